@@ -1,0 +1,87 @@
+# `make demo` and `make test` do everything on a fresh machine with Python 3.10 or newer and a C++ compiler.
+# Both can be interrupted and repeated: what is done is not done again.
+
+PYTHON ?= python3
+CHAIN ?= configs/quickstart/chain.py
+ARGS ?=
+MAX_JOBS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+
+VENV := .venv
+BIN := $(VENV)/bin
+# Named after the requirements: other requirements, other stamp. Written last.
+STAMP := $(VENV)/.ready-$(shell cat requirements.txt setup.cfg pyproject.toml | cksum | cut -d ' ' -f 1)
+BUILD_TOOLS := torch torchvision numpy setuptools wheel ninja packaging psutil pip
+# A uv of the machine shares its cache of compiled packages with other projects; else one in the environment.
+UV := $(shell uv --version >/dev/null 2>&1 && echo uv || echo $(BIN)/uv)
+INSTALL := MAX_JOBS=$(MAX_JOBS) $(UV) pip install --python $(BIN)/python
+
+.DEFAULT_GOAL := help
+.PHONY: help env demo test lint format clean check-python check-compiler
+
+help:
+	@echo 'make demo    train and evaluate on a world that the package makes itself (25 minutes on 2 cores)'
+	@echo 'make test    run the tests (a few minutes on 2 cores)'
+	@echo 'make env     create the environment in $(VENV), which demo and test also do'
+	@echo '             (about 10 minutes on 2 cores the first time, most of it to compile mmcv)'
+	@echo 'make lint    check style with ruff;  make format  apply it'
+	@echo 'make clean   remove caches; $(VENV) and work_dirs stay'
+	@echo ''
+	@echo 'PYTHON=...   the Python for the environment (now: $(PYTHON))'
+	@echo 'CHAIN=...    another chain for make demo, e.g. configs/quickstart/chain_long.py'
+	@echo 'ARGS=...     options for make demo (tools/chain.py --help) or make test (pytest --help)'
+
+env: $(STAMP)
+
+demo: $(STAMP)
+	@echo 'Demo: training, evaluation and the table; progress and the time left are shown.'
+	$(BIN)/python tools/chain.py $(CHAIN) $(ARGS)
+
+test: $(STAMP)
+	@echo 'Tests: a few minutes on 2 cores.'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n logical --maxprocesses 8 --durations 10 $(ARGS)
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+check-python:
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 10) else \
+	  "Python %d.%d is too old: semidff needs 3.10 or newer. Name another: make env PYTHON=python3.11" % v[:2])' \
+	  || { command -v $(PYTHON) >/dev/null || echo 'Name a Python: make env PYTHON=...' >&2; exit 1; }
+
+check-compiler:
+	@command -v $${CXX:-c++} >/dev/null 2>&1 || command -v g++ >/dev/null 2>&1 || { \
+	  echo 'No C++ compiler, which mmcv needs. Debian, Ubuntu: apt install g++; Fedora: dnf install gcc-c++' >&2; \
+	  exit 1; }
+
+$(STAMP):
+	@$(MAKE) --no-print-directory check-python check-compiler
+	@rm -f $(VENV)/.ready-*
+	@echo '1/4 Environment in $(VENV)'
+	@if [ "$(UV)" = uv ]; then \
+	  uv venv --quiet --allow-existing --python $$($(PYTHON) -c 'import sys; print(sys.executable)') $(VENV); \
+	elif [ ! -x $(BIN)/uv ]; then \
+	  $(PYTHON) -m venv $(VENV) || { \
+	    echo 'This Python has no venv module. Debian, Ubuntu: apt install python3-venv; or install uv.' >&2; exit 1; }; \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check uv; \
+	fi
+	@echo '2/4 PyTorch and what compiles mmcv: a minute or two, 3 GB to download'
+	$(INSTALL) --constraint requirements.txt $(BUILD_TOOLS)
+	@echo '3/4 mmcv (compiled with $(MAX_JOBS) processes: about 6 minutes on 2 cores, nothing is printed'
+	@echo '    meanwhile; later environments take it from the cache) and the other packages'
+	$(INSTALL) --no-build-isolation-package onedl-mmcv -r requirements.txt
+	@echo '4/4 semidff itself, and a look whether all of it can be imported'
+	$(INSTALL) --quiet --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -c 'import torch, torchvision, mmcv.ops, mmdet; print("torch", torch.__version__, "mmdet", mmdet.__version__)' || { \
+	  echo 'The packages do not fit together; docs/install.md, "When something fails", has the usual causes.' >&2; \
+	  exit 1; }
+	@touch $@
+	@echo 'The environment is ready.'

@@ -1,0 +1,47 @@
+"""The whole chain in a generated world: both stages and the evaluation, in less than 25 minutes on two cores.
+
+    python tools/chain.py configs/quickstart/chain.py
+"""
+
+work_dir = 'work_dirs/quickstart'
+
+steps = [
+    dict(
+        name='world',
+        command=['tools/make_world.py', '{world}', '--preset', 'quickstart', '--workers', '2'],
+        minutes=1,
+        shared=True,
+    ),
+    dict(name='backbone', train='configs/quickstart/crops_world.py', minutes=2, shared=True),
+    dict(name='flow', train='configs/quickstart/flow_world.py', minutes=3),
+    dict(name='stage_one', train='configs/quickstart/rfcn_world.py', minutes=4),
+    dict(name='two_step', train='configs/quickstart/two_step_world.py', minutes=9),
+    dict(name='sem', train='configs/quickstart/sem_world.py', minutes=7),
+    # The flow network that learnt true optical flow, in the video detector of stage one.
+    dict(
+        name='flow_detector',
+        command=[
+            'tools/model_converters/join_checkpoints.py',
+            '--part', 'spatial.detector={stage_one}/last.pth',
+            '--part', 'temporal={flow}/last.pth:temporal',
+            '--out', '{flow_detector}/last.pth',
+        ],
+        minutes=0.2,
+    ),
+]
+
+_detector = dict(config='configs/quickstart/rfcn_world.py', checkpoint='{stage_one}/last.pth')
+_video = dict(config='configs/quickstart/two_step_world.py', method='propagate')
+rows = [
+    dict(_detector, name='frame', method='frame'),
+    dict(_detector, name='copy', method='copy'),
+    dict(_detector, name='coast', method='coast'),
+    dict(_detector, name='interpolate', method='interpolate'),
+    dict(_video, name='flow', checkpoint='{flow_detector}/last.pth'),
+    dict(_video, name='reg', checkpoint='{two_step}/regression.pth'),
+    dict(_video, name='sem', checkpoint='{sem}/last.pth'),
+    dict(_video, name='two-step', checkpoint='{two_step}/last.pth'),
+]
+key_intervals = [10]
+seeds = [0]
+render = dict(row='two-step', key_interval=10, videos=2)

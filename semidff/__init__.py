@@ -1,0 +1,9 @@
+"""semidff: fast video object detection with Deep Feature Flow, learnt from unlabeled videos.
+
+Importing the package registers its datasets, models, metrics, hooks and loops in mmdetection's registries.
+"""
+
+from . import datasets, engine, evaluation, inference, models
+from .version import __version__
+
+__all__ = ['__version__', 'datasets', 'engine', 'evaluation', 'inference', 'models']

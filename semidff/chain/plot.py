@@ -1,0 +1,85 @@
+"""The table as a picture: accuracy against speed, and gap recovery."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .table import Entry
+
+
+def draw(entries: Sequence[Entry], path: Path) -> None:
+    """Draws mAP over fps (a line per row, a point per key interval) beside bars of gap recovery.
+
+    Args:
+        entries: The table.
+        path: The picture to write.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # no display, no global state
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(13, 4.6), layout='constrained')
+    FigureCanvasAgg(figure)
+    speed, gap = figure.subplots(1, 2)
+    colours = {row: f'C{i % 10}' for i, row in enumerate(dict.fromkeys(e.row for e in entries))}
+    _draw_speed(speed, entries, colours)
+    _draw_gap(gap, entries, colours)
+    handles, names = speed.get_legend_handles_labels()
+    if handles:
+        figure.legend(handles, names, loc='outside right center', fontsize=9)
+    figure.savefig(path, dpi=120)
+
+
+def _draw_speed(axes: Any, entries: Sequence[Entry], colours: dict[str, str]) -> None:
+    for row, colour in colours.items():
+        points = [e for e in entries if e.row == row and _mean(e, 'mAP') is not None]
+        points = [e for e in points if _mean(e, 'fps') is not None]
+        if not points:
+            continue
+        x, y = [_mean(e, 'fps') for e in points], [100 * _mean(e, 'mAP') for e in points]
+        error = [100 * (e.cells['mAP'].sd or 0.0) for e in points]
+        marker = {'frame': '*', 'copy': 'v', 'coast': 's', 'interpolate': 'D'}.get(
+            points[0].method, 'o'
+        )
+        axes.errorbar(x, y, yerr=error if any(error) else None, color=colour, marker=marker,
+                      markersize=12 if marker == '*' else 6, capsize=3, label=row)  # fmt: skip
+        for entry, left, top in zip(points, x, y, strict=True):
+            if entry.key_interval is not None and len(points) > 1:
+                axes.annotate(f'{entry.key_interval}', (left, top), textcoords='offset points',
+                              xytext=(5, 4), fontsize=7, color=colour)  # fmt: skip
+    axes.set(xlabel='frames per second', ylabel='mAP [%]', title='accuracy and speed (numbers: l)')
+    axes.set_xscale('log')
+    axes.xaxis.set_major_formatter('{x:g}')
+    axes.xaxis.set_minor_formatter('{x:g}')
+    axes.tick_params(axis='x', which='both', labelsize=7)
+    axes.grid(which='both', alpha=0.3)
+
+
+def _draw_gap(axes: Any, entries: Sequence[Entry], colours: dict[str, str]) -> None:
+    """Bars grouped by key interval; *frame* (1) and *copy* (0) are the axis itself."""
+    lines = [
+        e
+        for e in entries
+        if e.method not in ('frame', 'copy') and _mean(e, 'gap recovery') is not None
+    ]
+    rows = list(dict.fromkeys(e.row for e in lines))
+    intervals = list(dict.fromkeys(e.key_interval for e in lines))
+    width = 0.8 / max(1, len(rows))
+    for entry in lines:
+        place = (
+            intervals.index(entry.key_interval)
+            + (rows.index(entry.row) - (len(rows) - 1) / 2) * width
+        )
+        cell = entry.cells['gap recovery']
+        axes.bar(place, 100 * cell.mean, 0.92 * width, color=colours[entry.row],
+                 yerr=None if cell.sd is None else 100 * cell.sd, capsize=3)  # fmt: skip
+    axes.axhline(0, color='black', linewidth=0.8)
+    axes.axhline(100, color='black', linewidth=0.8, linestyle=':')
+    axes.set_xticks(range(len(intervals)), [f'l = {interval}' for interval in intervals])
+    axes.set(ylabel='gap recovery [%]', title='0 % is copy, 100 % is frame')
+    axes.grid(axis='y', alpha=0.3)
+
+
+def _mean(entry: Entry, column: str) -> float | None:
+    return entry.cells[column].mean

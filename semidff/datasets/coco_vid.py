@@ -1,0 +1,116 @@
+"""Labelled videos (and labelled images) as COCO-VID json."""
+
+from collections import defaultdict
+
+from mmdet.datasets import CocoDataset
+from mmdet.registry import DATASETS
+
+from .vid_json import load_vid_json, match_classes, ordered_frames
+
+
+@DATASETS.register_module()
+class CocoVIDDataset(CocoDataset):
+    """All frames of all videos of a COCO-VID json, in (video, frame) order, each an ordinary
+    detection sample.
+
+    Beside CocoDataset's entries each frame has ``video_id``, ``frame_id`` (0-based in the video),
+    ``video_name`` and ``video_length``, and each instance ``instance_id`` (-1 where the json has
+    none). They reach the data samples by ``PackDetInputs(meta_keys=(..., 'video_id', 'frame_id',
+    'video_name', 'video_length'))``. Plain COCO json is accepted: each image is a video of one
+    frame.
+
+    In test mode every frame stays; in training ``filter_cfg`` drops frames, as in mmdet.
+
+    Args:
+        *args: As CocoDataset's.
+        data_prefix: ``dict(img=...)``, the folder of the images below ``data_root``.
+        require_video: Whether images that belong to no video are an error.
+        **kwargs: As CocoDataset's. Without ``metainfo`` the classes are the json's.
+
+    Raises:
+        FileNotFoundError: The annotation file is missing.
+        ValueError: The json is broken, has other classes than the metainfo, or no frame remains.
+    """
+
+    METAINFO = {'classes': None}
+
+    def __init__(
+        self,
+        *args,
+        data_prefix: dict | None = None,
+        require_video: bool = False,
+        **kwargs,
+    ) -> None:
+        self.require_video = require_video
+        super().__init__(*args, data_prefix=data_prefix or {'img': ''}, **kwargs)
+
+    def load_data_list(self) -> list[dict]:
+        """Reads ``ann_file``.
+
+        Returns:
+            One dict per frame, in (video, frame) order.
+        """
+        content = load_vid_json(self.ann_file, self.backend_args)
+        classes, self.cat2label = match_classes(content, self.metainfo['classes'], self.ann_file)
+        self._metainfo['classes'] = classes
+        self.cat_ids = list(self.cat2label)
+        annotations = defaultdict(list)
+        self.cat_img_map = defaultdict(list)
+        for annotation in content['annotations']:
+            annotations[annotation['image_id']].append(self._checked(annotation))
+            self.cat_img_map[annotation['category_id']].append(annotation['image_id'])
+        return [
+            self.parse_data_info(
+                {
+                    'raw_img_info': {**frame, 'img_id': frame['id']},
+                    'raw_ann_info': annotations[frame['id']],
+                }
+            )
+            for frame in ordered_frames(content, self.ann_file, self.require_video)
+        ]
+
+    def _checked(self, annotation: dict) -> dict:
+        """An annotation that has a box, and an area."""
+        box = annotation.get('bbox')
+        if not isinstance(box, list) or len(box) != 4:
+            raise ValueError(
+                f'{self.ann_file}: annotation {annotation.get("id")} has bbox {box!r}; '
+                'it must be [x, y, width, height]'
+            )
+        return annotation if 'area' in annotation else {**annotation, 'area': box[2] * box[3]}
+
+    def parse_data_info(self, raw_data_info: dict) -> dict:
+        """One frame in mmdet's format, with its place in its video.
+
+        Args:
+            raw_data_info: ``raw_img_info`` and ``raw_ann_info`` from the json.
+
+        Returns:
+            The frame's dict.
+        """
+        image = raw_data_info['raw_img_info']
+        data_info = super().parse_data_info({'raw_img_info': image, 'raw_ann_info': []})
+        # one by one, because CocoDataset leaves some out without saying which
+        for annotation in raw_data_info['raw_ann_info']:
+            single = {'raw_img_info': image, 'raw_ann_info': [annotation]}
+            for instance in super().parse_data_info(single)['instances']:
+                instance['instance_id'] = annotation.get('instance_id', -1)
+                data_info['instances'].append(instance)
+        for key in ('video_id', 'frame_id', 'video_name', 'video_length'):
+            data_info[key] = image[key]
+        return data_info
+
+    def filter_data(self) -> list[dict]:
+        """Leaves out frames by ``filter_cfg``, in training only.
+
+        Raises:
+            ValueError: No frame remains.
+        """
+        frames = super().filter_data()
+        if not frames:
+            raise ValueError(
+                f'{self.ann_file}: none of {len(self.data_list)} frames remains after filter_cfg='
+                f'{self.filter_cfg}; do its annotations have boxes of the classes '
+                f'{self.metainfo["classes"]}?'
+            )
+        return frames

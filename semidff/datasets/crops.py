@@ -1,0 +1,95 @@
+"""Small labelled pictures in one file, for teaching a backbone to classify before it detects."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+from mmdet.registry import DATASETS
+from mmdet.structures import DetDataSample
+from mmengine.dataset import BaseDataset
+
+from .flying_chairs import colour_jitter
+
+
+@DATASETS.register_module()
+class CropsDataset(BaseDataset):
+    """Crops out of an .npz file.
+
+    The file holds `images` (N, H, W, 3) uint8 BGR, `labels` (N,) and `classes` (names).
+
+    An item is `dict(inputs, data_samples)`: `inputs` a (3, H, W) uint8 tensor, `data_samples` a
+    `DetDataSample` with `gt_label`, an int64 tensor of shape (1,). Random changes draw from numpy's
+    global random state. Use `indices` of `BaseDataset` to hold some out: `indices=5400` for the
+    first 5400 crops, `indices=-600` for the last 600.
+
+    Args:
+        ann_file: The .npz file, relative to `data_root`.
+        flip: Whether to mirror crops at random, in both directions.
+        jitter: Largest relative change of the colours; 0 for none.
+        **kwargs: Other arguments of mmengine's `BaseDataset`.
+
+    Raises:
+        FileNotFoundError: If the file is missing.
+        ValueError: If it is not such a file, or its arrays do not fit together.
+    """
+
+    METAINFO = {'dataset_type': 'crops'}
+
+    def __init__(
+        self, ann_file: str = 'crops.npz', flip: bool = False, jitter: float = 0.0, **kwargs
+    ) -> None:
+        self.flip, self.jitter = flip, jitter
+        super().__init__(ann_file=ann_file, **kwargs)
+
+    def load_data_list(self) -> list[dict]:
+        """Reads the file; its pictures stay in one array, which forked workers share."""
+        self.images, labels, classes = read_crops(self.ann_file)
+        self._metainfo['classes'] = classes
+        return [{'crop': i, 'gt_label': label} for i, label in enumerate(labels.tolist())]
+
+    def prepare_data(self, idx: int) -> dict:
+        """Changes and packs one crop."""
+        info = self.get_data_info(idx)
+        image = self.images[info['crop']]
+        if self.flip:
+            image = image[:, :: np.random.choice((1, -1))][:: np.random.choice((1, -1))]
+        if self.jitter:
+            image = colour_jitter(image, self.jitter)
+        sample = DetDataSample(
+            metainfo={
+                'img_id': info['crop'],
+                'ori_shape': image.shape[:2],
+                'img_shape': image.shape[:2],
+                'scale_factor': (1.0, 1.0),
+            }
+        )
+        sample.gt_label = torch.tensor([info['gt_label']])
+        inputs = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+        return self.pipeline({'inputs': inputs, 'data_samples': sample})
+
+
+def read_crops(path: str | Path) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    """Reads images, labels and class names of a crops file; raises as `CropsDataset` says."""
+    if not Path(path).is_file():
+        raise FileNotFoundError(
+            f'{path}: the file of crops is missing; tools/make_world.py writes one'
+        )
+    try:
+        with np.load(path) as file:
+            images, labels, classes = (file[key] for key in ('images', 'labels', 'classes'))
+    except (KeyError, ValueError, TypeError, OSError, EOFError, BadZipFile) as error:
+        raise ValueError(f'{path}: not a file of crops ({error}); make it again') from error
+    if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8:
+        raise ValueError(
+            f'{path}: images are {images.dtype} {images.shape}, not uint8 (N, H, W, 3)'
+        )
+    if labels.shape != (len(images),) or not len(images):
+        raise ValueError(f'{path}: {len(images)} images, but labels of shape {labels.shape}')
+    if labels.min() < 0 or labels.max() >= len(classes):
+        raise ValueError(
+            f'{path}: labels {labels.min()}..{labels.max()}, but {len(classes)} classes'
+        )
+    return images, labels, tuple(str(name) for name in classes)

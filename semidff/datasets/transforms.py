@@ -1,0 +1,86 @@
+"""The last step of a pair's pipeline."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from mmcv.transforms import BaseTransform
+from mmdet.datasets.transforms import PackDetInputs
+from mmdet.registry import TRANSFORMS
+
+
+@TRANSFORMS.register_module()
+class PackFramePair(BaseTransform):
+    """Packs a (key frame, current frame) pair.
+
+    Entries of the results that are a ``list`` of two belong to the two frames, ``[key, current]``;
+    everything else belongs to the current frame. The data sample is the current frame's, made by
+    mmdet's ``PackDetInputs`` (boxes of the current frame, where there are any, go with it), plus
+    the metainfo ``key_frame_id``.
+
+    Required keys: ``img`` (list of two (H, W, 3) images of one size). Values that an augmentation
+    made fractional are rounded and clipped to 0..255.
+
+    Args:
+        meta_keys (Sequence[str]): Metainfo of the current frame, where present.
+    """
+
+    def __init__(
+        self,
+        meta_keys: Sequence[str] = (
+            'img_id',
+            'img_path',
+            'ori_shape',
+            'img_shape',
+            'scale_factor',
+            'flip',
+            'flip_direction',
+            'video_id',
+            'video_name',
+            'video_length',
+            'frame_id',
+            'key_frame_id',
+        ),
+    ) -> None:
+        self.pack = PackDetInputs(meta_keys=tuple(meta_keys))
+
+    def transform(self, results: dict) -> dict:
+        """Packs.
+
+        Returns:
+            dict: ``inputs``, uint8 tensor (2, 3, H, W) as [key, current] in the images' channel
+            order, and ``data_samples``, the current frame's DetDataSample.
+
+        Raises:
+            ValueError: ``img`` is not two images of one size.
+        """
+        images = results['img']
+        if not isinstance(images, list) or len(images) != 2:
+            raise ValueError("PackFramePair needs results['img'] as a list [key, current]")
+        if images[0].shape != images[1].shape:
+            raise ValueError(
+                f'{results.get("img_path")}: key and current frame differ in size, '
+                f'{images[0].shape} and {images[1].shape}; random transforms need '
+                'TransformBroadcaster(share_random_params=True)'
+            )
+        current = {key: value[1] if _paired(value) else value for key, value in results.items()}
+        if _paired(results.get('frame_id')):
+            current['key_frame_id'] = results['frame_id'][0]
+        del current['img']
+        packed = self.pack.transform(current)
+        packed['inputs'] = torch.stack([_tensor(image) for image in images])
+        return packed
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(meta_keys={self.pack.meta_keys})'
+
+
+def _paired(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 2
+
+
+def _tensor(image: np.ndarray) -> torch.Tensor:
+    """(H, W, 3) of any type -> (3, H, W) uint8."""
+    if image.dtype != np.uint8:
+        image = np.clip(np.rint(image), 0, 255).astype(np.uint8)
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))

@@ -1,0 +1,281 @@
+"""Frame pairs from videos without labels (semi-DFF 3.3), decoded a window at a time.
+
+Why windows: a frame deep inside a long group of pictures (GOP, from one key frame of the *stream*
+to the next, often 250 frames) costs half a GOP of decoding before it. A window is a run of
+``window`` frames from which ``pairs_per_window`` pairs are drawn together and decoded in one
+forward sweep; only the frames of those pairs are kept.
+
+Cost: a window decodes at most ``GOP - 1 + window + largest interval`` frames, about ``GOP / 2 +
+window`` on average, so a pair costs ``(GOP / 2 + window) / pairs_per_window`` decoded frames, where
+random access costs ``GOP / 2`` or more. Every worker that gets a pair of a window decodes that
+window: once in all where the batch of a process is a multiple of ``interleave * pairs_per_window``,
+at worst once for each worker of each process.
+
+Memory: a worker keeps ``interleave * pairs_per_window * 2`` frames (4 x 8 x 2 of 1920x1080:
+380 MB), at most ``cache_bytes`` unless a single window is larger, and ``max_open`` decoders.
+"""
+
+import logging
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmdet.registry import DATASETS, TASK_UTILS
+from mmengine.dataset import Compose
+from mmengine.logging import print_log
+from torch.utils.data import Dataset
+
+from semidff.datasets.intervals import choose_pair
+from semidff.datasets.video_list import VideoInfo, load_videos
+from semidff.datasets.video_readers import ReaderPool, VideoError, VideoReader, open_video
+
+_PAIRS, _SUBSTITUTE, _ORDER = 11, 12, 13  # keep the random streams of different purposes apart
+
+
+@dataclass(frozen=True)
+class _Window:
+    """Decoded pairs of one window: frame numbers (key, current) and the frames they need."""
+
+    video: VideoInfo
+    pairs: list[tuple[int, int]]
+    frames: dict[int, np.ndarray]
+
+    @property
+    def nbytes(self) -> int:
+        return sum(frame.nbytes for frame in self.frames.values())
+
+
+@DATASETS.register_module()
+class UnlabeledVideoDataset(Dataset):
+    """(key frame, current frame) pairs of unlabeled videos.
+
+    A video has ``length // window`` windows, at least one, that tile it. One pass draws
+    ``pairs_per_window`` pairs from every window: videos count by their length and each is visited.
+    Which pairs those are depends on ``(seed, pass, window)`` alone. ``dataset[i]`` gives the first
+    pass in the videos' order; :class:`~semidff.datasets.sample_stream.SampleStream` reads
+    :meth:`stream_item`, where each pass has new pairs and a new order: windows shuffled,
+    ``interleave`` of them served in turn, so that neighbouring samples come from different windows.
+
+    A window that cannot be decoded is replaced by another one (deterministic too); its video is
+    named once in each worker's log and counted in ``failures``.
+
+    The results dict given to the pipeline has lists of two, [key, current], under ``img``
+    ((H, W, 3) uint8 BGR), ``img_shape``, ``ori_shape``, ``img_path`` ('video.mp4#000123'),
+    ``frame_id`` (0-based), ``video_name`` and ``video_length``, as ``TransformBroadcaster`` wants
+    them.
+
+    Args:
+        ann_file (str | Path): The list of videos, see :mod:`semidff.datasets.video_list`.
+        pipeline (Sequence[dict | Callable]): Transforms.
+        data_prefix (str | Path, optional): Folder that the list's lines are relative to; by default
+            the list's own.
+        interval (dict | object, optional): Distribution of the interval, see
+            :mod:`semidff.datasets.intervals`; by default uniform on 1..9.
+        clip_interval (bool): The authors' rule at a video's start, see
+            :func:`~semidff.datasets.intervals.choose_pair`.
+        window (int): Frames that the current frames of a window are drawn from, >= 2.
+        pairs_per_window (int): Pairs drawn from a window per visit.
+        interleave (int): Windows served in turn in the stream.
+        cache_bytes (int): Bound on the decoded frames that a worker keeps.
+        max_open (int): Bound on the videos that a worker holds open.
+        max_refetch (int): Windows tried in place of an undecodable one before giving up.
+        metainfo (dict, optional): Meta information of the dataset.
+        lazy_init (bool): Leave opening the list to :meth:`full_init`.
+
+    Raises:
+        VideoListError: The list is missing, empty or nothing in it can be read.
+    """
+
+    def __init__(
+        self,
+        ann_file: str | Path,
+        pipeline: Sequence[dict | Callable] = (),
+        data_prefix: str | Path | None = None,
+        interval: dict | Any | None = None,
+        clip_interval: bool = False,
+        window: int = 32,
+        pairs_per_window: int = 8,
+        interleave: int = 4,
+        cache_bytes: int = 512 * 2**20,
+        max_open: int = 8,
+        max_refetch: int = 100,
+        metainfo: dict | None = None,
+        lazy_init: bool = False,
+    ) -> None:
+        if window < 2:
+            raise ValueError(f'window must be at least 2 frames, got {window}')
+        if pairs_per_window < 1 or interleave < 1:
+            raise ValueError(
+                'pairs_per_window and interleave must be at least 1, got '
+                f'{pairs_per_window} and {interleave}'
+            )
+        interval = interval or {'type': 'UniformInterval', 'low': 1, 'high': 9}
+        self.interval = TASK_UTILS.build(interval) if isinstance(interval, dict) else interval
+        self.ann_file, self.data_prefix = ann_file, data_prefix
+        self.pipeline = Compose(list(pipeline))
+        self.clip_interval = clip_interval
+        self.window, self.pairs_per_window, self.interleave = window, pairs_per_window, interleave
+        self.cache_bytes, self.max_refetch = cache_bytes, max_refetch
+        self.failures: Counter[str] = Counter()
+        self._metainfo = dict(metainfo or {})
+        self._readers = ReaderPool(max_open, self.open)
+        self._cache: OrderedDict[tuple, _Window] = OrderedDict()
+        self._fully_initialized = False
+        if not lazy_init:
+            self.full_init()
+
+    def open(self, path: str) -> VideoReader:
+        """Opens a video; a subclass may bring its own reader."""
+        return open_video(path)
+
+    def full_init(self) -> None:
+        """Reads the list and opens each video once."""
+        if self._fully_initialized:
+            return
+        self.videos = load_videos(self.ann_file, self.data_prefix)
+        counts = [max(1, video.length // self.window) for video in self.videos]
+        self._first_window = np.cumsum([0, *counts])
+        self._fully_initialized = True
+        self._warn_if_cache_too_small()
+
+    @property
+    def metainfo(self) -> dict:
+        """Meta information of the dataset."""
+        return dict(self._metainfo)
+
+    @property
+    def num_windows(self) -> int:
+        """Windows of all videos."""
+        self.full_init()
+        return int(self._first_window[-1])
+
+    def __len__(self) -> int:
+        """Pairs of one pass: windows times ``pairs_per_window``."""
+        return self.num_windows * self.pairs_per_window
+
+    def __getitem__(self, index: int) -> Any:
+        """Pair ``index`` of the first pass, in the videos' order, through the pipeline."""
+        if not 0 <= index < len(self):
+            raise IndexError(f'pair {index} asked for, one pass has {len(self)}')
+        slot, pair = divmod(index, self.pairs_per_window)
+        return self._item(0, 0, slot, pair)
+
+    def stream_item(self, seed: int, position: int) -> Any:
+        """The pair at a place of the endless stream that ``seed`` defines, through the pipeline.
+
+        Args:
+            seed (int): Seed of the stream.
+            position (int): Place in the stream, >= 0.
+
+        Returns:
+            Any: What the pipeline makes of the pair.
+
+        Raises:
+            RuntimeError: No window could be decoded.
+        """
+        epoch, place = divmod(position, len(self))
+        block, rest = divmod(place, self.interleave * self.pairs_per_window)
+        start = block * self.interleave
+        in_turn = min(self.interleave, self.num_windows - start)
+        pair, turn = divmod(rest, in_turn)
+        slot = int(_window_order(self.num_windows, seed, epoch)[start + turn])
+        return self._item(seed, epoch, slot, pair)
+
+    def _item(self, seed: int, epoch: int, slot: int, pair: int) -> Any:
+        window = self._decoded(seed, epoch, slot)
+        video, numbers = window.video, window.pairs[pair]
+        # Copies: a transform that works in place must not reach the cache.
+        images = [window.frames[number].copy() for number in numbers]
+        results = {
+            'img': images,
+            'img_shape': [image.shape[:2] for image in images],
+            'ori_shape': [image.shape[:2] for image in images],
+            'img_path': [f'{video.path}#{number:06d}' for number in numbers],
+            'frame_id': list(numbers),
+            'video_name': [video.name] * 2,
+            'video_length': [video.length] * 2,
+        }
+        return self.pipeline(results)
+
+    def _decoded(self, seed: int, epoch: int, slot: int) -> _Window:
+        """The window from the cache, or decoded; what it holds never depends on the cache."""
+        self.full_init()
+        key = (seed, epoch, slot)
+        if key not in self._cache:
+            window = self._decode_or_replace(*key)
+            self._cache[key] = window
+            used = sum(kept.nbytes for kept in self._cache.values())
+            while used > self.cache_bytes and len(self._cache) > 1:
+                used -= self._cache.popitem(last=False)[1].nbytes
+        self._cache.move_to_end(key)
+        return self._cache[key]
+
+    def _decode_or_replace(self, seed: int, epoch: int, slot: int) -> _Window:
+        source = slot
+        for attempt in range(self.max_refetch + 1):
+            if attempt:
+                rng = np.random.default_rng((_SUBSTITUTE, seed, epoch, slot, attempt))
+                source = int(rng.integers(self.num_windows))
+            try:
+                return self._decode(source, (_PAIRS, seed, epoch, slot, attempt))
+            except VideoError as error:
+                self._report(self._video_of(source)[0], error)
+        worst = ', '.join(f'{path} ({count})' for path, count in self.failures.most_common(5))
+        raise RuntimeError(
+            f'{self.ann_file}: {self.max_refetch + 1} windows in succession could not be decoded; '
+            f'failures by video: {worst}. See that the files are whole and still there.'
+        )
+
+    def _decode(self, slot: int, key: tuple[int, ...]) -> _Window:
+        """Draws the pairs of a window and decodes their frames in one sweep."""
+        video, start, stop = self._video_of(slot)
+        rng = np.random.default_rng(key)
+        pairs = [
+            choose_pair(rng, self.interval, start, stop, self.clip_interval)
+            for _ in range(self.pairs_per_window)
+        ]
+        numbers = sorted({number for pair in pairs for number in pair})
+        frames = self._readers.get(video.path).frames(numbers)
+        if len({frame.shape for frame in frames}) > 1:
+            raise VideoError(video.path, f'frames {numbers[0]}..{numbers[-1]} differ in size')
+        return _Window(video, pairs, dict(zip(numbers, frames, strict=True)))
+
+    def _video_of(self, slot: int) -> tuple[VideoInfo, int, int]:
+        """Video of a window, its first frame and one after its last."""
+        index = int(np.searchsorted(self._first_window, slot, side='right')) - 1
+        video, first = self.videos[index], int(self._first_window[index])
+        count = int(self._first_window[index + 1]) - first
+        inside = slot - first
+        return video, video.length * inside // count, video.length * (inside + 1) // count
+
+    def _report(self, video: VideoInfo, error: VideoError) -> None:
+        self.failures[video.path] += 1
+        if self.failures[video.path] == 1:
+            print_log(
+                f'{error}; skipped, other pairs are taken ({len(self.failures)} of '
+                f'{len(self.videos)} videos have failed in this process)',
+                logger='current',
+                level=logging.WARNING,
+            )
+
+    def _warn_if_cache_too_small(self) -> None:
+        frame = max(video.height * video.width * 3 for video in self.videos)
+        need = self.interleave * self.pairs_per_window * 2 * frame
+        if need > self.cache_bytes:
+            print_log(
+                f'{self.ann_file}: {self.interleave} windows in turn hold up to '
+                f'{need / 2**20:.0f} MB, cache_bytes is {self.cache_bytes / 2**20:.0f} MB; windows '
+                'may be decoded again and again. Raise cache_bytes, or lower interleave or '
+                'pairs_per_window.',
+                logger='current',
+                level=logging.WARNING,
+            )
+
+
+@lru_cache(maxsize=8)
+def _window_order(count: int, seed: int, epoch: int) -> np.ndarray:
+    return np.random.default_rng((_ORDER, seed, epoch)).permutation(count)

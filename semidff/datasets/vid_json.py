@@ -1,0 +1,142 @@
+"""COCO-VID json files: reading, checking, and the order of their frames.
+
+COCO-VID is COCO json plus ``videos: [{id, name, ...}]``; each image has ``video_id`` and
+``frame_id`` (0-based in the video), annotations have ``instance_id``. Plain COCO json is accepted
+too: every image is a video of one frame.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmengine.fileio import get_local_path
+
+
+def load_vid_json(ann_file: str, backend_args: dict | None = None) -> dict:
+    """Reads a COCO or COCO-VID json file.
+
+    Args:
+        ann_file: Path or URL.
+        backend_args: Storage backend, as everywhere in mmengine.
+
+    Returns:
+        The file's content; ``images``, ``annotations``, ``categories`` and ``videos`` are lists.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is not json, not COCO, has no images, or an image lacks an entry.
+    """
+    if '://' not in str(ann_file) and not Path(ann_file).is_file():
+        raise FileNotFoundError(
+            f'annotation file {str(ann_file)!r} does not exist; check ann_file and data_root of '
+            'the config'
+        )
+    with get_local_path(ann_file, backend_args=backend_args) as path:
+        try:
+            content = json.loads(Path(path).read_bytes())
+        except ValueError as error:
+            raise ValueError(f'{ann_file} is not a json file: {error}') from error
+    for key in ('images', 'annotations', 'categories'):
+        if not isinstance(content, dict) or not isinstance(content.get(key), list):
+            raise ValueError(f'{ann_file} is not a COCO json file: it has no list {key!r}')
+    if not content['images']:
+        raise ValueError(f'{ann_file} has no images')
+    for image in content['images']:
+        missing = [key for key in ('id', 'file_name', 'width', 'height') if key not in image]
+        if missing:
+            raise ValueError(f'{ann_file}: image {image} has no {", ".join(missing)}')
+    content.setdefault('videos', [])
+    return content
+
+
+def ordered_frames(content: dict, source: str, require_video: bool = False) -> list[dict]:
+    """The images of a json in the order of their videos and frames.
+
+    Args:
+        content: From :func:`load_vid_json`.
+        source: The file's name, for messages.
+        require_video: Whether plain images without a video are an error.
+
+    Returns:
+        One dict per image, sorted by (video_id, frame_id): the image's own entries and
+        ``video_id``, ``frame_id``, ``video_name``, ``video_length`` (frames).
+
+    Raises:
+        ValueError: Only some images belong to videos, an image has no ``frame_id``, or two images
+            are the same frame.
+    """
+    images = content['images']
+    without = [image for image in images if image.get('video_id') is None]
+    if without and (require_video or len(without) < len(images)):
+        raise ValueError(
+            f'{source}: {len(without)} of {len(images)} images have no video_id, first '
+            f'{without[0].get("file_name")!r}; give every image video_id and frame_id'
+        )
+    if without:
+        return [_single_frame(image) for image in sorted(images, key=lambda image: image['id'])]
+    for image in images:
+        if image.get('frame_id') is None:
+            raise ValueError(
+                f'{source}: image {image.get("file_name")!r} has a video_id but no frame_id; '
+                'number the frames of each video from 0'
+            )
+    frames = sorted(images, key=lambda image: (image['video_id'], image['frame_id']))
+    for before, after in zip(frames, frames[1:], strict=False):
+        if (before['video_id'], before['frame_id']) == (after['video_id'], after['frame_id']):
+            raise ValueError(
+                f'{source}: {before.get("file_name")!r} and {after.get("file_name")!r} are both '
+                'frame '
+                f'{after["frame_id"]} of video {after["video_id"]}'
+            )
+    videos = {video['id']: video for video in content['videos']}
+    last = {frame['video_id']: frame['frame_id'] for frame in frames}
+    return [_video_frame(frame, videos.get(frame['video_id'], {}), last) for frame in frames]
+
+
+def _single_frame(image: dict) -> dict:
+    """A plain image as a video of one frame."""
+    video = {'video_id': image['id'], 'video_name': image['file_name'], 'frame_id': 0}
+    return {**image, **video, 'video_length': 1}
+
+
+def _video_frame(image: dict, video: dict, last: dict[int, int]) -> dict:
+    """An image with its video's name and length."""
+    length = video.get('length') or image.get('video_length') or last[image['video_id']] + 1
+    name = video.get('name', str(image['video_id']))
+    return {**image, 'video_name': name, 'video_length': length}
+
+
+def match_classes(
+    content: dict, classes: Sequence[str] | None, source: str
+) -> tuple[tuple[str, ...], dict[int, int]]:
+    """Maps a json's categories to labels.
+
+    Args:
+        content: From :func:`load_vid_json`.
+        classes: The config's classes; None takes the json's.
+        source: The file's name, for messages.
+
+    Returns:
+        The classes, and the label (position in them) of each category id. Categories that are not
+        among the classes have no label.
+
+    Raises:
+        ValueError: A class is missing in the json, or the two have the classes in different orders
+            (mmdet's own datasets would then mix up the labels).
+    """
+    names = [category['name'] for category in content['categories']]
+    if classes is None:
+        classes = names
+    shared = [name for name in names if name in classes]
+    if shared != list(classes):
+        wrong = 'other classes' if set(shared) != set(classes) else 'the classes in another order'
+        raise ValueError(
+            f"{source} has {wrong} than the config's metainfo.\n"
+            f'  json:     {names}\n  metainfo: {list(classes)}\n'
+            "Set metainfo=dict(classes=...) of the dataset to names of the json, in the json's "
+            'order, and num_classes '
+            'of the model to their number.'
+        )
+    labels = {name: label for label, name in enumerate(classes)}
+    ids = {c['id']: labels[c['name']] for c in content['categories'] if c['name'] in labels}
+    return tuple(classes), ids

@@ -1,0 +1,85 @@
+"""A folder of images as a video."""
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from semidff.datasets.video_readers.base import VideoError, ascending
+
+IMAGE_SUFFIXES = frozenset({'.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm'})
+_JPEG_END = b'\xff\xd9'
+
+
+class FrameFolderReader:
+    """A folder of images, one per frame, in natural order of their names (``9.jpg``, ``10.jpg``).
+
+    Args:
+        path (str | Path): The folder.
+
+    Raises:
+        VideoError: The folder is missing or holds no images.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = str(path)
+        if not os.path.isdir(self.path):
+            raise VideoError(self.path, 'no such folder')
+        names = [entry.name for entry in os.scandir(self.path) if is_image(entry.name)]
+        if not names:
+            raise VideoError(
+                self.path, "the folder holds no images (for the videos in it list 'folder/*.mp4')"
+            )
+        self.files = [os.path.join(self.path, name) for name in sorted(names, key=natural_key)]
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def frames(self, indices: Sequence[int]) -> list[np.ndarray]:
+        """Frames ``indices``, see :meth:`VideoReader.frames`."""
+        wanted = ascending(self.path, indices, len(self))
+        by_index = {index: read_image(self.files[index]) for index in wanted}
+        for index in wanted[1:]:
+            size, first = by_index[index].shape, by_index[wanted[0]].shape
+            if size != first:
+                reason = f'is {size[1]}x{size[0]}, other frames are {first[1]}x{first[0]}'
+                raise VideoError(self.files[index], reason)
+        return [by_index[int(index)] for index in indices]
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+def read_image(path: str) -> np.ndarray:
+    """An image file as (H, W, 3) uint8 BGR; unlike ``cv2.imread`` refuses a truncated JPEG.
+
+    Raises:
+        VideoError: The file is missing, not an image or truncated.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise VideoError(path, f'cannot read the image ({error.strerror})') from None
+    # OpenCV fills the missing rest with grey and only warns.
+    if data.startswith(b'\xff\xd8') and _JPEG_END not in data[-4096:]:
+        raise VideoError(path, f'truncated JPEG ({len(data)} bytes, no end marker)')
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+    if image is None:
+        raise VideoError(path, f'corrupt or not an image ({len(data)} bytes)')
+    return image
+
+
+def natural_key(name: str) -> list[tuple[int, int, str]]:
+    """Sorting key that orders numbers inside names by value."""
+    parts = re.split(r'(\d+)', name)
+    return [(1, int(part), part) if part.isdigit() else (0, 0, part) for part in parts]
+
+
+def is_image(name: str) -> bool:
+    """Whether a file name is that of an image; hidden files are not."""
+    return not os.path.basename(name).startswith('.') and (
+        os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+    )

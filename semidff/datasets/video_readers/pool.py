@@ -1,0 +1,63 @@
+"""Opening videos, and holding a few of them open."""
+
+import os
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+
+from semidff.datasets.video_readers.base import VideoError, VideoReader
+from semidff.datasets.video_readers.frame_folder import FrameFolderReader, is_image
+from semidff.datasets.video_readers.video_file import DecordReader
+
+
+def open_video(path: str | Path) -> VideoReader:
+    """Reader for a video file or a folder of images.
+
+    Raises:
+        VideoError: It is neither, or cannot be opened.
+    """
+    if os.path.isdir(path):
+        return FrameFolderReader(path)
+    if os.path.isfile(path) and is_image(str(path)):
+        raise VideoError(path, 'is a single image; list the folder that holds the frames')
+    return DecordReader(path)
+
+
+class ReaderPool:
+    """The few readers that a process holds open, least recently used closed first.
+
+    Decoders belong to the process that opened them: after a fork the pool starts empty, and leaves
+    the parent's decoders alone, since freeing one waits for threads that the child does not have.
+
+    Args:
+        max_open (int): Largest number of open readers.
+        opener (Callable): From a path to a :class:`VideoReader`.
+    """
+
+    def __init__(self, max_open: int = 8, opener: Callable[[str], VideoReader] | None = None):
+        if max_open < 1:
+            raise ValueError(f'max_open must be at least 1, got {max_open}')
+        self.max_open = max_open
+        self._opener = opener or open_video
+        self._readers: OrderedDict[str, VideoReader] = OrderedDict()
+        self._parents: list[OrderedDict[str, VideoReader]] = []
+        self._pid = os.getpid()
+
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, '_readers': OrderedDict(), '_parents': [], '_pid': None}
+
+    def get(self, path: str) -> VideoReader:
+        """The open reader of ``path``.
+
+        Raises:
+            VideoError: It cannot be opened.
+        """
+        if self._pid != os.getpid():
+            self._parents.append(self._readers)
+            self._readers, self._pid = OrderedDict(), os.getpid()
+        if path not in self._readers:
+            while len(self._readers) >= self.max_open:
+                self._readers.popitem(last=False)[1].close()
+            self._readers[path] = self._opener(path)
+        self._readers.move_to_end(path)
+        return self._readers[path]

@@ -1,0 +1,57 @@
+"""Starts a training from parts that other trainings made."""
+
+from mmdet.registry import HOOKS
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+
+from .checkpoint import check_exists, load_strict
+
+_KEYS = {'part', 'checkpoint', 'prefix'}
+
+
+@HOOKS.register_module()
+class LoadPartsHook(Hook):
+    """Loads parts of the model, strictly, ahead of the first iteration; a resumed run has them already.
+
+    The parts stand at the top of the config, where ``--cfg-options load_parts.detector.checkpoint=FILE`` reaches
+    them::
+
+        load_parts = dict(
+            detector=dict(part='spatial.detector', checkpoint='work_dirs/stage_one/last.pth'),
+            flow=dict(part='temporal', checkpoint='work_dirs/flow/last.pth', prefix='temporal'),
+        )
+
+    ``part`` is the dotted name of the module that is loaded, ``prefix`` what it is called in the checkpoint (left out:
+    the checkpoint holds nothing but the part). Once stage two's detector is loaded its teacher is made equal to it.
+
+    Raises:
+        ValueError: If an entry is not complete.
+        CheckpointError: If a file is missing or damaged or is of another model; raised before anything is trained.
+    """
+
+    def before_run(self, runner: Runner) -> None:
+        """Fails at once if an entry is wrong or a file is missing."""
+        for name, entry in self._entries(runner).items():
+            if set(entry) - _KEYS or not {'part', 'checkpoint'} <= set(entry):
+                raise ValueError(
+                    f'load_parts.{name} needs part and checkpoint, and may have prefix; got {sorted(entry)}'
+                )
+            if not runner._resume:
+                check_exists(entry['checkpoint'])
+
+    def before_train(self, runner: Runner) -> None:
+        """Loads the parts."""
+        if runner.iter > 0:
+            return
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        for entry in self._entries(runner).values():
+            module = model.get_submodule(entry['part'])
+            load_strict(module, entry['checkpoint'], prefix=entry.get('prefix', ''))
+            runner.logger.info(f'Loaded {entry["part"]} from {entry["checkpoint"]}')
+        if hasattr(model, 'reset_teacher'):
+            model.reset_teacher()
+
+    @staticmethod
+    def _entries(runner: Runner) -> dict:
+        return runner.cfg.get('load_parts') or {}

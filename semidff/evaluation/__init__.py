@@ -1,0 +1,27 @@
+"""The ImageNet VID metric, motion speeds and gap recovery."""
+
+from .detections_file import evaluate_detections_file
+from .gap import gap_recovery
+from .ilsvrc_format import read_detections, write_detections
+from .motion_speed import SPEEDS, ap_by_speed, motion_iou, speed_of
+from .vid_ap import Detections, GroundTruth, average_precision, mean_ap
+from .vid_evaluator import VIDEvaluator, VIDResult
+from .vid_metric import VIDMetric
+
+__all__ = [
+    'SPEEDS',
+    'Detections',
+    'GroundTruth',
+    'VIDEvaluator',
+    'VIDMetric',
+    'VIDResult',
+    'ap_by_speed',
+    'average_precision',
+    'evaluate_detections_file',
+    'gap_recovery',
+    'mean_ap',
+    'motion_iou',
+    'read_detections',
+    'speed_of',
+    'write_detections',
+]

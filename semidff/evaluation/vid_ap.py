@@ -1,0 +1,239 @@
+"""Average precision exactly as the ImageNet VID evaluator computes it.
+
+* A ground-truth box is found at an IoU of at least ``min(0.5, w h / ((w + 10) (h + 10)))``: small
+  boxes may be missed by ten pixels. Coordinates are inclusive: widths and heights are ``x2 - x1 +
+  1``, everywhere.
+* In a frame, detections choose in the order of their scores; each takes the box of its class that
+  is still free and that it overlaps most, of those beyond their thresholds. A detection that gets
+  none is a false positive.
+* Precision is made monotone from the right; AP is the whole area under it (not 11 points, not 101).
+
+The original sorts unstably, so its result is arbitrary within ties of scores. Here every sort is
+stable: ties stand in the order of the frames, and inside a frame in the order in which the
+detections are given.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+_PAIRS_AT_ONCE = 2_000_000
+
+
+@dataclass(frozen=True)
+class GroundTruth:
+    """Boxes of all evaluated frames.
+
+    Attributes:
+        frames: Position of the box's frame in the evaluation order, (m,) int.
+        labels: Class, from 0, (m,) int.
+        boxes: (m, 4) float, x1, y1, x2, y2 in pixels, inclusive.
+    """
+
+    frames: np.ndarray
+    labels: np.ndarray
+    boxes: np.ndarray
+
+    def count(self, num_classes: int) -> np.ndarray:
+        """Number of boxes of each class, (num_classes,) int."""
+        return np.bincount(self.labels, minlength=num_classes)
+
+
+@dataclass(frozen=True)
+class Detections:
+    """Detections of all evaluated frames.
+
+    Attributes:
+        frames: Position of the detection's frame in the evaluation order, (n,) int.
+        labels: Class, from 0, (n,) int.
+        scores: (n,) float.
+        boxes: (n, 4) float, x1, y1, x2, y2 in pixels, inclusive.
+    """
+
+    frames: np.ndarray
+    labels: np.ndarray
+    scores: np.ndarray
+    boxes: np.ndarray
+
+    def __len__(self) -> int:
+        """Number of detections."""
+        return len(self.scores)
+
+    def ranked(self) -> 'Detections':
+        """The same detections by descending score; ties in frame order, then in the given order."""
+        order = np.lexsort((self.frames, -self.scores))
+        return Detections(
+            self.frames[order], self.labels[order], self.scores[order], self.boxes[order]
+        )
+
+
+def box_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """IoU of the boxes of two lists, row by row, with inclusive pixels.
+
+    Args:
+        a: (n, 4) x1, y1, x2, y2.
+        b: (n, 4) likewise.
+
+    Returns:
+        (n,) float; 0 where the boxes do not touch.
+    """
+    a, b = a.astype(float), b.astype(float)
+    width = np.minimum(a[:, 2], b[:, 2]) - np.maximum(a[:, 0], b[:, 0]) + 1
+    height = np.minimum(a[:, 3], b[:, 3]) - np.maximum(a[:, 1], b[:, 1]) + 1
+    area_a = (a[:, 2] - a[:, 0] + 1) * (a[:, 3] - a[:, 1] + 1)
+    area_b = (b[:, 2] - b[:, 0] + 1) * (b[:, 3] - b[:, 1] + 1)
+    common = width * height
+    touching = (width > 0) & (height > 0)
+    return np.divide(common, area_a + area_b - common, out=np.zeros(len(a)), where=touching)
+
+
+def iou_threshold(boxes: np.ndarray) -> np.ndarray:
+    """IoU from which each ground-truth box counts as found, (m, 4) -> (m,)."""
+    width = boxes[:, 2] - boxes[:, 0] + 1
+    height = boxes[:, 3] - boxes[:, 1] + 1
+    return np.minimum(0.5, width * height / ((width + 10) * (height + 10)))
+
+
+def same_key_pairs(
+    left: np.ndarray, right: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """All pairs of a left and a right element with equal keys, a bounded number at a time.
+
+    Args:
+        left: (n,) int keys.
+        right: (m,) int keys.
+
+    Yields:
+        Positions in ``left`` (ascending), positions in ``right`` (ascending for each left element),
+        and where in the two each left element's pairs start.
+    """
+    order = np.argsort(right, kind='stable')
+    keys = right[order]
+    first = np.searchsorted(keys, left, 'left')
+    count = np.searchsorted(keys, left, 'right') - first
+    with_pairs = np.flatnonzero(count)
+    parts = np.cumsum(count[with_pairs]) // _PAIRS_AT_ONCE
+    for chunk in np.split(with_pairs, np.flatnonzero(np.diff(parts)) + 1):
+        if not len(chunk):
+            continue
+        length = count[chunk]
+        starts = np.cumsum(length) - length
+        offset = np.arange(length.sum()) - np.repeat(starts, length)
+        yield np.repeat(chunk, length), order[np.repeat(first[chunk], length) + offset], starts
+
+
+def match_detections(truth: GroundTruth, ranked: Detections, num_classes: int) -> np.ndarray:
+    """Which ground-truth box each detection finds.
+
+    Args:
+        truth: Ground truth.
+        ranked: Detections from :meth:`Detections.ranked`.
+        num_classes: Number of classes.
+
+    Returns:
+        (n,) int, index of the found box, -1 for a false positive.
+    """
+    threshold = iou_threshold(truth.boxes)
+    matched = np.full(len(ranked), -1)
+    free = np.ones(len(truth.boxes), bool)
+    left = ranked.frames.astype(np.int64) * num_classes + ranked.labels
+    right = truth.frames * num_classes + truth.labels
+    for detection, box, _ in same_key_pairs(left, right):
+        iou = box_iou(ranked.boxes[detection], truth.boxes[box])
+        near = np.flatnonzero(iou >= threshold[box])
+        # lexsort is stable: of equal overlaps the first box wins, as in the original
+        near = near[np.lexsort((-iou[near], detection[near]))]
+        for d, b in zip(detection[near].tolist(), box[near].tolist(), strict=True):
+            if matched[d] < 0 and free[b]:
+                matched[d] = b
+                free[b] = False
+    return matched
+
+
+def area_under_curve(hits: np.ndarray, misses: np.ndarray, num_boxes: int) -> float:
+    """AP of one class from its detections in the order of their scores.
+
+    Args:
+        hits: (n,) 1 for a true positive, else 0.
+        misses: (n,) weight of the detection as a false positive, usually 0 or 1.
+        num_boxes: Ground-truth boxes of the class.
+
+    Returns:
+        AP in 0..1. Without ground truth, as the original: 0 if there is no detection either, else
+        NaN.
+    """
+    if not num_boxes:
+        return float('nan') if len(hits) else 0.0
+    found = np.cumsum(hits, dtype=float)
+    tried = np.maximum(found + np.cumsum(misses, dtype=float), np.finfo(float).eps)
+    recall = np.concatenate(([0.0], found / num_boxes, [1.0]))
+    precision = np.concatenate(([0.0], found / tried, [0.0]))
+    precision = np.maximum.accumulate(precision[::-1])[::-1]
+    step = np.flatnonzero(recall[1:] != recall[:-1])
+    return float(np.sum((recall[step + 1] - recall[step]) * precision[step + 1]))
+
+
+def average_precision(truth: GroundTruth, detections: Detections, num_classes: int) -> np.ndarray:
+    """AP of each class over all frames, by ImageNet VID's rules.
+
+    Args:
+        truth: Ground truth.
+        detections: Detections, in any order (it decides ties); frames without any are simply
+            absent.
+        num_classes: Number of classes.
+
+    Returns:
+        (num_classes,) float in 0..1; for classes without ground truth see :func:`area_under_curve`.
+    """
+    ranked = detections.ranked()
+    hits = match_detections(truth, ranked, num_classes) >= 0
+    return ap_per_class(ranked.labels, hits, ~hits, truth.count(num_classes))
+
+
+def ap_per_class(
+    labels: np.ndarray, hits: np.ndarray, misses: np.ndarray, num_boxes: np.ndarray
+) -> np.ndarray:
+    """:func:`area_under_curve` of every class of ranked detections.
+
+    Args:
+        labels: (n,) classes of the detections by descending score.
+        hits: (n,) as there.
+        misses: (n,) as there.
+        num_boxes: (num_classes,) ground-truth boxes of each class.
+
+    Returns:
+        (num_classes,) float.
+    """
+    by_class = np.argsort(labels, kind='stable')
+    ends = np.cumsum(np.bincount(labels, minlength=len(num_boxes)))
+    ap = [
+        area_under_curve(hits[rows], misses[rows], count)
+        for rows, count in zip(np.split(by_class, ends[:-1]), num_boxes, strict=True)
+    ]
+    return np.array(ap)
+
+
+def mean_ap(ap: np.ndarray, num_boxes: np.ndarray, rule: str = 'present') -> float:
+    """Mean of the classes' AP.
+
+    Args:
+        ap: (num_classes,) AP.
+        num_boxes: (num_classes,) ground-truth boxes of each class.
+        rule: ``'present'``: the mean of the classes that have ground truth. ``'imagenet'``: of all
+            classes, as the original: a class without ground truth counts 0 when it was not detected
+            either; when it was, its AP is NaN and so is the mean. Where every class has ground
+            truth the two are the same.
+
+    Returns:
+        mAP in 0..1; NaN where it is undefined.
+
+    Raises:
+        ValueError: Unknown rule.
+    """
+    if rule == 'imagenet':
+        return float(np.mean(ap))
+    if rule != 'present':
+        raise ValueError(f"the mean's rule must be 'present' or 'imagenet', got {rule!r}")
+    present = ap[num_boxes > 0]
+    return float(np.mean(present)) if len(present) else float('nan')

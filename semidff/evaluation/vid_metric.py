@@ -1,0 +1,199 @@
+"""ImageNet VID's metric as a test evaluator of mmengine."""
+
+import logging
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from mmdet.registry import METRICS
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import print_log
+from terminaltables import AsciiTable
+
+from .ilsvrc_format import write_detections
+from .motion_speed import SPEEDS
+from .vid_ap import Detections
+from .vid_evaluator import VIDEvaluator, VIDResult
+
+
+@METRICS.register_module()
+class VIDMetric(BaseMetric):
+    """mAP at IoU 0.5 as the ImageNet VID evaluator has it, AP per class, and mAP by motion speed.
+
+    Ground truth comes from the json, not from the data samples. A sample is known by ``img_id``, or
+    by ``video_id`` and ``frame_id``; frames are put in order after collection and a frame that was
+    seen twice (a sampler's padding) counts once, so any number of processes gives the same figures.
+
+    Args:
+        ann_file: COCO-VID json of the evaluated videos.
+        outfile: Where to write the detections in ILSVRC's submission format; None for not at all.
+        class_mean: ``'present'``: mAP is the mean over classes with ground truth; ``'imagenet'``:
+            over all, see :func:`~semidff.evaluation.vid_ap.mean_ap`.
+        backend_args: Storage backend of the json.
+        collect_device: As mmengine's.
+        prefix: As mmengine's, ``'vid'`` by default.
+        collect_dir: As mmengine's.
+
+    Raises:
+        ValueError: Unknown ``class_mean``; or in evaluation: a frame is unknown, or frames are
+            missing.
+    """
+
+    default_prefix = 'vid'
+
+    def __init__(
+        self,
+        ann_file: str,
+        outfile: str | None = None,
+        class_mean: str = 'present',
+        backend_args: dict | None = None,
+        collect_device: str = 'cpu',
+        prefix: str | None = None,
+        collect_dir: str | None = None,
+    ) -> None:
+        super().__init__(collect_device, prefix, collect_dir)
+        if class_mean not in ('present', 'imagenet'):
+            raise ValueError(f"class_mean must be 'present' or 'imagenet', got {class_mean!r}")
+        self.ann_file = ann_file
+        self.outfile = outfile
+        self.class_mean = class_mean
+        self.backend_args = backend_args
+        self._size = 0
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Keeps the predictions of some frames.
+
+        Args:
+            data_batch: Not used.
+            data_samples: Predictions as dicts: ``pred_instances`` with bboxes (n, 4) in pixels of
+                the original image, scores (n,), labels (n,); and the frame's identity.
+        """
+        for sample in data_samples:
+            predicted = sample['pred_instances']
+            self.results.append(
+                (
+                    sample.get('img_id'),
+                    (sample.get('video_id'), sample.get('frame_id')),
+                    _array(predicted['labels'], np.int32),
+                    _array(predicted['scores'], np.float32),
+                    _array(predicted['bboxes'], np.float32).reshape(-1, 4),
+                )
+            )
+
+    def evaluate(self, size: int) -> dict:
+        """Collects the results of all processes and computes the figures.
+
+        Args:
+            size: Number of samples of the dataset.
+
+        Returns:
+            ``vid/mAP``, ``vid/mAP_slow``, ``vid/mAP_medium``, ``vid/mAP_fast`` and
+            ``vid/AP_<class>``, in 0..1.
+        """
+        self._size = size
+        # mmengine cuts the interleaved results at `size`, which drops frames when the processes
+        # had unequal shares
+        return super().evaluate(sys.maxsize)
+
+    def compute_metrics(self, results: list) -> dict:
+        """Figures of the collected results.
+
+        Args:
+            results: What :meth:`process` kept, of all processes.
+
+        Returns:
+            As :meth:`evaluate`, without the prefix.
+        """
+        classes = (self.dataset_meta or {}).get('classes')
+        evaluator = VIDEvaluator(self.ann_file, classes, self.backend_args)
+        frames = self._in_order(results, evaluator)
+        if self.outfile is not None:
+            numbers = evaluator.frame_numbers
+            write_detections(self.outfile, ((numbers[at], *frame[2:]) for at, frame in frames))
+            print_log(f'Detections are in {self.outfile}', logger='current')
+        only = np.array([at for at, _ in frames], np.int32)
+        result = evaluator.evaluate(
+            Detections(
+                np.repeat(only, [len(frame[2]) for _, frame in frames]),
+                np.concatenate([frame[2] for _, frame in frames]),
+                np.concatenate([frame[3] for _, frame in frames]),
+                np.concatenate([frame[4] for _, frame in frames]),
+            ),
+            only,
+        )
+        figures = {'mAP': result.mean(self.class_mean)}
+        figures.update({f'mAP_{speed}': result.mean_of_speed(speed) for speed in SPEEDS})
+        print_log('\n' + result_table(result, figures), logger='current')
+        figures.update(
+            {
+                f'AP_{name}': float(value)
+                for name, value in zip(result.classes, result.ap, strict=True)
+            }
+        )
+        return figures
+
+    def _in_order(self, results: list, evaluator: VIDEvaluator) -> list[tuple[int, tuple]]:
+        """Each frame's results once, with its position in the evaluation order, ascending."""
+        by_image = {frame['id']: at for at, frame in enumerate(evaluator.frames)}
+        by_frame = {(f['video_id'], f['frame_id']): at for at, f in enumerate(evaluator.frames)}
+        found: dict[int, tuple] = {}
+        for frame in results:
+            at = by_frame.get(frame[1]) if frame[0] is None else by_image.get(frame[0])
+            if at is None:
+                raise ValueError(
+                    f'a result with img_id {frame[0]} and (video_id, frame_id) {frame[1]} is no '
+                    'frame of '
+                    f"{self.ann_file}; the metric's and the dataset's ann_file must be the same, "
+                    "and PackDetInputs' "
+                    'meta_keys must have img_id'
+                )
+            found.setdefault(at, frame)
+        if len(found) != self._size:
+            missing = [f['file_name'] for at, f in enumerate(evaluator.frames) if at not in found]
+            raise ValueError(
+                f'results of {len(found)} different frames for a dataset of {self._size}; '
+                f'{len(missing)} of {self.ann_file} have none, first {missing[:1]}'
+            )
+        if len(found) < len(evaluator.frames):
+            print_log(
+                f'Only {len(found)} of {len(evaluator.frames)} frames of {self.ann_file} are '
+                'evaluated',
+                logger='current',
+                level=logging.WARNING,
+            )
+        return sorted(found.items(), key=lambda item: item[0])
+
+
+def result_table(result: VIDResult, means: dict[str, float]) -> str:
+    """The figures in per cent as a text table.
+
+    Args:
+        result: AP of the classes.
+        means: Name and mean of further lines.
+
+    Returns:
+        A table with a line per class, and one per mean; ``-`` where undefined.
+    """
+    rows = [['class', 'boxes', 'AP', *SPEEDS]]
+    for index, name in enumerate(result.classes):
+        speeds = [result.speed_ap[speed][index] for speed in SPEEDS]
+        rows.append(
+            [name, str(result.num_boxes[index]), *map(_percent, (result.ap[index], *speeds))]
+        )
+    speeds = [means[f'mAP_{speed}'] for speed in SPEEDS]
+    rows.append(['mean', str(result.num_boxes.sum()), *map(_percent, (means['mAP'], *speeds))])
+    table = AsciiTable(rows)
+    table.inner_footing_row_border = True
+    return table.table
+
+
+def _percent(value: float) -> str:
+    return '-' if np.isnan(value) else f'{100 * value:.2f}'
+
+
+def _array(values: Any, dtype: type) -> np.ndarray:
+    """A tensor or array as a numpy array."""
+    if hasattr(values, 'detach'):
+        values = values.detach().cpu().numpy()
+    return np.asarray(values, dtype)

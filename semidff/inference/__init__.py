@@ -1,0 +1,22 @@
+"""Detections for every frame of a video: schedules, methods, the frame-by-frame engine, drawing."""
+
+from .drawing import class_colour, flow_panel, render_frame
+from .engine import METHODS, VideoEngine
+from .method import MethodError
+from .render import ResultRenderer, VideoWriter
+from .schedules import FixedSchedule, KeyFrameSchedule
+from .timing import FrameTimer
+
+__all__ = [
+    'METHODS',
+    'FixedSchedule',
+    'FrameTimer',
+    'KeyFrameSchedule',
+    'MethodError',
+    'ResultRenderer',
+    'VideoEngine',
+    'VideoWriter',
+    'class_colour',
+    'flow_panel',
+    'render_frame',
+]

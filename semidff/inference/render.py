@@ -1,0 +1,162 @@
+"""Writes videos of the results."""
+
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+from mmdet.structures import DetDataSample
+
+from .drawing import render_frame
+
+
+class VideoWriter:
+    """Writes an mp4 file that is either complete or not there.
+
+    Frames go to ``<name>.part.mp4``, which gets its name when the block ends without an error.
+
+    Args:
+        path (str | Path): The file; folders are made.
+        fps (float): Frames per second.
+
+    Example:
+        >>> with VideoWriter('out.mp4', fps=10) as writer:
+        ...     writer.write(frame_bgr)
+    """
+
+    def __init__(self, path: str | Path, fps: float = 10.0) -> None:
+        if Path(path).suffix != '.mp4':
+            raise ValueError(f'{path}: only .mp4 files are written; give a name that ends in .mp4')
+        if not fps > 0:
+            raise ValueError(f'fps is {fps}; it must be above 0')
+        self.path = Path(path)
+        self.fps = fps
+        self._part = self.path.with_suffix('.part.mp4')
+        self._writer: cv2.VideoWriter | None = None
+        self._size: tuple[int, int] | None = None
+
+    def __enter__(self) -> 'VideoWriter':
+        return self
+
+    def __exit__(self, error_type, error, traceback) -> None:
+        self.close(keep=error_type is None)
+
+    def write(self, frame: np.ndarray) -> None:
+        """Adds a frame.
+
+        Args:
+            frame (ndarray): (H, W, 3) uint8, BGR; all frames of a video have one size.
+
+        Raises:
+            ValueError: If the size differs from the first frame's.
+            OSError: If the file cannot be written.
+        """
+        size = (frame.shape[1], frame.shape[0])
+        if self._writer is None:
+            self._open(size)
+        if size != self._size:
+            raise ValueError(
+                f'{self.path}: a frame of {size[0]}x{size[1]} in a video of '
+                f'{self._size[0]}x{self._size[1]}; all frames of a video must have one size'
+            )
+        self._writer.write(np.ascontiguousarray(frame))
+
+    def close(self, keep: bool = True) -> None:
+        """Finishes the file, or removes what there is of it.
+
+        Args:
+            keep (bool): False removes the unfinished file.
+        """
+        if self._writer is None:
+            return
+        self._writer.release()
+        self._writer = None
+        if keep:
+            os.replace(self._part, self.path)
+        else:
+            self._part.unlink(missing_ok=True)
+
+    def _open(self, size: tuple[int, int]) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        code = cv2.VideoWriter_fourcc(*'mp4v')
+        self._writer, self._size = cv2.VideoWriter(str(self._part), code, self.fps, size), size
+        if not self._writer.isOpened():
+            self._writer = None
+            raise OSError(f'{self.path}: cannot be written; check the folder and its free space')
+
+
+class ResultRenderer:
+    """Renders finished results of the first videos into one mp4 file per video.
+
+    Frames are read again from ``img_path``.  A sample may carry ``feature_flow``, (2, h, w) in
+    cells, which is then shown beside the frame.
+
+    Args:
+        out_dir (str | Path): Folder of the mp4 files, named after the videos.
+        classes (tuple[str]): Class names.
+        max_videos (int | None): How many videos; None for all.
+        fps (float): Frames per second of the files.
+        score_thr (float): Detections with lower scores are not drawn.
+        with_flow (bool): Whether the feature flow is shown beside the frames.
+    """
+
+    def __init__(
+        self,
+        out_dir: str | Path,
+        classes: tuple[str, ...],
+        max_videos: int | None = None,
+        fps: float = 10.0,
+        score_thr: float = 0.3,
+        with_flow: bool = False,
+    ) -> None:
+        self.out_dir = Path(out_dir)
+        self.classes = classes
+        self.max_videos = max_videos
+        self.fps = fps
+        self.score_thr = score_thr
+        self.with_flow = with_flow
+        self.videos = 0
+        self._writer: VideoWriter | None = None
+
+    def start(self, name: str) -> None:
+        """Begins a video; the one before is finished.
+
+        Args:
+            name (str): Name of the video; slashes become underscores.
+        """
+        self.finish()
+        if self.max_videos is None or self.videos < self.max_videos:
+            self.videos += 1
+            name = str(name).strip('/').replace('/', '_')
+            self._writer = VideoWriter(self.out_dir / f'{name}.mp4', self.fps)
+
+    def add(self, sample: DetDataSample) -> None:
+        """Draws the next frame of the video that was begun last.
+
+        Args:
+            sample (DetDataSample): A result of the video engine.
+
+        Raises:
+            OSError: If the frame's image cannot be read.
+        """
+        if self._writer is None:
+            return
+        image = cv2.imread(sample.img_path, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        if image is None:
+            raise OSError(f'{sample.img_path}: cannot be read as an image; nothing to draw on')
+        frame = render_frame(
+            image,
+            sample,
+            self.classes,
+            sample.is_key_frame,
+            sample.get('feature_flow'),
+            self.score_thr,
+            self.with_flow,
+        )
+        self._writer.write(frame)
+
+    def finish(self, keep: bool = True) -> None:
+        """Closes the file of the current video; with ``keep=False`` it is removed."""
+        if self._writer is not None:
+            self._writer.close(keep)
+            self._writer = None

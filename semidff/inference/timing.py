@@ -1,0 +1,72 @@
+"""Times of key frames and of the frames between.
+
+Protocol: batch 1, forward pass and post-processing; loading, preprocessing, copying to the device
+and drawing are not included; the device is synchronised before each reading of the clock; the first
+frames of either kind are left out as warm-up.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+
+class FrameTimer:
+    """Collects the time of each frame.
+
+    Args:
+        warmup (int): How many first key frames, and how many first frames between, are not counted
+            (but at least one of each kind that occurs is).
+    """
+
+    def __init__(self, warmup: int = 3) -> None:
+        if warmup < 0:
+            raise ValueError(f'warmup is {warmup}; it must be a number of frames, 0 or more')
+        self.warmup = warmup
+        self.seconds: dict[str, list[float]] = {'key': [], 'nonkey': []}
+
+    @contextmanager
+    def measure(self, is_key: bool, device: torch.device) -> Iterator[None]:
+        """Times the block as one frame.
+
+        Args:
+            is_key (bool): Whether it is a key frame.
+            device (torch.device): Where the work runs.
+        """
+        _synchronise(device)
+        start = time.perf_counter()
+        yield
+        _synchronise(device)
+        self.seconds['key' if is_key else 'nonkey'].append(time.perf_counter() - start)
+
+    def summary(self) -> dict[str, float]:
+        """Milliseconds per frame, and frames per second.
+
+        ``mean_ms`` weights the two means with the numbers of key frames and of other frames that
+        were really seen, warm-up included, so that it is the mean of the schedule.
+
+        Returns:
+            dict: ``time/{key,nonkey}{,_p50,_p99}_ms`` for the kinds that occurred,
+            ``time/mean_ms`` and ``fps``; empty if no frame was timed.
+        """
+        metrics, total, count = {}, 0.0, 0
+        for kind, seconds in self.seconds.items():
+            if not seconds:
+                continue
+            counted = 1000 * np.array(seconds[min(self.warmup, len(seconds) - 1) :])
+            metrics[f'time/{kind}_ms'] = float(counted.mean())
+            metrics[f'time/{kind}_p50_ms'] = float(np.percentile(counted, 50))
+            metrics[f'time/{kind}_p99_ms'] = float(np.percentile(counted, 99))
+            total += float(counted.mean()) * len(seconds)
+            count += len(seconds)
+        if count:
+            metrics['time/mean_ms'] = total / count
+            metrics['fps'] = 1000 * count / max(total, 1e-9)
+        return metrics
+
+
+def _synchronise(device: torch.device) -> None:
+    if device.type == 'cuda':
+        torch.cuda.synchronize(device)

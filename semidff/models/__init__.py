@@ -1,0 +1,22 @@
+from .crop_classifier import CropClassifier
+from .data_preprocessor import VideoDataPreprocessor
+from .distillation import FeatureRegression, FeatureSemantics
+from .flow_pretrainer import FlowPretrainer
+from .semi_dff import SemiDFF
+from .spatial import RFCN, SpatialModule
+from .temporal import TemporalModule
+from .video_detector import KeyFrame, VideoDetector
+
+__all__ = [
+    'RFCN',
+    'CropClassifier',
+    'FeatureRegression',
+    'FeatureSemantics',
+    'FlowPretrainer',
+    'KeyFrame',
+    'SemiDFF',
+    'SpatialModule',
+    'TemporalModule',
+    'VideoDataPreprocessor',
+    'VideoDetector',
+]

@@ -1,0 +1,45 @@
+"""A backbone that learns to tell crops apart: the quick start's stand-in for ImageNet pre-training."""
+
+import torch
+import torch.nn.functional as F
+from mmdet.registry import MODELS
+from mmengine.model import BaseModel
+from torch import Tensor, nn
+
+
+@MODELS.register_module()
+class CropClassifier(BaseModel):
+    """Backbone, global average and a linear classifier.
+
+    Args:
+        backbone: Config of the backbone; its last level is classified.
+        in_channels: Channels of that level.
+        num_classes: Number of categories.
+    """
+
+    def __init__(
+        self,
+        backbone: dict,
+        in_channels: int,
+        num_classes: int,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(data_preprocessor, init_cfg)
+        self.backbone = MODELS.build(backbone)
+        self.classifier = nn.Linear(in_channels, num_classes)
+
+    def forward(self, inputs: Tensor, data_samples: list | None = None, mode: str = 'tensor'):
+        """Logits (N, num_classes), or a dict of losses with the accuracy in percent (``mode='loss'``).
+
+        Args:
+            inputs: Normalised crops (N, 3, H, W).
+            data_samples: Each with a scalar tensor ``gt_label``.
+            mode: ``tensor`` or ``loss``.
+        """
+        logits = self.classifier(self.backbone(inputs)[-1].mean((2, 3)))
+        if mode != 'loss':
+            return logits
+        labels = torch.stack([sample.gt_label for sample in data_samples]).view(-1).to(logits.device)
+        accuracy = (logits.argmax(1) == labels).float().mean() * 100
+        return dict(loss=F.cross_entropy(logits, labels), accuracy=accuracy)

@@ -1,0 +1,114 @@
+"""The two objectives of semi-DFF's second stage, as parts of a distillation step's config (semi-DFF 3.4)."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from mmdet.registry import MODELS
+from mmdet.structures import SampleList
+from torch import Tensor
+
+from .losses import (
+    box_distillation_loss,
+    class_distillation_loss,
+    l1_regression_loss,
+    regression_loss,
+)
+from .spatial import SpatialModule
+
+
+class Distillation(NamedTuple):
+    """What an objective compares, for a batch of current frames.
+
+    Attributes:
+        student: Spatial module that works on the propagated features.
+        teacher: The frozen spatial module.
+        propagated: Propagated features, (N, C, H_l, W_l) per level.
+        target: The teacher's own features of the current frames.
+        samples: Data samples of the current frames.
+    """
+
+    student: SpatialModule
+    teacher: SpatialModule
+    propagated: Sequence[Tensor]
+    target: Sequence[Tensor]
+    samples: SampleList
+
+
+@MODELS.register_module()
+class FeatureRegression:
+    """L_reg, Eq. 4: the propagated features shall equal the teacher's.
+
+    Args:
+        norm: ``l2``, or ``l1`` for the row of Table 3b.
+        weight: Factor of the loss.
+    """
+
+    def __init__(self, norm: str = 'l2', weight: float = 1.0) -> None:
+        losses = dict(l2=regression_loss, l1=l1_regression_loss)
+        if norm not in losses:
+            raise ValueError(f'norm must be one of {sorted(losses)}, got {norm!r}')
+        self.loss = losses[norm]
+        self.weight = weight
+
+    def __call__(self, batch: Distillation) -> dict[str, Tensor]:
+        """``loss_reg``: the mean over the levels."""
+        levels = [
+            self.loss(p, t) for p, t in zip(batch.propagated, batch.target, strict=True)
+        ]
+        return dict(loss_reg=self.weight * sum(levels) / len(levels))
+
+
+@MODELS.register_module()
+class FeatureSemantics:
+    """L_sem, Eqs. 5-9: the heads shall say on the propagated features what the teacher says on its own.
+
+    Student and teacher are compared on the teacher's anchors and on the proposals that the teacher computes from
+    the current frame with its test settings; the student makes none.
+
+    Args:
+        temperature: T of Eq. 7.
+        box_weight: lambda of Eq. 6.
+        attention: Whether the dense head's class scores count ("attention maps" of Table 3c).
+        classes: Whether the RoIs' class scores count ("inter-class relationship").
+        boxes: Whether box outputs count, both of the dense head and of the RoIs ("bbox accurate location").
+        weight: Factor of all of it.
+    """
+
+    def __init__(
+        self,
+        temperature: float = 1.0,
+        box_weight: float = 1.0,
+        attention: bool = True,
+        classes: bool = True,
+        boxes: bool = True,
+        weight: float = 1.0,
+    ) -> None:
+        self.temperature = temperature
+        self.box_weight = box_weight * weight
+        self.attention = attention
+        self.classes = classes
+        self.boxes = boxes
+        self.weight = weight
+
+    def __call__(self, batch: Distillation) -> dict[str, Tensor]:
+        """``loss_rpn_cls``, ``loss_rpn_box``, ``loss_roi_cls`` and ``loss_roi_box``, as far as they apply."""
+        proposals = batch.teacher.proposals(batch.target, batch.samples)
+        teacher = batch.teacher.head_outputs(batch.target, batch.samples, proposals)
+        student = batch.student.head_outputs(batch.propagated, batch.samples, proposals)
+        losses = {}
+        if self.attention:
+            losses['loss_rpn_cls'] = self._classes(student.anchor_logits, teacher.anchor_logits)
+        if self.boxes:
+            losses['loss_rpn_box'] = self._boxes(student.anchor_boxes, teacher.anchor_boxes)
+        if proposals is not None and len(teacher.roi_logits):
+            if self.classes:
+                losses['loss_roi_cls'] = self._classes(student.roi_logits, teacher.roi_logits)
+            if self.boxes:
+                losses['loss_roi_box'] = self._boxes(student.roi_boxes, teacher.roi_boxes)
+        return losses
+
+    def _classes(self, student: Tensor, teacher: Tensor) -> Tensor:
+        return self.weight * class_distillation_loss(student, teacher, self.temperature)
+
+    def _boxes(self, student: Tensor, teacher: Tensor) -> Tensor:
+        return self.box_weight * box_distillation_loss(student, teacher)

@@ -1,0 +1,80 @@
+"""Position-sensitive RoI pooling operators, chosen by name in configs (R-FCN, Dai et al. 2016).
+
+``PSRoIPool`` and ``PSRoIAlign`` are torchvision's. ``ExactPSRoIPool`` is the pooling of the original R-FCN and DFF:
+it rounds boxes to whole *pixels*, where torchvision's PSRoIPool rounds them to whole *cells* of 16 pixels.
+"""
+
+import torch
+import torch.nn.functional as F
+from mmdet.registry import MODELS
+from torch import Tensor, nn
+from torchvision.ops import PSRoIAlign, PSRoIPool
+
+MODELS.register_module(name='PSRoIPool', module=PSRoIPool, force=False)
+MODELS.register_module(name='PSRoIAlign', module=PSRoIAlign, force=False)
+
+
+@MODELS.register_module()
+class ExactPSRoIPool(nn.Module):
+    """Average over the cells that a bin touches, bins placed as the original places them.
+
+    Boxes are rounded to pixels, their far side is inclusive; a bin covers the cells from the floor of its start to
+    the ceiling of its end, cut at the map; an empty bin is 0. Sums come from integral images, so the cost does not
+    depend on the size of the boxes.
+
+    Args:
+        output_size: Bins per side, k.
+        spatial_scale: Cells per pixel, 1 / stride.
+    """
+
+    def __init__(self, output_size: int, spatial_scale: float) -> None:
+        super().__init__()
+        self.output_size = output_size
+        self.spatial_scale = spatial_scale
+
+    def forward(self, maps: Tensor, rois: Tensor) -> Tensor:
+        """Pools score maps.
+
+        Args:
+            maps: Position-sensitive maps (N, C * k * k, H, W), channel = (c * k + row) * k + column.
+            rois: Rows of (image index, x1, y1, x2, y2) in pixels, (R, 5).
+
+        Returns:
+            Tensor of shape (R, C, k, k).
+        """
+        k = self.output_size
+        height, width = maps.shape[-2:]
+        # Double precision: differences of integral images cancel.
+        integral = F.pad(maps.double().cumsum(-1).cumsum(-2), (1, 0, 1, 0))
+        integral = integral.unflatten(1, (-1, k, k))
+        top, bottom = self._bins(rois[:, 2], rois[:, 4], height)
+        left, right = self._bins(rois[:, 1], rois[:, 3], width)
+        row = torch.arange(k, device=maps.device)[None, :, None]
+        column = torch.arange(k, device=maps.device)[None, None, :]
+        image = rois[:, 0].long()[:, None, None]
+
+        def corner(y: Tensor, x: Tensor) -> Tensor:
+            return integral[image, :, row, column, y[:, :, None], x[:, None, :]]
+
+        total = (
+            corner(bottom, right) - corner(top, right) - corner(bottom, left) + corner(top, left)
+        )
+        cells = (bottom - top)[:, :, None] * (right - left)[:, None, :]
+        mean = total / cells.clamp(min=1)[..., None]
+        return (mean * (cells > 0)[..., None]).permute(0, 3, 1, 2).to(maps.dtype)
+
+    def _bins(self, low: Tensor, high: Tensor, size: int) -> tuple[Tensor, Tensor]:
+        """First and one-past-last cell of the k bins of each RoI along one axis, (R, k) each."""
+        k = self.output_size
+        start = _round(low.float()) * self.spatial_scale
+        end = (_round(high.float()) + 1) * self.spatial_scale
+        bin_size = (end - start).clamp(min=0.1) / k
+        index = torch.arange(k, device=low.device, dtype=start.dtype)
+        first = (index * bin_size[:, None] + start[:, None]).floor().clamp(0, size).long()
+        last = ((index + 1) * bin_size[:, None] + start[:, None]).ceil().clamp(0, size).long()
+        return first, torch.maximum(first, last)
+
+
+def _round(x: Tensor) -> Tensor:
+    """Half away from zero, as C rounds; torch.round takes halves to the even number."""
+    return torch.sign(x) * (x.abs() + 0.5).floor()

@@ -1,0 +1,35 @@
+"""The convolution that makes the features which are propagated (DFF section 4, "Feature Network")."""
+
+from collections.abc import Sequence
+
+from mmcv.cnn import ConvModule
+from mmdet.registry import MODELS
+from mmengine.model import BaseModule
+from torch import Tensor
+
+
+@MODELS.register_module()
+class RFCNNeck(BaseModule):
+    """A dilated 3x3 convolution with ReLU on the backbone's last level.
+
+    Args:
+        in_channels: Channels of the backbone's last level.
+        out_channels: Channels of the features; the RPN takes the first of them, the position-sensitive head the rest.
+        dilation: Dilation and padding of the convolution.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 2048,
+        out_channels: int = 1024,
+        dilation: int = 6,
+        init_cfg: dict | list | None = None,
+    ) -> None:
+        super().__init__(init_cfg or dict(type='Normal', layer='Conv2d', std=0.01))
+        self.conv = ConvModule(
+            in_channels, out_channels, 3, padding=dilation, dilation=dilation, inplace=False
+        )
+
+    def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor]:
+        """Maps the last of the backbone's levels (N, C_in, H, W) to one level (N, C_out, H, W)."""
+        return (self.conv(inputs[-1]),)

@@ -1,0 +1,112 @@
+"""The temporal module T_theta: flow network, scale field and warp (semi-DFF 3.3, Eq. 1; DFF Eq. 3)."""
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from mmdet.registry import MODELS
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from .flownet_s import FlowNetS
+from .warp import warp
+
+MODELS.register_module(name='FlowNetS', module=FlowNetS, force=False)
+
+
+@MODELS.register_module()
+class TemporalModule(BaseModule):
+    """Propagates a key frame's features to the current frame: ``warp(f_k, F(I_k, I_p)) * S(I_k, I_p)``.
+
+    The weights of every convolution and deconvolution start at N(0, ``init_std``), the scale field at exactly one
+    (weight 0, bias 1), as semi-DFF 3.5 and DFF section 3 say. No activation follows the product.
+
+    Args:
+        flow_network: Config of the flow network; it has ``stride``, ``hidden_channels``, ``prepare`` and returns a
+            :class:`~semidff.models.temporal.flownet_s.FlowOutput`.
+        feat_channels: Channels of the features to be propagated, the same at all levels.
+        feat_strides: Stride of each feature level; every level is warped with the same flow, resized and divided
+            to the level's stride.
+        with_scale: Whether there is a scale field; without it the warped features are returned as they are.
+        init_std: Standard deviation of the random start; None for He's, which keeps the signal's size through the
+            layers and starts to learn several times sooner.
+    """
+
+    def __init__(
+        self,
+        flow_network: dict,
+        feat_channels: int = 1024,
+        feat_strides: Sequence[int] = (16,),
+        with_scale: bool = True,
+        init_std: float | None = 0.02,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        self.flow_network = MODELS.build(flow_network)
+        self.feat_strides = tuple(feat_strides)
+        self.init_std = init_std
+        self.scale = (
+            nn.Conv2d(self.flow_network.hidden_channels, feat_channels, 1) if with_scale else None
+        )
+        self._reset()
+
+    def _reset(self) -> None:
+        for module in self.flow_network.modules():
+            if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+                if self.init_std is None:
+                    nn.init.kaiming_normal_(module.weight, a=0.1, nonlinearity='leaky_relu')
+                else:
+                    nn.init.normal_(module.weight, std=self.init_std)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        if self.scale is not None:
+            nn.init.zeros_(self.scale.weight)
+            nn.init.ones_(self.scale.bias)
+
+    def prepare(self, image: Tensor) -> Tensor:
+        """The flow network's own half-size input of frames (N, 3, H, W)."""
+        return self.flow_network.prepare(image)
+
+    def flow_and_scale(self, key: Tensor, current: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Feature flow (N, 2, h, w) in cells of the flow network's stride and scale field (N, C, h, w).
+
+        Args:
+            key: Key frames from :meth:`prepare`.
+            current: Current frames from :meth:`prepare`.
+        """
+        output = self.flow_network(current, key)
+        return output.flow, None if self.scale is None else self.scale(output.hidden)
+
+    def propagate(
+        self, features: Sequence[Tensor], flow: Tensor, scale: Tensor | None
+    ) -> tuple[Tensor, ...]:
+        """Warps and scales every level of the key frame's features (N, C, h_l, w_l)."""
+        if len(features) != len(self.feat_strides):
+            raise ValueError(
+                f'the feature network returned {len(features)} levels, but feat_strides names '
+                f'{len(self.feat_strides)}: {self.feat_strides}'
+            )
+        propagated = []
+        for level, stride in zip(features, self.feat_strides, strict=True):
+            size = level.shape[-2:]
+            level_flow = _resize(flow, size) * (self.flow_network.stride / stride)
+            warped = warp(level, level_flow)
+            propagated.append(warped if scale is None else warped * _resize(scale, size))
+        return tuple(propagated)
+
+    def forward(
+        self, key: Tensor, current: Tensor, features: Sequence[Tensor]
+    ) -> tuple[Tensor, ...]:
+        """Predicts the current frame's features (semi-DFF Eq. 1).
+
+        Args:
+            key: Key frames from :meth:`prepare`, (N, 3, H / 2, W / 2).
+            current: Current frames, likewise.
+            features: Key-frame features, one (N, C, h_l, w_l) per level.
+        """
+        return self.propagate(features, *self.flow_and_scale(key, current))
+
+
+def _resize(field: Tensor, size: Sequence[int]) -> Tensor:
+    if field.shape[-2:] == tuple(size):
+        return field
+    return F.interpolate(field, size=tuple(size), mode='bilinear', align_corners=False)

@@ -1,0 +1,163 @@
+"""The video detector: N_feat + T + N_task (DFF section 3, Algorithm 1; semi-DFF 3.1)."""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import torch
+from mmdet.models.detectors import BaseDetector
+from mmdet.registry import MODELS
+from mmdet.structures import SampleList
+from torch import Tensor, nn
+
+from .spatial import SpatialModule
+
+PARTS = ('temporal', 'task_network', 'feature_network')
+
+
+class KeyFrame(NamedTuple):
+    """All that is kept of a key frame.
+
+    Attributes:
+        image: The temporal module's input of the frame (N, 3, H / 2, W / 2), None without a temporal module.
+        features: One map per level (N, C, H_l, W_l).
+    """
+
+    image: Tensor | None
+    features: tuple[Tensor, ...]
+
+
+@MODELS.register_module()
+class VideoDetector(BaseDetector):
+    """An mmdet detector with a temporal module that carries features from key frames to the frames between.
+
+    As an mmdet detector (``forward(mode='predict')``) it runs the spatial module on every frame.
+
+    Args:
+        detector: Config of the mmdet detector that is the spatial module, or the module itself.
+        temporal: Config of the temporal module; None for a detector that works frame by frame only.
+        feature_modules: The detector's children that belong to the feature network.
+        trainable: Parts that learn, of ``temporal``, ``task_network`` and ``feature_network``.
+    """
+
+    def __init__(
+        self,
+        detector: dict | nn.Module,
+        temporal: dict | None = None,
+        feature_modules: Sequence[str] = ('backbone', 'neck'),
+        trainable: Sequence[str] = PARTS,
+        data_preprocessor: dict | nn.Module | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(data_preprocessor or dict(type='VideoDataPreprocessor'), init_cfg)
+        self.spatial = SpatialModule(detector, feature_modules)
+        self.temporal = None if temporal is None else MODELS.build(temporal)
+        # What the detector itself froze (its stem, say) stays frozen.
+        self._learnable = {p for p in self.parameters() if p.requires_grad}
+        self.set_trainable(trainable)
+
+    @classmethod
+    def wrap(cls, detector: nn.Module) -> 'VideoDetector':
+        """A video detector without temporal module around a built mmdet detector."""
+        return cls(detector, data_preprocessor=detector.data_preprocessor)
+
+    @property
+    def has_temporal(self) -> bool:
+        """Whether features can be propagated."""
+        return self.temporal is not None
+
+    def part(self, name: str) -> list[nn.Module]:
+        """Modules of a part: ``temporal``, ``task_network`` or ``feature_network``."""
+        if name not in PARTS:
+            raise ValueError(f'unknown part {name!r} of the video detector; choose from {PARTS}')
+        if name == 'temporal':
+            return [self.temporal] if self.has_temporal else []
+        return (
+            list(self.spatial.task_network.values())
+            if name == 'task_network'
+            else self.spatial.feature_network
+        )
+
+    def set_trainable(self, parts: Iterable[str]) -> None:
+        """Lets exactly the named parts learn."""
+        parts = set(parts)
+        for name in (*PARTS, *parts):
+            for module in self.part(name):
+                for parameter in module.parameters():
+                    parameter.requires_grad = name in parts and parameter in self._learnable
+
+    # --- prediction -------------------------------------------------------------------------------------------
+
+    def predict_key(self, inputs: Tensor, samples: SampleList) -> tuple[SampleList, KeyFrame]:
+        """Detects on key frames with the whole spatial module (Algorithm 1, lines 3-4 and 8-9).
+
+        Args:
+            inputs: Normalised frames (N, 3, H, W).
+            samples: Their data samples.
+
+        Returns:
+            The samples with ``pred_instances``, and what :meth:`predict_current` needs of the key frames.
+        """
+        features = self.spatial.features(inputs)
+        image = self.temporal.prepare(inputs) if self.has_temporal else None
+        return self.spatial.predict(features, samples), KeyFrame(image, features)
+
+    def predict_current(self, inputs: Tensor, samples: SampleList, key: KeyFrame) -> SampleList:
+        """Detects on propagated features (Algorithm 1, lines 11-12); the feature network does not run.
+
+        Args:
+            inputs: Normalised current frames (N, 3, H, W).
+            samples: Their data samples.
+            key: Of the frames' key frames.
+        """
+        features = self.temporal(key.image, self.temporal.prepare(inputs), key.features)
+        return self.spatial.predict(features, samples)
+
+    # --- mmdet's modes ----------------------------------------------------------------------------------------
+
+    def extract_feat(self, batch_inputs: Tensor) -> tuple[Tensor, ...]:
+        """Features of frames (N, 3, H, W)."""
+        return self.spatial.features(batch_inputs)
+
+    def predict(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> SampleList:
+        """Frame-by-frame detection."""
+        return self.predict_key(batch_inputs, batch_data_samples)[0]
+
+    def loss(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> dict:
+        """The supervised task loss on propagated features (DFF section 3, training).
+
+        Args:
+            batch_inputs: Pairs (N, 2, 3, H, W) of key frame and current frame.
+            batch_data_samples: Data samples of the current frames, with ground truth; a pair whose
+                ``key_frame_id`` equals its ``frame_id`` trains the detector on the unpropagated features.
+        """
+        key, current = batch_inputs.unbind(1)
+        features = self.propagate(key, current, self.spatial.features(key), batch_data_samples)
+        return self.spatial.loss(features, batch_data_samples)
+
+    def propagate(
+        self, key: Tensor, current: Tensor, features: Sequence[Tensor], samples: SampleList
+    ) -> tuple[Tensor, ...]:
+        """Current frames' features, propagated from key frames; unchanged where both are the same frame.
+
+        Args:
+            key: Normalised key frames (N, 3, H, W).
+            current: Normalised current frames (N, 3, H, W).
+            features: Key-frame features, (N, C, H_l, W_l) per level.
+            samples: Data samples of the current frames (``frame_id``, ``key_frame_id``).
+        """
+        propagated = self.temporal(
+            self.temporal.prepare(key), self.temporal.prepare(current), features
+        )
+        same = key.new_tensor(
+            [s.get('key_frame_id', -1) == s.get('frame_id') for s in samples], dtype=torch.bool
+        )
+        if not same.any():
+            return propagated
+        same = same[:, None, None, None]
+        return tuple(
+            torch.where(same, old, new) for old, new in zip(features, propagated, strict=True)
+        )
+
+    def _forward(self, batch_inputs: Tensor, batch_data_samples: SampleList | None = None) -> tuple:
+        """Features, without heads; for tools that trace the network."""
+        return self.extract_feat(batch_inputs)

@@ -1,0 +1,52 @@
+"""True optical flow between two frames of a clip."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .render import Clip, render
+
+
+def true_flow(clip: Clip, current: int, key: int) -> tuple[np.ndarray, np.ndarray]:
+    """For each pixel of the current frame the offset to where it lies in the key frame (DFF Eq. 1).
+
+    With the first picture of a pair as the current frame and the second as the key frame, this is
+    the flow of Flying Chairs ("from image 1 to image 2, on image 1's pixels").
+
+    Args:
+        clip: The clip.
+        current: Number of the current frame.
+        key: Number of the key frame.
+
+    Returns:
+        The flow (H, W, 2) float32 in pixels, x first, and a mask (H, W) bool of the pixels that are
+        seen in both
+        frames: inside the key frame and not hidden there.
+    """
+    return flow_of_owners(clip, render(clip, current)[1], render(clip, key)[1], current, key)
+
+
+def flow_of_owners(
+    clip: Clip, owner: np.ndarray, key_owner: np.ndarray, current: int, key: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """`true_flow` for frames whose layer maps (second value of `render`) are known already."""
+    maps = [_between(clip.camera, current, key)]
+    maps += [_between(layer.poses, current, key) for layer in clip.layers]
+    table = np.stack(maps).astype(np.float32)[owner + 1]
+    height, width = owner.shape
+    x = np.arange(width, dtype=np.float32)[None]
+    y = np.arange(height, dtype=np.float32)[:, None]
+    moved = table[..., 0] * x[..., None] + table[..., 1] * y[..., None] + table[..., 2]
+    flow = moved - np.stack(np.broadcast_arrays(x, y), axis=-1)
+    column = np.round(moved[..., 0]).astype(int)
+    row = np.round(moved[..., 1]).astype(int)
+    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    there = key_owner[np.clip(row, 0, height - 1), np.clip(column, 0, width - 1)]
+    return flow, inside & (there == owner)
+
+
+def _between(poses: np.ndarray, current: int, key: int) -> np.ndarray:
+    """(2, 3) affine map that takes the current frame's pixels of a layer to the key frame's."""
+    square = np.tile(np.eye(3), (2, 1, 1))
+    square[0, :2], square[1, :2] = poses[current], poses[key]
+    return (square[1] @ np.linalg.inv(square[0]))[:2]

@@ -1,0 +1,241 @@
+"""Tiny models of every kind that the package's parts must work with, and data for them."""
+
+import torch
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
+from mmengine.config import ConfigDict
+from mmengine.registry import init_default_scope
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+
+import semidff  # noqa: F401  (registers the parts)
+
+SIZE = (64, 96)  # height, width
+CLASSES = 2
+L1 = dict(type='SmoothL1Loss', loss_weight=1.0)
+CODER = dict(type='DeltaXYWHBBoxCoder', target_stds=[0.1, 0.1, 0.2, 0.2])
+SAMPLER = dict(type='RandomSampler', num=16, pos_fraction=0.5, neg_pos_ub=-1, add_gt_as_proposals=False)
+RPN_TRAIN = dict(
+    assigner=dict(type='MaxIoUAssigner', pos_iou_thr=0.7, neg_iou_thr=0.3, min_pos_iou=0.3),
+    sampler=SAMPLER,
+    allowed_border=-1,
+    pos_weight=-1,
+)
+RCNN_TRAIN = dict(
+    assigner=dict(type='MaxIoUAssigner', pos_iou_thr=0.5, neg_iou_thr=0.5, min_pos_iou=0.5),
+    sampler=dict(SAMPLER, add_gt_as_proposals=True),
+    pos_weight=-1,
+)
+PROPOSALS = dict(nms_pre=100, max_per_img=20, nms=dict(type='nms', iou_threshold=0.7), min_bbox_size=0)
+FINAL = dict(score_thr=0.01, nms=dict(type='nms', iou_threshold=0.3), max_per_img=20)
+TWO_STAGE = dict(
+    train_cfg=dict(rpn=RPN_TRAIN, rpn_proposal=PROPOSALS, rcnn=RCNN_TRAIN),
+    test_cfg=dict(rpn=PROPOSALS, rcnn=FINAL),
+)
+
+
+def backbone(**kwargs) -> dict:
+    """A ResNet-18 of an eighth of the width."""
+    return dict(type='ResNet', depth=18, base_channels=8, num_stages=4, norm_eval=True, **kwargs)
+
+
+def anchors(strides: list[int], **kwargs) -> dict:
+    """Small anchors."""
+    return dict(type='AnchorGenerator', scales=[2], ratios=[0.5, 1.0], strides=strides, **kwargs)
+
+
+def rfcn(**head) -> dict:
+    """R-FCN of stride 16 with 3 x 3 bins; ``head`` changes the position-sensitive head."""
+    bbox_head = dict(
+        type='RFCNBBoxHead',
+        in_channels=16,
+        num_classes=CLASSES,
+        bins=3,
+        bbox_coder=CODER,
+        loss_cls=dict(type='CrossEntropyLoss'),
+        loss_bbox=L1,
+    )
+    return dict(
+        type='RFCN',
+        backbone=backbone(strides=(1, 2, 2, 1), dilations=(1, 1, 1, 2), out_indices=(3,), frozen_stages=1),
+        neck=dict(type='RFCNNeck', in_channels=64, out_channels=32, dilation=2),
+        rpn_head=dict(
+            type='RFCNRPNHead',
+            in_channels=16,
+            anchor_generator=anchors([16]),
+            bbox_coder=CODER,
+            loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=False),
+            loss_bbox=L1,
+        ),
+        roi_head=dict(type='RFCNRoIHead', bbox_head=dict(bbox_head, **head)),
+        **TWO_STAGE,
+    )
+
+
+def faster_rcnn() -> dict:
+    """Faster R-CNN with a feature pyramid of strides 4 to 32."""
+    strides = [4, 8, 16, 32]
+    return dict(
+        type='FasterRCNN',
+        backbone=backbone(),
+        neck=dict(type='FPN', in_channels=[8, 16, 32, 64], out_channels=16, num_outs=4),
+        rpn_head=dict(
+            type='RPNHead',
+            in_channels=16,
+            feat_channels=16,
+            anchor_generator=anchors(strides),
+            bbox_coder=CODER,
+            loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=True),
+            loss_bbox=L1,
+        ),
+        roi_head=dict(
+            type='StandardRoIHead',
+            bbox_roi_extractor=dict(
+                type='SingleRoIExtractor',
+                roi_layer=dict(type='RoIAlign', output_size=3, sampling_ratio=0),
+                out_channels=16,
+                featmap_strides=strides,
+            ),
+            bbox_head=dict(
+                type='Shared2FCBBoxHead',
+                in_channels=16,
+                fc_out_channels=16,
+                roi_feat_size=3,
+                num_classes=CLASSES,
+                bbox_coder=CODER,
+                loss_cls=dict(type='CrossEntropyLoss'),
+                loss_bbox=L1,
+            ),
+        ),
+        **TWO_STAGE,
+    )
+
+
+def retinanet() -> dict:
+    """RetinaNet with levels of strides 8 to 32."""
+    return dict(
+        type='RetinaNet',
+        backbone=backbone(),
+        neck=dict(type='FPN', in_channels=[8, 16, 32, 64], out_channels=16, start_level=1, num_outs=3),
+        bbox_head=dict(
+            type='RetinaHead',
+            num_classes=CLASSES,
+            in_channels=16,
+            stacked_convs=1,
+            feat_channels=16,
+            anchor_generator=anchors([8, 16, 32]),
+            bbox_coder=CODER,
+            loss_cls=dict(type='FocalLoss', use_sigmoid=True),
+            loss_bbox=L1,
+        ),
+        train_cfg=dict(assigner=dict(RCNN_TRAIN['assigner'], min_pos_iou=0.0), allowed_border=-1, pos_weight=-1),
+        test_cfg=dict(nms_pre=100, min_bbox_size=0, **FINAL),
+    )
+
+
+# Detector, channels and strides of the features that are propagated.
+KINDS = dict(
+    rfcn=(rfcn, 32, (16,)),
+    faster_rcnn=(faster_rcnn, 16, (4, 8, 16, 32)),
+    retinanet=(retinanet, 16, (8, 16, 32)),
+)
+
+
+def temporal(channels: int = 32, strides: tuple[int, ...] = (16,), **kwargs) -> dict:
+    """FlowNetS of an eighth of the width."""
+    flow_network = dict(type='FlowNetS', width=1 / 8)
+    return dict(
+        type='TemporalModule',
+        flow_network=flow_network,
+        feat_channels=channels,
+        feat_strides=strides,
+        **kwargs,
+    )
+
+
+def video_config(kind: str = 'rfcn', model: str = 'SemiDFF', **kwargs) -> dict:
+    """Config of a video detector around a kind of detector."""
+    detector, channels, strides = KINDS[kind]
+    preprocessor = dict(
+        type='VideoDataPreprocessor', mean=[120.0] * 3, std=[60.0] * 3, pad_size_divisor=32
+    )
+    parts = dict(detector=detector(), temporal=temporal(channels, strides), data_preprocessor=preprocessor)
+    return dict(parts, type=model, **kwargs)
+
+
+def build(config: dict, seed: int = 0) -> nn.Module:
+    """Builds and initialises a model, always the same one."""
+    init_default_scope('mmdet')
+    torch.manual_seed(seed)
+    model = MODELS.build(ConfigDict(config))
+    if hasattr(model, 'init_weights'):
+        model.init_weights()
+    if hasattr(model, 'reset_teacher'):
+        model.reset_teacher()
+    return model
+
+
+def tiny_rfcn(**head) -> nn.Module:
+    """A tiny R-FCN."""
+    return build(rfcn(**head))
+
+
+def tiny_semi_dff(kind: str = 'rfcn', **kwargs) -> nn.Module:
+    """A tiny SemiDFF whose temporal module moves features and whose batch norm has statistics."""
+    model = build(video_config(kind, **kwargs))
+    awake(model)
+    model.reset_teacher()
+    return model
+
+
+def tiny_video_detector(kind: str = 'rfcn', **kwargs) -> nn.Module:
+    """A tiny VideoDetector, likewise."""
+    model = build(video_config(kind, 'VideoDetector', **kwargs))
+    awake(model)
+    return model
+
+
+@torch.no_grad()
+def awake(model: nn.Module) -> None:
+    """Weights at which nothing is zero by accident."""
+    generator = torch.Generator().manual_seed(1)
+
+    def random(tensor: Tensor) -> Tensor:
+        return torch.randn(tensor.shape, generator=generator)
+
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean += 0.1 * random(module.running_mean)
+        if isinstance(module, nn.Conv2d) and module.bias is not None:
+            module.bias += 0.02 * random(module.bias)
+    flow = model.temporal.flow_network
+    for module in flow.modules():
+        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+            module.weight.copy_(0.2 * random(module.weight))
+    model.temporal.scale.weight += 0.02 * random(model.temporal.scale.weight)
+    for name, parameter in model.spatial.named_parameters():
+        if 'head' in name and name.endswith('weight'):
+            parameter += 0.1 * random(parameter)
+
+
+def frames(count: int, seed: int = 0) -> Tensor:
+    """Normalised frames (count, 3, H, W)."""
+    return torch.randn((count, 3, *SIZE), generator=torch.Generator().manual_seed(seed))
+
+
+def samples(count: int, same: bool = False, boxes: bool = False) -> list[DetDataSample]:
+    """Data samples of frame 5 of a video, whose key frame is frame 0 or frame 5."""
+    result = []
+    for _ in range(count):
+        meta = dict(
+            img_shape=SIZE, ori_shape=SIZE, batch_input_shape=SIZE, pad_shape=SIZE, scale_factor=(1.0, 1.0)
+        )
+        meta.update(frame_id=5, key_frame_id=5 if same else 0)
+        item = DetDataSample(metainfo=meta)
+        if boxes:
+            item.gt_instances = InstanceData(
+                bboxes=torch.tensor([[8.0, 8.0, 40.0, 40.0], [50.0, 16.0, 90.0, 60.0]]),
+                labels=torch.tensor([0, 1]),
+            )
+        result.append(item)
+    return result

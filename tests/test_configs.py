@@ -1,0 +1,168 @@
+"""Every config under configs/ gives a model and names parts that exist; that needs no data."""
+
+import inspect
+from pathlib import Path
+
+import pytest
+import torch
+from mmdet.registry import (
+    DATA_SAMPLERS,
+    DATASETS,
+    HOOKS,
+    LOOPS,
+    METRICS,
+    MODELS,
+    PARAM_SCHEDULERS,
+    TASK_UTILS,
+    TRANSFORMS,
+)
+from mmdet.utils import register_all_modules
+from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import Registry
+
+import semidff  # noqa: F401 (registers the package's parts)
+from semidff.models import SemiDFF, VideoDetector
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIGS = sorted(
+    path.relative_to(ROOT / 'configs').as_posix()
+    for path in (ROOT / 'configs').rglob('*.py')
+    if '_base_' not in path.parts
+)
+register_all_modules()
+
+
+def load(name: str) -> Config:
+    """A config, from the repository's root whatever the working folder is."""
+    return Config.fromfile(ROOT / 'configs' / name)
+
+
+def trainings() -> list[str]:
+    """Configs that train something; chains of trainings have no model of their own."""
+    return [name for name in CONFIGS if 'model' in load(name)]
+
+
+def build(cfg: Config) -> torch.nn.Module:
+    """The config's model without storage for its weights, which makes large ones cheap."""
+    with torch.device('meta'):
+        return MODELS.build(cfg.model)
+
+
+def check(registry: Registry, part: dict, optional: tuple[str, ...] = ()) -> None:
+    """The part's type exists, and it takes the arguments that the config gives it."""
+    kind = registry.get(part['type'])
+    assert kind is not None, f'{part["type"]} is not registered in {registry.name}'
+    signature = inspect.signature(kind)
+    arguments = {key: value for key, value in part.items() if key != 'type'}
+    given = dict.fromkeys(optional)
+    try:
+        signature.bind_partial(**{**given, **arguments})
+    except TypeError as error:
+        raise AssertionError(f'{part["type"]}: {error}') from error
+
+
+def check_dataset(dataset: dict) -> None:
+    """Datasets, those inside others, and their transforms."""
+    check(DATASETS, dataset)
+    inner = [dataset['dataset']] if 'dataset' in dataset else dataset.get('datasets', [])
+    for part in inner:
+        check_dataset(part)
+    for transform in dataset.get('pipeline', []):
+        check(TRANSFORMS, transform)
+        for step in transform.get('transforms', []):
+            check(TRANSFORMS, step)
+    if dataset.get('interval'):
+        TASK_UTILS.build(dataset['interval'])
+
+
+def check_optimisation(model: torch.nn.Module, settings: dict) -> None:
+    """Optimiser and schedules can be made; the scale field's bias stays where it is."""
+    optimiser = build_optim_wrapper(model, settings['optim_wrapper']).optimizer
+    for schedule in settings.get('param_scheduler') or []:
+        check(PARAM_SCHEDULERS, schedule, ('optimizer',))
+    if settings['optim_wrapper']['optimizer']['type'] == 'RMSpropMX':
+        rates = {id(group['params'][0]): group['lr'] for group in optimiser.param_groups}
+        assert rates[id(model.temporal.scale.bias)] == 0
+        assert rates[id(model.temporal.scale.weight)] == 5e-5
+
+
+@pytest.mark.parametrize('name', trainings())
+def test_parts_exist(name):
+    cfg = load(name)
+    for loader in (cfg.get('train_dataloader'), cfg.get('test_dataloader')):
+        if loader:
+            check_dataset(loader['dataset'])
+            check(DATA_SAMPLERS, loader['sampler'], ('dataset',))
+    if cfg.get('test_evaluator'):
+        check(METRICS, cfg.test_evaluator)
+    for loop in (cfg.get('train_cfg'), cfg.get('test_cfg')):
+        if loop:
+            check(LOOPS, loop, ('runner', 'dataloader'))
+    for hook in [*cfg.default_hooks.values(), *cfg.get('custom_hooks', [])]:
+        check(HOOKS, hook)
+    for step in cfg.train_cfg.get('steps', []):
+        for objective in step.objectives:
+            MODELS.build(objective)
+
+
+@pytest.mark.parametrize('name', trainings())
+def test_model_is_built(name):
+    cfg = load(name)
+    model = build(cfg)
+    total = sum(parameter.numel() for parameter in model.parameters())
+    learning = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    print(f'{name}: {total / 1e6:.2f} M parameters, {learning / 1e6:.2f} M learn')
+    assert learning > 0
+    for part in (cfg.get('load_parts') or {}).values():
+        assert model.get_submodule(part.part) is not None
+    if isinstance(model, VideoDetector):
+        check_shares(model)
+    for step in cfg.train_cfg.get('steps', []):
+        model.enter_step(step.objectives, step.trainable)
+        check_optimisation(model, {**cfg, **step})
+    if 'steps' not in cfg.train_cfg:
+        check_optimisation(model, cfg)
+
+
+def check_shares(model: VideoDetector) -> None:
+    """A video detector's parts, and stage two's rule that the feature network stands once."""
+    names = dict(model.named_parameters())
+    assert not [name for name in names if 'teacher' in name and 'backbone' in name]
+    if isinstance(model, SemiDFF):
+        features = [p for module in model.part('feature_network') for p in module.parameters()]
+        assert not any(parameter.requires_grad for parameter in features)
+
+
+def test_full_size_rfcn_is_the_papers():
+    """Channels, strides and learning parts of the default detector, on a small image."""
+    detector = MODELS.build(load('rfcn/rfcn_r101_imagenet-det.py').model).eval()
+    with torch.no_grad():
+        (features,) = detector.extract_feat(torch.rand(1, 3, 70, 100))
+        scores, deltas = detector.rpn_head((features,))
+    assert features.shape == (1, 1024, 5, 7)  # ceil(70 / 16), ceil(100 / 16)
+    assert scores[0].shape == (1, 18, 5, 7)
+    assert deltas[0].shape == (1, 36, 5, 7)
+    head = detector.roi_head.bbox_head
+    assert head.conv_cls.out_channels == 7 * 7 * 31
+    assert head.conv_reg.out_channels == 7 * 7 * 4
+    learns = {name for name, p in detector.named_parameters() if p.requires_grad}
+    assert {'backbone.layer2.0.conv1.weight', 'backbone.layer4.2.bn3.weight'} <= learns
+    frozen = ('backbone.conv1', 'backbone.bn1', 'backbone.layer1')
+    assert not any(name.startswith(frozen) for name in learns)
+    anchors = detector.rpn_head.prior_generator.base_anchors[0]
+    torch.testing.assert_close((anchors[:, :2] + anchors[:, 2:]) / 2, torch.full((9, 2), 8.0))
+
+
+def test_stage_two_takes_its_detector_from_stage_one():
+    """The checkpoint that stage two names is the one that the stage-one config writes."""
+    for name in CONFIGS:
+        if not name.startswith('semi_dff/'):
+            continue
+        cfg = load(name)
+        checkpoint = Path(cfg.load_parts.detector.checkpoint)
+        stage_one = load(f'rfcn/{checkpoint.parent.name}.py')
+        assert checkpoint == Path('work_dirs', checkpoint.parent.name, 'last.pth')
+        detector, student = build(stage_one), build(cfg)
+        assert detector.state_dict().keys() == student.spatial.detector.state_dict().keys()
+        assert stage_one.model.data_preprocessor == cfg.model.data_preprocessor

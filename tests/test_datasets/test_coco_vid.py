@@ -1,0 +1,206 @@
+"""COCO-VID json as a dataset."""
+
+import json
+
+import pytest
+from mmdet.registry import DATASETS
+
+from semidff.datasets.coco_vid import CocoVIDDataset
+from tests.shared_data import shared
+
+FRAME = {'width': 100, 'height': 80}
+
+
+def content():
+    """Video 7 with frames 0 and 1, video 3 with frame 4; file order mixed up; frame 0 is empty."""
+    images = [
+        {'id': 1, 'file_name': 'b/1.jpg', 'video_id': 7, 'frame_id': 1, **FRAME},
+        {'id': 2, 'file_name': 'a/4.jpg', 'video_id': 3, 'frame_id': 4, **FRAME},
+        {'id': 3, 'file_name': 'b/0.jpg', 'video_id': 7, 'frame_id': 0, **FRAME},
+    ]
+    annotations = [
+        {'id': 1, 'image_id': 1, 'category_id': 4, 'bbox': [1, 2, 0.5, 4], 'instance_id': 8},
+        {'id': 2, 'image_id': 1, 'category_id': 4, 'bbox': [1, 2, 30, 40], 'instance_id': 5},
+        {'id': 3, 'image_id': 2, 'category_id': 9, 'bbox': [1, 2, 30, 40]},
+    ]
+    categories = [{'id': 4, 'name': 'cat'}, {'id': 9, 'name': 'dog'}]
+    videos = [{'id': 3, 'name': 'a', 'length': 9}, {'id': 7, 'name': 'b'}]
+    return {
+        'videos': videos,
+        'images': images,
+        'annotations': annotations,
+        'categories': categories,
+    }
+
+
+@pytest.fixture
+def make(tmp_path):
+    def build(data, **options):
+        path = tmp_path / 'ann.json'
+        path.write_text(data if isinstance(data, str) else json.dumps(data))
+        return CocoVIDDataset(ann_file=str(path), data_prefix={'img': 'frames/'}, **options)
+
+    return build
+
+
+def test_frames_in_order_of_videos_and_time(make):
+    dataset = make(content(), test_mode=True)
+    infos = [dataset.get_data_info(i) for i in range(len(dataset))]
+    assert [(i['video_id'], i['frame_id'], i['img_id']) for i in infos] == [
+        (3, 4, 2),
+        (7, 0, 3),
+        (7, 1, 1),
+    ]
+    assert [(i['video_name'], i['video_length']) for i in infos] == [('a', 9), ('b', 2), ('b', 2)]
+    assert infos[0]['img_path'] == 'frames/a/4.jpg'
+
+
+def test_instances(make):
+    dataset = make(content(), test_mode=True)
+    (dog,) = dataset.get_data_info(0)['instances']
+    assert dog['bbox'] == [1, 2, 31, 42] and dog['bbox_label'] == 1 and dog['instance_id'] == -1
+    (cat,) = dataset.get_data_info(2)['instances']  # the thin one is left out, as in mmdet
+    assert cat['instance_id'] == 5 and cat['bbox_label'] == 0 and cat['ignore_flag'] == 0
+
+
+def test_empty_frames_stay_in_test_and_go_in_training(make):
+    options = {'filter_cfg': {'filter_empty_gt': True}}
+    assert len(make(content(), test_mode=True, **options)) == 3
+    training = make(content(), **options)
+    assert [training.get_data_info(i)['img_id'] for i in range(len(training))] == [2, 1]
+    assert len(make(content())) == 3
+
+
+def test_classes_are_the_jsons_without_metainfo(make):
+    assert make(content()).metainfo['classes'] == ('cat', 'dog')
+
+
+def test_some_of_the_jsons_classes(make):
+    dataset = make(content(), metainfo={'classes': ('dog',)}, test_mode=True)
+    assert [len(dataset.get_data_info(i)['instances']) for i in range(3)] == [1, 0, 0]
+    assert dataset.get_data_info(0)['instances'][0]['bbox_label'] == 0
+
+
+@pytest.mark.parametrize(
+    ('classes', 'reason'), [(('cat', 'bear'), 'other classes'), (('dog', 'cat'), 'another order')]
+)
+def test_wrong_classes_name_both_lists(make, classes, reason):
+    with pytest.raises(ValueError, match=reason) as error:
+        make(content(), metainfo={'classes': classes})
+    assert str(['cat', 'dog']) in str(error.value) and str(list(classes)) in str(error.value)
+    assert 'ann.json' in str(error.value)
+
+
+def test_plain_images_are_videos_of_one_frame(make):
+    data = content()
+    del data['videos']
+    for image in data['images']:
+        del image['video_id'], image['frame_id']
+    dataset = make(data, test_mode=True)
+    infos = [dataset.get_data_info(i) for i in range(3)]
+    assert len({i['video_id'] for i in infos}) == 3
+    assert {(i['frame_id'], i['video_length']) for i in infos} == {(0, 1)}
+    assert infos[1]['video_name'] == 'a/4.jpg'
+    with pytest.raises(ValueError, match=r"3 of 3 images have no video_id, first 'b/1\.jpg'"):
+        make(data, require_video=True)
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r'none\.json.*does not exist'):
+        CocoVIDDataset(ann_file='none.json', data_root=str(tmp_path))
+
+
+def change(key, value):
+    def edit(data):
+        data[key] = value
+
+    return edit
+
+
+def drop_from_image(key):
+    def edit(data):
+        del data['images'][0][key]
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ('edit', 'reason'),
+    [
+        (change('images', []), 'has no images'),
+        (change('categories', None), "no list 'categories'"),
+        (drop_from_image('video_id'), "1 of 3 images have no video_id, first 'b/1.jpg'"),
+        (drop_from_image('frame_id'), "'b/1.jpg' has a video_id but no frame_id"),
+        (drop_from_image('width'), 'has no width'),
+        (lambda data: data['images'][0].update(frame_id=0), 'are both frame 0 of video 7'),
+        (
+            lambda data: data['annotations'][1].update(bbox=[1, 2]),
+            r'annotation 2 has bbox \[1, 2\]',
+        ),
+    ],
+)
+def test_broken_json_is_named(make, edit, reason):
+    data = content()
+    edit(data)
+    with pytest.raises(ValueError, match=rf'ann\.json.*{reason}'):
+        make(data)
+
+
+def test_not_json(make):
+    with pytest.raises(ValueError, match=r'ann\.json is not a json file'):
+        make('{"images": [')
+
+
+def test_nothing_left_by_the_filter(make):
+    data = content()
+    data['annotations'] = []
+    with pytest.raises(ValueError, match=r'none of 3 frames remains.*filter_empty_gt'):
+        make(data, filter_cfg={'filter_empty_gt': True})
+
+
+def test_real_footage():
+    folder = shared('data/person')
+    dataset = DATASETS.build(
+        {
+            'type': 'CocoVIDDataset',
+            'ann_file': 'val.json',
+            'data_root': str(folder / 'val'),
+            'data_prefix': {'img': ''},
+            'metainfo': {'classes': ('person',)},
+            'test_mode': True,
+            'pipeline': [
+                {'type': 'mmcv.LoadImageFromFile'},
+                {'type': 'mmdet.LoadAnnotations', 'with_bbox': True},
+                {
+                    'type': 'mmdet.PackDetInputs',
+                    'meta_keys': (
+                        'img_id',
+                        'img_path',
+                        'ori_shape',
+                        'img_shape',
+                        'video_id',
+                        'frame_id',
+                        'video_name',
+                        'video_length',
+                    ),
+                },
+            ],
+        }
+    )
+    assert len(dataset) == 428
+    item = dataset[307]
+    meta = item['data_samples'].metainfo
+    assert meta['video_name'].startswith('pets') and meta['frame_id'] == 0
+    assert meta['video_length'] == 121 and tuple(item['inputs'].shape) == (3, *meta['ori_shape'])
+    assert (
+        len(
+            DATASETS.build(
+                {
+                    'type': 'CocoVIDDataset',
+                    'ann_file': str(folder / 'train.json'),
+                    'data_prefix': {'img': str(folder / 'images')},
+                }
+            )
+        )
+        == 89
+    )

@@ -1,0 +1,146 @@
+"""Flying Chairs' files, written byte by byte."""
+
+import struct
+
+import numpy as np
+import pytest
+import torch
+
+from semidff.datasets.flying_chairs import FlyingChairsDataset, random_flip, read_flow
+
+H, W = 3, 4
+
+
+def _ppm(value_of):
+    pixels = bytes(c for y in range(H) for x in range(W) for c in value_of(x, y))
+    return f'P6\n{W} {H}\n255\n'.encode() + pixels
+
+
+def _flo(flow_of):
+    values = [v for y in range(H) for x in range(W) for v in flow_of(x, y)]
+    return b'PIEH' + struct.pack('<ii', W, H) + struct.pack(f'<{len(values)}f', *values)
+
+
+@pytest.fixture
+def chairs(tmp_path):
+    folder = tmp_path / 'data'
+    folder.mkdir()
+    for n in (1, 2, 3):
+        (folder / f'{n:05d}_img1.ppm').write_bytes(_ppm(lambda x, y, n=n: (10 * x, 10 * y, n)))
+        (folder / f'{n:05d}_img2.ppm').write_bytes(
+            _ppm(lambda x, y, n=n: (10 * x, 10 * y, 100 + n))
+        )
+        (folder / f'{n:05d}_flow.flo').write_bytes(_flo(lambda x, y, n=n: (x + 0.5, -y - n)))
+    (tmp_path / 'FlyingChairs_train_val.txt').write_text('1\n2\n1\n')
+    return tmp_path
+
+
+def _dataset(root, **kwargs):
+    return FlyingChairsDataset(data_root=str(root), **kwargs)
+
+
+def test_items_are_key_then_current_with_flow_on_the_current_frame(chairs):
+    dataset = _dataset(chairs)
+    assert len(dataset) == 2
+    item = dataset[1]
+    assert item['inputs'].shape == (2, 3, H, W) and item['inputs'].dtype == torch.uint8
+    key, current = item['inputs']
+    assert (current[2], current[1], current[0])[0][0].tolist() == [0, 10, 20, 30]  # red holds 10 x
+    assert current[0].unique().tolist() == [3] and key[0].unique().tolist() == [
+        103
+    ]  # blue holds the number
+    flow = item['data_samples'].gt_flow.data
+    assert flow.shape == (2, H, W) and flow.dtype == torch.float32
+    assert flow[:, 2, 3].tolist() == [3.5, -5.0]
+    assert item['data_samples'].img_shape == (H, W)
+    assert item['data_samples'].img_path.endswith('00003_img1.ppm')
+
+
+def test_split(chairs):
+    dataset = _dataset(chairs, split='val')
+    assert [dataset[i]['data_samples'].img_path[-14:] for i in range(len(dataset))] == [
+        '00002_img1.ppm'
+    ]
+
+
+def test_flip_keeps_the_flow_true():
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 255, (2, H, W, 3), dtype=np.uint8)
+    flow = rng.normal(size=(H, W, 2)).astype(np.float32)
+    seen = set()
+    for seed in range(16):
+        np.random.seed(seed)
+        flipped, turned, direction = random_flip(images, flow)
+        seen.add(direction)
+        for y in range(H):
+            for x in range(W):
+                # where pixel (x, y) and its target go in the mirrored picture
+                fx, fy = (
+                    direction in ('horizontal', 'diagonal'),
+                    direction in ('vertical', 'diagonal'),
+                )
+                nx, ny = (W - 1 - x if fx else x), (H - 1 - y if fy else y)
+                tx, ty = x + flow[y, x, 0], y + flow[y, x, 1]
+                mx, my = (W - 1 - tx if fx else tx), (H - 1 - ty if fy else ty)
+                assert np.array_equal(flipped[:, ny, nx], images[:, y, x])
+                assert turned[ny, nx] == pytest.approx([mx - nx, my - ny], abs=1e-5)
+    assert seen == {None, 'horizontal', 'vertical', 'diagonal'}
+
+
+def test_random_changes_follow_numpys_seed(chairs):
+    dataset = _dataset(chairs, flip=True, jitter=0.4)
+    items = []
+    for seed in (5, 5, 6):
+        np.random.seed(seed)
+        items.append(dataset[0]['inputs'])
+    assert torch.equal(items[0], items[1]) and not torch.equal(items[0], items[2])
+
+
+def test_missing_files(chairs):
+    (chairs / 'data' / '00001_img2.ppm').unlink()
+    with pytest.raises(FileNotFoundError, match='00001_img2.ppm'):
+        _dataset(chairs)[0]
+    with pytest.raises(FileNotFoundError, match='other.txt'):
+        _dataset(chairs, ann_file='other.txt')
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        (b'PIEX' + struct.pack('<ii', W, H) + bytes(8 * W * H), 'PIEH'),
+        (b'', 'PIEH'),
+        (b'PIEH\x01', 'copy the file again'),
+        (b'PIEH' + struct.pack('<ii', W, H) + bytes(8 * W * H - 1), f'{12 + 8 * W * H}'),
+        (b'PIEH' + struct.pack('<ii', -1, H) + bytes(8), 'copy the file again'),
+    ],
+)
+def test_broken_flow(tmp_path, content, message):
+    path = tmp_path / 'a.flo'
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=message) as error:
+        read_flow(path)
+    assert 'a.flo' in str(error.value)
+
+
+def test_broken_picture_and_other_size(chairs):
+    (chairs / 'data' / '00001_img1.ppm').write_bytes(b'P6\n')
+    with pytest.raises(ValueError, match='00001_img1.ppm'):
+        _dataset(chairs)[0]
+    (chairs / 'data' / '00001_img1.ppm').write_bytes(b'P6\n1 1\n255\nabc')
+    with pytest.raises(ValueError, match='differs'):
+        _dataset(chairs)[0]
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [('1\n2\n', '2 lines'), ('1\n2\n3\n', "'3'"), ('2\n2\n2\n', 'empty')],
+)
+def test_broken_split_file(chairs, text, message):
+    (chairs / 'FlyingChairs_train_val.txt').write_text(text)
+    with pytest.raises(ValueError, match=message):
+        _dataset(chairs)
+
+
+def test_unknown_split(chairs):
+    with pytest.raises(ValueError, match="'test'"):
+        _dataset(chairs, split='test')

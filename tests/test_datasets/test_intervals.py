@@ -1,0 +1,80 @@
+"""Interval distributions and the placing of pairs in a video."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from mmdet.registry import TASK_UTILS
+
+from semidff.datasets.intervals import FixedInterval, UniformInterval, choose_pair
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+def drawn(interval, count=9000):
+    generator = rng()
+    return Counter(interval.draw(generator) for _ in range(count))
+
+
+def test_uniform_has_all_values_equally_often():
+    counts = drawn(TASK_UTILS.build({'type': 'UniformInterval', 'low': 1, 'high': 9}))
+    assert set(counts) == set(range(1, 10))
+    assert max(abs(count - 1000) for count in counts.values()) < 150
+
+
+def test_fixed_and_weighted():
+    assert set(drawn(TASK_UTILS.build({'type': 'FixedInterval', 'interval': 4}), 50)) == {4}
+    weighted = TASK_UTILS.build({'type': 'WeightedInterval', 'weights': [1, 0, 3], 'low': 2})
+    counts = drawn(weighted)
+    assert set(counts) == {2, 4} and abs(counts[4] / 9000 - 0.75) < 0.02
+
+
+@pytest.mark.parametrize(
+    'config',
+    [
+        {'type': 'UniformInterval', 'low': -1},
+        {'type': 'UniformInterval', 'low': 5, 'high': 4},
+        {'type': 'FixedInterval', 'interval': -2},
+        {'type': 'WeightedInterval', 'weights': []},
+        {'type': 'WeightedInterval', 'weights': [0.0, 0.0]},
+        {'type': 'WeightedInterval', 'weights': [1, -1]},
+        {'type': 'WeightedInterval', 'weights': [1, float('nan')]},
+    ],
+)
+def test_nonsense_is_refused(config):
+    with pytest.raises(ValueError, match='needs'):
+        TASK_UTILS.build(config)
+
+
+def test_pairs_stay_in_the_window_and_keep_the_distribution():
+    generator = rng()
+    interval = UniformInterval(1, 9)
+    pairs = [choose_pair(generator, interval, 0, 16) for _ in range(9000)]
+    assert all(0 <= key < current < 16 for key, current in pairs)
+    counts = Counter(current - key for key, current in pairs)
+    assert max(abs(counts[value] - 1000) for value in range(1, 10)) < 150
+    later = [choose_pair(generator, interval, 16, 32) for _ in range(500)]
+    assert {current for _, current in later} == set(range(16, 32))
+    assert min(key for key, _ in later) < 16
+
+
+def test_authors_clip_rule():
+    generator = rng()
+    pairs = [choose_pair(generator, UniformInterval(1, 9), 0, 5, clip=True) for _ in range(4000)]
+    # Entry 0 is replaced by frame 1, so the pair (1, 0) takes the share of entries 0 and 1.
+    counts = Counter(pairs)
+    assert abs(counts[0, 1] / 4000 - 2 / 5) < 0.04
+    # NOTES: entry 4 has frame 0 as its key frame in two thirds of the draws.
+    of_four = [key for key, current in pairs if current == 4]
+    assert abs(of_four.count(0) / len(of_four) - 2 / 3) < 0.06
+    assert all(key < current for key, current in pairs)
+
+
+def test_videos_shorter_than_the_interval():
+    generator = rng()
+    assert {choose_pair(generator, FixedInterval(9), 0, 2) for _ in range(20)} == {(0, 1)}
+    assert {choose_pair(generator, FixedInterval(9), 0, 5) for _ in range(20)} == {(0, 4)}
+    same = {choose_pair(generator, FixedInterval(0), 0, 2) for _ in range(50)}
+    assert same == {(0, 0), (1, 1)}

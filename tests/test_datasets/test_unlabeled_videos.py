@@ -1,0 +1,279 @@
+"""Pairs from unlabeled videos: determinism, bounded decoding, damaged videos."""
+
+import logging
+from collections import Counter
+
+import cv2
+import numpy as np
+import pytest
+from mmengine.dataset import pseudo_collate
+from mmengine.logging import MMLogger
+from torch.utils.data import DataLoader
+
+from semidff.datasets.sample_stream import SampleStream, StreamSampler
+from semidff.datasets.unlabeled_videos import UnlabeledVideoDataset
+from semidff.datasets.video_list import VideoListError
+from semidff.datasets.video_readers import VideoError, open_video
+from tests.shared_data import shared
+
+LENGTHS = {'long.mp4': 96, 'short.mp4': 40, 'tiny.mp4': 2}
+
+
+def write_video(path, length, shade):
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'mp4v'), 10, (64, 48))
+    for index in range(length):
+        image = np.full((48, 64, 3), shade, np.uint8)
+        image[..., 0] = 2 * index
+        writer.write(image)
+    writer.release()
+    return path
+
+
+@pytest.fixture
+def listed(tmp_path):
+    for shade, (name, length) in enumerate(LENGTHS.items()):
+        write_video(tmp_path / name, length, 60 * shade + 40)
+    (tmp_path / 'list.txt').write_text('\n'.join(LENGTHS))
+    return tmp_path / 'list.txt'
+
+
+def dataset(listed, **options):
+    options = {'window': 16, 'pairs_per_window': 4, **options}
+    return UnlabeledVideoDataset(listed, **options)
+
+
+def identity(item):
+    return (*item['img_path'], *(image.tobytes() for image in item['img']))
+
+
+def test_item_holds_the_pair_as_lists(listed):
+    item = dataset(listed)[5]
+    assert set(item) == {
+        'img', 'img_shape', 'ori_shape', 'img_path', 'frame_id', 'video_name', 'video_length',
+    }  # fmt: skip
+    assert all(isinstance(value, list) and len(value) == 2 for value in item.values())
+    key, current = item['frame_id']
+    assert 1 <= current - key <= 9 and item['video_name'] == ['long.mp4'] * 2
+    assert item['img_path'][1] == f'{listed.parent}/long.mp4#{current:06d}'
+    for number, image in zip(item['frame_id'], item['img'], strict=True):
+        assert image.shape == (48, 64, 3) and abs(image[..., 0].mean() - 2 * number) < 4
+        assert abs(image[..., 1].mean() - 40) < 4
+
+
+def test_one_pass_visits_every_video_by_its_length(listed):
+    data = dataset(listed)
+    # 96 // 16, 40 // 16 and at least one window.
+    assert len(data) == (6 + 2 + 1) * 4 and data.num_windows == 9
+    counts = Counter(data[index]['video_name'][0] for index in range(len(data)))
+    assert counts == {'long.mp4': 24, 'short.mp4': 8, 'tiny.mp4': 4}
+    shuffled = [data.stream_item(7, position) for position in range(len(data))]
+    assert Counter(item['video_name'][0] for item in shuffled) == counts
+    frames = {item['frame_id'][1] for item in shuffled if item['video_name'][0] == 'long.mp4'}
+    assert {frame // 16 for frame in frames} == set(range(6))
+    for index in (-1, len(data)):
+        with pytest.raises(IndexError, match='36'):
+            data[index]
+
+
+def test_neighbours_in_the_stream_come_from_different_windows(listed):
+    data = dataset(listed, interleave=3)
+    order = [data.stream_item(1, position) for position in range(36)]
+    for start in range(0, 36, 3):
+        places = {(i['video_name'][0], i['frame_id'][1] // 16) for i in order[start : start + 3]}
+        assert len(places) == 3
+
+
+def test_passes_differ_and_seeds_differ(listed):
+    data = dataset(listed)
+    one, two, other = (
+        [data.stream_item(seed, start + p)['img_path'] for p in range(36)]
+        for seed, start in ((1, 0), (1, 36), (2, 0))
+    )
+    assert one != two and one != other
+    assert one == [data.stream_item(1, p)['img_path'] for p in range(36)]
+
+
+@pytest.mark.parametrize('options', [{'cache_bytes': 0}, {'max_open': 1}, {'cache_bytes': 10**6}])
+def test_items_do_not_depend_on_the_cache(listed, options):
+    expected = [identity(dataset(listed).stream_item(3, p)) for p in range(40)]
+    data = dataset(listed, **options)
+    order = np.random.default_rng(0).permutation(40)
+    assert all(identity(data.stream_item(3, int(p))) == expected[p] for p in order)
+
+
+def test_cache_is_bounded_in_bytes(listed):
+    frame = 48 * 64 * 3
+    data = dataset(listed, cache_bytes=20 * frame, interleave=2)
+    for position in range(72):
+        data.stream_item(0, position)
+        assert sum(window.nbytes for window in data._cache.values()) <= 20 * frame
+    assert len(data._cache) >= 2
+
+
+def test_a_transform_in_place_does_not_reach_the_cache(listed):
+    def spoil(results):
+        results['img'][0][:] = 0
+        return results
+
+    data = dataset(listed, pipeline=[spoil])
+    spoiled = [data[index] for index in (0, 1, 2, 3)]
+    data.pipeline.transforms.clear()
+    assert all(identity(data[index]) == identity(dataset(listed)[index]) for index in range(4))
+    assert all((item['img'][0] == 0).all() for item in spoiled)
+
+
+class CountingReader:
+    """Counts the frames that a decoder has to decode if key frames are ``gop`` apart."""
+
+    decoded = 0
+    gop = 80
+
+    def __init__(self, path):
+        self.path, self._reader, self._position = path, open_video(path), 0
+
+    def __len__(self):
+        return len(self._reader)
+
+    def frames(self, indices):
+        for index in sorted(set(indices)):
+            start = index // self.gop * self.gop
+            if not start <= self._position <= index:
+                self._position = start
+            CountingReader.decoded += index + 1 - self._position
+            self._position = index + 1
+        return self._reader.frames(indices)
+
+    def close(self):
+        self._reader.close()
+
+
+class CountedDataset(UnlabeledVideoDataset):
+    def open(self, path):
+        return CountingReader(path)
+
+
+def test_long_gops_are_not_decoded_for_every_pair(tmp_path):
+    for name in 'ab':
+        write_video(tmp_path / f'{name}.mp4', 127, 90)
+    (tmp_path / 'list.txt').write_text('*.mp4')
+    data = CountedDataset(tmp_path / 'list.txt', window=16, pairs_per_window=8, interleave=4)
+    CountingReader.decoded = 0
+    pairs = [data.stream_item(0, position)['frame_id'] for position in range(len(data))]
+    bound = data.num_windows * (CountingReader.gop - 1 + 16 + 9)
+    assert CountingReader.decoded <= bound
+    # Random access decodes from the stream's key frame on for every pair.
+    naive = sum(current % CountingReader.gop + 1 for _, current in pairs)
+    assert CountingReader.decoded < naive / 4
+
+
+def test_same_samples_for_any_number_of_workers(listed):
+    def read(workers):
+        stream = SampleStream(dataset=dataset(listed, pipeline=[identity]))
+        loader = DataLoader(
+            stream,
+            batch_size=4,
+            sampler=StreamSampler(stream, seed=5),
+            num_workers=workers,
+            collate_fn=list,
+        )
+        batches = iter(loader)
+        return [sample for _ in range(6) for sample in next(batches)]
+
+    assert read(0) == read(1) == read(2)
+
+
+def damage(path):
+    """Overwrites the second half of the coded frames."""
+    data = path.read_bytes()
+    start, end = data.find(b'mdat') + 4, data.find(b'moov') - 4
+    middle = (start + end) // 2
+    path.write_bytes(data[:middle] + bytes(end - middle) + data[end:])
+
+
+def test_video_that_fails_later_is_replaced_named_once_and_counted(listed, caplog):
+    damage(listed.parent / 'long.mp4')
+    data = dataset(listed)
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(caplog.handler)
+    try:
+        items = [data.stream_item(4, position) for position in range(len(data))]
+    finally:
+        logger.removeHandler(caplog.handler)
+    assert list(data.failures) == [str(listed.parent / 'long.mp4')]
+    assert sum(data.failures.values()) >= 2
+    messages = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert len(messages) == 1 and 'long.mp4' in messages[0] and '1 of 3 videos' in messages[0]
+    late = [i for i in items if i['video_name'][0] == 'long.mp4' and i['frame_id'][1] >= 80]
+    assert len(items) == 36 and not late
+    again = dataset(listed, cache_bytes=0)
+    for position in (35, 3, 17, 16, 0):
+        assert again.stream_item(4, position)['img_path'] == items[position]['img_path']
+
+
+def test_frame_folder_with_a_corrupt_jpeg_goes_on(tmp_path):
+    (tmp_path / 'frames').mkdir()
+    noise = np.random.default_rng(0).integers(0, 255, (40, 48, 48, 3), dtype=np.uint8)
+    for index, image in enumerate(noise):
+        cv2.imwrite(str(tmp_path / f'frames/{index}.jpg'), image)
+    data = (tmp_path / 'frames/30.jpg').read_bytes()
+    (tmp_path / 'frames/30.jpg').write_bytes(data[: len(data) // 2])
+    (tmp_path / 'list.txt').write_text('frames')
+    videos = dataset(tmp_path / 'list.txt', window=8, pairs_per_window=8)
+    items = [videos.stream_item(0, position) for position in range(len(videos))]
+    assert len(items) == 40 and all(30 not in item['frame_id'] for item in items)
+    assert videos.failures[str(tmp_path / 'frames')] >= 1
+
+
+def test_nothing_decodable_left_stops(listed):
+    data = dataset(listed, max_refetch=5)
+    for name in LENGTHS:
+        (listed.parent / name).unlink()
+    with pytest.raises(RuntimeError, match=r'list\.txt: 6 windows in succession.*\.mp4 \(\d'):
+        data.stream_item(0, 0)
+    with pytest.raises(VideoListError, match='none of its 3 entries'):
+        dataset(listed)
+
+
+def test_same_frame_pairs_and_clip_rule(listed):
+    data = dataset(listed, interval={'type': 'FixedInterval', 'interval': 0})
+    key, current = data[0]['img']
+    assert np.array_equal(key, current)
+    data = dataset(listed, interval={'type': 'FixedInterval', 'interval': 9}, clip_interval=True)
+    pairs = [data[index]['frame_id'] for index in range(4 * 6)]
+    assert all(key == max(current - 9, 0) and current > 0 for key, current in pairs)
+
+
+@pytest.mark.parametrize(
+    'options', [{'window': 1}, {'pairs_per_window': 0}, {'interleave': 0}, {'max_open': 0}]
+)
+def test_nonsense_is_refused(listed, options):
+    with pytest.raises(ValueError, match='must be at least'):
+        dataset(listed, **options)
+
+
+def test_too_small_a_cache_is_told(listed, caplog):
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(caplog.handler)
+    dataset(listed, cache_bytes=1000)
+    logger.removeHandler(caplog.handler)
+    assert any('Raise cache_bytes' in record.getMessage() for record in caplog.records)
+
+
+def test_real_footage_frames_equal_sequential_reading():
+    listed = shared('data/person/unlabeled.txt')
+    data = UnlabeledVideoDataset(listed, pairs_per_window=2)
+    capture = cv2.VideoCapture(str(listed.parent / 'videos/pets_0001-0400.mp4'))
+    frames = [capture.read()[1] for _ in range(64)]
+    first = next(
+        index for index in range(0, len(data), 2) if 'pets' in data._video_of(index // 2)[0].name
+    )
+    for index in range(first, first + 4):
+        item = data[index]
+        for number, image in zip(item['frame_id'], item['img'], strict=True):
+            assert np.abs(image.astype(int) - frames[number]).mean() < 1
+
+
+def test_errors_of_a_reader_are_video_errors(listed):
+    with pytest.raises(VideoError):
+        dataset(listed).open(str(listed.parent / 'gone.mp4'))
+    assert pseudo_collate([dataset(listed)[0]])['frame_id']

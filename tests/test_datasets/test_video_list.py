@@ -1,0 +1,118 @@
+"""The list of unlabeled videos: its syntax, and entries that cannot be used."""
+
+import logging
+
+import cv2
+import numpy as np
+import pytest
+from mmengine.logging import MMLogger
+
+from semidff.datasets.video_list import VideoListError, load_videos, read_lines
+
+
+def write_video(path, length=5, size=(64, 48)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'mp4v'), 10, size)
+    for index in range(length):
+        writer.write(np.full((size[1], size[0], 3), 9 * index, np.uint8))
+    writer.release()
+    return path
+
+
+@pytest.fixture
+def log(caplog):
+    """Records of mmengine's current logger, which does not propagate to the root logger."""
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(caplog.handler)
+    caplog.set_level(logging.INFO)
+    yield caplog
+    logger.removeHandler(caplog.handler)
+
+
+def test_files_folders_globs_and_comments(tmp_path):
+    write_video(tmp_path / 'one.mp4', 5)
+    for number in (10, 9):
+        write_video(tmp_path / f'clips/{number}.mp4', number, (96, 64))
+    (tmp_path / 'frames').mkdir()
+    for index in range(3):
+        cv2.imwrite(str(tmp_path / f'frames/{index}.png'), np.zeros((20, 30, 3), np.uint8))
+    (tmp_path / 'list.txt').write_text(
+        '\ufeff# my videos\n\none.mp4   # a file\n  frames\nclips/*.mp4\none.mp4\n',
+        encoding='utf-8',
+    )
+    videos = load_videos(tmp_path / 'list.txt')
+    assert [(v.name, v.length, v.height, v.width) for v in videos] == [
+        ('one.mp4', 5, 48, 64),
+        ('frames', 3, 20, 30),
+        ('clips/9.mp4', 9, 64, 96),
+        ('clips/10.mp4', 10, 64, 96),
+    ]
+
+
+def test_data_prefix_absolute_paths_and_odd_names(tmp_path):
+    first = write_video(tmp_path / 'videos/a [1] #2.mp4')
+    second = write_video(tmp_path / 'elsewhere/b.mp4')
+    (tmp_path / 'lists').mkdir()
+    listed = tmp_path / 'lists/list.txt'
+    listed.write_text(f'{first.name.replace(" #", "#")}\n{second}\n')
+    first.rename(first.with_name('a [1]#2.mp4'))
+    videos = load_videos(listed, data_prefix=tmp_path / 'videos')
+    assert [v.name for v in videos] == ['a [1]#2.mp4', 'b.mp4']
+
+
+def test_list_itself_is_at_fault(tmp_path):
+    with pytest.raises(VideoListError, match=r'none\.txt: no such list.*ann_file'):
+        read_lines(tmp_path / 'none.txt')
+    with pytest.raises(VideoListError, match='is a folder'):
+        read_lines(tmp_path)
+    (tmp_path / 'empty.txt').write_text('\n# nothing yet\n   \n')
+    with pytest.raises(VideoListError, match=r'empty\.txt: the list is empty\. Write a video'):
+        load_videos(tmp_path / 'empty.txt')
+    (tmp_path / 'video.mp4').write_bytes(b'\xff\xfe\x00\x80' * 50)
+    with pytest.raises(VideoListError, match='not a text file'):
+        read_lines(tmp_path / 'video.mp4')
+
+
+def broken_half(folder):
+    """Three whole videos and as many broken ones; the lines of their list."""
+    data = write_video(folder / 'a.mp4').read_bytes()
+    write_video(folder / 'b.mp4')
+    write_video(folder / 'c.mp4')
+    (folder / 'truncated.mp4').write_bytes(data[: len(data) // 2])
+    (folder / 'zero.mp4').write_bytes(b'')
+    write_video(folder / 'single.mp4', 1)
+    return ['a.mp4', 'truncated.mp4', 'b.mp4', 'zero.mp4', 'c.mp4', 'single.mp4']
+
+
+def test_broken_half_is_skipped_counted_and_named(tmp_path, log):
+    lines = [*broken_half(tmp_path), 'missing.mp4', 'nothing/*.mp4']
+    (tmp_path / 'list.txt').write_text('\n'.join(lines))
+    assert [v.name for v in load_videos(tmp_path / 'list.txt')] == ['a.mp4', 'b.mp4', 'c.mp4']
+    warnings = [r.getMessage() for r in log.records if r.levelno == logging.WARNING]
+    assert len(warnings) == 1 and '5 of 8 entries are skipped' in warnings[0]
+    for text in ('truncated.mp4: not a', 'zero.mp4: the file is empty', 'single.mp4: has 1 frame'):
+        assert text in warnings[0]
+    assert 'missing.mp4: no such file' in warnings[0] and 'matches nothing' in warnings[0]
+    assert any('3 videos, 15 frames' in r.getMessage() for r in log.records)
+
+
+def test_nothing_readable_stops_with_reasons(tmp_path):
+    broken_half(tmp_path)
+    (tmp_path / 'list.txt').write_text('truncated.mp4\nzero.mp4\nsingle.mp4\n')
+    with pytest.raises(VideoListError) as caught:
+        load_videos(tmp_path / 'list.txt')
+    message = str(caught.value)
+    assert 'none of its 3 entries' in message and 'Each line must be' in message
+    assert 'truncated' in message and '0 bytes' in message and 'a pair needs two' in message
+
+
+def test_long_lists_stay_readable_and_show_progress(tmp_path, log):
+    write_video(tmp_path / 'a.mp4')
+    lines = ['a.mp4', *(f'missing_{index}.mp4' for index in range(219))]
+    (tmp_path / 'list.txt').write_text('\n'.join(lines))
+    assert len(load_videos(tmp_path / 'list.txt', threads=4)) == 1
+    messages = [r.getMessage() for r in log.records]
+    assert 'opened 100 of 220 videos' in messages and 'opened 200 of 220 videos' in messages
+    warning = next(m for m in messages if 'are skipped' in m)
+    assert '219 of 220' in warning and '... and 209 more' in warning
+    assert len(warning.splitlines()) == 12

@@ -1,0 +1,221 @@
+"""Video files and frame folders, whole and damaged."""
+
+import os
+import pickle
+from multiprocessing import get_context
+
+import cv2
+import numpy as np
+import pytest
+
+from semidff.datasets.video_readers import (
+    DecordReader,
+    FrameFolderReader,
+    ReaderPool,
+    VideoError,
+    VideoReader,
+    natural_key,
+    open_video,
+)
+
+
+def picture(index, size=(64, 48)):
+    """A smooth picture whose blue channel tells the frame number."""
+    image = np.full((size[1], size[0], 3), 60, np.uint8)
+    image[..., 0] = 4 * index
+    return image
+
+
+def write_video(path, length=30):
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'mp4v'), 10, (64, 48))
+    assert writer.isOpened()
+    for index in range(length):
+        writer.write(picture(index))
+    writer.release()
+    return path
+
+
+def write_folder(path, length=12, suffix='.png'):
+    path.mkdir()
+    for index in range(length):
+        cv2.imwrite(str(path / f'{index}{suffix}'), picture(index))
+    return path
+
+
+@pytest.fixture
+def video(tmp_path):
+    return write_video(tmp_path / 'video.mp4')
+
+
+def test_frames_of_a_file_are_the_right_ones_in_any_order(video):
+    reader = open_video(video)
+    assert isinstance(reader, DecordReader) and isinstance(reader, VideoReader)
+    assert len(reader) == 30 and reader.path == str(video)
+    order = [29, 0, 17, 5, 17, 4]
+    frames = reader.frames(order)
+    assert all(frame.shape == (48, 64, 3) and frame.dtype == np.uint8 for frame in frames)
+    for index, frame in zip(order, frames, strict=True):
+        assert abs(frame[..., 0].mean() - 4 * index) < 6  # blue is channel 0: BGR
+        assert abs(frame[..., 2].mean() - 60) < 6
+    assert reader.frames([]) == []
+
+
+def test_random_access_equals_opencv_reading_from_the_start(video):
+    capture = cv2.VideoCapture(str(video))
+    expected = [capture.read()[1] for _ in range(30)]
+    reader = open_video(video)
+    for indices in ([3, 4, 20], [2], [28, 11, 12]):
+        for index, frame in zip(indices, reader.frames(indices), strict=True):
+            assert np.abs(frame.astype(int) - expected[index]).max() <= 2
+
+
+@pytest.mark.parametrize('index', [-1, 30])
+def test_frame_outside_the_video(video, index):
+    with pytest.raises(VideoError, match=rf'frame {index} asked for.*0\.\.29'):
+        open_video(video).frames([0, index])
+
+
+def test_files_that_cannot_be_opened_name_themselves(tmp_path, video):
+    data = video.read_bytes()
+    (tmp_path / 'truncated.mp4').write_bytes(data[: len(data) // 2])
+    (tmp_path / 'zero.mp4').write_bytes(b'')
+    (tmp_path / 'text.mp4').write_text('not a video' * 100)
+    cv2.imwrite(str(tmp_path / 'single.png'), picture(0))
+    for name, reason in {
+        'truncated.mp4': 'truncated',
+        'zero.mp4': '0 bytes',
+        'text.mp4': 'not a readable video',
+        'missing.mp4': 'no such file',
+        'single.png': 'single image',
+    }.items():
+        with pytest.raises(VideoError, match=reason) as caught:
+            open_video(tmp_path / name)
+        assert caught.value.path == str(tmp_path / name) and name in str(caught.value)
+
+
+def test_damage_in_the_middle_fails_there_and_leaves_the_rest_readable(tmp_path, video):
+    data = video.read_bytes()
+    start, end = data.find(b'mdat') + 4, data.find(b'moov') - 4
+    middle = (start + end) // 2
+    damaged = tmp_path / 'damaged.mp4'
+    damaged.write_bytes(data[:middle] + bytes(end - middle) + data[end:])
+    reader = open_video(damaged)
+    intact = reader.frames([0, 3])
+    with pytest.raises(
+        VideoError, match=r'damaged\.mp4: cannot decode frame \d+, needed for frame 29'
+    ):
+        reader.frames([29])
+    again = reader.frames([0, 3])
+    assert all(np.array_equal(a, b) for a, b in zip(intact, again, strict=True))
+
+
+def test_near_the_damage_the_outcome_does_not_depend_on_timing(tmp_path, video):
+    data = video.read_bytes()
+    start, end = data.find(b'mdat') + 4, data.find(b'moov') - 4
+    middle = (start + end) // 2
+    damaged = tmp_path / 'damaged.mp4'
+    damaged.write_bytes(data[:middle] + bytes(end - middle) + data[end:])
+
+    def readable():
+        reader, good = open_video(damaged), []
+        for index in range(30):
+            try:
+                reader.frames([index])
+                good.append(index)
+            except VideoError:
+                pass
+        return good
+
+    first = readable()
+    assert 4 <= len(first) < 30 and first == list(range(len(first)))
+    assert all(readable() == first for _ in range(3))
+
+
+def test_careful_decoding_equals_the_fast_one(video):
+    reader = open_video(video)
+    wanted = [0, 2, 11, 13, 29]
+    fast, careful = reader.frames(wanted), reader._decode_carefully(wanted)
+    for one, other in zip(fast, careful, strict=True):
+        assert np.abs(one.astype(int) - other).max() <= 2
+
+
+def test_folder_in_natural_order(tmp_path):
+    folder = write_folder(tmp_path / 'frames')
+    (folder / '.hidden.png').write_bytes(b'x')
+    (folder / 'notes.txt').write_text('x')
+    reader = open_video(folder)
+    assert isinstance(reader, FrameFolderReader) and len(reader) == 12
+    frames = reader.frames([11, 2, 10])
+    assert [int(frame[0, 0, 0]) // 4 for frame in frames] == [11, 2, 10]
+
+
+def test_natural_key():
+    names = ['a10', 'a9', 'b1', 'a', '10', '9', 'a9b2', 'a9b10']
+    expected = ['9', '10', 'a', 'a9', 'a9b2', 'a9b10', 'a10', 'b1']
+    assert sorted(names, key=natural_key) == expected
+
+
+def test_corrupt_jpeg_names_the_file(tmp_path):
+    folder = write_folder(tmp_path / 'frames', suffix='.jpg')
+    noise = np.random.default_rng(0).integers(0, 255, (48, 64, 3), dtype=np.uint8)
+    cv2.imwrite(str(folder / '3.jpg'), noise)
+    data = (folder / '3.jpg').read_bytes()
+    (folder / '3.jpg').write_bytes(data[: len(data) // 2])
+    (folder / '4.jpg').write_bytes(b'')
+    (folder / '5.jpg').write_bytes(b'\xff\xd8 nonsense \xff\xd9')
+    reader = open_video(folder)
+    assert len(reader.frames([0, 2, 6])) == 3
+    for index, reason in ((3, 'truncated JPEG'), (4, 'corrupt'), (5, 'corrupt')):
+        with pytest.raises(VideoError, match=reason) as caught:
+            reader.frames([0, index])
+        assert caught.value.path == str(folder / f'{index}.jpg')
+
+
+def test_folder_without_images_and_with_two_sizes(tmp_path):
+    (tmp_path / 'empty').mkdir()
+    with pytest.raises(VideoError, match='holds no images'):
+        open_video(tmp_path / 'empty')
+    folder = write_folder(tmp_path / 'frames')
+    cv2.imwrite(str(folder / '3.png'), picture(3, (32, 32)))
+    with pytest.raises(VideoError, match=r'3\.png: is 32x32, other frames are 64x48'):
+        open_video(folder).frames([0, 3])
+
+
+def test_pool_holds_few_readers_open(tmp_path, video):
+    opened, closed = [], []
+
+    class Noted(DecordReader):
+        def close(self):
+            closed.append(os.path.basename(self.path))
+            super().close()
+
+    def opener(path):
+        opened.append(os.path.basename(path))
+        return Noted(path)
+
+    paths = [str(write_video(tmp_path / f'{name}.mp4', 4)) for name in 'abc']
+    pool = ReaderPool(2, opener)
+    for path in (paths[0], paths[1], paths[0], paths[2], paths[0], paths[1]):
+        assert len(pool.get(path).frames([1])) == 1
+    assert opened == ['a.mp4', 'b.mp4', 'c.mp4', 'b.mp4']
+    assert closed == ['b.mp4', 'c.mp4']
+    with pytest.raises(ValueError, match='got 0'):
+        ReaderPool(0)
+
+
+def _mean_in_child(pool, path, queue):
+    queue.put(float(pool.get(path).frames([7])[0].mean()))
+
+
+def test_pool_survives_fork_and_pickling(video):
+    pool = ReaderPool()
+    expected = float(pool.get(str(video)).frames([7])[0].mean())
+    context = get_context('fork')
+    queue = context.Queue()
+    child = context.Process(target=_mean_in_child, args=(pool, str(video), queue))
+    child.start()
+    assert queue.get(timeout=60) == expected
+    child.join(timeout=60)
+    assert child.exitcode == 0
+    copy = pickle.loads(pickle.dumps(pool))
+    assert float(copy.get(str(video)).frames([7])[0].mean()) == expected

@@ -1,0 +1,239 @@
+"""VIDMetric as mmengine's evaluators use it."""
+
+import json
+import math
+import os
+import socket
+
+import numpy as np
+import pytest
+import torch
+from mmdet.registry import METRICS
+from mmdet.structures import DetDataSample
+from mmengine.dist import init_dist
+from mmengine.evaluator import Evaluator
+from mmengine.structures import InstanceData
+
+from semidff.evaluation import VIDMetric, evaluate_detections_file
+
+CLASSES = ('cat', 'dog', 'horse')
+
+
+def two_videos():
+    """Two videos of 12 and 8 frames; a slow cat in each, a fast dog in the first; no horse."""
+    images, annotations = [], []
+    for video, length in ((1, 12), (2, 8)):
+        for frame in range(length):
+            image = len(images) + 1
+            name = f'v{video}/{frame:06d}.jpg'
+            images.append(
+                {
+                    'id': image,
+                    'file_name': name,
+                    'width': 400,
+                    'height': 300,
+                    'video_id': video,
+                    'frame_id': frame,
+                }
+            )
+            objects = [(1, [10, 10, 80, 60], 0)]
+            if video == 1:
+                objects.append((2, [20.0 * frame, 100, 60, 60], 1))
+            for category, bbox, track in objects:
+                annotations.append(
+                    {
+                        'id': len(annotations) + 1,
+                        'image_id': image,
+                        'category_id': category,
+                        'bbox': bbox,
+                        'instance_id': track,
+                    }
+                )
+    categories = [{'id': i, 'name': name} for i, name in enumerate(CLASSES, 1)]
+    videos = [{'id': 1, 'name': 'v1'}, {'id': 2, 'name': 'v2'}]
+    return {
+        'videos': videos,
+        'images': images,
+        'annotations': annotations,
+        'categories': categories,
+    }
+
+
+@pytest.fixture
+def ann_file(tmp_path):
+    path = tmp_path / 'val.json'
+    path.write_text(json.dumps(two_videos()))
+    return str(path)
+
+
+def samples(seed=0, meta=('img_id', 'video_id', 'frame_id')):
+    """Noisy predictions for every frame, with ties of scores."""
+    content, rng = two_videos(), np.random.default_rng(seed)
+    result = []
+    for image in content['images']:
+        boxes, labels = [], []
+        for a in content['annotations']:
+            if a['image_id'] == image['id']:
+                x, y, w, h = a['bbox']
+                for _ in range(2):
+                    boxes.append(np.array([x, y, x + w, y + h]) + rng.normal(0, 8, 4))
+                    labels.append(a['category_id'] - 1)
+        sample = DetDataSample(
+            metainfo={
+                k: v
+                for k, v in (
+                    ('img_id', image['id']),
+                    ('video_id', image['video_id']),
+                    ('frame_id', image['frame_id']),
+                )
+                if k in meta
+            }
+        )
+        sample.pred_instances = InstanceData(
+            bboxes=torch.tensor(np.array(boxes), dtype=torch.float32),
+            scores=torch.tensor(rng.integers(1, 9, len(boxes)) / 10, dtype=torch.float32),
+            labels=torch.tensor(labels),
+        )
+        result.append(sample)
+    return result
+
+
+def evaluator(ann_file, **options):
+    made = Evaluator(VIDMetric(ann_file, **options))
+    made.dataset_meta = {'classes': CLASSES}
+    return made
+
+
+def run(ann_file, data_samples, size=20, **options):
+    made = evaluator(ann_file, **options)
+    for sample in data_samples:
+        made.process([sample])
+    return made.evaluate(size)
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(
+        a[k] == b[k] or (math.isnan(a[k]) and math.isnan(b[k])) for k in a
+    )
+
+
+def test_registered():
+    assert METRICS.get('VIDMetric') is VIDMetric
+
+
+def test_true_boxes_give_one(ann_file):
+    perfect = samples()
+    for sample, image in zip(perfect, two_videos()['images'], strict=True):
+        boxes = [a for a in two_videos()['annotations'] if a['image_id'] == image['id']]
+        xywh = torch.tensor([a['bbox'] for a in boxes])
+        sample.pred_instances = InstanceData(
+            bboxes=torch.cat([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], 1),
+            scores=torch.ones(len(boxes)),
+            labels=torch.tensor([a['category_id'] - 1 for a in boxes]),
+        )
+    result = run(ann_file, perfect)
+    assert math.isnan(result.pop('vid/mAP_medium'))
+    assert result.pop('vid/AP_horse') == 0
+    assert result == {
+        'vid/mAP': 1,
+        'vid/mAP_slow': 1,
+        'vid/mAP_fast': 1,
+        'vid/AP_cat': 1,
+        'vid/AP_dog': 1,
+    }
+    assert run(ann_file, perfect, class_mean='imagenet')['vid/mAP'] == pytest.approx(2 / 3)
+
+
+def test_no_detections_give_zero(ann_file):
+    empty = samples()
+    for sample in empty:
+        sample.pred_instances = sample.pred_instances[:0]
+    assert run(ann_file, empty)['vid/mAP'] == 0
+
+
+def test_order_and_padding_change_nothing(ann_file):
+    data = samples()
+    expected = run(ann_file, data)
+    assert 0 < expected['vid/mAP'] < 1
+    shuffled = [data[i] for i in np.random.default_rng(1).permutation(20)]
+    assert same(run(ann_file, shuffled), expected)
+    assert same(run(ann_file, shuffled + data[:3]), expected)
+
+
+@pytest.mark.parametrize('meta', [('img_id',), ('video_id', 'frame_id')])
+def test_either_identity_of_a_frame_is_enough(ann_file, meta):
+    assert same(run(ann_file, samples(meta=meta)), run(ann_file, samples()))
+
+
+def test_outfile_evaluates_to_the_same(ann_file, tmp_path):
+    outfile = tmp_path / 'detections.txt'
+    expected = run(ann_file, samples(), outfile=str(outfile))
+    done = evaluate_detections_file(ann_file, outfile, tmp_path / 'result.json', mean='present')
+    assert done.num_detections == sum(len(s.pred_instances) for s in samples())
+    assert done.summary['mAP'] == expected['vid/mAP']
+    assert done.summary['mAP_fast'] == expected['vid/mAP_fast']
+    assert done.summary['AP']['cat'] == expected['vid/AP_cat']
+
+
+def test_missing_frame_is_an_error(ann_file):
+    with pytest.raises(ValueError, match=r'19 different frames for a dataset of 20.*v2/000007'):
+        run(ann_file, samples()[:-1])
+
+
+def test_part_of_the_json(ann_file):
+    content = two_videos()
+    first = {**content, 'images': content['images'][:12]}
+    first['annotations'] = [a for a in content['annotations'] if a['image_id'] <= 12]
+    with open(ann_file, 'w') as file:
+        json.dump(first, file)
+    expected = run(ann_file, samples()[:12], size=12)
+    with open(ann_file, 'w') as file:
+        json.dump(content, file)
+    assert same(run(ann_file, samples()[:12], size=12), expected)
+
+
+def test_unknown_frame_is_an_error(ann_file):
+    data = samples()
+    data[3].set_metainfo({'img_id': 99})
+    with pytest.raises(ValueError, match='img_id 99'):
+        run(ann_file, data)
+
+
+def test_other_classes_are_an_error(ann_file):
+    made = evaluator(ann_file)
+    made.dataset_meta = {'classes': ('cat', 'bear')}
+    made.process(samples())
+    with pytest.raises(ValueError, match=r"(?s)'horse'.*'bear'"):
+        made.evaluate(20)
+
+
+def test_unknown_mean_is_an_error(ann_file):
+    with pytest.raises(ValueError, match="'coco'"):
+        VIDMetric(ann_file, class_mean='coco')
+
+
+def _one_of_two(rank, ann_file, port, out):
+    os.environ.update(
+        RANK=str(rank),
+        WORLD_SIZE='2',
+        LOCAL_RANK=str(rank),
+        MASTER_ADDR='127.0.0.1',
+        MASTER_PORT=str(port),
+    )
+    init_dist('pytorch', backend='gloo')
+    data = samples()
+    # whole videos: 12 frames and 8, so unequal shares, and one padded frame
+    share = data[:12] if rank == 0 else [*data[12:], data[0]]
+    result = run(ann_file, share, collect_dir=f'{out}/parts')
+    with open(f'{out}/{rank}.json', 'w') as file:
+        json.dump(result, file)
+
+
+def test_two_processes_give_exactly_the_same(ann_file, tmp_path):
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+    torch.multiprocessing.spawn(_one_of_two, (ann_file, port, str(tmp_path)), nprocs=2)
+    expected = run(ann_file, samples())
+    for rank in range(2):
+        assert same(json.loads((tmp_path / f'{rank}.json').read_text()), expected)

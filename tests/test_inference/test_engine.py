@@ -1,0 +1,158 @@
+"""Invariants of the ways through a video, with a real detector."""
+
+from itertools import pairwise
+
+import pytest
+import torch
+from mmdet.structures import DetDataSample
+
+from semidff.inference import METHODS, FixedSchedule, MethodError, VideoEngine
+from tests.tiny_video import batch, build, detector_cfg, video_detector_cfg
+
+FRAMES = 9
+
+
+@pytest.fixture(scope='module')
+def model():
+    return build(video_detector_cfg())
+
+
+def walk(engine: VideoEngine, video: int = 0, frames: int = FRAMES) -> list[DetDataSample]:
+    results = []
+    for index in range(frames):
+        results += engine.push(batch(video, index))
+    results += engine.flush()
+    engine.reset()
+    return results
+
+
+def same(first: DetDataSample, second: DetDataSample) -> bool:
+    a, b = first.pred_instances, second.pred_instances
+    return len(a) == len(b) and all(
+        torch.equal(a[key], b[key]) for key in ('bboxes', 'scores', 'labels')
+    )
+
+
+@pytest.fixture(scope='module')
+def by_frame(model):
+    results = walk(VideoEngine(model, 'frame'))
+    assert min(len(result.pred_instances) for result in results) > 3
+    assert not any(same(first, second) for first, second in pairwise(results))
+    return results
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_interval_of_one_is_frame_by_frame(model, by_frame, method):
+    results = walk(VideoEngine(model, method, key_interval=1))
+    assert all(same(result, expected) for result, expected in zip(results, by_frame, strict=True))
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_key_frames_equal_frame_and_order_is_kept(model, by_frame, method):
+    results = walk(VideoEngine(model, method, key_interval=4))
+    assert [result.frame_id for result in results] == list(range(FRAMES))
+    expected = [True] * FRAMES if method == 'frame' else [i % 4 == 0 for i in range(FRAMES)]
+    assert [result.is_key_frame for result in results] == expected
+    for result, reference in zip(results, by_frame, strict=True):
+        if result.is_key_frame:
+            assert same(result, reference)
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_videos_do_not_see_each_other(model, method):
+    engine = VideoEngine(model, method, key_interval=4)
+    walk(engine, video=1, frames=6)
+    after = walk(engine, video=0)
+    fresh = walk(VideoEngine(model, method, key_interval=4), video=0)
+    assert all(same(first, second) for first, second in zip(after, fresh, strict=True))
+
+
+def test_copy_repeats_the_key_frame(model, by_frame):
+    results = walk(VideoEngine(model, 'copy', key_interval=4))
+    assert all(same(result, by_frame[i // 4 * 4]) for i, result in enumerate(results))
+
+
+def test_causal_methods_answer_at_once_and_interpolate_waits(model):
+    for method in METHODS:
+        engine = VideoEngine(model, method, key_interval=4)
+        counts = [len(engine.push(batch(0, index))) for index in range(6)]
+        assert counts == ([1, 0, 0, 0, 4, 0] if method == 'interpolate' else [1] * 6)
+        assert len(engine.flush()) == (1 if method == 'interpolate' else 0)
+
+
+def test_propagation_moves_features_without_the_feature_network(model, by_frame):
+    calls = []
+    backbone = model.spatial.detector.backbone
+    hook = backbone.register_forward_hook(lambda *_: calls.append(1))
+    try:
+        results = walk(VideoEngine(model, 'propagate', key_interval=4))
+    finally:
+        hook.remove()
+    assert len(calls) == 3  # frames 0, 4 and 8
+    copied = walk(VideoEngine(model, 'copy', key_interval=4))
+    assert not any(same(results[i], copied[i]) for i in (1, 2, 3, 5, 6, 7))
+    assert not any(same(results[i], by_frame[i]) for i in (1, 2, 3, 5, 6, 7))
+
+
+def test_propagation_comes_from_the_key_frame_not_from_the_frame_before(model):
+    full = walk(VideoEngine(model, 'propagate', key_interval=10))
+    engine = VideoEngine(model, 'propagate', key_interval=10)
+    engine.push(batch(0, 0))
+    assert same(engine.push(batch(0, 5))[0], full[5])
+
+
+@pytest.mark.parametrize('method', ['copy', 'coast', 'interpolate'])
+def test_box_methods_run_nothing_between_key_frames(model, method):
+    calls = []
+    hook = model.spatial.detector.backbone.register_forward_hook(lambda *_: calls.append(1))
+    walk(VideoEngine(model, method, key_interval=4))
+    hook.remove()
+    assert len(calls) == 3
+
+
+@pytest.mark.parametrize('method', ['frame', 'copy', 'coast', 'interpolate'])
+def test_any_mmdet_detector_will_do(method):
+    detector = build(detector_cfg())
+    results = walk(VideoEngine(detector, method, key_interval=4))
+    data = detector.data_preprocessor(batch(0, 4), False)
+    with torch.no_grad():
+        expected = detector.predict(data['inputs'], data['data_samples'])[0]
+    assert same(results[4], expected)
+
+
+def test_flow_is_kept_on_request_only(model):
+    engine = VideoEngine(model, 'propagate', key_interval=4, keep_flow=True)
+    results = walk(engine)
+    engine.close()
+    assert [('feature_flow' in result) for result in results] == [i % 4 != 0 for i in range(FRAMES)]
+    assert results[1].feature_flow.shape == (2, 4, 6)
+    assert 'feature_flow' not in walk(VideoEngine(model, 'propagate', key_interval=4))[1]
+
+
+def test_propagate_without_temporal_module_is_refused():
+    with pytest.raises(MethodError, match='needs a temporal module'):
+        VideoEngine(build(detector_cfg()), 'propagate')
+
+
+def test_unknown_method_and_several_frames_are_refused(model):
+    with pytest.raises(MethodError, match="'magic'"):
+        VideoEngine(model, 'magic')
+    data = batch(0, 0)
+    data = {key: value * 2 for key, value in data.items()}
+    with pytest.raises(ValueError, match='2 frames'):
+        VideoEngine(model, 'copy').push(data)
+
+
+@pytest.mark.parametrize('interval', [0, -3, 2.5, True])
+def test_bad_intervals_are_refused(interval):
+    with pytest.raises(ValueError, match=str(interval)):
+        FixedSchedule(interval)
+
+
+def test_another_schedule(model):
+    class OnceOnly:
+        def is_key(self, index, data):
+            return False
+
+    results = walk(VideoEngine(model, 'copy', schedule=OnceOnly()))
+    assert [result.is_key_frame for result in results] == [True] + [False] * (FRAMES - 1)

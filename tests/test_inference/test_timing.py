@@ -1,0 +1,39 @@
+"""Times per frame."""
+
+import time
+
+import pytest
+import torch
+
+from semidff.inference import FrameTimer
+
+CPU = torch.device('cpu')
+
+
+def test_measures_the_block():
+    timer = FrameTimer(warmup=0)
+    with timer.measure(True, CPU):
+        time.sleep(0.02)
+    assert 20 <= timer.summary()['time/key_ms'] < 200
+
+
+def test_summary_by_hand():
+    timer = FrameTimer(warmup=1)
+    timer.seconds = {'key': [9.0, 0.1, 0.3], 'nonkey': [9.0] + [0.01] * 5}
+    summary = timer.summary()
+    assert summary['time/key_ms'] == pytest.approx(200)
+    assert summary['time/key_p50_ms'] == pytest.approx(200)
+    assert summary['time/key_p99_ms'] == pytest.approx(298)
+    assert summary['time/nonkey_ms'] == pytest.approx(10)
+    # three key frames of 200 ms and six others of 10 ms
+    assert summary['time/mean_ms'] == pytest.approx(660 / 9)
+    assert summary['fps'] == pytest.approx(9 / 0.66)
+
+
+def test_short_videos_and_nothing_at_all():
+    timer = FrameTimer(warmup=3)
+    assert timer.summary() == {}
+    timer.seconds['key'] = [0.4, 0.2]
+    summary = timer.summary()
+    assert summary['time/key_ms'] == pytest.approx(200)
+    assert not any('nonkey' in key for key in summary)

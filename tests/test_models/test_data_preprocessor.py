@@ -1,0 +1,45 @@
+import torch
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
+from mmengine.registry import init_default_scope
+
+
+def build():
+    init_default_scope('mmdet')
+    return MODELS.build(
+        dict(
+            type='VideoDataPreprocessor',
+            mean=[10.0, 20.0, 30.0],
+            std=[1.0, 2.0, 4.0],
+            bgr_to_rgb=True,
+            pad_size_divisor=16,
+        )
+    )
+
+
+def batch(*inputs):
+    samples = [DetDataSample(metainfo=dict(img_shape=tuple(i.shape[-2:]), name=n)) for n, i in enumerate(inputs)]
+    return dict(inputs=list(inputs), data_samples=samples)
+
+
+def random(*shape):
+    return torch.randint(0, 256, shape, dtype=torch.uint8)
+
+
+def test_pairs_are_the_frames_one_by_one():
+    """Each frame of a pair, and its sample's metainfo, as the same frame alone."""
+    first, second = random(2, 3, 24, 40), random(2, 3, 30, 33)
+    data = build()(batch(first, second), training=True)
+    assert data['inputs'].shape == (2, 2, 3, 32, 48)
+    for frame in (0, 1):
+        alone = build()(batch(first[frame], second[frame]), training=True)
+        assert torch.equal(data['inputs'][:, frame], alone['inputs'])
+    assert [s.name for s in data['data_samples']] == [0, 1]
+    assert [s.img_shape for s in data['data_samples']] == [(24, 40), (30, 33)]
+    assert all(s.batch_input_shape == (32, 48) for s in data['data_samples'])
+
+
+def test_channels_are_exchanged_and_normalised():
+    frame = torch.stack([torch.full((16, 16), v, dtype=torch.uint8) for v in (34, 22, 11)])
+    inputs = build()(batch(torch.stack((frame, frame))))['inputs']
+    assert inputs[0, :, :, 0, 0].tolist() == [[1.0, 1.0, 1.0]] * 2

@@ -1,0 +1,94 @@
+import math
+
+import pytest
+import torch
+
+from semidff.models.losses import (
+    box_distillation_loss,
+    class_distillation_loss,
+    end_point_error,
+    l1_regression_loss,
+    regression_loss,
+)
+
+LN3 = math.log(3)
+
+
+def test_regression_is_the_mean_square():
+    predicted = torch.tensor([[[[1.0, 2.0], [3.0, 5.0]]]])
+    target = torch.tensor([[[[1.0, 0.0], [0.0, 4.0]]]])
+    assert regression_loss(predicted, target).item() == (0 + 4 + 9 + 1) / 4
+    assert l1_regression_loss(predicted, target).item() == (0 + 2 + 3 + 1) / 4
+
+
+def test_class_loss_by_hand():
+    # P_t = (3/4, 1/4), P_s = (1/2, 1/2); the second row agrees.
+    teacher = torch.tensor([[LN3, 0.0], [5.0, 1.0]])
+    student = torch.tensor([[1.0, 1.0], [5.0, 1.0]])
+    divergence = 0.75 * math.log(1.5) + 0.25 * math.log(0.5)
+    loss = class_distillation_loss(student, teacher).item()
+    assert loss == pytest.approx(divergence / 2, rel=1e-6)
+    # Twice the logits at T = 2 are the same distributions; T squared stays.
+    loss = class_distillation_loss(2 * student, 2 * teacher, temperature=2).item()
+    assert loss == pytest.approx(4 * divergence / 2, rel=1e-6)
+
+
+def test_box_loss_by_hand():
+    student, teacher = torch.tensor([[1.0, 2.0], [0.0, 0.0]]), torch.tensor([[0.0, 2.0], [0.0, 3.0]])
+    assert box_distillation_loss(student, teacher).item() == (1 + 0 + 0 + 9) / 4
+
+
+@pytest.mark.parametrize('temperature', [0.5, 1, 4, float('inf')])
+def test_class_loss_is_zero_at_equality_and_positive_elsewhere(temperature):
+    logits = 3 * torch.randn(20, 7)
+    assert class_distillation_loss(logits, logits.clone(), temperature).item() == 0
+    assert class_distillation_loss(logits, torch.randn(20, 7), temperature) > 0
+
+
+@pytest.mark.parametrize('temperature', [1, 2.5, 10])
+def test_class_gradient(temperature):
+    """(p_s - p_t) T / n: Hinton's scaling, so that the gradient hardly depends on T."""
+    student = torch.randn(4, 5, 3, dtype=torch.float64, requires_grad=True)
+    teacher = torch.randn(4, 5, 3, dtype=torch.float64)
+    class_distillation_loss(student, teacher, temperature).backward()
+    p_s, p_t = ((x / temperature).softmax(-1) for x in (student.detach(), teacher))
+    assert torch.allclose(student.grad, (p_s - p_t) * temperature / 20, rtol=1e-10)
+
+
+def test_infinite_temperature_is_the_limit():
+    student, teacher = (torch.randn(50, 6, dtype=torch.float64) for _ in 'st')
+    limit = class_distillation_loss(student, teacher, float('inf')).item()
+    assert class_distillation_loss(student, teacher, 1e4).item() == pytest.approx(limit, rel=1e-3)
+    # Of two classes only the difference counts.
+    shifted = class_distillation_loss(student + torch.randn(50, 1), teacher, float('inf')).item()
+    assert shifted == pytest.approx(limit)
+
+
+def test_class_loss_stays_finite_where_probabilities_underflow():
+    student = torch.tensor([[500.0, -500.0]], requires_grad=True)
+    loss = class_distillation_loss(student, torch.tensor([[-500.0, 500.0]]))
+    loss.backward()
+    assert loss.isfinite() and student.grad.isfinite().all()
+
+
+@pytest.mark.parametrize('temperature', [0, -1, float('nan')])
+def test_temperature_must_be_positive(temperature):
+    with pytest.raises(ValueError, match=f'must be positive, got {temperature}'):
+        class_distillation_loss(torch.zeros(1, 2), torch.zeros(1, 2), temperature)
+
+
+@pytest.mark.parametrize(
+    'loss', [regression_loss, l1_regression_loss, class_distillation_loss, box_distillation_loss]
+)
+def test_teacher_gets_no_gradient(loss):
+    student, teacher = (torch.randn(3, 4, requires_grad=True) for _ in 'st')
+    loss(student, teacher).backward()
+    assert student.grad is not None and teacher.grad is None
+
+
+def test_end_point_error():
+    predicted = torch.zeros(1, 2, 1, 2, requires_grad=True)
+    target = torch.tensor([3.0, 0.0, 4.0, 0.0]).reshape(1, 2, 1, 2)
+    error = end_point_error(predicted, target)
+    error.backward()
+    assert error.item() == pytest.approx(2.5) and predicted.grad.isfinite().all()

@@ -1,0 +1,194 @@
+import pytest
+import torch
+
+from semidff.models import FeatureRegression, SemiDFF
+from tests.models import frames, samples, tiny_semi_dff, video_config
+
+REG, SEM = dict(type='FeatureRegression'), dict(type='FeatureSemantics')
+PARTS = {'reg': ([REG], ('temporal',)), 'sem': ([SEM], ('temporal', 'task_network'))}
+FROZEN = ('spatial.detector.backbone.', 'spatial.detector.neck.', 'teacher_task.')
+
+
+@pytest.fixture
+def model():
+    return tiny_semi_dff().train()
+
+
+def pairs(count=2):
+    return torch.stack((frames(count), frames(count, seed=1)), 1)
+
+
+def train(model, iterations=3, same=False):
+    learning = [p for p in model.parameters() if p.requires_grad]
+    optimiser = torch.optim.SGD(learning, lr=1e-2, momentum=0.9, weight_decay=0.1)
+    for _ in range(iterations):
+        model.train()
+        losses = model(pairs(), samples(2, same), mode='loss')
+        optimiser.zero_grad()
+        sum(losses.values()).backward()
+        optimiser.step()
+    return losses
+
+
+def test_teacher_is_stored_once(model):
+    state = model.state_dict()
+    copied = {k for k in state if k.startswith('teacher_task.')}
+    assert {k.split('.')[1] for k in copied} == {'rpn_head', 'roi_head'}
+    assert not any(k.startswith('teacher.') for k in state)
+    pointers = [value.data_ptr() for value in state.values() if value.numel()]
+    assert len(set(pointers)) == len(pointers)
+
+
+def test_teacher_shares_the_feature_network_in_memory(model):
+    own, teacher = model.spatial.detector, model.teacher.detector
+    for part in ('backbone', 'neck'):
+        assert getattr(own, part) is getattr(teacher, part)
+    assert teacher.rpn_head is model.teacher_task['rpn_head'] is not own.rpn_head
+
+
+@pytest.mark.parametrize('step', PARTS)
+def test_frozen_tensors_are_bit_identical_after_training(model, step):
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    model.enter_step(*PARTS[step])
+    train(model)
+    after = model.state_dict()
+    frozen = FROZEN if step == 'sem' else ('spatial.', 'teacher_task.')
+    assert sum('running_mean' in k for k in before) > 10
+    for key, value in before.items():
+        assert torch.equal(value, after[key]) == key.startswith(frozen) or not after[key].is_floating_point(), key
+
+
+def test_gradients_of_a_step_do_not_move_the_next(model):
+    model.enter_step(*PARTS['sem'])
+    train(model, 1)
+    model.enter_step(*PARTS['reg'])
+    assert all(p.grad is None for p in model.parameters())
+    before = {k: v.clone() for k, v in model.spatial.state_dict().items()}
+    train(model, 2)
+    assert all(torch.equal(v, before[k]) for k, v in model.spatial.state_dict().items())
+
+
+def test_training_mode_leaves_the_teacher_asleep(model):
+    for mode in (True, False, True):
+        model.train(mode)
+        assert model.temporal.training == mode
+        for module in (model.spatial, model.teacher_task, model.teacher):
+            assert not any(m.training for m in module.modules())
+
+
+def test_teacher_never_learns(model):
+    model.enter_step([SEM], ('temporal', 'task_network', 'feature_network'))
+    assert not any(p.requires_grad for p in model.teacher_task.parameters())
+    assert any(p.requires_grad for p in model.spatial.detector.backbone.parameters())
+
+
+def test_one_pass_of_the_feature_network_per_pair(model):
+    calls = []
+    model.spatial.detector.backbone.register_forward_hook(lambda m, i, o: calls.append((i[0].shape[0], o)))
+    model.enter_step(*PARTS['sem'])
+    model(pairs(), samples(2), mode='loss')
+    assert [count for count, _ in calls] == [4]
+    assert not any(level.requires_grad for level in calls[0][1])
+
+
+def test_semantic_loss_is_zero_where_student_and_teacher_see_the_same(model):
+    model.enter_step(*PARTS['sem'])
+    frame = frames(2)
+    losses = model(torch.stack((frame, frame), 1), samples(2, same=True), mode='loss')
+    assert set(losses) == {'loss_rpn_cls', 'loss_rpn_box', 'loss_roi_cls', 'loss_roi_box'}
+    assert all(loss.item() == 0 for loss in losses.values())
+
+
+def test_semantic_loss_sees_the_trained_student(model):
+    model.enter_step(*PARTS['sem'])
+    train(model, 2)
+    frame = frames(2)
+    losses = model(torch.stack((frame, frame), 1), samples(2, same=True), mode='loss')
+    assert all(loss.item() > 0 for loss in losses.values())
+    model.reset_teacher()
+    losses = model(torch.stack((frame, frame), 1), samples(2, same=True), mode='loss')
+    assert all(loss.item() == 0 for loss in losses.values())
+
+
+def test_each_head_learns_from_its_own_loss(model):
+    model.enter_step(*PARTS['sem'])
+    losses = model(pairs(), samples(2), mode='loss')
+    own = dict(model.spatial.named_parameters())
+    heads = dict(
+        loss_rpn_cls='rpn_cls', loss_rpn_box='rpn_reg', loss_roi_cls='conv_cls', loss_roi_box='conv_reg'
+    )
+    for name, loss in losses.items():
+        loss.backward(retain_graph=True)
+        moved = {k.split('.')[-2] for k, p in own.items() if p.grad is not None and p.grad.any()}
+        assert moved == {heads[name]}
+        assert model.temporal.flow_network.conv1.weight.grad.any()
+        model.zero_grad()
+
+
+@pytest.mark.parametrize('step', PARTS)
+def test_both_directions_are_the_mean_of_the_two(step):
+    model = tiny_semi_dff(both_directions=True).train()
+    model.enter_step(*PARTS[step])
+    both = model(pairs(), samples(2), mode='loss')
+    model.both_directions = False
+    forward = model(pairs(), samples(2), mode='loss')
+    backward = model(pairs().flip(1), samples(2), mode='loss')
+    assert set(both) == set(forward)
+    for name in ('loss_reg', 'loss_rpn_cls', 'loss_rpn_box'):
+        if name in both:
+            mean = (forward[name] + backward[name]) / 2
+            assert torch.allclose(both[name], mean, rtol=1e-4), name
+
+
+def test_objectives_of_a_step_are_added(model):
+    model.enter_step([dict(REG, weight=3.0), dict(SEM, boxes=False)], ('temporal',))
+    losses = model(pairs(), samples(2), mode='loss')
+    assert set(losses) == {'loss_reg', 'loss_rpn_cls', 'loss_roi_cls'}
+    model.enter_step([REG], ('temporal',))
+    assert torch.allclose(losses['loss_reg'], 3 * model(pairs(), samples(2), mode='loss')['loss_reg'])
+
+
+def test_weights_of_the_semantic_parts(model):
+    model.enter_step([SEM], ('temporal',))
+    plain = model(pairs(), samples(2), mode='loss')
+    model.enter_step([dict(SEM, weight=2.0, box_weight=0.25)], ('temporal',))
+    weighted = model(pairs(), samples(2), mode='loss')
+    for name, loss in plain.items():
+        factor = 0.5 if 'box' in name else 2
+        assert torch.allclose(weighted[name], factor * loss)
+
+
+@pytest.mark.parametrize(
+    'off,gone',
+    [('attention', 'loss_rpn_cls'), ('classes', 'loss_roi_cls'), ('boxes', 'loss_rpn_box loss_roi_box')],
+)
+def test_parts_of_the_semantic_loss_can_be_left_out(model, off, gone):
+    model.enter_step([{**SEM, off: False}], ('temporal',))
+    everything = {'loss_rpn_cls', 'loss_rpn_box', 'loss_roi_cls', 'loss_roi_box'}
+    assert set(model(pairs(), samples(2), mode='loss')) == everything - set(gone.split())
+
+
+def test_l1_regression(model):
+    model.enter_step([dict(REG, norm='l1')], ('temporal',))
+    assert model(pairs(), samples(2), mode='loss')['loss_reg'] > 0
+    with pytest.raises(ValueError, match="norm must be one of .*got 'l3'"):
+        FeatureRegression(norm='l3')
+
+
+def test_training_without_a_step_is_an_error(model):
+    with pytest.raises(RuntimeError, match='DistillationLoop'):
+        model(pairs(), samples(2), mode='loss')
+
+
+def test_a_temporal_module_is_needed():
+    config = video_config()
+    config.pop('type')
+    with pytest.raises(ValueError, match='set model.temporal'):
+        SemiDFF(**dict(config, temporal=None))
+
+
+def test_regression_step_learns():
+    model = tiny_semi_dff().train()
+    model.enter_step(*PARTS['reg'])
+    first = train(model, 1)['loss_reg'].item()
+    assert train(model, 30)['loss_reg'].item() < 0.9 * first

@@ -1,0 +1,114 @@
+import pytest
+import torch
+from torch import nn
+
+from semidff.models import SpatialModule
+from tests.models import KINDS, build, frames, samples
+
+ALL = pytest.mark.parametrize('kind', KINDS)
+
+
+def detector(kind):
+    return build(KINDS[kind][0]()).eval()
+
+
+def assert_same(first, second):
+    for a, b in zip(first, second, strict=True):
+        for key in ('bboxes', 'scores', 'labels'):
+            assert torch.equal(a.pred_instances[key], b.pred_instances[key])
+
+
+@ALL
+def test_prediction_on_features_is_the_detectors_own(kind):
+    own = detector(kind)
+    spatial = SpatialModule(own)
+    with torch.no_grad():
+        expected = own.predict(frames(2), samples(2))
+        features = spatial.features(frames(2))
+        result = spatial.predict(features, samples(2))
+    assert sum(len(r.pred_instances) for r in result) > 0
+    assert_same(result, expected)
+
+
+@ALL
+def test_loss_on_features_is_the_detectors_own(kind):
+    own = detector(kind)
+    spatial = SpatialModule(own)
+    results = []
+    for compute in (
+        lambda: own.loss(frames(2), samples(2, boxes=True)),
+        lambda: spatial.loss(spatial.features(frames(2)), samples(2, boxes=True)),
+    ):
+        torch.manual_seed(0)  # RoIs are sampled
+        results.append(own.parse_losses(compute())[1])
+    assert results[0] == results[1]
+
+
+@ALL
+def test_head_outputs_have_a_row_per_anchor_and_roi(kind):
+    spatial = SpatialModule(detector(kind))
+    with torch.no_grad():
+        features = spatial.features(frames(2))
+        proposals = spatial.proposals(features, samples(2))
+        heads = spatial.head_outputs(features, samples(2), proposals)
+    anchors = 2 * 2 * sum(f.shape[-2] * f.shape[-1] for f in features)
+    shape = {'rfcn': (anchors, 2), 'faster_rcnn': (anchors, 1, 2), 'retinanet': (anchors, 2, 2)}
+    assert heads.anchor_logits.shape == shape[kind]
+    assert heads.anchor_boxes.shape == (anchors, 4)
+    if kind == 'retinanet':
+        assert proposals is heads.roi_logits is heads.roi_boxes is None
+        return
+    count = sum(len(p) for p in proposals)
+    assert count > 4 and heads.roi_logits.shape == (count, 3)
+    assert heads.roi_boxes.shape[0] == count
+
+
+def test_rows_are_in_the_order_of_the_anchors():
+    """Row (y * W + x) * A + a of an image, as mmdet's anchors."""
+    spatial = SpatialModule(detector('rfcn'))
+    with torch.no_grad():
+        features = spatial.features(frames(2))
+        scores, boxes = spatial.detector.rpn_head(features)
+        heads = spatial.head_outputs(features, samples(2), None)
+    n, y, x, a = 1, 2, 3, 1
+    row = ((n * 4 + y) * 6 + x) * 2 + a
+    assert torch.equal(heads.anchor_logits[row], scores[0][n, 2 * a : 2 * a + 2, y, x])
+    assert torch.equal(heads.anchor_boxes[row], boxes[0][n, 4 * a : 4 * a + 4, y, x])
+
+
+def test_a_sigmoid_is_a_distribution_of_two():
+    spatial = SpatialModule(detector('retinanet'))
+    with torch.no_grad():
+        features = spatial.features(frames(1))
+        heads = spatial.head_outputs(features, samples(1), None)
+        scores = spatial.detector.bbox_head(features)[0][0].sigmoid()
+    probability = heads.anchor_logits.softmax(-1)[: scores.numel() // 2, :, 0]
+    assert torch.allclose(probability.flatten(), scores.permute(0, 2, 3, 1).flatten())
+
+
+@ALL
+def test_a_twin_shares_the_feature_network_only(kind):
+    spatial = SpatialModule(detector(kind))
+    twin = spatial.with_own_task_network()
+    for own, other in zip(spatial.feature_network, twin.feature_network, strict=True):
+        assert own is other
+    assert set(twin.task_network) == set(spatial.task_network)
+    for name, module in spatial.task_network.items():
+        pairs = zip(module.parameters(), twin.task_network[name].parameters(), strict=True)
+        assert all(a is not b and torch.equal(a, b) for a, b in pairs)
+
+
+def test_extract_feat_is_put_back_after_an_error():
+    spatial = SpatialModule(detector('rfcn'))
+    with pytest.raises(AttributeError):
+        spatial.predict((torch.zeros(1, 32, 4, 6),), [None])
+    assert 'extract_feat' not in vars(spatial.detector)
+    assert spatial.features(frames(1))[0].shape == (1, 32, 4, 6)
+
+
+def test_a_detector_without_dense_head_says_so():
+    class Queries(nn.Module):
+        bbox_head = None
+
+    with pytest.raises(TypeError, match='Queries has no dense head.*regression loss alone'):
+        SpatialModule(Queries()).head_outputs((), [], None)

@@ -1,0 +1,100 @@
+import pytest
+import torch
+from mmdet.registry import MODELS
+from mmengine.registry import init_default_scope
+from torch import nn
+
+from tests.models import temporal
+
+
+@pytest.fixture(autouse=True)
+def scope():
+    init_default_scope('mmdet')
+
+
+def build(*args, **kwargs):
+    torch.manual_seed(0)
+    return MODELS.build(temporal(*args, **kwargs))
+
+
+def frames(module, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return [module.prepare(60 * torch.randn(2, 3, 64, 96, generator=generator)) for _ in 'kc']
+
+
+def test_scale_starts_at_exactly_one():
+    module = build(8)
+    module.init_weights()
+    _, scale = module.flow_and_scale(*frames(module))
+    assert torch.equal(scale, torch.ones(2, 8, 4, 6))
+
+
+def test_weights_start_at_the_given_deviation():
+    flow = build(8, init_std=0.05).flow_network
+    for module in flow.modules():
+        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+            assert not module.bias.any()
+            if module.weight.numel() > 2000:
+                assert abs(module.weight.std().item() / 0.05 - 1) < 0.1
+
+
+def test_own_start_of_pytorch_is_possible():
+    assert build(8, init_std=None).flow_network.conv1.bias.any()
+
+
+def test_propagated_features_are_warped_times_scale():
+    from semidff.models.temporal import warp
+
+    module = build(8)
+    nn.init.normal_(module.scale.weight)
+    nn.init.normal_(module.flow_network.predict_flow.weight, std=10)
+    key, current = frames(module)
+    features = torch.randn(2, 8, 4, 6)
+    flow, scale = module.flow_and_scale(key, current)
+    propagated = module(key, current, (features,))
+    assert len(propagated) == 1
+    assert torch.equal(propagated[0], warp(features, flow) * scale)
+    assert not torch.allclose(scale, torch.ones(())) and (propagated[0] < 0).any()
+
+
+def test_without_a_scale_field():
+    module = build(8, with_scale=False)
+    assert module.scale is None
+    flow, scale = module.flow_and_scale(*frames(module))
+    assert scale is None
+    features = torch.randn(2, 8, 4, 6)
+    assert torch.equal(module.propagate((features,), torch.zeros_like(flow), None)[0], features)
+
+
+def test_every_level_moves_by_the_same_pixels():
+    """A flow of one cell of stride 16 moves a level of stride 8 by two cells, one of stride 4 by four."""
+    module = build(3, (4, 8, 16))
+    levels = [torch.randn(1, 3, 16, 24), torch.randn(1, 3, 8, 12), torch.randn(1, 3, 4, 6)]
+    flow = torch.zeros(1, 2, 4, 6)
+    flow[:, 0] = 1
+    moved = module.propagate(levels, flow, None)
+    for level, result, cells in zip(levels, moved, (4, 2, 1), strict=True):
+        assert torch.equal(result[..., :-cells], level[..., cells:])
+        assert not result[..., -cells:].any()
+
+
+def test_scale_is_resized_to_each_level():
+    module = build(3, (8, 16))
+    levels = [torch.ones(1, 3, 8, 12), torch.ones(1, 3, 4, 6)]
+    scale = torch.full((1, 3, 4, 6), 0.5)
+    for level in module.propagate(levels, torch.zeros(1, 2, 4, 6), scale):
+        assert (level == 0.5).all()
+
+
+def test_levels_must_match_the_strides():
+    module = build(3, (8, 16))
+    with pytest.raises(ValueError, match='returned 1 levels, but feat_strides names 2'):
+        module.propagate([torch.ones(1, 3, 4, 6)], torch.zeros(1, 2, 4, 6), None)
+
+
+def test_all_parameters_learn():
+    module = build(8)
+    # The flow does not depend on its features while these are zero, the scale field's weights are.
+    nn.init.normal_(module.scale.weight, std=0.1)
+    module(*frames(module), (torch.randn(2, 8, 4, 6),))[0].square().sum().backward()
+    assert all(p.grad is not None and p.grad.any() for p in module.parameters())

@@ -1,0 +1,131 @@
+import pytest
+import torch
+
+from semidff.models import VideoDetector
+from tests.models import frames, samples, tiny_rfcn, tiny_video_detector
+
+
+@pytest.fixture
+def model():
+    return tiny_video_detector().eval()
+
+
+def count_calls(module):
+    calls = []
+    module.register_forward_hook(lambda *_: calls.append(1))
+    return calls
+
+
+@torch.no_grad()
+def test_current_frames_never_meet_the_feature_network(model):
+    backbone, neck = (count_calls(m) for m in model.spatial.feature_network)
+    _, key = model.predict_key(frames(1), samples(1))
+    assert len(backbone) == len(neck) == 1
+    for i in range(3):
+        results = model.predict_current(frames(1, seed=i), samples(1), key)
+        assert len(results[0].pred_instances)
+    assert len(backbone) == len(neck) == 1
+
+
+@torch.no_grad()
+def test_key_frames_are_the_image_detectors(model):
+    by_key, _ = model.predict_key(frames(2), samples(2))
+    by_detector = model.spatial.detector.predict(frames(2), samples(2))
+    by_mode = model(frames(2), samples(2), mode='predict')
+    for results in (by_detector, by_mode):
+        for a, b in zip(by_key, results, strict=True):
+            assert len(a.pred_instances) and torch.equal(a.pred_instances.bboxes, b.pred_instances.bboxes)
+            assert torch.equal(a.pred_instances.scores, b.pred_instances.scores)
+
+
+@torch.no_grad()
+def test_current_frames_are_detected_on_propagated_features(model):
+    key_frame, current = frames(2).split(1)
+    _, key = model.predict_key(key_frame, samples(1))
+    features = model.propagate(key_frame, current, model.spatial.features(key_frame), samples(1))
+    assert not torch.allclose(features[0], key.features[0], atol=0.1)
+    expected = model.spatial.predict(features, samples(1))[0].pred_instances
+    result = model.predict_current(current, samples(1), key)[0].pred_instances
+    assert torch.equal(result.bboxes, expected.bboxes) and torch.equal(result.scores, expected.scores)
+
+
+@torch.no_grad()
+def test_batched_equals_single(model):
+    _, both = model.predict_key(frames(2), samples(2))
+    batch = model.temporal(both.image, model.temporal.prepare(frames(2, seed=1)), both.features)
+    for i in (0, 1):
+        _, one = model.predict_key(frames(2)[i : i + 1], samples(1))
+        single = model.temporal(
+            one.image, model.temporal.prepare(frames(2, seed=1)[i : i + 1]), one.features
+        )
+        assert torch.allclose(batch[0][i], single[0][0], atol=1e-4)
+
+
+def test_a_pair_of_one_frame_gives_the_per_frame_loss_exactly(model):
+    frame = frames(2)
+    torch.manual_seed(0)
+    pair = model.parse_losses(model.loss(torch.stack((frame, frame), 1), samples(2, same=True, boxes=True)))[1]
+    torch.manual_seed(0)
+    alone = model.parse_losses(model.spatial.detector.loss(frame, samples(2, boxes=True)))[1]
+    assert pair == alone
+
+
+def test_still_pairs_in_a_batch_keep_the_others_propagated(model):
+    key, current = frames(2), frames(2, seed=1)
+    features = model.spatial.features(key)
+    mixed = model.propagate(key, current, features, samples(1, same=True) + samples(1))
+    moved = model.propagate(key, current, features, samples(2))
+    assert torch.equal(mixed[0][0], features[0][0]) and torch.equal(mixed[0][1], moved[0][1])
+
+
+def test_supervised_loss_trains_all_parts(model):
+    pairs = torch.stack((frames(2), frames(2, seed=1)), 1)
+    total, _ = model.parse_losses(model.loss(pairs, samples(2, boxes=True)))
+    total.backward()
+    for name, parameter in model.named_parameters():
+        assert (parameter.grad is not None) == parameter.requires_grad, name
+
+
+@pytest.mark.parametrize('parts', [('temporal',), ('temporal', 'task_network'), ('feature_network',), ()])
+def test_exactly_the_named_parts_learn(model, parts):
+    frozen = {n for n, p in tiny_video_detector().named_parameters() if not p.requires_grad}
+    assert frozen and all('backbone' in n for n in frozen)
+    prefixes = dict(
+        temporal=('temporal.',),
+        task_network=('spatial.detector.rpn_head.', 'spatial.detector.roi_head.'),
+        feature_network=('spatial.detector.backbone.', 'spatial.detector.neck.'),
+    )
+    wanted = tuple(prefix for part in parts for prefix in prefixes[part])
+    for trial in (parts, ('task_network',), parts):
+        model.set_trainable(trial)
+    for name, parameter in model.named_parameters():
+        # What the detector froze itself, its stem, stays frozen.
+        assert parameter.requires_grad == (name.startswith(wanted) and name not in frozen), name
+
+
+def test_unknown_parts_are_named(model):
+    with pytest.raises(ValueError, match="unknown part 'backbone'.*temporal"):
+        model.set_trainable(('backbone',))
+
+
+@torch.no_grad()
+def test_wrapping_any_detector():
+    detector = tiny_rfcn().eval()
+    model = VideoDetector.wrap(detector).eval()
+    assert not model.has_temporal
+    results, key = model.predict_key(frames(1), samples(1))
+    expected = detector.predict(frames(1), samples(1))
+    assert torch.equal(results[0].pred_instances.bboxes, expected[0].pred_instances.bboxes)
+    assert key.image is None and key.features[0].shape == (1, 32, 4, 6)
+
+
+def test_wrapping_a_built_detector_changes_nothing_of_it():
+    detector = tiny_rfcn()
+    before = {n: p.requires_grad for n, p in detector.named_parameters()}
+    VideoDetector.wrap(detector)
+    assert {n: p.requires_grad for n, p in detector.named_parameters()} == before
+
+
+@torch.no_grad()
+def test_forward_without_mode_gives_features(model):
+    assert model(frames(1))[0].shape == (1, 32, 4, 6)

@@ -1,0 +1,164 @@
+"""The project as a whole: pins, sizes, who imports whom, what must not stand in any file."""
+
+import ast
+import configparser
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).resolve().parents[1]
+TEXT = {'.py', '.md', '.cfg', '.toml', '.txt', '.yml', '.yaml', '.cff', '.sh', ''}
+MODULES = sorted((ROOT / 'semidff').rglob('*.py')) + sorted((ROOT / 'tools').rglob('*.py'))
+
+
+def project_files() -> list[Path]:
+    listed = subprocess.run(
+        ['git', '-C', str(ROOT), 'ls-files', '--cached', '--others', '--exclude-standard'],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if listed.returncode:
+        pytest.skip('not a git checkout, so what belongs to the project is not known')
+    paths = [ROOT / name for name in listed.stdout.splitlines()]
+    return [path for path in paths if path.is_file() and path.suffix in TEXT]
+
+
+@pytest.mark.parametrize(
+    ('what', 'pattern'),
+    [
+        ('a path of one machine', r'(?<![\w.}])/(?:root|work|home|Users)/'),
+        (
+            'an address of a package registry',
+            r'pypi[.]org|pythonhosted[.]org|(?<!emit-)index[-]url',
+        ),
+        ('an address with a password', r'://[^/\s:@]+:[^/\s@]+@'),
+    ],
+)
+def test_no_file_contains(what, pattern):
+    for path in project_files():
+        for number, line in enumerate(path.read_text(errors='replace').splitlines(), 1):
+            assert not re.search(pattern, line), f'{path.relative_to(ROOT)}:{number} has {what}'
+
+
+@pytest.mark.parametrize('module', MODULES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_modules_and_functions_are_short(module):
+    text = module.read_text()
+    assert text.count('\n') <= 300, f'{module} has {text.count(chr(10))} lines'
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            docstring = ast.get_docstring(node, clean=False) or ''
+            lines = node.end_lineno - node.lineno + 1 - len(docstring.splitlines())
+            assert lines <= 60, f'{module}:{node.lineno} {node.name} has {lines} lines'
+
+
+FORBIDDEN = {
+    'datasets': ('models', 'engine', 'inference', 'chain'),
+    'models': ('datasets', 'engine', 'inference', 'world', 'chain'),
+    'models/losses': ('',),
+    'inference': ('engine', 'chain', 'world'),
+    'evaluation': ('models', 'engine', 'inference', 'chain'),
+    'world': ('models', 'engine', 'inference', 'chain'),
+    'chain': ('models', 'engine', 'inference', 'datasets', 'world'),
+}
+
+
+@pytest.mark.parametrize('room', FORBIDDEN)
+def test_rooms_import_only_what_they_may(room):
+    own = f'semidff.{room.replace("/", ".")}'
+    for module in (ROOT / 'semidff' / room).rglob('*.py'):
+        for name in imports(module):
+            if name == own or name.startswith(f'{own}.'):
+                continue
+            for other in FORBIDDEN[room]:
+                prefix = f'semidff.{other}'.rstrip('.')
+                assert not (name + '.').startswith(prefix + '.'), f'{module} imports {name}'
+
+
+def imports(module: Path) -> list[str]:
+    """Full names of the modules that a file imports, relative ones resolved."""
+    package = list(module.relative_to(ROOT).parent.parts)
+    names = []
+    for node in ast.walk(ast.parse(module.read_text())):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            stem = '.'.join([*base, *([node.module] if node.module else [])])
+            names += [stem] if node.module else [f'{stem}.{alias.name}' for alias in node.names]
+    return names
+
+
+def test_requirements_are_pinned_and_fit_the_package():
+    pinned: dict[str, list[Requirement]] = {}
+    for line in (ROOT / 'requirements.txt').read_text().splitlines():
+        if line.startswith('#'):
+            continue
+        requirement = Requirement(line)
+        assert requirement.url is None, line
+        assert [s.operator for s in requirement.specifier] == ['=='], line
+        pinned.setdefault(requirement.name, []).append(requirement)
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / 'setup.cfg')
+    extras = setup['options.extras_require']
+    wanted = '\n'.join([setup['options']['install_requires'], extras['dev'], extras['build']])
+    for line in wanted.splitlines():
+        if not line or line.startswith('#'):
+            continue
+        need = Requirement(line)
+        assert need.name in pinned, f'requirements.txt does not pin {need.name}'
+        for pin in pinned[need.name]:
+            version = next(iter(pin.specifier)).version
+            assert need.specifier.contains(version), f'{pin} is outside of {need}'
+
+
+def make(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+    if shutil.which('make') is None:
+        pytest.skip('needs make')
+    return subprocess.run(
+        ['make', *arguments], cwd=folder, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture
+def bare_project(tmp_path):
+    for name in ('Makefile', 'requirements.txt', 'setup.cfg', 'pyproject.toml'):
+        shutil.copy(ROOT / name, tmp_path / name)
+    return tmp_path
+
+
+def test_the_environment_is_made_once_and_again_for_other_requirements(bare_project):
+    first = make(bare_project, '-n', 'env').stdout
+    assert '-r requirements.txt' in first
+    stamp = re.search(r'touch (\.venv/\.ready-\d+)', first)[1]
+    assert first.index('-r requirements.txt') < first.index('touch '), 'the stamp is written last'
+    (bare_project / '.venv').mkdir()
+    (bare_project / stamp).touch()
+    assert 'requirements.txt' not in make(bare_project, '-n', 'env').stdout
+    assert make(bare_project, '-n', 'test').stdout.count('\n') == 2, 'only what it says and pytest'
+    with (bare_project / 'requirements.txt').open('a') as file:
+        file.write('# another\n')
+    assert '-r requirements.txt' in make(bare_project, '-n', 'demo').stdout
+
+
+def test_make_says_what_it_lacks(bare_project):
+    missing = make(bare_project, 'env', 'PYTHON=no-such-python')
+    assert missing.returncode != 0
+    assert 'Name a Python: make env PYTHON=' in missing.stderr
+    assert not (bare_project / '.venv').exists()
+    old = bare_project / 'python2'
+    old.write_text('#!/bin/sh\necho "Python 2.7 is too old" >&2\nexit 1\n')
+    old.chmod(0o755)
+    refused = make(bare_project, 'env', f'PYTHON={old}')
+    assert refused.returncode != 0
+    assert not (bare_project / '.venv').exists()
+
+
+def test_make_alone_explains_itself(bare_project):
+    told = make(bare_project)
+    assert told.returncode == 0
+    for target in ('make demo', 'make test', 'make env'):
+        assert target in told.stdout
+    assert not (bare_project / '.venv').exists()

@@ -1,0 +1,176 @@
+"""A tiny real detector, a tiny video detector, and tiny videos on disk; shared by several tests."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
+from mmengine.config import ConfigDict
+from mmengine.registry import init_default_scope
+
+import semidff  # noqa: F401 (registers the package's parts)
+
+CLASSES = ('disc', 'square')
+SIZE = (96, 64)  # width, height
+META_KEYS = (
+    'img_id',
+    'img_path',
+    'ori_shape',
+    'img_shape',
+    'scale_factor',
+    'video_id',
+    'frame_id',
+    'video_name',
+    'video_length',
+)
+
+
+def detector_cfg() -> dict:
+    """RetinaNet with a ResNet-18 of 8 channels; with random weights it detects plenty."""
+    return dict(
+        type='RetinaNet',
+        data_preprocessor=dict(
+            type='DetDataPreprocessor', mean=[120.0] * 3, std=[60.0] * 3, pad_size_divisor=32
+        ),
+        backbone=dict(type='ResNet', depth=18, base_channels=8, num_stages=4),
+        neck=dict(
+            type='FPN', in_channels=[8, 16, 32, 64], out_channels=8, start_level=1, num_outs=3
+        ),
+        bbox_head=dict(
+            type='RetinaHead',
+            num_classes=2,
+            in_channels=8,
+            stacked_convs=1,
+            feat_channels=8,
+            anchor_generator=dict(
+                type='AnchorGenerator', ratios=[1.0], scales=[3], strides=[8, 16, 32]
+            ),
+            bbox_coder=dict(type='DeltaXYWHBBoxCoder'),
+        ),
+        test_cfg=dict(
+            nms_pre=60, min_bbox_size=0, score_thr=0.3, nms=dict(type='nms', iou_threshold=0.5),
+            max_per_img=12,
+        ),
+    )  # fmt: skip
+
+
+def video_detector_cfg(temporal: bool = True) -> dict:
+    """A video detector around it, with a flow network of 1/16 width."""
+    detector = detector_cfg()
+    flow = dict(
+        type='TemporalModule',
+        flow_network=dict(type='FlowNetS', width=1 / 16, flow_scale=50.0),
+        feat_channels=8,
+        feat_strides=(8, 16, 32),
+        init_std=None,
+    )
+    preprocessor = dict(detector.pop('data_preprocessor'), type='VideoDataPreprocessor')
+    return dict(
+        type='VideoDetector',
+        detector=detector,
+        temporal=flow if temporal else None,
+        data_preprocessor=preprocessor,
+    )
+
+
+def build(cfg: dict, seed: int = 0) -> torch.nn.Module:
+    """Builds a model with reproducible random weights, in eval mode."""
+    init_default_scope('mmdet')
+    torch.manual_seed(seed)
+    return MODELS.build(ConfigDict(cfg)).eval()
+
+
+def frame(video: int, index: int) -> np.ndarray:
+    """A frame of a video: (64, 96, 3) uint8, texture and a moving rectangle."""
+    image = np.random.default_rng(video).integers(0, 80, (SIZE[1], SIZE[0], 3), dtype=np.uint8)
+    x, y = 4 + (5 + video) * index % 60, 10 + 2 * video
+    image[y : y + 24, x : x + 24] = np.array([230, 180, 20 * video])
+    return image
+
+
+def batch(video: int, index: int, length: int = 100) -> dict:
+    """A collated test batch of one frame, as a data loader yields it."""
+    sample = DetDataSample(
+        metainfo=dict(
+            img_id=1000 * video + index,
+            img_path=f'{video}/{index}.png',
+            ori_shape=(SIZE[1], SIZE[0]),
+            img_shape=(SIZE[1], SIZE[0]),
+            scale_factor=(1.0, 1.0),
+            video_id=video,
+            frame_id=index,
+            video_name=f'video{video}',
+            video_length=length,
+        )
+    )
+    inputs = torch.from_numpy(frame(video, index)).permute(2, 0, 1).contiguous()
+    return dict(inputs=[inputs], data_samples=[sample])
+
+
+def write_videos(folder: Path, lengths: tuple[int, ...]) -> Path:
+    """Writes frames and a COCO-VID json.
+
+    Returns:
+        Path: The json; paths in it are relative to ``folder``.
+    """
+    content = dict(
+        videos=[], images=[], annotations=[],
+        categories=[dict(id=i + 1, name=name) for i, name in enumerate(CLASSES)],
+    )  # fmt: skip
+    for video, length in enumerate(lengths):
+        content['videos'].append(dict(id=video, name=f'clips/v{video}'))
+        for index in range(length):
+            name = f'v{video}_{index:03d}.png'
+            cv2.imwrite(str(folder / name), frame(video, index))
+            image = dict(
+                id=len(content['images']), file_name=name, width=SIZE[0], height=SIZE[1],
+                video_id=video, frame_id=index,
+            )  # fmt: skip
+            x, y = 4 + (5 + video) * index % 60, 10 + 2 * video
+            content['images'].append(image)
+            content['annotations'].append(
+                dict(
+                    id=len(content['annotations']),
+                    image_id=image['id'],
+                    category_id=2,
+                    bbox=[x, y, 24, 24],
+                    area=576,
+                    iscrowd=0,
+                    instance_id=0,
+                )  # fmt: skip
+            )
+    (folder / 'val.json').write_text(json.dumps(content))
+    return folder / 'val.json'
+
+
+def test_settings(ann_file: Path, work_dir: Path, **test_cfg) -> dict:
+    """A config that tests the tiny video detector on the videos of ``write_videos``."""
+    pipeline = [
+        dict(type='LoadImageFromFile'),
+        dict(type='LoadAnnotations', with_bbox=True),
+        dict(type='Resize', scale=SIZE, keep_ratio=True),
+        dict(type='PackDetInputs', meta_keys=META_KEYS),
+    ]
+    dataset = dict(
+        type='CocoVIDDataset', ann_file=str(ann_file), test_mode=True, pipeline=pipeline,
+        data_prefix=dict(img=str(ann_file.parent)),
+    )  # fmt: skip
+    return dict(
+        default_scope='mmdet',
+        custom_imports=dict(imports=['semidff']),
+        work_dir=str(work_dir),
+        model=video_detector_cfg(),
+        test_dataloader=dict(
+            batch_size=1, num_workers=0, sampler=dict(type='VideoSampler'), dataset=dataset
+        ),
+        test_evaluator=[dict(type='VIDMetric', ann_file=str(ann_file))],
+        test_cfg=dict(dict(type='VideoTestLoop', method='propagate', key_interval=4), **test_cfg),
+        model_wrapper_cfg=dict(type='MMDistributedDataParallel', device_ids=None),
+        default_hooks=dict(logger=dict(type='LoggerHook', interval=5)),
+    )
+
+
+test_settings.__test__ = False  # not a test, whatever its name

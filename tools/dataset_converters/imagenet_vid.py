@@ -1,0 +1,42 @@
+"""Converts ImageNet VID's XML annotations to a COCO-VID json."""
+
+import argparse
+
+from semidff.converters import convert_vid
+
+
+def parse_args() -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--ann-dir', required=True, help='folder Annotations/VID of ILSVRC2015')
+    parser.add_argument(
+        '--image-set',
+        required=True,
+        help='list of videos or frames: VID_val_videos.txt, VID_train_15frames.txt, '
+        'VID_val_frames.txt or alike',
+    )
+    parser.add_argument('--out', required=True, help='json file to write')
+    parser.add_argument('--workers', type=int, default=4, help='processes that read XML (4)')
+    parser.add_argument(
+        '--frames-per-video',
+        type=int,
+        help='take this many evenly spaced frames of each video (all that are listed)',
+    )
+    parser.add_argument('--image-suffix', default='.JPEG', help='suffix of the images (.JPEG)')
+    args = parser.parse_args()
+    if args.frames_per_video is not None and args.frames_per_video < 1:
+        parser.error(f'--frames-per-video must be at least 1, got {args.frames_per_video}')
+    return args
+
+
+def main() -> None:
+    """Runs the conversion."""
+    args = parse_args()
+    try:
+        print(convert_vid(**vars(args)))
+    except (OSError, ValueError) as error:
+        raise SystemExit(f'error: {error}') from None
+
+
+if __name__ == '__main__':
+    main()

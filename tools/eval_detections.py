@@ -1,0 +1,50 @@
+"""Evaluates a file of detections in ILSVRC's submission format by ImageNet VID's metric."""
+
+import argparse
+
+from semidff.evaluation import evaluate_detections_file
+from semidff.evaluation.vid_metric import result_table
+
+
+def parse_args() -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--ann-file', required=True, help='COCO-VID json of the image set')
+    parser.add_argument(
+        '--detections',
+        required=True,
+        help='file with lines "frame_id class score x1 y1 x2 y2"; class k is the k-th category of '
+        'the json, frame ids '
+        "are the image set's (ilsvrc_id of the json), or 1, 2, 3, ... where the json has none",
+    )
+    parser.add_argument(
+        '--out', required=True, help='json file to write, with mAP and AP of each class'
+    )
+    parser.add_argument(
+        '--mean',
+        choices=('imagenet', 'present'),
+        default='imagenet',
+        help='mAP is the mean over all classes, undefined if one without ground truth was detected '
+        '(imagenet, the '
+        'default), or over the classes with ground truth (present)',
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Runs the evaluation."""
+    try:
+        done = evaluate_detections_file(**vars(parse_args()))
+    except (OSError, ValueError) as error:
+        raise SystemExit(f'error: {error}') from None
+    summary = {key: float('nan') if v is None else v for key, v in done.summary.items()}
+    print(result_table(done.result, summary))
+    present = 100 * done.result.mean()
+    print(f'mAP over the classes with ground truth: {present:.2f}')
+    print(
+        f'{done.num_detections} detections, {done.num_outside} of them in no frame of the image set'
+    )
+
+
+if __name__ == '__main__':
+    main()
