@@ -1,5 +1,7 @@
 """Tiny models of every kind that the package's parts must work with, and data for them."""
 
+import logging
+
 import torch
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
@@ -169,7 +171,9 @@ def build(config: dict, seed: int = 0) -> nn.Module:
     torch.manual_seed(seed)
     model = MODELS.build(ConfigDict(config))
     if hasattr(model, 'init_weights'):
+        logging.disable(logging.INFO)  # a line for each parameter
         model.init_weights()
+        logging.disable(logging.NOTSET)
     if hasattr(model, 'reset_teacher'):
         model.reset_teacher()
     return model

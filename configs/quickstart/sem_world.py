@@ -2,7 +2,7 @@
 
 _base_ = ['./two_step_world.py']
 
-iters = 1500
+iters = 2000
 train_cfg = dict(
     steps=[
         dict(

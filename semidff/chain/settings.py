@@ -76,12 +76,17 @@ def config_text(path: str, environment: Mapping[str, str]) -> str:
         environment: Variables that it may use (``{{$RUN_DIR:...}}``).
     """
     from mmengine.config import Config
+    from mmengine.logging import MMLogger
 
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel('WARNING')  # it reports every variable that it fills in
     before = {name: os.environ.get(name) for name in environment}
     os.environ.update(environment)
     try:
         config = Config.fromfile(locate(path), import_custom_modules=False)
     finally:
+        logger.setLevel(level)
         for name, value in before.items():
             os.environ.pop(name)
             if value is not None:

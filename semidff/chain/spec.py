@@ -81,7 +81,8 @@ def load_chain(
 
     config = Config.fromfile(path, import_custom_modules=False)
     config.merge_from_dict(dict(cfg_options or {}))
-    settings = config.to_dict()
+    # names with an underscore are the config's own helpers
+    settings = {k: v for k, v in config.to_dict().items() if not k.startswith('_')}
     if work_dir is not None:
         settings['work_dir'] = work_dir
     try:

@@ -2,8 +2,7 @@
 
 | a line | as in | means |
 |---|---|---|
-| ``path first_id 0 length`` | VID_val_videos | the whole video; its frames have the ids first_id,
-first_id + 1, ... |
+| ``path first_id 0 length`` | VID_val_videos | all frames, ids from first_id on |
 | ``path 1 frame length`` | VID_train_15frames | one frame of the video, numbered as its file |
 | ``path/000012 id`` | VID_val_videos_eval, VID_val_frames | one frame, and its id |
 | ``path`` or ``path 1``, a folder | train_1 ... of the development kit | the whole video |
@@ -98,8 +97,7 @@ def read_video_image_set(
 
 
 def spaced(length: int, count: int | None) -> list[int]:
-    """Positions of ``count`` evenly spaced frames among ``length``, each in the middle of its
-    share.
+    """Positions of ``count`` evenly spaced frames, each in the middle of its share of ``length``.
 
     15 of 300 are 10, 30, ..., 290, as in VID_train_15frames.
 

@@ -10,8 +10,7 @@ from .vid_json import load_vid_json, match_classes, ordered_frames
 
 @DATASETS.register_module()
 class CocoVIDDataset(CocoDataset):
-    """All frames of all videos of a COCO-VID json, in (video, frame) order, each an ordinary
-    detection sample.
+    """All frames of a COCO-VID json, in (video, frame) order, as ordinary detection samples.
 
     Beside CocoDataset's entries each frame has ``video_id``, ``frame_id`` (0-based in the video),
     ``video_name`` and ``video_length``, and each instance ``instance_id`` (-1 where the json has

@@ -102,7 +102,7 @@ def load_strict(
         raise CheckpointError(
             f'{path}: does not fit the {what} ({type(module).__name__}): '
             + '; '.join(filter(None, problems))
-            + '. Give a checkpoint that was trained with this config, or the config it was made with'
+            + '. Give a checkpoint of a training with this config, or the config it was made with'
         )
     module.load_state_dict(given, strict=False)
     print_log(f'{what}: {len(given)} tensors loaded from {path}', logger='current')

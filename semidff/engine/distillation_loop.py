@@ -23,7 +23,7 @@ class DistillationLoop(IterBasedTrainLoop):
         kwargs: Of mmengine's ``IterBasedTrainLoop``; ``max_iters`` is the sum of the steps'.
 
     Raises:
-        ValueError: If a step is incomplete, has an unknown key or no iterations.
+        ValueError: If a step is incomplete, has an unknown key or no iterations, or two have the same name.
     """
 
     def __init__(self, runner: Runner, dataloader: dict, steps: Sequence[dict], **kwargs) -> None:
@@ -53,8 +53,14 @@ class DistillationStepHook(Hook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Prepares the resumed run's step, so that its optimiser state finds its optimiser."""
-        if runner._resume:
-            self._enter(runner, checkpoint['meta']['iter'])
+        if not runner._resume:
+            return
+        iteration = checkpoint['meta']['iter']
+        self._enter(runner, iteration)
+        if iteration in self.ends[:-1]:
+            # Saved between two steps: that state is the finished step's, and the next one starts afresh.
+            checkpoint.pop('optimizer', None)
+            checkpoint.pop('param_schedulers', None)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:
         """Enters a step at its first iteration."""
@@ -87,13 +93,28 @@ class DistillationStepHook(Hook):
             runner.model = runner.wrap_model(runner.cfg.get('model_wrapper_cfg'), model)
         config = step.get('optim_wrapper', runner.cfg.optim_wrapper)
         runner.optim_wrapper = runner.build_optim_wrapper(copy.deepcopy(config))
+        runner.scale_lr(runner.optim_wrapper, runner.auto_scale_lr)
         runner.optim_wrapper.initialize_count_status(
             runner.model, iteration, runner.train_loop.max_iters
         )
         schedule = step.get('param_scheduler', runner.cfg.get('param_scheduler'))
         if schedule is not None:
-            schedule = runner.build_param_scheduler(copy.deepcopy(schedule))
+            schedule = runner.build_param_scheduler(_until_the_end(schedule, step['iters']))
         runner.param_schedulers = schedule
+        self._forget_losses(runner)
+
+    @staticmethod
+    def _forget_losses(runner: Runner) -> None:
+        """Takes the losses of the step before out of the log, which would repeat their last values."""
+        scalars = runner.message_hub.log_scalars
+        for name in [name for name in scalars if name.startswith('train/loss')]:
+            del scalars[name]
+
+
+def _until_the_end(schedule: dict | Sequence[dict], iters: int) -> list[dict]:
+    """Schedules count a step's own iterations, so they end with it unless they say when."""
+    schedules = [schedule] if isinstance(schedule, dict) else schedule
+    return [dict({} if s.get('by_epoch', True) else dict(end=iters), **s) for s in schedules]
 
 
 def _check(steps: Sequence[dict]) -> None:
@@ -108,3 +129,6 @@ def _check(steps: Sequence[dict]) -> None:
                 f'and param_scheduler; missing {sorted(missing)}, unknown {sorted(unknown)}, '
                 f'iters {step.get("iters")}'
             )
+    names = [step['name'] for step in steps]
+    if len(set(names)) < len(names):
+        raise ValueError(f'train_cfg.steps need different names, each is a checkpoint; got {names}')

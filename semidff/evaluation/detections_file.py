@@ -67,8 +67,7 @@ def evaluate_detections_file(
 
 
 def _locate(table: DetectionTable, frame_numbers: np.ndarray) -> Detections:
-    """The detections of the image set's frames, with frames as positions in the evaluation
-    order."""
+    """The detections in the image set, with frames as positions in the evaluation order."""
     order = np.argsort(frame_numbers)
     place = np.searchsorted(frame_numbers[order], table.frame_ids)
     frames = order[np.minimum(place, len(order) - 1)]

@@ -1,5 +1,7 @@
-"""Detections as text in the format of ILSVRC submissions: ``frame_id class score x1 y1 x2 y2``,
-class from 1."""
+"""Detections as text in the format of ILSVRC submissions.
+
+A line is ``frame_id class score x1 y1 x2 y2``; classes count from 1.
+"""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass

@@ -1,5 +1,4 @@
-"""AP of slow, medium and fast objects, as FGFA (Flow-Guided Feature Aggregation, section 5) reports
-it.
+"""AP of slow, medium and fast objects, as FGFA reports it (Flow-Guided Feature Aggregation, 5).
 
 An object's *motion IoU* in a frame is the mean IoU with itself in the frames at most ten before or
 after it, as far as its track reaches. Slow: above 0.9; medium: 0.7 to 0.9; fast: below 0.7.
@@ -103,8 +102,7 @@ def ap_by_speed(
 def _nearest_of_each_speed(
     truth: GroundTruth, ranked: Detections, lost: np.ndarray, speeds: np.ndarray
 ) -> np.ndarray:
-    """Highest IoU of each lost detection with boxes of each speed, (lost, 4); -1 without such a
-    box."""
+    """Highest IoU of each lost detection with each speed's boxes, (lost, 4); -1 without any."""
     nearest = np.full((len(lost), _UNKNOWN + 1), -1.0)
     frames, boxes = ranked.frames[lost], ranked.boxes[lost]
     for speed in range(_UNKNOWN + 1):

@@ -1,10 +1,10 @@
 """A causal tracker that sees detections on key frames only and says where they are in between.
 
-The motion model is mmdet's Kalman filter (constant velocity of centre, aspect ratio and height).  It
-is tuned for a detection on every frame; with one on every l-th it takes long to believe in a motion.
-So it is given boxes for the frames between two detections of an object too, on the straight line from
-one to the other, as OC-SORT does when an object reappears (observation-centric re-update).  The
-association is by IoU and centre distance (:mod:`linking`).  mmdet's complete trackers (SORT,
+The motion model is mmdet's Kalman filter (constant velocity of centre, aspect ratio and height).
+It is tuned for a detection on every frame; with one on every l-th it takes long to believe in a
+motion.  So it is given boxes for the frames between two detections of an object too, on the straight
+line from one to the other, as OC-SORT does when an object reappears (observation-centric re-update).
+The association is by IoU and centre distance (:mod:`linking`).  mmdet's complete trackers (SORT,
 ByteTrack, OC-SORT) do not fit: they report only confirmed tracks with high scores, which costs mAP,
 assume that consecutive calls are consecutive frames, and need the optional package ``lap``.
 """
@@ -24,8 +24,8 @@ class Track:
     """An object: filter state right after its last detection, and where it is by now.
 
     Attributes:
-        state (tuple): The filter's mean (8,) (centre x, y, aspect ratio, height and their changes per
-            frame) and covariance (8, 8), as of the last detection.
+        state (tuple): The filter's mean (8,) (centre x, y, aspect ratio, height and their changes
+            per frame) and covariance (8, 8), as of the last detection.
         detected (ndarray): (4,) that detection: centre x, y, aspect ratio, height.
         now (ndarray): (8,) the mean, moved on to the present frame.
         index (int): Index among the last key frame's detections, -1 if it was missed there.

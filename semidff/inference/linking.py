@@ -6,9 +6,9 @@ from mmdet.structures.bbox import bbox_overlaps
 from scipy.optimize import linear_sum_assignment
 
 MAX_DISTANCE = 2.0
-"""Pairs whose :func:`box_distance` is larger are never linked.  Key frames are many frames apart, so
-objects that move fast, and narrow ones, do not overlap with themselves: without overlap the centres may
-be a diagonal apart.  (Trackers' usual demand for overlap would weaken both baselines a lot.)"""
+"""Pairs whose :func:`box_distance` is larger are never linked.  Key frames are many frames apart,
+so fast and narrow objects do not overlap with themselves: without overlap the centres may be a
+diagonal apart.  (Trackers' usual demand for overlap would weaken both baselines a lot.)"""
 
 SCORE_WEIGHT = 0.5
 """What a difference in score of 1 adds to the distance: it keeps an object's box from being linked

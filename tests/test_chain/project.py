@@ -53,9 +53,10 @@ steps = [
     dict(name='stage_two', train='two.py', minutes=0.01,
          cfg_options={'load_from': '{stage_one}/last.pth'}),
 ]
+_one = dict(config='one.py', checkpoint='{stage_one}/last.pth')
 rows = [
     dict(name='frame', config='one.py', checkpoint='{stage_one}/last.pth', method='frame'),
-    dict(name='copy', config='one.py', checkpoint='{stage_one}/last.pth', method='copy'),
+    dict(_one, name='copy', method='copy'),
     dict(name='two-step', config='two.py', checkpoint='{stage_two}/last.pth', method='propagate'),
 ]
 key_intervals = [5, 10]

@@ -55,7 +55,7 @@ def launch(folder: Path, processes: int, calls: list[list]) -> None:
     done = subprocess.run(
         [sys.executable, '-m', 'torch.distributed.run', f'--nproc_per_node={processes}',
          '--master_addr=127.0.0.1', f'--master_port={port}', str(script)],
-        capture_output=True, text=True, cwd=folder, timeout=300, check=False,
+        capture_output=True, text=True, cwd=folder, timeout=600, check=False,
         env=dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=str(ROOT), CUDA_VISIBLE_DEVICES=''),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]

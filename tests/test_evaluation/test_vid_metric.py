@@ -2,17 +2,16 @@
 
 import json
 import math
-import os
-import socket
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from mmdet.registry import METRICS
 from mmdet.structures import DetDataSample
-from mmengine.dist import init_dist
 from mmengine.evaluator import Evaluator
 from mmengine.structures import InstanceData
+from torch.multiprocessing import start_processes
 
 from semidff.evaluation import VIDMetric, evaluate_detections_file
 
@@ -212,28 +211,19 @@ def test_unknown_mean_is_an_error(ann_file):
         VIDMetric(ann_file, class_mean='coco')
 
 
-def _one_of_two(rank, ann_file, port, out):
-    os.environ.update(
-        RANK=str(rank),
-        WORLD_SIZE='2',
-        LOCAL_RANK=str(rank),
-        MASTER_ADDR='127.0.0.1',
-        MASTER_PORT=str(port),
-    )
-    init_dist('pytorch', backend='gloo')
+def _one_of_two(rank, ann_file, folder):
+    store = f'file://{folder}/store'
+    torch.distributed.init_process_group('gloo', store, rank=rank, world_size=2)
     data = samples()
     # whole videos: 12 frames and 8, so unequal shares, and one padded frame
     share = data[:12] if rank == 0 else [*data[12:], data[0]]
-    result = run(ann_file, share, collect_dir=f'{out}/parts')
-    with open(f'{out}/{rank}.json', 'w') as file:
-        json.dump(result, file)
+    result = run(ann_file, share, collect_dir=f'{folder}/parts')
+    Path(folder, f'{rank}.json').write_text(json.dumps(result))
 
 
 def test_two_processes_give_exactly_the_same(ann_file, tmp_path):
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = free.getsockname()[1]
-    torch.multiprocessing.spawn(_one_of_two, (ann_file, port, str(tmp_path)), nprocs=2)
+    arguments = (ann_file, str(tmp_path))
+    start_processes(_one_of_two, arguments, nprocs=2, start_method='fork')
     expected = run(ann_file, samples())
     for rank in range(2):
         assert same(json.loads((tmp_path / f'{rank}.json').read_text()), expected)

@@ -38,8 +38,16 @@ def test_weights_start_at_the_given_deviation():
                 assert abs(module.weight.std().item() / 0.05 - 1) < 0.1
 
 
-def test_own_start_of_pytorch_is_possible():
-    assert build(8, init_std=None).flow_network.conv1.bias.any()
+def test_hes_start_keeps_the_size_of_the_signal():
+    """From layer to layer, where N(0, 0.02) lets it vanish in a narrow network."""
+    deepest = {}
+    for std in (None, 0.02):
+        module = build(8, init_std=std)
+        layers = []
+        module.flow_network.conv6_1.register_forward_hook(lambda m, i, o, kept=layers: kept.append(o))
+        module.flow_and_scale(*frames(module))
+        deepest[std] = layers[0].std().item()
+    assert deepest[None] > 0.05 and deepest[0.02] < 1e-4
 
 
 def test_propagated_features_are_warped_times_scale():

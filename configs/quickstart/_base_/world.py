@@ -29,6 +29,7 @@ test_dataloader = dict(
         test_mode=True,
         pipeline=[
             dict(type='LoadImageFromFile'),
+            dict(type='Resize', scale_factor=1.0),
             dict(type='PackDetInputs', meta_keys=meta_keys),
         ],
     ),

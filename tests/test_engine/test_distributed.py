@@ -1,0 +1,71 @@
+"""Two processes train stage two through its command-line tool."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.stage_two import STEPS, config, differing, run, weights, write_videos
+
+ROOT = Path(__file__).resolve().parents[2]
+# Every rank leaves its weights; checkpoints come from rank 0 alone.
+HOOK = """
+import os
+import torch
+from mmdet.registry import HOOKS
+from mmengine.hooks import Hook
+
+@HOOKS.register_module()
+class SaveRankHook(Hook):
+    def after_train(self, runner):
+        path = f'{runner.work_dir}/rank{os.environ["RANK"]}.pth'
+        torch.save(dict(state_dict=runner.model.module.state_dict()), path)
+"""
+
+
+def train(folder: Path, cfg) -> None:
+    (folder / 'save_rank.py').write_text(HOOK)
+    cfg.custom_imports.imports.append('save_rank')
+    cfg.custom_hooks.append(dict(type='SaveRankHook'))
+    path = folder / 'config.py'
+    cfg.dump(path)
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+    environment = dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=f'{ROOT}:{folder}')
+    launcher = ['-m', 'torch.distributed.run', '--nproc_per_node=2', f'--master_port={port}']
+    command = [sys.executable, *launcher, 'tools/train.py', str(path), '--launcher', 'pytorch']
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-4000:]
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory):
+    """Folder of a run of two processes with two pairs each: one iteration per step."""
+    folder = tmp_path_factory.mktemp('two_processes')
+    videos = write_videos(folder / 'videos')
+    train(folder, config(videos, folder / 'run', [dict(step, iters=1) for step in STEPS]))
+    return folder
+
+
+def test_both_processes_end_with_the_same_weights(trained):
+    first, second = (weights(trained / 'run' / f'rank{rank}.pth') for rank in (0, 1))
+    assert not differing(first, second)
+    assert not differing(first, weights(trained / 'run' / 'iter_2.pth'))
+    after_step_one = weights(trained / 'run' / 'regression.pth')
+    changed = differing(after_step_one, first)
+    assert any(k.startswith('temporal.') for k in changed)
+    assert any(k.startswith('spatial.detector.roi_head') for k in changed)
+    assert not any('backbone' in k or k.startswith('teacher_task') for k in changed)
+
+
+def test_two_processes_learn_what_one_with_the_whole_batch_learns(trained, tmp_path):
+    steps = [dict(STEPS[0], iters=1)]
+    run(config(trained / 'videos' / 'videos.txt', tmp_path, steps, batch_size=4))
+    alone, together = weights(tmp_path / 'iter_1.pth'), weights(trained / 'run' / 'regression.pth')
+    for key, value in alone.items():
+        assert torch.allclose(value, together[key], rtol=1e-3, atol=1e-6), key

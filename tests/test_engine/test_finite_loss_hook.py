@@ -1,0 +1,62 @@
+import pytest
+import torch
+from mmengine.hooks import Hook
+
+from semidff.engine import FiniteLossHook, NonFiniteLossError
+from tests.stage_two import config, run, write_videos
+
+
+class Break(Hook):
+    """Makes the weights useless ahead of an iteration."""
+
+    def __init__(self, iteration, value):
+        self.iteration, self.value = iteration, value
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if runner.iter == self.iteration:
+            with torch.no_grad():
+                runner.model.temporal.scale.bias.fill_(self.value)
+
+
+@pytest.mark.parametrize('value', [float('nan'), 1e30])
+def test_training_stops_before_the_damage_is_saved(tmp_path, value):
+    cfg = config(write_videos(tmp_path / 'videos'), tmp_path / 'run')
+    with pytest.raises(NonFiniteLossError) as error:
+        run(cfg, Break(2, value))
+    message = str(error.value)
+    assert message.startswith('iteration 3: ') and 'loss_reg' in message
+    assert 'clip0#' in message or 'clip1#' in message
+    assert 'iter_2.pth with --resume' in message and 'clip_grad' in message
+    assert not (tmp_path / 'run' / 'iter_3.pth').exists()
+    assert (tmp_path / 'run' / 'last_checkpoint').read_text().endswith('iter_2.pth')
+
+
+def test_a_step_that_ends_in_damage_is_not_kept(tmp_path):
+    cfg = config(write_videos(tmp_path / 'videos'), tmp_path / 'run')
+    with pytest.raises(NonFiniteLossError):
+        run(cfg, Break(2, float('nan')))
+    assert not (tmp_path / 'run' / 'regression.pth').exists()
+
+
+def test_healthy_training_is_left_alone():
+    class Runner:
+        iter = 0
+
+    outputs = dict(loss=torch.tensor(1.0), accuracy=50.0)
+    assert FiniteLossHook().after_train_iter(Runner(), 0, {}, outputs) is None
+
+
+def test_every_part_of_the_loss_counts():
+    """The total of inf and -inf parts may hide them, and a part may be logged without being in the total."""
+
+    class Hub:
+        runtime_info = {}
+
+    class Runner:
+        iter, message_hub = 7, Hub()
+
+    outputs = dict(loss=torch.tensor(1.0), loss_a=torch.tensor(float('inf')), loss_b=torch.tensor(2.0))
+    with pytest.raises(NonFiniteLossError, match='iteration 8: loss_a = inf on this batch'):
+        FiniteLossHook().after_train_iter(Runner(), 7, {}, outputs)
+    # Only every second iteration is looked at.
+    assert FiniteLossHook(interval=3).after_train_iter(Runner(), 7, {}, outputs) is None
