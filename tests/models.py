@@ -144,15 +144,10 @@ KINDS = dict(
 
 
 def temporal(channels: int = 32, strides: tuple[int, ...] = (16,), **kwargs) -> dict:
-    """FlowNetS of an eighth of the width."""
-    flow_network = dict(type='FlowNetS', width=1 / 8)
-    return dict(
-        type='TemporalModule',
-        flow_network=flow_network,
-        feat_channels=channels,
-        feat_strides=strides,
-        **kwargs,
-    )
+    """FlowNetS of an eighth of the width, started so that it sees something."""
+    flow_network = dict(type='FlowNetS', width=1 / 8, input_scale=1.0)
+    parts = dict(flow_network=flow_network, feat_channels=channels, feat_strides=strides)
+    return dict(parts, type='TemporalModule', **{'init_std': None, **kwargs})
 
 
 def video_config(kind: str = 'rfcn', model: str = 'SemiDFF', **kwargs) -> dict:
@@ -212,10 +207,8 @@ def awake(model: nn.Module) -> None:
             module.running_mean += 0.1 * random(module.running_mean)
         if isinstance(module, nn.Conv2d) and module.bias is not None:
             module.bias += 0.02 * random(module.bias)
-    flow = model.temporal.flow_network
-    for module in flow.modules():
-        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
-            module.weight.copy_(0.2 * random(module.weight))
+    # Flows of a fraction of a cell: far outside the map the warp has no gradient.
+    model.temporal.flow_network.predict_flow.weight *= 0.2
     model.temporal.scale.weight += 0.02 * random(model.temporal.scale.weight)
     for name, parameter in model.spatial.named_parameters():
         if 'head' in name and name.endswith('weight'):

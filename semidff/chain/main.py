@@ -9,6 +9,7 @@ from .report import collect, write_report
 from .runner import ChainRunner, StepFailed
 from .settings import ChainError
 from .spec import load_chain
+from .table import by_video
 
 INTERRUPTED = 130
 
@@ -34,5 +35,7 @@ def main(args: argparse.Namespace) -> int:
         return 1
     if measurements := collect(chain):
         print('\n' + write_report(measurements, chain.work_dir))
+        for video, alone in by_video(measurements).items():
+            print(f'{video}\n\n' + write_report(alone, chain.work_dir / 'by_video' / video))
         print(f'Written to {chain.work_dir}: table.md, table.json, table.png')
     return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from semidff.evaluation.gap import gap_recovery
 
@@ -17,6 +17,7 @@ MEASURED = {
     'fast': ('vid/mAP_fast', True),
     'fps': ('fps', False),
 }
+OF_VIDEO = 'vid/mAP_of/'
 COLUMNS = (*MEASURED, 'speed-up', 'gap recovery')
 
 
@@ -81,6 +82,18 @@ def build_table(measurements: Iterable[Measurement]) -> list[Entry]:
         by_line.setdefault((item.row, item.key_interval), []).append(item)
     references = _References([item for items in by_line.values() for item in items])
     return [_entry(row, interval, items, references) for (row, interval), items in by_line.items()]
+
+
+def by_video(measurements: Iterable[Measurement]) -> dict[str, list[Measurement]]:
+    """The same measurements for each video alone, where ``VIDMetric(per_video=True)`` gave its mAP."""
+    videos: dict[str, list[Measurement]] = {}
+    for item in measurements:
+        for key, value in item.metrics.items():
+            if key.startswith(OF_VIDEO):
+                alone = dict(item.metrics, **{'vid/mAP': value})
+                alone.update({key: None for key, _ in MEASURED.values() if key.startswith('vid/mAP_')})
+                videos.setdefault(key.removeprefix(OF_VIDEO), []).append(replace(item, metrics=alone))
+    return videos
 
 
 class _References:

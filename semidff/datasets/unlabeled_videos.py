@@ -122,7 +122,7 @@ class UnlabeledVideoDataset(Dataset):
         self.cache_bytes, self.max_refetch = cache_bytes, max_refetch
         self.failures: Counter[str] = Counter()
         self._metainfo = dict(metainfo or {})
-        self._readers = ReaderPool(max_open, self.open)
+        self._readers = ReaderPool(max_open)
         self._cache: OrderedDict[tuple, _Window] = OrderedDict()
         self._fully_initialized = False
         if not lazy_init:
@@ -239,7 +239,7 @@ class UnlabeledVideoDataset(Dataset):
             for _ in range(self.pairs_per_window)
         ]
         numbers = sorted({number for pair in pairs for number in pair})
-        frames = self._readers.get(video.path).frames(numbers)
+        frames = self._readers.get(video.path, self.open).frames(numbers)
         if len({frame.shape for frame in frames}) > 1:
             raise VideoError(video.path, f'frames {numbers[0]}..{numbers[-1]} differ in size')
         return _Window(video, pairs, dict(zip(numbers, frames, strict=True)))

@@ -30,6 +30,7 @@ class VIDMetric(BaseMetric):
         outfile: Where to write the detections in ILSVRC's submission format; None for not at all.
         class_mean: ``'present'``: mAP is the mean over classes with ground truth; ``'imagenet'``:
             over all, see :func:`~semidff.evaluation.vid_ap.mean_ap`.
+        per_video: Whether there is also the mAP of each video, ``vid/mAP_of/<video name>``.
         backend_args: Storage backend of the json.
         collect_device: As mmengine's.
         prefix: As mmengine's, ``'vid'`` by default.
@@ -47,6 +48,7 @@ class VIDMetric(BaseMetric):
         ann_file: str,
         outfile: str | None = None,
         class_mean: str = 'present',
+        per_video: bool = False,
         backend_args: dict | None = None,
         collect_device: str = 'cpu',
         prefix: str | None = None,
@@ -58,6 +60,7 @@ class VIDMetric(BaseMetric):
         self.ann_file = ann_file
         self.outfile = outfile
         self.class_mean = class_mean
+        self.per_video = per_video
         self.backend_args = backend_args
         self._size = 0
 
@@ -113,15 +116,13 @@ class VIDMetric(BaseMetric):
             write_detections(self.outfile, ((numbers[at], *frame[2:]) for at, frame in frames))
             print_log(f'Detections are in {self.outfile}', logger='current')
         only = np.array([at for at, _ in frames], np.int32)
-        result = evaluator.evaluate(
-            Detections(
-                np.repeat(only, [len(frame[2]) for _, frame in frames]),
-                np.concatenate([frame[2] for _, frame in frames]),
-                np.concatenate([frame[3] for _, frame in frames]),
-                np.concatenate([frame[4] for _, frame in frames]),
-            ),
-            only,
+        detections = Detections(
+            np.repeat(only, [len(frame[2]) for _, frame in frames]),
+            np.concatenate([frame[2] for _, frame in frames]),
+            np.concatenate([frame[3] for _, frame in frames]),
+            np.concatenate([frame[4] for _, frame in frames]),
         )
+        result = evaluator.evaluate(detections, only)
         figures = {'mAP': result.mean(self.class_mean)}
         figures.update({f'mAP_{speed}': result.mean_of_speed(speed) for speed in SPEEDS})
         print_log('\n' + result_table(result, figures), logger='current')
@@ -131,7 +132,19 @@ class VIDMetric(BaseMetric):
                 for name, value in zip(result.classes, result.ap, strict=True)
             }
         )
+        if self.per_video:
+            figures.update(self._by_video(evaluator, detections, only))
         return figures
+
+    def _by_video(
+        self, evaluator: VIDEvaluator, detections: Detections, only: np.ndarray
+    ) -> dict[str, float]:
+        """mAP of each video, as if there were no other."""
+        names = np.array([evaluator.frames[at]['video_name'] for at in only])
+        return {
+            f'mAP_of/{name}': evaluator.evaluate(detections, only[names == name]).mean(self.class_mean)
+            for name in dict.fromkeys(names.tolist())
+        }
 
     def _in_order(self, results: list, evaluator: VIDEvaluator) -> list[tuple[int, tuple]]:
         """Each frame's results once, with its position in the evaluation order, ascending."""

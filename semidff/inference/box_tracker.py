@@ -2,8 +2,8 @@
 
 The motion model is mmdet's Kalman filter (constant velocity of centre, aspect ratio and height).
 It is tuned for a detection on every frame; with one on every l-th it takes long to believe in a
-motion.  So it is given boxes for the frames between two detections of an object too, on the straight
-line from one to the other, as OC-SORT does when an object reappears (observation-centric re-update).
+motion.  So it is given boxes for the frames between two detections of an object too, on the line
+from one to the other, as OC-SORT does when an object reappears (observation-centric re-update).
 The association is by IoU and centre distance (:mod:`linking`).  mmdet's complete trackers (SORT,
 ByteTrack, OC-SORT) do not fit: they report only confirmed tracks with high scores, which costs mAP,
 assume that consecutive calls are consecutive frames, and need the optional package ``lap``.

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from semidff.chain.report import markdown, show, text, write_report
-from semidff.chain.table import Cell, Measurement, build_table
+from semidff.chain.table import Cell, Measurement, build_table, by_video
 
 
 def measure(row, method, interval, seed, mean_ap, fps):
@@ -94,3 +94,17 @@ def test_the_report_is_written(tmp_path):
     assert data[1]['fast'] == {'mean': None, 'sd': None, 'values': [None, None]}
     assert (tmp_path / 'table.md').read_text().startswith('### A key frame every 10 frames')
     assert (tmp_path / 'table.png').read_bytes()[:4] == b'\x89PNG'
+
+
+def test_each_video_has_a_table_of_its_own():
+    items = [
+        Measurement(m.row, m.method, m.key_interval, m.seed, {**m.metrics, 'vid/mAP_of/street': 0.1 * n})
+        for n, m in enumerate(MEASURED, 1)
+    ]
+    videos = by_video(items)
+    assert list(videos) == ['street']
+    table = {entry.row: entry.cells for entry in build_table(videos['street'])}
+    assert table['copy']['mAP'].values == pytest.approx((0.3, 0.4))
+    assert table['copy']['slow'].mean is None
+    assert table['frame']['fps'].mean == pytest.approx(4.5)
+    assert by_video(MEASURED) == {}

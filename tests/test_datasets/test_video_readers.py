@@ -1,5 +1,6 @@
 """Video files and frame folders, whole and damaged."""
 
+import gc
 import os
 import pickle
 from multiprocessing import get_context
@@ -194,9 +195,9 @@ def test_pool_holds_few_readers_open(tmp_path, video):
         return Noted(path)
 
     paths = [str(write_video(tmp_path / f'{name}.mp4', 4)) for name in 'abc']
-    pool = ReaderPool(2, opener)
+    pool = ReaderPool(2)
     for path in (paths[0], paths[1], paths[0], paths[2], paths[0], paths[1]):
-        assert len(pool.get(path).frames([1])) == 1
+        assert len(pool.get(path, opener).frames([1])) == 1
     assert opened == ['a.mp4', 'b.mp4', 'c.mp4', 'b.mp4']
     assert closed == ['b.mp4', 'c.mp4']
     with pytest.raises(ValueError, match='got 0'):
@@ -205,6 +206,30 @@ def test_pool_holds_few_readers_open(tmp_path, video):
 
 def _mean_in_child(pool, path, queue):
     queue.put(float(pool.get(path).frames([7])[0].mean()))
+
+
+def _collect_garbage(queue):
+    queue.put(gc.collect())
+
+
+def test_forked_worker_may_collect_its_parents_readers(video):
+    def garbage():
+        reader = open_video(video)
+        reader.frames([3])
+        reader.itself = reader  # a cycle, that only the collector finds
+
+    context = get_context('fork')
+    gc.disable()
+    try:
+        garbage()
+        queue = context.Queue()
+        child = context.Process(target=_collect_garbage, args=(queue,))
+        child.start()
+        assert queue.get(timeout=60) > 0
+        child.join(timeout=60)
+        assert child.exitcode == 0
+    finally:
+        gc.enable()
 
 
 def test_pool_survives_fork_and_pickling(video):

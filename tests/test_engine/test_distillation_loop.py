@@ -14,13 +14,16 @@ class Diary(Hook):
     def __init__(self):
         self.rows = []
 
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        # Schedules go on after the iteration.
+        self.rate = max(group['lr'] for group in runner.optim_wrapper.optimizer.param_groups)
+
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         optimiser = runner.optim_wrapper.optimizer
         learning = {n.split('.')[0] for n, p in runner.model.named_parameters() if p.requires_grad}
         losses = {k for k in outputs if k.startswith('loss_')}
-        rate = max(group['lr'] for group in optimiser.param_groups)
         frames = [s.img_path for s in data_batch['data_samples']]
-        self.rows.append((type(optimiser).__name__, learning, losses, rate, frames))
+        self.rows.append((type(optimiser).__name__, learning, losses, self.rate, frames))
 
 
 @pytest.fixture(scope='module')

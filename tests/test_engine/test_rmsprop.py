@@ -56,7 +56,7 @@ def test_state_survives_saving():
     step(model, optimiser)
     twin = copy.deepcopy(model)
     other = RMSpropMX(twin.parameters(), lr=0.5)
-    other.load_state_dict(optimiser.state_dict())
+    other.load_state_dict(copy.deepcopy(optimiser.state_dict()))
     step(model, optimiser)
     step(twin, other)
     for a, b in zip(model.parameters(), twin.parameters(), strict=True):

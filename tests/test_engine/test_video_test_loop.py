@@ -42,7 +42,7 @@ def call_test(*argv: str | Path) -> None:
 
 def launch(folder: Path, processes: int, calls: list[list]) -> None:
     """Runs tools/test.py once for each of ``calls`` on several processes, started by torchrun."""
-    lines = ['import runpy, sys, torch', "torch.distributed.init_process_group('gloo')"]
+    lines = ['import runpy, sys']
     for argv in calls:
         argv = ['tools/test.py', *map(str, argv), '--launcher', 'pytorch']
         lines += [f'sys.argv = {argv}']

@@ -227,3 +227,16 @@ def test_two_processes_give_exactly_the_same(ann_file, tmp_path):
     expected = run(ann_file, samples())
     for rank in range(2):
         assert same(json.loads((tmp_path / f'{rank}.json').read_text()), expected)
+
+
+def test_each_video_alone(ann_file):
+    made = VIDMetric(ann_file, per_video=True)
+    made.dataset_meta = {'classes': CLASSES}
+    data = samples()
+    made.process(None, [sample.to_dict() for sample in data])
+    figures = made.evaluate(len(data))
+    alone = VIDMetric(ann_file)
+    alone.dataset_meta = {'classes': CLASSES}
+    alone.process(None, [sample.to_dict() for sample in data[:12]])
+    assert figures['vid/mAP_of/v1'] == alone.evaluate(12)['vid/mAP']
+    assert set(figures) >= {'vid/mAP_of/v1', 'vid/mAP_of/v2', 'vid/mAP'}

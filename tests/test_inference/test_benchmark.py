@@ -1,8 +1,7 @@
 """The speed benchmark: its arithmetic, what it calls, its frames, its command; not its times."""
 
+import importlib.util
 import json
-import os
-import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
@@ -85,35 +84,43 @@ def test_video_frames_have_the_wanted_size(tmp_path):
     assert np.array_equal(frames[1], cv2.resize(frame(1, 1), (48, 32)))
 
 
-def run(*arguments: object) -> subprocess.CompletedProcess:
-    tool = ROOT / 'tools' / 'analysis' / 'benchmark_speed.py'
-    return subprocess.run(
-        [sys.executable, str(tool), *map(str, arguments)],
-        capture_output=True, text=True, env=dict(os.environ, PYTHONPATH=str(ROOT)),
-        timeout=600, check=False,
-    )  # fmt: skip
+@pytest.fixture
+def tool(monkeypatch):
+    """The command, run in this process."""
+    path = ROOT / 'tools' / 'analysis' / 'benchmark_speed.py'
+    spec = importlib.util.spec_from_file_location('benchmark_speed', path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+    def run(*arguments: object) -> None:
+        monkeypatch.setattr(sys, 'argv', [str(path), *map(str, arguments)])
+        module.main()
+
+    return run
 
 
-def test_command_writes_text_and_json(tmp_path):
+def test_command_writes_text_and_json(tool, tmp_path, capsys):
     flow = dict(type='FlowNetS', width=1 / 16)
     temporal = dict(type='TemporalModule', flow_network=flow, feat_channels=32)
     model = dict(type='SemiDFF', detector=models.rfcn(), temporal=temporal)
     Config(dict(model=model)).dump(tmp_path / 'config.py')
     size = ('--shape', 64, 96, '--key-interval', 2, '--repeats', 1)
-    where = ('--threads', 1, '--amp', '--device', 'cpu')
-    done = run(tmp_path / 'config.py', *size, *where, '--out', tmp_path / 'out.json')
-    assert done.returncode == 0, done.stderr
-    assert 'r (DFF Eq. 5)' in done.stdout
+    tool(tmp_path / 'config.py', *size, '--amp', '--device', 'cpu', '--out', tmp_path / 'out.json')
+    assert 'r (DFF Eq. 5)' in capsys.readouterr().out
     figures = json.loads((tmp_path / 'out.json').read_text())
     assert figures['height'] == 64
-    assert figures['threads'] == 1
     assert figures['amp'] is True
+    assert figures['weights'] == 'random'
     assert figures['speedup'] / figures['bound'] == pytest.approx(figures['of_bound'])
 
 
-def test_command_refuses_an_image_detector(tmp_path):
-    Config(dict(model=video_detector_cfg()['detector'])).dump(tmp_path / 'config.py')
-    done = run(tmp_path / 'config.py', '--device', 'cpu')
-    assert done.returncode == 1
-    assert 'RetinaNet has no temporal module; give a stage-two config' in done.stderr
-    assert 'Traceback' not in done.stderr
+def test_command_refuses_an_image_detector(tool, tmp_path):
+    Config(dict(model=models.rfcn())).dump(tmp_path / 'config.py')
+    with pytest.raises(SystemExit, match='RFCN has no temporal module; give a stage-two config'):
+        tool(tmp_path / 'config.py', '--device', 'cpu')
+
+
+def test_command_refuses_a_missing_video(tool, tmp_path):
+    Config(dict(model=video_detector_cfg())).dump(tmp_path / 'config.py')
+    with pytest.raises(SystemExit, match='nothing.mp4'):
+        tool(tmp_path / 'config.py', '--device', 'cpu', '--video', tmp_path / 'nothing.mp4')

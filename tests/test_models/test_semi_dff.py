@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from semidff.models import FeatureRegression, SemiDFF
-from tests.models import frames, samples, tiny_semi_dff, video_config
+from semidff.models import FeatureRegression
+from tests.models import build, frames, samples, tiny_semi_dff, video_config
 
 REG, SEM = dict(type='FeatureRegression'), dict(type='FeatureSemantics')
 PARTS = {'reg': ([REG], ('temporal',)), 'sem': ([SEM], ('temporal', 'task_network'))}
@@ -181,14 +181,12 @@ def test_training_without_a_step_is_an_error(model):
 
 
 def test_a_temporal_module_is_needed():
-    config = video_config()
-    config.pop('type')
     with pytest.raises(ValueError, match='set model.temporal'):
-        SemiDFF(**dict(config, temporal=None))
+        build(dict(video_config(), temporal=None))
 
 
 def test_regression_step_learns():
     model = tiny_semi_dff().train()
     model.enter_step(*PARTS['reg'])
     first = train(model, 1)['loss_reg'].item()
-    assert train(model, 30)['loss_reg'].item() < 0.9 * first
+    assert train(model, 30)['loss_reg'].item() < 0.95 * first

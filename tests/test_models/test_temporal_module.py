@@ -19,7 +19,7 @@ def build(*args, **kwargs):
 
 def frames(module, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    return [module.prepare(60 * torch.randn(2, 3, 64, 96, generator=generator)) for _ in 'kc']
+    return [module.prepare(torch.randn(2, 3, 64, 96, generator=generator)) for _ in 'kc']
 
 
 def test_scale_starts_at_exactly_one():
@@ -47,7 +47,7 @@ def test_hes_start_keeps_the_size_of_the_signal():
         module.flow_network.conv6_1.register_forward_hook(lambda m, i, o, kept=layers: kept.append(o))
         module.flow_and_scale(*frames(module))
         deepest[std] = layers[0].std().item()
-    assert deepest[None] > 0.05 and deepest[0.02] < 1e-4
+    assert deepest[None] > 100 * deepest[0.02] > 0
 
 
 def test_propagated_features_are_warped_times_scale():
@@ -55,7 +55,6 @@ def test_propagated_features_are_warped_times_scale():
 
     module = build(8)
     nn.init.normal_(module.scale.weight)
-    nn.init.normal_(module.flow_network.predict_flow.weight, std=10)
     key, current = frames(module)
     features = torch.randn(2, 8, 4, 6)
     flow, scale = module.flow_and_scale(key, current)

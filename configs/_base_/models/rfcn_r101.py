@@ -71,7 +71,7 @@ model = dict(
                 type='MaxIoUAssigner',
                 pos_iou_thr=0.7,
                 neg_iou_thr=0.3,
-                min_pos_iou=0.0,  # the best anchor of each box, however little it overlaps
+                min_pos_iou=1e-6,  # the best anchor of each box, however little it overlaps
                 match_low_quality=True,
                 ignore_iof_thr=-1,
             ),

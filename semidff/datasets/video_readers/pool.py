@@ -26,38 +26,33 @@ def open_video(path: str | Path) -> VideoReader:
 class ReaderPool:
     """The few readers that a process holds open, least recently used closed first.
 
-    Decoders belong to the process that opened them: after a fork the pool starts empty, and leaves
-    the parent's decoders alone, since freeing one waits for threads that the child does not have.
+    Decoders belong to the process that opened them: after a fork the pool starts empty.
 
     Args:
         max_open (int): Largest number of open readers.
-        opener (Callable): From a path to a :class:`VideoReader`.
     """
 
-    def __init__(self, max_open: int = 8, opener: Callable[[str], VideoReader] | None = None):
+    def __init__(self, max_open: int = 8) -> None:
         if max_open < 1:
             raise ValueError(f'max_open must be at least 1, got {max_open}')
         self.max_open = max_open
-        self._opener = opener or open_video
         self._readers: OrderedDict[str, VideoReader] = OrderedDict()
-        self._parents: list[OrderedDict[str, VideoReader]] = []
         self._pid = os.getpid()
 
     def __getstate__(self) -> dict:
-        return {**self.__dict__, '_readers': OrderedDict(), '_parents': [], '_pid': None}
+        return {**self.__dict__, '_readers': OrderedDict(), '_pid': None}
 
-    def get(self, path: str) -> VideoReader:
-        """The open reader of ``path``.
+    def get(self, path: str, opener: Callable[[str], VideoReader] = open_video) -> VideoReader:
+        """The open reader of ``path``; ``opener`` makes it where there is none.
 
         Raises:
             VideoError: It cannot be opened.
         """
         if self._pid != os.getpid():
-            self._parents.append(self._readers)
             self._readers, self._pid = OrderedDict(), os.getpid()
         if path not in self._readers:
             while len(self._readers) >= self.max_open:
                 self._readers.popitem(last=False)[1].close()
-            self._readers[path] = self._opener(path)
+            self._readers[path] = opener(path)
         self._readers.move_to_end(path)
         return self._readers[path]

@@ -25,6 +25,22 @@ decord.logging.set_level(decord.logging.QUIET)
 os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
 
 
+class _OwnedReader(decord.VideoReader):
+    """Frees its decoder only in the process that made it.
+
+    A forked worker may find its parent's readers as garbage; the decoding threads that freeing them
+    would join are not there, and the worker would hang or abort.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._pid = os.getpid()
+        super().__init__(path, num_threads=1)
+
+    def __del__(self) -> None:
+        if os.getpid() == self._pid:
+            super().__del__()
+
+
 class DecordReader:
     """A video file, decoded on one thread.
 
@@ -49,7 +65,7 @@ class DecordReader:
         if os.path.getsize(self.path) == 0:
             raise VideoError(self.path, 'the file is empty (0 bytes)')
         try:
-            return decord.VideoReader(self.path, num_threads=1)
+            return _OwnedReader(self.path)
         except Exception as error:  # decord throws RuntimeError, AssertionError and DECORDError
             reason = f'not a readable video, or truncated ({_short(error, self.path)})'
             raise VideoError(self.path, reason) from None
