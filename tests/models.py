@@ -16,7 +16,9 @@ SIZE = (64, 96)  # height, width
 CLASSES = 2
 L1 = dict(type='SmoothL1Loss', loss_weight=1.0)
 CODER = dict(type='DeltaXYWHBBoxCoder', target_stds=[0.1, 0.1, 0.2, 0.2])
-SAMPLER = dict(type='RandomSampler', num=16, pos_fraction=0.5, neg_pos_ub=-1, add_gt_as_proposals=False)
+SAMPLER = dict(
+    type='RandomSampler', num=16, pos_fraction=0.5, neg_pos_ub=-1, add_gt_as_proposals=False
+)
 RPN_TRAIN = dict(
     assigner=dict(type='MaxIoUAssigner', pos_iou_thr=0.7, neg_iou_thr=0.3, min_pos_iou=0.3),
     sampler=SAMPLER,
@@ -28,7 +30,9 @@ RCNN_TRAIN = dict(
     sampler=dict(SAMPLER, add_gt_as_proposals=True),
     pos_weight=-1,
 )
-PROPOSALS = dict(nms_pre=100, max_per_img=20, nms=dict(type='nms', iou_threshold=0.7), min_bbox_size=0)
+PROPOSALS = dict(
+    nms_pre=100, max_per_img=20, nms=dict(type='nms', iou_threshold=0.7), min_bbox_size=0
+)
 FINAL = dict(score_thr=0.01, nms=dict(type='nms', iou_threshold=0.3), max_per_img=20)
 TWO_STAGE = dict(
     train_cfg=dict(rpn=RPN_TRAIN, rpn_proposal=PROPOSALS, rcnn=RCNN_TRAIN),
@@ -59,7 +63,9 @@ def rfcn(**head) -> dict:
     )
     return dict(
         type='RFCN',
-        backbone=backbone(strides=(1, 2, 2, 1), dilations=(1, 1, 1, 2), out_indices=(3,), frozen_stages=1),
+        backbone=backbone(
+            strides=(1, 2, 2, 1), dilations=(1, 1, 1, 2), out_indices=(3,), frozen_stages=1
+        ),
         neck=dict(type='RFCNNeck', in_channels=64, out_channels=32, dilation=2),
         rpn_head=dict(
             type='RFCNRPNHead',
@@ -118,7 +124,9 @@ def retinanet() -> dict:
     return dict(
         type='RetinaNet',
         backbone=backbone(),
-        neck=dict(type='FPN', in_channels=[8, 16, 32, 64], out_channels=16, start_level=1, num_outs=3),
+        neck=dict(
+            type='FPN', in_channels=[8, 16, 32, 64], out_channels=16, start_level=1, num_outs=3
+        ),
         bbox_head=dict(
             type='RetinaHead',
             num_classes=CLASSES,
@@ -130,7 +138,9 @@ def retinanet() -> dict:
             loss_cls=dict(type='FocalLoss', use_sigmoid=True),
             loss_bbox=L1,
         ),
-        train_cfg=dict(assigner=dict(RCNN_TRAIN['assigner'], min_pos_iou=0.0), allowed_border=-1, pos_weight=-1),
+        train_cfg=dict(
+            assigner=dict(RCNN_TRAIN['assigner'], min_pos_iou=0.0), allowed_border=-1, pos_weight=-1
+        ),
         test_cfg=dict(nms_pre=100, min_bbox_size=0, **FINAL),
     )
 
@@ -156,7 +166,9 @@ def video_config(kind: str = 'rfcn', model: str = 'SemiDFF', **kwargs) -> dict:
     preprocessor = dict(
         type='VideoDataPreprocessor', mean=[120.0] * 3, std=[60.0] * 3, pad_size_divisor=32
     )
-    parts = dict(detector=detector(), temporal=temporal(channels, strides), data_preprocessor=preprocessor)
+    parts = dict(
+        detector=detector(), temporal=temporal(channels, strides), data_preprocessor=preprocessor
+    )
     return dict(parts, type=model, **kwargs)
 
 
@@ -225,7 +237,11 @@ def samples(count: int, same: bool = False, boxes: bool = False) -> list[DetData
     result = []
     for _ in range(count):
         meta = dict(
-            img_shape=SIZE, ori_shape=SIZE, batch_input_shape=SIZE, pad_shape=SIZE, scale_factor=(1.0, 1.0)
+            img_shape=SIZE,
+            ori_shape=SIZE,
+            batch_input_shape=SIZE,
+            pad_shape=SIZE,
+            scale_factor=(1.0, 1.0),
         )
         meta.update(frame_id=5, key_frame_id=5 if same else 0)
         item = DetDataSample(metainfo=meta)

@@ -47,7 +47,9 @@ def write_videos(folder: Path, videos: int = 2, length: int = 12) -> Path:
     return path
 
 
-def config(videos: Path, work_dir: Path, steps: list | None = None, batch_size: int = 2, **changes) -> Config:
+def config(
+    videos: Path, work_dir: Path, steps: list | None = None, batch_size: int = 2, **changes
+) -> Config:
     """Config of a tiny stage two that saves every iteration."""
     pairs = dict(
         type='UnlabeledVideoDataset',
@@ -79,8 +81,14 @@ def config(videos: Path, work_dir: Path, steps: list | None = None, batch_size: 
             checkpoint=dict(type='CheckpointHook', interval=1, by_epoch=False, max_keep_ckpts=2),
             logger=dict(type='LoggerHook', interval=1),
         ),
-        custom_hooks=[dict(type='SeedHook'), dict(type='FiniteLossHook'), dict(type='LoadPartsHook')],
-        model_wrapper_cfg=dict(type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False),
+        custom_hooks=[
+            dict(type='SeedHook'),
+            dict(type='FiniteLossHook'),
+            dict(type='LoadPartsHook'),
+        ],
+        model_wrapper_cfg=dict(
+            type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False
+        ),
         log_processor=dict(by_epoch=False),
         randomness=dict(seed=0),
         log_level='WARNING',

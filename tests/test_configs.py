@@ -19,7 +19,7 @@ from mmdet.registry import (
 from mmdet.utils import register_all_modules
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
-from mmengine.registry import Registry
+from mmengine.registry import Registry, init_default_scope
 
 import semidff  # noqa: F401 (registers the package's parts)
 from semidff.models import SemiDFF, VideoDetector
@@ -31,6 +31,12 @@ CONFIGS = sorted(
     if '_base_' not in path.parts
 )
 register_all_modules()
+
+
+@pytest.fixture(autouse=True)
+def _scope():
+    """Names are looked up in mmdet's registries, whatever another test has set."""
+    init_default_scope('mmdet')
 
 
 def load(name: str) -> Config:

@@ -19,6 +19,31 @@ from semidff.inference import METHODS, MethodError
 def parse_args() -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
+    add_test_arguments(parser)
+    add_output_arguments(parser)
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='settings that replace those of the config, for example test_cfg.fp16=True',
+    )
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='how the processes were started (torchrun: pytorch)',
+    )
+    parser.add_argument(
+        '--local_rank', '--local-rank', type=int, default=0, help='set by launchers'
+    )
+    args = parser.parse_args()
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    return args
+
+
+def add_test_arguments(parser: argparse.ArgumentParser) -> None:
+    """What is tested, and how."""
     parser.add_argument('config', help='config file')
     parser.add_argument(
         'checkpoint',
@@ -38,6 +63,10 @@ def parse_args() -> argparse.Namespace:
         metavar='L',
         help="a key frame every L frames (default: the config's)",
     )
+
+
+def add_output_arguments(parser: argparse.ArgumentParser) -> None:
+    """Where results go."""
     parser.add_argument(
         '--detections',
         metavar='FILE',
@@ -60,25 +89,6 @@ def parse_args() -> argparse.Namespace:
         help='frames per second of the mp4 files (default: 10)',
     )
     parser.add_argument('--work-dir', help='folder for logs (default: work_dirs/CONFIG NAME)')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='settings that replace those of the config, for example test_cfg.fp16=True',
-    )
-    parser.add_argument(
-        '--launcher',
-        choices=['none', 'pytorch', 'slurm', 'mpi'],
-        default='none',
-        help='how the processes were started (torchrun: pytorch)',
-    )
-    parser.add_argument(
-        '--local_rank', '--local-rank', type=int, default=0, help='set by launchers'
-    )
-    args = parser.parse_args()
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    return args
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """The whole chain on real footage: a template for your own.
 
-    DATA_ROOT=data/person TRUNK=data/weights/resnet18.pth python tools/chain.py configs/person/chain.py
+DATA_ROOT=data/person TRUNK=data/weights/resnet18.pth python tools/chain.py configs/person/chain.py
 """
 
 work_dir = 'work_dirs/person'

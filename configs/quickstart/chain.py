@@ -1,6 +1,6 @@
 """The whole chain in a generated world: both stages and the evaluation, in less than 25 minutes on two cores.
 
-    python tools/chain.py configs/quickstart/chain.py
+python tools/chain.py configs/quickstart/chain.py
 """
 
 work_dir = 'work_dirs/quickstart'
@@ -22,9 +22,12 @@ steps = [
         name='flow_detector',
         command=[
             'tools/model_converters/join_checkpoints.py',
-            '--part', 'spatial.detector={stage_one}/last.pth',
-            '--part', 'temporal={flow}/last.pth:temporal',
-            '--out', '{flow_detector}/last.pth',
+            '--part',
+            'spatial.detector={stage_one}/last.pth',
+            '--part',
+            'temporal={flow}/last.pth:temporal',
+            '--out',
+            '{flow_detector}/last.pth',
         ],
         minutes=0.2,
     ),

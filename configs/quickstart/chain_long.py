@@ -1,6 +1,6 @@
 """The quick start's chain with longer trainings and three seeds, in less than two hours on two cores.
 
-    python tools/chain.py configs/quickstart/chain_long.py
+python tools/chain.py configs/quickstart/chain_long.py
 """
 
 _base_ = ['./chain.py']

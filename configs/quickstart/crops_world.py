@@ -21,7 +21,9 @@ train_dataloader = dict(
 )
 iters = 700
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=iters)
-optim_wrapper = dict(type='BFloat16OptimWrapper', optimizer=dict(type='AdamW', lr=2e-3, weight_decay=0.01))
+optim_wrapper = dict(
+    type='BFloat16OptimWrapper', optimizer=dict(type='AdamW', lr=2e-3, weight_decay=0.01)
+)
 param_scheduler = [
     dict(type='OneCycleLR', eta_max=2e-3, pct_start=0.15, total_steps=iters, by_epoch=False),
 ]

@@ -46,7 +46,9 @@ train_dataloader = dict(
 
 regression_iters = 2800
 semantic_iters = 1200
-optim_wrapper = dict(type='BFloat16OptimWrapper', optimizer=dict(type='Adam', lr=8e-4), clip_grad=dict(max_norm=1.0))
+optim_wrapper = dict(
+    type='BFloat16OptimWrapper', optimizer=dict(type='Adam', lr=8e-4), clip_grad=dict(max_norm=1.0)
+)
 train_cfg = dict(
     type='DistillationLoop',
     steps=[

@@ -91,8 +91,12 @@ def by_video(measurements: Iterable[Measurement]) -> dict[str, list[Measurement]
         for key, value in item.metrics.items():
             if key.startswith(OF_VIDEO):
                 alone = dict(item.metrics, **{'vid/mAP': value})
-                alone.update({key: None for key, _ in MEASURED.values() if key.startswith('vid/mAP_')})
-                videos.setdefault(key.removeprefix(OF_VIDEO), []).append(replace(item, metrics=alone))
+                alone.update(
+                    {key: None for key, _ in MEASURED.values() if key.startswith('vid/mAP_')}
+                )
+                videos.setdefault(key.removeprefix(OF_VIDEO), []).append(
+                    replace(item, metrics=alone)
+                )
     return videos
 
 

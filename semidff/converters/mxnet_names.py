@@ -129,7 +129,7 @@ def _feature_network() -> Iterator[tuple[str, Target]]:
             yield from _bottleneck(f'{stage}{unit}', f'{backbone}layer{stage - 1}.{index}.',
                                    channels, inner)  # fmt: skip
             channels = 4 * inner
-    yield from _layer('feat_conv_3x3', f'{_DETECTOR}neck.conv.conv', (FEATURES, channels, 3, 3))
+    yield from _layer('feat_conv_3x3', f'{_DETECTOR}neck.conv', (FEATURES, channels, 3, 3))
 
 
 def _bottleneck(unit: str, ours: str, channels: int, inner: int) -> Iterator[tuple[str, Target]]:
@@ -150,7 +150,9 @@ def _task_network() -> Iterator[tuple[str, Target]]:
     half, rpn, rcnn = FEATURES // 2, f'{_DETECTOR}rpn_head.', f'{_DETECTOR}roi_head.bbox_head.'
     yield from _layer('rpn_cls_score', f'{rpn}rpn_cls', (2 * ANCHORS, half, 1, 1), _rpn_order())
     yield from _layer('rpn_bbox_pred', f'{rpn}rpn_reg', (4 * ANCHORS, half, 1, 1))
-    yield from _layer('rfcn_cls', f'{rcnn}conv_cls', (CLASSES * BINS**2, half, 1, 1), _class_order())
+    yield from _layer(
+        'rfcn_cls', f'{rcnn}conv_cls', (CLASSES * BINS**2, half, 1, 1), _class_order()
+    )
     yield from _layer('rfcn_bbox', f'{rcnn}conv_reg', (8 * BINS**2, half, 1, 1))
 
 

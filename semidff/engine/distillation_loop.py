@@ -19,7 +19,8 @@ class DistillationLoop(IterBasedTrainLoop):
         runner: The runner.
         dataloader: Config of the dataloader of unlabeled pairs.
         steps: One dict per step: ``name``; ``iters``; ``objectives``, a list of configs; ``trainable``, the parts of
-            the video detector that learn; optionally ``optim_wrapper`` and ``param_scheduler`` in place of the config's.
+            the video detector that learn; optionally ``optim_wrapper`` and ``param_scheduler`` in place of the
+            config's.
         kwargs: Of mmengine's ``IterBasedTrainLoop``; ``max_iters`` is the sum of the steps'.
 
     Raises:
@@ -67,7 +68,9 @@ class DistillationStepHook(Hook):
         if self.current != self._index(runner.iter):
             self._enter(runner, runner.iter)
 
-    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs=None) -> None:
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch=None, outputs=None
+    ) -> None:
         """Keeps the result of every step; the last one's is the run's."""
         if runner.iter + 1 in self.ends[:-1]:
             name = self.steps[self.current]['name']

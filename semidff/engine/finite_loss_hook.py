@@ -29,7 +29,11 @@ class FiniteLossHook(Hook):
         self.interval = interval
 
     def after_train_iter(
-        self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: dict | None = None,
+        outputs: dict | None = None,
     ) -> None:
         """Checks the losses of the iteration."""
         if not self.every_n_train_iters(runner, self.interval):
@@ -37,8 +41,11 @@ class FiniteLossHook(Hook):
         values = {k: torch.as_tensor(v).detach().item() for k, v in (outputs or {}).items()}
         bad = {k: v for k, v in values.items() if not math.isfinite(v)}
         if bad:
-            saved = runner.message_hub.get_info('last_ckpt') if 'last_ckpt' in (
-                runner.message_hub.runtime_info) else None
+            saved = (
+                runner.message_hub.get_info('last_ckpt')
+                if 'last_ckpt' in (runner.message_hub.runtime_info)
+                else None
+            )
             raise NonFiniteLossError(
                 f'iteration {runner.iter + 1}: {", ".join(f"{k} = {v}" for k, v in bad.items())} on '
                 f'{_frames(data_batch)}. No checkpoint was written since. Lower the learning rate or clip the gradient '

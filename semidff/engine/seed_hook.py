@@ -15,7 +15,9 @@ class SeedHook(Hook):
     draws what the uninterrupted one would have drawn, without any state in the checkpoint and on any number of ranks.
     """
 
-    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
+    def before_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict | None = None
+    ) -> None:
         """Seeds the generators of all devices."""
         # Knuth's multiplicative hash keeps the seeds of neighbouring iterations apart.
         torch.manual_seed((runner.seed * 1_000_003 + runner.iter * 2654435761 + get_rank()) % 2**63)

@@ -142,7 +142,9 @@ class VIDMetric(BaseMetric):
         """mAP of each video, as if there were no other."""
         names = np.array([evaluator.frames[at]['video_name'] for at in only])
         return {
-            f'mAP_of/{name}': evaluator.evaluate(detections, only[names == name]).mean(self.class_mean)
+            f'mAP_of/{name}': evaluator.evaluate(detections, only[names == name]).mean(
+                self.class_mean
+            )
             for name in dict.fromkeys(names.tolist())
         }
 

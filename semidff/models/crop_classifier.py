@@ -40,6 +40,8 @@ class CropClassifier(BaseModel):
         logits = self.classifier(self.backbone(inputs)[-1].mean((2, 3)))
         if mode != 'loss':
             return logits
-        labels = torch.stack([sample.gt_label for sample in data_samples]).view(-1).to(logits.device)
+        labels = (
+            torch.stack([sample.gt_label for sample in data_samples]).view(-1).to(logits.device)
+        )
         accuracy = (logits.argmax(1) == labels).float().mean() * 100
         return dict(loss=F.cross_entropy(logits, labels), accuracy=accuracy)

@@ -52,9 +52,7 @@ class FeatureRegression:
 
     def __call__(self, batch: Distillation) -> dict[str, Tensor]:
         """``loss_reg``: the mean over the levels."""
-        levels = [
-            self.loss(p, t) for p, t in zip(batch.propagated, batch.target, strict=True)
-        ]
+        levels = [self.loss(p, t) for p, t in zip(batch.propagated, batch.target, strict=True)]
         return dict(loss_reg=self.weight * sum(levels) / len(levels))
 
 

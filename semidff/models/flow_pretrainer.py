@@ -51,12 +51,20 @@ class FlowPretrainer(BaseModel):
         error = end_point_error(pixels, _down(target, pixels))
         if mode == 'predict':
             for sample, flow in zip(data_samples, pixels, strict=True):
-                sample.set_metainfo(dict(end_point_error=float(end_point_error(
-                    flow[None], _down(sample.gt_flow.data[None].to(flow), flow)
-                ))))
+                sample.set_metainfo(
+                    dict(
+                        end_point_error=float(
+                            end_point_error(
+                                flow[None], _down(sample.gt_flow.data[None].to(flow), flow)
+                            )
+                        )
+                    )
+                )
             return data_samples
         losses = dict(loss_flow=error)
-        for i, (weight, coarse) in enumerate(zip(self.coarse_weights, output.coarse_flows, strict=True)):
+        for i, (weight, coarse) in enumerate(
+            zip(self.coarse_weights, output.coarse_flows, strict=True)
+        ):
             # One unit is 20 pixels of the half-size input, 40 of the image.
             losses[f'loss_flow{i}'] = weight * end_point_error(coarse * 40, _down(target, coarse))
         return losses

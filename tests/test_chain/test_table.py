@@ -98,7 +98,9 @@ def test_the_report_is_written(tmp_path):
 
 def test_each_video_has_a_table_of_its_own():
     items = [
-        Measurement(m.row, m.method, m.key_interval, m.seed, {**m.metrics, 'vid/mAP_of/street': 0.1 * n})
+        Measurement(
+            m.row, m.method, m.key_interval, m.seed, {**m.metrics, 'vid/mAP_of/street': 0.1 * n}
+        )
         for n, m in enumerate(MEASURED, 1)
     ]
     videos = by_video(items)

@@ -8,7 +8,9 @@ from semidff.engine.checkpoint import CheckpointError
 
 
 def _save(path, **weights):
-    torch.save(dict(state_dict={key.replace('__', '.'): value for key, value in weights.items()}), path)
+    torch.save(
+        dict(state_dict={key.replace('__', '.'): value for key, value in weights.items()}), path
+    )
 
 
 def test_joins_parts_under_new_names(tmp_path):

@@ -22,5 +22,5 @@ def test_same_features_and_state_dict():
     with torch.no_grad():
         after = detector.extract_feat(images)[0]
     assert torch.allclose(before, after, rtol=1e-4, atol=1e-5)
-    assert detector.neck.conv.conv.weight.is_contiguous(memory_format=torch.channels_last)
+    assert detector.neck.conv.weight.is_contiguous(memory_format=torch.channels_last)
     assert all(torch.equal(state[key], value) for key, value in detector.state_dict().items())

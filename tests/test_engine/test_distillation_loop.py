@@ -55,7 +55,9 @@ def test_each_step_has_its_optimiser_losses_and_parts(uninterrupted):
 
 def test_each_step_leaves_its_checkpoint(uninterrupted):
     folder, _, _ = uninterrupted
-    assert not differing(weights(folder / 'regression.pth'), weights(folder / f'iter_{ITERS[0]}.pth'))
+    assert not differing(
+        weights(folder / 'regression.pth'), weights(folder / f'iter_{ITERS[0]}.pth')
+    )
     assert not (folder / 'semantic.pth').exists()
 
 
@@ -88,7 +90,9 @@ def test_a_killed_run_continues_bit_by_bit(videos, uninterrupted, tmp_path, kill
 
 
 def assert_same_state(first, second):
-    pairs = zip(first.state_dict()['state'].items(), second.state_dict()['state'].items(), strict=True)
+    pairs = zip(
+        first.state_dict()['state'].items(), second.state_dict()['state'].items(), strict=True
+    )
     for (a, left), (b, right) in pairs:
         assert a == b and all(torch.equal(left[key], right[key]) for key in left)
 
@@ -103,7 +107,10 @@ def test_a_finished_run_has_nothing_to_resume(videos, tmp_path):
 
 def test_schedules_without_end_last_for_their_step(videos, tmp_path):
     schedule = [dict(type='CosineAnnealingLR', by_epoch=False)]
-    steps = [dict(STEPS[0], iters=4, param_scheduler=schedule), dict(STEPS[0], name='again', iters=2)]
+    steps = [
+        dict(STEPS[0], iters=4, param_scheduler=schedule),
+        dict(STEPS[0], name='again', iters=2),
+    ]
     diary = Diary()
     run(config(videos, tmp_path, steps, param_scheduler=schedule), diary)
     # cos(pi i / iters), from the full rate, anew in each step
@@ -135,4 +142,6 @@ def test_unknown_parts_and_objectives_are_named(videos, tmp_path):
     with pytest.raises(ValueError, match="unknown part 'head'"):
         run(config(videos, tmp_path / 'a', [dict(STEPS[0], trainable=['head'])]))
     with pytest.raises(KeyError, match='FeatureMagic'):
-        run(config(videos, tmp_path / 'b', [dict(STEPS[0], objectives=[dict(type='FeatureMagic')])]))
+        run(
+            config(videos, tmp_path / 'b', [dict(STEPS[0], objectives=[dict(type='FeatureMagic')])])
+        )

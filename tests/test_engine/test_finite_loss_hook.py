@@ -55,7 +55,9 @@ def test_every_part_of_the_loss_counts():
     class Runner:
         iter, message_hub = 7, Hub()
 
-    outputs = dict(loss=torch.tensor(1.0), loss_a=torch.tensor(float('inf')), loss_b=torch.tensor(2.0))
+    outputs = dict(
+        loss=torch.tensor(1.0), loss_a=torch.tensor(float('inf')), loss_b=torch.tensor(2.0)
+    )
     with pytest.raises(NonFiniteLossError, match='iteration 8: loss_a = inf on this batch'):
         FiniteLossHook().after_train_iter(Runner(), 7, {}, outputs)
     # Only every second iteration is looked at.

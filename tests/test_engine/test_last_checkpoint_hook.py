@@ -29,12 +29,13 @@ def train(folder: Path, iters: int, name: str = 'last.pth', **checkpoint) -> flo
     runner = Runner(
         Line(),
         str(folder),
-        train_dataloader=DataLoader([dict(value=torch.ones(1))]),
+        train_dataloader=DataLoader([dict(value=torch.ones(1))] * 10),
         train_cfg=dict(type='IterBasedTrainLoop', max_iters=iters),
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
         default_hooks=dict(checkpoint=dict(type='CheckpointHook', by_epoch=False, **checkpoint)),
         custom_hooks=[module.LastCheckpointHook(name=name)],
         log_processor=dict(by_epoch=False),
+        default_scope='mmdet',
         experiment_name=f'{folder.name}_{os.urandom(4).hex()}',
     )
     runner.train()

@@ -38,7 +38,9 @@ def test_part_of_another_checkpoint(videos, tmp_path):
     path, source = tmp_path / 'other.pth', tiny_semi_dff().state_dict()
     torch.save(dict(state_dict=source, meta=dict()), path)
     steps = [dict(ONE[0], optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.0)))]
-    cfg = config(videos, tmp_path / 'run', steps, load_parts=parts(path, 'temporal', prefix='temporal'))
+    cfg = config(
+        videos, tmp_path / 'run', steps, load_parts=parts(path, 'temporal', prefix='temporal')
+    )
     run(cfg)
     trained = weights(tmp_path / 'run' / 'iter_1.pth')
     same = {k for k in source if k not in differing(source, trained)}
@@ -80,7 +82,9 @@ def test_whole_model_is_no_detector(videos, tmp_path):
         run(config(videos, tmp_path / 'run', ONE, load_parts=parts(path)))
 
 
-@pytest.mark.parametrize('entry', [dict(part='temporal'), dict(part='temporal', checkpoint='a', file='b')])
+@pytest.mark.parametrize(
+    'entry', [dict(part='temporal'), dict(part='temporal', checkpoint='a', file='b')]
+)
 def test_incomplete_entries_are_named(videos, tmp_path, entry):
     with pytest.raises(ValueError, match='load_parts.flow needs part and checkpoint'):
         run(config(videos, tmp_path / 'run', ONE, load_parts=dict(flow=entry)))

@@ -5,7 +5,10 @@ from semidff.engine.optimisers import adapt_optimisers
 
 
 def config(**wrapper):
-    steps = [dict(name='a'), dict(name='b', optim_wrapper=dict(optimizer=dict(type='Adam', lr=1e-3)))]
+    steps = [
+        dict(name='a'),
+        dict(name='b', optim_wrapper=dict(optimizer=dict(type='Adam', lr=1e-3))),
+    ]
     return Config(
         dict(
             optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1), **wrapper),

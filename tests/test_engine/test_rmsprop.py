@@ -91,7 +91,9 @@ def test_built_from_a_config_with_a_rate_of_zero():
     assert torch.equal(model.bias, before.bias) and not torch.equal(model.weight, before.weight)
 
 
-@pytest.mark.parametrize('wrong', [dict(lr=-1), dict(eps=0), dict(alpha=1), dict(weight_decay=-0.1)])
+@pytest.mark.parametrize(
+    'wrong', [dict(lr=-1), dict(eps=0), dict(alpha=1), dict(weight_decay=-0.1)]
+)
 def test_wrong_settings_are_named(wrong):
     (name, value), *_ = wrong.items()
     with pytest.raises(ValueError, match=f'{name}={value}'):

@@ -24,7 +24,11 @@ def check_probes(gradients: dict[str, np.ndarray], golden: dict[str, dict]) -> N
     for name, expected in golden.items():
         gradient = gradients[name]
         size, largest = norm(gradient), np.abs(gradient).max()
-        assert abs(size - expected['norm']) <= NORM * expected['norm'], (name, size, expected['norm'])
+        assert abs(size - expected['norm']) <= NORM * expected['norm'], (
+            name,
+            size,
+            expected['norm'],
+        )
         difference = np.abs(probes(gradient) - np.asarray(expected['values'])).max()
         assert difference <= VALUE * largest, (name, difference, largest)
 

@@ -54,7 +54,11 @@ def config() -> dict:
         type='RFCNRPNHead',
         in_channels=512,
         anchor_generator=dict(
-            type='AnchorGenerator', base_sizes=[16], scales=[8, 16, 32], ratios=[0.5, 1, 2], strides=[16]
+            type='AnchorGenerator',
+            base_sizes=[16],
+            scales=[8, 16, 32],
+            ratios=[0.5, 1, 2],
+            strides=[16],
         ),
         bbox_coder=dict(type='DeltaXYWHBBoxCoder', target_stds=[0.1, 0.1, 0.4, 0.4]),
         loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=False),

@@ -31,8 +31,13 @@ def test_flow_scale_and_warp(model):
     assert relative(flow, golden['cur_flow']) < 1e-5
     assert relative(scale, golden['cur_scale_map']) < 1e-5
     features = (torch.from_numpy(golden['key_conv_feat']),)
-    assert relative(model.temporal.propagate(features, flow, None)[0], golden['cur_warped_feat']) < 1e-5
-    assert relative(model.temporal.propagate(features, flow, scale)[0], golden['cur_conv_feat']) < 1e-5
+    assert (
+        relative(model.temporal.propagate(features, flow, None)[0], golden['cur_warped_feat'])
+        < 1e-5
+    )
+    assert (
+        relative(model.temporal.propagate(features, flow, scale)[0], golden['cur_conv_feat']) < 1e-5
+    )
 
 
 @torch.no_grad()

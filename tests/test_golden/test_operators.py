@@ -69,7 +69,9 @@ def test_rmsprop(case, factor):
     start = torch.from_numpy(golden['rmsprop_w0'])
     weights = torch.nn.Parameter(start.clone())
     optimiser = RMSpropMX([weights], lr=5e-5)
-    for gradient, expected in zip(golden['rmsprop_grads'], golden[f'rmsprop_{case}_w'], strict=True):
+    for gradient, expected in zip(
+        golden['rmsprop_grads'], golden[f'rmsprop_{case}_w'], strict=True
+    ):
         weights.grad = torch.from_numpy(gradient) * factor
         optimiser.step()
         # Weights are of order 1, their changes of order 1e-4: compare to a few rounding errors.

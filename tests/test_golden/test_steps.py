@@ -30,7 +30,10 @@ OPTIMISER = dict(
 KEY, CURRENT = 0, 1
 
 # For each step and device: current frame, key frame, mirrored; the goldens call them data and data_ref.
-REGRESSION = [[(CURRENT, KEY, False), (CURRENT, KEY, True)], [(KEY, CURRENT, False), (KEY, CURRENT, True)]]
+REGRESSION = [
+    [(CURRENT, KEY, False), (CURRENT, KEY, True)],
+    [(KEY, CURRENT, False), (KEY, CURRENT, True)],
+]
 SEMANTIC_STEPS = [REGRESSION[0], [(KEY, CURRENT, False), (CURRENT, CURRENT, True)]]
 
 
@@ -46,7 +49,8 @@ def test_restated_proposals(model, image):
 def test_restated_proposals_alone(case):
     golden = arrays('ops_golden.npz')
     scores, deltas, info, given, settings = (
-        golden[f'proposal_{case}_{k}'] for k in ('cls_prob', 'bbox_pred', 'im_info', 'rois', 'params')
+        golden[f'proposal_{case}_{k}']
+        for k in ('cls_prob', 'bbox_pred', 'im_info', 'rois', 'params')
     )
     height, width = scores.shape[-2:]
     rois = proposals(

@@ -18,7 +18,10 @@ def build():
 
 
 def batch(*inputs):
-    samples = [DetDataSample(metainfo=dict(img_shape=tuple(i.shape[-2:]), name=n)) for n, i in enumerate(inputs)]
+    samples = [
+        DetDataSample(metainfo=dict(img_shape=tuple(i.shape[-2:]), name=n))
+        for n, i in enumerate(inputs)
+    ]
     return dict(inputs=list(inputs), data_samples=samples)
 
 

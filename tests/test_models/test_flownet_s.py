@@ -66,7 +66,9 @@ def test_batched_equals_single():
     key, current = torch.randn(2, 3, 3, 32, 48)
     with torch.no_grad():
         batch = network(current, key).flow
-        single = torch.cat([network(c[None], k[None]).flow for c, k in zip(current, key, strict=True)])
+        single = torch.cat(
+            [network(c[None], k[None]).flow for c, k in zip(current, key, strict=True)]
+        )
     assert torch.allclose(batch, single, atol=1e-6)
 
 

@@ -34,7 +34,10 @@ def test_class_loss_by_hand():
 
 
 def test_box_loss_by_hand():
-    student, teacher = torch.tensor([[1.0, 2.0], [0.0, 0.0]]), torch.tensor([[0.0, 2.0], [0.0, 3.0]])
+    student, teacher = (
+        torch.tensor([[1.0, 2.0], [0.0, 0.0]]),
+        torch.tensor([[0.0, 2.0], [0.0, 3.0]]),
+    )
     assert box_distillation_loss(student, teacher).item() == (1 + 0 + 0 + 9) / 4
 
 

@@ -71,4 +71,9 @@ def test_gradients():
 
 
 def test_no_rois():
-    assert ExactPSRoIPool(3, 1 / 16)(torch.ones(1, 18, 4, 4), torch.zeros(0, 5)).shape == (0, 2, 3, 3)
+    assert ExactPSRoIPool(3, 1 / 16)(torch.ones(1, 18, 4, 4), torch.zeros(0, 5)).shape == (
+        0,
+        2,
+        3,
+        3,
+    )

@@ -55,7 +55,10 @@ def test_frozen_tensors_are_bit_identical_after_training(model, step):
     frozen = FROZEN if step == 'sem' else ('spatial.', 'teacher_task.')
     assert sum('running_mean' in k for k in before) > 10
     for key, value in before.items():
-        assert torch.equal(value, after[key]) == key.startswith(frozen) or not after[key].is_floating_point(), key
+        assert (
+            torch.equal(value, after[key]) == key.startswith(frozen)
+            or not after[key].is_floating_point()
+        ), key
 
 
 def test_gradients_of_a_step_do_not_move_the_next(model):
@@ -84,7 +87,9 @@ def test_teacher_never_learns(model):
 
 def test_one_pass_of_the_feature_network_per_pair(model):
     calls = []
-    model.spatial.detector.backbone.register_forward_hook(lambda m, i, o: calls.append((i[0].shape[0], o)))
+    model.spatial.detector.backbone.register_forward_hook(
+        lambda m, i, o: calls.append((i[0].shape[0], o))
+    )
     model.enter_step(*PARTS['sem'])
     model(pairs(), samples(2), mode='loss')
     assert [count for count, _ in calls] == [4]
@@ -115,7 +120,10 @@ def test_each_head_learns_from_its_own_loss(model):
     losses = model(pairs(), samples(2), mode='loss')
     own = dict(model.spatial.named_parameters())
     heads = dict(
-        loss_rpn_cls='rpn_cls', loss_rpn_box='rpn_reg', loss_roi_cls='conv_cls', loss_roi_box='conv_reg'
+        loss_rpn_cls='rpn_cls',
+        loss_rpn_box='rpn_reg',
+        loss_roi_cls='conv_cls',
+        loss_roi_box='conv_reg',
     )
     for name, loss in losses.items():
         loss.backward(retain_graph=True)
@@ -145,7 +153,9 @@ def test_objectives_of_a_step_are_added(model):
     losses = model(pairs(), samples(2), mode='loss')
     assert set(losses) == {'loss_reg', 'loss_rpn_cls', 'loss_roi_cls'}
     model.enter_step([REG], ('temporal',))
-    assert torch.allclose(losses['loss_reg'], 3 * model(pairs(), samples(2), mode='loss')['loss_reg'])
+    assert torch.allclose(
+        losses['loss_reg'], 3 * model(pairs(), samples(2), mode='loss')['loss_reg']
+    )
 
 
 def test_weights_of_the_semantic_parts(model):
@@ -160,7 +170,11 @@ def test_weights_of_the_semantic_parts(model):
 
 @pytest.mark.parametrize(
     'off,gone',
-    [('attention', 'loss_rpn_cls'), ('classes', 'loss_roi_cls'), ('boxes', 'loss_rpn_box loss_roi_box')],
+    [
+        ('attention', 'loss_rpn_cls'),
+        ('classes', 'loss_roi_cls'),
+        ('boxes', 'loss_rpn_box loss_roi_box'),
+    ],
 )
 def test_parts_of_the_semantic_loss_can_be_left_out(model, off, gone):
     model.enter_step([{**SEM, off: False}], ('temporal',))

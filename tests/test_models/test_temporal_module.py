@@ -44,7 +44,9 @@ def test_hes_start_keeps_the_size_of_the_signal():
     for std in (None, 0.02):
         module = build(8, init_std=std)
         layers = []
-        module.flow_network.conv6_1.register_forward_hook(lambda m, i, o, kept=layers: kept.append(o))
+        module.flow_network.conv6_1.register_forward_hook(
+            lambda m, i, o, kept=layers: kept.append(o)
+        )
         module.flow_and_scale(*frames(module))
         deepest[std] = layers[0].std().item()
     assert deepest[None] > 100 * deepest[0.02] > 0

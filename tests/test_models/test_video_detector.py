@@ -34,7 +34,9 @@ def test_key_frames_are_the_image_detectors(model):
     by_mode = model(frames(2), samples(2), mode='predict')
     for results in (by_detector, by_mode):
         for a, b in zip(by_key, results, strict=True):
-            assert len(a.pred_instances) and torch.equal(a.pred_instances.bboxes, b.pred_instances.bboxes)
+            assert len(a.pred_instances) and torch.equal(
+                a.pred_instances.bboxes, b.pred_instances.bboxes
+            )
             assert torch.equal(a.pred_instances.scores, b.pred_instances.scores)
 
 
@@ -46,7 +48,9 @@ def test_current_frames_are_detected_on_propagated_features(model):
     assert not torch.allclose(features[0], key.features[0], atol=0.1)
     expected = model.spatial.predict(features, samples(1))[0].pred_instances
     result = model.predict_current(current, samples(1), key)[0].pred_instances
-    assert torch.equal(result.bboxes, expected.bboxes) and torch.equal(result.scores, expected.scores)
+    assert torch.equal(result.bboxes, expected.bboxes) and torch.equal(
+        result.scores, expected.scores
+    )
 
 
 @torch.no_grad()
@@ -64,7 +68,9 @@ def test_batched_equals_single(model):
 def test_a_pair_of_one_frame_gives_the_per_frame_loss_exactly(model):
     frame = frames(2)
     torch.manual_seed(0)
-    pair = model.parse_losses(model.loss(torch.stack((frame, frame), 1), samples(2, same=True, boxes=True)))[1]
+    pair = model.parse_losses(
+        model.loss(torch.stack((frame, frame), 1), samples(2, same=True, boxes=True))
+    )[1]
     torch.manual_seed(0)
     alone = model.parse_losses(model.spatial.detector.loss(frame, samples(2, boxes=True)))[1]
     assert pair == alone
@@ -86,7 +92,9 @@ def test_supervised_loss_trains_all_parts(model):
         assert (parameter.grad is not None) == parameter.requires_grad, name
 
 
-@pytest.mark.parametrize('parts', [('temporal',), ('temporal', 'task_network'), ('feature_network',), ()])
+@pytest.mark.parametrize(
+    'parts', [('temporal',), ('temporal', 'task_network'), ('feature_network',), ()]
+)
 def test_exactly_the_named_parts_learn(model, parts):
     frozen = {n for n, p in tiny_video_detector().named_parameters() if not p.requires_grad}
     assert frozen and all('backbone' in n for n in frozen)

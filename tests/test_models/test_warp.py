@@ -67,5 +67,7 @@ def test_no_gradient_far_outside():
 
 @pytest.mark.parametrize('shape', [(1, 2, 4, 5), (2, 3, 4, 5), (2, 2, 5, 4)])
 def test_wrong_shapes_are_named(shape):
-    with pytest.raises(ValueError, match=r'\(2, 2, 4, 5\).*' + str(shape).replace('(', r'\(').replace(')', r'\)')):
+    with pytest.raises(
+        ValueError, match=r'\(2, 2, 4, 5\).*' + str(shape).replace('(', r'\(').replace(')', r'\)')
+    ):
         warp(torch.zeros(2, 3, 4, 5), torch.zeros(shape))

@@ -34,7 +34,9 @@ rpn_test = dict(
 detector = dict(
     type='RFCN',
     backbone=backbone,
-    neck=dict(type='RFCNNeck', in_channels=256, out_channels=2 * channels, dilation=2),
+    neck=dict(
+        type='RFCNNeck', in_channels=256, out_channels=2 * channels, dilation=2, init_std=0.03
+    ),
     rpn_head=dict(
         type='RFCNRPNHead',
         in_channels=channels,

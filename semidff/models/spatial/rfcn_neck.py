@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from mmcv.cnn import ConvModule
+import torch.nn.functional as F
 from mmdet.registry import MODELS
 from mmengine.model import BaseModule
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @MODELS.register_module()
@@ -16,6 +16,7 @@ class RFCNNeck(BaseModule):
         in_channels: Channels of the backbone's last level.
         out_channels: Channels of the features; the RPN takes the first of them, the position-sensitive head the rest.
         dilation: Dilation and padding of the convolution.
+        init_std: Standard deviation of the random start; the original's suits 2048 input channels.
     """
 
     def __init__(
@@ -23,13 +24,14 @@ class RFCNNeck(BaseModule):
         in_channels: int = 2048,
         out_channels: int = 1024,
         dilation: int = 6,
+        init_std: float = 0.01,
         init_cfg: dict | list | None = None,
     ) -> None:
-        super().__init__(init_cfg or dict(type='Normal', layer='Conv2d', std=0.01))
-        self.conv = ConvModule(
-            in_channels, out_channels, 3, padding=dilation, dilation=dilation, inplace=False
-        )
+        super().__init__(init_cfg)
+        self.conv = nn.Conv2d(in_channels, out_channels, 3, padding=dilation, dilation=dilation)
+        nn.init.normal_(self.conv.weight, std=init_std)
+        nn.init.zeros_(self.conv.bias)
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor]:
         """Maps the last of the backbone's levels (N, C_in, H, W) to one level (N, C_out, H, W)."""
-        return (self.conv(inputs[-1]),)
+        return (F.relu(self.conv(inputs[-1])),)

@@ -40,9 +40,7 @@ def warp(features: Tensor, flow: Tensor) -> Tensor:
     x = flow[:, 0] + torch.arange(width, device=flow.device)
     y = flow[:, 1] + torch.arange(height, device=flow.device)[:, None]
     grid = torch.stack(((x + 0.5) * (2 / padded_w) - 1, (y + 0.5) * (2 / padded_h) - 1), dim=-1)
-    warped = F.grid_sample(
-        padded, grid, mode='bilinear', padding_mode='zeros', align_corners=False
-    )
+    warped = F.grid_sample(padded, grid, mode='bilinear', padding_mode='zeros', align_corners=False)
     return warped.to(features.dtype)
 
 
