@@ -66,7 +66,7 @@ def rfcn(**head) -> dict:
         backbone=backbone(
             strides=(1, 2, 2, 1), dilations=(1, 1, 1, 2), out_indices=(3,), frozen_stages=1
         ),
-        neck=dict(type='RFCNNeck', in_channels=64, out_channels=32, dilation=2),
+        neck=dict(type='RFCNNeck', in_channels=64, out_channels=32, dilation=2, init_std=0.08),
         rpn_head=dict(
             type='RFCNRPNHead',
             in_channels=16,

@@ -2,11 +2,14 @@
 
 import argparse
 import os
+import sys
 
 from mmdet.utils import setup_cache_size_limit_of_dynamo
 from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
+from semidff.datasets.video_list import VideoListError
+from semidff.engine import CheckpointError, NonFiniteLossError
 from semidff.engine.launch import adapt_to_machine
 from semidff.engine.optimisers import adapt_optimisers
 
@@ -52,7 +55,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Runs the training."""
+    """Runs the training; bad checkpoints, videos and losses end it with a message and exit code 1."""
     args = parse_args()
     setup_cache_size_limit_of_dynamo()
     cfg = Config.fromfile(args.config)
@@ -67,7 +70,10 @@ def main() -> None:
     if args.resume is not None:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
-    Runner.from_cfg(cfg).train()
+    try:
+        Runner.from_cfg(cfg).train()
+    except (CheckpointError, NonFiniteLossError, VideoListError) as error:
+        sys.exit(f'tools/train.py: {error}')
 
 
 if __name__ == '__main__':

@@ -15,8 +15,8 @@ steps = [
     dict(name='backbone', train='configs/quickstart/crops_world.py', minutes=2, shared=True),
     dict(name='flow', train='configs/quickstart/flow_world.py', minutes=3),
     dict(name='stage_one', train='configs/quickstart/rfcn_world.py', minutes=4),
-    dict(name='two_step', train='configs/quickstart/two_step_world.py', minutes=9),
-    dict(name='sem', train='configs/quickstart/sem_world.py', minutes=7),
+    dict(name='two_step', train='configs/quickstart/two_step_world.py', minutes=13),
+    dict(name='sem', train='configs/quickstart/sem_world.py', minutes=9),
     # The flow network that learnt true optical flow, in the video detector of stage one.
     dict(
         name='flow_detector',

@@ -2,7 +2,7 @@
 
 _base_ = ['./two_step_world.py']
 
-iters = 2000
+iters = 2600
 train_cfg = dict(
     steps=[
         dict(

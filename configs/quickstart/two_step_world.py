@@ -44,8 +44,8 @@ train_dataloader = dict(
     ),
 )
 
-regression_iters = 2800
-semantic_iters = 1200
+regression_iters = 3200
+semantic_iters = 1500
 optim_wrapper = dict(
     type='BFloat16OptimWrapper', optimizer=dict(type='Adam', lr=8e-4), clip_grad=dict(max_norm=1.0)
 )
@@ -67,7 +67,7 @@ train_cfg = dict(
             objectives=[dict(type='FeatureSemantics')],
             trainable=['temporal', 'task_network'],
             param_scheduler=[
-                dict(type='OneCycleLR', eta_max=3e-4, total_steps=semantic_iters, by_epoch=False)
+                dict(type='OneCycleLR', eta_max=5e-4, total_steps=semantic_iters, by_epoch=False)
             ],
         ),
     ],

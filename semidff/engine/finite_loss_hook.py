@@ -17,16 +17,11 @@ class FiniteLossHook(Hook):
     """Raises :class:`NonFiniteLossError` at the first loss that is infinite or NaN.
 
     Unlike mmdet's ``CheckInvalidLossHook`` it looks at every part of the loss, runs ahead of the checkpoint hook and
-    names the iteration, the frames and what can be done.
-
-    Args:
-        interval: Iterations between two looks; each costs a synchronisation on a GPU.
+    names the iteration, the frames and what can be done. It looks at every iteration, so that no checkpoint can be
+    saved in between.
     """
 
     priority = 'VERY_HIGH'
-
-    def __init__(self, interval: int = 1) -> None:
-        self.interval = interval
 
     def after_train_iter(
         self,
@@ -36,8 +31,6 @@ class FiniteLossHook(Hook):
         outputs: dict | None = None,
     ) -> None:
         """Checks the losses of the iteration."""
-        if not self.every_n_train_iters(runner, self.interval):
-            return
         values = {k: torch.as_tensor(v).detach().item() for k, v in (outputs or {}).items()}
         bad = {k: v for k, v in values.items() if not math.isfinite(v)}
         if bad:
@@ -48,7 +41,7 @@ class FiniteLossHook(Hook):
             )
             raise NonFiniteLossError(
                 f'iteration {runner.iter + 1}: {", ".join(f"{k} = {v}" for k, v in bad.items())} on '
-                f'{_frames(data_batch)}. No checkpoint was written since. Lower the learning rate or clip the gradient '
+                f'{_frames(data_batch)}. Nothing was saved since. Lower the learning rate or clip the gradient '
                 f'(optim_wrapper.clip_grad), then continue from {saved or "the last checkpoint"} with --resume.'
             )
 

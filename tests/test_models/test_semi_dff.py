@@ -106,10 +106,10 @@ def test_semantic_loss_is_zero_where_student_and_teacher_see_the_same(model):
 
 def test_semantic_loss_sees_the_trained_student(model):
     model.enter_step(*PARTS['sem'])
-    train(model, 2)
+    train(model, 20)
     frame = frames(2)
     losses = model(torch.stack((frame, frame), 1), samples(2, same=True), mode='loss')
-    assert all(loss.item() > 0 for loss in losses.values())
+    assert all(loss.item() > 1e-7 for loss in losses.values())
     model.reset_teacher()
     losses = model(torch.stack((frame, frame), 1), samples(2, same=True), mode='loss')
     assert all(loss.item() == 0 for loss in losses.values())
