@@ -30,28 +30,21 @@ class LoadPartsHook(Hook):
         CheckpointError: If a file is missing or damaged or is of another model; raised before anything is trained.
     """
 
-    def before_run(self, runner: Runner) -> None:
-        """Fails at once if an entry is wrong or a file is missing."""
-        for name, entry in self._entries(runner).items():
+    def before_train(self, runner: Runner) -> None:
+        """Loads the parts; nothing is loaded if an entry is wrong or a file is missing."""
+        if runner.iter > 0:
+            return
+        entries = runner.cfg.get('load_parts') or {}
+        for name, entry in entries.items():
             if set(entry) - _KEYS or not {'part', 'checkpoint'} <= set(entry):
                 raise ValueError(
                     f'load_parts.{name} needs part and checkpoint, and may have prefix; got {sorted(entry)}'
                 )
-            if not runner._resume:
-                check_exists(entry['checkpoint'])
-
-    def before_train(self, runner: Runner) -> None:
-        """Loads the parts."""
-        if runner.iter > 0:
-            return
+            check_exists(entry['checkpoint'])
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        for entry in self._entries(runner).values():
+        for entry in entries.values():
             module = model.get_submodule(entry['part'])
             load_strict(module, entry['checkpoint'], prefix=entry.get('prefix', ''))
             runner.logger.info(f'Loaded {entry["part"]} from {entry["checkpoint"]}')
         if hasattr(model, 'reset_teacher'):
             model.reset_teacher()
-
-    @staticmethod
-    def _entries(runner: Runner) -> dict:
-        return runner.cfg.get('load_parts') or {}

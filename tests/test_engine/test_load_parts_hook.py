@@ -1,7 +1,9 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 
-from semidff.engine import CheckpointError
+from semidff.engine import CheckpointError, LoadPartsHook
 from tests.models import build, rfcn, tiny_rfcn, tiny_semi_dff, video_config
 from tests.stage_two import STEPS, config, differing, run, weights, write_videos
 
@@ -88,3 +90,11 @@ def test_whole_model_is_no_detector(videos, tmp_path):
 def test_incomplete_entries_are_named(videos, tmp_path, entry):
     with pytest.raises(ValueError, match='load_parts.flow needs part and checkpoint'):
         run(config(videos, tmp_path / 'run', ONE, load_parts=dict(flow=entry)))
+
+
+def test_testing_needs_no_parts():
+    """A test's weights come from its own checkpoint; the parts' files may be gone."""
+    runner = SimpleNamespace(cfg=dict(load_parts=parts('gone.pth')), iter=0)
+    hook = LoadPartsHook()
+    hook.before_run(runner)
+    hook.before_test(runner)
