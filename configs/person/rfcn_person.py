@@ -3,10 +3,12 @@
 _base_ = ['../_base_/default_runtime.py', './_base_/model.py', './_base_/data.py']
 
 model = dict(_base_.detector, data_preprocessor=_base_.data_preprocessor)
-# torchvision's ResNet-18, or any checkpoint with its names up to layer3.
+# torchvision's ResNet-18, or any checkpoint with its names from conv1 to layer3.
 load_parts = dict(
     backbone=dict(
-        part='backbone', checkpoint='{{$TRUNK:data/weights/resnet18_conv1-layer3_imagenet.pth}}'
+        part='backbone',
+        checkpoint='{{$TRUNK:data/weights/resnet18.pth}}',
+        ignore=['layer4', 'fc'],
     )
 )
 train_dataloader = dict(

@@ -7,7 +7,7 @@ from mmengine.runner import Runner
 
 from .checkpoint import check_exists, load_strict
 
-_KEYS = {'part', 'checkpoint', 'prefix'}
+_KEYS = {'part', 'checkpoint', 'prefix', 'ignore'}
 
 
 @HOOKS.register_module()
@@ -23,7 +23,8 @@ class LoadPartsHook(Hook):
         )
 
     ``part`` is the dotted name of the module that is loaded, ``prefix`` what it is called in the checkpoint (left out:
-    the checkpoint holds nothing but the part). Once stage two's detector is loaded its teacher is made equal to it.
+    the checkpoint holds nothing but the part), ``ignore`` lists beginnings of names of which the checkpoint may have more
+    (``['fc']``). Once stage two's detector is loaded its teacher is made equal to it.
 
     Raises:
         ValueError: If an entry is not complete.
@@ -38,13 +39,19 @@ class LoadPartsHook(Hook):
         for name, entry in entries.items():
             if set(entry) - _KEYS or not {'part', 'checkpoint'} <= set(entry):
                 raise ValueError(
-                    f'load_parts.{name} needs part and checkpoint, and may have prefix; got {sorted(entry)}'
+                    f'load_parts.{name} needs part and checkpoint, and may have prefix and ignore; got {sorted(entry)}'
                 )
             check_exists(entry['checkpoint'])
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         for entry in entries.values():
             module = model.get_submodule(entry['part'])
-            load_strict(module, entry['checkpoint'], prefix=entry.get('prefix', ''))
+            load_strict(
+                module,
+                entry['checkpoint'],
+                what=entry['part'],
+                prefix=entry.get('prefix', ''),
+                ignore=entry.get('ignore', ()),
+            )
             runner.logger.info(f'Loaded {entry["part"]} from {entry["checkpoint"]}')
         if hasattr(model, 'reset_teacher'):
             model.reset_teacher()
