@@ -48,7 +48,7 @@ train_dataloader = dict(
     ),
 )
 regression_iters = 1200
-semantic_iters = 1000
+semantic_iters = 3000
 optim_wrapper = dict(
     type='BFloat16OptimWrapper',
     optimizer=dict(type='Adam', lr=8e-4),
@@ -72,7 +72,7 @@ train_cfg = dict(
             objectives=[dict(type='FeatureSemantics')],
             trainable=['temporal', 'task_network'],
             param_scheduler=[
-                dict(type='OneCycleLR', eta_max=3e-4, total_steps=semantic_iters, by_epoch=False)
+                dict(type='OneCycleLR', eta_max=5e-4, total_steps=semantic_iters, by_epoch=False)
             ],
         ),
     ],

@@ -1,9 +1,11 @@
 """Training in steps: each with its own objectives, trainable parts, iterations and optimiser (semi-DFF 3.4)."""
 
 import copy
+import os
 from collections.abc import Sequence
 
 from mmdet.registry import HOOKS, LOOPS
+from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import IterBasedTrainLoop, Runner
@@ -75,7 +77,10 @@ class DistillationStepHook(Hook):
         if runner.iter + 1 in self.ends[:-1]:
             name = self.steps[self.current]['name']
             runner.logger.info(f'Step "{name}" is done; its result is kept as {name}.pth')
-            runner.save_checkpoint(runner.work_dir, f'{name}.pth', by_epoch=False)
+            runner.save_checkpoint(runner.work_dir, f'{name}.pth.part', by_epoch=False)
+            if is_main_process():
+                # In one move: a run that is killed while it saves leaves no damaged result.
+                os.replace(f'{runner.work_dir}/{name}.pth.part', f'{runner.work_dir}/{name}.pth')
 
     def _index(self, iteration: int) -> int:
         passed = sum(iteration >= end for end in self.ends)
