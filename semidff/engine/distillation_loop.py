@@ -65,6 +65,10 @@ class DistillationStepHook(Hook):
             checkpoint.pop('optimizer', None)
             checkpoint.pop('param_schedulers', None)
 
+    def before_train(self, runner: Runner) -> None:
+        """A resumed run has read its log back after it entered its step."""
+        self._forget_losses(runner)
+
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:
         """Enters a step at its first iteration."""
         if self.current != self._index(runner.iter):
