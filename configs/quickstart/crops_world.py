@@ -5,7 +5,9 @@ _base_ = ['../_base_/default_runtime.py', './_base_/model.py', './_base_/world.p
 model = dict(
     type='CropClassifier',
     # here, and only here, batch norm learns
-    backbone=dict(_base_.backbone, norm_cfg=dict(type='BN', requires_grad=True), norm_eval=False),
+    backbone=dict(
+        _base_.detector.backbone, norm_cfg=dict(type='BN', requires_grad=True), norm_eval=False
+    ),
     in_channels=256,
     num_classes=20,
     data_preprocessor=dict(_base_.data_preprocessor, type='ImgDataPreprocessor'),
