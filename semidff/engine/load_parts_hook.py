@@ -23,8 +23,8 @@ class LoadPartsHook(Hook):
         )
 
     ``part`` is the dotted name of the module that is loaded, ``prefix`` what it is called in the checkpoint (left out:
-    the checkpoint holds nothing but the part), ``ignore`` lists beginnings of names of which the checkpoint may have more
-    (``['fc']``). Once stage two's detector is loaded its teacher is made equal to it.
+    the checkpoint holds nothing but the part), ``ignore`` lists beginnings of names that the checkpoint may have
+    beside (``['fc']``). Once stage two's detector is loaded its teacher is made equal to it.
 
     Raises:
         ValueError: If an entry is not complete.
