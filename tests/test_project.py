@@ -2,6 +2,7 @@
 
 import ast
 import configparser
+import os
 import re
 import shutil
 import subprocess
@@ -117,9 +118,14 @@ def test_requirements_are_pinned_and_fit_the_package():
 def make(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
     if shutil.which('make') is None:
         pytest.skip('needs make')
+    # These tests themselves may run under `make test`, whose settings are not for another make.
+    environment = {
+        k: v for k, v in os.environ.items() if k not in ('MAKEFLAGS', 'MAKELEVEL', 'MFLAGS')
+    }
     return subprocess.run(
-        ['make', *arguments], cwd=folder, capture_output=True, text=True, check=False
-    )
+        ['make', *arguments],
+        cwd=folder, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
 
 
 @pytest.fixture
