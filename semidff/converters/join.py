@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from semidff.engine.checkpoint import CheckpointError, read_state_dict
+from semidff.evaluation.atomic_write import atomic_write
 
 
 class Part(NamedTuple):
@@ -58,9 +59,6 @@ def join_checkpoints(parts: Sequence[Part], out: str | Path) -> dict[str, Tensor
         if not chosen:
             raise CheckpointError(f'{part.checkpoint}: no weights under {part.prefix!r}')
         joined |= {f'{part.name}.{key}': value for key, value in chosen.items()}
-    out = Path(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = out.with_name(f'{out.name}.part')
-    torch.save(dict(meta={}, state_dict=joined), unfinished)
-    unfinished.replace(out)
+    with atomic_write(out, binary=True) as file:
+        torch.save(dict(meta={}, state_dict=joined), file)
     return joined

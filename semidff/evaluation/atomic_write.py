@@ -5,28 +5,30 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import IO, Any
 
 
 @contextmanager
-def atomic_write(path: str | Path) -> Iterator[TextIO]:
-    """Opens a text file that appears under its name only when it is complete.
+def atomic_write(path: str | Path, binary: bool = False) -> Iterator[IO]:
+    """Opens a file that appears under its name only when it is complete.
 
-    The text goes to a neighbour of the same folder, which is renamed at the end. On any exception,
+    The content goes to a neighbour of the same folder, which is renamed at the end. On any exception,
     an interrupt included, the neighbour is removed and what stood under the name before stays as it
     was.
 
     Args:
         path: The file to write; missing parent folders are made.
+        binary: Whether it takes bytes, not text.
 
     Yields:
-        The open text file.
+        The open file.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
     try:
-        with open(unfinished, 'w', encoding='utf-8') as file:
+        mode = dict(mode='wb') if binary else dict(mode='w', encoding='utf-8')
+        with open(unfinished, **mode) as file:
             yield file
         os.replace(unfinished, path)
     except BaseException:
