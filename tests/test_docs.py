@@ -49,6 +49,8 @@ def test_options_of_the_tools_exist(page):
             if not script:
                 continue
             source = (ROOT / script[0]).read_text()
+            if 'add_launch_arguments(parser' in source:  # options that tools have in common
+                source += (ROOT / 'semidff' / 'engine' / 'launch.py').read_text()
             used = re.findall(r'(?<![\w-])--[\w-]+', command[script.end() :].split(' #')[0])
             unknown = [option for option in used if f"'{option}'" not in source]
             assert not unknown, f'{page.name}: {script[0]} has no {unknown}'

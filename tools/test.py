@@ -1,16 +1,14 @@
 """Tests a detector on videos: walks each of them frame by frame with a key frame every l frames."""
 
 import argparse
-import os
 import sys
 
 from mmdet.utils import setup_cache_size_limit_of_dynamo
-from mmengine.config import Config, DictAction
 from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
 from semidff.engine.checkpoint import CheckpointError, load_for_test
-from semidff.engine.launch import adapt_to_machine
+from semidff.engine.launch import add_launch_arguments, load_config
 from semidff.engine.metrics_file import write_metrics
 from semidff.engine.test_options import OptionError, apply_test_options
 from semidff.inference import METHODS, MethodError
@@ -21,25 +19,8 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     add_test_arguments(parser)
     add_output_arguments(parser)
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='settings that replace those of the config, for example test_cfg.fp16=True',
-    )
-    parser.add_argument(
-        '--launcher',
-        choices=['none', 'pytorch', 'slurm', 'mpi'],
-        default='none',
-        help='how the processes were started (torchrun: pytorch)',
-    )
-    parser.add_argument(
-        '--local_rank', '--local-rank', type=int, default=0, help='set by launchers'
-    )
-    args = parser.parse_args()
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    return args
+    add_launch_arguments(parser, 'test_cfg.fp16=True')
+    return parser.parse_args()
 
 
 def add_test_arguments(parser: argparse.ArgumentParser) -> None:
@@ -88,7 +69,6 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
         default=10,
         help='frames per second of the mp4 files (default: 10)',
     )
-    parser.add_argument('--work-dir', help='folder for logs (default: work_dirs/CONFIG NAME)')
 
 
 def main() -> None:
@@ -96,11 +76,7 @@ def main() -> None:
     args = parse_args()
     setup_cache_size_limit_of_dynamo()
     try:
-        cfg = Config.fromfile(args.config)
-        cfg.merge_from_dict(args.cfg_options or {})
-        adapt_to_machine(cfg, args.launcher)
-        name = os.path.splitext(os.path.basename(args.config))[0]
-        cfg.work_dir = args.work_dir or cfg.get('work_dir') or os.path.join('work_dirs', name)
+        cfg = load_config(args)
         method = apply_test_options(cfg, args)
         runner = Runner.from_cfg(cfg)
         load_for_test(runner.model, args.checkpoint, method)

@@ -87,13 +87,11 @@ def build_table(measurements: Iterable[Measurement]) -> list[Entry]:
 def by_video(measurements: Iterable[Measurement]) -> dict[str, list[Measurement]]:
     """The same measurements for each video alone, where ``VIDMetric(per_video=True)`` gave its mAP."""
     videos: dict[str, list[Measurement]] = {}
+    by_speed = {key: None for key, _ in MEASURED.values() if key.startswith('vid/mAP_')}
     for item in measurements:
         for key, value in item.metrics.items():
             if key.startswith(OF_VIDEO):
-                alone = dict(item.metrics, **{'vid/mAP': value})
-                alone.update(
-                    {key: None for key, _ in MEASURED.values() if key.startswith('vid/mAP_')}
-                )
+                alone = {**item.metrics, **by_speed, 'vid/mAP': value}
                 videos.setdefault(key.removeprefix(OF_VIDEO), []).append(
                     replace(item, metrics=alone)
                 )

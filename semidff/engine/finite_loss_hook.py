@@ -34,11 +34,7 @@ class FiniteLossHook(Hook):
         values = {k: torch.as_tensor(v).detach().item() for k, v in (outputs or {}).items()}
         bad = {k: v for k, v in values.items() if not math.isfinite(v)}
         if bad:
-            saved = (
-                runner.message_hub.get_info('last_ckpt')
-                if 'last_ckpt' in (runner.message_hub.runtime_info)
-                else None
-            )
+            saved = runner.message_hub.runtime_info.get('last_ckpt')
             raise NonFiniteLossError(
                 f'iteration {runner.iter + 1}: {", ".join(f"{k} = {v}" for k, v in bad.items())} on '
                 f'{_frames(data_batch)}. Nothing was saved since. Lower the learning rate or clip the gradient '

@@ -51,15 +51,9 @@ class FlowPretrainer(BaseModel):
         error = end_point_error(pixels, _down(target, pixels))
         if mode == 'predict':
             for sample, flow in zip(data_samples, pixels, strict=True):
-                sample.set_metainfo(
-                    dict(
-                        end_point_error=float(
-                            end_point_error(
-                                flow[None], _down(sample.gt_flow.data[None].to(flow), flow)
-                            )
-                        )
-                    )
-                )
+                own = _down(sample.gt_flow.data[None].to(flow), flow)
+                error = float(end_point_error(flow[None], own))
+                sample.set_metainfo(dict(end_point_error=error))
             return data_samples
         losses = dict(loss_flow=error)
         for i, (weight, coarse) in enumerate(
