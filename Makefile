@@ -3,6 +3,7 @@
 
 PYTHON ?= python3
 CHAIN ?= configs/quickstart/chain.py
+DFF_CHAIN ?= configs/quickstart/chain_dff.py
 ARGS ?=
 MAX_JOBS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 
@@ -16,10 +17,11 @@ UV := $(shell uv --version >/dev/null 2>&1 && echo uv || echo $(BIN)/uv)
 INSTALL := MAX_JOBS=$(MAX_JOBS) $(UV) pip install --python $(BIN)/python
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test lint format clean check-python check-compiler
+.PHONY: help env demo demo-dff test lint format clean check-python check-compiler
 
 help:
 	@echo 'make demo    train and evaluate on a world that the package makes itself (25 minutes on 2 cores)'
+	@echo 'make demo-dff  the same and the supervised variants of Deep Feature Flow (30 minutes more)'
 	@echo 'make test    run the tests (a few minutes on 2 cores)'
 	@echo 'make env     create the environment in $(VENV), which demo and test also do'
 	@echo '             (about 10 minutes on 2 cores the first time, most of it to compile mmcv)'
@@ -35,6 +37,10 @@ env: $(STAMP)
 demo: $(STAMP)
 	@echo 'Demo: training, evaluation and the table; progress and the time left are shown.'
 	$(BIN)/python tools/chain.py $(CHAIN) $(ARGS)
+
+demo-dff: $(STAMP)
+	@echo 'Demo of supervised training; what `make demo` has done is not done again.'
+	$(BIN)/python tools/chain.py $(DFF_CHAIN) $(ARGS)
 
 test: $(STAMP)
 	@echo 'Tests: a few minutes on 2 cores.'

@@ -93,7 +93,15 @@ def convert_vid(
         if isinstance(xml, str):
             writer.skip(f'{frame.path}.xml', xml)
             continue
-        video = videos.setdefault(frame.video, {'id': len(videos) + 1, 'name': frame.video})
+        video = videos.setdefault(
+            frame.video,
+            {
+                'id': len(videos) + 1,
+                'name': frame.video,
+                # Frames that are not listed are key frames of listed ones in supervised training.
+                'frame_pattern': f'{frame.video}/%06d{image_suffix}',
+            },
+        )
         if frame.video_length is not None:
             video['length'] = frame.video_length
         image = {

@@ -3,6 +3,7 @@ from .crops import CropsDataset
 from .flying_chairs import FlyingChairsDataset
 from .imagenet import ImageNetDETDataset, ImageNetVIDDataset
 from .intervals import FixedInterval, UniformInterval, WeightedInterval
+from .labelled_pairs import LabelledPairDataset
 from .sample_stream import SampleStream, StreamSampler
 from .transforms import PackFramePair
 from .unlabeled_videos import UnlabeledVideoDataset
@@ -15,6 +16,7 @@ __all__ = [
     'FlyingChairsDataset',
     'ImageNetDETDataset',
     'ImageNetVIDDataset',
+    'LabelledPairDataset',
     'PackFramePair',
     'SampleStream',
     'StreamSampler',

@@ -1,11 +1,12 @@
 """Labelled videos (and labelled images) as COCO-VID json."""
 
+import os.path as osp
 from collections import defaultdict
 
 from mmdet.datasets import CocoDataset
 from mmdet.registry import DATASETS
 
-from .vid_json import load_vid_json, match_classes, ordered_frames
+from .vid_json import frame_patterns, load_vid_json, match_classes, ordered_frames
 
 
 @DATASETS.register_module()
@@ -18,7 +19,13 @@ class CocoVIDDataset(CocoDataset):
     'video_name', 'video_length'))``. Plain COCO json is accepted: each image is a video of one
     frame.
 
-    In test mode every frame stays; in training ``filter_cfg`` drops frames, as in mmdet.
+    In test mode every frame stays; in training ``filter_cfg`` drops frames, as in mmdet, and frames
+    that are not labelled are left out.
+
+    Sparsely labelled videos: an image with ``is_labelled: false`` has no annotation, which is not
+    the same as having no object; such frames can be key frames of training pairs
+    (:meth:`frame_path`). Instead of listing them, a video may have ``frame_pattern``, the
+    ``file_name`` of its frames with ``%d`` (say ``%06d``) for the frame number.
 
     Args:
         *args: As CocoDataset's.
@@ -53,6 +60,8 @@ class CocoVIDDataset(CocoDataset):
         classes, self.cat2label = match_classes(content, self.metainfo['classes'], self.ann_file)
         self._metainfo['classes'] = classes
         self.cat_ids = list(self.cat2label)
+        self._patterns = frame_patterns(content, self.ann_file)
+        self._paths: dict[int, dict[int, str]] = defaultdict(dict)
         annotations = defaultdict(list)
         self.cat_img_map = defaultdict(list)
         for annotation in content['annotations']:
@@ -97,15 +106,34 @@ class CocoVIDDataset(CocoDataset):
                 data_info['instances'].append(instance)
         for key in ('video_id', 'frame_id', 'video_name', 'video_length'):
             data_info[key] = image[key]
+        data_info['is_labelled'] = bool(image.get('is_labelled', True))
+        self._paths[image['video_id']][image['frame_id']] = data_info['img_path']
         return data_info
 
+    def frame_path(self, video_id: int, frame_id: int) -> str | None:
+        """Image file of any frame of a video, labelled or not.
+
+        Args:
+            video_id: The video.
+            frame_id: Number of the frame, 0-based.
+
+        Returns:
+            Its path; None if the json neither lists the frame nor has a pattern for it.
+        """
+        listed = self._paths[video_id].get(frame_id)
+        if listed is not None or video_id not in self._patterns:
+            return listed
+        return osp.join(self.data_prefix['img'], self._patterns[video_id] % frame_id)
+
     def filter_data(self) -> list[dict]:
-        """Leaves out frames by ``filter_cfg``, in training only.
+        """Leaves out frames without labels and those of ``filter_cfg``, in training only.
 
         Raises:
             ValueError: No frame remains.
         """
         frames = super().filter_data()
+        if not self.test_mode:
+            frames = [frame for frame in frames if frame['is_labelled']]
         if not frames:
             raise ValueError(
                 f'{self.ann_file}: none of {len(self.data_list)} frames remains after filter_cfg='

@@ -2,7 +2,8 @@
 
 COCO-VID is COCO json plus ``videos: [{id, name, ...}]``; each image has ``video_id`` and
 ``frame_id`` (0-based in the video), annotations have ``instance_id``. Plain COCO json is accepted
-too: every image is a video of one frame.
+too: every image is a video of one frame. Optional: ``is_labelled`` of an image (default true) and
+``frame_pattern`` of a video, see :class:`~semidff.datasets.coco_vid.CocoVIDDataset`.
 """
 
 import json
@@ -91,6 +92,28 @@ def ordered_frames(content: dict, source: str, require_video: bool = False) -> l
     videos = {video['id']: video for video in content['videos']}
     last = {frame['video_id']: frame['frame_id'] for frame in frames}
     return [_video_frame(frame, videos.get(frame['video_id'], {}), last) for frame in frames]
+
+
+def frame_patterns(content: dict, source: str) -> dict[int, str]:
+    """``frame_pattern`` of each video that has one, by video id.
+
+    Args:
+        content: From :func:`load_vid_json`.
+        source: The file's name, for messages.
+
+    Raises:
+        ValueError: A pattern has no place for the frame number, or more than one.
+    """
+    patterns = {v['id']: v['frame_pattern'] for v in content['videos'] if v.get('frame_pattern')}
+    for video_id, pattern in patterns.items():
+        try:
+            pattern % 0
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f'{source}: frame_pattern {pattern!r} of video {video_id} must have exactly one '
+                f'place for the frame number, such as %06d ({error})'
+            ) from error
+    return patterns
 
 
 def _single_frame(image: dict) -> dict:

@@ -22,9 +22,9 @@ class LoadPartsHook(Hook):
             flow=dict(part='temporal', checkpoint='work_dirs/flow/last.pth', prefix='temporal'),
         )
 
-    ``part`` is the dotted name of the module that is loaded, ``prefix`` what it is called in the checkpoint (left out:
-    the checkpoint holds nothing but the part), ``ignore`` lists beginnings of names that the checkpoint may have
-    beside (``['fc']``). Once stage two's detector is loaded its teacher is made equal to it.
+    ``part`` is the dotted name of the module that is loaded (empty: the whole model), ``prefix`` what it is called in
+    the checkpoint (left out: the checkpoint holds nothing but the part), ``ignore`` lists beginnings of names that the
+    checkpoint may have beside (``['fc']``). Once stage two's detector is loaded its teacher is made equal to it.
 
     Raises:
         ValueError: If an entry is not complete.
@@ -44,14 +44,14 @@ class LoadPartsHook(Hook):
             check_exists(entry['checkpoint'])
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         for entry in entries.values():
-            module = model.get_submodule(entry['part'])
+            module, what = model.get_submodule(entry['part']), entry['part'] or 'model'
             load_strict(
                 module,
                 entry['checkpoint'],
-                what=entry['part'],
+                what=what,
                 prefix=entry.get('prefix', ''),
                 ignore=entry.get('ignore', ()),
             )
-            runner.logger.info(f'Loaded {entry["part"]} from {entry["checkpoint"]}')
+            runner.logger.info(f'Loaded {what} from {entry["checkpoint"]}')
         if hasattr(model, 'reset_teacher'):
             model.reset_teacher()

@@ -110,13 +110,13 @@ def finish_videos(root: Path, spec: WorldSpec, records: list) -> dict:
 # ---- labelled videos
 
 
-def labelled_video(split: str) -> tuple[Callable, Callable]:
-    """The `make` and `finish` of a labelled split."""
+def labelled_video(split: str, length: str = 'eval_length') -> tuple[Callable, Callable]:
+    """The `make` and `finish` of a labelled split; `length` names the spec's field of its frames."""
 
     def make(
         root: Path, spec: WorldSpec, index: int, seed: np.random.SeedSequence
     ) -> list[list[TrueBox]]:
-        clip = make_clip(seed, spec.size, spec.eval_length, pace_of(index), spec.motion)
+        clip = make_clip(seed, spec.size, getattr(spec, length), pace_of(index), spec.motion)
         folder = root / split / clip_name(index)
         folder.mkdir(parents=True)
         record = []
@@ -145,10 +145,15 @@ def _finish_labelled(root: Path, spec: WorldSpec, split: str, records: list) -> 
         for frame, boxes in enumerate(frames):
             image = _image(spec, len(images) + 1, f'{name}/{frame:06d}.jpg')
             images.append({**image, 'video_id': index + 1, 'frame_id': frame})
+            # Sparse labels, as the 15 frames of each snippet of ImageNet VID.
+            labelled = split != 'train' or frame % spec.label_every == 0
+            if not labelled:
+                images[-1]['is_labelled'] = False
             for box in boxes:
                 track = tracks.setdefault((index, box.layer), (len(tracks) + 1, {}))
                 track[1][frame] = box.box
-                annotations.append({**_annotation(image['id'], box), 'instance_id': track[0]})
+                if labelled:
+                    annotations.append({**_annotation(image['id'], box), 'instance_id': track[0]})
     dump_json(root / f'{split}.json', {'videos': videos, **_coco(images, annotations)})
     summary = {'videos': len(videos), 'images': len(images), 'boxes': len(annotations)}
     for pace, parity in (('all', (0, 1)), ('slow', (0,)), ('fast', (1,))):
@@ -245,6 +250,8 @@ PARTS = (
          lambda s: s.val * s.eval_length + 1, *labelled_video('val')),
     Part('dev', 3, ('dev', 'dev.json'), ('eval_length', 'motion'),
          lambda s: s.dev * s.eval_length + 1, *labelled_video('dev')),
+    Part('train', 6, ('train', 'train.json'), ('train_length', 'label_every', 'motion'),
+         lambda s: s.train * s.train_length + 1, *labelled_video('train', 'train_length')),
     Part('flow', 4, ('flow',), (), lambda s: 3 * s.flow + 1, make_pair, finish_pairs),
     Part('crops', 5, ('crops.npz',), ('crop_size',), lambda s: 1, make_crop_item, finish_crops),
 )  # fmt: skip

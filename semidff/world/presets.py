@@ -19,6 +19,9 @@ class WorldSpec:
         stills: Labelled pictures for stage one.
         videos: Unlabeled videos for stage two; every second one is fast.
         video_length: Their frames.
+        train: Labelled videos for supervised training; every second one is fast.
+        train_length: Their frames.
+        label_every: One in so many of their frames is labelled.
         val: Labelled videos for evaluation; every second one is fast.
         dev: Labelled videos for choosing settings, so that nothing is chosen on `val`.
         eval_length: Frames of the labelled videos.
@@ -34,6 +37,9 @@ class WorldSpec:
     stills: int = 2400
     videos: int = 120
     video_length: int = 40
+    train: int = 60
+    train_length: int = 40
+    label_every: int = 3
     val: int = 16
     dev: int = 8
     eval_length: int = 60
@@ -46,12 +52,14 @@ class WorldSpec:
             value = getattr(self, name)
             if value < 96 or value % 2:
                 raise ValueError(f'{name}={value}: frames must be even and at least 96 pixels')
-        for name in ('seed', 'stills', 'videos', 'val', 'dev', 'flow', 'crops', 'motion'):
+        for name in ('seed', 'stills', 'videos', 'train', 'val', 'dev', 'flow', 'crops', 'motion'):
             if getattr(self, name) < 0:
                 raise ValueError(f'{name}={getattr(self, name)}: must not be negative')
-        for name in ('video_length', 'eval_length'):
+        for name in ('video_length', 'train_length', 'eval_length'):
             if getattr(self, name) < 2:
                 raise ValueError(f'{name}={getattr(self, name)}: a video needs at least 2 frames')
+        if self.label_every < 1:
+            raise ValueError(f'label_every={self.label_every}: must be at least 1')
         if self.crop_size < 24:
             raise ValueError(f'crop_size={self.crop_size}: crops must be at least 24 pixels')
 
@@ -63,9 +71,9 @@ class WorldSpec:
 
 PRESETS = {
     'quickstart': WorldSpec(),
-    'long': WorldSpec(stills=6000, videos=400, val=32, dev=16, flow=4000, crops=12000),
+    'long': WorldSpec(stills=6000, videos=400, train=200, val=32, dev=16, flow=4000, crops=12000),
     'tiny': WorldSpec(
-        height=96, width=128, stills=6, videos=2, video_length=12, val=2, dev=2, eval_length=12,
+        height=96, width=128, stills=6, videos=2, video_length=12, train=2, train_length=12, val=2, dev=2, eval_length=12,
         flow=4, crops=40, crop_size=32,
     ),
 }  # fmt: skip

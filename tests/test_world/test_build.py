@@ -49,7 +49,7 @@ def test_another_seed_gives_another_world(world, tmp_path):
 
 def test_no_two_parts_share_random_numbers():
     states = [tuple(part.seed(TINY, i).generate_state(4)) for part in PARTS for i in range(50)]
-    assert len(set(states)) == len(states) == 300
+    assert len(set(states)) == len(states) == 50 * len(PARTS)
 
 
 @pytest.mark.parametrize('split', ['val', 'dev'])
@@ -74,6 +74,15 @@ def test_labelled_videos(world, split):
             (images[a['image_id']]['video_id'], a['category_id'])
         )
     assert all(len(kinds) == 1 for kinds in of_instance.values())
+
+
+def test_training_videos_are_sparsely_labelled(world):
+    content = json.loads((world / 'train.json').read_text())
+    assert len(content['images']) == TINY.train * TINY.train_length
+    labelled = {i['id'] for i in content['images'] if i.get('is_labelled', True)}
+    expected = {i['id'] for i in content['images'] if i['frame_id'] % TINY.label_every == 0}
+    assert labelled == expected
+    assert {a['image_id'] for a in content['annotations']} == labelled
 
 
 def test_stills(world):
@@ -156,7 +165,7 @@ def test_interrupted_world_is_continued(tmp_path, monkeypatch, capsys):
     capsys.readouterr()
     build_world(root, spec)
     output = capsys.readouterr().out
-    assert '[1/3] videos' in output and 'stills:' not in output
+    assert '[1/4] videos' in output and 'stills:' not in output
     whole, _ = _small(tmp_path / 'other')
     build_world(whole, spec)
     assert _digests(root) == _digests(whole)

@@ -1,0 +1,16 @@
+# DFF separate (Tables 3 and 4: 67.4): the detector as trained on single frames and the flow network as
+# trained on Flying Chairs, put together without further training:
+#
+#   python tools/model_converters/join_checkpoints.py \
+#       --part spatial.detector=work_dirs/rfcn_r101_imagenet-det-vid/last.pth \
+#       --part temporal=work_dirs/flownet-s_flying-chairs/last.pth:temporal \
+#       --out work_dirs/dff_r101_separate/last.pth
+#   python tools/test.py configs/dff/dff_r101_separate.py work_dirs/dff_r101_separate/last.pth
+_base_ = './dff_r101_imagenet-det-vid.py'
+
+# Nothing of it learns.
+train_dataloader = None
+train_cfg = None
+optim_wrapper = None
+param_scheduler = None
+load_parts = None

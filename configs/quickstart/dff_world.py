@@ -1,0 +1,26 @@
+"""Deep Feature Flow in the generated world: detector and flow network learn together, with labels (DFF section 3)."""
+
+_base_ = ['../_base_/default_runtime.py', './_base_/model.py', './_base_/pairs.py']
+
+model = dict(
+    type='VideoDetector',
+    detector=_base_.detector,
+    temporal=_base_.temporal,
+    data_preprocessor=_base_.data_preprocessor,
+)
+_run = '{{$RUN_DIR:work_dirs/quickstart}}'
+load_parts = dict(
+    detector=dict(part='spatial.detector', checkpoint=_run + '/stage_one/last.pth'),
+    flow=dict(part='temporal', prefix='temporal', checkpoint=_run + '/flow/last.pth'),
+)
+
+iters = 1000
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=iters)
+optim_wrapper = dict(
+    type='BFloat16OptimWrapper',
+    optimizer=dict(type='AdamW', lr=5e-4, weight_decay=0.01),
+    clip_grad=dict(max_norm=10.0),
+)
+param_scheduler = [
+    dict(type='OneCycleLR', eta_max=5e-4, total_steps=iters, by_epoch=False),
+]
