@@ -5,7 +5,15 @@ _base_ = ['../_base_/default_runtime.py', './_base_/model.py', './_base_/world.p
 model = dict(
     type='FlowPretrainer',
     temporal=_base_.temporal,
+    # measured with these; the default is FlowNet's
+    coarse_weights=(0.32, 0.08, 0.02, 0.01),
     data_preprocessor=_base_.data_preprocessor,
+)
+pairs = dict(
+    type='FlyingChairsDataset',
+    data_root=_base_.world + 'flow',
+    ann_file='split.txt',
+    data_prefix=dict(img=''),
 )
 train_dataloader = dict(
     batch_size=8,
@@ -14,12 +22,13 @@ train_dataloader = dict(
     dataset=dict(
         type='SampleStream',
         dataset=dict(
-            type='FlyingChairsDataset',
-            data_root=_base_.world + 'flow',
-            ann_file='split.txt',
-            data_prefix=dict(img=''),
+            pairs,
             split='train',
-            flip=True,
+            pipeline=[
+                dict(type='LoadFlowPair'),
+                dict(type='RandomFlipFlowPair'),
+                dict(type='PackFlowPair'),
+            ],
         ),
     ),
 )
@@ -33,6 +42,19 @@ optim_wrapper = dict(
 param_scheduler = [
     dict(type='OneCycleLR', eta_max=8e-4, total_steps=iters, by_epoch=False),
 ]
-test_dataloader = None
-test_evaluator = None
-test_cfg = None
+# The end-point error on pairs that training has not seen:
+#   python tools/test.py configs/quickstart/flow_world.py CHECKPOINT
+test_dataloader = dict(
+    _delete_=True,
+    batch_size=8,
+    num_workers=0,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        pairs,
+        split='val',
+        test_mode=True,
+        pipeline=[dict(type='LoadFlowPair'), dict(type='PackFlowPair')],
+    ),
+)
+test_evaluator = dict(_delete_=True, type='EndPointErrorMetric')
+test_cfg = dict(_delete_=True, type='TestLoop')
