@@ -14,7 +14,7 @@ load_parts = dict(
     flow=dict(part='temporal', prefix='temporal', checkpoint=_run + '/flow/last.pth'),
 )
 
-iters = 1000
+iters = 500
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=iters)
 optim_wrapper = dict(
     type='BFloat16OptimWrapper',

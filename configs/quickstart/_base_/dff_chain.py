@@ -1,9 +1,9 @@
 """Steps and rows of supervised Deep Feature Flow, for the quick start's chains."""
 
-_dff_minutes = 6
+_dff_minutes = 4
 _dff_names = ('dff', 'dff_fix-n', 'dff_fix-f', 'dff_no-pretraining')
 _dff_steps = [
-    dict(name='stage_one_vid', train='configs/quickstart/rfcn_vid_world.py', minutes=4),
+    dict(name='stage_one_vid', train='configs/quickstart/rfcn_vid_world.py', minutes=3),
     *(
         dict(name=name, train=f'configs/quickstart/{name}_world.py', minutes=_dff_minutes)
         for name in _dff_names
