@@ -11,8 +11,6 @@ from mmdet.registry import DATASETS
 from mmdet.structures import DetDataSample
 from mmengine.dataset import BaseDataset
 
-from .flying_chairs import colour_jitter
-
 
 @DATASETS.register_module()
 class CropsDataset(BaseDataset):
@@ -93,3 +91,20 @@ def read_crops(path: str | Path) -> tuple[np.ndarray, np.ndarray, tuple[str, ...
             f'{path}: labels {labels.min()}..{labels.max()}, but {len(classes)} classes'
         )
     return images, labels, tuple(str(name) for name in classes)
+
+
+def colour_jitter(images: np.ndarray, strength: float) -> np.ndarray:
+    """Changes brightness, contrast and the balance of the colours, alike in all pictures.
+
+    Args:
+        images: (..., 3) uint8.
+        strength: Largest relative change; draws from numpy's global random state.
+    """
+    gain = np.random.uniform(1 - strength, 1 + strength) * np.random.uniform(
+        1 - strength / 2, 1 + strength / 2, 3
+    )
+    mean = images.mean()
+    shift = mean * np.random.uniform(-strength, strength) + mean * (1 - gain)
+    return np.clip(images * gain.astype(np.float32) + shift.astype(np.float32), 0, 255).astype(
+        np.uint8
+    )

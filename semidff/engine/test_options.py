@@ -4,23 +4,27 @@ from argparse import Namespace
 
 from mmengine.config import Config
 
+# options of ``tools/test.py`` that only a test on videos has a use for
+VIDEO_OPTIONS = ('method', 'key_interval', 'protocol', 'render', 'render_videos', 'detections')
+
 
 class OptionError(ValueError):
     """An option that the config has no place for."""
 
 
-def apply_test_options(cfg: Config, args: Namespace) -> str:
-    """Puts ``method``, ``key_interval``, ``detections`` and the rendering into the config.
+def apply_test_options(cfg: Config, args: Namespace) -> str | None:
+    """Puts method, key interval, protocol, detections and rendering into the config.
 
     Args:
         cfg (Config): A config with ``test_cfg`` and ``test_evaluator``; it is changed.
         args (Namespace): Options of ``tools/test.py``; those that are None change nothing.
 
     Returns:
-        str: The method that the test will use.
+        str | None: The method that the test will use; None for a model that is no video detector and is tested by
+        mmengine's own loop (``test_cfg=dict(type='TestLoop')``).
 
     Raises:
-        OptionError: If the config has no test on videos or no metric that writes detections.
+        OptionError: If the config has no test, no metric that writes detections, or no use for a given option.
     """
     if not cfg.get('test_cfg') or not cfg.get('test_dataloader') or not cfg.get('test_evaluator'):
         raise OptionError(
@@ -28,9 +32,13 @@ def apply_test_options(cfg: Config, args: Namespace) -> str:
             'to test; base the config on one of configs/_base_/datasets'
         )
     kind = cfg.test_cfg.get('type')
+    if kind == 'TestLoop':
+        _refuse_video_options(cfg, args)
+        return None
     if kind != 'VideoTestLoop':
         raise OptionError(
-            f"{cfg.filename}: test_cfg.type is {kind!r}; set test_cfg = dict(type='VideoTestLoop')"
+            f"{cfg.filename}: test_cfg.type is {kind!r}; set test_cfg = dict(type='VideoTestLoop'), "
+            "or 'TestLoop' for a model that is no video detector"
         )
     if args.method is not None:
         cfg.test_cfg.method = args.method
@@ -38,6 +46,8 @@ def apply_test_options(cfg: Config, args: Namespace) -> str:
         if args.key_interval < 1:
             raise OptionError(f'--key-interval is {args.key_interval}; it must be at least 1')
         cfg.test_cfg.key_interval = args.key_interval
+    if args.protocol is not None:
+        cfg.test_cfg.protocol = args.protocol
     if args.render is not None:
         cfg.test_cfg.render = dict(
             cfg.test_cfg.get('render') or {},
@@ -48,6 +58,15 @@ def apply_test_options(cfg: Config, args: Namespace) -> str:
     if args.detections is not None:
         _vid_metric(cfg).outfile = args.detections
     return cfg.test_cfg.get('method', 'propagate')
+
+
+def _refuse_video_options(cfg: Config, args: Namespace) -> None:
+    given = [name for name in VIDEO_OPTIONS if getattr(args, name, None) is not None]
+    if given:
+        raise OptionError(
+            f'{cfg.filename}: --{given[0].replace("_", "-")} is for tests on videos, but test_cfg.type '
+            "is 'TestLoop': leave it out"
+        )
 
 
 def _vid_metric(cfg: Config) -> dict:

@@ -1,4 +1,10 @@
-"""Flow pre-training on pairs with true optical flow, the role of Flying Chairs (DFF section 4; the *flow* baseline)."""
+"""Flow pre-training on pairs with true optical flow, the role of Flying Chairs (DFF section 4; the *flow* baseline).
+
+What is trained is what DFF uses. FlowNet's finest prediction reads features at stride 4 of the half-size input; DFF
+pools these features to the feature network's stride and lets *the same layer* read them there. So that layer is
+trained here behind the pooling, where it will work, and the error of its prediction takes the place of FlowNet's at
+stride 4.
+"""
 
 from collections.abc import Sequence
 
@@ -6,62 +12,79 @@ import torch
 import torch.nn.functional as F
 from mmdet.registry import MODELS
 from mmengine.model import BaseModel
+from mmengine.structures import PixelData
 from torch import Tensor
 
 from .losses import end_point_error
+
+UNIT = 40  # pixels of the image: FlowNet predicts in units of 20 pixels of its half-size input
 
 
 @MODELS.register_module()
 class FlowPretrainer(BaseModel):
     """Trains a temporal module's flow network by the end-point error, at its output and at its coarse predictions.
 
-    Its ``temporal.*`` weights are those of a video detector's temporal module. Errors are in pixels of the image.
+    Its ``temporal.*`` weights are those of a video detector's temporal module; a scale field stays as it starts.
+    Errors are in pixels of the image.
 
     Args:
         temporal: Config of the temporal module.
-        coarse_weights: Weights of the coarse predictions, coarse to fine; FlowNet's own by default.
+        coarse_weights: Weights of the coarse predictions' mean errors, coarse to fine; the output's is 1. The default
+            is FlowNet's: 0.32, 0.08, 0.02, 0.01 and 0.005 on errors that are summed, not averaged, over maps of
+            which each has four times as many cells as the one before.
     """
 
     def __init__(
         self,
         temporal: dict,
-        coarse_weights: Sequence[float] = (0.32, 0.08, 0.02, 0.01),
+        coarse_weights: Sequence[float] = (0.25, 0.25, 0.25, 0.5),
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(data_preprocessor or dict(type='VideoDataPreprocessor'), init_cfg)
         self.temporal = MODELS.build(temporal)
         self.coarse_weights = tuple(coarse_weights)
+        if self.temporal.scale is not None:
+            # No loss reaches it, and parallel training waits for the gradient of everything that learns.
+            self.temporal.scale.requires_grad_(False)
 
-    def forward(self, inputs: Tensor, data_samples: list, mode: str = 'tensor'):
+    def forward(self, inputs: Tensor, data_samples: list | None = None, mode: str = 'tensor'):
         """Losses (``mode='loss'``), data samples with ``pred_flow`` (``'predict'``), or the flow.
 
         Args:
             inputs: Pairs (N, 2, 3, H, W) of key frame and current frame.
-            data_samples: Each with ``gt_flow.data`` (2, H, W): for each pixel of the current frame its offset to the
-                key frame, in pixels.
+            data_samples: Each, for the losses, with ``gt_flow.data`` (2, H, W): for each pixel of the current frame
+                its offset to the key frame, in pixels.
             mode: As in mmengine.
+
+        Returns:
+            The flow (N, 2, h, w) at the flow network's stride, in pixels; a dict of losses; or the data samples,
+            whose ``pred_flow.data`` (2, H, W) is the flow in pixels, up-sampled bilinearly to the frames' size.
         """
         key, current = (self.temporal.prepare(frame) for frame in inputs.unbind(1))
         output = self.temporal.flow_network(current, key)
         pixels = output.flow * self.temporal.flow_network.stride
         if mode == 'tensor':
             return pixels
-        target = torch.stack([sample.gt_flow.data for sample in data_samples]).to(pixels)
-        error = end_point_error(pixels, _down(target, pixels))
         if mode == 'predict':
-            for sample, flow in zip(data_samples, pixels, strict=True):
-                own = _down(sample.gt_flow.data[None].to(flow), flow)
-                error = float(end_point_error(flow[None], own))
-                sample.set_metainfo(dict(end_point_error=error))
-            return data_samples
-        losses = dict(loss_flow=error)
+            return self._predict(pixels, data_samples)
+        target = torch.stack([sample.gt_flow.data for sample in data_samples]).to(pixels)
+        losses = dict(loss_flow=end_point_error(pixels, _down(target, pixels)))
         for i, (weight, coarse) in enumerate(
             zip(self.coarse_weights, output.coarse_flows, strict=True)
         ):
-            # One unit is 20 pixels of the half-size input, 40 of the image.
-            losses[f'loss_flow{i}'] = weight * end_point_error(coarse * 40, _down(target, coarse))
+            error = end_point_error(coarse * UNIT, _down(target, coarse))
+            losses[f'loss_flow{i}'] = weight * error
         return losses
+
+    def _predict(self, pixels: Tensor, data_samples: list) -> list:
+        stride = self.temporal.flow_network.stride
+        # Cells lie stride pixels apart whatever the frame's size, so the frame is cut out, not scaled to.
+        full = F.interpolate(pixels, scale_factor=stride, mode='bilinear', align_corners=False)
+        for sample, flow in zip(data_samples, full, strict=True):
+            height, width = sample.img_shape[:2]
+            sample.pred_flow = PixelData(data=flow[:, :height, :width])
+        return data_samples
 
 
 def _down(flow: Tensor, like: Tensor) -> Tensor:

@@ -1,0 +1,60 @@
+"""End-point error of optical flow, FlowNet's metric."""
+
+from collections.abc import Sequence
+
+import torch
+from mmdet.registry import METRICS
+from mmengine.evaluator import BaseMetric
+
+
+@METRICS.register_module()
+class EndPointErrorMetric(BaseMetric):
+    """Mean distance of predicted from true flow over all pixels of all pairs, in pixels of the frames.
+
+    Data samples have ``pred_flow.data`` and ``gt_flow.data``, both (2, H, W), in pixels.
+
+    Args:
+        collect_device (str): As in mmengine.
+        prefix (str, optional): What the metrics' names begin with.
+    """
+
+    default_prefix = 'flow'
+
+    def __init__(self, collect_device: str = 'cpu', prefix: str | None = None) -> None:
+        super().__init__(collect_device, prefix)
+
+    def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
+        """Keeps the sums of each pair.
+
+        Raises:
+            ValueError: If a prediction has another size than its true flow.
+        """
+        for sample in data_samples:
+            predicted, true = sample['pred_flow']['data'], sample['gt_flow']['data']
+            if predicted.shape != true.shape:
+                raise ValueError(
+                    f'{sample.get("img_path")}: predicted flow of shape {tuple(predicted.shape)} '
+                    f'for a true flow of {tuple(true.shape)}'
+                )
+            true = true.to(predicted.device, torch.float64)
+            self.results.append(
+                (_length(predicted.double() - true), _length(true), true[0].numel())
+            )
+
+    def compute_metrics(self, results: list[tuple[float, float, int]]) -> dict[str, float]:
+        """Means over all pixels.
+
+        Args:
+            results: Of each pair the sum of the errors, that of zero flow's, and the number of pixels.
+
+        Returns:
+            ``EPE``; ``EPE_zero``, the error of predicting no motion at all; and ``reduction``, by what share of
+            the latter the former is lower (not a number where nothing moves).
+        """
+        error, zero, pixels = (sum(column) for column in zip(*results, strict=True))
+        reduction = 1 - error / zero if zero else float('nan')
+        return dict(EPE=error / pixels, EPE_zero=zero / pixels, reduction=reduction)
+
+
+def _length(flow: torch.Tensor) -> float:
+    return float(flow.square().sum(0).sqrt().sum())

@@ -1,0 +1,137 @@
+"""What all flow networks of Deep Feature Flow share: input, refinement part and output.
+
+DFF section 4 and Tables 6-8; the refinement part is that of FlowNet (Dosovitskiy et al. 2015, Fig. 3). Pure PyTorch.
+Details that look like mistakes and are not:
+
+- the frames are half-sized by 2x2 average pooling *inside* the network, so a frame is sent to the device once;
+- deconvolutions are 4x4, stride 2; of their output of 2n + 2 rows the rows 1 .. size of the skip connection are
+  kept, which for an odd size drops one row more than ``padding=1`` would;
+- the last features are at stride 4 of the half-size input (8 of the image); *features*, not the flow, are pooled to
+  stride 16;
+- the last prediction is multiplied by 2.5: FlowNet predicts in units of 20 pixels of its half-size input, which are
+  40 pixels of the image, which are 2.5 cells of stride 16.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class FlowOutput(NamedTuple):
+    """What a flow network returns.
+
+    Attributes:
+        flow: Feature flow (N, 2, h, w) in cells of the feature map's stride.
+        hidden: The features it was predicted from (N, C, h, w); the scale field is their second reading.
+        coarse_flows: Intermediate predictions, coarse to fine, in FlowNet's units of 20 half-size pixels.
+    """
+
+    flow: Tensor
+    hidden: Tensor
+    coarse_flows: Sequence[Tensor]
+
+
+class FlowNetwork(nn.Module, ABC):
+    """A flow network at stride 16 of the image: an encoder, which subclasses add, and the refinement part.
+
+    Subclasses make their encoder, then call :meth:`add_refinement`, and define :meth:`encode`.
+
+    Args:
+        input_scale: What normalised frames are multiplied by. The original divides mean-subtracted frames by 255,
+            so 1 / 255 for frames of unit ``std`` and about 58 / 255 for frames normalised to ImageNet's deviation.
+        flow_scale: Cells of the feature map per unit of the last prediction.
+    """
+
+    stride = 16
+
+    def __init__(self, *, input_scale: float = 1 / 255, flow_scale: float = 2.5) -> None:
+        super().__init__()
+        self.input_scale = input_scale
+        self.flow_scale = flow_scale
+
+    def add_refinement(self, top: int, skips: Sequence[int], widths: Sequence[int]) -> None:
+        """Adds the layers of the refinement part and of the last prediction.
+
+        Args:
+            top: Channels of the encoder's last output, at stride 64 of the half-size input.
+            skips: Channels of the skip connections at strides 32, 16, 8 and 4.
+            widths: Channels that each round's deconvolution adds to them.
+
+        Raises:
+            ValueError: If there are not as many ``widths`` as ``skips``, or one is not positive.
+        """
+        if len(widths) != len(skips) or min(widths) < 1:
+            raise ValueError(
+                f'the refinement part needs {len(skips)} positive numbers of channels, '
+                f'got {tuple(widths)}'
+            )
+        for level, (skip, width) in enumerate(zip(skips, widths, strict=True)):
+            setattr(self, f'predict{level}', nn.Conv2d(top, 2, 3, padding=1))
+            setattr(self, f'deconv{level}', nn.ConvTranspose2d(top, width, 4, 2, padding=1))
+            setattr(self, f'upflow{level}', nn.ConvTranspose2d(2, 2, 4, 2, padding=1))
+            top = skip + width + 2
+        self.hidden_channels = top
+        self.predict_flow = nn.Conv2d(top, 2, 3, padding=1)
+
+    @abstractmethod
+    def encode(self, frames: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
+        """Features of frame pairs.
+
+        Args:
+            frames: Half-size current and key frames, one above the other in the channels, (N, 6, H / 2, W / 2).
+
+        Returns:
+            The features at stride 64 of ``frames``, and the skip connections at strides 32, 16, 8 and 4.
+        """
+
+    def prepare(self, image: Tensor) -> Tensor:
+        """Half-sizes and scales normalised frames (N, 3, H, W); the key frame's result can be kept."""
+        return F.avg_pool2d(image, 2, ceil_mode=True) * self.input_scale
+
+    def forward(self, current: Tensor, key: Tensor) -> FlowOutput:
+        """Estimates the flow from the current frame to the key frame.
+
+        Args:
+            current: Current frames as :meth:`prepare` returns them, (N, 3, H / 2, W / 2).
+            key: Key frames, likewise.
+
+        Returns:
+            A :class:`FlowOutput` at ceil(H / 16) x ceil(W / 16).
+        """
+        top, skips = self.encode(torch.cat((current, key), dim=1))
+        coarse_flows = []
+        for level, skip in enumerate(skips):
+            height, width = skip.shape[-2:]
+            coarse = getattr(self, f'predict{level}')(top)
+            upsampled = getattr(self, f'deconv{level}')(top)[..., :height, :width]
+            upflow = getattr(self, f'upflow{level}')(coarse)[..., :height, :width]
+            top = torch.cat((skip, activate(upsampled), upflow), dim=1)
+            coarse_flows.append(coarse)
+        return self.read(top, coarse_flows)
+
+    def read(self, top: Tensor, coarse_flows: Sequence[Tensor]) -> FlowOutput:
+        """Flow and hidden features of the last features (N, C, H / 8, W / 8)."""
+        hidden = F.avg_pool2d(top, 2, ceil_mode=True)
+        return FlowOutput(self._flow(hidden), hidden, coarse_flows)
+
+    def _flow(self, hidden: Tensor) -> Tensor:
+        # Under autocast too in full precision: half precision rounds positions to a quarter of a pixel.
+        with _full_precision(hidden.device.type):
+            dtype = self.predict_flow.weight.dtype
+            return self.predict_flow(hidden.to(dtype)) * self.flow_scale
+
+
+def _full_precision(device: str) -> AbstractContextManager:
+    # Devices without autocast: meta tensors, by which operations are counted.
+    known = torch.amp.is_autocast_available(device)
+    return torch.autocast(device, enabled=False) if known else nullcontext()
+
+
+def activate(features: Tensor) -> Tensor:
+    """FlowNet's activation, after every layer but predictions and what up-samples them."""
+    return F.leaky_relu(features, 0.1)
