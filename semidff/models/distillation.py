@@ -90,9 +90,11 @@ class FeatureSemantics:
 
     def __call__(self, batch: Distillation) -> dict[str, Tensor]:
         """``loss_rpn_cls``, ``loss_rpn_box``, ``loss_roi_cls`` and ``loss_roi_box``, as far as they apply."""
-        proposals = batch.teacher.proposals(batch.target, batch.samples)
-        teacher = batch.teacher.head_outputs(batch.target, batch.samples, proposals)
-        student = batch.student.head_outputs(batch.propagated, batch.samples, proposals)
+        target = batch.teacher.finish(batch.target)
+        propagated = batch.student.finish(batch.propagated)
+        proposals = batch.teacher.proposals(target, batch.samples)
+        teacher = batch.teacher.head_outputs(target, batch.samples, proposals)
+        student = batch.student.head_outputs(propagated, batch.samples, proposals)
         losses = {}
         if self.attention:
             losses['loss_rpn_cls'] = self._classes(student.anchor_logits, teacher.anchor_logits)

@@ -35,13 +35,13 @@ class SemiDFF(VideoDetector):
         self.both_directions = both_directions
         self.objectives: list = []
         teacher = self.spatial.with_own_task_network().requires_grad_(False).eval()
-        self.teacher_task = nn.ModuleDict(teacher.task_network)
+        self.teacher_task = nn.ModuleDict(_without_dots(teacher.task_network))
         # Only its task network is registered: the feature network must not appear twice in the state dict.
         object.__setattr__(self, 'teacher', teacher)
 
     def reset_teacher(self) -> None:
         """Makes the teacher equal to the spatial module as it is now; call it after stage one was loaded."""
-        for name, module in self.spatial.task_network.items():
+        for name, module in _without_dots(self.spatial.task_network).items():
             self.teacher_task[name].load_state_dict(module.state_dict())
 
     def enter_step(self, objectives: Sequence[dict], trainable: Sequence[str]) -> None:
@@ -92,6 +92,11 @@ class SemiDFF(VideoDetector):
             both = self.spatial.features(torch.cat((key, current)))
         halves = [level.chunk(2) for level in both]
         return tuple(h[0] for h in halves), tuple(h[1].detach() for h in halves)
+
+
+def _without_dots(modules: dict[str, nn.Module]) -> dict[str, nn.Module]:
+    """Names that a ModuleDict takes: ``backbone_layer4_2``."""
+    return {name.replace('.', '_'): module for name, module in modules.items()}
 
 
 def _cat(first: Sequence[Tensor], second: Sequence[Tensor]) -> tuple[Tensor, ...]:

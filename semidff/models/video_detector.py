@@ -1,5 +1,6 @@
 """The video detector: N_feat + T + N_task (DFF section 3, Algorithm 1; semi-DFF 3.1)."""
 
+import copy
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -9,7 +10,7 @@ from mmdet.registry import MODELS
 from mmdet.structures import SampleList
 from torch import Tensor, nn
 
-from .spatial import SpatialModule
+from .spatial import SpatialModule, Split
 
 PARTS = ('temporal', 'task_network', 'feature_network')
 
@@ -35,7 +36,8 @@ class VideoDetector(BaseDetector):
     Args:
         detector: Config of the mmdet detector that is the spatial module, or the module itself.
         temporal: Config of the temporal module; None for a detector that works frame by frame only.
-        feature_modules: The detector's children that belong to the feature network.
+        split: Config of the split point, where the feature network ends (DFF Table 5): ``ExtractFeatSplit`` (None),
+            ``ResNetSplit`` or ``ScoreMapSplit``.
         trainable: Parts that learn, of ``temporal``, ``task_network`` and ``feature_network``.
     """
 
@@ -43,13 +45,13 @@ class VideoDetector(BaseDetector):
         self,
         detector: dict | nn.Module,
         temporal: dict | None = None,
-        feature_modules: Sequence[str] = ('backbone', 'neck'),
+        split: dict | Split | None = None,
         trainable: Sequence[str] = PARTS,
         data_preprocessor: dict | nn.Module | None = None,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(data_preprocessor or dict(type='VideoDataPreprocessor'), init_cfg)
-        self.spatial = SpatialModule(detector, feature_modules)
+        self.spatial = SpatialModule(detector, split)
         self.temporal = None if temporal is None else MODELS.build(temporal)
         # What the detector itself froze (its stem, say) stays frozen.
         self._learnable = {p for p in self.parameters() if p.requires_grad}
@@ -59,6 +61,13 @@ class VideoDetector(BaseDetector):
     def wrap(cls, detector: nn.Module) -> 'VideoDetector':
         """A video detector without temporal module around a built mmdet detector."""
         return cls(detector, data_preprocessor=detector.data_preprocessor)
+
+    def with_temporal(self, temporal: nn.Module) -> 'VideoDetector':
+        """The same detector with another temporal module, for prediction; everything else is shared, not copied."""
+        twin = copy.copy(self)
+        twin._modules = self._modules.copy()
+        twin.temporal = temporal
+        return twin
 
     @property
     def has_temporal(self) -> bool:

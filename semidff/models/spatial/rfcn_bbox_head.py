@@ -6,6 +6,8 @@ from mmdet.models.roi_heads.bbox_heads import BBoxHead
 from mmdet.registry import MODELS
 from torch import Tensor, nn
 
+from .score_maps import ScoreMaps
+
 
 @MODELS.register_module()
 class RFCNBBoxHead(BBoxHead):
@@ -49,20 +51,27 @@ class RFCNBBoxHead(BBoxHead):
         self.pooling = MODELS.build(dict(pooling, output_size=bins))
         self.ohem = ohem
 
-    def forward(self, features: Tensor, rois: Tensor) -> tuple[Tensor, Tensor]:
+    def score_maps(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Position-sensitive score and box maps of features (N, C, H, W), (N, groups * k * k, H, W) each."""
+        x = features[:, -self.in_channels :]
+        return self.conv_cls(x), self.conv_reg(x)
+
+    def forward(self, features: Tensor | ScoreMaps, rois: Tensor) -> tuple[Tensor, Tensor]:
         """Scores and boxes of RoIs.
 
         Args:
-            features: (N, C, H, W).
+            features: (N, C, H, W), or the maps that were made of them.
             rois: (R, 5), image index and box in pixels of the network's input.
 
         Returns:
             Logits (R, num_classes + 1), background last, and normalised deltas (R, 4 * box_groups).
         """
-        x = features[:, -self.in_channels :]
+        if isinstance(features, ScoreMaps):
+            maps = features.roi_scores, features.roi_deltas
+        else:
+            maps = self.score_maps(features)
         # torchvision's operators want maps and boxes of one type; under autocast the maps are half precision.
-        maps = self.conv_cls(x).float(), self.conv_reg(x).float()
-        logits, deltas = (self.pooling(m, rois.float()).mean((2, 3)) for m in maps)
+        logits, deltas = (self.pooling(m.float(), rois.float()).mean((2, 3)) for m in maps)
         return logits, deltas
 
     def loss(
@@ -103,7 +112,7 @@ class RFCNBBoxHead(BBoxHead):
         bbox_weights: Tensor,
     ) -> Tensor:
         """Indices of each image's ``ohem`` RoIs with the largest sum of class and box loss."""
-        per_roi = F.cross_entropy(cls_score, labels, reduction='none')
+        per_roi = self._class_losses(cls_score, labels)
         box = F.smooth_l1_loss(bbox_pred, bbox_targets, reduction='none')
         per_roi = per_roi + (box * bbox_weights).sum(1)
         chosen = []
@@ -111,6 +120,10 @@ class RFCNBBoxHead(BBoxHead):
             own = (rois[:, 0] == image).nonzero()[:, 0]
             chosen.append(own[per_roi[own].topk(min(self.ohem, len(own))).indices])
         return torch.cat(chosen) if chosen else labels.new_zeros(0)
+
+    def _class_losses(self, cls_score: Tensor, labels: Tensor) -> Tensor:
+        """What each RoI's class contributes to its hardness, (R,)."""
+        return F.cross_entropy(cls_score, labels, reduction='none')
 
     def _predict_by_feat_single(self, roi, cls_score, bbox_pred, *args, **kwargs):
         """Decodes the foreground group only."""

@@ -4,6 +4,8 @@ from mmdet.models.roi_heads import StandardRoIHead
 from mmdet.registry import MODELS
 from torch import Tensor
 
+from .score_maps import ScoreMaps
+
 
 @MODELS.register_module()
 class RFCNRoIHead(StandardRoIHead):
@@ -18,7 +20,7 @@ class RFCNRoIHead(StandardRoIHead):
             )
         self.bbox_head = MODELS.build(bbox_head)
 
-    def _bbox_forward(self, x: tuple[Tensor], rois: Tensor) -> dict[str, Tensor]:
-        """Logits and deltas of RoIs (R, 5) on the one feature level."""
-        logits, deltas = self.bbox_head(x[0], rois)
+    def _bbox_forward(self, x: tuple[Tensor] | ScoreMaps, rois: Tensor) -> dict[str, Tensor]:
+        """Logits and deltas of RoIs (R, 5) on the one feature level, or on its score maps."""
+        logits, deltas = self.bbox_head(x if isinstance(x, ScoreMaps) else x[0], rois)
         return dict(cls_score=logits, bbox_pred=deltas, bbox_feats=logits)

@@ -1,8 +1,12 @@
 """R-FCN's region proposal network: two 1x1 convolutions on the first channels of the features."""
 
+from collections.abc import Sequence
+
 from mmdet.models.dense_heads import RPNHead
 from mmdet.registry import MODELS
 from torch import Tensor, nn
+
+from .score_maps import ScoreMaps
 
 
 @MODELS.register_module()
@@ -15,8 +19,19 @@ class RFCNRPNHead(RPNHead):
         self.rpn_cls = nn.Conv2d(self.in_channels, anchors * self.cls_out_channels, 1)
         self.rpn_reg = nn.Conv2d(self.in_channels, anchors * self.bbox_coder.encode_size, 1)
 
-    def forward_single(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def score_maps(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Scores (N, A * K, H, W) and raw deltas (N, A * 4, H, W) of features (N, C, H, W)."""
         x = x[:, : self.in_channels]
+        return self.rpn_cls(x), self.rpn_reg(x)
+
+    def forward(self, x: Sequence[Tensor] | ScoreMaps) -> tuple[list[Tensor], list[Tensor]]:
+        """Scores and raw deltas per level, of features or of the maps that were made of them."""
+        if isinstance(x, ScoreMaps):
+            return [x.anchor_scores.float()], [x.anchor_deltas.float()]
+        return super().forward(x)
+
+    def forward_single(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores (N, A * K, H, W) and raw deltas (N, A * 4, H, W) of features (N, C, H, W)."""
+        scores, deltas = self.score_maps(x)
         # Boxes are decoded and losses taken in full precision, under autocast too.
-        return self.rpn_cls(x).float(), self.rpn_reg(x).float()
+        return scores.float(), deltas.float()

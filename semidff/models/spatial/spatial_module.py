@@ -4,45 +4,46 @@ import copy
 from collections.abc import Sequence
 from contextlib import contextmanager
 
-from mmdet.registry import MODELS
+from mmdet.registry import MODELS, TASK_UTILS
 from mmdet.structures import SampleList
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from .head_outputs import HeadOutputs, flatten_dense
+from .split import Split
 
 
 class SpatialModule(BaseModule):
     """Adapter that runs an mmdet detector on features instead of images.
 
-    Every mmdet detector computes ``extract_feat(images)`` and goes on with the features alone; that is the split
-    point. Nothing outside this class knows what kind of detector it holds.
+    Nothing outside this class knows what kind of detector it holds, nor where its split cuts it. ``features`` are
+    what :meth:`features` returns and the temporal module propagates. ``inputs``, those of the heads, are what
+    :meth:`finish` makes of them; at the default split they are the same.
 
     Args:
         detector: An mmdet detector or its config.
-        feature_modules: Names of the detector's children that ``extract_feat`` uses; all others are the task network.
+        split: Where N_feat ends, a :class:`~semidff.models.spatial.split.Split` or its config; None cuts ahead of the
+            heads. The state dict is the same at all splits.
     """
 
-    def __init__(
-        self, detector: dict | nn.Module, feature_modules: Sequence[str] = ('backbone', 'neck')
-    ) -> None:
+    def __init__(self, detector: dict | nn.Module, split: dict | Split | None = None) -> None:
         super().__init__()
         self.detector = detector if isinstance(detector, nn.Module) else MODELS.build(detector)
-        self.feature_modules = tuple(feature_modules)
+        if not isinstance(split, Split):
+            split = TASK_UTILS.build(split or dict(type='ExtractFeatSplit'))
+        split.check(self.detector)
+        self.split = split
 
     @property
     def feature_network(self) -> list[nn.Module]:
         """Modules of N_feat."""
-        return [m for n, m in self.detector.named_children() if n in self.feature_modules]
+        names = self.split.feature_names(self.detector)
+        return [self.detector.get_submodule(name) for name in names]
 
     @property
     def task_network(self) -> dict[str, nn.Module]:
-        """Modules of N_task by name."""
-        return {
-            name: module
-            for name, module in self.detector.named_children()
-            if name not in self.feature_modules and name != 'data_preprocessor'
-        }
+        """Modules of N_task by dotted name."""
+        return self.split.task_modules(self.detector)
 
     @property
     def is_two_stage(self) -> bool:
@@ -51,7 +52,11 @@ class SpatialModule(BaseModule):
 
     def features(self, images: Tensor) -> tuple[Tensor, ...]:
         """N_feat: images (N, 3, H, W) to one map (N, C_l, H_l, W_l) per level."""
-        return tuple(self.detector.extract_feat(images))
+        return self.split.features(self.detector, images)
+
+    def finish(self, features: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """N_task as far as the heads: from features to the heads' inputs."""
+        return self.split.finish(self.detector, features)
 
     def predict(self, features: Sequence[Tensor], samples: SampleList) -> SampleList:
         """N_task with post-processing: fills ``pred_instances``, boxes in original image coordinates."""
@@ -63,19 +68,24 @@ class SpatialModule(BaseModule):
         with self._given(features):
             return self.detector.loss(features[0], samples)
 
-    def proposals(self, features: Sequence[Tensor], samples: SampleList) -> list | None:
-        """Proposals with the test settings, as distillation wants them; None for a single-stage detector."""
+    def proposals(self, inputs: Sequence[Tensor], samples: SampleList) -> list | None:
+        """Proposals with the test settings, as distillation wants them; None for a single-stage detector.
+
+        Args:
+            inputs: Of the heads, from :meth:`finish`.
+            samples: Data samples of the frames.
+        """
         if not self.is_two_stage:
             return None
-        return self.detector.rpn_head.predict(features, samples, rescale=False)
+        return self.detector.rpn_head.predict(inputs, samples, rescale=False)
 
     def head_outputs(
-        self, features: Sequence[Tensor], samples: SampleList, proposals: list | None
+        self, inputs: Sequence[Tensor], samples: SampleList, proposals: list | None
     ) -> HeadOutputs:
         """Raw outputs of all heads.
 
         Args:
-            features: One map per level.
+            inputs: Of the heads, from :meth:`finish`.
             samples: Data samples of the frames.
             proposals: What :meth:`proposals` of the *teacher* returned; student and teacher pool the same RoIs.
 
@@ -88,21 +98,22 @@ class SpatialModule(BaseModule):
                 f'{type(self.detector).__name__} has no dense head, so there is nothing for the semantic loss to '
                 'compare; train it with the regression loss alone'
             )
-        dense = flatten_dense(head, head(features))
+        dense = flatten_dense(head, head(inputs))
         if proposals is None:
             return HeadOutputs(*dense)
-        roi_logits, roi_boxes, *_ = self.detector.roi_head.forward(features, proposals, samples)
+        roi_logits, roi_boxes, *_ = self.detector.roi_head.forward(inputs, proposals, samples)
         return HeadOutputs(*dense, roi_logits, roi_boxes)
 
     def with_own_task_network(self) -> 'SpatialModule':
         """A twin that *shares* the feature network with this module and has a copy of the task network."""
         memo = {id(module): module for module in self.feature_network}
-        return SpatialModule(copy.deepcopy(self.detector, memo), self.feature_modules)
+        return SpatialModule(copy.deepcopy(self.detector, memo), self.split)
 
     @contextmanager
     def _given(self, features: Sequence[Tensor]):
-        """Lets the detector find ``features`` where it would compute them."""
-        self.detector.extract_feat = lambda _: tuple(features)
+        """Lets the detector find what its heads read where it would compute that from images."""
+        inputs = self.finish(features)
+        self.detector.extract_feat = lambda _: inputs
         try:
             yield
         finally:
