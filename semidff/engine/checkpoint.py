@@ -1,8 +1,10 @@
 """Strict loading of checkpoints: all that a module needs is there and fits, else nothing loads."""
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.runner.checkpoint import CheckpointLoader
@@ -28,13 +30,19 @@ def check_exists(path: str | Path) -> None:
 
 
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
-    """Reads the weights of a checkpoint of mmengine or of a bare state dict.
+    """Reads the weights of a checkpoint, see :func:`read_checkpoint`."""
+    return read_checkpoint(path)[0]
+
+
+def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict]:
+    """Reads a checkpoint of mmengine or a bare state dict.
 
     Args:
         path (str | Path): A file, or an address that mmengine's ``CheckpointLoader`` knows.
 
     Returns:
-        dict[str, Tensor]: Weights on the CPU, without the prefix ``module.`` of parallel wrappers.
+        tuple[dict[str, Tensor], dict]: Weights on the CPU, without the prefix ``module.`` of parallel wrappers, and
+        what the checkpoint says about itself.
 
     Raises:
         CheckpointError: If there is no such file, or no weights in it.
@@ -53,7 +61,8 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
             f"{path}: holds no weights (a 'state_dict' of tensors); give a checkpoint made by "
             'tools/train.py or by mmdetection'
         )
-    return {key.removeprefix('module.'): value for key, value in state.items()}
+    meta = checkpoint.get('meta') if 'state_dict' in checkpoint else None
+    return {key.removeprefix('module.'): value for key, value in state.items()}, meta or {}
 
 
 def load_strict(
@@ -108,35 +117,61 @@ def load_strict(
     print_log(f'{what}: {len(given)} tensors loaded from {path}', logger='current')
 
 
-def load_for_test(model: nn.Module, path: str | Path, method: str) -> None:
-    """Loads what a method of the video engine needs.
+def load_for_test(model: nn.Module, path: str | Path, method: str | None) -> None:
+    """Loads what a method of the video engine needs; for other tests, the whole model.
 
-    ``propagate`` needs the whole video detector.  The other methods need its spatial module alone,
-    which may come from a stage-two checkpoint or from one of a plain mmdet detector (stage one).
+    ``propagate`` needs the whole video detector.  The other methods, and a temporal module without
+    weights (optical flow of OpenCV), need its spatial module alone, which may come from a stage-two
+    checkpoint or from one of a plain mmdet detector (stage one).
 
     Args:
         model (nn.Module): A ``VideoDetector``, or a plain mmdet detector; parallel wrappers too.
         path (str | Path): The checkpoint.
-        method (str): A method of :class:`~semidff.inference.VideoEngine`.
+        method (str | None): A method of :class:`~semidff.inference.VideoEngine`; None for a model that is no video
+            detector.
 
     Raises:
         CheckpointError: If the checkpoint is not one for this model and method.
     """
     model = model.module if is_model_wrapper(model) else model
+    if method is None:
+        load_strict(model, path)
+        return
     state = read_state_dict(path)
     of_video_detector = any(key.startswith(DETECTOR) for key in state)
-    if method == 'propagate':
+    temporal = getattr(model, 'temporal', None)
+    weightless = temporal is not None and not temporal.state_dict()
+    if method == 'propagate' and not weightless:
         if not of_video_detector:
             raise CheckpointError(
                 f'{path}: the checkpoint of an image detector (keys such as '
                 f"{next(iter(state))!r}); method 'propagate' needs a temporal module. Give a "
-                'stage-two checkpoint, or choose --method frame, copy, coast or interpolate'
+                'stage-two checkpoint, or choose --method frame, copy, coast, interpolate or '
+                'sff-fast'
             )
         load_strict(model, path, 'video detector', ignore=TRAINING_ONLY, state=state)
         return
     detector = model.spatial.detector if hasattr(model, 'spatial') else model
     prefix = DETECTOR if of_video_detector else ''
     load_strict(detector, path, 'spatial module', prefix=prefix, state=state)
+
+
+def detector_digest(path: str | Path) -> str:
+    """Hash of a detector's weights: the same for it alone and as the spatial module of a video detector.
+
+    Args:
+        path (str | Path): The checkpoint.
+
+    Raises:
+        CheckpointError: If the file cannot be read.
+    """
+    state = read_state_dict(path)
+    own = {k.removeprefix(DETECTOR): v for k, v in state.items() if k.startswith(DETECTOR)}
+    digest = hashlib.sha256()
+    for name, value in sorted((own or state).items()):
+        digest.update(f'{name} {value.dtype} {tuple(value.shape)}'.encode())
+        digest.update(value.flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def _without(state: dict[str, Tensor], beginnings: Sequence[str]) -> dict[str, Tensor]:

@@ -3,6 +3,7 @@
 from .drawing import class_colour, flow_panel, render_frame
 from .engine import METHODS, VideoEngine
 from .method import MethodError
+from .pairs import PairEngine
 from .render import ResultRenderer, VideoWriter
 from .schedules import FixedSchedule, KeyFrameSchedule
 from .timing import FrameTimer
@@ -13,6 +14,7 @@ __all__ = [
     'FrameTimer',
     'KeyFrameSchedule',
     'MethodError',
+    'PairEngine',
     'ResultRenderer',
     'VideoEngine',
     'VideoWriter',

@@ -31,6 +31,11 @@ PARTS = {
 }
 
 
+def speedup_of(ratio: float, key_interval: int) -> float:
+    """Speed-up s of DFF Eq. 7 for a ratio r of costs (Eq. 5) and a key-frame duration l."""
+    return key_interval / (1 + (key_interval - 1) * ratio)
+
+
 class SpeedReport(NamedTuple):
     """What :func:`measure_speed` measured; times in milliseconds.
 
@@ -62,7 +67,7 @@ class SpeedReport(NamedTuple):
     @property
     def bound(self) -> float:
         """Speed-up of DFF Eq. 7 for that r."""
-        return self.key_interval / (1 + (self.key_interval - 1) * self.ratio)
+        return speedup_of(self.ratio, self.key_interval)
 
     @property
     def mean(self) -> float:
@@ -172,7 +177,7 @@ class _Bench:
         scheduled = alone = 0.0
         detections, key = 0, None
         for index, frame in enumerate(frames):
-            inputs, samples = self._inputs(frame)
+            inputs, samples = network_inputs(self.model, frame)
             if index == 0:
                 results, key = self._timed('key', self.model.predict_key, inputs, samples())
                 key_features = key.features
@@ -217,14 +222,25 @@ class _Bench:
         if self.device.type == 'cuda':
             torch.cuda.synchronize(self.device)
 
-    def _inputs(self, frame: np.ndarray) -> tuple[Tensor, Callable[[], list[DetDataSample]]]:
-        """The normalised frame on the device, and a source of fresh data samples for it."""
-        size = frame.shape[:2]
-        meta = dict(img_shape=size, ori_shape=size, scale_factor=(1.0, 1.0))
-        image = torch.from_numpy(np.ascontiguousarray(frame.transpose(2, 0, 1)))
-        batch = dict(inputs=[image], data_samples=[DetDataSample(metainfo=meta)])
-        batch = self.model.data_preprocessor(batch, False)
-        return batch['inputs'], lambda: [batch['data_samples'][0].clone()]
+
+def network_inputs(
+    model: VideoDetector, frame: np.ndarray
+) -> tuple[Tensor, Callable[[], list[DetDataSample]]]:
+    """What a model gets of a frame.
+
+    Args:
+        model (VideoDetector): The model.
+        frame (ndarray): (H, W, 3) uint8.
+
+    Returns:
+        The normalised frame (1, 3, H, W) on the device, and a source of fresh data samples for it.
+    """
+    size = frame.shape[:2]
+    meta = dict(img_shape=size, ori_shape=size, scale_factor=(1.0, 1.0))
+    image = torch.from_numpy(np.ascontiguousarray(frame.transpose(2, 0, 1)))
+    batch = dict(inputs=[image], data_samples=[DetDataSample(metainfo=meta)])
+    batch = model.data_preprocessor(batch, False)
+    return batch['inputs'], lambda: [batch['data_samples'][0].clone()]
 
 
 def video_frames(path: str, count: int, height: int, width: int) -> list[np.ndarray]:

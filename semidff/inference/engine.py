@@ -13,6 +13,7 @@ from .interpolate import Interpolate
 from .method import MethodError, VideoMethod
 from .propagation import Propagation
 from .schedules import FixedSchedule, KeyFrameSchedule
+from .shallow_flow import ShallowFlowFast, ShallowFlowSlow
 from .timing import FrameTimer
 
 METHODS: dict[str, type[VideoMethod]] = {
@@ -21,7 +22,14 @@ METHODS: dict[str, type[VideoMethod]] = {
     'copy': CopyBoxes,
     'coast': Coast,
     'interpolate': Interpolate,
+    'sff-fast': ShallowFlowFast,
+    'sff-slow': ShallowFlowSlow,
 }
+
+
+def shows_flow(method: str) -> bool:
+    """Whether results of a method can carry the feature flow."""
+    return issubclass(METHODS.get(method, object), Propagation)
 
 
 class VideoEngine:
@@ -31,12 +39,13 @@ class VideoEngine:
         model (nn.Module): A ``VideoDetector``, or any mmdet detector for the methods that need no
             temporal module.  It is put into eval mode.
         method (str): ``propagate`` (features carried by the temporal module), ``frame`` (spatial
-            module on every frame), ``copy``, ``coast`` or ``interpolate``.
+            module on every frame), ``copy``, ``coast``, ``interpolate``, ``sff-fast`` or ``sff-slow``
+            (features carried by OpenCV's optical flow).
         key_interval (int): Key-frame duration l; ``frame`` ignores it.
         schedule (KeyFrameSchedule | None): Another schedule than every ``key_interval`` frames.
         timer (FrameTimer | None): Where times are collected; a new one by default.
         keep_flow (bool): Whether propagated results carry ``feature_flow`` (2, h, w), for pictures;
-            without effect for the other methods.
+            without effect for methods that propagate none.
 
     Raises:
         MethodError: If the method is unknown or needs a temporal module that is not there.
@@ -63,7 +72,7 @@ class VideoEngine:
         if not isinstance(model, VideoDetector):
             model = VideoDetector.wrap(model)
         self.model = model.eval()
-        options = {'keep_flow': keep_flow} if method == 'propagate' else {}
+        options = {'keep_flow': keep_flow} if shows_flow(method) else {}
         self.method = METHODS[method](model, **options)
         self.schedule = schedule or FixedSchedule(1 if method == 'frame' else key_interval)
         self.timer = timer or FrameTimer()

@@ -24,6 +24,9 @@ class VideoMethod(ABC):
     reads_current_frames = False
     """Whether the frames between key frames must be preprocessed and sent to the device."""
 
+    pairwise = False
+    """Whether a result follows from the frame and its key frame alone, whatever is in between."""
+
     def __init__(self, model: nn.Module) -> None:
         self.model = model
         self.reset()

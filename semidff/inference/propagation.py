@@ -21,12 +21,13 @@ class Propagation(VideoMethod):
     """
 
     reads_current_frames = True
+    pairwise = True
 
     def __init__(self, model: nn.Module, keep_flow: bool = False) -> None:
         if not model.has_temporal:
             raise MethodError(
                 "method 'propagate' needs a temporal module and this model has none: use a "
-                'stage-two config and checkpoint, or one of frame, copy, coast, interpolate'
+                'stage-two config and checkpoint, or one of frame, copy, coast, interpolate, sff-fast'
             )
         super().__init__(model)
         self._flow = self._hook = None

@@ -4,7 +4,7 @@ from .distillation import FeatureRegression, FeatureSemantics
 from .flow_pretrainer import FlowPretrainer
 from .semi_dff import SemiDFF
 from .spatial import RFCN, SpatialModule
-from .temporal import TemporalModule
+from .temporal import OpenCVFlow, TemporalModule
 from .video_detector import KeyFrame, VideoDetector
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     'FeatureSemantics',
     'FlowPretrainer',
     'KeyFrame',
+    'OpenCVFlow',
     'SemiDFF',
     'SpatialModule',
     'TemporalModule',

@@ -135,6 +135,17 @@ def test_stage_one_checkpoint_for_box_methods_only(stages):
         load_for_test(target, path, 'propagate')
 
 
+def test_temporal_module_without_weights_needs_none(stages):
+    """OpenCV's flow: ``propagate`` takes stage one's weights, and of stage two's the detector's."""
+    cfg = video_detector_cfg()
+    cfg['temporal'].update(flow_network=dict(type='OpenCVFlow'), with_scale=False)
+    for source, path in stages:
+        target = build(cfg)
+        load_for_test(target, path, 'propagate')
+        detector = source.spatial.detector if hasattr(source, 'spatial') else source
+        assert equal(target.spatial.detector, detector)
+
+
 def test_checkpoint_of_another_model_is_refused(stages, tmp_path):
     path = save(tmp_path / 'net.pth', net().state_dict())
     for method in ('frame', 'propagate'):

@@ -9,12 +9,10 @@ import argparse
 import sys
 
 import torch
-from mmdet.registry import MODELS
-from mmengine.config import Config, DictAction
-from mmengine.registry import init_default_scope
+from mmengine.config import DictAction
 
-import semidff  # noqa: F401 (registers the package's parts)
 from semidff.datasets.video_readers import VideoError
+from semidff.engine.build import build_video_detector
 from semidff.engine.checkpoint import CheckpointError, load_for_test
 from semidff.engine.metrics_file import write_metrics
 from semidff.inference.benchmark import measure_speed, smooth_frames, video_frames
@@ -77,15 +75,7 @@ def parse_args() -> argparse.Namespace:
 
 def load_model(args: argparse.Namespace) -> VideoDetector:
     """Builds the config's model."""
-    cfg = Config.fromfile(args.config)
-    cfg.merge_from_dict(args.cfg_options or {})
-    init_default_scope('mmdet')
-    torch.manual_seed(0)
-    model = MODELS.build(cfg.model)
-    if not isinstance(model, VideoDetector):
-        raise ValueError(
-            f'{args.config}: {type(model).__name__} has no temporal module; give a stage-two config'
-        )
+    model = build_video_detector(args.config, args.cfg_options)
     if args.checkpoint:
         load_for_test(model, args.checkpoint, 'propagate')
     layout = torch.channels_last if args.channels_last else torch.contiguous_format

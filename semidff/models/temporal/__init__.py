@@ -1,5 +1,19 @@
-from .flownet_s import FlowNetS, FlowOutput
+from .flownet_inception import FlowNetInception
+from .flownet_s import FlowNetS
+from .mmtracking import MMTrackingFlowNet, MMTrackingTemporalModule
+from .opencv_flow import OpenCVFlow
+from .refinement import FlowNetwork, FlowOutput
 from .temporal_module import TemporalModule
 from .warp import warp
 
-__all__ = ['FlowNetS', 'FlowOutput', 'TemporalModule', 'warp']
+__all__ = [
+    'FlowNetInception',
+    'FlowNetS',
+    'FlowNetwork',
+    'FlowOutput',
+    'MMTrackingFlowNet',
+    'MMTrackingTemporalModule',
+    'OpenCVFlow',
+    'TemporalModule',
+    'warp',
+]

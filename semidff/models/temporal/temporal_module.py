@@ -7,10 +7,12 @@ from mmdet.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from .flownet_inception import FlowNetInception
 from .flownet_s import FlowNetS
 from .warp import warp
 
 MODELS.register_module(name='FlowNetS', module=FlowNetS, force=False)
+MODELS.register_module(name='FlowNetInception', module=FlowNetInception, force=False)
 
 
 @MODELS.register_module()
@@ -22,13 +24,16 @@ class TemporalModule(BaseModule):
 
     Args:
         flow_network: Config of the flow network; it has ``stride``, ``hidden_channels``, ``prepare`` and returns a
-            :class:`~semidff.models.temporal.flownet_s.FlowOutput`.
+            :class:`~semidff.models.temporal.refinement.FlowOutput`.
         feat_channels: Channels of the features to be propagated, the same at all levels.
         feat_strides: Stride of each feature level; every level is warped with the same flow, resized and divided
             to the level's stride.
         with_scale: Whether there is a scale field; without it the warped features are returned as they are.
         init_std: Standard deviation of the random start; None for He's, which keeps the signal's size through the
             layers and starts to learn several times sooner.
+
+    Raises:
+        ValueError: If a scale field is wanted of a flow network that has no hidden features (``OpenCVFlow``).
     """
 
     def __init__(
@@ -44,6 +49,11 @@ class TemporalModule(BaseModule):
         self.flow_network = MODELS.build(flow_network)
         self.feat_strides = tuple(feat_strides)
         self.init_std = init_std
+        if with_scale and not self.flow_network.hidden_channels:
+            raise ValueError(
+                f'{type(self.flow_network).__name__} has no features to predict a scale field from: '
+                'set with_scale=False'
+            )
         self.scale = (
             nn.Conv2d(self.flow_network.hidden_channels, feat_channels, 1) if with_scale else None
         )
@@ -87,6 +97,12 @@ class TemporalModule(BaseModule):
             )
         propagated = []
         for level, stride in zip(features, self.feat_strides, strict=True):
+            if scale is not None and scale.shape[1] != level.shape[1]:
+                raise ValueError(
+                    f'the features to be propagated have {level.shape[1]} channels, but the scale field has '
+                    f'{scale.shape[1]}: set temporal.feat_channels={level.shape[1]} (it changes with the '
+                    "detector's split point)"
+                )
             size = level.shape[-2:]
             level_flow = _resize(flow, size) * (self.flow_network.stride / stride)
             warped = warp(level, level_flow)

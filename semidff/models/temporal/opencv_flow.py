@@ -1,0 +1,131 @@
+"""Off-the-shelf optical flow in the place of the flow network: shallow feature flow, SFF (DFF section 5.2, Table 3).
+
+The paper's flow is SIFT-Flow; here it is OpenCV's DIS (Kroeger et al., ECCV 2016), on the CPU. There is nothing to
+train and nothing to load, and no gradient passes. DIS looks at 8-bit grey pictures, so the normalisation of the frames
+is undone, exactly. Its result depends slightly on the number of OpenCV's threads (``cv2.setNumThreads``), which cut the
+picture into stripes.
+"""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from mmdet.registry import MODELS
+from torch import Tensor, nn
+
+from .refinement import FlowOutput
+
+# DIS preset, and what is set differently from it
+_PRESETS = {
+    'ultrafast': (cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST, {}),
+    'fast': (cv2.DISOPTICAL_FLOW_PRESET_FAST, {}),
+    'medium': (cv2.DISOPTICAL_FLOW_PRESET_MEDIUM, {}),
+    'slow': (
+        cv2.DISOPTICAL_FLOW_PRESET_MEDIUM,
+        dict(FinestScale=0, GradientDescentIterations=100, VariationalRefinementIterations=20),
+    ),
+}
+_GREY = (0.299, 0.587, 0.114)  # of red, green and blue
+_TOLERANCE = 2  # grey levels, for resizing and rounding
+_MIN_SIDE = 16  # DIS refuses pictures below 12 pixels
+
+
+@MODELS.register_module()
+class OpenCVFlow(nn.Module):
+    """Optical flow of OpenCV as the flow network of a temporal module without scale field.
+
+    It has no parameters. Where a batch is padded, the flow of the padding is estimated with the rest.
+
+    Args:
+        preset: ``ultrafast``, ``fast``, ``medium`` (OpenCV's presets of DIS), or ``slow``: DIS down to single pixels,
+            with 100 steps of the patch search and 20 of the variational refinement.
+        half_size: Whether the flow is estimated on half-size frames, as the papers' flow networks do.
+        mean: Means that the data preprocessor subtracts from the frames.
+        std: Deviations that it divides them by.
+        rgb: Whether normalised frames have their channels in the order red, green, blue.
+
+    Raises:
+        ValueError: If there is no such preset.
+    """
+
+    stride = 16
+    hidden_channels = 0  # nothing to read a scale field from
+
+    def __init__(
+        self,
+        *,
+        preset: str = 'fast',
+        half_size: bool = True,
+        mean: Sequence[float] = (123.675, 116.28, 103.53),
+        std: Sequence[float] = (58.395, 57.12, 57.375),
+        rgb: bool = True,
+    ) -> None:
+        super().__init__()
+        if preset not in _PRESETS:
+            raise ValueError(f'unknown preset {preset!r}; choose one of {", ".join(_PRESETS)}')
+        self.preset = preset
+        self.half_size = half_size
+        grey = _GREY if rgb else _GREY[::-1]
+        self._weights = [g * s for g, s in zip(grey, std, strict=True)]
+        self._offset = sum(g * m for g, m in zip(grey, mean, strict=True))
+
+    @torch.no_grad()
+    def prepare(self, image: Tensor) -> Tensor:
+        """Grey pictures of normalised frames (N, 3, H, W); the key frame's result can be kept.
+
+        Returns:
+            (N, 1, H / 2, W / 2), or (N, 1, H, W) at full size; uint8, on the frames' device.
+
+        Raises:
+            ValueError: If ``mean`` and ``std`` are not those of the frames: grey values outside of 0 .. 255.
+        """
+        channels = image.float().unbind(1)
+        grey = sum(w * c for w, c in zip(self._weights, channels, strict=True)) + self._offset
+        low, high = torch.stack(grey.aminmax()).tolist()
+        if low < -_TOLERANCE or high > 255 + _TOLERANCE:
+            raise ValueError(
+                f'grey values from {low:.0f} to {high:.0f} instead of 0 to 255: set mean, std and rgb of OpenCVFlow '
+                'to those of the data preprocessor that normalises the frames'
+            )
+        grey = grey[:, None]
+        if self.half_size:
+            grey = F.avg_pool2d(grey, 2, ceil_mode=True)
+        return grey.round().clamp(0, 255).to(torch.uint8)
+
+    @torch.no_grad()
+    def forward(self, current: Tensor, key: Tensor) -> FlowOutput:
+        """Estimates the flow from the current frame to the key frame.
+
+        Args:
+            current: Current frames as :meth:`prepare` returns them.
+            key: Key frames, likewise.
+
+        Returns:
+            Flow (N, 2, ceil(H / 16), ceil(W / 16)) in cells, the mean of each cell's pixels; no hidden features.
+
+        Raises:
+            ValueError: If the frames are too small.
+        """
+        if min(current.shape[-2:]) < _MIN_SIDE:
+            raise ValueError(
+                f'frames of {tuple(current.shape[-2:])} after prepare() are too small for optical flow: at least '
+                f'{_MIN_SIDE} pixels a side' + (', or half_size=False' if self.half_size else '')
+            )
+        pairs = zip(current[:, 0].cpu().numpy(), key[:, 0].cpu().numpy(), strict=True)
+        pixels = torch.from_numpy(np.stack([self._estimate(*pair) for pair in pairs]))
+        cell = self.stride // 2 if self.half_size else self.stride
+        flow = F.avg_pool2d(pixels.permute(0, 3, 1, 2), cell, ceil_mode=True) / cell
+        flow = flow.to(current.device)
+        return FlowOutput(flow, flow.new_zeros((len(flow), 0, *flow.shape[-2:])), ())
+
+    def _estimate(self, current: np.ndarray, key: np.ndarray) -> np.ndarray:
+        """Flow (h, w, 2) in pixels of two grey pictures (h, w)."""
+        preset, settings = _PRESETS[self.preset]
+        solver = cv2.DISOpticalFlow_create(
+            preset
+        )  # anew each time: it could not be copied or pickled
+        for name, value in settings.items():
+            getattr(solver, f'set{name}')(value)
+        return solver.calc(np.ascontiguousarray(current), np.ascontiguousarray(key), None)

@@ -1,0 +1,133 @@
+"""Off-the-shelf flow: what it measures, its signs and sizes, and what it refuses."""
+
+import copy
+import math
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from mmdet.registry import MODELS
+from torch import Tensor
+
+from semidff.inference.benchmark import smooth_frames
+from semidff.models import OpenCVFlow, TemporalModule
+
+MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
+
+
+def normalise(*pictures: np.ndarray) -> Tensor:
+    """Pictures (H, W, 3), blue first, as ImageNet's data preprocessor leaves them."""
+    stack = torch.from_numpy(np.stack(pictures)[..., ::-1].copy()).permute(0, 3, 1, 2)
+    return (stack - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
+
+
+def moved(shift: tuple[int, int], size: tuple[int, int] = (120, 184)) -> tuple[Tensor, Tensor]:
+    """A textured key frame, and a current frame whose pixel p lies at p + shift (x, y) in it."""
+    (canvas,) = smooth_frames(1, size[0] + 40, size[1] + 40)
+    (x, y), (height, width) = shift, size
+    key = canvas[20 : 20 + height, 20 : 20 + width]
+    current = canvas[20 + y : 20 + y + height, 20 + x : 20 + x + width]
+    return normalise(key), normalise(current)
+
+
+def pixels(network: OpenCVFlow, key: Tensor, current: Tensor) -> Tensor:
+    """The flow (N, 2, h, w) in pixels of the frames."""
+    return network(network.prepare(current), network.prepare(key)).flow * network.stride
+
+
+@pytest.mark.parametrize('half_size', [True, False])
+@pytest.mark.parametrize('preset', ['ultrafast', 'fast', 'medium', 'slow'])
+def test_flow_leads_from_the_current_frame_to_the_key_frame(preset, half_size):
+    flow = pixels(OpenCVFlow(preset=preset, half_size=half_size), *moved((6, -4)))
+    assert flow.shape == (1, 2, 8, 12)
+    inside = flow[0, :, 1:-1, 1:-1].mean((1, 2))
+    torch.testing.assert_close(inside, torch.tensor([6.0, -4.0]), atol=0.5, rtol=0)
+
+
+def test_frames_that_are_equal_do_not_flow():
+    key, _ = moved((0, 0))
+    assert pixels(OpenCVFlow(), key, key).abs().max() < 0.1
+
+
+def test_warping_moves_the_key_picture_onto_the_current_one():
+    key, current = moved((8, 4))
+    temporal = TemporalModule(
+        dict(type='OpenCVFlow', preset='medium'), feat_strides=(4,), with_scale=False
+    )
+    maps = {name: F.avg_pool2d(x, 4) for name, x in (('key', key), ('current', current))}
+
+    def error(features: Tensor) -> Tensor:
+        return (features - maps['current'])[..., 4:-4, 4:-4].abs().mean()
+
+    (warped,) = temporal(temporal.prepare(key), temporal.prepare(current), (maps['key'],))
+    (opposite,) = temporal(temporal.prepare(current), temporal.prepare(key), (maps['key'],))
+    assert error(warped) < 0.15 * error(maps['key'])
+    assert error(opposite) > 1.2 * error(maps['key'])
+
+
+@pytest.mark.parametrize('half_size', [True, False])
+@pytest.mark.parametrize('size', [(64, 96), (65, 97), (119, 183), (127, 33)])
+def test_output_has_the_size_of_the_features(size, half_size):
+    flow = pixels(OpenCVFlow(half_size=half_size), *moved((2, 2), size))
+    assert flow.shape == (1, 2, math.ceil(size[0] / 16), math.ceil(size[1] / 16))
+    assert flow.isfinite().all()
+
+
+def test_padding_does_not_disturb_the_picture():
+    frames = (F.pad(frame, (0, 24, 0, 8)) for frame in moved((6, -4), (120, 184)))
+    flow = pixels(OpenCVFlow(preset='medium'), *frames)
+    assert flow.shape == (1, 2, 8, 13)
+    inside = flow[0, :, 1:-2, 1:-3].mean((1, 2))
+    torch.testing.assert_close(inside, torch.tensor([6.0, -4.0]), atol=0.5, rtol=0)
+
+
+def test_batch_equals_singles():
+    keys, currents = zip(*(moved(shift) for shift in ((3, 1), (-5, 2), (0, 7))), strict=True)
+    network = OpenCVFlow()
+    batch = pixels(network, torch.cat(keys), torch.cat(currents))
+    for flow, key, current in zip(batch, keys, currents, strict=True):
+        assert torch.equal(flow, pixels(network, key, current)[0])
+
+
+@pytest.mark.parametrize('rgb', [True, False])
+def test_normalisation_is_undone_exactly(rgb):
+    picture = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    expected = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
+    if rgb:
+        frame, settings = normalise(picture), {}
+    else:  # as caffe's models: blue first, means subtracted only
+        frame = torch.from_numpy(picture).permute(2, 0, 1)[None] - 100.0
+        settings = dict(mean=[100] * 3, std=[1] * 3, rgb=False)
+    grey = OpenCVFlow(half_size=False, **settings).prepare(frame)
+    assert grey.shape == (1, 1, 40, 60) and grey.dtype == torch.uint8
+    assert np.abs(grey[0, 0].numpy().astype(int) - expected.astype(int)).max() <= 1
+    assert OpenCVFlow(**settings).prepare(frame).shape == (1, 1, 20, 30)
+
+
+def test_it_has_nothing_to_learn_or_load_and_passes_no_gradient():
+    network = OpenCVFlow()
+    assert not list(network.parameters()) and not network.state_dict()
+    key, current = (frame.requires_grad_() for frame in moved((2, 2)))
+    flow = pixels(network, key, current)
+    assert not flow.requires_grad
+    assert torch.equal(flow, pixels(copy.deepcopy(network), key, current))
+
+
+def test_scale_field_is_refused():
+    config = dict(type='TemporalModule', flow_network=dict(type='OpenCVFlow'))
+    with pytest.raises(ValueError, match='with_scale=False'):
+        MODELS.build(config)
+
+
+def test_wrong_settings_and_frames_are_refused():
+    with pytest.raises(ValueError, match="'sift'"):
+        OpenCVFlow(preset='sift')
+    frame = torch.full((1, 3, 64, 64), 90.0)  # as if means were subtracted, no more
+    with pytest.raises(ValueError, match='grey values from 5.* mean, std and rgb'):
+        OpenCVFlow().prepare(frame)
+    network = OpenCVFlow()
+    small = network.prepare(torch.zeros(1, 3, 28, 64))
+    with pytest.raises(ValueError, match=r'\(14, 32\).*half_size=False'):
+        network(small, small)

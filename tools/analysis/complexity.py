@@ -1,0 +1,95 @@
+"""Counts the operations and parameters of a video detector's parts, and the ratios of DFF's Eqs. 5 to 7.
+
+FLOPs are multiply-adds. Weights are random; nothing is downloaded.
+"""
+
+import argparse
+import sys
+
+import torch
+from mmengine.config import DictAction
+
+from semidff.engine.build import build_video_detector
+from semidff.engine.metrics_file import write_metrics
+from semidff.inference.benchmark import SpeedReport, measure_speed, smooth_frames
+from semidff.inference.complexity import measure_complexity
+from semidff.models import VideoDetector
+
+MEASURED_INTERVAL = 2  # the times of the parts do not depend on it
+
+
+def parse_args() -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config of a video detector')
+    parser.add_argument(
+        '--size',
+        type=int,
+        nargs=2,
+        default=(600, 1000),
+        metavar=('H', 'W'),
+        help='size of a frame in pixels (default: 600 1000)',
+    )
+    parser.add_argument(
+        '--key-intervals',
+        type=int,
+        nargs='+',
+        default=(1, 2, 5, 10, 20),
+        metavar='L',
+        help='key-frame durations of the speed-ups (default: 1 2 5 10 20)',
+    )
+    parser.add_argument(
+        '--measure',
+        action='store_true',
+        help='also measure the times of the parts, as tools/analysis/benchmark_speed.py does',
+    )
+    parser.add_argument(
+        '--repeats',
+        type=int,
+        default=5,
+        metavar='N',
+        help='with --measure: times are medians over N repetitions, after a warm-up (default: 5)',
+    )
+    parser.add_argument('--json', metavar='FILE', help='write the figures as json')
+    parser.add_argument(
+        '--device',
+        default='cuda' if torch.cuda.is_available() else 'cpu',
+        help='where to run (default: cuda where there is a GPU)',
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='settings that replace those of the config',
+    )
+    return parser.parse_args()
+
+
+def measure(args: argparse.Namespace, model: VideoDetector) -> SpeedReport | None:
+    """Times of the parts, if they are asked for."""
+    if not args.measure:
+        return None
+    frames = smooth_frames(MEASURED_INTERVAL * (args.repeats + 1), *args.size)
+    return measure_speed(model, frames, MEASURED_INTERVAL, args.repeats)
+
+
+def main() -> None:
+    """Counts and reports."""
+    args = parse_args()
+    try:
+        if min(args.key_intervals) < 1:
+            raise ValueError(f'--key-intervals {args.key_intervals}: each must be at least 1')
+        model = build_video_detector(args.config, args.cfg_options).to(args.device)
+        report = measure_complexity(model, *args.size)
+        speed = measure(args, model)
+    except (FileNotFoundError, ValueError) as error:
+        sys.exit(f'tools/analysis/complexity.py: {error}')
+    print(report.text(args.key_intervals, speed))
+    if args.json:
+        figures = report.to_dict(args.key_intervals, speed)
+        write_metrics(dict(config=args.config, **figures), args.json)
+
+
+if __name__ == '__main__':
+    main()
