@@ -1,0 +1,126 @@
+"""Whether converted weights fit the model of a config."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from torch import Tensor, nn
+
+from semidff.engine.checkpoint import TRAINING_ONLY, CheckpointError, load_strict
+
+_DETECTOR = 'spatial.detector.'
+_BELOW = {
+    'backbone': (f'{_DETECTOR}backbone.',),
+    'feature_network': (f'{_DETECTOR}backbone.', f'{_DETECTOR}neck.'),
+    'task_network': (f'{_DETECTOR}rpn_head.', f'{_DETECTOR}roi_head.'),
+    'flow_network': ('temporal.flow_network.',),
+    'temporal': ('temporal.flow_network.', 'temporal.scale.'),
+}
+_ALL = {key for below in _BELOW.values() for key in below}
+
+
+class ConfigError(ValueError):
+    """A config without a model, or one that weights cannot be converted for."""
+
+
+def build_model(config: str | Path) -> tuple[dict, nn.Module]:
+    """Builds a config's model on the CPU, without loading or initialising weights.
+
+    Returns:
+        The config of the model, and the model.
+
+    Raises:
+        ConfigError: If the file is missing or has no model.
+    """
+    if not Path(config).is_file():
+        raise ConfigError(f'{config}: there is no such config')
+    cfg = Config.fromfile(config)
+    if 'model' not in cfg:
+        raise ConfigError(f'{config}: has no model; give the config of a training or of a test')
+    init_default_scope(cfg.get('default_scope', 'mmdet'))
+    return cfg.model, MODELS.build(cfg.model)
+
+
+def detector_of(model: nn.Module) -> nn.Module:
+    """The detector of a video detector, or the model itself."""
+    return model.spatial.detector if hasattr(model, 'spatial') else model
+
+
+def load_parts(
+    model: nn.Module, state: Mapping[str, Tensor], parts: Sequence[str], source: str | Path
+) -> None:
+    """Loads parts of a model, strictly.
+
+    Args:
+        model: A video detector, a detector, or a flow pre-training.
+        state: Weights of these parts, complete, by a video detector's names.
+        parts: Of ``backbone``, ``feature_network``, ``task_network``, ``flow_network``, ``temporal``.
+        source: Where they come from, for messages.
+
+    Raises:
+        CheckpointError: If anything is missing, left over or of another shape; the message names some.
+    """
+    others = _ALL - {key for part in parts for key in _BELOW[part]}
+    ignore, given = [*others, *TRAINING_ONLY], dict(state)
+    if not hasattr(model, 'spatial') and not hasattr(model, 'temporal'):
+        if temporal := [part for part in parts if part in ('temporal', 'flow_network')]:
+            raise CheckpointError(
+                f'{source}: the model of the config ({type(model).__name__}) is a detector without '
+                f'temporal module; leave {", ".join(temporal)} out (--parts), or give the config '
+                'of a video detector'
+            )
+        given = {key.removeprefix(_DETECTOR): value for key, value in state.items()}
+        ignore = [key.removeprefix(_DETECTOR) for key in ignore]
+    load_strict(model, source, 'model of the config', ignore=ignore, state=given)
+
+
+def load_video_detector(model: nn.Module, state: Mapping[str, Tensor], source: str | Path) -> None:
+    """Loads a whole video detector, whatever its detector is, strictly.
+
+    Raises:
+        CheckpointError: If the model is no video detector, or anything is missing, left over or of another shape.
+    """
+    if not hasattr(model, 'spatial'):
+        raise CheckpointError(
+            f'{source}: the model of the config ({type(model).__name__}) is no video detector'
+        )
+    load_strict(model, source, 'model of the config', ignore=TRAINING_ONLY, state=dict(state))
+
+
+def departures(model: dict, style: str, mean: Sequence[float], std: Sequence[float]) -> list[str]:
+    """Settings of a model that weights do not show and that change what is computed with them.
+
+    Args:
+        model: Config of a detector or a video detector.
+        style: mmdet's name for where the stride is in a residual unit: ``caffe``, on the first 1x1, or ``pytorch``.
+        mean: What the weights want subtracted from (red, green, blue).
+        std: What they want these divided by.
+
+    Returns:
+        A sentence for each setting that is another.
+    """
+    found = []
+    detector = model.get('detector', model)
+    own_style = detector.get('backbone', {}).get('style', 'pytorch')
+    if 'backbone' in detector and own_style != style:
+        found.append(f'backbone.style is {own_style!r}; these weights want {style!r}')
+    given = model.get('data_preprocessor') or detector.get('data_preprocessor') or {}
+    wanted = dict(mean=list(mean), std=list(std), bgr_to_rgb=True)
+    other = {
+        key: given.get(key) for key, value in wanted.items() if not _same(given.get(key), value)
+    }
+    if other:
+        found.append(f'data_preprocessor has {other}; these weights want {wanted}')
+    return found
+
+
+def _same(given, wanted) -> bool:
+    if not isinstance(wanted, list):
+        return given == wanted
+    return (
+        given is not None
+        and len(given) == len(wanted)
+        and all(abs(a - b) < 0.01 for a, b in zip(given, wanted, strict=True))
+    )

@@ -1,0 +1,132 @@
+"""tools/model_converters/mxnet.py: files in, files out, and a message and no file on bad input."""
+
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+
+from semidff.converters.mxnet_file import read_params, write_params
+from semidff.engine.checkpoint import read_state_dict
+from tests.models import rfcn
+from tests.test_converters.mxnet_params import full, heads, with_copies
+
+TOOL = Path(__file__).resolve().parents[2] / 'tools' / 'model_converters' / 'mxnet.py'
+
+
+@pytest.fixture
+def source(tmp_path):
+    """The heads' parameters as the original's training writes them."""
+    path = tmp_path / 'rfcn-0002.params'
+    write_params(path, full(with_copies(heads())), 'legacy')
+    return path
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Runs the tool; what it prints."""
+
+    def run(*arguments) -> str:
+        monkeypatch.setattr('sys.argv', ['mxnet.py', *map(str, arguments)])
+        runpy.run_path(str(TOOL), run_name='__main__')
+        return capsys.readouterr().out
+
+    return run
+
+
+@pytest.fixture
+def refused(run, tmp_path):
+    """Runs the tool on bad input; the message that it ends with."""
+
+    def refused(source, *arguments) -> str:
+        out = tmp_path / 'out' / 'out.pth'
+        with pytest.raises(SystemExit) as end:
+            run(source, out, *arguments)
+        assert not list(tmp_path.glob('out/*')), 'a file was left'
+        message = str(end.value.code)  # a text as exit code is printed and gives status 1
+        assert message.startswith('tools/model_converters/mxnet.py: ')
+        return message
+
+    return refused
+
+
+def config(tmp_path, **changes) -> Path:
+    """A config whose heads are the original's, on a tiny ResNet."""
+    head = dict(in_channels=512, num_classes=30, bins=7, box_groups=2) | changes
+    model = rfcn(**head)
+    model['neck']['out_channels'] = 1024
+    anchors = dict(model['rpn_head']['anchor_generator'], scales=[8, 16, 32], ratios=[0.5, 1, 2])
+    model['rpn_head'].update(in_channels=512, anchor_generator=anchors)
+    path = tmp_path / 'config.py'
+    custom = dict(custom_imports=dict(imports=['semidff']), default_scope='mmdet')
+    Config(dict(model=model, **custom)).dump(path)
+    return path
+
+
+def test_there_and_back(run, source, tmp_path):
+    out, back = tmp_path / 'a.pth', tmp_path / 'back.params'
+    printed = run(source, out)
+    assert f'{source}: task_network (task_network, 30 classes)' in printed
+    assert 'they agree' in printed
+    checkpoint = torch.load(out, weights_only=True)
+    assert checkpoint['meta']['mxnet']['source'] == 'rfcn-0002.params'
+    assert checkpoint['meta']['dataset_meta']['classes'][0] == 'airplane'
+    run(out, back, '--reverse', '--layout', 'legacy')
+    assert back.read_bytes() == source.read_bytes()
+    run(out, back, '--reverse', '--boxes', 'inference')
+    params = read_params(back)
+    assert 'arg:rfcn_bbox_bias_test' not in params
+    copy = with_copies(heads())['rfcn_bbox_bias_test']
+    assert np.array_equal(params['arg:rfcn_bbox_bias'], copy)
+
+
+def test_a_config_that_fits(run, source, tmp_path):
+    cfg = config(tmp_path, bbox_coder=dict(type='DeltaXYWHBBoxCoder', target_stds=[1, 1, 2, 2]))
+    printed = run(source, tmp_path / 'a.pth', '--config', cfg)
+    assert 'the plain ones are of another training' in printed  # with other deviations
+    assert "note: backbone.style is 'pytorch'; these weights want 'caffe'" in printed
+    assert "data_preprocessor has {'mean': None" in printed
+    bias = read_state_dict(tmp_path / 'a.pth')['roi_head.bbox_head.conv_reg.bias']
+    np.testing.assert_allclose(bias, heads()['rfcn_bbox_bias'] / 10, rtol=1e-5)
+
+
+def test_a_config_that_does_not_fit(refused, source, tmp_path):
+    message = refused(source, '--config', config(tmp_path, num_classes=4))
+    assert f'{source}: does not fit the model of the config (RFCN)' in message
+    assert 'roi_head.bbox_head.conv_cls.weight (1519, 512, 1, 1) instead of (245' in message
+
+
+def test_configs_without_place_for_the_weights(refused, source, tmp_path):
+    assert 'there is no such config' in refused(source, '--config', tmp_path / 'gone.py')
+    (tmp_path / 'chain.py').write_text('steps = []\n')
+    assert 'has no model' in refused(source, '--config', tmp_path / 'chain.py')
+    message = refused(source, '--config', config(tmp_path), '--parts', 'task_network', 'temporal')
+    assert f'{source}: not the parameters of' in message and 'flow_conv1_weight' in message
+
+
+def test_broken_files(refused, source, tmp_path):
+    assert f'{tmp_path}/gone.params: cannot be read' in refused(tmp_path / 'gone.params')
+    source.write_bytes(source.read_bytes()[:-100])
+    assert f'{source}: ' in refused(source) and 'truncated' in refused(source)
+    torch.save(dict(state_dict={}), source)
+    assert 'a zip archive, such as a checkpoint of PyTorch' in refused(source)
+    params = full(heads())
+    del params['arg:rfcn_cls_bias']
+    write_params(source, params)
+    assert f'{source}: not the parameters of' in refused(source)
+
+
+def test_broken_checkpoints(refused, source, tmp_path):
+    assert 'cannot be read as a checkpoint' in refused(source, '--reverse')
+    torch.save(dict(state_dict={'rpn_head.rpn_conv.bias': torch.ones(2)}), tmp_path / 'other.pth')
+    message = refused(tmp_path / 'other.pth', '--reverse')
+    assert f'{tmp_path}/other.pth: not the parameters of' in message
+
+
+def test_does_not_overwrite_what_it_reads(run, source):
+    content = source.read_bytes()
+    with pytest.raises(SystemExit, match='is the file that is read'):
+        run(source, source)
+    assert source.read_bytes() == content

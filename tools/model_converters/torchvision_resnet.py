@@ -1,0 +1,34 @@
+"""Converts weights of one of torchvision's ResNets into a checkpoint of a backbone."""
+
+import argparse
+import sys
+
+from semidff.converters.fit import ConfigError
+from semidff.converters.torchvision_resnet import convert_file
+from semidff.engine.checkpoint import CheckpointError
+
+
+def main() -> None:
+    """Reads the command line and converts; bad files end it with a message and exit code 1."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('source', metavar='IN', help="torchvision's state dict (.pth)")
+    parser.add_argument('out', metavar='OUT', help='checkpoint to write')
+    parser.add_argument(
+        '--config',
+        help="config whose model's backbone the weights shall fit; stages that it leaves out are passed over",
+    )
+    args = parser.parse_args()
+    try:
+        depth, state, passed_over, notes = convert_file(args.source, args.out, args.config)
+    except (CheckpointError, ConfigError, OSError) as error:
+        sys.exit(f'tools/model_converters/torchvision_resnet.py: {error}')
+    print(f'{args.source}: ResNet-{depth}')
+    if passed_over:
+        print(f'passed over: {len(passed_over)} ({", ".join(passed_over[:4])})')
+    print(f'{args.out}: {len(state)} tensors')
+    for note in notes:
+        print(f'note: {note}')
+
+
+if __name__ == '__main__':
+    main()
