@@ -120,7 +120,7 @@ def load_strict(
 def load_for_test(model: nn.Module, path: str | Path, method: str | None) -> None:
     """Loads what a method of the video engine needs; for other tests, the whole model.
 
-    ``propagate`` needs the whole video detector.  The other methods, and a temporal module without
+    ``propagate`` and ``centred`` need the whole video detector.  The other methods, and a temporal module without
     weights (optical flow of OpenCV), need its spatial module alone, which may come from a stage-two
     checkpoint or from one of a plain mmdet detector (stage one).
 
@@ -141,11 +141,11 @@ def load_for_test(model: nn.Module, path: str | Path, method: str | None) -> Non
     of_video_detector = any(key.startswith(DETECTOR) for key in state)
     temporal = getattr(model, 'temporal', None)
     weightless = temporal is not None and not temporal.state_dict()
-    if method == 'propagate' and not weightless:
+    if method in ('propagate', 'centred') and not weightless:
         if not of_video_detector:
             raise CheckpointError(
                 f'{path}: the checkpoint of an image detector (keys such as '
-                f"{next(iter(state))!r}); method 'propagate' needs a temporal module. Give a "
+                f'{next(iter(state))!r}); method {method!r} needs a temporal module. Give a '
                 'stage-two checkpoint, or choose --method frame, copy, coast, interpolate or '
                 'sff-fast'
             )

@@ -6,6 +6,7 @@ from torch import nn
 
 from semidff.models.video_detector import VideoDetector
 
+from .centred import Centred
 from .coast import Coast
 from .copy_boxes import CopyBoxes
 from .frame_by_frame import FrameByFrame
@@ -22,6 +23,7 @@ METHODS: dict[str, type[VideoMethod]] = {
     'copy': CopyBoxes,
     'coast': Coast,
     'interpolate': Interpolate,
+    'centred': Centred,
     'sff-fast': ShallowFlowFast,
     'sff-slow': ShallowFlowSlow,
 }
@@ -39,8 +41,9 @@ class VideoEngine:
         model (nn.Module): A ``VideoDetector``, or any mmdet detector for the methods that need no
             temporal module.  It is put into eval mode.
         method (str): ``propagate`` (features carried by the temporal module), ``frame`` (spatial
-            module on every frame), ``copy``, ``coast``, ``interpolate``, ``sff-fast`` or ``sff-slow``
-            (features carried by OpenCV's optical flow).
+            module on every frame), ``copy``, ``coast``, ``interpolate``, ``centred`` (features
+            carried from the nearer key frame, offline), ``sff-fast`` or ``sff-slow`` (features carried by
+            OpenCV's optical flow).
         key_interval (int): Key-frame duration l; ``frame`` ignores it.
         schedule (KeyFrameSchedule | None): Another schedule than every ``key_interval`` frames.
         timer (FrameTimer | None): Where times are collected; a new one by default.

@@ -3,6 +3,8 @@
 from mmdet.structures import DetDataSample
 from torch import Tensor, nn
 
+from semidff.models.video_detector import KeyFrame
+
 from .method import MethodError, VideoMethod
 
 
@@ -50,9 +52,17 @@ class Propagation(VideoMethod):
 
     def current(self, inputs: Tensor, sample: DetDataSample) -> list[DetDataSample]:
         """See :class:`VideoMethod`."""
-        results = self.model.predict_current(inputs, [sample], self._key_frame)
+        return self._propagated(inputs, [sample], self._key_frame)
+
+    def _propagated(
+        self, inputs: Tensor, samples: list[DetDataSample], key: KeyFrame
+    ) -> list[DetDataSample]:
+        """Results of current frames (N, 3, H, W), each from its key frame of the batch ``key``."""
+        results = self.model.predict_current(inputs, samples, key)
         if self._flow is not None:
-            results[0].feature_flow, self._flow = self._flow[0], None
+            for result, flow in zip(results, self._flow, strict=True):
+                result.feature_flow = flow
+            self._flow = None
         return results
 
     def close(self) -> None:
