@@ -1,9 +1,17 @@
 from .coco_vid import CocoVIDDataset
 from .crops import CropsDataset
+from .flow_geometry import RandomAffineFlowPair
+from .flow_transforms import (
+    LoadFlowPair,
+    PackFlowPair,
+    RandomColourFlowPair,
+    RandomFlipFlowPair,
+)
 from .flying_chairs import FlyingChairsDataset
 from .imagenet import ImageNetDETDataset, ImageNetVIDDataset
 from .intervals import FixedInterval, UniformInterval, WeightedInterval
 from .labelled_pairs import LabelledPairDataset
+from .original_transforms import OriginalFlip, OriginalResize
 from .sample_stream import SampleStream, StreamSampler
 from .transforms import PackFramePair
 from .unlabeled_videos import UnlabeledVideoDataset
@@ -17,7 +25,14 @@ __all__ = [
     'ImageNetDETDataset',
     'ImageNetVIDDataset',
     'LabelledPairDataset',
+    'LoadFlowPair',
+    'OriginalFlip',
+    'OriginalResize',
+    'PackFlowPair',
     'PackFramePair',
+    'RandomAffineFlowPair',
+    'RandomColourFlowPair',
+    'RandomFlipFlowPair',
     'SampleStream',
     'StreamSampler',
     'UniformInterval',

@@ -3,12 +3,13 @@
 import importlib.util
 import json
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import torch
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
-from mmengine.config import ConfigDict
+from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 from torch import Tensor
@@ -47,59 +48,26 @@ def parameters(salt: str = '', parts: tuple[str, ...] | None = None) -> dict[str
     return convert(module.make_params(table, salt, only=names.__contains__), parts)
 
 
-def config() -> dict:
-    """SemiDFF as the authors have it."""
-    l1 = dict(type='SmoothL1Loss', loss_weight=1.0)
-    rpn = dict(
-        type='RFCNRPNHead',
-        in_channels=512,
-        anchor_generator=dict(
-            type='AnchorGenerator',
-            base_sizes=[16],
-            scales=[8, 16, 32],
-            ratios=[0.5, 1, 2],
-            strides=[16],
-        ),
-        bbox_coder=dict(type='DeltaXYWHBBoxCoder', target_stds=[0.1, 0.1, 0.4, 0.4]),
-        loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=False),
-        loss_bbox=l1,
-    )
-    head = dict(
-        type='RFCNBBoxHead',
-        box_groups=2,
-        pooling=dict(type='ExactPSRoIPool', spatial_scale=1 / 16),
-        bbox_coder=dict(type='DeltaXYWHBBoxCoder', target_stds=[0.1, 0.1, 0.2, 0.2]),
-        loss_cls=dict(type='CrossEntropyLoss'),
-        loss_bbox=l1,
-    )
-    nms = dict(type='nms', iou_threshold=0.7)
-    detector = dict(
-        type='RFCN',
-        backbone=dict(
-            type='ResNet',
-            depth=101,
-            strides=(1, 2, 2, 1),
-            dilations=(1, 1, 1, 2),
-            out_indices=(3,),
-            norm_eval=True,
-            style='caffe',
-        ),
-        neck=dict(type='RFCNNeck'),
-        rpn_head=rpn,
-        roi_head=dict(type='RFCNRoIHead', bbox_head=head),
-        test_cfg=dict(
-            rpn=dict(nms_pre=6000, max_per_img=300, nms=nms, min_bbox_size=0),
-            rcnn=dict(score_thr=1e-4, nms=dict(type='nms', iou_threshold=0.3), max_per_img=300),
-        ),
-    )
-    temporal = dict(type='TemporalModule', flow_network=dict(type='FlowNetS'))
-    return dict(type='SemiDFF', detector=detector, temporal=temporal)
+@lru_cache(maxsize=1)
+def config() -> ConfigDict:
+    """The video detector of the config for the original's conventions."""
+    root = Path(__file__).resolve().parents[2]
+    return Config.fromfile(root / 'configs' / 'dff' / 'dff_r101-original.py').model
+
+
+def head(name: str) -> torch.nn.Module:
+    """``rpn_head`` or ``roi_head`` of the config, with random weights."""
+    init_default_scope('mmdet')
+    detector = config().detector
+    key = name.removesuffix('_head').replace('roi', 'rcnn')
+    settings = dict(train_cfg=detector.train_cfg[key], test_cfg=detector.test_cfg[key])
+    return MODELS.build(ConfigDict(detector[name], **settings))
 
 
 def build() -> SemiDFF:
     """The network with the goldens' parameters, teacher and student alike, in training mode."""
     init_default_scope('mmdet')
-    model = MODELS.build(ConfigDict(config()))
+    model = MODELS.build(ConfigDict(config(), type='SemiDFF', trainable=('temporal',)))
     load(model, parameters())
     model.reset_teacher()
     return model.train()
@@ -123,8 +91,10 @@ def sample(same: bool = False) -> DetDataSample:
     """The data sample of a pair; ``same`` is the original's eq_flag."""
     height, width = arrays('net_golden.npz')['im_info'][0, :2].astype(int)
     shape = (int(height), int(width))
-    meta = dict(img_shape=shape, ori_shape=shape, scale_factor=(1.0, 1.0), frame_id=5)
-    return DetDataSample(metainfo=dict(meta, key_frame_id=5 if same else 0))
+    meta = dict(img_shape=shape, pad_shape=shape, batch_input_shape=shape)
+    scale = float(arrays('net_golden.npz')['im_scale'])
+    meta.update(ori_shape=tuple(round(side / scale) for side in shape), scale_factor=(scale, scale))
+    return DetDataSample(metainfo=dict(meta, frame_id=5, key_frame_id=5 if same else 0))
 
 
 def give_proposals(model: SemiDFF, *rois: np.ndarray) -> None:
@@ -165,6 +135,16 @@ def in_original_order(value: Tensor, order: np.ndarray | None) -> np.ndarray:
     original = np.empty_like(array)
     original[order] = array
     return original
+
+
+def in_original_classes(scores: Tensor) -> Tensor:
+    """Background first."""
+    return scores.detach().roll(1, dims=1)
+
+
+def in_original_scores(maps: Tensor) -> Tensor:
+    """RPN scores (1, 18, H, W): the background of all anchors, then their foreground."""
+    return maps.detach().unflatten(1, (9, 2)).transpose(1, 2).flip(1).flatten(1, 2)
 
 
 def relative(value, golden) -> float:

@@ -7,6 +7,7 @@ from tests.test_golden.original import (
     arrays,
     compared,
     give_proposals,
+    in_original_classes,
     in_original_order,
     pair,
     read_json,
@@ -106,8 +107,3 @@ def check_heads(heads, golden: dict, scores: str, deltas: str, tolerance: float 
     assert relative(maps, golden[scores]) < tolerance
     boxes = heads.anchor_boxes.detach().reshape(height, width, 36).permute(2, 0, 1)[None]
     assert relative(boxes, golden[deltas]) < tolerance
-
-
-def in_original_classes(logits: torch.Tensor) -> torch.Tensor:
-    """Background first."""
-    return logits.detach().roll(1, dims=1)

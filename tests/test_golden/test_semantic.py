@@ -11,6 +11,7 @@ from tests.test_golden.original import (
     arrays,
     compared,
     give_proposals,
+    in_original_classes,
     load,
     norm,
     pair,
@@ -18,7 +19,7 @@ from tests.test_golden.original import (
     read_json,
     relative,
 )
-from tests.test_golden.test_network import check_heads, in_original_classes
+from tests.test_golden.test_network import check_heads
 
 FILE, GRADS = 'semi_sem_golden.npz', 'semi_sem_golden_grads.json'
 LOSS = 1e-5

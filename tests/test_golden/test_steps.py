@@ -1,14 +1,11 @@
 """Two optimiser steps on two devices, as the authors' training module made them."""
 
 import numpy as np
-import pytest
 import torch
 from mmengine.optim import build_optim_wrapper
 
 from tests.test_golden.original import (
     SEMANTIC,
-    arrays,
-    give_proposals,
     in_original_order,
     load,
     norm,
@@ -19,7 +16,6 @@ from tests.test_golden.original import (
     sample,
     student,
 )
-from tests.test_golden.original_proposals import STDS, proposals
 
 RATE = 5e-5
 OPTIMISER = dict(
@@ -35,33 +31,6 @@ REGRESSION = [
     [(KEY, CURRENT, False), (KEY, CURRENT, True)],
 ]
 SEMANTIC_STEPS = [REGRESSION[0], [(KEY, CURRENT, False), (CURRENT, CURRENT, True)]]
-
-
-@pytest.mark.parametrize('image', ['teacher_rois', 'eq1_teacher_rois'])
-@torch.no_grad()
-def test_restated_proposals(model, image):
-    golden = arrays('semi_sem_golden.npz')
-    frame = pair()[CURRENT if image == 'teacher_rois' else KEY]
-    assert np.abs(_proposals(model, frame) - golden[image]).max() < 1e-3
-
-
-@pytest.mark.parametrize('case', 'abd')
-def test_restated_proposals_alone(case):
-    golden = arrays('ops_golden.npz')
-    scores, deltas, info, given, settings = (
-        golden[f'proposal_{case}_{k}']
-        for k in ('cls_prob', 'bbox_pred', 'im_info', 'rois', 'params')
-    )
-    height, width = scores.shape[-2:]
-    rois = proposals(
-        scores[0, 9:].transpose(1, 2, 0),
-        deltas[0].reshape(9, 4, height, width).transpose(2, 3, 0, 1),
-        golden['anchors'],
-        tuple(info[0, :2].astype(int)),
-        *settings[:2].astype(int),
-        float(settings[3]),
-    )
-    np.testing.assert_allclose(rois, given, atol=1e-3)
 
 
 def test_regression_steps(model):
@@ -82,9 +51,6 @@ def run(model, steps: list, golden: dict, names: tuple[str, ...]) -> None:
     start = {name: p.detach().clone() for name, (p, _) in learning.items()}
     for i, devices in enumerate(steps):
         inputs, samples = batch(devices)
-        if names == SEMANTIC:
-            with torch.no_grad():
-                give_proposals(model, *[_proposals(model, frames[1]) for frames in inputs])
         losses = model(inputs, samples, mode='loss')
         expected = np.mean(golden['losses_per_step_and_device'][i], axis=0)
         values = [losses[name].item() for name in names]
@@ -112,16 +78,3 @@ def check_changes(learning: dict, start: dict, golden: dict) -> None:
         assert abs(norm(change) - expected['norm']) <= 1e-4 * expected['norm'], name
         assert np.abs(probes(change) - np.array(expected['values'])).max() < 0.002 * RATE, name
     assert golden['Convolution5_scale_bias']['norm'] == 0
-
-
-def _proposals(model, frame: torch.Tensor) -> np.ndarray:
-    """The original's proposals of the teacher on a frame (3, H, W)."""
-    features = model.teacher.features(frame[None])
-    heads = model.teacher.head_outputs(features, [sample()], None)
-    height, width = features[0].shape[-2:]
-    return proposals(
-        heads.anchor_logits.softmax(1)[:, 0].reshape(height, width, 9).numpy(),
-        heads.anchor_boxes.reshape(height, width, 9, 4).numpy() * STDS,
-        arrays('ops_golden.npz')['anchors'],
-        tuple(frame.shape[-2:]),
-    )

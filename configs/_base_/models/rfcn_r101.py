@@ -57,7 +57,7 @@ model = dict(
             in_channels=512,
             num_classes=30,
             bins=7,
-            # ExactPSRoIPool (bins as the original places them) is for converted weights.
+            # ExactPSRoIPool places bins as the original does: rfcn_r101_original.py.
             pooling=dict(type='PSRoIPool', spatial_scale=1 / 16),
             ohem=128,
             bbox_coder=dict(type='DeltaXYWHBBoxCoder', target_stds=[0.1, 0.1, 0.2, 0.2]),

@@ -1,0 +1,58 @@
+# R-FCN with every convention of the original MXNet code: the network for its converted checkpoints,
+# and for trainings that are to be compared with it number by number.  docs/parity.md lists what
+# differs from rfcn_r101.py, and how close the two codes come.
+#
+# It belongs together with OriginalResize (and OriginalFlip) in the pipelines:
+# ../datasets/original_pipelines.py.
+_base_ = './rfcn_r101.py'
+
+# MSRA's ResNet-101 as the original has it: red first, mean subtraction only.
+data_preprocessor = dict(mean=[123.15, 115.90, 103.06], std=[1.0, 1.0, 1.0])
+
+# A box ends on its last pixel, so it is x2 - x1 + 1 wide: that is offset=1.
+proposals = dict(nms=dict(offset=1))
+overlaps = dict(type='OriginalOverlaps')
+
+model = dict(
+    data_preprocessor=data_preprocessor,
+    # No weights: the file (model.backbone.init_cfg or load_parts) must want red first, too.
+    backbone=dict(style='caffe', init_cfg=None),
+    rpn_head=dict(
+        type='OriginalRPNHead',
+        anchor_generator=dict(
+            _delete_=True,
+            type='OriginalAnchorGenerator',
+            scales=[8, 16, 32],
+            ratios=[0.5, 1.0, 2.0],
+            strides=[16],
+        ),
+        bbox_coder=dict(type='OriginalBoxCoder'),
+    ),
+    roi_head=dict(
+        type='OriginalRoIHead',
+        bbox_head=dict(
+            type='OriginalBBoxHead',
+            box_groups=2,
+            pooling=dict(type='ExactPSRoIPool'),
+            bbox_coder=dict(type='OriginalBoxCoder'),
+        ),
+    ),
+    train_cfg=dict(
+        rpn=dict(
+            assigner=dict(
+                _delete_=True,
+                type='OriginalAnchorAssigner',
+                pos_iou_thr=0.7,
+                neg_iou_thr=0.3,
+                iou_calculator=overlaps,
+            ),
+            sampler=dict(type='OriginalAnchorSampler'),
+        ),
+        rpn_proposal=proposals,
+        rcnn=dict(
+            assigner=dict(iou_calculator=overlaps),
+            sampler=dict(_delete_=True, type='PseudoSampler'),
+        ),
+    ),
+    test_cfg=dict(rpn=proposals, rcnn=dict(nms=dict(offset=1))),
+)

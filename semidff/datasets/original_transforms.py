@@ -1,0 +1,68 @@
+"""Image and boxes as the original prepares them; in a pipeline in this order, between loading and packing.
+
+Boxes name their first and their last pixel, counted from 0.
+"""
+
+import cv2
+from mmdet.datasets.transforms import RandomFlip, Resize
+from mmdet.registry import TRANSFORMS
+from mmdet.structures.bbox import autocast_box_type
+
+
+@TRANSFORMS.register_module()
+class OriginalFlip(RandomFlip):
+    """Mirrors an image left-right before it is resized; its boxes are first cut at the image's last pixel.
+
+    The box from x1 to x2 becomes that from ``W - 1 - x2`` to ``W - 1 - x1``; mmdet's ``RandomFlip`` puts it one pixel
+    further right.
+
+    Args:
+        prob (float): Probability.
+    """
+
+    def __init__(self, prob: float = 0.5) -> None:
+        super().__init__(prob=prob, direction='horizontal')
+
+    @autocast_box_type()
+    def transform(self, results: dict) -> dict:
+        """Cuts the boxes, and mirrors or not."""
+        if results.get('gt_bboxes') is not None:
+            height, width = results['img'].shape[:2]
+            results['gt_bboxes'].clip_((height - 1, width - 1))
+        return super().transform(results)
+
+    def _flip(self, results: dict) -> None:
+        super()._flip(results)
+        if results.get('gt_bboxes') is not None:
+            results['gt_bboxes'].translate_((-1, 0))
+
+
+@TRANSFORMS.register_module()
+class OriginalResize(Resize):
+    """One factor for both axes; the size is what OpenCV makes of it.
+
+    The factor brings the short side to the smaller number of ``scale``, unless the long side then exceeds the larger
+    one. OpenCV rounds the new sides half to even (720 x 0.78125 = 562.5 becomes 562, mmdet's ``Resize`` makes 563)
+    and samples with exactly this factor, which is also the one that boxes are multiplied by.
+
+    Args:
+        scale (tuple[int, int]): Long and short side, in pixels.
+    """
+
+    def __init__(self, scale: tuple[int, int]) -> None:
+        super().__init__(scale=scale, keep_ratio=True, clip_object_border=False)
+
+    def _resize_img(self, results: dict) -> None:
+        image = results['img']
+        factor = _factor(image.shape[:2], max(self.scale), min(self.scale))
+        results['img'] = cv2.resize(
+            image, None, fx=factor, fy=factor, interpolation=cv2.INTER_LINEAR
+        )
+        results['img_shape'] = results['img'].shape[:2]
+        results['scale_factor'] = (factor, factor)
+        results['keep_ratio'] = True
+
+
+def _factor(size: tuple[int, int], longest: int, shortest: int) -> float:
+    factor = shortest / min(size)
+    return longest / max(size) if round(factor * max(size)) > longest else factor
