@@ -1,4 +1,7 @@
-"""Tests a detector on videos: walks each of them frame by frame with a key frame every l frames."""
+"""Tests a detector on videos: walks each of them frame by frame with a key frame every l frames.
+
+Other models, flow pre-training's for one, are tested as their config says (test_cfg.type: TestLoop).
+"""
 
 import argparse
 import sys
@@ -11,6 +14,7 @@ from semidff.engine.checkpoint import CheckpointError, load_for_test
 from semidff.engine.launch import add_launch_arguments, load_config
 from semidff.engine.metrics_file import write_metrics
 from semidff.engine.test_options import OptionError, apply_test_options
+from semidff.engine.video_test_loop import PROTOCOLS
 from semidff.inference import METHODS, MethodError
 
 
@@ -36,13 +40,21 @@ def add_test_arguments(parser: argparse.ArgumentParser) -> None:
         choices=list(METHODS),
         help='propagate: features carried by the temporal module; frame: detector on every frame; '
         "copy: key frame's boxes repeated; coast: boxes carried on by a causal tracker; "
-        "interpolate: boxes between key frames interpolated, offline (default: the config's)",
+        'interpolate: boxes between key frames interpolated, offline; centred: as propagate, from '
+        'the nearer key frame before or after, offline; sff-fast, sff-slow: features carried by '
+        "OpenCV's optical flow (default: the config's)",
     )
     parser.add_argument(
         '--key-interval',
         type=int,
         metavar='L',
         help="a key frame every L frames (default: the config's)",
+    )
+    parser.add_argument(
+        '--protocol',
+        choices=list(PROTOCOLS),
+        help='dense: every frame at its place in the schedule; pairs: every labelled frame at each '
+        "distance 0 ... L-1 from its key frame (DFF 5.2) (default: the config's, else dense)",
     )
 
 

@@ -1,11 +1,14 @@
-"""What `tools/chain.py` does with its arguments."""
+"""What `tools/chain.py` and `tools/analysis/accuracy_speed.py` do with their arguments."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
-from .report import collect, write_report
+from .curve import Run, build_curve
+from .report import collect, write_curve, write_report
 from .runner import ChainRunner, StepFailed
 from .settings import ChainError
 from .spec import load_chain
@@ -15,27 +18,52 @@ INTERRUPTED = 130
 
 
 def main(args: argparse.Namespace) -> int:
-    """Runs the chain and prints its table.
+    """Runs a chain and prints its table.
 
     Returns:
         The exit status: 0, 1 after an error, 130 after Ctrl-C.
     """
+    return _status(_run_chain, args)
+
+
+def curve_main(args: argparse.Namespace) -> int:
+    """Runs the evaluations of a curve, draws it and prints its table.
+
+    Returns:
+        The exit status: 0, 1 after an error, 130 after Ctrl-C.
+    """
+    return _status(_run_curve, args)
+
+
+def _status(work: Callable[[argparse.Namespace], None], args: argparse.Namespace) -> int:
     try:
-        chain = load_chain(args.config, args.work_dir, args.cfg_options)
-        runner = ChainRunner(chain, args.jobs)
-        if args.list:
-            print(runner.listing(args.only))
-            return 0
-        runner.run(args.only)
+        work(args)
     except KeyboardInterrupt:
         print('\nStopped. The same command continues from here.', file=sys.stderr)
         return INTERRUPTED
     except (StepFailed, ChainError, OSError, ValueError, RuntimeError) as error:
         print(f'\nError: {error}', file=sys.stderr)
         return 1
+    return 0
+
+
+def _run_chain(args: argparse.Namespace) -> None:
+    chain = load_chain(args.config, args.work_dir, args.cfg_options)
+    runner = ChainRunner(chain, args.jobs)
+    if args.list:
+        print(runner.listing(args.only))
+        return
+    runner.run(args.only)
     if measurements := collect(chain):
         print('\n' + write_report(measurements, chain.work_dir))
         for video, alone in by_video(measurements).items():
             print(f'{video}\n\n' + write_report(alone, chain.work_dir / 'by_video' / video))
         print(f'Written to {chain.work_dir}: table.md, table.json, table.png')
-    return 0
+
+
+def _run_curve(args: argparse.Namespace) -> None:
+    runs = [Run.parse(text) for text in args.run]
+    curve = build_curve(runs, args.key_intervals, args.out, args.cfg_options)
+    ChainRunner(curve.chain, jobs=1).run()
+    print('\n' + write_curve(curve.measurements(), Path(args.out)))
+    print(f'Written to {args.out}: table.md, table.json, curve.png')

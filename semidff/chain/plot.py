@@ -1,4 +1,4 @@
-"""The table as a picture: accuracy against speed, and gap recovery."""
+"""The table as a picture: accuracy over speed, and gap recovery."""
 
 from __future__ import annotations
 
@@ -16,19 +16,47 @@ def draw(entries: Sequence[Entry], path: Path) -> None:
         entries: The table.
         path: The picture to write.
     """
+    figure = _figure(13, 4.6)
+    speed, gap = figure.subplots(1, 2)
+    colours = _colours(entries)
+    _draw_speed(speed, entries, colours)
+    _draw_gap(gap, entries, colours)
+    _legend(figure, speed)
+    figure.savefig(path, dpi=120)
+
+
+def draw_curve(entries: Sequence[Entry], path: Path) -> None:
+    """Draws mAP over fps alone (DFF Figure 3).
+
+    Args:
+        entries: The table.
+        path: The picture to write.
+    """
+    figure = _figure(8.5, 5)
+    axes = figure.subplots()
+    _draw_speed(axes, entries, _colours(entries))
+    axes.set_title('accuracy over speed; at each point its key-frame duration l')
+    _legend(figure, axes)
+    figure.savefig(path, dpi=120)
+
+
+def _figure(width: float, height: float) -> Any:
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # no display, no global state
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(13, 4.6), layout='constrained')
+    figure = Figure(figsize=(width, height), layout='constrained')
     FigureCanvasAgg(figure)
-    speed, gap = figure.subplots(1, 2)
-    colours = {row: f'C{i % 10}' for i, row in enumerate(dict.fromkeys(e.row for e in entries))}
-    _draw_speed(speed, entries, colours)
-    _draw_gap(gap, entries, colours)
-    handles, names = speed.get_legend_handles_labels()
+    return figure
+
+
+def _colours(entries: Sequence[Entry]) -> dict[str, str]:
+    return {row: f'C{i % 10}' for i, row in enumerate(dict.fromkeys(e.row for e in entries))}
+
+
+def _legend(figure: Any, axes: Any) -> None:
+    handles, names = axes.get_legend_handles_labels()
     if handles:
         figure.legend(handles, names, loc='outside right center', fontsize=9)
-    figure.savefig(path, dpi=120)
 
 
 def _draw_speed(axes: Any, entries: Sequence[Entry], colours: dict[str, str]) -> None:
@@ -43,17 +71,31 @@ def _draw_speed(axes: Any, entries: Sequence[Entry], colours: dict[str, str]) ->
             points[0].method, 'o'
         )
         axes.errorbar(x, y, yerr=error if any(error) else None, color=colour, marker=marker,
-                      markersize=12 if marker == '*' else 6, capsize=3, label=row)  # fmt: skip
+                      linestyle='-' if len(points) > 1 else 'none', capsize=3, label=row,
+                      markersize=12 if marker == '*' else 6)  # fmt: skip
         for entry, left, top in zip(points, x, y, strict=True):
             if entry.key_interval is not None and len(points) > 1:
                 axes.annotate(f'{entry.key_interval}', (left, top), textcoords='offset points',
-                              xytext=(5, 4), fontsize=7, color=colour)  # fmt: skip
+                              xytext=(5, 5), fontsize=8, color=colour)  # fmt: skip
     axes.set(xlabel='frames per second', ylabel='mAP [%]', title='accuracy and speed (numbers: l)')
+    _scale_speed(axes)
+    axes.grid(which='both', alpha=0.3)
+
+
+def _scale_speed(axes: Any) -> None:
+    """A log axis with as many numbers as have room, be it within a decade or over several."""
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+
     axes.set_xscale('log')
+    low, high = axes.get_xlim()
+    if high < 1.6 * low:
+        axes.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
+        axes.xaxis.set_minor_locator(NullLocator())
+    elif high > 8 * low:
+        axes.xaxis.set_minor_locator(LogLocator(subs=(2, 5)))
     axes.xaxis.set_major_formatter('{x:g}')
     axes.xaxis.set_minor_formatter('{x:g}')
-    axes.tick_params(axis='x', which='both', labelsize=7)
-    axes.grid(which='both', alpha=0.3)
+    axes.tick_params(axis='x', which='both', labelsize=9)
 
 
 def _draw_gap(axes: Any, entries: Sequence[Entry], colours: dict[str, str]) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-from .plot import draw
+from .plot import draw, draw_curve
 from .spec import Chain
 from .table import COLUMNS, MEASURED, Cell, Entry, Measurement, build_table
 
@@ -14,6 +15,14 @@ IN_PERCENT = {name for name, (_, share) in MEASURED.items() if share} | {'gap re
 # Slices and speeds vary alike; their deviations are in table.json.
 WITH_SPREAD = {'mAP', 'gap recovery'}
 DIGITS = {'fps': 2, 'speed-up': 2}
+
+
+class Block(NamedTuple):
+    """A part of the table under a title of its own: names of the columns, and lines."""
+
+    title: str
+    columns: tuple[str, ...]
+    lines: list[list[str]]
 
 
 def collect(chain: Chain) -> list[Measurement]:
@@ -43,6 +52,27 @@ def write_report(measurements: Sequence[Measurement], folder: Path) -> str:
     return text(entries)
 
 
+def write_curve(groups: Sequence[Sequence[Measurement]], folder: Path) -> str:
+    """Writes ``table.md``, ``table.json`` and ``curve.png`` into a folder.
+
+    Args:
+        groups: Measurements that are compared with the same *frame*.
+        folder: The folder.
+
+    Returns:
+        The table as text, for the console.
+    """
+    tables = [build_table(group) for group in groups]
+    entries = [entry for table in tables for entry in table]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / 'table.md').write_text('\n'.join(markdown(table, by_row) for table in tables))
+    (folder / 'table.json').write_text(
+        json.dumps([as_json(entry) for entry in entries], indent=2) + '\n'
+    )
+    draw_curve(entries, folder / 'curve.png')
+    return '\n'.join(text(table, by_row) for table in tables)
+
+
 def show(column: str, cell: Cell) -> str:
     """A cell as it is printed: shares in percent, mean ± deviation, '-' where undefined."""
     if cell.mean is None:
@@ -54,24 +84,43 @@ def show(column: str, cell: Cell) -> str:
     return shown + {'gap recovery': ' %', 'speed-up': '×'}.get(column, '')
 
 
-def blocks(entries: Sequence[Entry]) -> Iterator[tuple[str, list[list[str]]]]:
-    """For each key interval a title and its lines; *frame*, without one, stands in every block."""
+def by_interval(entries: Sequence[Entry]) -> Iterator[Block]:
+    """A block for each key interval; *frame*, without one, stands in every block."""
     intervals = list(dict.fromkeys(e.key_interval for e in entries if e.key_interval is not None))
     for interval in intervals or [None]:
         lines = [e for e in entries if e.key_interval in (interval, None)]
         seeds = len({seed for e in lines for seed in e.seeds})
-        title = 'every frame' if interval is None else f'a key frame every {interval} frames'
+        title = 'Every frame' if interval is None else f'A key frame every {interval} frames'
         title += f', {seeds} seeds (mean ± standard deviation)' if seeds > 1 else ', one seed'
-        yield title, [[e.row, *(show(c, e.cells[c]) for c in COLUMNS)] for e in lines]
+        yield Block(title, COLUMNS, [_line(e.row, e, COLUMNS) for e in lines])
 
 
-def text(entries: Sequence[Entry]) -> str:
+def by_row(entries: Sequence[Entry]) -> Iterator[Block]:
+    """A block for each row, its key intervals below *frame*; without columns that say nothing."""
+    columns = tuple(c for c in COLUMNS if any(e.cells[c].mean is not None for e in entries))
+    frames = [e for e in entries if e.key_interval is None]
+    rows = dict.fromkeys(e.row for e in entries if e.key_interval is not None)
+    for row in rows or [e.row for e in frames]:
+        own = [e for e in entries if e.row == row and e.key_interval is not None]
+        lines = [_line(e.row, e, columns) for e in frames]
+        lines += [_line(f'l = {e.key_interval}', e, columns) for e in own]
+        yield Block(f'{row} ({own[0].method})' if own else row, columns, lines)
+
+
+def _line(name: str, entry: Entry, columns: Sequence[str]) -> list[str]:
+    return [name, *(show(column, entry.cells[column]) for column in columns)]
+
+
+Arrangement = Callable[[Sequence[Entry]], Iterator[Block]]
+
+
+def text(entries: Sequence[Entry], arrange: Arrangement = by_interval) -> str:
     """The table in columns."""
     out = []
-    for title, lines in blocks(entries):
-        table = [['', *COLUMNS], *lines]
+    for title, columns, lines in arrange(entries):
+        table = [['', *columns], *lines]
         widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))]
-        out.append(title[0].upper() + title[1:] + ':')
+        out.append(title + ':')
         for line in table:
             first, *rest = (
                 cell.ljust(w) if i == 0 else cell.rjust(w)
@@ -82,12 +131,12 @@ def text(entries: Sequence[Entry]) -> str:
     return '\n'.join(out)
 
 
-def markdown(entries: Sequence[Entry]) -> str:
+def markdown(entries: Sequence[Entry], arrange: Arrangement = by_interval) -> str:
     """The table in Markdown."""
     out = []
-    for title, lines in blocks(entries):
-        out += [f'### {title[0].upper()}{title[1:]}', '']
-        out += ['| | ' + ' | '.join(COLUMNS) + ' |', '|---|' + '---:|' * len(COLUMNS)]
+    for title, columns, lines in arrange(entries):
+        out += [f'### {title}', '']
+        out += ['| | ' + ' | '.join(columns) + ' |', '|---|' + '---:|' * len(columns)]
         out += ['| ' + ' | '.join(line) + ' |' for line in lines]
         out.append('')
     return '\n'.join(out)

@@ -219,7 +219,7 @@ def _locked(work_dir: Path) -> Iterator[int]:
         except BlockingIOError:
             raise RuntimeError(
                 f'another chain, or a step that one left behind, still works in {work_dir}; '
-                'wait for it, stop it, or choose another --work-dir.'
+                'wait for it, stop it, or choose another folder.'
             ) from None
         yield handle
     finally:

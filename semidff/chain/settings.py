@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-METHODS = ('frame', 'copy', 'coast', 'interpolate', 'propagate')
+METHODS = (
+    'frame',
+    'copy',
+    'coast',
+    'interpolate',
+    'propagate',
+    'centred',
+    'sff-fast',
+    'sff-slow',
+)
 CHAIN_KEYS = {'work_dir', 'steps', 'rows', 'render', 'key_intervals', 'seeds', 'cfg_options'}
 RENDER_KEYS = {'row', 'key_interval', 'videos'}
 STEP_KEYS = {'name', 'command', 'train', 'needs', 'minutes', 'cfg_options', 'shared', 'alone'}
@@ -76,22 +87,33 @@ def config_text(path: str, environment: Mapping[str, str]) -> str:
         environment: Variables that it may use (``{{$RUN_DIR:...}}``).
     """
     from mmengine.config import Config
-    from mmengine.logging import MMLogger
 
-    logger = MMLogger.get_current_instance()
-    level = logger.level
-    logger.setLevel('WARNING')  # it reports every variable that it fills in
     before = {name: os.environ.get(name) for name in environment}
     os.environ.update(environment)
     try:
-        config = Config.fromfile(locate(path), import_custom_modules=False)
+        with silenced():
+            config = Config.fromfile(locate(path), import_custom_modules=False)
     finally:
-        logger.setLevel(level)
         for name, value in before.items():
             os.environ.pop(name)
             if value is not None:
                 os.environ[name] = value
     return json.dumps(config.to_dict(), sort_keys=True, default=str)
+
+
+@contextlib.contextmanager
+def silenced() -> Iterator[None]:
+    """Keeps back what mmengine tells of every variable that it fills in and file that it loads."""
+    from mmengine.logging import MMLogger
+
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel('WARNING')
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # some of it is not logged but printed
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def cli_value(key: str, value: Any) -> str:

@@ -86,16 +86,34 @@ def load_chain(
     if work_dir is not None:
         settings['work_dir'] = work_dir
     try:
-        return _Layout(settings).chain()
+        return build_chain(settings)
     except ChainError as error:
         raise ChainError(f'{path}: {error}') from None
+
+
+def build_chain(settings: Mapping[str, Any], environment: Mapping[str, str] | None = None) -> Chain:
+    """Lays out a chain whose settings do not come from a file.
+
+    Args:
+        settings: What a chain config says.
+        environment: Variables of all its processes, in place of the chain's own folders in
+            ``CHAIN_DIR`` and ``RUN_DIR``; for chains that evaluate what others have trained.
+
+    Raises:
+        ChainError: If something in it cannot be run; the text names the entry.
+        FileNotFoundError: If a config that it names does not exist.
+    """
+    return _Layout(settings, environment).chain()
 
 
 class _Layout:
     """Turns the settings into steps; holds what the entries have in common."""
 
-    def __init__(self, settings: Mapping[str, Any]) -> None:
+    def __init__(
+        self, settings: Mapping[str, Any], environment: Mapping[str, str] | None = None
+    ) -> None:
         check_chain(settings)
+        self.environment = environment
         self.work_dir = Path(settings['work_dir'])
         self.seeds = whole_numbers('seeds', settings.get('seeds', [0]), least=0)
         self.key_intervals = whole_numbers('key_intervals', settings.get('key_intervals', [10]), 1)
@@ -121,6 +139,8 @@ class _Layout:
 
     def _environment(self, seed: int) -> dict[str, str]:
         """What configs may refer to as ``{{$CHAIN_DIR:default}}`` and ``{{$RUN_DIR:default}}``."""
+        if self.environment is not None:
+            return dict(self.environment)
         home = self.work_dir / self._home(seed)
         return {'CHAIN_DIR': str(self.work_dir), 'RUN_DIR': str(home)}
 
@@ -196,6 +216,8 @@ class _Layout:
         command += self._options(row, seed, {})
         environment = self._environment(seed)
         config = config_text(row['config'], environment)
+        if not any(inside(other.folder).search(checkpoint) for other in steps.values()):
+            config += _state_of(checkpoint)
         step = Step(
             name=name,
             kind='row',
@@ -220,6 +242,14 @@ class _Layout:
         if interval is not None and interval != render.get('key_interval', intervals[0]):
             return []
         return ['--render', str(folder / 'videos'), '--render-videos', str(render.get('videos', 1))]
+
+
+def _state_of(path: str) -> str:
+    """Tells a file that no step makes from what it was before it was written again."""
+    if not Path(path).is_file():
+        return ''
+    stat = Path(path).stat()
+    return f'{stat.st_size} bytes of {stat.st_mtime_ns}'
 
 
 def _needs(

@@ -25,7 +25,8 @@ class Step:
         folder: What the step writes; emptied when the step's definition changes.
         needs: Names of the steps that must be done before.
         minutes: Expected duration on two cores.
-        config: Contents of the mmengine config, with bases and variables resolved.
+        config: Contents of the mmengine config, with bases and variables resolved; and the state
+            of a checkpoint that comes from elsewhere.
         environment: Variables that the step's process gets.
         alone: Whether nothing else may run at the same time (speed is measured).
     """

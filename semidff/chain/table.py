@@ -27,7 +27,7 @@ class Measurement:
 
     Attributes:
         row: The row's name.
-        method: 'frame', 'copy', 'coast', 'interpolate' or 'propagate'.
+        method: The row's method, as of ``tools/test.py``.
         key_interval: Key-frame duration l; None for 'frame', which has no key frames to choose.
         seed: The seed of the weights.
         metrics: The test's metrics; mAP in [0, 1], ``None`` or NaN where a value is undefined.

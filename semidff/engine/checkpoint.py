@@ -117,7 +117,12 @@ def load_strict(
     print_log(f'{what}: {len(given)} tensors loaded from {path}', logger='current')
 
 
-def load_for_test(model: nn.Module, path: str | Path, method: str | None) -> None:
+def load_for_test(
+    model: nn.Module,
+    path: str | Path,
+    method: str | None,
+    state: dict[str, Tensor] | None = None,
+) -> None:
     """Loads what a method of the video engine needs; for other tests, the whole model.
 
     ``propagate`` and ``centred`` need the whole video detector.  The other methods, and a temporal module without
@@ -129,15 +134,16 @@ def load_for_test(model: nn.Module, path: str | Path, method: str | None) -> Non
         path (str | Path): The checkpoint.
         method (str | None): A method of :class:`~semidff.inference.VideoEngine`; None for a model that is no video
             detector.
+        state (dict | None): The checkpoint's weights where they have been read already.
 
     Raises:
         CheckpointError: If the checkpoint is not one for this model and method.
     """
     model = model.module if is_model_wrapper(model) else model
+    state = read_state_dict(path) if state is None else state
     if method is None:
-        load_strict(model, path)
+        load_strict(model, path, state=state)
         return
-    state = read_state_dict(path)
     of_video_detector = any(key.startswith(DETECTOR) for key in state)
     temporal = getattr(model, 'temporal', None)
     weightless = temporal is not None and not temporal.state_dict()

@@ -9,7 +9,11 @@ from mmengine.runner import Runner, TestLoop, ValLoop, autocast
 from torch import nn
 from torch.utils.data import DataLoader
 
-from semidff.inference import FrameTimer, ResultRenderer, VideoEngine
+from semidff.evaluation import VIDMetric
+from semidff.inference import FrameTimer, MethodError, PairEngine, ResultRenderer, VideoEngine
+from semidff.inference.engine import shows_flow
+
+PROTOCOLS = ('dense', 'pairs')
 
 
 class VideoWalk:
@@ -23,12 +27,33 @@ class VideoWalk:
     stage = 'test'
 
     def _configure(
-        self, method: str, key_interval: int, warmup: int, render: dict | None = None
+        self,
+        method: str,
+        key_interval: int,
+        warmup: int,
+        protocol: str,
+        render: dict | None = None,
     ) -> None:
         self.method = method
         self.key_interval = key_interval
         self.warmup = warmup
+        self.protocol = protocol
         self.render = dict(render) if render else None
+        self._check_protocol()
+
+    def _check_protocol(self) -> None:
+        if self.protocol not in PROTOCOLS:
+            raise MethodError(f'protocol {self.protocol!r} is unknown; choose one of {PROTOCOLS}')
+        if self.protocol == 'dense':
+            return
+        if self.render is not None:
+            raise MethodError("protocol 'pairs' renders no videos; leave out render")
+        others = [type(m).__name__ for m in self.evaluator.metrics if not isinstance(m, VIDMetric)]
+        if others:
+            raise MethodError(
+                f"protocol 'pairs' gives several results per frame, which only VIDMetric can tell "
+                f'apart; take {", ".join(others)} out of the evaluator'
+            )
 
     def run(self) -> dict:
         """Walks all videos.
@@ -38,9 +63,9 @@ class VideoWalk:
         """
         self.runner.call_hook(f'before_{self.stage}')
         self.runner.call_hook(f'before_{self.stage}_epoch')
-        timer = FrameTimer(self.warmup)
+        timer = self._build_timer()
         self._walk(timer)
-        metrics = self.evaluator.evaluate(len(self.dataloader.dataset))
+        metrics = self.evaluator.evaluate(self._size())
         if is_main_process():
             metrics.update(timer.summary())
         self.runner.call_hook(f'after_{self.stage}_epoch', metrics=metrics)
@@ -49,11 +74,7 @@ class VideoWalk:
 
     def _walk(self, timer: FrameTimer) -> None:
         self.renderer = self._build_renderer()
-        with_flow = self.renderer is not None and self.renderer.with_flow
-        model = _unwrapped(self.runner.model)
-        engine = VideoEngine(
-            model, self.method, self.key_interval, timer=timer, keep_flow=with_flow
-        )
+        engine = self._build_engine(timer)
         order = FrameOrder()
         try:
             for index, data in enumerate(self.dataloader):
@@ -94,10 +115,30 @@ class VideoWalk:
             self.evaluator.process(data_samples=results, data_batch=None)
         return results
 
+    def _build_engine(self, timer: FrameTimer) -> VideoEngine | PairEngine:
+        model = _unwrapped(self.runner.model)
+        if self.protocol == 'pairs':
+            return PairEngine(model, self.method, self.key_interval, timer)
+        with_flow = self.renderer is not None and self.renderer.with_flow
+        return VideoEngine(model, self.method, self.key_interval, timer=timer, keep_flow=with_flow)
+
+    def _build_timer(self) -> FrameTimer:
+        # pairs are no schedule: their key frames and other frames come in other proportions
+        interval = 1 if self.method == 'frame' else self.key_interval
+        return FrameTimer(self.warmup, interval if self.protocol == 'pairs' else None)
+
+    def _size(self) -> int:
+        """Number of frames that have results, in all processes together."""
+        dataset = self.dataloader.dataset
+        if self.protocol == 'dense':
+            return len(dataset)
+        infos = (dataset.get_data_info(index) for index in range(len(dataset)))
+        return sum(bool(info.get('is_labelled', True)) for info in infos)
+
     def _build_renderer(self) -> ResultRenderer | None:
         if self.render is None:
             return None
-        options = {'with_flow': self.method == 'propagate', **self.render}
+        options = {'with_flow': shows_flow(self.method), **self.render}
         return ResultRenderer(classes=self.dataloader.dataset.metainfo['classes'], **options)
 
 
@@ -110,12 +151,17 @@ class VideoTestLoop(VideoWalk, TestLoop):
         dataloader (DataLoader | dict): Batches of one frame, with ``VideoSampler``.
         evaluator (Evaluator | dict | list): Metrics.
         fp16 (bool): Whether to run under autocast.
-        method (str): ``propagate``, ``frame``, ``copy``, ``coast`` or ``interpolate``.
+        method (str): Of :class:`~semidff.inference.VideoEngine`.
         key_interval (int): Key-frame duration l.
         warmup (int): Frames of each kind whose times do not count.
         render (dict | None): Arguments of :class:`~semidff.inference.ResultRenderer` (``out_dir``,
             ``max_videos``, ``fps``, ``score_thr``, ``with_flow``); None renders nothing.  With
             several processes each renders the first of its own videos.
+        protocol (str): ``dense``: each frame once, at its place in the schedule.  ``pairs`` (DFF
+            5.2): each labelled frame at every distance 0 ... l - 1 from its key frame.
+
+    Raises:
+        MethodError: If the protocol is unknown, or has no place for ``render`` or a metric.
     """
 
     def __init__(
@@ -128,9 +174,10 @@ class VideoTestLoop(VideoWalk, TestLoop):
         key_interval: int = 10,
         warmup: int = 3,
         render: dict | None = None,
+        protocol: str = 'dense',
     ) -> None:
         super().__init__(runner, dataloader, evaluator, fp16)
-        self._configure(method, key_interval, warmup, render)
+        self._configure(method, key_interval, warmup, protocol, render)
 
 
 @LOOPS.register_module()
@@ -145,6 +192,7 @@ class VideoValLoop(VideoWalk, ValLoop):
         method (str): As in :class:`VideoTestLoop`.
         key_interval (int): Key-frame duration l.
         warmup (int): Frames of each kind whose times do not count.
+        protocol (str): As in :class:`VideoTestLoop`.
     """
 
     stage = 'val'
@@ -158,9 +206,10 @@ class VideoValLoop(VideoWalk, ValLoop):
         method: str = 'propagate',
         key_interval: int = 10,
         warmup: int = 3,
+        protocol: str = 'dense',
     ) -> None:
         super().__init__(runner, dataloader, evaluator, fp16)
-        self._configure(method, key_interval, warmup)
+        self._configure(method, key_interval, warmup, protocol)
 
 
 class FrameOrder:

@@ -1,6 +1,7 @@
-"""The ImageNet VID metric, motion speeds and gap recovery."""
+"""The ImageNet VID metric, motion speeds and gap recovery; the error of optical flow."""
 
 from .detections_file import evaluate_detections_file
+from .end_point_error import EndPointErrorMetric
 from .gap import gap_recovery
 from .ilsvrc_format import read_detections, write_detections
 from .motion_speed import SPEEDS, ap_by_speed, motion_iou, speed_of
@@ -11,6 +12,7 @@ from .vid_metric import VIDMetric
 __all__ = [
     'SPEEDS',
     'Detections',
+    'EndPointErrorMetric',
     'GroundTruth',
     'VIDEvaluator',
     'VIDMetric',

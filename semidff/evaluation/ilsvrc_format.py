@@ -108,19 +108,33 @@ def _check_line(line: str, number: int, path: str | Path, num_classes: int) -> N
         )
 
 
-def write_detections(path: str | Path, frames: Iterable[tuple]) -> None:
-    """Writes a detections file, whole or not at all.
+def detection_lines(
+    frame_id: int, labels: np.ndarray, scores: np.ndarray, boxes: np.ndarray
+) -> list[str]:
+    """A frame's lines of a detections file.
 
     Numbers have nine digits, so that single-precision scores and boxes come back as they were.
+
+    Args:
+        frame_id: The frame's number.
+        labels: From 0, (n,).
+        scores: (n,).
+        boxes: (n, 4).
+    """
+    rows = zip(labels.tolist(), scores.tolist(), boxes.tolist(), strict=True)
+    return [
+        f'{frame_id} {label + 1} {score:.9g} {x1:.9g} {y1:.9g} {x2:.9g} {y2:.9g}\n'
+        for label, score, (x1, y1, x2, y2) in rows
+    ]
+
+
+def write_detections(path: str | Path, frames: Iterable[tuple]) -> None:
+    """Writes a detections file, whole or not at all; see :func:`detection_lines`.
 
     Args:
         path: The file.
         frames: For each frame its id, labels from 0 (n,), scores (n,), boxes (n, 4).
     """
     with atomic_write(path) as file:
-        for frame_id, labels, scores, boxes in frames:
-            rows = zip(labels.tolist(), scores.tolist(), boxes.tolist(), strict=True)
-            file.writelines(
-                f'{frame_id} {label + 1} {score:.9g} {x1:.9g} {y1:.9g} {x2:.9g} {y2:.9g}\n'
-                for label, score, (x1, y1, x2, y2) in rows
-            )
+        for frame in frames:
+            file.writelines(detection_lines(*frame))

@@ -29,6 +29,18 @@ class VIDResult:
     speed_ap: dict[str, np.ndarray]
     speed_boxes: dict[str, np.ndarray]
 
+    @classmethod
+    def average(cls, results: Sequence['VIDResult']) -> 'VIDResult':
+        """The mean of several evaluations of the same frames."""
+        first = results[0]
+        return cls(
+            first.classes,
+            np.mean([result.ap for result in results], axis=0),
+            first.num_boxes,
+            {speed: np.mean([r.speed_ap[speed] for r in results], axis=0) for speed in SPEEDS},
+            first.speed_boxes,
+        )
+
     def mean(self, rule: str = 'present') -> float:
         """mAP over the classes, see :func:`~semidff.evaluation.vid_ap.mean_ap`."""
         return mean_ap(self.ap, self.num_boxes, rule)
@@ -42,7 +54,8 @@ class VIDEvaluator:
     """Evaluates detections against a COCO-VID json by ImageNet VID's rules.
 
     All annotations count, crowded or occluded ones too, as in the original. Annotations of
-    categories that are not among the classes do not.
+    categories that are not among the classes do not. Images with ``is_labelled: false`` are left
+    out with all that is detected in them.
 
     Args:
         ann_file: The json.
@@ -54,10 +67,11 @@ class VIDEvaluator:
         frames: The json's images in (video, frame) order.
         frame_numbers: ILSVRC frame id of each frame: ``ilsvrc_id`` where the json has it, else 1,
             2, 3, ...
+        labelled: Which frames count, (frames,) bool.
 
     Raises:
         FileNotFoundError: There is no such json.
-        ValueError: The json is broken or has other classes.
+        ValueError: The json is broken, has other classes or no labelled frame.
     """
 
     def __init__(
@@ -67,7 +81,14 @@ class VIDEvaluator:
         self.classes, labels = match_classes(content, classes, ann_file)
         self.frames = ordered_frames(content, ann_file)
         self.frame_numbers = _frame_numbers(self.frames, ann_file)
-        position = {frame['id']: index for index, frame in enumerate(self.frames)}
+        self.labelled = np.array([frame.get('is_labelled', True) for frame in self.frames], bool)
+        if not self.labelled.any():
+            raise ValueError(
+                f'{ann_file}: all images have is_labelled=false, nothing can be tested'
+            )
+        position = {
+            frame['id']: index for index, frame in enumerate(self.frames) if self.labelled[index]
+        }
         counted = [
             a
             for a in content['annotations']
@@ -93,25 +114,28 @@ class VIDEvaluator:
 
         Args:
             detections: Detections; ``frames`` are positions in :attr:`frames`.
-            only: Positions of the frames that are evaluated, (k,) int; None for all.
+            only: Positions of the frames that are evaluated, ascending, (k,) int; those without
+                labels are left out. None for all.
 
         Returns:
             The figures.
         """
-        truth, speeds, num_frames = self.truth, self.speeds, len(self.frames)
-        if only is not None:
-            kept = np.isin(truth.frames, only)
-            truth = GroundTruth(
-                np.searchsorted(only, truth.frames[kept]), truth.labels[kept], truth.boxes[kept]
-            )
-            speeds, num_frames = speeds[kept], len(only)
-            kept = np.isin(detections.frames, only)
-            detections = Detections(
-                np.searchsorted(only, detections.frames[kept]),
-                detections.labels[kept],
-                detections.scores[kept],
-                detections.boxes[kept],
-            )
+        only = np.arange(len(self.frames)) if only is None else only
+        only = only[self.labelled[only]]
+        kept = np.isin(self.truth.frames, only)
+        truth = GroundTruth(
+            np.searchsorted(only, self.truth.frames[kept]),
+            self.truth.labels[kept],
+            self.truth.boxes[kept],
+        )
+        speeds, num_frames = self.speeds[kept], len(only)
+        kept = np.isin(detections.frames, only)
+        detections = Detections(
+            np.searchsorted(only, detections.frames[kept]),
+            detections.labels[kept],
+            detections.scores[kept],
+            detections.boxes[kept],
+        )
         num_classes = len(self.classes)
         ranked = detections.ranked()
         matched = match_detections(truth, ranked, num_classes)

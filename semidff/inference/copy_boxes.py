@@ -9,6 +9,8 @@ from .method import VideoMethod
 class CopyBoxes(VideoMethod):
     """Repeats the detections of the last key frame."""
 
+    pairwise = True
+
     def reset(self) -> None:
         """Drops the key frame's detections."""
         self._detections = None

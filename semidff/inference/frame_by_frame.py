@@ -10,6 +10,7 @@ class FrameByFrame(VideoMethod):
     """Every frame is a key frame."""
 
     reads_current_frames = True
+    pairwise = True
 
     def reset(self) -> None:
         """Nothing is kept from frame to frame."""

@@ -13,11 +13,12 @@ from .drawing import render_frame
 class VideoWriter:
     """Writes an mp4 file that is either complete or not there.
 
-    Frames go to ``<name>.part.mp4``, which gets its name when the block ends without an error.
+    Frames go to ``<name>.part.mp4``, which gets its name when the block ends without an error. Of frames
+    with odd sides the last column or row is repeated: the format wants even sides.
 
     Args:
         path (str | Path): The file; folders are made.
-        fps (float): Frames per second.
+        fps (float): Frames per second; the format keeps five digits of it.
 
     Example:
         >>> with VideoWriter('out.mp4', fps=10) as writer:
@@ -59,7 +60,7 @@ class VideoWriter:
                 f'{self.path}: a frame of {size[0]}x{size[1]} in a video of '
                 f'{self._size[0]}x{self._size[1]}; all frames of a video must have one size'
             )
-        self._writer.write(np.ascontiguousarray(frame))
+        self._writer.write(_even(frame))
 
     def close(self, keep: bool = True) -> None:
         """Finishes the file, or removes what there is of it.
@@ -79,10 +80,26 @@ class VideoWriter:
     def _open(self, size: tuple[int, int]) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         code = cv2.VideoWriter_fourcc(*'mp4v')
-        self._writer, self._size = cv2.VideoWriter(str(self._part), code, self.fps, size), size
+        even = (size[0] + size[0] % 2, size[1] + size[1] % 2)
+        self._writer = cv2.VideoWriter(str(self._part), code, _storable(self.fps), even)
+        self._size = size
         if not self._writer.isOpened():
             self._writer = None
             raise OSError(f'{self.path}: cannot be written; check the folder and its free space')
+
+
+def _even(frame: np.ndarray) -> np.ndarray:
+    """A frame with even sides."""
+    height, width = frame.shape[:2]
+    if height % 2 or width % 2:
+        return cv2.copyMakeBorder(frame, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
+    return np.ascontiguousarray(frame)
+
+
+def _storable(fps: float) -> float:
+    """A frame rate as precise as MPEG-4 takes it: a fraction of numbers up to 65535."""
+    rounded = (round(fps, digits) for digits in (3, 2, 1, 0) if fps * 10**digits <= 65535)
+    return next(rounded, fps)
 
 
 class ResultRenderer:

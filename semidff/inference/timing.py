@@ -19,12 +19,15 @@ class FrameTimer:
     Args:
         warmup (int): How many first key frames, and how many first frames between, are not counted
             (but at least one of each kind that occurs is).
+        key_interval (int | None): Key-frame duration l that the mean is for, where frames are not
+            seen in the proportion of the schedule (:class:`~semidff.inference.PairEngine`).
     """
 
-    def __init__(self, warmup: int = 3) -> None:
+    def __init__(self, warmup: int = 3, key_interval: int | None = None) -> None:
         if warmup < 0:
             raise ValueError(f'warmup is {warmup}; it must be a number of frames, 0 or more')
         self.warmup = warmup
+        self.key_interval = key_interval
         self.seconds: dict[str, list[float]] = {'key': [], 'nonkey': []}
 
     @contextmanager
@@ -45,7 +48,8 @@ class FrameTimer:
         """Milliseconds per frame, and frames per second.
 
         ``mean_ms`` weights the two means with the numbers of key frames and of other frames that
-        were really seen, warm-up included, so that it is the mean of the schedule.
+        were really seen, warm-up included, so that it is the mean of the schedule; with
+        ``key_interval`` it weights them 1 : l - 1.
 
         Returns:
             dict: ``time/{key,nonkey}{,_p50,_p99}_ms`` for the kinds that occurred,
@@ -59,8 +63,11 @@ class FrameTimer:
             metrics[f'time/{kind}_ms'] = float(counted.mean())
             metrics[f'time/{kind}_p50_ms'] = float(np.percentile(counted, 50))
             metrics[f'time/{kind}_p99_ms'] = float(np.percentile(counted, 99))
-            total += float(counted.mean()) * len(seconds)
-            count += len(seconds)
+            frames = len(seconds)
+            if self.key_interval is not None:
+                frames = 1 if kind == 'key' else self.key_interval - 1
+            total += float(counted.mean()) * frames
+            count += frames
         if count:
             metrics['time/mean_ms'] = total / count
             metrics['fps'] = 1000 * count / max(total, 1e-9)

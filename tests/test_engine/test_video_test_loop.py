@@ -73,6 +73,19 @@ def run(world: Path, **test_cfg) -> tuple[dict, list[list[str]]]:
     return metrics, out.read_text().splitlines()
 
 
+def pairs_settings(world: Path) -> dict:
+    """Tests pairs of frames; the labels are what method frame detects first in each frame."""
+    content = json.loads((world / 'val.json').read_text())
+    rows = [line.split() for line in run(world, method='frame')[1]]
+    first = {int(row[0]): row for row in reversed(rows)}
+    for number, label in enumerate(content['annotations'], 1):
+        x1, y1, x2, y2 = map(float, first[number][3:])
+        label.update(bbox=[x1, y1, x2 - x1, y2 - y1], category_id=int(first[number][1]))
+    (world / 'own.json').write_text(json.dumps(content))
+    settings = test_settings(world / 'own.json', world / 'work', protocol='pairs', key_interval=2)
+    return dict(settings, load_from=str(world / 'two.pth'), experiment_name='pairs')
+
+
 def test_interval_one_equals_frame_for_every_method(world):
     reference = run(world, method='frame')[1]
     assert len(reference) > 3 * sum(LENGTHS)
@@ -129,12 +142,15 @@ def test_two_processes_share_the_videos_with_equal_results(world, tmp_path):
     """Three videos for two processes; then one video, so that one process has nothing to do."""
     single = write_videos(tmp_path, (4,))
     Config(test_settings(single, tmp_path / 'work')).dump(tmp_path / 'single.py')
+    pairs = pairs_settings(world)
+    Config(pairs).dump(tmp_path / 'pairs.py')
     options = ['--method', 'coast', '--key-interval', 3]
     calls = [
         [world / 'config.py', world / 'two.pth', *options, '--detections', tmp_path / 'three.txt',
          '--metrics-out', tmp_path / 'three.json'],
         [tmp_path / 'single.py', world / 'two.pth', *options, '--detections', tmp_path / 'one.txt',
          '--metrics-out', tmp_path / 'one.json'],
+        [tmp_path / 'pairs.py', world / 'two.pth', '--metrics-out', tmp_path / 'pairs.json'],
     ]  # fmt: skip
     launch(tmp_path, 2, calls)
     metrics, lines = run(world, method='coast', key_interval=3)
@@ -145,6 +161,10 @@ def test_two_processes_share_the_videos_with_equal_results(world, tmp_path):
     frames = {line.split()[0] for line in (tmp_path / 'one.txt').read_text().splitlines()}
     assert len(frames) == 4
     assert json.loads((tmp_path / 'one.json').read_text())['fps'] > 0
+    alone = Runner.from_cfg(Config(pairs)).test()
+    shared = json.loads((tmp_path / 'pairs.json').read_text())
+    for name in ('vid/mAP_at/0', 'vid/mAP_at/1', 'vid/mAP'):
+        assert shared[name] == alone[name] > 0.1
 
 
 def test_command_line_with_stage_one_weights(world):

@@ -68,6 +68,25 @@ def test_file_appears_when_it_is_complete(tmp_path):
     assert [p.name for p in path.parent.iterdir()] == ['out.mp4']
 
 
+def test_odd_sides_are_made_even_by_repeating(tmp_path):
+    odd = np.full((47, 63, 3), 90, np.uint8)
+    odd[-1], odd[:, -1] = 250, 250
+    with VideoWriter(tmp_path / 'out.mp4') as writer:
+        writer.write(odd)
+    frame = cv2.VideoCapture(str(tmp_path / 'out.mp4')).read()[1]
+    assert frame.shape == (48, 64, 3)
+    assert frame[-1].min() > 180 and frame[:, -1].min() > 180 and frame[:40, :56].max() < 130
+
+
+@pytest.mark.parametrize('fps', [0.5, 24000 / 1001, 29.97, 59.94006, 120.003, 987.654])
+def test_any_frame_rate_is_kept(tmp_path, fps):
+    with VideoWriter(tmp_path / 'out.mp4', fps) as writer:
+        for _ in range(3):
+            writer.write(GREY)
+    kept = cv2.VideoCapture(str(tmp_path / 'out.mp4')).get(cv2.CAP_PROP_FPS)
+    assert kept == pytest.approx(fps, rel=1e-4)
+
+
 def test_an_error_leaves_nothing(tmp_path):
     with pytest.raises(KeyboardInterrupt), VideoWriter(tmp_path / 'out.mp4') as writer:
         writer.write(GREY)

@@ -15,6 +15,7 @@ meta_keys = (
     'frame_id',
     'video_name',
     'video_length',
+    'is_labelled',
 )
 
 test_dataloader = dict(

@@ -1,0 +1,147 @@
+"""The protocol for sparsely labelled videos (DFF 5.2), with a real detector."""
+
+import pytest
+import torch
+
+from semidff.inference import FrameTimer, MethodError, PairEngine, VideoEngine
+from tests.tiny_video import batch, build, detector_cfg, video_detector_cfg
+
+FRAMES = 9
+L = 4
+
+
+@pytest.fixture(scope='module')
+def model():
+    return build(video_detector_cfg())
+
+
+def frames(labelled=range(FRAMES), video=0):
+    """Batches of a video; some frames are not labelled."""
+    result = []
+    for index in range(FRAMES):
+        data = batch(video, index)
+        data['data_samples'][0].set_metainfo({'is_labelled': index in labelled})
+        result.append(data)
+    return result
+
+
+def walk(engine, batches):
+    """Detections by frame and distance."""
+    found = {}
+    for data in batches:
+        for result in engine.push(data):
+            found[result.frame_id, result.get('key_distance')] = result
+    assert engine.flush() == []
+    engine.reset()
+    return found
+
+
+def same(first, second):
+    a, b = first.pred_instances, second.pred_instances
+    return len(a) == len(b) and all(torch.equal(a[k], b[k]) for k in ('bboxes', 'scores', 'labels'))
+
+
+@pytest.fixture(scope='module')
+def pairs(model):
+    return walk(PairEngine(model, 'propagate', L), frames())
+
+
+def test_each_frame_comes_at_each_distance(pairs):
+    assert set(pairs) == {(i, d) for i in range(FRAMES) for d in range(L)}
+    assert not same(pairs[7, 1], pairs[7, 2])
+    assert [pairs[7, d].is_key_frame for d in range(L)] == [True, False, False, False]
+
+
+def test_distance_zero_is_frame(model, pairs):
+    alone = walk(VideoEngine(model, 'frame'), frames())
+    assert all(same(pairs[i, 0], alone[i, None]) for i in range(FRAMES))
+
+
+@pytest.mark.parametrize('method', ['propagate', 'copy'])
+def test_the_schedule_s_results_are_among_the_pairs(model, method):
+    found = walk(PairEngine(model, method, L), frames())
+    dense = walk(VideoEngine(model, method, L), frames())
+    assert all(same(found[i, i % L], dense[i, None]) for i in range(FRAMES))
+
+
+def test_before_the_video_the_first_frame_is_the_key_frame(pairs):
+    for frame in range(L):
+        assert all(same(pairs[frame, d], pairs[frame, frame]) for d in range(frame, L))
+    assert pairs[0, 3].is_key_frame and not pairs[2, 3].is_key_frame
+    assert [pairs[1, d].key_distance for d in range(L)] == [0, 1, 2, 3]
+
+
+def test_sparse_labels_give_the_same_results(model, pairs):
+    engine = PairEngine(model, 'propagate', L)
+    for _ in range(2):  # the second video begins with an empty memory
+        found = walk(engine, frames(labelled=(3, 8)))
+        assert set(found) == {(i, d) for i in (3, 8) for d in range(L)}
+        assert all(same(result, pairs[place]) for place, result in found.items())
+
+
+def test_networks_run_only_for_labelled_frames(model):
+    """Labelled 3 and 5 share the key frames 2 and 3: 0 ... 5 are key frames once each; 8 is none."""
+    runs = {'feature': 0, 'flow': 0}
+
+    def count(name):
+        def note(*_):
+            runs[name] += 1
+
+        return note
+
+    hooks = [
+        model.spatial.feature_network[0].register_forward_hook(count('feature')),
+        model.temporal.flow_network.register_forward_hook(count('flow')),
+    ]
+    timer = FrameTimer(warmup=0, key_interval=L)
+    walk(PairEngine(model, 'propagate', L, timer), frames(labelled=(3, 5)))
+    for hook in hooks:
+        hook.remove()
+    assert runs == {'feature': 6, 'flow': 2 * (L - 1)}
+    assert {kind: len(times) for kind, times in timer.seconds.items()} == {'key': 6, 'nonkey': 6}
+
+
+def test_no_more_than_l_key_frames_are_kept(model):
+    engine = PairEngine(model, 'propagate', L)
+    for data in frames():
+        engine.push(data)
+        kept = [p.engine.method._key_frame for p in engine._places]
+        assert sum(key is not None for key in kept) <= L
+    engine.reset()
+    assert all(p.engine.method._key_frame is None and p.data is None for p in engine._places)
+
+
+def test_frame_has_one_distance_only(model):
+    found = walk(PairEngine(model, 'frame', L), frames())
+    assert set(found) == {(i, 0) for i in range(FRAMES)}
+
+
+def test_a_plain_detector_can_copy():
+    detector = build(detector_cfg())
+    assert len(walk(PairEngine(detector, 'copy', 2), frames(labelled=(5,)))) == 2
+
+
+@pytest.mark.parametrize('method', ['coast', 'interpolate'])
+def test_methods_that_need_the_frames_between_are_refused(model, method):
+    with pytest.raises(MethodError, match=f"'{method}' depends on all frames since the key frame"):
+        PairEngine(model, method, L)
+
+
+def test_missing_key_frames_are_an_error_not_a_shorter_distance(model):
+    engine = PairEngine(model, 'propagate', L)
+    some = frames(labelled=(7,))
+    for index in (3, 4, 6):
+        engine.push(some[index])
+    with pytest.raises(ValueError, match='frame 7 .* but frame 5 before it is not in the data'):
+        engine.push(some[7])
+    engine.reset()
+    with pytest.raises(ValueError, match='frame 6 before it is not in the data'):
+        engine.push(some[7])  # a json that lists labelled frames only
+
+
+def test_the_mean_time_is_that_of_the_schedule():
+    timer = FrameTimer(warmup=0, key_interval=4)
+    timer.seconds = {'key': [0.1] * 6, 'nonkey': [0.02] * 6}
+    summary = timer.summary()
+    assert summary['time/mean_ms'] == pytest.approx((100 + 3 * 20) / 4)
+    assert summary['fps'] == pytest.approx(4 / 0.16)
