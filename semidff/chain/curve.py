@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -70,6 +70,8 @@ def build_curve(
     key_intervals: Sequence[int],
     out: str,
     cfg_options: Mapping[str, Any] | None = None,
+    *,
+    digest: Callable[[str], str],
 ) -> Curve:
     """Lays out the evaluations.
 
@@ -78,6 +80,8 @@ def build_curve(
         key_intervals: Key-frame durations l.
         out: Folder of all results.
         cfg_options: Settings that replace those of every config, by dotted keys.
+        digest: Gives of a checkpoint's path what is the same for the same detector's weights, see
+            :func:`~semidff.engine.checkpoint.detector_digest`.
 
     Raises:
         ChainError: If a run cannot be tested; the text names it.
@@ -85,7 +89,7 @@ def build_curve(
         CheckpointError: If a checkpoint does not exist or cannot be read.
     """
     environment = {name: os.environ[name] for name in INHERITED if name in os.environ}
-    keys = {run: _detector_key(run, environment) for run in runs}
+    keys = {run: _detector_key(run, environment, digest) for run in runs}
     frames = _missing_frames(keys)
     settings = dict(
         work_dir=out,
@@ -112,10 +116,8 @@ def _missing_frames(keys: Mapping[Run, str]) -> dict[Run, str]:
     return {run: key for key, run in frames.items()}
 
 
-def _detector_key(run: Run, environment: Mapping[str, str]) -> str:
+def _detector_key(run: Run, environment: Mapping[str, str], weights: Callable[[str], str]) -> str:
     """The same for runs whose detector, weights and test data are the same."""
-    from semidff.engine.checkpoint import detector_digest
-
     config = json.loads(config_text(run.config, environment))
     model = config.get('model')
     if not model:
@@ -128,4 +130,4 @@ def _detector_key(run: Run, environment: Mapping[str, str]) -> str:
     test = [config.get(name) for name in ('test_dataloader', 'test_evaluator')]
     digest = hashlib.sha256(json.dumps([detector, preprocessor, test], sort_keys=True).encode())
     with silenced():
-        return f'{digest.hexdigest()} {detector_digest(run.checkpoint)}'
+        return f'{digest.hexdigest()} {weights(run.checkpoint)}'

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from .curve import Run, build_curve
@@ -26,13 +27,17 @@ def main(args: argparse.Namespace) -> int:
     return _status(_run_chain, args)
 
 
-def curve_main(args: argparse.Namespace) -> int:
+def curve_main(args: argparse.Namespace, digest: Callable[[str], str]) -> int:
     """Runs the evaluations of a curve, draws it and prints its table.
+
+    Args:
+        args: The tool's.
+        digest: As in :func:`~semidff.chain.curve.build_curve`.
 
     Returns:
         The exit status: 0, 1 after an error, 130 after Ctrl-C.
     """
-    return _status(_run_curve, args)
+    return _status(partial(_run_curve, digest=digest), args)
 
 
 def _status(work: Callable[[argparse.Namespace], None], args: argparse.Namespace) -> int:
@@ -61,9 +66,9 @@ def _run_chain(args: argparse.Namespace) -> None:
         print(f'Written to {chain.work_dir}: table.md, table.json, table.png')
 
 
-def _run_curve(args: argparse.Namespace) -> None:
+def _run_curve(args: argparse.Namespace, digest: Callable[[str], str]) -> None:
     runs = [Run.parse(text) for text in args.run]
-    curve = build_curve(runs, args.key_intervals, args.out, args.cfg_options)
+    curve = build_curve(runs, args.key_intervals, args.out, args.cfg_options, digest=digest)
     ChainRunner(curve.chain, jobs=1).run()
     print('\n' + write_curve(curve.measurements(), Path(args.out)))
     print(f'Written to {args.out}: table.md, table.json, curve.png')

@@ -73,8 +73,8 @@ PRESETS = {
     'quickstart': WorldSpec(),
     'long': WorldSpec(stills=6000, videos=400, train=200, val=32, dev=16, flow=4000, crops=12000),
     'tiny': WorldSpec(
-        height=96, width=128, stills=6, videos=2, video_length=12, train=2, train_length=12, val=2, dev=2, eval_length=12,
-        flow=4, crops=40, crop_size=32,
+        height=96, width=128, stills=6, videos=2, video_length=12, train=2, train_length=12, val=2,
+        dev=2, eval_length=12, flow=4, crops=40, crop_size=32,
     ),
 }  # fmt: skip
 

@@ -10,6 +10,7 @@ import torch
 
 from semidff.chain import Run, build_curve
 from semidff.chain.settings import ROOT, ChainError
+from semidff.engine.checkpoint import detector_digest
 from tests.test_chain.project import make_project
 
 MODEL = "pre = dict(type='A', mean=[1])\ndetector = dict(type='D', backbone=dict(depth=18))\n"
@@ -33,7 +34,9 @@ def save(path, weights):
 
 
 def curve(*runs, key_intervals=(5,), **options):
-    return build_curve([Run.parse(run) for run in runs], key_intervals, 'out', options)
+    return build_curve(
+        [Run.parse(run) for run in runs], key_intervals, 'out', options, digest=detector_digest
+    )
 
 
 def rows(built):

@@ -11,6 +11,7 @@ import sys
 from mmengine.config import DictAction
 
 from semidff.chain.main import curve_main
+from semidff.engine.checkpoint import detector_digest
 
 
 def parse_args() -> argparse.Namespace:
@@ -46,4 +47,4 @@ def parse_args() -> argparse.Namespace:
 
 
 if __name__ == '__main__':
-    sys.exit(curve_main(parse_args()))
+    sys.exit(curve_main(parse_args(), detector_digest))
