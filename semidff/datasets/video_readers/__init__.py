@@ -1,21 +1,40 @@
-"""Frames of a video by their numbers: video files through decord, folders of images through OpenCV.
+"""Frames of a video: by their numbers (:func:`open_video`), or one after the other (:func:`open_stream`).
+
+By their numbers, video files are read through decord; everything else goes through OpenCV.
 
 Every failure of a reader is a :class:`VideoError` that names the file; whatever decord throws or
 returns for truncated, empty or damaged files never reaches the caller.
 """
 
 from semidff.datasets.video_readers.base import VideoError, VideoReader
+from semidff.datasets.video_readers.camera_stream import CameraStream
+from semidff.datasets.video_readers.file_stream import FileStream
 from semidff.datasets.video_readers.frame_folder import FrameFolderReader, natural_key, read_image
-from semidff.datasets.video_readers.pool import ReaderPool, open_video
+from semidff.datasets.video_readers.pool import ReaderPool, open_stream, open_video
+from semidff.datasets.video_readers.stream import (
+    ArrayStream,
+    FolderStream,
+    Frame,
+    FrameStream,
+    VideoWarning,
+)
 from semidff.datasets.video_readers.video_file import DecordReader
 
 __all__ = [
+    'ArrayStream',
+    'CameraStream',
     'DecordReader',
+    'FileStream',
+    'FolderStream',
+    'Frame',
     'FrameFolderReader',
+    'FrameStream',
     'ReaderPool',
     'VideoError',
     'VideoReader',
+    'VideoWarning',
     'natural_key',
+    'open_stream',
     'open_video',
     'read_image',
 ]

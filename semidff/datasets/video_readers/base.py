@@ -1,5 +1,6 @@
 """What a reader of frames is, and how it fails."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -55,3 +56,11 @@ def ascending(path: str, indices: Sequence[int], length: int) -> list[int]:
         bad = wanted[0] if wanted[0] < 0 else wanted[-1]
         raise VideoError(path, f'frame {bad} asked for, the video has frames 0..{length - 1}')
     return wanted
+
+
+def check_video_file(path: str) -> None:
+    """Raises :class:`VideoError` if there is no such file, or nothing in it."""
+    if not os.path.isfile(path):
+        raise VideoError(path, 'no such file')
+    if os.path.getsize(path) == 0:
+        raise VideoError(path, 'the file is empty (0 bytes)')

@@ -6,7 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from semidff.datasets.video_readers.base import VideoError, VideoReader
+from semidff.datasets.video_readers.camera_stream import CameraStream
+from semidff.datasets.video_readers.file_stream import FileStream
 from semidff.datasets.video_readers.frame_folder import FrameFolderReader, is_image
+from semidff.datasets.video_readers.stream import DEFAULT_FPS, FolderStream, FrameStream
 from semidff.datasets.video_readers.video_file import DecordReader
 
 
@@ -18,9 +21,34 @@ def open_video(path: str | Path) -> VideoReader:
     """
     if os.path.isdir(path):
         return FrameFolderReader(path)
+    _refuse_image(path)
+    return DecordReader(path)
+
+
+def open_stream(
+    source: int | str | Path, fps: float = DEFAULT_FPS, strict: bool = False
+) -> FrameStream:
+    """A video to be read once, from beginning to end.
+
+    Args:
+        source: A video file, a folder of images, a camera's index or an address (``rtsp://...``).
+        fps: Frames per second of a folder of images.
+        strict: Whether what cannot be read is an error, not a warning.
+
+    Raises:
+        VideoError: It is none of them, or cannot be opened.
+    """
+    if isinstance(source, int) or '://' in str(source):
+        return CameraStream(source, strict)
+    if os.path.isdir(source):
+        return FolderStream(source, fps, strict)
+    _refuse_image(source)
+    return FileStream(source, strict)
+
+
+def _refuse_image(path: str | Path) -> None:
     if os.path.isfile(path) and is_image(str(path)):
         raise VideoError(path, 'is a single image; list the folder that holds the frames')
-    return DecordReader(path)
 
 
 class ReaderPool:

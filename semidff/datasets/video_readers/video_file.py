@@ -18,7 +18,7 @@ import decord
 import numpy as np
 import torch
 
-from semidff.datasets.video_readers.base import VideoError, ascending
+from semidff.datasets.video_readers.base import VideoError, ascending, check_video_file
 
 # Else FFmpeg writes a line for each damaged macroblock.
 decord.logging.set_level(decord.logging.QUIET)
@@ -60,10 +60,7 @@ class DecordReader:
         self._length = len(self._reader)
 
     def _open(self) -> decord.VideoReader:
-        if not os.path.isfile(self.path):
-            raise VideoError(self.path, 'no such file')
-        if os.path.getsize(self.path) == 0:
-            raise VideoError(self.path, 'the file is empty (0 bytes)')
+        check_video_file(self.path)
         try:
             return _OwnedReader(self.path)
         except Exception as error:  # decord throws RuntimeError, AssertionError and DECORDError

@@ -1,0 +1,283 @@
+"""Any video in, boxes out."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmdet.structures import DetDataSample
+from mmengine.config import Config, ConfigDict
+from mmengine.dataset import Compose, pseudo_collate
+from mmengine.infer.infer import BaseInferencer
+from mmengine.registry import init_default_scope
+from mmengine.runner import autocast
+from torch import nn
+
+from semidff.datasets.video_readers import Frame, FrameStream
+from semidff.inference import FrameTimer, VideoEngine, render_frame
+
+from .build import build_model, frame_pipeline
+from .outputs import Output, open_outputs
+from .progress import FrameProgress
+from .result import Result
+from .sources import Source, check_out_video, sources_of
+
+
+class VideoInferencer(BaseInferencer):
+    """Detections for every frame of videos, by the engine that ``tools/test.py`` uses.
+
+    Names and arguments follow mmdet's ``DetInferencer``. One thing differs: a call returns an
+    iterator, not a dict of everything, since a video may have no end. A frame is read, detected and
+    written when its result is asked for; memory does not grow with the video. Several iterators of
+    one inferencer may run at the same time: they share the model and nothing else.
+
+    Args:
+        model (str | Path | Config | dict | None): The config, or its file; None takes the config
+            that the checkpoint holds.
+        weights (str | Path | None): The checkpoint; None: random weights, with a warning.
+        device (str | None): Where to run; by default a GPU, if there is one.
+        method (str): A method of :class:`~semidff.inference.VideoEngine`.
+        key_interval (int): Key-frame duration l.
+        scope (str): Registry scope.
+        classes (Sequence[str] | None): Class names; by default those of checkpoint or config.
+        show_progress (bool): Whether frames, frames per second and time left are shown.
+
+    Raises:
+        FileNotFoundError: There is no such config.
+        CheckpointError: The checkpoint does not fit.
+        MethodError: The method is unknown, or the model cannot do it.
+
+    Example:
+        >>> inferencer = VideoInferencer('config.py', 'last.pth', key_interval=10)
+        >>> for sample in inferencer('street.mp4', out_video='street_boxes.mp4'):
+        ...     sample.pred_instances.bboxes, sample.timestamp
+    """
+
+    def __init__(
+        self,
+        model: str | Path | Config | dict | None = None,
+        weights: str | Path | None = None,
+        device: str | None = None,
+        method: str = 'propagate',
+        key_interval: int = 10,
+        scope: str = 'mmdet',
+        classes: Sequence[str] | None = None,
+        show_progress: bool = True,
+    ) -> None:
+        self.method, self.key_interval, self.classes = method, key_interval, classes
+        model = str(model) if isinstance(model, Path) else model
+        if isinstance(model, str) and model.endswith('.py') and not Path(model).is_file():
+            raise FileNotFoundError(f'{model}: there is no such config file')
+        init_default_scope(scope)
+        weights = None if weights is None else str(weights)
+        super().__init__(model, weights, device, scope, show_progress)
+        self._fp16 = bool((self.cfg.get('test_cfg') or {}).get('fp16', False))
+        self._engine().close()  # refuses what the model cannot do
+
+    def __call__(
+        self,
+        inputs: Any,
+        out_video: str | Path | None = None,
+        out_json: str | Path | None = None,
+        out_txt: str | Path | None = None,
+        pred_score_thr: float = 0.3,
+        fps: float | None = None,
+        max_frames: int | None = None,
+        strict: bool = False,
+    ) -> Iterator[DetDataSample]:
+        """Detects in videos.
+
+        Args:
+            inputs: The path of a video file or of a folder of frames, a camera's index, an address
+                (``rtsp://...``), a list or an iterator of arrays (H, W, 3) uint8 BGR; or a list or
+                tuple of such videos, which are walked one after the other.
+            out_video (str | Path | None): Annotated mp4, without sound: as many frames as the input
+                and its mean frame rate. For several videos a folder.
+            out_json (str | Path | None): All detections as COCO-VID json.
+            out_txt (str | Path | None): All detections in ILSVRC's format, frames counted from 1.
+            pred_score_thr (float): Detections with lower scores are not drawn; they are in the
+                other outputs and in the results.
+            fps (float | None): Frame rate of the mp4, and of videos that do not tell theirs (25).
+            max_frames (int | None): How many frames of each video, at most.
+            strict (bool): Whether frames that cannot be read are an error, not a warning.
+
+        Returns:
+            Iterator[DetDataSample]: The frames' results in order, with ``pred_instances`` (pixels of
+            the original frame) and the metainfo ``video_name``, ``video_id``, ``frame_id``,
+            ``timestamp`` (seconds), ``is_key_frame``, ``img_path`` (of frames that are files) and
+            ``ori_shape``.  Outputs get their names when the iterator ends or is closed; on an error
+            they are removed.  Where frames change size a new key frame begins.
+
+        Raises:
+            VideoError: A video cannot be opened or holds no frame; with ``strict``, is damaged.
+            ValueError: Arguments that make no sense.
+        """
+        if max_frames is not None and max_frames < 1:
+            raise ValueError(f'max_frames is {max_frames}; it must be at least 1')
+        if fps is not None and not fps > 0:
+            raise ValueError(f'fps is {fps}; it must be above 0')
+        sources = sources_of(inputs, fps, strict)
+        check_out_video(out_video, sources)
+        outputs = open_outputs(
+            classes=self.model.dataset_meta['classes'],
+            draw=partial(self.visualize, pred_score_thr=pred_score_thr),
+            out_video=out_video,
+            out_json=out_json,
+            out_txt=out_txt,
+        )
+        return self._walk(sources, outputs, fps, max_frames)
+
+    def _walk(
+        self,
+        sources: list[Source],
+        outputs: AbstractContextManager[list[Output]],
+        fps: float | None,
+        max_frames: int | None,
+    ) -> Iterator[DetDataSample]:
+        with outputs as opened:
+            try:
+                yield from self._videos(sources, opened, fps, max_frames)
+            except GeneratorExit:
+                return  # the caller has seen enough: the files are whole as far as they go
+
+    def _videos(
+        self,
+        sources: list[Source],
+        outputs: list[Output],
+        fps: float | None,
+        max_frames: int | None,
+    ) -> Iterator[DetDataSample]:
+        before = 0
+        for video_id, source in enumerate(sources):
+            stream = source.open()
+            rate = fps or (stream.mean_rate() if outputs else None)
+            for output in outputs:
+                output.start(stream.name, rate)
+            number = before
+            with closing(self._results(stream, video_id, max_frames)) as results:
+                for frame, sample in results:
+                    number = before + frame.index + 1
+                    self.postprocess(Result(frame, sample, number), outputs)
+                    yield sample
+            before = number
+            for output in outputs:
+                output.end()
+
+    def _results(
+        self, stream: FrameStream, video_id: int, max_frames: int | None
+    ) -> Iterator[tuple[Frame, DetDataSample]]:
+        """Frames of a video with their results, and progress."""
+        engine = self._engine()
+        progress = FrameProgress(stream.name, max_frames or stream.length)
+        waiting: deque[Frame] = deque()  # offline methods answer later
+        finished = self._finished(engine, stream, video_id, max_frames, waiting)
+        try:
+            for done, sample in enumerate(finished, start=1):
+                yield waiting.popleft(), sample
+                if self.show_progress:
+                    progress.update(done)
+        finally:
+            progress.end()
+            engine.close()
+            stream.close()
+
+    def _finished(
+        self,
+        engine: VideoEngine,
+        stream: FrameStream,
+        video_id: int,
+        max_frames: int | None,
+        waiting: deque[Frame],
+    ) -> Iterator[DetDataSample]:
+        size = None
+        for frame in islice(stream, max_frames):
+            if size not in (None, frame.image.shape):
+                yield from engine.flush()
+                engine.reset()
+            size = frame.image.shape
+            waiting.append(frame)
+            place = dict(video_name=stream.name, video_id=video_id)
+            yield from self.forward(self.preprocess(frame, **place), engine)
+        yield from engine.flush()
+
+    def preprocess(self, inputs: Frame, **metainfo: Any) -> dict:
+        """One frame through the test pipeline.
+
+        Args:
+            inputs (Frame): The frame.
+            **metainfo: What else the frame's sample shall carry.
+
+        Returns:
+            dict: A collated batch of it.
+        """
+        packed = self.pipeline(dict(img=inputs.image))
+        packed['data_samples'].set_metainfo(
+            dict(
+                metainfo,
+                frame_id=inputs.index,
+                timestamp=inputs.timestamp,
+                img_path=inputs.path,
+                ori_shape=inputs.image.shape[:2],
+            )
+        )
+        return self.collate_fn([packed])
+
+    def forward(self, inputs: dict, engine: VideoEngine) -> list[DetDataSample]:
+        """Results that are finished with this batch of one frame."""
+        with autocast(enabled=self._fp16):
+            return engine.push(inputs)
+
+    def visualize(
+        self, inputs: np.ndarray, preds: DetDataSample, pred_score_thr: float = 0.3
+    ) -> np.ndarray:
+        """A frame with its boxes, and a border if it is a key frame.
+
+        Args:
+            inputs (ndarray): The frame, (H, W, 3) uint8 BGR.
+            preds (DetDataSample): Its result.
+            pred_score_thr (float): Detections with lower scores are not drawn.
+
+        Returns:
+            ndarray: (H, W, 3) uint8 BGR.
+        """
+        classes, is_key = self.model.dataset_meta['classes'], preds.is_key_frame
+        return render_frame(inputs, preds, classes, is_key, score_thr=pred_score_thr)
+
+    def postprocess(self, preds: Result, outputs: Iterable[Output] = ()) -> None:
+        """Hands a frame's result to the outputs."""
+        for output in outputs:
+            output.add(preds)
+
+    def _engine(self) -> VideoEngine:
+        return VideoEngine(self.model, self.method, self.key_interval, timer=_NoTimer())
+
+    # --- what BaseInferencer calls when it is made ----------------------------------------------------------
+
+    def _init_model(
+        self, cfg: Config | ConfigDict, weights: str | None, device: str = 'cpu'
+    ) -> nn.Module:
+        return build_model(cfg, weights, device, self.method, self.classes)
+
+    def _init_pipeline(self, cfg: Config | ConfigDict) -> Compose:
+        return frame_pipeline(cfg)
+
+    def _init_collate(self, cfg: Config | ConfigDict) -> Callable:
+        if 'collate_fn' in cfg.test_dataloader:
+            return super()._init_collate(cfg)
+        return pseudo_collate  # BaseInferencer's choice as well, after a warning
+
+    def _init_visualizer(self, cfg: Config | ConfigDict) -> None:
+        """None: :meth:`visualize` draws; the config's visualizer is for training."""
+
+
+class _NoTimer(FrameTimer):
+    """Keeps no times, which would add up in a video without end, and never waits for the device."""
+
+    @contextmanager
+    def measure(self, is_key: bool, device: torch.device) -> Iterator[None]:
+        yield

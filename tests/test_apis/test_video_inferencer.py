@@ -1,0 +1,358 @@
+"""VideoInferencer: any source in, the results of tools/test.py out, in constant memory."""
+
+import gc
+import json
+import os
+import runpy
+import warnings
+from itertools import count, islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmdet.structures import DetDataSample
+from mmengine.config import Config
+
+from semidff.apis import VideoInferencer
+from semidff.datasets import CocoVIDDataset
+from semidff.datasets.video_readers import Frame, VideoError, VideoWarning, open_stream
+from semidff.engine.checkpoint import CheckpointError
+from semidff.inference import MethodError
+from tests.damaged_video import wipe, write_video
+from tests.tiny_video import (
+    CLASSES,
+    SIZE,
+    build,
+    frame,
+    test_settings,
+    video_detector_cfg,
+    write_videos,
+)
+
+ROOT = Path(__file__).resolve().parents[2]
+LENGTHS = (9, 6)
+DOT = (SIZE[1], SIZE[0], 3)
+
+
+@pytest.fixture(scope='module')
+def world(tmp_path_factory):
+    """Videos as a json and as folders, a config and checkpoints."""
+    folder = tmp_path_factory.mktemp('world')
+    ann_file = write_videos(folder, LENGTHS)
+    for video, length in enumerate(LENGTHS):
+        (folder / f'v{video}').mkdir()
+        for index in range(length):
+            os.link(folder / f'v{video}_{index:03d}.png', folder / f'v{video}' / f'{index}.png')
+    config = Config(test_settings(ann_file, folder / 'work'))
+    config.dump(folder / 'config.py')
+    model = build(video_detector_cfg(), seed=3)
+    meta = dict(cfg=config.pretty_text, dataset_meta={})
+    torch.save(dict(state_dict=model.state_dict(), meta=meta), folder / 'two.pth')
+    torch.save(dict(state_dict=model.spatial.detector.state_dict()), folder / 'one.pth')
+    return folder
+
+
+def make(world, method='propagate', interval=4, **options) -> VideoInferencer:
+    options = dict(show_progress=False, device='cpu') | options
+    return VideoInferencer(
+        str(world / 'config.py'), world / 'two.pth', method=method, key_interval=interval, **options
+    )
+
+
+@pytest.fixture(scope='module')
+def inferencer(world):
+    return make(world)
+
+
+def arrays(video=0, length=9) -> list[np.ndarray]:
+    return [frame(video, index) for index in range(length)]
+
+
+def same(one: DetDataSample, other: DetDataSample) -> bool:
+    a, b = one.pred_instances, other.pred_instances
+    return all(torch.equal(a[key], b[key]) for key in ('bboxes', 'scores', 'labels'))
+
+
+def all_same(some, others) -> bool:
+    some, others = list(some), list(others)
+    return len(some) == len(others) > 0 and all(map(same, some, others))
+
+
+@pytest.mark.parametrize('method', ['propagate', 'centred', 'interpolate'])
+def test_the_same_detections_as_the_test_tool(world, monkeypatch, method):
+    expected, found = world / f'test_{method}.txt', world / f'found_{method}.txt'
+    arguments = [world / 'config.py', world / 'two.pth', '--method', method, '--key-interval', '4']
+    name = f'experiment_name=apis_{method}'
+    arguments += ['--detections', expected, '--cfg-options', name]
+    monkeypatch.setattr('sys.argv', ['tools/test.py', *map(str, arguments)])
+    runpy.run_path(str(ROOT / 'tools' / 'test.py'), run_name='__main__')
+    folders = [world / f'v{video}' for video in range(len(LENGTHS))]
+    samples = list(make(world, method)(folders, out_txt=found))
+    assert len(samples) == sum(LENGTHS)
+    assert found.read_text() == expected.read_text() and expected.read_text().count('\n') > 30
+
+
+def test_results_say_which_frame_they_are_of(world, inferencer):
+    samples = list(inferencer([world / 'v0', arrays(1, 3)], fps=5))
+    assert [s.frame_id for s in samples] == [*range(9), *range(3)]
+    assert [s.timestamp for s in samples] == [n / 5 for n in [*range(9), *range(3)]]
+    assert [s.is_key_frame for s in samples] == [s.frame_id % 4 == 0 for s in samples]
+    assert [s.video_name for s in samples] == ['v0'] * 9 + ['frames1'] * 3
+    assert [s.video_id for s in samples] == [0] * 9 + [1] * 3
+    assert all(s.ori_shape == (64, 96) and len(s.pred_instances) for s in samples)
+    assert samples[3].img_path == str(world / 'v0' / '3.png') and samples[-1].img_path is None
+
+
+def test_all_kinds_of_sources_give_the_same(world, inferencer):
+    expected = list(inferencer(str(world / 'v0')))
+    assert all_same(inferencer(arrays()), expected)
+    assert all_same(inferencer(tuple(arrays())), expected)
+    assert all_same(inferencer(np.stack(arrays())), expected)
+    assert all_same(inferencer(iter(arrays())), expected)
+    assert all_same(inferencer([iter(arrays())]), expected)
+    assert not all_same(inferencer(arrays(1)), expected)
+
+
+def test_a_video_file_gives_what_its_frames_give(tmp_path, inferencer):
+    path = write_video(tmp_path / 'street.mp4', 9, size=SIZE)
+    expected = inferencer([one.image for one in open_stream(path)])
+    samples = list(inferencer(path))
+    assert all_same(samples, expected)
+    assert [s.timestamp for s in samples] == pytest.approx([n / 10 for n in range(9)])
+
+
+def test_frames_are_read_when_they_are_asked_for(inferencer):
+    read = []
+
+    def camera():
+        for index in count():
+            read.append(index)
+            yield frame(0, index)
+
+    results = inferencer(camera())
+    assert not read
+    for expected in range(3):
+        assert next(results).frame_id == expected and read == list(range(expected + 1))
+    results.close()
+    assert [s.frame_id for s in inferencer(camera(), max_frames=5)] == list(range(5))
+
+
+def test_nothing_is_kept_of_past_frames(tmp_path, inferencer):
+    results = inferencer(
+        (frame(0, i) for i in count()), out_video=tmp_path / 'o.mp4', out_json=tmp_path / 'o.json'
+    )
+
+    def alive_after(frames: int) -> int:
+        for _ in islice(results, frames):
+            pass
+        gc.collect()
+        kinds = (DetDataSample, Frame, torch.Tensor)
+        return sum(type(thing) in kinds for thing in gc.get_objects())
+
+    before = alive_after(6)
+    assert alive_after(30) <= before
+    results.close()
+
+
+def test_interleaved_streams_give_the_same_as_each_alone(inferencer):
+    alone = list(inferencer(arrays(0))), list(inferencer(arrays(1)))
+    together = list(zip(inferencer(arrays(0)), inferencer(arrays(1)), strict=True))
+    assert all_same(alone[0], [pair[0] for pair in together])
+    assert all_same(alone[1], [pair[1] for pair in together])
+
+
+@pytest.mark.parametrize('method', ['propagate', 'interpolate'])
+def test_frames_of_another_size_begin_a_new_key_frame(world, tmp_path, method):
+    small = [image[:48, :64] for image in arrays(1, 7)]
+    model, out = make(world, method), tmp_path / 'out.mp4'
+    samples = list(model([*arrays(0, 6), *small], out_video=out))
+    assert [n for n, s in enumerate(samples) if s.is_key_frame] == [0, 4, 6, 10]
+    assert [s.frame_id for s in samples] == list(range(13))
+    assert all_same(samples[:6], model(arrays(0, 6))) and all_same(samples[6:], model(small))
+    pictures = [one.image for one in open_stream(out)]
+    assert len(pictures) == 13 and pictures[-1].shape == DOT
+    # 48 x 64 scaled to 64 x 85, with bars of 5 and 6 columns
+    assert pictures[-1][:, :4].max() < 40 and pictures[-1][:, 8:88].mean() > 40
+
+
+def test_outputs(world, tmp_path, inferencer):
+    source = write_video(tmp_path / 'street.mp4', 11, fps=29.97, size=(96, 64))
+    out = {f'out_{kind}': tmp_path / f'boxes.{kind}' for kind in ('json', 'txt')}
+    out['out_video'] = tmp_path / 'boxes.mp4'
+    results = inferencer(source, pred_score_thr=0.0, **out)
+    samples = [next(results)]
+    assert not any(path.exists() for path in out.values())
+    samples += results
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        'boxes.json', 'boxes.mp4', 'boxes.txt', 'street.mp4',
+    ]  # fmt: skip
+    drawn = open_stream(out['out_video'])
+    assert drawn.mean_rate() == pytest.approx(29.97, abs=1e-3)
+    pictures, originals = list(drawn), list(open_stream(source))
+    assert len(pictures) == 11
+    assert [one.timestamp for one in pictures] == pytest.approx([s.timestamp for s in samples])
+    for drawn, original in zip(pictures, originals, strict=True):
+        assert np.abs(drawn.image.astype(int) - original.image).mean() > 2, 'every frame has boxes'
+    lines = out['out_txt'].read_text().splitlines()
+    assert len(lines) == sum(len(s.pred_instances) for s in samples)
+    assert {line.split()[0] for line in lines} == {str(n) for n in range(1, 12)}
+
+
+def test_the_json_is_a_data_set(world, tmp_path, inferencer):
+    path = tmp_path / 'boxes.json'
+    samples = list(inferencer([world / 'v0', arrays(1, 3)], out_json=path, fps=5))
+    content = json.loads(path.read_text())
+    assert [v['name'] for v in content['videos']] == ['v0', 'frames1']
+    assert [v['length'] for v in content['videos']] == [9, 3]
+    assert [i['timestamp'] for i in content['images'][9:]] == [0, 0.2, 0.4]
+    data = CocoVIDDataset(ann_file=str(path), pipeline=[], test_mode=True)
+    assert data.metainfo['classes'] == CLASSES and len(data) == 12
+    boxes = iter(content['annotations'])
+    for number, sample in enumerate(samples, start=1):
+        info = data.get_data_info(number - 1)
+        assert (info['frame_id'], info['video_name']) == (sample.frame_id, sample.video_name)
+        found = sample.pred_instances
+        own = list(islice(boxes, len(found)))
+        assert all(box['image_id'] == number for box in own)
+        corners = np.array([box['bbox'] for box in own])
+        corners[:, 2:] += corners[:, :2]
+        assert np.allclose(corners, found.bboxes, atol=1e-4)
+        assert [box['category_id'] - 1 for box in own] == found.labels.tolist()
+        assert np.allclose([box['score'] for box in own], found.scores)
+    assert next(boxes, None) is None
+
+
+def test_several_videos_are_drawn_into_a_folder(world, tmp_path, inferencer):
+    (tmp_path / 'other').mkdir()
+    os.symlink(world / 'v1', tmp_path / 'other' / 'v0')
+    list(inferencer([world / 'v0', tmp_path / 'other' / 'v0'], out_video=tmp_path / 'out'))
+    lengths = {p.name: len(list(open_stream(p))) for p in (tmp_path / 'out').iterdir()}
+    assert lengths == {'v0.mp4': 9, 'v0_1.mp4': 6}
+
+
+def test_odd_sides_are_padded_by_one(tmp_path, inferencer):
+    odd = [image[:47, :63] for image in arrays(0, 3)]
+    samples = list(inferencer(odd, out_video=tmp_path / 'out.mp4'))
+    assert samples[0].ori_shape == (47, 63)
+    assert [one.image.shape for one in open_stream(tmp_path / 'out.mp4')] == [(48, 64, 3)] * 3
+
+
+def test_an_error_leaves_no_files_and_goes_through(tmp_path, inferencer):
+    def broken():
+        yield from arrays(0, 3)
+        raise ConnectionError('the cable')
+
+    results = inferencer(
+        broken(), out_video=tmp_path / 'o.mp4', out_json=tmp_path / 'o.json', out_txt=tmp_path / 'o'
+    )
+    assert len([next(results) for _ in range(3)]) == 3
+    with pytest.raises(ConnectionError, match='the cable'):
+        next(results)
+    assert not list(tmp_path.iterdir())
+
+
+def test_whoever_stops_early_has_whole_files(tmp_path, inferencer):
+    files = dict(out_video=tmp_path / 'o.mp4', out_json=tmp_path / 'o.json')
+    for sample in inferencer(arrays(), **files):
+        if sample.frame_id == 4:
+            break
+    del sample
+    assert len(list(open_stream(tmp_path / 'o.mp4'))) == 5
+    assert len(json.loads((tmp_path / 'o.json').read_text())['images']) == 5
+
+
+def test_damaged_video(tmp_path, inferencer):
+    path = wipe(tmp_path / 'damaged.mp4', write_video(tmp_path / 'whole.mp4'), 0.3, 0.5)
+    out = tmp_path / 'out.mp4'
+    with pytest.warns(VideoWarning, match=r'damaged\.mp4: frame \d+ is damaged'):
+        samples = list(inferencer(path, out_video=out))
+    assert len(list(open_stream(out))) == len(samples) > 3
+    out.unlink()
+    with pytest.raises(VideoError, match=r'damaged\.mp4: frame \d+ is damaged'):
+        list(inferencer(path, out_video=out, strict=True))
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ('inputs', 'error', 'message'),
+    [
+        ('missing.mp4', VideoError, 'no such file'),
+        (['v0', 'missing.mp4'], VideoError, 'no such file'),
+        ('.', VideoError, 'holds no images'),
+        (frame(0, 0), TypeError, 'a single ndarray is no video'),
+        (None, TypeError, 'None is no video'),
+        (7.5, TypeError, 'a single float is no video'),
+    ],
+)
+def test_what_is_no_video_is_refused_at_once(
+    tmp_path, world, inferencer, monkeypatch, inputs, error, message
+):
+    os.symlink(world / 'v0', tmp_path / 'v0')
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(error, match=message):
+        inferencer(inputs)
+
+
+def test_arguments_that_make_no_sense(tmp_path, world, inferencer):
+    source = write_video(tmp_path / 'street.mp4', 3)
+    for options, message in (
+        (dict(out_video=source), 'would overwrite the input'),
+        (dict(out_video=tmp_path), 'would overwrite the input'),
+        (dict(out_video='out.avi'), 'only .mp4'),
+        (dict(max_frames=0), 'max_frames is 0'),
+        (dict(fps=0), 'fps is 0'),
+    ):
+        with pytest.raises(ValueError, match=message):
+            inferencer(source, **options)
+    with pytest.raises(ValueError, match='2 videos need a folder'):
+        inferencer([source, source], out_video='out.mp4')
+    with pytest.raises(VideoError, match='no frames'):
+        list(inferencer([]))
+
+
+def test_models_that_cannot_be_used(world):
+    with pytest.raises(FileNotFoundError, match=r'gone\.py: there is no such config'):
+        VideoInferencer('gone.py', world / 'two.pth')
+    with pytest.raises(CheckpointError, match='no such checkpoint'):
+        VideoInferencer(world / 'config.py', world / 'gone.pth')
+    with pytest.raises(CheckpointError, match='of an image detector'):
+        VideoInferencer(world / 'config.py', world / 'one.pth')
+    with pytest.raises(CheckpointError, match='holds no config'):
+        VideoInferencer(weights=world / 'one.pth')
+    with pytest.raises(MethodError, match='unknown method'):
+        make(world, 'guess')
+    with pytest.raises(ValueError, match='interval is 0'):
+        make(world, interval=0)
+
+
+def test_a_checkpoint_that_holds_its_config_is_enough(world, inferencer):
+    alone = VideoInferencer(
+        weights=world / 'two.pth', device='cpu', key_interval=4, show_progress=False
+    )
+    assert all_same(alone(arrays()), inferencer(arrays()))
+
+
+def test_class_names(world, tmp_path):
+    assert make(world).model.dataset_meta == dict(classes=CLASSES)  # of the config's json
+    assert make(world, classes=('a', 'b')).model.dataset_meta == dict(classes=('a', 'b'))
+    trained = torch.load(world / 'two.pth', weights_only=False)
+    trained['meta']['dataset_meta'] = dict(CLASSES=['cat', 'dog'])
+    torch.save(trained, tmp_path / 'trained.pth')
+    named = VideoInferencer(world / 'config.py', tmp_path / 'trained.pth', device='cpu')
+    assert named.model.dataset_meta == dict(classes=('cat', 'dog'))
+    config = Config.fromfile(world / 'config.py')
+    config.test_dataloader.dataset.ann_file = 'gone.json'
+    with pytest.warns(UserWarning, match='class names are neither'):
+        nameless = VideoInferencer(config, world / 'two.pth', device='cpu', show_progress=False)
+    list(nameless(arrays(0, 2), out_json=tmp_path / 'o.json', out_video=tmp_path / 'o.mp4'))
+    categories = json.loads((tmp_path / 'o.json').read_text())['categories']
+    assert [c['name'] for c in categories] == ['class 0', 'class 1'][: len(categories)]
+
+
+def test_progress_tells_frames_rate_and_time_left(world, capsys):
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        list(make(world, show_progress=True)(world / 'v0'))
+    shown = capsys.readouterr().err
+    assert 'v0: 1/9 frames, ' in shown and ' fps, 0:0' in shown and ' left' in shown

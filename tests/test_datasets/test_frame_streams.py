@@ -1,0 +1,202 @@
+"""Videos frame by frame: files, folders, arrays, cameras; whole, unusual and damaged."""
+
+import warnings
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from semidff.datasets.video_readers import ArrayStream, VideoError, VideoWarning, open_stream
+from tests.damaged_video import (
+    cut,
+    index_first,
+    picture,
+    turn,
+    wipe,
+    write_odd,
+    write_variable,
+    write_video,
+)
+
+
+@pytest.fixture(scope='module')
+def video(tmp_path_factory):
+    return write_video(tmp_path_factory.mktemp('video') / 'street.mp4')
+
+
+def read(source, **options) -> list:
+    """All frames; nothing may be warned about."""
+    with warnings.catch_warnings():
+        warnings.simplefilter('error', VideoWarning)
+        return list(open_stream(source, **options))
+
+
+def number(image) -> int:
+    """Which frame of the test videos a picture is."""
+    return round(float(image[..., 0].mean()) / 8)
+
+
+def test_a_file_from_its_first_frame_to_its_last(video):
+    stream = open_stream(video)
+    assert (stream.name, stream.length, stream.mean_rate()) == ('street', 30, 10)
+    frames = list(stream)
+    assert [number(frame.image) for frame in frames] == list(range(30))
+    assert [frame.index for frame in frames] == list(range(30))
+    assert np.allclose([frame.timestamp for frame in frames], np.arange(30) / 10)
+    assert all(f.image.shape == (48, 64, 3) and f.image.dtype == np.uint8 for f in frames)
+
+
+def test_variable_frame_rate(tmp_path, video):
+    ticks = [1, 2, 5, 6, 16, 17, 18, 25, 40, 41, 43, 60]
+    path = write_variable(tmp_path / 'phone.mkv', video, ticks)
+    frames = read(path)
+    assert [number(frame.image) for frame in frames] == list(range(12))
+    # mkv counts milliseconds
+    expected = (np.array(ticks) - 1) / 30
+    assert np.allclose([frame.timestamp for frame in frames], expected, atol=2e-3)
+    stream = open_stream(path)
+    assert stream.mean_rate() == pytest.approx(11 / (59 / 30), rel=2e-3)
+    assert stream.length == 12  # the container only knows its duration and a nominal rate
+    assert len(list(stream)) == 12
+
+
+def test_phone_videos_are_turned_upright(tmp_path, video):
+    plain, turned = read(video), read(turn(tmp_path / 'upright.mp4', video))
+    assert len(turned) == 30 and turned[0].image.shape == (64, 48, 3)
+    for frame, other in zip(plain, turned, strict=True):
+        assert np.array_equal(cv2.rotate(frame.image, cv2.ROTATE_90_CLOCKWISE), other.image)
+
+
+def test_odd_sides_stay(tmp_path):
+    frames = read(write_odd(tmp_path / 'odd.avi'))
+    assert len(frames) == 5 and frames[0].image.shape == (47, 63, 3)
+
+
+def test_damage_in_the_middle_ends_the_stream_there(tmp_path, video):
+    # the stream's own key frames, every 12, are intact behind it
+    path = wipe(tmp_path / 'damaged.mp4', video, 0.3, 0.5)
+    with pytest.warns(VideoWarning, match=r'damaged\.mp4: frame (\d+) is damaged') as caught:
+        frames = list(open_stream(path))
+    assert 4 <= len(frames) < 30
+    assert [number(frame.image) for frame in frames][:4] == [0, 1, 2, 3]
+    assert f'frame {len(frames)} is damaged' in str(caught[0].message)
+    with pytest.raises(VideoError, match=f'frame {len(frames)} is damaged'):
+        list(open_stream(path, strict=True))
+
+
+@pytest.mark.parametrize('kind', ['mp4', 'mkv', 'avi'])
+def test_a_file_that_was_cut_off(tmp_path, video, kind):
+    whole = tmp_path / f'whole.{kind}'
+    if kind == 'mp4':
+        index_first(whole, video)
+    else:
+        write_video(whole, codec='MJPG' if kind == 'avi' else 'mp4v')
+    assert len(read(whole)) == 30
+    path = cut(tmp_path / f'cut.{kind}', whole, 0.6)
+    with pytest.warns(VideoWarning, match=rf'cut\.{kind}: frame \d+ is damaged or missing'):
+        frames = list(open_stream(path))
+    assert 5 <= len(frames) < 25 and [number(f.image) for f in frames[:4]] == [0, 1, 2, 3]
+    stream = open_stream(path, strict=True)
+    stream.mean_rate()  # counts what is there, which must not hide what is missing
+    with pytest.raises(VideoError, match='is damaged or missing'):
+        list(stream)
+
+
+def test_what_cannot_be_opened_names_itself(tmp_path, video):
+    (tmp_path / 'zero.mp4').touch()
+    (tmp_path / 'text.mp4').write_text('not a video' * 100)
+    (tmp_path / 'empty').mkdir()
+    cv2.imwrite(str(tmp_path / 'single.png'), picture(0))
+    cut(tmp_path / 'cut.mp4', video, 0.5)  # its index was at the end
+    for name, reason in {
+        'zero.mp4': '0 bytes',
+        'text.mp4': 'not a readable video',
+        'missing.mp4': 'no such file',
+        'empty': 'holds no images',
+        'single.png': 'single image',
+        'cut.mp4': 'truncated',
+    }.items():
+        with pytest.raises(VideoError, match=reason) as caught:
+            open_stream(tmp_path / name)
+        assert caught.value.path == str(tmp_path / name)
+
+
+def test_nothing_but_damage(tmp_path, video):
+    path = wipe(tmp_path / 'nothing.mp4', video, 0.0, 1.0)
+    with pytest.raises(VideoError, match='not a single frame'):
+        list(open_stream(path))
+
+
+def test_folder_without_its_corrupt_images(tmp_path):
+    for index in range(12):
+        cv2.imwrite(str(tmp_path / f'{index}.jpg'), picture(index))
+    data = (tmp_path / '3.jpg').read_bytes()
+    (tmp_path / '3.jpg').write_bytes(data[: len(data) // 2])
+    with pytest.warns(VideoWarning, match=r'3\.jpg: truncated JPEG.*frame 3 is left out'):
+        frames = list(open_stream(tmp_path, fps=5))
+    rest = [0, 1, 2, *range(4, 12)]
+    assert [frame.index for frame in frames] == rest
+    assert [number(frame.image) for frame in frames] == rest
+    assert [frame.timestamp for frame in frames] == [index / 5 for index in rest]
+    assert frames[3].path == str(tmp_path / '4.jpg')
+    with pytest.raises(VideoError, match=r'3\.jpg'):
+        list(open_stream(tmp_path, strict=True))
+
+
+def test_folder_of_nothing_but_corrupt_images(tmp_path):
+    (tmp_path / '0.jpg').write_bytes(b'x')
+    with pytest.warns(VideoWarning), pytest.raises(VideoError, match='none of its 1 images'):
+        list(open_stream(tmp_path))
+
+
+def test_arrays_of_other_kinds_become_bgr():
+    colour = picture(9)
+    grey = colour[..., 2]
+    rgba = np.dstack([colour, np.full(colour.shape[:2], 7, np.uint8)])
+    stream = ArrayStream([colour, grey, grey[..., None], rgba, colour[:, ::-1]], fps=4)
+    frames = list(stream)
+    assert np.array_equal(frames[0].image, colour) and frames[0].image is not colour
+    for frame in frames[1:3]:
+        assert np.array_equal(frame.image, np.repeat(grey[..., None], 3, axis=2))
+    assert np.array_equal(frames[3].image, colour)
+    assert np.array_equal(frames[4].image, colour[:, ::-1])
+    assert frames[4].image.flags.c_contiguous
+    assert [frame.timestamp for frame in frames] == [0, 0.25, 0.5, 0.75, 1]
+
+
+@pytest.mark.parametrize(
+    ('frame', 'reason'),
+    [
+        (np.zeros((4, 4, 3), np.float32), 'frame 1 is of float32'),
+        (torch.zeros(3, 4, 4), 'frame 1 is a Tensor'),
+        (np.zeros((4, 4, 2), np.uint8), r'shape \(4, 4, 2\)'),
+        (np.zeros((0, 4, 3), np.uint8), r'shape \(0, 4, 3\)'),
+        ('street.mp4', 'frame 1 is a str'),
+    ],
+)
+def test_arrays_that_are_no_frames(frame, reason):
+    with pytest.raises(VideoError, match=f'{reason}.*give numpy arrays of uint8'):
+        list(ArrayStream([picture(0), frame]))
+
+
+def test_no_frames_at_all():
+    with pytest.raises(VideoError, match='no frames'):
+        list(ArrayStream(iter(())))
+
+
+def test_a_live_stream_ends_with_a_warning(video):
+    stream = open_stream(f'file://{video}')
+    assert stream.name == 'street' and stream.length is None and stream.mean_rate() == 10
+    with pytest.warns(VideoWarning, match='no more frames after frame 29'):
+        frames = list(stream)
+    assert [number(frame.image) for frame in frames] == list(range(30))
+    assert np.allclose([frame.timestamp for frame in frames], np.arange(30) / 10)
+
+
+def test_a_camera_that_is_not_there_and_a_password():
+    with pytest.raises(VideoError, match='camera 987: cannot be opened'):
+        open_stream(987)
+    with pytest.raises(VideoError) as caught:
+        open_stream('file:' + '//me:secret@nowhere/stream')
+    assert 'nowhere' in str(caught.value) and 'secret' not in str(caught.value)

@@ -1,0 +1,100 @@
+"""tools/video_demo.py: one command from a video to its annotated copy."""
+
+import json
+import os
+import runpy
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from semidff.datasets.video_readers import open_stream
+from tests.damaged_video import write_video
+from tests.tiny_video import build, test_settings, video_detector_cfg, write_videos
+
+TOOL = Path(__file__).resolve().parents[2] / 'tools' / 'video_demo.py'
+
+
+@pytest.fixture(scope='module')
+def world(tmp_path_factory):
+    """A video, a config and a checkpoint."""
+    folder = tmp_path_factory.mktemp('demo')
+    Config(test_settings(write_videos(folder, (1,)), folder / 'work')).dump(folder / 'config.py')
+    state = build(video_detector_cfg(), seed=3).state_dict()
+    torch.save(dict(state_dict=state), folder / 'two.pth')
+    write_video(folder / 'in.mp4', 25, fps=12.5, size=(96, 64))
+    return folder
+
+
+@pytest.fixture
+def demo(world, monkeypatch, capsys):
+    """Runs the tool in the folder of the video; exit status or message, and what it printed."""
+
+    def run(*arguments: str) -> tuple[str | int | None, str]:
+        monkeypatch.chdir(world)
+        monkeypatch.setattr('sys.argv', ['video_demo.py', *arguments, '--device', 'cpu'])
+        handler = signal.getsignal(signal.SIGINT)
+        try:
+            runpy.run_path(str(TOOL), run_name='__main__')
+        except SystemExit as end:
+            return end.code, capsys.readouterr().out
+        finally:
+            signal.signal(signal.SIGINT, handler)
+        return 0, capsys.readouterr().out
+
+    return run
+
+
+def test_from_video_to_video(world, demo):
+    files = ('--out', 'out.mp4', '--json', 'out.json', '--txt', 'out.txt')
+    code, printed = demo('in.mp4', 'config.py', 'two.pth', *files, '--key-interval', '5')
+    assert code == 0
+    last = printed.splitlines()[-1]
+    assert last.startswith('25 frames, 5 key frames, ')
+    assert last.endswith('fps from reading to writing: out.mp4, out.json, out.txt')
+    drawn = open_stream(world / 'out.mp4')
+    assert drawn.mean_rate() == pytest.approx(12.5) and len(list(drawn)) == 25
+    assert len(json.loads((world / 'out.json').read_text())['images']) == 25
+    assert (world / 'out.txt').read_text().startswith('1 ')
+
+
+def test_options(world, demo):
+    options = ('--method', 'frame', '--max-frames', '4', '--fps', '5', '--score-thr', '2')
+    code, printed = demo('in.mp4', 'config.py', 'two.pth', '--out', 'few.mp4', *options)
+    assert code == 0 and '4 frames, 4 key frames' in printed
+    drawn = open_stream(world / 'few.mp4')
+    assert drawn.mean_rate() == 5 and len(list(drawn)) == 4
+
+
+def test_ctrl_c_leaves_whole_files(world, demo, monkeypatch):
+    from semidff.apis import VideoInferencer
+
+    postprocess = VideoInferencer.postprocess
+
+    def interrupted(self, preds, outputs=()):
+        postprocess(self, preds, outputs)
+        if preds.frame.index == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(VideoInferencer, 'postprocess', interrupted)
+    code, printed = demo('in.mp4', 'config.py', 'two.pth', '--out', 'stopped.mp4')
+    assert code == 0 and '3 frames, 1 key frames' in printed
+    assert len(list(open_stream(world / 'stopped.mp4'))) == 3
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'words'),
+    [
+        (('gone.mp4', 'config.py', 'two.pth'), 'gone.mp4: no such file'),
+        (('987', 'config.py', 'two.pth'), 'camera 987: cannot be opened'),
+        (('in.mp4', 'gone.py', 'two.pth'), 'gone.py: there is no such config'),
+        (('in.mp4', 'config.py', 'gone.pth'), 'gone.pth: there is no such checkpoint'),
+        (('in.mp4', 'config.py', 'two.pth', '--out', 'in.mp4'), 'would overwrite the input'),
+        (('in.mp4', 'config.py', 'two.pth', '--key-interval', '0'), 'interval is 0'),
+    ],
+)
+def test_bad_input_is_told(world, demo, arguments, words):
+    code, _ = demo(*arguments)
+    assert str(code).startswith('tools/video_demo.py: ') and words in code

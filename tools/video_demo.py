@@ -1,0 +1,128 @@
+"""Detects in a video: annotated mp4, COCO-VID json and ILSVRC text out.
+
+Memory does not depend on the video's length. Ctrl-C (once) ends the video after the current frame;
+the output files are complete as far as they go.
+"""
+
+import argparse
+import signal
+import sys
+import time
+from pathlib import Path
+
+from semidff.apis import VideoInferencer
+from semidff.datasets.video_readers import VideoError
+from semidff.engine.checkpoint import CheckpointError
+from semidff.inference import METHODS
+
+
+def parse_args() -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        'input', help='video file, folder of frames, number of a camera, or address (rtsp://...)'
+    )
+    parser.add_argument('config', help='config of the video detector')
+    parser.add_argument('checkpoint', help='its weights')
+    add_output_arguments(parser)
+    parser.add_argument(
+        '--method',
+        choices=list(METHODS),
+        default='propagate',
+        help='as of tools/test.py (default: propagate)',
+    )
+    parser.add_argument(
+        '--key-interval',
+        type=int,
+        default=10,
+        metavar='L',
+        help='a key frame every L frames (default: 10)',
+    )
+    parser.add_argument('--device', help='where to run (default: a GPU, if there is one)')
+    parser.add_argument(
+        '--max-frames', type=int, metavar='N', help='stop after N frames (default: at the end)'
+    )
+    parser.add_argument(
+        '--strict',
+        action='store_true',
+        help='frames that cannot be read are an error, not a warning',
+    )
+    return parser.parse_args()
+
+
+def add_output_arguments(parser: argparse.ArgumentParser) -> None:
+    """Where results go."""
+    parser.add_argument('--out', metavar='FILE', help='annotated mp4')
+    parser.add_argument('--json', metavar='FILE', help='all detections as COCO-VID json')
+    parser.add_argument(
+        '--txt',
+        metavar='FILE',
+        help='all detections in the ILSVRC format (frame class score x1 y1 x2 y2)',
+    )
+    parser.add_argument(
+        '--score-thr',
+        type=float,
+        default=0.3,
+        help='detections with lower scores are not drawn (default: 0.3)',
+    )
+    parser.add_argument(
+        '--fps',
+        type=float,
+        help="frames per second of the mp4 (default: the input's; 25 if it has none)",
+    )
+
+
+def walk(args: argparse.Namespace) -> tuple[int, int, float]:
+    """Frames, key frames and seconds of a run."""
+    inferencer = VideoInferencer(
+        args.config, args.checkpoint, args.device, args.method, args.key_interval
+    )
+    source = args.input
+    results = inferencer(
+        int(source) if source.isdigit() and not Path(source).exists() else source,
+        out_video=args.out,
+        out_json=args.json,
+        out_txt=args.txt,
+        pred_score_thr=args.score_thr,
+        fps=args.fps,
+        max_frames=args.max_frames,
+        strict=args.strict,
+    )
+    stopped = stop_at_interrupt()
+    frames = keys = 0
+    start = time.perf_counter()
+    for sample in results:
+        frames += 1
+        keys += sample.is_key_frame
+        if stopped:
+            break
+    results.close()
+    return frames, keys, time.perf_counter() - start
+
+
+def stop_at_interrupt() -> list[int]:
+    """A list that is filled by the first Ctrl-C; the second one interrupts as usual."""
+    stopped: list[int] = []
+
+    def note(number: int, _frame: object) -> None:
+        stopped.append(number)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    signal.signal(signal.SIGINT, note)
+    return stopped
+
+
+def main() -> None:
+    """Runs; bad input ends with a message and exit code 1."""
+    args = parse_args()
+    try:
+        frames, keys, seconds = walk(args)
+    except (CheckpointError, VideoError, OSError, ValueError) as error:
+        sys.exit(f'tools/video_demo.py: {error}')
+    files = [name for name in (args.out, args.json, args.txt) if name]
+    rate = f'{frames / seconds:.1f} fps from reading to writing'
+    print(f'{frames} frames, {keys} key frames, {rate}: {", ".join(files) or "no output files"}')
+
+
+if __name__ == '__main__':
+    main()
