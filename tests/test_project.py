@@ -64,7 +64,7 @@ FORBIDDEN = {
     'engine': ('chain', 'world', 'apis'),
     'world': ('models', 'engine', 'inference', 'chain', 'apis'),
     'chain': ('models', 'engine', 'inference', 'datasets', 'world', 'apis'),
-    'apis': ('chain', 'world'),
+    'apis': ('world',),
 }
 
 
