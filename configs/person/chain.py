@@ -11,7 +11,7 @@ steps = [
         name='world',
         command=[
             'tools/make_world.py', '{world}', '--workers', '2', '--stills', '0', '--videos', '0',
-            '--val', '0', '--dev', '0', '--crops', '0',
+            '--train', '0', '--val', '0', '--dev', '0', '--crops', '0',
         ],
         minutes=1,
         shared=True,
