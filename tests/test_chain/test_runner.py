@@ -138,7 +138,7 @@ def arguments(chain: Path) -> argparse.Namespace:
 
 
 def test_the_command_is_interrupted_continued_and_writes_the_table(tmp_path, capsys):
-    chain = make_project(tmp_path, two='iters = 40; pause = 0.1')
+    chain = make_project(tmp_path, two='iters = 400; pause = 0.1')
     process = start_command(chain)
     deadline = time.monotonic() + 300
     while not Path('out/stage_two/iter_2.pth').exists():

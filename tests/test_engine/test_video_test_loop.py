@@ -199,6 +199,6 @@ def test_options_without_a_place_in_the_config_are_refused(world):
     Config(settings).dump(path)
     with pytest.raises(SystemExit, match='VIDMetric'):
         call_test(path, world / 'two.pth', '--detections', world / 'out.txt')
-    Config(dict(settings, test_cfg=dict(type='TestLoop'))).dump(path)
+    Config(dict(settings, test_cfg=dict(type='OtherLoop'))).dump(path)
     with pytest.raises(SystemExit, match="'VideoTestLoop'"):
         call_test(path, world / 'two.pth')

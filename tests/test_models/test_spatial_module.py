@@ -40,7 +40,8 @@ def test_loss_on_features_is_the_detectors_own(kind):
         lambda: spatial.loss(spatial.features(frames(2)), samples(2, boxes=True)),
     ):
         torch.manual_seed(0)  # RoIs are sampled
-        results.append(own.parse_losses(compute())[1])
+        losses = own.parse_losses(compute())[1]
+        results.append({name: float(value) for name, value in losses.items()})
     assert results[0] == pytest.approx(results[1], rel=1e-5)
 
 
