@@ -129,6 +129,8 @@ def start_command(chain: Path) -> subprocess.Popen:
         [sys.executable, str(ROOT / 'tools/chain.py'), str(chain)],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         env=dict(os.environ, PYTHONPATH=str(ROOT)),
+        # a shell in the background has its commands ignore Ctrl-C
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
 
 

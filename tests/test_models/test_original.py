@@ -1,5 +1,7 @@
 """R-FCN with the original's conventions: rules worked out by hand, and a tiny network made of the parts."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -16,6 +18,7 @@ OVERLAPS = dict(type='OriginalOverlaps')
 def tiny():
     """A tiny R-FCN of the original's parts."""
     config = rfcn(type='OriginalBBoxHead', ohem=8, pooling=dict(type='ExactPSRoIPool'))
+    config = copy.deepcopy(config)  # its parts are shared with other tests
     config['roi_head']['bbox_head']['pooling']['spatial_scale'] = 1 / 16
     coder = dict(type='OriginalBoxCoder', target_stds=[0.1, 0.1, 0.2, 0.2])
     config['roi_head']['type'] = 'OriginalRoIHead'
