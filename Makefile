@@ -21,7 +21,7 @@ INSTALL := MAX_JOBS=$(MAX_JOBS) $(UV) pip install --python $(BIN)/python
 
 help:
 	@echo 'make demo    train and evaluate on a world that the package makes itself (25 minutes on 2 cores)'
-	@echo 'make demo-dff  the same and the supervised variants of Deep Feature Flow (30 minutes more)'
+	@echo 'make demo-dff  the same and the supervised variants of Deep Feature Flow (15 minutes more)'
 	@echo 'make test    run the tests (a few minutes on 2 cores)'
 	@echo 'make env     create the environment in $(VENV), which demo and test also do'
 	@echo '             (about 10 minutes on 2 cores the first time, most of it to compile mmcv)'

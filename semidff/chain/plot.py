@@ -50,7 +50,7 @@ def _figure(width: float, height: float) -> Any:
 
 
 def _colours(entries: Sequence[Entry]) -> dict[str, str]:
-    return {row: f'C{i % 10}' for i, row in enumerate(dict.fromkeys(e.row for e in entries))}
+    return {row: _colour(i) for i, row in enumerate(dict.fromkeys(e.row for e in entries))}
 
 
 def _legend(figure: Any, axes: Any) -> None:
@@ -125,3 +125,11 @@ def _draw_gap(axes: Any, entries: Sequence[Entry], colours: dict[str, str]) -> N
 
 def _mean(entry: Entry, column: str) -> float | None:
     return entry.cells[column].mean
+
+
+def _colour(index: int) -> str:
+    """Another colour for each row: ten strong ones, then the ten others of the palette, then again."""
+    strong = [f'C{i}' for i in range(10)]
+    others = ['#aec7e8', '#ffbb78', '#98df8a', '#ff9896', '#c5b0d5',
+              '#c49c94', '#f7b6d2', '#c7c7c7', '#dbdb8d', '#9edae5']  # fmt: skip
+    return (strong + others)[index % 20]
