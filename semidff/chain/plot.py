@@ -49,8 +49,14 @@ def _figure(width: float, height: float) -> Any:
     return figure
 
 
-def _colours(entries: Sequence[Entry]) -> dict[str, str]:
-    return {row: _colour(i) for i, row in enumerate(dict.fromkeys(e.row for e in entries))}
+def _colours(entries: Sequence[Entry]) -> dict[str, tuple[float, ...]]:
+    """A colour for each row: the ten strong ones of the palette, then the ten pale ones, then again."""
+    from matplotlib import colormaps
+
+    pairs = colormaps['tab20'].colors
+    palette = pairs[::2] + pairs[1::2]
+    rows = dict.fromkeys(e.row for e in entries)
+    return {row: palette[i % len(palette)] for i, row in enumerate(rows)}
 
 
 def _legend(figure: Any, axes: Any) -> None:
@@ -59,7 +65,7 @@ def _legend(figure: Any, axes: Any) -> None:
         figure.legend(handles, names, loc='outside right center', fontsize=9)
 
 
-def _draw_speed(axes: Any, entries: Sequence[Entry], colours: dict[str, str]) -> None:
+def _draw_speed(axes: Any, entries: Sequence[Entry], colours: dict[str, tuple[float, ...]]) -> None:
     for row, colour in colours.items():
         points = [e for e in entries if e.row == row and _mean(e, 'mAP') is not None]
         points = [e for e in points if _mean(e, 'fps') is not None]
@@ -98,7 +104,7 @@ def _scale_speed(axes: Any) -> None:
     axes.tick_params(axis='x', which='both', labelsize=9)
 
 
-def _draw_gap(axes: Any, entries: Sequence[Entry], colours: dict[str, str]) -> None:
+def _draw_gap(axes: Any, entries: Sequence[Entry], colours: dict[str, tuple[float, ...]]) -> None:
     """Bars grouped by key interval; *frame* (1) and *copy* (0) are the axis itself."""
     lines = [
         e
@@ -125,11 +131,3 @@ def _draw_gap(axes: Any, entries: Sequence[Entry], colours: dict[str, str]) -> N
 
 def _mean(entry: Entry, column: str) -> float | None:
     return entry.cells[column].mean
-
-
-def _colour(index: int) -> str:
-    """Another colour for each row: ten strong ones, then the ten others of the palette, then again."""
-    strong = [f'C{i}' for i in range(10)]
-    others = ['#aec7e8', '#ffbb78', '#98df8a', '#ff9896', '#c5b0d5',
-              '#c49c94', '#f7b6d2', '#c7c7c7', '#dbdb8d', '#9edae5']  # fmt: skip
-    return (strong + others)[index % 20]

@@ -1,11 +1,10 @@
 """Training pairs with labels on the current frame, for supervised training (DFF section 3)."""
 
-import copy
 import random
 
 import numpy as np
-from mmcv.transforms import Compose
 from mmdet.registry import DATASETS, TASK_UTILS
+from mmengine.dataset import Compose
 from torch.utils.data import Dataset
 
 from .coco_vid import CocoVIDDataset
@@ -83,7 +82,7 @@ class LabelledPairDataset(Dataset):
 
     def _key_frame(self, current: dict, frame_id: int) -> dict:
         """A frame of the current frame's video, without labels."""
-        key = {**copy.deepcopy(current), 'instances': [], 'frame_id': frame_id}
+        key = {**current, 'instances': [], 'frame_id': frame_id}
         if frame_id != current['frame_id']:
             key['img_path'] = self._path(current, frame_id)
         return key

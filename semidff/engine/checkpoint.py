@@ -10,6 +10,8 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
+from semidff.inference import METHODS
+
 DETECTOR = 'spatial.detector.'
 """Where the spatial module's weights are in a video detector's checkpoint."""
 
@@ -125,9 +127,9 @@ def load_for_test(
 ) -> None:
     """Loads what a method of the video engine needs; for other tests, the whole model.
 
-    ``propagate`` and ``centred`` need the whole video detector.  The other methods, and a temporal module without
-    weights (optical flow of OpenCV), need its spatial module alone, which may come from a stage-two
-    checkpoint or from one of a plain mmdet detector (stage one).
+    Methods that run the model's temporal module need the whole video detector.  The other methods,
+    and a temporal module without weights (optical flow of OpenCV), need its spatial module alone,
+    which may come from a stage-two checkpoint or from one of a plain mmdet detector (stage one).
 
     Args:
         model (nn.Module): A ``VideoDetector``, or a plain mmdet detector; parallel wrappers too.
@@ -147,7 +149,7 @@ def load_for_test(
     of_video_detector = any(key.startswith(DETECTOR) for key in state)
     temporal = getattr(model, 'temporal', None)
     weightless = temporal is not None and not temporal.state_dict()
-    if method in ('propagate', 'centred') and not weightless:
+    if getattr(METHODS.get(method), 'uses_temporal', False) and not weightless:
         if not of_video_detector:
             raise CheckpointError(
                 f'{path}: the checkpoint of an image detector (keys such as '

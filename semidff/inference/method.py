@@ -24,6 +24,9 @@ class VideoMethod(ABC):
     reads_current_frames = False
     """Whether the frames between key frames must be preprocessed and sent to the device."""
 
+    uses_temporal = False
+    """Whether the model's own temporal module is run, so that its weights are needed."""
+
     pairwise = False
     """Whether a result follows from the frame and its key frame alone, whatever is in between."""
 

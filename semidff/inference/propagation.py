@@ -23,6 +23,7 @@ class Propagation(VideoMethod):
     """
 
     reads_current_frames = True
+    uses_temporal = True
     pairwise = True
 
     def __init__(self, model: nn.Module, keep_flow: bool = False) -> None:

@@ -22,6 +22,8 @@ class ShallowFlow(Propagation):
         keep_flow (bool): As in :class:`Propagation`.
     """
 
+    uses_temporal = False
+
     preset: str
     """Of :class:`~semidff.models.temporal.OpenCVFlow`."""
 

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from mmdet.utils import register_all_modules
 
 from semidff.datasets import (
     CocoVIDDataset,
@@ -14,6 +15,8 @@ from semidff.datasets import (
     SampleStream,
     UnlabeledVideoDataset,
 )
+
+register_all_modules(init_default_scope=True)
 
 LENGTH, LABELLED = 12, (0, 5, 11)
 PIPELINE = [
