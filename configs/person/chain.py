@@ -43,6 +43,7 @@ rows = [
     dict(_video, name='reg', checkpoint='{two_step}/regression.pth'),
     dict(_video, name='sem', checkpoint='{sem}/last.pth'),
     dict(_video, name='two-step', checkpoint='{two_step}/last.pth'),
+    dict(_video, name='centred', checkpoint='{two_step}/last.pth', method='centred'),
 ]
 key_intervals = [5, 10, 15, 20]
 seeds = [0]
