@@ -19,10 +19,11 @@ from mmengine.runner import autocast
 from torch import nn
 
 from semidff.datasets.video_readers import Frame, FrameStream
-from semidff.inference import FrameTimer, VideoEngine, render_frame
+from semidff.inference import FrameTimer, Lap, VideoEngine, render_frame
 
 from .build import build_model, frame_pipeline
 from .outputs import Output, open_outputs
+from .panels import check_panels
 from .progress import FrameProgress
 from .result import Result
 from .sources import Source, check_out_video, sources_of
@@ -46,11 +47,15 @@ class VideoInferencer(BaseInferencer):
         scope (str): Registry scope.
         classes (Sequence[str] | None): Class names; by default those of checkpoint or config.
         show_progress (bool): Whether frames, frames per second and time left are shown.
+        panels (Sequence[str]): What stands beside the frames of annotated videos: ``flow``, feature
+            flow, and ``scale``, the scale field. Results then carry ``feature_flow`` (2, h, w) in
+            cells and ``scale_field`` (1, h, w), its mean over channels.
 
     Raises:
         FileNotFoundError: There is no such config.
         CheckpointError: The checkpoint does not fit.
-        MethodError: The method is unknown, or the model cannot do it.
+        MethodError: The method is unknown, or the model cannot do it; or there is nothing for a panel
+            to show.
 
     Example:
         >>> inferencer = VideoInferencer('config.py', 'last.pth', key_interval=10)
@@ -68,7 +73,9 @@ class VideoInferencer(BaseInferencer):
         scope: str = 'mmdet',
         classes: Sequence[str] | None = None,
         show_progress: bool = True,
+        panels: Sequence[str] = (),
     ) -> None:
+        self.panels = tuple(panels)
         self.method, self.key_interval, self.classes = method, key_interval, classes
         model = str(model) if isinstance(model, Path) else model
         if isinstance(model, str) and model.endswith('.py') and not Path(model).is_file():
@@ -77,7 +84,8 @@ class VideoInferencer(BaseInferencer):
         weights = None if weights is None else str(weights)
         super().__init__(model, weights, device, scope, show_progress)
         self._fp16 = bool((self.cfg.get('test_cfg') or {}).get('fp16', False))
-        self._engine().close()  # refuses what the model cannot do
+        # both refuse what the model cannot do
+        check_panels(self.panels, self.method, self._engine())
 
     def __call__(
         self,
@@ -183,7 +191,6 @@ class VideoInferencer(BaseInferencer):
                     progress.update(done)
         finally:
             progress.end()
-            engine.close()
             stream.close()
 
     def _finished(
@@ -194,12 +201,7 @@ class VideoInferencer(BaseInferencer):
         max_frames: int | None,
         waiting: deque[Frame],
     ) -> Iterator[DetDataSample]:
-        size = None
         for frame in islice(stream, max_frames):
-            if size not in (None, frame.image.shape):
-                yield from engine.flush()
-                engine.reset()
-            size = frame.image.shape
             waiting.append(frame)
             place = dict(video_name=stream.name, video_id=video_id)
             yield from self.forward(self.preprocess(frame, **place), engine)
@@ -235,7 +237,7 @@ class VideoInferencer(BaseInferencer):
     def visualize(
         self, inputs: np.ndarray, preds: DetDataSample, pred_score_thr: float = 0.3
     ) -> np.ndarray:
-        """A frame with its boxes, and a border if it is a key frame.
+        """A frame with its boxes, and a border if it is a key frame; panels beside it.
 
         Args:
             inputs (ndarray): The frame, (H, W, 3) uint8 BGR.
@@ -243,10 +245,10 @@ class VideoInferencer(BaseInferencer):
             pred_score_thr (float): Detections with lower scores are not drawn.
 
         Returns:
-            ndarray: (H, W, 3) uint8 BGR.
+            ndarray: (H, (1 + number of panels) W, 3) uint8 BGR.
         """
         classes, is_key = self.model.dataset_meta['classes'], preds.is_key_frame
-        return render_frame(inputs, preds, classes, is_key, score_thr=pred_score_thr)
+        return render_frame(inputs, preds, classes, is_key, pred_score_thr, self.panels)
 
     def postprocess(self, preds: Result, outputs: Iterable[Output] = ()) -> None:
         """Hands a frame's result to the outputs."""
@@ -254,7 +256,13 @@ class VideoInferencer(BaseInferencer):
             output.add(preds)
 
     def _engine(self) -> VideoEngine:
-        return VideoEngine(self.model, self.method, self.key_interval, timer=_NoTimer())
+        return VideoEngine(
+            self.model,
+            self.method,
+            self.key_interval,
+            timer=_NoTimer(),
+            keep_fields=bool(self.panels),
+        )
 
     # --- what BaseInferencer calls when it is made ----------------------------------------------------------
 
@@ -279,5 +287,8 @@ class _NoTimer(FrameTimer):
     """Keeps no times, which would add up in a video without end, and never waits for the device."""
 
     @contextmanager
-    def measure(self, is_key: bool, device: torch.device) -> Iterator[None]:
-        yield
+    def measure(self, device: torch.device) -> Iterator[Lap]:
+        yield Lap()
+
+    def add(self, is_key: bool, seconds: float) -> None:
+        pass

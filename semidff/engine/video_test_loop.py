@@ -79,13 +79,11 @@ class VideoWalk:
         try:
             for index, data in enumerate(self.dataloader):
                 self._step(engine, order, index, data)
-            self._finish(engine.flush())
+            self._finish(self._flushed(engine))
         except BaseException:
             if self.renderer is not None:
                 self.renderer.finish(keep=False)
             raise
-        finally:
-            engine.close()
         if self.renderer is not None:
             self.renderer.finish()
 
@@ -94,7 +92,7 @@ class VideoWalk:
         sample = data['data_samples'][0]
         finished = []
         if order.begins_video(sample):
-            finished = self._finish(engine.flush())
+            finished = self._finish(self._flushed(engine))
             engine.reset()
             if self.renderer is not None:
                 self.renderer.start(sample.get('video_name', sample.video_id))
@@ -105,11 +103,16 @@ class VideoWalk:
             f'after_{self.stage}_iter', batch_idx=index, data_batch=data, outputs=finished
         )
 
+    def _flushed(self, engine: VideoEngine | PairEngine) -> list[DetDataSample]:
+        with autocast(enabled=self.fp16):
+            return engine.flush()
+
     def _finish(self, results: list[DetDataSample]) -> list[DetDataSample]:
         for sample in results:
             if self.renderer is not None:
                 self.renderer.add(sample)
-                sample.pop('feature_flow', None)
+                for field in ('feature_flow', 'scale_field'):
+                    sample.pop(field, None)
         if results:
             # Results may be of earlier frames than the current batch, so no batch is passed along.
             self.evaluator.process(data_samples=results, data_batch=None)
@@ -120,7 +123,9 @@ class VideoWalk:
         if self.protocol == 'pairs':
             return PairEngine(model, self.method, self.key_interval, timer)
         with_flow = self.renderer is not None and self.renderer.with_flow
-        return VideoEngine(model, self.method, self.key_interval, timer=timer, keep_flow=with_flow)
+        return VideoEngine(
+            model, self.method, self.key_interval, timer=timer, keep_fields=with_flow
+        )
 
     def _build_timer(self) -> FrameTimer:
         # pairs are no schedule: their key frames and other frames come in other proportions

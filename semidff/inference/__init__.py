@@ -6,16 +6,19 @@ from .method import MethodError
 from .pairs import PairEngine
 from .render import ResultRenderer, VideoWriter
 from .schedules import FixedSchedule, KeyFrameSchedule
-from .timing import FrameTimer
+from .stream_state import StreamState
+from .timing import FrameTimer, Lap
 
 __all__ = [
     'METHODS',
     'FixedSchedule',
     'FrameTimer',
     'KeyFrameSchedule',
+    'Lap',
     'MethodError',
     'PairEngine',
     'ResultRenderer',
+    'StreamState',
     'VideoEngine',
     'VideoWriter',
     'class_colour',

@@ -1,14 +1,22 @@
 """*centred*: each frame from the nearer key frame, before or after it; offline."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import torch
-from mmdet.structures import DetDataSample
+from mmdet.structures import DetDataSample, SampleList
 from torch import Tensor, nn
 
-from semidff.models.video_detector import KeyFrame
+from semidff.models.video_detector import Forecast, KeyFrame
 
-from .propagation import Propagation
+from .propagation import KeyFeatures, Propagation
+
+
+@dataclass
+class Window(KeyFeatures):
+    """A video's last key frame, and the frames that wait for the next one."""
+
+    waiting: list[tuple[Tensor, DetDataSample]] = field(default_factory=list)
 
 
 class Centred(Propagation):
@@ -22,54 +30,56 @@ class Centred(Propagation):
 
     Args:
         model (nn.Module): A ``VideoDetector`` in eval mode.
-        keep_flow (bool): As in :class:`Propagation`.
+        keep_fields (bool): As in :class:`Propagation`.
         batch_size (int): Most frames that are propagated at a time.
     """
 
     pairwise = False
+    forecasts = False  # the key frame that a frame will be propagated from may be still to come
 
-    def __init__(self, model: nn.Module, keep_flow: bool = False, batch_size: int = 16) -> None:
-        super().__init__(model, keep_flow)
+    def __init__(self, model: nn.Module, keep_fields: bool = False, batch_size: int = 16) -> None:
+        super().__init__(model, keep_fields)
         self.batch_size = batch_size
 
-    def reset(self) -> None:
-        """Drops the key frame's state and the frames that wait for the next one."""
-        super().reset()
-        self._waiting: list[tuple[Tensor, DetDataSample]] = []
+    def begin(self) -> Window:
+        """See :class:`VideoMethod`."""
+        return Window()
 
-    def key(self, inputs: Tensor, sample: DetDataSample) -> list[DetDataSample]:
-        """See :class:`VideoMethod`; finishes the frames since the last key frame."""
-        results, following = self.model.predict_key(inputs, [sample])
-        earlier = [self._key_frame] * ((len(self._waiting) + 1) // 2)
-        later = [following] * (len(self._waiting) // 2)
-        finished = self._finish(earlier + later)
-        self._key_frame = following
-        return [*finished, *results]
+    def key(
+        self, inputs: Tensor, samples: SampleList, memories: Sequence[Window]
+    ) -> list[SampleList]:
+        """See :class:`VideoMethod`; finishes the frames since the last key frames."""
+        results, keys = self.model.predict_key(inputs, samples)
+        finished = []
+        for result, key, memory in zip(results, keys.split(), memories, strict=True):
+            earlier = [memory.key_frame] * ((len(memory.waiting) + 1) // 2)
+            later = [key] * (len(memory.waiting) // 2)
+            finished.append([*self._finish(memory, earlier + later), result])
+            memory.key_frame = key
+        return finished
 
-    def current(self, inputs: Tensor, sample: DetDataSample) -> list[DetDataSample]:
+    def current(
+        self,
+        inputs: Tensor,
+        samples: SampleList,
+        memories: Sequence[Window],
+        forecast: Forecast | None = None,
+    ) -> list[SampleList]:
         """Waits for the next key frame."""
-        self._waiting.append((inputs, sample))
-        return []
+        for image, sample, memory in zip(inputs.split(1), samples, memories, strict=True):
+            memory.waiting.append((image, sample))
+        return [[] for _ in samples]
 
-    @torch.no_grad()
-    def flush(self) -> list[DetDataSample]:
+    def flush(self, memory: Window) -> SampleList:
         """Frames after the last key frame."""
-        return self._finish([self._key_frame] * len(self._waiting))
+        return self._finish(memory, [memory.key_frame] * len(memory.waiting))
 
-    def _finish(self, keys: Sequence[KeyFrame]) -> list[DetDataSample]:
+    def _finish(self, memory: Window, keys: Sequence[KeyFrame]) -> SampleList:
         """Results of all frames that wait, each from its key frame."""
-        waiting, self._waiting = self._waiting, []
-        results = []
+        waiting, memory.waiting = memory.waiting, []
+        results: SampleList = []
         for start in range(0, len(waiting), self.batch_size):
             chosen = slice(start, start + self.batch_size)
             inputs, samples = zip(*waiting[chosen], strict=True)
-            results += self._propagated(torch.cat(inputs), list(samples), _joined(keys[chosen]))
+            results += self._propagated(torch.cat(inputs), list(samples), keys[chosen])
         return results
-
-
-def _joined(keys: Sequence[KeyFrame]) -> KeyFrame:
-    """Key frames as one batch."""
-    images, features = zip(*keys, strict=True)
-    return KeyFrame(
-        torch.cat(images), tuple(torch.cat(level) for level in zip(*features, strict=True))
-    )

@@ -1,14 +1,26 @@
 """*coast*: key-frame boxes carried on by a causal tracker, as people do who skip frames today."""
 
+from dataclasses import dataclass, field
+
 import numpy as np
-from mmdet.structures import DetDataSample
-from torch import Tensor
+from mmdet.structures import DetDataSample, SampleList
+from mmengine.structures import InstanceData
 
 from .box_tracker import BoxTracker
-from .method import VideoMethod, instances_like
+from .method import BoxMethod, instances_like
 
 
-class Coast(VideoMethod):
+@dataclass
+class Track:
+    """A video's tracker, and the detections that it carries."""
+
+    tracker: BoxTracker = field(default_factory=BoxTracker)
+    detections: InstanceData | None = None
+    scores: np.ndarray | None = None
+    labels: np.ndarray | None = None
+
+
+class Coast(BoxMethod):
     """Detections on key frames, a Kalman filter in between; causal.
 
     On key frames the boxes are exactly the detected ones, whatever the tracker thinks.  All
@@ -16,28 +28,24 @@ class Coast(VideoMethod):
     that leave it partly are cut at its border.
     """
 
-    def reset(self) -> None:
+    def begin(self) -> Track:
         """Starts a new tracker."""
-        self._tracker = BoxTracker()
-        self._detections = None
+        return Track()
 
-    def key(self, inputs: Tensor, sample: DetDataSample) -> list[DetDataSample]:
-        """See :class:`VideoMethod`."""
-        result = self.detect(inputs, sample)
-        self._detections = result.pred_instances
-        found = self._detections.cpu()
-        self._scores, self._labels = found.scores.numpy(), found.labels.numpy()
-        self._tracker.step()
-        self._tracker.update(found.bboxes.numpy(), self._scores, self._labels)
+    def _key(self, result: DetDataSample, memory: Track) -> SampleList:
+        memory.detections = result.pred_instances
+        found = memory.detections.cpu()
+        memory.scores, memory.labels = found.scores.numpy(), found.labels.numpy()
+        memory.tracker.step()
+        memory.tracker.update(found.bboxes.numpy(), memory.scores, memory.labels)
         return [result]
 
-    def current(self, inputs: None, sample: DetDataSample) -> list[DetDataSample]:
-        """See :class:`VideoMethod`."""
-        self._tracker.step()
+    def _current(self, sample: DetDataSample, memory: Track) -> SampleList:
+        memory.tracker.step()
         height, width = sample.ori_shape[:2]
-        boxes = np.clip(self._tracker.boxes(), 0, [width, height, width, height])
+        boxes = np.clip(memory.tracker.boxes(), 0, [width, height, width, height])
         inside = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
         sample.pred_instances = instances_like(
-            self._detections, boxes[inside], self._scores[inside], self._labels[inside]
+            memory.detections, boxes[inside], memory.scores[inside], memory.labels[inside]
         )
         return [sample]

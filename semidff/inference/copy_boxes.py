@@ -1,27 +1,33 @@
 """*copy*: the key frame's boxes, unchanged, until the next key frame (semi-DFF Table 1)."""
 
-from mmdet.structures import DetDataSample
-from torch import Tensor
+from dataclasses import dataclass
 
-from .method import VideoMethod
+from mmdet.structures import DetDataSample, SampleList
+from mmengine.structures import InstanceData
+
+from .method import BoxMethod
 
 
-class CopyBoxes(VideoMethod):
+@dataclass
+class KeyBoxes:
+    """Detections on the last key frame."""
+
+    detections: InstanceData | None = None
+
+
+class CopyBoxes(BoxMethod):
     """Repeats the detections of the last key frame."""
 
     pairwise = True
 
-    def reset(self) -> None:
-        """Drops the key frame's detections."""
-        self._detections = None
-
-    def key(self, inputs: Tensor, sample: DetDataSample) -> list[DetDataSample]:
+    def begin(self) -> KeyBoxes:
         """See :class:`VideoMethod`."""
-        result = self.detect(inputs, sample)
-        self._detections = result.pred_instances
+        return KeyBoxes()
+
+    def _key(self, result: DetDataSample, memory: KeyBoxes) -> SampleList:
+        memory.detections = result.pred_instances
         return [result]
 
-    def current(self, inputs: None, sample: DetDataSample) -> list[DetDataSample]:
-        """See :class:`VideoMethod`."""
-        sample.pred_instances = self._detections.clone()
+    def _current(self, sample: DetDataSample, memory: KeyBoxes) -> SampleList:
+        sample.pred_instances = memory.detections.clone()
         return [sample]

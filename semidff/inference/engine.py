@@ -1,10 +1,12 @@
 """Walks through videos frame by frame with key frames in between (DFF Algorithm 1)."""
 
-import torch
-from mmdet.structures import DetDataSample
-from torch import nn
+from collections.abc import Sequence
 
-from semidff.models.video_detector import VideoDetector
+import torch
+from mmdet.structures import DetDataSample, SampleList
+from torch import Tensor, nn
+
+from semidff.models.video_detector import Forecast, VideoDetector
 
 from .centred import Centred
 from .coast import Coast
@@ -15,6 +17,7 @@ from .method import MethodError, VideoMethod
 from .propagation import Propagation
 from .schedules import FixedSchedule, KeyFrameSchedule
 from .shallow_flow import ShallowFlowFast, ShallowFlowSlow
+from .stream_state import StreamState
 from .timing import FrameTimer
 
 METHODS: dict[str, type[VideoMethod]] = {
@@ -35,7 +38,7 @@ def shows_flow(method: str) -> bool:
 
 
 class VideoEngine:
-    """Gives detections for every frame of a video.
+    """Gives detections for every frame of a video, or of many videos at a time.
 
     Args:
         model (nn.Module): A ``VideoDetector``, or any mmdet detector for the methods that need no
@@ -47,11 +50,12 @@ class VideoEngine:
         key_interval (int): Key-frame duration l; ``frame`` ignores it.
         schedule (KeyFrameSchedule | None): Another schedule than every ``key_interval`` frames.
         timer (FrameTimer | None): Where times are collected; a new one by default.
-        keep_flow (bool): Whether propagated results carry ``feature_flow`` (2, h, w), for pictures;
-            without effect for methods that propagate none.
+        keep_fields (bool): Whether propagated results carry ``feature_flow`` (2, h, w) and ``scale_field``
+            (1, h, w), for pictures; without effect for methods that propagate none.
 
     Raises:
-        MethodError: If the method is unknown or needs a temporal module that is not there.
+        MethodError: If the method is unknown, needs a temporal module that is not there, or cannot tell a
+            schedule what it asks.
 
     Example:
         >>> engine = VideoEngine(model, 'propagate', key_interval=10)
@@ -59,6 +63,11 @@ class VideoEngine:
         ...     results += engine.push(data)
         >>> results += engine.flush()
         >>> engine.reset()  # before the next video
+
+        Several streams, batched together:
+
+        >>> states = [engine.open() for _ in cameras]
+        >>> results = engine.push_batch([camera.read() for camera in cameras], states)
     """
 
     def __init__(
@@ -68,31 +77,42 @@ class VideoEngine:
         key_interval: int = 10,
         schedule: KeyFrameSchedule | None = None,
         timer: FrameTimer | None = None,
-        keep_flow: bool = False,
+        keep_fields: bool = False,
     ) -> None:
         if method not in METHODS:
             raise MethodError(f'unknown method {method!r}; choose one of {", ".join(METHODS)}')
         if not isinstance(model, VideoDetector):
             model = VideoDetector.wrap(model)
         self.model = model.eval()
-        options = {'keep_flow': keep_flow} if shows_flow(method) else {}
+        options = {'keep_fields': keep_fields} if shows_flow(method) else {}
         self.method = METHODS[method](model, **options)
         self.schedule = schedule or FixedSchedule(1 if method == 'frame' else key_interval)
+        if self.schedule.inspects and not self.method.forecasts:
+            able = ', '.join(name for name in METHODS if METHODS[name].forecasts)
+            raise MethodError(
+                f'{type(self.schedule).__name__} decides by the feature flow, which method {method!r} does not know '
+                f'in time: choose one of {able}'
+            )
         self.timer = timer or FrameTimer()
-        self._index = 0
+        self.reset()
+
+    def open(self) -> StreamState:
+        """The beginning of a stream; as many as wanted."""
+        return StreamState(memory=self.method.begin())
 
     def reset(self) -> None:
         """Begins a new video; results that were not flushed are lost."""
-        self.method.reset()
-        self._index = 0
+        self.state = self.open()
 
-    @torch.no_grad()
-    def push(self, data: dict) -> list[DetDataSample]:
+    def push(self, data: dict, state: StreamState | None = None) -> SampleList:
         """Takes the next frame.
+
+        A frame of another size than the one before begins anew, with a key frame.
 
         Args:
             data (dict): Collated test batch of one frame: ``inputs``, a list with one uint8 tensor
                 (3, H, W), and ``data_samples``, a list with its ``DetDataSample``.
+            state (StreamState | None): The stream, from :meth:`open`; by default the engine's own one.
 
         Returns:
             list[DetDataSample]: Results finished by now, in frame order.  Each has
@@ -101,32 +121,127 @@ class VideoEngine:
         Raises:
             ValueError: If the batch does not hold exactly one frame.
         """
+        return self.push_batch([data], [self.state if state is None else state])[0]
+
+    @torch.no_grad()
+    def push_batch(self, frames: Sequence[dict], states: Sequence[StreamState]) -> list[SampleList]:
+        """Takes the next frame of each of several streams; frames of one size go through the network together.
+
+        Args:
+            frames (Sequence[dict]): A frame for each stream, as :meth:`push` wants it.
+            states (Sequence[StreamState]): The streams, from :meth:`open`; all different.
+
+        Returns:
+            list[list[DetDataSample]]: What :meth:`push` returns, for each stream.
+
+        Raises:
+            ValueError: If a batch does not hold exactly one frame, or a stream occurs twice.
+        """
+        if len({id(state) for state in states}) < len(states):
+            raise ValueError(
+                'a stream occurs twice in a batch; push its frames one after the other'
+            )
+        steps = [self._begin(*pair) for pair in zip(frames, states, strict=True)]
+        sizes = dict.fromkeys(step.shape for step in steps)
+        for size in sizes:
+            self._advance([step for step in steps if step.shape == size])
+        return [step.results for step in steps]
+
+    @torch.no_grad()
+    def flush(self, state: StreamState | None = None) -> SampleList:
+        """Results of a stream's last frames that :meth:`push` could not give yet."""
+        return self.method.flush((self.state if state is None else state).memory)
+
+    def _begin(self, data: dict, state: StreamState) -> '_Step':
+        """What is known of a frame before the network runs."""
         if len(data['data_samples']) != 1:
             raise ValueError(
                 f'a batch with {len(data["data_samples"])} frames; videos are walked frame by '
                 'frame: set batch_size=1 in the data loader'
             )
-        is_key = self._index == 0 or self.schedule.is_key(self._index, data)
-        self._index += 1
-        if is_key or self.method.reads_current_frames:
-            data = self.model.data_preprocessor(data, False)
-            inputs = data['inputs']
-        else:
-            inputs = None
-        sample = data['data_samples'][0]
-        sample.set_metainfo({'is_key_frame': is_key})
-        with self.timer.measure(is_key, self._device()):
-            return (
-                self.method.key(inputs, sample) if is_key else self.method.current(inputs, sample)
+        step = _Step(data, state)
+        if state.size not in (None, step.size):
+            step.results = self.flush(state)
+            state.memory, state.distance, state.notes = self.method.begin(), 0, {}
+        state.size = step.size
+        step.is_key = state.distance == 0 or self.schedule.is_key(state, data)
+        return step
+
+    def _advance(self, steps: list['_Step']) -> None:
+        """Takes frames of one size."""
+        self._preprocess([s for s in steps if s.is_key or self.method.reads_current_frames])
+        others = [step for step in steps if not step.is_key]
+        forecast = None
+        if others and self.schedule.inspects:
+            forecast = self._inspect(others)
+        self._run([step for step in steps if step.is_key], is_key=True)
+        self._run([step for step in others if not step.is_key], is_key=False, forecast=forecast)
+        for step in steps:
+            step.state.index += 1
+            step.state.distance = 1 if step.is_key else step.state.distance + 1
+
+    def _preprocess(self, steps: list['_Step']) -> None:
+        if not steps:
+            return
+        batch = dict(
+            inputs=[step.data['inputs'][0] for step in steps],
+            data_samples=[step.sample for step in steps],
+        )
+        batch = self.model.data_preprocessor(batch, False)
+        for step, inputs, sample in zip(
+            steps, batch['inputs'].split(1), batch['data_samples'], strict=True
+        ):
+            step.inputs, step.sample = inputs, sample
+
+    def _inspect(self, steps: list['_Step']) -> Forecast:
+        """Lets the schedule make key frames of frames whose forecast is bad; returns that of the others."""
+        with self.timer.measure(self._device()) as lap:
+            memories = [step.state.memory for step in steps]
+            forecast = self.method.forecast(torch.cat([step.inputs for step in steps]), memories)
+            for index, step in enumerate(steps):
+                step.is_key = self.schedule.rejects(step.state, forecast.select([index]))
+        for step in steps:
+            step.seconds += lap.seconds / len(steps)
+        return forecast.select([i for i, step in enumerate(steps) if not step.is_key])
+
+    def _run(self, steps: list['_Step'], is_key: bool, forecast: Forecast | None = None) -> None:
+        if not steps:
+            return
+        inputs = None if steps[0].inputs is None else torch.cat([step.inputs for step in steps])
+        samples = [step.sample for step in steps]
+        memories = [step.state.memory for step in steps]
+        for step in steps:
+            step.sample.set_metainfo({'is_key_frame': is_key})
+            if is_key:
+                self.schedule.note_key(step.state, step.data)
+        with self.timer.measure(self._device()) as lap:
+            results = (
+                self.method.key(inputs, samples, memories)
+                if is_key
+                else self.method.current(inputs, samples, memories, forecast)
             )
-
-    def flush(self) -> list[DetDataSample]:
-        """Results of the video's last frames that :meth:`push` could not give yet."""
-        return self.method.flush()
-
-    def close(self) -> None:
-        """Leaves the model as it was (but in eval mode)."""
-        self.method.close()
+        for step, finished in zip(steps, results, strict=True):
+            step.results += finished
+            self.timer.add(is_key, step.seconds + lap.seconds / len(steps))
 
     def _device(self) -> torch.device:
         return next(self.model.parameters()).device
+
+
+class _Step:
+    """A frame on its way through the engine.
+
+    Args:
+        data (dict): Collated test batch of the frame.
+        state (StreamState): Its stream.
+    """
+
+    def __init__(self, data: dict, state: StreamState) -> None:
+        self.data, self.state = data, state
+        self.sample: DetDataSample = data['data_samples'][0]
+        self.shape = tuple(data['inputs'][0].shape)
+        self.size = (self.shape, tuple(self.sample.get('ori_shape', ())))
+        self.is_key = False
+        self.inputs: Tensor | None = None
+        self.seconds = 0.0
+        self.results: SampleList = []

@@ -1,7 +1,11 @@
 """*frame*: the spatial module on every frame; what the other methods are measured against."""
 
-from mmdet.structures import DetDataSample
+from collections.abc import Sequence
+
+from mmdet.structures import SampleList
 from torch import Tensor
+
+from semidff.models.video_detector import Forecast
 
 from .method import VideoMethod
 
@@ -12,13 +16,21 @@ class FrameByFrame(VideoMethod):
     reads_current_frames = True
     pairwise = True
 
-    def reset(self) -> None:
+    def begin(self) -> None:
         """Nothing is kept from frame to frame."""
 
-    def key(self, inputs: Tensor, sample: DetDataSample) -> list[DetDataSample]:
+    def key(
+        self, inputs: Tensor, samples: SampleList, memories: Sequence[None]
+    ) -> list[SampleList]:
         """See :class:`VideoMethod`."""
-        return [self.detect(inputs, sample)]
+        return [[result] for result in self.model.predict_key(inputs, samples)[0]]
 
-    def current(self, inputs: Tensor, sample: DetDataSample) -> list[DetDataSample]:
-        """Treated as a key frame."""
-        return self.key(inputs, sample)
+    def current(
+        self,
+        inputs: Tensor,
+        samples: SampleList,
+        memories: Sequence[None],
+        forecast: Forecast | None = None,
+    ) -> list[SampleList]:
+        """Treated as key frames."""
+        return self.key(inputs, samples, memories)

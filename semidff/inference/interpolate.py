@@ -1,17 +1,26 @@
 """*interpolate*: boxes of neighbouring key frames linked and interpolated; offline."""
 
+from dataclasses import dataclass, field
+
 import numpy as np
-from mmdet.structures import DetDataSample
+from mmdet.structures import DetDataSample, SampleList
 from mmengine.structures import InstanceData
-from torch import Tensor
 
 from .linking import link
-from .method import VideoMethod, instances_like
+from .method import BoxMethod, instances_like
 
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-class Interpolate(VideoMethod):
+@dataclass
+class Waiting:
+    """Detections on the last key frame, and the frames since."""
+
+    last: InstanceData | None = None
+    samples: SampleList = field(default_factory=list)
+
+
+class Interpolate(BoxMethod):
     """Linear interpolation between the key frames before and after; not causal.
 
     Detections of the two key frames are linked one to one within each class by IoU and centre
@@ -22,38 +31,36 @@ class Interpolate(VideoMethod):
     are repeated.  Results of frames between key frames come together with the next key frame's.
     """
 
-    def reset(self) -> None:
-        """Drops the last key frame's detections and the frames that wait for the next one."""
-        self._last: InstanceData | None = None
-        self._waiting: list[DetDataSample] = []
-
-    def key(self, inputs: Tensor, sample: DetDataSample) -> list[DetDataSample]:
+    def begin(self) -> Waiting:
         """See :class:`VideoMethod`."""
-        result = self.detect(inputs, sample)
-        finished = self._between(result.pred_instances) if self._waiting else []
-        self._last, self._waiting = result.pred_instances, []
+        return Waiting()
+
+    def _key(self, result: DetDataSample, memory: Waiting) -> SampleList:
+        finished = _between(memory, result.pred_instances) if memory.samples else []
+        memory.last, memory.samples = result.pred_instances, []
         return [*finished, result]
 
-    def current(self, inputs: None, sample: DetDataSample) -> list[DetDataSample]:
-        """Waits for the next key frame."""
-        self._waiting.append(sample)
+    def _current(self, sample: DetDataSample, memory: Waiting) -> SampleList:
+        memory.samples.append(sample)
         return []
 
-    def flush(self) -> list[DetDataSample]:
+    def flush(self, memory: Waiting) -> SampleList:
         """Frames after the last key frame, with its boxes."""
-        finished, self._waiting = self._waiting, []
+        finished, memory.samples = memory.samples, []
         for sample in finished:
-            sample.pred_instances = self._last.clone()
+            sample.pred_instances = memory.last.clone()
         return finished
 
-    def _between(self, following: InstanceData) -> list[DetDataSample]:
-        before, after = _arrays(self._last), _arrays(following)
-        links = link(before, after)
-        gap = len(self._waiting) + 1
-        for position, sample in enumerate(self._waiting, start=1):
-            arrays = interpolate(before, after, links, position / gap)
-            sample.pred_instances = instances_like(self._last, *arrays)
-        return self._waiting
+
+def _between(memory: Waiting, following: InstanceData) -> SampleList:
+    """Results of the frames that wait, from the key frames before and after them."""
+    before, after = _arrays(memory.last), _arrays(following)
+    links = link(before, after)
+    gap = len(memory.samples) + 1
+    for position, sample in enumerate(memory.samples, start=1):
+        arrays = interpolate(before, after, links, position / gap)
+        sample.pred_instances = instances_like(memory.last, *arrays)
+    return memory.samples
 
 
 def interpolate(

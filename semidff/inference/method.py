@@ -1,10 +1,14 @@
 """What every way of getting boxes for all frames of a video has in common."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
 
-from mmdet.structures import DetDataSample
+from mmdet.structures import DetDataSample, SampleList
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
+
+from semidff.models.video_detector import Forecast
 
 
 class MethodError(ValueError):
@@ -12,10 +16,12 @@ class MethodError(ValueError):
 
 
 class VideoMethod(ABC):
-    """One way through a video: what happens on key frames and on the frames between.
+    """One way through videos: what happens on key frames and on the frames between.
 
-    Both steps return the results that are finished by then, in frame order; a causal method
-    returns exactly the frame it was given.  A method holds the state of one video only.
+    A method remembers nothing. What has to be known of a video is in a memory of its own, which :meth:`begin` makes
+    and the other steps are given, so that one method serves many videos at a time. All frames of a step have one
+    size. Both steps return for each video the results that are finished by then, in frame order; a causal method
+    returns exactly the frame that it was given.
 
     Args:
         model (nn.Module): A ``VideoDetector`` in eval mode.
@@ -30,43 +36,77 @@ class VideoMethod(ABC):
     pairwise = False
     """Whether a result follows from the frame and its key frame alone, whatever is in between."""
 
+    forecasts = False
+    """Whether :meth:`forecast` tells how a frame would be propagated, before it is."""
+
     def __init__(self, model: nn.Module) -> None:
         self.model = model
-        self.reset()
 
     @abstractmethod
-    def reset(self) -> None:
-        """Forgets the video."""
+    def begin(self) -> Any:
+        """Memory of a new video."""
 
     @abstractmethod
-    def key(self, inputs: Tensor, sample: DetDataSample) -> list[DetDataSample]:
-        """Takes a key frame.
+    def key(self, inputs: Tensor, samples: SampleList, memories: Sequence[Any]) -> list[SampleList]:
+        """Takes key frames of several videos.
 
         Args:
-            inputs (Tensor): The preprocessed frame, (1, 3, H, W).
-            sample (DetDataSample): Its data sample.
+            inputs (Tensor): The preprocessed frames, (N, 3, H, W).
+            samples (list[DetDataSample]): Their data samples.
+            memories (Sequence): Their videos' memories; they are changed.
         """
 
     @abstractmethod
-    def current(self, inputs: Tensor | None, sample: DetDataSample) -> list[DetDataSample]:
-        """Takes a frame between key frames.
+    def current(
+        self,
+        inputs: Tensor | None,
+        samples: SampleList,
+        memories: Sequence[Any],
+        forecast: Forecast | None = None,
+    ) -> list[SampleList]:
+        """Takes frames between key frames, of several videos.
 
         Args:
-            inputs (Tensor | None): The preprocessed frame, (1, 3, H, W); None unless
-                ``reads_current_frames``.
-            sample (DetDataSample): Its data sample.
+            inputs (Tensor | None): The preprocessed frames, (N, 3, H, W); None unless ``reads_current_frames``.
+            samples (list[DetDataSample]): Their data samples.
+            memories (Sequence): Their videos' memories; they are changed.
+            forecast (Forecast | None): What :meth:`forecast` said of these frames, if it was asked.
         """
 
-    def flush(self) -> list[DetDataSample]:
-        """Results of the video's last frames that are still missing (offline methods)."""
+    def forecast(self, inputs: Tensor, memories: Sequence[Any]) -> Forecast:
+        """How frames (N, 3, H, W) would be propagated from their videos' key frames."""
+        raise NotImplementedError(f'{type(self).__name__} propagates no features')
+
+    def flush(self, memory: Any) -> SampleList:
+        """Results of a video's last frames that are still missing (offline methods)."""
         return []
 
-    def close(self) -> None:  # noqa: B027 (most methods have nothing to undo)
-        """Undoes what was done to the model; the method is not used afterwards."""
 
-    def detect(self, inputs: Tensor, sample: DetDataSample) -> DetDataSample:
-        """The spatial module on one frame; used by the methods that work on boxes."""
-        return self.model.predict_key(inputs, [sample])[0][0]
+class BoxMethod(VideoMethod):
+    """The spatial module on key frames, their boxes alone in between; the features are not kept."""
+
+    def key(self, inputs: Tensor, samples: SampleList, memories: Sequence[Any]) -> list[SampleList]:
+        """See :class:`VideoMethod`."""
+        results = self.model.predict_key(inputs, samples)[0]
+        return [self._key(*pair) for pair in zip(results, memories, strict=True)]
+
+    def current(
+        self,
+        inputs: Tensor | None,
+        samples: SampleList,
+        memories: Sequence[Any],
+        forecast: Forecast | None = None,
+    ) -> list[SampleList]:
+        """See :class:`VideoMethod`."""
+        return [self._current(*pair) for pair in zip(samples, memories, strict=True)]
+
+    @abstractmethod
+    def _key(self, result: DetDataSample, memory: Any) -> SampleList:
+        """Takes the detections on a key frame; returns what is finished."""
+
+    @abstractmethod
+    def _current(self, sample: DetDataSample, memory: Any) -> SampleList:
+        """Takes a frame between; returns what is finished."""
 
 
 def instances_like(template: InstanceData, bboxes, scores, labels) -> InstanceData:

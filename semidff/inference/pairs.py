@@ -47,11 +47,9 @@ class PairEngine:
             model = VideoDetector.wrap(model)
         count = FixedSchedule(1 if method == 'frame' else key_interval).interval
         timer = timer or FrameTimer(key_interval=count)
-        self._places = [
-            _Place(VideoEngine(model, method, schedule=NEVER_AGAIN, timer=timer))
-            for _ in range(count)
-        ]
-        if not self._places[0].engine.method.pairwise:
+        engine = VideoEngine(model, method, schedule=NEVER_AGAIN, timer=timer)
+        self._places = [_Place(engine) for _ in range(count)]
+        if not engine.method.pairwise:
             raise MethodError(
                 f"method {method!r} depends on all frames since the key frame, protocol 'pairs' "
                 "looks at two at a time: choose propagate, frame or copy, or protocol 'dense'"
@@ -93,11 +91,6 @@ class PairEngine:
         """Nothing: results are complete at once."""
         return []
 
-    def close(self) -> None:
-        """Leaves the model as it was (but in eval mode)."""
-        for place in self._places:
-            place.engine.close()
-
     def _place(self, frame_id: int) -> '_Place':
         return self._places[frame_id % len(self._places)]
 
@@ -114,33 +107,33 @@ class PairEngine:
             result = place.become_key()
             if key_id == sample.frame_id:
                 return result
-        return place.engine.push(_unused(data))[0]
+        return place.push(data)
 
 
 class _Place:
-    """Room for one of the last l frames, which may become a key frame.
+    """Room for one of the last l frames, which may become a key frame: the first frame of a stream.
 
     Args:
-        engine (VideoEngine): Takes the first frame after a reset as key frame and no other.
+        engine (VideoEngine): Takes the first frame of a stream as key frame and no other.
     """
 
     def __init__(self, engine: VideoEngine) -> None:
-        self.engine = engine
+        self._engine = engine
         self.clear()
 
     def clear(self) -> None:
         self.hold(None, None)
 
     def hold(self, frame_id: int | None, data: dict[str, Any] | None) -> None:
-        self.engine.reset()
+        self.state = self._engine.open()
         self.frame_id, self.data, self.is_key = frame_id, data, False
 
     def become_key(self) -> DetDataSample:
         """Result of the frame itself."""
         data, self.data, self.is_key = self.data, None, True
-        return self.engine.push(_unused(data))[0]
+        return self.push(data)
 
-
-def _unused(data: dict) -> dict:
-    """The same frame with a data sample of its own, to be filled with another result."""
-    return {**data, 'data_samples': [sample.new() for sample in data['data_samples']]}
+    def push(self, data: dict[str, Any]) -> DetDataSample:
+        """Result of a frame; the sample stays as it is, to be filled with others."""
+        samples = [sample.new() for sample in data['data_samples']]
+        return self._engine.push({**data, 'data_samples': samples}, self.state)[0]

@@ -1,11 +1,21 @@
 """*propagate*: features of the key frame carried to the frames between (DFF 3, semi-DFF 3.1)."""
 
-from mmdet.structures import DetDataSample
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mmdet.structures import SampleList
 from torch import Tensor, nn
 
-from semidff.models.video_detector import KeyFrame
+from semidff.models.video_detector import Forecast, KeyFrame
 
 from .method import MethodError, VideoMethod
+
+
+@dataclass
+class KeyFeatures:
+    """A video's last key frame."""
+
+    key_frame: KeyFrame | None = None
 
 
 class Propagation(VideoMethod):
@@ -16,60 +26,76 @@ class Propagation(VideoMethod):
 
     Args:
         model (nn.Module): A ``VideoDetector`` in eval mode.
-        keep_flow (bool): Whether results carry ``feature_flow``, (2, h, w) in cells (for pictures).
+        keep_fields (bool): Whether results carry what they were propagated by, for pictures: ``feature_flow``
+            (2, h, w) in cells, and ``scale_field`` (1, h, w), its mean over channels, where there is one.
 
     Raises:
-        MethodError: If the model has no temporal module, or no flow network where flow is wanted.
+        MethodError: If the model has no temporal module.
     """
 
     reads_current_frames = True
     uses_temporal = True
     pairwise = True
+    forecasts = True
 
-    def __init__(self, model: nn.Module, keep_flow: bool = False) -> None:
+    def __init__(self, model: nn.Module, keep_fields: bool = False) -> None:
         if not model.has_temporal:
             raise MethodError(
                 "method 'propagate' needs a temporal module and this model has none: use a "
                 'stage-two config and checkpoint, or one of frame, copy, coast, interpolate, sff-fast'
             )
         super().__init__(model)
-        self._flow = self._hook = None
-        if keep_flow:
-            network = getattr(model.temporal, 'flow_network', None)
-            if network is None:
-                name = type(model.temporal).__name__
-                raise MethodError(f'{name} has no flow network; render without the flow panel')
-            self._hook = network.register_forward_hook(self._note_flow)
+        self.keep_fields = keep_fields
 
-    def reset(self) -> None:
-        """Drops the key frame's state."""
-        self._key_frame = None
-
-    def key(self, inputs: Tensor, sample: DetDataSample) -> list[DetDataSample]:
+    def begin(self) -> KeyFeatures:
         """See :class:`VideoMethod`."""
-        self._key_frame = None  # frees its memory before the next key frame's is allocated
-        results, self._key_frame = self.model.predict_key(inputs, [sample])
-        return results
+        return KeyFeatures()
 
-    def current(self, inputs: Tensor, sample: DetDataSample) -> list[DetDataSample]:
+    def key(
+        self, inputs: Tensor, samples: SampleList, memories: Sequence[KeyFeatures]
+    ) -> list[SampleList]:
         """See :class:`VideoMethod`."""
-        return self._propagated(inputs, [sample], self._key_frame)
+        for memory in memories:
+            memory.key_frame = None  # frees its memory before the next key frame's is allocated
+        results, keys = self.model.predict_key(inputs, samples)
+        for memory, key in zip(memories, keys.split(), strict=True):
+            memory.key_frame = key
+        return [[result] for result in results]
+
+    def current(
+        self,
+        inputs: Tensor,
+        samples: SampleList,
+        memories: Sequence[KeyFeatures],
+        forecast: Forecast | None = None,
+    ) -> list[SampleList]:
+        """See :class:`VideoMethod`."""
+        keys = [memory.key_frame for memory in memories]
+        return [[result] for result in self._propagated(inputs, samples, keys, forecast)]
+
+    def forecast(self, inputs: Tensor, memories: Sequence[KeyFeatures]) -> Forecast:
+        """See :class:`VideoMethod`."""
+        return self.model.forecast(inputs, KeyFrame.batch([m.key_frame for m in memories]))
 
     def _propagated(
-        self, inputs: Tensor, samples: list[DetDataSample], key: KeyFrame
-    ) -> list[DetDataSample]:
-        """Results of current frames (N, 3, H, W), each from its key frame of the batch ``key``."""
-        results = self.model.predict_current(inputs, samples, key)
-        if self._flow is not None:
-            for result, flow in zip(results, self._flow, strict=True):
-                result.feature_flow = flow
-            self._flow = None
+        self,
+        inputs: Tensor,
+        samples: SampleList,
+        keys: Sequence[KeyFrame],
+        forecast: Forecast | None = None,
+    ) -> SampleList:
+        """Results of current frames (N, 3, H, W), each from its key frame."""
+        key = KeyFrame.batch(keys)
+        if forecast is None and self.keep_fields:
+            forecast = self.model.forecast(inputs, key)
+        results = self.model.predict_current(inputs, samples, key, forecast)
+        if self.keep_fields:
+            _attach_fields(results, forecast)
         return results
 
-    def close(self) -> None:
-        """Takes the hook off the flow network."""
-        if self._hook is not None:
-            self._hook.remove()
 
-    def _note_flow(self, network: nn.Module, inputs: tuple, output) -> None:
-        self._flow = output.flow
+def _attach_fields(results: SampleList, forecast: Forecast) -> None:
+    for index, result in enumerate(results):
+        result.feature_flow = forecast.flow[index]
+        if forecast.scale is not None:
+            result.scale_field = forecast.scale[index].mean(0, keepdim=True)

@@ -1,23 +1,56 @@
 """Which frames are key frames (DFF 3: a fixed interval l)."""
 
-from typing import Protocol
+from abc import ABC, abstractmethod
+
+from mmdet.registry import TASK_UTILS
+
+from semidff.models.video_detector import Forecast
+
+from .stream_state import StreamState
 
 
-class KeyFrameSchedule(Protocol):
-    """Decides, frame by frame and causally, where the feature network runs."""
+class KeyFrameSchedule(ABC):
+    """Decides, frame by frame and causally, where the feature network runs.
 
-    def is_key(self, index: int, data: dict) -> bool:
-        """Whether a frame is a key frame.
+    A schedule remembers nothing of its own: what it has to know of a stream is in ``state.notes``. A stream's first
+    frame, and the first one of another size, are key frames without its being asked.
+    """
+
+    inspects = False
+    """Whether it wants to see forecasts; then :meth:`rejects` is asked too."""
+
+    @abstractmethod
+    def is_key(self, state: StreamState, data: dict) -> bool:
+        """Whether the next frame of a stream is a key frame.
 
         Args:
-            index (int): Position in the video, from 0.  Position 0 has to be a key frame.
+            state (StreamState): The stream before the frame; ``state.distance`` is how far away the key frame is.
             data (dict): The collated test batch with this one frame, not yet preprocessed.
         """
-        ...
+
+    def rejects(self, state: StreamState, forecast: Forecast) -> bool:
+        """Whether a frame shall be a key frame after all, seen what propagation would do to it.
+
+        The flow network has run then, in vain if the answer is yes.
+
+        Args:
+            state (StreamState): The stream before the frame.
+            forecast (Forecast): Of this one frame (N = 1).
+        """
+        return False
+
+    def note_key(self, state: StreamState, data: dict) -> None:  # noqa: B027 (most have nothing to note)
+        """Is told of each key frame, whoever decided.
+
+        Args:
+            state (StreamState): The stream before the frame.
+            data (dict): As in :meth:`is_key`.
+        """
 
 
-class FixedSchedule:
-    """A key frame every ``interval`` frames, beginning with frame 0 of each video.
+@TASK_UTILS.register_module()
+class FixedSchedule(KeyFrameSchedule):
+    """A key frame every ``interval`` frames, counted from the last one.
 
     Args:
         interval (int): Key-frame duration l in frames; 1 makes every frame a key frame.
@@ -34,6 +67,18 @@ class FixedSchedule:
             )
         self.interval = interval
 
-    def is_key(self, index: int, data: dict) -> bool:
+    def is_key(self, state: StreamState, data: dict) -> bool:
         """See :class:`KeyFrameSchedule`."""
-        return index % self.interval == 0
+        return state.distance >= self.interval
+
+
+def build_schedule(schedule: 'KeyFrameSchedule | dict | int') -> KeyFrameSchedule:
+    """The schedule that somebody names.
+
+    Args:
+        schedule (KeyFrameSchedule | dict | int): A schedule, its config (``type`` of the registry ``TASK_UTILS``),
+            or the interval of a fixed one.
+    """
+    if isinstance(schedule, KeyFrameSchedule):
+        return schedule
+    return TASK_UTILS.build(schedule) if isinstance(schedule, dict) else FixedSchedule(schedule)

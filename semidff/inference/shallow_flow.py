@@ -8,8 +8,10 @@ from collections.abc import Sequence
 
 import torch
 from mmdet.registry import MODELS
-from mmdet.structures import DetDataSample
+from mmdet.structures import SampleList
 from torch import Tensor, nn
+
+from semidff.models.video_detector import Forecast, KeyFrame
 
 from .propagation import Propagation
 
@@ -19,7 +21,7 @@ class ShallowFlow(Propagation):
 
     Args:
         model (nn.Module): A ``VideoDetector`` in eval mode; it is not changed.
-        keep_flow (bool): As in :class:`Propagation`.
+        keep_fields (bool): As in :class:`Propagation`.
     """
 
     uses_temporal = False
@@ -27,21 +29,25 @@ class ShallowFlow(Propagation):
     preset: str
     """Of :class:`~semidff.models.temporal.OpenCVFlow`."""
 
-    def __init__(self, model: nn.Module, keep_flow: bool = False) -> None:
+    def __init__(self, model: nn.Module, keep_fields: bool = False) -> None:
         flow_network = dict(
             type='OpenCVFlow', preset=self.preset, **_normalisation(model.data_preprocessor)
         )
         temporal = dict(type='TemporalModule', flow_network=flow_network, with_scale=False)
-        super().__init__(model.with_temporal(MODELS.build(temporal)), keep_flow)
+        super().__init__(model.with_temporal(MODELS.build(temporal)), keep_fields)
 
-    def key(self, inputs: Tensor, sample: DetDataSample) -> list[DetDataSample]:
-        """See :class:`VideoMethod`; also finds out the strides of the features."""
-        results = super().key(inputs, sample)
+    def _propagated(
+        self,
+        inputs: Tensor,
+        samples: SampleList,
+        keys: Sequence[KeyFrame],
+        forecast: Forecast | None = None,
+    ) -> SampleList:
+        """Finds out the strides of the features first, which no config names."""
         self.model.temporal.feat_strides = tuple(
-            feature_stride(inputs.shape[-2:], level.shape[-2:])
-            for level in self._key_frame.features
+            feature_stride(inputs.shape[-2:], level.shape[-2:]) for level in keys[0].features
         )
-        return results
+        return super()._propagated(inputs, samples, keys, forecast)
 
 
 class ShallowFlowFast(ShallowFlow):

@@ -8,9 +8,17 @@ frames of either kind are left out as warm-up.
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 import torch
+
+
+@dataclass
+class Lap:
+    """Time of a block, in seconds."""
+
+    seconds: float = 0.0
 
 
 class FrameTimer:
@@ -31,18 +39,30 @@ class FrameTimer:
         self.seconds: dict[str, list[float]] = {'key': [], 'nonkey': []}
 
     @contextmanager
-    def measure(self, is_key: bool, device: torch.device) -> Iterator[None]:
-        """Times the block as one frame.
+    def measure(self, device: torch.device) -> Iterator[Lap]:
+        """Times the block.
 
         Args:
-            is_key (bool): Whether it is a key frame.
             device (torch.device): Where the work runs.
+
+        Yields:
+            Lap: Its ``seconds`` are there when the block has ended.
         """
+        lap = Lap()
         _synchronise(device)
         start = time.perf_counter()
-        yield
+        yield lap
         _synchronise(device)
-        self.seconds['key' if is_key else 'nonkey'].append(time.perf_counter() - start)
+        lap.seconds = time.perf_counter() - start
+
+    def add(self, is_key: bool, seconds: float) -> None:
+        """Counts a frame.
+
+        Args:
+            is_key (bool): Whether it was a key frame.
+            seconds (float): What it took.
+        """
+        self.seconds['key' if is_key else 'nonkey'].append(seconds)
 
     def summary(self) -> dict[str, float]:
         """Milliseconds per frame, and frames per second.

@@ -5,7 +5,7 @@ from .flow_pretrainer import FlowPretrainer
 from .semi_dff import SemiDFF
 from .spatial import RFCN, SpatialModule
 from .temporal import OpenCVFlow, TemporalModule
-from .video_detector import KeyFrame, VideoDetector
+from .video_detector import Forecast, KeyFrame, VideoDetector
 
 __all__ = [
     'RFCN',
@@ -13,6 +13,7 @@ __all__ = [
     'FeatureRegression',
     'FeatureSemantics',
     'FlowPretrainer',
+    'Forecast',
     'KeyFrame',
     'OpenCVFlow',
     'SemiDFF',

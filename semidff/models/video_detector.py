@@ -26,6 +26,48 @@ class KeyFrame(NamedTuple):
     image: Tensor | None
     features: tuple[Tensor, ...]
 
+    @classmethod
+    def batch(cls, keys: 'Sequence[KeyFrame]') -> 'KeyFrame':
+        """Key frames of equal sizes as one batch."""
+        if len(keys) == 1:
+            return keys[0]
+        images, features = zip(*keys, strict=True)
+        image = None if images[0] is None else torch.cat(images)
+        return cls(image, tuple(torch.cat(level) for level in zip(*features, strict=True)))
+
+    def split(self) -> 'list[KeyFrame]':
+        """The key frames of a batch, each with memory of its own: none keeps the others' alive."""
+        count = len(self.features[0])
+        if count == 1:
+            return [self]
+        images = [None] * count if self.image is None else self.image.split(1)
+        levels = zip(*(level.split(1) for level in self.features), strict=True)
+        return [
+            KeyFrame(image if image is None else image.clone(), tuple(map(torch.clone, features)))
+            for image, features in zip(images, levels, strict=True)
+        ]
+
+
+class Forecast(NamedTuple):
+    """How current frames would be propagated from their key frames; known before anything is propagated.
+
+    Attributes:
+        key: The temporal module's input of the key frames (N, 3, H / 2, W / 2).
+        current: The same of the current frames.
+        flow: Feature flow (N, 2, h, w) in cells of the flow network's stride.
+        scale: Scale field (N, C, h, w), None without one.
+    """
+
+    key: Tensor
+    current: Tensor
+    flow: Tensor
+    scale: Tensor | None
+
+    def select(self, indices: Sequence[int]) -> 'Forecast':
+        """The forecast of some of the frames."""
+        indices = list(indices)
+        return Forecast(*(field if field is None else field[indices] for field in self))
+
 
 @MODELS.register_module()
 class VideoDetector(BaseDetector):
@@ -110,15 +152,35 @@ class VideoDetector(BaseDetector):
         image = self.temporal.prepare(inputs) if self.has_temporal else None
         return self.spatial.predict(features, samples), KeyFrame(image, features)
 
-    def predict_current(self, inputs: Tensor, samples: SampleList, key: KeyFrame) -> SampleList:
+    def forecast(self, inputs: Tensor, key: KeyFrame) -> Forecast:
+        """Feature flow and scale field of current frames: the part of propagation that costs.
+
+        Args:
+            inputs: Normalised current frames (N, 3, H, W).
+            key: Of the frames' key frames.
+        """
+        current = self.temporal.prepare(inputs)
+        return Forecast(key.image, current, *self.temporal.flow_and_scale(key.image, current))
+
+    def predict_current(
+        self,
+        inputs: Tensor,
+        samples: SampleList,
+        key: KeyFrame,
+        forecast: Forecast | None = None,
+    ) -> SampleList:
         """Detects on propagated features (Algorithm 1, lines 11-12); the feature network does not run.
 
         Args:
             inputs: Normalised current frames (N, 3, H, W).
             samples: Their data samples.
             key: Of the frames' key frames.
+            forecast: What :meth:`forecast` returned for the same frames, if it is known already.
         """
-        features = self.temporal(key.image, self.temporal.prepare(inputs), key.features)
+        if forecast is None:
+            features = self.temporal(key.image, self.temporal.prepare(inputs), key.features)
+        else:
+            features = self.temporal.propagate(key.features, forecast.flow, forecast.scale)
         return self.spatial.predict(features, samples)
 
     # --- mmdet's modes ----------------------------------------------------------------------------------------

@@ -73,9 +73,8 @@ def test_batches_change_nothing(model, size):
 
 
 def test_each_frame_has_its_own_flow(model):
-    engine = VideoEngine(model, 'centred', key_interval=INTERVAL, keep_flow=True)
+    engine = VideoEngine(model, 'centred', key_interval=INTERVAL, keep_fields=True)
     results = walk(engine)
-    engine.close()
     flows = [result.feature_flow for result in results if 'feature_flow' in result]
     assert len(flows) == FRAMES - 3 and flows[0].ndim == 3 and len(flows[0]) == 2
     assert not any(torch.equal(a, b) for a, b in zip(flows, flows[1:], strict=False))

@@ -6,7 +6,7 @@ import pytest
 import torch
 from mmdet.structures import DetDataSample
 
-from semidff.inference import METHODS, FixedSchedule, MethodError, VideoEngine
+from semidff.inference import METHODS, FixedSchedule, KeyFrameSchedule, MethodError, VideoEngine
 from tests.tiny_video import batch, build, detector_cfg, video_detector_cfg
 
 FRAMES = 9
@@ -124,9 +124,8 @@ def test_any_mmdet_detector_will_do(method):
 
 
 def test_flow_is_kept_on_request_only(model):
-    engine = VideoEngine(model, 'propagate', key_interval=4, keep_flow=True)
+    engine = VideoEngine(model, 'propagate', key_interval=4, keep_fields=True)
     results = walk(engine)
-    engine.close()
     assert [('feature_flow' in result) for result in results] == [i % 4 != 0 for i in range(FRAMES)]
     assert results[1].feature_flow.shape == (2, 4, 6)
     assert 'feature_flow' not in walk(VideoEngine(model, 'propagate', key_interval=4))[1]
@@ -153,9 +152,63 @@ def test_bad_intervals_are_refused(interval):
 
 
 def test_another_schedule(model):
-    class OnceOnly:
-        def is_key(self, index, data):
+    class OnceOnly(KeyFrameSchedule):
+        def is_key(self, state, data):
             return False
 
     results = walk(VideoEngine(model, 'copy', schedule=OnceOnly()))
     assert [result.is_key_frame for result in results] == [True] + [False] * (FRAMES - 1)
+
+
+class Rejecting(KeyFrameSchedule):
+    """Looks at forecasts and rejects those of some frames; writes down what it was asked."""
+
+    inspects = True
+
+    def __init__(self, rejected):
+        self.rejected, self.seen, self.keys = rejected, [], []
+
+    def is_key(self, state, data):
+        return False
+
+    def rejects(self, state, forecast):
+        self.seen.append((state.index, state.distance, forecast.flow.shape, forecast.scale.shape))
+        return state.index in self.rejected
+
+    def note_key(self, state, data):
+        self.keys.append((state.index, data['data_samples'][0].frame_id))
+
+
+def test_a_schedule_can_reject_a_forecast(model):
+    schedule = Rejecting({3, 4})
+    results = walk(VideoEngine(model, 'propagate', schedule=schedule), frames=7)
+    keys = [0, 3, 4]
+    assert [r.frame_id for r in results if r.is_key_frame] == keys
+    assert schedule.keys == [(key, key) for key in keys]
+    fields = ((1, 2, 4, 6), (1, 8, 4, 6))
+    distances = {1: 1, 2: 2, 3: 3, 4: 1, 5: 1, 6: 2}
+    assert schedule.seen == [(index, far, *fields) for index, far in distances.items()]
+
+
+def test_forecasts_change_no_result_and_cost_no_second_flow(model, by_frame):
+    calls = []
+    hook = model.temporal.flow_network.register_forward_hook(lambda *_: calls.append(1))
+    results = walk(VideoEngine(model, 'propagate', schedule=Rejecting({4, 8})))
+    assert len(calls) == FRAMES - 1
+    calls.clear()
+    expected = walk(VideoEngine(model, 'propagate', key_interval=4))
+    hook.remove()
+    assert len(calls) == FRAMES - 3
+    assert all(same(*pair) for pair in zip(results, expected, strict=True))
+
+
+@pytest.mark.parametrize('method', ['copy', 'centred', 'frame'])
+def test_a_schedule_that_wants_forecasts_needs_a_method_that_has_them(model, method):
+    with pytest.raises(MethodError, match='propagate'):
+        VideoEngine(model, method, schedule=Rejecting(set()))
+
+
+def test_scale_fields_are_kept_beside_the_flow(model):
+    results = walk(VideoEngine(model, 'propagate', key_interval=4, keep_fields=True))
+    assert results[1].scale_field.shape == (1, 4, 6)
+    assert 'scale_field' not in results[0]

@@ -10,26 +10,27 @@ from semidff.inference.interpolate import Interpolate, interpolate
 from semidff.inference.linking import box_distance, link
 
 
-class Detections(Interpolate):
-    """*interpolate* on given detections instead of a network's."""
+class Detections:
+    """Gives detections in the place of a network."""
 
-    def detect(self, inputs, sample):
+    def predict_key(self, inputs, samples):
         boxes, scores, labels = inputs
-        sample.pred_instances = InstanceData(
+        samples[0].pred_instances = InstanceData(
             bboxes=torch.tensor(boxes).reshape(-1, 4),
             scores=torch.tensor(scores),
             labels=torch.tensor(labels, dtype=torch.long),
         )
-        return sample
+        return samples, None
 
 
 def run(keys: dict, frames: int) -> list[InstanceData]:
-    method, results = Detections(None), []
+    method, results = Interpolate(Detections()), []
+    memory = method.begin()
     for index in range(frames):
         sample = DetDataSample(metainfo=dict(frame_id=index))
         step = method.key if index in keys else method.current
-        results += step(keys.get(index), sample)
-    results += method.flush()
+        results += step(keys.get(index), [sample], [memory])[0]
+    results += method.flush(memory)
     assert [result.frame_id for result in results] == list(range(frames))
     return [result.pred_instances for result in results]
 

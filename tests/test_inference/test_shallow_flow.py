@@ -12,7 +12,7 @@ from mmengine.config import Config
 
 from semidff.chain.settings import METHODS as CHAIN_METHODS
 from semidff.inference import METHODS, VideoEngine
-from semidff.inference.benchmark import smooth_frames
+from semidff.inference.smooth_video import smooth_frames
 from semidff.inference.shallow_flow import feature_stride
 from semidff.models import VideoDetector
 from tests import models
@@ -91,10 +91,9 @@ def test_normalisation_is_that_of_the_detector():
         dict(),
     ):
         cfg = dict(detector_cfg(), data_preprocessor=dict(type='DetDataPreprocessor', **settings))
-        engine = VideoEngine(build(cfg), 'sff-fast', keep_flow=True)
+        engine = VideoEngine(build(cfg), 'sff-fast', keep_fields=True)
         engine.push(pan(0))
         flows.append(engine.push(pan(2))[0].feature_flow)
-        engine.close()
     # 16 pixels are one cell: the key frame's content lies to the right of where it is now
     assert flows[0][0, 2:-2, 2:-2].mean() == pytest.approx(1, abs=0.05)
     for flow in flows[1:]:
