@@ -3,7 +3,16 @@
 Importing the package registers its datasets, models, metrics, hooks and loops in mmdetection's registries.
 """
 
-from . import apis, datasets, engine, evaluation, inference, models
+from . import apis, datasets, deployment, engine, evaluation, inference, models
 from .version import __version__
 
-__all__ = ['__version__', 'apis', 'datasets', 'engine', 'evaluation', 'inference', 'models']
+__all__ = [
+    '__version__',
+    'apis',
+    'datasets',
+    'deployment',
+    'engine',
+    'evaluation',
+    'inference',
+    'models',
+]

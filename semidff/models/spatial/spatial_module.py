@@ -1,8 +1,8 @@
 """The spatial module: any mmdet detector, cut into feature network and task network (semi-DFF 3.2; DFF section 3)."""
 
 import copy
-from collections.abc import Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 
 from mmdet.registry import MODELS, TASK_UTILS
 from mmdet.structures import SampleList
@@ -10,6 +10,8 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from .head_outputs import HeadOutputs, flatten_dense
+from .raw_outputs import given_raw_outputs, raw_outputs
+from .replaced import replaced
 from .split import Split
 
 
@@ -63,6 +65,19 @@ class SpatialModule(BaseModule):
         with self._given(features):
             return self.detector.predict(features[0], samples, rescale=True)
 
+    def raw_outputs(self, features: Sequence[Tensor]) -> dict[str, Tensor]:
+        """N_task up to its post-processing: maps by name, see :func:`~semidff.models.spatial.raw_outputs.raw_outputs`.
+
+        Raises:
+            TypeError: If the detector has no dense head, or one whose outputs are not maps.
+        """
+        return raw_outputs(self.detector, self.finish(features))
+
+    def predict_raw(self, raw: Mapping[str, Tensor], samples: SampleList) -> SampleList:
+        """The post-processing alone: what :meth:`predict` gives for the features of these :meth:`raw_outputs`."""
+        with given_raw_outputs(self.detector, raw):
+            return self.detector.predict(next(iter(raw.values())), samples, rescale=True)
+
     def loss(self, features: Sequence[Tensor], samples: SampleList) -> dict:
         """The detector's own supervised losses on given features (semi-DFF Eqs. 2 and 3)."""
         with self._given(features):
@@ -109,12 +124,6 @@ class SpatialModule(BaseModule):
         memo = {id(module): module for module in self.feature_network}
         return SpatialModule(copy.deepcopy(self.detector, memo), self.split)
 
-    @contextmanager
-    def _given(self, features: Sequence[Tensor]):
+    def _given(self, features: Sequence[Tensor]) -> AbstractContextManager:
         """Lets the detector find what its heads read where it would compute that from images."""
-        inputs = self.finish(features)
-        self.detector.extract_feat = lambda _: inputs
-        try:
-            yield
-        finally:
-            del self.detector.extract_feat
+        return replaced(self.detector, 'extract_feat', self.finish(features))

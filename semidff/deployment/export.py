@@ -1,0 +1,130 @@
+"""Writes a video detector's two graphs as ONNX, by PyTorch's exporter (``torch.export``, not TorchScript).
+
+The shape of the frames is fixed at export: the warp embeds features in a map whose sides are the next powers of two,
+and the flow network cuts its maps to the sizes of others.
+"""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from semidff.evaluation.atomic_write import atomic_write
+from semidff.models import VideoDetector
+from semidff.models.spatial.raw_outputs import levels, numbered
+
+from .description import CURRENT, KEY, Description, normalisation, shapes
+from .graphs import CurrentGraph, Graph, KeyGraph
+from .packages import require
+
+OPSET = 18
+"""Of ONNX; GridSample, which the warp needs, came with 16."""
+
+
+class ExportError(RuntimeError):
+    """A model that cannot be exported."""
+
+
+@torch.no_grad()
+def export_onnx(
+    model: VideoDetector, folder: str | Path, shape: Sequence[int], classes: Sequence[str] = ()
+) -> Description:
+    """Writes ``key.onnx``, ``nonkey.onnx`` and ``video_detector.json``.
+
+    Args:
+        model: A video detector with temporal module; it is put into eval mode.
+        folder: Where the files go; it is made.
+        shape: Height and width of the network's input, padding included.
+        classes: Class names, for the json.
+
+    Returns:
+        What is in the json.
+
+    Raises:
+        ExportError: If the model has no temporal module, or one without weights (optical flow of OpenCV, which runs
+            outside of PyTorch), or in half precision, or the exporter refuses a part of it.
+        MissingPackageError: If the packages of the extra ``onnx`` are not there.
+        TypeError: If the detector has no maps ahead of its post-processing.
+    """
+    _check(model, shape)
+    require('onnx', 'onnxscript')
+    model.eval()
+    device = next(model.parameters()).device
+    # Frames that differ everywhere, so that nothing is special about the example.
+    generator = torch.Generator().manual_seed(0)
+    frame = torch.randn((1, 3, *shape), generator=generator).to(device)
+    key_graph, graph = KeyGraph(model), CurrentGraph(model)
+    key = key_graph.named(frame)
+    features = levels('features', key)
+    key_inputs = dict(frame=frame)
+    inputs = dict(key_image=key['key_image'], frame=frame, **numbered('key_features', features))
+    current = graph.named(*inputs.values())
+    description = Description(
+        shape=list(shape),
+        normalisation=normalisation(model.data_preprocessor),
+        strides=list(getattr(model.temporal, 'feat_strides', ())),
+        classes=list(classes),
+        key_inputs=shapes(key_inputs),
+        key_outputs=shapes(key),
+        nonkey_inputs=shapes(inputs),
+        nonkey_outputs=shapes(current),
+        raw=graph.raw_names(features),
+    )
+    _write(key_graph, key_inputs, list(key), Path(folder) / KEY)
+    _write(graph, inputs, list(current), Path(folder) / CURRENT)
+    description.write(folder)
+    return description
+
+
+def _check(model: VideoDetector, shape: Sequence[int]) -> None:
+    if len(shape) != 2 or min(shape) < 1:
+        raise ExportError(f'the shape is {tuple(shape)}; it must be height and width in pixels')
+    if model.temporal is None:
+        raise ExportError(
+            'the model has no temporal module, so there is no graph for the frames between key frames: give a '
+            'stage-two config and checkpoint'
+        )
+    kinds = {parameter.dtype for parameter in model.parameters()}
+    if kinds != {torch.float32}:
+        raise ExportError(
+            f'the weights are {", ".join(map(str, kinds))}; export them in float32, and let the runtime choose its '
+            'precision'
+        )
+    if not model.temporal.state_dict():
+        network = type(getattr(model.temporal, 'flow_network', model.temporal)).__name__
+        raise ExportError(
+            f'the temporal module has no weights ({network}): its flow is computed outside of PyTorch and cannot be '
+            'part of a graph; give a config with a flow network'
+        )
+
+
+def _write(graph: Graph, inputs: dict[str, Tensor], outputs: list[str], path: Path) -> None:
+    with warnings.catch_warnings():
+        # PyTorch's exporter, about PyTorch's own code.
+        warnings.simplefilter('ignore')
+        try:
+            program = torch.onnx.export(
+                graph.eval(),
+                tuple(inputs.values()),
+                input_names=list(inputs),
+                output_names=outputs,
+                opset_version=OPSET,
+                dynamo=True,
+                verbose=False,
+            )
+        except torch.onnx.OnnxExporterError as error:
+            raise ExportError(
+                f'{path.name}: PyTorch cannot export this model: {_cause(error)}'
+            ) from error
+    # In one file, weights included; protobuf takes up to 2 GB.
+    with atomic_write(path, binary=True) as file:
+        file.write(program.model_proto.SerializeToString())
+
+
+def _cause(error: BaseException) -> str:
+    """First line of the first error in a chain."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return f'{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ""}'

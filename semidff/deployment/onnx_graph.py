@@ -1,0 +1,88 @@
+"""One exported graph, run by onnxruntime."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .packages import require
+
+
+class OnnxGraph:
+    """Runs an ONNX file on PyTorch tensors, which pass through the CPU's memory.
+
+    Args:
+        path: The file.
+        shapes: Its inputs' shapes by name.
+        providers: onnxruntime's execution providers, in the order of preference.
+        threads: CPU threads; by default as many as PyTorch uses.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        MissingPackageError: If onnxruntime is not installed.
+        ValueError: If the file is damaged, or has other inputs.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        shapes: dict[str, Sequence[int]],
+        providers: Sequence[str] = ('CPUExecutionProvider',),
+        threads: int | None = None,
+    ) -> None:
+        self.path, self.shapes = Path(path), shapes
+        runtime = require('onnxruntime')
+        if not self.path.is_file():
+            raise FileNotFoundError(f'{path}: there is no such file')
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads = threads or torch.get_num_threads()
+        try:
+            self.session = runtime.InferenceSession(
+                str(path), sess_options=options, providers=list(providers)
+            )
+        except (
+            Exception
+        ) as error:  # onnxruntime has a dozen of its own, one for each way to be broken
+            raise ValueError(
+                f'{path}: onnxruntime cannot open it ({type(error).__name__}: {error})'
+            ) from error
+        own = {graph_input.name: graph_input.shape for graph_input in self.session.get_inputs()}
+        if own != {name: list(shape) for name, shape in shapes.items()}:
+            raise ValueError(
+                f'{path}: its inputs are {own}, but the json beside it says {shapes}; export again'
+            )
+        self.outputs = [output.name for output in self.session.get_outputs()]
+
+    def __call__(self, **inputs: Tensor) -> dict[str, Tensor]:
+        """Outputs by name, on the inputs' device.
+
+        Args:
+            **inputs: Tensors with the graph's shapes but for the batch: its N entries run one after the other.
+
+        Raises:
+            ValueError: If a tensor has another shape.
+        """
+        self._check(inputs)
+        device = next(iter(inputs.values())).device
+        arrays = {n: tensor.float().contiguous().cpu().numpy() for n, tensor in inputs.items()}
+        count = len(next(iter(arrays.values())))
+        runs = [
+            self.session.run(None, {n: array[i : i + 1] for n, array in arrays.items()})
+            for i in range(count)
+        ]
+        joined = (
+            np.concatenate(entry) if count > 1 else entry[0] for entry in zip(*runs, strict=True)
+        )
+        outputs = zip(self.outputs, joined, strict=True)
+        return {name: torch.from_numpy(array).to(device) for name, array in outputs}
+
+    def _check(self, inputs: dict[str, Tensor]) -> None:
+        for name, shape in self.shapes.items():
+            given = tuple(inputs[name].shape)
+            if given[1:] != tuple(shape[1:]):
+                raise ValueError(
+                    f'{self.path.name}: {name} must have shape {("N", *shape[1:])}, got {given}. Graphs are exported '
+                    'for one size of frames: bring the frames to it, or export again with another --shape'
+                )

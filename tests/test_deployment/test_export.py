@@ -1,0 +1,198 @@
+"""R-FCN with its temporal module as two ONNX graphs, run by onnxruntime."""
+
+import copy
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from semidff.deployment import (
+    Description,
+    ExportError,
+    OnnxVideoDetector,
+    export_onnx,
+    verify,
+)
+from semidff.inference import VideoEngine
+from semidff.models import TemporalModule, VideoDetector
+from tests.models import SIZE, tiny_semi_dff
+from tests.tiny_video import batch, frame
+
+pytest.importorskip('onnxscript', reason="needs the extra 'onnx'")
+pytest.importorskip('onnxruntime', reason="needs the extra 'onnx'")
+
+DOCS = Path(__file__).resolve().parents[2] / 'docs' / 'deployment.md'
+BATCHES = [batch(0, index) for index in range(4)]
+
+
+def far_flow() -> VideoDetector:
+    """A model whose flow leaves the map in places, where the warp reads zeros."""
+    model = tiny_semi_dff('rfcn').eval()
+    with torch.no_grad():
+        model.temporal.flow_network.predict_flow.weight.mul_(3)
+    return model
+
+
+@pytest.fixture(scope='module')
+def model():
+    return far_flow()
+
+
+@pytest.fixture(scope='module')
+def folder(model, tmp_path_factory):
+    path = tmp_path_factory.mktemp('exported')
+    export_onnx(model, path, SIZE, ['disc', 'square'])
+    return path
+
+
+@pytest.fixture(scope='module')
+def exported(model, folder):
+    return OnnxVideoDetector(model, folder)
+
+
+@torch.no_grad()
+def test_some_of_the_flow_leaves_the_map(model):
+    """What the test of parity rests on."""
+    inputs = [model.data_preprocessor(copy.deepcopy(b), False)['inputs'] for b in BATCHES[:2]]
+    flow, _ = model.temporal.flow_and_scale(*map(model.temporal.prepare, inputs))
+    height, width = flow.shape[-2:]
+    x = flow[0, 0] + torch.arange(width)
+    y = flow[0, 1] + torch.arange(height)[:, None]
+    outside = (x < -1) | (x > width) | (y < -1) | (y > height)
+    assert 0.2 < outside.float().mean() < 0.8
+
+
+def test_both_graphs_are_equal_to_pytorch(model, exported):
+    report = verify(model, exported, BATCHES)
+    raw = ['features_0', 'anchor_scores', 'anchor_deltas', 'roi_scores', 'roi_deltas']
+    assert list(report.maps) == [
+        *(f'key.onnx {name}' for name in ('key_image', *raw)),
+        *(f'nonkey.onnx {name}' for name in raw),
+    ]
+    assert all(d.relative < 1e-3 and d.largest > 0.05 for d in report.maps.values()), str(report)
+    assert report.equal and report.frames == 4
+    assert report.detections > 20 and report.lost == report.added == 0
+
+
+def test_another_model_is_noticed(model, exported):
+    other = copy.deepcopy(model)
+    with torch.no_grad():
+        other.temporal.scale.bias.mul_(1.01)
+    report = verify(other, exported, BATCHES)
+    assert not report.equal
+    assert 'nonkey.onnx features_0' in str(report) and 'above 0.001' in str(report)
+    wrong = [name for name, difference in report.maps.items() if difference.relative > 1e-3]
+    assert wrong and all(name.startswith('nonkey') for name in wrong)
+
+
+def test_it_takes_the_models_place_in_the_engine(model, exported):
+    """Two streams at a time, with key frames in between."""
+    results = []
+    for detector in (model, exported):
+        engine = VideoEngine(detector, 'propagate', key_interval=3)
+        states = [engine.open(), engine.open()]
+        results.append(
+            [
+                result
+                for index in range(5)
+                for stream in engine.push_batch([batch(0, index), batch(1, index)], states)
+                for result in stream
+            ]
+        )
+    for a, b in zip(*results, strict=True):
+        assert a.is_key_frame == b.is_key_frame
+        torch.testing.assert_close(
+            a.pred_instances.bboxes, b.pred_instances.bboxes, rtol=1e-3, atol=1e-2
+        )
+        assert torch.equal(a.pred_instances.labels, b.pred_instances.labels)
+    assert sum(len(a.pred_instances) for a in results[0]) > 20
+
+
+def test_pytorchs_networks_are_not_run(model, folder):
+    for module in (own := OnnxVideoDetector(copy.deepcopy(model), folder)).spatial.feature_network:
+        module.forward = None
+    assert VideoEngine(own, key_interval=2).push(batch(0, 0))
+    assert own.temporal is None and own.has_temporal
+
+
+def test_the_documented_runner(model, exported, folder, monkeypatch):
+    """The example without PyTorch in docs/deployment.md gives what OnnxVideoDetector gets."""
+    blocks = re.findall(r'```python\n(.*?)```', DOCS.read_text(), re.DOTALL)
+    code = next(block for block in blocks if 'InferenceSession' in block)
+    monkeypatch.chdir(folder.parent)
+    scope: dict = {}
+    exec(code.replace("'exported'", repr(folder.name)), scope)  # noqa: S102
+    cut = frame(0, 0)[:50, :90]
+    item = dict(batch(0, 0), inputs=[torch.from_numpy(cut).permute(2, 0, 1)])
+    inputs = model.data_preprocessor(item, False)['inputs']
+    np.testing.assert_allclose(scope['network_input'](cut), inputs.numpy(), atol=1e-6)
+    for index, is_key in ((0, True), (1, False)):
+        given = scope['run'](frame(0, index), is_key)
+        inputs = model.data_preprocessor(batch(0, index), False)['inputs']
+        if is_key:
+            expected = first = exported.key_graph(frame=inputs)
+        else:
+            expected = exported.run_current(first['key_image'], inputs, [first['features_0']])
+        for name, maps in expected.items():
+            np.testing.assert_allclose(given[name], maps.numpy(), atol=1e-4)
+
+
+def test_the_json_describes_the_graphs(model, folder):
+    about = Description.read(folder)
+    assert about.shape == [64, 96] and about.strides == [16]
+    assert about.key_inputs == {'frame': [1, 3, 64, 96]}
+    assert about.nonkey_inputs == {
+        'key_image': [1, 3, 32, 48], 'frame': [1, 3, 64, 96], 'key_features_0': [1, 32, 4, 6]
+    }  # fmt: skip
+    assert about.key_outputs['roi_scores'] == about.nonkey_outputs['roi_scores'] == [1, 27, 4, 6]
+    assert about.normalisation == dict(
+        channels='bgr', mean=[120.0] * 3, std=[60.0] * 3, pad_value=0
+    )
+    assert about.classes == ['disc', 'square']
+
+
+def test_frames_of_another_size_are_refused(exported):
+    with pytest.raises(ValueError, match=r"frame must have shape \('N', 3, 64, 96\).*--shape"):
+        exported.key_graph(frame=torch.zeros(1, 3, 64, 64))
+
+
+def test_what_needs_the_networks_in_pytorch_is_refused(exported):
+    with pytest.raises(NotImplementedError, match='sff-fast'):
+        VideoEngine(exported, 'sff-fast')
+    with pytest.raises(NotImplementedError, match='do not return the feature flow'):
+        exported.forecast(torch.zeros(1, 3, *SIZE), None)
+
+
+def test_damaged_files(model, folder, tmp_path):
+    with pytest.raises(FileNotFoundError, match='export_onnx.py writes it'):
+        OnnxVideoDetector(model, tmp_path)
+    shutil.copytree(folder, copied := tmp_path / 'copy')
+    (copied / 'nonkey.onnx').write_bytes((folder / 'nonkey.onnx').read_bytes()[:1000])
+    with pytest.raises(ValueError, match=r'nonkey\.onnx: onnxruntime cannot open it'):
+        OnnxVideoDetector(model, copied)
+    about = json.loads((folder / 'video_detector.json').read_text())
+    about['key_inputs'] = {'frame': [1, 3, 32, 32]}
+    (copied / 'video_detector.json').write_text(json.dumps(about))
+    with pytest.raises(ValueError, match='export again'):
+        OnnxVideoDetector(model, copied)
+    (copied / 'video_detector.json').write_text('{"format": 1}')
+    with pytest.raises(ValueError, match='does not describe exported graphs'):
+        OnnxVideoDetector(model, copied)
+
+
+def test_models_that_have_no_two_graphs(model, tmp_path):
+    detector = VideoDetector(model.spatial.detector, data_preprocessor=model.data_preprocessor)
+    with pytest.raises(ExportError, match='no temporal module'):
+        export_onnx(detector, tmp_path, SIZE)
+    optical_flow = TemporalModule(dict(type='OpenCVFlow'), with_scale=False)
+    with pytest.raises(ExportError, match='no weights .OpenCVFlow.'):
+        export_onnx(detector.with_temporal(optical_flow), tmp_path, SIZE)
+    with pytest.raises(ExportError, match=r'weights are torch\.bfloat16'):
+        export_onnx(copy.deepcopy(model).bfloat16(), tmp_path, SIZE)
+    with pytest.raises(ExportError, match=r'the shape is \(0, 5\)'):
+        export_onnx(model, tmp_path, (0, 5))
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,96 @@
+"""Exports a video detector as two ONNX graphs: one for key frames, one for the frames between.
+
+Writes key.onnx, nonkey.onnx and video_detector.json (names, shapes, normalisation) to a folder. The
+graphs end ahead of proposals, RoIs and NMS. They are for frames of one size. With --verify both are
+run by onnxruntime and compared with PyTorch; exit code 1 if an output differs by more than 1e-3.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+
+from semidff.apis.class_names import class_names
+from semidff.datasets.video_readers import VideoError
+from semidff.deployment import (
+    ExportError,
+    MissingPackageError,
+    OnnxVideoDetector,
+    export_onnx,
+    sample_batches,
+    verify,
+)
+from semidff.engine.build import build_video_detector
+from semidff.engine.checkpoint import CheckpointError, load_for_test, read_checkpoint
+
+
+def parse_args() -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config of a video detector (stage two)')
+    parser.add_argument('checkpoint', help='its weights')
+    parser.add_argument('--out', required=True, metavar='DIR', help='folder for the files')
+    parser.add_argument(
+        '--shape',
+        type=int,
+        nargs=2,
+        metavar=('H', 'W'),
+        help="size of the frames when they enter the network, before padding (default: the --video's, "
+        'or the scale that the test pipeline resizes to)',
+    )
+    parser.add_argument(
+        '--video', help='video file or folder of frames, for their size and for --verify'
+    )
+    parser.add_argument(
+        '--verify', action='store_true', help='compare both graphs with PyTorch on some frames'
+    )
+    parser.add_argument(
+        '--frames',
+        type=int,
+        default=5,
+        metavar='N',
+        help='how many frames --verify takes, the first one as key frame (default: 5)',
+    )
+    return parser.parse_args()
+
+
+def run(args: argparse.Namespace) -> bool:
+    """Exports and, if wanted, compares; returns whether all is well."""
+    if args.frames < 2:
+        raise ValueError(f'--frames is {args.frames}; a key frame and one more are needed')
+    cfg = Config.fromfile(args.config)
+    model = build_video_detector(args.config)
+    state, meta = read_checkpoint(args.checkpoint)
+    load_for_test(model, args.checkpoint, 'propagate', state)
+    batches = sample_batches(cfg, args.frames, args.shape, args.video)
+    inputs = model.data_preprocessor(dict(batches[0]), False)['inputs']
+    about = export_onnx(model, args.out, inputs.shape[-2:], class_names(cfg, meta))
+    for path in sorted(Path(args.out).glob('*.onnx')):
+        print(f'{path}: {path.stat().st_size / 2**20:.1f} MB')
+    print(f'frames enter as 1 x 3 x {about.shape[0]} x {about.shape[1]}')
+    if not args.verify:
+        return True
+    report = verify(model, OnnxVideoDetector(model, args.out), batches)
+    print(report)
+    return report.equal
+
+
+def main() -> None:
+    """Runs; bad input ends with a message and exit code 1."""
+    args = parse_args()
+    errors = (
+        CheckpointError, ExportError, MissingPackageError, VideoError, OSError, TypeError, ValueError
+    )  # fmt: skip
+    try:
+        with torch.no_grad():
+            equal = run(args)
+    except errors as error:
+        sys.exit(f'tools/deployment/export_onnx.py: {error}')
+    if not equal:
+        sys.exit('tools/deployment/export_onnx.py: the graphs differ from PyTorch, see above')
+
+
+if __name__ == '__main__':
+    main()
