@@ -1,15 +1,16 @@
-"""What `tools/chain.py` and `tools/analysis/accuracy_speed.py` do with their arguments."""
+"""What `tools/chain.py`, `accuracy_speed.py` and `accuracy_by_distance.py` do with their arguments."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 
 from .curve import Run, build_curve
-from .report import collect, write_curve, write_report
+from .distance import check_pairwise, distance_lines
+from .report import collect, write_curve, write_distances, write_report
 from .runner import ChainRunner, StepFailed
 from .settings import ChainError
 from .spec import load_chain
@@ -38,6 +39,22 @@ def curve_main(args: argparse.Namespace, digest: Callable[[str], str]) -> int:
         The exit status: 0, 1 after an error, 130 after Ctrl-C.
     """
     return _status(partial(_run_curve, digest=digest), args)
+
+
+def distance_main(
+    args: argparse.Namespace, digest: Callable[[str], str], pairwise: Collection[str]
+) -> int:
+    """Runs the evaluations at every distance from the key frame, draws them and prints their table.
+
+    Args:
+        args: The tool's.
+        digest: As in :func:`~semidff.chain.curve.build_curve`.
+        pairwise: Methods that can be evaluated so.
+
+    Returns:
+        The exit status: 0, 1 after an error, 130 after Ctrl-C.
+    """
+    return _status(partial(_run_distances, digest=digest, pairwise=pairwise), args)
 
 
 def _status(work: Callable[[argparse.Namespace], None], args: argparse.Namespace) -> int:
@@ -72,3 +89,16 @@ def _run_curve(args: argparse.Namespace, digest: Callable[[str], str]) -> None:
     ChainRunner(curve.chain, jobs=1).run()
     print('\n' + write_curve(curve.measurements(), Path(args.out)))
     print(f'Written to {args.out}: table.md, table.json, curve.png')
+
+
+def _run_distances(
+    args: argparse.Namespace, digest: Callable[[str], str], pairwise: Collection[str]
+) -> None:
+    runs = [Run.parse(text) for text in args.run]
+    check_pairwise(runs, pairwise)
+    options = {**(args.cfg_options or {}), 'test_cfg.protocol': 'pairs'}
+    curve = build_curve(runs, [args.key_interval], args.out, options, digest=digest)
+    ChainRunner(curve.chain, jobs=1).run()
+    measured = [item for group in curve.measurements() for item in group]
+    print('\n' + write_distances(distance_lines(measured), Path(args.out)))
+    print(f'Written to {args.out}: table.md, table.json, distance.png')

@@ -1,12 +1,16 @@
-"""The table as a picture: accuracy over speed, and gap recovery."""
+"""The table as a picture: accuracy over speed, gap recovery, accuracy over distance."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from .distance import DistanceLine
 from .table import Entry
+
+MARKERS = 'osDv^Pp>'  # lines are told apart without colours, too
 
 
 def draw(entries: Sequence[Entry], path: Path) -> None:
@@ -40,6 +44,35 @@ def draw_curve(entries: Sequence[Entry], path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
+def draw_distances(lines: Sequence[DistanceLine], path: Path) -> None:
+    """Draws mAP over the distance from the key frame; *frame*, which has none, is dashed.
+
+    Args:
+        lines: What was measured.
+        path: The picture to write.
+    """
+    figure = _figure(8.5, 5)
+    axes = figure.subplots()
+    colours = _colours(lines)
+    count = max(len(line.accuracies) for line in lines)
+    frames = [line for line in lines if line.method == 'frame']
+    for index, line in enumerate(lines):
+        values = [math.nan if v is None else 100 * v for v in line.accuracies]
+        style = dict(color=colours[line.row], label=line.row)
+        if line.method == 'frame':
+            gaps = (4 * frames.index(line), (4, 4))  # two that are equal show between each other
+            axes.plot([0, max(count - 1, 1)], values[:1] * 2, linestyle=gaps, **style)
+        else:
+            marker = MARKERS[index % len(MARKERS)]
+            axes.plot(range(len(values)), values, marker=marker, markersize=5, **style)
+    axes.set(xlabel='distance from the key frame [frames]', ylabel='mAP [%]',
+             title='accuracy over distance from the key frame')  # fmt: skip
+    axes.set_xticks(range(0, count, max(1, count // 15)))
+    axes.grid(alpha=0.3)
+    _legend(figure, axes)
+    figure.savefig(path, dpi=120)
+
+
 def _figure(width: float, height: float) -> Any:
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # no display, no global state
     from matplotlib.figure import Figure
@@ -49,7 +82,7 @@ def _figure(width: float, height: float) -> Any:
     return figure
 
 
-def _colours(entries: Sequence[Entry]) -> dict[str, tuple[float, ...]]:
+def _colours(entries: Sequence[Entry | DistanceLine]) -> dict[str, tuple[float, ...]]:
     """A colour for each row: the ten strong ones of the palette, then the ten pale ones, then again."""
     from matplotlib import colormaps
 

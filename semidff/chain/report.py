@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from .plot import draw, draw_curve
+from .distance import DistanceLine
+from .plot import draw, draw_curve, draw_distances
 from .spec import Chain
 from .table import COLUMNS, MEASURED, Cell, Entry, Measurement, build_table
 
@@ -73,6 +74,25 @@ def write_curve(groups: Sequence[Sequence[Measurement]], folder: Path) -> str:
     return '\n'.join(text(table, by_row) for table in tables)
 
 
+def write_distances(lines: Sequence[DistanceLine], folder: Path) -> str:
+    """Writes ``table.md``, ``table.json`` and ``distance.png`` into a folder.
+
+    Args:
+        lines: mAP at each distance from the key frame.
+        folder: The folder.
+
+    Returns:
+        The table as text, for the console.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / 'table.md').write_text(markdown(lines, by_distance))
+    (folder / 'table.json').write_text(
+        json.dumps([line.as_json() for line in lines], indent=2) + '\n'
+    )
+    draw_distances(lines, folder / 'distance.png')
+    return text(lines, by_distance)
+
+
 def show(column: str, cell: Cell) -> str:
     """A cell as it is printed: shares in percent, mean ± deviation, '-' where undefined."""
     if cell.mean is None:
@@ -107,14 +127,30 @@ def by_row(entries: Sequence[Entry]) -> Iterator[Block]:
         yield Block(f'{row} ({own[0].method})' if own else row, columns, lines)
 
 
+def by_distance(lines: Sequence[DistanceLine]) -> Iterator[Block]:
+    """One block: a line for each run, a column for each distance, and their mean."""
+    count = max(len(line.accuracies) for line in lines)
+
+    def percent(value: float | None) -> str:
+        return '-' if value is None else f'{100 * value:.1f}'
+
+    cells = []
+    for line in lines:
+        # frame by frame there is no key frame to be far from
+        values = line.accuracies * (count if line.method == 'frame' else 1)
+        cells.append([line.row, *map(percent, values), percent(line.mean)])
+    columns = (*(f'd = {d}' for d in range(count)), 'mean')
+    yield Block('mAP at each distance d from the key frame', columns, cells)
+
+
 def _line(name: str, entry: Entry, columns: Sequence[str]) -> list[str]:
     return [name, *(show(column, entry.cells[column]) for column in columns)]
 
 
-Arrangement = Callable[[Sequence[Entry]], Iterator[Block]]
+Arrangement = Callable[[Sequence[Any]], Iterator[Block]]
 
 
-def text(entries: Sequence[Entry], arrange: Arrangement = by_interval) -> str:
+def text(entries: Sequence[Any], arrange: Arrangement = by_interval) -> str:
     """The table in columns."""
     out = []
     for title, columns, lines in arrange(entries):
@@ -131,7 +167,7 @@ def text(entries: Sequence[Entry], arrange: Arrangement = by_interval) -> str:
     return '\n'.join(out)
 
 
-def markdown(entries: Sequence[Entry], arrange: Arrangement = by_interval) -> str:
+def markdown(entries: Sequence[Any], arrange: Arrangement = by_interval) -> str:
     """The table in Markdown."""
     out = []
     for title, columns, lines in arrange(entries):

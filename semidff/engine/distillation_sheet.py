@@ -1,46 +1,20 @@
 """A sheet of pictures of one frame pair of stage two: what the temporal module makes of it."""
 
-from typing import NamedTuple
-
 import cv2
-import matplotlib
 import numpy as np
-from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from semidff.inference.drawing import flow_panel, render_frame
+from semidff.inference.drawing import flow_panel, render_scaled, scale_panel
+from semidff.inference.maps import FEATURE_COLOURS, channel_mean, coloured
+from semidff.inference.propagation_view import PairView
 
 PANEL = 480  # width of a panel in pixels
 CAPTION = 26  # height of the strip below it
 
 
-class DistillationView(NamedTuple):
-    """What there is to see of a pair.
-
-    Attributes:
-        frames (ndarray): Key and current frame, (2, H, W, 3) uint8, BGR.
-        flow (Tensor | None): Feature flow (2, h, w) in cells.
-        scale (Tensor | None): Scale field (C, h, w).
-        key_features (Tensor): (C, h, w), of the first level.
-        propagated (Tensor): The student's features of the current frame, likewise.
-        target (Tensor): The teacher's, likewise.
-        student (InstanceData): Detections on the propagated features, in the frames' pixels.
-        teacher (InstanceData): Detections on the teacher's features.
-    """
-
-    frames: np.ndarray
-    flow: Tensor | None
-    scale: Tensor | None
-    key_features: Tensor
-    propagated: Tensor
-    target: Tensor
-    student: InstanceData
-    teacher: InstanceData
-
-
 def draw_sheet(
-    view: DistillationView,
+    view: PairView,
     names: tuple[str, str],
     classes: tuple[str, ...] = (),
     score_thr: float = 0.3,
@@ -49,7 +23,7 @@ def draw_sheet(
     """Draws the sheet.
 
     Args:
-        view (DistillationView): The pair.
+        view (PairView): The pair.
         names (tuple[str, str]): What key frame and current frame are called.
         classes (tuple[str]): Class names.
         score_thr (float): Boxes with lower scores are not drawn.
@@ -58,73 +32,60 @@ def draw_sheet(
     Returns:
         ndarray: RGB, uint8; two rows of four panels.
     """
-    zoom = PANEL / view.frames.shape[2]
-    size = (PANEL, round(view.frames.shape[1] * zoom))
-    key, current = (cv2.resize(f, size, interpolation=cv2.INTER_AREA) for f in view.frames)
+    nothing = InstanceData(
+        bboxes=view.key.bboxes[:0], scores=view.key.scores[:0], labels=view.key.labels[:0]
+    )
 
-    def with_boxes(detections: InstanceData) -> np.ndarray:
-        best = detections[detections.scores.topk(min(max_boxes, len(detections))).indices]
-        best = InstanceData(bboxes=best.bboxes * zoom, scores=best.scores, labels=best.labels)
-        sample = DetDataSample(pred_instances=best)
-        return render_frame(current, sample, classes, is_key=False, score_thr=score_thr)
+    def frame(which: int, detections: InstanceData = nothing) -> np.ndarray:
+        image = view.frames[which]
+        return render_scaled(image, detections, classes, PANEL, False, score_thr, max_boxes)
 
+    size = (PANEL, frame(0).shape[0])
     panels = [
-        _panel(key, f'key frame {names[0]}'),
-        _panel(with_boxes(view.teacher), f'current frame {names[1]}, teacher'),
-        _panel(with_boxes(view.student), f'current frame {names[1]}, student'),
-        _flow(view.flow, size),
+        _panel(frame(0), f'key frame {names[0]}'),
+        _panel(frame(1, view.teacher), f'current frame {names[1]}, teacher'),
+        _panel(frame(1, view.student), f'current frame {names[1]}, student'),
+        _flow(view, size),
         *_features(view, size),
-        _scale(view.scale, size),
+        _scale(view, size),
     ]
     rows = [np.concatenate(panels[i : i + 4], axis=1) for i in (0, 4)]
     return np.ascontiguousarray(np.concatenate(rows)[..., ::-1])
 
 
-def _flow(flow: Tensor | None, size: tuple[int, int]) -> np.ndarray:
-    if flow is None:
+def _flow(view: PairView, size: tuple[int, int]) -> np.ndarray:
+    if view.flow is None:
         return _panel(_black(size), 'no feature flow')
-    longest = float(flow.float().norm(dim=0).max())
-    return _panel(flow_panel(flow, *size[::-1]), f'feature flow, up to {longest:.2f} cells')
+    picture = flow_panel(view.flow, *size[::-1], view.covered)
+    return _panel(picture, f'feature flow, mean {view.mean_motion():.1f} pixels')
 
 
-def _scale(scale: Tensor | None, size: tuple[int, int]) -> np.ndarray:
-    if scale is None:
+def _scale(view: PairView, size: tuple[int, int]) -> np.ndarray:
+    if view.scale is None:
         return _panel(_black(size), 'no scale field')
-    mean = _channel_mean(scale)
-    spread = max(float(np.abs(mean - 1).max()), 1e-3)
-    picture = _coloured(mean, 1 - spread, 1 + spread, 'coolwarm', size)
-    return _panel(picture, f'scale field, mean {mean.min():.3f} .. {mean.max():.3f} (grey: 1)')
+    picture = scale_panel(view.scale, *size[::-1], view.covered)
+    return _panel(picture, f'scale field, off 1 by {view.mean_scaling():.3f}')
 
 
-def _features(view: DistillationView, size: tuple[int, int]) -> list[np.ndarray]:
-    """Key, propagated and teacher features in the same colours, whose range the teacher sets."""
-    maps = dict(key=view.key_features, propagated=view.propagated, teacher=view.target)
-    maps = {name: _channel_mean(features) for name, features in maps.items()}
-    low, high = np.percentile(maps['teacher'], (1, 99))
-    error = np.abs(maps['propagated'] - maps['teacher']).mean()
-    before = np.abs(maps['key'] - maps['teacher']).mean()
-    captions = dict(
-        key=f'key features, off by {before:.3g}',
-        propagated=f'propagated features, off by {error:.3g}',
-        teacher=f'teacher features, {low:.3g} .. {high:.3g}',
-    )
+def _features(view: PairView, size: tuple[int, int]) -> list[np.ndarray]:
+    """Key, propagated and teacher features in the same colours."""
+    limits = view.feature_limits()
+
+    def panel(features: Tensor, caption: str) -> np.ndarray:
+        picture = coloured(channel_mean(view.visible(features)), limits, FEATURE_COLOURS)
+        # cells stay visible as squares
+        scaled = cv2.resize(picture[..., ::-1].copy(), size, interpolation=cv2.INTER_NEAREST)
+        return _panel(scaled, caption)
+
     return [
-        _panel(_coloured(values, low, high, 'viridis', size), captions[name])
-        for name, values in maps.items()
+        panel(
+            view.key_features, f'key features, error {view.feature_error(view.key_features):.1%}'
+        ),
+        panel(
+            view.propagated, f'propagated features, error {view.feature_error(view.propagated):.1%}'
+        ),
+        panel(view.target, f'teacher features, {limits[0]:.3g} .. {limits[1]:.3g}'),
     ]
-
-
-def _channel_mean(features: Tensor) -> np.ndarray:
-    return features.detach().float().mean(0).cpu().numpy()
-
-
-def _coloured(
-    values: np.ndarray, low: float, high: float, colours: str, size: tuple[int, int]
-) -> np.ndarray:
-    """A map (h, w) as a BGR picture of a panel's size; cells stay visible as squares."""
-    position = (values - low) / max(high - low, 1e-12)
-    picture = (matplotlib.colormaps[colours](position)[..., 2::-1] * 255).astype(np.uint8)
-    return cv2.resize(picture, size, interpolation=cv2.INTER_NEAREST)
 
 
 def _black(size: tuple[int, int]) -> np.ndarray:

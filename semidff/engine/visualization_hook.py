@@ -13,9 +13,10 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
+from semidff.inference.propagation_view import PairView, view_pair
 from semidff.models.semi_dff import SemiDFF
 
-from .distillation_sheet import DistillationView, draw_sheet
+from .distillation_sheet import draw_sheet
 
 
 @HOOKS.register_module()
@@ -61,7 +62,7 @@ class DistillationVisualizationHook(Hook):
         if runner.iter == 0 or self.every_n_train_iters(runner, self.interval):
             sample = data_batch['data_samples'][0]
             with undisturbed(model):
-                view = view_pair(model, data_batch['inputs'][0], sample)
+                view = view_distillation(model, data_batch['inputs'][0], sample)
             names = tuple(str(sample.get(key, '')) for key in ('key_frame_id', 'frame_id'))
             classes = tuple((runner.visualizer.dataset_meta or {}).get('classes') or ())
             sheet = draw_sheet(view, names, classes, self.score_thr, self.max_boxes)
@@ -86,7 +87,7 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
             module.training = mode  # each its own: train() would wake what the model keeps asleep
 
 
-def view_pair(model: SemiDFF, frames: Tensor, sample: DetDataSample) -> DistillationView:
+def view_distillation(model: SemiDFF, frames: Tensor, sample: DetDataSample) -> PairView:
     """Lets student and teacher look at one pair.
 
     Args:
@@ -95,30 +96,13 @@ def view_pair(model: SemiDFF, frames: Tensor, sample: DetDataSample) -> Distilla
         sample (DetDataSample): Data sample of the current frame; it is not changed.
 
     Returns:
-        DistillationView: What there is to draw.
+        PairView: What there is to draw.
     """
     sample = _in_network_pixels(sample)
     data = model.data_preprocessor(dict(inputs=[frames], data_samples=[sample]), False)
     key, current = data['inputs'].unbind(1)
-    samples = data['data_samples']
-    key_features, target = model.spatial.features(key), model.teacher.features(current)
-    propagated = model.propagate(key, current, key_features, samples)
-    flow = scale = None
-    if hasattr(model.temporal, 'flow_and_scale'):
-        flow, scale = model.temporal.flow_and_scale(
-            model.temporal.prepare(key), model.temporal.prepare(current)
-        )
-    return DistillationView(
-        frames=frames.permute(0, 2, 3, 1).cpu().numpy(),
-        flow=None if flow is None else flow[0],
-        scale=None if scale is None else scale[0],
-        key_features=key_features[0][0],
-        propagated=propagated[0][0],
-        target=target[0][0],
-        # predict() writes into its samples, so each gets its own
-        student=model.spatial.predict(propagated, copy.deepcopy(samples))[0].pred_instances,
-        teacher=model.teacher.predict(target, copy.deepcopy(samples))[0].pred_instances,
-    )
+    pictures = frames.permute(0, 2, 3, 1).cpu().numpy()
+    return view_pair(model, key, current, data['data_samples'][0], pictures, model.teacher)
 
 
 def _in_network_pixels(sample: DetDataSample) -> DetDataSample:

@@ -105,8 +105,7 @@ def _storable(fps: float) -> float:
 class ResultRenderer:
     """Renders finished results of the first videos into one mp4 file per video.
 
-    Frames are read again from ``img_path``.  A sample may carry ``feature_flow``, (2, h, w) in
-    cells, which is then shown beside the frame.
+    Frames are read again from ``img_path``.
 
     Args:
         out_dir (str | Path): Folder of the mp4 files, named after the videos.
@@ -114,7 +113,8 @@ class ResultRenderer:
         max_videos (int | None): How many videos; None for all.
         fps (float): Frames per second of the files.
         score_thr (float): Detections with lower scores are not drawn.
-        with_flow (bool): Whether the feature flow is shown beside the frames.
+        with_flow (bool): Whether the feature flow is shown beside the frames; samples then carry
+            ``feature_flow``, (2, h, w) in cells.
     """
 
     def __init__(
@@ -166,9 +166,8 @@ class ResultRenderer:
             sample,
             self.classes,
             sample.is_key_frame,
-            sample.get('feature_flow'),
             self.score_thr,
-            self.with_flow,
+            ('flow',) if self.with_flow else (),
         )
         self._writer.write(frame)
 

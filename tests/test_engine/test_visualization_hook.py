@@ -10,7 +10,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import semidff.engine.visualization_hook  # noqa: F401 (registers the hook)
 from semidff.engine.distillation_sheet import PANEL, draw_sheet
-from semidff.engine.visualization_hook import undisturbed, view_pair
+from semidff.engine.visualization_hook import undisturbed, view_distillation
 from tests.tiny_video import build, frame, video_detector_cfg
 
 
@@ -127,7 +127,7 @@ def test_view_of_a_still_pair_has_equal_features_and_boxes():
     model = build(model_cfg(), seed=3)
     frames, sample = pair(1, 1)
     with undisturbed(model):
-        view = view_pair(model, frames, sample)
+        view = view_distillation(model, frames, sample)
     assert torch.equal(view.propagated, view.key_features)
     torch.testing.assert_close(view.target, view.key_features)
     torch.testing.assert_close(view.student.bboxes, view.teacher.bboxes)
@@ -140,11 +140,11 @@ def test_view_of_a_still_pair_has_equal_features_and_boxes():
 def test_sheet_shows_moving_frames_and_does_without_flow():
     model = build(model_cfg(), seed=3)
     with undisturbed(model):
-        view = view_pair(model, *pair(0, 4))
+        view = view_distillation(model, *pair(0, 4))
     sheet = draw_sheet(view, ('0', '4'), ('disc', 'square'), score_thr=0.0)
     assert sheet.dtype == np.uint8
     assert sheet.shape == (2 * (320 + 26), 4 * PANEL, 3)
-    panel = cv2.resize(frame(2, 0), (PANEL, 320), interpolation=cv2.INTER_AREA)
+    panel = cv2.resize(frame(2, 0), (PANEL, 320), interpolation=cv2.INTER_CUBIC)
     assert np.array_equal(sheet[:320, :PANEL, ::-1], panel)
     bare = draw_sheet(view._replace(flow=None, scale=None), ('0', '4'))
     assert not bare[:320, 3 * PANEL :].any()

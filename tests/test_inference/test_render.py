@@ -8,7 +8,7 @@ from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 
 from semidff.inference import ResultRenderer, VideoWriter, class_colour, flow_panel, render_frame
-from semidff.inference.drawing import KEY_COLOUR
+from semidff.inference.drawing import KEY_COLOUR, render_scaled, scale_panel
 
 GREY = np.full((80, 120, 3), 90, np.uint8)
 
@@ -37,20 +37,81 @@ def test_boxes_above_the_threshold_are_drawn():
     assert (render_frame(image, sample(score=0.2), ('a', 'b'), is_key=False) == GREY).all()
 
 
+def test_names_stay_inside_the_picture():
+    edge = sample()
+    edge.pred_instances.bboxes = torch.tensor([[100.0, 30, 118, 60]])
+    drawn = render_frame(GREY, edge, ('a', 'a'), is_key=False)
+    middle = render_frame(GREY, sample(), ('a', 'a'), is_key=False)
+    assert (drawn[:28] != 90).any(-1).sum() == (middle[:28] != 90).any(-1).sum()
+    # the best one's name hides the others'
+    many = sample()
+    many.pred_instances = InstanceData.cat([many.pred_instances] * 2)
+    many.pred_instances.labels[1] = 0
+    many.pred_instances.scores[1] = 0.4
+    both = render_frame(GREY, many, ('mmmm', 'a'), is_key=False)
+    assert (both[13:28, 29:60] == middle[13:28, 29:60]).all()
+
+
+def test_scaled_first_and_drawn_then():
+    many = sample()
+    many.pred_instances = InstanceData.cat([many.pred_instances] * 3)
+    many.pred_instances.scores = torch.tensor([0.9, 0.8, 0.7])
+    many.pred_instances.bboxes[1:] += 10
+    picture = render_scaled(GREY, many.pred_instances, ('a', 'b'), 240, max_boxes=1)
+    assert picture.shape == (160, 240, 3)
+    assert tuple(picture[120, 100]) == class_colour(1)  # twice as far down
+    assert tuple(picture[140, 100]) == (90, 90, 90)  # the second one is not drawn
+
+
 def test_key_frames_have_a_border():
     assert tuple(render_frame(GREY, sample(0.0), ('a', 'b'), is_key=True)[40, 0]) == KEY_COLOUR
     assert tuple(render_frame(GREY, sample(0.0), ('a', 'b'), is_key=False)[40, 0]) == (90, 90, 90)
 
 
-def test_flow_panel_stands_beside():
+def test_panels_stand_beside():
     flow = torch.zeros(2, 5, 8)
     flow[0] = 1.0
-    drawn = render_frame(GREY, sample(), ('a', 'b'), is_key=False, flow=flow)
-    assert drawn.shape == (80, 240, 3)
+    result = sample()
+    result.feature_flow, result.scale_field = flow, torch.full((1, 5, 8), 0.9)
+    drawn = render_frame(GREY, result, ('a', 'b'), is_key=False, panels=('scale', 'flow'))
+    assert drawn.shape == (80, 360, 3)
+    assert (drawn[:, :120] == render_frame(GREY, result, ('a', 'b'), is_key=False)).all()
+    assert (drawn[:, 120:240] == scale_panel(result.scale_field, 80, 120)).all()
+    assert (drawn[:, 240:] == flow_panel(flow, 80, 120)).all()
+    assert render_frame(GREY, sample(), ('a',), True, panels=('flow',)).shape == (80, 240, 3)
+
+
+def test_flow_panel_has_the_wheels_colours():
+    flow = torch.zeros(2, 5, 8)
+    flow[0] = 1.0
     assert (flow_panel(None, 80, 120)[:40] == 255).all()  # no motion is white
     right, left = flow_panel(flow, 80, 120)[5, 5], flow_panel(-flow, 80, 120)[5, 5]
-    assert np.abs(right.astype(int) - left).max() > 100
-    assert render_frame(GREY, sample(), ('a',), True, with_flow=True).shape == (80, 240, 3)
+    assert right[2] == 255 and right[:2].max() < 30  # red
+    assert left[2] < 30 and left[:2].min() > 200  # cyan
+    half = flow_panel(0.51 * flow, 80, 120)[5, 5].astype(int)
+    assert abs(half[1] - (255 + right[1].astype(int)) / 2) < 6  # of one cell, not of the longest
+    pale = flow_panel(0.05 * flow, 80, 120)[5, 5].astype(int)
+    assert pale.min() > 220  # a twentieth of a cell is next to nothing
+
+
+def test_scale_panel_is_grey_at_one():
+    neutral = scale_panel(None, 80, 120)[5, 5].astype(int)
+    assert neutral.max() - neutral.min() <= 2
+    assert (scale_panel(torch.ones(3, 5, 8), 80, 120)[5, 5] == neutral).all()
+    less, more = (
+        scale_panel(torch.full((1, 5, 8), value), 80, 120)[5, 5].astype(int)
+        for value in (0.91, 1.09)
+    )
+    assert less[0] > less[2] + 80 and more[2] > more[0] + 80  # blue, red
+
+
+def test_panels_leave_out_the_padding():
+    flow = torch.zeros(2, 4, 6)
+    flow[0, :, 3:] = 1.0  # in the padding
+    result = sample(img_shape=(64, 48), batch_input_shape=(64, 96))
+    result.feature_flow = flow
+    panel = render_frame(GREY, result, ('a', 'b'), False, panels=('flow',))[:, 120:]
+    assert (panel[:20, :90] == 255).all()
 
 
 def test_neighbouring_classes_differ():

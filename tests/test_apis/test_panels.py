@@ -1,0 +1,105 @@
+"""Panels beside the frames of annotated videos: from Python and from tools/video_demo.py."""
+
+import runpy
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+
+from semidff.apis import VideoInferencer
+from semidff.datasets.video_readers import open_stream
+from semidff.inference import MethodError
+from tests.damaged_video import write_video
+from tests.tiny_video import build, frame, test_settings, write_videos
+
+TOOL = Path(__file__).resolve().parents[2] / 'tools' / 'video_demo.py'
+
+
+@pytest.fixture(scope='module')
+def world(tmp_path_factory):
+    """Configs with and without scale field, their weights, and a video."""
+    folder = tmp_path_factory.mktemp('panels')
+    for name, with_scale in (('two', True), ('unscaled', False)):
+        settings = test_settings(write_videos(folder, (1,)), folder / 'work')
+        settings['model']['temporal']['with_scale'] = with_scale
+        Config(settings).dump(folder / f'{name}.py')
+        state = build(settings['model'], seed=3).state_dict()
+        torch.save(dict(state_dict=state), folder / f'{name}.pth')
+    write_video(folder / 'in.mp4', 7, fps=12.5, size=(96, 64))
+    return folder
+
+
+def make(world, name: str = 'two', **options) -> VideoInferencer:
+    files = str(world / f'{name}.py'), str(world / f'{name}.pth')
+    return VideoInferencer(*files, 'cpu', key_interval=3, show_progress=False, **options)
+
+
+def test_results_carry_what_panels_show(world, tmp_path):
+    video = [frame(2, index) for index in range(5)]
+    plain = list(make(world)(video, out_video=tmp_path / 'plain.mp4'))
+    both = list(
+        make(world, panels=('flow', 'scale'))(video, out_video=tmp_path / 'both.mp4')
+    )  # fmt: skip
+    assert [('feature_flow' in s, 'scale_field' in s) for s in both] == [
+        (not s.is_key_frame,) * 2 for s in both
+    ]
+    assert both[1].feature_flow.shape == (2, 4, 6) and both[1].scale_field.shape == (1, 4, 6)
+    assert both[1].scale_field.min() == both[1].scale_field.max() == 1, 'as it starts'
+    for one, other in zip(plain, both, strict=True):
+        assert 'feature_flow' not in one
+        assert torch.equal(one.pred_instances.bboxes, other.pred_instances.bboxes)
+    alone, beside = (
+        [f.image for f in open_stream(tmp_path / f'{name}.mp4')] for name in ('plain', 'both')
+    )
+    assert alone[0].shape == (64, 96, 3) and beside[0].shape == (64, 288, 3)
+    difference = np.abs(alone[0].astype(int) - beside[0][:, :96])
+    assert np.median(difference) < 8, 'the frame stands on the left'
+    key, current = beside[0][:40, 96:192], beside[1][:40, 96:192]
+    assert key.min() > 230, 'key frames have no flow: white'
+    assert current.min() < key.min()
+
+
+@pytest.mark.parametrize(
+    ('name', 'options', 'message'),
+    [
+        ('two', dict(panels=('flaw',)), "unknown panel 'flaw'; choose from flow, scale"),
+        ('two', dict(panels=('flow', 'flow')), 'named twice'),
+        ('two', dict(panels=('flow',), method='copy'), "'copy' propagates no features"),
+        ('two', dict(panels=('scale',), method='sff-fast'), 'leave out the panel scale'),
+        ('unscaled', dict(panels=('flow', 'scale')), 'leave out the panel scale'),
+    ],
+)
+def test_what_cannot_be_shown_is_refused(world, name, options, message):
+    with pytest.raises(MethodError, match=message):
+        make(world, name, **options)
+
+
+def test_without_a_scale_field_flow_can_be_shown(world):
+    [_, current] = make(world, 'unscaled', panels=('flow',))([frame(2, i) for i in (0, 1)])
+    assert 'feature_flow' in current and 'scale_field' not in current
+
+
+def test_command_line(world, monkeypatch):
+    monkeypatch.chdir(world)
+    given = [
+        'in.mp4',
+        'two.py',
+        'two.pth',
+        '--out',
+        'o.mp4',
+        '--panels',
+        'scale',
+        '--device',
+        'cpu',
+    ]
+    monkeypatch.setattr('sys.argv', ['video_demo.py', *given])
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        runpy.run_path(str(TOOL), run_name='__main__')
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    frames = [f.image for f in open_stream(world / 'o.mp4')]
+    assert len(frames) == 7 and frames[0].shape == (64, 192, 3)
