@@ -13,7 +13,9 @@ from pathlib import Path
 from semidff.apis import VideoInferencer
 from semidff.datasets.video_readers import VideoError
 from semidff.engine.checkpoint import CheckpointError
-from semidff.inference import METHODS
+from semidff.inference import METHODS, schedule_config
+from semidff.inference.acceleration import PRECISIONS
+from semidff.inference.drawing import PANELS
 
 
 def parse_args() -> argparse.Namespace:
@@ -36,8 +38,15 @@ def parse_args() -> argparse.Namespace:
         type=int,
         default=10,
         metavar='L',
-        help='a key frame every L frames (default: 10)',
+        help='a key frame every L frames, or with --adaptive on average (default: 10)',
     )
+    parser.add_argument(
+        '--adaptive', metavar='FILE', help='key frames where needed, as of tools/test.py'
+    )
+    parser.add_argument(
+        '--scene-cuts', action='store_true', help='a key frame at each scene cut, too'
+    )
+    add_speed_arguments(parser)
     parser.add_argument('--device', help='where to run (default: a GPU, if there is one)')
     parser.add_argument(
         '--max-frames', type=int, metavar='N', help='stop after N frames (default: at the end)'
@@ -48,6 +57,30 @@ def parse_args() -> argparse.Namespace:
         help='frames that cannot be read are an error, not a warning',
     )
     return parser.parse_args()
+
+
+def add_speed_arguments(parser: argparse.ArgumentParser) -> None:
+    """What makes it faster."""
+    parser.add_argument(
+        '--precision',
+        choices=list(PRECISIONS),
+        help="of convolutions and matrix products (default: that of the config's test_cfg)",
+    )
+    parser.add_argument(
+        '--channels-last',
+        action='store_true',
+        default=None,
+        help="channels-last maps (default: the config's choice)",
+    )
+    parser.add_argument(
+        '--compile', action='store_true', help='torch.compile; the first frames take minutes'
+    )
+    parser.add_argument(
+        '--read-ahead',
+        type=int,
+        metavar='N',
+        help='decode and resize N frames ahead in the background, 0: none (default: 4; cameras 0)',
+    )
 
 
 def add_output_arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,6 +99,13 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
         help='detections with lower scores are not drawn (default: 0.3)',
     )
     parser.add_argument(
+        '--panels',
+        nargs='+',
+        choices=list(PANELS),
+        default=(),
+        help='what the mp4 shows beside the frames: feature flow (flow) and scale field (scale)',
+    )
+    parser.add_argument(
         '--fps',
         type=float,
         help="frames per second of the mp4 (default: the input's; 25 if it has none)",
@@ -75,7 +115,17 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
 def walk(args: argparse.Namespace) -> tuple[int, int, float]:
     """Frames, key frames and seconds of a run."""
     inferencer = VideoInferencer(
-        args.config, args.checkpoint, args.device, args.method, args.key_interval
+        args.config,
+        args.checkpoint,
+        args.device,
+        args.method,
+        args.key_interval,
+        panels=args.panels,
+        precision=args.precision,
+        channels_last=args.channels_last,
+        compile=args.compile,
+        read_ahead=args.read_ahead,
+        schedule=schedule_config(args.key_interval, args.adaptive, args.scene_cuts),
     )
     source = args.input
     results = inferencer(

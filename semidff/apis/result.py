@@ -1,6 +1,6 @@
 """A frame together with what was found in it."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from mmdet.structures import DetDataSample
@@ -25,3 +25,13 @@ class Result(NamedTuple):
         """Labels (n,), scores (n,) and boxes (n, 4) x1, y1, x2, y2."""
         found = self.sample.pred_instances.cpu()
         return found.labels.numpy(), found.scores.float().numpy(), found.bboxes.float().numpy()
+
+
+def frame_metainfo(frame: Frame) -> dict[str, Any]:
+    """What a frame's data sample says about where the frame is from."""
+    return dict(
+        frame_id=frame.index,
+        timestamp=frame.timestamp,
+        img_path=frame.path,
+        ori_shape=frame.image.shape[:2],
+    )

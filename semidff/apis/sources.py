@@ -10,6 +10,8 @@ import numpy as np
 from semidff.datasets.video_readers import ArrayStream, FrameStream, open_stream
 from semidff.datasets.video_readers.stream import DEFAULT_FPS
 
+from .read_ahead import READ_AHEAD
+
 
 class Source(NamedTuple):
     """A video that can be opened.
@@ -17,10 +19,13 @@ class Source(NamedTuple):
     Attributes:
         open: Opens it.
         path: The video file, if it is one.
+        depth: How many frames are read ahead where nothing else is asked for: some of files and of what is in
+            memory, none of cameras and iterators, for which it matters when they are read.
     """
 
     open: Callable[[], FrameStream]
     path: str | None = None
+    depth: int = 0
 
 
 def sources_of(inputs: Any, fps: float | None = None, strict: bool = False) -> list[Source]:
@@ -58,11 +63,20 @@ def _source(given: Any, fps: float, strict: bool, number: int = 0) -> Source:
     if isinstance(given, str | os.PathLike):
         open_stream(given, fps, strict).close()
         path = str(given) if os.path.isfile(given) else None
-        return Source(lambda: open_stream(Path(given), fps, strict), path)
+        return Source(lambda: open_stream(Path(given), fps, strict), path, depth=READ_AHEAD)
     if not isinstance(given, Iterable) or (isinstance(given, np.ndarray) and given.ndim < 4):
         raise TypeError(f'a single {type(given).__name__} is no video; {_WANTED}')
     name = f'frames{number}' if number else 'frames'
-    return Source(lambda: ArrayStream(given, name, fps))
+    depth = READ_AHEAD if isinstance(given, list | tuple | np.ndarray) else 0
+    return Source(lambda: ArrayStream(given, name, fps), depth=depth)
+
+
+def check_numbers(max_frames: int | None, fps: float | None) -> None:
+    """Raises ValueError if there can be no such number of frames, or frame rate."""
+    if max_frames is not None and max_frames < 1:
+        raise ValueError(f'max_frames is {max_frames}; it must be at least 1')
+    if fps is not None and not fps > 0:
+        raise ValueError(f'fps is {fps}; it must be above 0')
 
 
 def check_out_video(out_video: str | Path | None, sources: list[Source]) -> None:

@@ -1,10 +1,11 @@
 """The memory layout in which convolutions are fast."""
 
-import torch
 from mmdet.registry import HOOKS
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
+
+from semidff.models.channels_last import to_channels_last
 
 
 @HOOKS.register_module()
@@ -18,4 +19,4 @@ class ChannelsLastHook(Hook):
     def before_run(self, runner: Runner) -> None:
         """Converts the model."""
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        model.to(memory_format=torch.channels_last)
+        to_channels_last(model)

@@ -1,282 +1,209 @@
-"""Speed of a video detector and of its parts, against the bound of DFF Eq. 7.
+"""Speed of a video detector from decoding to boxes, against the dense detector with the same options.
 
-Protocol: batch 1; forward pass and post-processing; decoding, resizing, normalising and sending to
-the device are not included. For every frame of a clip of l frames three things are timed one after
-the other: the frame in its place in the schedule (key frame, or propagated from the clip's first
-frame), the same frame by the spatial module alone, and each part alone. So noise of the machine
-hits all of them alike, and the speed-up of a clip compares frames that were timed together. Times
-are medians over all clips but the first.
+Protocol: batch 1. In each round every set of options takes a clip of l frames in every mode, one after the other, and
+its parts are timed alone on the same clip; so noise of the machine hits all of them alike, and a speed-up compares
+clips that were timed together. Each mode reads the video for itself, by a stream of its own: a frame is decoded, goes
+through the config's test pipeline, to the device and through the engine, one step after the other (``VideoInferencer``
+decodes ahead in the background, which is not measured here). At its end a video begins anew. The first round warms up,
+compiles, and does not count.
 """
 
+import copy
+import resource
 import time
-from collections import defaultdict
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
 
-import cv2
 import numpy as np
 import torch
-from mmdet.structures import DetDataSample
-from torch import Tensor
 
-from semidff.datasets.video_readers import open_video
+from semidff.datasets.video_readers import open_stream
 from semidff.models.video_detector import VideoDetector
 
-PARTS = {
-    'feature_network': 'N_feat   feature network',
-    'flow_and_scale': 'F + S    flow network with its half-size input, scale field',
-    'warp': 'W        warp and product',
-    'task_current': 'N_task   task network and post-processing, propagated features',
-    'task_key': "N_task   the same, on the frame's own features",
-}
+from .acceleration import AcceleratedDetector, Acceleration, accelerate
+from .engine import VideoEngine
+from .part_times import PartClock, synchronise
+from .speed_report import Run, SpeedReport, Walk
+from .timing import FrameTimer
 
-
-def speedup_of(ratio: float, key_interval: int) -> float:
-    """Speed-up s of DFF Eq. 7 for a ratio r of costs (Eq. 5) and a key-frame duration l."""
-    return key_interval / (1 + (key_interval - 1) * ratio)
-
-
-class SpeedReport(NamedTuple):
-    """What :func:`measure_speed` measured; times in milliseconds.
-
-    Attributes:
-        key_interval: Key-frame duration l.
-        parts: Times of the parts, by the names of :data:`PARTS`.
-        frame: A frame by the spatial module alone.
-        key: A key frame of the schedule.
-        current: A frame between.
-        clip_speedups: For each clip, frame by frame over schedule.
-        detections: Mean number of detections per frame of the schedule.
-    """
-
-    key_interval: int
-    parts: dict[str, float]
-    frame: float
-    key: float
-    current: float
-    clip_speedups: list[float]
-    detections: float
-
-    @property
-    def ratio(self) -> float:
-        """r of DFF Eq. 5, from the part times."""
-        parts = self.parts
-        cheap = parts['flow_and_scale'] + parts['warp'] + parts['task_current']
-        return cheap / (parts['feature_network'] + parts['task_key'])
-
-    @property
-    def bound(self) -> float:
-        """Speed-up of DFF Eq. 7 for that r."""
-        return speedup_of(self.ratio, self.key_interval)
-
-    @property
-    def mean(self) -> float:
-        """Mean time per frame of the schedule."""
-        return (self.key + (self.key_interval - 1) * self.current) / self.key_interval
-
-    @property
-    def speedup(self) -> float:
-        """Measured speed-up over frame-by-frame detection: the median of the clips'."""
-        return float(np.median(self.clip_speedups))
-
-    def to_dict(self) -> dict[str, Any]:
-        """All figures, for json; ``of_bound`` is the speed-up as a share of the bound."""
-        names = ('ratio', 'bound', 'mean', 'speedup')
-        figures = {name: getattr(self, name) for name in names}
-        return {**self._asdict(), **figures, 'of_bound': self.speedup / self.bound}
-
-    def __str__(self) -> str:
-        length, speedups = self.key_interval, self.clip_speedups
-        lines = ['part times, ms']
-        lines += [f'  {text:66}{self.parts[name]:9.1f}' for name, text in PARTS.items()]
-        lines += ['whole frames, ms']
-        for text, value in (
-            ('frame by frame', self.frame),
-            ('key frame', self.key),
-            ('frame between', self.current),
-            (f'mean at l = {length}', self.mean),
-        ):
-            lines.append(f'  {text:66}{value:9.1f}   {1000 / value:7.2f} fps')
-        lines += [
-            f'r (DFF Eq. 5)           {self.ratio:.4f}   1 / r = {1 / self.ratio:.2f}',
-            f'bound (DFF Eq. 7)       {self.bound:.3f}x at l = {length}',
-            f'measured speed-up       {self.speedup:.3f}x   ({len(speedups)} clips: '
-            f'{min(speedups):.3f} .. {max(speedups):.3f})',
-            f'share of the bound      {100 * self.speedup / self.bound:.1f} %',
-            f'detections per frame    {self.detections:.0f}',
-        ]
-        return '\n'.join(lines)
+MIB = 2**20
 
 
 @torch.no_grad()
-def measure_speed(
+def benchmark(
     model: VideoDetector,
-    frames: Sequence[np.ndarray],
+    video: str,
+    pack: Callable[[np.ndarray], dict],
+    modes: Sequence[str] = ('frame', 'propagate'),
+    options: Sequence[Acceleration] = (Acceleration(),),
     key_interval: int = 10,
-    repeats: int = 5,
-    amp: bool = False,
-    progress: Callable[[str], None] | None = None,
+    repeats: int = 3,
+    progress: Callable[[str], None] = lambda text: None,
 ) -> SpeedReport:
     """Times a video detector, see the module's text.
 
     Args:
-        model (VideoDetector): With a temporal module; it is put into eval mode.
-        frames (Sequence[ndarray]): At least two frames of a video, (H, W, 3) uint8, all of one
-            size, which is the network's; clips are cut from them in turn.
+        model (VideoDetector): With a temporal module, in its place on the device; it is not changed.
+        video (str): A video file or a folder of frames.
+        pack (Callable): Makes a collated test batch of a frame (H, W, 3) uint8.
+        modes (Sequence[str]): Methods of :class:`~semidff.inference.VideoEngine`; ``frame``, what the others are
+            compared with, is always among them.
+        options (Sequence[Acceleration]): Sets of speed options.
         key_interval (int): Key-frame duration l, at least 2.
-        repeats (int): Clips that count; one more is timed first, to warm up.
-        amp (bool): Run under autocast (float16 on GPUs, bfloat16 on CPUs).
-        progress (Callable, optional): Is told what goes on.
+        repeats (int): Rounds that count.
+        progress (Callable): Is told what goes on.
 
     Returns:
         SpeedReport: The times.
 
     Raises:
-        ValueError: No temporal module, or settings that cannot be measured.
+        ValueError: If the model has no temporal module, or the settings make no sense.
+        VideoError: If the video cannot be read.
     """
     if not model.has_temporal:
         raise ValueError('the model has no temporal module: give a stage-two config')
-    if key_interval < 2 or repeats < 1 or len(frames) < 2:
+    if key_interval < 2 or repeats < 1:
         raise ValueError(
-            'needs key_interval >= 2, repeats >= 1 and two frames, got '
-            f'key_interval={key_interval}, repeats={repeats}, {len(frames)} frames'
+            f'needs key_interval >= 2 and repeats >= 1, got {key_interval=}, {repeats=}'
         )
-    bench = _Bench(model.eval(), amp)
-    speedups, detections = [], []
+    modes = list(dict.fromkeys(['frame', *modes]))
+    runners = [
+        _Runner(accelerate(copy.deepcopy(model).eval(), one), video, pack, modes, key_interval)
+        for one in dict.fromkeys(options)
+    ]
     for clip in range(repeats + 1):
-        start = time.perf_counter()
-        chosen = [frames[(clip * key_interval + i) % len(frames)] for i in range(key_interval)]
-        speedup, found = bench.clip(chosen)
-        if progress is not None:
+        for runner in runners:
+            start = time.perf_counter()
+            runner.clip(counts=clip > 0)
             name = f'clip {clip} of {repeats}' if clip else 'warm-up'
-            progress(f'{name}: {speedup:.3f}x, took {time.perf_counter() - start:.1f} s')
-        if clip == 0:
-            bench.seconds.clear()
-            continue
-        speedups.append(speedup)
-        detections.append(found / key_interval)
-    times = {name: 1000 * float(np.median(values)) for name, values in bench.seconds.items()}
-    parts = {name: times.pop(name) for name in PARTS}
-    return SpeedReport(
-        key_interval, parts, **times, clip_speedups=speedups, detections=float(np.mean(detections))
-    )
+            seconds = time.perf_counter() - start
+            progress(f'{name}, {runner.model.options}: took {seconds:.1f} s')
+    return SpeedReport(key_interval, [runner.result() for runner in runners], _process_memory())
 
 
-class _Bench:
-    """Times the pieces of one model."""
+class _Runner:
+    """One set of options: all modes, and the parts."""
 
-    def __init__(self, model: VideoDetector, amp: bool) -> None:
-        self.model = model
-        self.device = next(model.parameters()).device
-        half = torch.bfloat16 if self.device.type == 'cpu' else torch.float16
-        self.autocast = dict(device_type=self.device.type, dtype=half, enabled=amp)
-        self.seconds: dict[str, list[float]] = defaultdict(list)
-
-    def clip(self, frames: Sequence[np.ndarray]) -> tuple[float, int]:
-        """Walks a clip; returns its speed-up over frame-by-frame, and how much was detected."""
-        scheduled = alone = 0.0
-        detections, key = 0, None
-        for index, frame in enumerate(frames):
-            inputs, samples = network_inputs(self.model, frame)
-            if index == 0:
-                results, key = self._timed('key', self.model.predict_key, inputs, samples())
-                key_features = key.features
-            else:
-                predict = self.model.predict_current
-                results = self._timed('current', predict, inputs, samples(), key)
-            scheduled += self.seconds['key' if index == 0 else 'current'][-1]
-            detections += len(results[0].pred_instances)
-            self._timed('frame', self._frame, inputs, samples())
-            alone += self.seconds['frame'][-1]
-            self._parts(inputs, samples, key.image, key_features)
-        return alone / scheduled, detections
-
-    def _frame(self, inputs: Tensor, samples: list) -> list:
-        """Frame-by-frame detection, as without a temporal module."""
-        return self.model.spatial.predict(self.model.spatial.features(inputs), samples)
-
-    def _parts(
-        self, inputs: Tensor, samples: Callable, key: Tensor, key_features: Sequence[Tensor]
+    def __init__(
+        self,
+        model: AcceleratedDetector,
+        video: str,
+        pack: Callable[[np.ndarray], dict],
+        modes: Sequence[str],
+        key_interval: int,
     ) -> None:
-        model = self.model
-        features = self._timed('feature_network', model.spatial.features, inputs)
-        self._timed('task_key', model.spatial.predict, features, samples())
+        self.model, self.pack, self.key_interval = model, pack, key_interval
+        self.walkers = {
+            mode: _Walker(model, mode, _endless(video), pack, key_interval) for mode in modes
+        }
+        self.parts = PartClock(model)
+        self.frames = _endless(video)
 
-        def flow_and_scale() -> tuple:
-            return model.temporal.flow_and_scale(key, model.temporal.prepare(inputs))
+    def clip(self, counts: bool) -> None:
+        """Takes the next clip."""
+        for walker in self.walkers.values():
+            walker.clip(counts)
+        self.parts.begin()
+        for _ in range(self.key_interval):
+            self.parts.frame(self.pack(next(self.frames)))
+        if not counts:
+            self.parts.seconds.clear()
 
-        flow, scale = self._timed('flow_and_scale', flow_and_scale)
-        warped = self._timed('warp', model.temporal.propagate, key_features, flow, scale)
-        self._timed('task_current', model.spatial.predict, warped, samples())
+    def result(self) -> Run:
+        """What was measured."""
+        walks = {mode: walker.result() for mode, walker in self.walkers.items()}
+        return Run(str(self.model.options), self.parts.medians(), walks)
 
-    def _timed(self, name: str, function: Callable, *arguments: Any) -> Any:
-        self._wait()
+
+class _Walker:
+    """One mode of one set of options."""
+
+    def __init__(
+        self,
+        model: AcceleratedDetector,
+        mode: str,
+        frames: Iterator[np.ndarray],
+        pack: Callable[[np.ndarray], dict],
+        key_interval: int,
+    ) -> None:
+        self.timer = _Total()
+        self.engine = VideoEngine(model, mode, key_interval, timer=self.timer)
+        self.frames, self.pack, self.key_interval = frames, pack, key_interval
+        self.device = next(model.parameters()).device
+        self.own = sum(t.nbytes for t in (*model.parameters(), *model.buffers()))
+        self.times: list[list[tuple[float, ...]]] = []
+        self.detections, self.memory = 0, 0.0
+
+    def clip(self, counts: bool) -> None:
+        """Takes the next clip."""
+        before = _begin_memory(self.device)
+        self.engine.reset()
+        results, times = [], []
+        for _ in range(self.key_interval):
+            found, *laps = self._frame()
+            results += found
+            times.append(laps)
         start = time.perf_counter()
-        with torch.autocast(**self.autocast):
-            result = function(*arguments)
-        self._wait()
-        self.seconds[name].append(time.perf_counter() - start)
-        return result
+        results += self.engine.flush()
+        synchronise(self.device)
+        times[-1][-1] += time.perf_counter() - start
+        if counts:
+            self.times.append(times)
+            self.detections += sum(len(result.pred_instances) for result in results)
+            self.memory = max(self.memory, _peak_memory(self.device) - before + self.own)
 
-    def _wait(self) -> None:
-        if self.device.type == 'cuda':
-            torch.cuda.synchronize(self.device)
+    def _frame(self) -> tuple:
+        """The results that are finished with the next frame, and seconds as of :class:`Walk`."""
+        start = time.perf_counter()
+        image = next(self.frames)
+        decoded = time.perf_counter()
+        data = self.pack(image)
+        packed = time.perf_counter()
+        self.timer.total = 0.0
+        results = self.engine.push(data)
+        synchronise(self.device)
+        network = self.timer.total
+        around = time.perf_counter() - packed - network
+        return results, decoded - start, packed - decoded, around, network
 
-
-def network_inputs(
-    model: VideoDetector, frame: np.ndarray
-) -> tuple[Tensor, Callable[[], list[DetDataSample]]]:
-    """What a model gets of a frame.
-
-    Args:
-        model (VideoDetector): The model.
-        frame (ndarray): (H, W, 3) uint8.
-
-    Returns:
-        The normalised frame (1, 3, H, W) on the device, and a source of fresh data samples for it.
-    """
-    size = frame.shape[:2]
-    meta = dict(img_shape=size, ori_shape=size, scale_factor=(1.0, 1.0))
-    image = torch.from_numpy(np.ascontiguousarray(frame.transpose(2, 0, 1)))
-    batch = dict(inputs=[image], data_samples=[DetDataSample(metainfo=meta)])
-    batch = model.data_preprocessor(batch, False)
-    return batch['inputs'], lambda: [batch['data_samples'][0].clone()]
+    def result(self) -> Walk:
+        """What was measured."""
+        times = 1000 * np.array(self.times)
+        memory = self.memory / MIB if self.device.type == 'cuda' else None
+        return Walk(*np.moveaxis(times, 2, 0), self.detections / times[..., 0].size, memory)
 
 
-def video_frames(path: str, count: int, height: int, width: int) -> list[np.ndarray]:
-    """The first frames of a video file or folder of frames, brought to one size.
+class _Total(FrameTimer):
+    """Adds up what the engine's model calls take."""
 
-    Args:
-        path (str): The video.
-        count (int): How many frames, at most.
-        height (int): Height of the frames in pixels.
-        width (int): Width of the frames in pixels; the aspect ratio is not kept.
+    total = 0.0
 
-    Raises:
-        VideoError: The video cannot be read.
-    """
-    reader = open_video(path)
-    try:
-        frames = reader.frames(range(min(count, len(reader))))
-    finally:
-        reader.close()
-    return [cv2.resize(frame, (width, height)) for frame in frames]
+    def add(self, is_key: bool, seconds: float, lost: float | None = None) -> None:
+        self.total += seconds
 
 
-def smooth_frames(count: int, height: int, width: int, seed: int = 0) -> list[np.ndarray]:
-    """Frames of a camera that pans over a smooth, textured picture, 4 pixels right and 1 down each.
+def _endless(video: str) -> Iterator[np.ndarray]:
+    """Frames of a video, again and again."""
+    while True:
+        stream = open_stream(video)
+        try:
+            for frame in stream:
+                yield frame.image
+        finally:
+            stream.close()
 
-    Args:
-        count (int): How many frames.
-        height (int): Height of the frames in pixels.
-        width (int): Width of the frames in pixels.
-        seed (int): Seed of the picture.
-    """
-    rng = np.random.default_rng(seed)
-    size = width + 4 * count, height + count
-    canvas = np.full((size[1], size[0], 3), 128, np.float32)
-    for cell, contrast in ((160, 50), (40, 25), (10, 12)):
-        coarse = rng.normal(0, contrast, (size[1] // cell + 2, size[0] // cell + 2, 3))
-        canvas += cv2.resize(coarse.astype(np.float32), size, interpolation=cv2.INTER_CUBIC)
-    canvas = np.clip(canvas, 0, 255).astype(np.uint8)
-    return [canvas[i : i + height, 4 * i : 4 * i + width].copy() for i in range(count)]
+
+def _begin_memory(device: torch.device) -> int:
+    """Bytes of a GPU that are taken now; its peak is counted from here."""
+    if device.type != 'cuda':
+        return 0
+    torch.cuda.reset_peak_memory_stats(device)
+    return torch.cuda.memory_allocated(device)
+
+
+def _peak_memory(device: torch.device) -> int:
+    return torch.cuda.max_memory_allocated(device) if device.type == 'cuda' else 0
+
+
+def _process_memory() -> float:
+    """Peak of this process's resident memory in MiB (Linux counts it in KiB)."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

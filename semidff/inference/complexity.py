@@ -19,7 +19,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from semidff.models.video_detector import VideoDetector
 
-from .benchmark import SpeedReport, network_inputs, smooth_frames, speedup_of
+from .part_times import PartTimes, batch_of, speedup_of
+from .smooth_video import smooth_frames
 
 PARTS = {
     'feature_network': 'N_feat   feature network',
@@ -29,7 +30,7 @@ PARTS = {
     'task_network': 'N_task   task network',
 }
 
-# PART of a SpeedReport beside ours; F and S are timed as one.
+# Part of PartTimes beside ours; F and S are timed as one.
 _TIMES = dict(
     feature_network='feature_network',
     flow='flow_and_scale',
@@ -78,12 +79,12 @@ class ComplexityReport(NamedTuple):
             'N_feat / (F + S)': features / self._sum('flow', 'scale'),
         }
 
-    def to_dict(self, key_intervals: Sequence[int], speed: SpeedReport | None = None) -> dict:
+    def to_dict(self, key_intervals: Sequence[int], speed: PartTimes | None = None) -> dict:
         """All figures, for json.
 
         Args:
             key_intervals (Sequence[int]): Key-frame durations l of the speed-ups.
-            speed (SpeedReport, optional): Measured times of the same model.
+            speed (PartTimes, optional): Measured times of the same model.
         """
         figures = dict(
             height=self.size[0],
@@ -96,10 +97,10 @@ class ComplexityReport(NamedTuple):
         )
         if speed is not None:
             speedups = {length: speedup_of(speed.ratio, length) for length in key_intervals}
-            figures['measured'] = dict(parts=speed.parts, ratio=speed.ratio, speedups=speedups)
+            figures['measured'] = dict(parts=speed._asdict(), ratio=speed.ratio, speedups=speedups)
         return figures
 
-    def text(self, key_intervals: Sequence[int], speed: SpeedReport | None = None) -> str:
+    def text(self, key_intervals: Sequence[int], speed: PartTimes | None = None) -> str:
         """A table for people; arguments as of :meth:`to_dict`."""
         timed = speed is not None
         title = 'one frame of {} x {}'.format(*self.size)
@@ -108,7 +109,7 @@ class ComplexityReport(NamedTuple):
             cost = self.parts[name]
             cells = [f'{cost.flops / 1e9:.3f}', f'{cost.parameters / 1e6:.3f}']
             if timed and name in _TIMES:
-                cells.append(f'{speed.parts[_TIMES[name]]:.1f}')
+                cells.append(f'{getattr(speed, _TIMES[name]):.1f}')
             rows.append((part, *cells))
         ratios = [self.ratio, speed.ratio] if timed else [self.ratio]
         rows.append(('', 'counted', *(['measured'] if timed else [])))
@@ -158,7 +159,8 @@ def measure_complexity(model: VideoDetector, height: int, width: int) -> Complex
     temporal = model.eval().temporal
     if not hasattr(temporal, 'flow_network'):
         raise ValueError(f'{type(temporal).__name__} has no flow network that could be counted')
-    inputs, samples = network_inputs(model, smooth_frames(1, height, width)[0])
+    data = model.data_preprocessor(batch_of(smooth_frames(1, height, width)[0]), False)
+    inputs, samples = data['inputs'], data['data_samples']
     image = temporal.prepare(inputs)
     flops = {}
     flops['feature_network'], features = count(model.spatial.features, inputs)
@@ -167,7 +169,7 @@ def measure_complexity(model: VideoDetector, height: int, width: int) -> Complex
     if temporal.scale is not None:
         flops['scale'], scale = count(temporal.scale, output.hidden)
     flops['warp'], _ = count(temporal.propagate, features, output.flow, scale)
-    flops['task_network'], _ = count(model.spatial.predict, features, samples())
+    flops['task_network'], _ = count(model.spatial.predict, features, samples)
     modules = dict(
         feature_network=model.part('feature_network'),
         flow=[temporal.flow_network],

@@ -1,126 +1,73 @@
-"""The speed benchmark: its arithmetic, what it calls, its frames, its command; not its times."""
+"""The speed benchmark: what it runs and in what order, not how long that takes."""
 
-import importlib.util
-import json
-import sys
 from collections import Counter
-from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
-from mmengine.config import Config
 
-from semidff.inference.benchmark import (
-    PARTS,
-    SpeedReport,
-    measure_speed,
-    smooth_frames,
-    video_frames,
-)
-from tests import models
-from tests.tiny_video import build, frame, video_detector_cfg
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def test_report_computes_equations_5_and_7():
-    parts = dict(
-        feature_network=90.0, flow_and_scale=12.0, warp=3.0, task_key=10.0, task_current=5.0
-    )
-    report = SpeedReport(10, parts, 100.0, 110.0, 20.0, [3.0, 3.5, 3.4], 7.0)
-    assert report.ratio == pytest.approx(20 / 100)
-    assert report.bound == pytest.approx(10 / (1 + 9 * 0.2))
-    assert report.mean == pytest.approx((110 + 9 * 20) / 10)
-    assert report.speedup == 3.4
-    assert report.to_dict()['of_bound'] == pytest.approx(3.4 / (10 / 2.8))
-    text = str(report)
-    assert 'bound (DFF Eq. 7)       3.571x at l = 10' in text
-    assert 'share of the bound      95.2 %' in text
-
-
-def test_times_every_part_and_runs_the_schedule():
-    model = build(video_detector_cfg())
-    calls = Counter()
-    watched = dict(backbone=model.spatial.detector.backbone, flow=model.temporal.flow_network)
-    for name, module in watched.items():
-        module.register_forward_hook(lambda *_, name=name: calls.update([name]))
-    told = []
-    report = measure_speed(model, [frame(1, i) for i in range(5)], 3, 2, progress=told.append)
-    assert set(report.parts) == set(PARTS)
-    assert all(value > 0 for value in (*report.parts.values(), report.frame, report.key))
-    assert report.key_interval == 3
-    assert len(report.clip_speedups) == 2
-    assert report.detections > 0
-    # each of 3 clips of 3 frames: 1 key frame, 3 alone, 3 parts; 2 propagated, 3 parts
-    assert calls == dict(backbone=3 * 7, flow=3 * 5)
-    assert [line.split(':')[0] for line in told] == ['warm-up', 'clip 1 of 2', 'clip 2 of 2']
-
-
-def test_refuses_what_cannot_be_measured():
-    frames = [frame(1, 0), frame(1, 1)]
-    with pytest.raises(ValueError, match='no temporal module'):
-        measure_speed(build(video_detector_cfg(temporal=False)), frames)
-    with pytest.raises(ValueError, match='key_interval=1'):
-        measure_speed(build(video_detector_cfg()), frames, key_interval=1)
-    with pytest.raises(ValueError, match='1 frames'):
-        measure_speed(build(video_detector_cfg()), frames[:1])
-
-
-def test_smooth_frames_pan():
-    frames = smooth_frames(4, 40, 60)
-    assert [f.shape for f in frames] == [(40, 60, 3)] * 4
-    assert np.array_equal(frames[0][1:, 4:], frames[1][:-1, :-4])
-    assert np.array_equal(frames[2], smooth_frames(4, 40, 60)[2])
-    assert frames[0].std() > 10
-    assert np.abs(np.diff(frames[0].astype(int), axis=1)).mean() < 10
-
-
-def test_video_frames_have_the_wanted_size(tmp_path):
-    for index in range(3):
-        cv2.imwrite(str(tmp_path / f'{index}.png'), frame(1, index))
-    frames = video_frames(str(tmp_path), 5, 32, 48)
-    assert [f.shape for f in frames] == [(32, 48, 3)] * 3
-    assert np.array_equal(frames[1], cv2.resize(frame(1, 1), (48, 32)))
+from semidff.datasets.video_readers import VideoError
+from semidff.inference import Acceleration
+from semidff.inference import benchmark as module
+from semidff.inference.benchmark import benchmark
+from semidff.inference.part_times import batch_of
+from tests.damaged_video import write_video
+from tests.tiny_video import build, video_detector_cfg
 
 
 @pytest.fixture
-def tool(monkeypatch):
-    """The command, run in this process."""
-    path = ROOT / 'tools' / 'analysis' / 'benchmark_speed.py'
-    spec = importlib.util.spec_from_file_location('benchmark_speed', path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-
-    def run(*arguments: object) -> None:
-        monkeypatch.setattr(sys, 'argv', [str(path), *map(str, arguments)])
-        module.main()
-
-    return run
+def video(tmp_path):
+    return str(write_video(tmp_path / 'in.mp4', 5, size=(96, 64)))
 
 
-def test_command_writes_text_and_json(tool, tmp_path, capsys):
-    flow = dict(type='FlowNetS', width=1 / 16)
-    temporal = dict(type='TemporalModule', flow_network=flow, feat_channels=32)
-    model = dict(type='SemiDFF', detector=models.rfcn(), temporal=temporal)
-    Config(dict(model=model)).dump(tmp_path / 'config.py')
-    size = ('--shape', 64, 96, '--key-interval', 2, '--repeats', 1)
-    tool(tmp_path / 'config.py', *size, '--amp', '--device', 'cpu', '--out', tmp_path / 'out.json')
-    assert 'r (DFF Eq. 5)' in capsys.readouterr().out
-    figures = json.loads((tmp_path / 'out.json').read_text())
-    assert figures['height'] == 64
-    assert figures['amp'] is True
-    assert figures['weights'] == 'random'
-    assert figures['speedup'] / figures['bound'] == pytest.approx(figures['of_bound'])
+def test_every_mode_and_part_under_all_options(video):
+    model = build(video_detector_cfg())
+    calls, told, packed = Counter(), [], []
+    model.spatial.detector.backbone.register_forward_hook(lambda *_: calls.update(['backbone']))
+    model.temporal.flow_network.register_forward_hook(lambda *_: calls.update(['flow']))
+
+    def pack(image):
+        packed.append(image)
+        return batch_of(image)
+
+    options = [Acceleration(), Acceleration('bf16', channels_last=True)]
+    modes = ['propagate', 'copy', 'centred']
+    report = benchmark(model, video, pack, modes, options, 3, 2, told.append)
+    assert [run.options for run in report.runs] == ['fp32', 'bf16, channels-last']
+    for run in report.runs:
+        assert list(run.walks) == ['frame', 'propagate', 'copy', 'centred']
+        for walk in run.walks.values():
+            assert walk.network.shape == walk.total.shape == (2, 3)
+            assert (walk.decode > 0).all() and (walk.pipeline > 0).all()
+            assert walk.network.sum() > 0 and (walk.to_device > 0).all()
+            assert walk.detections > 0 and walk.memory is None
+        assert all(value > 0 for value in run.parts)
+    assert report.process_memory > 50
+    # 2 options x 3 clips: frame 3, propagate 1, copy 1, centred 1, parts 3; propagated 2 + parts 2 + centred 1 batch
+    assert calls == dict(backbone=6 * 9, flow=6 * 5)
+    assert (
+        len(packed) == 6 * 3 * 5
+    )  # each mode, and the parts, read the video for themselves, again and again
+    names = [line.split(': ')[0] for line in told]
+    assert names[:3] == ['warm-up, fp32', 'warm-up, bf16, channels-last', 'clip 1 of 2, fp32']
+    assert next(model.parameters()).dtype == model.spatial.detector.backbone.conv1.weight.dtype
 
 
-def test_command_refuses_an_image_detector(tool, tmp_path):
-    Config(dict(model=models.rfcn())).dump(tmp_path / 'config.py')
-    with pytest.raises(SystemExit, match='RFCN has no temporal module; give a stage-two config'):
-        tool(tmp_path / 'config.py', '--device', 'cpu')
+def test_a_frame_without_a_network_is_still_decoded(video, monkeypatch):
+    """*copy* between key frames costs decoding alone: times are those of where they are spent."""
+    clock = iter(range(10**6))
+    monkeypatch.setattr(module.time, 'perf_counter', lambda: float(next(clock)))
+    report = benchmark(build(video_detector_cfg()), video, batch_of, ['copy'], key_interval=2)
+    walk = report.runs[0].walks['copy']
+    assert (walk.decode == 1000).all() and (walk.pipeline == 1000).all()
+    assert (walk.total >= 3000).all() and (walk.to_device >= 0).all()
 
 
-def test_command_refuses_a_missing_video(tool, tmp_path):
-    Config(dict(model=video_detector_cfg())).dump(tmp_path / 'config.py')
-    with pytest.raises(SystemExit, match='nothing.mp4'):
-        tool(tmp_path / 'config.py', '--device', 'cpu', '--video', tmp_path / 'nothing.mp4')
+def test_refuses_what_cannot_be_measured(video, tmp_path):
+    model = build(video_detector_cfg())
+    with pytest.raises(ValueError, match='no temporal module'):
+        benchmark(build(video_detector_cfg(temporal=False)), video, batch_of)
+    with pytest.raises(ValueError, match='key_interval=1'):
+        benchmark(model, video, batch_of, key_interval=1)
+    with pytest.raises(ValueError, match='repeats=0'):
+        benchmark(model, video, batch_of, repeats=0)
+    with pytest.raises(VideoError, match='no such file'):
+        benchmark(model, str(tmp_path / 'gone.mp4'), batch_of)

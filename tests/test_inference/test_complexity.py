@@ -10,9 +10,9 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from torch import nn
 
-from semidff.inference.benchmark import PARTS as TIMED_PARTS
-from semidff.inference.benchmark import SpeedReport
 from semidff.inference.complexity import ComplexityReport, Cost, count, measure_complexity
+from semidff.inference.part_times import PARTS as TIMED_PARTS
+from semidff.inference.part_times import PartTimes
 from semidff.models import OpenCVFlow
 from semidff.models.temporal import FlowNetS, warp
 from tests import models
@@ -133,7 +133,7 @@ def test_report_computes_equations_5_to_7():
     assert figures['parts']['flow'] == dict(flops=70, parameters=3)
     assert 'measured' not in figures
     times = dict.fromkeys(TIMED_PARTS, 10.0)
-    speed = SpeedReport(2, {**times, 'feature_network': 90.0}, 100.0, 101.0, 30.0, [1.5], 3.0)
+    speed = PartTimes(**{**times, 'feature_network': 90.0})
     measured = report.to_dict([10], speed)['measured']
     assert measured['ratio'] == pytest.approx(30 / 100)
     assert measured['speedups'] == pytest.approx({10: 10 / (1 + 9 * 0.3)})

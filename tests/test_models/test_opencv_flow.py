@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from mmdet.registry import MODELS
 from torch import Tensor
 
-from semidff.inference.benchmark import smooth_frames
+from semidff.inference.smooth_video import smooth_frames
 from semidff.models import OpenCVFlow, TemporalModule
 
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)

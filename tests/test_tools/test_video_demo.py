@@ -68,6 +68,18 @@ def test_options(world, demo):
     assert drawn.mean_rate() == 5 and len(list(drawn)) == 4
 
 
+def test_speed_options(world, demo):
+    options = ('--precision', 'bf16', '--channels-last', '--read-ahead', '2', '--json', 'bf16.json')
+    code, printed = demo('in.mp4', 'config.py', 'two.pth', *options)
+    assert code == 0 and '25 frames, 3 key frames' in printed
+    demo('in.mp4', 'config.py', 'two.pth', '--json', 'fp32.json')
+    some, others = (
+        [box['score'] for box in json.loads((world / name).read_text())['annotations']][:20]
+        for name in ('bf16.json', 'fp32.json')
+    )
+    assert some == pytest.approx(others, abs=0.03) and some != others
+
+
 def test_ctrl_c_leaves_whole_files(world, demo, monkeypatch):
     from semidff.apis import VideoInferencer
 
@@ -93,6 +105,7 @@ def test_ctrl_c_leaves_whole_files(world, demo, monkeypatch):
         (('in.mp4', 'config.py', 'gone.pth'), 'gone.pth: there is no such checkpoint'),
         (('in.mp4', 'config.py', 'two.pth', '--out', 'in.mp4'), 'would overwrite the input'),
         (('in.mp4', 'config.py', 'two.pth', '--key-interval', '0'), 'interval is 0'),
+        (('in.mp4', 'config.py', 'two.pth', '--read-ahead', '-1'), 'read_ahead is -1'),
     ],
 )
 def test_bad_input_is_told(world, demo, arguments, words):

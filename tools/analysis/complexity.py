@@ -11,11 +11,10 @@ from mmengine.config import DictAction
 
 from semidff.engine.build import build_video_detector
 from semidff.engine.metrics_file import write_metrics
-from semidff.inference.benchmark import SpeedReport, measure_speed, smooth_frames
 from semidff.inference.complexity import measure_complexity
+from semidff.inference.part_times import PartTimes, measure_parts
+from semidff.inference.smooth_video import smooth_frames
 from semidff.models import VideoDetector
-
-MEASURED_INTERVAL = 2  # the times of the parts do not depend on it
 
 
 def parse_args() -> argparse.Namespace:
@@ -41,14 +40,14 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--measure',
         action='store_true',
-        help='also measure the times of the parts, as tools/analysis/benchmark_speed.py does',
+        help='also measure the times of the parts, as tools/analysis/benchmark.py does',
     )
     parser.add_argument(
         '--repeats',
         type=int,
         default=5,
         metavar='N',
-        help='with --measure: times are medians over N repetitions, after a warm-up (default: 5)',
+        help='with --measure: times are medians over N pairs of frames, after a warm-up (default: 5)',
     )
     parser.add_argument('--json', metavar='FILE', help='write the figures as json')
     parser.add_argument(
@@ -66,12 +65,12 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def measure(args: argparse.Namespace, model: VideoDetector) -> SpeedReport | None:
+def measure(args: argparse.Namespace, model: VideoDetector) -> PartTimes | None:
     """Times of the parts, if they are asked for."""
     if not args.measure:
         return None
-    frames = smooth_frames(MEASURED_INTERVAL * (args.repeats + 1), *args.size)
-    return measure_speed(model, frames, MEASURED_INTERVAL, args.repeats)
+    frames = smooth_frames(2 * (args.repeats + 1), *args.size)
+    return measure_parts(model, frames, args.repeats)
 
 
 def main() -> None:

@@ -1,0 +1,80 @@
+"""Many videos at a time, from files, folders and arrays; each as it is alone."""
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+
+from semidff.apis import VideoInferencer, detect_together
+from semidff.datasets.video_readers import VideoError
+from tests.tiny_video import build, frame, test_settings, video_detector_cfg, write_videos
+
+
+@pytest.fixture(scope='module')
+def make(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('together')
+    config = Config(test_settings(write_videos(folder, (3, 2)), folder / 'work'))
+    config.dump(folder / 'config.py')
+    torch.save(
+        dict(state_dict=build(video_detector_cfg(), seed=3).state_dict()), folder / 'two.pth'
+    )
+
+    def inferencer(method: str = 'propagate') -> VideoInferencer:
+        return VideoInferencer(
+            str(folder / 'config.py'),
+            folder / 'two.pth',
+            device='cpu',
+            method=method,
+            key_interval=4,
+            show_progress=False,
+        )
+
+    return inferencer
+
+
+def arrays(video: int, length: int) -> list[np.ndarray]:
+    return [frame(video, index) for index in range(length)]
+
+
+@pytest.mark.parametrize('method', ['propagate', 'centred', 'interpolate'])
+def test_each_video_as_it_is_alone(make, method):
+    """Of different lengths, one of them of another size."""
+    inferencer = make(method)
+    videos = [arrays(0, 9), [image[:32, :64] for image in arrays(1, 6)], arrays(2, 5)]
+    found: list[list] = [[], [], []]
+    for sample in detect_together(inferencer, videos):
+        found[sample.video_id].append(sample)
+    for video, results in zip(videos, found, strict=True):
+        alone = list(inferencer(video))
+        assert [result.frame_id for result in results] == list(range(len(video)))
+        for one, other in zip(results, alone, strict=True):
+            assert one.is_key_frame == other.is_key_frame and one.timestamp == other.timestamp
+            a, b = one.pred_instances, other.pred_instances
+            assert len(a) == len(b) > 0
+            assert torch.allclose(a.bboxes, b.bboxes, atol=1e-3)
+            assert torch.allclose(a.scores, b.scores, atol=1e-5)
+
+
+def test_frames_of_all_videos_are_one_batch(make):
+    inferencer = make()
+    sizes = []
+    inferencer.model.temporal.register_forward_hook(lambda m, i, o: sizes.append(len(i[0])))
+    list(detect_together(inferencer, [arrays(video, 3) for video in range(3)]))
+    assert sizes == [3, 3]
+
+
+def test_frames_come_when_they_are_asked_for(make):
+    results = detect_together(make(), [arrays(0, 9), arrays(1, 9)], max_frames=5)
+    first = [next(results) for _ in range(4)]
+    assert [(sample.frame_id, sample.video_id) for sample in first] == [
+        (0, 0),
+        (0, 1),
+        (1, 0),
+        (1, 1),
+    ]
+    assert len(list(results)) == 6
+
+
+def test_a_missing_video_is_an_error_before_anything_runs(make, tmp_path):
+    with pytest.raises(VideoError, match='nowhere'):
+        detect_together(make(), [arrays(0, 3), str(tmp_path / 'nowhere.mp4')])

@@ -1,0 +1,145 @@
+"""Speed options: the same detections within the precision, on every kind of detector and method."""
+
+import copy
+import shutil
+
+import pytest
+import torch
+
+from semidff.inference import AcceleratedDetector, Acceleration, VideoEngine, accelerate
+from tests import models
+from tests.tiny_video import batch, build, detector_cfg
+
+BF16 = Acceleration('bf16')
+PREPROCESSOR = dict(
+    type='VideoDataPreprocessor', mean=[120.0] * 3, std=[60.0] * 3, pad_size_divisor=32
+)
+
+
+def detector(kind: str) -> torch.nn.Module:
+    return models.tiny_video_detector(kind).eval()
+
+
+def detect(model, method='propagate', frames=7) -> list:
+    engine = VideoEngine(model, method, key_interval=3)
+    results = [r for i in range(frames) for r in engine.push(batch(0, i))]
+    return [r.pred_instances for r in results + engine.flush()]
+
+
+def unmatched(some, others, tolerance: float) -> int:
+    """How many detections have no partner of the same label, score and box within a tolerance."""
+    count = 0
+    for one, other in zip(some, others, strict=True):
+        apart = (one.bboxes[:, None] - other.bboxes).abs().amax(-1) / 100
+        apart = torch.maximum(apart, (one.scores[:, None] - other.scores).abs())
+        apart += (one.labels[:, None] != other.labels).float()
+        count += int((apart.amin(1) > tolerance).sum())
+    return count
+
+
+@pytest.mark.parametrize('kind', models.KINDS)
+def test_channels_last_changes_rounding_only(kind):
+    """Not a matter of course: mmcv's RoIAlign misreads such maps."""
+    plain = detect(detector(kind))
+    fast = accelerate(detector(kind), Acceleration(channels_last=True))
+    weights = [m.weight for m in fast.modules() if isinstance(m, torch.nn.Conv2d)]
+    assert all(w.is_contiguous(memory_format=torch.channels_last) for w in weights)
+    found = detect(fast)
+    assert sum(map(len, plain)) > 20
+    assert unmatched(found, plain, 1e-3) == unmatched(plain, found, 1e-3) == 0
+
+
+@pytest.mark.parametrize('precision', ['bf16', 'fp16'])
+@pytest.mark.parametrize('kind', models.KINDS)
+def test_half_precision_finds_the_same(kind, precision):
+    plain = detect(detector(kind))
+    found = detect(accelerate(detector(kind), Acceleration(precision)))
+    for one in found:
+        assert one.bboxes.dtype == one.scores.dtype == torch.float32
+    # NMS and top-k turn over near ties, so some few may differ
+    total = sum(map(len, plain))
+    assert total > 20
+    assert unmatched(plain, found, 0.05) < 0.2 * total
+
+
+def test_half_precision_is_that_of_autocast():
+    """Weights that are converted once give what autocast gives, which converts them for each frame."""
+    frames, samples = models.frames(2), models.samples(1)
+    once, plain = accelerate(detector('rfcn'), BF16), detector('rfcn')
+    with torch.no_grad():
+        results, key = once.predict_key(frames[:1], copy.deepcopy(samples))
+        flow = once.forecast(frames[1:], key)
+        with torch.autocast('cpu', torch.bfloat16):
+            expected, plain_key = plain.predict_key(frames[:1], copy.deepcopy(samples))
+            plain_flow = plain.forecast(frames[1:], plain_key)
+    assert key.features[0].dtype == torch.bfloat16 and flow.flow.dtype == torch.float32
+    assert torch.equal(key.features[0], plain_key.features[0])
+    assert torch.equal(flow.flow, plain_flow.flow) and torch.equal(flow.scale, plain_flow.scale)
+    assert torch.equal(results[0].pred_instances.bboxes, expected[0].pred_instances.bboxes)
+    assert not torch.is_autocast_enabled('cpu')
+
+
+@pytest.mark.parametrize('method', ['frame', 'centred', 'interpolate', 'sff-fast'])
+def test_every_method_runs_under_the_options(method):
+    """Offline ones answer in flush(), outside of push(); *sff-fast* has a temporal module of its own."""
+    found = detect(accelerate(detector('rfcn'), BF16._replace(channels_last=True)), method)
+    assert len(found) == 7
+    assert unmatched(detect(detector('rfcn'), method), found, 0.05) < 0.3 * sum(map(len, found))
+
+
+def test_an_image_detector_becomes_a_video_detector():
+    image_detector = build(detector_cfg())
+    expected = detect(copy.deepcopy(image_detector), 'frame', frames=2)
+    found = detect(accelerate(image_detector, Acceleration()), 'frame', frames=2)
+    assert unmatched(expected, found, 0) == 0 and sum(map(len, found)) > 0
+
+
+def test_shares_modules_and_attributes_and_can_be_copied():
+    model = detector('rfcn')
+    model.dataset_meta = dict(classes=('a', 'b'))
+    fast = accelerate(model, BF16)
+    assert isinstance(fast, AcceleratedDetector) and fast.spatial is model.spatial
+    assert fast.dataset_meta == model.dataset_meta
+    assert detect(copy.deepcopy(fast))[2].scores.equal(detect(fast)[2].scores)
+    assert list(fast.state_dict()) == list(model.state_dict())
+
+
+def test_unknown_precision():
+    with pytest.raises(ValueError, match="precision 'int8' is unknown; choose one of fp32, bf16"):
+        accelerate(detector('rfcn'), Acceleration('int8'))
+
+
+def test_names():
+    assert str(Acceleration()) == 'fp32'
+    assert str(Acceleration('bf16', True, True)) == 'bf16, channels-last, compiled'
+
+
+def test_compiled_graphs_give_the_same():
+    """Traced, not compiled: that takes minutes."""
+    compiled = []
+
+    def backend(graph, example):
+        compiled.append(graph)
+        return graph.forward
+
+    fast = accelerate(detector('rfcn'), Acceleration(compile=True), backend=backend)
+    found = detect(fast, frames=4)
+    assert unmatched(detect(detector('rfcn'), frames=4), found, 1e-4) == 0
+    assert len(compiled) >= 4, 'feature network, head, flow network, scale field'
+    graphs = len(compiled)
+    detect(fast, frames=4)
+    assert len(compiled) == graphs, 'nothing is compiled twice'
+
+
+@pytest.mark.skipif(shutil.which('g++') is None, reason='torch.compile needs a C++ compiler')
+def test_inductor_compiles_the_scale_field(monkeypatch):
+    """The real compiler, weights frozen, on the smallest graph."""
+    model = detector('rfcn')
+    fast = accelerate(copy.deepcopy(model), BF16)
+    fast.temporal.scale.compile(isolate_recompiles=True)
+    fast.options = BF16._replace(compile=True)
+    hidden = torch.randn(1, model.temporal.scale.in_channels, 4, 6)
+    with torch.no_grad(), fast.running():
+        found = fast.temporal.scale(hidden)
+    assert found.dtype == torch.bfloat16
+    assert torch.allclose(found.float(), model.temporal.scale(hidden), atol=0.05)

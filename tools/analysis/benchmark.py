@@ -1,0 +1,173 @@
+"""Measures the speed of a video detector from decoding to boxes, beside the dense detector and DFF's Eq. 7.
+
+All modes and all sets of speed options are measured in one run, clip by clip in turn. Without CHECKPOINT the weights
+are random. That does not change the time of the networks, but that of the post-processing: an untrained R-FCN lets
+every class of every RoI pass the score threshold, the worst case for non-maximum suppression. The frames matter in the
+same way: give a --video.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.dataset import pseudo_collate
+
+from semidff.apis.build import frame_pipeline
+from semidff.datasets.video_readers import VideoError
+from semidff.engine.build import build_video_detector
+from semidff.engine.checkpoint import CheckpointError, load_for_test
+from semidff.engine.metrics_file import write_metrics
+from semidff.inference import METHODS, Acceleration
+from semidff.inference.acceleration import PRECISIONS
+from semidff.inference.benchmark import benchmark
+from semidff.inference.smooth_video import write_smooth_video
+from semidff.inference.speed_report import SpeedReport
+from semidff.models import VideoDetector
+
+DEFAULT_SHAPE = (600, 1000)  # of the video that is made where none is given
+
+
+def parse_args() -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config of a video detector (stage two)')
+    parser.add_argument('checkpoint', nargs='?', help='its weights (default: random ones)')
+    parser.add_argument(
+        '--modes',
+        nargs='+',
+        default=['frame', 'propagate'],
+        choices=list(METHODS),
+        help='methods to be measured; frame always is (default: frame propagate)',
+    )
+    add_speed_arguments(parser)
+    parser.add_argument(
+        '--key-interval',
+        type=int,
+        default=10,
+        metavar='L',
+        help='a key frame every L frames (default: 10)',
+    )
+    parser.add_argument(
+        '--shape',
+        type=int,
+        nargs=2,
+        metavar=('H', 'W'),
+        help="frames are stretched to this size of the network's input (default: the config's test pipeline)",
+    )
+    parser.add_argument(
+        '--repeats',
+        type=int,
+        default=3,
+        metavar='N',
+        help='clips of L frames that count, after one to warm up (default: 3)',
+    )
+    parser.add_argument(
+        '--video',
+        help='video file or folder of frames (default: an mp4 of a pan over a smooth texture)',
+    )
+    parser.add_argument('--threads', type=int, help="CPU threads (default: PyTorch's choice)")
+    parser.add_argument(
+        '--device',
+        default='cuda' if torch.cuda.is_available() else 'cpu',
+        help='where to run (default: cuda where there is a GPU)',
+    )
+    parser.add_argument('--out', metavar='FILE', help='write the figures as json')
+    parser.add_argument('--markdown', metavar='FILE', help='write the tables as markdown')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='settings that replace those of the config',
+    )
+    return parser.parse_args()
+
+
+def add_speed_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which sets of speed options are measured."""
+    parser.add_argument(
+        '--precision',
+        nargs='+',
+        default=['fp32'],
+        choices=list(PRECISIONS),
+        help='precisions to be measured (default: fp32)',
+    )
+    parser.add_argument(
+        '--channels-last', action='store_true', help='channels-last maps, in all measurements'
+    )
+    parser.add_argument(
+        '--compile',
+        action='store_true',
+        help='measure each precision with torch.compile, too; the warm-up takes minutes',
+    )
+
+
+def speed_options(args: argparse.Namespace) -> list[Acceleration]:
+    """The sets of options that the command line asks for."""
+    compiled = (False, True) if args.compile else (False,)
+    return [Acceleration(p, args.channels_last, c) for p in args.precision for c in compiled]
+
+
+def load_model(args: argparse.Namespace) -> VideoDetector:
+    """Builds the config's model."""
+    model = build_video_detector(args.config, args.cfg_options)
+    if args.checkpoint:
+        load_for_test(model, args.checkpoint, 'propagate')
+    return model.to(args.device)
+
+
+def measure(args: argparse.Namespace, folder: str) -> SpeedReport:
+    """Runs the benchmark; ``folder`` is for a video where none is given."""
+    model = load_model(args)
+    cfg = Config.fromfile(args.config)
+    cfg.merge_from_dict(args.cfg_options or {})
+    pipeline = frame_pipeline(cfg, args.shape)
+    count = args.key_interval * (args.repeats + 1)
+    video = args.video or write_smooth_video(
+        Path(folder) / 'smooth.mp4', count, *(args.shape or DEFAULT_SHAPE)
+    )
+    return benchmark(
+        model,
+        video,
+        lambda image: pseudo_collate([pipeline(dict(img=image))]),
+        args.modes,
+        speed_options(args),
+        args.key_interval,
+        args.repeats,
+        progress=lambda text: print(text, flush=True),
+    )
+
+
+def main() -> None:
+    """Measures and reports."""
+    args = parse_args()
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    try:
+        with TemporaryDirectory() as folder:
+            report = measure(args, folder)
+    except (CheckpointError, VideoError, OSError, ValueError) as error:
+        sys.exit(f'tools/analysis/benchmark.py: {error}')
+    setting = dict(
+        config=args.config,
+        weights=args.checkpoint or 'random',
+        video=args.video or 'smooth texture',
+        shape=args.shape or "the config's",
+        device=args.device,
+        threads=torch.get_num_threads(),
+        key_interval=args.key_interval,
+        clips=args.repeats,
+    )
+    print('\n'.join(f'{name:14}{value}' for name, value in setting.items()), end='\n\n')
+    print(report.text())
+    if args.out:
+        write_metrics({**setting, **report.to_dict()}, args.out)
+    if args.markdown:
+        Path(args.markdown).write_text(report.markdown())
+
+
+if __name__ == '__main__':
+    main()
