@@ -1,4 +1,4 @@
-"""Tests a detector on videos: walks each of them frame by frame with a key frame every l frames.
+"""Tests a detector on videos, frame by frame: a key frame every l frames, or by another schedule.
 
 Other models, flow pre-training's for one, are tested as their config says (test_cfg.type: TestLoop).
 """
@@ -15,7 +15,7 @@ from semidff.engine.launch import add_launch_arguments, load_config
 from semidff.engine.metrics_file import write_metrics
 from semidff.engine.test_options import OptionError, apply_test_options
 from semidff.engine.video_test_loop import PROTOCOLS
-from semidff.inference import METHODS, MethodError
+from semidff.inference import METHODS, MethodError, ScheduleError
 
 
 def parse_args() -> argparse.Namespace:
@@ -48,7 +48,19 @@ def add_test_arguments(parser: argparse.ArgumentParser) -> None:
         '--key-interval',
         type=int,
         metavar='L',
-        help="a key frame every L frames (default: the config's)",
+        help="a key frame every L frames, or with --adaptive on average (default: the config's)",
+    )
+    parser.add_argument(
+        '--adaptive',
+        metavar='FILE',
+        help='key frames where propagation is about to fail, as tools/analysis/fit_adaptive.py has '
+        'fitted it; for methods that propagate',
+    )
+    parser.add_argument(
+        '--scene-cuts',
+        action='store_const',
+        const=True,
+        help='a key frame at each scene cut, too',
     )
     parser.add_argument(
         '--protocol',
@@ -93,7 +105,7 @@ def main() -> None:
         runner = Runner.from_cfg(cfg)
         load_for_test(runner.model, args.checkpoint, method)
         metrics = runner.test()
-    except (CheckpointError, MethodError, OptionError) as error:
+    except (CheckpointError, MethodError, OptionError, ScheduleError) as error:
         sys.exit(f'tools/test.py: {error}')
     if args.metrics_out and is_main_process():
         write_metrics(metrics, args.metrics_out)

@@ -2,40 +2,41 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, closing
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from mmdet.structures import DetDataSample
 from mmengine.config import Config, ConfigDict
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.infer.infer import BaseInferencer
 from mmengine.registry import init_default_scope
-from mmengine.runner import autocast
 from torch import nn
 
 from semidff.datasets.video_readers import Frame, FrameStream
-from semidff.inference import FrameTimer, Lap, VideoEngine, render_frame
+from semidff.inference import KeyFrameSchedule, VideoEngine, build_schedule, render_frame
 
 from .build import build_model, frame_pipeline
+from .no_timer import NoTimer
 from .outputs import Output, open_outputs
 from .panels import check_panels
 from .progress import FrameProgress
-from .result import Result
-from .sources import Source, check_out_video, sources_of
+from .read_ahead import checked_depth, made_ahead
+from .result import Result, frame_metainfo
+from .sources import Source, check_numbers, check_out_video, sources_of
 
 
 class VideoInferencer(BaseInferencer):
     """Detections for every frame of videos, by the engine that ``tools/test.py`` uses.
 
     Names and arguments follow mmdet's ``DetInferencer``. One thing differs: a call returns an
-    iterator, not a dict of everything, since a video may have no end. A frame is read, detected and
-    written when its result is asked for; memory does not grow with the video. Several iterators of
-    one inferencer may run at the same time: they share the model and nothing else.
+    iterator, not a dict of everything, since a video may have no end. A frame is detected and
+    written when its result is asked for, and read a few frames ahead; memory does not grow with the
+    video. Several iterators of one inferencer may run at the same time: they share the model and
+    nothing else.
 
     Args:
         model (str | Path | Config | dict | None): The config, or its file; None takes the config
@@ -50,6 +51,14 @@ class VideoInferencer(BaseInferencer):
         panels (Sequence[str]): What stands beside the frames of annotated videos: ``flow``, feature
             flow, and ``scale``, the scale field. Results then carry ``feature_flow`` (2, h, w) in
             cells and ``scale_field`` (1, h, w), its mean over channels.
+        precision (str | None): ``fp32``, ``bf16`` or ``fp16``, see
+            :class:`~semidff.inference.Acceleration`; None: that of the config's ``test_cfg``.
+        channels_last (bool | None): Memory layout of convolutions; None: that of the config.
+        compile (bool): Whether graphs are compiled.
+        schedule (KeyFrameSchedule | dict | None): Another schedule than every ``key_interval`` frames, or its
+            config, see :func:`~semidff.inference.schedule_config`.
+        read_ahead (int | None): How many frames are decoded and resized ahead, in the background; 0:
+            none. None: 4 of files, folders and lists, none of cameras and iterators.
 
     Raises:
         FileNotFoundError: There is no such config.
@@ -74,7 +83,15 @@ class VideoInferencer(BaseInferencer):
         classes: Sequence[str] | None = None,
         show_progress: bool = True,
         panels: Sequence[str] = (),
+        precision: str | None = None,
+        channels_last: bool | None = None,
+        compile: bool = False,
+        read_ahead: int | None = None,
+        schedule: KeyFrameSchedule | dict | None = None,
     ) -> None:
+        self.schedule = None if schedule is None else build_schedule(schedule)
+        self.read_ahead = checked_depth(read_ahead)
+        self._speed = dict(precision=precision, channels_last=channels_last, compile=compile)
         self.panels = tuple(panels)
         self.method, self.key_interval, self.classes = method, key_interval, classes
         model = str(model) if isinstance(model, Path) else model
@@ -83,9 +100,8 @@ class VideoInferencer(BaseInferencer):
         init_default_scope(scope)
         weights = None if weights is None else str(weights)
         super().__init__(model, weights, device, scope, show_progress)
-        self._fp16 = bool((self.cfg.get('test_cfg') or {}).get('fp16', False))
         # both refuse what the model cannot do
-        check_panels(self.panels, self.method, self._engine())
+        check_panels(self.panels, self.method, self.engine())
 
     def __call__(
         self,
@@ -125,10 +141,7 @@ class VideoInferencer(BaseInferencer):
             VideoError: A video cannot be opened or holds no frame; with ``strict``, is damaged.
             ValueError: Arguments that make no sense.
         """
-        if max_frames is not None and max_frames < 1:
-            raise ValueError(f'max_frames is {max_frames}; it must be at least 1')
-        if fps is not None and not fps > 0:
-            raise ValueError(f'fps is {fps}; it must be above 0')
+        check_numbers(max_frames, fps)
         sources = sources_of(inputs, fps, strict)
         check_out_video(out_video, sources)
         outputs = open_outputs(
@@ -163,11 +176,12 @@ class VideoInferencer(BaseInferencer):
         before = 0
         for video_id, source in enumerate(sources):
             stream = source.open()
+            depth = source.depth if self.read_ahead is None else self.read_ahead
             rate = fps or (stream.mean_rate() if outputs else None)
             for output in outputs:
                 output.start(stream.name, rate)
             number = before
-            with closing(self._results(stream, video_id, max_frames)) as results:
+            with closing(self._results(stream, video_id, max_frames, depth)) as results:
                 for frame, sample in results:
                     number = before + frame.index + 1
                     self.postprocess(Result(frame, sample, number), outputs)
@@ -177,34 +191,36 @@ class VideoInferencer(BaseInferencer):
                 output.end()
 
     def _results(
-        self, stream: FrameStream, video_id: int, max_frames: int | None
+        self, stream: FrameStream, video_id: int, max_frames: int | None, depth: int
     ) -> Iterator[tuple[Frame, DetDataSample]]:
         """Frames of a video with their results, and progress."""
-        engine = self._engine()
+        engine = self.engine()
         progress = FrameProgress(stream.name, max_frames or stream.length)
         waiting: deque[Frame] = deque()  # offline methods answer later
-        finished = self._finished(engine, stream, video_id, max_frames, waiting)
+        frames = made_ahead(self._prepared(stream, video_id, max_frames), depth)
         try:
-            for done, sample in enumerate(finished, start=1):
+            for done, sample in enumerate(self._finished(engine, frames, waiting), start=1):
                 yield waiting.popleft(), sample
                 if self.show_progress:
                     progress.update(done)
         finally:
+            frames.close()  # whoever reads ahead has stopped when the stream is closed
             progress.end()
             stream.close()
 
-    def _finished(
-        self,
-        engine: VideoEngine,
-        stream: FrameStream,
-        video_id: int,
-        max_frames: int | None,
-        waiting: deque[Frame],
-    ) -> Iterator[DetDataSample]:
+    def _prepared(
+        self, stream: FrameStream, video_id: int, max_frames: int | None
+    ) -> Iterator[tuple[Frame, dict]]:
+        """Frames and batches of them."""
         for frame in islice(stream, max_frames):
+            yield frame, self.preprocess(frame, video_name=stream.name, video_id=video_id)
+
+    def _finished(
+        self, engine: VideoEngine, frames: Iterator[tuple[Frame, dict]], waiting: deque[Frame]
+    ) -> Iterator[DetDataSample]:
+        for frame, batch in frames:
             waiting.append(frame)
-            place = dict(video_name=stream.name, video_id=video_id)
-            yield from self.forward(self.preprocess(frame, **place), engine)
+            yield from self.forward(batch, engine)
         yield from engine.flush()
 
     def preprocess(self, inputs: Frame, **metainfo: Any) -> dict:
@@ -218,21 +234,14 @@ class VideoInferencer(BaseInferencer):
             dict: A collated batch of it.
         """
         packed = self.pipeline(dict(img=inputs.image))
-        packed['data_samples'].set_metainfo(
-            dict(
-                metainfo,
-                frame_id=inputs.index,
-                timestamp=inputs.timestamp,
-                img_path=inputs.path,
-                ori_shape=inputs.image.shape[:2],
-            )
-        )
+        packed['data_samples'].set_metainfo(dict(metainfo, **frame_metainfo(inputs)))
+        if next(self.model.parameters()).is_cuda:
+            packed['inputs'] = packed['inputs'].pin_memory()  # the copy then waits for nothing
         return self.collate_fn([packed])
 
     def forward(self, inputs: dict, engine: VideoEngine) -> list[DetDataSample]:
         """Results that are finished with this batch of one frame."""
-        with autocast(enabled=self._fp16):
-            return engine.push(inputs)
+        return engine.push(inputs)
 
     def visualize(
         self, inputs: np.ndarray, preds: DetDataSample, pred_score_thr: float = 0.3
@@ -255,12 +264,14 @@ class VideoInferencer(BaseInferencer):
         for output in outputs:
             output.add(preds)
 
-    def _engine(self) -> VideoEngine:
+    def engine(self) -> VideoEngine:
+        """A new engine with these settings; it keeps no times, so that streams may be without end."""
         return VideoEngine(
             self.model,
             self.method,
             self.key_interval,
-            timer=_NoTimer(),
+            self.schedule,
+            timer=NoTimer(),
             keep_fields=bool(self.panels),
         )
 
@@ -269,7 +280,7 @@ class VideoInferencer(BaseInferencer):
     def _init_model(
         self, cfg: Config | ConfigDict, weights: str | None, device: str = 'cpu'
     ) -> nn.Module:
-        return build_model(cfg, weights, device, self.method, self.classes)
+        return build_model(cfg, weights, device, self.method, self.classes, **self._speed)
 
     def _init_pipeline(self, cfg: Config | ConfigDict) -> Compose:
         return frame_pipeline(cfg)
@@ -281,14 +292,3 @@ class VideoInferencer(BaseInferencer):
 
     def _init_visualizer(self, cfg: Config | ConfigDict) -> None:
         """None: :meth:`visualize` draws; the config's visualizer is for training."""
-
-
-class _NoTimer(FrameTimer):
-    """Keeps no times, which would add up in a video without end, and never waits for the device."""
-
-    @contextmanager
-    def measure(self, device: torch.device) -> Iterator[Lap]:
-        yield Lap()
-
-    def add(self, is_key: bool, seconds: float) -> None:
-        pass

@@ -4,8 +4,19 @@ from argparse import Namespace
 
 from mmengine.config import Config
 
+from semidff.inference import schedule_config
+
 # options of ``tools/test.py`` that only a test on videos has a use for
-VIDEO_OPTIONS = ('method', 'key_interval', 'protocol', 'render', 'render_videos', 'detections')
+VIDEO_OPTIONS = (
+    'method',
+    'key_interval',
+    'adaptive',
+    'scene_cuts',
+    'protocol',
+    'render',
+    'render_videos',
+    'detections',
+)
 
 
 class OptionError(ValueError):
@@ -13,7 +24,7 @@ class OptionError(ValueError):
 
 
 def apply_test_options(cfg: Config, args: Namespace) -> str | None:
-    """Puts method, key interval, protocol, detections and rendering into the config.
+    """Puts method, schedule, protocol, detections and rendering into the config.
 
     Args:
         cfg (Config): A config with ``test_cfg`` and ``test_evaluator``; it is changed.
@@ -46,6 +57,9 @@ def apply_test_options(cfg: Config, args: Namespace) -> str | None:
         if args.key_interval < 1:
             raise OptionError(f'--key-interval is {args.key_interval}; it must be at least 1')
         cfg.test_cfg.key_interval = args.key_interval
+    if args.adaptive or args.scene_cuts:
+        interval = cfg.test_cfg.get('key_interval', 10)
+        cfg.test_cfg.schedule = schedule_config(interval, args.adaptive, bool(args.scene_cuts))
     if args.protocol is not None:
         cfg.test_cfg.protocol = args.protocol
     if args.render is not None:

@@ -32,10 +32,12 @@ class VideoWalk:
         key_interval: int,
         warmup: int,
         protocol: str,
+        schedule: dict | None,
         render: dict | None = None,
     ) -> None:
         self.method = method
         self.key_interval = key_interval
+        self.schedule = schedule
         self.warmup = warmup
         self.protocol = protocol
         self.render = dict(render) if render else None
@@ -46,6 +48,11 @@ class VideoWalk:
             raise MethodError(f'protocol {self.protocol!r} is unknown; choose one of {PROTOCOLS}')
         if self.protocol == 'dense':
             return
+        if self.schedule is not None:
+            raise MethodError(
+                "protocol 'pairs' has every distance from the key frame and no schedule; leave out "
+                f'schedule={self.schedule}'
+            )
         if self.render is not None:
             raise MethodError("protocol 'pairs' renders no videos; leave out render")
         others = [type(m).__name__ for m in self.evaluator.metrics if not isinstance(m, VIDMetric)]
@@ -59,7 +66,8 @@ class VideoWalk:
         """Walks all videos.
 
         Returns:
-            dict: The evaluator's metrics; on rank 0 also the times of :class:`FrameTimer`.
+            dict: The evaluator's metrics; on rank 0 also the times of :class:`FrameTimer`, and what the schedule
+            came to.
         """
         self.runner.call_hook(f'before_{self.stage}')
         self.runner.call_hook(f'before_{self.stage}_epoch')
@@ -68,6 +76,8 @@ class VideoWalk:
         metrics = self.evaluator.evaluate(self._size())
         if is_main_process():
             metrics.update(timer.summary())
+            if self.protocol == 'dense':
+                metrics.update(timer.schedule_summary())
         self.runner.call_hook(f'after_{self.stage}_epoch', metrics=metrics)
         self.runner.call_hook(f'after_{self.stage}')
         return metrics
@@ -124,7 +134,7 @@ class VideoWalk:
             return PairEngine(model, self.method, self.key_interval, timer)
         with_flow = self.renderer is not None and self.renderer.with_flow
         return VideoEngine(
-            model, self.method, self.key_interval, timer=timer, keep_fields=with_flow
+            model, self.method, self.key_interval, self.schedule, timer, keep_fields=with_flow
         )
 
     def _build_timer(self) -> FrameTimer:
@@ -164,9 +174,11 @@ class VideoTestLoop(VideoWalk, TestLoop):
             several processes each renders the first of its own videos.
         protocol (str): ``dense``: each frame once, at its place in the schedule.  ``pairs`` (DFF
             5.2): each labelled frame at every distance 0 ... l - 1 from its key frame.
+        schedule (dict | None): Config of another schedule than every ``key_interval`` frames
+            (``TASK_UTILS``), for protocol ``dense``.
 
     Raises:
-        MethodError: If the protocol is unknown, or has no place for ``render`` or a metric.
+        MethodError: If the protocol is unknown, or has no place for ``render``, ``schedule`` or a metric.
     """
 
     def __init__(
@@ -180,9 +192,10 @@ class VideoTestLoop(VideoWalk, TestLoop):
         warmup: int = 3,
         render: dict | None = None,
         protocol: str = 'dense',
+        schedule: dict | None = None,
     ) -> None:
         super().__init__(runner, dataloader, evaluator, fp16)
-        self._configure(method, key_interval, warmup, protocol, render)
+        self._configure(method, key_interval, warmup, protocol, schedule, render)
 
 
 @LOOPS.register_module()
@@ -198,6 +211,7 @@ class VideoValLoop(VideoWalk, ValLoop):
         key_interval (int): Key-frame duration l.
         warmup (int): Frames of each kind whose times do not count.
         protocol (str): As in :class:`VideoTestLoop`.
+        schedule (dict | None): As in :class:`VideoTestLoop`.
     """
 
     stage = 'val'
@@ -212,9 +226,10 @@ class VideoValLoop(VideoWalk, ValLoop):
         key_interval: int = 10,
         warmup: int = 3,
         protocol: str = 'dense',
+        schedule: dict | None = None,
     ) -> None:
         super().__init__(runner, dataloader, evaluator, fp16)
-        self._configure(method, key_interval, warmup, protocol)
+        self._configure(method, key_interval, warmup, protocol, schedule)
 
 
 class FrameOrder:

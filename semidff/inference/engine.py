@@ -15,7 +15,7 @@ from .frame_by_frame import FrameByFrame
 from .interpolate import Interpolate
 from .method import MethodError, VideoMethod
 from .propagation import Propagation
-from .schedules import FixedSchedule, KeyFrameSchedule
+from .schedules import KeyFrameSchedule, build_schedule
 from .shallow_flow import ShallowFlowFast, ShallowFlowSlow
 from .stream_state import StreamState
 from .timing import FrameTimer
@@ -48,7 +48,7 @@ class VideoEngine:
             carried from the nearer key frame, offline), ``sff-fast`` or ``sff-slow`` (features carried by
             OpenCV's optical flow).
         key_interval (int): Key-frame duration l; ``frame`` ignores it.
-        schedule (KeyFrameSchedule | None): Another schedule than every ``key_interval`` frames.
+        schedule (KeyFrameSchedule | dict | None): Another schedule than every ``key_interval`` frames, or its config.
         timer (FrameTimer | None): Where times are collected; a new one by default.
         keep_fields (bool): Whether propagated results carry ``feature_flow`` (2, h, w) and ``scale_field``
             (1, h, w), for pictures; without effect for methods that propagate none.
@@ -75,7 +75,7 @@ class VideoEngine:
         model: nn.Module,
         method: str = 'propagate',
         key_interval: int = 10,
-        schedule: KeyFrameSchedule | None = None,
+        schedule: KeyFrameSchedule | dict | None = None,
         timer: FrameTimer | None = None,
         keep_fields: bool = False,
     ) -> None:
@@ -86,7 +86,7 @@ class VideoEngine:
         self.model = model.eval()
         options = {'keep_fields': keep_fields} if shows_flow(method) else {}
         self.method = METHODS[method](model, **options)
-        self.schedule = schedule or FixedSchedule(1 if method == 'frame' else key_interval)
+        self.schedule = build_schedule(schedule or (1 if method == 'frame' else key_interval))
         if self.schedule.inspects and not self.method.forecasts:
             able = ', '.join(name for name in METHODS if METHODS[name].forecasts)
             raise MethodError(
@@ -199,7 +199,9 @@ class VideoEngine:
             memories = [step.state.memory for step in steps]
             forecast = self.method.forecast(torch.cat([step.inputs for step in steps]), memories)
             for index, step in enumerate(steps):
-                step.is_key = self.schedule.rejects(step.state, forecast.select([index]))
+                step.is_key = step.is_rejected = self.schedule.rejects(
+                    step.state, forecast.select([index])
+                )
         for step in steps:
             step.seconds += lap.seconds / len(steps)
         return forecast.select([i for i, step in enumerate(steps) if not step.is_key])
@@ -222,7 +224,8 @@ class VideoEngine:
             )
         for step, finished in zip(steps, results, strict=True):
             step.results += finished
-            self.timer.add(is_key, step.seconds + lap.seconds / len(steps))
+            lost = step.seconds if step.is_rejected else None
+            self.timer.add(is_key, step.seconds + lap.seconds / len(steps), lost)
 
     def _device(self) -> torch.device:
         return next(self.model.parameters()).device
@@ -241,7 +244,7 @@ class _Step:
         self.sample: DetDataSample = data['data_samples'][0]
         self.shape = tuple(data['inputs'][0].shape)
         self.size = (self.shape, tuple(self.sample.get('ori_shape', ())))
-        self.is_key = False
+        self.is_key = self.is_rejected = False
         self.inputs: Tensor | None = None
         self.seconds = 0.0
         self.results: SampleList = []

@@ -9,6 +9,10 @@ from semidff.models.video_detector import Forecast
 from .stream_state import StreamState
 
 
+class ScheduleError(ValueError):
+    """A schedule that cannot be followed: a bad setting, or a file that is missing or of something else."""
+
+
 class KeyFrameSchedule(ABC):
     """Decides, frame by frame and causally, where the feature network runs.
 
@@ -56,12 +60,12 @@ class FixedSchedule(KeyFrameSchedule):
         interval (int): Key-frame duration l in frames; 1 makes every frame a key frame.
 
     Raises:
-        ValueError: If ``interval`` is not an integer of at least 1.
+        ScheduleError: If ``interval`` is not an integer of at least 1.
     """
 
     def __init__(self, interval: int) -> None:
         if isinstance(interval, bool) or not isinstance(interval, int) or interval < 1:
-            raise ValueError(
+            raise ScheduleError(
                 f'the key-frame interval is {interval!r}; it must be an integer >= 1 (frames from '
                 'one key frame to the next)'
             )
@@ -82,3 +86,24 @@ def build_schedule(schedule: 'KeyFrameSchedule | dict | int') -> KeyFrameSchedul
     if isinstance(schedule, KeyFrameSchedule):
         return schedule
     return TASK_UTILS.build(schedule) if isinstance(schedule, dict) else FixedSchedule(schedule)
+
+
+def schedule_config(
+    key_interval: int, adaptive: str | None = None, scene_cuts: bool = False
+) -> dict | None:
+    """Config of a schedule, from what a command line says.
+
+    Args:
+        key_interval (int): Interval; with ``adaptive``, the average one.
+        adaptive (str | None): File of an :class:`~semidff.inference.AdaptiveSchedule`.
+        scene_cuts (bool): Whether scene cuts become key frames, too.
+
+    Returns:
+        dict | None: None for the fixed interval alone.
+    """
+    config = None
+    if adaptive:
+        config = dict(type='AdaptiveSchedule', file=adaptive, interval=key_interval)
+    if scene_cuts:
+        config = dict(type='SceneCutSchedule', base=config or key_interval)
+    return config

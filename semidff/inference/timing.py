@@ -37,6 +37,7 @@ class FrameTimer:
         self.warmup = warmup
         self.key_interval = key_interval
         self.seconds: dict[str, list[float]] = {'key': [], 'nonkey': []}
+        self.lost: dict[int, float] = {}
 
     @contextmanager
     def measure(self, device: torch.device) -> Iterator[Lap]:
@@ -55,13 +56,17 @@ class FrameTimer:
         _synchronise(device)
         lap.seconds = time.perf_counter() - start
 
-    def add(self, is_key: bool, seconds: float) -> None:
+    def add(self, is_key: bool, seconds: float, lost: float | None = None) -> None:
         """Counts a frame.
 
         Args:
             is_key (bool): Whether it was a key frame.
             seconds (float): What it took.
+            lost (float | None): Of a key frame that the schedule decided on after the flow network had run: what of
+                the seconds that was.
         """
+        if lost is not None:
+            self.lost[len(self.seconds['key'])] = lost
         self.seconds['key' if is_key else 'nonkey'].append(seconds)
 
     def summary(self) -> dict[str, float]:
@@ -92,6 +97,26 @@ class FrameTimer:
             metrics['time/mean_ms'] = total / count
             metrics['fps'] = 1000 * count / max(total, 1e-9)
         return metrics
+
+    def schedule_summary(self) -> dict[str, float]:
+        """What the schedule came to.
+
+        Returns:
+            dict: ``schedule/interval``, frames per key frame; ``schedule/key_share`` and ``schedule/rejected_share``
+            of all frames, the latter's flow having been computed in vain; ``schedule/cost``, the mean time of a
+            frame in units of a dense frame's, which is a key frame's without lost flow. Empty without key frames.
+        """
+        keys, frames = len(self.seconds['key']), sum(map(len, self.seconds.values()))
+        if not keys:
+            return {}
+        counted = range(min(self.warmup, keys - 1), keys)
+        dense = np.mean([self.seconds['key'][i] - self.lost.get(i, 0.0) for i in counted])
+        return {
+            'schedule/interval': frames / keys,
+            'schedule/key_share': keys / frames,
+            'schedule/rejected_share': len(self.lost) / frames,
+            'schedule/cost': self.summary()['time/mean_ms'] / max(1000 * float(dense), 1e-9),
+        }
 
 
 def _synchronise(device: torch.device) -> None:

@@ -103,6 +103,7 @@ def test_command_line(world):
     [
         (['--method', 'coast'], {}, "'coast' depends on all frames"),
         (['--render', 'videos'], {}, 'renders no videos'),
+        (['--scene-cuts'], {}, 'leave out schedule='),
         ([], {'test_evaluator': [dict(type='DumpResults', out_file_path='o.pkl')]}, 'DumpResults'),
         ([], {'test_cfg': dict(type='VideoTestLoop', protocol='sparse')}, "'sparse' is unknown"),
     ],

@@ -30,6 +30,19 @@ def test_video_test_takes_them():
         apply_test_options(cfg, options(key_interval=0))
 
 
+def test_schedules():
+    cfg = config(type='VideoTestLoop', key_interval=7)
+    apply_test_options(cfg, options(key_interval=5))
+    assert cfg.test_cfg.get('schedule') is None
+    apply_test_options(cfg, options(scene_cuts=True))
+    assert cfg.test_cfg.schedule == dict(type='SceneCutSchedule', base=5)
+    apply_test_options(cfg, options(adaptive='a.json', key_interval=9))
+    adaptive = dict(type='AdaptiveSchedule', file='a.json', interval=9)
+    assert cfg.test_cfg.schedule == adaptive
+    apply_test_options(cfg, options(adaptive='a.json', scene_cuts=True))
+    assert cfg.test_cfg.schedule == dict(type='SceneCutSchedule', base=adaptive)
+
+
 def test_other_models_have_no_method():
     cfg = config(type='TestLoop')
     assert apply_test_options(cfg, options()) is None

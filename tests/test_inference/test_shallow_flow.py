@@ -12,8 +12,8 @@ from mmengine.config import Config
 
 from semidff.chain.settings import METHODS as CHAIN_METHODS
 from semidff.inference import METHODS, VideoEngine
-from semidff.inference.smooth_video import smooth_frames
 from semidff.inference.shallow_flow import feature_stride
+from semidff.inference.smooth_video import smooth_frames
 from semidff.models import VideoDetector
 from tests import models
 from tests.test_inference.test_engine import same, walk

@@ -38,3 +38,22 @@ def test_short_videos_and_nothing_at_all():
     summary = timer.summary()
     assert summary['time/key_ms'] == pytest.approx(200)
     assert not any('nonkey' in key for key in summary)
+
+
+def test_what_a_schedule_came_to():
+    """Ten frames, three key frames of 100 ms, for one of which 30 ms of flow were lost; others take 20 ms."""
+    timer = FrameTimer(warmup=0)
+    for is_key, seconds, lost in [(True, 0.1, None), (True, 0.13, 0.03), (True, 0.1, None)]:
+        timer.add(is_key, seconds, lost)
+    for _ in range(7):
+        timer.add(False, 0.02)
+    found = timer.schedule_summary()
+    assert found == pytest.approx(
+        {
+            'schedule/interval': 10 / 3,
+            'schedule/key_share': 0.3,
+            'schedule/rejected_share': 0.1,
+            'schedule/cost': (0.33 + 0.14) / 10 / 0.1,
+        }
+    )
+    assert FrameTimer().schedule_summary() == {}

@@ -1,0 +1,75 @@
+"""Compares adaptive key frames with fixed intervals: mAP at equal average cost, on the config's test videos.
+
+Each pair of a key frame and a current frame is detected in once, whatever the number of schedules.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.registry import init_default_scope
+
+from semidff.apis.build import build_model
+from semidff.apis.schedule_curve import curve_table, draw_schedules, schedule_curve
+from semidff.engine.checkpoint import CheckpointError
+from semidff.engine.metrics_file import write_metrics
+from semidff.inference import ErrorPredictor
+
+
+def parse_args() -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config of a video detector (stage two)')
+    parser.add_argument('checkpoint', help='its weights')
+    parser.add_argument('adaptive', help='file of tools/analysis/fit_adaptive.py')
+    parser.add_argument(
+        '--key-intervals',
+        type=int,
+        nargs='+',
+        default=[2, 3, 4, 5, 7, 10, 15, 20, 30],
+        metavar='L',
+        help='intervals of both kinds of schedules; adaptive ones are left out where the file was not '
+        'calibrated for them (default: 2 3 4 5 7 10 15 20 30)',
+    )
+    parser.add_argument(
+        '--out', required=True, metavar='DIR', help='folder for schedules.json and schedules.png'
+    )
+    parser.add_argument('--max-videos', type=int, metavar='N', help='the first N videos only')
+    parser.add_argument('--device', help='where to run (default: a GPU, if there is one)')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='replace settings'
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Compares; bad input ends with a message and exit code 1."""
+    args = parse_args()
+    try:
+        config = Config.fromfile(args.config)
+        config.merge_from_dict(args.cfg_options or {})
+        init_default_scope(config.get('default_scope', 'mmdet'))
+        device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
+        predictor = ErrorPredictor.load(args.adaptive)
+        model = build_model(config, args.checkpoint, device, 'propagate')
+        points = schedule_curve(
+            model, config, predictor, args.key_intervals, args.max_videos, _progress
+        )
+    except (CheckpointError, OSError, ValueError) as error:
+        sys.exit(f'tools/analysis/compare_schedules.py: {error}')
+    out = Path(args.out)
+    out.mkdir(parents=True, exist_ok=True)
+    write_metrics(dict(points=[p.to_dict() for p in points]), out / 'schedules.json')
+    draw_schedules(points, str(out / 'schedules.png'))
+    print(curve_table(points))
+    print(f'Written: {out / "schedules.json"}, {out / "schedules.png"}')
+
+
+def _progress(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,91 @@
+"""Fits adaptive key frames to a video detector, on unlabeled videos.
+
+Learns to predict from flow, scale field and images how wrong propagated features will be (the truth comes from the
+feature network itself), then measures to which average key-frame interval each tolerated error leads. Use the file
+with `tools/test.py --adaptive FILE --key-interval L` and `tools/video_demo.py --adaptive FILE --key-interval L`.
+"""
+
+import argparse
+import sys
+
+from mmengine.config import Config
+
+from semidff.apis import VideoInferencer
+from semidff.apis.adaptive_fit import Fit, fit_adaptive
+from semidff.apis.clips import unlabeled_videos
+from semidff.datasets.video_list import VideoListError
+from semidff.datasets.video_readers import VideoError
+from semidff.engine.checkpoint import CheckpointError
+
+
+def parse_args() -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config of a video detector (stage two)')
+    parser.add_argument('checkpoint', help='its weights')
+    parser.add_argument('--out', required=True, metavar='FILE', help='the file to write (json)')
+    parser.add_argument(
+        '--videos',
+        metavar='LIST',
+        help='text file with a video file, a folder of frames or a glob on each line (default: the '
+        "unlabeled videos of the config's training)",
+    )
+    parser.add_argument(
+        '--clips', type=int, default=60, metavar='N', help='clips that are read (default: 60)'
+    )
+    parser.add_argument(
+        '--clip-length',
+        type=int,
+        default=60,
+        metavar='N',
+        help='frames of a clip, fewer of shorter videos; average intervals up to 0.4 of it are '
+        'calibrated (default: 60)',
+    )
+    parser.add_argument(
+        '--max-interval',
+        type=int,
+        default=30,
+        metavar='L',
+        help='a key frame at least every L frames (default: 30)',
+    )
+    parser.add_argument('--device', help='where to run (default: a GPU, if there is one)')
+    return parser.parse_args()
+
+
+def report(fit: Fit) -> None:
+    """Prints what came out."""
+    checked = '-' if fit.explained is None else f'{fit.explained:.3f}'
+    low, middle, high = fit.errors
+    print(
+        f'{fit.pairs} pairs; relative feature error {middle:.2f} ({low:.2f} to {high:.2f}); '
+        f'R2 of its logarithm on clips that were not fitted to: {checked}'
+    )
+    print('average interval   tolerated error')
+    table = zip(fit.predictor.intervals, fit.predictor.tolerances, strict=True)
+    for interval, tolerance in list(table)[::3]:
+        print(f'{interval:16.2f}   {tolerance:15.3f}')
+
+
+def main() -> None:
+    """Fits; bad input ends with a message and exit code 1."""
+    args = parse_args()
+    try:
+        inferencer = VideoInferencer(args.config, args.checkpoint, args.device, show_progress=False)
+        videos = unlabeled_videos(Config.fromfile(args.config), args.videos)
+        fit = fit_adaptive(
+            inferencer, videos, args.clips, args.clip_length, args.max_interval, _progress
+        )
+        fit.predictor.save(args.out)
+    except (CheckpointError, VideoError, VideoListError, OSError, ValueError) as error:
+        sys.exit(f'tools/analysis/fit_adaptive.py: {error}')
+    report(fit)
+    print(f'Written: {args.out}')
+
+
+def _progress(text: str) -> None:
+    if sys.stderr.isatty():
+        print(f'\r{text:60}', end='', file=sys.stderr, flush=True)
+
+
+if __name__ == '__main__':
+    main()
