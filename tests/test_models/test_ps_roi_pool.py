@@ -2,7 +2,7 @@ import pytest
 import torch
 from torchvision.ops import ps_roi_pool
 
-from semidff.models.spatial import ExactPSRoIPool
+from semidff.models.spatial import ExactPSRoIPool, PSRoIPool
 
 
 def numbered(channels, k, height, width):
@@ -62,6 +62,29 @@ def test_agrees_with_torchvision_on_whole_cells(k):
     theirs = ps_roi_pool(maps, cells * torch.tensor([1, 16, 16, 16, 16]), k, 1 / 16)
     ours = ExactPSRoIPool(k, 1 / 16)(maps, cells * torch.tensor([1, 16, 16, 16, 16]) - far)
     assert torch.allclose(ours, theirs, atol=1e-5)
+
+
+BORDER = torch.tensor(
+    # the whole map; at its right and lower border; a bin that is only last cells; nothing but the corner
+    [[0.0, 0, 0, 96, 80], [1, 20, 0, 96, 79], [0, 70, 50, 96, 80], [1, 95, 79, 96, 80]]
+)
+
+
+@pytest.mark.parametrize('k', [1, 2, 3])
+def test_last_row_and_column_are_pooled(k):
+    maps = torch.randn(2, 2 * k * k, 5, 6)
+    cells = torch.tensor([[0, 0, 0, 6, 5], [1, 2, 1, 6, 5], [0, 4, 3, 6, 4]]).float()
+    rois = cells * torch.tensor([1, 16, 16, 16, 16])
+    exact = ExactPSRoIPool(k, 1 / 16)(maps, rois - torch.tensor([0.0, 0, 0, 1, 1]))
+    assert torch.allclose(PSRoIPool(k, 1 / 16)(maps, rois), exact, atol=1e-5)
+
+
+@pytest.mark.parametrize('k', [2, 3, 7])
+def test_gradients_at_the_border(k):
+    """Where torchvision's own forward and backward pass disagree."""
+    maps = torch.randn(2, k * k, 5, 6, dtype=torch.float64, requires_grad=True)
+    pool = PSRoIPool(k, 1 / 16)
+    assert torch.autograd.gradcheck(lambda m: pool(m, BORDER.double()), (maps,))
 
 
 def test_gradients():

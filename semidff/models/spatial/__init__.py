@@ -1,6 +1,6 @@
 from . import original
 from .head_outputs import HeadOutputs
-from .ps_roi_pool import ExactPSRoIPool
+from .ps_roi_pool import ExactPSRoIPool, PSRoIPool
 from .resnet_split import ResNetSplit
 from .rfcn import RFCN
 from .rfcn_bbox_head import RFCNBBoxHead
@@ -15,6 +15,7 @@ from .split import ExtractFeatSplit, Split
 __all__ = [
     'RFCN',
     'ExactPSRoIPool',
+    'PSRoIPool',
     'ExtractFeatSplit',
     'HeadOutputs',
     'RFCNBBoxHead',

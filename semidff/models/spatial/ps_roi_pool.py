@@ -1,17 +1,49 @@
 """Position-sensitive RoI pooling operators, chosen by name in configs (R-FCN, Dai et al. 2016).
 
-``PSRoIPool`` and ``PSRoIAlign`` are torchvision's. ``ExactPSRoIPool`` is the pooling of the original R-FCN and DFF:
-it rounds boxes to whole *pixels*, where torchvision's PSRoIPool rounds them to whole *cells* of 16 pixels.
+``PSRoIAlign`` is torchvision's, ``PSRoIPool`` too but for the border of the maps. ``ExactPSRoIPool`` is the pooling of
+the original R-FCN and DFF: it rounds boxes to whole *pixels*, where PSRoIPool rounds them to whole *cells* of 16.
 """
 
 import torch
 import torch.nn.functional as F
 from mmdet.registry import MODELS
 from torch import Tensor, nn
-from torchvision.ops import PSRoIAlign, PSRoIPool
+from torchvision.ops import PSRoIAlign, ps_roi_pool
 
-MODELS.register_module(name='PSRoIPool', module=PSRoIPool, force=False)
 MODELS.register_module(name='PSRoIAlign', module=PSRoIAlign, force=False)
+
+
+@MODELS.register_module()
+class PSRoIPool(nn.Module):
+    """torchvision's pooling with the last row and the last column of the maps.
+
+    torchvision's forward pass leaves these two out (it cuts bins at ``height - 1`` and ``width - 1``), its backward
+    pass does not. So bins at the border get a gradient that no change of the maps can lower, scores there grow without
+    bound, and training diverges. One more row and column of zeros move that cut to where no bin reaches; what the
+    backward pass puts into them is dropped.
+
+    Args:
+        output_size: Bins per side, k.
+        spatial_scale: Cells per pixel, 1 / stride.
+    """
+
+    def __init__(self, output_size: int, spatial_scale: float) -> None:
+        super().__init__()
+        self.output_size = output_size
+        self.spatial_scale = spatial_scale
+
+    def forward(self, maps: Tensor, rois: Tensor) -> Tensor:
+        """Pools score maps.
+
+        Args:
+            maps: Position-sensitive maps (N, C * k * k, H, W), channel = (c * k + row) * k + column.
+            rois: Rows of (image index, x1, y1, x2, y2) in pixels, within the image, (R, 5).
+
+        Returns:
+            Tensor of shape (R, C, k, k).
+        """
+        padded = F.pad(maps, (0, 1, 0, 1))
+        return ps_roi_pool(padded, rois, self.output_size, self.spatial_scale)
 
 
 @MODELS.register_module()
