@@ -197,7 +197,7 @@ class VideoEngine:
         """Lets the schedule make key frames of frames whose forecast is bad; returns that of the others."""
         with self.timer.measure(self._device()) as lap:
             memories = [step.state.memory for step in steps]
-            forecast = self.method.forecast(torch.cat([step.inputs for step in steps]), memories)
+            forecast = self.method.forecast(_inputs(steps), memories)
             for index, step in enumerate(steps):
                 step.is_key = step.is_rejected = self.schedule.rejects(
                     step.state, forecast.select([index])
@@ -209,7 +209,7 @@ class VideoEngine:
     def _run(self, steps: list['_Step'], is_key: bool, forecast: Forecast | None = None) -> None:
         if not steps:
             return
-        inputs = None if steps[0].inputs is None else torch.cat([step.inputs for step in steps])
+        inputs = None if steps[0].inputs is None else _inputs(steps)
         samples = [step.sample for step in steps]
         memories = [step.state.memory for step in steps]
         for step in steps:
@@ -248,3 +248,10 @@ class _Step:
         self.inputs: Tensor | None = None
         self.seconds = 0.0
         self.results: SampleList = []
+
+
+def _inputs(steps: list[_Step]) -> Tensor:
+    """Preprocessed frames as one batch; a single one, of a single stream, is not copied."""
+    if len(steps) == 1:
+        return steps[0].inputs
+    return torch.cat([step.inputs for step in steps])

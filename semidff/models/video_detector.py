@@ -66,6 +66,8 @@ class Forecast(NamedTuple):
     def select(self, indices: Sequence[int]) -> 'Forecast':
         """The forecast of some of the frames."""
         indices = list(indices)
+        if indices == list(range(len(self.flow))):
+            return self  # of a single stream: nothing is copied
         return Forecast(*(field if field is None else field[indices] for field in self))
 
 

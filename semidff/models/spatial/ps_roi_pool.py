@@ -8,13 +8,13 @@ import torch
 import torch.nn.functional as F
 from mmdet.registry import MODELS
 from torch import Tensor, nn
-from torchvision.ops import PSRoIAlign, ps_roi_pool
+from torchvision import ops
 
-MODELS.register_module(name='PSRoIAlign', module=PSRoIAlign, force=False)
+MODELS.register_module(name='PSRoIAlign', module=ops.PSRoIAlign, force=False)
 
 
 @MODELS.register_module()
-class PSRoIPool(nn.Module):
+class PSRoIPool(ops.PSRoIPool):
     """torchvision's pooling with the last row and the last column of the maps.
 
     torchvision's forward pass leaves these two out (it cuts bins at ``height - 1`` and ``width - 1``), its backward
@@ -27,11 +27,6 @@ class PSRoIPool(nn.Module):
         spatial_scale: Cells per pixel, 1 / stride.
     """
 
-    def __init__(self, output_size: int, spatial_scale: float) -> None:
-        super().__init__()
-        self.output_size = output_size
-        self.spatial_scale = spatial_scale
-
     def forward(self, maps: Tensor, rois: Tensor) -> Tensor:
         """Pools score maps.
 
@@ -42,8 +37,7 @@ class PSRoIPool(nn.Module):
         Returns:
             Tensor of shape (R, C, k, k).
         """
-        padded = F.pad(maps, (0, 1, 0, 1))
-        return ps_roi_pool(padded, rois, self.output_size, self.spatial_scale)
+        return super().forward(F.pad(maps, (0, 1, 0, 1)), rois)
 
 
 @MODELS.register_module()
