@@ -1,3 +1,4 @@
+from .camera_motion import RandomPan
 from .coco_vid import CocoVIDDataset
 from .crops import CropsDataset
 from .flow_geometry import RandomAffineFlowPair
@@ -33,6 +34,7 @@ __all__ = [
     'RandomAffineFlowPair',
     'RandomColourFlowPair',
     'RandomFlipFlowPair',
+    'RandomPan',
     'SampleStream',
     'StreamSampler',
     'UniformInterval',
