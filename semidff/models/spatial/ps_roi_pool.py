@@ -45,8 +45,8 @@ class ExactPSRoIPool(nn.Module):
     """Average over the cells that a bin touches, bins placed as the original places them.
 
     Boxes are rounded to pixels, their far side is inclusive; a bin covers the cells from the floor of its start to
-    the ceiling of its end, cut at the map; an empty bin is 0. Sums come from integral images, so the cost does not
-    depend on the size of the boxes.
+    the ceiling of its end, cut at the map; an empty bin is 0. Each bin is a box of whole cells for torchvision's
+    operator, which then has nothing left to round.
 
     Args:
         output_size: Bins per side, k.
@@ -70,24 +70,23 @@ class ExactPSRoIPool(nn.Module):
         """
         k = self.output_size
         height, width = maps.shape[-2:]
-        # Double precision: differences of integral images cancel.
-        integral = F.pad(maps.double().cumsum(-1).cumsum(-2), (1, 0, 1, 0))
-        integral = integral.unflatten(1, (-1, k, k))
         top, bottom = self._bins(rois[:, 2], rois[:, 4], height)
         left, right = self._bins(rois[:, 1], rois[:, 3], width)
-        row = torch.arange(k, device=maps.device)[None, :, None]
-        column = torch.arange(k, device=maps.device)[None, None, :]
-        image = rois[:, 0].long()[:, None, None]
-
-        def corner(y: Tensor, x: Tensor) -> Tensor:
-            return integral[image, :, row, column, y[:, :, None], x[:, None, :]]
-
-        total = (
-            corner(bottom, right) - corner(top, right) - corner(bottom, left) + corner(top, left)
+        # An image for each bin, k * k per image of the batch; the border as in PSRoIPool.
+        of_bins = maps.unflatten(1, (-1, k * k)).transpose(1, 2).flatten(0, 1)
+        image = rois[:, 0, None, None] * k**2 + torch.arange(k**2, device=rois.device).view(k, k)
+        boxes = torch.stack(
+            torch.broadcast_tensors(
+                image, left[:, None, :], top[:, :, None], right[:, None, :], bottom[:, :, None]
+            ),
+            dim=-1,
         )
-        cells = (bottom - top)[:, :, None] * (right - left)[:, None, :]
-        mean = total / cells.clamp(min=1)[..., None]
-        return (mean * (cells > 0)[..., None]).permute(0, 3, 1, 2).to(maps.dtype)
+        mean = ops.ps_roi_pool(
+            F.pad(of_bins, (0, 1, 0, 1)), boxes.flatten(0, 2).to(maps.dtype), 1, 1.0
+        )
+        empty = (bottom <= top)[:, :, None] | (right <= left)[:, None, :]
+        mean = mean.view(len(rois), k, k, of_bins.size(1)).masked_fill(empty[..., None], 0)
+        return mean.permute(0, 3, 1, 2)
 
     def _bins(self, low: Tensor, high: Tensor, size: int) -> tuple[Tensor, Tensor]:
         """First and one-past-last cell of the k bins of each RoI along one axis, (R, k) each."""
@@ -96,9 +95,9 @@ class ExactPSRoIPool(nn.Module):
         end = (_round(high.float()) + 1) * self.spatial_scale
         bin_size = (end - start).clamp(min=0.1) / k
         index = torch.arange(k, device=low.device, dtype=start.dtype)
-        first = (index * bin_size[:, None] + start[:, None]).floor().clamp(0, size).long()
-        last = ((index + 1) * bin_size[:, None] + start[:, None]).ceil().clamp(0, size).long()
-        return first, torch.maximum(first, last)
+        first = (index * bin_size[:, None] + start[:, None]).floor()
+        last = ((index + 1) * bin_size[:, None] + start[:, None]).ceil()
+        return first.clamp(0, size), last.clamp(0, size)
 
 
 def _round(x: Tensor) -> Tensor:
