@@ -1,4 +1,4 @@
-"""Which conventions learn the better detector, mmdet's or the original's: stage one with both, three seeds.
+"""Which conventions learn the better detector: stage one with mmdet's, the original's and two poolings, five seeds.
 
 python tools/chain.py configs/quickstart/chain_conventions.py
 """
@@ -7,22 +7,17 @@ _base_ = ['./chain.py']
 
 work_dir = 'work_dirs/quickstart_conventions'
 
-_names = ('mmdet', 'original')
+_configs = {
+    name: f'configs/quickstart/rfcn_{name}_world.py'
+    for name in ('mmdet-conventions', 'original-conventions', 'rounded-pooling')
+}
 steps = [
     *_base_.steps[:2],
-    *[
-        dict(name=name, train=f'configs/quickstart/rfcn_{name}-conventions_world.py', minutes=4)
-        for name in _names
-    ],
+    *[dict(name=name, train=config, minutes=4) for name, config in _configs.items()],
 ]
 rows = [
-    dict(
-        name=f'{name}-frame',
-        config=f'configs/quickstart/rfcn_{name}-conventions_world.py',
-        checkpoint=f'{{{name}}}/last.pth',
-        method='frame',
-    )
-    for name in _names
+    dict(name=f'{name}-frame', config=config, checkpoint=f'{{{name}}}/last.pth', method='frame')
+    for name, config in _configs.items()
 ]
-seeds = [0, 1, 2]
+seeds = [0, 1, 2, 3, 4]
 render = None

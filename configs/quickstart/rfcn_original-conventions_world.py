@@ -1,4 +1,4 @@
-"""The same detector with the original's conventions of boxes, anchors, targets, losses, pooling and mirroring.
+"""The same detector with the original's conventions of boxes, anchors, targets, losses and mirroring.
 
 The other side of the comparison in docs/parity.md, "Which conventions learn the better detector"; network, optimiser
 and data are those of rfcn_mmdet-conventions_world.py.
@@ -26,7 +26,6 @@ model = dict(
         bbox_head=dict(
             type='OriginalBBoxHead',
             box_groups=2,
-            pooling=dict(type='ExactPSRoIPool'),
             bbox_coder=dict(type='OriginalBoxCoder', target_stds=[0.1, 0.1, 0.2, 0.2]),
         ),
     ),

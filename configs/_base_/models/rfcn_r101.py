@@ -57,8 +57,8 @@ model = dict(
             in_channels=512,
             num_classes=30,
             bins=7,
-            # ExactPSRoIPool places bins as the original does: rfcn_r101_original.py.
-            pooling=dict(type='PSRoIPool', spatial_scale=1 / 16),
+            # The original's; with torchvision's PSRoIPool the detector becomes worse (docs/parity.md).
+            pooling=dict(type='ExactPSRoIPool', spatial_scale=1 / 16),
             ohem=128,
             bbox_coder=dict(type='DeltaXYWHBBoxCoder', target_stds=[0.1, 0.1, 0.2, 0.2]),
             loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0),

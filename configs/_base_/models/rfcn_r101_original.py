@@ -33,7 +33,6 @@ model = dict(
         bbox_head=dict(
             type='OriginalBBoxHead',
             box_groups=2,
-            pooling=dict(type='ExactPSRoIPool'),
             bbox_coder=dict(type='OriginalBoxCoder'),
         ),
     ),

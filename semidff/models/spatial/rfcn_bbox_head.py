@@ -17,7 +17,8 @@ class RFCNBBoxHead(BBoxHead):
         in_channels: The head reads the *last* ``in_channels`` channels of the features.
         num_classes: Number of foreground classes C.
         bins: k, bins per side.
-        pooling: Config of the pooling operator, built with ``output_size`` k.
+        pooling: Config of the pooling operator, built with ``output_size`` k; by default the original's, at stride
+            16.
         box_groups: Groups of four box outputs. The original has 2, of which only the last, the foreground's, is
             ever decoded; 1 leaves the unused one out.
         ohem: Number of RoIs per image, the hardest ones, that the loss is taken over; None takes all that the
@@ -47,7 +48,7 @@ class RFCNBBoxHead(BBoxHead):
         del self.fc_cls, self.fc_reg
         self.conv_cls = nn.Conv2d(in_channels, (num_classes + 1) * bins**2, 1)
         self.conv_reg = nn.Conv2d(in_channels, 4 * box_groups * bins**2, 1)
-        pooling = pooling or dict(type='PSRoIPool', spatial_scale=1 / 16)
+        pooling = pooling or dict(type='ExactPSRoIPool', spatial_scale=1 / 16)
         self.pooling = MODELS.build(dict(pooling, output_size=bins))
         self.ohem = ohem
 
