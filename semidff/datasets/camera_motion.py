@@ -11,7 +11,7 @@ class RandomPan(BaseTransform):
 
     A flow network learns the motion of its unlabeled videos and no other: from still cameras it never learns that a
     whole scene can move. The crops move apart by a velocity, the same for each frame of the interval, drawn evenly
-    for each pair.
+    for each pair; or they stay together, for still cameras shall be learnt too.
 
     Required keys: ``img``, a list [key, current] of (H, W, 3) images of one size, and ``frame_id``, a list of their
     numbers. Changed: ``img`` and ``img_shape``. For pairs without boxes, outside of ``TransformBroadcaster``.
@@ -20,15 +20,18 @@ class RandomPan(BaseTransform):
         crop_size (tuple[int, int]): Height and width of the crops, in pixels; smaller where the frame is.
         max_speed (float): Largest speed along each axis, in pixels per frame. The frames' size bounds it too, so 0
             or frames of the crops' size give two crops at one place.
+        prob (float): Probability that the camera moves.
     """
 
-    def __init__(self, crop_size: tuple[int, int], max_speed: float) -> None:
-        if min(crop_size) < 1 or max_speed < 0:
+    def __init__(self, crop_size: tuple[int, int], max_speed: float, prob: float = 0.5) -> None:
+        if min(crop_size) < 1 or max_speed < 0 or not 0 <= prob <= 1:
             raise ValueError(
-                f'crop_size needs positive sides and max_speed at least 0, got {crop_size}, {max_speed}'
+                f'crop_size needs positive sides, max_speed at least 0 and prob from 0 to 1, '
+                f'got {crop_size}, {max_speed}, {prob}'
             )
         self.crop_size = tuple(crop_size)
         self.max_speed = max_speed
+        self.prob = prob
 
     def transform(self, results: dict) -> dict:
         """Crops.
@@ -45,6 +48,7 @@ class RandomPan(BaseTransform):
         size = np.minimum(self.crop_size, shapes[0])
         margin = np.array(shapes[0]) - size
         velocity = np.random.uniform(-self.max_speed, self.max_speed, 2)
+        velocity *= np.random.uniform() < self.prob
         shift = np.rint(velocity * (current_number - key_number)).astype(int).clip(-margin, margin)
         start = np.random.randint(np.maximum(0, -shift), margin - np.maximum(0, shift) + 1)
         results['img'] = [
@@ -55,4 +59,4 @@ class RandomPan(BaseTransform):
         return results
 
     def __repr__(self) -> str:
-        return f'{type(self).__name__}(crop_size={self.crop_size}, max_speed={self.max_speed})'
+        return f'{type(self).__name__}(crop_size={self.crop_size}, max_speed={self.max_speed}, prob={self.prob})'

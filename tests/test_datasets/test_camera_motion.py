@@ -24,7 +24,7 @@ def shift_of(out):
 @pytest.mark.parametrize('frame_id', [(3, 8), (8, 3)])
 def test_crops_move_apart_at_most_by_speed_times_interval(frame_id):
     np.random.seed(0)
-    transform = RandomPan(crop_size=(40, 50), max_speed=4)
+    transform = RandomPan(crop_size=(40, 50), max_speed=4, prob=1)
     outs = [transform(results(frame_id)) for _ in range(300)]
     assert all(image.shape == (40, 50, 3) for out in outs for image in out['img'])
     assert all(out['img_shape'] == [(40, 50)] * 2 for out in outs)
@@ -46,10 +46,18 @@ def test_a_neighbouring_frame_moves_less():
     assert max(abs(shift_of(transform(results((3, 4))))).max() for _ in range(100)) == 4
 
 
+@pytest.mark.parametrize('prob', [0.0, 0.3, 1.0])
+def test_so_many_cameras_move(prob):
+    np.random.seed(0)
+    transform = RandomPan(crop_size=(40, 50), max_speed=4, prob=prob)
+    moved = np.mean([shift_of(transform(results())).any() for _ in range(500)])
+    assert abs(moved - prob) < 0.05
+
+
 @pytest.mark.parametrize('crop_size, speed', [((200, 200), 9), ((90, 120), 9), ((40, 50), 0)])
 def test_no_room_or_no_speed_is_no_motion(crop_size, speed):
     np.random.seed(0)
-    out = RandomPan(crop_size, speed)(results())
+    out = RandomPan(crop_size, speed, prob=1)(results())
     assert (shift_of(out) == 0).all()
     assert out['img'][0].shape[:2] == tuple(np.minimum(crop_size, (90, 120)))
 
@@ -69,7 +77,7 @@ def test_frames_of_two_sizes_are_refused():
         RandomPan((40, 50), 4)(results(other=np.zeros((80, 120, 3))))
 
 
-@pytest.mark.parametrize('arguments', [((0, 50), 4), ((40, 50), -1)])
+@pytest.mark.parametrize('arguments', [((0, 50), 4), ((40, 50), -1), ((40, 50), 4, 2)])
 def test_senseless_settings_are_refused(arguments):
     with pytest.raises(ValueError, match='crop_size'):
         RandomPan(*arguments)
