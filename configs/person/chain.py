@@ -19,6 +19,7 @@ steps = [
     dict(name='flow', train='configs/quickstart/flow_world.py', minutes=3),
     dict(name='stage_one', train='configs/person/rfcn_person.py', minutes=10),
     dict(name='two_step', train='configs/person/two_step_person.py', minutes=30),
+    dict(name='fix_task', train='configs/person/two_step_fix-task_person.py', minutes=30),
     dict(name='sem', train='configs/person/sem_person.py', minutes=20),
     dict(
         name='flow_detector',
@@ -44,6 +45,8 @@ rows = [
     dict(_video, name='sem', checkpoint='{sem}/last.pth'),
     dict(_video, name='two-step', checkpoint='{two_step}/last.pth'),
     dict(_video, name='centred', checkpoint='{two_step}/last.pth', method='centred'),
+    dict(_video, name='fix-task', checkpoint='{fix_task}/last.pth'),
+    dict(_video, name='fix-task-centred', checkpoint='{fix_task}/last.pth', method='centred'),
 ]
 key_intervals = [5, 10, 15, 20]
 seeds = [0]

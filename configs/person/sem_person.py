@@ -9,7 +9,7 @@ train_cfg = dict(
             name='semantic',
             iters=iters,
             objectives=[dict(type='FeatureSemantics')],
-            trainable=['temporal'],
+            trainable=['temporal', 'task_network'],
             param_scheduler=[
                 dict(type='OneCycleLR', eta_max=8e-4, total_steps=iters, by_epoch=False)
             ],

@@ -38,11 +38,10 @@ train_dataloader = dict(
                     share_random_params=True,
                     transforms=[
                         dict(type='Resize', scale=_base_.scale, keep_ratio=True),
+                        dict(type='RandomCrop', crop_size=(480, 640)),
                         dict(type='RandomFlip', prob=0.5),
                     ],
                 ),
-                # The cameras of these videos stand still; those of others may not.
-                dict(type='RandomPan', crop_size=(480, 640), max_speed=6),
                 dict(type='PackFramePair'),
             ],
         ),
@@ -70,10 +69,8 @@ train_cfg = dict(
         dict(
             name='semantic',
             iters=semantic_iters,
-            # Departures from the paper for so few videos: a task network that learns along forgets what they do not
-            # show, and semantics alone let go of features that they do not need (docs/benchmarks.md).
-            objectives=[dict(type='FeatureSemantics'), dict(type='FeatureRegression')],
-            trainable=['temporal'],
+            objectives=[dict(type='FeatureSemantics')],
+            trainable=['temporal', 'task_network'],
             param_scheduler=[
                 dict(type='OneCycleLR', eta_max=5e-4, total_steps=semantic_iters, by_epoch=False)
             ],

@@ -1,0 +1,40 @@
+"""Two steps for few videos: the task network stays stage one's. The row *fix-task*.
+
+Departures from the paper, whose second step is ``two_step_person.py``: a task network that learns along forgets what
+these videos do not show, and semantics alone let go of features that they do not need (docs/benchmarks.md, "What the
+semantic step trains"). So the temporal module learns alone, and keeps the loss of the first step.
+"""
+
+_base_ = ['./two_step_person.py']
+
+train_dataloader = dict(
+    dataset=dict(
+        dataset=dict(
+            pipeline=[
+                dict(
+                    type='TransformBroadcaster',
+                    auto_remap=True,
+                    share_random_params=True,
+                    transforms=[
+                        dict(type='Resize', scale=_base_.scale, keep_ratio=True),
+                        dict(type='RandomFlip', prob=0.5),
+                    ],
+                ),
+                # The cameras of these videos stand still; those of others may not.
+                dict(type='RandomPan', crop_size=(480, 640), max_speed=6),
+                dict(type='PackFramePair'),
+            ],
+        ),
+    ),
+)
+_regression, _semantic = _base_.train_cfg.steps
+train_cfg = dict(
+    steps=[
+        _regression,
+        dict(
+            _semantic,
+            objectives=[dict(type='FeatureSemantics'), dict(type='FeatureRegression')],
+            trainable=['temporal'],
+        ),
+    ]
+)
