@@ -1,6 +1,7 @@
 """What the command-line tools of training and testing have in common."""
 
 import argparse
+import atexit
 import os
 from pathlib import Path
 
@@ -59,10 +60,19 @@ def adapt_to_machine(cfg: Config, launcher: str) -> None:
         launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``.
     """
     cfg.launcher = launcher
-    if launcher == 'none' or torch.cuda.is_available():
+    if launcher == 'none':
+        return
+    atexit.register(_leave_group)
+    if torch.cuda.is_available():
         return
     cfg.env_cfg = dict(cfg.get('env_cfg', {}), dist_cfg=dict(backend='gloo'))
     started = torch.distributed.is_initialized()
     if launcher == 'pytorch' and 'RANK' in os.environ and not started:
         # mmengine's own start would select a CUDA device first; it leaves a group that exists alone.
         torch.distributed.init_process_group('gloo')
+
+
+def _leave_group() -> None:
+    """Ends the process group, whose threads may abort a process that ends before them."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
