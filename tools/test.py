@@ -10,6 +10,7 @@ from mmdet.utils import setup_cache_size_limit_of_dynamo
 from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
+from semidff.engine.allocator import keep_freed_memory
 from semidff.engine.checkpoint import CheckpointError, load_for_test
 from semidff.engine.launch import add_launch_arguments, load_config
 from semidff.engine.metrics_file import write_metrics
@@ -98,6 +99,7 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
 def main() -> None:
     """Runs the test; bad checkpoints and options end it with a message and exit code 1."""
     args = parse_args()
+    keep_freed_memory()
     setup_cache_size_limit_of_dynamo()
     try:
         cfg = load_config(args)

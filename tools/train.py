@@ -8,6 +8,7 @@ from mmengine.runner import Runner
 
 from semidff.datasets.video_list import VideoListError
 from semidff.engine import CheckpointError, NonFiniteLossError
+from semidff.engine.allocator import keep_freed_memory
 from semidff.engine.launch import add_launch_arguments, load_config
 from semidff.engine.optimisers import adapt_optimisers
 
@@ -35,6 +36,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Runs the training; bad checkpoints, videos and losses end it with a message and exit code 1."""
     args = parse_args()
+    keep_freed_memory()
     setup_cache_size_limit_of_dynamo()
     cfg = load_config(args)
     if args.seed is not None:

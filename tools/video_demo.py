@@ -12,6 +12,7 @@ from pathlib import Path
 
 from semidff.apis import VideoInferencer
 from semidff.datasets.video_readers import VideoError
+from semidff.engine.allocator import keep_freed_memory
 from semidff.engine.checkpoint import CheckpointError
 from semidff.inference import METHODS, schedule_config
 from semidff.inference.acceleration import PRECISIONS
@@ -165,6 +166,7 @@ def stop_at_interrupt() -> list[int]:
 def main() -> None:
     """Runs; bad input ends with a message and exit code 1."""
     args = parse_args()
+    keep_freed_memory()
     try:
         frames, keys, seconds = walk(args)
     except (CheckpointError, VideoError, OSError, ValueError) as error:

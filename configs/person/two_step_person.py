@@ -51,7 +51,7 @@ regression_iters = 1200
 semantic_iters = 3000
 optim_wrapper = dict(
     type='BFloat16OptimWrapper',
-    optimizer=dict(type='Adam', lr=8e-4),
+    optimizer=dict(type='Adam', lr=8e-4, fused=True),
     clip_grad=dict(max_norm=1.0),
 )
 train_cfg = dict(

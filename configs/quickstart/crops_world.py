@@ -24,7 +24,8 @@ train_dataloader = dict(
 iters = 700
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=iters)
 optim_wrapper = dict(
-    type='BFloat16OptimWrapper', optimizer=dict(type='AdamW', lr=2e-3, weight_decay=0.01)
+    type='BFloat16OptimWrapper',
+    optimizer=dict(type='AdamW', lr=2e-3, weight_decay=0.01, fused=True),
 )
 param_scheduler = [
     dict(type='OneCycleLR', eta_max=2e-3, pct_start=0.15, total_steps=iters, by_epoch=False),

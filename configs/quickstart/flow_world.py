@@ -36,7 +36,7 @@ iters = 1000
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=iters)
 optim_wrapper = dict(
     type='BFloat16OptimWrapper',
-    optimizer=dict(type='Adam', lr=8e-4),
+    optimizer=dict(type='Adam', lr=8e-4, fused=True),
     clip_grad=dict(max_norm=1.0),
 )
 param_scheduler = [

@@ -47,7 +47,9 @@ train_dataloader = dict(
 regression_iters = 3200
 semantic_iters = 1500
 optim_wrapper = dict(
-    type='BFloat16OptimWrapper', optimizer=dict(type='Adam', lr=8e-4), clip_grad=dict(max_norm=1.0)
+    type='BFloat16OptimWrapper',
+    optimizer=dict(type='Adam', lr=8e-4, fused=True),
+    clip_grad=dict(max_norm=1.0),
 )
 train_cfg = dict(
     type='DistillationLoop',

@@ -17,6 +17,7 @@ from mmengine.dataset import pseudo_collate
 
 from semidff.apis.build import frame_pipeline
 from semidff.datasets.video_readers import VideoError
+from semidff.engine.allocator import keep_freed_memory
 from semidff.engine.build import build_video_detector
 from semidff.engine.checkpoint import CheckpointError, load_for_test
 from semidff.engine.metrics_file import write_metrics
@@ -144,6 +145,7 @@ def measure(args: argparse.Namespace, folder: str) -> SpeedReport:
 def main() -> None:
     """Measures and reports."""
     args = parse_args()
+    keep_freed_memory()
     if args.threads:
         torch.set_num_threads(args.threads)
     try:
