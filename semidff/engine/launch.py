@@ -2,6 +2,7 @@
 
 import argparse
 import atexit
+import gc
 import os
 from pathlib import Path
 
@@ -73,6 +74,10 @@ def adapt_to_machine(cfg: Config, launcher: str) -> None:
 
 
 def _leave_group() -> None:
-    """Ends the process group, whose threads may abort a process that ends before them."""
+    """Ends the process group, whose threads may abort a process that ends before them.
+
+    They end with the last reference to the group; models that were wrapped for it refer to it, in cycles.
+    """
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
+        gc.collect()
