@@ -7,22 +7,16 @@ semantic step trains"). So the temporal module learns alone, and keeps the loss 
 
 _base_ = ['./two_step_person.py']
 
+_same_for_both, _pack = _base_.train_dataloader.dataset.dataset.pipeline
+_resize, _crop, _flip = _same_for_both.transforms
 train_dataloader = dict(
     dataset=dict(
         dataset=dict(
             pipeline=[
-                dict(
-                    type='TransformBroadcaster',
-                    auto_remap=True,
-                    share_random_params=True,
-                    transforms=[
-                        dict(type='Resize', scale=_base_.scale, keep_ratio=True),
-                        dict(type='RandomFlip', prob=0.5),
-                    ],
-                ),
+                dict(_same_for_both, transforms=[_resize, _flip]),
                 # The cameras of these videos stand still; those of others may not.
-                dict(type='RandomPan', crop_size=(480, 640), max_speed=6),
-                dict(type='PackFramePair'),
+                dict(type='RandomPan', crop_size=_crop.crop_size, max_speed=6),
+                _pack,
             ],
         ),
     ),

@@ -1,7 +1,6 @@
 """Two processes train stage two through its command-line tool."""
 
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.ports import free_port
 from tests.stage_two import STEPS, config, differing, run, weights, write_videos
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,11 +33,8 @@ def train(folder: Path, cfg) -> None:
     cfg.custom_hooks.append(dict(type='SaveRankHook'))
     path = folder / 'config.py'
     cfg.dump(path)
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = free.getsockname()[1]
     environment = dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=f'{ROOT}:{folder}')
-    launcher = ['-m', 'torch.distributed.run', '--nproc_per_node=2', f'--master_port={port}']
+    launcher = ['-m', 'torch.distributed.run', '--nproc_per_node=2', f'--master_port={free_port()}']
     command = [sys.executable, *launcher, 'tools/train.py', str(path), '--launcher', 'pytorch']
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-4000:]

@@ -1,7 +1,6 @@
 """What the tools set because of the machine."""
 
 import os
-import socket
 import subprocess
 import sys
 
@@ -9,6 +8,7 @@ import torch
 from mmengine.config import Config
 
 from semidff.engine.launch import adapt_to_machine
+from tests.ports import free_port
 
 
 def test_distributed_without_gpu_takes_gloo(monkeypatch):
@@ -49,10 +49,7 @@ print(sum('gloo' in name for name in names()))
 
 def test_the_groups_threads_end_before_the_process():
     """One that is left may abort the process: its exit status is then 134, after a finished run."""
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = str(free.getsockname()[1])
-    place = dict(RANK='0', WORLD_SIZE='1', MASTER_ADDR='127.0.0.1', MASTER_PORT=port)
+    place = dict(RANK='0', WORLD_SIZE='1', MASTER_ADDR='127.0.0.1', MASTER_PORT=str(free_port()))
     done = subprocess.run(
         [sys.executable, '-c', THREADS],
         env={**os.environ, **place, 'CUDA_VISIBLE_DEVICES': ''},

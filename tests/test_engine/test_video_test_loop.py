@@ -3,7 +3,6 @@
 import json
 import os
 import runpy
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from semidff.engine.video_test_loop import FrameOrder
+from tests.ports import free_port
 from tests.tiny_video import batch, build, test_settings, video_detector_cfg, write_videos
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -49,12 +49,9 @@ def launch(folder: Path, processes: int, calls: list[list]) -> None:
         lines += [f'runpy.run_path({str(ROOT / "tools" / "test.py")!r}, run_name="__main__")']
     script = folder / 'calls.py'
     script.write_text('\n'.join(lines))
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        port = probe.getsockname()[1]
     done = subprocess.run(
         [sys.executable, '-m', 'torch.distributed.run', f'--nproc_per_node={processes}',
-         '--master_addr=127.0.0.1', f'--master_port={port}', str(script)],
+         '--master_addr=127.0.0.1', f'--master_port={free_port()}', str(script)],
         capture_output=True, text=True, cwd=folder, timeout=600, check=False,
         env=dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=str(ROOT), CUDA_VISIBLE_DEVICES=''),
     )  # fmt: skip
