@@ -8,7 +8,8 @@ _base_ = ['./chain.py']
 work_dir = 'work_dirs/quickstart_long'
 
 # A training's iterations and those of its schedule, which spans all of them. The semantic step's peak rate is sem's:
-# of 5e-4 and 8e-4 the second needs about half the iterations on the world's dev videos.
+# of 5e-4 and 8e-4 the second needs about half the iterations on the world's dev videos. More videos, more features.
+_cache = {'model.feature_cache': 4.0}
 _longer = dict(
     flow={'train_cfg.max_iters': 2000, 'param_scheduler.0.total_steps': 2000},
     stage_one={'train_cfg.max_iters': 900, 'param_scheduler.0.total_steps': 900},
@@ -18,10 +19,12 @@ _longer = dict(
         'train_cfg.steps.1.iters': 6000,
         'train_cfg.steps.1.param_scheduler.0.total_steps': 6000,
         'train_cfg.steps.1.param_scheduler.0.eta_max': 8e-4,
+        **_cache,
     },
     sem={
         'train_cfg.steps.0.iters': 6000,
         'train_cfg.steps.0.param_scheduler.0.total_steps': 6000,
+        **_cache,
     },
 )
 _minutes = dict(flow=4, stage_one=6, two_step=26, sem=18)

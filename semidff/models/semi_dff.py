@@ -8,6 +8,7 @@ from mmdet.structures import SampleList
 from torch import Tensor, nn
 
 from .distillation import Distillation
+from .feature_cache import FeatureCache
 from .video_detector import VideoDetector
 
 
@@ -25,14 +26,22 @@ class SemiDFF(VideoDetector):
 
     Args:
         both_directions: Use each pair also with the roles of its frames exchanged; the features are there anyway.
+        feature_cache: Gigabytes of host memory for the features of frames that come again
+            (:class:`~semidff.models.feature_cache.FeatureCache`), in each process; 0 for none. For videos few enough
+            that a good part fits, without random crops or sizes.
         kwargs: Of :class:`~semidff.models.video_detector.VideoDetector`.
     """
 
-    def __init__(self, *args, both_directions: bool = False, **kwargs) -> None:
+    def __init__(
+        self, *args, both_directions: bool = False, feature_cache: float = 0, **kwargs
+    ) -> None:
         super().__init__(*args, **{'trainable': ('temporal',), **kwargs})
         if not self.has_temporal:
             raise ValueError('SemiDFF needs a temporal module: set model.temporal')
         self.both_directions = both_directions
+        self.feature_cache = (
+            FeatureCache(self.spatial.features, feature_cache) if feature_cache else None
+        )
         self.objectives: list = []
         teacher = self.spatial.with_own_task_network().requires_grad_(False).eval()
         self.teacher_task = nn.ModuleDict(_without_dots(teacher.task_network))
@@ -41,6 +50,7 @@ class SemiDFF(VideoDetector):
 
     def reset_teacher(self) -> None:
         """Makes the teacher equal to the spatial module as it is now; call it after stage one was loaded."""
+        self._forget_features()
         for name, module in _without_dots(self.spatial.task_network).items():
             self.teacher_task[name].load_state_dict(module.state_dict())
 
@@ -86,12 +96,20 @@ class SemiDFF(VideoDetector):
         return losses
 
     def _both_features(self, key: Tensor, current: Tensor) -> tuple[tuple, tuple]:
-        """Features of both frames in one batched pass; without gradient unless the feature network learns."""
+        """Features of both frames; without gradient and from the cache unless the feature network learns."""
         learns = any(p.requires_grad for m in self.spatial.feature_network for p in m.parameters())
+        if learns:
+            self._forget_features()
+        cached = self.feature_cache is not None and not learns
+        network = self.feature_cache if cached else self.spatial.features
         with torch.set_grad_enabled(learns):
-            both = self.spatial.features(torch.cat((key, current)))
+            both = network(torch.cat((key, current)))
         halves = [level.chunk(2) for level in both]
         return tuple(h[0] for h in halves), tuple(h[1].detach() for h in halves)
+
+    def _forget_features(self) -> None:
+        if self.feature_cache is not None:
+            self.feature_cache.clear()
 
 
 def _without_dots(modules: dict[str, nn.Module]) -> dict[str, nn.Module]:

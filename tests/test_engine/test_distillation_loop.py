@@ -3,6 +3,7 @@ import torch
 from mmengine.hooks import Hook
 
 from semidff.engine import DistillationLoop
+from tests.models import video_config
 from tests.stage_two import ITERS, STEPS, Kill, config, differing, run, weights, write_videos
 
 TOTAL = sum(ITERS)
@@ -87,6 +88,19 @@ def test_a_killed_run_continues_bit_by_bit(videos, uninterrupted, tmp_path, kill
     name = f'iter_{TOTAL}.pth'
     assert not differing(weights(tmp_path / name), weights(folder / name))
     assert_same_state(resumed.optim_wrapper.optimizer, whole.optim_wrapper.optimizer)
+
+
+def test_an_empty_feature_cache_does_not_change_a_resumed_run(videos, tmp_path):
+    def cached(folder, **changes):
+        return config(videos, tmp_path / folder, model=video_config(feature_cache=1.0), **changes)
+
+    killed_at = ITERS[0] + 1
+    whole = run(cached('whole'))
+    with pytest.raises(KeyboardInterrupt):
+        run(cached('killed'), Kill(killed_at))
+    resumed = run(cached('killed', resume=True))
+    assert 0 < len(resumed.model.feature_cache) < len(whole.model.feature_cache)
+    assert not differing(resumed.model.state_dict(), whole.model.state_dict())
 
 
 def assert_same_state(first, second):

@@ -96,6 +96,40 @@ def test_one_pass_of_the_feature_network_per_pair(model):
     assert not any(level.requires_grad for level in calls[0][1])
 
 
+@pytest.mark.parametrize('step', PARTS)
+def test_cached_features_give_the_same_losses(step):
+    plain, cached = tiny_semi_dff().train(), tiny_semi_dff(feature_cache=1.0).train()
+    passed = []
+    cached.spatial.detector.backbone.register_forward_hook(lambda m, i, o: passed.append(len(i[0])))
+    for model in (plain, cached):
+        model.enter_step(*PARTS[step])
+    for batch in (pairs(), pairs(), pairs().flip(1)):
+        wanted, got = (m(batch, samples(2), mode='loss') for m in (plain, cached))
+        assert got.keys() == wanted.keys()
+        assert all(torch.allclose(got[name], wanted[name], rtol=1e-4) for name in wanted)
+    assert passed == [1] * 4  # once per frame, though each came three times
+
+
+def test_nothing_is_cached_of_a_feature_network_that_learns():
+    model = tiny_semi_dff(feature_cache=1.0).train()
+    model.enter_step([REG], ('temporal',))
+    model(pairs(), samples(2), mode='loss')
+    assert len(model.feature_cache) == 4
+    model.enter_step([REG], ('temporal', 'feature_network'))
+    loss = model(pairs(), samples(2), mode='loss')['loss_reg']
+    assert not len(model.feature_cache)
+    loss.backward()
+    assert any(p.grad is not None for p in model.spatial.detector.backbone.parameters())
+
+
+def test_a_new_teacher_has_no_old_features():
+    model = tiny_semi_dff(feature_cache=1.0).train()
+    model.enter_step([REG], ('temporal',))
+    model(pairs(), samples(2), mode='loss')
+    model.reset_teacher()
+    assert not len(model.feature_cache)
+
+
 def test_semantic_loss_is_zero_where_student_and_teacher_see_the_same(model):
     model.enter_step(*PARTS['sem'])
     frame = frames(2)
