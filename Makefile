@@ -20,7 +20,7 @@ INSTALL := MAX_JOBS=$(MAX_JOBS) $(UV) pip install --python $(BIN)/python
 .PHONY: help env demo demo-dff test lint format clean check-python check-compiler
 
 help:
-	@echo 'make demo    train and evaluate on a world that the package makes itself (25 minutes on 2 cores)'
+	@echo 'make demo    train and evaluate on a world that the package makes itself (25 minutes on 2 cores with bfloat16)'
 	@echo 'make demo-dff  the same and the supervised variants of Deep Feature Flow (15 minutes more)'
 	@echo 'make test    run the tests (a few minutes on 2 cores)'
 	@echo 'make env     create the environment in $(VENV), which demo and test also do'
