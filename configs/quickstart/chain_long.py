@@ -7,9 +7,10 @@ _base_ = ['./chain.py']
 
 work_dir = 'work_dirs/quickstart_long'
 
-# A training's iterations and those of its schedule, which spans all of them. The semantic step's peak rate is sem's:
-# of 5e-4 and 8e-4 the second needs about half the iterations on the world's dev videos. More videos, more features.
+# Of more than three times as many videos.
 _cache = {'model.feature_cache': 4.0}
+# A training's iterations and those of its schedule, which spans all of them. The semantic step's peak rate is sem's:
+# of 5e-4 and 8e-4 the second needs about half the iterations on the world's dev videos.
 _longer = dict(
     flow={'train_cfg.max_iters': 2000, 'param_scheduler.0.total_steps': 2000},
     stage_one={'train_cfg.max_iters': 900, 'param_scheduler.0.total_steps': 900},

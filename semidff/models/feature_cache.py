@@ -40,7 +40,7 @@ class FeatureCache:
 
     def clear(self) -> None:
         """Forgets all maps; call it when the network has changed."""
-        self._maps: dict[bytes, tuple[Tensor, ...]] = {}
+        self._maps: dict[tuple, tuple[Tensor, ...]] = {}
         self._free = self.size
 
     def __call__(self, images: Tensor) -> tuple[Tensor, ...]:
@@ -50,7 +50,9 @@ class FeatureCache:
 
     @torch.no_grad()
     def _maps_of(self, image: Tensor) -> tuple[Tensor, ...]:
-        key = sha1(image.cpu().contiguous().numpy(), usedforsecurity=False).digest()
+        # With the shape: black frames upright and lying have the same bytes.
+        content = sha1(image.cpu().contiguous().numpy(), usedforsecurity=False).digest()
+        key = (image.shape, content)
         if key in self._maps:
             return self._maps[key]
         maps = tuple(level.cpu() for level in self.network(image))

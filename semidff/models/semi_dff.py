@@ -64,6 +64,8 @@ class SemiDFF(VideoDetector):
         """
         self.objectives = [MODELS.build(objective) for objective in objectives]
         self.set_trainable(trainable)
+        if 'feature_network' in trainable:
+            self._forget_features()
         # Gradients of the step before must not move anything in this one.
         self.zero_grad(set_to_none=True)
 
@@ -98,10 +100,8 @@ class SemiDFF(VideoDetector):
     def _both_features(self, key: Tensor, current: Tensor) -> tuple[tuple, tuple]:
         """Features of both frames; without gradient and from the cache unless the feature network learns."""
         learns = any(p.requires_grad for m in self.spatial.feature_network for p in m.parameters())
-        if learns:
-            self._forget_features()
-        cached = self.feature_cache is not None and not learns
-        network = self.feature_cache if cached else self.spatial.features
+        computed = learns or self.feature_cache is None
+        network = self.spatial.features if computed else self.feature_cache
         with torch.set_grad_enabled(learns):
             both = network(torch.cat((key, current)))
         halves = [level.chunk(2) for level in both]

@@ -4,7 +4,7 @@ import torch
 from semidff.models.feature_cache import FeatureCache
 from tests.models import frames
 
-ALL = (0, 1, 2, 3)
+VISITS = ([0, 1, 2, 3], [3, 0], [2, 2, 1])
 
 
 class Network:
@@ -24,23 +24,19 @@ def network():
     return Network()
 
 
-def picked(images, indices):
-    return images[list(indices)]
-
-
 def test_maps_are_the_networks(network):
     images = frames(4)
     cache = FeatureCache(network, 1.0)
-    for indices in (ALL, (3, 0), (2, 2, 1)):
-        got, wanted = cache(picked(images, indices)), Network()(picked(images, indices))
+    for indices in VISITS:
+        got, wanted = cache(images[indices]), Network()(images[indices])
         assert all(torch.equal(a, b) for a, b in zip(got, wanted, strict=True))
 
 
 def test_a_frame_goes_through_the_network_once(network):
     images = frames(4)
     cache = FeatureCache(network, 1.0)
-    for indices in (ALL, (3, 0), (2, 2, 1)):
-        cache(picked(images, indices))
+    for indices in VISITS:
+        cache(images[indices])
     assert network.frames == len(cache) == 4
 
 
@@ -51,6 +47,12 @@ def test_a_frame_that_an_augmentation_changed_is_another(network):
     flipped = cache(images.flip(-1))
     assert network.frames == 4
     assert torch.equal(flipped[0], Network()(images.flip(-1))[0])
+
+
+def test_frames_of_the_same_bytes_in_another_shape_are_others(network):
+    cache = FeatureCache(network, 1.0)
+    for shape in ((1, 3, 4, 8), (1, 3, 8, 4)):
+        assert cache(torch.zeros(shape))[0].shape == Network()(torch.zeros(shape))[0].shape
 
 
 def test_memory_is_bounded_and_what_is_kept_stays(network):
