@@ -17,7 +17,8 @@ steps = [
         shared=True,
     ),
     dict(name='flow', train='configs/quickstart/flow_world.py', minutes=3),
-    dict(name='stage_one', train='configs/person/rfcn_person.py', minutes=10),
+    # One detector for all seeds, as there is one to start from; they are of what learns from the videos.
+    dict(name='stage_one', train='configs/person/rfcn_person.py', minutes=14, shared=True),
     dict(name='two_step', train='configs/person/two_step_person.py', minutes=30),
     dict(name='fix_task', train='configs/person/two_step_fix-task_person.py', minutes=30),
     dict(name='sem', train='configs/person/sem_person.py', minutes=20),

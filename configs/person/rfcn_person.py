@@ -1,4 +1,8 @@
-"""Stage one: R-FCN's own layers on a few labelled images, the ImageNet trunk frozen."""
+"""Stage one: R-FCN on a few labelled images, the ImageNet trunk's last stage at a tenth of the rate.
+
+With a third of the images held out, on those (AP50): 500 iterations and a fixed trunk 42.5; 1500 iterations 52.2;
+scales down to 240 as well 50.2; and the trunk's last stage 56.2.
+"""
 
 _base_ = ['../_base_/default_runtime.py', './_base_/model.py', './_base_/data.py']
 
@@ -29,7 +33,7 @@ train_dataloader = dict(
                 dict(type='LoadAnnotations', with_bbox=True),
                 dict(
                     type='RandomChoiceResize',
-                    scales=[(1600, 560), (1600, 640), (1600, 720), (1600, 800)],
+                    scales=[(1600, side) for side in (240, 320, 400, 480, 560, 640, 720, 800)],
                     keep_ratio=True,
                 ),
                 dict(type='RandomCrop', crop_size=(480, 640), allow_negative_crop=False),
@@ -39,13 +43,23 @@ train_dataloader = dict(
         ),
     ),
 )
-iters = 500
+iters, warm_up = 1500, 300
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=iters)
 optim_wrapper = dict(
     type='BFloat16OptimWrapper',
     optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.01, fused=True),
+    paramwise_cfg=dict(custom_keys={'backbone': dict(lr_mult=0.1)}),
     clip_grad=dict(max_norm=10.0),
 )
+# One cycle, in two parts: OneCycleLR would raise the trunk's rate to the others'.
 param_scheduler = [
-    dict(type='OneCycleLR', eta_max=1e-3, total_steps=iters, by_epoch=False),
+    dict(type='LinearLR', start_factor=0.04, begin=0, end=warm_up, by_epoch=False),
+    dict(
+        type='CosineAnnealingLR',
+        begin=warm_up,
+        end=iters,
+        T_max=iters - warm_up,
+        eta_min_ratio=1e-4,
+        by_epoch=False,
+    ),
 ]

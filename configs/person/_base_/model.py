@@ -1,13 +1,13 @@
 """The small R-FCN for one class, on frames of short side 720.
 
-The feature network, an ImageNet ResNet-18, stays as it is; R-FCN's own layers learn. For your own classes set
-``num_classes`` here and ``classes`` in ``data.py``, and the anchors' ratios (height / width) to what you look for.
+Of the feature network, an ImageNet ResNet-18, the last stage learns; the others stay as they are. For your own classes
+set ``num_classes`` here and ``classes`` in ``data.py``, and the anchors' ratios (height / width) to what you look for.
 """
 
 _base_ = ['../../_base_/models/rfcn_r18.py']
 
 detector = dict(
-    backbone=dict(frozen_stages=3),
+    backbone=dict(frozen_stages=2),
     rpn_head=dict(
         anchor_generator=dict(scales=[2, 3, 4.5, 7, 12, 20], ratios=[1.0, 2.0, 3.0]),
     ),
