@@ -94,4 +94,5 @@ def keys_of_frames(
             if isinstance(schedule, AdaptiveSchedule):
                 schedule.note_error(state, errors(keys[-1], current))
             state.distance += 1
+        state.index += 1
     return keys

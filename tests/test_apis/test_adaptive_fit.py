@@ -111,6 +111,8 @@ def test_walks_without_a_network_follow_the_schedule():
     assert keys == [0, 0, 0, 0, 4, 4, 4, 4, 8]
     assert keys_of_frames(adaptive, 9, lambda *_: 0.0) == [0] * 6 + [6] * 3
     assert keys_of_frames(FixedSchedule(4), 9, lambda *_: 1 / 0) == [0] * 4 + [4] * 4 + [8]
+    sooner = FixedSchedule(4, first=1)
+    assert keys_of_frames(sooner, 9, lambda *_: 1 / 0) == [0] + [1] * 4 + [5] * 4
 
 
 def test_the_videos_of_a_config(world):

@@ -149,6 +149,18 @@ def test_unknown_method_and_several_frames_are_refused(model):
 def test_bad_intervals_are_refused(interval):
     with pytest.raises(ValueError, match=str(interval)):
         FixedSchedule(interval)
+    with pytest.raises(ValueError, match=str(interval)):
+        FixedSchedule(4, first=interval)
+
+
+def test_the_second_key_frame_may_come_sooner(model):
+    first_three = FixedSchedule(4, first=3)
+    results = walk(VideoEngine(model, 'copy', schedule=first_three))
+    keys = [at for at, result in enumerate(results) if result.is_key_frame]
+    assert keys == [0, 3, 7]
+    engine = VideoEngine(model, 'copy', schedule=first_three)
+    again = [engine.push(batch(1, at))[0].is_key_frame for at in range(4)]
+    assert again == [True, False, False, True], 'of a stream, not of a schedule'
 
 
 def test_another_schedule(model):
