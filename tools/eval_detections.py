@@ -9,7 +9,12 @@ from semidff.evaluation.vid_metric import result_table
 def parse_args() -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--ann-file', required=True, help='COCO-VID json of the image set')
+    parser.add_argument(
+        '--ann-file',
+        required=True,
+        help="COCO-VID json of the image set, or video_demo.py --json's of the full detector "
+        '(--method frame), to be compared with where nothing is labelled',
+    )
     parser.add_argument(
         '--detections',
         required=True,
@@ -28,6 +33,19 @@ def parse_args() -> argparse.Namespace:
         '(imagenet, the '
         'default), or over the classes with ground truth (present)',
     )
+    parser.add_argument(
+        '--min-score',
+        type=float,
+        default=0.5,
+        metavar='S',
+        help='where the json is one of detections: those with lower scores are no reference '
+        '(default: %(default)s)',
+    )
+    parser.add_argument(
+        '--coco',
+        action='store_true',
+        help="COCO's AP too, mean over IoU 0.5 to 0.95: it tells how tight boxes are",
+    )
     return parser.parse_args()
 
 
@@ -41,6 +59,11 @@ def main() -> None:
     print(result_table(done.result, summary))
     present = 100 * done.result.mean()
     print(f'mAP over the classes with ground truth: {present:.2f}')
+    if 'coco_AP' in summary:
+        figures = (
+            f'{name} {100 * summary[f"coco_{name}"]:.2f}' for name in ('AP', 'AP_50', 'AP_75')
+        )
+        print(f"COCO's {', '.join(figures)}")
     print(
         f'{done.num_detections} detections, {done.num_outside} of them in no frame of the image set'
     )

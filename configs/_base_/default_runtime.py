@@ -8,7 +8,7 @@ default_hooks = dict(
     logger=dict(type='LoggerHook', interval=50),
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(
-        type='CheckpointHook', interval=5000, by_epoch=False, save_last=True, max_keep_ckpts=2
+        type='CheckpointHook', interval=500, by_epoch=False, save_last=True, max_keep_ckpts=2
     ),
     # `last.pth`: one name for the result of a training, whatever its last iteration is
     last_checkpoint=dict(type='LastCheckpointHook'),

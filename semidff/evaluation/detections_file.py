@@ -31,28 +31,39 @@ class FileEvaluation:
 
 
 def evaluate_detections_file(
-    ann_file: str | Path, detections: str | Path, out: str | Path, mean: str = 'imagenet'
+    ann_file: str | Path,
+    detections: str | Path,
+    out: str | Path,
+    mean: str = 'imagenet',
+    min_score: float = 0.5,
+    coco: bool = False,
 ) -> FileEvaluation:
     """Evaluates a file in ILSVRC's submission format and writes the figures as json.
 
-    Class ``k`` of the file is the k-th category of the json.
+    Class ``k`` of the file is the k-th category of the json. The json may be one of detections, as
+    ``tools/video_demo.py --json`` writes it: those of the full detector on every frame, say, by which propagation is
+    judged where nothing is labelled.
 
     Args:
         ann_file: COCO-VID json of the image set.
         detections: File with lines ``frame_id class score x1 y1 x2 y2``.
         out: Json file to write: ``mAP``, ``AP`` (class name -> value), ``mAP_slow``,
-            ``mAP_medium``, ``mAP_fast``, ``mAP_classes_with_ground_truth``; null where undefined.
+            ``mAP_medium``, ``mAP_fast``, ``mAP_classes_with_ground_truth``, and those of ``coco``; null where
+            undefined.
         mean: How ``mAP`` treats classes without ground truth, see
             :func:`~semidff.evaluation.vid_ap.mean_ap`.
+        min_score: Boxes of the json with a lower ``score`` are no reference; only detections have one.
+        coco: Whether there are also ``coco_AP``, ``coco_AP_50`` and ``coco_AP_75``, see
+            :func:`~semidff.evaluation.coco_ap.coco_ap`.
 
     Returns:
         The figures and what was read.
 
     Raises:
         FileNotFoundError: An input is missing.
-        ValueError: An input is broken. Nothing is written then.
+        ValueError: An input is broken, or no box of the json counts. Nothing is written then.
     """
-    evaluator = VIDEvaluator(str(ann_file))
+    evaluator = VIDEvaluator(str(ann_file), min_score=min_score)
     table = read_detections(detections, len(evaluator.classes))
     inside = _locate(table, evaluator.frame_numbers)
     result = evaluator.evaluate(inside)
@@ -62,6 +73,9 @@ def evaluate_detections_file(
         'mAP_classes_with_ground_truth': _number(result.mean()),
         **{f'mAP_{speed}': _number(result.mean_of_speed(speed)) for speed in SPEEDS},
     }
+    if coco:
+        figures = evaluator.coco_ap(inside)
+        summary.update({f'coco_{name}': _number(value) for name, value in figures.items()})
     write_json(summary, out, indent=1)
     return FileEvaluation(result, len(table), len(table) - len(inside), summary)
 

@@ -1,5 +1,6 @@
 """Ground truth of a COCO-VID json, and everything that is measured against it."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -7,6 +8,7 @@ import numpy as np
 
 from semidff.datasets.vid_json import load_vid_json, match_classes, ordered_frames
 
+from .coco_ap import coco_ap
 from .motion_speed import SPEEDS, ap_by_speed, motion_iou, speed_of
 from .vid_ap import Detections, GroundTruth, ap_per_class, match_detections, mean_ap
 
@@ -61,6 +63,7 @@ class VIDEvaluator:
         ann_file: The json.
         classes: Class names in the order of the labels; None takes the json's.
         backend_args: Storage backend of the json.
+        min_score: Annotations with a lower ``score`` do not count; those without one, as people's are, always do.
 
     Attributes:
         classes: Class names.
@@ -71,11 +74,16 @@ class VIDEvaluator:
 
     Raises:
         FileNotFoundError: There is no such json.
-        ValueError: The json is broken, has other classes or no labelled frame.
+        ValueError: The json is broken, has other classes or no labelled frame, or is one of detections that all
+            have lower scores.
     """
 
     def __init__(
-        self, ann_file: str, classes: Sequence[str] | None = None, backend_args: dict | None = None
+        self,
+        ann_file: str,
+        classes: Sequence[str] | None = None,
+        backend_args: dict | None = None,
+        min_score: float = 0.0,
     ) -> None:
         content = load_vid_json(ann_file, backend_args)
         self.classes, labels = match_classes(content, classes, ann_file)
@@ -92,8 +100,14 @@ class VIDEvaluator:
         counted = [
             a
             for a in content['annotations']
-            if a['category_id'] in labels and a['image_id'] in position
+            if a['category_id'] in labels
+            and a['image_id'] in position
+            and a.get('score', math.inf) >= min_score
         ]
+        if not counted and any('score' in a for a in content['annotations']):
+            raise ValueError(
+                f'{ann_file}: no box of these classes has a score of at least {min_score}; lower it'
+            )
         frames = np.array([position[a['image_id']] for a in counted], int)
         boxes = np.array([a['bbox'] for a in counted], float).reshape(-1, 4)
         boxes[:, 2:] += boxes[:, :2]
@@ -120,22 +134,8 @@ class VIDEvaluator:
         Returns:
             The figures.
         """
-        only = np.arange(len(self.frames)) if only is None else only
-        only = only[self.labelled[only]]
-        kept = np.isin(self.truth.frames, only)
-        truth = GroundTruth(
-            np.searchsorted(only, self.truth.frames[kept]),
-            self.truth.labels[kept],
-            self.truth.boxes[kept],
-        )
+        truth, detections, only, kept = self._counted(detections, only)
         speeds, num_frames = self.speeds[kept], len(only)
-        kept = np.isin(detections.frames, only)
-        detections = Detections(
-            np.searchsorted(only, detections.frames[kept]),
-            detections.labels[kept],
-            detections.scores[kept],
-            detections.boxes[kept],
-        )
         num_classes = len(self.classes)
         ranked = detections.ranked()
         matched = match_detections(truth, ranked, num_classes)
@@ -149,6 +149,37 @@ class VIDEvaluator:
             {speed: by_speed[speed][0] for speed in SPEEDS},
             {speed: by_speed[speed][1] for speed in SPEEDS},
         )
+
+    def coco_ap(self, detections: Detections) -> dict[str, float]:
+        """COCO's AP of the same frames, see :func:`~semidff.evaluation.coco_ap.coco_ap`."""
+        truth, detections, only, _ = self._counted(detections)
+        return coco_ap(truth, detections, len(only), len(self.classes))
+
+    def _counted(
+        self, detections: Detections, only: np.ndarray | None = None
+    ) -> tuple[GroundTruth, Detections, np.ndarray, np.ndarray]:
+        """What counts on some of the frames.
+
+        Returns:
+            Ground truth and detections, their frames as positions in the third; the frames' positions in
+            :attr:`frames`; which boxes of the whole ground truth count, (m,) bool.
+        """
+        only = np.arange(len(self.frames)) if only is None else only
+        only = only[self.labelled[only]]
+        kept = np.isin(self.truth.frames, only)
+        truth = GroundTruth(
+            np.searchsorted(only, self.truth.frames[kept]),
+            self.truth.labels[kept],
+            self.truth.boxes[kept],
+        )
+        found = np.isin(detections.frames, only)
+        detections = Detections(
+            np.searchsorted(only, detections.frames[found]),
+            detections.labels[found],
+            detections.scores[found],
+            detections.boxes[found],
+        )
+        return truth, detections, only, kept
 
 
 def _frame_numbers(frames: list[dict], source: str) -> np.ndarray:

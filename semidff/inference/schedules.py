@@ -59,8 +59,8 @@ class FixedSchedule(KeyFrameSchedule):
     Args:
         interval (int): Key-frame duration l in frames; 1 makes every frame a key frame.
         first (int | None): Frames from the stream's first key frame to its second, where that differs. On few or
-            short videos accuracy depends on which frames happen to be key frames; a mean over some values below
-            ``interval`` is free of that.
+            short videos accuracy depends on which frames happen to be key frames; a mean over some values up to
+            ``interval`` depends on it less.
 
     Raises:
         ScheduleError: If one of them is not an integer of at least 1.
@@ -68,11 +68,11 @@ class FixedSchedule(KeyFrameSchedule):
 
     def __init__(self, interval: int, first: int | None = None) -> None:
         first = interval if first is None else first
-        for number in (interval, first):
+        for name, number in (('key-frame interval', interval), ('first key-frame interval', first)):
             if isinstance(number, bool) or not isinstance(number, int) or number < 1:
                 raise ScheduleError(
-                    f'the key-frame interval is {number!r}; it must be an integer >= 1 (frames from '
-                    'one key frame to the next)'
+                    f'the {name} is {number!r}; it must be an integer >= 1 (frames from one key '
+                    'frame to the next)'
                 )
         self.interval, self.first = interval, first
 

@@ -121,3 +121,26 @@ def test_missing_file_stops(tmp_path, run_tool, missing):
     (tmp_path / missing).unlink()
     status, _, error = run_tool(tmp_path)
     assert status == 1 and missing in error and 'does not exist' in error
+
+
+def test_json_of_detections_counts_from_a_score(tmp_path, run_tool):
+    small_json(tmp_path)
+    reference = json.loads((tmp_path / 'val.json').read_text())
+    for box, score in zip(reference['annotations'], (0.7, 0.4), strict=True):
+        box['score'] = score
+    (tmp_path / 'val.json').write_text(json.dumps(reference))
+    (tmp_path / 'd.txt').write_text('1 2 0.9 0 0 50 50\n')
+    for options, expected in (((), 1), (('--min-score', '0.3'), 0.5)):
+        assert run_tool(tmp_path, *options)[0] == 0
+        assert json.loads((tmp_path / 'r.json').read_text())['AP']['dog'] == expected
+    status, _, error = run_tool(tmp_path, '--min-score', '0.8')
+    assert status == 1 and 'val.json: no box of these classes has a score of at least 0.8' in error
+
+
+def test_coco_ap_too(tmp_path, run_tool):
+    small_json(tmp_path)
+    (tmp_path / 'd.txt').write_text('1 2 0.9 0 0 36 50\n2 2 0.8 0 0 36 50\n')
+    status, printed, _ = run_tool(tmp_path, '--coco')
+    assert status == 0 and "COCO's AP 50.00, AP_50 100.00, AP_75 0.00" in printed
+    result = json.loads((tmp_path / 'r.json').read_text())
+    assert result['coco_AP'] == pytest.approx(0.5) and result['AP']['dog'] == 1

@@ -5,12 +5,14 @@ import os
 import runpy
 import signal
 from pathlib import Path
+from statistics import median
 
 import pytest
 import torch
 from mmengine.config import Config
 
 from semidff.datasets.video_readers import open_stream
+from semidff.evaluation import evaluate_detections_file
 from tests.damaged_video import write_video
 from tests.tiny_video import build, test_settings, video_detector_cfg, write_videos
 
@@ -66,6 +68,21 @@ def test_options(world, demo):
     assert code == 0 and '4 frames, 4 key frames' in printed
     drawn = open_stream(world / 'few.mp4')
     assert drawn.mean_rate() == 5 and len(list(drawn)) == 4
+
+
+def test_judges_methods_without_labels(world, demo):
+    """The full detector's json as reference: it agrees with itself, and less with its results repeated."""
+    inputs = ('in.mp4', 'config.py', 'two.pth')
+    demo(*inputs, '--method', 'frame', '--json', 'full.json', '--txt', 'frame.txt')
+    demo(*inputs, '--method', 'copy', '--txt', 'copy.txt')
+    scores = [box['score'] for box in json.loads((world / 'full.json').read_text())['annotations']]
+    agreement = {
+        name: evaluate_detections_file(
+            world / 'full.json', world / f'{name}.txt', world / 'r.json', min_score=median(scores)
+        ).summary['mAP_classes_with_ground_truth']
+        for name in ('frame', 'copy')
+    }
+    assert agreement['frame'] > 0.99 > agreement['copy']
 
 
 def test_speed_options(world, demo):

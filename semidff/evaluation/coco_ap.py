@@ -1,0 +1,60 @@
+"""COCO's average precision, over IoU from 0.5 to 0.95: for how tight boxes are."""
+
+import contextlib
+import io
+
+import numpy as np
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from .vid_ap import Detections, GroundTruth
+
+
+def coco_ap(
+    truth: GroundTruth, detections: Detections, num_frames: int, num_classes: int
+) -> dict[str, float]:
+    """``AP``, ``AP_50`` and ``AP_75`` in 0..1, mean over the classes with ground truth, by pycocotools.
+
+    Frames of many objects: only the 100 best detections of a class in a frame count.
+
+    Args:
+        truth: Ground truth.
+        detections: Detections.
+        num_frames: Number of frames.
+        num_classes: Number of classes.
+
+    Returns:
+        The figures; NaN without ground truth.
+    """
+    if not len(truth.boxes):
+        return dict.fromkeys(('AP', 'AP_50', 'AP_75'), float('nan'))
+    images = [dict(id=frame) for frame in range(num_frames)]
+    categories = [dict(id=label) for label in range(num_classes)]
+    boxes = _annotations(truth)
+    for box in boxes:
+        box.update(area=box['bbox'][2] * box['bbox'][3], iscrowd=0)
+    found = _annotations(detections)
+    for box, score in zip(found, detections.scores.tolist(), strict=True):
+        box['score'] = score
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints what it does
+        reference = COCO()
+        reference.dataset = dict(images=images, categories=categories, annotations=boxes)
+        reference.createIndex()
+        evaluation = COCOeval(reference, reference.loadRes(found) if found else COCO(), 'bbox')
+        # Without a detection there is nothing from which it could know the frames.
+        evaluation.params.imgIds = list(range(num_frames))
+        evaluation.params.catIds = list(range(num_classes))
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    return dict(zip(('AP', 'AP_50', 'AP_75'), evaluation.stats[:3].tolist(), strict=True))
+
+
+def _annotations(boxes: GroundTruth | Detections) -> list[dict]:
+    """Boxes as COCO has them; numbered from 1, since pycocotools takes 0 for none."""
+    sides = np.concatenate([boxes.boxes[:, :2], boxes.boxes[:, 2:] - boxes.boxes[:, :2]], axis=1)
+    columns = (boxes.frames.tolist(), boxes.labels.tolist(), sides.tolist())
+    return [
+        dict(id=number, image_id=frame, category_id=label, bbox=box)
+        for number, (frame, label, box) in enumerate(zip(*columns, strict=True), start=1)
+    ]
