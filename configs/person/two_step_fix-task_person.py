@@ -1,8 +1,9 @@
-"""Two steps for few videos: the task network stays stage one's. The row *fix-task*.
+"""Two steps for a weak detector and few videos: the task network stays stage one's. The row *fix-task*.
 
-Departures from the paper, whose second step is ``two_step_person.py``: a task network that learns along forgets what
-these videos do not show, and semantics alone let go of features that they do not need (docs/benchmarks.md, "What the
-semantic step trains"). So the temporal module learns alone, and keeps the loss of the first step.
+Departures from the paper, whose second step is ``two_step_person.py``: with a weak detector, a task network that learns
+along forgets what these videos do not show, and semantics alone let go of features that they do not need
+(docs/benchmarks.md, "What the semantic step trains"). So the temporal module learns alone, and keeps the loss of the
+first step.
 """
 
 _base_ = ['./two_step_person.py']
