@@ -59,11 +59,9 @@ def main() -> None:
     print(result_table(done.result, summary))
     present = 100 * done.result.mean()
     print(f'mAP over the classes with ground truth: {present:.2f}')
-    if 'coco_AP' in summary:
-        figures = (
-            f'{name} {100 * summary[f"coco_{name}"]:.2f}' for name in ('AP', 'AP_50', 'AP_75')
-        )
-        print(f"COCO's {', '.join(figures)}")
+    coco = {key.removeprefix('coco_'): v for key, v in summary.items() if key.startswith('coco_')}
+    if coco:
+        print("COCO's " + ', '.join(f'{name} {100 * value:.2f}' for name, value in coco.items()))
     print(
         f'{done.num_detections} detections, {done.num_outside} of them in no frame of the image set'
     )

@@ -9,6 +9,9 @@ from pycocotools.cocoeval import COCOeval
 
 from .vid_ap import Detections, GroundTruth
 
+FIGURES = ('AP', 'AP_50', 'AP_75')
+"""Mean over IoU 0.5 to 0.95, at 0.5 and at 0.75: the first of ``COCOeval.stats``."""
+
 
 def coco_ap(
     truth: GroundTruth, detections: Detections, num_frames: int, num_classes: int
@@ -27,18 +30,17 @@ def coco_ap(
         The figures; NaN without ground truth.
     """
     if not len(truth.boxes):
-        return dict.fromkeys(('AP', 'AP_50', 'AP_75'), float('nan'))
+        return dict.fromkeys(FIGURES, float('nan'))
     images = [dict(id=frame) for frame in range(num_frames)]
     categories = [dict(id=label) for label in range(num_classes)]
-    boxes = _annotations(truth)
-    for box in boxes:
-        box.update(area=box['bbox'][2] * box['bbox'][3], iscrowd=0)
     found = _annotations(detections)
     for box, score in zip(found, detections.scores.tolist(), strict=True):
         box['score'] = score
     with contextlib.redirect_stdout(io.StringIO()):  # it prints what it does
         reference = COCO()
-        reference.dataset = dict(images=images, categories=categories, annotations=boxes)
+        reference.dataset = dict(
+            images=images, categories=categories, annotations=_annotations(truth)
+        )
         reference.createIndex()
         evaluation = COCOeval(reference, reference.loadRes(found) if found else COCO(), 'bbox')
         # Without a detection there is nothing from which it could know the frames.
@@ -47,7 +49,7 @@ def coco_ap(
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
-    return dict(zip(('AP', 'AP_50', 'AP_75'), evaluation.stats[:3].tolist(), strict=True))
+    return dict(zip(FIGURES, evaluation.stats[: len(FIGURES)].tolist(), strict=True))
 
 
 def _annotations(boxes: GroundTruth | Detections) -> list[dict]:
@@ -55,6 +57,13 @@ def _annotations(boxes: GroundTruth | Detections) -> list[dict]:
     sides = np.concatenate([boxes.boxes[:, :2], boxes.boxes[:, 2:] - boxes.boxes[:, :2]], axis=1)
     columns = (boxes.frames.tolist(), boxes.labels.tolist(), sides.tolist())
     return [
-        dict(id=number, image_id=frame, category_id=label, bbox=box)
+        dict(
+            id=number,
+            image_id=frame,
+            category_id=label,
+            bbox=box,
+            area=box[2] * box[3],
+            iscrowd=0,
+        )
         for number, (frame, label, box) in enumerate(zip(*columns, strict=True), start=1)
     ]

@@ -97,14 +97,13 @@ class VIDEvaluator:
         position = {
             frame['id']: index for index, frame in enumerate(self.frames) if self.labelled[index]
         }
-        counted = [
+        present = [
             a
             for a in content['annotations']
-            if a['category_id'] in labels
-            and a['image_id'] in position
-            and a.get('score', math.inf) >= min_score
+            if a['category_id'] in labels and a['image_id'] in position
         ]
-        if not counted and any('score' in a for a in content['annotations']):
+        counted = [a for a in present if a.get('score', math.inf) >= min_score]
+        if present and not counted:
             raise ValueError(
                 f'{ann_file}: no box of these classes has a score of at least {min_score}; lower it'
             )
