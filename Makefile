@@ -2,8 +2,8 @@
 # Both can be interrupted and repeated: what is done is not done again.
 
 PYTHON ?= python3
-CHAIN ?= configs/quickstart/chain.py
-DFF_CHAIN ?= configs/quickstart/chain_dff.py
+CHAIN ?= configs/quickstart/experiment.py
+DFF_CHAIN ?= configs/quickstart/experiment_dff.py
 ARGS ?=
 MAX_JOBS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 
@@ -29,18 +29,18 @@ help:
 	@echo 'make clean   remove caches; $(VENV) and work_dirs stay'
 	@echo ''
 	@echo 'PYTHON=...   the Python for the environment (now: $(PYTHON))'
-	@echo 'CHAIN=...    another chain for make demo, e.g. configs/quickstart/chain_long.py'
-	@echo 'ARGS=...     options for make demo (tools/chain.py --help) or make test (pytest --help)'
+	@echo 'CHAIN=...    another chain for make demo, e.g. configs/quickstart/experiment_long.py'
+	@echo 'ARGS=...     options for make demo (tools/run_experiment.py --help) or make test (pytest --help)'
 
 env: $(STAMP)
 
 demo: $(STAMP)
 	@echo 'Demo: training, evaluation and the table; progress and the time left are shown.'
-	$(BIN)/python tools/chain.py $(CHAIN) $(ARGS)
+	$(BIN)/python tools/run_experiment.py $(CHAIN) $(ARGS)
 
 demo-dff: $(STAMP)
 	@echo 'Demo of supervised training; what `make demo` has done is not done again.'
-	$(BIN)/python tools/chain.py $(DFF_CHAIN) $(ARGS)
+	$(BIN)/python tools/run_experiment.py $(DFF_CHAIN) $(ARGS)
 
 test: $(STAMP)
 	@echo 'Tests: a few minutes on 2 cores.'

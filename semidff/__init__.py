@@ -1,16 +1,14 @@
-"""semidff: fast video object detection with Deep Feature Flow, learnt from unlabeled videos.
+"""semidff: fast video object detection with Deep Feature Flow, learned from unlabeled videos.
 
 Importing the package registers its datasets, models, metrics, hooks and loops in mmdetection's registries.
 """
 
-from . import apis, datasets, deployment, engine, evaluation, inference, models
+from . import datasets, engine, evaluation, inference, models
 from .version import __version__
 
 __all__ = [
     '__version__',
-    'apis',
     'datasets',
-    'deployment',
     'engine',
     'evaluation',
     'inference',

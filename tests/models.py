@@ -173,7 +173,7 @@ def video_config(kind: str = 'rfcn', model: str = 'SemiDFF', **kwargs) -> dict:
 
 
 def build(config: dict, seed: int = 0) -> nn.Module:
-    """Builds and initialises a model, always the same one."""
+    """Builds and initializes a model, always the same one."""
     init_default_scope('mmdet')
     torch.manual_seed(seed)
     model = MODELS.build(ConfigDict(config))
@@ -228,7 +228,7 @@ def awake(model: nn.Module) -> None:
 
 
 def frames(count: int, seed: int = 0) -> Tensor:
-    """Normalised frames (count, 3, H, W)."""
+    """Normalized frames (count, 3, H, W)."""
     return torch.randn((count, 3, *SIZE), generator=torch.Generator().manual_seed(seed))
 
 

@@ -82,13 +82,13 @@ def check_dataset(dataset: dict) -> None:
         TASK_UTILS.build(dataset['interval'])
 
 
-def check_optimisation(model: torch.nn.Module, settings: dict) -> None:
-    """Optimiser and schedules can be made; the scale field's bias stays where it is."""
-    optimiser = build_optim_wrapper(model, settings['optim_wrapper']).optimizer
+def check_optimization(model: torch.nn.Module, settings: dict) -> None:
+    """Optimizer and schedules can be made; the scale field's bias stays where it is."""
+    optimizer = build_optim_wrapper(model, settings['optim_wrapper']).optimizer
     for schedule in settings.get('param_scheduler') or []:
         check(PARAM_SCHEDULERS, schedule, ('optimizer',))
     if settings['optim_wrapper']['optimizer']['type'] == 'RMSpropMX':
-        rates = {id(group['params'][0]): group['lr'] for group in optimiser.param_groups}
+        rates = {id(group['params'][0]): group['lr'] for group in optimizer.param_groups}
         assert rates[id(model.temporal.scale.bias)] == 0
         assert rates[id(model.temporal.scale.weight)] == 5e-5
 
@@ -126,9 +126,9 @@ def test_model_is_built(name):
         check_shares(model)
     for step in (cfg.get('train_cfg') or {}).get('steps', []):
         model.enter_step(step.objectives, step.trainable)
-        check_optimisation(model, {**cfg, **step})
+        check_optimization(model, {**cfg, **step})
     if cfg.get('train_cfg') and 'steps' not in cfg.train_cfg:  # without: only tested
-        check_optimisation(model, cfg)
+        check_optimization(model, cfg)
 
 
 def check_shares(model: VideoDetector) -> None:

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -55,30 +56,70 @@ def test_modules_and_functions_are_short(module):
             assert lines <= 60, f'{module}:{node.lineno} {node.name} has {lines} lines'
 
 
-FORBIDDEN = {
-    'datasets': ('models', 'engine', 'inference', 'chain', 'apis'),
-    'models': ('datasets', 'engine', 'inference', 'world', 'chain', 'apis'),
-    'models/losses': ('',),
-    'inference': ('engine', 'chain', 'world', 'apis'),
-    'evaluation': ('models', 'engine', 'inference', 'chain', 'apis'),
-    'engine': ('chain', 'world', 'apis'),
-    'world': ('models', 'engine', 'inference', 'chain', 'apis'),
-    'chain': ('models', 'engine', 'inference', 'datasets', 'world', 'apis'),
-    'apis': ('world', 'deployment'),
-    'deployment': ('world', 'chain'),
-}
+# Packages from the bottom to the top; each may import those on lower lines, and nothing beside or above it.
+LAYERS = (
+    ('utils',),
+    ('datasets', 'models', 'synthetic'),
+    ('inference',),
+    ('visualization',),
+    ('evaluation',),
+    ('engine', 'converters'),
+    ('analysis',),
+    ('adaptation', 'experiments', 'deployment'),
+    ('apis',),
+)
+RANK = {package: rank for rank, layer in enumerate(LAYERS) for package in layer}
+# Narrower than their place in the order.
+ONLY = {'experiments': {'utils', 'evaluation'}, 'models/losses': set()}
 
 
-@pytest.mark.parametrize('room', FORBIDDEN)
-def test_rooms_import_only_what_they_may(room):
-    own = f'semidff.{room.replace("/", ".")}'
-    for module in (ROOT / 'semidff' / room).rglob('*.py'):
+@pytest.mark.parametrize('package', sorted(p for p in RANK if (ROOT / 'semidff' / p).is_dir()))
+def test_packages_import_downwards_only(package):
+    below = {other for other, rank in RANK.items() if rank < RANK[package]}
+    check_imports(package, below & ONLY.get(package, below))
+
+
+def test_losses_import_nothing_of_the_package():
+    check_imports('models/losses', ONLY['models/losses'])
+
+
+def check_imports(package: str, allowed: set[str]) -> None:
+    own = f'semidff.{package.replace("/", ".")}'
+    for module in (ROOT / 'semidff' / package).rglob('*.py'):
         for name in imports(module):
-            if name == own or name.startswith(f'{own}.'):
+            if name.split('.')[0] != 'semidff' or f'{name}.'.startswith(f'{own}.'):
                 continue
-            for other in FORBIDDEN[room]:
-                prefix = f'semidff.{other}'.rstrip('.')
-                assert not (name + '.').startswith(prefix + '.'), f'{module} imports {name}'
+            other = name.split('.')[1] if '.' in name else ''
+            assert other in allowed, f'{module.relative_to(ROOT)} imports {name}'
+
+
+def test_every_package_has_a_place_in_the_order():
+    found = {path.parent.name for path in (ROOT / 'semidff').glob('*/__init__.py')}
+    assert found <= RANK.keys()
+
+
+def test_no_circular_imports():
+    modules = {name_of(path): imports(path) for path in (ROOT / 'semidff').rglob('*.py')}
+    graph = {
+        name: {
+            found for target in targets if (found := module_of(target, modules)) not in (None, name)
+        }
+        for name, targets in modules.items()
+    }
+    # A package's __init__ imports its modules; they import each other, not the package.
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(' -> '.join(error.args[1]))
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix('').parts
+    return '.'.join(parts[:-1] if parts[-1] == '__init__' else parts)
+
+
+def module_of(name: str, modules: dict) -> str | None:
+    return name if name in modules else None
 
 
 def imports(module: Path) -> list[str]:

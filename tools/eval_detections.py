@@ -13,7 +13,7 @@ def parse_args() -> argparse.Namespace:
         '--ann-file',
         required=True,
         help="COCO-VID json of the image set, or video_demo.py --json's of the full detector "
-        '(--method frame), to be compared with where nothing is labelled',
+        '(--method frame), to be compared with where nothing is labeled',
     )
     parser.add_argument(
         '--detections',

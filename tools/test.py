@@ -10,13 +10,14 @@ from mmdet.utils import setup_cache_size_limit_of_dynamo
 from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
-from semidff.engine.allocator import keep_freed_memory
-from semidff.engine.checkpoint import CheckpointError, load_for_test
 from semidff.engine.launch import add_launch_arguments, load_config
-from semidff.engine.metrics_file import write_metrics
+from semidff.engine.loops.video_test_loop import PROTOCOLS
 from semidff.engine.test_options import OptionError, apply_test_options
-from semidff.engine.video_test_loop import PROTOCOLS
-from semidff.inference import METHODS, MethodError, ScheduleError
+from semidff.inference import MethodError, ScheduleError
+from semidff.inference.methods import METHODS, method_class, renamed_method
+from semidff.utils.allocator import keep_freed_memory
+from semidff.utils.checkpoint import CheckpointError, load_for_test
+from semidff.utils.metrics_file import write_metrics
 
 
 def parse_args() -> argparse.Namespace:
@@ -38,10 +39,11 @@ def add_test_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         '--method',
-        choices=list(METHODS),
+        type=renamed_method,
+        choices=list(METHODS.module_dict),
         help='propagate: features carried by the temporal module; frame: detector on every frame; '
         "copy: key frame's boxes repeated; coast: boxes carried on by a causal tracker; "
-        'interpolate: boxes between key frames interpolated, offline; centred: as propagate, from '
+        'interpolate: boxes between key frames interpolated, offline; centered: as propagate, from '
         'the nearer key frame before or after, offline; sff-fast, sff-slow: features carried by '
         "OpenCV's optical flow (default: the config's)",
     )
@@ -66,7 +68,7 @@ def add_test_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--protocol',
         choices=list(PROTOCOLS),
-        help='dense: every frame at its place in the schedule; pairs: every labelled frame at each '
+        help='dense: every frame at its place in the schedule; pairs: every labeled frame at each '
         "distance 0 ... L-1 from its key frame (DFF 5.2) (default: the config's, else dense)",
     )
 
@@ -105,7 +107,8 @@ def main() -> None:
         cfg = load_config(args)
         method = apply_test_options(cfg, args)
         runner = Runner.from_cfg(cfg)
-        load_for_test(runner.model, args.checkpoint, method)
+        needs_temporal = None if method is None else method_class(method).uses_temporal
+        load_for_test(runner.model, args.checkpoint, needs_temporal)
         metrics = runner.test()
     except (CheckpointError, MethodError, OptionError, ScheduleError) as error:
         sys.exit(f'tools/test.py: {error}')

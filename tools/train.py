@@ -7,16 +7,19 @@ from mmdet.utils import setup_cache_size_limit_of_dynamo
 from mmengine.runner import Runner
 
 from semidff.datasets.video_list import VideoListError
-from semidff.engine import CheckpointError, NonFiniteLossError
-from semidff.engine.allocator import keep_freed_memory
+from semidff.engine import NonFiniteLossError
 from semidff.engine.launch import add_launch_arguments, load_config
-from semidff.engine.optimisers import adapt_optimisers
+from semidff.engine.optimizers.switches import adapt_optimizers
+from semidff.utils.allocator import keep_freed_memory
+from semidff.utils.checkpoint import CheckpointError
 
 
 def parse_args() -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='config file, for example configs/quickstart/rfcn_world.py')
+    parser.add_argument(
+        'config', help='config file, for example configs/quickstart/rfcn_synthetic.py'
+    )
     parser.add_argument(
         '--resume',
         nargs='?',
@@ -41,7 +44,7 @@ def main() -> None:
     cfg = load_config(args)
     if args.seed is not None:
         cfg.randomness = dict(cfg.get('randomness', {}), seed=args.seed)
-    adapt_optimisers(cfg, args.amp, args.accumulate)
+    adapt_optimizers(cfg, args.amp, args.accumulate)
     if args.resume is not None:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume

@@ -12,11 +12,12 @@ from pathlib import Path
 
 from semidff.apis import VideoInferencer
 from semidff.datasets.video_readers import VideoError
-from semidff.engine.allocator import keep_freed_memory
-from semidff.engine.checkpoint import CheckpointError
-from semidff.inference import METHODS, schedule_config
+from semidff.inference import schedule_config
 from semidff.inference.acceleration import PRECISIONS
-from semidff.inference.drawing import PANELS
+from semidff.inference.methods import METHODS, renamed_method
+from semidff.utils.allocator import keep_freed_memory
+from semidff.utils.checkpoint import CheckpointError
+from semidff.visualization.frames import PANELS
 
 
 def parse_args() -> argparse.Namespace:
@@ -30,7 +31,8 @@ def parse_args() -> argparse.Namespace:
     add_output_arguments(parser)
     parser.add_argument(
         '--method',
-        choices=list(METHODS),
+        type=renamed_method,
+        choices=list(METHODS.module_dict),
         default='propagate',
         help='as of tools/test.py (default: propagate)',
     )

@@ -1,4 +1,4 @@
-"""Stage one: R-FCN on a few labelled images, the ImageNet trunk's last stage at a tenth of the rate.
+"""Stage one: R-FCN on a few labeled images, the ImageNet trunk's last stage at a tenth of the rate.
 
 With a third of the images held out, on those (AP50): 500 iterations and a fixed trunk 42.5; 1500 iterations 52.2;
 scales down to 240 as well 50.2; and the trunk's last stage 56.2.

@@ -14,7 +14,8 @@ model = dict(
 )
 load_parts = dict(
     detector=dict(
-        part='spatial.detector', checkpoint='{{$CHAIN_DIR:work_dirs/person}}/stage_one/last.pth'
+        part='spatial.detector',
+        checkpoint='{{$EXPERIMENT_DIR:work_dirs/person}}/stage_one/last.pth',
     )
 )
 train_dataloader = dict(

@@ -1,4 +1,4 @@
-# Stage one of semi-DFF Table 4: labelled images and labelled video frames (R-FCN frame: 74.10 mAP
+# Stage one of semi-DFF Table 4: labeled images and labeled video frames (R-FCN frame: 74.10 mAP
 # there).
 _base_ = [
     '../_base_/default_runtime.py',

@@ -1,4 +1,4 @@
-# Stage one of semi-DFF Tables 1-3: labelled images only (R-FCN frame: 59.31 mAP there).
+# Stage one of semi-DFF Tables 1-3: labeled images only (R-FCN frame: 59.31 mAP there).
 _base_ = [
     '../_base_/default_runtime.py',
     '../_base_/models/rfcn_r101.py',

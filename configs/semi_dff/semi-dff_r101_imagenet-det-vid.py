@@ -1,4 +1,4 @@
-# semi-DFF of Table 4 (72.65 mAP, R-FCN frame 74.10): stage one had labelled video frames too.
+# semi-DFF of Table 4 (72.65 mAP, R-FCN frame 74.10): stage one had labeled video frames too.
 # Its rows for intervals of 5, 15 and 20 are `tools/test.py --key-interval`.
 _base_ = './semi-dff_r101_imagenet-det.py'
 

@@ -8,10 +8,10 @@ from typing import Any
 from mmdet.structures import DetDataSample
 
 from semidff.datasets.video_readers import FrameStream
+from semidff.datasets.video_readers.read_ahead import made_ahead
+from semidff.datasets.video_readers.sources import sources_of
 from semidff.inference import StreamState
 
-from .read_ahead import made_ahead
-from .sources import sources_of
 from .video_inferencer import VideoInferencer
 
 

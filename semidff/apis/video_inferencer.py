@@ -17,16 +17,21 @@ from mmengine.registry import init_default_scope
 from torch import nn
 
 from semidff.datasets.video_readers import Frame, FrameStream
-from semidff.inference import KeyFrameSchedule, VideoEngine, build_schedule, render_frame
-
-from .build import build_model, frame_pipeline
-from .no_timer import NoTimer
-from .outputs import Output, open_outputs
-from .panels import check_panels
-from .progress import FrameProgress
-from .read_ahead import checked_depth, made_ahead
-from .result import Result, frame_metainfo
-from .sources import Source, check_numbers, check_out_video, sources_of
+from semidff.datasets.video_readers.read_ahead import checked_depth, made_ahead
+from semidff.datasets.video_readers.sources import (
+    Source,
+    check_numbers,
+    check_out_video,
+    sources_of,
+)
+from semidff.inference import KeyFrameSchedule, VideoEngine, build_schedule
+from semidff.inference.frame_pipeline import build_model, frame_pipeline
+from semidff.inference.no_timer import NoTimer
+from semidff.inference.outputs.outputs import Output, open_outputs
+from semidff.inference.outputs.result import Result, frame_metainfo
+from semidff.utils.frame_progress import FrameProgress
+from semidff.visualization.frames import render_frame
+from semidff.visualization.panels import check_panels
 
 
 class VideoInferencer(BaseInferencer):

@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
-from semidff.engine.checkpoint import TRAINING_ONLY, CheckpointError, load_strict
+from semidff.utils.checkpoint import TRAINING_ONLY, CheckpointError, load_strict
 
 _DETECTOR = 'spatial.detector.'
 _BELOW = {
@@ -26,7 +26,7 @@ class ConfigError(ValueError):
 
 
 def build_model(config: str | Path) -> tuple[dict, nn.Module]:
-    """Builds a config's model on the CPU, without loading or initialising weights.
+    """Builds a config's model on the CPU, without loading or initializing weights.
 
     Returns:
         The config of the model, and the model.

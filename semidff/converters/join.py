@@ -7,8 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from semidff.engine.checkpoint import CheckpointError, read_state_dict
-from semidff.evaluation.atomic_write import atomic_write
+from semidff.utils.atomic_write import atomic_write
+from semidff.utils.checkpoint import CheckpointError, read_state_dict
 
 
 class Part(NamedTuple):

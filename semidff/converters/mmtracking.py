@@ -25,11 +25,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from semidff.engine.checkpoint import CheckpointError, read_checkpoint
-from semidff.evaluation.atomic_write import atomic_write
+from semidff.utils.atomic_write import atomic_write
+from semidff.utils.checkpoint import CheckpointError, read_checkpoint
 
 from .fit import ConfigError, build_model, load_parts, load_video_detector
-from .mxnet_names import targets
+from .mxnet.names import targets
 
 _FLOW = 'temporal.flow_network.'
 _DETECTOR = 'detector.'

@@ -1,22 +1,31 @@
-from .camera_motion import RandomPan
+"""Data sets of labeled and unlabeled videos, flow pairs and crops; registered in mmdet's registries."""
+
+from mmdet.registry import DATASETS, TRANSFORMS
+
+from semidff.utils.deprecation import register_former_name
+
 from .coco_vid import CocoVIDDataset
 from .crops import CropsDataset
-from .flow_geometry import RandomAffineFlowPair
-from .flow_transforms import (
-    LoadFlowPair,
-    PackFlowPair,
-    RandomColourFlowPair,
-    RandomFlipFlowPair,
-)
 from .flying_chairs import FlyingChairsDataset
 from .imagenet import ImageNetDETDataset, ImageNetVIDDataset
 from .intervals import FixedInterval, UniformInterval, WeightedInterval
-from .labelled_pairs import LabelledPairDataset
-from .original_transforms import OriginalFlip, OriginalResize
-from .sample_stream import SampleStream, StreamSampler
-from .transforms import PackFramePair
+from .labeled_pairs import LabeledPairDataset
+from .samplers import SampleStream, StreamSampler, VideoSampler
+from .transforms import (
+    LoadFlowPair,
+    OriginalFlip,
+    OriginalResize,
+    PackFlowPair,
+    PackFramePair,
+    RandomAffineFlowPair,
+    RandomColorFlowPair,
+    RandomFlipFlowPair,
+    RandomPan,
+)
 from .unlabeled_videos import UnlabeledVideoDataset
-from .video_sampler import VideoSampler
+
+register_former_name(DATASETS, 'LabelledPairDataset', LabeledPairDataset)
+register_former_name(TRANSFORMS, 'RandomColourFlowPair', RandomColorFlowPair)
 
 __all__ = [
     'CocoVIDDataset',
@@ -25,14 +34,14 @@ __all__ = [
     'FlyingChairsDataset',
     'ImageNetDETDataset',
     'ImageNetVIDDataset',
-    'LabelledPairDataset',
+    'LabeledPairDataset',
     'LoadFlowPair',
     'OriginalFlip',
     'OriginalResize',
     'PackFlowPair',
     'PackFramePair',
     'RandomAffineFlowPair',
-    'RandomColourFlowPair',
+    'RandomColorFlowPair',
     'RandomFlipFlowPair',
     'RandomPan',
     'SampleStream',

@@ -1,4 +1,4 @@
-"""Labelled videos (and labelled images) as COCO-VID json."""
+"""Labeled videos (and labeled images) as COCO-VID json."""
 
 import os.path as osp
 from collections import defaultdict
@@ -20,9 +20,9 @@ class CocoVIDDataset(CocoDataset):
     frame.
 
     In test mode every frame stays; in training ``filter_cfg`` drops frames, as in mmdet, and frames
-    that are not labelled are left out.
+    that are not labeled are left out.
 
-    Sparsely labelled videos: an image with ``is_labelled: false`` has no annotation, which is not
+    Sparsely labeled videos: an image with ``is_labeled: false`` has no annotation, which is not
     the same as having no object; such frames can be key frames of training pairs
     (:meth:`frame_path`). Instead of listing them, a video may have ``frame_pattern``, the
     ``file_name`` of its frames with ``%d`` (say ``%06d``) for the frame number.
@@ -106,12 +106,12 @@ class CocoVIDDataset(CocoDataset):
                 data_info['instances'].append(instance)
         for key in ('video_id', 'frame_id', 'video_name', 'video_length'):
             data_info[key] = image[key]
-        data_info['is_labelled'] = bool(image.get('is_labelled', True))
+        data_info['is_labeled'] = bool(image.get('is_labeled', True))
         self._paths[image['video_id']][image['frame_id']] = data_info['img_path']
         return data_info
 
     def frame_path(self, video_id: int, frame_id: int) -> str | None:
-        """Image file of any frame of a video, labelled or not.
+        """Image file of any frame of a video, labeled or not.
 
         Args:
             video_id: The video.
@@ -133,7 +133,7 @@ class CocoVIDDataset(CocoDataset):
         """
         frames = super().filter_data()
         if not self.test_mode:
-            frames = [frame for frame in frames if frame['is_labelled']]
+            frames = [frame for frame in frames if frame['is_labeled']]
         if not frames:
             raise ValueError(
                 f'{self.ann_file}: none of {len(self.data_list)} frames remains after filter_cfg='

@@ -1,4 +1,4 @@
-"""Small labelled pictures in one file, for teaching a backbone to classify before it detects."""
+"""Small labeled pictures in one file, for teaching a backbone to classify before it detects."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class CropsDataset(BaseDataset):
     Args:
         ann_file: The .npz file, relative to `data_root`.
         flip: Whether to mirror crops at random, in both directions.
-        jitter: Largest relative change of the colours; 0 for none.
+        jitter: Largest relative change of the colors; 0 for none.
         **kwargs: Other arguments of mmengine's `BaseDataset`.
 
     Raises:
@@ -55,7 +55,7 @@ class CropsDataset(BaseDataset):
         if self.flip:
             image = image[:, :: np.random.choice((1, -1))][:: np.random.choice((1, -1))]
         if self.jitter:
-            image = colour_jitter(image, self.jitter)
+            image = color_jitter(image, self.jitter)
         sample = DetDataSample(
             metainfo={
                 'img_id': info['crop'],
@@ -73,7 +73,7 @@ def read_crops(path: str | Path) -> tuple[np.ndarray, np.ndarray, tuple[str, ...
     """Reads images, labels and class names of a crops file; raises as `CropsDataset` says."""
     if not Path(path).is_file():
         raise FileNotFoundError(
-            f'{path}: the file of crops is missing; tools/make_world.py writes one'
+            f'{path}: the file of crops is missing; tools/make_synthetic.py writes one'
         )
     try:
         with np.load(path) as file:
@@ -93,8 +93,8 @@ def read_crops(path: str | Path) -> tuple[np.ndarray, np.ndarray, tuple[str, ...
     return images, labels, tuple(str(name) for name in classes)
 
 
-def colour_jitter(images: np.ndarray, strength: float) -> np.ndarray:
-    """Changes brightness, contrast and the balance of the colours, alike in all pictures.
+def color_jitter(images: np.ndarray, strength: float) -> np.ndarray:
+    """Changes brightness, contrast and the balance of the colors, alike in all pictures.
 
     Args:
         images: (..., 3) uint8.

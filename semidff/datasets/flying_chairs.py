@@ -13,7 +13,7 @@ from pathlib import Path
 from mmdet.registry import DATASETS
 from mmengine.dataset import BaseDataset
 
-from .flow_transforms import LoadFlowPair, PackFlowPair
+from .transforms.flow_transforms import LoadFlowPair, PackFlowPair
 
 _SPLITS = {'train': 1, 'val': 2}
 
@@ -28,9 +28,9 @@ class FlyingChairsDataset(BaseDataset):
     Args:
         ann_file: Split file, relative to `data_root`.
         split: 'train' or 'val'.
-        pipeline: Transforms of :mod:`~semidff.datasets.flow_transforms` and
-            :mod:`~semidff.datasets.flow_geometry`; by default pairs are read and packed only, see
-            :class:`~semidff.datasets.flow_transforms.PackFlowPair`.
+        pipeline: Transforms of :mod:`~semidff.datasets.transforms.flow_transforms` and
+            :mod:`~semidff.datasets.transforms.flow_geometry`; by default pairs are read and packed only, see
+            :class:`~semidff.datasets.transforms.flow_transforms.PackFlowPair`.
         **kwargs: Other arguments of mmengine's `BaseDataset`; `data_prefix=dict(img=...)` names the
             folder of the pairs.
 

@@ -29,9 +29,9 @@ from mmengine.dataset import Compose
 from mmengine.logging import print_log
 from torch.utils.data import Dataset
 
-from semidff.datasets.intervals import choose_pair
-from semidff.datasets.video_list import VideoInfo, load_videos
-from semidff.datasets.video_readers import ReaderPool, VideoError, VideoReader, open_video
+from .intervals import choose_pair
+from .video_list import VideoInfo, load_videos
+from .video_readers import ReaderPool, VideoError, VideoReader, open_video
 
 _PAIRS, _SUBSTITUTE, _ORDER = 11, 12, 13  # keep the random streams of different purposes apart
 
@@ -56,9 +56,9 @@ class UnlabeledVideoDataset(Dataset):
     A video has ``length // window`` windows, at least one, that tile it. One pass draws
     ``pairs_per_window`` pairs from every window: videos count by their length and each is visited.
     Which pairs those are depends on ``(seed, pass, window)`` alone. ``dataset[i]`` gives the first
-    pass in the videos' order; :class:`~semidff.datasets.sample_stream.SampleStream` reads
+    pass in the videos' order; :class:`~semidff.datasets.samplers.sample_stream.SampleStream` reads
     :meth:`stream_item`, where each pass has new pairs and a new order: windows shuffled,
-    ``interleave`` of them served in turn, so that neighbouring samples come from different windows.
+    ``interleave`` of them served in turn, so that neighboring samples come from different windows.
 
     A window that cannot be decoded is replaced by another one (deterministic too); its video is
     named once in each worker's log and counted in ``failures``.

@@ -2,7 +2,7 @@
 
 COCO-VID is COCO json plus ``videos: [{id, name, ...}]``; each image has ``video_id`` and
 ``frame_id`` (0-based in the video), annotations have ``instance_id``. Plain COCO json is accepted
-too: every image is a video of one frame. Optional: ``is_labelled`` of an image (default true) and
+too: every image is a video of one frame. Optional: ``is_labeled`` of an image (default true) and
 ``frame_pattern`` of a video, see :class:`~semidff.datasets.coco_vid.CocoVIDDataset`.
 """
 
@@ -46,6 +46,8 @@ def load_vid_json(ann_file: str, backend_args: dict | None = None) -> dict:
         missing = [key for key in ('id', 'file_name', 'width', 'height') if key not in image]
         if missing:
             raise ValueError(f'{ann_file}: image {image} has no {", ".join(missing)}')
+        if 'is_labelled' in image:  # the key's former spelling
+            image.setdefault('is_labeled', image.pop('is_labelled'))
     content.setdefault('videos', [])
     return content
 

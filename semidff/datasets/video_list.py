@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mmengine.logging import print_log
 
-from semidff.datasets.video_readers import VideoError, VideoReader, natural_key, open_video
+from .video_readers import VideoError, VideoReader, natural_key, open_video
 
 _NAMED = 10  # files named in one message; a list of thousands must stay readable
 

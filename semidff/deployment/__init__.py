@@ -5,7 +5,7 @@ The packages of the extra ``onnx`` are imported when they are needed, not before
 
 from .description import Description
 from .export import ExportError, export_onnx
-from .graphs import CurrentGraph, KeyGraph
+from .graphs import KeyGraph, NonKeyGraph
 from .onnx_graph import OnnxGraph
 from .onnx_video_detector import OnnxVideoDetector
 from .packages import MissingPackageError
@@ -15,7 +15,7 @@ from .verification import ParityReport, verify
 
 __all__ = [
     'TOLERANCE',
-    'CurrentGraph',
+    'NonKeyGraph',
     'Description',
     'Difference',
     'ExportError',

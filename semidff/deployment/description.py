@@ -6,9 +6,9 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from semidff.evaluation.atomic_write import write_json
+from semidff.utils.atomic_write import write_json
 
-KEY, CURRENT, FILE = 'key.onnx', 'nonkey.onnx', 'video_detector.json'
+KEY, CURRENT, FILE = 'key.onnx', 'non_key.onnx', 'video_detector.json'
 FORMAT = 1
 
 Shapes = dict[str, list[int]]
@@ -20,26 +20,26 @@ class Description:
 
     Attributes:
         shape: Height and width of the network's input, padding included.
-        normalisation: ``channels`` (``rgb`` or ``bgr``), ``mean`` and ``std`` per channel, ``pad_value`` (after
-            normalising, on the right and at the bottom).
+        normalization: ``channels`` (``rgb`` or ``bgr``), ``mean`` and ``std`` per channel, ``pad_value`` (after
+            normalizing, on the right and at the bottom).
         strides: Of the feature levels.
         classes: Class names, as far as known.
         key_inputs: Shapes by name, of ``key.onnx``.
         key_outputs: Likewise.
-        nonkey_inputs: Of ``nonkey.onnx``; ``key_features_i`` are ``features_i`` of the key graph.
-        nonkey_outputs: Likewise.
+        non_key_inputs: Of ``non_key.onnx``; ``key_features_i`` are ``features_i`` of the key graph.
+        non_key_outputs: Likewise.
         raw: Which outputs the detector's post-processing reads: its name for each, and the graphs' name.
         format: Version of this file.
     """
 
     shape: list[int]
-    normalisation: dict
+    normalization: dict
     strides: list[int]
     classes: list[str]
     key_inputs: Shapes
     key_outputs: Shapes
-    nonkey_inputs: Shapes
-    nonkey_outputs: Shapes
+    non_key_inputs: Shapes
+    non_key_outputs: Shapes
     raw: dict[str, str]
     format: int = FORMAT
 
@@ -76,7 +76,7 @@ def shapes(maps: dict[str, Tensor]) -> Shapes:
     return {name: list(tensor.shape) for name, tensor in maps.items()}
 
 
-def normalisation(preprocessor: nn.Module) -> dict:
+def normalization(preprocessor: nn.Module) -> dict:
     """What an mmdet data preprocessor does to a frame (blue, green, red; 0 to 255)."""
     # `_channel_conversion` is private; no public method of mmengine's class tells it.
     flips = bool(getattr(preprocessor, '_channel_conversion', False))

@@ -11,12 +11,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from semidff.evaluation.atomic_write import atomic_write
 from semidff.models import VideoDetector
 from semidff.models.spatial.raw_outputs import levels, numbered
+from semidff.utils.atomic_write import atomic_write
 
-from .description import CURRENT, KEY, Description, normalisation, shapes
-from .graphs import CurrentGraph, Graph, KeyGraph
+from .description import CURRENT, KEY, Description, normalization, shapes
+from .graphs import Graph, KeyGraph, NonKeyGraph
 from .packages import require
 
 OPSET = 18
@@ -31,7 +31,7 @@ class ExportError(RuntimeError):
 def export_onnx(
     model: VideoDetector, folder: str | Path, shape: Sequence[int], classes: Sequence[str] = ()
 ) -> Description:
-    """Writes ``key.onnx``, ``nonkey.onnx`` and ``video_detector.json``.
+    """Writes ``key.onnx``, ``non_key.onnx`` and ``video_detector.json``.
 
     Args:
         model: A video detector with temporal module; it is put into eval mode.
@@ -55,7 +55,7 @@ def export_onnx(
     # Frames that differ everywhere, so that nothing is special about the example.
     generator = torch.Generator().manual_seed(0)
     frame = torch.randn((1, 3, *shape), generator=generator).to(device)
-    key_graph, graph = KeyGraph(model), CurrentGraph(model)
+    key_graph, graph = KeyGraph(model), NonKeyGraph(model)
     key = key_graph.named(frame)
     features = levels('features', key)
     key_inputs = dict(frame=frame)
@@ -63,13 +63,13 @@ def export_onnx(
     current = graph.named(*inputs.values())
     description = Description(
         shape=list(shape),
-        normalisation=normalisation(model.data_preprocessor),
+        normalization=normalization(model.data_preprocessor),
         strides=list(getattr(model.temporal, 'feat_strides', ())),
         classes=list(classes),
         key_inputs=shapes(key_inputs),
         key_outputs=shapes(key),
-        nonkey_inputs=shapes(inputs),
-        nonkey_outputs=shapes(current),
+        non_key_inputs=shapes(inputs),
+        non_key_outputs=shapes(current),
         raw=graph.raw_names(features),
     )
     _write(key_graph, key_inputs, list(key), Path(folder) / KEY)

@@ -55,7 +55,7 @@ class KeyGraph(Graph):
         return dict(key_image=image, **self._task(self.model.spatial.features(frame)))
 
 
-class CurrentGraph(Graph):
+class NonKeyGraph(Graph):
     """Temporal module and task network on a frame between; the feature network is not part of it.
 
     ``key_image``, ``frame`` (1, 3, H, W), ``key_features_0``, ... → ``features_0``, ..., raw outputs.

@@ -47,31 +47,31 @@ class OnnxVideoDetector(VideoDetector):
         self.description = about = Description.read(folder)
         folder = Path(folder)
         self.key_graph = OnnxGraph(folder / KEY, about.key_inputs, providers, threads)
-        self.current_graph = OnnxGraph(folder / CURRENT, about.nonkey_inputs, providers, threads)
+        self.non_key_graph = OnnxGraph(folder / CURRENT, about.non_key_inputs, providers, threads)
         self.eval()
 
     @property
     def has_temporal(self) -> bool:
         """Features can be propagated, though there is no module that does it."""
-        return hasattr(self, 'current_graph')
+        return hasattr(self, 'non_key_graph')
 
     def predict_key(self, inputs: Tensor, samples: SampleList) -> tuple[SampleList, KeyFrame]:
         """See :class:`~semidff.models.VideoDetector`; raises a ValueError for frames of another size."""
         maps = self.key_graph(frame=inputs)
         return self._predict(maps, samples), KeyFrame(maps['key_image'], levels('features', maps))
 
-    def predict_current(
+    def predict_non_key(
         self, inputs: Tensor, samples: SampleList, key: KeyFrame, forecast: None = None
     ) -> SampleList:
         """See :class:`~semidff.models.VideoDetector`; there are no forecasts."""
-        return self._predict(self.run_current(key.image, inputs, key.features), samples)
+        return self._predict(self.run_non_key(key.image, inputs, key.features), samples)
 
-    def run_current(
+    def run_non_key(
         self, key_image: Tensor, frames: Tensor, key_features: Sequence[Tensor]
     ) -> dict[str, Tensor]:
         """All outputs of the graph for current frames (N, 3, H, W), by name."""
         features = numbered('key_features', key_features)
-        return self.current_graph(key_image=key_image, frame=frames, **features)
+        return self.non_key_graph(key_image=key_image, frame=frames, **features)
 
     def forecast(self, *_: object) -> NoReturn:
         """The graphs do not tell the flow: raises a NotImplementedError."""

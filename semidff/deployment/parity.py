@@ -14,7 +14,7 @@ from semidff.inference import VideoEngine
 from semidff.models import VideoDetector
 from semidff.models.spatial.raw_outputs import levels
 
-from .graphs import CurrentGraph, KeyGraph
+from .graphs import KeyGraph, NonKeyGraph
 from .onnx_video_detector import OnnxVideoDetector
 
 TOLERANCE = 1e-3
@@ -86,11 +86,11 @@ def _maps(
     yield from _pairs(exported.key_graph.path.name, *keys)
     images = [key['key_image'] for key in keys]
     features = [levels('features', key) for key in keys]
-    graph = CurrentGraph(model)
+    graph = NonKeyGraph(model)
     for frame in frames[1:]:
         reference = graph.named(images[0], frame, *features[0])
-        other = exported.run_current(images[1], frame, features[1])
-        yield from _pairs(exported.current_graph.path.name, reference, other)
+        other = exported.run_non_key(images[1], frame, features[1])
+        yield from _pairs(exported.non_key_graph.path.name, reference, other)
 
 
 def _pairs(

@@ -8,9 +8,9 @@ from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 
-from semidff.apis.build import frame_pipeline
+from semidff.analysis.smooth_video import smooth_frames
 from semidff.datasets.video_readers import open_video
-from semidff.inference.smooth_video import smooth_frames
+from semidff.inference.frame_pipeline import frame_pipeline
 
 
 def sample_batches(
@@ -24,7 +24,7 @@ def sample_batches(
         shape: Height and width of the frames behind the pipeline; default: the video's, or else the scale that the
             pipeline resizes to.
         video: A video file or folder of frames; without one, frames are made
-            (:func:`~semidff.inference.smooth_video.smooth_frames`).
+            (:func:`~semidff.analysis.smooth_video.smooth_frames`).
 
     Raises:
         ValueError: If a video's frames leave the pipeline with another shape, or none is known.

@@ -3,7 +3,6 @@
 from .detections_file import evaluate_detections_file
 from .end_point_error import EndPointErrorMetric
 from .gap import gap_recovery
-from .ilsvrc_format import read_detections, write_detections
 from .motion_speed import SPEEDS, ap_by_speed, motion_iou, speed_of
 from .vid_ap import Detections, GroundTruth, average_precision, mean_ap
 from .vid_evaluator import VIDEvaluator, VIDResult
@@ -23,7 +22,5 @@ __all__ = [
     'gap_recovery',
     'mean_ap',
     'motion_iou',
-    'read_detections',
     'speed_of',
-    'write_detections',
 ]

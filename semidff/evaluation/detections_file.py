@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from .atomic_write import write_json
-from .ilsvrc_format import DetectionTable, read_detections
+from semidff.datasets.ilsvrc_format import DetectionTable, read_detections
+from semidff.utils.atomic_write import write_json
+
 from .motion_speed import SPEEDS
 from .vid_ap import Detections
 from .vid_evaluator import VIDEvaluator, VIDResult
@@ -42,7 +43,7 @@ def evaluate_detections_file(
 
     Class ``k`` of the file is the k-th category of the json. The json may be one of detections, as
     ``tools/video_demo.py --json`` writes it: those of the full detector on every frame, say, by which propagation is
-    judged where nothing is labelled.
+    judged where nothing is labeled.
 
     Args:
         ann_file: COCO-VID json of the image set.

@@ -56,7 +56,7 @@ class VIDEvaluator:
     """Evaluates detections against a COCO-VID json by ImageNet VID's rules.
 
     All annotations count, crowded or occluded ones too, as in the original. Annotations of
-    categories that are not among the classes do not. Images with ``is_labelled: false`` are left
+    categories that are not among the classes do not. Images with ``is_labeled: false`` are left
     out with all that is detected in them.
 
     Args:
@@ -70,11 +70,11 @@ class VIDEvaluator:
         frames: The json's images in (video, frame) order.
         frame_numbers: ILSVRC frame id of each frame: ``ilsvrc_id`` where the json has it, else 1,
             2, 3, ...
-        labelled: Which frames count, (frames,) bool.
+        labeled: Which frames count, (frames,) bool.
 
     Raises:
         FileNotFoundError: There is no such json.
-        ValueError: The json is broken, has other classes or no labelled frame, or is one of detections that all
+        ValueError: The json is broken, has other classes or no labeled frame, or is one of detections that all
             have lower scores.
     """
 
@@ -89,13 +89,11 @@ class VIDEvaluator:
         self.classes, labels = match_classes(content, classes, ann_file)
         self.frames = ordered_frames(content, ann_file)
         self.frame_numbers = _frame_numbers(self.frames, ann_file)
-        self.labelled = np.array([frame.get('is_labelled', True) for frame in self.frames], bool)
-        if not self.labelled.any():
-            raise ValueError(
-                f'{ann_file}: all images have is_labelled=false, nothing can be tested'
-            )
+        self.labeled = np.array([frame.get('is_labeled', True) for frame in self.frames], bool)
+        if not self.labeled.any():
+            raise ValueError(f'{ann_file}: all images have is_labeled=false, nothing can be tested')
         position = {
-            frame['id']: index for index, frame in enumerate(self.frames) if self.labelled[index]
+            frame['id']: index for index, frame in enumerate(self.frames) if self.labeled[index]
         }
         present = [
             a
@@ -164,7 +162,7 @@ class VIDEvaluator:
             :attr:`frames`; which boxes of the whole ground truth count, (m,) bool.
         """
         only = np.arange(len(self.frames)) if only is None else only
-        only = only[self.labelled[only]]
+        only = only[self.labeled[only]]
         kept = np.isin(self.truth.frames, only)
         truth = GroundTruth(
             np.searchsorted(only, self.truth.frames[kept]),

@@ -13,7 +13,8 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from terminaltables import AsciiTable
 
-from .ilsvrc_format import write_detections
+from semidff.datasets.ilsvrc_format import write_detections
+
 from .motion_speed import SPEEDS
 from .vid_ap import Detections
 from .vid_evaluator import VIDEvaluator, VIDResult
@@ -47,7 +48,7 @@ class VIDMetric(BaseMetric):
     Ground truth comes from the json, not from the data samples. A sample is known by ``img_id``, or
     by ``video_id`` and ``frame_id``; frames are put in order after collection and a frame that was
     seen twice (a sampler's padding) counts once, so any number of processes gives the same figures.
-    Frames with ``is_labelled: false`` in the json do not count.
+    Frames with ``is_labeled: false`` in the json do not count.
 
     Samples with ``key_distance`` are results at several distances from the key frame (protocol
     ``pairs``, DFF 5.2). Every figure is then the mean over the distances of what it is at each, and
@@ -122,7 +123,7 @@ class VIDMetric(BaseMetric):
         """Collects the results of all processes and computes the figures.
 
         Args:
-            size: Number of samples of the dataset; of labelled ones where samples have
+            size: Number of samples of the dataset; of labeled ones where samples have
                 ``key_distance``.
 
         Returns:
@@ -195,7 +196,7 @@ class VIDMetric(BaseMetric):
         self, evaluator: VIDEvaluator, detections: Detections, only: np.ndarray
     ) -> dict[str, float]:
         """mAP of each video, as if there were no other."""
-        only = only[evaluator.labelled[only]]
+        only = only[evaluator.labeled[only]]
         names = np.array([evaluator.frames[at]['video_name'] for at in only])
         return {
             name: evaluator.evaluate(detections, only[names == name]).mean(self.class_mean)
@@ -218,7 +219,7 @@ class VIDMetric(BaseMetric):
                     "the same, and PackDetInputs' meta_keys must have img_id"
                 )
             # where samples do not say so themselves, frames without labels were paired, too
-            if frame.distance is None or evaluator.labelled[at]:
+            if frame.distance is None or evaluator.labeled[at]:
                 found.setdefault(at, frame)
         self._check_complete(found, evaluator)
         return sorted(found.items(), key=lambda item: item[0])
@@ -227,7 +228,7 @@ class VIDMetric(BaseMetric):
         missing = [
             f['file_name']
             for at, f in enumerate(evaluator.frames)
-            if at not in found and evaluator.labelled[at]
+            if at not in found and evaluator.labeled[at]
         ]
         if len(found) != self._size:
             raise ValueError(
@@ -235,7 +236,7 @@ class VIDMetric(BaseMetric):
                 f'{len(missing)} of {self.ann_file} have none, first {missing[:1]}'
             )
         if missing:
-            total = np.count_nonzero(evaluator.labelled)
+            total = np.count_nonzero(evaluator.labeled)
             print_log(
                 f'Only {total - len(missing)} of {total} frames of {self.ann_file} are evaluated',
                 logger='current',

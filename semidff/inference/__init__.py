@@ -1,23 +1,21 @@
-"""Detections for every frame of a video: schedules, methods, the frame-by-frame engine, drawing."""
+"""Detections for every frame of a video: methods, key-frame schedules, the engine that runs them."""
 
 from .acceleration import AcceleratedDetector, Acceleration, accelerate
-from .adaptive import AdaptiveSchedule
-from .drawing import class_colour, flow_panel, render_frame
-from .engine import METHODS, VideoEngine
-from .error_predictor import ErrorPredictor
-from .method import MethodError
+from .engine import VideoEngine
+from .methods import METHODS, MethodError
 from .pairs import PairEngine
-from .render import ResultRenderer, VideoWriter
-from .scene_cuts import SceneCutSchedule
 from .schedules import (
+    AdaptiveSchedule,
+    ErrorPredictor,
     FixedSchedule,
     KeyFrameSchedule,
+    SceneCutSchedule,
     ScheduleError,
     build_schedule,
     schedule_config,
 )
 from .stream_state import StreamState
-from .timing import FrameTimer, Lap
+from .timer import FrameTimer, Lap
 
 __all__ = [
     'METHODS',
@@ -31,16 +29,11 @@ __all__ = [
     'Lap',
     'MethodError',
     'PairEngine',
-    'ResultRenderer',
     'SceneCutSchedule',
     'ScheduleError',
     'StreamState',
     'VideoEngine',
-    'VideoWriter',
-    'build_schedule',
     'accelerate',
-    'class_colour',
-    'flow_panel',
-    'render_frame',
+    'build_schedule',
     'schedule_config',
 ]

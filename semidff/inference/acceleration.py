@@ -112,7 +112,7 @@ class AcceleratedDetector(VideoDetector):
         with self.running():
             return super().forecast(inputs, key)
 
-    def predict_current(
+    def predict_non_key(
         self,
         inputs: Tensor,
         samples: SampleList,
@@ -121,7 +121,7 @@ class AcceleratedDetector(VideoDetector):
     ) -> SampleList:
         """See :class:`VideoDetector`."""
         with self.running():
-            return super().predict_current(inputs, samples, key, forecast)
+            return super().predict_non_key(inputs, samples, key, forecast)
 
 
 def _halve_weights(model: nn.Module, dtype: torch.dtype) -> None:

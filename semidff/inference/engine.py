@@ -8,33 +8,10 @@ from torch import Tensor, nn
 
 from semidff.models.video_detector import Forecast, VideoDetector
 
-from .centred import Centred
-from .coast import Coast
-from .copy_boxes import CopyBoxes
-from .frame_by_frame import FrameByFrame
-from .interpolate import Interpolate
-from .method import MethodError, VideoMethod
-from .propagation import Propagation
-from .schedules import KeyFrameSchedule, build_schedule
-from .shallow_flow import ShallowFlowFast, ShallowFlowSlow
+from .methods import METHODS, MethodError, method_class
+from .schedules.base import KeyFrameSchedule, build_schedule
 from .stream_state import StreamState
-from .timing import FrameTimer
-
-METHODS: dict[str, type[VideoMethod]] = {
-    'propagate': Propagation,
-    'frame': FrameByFrame,
-    'copy': CopyBoxes,
-    'coast': Coast,
-    'interpolate': Interpolate,
-    'centred': Centred,
-    'sff-fast': ShallowFlowFast,
-    'sff-slow': ShallowFlowSlow,
-}
-
-
-def shows_flow(method: str) -> bool:
-    """Whether results of a method can carry the feature flow."""
-    return issubclass(METHODS.get(method, object), Propagation)
+from .timer import FrameTimer
 
 
 class VideoEngine:
@@ -44,7 +21,7 @@ class VideoEngine:
         model (nn.Module): A ``VideoDetector``, or any mmdet detector for the methods that need no
             temporal module.  It is put into eval mode.
         method (str): ``propagate`` (features carried by the temporal module), ``frame`` (spatial
-            module on every frame), ``copy``, ``coast``, ``interpolate``, ``centred`` (features
+            module on every frame), ``copy``, ``coast``, ``interpolate``, ``centered`` (features
             carried from the nearer key frame, offline), ``sff-fast`` or ``sff-slow`` (features carried by
             OpenCV's optical flow).
         key_interval (int): Key-frame duration l; ``frame`` ignores it.
@@ -79,16 +56,15 @@ class VideoEngine:
         timer: FrameTimer | None = None,
         keep_fields: bool = False,
     ) -> None:
-        if method not in METHODS:
-            raise MethodError(f'unknown method {method!r}; choose one of {", ".join(METHODS)}')
+        chosen = method_class(method)
         if not isinstance(model, VideoDetector):
             model = VideoDetector.wrap(model)
         self.model = model.eval()
-        options = {'keep_fields': keep_fields} if shows_flow(method) else {}
-        self.method = METHODS[method](model, **options)
+        options = {'keep_fields': keep_fields} if chosen.shows_flow else {}
+        self.method = chosen(model, **options)
         self.schedule = build_schedule(schedule or (1 if method == 'frame' else key_interval))
         if self.schedule.inspects and not self.method.forecasts:
-            able = ', '.join(name for name in METHODS if METHODS[name].forecasts)
+            able = ', '.join(name for name, m in METHODS.module_dict.items() if m.forecasts)
             raise MethodError(
                 f'{type(self.schedule).__name__} decides by the feature flow, which method {method!r} does not know '
                 f'in time: choose one of {able}'
@@ -169,7 +145,7 @@ class VideoEngine:
 
     def _advance(self, steps: list['_Step']) -> None:
         """Takes frames of one size."""
-        self._preprocess([s for s in steps if s.is_key or self.method.reads_current_frames])
+        self._preprocess([s for s in steps if s.is_key or self.method.reads_non_key_frames])
         others = [step for step in steps if not step.is_key]
         forecast = None
         if others and self.schedule.inspects:
@@ -220,7 +196,7 @@ class VideoEngine:
             results = (
                 self.method.key(inputs, samples, memories)
                 if is_key
-                else self.method.current(inputs, samples, memories, forecast)
+                else self.method.non_key(inputs, samples, memories, forecast)
             )
         for step, finished in zip(steps, results, strict=True):
             step.results += finished

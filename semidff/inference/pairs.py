@@ -1,4 +1,4 @@
-"""Every labelled frame at every distance from its key frame (DFF 5.2)."""
+"""Every labeled frame at every distance from its key frame (DFF 5.2)."""
 
 import sys
 from typing import Any
@@ -9,17 +9,17 @@ from torch import nn
 from semidff.models.video_detector import VideoDetector
 
 from .engine import VideoEngine
-from .method import MethodError
+from .methods.base import MethodError
 from .schedules import FixedSchedule
-from .timing import FrameTimer
+from .timer import FrameTimer
 
 NEVER_AGAIN = FixedSchedule(sys.maxsize)
 
 
 class PairEngine:
-    """Predicts each labelled frame i from the key frames k = i, i - 1, ..., i - l + 1.
+    """Predicts each labeled frame i from the key frames k = i, i - 1, ..., i - l + 1.
 
-    A frame becomes a key frame only when a labelled frame needs it, and then once; at most l key
+    A frame becomes a key frame only when a labeled frame needs it, and then once; at most l key
     frames are kept.  Where k lies before the video's first frame, that frame is the key frame.
 
     It is used as :class:`~semidff.inference.VideoEngine`.
@@ -65,18 +65,18 @@ class PairEngine:
 
         Args:
             data (dict): As the video engine's; the sample has ``frame_id`` (0-based) and, where
-                it has no labels, ``is_labelled=False`` in its metainfo.
+                it has no labels, ``is_labeled=False`` in its metainfo.
 
         Returns:
             list[DetDataSample]: Nothing for a frame without labels, else its l results with
             metainfo ``key_distance`` 0, 1, ..., l - 1.
 
         Raises:
-            ValueError: If one of the l - 1 frames before a labelled frame was not there.
+            ValueError: If one of the l - 1 frames before a labeled frame was not there.
         """
         sample = data['data_samples'][0]
         self._place(sample.frame_id).hold(sample.frame_id, data)
-        if not sample.get('is_labelled', True):
+        if not sample.get('is_labeled', True):
             return []
         results: list[DetDataSample] = []
         for distance in range(len(self._places)):
@@ -98,10 +98,10 @@ class PairEngine:
         sample, place = data['data_samples'][0], self._place(key_id)
         if place.frame_id != key_id:
             raise ValueError(
-                f'frame {sample.frame_id} of video {sample.get("video_name", "?")!r} is labelled, '
+                f'frame {sample.frame_id} of video {sample.get("video_name", "?")!r} is labeled, '
                 f"but frame {key_id} before it is not in the data: protocol 'pairs' needs the "
-                f'{len(self._places) - 1} frames before each labelled one; list them in the json '
-                "with is_labelled=false (frame_id counts from 0), or use protocol 'dense'"
+                f'{len(self._places) - 1} frames before each labeled one; list them in the json '
+                "with is_labeled=false (frame_id counts from 0), or use protocol 'dense'"
             )
         if not place.is_key:
             result = place.become_key()

@@ -1,9 +1,10 @@
 from .crop_classifier import CropClassifier
 from .data_preprocessor import VideoDataPreprocessor
-from .distillation import FeatureRegression, FeatureSemantics
 from .flow_pretrainer import FlowPretrainer
+from .objectives import FeatureRegression, FeatureSemantics
+from .rfcn import RFCN
 from .semi_dff import SemiDFF
-from .spatial import RFCN, SpatialModule
+from .spatial import SpatialModule
 from .temporal import OpenCVFlow, TemporalModule
 from .video_detector import Forecast, KeyFrame, VideoDetector
 

@@ -33,7 +33,7 @@ class CropClassifier(BaseModel):
         """Logits (N, num_classes), or a dict of losses with the accuracy in percent (``mode='loss'``).
 
         Args:
-            inputs: Normalised crops (N, 3, H, W).
+            inputs: Normalized crops (N, 3, H, W).
             data_samples: Each with a scalar tensor ``gt_label``.
             mode: ``tensor`` or ``loss``.
         """

@@ -1,4 +1,4 @@
-"""Frames and frame pairs onto the device, normalised and padded."""
+"""Frames and frame pairs onto the device, normalized and padded."""
 
 import torch
 from mmdet.models.data_preprocessors import DetDataPreprocessor
@@ -11,11 +11,11 @@ class VideoDataPreprocessor(DetDataPreprocessor):
 
     A batch of frames (each (3, H, W)) gives ``inputs`` (N, 3, H, W) as in mmdet. A batch of pairs (each (2, 3, H, W):
     key frame, current frame) gives ``inputs`` (N, 2, 3, H, W); the data samples describe the current frames. Every
-    frame is sent and normalised once.
+    frame is sent and normalized once.
     """
 
     def forward(self, data: dict, training: bool = False) -> dict:
-        """Normalises, converts and pads a batch; see the class."""
+        """Normalizes, converts and pads a batch; see the class."""
         inputs = data['inputs']
         if inputs[0].dim() == 3:
             return super().forward(data, training)

@@ -7,8 +7,8 @@ from mmdet.registry import MODELS
 from mmdet.structures import SampleList
 from torch import Tensor, nn
 
-from .distillation import Distillation
 from .feature_cache import FeatureCache
+from .objectives import Distillation
 from .video_detector import VideoDetector
 
 
@@ -21,7 +21,7 @@ class SemiDFF(VideoDetector):
     because the semantic step trains the student's.
 
     Which objectives apply and which parts learn is set per step by :meth:`enter_step`
-    (:class:`~semidff.engine.distillation_loop.DistillationLoop` does that from the config). The spatial module is in
+    (:class:`~semidff.engine.loops.DistillationLoop` does that from the config). The spatial module is in
     evaluation mode throughout, so that its batch-norm statistics never change.
 
     Args:
@@ -58,8 +58,8 @@ class SemiDFF(VideoDetector):
         """Starts a step of the distillation.
 
         Args:
-            objectives: Configs of :class:`~semidff.models.distillation.FeatureRegression` or
-                :class:`~semidff.models.distillation.FeatureSemantics`; several are added (joint training, Table 3f).
+            objectives: Configs of :class:`~semidff.models.objectives.FeatureRegression` or
+                :class:`~semidff.models.objectives.FeatureSemantics`; several are added (joint training, Table 3f).
             trainable: Parts that learn in this step.
         """
         self.objectives = [MODELS.build(objective) for objective in objectives]

@@ -144,11 +144,11 @@ class VideoDetector(BaseDetector):
         """Detects on key frames with the whole spatial module (Algorithm 1, lines 3-4 and 8-9).
 
         Args:
-            inputs: Normalised frames (N, 3, H, W).
+            inputs: Normalized frames (N, 3, H, W).
             samples: Their data samples.
 
         Returns:
-            The samples with ``pred_instances``, and what :meth:`predict_current` needs of the key frames.
+            The samples with ``pred_instances``, and what :meth:`predict_non_key` needs of the key frames.
         """
         features = self.spatial.features(inputs)
         image = self.temporal.prepare(inputs) if self.has_temporal else None
@@ -158,13 +158,13 @@ class VideoDetector(BaseDetector):
         """Feature flow and scale field of current frames: the part of propagation that costs.
 
         Args:
-            inputs: Normalised current frames (N, 3, H, W).
+            inputs: Normalized current frames (N, 3, H, W).
             key: Of the frames' key frames.
         """
         current = self.temporal.prepare(inputs)
         return Forecast(key.image, current, *self.temporal.flow_and_scale(key.image, current))
 
-    def predict_current(
+    def predict_non_key(
         self,
         inputs: Tensor,
         samples: SampleList,
@@ -174,7 +174,7 @@ class VideoDetector(BaseDetector):
         """Detects on propagated features (Algorithm 1, lines 11-12); the feature network does not run.
 
         Args:
-            inputs: Normalised current frames (N, 3, H, W).
+            inputs: Normalized current frames (N, 3, H, W).
             samples: Their data samples.
             key: Of the frames' key frames.
             forecast: What :meth:`forecast` returned for the same frames, if it is known already.
@@ -213,8 +213,8 @@ class VideoDetector(BaseDetector):
         """Current frames' features, propagated from key frames; unchanged where both are the same frame.
 
         Args:
-            key: Normalised key frames (N, 3, H, W).
-            current: Normalised current frames (N, 3, H, W).
+            key: Normalized key frames (N, 3, H, W).
+            current: Normalized current frames (N, 3, H, W).
             features: Key-frame features, (N, C, H_l, W_l) per level.
             samples: Data samples of the current frames (``frame_id``, ``key_frame_id``).
         """

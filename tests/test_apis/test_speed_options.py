@@ -38,7 +38,7 @@ def reading() -> int:
     return sum(thread.name == 'read-ahead' for thread in threading.enumerate())
 
 
-@pytest.mark.parametrize('method', ['propagate', 'centred'])
+@pytest.mark.parametrize('method', ['propagate', 'centered'])
 def test_reading_ahead_changes_nothing(world, method):
     path = world / 'street.mp4'
     expected = list(make(world, method=method, read_ahead=0)(path))

@@ -17,8 +17,8 @@ from mmengine.config import Config
 from semidff.apis import VideoInferencer
 from semidff.datasets import CocoVIDDataset
 from semidff.datasets.video_readers import Frame, VideoError, VideoWarning, open_stream
-from semidff.engine.checkpoint import CheckpointError
 from semidff.inference import MethodError
+from semidff.utils.checkpoint import CheckpointError
 from tests.damaged_video import wipe, write_video
 from tests.tiny_video import (
     CLASSES,
@@ -79,7 +79,7 @@ def all_same(some, others) -> bool:
     return len(some) == len(others) > 0 and all(map(same, some, others))
 
 
-@pytest.mark.parametrize('method', ['propagate', 'centred', 'interpolate'])
+@pytest.mark.parametrize('method', ['propagate', 'centered', 'interpolate'])
 def test_the_same_detections_as_the_test_tool(world, monkeypatch, method):
     expected, found = world / f'test_{method}.txt', world / f'found_{method}.txt'
     arguments = [world / 'config.py', world / 'two.pth', '--method', method, '--key-interval', '4']

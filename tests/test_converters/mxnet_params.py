@@ -5,8 +5,8 @@ from types import ModuleType
 
 import numpy as np
 
-from semidff.converters.mxnet_names import targets
-from semidff.converters.mxnet_network import ORIGINAL, Network
+from semidff.converters.mxnet.names import targets
+from semidff.converters.mxnet.network import ORIGINAL, Network
 from tests.shared_data import shared
 
 HEADS = ('task_network',)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from semidff.converters.fit import departures, detector_of, load_parts
-from semidff.engine.checkpoint import CheckpointError
+from semidff.utils.checkpoint import CheckpointError
 from tests.models import tiny_rfcn, tiny_semi_dff
 
 HEADS = 'spatial.detector.rpn_head.', 'spatial.detector.roi_head.'

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from semidff.converters.join import Part, join_checkpoints
-from semidff.engine.checkpoint import CheckpointError
+from semidff.utils.checkpoint import CheckpointError
 
 
 def _save(path, **weights):

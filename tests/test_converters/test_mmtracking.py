@@ -11,9 +11,9 @@ from mmengine.registry import init_default_scope
 
 import semidff  # noqa: F401  (registers the parts)
 from semidff.converters.mmtracking import convert, convert_file, layers
-from semidff.engine.checkpoint import CheckpointError, read_checkpoint
 from semidff.models.temporal import MMTrackingFlowNet, MMTrackingTemporalModule, warp
 from semidff.models.temporal.mmtracking import MEAN, STD, as_mmtracking_reads
+from semidff.utils.checkpoint import CheckpointError, read_checkpoint
 
 CONFIG = Path(__file__).resolve().parents[2] / 'configs/_base_/models/dff_faster-rcnn_r50-dc5.py'
 # channels of the encoder, and of the decoder's inputs and outputs, coarse to fine
@@ -121,7 +121,7 @@ def their_flow(network: MMTrackingFlowNet, x: torch.Tensor) -> torch.Tensor:
 
 
 def their_warp(features: torch.Tensor, flow: torch.Tensor) -> torch.Tensor:
-    """Features (N, C, h, w) at positions normalised by the map's size, sampled between its corners."""
+    """Features (N, C, h, w) at positions normalized by the map's size, sampled between its corners."""
     height, width = features.shape[-2:]
     flow = F.interpolate(flow, scale_factor=1 / 16, mode='bilinear') / 16
     x = torch.arange(width) + flow[:, 0]

@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from semidff.datasets.flow_file import read_flow
-from semidff.datasets.flow_transforms import (
+from semidff.datasets.flying_chairs import FlyingChairsDataset
+from semidff.datasets.transforms.flow_transforms import (
     LoadFlowPair,
     PackFlowPair,
-    RandomColourFlowPair,
+    RandomColorFlowPair,
     RandomFlipFlowPair,
 )
-from semidff.datasets.flying_chairs import FlyingChairsDataset
 
 H, W = 3, 4
 
@@ -71,7 +71,7 @@ def test_split(chairs):
 
 
 def test_random_changes_follow_numpys_seed(chairs):
-    pipeline = [LoadFlowPair(), RandomFlipFlowPair(), RandomColourFlowPair(), PackFlowPair()]
+    pipeline = [LoadFlowPair(), RandomFlipFlowPair(), RandomColorFlowPair(), PackFlowPair()]
     dataset = _dataset(chairs, pipeline=pipeline)
     items = []
     for seed in (5, 5, 6):

@@ -151,16 +151,16 @@ def test_folder_of_nothing_but_corrupt_images(tmp_path):
 
 
 def test_arrays_of_other_kinds_become_bgr():
-    colour = picture(9)
-    grey = colour[..., 2]
-    rgba = np.dstack([colour, np.full(colour.shape[:2], 7, np.uint8)])
-    stream = ArrayStream([colour, grey, grey[..., None], rgba, colour[:, ::-1]], fps=4)
+    color = picture(9)
+    gray = color[..., 2]
+    rgba = np.dstack([color, np.full(color.shape[:2], 7, np.uint8)])
+    stream = ArrayStream([color, gray, gray[..., None], rgba, color[:, ::-1]], fps=4)
     frames = list(stream)
-    assert np.array_equal(frames[0].image, colour) and frames[0].image is not colour
+    assert np.array_equal(frames[0].image, color) and frames[0].image is not color
     for frame in frames[1:3]:
-        assert np.array_equal(frame.image, np.repeat(grey[..., None], 3, axis=2))
-    assert np.array_equal(frames[3].image, colour)
-    assert np.array_equal(frames[4].image, colour[:, ::-1])
+        assert np.array_equal(frame.image, np.repeat(gray[..., None], 3, axis=2))
+    assert np.array_equal(frames[3].image, color)
+    assert np.array_equal(frames[4].image, color[:, ::-1])
     assert frames[4].image.flags.c_contiguous
     assert [frame.timestamp for frame in frames] == [0, 0.25, 0.5, 0.75, 1]
 

@@ -4,12 +4,7 @@ import json
 
 import pytest
 
-from semidff.datasets.imagenet import (
-    VID_CLASSES,
-    VID_WNIDS,
-    ImageNetDETDataset,
-    ImageNetVIDDataset,
-)
+from semidff.datasets.imagenet import VID_CLASSES, VID_WNIDS, ImageNetDETDataset, ImageNetVIDDataset
 from tests.shared_data import shared
 
 

@@ -10,7 +10,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.logging import MMLogger
 from torch.utils.data import DataLoader
 
-from semidff.datasets.sample_stream import SampleStream, StreamSampler
+from semidff.datasets.samplers.sample_stream import SampleStream, StreamSampler
 from semidff.datasets.unlabeled_videos import UnlabeledVideoDataset
 from semidff.datasets.video_list import VideoListError
 from semidff.datasets.video_readers import VideoError, open_video
@@ -75,7 +75,7 @@ def test_one_pass_visits_every_video_by_its_length(listed):
             data[index]
 
 
-def test_neighbours_in_the_stream_come_from_different_windows(listed):
+def test_neighbors_in_the_stream_come_from_different_windows(listed):
     data = dataset(listed, interleave=3)
     order = [data.stream_item(1, position) for position in range(36)]
     for start in range(0, 36, 3):

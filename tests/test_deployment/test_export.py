@@ -10,13 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from semidff.deployment import (
-    Description,
-    ExportError,
-    OnnxVideoDetector,
-    export_onnx,
-    verify,
-)
+from semidff.deployment import Description, ExportError, OnnxVideoDetector, export_onnx, verify
 from semidff.inference import VideoEngine
 from semidff.models import TemporalModule, VideoDetector
 from tests.models import SIZE, tiny_semi_dff
@@ -71,7 +65,7 @@ def test_both_graphs_are_equal_to_pytorch(model, exported):
     raw = ['features_0', 'anchor_scores', 'anchor_deltas', 'roi_scores', 'roi_deltas']
     assert list(report.maps) == [
         *(f'key.onnx {name}' for name in ('key_image', *raw)),
-        *(f'nonkey.onnx {name}' for name in raw),
+        *(f'non_key.onnx {name}' for name in raw),
     ]
     assert all(d.relative < 1e-3 and d.largest > 0.05 for d in report.maps.values()), str(report)
     assert report.equal and report.frames == 4
@@ -84,9 +78,9 @@ def test_another_model_is_noticed(model, exported):
         other.temporal.scale.bias.mul_(1.01)
     report = verify(other, exported, BATCHES)
     assert not report.equal
-    assert 'nonkey.onnx features_0' in str(report) and 'above 0.001' in str(report)
+    assert 'non_key.onnx features_0' in str(report) and 'above 0.001' in str(report)
     wrong = [name for name, difference in report.maps.items() if difference.relative > 1e-3]
-    assert wrong and all(name.startswith('nonkey') for name in wrong)
+    assert wrong and all(name.startswith('non_key') for name in wrong)
 
 
 def test_it_takes_the_models_place_in_the_engine(model, exported):
@@ -136,7 +130,7 @@ def test_the_documented_runner(model, exported, folder, monkeypatch):
         if is_key:
             expected = first = exported.key_graph(frame=inputs)
         else:
-            expected = exported.run_current(first['key_image'], inputs, [first['features_0']])
+            expected = exported.run_non_key(first['key_image'], inputs, [first['features_0']])
         for name, maps in expected.items():
             np.testing.assert_allclose(given[name], maps.numpy(), atol=1e-4)
 
@@ -145,11 +139,11 @@ def test_the_json_describes_the_graphs(model, folder):
     about = Description.read(folder)
     assert about.shape == [64, 96] and about.strides == [16]
     assert about.key_inputs == {'frame': [1, 3, 64, 96]}
-    assert about.nonkey_inputs == {
+    assert about.non_key_inputs == {
         'key_image': [1, 3, 32, 48], 'frame': [1, 3, 64, 96], 'key_features_0': [1, 32, 4, 6]
     }  # fmt: skip
-    assert about.key_outputs['roi_scores'] == about.nonkey_outputs['roi_scores'] == [1, 27, 4, 6]
-    assert about.normalisation == dict(
+    assert about.key_outputs['roi_scores'] == about.non_key_outputs['roi_scores'] == [1, 27, 4, 6]
+    assert about.normalization == dict(
         channels='bgr', mean=[120.0] * 3, std=[60.0] * 3, pad_value=0
     )
     assert about.classes == ['disc', 'square']
@@ -171,8 +165,8 @@ def test_damaged_files(model, folder, tmp_path):
     with pytest.raises(FileNotFoundError, match='export_onnx.py writes it'):
         OnnxVideoDetector(model, tmp_path)
     shutil.copytree(folder, copied := tmp_path / 'copy')
-    (copied / 'nonkey.onnx').write_bytes((folder / 'nonkey.onnx').read_bytes()[:1000])
-    with pytest.raises(ValueError, match=r'nonkey\.onnx: onnxruntime cannot open it'):
+    (copied / 'non_key.onnx').write_bytes((folder / 'non_key.onnx').read_bytes()[:1000])
+    with pytest.raises(ValueError, match=r'non_key\.onnx: onnxruntime cannot open it'):
         OnnxVideoDetector(model, copied)
     about = json.loads((folder / 'video_detector.json').read_text())
     about['key_inputs'] = {'frame': [1, 3, 32, 32]}

@@ -1,4 +1,4 @@
-"""The protocol for sparsely labelled videos in the test loop and in tools/test.py."""
+"""The protocol for sparsely labeled videos in the test loop and in tools/test.py."""
 
 import json
 import os
@@ -28,7 +28,7 @@ L = 3
 
 @pytest.fixture(scope='module')
 def world(tmp_path_factory):
-    """Videos that are labelled in full (val.json) and in one frame each (sparse.json).
+    """Videos that are labeled in full (val.json) and in one frame each (sparse.json).
 
     The labels are what the detector, with its random weights, believes in most.
     """
@@ -44,9 +44,9 @@ def world(tmp_path_factory):
         label['category_id'] = int(result.pred_instances.labels[0]) + 1
     (folder / 'val.json').write_text(json.dumps(content))
     for image in content['images']:
-        image['is_labelled'] = image['frame_id'] == 3
-    labelled = {image['id'] for image in content['images'] if image['is_labelled']}
-    content['annotations'] = [a for a in content['annotations'] if a['image_id'] in labelled]
+        image['is_labeled'] = image['frame_id'] == 3
+    labeled = {image['id'] for image in content['images'] if image['is_labeled']}
+    content['annotations'] = [a for a in content['annotations'] if a['image_id'] in labeled]
     (folder / 'sparse.json').write_text(json.dumps(content))
     return folder
 
@@ -54,7 +54,7 @@ def world(tmp_path_factory):
 def settings(world, name, **test_cfg):
     result = test_settings(world / f'{name}.json', world / 'work', key_interval=L, **test_cfg)
     pack = result['test_dataloader']['dataset']['pipeline'][-1]
-    pack['meta_keys'] = tuple(dict.fromkeys((*META_KEYS, 'is_labelled')))
+    pack['meta_keys'] = tuple(dict.fromkeys((*META_KEYS, 'is_labeled')))
     return dict(result, load_from=str(world / 'm.pth'), experiment_name=f'run{os.urandom(4).hex()}')
 
 
@@ -69,7 +69,7 @@ def test_distance_zero_and_method_frame_are_the_frame_by_frame_test(world, name)
     pairs = run(world, name, protocol='pairs')
     assert pairs['vid/mAP_at/0'] == frame['vid/mAP'] > pairs['vid/mAP_at/2']
     assert pairs['vid/mAP'] == pytest.approx(sum(pairs[f'vid/mAP_at/{d}'] for d in range(L)) / L)
-    key, other = pairs['time/key_ms'], pairs['time/nonkey_ms']
+    key, other = pairs['time/key_ms'], pairs['time/non_key_ms']
     assert pairs['time/mean_ms'] == pytest.approx((key + (L - 1) * other) / L)
     alone = run(world, name, method='frame', protocol='pairs')
     assert alone['vid/mAP'] == frame['vid/mAP'] and 'vid/mAP_at/1' not in alone

@@ -1,4 +1,4 @@
-"""VIDMetric where only some frames are labelled, and where frames come at several distances."""
+"""VIDMetric where only some frames are labeled, and where frames come at several distances."""
 
 import json
 import math
@@ -14,18 +14,18 @@ BOX = [10, 10, 59, 59]  # x1, y1, x2, y2
 
 @pytest.fixture
 def ann_file(tmp_path):
-    """Two videos of three frames; frame 2 of each has a cat, the others are not labelled."""
-    return write(tmp_path, labelled=(2,))
+    """Two videos of three frames; frame 2 of each has a cat, the others are not labeled."""
+    return write(tmp_path, labeled=(2,))
 
 
-def write(folder, labelled):
+def write(folder, labeled):
     images, annotations = [], []
     for video in (1, 2):
         for frame in range(3):
             image = dict(id=10 * video + frame, file_name=f'{video}/{frame}.jpg', width=99,
                          height=99, video_id=video, frame_id=frame)  # fmt: skip
-            images.append(image if frame in labelled else dict(image, is_labelled=False))
-            if frame in labelled:
+            images.append(image if frame in labeled else dict(image, is_labeled=False))
+            if frame in labeled:
                 annotations.append(dict(id=len(annotations), image_id=image['id'], category_id=1,
                                         bbox=[10, 10, 49, 49], instance_id=0))  # fmt: skip
     content = dict(videos=[dict(id=1, name='a'), dict(id=2, name='b')], images=images,
@@ -50,7 +50,7 @@ def evaluate(ann_file, samples, size, **options):
 
 
 def dense(frames=6):
-    """A confident detection in every frame, right in the labelled ones."""
+    """A confident detection in every frame, right in the labeled ones."""
     images = [10 * video + frame for video in (1, 2) for frame in range(3)]
     return [sample(image, (BOX, 0.9)) for image in images[:frames]]
 
@@ -59,7 +59,7 @@ def test_frames_without_labels_are_no_false_positives(ann_file):
     assert evaluate(ann_file, dense(), 6)['vid/mAP'] == 1
     alike = json.loads(Path(ann_file).read_text())
     for image in alike['images']:
-        image.pop('is_labelled', None)  # the same frames, said to have no cat
+        image.pop('is_labeled', None)  # the same frames, said to have no cat
     Path(ann_file).write_text(json.dumps(alike))
     # six equal scores, in frame order: no no yes, no no yes; precision 1/3 throughout
     assert evaluate(ann_file, dense(), 6)['vid/mAP'] == pytest.approx(1 / 3)
@@ -67,7 +67,7 @@ def test_frames_without_labels_are_no_false_positives(ann_file):
 
 def test_their_ground_truth_does_not_count_either(ann_file):
     content = json.loads(Path(ann_file).read_text())
-    stray = dict(content['annotations'][0], id=99, image_id=10)  # a frame that is not labelled
+    stray = dict(content['annotations'][0], id=99, image_id=10)  # a frame that is not labeled
     content['annotations'].append(stray)
     Path(ann_file).write_text(json.dumps(content))
     assert VIDEvaluator(ann_file).truth.count(1) == 2
@@ -87,9 +87,9 @@ def test_missing_frames_are_noticed_as_ever(ann_file):
         evaluate(ann_file, dense(5), 6)
 
 
-def test_nothing_labelled_at_all_is_refused(tmp_path):
-    with pytest.raises(ValueError, match='is_labelled=false'):
-        VIDEvaluator(write(tmp_path, labelled=()))
+def test_nothing_labeled_at_all_is_refused(tmp_path):
+    with pytest.raises(ValueError, match='is_labeled=false'):
+        VIDEvaluator(write(tmp_path, labeled=()))
 
 
 def at_distances():
@@ -116,7 +116,7 @@ def test_figures_are_means_over_the_distances(ann_file):
     )
 
 
-def test_unlabelled_frames_that_were_paired_all_the_same_do_not_count(ann_file):
+def test_unlabeled_frames_that_were_paired_all_the_same_do_not_count(ann_file):
     stray = [sample(10, (BOX, 1.0), key_distance=d) for d in range(3)]
     assert evaluate(ann_file, [*stray, *at_distances()], 2)['vid/mAP'] == pytest.approx(7 / 12)
 

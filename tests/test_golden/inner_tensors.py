@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from semidff.converters.mxnet_names import targets
+from semidff.converters.mxnet.names import targets
 from semidff.models import VideoDetector
 from tests.test_golden.original import in_original_classes, in_original_scores
 
@@ -125,7 +125,7 @@ def _refinement(net: nn.Module, i: int, read: dict, made: dict) -> dict[str, Ten
 
 
 def warp_tensors(model: VideoDetector, features: tuple, flow: Tensor, scale: Tensor) -> dict:
-    """The original's normalised positions, and the features before and after the scale field."""
+    """The original's normalized positions, and the features before and after the scale field."""
     height, width = flow.shape[-2:]
     y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing='ij')
     size = torch.tensor([width, height]).view(2, 1, 1)

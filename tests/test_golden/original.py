@@ -15,7 +15,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 import semidff  # noqa: F401  (registers the parts)
-from semidff.converters.mxnet_names import convert, targets
+from semidff.converters.mxnet.names import convert, targets
 from semidff.models import SemiDFF
 from tests.shared_data import shared
 

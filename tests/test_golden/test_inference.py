@@ -6,7 +6,7 @@ import torch
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 
-from semidff.models.spatial.original.detections import detections
+from semidff.models.rfcn.original.detections import detections
 from tests.test_golden.original import (
     arrays,
     config,
@@ -24,7 +24,7 @@ FRAMES = pytest.mark.parametrize('frame', ['key', 'cur'])
 
 @pytest.fixture
 def detector(model):
-    """The network with inference's weights, whose box outputs the golden has de-normalised."""
+    """The network with inference's weights, whose box outputs the golden has de-normalized."""
     conv = model.spatial.detector.roi_head.bbox_head.conv_reg
     stds = STDS.repeat_interleave(49)
     with torch.no_grad():
@@ -130,7 +130,7 @@ def test_end_to_end(detector, frame):
     (result,), state = detector.predict_key(key, [sample()])
     whole = state.features
     if frame == 'cur':
-        (result,) = detector.predict_current(current, [sample()], state)
+        (result,) = detector.predict_non_key(current, [sample()], state)
         whole = detector.temporal(state.image, detector.temporal.prepare(current), state.features)
     assert relative(whole[0], golden(frame, 'conv_feat')) < WHOLE
     spatial = detector.spatial.detector

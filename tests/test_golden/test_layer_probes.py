@@ -1,4 +1,4 @@
-"""All inner tensors that the goldens have probed, by name (semidff.converters.mxnet_names)."""
+"""All inner tensors that the goldens have probed, by name (semidff.converters.mxnet.names)."""
 
 import numpy as np
 import pytest

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from semidff.converters.mxnet_names import NameMappingError, convert, targets
+from semidff.converters.mxnet.names import NameMappingError, convert, targets
 from tests.test_golden.original import read_json
 
 HEADS = ('task_network',)

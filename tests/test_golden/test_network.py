@@ -2,7 +2,7 @@
 
 import torch
 
-from semidff.converters.mxnet_names import targets
+from semidff.converters.mxnet.names import targets
 from tests.test_golden.original import (
     arrays,
     compared,

@@ -6,7 +6,7 @@ import torch
 
 from semidff.engine import RMSpropMX
 from semidff.models.losses import class_distillation_loss
-from semidff.models.spatial import ExactPSRoIPool
+from semidff.models.rfcn.ps_roi_pool import ExactPSRoIPool
 from semidff.models.temporal import warp
 from tests.test_golden.original import arrays, relative
 
@@ -57,13 +57,13 @@ def test_rmsprop(case, factor):
     golden = arrays('semi_reg_golden.npz')
     start = torch.from_numpy(golden['rmsprop_w0'])
     weights = torch.nn.Parameter(start.clone())
-    optimiser = RMSpropMX([weights], lr=5e-5)
+    optimizer = RMSpropMX([weights], lr=5e-5)
     for gradient, expected in zip(
         golden['rmsprop_grads'], golden[f'rmsprop_{case}_w'], strict=True
     ):
         weights.grad = torch.from_numpy(gradient) * factor
-        optimiser.step()
+        optimizer.step()
         # Weights are of order 1, their changes of order 1e-4: compare to a few rounding errors.
         assert np.abs(weights.detach().numpy() - expected).max() < 3e-7
-    mean_square = optimiser.state[weights]['square_avg']
+    mean_square = optimizer.state[weights]['square_avg']
     np.testing.assert_allclose(mean_square, golden[f'rmsprop_{case}_n'], rtol=1e-5)

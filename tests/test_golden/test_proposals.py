@@ -4,14 +4,14 @@ import pytest
 import torch
 from mmengine.config import ConfigDict
 
-from semidff.models.spatial.original.proposals import propose
+from semidff.models.rfcn.original.proposals import propose
 from tests.test_golden.original import arrays, head
 
 STDS = torch.tensor([0.1, 0.1, 0.4, 0.4])
 
 
 def proposals(scores, deltas, info, settings: dict) -> torch.Tensor:
-    """RoIs (R, 4) of the original's probabilities (1, 18, H, W) and de-normalised deltas (1, 36, H, W)."""
+    """RoIs (R, 4) of the original's probabilities (1, 18, H, W) and de-normalized deltas (1, 36, H, W)."""
     rpn = head('rpn_head')
     height, width = scores.shape[-2:]
     deltas = torch.from_numpy(deltas)[0].permute(1, 2, 0).reshape(-1, 4) / STDS

@@ -1,4 +1,4 @@
-"""Two optimiser steps on two devices, as the authors' training module made them."""
+"""Two optimizer steps on two devices, as the authors' training module made them."""
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from tests.test_golden.original import (
 )
 
 RATE = 5e-5
-OPTIMISER = dict(
+OPTIMIZER = dict(
     type='OptimWrapper',
     optimizer=dict(type='RMSpropMX', lr=RATE),
     paramwise_cfg=dict(custom_keys={'temporal.scale.bias': dict(lr_mult=0)}),
@@ -46,7 +46,7 @@ def test_semantic_steps(model):
 
 def run(model, steps: list, golden: dict, names: tuple[str, ...]) -> None:
     """Makes the steps; each is one batch of two pairs, whose mean gradient is that of the two devices."""
-    wrapper = build_optim_wrapper(model, OPTIMISER)
+    wrapper = build_optim_wrapper(model, OPTIMIZER)
     learning = {k: v for k, v in student(model).items() if v[0].requires_grad}
     start = {name: p.detach().clone() for name, (p, _) in learning.items()}
     for i, devices in enumerate(steps):

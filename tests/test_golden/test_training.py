@@ -5,7 +5,7 @@ import pytest
 import torch
 from mmengine.structures import InstanceData
 
-from semidff.converters.mxnet_names import targets
+from semidff.converters.mxnet.names import targets
 from semidff.models.video_detector import PARTS, VideoDetector
 from tests.test_golden.original import (
     arrays,

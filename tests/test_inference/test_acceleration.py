@@ -79,7 +79,7 @@ def test_half_precision_is_that_of_autocast():
     assert not torch.is_autocast_enabled('cpu')
 
 
-@pytest.mark.parametrize('method', ['frame', 'centred', 'interpolate', 'sff-fast'])
+@pytest.mark.parametrize('method', ['frame', 'centered', 'interpolate', 'sff-fast'])
 def test_every_method_runs_under_the_options(method):
     """Offline ones answer in flush(), outside of push(); *sff-fast* has a temporal module of its own."""
     found = detect(accelerate(detector('rfcn'), BF16._replace(channels_last=True)), method)

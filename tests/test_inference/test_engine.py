@@ -41,13 +41,13 @@ def by_frame(model):
     return results
 
 
-@pytest.mark.parametrize('method', METHODS)
+@pytest.mark.parametrize('method', list(METHODS.module_dict))
 def test_interval_of_one_is_frame_by_frame(model, by_frame, method):
     results = walk(VideoEngine(model, method, key_interval=1))
     assert all(same(result, expected) for result, expected in zip(results, by_frame, strict=True))
 
 
-@pytest.mark.parametrize('method', METHODS)
+@pytest.mark.parametrize('method', list(METHODS.module_dict))
 def test_key_frames_equal_frame_and_order_is_kept(model, by_frame, method):
     results = walk(VideoEngine(model, method, key_interval=4))
     assert [result.frame_id for result in results] == list(range(FRAMES))
@@ -58,7 +58,7 @@ def test_key_frames_equal_frame_and_order_is_kept(model, by_frame, method):
             assert same(result, reference)
 
 
-@pytest.mark.parametrize('method', METHODS)
+@pytest.mark.parametrize('method', list(METHODS.module_dict))
 def test_videos_do_not_see_each_other(model, method):
     engine = VideoEngine(model, method, key_interval=4)
     walk(engine, video=1, frames=6)
@@ -72,11 +72,11 @@ def test_copy_repeats_the_key_frame(model, by_frame):
     assert all(same(result, by_frame[i // 4 * 4]) for i, result in enumerate(results))
 
 
-OFFLINE = ('interpolate', 'centred')
+OFFLINE = ('interpolate', 'centered')
 
 
 def test_causal_methods_answer_at_once_and_offline_ones_wait(model):
-    for method in METHODS:
+    for method in METHODS.module_dict:
         engine = VideoEngine(model, method, key_interval=4)
         counts = [len(engine.push(batch(0, index))) for index in range(6)]
         assert counts == ([1, 0, 0, 0, 4, 0] if method in OFFLINE else [1] * 6)
@@ -214,7 +214,7 @@ def test_forecasts_change_no_result_and_cost_no_second_flow(model, by_frame):
     assert all(same(*pair) for pair in zip(results, expected, strict=True))
 
 
-@pytest.mark.parametrize('method', ['copy', 'centred', 'frame'])
+@pytest.mark.parametrize('method', ['copy', 'centered', 'frame'])
 def test_a_schedule_that_wants_forecasts_needs_a_method_that_has_them(model, method):
     with pytest.raises(MethodError, match='propagate'):
         VideoEngine(model, method, schedule=Rejecting(set()))

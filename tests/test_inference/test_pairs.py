@@ -1,4 +1,4 @@
-"""The protocol for sparsely labelled videos (DFF 5.2), with a real detector."""
+"""The protocol for sparsely labeled videos (DFF 5.2), with a real detector."""
 
 import pytest
 import torch
@@ -15,12 +15,12 @@ def model():
     return build(video_detector_cfg())
 
 
-def frames(labelled=range(FRAMES), video=0):
-    """Batches of a video; some frames are not labelled."""
+def frames(labeled=range(FRAMES), video=0):
+    """Batches of a video; some frames are not labeled."""
     result = []
     for index in range(FRAMES):
         data = batch(video, index)
-        data['data_samples'][0].set_metainfo({'is_labelled': index in labelled})
+        data['data_samples'][0].set_metainfo({'is_labeled': index in labeled})
         result.append(data)
     return result
 
@@ -74,13 +74,13 @@ def test_before_the_video_the_first_frame_is_the_key_frame(pairs):
 def test_sparse_labels_give_the_same_results(model, pairs):
     engine = PairEngine(model, 'propagate', L)
     for _ in range(2):  # the second video begins with an empty memory
-        found = walk(engine, frames(labelled=(3, 8)))
+        found = walk(engine, frames(labeled=(3, 8)))
         assert set(found) == {(i, d) for i in (3, 8) for d in range(L)}
         assert all(same(result, pairs[place]) for place, result in found.items())
 
 
-def test_networks_run_only_for_labelled_frames(model):
-    """Labelled 3 and 5 share the key frames 2 and 3: 0 ... 5 are key frames once each; 8 is none."""
+def test_networks_run_only_for_labeled_frames(model):
+    """Labeled 3 and 5 share the key frames 2 and 3: 0 ... 5 are key frames once each; 8 is none."""
     runs = {'feature': 0, 'flow': 0}
 
     def count(name):
@@ -94,11 +94,11 @@ def test_networks_run_only_for_labelled_frames(model):
         model.temporal.flow_network.register_forward_hook(count('flow')),
     ]
     timer = FrameTimer(warmup=0, key_interval=L)
-    walk(PairEngine(model, 'propagate', L, timer), frames(labelled=(3, 5)))
+    walk(PairEngine(model, 'propagate', L, timer), frames(labeled=(3, 5)))
     for hook in hooks:
         hook.remove()
     assert runs == {'feature': 6, 'flow': 2 * (L - 1)}
-    assert {kind: len(times) for kind, times in timer.seconds.items()} == {'key': 6, 'nonkey': 6}
+    assert {kind: len(times) for kind, times in timer.seconds.items()} == {'key': 6, 'non_key': 6}
 
 
 def test_no_more_than_l_key_frames_are_kept(model):
@@ -118,7 +118,7 @@ def test_frame_has_one_distance_only(model):
 
 def test_a_plain_detector_can_copy():
     detector = build(detector_cfg())
-    assert len(walk(PairEngine(detector, 'copy', 2), frames(labelled=(5,)))) == 2
+    assert len(walk(PairEngine(detector, 'copy', 2), frames(labeled=(5,)))) == 2
 
 
 @pytest.mark.parametrize('method', ['coast', 'interpolate'])
@@ -129,19 +129,19 @@ def test_methods_that_need_the_frames_between_are_refused(model, method):
 
 def test_missing_key_frames_are_an_error_not_a_shorter_distance(model):
     engine = PairEngine(model, 'propagate', L)
-    some = frames(labelled=(7,))
+    some = frames(labeled=(7,))
     for index in (3, 4, 6):
         engine.push(some[index])
     with pytest.raises(ValueError, match='frame 7 .* but frame 5 before it is not in the data'):
         engine.push(some[7])
     engine.reset()
     with pytest.raises(ValueError, match='frame 6 before it is not in the data'):
-        engine.push(some[7])  # a json that lists labelled frames only
+        engine.push(some[7])  # a json that lists labeled frames only
 
 
 def test_the_mean_time_is_that_of_the_schedule():
     timer = FrameTimer(warmup=0, key_interval=4)
-    timer.seconds = {'key': [0.1] * 6, 'nonkey': [0.02] * 6}
+    timer.seconds = {'key': [0.1] * 6, 'non_key': [0.02] * 6}
     summary = timer.summary()
     assert summary['time/mean_ms'] == pytest.approx((100 + 3 * 20) / 4)
     assert summary['fps'] == pytest.approx(4 / 0.16)

@@ -36,7 +36,7 @@ def close(first, second) -> bool:
     )
 
 
-@pytest.mark.parametrize('method', METHODS)
+@pytest.mark.parametrize('method', list(METHODS.module_dict))
 def test_interleaved_streams_are_as_each_alone(model, alone, method):
     engine = VideoEngine(model, method, key_interval=INTERVAL)
     states = [engine.open() for _ in range(3)]
@@ -50,7 +50,7 @@ def test_interleaved_streams_are_as_each_alone(model, alone, method):
             assert same(result, expected) and result.frame_id == expected.frame_id
 
 
-@pytest.mark.parametrize('method', METHODS)
+@pytest.mark.parametrize('method', list(METHODS.module_dict))
 def test_batched_streams_are_as_each_alone(model, alone, method):
     """The streams begin one after the other, so that key frames of one meet other frames of the next."""
     engine = VideoEngine(model, method, key_interval=INTERVAL)
@@ -101,7 +101,7 @@ def smaller(video: int, index: int) -> dict:
     return data
 
 
-@pytest.mark.parametrize('method', METHODS)
+@pytest.mark.parametrize('method', list(METHODS.module_dict))
 def test_a_new_size_begins_anew(model, method):
     """Nothing of the frames before is used, none of their results is lost, and the schedule counts from there."""
     engine = VideoEngine(model, method, key_interval=INTERVAL)
@@ -123,7 +123,7 @@ def test_a_new_size_begins_anew(model, method):
         assert keys == [0, 2, 5]
 
 
-@pytest.mark.parametrize('method', METHODS)
+@pytest.mark.parametrize('method', list(METHODS.module_dict))
 def test_snapshots_return_to_a_place(model, alone, method):
     engine = VideoEngine(model, method, key_interval=INTERVAL)
     state = engine.open()

@@ -42,7 +42,7 @@ def test_pairs_are_the_frames_one_by_one():
     assert all(s.batch_input_shape == (32, 48) for s in data['data_samples'])
 
 
-def test_channels_are_exchanged_and_normalised():
+def test_channels_are_exchanged_and_normalized():
     frame = torch.stack([torch.full((16, 16), v, dtype=torch.uint8) for v in (34, 22, 11)])
     inputs = build()(batch(torch.stack((frame, frame))))['inputs']
     assert inputs[0, :, :, 0, 0].tolist() == [[1.0, 1.0, 1.0]] * 2

@@ -18,13 +18,13 @@ def test_regression_step(kind):
     model = tiny_semi_dff(kind).train()
     model.enter_step([dict(type='FeatureRegression')], ('temporal',))
     before = {k: v.clone() for k, v in model.spatial.state_dict().items()}
-    optimiser = torch.optim.SGD(model.temporal.parameters(), lr=1e-2)
+    optimizer = torch.optim.SGD(model.temporal.parameters(), lr=1e-2)
     values = []
     for _ in range(8):
         loss = model(pairs(), samples(2), mode='loss')['loss_reg']
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         values.append(loss.item())
     assert values[-1] < values[0]
     assert all(torch.equal(v, before[k]) for k, v in model.spatial.state_dict().items())
@@ -62,7 +62,7 @@ def test_video_prediction(kind):
     model.spatial.detector.backbone.register_forward_hook(lambda *_: calls.append(1))
     on_key, key = model.predict_key(frames(1), samples(1))
     assert len(key.features) == len(model.temporal.feat_strides)
-    on_current = model.predict_current(frames(1, seed=1), samples(1), key)
+    on_current = model.predict_non_key(frames(1, seed=1), samples(1), key)
     assert len(calls) == 1
     for result in (on_key[0].pred_instances, on_current[0].pred_instances):
         assert len(result) and result.bboxes.shape[1] == 4 and result.scores.isfinite().all()

@@ -78,7 +78,7 @@ def test_prediction_is_the_flow_in_pixels_at_full_size(size):
         full = sample.pred_flow.data
         assert full.shape == (2, *size)
         for y, x in ((23, 40), (24, 47), (31, 55), (40, 60)):
-            # between the centres of four cells, which are 16 pixels apart, the first at 7.5
+            # between the centers of four cells, which are 16 pixels apart, the first at 7.5
             row, column = (y - 7.5) / 16, (x - 7.5) / 16
             top, left = int(row), int(column)
             down, right = row - top, column - left
@@ -119,12 +119,12 @@ def test_training_lowers_the_error():
     )
     inputs = torch.stack((key, picture), 1)
     flow = torch.tensor(shifts, dtype=torch.float32)[:, :, None, None].expand(4, 2, 64, 96)
-    optimiser = torch.optim.Adam(model.parameters(), 3e-3)
+    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
     history = []
     for _ in range(40):
         losses = model(inputs, samples(flow), mode='loss')
         history.append(losses['loss_flow'].item())
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         sum(losses.values()).backward()
-        optimiser.step()
+        optimizer.step()
     assert history[0] > 7 and min(history[-5:]) < 0.4 * history[0], history

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from semidff.converters.mxnet_names import targets
+from semidff.converters.mxnet.names import targets
 from semidff.models.temporal import FlowNetS
 
 

@@ -11,13 +11,13 @@ import torch.nn.functional as F
 from mmdet.registry import MODELS
 from torch import Tensor
 
-from semidff.inference.smooth_video import smooth_frames
+from semidff.analysis.smooth_video import smooth_frames
 from semidff.models import OpenCVFlow, TemporalModule
 
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 
 
-def normalise(*pictures: np.ndarray) -> Tensor:
+def normalize(*pictures: np.ndarray) -> Tensor:
     """Pictures (H, W, 3), blue first, as ImageNet's data preprocessor leaves them."""
     stack = torch.from_numpy(np.stack(pictures)[..., ::-1].copy()).permute(0, 3, 1, 2)
     return (stack - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
@@ -29,7 +29,7 @@ def moved(shift: tuple[int, int], size: tuple[int, int] = (120, 184)) -> tuple[T
     (x, y), (height, width) = shift, size
     key = canvas[20 : 20 + height, 20 : 20 + width]
     current = canvas[20 + y : 20 + y + height, 20 + x : 20 + x + width]
-    return normalise(key), normalise(current)
+    return normalize(key), normalize(current)
 
 
 def pixels(network: OpenCVFlow, key: Tensor, current: Tensor) -> Tensor:
@@ -92,17 +92,17 @@ def test_batch_equals_singles():
 
 
 @pytest.mark.parametrize('rgb', [True, False])
-def test_normalisation_is_undone_exactly(rgb):
+def test_normalization_is_undone_exactly(rgb):
     picture = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
     expected = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
     if rgb:
-        frame, settings = normalise(picture), {}
+        frame, settings = normalize(picture), {}
     else:  # as caffe's models: blue first, means subtracted only
         frame = torch.from_numpy(picture).permute(2, 0, 1)[None] - 100.0
         settings = dict(mean=[100] * 3, std=[1] * 3, rgb=False)
-    grey = OpenCVFlow(half_size=False, **settings).prepare(frame)
-    assert grey.shape == (1, 1, 40, 60) and grey.dtype == torch.uint8
-    assert np.abs(grey[0, 0].numpy().astype(int) - expected.astype(int)).max() <= 1
+    gray = OpenCVFlow(half_size=False, **settings).prepare(frame)
+    assert gray.shape == (1, 1, 40, 60) and gray.dtype == torch.uint8
+    assert np.abs(gray[0, 0].numpy().astype(int) - expected.astype(int)).max() <= 1
     assert OpenCVFlow(**settings).prepare(frame).shape == (1, 1, 20, 30)
 
 
@@ -125,7 +125,7 @@ def test_wrong_settings_and_frames_are_refused():
     with pytest.raises(ValueError, match="'sift'"):
         OpenCVFlow(preset='sift')
     frame = torch.full((1, 3, 64, 64), 90.0)  # as if means were subtracted, no more
-    with pytest.raises(ValueError, match='grey values from 5.* mean, std and rgb'):
+    with pytest.raises(ValueError, match='gray values from 5.* mean, std and rgb'):
         OpenCVFlow().prepare(frame)
     network = OpenCVFlow()
     small = network.prepare(torch.zeros(1, 3, 28, 64))

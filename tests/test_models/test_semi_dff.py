@@ -20,13 +20,13 @@ def pairs(count=2):
 
 def train(model, iterations=3, same=False):
     learning = [p for p in model.parameters() if p.requires_grad]
-    optimiser = torch.optim.SGD(learning, lr=1e-2, momentum=0.9, weight_decay=0.1)
+    optimizer = torch.optim.SGD(learning, lr=1e-2, momentum=0.9, weight_decay=0.1)
     for _ in range(iterations):
         model.train()
         losses = model(pairs(), samples(2, same), mode='loss')
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         sum(losses.values()).backward()
-        optimiser.step()
+        optimizer.step()
     return losses
 
 

@@ -51,7 +51,7 @@ def test_still_frames_keep_the_key_frames_detections_exactly(name):
     still(model)
     expected, key = model.predict_key(frames(2), samples(2))
     before = key.features[0].clone()
-    same(model.predict_current(frames(2, seed=1), samples(2), key), expected)
+    same(model.predict_non_key(frames(2, seed=1), samples(2), key), expected)
     assert torch.equal(key.features[0], before)
 
 
@@ -63,7 +63,7 @@ def test_every_layer_runs_once_and_on_current_frames_only_the_task_networks(name
     task = layers_called(model.part('task_network'))
     _, key = model.predict_key(frames(1), samples(1))
     assert set(feature.values()) == {1} and set(task.values()) <= {1}
-    model.predict_current(frames(1, seed=1), samples(1), key)
+    model.predict_non_key(frames(1, seed=1), samples(1), key)
     assert set(feature.values()) == {1} and set(task.values()) <= {2}
     assert bool(task) == (name != '0')
 
@@ -169,15 +169,15 @@ def test_steps_of_the_distillation(name, objective):
     model = cut(name, tiny_semi_dff).train()
     model.enter_step([dict(type=objective)], ('temporal', 'task_network'))
     before = {key: value.clone() for key, value in model.state_dict().items()}
-    optimiser = torch.optim.SGD((p for p in model.parameters() if p.requires_grad), lr=1e-2)
+    optimizer = torch.optim.SGD((p for p in model.parameters() if p.requires_grad), lr=1e-2)
     pairs = torch.stack((frames(2), frames(2, seed=1)), 1)
     values = []
     for _ in range(6):
         losses = model(pairs, samples(2), mode='loss')
         assert all(loss.item() > 0 for loss in losses.values())
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         sum(losses.values()).backward()
-        optimiser.step()
+        optimizer.step()
         values.append(sum(losses.values()).item())
     assert values[-1] < values[0]
     after = model.state_dict()

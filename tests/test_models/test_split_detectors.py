@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.mark.parametrize('unit', ['layer3.0', 'layer3.1', 'layer2.1'])
 def test_three_stages(unit):
     """The R-FCN of the quick start, as its config has it, narrower."""
-    config = Config.fromfile(ROOT / 'configs/quickstart/rfcn_world.py').model
+    config = Config.fromfile(ROOT / 'configs/quickstart/rfcn_synthetic.py').model
     config.backbone.base_channels = 8
     config.neck.in_channels = 32
     init_default_scope('mmdet')

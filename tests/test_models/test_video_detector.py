@@ -22,7 +22,7 @@ def test_current_frames_never_meet_the_feature_network(model):
     _, key = model.predict_key(frames(1), samples(1))
     assert len(backbone) == len(neck) == 1
     for i in range(3):
-        results = model.predict_current(frames(1, seed=i), samples(1), key)
+        results = model.predict_non_key(frames(1, seed=i), samples(1), key)
         assert len(results[0].pred_instances)
     assert len(backbone) == len(neck) == 1
 
@@ -47,7 +47,7 @@ def test_current_frames_are_detected_on_propagated_features(model):
     features = model.propagate(key_frame, current, model.spatial.features(key_frame), samples(1))
     assert not torch.allclose(features[0], key.features[0], atol=0.1)
     expected = model.spatial.predict(features, samples(1))[0].pred_instances
-    result = model.predict_current(current, samples(1), key)[0].pred_instances
+    result = model.predict_non_key(current, samples(1), key)[0].pred_instances
     assert torch.equal(result.bboxes, expected.bboxes) and torch.equal(
         result.scores, expected.scores
     )

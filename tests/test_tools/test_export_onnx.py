@@ -54,7 +54,7 @@ def test_export_and_verify(world, export):
     for line in (
         'frames enter as 1 x 3 x 64 x 96',
         'key.onnx cls_scores_2',
-        'nonkey.onnx bbox_preds_0',
+        'non_key.onnx bbox_preds_0',
     ):
         assert line in printed
     last = printed.splitlines()[-1]

@@ -8,8 +8,8 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from semidff.converters.mxnet_file import read_params, write_params
-from semidff.engine.checkpoint import read_state_dict
+from semidff.converters.mxnet.params_file import read_params, write_params
+from semidff.utils.checkpoint import read_state_dict
 from tests.models import rfcn
 from tests.test_converters.mxnet_params import full, heads, with_copies
 

@@ -83,8 +83,8 @@ def test_bad_input_is_told(show, model, arguments, words):
 
 def test_a_temporal_module_without_flow_is_refused(world):
     from semidff.apis import VideoInferencer
-    from semidff.apis.propagation import view_frames
     from semidff.inference import MethodError
+    from semidff.visualization.view_frames import view_frames
 
     inferencer = VideoInferencer(str(world / 'two.py'), str(world / 'two.pth'), 'cpu')
     inferencer.model.temporal = torch.nn.Identity()

@@ -9,7 +9,7 @@ import torchvision
 from mmdet.models import ResNet
 from mmengine.config import Config
 
-from semidff.engine.checkpoint import load_strict, read_state_dict
+from semidff.utils.checkpoint import load_strict, read_state_dict
 from tests.models import rfcn
 
 TOOL = Path(__file__).resolve().parents[2] / 'tools' / 'model_converters' / 'torchvision_resnet.py'

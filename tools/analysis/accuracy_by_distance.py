@@ -1,6 +1,6 @@
 """Draws accuracy over the distance from the key frame: tests checkpoints with protocol pairs (DFF 5.2).
 
-Every labelled frame is predicted from each of the L frames before it (and itself). Evaluations run one
+Every labeled frame is predicted from each of the L frames before it (and itself). Evaluations run one
 after another; the same command continues where it was stopped, and finished evaluations are kept as long
 as config, checkpoint and settings are the same.
 """
@@ -10,9 +10,9 @@ import sys
 
 from mmengine.config import DictAction
 
-from semidff.chain.main import distance_main
-from semidff.engine.checkpoint import detector_digest
-from semidff.inference import METHODS
+from semidff.experiments.main import distance_main
+from semidff.inference.methods import METHODS
+from semidff.utils.checkpoint import detector_digest
 
 
 def parse_args() -> argparse.Namespace:
@@ -47,5 +47,5 @@ def parse_args() -> argparse.Namespace:
 
 
 if __name__ == '__main__':
-    pairwise = [name for name, method in METHODS.items() if method.pairwise]
+    pairwise = [name for name, method in METHODS.module_dict.items() if method.pairwise]
     sys.exit(distance_main(parse_args(), detector_digest, pairwise))

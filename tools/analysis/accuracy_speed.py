@@ -10,8 +10,8 @@ import sys
 
 from mmengine.config import DictAction
 
-from semidff.chain.main import curve_main
-from semidff.engine.checkpoint import detector_digest
+from semidff.experiments.main import curve_main
+from semidff.utils.checkpoint import detector_digest
 
 
 def parse_args() -> argparse.Namespace:

@@ -15,18 +15,19 @@ import torch
 from mmengine.config import Config, DictAction
 from mmengine.dataset import pseudo_collate
 
-from semidff.apis.build import frame_pipeline
+from semidff.analysis.benchmark import benchmark
+from semidff.analysis.smooth_video import write_smooth_video
+from semidff.analysis.speed_report import SpeedReport
 from semidff.datasets.video_readers import VideoError
-from semidff.engine.allocator import keep_freed_memory
-from semidff.engine.build import build_video_detector
-from semidff.engine.checkpoint import CheckpointError, load_for_test
-from semidff.engine.metrics_file import write_metrics
-from semidff.inference import METHODS, Acceleration
+from semidff.inference import Acceleration
 from semidff.inference.acceleration import PRECISIONS
-from semidff.inference.benchmark import benchmark
-from semidff.inference.smooth_video import write_smooth_video
-from semidff.inference.speed_report import SpeedReport
+from semidff.inference.frame_pipeline import frame_pipeline
+from semidff.inference.methods import METHODS, renamed_method
 from semidff.models import VideoDetector
+from semidff.utils.allocator import keep_freed_memory
+from semidff.utils.checkpoint import CheckpointError, load_for_test
+from semidff.utils.metrics_file import write_metrics
+from semidff.utils.model_building import build_video_detector
 
 DEFAULT_SHAPE = (600, 1000)  # of the video that is made where none is given
 
@@ -40,7 +41,8 @@ def parse_args() -> argparse.Namespace:
         '--modes',
         nargs='+',
         default=['frame', 'propagate'],
-        choices=list(METHODS),
+        type=renamed_method,
+        choices=list(METHODS.module_dict),
         help='methods to be measured; frame always is (default: frame propagate)',
     )
     add_speed_arguments(parser)
@@ -116,7 +118,7 @@ def load_model(args: argparse.Namespace) -> VideoDetector:
     """Builds the config's model."""
     model = build_video_detector(args.config, args.cfg_options)
     if args.checkpoint:
-        load_for_test(model, args.checkpoint, 'propagate')
+        load_for_test(model, args.checkpoint, needs_temporal=True)
     return model.to(args.device)
 
 

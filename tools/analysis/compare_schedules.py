@@ -11,11 +11,11 @@ import torch
 from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 
-from semidff.apis.build import build_model
-from semidff.apis.schedule_curve import curve_table, draw_schedules, schedule_curve
-from semidff.engine.checkpoint import CheckpointError
-from semidff.engine.metrics_file import write_metrics
+from semidff.analysis.schedule_curve import curve_table, draw_schedules, schedule_curve
 from semidff.inference import ErrorPredictor
+from semidff.inference.frame_pipeline import build_model
+from semidff.utils.checkpoint import CheckpointError
+from semidff.utils.metrics_file import write_metrics
 
 
 def parse_args() -> argparse.Namespace:

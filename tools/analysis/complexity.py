@@ -9,12 +9,12 @@ import sys
 import torch
 from mmengine.config import DictAction
 
-from semidff.engine.build import build_video_detector
-from semidff.engine.metrics_file import write_metrics
-from semidff.inference.complexity import measure_complexity
-from semidff.inference.part_times import PartTimes, measure_parts
-from semidff.inference.smooth_video import smooth_frames
+from semidff.analysis.complexity import measure_complexity
+from semidff.analysis.part_times import PartTimes, measure_parts
+from semidff.analysis.smooth_video import smooth_frames
 from semidff.models import VideoDetector
+from semidff.utils.metrics_file import write_metrics
+from semidff.utils.model_building import build_video_detector
 
 
 def parse_args() -> argparse.Namespace:

@@ -11,11 +11,11 @@ import sys
 from mmengine.config import Config
 
 from semidff.apis import VideoInferencer
-from semidff.apis.adaptive_fit import Fit, fit_adaptive
-from semidff.apis.clips import unlabeled_videos
 from semidff.datasets.video_list import VideoListError
 from semidff.datasets.video_readers import VideoError
-from semidff.engine.checkpoint import CheckpointError
+from semidff.inference.schedules.clips import unlabeled_videos
+from semidff.inference.schedules.fit import Fit, fit_adaptive
+from semidff.utils.checkpoint import CheckpointError
 
 
 def parse_args() -> argparse.Namespace:

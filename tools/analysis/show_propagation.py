@@ -1,6 +1,6 @@
 """Draws what the temporal module does between a key frame and other frames of a video.
 
-For each current frame: both frames with boxes, feature flow with its colour wheel, scale field, features
+For each current frame: both frames with boxes, feature flow with its color wheel, scale field, features
 before and after warp and scale beside those of the feature network on the frame itself, and their error.
 """
 
@@ -8,10 +8,10 @@ import argparse
 import sys
 
 from semidff.apis import VideoInferencer
-from semidff.apis.propagation import view_frames
 from semidff.datasets.video_readers import VideoError
-from semidff.engine.checkpoint import CheckpointError
-from semidff.inference.propagation_figure import Look, save_propagation
+from semidff.utils.checkpoint import CheckpointError
+from semidff.visualization.propagation_figure import Look, save_propagation
+from semidff.visualization.view_frames import view_frames
 
 
 def parse_args() -> argparse.Namespace:
@@ -35,7 +35,7 @@ def parse_args() -> argparse.Namespace:
         '--out', required=True, metavar='FILE', help='the picture (.png, .pdf, .svg)'
     )
     parser.add_argument(
-        '--arrows', action='store_true', help='arrows on the feature flow, beside its colours'
+        '--arrows', action='store_true', help='arrows on the feature flow, beside its colors'
     )
     parser.add_argument(
         '--level',

@@ -1,6 +1,6 @@
 """Exports a video detector as two ONNX graphs: one for key frames, one for the frames between.
 
-Writes key.onnx, nonkey.onnx and video_detector.json (names, shapes, normalisation) to a folder. The
+Writes key.onnx, non_key.onnx and video_detector.json (names, shapes, normalization) to a folder. The
 graphs end ahead of proposals, RoIs and NMS. They are for frames of one size. With --verify both are
 run by onnxruntime and compared with PyTorch; exit code 1 if an output differs by more than 1e-3.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 
-from semidff.apis.class_names import class_names
+from semidff.datasets.class_names import class_names
 from semidff.datasets.video_readers import VideoError
 from semidff.deployment import (
     ExportError,
@@ -22,8 +22,8 @@ from semidff.deployment import (
     sample_batches,
     verify,
 )
-from semidff.engine.build import build_video_detector
-from semidff.engine.checkpoint import CheckpointError, load_for_test, read_checkpoint
+from semidff.utils.checkpoint import CheckpointError, load_for_test, read_checkpoint
+from semidff.utils.model_building import build_video_detector
 
 
 def parse_args() -> argparse.Namespace:

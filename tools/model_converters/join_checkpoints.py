@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from semidff.converters.join import Part, join_checkpoints
-from semidff.engine.checkpoint import CheckpointError
+from semidff.utils.checkpoint import CheckpointError
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ import sys
 
 from semidff.converters.fit import ConfigError
 from semidff.converters.mmtracking import convert_file
-from semidff.engine.checkpoint import CheckpointError
+from semidff.utils.checkpoint import CheckpointError
 
 
 def main() -> None:

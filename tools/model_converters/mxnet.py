@@ -4,11 +4,11 @@ import argparse
 import sys
 
 from semidff.converters.fit import ConfigError
-from semidff.converters.mxnet import convert_file, revert_file
-from semidff.converters.mxnet_boxes import FORMS
-from semidff.converters.mxnet_file import LAYOUTS, MXNetFileError
-from semidff.converters.mxnet_names import PARTS, SMALL_PARTS, NameMappingError
-from semidff.engine.checkpoint import CheckpointError
+from semidff.converters.mxnet.boxes import FORMS
+from semidff.converters.mxnet.convert import convert_file, revert_file
+from semidff.converters.mxnet.names import PARTS, SMALL_PARTS, NameMappingError
+from semidff.converters.mxnet.params_file import LAYOUTS, MXNetFileError
+from semidff.utils.checkpoint import CheckpointError
 
 ERRORS = (MXNetFileError, NameMappingError, CheckpointError, ConfigError, OSError)
 

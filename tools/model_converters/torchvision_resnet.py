@@ -4,8 +4,8 @@ import argparse
 import sys
 
 from semidff.converters.fit import ConfigError
-from semidff.converters.torchvision_resnet import convert_file
-from semidff.engine.checkpoint import CheckpointError
+from semidff.converters.torchvision import convert_file
+from semidff.utils.checkpoint import CheckpointError
 
 
 def main() -> None:

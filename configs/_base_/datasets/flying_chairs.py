@@ -17,7 +17,7 @@ train_pipeline = [
         rotation=17,
         scale=(0.9, 2.0),
     ),
-    dict(type='RandomColourFlowPair'),
+    dict(type='RandomColorFlowPair'),
     dict(type='PackFlowPair'),
 ]
 

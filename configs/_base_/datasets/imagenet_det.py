@@ -1,4 +1,4 @@
-# Labelled images: ImageNet DET, the 30 classes of VID (53,639 images).
+# Labeled images: ImageNet DET, the 30 classes of VID (53,639 images).
 #
 #   python tools/dataset_converters/imagenet_det.py --ann-dir data/ILSVRC2015/Annotations/DET \
 #       --image-set data/ILSVRC2015/ImageSets/DET_train_30classes.txt \

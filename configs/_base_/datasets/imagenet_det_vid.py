@@ -1,4 +1,4 @@
-# Labelled images and labelled video frames: ImageNet DET (53,639 images) and, two for each of
+# Labeled images and labeled video frames: ImageNet DET (53,639 images) and, two for each of
 # those, ImageNet VID (57,834 frames, 15 of each snippet).
 #
 #   python tools/dataset_converters/imagenet_vid.py --ann-dir data/ILSVRC2015/Annotations/VID \

@@ -1,7 +1,7 @@
-# Frame pairs for supervised training (DFF section 3, 5.1): the labelled frames of ImageNet VID, each
+# Frame pairs for supervised training (DFF section 3, 5.1): the labeled frames of ImageNet VID, each
 # with a key frame 0 to 9 frames before it, and images of ImageNet DET, which are their own key
 # frames, at 2:1.  Only the current frame needs labels, so every frame of a snippet can be key frame
-# though 15 are labelled.
+# though 15 are labeled.
 _base_ = './imagenet_det_vid.py'
 
 pair_pipeline = [
@@ -18,7 +18,7 @@ pair_pipeline = [
     dict(type='PackFramePair'),
 ]
 pairs = dict(
-    type='LabelledPairDataset',
+    type='LabeledPairDataset',
     interval=dict(type='UniformInterval', low=0, high=9),
     pipeline=pair_pipeline,
 )

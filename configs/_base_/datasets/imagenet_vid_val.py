@@ -18,7 +18,7 @@ test_pipeline = [
             'frame_id',
             'video_name',
             'video_length',
-            'is_labelled',
+            'is_labeled',
         ),
     ),
 ]

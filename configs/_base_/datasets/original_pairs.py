@@ -15,7 +15,7 @@ pair_pipeline = [
     dict(type='PackFramePair'),
 ]
 pairs = dict(
-    type='LabelledPairDataset',
+    type='LabeledPairDataset',
     interval=dict(type='UniformInterval', low=0, high=9),
     pipeline=pair_pipeline,
 )

@@ -6,7 +6,7 @@ model = dict(
     type='FlowPretrainer',
     # He's start, as FlowNet's; semi-DFF's N(0, 0.02) is for its training without flow
     temporal=dict(_base_.temporal, init_std=None),
-    # the frames are normalised as the detectors'
+    # the frames are normalized as the detectors'
     data_preprocessor=dict(
         type='VideoDataPreprocessor',
         mean=[123.675, 116.28, 103.53],

@@ -18,7 +18,7 @@ meta_keys = (
     'frame_id',
     'video_name',
     'video_length',
-    'is_labelled',
+    'is_labeled',
 )
 
 test_dataloader = dict(

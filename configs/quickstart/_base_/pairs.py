@@ -1,18 +1,18 @@
-"""What supervised training sees in the generated world: labelled frames of videos and stills, 2:1 (DFF 5.1)."""
+"""What supervised training sees in the generated world: labeled frames of videos and stills, 2:1 (DFF 5.1)."""
 
-_base_ = ['./world.py']
+_base_ = ['./data.py']
 
 _train = dict(
     type='CocoVIDDataset',
     data_root=_base_.world,
     filter_cfg=dict(filter_empty_gt=True),
 )
-# One frame in three is labelled; any frame can be key frame.
+# One frame in three is labeled; any frame can be key frame.
 videos = dict(_train, ann_file='train.json', data_prefix=dict(img='train/'))
 stills = dict(_train, ann_file='stills.json', data_prefix=dict(img='stills/'))
 
 _pairs = dict(
-    type='LabelledPairDataset',
+    type='LabeledPairDataset',
     interval=dict(type='UniformInterval', low=0, high=9),
     pipeline=[
         dict(

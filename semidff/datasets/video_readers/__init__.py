@@ -6,19 +6,13 @@ Every failure of a reader is a :class:`VideoError` that names the file; whatever
 returns for truncated, empty or damaged files never reaches the caller.
 """
 
-from semidff.datasets.video_readers.base import VideoError, VideoReader
-from semidff.datasets.video_readers.camera_stream import CameraStream
-from semidff.datasets.video_readers.file_stream import FileStream
-from semidff.datasets.video_readers.frame_folder import FrameFolderReader, natural_key, read_image
-from semidff.datasets.video_readers.pool import ReaderPool, open_stream, open_video
-from semidff.datasets.video_readers.stream import (
-    ArrayStream,
-    FolderStream,
-    Frame,
-    FrameStream,
-    VideoWarning,
-)
-from semidff.datasets.video_readers.video_file import DecordReader
+from .base import VideoError, VideoReader
+from .camera_stream import CameraStream
+from .file_stream import FileStream
+from .frame_folder import FrameFolderReader, natural_key, read_image
+from .pool import ReaderPool, open_stream, open_video
+from .stream import ArrayStream, FolderStream, Frame, FrameStream, VideoWarning
+from .video_file import DecordReader
 
 __all__ = [
     'ArrayStream',

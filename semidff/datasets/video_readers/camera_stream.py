@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import cv2
 
-from semidff.datasets.video_readers.base import VideoError
-from semidff.datasets.video_readers.stream import Frame, report
+from .base import VideoError
+from .stream import Frame, report
 
 
 class CameraStream:

@@ -6,14 +6,9 @@ from pathlib import Path
 
 import cv2
 
-from semidff.datasets.video_readers.base import VideoError, check_video_file
-from semidff.datasets.video_readers.packets import (
-    capture_of,
-    mean_rate,
-    packet_times,
-    time_of,
-)
-from semidff.datasets.video_readers.stream import Frame, report
+from .base import VideoError, check_video_file
+from .packets import capture_of, mean_rate, packet_times, time_of
+from .stream import Frame, report
 
 _SAME = 5e-4
 """Seconds up to which two time stamps are the same."""

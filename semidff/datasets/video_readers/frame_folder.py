@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from semidff.datasets.video_readers.base import VideoError, ascending
+from .base import VideoError, ascending
 
 IMAGE_SUFFIXES = frozenset({'.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm'})
 _JPEG_END = b'\xff\xd9'
@@ -63,7 +63,7 @@ def read_image(path: str) -> np.ndarray:
         data = Path(path).read_bytes()
     except OSError as error:
         raise VideoError(path, f'cannot read the image ({error.strerror})') from None
-    # OpenCV fills the missing rest with grey and only warns.
+    # OpenCV fills the missing rest with gray and only warns.
     if data.startswith(b'\xff\xd8') and _JPEG_END not in data[-4096:]:
         raise VideoError(path, f'truncated JPEG ({len(data)} bytes, no end marker)')
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None

@@ -5,12 +5,12 @@ from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 
-from semidff.datasets.video_readers.base import VideoError, VideoReader
-from semidff.datasets.video_readers.camera_stream import CameraStream
-from semidff.datasets.video_readers.file_stream import FileStream
-from semidff.datasets.video_readers.frame_folder import FrameFolderReader, is_image
-from semidff.datasets.video_readers.stream import DEFAULT_FPS, FolderStream, FrameStream
-from semidff.datasets.video_readers.video_file import DecordReader
+from .base import VideoError, VideoReader
+from .camera_stream import CameraStream
+from .file_stream import FileStream
+from .frame_folder import FrameFolderReader, is_image
+from .stream import DEFAULT_FPS, FolderStream, FrameStream
+from .video_file import DecordReader
 
 
 def open_video(path: str | Path) -> VideoReader:

@@ -14,8 +14,8 @@ from typing import NamedTuple, Protocol
 import cv2
 import numpy as np
 
-from semidff.datasets.video_readers.base import VideoError
-from semidff.datasets.video_readers.frame_folder import FrameFolderReader, read_image
+from .base import VideoError
+from .frame_folder import FrameFolderReader, read_image
 
 DEFAULT_FPS = 25.0
 """Frames per second of sources that do not tell theirs."""
@@ -146,7 +146,7 @@ def as_bgr(array: np.ndarray, name: str, index: int) -> np.ndarray:
 
     Args:
         array (ndarray): uint8: BGR (H, W, 3), BGR with alpha (H, W, 4), of which alpha is dropped,
-            or grey (H, W) or (H, W, 1).
+            or gray (H, W) or (H, W, 1).
         name (str): The video's name, for messages.
         index (int): The frame's number, for messages.
 
@@ -156,7 +156,7 @@ def as_bgr(array: np.ndarray, name: str, index: int) -> np.ndarray:
     Raises:
         VideoError: It is none of these.
     """
-    wanted = 'give numpy arrays of uint8: (H, W, 3) BGR, (H, W, 4) BGR with alpha, or (H, W) grey'
+    wanted = 'give numpy arrays of uint8: (H, W, 3) BGR, (H, W, 4) BGR with alpha, or (H, W) gray'
     if not isinstance(array, np.ndarray):
         raise VideoError(name, f'frame {index} is a {type(array).__name__}; {wanted}')
     if array.dtype != np.uint8:
@@ -165,8 +165,8 @@ def as_bgr(array: np.ndarray, name: str, index: int) -> np.ndarray:
     if array.ndim not in (2, 3) or channels not in (1, 3, 4) or not array.size:
         raise VideoError(name, f'frame {index} has the shape {array.shape}; {wanted}')
     if channels == 1:
-        grey = np.ascontiguousarray(array.reshape(array.shape[:2]))
-        return cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR)
+        gray = np.ascontiguousarray(array.reshape(array.shape[:2]))
+        return cv2.cvtColor(gray, cv2.COLOR_GRAY2BGR)
     return array[..., :3].copy()
 
 

@@ -4,7 +4,7 @@ decord's decoding thread reads ahead by as much as time allows. So a damaged pac
 frames *before* it or not, from run to run, and a file's last frames can fail where nothing is
 wrong. What decord refuses is therefore decoded again by OpenCV on a single thread, from the key
 frame of the stream before it, and there the frames' time stamps tell whether one is missing: which
-frames can be read depends on the file alone. (OpenCV's colours may differ from decord's by a
+frames can be read depends on the file alone. (OpenCV's colors may differ from decord's by a
 rounding.)
 """
 
@@ -18,7 +18,7 @@ import decord
 import numpy as np
 import torch
 
-from semidff.datasets.video_readers.base import VideoError, ascending, check_video_file
+from .base import VideoError, ascending, check_video_file
 
 # Else FFmpeg writes a line for each damaged macroblock.
 decord.logging.set_level(decord.logging.QUIET)

@@ -17,7 +17,7 @@ def class_distillation_loss(student: Tensor, teacher: Tensor, temperature: float
         student: Pre-activations of shape (..., C); the last dimension holds the classes.
         teacher: The teacher's pre-activations, same shape; no gradient flows into them.
         temperature: T > 0 of Eq. 7. ``float('inf')`` gives the logit regression of Table 3d, the limit of the
-            loss: half the squared distance of the centred logits, divided by C.
+            loss: half the squared distance of the centered logits, divided by C.
 
     Returns:
         Scalar: mean over all rows of ``KL(P_t || P_s) * T ** 2``.
@@ -40,7 +40,7 @@ def class_distillation_loss(student: Tensor, teacher: Tensor, temperature: float
 
 
 def box_distillation_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Mean squared difference of raw (normalised) box outputs (Eq. 9), over all anchors or RoIs.
+    """Mean squared difference of raw (normalized) box outputs (Eq. 9), over all anchors or RoIs.
 
     Args:
         student: Box deltas of any shape.

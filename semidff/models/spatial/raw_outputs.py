@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
 from torch import Tensor, nn
 
+from semidff.models.rfcn.rfcn import RFCN
+from semidff.models.rfcn.score_maps import ScoreMaps
+
 from .replaced import replaced
-from .rfcn import RFCN
-from .score_maps import ScoreMaps
 
 _INPUTS = 'roi_inputs'
 
@@ -20,7 +21,7 @@ _INPUTS = 'roi_inputs'
 def raw_outputs(detector: nn.Module, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
     """All maps that a detector's post-processing reads, by name.
 
-    For R-FCN the four of :class:`~semidff.models.spatial.score_maps.ScoreMaps`. For other detectors the dense head's
+    For R-FCN the four of :class:`~semidff.models.rfcn.score_maps.ScoreMaps`. For other detectors the dense head's
     outputs, called as mmdet calls them and numbered by level (``cls_scores_0``), and for two-stage ones also the
     heads' inputs, which the RoI head reads (``roi_inputs_0``).
 

@@ -19,7 +19,7 @@ Inception     68.97     67.56        75.34        95.24     93.37        104.12
 - Reduction modules step in the last layer of each branch; see :class:`~semidff.models.temporal.inception.Inception`.
   Stepping in the first ones would give 70.90.
 - Skip connections are the last layers of each size: conv2, conv3_3, conv4_2, conv5_2.
-- No normalisation, activations as in FlowNet.
+- No normalization, activations as in FlowNet.
 """
 
 from collections.abc import Sequence

@@ -14,7 +14,7 @@ class Inception(nn.Module):
 
     Where a Reduction steps, the table does not say. Here it is the last layer of each branch, as in the module that
     DFF follows (Szegedy et al. 2016, Fig. 10), and the pooling. Every convolution has a bias and is followed by
-    FlowNet's activation; there is no normalisation, of which neither paper's tables speak.
+    FlowNet's activation; there is no normalization, of which neither paper's tables speak.
 
     Args:
         channels: Channels that come in.

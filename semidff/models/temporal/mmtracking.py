@@ -7,7 +7,7 @@ none of which weights can make up for:
 - the flow is predicted at stride 8 and then resized to stride 16 (by way of the image's size, which comes to the mean
   of 2 x 2 cells), where the papers' pools the features and predicts from these;
 - there is no scale field;
-- positions are normalised by the map's size W and sampled with ``align_corners=True``, so what is read lies at
+- positions are normalized by the map's size W and sampled with ``align_corners=True``, so what is read lies at
   (x + flow) (W - 1) / W: up to one cell too far left and up, even without motion. Outside the map its border is read.
 """
 
@@ -55,7 +55,7 @@ class MMTrackingFlowNet(FlowNetS):
         self.register_buffer('input_shift', mean / 255 - own, persistent=False)
 
     def prepare(self, image: Tensor) -> Tensor:
-        """Half-size frames in mmtracking's units, of normalised frames (N, 3, H, W)."""
+        """Half-size frames in mmtracking's units, of normalized frames (N, 3, H, W)."""
         return F.interpolate(
             image * self.input_factor + self.input_shift, scale_factor=0.5, mode='bilinear'
         )

@@ -1,7 +1,7 @@
 """Off-the-shelf optical flow in the place of the flow network: shallow feature flow, SFF (DFF section 5.2, Table 3).
 
 The paper's flow is SIFT-Flow; here it is OpenCV's DIS (Kroeger et al., ECCV 2016), on the CPU. There is nothing to
-train and nothing to load, and no gradient passes. DIS looks at 8-bit grey pictures, so the normalisation of the frames
+train and nothing to load, and no gradient passes. DIS looks at 8-bit gray pictures, so the normalization of the frames
 is undone, exactly. Its result depends slightly on the number of OpenCV's threads (``cv2.setNumThreads``), which cut the
 picture into stripes.
 """
@@ -27,8 +27,8 @@ _PRESETS = {
         dict(FinestScale=0, GradientDescentIterations=100, VariationalRefinementIterations=20),
     ),
 }
-_GREY = (0.299, 0.587, 0.114)  # of red, green and blue
-_TOLERANCE = 2  # grey levels, for resizing and rounding
+_GRAY = (0.299, 0.587, 0.114)  # of red, green and blue
+_TOLERANCE = 2  # gray levels, for resizing and rounding
 _MIN_SIDE = 16  # DIS refuses pictures below 12 pixels
 
 
@@ -44,7 +44,7 @@ class OpenCVFlow(nn.Module):
         half_size: Whether the flow is estimated on half-size frames, as the papers' flow networks do.
         mean: Means that the data preprocessor subtracts from the frames.
         std: Deviations that it divides them by.
-        rgb: Whether normalised frames have their channels in the order red, green, blue.
+        rgb: Whether normalized frames have their channels in the order red, green, blue.
 
     Raises:
         ValueError: If there is no such preset.
@@ -67,32 +67,32 @@ class OpenCVFlow(nn.Module):
             raise ValueError(f'unknown preset {preset!r}; choose one of {", ".join(_PRESETS)}')
         self.preset = preset
         self.half_size = half_size
-        grey = _GREY if rgb else _GREY[::-1]
-        self._weights = [g * s for g, s in zip(grey, std, strict=True)]
-        self._offset = sum(g * m for g, m in zip(grey, mean, strict=True))
+        gray = _GRAY if rgb else _GRAY[::-1]
+        self._weights = [g * s for g, s in zip(gray, std, strict=True)]
+        self._offset = sum(g * m for g, m in zip(gray, mean, strict=True))
 
     @torch.no_grad()
     def prepare(self, image: Tensor) -> Tensor:
-        """Grey pictures of normalised frames (N, 3, H, W); the key frame's result can be kept.
+        """Gray pictures of normalized frames (N, 3, H, W); the key frame's result can be kept.
 
         Returns:
             (N, 1, H / 2, W / 2), or (N, 1, H, W) at full size; uint8, on the frames' device.
 
         Raises:
-            ValueError: If ``mean`` and ``std`` are not those of the frames: grey values outside of 0 .. 255.
+            ValueError: If ``mean`` and ``std`` are not those of the frames: gray values outside of 0 .. 255.
         """
         channels = image.float().unbind(1)
-        grey = sum(w * c for w, c in zip(self._weights, channels, strict=True)) + self._offset
-        low, high = torch.stack(grey.aminmax()).tolist()
+        gray = sum(w * c for w, c in zip(self._weights, channels, strict=True)) + self._offset
+        low, high = torch.stack(gray.aminmax()).tolist()
         if low < -_TOLERANCE or high > 255 + _TOLERANCE:
             raise ValueError(
-                f'grey values from {low:.0f} to {high:.0f} instead of 0 to 255: set mean, std and rgb of OpenCVFlow '
-                'to those of the data preprocessor that normalises the frames'
+                f'gray values from {low:.0f} to {high:.0f} instead of 0 to 255: set mean, std and rgb of OpenCVFlow '
+                'to those of the data preprocessor that normalizes the frames'
             )
-        grey = grey[:, None]
+        gray = gray[:, None]
         if self.half_size:
-            grey = F.avg_pool2d(grey, 2, ceil_mode=True)
-        return grey.round().clamp(0, 255).to(torch.uint8)
+            gray = F.avg_pool2d(gray, 2, ceil_mode=True)
+        return gray.round().clamp(0, 255).to(torch.uint8)
 
     @torch.no_grad()
     def forward(self, current: Tensor, key: Tensor) -> FlowOutput:
@@ -121,7 +121,7 @@ class OpenCVFlow(nn.Module):
         return FlowOutput(flow, flow.new_zeros((len(flow), 0, *flow.shape[-2:])), ())
 
     def _estimate(self, current: np.ndarray, key: np.ndarray) -> np.ndarray:
-        """Flow (h, w, 2) in pixels of two grey pictures (h, w)."""
+        """Flow (h, w, 2) in pixels of two gray pictures (h, w)."""
         preset, settings = _PRESETS[self.preset]
         solver = cv2.DISOpticalFlow_create(
             preset

@@ -42,8 +42,8 @@ class FlowNetwork(nn.Module, ABC):
     Subclasses make their encoder, then call :meth:`add_refinement`, and define :meth:`encode`.
 
     Args:
-        input_scale: What normalised frames are multiplied by. The original divides mean-subtracted frames by 255,
-            so 1 / 255 for frames of unit ``std`` and about 58 / 255 for frames normalised to ImageNet's deviation.
+        input_scale: What normalized frames are multiplied by. The original divides mean-subtracted frames by 255,
+            so 1 / 255 for frames of unit ``std`` and about 58 / 255 for frames normalized to ImageNet's deviation.
         flow_scale: Cells of the feature map per unit of the last prediction.
     """
 
@@ -90,7 +90,7 @@ class FlowNetwork(nn.Module, ABC):
         """
 
     def prepare(self, image: Tensor) -> Tensor:
-        """Half-sizes and scales normalised frames (N, 3, H, W); the key frame's result can be kept."""
+        """Half-sizes and scales normalized frames (N, 3, H, W); the key frame's result can be kept."""
         return F.avg_pool2d(image, 2, ceil_mode=True) * self.input_scale
 
     def forward(self, current: Tensor, key: Tensor) -> FlowOutput:

@@ -1,9 +1,9 @@
 """Feature propagation by bilinear warping (DFF Eq. 1-3, semi-DFF Eq. 1).
 
 Pure PyTorch, no mm import. Two properties that ports of DFF got wrong hold exactly here: ``warp(x, 0) == x``,
-and a flow of whole cells moves whole cells. ``grid_sample`` wants positions normalised to [-1, 1], and for a map of
+and a flow of whole cells moves whole cells. ``grid_sample`` wants positions normalized to [-1, 1], and for a map of
 arbitrary size neither corner convention maps a cell back onto itself without rounding. The map is therefore
-embedded in one whose sides are powers of two, where normalising and its inverse are exact in floating point; the
+embedded in one whose sides are powers of two, where normalizing and its inverse are exact in floating point; the
 zeros of that padding are what DFF's kernel reads outside the map anyway.
 """
 
@@ -21,7 +21,7 @@ def warp(features: Tensor, flow: Tensor) -> Tensor:
             to where it lies in the *key* frame.
 
     Returns:
-        Tensor of shape (N, C, H, W); each of the four neighbours that lies outside the map counts as zero.
+        Tensor of shape (N, C, H, W); each of the four neighbors that lies outside the map counts as zero.
 
     Raises:
         ValueError: If the two maps differ in batch size or in spatial size.

@@ -1,0 +1,54 @@
+"""The whole chain on real footage: a template for your own.
+
+DATA_ROOT=data/person TRUNK=data/weights/resnet18.pth python tools/run_experiment.py configs/person/experiment.py
+"""
+
+work_dir = 'work_dirs/person'
+
+steps = [
+    # Only the pairs with true optical flow, for the row *flow*.
+    dict(
+        name='world',
+        command=[
+            'tools/make_synthetic.py', '{world}', '--workers', '2', '--stills', '0', '--videos', '0',
+            '--train', '0', '--val', '0', '--dev', '0', '--crops', '0',
+        ],
+        minutes=1,
+        shared=True,
+    ),
+    dict(name='flow', train='configs/quickstart/flow_synthetic.py', minutes=3),
+    # One detector for all seeds, as there is one to start from; they are of what learns from the videos.
+    dict(name='stage_one', train='configs/person/rfcn_person.py', minutes=14, shared=True),
+    dict(name='two_step', train='configs/person/two_step_person.py', minutes=30),
+    dict(name='fix_task', train='configs/person/two_step_fix-task_person.py', minutes=30),
+    dict(name='sem', train='configs/person/sem_person.py', minutes=20),
+    dict(
+        name='flow_detector',
+        command=[
+            'tools/model_converters/join_checkpoints.py',
+            '--part', 'spatial.detector={stage_one}/last.pth',
+            '--part', 'temporal={flow}/last.pth:temporal',
+            '--out', '{flow_detector}/last.pth',
+        ],
+        minutes=0.2,
+    ),
+]  # fmt: skip
+
+_detector = dict(config='configs/person/rfcn_person.py', checkpoint='{stage_one}/last.pth')
+_video = dict(config='configs/person/two_step_person.py', method='propagate')
+rows = [
+    dict(_detector, name='frame', method='frame', minutes=3),
+    dict(_detector, name='copy', method='copy'),
+    dict(_detector, name='coast', method='coast'),
+    dict(_detector, name='interpolate', method='interpolate'),
+    dict(_video, name='flow', checkpoint='{flow_detector}/last.pth'),
+    dict(_video, name='reg', checkpoint='{two_step}/regression.pth'),
+    dict(_video, name='sem', checkpoint='{sem}/last.pth'),
+    dict(_video, name='two-step', checkpoint='{two_step}/last.pth'),
+    dict(_video, name='centered', checkpoint='{two_step}/last.pth', method='centered'),
+    dict(_video, name='fix-task', checkpoint='{fix_task}/last.pth'),
+    dict(_video, name='fix-task-centered', checkpoint='{fix_task}/last.pth', method='centered'),
+]
+key_intervals = [5, 10, 15, 20]
+seeds = [0]
+render = dict(row='two-step', key_interval=10, videos=2)

@@ -1,0 +1,35 @@
+"""The stand-in for ImageNet pre-training: the backbone learns to tell generated crops apart."""
+
+_base_ = ['../_base_/default_runtime.py', './_base_/model.py', './_base_/data.py']
+
+model = dict(
+    type='CropClassifier',
+    # here, and only here, batch norm learns
+    backbone=dict(
+        _base_.detector.backbone, norm_cfg=dict(type='BN', requires_grad=True), norm_eval=False
+    ),
+    in_channels=256,
+    num_classes=20,
+    data_preprocessor=dict(_base_.data_preprocessor, type='ImgDataPreprocessor'),
+)
+train_dataloader = dict(
+    batch_size=48,
+    num_workers=0,
+    sampler=dict(type='StreamSampler'),
+    dataset=dict(
+        type='SampleStream',
+        dataset=dict(type='CropsDataset', ann_file=_base_.world + 'crops.npz', flip=True),
+    ),
+)
+iters = 700
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=iters)
+optim_wrapper = dict(
+    type='BFloat16OptimWrapper',
+    optimizer=dict(type='AdamW', lr=2e-3, weight_decay=0.01, fused=True),
+)
+param_scheduler = [
+    dict(type='OneCycleLR', eta_max=2e-3, pct_start=0.15, total_steps=iters, by_epoch=False),
+]
+test_dataloader = None
+test_evaluator = None
+test_cfg = None

@@ -1,8 +1,0 @@
-"""DFF fix N: the frame-by-frame detector stays as it is, the temporal module learns with labels (DFF Table 3)."""
-
-_base_ = ['./dff_world.py']
-
-model = dict(trainable=['temporal'])
-load_parts = dict(
-    detector=dict(checkpoint='{{$RUN_DIR:work_dirs/quickstart}}/stage_one_vid/last.pth')
-)

@@ -1,0 +1,52 @@
+"""The whole chain in a generated world: both stages and the evaluation.
+
+Less than 25 minutes on two cores with bfloat16 instructions, an hour on two without.
+
+python tools/run_experiment.py configs/quickstart/experiment.py
+"""
+
+work_dir = 'work_dirs/quickstart'
+
+steps = [
+    dict(
+        name='world',
+        command=['tools/make_synthetic.py', '{world}', '--preset', 'quickstart', '--workers', '2'],
+        minutes=1,
+        shared=True,
+    ),
+    dict(name='backbone', train='configs/quickstart/crops_synthetic.py', minutes=2, shared=True),
+    dict(name='flow', train='configs/quickstart/flow_synthetic.py', minutes=3),
+    dict(name='stage_one', train='configs/quickstart/rfcn_synthetic.py', minutes=4),
+    dict(name='two_step', train='configs/quickstart/two_step_synthetic.py', minutes=13),
+    dict(name='sem', train='configs/quickstart/sem_synthetic.py', minutes=9),
+    # The flow network that learned true optical flow, in the video detector of stage one.
+    dict(
+        name='flow_detector',
+        command=[
+            'tools/model_converters/join_checkpoints.py',
+            '--part',
+            'spatial.detector={stage_one}/last.pth',
+            '--part',
+            'temporal={flow}/last.pth:temporal',
+            '--out',
+            '{flow_detector}/last.pth',
+        ],
+        minutes=0.2,
+    ),
+]
+
+_detector = dict(config='configs/quickstart/rfcn_synthetic.py', checkpoint='{stage_one}/last.pth')
+_video = dict(config='configs/quickstart/two_step_synthetic.py', method='propagate')
+rows = [
+    dict(_detector, name='frame', method='frame'),
+    dict(_detector, name='copy', method='copy'),
+    dict(_detector, name='coast', method='coast'),
+    dict(_detector, name='interpolate', method='interpolate'),
+    dict(_video, name='flow', checkpoint='{flow_detector}/last.pth'),
+    dict(_video, name='reg', checkpoint='{two_step}/regression.pth'),
+    dict(_video, name='sem', checkpoint='{sem}/last.pth'),
+    dict(_video, name='two-step', checkpoint='{two_step}/last.pth'),
+]
+key_intervals = [10]
+seeds = [0]
+render = dict(row='two-step', key_interval=10, videos=2)

@@ -1,0 +1,11 @@
+"""The long preset with the supervised variants of Deep Feature Flow, three seeds.
+
+python tools/run_experiment.py configs/quickstart/experiment_dff_long.py
+
+It works in the long preset's folder: what experiment_long.py has done is not done again.
+"""
+
+_base_ = ['./experiment_long.py', './_base_/dff_experiment.py']
+
+steps = [*_base_.steps, *_base_._dff_steps]
+rows = [*_base_.rows, *_base_._dff_rows]

@@ -1,0 +1,78 @@
+"""Stage two in the generated world: regression, then semantics, on unlabeled mp4 files.
+
+The checkpoint of the first step, ``regression.pth``, is the row *reg*; the last one is *two-step*.
+"""
+
+_base_ = ['../_base_/default_runtime.py', './_base_/model.py', './_base_/data.py']
+
+model = dict(
+    type='SemiDFF',
+    detector=_base_.detector,
+    temporal=_base_.temporal,
+    data_preprocessor=_base_.data_preprocessor,
+    both_directions=True,
+    # of all frames of the quick start's world, flipped and not, 1.9 GB in float32 and half of that in bfloat16
+    feature_cache=2.0,
+)
+load_parts = dict(
+    detector=dict(
+        part='spatial.detector',
+        checkpoint='{{$RUN_DIR:work_dirs/quickstart}}/stage_one/last.pth',
+    )
+)
+train_dataloader = dict(
+    batch_size=4,
+    num_workers=0,
+    sampler=dict(type='StreamSampler'),
+    dataset=dict(
+        type='SampleStream',
+        dataset=dict(
+            type='UnlabeledVideoDataset',
+            ann_file=_base_.world + 'videos.txt',
+            interval=dict(type='UniformInterval', low=1, high=9),
+            window=20,
+            pairs_per_window=8,
+            interleave=8,
+            pipeline=[
+                dict(
+                    type='TransformBroadcaster',
+                    auto_remap=True,
+                    share_random_params=True,
+                    transforms=[dict(type='RandomFlip', prob=0.5)],
+                ),
+                dict(type='PackFramePair'),
+            ],
+        ),
+    ),
+)
+
+regression_iters = 3200
+semantic_iters = 1500
+optim_wrapper = dict(
+    type='BFloat16OptimWrapper',
+    optimizer=dict(type='Adam', lr=8e-4, fused=True),
+    clip_grad=dict(max_norm=1.0),
+)
+train_cfg = dict(
+    type='DistillationLoop',
+    steps=[
+        dict(
+            name='regression',
+            iters=regression_iters,
+            objectives=[dict(type='FeatureRegression')],
+            trainable=['temporal'],
+            param_scheduler=[
+                dict(type='OneCycleLR', eta_max=8e-4, total_steps=regression_iters, by_epoch=False)
+            ],
+        ),
+        dict(
+            name='semantic',
+            iters=semantic_iters,
+            objectives=[dict(type='FeatureSemantics')],
+            trainable=['temporal', 'task_network'],
+            param_scheduler=[
+                dict(type='OneCycleLR', eta_max=5e-4, total_steps=semantic_iters, by_epoch=False)
+            ],
+        ),
+    ],
+)

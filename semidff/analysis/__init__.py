@@ -1,0 +1,1 @@
+"""Speed, part times and complexity of a video detector."""

@@ -1,0 +1,203 @@
+"""Cost of a video detector's parts in operations, and the ratios of DFF Eqs. 5-7 that follow.
+
+One FLOP is one multiply-add, as in DFF Table 2. Counted are convolutions, deconvolutions, matrix products, attention
+and bilinear sampling, on the real modules, for one frame. Not counted: additions of biases, normalization, activations,
+pooling (of regions too), products of two maps, resizing, proposals and non-maximum suppression, and operators that
+PyTorch's counter cannot see into (deformable convolutions of mmcv).
+
+What a second stage costs per region depends on how many regions the untrained first stage proposes. Table 2's ratio is
+``N_feat / (F + S)``: its 1 x 1 convolution counts as part of the flow network, and its ResNets have their strides on
+the first 1 x 1 convolution of a block (style 'caffe').
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from semidff.models.video_detector import VideoDetector
+
+from .part_times import PartTimes, batch_of, speedup_of
+from .smooth_video import smooth_frames
+
+PARTS = {
+    'feature_network': 'N_feat   feature network',
+    'flow': 'F        flow network',
+    'scale': 'S        scale field',
+    'warp': 'W        warp',
+    'task_network': 'N_task   task network',
+}
+
+# Part of PartTimes beside ours; F and S are timed as one.
+_TIMES = dict(
+    feature_network='feature_network',
+    flow='flow_and_scale',
+    warp='warp',
+    task_network='task_non_key',
+)
+
+
+class Cost(NamedTuple):
+    """Of a part: multiply-adds for one frame, and parameters."""
+
+    flops: int
+    parameters: int
+
+
+class ComplexityReport(NamedTuple):
+    """What :func:`measure_complexity` counted.
+
+    Attributes:
+        size: Height and width of the network's input, padding included.
+        parts: Costs, by the names of :data:`PARTS`.
+    """
+
+    size: tuple[int, int]
+    parts: dict[str, Cost]
+
+    @property
+    def flow_is_network(self) -> bool:
+        """Whether the flow comes from a network; otherwise its cost is not in any count."""
+        return self.parts['flow'].flops > 0
+
+    @property
+    def ratio(self) -> float:
+        """r of DFF Eq. 5."""
+        key = self._sum('feature_network', 'task_network')
+        return self._sum('flow', 'scale', 'warp', 'task_network') / key
+
+    @property
+    def inverse_ratios(self) -> dict[str, float]:
+        """1 / r of DFF Eq. 6 by F alone, and with S counted in F; empty where F is not a network."""
+        if not self.flow_is_network:
+            return {}
+        features = self._sum('feature_network')
+        return {
+            'N_feat / F': features / self._sum('flow'),
+            'N_feat / (F + S)': features / self._sum('flow', 'scale'),
+        }
+
+    def to_dict(self, key_intervals: Sequence[int], speed: PartTimes | None = None) -> dict:
+        """All figures, for json.
+
+        Args:
+            key_intervals (Sequence[int]): Key-frame durations l of the speed-ups.
+            speed (PartTimes, optional): Measured times of the same model.
+        """
+        figures = dict(
+            height=self.size[0],
+            width=self.size[1],
+            parts={name: cost._asdict() for name, cost in self.parts.items()},
+            flow_is_network=self.flow_is_network,
+            ratio=self.ratio,
+            inverse_ratios=self.inverse_ratios,
+            speedups={length: speedup_of(self.ratio, length) for length in key_intervals},
+        )
+        if speed is not None:
+            speedups = {length: speedup_of(speed.ratio, length) for length in key_intervals}
+            figures['measured'] = dict(parts=speed._asdict(), ratio=speed.ratio, speedups=speedups)
+        return figures
+
+    def text(self, key_intervals: Sequence[int], speed: PartTimes | None = None) -> str:
+        """A table for people; arguments as of :meth:`to_dict`."""
+        timed = speed is not None
+        title = 'one frame of {} x {}'.format(*self.size)
+        rows = [(title, 'GFLOPs', 'M params', *(['ms'] if timed else []))]
+        for name, part in PARTS.items():
+            cost = self.parts[name]
+            cells = [f'{cost.flops / 1e9:.3f}', f'{cost.parameters / 1e6:.3f}']
+            if timed and name in _TIMES:
+                cells.append(f'{getattr(speed, _TIMES[name]):.1f}')
+            rows.append((part, *cells))
+        ratios = [self.ratio, speed.ratio] if timed else [self.ratio]
+        rows.append(('', 'counted', *(['measured'] if timed else [])))
+        rows += [(f'1 / r (DFF Eq. 6), {k}', f'{v:.2f}') for k, v in self.inverse_ratios.items()]
+        rows.append(('r (DFF Eq. 5)', *(f'{ratio:.4f}' for ratio in ratios)))
+        for length in key_intervals:
+            speedups = (f'{speedup_of(ratio, length):.2f}' for ratio in ratios)
+            rows.append((f's (DFF Eq. 7) at l = {length}', *speedups))
+        lines = [f'{first:38}' + ''.join(f'{c:>10}' for c in cells) for first, *cells in rows]
+        return '\n'.join([*lines, *self._notes(timed)])
+
+    def _notes(self, timed: bool) -> list[str]:
+        notes = [
+            'FLOPs are multiply-adds. Not counted: biases, normalization, activations, pooling, products '
+            'of maps, resizing, proposals and non-maximum suppression.'
+        ]
+        if timed:
+            notes.append('The time of F is that of F and S together.')
+        if not self.flow_is_network:
+            notes.append(
+                'F is not a network: no operations of it are counted, so the counted r and s are those '
+                'of the other parts, and only measured times (--measure) say how fast it is.'
+            )
+        return notes
+
+    def _sum(self, *names: str) -> int:
+        return sum(self.parts[name].flops for name in names)
+
+
+@torch.no_grad()
+def measure_complexity(model: VideoDetector, height: int, width: int) -> ComplexityReport:
+    """Counts the operations of each part of a video detector.
+
+    Args:
+        model (VideoDetector): With a :class:`~semidff.models.temporal.TemporalModule`; it is put into
+            eval mode.
+        height (int): Height of a frame in pixels.
+        width (int): Width of a frame in pixels; the data preprocessor may pad both.
+
+    Raises:
+        ValueError: If there is no temporal module with a flow network, or the size is not positive.
+    """
+    if not model.has_temporal:
+        raise ValueError('the model has no temporal module: give a stage-two config')
+    if height < 1 or width < 1:
+        raise ValueError(f'the size is {height} x {width}; it must be positive')
+    temporal = model.eval().temporal
+    if not hasattr(temporal, 'flow_network'):
+        raise ValueError(f'{type(temporal).__name__} has no flow network that could be counted')
+    data = model.data_preprocessor(batch_of(smooth_frames(1, height, width)[0]), False)
+    inputs, samples = data['inputs'], data['data_samples']
+    image = temporal.prepare(inputs)
+    flops = {}
+    flops['feature_network'], features = count(model.spatial.features, inputs)
+    flops['flow'], output = count(temporal.flow_network, image, image)
+    scale = None
+    if temporal.scale is not None:
+        flops['scale'], scale = count(temporal.scale, output.hidden)
+    flops['warp'], _ = count(temporal.propagate, features, output.flow, scale)
+    flops['task_network'], _ = count(model.spatial.predict, features, samples)
+    modules = dict(
+        feature_network=model.part('feature_network'),
+        flow=[temporal.flow_network],
+        scale=[] if temporal.scale is None else [temporal.scale],
+        task_network=model.part('task_network'),
+    )
+    parts = {name: Cost(flops.get(name, 0), parameters(modules.get(name, []))) for name in PARTS}
+    return ComplexityReport(tuple(inputs.shape[-2:]), parts)
+
+
+def count(function: Callable, *arguments: Any) -> tuple[int, Any]:
+    """Multiply-adds of a call, as the module's text says, and its result."""
+    with FlopCounterMode(display=False, custom_mapping=_SAMPLING) as counter:
+        result = function(*arguments)
+    return counter.get_total_flops() // 2, result  # the counter has two for a multiply-add
+
+
+def parameters(modules: Iterable[nn.Module]) -> int:
+    """Number of parameters of modules, each counted once."""
+    return sum(p.numel() for p in {p for module in modules for p in module.parameters()})
+
+
+def _bilinear(*args: Any, out_shape: Sequence[int], **kwargs: Any) -> int:
+    """Four neighbors, each a multiply-add, for every element that is read (DFF Eq. 1)."""
+    return 2 * 4 * torch.Size(out_shape).numel()
+
+
+_SAMPLING = {
+    torch.ops.aten.grid_sampler_2d: _bilinear,
+    torch.ops.aten.cudnn_grid_sampler: _bilinear,
+}

@@ -1,0 +1,1 @@
+"""ImageNet DET and VID in ILSVRC2015's layout to COCO-VID json."""

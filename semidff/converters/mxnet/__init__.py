@@ -1,0 +1,1 @@
+"""Parameter files of the original DFF and semi-DFF (MXNet)."""

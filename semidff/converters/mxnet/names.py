@@ -1,0 +1,277 @@
+"""Where the parameters of the original DFF and semi-DFF (MXNet) are in ours.
+
+A pure mapping of names, shapes and channel orders; reading the original's files is not done here. It belongs to the
+original's network: R-FCN on ResNet-101 with 30 classes, FlowNetS and the scale field, here
+``VideoDetector(detector=RFCN(..., bbox_head=RFCNBBoxHead(box_groups=2)), temporal=TemporalModule(FlowNetS))``
+with a softmax RPN (``use_sigmoid=False``). What differs from file to file is in
+:class:`~semidff.converters.mxnet.network.Network`.
+
+Three orders differ:
+
+- RPN scores: the original has the background of all anchors first, then their foreground; mmdet interleaves
+  (foreground, background) of each anchor. The anchors' own order, ratio before scale, is mmdet's too.
+- R-FCN classes: background is the original's first class and mmdet's last.
+- Box maps: mmdet's box coder multiplies by the standard deviations of the targets after the network, so ours are the
+  original's *training* weights; :mod:`~semidff.converters.mxnet.boxes` finds these in a file. Of their two groups of
+  four outputs only the second is used; a head with ``box_groups=1`` has that one alone.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .network import ORIGINAL, Network
+
+FEATURES = 1024
+PARTS = ('feature_network', 'task_network', 'temporal')
+SMALL_PARTS = ('backbone', 'flow_network')
+"""What ImageNet's and Flying Chairs' files hold: a part of ``feature_network``, of ``temporal``."""
+DETECTOR = 'spatial.detector.'
+_IGNORED = ('rfcn_bbox_weight_test', 'rfcn_bbox_bias_test')
+_FLOW = 'temporal.flow_network.'
+
+_NORM = dict(gamma='weight', beta='bias', moving_mean='running_mean', moving_var='running_var')
+_ENCODER = (
+    ('flow_conv1', 'conv1', 6, 64, 7),
+    ('conv2', 'conv2', 64, 128, 5),
+    ('conv3', 'conv3', 128, 256, 5),
+    ('conv3_1', 'conv3_1', 256, 256, 3),
+    ('conv4', 'conv4', 256, 512, 3),
+    ('conv4_1', 'conv4_1', 512, 512, 3),
+    ('conv5', 'conv5', 512, 512, 3),
+    ('conv5_1', 'conv5_1', 512, 512, 3),
+    ('conv6', 'conv6', 512, 1024, 3),
+    ('conv6_1', 'conv6_1', 1024, 1024, 3),
+)
+# channels in and out of each round's feature deconvolution
+_DECODER = ((1024, 512), (1026, 256), (770, 128), (386, 64))
+_HIDDEN = 194
+
+
+class Target(NamedTuple):
+    """Where one of the original's parameters goes.
+
+    Attributes:
+        key: State-dict key of a :class:`~semidff.models.video_detector.VideoDetector`.
+        shape: Its shape in the original.
+        order: For each output channel of ours the original's; None if they are the same.
+    """
+
+    key: str
+    shape: tuple[int, ...]
+    order: np.ndarray | None = None
+
+    @property
+    def own_shape(self) -> tuple[int, ...]:
+        """Its shape in ours."""
+        return self.shape if self.order is None else (len(self.order), *self.shape[1:])
+
+
+class NameMappingError(ValueError):
+    """Parameters that are not the original network's."""
+
+
+def targets(parts: Sequence[str] = PARTS, network: Network = ORIGINAL) -> dict[str, Target]:
+    """All parameters of parts of the original network.
+
+    Args:
+        parts: Of ``feature_network``, ``task_network``, ``temporal`` and ``SMALL_PARTS``.
+        network: Its sizes.
+
+    Returns:
+        The original's names, without ``arg:`` or ``aux:``, and their targets.
+    """
+    tables = dict(
+        feature_network=_feature_network,
+        task_network=_task_network,
+        temporal=_temporal,
+        backbone=_backbone,
+        flow_network=_flow_network,
+    )
+    unknown = set(parts) - set(tables)
+    if unknown:
+        raise ValueError(f'unknown parts {sorted(unknown)}; choose from {tuple(tables)}')
+    return {name: target for part in parts for name, target in tables[part](network)}
+
+
+def convert(
+    params: Mapping[str, np.ndarray], parts: Sequence[str] = PARTS, network: Network = ORIGINAL
+) -> dict[str, Tensor]:
+    """Renames and reorders parameters.
+
+    Args:
+        params: The original's parameters by name, without ``arg:`` or ``aux:``; every type becomes float32.
+        parts: What is wanted. A detector's file has no ``temporal``, the file of semi-DFF's first step no
+            ``task_network``; parameters of other parts are passed over.
+        network: Sizes of the network.
+
+    Returns:
+        State dict for a ``VideoDetector`` or ``SemiDFF``, complete for these parts but for batch norm's counters.
+
+    Raises:
+        NameMappingError: If a parameter is missing, left over or of another shape; each kind is named.
+    """
+    check_names(params, parts, network)
+    wanted = targets(parts, network)
+    return {target.key: _reordered(params[name], target.order) for name, target in wanted.items()}
+
+
+def check_names(
+    params: Mapping[str, np.ndarray], parts: Sequence[str] = PARTS, network: Network = ORIGINAL
+) -> None:
+    """Raises :class:`NameMappingError` if a parameter is missing, left over or of another shape."""
+    wanted, known = targets(parts, network), targets(PARTS, network)
+    missing = [name for name in wanted if name not in params]
+    left_over = [name for name in params if name not in known and name not in _IGNORED]
+    misfits = [
+        f'{name} {params[name].shape} instead of {target.shape}'
+        for name, target in wanted.items()
+        if name in params and params[name].shape != target.shape
+    ]
+    _refuse(network, parts, missing, left_over, misfits)
+
+
+def revert(
+    state: Mapping[str, Tensor], parts: Sequence[str] = PARTS, network: Network = ORIGINAL
+) -> dict[str, np.ndarray]:
+    """The way back: parameters with the original's names and orders.
+
+    Args:
+        state: State dict of a ``VideoDetector``; batch norm's counters are passed over.
+        parts: What is wanted.
+        network: Sizes of the network; the box group that ``box_groups=1`` leaves out becomes 0.
+
+    Returns:
+        Arrays (float32) by name, without ``arg:`` or ``aux:``.
+
+    Raises:
+        NameMappingError: If a weight is missing, left over or of another shape; each kind is named.
+    """
+    wanted = targets(parts, network)
+    keys = {target.key for target in wanted.values()}
+    left_over = [k for k in state if k not in keys and not k.endswith('.num_batches_tracked')]
+    misfits = [
+        f'{target.key} {tuple(state[target.key].shape)} instead of {target.own_shape}'
+        for target in wanted.values()
+        if target.key in state and tuple(state[target.key].shape) != target.own_shape
+    ]
+    _refuse(network, parts, [key for key in keys if key not in state], left_over, misfits)
+    return {name: _in_order(state[target.key], target) for name, target in wanted.items()}
+
+
+def _refuse(
+    network: Network,
+    parts: Sequence[str],
+    missing: Sequence[str],
+    left_over: Sequence[str],
+    misfits: Sequence[str],
+) -> None:
+    """Raises :class:`NameMappingError` if there is a problem of any kind."""
+    problems = dict(missing=missing, unknown=left_over, **{'of another shape': misfits})
+    if any(problems.values()):
+        listed = (
+            f'{len(names)} {kind}: {", ".join(names[:4])}{", ..." if len(names) > 4 else ""}'
+            for kind, names in problems.items()
+            if names
+        )
+        raise NameMappingError(
+            f'not the parameters of R-FCN ResNet-{network.depth} with FlowNetS '
+            f'({", ".join(parts)}): {"; ".join(listed)}. Leave parts out that the file does not have'
+        )
+
+
+def _reordered(array: np.ndarray, order: np.ndarray | None) -> Tensor:
+    # A copy: the arrays may be views of a file's buffer.
+    return torch.from_numpy(
+        np.array(array if order is None else array[order], dtype=np.float32, copy=True)
+    )
+
+
+def _in_order(value: Tensor, target: Target) -> np.ndarray:
+    array = value.detach().cpu().float().numpy()
+    if target.order is None:
+        return array
+    original = np.zeros(target.shape, np.float32)
+    original[target.order] = array
+    return original
+
+
+def _backbone(network: Network) -> Iterator[tuple[str, Target]]:
+    backbone = f'{DETECTOR}backbone.'
+    yield 'conv1_weight', Target(f'{backbone}conv1.weight', (64, 3, 7, 7))
+    yield from _norm('bn_conv1', f'{backbone}bn1', 64)
+    channels = 64
+    for stage, units in enumerate(network.units, start=2):
+        inner = 64 * 2 ** (stage - 2)
+        for index, unit in enumerate(units):
+            yield from _bottleneck(f'{stage}{unit}', f'{backbone}layer{stage - 1}.{index}.',
+                                   channels, inner)  # fmt: skip
+            channels = 4 * inner
+
+
+def _feature_network(network: Network) -> Iterator[tuple[str, Target]]:
+    yield from _backbone(network)
+    yield from _layer('feat_conv_3x3', f'{DETECTOR}neck.conv', (FEATURES, 2048, 3, 3))
+
+
+def _bottleneck(unit: str, ours: str, channels: int, inner: int) -> Iterator[tuple[str, Target]]:
+    outer = 4 * inner
+    layers = [
+        ('2a', 'conv1', 'bn1', (inner, channels, 1, 1)),
+        ('2b', 'conv2', 'bn2', (inner, inner, 3, 3)),
+        ('2c', 'conv3', 'bn3', (outer, inner, 1, 1)),
+    ]
+    if unit.endswith('a'):
+        layers.append(('1', 'downsample.0', 'downsample.1', (outer, channels, 1, 1)))
+    for branch, conv, norm, shape in layers:
+        yield f'res{unit}_branch{branch}_weight', Target(f'{ours}{conv}.weight', shape)
+        yield from _norm(f'bn{unit}_branch{branch}', f'{ours}{norm}', shape[0])
+
+
+def _task_network(network: Network) -> Iterator[tuple[str, Target]]:
+    half, rpn, rcnn = FEATURES // 2, f'{DETECTOR}rpn_head.', f'{DETECTOR}roi_head.bbox_head.'
+    anchors, cells = network.anchors, network.bins**2
+    order = np.arange(2 * anchors).reshape(2, anchors)[::-1].T.reshape(-1)
+    yield from _layer('rpn_cls_score', f'{rpn}rpn_cls', (2 * anchors, half, 1, 1), order)
+    yield from _layer('rpn_bbox_pred', f'{rpn}rpn_reg', (4 * anchors, half, 1, 1))
+    scores = network.classes * cells
+    order = np.roll(np.arange(scores), -cells)
+    yield from _layer('rfcn_cls', f'{rcnn}conv_cls', (scores, half, 1, 1), order)
+    foreground = np.arange(4 * cells, 8 * cells) if network.box_groups == 1 else None
+    yield from _layer('rfcn_bbox', f'{rcnn}conv_reg', (8 * cells, half, 1, 1), foreground)
+
+
+def _flow_network(network: Network) -> Iterator[tuple[str, Target]]:
+    for original, ours, channels, out, kernel in _ENCODER:
+        yield from _layer(original, f'{_FLOW}{ours}', (out, channels, kernel, kernel))
+    for i, (channels, out) in enumerate(_DECODER):
+        yield from _layer(f'Convolution{i + 1}', f'{_FLOW}predict{i}', (2, channels, 3, 3))
+        # Weights of deconvolutions are (in, out, h, w) in both.
+        shape = (channels, out, 4, 4)
+        yield from _layer(f'deconv{5 - i}', f'{_FLOW}deconv{i}', shape, out=out)
+        yield from _layer(f'upsample_flow{6 - i}to{5 - i}', f'{_FLOW}upflow{i}', (2, 2, 4, 4))
+    yield from _layer('Convolution5', f'{_FLOW}predict_flow', (2, _HIDDEN, 3, 3))
+
+
+def _temporal(network: Network) -> Iterator[tuple[str, Target]]:
+    yield from _flow_network(network)
+    yield from _layer('Convolution5_scale', 'temporal.scale', (FEATURES, _HIDDEN, 1, 1))
+
+
+def _layer(
+    original: str,
+    ours: str,
+    shape: tuple[int, ...],
+    order: np.ndarray | None = None,
+    out: int | None = None,
+) -> Iterator[tuple[str, Target]]:
+    yield f'{original}_weight', Target(f'{ours}.weight', shape, order)
+    yield f'{original}_bias', Target(f'{ours}.bias', (out or shape[0],), order)
+
+
+def _norm(original: str, ours: str, channels: int) -> Iterator[tuple[str, Target]]:
+    for theirs, name in _NORM.items():
+        yield f'{original}_{theirs}', Target(f'{ours}.{name}', (channels,))

@@ -1,0 +1,50 @@
+"""What a model's classes are called, found without a data set at hand."""
+
+import copy
+import os.path as osp
+import warnings
+from collections.abc import Mapping
+
+from mmdet.registry import DATASETS
+from mmengine.config import Config, ConfigDict
+
+from .vid_json import load_vid_json
+
+
+def class_names(cfg: Config | ConfigDict, meta: Mapping) -> tuple[str, ...]:
+    """Class names of a config's model.
+
+    They are looked for in the checkpoint, in the metainfo of the config's test data set, in its
+    type, and in its annotation file. Stage two learns from videos without labels, so its
+    checkpoints know no names.
+
+    Args:
+        cfg (Config): The model's config.
+        meta (Mapping): The checkpoint's ``meta``; empty without a checkpoint.
+
+    Returns:
+        tuple[str]: The names; empty, with a warning, if they are nowhere.
+    """
+    trained_on = {key.lower(): value for key, value in (meta.get('dataset_meta') or {}).items()}
+    names = trained_on.get('classes') or meta.get('CLASSES') or _of_dataset(cfg)
+    if not names:
+        warnings.warn(
+            'class names are neither in the checkpoint nor in the config, and the annotation file of '
+            'its test data set is not there; classes are called "class 0", "class 1", ... (give '
+            "classes=('first', 'second', ...))",
+            stacklevel=2,
+        )
+    return (names,) if isinstance(names, str) else tuple(names or ())
+
+
+def _of_dataset(cfg: Config | ConfigDict) -> tuple[str, ...] | None:
+    dataset = copy.deepcopy(cfg.get('test_dataloader', {}).get('dataset') or {})
+    names = (dataset.get('metainfo') or {}).get('classes')
+    kind = DATASETS.get(dataset.type) if dataset.get('type') else None
+    names = names or getattr(kind, 'METAINFO', {}).get('classes')
+    if names or not dataset.get('ann_file'):
+        return names
+    ann_file = osp.join(dataset.get('data_root') or '', dataset.ann_file)
+    if not osp.isfile(ann_file):
+        return None
+    return tuple(category['name'] for category in load_vid_json(ann_file)['categories'])

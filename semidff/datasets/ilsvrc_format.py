@@ -1,0 +1,140 @@
+"""Detections as text in the format of ILSVRC submissions.
+
+A line is ``frame_id class score x1 y1 x2 y2``; classes count from 1.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+
+from semidff.utils.atomic_write import atomic_write
+
+_LINES_AT_ONCE = 500_000
+_COLUMNS = 'frame_id class score x1 y1 x2 y2'
+
+
+@dataclass(frozen=True)
+class DetectionTable:
+    """The lines of a detections file.
+
+    Attributes:
+        frame_ids: The image set's frame ids, (n,) int.
+        classes: Class numbers, from 1, (n,) int.
+        scores: (n,) float.
+        boxes: (n, 4) float, x1, y1, x2, y2 in pixels of the original image.
+    """
+
+    frame_ids: np.ndarray
+    classes: np.ndarray
+    scores: np.ndarray
+    boxes: np.ndarray
+
+    def __len__(self) -> int:
+        """Number of detections."""
+        return len(self.scores)
+
+
+def read_detections(path: str | Path, num_classes: int) -> DetectionTable:
+    """Reads a detections file.
+
+    Args:
+        path: The file; empty lines are skipped.
+        num_classes: Classes must be 1 to this number.
+
+    Returns:
+        Its lines, in the file's order.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: A line is broken; the message has its number and text.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f'detections file {str(path)!r} does not exist')
+    parts = [np.empty((0, 7))]
+    with open(path, encoding='utf-8', errors='replace') as file:
+        parts.extend(_tables(file, path, num_classes))
+    rows = np.concatenate(parts)
+    return DetectionTable(
+        rows[:, 0].astype(np.int64), rows[:, 1].astype(np.int64), rows[:, 2], rows[:, 3:]
+    )
+
+
+def _tables(file: TextIO, path: str | Path, num_classes: int) -> Iterator[np.ndarray]:
+    """The file's numbers, (lines, 7), some lines at a time."""
+    start = 1
+    while lines := list(islice(file, _LINES_AT_ONCE)):
+        filled = [line for line in lines if not line.isspace()]
+        try:
+            table = np.loadtxt(filled, comments=None, ndmin=2) if filled else np.empty((0, 7))
+        except ValueError:
+            table = None
+        if table is None or table.shape[1] != 7 or not _valid(table, num_classes).all():
+            for number, line in enumerate(lines, start):
+                _check_line(line, number, path, num_classes)
+        yield table
+        start += len(lines)
+
+
+def _valid(table: np.ndarray, num_classes: int) -> np.ndarray:
+    """Which rows are possible detections, (n, 7) -> (n,) bool."""
+    whole = (table[:, :2] == np.floor(table[:, :2])).all(axis=1)
+    known = (table[:, 1] >= 1) & (table[:, 1] <= num_classes)
+    return np.isfinite(table).all(axis=1) & whole & known
+
+
+def _check_line(line: str, number: int, path: str | Path, num_classes: int) -> None:
+    """Raises ValueError with the reason if a line is broken."""
+    where = f'{path}, line {number}: '
+    words = line.split()
+    if not words:
+        return
+    if len(words) != 7:
+        raise ValueError(
+            f'{where}expected 7 numbers "{_COLUMNS}", got {len(words)}: {line.strip()!r}'
+        )
+    try:
+        row = np.array([[float(word) for word in words]])
+    except ValueError:
+        raise ValueError(f'{where}not all of "{_COLUMNS}" are numbers: {line.strip()!r}') from None
+    if not _valid(row, num_classes)[0]:
+        raise ValueError(
+            f'{where}frame_id and class must be whole numbers, the class 1 to {num_classes}, and '
+            'everything finite: '
+            f'{line.strip()!r}'
+        )
+
+
+def detection_lines(
+    frame_id: int, labels: np.ndarray, scores: np.ndarray, boxes: np.ndarray
+) -> list[str]:
+    """A frame's lines of a detections file.
+
+    Numbers have nine digits, so that single-precision scores and boxes come back as they were.
+
+    Args:
+        frame_id: The frame's number.
+        labels: From 0, (n,).
+        scores: (n,).
+        boxes: (n, 4).
+    """
+    rows = zip(labels.tolist(), scores.tolist(), boxes.tolist(), strict=True)
+    return [
+        f'{frame_id} {label + 1} {score:.9g} {x1:.9g} {y1:.9g} {x2:.9g} {y2:.9g}\n'
+        for label, score, (x1, y1, x2, y2) in rows
+    ]
+
+
+def write_detections(path: str | Path, frames: Iterable[tuple]) -> None:
+    """Writes a detections file, whole or not at all; see :func:`detection_lines`.
+
+    Args:
+        path: The file.
+        frames: For each frame its id, labels from 0 (n,), scores (n,), boxes (n, 4).
+    """
+    with atomic_write(path) as file:
+        for frame in frames:
+            file.writelines(detection_lines(*frame))

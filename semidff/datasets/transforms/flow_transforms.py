@@ -1,0 +1,159 @@
+"""Transforms of frame pairs with true flow: reading, mirroring, colors, packing.
+
+In between, ``results['img']`` is a list ``[key, current]`` of (H, W, 3) BGR pictures and ``results['gt_flow']`` the
+(H, W, 2) float32 flow in pixels, x first: for each pixel of the current frame its offset to the key frame. Random
+changes draw from numpy's global random state.
+"""
+
+from collections.abc import Sequence
+
+import mmcv
+import numpy as np
+import torch
+from mmcv.transforms import BaseTransform
+from mmdet.registry import TRANSFORMS
+from mmengine.structures import PixelData
+
+from semidff.datasets.flow_file import read_flow
+
+from .pack_frame_pair import PackFramePair
+
+Range = Sequence[float]
+
+
+@TRANSFORMS.register_module()
+class LoadFlowPair(BaseTransform):
+    """Reads a pair's pictures and flow.
+
+    Required keys: ``img_path`` (list of two, ``[key, current]``), ``flow_path``, ``sample_idx``.
+    """
+
+    def transform(self, results: dict) -> dict:
+        """Adds ``img``, ``gt_flow``, ``img_id``, ``ori_shape`` and ``img_shape``.
+
+        Raises:
+            FileNotFoundError: If a file is missing.
+            ValueError: If a file cannot be read, or pictures and flow differ in size.
+        """
+        flow = read_flow(results['flow_path'])
+        size = flow.shape[:2]
+        images = [_read(path, size) for path in results['img_path']]
+        return dict(
+            results,
+            img=images,
+            gt_flow=flow,
+            img_id=results['sample_idx'],
+            ori_shape=size,
+            img_shape=size,
+        )
+
+
+def _read(path: str, size: tuple[int, int]) -> np.ndarray:
+    image = mmcv.imread(path)
+    if image is None:
+        raise ValueError(f'{path}: not a picture that can be read: copy the file again')
+    if image.shape[:2] != size:
+        raise ValueError(f"{path}: size {image.shape[:2]} differs from its flow's {size}")
+    return image
+
+
+@TRANSFORMS.register_module()
+class RandomFlipFlowPair(BaseTransform):
+    """Mirrors pictures and flow along x and along y, independently.
+
+    Args:
+        prob (float): Probability of either.
+    """
+
+    def __init__(self, prob: float = 0.5) -> None:
+        self.prob = prob
+
+    def transform(self, results: dict) -> dict:
+        """Mirrors; adds mmdet's ``flip`` and ``flip_direction``."""
+        images, flow = results['img'], results['gt_flow']
+        horizontal, vertical = np.random.random(2) < self.prob
+        if horizontal:
+            images = [image[:, ::-1] for image in images]
+            flow = flow[:, ::-1] * np.float32([-1, 1])
+        if vertical:
+            images = [image[::-1] for image in images]
+            flow = flow[::-1] * np.float32([1, -1])
+        names = {(True, False): 'horizontal', (False, True): 'vertical', (True, True): 'diagonal'}
+        direction = names.get((bool(horizontal), bool(vertical)))
+        return dict(
+            results,
+            img=images,
+            gt_flow=flow,
+            flip=direction is not None,
+            flip_direction=direction,
+        )
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(prob={self.prob})'
+
+
+@TRANSFORMS.register_module()
+class RandomColorFlowPair(BaseTransform):
+    """Changes colors, gamma, contrast and brightness of both frames alike, and adds noise to each.
+
+    By default as FlowNet (Dosovitskiy et al. 2015, section 4.3). With values v in 0..1, in this order: v times a
+    factor for each color channel, cut to 0..1; v to the power of gamma; 0.5 + (v - 0.5) (1 + contrast); plus
+    brightness; plus noise of its own for every value.
+
+    Args:
+        color (Range): Range of the factors.
+        gamma (Range): Range of gamma.
+        contrast (Range): Range of the contrast.
+        brightness (float): Standard deviation of the brightness.
+        noise (float): Largest standard deviation of the noise; each pair's is uniform below it.
+    """
+
+    def __init__(
+        self,
+        color: Range = (0.5, 2.0),
+        gamma: Range = (0.7, 1.5),
+        contrast: Range = (-0.8, 0.4),
+        brightness: float = 0.2,
+        noise: float = 0.04,
+    ) -> None:
+        self.color, self.gamma, self.contrast = tuple(color), tuple(gamma), tuple(contrast)
+        self.brightness, self.noise = brightness, noise
+
+    def transform(self, results: dict) -> dict:
+        """Changes ``img``; the pictures become float32, in 0..255."""
+        factors = np.random.uniform(*self.color, 3).astype(np.float32)
+        gamma = np.float32(np.random.uniform(*self.gamma))
+        contrast = np.float32(1 + np.random.uniform(*self.contrast))
+        brightness = np.float32(np.random.normal(0, self.brightness))
+        sigma = np.float32(np.random.uniform(0, self.noise))
+        images = []
+        for image in results['img']:
+            value = np.clip(image * (factors / np.float32(255)), 0, 1) ** gamma
+            value = (value - np.float32(0.5)) * contrast + (np.float32(0.5) + brightness)
+            if sigma > 0:
+                value += sigma * np.random.standard_normal(value.shape).astype(np.float32)
+            images.append(np.clip(value * np.float32(255), 0, 255))
+        return dict(results, img=images)
+
+    def __repr__(self) -> str:
+        return (
+            f'{type(self).__name__}(color={self.color}, gamma={self.gamma}, '
+            f'contrast={self.contrast}, brightness={self.brightness}, noise={self.noise})'
+        )
+
+
+@TRANSFORMS.register_module()
+class PackFlowPair(PackFramePair):
+    """Packs a pair as :class:`~semidff.datasets.transforms.PackFramePair`; the data sample has the flow too."""
+
+    def transform(self, results: dict) -> dict:
+        """Packs.
+
+        Returns:
+            dict: ``inputs``, uint8 tensor (2, 3, H, W) as [key, current], and ``data_samples``, the current frame's
+            DetDataSample with ``gt_flow.data``, float32 (2, H, W) in pixels.
+        """
+        packed = super().transform(results)
+        flow = np.ascontiguousarray(results['gt_flow'].transpose(2, 0, 1), np.float32)
+        packed['data_samples'].gt_flow = PixelData(data=torch.from_numpy(flow))
+        return packed

@@ -1,0 +1,6 @@
+"""Optimizers and their wrappers."""
+
+from .bfloat16_optim_wrapper import BFloat16OptimWrapper
+from .rmsprop import RMSpropMX
+
+__all__ = ['BFloat16OptimWrapper', 'RMSpropMX']

@@ -1,0 +1,133 @@
+"""A causal tracker that sees detections on key frames only and says where they are in between.
+
+The motion model is mmdet's Kalman filter (constant velocity of center, aspect ratio and height).
+It is tuned for a detection on every frame; with one on every l-th it takes long to believe in a
+motion.  So it is given boxes for the frames between two detections of an object too, on the line
+from one to the other, as OC-SORT does when an object reappears (observation-centric re-update).
+The association is by IoU and center distance (:mod:`linking`).  mmdet's complete trackers (SORT,
+ByteTrack, OC-SORT) do not fit: they report only confirmed tracks with high scores, which costs mAP,
+assume that consecutive calls are consecutive frames, and need the optional package ``lap``.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from mmdet.models.task_modules.tracking import KalmanFilter
+from mmdet.structures.bbox import bbox_cxcyah_to_xyxy, bbox_xyxy_to_cxcyah
+
+from .linking import link
+
+
+@dataclass
+class Track:
+    """An object: filter state right after its last detection, and where it is by now.
+
+    Attributes:
+        state (tuple): The filter's mean (8,) (center x, y, aspect ratio, height and their changes
+            per frame) and covariance (8, 8), as of the last detection.
+        detected (ndarray): (4,) that detection: center x, y, aspect ratio, height.
+        now (ndarray): (8,) the mean, moved on to the present frame.
+        index (int): Index among the last key frame's detections, -1 if it was missed there.
+        score (float): Score of its last detection.
+        label (int): Its class.
+        age (int): Frames since its last detection.
+        misses (int): Key frames in a row without a detection.
+    """
+
+    state: tuple[np.ndarray, np.ndarray]
+    detected: np.ndarray
+    now: np.ndarray
+    index: int
+    score: float
+    label: int
+    age: int = 0
+    misses: int = 0
+
+
+class BoxTracker:
+    """Kalman tracker for detections on every l-th frame.
+
+    A new object stands still until a second key frame has confirmed it: the filter's velocity is 0
+    after its first detection.  Carried boxes are the *detected* box moved by what the filter
+    predicts since then, so its smoothing never makes a fresh detection worse.
+
+    Args:
+        min_score (float): Detections below it are not tracked; they stay where they were found.
+        max_misses (int): A track is forgotten after more missed key frames in a row than this.
+            While it is missed it is not reported, only remembered.
+    """
+
+    def __init__(self, min_score: float = 0.05, max_misses: int = 1) -> None:
+        self.min_score = min_score
+        self.max_misses = max_misses
+        self.filter = KalmanFilter()
+        self.tracks: list[Track] = []
+        self._boxes = np.zeros((0, 4))
+
+    def step(self) -> None:
+        """Moves every track on by one frame; to be called once for each frame of the video."""
+        for track in self.tracks:
+            track.now = self.filter._motion_mat @ track.now
+            track.age += 1
+
+    def update(self, bboxes: np.ndarray, scores: np.ndarray, labels: np.ndarray) -> None:
+        """Takes the detections of a key frame, after :meth:`step` for that frame.
+
+        Args:
+            bboxes (ndarray): (n, 4), xyxy in pixels.
+            scores (ndarray): (n,).
+            labels (ndarray): (n,).
+        """
+        self._boxes = _to_cxcyah(bboxes)
+        strong = np.flatnonzero(scores >= self.min_score)
+        known = (
+            _to_xyxy(np.array([track.now[:4] for track in self.tracks]).reshape(-1, 4)),
+            np.array([track.score for track in self.tracks]),
+            np.array([track.label for track in self.tracks]),
+        )
+        rows, columns = link(known, (bboxes[strong], scores[strong], labels[strong]))
+        for track in self.tracks:
+            track.index, track.misses = -1, track.misses + 1
+        for row, index in zip(rows, strong[columns], strict=True):
+            self._continue(self.tracks[row], index, float(scores[index]))
+        self.tracks = [track for track in self.tracks if track.misses <= self.max_misses]
+        for index in np.setdiff1d(strong, strong[columns]):
+            self._start(index, float(scores[index]), int(labels[index]))
+
+    def boxes(self) -> np.ndarray:
+        """Where the last key frame's detections are by now.
+
+        Returns:
+            ndarray: (n, 4), xyxy, in the order of the detections given to :meth:`update`.
+        """
+        boxes = self._boxes.copy()
+        for track in self.tracks:
+            if track.index >= 0:
+                boxes[track.index] += track.now[:4] - track.state[0][:4]
+        boxes[:, 2:] = np.maximum(boxes[:, 2:], 1e-3)
+        return _to_xyxy(boxes)
+
+    def _continue(self, track: Track, index: int, score: float) -> None:
+        found, state = self._boxes[index], track.state
+        for frame in range(1, track.age + 1):
+            between = track.detected + (found - track.detected) * (frame / track.age)
+            state = self.filter.update(*self.filter.predict(*state), between)
+        track.state, track.now, track.detected = state, state[0].copy(), found
+        track.index, track.score, track.age, track.misses = index, score, 0, 0
+
+    def _start(self, index: int, score: float, label: int) -> None:
+        found = self._boxes[index]
+        state = self.filter.initiate(found)
+        self.tracks.append(Track(state, found, state[0].copy(), index, score, label))
+
+
+def _to_cxcyah(bboxes: np.ndarray) -> np.ndarray:
+    """(n, 4) xyxy to center, aspect ratio (width / height), height; sides of at least 0.001."""
+    bboxes = np.array(bboxes, dtype=np.float64).reshape(-1, 4)
+    bboxes[:, 2:] = np.maximum(bboxes[:, 2:], bboxes[:, :2] + 1e-3)
+    return bbox_xyxy_to_cxcyah(torch.from_numpy(bboxes)).numpy()
+
+
+def _to_xyxy(boxes: np.ndarray) -> np.ndarray:
+    return bbox_cxcyah_to_xyxy(torch.from_numpy(boxes)).numpy()

@@ -1,0 +1,1 @@
+"""Files of results, written while the videos run."""

@@ -1,0 +1,104 @@
+"""Detections as a COCO-VID json, written while the videos run."""
+
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import TextIO
+
+from semidff.utils.atomic_write import atomic_write
+
+from .result import Result
+
+
+class DetectionsJson:
+    """Writes one; what :class:`~semidff.datasets.CocoVIDDataset` reads, and each box's ``score``.
+
+    Neither boxes nor frames stay in memory: boxes go to the file itself, frames to a temporary one
+    beside it, which is appended at the end.
+
+    Args:
+        file (TextIO): The file.
+        images (TextIO): The temporary file, readable too.
+        classes (Sequence[str]): Class names.
+    """
+
+    def __init__(self, file: TextIO, images: TextIO, classes: Sequence[str]) -> None:
+        self._file, self._images = file, images
+        self._names = list(classes)
+        self._videos: list[dict] = []
+        self._boxes = 0
+        self._file.write('{"annotations": [')
+
+    def start(self, name: str, fps: float | None) -> None:
+        """Begins a video."""
+        self._videos.append(dict(id=len(self._videos), name=name, length=0, fps=fps))
+
+    def add(self, result: Result) -> None:
+        """Adds a frame."""
+        video, frame = self._videos[-1], result.frame
+        video['length'] = frame.index + 1
+        height, width = frame.image.shape[:2]
+        image = dict(
+            id=result.number,
+            video_id=video['id'],
+            frame_id=frame.index,
+            file_name=frame.path or f'{video["name"]}/{frame.index:06d}.jpg',
+            width=width,
+            height=height,
+            timestamp=round(frame.timestamp, 6),
+            is_key_frame=result.sample.is_key_frame,
+        )
+        _append(self._images, image, first=self._images.tell() == 0)
+        found = [array.tolist() for array in result.detections()]
+        for label, score, (x1, y1, x2, y2) in zip(*found, strict=True):
+            self._add_box(result.number, label, score, [x1, y1, x2 - x1, y2 - y1])
+
+    def _add_box(self, image: int, label: int, score: float, box: list[float]) -> None:
+        self._names += [f'class {n}' for n in range(len(self._names), label + 1)]
+        box = dict(
+            id=self._boxes + 1,
+            image_id=image,
+            category_id=label + 1,
+            bbox=box,
+            area=box[2] * box[3],
+            iscrowd=0,
+            score=score,
+        )
+        _append(self._file, box, first=self._boxes == 0)
+        self._boxes += 1
+
+    def end(self) -> None:
+        """Ends a video."""
+
+    def complete(self) -> None:
+        """Appends frames, videos and categories."""
+        self._file.write('],\n"images": [')
+        self._images.seek(0)
+        shutil.copyfileobj(self._images, self._file)
+        categories = [dict(id=n, name=name) for n, name in enumerate(self._names, start=1)]
+        self._file.write(f'],\n"videos": {json.dumps(self._videos)},\n')
+        self._file.write(f'"categories": {json.dumps(categories)}}}\n')
+
+
+@contextmanager
+def detections_json(path: str | Path, classes: Sequence[str]) -> Iterator[DetectionsJson]:
+    """Opens a json that appears under its name when the block ends without an error.
+
+    Args:
+        path: The file; folders are made.
+        classes: Class names.
+    """
+    with (
+        atomic_write(path) as file,
+        TemporaryFile('w+', dir=Path(path).parent, encoding='utf-8') as images,
+    ):
+        writer = DetectionsJson(file, images, classes)
+        yield writer
+        writer.complete()
+
+
+def _append(file: TextIO, item: dict, first: bool) -> None:
+    file.write(('\n' if first else ',\n') + json.dumps(item, allow_nan=False))

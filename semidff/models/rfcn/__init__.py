@@ -1,0 +1,24 @@
+"""R-FCN, the detector of both papers (Dai et al., NIPS 2016)."""
+
+from . import original
+from .ps_roi_pool import ExactPSRoIPool, PSRoIPool
+from .rfcn import RFCN
+from .rfcn_bbox_head import RFCNBBoxHead
+from .rfcn_neck import RFCNNeck
+from .rfcn_roi_head import RFCNRoIHead
+from .rfcn_rpn_head import RFCNRPNHead
+from .score_map_split import ScoreMapSplit
+from .score_maps import ScoreMaps
+
+__all__ = [
+    'RFCN',
+    'ExactPSRoIPool',
+    'PSRoIPool',
+    'RFCNBBoxHead',
+    'RFCNNeck',
+    'RFCNRPNHead',
+    'RFCNRoIHead',
+    'ScoreMapSplit',
+    'ScoreMaps',
+    'original',
+]

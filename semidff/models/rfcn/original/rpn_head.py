@@ -1,0 +1,98 @@
+"""R-FCN's region proposal network with the original's proposals and normalizers."""
+
+from collections.abc import Sequence
+
+import torch
+from mmdet.registry import MODELS
+from mmdet.structures.bbox import scale_boxes
+from mmengine.config import ConfigDict
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from semidff.models.rfcn.rfcn_rpn_head import RFCNRPNHead
+
+from .proposals import propose
+
+
+@MODELS.register_module()
+class OriginalRPNHead(RFCNRPNHead):
+    """Proposals by :func:`~semidff.models.rfcn.original.proposals.propose`; losses as one image per GPU has them.
+
+    Wants a class loss with softmax (``use_sigmoid=False``), as the original.
+    """
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        if self.use_sigmoid_cls:
+            raise ValueError(
+                'OriginalRPNHead tells foreground from background by a softmax: set loss_cls.use_sigmoid=False'
+            )
+
+    def loss_by_feat_single(
+        self,
+        cls_score: Tensor,
+        bbox_pred: Tensor,
+        anchors: Tensor,
+        labels: Tensor,
+        label_weights: Tensor,
+        bbox_targets: Tensor,
+        bbox_weights: Tensor,
+        avg_factor: int,
+    ) -> tuple[Tensor, Tensor]:
+        """Means over the images of class and box loss.
+
+        An image's class loss is divided by the number of its anchors that count, its box loss by the number that
+        *should* count (the sampler's ``num``).
+
+        Args:
+            cls_score: (N, A * 2, H, W).
+            bbox_pred: Normalized deltas (N, A * 4, H, W).
+            anchors: Not used.
+            labels: (N, H * W * A).
+            label_weights: Likewise.
+            bbox_targets: (N, H * W * A, 4).
+            bbox_weights: Likewise.
+            avg_factor: Not used.
+        """
+        scores = cls_score.permute(0, 2, 3, 1).unflatten(-1, (-1, 2)).flatten(1, 3)
+        deltas = bbox_pred.permute(0, 2, 3, 1).unflatten(-1, (-1, 4)).flatten(1, 3)
+        classes = [
+            self.loss_cls(*image, avg_factor=image[2].count_nonzero())
+            for image in zip(scores, labels, label_weights, strict=True)
+        ]
+        boxes = [
+            self.loss_bbox(*image, avg_factor=self.sampler.num)
+            for image in zip(deltas, bbox_targets, bbox_weights, strict=True)
+        ]
+        return torch.stack(classes).mean(), torch.stack(boxes).mean()
+
+    def _predict_by_feat_single(
+        self,
+        cls_score_list: Sequence[Tensor],
+        bbox_pred_list: Sequence[Tensor],
+        score_factor_list: Sequence,
+        mlvl_priors: Sequence[Tensor],
+        img_meta: dict,
+        cfg: ConfigDict | None = None,
+        rescale: bool = False,
+        with_nms: bool = True,
+    ) -> InstanceData:
+        """Proposals of one image from its one level of scores (A * 2, H, W) and deltas (A * 4, H, W)."""
+        (scores,), (deltas,), (anchors,) = cls_score_list, bbox_pred_list, mlvl_priors
+        height, width = scores.shape[-2:]
+        image = img_meta['img_shape'][:2]
+        foreground = scores.permute(1, 2, 0).unflatten(-1, (-1, 2)).softmax(-1)[..., 0]
+        deltas = deltas.permute(1, 2, 0).reshape(-1, 4)
+        boxes = self.bbox_coder.decode(anchors, deltas, max_shape=image)
+        boxes, kept = propose(
+            foreground,
+            boxes.reshape(height, width, -1, 4),
+            image,
+            self.prior_generator.strides[0][0],
+            self.test_cfg if cfg is None else cfg,
+            img_meta.get('scale_factor', (1.0,))[0],
+        )
+        if rescale:
+            boxes = scale_boxes(boxes, [1 / factor for factor in img_meta['scale_factor']])
+        labels = kept.new_zeros(len(kept), dtype=torch.long)
+        return InstanceData(bboxes=boxes, scores=kept, labels=labels)

@@ -1,0 +1,36 @@
+"""R-FCN, the default spatial module (semi-DFF 3.2; Dai et al., NIPS 2016)."""
+
+from collections.abc import Sequence
+
+from mmdet.models.detectors import TwoStageDetector
+from mmdet.registry import MODELS
+from torch import Tensor, nn
+
+from .score_maps import ScoreMaps
+
+
+@MODELS.register_module()
+class RFCN(TwoStageDetector):
+    """Region-based fully convolutional network.
+
+    A two-stage detector whose feature network (``backbone`` and :class:`~semidff.models.rfcn.rfcn_neck.RFCNNeck`)
+    ends in one map that both heads share: the first channels go to the RPN, the others to the position-sensitive
+    head. Arguments are those of mmdet's ``TwoStageDetector``.
+    """
+
+    @property
+    def score_convs(self) -> dict[str, nn.Conv2d]:
+        """The 1x1 convolutions by name, in the order of :class:`ScoreMaps`; together they are one layer."""
+        names = (
+            'rpn_head.rpn_cls',
+            'rpn_head.rpn_reg',
+            'roi_head.bbox_head.conv_cls',
+            'roi_head.bbox_head.conv_reg',
+        )
+        return {name: self.get_submodule(name) for name in names}
+
+    def score_maps(self, features: Sequence[Tensor]) -> ScoreMaps:
+        """All that the heads' convolutions make of the one level of features (N, C, H, W)."""
+        (level,) = features
+        head = self.roi_head.bbox_head
+        return ScoreMaps(*self.rpn_head.score_maps(level), *head.score_maps(level))

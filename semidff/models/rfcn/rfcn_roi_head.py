@@ -1,0 +1,26 @@
+"""R-FCN's RoI head: mmdet's standard one, with pooling *after* the last convolution."""
+
+from mmdet.models.roi_heads import StandardRoIHead
+from mmdet.registry import MODELS
+from torch import Tensor
+
+from .score_maps import ScoreMaps
+
+
+@MODELS.register_module()
+class RFCNRoIHead(StandardRoIHead):
+    """Runs a :class:`~semidff.models.rfcn.rfcn_bbox_head.RFCNBBoxHead`; there is no RoI extractor before it."""
+
+    def init_bbox_head(self, bbox_roi_extractor: dict | None, bbox_head: dict) -> None:
+        """Builds the head; ``bbox_roi_extractor`` must be None."""
+        if bbox_roi_extractor is not None:
+            raise ValueError(
+                'R-FCN pools score maps, not features: leave bbox_roi_extractor out and set '
+                f'bbox_head.pooling instead (got {bbox_roi_extractor})'
+            )
+        self.bbox_head = MODELS.build(bbox_head)
+
+    def _bbox_forward(self, x: tuple[Tensor] | ScoreMaps, rois: Tensor) -> dict[str, Tensor]:
+        """Logits and deltas of RoIs (R, 5) on the one feature level, or on its score maps."""
+        logits, deltas = self.bbox_head(x if isinstance(x, ScoreMaps) else x[0], rois)
+        return dict(cls_score=logits, bbox_pred=deltas, bbox_feats=logits)

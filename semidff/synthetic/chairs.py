@@ -1,0 +1,107 @@
+"""Pairs of pictures with true flow, in the role and the file format of Flying Chairs.
+
+They look unlike the videos: random polygons with holes and thin legs, filled with noise, move by
+random affine maps over a background that moves by another one.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from .backgrounds import make_background, noise_picture
+from .clip import compose, make_look, pose
+from .render import Clip, Layer
+from .sprites import Sprite, cut_out
+
+_MARGIN = 48  # pixels of background around the frame
+
+
+def make_chairs(seed: np.random.SeedSequence, size: tuple[int, int]) -> Clip:
+    """Makes a two-frame clip: frame 0 is the first picture of the pair, frame 1 the second.
+
+    Args:
+        seed: Source of all its randomness.
+        size: Height and width of the pictures.
+    """
+    rng = np.random.default_rng(seed)
+    height, width = size
+    background = make_background(
+        rng, height + 2 * _MARGIN, width + 2 * _MARGIN, int(rng.integers(0, 30))
+    )
+    to_frame = np.array([[1.0, 0, -_MARGIN], [0, 1, -_MARGIN]])
+    moved = _background_motion(rng, size)
+    camera = np.stack([to_frame, compose(moved, to_frame)])
+    layers = [_make_layer(rng, size, moved) for _ in range(int(rng.integers(3, 10)))]
+    return Clip(size, background, camera, layers, make_look(rng, size, 2), 'chairs')
+
+
+def write_flow(path: str, flow: np.ndarray) -> None:
+    """Writes a (H, W, 2) flow in pixels as a Middlebury .flo file."""
+    height, width = flow.shape[:2]
+    with open(path, 'wb') as file:
+        file.write(b'PIEH' + np.array([width, height], '<i4').tobytes())
+        file.write(np.ascontiguousarray(flow, '<f4').tobytes())
+
+
+def make_chair_sprite(rng: np.random.Generator, size: float) -> Sprite:
+    """A jagged polygon, perhaps with a hole or legs, filled with noise."""
+    side = int(np.ceil(size)) + 4
+    center = (side - 1) / 2
+    color = noise_picture(rng, side, side, rng.uniform(20, 70))
+    count = int(rng.integers(4, 10))
+    angles = np.sort(rng.uniform(0, 2 * np.pi, count))
+    circle = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    body = center + circle * rng.uniform(0.45, 1, (count, 1)) * size / 2
+    polygons = [body]
+    if rng.random() < 0.5:
+        polygons.append(center + (body - center) * rng.uniform(0.3, 0.7))
+    for _ in range(int(rng.integers(0, 4))):
+        start = rng.uniform(-0.4, 0.4) * size
+        leg = np.array(
+            [(start, 0.1 * size), (start + 0.06 * size, 0.1 * size), (start, 0.5 * size)]
+        )
+        polygons.append(center + np.insert(leg, 2, (start + 0.06 * size, 0.5 * size), axis=0))
+    return cut_out(color, polygons)
+
+
+def _background_motion(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
+    """(2, 3) map of the frame onto itself, small enough for the background to cover both frames."""
+    middle = np.array([size[1] / 2, size[0] / 2])
+    strength = 1.0
+    while True:
+        angle = np.deg2rad(rng.normal(0, 2.5)) * strength
+        scale = np.exp(rng.normal(0, 0.03) * strength)
+        shift = np.clip(rng.normal(0, 7, 2) * strength, -24, 24)
+        moved = _affine(middle, shift, angle, scale)
+        corners = np.array([(x, y, 1.0) for x in (0, size[1]) for y in (0, size[0])])
+        inverse = cv2.invertAffineTransform(moved)
+        if np.abs(corners @ inverse.T - corners[:, :2]).max() < _MARGIN - 2:
+            return moved
+        strength *= 0.7
+
+
+def _affine(about: np.ndarray, shift: np.ndarray, angle: float, scale: float) -> np.ndarray:
+    """(2, 3) map that turns and scales about a point, then shifts."""
+    cos, sin = scale * np.cos(angle), scale * np.sin(angle)
+    turn = np.array([[cos, -sin], [sin, cos]])
+    return np.column_stack([turn, about + shift - turn @ about])
+
+
+def _make_layer(rng: np.random.Generator, size: tuple[int, int], moved: np.ndarray) -> Layer:
+    """One polygon: carried along with the background, and moved on its own."""
+    side = np.exp(rng.uniform(np.log(24), np.log(110)))
+    sprite = make_chair_sprite(rng, side)
+    place = rng.uniform(-0.05, 1.05, 2) * (size[1], size[0])
+    first = pose(sprite, *place, rng.uniform(0, 2 * np.pi), rng.uniform(0.8, 1.1))
+    distance = min(
+        rng.exponential(14), 50.0
+    )  # many small movements, a few of half an object's size
+    heading = rng.uniform(0, 2 * np.pi)
+    own = _affine(
+        place,
+        distance * np.array([np.cos(heading), np.sin(heading)]),
+        np.deg2rad(rng.normal(0, 10)),
+        np.exp(rng.normal(0, 0.07)),
+    )
+    return Layer(sprite, 0, np.stack([first, compose(moved, compose(own, first))]))

@@ -1,0 +1,158 @@
+"""Makes a clip: who is in the scene, how they and the camera move, what is true in each frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .backgrounds import make_background
+from .motion import PACES, Pace, camera_path, object_path, uneven_rates
+from .render import Clip, Layer, Look
+from .sprites import CLASSES, Sprite, make_sprite
+
+SIZE_RANGE = (32.0, 84.0)  # side of an object in pixels
+MIN_VISIBLE = 0.25  # an object with less of its area in sight has no label
+
+
+@dataclass(frozen=True)
+class TrueBox:
+    """What is true of one object in one frame.
+
+    Attributes:
+        layer: Index of the object in its clip.
+        label: Index into `CLASSES`.
+        box: x1, y1, x2, y2 in pixels, of the whole object (hidden parts too), clipped to the frame;
+            pixel i covers [i, i + 1].
+        visible: Fraction of the object's area that is inside the frame and not hidden.
+    """
+
+    layer: int
+    label: int
+    box: tuple[float, float, float, float]
+    visible: float
+
+
+def make_clip(
+    seed: np.random.SeedSequence, size: tuple[int, int], length: int, pace: str, motion: float = 1.0
+) -> Clip:
+    """Makes a clip of detection objects.
+
+    Args:
+        seed: Source of all its randomness; the same seed gives the same clip, bit by bit.
+        size: Height and width of the frames.
+        length: Number of frames.
+        pace: 'slow' or 'fast'.
+        motion: Factor on all movements of the pace.
+    """
+    if pace not in PACES:
+        raise ValueError(f'pace {pace!r} is not one of {tuple(PACES)}')
+    rng = np.random.default_rng(seed)
+    limits = PACES[pace].scaled(motion * rng.uniform(*PACES[pace].range))
+    path = camera_path(rng, length, limits)
+    camera, canvas = _place_camera(path, size)
+    count = int(rng.choice([2, 3, 4, 5, 6], p=[0.15, 0.25, 0.25, 0.2, 0.15]))
+    layers = [_make_layer(rng, path, size, limits) for _ in range(count)]
+    background = make_background(rng, *canvas)
+    return Clip(size, background, camera, layers, make_look(rng, size, length), pace)
+
+
+def make_look(rng: np.random.Generator, size: tuple[int, int], length: int) -> Look:
+    """Random light (slightly flickering), blur and noise."""
+    light = rng.uniform(0.75, 1.2) * rng.uniform(0.92, 1.08, 3)
+    time = np.arange(length)[:, None]
+    flicker = 1 + rng.uniform(0, 0.04) * np.sin(time * rng.uniform(0.05, 0.6) + rng.uniform(0, 6))
+    slack = 16
+    noise = rng.standard_normal((size[0] + slack, size[1] + slack, 3), np.float32)
+    noise = np.round(noise * rng.uniform(0.5, 4)).astype(np.int16)
+    blur = rng.uniform(0.3, 0.9) if rng.random() < 0.6 else 0.0
+    return Look(light * flicker, blur, noise, rng.integers(0, slack + 1, (length, 2)))
+
+
+def true_boxes(clip: Clip, frame: int, owner: np.ndarray) -> list[TrueBox]:
+    """Boxes of all objects of which at least `MIN_VISIBLE` is in sight.
+
+    Args:
+        clip: The clip.
+        frame: 0-based frame number.
+        owner: (H, W) layer of each pixel, second value of `render`.
+    """
+    height, width = clip.size
+    counts = np.bincount(owner.ravel() + 1, minlength=len(clip.layers) + 1)[1:]
+    found = []
+    for index, layer in enumerate(clip.layers):
+        outline = layer.outline(frame)
+        visible = min(1.0, counts[index] / _polygon_area(outline))
+        if visible < MIN_VISIBLE:
+            continue
+        x1, y1 = np.maximum(outline.min(0) + 0.5, 0)
+        x2, y2 = np.minimum(outline.max(0) + 0.5, (width, height))
+        found.append(
+            TrueBox(
+                index, layer.label, (float(x1), float(y1), float(x2), float(y2)), float(visible)
+            )
+        )
+    return found
+
+
+def pose(sprite: Sprite, x: float, y: float, angle: float, scale: float) -> np.ndarray:
+    """(2, 3) map that turns (radians) and scales a sprite and puts its center at (x, y)."""
+    cos, sin = scale * np.cos(angle), scale * np.sin(angle)
+    matrix = np.array([[cos, -sin, x], [sin, cos, y]])
+    matrix[:, 2] -= matrix[:, :2] @ sprite.center
+    return matrix
+
+
+def compose(outer: np.ndarray, inner: np.ndarray) -> np.ndarray:
+    """The (2, 3) map that applies `inner` first, then `outer`."""
+    result = outer[:, :2] @ inner
+    result[:, 2] += outer[:, 2]
+    return result
+
+
+def _place_camera(path: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, tuple[int, int]]:
+    """Canvas-to-frame maps of a camera path, and the height and width of the canvas it needs."""
+    world = np.stack([_view(size, *state) for state in path])
+    corners = np.array([(x, y, 1.0) for x in (0, size[1]) for y in (0, size[0])])
+    full = np.tile(np.eye(3), (len(path), 1, 1))
+    full[:, :2] = world
+    seen = np.einsum('tij,cj->tci', np.linalg.inv(full), corners)[..., :2].reshape(-1, 2)
+    low = np.floor(seen.min(0)) - 2
+    extent = (np.ceil(seen.max(0)) + 2 - low).astype(int)
+    shift = np.array([[1, 0, low[0]], [0, 1, low[1]]])
+    return np.stack([compose(view, shift) for view in world]), (int(extent[1]), int(extent[0]))
+
+
+def _view(size: tuple[int, int], x: float, y: float, roll: float) -> np.ndarray:
+    """(2, 3) map from world to frame: the view starts at (x, y), turned about its middle."""
+    middle = np.array([size[1] / 2, size[0] / 2])
+    cos, sin = np.cos(roll), np.sin(roll)
+    turn = np.array([[cos, -sin], [sin, cos]])
+    return np.column_stack([turn, middle - turn @ (middle + (x, y))])
+
+
+def _make_layer(
+    rng: np.random.Generator, path: np.ndarray, size: tuple[int, int], pace: Pace
+) -> Layer:
+    """One object with its poses along the camera's path."""
+    length = len(path)
+    label = int(rng.integers(len(CLASSES)))
+    pattern, shape = CLASSES[label].split('_')
+    side = np.exp(rng.uniform(*np.log(SIZE_RANGE)))
+    growth = np.cumsum(uneven_rates(rng, length, pace.zoom * rng.uniform(0, 1), pace.gap))
+    sides = np.clip(side * np.exp(growth), *SIZE_RANGE)
+    nominal = float(sides.max())
+    spin = np.deg2rad(pace.spin) * rng.uniform(0, 1)
+    angles = rng.uniform(0, 2 * np.pi) + np.cumsum(uneven_rates(rng, length, spin, pace.gap))
+    places = object_path(rng, path[:, :2], size, pace)
+    sprite = make_sprite(rng, shape, pattern, nominal)
+    poses = [
+        compose(_view(size, *path[t]), pose(sprite, *places[t], angles[t], sides[t] / nominal))
+        for t in range(length)
+    ]
+    return Layer(sprite, label, np.stack(poses))
+
+
+def _polygon_area(points: np.ndarray) -> float:
+    x, y = points.T
+    return float(abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2)

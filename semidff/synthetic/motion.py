@@ -1,0 +1,139 @@
+"""Uneven motion: velocities that jump, stop and start again, and a hand-held camera.
+
+Where velocities are constant, interpolating boxes between two key frames is nearly perfect and a
+video says nothing about feature propagation. So every velocity here follows a target that is drawn
+anew after a random, short time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How lively a clip is; lengths in pixels, times in frames, angles in degrees.
+
+    Attributes:
+        speed: Largest speed of an object per frame.
+        gap: Shortest and longest time between two changes of an object's velocity.
+        spin: Largest turn per frame.
+        zoom: Largest relative change of size per frame.
+        pan: Largest steady movement of the camera per frame.
+        shake: Strength of the random accelerations of the hand that holds the camera.
+        jerk: Largest sudden push of the camera per frame.
+        jerk_rate: Probability of such a push in a frame.
+        roll: Strength of the random turns of the camera.
+        range: A clip's own strength: the movements are multiplied by a random factor of this range.
+    """
+
+    speed: float
+    gap: tuple[int, int]
+    spin: float
+    zoom: float
+    pan: float
+    shake: float
+    jerk: float
+    jerk_rate: float
+    roll: float
+    range: tuple[float, float]
+
+    def scaled(self, factor: float) -> Pace:
+        """The same pace with all its movements `factor` times as strong."""
+        names = ('speed', 'spin', 'zoom', 'pan', 'shake', 'jerk', 'roll')
+        return replace(self, **{name: getattr(self, name) * factor for name in names})
+
+
+SLOW = Pace(4.5, (4, 12), 3.5, 0.015, 1.2, 0.5, 2.5, 0.06, 0.05, (0.1, 1.1))
+FAST = Pace(12.0, (4, 9), 8.0, 0.035, 2.0, 1.3, 7.0, 0.12, 0.12, (0.7, 1.2))
+PACES = {'slow': SLOW, 'fast': FAST}
+
+
+def uneven_rates(
+    rng: np.random.Generator, length: int, limit: float, gap: tuple[int, int]
+) -> np.ndarray:
+    """(length,) rates within +-`limit` that chase a target drawn anew every `gap` frames."""
+    rates = np.zeros(length)
+    rate = target = rng.uniform(-limit, limit)
+    change, response = int(rng.integers(0, gap[1])), 0.5
+    for t in range(length):
+        if t == change:
+            target = 0.0 if rng.random() < 0.2 else rng.uniform(-limit, limit)
+            response = rng.uniform(0.35, 0.9)
+            change += int(rng.integers(gap[0], gap[1] + 1))
+        rate += response * (target - rate)
+        rates[t] = rate
+    return rates
+
+
+def camera_path(rng: np.random.Generator, length: int, pace: Pace) -> np.ndarray:
+    """(length, 3): x, y of the camera in pixels and its roll in radians, starting near 0."""
+    pan_limit = pace.pan * rng.uniform(0, 1)
+    pan = np.stack(
+        [uneven_rates(rng, length, pan_limit, (6, 20)) for _ in range(2)], axis=1
+    ) / np.sqrt(2)
+    place = np.cumsum(pan, axis=0)
+    hand = np.zeros((length, 3))
+    offset, speed = np.zeros(3), np.zeros(3)
+    strength = np.array([pace.shake, pace.shake, np.deg2rad(pace.roll)]) * rng.uniform(0.2, 1.2)
+    for t in range(length):
+        # a weak spring (period of about ten frames) pulls the hand back: it overshoots and returns
+        speed += rng.normal(0, 1, 3) * strength - 0.35 * offset - 0.25 * speed
+        if rng.random() < pace.jerk_rate:
+            direction = rng.uniform(0, 2 * np.pi)
+            speed[:2] += (
+                rng.uniform(0.4, 1) * pace.jerk * np.array([np.cos(direction), np.sin(direction)])
+            )
+        offset = offset + speed
+        hand[t] = offset
+    path = hand
+    path[:, :2] += place
+    return path
+
+
+def object_path(
+    rng: np.random.Generator, view: np.ndarray, size: tuple[int, int], pace: Pace
+) -> np.ndarray:
+    """Path of one object's center through the world.
+
+    Args:
+        rng: Source of randomness.
+        view: (length, 2) top left corner of the camera's view in world coordinates at every frame.
+        size: Height and width of the view.
+        pace: Limits of the motion.
+
+    Returns:
+        (length, 2) x, y in world coordinates. An object that strays out of the view heads for it
+        again at its next change of velocity, so objects leave and enter.
+    """
+    extent = np.array([size[1], size[0]], float)
+    top = pace.speed * rng.uniform(0.35, 1)
+    position = view[0] + extent * rng.uniform(0, 1, 2)
+    heading = rng.uniform(0, 2 * np.pi)
+    velocity = target = top * rng.uniform(0.3, 1) * np.array([np.cos(heading), np.sin(heading)])
+    change, response = int(rng.integers(0, pace.gap[1])), 0.5
+    path = np.zeros((len(view), 2))
+    for t in range(len(view)):
+        path[t] = position
+        if t == change:
+            heading = _next_heading(rng, heading, position - view[t], extent)
+            speed = 0.0 if rng.random() < 0.15 else top * rng.uniform(0.4, 1)
+            target = speed * np.array([np.cos(heading), np.sin(heading)])
+            response = rng.uniform(0.35, 0.95)
+            change += int(rng.integers(pace.gap[0], pace.gap[1] + 1))
+        velocity = velocity + response * (target - velocity)
+        position = position + velocity
+    return path
+
+
+def _next_heading(
+    rng: np.random.Generator, heading: float, inside: np.ndarray, extent: np.ndarray
+) -> float:
+    """A new direction: a turn of any size, or, from near the border, back into the view."""
+    margin = 0.2 * extent
+    if np.any(inside < margin) or np.any(inside > extent - margin):
+        aim = extent * rng.uniform(0.25, 0.75, 2) - inside
+        return float(np.arctan2(aim[1], aim[0]))
+    return heading + rng.normal(0, 1.8)

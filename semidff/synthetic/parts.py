@@ -1,0 +1,257 @@
+"""The parts of a world on disk: how an item of each is made and written, and the part's index."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from .chairs import make_chairs, write_flow
+from .clip import TrueBox, make_clip, true_boxes
+from .crops import make_crop
+from .flow import flow_of_owners
+from .presets import DatasetSpec
+from .render import Clip, render
+from .sprites import CLASSES, CROP_CLASSES
+from .statistics import motion_statistics
+
+_QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 92]
+_VIDEO_FPS = 25
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a world.
+
+    Attributes:
+        name: Its name; also the name of the `DatasetSpec` field that counts its items.
+        stream: Number of its random stream.
+        outputs: Files and folders it consists of, relative to the root.
+        fields: Further `DatasetSpec` fields that it depends on.
+        files: Files it consists of, to recognize a damaged part.
+        make: (root, spec, index, seed) -> record; writes item `index`.
+        finish: (root, spec, records) -> summary for the manifest; writes the index of the part.
+    """
+
+    name: str
+    stream: int
+    outputs: tuple[str, ...]
+    fields: tuple[str, ...]
+    files: Callable[[DatasetSpec], int]
+    make: Callable
+    finish: Callable
+
+    def seed(self, spec: DatasetSpec, index: int) -> np.random.SeedSequence:
+        """The item's own source of randomness: it depends on seed, part and index only."""
+        return np.random.SeedSequence(spec.seed, spawn_key=(self.stream, index))
+
+
+def save(path: Path, picture: np.ndarray) -> None:
+    """Writes a picture, or raises OSError."""
+    if not cv2.imwrite(str(path), picture, _QUALITY if path.suffix == '.jpg' else []):
+        raise OSError(f'cannot write {path}: is the disk full?')
+
+
+def pace_of(index: int) -> str:
+    """Clips are slow and fast in turn."""
+    return 'fast' if index % 2 else 'slow'
+
+
+# ---- stills
+
+
+def make_still(
+    root: Path, spec: DatasetSpec, index: int, seed: np.random.SeedSequence
+) -> list[TrueBox]:
+    """Writes one labeled picture."""
+    picture, owner, boxes = _draw(make_clip(seed, spec.size, 1, 'fast'), 0)
+    save(root / 'stills' / f'{index:06d}.jpg', picture)
+    return boxes
+
+
+def finish_stills(root: Path, spec: DatasetSpec, records: list[list[TrueBox]]) -> dict:
+    """Writes stills.json."""
+    images = [_image(spec, i + 1, f'{i:06d}.jpg') for i in range(len(records))]
+    annotations = [(i + 1, box) for i, boxes in enumerate(records) for box in boxes]
+    dump_json(root / 'stills.json', _coco(images, [_annotation(*a) for a in annotations]))
+    return {'images': len(images), 'boxes': len(annotations)}
+
+
+# ---- unlabeled videos
+
+
+def make_video(root: Path, spec: DatasetSpec, index: int, seed: np.random.SeedSequence) -> None:
+    """Writes one mp4 file."""
+    clip = make_clip(seed, spec.size, spec.video_length, pace_of(index), spec.motion)
+    path = root / 'videos' / f'{index:04d}.mp4'
+    size = (spec.width, spec.height)
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'mp4v'), _VIDEO_FPS, size)
+    if not writer.isOpened():
+        raise OSError(f'cannot write {path}: this OpenCV has no mp4v encoder, or the disk is full')
+    for frame in range(len(clip)):
+        writer.write(render(clip, frame)[0])
+    writer.release()
+    written = int(cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FRAME_COUNT))
+    if written != len(clip):  # the encoder itself reports nothing
+        raise OSError(f'{path} holds {written} of {len(clip)} frames: is the disk full?')
+
+
+def finish_videos(root: Path, spec: DatasetSpec, records: list) -> dict:
+    """Writes videos.txt, paths relative to its folder."""
+    lines = [f'videos/{index:04d}.mp4\n' for index in range(len(records))]
+    (root / 'videos.txt').write_text(''.join(lines))
+    return {'videos': len(records), 'frames': len(records) * spec.video_length}
+
+
+# ---- labeled videos
+
+
+def labeled_video(split: str, length: str = 'eval_length') -> tuple[Callable, Callable]:
+    """The `make` and `finish` of a labeled split; `length` names the spec's field of its frames."""
+
+    def make(
+        root: Path, spec: DatasetSpec, index: int, seed: np.random.SeedSequence
+    ) -> list[list[TrueBox]]:
+        clip = make_clip(seed, spec.size, getattr(spec, length), pace_of(index), spec.motion)
+        folder = root / split / clip_name(index)
+        folder.mkdir(parents=True)
+        record = []
+        for frame in range(len(clip)):
+            picture, _, boxes = _draw(clip, frame)
+            save(folder / f'{frame:06d}.jpg', picture)
+            record.append(boxes)
+        return record
+
+    def finish(root: Path, spec: DatasetSpec, records: list[list[list[TrueBox]]]) -> dict:
+        return _finish_labeled(root, spec, split, records)
+
+    return make, finish
+
+
+def clip_name(index: int) -> str:
+    """Name of a labeled video."""
+    return f'{index:03d}_{pace_of(index)}'
+
+
+def _finish_labeled(root: Path, spec: DatasetSpec, split: str, records: list) -> dict:
+    videos, images, annotations, tracks = [], [], [], {}
+    for index, frames in enumerate(records):
+        name = clip_name(index)
+        videos.append({'id': index + 1, 'name': name, 'width': spec.width, 'height': spec.height})
+        for frame, boxes in enumerate(frames):
+            image = _image(spec, len(images) + 1, f'{name}/{frame:06d}.jpg')
+            images.append({**image, 'video_id': index + 1, 'frame_id': frame})
+            # Sparse labels, as the 15 frames of each snippet of ImageNet VID.
+            labeled = split != 'train' or frame % spec.label_every == 0
+            if not labeled:
+                images[-1]['is_labeled'] = False
+            for box in boxes:
+                track = tracks.setdefault((index, box.layer), (len(tracks) + 1, {}))
+                track[1][frame] = box.box
+                if labeled:
+                    annotations.append({**_annotation(image['id'], box), 'instance_id': track[0]})
+    dump_json(root / f'{split}.json', {'videos': videos, **_coco(images, annotations)})
+    summary = {'videos': len(videos), 'images': len(images), 'boxes': len(annotations)}
+    for pace, parity in (('all', (0, 1)), ('slow', (0,)), ('fast', (1,))):
+        chosen = [track for (index, _), (_, track) in tracks.items() if index % 2 in parity]
+        summary[f'motion_{pace}'] = motion_statistics(chosen) if chosen else None
+    return summary
+
+
+# ---- pairs with true flow
+
+
+def make_pair(root: Path, spec: DatasetSpec, index: int, seed: np.random.SeedSequence) -> float:
+    """Writes one pair; returns the mean length of its flow."""
+    clip = make_chairs(seed, spec.size)
+    (first, owner), (second, second_owner) = render(clip, 0), render(clip, 1)
+    flow, _ = flow_of_owners(clip, owner, second_owner, 0, 1)
+    stem = f'{index + 1:05d}'  # Flying Chairs counts from 1
+    save(root / 'flow' / f'{stem}_img1.ppm', first)
+    save(root / 'flow' / f'{stem}_img2.ppm', second)
+    write_flow(str(root / 'flow' / f'{stem}_flow.flo'), flow)
+    return float(np.linalg.norm(flow, axis=-1).mean())
+
+
+def finish_pairs(root: Path, spec: DatasetSpec, records: list[float]) -> dict:
+    """Writes split.txt as FlyingChairs_train_val.txt: a line per pair, 1 = training, 2 = val."""
+    lines = ['2\n' if index % 20 == 19 else '1\n' for index in range(len(records))]
+    (root / 'flow' / 'split.txt').write_text(''.join(lines))
+    return {'pairs': len(records), 'mean_flow': round(float(np.mean(records)), 3)}
+
+
+# ---- crops
+
+
+def make_crop_item(
+    root: Path, spec: DatasetSpec, index: int, seed: np.random.SeedSequence
+) -> np.ndarray:
+    """Makes one crop; categories in turn."""
+    return make_crop(seed, spec.crop_size, index % len(CROP_CLASSES))
+
+
+def finish_crops(root: Path, spec: DatasetSpec, records: list[np.ndarray]) -> dict:
+    """Writes crops.npz: `images` (N, H, W, 3) uint8 BGR, `labels` (N,) int64, `classes`."""
+    labels = np.arange(len(records)) % len(CROP_CLASSES)
+    np.savez(
+        root / 'crops.npz', images=np.stack(records), labels=labels, classes=np.array(CROP_CLASSES)
+    )
+    return {'crops': len(records), 'classes': len(CROP_CLASSES)}
+
+
+# ---- shared
+
+
+def _draw(clip: Clip, frame: int) -> tuple[np.ndarray, np.ndarray, list[TrueBox]]:
+    picture, owner = render(clip, frame)
+    return picture, owner, true_boxes(clip, frame, owner)
+
+
+def _image(spec: DatasetSpec, image_id: int, name: str) -> dict:
+    return {'id': image_id, 'file_name': name, 'width': spec.width, 'height': spec.height}
+
+
+def _annotation(image_id: int, box: TrueBox) -> dict:
+    x1, y1, x2, y2 = box.box
+    bbox = [round(value, 2) for value in (x1, y1, x2 - x1, y2 - y1)]
+    return {
+        'image_id': image_id,
+        'category_id': box.label + 1,
+        'bbox': bbox,
+        'area': round(bbox[2] * bbox[3], 2),
+        'iscrowd': 0,
+        'visible': round(box.visible, 3),
+    }
+
+
+def _coco(images: list[dict], annotations: list[dict]) -> dict:
+    categories = [{'id': i + 1, 'name': name} for i, name in enumerate(CLASSES)]
+    numbered = [{'id': i + 1, **annotation} for i, annotation in enumerate(annotations)]
+    return {'images': images, 'annotations': numbered, 'categories': categories}
+
+
+def dump_json(path: Path, content: dict) -> None:
+    """Writes a json file so that it is there whole or not at all."""
+    partial = path.with_name(path.name + '.part')
+    partial.write_text(json.dumps(content))
+    partial.replace(path)
+
+
+PARTS = (
+    Part('stills', 0, ('stills', 'stills.json'), (), lambda s: s.stills + 1,
+         make_still, finish_stills),
+    Part('videos', 1, ('videos', 'videos.txt'), ('video_length', 'motion'), lambda s: s.videos + 1,
+         make_video, finish_videos),
+    Part('val', 2, ('val', 'val.json'), ('eval_length', 'motion'),
+         lambda s: s.val * s.eval_length + 1, *labeled_video('val')),
+    Part('dev', 3, ('dev', 'dev.json'), ('eval_length', 'motion'),
+         lambda s: s.dev * s.eval_length + 1, *labeled_video('dev')),
+    Part('train', 6, ('train', 'train.json'), ('train_length', 'label_every', 'motion'),
+         lambda s: s.train * s.train_length + 1, *labeled_video('train', 'train_length')),
+    Part('flow', 4, ('flow',), (), lambda s: 3 * s.flow + 1, make_pair, finish_pairs),
+    Part('crops', 5, ('crops.npz',), ('crop_size',), lambda s: 1, make_crop_item, finish_crops),
+)  # fmt: skip

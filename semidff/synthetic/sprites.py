@@ -1,0 +1,134 @@
+"""Textured cut-out objects: a polygon outline filled with a two-color pattern.
+
+A category is a *pair* (shape, pattern). The four detection classes are the 2 x 2 product of two
+shapes and two patterns, so that neither the outline nor the texture alone tells them apart; colors
+say nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+SHAPES = ('disc', 'cross', 'square', 'triangle', 'star')
+PATTERNS = ('striped', 'dotted', 'checked', 'ringed')
+CLASSES = ('striped_disc', 'dotted_disc', 'striped_cross', 'dotted_cross')
+CROP_CLASSES = tuple(f'{pattern}_{shape}' for shape in SHAPES for pattern in PATTERNS)
+
+_SUPERSAMPLE = 4
+_BORDER = 2  # transparent pixels around a sprite, so that bilinear sampling fades out inside it
+
+
+@dataclass
+class Sprite:
+    """A cut-out picture.
+
+    Attributes:
+        image: (h, w, 4) uint8 BGRA, colors premultiplied by alpha.
+        outline: (n, 2) float64 polygon (x, y) in the picture's pixel coordinates (pixel centers at
+            integers).
+    """
+
+    image: np.ndarray
+    outline: np.ndarray
+
+    @property
+    def center(self) -> tuple[float, float]:
+        """The point (x, y) about which the sprite turns: the middle of the picture."""
+        height, width = self.image.shape[:2]
+        return (width - 1) / 2, (height - 1) / 2
+
+
+def shape_polygon(shape: str) -> np.ndarray:
+    """Outline (n, 2) of one of `SHAPES` in the square [-1, 1] x [-1, 1]."""
+    if shape == 'disc':
+        return _on_circle(40)
+    if shape == 'square':
+        return np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)], float) * 0.85
+    if shape == 'triangle':
+        return _on_circle(3)
+    if shape == 'star':
+        return _on_circle(10) * np.where(np.arange(10) % 2, 0.45, 1.0)[:, None]
+    if shape == 'cross':
+        arm = 0.36
+        quarter = np.array([(arm, -1), (arm, -arm), (1, -arm)])
+        turns = [np.array([(0, -1), (1, 0)]), np.eye(2)]
+        turn = turns[0]
+        parts, matrix = [], np.eye(2)
+        for _ in range(4):
+            parts.append(quarter @ matrix.T)
+            matrix = turn @ matrix
+        return np.concatenate(parts)
+    raise ValueError(f'shape {shape!r} is not one of {SHAPES}')
+
+
+def pattern_field(
+    pattern: str, u: np.ndarray, v: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """Weight in [0, 1] of the second color at the points (u, v) of [-1, 1]^2."""
+    angle = rng.uniform(0, np.pi)
+    a = u * np.cos(angle) + v * np.sin(angle)
+    b = v * np.cos(angle) - u * np.sin(angle)
+    phase = rng.uniform(0, 2 * np.pi, 2)
+    waves = 2 * np.pi / rng.uniform(0.42, 0.6)  # periods of about a quarter of the object
+    if pattern == 'striped':
+        wave = np.sin(waves * a + phase[0])
+    elif pattern == 'dotted':
+        wave = np.cos(waves * a + phase[0]) + np.cos(waves * b + phase[1]) - 0.75
+    elif pattern == 'checked':
+        wave = 2 * np.sin(0.75 * waves * a + phase[0]) * np.sin(0.75 * waves * b + phase[1])
+    elif pattern == 'ringed':
+        wave = np.sin(waves * np.hypot(a, b) + phase[0])
+    else:
+        raise ValueError(f'pattern {pattern!r} is not one of {PATTERNS}')
+    return np.clip(0.5 + 2.5 * wave, 0, 1)
+
+
+def two_colors(rng: np.random.Generator, contrast: float = 80) -> np.ndarray:
+    """Two random BGR colors (2, 3) float32, at least `contrast` gray values apart."""
+    while True:
+        colors = rng.uniform(10, 245, (2, 3))
+        if abs(np.diff(colors @ (0.11, 0.59, 0.3))[0]) >= contrast:
+            return colors.astype(np.float32)
+
+
+def make_sprite(rng: np.random.Generator, shape: str, pattern: str, size: float) -> Sprite:
+    """Draws an object whose longer side is `size` pixels (before it is turned)."""
+    aspect = rng.uniform(0.75, 1.0)
+    half = 0.5 * size * np.array([1.0, aspect] if rng.random() < 0.5 else [aspect, 1.0])
+    width, height = np.ceil(2 * half).astype(int) + 2 * _BORDER
+    center = np.array([(width - 1) / 2, (height - 1) / 2])
+    u = ((np.arange(width) - center[0]) / half[0])[None].astype(np.float32)
+    v = ((np.arange(height) - center[1]) / half[1])[:, None].astype(np.float32)
+    weight = pattern_field(pattern, *np.broadcast_arrays(u, v), rng)[..., None]
+    first, second = two_colors(rng)
+    shade = rng.uniform(-0.18, 0.18, 2)
+    color = (first + (second - first) * weight) * (1 + shade[0] * u + shade[1] * v)[..., None]
+    color += cv2.resize(_noise(rng, 6, 6, 14), (width, height), interpolation=cv2.INTER_CUBIC)[
+        ..., None
+    ]
+    return cut_out(color, [shape_polygon(shape) * half + center])
+
+
+def cut_out(color: np.ndarray, polygons: list[np.ndarray]) -> Sprite:
+    """Cuts polygons (in pixels; overlaps are holes) out of a (h, w, 3) picture, edges smooth."""
+    height, width = color.shape[:2]
+    fine = np.zeros((height * _SUPERSAMPLE, width * _SUPERSAMPLE), np.uint8)
+    points = [np.round(((p + 0.5) * _SUPERSAMPLE - 0.5) * 16).astype(np.int32) for p in polygons]
+    cv2.fillPoly(fine, points, 255, shift=4)
+    alpha = cv2.resize(fine, (width, height), interpolation=cv2.INTER_AREA)
+    image = np.empty((height, width, 4), np.uint8)
+    image[..., :3] = np.clip(color, 0, 255) * (alpha[..., None] / np.float32(255)) + 0.5
+    image[..., 3] = alpha
+    return Sprite(image, np.concatenate(polygons))
+
+
+def _on_circle(count: int) -> np.ndarray:
+    angles = 2 * np.pi * np.arange(count) / count - np.pi / 2
+    return np.stack([np.cos(angles), np.sin(angles)], axis=1)
+
+
+def _noise(rng: np.random.Generator, height: int, width: int, strength: float) -> np.ndarray:
+    return rng.normal(0, strength, (height, width)).astype(np.float32)

@@ -1,0 +1,67 @@
+"""How hard clips are: what copying or interpolating *true* boxes between key frames gives."""
+
+from __future__ import annotations
+
+import numpy as np
+
+Track = dict[int, tuple[float, float, float, float]]
+
+
+def box_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """IoU of paired boxes (..., 4) x1, y1, x2, y2."""
+    a, b = np.asarray(a, float), np.asarray(b, float)
+    overlap = np.clip(
+        np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]), 0, None
+    )
+    inter = overlap.prod(-1)
+    union = (a[..., 2:] - a[..., :2]).prod(-1) + (b[..., 2:] - b[..., :2]).prod(-1) - inter
+    return inter / union
+
+
+def motion_statistics(tracks: list[Track], interval: int = 10) -> dict[str, float]:
+    """Figures of a list of tracks (frame number -> true box).
+
+    Returns:
+        `copy_iou`: mean IoU of an object's box with its box 1 .. interval-1 frames later;
+        `interpolation_iou`: mean IoU at the middle frame of the box interpolated between two frames
+        `interval` apart; `displacement`, `displacement_p90`: mean and 90th percentile of the
+        movement of the box's center over interval-1 frames, in pixels; `slow`, `medium`, `fast`:
+        fractions of the boxes by motion IoU (mean IoU with itself 10 frames before and after; >
+        0.9, 0.7 .. 0.9, < 0.7).
+    """
+    copy, middle, moved, motion = [], [], [], []
+    for track in tracks:
+        for frame, box in track.items():
+            copy += [(box, track[frame + d]) for d in range(1, interval) if frame + d in track]
+            if frame + interval - 1 in track:
+                moved.append(np.subtract(_center(track[frame + interval - 1]), _center(box)))
+            half = frame + interval // 2
+            if frame + interval in track and half in track:
+                middle.append((np.add(box, track[frame + interval]) / 2, track[half]))
+            around = [track[frame + d] for d in range(-10, 11) if frame + d in track]
+            motion.append(float(np.mean(box_iou(np.array(around), np.array(box)))))
+    motion = np.array(motion)
+    distance = np.linalg.norm(np.array(moved).reshape(-1, 2), axis=1)
+    return {
+        'boxes': len(motion),
+        'copy_iou': _mean_iou(copy),
+        'interpolation_iou': _mean_iou(middle),
+        'displacement': round(float(distance.mean()), 2) if len(distance) else float('nan'),
+        'displacement_p90': round(float(np.percentile(distance, 90)), 2)
+        if len(distance)
+        else float('nan'),
+        'slow': round(float((motion > 0.9).mean()), 4),
+        'medium': round(float(((motion >= 0.7) & (motion <= 0.9)).mean()), 4),
+        'fast': round(float((motion < 0.7).mean()), 4),
+    }
+
+
+def _mean_iou(pairs: list) -> float:
+    if not pairs:
+        return float('nan')
+    first, second = (np.array(side) for side in zip(*pairs, strict=True))
+    return round(float(box_iou(first, second).mean()), 4)
+
+
+def _center(box: tuple[float, float, float, float]) -> tuple[float, float]:
+    return (box[0] + box[2]) / 2, (box[1] + box[3]) / 2

@@ -1,0 +1,73 @@
+"""The speed benchmark: what it runs and in what order, not how long that takes."""
+
+from collections import Counter
+
+import pytest
+
+from semidff.analysis import benchmark as module
+from semidff.analysis.benchmark import benchmark
+from semidff.analysis.part_times import batch_of
+from semidff.datasets.video_readers import VideoError
+from semidff.inference import Acceleration
+from tests.damaged_video import write_video
+from tests.tiny_video import build, video_detector_cfg
+
+
+@pytest.fixture
+def video(tmp_path):
+    return str(write_video(tmp_path / 'in.mp4', 5, size=(96, 64)))
+
+
+def test_every_mode_and_part_under_all_options(video):
+    model = build(video_detector_cfg())
+    calls, told, packed = Counter(), [], []
+    model.spatial.detector.backbone.register_forward_hook(lambda *_: calls.update(['backbone']))
+    model.temporal.flow_network.register_forward_hook(lambda *_: calls.update(['flow']))
+
+    def pack(image):
+        packed.append(image)
+        return batch_of(image)
+
+    options = [Acceleration(), Acceleration('bf16', channels_last=True)]
+    modes = ['propagate', 'copy', 'centered']
+    report = benchmark(model, video, pack, modes, options, 3, 2, told.append)
+    assert [run.options for run in report.runs] == ['fp32', 'bf16, channels-last']
+    for run in report.runs:
+        assert list(run.walks) == ['frame', 'propagate', 'copy', 'centered']
+        for walk in run.walks.values():
+            assert walk.network.shape == walk.total.shape == (2, 3)
+            assert (walk.decode > 0).all() and (walk.pipeline > 0).all()
+            assert walk.network.sum() > 0 and (walk.to_device > 0).all()
+            assert walk.detections > 0 and walk.memory is None
+        assert all(value > 0 for value in run.parts)
+    assert report.process_memory > 50
+    # 2 options x 3 clips: frame 3, propagate 1, copy 1, centered 1, parts 3; propagated 2 + parts 2 + centered 1 batch
+    assert calls == dict(backbone=6 * 9, flow=6 * 5)
+    assert (
+        len(packed) == 6 * 3 * 5
+    )  # each mode, and the parts, read the video for themselves, again and again
+    names = [line.split(': ')[0] for line in told]
+    assert names[:3] == ['warm-up, fp32', 'warm-up, bf16, channels-last', 'clip 1 of 2, fp32']
+    assert next(model.parameters()).dtype == model.spatial.detector.backbone.conv1.weight.dtype
+
+
+def test_a_frame_without_a_network_is_still_decoded(video, monkeypatch):
+    """*copy* between key frames costs decoding alone: times are those of where they are spent."""
+    clock = iter(range(10**6))
+    monkeypatch.setattr(module.time, 'perf_counter', lambda: float(next(clock)))
+    report = benchmark(build(video_detector_cfg()), video, batch_of, ['copy'], key_interval=2)
+    walk = report.runs[0].walks['copy']
+    assert (walk.decode == 1000).all() and (walk.pipeline == 1000).all()
+    assert (walk.total >= 3000).all() and (walk.to_device >= 0).all()
+
+
+def test_refuses_what_cannot_be_measured(video, tmp_path):
+    model = build(video_detector_cfg())
+    with pytest.raises(ValueError, match='no temporal module'):
+        benchmark(build(video_detector_cfg(temporal=False)), video, batch_of)
+    with pytest.raises(ValueError, match='key_interval=1'):
+        benchmark(model, video, batch_of, key_interval=1)
+    with pytest.raises(ValueError, match='repeats=0'):
+        benchmark(model, video, batch_of, repeats=0)
+    with pytest.raises(VideoError, match='no such file'):
+        benchmark(model, str(tmp_path / 'gone.mp4'), batch_of)

@@ -1,0 +1,155 @@
+"""Counted operations against hand-computed ones, DFF Table 2, and the equations' arithmetic."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from torch import nn
+
+from semidff.analysis.complexity import ComplexityReport, Cost, count, measure_complexity
+from semidff.analysis.part_times import PARTS as TIMED_PARTS
+from semidff.analysis.part_times import PartTimes
+from semidff.models import OpenCVFlow
+from semidff.models.temporal import FlowNetS, warp
+from tests import models
+from tests.tiny_video import build, video_detector_cfg
+
+ROOT = Path(__file__).resolve().parents[2]
+PREPROCESSOR = dict(type='VideoDataPreprocessor', mean=[120.0] * 3, std=[60.0] * 3)
+
+
+def sff(kind: str) -> nn.Module:
+    """A video detector with OpenCV's flow."""
+    detector, _, strides = models.KINDS[kind]
+    temporal = dict(
+        type='TemporalModule',
+        flow_network=dict(type='OpenCVFlow'),
+        feat_strides=strides,
+        with_scale=False,
+    )
+    return build(
+        dict(
+            type='VideoDetector',
+            detector=detector(),
+            temporal=temporal,
+            data_preprocessor=PREPROCESSOR,
+        )
+    )
+
+
+def test_counts_multiply_adds_by_hand():
+    image = torch.zeros(2, 3, 10, 12)
+    assert count(nn.Conv2d(3, 8, 5, 2, 2), image)[0] == 2 * 8 * 5 * 6 * 3 * 25
+    assert count(nn.Conv2d(3, 6, 3, padding=1, groups=3), image)[0] == 2 * 6 * 120 * 9
+    assert count(nn.ConvTranspose2d(3, 4, 4, 2, 1), image)[0] == 2 * 3 * 120 * 4 * 16
+    assert count(nn.Linear(12, 7), image)[0] == 60 * 12 * 7
+    # four neighbors for each element, whatever the warp pads the map to
+    flops, moved = count(warp, image, torch.zeros(2, 2, 10, 12))
+    assert flops == 4 * image.numel()
+    assert torch.equal(moved, image)
+
+
+def test_counts_the_parts_of_rfcn_by_hand():
+    model = build(models.video_config('rfcn', data_preprocessor=PREPROCESSOR))
+    report = measure_complexity(model, 70, 100)
+    cells, width = 5 * 7, 32
+    hidden = model.temporal.flow_network.hidden_channels
+    # RPN: 2 anchors of 2 scores and 4 deltas; head: 3 x 3 bins of 3 scores and 4 deltas; half the channels each
+    outputs = 2 * (2 + 4) + 9 * (3 + 4)
+    assert report.size == (70, 100)
+    assert report.parts['scale'] == Cost(cells * hidden * width, (hidden + 1) * width)
+    assert report.parts['warp'] == Cost(4 * cells * width, 0)
+    assert report.parts['task_network'] == Cost(cells * width // 2 * outputs, 17 * outputs)
+    for name, modules in (
+        ('feature_network', model.spatial.feature_network),
+        ('flow', [model.temporal.flow_network]),
+    ):
+        held = sum(p.numel() for module in modules for p in module.parameters())
+        assert report.parts[name].parameters == held
+        assert report.parts[name].flops > 10 * cells * width
+
+
+@pytest.mark.parametrize('kind', models.KINDS)
+def test_any_detector_and_several_levels(kind):
+    report = measure_complexity(sff(kind), 64, 96)
+    _, channels, strides = models.KINDS[kind]
+    cells = sum(math.ceil(64 / s) * math.ceil(96 / s) for s in strides)
+    assert report.parts['warp'].flops == 4 * channels * cells
+    assert report.parts['feature_network'].flops > 0
+    assert report.parts['task_network'].flops > 0
+    assert report.parts['flow'] == report.parts['scale'] == Cost(0, 0)
+    assert report.inverse_ratios == {}
+    assert 'not a network' in report.text([1, 10])
+
+
+def test_table_2():
+    """FlowNet and FlowNet Half; the paper counts S with F, and MSRA's ResNets (style caffe)."""
+    init_default_scope('mmdet')
+    temporal = [flow_and_scale_flops(width) for width in (1, 0.5)]
+    for depth, expected in {50: (9.20, 33.56), 101: (12.71, 46.30)}.items():
+        for style, tolerance in (('caffe', 0.003), ('pytorch', 0.02)):
+            features = feature_flops(depth, style)
+            ratios = [features / flops for flops in temporal]
+            assert ratios == pytest.approx(expected, rel=tolerance)
+
+
+def flow_and_scale_flops(width: float) -> int:
+    network = FlowNetS(width=width)
+    frame = network.prepare(torch.zeros(1, 3, 600, 1000))
+    with torch.no_grad():
+        flops, output = count(network, frame, frame)
+    with torch.device('meta'):
+        scale = nn.Conv2d(network.hidden_channels, 1024, 1)
+        return flops + count(scale, output.hidden.to('meta'))[0]
+
+
+def feature_flops(depth: int, style: str) -> int:
+    cfg = Config.fromfile(ROOT / 'configs' / f'rfcn/rfcn_r{depth}_imagenet-det.py').model
+    cfg.backbone.style = style
+    with torch.device('meta'):
+        detector = MODELS.build(cfg).eval()
+        return count(detector.extract_feat, torch.zeros(1, 3, 600, 1000))[0]
+
+
+def test_report_computes_equations_5_to_7():
+    parts = dict(
+        feature_network=Cost(900, 5),
+        flow=Cost(70, 3),
+        scale=Cost(10, 1),
+        warp=Cost(20, 0),
+        task_network=Cost(100, 2),
+    )
+    report = ComplexityReport((6, 10), parts)
+    assert report.ratio == pytest.approx(200 / 1000)
+    assert report.inverse_ratios == pytest.approx(
+        {'N_feat / F': 900 / 70, 'N_feat / (F + S)': 900 / 80}
+    )
+    figures = report.to_dict([1, 10])
+    assert figures['speedups'] == pytest.approx({1: 1.0, 10: 10 / (1 + 9 * 0.2)})
+    assert figures['parts']['flow'] == dict(flops=70, parameters=3)
+    assert 'measured' not in figures
+    times = dict.fromkeys(TIMED_PARTS, 10.0)
+    speed = PartTimes(**{**times, 'feature_network': 90.0})
+    measured = report.to_dict([10], speed)['measured']
+    assert measured['ratio'] == pytest.approx(30 / 100)
+    assert measured['speedups'] == pytest.approx({10: 10 / (1 + 9 * 0.3)})
+    rows = {line[:38].strip(): line[38:].split() for line in report.text([10], speed).split('\n')}
+    assert rows['one frame of 6 x 10'] == ['GFLOPs', 'M', 'params', 'ms']
+    assert rows['N_feat   feature network'] == ['0.000', '0.000', '90.0']
+    assert rows['r (DFF Eq. 5)'] == ['0.2000', '0.3000']
+    assert rows['s (DFF Eq. 7) at l = 10'] == ['3.57', '2.70']
+
+
+def test_refuses_what_cannot_be_counted():
+    with pytest.raises(ValueError, match='no temporal module'):
+        measure_complexity(build(video_detector_cfg(temporal=False)), 64, 96)
+    model = build(video_detector_cfg())
+    with pytest.raises(ValueError, match='0 x 96'):
+        measure_complexity(model, 0, 96)
+    model.temporal = OpenCVFlow()
+    with pytest.raises(ValueError, match='OpenCVFlow has no flow network'):
+        measure_complexity(model, 64, 96)

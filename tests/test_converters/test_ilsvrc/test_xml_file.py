@@ -1,0 +1,266 @@
+"""ImageNet's XML -> COCO-VID json, by the functions and by the tools."""
+
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+from semidff.converters import convert_det, convert_vid
+from semidff.converters.ilsvrc import to_coco as ilsvrc_to_coco
+from semidff.converters.ilsvrc.image_set import read_video_image_set, spaced
+from semidff.converters.ilsvrc.xml_file import read_xml
+from semidff.datasets.imagenet import ImageNetDETDataset, ImageNetVIDDataset
+from tests.shared_data import shared
+
+TOOLS = Path(__file__).resolve().parents[2] / 'tools/dataset_converters'
+FILES = ('--ann-dir', 'xml', '--image-set', 'set.txt', '--out', 'out.json')
+DOG, CAR, CHAIR = 'n02084071', 'n02958343', 'n03001627'
+
+
+def xml(*objects, width=320, height=240):
+    """Text of an annotation file with (wnid, box, trackid) objects."""
+    text = f'<annotation><size><width>{width}</width><height>{height}</height></size>'
+    for name, (x1, y1, x2, y2), track in objects:
+        number = '' if track is None else f'<trackid>{track}</trackid>'
+        text += (
+            f'<object>{number}<name>{name}</name><bndbox><xmax>{x2}</xmax><xmin>{x1}</xmin>'
+            f'<ymax>{y2}</ymax><ymin>{y1}</ymin></bndbox>'
+            '<occluded>1</occluded><generated>0</generated></object>'
+        )
+    return text + '</annotation>'
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two videos of four and two frames, with a dog of track 0 in each, and a list."""
+    for video, length in (('val/b', 4), ('val/a', 2)):
+        (tmp_path / 'xml' / video).mkdir(parents=True)
+        for i in range(length):
+            objects = [(CAR, (1, 2, 3, 5), 4)] if i == 1 else []
+            objects.append((DOG, (10 + i, 20, 110 + i, 90), 0))
+            (tmp_path / 'xml' / video / f'{i:06d}.xml').write_text(xml(*objects))
+    (tmp_path / 'set.txt').write_text('val/b 1 0 4\nval/a 9 0 2\n')
+    return tmp_path
+
+
+def convert(folder, **options):
+    report = convert_vid(folder / 'xml', folder / 'set.txt', folder / 'out.json', 1, **options)
+    return report, json.loads((folder / 'out.json').read_text())
+
+
+def test_one_file(tmp_path):
+    path = tmp_path / 'a.xml'
+    path.write_text(xml((DOG, (10, 20, 30, 40), 7), (CHAIR, (1.5, 2, 3, 4), None)))
+    frame = read_xml(path)
+    assert (frame.width, frame.height) == (320, 240)
+    dog, chair = frame.objects
+    assert dog.box == (10, 20, 30, 40) and dog.track_id == 7 and dog.occluded and not dog.generated
+    assert chair.wnid == CHAIR and chair.track_id is None and chair.box[0] == 1.5
+
+
+@pytest.mark.parametrize(
+    ('text', 'reason'),
+    [
+        ('', 'not XML'),
+        ('<annotation><size>', 'not XML'),
+        ('<annotation></annotation>', 'size/width None, not a number'),
+        (xml(width=0), 'image size is 0 x 240'),
+        (xml((DOG, ('', 1, 2, 3), 0)), "bndbox/xmin '', not a number"),
+        (xml((DOG, ('nan', 1, 2, 3), 0)), "'nan', not a coordinate"),
+        (xml(('', (0, 1, 2, 3), 0)), 'no <name>'),
+    ],
+)
+def test_broken_file_says_why(tmp_path, text, reason):
+    path = tmp_path / 'a.xml'
+    path.write_text(text)
+    with pytest.raises(ValueError, match=reason):
+        read_xml(path)
+
+
+def test_videos_and_images(folder):
+    report, data = convert(folder)
+    assert [(v['id'], v['name'], v['length']) for v in data['videos']] == [
+        (1, 'val/b', 4),
+        (2, 'val/a', 2),
+    ]
+    assert [(i['video_id'], i['frame_id'], i['ilsvrc_id']) for i in data['images']] == [
+        (1, 0, 1),
+        (1, 1, 2),
+        (1, 2, 3),
+        (1, 3, 4),
+        (2, 0, 9),
+        (2, 1, 10),
+    ]
+    image = data['images'][4]
+    assert image['file_name'] == 'val/a/000000.JPEG' and image['video_length'] == 2
+    assert (image['width'], image['height']) == (320, 240)
+    assert (report.videos, report.images, report.boxes, report.broken) == (2, 6, 8, [])
+
+
+def test_boxes_flags_and_tracks(folder):
+    _, data = convert(folder)
+    dogs = [a for a in data['annotations'] if a['category_id'] == 9]
+    assert dogs[1]['bbox'] == [11, 20, 100, 70] and dogs[1]['area'] == 7000
+    assert dogs[1]['occluded'] is True and dogs[1]['generated'] is False
+    assert [a['track_id'] for a in dogs] == [0] * 6
+    numbers = [a['instance_id'] for a in dogs]
+    assert len(set(numbers[:4])) == 1 and len(set(numbers)) == 2
+    cars = [a['instance_id'] for a in data['annotations'] if a['category_id'] == 7]
+    assert len({*cars, *numbers}) == 4
+
+
+def test_workers_change_nothing(folder):
+    _, expected = convert(folder)
+    convert_vid(folder / 'xml', folder / 'set.txt', folder / 'two.json', workers=2)
+    assert json.loads((folder / 'two.json').read_text()) == expected
+
+
+def test_dataset_reads_it(folder):
+    convert(folder)
+    dataset = ImageNetVIDDataset(ann_file=str(folder / 'out.json'), test_mode=True)
+    assert len(dataset) == 6 and dataset.get_data_info(5)['video_name'] == 'val/a'
+    assert dataset.get_data_info(0)['instances'][0]['bbox'] == [10, 20, 110, 90]
+
+
+@pytest.mark.parametrize(
+    ('text', 'frames'),
+    [
+        (
+            'val/b 1 1 4\nval/b 1 3 4\nval/a 1 0 2\n',
+            [('b', 1, None), ('b', 3, None), ('a', 0, None)],
+        ),
+        ('val/b 1 0 4\nval/b 1 2 4\n', [('b', 0, None), ('b', 2, None)]),
+        ('val/b/000003 8\nval/b/000001 5\n', [('b', 1, 5), ('b', 3, 8)]),
+        ('val/b/000001 1\nval/b/000002 1\n', [('b', 1, None), ('b', 2, None)]),
+        ('val/b/000002\n', [('b', 2, None)]),
+        ('val/a 1\n', [('a', 0, None), ('a', 1, None)]),
+    ],
+)
+def test_kinds_of_lists(folder, text, frames):
+    (folder / 'set.txt').write_text(text)
+    listed = read_video_image_set(folder / 'set.txt', folder / 'xml')
+    assert [(f.video[-1], f.frame_id, f.ilsvrc_id) for f in listed] == frames
+    assert convert(folder)[0].images == len(frames)
+
+
+def test_evenly_spaced_as_in_the_usual_list():
+    assert spaced(300, 15) == list(range(10, 300, 20))
+    assert spaced(3, 15) == [0, 1, 2] and spaced(5, None) == [0, 1, 2, 3, 4] and spaced(5, 1) == [2]
+
+
+def test_frames_per_video(folder):
+    _, data = convert(folder, frames_per_video=2)
+    assert [(i['video_id'], i['frame_id'], i['ilsvrc_id']) for i in data['images']] == [
+        (1, 1, 2),
+        (1, 3, 4),
+        (2, 0, 9),
+        (2, 1, 10),
+    ]
+    assert [v['length'] for v in data['videos']] == [4, 2]
+
+
+@pytest.mark.parametrize(
+    ('text', 'reason'),
+    [
+        ('\n', 'is empty'),
+        ('val/b 1 0 4\nval/a 9\n', 'line 2: .*2 columns, the first line 4'),
+        ('a b c\n', 'line 1: .*3 columns'),
+        ('val/b 1 x 4\n', "'x' is not a whole number"),
+        ('val/none 1\n', "val/none' has no annotation files"),
+    ],
+)
+def test_broken_list_says_why(folder, text, reason):
+    (folder / 'set.txt').write_text(text)
+    with pytest.raises(ValueError, match=rf'set\.txt.*{reason}'):
+        convert(folder)
+    assert not (folder / 'out.json').exists()
+
+
+def test_interrupted_writing_leaves_nothing(folder, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(json, 'dump', interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        convert(folder)
+    assert sorted(p.name for p in folder.iterdir()) == ['set.txt', 'xml']
+
+
+def test_det_keeps_the_30_classes(tmp_path):
+    (tmp_path / 'train/x').mkdir(parents=True)
+    (tmp_path / 'train/x/1.xml').write_text(
+        xml((CHAIR, (0, 0, 9, 9), None), (CAR, (5, 6, 50, 60), None))
+    )
+    (tmp_path / 'set.txt').write_text('train/x/1 1\ntrain/x/2 1\n')
+    report = convert_det(tmp_path, tmp_path / 'set.txt', tmp_path / 'det.json', workers=1)
+    assert (report.images, report.boxes, report.other_objects) == (1, 1, 1)
+    assert report.broken == [('train/x/2.xml', 'missing')]
+    dataset = ImageNetDETDataset(ann_file=str(tmp_path / 'det.json'))
+    info = dataset.get_data_info(0)
+    assert info['img_path'] == 'train/x/1.JPEG' and info['video_length'] == 1
+    assert info['instances'][0]['bbox'] == [5, 6, 50, 60]
+
+
+def test_golden_boxes_come_back():
+    folder = shared('golden/vid_eval')
+    ann_dir = folder / 'Annotations/VID'
+    listed = read_video_image_set(folder / 'ImageSets/VID_val_videos.txt', ann_dir)
+    expected = (folder / 'ImageSets/VID_val_videos_eval.txt').read_text().splitlines()
+    assert [f'{frame.path} {frame.ilsvrc_id}' for frame in listed] == expected
+
+
+@pytest.fixture
+def run_tool(monkeypatch, capsys):
+    """Runs the tool in a folder; exit status, output and error text."""
+
+    def run(name, folder, *options):
+        monkeypatch.chdir(folder)
+        monkeypatch.setattr(sys, 'argv', [name, *FILES, *options])
+        try:
+            runpy.run_path(str(TOOLS / name), run_name='__main__')
+        except SystemExit as end:
+            return (1 if isinstance(end.code, str) else end.code), capsys.readouterr().out, end.code
+        return 0, capsys.readouterr().out, ''
+
+    return run
+
+
+def test_tool_names_broken_files_and_goes_on(folder, run_tool):
+    (folder / 'xml/val/b/000002.xml').write_text('<annotation>')
+    (folder / 'xml/val/a/000001.xml').unlink()
+    status, printed, _ = run_tool('imagenet_vid.py', folder, '--workers', '2')
+    assert status == 0
+    assert '4 images of 2 videos, 5 boxes' in printed
+    assert 'WARNING: 2 images left out' in printed
+    assert 'val/b/000002.xml: not XML' in printed
+    assert 'val/a/000001.xml: missing' in printed
+    data = json.loads((folder / 'out.json').read_text())
+    assert set(data['info']['left_out']) == {'val/b/000002.xml', 'val/a/000001.xml'}
+    assert [i['frame_id'] for i in data['images']] == [0, 1, 3, 0]
+
+
+@pytest.mark.parametrize(
+    ('tool', 'text', 'reason'),
+    [
+        ('imagenet_vid.py', 'train/c 1 0 3\n', 'none of the 3 annotation files'),
+        ('imagenet_vid.py', None, "'set.txt' does not exist"),
+        ('imagenet_det.py', '', "'set.txt' is empty"),
+        ('imagenet_det.py', 'train/c 1\n', 'none of the 1 annotation files'),
+    ],
+)
+def test_tool_fails_without_anything_to_read(folder, run_tool, tool, text, reason):
+    (folder / 'set.txt').unlink()
+    if text is not None:
+        (folder / 'set.txt').write_text(text)
+    status, _, error = run_tool(tool, folder, '--workers', '1')
+    assert status == 1 and error.startswith('error: ') and reason in error
+    assert not (folder / 'out.json').exists()
+
+
+def test_other_objects_are_counted(folder):
+    (folder / 'xml/val/a/000000.xml').write_text(xml((CHAIR, (1, 2, 3, 4), 0)))
+    report, _ = convert(folder)
+    assert report.other_objects == 1 and '1 objects of other classes' in str(report)
+    assert len(ilsvrc_to_coco.VID_WNIDS) == 30

@@ -1,0 +1,231 @@
+"""Recognition of files, meaning of the box weights, and round trips that give the same bits back."""
+
+import numpy as np
+import pytest
+import torch
+
+from semidff.converters.mxnet.boxes import Normalization
+from semidff.converters.mxnet.checkpoint import to_checkpoint, to_params
+from semidff.converters.mxnet.names import PARTS, NameMappingError
+from semidff.converters.mxnet.network import ORIGINAL, Network, lettered, numbered
+from semidff.datasets.imagenet import VID_CLASSES
+from tests.test_converters.mxnet_params import HEADS, STDS, full, heads, with_copies, zeros
+
+BOXES = 'roi_head.bbox_head.conv_reg.'
+
+
+def back_and_forth(params: dict, **options) -> tuple[dict, dict]:
+    """The checkpoint, and the arrays made of it."""
+    checkpoint = to_checkpoint(full(params), **options).content
+    return checkpoint, to_params(checkpoint['state_dict'], checkpoint['meta']).content
+
+
+def same_bits(given: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
+    assert list(given) == list(expected)
+    for name, array in expected.items():
+        assert given[name].dtype == np.float32 and given[name].shape == array.shape, name
+        assert given[name].tobytes() == array.tobytes(), name
+
+
+def inverse_copies() -> dict[str, np.ndarray]:
+    """Plain weights divided out of the copies, so that multiplying does not always give the copies' last bit."""
+    copies = {f'{k}_test': v for k, v in heads().items() if k.startswith('rfcn_bbox')}
+    shape = {1: STDS, 4: STDS[:, None, None, None]}
+    return heads() | copies | {k[:-5]: v / shape[v.ndim] for k, v in copies.items()}
+
+
+@pytest.mark.parametrize('params', [heads, lambda: with_copies(heads()), inverse_copies],
+                         ids=['inference', 'training', 'made from inference'])  # fmt: skip
+def test_params_come_back_bit_by_bit(params):
+    _, back = back_and_forth(params())
+    same_bits(back, full(params()))
+
+
+def test_checkpoints_come_back_bit_by_bit():
+    state = to_checkpoint(full(heads())).content['state_dict']
+    params = to_params(state).content
+    assert 'arg:rfcn_bbox_weight_test' in params
+    back = to_checkpoint(params).content['state_dict']
+    assert list(back) == list(state)
+    assert all(torch.equal(back[key], state[key]) for key in state)
+
+
+def test_a_checkpoint_that_was_trained_on_has_new_copies():
+    checkpoint = to_checkpoint(full(with_copies(heads()))).content
+    checkpoint['state_dict'][f'{BOXES}bias'] += 0.01
+    params = to_params(checkpoint['state_dict'], checkpoint['meta']).content
+    expected = (heads()['rfcn_bbox_bias'] + np.float32(0.01)) * STDS
+    assert np.array_equal(params['arg:rfcn_bbox_bias_test'], expected)
+
+
+def test_our_boxes_times_the_deviations_are_the_inference_ones():
+    wanted = heads()['rfcn_bbox_bias']
+    for params in (heads(), inverse_copies()):
+        converted = to_checkpoint(full(params))
+        bias = converted.content['state_dict'][f'{BOXES}bias'].numpy()
+        np.testing.assert_allclose(bias * STDS, wanted, rtol=1e-6)
+        assert converted.agree
+    ours = to_checkpoint(full(heads()), form='training').content['state_dict']
+    assert np.array_equal(ours[f'{BOXES}bias'], wanted)
+
+
+def test_boxes_of_another_coder():
+    coder = Normalization(means=(0.5, 0, 0, 0), stds=(1.0, 1.0, 2.0, 2.0))
+    state = to_checkpoint(full(heads()), normalization=coder).content['state_dict']
+    bias = state[f'{BOXES}bias'].reshape(2, 4, 49)
+    wanted = torch.from_numpy(heads()['rfcn_bbox_bias']).reshape(2, 4, 49)
+    torch.testing.assert_close(bias[:, 0], wanted[:, 0] - 0.5)
+    torch.testing.assert_close(bias[:, 2], wanted[:, 2] / 2)
+
+
+def test_copies_win_where_they_disagree():
+    params = with_copies(heads())
+    params['rfcn_bbox_bias_test'] = params['rfcn_bbox_bias_test'] * 3
+    converted = to_checkpoint(full(params))
+    assert not converted.agree
+    bias = converted.content['state_dict'][f'{BOXES}bias'].numpy()
+    np.testing.assert_allclose(bias, 3 * heads()['rfcn_bbox_bias'], rtol=1e-5)
+
+
+def test_one_box_group():
+    checkpoint, back = back_and_forth(with_copies(heads()), box_groups=1)
+    weight = checkpoint['state_dict'][f'{BOXES}weight']
+    assert np.array_equal(weight, heads()['rfcn_bbox_weight'][196:])
+    assert np.array_equal(back['arg:rfcn_bbox_weight'][196:], weight)
+    assert not back['arg:rfcn_bbox_weight'][:196].any()
+
+
+@pytest.mark.parametrize(('classes', 'anchors', 'bins'), [(31, 9, 7), (2, 12, 7), (6, 9, 3)])
+def test_sizes_are_found(classes, anchors, bins):
+    network = Network(classes=classes, anchors=anchors, bins=bins)
+    params = heads(network)
+    converted = to_checkpoint(full(params), form='training')
+    assert converted.network == network
+    meta, state = converted.content['meta'], converted.content['state_dict']
+    assert ('dataset_meta' in meta) == (classes == 31)
+    assert state['rpn_head.rpn_cls.bias'][:2].tolist() == [
+        params['rpn_cls_score_bias'][anchors], params['rpn_cls_score_bias'][0],
+    ]  # fmt: skip
+    assert state['roi_head.bbox_head.conv_cls.bias'][-1] == params['rfcn_cls_bias'][bins**2 - 1]
+    back = to_params(state, meta)
+    assert back.network == network
+    same_bits(back.content, full(params))
+
+
+def test_classes_are_named():
+    meta = to_checkpoint(full(heads())).content['meta']
+    assert meta['dataset_meta']['classes'] == VID_CLASSES
+
+
+@pytest.mark.parametrize(
+    ('units', 'depth'),
+    [(lettered(3, 4, 6, 3), 50), (ORIGINAL.units, 101), (numbered(3, 8, 36, 3), 152),
+     (numbered(3, 4, 6, 3), 50)],
+)  # fmt: skip
+def test_imagenet_classifiers(units, depth):
+    params = zeros(('backbone',), Network(units))
+    names = full(params)
+    params |= dict(fc1000_weight=np.zeros((1000, 2048)), fc1000_bias=np.zeros(1000))
+    converted = to_checkpoint(full(params))
+    assert (converted.kind, converted.network.depth) == ('ImageNet classifier', depth)
+    assert converted.passed_over == ['fc1000_weight', 'fc1000_bias']
+    state = converted.content['state_dict']
+    assert {'conv1.weight', 'bn1.running_var', 'layer1.0.downsample.1.bias'} <= state.keys()
+    assert len({key.split('.')[1] for key in state if key.startswith('layer3.')}) == len(units[2])
+    same_bits(to_params(state, converted.content['meta']).content, names)
+
+
+def test_flow_network():
+    params = zeros(('flow_network',))
+    converted = to_checkpoint(full(params))
+    assert (converted.kind, converted.parts) == ('FlowNet', ('flow_network',))
+    assert all(k.startswith('temporal.flow_network.') for k in converted.content['state_dict'])
+    same_bits(to_params(converted.content['state_dict']).content, full(params))
+
+
+def test_parts_of_a_whole_network():
+    params = zeros(PARTS) | heads() | {'teacher_rpn_cls_score_bias': np.zeros(18, np.float32)}
+    converted = to_checkpoint(full(params), parts=('task_network', 'flow_network'))
+    assert {k.split('.')[0] for k in converted.content['state_dict']} == {'spatial', 'temporal'}
+    assert {'conv1_weight', 'Convolution5_scale_bias', 'teacher_rpn_cls_score_bias'} <= {
+        *converted.passed_over
+    }
+    converted = to_checkpoint(full(params), parts=HEADS)
+    assert all(k.startswith(('rpn_head.', 'roi_head.')) for k in converted.content['state_dict'])
+
+
+@pytest.mark.parametrize(
+    ('parts', 'kind'),
+    [(PARTS, 'DFF'), (PARTS[:2], 'R-FCN'), (PARTS[::2], "semi-DFF's regression step")],
+)
+def test_kinds_are_recognized(parts, kind):
+    params = zeros(parts)
+    last = list(params)[-1]
+    del params[last]  # so that nothing is converted
+    with pytest.raises(NameMappingError, match=rf'\({", ".join(parts)}\): 1 missing: {last}'):
+        to_checkpoint(full(params))
+    state = {}
+    for part in parts:
+        state[dict(feature_network='spatial.detector.neck.conv.bias', temporal='temporal.scale.bias',
+                   task_network='spatial.detector.rpn_head.rpn_cls.bias')[part]] = torch.zeros(18)  # fmt: skip
+    with pytest.raises(NameMappingError, match=rf'\({", ".join(parts)}\): \d+ missing'):
+        to_params(state)
+    converted = to_checkpoint(full(heads()))
+    converted.parts = parts
+    assert converted.kind == kind
+
+
+def broken(**changes) -> dict[str, np.ndarray]:
+    params = with_copies(heads()) | changes
+    return full({name: array for name, array in params.items() if array is not None})
+
+
+@pytest.mark.parametrize(
+    ('changes', 'words'),
+    [
+        (dict(rfcn_cls_bias=None), '1 missing: rfcn_cls_bias'),
+        (dict(rfcn_bbox_bias=None), '1 missing: rfcn_bbox_bias'),
+        (dict(rfcn_bbox_bias_test=None), '1 missing: rfcn_bbox_bias_test'),
+        (dict(other_weight=np.zeros(1)), '1 unknown: other_weight'),
+        (dict(fc1000_bias=np.zeros(1000)), '1 unknown: fc1000_bias'),
+        (dict(rfcn_cls_bias=np.zeros(1470)), r'rfcn_cls_bias \(1470,\) instead of \(1519,\)'),
+        (dict(rfcn_bbox_bias_test=np.zeros(8)), r'rfcn_bbox_bias_test \(8,\) instead of \(392,\)'),
+        (dict(rfcn_bbox_weight=np.zeros((6076, 512, 1, 1))), r'\(6076, .* instead of \(392'),
+        (dict(rfcn_cls_bias=np.full(1519, np.nan)), '1 not finite: rfcn_cls_bias'),
+    ],
+    ids=str,
+)
+def test_what_does_not_fit_is_named(changes, words):
+    with pytest.raises(NameMappingError, match=words):
+        to_checkpoint(broken(**changes))
+
+
+def test_names_of_other_kinds():
+    with pytest.raises(NameMappingError, match="'conv1_weight' has neither arg: nor aux:"):
+        to_checkpoint({'conv1_weight': np.zeros(1)})
+    with pytest.raises(NameMappingError, match='no parameter of R-FCN'):
+        to_checkpoint({'arg:dense0_weight': np.zeros(1)})
+    with pytest.raises(NameMappingError, match='conv1_weight is there as arg: and as aux:'):
+        to_checkpoint({'arg:conv1_weight': np.zeros(1), 'aux:conv1_weight': np.zeros(1)})
+
+
+def test_names_to_be_passed_over():
+    converted = to_checkpoint(broken(other_weight=np.zeros(1)), pass_over=['other'])
+    assert converted.passed_over == ['other_weight']
+
+
+def test_other_types_become_float32():
+    params = {name: array.astype(np.float16) for name, array in heads().items()}
+    state = to_checkpoint(full(params)).content['state_dict']
+    assert {tensor.dtype for tensor in state.values()} == {torch.float32}
+
+
+def test_what_has_no_place_in_the_original_is_named():
+    state = to_checkpoint(full(heads())).content['state_dict']
+    with pytest.raises(NameMappingError, match=r'1 unknown: spatial.detector.rpn_head.rpn_conv'):
+        to_params(state | {'rpn_head.rpn_conv.bias': torch.zeros(1)})
+    with pytest.raises(NameMappingError, match=r'rpn_reg.bias \(2,\) instead of \(36,\)'):
+        to_params(state | {'rpn_head.rpn_reg.bias': torch.zeros(2)})
+    kept = to_params({f'spatial.detector.{k}': v for k, v in state.items()}
+                     | {'teacher_task.rpn_head.rpn_reg.bias': torch.zeros(36)})  # fmt: skip
+    assert kept.passed_over == ['teacher_task.rpn_head.rpn_reg.bias']

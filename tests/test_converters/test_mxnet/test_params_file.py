@@ -1,0 +1,151 @@
+"""MXNet's files of named arrays: against the development data's reader and writer, and broken ones."""
+
+import struct
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from semidff.converters.mxnet.params_file import (
+    LAYOUTS,
+    MXNetFileError,
+    read_params,
+    write_params,
+)
+from tests.test_converters.mxnet_params import make_params
+
+V1, V2 = 0xF993FAC8, 0xF993FAC9
+RECORD = struct.pack('<IiIqiii2f', V2, 0, 1, 2, 1, 0, 0, 1.5, -2.0)
+
+
+def arrays() -> dict[str, np.ndarray]:
+    random = np.random.default_rng(0)
+    return {
+        'arg:conv_weight': random.standard_normal((2, 3, 1, 1), np.float32),
+        'aux:bn_moving_mean': random.standard_normal(3, np.float32),
+    }
+
+
+def content(*records: bytes, names: list[str], count: int | None = None) -> bytes:
+    """A file's bytes."""
+    head = struct.pack('<QQQ', 0x112, 0, len(records) if count is None else count)
+    tail = struct.pack('<Q', len(names))
+    for name in names:
+        tail += struct.pack('<Q', len(name)) + name.encode()
+    return head + b''.join(records) + tail
+
+
+def same(read: dict, given: dict) -> None:
+    assert list(read) == list(given)
+    for name, array in given.items():
+        assert read[name].dtype == array.dtype and np.array_equal(read[name], array), name
+
+
+@pytest.mark.parametrize('layout', LAYOUTS)
+def test_reads_and_writes_what_others_write_and_read(tmp_path, layout):
+    others = make_params()
+    others.write_mxnet_params(tmp_path / 'theirs', list(arrays().items()), layout)
+    same(read_params(tmp_path / 'theirs'), arrays())
+    write_params(tmp_path / 'ours', arrays(), layout)
+    same(others.read_mxnet_params(tmp_path / 'ours'), arrays())
+    assert (tmp_path / 'ours').read_bytes() == (tmp_path / 'theirs').read_bytes()
+
+
+def test_reads_a_record_byte_by_byte(tmp_path):
+    (tmp_path / 'a').write_bytes(content(RECORD, names=['arg:x']))
+    same(read_params(tmp_path / 'a'), {'arg:x': np.float32([1.5, -2])})
+
+
+@pytest.mark.parametrize('dtype', ['f4', 'f8', 'f2', 'u1', 'i4', 'i1', 'i8'])
+def test_types(tmp_path, dtype):
+    given = {'arg:x': np.arange(6).astype(dtype).reshape(2, 3)}
+    write_params(tmp_path / 'a', given)
+    same(read_params(tmp_path / 'a'), given)
+
+
+def test_arrays_in_any_order_of_memory_and_bytes(tmp_path):
+    given = np.arange(6, dtype='>f4').reshape(2, 3).T
+    write_params(tmp_path / 'a', {'arg:x': given})
+    assert np.array_equal(read_params(tmp_path / 'a')['arg:x'], given)
+
+
+@pytest.mark.parametrize('layout', LAYOUTS)
+def test_truncated_anywhere(tmp_path, layout):
+    write_params(tmp_path / 'whole', arrays(), layout)
+    whole = (tmp_path / 'whole').read_bytes()
+    path = tmp_path / 'part.params'
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        with pytest.raises(MXNetFileError, match='part.params: '):
+            read_params(path)
+
+
+HUGE = 2**40
+BROKEN = {
+    'empty': (b'', 'is empty'),
+    'text': (b'{"nodes": []}  ', 'perhaps the network description'),
+    'other text': (b'not found, sorry', 'is not a parameter file of MXNet'),
+    'checkpoint': (b'PK\x03\x04' + bytes(60), 'a zip archive, such as a checkpoint of PyTorch'),
+    'wrong magic': (struct.pack('<QQQ', 0x113, 0, 1), 'instead of 0x112'),
+    'no arrays': (content(names=[]), 'holds no arrays'),
+    'more names': (content(RECORD, names=['arg:x', 'arg:y']), '2 names for 1 arrays'),
+    'fewer names': (content(RECORD, RECORD, names=['arg:x']), '1 names for 2 arrays'),
+    'one name twice': (content(RECORD, RECORD, names=['arg:x'] * 2), 'of one name: arg:x'),
+    'longer': (content(RECORD, names=['arg:x']) + b'\0', 'goes on for 1 bytes after its end'),
+    'many arrays': (content(RECORD, names=['arg:x'], count=HUGE), f'{HUGE} arrays do not fit'),
+    'many dimensions': (
+        content(struct.pack('<II', V1, 77) + bytes(99), names=['arg:x']),
+        '77 dimensions',
+    ),
+    'large array': (
+        content(struct.pack('<IIqqiii', V1, 2, HUGE, HUGE, 1, 0, 0), names=['arg:x']),
+        f'needs {4 * HUGE * HUGE} bytes',
+    ),
+    'negative size': (
+        content(struct.pack('<IIqiii', V1, 1, -1, 1, 0, 0), names=['arg:x']),
+        r'its shape is \(-1,\)',
+    ),
+    'no shape': (content(struct.pack('<IiI', V2, 0, 0) + bytes(9), names=['arg:x']), 'is empty'),
+    'sparse': (
+        content(struct.pack('<IiI', V2, 1, 1) + bytes(99), names=['arg:x']),
+        'storage row-sparse; parameters have to be dense',
+    ),
+    'unknown type': (
+        content(struct.pack('<IIqiii', V1, 1, 1, 1, 0, 12) + bytes(9), names=['arg:x']),
+        'of type 12',
+    ),
+    'long name': (
+        content(RECORD, names=[])[:-8] + struct.pack('<QQ', 1, HUGE) + b'arg:x',
+        f'name 1 needs {HUGE} bytes',
+    ),
+    'name that is no text': (
+        content(RECORD, names=[])[:-8] + struct.pack('<QQ', 1, 1) + b'\xff',
+        'no text',
+    ),
+}
+
+
+@pytest.mark.parametrize('kind', BROKEN)
+def test_broken(tmp_path, kind):
+    path = tmp_path / 'broken.params'
+    path.write_bytes(BROKEN[kind][0])
+    tracemalloc.start()
+    with pytest.raises(MXNetFileError, match=f'broken.params: .*{BROKEN[kind][1]}'):
+        read_params(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**20, 'a damaged size must not cost memory'
+
+
+def test_missing_file_and_folder(tmp_path):
+    for path in (tmp_path / 'gone.params', tmp_path):
+        with pytest.raises(MXNetFileError, match='cannot be read'):
+            read_params(path)
+
+
+def test_what_cannot_be_written_leaves_no_file(tmp_path):
+    with pytest.raises(ValueError, match='complex64, which MXNet does not have'):
+        write_params(tmp_path / 'a', arrays() | {'arg:z': np.ones(2, np.complex64)})
+    with pytest.raises(ValueError, match="unknown layout 'v9'"):
+        write_params(tmp_path / 'a', arrays(), 'v9')
+    assert not list(tmp_path.iterdir())

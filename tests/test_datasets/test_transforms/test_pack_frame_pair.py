@@ -1,0 +1,132 @@
+"""A pair through mmdet's transforms, and packing."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from mmcv.transforms import Compose
+from mmdet.registry import TRANSFORMS
+from mmdet.structures import DetDataSample
+from mmdet.structures.bbox import HorizontalBoxes
+from mmdet.utils import register_all_modules
+
+from semidff.datasets.transforms.pack_frame_pair import PackFramePair
+
+register_all_modules(init_default_scope=True)
+
+BROADCAST = {
+    'type': 'TransformBroadcaster',
+    'share_random_params': True,
+    'transforms': [
+        {'type': 'RandomResize', 'scale': [(96, 80), (120, 96)], 'keep_ratio': True},
+        {'type': 'RandomFlip', 'prob': 0.5},
+        {'type': 'RandomCrop', 'crop_size': (40, 32)},
+    ],
+}
+
+
+def pair(second=None):
+    """Two frames that differ by a constant, as UnlabeledVideoDataset gives them."""
+    key = np.random.default_rng(0).integers(0, 200, (72, 96, 3), dtype=np.uint8)
+    current = key + 20 if second is None else second
+    return {
+        'img': [key, current],
+        'img_shape': [key.shape[:2], current.shape[:2]],
+        'ori_shape': [key.shape[:2], current.shape[:2]],
+        'img_path': ['v.mp4#000003', 'v.mp4#000008'],
+        'frame_id': [3, 8],
+        'video_name': ['v.mp4', 'v.mp4'],
+        'video_length': [50, 50],
+    }
+
+
+def seeded(seed):
+    random.seed(seed), np.random.seed(seed)
+
+
+def test_packed_pair():
+    packed = PackFramePair()(pair())
+    inputs, sample = packed['inputs'], packed['data_samples']
+    assert inputs.shape == (2, 3, 72, 96) and inputs.dtype == torch.uint8
+    assert inputs.is_contiguous() and (inputs[1] - inputs[0] == 20).all()
+    assert (inputs[0].permute(1, 2, 0).numpy() == pair()['img'][0]).all()
+    assert isinstance(sample, DetDataSample) and len(sample.gt_instances) == 0
+    assert sample.metainfo == {
+        'img_path': 'v.mp4#000008',
+        'ori_shape': (72, 96),
+        'img_shape': (72, 96),
+        'video_name': 'v.mp4',
+        'video_length': 50,
+        'frame_id': 8,
+        'key_frame_id': 3,
+    }
+
+
+def test_both_frames_get_the_same_flip_resize_and_crop():
+    transform = Compose([TRANSFORMS.build(BROADCAST), PackFramePair()])
+    flips, shapes, crops = set(), set(), set()
+    for seed in range(12):
+        seeded(seed)
+        packed = transform(pair())
+        key, current = packed['inputs'].int()
+        assert packed['inputs'].shape == (2, 3, 32, 40)
+        assert (current - key - 20).abs().max() <= 1  # interpolation rounds
+        meta = packed['data_samples'].metainfo
+        assert meta['img_shape'] == (32, 40) and meta['ori_shape'] == (72, 96)
+        flips.add(meta['flip'])
+        shapes.add(meta['scale_factor'])
+        crops.add(key.sum().item())
+    assert flips == {True, False} and len(shapes) > 3 and len(crops) == 12
+
+
+def test_flip_is_really_done():
+    broadcast = {
+        **BROADCAST,
+        'transforms': [{'type': 'RandomFlip', 'prob': 1.0, 'direction': 'horizontal'}],
+    }
+    packed = PackFramePair()(TRANSFORMS.build(broadcast)(pair()))
+    assert torch.equal(packed['inputs'].flip(-1), PackFramePair()(pair())['inputs'])
+    assert packed['data_samples'].flip_direction == 'horizontal'
+
+
+def test_photometric_distortion_is_shared_and_comes_back_as_bytes():
+    broadcast = {**BROADCAST, 'transforms': [{'type': 'PhotoMetricDistortion'}]}
+    results = pair()
+    results['img'][1] = results['img'][0].copy()
+    seeded(1)
+    packed = PackFramePair()(TRANSFORMS.build(broadcast)(results))
+    assert packed['inputs'].dtype == torch.uint8
+    assert torch.equal(packed['inputs'][0], packed['inputs'][1])
+    assert not torch.equal(packed['inputs'], PackFramePair()(pair())['inputs'])
+
+
+def test_fractions_are_rounded_and_clipped():
+    values = np.array([-3.0, 0.4, 0.6, 254.7, 300.0], np.float32)
+    image = np.tile(values[None, :, None], (2, 1, 3))
+    results = {'img': [image, image]}
+    assert PackFramePair()(results)['inputs'][0, 0, 0].tolist() == [0, 0, 1, 255, 255]
+
+
+def test_boxes_of_the_current_frame_are_packed():
+    results = pair()
+    boxes = HorizontalBoxes(torch.tensor([[4.0, 4, 20, 20], [8, 8, 30, 40]]))
+    results['gt_bboxes'] = [boxes[:1].clone(), boxes.clone()]
+    results['gt_bboxes_labels'] = [np.array([0]), np.array([1, 2])]
+    results['gt_ignore_flags'] = [np.array([False]), np.array([False, True])]
+    broadcast = {
+        **BROADCAST,
+        'transforms': [{'type': 'RandomFlip', 'prob': 1.0, 'direction': 'horizontal'}],
+    }
+    sample = PackFramePair()(TRANSFORMS.build(broadcast)(results))['data_samples']
+    assert sample.gt_instances.bboxes.tensor.tolist() == [[76, 4, 92, 20]]
+    assert sample.gt_instances.labels.tolist() == [1]
+    assert sample.ignored_instances.labels.tolist() == [2]
+
+
+def test_bad_pairs_are_refused():
+    with pytest.raises(ValueError, match='differ in size.*share_random_params'):
+        PackFramePair()(pair(np.zeros((10, 96, 3), np.uint8)))
+    with pytest.raises(ValueError, match='list'):
+        PackFramePair()({'img': np.zeros((4, 4, 3), np.uint8)})
+    assert 'key_frame_id' in repr(PackFramePair())

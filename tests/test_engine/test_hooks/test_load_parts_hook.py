@@ -1,0 +1,111 @@
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from semidff.engine import LoadPartsHook
+from semidff.utils.checkpoint import CheckpointError
+from tests.models import build, rfcn, tiny_rfcn, tiny_semi_dff, video_config
+from tests.stage_two import STEPS, config, differing, run, weights, write_videos
+
+ONE = [dict(STEPS[0], iters=1)]
+
+
+@pytest.fixture(scope='module')
+def videos(tmp_path_factory):
+    return write_videos(tmp_path_factory.mktemp('videos'))
+
+
+@pytest.fixture
+def stage_one(tmp_path):
+    """A detector's checkpoint, of other weights than a run starts with."""
+    path = tmp_path / 'stage_one.pth'
+    torch.save(dict(state_dict=build(rfcn(), seed=7).state_dict(), meta=dict()), path)
+    return path
+
+
+def parts(checkpoint, part='spatial.detector', **more):
+    return dict(detector=dict(part=part, checkpoint=str(checkpoint), **more))
+
+
+def test_detector_and_teacher_start_from_stage_one(videos, stage_one, tmp_path):
+    run(config(videos, tmp_path / 'run', ONE, load_parts=parts(stage_one)))
+    trained, given = weights(tmp_path / 'run' / 'iter_1.pth'), weights(stage_one)
+    for key, value in given.items():
+        assert torch.equal(trained[f'spatial.detector.{key}'], value)
+        if key.startswith(('rpn_head', 'roi_head')):
+            assert torch.equal(trained[f'teacher_task.{key}'], value)
+
+
+def test_part_of_another_checkpoint(videos, tmp_path):
+    path, source = tmp_path / 'other.pth', tiny_semi_dff().state_dict()
+    torch.save(dict(state_dict=source, meta=dict()), path)
+    steps = [dict(ONE[0], optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.0)))]
+    cfg = config(
+        videos, tmp_path / 'run', steps, load_parts=parts(path, 'temporal', prefix='temporal')
+    )
+    run(cfg)
+    trained = weights(tmp_path / 'run' / 'iter_1.pth')
+    same = {k for k in source if k not in differing(source, trained)}
+    assert {k for k in source if k.startswith('temporal.')} <= same
+    assert not any(k in same for k in source if 'rpn_head.rpn_cls' in k)
+
+
+def test_a_resumed_run_keeps_what_it_learned(videos, stage_one, tmp_path):
+    steps = [dict(STEPS[1], iters=2)]
+    settings = dict(load_parts=parts(stage_one))
+    run(config(videos, tmp_path / 'run', [dict(steps[0], iters=1)], **settings))
+    first = weights(tmp_path / 'run' / 'iter_1.pth')
+    stage_one.unlink()
+    run(config(videos, tmp_path / 'run', steps, resume=True, **settings))
+    second = weights(tmp_path / 'run' / 'iter_2.pth')
+    changed = differing(first, second)
+    assert changed and not any(key.startswith('teacher_task.') for key in changed)
+
+
+def test_missing_file_stops_before_training(videos, tmp_path):
+    cfg = config(videos, tmp_path / 'run', ONE, load_parts=parts(tmp_path / 'nothing.pth'))
+    with pytest.raises(CheckpointError, match='nothing.pth: there is no such checkpoint file'):
+        run(cfg)
+    assert not list((tmp_path / 'run').glob('*.pth'))
+
+
+def test_checkpoint_of_another_model_is_refused(videos, tmp_path):
+    path = tmp_path / 'wide.pth'
+    torch.save(dict(state_dict=tiny_rfcn(bins=5).state_dict()), path)
+    cfg = config(videos, tmp_path / 'run', ONE, load_parts=parts(path))
+    with pytest.raises(CheckpointError, match='wide.pth: .*of another shape'):
+        run(cfg)
+
+
+def test_whole_model_is_no_detector(videos, tmp_path):
+    path = tmp_path / 'whole.pth'
+    torch.save(dict(state_dict=build(video_config()).state_dict()), path)
+    with pytest.raises(CheckpointError, match='missing in the checkpoint'):
+        run(config(videos, tmp_path / 'run', ONE, load_parts=parts(path)))
+
+
+@pytest.mark.parametrize(
+    'entry', [dict(part='temporal'), dict(part='temporal', checkpoint='a', file='b')]
+)
+def test_incomplete_entries_are_named(videos, tmp_path, entry):
+    with pytest.raises(ValueError, match='load_parts.flow needs part and checkpoint'):
+        run(config(videos, tmp_path / 'run', ONE, load_parts=dict(flow=entry)))
+
+
+def test_testing_needs_no_parts():
+    """A test's weights come from its own checkpoint; the parts' files may be gone."""
+    runner = SimpleNamespace(cfg=dict(load_parts=parts('gone.pth')), iter=0)
+    hook = LoadPartsHook()
+    hook.before_run(runner)
+    hook.before_test(runner)
+
+
+def test_more_in_the_checkpoint_if_the_entry_says_so(videos, stage_one, tmp_path):
+    state = dict(weights(stage_one), **{'fc.weight': torch.ones(3)})
+    torch.save(dict(state_dict=state), stage_one)
+    with pytest.raises(CheckpointError, match=r'not part of the model: fc\.weight'):
+        run(config(videos, tmp_path / 'strict', ONE, load_parts=parts(stage_one)))
+    run(config(videos, tmp_path / 'run', ONE, load_parts=parts(stage_one, ignore=['fc'])))
+    trained = weights(tmp_path / 'run' / 'iter_1.pth')
+    assert torch.equal(trained['spatial.detector.neck.conv.bias'], state['neck.conv.bias'])

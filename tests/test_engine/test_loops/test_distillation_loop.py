@@ -1,0 +1,161 @@
+import pytest
+import torch
+from mmengine.hooks import Hook
+
+from semidff.engine import DistillationLoop
+from tests.models import video_config
+from tests.stage_two import ITERS, STEPS, Kill, config, differing, run, weights, write_videos
+
+TOTAL = sum(ITERS)
+
+
+class Diary(Hook):
+    """Notes how each iteration is made."""
+
+    def __init__(self):
+        self.rows = []
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        # Schedules go on after the iteration.
+        self.rate = max(group['lr'] for group in runner.optim_wrapper.optimizer.param_groups)
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        optimizer = runner.optim_wrapper.optimizer
+        learning = {n.split('.')[0] for n, p in runner.model.named_parameters() if p.requires_grad}
+        losses = {k for k in outputs if k.startswith('loss_')}
+        frames = [s.img_path for s in data_batch['data_samples']]
+        self.rows.append((type(optimizer).__name__, learning, losses, self.rate, frames))
+
+
+@pytest.fixture(scope='module')
+def videos(tmp_path_factory):
+    return write_videos(tmp_path_factory.mktemp('videos'))
+
+
+@pytest.fixture(scope='module')
+def uninterrupted(videos, tmp_path_factory):
+    """Folder, runner and diary of a run from start to end."""
+    folder, diary = tmp_path_factory.mktemp('uninterrupted'), Diary()
+    cfg = config(videos, folder)
+    cfg.default_hooks.checkpoint.max_keep_ckpts = -1
+    return folder, run(cfg, diary), diary
+
+
+def test_each_step_has_its_optimizer_losses_and_parts(uninterrupted):
+    _, _, diary = uninterrupted
+    assert len(diary.rows) == TOTAL
+    for name, learning, losses, rate, _ in diary.rows[: ITERS[0]]:
+        assert (name, rate) == ('RMSpropMX', 1e-4)
+        assert learning == {'temporal'} and losses == {'loss_reg'}
+    for name, learning, losses, _, _ in diary.rows[ITERS[0] :]:
+        assert name == 'Adam' and learning == {'temporal', 'spatial'}
+        assert losses == {'loss_rpn_cls', 'loss_rpn_box', 'loss_roi_cls', 'loss_roi_box'}
+    rates = [rate for *_, rate, _ in diary.rows[ITERS[0] :]]
+    assert rates == pytest.approx([2e-4, 1.1e-3, 2e-3])
+
+
+def test_each_step_leaves_its_checkpoint(uninterrupted):
+    folder, _, _ = uninterrupted
+    assert not differing(
+        weights(folder / 'regression.pth'), weights(folder / f'iter_{ITERS[0]}.pth')
+    )
+    assert not (folder / 'semantic.pth').exists()
+
+
+def test_only_what_learns_changes(uninterrupted):
+    folder, _, _ = uninterrupted
+    at = {i: weights(folder / f'iter_{i}.pth') for i in range(1, TOTAL + 1)}
+    changed = {i: differing(at[i], at[i + 1]) for i in range(1, TOTAL)}
+    heads = ('spatial.detector.rpn_head', 'spatial.detector.roi_head')
+    for i, names in changed.items():
+        learns = ('temporal.',) if i < ITERS[0] else ('temporal.', *heads)
+        assert names and all(name.startswith(learns) for name in names)
+    assert any(name.startswith(heads) for name in changed[ITERS[0]])
+    # Learning rate 0 in the first step.
+    assert not any('temporal.scale.bias' in changed[i] for i in range(1, ITERS[0]))
+
+
+@pytest.mark.parametrize('killed_at', [2, ITERS[0], ITERS[0] + 1])
+def test_a_killed_run_continues_bit_by_bit(videos, uninterrupted, tmp_path, killed_at):
+    """In step one, between the steps, and in step two."""
+    folder, whole, diary = uninterrupted
+    with pytest.raises(KeyboardInterrupt):
+        run(config(videos, tmp_path), Kill(killed_at))
+    assert (tmp_path / 'last_checkpoint').read_text().endswith(f'iter_{killed_at}.pth')
+    rest = Diary()
+    resumed = run(config(videos, tmp_path, resume=True), rest)
+    assert rest.rows == diary.rows[killed_at:]
+    name = f'iter_{TOTAL}.pth'
+    assert not differing(weights(tmp_path / name), weights(folder / name))
+    assert_same_state(resumed.optim_wrapper.optimizer, whole.optim_wrapper.optimizer)
+
+
+def test_an_empty_feature_cache_does_not_change_a_resumed_run(videos, tmp_path):
+    def cached(folder, **changes):
+        return config(videos, tmp_path / folder, model=video_config(feature_cache=1.0), **changes)
+
+    killed_at = ITERS[0] + 1
+    whole = run(cached('whole'))
+    with pytest.raises(KeyboardInterrupt):
+        run(cached('killed'), Kill(killed_at))
+    resumed = run(cached('killed', resume=True))
+    assert 0 < len(resumed.model.feature_cache) < len(whole.model.feature_cache)
+    assert not differing(resumed.model.state_dict(), whole.model.state_dict())
+
+
+def assert_same_state(first, second):
+    pairs = zip(
+        first.state_dict()['state'].items(), second.state_dict()['state'].items(), strict=True
+    )
+    for (a, left), (b, right) in pairs:
+        assert a == b and all(torch.equal(left[key], right[key]) for key in left)
+
+
+def test_a_finished_run_has_nothing_to_resume(videos, tmp_path):
+    run(config(videos, tmp_path))
+    before = weights(tmp_path / f'iter_{TOTAL}.pth')
+    again = run(config(videos, tmp_path, resume=True))
+    assert again.iter == TOTAL
+    assert not differing(again.model.state_dict(), before)
+
+
+def test_schedules_without_end_last_for_their_step(videos, tmp_path):
+    schedule = [dict(type='CosineAnnealingLR', by_epoch=False)]
+    steps = [
+        dict(STEPS[0], iters=4, param_scheduler=schedule),
+        dict(STEPS[0], name='again', iters=2),
+    ]
+    diary = Diary()
+    run(config(videos, tmp_path, steps, param_scheduler=schedule), diary)
+    # cos(pi i / iters), from the full rate, anew in each step
+    expected = [1, 0.85355, 0.5, 0.14645, 1, 0.5]
+    assert [row[3] / 1e-4 for row in diary.rows] == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    'change,message',
+    [
+        (dict(iters=0), 'iters 0'),
+        (dict(optimizer=dict()), r"unknown \['optimizer'\]"),
+        (dict(objectives=None), r"missing \['objectives'\]"),
+        (dict(name='semantic'), r"different names.*\['semantic', 'semantic'\]"),
+    ],
+)
+def test_wrong_steps_are_named(change, message):
+    step = {k: v for k, v in dict(STEPS[0], **change).items() if v is not None}
+    with pytest.raises(ValueError, match=message):
+        DistillationLoop(None, {}, [step, STEPS[1]])
+
+
+def test_no_steps():
+    with pytest.raises(ValueError, match='at least one step'):
+        DistillationLoop(None, {}, [])
+
+
+def test_unknown_parts_and_objectives_are_named(videos, tmp_path):
+    with pytest.raises(ValueError, match="unknown part 'head'"):
+        run(config(videos, tmp_path / 'a', [dict(STEPS[0], trainable=['head'])]))
+    with pytest.raises(KeyError, match='FeatureMagic'):
+        run(
+            config(videos, tmp_path / 'b', [dict(STEPS[0], objectives=[dict(type='FeatureMagic')])])
+        )

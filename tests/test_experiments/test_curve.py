@@ -1,0 +1,138 @@
+"""Curves of accuracy over speed: which evaluations there are, and that they run once."""
+
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from semidff.experiments import Run, build_curve
+from semidff.experiments.settings import ROOT, ExperimentError
+from semidff.utils.checkpoint import detector_digest
+from tests.test_chain.project import make_project
+
+MODEL = "pre = dict(type='A', mean=[1])\ndetector = dict(type='D', backbone=dict(depth=18))\n"
+ONE = MODEL + 'model = dict(detector, data_preprocessor=pre)'
+TWO = MODEL + "model = dict(type='V', detector=detector, temporal=1, data_preprocessor=pre)"
+
+
+@pytest.fixture(autouse=True)
+def _project(tmp_path, monkeypatch):
+    """Stage one, stage two with the same detector, and one whose detector has learned on."""
+    monkeypatch.chdir(tmp_path)
+    make_project(tmp_path, one=ONE, two=TWO)
+    save('one.pth', {'w': 1.0})
+    save('reg.pth', {'spatial.detector.w': 1.0, 'temporal.w': 5.0})
+    save('sem.pth', {'spatial.detector.w': 2.0, 'temporal.w': 5.0})
+
+
+def save(path, weights):
+    state = {name: torch.tensor([value]) for name, value in weights.items()}
+    torch.save(dict(state_dict=state), path)
+
+
+def curve(*runs, key_intervals=(5,), **options):
+    return build_curve(
+        [Run.parse(run) for run in runs], key_intervals, 'out', options, digest=detector_digest
+    )
+
+
+def rows(built):
+    return [(r.row, r.method, r.key_interval) for r in built.chain.rows]
+
+
+def test_every_run_at_every_interval_and_frame_once():
+    built = curve('reg=two.py,reg.pth', 'copy=one.py,one.pth,copy', key_intervals=(1, 5))
+    assert rows(built) == [
+        ('frame', 'frame', None),
+        ('reg', 'propagate', 1), ('reg', 'propagate', 5), ('copy', 'copy', 1), ('copy', 'copy', 5),
+    ]  # fmt: skip
+    assert len(set(built.detectors.values())) == 1, 'the detector of stage one and of stage two'
+
+
+def test_frame_of_every_different_detector():
+    built = curve('reg=two.py,reg.pth', 'sem=two.py,sem.pth', 'copy=one.py,one.pth,copy')
+    frames = [r for r in built.chain.rows if r.method == 'frame']
+    assert [r.row for r in frames] == ['frame', 'frame-sem']
+    assert built.detectors['frame-sem'] == built.detectors['sem'] != built.detectors['copy']
+    assert 'sem.pth' in frames[1].step.command
+    Path('other.py').write_text(Path('two.py').read_text().replace('18', '34'))
+    assert len(set(curve('a=two.py,reg.pth', 'b=other.py,reg.pth').detectors.values())) == 2
+
+
+def test_frame_is_not_added_to_one_that_was_asked_for():
+    built = curve('image=one.py,one.pth,frame', 'reg=two.py,reg.pth')
+    assert rows(built) == [('image', 'frame', None), ('reg', 'propagate', 5)]
+
+
+def test_settings_and_variables_reach_the_evaluations(monkeypatch):
+    monkeypatch.setenv('RUN_DIR', 'the-user-s-own')
+    monkeypatch.delenv('EXPERIMENT_DIR', raising=False)
+    step = curve('reg=two.py,reg.pth', **{'a.b': 'dev.json'}).chain.rows[1].step
+    assert step.command[-2:] == ('--cfg-options', 'a.b=dev.json')
+    assert step.environment == {'RUN_DIR': 'the-user-s-own'}, 'not a folder of the curve'
+
+
+@pytest.mark.parametrize(
+    ('run', 'message'),
+    [
+        ('two.py,reg.pth', 'expected NAME=CONFIG,CHECKPOINT'),
+        ('reg=two.py', 'expected NAME=CONFIG,CHECKPOINT'),
+        ('reg=two.py,reg.pth,guess', "method = 'guess', expected one of"),
+        ('a/b=two.py,reg.pth', "row name 'a/b'"),
+        ('reg=chain.py,reg.pth', 'chain.py has no model'),
+    ],
+)
+def test_bad_runs_are_refused(run, message):
+    with pytest.raises(ExperimentError, match=message):
+        curve(run)
+
+
+def run():
+    """Runs the tool; its exit status."""
+    argv = [
+        '--run', 'reg=two.py,reg.pth', '--run', 'sem=two.py,sem.pth',
+        '--key-intervals', '2', '4', '--out', 'out',
+    ]  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, 'argv', ['tools/analysis/accuracy_speed.py', *argv])
+        with pytest.raises(SystemExit) as end:
+            runpy.run_path(str(ROOT / 'tools/analysis/accuracy_speed.py'), run_name='__main__')
+    return end.value.code
+
+
+def started(printed):
+    return {line.split(':')[0] for line in printed.splitlines() if ': started' in line}
+
+
+def test_the_curve_is_drawn_and_finished_evaluations_are_kept(capsys):
+    assert run() == 0
+    first = capsys.readouterr().out
+    reg, sem = {'rows/reg/l2', 'rows/reg/l4'}, {'rows/sem/l2', 'rows/sem/l4'}
+    assert started(first) == {'rows/frame', 'rows/frame-sem'} | reg | sem
+    block = first[first.index('sem (propagate):') :].splitlines()
+    assert [line.split()[0] for line in block[2:4]] == ['frame-sem', 'l']
+    # two.py: 0.8 at frame, 0.9 of it at propagate; fps 10 and 10 l
+    assert block[3].split() == ['l', '=', '2', '72.0', '72.0', '72.0', '20.00', '2.00×']
+    assert '| l = 4 | 72.0 |' in Path('out/table.md').read_text()
+    table = json.loads(Path('out/table.json').read_text())
+    assert [(e['row'], e['key_interval']) for e in table if e['method'] == 'propagate'] == [
+        ('reg', 2), ('reg', 4), ('sem', 2), ('sem', 4)
+    ]  # fmt: skip
+    assert Path('out/curve.png').read_bytes()[:4] == b'\x89PNG'
+
+    assert run() == 0
+    assert started(capsys.readouterr().out) == set()
+    save('sem.pth', {'spatial.detector.w': 3.0, 'temporal.w': 6.0})  # trained further
+    Path('out/rows/reg/l4/metrics.json').unlink()
+    assert run() == 0
+    assert started(capsys.readouterr().out) == {'rows/frame-sem', 'rows/reg/l4'} | sem
+
+
+def test_a_missing_checkpoint_is_reported_before_anything_runs(capsys):
+    Path('sem.pth').unlink()
+    assert run() == 1
+    assert 'Error: sem.pth: there is no such checkpoint file' in capsys.readouterr().err
+    assert not Path('out').exists()

@@ -1,0 +1,116 @@
+"""Chain configs: how they are laid out, and what is refused."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from semidff.experiments import load_experiment
+from semidff.experiments.settings import ExperimentError, cli_value
+from tests.test_chain.project import CHAIN, make_project
+
+
+@pytest.fixture(autouse=True)
+def _in_project(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def by_name(chain):
+    return {step.name: step for step in chain.all_steps}
+
+
+def test_paths_are_filled_in_and_make_dependencies(tmp_path):
+    steps = by_name(load_experiment(make_project(tmp_path), work_dir='elsewhere'))
+    assert steps['stage_two'].needs == ('stage_one',)
+    assert steps['stage_one'].needs == ('world',)
+    assert steps['rows/two-step/l5'].needs == ('stage_two',)
+    assert steps['stage_two'].command == (
+        'tools/train.py', 'two.py', '--work-dir', 'elsewhere/stage_two',
+        '--cfg-options', 'randomness.seed=0', 'load_from=elsewhere/stage_one/last.pth',
+    )  # fmt: skip
+    row = steps['rows/copy/l5'].command
+    assert row[1:4] == ('one.py', 'elsewhere/stage_one/last.pth', '--method')
+    assert row[row.index('--key-interval') + 1] == '5'
+    assert '--key-interval' not in steps['rows/frame'].command
+
+
+def test_a_folder_named_in_full_makes_a_dependency_too(tmp_path):
+    text = CHAIN.replace('{stage_one}/last.pth', '{work_dir}/stage_one/last.pth')
+    steps = by_name(load_experiment(make_project(tmp_path, text)))
+    assert steps['rows/frame'].needs == ('stage_one',)
+
+
+def test_configs_refer_to_the_chain_by_variables(tmp_path, monkeypatch):
+    monkeypatch.setenv('RUN_DIR', 'the-user-s-own')
+    chain = make_project(
+        tmp_path, one="data = '{{$EXPERIMENT_DIR:w}}/world/a'", two="x = '{{$RUN_DIR:w}}'"
+    )
+    text = chain.read_text().replace("needs=['world'], ", '').replace("'{world}/n'", '1')
+    chain.write_text(text + 'seeds = [0, 1]\n')
+    steps = by_name(load_experiment(chain))
+    assert steps['seed1/stage_one'].needs == ('world',)
+    assert '"x": "out/seed1"' in steps['seed1/stage_two'].config
+    assert steps['seed1/stage_two'].environment == {'EXPERIMENT_DIR': 'out', 'RUN_DIR': 'out/seed1'}
+    assert os.environ['RUN_DIR'] == 'the-user-s-own'
+
+
+def test_settings_from_the_command_line(tmp_path):
+    chain = load_experiment(
+        make_project(tmp_path), cfg_options={'seeds': [1, 2], 'key_intervals': 7}
+    )
+    assert [s.name for s in chain.steps] == [
+        'world', 'seed1/stage_one', 'seed1/stage_two', 'seed2/stage_one', 'seed2/stage_two',
+    ]  # fmt: skip
+    assert {run.key_interval for run in chain.rows} == {None, 7}
+    rendered = [run.step.name for run in chain.rows if '--render' in run.step.command]
+    assert rendered == [], 'the row is rendered at key interval 10 only'
+
+
+@pytest.mark.parametrize(
+    ('old', 'new', 'message'),
+    [
+        ("name='stage_one', train", "name='stage_two', train", "'stage_two' stands there 2 times"),
+        ("needs=['world']", "needs=['stage_two']", "needs 'stage_two', which is not a step before"),
+        ("needs=['world']", "need=['world']", r"step 'stage_one' has unknown settings \['need'\]"),
+        ("method='copy'", "method='kopy'", "row 'copy': method = 'kopy', expected one of"),
+        ('{stage_two}/last.pth', '{stage_3}/last.pth', r'unknown \{stage_3\}'),
+        ('[5, 10]', '[0, 10]', r'key_intervals = \[0, 10\]: expected different whole numbers'),
+        ("row='two-step'", "row='two_step'", "render: there is no row 'two_step'"),
+        ("train='two.py'", "train='two.py', command=['ls']", "needs either 'command' or 'train'"),
+        ("name='two-step', config", "name='a/b', config", "row name 'a/b'"),
+        ("{'data': '{world}/n'}", "{'data': {'a': 1}}", 'one dotted key for each value'),
+        ("train='two.py',", "train='two.py', shared=True,", r"shared by all .*needs \['seed0"),
+    ],
+)  # fmt: skip
+def test_bad_configs_are_refused(tmp_path, old, new, message):
+    text = CHAIN + 'seeds = [0, 1]\n'
+    assert old in text
+    with pytest.raises(ExperimentError, match=message):
+        load_experiment(make_project(tmp_path, text.replace(old, new)))
+
+
+def test_settings_survive_the_command_line():
+    from argparse import ArgumentParser
+
+    from mmengine.config import DictAction
+
+    values = {
+        'a.b': 1,
+        'c': 0.5,
+        'd': 'x/y.json',
+        'e': [1, 2],
+        'f': (0.9, 'z'),
+        'g': None,
+        'h': True,
+    }
+    parser = ArgumentParser()
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
+    pairs = [f'{key}={cli_value(key, value)}' for key, value in values.items()]
+    assert parser.parse_args(['--cfg-options', *pairs]).cfg_options == values
+    with pytest.raises(ExperimentError, match='do not survive'):
+        cli_value('path', 'my videos/a.mp4')
+
+
+def test_missing_chain_config():
+    with pytest.raises(FileNotFoundError, match='no-such-chain'):
+        load_experiment(Path('no-such-chain.py'))

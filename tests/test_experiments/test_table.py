@@ -1,0 +1,112 @@
+"""Table 1 by hand."""
+
+import json
+
+import pytest
+
+from semidff.experiments.report import markdown, show, text, write_report
+from semidff.experiments.table import Cell, Measurement, build_table, by_video
+
+
+def measure(row, method, interval, seed, mean_ap, fps):
+    share = dict.fromkeys(('vid/mAP', 'vid/mAP_slow', 'vid/mAP_medium'), mean_ap)
+    metrics = {**share, 'vid/mAP_fast': float('nan'), 'fps': fps}
+    return Measurement(row, method, interval, seed, metrics)
+
+
+MEASURED = [
+    measure('frame', 'frame', None, 0, 0.90, 5.0),
+    measure('frame', 'frame', None, 1, 0.80, 4.0),
+    measure('copy', 'copy', 10, 0, 0.40, 40.0),
+    measure('copy', 'copy', 10, 1, 0.40, 40.0),
+    measure('two-step', 'propagate', 10, 0, 0.85, 20.0),
+    measure('two-step', 'propagate', 10, 1, 0.70, 20.0),
+]
+
+
+def entries():
+    return {entry.row: entry for entry in build_table(MEASURED)}
+
+
+def test_means_and_deviations_over_seeds():
+    table = entries()
+    assert table['frame'].cells['mAP'].mean == pytest.approx(0.85)
+    # sample deviation of two values: |a - b| / sqrt(2)
+    assert table['frame'].cells['mAP'].sd == pytest.approx(0.1 / 2**0.5)
+    assert table['two-step'].seeds == (0, 1)
+
+
+def test_comparisons_are_made_within_a_seed():
+    cells = entries()['two-step'].cells
+    # seed 0: (0.85 - 0.4) / (0.9 - 0.4) = 0.9; seed 1: (0.7 - 0.4) / (0.8 - 0.4) = 0.75
+    assert cells['gap recovery'].values == pytest.approx((0.9, 0.75))
+    assert cells['gap recovery'].mean == pytest.approx(0.825)
+    assert cells['speed-up'].values == pytest.approx((4.0, 5.0))
+    assert entries()['copy'].cells['gap recovery'].mean == pytest.approx(0.0)
+    assert entries()['frame'].cells['speed-up'].mean == pytest.approx(1.0)
+    assert entries()['frame'].cells['gap recovery'].mean is None
+
+
+def test_copy_of_another_interval_is_no_reference():
+    table = build_table([*MEASURED, measure('two-step', 'propagate', 20, 0, 0.6, 25.0)])
+    assert table[-1].key_interval == 20
+    assert table[-1].cells['gap recovery'].mean is None
+    assert table[-1].cells['speed-up'].mean == pytest.approx(5.0)
+
+
+def test_undefined_values_are_left_out():
+    assert entries()['copy'].cells['fast'] == Cell(None, None, (None, None))
+    no_gap = [measure('frame', 'frame', None, 0, 0.4, 5.0), *MEASURED[2:3], *MEASURED[4:5]]
+    assert build_table(no_gap)[-1].cells['gap recovery'].mean is None
+    assert Cell.of([None, 0.5]).mean == 0.5
+    assert Cell.of([None, 0.5]).sd is None
+
+
+def test_bad_measurements_are_refused():
+    with pytest.raises(ValueError, match="row 'frame' at key interval None was measured twice"):
+        build_table([*MEASURED, MEASURED[0]])
+    with pytest.raises(ValueError, match="row 'x' .* has no 'vid/mAP'; its metrics are"):
+        build_table([Measurement('x', 'copy', 5, 0, {'fps': 1.0})])
+
+
+def test_how_cells_look():
+    assert show('mAP', Cell.of([0.5, 0.6])) == '55.0 ± 7.1'
+    assert show('gap recovery', Cell.of([0.884])) == '88.4 %'
+    assert show('speed-up', Cell.of([3.456])) == '3.46×'
+    assert show('fast', Cell.of([None])) == '-'
+
+
+def test_text_and_markdown_have_a_block_for_each_interval():
+    table = build_table([*MEASURED, measure('copy', 'copy', 20, 0, 0.3, 50.0)])
+    blocks = text(table).split('\n\n')
+    assert blocks[0].startswith('A key frame every 10 frames, 2 seeds (mean ± standard deviation):')
+    assert [line.split()[0] for line in blocks[0].splitlines()[2:]] == ['frame', 'copy', 'two-step']
+    assert len({len(line) for line in blocks[0].splitlines()[1:]}) == 1, 'columns line up'
+    assert [line.split()[0] for line in blocks[1].splitlines()[2:]] == ['frame', 'copy']
+    assert '| two-step | 77.5 ± 10.6 | ' in markdown(table)
+
+
+def test_the_report_is_written(tmp_path):
+    printed = write_report(MEASURED, tmp_path)
+    assert 'two-step' in printed
+    data = json.loads((tmp_path / 'table.json').read_text(), parse_constant=pytest.fail)
+    assert data[-1]['gap recovery']['values'] == pytest.approx([0.9, 0.75])
+    assert data[1]['fast'] == {'mean': None, 'sd': None, 'values': [None, None]}
+    assert (tmp_path / 'table.md').read_text().startswith('### A key frame every 10 frames')
+    assert (tmp_path / 'table.png').read_bytes()[:4] == b'\x89PNG'
+
+
+def test_each_video_has_a_table_of_its_own():
+    items = [
+        Measurement(
+            m.row, m.method, m.key_interval, m.seed, {**m.metrics, 'vid/mAP_of/street': 0.1 * n}
+        )
+        for n, m in enumerate(MEASURED, 1)
+    ]
+    videos = by_video(items)
+    assert list(videos) == ['street']
+    table = {entry.row: entry.cells for entry in build_table(videos['street'])}
+    assert table['copy']['mAP'].values == pytest.approx((0.3, 0.4))
+    assert table['copy']['slow'].mean is None
+    assert table['frame']['fps'].mean == pytest.approx(4.5)
+    assert by_video(MEASURED) == {}

@@ -1,0 +1,205 @@
+"""Fit and calibration of adaptive key frames, the comparison with fixed ones, and the commands for both."""
+
+import json
+import math
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+
+from semidff.apis import VideoInferencer
+from semidff.datasets.video_list import VideoListError, load_videos
+from semidff.datasets.video_readers import Frame
+from semidff.inference import AdaptiveSchedule, ErrorPredictor, FixedSchedule, VideoEngine
+from semidff.inference.schedules.calibration import keys_of_frames
+from semidff.inference.schedules.clips import Clips, unlabeled_videos
+from semidff.inference.schedules.fit import fit_adaptive, relative_error, ridge
+from tests.tiny_video import build, frame, test_settings, video_detector_cfg, write_videos
+
+ROOT = Path(__file__).resolve().parents[2]
+LENGTHS = (12, 9, 10)
+
+
+@pytest.fixture(scope='module')
+def world(tmp_path_factory):
+    """Test videos, the same ones as folders in a list, a config and a checkpoint."""
+    folder = tmp_path_factory.mktemp('adaptive')
+    ann_file = write_videos(folder, LENGTHS)
+    for video, length in enumerate(LENGTHS):
+        (folder / f'v{video}').mkdir()
+        for index in range(length):
+            name = folder / f'v{video}_{index:03d}.png'
+            (folder / f'v{video}' / f'{index:03d}.png').hardlink_to(name)
+    (folder / 'videos.txt').write_text('v0\nv1\nv2\n')
+    Config(test_settings(ann_file, folder / 'work')).dump(folder / 'config.py')
+    torch.save(
+        dict(state_dict=build(video_detector_cfg(), seed=3).state_dict()), folder / 'two.pth'
+    )
+    return folder
+
+
+@pytest.fixture(scope='module')
+def inferencer(world):
+    return VideoInferencer(
+        str(world / 'config.py'), world / 'two.pth', device='cpu', show_progress=False
+    )
+
+
+@pytest.fixture(scope='module')
+def fit(world, inferencer):
+    return fit_adaptive(
+        inferencer, load_videos(world / 'videos.txt'), clips=3, clip_length=12, max_interval=8
+    )
+
+
+def test_calibrated_intervals_are_those_of_the_engine(inferencer, fit):
+    """At each tolerance of the table, on the same videos."""
+    predictor = fit.predictor
+    assert len(set(predictor.intervals)) > 2
+    assert list(predictor.tolerances) == sorted(predictor.tolerances)
+    table = list(zip(predictor.intervals, predictor.tolerances, strict=True))
+    for interval, tolerance in table[::4]:
+        schedule = AdaptiveSchedule(predictor, tolerance=tolerance)
+        engine, keys = VideoEngine(inferencer.model, schedule=schedule), 0
+        for video, length in enumerate(LENGTHS):
+            engine.reset()
+            for index in range(length):
+                data = inferencer.preprocess(Frame(frame(video, index), index, 0.0))
+                keys += engine.push(data)[0].is_key_frame
+        assert sum(LENGTHS) / keys == pytest.approx(interval, rel=0.03)
+
+
+def test_wanted_intervals_lie_between_measured_ones(fit):
+    low, high = fit.predictor.intervals[0], fit.predictor.intervals[-1]
+    wanted = np.linspace(low, high, 7)
+    tolerances = [fit.predictor.tolerance_for(interval) for interval in wanted]
+    assert tolerances == sorted(tolerances) and tolerances[0] < tolerances[-1]
+    # clips of 10 frames on average do not tell about intervals beyond 4
+    assert low == pytest.approx(2, abs=0.3) and 3 < high <= 0.4 * sum(LENGTHS) / len(LENGTHS)
+
+
+def test_it_reports_what_it_was_fitted_to(fit):
+    low, middle, high = fit.errors
+    assert fit.pairs == 3 * len((1, 2, 3, 4, 6)) and 0 < low <= middle <= high
+    assert fit.explained is None  # no clip was left out
+
+
+def test_ridge_finds_the_law():
+    statistics = torch.rand(200, 4, generator=torch.Generator().manual_seed(0))
+    statistics[:, 2] = 0  # no scale field
+    truth = ErrorPredictor([0.5, 1.5, 0.0, -0.4], math.log(0.2))
+    found = ridge(statistics, truth.of_statistics(statistics).log())
+    assert found.weights == pytest.approx(truth.weights, abs=0.01)
+    assert found.bias == pytest.approx(truth.bias, abs=0.01)
+
+
+def test_relative_errors_are_of_all_levels_together():
+    truth = [torch.full((2, 1, 2, 2), 3.0), torch.zeros(2, 1, 1, 1)]
+    wrong = [truth[0].clone(), truth[1].clone()]
+    wrong[1][0] = 1.5
+    wrong[0][1] = 0
+    assert relative_error(wrong, truth).tolist() == pytest.approx([1.5 / 6, 1.0])
+
+
+def test_walks_without_a_network_follow_the_schedule():
+    adaptive = AdaptiveSchedule(ErrorPredictor([0] * 4, 0.0, max_interval=6), tolerance=0.3)
+    keys = keys_of_frames(adaptive, 9, lambda key, current: 0.1 * (current - key))
+    assert keys == [0, 0, 0, 0, 4, 4, 4, 4, 8]
+    assert keys_of_frames(adaptive, 9, lambda *_: 0.0) == [0] * 6 + [6] * 3
+    assert keys_of_frames(FixedSchedule(4), 9, lambda *_: 1 / 0) == [0] * 4 + [4] * 4 + [8]
+    sooner = FixedSchedule(4, first=1)
+    assert keys_of_frames(sooner, 9, lambda *_: 1 / 0) == [0] + [1] * 4 + [5] * 4
+
+
+def test_the_videos_of_a_config(world):
+    training = dict(type='UnlabeledVideoDataset', ann_file=str(world / 'videos.txt'))
+    config = Config(
+        dict(train_dataloader=dict(dataset=dict(type='SampleStream', dataset=training)))
+    )
+    assert [video.length for video in unlabeled_videos(config)] == list(LENGTHS)
+    with pytest.raises(VideoListError, match='--videos'):
+        unlabeled_videos(Config.fromfile(world / 'config.py'))
+
+
+def test_bad_numbers_are_refused(world, inferencer):
+    videos = load_videos(world / 'videos.txt')
+    with pytest.raises(ValueError, match='1 clips of 9 frames'):
+        Clips(inferencer, videos, 1, 9)
+    with pytest.raises(ValueError, match='max_interval is 1'):
+        fit_adaptive(inferencer, videos, max_interval=1)
+
+
+def call(tool: str, *argv: str | Path) -> None:
+    """Runs a tool in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, 'argv', [f'tools/{tool}', *map(str, argv)])
+        runpy.run_path(str(ROOT / 'tools' / tool), run_name='__main__')
+
+
+def test_from_the_fit_to_the_test(world, capsys):
+    config, weights, file = world / 'config.py', world / 'two.pth', world / 'adaptive.json'
+    options = ['--clips', 3, '--clip-length', 12, '--max-interval', 8]
+    call(
+        'analysis/fit_adaptive.py', config, weights, '--out', file, '--videos',
+        world / 'videos.txt', *options,
+    )  # fmt: skip
+    assert 'average interval' in capsys.readouterr().out
+
+    schedule = ['--adaptive', file, '--key-interval', 3, '--scene-cuts']
+    metrics = world / 'metrics.json'
+    call(
+        'test.py', config, weights, *schedule, '--metrics-out', metrics,
+        '--cfg-options', 'experiment_name=adaptive',
+    )  # fmt: skip
+    found = json.loads(metrics.read_text())
+    assert found['schedule/interval'] == pytest.approx(3, rel=0.35)
+    assert found['schedule/key_share'] == pytest.approx(1 / found['schedule/interval'])
+    assert found['schedule/rejected_share'] == 0 and found['schedule/cost'] > 0
+
+    capsys.readouterr()
+    call('video_demo.py', world / 'v0', config, weights, *schedule, '--device', 'cpu')
+    assert '12 frames' in capsys.readouterr().out
+
+    out = world / 'compared'
+    call(
+        'analysis/compare_schedules.py', config, weights, file, '--key-intervals', 3, 100,
+        '--out', out,
+    )  # fmt: skip
+    points = json.loads((out / 'schedules.json').read_text())['points']
+    assert [(p['kind'], p['wanted']) for p in points] == [
+        ('fixed', 3), ('fixed', 100), ('adaptive', 3),
+    ]  # fmt: skip
+    assert [p['keys'] for p in points[:2]] == [4 + 3 + 4, 3]
+    assert all(p['frames'] == sum(LENGTHS) and 0 <= p['metrics']['vid/mAP'] <= 1 for p in points)
+    assert (out / 'schedules.png').stat().st_size > 5000
+
+
+def test_fixed_points_of_the_comparison_are_those_of_the_test(world):
+    """One walk for all schedules gives what walking with one of them gives."""
+    file = world / 'table.json'
+    ErrorPredictor([0] * 4, 0.0, (0.5, 2.0), (2.0, 9.0)).save(file)
+    args = world / 'config.py', world / 'two.pth'
+    call('analysis/compare_schedules.py', *args, file, '--key-intervals', 4, '--out', world / 'c')
+    call(
+        'test.py', *args, '--key-interval', 4, '--metrics-out', world / 'm.json',
+        '--cfg-options', 'experiment_name=fixed',
+    )  # fmt: skip
+    expected = json.loads((world / 'm.json').read_text())
+    fixed = json.loads((world / 'c' / 'schedules.json').read_text())['points'][0]
+    assert fixed['metrics']['vid/mAP'] == pytest.approx(expected['vid/mAP'], abs=1e-6)
+    assert expected['schedule/interval'] == pytest.approx(fixed['interval'])
+
+
+@pytest.mark.parametrize('tool', ['test.py', 'video_demo.py'])
+def test_missing_files_end_with_a_message(world, tool):
+    argv = [world / 'config.py', world / 'two.pth', '--adaptive', 'nowhere.json']
+    if tool == 'video_demo.py':
+        argv.insert(0, world / 'v0')
+    else:
+        argv += ['--cfg-options', 'experiment_name=missing']
+    with pytest.raises(SystemExit, match=r'nowhere\.json: No such file .*fit_adaptive'):
+        call(tool, *argv)

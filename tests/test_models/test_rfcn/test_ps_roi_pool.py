@@ -1,0 +1,102 @@
+import pytest
+import torch
+from torchvision.ops import ps_roi_pool
+
+from semidff.models.rfcn.ps_roi_pool import ExactPSRoIPool, PSRoIPool
+
+
+def numbered(channels, k, height, width):
+    """Maps whose value is 1000 channel + 10 row + column."""
+    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing='ij')
+    channel = torch.arange(channels * k * k).view(1, -1, 1, 1)
+    return (1000 * channel + 10 * y + x).float()
+
+
+def test_one_cell_per_bin():
+    pool = ExactPSRoIPool(2, 1 / 16)
+    # Pixels 16 .. 47: cells 1 and 2.
+    pooled = pool(numbered(1, 2, 4, 4), torch.tensor([[0.0, 16, 16, 47, 47]]))
+    assert pooled.tolist() == [[[[11.0, 1012.0], [2021.0, 3022.0]]]]
+
+
+def test_bins_share_the_cells_they_touch():
+    # One row, pixels 0 .. 23 are cells 0 .. 1.5: bins of 0.75 cells touch cells {0} and {0, 1}.
+    pooled = ExactPSRoIPool(2, 1 / 16)(numbered(1, 2, 1, 4), torch.tensor([[0.0, 0, 0, 23, 15]]))
+    assert pooled[0, 0].tolist() == [[0.0, 1000.5], [2000.0, 3000.5]]
+
+
+def test_output_channel_is_the_slowest():
+    pooled = ExactPSRoIPool(3, 1 / 16)(numbered(4, 3, 6, 6), torch.tensor([[0.0, 0, 0, 95, 95]]))
+    assert pooled.shape == (1, 4, 3, 3)
+    assert (pooled // 1000).flatten().tolist() == list(range(36))
+
+
+def test_each_roi_reads_its_image():
+    maps = torch.stack([torch.full((4, 3, 3), float(i)) for i in range(3)])
+    rois = torch.tensor([[2.0, 0, 0, 40, 40], [0, 0, 0, 40, 40], [1, 5, 5, 20, 20]])
+    assert ExactPSRoIPool(2, 1 / 16)(maps, rois).mean((1, 2, 3)).tolist() == [2, 0, 1]
+
+
+def test_outside_the_map_is_zero():
+    pool = ExactPSRoIPool(2, 1 / 16)
+    rois = torch.tensor([[0.0, 200, 200, 300, 300], [0, -90, -90, -40, -40]])
+    assert not pool(torch.ones(1, 4, 3, 3), rois).any()
+    # Half outside: the far bins are empty.
+    pooled = pool(torch.ones(1, 4, 3, 3), torch.tensor([[0.0, 32, 0, 63, 31]]))
+    assert pooled[0, 0].tolist() == [[1, 0], [1, 0]]
+
+
+def test_halves_round_away_from_zero():
+    """x = 15.5 is pixel 16, the first one of cell 1; x = 16.5 is pixel 17 in the same cell."""
+    maps = numbered(1, 1, 1, 4)
+    rois = torch.tensor([[0.0, 15.5, 0, 31, 15], [0, 16.5, 0, 31, 15], [0, 15.4, 0, 31, 15]])
+    assert ExactPSRoIPool(1, 1 / 16)(maps, rois).flatten().tolist() == [1, 1, 0.5]
+
+
+@pytest.mark.parametrize('k', [1, 3, 7])
+def test_agrees_with_torchvision_on_whole_cells(k):
+    """Theirs rounds boxes to cells, leaves the far side out, and never reads the map's last row and column."""
+    maps = torch.randn(2, 2 * k * k, 10, 13)
+    cells = torch.tensor([[0, 0, 0, 7, 7], [1, 2, 1, 11, 9], [0, 3, 3, 4, 5]]).float()
+    far = torch.tensor([0.0, 0, 0, 1, 1])
+    theirs = ps_roi_pool(maps, cells * torch.tensor([1, 16, 16, 16, 16]), k, 1 / 16)
+    ours = ExactPSRoIPool(k, 1 / 16)(maps, cells * torch.tensor([1, 16, 16, 16, 16]) - far)
+    assert torch.allclose(ours, theirs, atol=1e-5)
+
+
+BORDER = torch.tensor(
+    # the whole map; at its right and lower border; a bin that is only last cells; nothing but the corner
+    [[0.0, 0, 0, 96, 80], [1, 20, 0, 96, 79], [0, 70, 50, 96, 80], [1, 95, 79, 96, 80]]
+)
+
+
+@pytest.mark.parametrize('k', [1, 2, 3])
+def test_last_row_and_column_are_pooled(k):
+    maps = torch.randn(2, 2 * k * k, 5, 6)
+    cells = torch.tensor([[0, 0, 0, 6, 5], [1, 2, 1, 6, 5], [0, 4, 3, 6, 4]]).float()
+    rois = cells * torch.tensor([1, 16, 16, 16, 16])
+    exact = ExactPSRoIPool(k, 1 / 16)(maps, rois - torch.tensor([0.0, 0, 0, 1, 1]))
+    assert torch.allclose(PSRoIPool(k, 1 / 16)(maps, rois), exact, atol=1e-5)
+
+
+@pytest.mark.parametrize('k', [2, 3, 7])
+def test_gradients_at_the_border(k):
+    """Where torchvision's own forward and backward pass disagree."""
+    maps = torch.randn(2, k * k, 5, 6, dtype=torch.float64, requires_grad=True)
+    pool = PSRoIPool(k, 1 / 16)
+    assert torch.autograd.gradcheck(lambda m: pool(m, BORDER.double()), (maps,))
+
+
+def test_gradients():
+    maps = torch.randn(2, 8, 5, 6, dtype=torch.float64, requires_grad=True)
+    rois = torch.tensor([[0.0, 3, 5, 60, 50], [1, 20, 0, 95, 79], [1, 80, 60, 200, 200]])
+    assert torch.autograd.gradcheck(lambda m: ExactPSRoIPool(2, 1 / 16)(m, rois), (maps,))
+
+
+def test_no_rois():
+    assert ExactPSRoIPool(3, 1 / 16)(torch.ones(1, 18, 4, 4), torch.zeros(0, 5)).shape == (
+        0,
+        2,
+        3,
+        3,
+    )

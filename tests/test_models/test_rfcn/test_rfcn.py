@@ -1,0 +1,161 @@
+import pytest
+import torch
+import torch.nn.functional as F
+
+from tests.models import CLASSES, L1, frames, samples, tiny_rfcn
+
+POOLINGS = ['PSRoIPool', 'PSRoIAlign', 'ExactPSRoIPool']
+
+
+def pooling(name):
+    extra = dict(sampling_ratio=2) if name == 'PSRoIAlign' else {}
+    return dict(type=name, spatial_scale=1 / 16, **extra)
+
+
+def rois(count=10, images=2):
+    generator = torch.Generator().manual_seed(0)
+    corner = torch.rand((count, 2), generator=generator) * torch.tensor([60, 40])
+    size = 8 + torch.rand((count, 2), generator=generator) * 24
+    image = torch.arange(count).remainder(images)[:, None].float()
+    return torch.cat((image, corner, corner + size), dim=1)
+
+
+@pytest.mark.parametrize('name', POOLINGS)
+@pytest.mark.parametrize('groups', [1, 2])
+def test_head_shapes(name, groups):
+    head = tiny_rfcn(pooling=pooling(name), box_groups=groups).roi_head.bbox_head
+    logits, deltas = head(torch.randn(2, 32, 4, 6), rois())
+    assert logits.shape == (10, CLASSES + 1) and deltas.shape == (10, 4 * groups)
+
+
+@pytest.mark.parametrize('name', POOLINGS)
+def test_losses_have_gradients_in_every_part(name):
+    model = tiny_rfcn(pooling=pooling(name)).train()
+    losses = model.loss(frames(2), samples(2, boxes=True))
+    assert {'loss_rpn_cls', 'loss_rpn_bbox', 'loss_cls', 'loss_bbox'} <= set(losses)
+    total, _ = model.parse_losses(losses)
+    total.backward()
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+    assert model.roi_head.bbox_head.conv_reg.weight.grad.any()
+    assert model.neck.conv.weight.grad.any()
+
+
+def test_predictions_are_boxes_inside_the_image():
+    model = tiny_rfcn().eval()
+    with torch.no_grad():
+        results = model.predict(frames(2), samples(2))
+    for result in results:
+        boxes = result.pred_instances.bboxes
+        assert len(boxes) and boxes.shape[1] == 4
+        assert (boxes >= 0).all() and (boxes[:, 2] <= 96).all() and (boxes[:, 3] <= 64).all()
+        assert result.pred_instances.labels.max() < CLASSES
+
+
+def test_loss_falls_in_training():
+    torch.manual_seed(0)
+    model = tiny_rfcn().train()
+    optimizer = torch.optim.Adam((p for p in model.parameters() if p.requires_grad), lr=2e-3)
+    totals = []
+    for _ in range(25):
+        total, _ = model.parse_losses(model.loss(frames(2), samples(2, boxes=True)))
+        optimizer.zero_grad()
+        total.backward()
+        optimizer.step()
+        totals.append(total.item())
+    assert sum(totals[-5:]) < 0.95 * sum(totals[:5])
+
+
+def test_first_channels_are_the_rpns_and_last_ones_the_heads():
+    model = tiny_rfcn()
+    features = torch.randn(2, 32, 4, 6, requires_grad=True)
+    dense = model.rpn_head((features,))
+    sum(out.square().sum() for level in dense for out in level).backward()
+    assert features.grad[:, :16].any() and not features.grad[:, 16:].any()
+    features.grad = None
+    logits, deltas = model.roi_head.bbox_head(features, rois())
+    (logits.square().sum() + deltas.square().sum()).backward()
+    assert features.grad[:, 16:].any() and not features.grad[:, :16].any()
+
+
+def test_vote_is_the_mean_of_the_bins():
+    head = tiny_rfcn(pooling=pooling('ExactPSRoIPool')).roi_head.bbox_head
+    with torch.no_grad():
+        # Channel c of the score maps says c everywhere.
+        head.conv_cls.weight.zero_()
+        head.conv_cls.bias.copy_(torch.arange((CLASSES + 1) * 9).float())
+        logits, _ = head(torch.randn(1, 32, 4, 6), torch.tensor([[0.0, 0, 0, 95, 63]]))
+    assert torch.allclose(logits, torch.tensor([[4.0, 13.0, 22.0]]))
+
+
+@pytest.mark.parametrize('box_groups', [1, 2])
+def test_only_the_last_group_of_boxes_is_decoded_and_trained(box_groups):
+    head = tiny_rfcn(box_groups=box_groups).roi_head.bbox_head
+    deltas = torch.randn(6, 4 * box_groups, requires_grad=True)
+    targets = torch.randn(6, 4)
+    losses = head.loss(
+        torch.zeros(6, 3),
+        deltas,
+        rois(6),
+        torch.tensor([0, 1, 2, 0, 1, 2]),
+        torch.ones(6),
+        targets,
+        torch.ones(6, 4),
+    )
+    losses['loss_bbox'].backward()
+    assert deltas.grad[:, -4:].any() and not deltas.grad[:, :-4].any()
+    # Class 2 is background.
+    assert not deltas.grad[[2, 5]].any()
+
+
+def test_ohem_takes_the_hardest_of_each_image():
+    head = tiny_rfcn(ohem=3).roi_head.bbox_head
+    generator = torch.Generator().manual_seed(3)
+    logits = 3 * torch.randn((16, 3), generator=generator)
+    logits.requires_grad_()
+    labels = torch.randint(0, 3, (16,), generator=generator)
+    deltas = torch.randn((16, 4), generator=generator)
+    box_targets = torch.randn((16, 4), generator=generator)
+    weights = (labels < 2).float()[:, None].expand(16, 4)
+    regions = rois(16)
+    losses = head.loss(logits, deltas, regions, labels, torch.ones(16), box_targets, weights)
+
+    hardness = F.cross_entropy(logits, labels, reduction='none')
+    hardness = hardness + (F.smooth_l1_loss(deltas, box_targets, reduction='none') * weights).sum(1)
+    chosen = []
+    for image in (0, 1):
+        own = [i for i in range(16) if regions[i, 0] == image]
+        chosen += sorted(own, key=lambda i: -hardness[i].item())[:3]
+    expected = F.cross_entropy(logits[chosen], labels[chosen])
+    assert torch.allclose(losses['loss_cls'], expected)
+    losses['loss_cls'].backward()
+    assert set(logits.grad.any(1).nonzero()[:, 0].tolist()) == set(chosen)
+
+
+def test_ohem_with_fewer_rois_than_it_wants():
+    head = tiny_rfcn(ohem=128).roi_head.bbox_head
+    logits, labels = torch.randn(5, 3), torch.tensor([0, 1, 2, 2, 2])
+    arguments = (
+        torch.randn(5, 4),
+        rois(5),
+        labels,
+        torch.ones(5),
+        torch.zeros(5, 4),
+        torch.ones(5, 4),
+    )
+    loss = head.loss(logits, *arguments)['loss_cls']
+    assert torch.allclose(loss, F.cross_entropy(logits, labels))
+
+
+def test_feature_extractor_is_refused():
+    from mmdet.registry import MODELS
+
+    with pytest.raises(ValueError, match='set bbox_head.pooling instead'):
+        MODELS.build(
+            dict(
+                type='RFCNRoIHead',
+                bbox_roi_extractor=dict(type='SingleRoIExtractor'),
+                bbox_head=dict(type='RFCNBBoxHead', loss_bbox=L1),
+            )
+        )

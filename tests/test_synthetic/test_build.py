@@ -1,0 +1,204 @@
+"""The world on disk: layout, determinism, what is kept and what is made again."""
+
+import hashlib
+import json
+from dataclasses import replace
+
+import cv2
+import decord
+import numpy as np
+import pytest
+
+from semidff.datasets.crops import CropsDataset
+from semidff.datasets.flying_chairs import FlyingChairsDataset
+from semidff.synthetic import build
+from semidff.synthetic.build import build_dataset
+from semidff.synthetic.parts import PARTS
+from semidff.synthetic.presets import PRESETS, make_spec
+
+TINY = PRESETS['tiny']
+
+
+@pytest.fixture(scope='module')
+def world(tmp_path_factory):
+    root = tmp_path_factory.mktemp('world')
+    build_dataset(root, TINY, workers=2)
+    return root
+
+
+def _digests(root):
+    return {
+        str(path.relative_to(root)): hashlib.sha1(path.read_bytes()).hexdigest()
+        for path in root.rglob('*')
+        if path.is_file()
+    }
+
+
+def test_number_of_processes_does_not_matter(world, tmp_path):
+    build_dataset(tmp_path, TINY, workers=1)
+    assert _digests(tmp_path) == _digests(world)
+
+
+def test_another_seed_gives_another_world(world, tmp_path):
+    build_dataset(tmp_path, replace(TINY, seed=1, videos=0, flow=0), workers=1)
+    ours, theirs = _digests(tmp_path), _digests(world)
+    assert 'videos.txt' not in ours
+    pictures = [name for name in ours if name.endswith('.jpg')]
+    assert pictures and all(ours[name] != theirs[name] for name in pictures)
+
+
+def test_no_two_parts_share_random_numbers():
+    states = [tuple(part.seed(TINY, i).generate_state(4)) for part in PARTS for i in range(50)]
+    assert len(set(states)) == len(states) == 50 * len(PARTS)
+
+
+@pytest.mark.parametrize('split', ['val', 'dev'])
+def test_labeled_videos(world, split):
+    content = json.loads((world / f'{split}.json').read_text())
+    assert [v['name'] for v in content['videos']] == ['000_slow', '001_fast']
+    assert len(content['images']) == 2 * TINY.eval_length
+    for image in content['images']:
+        picture = cv2.imread(str(world / split / image['file_name']))
+        assert picture.shape[:2] == (image['height'], image['width']) == TINY.size
+        video = content['videos'][image['video_id'] - 1]
+        assert image['file_name'] == f'{video["name"]}/{image["frame_id"]:06d}.jpg'
+    images = {image['id']: image for image in content['images']}
+    once = {(a['image_id'], a['instance_id']) for a in content['annotations']}
+    assert len(once) == len(content['annotations']) > 20
+    of_instance = {}
+    for a in content['annotations']:
+        x, y, w, h = a['bbox']
+        assert x >= 0 and y >= 0 and w > 0 and h > 0
+        assert x + w <= TINY.width + 0.02 and y + h <= TINY.height + 0.02
+        of_instance.setdefault(a['instance_id'], set()).add(
+            (images[a['image_id']]['video_id'], a['category_id'])
+        )
+    assert all(len(kinds) == 1 for kinds in of_instance.values())
+
+
+def test_training_videos_are_sparsely_labeled(world):
+    content = json.loads((world / 'train.json').read_text())
+    assert len(content['images']) == TINY.train * TINY.train_length
+    labeled = {i['id'] for i in content['images'] if i.get('is_labeled', True)}
+    expected = {i['id'] for i in content['images'] if i['frame_id'] % TINY.label_every == 0}
+    assert labeled == expected
+    assert {a['image_id'] for a in content['annotations']} == labeled
+
+
+def test_stills(world):
+    content = json.loads((world / 'stills.json').read_text())
+    assert len(content['images']) == TINY.stills == len(list((world / 'stills').iterdir()))
+    assert [c['id'] for c in content['categories']] == [1, 2, 3, 4]
+    assert {a['image_id'] for a in content['annotations']} <= {i['id'] for i in content['images']}
+
+
+def test_decord_reads_every_frame_of_the_videos(world):
+    lines = (world / 'videos.txt').read_text().splitlines()
+    assert len(lines) == TINY.videos
+    for line in lines:
+        reader = decord.VideoReader(str(world / line))
+        frames = reader.get_batch(range(len(reader))).asnumpy()
+        assert frames.shape == (TINY.video_length, *TINY.size, 3)
+        assert frames.std(axis=(1, 2, 3)).min() > 10
+
+
+def test_pairs_and_crops_load(world):
+    pairs = FlyingChairsDataset(
+        ann_file='flow/split.txt', data_root=str(world), data_prefix={'img': 'flow'}
+    )
+    assert len(pairs) == TINY.flow and pairs[3]['inputs'].shape == (2, 3, *TINY.size)
+    crops = CropsDataset(data_root=str(world))
+    assert len(crops) == TINY.crops and len(crops.metainfo['classes']) == 20
+    assert crops[21]['data_samples'].gt_label.item() == 1
+
+
+def test_whole_world_is_left_alone(world, capsys):
+    before = {path: path.stat().st_mtime_ns for path in world.rglob('*')}
+    manifest = build_dataset(world, TINY)
+    assert 'there already' in capsys.readouterr().out
+    assert {path: path.stat().st_mtime_ns for path in world.rglob('*')} == before
+    assert manifest['parts']['val']['motion_all']['boxes'] > 0
+
+
+def _small(tmp_path, **changes):
+    spec = replace(
+        TINY, stills=3, videos=1, val=1, dev=0, flow=2, crops=0, eval_length=3, video_length=3
+    )
+    spec = replace(spec, **changes)
+    return tmp_path / 'world', spec
+
+
+def test_only_damaged_or_changed_parts_are_made_again(tmp_path, capsys):
+    root, spec = _small(tmp_path)
+    build_dataset(root, spec)
+    whole = _digests(root)
+    (root / 'flow' / '00001_img1.ppm').unlink()
+    (root / 'val.json').write_text('')
+    capsys.readouterr()
+    build_dataset(root, spec)
+    output = capsys.readouterr().out
+    assert '/2] val' in output and '/2] flow' in output and 'stills:' not in output
+    assert _digests(root) == whole
+    build_dataset(root, replace(spec, video_length=4))
+    output = capsys.readouterr().out
+    assert '[1/1] videos' in output
+    changed = {name for name, digest in _digests(root).items() if whole[name] != digest}
+    assert changed == {'videos/0000.mp4', 'world.json'}
+
+
+def test_interrupted_world_is_continued(tmp_path, monkeypatch, capsys):
+    root, spec = _small(tmp_path)
+    write = build.dump_json
+
+    def stop_before_videos(path, content):
+        write(path, content)
+        if path.name == 'world.unfinished.json' and 'stills' in content['parts']:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(build, 'dump_json', stop_before_videos)
+    with pytest.raises(KeyboardInterrupt):
+        build_dataset(root, spec)
+    monkeypatch.undo()
+    assert not (root / 'world.json').exists()
+    (root / 'videos').mkdir()
+    (root / 'videos' / '0000.mp4').write_bytes(b'half')
+    capsys.readouterr()
+    build_dataset(root, spec)
+    output = capsys.readouterr().out
+    assert '[1/4] videos' in output and 'stills:' not in output
+    whole, _ = _small(tmp_path / 'other')
+    build_dataset(whole, spec)
+    assert _digests(root) == _digests(whole)
+
+
+def test_a_folder_of_something_else_is_not_touched(tmp_path):
+    (tmp_path / 'val').mkdir()
+    (tmp_path / 'val' / 'photo.jpg').write_bytes(b'mine')
+    with pytest.raises(FileExistsError, match='not a folder of a world'):
+        build_dataset(tmp_path, TINY)
+    assert (tmp_path / 'val' / 'photo.jpg').read_bytes() == b'mine'
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'height': 101}, 'height=101'),
+        ({'width': 64}, 'width=64'),
+        ({'val': -1}, 'val=-1'),
+        ({'video_length': 1}, 'video_length=1'),
+        ({'preset': 'huge'}, "'huge'"),
+    ],
+)
+def test_bad_arguments(changes, message):
+    with pytest.raises(ValueError, match=message):
+        make_spec(**changes)
+
+
+def test_bad_workers(tmp_path):
+    with pytest.raises(ValueError, match='workers=0'):
+        build_dataset(tmp_path, TINY, workers=0)
+
+
+def test_arguments_not_given_keep_the_preset():
+    assert make_spec('tiny', seed=None, stills=9) == replace(TINY, stills=9)
+    assert np.prod(make_spec().size) == 192 * 256

@@ -1,0 +1,139 @@
+"""Clips: determinism, boxes against pixels, flow against pixels, motion."""
+
+import cv2
+import numpy as np
+import pytest
+
+from semidff.synthetic.clip import MIN_VISIBLE, compose, make_clip, pose, true_boxes
+from semidff.synthetic.flow import true_flow
+from semidff.synthetic.render import render
+from semidff.synthetic.sprites import CLASSES, CROP_CLASSES, make_sprite
+from semidff.synthetic.statistics import motion_statistics
+
+SIZE = (120, 160)
+
+
+def _clip(number, length=12, pace='fast', **kwargs):
+    return make_clip(np.random.SeedSequence(3, spawn_key=(number,)), SIZE, length, pace, **kwargs)
+
+
+def test_same_seed_same_pictures_other_seed_others():
+    first, again, other = (render(_clip(n), 7)[0] for n in (1, 1, 2))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+    assert first.shape == (*SIZE, 3) and first.dtype == np.uint8 and first.std() > 10
+
+
+def test_boxes_fit_the_pixels():
+    checked = 0
+    for number in range(12):
+        clip = _clip(number, length=3)
+        for frame in range(3):
+            owner = render(clip, frame)[1]
+            for box in true_boxes(clip, frame, owner):
+                if box.visible < 0.999 or box.layer != len(clip.layers) - 1:
+                    continue
+                rows, columns = np.nonzero(owner == box.layer)
+                seen = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+                assert box.box == pytest.approx(seen, abs=1.01)
+                checked += 1
+    assert checked >= 8
+
+
+def test_boxes_are_clipped_and_hidden_objects_have_none():
+    kept = missing = 0
+    for number in range(10):
+        clip = _clip(number)
+        for frame in range(len(clip)):
+            owner = render(clip, frame)[1]
+            boxes = true_boxes(clip, frame, owner)
+            for box in boxes:
+                x1, y1, x2, y2 = box.box
+                assert 0 <= x1 < x2 <= SIZE[1] and 0 <= y1 < y2 <= SIZE[0]
+                assert box.visible >= MIN_VISIBLE and box.label == clip.layers[box.layer].label
+            absent = set(range(len(clip.layers))) - {box.layer for box in boxes}
+            for index in absent:
+                area = cv2.contourArea(clip.layers[index].outline(frame).astype(np.float32))
+                assert (owner == index).sum() < MIN_VISIBLE * area + 1
+            kept, missing = kept + len(boxes), missing + len(absent)
+    assert kept > 100 and missing > 5  # objects leave, enter and hide
+
+
+@pytest.mark.parametrize(('current', 'key'), [(9, 0), (0, 9), (5, 3)])
+def test_key_frame_warped_by_the_flow_is_the_current_frame(current, key):
+    errors, still = [], []
+    for number in range(4):
+        clip = _clip(number)
+        clip.look.gain[:], clip.look.blur, clip.look.noise[:] = 1, 0, 0
+        flow, visible = true_flow(clip, current, key)
+        x, y = np.meshgrid(
+            np.arange(SIZE[1], dtype=np.float32), np.arange(SIZE[0], dtype=np.float32)
+        )
+        frames = [render(clip, t)[0] for t in (current, key)]
+        warped = cv2.remap(frames[1], x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR)
+        core = cv2.erode(visible.astype(np.uint8), np.ones((5, 5))).astype(bool)
+        assert core.mean() > 0.3
+        errors.append(cv2.absdiff(warped, frames[0])[core].mean())
+        still.append(cv2.absdiff(frames[1], frames[0])[core].mean())
+    assert np.mean(errors) < 3 and np.mean(still) > 4 * np.mean(errors)
+
+
+def test_flow_of_a_frame_to_itself_is_zero():
+    flow, visible = true_flow(_clip(0), 4, 4)
+    assert np.abs(flow).max() < 1e-3 and visible.all()
+
+
+def test_pose_turns_about_the_center_and_compose_applies_inner_first():
+    sprite = make_sprite(np.random.default_rng(0), 'cross', 'striped', 40)
+    matrix = pose(sprite, 50, 60, np.pi / 2, 2.0)
+    assert matrix @ (*sprite.center, 1) == pytest.approx((50, 60))
+    right = (sprite.center[0] + 1, sprite.center[1], 1)
+    assert matrix @ right == pytest.approx((50, 62))
+    shift = np.array([[1.0, 0, 5], [0, 1, -3]])
+    assert compose(shift, matrix) @ right == pytest.approx((55, 59))
+
+
+def test_classes_need_shape_and_pattern():
+    pairs = [name.split('_') for name in CLASSES]
+    for index in (0, 1):
+        values = [pair[index] for pair in pairs]
+        assert all(values.count(value) == 2 for value in values)
+    assert len(set(CROP_CLASSES)) == 20
+
+
+def test_fast_clips_defeat_copying_and_interpolation():
+    figures = {}
+    for pace in ('slow', 'fast'):
+        tracks = {}
+        for number in range(6):
+            clip = make_clip(np.random.SeedSequence(number), (192, 256), 40, pace)
+            for frame in range(40):
+                for box in true_boxes(clip, frame, render(clip, frame)[1]):
+                    tracks.setdefault((number, box.layer), {})[frame] = box.box
+        figures[pace] = motion_statistics(list(tracks.values()))
+    assert figures['fast']['copy_iou'] < 0.55 < 0.65 < figures['slow']['copy_iou']
+    assert figures['fast']['interpolation_iou'] < 0.7 < 0.8 < figures['slow']['interpolation_iou']
+    assert figures['fast']['fast'] > 0.75
+
+
+def test_motion_factor_zero_stops_everything():
+    clip = _clip(0, motion=0.0)
+    assert np.allclose(clip.camera, clip.camera[0])
+    assert all(np.allclose(layer.poses, layer.poses[0]) for layer in clip.layers)
+
+
+def test_unknown_pace():
+    with pytest.raises(ValueError, match="'brisk'"):
+        _clip(0, pace='brisk')
+
+
+def test_statistics_of_hand_made_tracks():
+    still = dict.fromkeys(range(12), (0.0, 0.0, 10.0, 10.0))
+    moving = {t: (float(t), 0.0, t + 10.0, 10.0) for t in range(12)}
+    assert motion_statistics([still])['copy_iou'] == 1 == motion_statistics([still])['slow']
+    figures = motion_statistics([moving])
+    assert figures['interpolation_iou'] == 1 and figures['displacement'] == 9
+    # the box d frames later overlaps by 10 - d of 10 + d, and 12 - d starts have one
+    counts = {d: 12 - d for d in range(1, 10)}
+    expected = sum(n * (10 - d) / (10 + d) for d, n in counts.items()) / sum(counts.values())
+    assert figures['copy_iou'] == pytest.approx(expected, abs=1e-4)

@@ -1,0 +1,159 @@
+"""Strict loading."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from semidff.utils.checkpoint import (
+    CheckpointError,
+    check_exists,
+    load_for_test,
+    load_strict,
+    read_state_dict,
+)
+from tests.tiny_video import build, detector_cfg, video_detector_cfg
+
+
+def net(width: int = 3) -> nn.Module:
+    return nn.Sequential(nn.Conv2d(2, width, 1), nn.BatchNorm2d(width))
+
+
+def equal(first: nn.Module, second: nn.Module) -> bool:
+    a, b = first.state_dict(), second.state_dict()
+    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+def save(path, state, **more):
+    torch.save(dict(state_dict=state, **more), path)
+    return path
+
+
+def test_loads_mmengine_and_bare_files(tmp_path):
+    source = net()
+    for name, content in (
+        ('mm.pth', dict(state_dict=source.state_dict(), meta=dict(iter=3))),
+        ('bare.pth', source.state_dict()),
+        ('ddp.pth', {f'module.{key}': value for key, value in source.state_dict().items()}),
+    ):
+        torch.save(content, tmp_path / name)
+        target = net()
+        load_strict(target, tmp_path / name)
+        assert equal(target, source)
+
+
+def test_prefix_takes_a_part(tmp_path):
+    source, target = net(), net()
+    state = {f'spatial.detector.{key}': value for key, value in source.state_dict().items()}
+    path = save(tmp_path / 'a.pth', {**state, 'temporal.x': torch.zeros(1)})
+    for prefix in ('spatial.detector', 'spatial.detector.'):
+        load_strict(target, path, prefix=prefix)
+        assert equal(target, source)
+
+
+def test_ignored_keys_may_be_missing_or_left_over(tmp_path):
+    source = net()
+    state = source.state_dict()
+    del state['1.bias']
+    path = save(tmp_path / 'a.pth', {**state, 'teacher_task.x': torch.zeros(1)})
+    with pytest.raises(CheckpointError, match=r'1 missing.*1\.bias.*1 not part.*teacher_task\.x'):
+        load_strict(net(), path)
+    load_strict(net(), path, ignore=('teacher_task.', '1.bias'))
+
+
+def test_batch_counters_may_be_missing(tmp_path):
+    state = net().state_dict()
+    del state['1.num_batches_tracked']
+    load_strict(net(), save(tmp_path / 'a.pth', state))
+
+
+def test_errors_name_file_keys_and_remedy_and_load_nothing(tmp_path):
+    path = save(tmp_path / 'other.pth', net(5).state_dict())
+    target = net()
+    before = copy.deepcopy(target)
+    with pytest.raises(CheckpointError) as caught:
+        load_strict(target, path, 'spatial module')
+    text = str(caught.value)
+    for part in ('other.pth', 'spatial module', '0.weight (5, 2, 1, 1) instead of (3, 2, 1, 1)'):
+        assert part in text
+    assert 'and 2 more' in text and 'config' in text
+    assert equal(target, before)
+
+
+def test_missing_and_damaged_files(tmp_path):
+    with pytest.raises(CheckpointError, match=r'gone\.pth.*no such'):
+        check_exists(tmp_path / 'gone.pth')
+    with pytest.raises(CheckpointError, match=r'gone\.pth.*no such'):
+        load_strict(net(), tmp_path / 'gone.pth')
+    (tmp_path / 'text.pth').write_text('no checkpoint')
+    (tmp_path / 'empty.pth').write_bytes(b'')
+    whole = save(tmp_path / 'whole.pth', net().state_dict()).read_bytes()
+    (tmp_path / 'cut.pth').write_bytes(whole[: len(whole) // 2])
+    for name in ('text', 'empty', 'cut'):
+        with pytest.raises(CheckpointError, match=rf'{name}\.pth.*cannot be read'):
+            read_state_dict(tmp_path / f'{name}.pth')
+    torch.save([1, 2], tmp_path / 'list.pth')
+    torch.save(dict(meta=dict(a=1)), tmp_path / 'meta.pth')
+    for name in ('list', 'meta'):
+        with pytest.raises(CheckpointError, match=rf'{name}\.pth.*no weights'):
+            read_state_dict(tmp_path / f'{name}.pth')
+
+
+@pytest.fixture(scope='module')
+def stages(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('stages')
+    one, two = build(detector_cfg(), seed=1), build(video_detector_cfg(), seed=2)
+    extra = {'teacher_task.bbox_head.x': torch.zeros(2)}
+    return (
+        (one, save(folder / 'one.pth', one.state_dict())),
+        (two, save(folder / 'two.pth', {**two.state_dict(), **extra})),
+    )
+
+
+def test_stage_two_checkpoint_for_every_method(stages):
+    _, (source, path) = stages
+    for method in ('propagate', 'frame', 'copy', 'coast', 'interpolate'):
+        target = build(video_detector_cfg())
+        load_for_test(target, path, method)
+        assert equal(target.spatial.detector, source.spatial.detector)
+        assert equal(target.temporal, source.temporal) == (method == 'propagate')
+    plain = build(detector_cfg())
+    load_for_test(plain, path, 'frame')
+    assert equal(plain.bbox_head, source.spatial.detector.bbox_head)
+
+
+def test_stage_one_checkpoint_for_box_methods_only(stages):
+    (source, path), _ = stages
+    target = build(video_detector_cfg())
+    for method in ('frame', 'copy', 'coast', 'interpolate'):
+        load_for_test(target, path, method)
+        assert torch.equal(
+            target.spatial.detector.backbone.conv1.weight, source.backbone.conv1.weight
+        )
+    with pytest.raises(CheckpointError, match=r'one\.pth.*image detector.*--method frame'):
+        load_for_test(target, path, 'propagate')
+
+
+def test_temporal_module_without_weights_needs_none(stages):
+    """OpenCV's flow: ``propagate`` takes stage one's weights, and of stage two's the detector's."""
+    cfg = video_detector_cfg()
+    cfg['temporal'].update(flow_network=dict(type='OpenCVFlow'), with_scale=False)
+    for source, path in stages:
+        target = build(cfg)
+        load_for_test(target, path, 'propagate')
+        detector = source.spatial.detector if hasattr(source, 'spatial') else source
+        assert equal(target.spatial.detector, detector)
+
+
+def test_checkpoint_of_another_model_is_refused(stages, tmp_path):
+    path = save(tmp_path / 'net.pth', net().state_dict())
+    for method in ('frame', 'propagate'):
+        with pytest.raises(CheckpointError, match=r'net\.pth'):
+            load_for_test(build(video_detector_cfg()), path, method)
+    _, (_, path) = stages
+    cfg = video_detector_cfg()
+    cfg['temporal']['flow_network']['width'] = 1 / 8
+    with pytest.raises(CheckpointError, match=r'of another shape: temporal\.'):
+        load_for_test(build(cfg), path, 'propagate')
+    load_for_test(build(cfg), path, 'frame')
