@@ -26,9 +26,9 @@ from semidff.datasets.video_readers.sources import (
 )
 from semidff.inference import KeyFrameSchedule, VideoEngine, build_schedule
 from semidff.inference.frame_pipeline import build_model, frame_pipeline
-from semidff.inference.no_timer import NoTimer
 from semidff.inference.outputs.outputs import Output, open_outputs
 from semidff.inference.outputs.result import Result, frame_metainfo
+from semidff.inference.timer import NoTimer
 from semidff.utils.frame_progress import FrameProgress
 from semidff.visualization.frames import render_frame
 from semidff.visualization.panels import check_panels

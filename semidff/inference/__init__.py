@@ -15,7 +15,7 @@ from .schedules import (
     schedule_config,
 )
 from .stream_state import StreamState
-from .timer import FrameTimer, Lap
+from .timer import FrameTimer, Lap, NoTimer, synchronize, timed
 
 __all__ = [
     'METHODS',
@@ -28,6 +28,7 @@ __all__ = [
     'KeyFrameSchedule',
     'Lap',
     'MethodError',
+    'NoTimer',
     'PairEngine',
     'SceneCutSchedule',
     'ScheduleError',
@@ -36,4 +37,6 @@ __all__ = [
     'accelerate',
     'build_schedule',
     'schedule_config',
+    'synchronize',
+    'timed',
 ]

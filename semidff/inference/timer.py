@@ -1,17 +1,23 @@
-"""Times of key frames and of the frames between.
+"""Times of key frames and of non-key frames.
 
-Protocol: batch 1, forward pass and post-processing; loading, preprocessing, copying to the device
-and drawing are not included; the device is synchronized before each reading of the clock; the first
-frames of either kind are left out as warm-up.
+Protocol: batch 1, forward pass and post-processing, without loading, preprocessing, copying to the device and drawing.
+The device is synchronized before each reading of the clock. The first frames of either kind are warm-up.
 """
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until a GPU has finished the work queued on it; other devices work synchronously."""
+    if device.type == 'cuda':
+        torch.cuda.synchronize(device)
 
 
 @dataclass
@@ -21,14 +27,29 @@ class Lap:
     seconds: float = 0.0
 
 
+@contextmanager
+def timed(device: torch.device) -> Iterator[Lap]:
+    """Measure the time of a block, including the work that it queues on ``device``.
+
+    Yields:
+        Lap whose ``seconds`` are set when the block ends.
+    """
+    lap = Lap()
+    synchronize(device)
+    start = time.perf_counter()
+    yield lap
+    synchronize(device)
+    lap.seconds = time.perf_counter() - start
+
+
 class FrameTimer:
     """Collects the time of each frame.
 
     Args:
-        warmup (int): How many first key frames, and how many first frames between, are not counted
-            (but at least one of each kind that occurs is).
-        key_interval (int | None): Key-frame duration l that the mean is for, where frames are not
-            seen in the proportion of the schedule (:class:`~semidff.inference.PairEngine`).
+        warmup: Number of first key frames, and of first non-key frames, that are not counted. At least one frame of
+            each kind that occurs is counted.
+        key_interval: Key-frame interval l that the mean is for, where key and non-key frames do not occur in the
+            proportion of a schedule (:class:`~semidff.inference.PairEngine`).
     """
 
     def __init__(self, warmup: int = 3, key_interval: int | None = None) -> None:
@@ -39,31 +60,18 @@ class FrameTimer:
         self.seconds: dict[str, list[float]] = {'key': [], 'non_key': []}
         self.lost: dict[int, float] = {}
 
-    @contextmanager
-    def measure(self, device: torch.device) -> Iterator[Lap]:
-        """Times the block.
-
-        Args:
-            device (torch.device): Where the work runs.
-
-        Yields:
-            Lap: Its ``seconds`` are there when the block has ended.
-        """
-        lap = Lap()
-        _synchronize(device)
-        start = time.perf_counter()
-        yield lap
-        _synchronize(device)
-        lap.seconds = time.perf_counter() - start
+    def measure(self, device: torch.device) -> AbstractContextManager[Lap]:
+        """Measure the time of a block whose work runs on ``device``."""
+        return timed(device)
 
     def add(self, is_key: bool, seconds: float, lost: float | None = None) -> None:
-        """Counts a frame.
+        """Count a frame.
 
         Args:
-            is_key (bool): Whether it was a key frame.
-            seconds (float): What it took.
-            lost (float | None): Of a key frame that the schedule decided on after the flow network had run: what of
-                the seconds that was.
+            is_key: Whether it was a key frame.
+            seconds: Its time.
+            lost: Part of the time that computed a flow in vain: the schedule made the frame a key frame only after
+                the flow network had run. None for all other frames.
         """
         if lost is not None:
             self.lost[len(self.seconds['key'])] = lost
@@ -72,13 +80,12 @@ class FrameTimer:
     def summary(self) -> dict[str, float]:
         """Milliseconds per frame, and frames per second.
 
-        ``mean_ms`` weights the two means with the numbers of key frames and of other frames that
-        were really seen, warm-up included, so that it is the mean of the schedule; with
-        ``key_interval`` it weights them 1 : l - 1.
+        ``time/mean_ms`` weights the means of key frames and non-key frames by their numbers, warm-up included, so
+        that it is the mean of the schedule; with ``key_interval`` the weights are 1 : l - 1.
 
         Returns:
-            dict: ``time/{key,non_key}{,_p50,_p99}_ms`` for the kinds that occurred,
-            ``time/mean_ms`` and ``fps``; empty if no frame was timed.
+            ``time/{key,non_key}{,_p50,_p99}_ms`` for the kinds that occurred, ``time/mean_ms`` and ``fps``; empty if
+            no frame was timed.
         """
         metrics, total, count = {}, 0.0, 0
         for kind, seconds in self.seconds.items():
@@ -99,12 +106,12 @@ class FrameTimer:
         return metrics
 
     def schedule_summary(self) -> dict[str, float]:
-        """What the schedule came to.
+        """Statistics of the key-frame schedule.
 
         Returns:
-            dict: ``schedule/interval``, frames per key frame; ``schedule/key_share`` and ``schedule/rejected_share``
-            of all frames, the latter's flow having been computed in vain; ``schedule/cost``, the mean time of a
-            frame in units of a dense frame's, which is a key frame's without lost flow. Empty without key frames.
+            ``schedule/interval``, frames per key frame; ``schedule/key_share``, share of key frames;
+            ``schedule/rejected_share``, share of frames whose flow was computed in vain; ``schedule/cost``, the mean
+            time of a frame relative to a key frame's without lost flow. Empty without key frames.
         """
         keys, frames = len(self.seconds['key']), sum(map(len, self.seconds.values()))
         if not keys:
@@ -119,6 +126,13 @@ class FrameTimer:
         }
 
 
-def _synchronize(device: torch.device) -> None:
-    if device.type == 'cuda':
-        torch.cuda.synchronize(device)
+class NoTimer(FrameTimer):
+    """Timer that neither keeps times nor synchronizes the device, for videos of any length."""
+
+    @contextmanager
+    def measure(self, device: torch.device) -> Iterator[Lap]:
+        """Run the block."""
+        yield Lap()
+
+    def add(self, *times: Any) -> None:
+        """Drop the times."""
