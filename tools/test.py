@@ -16,8 +16,8 @@ from semidff.engine.test_options import OptionError, apply_test_options
 from semidff.inference import MethodError, ScheduleError
 from semidff.inference.methods import METHODS, method_class, renamed_method
 from semidff.utils.allocator import keep_freed_memory
+from semidff.utils.atomic_write import write_json
 from semidff.utils.checkpoint import CheckpointError, load_for_test
-from semidff.utils.metrics_file import write_metrics
 
 
 def parse_args() -> argparse.Namespace:
@@ -113,7 +113,7 @@ def main() -> None:
     except (CheckpointError, MethodError, OptionError, ScheduleError) as error:
         sys.exit(f'tools/test.py: {error}')
     if args.metrics_out and is_main_process():
-        write_metrics(metrics, args.metrics_out)
+        write_json(metrics, args.metrics_out, indent=2, nan_as_null=True)
 
 
 if __name__ == '__main__':

@@ -29,7 +29,7 @@ from semidff.inference.frame_pipeline import build_model, frame_pipeline
 from semidff.inference.outputs.outputs import Output, open_outputs
 from semidff.inference.outputs.result import Result, frame_metainfo
 from semidff.inference.timer import NoTimer
-from semidff.utils.frame_progress import FrameProgress
+from semidff.utils.progress import track
 from semidff.visualization.frames import render_frame
 from semidff.visualization.panels import check_panels
 
@@ -200,17 +200,16 @@ class VideoInferencer(BaseInferencer):
     ) -> Iterator[tuple[Frame, DetDataSample]]:
         """Frames of a video with their results, and progress."""
         engine = self.engine()
-        progress = FrameProgress(stream.name, max_frames or stream.length)
         waiting: deque[Frame] = deque()  # offline methods answer later
         frames = made_ahead(self._prepared(stream, video_id, max_frames), depth)
+        samples = self._finished(engine, frames, waiting)
+        if self.show_progress:
+            samples = track(samples, stream.name, max_frames or stream.length)
         try:
-            for done, sample in enumerate(self._finished(engine, frames, waiting), start=1):
+            for sample in samples:
                 yield waiting.popleft(), sample
-                if self.show_progress:
-                    progress.update(done)
         finally:
             frames.close()  # whoever reads ahead has stopped when the stream is closed
-            progress.end()
             stream.close()
 
     def _prepared(

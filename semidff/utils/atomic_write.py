@@ -1,6 +1,7 @@
-"""Files that are either whole or not there."""
+"""Files that are either complete or absent."""
 
 import json
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,38 +10,71 @@ from typing import IO, Any
 
 
 @contextmanager
-def atomic_write(path: str | Path, binary: bool = False) -> Iterator[IO]:
-    """Opens a file that appears under its name only when it is complete.
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Let a writer that takes a path create a file that appears under its name only when it is complete.
 
-    The content goes to a neighbor of the same folder, which is renamed at the end. On any exception,
-    an interrupt included, the neighbor is removed and what stood under the name before stays as it
-    was.
+    On any exception, an interrupt included, the unfinished file is removed and an existing file is kept.
 
     Args:
-        path: The file to write; missing parent folders are made.
-        binary: Whether it takes bytes, not text.
+        path: The file to create or replace; missing parent folders are created.
 
     Yields:
-        The open file.
+        A path in the same folder with the same suffix, where the file has to be written. It is renamed at the end.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+    unfinished = path.with_name(f'.{path.stem}.{os.getpid()}.tmp{path.suffix}')
     try:
-        mode = dict(mode='wb') if binary else dict(mode='w', encoding='utf-8')
-        with open(unfinished, **mode) as file:
-            yield file
+        yield unfinished
         os.replace(unfinished, path)
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
 
 
-def write_json(content: Any, path: str | Path, indent: int | None = None) -> None:
-    """Writes ``content`` as standard json (no NaN tokens) with :func:`atomic_write`.
+@contextmanager
+def atomic_write(path: str | Path, binary: bool = False) -> Iterator[IO]:
+    """Open a file for writing that appears under its name only when it is complete, see :func:`atomic_path`.
+
+    Args:
+        path: The file to create or replace.
+        binary: Whether bytes are written, not text.
+    """
+    mode = dict(mode='wb') if binary else dict(mode='w', encoding='utf-8')
+    with atomic_path(path) as unfinished, open(unfinished, **mode) as file:
+        yield file
+
+
+def write_json(
+    content: Any, path: str | Path, indent: int | None = None, nan_as_null: bool = False
+) -> None:
+    """Write standard JSON (no NaN tokens) with :func:`atomic_write`.
+
+    Args:
+        content: Arrays and tensors in it become lists.
+        path: The file.
+        indent: Spaces per level; None writes one line.
+        nan_as_null: Whether to write null for numbers that are NaN or infinite.
 
     Raises:
-        ValueError: A number in ``content`` is NaN or infinite.
+        ValueError: If a number is NaN or infinite and ``nan_as_null`` is False.
     """
+    content = _without_nan(content) if nan_as_null else content
     with atomic_write(path) as file:
-        json.dump(content, file, indent=indent, allow_nan=False)
+        json.dump(content, file, indent=indent, allow_nan=False, default=_as_list)
+        file.write('\n' if indent else '')
+
+
+def _as_list(value: Any) -> Any:
+    if hasattr(value, 'tolist'):  # arrays and scalars of NumPy and PyTorch
+        return value.tolist()
+    raise TypeError(f'{type(value).__name__} cannot be written as JSON: {value!r}')
+
+
+def _without_nan(value: Any) -> Any:
+    value = value.tolist() if hasattr(value, 'tolist') else value
+    if isinstance(value, dict):
+        return {str(key): _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

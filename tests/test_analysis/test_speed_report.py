@@ -7,7 +7,7 @@ import pytest
 
 from semidff.analysis.part_times import PartTimes
 from semidff.analysis.speed_report import Run, SpeedReport, Walk
-from semidff.utils.metrics_file import write_metrics
+from semidff.utils.atomic_write import write_json
 
 PARTS = PartTimes(
     feature_network=90.0, flow_and_scale=12.0, warp=3.0, task_non_key=5.0, task_key=10.0
@@ -84,5 +84,5 @@ def test_text_and_markdown_and_json(tmp_path):
         head, rule, *rows = table.strip().splitlines()
         assert set(rule) <= set('|-:') and len(rows) > 1
         assert {row.count('|') for row in (head, rule, *rows)} == {head.count('|')}
-    write_metrics(both.to_dict(), tmp_path / 'report.json')
+    write_json(both.to_dict(), tmp_path / 'report.json', indent=2, nan_as_null=True)
     assert json.loads((tmp_path / 'report.json').read_text())['runs'][1]['options'] == 'bf16'

@@ -25,8 +25,8 @@ from semidff.inference.frame_pipeline import frame_pipeline
 from semidff.inference.methods import METHODS, renamed_method
 from semidff.models import VideoDetector
 from semidff.utils.allocator import keep_freed_memory
+from semidff.utils.atomic_write import write_json
 from semidff.utils.checkpoint import CheckpointError, load_for_test
-from semidff.utils.metrics_file import write_metrics
 from semidff.utils.model_building import build_video_detector
 
 DEFAULT_SHAPE = (600, 1000)  # of the video that is made where none is given
@@ -168,7 +168,7 @@ def main() -> None:
     print('\n'.join(f'{name:14}{value}' for name, value in setting.items()), end='\n\n')
     print(report.text())
     if args.out:
-        write_metrics({**setting, **report.to_dict()}, args.out)
+        write_json({**setting, **report.to_dict()}, args.out, indent=2, nan_as_null=True)
     if args.markdown:
         Path(args.markdown).write_text(report.markdown())
 

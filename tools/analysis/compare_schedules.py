@@ -14,8 +14,8 @@ from mmengine.registry import init_default_scope
 from semidff.analysis.schedule_curve import curve_table, draw_schedules, schedule_curve
 from semidff.inference import ErrorPredictor
 from semidff.inference.frame_pipeline import build_model
+from semidff.utils.atomic_write import write_json
 from semidff.utils.checkpoint import CheckpointError
-from semidff.utils.metrics_file import write_metrics
 
 
 def parse_args() -> argparse.Namespace:
@@ -61,7 +61,12 @@ def main() -> None:
         sys.exit(f'tools/analysis/compare_schedules.py: {error}')
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
-    write_metrics(dict(points=[p.to_dict() for p in points]), out / 'schedules.json')
+    write_json(
+        dict(points=[p.to_dict() for p in points]),
+        out / 'schedules.json',
+        indent=2,
+        nan_as_null=True,
+    )
     draw_schedules(points, str(out / 'schedules.png'))
     print(curve_table(points))
     print(f'Written: {out / "schedules.json"}, {out / "schedules.png"}')

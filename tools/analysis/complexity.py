@@ -13,7 +13,7 @@ from semidff.analysis.complexity import measure_complexity
 from semidff.analysis.part_times import PartTimes, measure_parts
 from semidff.analysis.smooth_video import smooth_frames
 from semidff.models import VideoDetector
-from semidff.utils.metrics_file import write_metrics
+from semidff.utils.atomic_write import write_json
 from semidff.utils.model_building import build_video_detector
 
 
@@ -87,7 +87,7 @@ def main() -> None:
     print(report.text(args.key_intervals, speed))
     if args.json:
         figures = report.to_dict(args.key_intervals, speed)
-        write_metrics(dict(config=args.config, **figures), args.json)
+        write_json(dict(config=args.config, **figures), args.json, indent=2, nan_as_null=True)
 
 
 if __name__ == '__main__':

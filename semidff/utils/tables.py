@@ -1,0 +1,30 @@
+"""Tables for terminals, logs and Markdown files."""
+
+from collections.abc import Sequence
+
+from terminaltables import AsciiTable
+
+
+def text_table(rows: Sequence[Sequence[str]], footer: bool = False) -> str:
+    """Draw a table with borders; the first column is aligned left, all others right.
+
+    Args:
+        rows: The header first; rows that are shorter than the header end in empty cells.
+        footer: Whether to separate the last row by a line.
+    """
+    columns = len(rows[0])
+    table = AsciiTable([[*row, *[''] * (columns - len(row))] for row in rows])
+    table.justify_columns = dict.fromkeys(range(1, columns), 'right')
+    table.inner_footing_row_border = footer
+    return table.table
+
+
+def markdown_table(rows: Sequence[Sequence[str]]) -> str:
+    """Format a table in Markdown; the first column is aligned left, all others right.
+
+    Args:
+        rows: The header first.
+    """
+    lines = ['| ' + ' | '.join(row) + ' |' for row in rows]
+    lines.insert(1, '|---' + '|---:' * (len(rows[0]) - 1) + '|')
+    return '\n'.join(lines)

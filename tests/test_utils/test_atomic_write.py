@@ -1,0 +1,52 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from semidff.utils.atomic_write import atomic_path, atomic_write, write_json
+
+
+def test_a_new_file_in_a_new_folder(tmp_path):
+    with atomic_path(tmp_path / 'new' / 'a.png') as unfinished:
+        assert unfinished.suffix == '.png' and unfinished.parent == tmp_path / 'new'
+        unfinished.write_text('whole')
+        assert not (tmp_path / 'new' / 'a.png').exists()
+    assert [path.name for path in (tmp_path / 'new').iterdir()] == ['a.png']
+
+
+@pytest.mark.parametrize('error', [ValueError, KeyboardInterrupt])
+def test_an_error_keeps_the_old_file(tmp_path, error):
+    (tmp_path / 'a.txt').write_text('old')
+    with pytest.raises(error), atomic_write(tmp_path / 'a.txt') as file:
+        file.write('half')
+        raise error
+    assert [path.name for path in tmp_path.iterdir()] == ['a.txt']
+    assert (tmp_path / 'a.txt').read_text() == 'old'
+
+
+def test_bytes(tmp_path):
+    with atomic_write(tmp_path / 'a.bin', binary=True) as file:
+        file.write(b'\x00\xff')
+    assert (tmp_path / 'a.bin').read_bytes() == b'\x00\xff'
+
+
+def test_json_of_arrays(tmp_path):
+    write_json(dict(a=np.arange(2), b=[torch.ones(1)], c=np.int64(3)), tmp_path / 'a.json')
+    assert json.loads((tmp_path / 'a.json').read_text()) == dict(a=[0, 1], b=[[1.0]], c=3)
+
+
+def test_json_has_no_nan(tmp_path):
+    content = {'ap': np.array([0.5, np.nan]), 1: dict(x=float('inf')), 's': (np.float32('nan'),)}
+    with pytest.raises(ValueError, match='not JSON compliant'):
+        write_json(dict(x=float('nan')), tmp_path / 'a.json')
+    assert not list(tmp_path.iterdir())
+    write_json(content, tmp_path / 'a.json', indent=2, nan_as_null=True)
+    written = json.loads((tmp_path / 'a.json').read_text())
+    assert written == {'ap': [0.5, None], '1': {'x': None}, 's': [None]}
+
+
+def test_json_refuses_what_it_cannot_write(tmp_path):
+    with pytest.raises(TypeError, match='object cannot be written as JSON'):
+        write_json(dict(x=object()), tmp_path / 'a.json')
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,69 @@
+import io
+
+import pytest
+
+from semidff.utils import progress as module
+from semidff.utils.progress import Progress, clock, track
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.fixture
+def now(monkeypatch):
+    """The monotonic clock, in seconds, as a list of one number."""
+    seconds = [100.0]
+    monkeypatch.setattr(module.time, 'monotonic', lambda: seconds[0])
+    return seconds
+
+
+def test_clock():
+    assert [clock(s) for s in (0, 59.6, 3600, 3725)] == ['0:00', '1:00', '1:00:00', '1:02:05']
+
+
+def test_a_line_every_15_seconds_outside_a_terminal(now):
+    out = io.StringIO()
+    with Progress('clip', total=40, stream=out) as progress:
+        for _ in range(40):
+            now[0] += 1
+            progress.advance()
+        progress.print('written')
+    assert out.getvalue().splitlines() == [
+        'clip: 1/40 frames, 1.0 fps, 0:39 left',
+        'clip: 16/40 frames, 1.0 fps, 0:24 left',
+        'clip: 31/40 frames, 1.0 fps, 0:09 left',
+        'written',
+    ]
+
+
+def test_unknown_total_and_slow_units(now):
+    out = io.StringIO()
+    progress = Progress('steps', unit='steps', stream=out, every=0)
+    now[0] += 10
+    progress.update(5)
+    now[0] += 990
+    progress.update(6, 'two [steps]')
+    assert out.getvalue().splitlines() == ['steps: 5 steps, 0.5 steps/s', 'two [steps]: 6 steps']
+
+
+def test_a_bar_in_a_terminal_that_disappears(now):
+    out = Terminal()
+    with Progress('clip [a]', total=4, stream=out) as progress:
+        now[0] += 2
+        progress.update(2)
+        progress.print('a line that stays')
+    shown = out.getvalue()
+    assert '━' in shown and 'clip [a]: 2/4 frames, 1.0 fps, 0:02 left' in shown
+    assert 'a line that stays' in shown
+    assert shown.rstrip('\n').endswith('\x1b[2K'), 'the line of the bar is erased last'
+
+
+def test_track_yields_every_item_and_counts_finished_ones(now):
+    out = io.StringIO()
+    items = track('abc', 'files', 3, 'files', out)
+    assert next(items) == 'a'
+    assert not out.getvalue()
+    assert list(items) == ['b', 'c']
+    assert out.getvalue().startswith('files: 1/3 files')
