@@ -11,7 +11,7 @@ import torch
 from semidff.experiments import Run, build_curve
 from semidff.experiments.settings import ROOT, ExperimentError
 from semidff.utils.checkpoint import detector_digest
-from tests.test_chain.project import make_project
+from tests.test_experiments.project import make_project
 
 MODEL = "pre = dict(type='A', mean=[1])\ndetector = dict(type='D', backbone=dict(depth=18))\n"
 ONE = MODEL + 'model = dict(detector, data_preprocessor=pre)'

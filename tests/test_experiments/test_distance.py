@@ -14,7 +14,7 @@ from semidff.evaluation import VIDMetric
 from semidff.experiments import Measurement
 from semidff.experiments.distance import distance_lines
 from semidff.experiments.settings import ROOT
-from tests.test_chain.project import TEST, make_project
+from tests.test_experiments.project import TEST, make_project
 from tests.tiny_video import batch, build, test_settings, video_detector_cfg, write_videos
 
 TOOL = ROOT / 'tools' / 'analysis' / 'accuracy_by_distance.py'

@@ -16,7 +16,7 @@ from semidff.experiments import ExperimentRunner, StepFailed, collect, load_expe
 from semidff.experiments.main import main
 from semidff.experiments.settings import ROOT
 from semidff.utils.progress import ProgressLine
-from tests.test_chain.project import CHAIN, make_project
+from tests.test_experiments.project import CHAIN, make_project
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ import pytest
 
 from semidff.experiments import load_experiment
 from semidff.experiments.settings import ExperimentError, cli_value
-from tests.test_chain.project import CHAIN, make_project
+from tests.test_experiments.project import CHAIN, make_project
 
 
 @pytest.fixture(autouse=True)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from semidff.inference.methods import method_class
 from semidff.utils.checkpoint import (
     CheckpointError,
     check_exists,
@@ -115,11 +116,11 @@ def test_stage_two_checkpoint_for_every_method(stages):
     _, (source, path) = stages
     for method in ('propagate', 'frame', 'copy', 'coast', 'interpolate'):
         target = build(video_detector_cfg())
-        load_for_test(target, path, method)
+        load_for_test(target, path, method_class(method).uses_temporal)
         assert equal(target.spatial.detector, source.spatial.detector)
         assert equal(target.temporal, source.temporal) == (method == 'propagate')
     plain = build(detector_cfg())
-    load_for_test(plain, path, 'frame')
+    load_for_test(plain, path, method_class('frame').uses_temporal)
     assert equal(plain.bbox_head, source.spatial.detector.bbox_head)
 
 
@@ -127,12 +128,12 @@ def test_stage_one_checkpoint_for_box_methods_only(stages):
     (source, path), _ = stages
     target = build(video_detector_cfg())
     for method in ('frame', 'copy', 'coast', 'interpolate'):
-        load_for_test(target, path, method)
+        load_for_test(target, path, method_class(method).uses_temporal)
         assert torch.equal(
             target.spatial.detector.backbone.conv1.weight, source.backbone.conv1.weight
         )
     with pytest.raises(CheckpointError, match=r'one\.pth.*image detector.*--method frame'):
-        load_for_test(target, path, 'propagate')
+        load_for_test(target, path, method_class('propagate').uses_temporal)
 
 
 def test_temporal_module_without_weights_needs_none(stages):
@@ -141,7 +142,7 @@ def test_temporal_module_without_weights_needs_none(stages):
     cfg['temporal'].update(flow_network=dict(type='OpenCVFlow'), with_scale=False)
     for source, path in stages:
         target = build(cfg)
-        load_for_test(target, path, 'propagate')
+        load_for_test(target, path, method_class('propagate').uses_temporal)
         detector = source.spatial.detector if hasattr(source, 'spatial') else source
         assert equal(target.spatial.detector, detector)
 
@@ -150,10 +151,10 @@ def test_checkpoint_of_another_model_is_refused(stages, tmp_path):
     path = save(tmp_path / 'net.pth', net().state_dict())
     for method in ('frame', 'propagate'):
         with pytest.raises(CheckpointError, match=r'net\.pth'):
-            load_for_test(build(video_detector_cfg()), path, method)
+            load_for_test(build(video_detector_cfg()), path, method_class(method).uses_temporal)
     _, (_, path) = stages
     cfg = video_detector_cfg()
     cfg['temporal']['flow_network']['width'] = 1 / 8
     with pytest.raises(CheckpointError, match=r'of another shape: temporal\.'):
-        load_for_test(build(cfg), path, 'propagate')
-    load_for_test(build(cfg), path, 'frame')
+        load_for_test(build(cfg), path, method_class('propagate').uses_temporal)
+    load_for_test(build(cfg), path, method_class('frame').uses_temporal)

@@ -2,7 +2,7 @@
 
 import argparse
 
-from semidff.converters import convert_det
+from semidff.converters.ilsvrc.to_coco import convert_det
 
 
 def parse_args() -> argparse.Namespace:

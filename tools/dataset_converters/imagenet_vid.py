@@ -2,7 +2,7 @@
 
 import argparse
 
-from semidff.converters import convert_vid
+from semidff.converters.ilsvrc.to_coco import convert_vid
 
 
 def parse_args() -> argparse.Namespace:

@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> bool:
     cfg = Config.fromfile(args.config)
     model = build_video_detector(args.config)
     state, meta = read_checkpoint(args.checkpoint)
-    load_for_test(model, args.checkpoint, 'propagate', state)
+    load_for_test(model, args.checkpoint, needs_temporal=True, state=state)
     batches = sample_batches(cfg, args.frames, args.shape, args.video)
     inputs = model.data_preprocessor(dict(batches[0]), False)['inputs']
     about = export_onnx(model, args.out, inputs.shape[-2:], class_names(cfg, meta))

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from semidff.converters import convert_det, convert_vid
 from semidff.converters.ilsvrc import to_coco as ilsvrc_to_coco
 from semidff.converters.ilsvrc.image_set import read_video_image_set, spaced
+from semidff.converters.ilsvrc.to_coco import convert_det, convert_vid
 from semidff.converters.ilsvrc.xml_file import read_xml
 from semidff.datasets.imagenet import ImageNetDETDataset, ImageNetVIDDataset
 from tests.shared_data import shared
 
-TOOLS = Path(__file__).resolve().parents[2] / 'tools/dataset_converters'
+TOOLS = Path(__file__).resolve().parents[3] / 'tools/dataset_converters'
 FILES = ('--ann-dir', 'xml', '--image-set', 'set.txt', '--out', 'out.json')
 DOG, CAR, CHAIR = 'n02084071', 'n02958343', 'n03001627'
 

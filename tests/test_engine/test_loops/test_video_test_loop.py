@@ -16,7 +16,7 @@ from semidff.engine.loops.video_test_loop import FrameOrder
 from tests.ports import free_port
 from tests.tiny_video import batch, build, test_settings, video_detector_cfg, write_videos
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 LENGTHS = (7, 5, 3)
 
 

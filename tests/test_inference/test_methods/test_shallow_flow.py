@@ -26,7 +26,7 @@ from tests.tiny_video import (
     write_videos,
 )
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 PREPROCESSOR = dict(
     type='DetDataPreprocessor', mean=[120.0] * 3, std=[60.0] * 3, pad_size_divisor=32

@@ -20,7 +20,7 @@ from semidff.inference.schedules.clips import Clips, unlabeled_videos
 from semidff.inference.schedules.fit import fit_adaptive, relative_error, ridge
 from tests.tiny_video import build, frame, test_settings, video_detector_cfg, write_videos
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 LENGTHS = (12, 9, 10)
 
 
