@@ -1,13 +1,15 @@
-"""Whether converted weights fit the model of a config."""
+"""Steps that all checkpoint converters share: building the config's model, loading into it, writing."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
+from semidff.utils.atomic_write import atomic_write
 from semidff.utils.checkpoint import TRAINING_ONLY, CheckpointError, load_strict
 
 _DETECTOR = 'spatial.detector.'
@@ -25,8 +27,20 @@ class ConfigError(ValueError):
     """A config without a model, or one that weights cannot be converted for."""
 
 
+def check_different(source: str | Path, out: str | Path) -> None:
+    """Raise :class:`ConfigError` if ``out`` is ``source``."""
+    if Path(source).resolve() == Path(out).resolve():
+        raise ConfigError(f'{out}: is the file that is read; write to another')
+
+
+def write_checkpoint(state: Mapping[str, Tensor], meta: Mapping, out: str | Path) -> None:
+    """Write weights and ``meta`` as a checkpoint, atomically."""
+    with atomic_write(out, binary=True) as file:
+        torch.save({'meta': meta, 'state_dict': state}, file)
+
+
 def build_model(config: str | Path) -> tuple[dict, nn.Module]:
-    """Builds a config's model on the CPU, without loading or initializing weights.
+    """Build a config's model on the CPU, without initializing or loading weights.
 
     Returns:
         The config of the model, and the model.
@@ -44,23 +58,23 @@ def build_model(config: str | Path) -> tuple[dict, nn.Module]:
 
 
 def detector_of(model: nn.Module) -> nn.Module:
-    """The detector of a video detector, or the model itself."""
+    """Return the detector of a video detector, or the model itself."""
     return model.spatial.detector if hasattr(model, 'spatial') else model
 
 
 def load_parts(
     model: nn.Module, state: Mapping[str, Tensor], parts: Sequence[str], source: str | Path
 ) -> None:
-    """Loads parts of a model, strictly.
+    """Load parts of a model strictly.
 
     Args:
         model: A video detector, a detector, or a flow pre-training.
-        state: Weights of these parts, complete, by a video detector's names.
-        parts: Of ``backbone``, ``feature_network``, ``task_network``, ``flow_network``, ``temporal``.
-        source: Where they come from, for messages.
+        state: All weights of these parts, with the names of a video detector.
+        parts: Any of ``backbone``, ``feature_network``, ``task_network``, ``flow_network``, ``temporal``.
+        source: Source of the weights, for messages.
 
     Raises:
-        CheckpointError: If anything is missing, left over or of another shape; the message names some.
+        CheckpointError: If weights are missing, unexpected or of another shape; the message names some.
     """
     others = _ALL - {key for part in parts for key in _BELOW[part]}
     ignore, given = [*others, *TRAINING_ONLY], dict(state)
@@ -77,10 +91,10 @@ def load_parts(
 
 
 def load_video_detector(model: nn.Module, state: Mapping[str, Tensor], source: str | Path) -> None:
-    """Loads a whole video detector, whatever its detector is, strictly.
+    """Load a whole video detector with any detector strictly.
 
     Raises:
-        CheckpointError: If the model is no video detector, or anything is missing, left over or of another shape.
+        CheckpointError: If the model is no video detector, or weights are missing, unexpected or of another shape.
     """
     if not hasattr(model, 'spatial'):
         raise CheckpointError(
@@ -90,30 +104,31 @@ def load_video_detector(model: nn.Module, state: Mapping[str, Tensor], source: s
 
 
 def departures(model: dict, style: str, mean: Sequence[float], std: Sequence[float]) -> list[str]:
-    """Settings of a model that weights do not show and that change what is computed with them.
+    """Describe the settings of a model that differ from those that its weights were trained with.
 
     Args:
         model: Config of a detector or a video detector.
-        style: mmdet's name for where the stride is in a residual unit: ``caffe``, on the first 1x1, or ``pytorch``.
-        mean: What the weights want subtracted from (red, green, blue).
-        std: What they want these divided by.
+        style: Required ``style`` of the backbone: ``caffe`` (stride on the first 1x1 of a residual unit) or
+            ``pytorch``.
+        mean: Required mean (red, green, blue).
+        std: Required standard deviation (red, green, blue).
 
     Returns:
-        A sentence for each setting that is another.
+        One sentence per differing setting.
     """
-    found = []
+    notes = []
     detector = model.get('detector', model)
     own_style = detector.get('backbone', {}).get('style', 'pytorch')
     if 'backbone' in detector and own_style != style:
-        found.append(f'backbone.style is {own_style!r}; these weights want {style!r}')
+        notes.append(f'backbone.style is {own_style!r}; these weights want {style!r}')
     given = model.get('data_preprocessor') or detector.get('data_preprocessor') or {}
     wanted = dict(mean=list(mean), std=list(std), bgr_to_rgb=True)
     other = {
         key: given.get(key) for key, value in wanted.items() if not _same(given.get(key), value)
     }
     if other:
-        found.append(f'data_preprocessor has {other}; these weights want {wanted}')
-    return found
+        notes.append(f'data_preprocessor has {other}; these weights want {wanted}')
+    return notes
 
 
 def _same(given, wanted) -> bool:

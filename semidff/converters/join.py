@@ -1,23 +1,23 @@
-"""Puts a checkpoint together from parts of others."""
+"""Assembly of a checkpoint from parts of others."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
-from semidff.utils.atomic_write import atomic_write
 from semidff.utils.checkpoint import CheckpointError, read_state_dict
+
+from .fit import write_checkpoint
 
 
 class Part(NamedTuple):
-    """A part of a model and where its weights come from.
+    """A part of a model and the source of its weights.
 
     Attributes:
         name: Dotted name of the module in the new checkpoint.
-        checkpoint: The file that holds its weights.
-        prefix: The module's name in that file; empty if the file holds nothing else.
+        checkpoint: File with its weights.
+        prefix: Name of the module in that file; empty if the file holds nothing else.
     """
 
     name: str
@@ -26,10 +26,10 @@ class Part(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> 'Part':
-        """Reads ``NAME=FILE`` or ``NAME=FILE:PREFIX``.
+        """Parse ``NAME=FILE`` or ``NAME=FILE:PREFIX``.
 
         Raises:
-            ValueError: If the text is of another form.
+            ValueError: If the text has another form.
         """
         name, equals, source = text.partition('=')
         checkpoint, _, prefix = source.partition(':')
@@ -39,11 +39,7 @@ class Part(NamedTuple):
 
 
 def join_checkpoints(parts: Sequence[Part], out: str | Path) -> dict[str, Tensor]:
-    """Writes a checkpoint made of parts of others, in one move.
-
-    Args:
-        parts: The parts.
-        out: The file to write.
+    """Write a checkpoint that consists of parts of others.
 
     Returns:
         The weights.
@@ -59,6 +55,5 @@ def join_checkpoints(parts: Sequence[Part], out: str | Path) -> dict[str, Tensor
         if not chosen:
             raise CheckpointError(f'{part.checkpoint}: no weights under {part.prefix!r}')
         joined |= {f'{part.name}.{key}': value for key, value in chosen.items()}
-    with atomic_write(out, binary=True) as file:
-        torch.save(dict(meta={}, state_dict=joined), file)
+    write_checkpoint(joined, {}, out)
     return joined

@@ -1,7 +1,7 @@
-"""Checkpoints of mmtracking's DFF and FlowNetSimple -> checkpoints of this project.
+"""Conversion of checkpoints of mmtracking's DFF and FlowNetSimple.
 
-mmtracking's DFF is a detector of mmdetection (``detector.*``, whose names mmdetection 3 kept) and ``motion.*``, a
-FlowNetS:
+mmtracking's DFF consists of a detector of mmdetection (``detector.*``, with the names of mmdetection 3) and a FlowNetS
+(``motion.*``):
 
 ============================  ==================  =======================================
 mmtracking                    ours                layer
@@ -14,9 +14,9 @@ mmtracking                    ours                layer
 ``predict_flow.conv``         ``predict_flow``    last flow, without bias
 ============================  ==================  =======================================
 
-A file of the flow network alone has these names without ``motion.``. A bias that is not there is zero. What the layers
-do not tell, the units of the input, the place of the last prediction and the warp, is in
-:mod:`semidff.models.temporal.mmtracking`.
+A file of the flow network alone has these names without ``motion.``. Missing biases are zero.
+:mod:`semidff.models.temporal.mmtracking` implements mmtracking's input units, its resolution of the last prediction and
+its warp.
 """
 
 from collections.abc import Iterator, Mapping
@@ -25,11 +25,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from semidff.utils.atomic_write import atomic_write
 from semidff.utils.checkpoint import CheckpointError, read_checkpoint
 
-from .fit import ConfigError, build_model, load_parts, load_video_detector
-from .mxnet.names import targets
+from .fit import (
+    build_model,
+    check_different,
+    load_parts,
+    load_video_detector,
+    write_checkpoint,
+)
+from .mxnet.names import describe_problems, targets
 
 _FLOW = 'temporal.flow_network.'
 _DETECTOR = 'detector.'
@@ -37,7 +42,7 @@ _MOTION = 'motion.'
 
 
 def layers() -> Iterator[tuple[str, str]]:
-    """mmtracking's names of the flow network's layers, and ours, without ``weight`` and ``bias``."""
+    """Yield mmtracking's and our name of each layer of the flow network, without ``weight`` and ``bias``."""
     for stage in range(1, 7):
         yield f'conv{stage}.0.conv', f'conv{stage}'
         if stage > 2:
@@ -50,7 +55,7 @@ def layers() -> Iterator[tuple[str, str]]:
 
 
 def convert(given: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Renames weights.
+    """Rename weights.
 
     Args:
         given: State dict of mmtracking's DFF, or of its FlowNetSimple.
@@ -59,7 +64,7 @@ def convert(given: Mapping[str, Tensor]) -> dict[str, Tensor]:
         State dict of a video detector, or of its flow network (``temporal.flow_network.*``).
 
     Raises:
-        ValueError: If anything of the flow network is missing, left over or of another shape.
+        ValueError: If weights of the flow network are missing, unknown or of another shape.
     """
     whole = any(key.startswith(_MOTION) for key in given)
     prefix = _MOTION if whole else ''
@@ -83,23 +88,21 @@ def convert(given: Mapping[str, Tensor]) -> dict[str, Tensor]:
             flow[key] = given[name]
             if given[name].shape != shapes[key]:
                 misfits.append(f'{name} {tuple(given[name].shape)} instead of {shapes[key]}')
-    left_over = [k for k in given if k not in used and f'spatial.{k}' not in detector]
-    problems = dict(missing=missing, unknown=left_over, **{'of another shape': misfits})
-    if any(problems.values()):
-        listed = (f'{len(v)} {kind}: {", ".join(v[:4])}' for kind, v in problems.items() if v)
-        raise ValueError(f"not mmtracking's DFF nor its FlowNetSimple: {'; '.join(listed)}")
+    unknown = [k for k in given if k not in used and f'spatial.{k}' not in detector]
+    if problems := describe_problems(missing, unknown, misfits):
+        raise ValueError(f"not mmtracking's DFF nor its FlowNetSimple: {problems}")
     return detector | flow
 
 
 def convert_file(
     source: str | Path, out: str | Path, config: str | Path | None = None
 ) -> dict[str, Tensor]:
-    """Converts a checkpoint; on any error no file is written.
+    """Convert a checkpoint; on an error no file is written.
 
     Args:
         source: mmtracking's checkpoint.
         out: The checkpoint to write.
-        config: Config whose model shall fit.
+        config: Config of the model that the weights must fit.
 
     Returns:
         The weights.
@@ -108,8 +111,7 @@ def convert_file(
         CheckpointError: If the file cannot be read, is of another network, or does not fit the config's model.
         ConfigError: If the config has no model, or ``out`` is ``source``.
     """
-    if Path(source).resolve() == Path(out).resolve():
-        raise ConfigError(f'{out}: is the file that is read; write to another')
+    check_different(source, out)
     given, meta = read_checkpoint(source)
     try:
         state = convert(given)
@@ -124,6 +126,5 @@ def convert_file(
     kept = {key: meta[key] for key in ('CLASSES', 'dataset_meta') if key in meta}
     if 'CLASSES' in kept:
         kept = dict(dataset_meta=dict(classes=tuple(kept['CLASSES'])))
-    with atomic_write(out, binary=True) as file:
-        torch.save(dict(meta=dict(kept, source=Path(source).name), state_dict=state), file)
+    write_checkpoint(state, {**kept, 'source': Path(source).name}, out)
     return state

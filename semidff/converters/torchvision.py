@@ -1,25 +1,31 @@
-"""Weights of torchvision's ResNets -> a backbone's checkpoint.
+"""Conversion of the weights of torchvision's ResNets into a backbone's checkpoint.
 
-mmdetection's backbone has torchvision's names (``style='pytorch'``), so only the classifier ``fc`` is in the way of
-strict loading. What is checked is that the file is what it should be.
+mmdetection's backbone with ``style='pytorch'`` has torchvision's names. The conversion removes the classifier ``fc``,
+which prevents strict loading, and checks that the file holds a ResNet.
 """
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
 from mmdet.models import ResNet
 from torch import Tensor
 
-from semidff.utils.atomic_write import atomic_write
 from semidff.utils.checkpoint import CheckpointError, load_strict, read_state_dict
 
-from .fit import ConfigError, build_model, departures, detector_of, load_parts
+from .fit import (
+    ConfigError,
+    build_model,
+    check_different,
+    departures,
+    detector_of,
+    load_parts,
+    write_checkpoint,
+)
 
-# What torchvision's weights want, of pixels from 0 to 255: red, green, blue.
+# Mean and standard deviation (red, green, blue) for pixels from 0 to 255.
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
-# residual units of the four stages, and whether they are bottlenecks
+# Depth by the numbers of residual units of the four stages and by whether they are bottlenecks.
 _DEPTHS = {
     (2, 2, 2, 2, False): 18,
     (3, 4, 6, 3, False): 34,
@@ -30,13 +36,13 @@ _DEPTHS = {
 
 
 class Backbone(NamedTuple):
-    """A converted file.
+    """A converted backbone.
 
     Attributes:
         depth: Layers of the ResNet.
         state: Weights by the backbone's names (``conv1.weight``).
-        passed_over: Names in the file that are not there any more.
-        notes: Settings of the config that these weights do not suit.
+        passed_over: Names in the file that were skipped.
+        notes: Settings of the config that do not suit these weights.
     """
 
     depth: int
@@ -46,22 +52,18 @@ class Backbone(NamedTuple):
 
 
 def convert_file(source: str | Path, out: str | Path, config: str | Path | None = None) -> Backbone:
-    """Converts a state dict of torchvision; on any error no file is written.
+    """Convert a state dict of torchvision; on an error no file is written.
 
     Args:
         source: torchvision's ``.pth`` file.
         out: The checkpoint to write.
-        config: Config whose model's backbone shall fit; stages that this backbone leaves out are passed over.
-
-    Returns:
-        What was converted.
+        config: Config of the model whose backbone the weights must fit. Stages that this backbone lacks are skipped.
 
     Raises:
         CheckpointError: If the file cannot be read, is of another network, or does not fit the config's model.
         ConfigError: If the config has no model with a backbone, or ``out`` is ``source``.
     """
-    if Path(source).resolve() == Path(out).resolve():
-        raise ConfigError(f'{out}: is the file that is read; write to another')
+    check_different(source, out)
     given = read_state_dict(source)
     depth = depth_of(given, source)
     load_strict(ResNet(depth), source, f'ResNet-{depth}', ignore=('fc.',), state=given)
@@ -77,16 +79,15 @@ def convert_file(source: str | Path, out: str | Path, config: str | Path | None 
     if config is not None:
         full = {f'spatial.detector.backbone.{key}': value for key, value in state.items()}
         load_parts(model, full, ('backbone',), source)
-    with atomic_write(out, binary=True) as file:
-        torch.save(dict(meta=dict(source=Path(source).name), state_dict=state), file)
+    write_checkpoint(state, {'source': Path(source).name}, out)
     return Backbone(depth, state, [key for key in given if key not in state], notes)
 
 
 def depth_of(state: Mapping[str, Tensor], source: str | Path) -> int:
-    """Layers of the ResNet that weights are of.
+    """Return the number of layers of the ResNet that weights belong to.
 
     Raises:
-        CheckpointError: If they are of none.
+        CheckpointError: If they belong to no ResNet of torchvision.
     """
     names = [key.split('.') for key in state]
     counts = tuple(len({n[1] for n in names if n[0] == f'layer{stage}'}) for stage in range(1, 5))

@@ -1,6 +1,9 @@
-"""Small files and parameters of the original, and the development data's own reader and writer of such files."""
+"""Parameters of the original and a writer of its files; the development data's own reader and writer of such files."""
 
 import importlib.util
+import struct
+from collections.abc import Mapping
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -10,6 +13,8 @@ from semidff.converters.mxnet.network import ORIGINAL, Network
 from tests.shared_data import shared
 
 HEADS = ('task_network',)
+LAYOUTS = ('v2', 'v1', 'legacy')
+TYPES = ('f4', 'f8', 'f2', 'u1', 'i4', 'i1', 'i8')
 STDS = np.repeat(np.float32([0.1, 0.1, 0.2, 0.2] * 2), 49)
 
 
@@ -19,6 +24,29 @@ def make_params() -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def write_params(path: Path, arrays: Mapping[str, np.ndarray], layout: str = 'v2') -> None:
+    """Write arrays by their full names as a ``.params`` file with records of one of ``LAYOUTS``."""
+    content = struct.pack('<QQQ', 0x112, 0, len(arrays))
+    for array in arrays.values():
+        dims, shape = array.ndim, array.shape
+        if layout == 'legacy':
+            content += struct.pack(f'<I{dims}I', dims, *shape)
+        else:
+            content += (
+                struct.pack('<I', 0xF993FAC8)
+                if layout == 'v1'
+                else struct.pack('<Ii', 0xF993FAC9, 0)
+            )
+            content += struct.pack(f'<I{dims}q', dims, *shape)
+        cpu, device, flag = 1, 0, TYPES.index(array.dtype.newbyteorder('<').str[1:])
+        content += struct.pack('<iii', cpu, device, flag)
+        content += array.astype(array.dtype.newbyteorder('<')).tobytes()
+    content += struct.pack('<Q', len(arrays))
+    for name in arrays:
+        content += struct.pack('<Q', len(name.encode())) + name.encode()
+    path.write_bytes(content)
 
 
 def full(params: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

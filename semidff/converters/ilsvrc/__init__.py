@@ -1,1 +1,1 @@
-"""ImageNet DET and VID in ILSVRC2015's layout to COCO-VID json."""
+"""Conversion of ImageNet DET and VID from the layout of ILSVRC2015 to COCO-VID json."""

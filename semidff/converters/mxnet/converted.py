@@ -1,4 +1,4 @@
-"""What became of a file of the original's parameters, in data and in words."""
+"""Result of a conversion of the original's parameters, and its description."""
 
 from dataclasses import dataclass, field
 
@@ -11,12 +11,11 @@ _KINDS = {
     ('backbone',): 'ImageNet classifier',
     ('flow_network',): 'FlowNet',
 }
-_FORMS_IN_WORDS = {
+# Descriptions by form and by whether plain weights and copies agree.
+_FORMS = {
     ('copies', True): "the training's, and the inference's as *_test; they agree",
-    (
-        'copies',
-        False,
-    ): "the inference's from *_test, divided by the deviations; the plain ones are of another training",
+    ('copies', False): "the inference's from *_test, divided by the deviations; the plain ones are "
+    'of another training',
     ('inference', True): "the inference's, already multiplied by the deviations",
     ('training', True): "the training's",
 }
@@ -24,15 +23,15 @@ _FORMS_IN_WORDS = {
 
 @dataclass
 class Converted:
-    """What became of a file of parameters, or of a checkpoint on its way back.
+    """A converted file of parameters.
 
     Attributes:
-        content: The checkpoint (``meta``, ``state_dict``), or the arrays by their full names.
+        content: The checkpoint (``meta``, ``state_dict``).
         parts: Parts of the network that were converted.
-        network: Its sizes.
-        form: What the box weights of the MXNet file mean, see :mod:`~semidff.converters.mxnet.boxes`; None without.
+        network: Sizes of the network.
+        form: Meaning of the box weights, see :mod:`~semidff.converters.mxnet.boxes`; None without box weights.
         agree: Whether plain box weights and their test copies agree.
-        passed_over: Names that the file has beside the parts.
+        passed_over: Names in the file that were skipped.
     """
 
     content: dict
@@ -44,22 +43,22 @@ class Converted:
 
     @property
     def kind(self) -> str:
-        """What the file is, in words."""
+        """Name of the network that the parts form."""
         return _KINDS.get(self.parts, ', '.join(self.parts))
 
     def lines(self, source: str, out: str) -> list[str]:
-        """A report of a conversion from one file to another."""
-        state = self.content.get('state_dict', self.content)
-        sizes = [f'ResNet-{self.network.depth}'] * (
-            {'backbone', 'feature_network'} & {*self.parts} != set()
-        )
-        sizes += [f'{self.network.classes - 1} classes'] * ('task_network' in self.parts)
-        found = [f'{source}: {self.kind} ({", ".join([*self.parts, *sizes])})']
+        """Return a report of the conversion of ``source`` to ``out``."""
+        sizes = []
+        if {'backbone', 'feature_network'} & {*self.parts}:
+            sizes.append(f'ResNet-{self.network.depth}')
+        if 'task_network' in self.parts:
+            sizes.append(f'{self.network.classes - 1} classes')
+        lines = [f'{source}: {self.kind} ({", ".join([*self.parts, *sizes])})']
         if self.form is not None:
-            found.append(f'box weights: {_FORMS_IN_WORDS[self.form, self.agree]}')
+            lines.append(f'box weights: {_FORMS[self.form, self.agree]}')
         if self.passed_over:
             more = ', ...' if len(self.passed_over) > 4 else ''
-            found.append(
+            lines.append(
                 f'passed over: {len(self.passed_over)} ({", ".join(self.passed_over[:4])}{more})'
             )
-        return [*found, f'{out}: {len(state)} arrays']
+        return [*lines, f'{out}: {len(self.content["state_dict"])} arrays']

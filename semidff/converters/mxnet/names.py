@@ -1,19 +1,19 @@
-"""Where the parameters of the original DFF and semi-DFF (MXNet) are in ours.
+"""Mapping from the parameter names of the original DFF and semi-DFF (MXNet) to state-dict keys.
 
-A pure mapping of names, shapes and channel orders; reading the original's files is not done here. It belongs to the
-original's network: R-FCN on ResNet-101 with 30 classes, FlowNetS and the scale field, here
+The mapping consists of names, shapes and channel orders. The network is the original's: R-FCN on ResNet-101 with 30
+classes, FlowNetS and the scale field, which is
 ``VideoDetector(detector=RFCN(..., bbox_head=RFCNBBoxHead(box_groups=2)), temporal=TemporalModule(FlowNetS))``
-with a softmax RPN (``use_sigmoid=False``). What differs from file to file is in
-:class:`~semidff.converters.mxnet.network.Network`.
+with a softmax RPN (``use_sigmoid=False``). :class:`~semidff.converters.mxnet.network.Network` holds the sizes that
+differ between files.
 
-Three orders differ:
+Three channel orders differ:
 
-- RPN scores: the original has the background of all anchors first, then their foreground; mmdet interleaves
-  (foreground, background) of each anchor. The anchors' own order, ratio before scale, is mmdet's too.
-- R-FCN classes: background is the original's first class and mmdet's last.
-- Box maps: mmdet's box coder multiplies by the standard deviations of the targets after the network, so ours are the
-  original's *training* weights; :mod:`~semidff.converters.mxnet.boxes` finds these in a file. Of their two groups of
-  four outputs only the second is used; a head with ``box_groups=1`` has that one alone.
+- RPN scores: the original stores the background scores of all anchors, then their foreground scores; mmdet interleaves
+  (foreground, background) per anchor. The order of the anchors, ratio before scale, is the same.
+- R-FCN classes: background is the first class of the original and the last of mmdet.
+- Box maps: mmdet's box coder multiplies by the standard deviations of the targets after the network, so our weights
+  are the original's *training* weights (:mod:`~semidff.converters.mxnet.boxes`). Only the second of their two groups
+  of four outputs is used; a head with ``box_groups=1`` has that group alone.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,7 +28,7 @@ from .network import ORIGINAL, Network
 FEATURES = 1024
 PARTS = ('feature_network', 'task_network', 'temporal')
 SMALL_PARTS = ('backbone', 'flow_network')
-"""What ImageNet's and Flying Chairs' files hold: a part of ``feature_network``, of ``temporal``."""
+"""Contents of pre-training files (ImageNet, Flying Chairs): parts of ``feature_network`` and of ``temporal``."""
 DETECTOR = 'spatial.detector.'
 _IGNORED = ('rfcn_bbox_weight_test', 'rfcn_bbox_bias_test')
 _FLOW = 'temporal.flow_network.'
@@ -46,28 +46,23 @@ _ENCODER = (
     ('conv6', 'conv6', 512, 1024, 3),
     ('conv6_1', 'conv6_1', 1024, 1024, 3),
 )
-# channels in and out of each round's feature deconvolution
+# Input and output channels of the feature deconvolution of each level.
 _DECODER = ((1024, 512), (1026, 256), (770, 128), (386, 64))
 _HIDDEN = 194
 
 
 class Target(NamedTuple):
-    """Where one of the original's parameters goes.
+    """Destination of one of the original's parameters.
 
     Attributes:
         key: State-dict key of a :class:`~semidff.models.video_detector.VideoDetector`.
-        shape: Its shape in the original.
-        order: For each output channel of ours the original's; None if they are the same.
+        shape: Shape in the original.
+        order: The original's output channel for each output channel of ours; None if they are the same.
     """
 
     key: str
     shape: tuple[int, ...]
     order: np.ndarray | None = None
-
-    @property
-    def own_shape(self) -> tuple[int, ...]:
-        """Its shape in ours."""
-        return self.shape if self.order is None else (len(self.order), *self.shape[1:])
 
 
 class NameMappingError(ValueError):
@@ -75,14 +70,14 @@ class NameMappingError(ValueError):
 
 
 def targets(parts: Sequence[str] = PARTS, network: Network = ORIGINAL) -> dict[str, Target]:
-    """All parameters of parts of the original network.
+    """Return the destinations of all parameters of some parts of the original network.
 
     Args:
-        parts: Of ``feature_network``, ``task_network``, ``temporal`` and ``SMALL_PARTS``.
-        network: Its sizes.
+        parts: Any of ``PARTS`` and ``SMALL_PARTS``.
+        network: Sizes of the network.
 
     Returns:
-        The original's names, without ``arg:`` or ``aux:``, and their targets.
+        Targets by the original's names, without ``arg:`` or ``aux:``.
     """
     tables = dict(
         feature_network=_feature_network,
@@ -100,19 +95,19 @@ def targets(parts: Sequence[str] = PARTS, network: Network = ORIGINAL) -> dict[s
 def convert(
     params: Mapping[str, np.ndarray], parts: Sequence[str] = PARTS, network: Network = ORIGINAL
 ) -> dict[str, Tensor]:
-    """Renames and reorders parameters.
+    """Rename and reorder parameters.
 
     Args:
-        params: The original's parameters by name, without ``arg:`` or ``aux:``; every type becomes float32.
-        parts: What is wanted. A detector's file has no ``temporal``, the file of semi-DFF's first step no
-            ``task_network``; parameters of other parts are passed over.
+        params: The original's parameters by name, without ``arg:`` or ``aux:``. All types become float32.
+        parts: Parts to convert; parameters of other parts are ignored. The file of a detector has no ``temporal``,
+            that of semi-DFF's regression step no ``task_network``.
         network: Sizes of the network.
 
     Returns:
-        State dict for a ``VideoDetector`` or ``SemiDFF``, complete for these parts but for batch norm's counters.
+        State dict of these parts of a ``VideoDetector`` or ``SemiDFF``, without ``num_batches_tracked``.
 
     Raises:
-        NameMappingError: If a parameter is missing, left over or of another shape; each kind is named.
+        NameMappingError: If parameters are missing, unknown or of another shape.
     """
     check_names(params, parts, network)
     wanted = targets(parts, network)
@@ -122,65 +117,32 @@ def convert(
 def check_names(
     params: Mapping[str, np.ndarray], parts: Sequence[str] = PARTS, network: Network = ORIGINAL
 ) -> None:
-    """Raises :class:`NameMappingError` if a parameter is missing, left over or of another shape."""
+    """Raise :class:`NameMappingError` if parameters are missing, unknown or of another shape."""
     wanted, known = targets(parts, network), targets(PARTS, network)
     missing = [name for name in wanted if name not in params]
-    left_over = [name for name in params if name not in known and name not in _IGNORED]
+    unknown = [name for name in params if name not in known and name not in _IGNORED]
     misfits = [
         f'{name} {params[name].shape} instead of {target.shape}'
         for name, target in wanted.items()
         if name in params and params[name].shape != target.shape
     ]
-    _refuse(network, parts, missing, left_over, misfits)
-
-
-def revert(
-    state: Mapping[str, Tensor], parts: Sequence[str] = PARTS, network: Network = ORIGINAL
-) -> dict[str, np.ndarray]:
-    """The way back: parameters with the original's names and orders.
-
-    Args:
-        state: State dict of a ``VideoDetector``; batch norm's counters are passed over.
-        parts: What is wanted.
-        network: Sizes of the network; the box group that ``box_groups=1`` leaves out becomes 0.
-
-    Returns:
-        Arrays (float32) by name, without ``arg:`` or ``aux:``.
-
-    Raises:
-        NameMappingError: If a weight is missing, left over or of another shape; each kind is named.
-    """
-    wanted = targets(parts, network)
-    keys = {target.key for target in wanted.values()}
-    left_over = [k for k in state if k not in keys and not k.endswith('.num_batches_tracked')]
-    misfits = [
-        f'{target.key} {tuple(state[target.key].shape)} instead of {target.own_shape}'
-        for target in wanted.values()
-        if target.key in state and tuple(state[target.key].shape) != target.own_shape
-    ]
-    _refuse(network, parts, [key for key in keys if key not in state], left_over, misfits)
-    return {name: _in_order(state[target.key], target) for name, target in wanted.items()}
-
-
-def _refuse(
-    network: Network,
-    parts: Sequence[str],
-    missing: Sequence[str],
-    left_over: Sequence[str],
-    misfits: Sequence[str],
-) -> None:
-    """Raises :class:`NameMappingError` if there is a problem of any kind."""
-    problems = dict(missing=missing, unknown=left_over, **{'of another shape': misfits})
-    if any(problems.values()):
-        listed = (
-            f'{len(names)} {kind}: {", ".join(names[:4])}{", ..." if len(names) > 4 else ""}'
-            for kind, names in problems.items()
-            if names
-        )
+    if problems := describe_problems(missing, unknown, misfits):
         raise NameMappingError(
             f'not the parameters of R-FCN ResNet-{network.depth} with FlowNetS '
-            f'({", ".join(parts)}): {"; ".join(listed)}. Leave parts out that the file does not have'
+            f'({", ".join(parts)}): {problems}. Leave parts out that the file does not have'
         )
+
+
+def describe_problems(
+    missing: Sequence[str], unknown: Sequence[str], misfits: Sequence[str]
+) -> str:
+    """Return the number and the first names of each kind of problem; empty if there is none."""
+    kinds = {'missing': missing, 'unknown': unknown, 'of another shape': misfits}
+    return '; '.join(
+        f'{len(names)} {kind}: {", ".join(names[:4])}{", ..." if len(names) > 4 else ""}'
+        for kind, names in kinds.items()
+        if names
+    )
 
 
 def _reordered(array: np.ndarray, order: np.ndarray | None) -> Tensor:
@@ -188,15 +150,6 @@ def _reordered(array: np.ndarray, order: np.ndarray | None) -> Tensor:
     return torch.from_numpy(
         np.array(array if order is None else array[order], dtype=np.float32, copy=True)
     )
-
-
-def _in_order(value: Tensor, target: Target) -> np.ndarray:
-    array = value.detach().cpu().float().numpy()
-    if target.order is None:
-        return array
-    original = np.zeros(target.shape, np.float32)
-    original[target.order] = array
-    return original
 
 
 def _backbone(network: Network) -> Iterator[tuple[str, Target]]:

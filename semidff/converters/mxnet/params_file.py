@@ -1,32 +1,26 @@
-"""MXNet's file of named arrays, ``.params``: read and written with numpy and struct alone.
+"""Reader of MXNet's files of named arrays (``.params``), without MXNet.
 
 A file is a list of arrays followed by a list of their names, all numbers little-endian::
 
     uint64 0x112, uint64 0, uint64 count, count records, uint64 count, count times (uint64 length, bytes)
 
-Records came in three layouts: ``legacy`` (number of dimensions and 32-bit dimensions), ``v1`` (a magic number and
-64-bit dimensions) and ``v2`` (another magic number and the kind of storage before them). All go on with the device
-that the array was on, which does not matter here, the type, and the values.
+Records have one of three layouts: ``legacy`` (number of dimensions and 32-bit dimensions), ``v1`` (a magic number and
+64-bit dimensions) and ``v2`` (another magic number and the storage type before them). The device of the array, which is
+ignored, its type and its values follow.
 
-Every number that is read is held against the size of the file before anything is made of it, so a damaged file costs
-no memory.
+Every size is checked against the size of the file before memory is allocated for it.
 """
 
 import math
 import struct
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from semidff.utils.atomic_write import atomic_write
-
-LAYOUTS = ('v2', 'v1', 'legacy')
 _LIST_MAGIC = 0x112
 # V3 differs from V2 in what a shape without dimensions means, which no parameter has.
 _V1_MAGIC, _V2_MAGIC, _V3_MAGIC = 0xF993FAC8, 0xF993FAC9, 0xF993FACA
 _TYPES = {0: '<f4', 1: '<f8', 2: '<f2', 3: '|u1', 4: '<i4', 5: '|i1', 6: '<i8'}
-_FLAGS = {np.dtype(name): flag for flag, name in _TYPES.items()}
 _STORAGE = {1: 'row-sparse', 2: 'compressed sparse row'}
 _MAX_DIMS = 32
 _FOREIGN = {
@@ -44,7 +38,7 @@ class MXNetFileError(ValueError):
 
 
 class _Reader:
-    """A position in the file's bytes that cannot leave them."""
+    """Reader of a file's bytes that checks every length against the end of the file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -63,7 +57,7 @@ class _Reader:
         return MXNetFileError(f'{self.path}: {problem}')
 
     def skip(self, length: int, what: str) -> int:
-        """Passes over bytes; returns where they start."""
+        """Advance by ``length`` bytes and return the position before."""
         if length > self.left:
             raise self.fail(
                 f'{what} needs {length} bytes at byte {self.position}, where {self.left} are left; '
@@ -77,7 +71,7 @@ class _Reader:
         return struct.unpack_from(f'<{kinds}', self.data, start)
 
     def count(self, what: str, smallest: int) -> int:
-        """A number of things of at least ``smallest`` bytes each, as many as fit into the file."""
+        """Read the number of items of at least ``smallest`` bytes each; refuse more than fit into the file."""
         (number,) = self.numbers('Q', f'the number of {what}')
         if number * smallest > self.left:
             raise self.fail(
@@ -88,17 +82,18 @@ class _Reader:
 
 
 def read_params(path: str | Path) -> dict[str, np.ndarray]:
-    """Reads a file of named arrays.
+    """Read a file of named arrays.
 
     Args:
         path: The ``.params`` file.
 
     Returns:
-        Arrays by their full names (``arg:conv1_weight``), in the file's order and types; read-only views of the file.
+        Arrays by their full names (``arg:conv1_weight``), in the file's order and types. They are read-only views of
+        the memory-mapped file.
 
     Raises:
-        MXNetFileError: If the file is of another kind, truncated or damaged, or holds sparse, empty, unnamed or
-            equally named arrays. The message names the file.
+        MXNetFileError: If the file is of another kind, truncated or damaged, or holds sparse, empty or unnamed arrays,
+            or two of one name. The message names the file.
     """
     reader = _Reader(Path(path))
     _check_kind(reader)
@@ -115,32 +110,6 @@ def read_params(path: str | Path) -> dict[str, np.ndarray]:
         twice = sorted({name for name in names if names.count(name) > 1})
         raise reader.fail(f'has several arrays of one name: {", ".join(twice[:4])}')
     return dict(zip(names, arrays, strict=True))
-
-
-def write_params(path: str | Path, arrays: Mapping[str, np.ndarray], layout: str = 'v2') -> None:
-    """Writes named arrays in one move.
-
-    Args:
-        path: The ``.params`` file.
-        arrays: Arrays by their full names.
-        layout: One of ``LAYOUTS``.
-
-    Raises:
-        ValueError: If the layout is unknown or an array's type is none of MXNet's.
-    """
-    if layout not in LAYOUTS:
-        raise ValueError(f'unknown layout {layout!r}; choose from {LAYOUTS}')
-    with atomic_write(path, binary=True) as file:
-        file.write(struct.pack('<QQQ', _LIST_MAGIC, 0, len(arrays)))
-        for name, array in arrays.items():
-            if array.dtype.newbyteorder('<') not in _FLAGS:
-                raise ValueError(f'{name} is of type {array.dtype}, which MXNet does not have')
-            file.write(_head(array, layout))
-            file.write(np.ascontiguousarray(array, array.dtype.newbyteorder('<')).data)
-        file.write(struct.pack('<Q', len(arrays)))
-        for name in arrays:
-            encoded = name.encode()
-            file.write(struct.pack('<Q', len(encoded)) + encoded)
 
 
 def _check_kind(reader: _Reader) -> None:
@@ -197,15 +166,3 @@ def _read_name(reader: _Reader, what: str) -> str:
         return reader.data[start : start + length].tobytes().decode()
     except UnicodeDecodeError:
         raise reader.fail(f'{what} is no text; the file is damaged') from None
-
-
-def _head(array: np.ndarray, layout: str) -> bytes:
-    dims = array.ndim
-    if layout == 'legacy':
-        shape = struct.pack(f'<I{dims}I', dims, *array.shape)
-    elif layout == 'v1':
-        shape = struct.pack(f'<II{dims}q', _V1_MAGIC, dims, *array.shape)
-    else:
-        shape = struct.pack(f'<IiI{dims}q', _V2_MAGIC, 0, dims, *array.shape)
-    cpu, device = 1, 0
-    return shape + struct.pack('<iii', cpu, device, _FLAGS[array.dtype.newbyteorder('<')])
