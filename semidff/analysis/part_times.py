@@ -108,11 +108,11 @@ class PartClock:
 
     def _non_key(self, inputs: Tensor, samples: SampleList, key: KeyFrame) -> None:
         model = self.model
-        forecast = self._timed(
+        flow_field = self._timed(
             'flow_and_scale',
             lambda: model.temporal.flow_and_scale(key.image, model.temporal.prepare(inputs)),
         )
-        features = self._timed('warp', model.temporal.propagate, key.features, *forecast)
+        features = self._timed('warp', model.temporal.propagate, key.features, *flow_field)
         self._timed('task_non_key', model.spatial.predict, features, _fresh(samples))
 
     def medians(self) -> PartTimes:

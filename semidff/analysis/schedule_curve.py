@@ -20,7 +20,7 @@ from torch import Tensor
 
 from semidff.inference import AdaptiveSchedule, ErrorPredictor, FixedSchedule, KeyFrameSchedule
 from semidff.inference.schedules.calibration import keys_of_frames
-from semidff.models.video_detector import Forecast, KeyFrame, VideoDetector
+from semidff.models.video_detector import FlowField, KeyFrame, VideoDetector
 
 KINDS = ('fixed', 'adaptive')
 
@@ -94,9 +94,9 @@ class _Video:
         if (key, current) not in self._pairs:
             frame = self._key(key)[1]
             (inputs, samples), start = self._input(current), time.perf_counter()
-            forecast: Forecast = self._model.forecast(inputs, frame)
-            error = float(self._predictor(forecast))
-            result = self._model.predict_non_key(inputs, samples, frame, forecast)[0]
+            flow_field: FlowField = self._model.flow_field(inputs, frame)
+            error = float(self._predictor(flow_field))
+            result = self._model.predict_non_key(inputs, samples, frame, flow_field)[0]
             self.pair_seconds.append(time.perf_counter() - start)
             self._pairs[key, current] = result, error
         return self._pairs[key, current]

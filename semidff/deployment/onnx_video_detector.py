@@ -61,9 +61,9 @@ class OnnxVideoDetector(VideoDetector):
         return self._predict(maps, samples), KeyFrame(maps['key_image'], levels('features', maps))
 
     def predict_non_key(
-        self, inputs: Tensor, samples: SampleList, key: KeyFrame, forecast: None = None
+        self, inputs: Tensor, samples: SampleList, key: KeyFrame, flow_field: None = None
     ) -> SampleList:
-        """See :class:`~semidff.models.VideoDetector`; there are no forecasts."""
+        """See :class:`~semidff.models.VideoDetector`."""
         return self._predict(self.run_non_key(key.image, inputs, key.features), samples)
 
     def run_non_key(
@@ -73,7 +73,7 @@ class OnnxVideoDetector(VideoDetector):
         features = numbered('key_features', key_features)
         return self.non_key_graph(key_image=key_image, frame=frames, **features)
 
-    def forecast(self, *_: object) -> NoReturn:
+    def flow_field(self, *_: object) -> NoReturn:
         """The graphs do not tell the flow: raises a NotImplementedError."""
         raise NotImplementedError(
             'exported graphs do not return the feature flow: choose a key-frame schedule that does not look at it, '

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from semidff.models.channels_last import to_channels_last
 from semidff.models.temporal.refinement import FlowNetwork
-from semidff.models.video_detector import Forecast, KeyFrame, VideoDetector
+from semidff.models.video_detector import FlowField, KeyFrame, VideoDetector
 
 PRECISIONS: dict[str, torch.dtype | None] = {
     'fp32': None,
@@ -107,21 +107,21 @@ class AcceleratedDetector(VideoDetector):
         with self.running():
             return super().predict_key(inputs, samples)
 
-    def forecast(self, inputs: Tensor, key: KeyFrame) -> Forecast:
+    def flow_field(self, inputs: Tensor, key: KeyFrame) -> FlowField:
         """See :class:`VideoDetector`."""
         with self.running():
-            return super().forecast(inputs, key)
+            return super().flow_field(inputs, key)
 
     def predict_non_key(
         self,
         inputs: Tensor,
         samples: SampleList,
         key: KeyFrame,
-        forecast: Forecast | None = None,
+        flow_field: FlowField | None = None,
     ) -> SampleList:
         """See :class:`VideoDetector`."""
         with self.running():
-            return super().predict_non_key(inputs, samples, key, forecast)
+            return super().predict_non_key(inputs, samples, key, flow_field)
 
 
 def _halve_weights(model: nn.Module, dtype: torch.dtype) -> None:

@@ -6,7 +6,7 @@ import torch
 from mmdet.structures import DetDataSample, SampleList
 from torch import Tensor, nn
 
-from semidff.models.video_detector import Forecast, VideoDetector
+from semidff.models.video_detector import FlowField, VideoDetector
 
 from .methods import METHODS, MethodError, method_class
 from .schedules.base import KeyFrameSchedule, build_schedule
@@ -63,8 +63,8 @@ class VideoEngine:
         options = {'keep_fields': keep_fields} if chosen.shows_flow else {}
         self.method = chosen(model, **options)
         self.schedule = build_schedule(schedule or (1 if method == 'frame' else key_interval))
-        if self.schedule.inspects and not self.method.forecasts:
-            able = ', '.join(name for name, m in METHODS.module_dict.items() if m.forecasts)
+        if self.schedule.inspects and not self.method.inspectable:
+            able = ', '.join(name for name, m in METHODS.module_dict.items() if m.inspectable)
             raise MethodError(
                 f'{type(self.schedule).__name__} decides by the feature flow, which method {method!r} does not know '
                 f'in time: choose one of {able}'
@@ -147,11 +147,11 @@ class VideoEngine:
         """Takes frames of one size."""
         self._preprocess([s for s in steps if s.is_key or self.method.reads_non_key_frames])
         others = [step for step in steps if not step.is_key]
-        forecast = None
+        flow_field = None
         if others and self.schedule.inspects:
-            forecast = self._inspect(others)
+            flow_field = self._inspect(others)
         self._run([step for step in steps if step.is_key], is_key=True)
-        self._run([step for step in others if not step.is_key], is_key=False, forecast=forecast)
+        self._run([step for step in others if not step.is_key], is_key=False, flow_field=flow_field)
         for step in steps:
             step.state.index += 1
             step.state.distance = 1 if step.is_key else step.state.distance + 1
@@ -169,20 +169,20 @@ class VideoEngine:
         ):
             step.inputs, step.sample = inputs, sample
 
-    def _inspect(self, steps: list['_Step']) -> Forecast:
-        """Lets the schedule make key frames of frames whose forecast is bad; returns that of the others."""
+    def _inspect(self, steps: list['_Step']) -> FlowField:
+        """Lets the schedule make key frames of frames whose flow_field is bad; returns that of the others."""
         with self.timer.measure(self._device()) as lap:
             memories = [step.state.memory for step in steps]
-            forecast = self.method.forecast(_inputs(steps), memories)
+            flow_field = self.method.flow_field(_inputs(steps), memories)
             for index, step in enumerate(steps):
                 step.is_key = step.is_rejected = self.schedule.rejects(
-                    step.state, forecast.select([index])
+                    step.state, flow_field.select([index])
                 )
         for step in steps:
             step.seconds += lap.seconds / len(steps)
-        return forecast.select([i for i, step in enumerate(steps) if not step.is_key])
+        return flow_field.select([i for i, step in enumerate(steps) if not step.is_key])
 
-    def _run(self, steps: list['_Step'], is_key: bool, forecast: Forecast | None = None) -> None:
+    def _run(self, steps: list['_Step'], is_key: bool, flow_field: FlowField | None = None) -> None:
         if not steps:
             return
         inputs = None if steps[0].inputs is None else _inputs(steps)
@@ -196,7 +196,7 @@ class VideoEngine:
             results = (
                 self.method.key(inputs, samples, memories)
                 if is_key
-                else self.method.non_key(inputs, samples, memories, forecast)
+                else self.method.non_key(inputs, samples, memories, flow_field)
             )
         for step, finished in zip(steps, results, strict=True):
             step.results += finished

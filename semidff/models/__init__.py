@@ -6,7 +6,7 @@ from .rfcn import RFCN
 from .semi_dff import SemiDFF
 from .spatial import SpatialModule
 from .temporal import OpenCVFlow, TemporalModule
-from .video_detector import Forecast, KeyFrame, VideoDetector
+from .video_detector import FlowField, KeyFrame, VideoDetector
 
 __all__ = [
     'RFCN',
@@ -14,7 +14,7 @@ __all__ = [
     'FeatureRegression',
     'FeatureSemantics',
     'FlowPretrainer',
-    'Forecast',
+    'FlowField',
     'KeyFrame',
     'OpenCVFlow',
     'SemiDFF',

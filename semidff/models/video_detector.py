@@ -48,7 +48,7 @@ class KeyFrame(NamedTuple):
         ]
 
 
-class Forecast(NamedTuple):
+class FlowField(NamedTuple):
     """How current frames would be propagated from their key frames; known before anything is propagated.
 
     Attributes:
@@ -63,12 +63,12 @@ class Forecast(NamedTuple):
     flow: Tensor
     scale: Tensor | None
 
-    def select(self, indices: Sequence[int]) -> 'Forecast':
-        """The forecast of some of the frames."""
+    def select(self, indices: Sequence[int]) -> 'FlowField':
+        """The flow_field of some of the frames."""
         indices = list(indices)
         if indices == list(range(len(self.flow))):
             return self  # of a single stream: nothing is copied
-        return Forecast(*(field if field is None else field[indices] for field in self))
+        return FlowField(*(field if field is None else field[indices] for field in self))
 
 
 @MODELS.register_module()
@@ -154,7 +154,7 @@ class VideoDetector(BaseDetector):
         image = self.temporal.prepare(inputs) if self.has_temporal else None
         return self.spatial.predict(features, samples), KeyFrame(image, features)
 
-    def forecast(self, inputs: Tensor, key: KeyFrame) -> Forecast:
+    def flow_field(self, inputs: Tensor, key: KeyFrame) -> FlowField:
         """Feature flow and scale field of current frames: the part of propagation that costs.
 
         Args:
@@ -162,14 +162,14 @@ class VideoDetector(BaseDetector):
             key: Of the frames' key frames.
         """
         current = self.temporal.prepare(inputs)
-        return Forecast(key.image, current, *self.temporal.flow_and_scale(key.image, current))
+        return FlowField(key.image, current, *self.temporal.flow_and_scale(key.image, current))
 
     def predict_non_key(
         self,
         inputs: Tensor,
         samples: SampleList,
         key: KeyFrame,
-        forecast: Forecast | None = None,
+        flow_field: FlowField | None = None,
     ) -> SampleList:
         """Detects on propagated features (Algorithm 1, lines 11-12); the feature network does not run.
 
@@ -177,12 +177,12 @@ class VideoDetector(BaseDetector):
             inputs: Normalized current frames (N, 3, H, W).
             samples: Their data samples.
             key: Of the frames' key frames.
-            forecast: What :meth:`forecast` returned for the same frames, if it is known already.
+            flow_field: What :meth:`flow_field` returned for the same frames, if it is known already.
         """
-        if forecast is None:
+        if flow_field is None:
             features = self.temporal(key.image, self.temporal.prepare(inputs), key.features)
         else:
-            features = self.temporal.propagate(key.features, forecast.flow, forecast.scale)
+            features = self.temporal.propagate(key.features, flow_field.flow, flow_field.scale)
         return self.spatial.predict(features, samples)
 
     # --- mmdet's modes ----------------------------------------------------------------------------------------

@@ -158,7 +158,7 @@ def test_what_needs_the_networks_in_pytorch_is_refused(exported):
     with pytest.raises(NotImplementedError, match='sff-fast'):
         VideoEngine(exported, 'sff-fast')
     with pytest.raises(NotImplementedError, match='do not return the feature flow'):
-        exported.forecast(torch.zeros(1, 3, *SIZE), None)
+        exported.flow_field(torch.zeros(1, 3, *SIZE), None)
 
 
 def test_damaged_files(model, folder, tmp_path):

@@ -68,10 +68,10 @@ def test_half_precision_is_that_of_autocast():
     once, plain = accelerate(detector('rfcn'), BF16), detector('rfcn')
     with torch.no_grad():
         results, key = once.predict_key(frames[:1], copy.deepcopy(samples))
-        flow = once.forecast(frames[1:], key)
+        flow = once.flow_field(frames[1:], key)
         with torch.autocast('cpu', torch.bfloat16):
             expected, plain_key = plain.predict_key(frames[:1], copy.deepcopy(samples))
-            plain_flow = plain.forecast(frames[1:], plain_key)
+            plain_flow = plain.flow_field(frames[1:], plain_key)
     assert key.features[0].dtype == torch.bfloat16 and flow.flow.dtype == torch.float32
     assert torch.equal(key.features[0], plain_key.features[0])
     assert torch.equal(flow.flow, plain_flow.flow) and torch.equal(flow.scale, plain_flow.scale)

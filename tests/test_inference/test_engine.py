@@ -173,7 +173,7 @@ def test_another_schedule(model):
 
 
 class Rejecting(KeyFrameSchedule):
-    """Looks at forecasts and rejects those of some frames; writes down what it was asked."""
+    """Rejects the flow fields of some frames and records its calls."""
 
     inspects = True
 
@@ -183,15 +183,17 @@ class Rejecting(KeyFrameSchedule):
     def is_key(self, state, data):
         return False
 
-    def rejects(self, state, forecast):
-        self.seen.append((state.index, state.distance, forecast.flow.shape, forecast.scale.shape))
+    def rejects(self, state, flow_field):
+        self.seen.append(
+            (state.index, state.distance, flow_field.flow.shape, flow_field.scale.shape)
+        )
         return state.index in self.rejected
 
     def note_key(self, state, data):
         self.keys.append((state.index, data['data_samples'][0].frame_id))
 
 
-def test_a_schedule_can_reject_a_forecast(model):
+def test_a_schedule_can_reject_a_flow_field(model):
     schedule = Rejecting({3, 4})
     results = walk(VideoEngine(model, 'propagate', schedule=schedule), frames=7)
     keys = [0, 3, 4]
@@ -202,7 +204,7 @@ def test_a_schedule_can_reject_a_forecast(model):
     assert schedule.seen == [(index, far, *fields) for index, far in distances.items()]
 
 
-def test_forecasts_change_no_result_and_cost_no_second_flow(model, by_frame):
+def test_inspection_changes_no_result_and_costs_no_second_flow(model, by_frame):
     calls = []
     hook = model.temporal.flow_network.register_forward_hook(lambda *_: calls.append(1))
     results = walk(VideoEngine(model, 'propagate', schedule=Rejecting({4, 8})))
@@ -215,7 +217,7 @@ def test_forecasts_change_no_result_and_cost_no_second_flow(model, by_frame):
 
 
 @pytest.mark.parametrize('method', ['copy', 'centered', 'frame'])
-def test_a_schedule_that_wants_forecasts_needs_a_method_that_has_them(model, method):
+def test_a_schedule_that_inspects_needs_a_method_with_flow_fields(model, method):
     with pytest.raises(MethodError, match='propagate'):
         VideoEngine(model, method, schedule=Rejecting(set()))
 

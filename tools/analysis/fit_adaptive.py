@@ -12,7 +12,7 @@ from mmengine.config import Config
 
 from semidff.apis import VideoInferencer
 from semidff.datasets.video_list import VideoListError
-from semidff.datasets.video_readers import VideoError
+from semidff.datasets.video_readers import Frame, VideoError
 from semidff.inference.schedules.clips import unlabeled_videos
 from semidff.inference.schedules.fit import Fit, fit_adaptive
 from semidff.utils.checkpoint import CheckpointError
@@ -73,7 +73,13 @@ def main() -> None:
         inferencer = VideoInferencer(args.config, args.checkpoint, args.device, show_progress=False)
         videos = unlabeled_videos(Config.fromfile(args.config), args.videos)
         fit = fit_adaptive(
-            inferencer, videos, args.clips, args.clip_length, args.max_interval, _progress
+            inferencer.model,
+            lambda image: inferencer.preprocess(Frame(image, 0, 0.0)),
+            videos,
+            args.clips,
+            args.clip_length,
+            args.max_interval,
+            _progress,
         )
         fit.predictor.save(args.out)
     except (CheckpointError, VideoError, VideoListError, OSError, ValueError) as error:

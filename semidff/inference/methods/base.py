@@ -9,7 +9,7 @@ from mmengine.registry import Registry
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from semidff.models.video_detector import Forecast
+from semidff.models.video_detector import FlowField
 from semidff.utils.deprecation import warn_renamed
 
 METHODS = Registry('video method', locations=['semidff.inference.methods'])
@@ -44,8 +44,8 @@ class VideoMethod(ABC):
     shows_flow = False
     """Whether results can carry the feature flow and the scale field."""
 
-    forecasts = False
-    """Whether :meth:`forecast` tells how a frame would be propagated, before it is."""
+    inspectable = False
+    """Whether :meth:`flow_field` tells how a frame would be propagated, before it is."""
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
@@ -70,7 +70,7 @@ class VideoMethod(ABC):
         inputs: Tensor | None,
         samples: SampleList,
         memories: Sequence[Any],
-        forecast: Forecast | None = None,
+        flow_field: FlowField | None = None,
     ) -> list[SampleList]:
         """Takes frames between key frames, of several videos.
 
@@ -78,10 +78,10 @@ class VideoMethod(ABC):
             inputs (Tensor | None): The preprocessed frames, (N, 3, H, W); None unless ``reads_non_key_frames``.
             samples (list[DetDataSample]): Their data samples.
             memories (Sequence): Their videos' memories; they are changed.
-            forecast (Forecast | None): What :meth:`forecast` said of these frames, if it was asked.
+            flow_field (FlowField | None): What :meth:`flow_field` said of these frames, if it was asked.
         """
 
-    def forecast(self, inputs: Tensor, memories: Sequence[Any]) -> Forecast:
+    def flow_field(self, inputs: Tensor, memories: Sequence[Any]) -> FlowField:
         """How frames (N, 3, H, W) would be propagated from their videos' key frames."""
         raise NotImplementedError(f'{type(self).__name__} propagates no features')
 
@@ -125,7 +125,7 @@ class BoxMethod(VideoMethod):
         inputs: Tensor | None,
         samples: SampleList,
         memories: Sequence[Any],
-        forecast: Forecast | None = None,
+        flow_field: FlowField | None = None,
     ) -> list[SampleList]:
         """See :class:`VideoMethod`."""
         return [self._non_key(*pair) for pair in zip(samples, memories, strict=True)]

@@ -7,7 +7,7 @@ import torch
 from mmdet.structures import DetDataSample, SampleList
 from torch import Tensor, nn
 
-from semidff.models.video_detector import Forecast, KeyFrame
+from semidff.models.video_detector import FlowField, KeyFrame
 
 from .base import METHODS
 from .propagate import KeyFeatures, Propagation
@@ -37,7 +37,7 @@ class Centered(Propagation):
     """
 
     pairwise = False
-    forecasts = False  # the key frame that a frame will be propagated from may be still to come
+    inspectable = False  # the key frame that a frame will be propagated from may be still to come
 
     def __init__(self, model: nn.Module, keep_fields: bool = False, batch_size: int = 16) -> None:
         super().__init__(model, keep_fields)
@@ -65,7 +65,7 @@ class Centered(Propagation):
         inputs: Tensor,
         samples: SampleList,
         memories: Sequence[Window],
-        forecast: Forecast | None = None,
+        flow_field: FlowField | None = None,
     ) -> list[SampleList]:
         """Waits for the next key frame."""
         for image, sample, memory in zip(inputs.split(1), samples, memories, strict=True):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from mmdet.structures import SampleList
 from torch import Tensor
 
-from semidff.models.video_detector import Forecast
+from semidff.models.video_detector import FlowField
 
 from .base import METHODS, VideoMethod
 
@@ -31,7 +31,7 @@ class FrameByFrame(VideoMethod):
         inputs: Tensor,
         samples: SampleList,
         memories: Sequence[None],
-        forecast: Forecast | None = None,
+        flow_field: FlowField | None = None,
     ) -> list[SampleList]:
         """Treated as key frames."""
         return self.key(inputs, samples, memories)

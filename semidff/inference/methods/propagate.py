@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from mmdet.structures import SampleList
 from torch import Tensor, nn
 
-from semidff.models.video_detector import Forecast, KeyFrame
+from semidff.models.video_detector import FlowField, KeyFrame
 
 from .base import METHODS, MethodError, VideoMethod
 
@@ -38,7 +38,7 @@ class Propagation(VideoMethod):
     uses_temporal = True
     pairwise = True
     shows_flow = True
-    forecasts = True
+    inspectable = True
 
     def __init__(self, model: nn.Module, keep_fields: bool = False) -> None:
         if not model.has_temporal:
@@ -69,35 +69,35 @@ class Propagation(VideoMethod):
         inputs: Tensor,
         samples: SampleList,
         memories: Sequence[KeyFeatures],
-        forecast: Forecast | None = None,
+        flow_field: FlowField | None = None,
     ) -> list[SampleList]:
         """See :class:`VideoMethod`."""
         keys = [memory.key_frame for memory in memories]
-        return [[result] for result in self._propagated(inputs, samples, keys, forecast)]
+        return [[result] for result in self._propagated(inputs, samples, keys, flow_field)]
 
-    def forecast(self, inputs: Tensor, memories: Sequence[KeyFeatures]) -> Forecast:
+    def flow_field(self, inputs: Tensor, memories: Sequence[KeyFeatures]) -> FlowField:
         """See :class:`VideoMethod`."""
-        return self.model.forecast(inputs, KeyFrame.batch([m.key_frame for m in memories]))
+        return self.model.flow_field(inputs, KeyFrame.batch([m.key_frame for m in memories]))
 
     def _propagated(
         self,
         inputs: Tensor,
         samples: SampleList,
         keys: Sequence[KeyFrame],
-        forecast: Forecast | None = None,
+        flow_field: FlowField | None = None,
     ) -> SampleList:
         """Results of current frames (N, 3, H, W), each from its key frame."""
         key = KeyFrame.batch(keys)
-        if forecast is None and self.keep_fields:
-            forecast = self.model.forecast(inputs, key)
-        results = self.model.predict_non_key(inputs, samples, key, forecast)
+        if flow_field is None and self.keep_fields:
+            flow_field = self.model.flow_field(inputs, key)
+        results = self.model.predict_non_key(inputs, samples, key, flow_field)
         if self.keep_fields:
-            _attach_fields(results, forecast)
+            _attach_fields(results, flow_field)
         return results
 
 
-def _attach_fields(results: SampleList, forecast: Forecast) -> None:
+def _attach_fields(results: SampleList, flow_field: FlowField) -> None:
     for index, result in enumerate(results):
-        result.feature_flow = forecast.flow[index]
-        if forecast.scale is not None:
-            result.scale_field = forecast.scale[index].mean(0, keepdim=True)
+        result.feature_flow = flow_field.flow[index]
+        if flow_field.scale is not None:
+            result.scale_field = flow_field.scale[index].mean(0, keepdim=True)

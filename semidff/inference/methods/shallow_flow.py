@@ -11,7 +11,7 @@ from mmdet.registry import MODELS
 from mmdet.structures import SampleList
 from torch import Tensor, nn
 
-from semidff.models.video_detector import Forecast, KeyFrame
+from semidff.models.video_detector import FlowField, KeyFrame
 
 from .base import METHODS
 from .propagate import Propagation
@@ -42,13 +42,13 @@ class ShallowFlow(Propagation):
         inputs: Tensor,
         samples: SampleList,
         keys: Sequence[KeyFrame],
-        forecast: Forecast | None = None,
+        flow_field: FlowField | None = None,
     ) -> SampleList:
         """Finds out the strides of the features first, which no config names."""
         self.model.temporal.feat_strides = tuple(
             feature_stride(inputs.shape[-2:], level.shape[-2:]) for level in keys[0].features
         )
-        return super()._propagated(inputs, samples, keys, forecast)
+        return super()._propagated(inputs, samples, keys, flow_field)
 
 
 @METHODS.register_module(name='sff-fast')

@@ -1,9 +1,9 @@
-"""Adaptive key frames: a new one when propagation is about to fail (DFF section 6 leaves this to future work)."""
+"""Adaptive key-frame schedule (left to future work in DFF section 6)."""
 
 from mmdet.registry import TASK_UTILS
 
 from semidff.inference.stream_state import StreamState
-from semidff.models.video_detector import Forecast
+from semidff.models.video_detector import FlowField
 
 from .base import KeyFrameSchedule, ScheduleError
 from .error_predictor import ErrorPredictor
@@ -13,21 +13,21 @@ _NOTE = 'adaptive'
 
 @TASK_UTILS.register_module()
 class AdaptiveSchedule(KeyFrameSchedule):
-    """A key frame after each frame whose propagated features were predicted to be too wrong.
+    """Schedule that makes the frame after one with a large predicted feature error a key frame.
 
-    The prediction comes from what propagating a frame computes anyway. It decides about the *next* frame: the error
-    grows steadily from frame to frame, so that little is lost, and no flow is ever computed in vain. Where it jumps,
-    at a scene cut, :class:`SceneCutSchedule` around this one sees it in time.
+    The error is predicted from the flow field that propagation computes anyway. It decides about the *next* frame, so
+    that no flow is computed in vain; the error grows steadily, so that this costs little accuracy. For scene cuts,
+    where the error jumps, wrap this schedule in a :class:`SceneCutSchedule`.
 
     Args:
-        file (str | ErrorPredictor): What ``tools/analysis/fit_adaptive.py`` wrote, or the predictor itself.
-        interval (float | None): Wanted average key-frame interval; the file knows the tolerance for it.
-        tolerance (float | None): Predicted relative feature error from which on the next frame is a key frame; one
-            of ``interval`` and ``tolerance`` is to be given.
-        max_interval (int | None): Longest interval; by default the one of the calibration.
+        file: File written by ``tools/analysis/fit_adaptive.py``, or the error predictor itself.
+        interval: Average key-frame interval; the predictor's calibration gives the tolerance.
+        tolerance: Predicted relative feature error that makes the next frame a key frame. Exactly one of
+            ``interval`` and ``tolerance`` is required.
+        max_interval: Longest interval; None for that of the calibration.
 
     Raises:
-        ScheduleError: If the file cannot be used, or the arguments make no sense.
+        ScheduleError: If the file cannot be used, or an argument is missing or out of range.
     """
 
     inspects = True
@@ -41,7 +41,7 @@ class AdaptiveSchedule(KeyFrameSchedule):
     ) -> None:
         if (interval is None) == (tolerance is None):
             raise ScheduleError(
-                f'an adaptive schedule is given interval={interval} and tolerance={tolerance}; give one of them'
+                f'AdaptiveSchedule takes either interval or tolerance, got {interval=} and {tolerance=}'
             )
         self.predictor = file if isinstance(file, ErrorPredictor) else ErrorPredictor.load(file)
         if tolerance is None:
@@ -50,23 +50,20 @@ class AdaptiveSchedule(KeyFrameSchedule):
         self.max_interval = max_interval or self.predictor.max_interval
         if self.tolerance <= 0 or self.max_interval < 1:
             raise ScheduleError(
-                f'an adaptive schedule is given tolerance={tolerance} and max_interval={max_interval}; the first must '
-                'be above 0, the second at least 1'
+                f'AdaptiveSchedule needs tolerance > 0 and max_interval >= 1, got {tolerance=} and {max_interval=}'
             )
 
     def is_key(self, state: StreamState, data: dict) -> bool:
-        """See :class:`KeyFrameSchedule`."""
         return state.distance >= self.max_interval or state.notes.get(_NOTE, 0.0) >= self.tolerance
 
-    def rejects(self, state: StreamState, forecast: Forecast) -> bool:
-        """Never, but remembers what is predicted; see :class:`KeyFrameSchedule`."""
-        self.note_error(state, float(self.predictor(forecast)))
+    def rejects(self, state: StreamState, flow_field: FlowField) -> bool:
+        """Note the predicted error and reject nothing."""
+        self.note_error(state, float(self.predictor(flow_field)))
         return False
 
     def note_error(self, state: StreamState, error: float) -> None:
-        """Is told the predicted relative feature error of a frame that is propagated."""
+        """Note the predicted relative feature error of a non-key frame."""
         state.notes[_NOTE] = error
 
     def note_key(self, state: StreamState, data: dict) -> None:
-        """See :class:`KeyFrameSchedule`."""
         state.notes.pop(_NOTE, None)

@@ -1,83 +1,69 @@
-"""Key-frame schedules: which frames are key frames."""
+"""Key-frame schedules: the decision which frames are key frames."""
 
 from abc import ABC, abstractmethod
 
 from mmdet.registry import TASK_UTILS
 
 from semidff.inference.stream_state import StreamState
-from semidff.models.video_detector import Forecast
+from semidff.models.video_detector import FlowField
 
 
 class ScheduleError(ValueError):
-    """A schedule that cannot be followed: a bad setting, or a file that is missing or of something else."""
+    """An invalid setting of a schedule, or a file that is missing or no schedule's."""
 
 
 class KeyFrameSchedule(ABC):
-    """Decides, frame by frame and causally, where the feature network runs.
+    """Decides, causally and frame by frame, which frames are key frames.
 
-    A schedule remembers nothing of its own: what it has to know of a stream is in ``state.notes``. A stream's first
-    frame, and the first one of another size, are key frames without its being asked.
+    A schedule is stateless: what it has to remember of a stream is in ``state.notes``. The first frame of a stream
+    and the first frame of another size are always key frames; :meth:`is_key` is not called for them.
     """
 
     inspects = False
-    """Whether it wants to see forecasts; then :meth:`rejects` is asked too."""
+    """Whether :meth:`rejects` has to be called with the flow field of each frame that is not a key frame so far."""
 
     @abstractmethod
     def is_key(self, state: StreamState, data: dict) -> bool:
-        """Whether the next frame of a stream is a key frame.
+        """Return whether the next frame of a stream is a key frame.
 
         Args:
-            state (StreamState): The stream before the frame; ``state.distance`` is how far away the key frame is.
-            data (dict): The collated test batch with this one frame, not yet preprocessed.
+            state: The stream before the frame; ``state.distance`` is the frame's distance to the last key frame.
+            data: Collated test batch of the frame, before the data preprocessor.
         """
 
-    def rejects(self, state: StreamState, forecast: Forecast) -> bool:
-        """Whether a frame shall be a key frame after all, seen what propagation would do to it.
+    def rejects(self, state: StreamState, flow_field: FlowField) -> bool:
+        """Return whether a frame has to become a key frame after all, given its flow field.
 
-        The flow network has run then, in vain if the answer is yes.
+        The flow network has already run at this point, in vain if the frame becomes a key frame.
 
         Args:
-            state (StreamState): The stream before the frame.
-            forecast (Forecast): Of this one frame (N = 1).
+            state: The stream before the frame.
+            flow_field: Flow field of this one frame (N = 1).
         """
         return False
 
-    def note_key(self, state: StreamState, data: dict) -> None:  # noqa: B027 (most have nothing to note)
-        """Is told of each key frame, whoever decided.
-
-        Args:
-            state (StreamState): The stream before the frame.
-            data (dict): As in :meth:`is_key`.
-        """
+    def note_key(self, state: StreamState, data: dict) -> None:  # noqa: B027 (optional)
+        """Observe a key frame; called for every one, with the arguments of :meth:`is_key`."""
 
 
-def build_schedule(schedule: 'KeyFrameSchedule | dict | int') -> KeyFrameSchedule:
-    """The schedule that somebody names.
-
-    Args:
-        schedule (KeyFrameSchedule | dict | int): A schedule, its config (``type`` of the registry ``TASK_UTILS``),
-            or the interval of a fixed one.
-    """
+def build_schedule(schedule: KeyFrameSchedule | dict | int) -> KeyFrameSchedule:
+    """Return a schedule, given as itself, as a config for ``TASK_UTILS``, or as the interval of a fixed one."""
     if isinstance(schedule, KeyFrameSchedule):
         return schedule
-    config = (
-        schedule if isinstance(schedule, dict) else dict(type='FixedSchedule', interval=schedule)
-    )
-    return TASK_UTILS.build(config)
+    if not isinstance(schedule, dict):
+        schedule = dict(type='FixedSchedule', interval=schedule)
+    return TASK_UTILS.build(schedule)
 
 
 def schedule_config(
     key_interval: int, adaptive: str | None = None, scene_cuts: bool = False
 ) -> dict | None:
-    """Config of a schedule, from what a command line says.
+    """Return the config of a schedule from command-line options; None for a fixed interval.
 
     Args:
-        key_interval (int): Interval; with ``adaptive``, the average one.
-        adaptive (str | None): File of an :class:`~semidff.inference.AdaptiveSchedule`.
-        scene_cuts (bool): Whether scene cuts become key frames, too.
-
-    Returns:
-        dict | None: None for the fixed interval alone.
+        key_interval: Key-frame interval; with ``adaptive``, the average one.
+        adaptive: File of an :class:`~semidff.inference.AdaptiveSchedule`.
+        scene_cuts: Whether frames after a scene cut become key frames, too.
     """
     config = None
     if adaptive:

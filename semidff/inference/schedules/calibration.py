@@ -1,4 +1,4 @@
-"""To which average key-frame interval each tolerated error of an adaptive schedule leads."""
+"""Average key-frame interval of an adaptive schedule over the tolerated error."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from semidff.inference.stream_state import StreamState
-from semidff.models.video_detector import Forecast, VideoDetector
+from semidff.models.video_detector import FlowField, VideoDetector
 
 from .adaptive import AdaptiveSchedule
 from .base import KeyFrameSchedule
@@ -16,7 +16,7 @@ from .clips import Clip, Clips
 from .error_predictor import ErrorPredictor
 
 _TOLERANCES = 25
-_REACH = 0.4  # of a clip's length: longer intervals are cut off by its end, whatever the tolerance
+_REACH = 0.4  # of a clip's length: longer intervals are truncated by the end of the clip
 
 
 def calibrate(
@@ -26,14 +26,14 @@ def calibrate(
     statistics: Tensor,
     tell: Callable[[str], None],
 ) -> ErrorPredictor:
-    """Adds average intervals over tolerances to a predictor.
+    """Return a predictor with the average intervals at a range of tolerances.
 
     Args:
-        predictor (ErrorPredictor): The predictor.
-        model (VideoDetector): Gives the flows.
-        clips (Clips): Are walked.
-        statistics (Tensor): (P, 4), by which the range of tolerances is chosen.
-        tell (Callable): Is told what has been done.
+        predictor: The fitted error predictor.
+        model: Video detector whose flow network is used.
+        clips: Clips that the schedules run through.
+        statistics: Statistics (P, 4) of pairs; quantiles of their predicted errors are the tolerances.
+        tell: Called with a line of text after each clip.
     """
     levels = torch.linspace(0, 1, _TOLERANCES - 1, dtype=torch.float64)
     predicted = predictor.of_statistics(statistics.double())
@@ -55,7 +55,7 @@ def calibrate(
 
 
 class _Errors:
-    """Predicted errors of a clip's pairs, each computed once."""
+    """Predicted error of each pair of a clip, computed once."""
 
     def __init__(self, predictor: ErrorPredictor, model: VideoDetector, clip: Clip) -> None:
         self._predictor, self._model = predictor, model
@@ -65,23 +65,23 @@ class _Errors:
     def __call__(self, key: int, current: int) -> float:
         if (key, current) not in self._known:
             images = self._images[key], self._images[current]
-            forecast = Forecast(*images, *self._model.temporal.flow_and_scale(*images))
-            self._known[key, current] = float(self._predictor(forecast))
+            flow_field = FlowField(*images, *self._model.temporal.flow_and_scale(*images))
+            self._known[key, current] = float(self._predictor(flow_field))
         return self._known[key, current]
 
 
 def keys_of_frames(
     schedule: KeyFrameSchedule, frames: int, errors: Callable[[int, int], float]
 ) -> list[int]:
-    """The key frame of each frame of a video whose predicted errors are known.
+    """Return the index of each frame's key frame, from predicted errors alone.
 
     Args:
-        schedule (KeyFrameSchedule): Adaptive, or one that looks at no frame, as the fixed one.
-        frames (int): Length of the video.
-        errors (Callable): Gives the predicted error of a key frame and a current frame, by their numbers.
+        schedule: Adaptive, or a schedule that does not read the frames, such as the fixed one.
+        frames: Length of the video.
+        errors: Maps the indices of a key frame and a current frame to the predicted error.
 
     Returns:
-        list[int]: Its number, for each frame; a key frame's is its own.
+        One index per frame; a key frame's is its own.
     """
     state, keys = StreamState(), []
     for current in range(frames):

@@ -1,66 +1,65 @@
 """Short clips of unlabeled videos, preprocessed as for detection."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from mmengine.config import Config
 from torch import Tensor
 
-from semidff.apis.video_inferencer import VideoInferencer
 from semidff.datasets.video_list import VideoInfo, VideoListError, load_videos
-from semidff.datasets.video_readers import Frame, VideoError, open_video
+from semidff.datasets.video_readers import VideoError, open_video
 
 
 class Clip:
-    """Consecutive frames of a video, preprocessed when they are asked for.
+    """Consecutive frames of a video, preprocessed on access.
 
     Args:
-        inferencer (VideoInferencer): Its pipeline is used.
-        images (Sequence[ndarray]): (H, W, 3) uint8 BGR.
+        images: Frames (H, W, 3), uint8, BGR.
+        preprocess: Maps a frame to the network's input (1, 3, H, W).
     """
 
-    def __init__(self, inferencer: VideoInferencer, images: Sequence[np.ndarray]) -> None:
-        self._inferencer = inferencer
+    def __init__(
+        self, images: Sequence[np.ndarray], preprocess: Callable[[np.ndarray], Tensor]
+    ) -> None:
         self._images = images
+        self._preprocess = preprocess
 
     def __len__(self) -> int:
         return len(self._images)
 
     def __getitem__(self, index: int) -> Tensor:
-        """Frame ``index`` as the network takes it, (1, 3, H, W)."""
-        batch = self._inferencer.preprocess(Frame(self._images[index], index, 0.0))
-        return self._inferencer.model.data_preprocessor(batch, False)['inputs']
+        return self._preprocess(self._images[index])
 
 
 class Clips:
-    """A clip of each of some videos, the same ones each time they are walked.
+    """A clip of each of some videos; every iteration yields the same ones.
 
     Args:
-        inferencer (VideoInferencer): With method *propagate*.
-        videos (Sequence[VideoInfo]): What to choose from.
-        count (int): Number of clips, spread evenly over the videos; all videos if there are fewer.
-        length (int): Their frames; fewer where a video is shorter.
+        videos: Videos to choose from.
+        preprocess: As of :class:`Clip`.
+        count: Number of clips, spread evenly over the videos; all videos if there are fewer.
+        length: Frames of a clip; fewer where a video is shorter.
 
     Raises:
-        ValueError: If count or length leave no pair of frames.
+        ValueError: If ``count`` or ``length`` is less than 2.
     """
 
     def __init__(
         self,
-        inferencer: VideoInferencer,
         videos: Sequence[VideoInfo],
+        preprocess: Callable[[np.ndarray], Tensor],
         count: int = 60,
         length: int = 60,
     ) -> None:
         if count < 2 or length < 2:
             raise ValueError(f'{count} clips of {length} frames: at least 2 of both are needed')
-        self._inferencer = inferencer
+        self._preprocess = preprocess
         chosen = np.linspace(0, len(videos) - 1, min(count, len(videos))).round().astype(int)
         self.videos = [videos[index] for index in chosen]
         self.length = length
 
     def __iter__(self) -> Iterator[Clip]:
-        """Reads them, one at a time; from the middle of the videos. Damaged ones are left out."""
+        """Read the middle of each video, one at a time; videos that cannot be decoded are skipped."""
         for video in self.videos:
             start = max(0, (video.length - self.length) // 2)
             frames = range(start, min(start + self.length, video.length))
@@ -70,18 +69,18 @@ class Clips:
                 reader.close()
             except VideoError:
                 continue
-            yield Clip(self._inferencer, images)
+            yield Clip(images, self._preprocess)
 
 
 def unlabeled_videos(config: Config, video_list: str | None = None) -> list[VideoInfo]:
-    """The videos that a schedule is fitted to.
+    """Return the videos that an adaptive schedule is fitted to.
 
     Args:
-        config (Config): Of the video detector.
-        video_list (str | None): A list of videos; None takes that of the config's training.
+        config: Config of the video detector.
+        video_list: File that lists videos; None takes the list of the config's training.
 
     Raises:
-        VideoListError: There is no list, or nothing readable in it.
+        VideoListError: If there is no list, or none of its videos can be read.
     """
     if video_list is not None:
         return load_videos(video_list)
@@ -90,7 +89,7 @@ def unlabeled_videos(config: Config, video_list: str | None = None) -> list[Vide
         dataset = dataset['dataset']
     if dataset.get('type') != 'UnlabeledVideoDataset':
         raise VideoListError(
-            f'{config.filename}: is not trained on unlabeled videos but on {dataset.get("type")}; give a list of '
-            'videos (--videos)'
+            f'{config.filename} trains on {dataset.get("type")}, not on unlabeled videos; give a list of videos '
+            '(--videos)'
         )
     return load_videos(dataset.ann_file, dataset.get('data_prefix'))

@@ -1,8 +1,8 @@
-"""Fits and calibrates adaptive key frames on unlabeled videos.
+"""Fit and calibration of the adaptive key-frame schedule on unlabeled videos.
 
-First the error predictor: for pairs of a key frame and a later frame, the feature network itself tells what the
-propagated features should have been. Then the calibration: the schedule is walked through the videos at many
-tolerances, which takes flows only, and the average intervals are noted.
+The error predictor is fitted to pairs of a key frame and a later frame, whose true features the feature network
+computes. The calibration then runs the schedule through the videos at many tolerances, which needs the flow network
+only, and records the average key-frame intervals.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -12,28 +12,26 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from semidff.apis.video_inferencer import VideoInferencer
 from semidff.datasets.video_list import VideoInfo
 from semidff.inference.methods.base import MethodError
 from semidff.models.video_detector import KeyFrame, VideoDetector
 
 from .calibration import calibrate
 from .clips import Clip, Clips
-from .error_predictor import ErrorPredictor, forecast_statistics
+from .error_predictor import ErrorPredictor, flow_statistics
 
-_CHECKED = 5  # every fifth clip is not fitted to
+_HELD_OUT = 5  # every fifth clip
 _STRENGTH = 1e-3  # of the ridge, for statistics of unit variance
 
 
 @dataclass(frozen=True)
 class Fit:
-    """What came out.
+    """Result of :func:`fit_adaptive`.
 
     Attributes:
-        predictor: The error predictor with its calibration.
+        predictor: The calibrated error predictor.
         pairs: Number of pairs that it was fitted to.
-        explained: Share of the variance of the logarithm of the error that it explains (R²) on clips that it was
-            not fitted to; None if there are fewer than five clips.
+        explained: R² of the error's logarithm on held-out clips; None with fewer than five clips.
         errors: 10th, 50th and 90th percentile of the true relative errors.
     """
 
@@ -45,56 +43,63 @@ class Fit:
 
 @torch.no_grad()
 def fit_adaptive(
-    inferencer: VideoInferencer,
+    model: VideoDetector,
+    pack: Callable[[np.ndarray], dict],
     videos: Sequence[VideoInfo],
     clips: int = 60,
     clip_length: int = 60,
     max_interval: int = 30,
     progress: Callable[[str], None] | None = None,
 ) -> Fit:
-    """Fits the error predictor and calibrates it.
+    """Fit the error predictor and calibrate it.
 
     Args:
-        inferencer (VideoInferencer): With method *propagate*.
-        videos (Sequence[VideoInfo]): Unlabeled videos.
-        clips (int): How many clips of them are used.
-        clip_length (int): Frames of a clip.
-        max_interval (int): Longest key-frame interval.
-        progress (Callable | None): Is told what has been done.
+        model: Video detector with a temporal module, in eval mode.
+        pack: Maps a frame (H, W, 3), uint8, BGR, to a collated test batch.
+        videos: Unlabeled videos.
+        clips: Number of clips that are read.
+        clip_length: Frames of a clip.
+        max_interval: Longest key-frame interval.
+        progress: Called with a line of text after each clip.
 
     Raises:
-        MethodError: The model has no temporal module.
-        ValueError: Not a single pair of frames could be read, or the numbers make no sense.
+        MethodError: If the model has no temporal module.
+        ValueError: If no pair of frames could be read, or a number is too small.
     """
-    if not inferencer.model.has_temporal:
-        raise MethodError('the model has no temporal module: nothing is propagated')
+    if not model.has_temporal:
+        raise MethodError('an adaptive schedule needs a temporal module and this model has none')
     if max_interval < 2:
         raise ValueError(f'max_interval is {max_interval}; it must be at least 2')
     tell = progress or (lambda text: None)
-    source = Clips(inferencer, videos, clips, clip_length)
+    source = Clips(
+        videos,
+        lambda frame: model.data_preprocessor(pack(frame), False)['inputs'],
+        clips,
+        clip_length,
+    )
     statistics, errors, numbers = [], [], []
     for number, clip in enumerate(source):
-        for found in _pairs(inferencer.model, clip, number, max_interval):
+        for found in _pairs(model, clip, number, max_interval):
             statistics.append(found[0])
             errors.append(found[1])
             numbers.append(number)
         tell(f'fit: clip {number + 1} of {len(source.videos)}, {len(errors)} pairs')
     if not errors:
-        raise ValueError(f'none of {len(source.videos)} videos gave a pair of frames')
+        raise ValueError(f'no pair of frames could be read from {len(source.videos)} videos')
     statistics, logs = torch.cat(statistics), torch.cat(errors).log()
-    checked = torch.tensor(numbers) % _CHECKED == _CHECKED - 1
-    predictor = ridge(statistics[~checked], logs[~checked])
-    explained = explained_variance(predictor, statistics[checked], logs[checked])
+    held_out = torch.tensor(numbers) % _HELD_OUT == _HELD_OUT - 1
+    predictor = ridge(statistics[~held_out], logs[~held_out])
+    explained = explained_variance(predictor, statistics[held_out], logs[held_out])
     predictor = replace(predictor, max_interval=max_interval)
-    predictor = calibrate(predictor, inferencer.model, source, statistics, tell)
+    predictor = calibrate(predictor, model, source, statistics, tell)
     spread = tuple(np.percentile(logs.exp().numpy(), (10, 50, 90)).tolist())
-    return Fit(predictor, int((~checked).sum()), explained, spread)
+    return Fit(predictor, int((~held_out).sum()), explained, spread)
 
 
 def _pairs(
     model: VideoDetector, clip: Clip, seed: int, max_interval: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Statistics (1, 4) and true errors (1,) of pairs at growing distances from a random key frame."""
+    """Yield statistics (1, 4) and true errors (1,) of pairs at growing distances from a random key frame."""
     generator = np.random.default_rng(seed)
     start = int(generator.integers(0, max(1, len(clip) - max_interval)))
     key_input = clip[start]
@@ -103,17 +108,17 @@ def _pairs(
     while distance < max_interval and start + distance < len(clip):
         current = clip[start + distance]
         if current.shape == key_input.shape:
-            forecast = model.forecast(current, key)
-            propagated = model.temporal.propagate(key.features, forecast.flow, forecast.scale)
+            flow_field = model.flow_field(current, key)
+            propagated = model.temporal.propagate(key.features, flow_field.flow, flow_field.scale)
             yield (
-                forecast_statistics(forecast).cpu(),
+                flow_statistics(flow_field).cpu(),
                 relative_error(propagated, model.spatial.features(current)).cpu(),
             )
         distance += max(1, distance // 2)
 
 
 def relative_error(features: Sequence[Tensor], truth: Sequence[Tensor]) -> Tensor:
-    """‖f - f'‖ / ‖f‖ over all levels (N, C, H_l, W_l); (N,), at least 1e-6."""
+    """Return ``‖f - f'‖ / ‖f‖`` (N,) over all levels (N, C, H_l, W_l), at least 1e-6."""
     wrong, whole = (
         sum(level.float().pow(2).flatten(1).sum(dim=1) for level in levels)
         for levels in ([a - b for a, b in zip(features, truth, strict=True)], truth)
@@ -122,7 +127,7 @@ def relative_error(features: Sequence[Tensor], truth: Sequence[Tensor]) -> Tenso
 
 
 def ridge(statistics: Tensor, logs: Tensor) -> ErrorPredictor:
-    """Ridge regression of logarithms of errors (P,) on statistics (P, 4), in closed form."""
+    """Regress logarithms of errors (P,) on statistics (P, 4) with a ridge penalty, in closed form."""
     x, y = statistics.double(), logs.double()
     mean, deviation = x.mean(dim=0), x.std(dim=0, unbiased=False).clamp(min=1e-6)
     x = (x - mean) / deviation
@@ -132,7 +137,7 @@ def ridge(statistics: Tensor, logs: Tensor) -> ErrorPredictor:
 
 
 def explained_variance(predictor: ErrorPredictor, statistics: Tensor, logs: Tensor) -> float | None:
-    """R² of predicted logarithms of errors (P,); None for fewer than two."""
+    """Return R² of the predicted logarithms of errors (P,); None for fewer than two."""
     if len(logs) < 2:
         return None
     rest = (predictor.of_statistics(statistics).log() - logs).pow(2).sum()

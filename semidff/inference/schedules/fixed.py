@@ -1,4 +1,4 @@
-"""A key frame every l frames (DFF section 3)."""
+"""Fixed key-frame interval (DFF section 3)."""
 
 from mmdet.registry import TASK_UTILS
 
@@ -9,13 +9,13 @@ from .base import KeyFrameSchedule, ScheduleError
 
 @TASK_UTILS.register_module()
 class FixedSchedule(KeyFrameSchedule):
-    """A key frame every ``interval`` frames, counted from the last one.
+    """Schedule with a key frame ``interval`` frames after the last one.
 
     Args:
-        interval (int): Key-frame duration l in frames; 1 makes every frame a key frame.
-        first (int | None): Frames from the stream's first key frame to its second, where that differs. On few or
-            short videos accuracy depends on which frames happen to be key frames; a mean over some values up to
-            ``interval`` depends on it less.
+        interval: Key-frame interval l in frames; with 1, every frame is a key frame.
+        first: Frames from the first key frame of a stream to the second; None for ``interval``. On few or short
+            videos, the accuracy depends on which frames are key frames; averaging over several values of ``first``
+            reduces this variance.
 
     Raises:
         ScheduleError: If one of them is not an integer of at least 1.
@@ -32,6 +32,5 @@ class FixedSchedule(KeyFrameSchedule):
         self.interval, self.first = interval, first
 
     def is_key(self, state: StreamState, data: dict) -> bool:
-        """See :class:`KeyFrameSchedule`."""
-        still_the_first = state.distance == state.index
-        return state.distance >= (self.first if still_the_first else self.interval)
+        in_first_interval = state.distance == state.index
+        return state.distance >= (self.first if in_first_interval else self.interval)

@@ -1,4 +1,4 @@
-"""Adaptive key frames: statistics of forecasts, the error predictor and the schedule."""
+"""Adaptive key frames: flow statistics, the error predictor and the schedule."""
 
 import json
 import math
@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from semidff.inference import AdaptiveSchedule, ErrorPredictor, ScheduleError, VideoEngine
-from semidff.inference.schedules.error_predictor import STATISTICS, forecast_statistics
-from semidff.models.video_detector import Forecast
+from semidff.inference.schedules.error_predictor import STATISTICS, flow_statistics
+from semidff.models.video_detector import FlowField
 from tests.test_inference.test_engine import same
 from tests.tiny_video import batch, build, video_detector_cfg
 
@@ -23,14 +23,14 @@ def model():
     return build(video_detector_cfg())
 
 
-def forecast(flow: torch.Tensor, scale: torch.Tensor | None = None) -> Forecast:
-    """A forecast on a map of 4 x 6 cells of 16 pixels, of equal images."""
+def flow_field(flow: torch.Tensor, scale: torch.Tensor | None = None) -> FlowField:
+    """A flow field on a map of 4 x 6 cells of 16 pixels, of equal images."""
     image = torch.rand(1, 3, 32, 48, generator=torch.Generator().manual_seed(0))
-    return Forecast(image, image, flow, scale)
+    return FlowField(image, image, flow, scale)
 
 
 def test_nothing_changes_nothing():
-    found = forecast_statistics(forecast(torch.zeros(1, 2, 4, 6), torch.ones(1, 8, 4, 6)))
+    found = flow_statistics(flow_field(torch.zeros(1, 2, 4, 6), torch.ones(1, 8, 4, 6)))
     assert found.shape == (1, len(STATISTICS)) and torch.equal(found, torch.zeros(1, 4))
 
 
@@ -40,7 +40,7 @@ def test_statistics_by_hand():
     flow[0, 1, :2] = 0.5  # and in the upper half 8 pixels down
     scale = torch.ones(1, 8, 4, 6)
     scale[:, :4] = 0.5
-    motion, roughness, scaling, residual = forecast_statistics(forecast(flow, scale))[0]
+    motion, roughness, scaling, residual = flow_statistics(flow_field(flow, scale))[0]
     assert motion == pytest.approx(math.log1p((16 + math.hypot(16, 8)) / 2))
     # one of three steps down is 8 pixels, none to the right is
     assert roughness == pytest.approx(math.log1p(8 / 3 / 2))
@@ -55,8 +55,8 @@ def test_the_residual_is_what_the_warp_leaves():
     moved = image.roll(8, dims=3)
     right, wrong = torch.zeros(1, 2, 8, 12), torch.zeros(1, 2, 8, 12)
     right[:, 0] = -1
-    explained = forecast_statistics(Forecast(image, moved, right, None))[0, -1]
-    unexplained = forecast_statistics(Forecast(image, moved, wrong, None))[0, -1]
+    explained = flow_statistics(FlowField(image, moved, right, None))[0, -1]
+    unexplained = flow_statistics(FlowField(image, moved, wrong, None))[0, -1]
     assert explained < 0.25 * unexplained
 
 
@@ -77,7 +77,7 @@ def test_tolerances_are_interpolated(interval, tolerance):
 
 @pytest.mark.parametrize('interval', [1, 1.9, 10.5])
 def test_intervals_out_of_reach_are_refused(interval):
-    with pytest.raises(ScheduleError, match='calibrated for 2 to 10'):
+    with pytest.raises(ScheduleError, match='calibrated for average key-frame intervals 2 to 10'):
         TABLE.tolerance_for(interval)
 
 
@@ -87,12 +87,12 @@ def test_files(tmp_path):
     assert AdaptiveSchedule(str(path), interval=6).tolerance == pytest.approx(0.4)
     content = json.loads(path.read_text())
     path.write_text(json.dumps(dict(content, statistics=['motion'])))
-    with pytest.raises(ScheduleError, match='fit it anew'):
+    with pytest.raises(ScheduleError, match='fit it again'):
         ErrorPredictor.load(path)
     path.write_text('[1]')
-    with pytest.raises(ScheduleError, match='no file of tools/analysis/fit_adaptive.py'):
+    with pytest.raises(ScheduleError, match='not written by tools/analysis/fit_adaptive.py'):
         ErrorPredictor.load(path)
-    with pytest.raises(ScheduleError, match='make the file with'):
+    with pytest.raises(ScheduleError, match='create the file with'):
         ErrorPredictor.load(tmp_path / 'missing.json')
 
 

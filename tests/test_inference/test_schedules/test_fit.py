@@ -49,10 +49,19 @@ def inferencer(world):
     )
 
 
+def pack(inferencer):
+    return lambda image: inferencer.preprocess(Frame(image, 0, 0.0))
+
+
 @pytest.fixture(scope='module')
 def fit(world, inferencer):
     return fit_adaptive(
-        inferencer, load_videos(world / 'videos.txt'), clips=3, clip_length=12, max_interval=8
+        inferencer.model,
+        pack(inferencer),
+        load_videos(world / 'videos.txt'),
+        clips=3,
+        clip_length=12,
+        max_interval=8,
     )
 
 
@@ -128,9 +137,9 @@ def test_the_videos_of_a_config(world):
 def test_bad_numbers_are_refused(world, inferencer):
     videos = load_videos(world / 'videos.txt')
     with pytest.raises(ValueError, match='1 clips of 9 frames'):
-        Clips(inferencer, videos, 1, 9)
+        Clips(videos, pack(inferencer), 1, 9)
     with pytest.raises(ValueError, match='max_interval is 1'):
-        fit_adaptive(inferencer, videos, max_interval=1)
+        fit_adaptive(inferencer.model, pack(inferencer), videos, max_interval=1)
 
 
 def call(tool: str, *argv: str | Path) -> None:
