@@ -1,6 +1,5 @@
 """Times of a video detector's parts, and what DFF's Eqs. 5 and 7 make of them."""
 
-import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -11,6 +10,7 @@ from mmdet.structures import DetDataSample, SampleList
 from torch import Tensor
 
 from semidff.inference.acceleration import AcceleratedDetector, Acceleration, accelerate
+from semidff.inference.timer import timed
 from semidff.models.video_detector import KeyFrame, VideoDetector
 
 PARTS = {
@@ -120,11 +120,9 @@ class PartClock:
         return PartTimes(**{name: 1000 * float(np.median(self.seconds[name])) for name in PARTS})
 
     def _timed(self, name: str, function: Callable, *arguments: Any) -> Any:
-        synchronize(self.device)
-        start = time.perf_counter()
-        result = function(*arguments)
-        synchronize(self.device)
-        self.seconds[name].append(time.perf_counter() - start)
+        with timed(self.device) as lap:
+            result = function(*arguments)
+        self.seconds[name].append(lap.seconds)
         return result
 
 
@@ -161,12 +159,6 @@ def batch_of(frame: np.ndarray) -> dict:
     meta = dict(img_shape=size, ori_shape=size, scale_factor=(1.0, 1.0))
     image = torch.from_numpy(np.ascontiguousarray(frame.transpose(2, 0, 1)))
     return dict(inputs=[image], data_samples=[DetDataSample(metainfo=meta)])
-
-
-def synchronize(device: torch.device) -> None:
-    """Waits until a GPU has done what it was given."""
-    if device.type == 'cuda':
-        torch.cuda.synchronize(device)
 
 
 def _fresh(samples: SampleList) -> SampleList:

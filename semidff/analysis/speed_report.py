@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .clip_timer import Clip
 from .part_times import PARTS, PartTimes
 
 PERCENTILES = (50, 90, 99)
@@ -15,7 +16,7 @@ OVERHEADS = {
 }
 
 
-class Walk(NamedTuple):
+class MethodTimes(NamedTuple):
     """What one mode with one set of options took for each frame: milliseconds, (clips, l).
 
     Attributes:
@@ -34,6 +35,14 @@ class Walk(NamedTuple):
     detections: float = 0.0
     memory: float | None = None
 
+    @classmethod
+    def of(cls, clips: Sequence[Clip]) -> 'MethodTimes':
+        """The measurements of several clips of l frames."""
+        times = 1000 * np.array([clip.seconds for clip in clips])
+        detections = sum(clip.detections for clip in clips) / times[..., 0].size
+        memory = None if clips[0].memory is None else max(clip.memory for clip in clips)
+        return cls(*np.moveaxis(times, 2, 0), detections, memory)
+
     @property
     def total(self) -> np.ndarray:
         """From decoding to boxes."""
@@ -46,18 +55,18 @@ class Run(NamedTuple):
     Attributes:
         options: What they are called.
         parts: Times of the parts under these options.
-        walks: By mode; ``frame``, the dense detector, is among them.
+        methods: By method; ``frame``, the dense detector, is among them.
     """
 
     options: str
     parts: PartTimes
-    walks: dict[str, Walk]
+    methods: dict[str, MethodTimes]
 
     @property
     def around(self) -> dict[str, float]:
         """Medians of what every frame takes beside the network, by the names of :data:`OVERHEADS`."""
         return {
-            name: float(np.median([getattr(walk, name) for walk in self.walks.values()]))
+            name: float(np.median([getattr(times, name) for times in self.methods.values()]))
             for name in OVERHEADS
         }
 
@@ -91,11 +100,11 @@ class SpeedReport(NamedTuple):
             ratio=parts.ratio,
             bound_network=parts.bound(length),
             bound_end_to_end=parts.bound(length, sum(around.values())),
-            modes={mode: self._mode(run, mode) for mode in run.walks},
+            modes={mode: self._mode(run, mode) for mode in run.methods},
         )
 
     def _mode(self, run: Run, mode: str) -> dict[str, Any]:
-        walk, dense, first = run.walks[mode], run.walks['frame'], self.runs[0].walks['frame']
+        walk, dense, first = run.methods[mode], run.methods['frame'], self.runs[0].methods['frame']
         total = _median_clip(walk.total)
         figures = dict(
             fps=1000 / total,

@@ -38,7 +38,7 @@ def class_names(cfg: Config | ConfigDict, meta: Mapping) -> tuple[str, ...]:
 
 
 def _of_dataset(cfg: Config | ConfigDict) -> tuple[str, ...] | None:
-    dataset = copy.deepcopy(cfg.get('test_dataloader', {}).get('dataset') or {})
+    dataset = copy.deepcopy((cfg.get('test_dataloader') or {}).get('dataset') or {})
     names = (dataset.get('metainfo') or {}).get('classes')
     kind = DATASETS.get(dataset.type) if dataset.get('type') else None
     names = names or getattr(kind, 'METAINFO', {}).get('classes')

@@ -33,12 +33,12 @@ def test_every_mode_and_part_under_all_options(video):
     report = benchmark(model, video, pack, modes, options, 3, 2, told.append)
     assert [run.options for run in report.runs] == ['fp32', 'bf16, channels-last']
     for run in report.runs:
-        assert list(run.walks) == ['frame', 'propagate', 'copy', 'centered']
-        for walk in run.walks.values():
-            assert walk.network.shape == walk.total.shape == (2, 3)
-            assert (walk.decode > 0).all() and (walk.pipeline > 0).all()
-            assert walk.network.sum() > 0 and (walk.to_device > 0).all()
-            assert walk.detections > 0 and walk.memory is None
+        assert list(run.methods) == ['frame', 'propagate', 'copy', 'centered']
+        for times in run.methods.values():
+            assert times.network.shape == times.total.shape == (2, 3)
+            assert (times.decode > 0).all() and (times.pipeline > 0).all()
+            assert times.network.sum() > 0 and (times.to_device > 0).all()
+            assert times.detections > 0 and times.memory is None
         assert all(value > 0 for value in run.parts)
     assert report.process_memory > 50
     # 2 options x 3 clips: frame 3, propagate 1, copy 1, centered 1, parts 3; propagated 2 + parts 2 + centered 1 batch
@@ -56,9 +56,9 @@ def test_a_frame_without_a_network_is_still_decoded(video, monkeypatch):
     clock = iter(range(10**6))
     monkeypatch.setattr(module.time, 'perf_counter', lambda: float(next(clock)))
     report = benchmark(build(video_detector_cfg()), video, batch_of, ['copy'], key_interval=2)
-    walk = report.runs[0].walks['copy']
-    assert (walk.decode == 1000).all() and (walk.pipeline == 1000).all()
-    assert (walk.total >= 3000).all() and (walk.to_device >= 0).all()
+    times = report.runs[0].methods['copy']
+    assert (times.decode == 1000).all() and (times.pipeline == 1000).all()
+    assert (times.total >= 3000).all() and (times.to_device >= 0).all()
 
 
 def test_refuses_what_cannot_be_measured(video, tmp_path):

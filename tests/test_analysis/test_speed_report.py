@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from semidff.analysis.part_times import PartTimes
-from semidff.analysis.speed_report import Run, SpeedReport, Walk
+from semidff.analysis.speed_report import MethodTimes, Run, SpeedReport
 from semidff.utils.atomic_write import write_json
 
 PARTS = PartTimes(
@@ -14,15 +14,15 @@ PARTS = PartTimes(
 )
 
 
-def walk(network, **more) -> Walk:
+def times(network, **more) -> MethodTimes:
     """Of two clips of three frames: 2 ms for decoding, 1 for resizing, 1 for the copy."""
     network = np.array(network, float)
     same = np.ones_like(network)
-    return Walk(2 * same, same, same, network, **more)
+    return MethodTimes(2 * same, same, same, network, **more)
 
 
-FRAME = walk([[100, 100, 100], [102, 104, 106]])
-PROPAGATE = walk([[110, 20, 30], [104, 26, 26]], detections=7.0)
+FRAME = times([[100, 100, 100], [102, 104, 106]])
+PROPAGATE = times([[110, 20, 30], [104, 26, 26]], detections=7.0)
 
 
 def report(*more: Run) -> SpeedReport:
@@ -61,7 +61,7 @@ def test_latencies():
 
 
 def test_gains_are_over_the_dense_detector_of_the_first_options():
-    fast = Run('bf16', PARTS, dict(frame=walk(np.full((2, 3), 50.0)), propagate=PROPAGATE))
+    fast = Run('bf16', PARTS, dict(frame=times(np.full((2, 3), 50.0)), propagate=PROPAGATE))
     run = report(fast).to_dict()['runs'][1]
     assert run['modes']['frame']['gain_over_first'] == pytest.approx((312 + 324) / 2 / 162)
     assert run['modes']['frame']['speedup_end_to_end'] == 1

@@ -29,7 +29,7 @@ class VideoSampler(Sampler):
 
     def __init__(self, dataset: Sized, seed: int | None = None) -> None:
         rank, world_size = get_dist_info()
-        shares = share_videos(_frames_of_videos(dataset), world_size)
+        shares = share_videos(frames_of_videos(dataset), world_size)
         self.indices = shares[rank]
 
     def __iter__(self) -> Iterator[int]:
@@ -61,13 +61,18 @@ def share_videos(videos: list[list[int]], shares: int) -> list[list[int]]:
     return [[frame for video in sorted(share) for frame in videos[video]] for share in chosen]
 
 
-def _frames_of_videos(dataset: Sized) -> list[list[int]]:
+def frames_of_videos(dataset: Sized) -> list[list[int]]:
+    """Indices of a flat data set's frames, a list in order of ``frame_id`` for each video.
+
+    Raises:
+        ValueError: If a frame has no ``video_id``.
+    """
     videos: dict[int, list[tuple[int, int]]] = {}
     for index in range(len(dataset)):
         info = dataset.get_data_info(index)
         if 'video_id' not in info:
             raise ValueError(
-                f"item {index} of {type(dataset).__name__} has no 'video_id'; VideoSampler needs a "
+                f"item {index} of {type(dataset).__name__} has no 'video_id'; give a "
                 'dataset of videos such as CocoVIDDataset'
             )
         videos.setdefault(info['video_id'], []).append((info.get('frame_id', index), index))

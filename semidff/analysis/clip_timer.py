@@ -1,0 +1,108 @@
+"""Clips through the video engine, with the time of each step of every frame."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from semidff.datasets.video_readers import open_stream
+from semidff.inference.engine import VideoEngine
+from semidff.inference.timer import FrameTimer, synchronize
+
+MIB = 2**20
+
+
+class Clip(NamedTuple):
+    """Measurements of one clip of l frames.
+
+    Attributes:
+        seconds: (l, 4), for each frame: reading it; making a batch of it; copy to the device, normalization and
+            padding; networks and post-processing.
+        detections: Number of detections in all frames.
+        memory: Peak of the GPU's memory with this model alone, in MiB; None on CPUs.
+    """
+
+    seconds: np.ndarray
+    detections: int
+    memory: float | None
+
+    @property
+    def network(self) -> float:
+        """Seconds of networks and post-processing for the whole clip."""
+        return float(self.seconds[:, -1].sum())
+
+
+class ClipTimer:
+    """Runs one method on clips, each from its first frame, a key frame, to the flush after its last.
+
+    Args:
+        model: A detector in its place on the device.
+        method: Method of :class:`~semidff.inference.VideoEngine`.
+        key_interval: Key-frame interval l.
+        pack: Makes a collated test batch of a frame.
+    """
+
+    def __init__(
+        self, model: nn.Module, method: str, key_interval: int, pack: Callable[[Any], dict]
+    ) -> None:
+        self._timer = _Total()
+        self._engine = VideoEngine(model, method, key_interval, timer=self._timer)
+        self._pack = pack
+        self._device = next(model.parameters()).device
+        self._own = sum(t.nbytes for t in (*model.parameters(), *model.buffers()))
+
+    def run(self, frames: Iterable[Any]) -> Clip:
+        """Run the engine on the frames of one clip; reading them is part of what is timed."""
+        on_gpu = self._device.type == 'cuda'
+        if on_gpu:
+            torch.cuda.reset_peak_memory_stats(self._device)
+            before = torch.cuda.memory_allocated(self._device)
+        self._engine.reset()
+        results, seconds = [], []
+        start = time.perf_counter()
+        for frame in frames:
+            read = time.perf_counter()
+            data = self._pack(frame)
+            packed = time.perf_counter()
+            self._timer.total = 0.0
+            results += self._engine.push(data)
+            synchronize(self._device)
+            end, network = time.perf_counter(), self._timer.total
+            seconds.append([read - start, packed - read, end - packed - network, network])
+            start = end
+        results += self._engine.flush()
+        synchronize(self._device)
+        seconds[-1][-1] += time.perf_counter() - start
+        memory = None
+        if on_gpu:
+            peak = torch.cuda.max_memory_allocated(self._device)
+            memory = (peak - before + self._own) / MIB
+        detections = sum(len(result.pred_instances) for result in results)
+        return Clip(np.array(seconds), detections, memory)
+
+
+class _Total(FrameTimer):
+    """Sum of the times of the engine's model calls."""
+
+    total = 0.0
+
+    def add(self, is_key: bool, seconds: float, lost: float | None = None) -> None:
+        self.total += seconds
+
+
+def endless_frames(video: str) -> Iterator[np.ndarray]:
+    """Iterate over a video's frames, (H, W, 3) uint8, and start over at its end.
+
+    Raises:
+        VideoError: If the video cannot be read.
+    """
+    while True:
+        stream = open_stream(video)
+        try:
+            for frame in stream:
+                yield frame.image
+        finally:
+            stream.close()

@@ -1,0 +1,181 @@
+"""Speeds of several detectors and methods relative to one another, measured interleaved in one process.
+
+Protocol: batch 1, forward pass and post-processing, without reading, resizing and copying to the device. In each
+round every row runs one clip from its key frame on, one row after the other, so that noise of the machine affects all
+rows alike. A speed-up compares clips of the same round. The first round is warm-up and is not counted.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import cycle, islice
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from mmdet.registry import DATASETS
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import init_default_scope
+from torch import nn
+
+from semidff.datasets.samplers.video_sampler import frames_of_videos
+from semidff.inference.frame_pipeline import build_model, frame_pipeline
+from semidff.inference.methods import method_class, renamed_method
+
+from .clip_timer import ClipTimer, endless_frames
+
+MAX_DENSE_FRAMES = 10
+"""Longest clip of method *frame*, whose frames all take the same time."""
+
+
+class SpeedRow(NamedTuple):
+    """A detector, its weights, and how it is run."""
+
+    name: str
+    config: str
+    checkpoint: str
+    method: str
+    key_interval: int
+
+    @classmethod
+    def parse(cls, text: str) -> 'SpeedRow':
+        """Read ``NAME=CONFIG,CHECKPOINT,METHOD,L``.
+
+        Raises:
+            ValueError: If the text has another form, L is not a positive integer, or the method is unknown.
+        """
+        name, _, rest = text.partition('=')
+        parts = [part.strip() for part in rest.split(',')]
+        if not name or len(parts) != 4 or not all(parts):
+            raise ValueError(f'--row {text!r}: expected NAME=CONFIG,CHECKPOINT,METHOD,L')
+        config, checkpoint, method, interval = parts
+        if not interval.isdecimal() or int(interval) < 1:
+            raise ValueError(
+                f'--row {text!r}: the key-frame interval {interval!r} is no number >= 1'
+            )
+        method = renamed_method(method)
+        method_class(method)  # refuses unknown methods
+        return cls(name.strip(), config, checkpoint, method, int(interval))
+
+
+@torch.no_grad()
+def measure_speed(
+    rows: Sequence[SpeedRow],
+    rounds: int = 10,
+    video: str | None = None,
+    cfg_options: dict | None = None,
+    device: str = 'cpu',
+    progress: Callable[[str], None] = lambda text: None,
+) -> dict[str, Any]:
+    """Measure the speed of every row. Rows with the same config and checkpoint share one model.
+
+    Args:
+        rows: The rows, with different names.
+        rounds: Number of rounds after the warm-up.
+        video: A video file or a folder of frames; None: videos of each config's test data set.
+        cfg_options: Settings that replace those of every config, by dotted keys.
+        device: Where the models run.
+        progress: Receives a line for each round.
+
+    Returns:
+        ``reference``, the name of the first row with method *frame*, or None; ``rounds``; and ``rows``, by name:
+        ``fps`` from the median clip; ``speed_up`` over the reference, the median over rounds; ``spread``, the
+        interquartile range of the rounds' speed-ups relative to their median. Without a reference, the last two are
+        None.
+
+    Raises:
+        CheckpointError: If a checkpoint cannot be read or does not fit its config.
+        VideoError: If the video cannot be read.
+        ValueError: If names are repeated, ``rounds`` is less than 1, or a config has no test videos.
+    """
+    names = [row.name for row in rows]
+    if rounds < 1 or not rows or len(set(names)) < len(names):
+        raise ValueError(f'needs rounds >= 1 and rows of different names, got {rounds=}, {names}')
+    length = max(row.key_interval for row in rows)
+    timers, clips = _prepare(rows, length, rounds, video, cfg_options or {}, device)
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    for number in range(rounds + 1):
+        frames = {source: next(iterator) for source, iterator in clips.items()}
+        for row in rows:
+            timer, source = timers[row.name]
+            dense = row.method == 'frame'
+            count = min(length, MAX_DENSE_FRAMES) if dense else row.key_interval
+            clip = timer.run(frames[source][:count])
+            if number:
+                seconds[row.name].append(clip.network / count)
+        progress(f'round {number} of {rounds}' if number else 'warm-up')
+    reference = next((row.name for row in rows if row.method == 'frame'), None)
+    return dict(reference=reference, rounds=rounds, rows=_figures(seconds, reference))
+
+
+def _prepare(
+    rows: Sequence[SpeedRow],
+    length: int,
+    rounds: int,
+    video: str | None,
+    cfg_options: dict,
+    device: str,
+) -> tuple[dict[str, tuple[ClipTimer, str]], dict[str, Iterator[list[dict]]]]:
+    """Timer and source of clips of every row; sources are shared by rows with the same test data."""
+    groups: dict[tuple[str, str], list[SpeedRow]] = {}
+    for row in rows:
+        groups.setdefault((row.config, row.checkpoint), []).append(row)
+    timers, clips = {}, {}
+    for (path, checkpoint), members in groups.items():
+        cfg = Config.fromfile(path)
+        cfg.merge_from_dict(cfg_options)
+        model = _load(cfg, checkpoint, [row.method for row in members], device)
+        source = str(cfg.get('test_dataloader'))
+        if source not in clips:
+            clips[source] = (
+                _video_clips(cfg, video, length) if video else _test_clips(cfg, length, rounds + 1)
+            )
+        for row in members:
+            timer = ClipTimer(model, row.method, row.key_interval, _pack)
+            timers[row.name] = timer, source
+    return timers, clips
+
+
+def _load(cfg: Config, checkpoint: str, methods: list[str], device: str) -> nn.Module:
+    """The model with the weights that all the methods need."""
+    init_default_scope(cfg.get('default_scope', 'mmdet'))
+    needy = (method for method in methods if method_class(method).uses_temporal)
+    return build_model(cfg, checkpoint, device, next(needy, methods[0]))
+
+
+def _test_clips(cfg: Config, length: int, count: int) -> Iterator[list[dict]]:
+    """Packed frames of ``count`` clips of a config's test data set, from evenly spaced videos.
+
+    A clip longer than its video starts over at the video's end.
+    """
+    if not cfg.get('test_dataloader'):
+        raise ValueError(f'{cfg.filename}: no test_dataloader; give a --video')
+    dataset = DATASETS.build(cfg.test_dataloader.dataset)
+    videos = frames_of_videos(dataset)
+    if not videos:
+        raise ValueError(f'{cfg.filename}: the test data set is empty; give a --video')
+    for number in range(count):
+        video = videos[number * len(videos) // count]
+        yield [dataset[index] for index in islice(cycle(video), length)]
+
+
+def _video_clips(cfg: Config, video: str, length: int) -> Iterator[list[dict]]:
+    """Packed frames of consecutive clips of a video."""
+    pipeline, frames = frame_pipeline(cfg), endless_frames(video)
+    while True:
+        yield [pipeline(dict(img=frame)) for frame in islice(frames, length)]
+
+
+def _pack(item: dict) -> dict:
+    """A batch of a packed frame, which other rows use, too."""
+    return pseudo_collate([dict(item, data_samples=item['data_samples'].new())])
+
+
+def _figures(seconds: dict[str, list[float]], reference: str | None) -> dict[str, dict]:
+    """Speeds from seconds per frame, one number for each round."""
+    figures = {}
+    for name, own in seconds.items():
+        figures[name] = dict(fps=float(1 / np.median(own)), speed_up=None, spread=None)
+        if reference is not None:
+            low, middle, high = np.percentile(np.divide(seconds[reference], own), (25, 50, 75))
+            figures[name].update(speed_up=float(middle), spread=float((high - low) / middle))
+    return figures

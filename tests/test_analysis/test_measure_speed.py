@@ -1,0 +1,166 @@
+"""Interleaved speed measurement: what is run in which order, and the figures of given times."""
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+
+from semidff.analysis import measure_speed as module
+from semidff.analysis.clip_timer import Clip, ClipTimer
+from semidff.analysis.measure_speed import SpeedRow, measure_speed
+from semidff.inference import MethodError
+from tests.tiny_video import build, test_settings, video_detector_cfg, write_videos
+
+
+@pytest.fixture
+def rows(tmp_path):
+    """Makes rows of a tiny config with two checkpoints and three videos of four frames."""
+    settings = test_settings(write_videos(tmp_path, (4, 4, 4)), tmp_path / 'work')
+    Config(settings).dump(tmp_path / 'config.py')
+    for seed in (0, 1):
+        state = build(video_detector_cfg(), seed).state_dict()
+        torch.save(dict(state_dict=state), tmp_path / f'{seed}.pth')
+
+    def make(name: str, method: str, key_interval: int, seed: int = 0) -> SpeedRow:
+        paths = str(tmp_path / 'config.py'), str(tmp_path / f'{seed}.pth')
+        return SpeedRow(name, *paths, method, key_interval)
+
+    return make
+
+
+@pytest.fixture
+def models(monkeypatch):
+    """The models that are built."""
+    built, build_model = [], module.build_model
+
+    def build_and_note(*args):
+        built.append(build_model(*args))
+        return built[-1]
+
+    monkeypatch.setattr(module, 'build_model', build_and_note)
+    return built
+
+
+@pytest.fixture
+def clips(monkeypatch):
+    """The clips that are run: model, method and the frames' videos and numbers."""
+    seen, run = [], ClipTimer.run
+
+    def run_and_note(timer, frames):
+        samples = [frame['data_samples'] for frame in frames]
+        method = type(timer._engine.method).__name__
+        numbers = [(s.video_id, s.frame_id) for s in samples if 'video_id' in s]
+        seen.append((timer._engine.model, method, numbers or len(samples)))
+        return run(timer, frames)
+
+    monkeypatch.setattr(ClipTimer, 'run', run_and_note)
+    return seen
+
+
+def test_rows_take_turns_on_the_same_frames(rows, models, clips):
+    told = []
+    report = measure_speed(
+        [rows('b', 'propagate', 3), rows('a', 'frame', 1), rows('c', 'copy', 2, seed=1)],
+        rounds=2,
+        progress=told.append,
+    )
+    one, other = models
+    expected = []
+    for video in range(3):  # the warm-up and two rounds: evenly spread over the videos
+        frames = [(video, index) for index in range(3)]
+        expected += [
+            (one, 'Propagation', frames),
+            (one, 'FrameByFrame', frames),
+            (other, 'CopyBoxes', frames[:2]),
+        ]
+    assert clips == expected
+    assert told == ['warm-up', 'round 1 of 2', 'round 2 of 2']
+    assert (report['reference'], report['rounds']) == ('a', 2)
+    assert list(report['rows']) == ['b', 'a', 'c']
+    for row in report['rows'].values():
+        assert list(row) == ['fps', 'speed_up', 'spread'] and row['fps'] > 0
+    assert report['rows']['a']['speed_up'] == 1 and report['rows']['a']['spread'] == 0
+
+
+def test_a_clip_is_as_long_as_the_interval_and_a_dense_one_at_most_ten_frames(rows, clips):
+    measure_speed([rows('a', 'frame', 1), rows('b', 'copy', 12)], rounds=1)
+    assert [len(frames) for _, _, frames in clips] == [10, 12, 10, 12]
+    # a video of four frames starts over
+    assert [index for _, index in clips[1][2]] == [0, 1, 2, 3] * 3
+
+
+def test_frames_of_a_video_file(rows, clips, tmp_path):
+    folder = tmp_path / 'frames'
+    folder.mkdir()
+    (tmp_path / 'v0_000.png').rename(folder / '0.png')
+    measure_speed([rows('a', 'copy', 2)], rounds=1, video=str(folder))
+    assert [frames for _, _, frames in clips] == [2, 2]
+
+
+def test_every_frame_is_detected(rows):
+    timer = ClipTimer(build(video_detector_cfg()), 'centered', 4, module._pack)
+    cfg = Config.fromfile(rows('a', 'frame', 1).config)
+    frames = next(module._test_clips(cfg, 4, 1))
+    clip = timer.run(frames)
+    assert clip.seconds.shape == (4, 4) and clip.detections > 0
+    assert clip.network == pytest.approx(clip.seconds[:, 3].sum())
+    assert timer.run(frames).detections == clip.detections  # frames are not changed
+
+
+def test_figures(monkeypatch, rows):
+    """Two frames each; the rounds' times are those of a machine that gets slower."""
+    times = iter([9, 9, 0.4, 0.2, 0.8, 0.4, 1.2, 0.3])
+
+    def run(timer, frames):
+        seconds = np.zeros((len(frames), 4))
+        seconds[:, :3], seconds[0, 3] = 100, next(times)
+        return Clip(seconds, 0, None)
+
+    monkeypatch.setattr(ClipTimer, 'run', run)
+    report = measure_speed([rows('a', 'frame', 1), rows('b', 'copy', 2)], rounds=3)
+    assert report['rows']['a'] == dict(fps=pytest.approx(2 / 0.8), speed_up=1, spread=0)
+    # speed-ups 2, 2, 4: quartiles 2 and 3
+    expected = dict(
+        fps=pytest.approx(2 / 0.3), speed_up=pytest.approx(2), spread=pytest.approx(0.5)
+    )
+    assert report['rows']['b'] == expected
+
+
+def test_without_a_row_of_method_frame_there_is_no_speed_up(rows):
+    report = measure_speed([rows('a', 'copy', 2)], rounds=1)
+    assert report['reference'] is None
+    assert report['rows']['a']['speed_up'] is report['rows']['a']['spread'] is None
+
+
+def test_a_shared_model_has_the_weights_that_any_of_its_methods_needs(rows, models):
+    measure_speed([rows('a', 'frame', 1), rows('b', 'propagate', 2)], rounds=1)
+    expected = build(video_detector_cfg(), 0).temporal.state_dict()
+    loaded = models[0].temporal.state_dict()
+    assert all(torch.equal(loaded[name], value) for name, value in expected.items())
+
+
+def test_rows_are_parsed():
+    assert SpeedRow.parse('DFF=a.py, b.pth,propagate,10') == (
+        'DFF', 'a.py', 'b.pth', 'propagate', 10,
+    )  # fmt: skip
+    for text, words in (
+        ('a.py,b.pth,frame,1', 'expected NAME=CONFIG,CHECKPOINT,METHOD,L'),
+        ('x=a.py,b.pth,frame', 'expected NAME=CONFIG,CHECKPOINT,METHOD,L'),
+        ('x=a.py,b.pth,frame,0', "interval '0'"),
+        ('x=a.py,b.pth,frame,ten', "interval 'ten'"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            SpeedRow.parse(text)
+    with pytest.raises(MethodError, match='magic'):
+        SpeedRow.parse('x=a.py,b.pth,magic,5')
+
+
+def test_refuses_what_cannot_be_measured(rows, tmp_path):
+    row = rows('a', 'frame', 1)
+    with pytest.raises(ValueError, match='rounds=0'):
+        measure_speed([row], rounds=0)
+    with pytest.raises(ValueError, match="different names, got rounds=1, \\['a', 'a'\\]"):
+        measure_speed([row, row], rounds=1)
+    options = dict(test_dataloader=None)
+    with pytest.raises(ValueError, match='config.py: no test_dataloader; give a --video'):
+        measure_speed([row], cfg_options=options)
