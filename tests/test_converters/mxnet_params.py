@@ -1,29 +1,18 @@
-"""Parameters of the original and a writer of its files; the development data's own reader and writer of such files."""
+"""Small parameters with the original's names, and a writer of its files."""
 
-import importlib.util
 import struct
 from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 
 from semidff.converters.mxnet.names import targets
 from semidff.converters.mxnet.network import ORIGINAL, Network
-from tests.shared_data import shared
 
 HEADS = ('task_network',)
 LAYOUTS = ('v2', 'v1', 'legacy')
 TYPES = ('f4', 'f8', 'f2', 'u1', 'i4', 'i1', 'i8')
 STDS = np.repeat(np.float32([0.1, 0.1, 0.2, 0.2] * 2), 49)
-
-
-def make_params() -> ModuleType:
-    """The development data's script."""
-    spec = importlib.util.spec_from_file_location('make_params', shared('golden/make_params.py'))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def write_params(path: Path, arrays: Mapping[str, np.ndarray], layout: str = 'v2') -> None:

@@ -1,6 +1,5 @@
 """The original's network with the goldens' parameters, built from this package's parts."""
 
-import importlib.util
 import json
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +16,7 @@ from torch import Tensor
 import semidff  # noqa: F401  (registers the parts)
 from semidff.converters.mxnet.names import convert, targets
 from semidff.models import SemiDFF
+from tests.original_params import make_params
 from tests.shared_data import shared
 
 SEMANTIC = ('loss_rpn_cls', 'loss_rpn_box', 'loss_roi_cls', 'loss_roi_box')
@@ -25,8 +25,20 @@ SEMANTIC = ('loss_rpn_cls', 'loss_rpn_box', 'loss_roi_cls', 'loss_roi_box')
 @lru_cache(maxsize=4)
 def arrays(name: str) -> dict[str, np.ndarray]:
     """All arrays of a golden file."""
+    if name == 'net_golden.npz':
+        repeated = {'cur_conv_feat': arrays('semi_reg_golden.npz')['cur_conv_feat']}
+        return _Network(arrays('net_golden_small.npz') | repeated)
     with np.load(shared(f'golden/{name}')) as file:
         return {key: file[key] for key in file.files}
+
+
+class _Network(dict):
+    """Arrays of net_golden.npz, of which the large maps are read from the whole file, which is optional."""
+
+    def __missing__(self, key: str) -> np.ndarray:
+        with np.load(shared('golden/net_golden.npz')) as file:
+            self[key] = file[key]
+        return self[key]
 
 
 @lru_cache(maxsize=4)
@@ -37,15 +49,11 @@ def read_json(name: str) -> dict:
 
 def parameters(salt: str = '', parts: tuple[str, ...] | None = None) -> dict[str, Tensor]:
     """State dict of the goldens' parameters, of some parts or of all."""
-    path = shared('golden/make_params.py')
-    spec = importlib.util.spec_from_file_location('make_params', path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    table = module.load_spec(shared('golden/params_spec.json'))
+    spec = read_json('params_spec.json')
     if parts is None:
-        return convert(module.make_params(table, salt))
+        return convert(make_params(spec, salt))
     names = targets(parts)
-    return convert(module.make_params(table, salt, only=names.__contains__), parts)
+    return convert(make_params(spec, salt, only=names.__contains__), parts)
 
 
 @lru_cache(maxsize=1)

@@ -1,4 +1,4 @@
-"""MXNet's files of named arrays: against the development data's reader and writer, and broken ones."""
+"""MXNet's files of named arrays: against an independent reader and writer, and broken ones."""
 
 import struct
 import tracemalloc
@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from semidff.converters.mxnet.params_file import MXNetFileError, read_params
-from tests.test_converters.mxnet_params import LAYOUTS, TYPES, make_params, write_params
+from tests.original_params import read_mxnet_params, write_mxnet_params
+from tests.test_converters.mxnet_params import LAYOUTS, TYPES, write_params
 
 V1, V2 = 0xF993FAC8, 0xF993FAC9
 RECORD = struct.pack('<IiIqiii2f', V2, 0, 1, 2, 1, 0, 0, 1.5, -2.0)
@@ -38,11 +39,10 @@ def same(read: dict, given: dict) -> None:
 
 @pytest.mark.parametrize('layout', LAYOUTS)
 def test_reads_and_writes_what_others_write_and_read(tmp_path, layout):
-    others = make_params()
-    others.write_mxnet_params(tmp_path / 'theirs', list(arrays().items()), layout)
+    write_mxnet_params(tmp_path / 'theirs', list(arrays().items()), layout)
     same(read_params(tmp_path / 'theirs'), arrays())
     write_params(tmp_path / 'ours', arrays(), layout)
-    same(others.read_mxnet_params(tmp_path / 'ours'), arrays())
+    same(read_mxnet_params(tmp_path / 'ours'), arrays())
     assert (tmp_path / 'ours').read_bytes() == (tmp_path / 'theirs').read_bytes()
 
 
