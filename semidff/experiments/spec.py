@@ -1,6 +1,6 @@
 """Reads a chain config and lays it out as steps, once for every seed.
 
-A chain config is an ordinary mmengine config in Python with these names (docs/own_videos.md has a
+A chain config is an ordinary mmengine config in Python with these names (docs/experiments.md has a
 worked example)::
 
     work_dir = 'work_dirs/quickstart'
