@@ -1,26 +1,65 @@
-"""The memory layout in which convolutions are fast, and what cannot read it."""
+"""Channels-last memory format, and the operators that cannot read it."""
 
+import sys
+
+import mmcv.ops
 import torch
 from mmdet.models.roi_heads.roi_extractors.base_roi_extractor import BaseRoIExtractor
-from torch import nn
+from torch import Tensor, nn
+
+# Compiled operators that mmdetection's modules call as functions.
+_FUNCTIONS = {
+    id(value) for value in vars(mmcv.ops).values() if getattr(value, '__name__', '') == 'apply'
+}
 
 
 def to_channels_last(model: nn.Module) -> None:
-    """Puts a model's weights into channels-last order; convolutions hand it on to their outputs.
+    """Put the weights of a model into channels-last order; convolutions hand the order on to their outputs.
 
-    RoI extractors get contiguous maps all the same: mmcv's RoIAlign takes channels-last ones for contiguous ones and
-    reads wrong values from them, without an error. Doing it again changes nothing.
+    mmcv's compiled operators read the memory of a map as if it were contiguous: from a channels-last map they compute
+    wrong values without an error, or fail. Modules of ``mmcv.ops``, and modules that call such an operator as a
+    function, therefore keep contiguous weights, submodules included, and their inputs are made contiguous. A second
+    call changes nothing.
 
     Args:
-        model (nn.Module): The model; its state dict stays the same.
+        model: The model; its state dict stays the same.
     """
-    model.to(memory_format=torch.channels_last)
-    for module in model.modules():
-        known = module._forward_pre_hooks.values()
-        if isinstance(module, BaseRoIExtractor) and _contiguous_maps not in known:
-            module.register_forward_pre_hook(_contiguous_maps)
+    if _reads_raw_memory(type(model)):
+        if _contiguous_inputs not in model._forward_pre_hooks.values():
+            model.register_forward_pre_hook(_contiguous_inputs, with_kwargs=True)
+        return
+    for tensor in (*model.parameters(recurse=False), *model.buffers(recurse=False)):
+        if tensor.dim() == 4:
+            tensor.data = tensor.data.to(memory_format=torch.channels_last)
+    for child in model.children():
+        to_channels_last(child)
 
 
-def _contiguous_maps(extractor: nn.Module, inputs: tuple) -> tuple:
-    maps, *others = inputs
-    return tuple(level.contiguous() for level in maps), *others
+def _reads_raw_memory(kind: type[nn.Module]) -> bool:
+    """Whether modules of a class are operators of mmcv or call one as a function."""
+    if issubclass(
+        kind, BaseRoIExtractor
+    ):  # its layers are mmcv's as a rule, and its inputs are all the maps
+        return True
+    for cls in kind.__mro__:
+        if cls.__module__.startswith('mmcv.ops.'):
+            return True
+        names = vars(sys.modules[cls.__module__])
+        if cls.__module__.startswith('mmdet.') and any(
+            id(value) in _FUNCTIONS for value in names.values()
+        ):
+            return True
+    return False
+
+
+def _contiguous_inputs(module: nn.Module, inputs: tuple, keywords: dict) -> tuple[tuple, dict]:
+    return _contiguous(inputs), {name: _contiguous(value) for name, value in keywords.items()}
+
+
+def _contiguous(value: object) -> object:
+    """Make maps contiguous, in lists and tuples too."""
+    if isinstance(value, Tensor):
+        return value.contiguous()
+    if isinstance(value, list | tuple) and not hasattr(value, '_fields'):
+        return type(value)(map(_contiguous, value))
+    return value

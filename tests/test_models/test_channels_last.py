@@ -1,0 +1,59 @@
+"""Channels-last weights give the results of contiguous ones, whatever operators a detector is made of."""
+
+import logging
+
+import pytest
+import torch
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from torch import Tensor
+
+from semidff.models.channels_last import to_channels_last
+
+# Stock configs with operators of mmcv: as modules, in the backbone, the neck and the head, and as functions.
+CONFIGS = (
+    'dcnv2/faster-rcnn_r50-mdconv-c3-c5_fpn_1x_coco.py',
+    'dcn/faster-rcnn_r50-dconv-c3-c5_fpn_1x_coco.py',
+    'dyhead/atss_r50_fpn_dyhead_1x_coco.py',
+    'centernet/centernet_r18-dcnv2_8xb16-crop512-140e_coco.py',
+    'vfnet/vfnet_r50_fpn_1x_coco.py',
+    'reppoints/reppoints-moment_r50_fpn_1x_coco.py',
+    'tood/tood_r50_fpn_1x_coco.py',
+    'retinanet/retinanet_r18_fpn_1x_coco.py',
+)
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.split('/')[0])
+def test_stock_detectors_compute_the_same(path):
+    init_default_scope('mmdet')
+    config = Config.fromfile(Config._get_cfg_path(f'mmdet::{path}', '')[0]).model
+    config.backbone.pop('init_cfg', None)
+    torch.manual_seed(0)
+    model = MODELS.build(config).eval()
+    logging.getLogger('mmengine').setLevel(logging.WARNING)
+    for name, parameter in model.named_parameters():
+        if 'conv_offset' in name:  # they start at 0, where nothing is deformed
+            torch.nn.init.normal_(parameter, std=0.02)
+    images = torch.randn(1, 3, 128, 160)
+    with torch.no_grad():
+        before = maps_of(outputs(model, images))
+        for _ in range(2):
+            to_channels_last(model)
+        after = maps_of(outputs(model, images))
+    assert len(before) == len(after)
+    for reference, found in zip(before, after, strict=True):
+        scale = reference.abs().max()
+        assert (reference - found).abs().max() <= 1e-4 * scale + 1e-6
+
+
+def outputs(model, images):
+    features = model.extract_feat(images)
+    head = model.rpn_head if hasattr(model, 'rpn_head') else model.bbox_head
+    return features, head(features)
+
+
+def maps_of(value) -> list[Tensor]:
+    if isinstance(value, Tensor):
+        return [value]
+    return [found for item in value or () for found in maps_of(item)]
