@@ -1,11 +1,11 @@
-"""Speed of a video detector from decoding to boxes, against the dense detector with the same options.
+"""Speed of a video detector from decoding to boxes, relative to the dense detector with the same options.
 
-Protocol: batch 1. In each round every set of options takes a clip of l frames in every method, one after the other, and
-its parts are timed alone on the same clip; so noise of the machine hits all of them alike, and a speed-up compares
-clips that were timed together. Each method reads the video for itself, by a stream of its own: a frame is decoded, goes
-through the config's test pipeline, to the device and through the engine, one step after the other (``VideoInferencer``
-decodes ahead in the background, which is not measured here). At its end a video begins anew. The first round warms up,
-compiles, and does not count.
+Protocol: batch 1. In each round every set of options runs one clip of l frames with every method, one after the other,
+and its parts are timed alone on the same clip. So noise of the machine affects all of them alike, and a speed-up
+compares clips that were timed together. Each method reads the video by a stream of its own, which starts over at its
+end. A frame is decoded, goes through the config's test pipeline, to the device and through the engine, one step after
+the other (``VideoInferencer`` decodes ahead in the background, which is not measured here). The first round is
+warm-up, compiles, and is not counted.
 """
 
 import copy
@@ -36,24 +36,20 @@ def benchmark(
     repeats: int = 3,
     progress: Callable[[str], None] = lambda text: None,
 ) -> SpeedReport:
-    """Times a video detector, see the module's text.
+    """Measure the speed of a video detector by the protocol of this module.
 
     Args:
-        model (VideoDetector): With a temporal module, in its place on the device; it is not changed.
-        video (str): A video file or a folder of frames.
-        pack (Callable): Makes a collated test batch of a frame (H, W, 3) uint8.
-        methods (Sequence[str]): Methods of :class:`~semidff.inference.VideoEngine`; ``frame``, what the others are
-            compared with, is always among them.
-        options (Sequence[Acceleration]): Sets of speed options.
-        key_interval (int): Key-frame duration l, at least 2.
-        repeats (int): Rounds that count.
-        progress (Callable): Is told what goes on.
-
-    Returns:
-        SpeedReport: The times.
+        model: With a temporal module, on its device; it is not changed.
+        video: A video file or a folder of frames.
+        pack: Makes a collated test batch of a frame (H, W, 3) uint8.
+        methods: Methods of :class:`~semidff.inference.VideoEngine`; ``frame``, the reference, is always added.
+        options: Sets of speed options.
+        key_interval: Key-frame interval l, at least 2.
+        repeats: Rounds that are counted.
+        progress: Receives a line for each step.
 
     Raises:
-        ValueError: If the model has no temporal module, or the settings make no sense.
+        ValueError: If the model has no temporal module, or a number is too small.
         VideoError: If the video cannot be read.
     """
     if not model.has_temporal:
@@ -73,8 +69,11 @@ def benchmark(
             runner.clip(counts=clip > 0)
             name = f'clip {clip} of {repeats}' if clip else 'warm-up'
             seconds = time.perf_counter() - start
-            progress(f'{name}, {runner.model.options}: took {seconds:.1f} s')
-    return SpeedReport(key_interval, [runner.result() for runner in runners], _process_memory())
+            progress(f'{name}, {runner.model.options}: {seconds:.1f} s')
+    process_memory = (
+        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    )  # Linux counts in KiB
+    return SpeedReport(key_interval, [runner.result() for runner in runners], process_memory)
 
 
 class _Runner:
@@ -110,8 +109,3 @@ class _Runner:
     def result(self) -> Run:
         methods = {method: MethodTimes.of(clips) for method, clips in self.clips.items()}
         return Run(str(self.model.options), self.parts.medians(), methods)
-
-
-def _process_memory() -> float:
-    """Peak of this process's resident memory in MiB (Linux counts it in KiB)."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

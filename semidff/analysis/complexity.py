@@ -1,13 +1,13 @@
 """Cost of a video detector's parts in operations, and the ratios of DFF Eqs. 5-7 that follow.
 
-One FLOP is one multiply-add, as in DFF Table 2. Counted are convolutions, deconvolutions, matrix products, attention
-and bilinear sampling, on the real modules, for one frame. Not counted: additions of biases, normalization, activations,
-pooling (of regions too), products of two maps, resizing, proposals and non-maximum suppression, and operators that
-PyTorch's counter cannot see into (deformable convolutions of mmcv).
+One FLOP is one multiply-add, as in DFF Table 2. Convolutions, deconvolutions, matrix products, attention and bilinear
+sampling are counted on the real modules, for one frame. Not counted: additions of biases, normalization, activations,
+pooling (of regions too), products of two maps, resizing, proposals, non-maximum suppression, and operators that
+PyTorch's counter does not know (deformable convolutions of mmcv).
 
-What a second stage costs per region depends on how many regions the untrained first stage proposes. Table 2's ratio is
-``N_feat / (F + S)``: its 1 x 1 convolution counts as part of the flow network, and its ResNets have their strides on
-the first 1 x 1 convolution of a block (style 'caffe').
+The cost of a second stage per region depends on the number of regions that the untrained first stage proposes. The
+ratio of Table 2 is ``N_feat / (F + S)``: its 1 x 1 convolution counts as part of the flow network, and its ResNets have
+their strides on the first 1 x 1 convolution of a block (style 'caffe').
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -18,40 +18,34 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from semidff.models.video_detector import VideoDetector
+from semidff.utils.tables import text_table
 
-from .part_times import PartTimes, batch_of, speedup_of
+from .part_times import PARTS, PartTimes, batch_of, speedup_of
 from .smooth_video import smooth_frames
 
-PARTS = {
-    'feature_network': 'N_feat   feature network',
-    'flow': 'F        flow network',
-    'scale': 'S        scale field',
-    'warp': 'W        warp',
-    'task_network': 'N_task   task network',
+TIMED_AS = {
+    'feature_network': 'feature_network',
+    'flow': 'flow_and_scale',
+    'scale': None,
+    'warp': 'warp',
+    'task_network': 'task_non_key',
 }
-
-# Part of PartTimes beside ours; F and S are timed as one.
-_TIMES = dict(
-    feature_network='feature_network',
-    flow='flow_and_scale',
-    warp='warp',
-    task_network='task_non_key',
-)
+"""The counted parts, each with the field of :class:`PartTimes` that its row shows."""
 
 
 class Cost(NamedTuple):
-    """Of a part: multiply-adds for one frame, and parameters."""
+    """Multiply-adds of a part for one frame, and its number of parameters."""
 
     flops: int
     parameters: int
 
 
 class ComplexityReport(NamedTuple):
-    """What :func:`measure_complexity` counted.
+    """Result of :func:`measure_complexity`.
 
     Attributes:
         size: Height and width of the network's input, padding included.
-        parts: Costs, by the names of :data:`PARTS`.
+        parts: Costs, by the names of :data:`TIMED_AS`.
     """
 
     size: tuple[int, int]
@@ -59,7 +53,7 @@ class ComplexityReport(NamedTuple):
 
     @property
     def flow_is_network(self) -> bool:
-        """Whether the flow comes from a network; otherwise its cost is not in any count."""
+        """Whether the flow comes from a network, whose cost can be counted."""
         return self.parts['flow'].flops > 0
 
     @property
@@ -70,7 +64,7 @@ class ComplexityReport(NamedTuple):
 
     @property
     def inverse_ratios(self) -> dict[str, float]:
-        """1 / r of DFF Eq. 6 by F alone, and with S counted in F; empty where F is not a network."""
+        """1 / r of DFF Eq. 6, for F alone and for F with S; empty where F is not a network."""
         if not self.flow_is_network:
             return {}
         features = self._sum('feature_network')
@@ -80,11 +74,11 @@ class ComplexityReport(NamedTuple):
         }
 
     def to_dict(self, key_intervals: Sequence[int], speed: PartTimes | None = None) -> dict:
-        """All figures, for json.
+        """All figures, for JSON.
 
         Args:
-            key_intervals (Sequence[int]): Key-frame durations l of the speed-ups.
-            speed (PartTimes, optional): Measured times of the same model.
+            key_intervals: Key-frame intervals l of the speed-ups.
+            speed: Measured times of the same model.
         """
         figures = dict(
             height=self.size[0],
@@ -101,27 +95,22 @@ class ComplexityReport(NamedTuple):
         return figures
 
     def text(self, key_intervals: Sequence[int], speed: PartTimes | None = None) -> str:
-        """A table for people; arguments as of :meth:`to_dict`."""
+        """Tables for a terminal; arguments as of :meth:`to_dict`."""
         timed = speed is not None
-        title = 'one frame of {} x {}'.format(*self.size)
-        rows = [(title, 'GFLOPs', 'M params', *(['ms'] if timed else []))]
-        for name, part in PARTS.items():
-            cost = self.parts[name]
-            cells = [f'{cost.flops / 1e9:.3f}', f'{cost.parameters / 1e6:.3f}']
-            if timed and name in _TIMES:
-                cells.append(f'{getattr(speed, _TIMES[name]):.1f}')
-            rows.append((part, *cells))
+        rows = [('one frame of {} x {}'.format(*self.size), 'GFLOPs', 'M params', *['ms'] * timed)]
+        for name, cost in self.parts.items():
+            row = [PARTS[name], f'{cost.flops / 1e9:.3f}', f'{cost.parameters / 1e6:.3f}']
+            if timed and TIMED_AS[name]:
+                row.append(f'{getattr(speed, TIMED_AS[name]):.1f}')
+            rows.append(row)
         ratios = [self.ratio, speed.ratio] if timed else [self.ratio]
-        rows.append(('', 'counted', *(['measured'] if timed else [])))
-        rows += [(f'1 / r (DFF Eq. 6), {k}', f'{v:.2f}') for k, v in self.inverse_ratios.items()]
-        rows.append(('r (DFF Eq. 5)', *(f'{ratio:.4f}' for ratio in ratios)))
+        ratio_rows = [('', 'counted', *['measured'] * timed)]
+        for name, value in self.inverse_ratios.items():
+            ratio_rows.append((f'1 / r (DFF Eq. 6), {name}', f'{value:.2f}'))
+        ratio_rows.append(('r (DFF Eq. 5)', *(f'{ratio:.4f}' for ratio in ratios)))
         for length in key_intervals:
             speedups = (f'{speedup_of(ratio, length):.2f}' for ratio in ratios)
-            rows.append((f's (DFF Eq. 7) at l = {length}', *speedups))
-        lines = [f'{first:38}' + ''.join(f'{c:>10}' for c in cells) for first, *cells in rows]
-        return '\n'.join([*lines, *self._notes(timed)])
-
-    def _notes(self, timed: bool) -> list[str]:
+            ratio_rows.append((f's (DFF Eq. 7) at l = {length}', *speedups))
         notes = [
             'FLOPs are multiply-adds. Not counted: biases, normalization, activations, pooling, products '
             'of maps, resizing, proposals and non-maximum suppression.'
@@ -130,10 +119,10 @@ class ComplexityReport(NamedTuple):
             notes.append('The time of F is that of F and S together.')
         if not self.flow_is_network:
             notes.append(
-                'F is not a network: no operations of it are counted, so the counted r and s are those '
-                'of the other parts, and only measured times (--measure) say how fast it is.'
+                'F is not a network, so its operations are not counted: the counted r and s are those '
+                'of the other parts. Measured times (--measure) include it.'
             )
-        return notes
+        return '\n'.join([text_table(rows), text_table(ratio_rows), *notes])
 
     def _sum(self, *names: str) -> int:
         return sum(self.parts[name].flops for name in names)
@@ -141,13 +130,12 @@ class ComplexityReport(NamedTuple):
 
 @torch.no_grad()
 def measure_complexity(model: VideoDetector, height: int, width: int) -> ComplexityReport:
-    """Counts the operations of each part of a video detector.
+    """Count the operations of each part of a video detector.
 
     Args:
-        model (VideoDetector): With a :class:`~semidff.models.temporal.TemporalModule`; it is put into
-            eval mode.
-        height (int): Height of a frame in pixels.
-        width (int): Width of a frame in pixels; the data preprocessor may pad both.
+        model: With a :class:`~semidff.models.temporal.TemporalModule`; it is put into eval mode.
+        height: Height of a frame in pixels.
+        width: Width of a frame in pixels; the data preprocessor may pad both.
 
     Raises:
         ValueError: If there is no temporal module with a flow network, or the size is not positive.
@@ -158,7 +146,7 @@ def measure_complexity(model: VideoDetector, height: int, width: int) -> Complex
         raise ValueError(f'the size is {height} x {width}; it must be positive')
     temporal = model.eval().temporal
     if not hasattr(temporal, 'flow_network'):
-        raise ValueError(f'{type(temporal).__name__} has no flow network that could be counted')
+        raise ValueError(f'{type(temporal).__name__} has no flow network')
     data = model.data_preprocessor(batch_of(smooth_frames(1, height, width)[0]), False)
     inputs, samples = data['inputs'], data['data_samples']
     image = temporal.prepare(inputs)
@@ -176,24 +164,24 @@ def measure_complexity(model: VideoDetector, height: int, width: int) -> Complex
         scale=[] if temporal.scale is None else [temporal.scale],
         task_network=model.part('task_network'),
     )
-    parts = {name: Cost(flops.get(name, 0), parameters(modules.get(name, []))) for name in PARTS}
+    parts = {name: Cost(flops.get(name, 0), parameters(modules.get(name, []))) for name in TIMED_AS}
     return ComplexityReport(tuple(inputs.shape[-2:]), parts)
 
 
 def count(function: Callable, *arguments: Any) -> tuple[int, Any]:
-    """Multiply-adds of a call, as the module's text says, and its result."""
+    """Return the multiply-adds of a call, and its result."""
     with FlopCounterMode(display=False, custom_mapping=_SAMPLING) as counter:
         result = function(*arguments)
     return counter.get_total_flops() // 2, result  # the counter has two for a multiply-add
 
 
 def parameters(modules: Iterable[nn.Module]) -> int:
-    """Number of parameters of modules, each counted once."""
+    """Return the number of parameters of modules, shared ones counted once."""
     return sum(p.numel() for p in {p for module in modules for p in module.parameters()})
 
 
 def _bilinear(*args: Any, out_shape: Sequence[int], **kwargs: Any) -> int:
-    """Four neighbors, each a multiply-add, for every element that is read (DFF Eq. 1)."""
+    """FLOPs of four neighbors, a multiply-add each, for every element of the output (DFF Eq. 1)."""
     return 2 * 4 * torch.Size(out_shape).numel()
 
 

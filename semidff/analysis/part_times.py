@@ -1,4 +1,4 @@
-"""Times of a video detector's parts, and what DFF's Eqs. 5 and 7 make of them."""
+"""Times of a video detector's parts, and the ratio and speed-up of DFF Eqs. 5 and 7 that follow."""
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -14,29 +14,25 @@ from semidff.inference.timer import timed
 from semidff.models.video_detector import KeyFrame, VideoDetector
 
 PARTS = {
-    'feature_network': 'N_feat   feature network',
-    'flow_and_scale': 'F + S    flow network with its half-size input, scale field',
-    'warp': 'W        warp and product',
-    'task_non_key': 'N_task   task network and post-processing, propagated features',
-    'task_key': "N_task   the same, on the frame's own features",
+    'feature_network': 'N_feat: feature network',
+    'flow': 'F: flow network',
+    'scale': 'S: scale field',
+    'flow_and_scale': 'F + S: flow network with its half-size input, scale field',
+    'warp': 'W: warp and product',
+    'task_network': 'N_task: task network',
+    'task_non_key': 'N_task: task network and post-processing, propagated features',
+    'task_key': "N_task: the same, the frame's own features",
 }
+"""Labels of the parts that are timed (:class:`PartTimes`) or counted (``complexity``)."""
 
 
 def speedup_of(ratio: float, key_interval: int) -> float:
-    """Speed-up s of DFF Eq. 7 for a ratio r of costs (Eq. 5) and a key-frame duration l."""
+    """Speed-up s of DFF Eq. 7 for a ratio r of costs (Eq. 5) and a key-frame interval l."""
     return key_interval / (1 + (key_interval - 1) * ratio)
 
 
 class PartTimes(NamedTuple):
-    """Medians in milliseconds.
-
-    Attributes:
-        feature_network: N_feat.
-        flow_and_scale: F + S, half-sizing of the current frame included.
-        warp: W.
-        task_non_key: N_task with post-processing on propagated features.
-        task_key: N_task with post-processing on a frame's own features.
-    """
+    """Median times of the parts in milliseconds; :data:`PARTS` says what each one includes."""
 
     feature_network: float
     flow_and_scale: float
@@ -46,12 +42,12 @@ class PartTimes(NamedTuple):
 
     @property
     def key(self) -> float:
-        """A frame by the spatial module."""
+        """Time of a key frame."""
         return self.feature_network + self.task_key
 
     @property
     def non_key(self) -> float:
-        """A propagated frame."""
+        """Time of a non-key frame."""
         return self.flow_and_scale + self.warp + self.task_non_key
 
     @property
@@ -59,23 +55,22 @@ class PartTimes(NamedTuple):
         """r of DFF Eq. 5."""
         return self.non_key / self.key
 
-    def bound(self, key_interval: int, around: float = 0.0) -> float:
+    def bound(self, key_interval: int, overhead: float = 0.0) -> float:
         """Largest speed-up over frame-by-frame detection.
 
         Args:
-            key_interval (int): Key-frame duration l.
-            around (float): Milliseconds that *every* frame takes beside the network (decoding, say). 0: the bound of
-                Eq. 7, that of the network. Else the same reasoning with the time around the network on both sides:
-                ``l (a + key) / (l a + key + (l - 1) current)``.
+            key_interval: Key-frame interval l.
+            overhead: Milliseconds a that *every* frame takes outside the network (decoding, for example). With 0, the
+                bound is that of Eq. 7; else it is ``l (a + key) / (l a + key + (l - 1) non_key)``.
         """
-        return speedup_of((around + self.non_key) / (around + self.key), key_interval)
+        return speedup_of((overhead + self.non_key) / (overhead + self.key), key_interval)
 
 
 class PartClock:
-    """Times the parts alone, one after the other, on the frames of clips.
+    """Times each part alone, one after the other, on the frames of clips.
 
     Args:
-        model (AcceleratedDetector): With a temporal module, in eval mode.
+        model: With a temporal module, in eval mode.
     """
 
     def __init__(self, model: AcceleratedDetector) -> None:
@@ -85,16 +80,12 @@ class PartClock:
         self.begin()
 
     def begin(self) -> None:
-        """The next frame begins a clip: it is the key frame of those that follow."""
+        """Begin a clip: the next frame is the key frame of those that follow."""
         self._key: KeyFrame | None = None
 
     @torch.no_grad()
     def frame(self, data: dict) -> None:
-        """Times the parts on the next frame.
-
-        Args:
-            data (dict): Collated test batch of it.
-        """
+        """Time the parts on the next frame, given as a collated test batch."""
         model = self.model
         data = model.data_preprocessor(data, False)
         inputs, samples = data['inputs'], data['data_samples']
@@ -108,16 +99,18 @@ class PartClock:
 
     def _non_key(self, inputs: Tensor, samples: SampleList, key: KeyFrame) -> None:
         model = self.model
-        flow_field = self._timed(
+        forecast = self._timed(
             'flow_and_scale',
             lambda: model.temporal.flow_and_scale(key.image, model.temporal.prepare(inputs)),
         )
-        features = self._timed('warp', model.temporal.propagate, key.features, *flow_field)
+        features = self._timed('warp', model.temporal.propagate, key.features, *forecast)
         self._timed('task_non_key', model.spatial.predict, features, _fresh(samples))
 
     def medians(self) -> PartTimes:
-        """Of all frames since the clock was made, or since ``seconds`` was emptied."""
-        return PartTimes(**{name: 1000 * float(np.median(self.seconds[name])) for name in PARTS})
+        """Medians over all frames since the clock was created, or since ``seconds`` was cleared."""
+        return PartTimes(
+            *(1000 * float(np.median(self.seconds[name])) for name in PartTimes._fields)
+        )
 
     def _timed(self, name: str, function: Callable, *arguments: Any) -> Any:
         with timed(self.device) as lap:
@@ -129,15 +122,15 @@ class PartClock:
 def measure_parts(
     model: VideoDetector, frames: Sequence[np.ndarray], repeats: int = 5
 ) -> PartTimes:
-    """Times of a model's parts, without speed options.
+    """Measure the times of a model's parts, without speed options.
 
     Args:
-        model (VideoDetector): With a temporal module; it is put into eval mode.
-        frames (Sequence[ndarray]): Two frames of a video or more, (H, W, 3) uint8, of the network's size.
-        repeats (int): Pairs of frames that count; one more is timed first, to warm up.
+        model: With a temporal module; it is put into eval mode.
+        frames: Two or more frames of a video, (H, W, 3) uint8, of the network's input size.
+        repeats: Number of counted pairs of frames, after one pair of warm-up.
 
     Raises:
-        ValueError: If there is no temporal module, or nothing to measure.
+        ValueError: If there is no temporal module, fewer than two frames, or ``repeats`` is less than 1.
     """
     if not model.has_temporal:
         raise ValueError('the model has no temporal module: give a stage-two config')
@@ -154,7 +147,7 @@ def measure_parts(
 
 
 def batch_of(frame: np.ndarray) -> dict:
-    """Collated test batch of a frame (H, W, 3) uint8 that has the network's size already."""
+    """Make a collated test batch of a frame (H, W, 3) uint8 of the network's input size."""
     size = frame.shape[:2]
     meta = dict(img_shape=size, ori_shape=size, scale_factor=(1.0, 1.0))
     image = torch.from_numpy(np.ascontiguousarray(frame.transpose(2, 0, 1)))
@@ -162,5 +155,5 @@ def batch_of(frame: np.ndarray) -> dict:
 
 
 def _fresh(samples: SampleList) -> SampleList:
-    """Data samples without results."""
+    """Copies of the data samples, since predictions are written into them."""
     return [sample.clone() for sample in samples]

@@ -1,4 +1,4 @@
-"""A video for speed tests where there is none: a camera that pans over a picture."""
+"""Synthetic video for speed tests: a camera that pans over a smooth texture."""
 
 from pathlib import Path
 
@@ -9,14 +9,7 @@ from semidff.utils.video_writer import VideoWriter
 
 
 def smooth_frames(count: int, height: int, width: int, seed: int = 0) -> list[np.ndarray]:
-    """Frames of a camera that pans over a smooth, textured picture, 4 pixels right and 1 down each.
-
-    Args:
-        count (int): How many frames.
-        height (int): Height of the frames in pixels.
-        width (int): Width of the frames in pixels.
-        seed (int): Seed of the picture.
-    """
+    """Make ``count`` frames, (height, width, 3) uint8, each 4 pixels right of the previous one and 1 below it."""
     rng = np.random.default_rng(seed)
     size = width + 4 * count, height + count
     canvas = np.full((size[1], size[0], 3), 128, np.float32)
@@ -28,7 +21,7 @@ def smooth_frames(count: int, height: int, width: int, seed: int = 0) -> list[np
 
 
 def write_smooth_video(path: str | Path, count: int, height: int, width: int) -> str:
-    """Writes :func:`smooth_frames` as an mp4 file; returns its path."""
+    """Write :func:`smooth_frames` as an mp4 file; return its path."""
     with VideoWriter(path, fps=25) as writer:
         for frame in smooth_frames(count, height, width):
             writer.write(frame)

@@ -1,9 +1,11 @@
-"""What a speed benchmark found: figures, and tables of them for screen and markdown."""
+"""Figures of a speed benchmark, as JSON and as tables."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from semidff.utils.tables import markdown_table, text_table
 
 from .clip_timer import Clip
 from .part_times import PARTS, PartTimes
@@ -17,7 +19,7 @@ OVERHEADS = {
 
 
 class MethodTimes(NamedTuple):
-    """What one mode with one set of options took for each frame: milliseconds, (clips, l).
+    """Times of one method with one set of speed options: milliseconds of each frame, (clips, l).
 
     Attributes:
         decode: Decoding.
@@ -37,7 +39,7 @@ class MethodTimes(NamedTuple):
 
     @classmethod
     def of(cls, clips: Sequence[Clip]) -> 'MethodTimes':
-        """The measurements of several clips of l frames."""
+        """Collect the measurements of several clips of l frames."""
         times = 1000 * np.array([clip.seconds for clip in clips])
         detections = sum(clip.detections for clip in clips) / times[..., 0].size
         memory = None if clips[0].memory is None else max(clip.memory for clip in clips)
@@ -45,17 +47,17 @@ class MethodTimes(NamedTuple):
 
     @property
     def total(self) -> np.ndarray:
-        """From decoding to boxes."""
+        """Time from decoding to boxes."""
         return self.decode + self.pipeline + self.to_device + self.network
 
 
 class Run(NamedTuple):
-    """One set of speed options.
+    """Measurements with one set of speed options.
 
     Attributes:
-        options: What they are called.
-        parts: Times of the parts under these options.
-        methods: By method; ``frame``, the dense detector, is among them.
+        options: Name of the options.
+        parts: Times of the parts.
+        methods: Times by method; ``frame``, the dense detector, is among them.
     """
 
     options: str
@@ -63,8 +65,8 @@ class Run(NamedTuple):
     methods: dict[str, MethodTimes]
 
     @property
-    def around(self) -> dict[str, float]:
-        """Medians of what every frame takes beside the network, by the names of :data:`OVERHEADS`."""
+    def overheads(self) -> dict[str, float]:
+        """Median times of every frame outside the network, by the names of :data:`OVERHEADS`."""
         return {
             name: float(np.median([getattr(times, name) for times in self.methods.values()]))
             for name in OVERHEADS
@@ -72,12 +74,12 @@ class Run(NamedTuple):
 
 
 class SpeedReport(NamedTuple):
-    """All of a benchmark.
+    """All measurements of a benchmark.
 
     Attributes:
-        key_interval: Key-frame duration l.
-        runs: One for each set of options; gains are counted from the first.
-        process_memory: Peak of the process's memory in MiB, all models of the benchmark together.
+        key_interval: Key-frame interval l.
+        runs: One for each set of speed options; gains are relative to the first.
+        process_memory: Peak of the process's memory in MiB, with all models of the benchmark.
     """
 
     key_interval: int
@@ -85,7 +87,7 @@ class SpeedReport(NamedTuple):
     process_memory: float
 
     def to_dict(self) -> dict[str, Any]:
-        """All figures, for json."""
+        """All figures, for JSON."""
         return dict(
             key_interval=self.key_interval,
             process_memory_mib=self.process_memory,
@@ -93,154 +95,126 @@ class SpeedReport(NamedTuple):
         )
 
     def _run(self, run: Run) -> dict[str, Any]:
-        length, parts, around = self.key_interval, run.parts, run.around
-        return dict(
+        length, parts, overheads = self.key_interval, run.parts, run.overheads
+        figures = dict(
             options=run.options,
-            parts_ms={**around, **parts._asdict()},
+            parts_ms={**overheads, **parts._asdict()},
             ratio=parts.ratio,
             bound_network=parts.bound(length),
-            bound_end_to_end=parts.bound(length, sum(around.values())),
-            modes={mode: self._mode(run, mode) for mode in run.methods},
+            bound_end_to_end=parts.bound(length, sum(overheads.values())),
         )
+        methods = {method: self._method(run, method) for method in run.methods}
+        if propagate := methods.get('propagate'):
+            network, end_to_end = propagate['speedup_network'], propagate['speedup_end_to_end']
+            propagate.update(
+                share_network=network / figures['bound_network'],
+                share_end_to_end=end_to_end / figures['bound_end_to_end'],
+                share_end_to_end_of_eq7=end_to_end / figures['bound_network'],
+            )
+        return dict(figures, methods=methods)
 
-    def _mode(self, run: Run, mode: str) -> dict[str, Any]:
-        walk, dense, first = run.methods[mode], run.methods['frame'], self.runs[0].methods['frame']
-        total = _median_clip(walk.total)
-        figures = dict(
-            fps=1000 / total,
-            end_to_end_ms=_latencies(walk.total, mode),
-            network_ms=_latencies(walk.network, mode),
-            speedup_network=_speedup(dense.network, walk.network),
-            speedup_end_to_end=_speedup(dense.total, walk.total),
-            gain_over_first=_speedup(first.total, walk.total),
-            detections=walk.detections,
-            gpu_memory_mib=walk.memory,
-        )
-        if mode == 'propagate':
-            figures.update(self._shares(run, figures))
-        return figures
-
-    def _shares(self, run: Run, figures: dict) -> dict[str, float]:
-        """Speed-ups as parts of their bounds."""
-        length, around = self.key_interval, sum(run.around.values())
-        network, whole = run.parts.bound(length), run.parts.bound(length, around)
+    def _method(self, run: Run, method: str) -> dict[str, Any]:
+        times, dense, first = run.methods[method], run.methods['frame'], self.runs[0]
         return dict(
-            share_network=figures['speedup_network'] / network,
-            share_end_to_end=figures['speedup_end_to_end'] / whole,
-            share_end_to_end_of_eq7=figures['speedup_end_to_end'] / network,
+            fps=1000 / _mean(times.total),
+            end_to_end_ms=_latencies(times.total, method),
+            network_ms=_latencies(times.network, method),
+            speedup_network=_speedup(dense.network, times.network),
+            speedup_end_to_end=_speedup(dense.total, times.total),
+            gain_over_first=_speedup(first.methods['frame'].total, times.total),
+            detections=times.detections,
+            gpu_memory_mib=times.memory,
         )
 
     def text(self) -> str:
-        """For a screen."""
-        return '\n\n'.join(_aligned(rows) for rows in self._tables())
+        """Tables for a terminal."""
+        return '\n\n'.join(text_table(rows) for rows in self._tables())
 
     def markdown(self) -> str:
-        """The same as tables of a markdown page."""
-        return '\n\n'.join(_markdown(rows) for rows in self._tables()) + '\n'
+        """The same tables in Markdown."""
+        return '\n\n'.join(markdown_table(rows) for rows in self._tables()) + '\n'
 
     def _tables(self) -> list[list[tuple[str, ...]]]:
-        figures = self.to_dict()['runs']
+        runs = self.to_dict()['runs']
+        cases = {
+            f'{run["options"]}: {method}': figures
+            for run in runs
+            for method, figures in run['methods'].items()
+        }
         memory = [
-            (f'{run["options"]}: {mode}', _number(one['gpu_memory_mib'], '.0f'))
-            for run in figures
-            for mode, one in run['modes'].items()
-            if one['gpu_memory_mib'] is not None
+            (case, f'{figures["gpu_memory_mib"]:.0f}')
+            for case, figures in cases.items()
+            if figures['gpu_memory_mib'] is not None
         ]
-        memory.append(('the process, all of the above together', f'{self.process_memory:.0f}'))
+        process = ('the process, all of the above together', f'{self.process_memory:.0f}')
         return [
-            self._part_rows(figures),
-            self._latency_rows(figures),
-            self._speedup_rows(figures),
-            [('peak memory', 'MiB'), *memory],
+            self._part_rows(runs),
+            _latency_rows(cases),
+            self._speedup_rows(cases),
+            [('peak memory', 'MiB'), *memory, process],
         ]
 
-    def _part_rows(self, figures: list[dict]) -> list[tuple[str, ...]]:
-        length = self.key_interval
-        rows = [('part times, ms', *(run['options'] for run in figures))]
-        for name, text in {**OVERHEADS, **PARTS}.items():
-            rows.append((text, *(f'{run["parts_ms"][name]:.1f}' for run in figures)))
-        for name, text, form in (
+    def _part_rows(self, runs: list[dict]) -> list[tuple[str, ...]]:
+        rows = [('part times, ms', *(run['options'] for run in runs))]
+        for name in runs[0]['parts_ms']:
+            label = OVERHEADS.get(name) or PARTS[name]
+            rows.append((label, *(f'{run["parts_ms"][name]:.1f}' for run in runs)))
+        bound = f'bound at l = {self.key_interval},'
+        for name, label, form in (
             ('ratio', 'r (DFF Eq. 5)', '.4f'),
-            ('bound_network', f'bound at l = {length}, network (DFF Eq. 7)', '.3f'),
-            ('bound_end_to_end', f'bound at l = {length}, decoding to boxes', '.3f'),
+            ('bound_network', f'{bound} network (DFF Eq. 7)', '.3f'),
+            ('bound_end_to_end', f'{bound} decoding to boxes', '.3f'),
         ):
-            rows.append((text, *(f'{run[name]:{form}}' for run in figures)))
+            rows.append((label, *(f'{run[name]:{form}}' for run in runs)))
         return rows
 
-    def _latency_rows(self, figures: list[dict]) -> list[tuple[str, ...]]:
-        names = '/'.join(f'p{p}' for p in PERCENTILES)
-        rows = [('decoding to boxes, ms', 'fps', 'mean', f'key {names}', f'between {names}')]
-        for run, mode, one in _each(figures):
-            times = one['end_to_end_ms']
-            kinds = (_percentile_text(times.get(kind)) for kind in ('key', 'between'))
-            rows.append((f'{run}: {mode}', f'{one["fps"]:.2f}', f'{times["mean"]:.1f}', *kinds))
-        return rows
-
-    def _speedup_rows(self, figures: list[dict]) -> list[tuple[str, ...]]:
-        rows = [
-            (
-                'speed-up over frame, same options', 'network', 'of its bound', 'decoding to boxes',
-                'of its bound', 'of Eq. 7', f'gain over {self.runs[0].options}: frame',
+    def _speedup_rows(self, cases: dict[str, dict]) -> list[tuple[str, ...]]:
+        columns = {
+            'speedup_network': ('network', '.3f'),
+            'share_network': ('of its bound', '.1%'),
+            'speedup_end_to_end': ('decoding to boxes', '.3f'),
+            'share_end_to_end': ('of its bound', '.1%'),
+            'share_end_to_end_of_eq7': ('of Eq. 7', '.1%'),
+            'gain_over_first': (f'gain over {self.runs[0].options}: frame', '.3f'),
+        }
+        rows = [('speed-up over frame, same options', *(title for title, _ in columns.values()))]
+        for case, figures in cases.items():
+            cells = (
+                f'{figures[name]:{form}}' if name in figures else ''
+                for name, (_, form) in columns.items()
             )
-        ]  # fmt: skip
-        for run, mode, one in _each(figures):
-            shares = (
-                _number(one.get(name), '.1%')
-                for name in ('share_network', 'share_end_to_end', 'share_end_to_end_of_eq7')
-            )
-            network, whole, eq7 = shares
-            speedups = f'{one["speedup_network"]:.3f}', f'{one["speedup_end_to_end"]:.3f}'
-            gain = f'{one["gain_over_first"]:.3f}'
-            rows.append((f'{run}: {mode}', speedups[0], network, speedups[1], whole, eq7, gain))
+            rows.append((case, *cells))
         return rows
 
 
-def _median_clip(times: np.ndarray) -> float:
+def _mean(times: np.ndarray) -> float:
     """Mean time per frame of the median clip: the mean of the schedule."""
     return float(np.median(times.mean(axis=1)))
 
 
 def _speedup(slow: np.ndarray, fast: np.ndarray) -> float:
-    """Median over clips, which are compared each with its own: they were timed one after the other."""
+    """Median over the ratios of clips that were timed one after the other."""
     return float(np.median(slow.sum(axis=1) / fast.sum(axis=1)))
 
 
-def _latencies(times: np.ndarray, mode: str) -> dict[str, Any]:
-    """Mean of the schedule, and percentiles of key frames and of the frames between."""
-    kinds = dict(key=times) if mode == 'frame' else dict(key=times[:, :1], between=times[:, 1:])
-    found = {
+def _latencies(times: np.ndarray, method: str) -> dict[str, Any]:
+    """Mean of the schedule, and percentiles of key frames and of non-key frames."""
+    kinds = dict(key=times) if method == 'frame' else dict(key=times[:, :1], non_key=times[:, 1:])
+    percentiles = {
         kind: {f'p{p}': float(np.percentile(values, p)) for p in PERCENTILES}
         for kind, values in kinds.items()
     }
-    return dict(mean=_median_clip(times), **found)
+    return dict(mean=_mean(times), **percentiles)
 
 
-def _each(figures: list[dict]) -> Iterable[tuple[str, str, dict]]:
-    for run in figures:
-        for mode, one in run['modes'].items():
-            yield run['options'], mode, one
-
-
-def _percentile_text(percentiles: dict[str, float] | None) -> str:
-    if percentiles is None:
-        return ''
-    return ' / '.join(f'{value:.1f}' for value in percentiles.values())
-
-
-def _number(value: float | None, form: str) -> str:
-    return '' if value is None else f'{value:{form}}'
-
-
-def _aligned(rows: Sequence[tuple[str, ...]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for first, *others in rows:
-        cells = (f'{cell:>{width}}' for cell, width in zip(others, widths[1:], strict=True))
-        lines.append('  '.join([f'{first:{widths[0]}}', *cells]).rstrip())
-    return '\n'.join(lines)
-
-
-def _markdown(rows: Sequence[tuple[str, ...]]) -> str:
-    lines = ['| ' + ' | '.join(row) + ' |' for row in rows]
-    lines.insert(1, '|---' + '|---:' * (len(rows[0]) - 1) + '|')
-    return '\n'.join(lines)
+def _latency_rows(cases: dict[str, dict]) -> list[tuple[str, ...]]:
+    names = '/'.join(f'p{p}' for p in PERCENTILES)
+    rows = [('decoding to boxes, ms', 'fps', 'mean', f'key {names}', f'non-key {names}')]
+    for case, figures in cases.items():
+        times = figures['end_to_end_ms']
+        kinds = (
+            ' / '.join(f'{value:.1f}' for value in times.get(kind, {}).values())
+            for kind in ('key', 'non_key')
+        )
+        rows.append((case, f'{figures["fps"]:.2f}', f'{times["mean"]:.1f}', *kinds))
+    return rows

@@ -18,7 +18,7 @@ def video(tmp_path):
     return str(write_video(tmp_path / 'in.mp4', 5, size=(96, 64)))
 
 
-def test_every_mode_and_part_under_all_options(video):
+def test_every_method_and_part_under_all_options(video):
     model = build(video_detector_cfg())
     calls, told, packed = Counter(), [], []
     model.spatial.detector.backbone.register_forward_hook(lambda *_: calls.update(['backbone']))
@@ -29,8 +29,8 @@ def test_every_mode_and_part_under_all_options(video):
         return batch_of(image)
 
     options = [Acceleration(), Acceleration('bf16', channels_last=True)]
-    modes = ['propagate', 'copy', 'centered']
-    report = benchmark(model, video, pack, modes, options, 3, 2, told.append)
+    methods = ['propagate', 'copy', 'centered']
+    report = benchmark(model, video, pack, methods, options, 3, 2, told.append)
     assert [run.options for run in report.runs] == ['fp32', 'bf16, channels-last']
     for run in report.runs:
         assert list(run.methods) == ['frame', 'propagate', 'copy', 'centered']
@@ -45,14 +45,14 @@ def test_every_mode_and_part_under_all_options(video):
     assert calls == dict(backbone=6 * 9, flow=6 * 5)
     assert (
         len(packed) == 6 * 3 * 5
-    )  # each mode, and the parts, read the video for themselves, again and again
+    )  # each method, and the parts, read the video for themselves, again and again
     names = [line.split(': ')[0] for line in told]
     assert names[:3] == ['warm-up, fp32', 'warm-up, bf16, channels-last', 'clip 1 of 2, fp32']
     assert next(model.parameters()).dtype == model.spatial.detector.backbone.conv1.weight.dtype
 
 
 def test_a_frame_without_a_network_is_still_decoded(video, monkeypatch):
-    """*copy* between key frames costs decoding alone: times are those of where they are spent."""
+    """*copy* on non-key frames costs decoding alone."""
     clock = iter(range(10**6))
     monkeypatch.setattr(module.time, 'perf_counter', lambda: float(next(clock)))
     report = benchmark(build(video_detector_cfg()), video, batch_of, ['copy'], key_interval=2)

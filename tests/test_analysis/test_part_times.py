@@ -19,10 +19,10 @@ def test_equations_5_and_7():
     assert PARTS.bound(1) == 1
 
 
-def test_the_bound_with_time_around_the_network():
+def test_the_bound_with_time_outside_the_network():
     """Ten frames of 100 + 25 ms over one of 100 + 25 and nine of 20 + 25."""
-    assert PARTS.bound(10, around=25.0) == pytest.approx(1250 / (125 + 9 * 45))
-    assert PARTS.bound(10, around=1e9) == pytest.approx(1.0, abs=1e-6)
+    assert PARTS.bound(10, overhead=25.0) == pytest.approx(1250 / (125 + 9 * 45))
+    assert PARTS.bound(10, overhead=1e9) == pytest.approx(1.0, abs=1e-6)
 
 
 def test_times_every_part():

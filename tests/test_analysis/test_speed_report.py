@@ -36,37 +36,37 @@ def test_speed_ups_and_their_bounds():
     assert run['bound_network'] == pytest.approx(3 / 1.4)
     assert run['bound_end_to_end'] == pytest.approx(3 * 104 / (104 + 2 * 24))
     assert run['parts_ms'] == dict(decode=2, pipeline=1, to_device=1, **PARTS._asdict())
-    modes = run['modes']
+    methods = run['methods']
     network = (300 / 160 + 312 / 156) / 2  # the median of two clips
     whole = (312 / 172 + 324 / 168) / 2
-    assert modes['propagate']['speedup_network'] == pytest.approx(network)
-    assert modes['propagate']['speedup_end_to_end'] == pytest.approx(whole)
-    assert modes['propagate']['share_network'] == pytest.approx(network / (3 / 1.4))
-    assert modes['propagate']['share_end_to_end'] == pytest.approx(whole / (3 * 104 / 152))
-    assert modes['propagate']['share_end_to_end_of_eq7'] == pytest.approx(whole / (3 / 1.4))
-    assert modes['frame']['speedup_network'] == modes['frame']['speedup_end_to_end'] == 1
-    assert 'share_network' not in modes['frame']
+    assert methods['propagate']['speedup_network'] == pytest.approx(network)
+    assert methods['propagate']['speedup_end_to_end'] == pytest.approx(whole)
+    assert methods['propagate']['share_network'] == pytest.approx(network / (3 / 1.4))
+    assert methods['propagate']['share_end_to_end'] == pytest.approx(whole / (3 * 104 / 152))
+    assert methods['propagate']['share_end_to_end_of_eq7'] == pytest.approx(whole / (3 / 1.4))
+    assert methods['frame']['speedup_network'] == methods['frame']['speedup_end_to_end'] == 1
+    assert 'share_network' not in methods['frame']
 
 
 def test_latencies():
-    modes = report().to_dict()['runs'][0]['modes']
-    times = modes['propagate']['end_to_end_ms']
+    methods = report().to_dict()['runs'][0]['methods']
+    times = methods['propagate']['end_to_end_ms']
     assert times['mean'] == pytest.approx((172 / 3 + 168 / 3) / 2)
-    assert modes['propagate']['fps'] == pytest.approx(1000 / times['mean'])
+    assert methods['propagate']['fps'] == pytest.approx(1000 / times['mean'])
     assert times['key'] == pytest.approx(dict(p50=111.0, p90=113.4, p99=113.94))
-    assert times['between']['p50'] == pytest.approx(30)
-    assert modes['propagate']['network_ms']['between']['p50'] == pytest.approx(26)
-    assert 'between' not in modes['frame']['end_to_end_ms']
-    assert modes['frame']['end_to_end_ms']['key']['p50'] == pytest.approx(105)
+    assert times['non_key']['p50'] == pytest.approx(30)
+    assert methods['propagate']['network_ms']['non_key']['p50'] == pytest.approx(26)
+    assert 'non_key' not in methods['frame']['end_to_end_ms']
+    assert methods['frame']['end_to_end_ms']['key']['p50'] == pytest.approx(105)
 
 
 def test_gains_are_over_the_dense_detector_of_the_first_options():
     fast = Run('bf16', PARTS, dict(frame=times(np.full((2, 3), 50.0)), propagate=PROPAGATE))
     run = report(fast).to_dict()['runs'][1]
-    assert run['modes']['frame']['gain_over_first'] == pytest.approx((312 + 324) / 2 / 162)
-    assert run['modes']['frame']['speedup_end_to_end'] == 1
+    assert run['methods']['frame']['gain_over_first'] == pytest.approx((312 + 324) / 2 / 162)
+    assert run['methods']['frame']['speedup_end_to_end'] == 1
     # the honest rival has the same options
-    assert run['modes']['propagate']['speedup_network'] == pytest.approx(
+    assert run['methods']['propagate']['speedup_network'] == pytest.approx(
         (150 / 160 + 150 / 156) / 2
     )
 
@@ -75,9 +75,9 @@ def test_text_and_markdown_and_json(tmp_path):
     both = report(Run('bf16', PARTS, dict(frame=FRAME._replace(memory=40.0), propagate=PROPAGATE)))
     text = both.text()
     assert 'bound at l = 3, network (DFF Eq. 7)' in text and '2.143' in text
-    row = next(line for line in text.splitlines() if line.startswith('fp32: propagate'))
-    assert row.split()[2:4] == ['17.65', '56.7'] and '111.0 / 113.4 / 113.9' in row
-    assert 'bf16: frame' in text and '512' in text and ' 40\n' in text
+    row = next(line for line in text.splitlines() if line.startswith('| fp32: propagate'))
+    assert row.split()[4:7:2] == ['17.65', '56.7'] and '111.0 / 113.4 / 113.9' in row
+    assert 'bf16: frame' in text and '512' in text and ' 40 |\n' in text
     tables = both.markdown().split('\n\n')
     assert len(tables) == 4
     for table in tables:

@@ -33,8 +33,8 @@ def tool(monkeypatch, tmp_path):
 
 def test_writes_text_json_and_markdown(tool, tmp_path, capsys):
     files = ('--out', 'out.json', '--markdown', 'out.md')
-    modes = ('--modes', 'copy', 'propagate', '--precision', 'fp32', 'bf16', '--channels-last')
-    tool('two.pth', '--video', 'in.mp4', *modes, *files)
+    methods = ('--methods', 'copy', 'propagate', '--precision', 'fp32', 'bf16', '--channels-last')
+    tool('two.pth', '--video', 'in.mp4', *methods, *files)
     printed = capsys.readouterr().out
     assert 'r (DFF Eq. 5)' in printed and 'bf16, channels-last: propagate' in printed
     figures = json.loads((tmp_path / 'out.json').read_text())
@@ -43,9 +43,9 @@ def test_writes_text_json_and_markdown(tool, tmp_path, capsys):
         'fp32, channels-last', 'bf16, channels-last',
     ]  # fmt: skip
     for run in figures['runs']:
-        one = run['modes']['propagate']
+        one = run['methods']['propagate']
         assert one['speedup_network'] / run['bound_network'] == pytest.approx(one['share_network'])
-        assert list(run['modes']) == ['frame', 'copy', 'propagate']
+        assert list(run['methods']) == ['frame', 'copy', 'propagate']
     assert (tmp_path / 'out.md').read_text().startswith('| part times, ms |')
 
 
@@ -53,7 +53,7 @@ def test_makes_a_video_of_the_wanted_shape(tool, tmp_path, capsys):
     tool('--shape', 64, 128, '--out', 'out.json')
     figures = json.loads((tmp_path / 'out.json').read_text())
     assert figures['shape'] == [64, 128] and figures['weights'] == 'random'
-    assert figures['runs'][0]['modes']['frame']['detections'] > 0
+    assert figures['runs'][0]['methods']['frame']['detections'] > 0
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,9 @@
-"""Measures the speed of a video detector from decoding to boxes, beside the dense detector and DFF's Eq. 7.
+"""Measure the speed of a video detector from decoding to boxes, relative to the dense detector and to DFF Eq. 7.
 
-All modes and all sets of speed options are measured in one run, clip by clip in turn. Without CHECKPOINT the weights
-are random. That does not change the time of the networks, but that of the post-processing: an untrained R-FCN lets
-every class of every RoI pass the score threshold, the worst case for non-maximum suppression. The frames matter in the
-same way: give a --video.
+All methods and all sets of speed options are measured in one run, interleaved clip by clip. Without CHECKPOINT the
+weights are random. This does not change the time of the networks, but that of post-processing: with an untrained R-FCN
+every class of every RoI passes the score threshold, the worst case for non-maximum suppression. Post-processing also
+depends on the frames: give a --video.
 """
 
 import argparse
@@ -23,27 +23,27 @@ from semidff.inference import Acceleration
 from semidff.inference.acceleration import PRECISIONS
 from semidff.inference.frame_pipeline import frame_pipeline
 from semidff.inference.methods import METHODS, renamed_method
-from semidff.models import VideoDetector
 from semidff.utils.allocator import keep_freed_memory
-from semidff.utils.atomic_write import write_json
+from semidff.utils.atomic_write import atomic_write, write_json
 from semidff.utils.checkpoint import CheckpointError, load_for_test
 from semidff.utils.model_building import build_video_detector
 
-DEFAULT_SHAPE = (600, 1000)  # of the video that is made where none is given
+DEFAULT_SHAPE = (600, 1000)  # of the synthetic video
 
 
 def parse_args() -> argparse.Namespace:
-    """Reads the command line."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config of a video detector (stage two)')
     parser.add_argument('checkpoint', nargs='?', help='its weights (default: random ones)')
     parser.add_argument(
+        '--methods',
         '--modes',
         nargs='+',
         default=['frame', 'propagate'],
         type=renamed_method,
         choices=list(METHODS.module_dict),
-        help='methods to be measured; frame always is (default: frame propagate)',
+        help='methods to measure; frame is always added (default: frame propagate)',
     )
     add_speed_arguments(parser)
     parser.add_argument(
@@ -51,25 +51,25 @@ def parse_args() -> argparse.Namespace:
         type=int,
         default=10,
         metavar='L',
-        help='a key frame every L frames (default: 10)',
+        help='key-frame interval (default: 10)',
     )
     parser.add_argument(
         '--shape',
         type=int,
         nargs=2,
         metavar=('H', 'W'),
-        help="frames are stretched to this size of the network's input (default: the config's test pipeline)",
+        help="resize frames to this size of the network's input (default: the config's test pipeline)",
     )
     parser.add_argument(
         '--repeats',
         type=int,
         default=3,
         metavar='N',
-        help='clips of L frames that count, after one to warm up (default: 3)',
+        help='clips of L frames after one of warm-up (default: 3)',
     )
     parser.add_argument(
         '--video',
-        help='video file or folder of frames (default: an mp4 of a pan over a smooth texture)',
+        help='video file or folder of frames (default: a synthetic pan over a smooth texture)',
     )
     parser.add_argument('--threads', type=int, help="CPU threads (default: PyTorch's choice)")
     parser.add_argument(
@@ -77,8 +77,8 @@ def parse_args() -> argparse.Namespace:
         default='cuda' if torch.cuda.is_available() else 'cpu',
         help='where to run (default: cuda where there is a GPU)',
     )
-    parser.add_argument('--out', metavar='FILE', help='write the figures as json')
-    parser.add_argument('--markdown', metavar='FILE', help='write the tables as markdown')
+    parser.add_argument('--out', metavar='FILE', help='write the figures as JSON')
+    parser.add_argument('--markdown', metavar='FILE', help='write the tables in Markdown')
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -90,41 +90,35 @@ def parse_args() -> argparse.Namespace:
 
 
 def add_speed_arguments(parser: argparse.ArgumentParser) -> None:
-    """Which sets of speed options are measured."""
+    """Add the options that select the sets of speed options."""
     parser.add_argument(
         '--precision',
         nargs='+',
         default=['fp32'],
         choices=list(PRECISIONS),
-        help='precisions to be measured (default: fp32)',
+        help='precisions to measure (default: fp32)',
     )
     parser.add_argument(
-        '--channels-last', action='store_true', help='channels-last maps, in all measurements'
+        '--channels-last', action='store_true', help='use channels-last maps in all measurements'
     )
     parser.add_argument(
         '--compile',
         action='store_true',
-        help='measure each precision with torch.compile, too; the warm-up takes minutes',
+        help='also measure each precision with torch.compile; the warm-up takes minutes',
     )
 
 
 def speed_options(args: argparse.Namespace) -> list[Acceleration]:
-    """The sets of options that the command line asks for."""
+    """Return the sets of speed options that the command line selects."""
     compiled = (False, True) if args.compile else (False,)
     return [Acceleration(p, args.channels_last, c) for p in args.precision for c in compiled]
 
 
-def load_model(args: argparse.Namespace) -> VideoDetector:
-    """Builds the config's model."""
+def measure(args: argparse.Namespace, folder: str) -> SpeedReport:
+    """Run the benchmark; ``folder`` is for the synthetic video."""
     model = build_video_detector(args.config, args.cfg_options)
     if args.checkpoint:
         load_for_test(model, args.checkpoint, needs_temporal=True)
-    return model.to(args.device)
-
-
-def measure(args: argparse.Namespace, folder: str) -> SpeedReport:
-    """Runs the benchmark; ``folder`` is for a video where none is given."""
-    model = load_model(args)
     cfg = Config.fromfile(args.config)
     cfg.merge_from_dict(args.cfg_options or {})
     pipeline = frame_pipeline(cfg, args.shape)
@@ -133,10 +127,10 @@ def measure(args: argparse.Namespace, folder: str) -> SpeedReport:
         Path(folder) / 'smooth.mp4', count, *(args.shape or DEFAULT_SHAPE)
     )
     return benchmark(
-        model,
+        model.to(args.device),
         video,
         lambda image: pseudo_collate([pipeline(dict(img=image))]),
-        args.modes,
+        args.methods,
         speed_options(args),
         args.key_interval,
         args.repeats,
@@ -145,7 +139,7 @@ def measure(args: argparse.Namespace, folder: str) -> SpeedReport:
 
 
 def main() -> None:
-    """Measures and reports."""
+    """Measure and report; bad input ends with a message and exit code 1."""
     args = parse_args()
     keep_freed_memory()
     if args.threads:
@@ -170,7 +164,8 @@ def main() -> None:
     if args.out:
         write_json({**setting, **report.to_dict()}, args.out, indent=2, nan_as_null=True)
     if args.markdown:
-        Path(args.markdown).write_text(report.markdown())
+        with atomic_write(args.markdown) as file:
+            file.write(report.markdown())
 
 
 if __name__ == '__main__':

@@ -1,4 +1,4 @@
-"""Counts the operations and parameters of a video detector's parts, and the ratios of DFF's Eqs. 5 to 7.
+"""Count the operations and parameters of a video detector's parts, and compute the ratios of DFF Eqs. 5 to 7.
 
 FLOPs are multiply-adds. Weights are random; nothing is downloaded.
 """
@@ -10,15 +10,14 @@ import torch
 from mmengine.config import DictAction
 
 from semidff.analysis.complexity import measure_complexity
-from semidff.analysis.part_times import PartTimes, measure_parts
+from semidff.analysis.part_times import measure_parts
 from semidff.analysis.smooth_video import smooth_frames
-from semidff.models import VideoDetector
 from semidff.utils.atomic_write import write_json
 from semidff.utils.model_building import build_video_detector
 
 
 def parse_args() -> argparse.Namespace:
-    """Reads the command line."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config of a video detector')
     parser.add_argument(
@@ -35,21 +34,21 @@ def parse_args() -> argparse.Namespace:
         nargs='+',
         default=(1, 2, 5, 10, 20),
         metavar='L',
-        help='key-frame durations of the speed-ups (default: 1 2 5 10 20)',
+        help='key-frame intervals of the speed-ups (default: 1 2 5 10 20)',
     )
     parser.add_argument(
         '--measure',
         action='store_true',
-        help='also measure the times of the parts, as tools/analysis/benchmark.py does',
+        help='also measure the times of the parts',
     )
     parser.add_argument(
         '--repeats',
         type=int,
         default=5,
         metavar='N',
-        help='with --measure: times are medians over N pairs of frames, after a warm-up (default: 5)',
+        help='with --measure: pairs of frames to time after a warm-up (default: 5)',
     )
-    parser.add_argument('--json', metavar='FILE', help='write the figures as json')
+    parser.add_argument('--json', metavar='FILE', help='write the figures as JSON')
     parser.add_argument(
         '--device',
         default='cuda' if torch.cuda.is_available() else 'cpu',
@@ -65,23 +64,18 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def measure(args: argparse.Namespace, model: VideoDetector) -> PartTimes | None:
-    """Times of the parts, if they are asked for."""
-    if not args.measure:
-        return None
-    frames = smooth_frames(2 * (args.repeats + 1), *args.size)
-    return measure_parts(model, frames, args.repeats)
-
-
 def main() -> None:
-    """Counts and reports."""
+    """Count and report; bad input ends with a message and exit code 1."""
     args = parse_args()
     try:
         if min(args.key_intervals) < 1:
             raise ValueError(f'--key-intervals {args.key_intervals}: each must be at least 1')
         model = build_video_detector(args.config, args.cfg_options).to(args.device)
         report = measure_complexity(model, *args.size)
-        speed = measure(args, model)
+        speed = None
+        if args.measure:
+            frames = smooth_frames(2 * (args.repeats + 1), *args.size)
+            speed = measure_parts(model, frames, args.repeats)
     except (FileNotFoundError, ValueError) as error:
         sys.exit(f'tools/analysis/complexity.py: {error}')
     print(report.text(args.key_intervals, speed))

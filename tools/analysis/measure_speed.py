@@ -15,6 +15,7 @@ from semidff.datasets.video_readers import VideoError
 from semidff.utils.allocator import keep_freed_memory
 from semidff.utils.atomic_write import write_json
 from semidff.utils.checkpoint import CheckpointError
+from semidff.utils.tables import text_table
 
 
 def parse_args() -> argparse.Namespace:
@@ -28,7 +29,7 @@ def parse_args() -> argparse.Namespace:
         help='a row: METHOD as in tools/test.py, L the key-frame interval; may be given several times. The first row '
         'with method frame is the reference of the speed-ups',
     )
-    parser.add_argument('--out', required=True, metavar='FILE', help='json file to write')
+    parser.add_argument('--out', required=True, metavar='FILE', help='JSON file to write')
     parser.add_argument(
         '--rounds', type=int, default=10, metavar='N', help='rounds after the warm-up (default: 10)'
     )
@@ -68,9 +69,13 @@ def main() -> None:
         write_json(report, args.out, indent=2)
     except (CheckpointError, VideoError, OSError, ValueError) as error:
         sys.exit(f'tools/analysis/measure_speed.py: {error}')
+    table = [('', 'fps', 'speed-up', 'spread')]
     for name, row in report['rows'].items():
-        speed_up = '' if row['speed_up'] is None else f', speed-up {row["speed_up"]:.2f}'
-        print(f'{name}: {row["fps"]:.2f} fps{speed_up}')
+        ratios = (
+            () if row['speed_up'] is None else (f'{row["speed_up"]:.2f}', f'{row["spread"]:.1%}')
+        )
+        table.append((name, f'{row["fps"]:.2f}', *ratios))
+    print(text_table(table))
 
 
 if __name__ == '__main__':
