@@ -10,6 +10,8 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
+from .safe_loading import CheckpointError, load_file
+
 DETECTOR = 'spatial.detector.'
 """Where the spatial module's weights are in a video detector's checkpoint."""
 
@@ -17,10 +19,6 @@ TRAINING_ONLY = ('teacher_task.',)
 """Parts of a stage-two checkpoint that inference does not need."""
 
 SHOWN = 4  # keys quoted in an error
-
-
-class CheckpointError(RuntimeError):
-    """A checkpoint that is missing, broken, or of another model."""
 
 
 def check_exists(path: str | Path) -> None:
@@ -47,14 +45,11 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict]:
     Raises:
         CheckpointError: If there is no such file, or no weights in it.
     """
-    check_exists(path)
-    try:
+    if '://' in str(path):
         checkpoint = CheckpointLoader.load_checkpoint(str(path), map_location='cpu')
-    except Exception as error:  # unpicklers raise nearly anything on a broken file
-        raise CheckpointError(
-            f'{path}: cannot be read as a checkpoint ({type(error).__name__}: {error}); the file '
-            'is damaged, unfinished or of another kind'
-        ) from error
+    else:
+        check_exists(path)
+        checkpoint = load_file(path, map_location='cpu')
     state = checkpoint.get('state_dict', checkpoint) if isinstance(checkpoint, dict) else None
     if not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise CheckpointError(

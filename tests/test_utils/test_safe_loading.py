@@ -1,0 +1,136 @@
+"""No checkpoint file runs code, and those of the Runner load."""
+
+import os
+import pickle
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.logging import HistoryBuffer
+from mmengine.runner import checkpoint as mmengine_checkpoint
+from mmengine.runner.checkpoint import CheckpointLoader
+
+from semidff.utils.checkpoint import CheckpointError, read_checkpoint
+from semidff.utils.safe_loading import load_file
+from tests.stage_two import STEPS, config, differing, run, weights, write_videos
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Touch:
+    """Creates a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return os.mkdir, (self.path,)
+
+
+class Reach:
+    """Reaches a module through a function that is allowed by name."""
+
+    def __reduce__(self):
+        return getattr, (len, '__self__')
+
+
+def pickled(content, file):
+    with open(file, 'wb') as opened:
+        pickle.dump(content, opened, protocol=2)
+
+
+FORMATS = {
+    'zip': torch.save,
+    'legacy': lambda *args: torch.save(*args, _use_new_zipfile_serialization=False),
+    'pickle': pickled,
+}
+
+
+@pytest.fixture(params=FORMATS)
+def malicious(request, tmp_path):
+    """A checkpoint whose loading would create the folder ``touched``."""
+    path, content = tmp_path / 'bad.pth', dict(state_dict=dict(a=Touch(tmp_path / 'touched')))
+    FORMATS[request.param](content, path)
+    return path
+
+
+@pytest.mark.parametrize(
+    'read', [read_checkpoint, lambda path: CheckpointLoader.load_checkpoint(str(path), 'cpu')]
+)
+def test_code_in_a_checkpoint_does_not_run(malicious, read):
+    with pytest.raises(CheckpointError, match=r'bad\.pth: refused.*mkdir.*state_dict alone'):
+        read(malicious)
+    assert not (malicious.parent / 'touched').exists()
+
+
+@pytest.mark.parametrize('key', ['load_from', 'resume'])
+def test_the_tool_refuses_it(malicious, monkeypatch, key):
+    cfg = config(write_videos(malicious.parent), malicious.parent / 'out')
+    cfg.load_from, cfg.resume = str(malicious), key == 'resume'
+    cfg.dump(malicious.parent / 'config.py')
+    monkeypatch.setattr(sys, 'argv', ['tools/train.py', str(malicious.parent / 'config.py')])
+    with pytest.raises(SystemExit, match=r'tools/train\.py: .*bad\.pth: refused'):
+        runpy.run_path(str(ROOT / 'tools' / 'train.py'), run_name='__main__')
+    assert not (malicious.parent / 'touched').exists()
+
+
+def test_getattr_reaches_only_known_methods(tmp_path):
+    torch.save(dict(a=Reach()), tmp_path / 'bad.pth')
+    with pytest.raises(CheckpointError, match='refused, because it holds getattr'):
+        load_file(tmp_path / 'bad.pth')
+
+
+def test_downloads_are_read_in_the_same_way(tmp_path, monkeypatch):
+    torch.save(dict(a=Touch(tmp_path / 'touched')), tmp_path / 'bad.pth')
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
+    (tmp_path / 'hub' / 'checkpoints').mkdir(parents=True)
+    (tmp_path / 'bad.pth').rename(tmp_path / 'hub' / 'checkpoints' / 'bad.pth')
+    with pytest.raises(CheckpointError, match=r'https://nowhere/bad\.pth: refused'):
+        CheckpointLoader.load_checkpoint('https://nowhere/bad.pth')
+    assert not (tmp_path / 'touched').exists()
+    torch.save(dict(a=torch.ones(2)), tmp_path / 'hub' / 'checkpoints' / 'good.pth')
+    loaded = CheckpointLoader.load_checkpoint('https://nowhere/good.pth')
+    assert torch.equal(loaded['a'], torch.ones(2))
+
+
+def test_mmengine_has_the_functions_that_are_replaced():
+    source = Path(mmengine_checkpoint.__file__).read_text()
+    assert 'def _safe_torch_load(' in source and 'load_url(' in source
+    assert source.count('torch.load(') == source.split('class _IncompatibleKeys')[0].count(
+        'torch.load('
+    )
+
+
+def test_logged_scalars_and_arrays_of_the_runner(tmp_path):
+    buffer = HistoryBuffer([1.0, 2.0], [1, 1])
+    torch.save(
+        dict(hub=buffer, eta=np.float64(3), n=np.int64(4), x=np.float32(5), s=np.array(['a'])),
+        tmp_path / 'a.pth',
+    )
+    loaded = load_file(tmp_path / 'a.pth')
+    assert loaded['hub'].mean() == 1.5 and loaded['hub'].statistics('max') == 2
+    assert (loaded['eta'], loaded['n'], loaded['x'], loaded['s'].tolist()) == (3, 4, 5, ['a'])
+
+
+def test_a_one_cycle_training_is_resumed(tmp_path, capsys):
+    """Its schedule is stored with a reference to its annealing function."""
+    videos = write_videos(tmp_path / 'videos')
+    schedule = [dict(type='OneCycleLR', eta_max=1e-3, total_steps=4, by_epoch=False)]
+
+    def settings(folder, **changes):
+        steps = [dict(STEPS[0], iters=4)]
+        return config(videos, tmp_path / folder, steps, param_scheduler=schedule, **changes)
+
+    whole = run(settings('run'))
+    capsys.readouterr()
+    half = tmp_path / 'run' / 'iter_3.pth'
+    resumed = run(settings('again', resume=True, load_from=str(half)))
+    shown = capsys.readouterr()
+    assert 'weights_only' not in shown.out + shown.err
+    assert resumed.param_schedulers[0].last_step == whole.param_schedulers[0].last_step
+    assert not differing(
+        weights(tmp_path / 'again' / 'iter_4.pth'), weights(tmp_path / 'run' / 'iter_4.pth')
+    )
