@@ -31,10 +31,10 @@ class Touch:
 
 
 class Reach:
-    """Reaches a module through a function that is allowed by name."""
+    """Reaches a function's globals from a class that is allowed."""
 
     def __reduce__(self):
-        return getattr, (len, '__self__')
+        return getattr, (HistoryBuffer, '__init__')
 
 
 def pickled(content, file):
