@@ -1,6 +1,5 @@
-"""Pictures: frames with boxes, feature flow and scale field, propagation."""
+"""Pictures: annotated frames, feature flow and scale field, propagation of a pair."""
 
-from .frames import class_color, flow_panel, render_frame
-from .result_renderer import ResultRenderer
+from .frames import render_frame
 
-__all__ = ['ResultRenderer', 'class_color', 'flow_panel', 'render_frame']
+__all__ = ['render_frame']

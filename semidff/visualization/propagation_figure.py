@@ -1,7 +1,6 @@
-"""A figure of what the temporal module does: two rows of panels for each current frame."""
+"""Figure of a propagation: ten panels for each pair of key frame and current frame."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import cv2
@@ -17,6 +16,7 @@ from .color_maps import (
     FEATURE_COLORS,
     SCALE_COLORS,
     channel_mean,
+    feature_limits,
     flow_colors,
     flow_wheel,
     scale_limits,
@@ -25,101 +25,109 @@ from .frames import render_scaled
 from .propagation_view import PairView
 
 PANEL = 3.6  # width of a panel in inches
-PIXELS = 480  # and of a frame in it, so that names of boxes can be read
-ARROWS = 24  # arrows in a row of the flow, at most
-OUTSIDE = 1.03  # where legends stand, in widths of a panel
+MARGIN = 2.2  # width of the legends in inches
+PIXELS = 480  # width of a frame, small enough that the labels of boxes can be read
+ARROWS = 24  # maximum number of arrows in a row of the flow
+OUTSIDE = 1.03  # left edge of the legends, in widths of a panel
 
 
-class Look(NamedTuple):
-    """How the figure is drawn.
+class FigureStyle(NamedTuple):
+    """Options of the figure.
 
     Attributes:
         classes: Class names.
         score_thr: Detections with lower scores are not drawn.
-        max_boxes: At most this many, the best ones, are drawn on a frame.
-        arrows: Whether the flow has arrows, from each cell to where its features come from.
+        max_boxes: Maximum number of detections, the best ones, that are drawn on a frame.
+        arrows: Whether the flow has arrows, from each cell to the source of its features.
         dpi: Dots per inch.
     """
 
-    classes: tuple[str, ...] = ()
+    classes: Sequence[str] = ()
     score_thr: float = 0.3
     max_boxes: int = 20
     arrows: bool = False
     dpi: int = 110
 
 
-def save_propagation(
-    views: Sequence[PairView], names: Sequence[tuple[str, str]], path: str | Path, look: Look
+def draw_propagation(
+    views: Sequence[PairView],
+    names: Sequence[tuple[str, str]],
+    style: FigureStyle = FigureStyle(),
 ) -> Figure:
-    """Draws pairs one below the other and writes the figure.
+    """Draw pairs one below the other.
 
-    The eight panels of a pair: key frame and current frame with their boxes, feature flow, scale field;
-    features before the warp, after warp and scale, and of the feature network on the current frame
-    itself, all three in the same colors; and where the second differ from the third.
+    The panels of a pair: key frame, current frame with the student's and with the teacher's detections,
+    feature flow, scale field; key-frame features, propagated features, the teacher's features, all three
+    with the same color limits; and the errors of the first two against the third, likewise.
 
     Args:
-        views (Sequence[PairView]): The pairs.
-        names (Sequence[tuple[str, str]]): What key frame and current frame of each are called.
-        path (str | Path): The picture, in a format that matplotlib writes; folders are made.
-        look (Look): How it is drawn.
-
-    Returns:
-        Figure: What was written.
+        views: The pairs.
+        names: Names of key frame and current frame of each pair.
+        style: Options.
     """
     height, width = views[0].frames.shape[1:3]
-    row = PANEL * height / width + 0.5  # and the title
-    figure = Figure((4 * PANEL + 2.2, 2 * row * len(views)), dpi=look.dpi, layout='constrained')
+    row = PANEL * height / width + 0.5  # with its titles
+    size = 5 * PANEL + MARGIN, 2 * row * len(views)
+    figure = Figure(size, dpi=style.dpi, layout='constrained')
     FigureCanvasAgg(figure)
     blocks = np.atleast_1d(figure.subfigures(len(views), 1))
     for block, view, name in zip(blocks, views, names, strict=True):
-        _draw_pair(block, view, name, look)
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+        _draw_pair(block, view, name, style)
     return figure
 
 
-def _draw_pair(block: SubFigure, view: PairView, names: tuple[str, str], look: Look) -> None:
-    frames, features = block.subplots(2, 4)
-    for axes in (*frames, *features):
+def to_array(figure: Figure) -> np.ndarray:
+    """Render a figure of :func:`draw_propagation` to an image (H, W, 3) uint8, RGB."""
+    figure.canvas.draw()
+    return np.array(figure.canvas.buffer_rgba())[..., :3]
+
+
+def _draw_pair(
+    block: SubFigure, view: PairView, names: tuple[str, str], style: FigureStyle
+) -> None:
+    upper, lower = block.subplots(2, 5)
+    for axes in (*upper, *lower):
         axes.set(xticks=[], yticks=[])
-    _frame(frames[0], view.frames[0], view.key, True, look)
-    _title(frames[0], f'key frame {names[0]}', 'boxes of the spatial module')
-    _frame(frames[1], view.frames[1], view.student, False, look)
-    _title(frames[1], f'current frame {names[1]}', 'boxes from propagated features')
-    _flow(frames[2], view, look)
-    _scale(frames[3], view)
-    _features(features[:3], view)
-    _error(features[3], view)
+    frames = (
+        (view.frames[0], view.key, f'key frame {names[0]}', 'spatial module'),
+        (view.frames[1], view.student, f'current frame {names[1]}', 'student: propagated features'),
+        (view.frames[1], view.teacher, f'current frame {names[1]}', 'teacher: its own features'),
+    )
+    for axes, (image, detections, *title) in zip(upper, frames, strict=False):
+        _frame(axes, image, detections, axes is upper[0], style)
+        _title(axes, *title)
+    _flow(upper[3], view, style)
+    _scale(upper[4], view)
+    _features(lower[:3], view)
+    _errors(lower[3:], view)
 
 
 def _frame(
-    axes: Axes, image: np.ndarray, detections: InstanceData, is_key: bool, look: Look
+    axes: Axes, image: np.ndarray, detections: InstanceData, is_key: bool, style: FigureStyle
 ) -> None:
     drawn = render_scaled(
-        image, detections, look.classes, PIXELS, is_key, look.score_thr, look.max_boxes
+        image, detections, style.classes, PIXELS, is_key, style.score_thr, style.max_boxes
     )
     axes.imshow(cv2.cvtColor(drawn, cv2.COLOR_BGR2RGB))
 
 
-def _flow(axes: Axes, view: PairView, look: Look) -> None:
-    flow = view.visible(view.pixel_flow())
+def _flow(axes: Axes, view: PairView, style: FigureStyle) -> None:
+    if view.flow is None:
+        return _empty(axes, 'feature flow')
+    pixels = view.pixel_flow()
+    flow = view.visible(pixels)
     longest = float(flow.norm(dim=0).max())
-    _map(axes, view, view.pixel_flow(), flow_colors(view.pixel_flow(), longest))
-    if look.arrows:
+    _map(axes, view, flow_colors(pixels, longest))
+    if style.arrows:
         _arrows(axes, view, flow)
-    mean = view.mean_motion()
     cells = float(view.visible(view.flow).norm(dim=0).mean())
-    _title(
-        axes,
-        'feature flow, from current to key frame',
-        f'mean {mean:.1f} pixels ({cells:.2f} cells)',
-    )
+    mean = f'mean {view.mean_motion():.1f} pixels ({cells:.2f} cells)'
+    _title(axes, 'feature flow, from current to key frame', mean)
     _wheel(axes, longest)
 
 
 def _arrows(axes: Axes, view: PairView, flow: torch.Tensor) -> None:
-    """Arrows from cells of the current frame to where their features were in the key frame."""
+    """Draw arrows from cells of the current frame to the source of their features in the key frame."""
     height, width = _extent(view)
     step = max(1, -(-flow.shape[-1] // ARROWS))
     rows, columns = np.mgrid[step // 2 : flow.shape[-2] : step, step // 2 : flow.shape[-1] : step]
@@ -132,7 +140,7 @@ def _arrows(axes: Axes, view: PairView, flow: torch.Tensor) -> None:
 
 
 def _wheel(axes: Axes, longest: float) -> None:
-    """The legend of the flow's colors: its edge is the longest vector."""
+    """Draw the legend of the flow's colors: its edge is the longest vector."""
     legend = axes.inset_axes([OUTSIDE, 0.3, 0.3, 0.4])
     picture, inside = flow_wheel(160)
     alpha = inside[..., None] * np.uint8(255)
@@ -147,59 +155,47 @@ def _wheel(axes: Axes, longest: float) -> None:
 
 def _scale(axes: Axes, view: PairView) -> None:
     if view.scale is None:
-        axes.set_axis_off()
-        axes.text(0.5, 0.5, 'no scale field', ha='center', va='center', transform=axes.transAxes)
-        _title(axes, 'scale field', 'the temporal module has none')
-        return
+        return _empty(axes, 'scale field')
     limits = scale_limits(channel_mean(view.visible(view.scale)))
-    _map(axes, view, view.scale, channel_mean(view.scale), SCALE_COLORS, limits, bar=True)
-    _title(
-        axes,
-        'scale field S, mean over channels',
-        f'mean |S \N{MINUS SIGN} 1| = {view.mean_scaling():.3f}',
-    )
+    _map(axes, view, channel_mean(view.scale), SCALE_COLORS, limits, bar=True)
+    deviation = f'mean |S \N{MINUS SIGN} 1| = {view.mean_scaling():.3f}'
+    _title(axes, 'scale field S, mean over channels', deviation)
 
 
 def _features(panels: Sequence[Axes], view: PairView) -> None:
-    limits = view.feature_limits()
     shown = (
         (view.key_features, 'key-frame features, before the warp'),
-        (view.propagated, 'propagated: after warp and scale'),
-        (view.target, 'teacher: feature network, current frame'),
+        (view.propagated, 'propagated features, after warp and scale'),
+        (view.target, 'teacher features'),
     )
+    limits = feature_limits(*(channel_mean(view.visible(features)) for features, _ in shown))
     for axes, (features, name) in zip(panels, shown, strict=True):
-        is_target = features is view.target
-        values = channel_mean(features)
-        _map(axes, view, features, values, FEATURE_COLORS, limits, bar=is_target)
-        error = f'relative error {view.feature_error(features):.1%}'
-        _title(axes, name, 'mean over channels' if is_target else error)
+        bar = features is view.target
+        _map(axes, view, channel_mean(features), FEATURE_COLORS, limits, bar)
+        _title(axes, name, 'mean over channels')
 
 
-def _error(axes: Axes, view: PairView) -> None:
-    """The error of propagated features, on the scale of what the key frame's would have."""
-    errors = view.error_map(view.propagated)
-    unmoved = view.visible(view.error_map(view.key_features))
-    highest = float(np.percentile(torch.maximum(view.visible(errors), unmoved).numpy(), 99))
-    limits = (0.0, max(highest, 1e-6))
-    _map(axes, view, errors, errors.numpy(), ERROR_COLORS, limits, bar=True)
-    gain = view.feature_error(view.key_features), view.feature_error(view.propagated)
-    _title(
-        axes,
-        'error: propagated against teacher',
-        f'{gain[0]:.1%} unmoved, {gain[1]:.1%} propagated',
-    )
+def _errors(panels: Sequence[Axes], view: PairView) -> None:
+    shown = (view.key_features, 'before the warp'), (view.propagated, 'after warp and scale')
+    errors = [view.error_map(features) for features, _ in shown]
+    largest = torch.maximum(*(view.visible(error) for error in errors))
+    limits = (0.0, max(float(np.percentile(largest.numpy(), 99)), 1e-6))
+    for axes, (features, name), error in zip(panels, shown, errors, strict=True):
+        bar = features is view.propagated
+        _map(axes, view, error.numpy(), ERROR_COLORS, limits, bar)
+        relative = f'relative error {view.feature_error(features):.1%}'
+        _title(axes, f'error against the teacher, {name}', relative)
 
 
 def _map(
     axes: Axes,
     view: PairView,
-    field: torch.Tensor,
     picture: np.ndarray,
     colors: str | None = None,
     limits: tuple[float, float] = (0.0, 1.0),
     bar: bool = False,
 ) -> None:
-    """A map in the frame's proportions, without the cells of the padding; cells stay visible."""
+    """Draw a map with the frame's aspect ratio, without padding and without interpolation between cells."""
     height, width = _extent(view)
     drawn = axes.imshow(
         picture, cmap=colors, vmin=limits[0], vmax=limits[1], extent=(0, width, height, 0),
@@ -212,9 +208,15 @@ def _map(
 
 
 def _extent(view: PairView) -> tuple[float, float]:
-    """Height and width of the maps in pixels of the frames."""
+    """Return height and width of the maps in pixels of the frames."""
     height, width = view.frames.shape[1:3]
     return height / view.covered[0], width / view.covered[1]
+
+
+def _empty(axes: Axes, name: str) -> None:
+    """Mark a panel whose field the temporal module does not have."""
+    axes.set_axis_off()
+    axes.text(0.5, 0.5, f'no {name}', ha='center', va='center', transform=axes.transAxes)
 
 
 def _title(axes: Axes, first: str, second: str) -> None:

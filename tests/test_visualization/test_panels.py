@@ -12,6 +12,7 @@ from mmengine.config import Config
 from semidff.apis import VideoInferencer
 from semidff.datasets.video_readers import open_stream
 from semidff.inference import MethodError
+from semidff.visualization.panels import flow_panel, scale_panel
 from tests.damaged_video import write_video
 from tests.tiny_video import build, frame, test_settings, write_videos
 
@@ -103,3 +104,27 @@ def test_command_line(world, monkeypatch):
         signal.signal(signal.SIGINT, handler)
     frames = [f.image for f in open_stream(world / 'o.mp4')]
     assert len(frames) == 7 and frames[0].shape == (64, 192, 3)
+
+
+def test_flow_panel_has_the_wheels_colors():
+    flow = torch.zeros(2, 5, 8)
+    flow[0] = 1.0
+    assert (flow_panel(None, 80, 120)[:40] == 255).all()  # no motion is white
+    right, left = flow_panel(flow, 80, 120)[5, 5], flow_panel(-flow, 80, 120)[5, 5]
+    assert right[2] == 255 and right[:2].max() < 30  # red
+    assert left[2] < 30 and left[:2].min() > 200  # cyan
+    half = flow_panel(0.51 * flow, 80, 120)[5, 5].astype(int)
+    assert abs(half[1] - (255 + right[1].astype(int)) / 2) < 6  # of one cell, not of the longest
+    pale = flow_panel(0.05 * flow, 80, 120)[5, 5].astype(int)
+    assert pale.min() > 220  # a twentieth of a cell is next to nothing
+
+
+def test_scale_panel_is_gray_at_one():
+    neutral = scale_panel(None, 80, 120)[5, 5].astype(int)
+    assert neutral.max() - neutral.min() <= 2
+    assert (scale_panel(torch.ones(3, 5, 8), 80, 120)[5, 5] == neutral).all()
+    less, more = (
+        scale_panel(torch.full((1, 5, 8), value), 80, 120)[5, 5].astype(int)
+        for value in (0.91, 1.09)
+    )
+    assert less[0] > less[2] + 80 and more[2] > more[0] + 80  # blue, red

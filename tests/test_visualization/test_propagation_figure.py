@@ -1,4 +1,4 @@
-"""The figure of what the temporal module does."""
+"""The figure of a propagation."""
 
 import cv2
 import numpy as np
@@ -6,7 +6,7 @@ import pytest
 import torch
 from mmengine.structures import InstanceData
 
-from semidff.visualization.propagation_figure import PANEL, Look, save_propagation
+from semidff.visualization.propagation_figure import MARGIN, PANEL, FigureStyle, draw_propagation, to_array
 from semidff.visualization.propagation_view import PairView
 
 NAMES = ('10', '13 (+3)')
@@ -38,18 +38,21 @@ def view(**changes) -> PairView:
 
 
 def test_panels_titles_and_size(tmp_path):
-    path = tmp_path / 'new' / 'p.png'
-    figure = save_propagation([view(), view()], [NAMES, NAMES], path, Look(('disc',), dpi=50))
-    assert len(figure.axes) == 2 * 8
+    style = FigureStyle(('disc',), dpi=50)
+    figure = draw_propagation([view(), view()], [NAMES, NAMES], style)
+    assert len(figure.axes) == 2 * 10
     titles = [axes.get_title() for axes in figure.axes]
-    assert titles[:8] == titles[8:]
+    assert titles[:10] == titles[10:]
     for title, figures in zip(
-        titles, ('10', '13 (+3)', '16.0 pixels (1.00', '0.200', '100.0%', '10.0%', 'teacher', '10.0%'),
+        titles,
+        ('10', '13 (+3)', '13 (+3)', '16.0 pixels (1.00', '0.200', 'before', 'after', 'teacher', '100.0%', '10.0%'),
         strict=False,
     ):  # fmt: skip
         assert figures in title
-    height, width = cv2.imread(str(path)).shape[:2]
-    assert width == round((4 * PANEL + 2.2) * 50)
+    figure.savefig(tmp_path / 'p.png')
+    height, width = cv2.imread(str(tmp_path / 'p.png')).shape[:2]
+    assert to_array(figure).shape == (height, width, 3)
+    assert width == round((5 * PANEL + MARGIN) * 50)
     assert height == pytest.approx(4 * (PANEL * 64 / 96 + 0.5) * 50, abs=2)
 
 
@@ -57,34 +60,37 @@ def panels(figure) -> list[np.ndarray]:
     return [np.asarray(axes.images[0].get_array()) for axes in figure.axes]
 
 
-def test_each_panel_shows_what_its_title_says(tmp_path):
-    figure = save_propagation([view()], [NAMES], tmp_path / 'p.png', Look(dpi=40))
-    key, current, flow, scale, before, after, teacher, error = panels(figure)
+def test_each_panel_shows_what_its_title_says():
+    figure = draw_propagation([view()], [NAMES], FigureStyle(dpi=40))
+    key, student, current, flow, scale, before, after, teacher, unmoved, error = panels(figure)
     assert tuple(key[200, 1]) == (255, 200, 0) and tuple(current[200, 1]) == (90, 90, 90)
+    assert (current == 90).all() and (student != 90).any(), 'three detections and none'
     assert (flow == flow[0, 0]).all() and flow[0, 0, 0] == 255 and flow[0, 0, 1] < 30
     assert scale == pytest.approx(0.8)
     np.testing.assert_allclose(before, 2 * teacher, rtol=1e-5)
     np.testing.assert_allclose(after, 1.1 * teacher, rtol=1e-5)
     assert np.sqrt(np.square(error).mean()) == pytest.approx(0.1, rel=1e-4)
+    assert np.sqrt(np.square(unmoved).mean()) == pytest.approx(1, rel=1e-4)
     images = [axes.images[0] for axes in figure.axes]
-    assert len({image.get_clim() for image in images[4:7]}) == 1
-    assert np.mean(images[3].get_clim()) == pytest.approx(1)
+    assert len({image.get_clim() for image in images[5:8]}) == 1
+    assert len({image.get_clim() for image in images[8:]}) == 1
+    assert np.mean(images[4].get_clim()) == pytest.approx(1)
 
 
-def test_padding_is_cut_off_and_arrows_are_drawn(tmp_path):
-    look = Look(arrows=True, dpi=40)
-    figure = save_propagation([view(covered=(0.5, 0.75))], [NAMES], tmp_path / 'p.png', look)
-    flow = figure.axes[2]
+def test_padding_is_cut_off_and_arrows_are_drawn():
+    style = FigureStyle(arrows=True, dpi=40)
+    figure = draw_propagation([view(covered=(0.5, 0.75))], [NAMES], style)
+    flow = figure.axes[3]
     assert flow.get_xlim() == pytest.approx((0, 96)) and flow.get_ylim() == pytest.approx((64, 0))
     assert flow.images[0].get_extent() == pytest.approx((0, 128, 128, 0))
     [arrows] = flow.collections
     assert len(arrows.U) == 2 * 5 and set(arrows.U) == {16.0}
 
 
-def test_without_scale_and_without_boxes(tmp_path):
+def test_without_scale_and_without_boxes():
     bare = view(scale=None, student=boxes(0), flow=torch.zeros(2, 4, 6))
-    figure = save_propagation([bare], [NAMES], tmp_path / 'p.png', Look(dpi=40))
-    assert len(figure.axes) == 8
-    assert [text.get_text() for text in figure.axes[3].texts] == ['no scale field']
-    assert (panels_of_flow := np.asarray(figure.axes[2].images[0].get_array())).min() == 255
+    figure = draw_propagation([bare], [NAMES], FigureStyle(dpi=40))
+    assert len(figure.axes) == 10
+    assert [text.get_text() for text in figure.axes[4].texts] == ['no scale field']
+    assert (panels_of_flow := np.asarray(figure.axes[3].images[0].get_array())).min() == 255
     assert panels_of_flow.shape == (4, 6, 3)

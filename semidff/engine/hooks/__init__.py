@@ -5,7 +5,7 @@ from .finite_loss_hook import FiniteLossHook, NonFiniteLossError
 from .last_checkpoint_hook import LastCheckpointHook
 from .load_parts_hook import LoadPartsHook
 from .seed_hook import SeedHook
-from .visualization_hook import DistillationVisualizationHook
+from .distillation_visualization_hook import DistillationVisualizationHook
 
 __all__ = [
     'ChannelsLastHook',

@@ -1,5 +1,8 @@
 """Test and validation loops that walk videos frame by frame (DFF Algorithm 1)."""
 
+from contextlib import nullcontext
+from functools import partial
+
 from mmdet.registry import LOOPS
 from mmdet.structures import DetDataSample
 from mmengine.dist import is_main_process
@@ -12,7 +15,8 @@ from torch.utils.data import DataLoader
 from semidff.evaluation import VIDMetric
 from semidff.inference import FrameTimer, MethodError, PairEngine, VideoEngine
 from semidff.inference.methods import method_class
-from semidff.visualization.result_renderer import ResultRenderer
+from semidff.inference.outputs import VideoOutput
+from semidff.visualization.frames import render_frame
 
 PROTOCOLS = ('dense', 'pairs')
 
@@ -41,7 +45,10 @@ class VideoWalk:
         self.schedule = schedule
         self.warmup = warmup
         self.protocol = protocol
-        self.render = dict(render) if render else None
+        self.render = None
+        if render:
+            self.render = dict(render)
+            self.render.setdefault('with_flow', method_class(method).shows_flow)
         self._check_protocol()
 
     def _check_protocol(self) -> None:
@@ -84,19 +91,12 @@ class VideoWalk:
         return metrics
 
     def _walk(self, timer: FrameTimer) -> None:
-        self.renderer = self._build_renderer()
         engine = self._build_engine(timer)
         order = FrameOrder()
-        try:
+        with self._build_renderer() or nullcontext() as self.renderer:
             for index, data in enumerate(self.dataloader):
                 self._step(engine, order, index, data)
             self._finish(self._flushed(engine))
-        except BaseException:
-            if self.renderer is not None:
-                self.renderer.finish(keep=False)
-            raise
-        if self.renderer is not None:
-            self.renderer.finish()
 
     def _step(self, engine: VideoEngine, order: 'FrameOrder', index: int, data: dict) -> None:
         self.runner.call_hook(f'before_{self.stage}_iter', batch_idx=index, data_batch=data)
@@ -121,7 +121,7 @@ class VideoWalk:
     def _finish(self, results: list[DetDataSample]) -> list[DetDataSample]:
         for sample in results:
             if self.renderer is not None:
-                self.renderer.add(sample)
+                self.renderer.render(sample)
                 for field in ('feature_flow', 'scale_field'):
                     sample.pop(field, None)
         if results:
@@ -133,9 +133,9 @@ class VideoWalk:
         model = _unwrapped(self.runner.model)
         if self.protocol == 'pairs':
             return PairEngine(model, self.method, self.key_interval, timer)
-        with_flow = self.renderer is not None and self.renderer.with_flow
+        keep_fields = self.render is not None and self.render['with_flow']
         return VideoEngine(
-            model, self.method, self.key_interval, self.schedule, timer, keep_fields=with_flow
+            model, self.method, self.key_interval, self.schedule, timer, keep_fields=keep_fields
         )
 
     def _build_timer(self) -> FrameTimer:
@@ -151,11 +151,17 @@ class VideoWalk:
         infos = (dataset.get_data_info(index) for index in range(len(dataset)))
         return sum(bool(info.get('is_labeled', True)) for info in infos)
 
-    def _build_renderer(self) -> ResultRenderer | None:
+    def _build_renderer(self) -> VideoOutput | None:
         if self.render is None:
             return None
-        options = {'with_flow': method_class(self.method).shows_flow, **self.render}
-        return ResultRenderer(classes=self.dataloader.dataset.metainfo['classes'], **options)
+        options = dict(self.render)
+        draw = partial(
+            render_frame,
+            classes=self.dataloader.dataset.metainfo['classes'],
+            score_thr=options.pop('score_thr', 0.3),
+            panels=('flow',) if options.pop('with_flow') else (),
+        )
+        return VideoOutput(options.pop('out_dir'), draw, **{'fps': 10.0, **options})
 
 
 @LOOPS.register_module()
@@ -170,9 +176,10 @@ class VideoTestLoop(VideoWalk, TestLoop):
         method (str): Of :class:`~semidff.inference.VideoEngine`.
         key_interval (int): Key-frame duration l.
         warmup (int): Frames of each kind whose times do not count.
-        render (dict | None): Arguments of :class:`~semidff.inference.ResultRenderer` (``out_dir``,
-            ``max_videos``, ``fps``, ``score_thr``, ``with_flow``); None renders nothing.  With
-            several processes each renders the first of its own videos.
+        render (dict | None): Rendered videos: ``out_dir`` and optionally ``max_videos``, ``fps`` (10),
+            ``score_thr`` (0.3) and ``with_flow`` (panel with the feature flow; True if the method
+            propagates features).  None: no videos.  With several processes each renders the first of its own
+            videos.
         protocol (str): ``dense``: each frame once, at its place in the schedule.  ``pairs`` (DFF
             5.2): each labeled frame at every distance 0 ... l - 1 from its key frame.
         schedule (dict | None): Config of another schedule than every ``key_interval`` frames

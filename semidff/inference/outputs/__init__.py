@@ -1,1 +1,42 @@
-"""Files of results, written while the videos run."""
+"""Files of results, written while the videos run; they get their names when they are complete."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from semidff.utils.atomic_write import atomic_write
+
+from .base import Output, Result
+from .detections_json import detections_json
+from .text import TextOutput
+from .video import Draw, VideoOutput, check_out_video
+
+__all__ = ['Output', 'Result', 'VideoOutput', 'check_out_video', 'open_outputs']
+
+
+@contextmanager
+def open_outputs(
+    classes: Sequence[str],
+    draw: Draw,
+    out_video: str | Path | None = None,
+    out_json: str | Path | None = None,
+    out_txt: str | Path | None = None,
+) -> Iterator[list[Output]]:
+    """Open the requested outputs. An error in the block leaves no unfinished file behind.
+
+    Args:
+        classes: Class names.
+        draw: Returns the picture of a frame (H, W, 3) uint8 BGR and its result.
+        out_video: Annotated mp4; without suffix a folder with a file for each video.
+        out_json: COCO-VID json, see :class:`~semidff.inference.outputs.detections_json.DetectionsJson`.
+        out_txt: Detections in the ILSVRC format.
+    """
+    with ExitStack() as stack:
+        outputs: list[Output] = []
+        if out_video is not None:
+            outputs.append(stack.enter_context(VideoOutput(out_video, draw)))
+        if out_json is not None:
+            outputs.append(stack.enter_context(detections_json(out_json, classes)))
+        if out_txt is not None:
+            outputs.append(TextOutput(stack.enter_context(atomic_write(out_txt))))
+        yield outputs

@@ -1,4 +1,4 @@
-"""Detections as a COCO-VID json, written while the videos run."""
+"""Detections as COCO-VID json."""
 
 import json
 import shutil
@@ -10,19 +10,19 @@ from typing import TextIO
 
 from semidff.utils.atomic_write import atomic_write
 
-from .result import Result
+from .base import Output, Result
 
 
-class DetectionsJson:
-    """Writes one; what :class:`~semidff.datasets.CocoVIDDataset` reads, and each box's ``score``.
+class DetectionsJson(Output):
+    """Write detections as COCO-VID json, as :class:`~semidff.datasets.CocoVIDDataset` reads it, with scores.
 
-    Neither boxes nor frames stay in memory: boxes go to the file itself, frames to a temporary one
+    Neither boxes nor frames are kept in memory: boxes go to the file itself, frames to a temporary file
     beside it, which is appended at the end.
 
     Args:
-        file (TextIO): The file.
-        images (TextIO): The temporary file, readable too.
-        classes (Sequence[str]): Class names.
+        file: The file.
+        images: The temporary file, readable too.
+        classes: Class names.
     """
 
     def __init__(self, file: TextIO, images: TextIO, classes: Sequence[str]) -> None:
@@ -33,11 +33,9 @@ class DetectionsJson:
         self._file.write('{"annotations": [')
 
     def start(self, name: str, fps: float | None) -> None:
-        """Begins a video."""
         self._videos.append(dict(id=len(self._videos), name=name, length=0, fps=fps))
 
     def add(self, result: Result) -> None:
-        """Adds a frame."""
         video, frame = self._videos[-1], result.frame
         video['length'] = frame.index + 1
         height, width = frame.image.shape[:2]
@@ -70,11 +68,8 @@ class DetectionsJson:
         _append(self._file, box, first=self._boxes == 0)
         self._boxes += 1
 
-    def end(self) -> None:
-        """Ends a video."""
-
     def complete(self) -> None:
-        """Appends frames, videos and categories."""
+        """Append frames, videos and categories."""
         self._file.write('],\n"images": [')
         self._images.seek(0)
         shutil.copyfileobj(self._images, self._file)
@@ -85,10 +80,10 @@ class DetectionsJson:
 
 @contextmanager
 def detections_json(path: str | Path, classes: Sequence[str]) -> Iterator[DetectionsJson]:
-    """Opens a json that appears under its name when the block ends without an error.
+    """Open a json that gets its name when the block ends without an error.
 
     Args:
-        path: The file; folders are made.
+        path: The file; missing folders are created.
         classes: Class names.
     """
     with (

@@ -8,9 +8,19 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-import semidff.engine.hooks.visualization_hook  # noqa: F401 (registers the hook)
-from semidff.engine.hooks.visualization_hook import undisturbed, view_distillation
-from semidff.visualization.distillation_sheet import PANEL, draw_sheet
+from semidff.engine.hooks.distillation_visualization_hook import (
+    DistillationVisualizationHook,
+    undisturbed,
+    view_distillation,
+)
+from semidff.visualization.propagation_figure import (
+    MARGIN,
+    PANEL,
+    PIXELS,
+    FigureStyle,
+    draw_propagation,
+    to_array,
+)
 from tests.tiny_video import build, frame, video_detector_cfg
 
 
@@ -96,17 +106,17 @@ def test_training_is_the_same_with_and_without_pictures(folder):
     events = next((folder / 'with').glob('*/vis_data/events*'))
     images = EventAccumulator(str(events.parent), size_guidance=dict(images=0)).Reload()
     assert [event.step for event in images.Images('distillation')] == [1, 2, 4]
-    assert images.Images('distillation')[0].width == 4 * PANEL
+    assert images.Images('distillation')[0].width == round((5 * PANEL + MARGIN) * 110)
 
 
 def test_other_models_are_left_alone():
-    hook = semidff.engine.hooks.visualization_hook.DistillationVisualizationHook(interval=1)
+    hook = DistillationVisualizationHook(interval=1)
     hook.after_train_iter(type('Runner', (), dict(model=build(video_detector_cfg()), iter=0)), 0)
 
 
 def test_negative_interval_is_refused():
     with pytest.raises(ValueError, match='interval is -1'):
-        semidff.engine.hooks.visualization_hook.DistillationVisualizationHook(interval=-1)
+        DistillationVisualizationHook(interval=-1)
 
 
 def pair(key: int, current: int) -> tuple[torch.Tensor, object]:
@@ -137,18 +147,23 @@ def test_view_of_a_still_pair_has_equal_features_and_boxes():
     assert sample.scale_factor == (0.5, 0.5)
 
 
-def test_sheet_shows_moving_frames_and_does_without_flow():
+def test_figure_shows_moving_frames_and_does_without_flow():
     model = build(model_cfg(), seed=3)
     with undisturbed(model):
         view = view_distillation(model, *pair(0, 4))
-    sheet = draw_sheet(view, ('0', '4'), ('disc', 'square'), score_thr=0.0)
-    assert sheet.dtype == np.uint8
-    assert sheet.shape == (2 * (320 + 26), 4 * PANEL, 3)
-    panel = cv2.resize(frame(2, 0), (PANEL, 320), interpolation=cv2.INTER_CUBIC)
-    assert np.array_equal(sheet[:320, :PANEL, ::-1], panel)
-    bare = draw_sheet(view._replace(flow=None, scale=None), ('0', '4'))
-    assert not bare[:320, 3 * PANEL :].any()
-    assert not bare[346 : 346 + 320, 3 * PANEL :].any()
+    style = FigureStyle(('disc', 'square'), score_thr=0.0, max_boxes=0)
+    figure = draw_propagation([view], [('0', '4')], style)
+    picture = to_array(figure)
+    assert picture.dtype == np.uint8 and picture.std() > 10
+    assert picture.shape[1:] == (round((5 * PANEL + MARGIN) * 110), 3)
+    for axes, index in zip(figure.axes[:3], (0, 4, 4), strict=True):
+        panel = cv2.resize(frame(2, index), (PIXELS, 320), interpolation=cv2.INTER_CUBIC)
+        inside = axes.images[0].get_array()[40:-10, 10:-10, ::-1]
+        assert np.array_equal(inside, panel[40:-10, 10:-10]), 'the key frame has a border and a label'
+    bare = draw_propagation([view._replace(flow=None, scale=None)], [('0', '4')])
+    texts = [[text.get_text() for text in axes.texts] for axes in bare.axes[3:5]]
+    assert texts == [['no feature flow'], ['no scale field']]
+    assert not bare.axes[3].images and not bare.axes[4].images
 
 
 def test_undisturbed_restores_each_modules_mode_and_the_generator():

@@ -1,4 +1,4 @@
-"""Pictures of what stage two learns, for TensorBoard."""
+"""Pictures of the distillation for TensorBoard."""
 
 import copy
 from collections.abc import Iterator
@@ -14,27 +14,27 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from semidff.models.semi_dff import SemiDFF
-from semidff.visualization.distillation_sheet import draw_sheet
+from semidff.visualization.propagation_figure import FigureStyle, draw_propagation, to_array
 from semidff.visualization.propagation_view import PairView, view_pair
 
 
 @HOOKS.register_module()
 class DistillationVisualizationHook(Hook):
-    """Adds a sheet of pictures of the batch's first pair to the runner's visualizer.
+    """Draw the propagation of the batch's first pair with the runner's visualizer.
 
-    Key frame and current frame, the teacher's and the student's boxes on the latter, feature flow,
-    scale field, and the key frame's, the propagated and the teacher's features, these three in the
-    same colors. The sheet goes wherever the visualizer's backends write: ``TensorboardVisBackend``
-    (tag ``distillation``), ``LocalVisBackend`` (``vis_data/vis_image/distillation_<N>.png``).
+    The figure is that of ``tools/analysis/show_propagation.py``, see
+    :func:`~semidff.visualization.propagation_figure.draw_propagation`. The visualizer's backends write it:
+    ``TensorboardVisBackend`` (tag ``distillation``), ``LocalVisBackend``
+    (``vis_data/vis_image/distillation_<N>.png``).
 
-    The training does not notice: no gradients, random states and modes put back. Other models than
-    :class:`~semidff.models.semi_dff.SemiDFF` have nothing to show and are left alone.
+    The training is not affected: no gradients; random states and modes are restored. Models other than
+    :class:`~semidff.models.semi_dff.SemiDFF` are ignored.
 
     Args:
-        interval (int): Iterations from one sheet to the next; the first comes after the very first
-            iteration, to show the start. 0 switches the hook off.
-        score_thr (float): Boxes with lower scores are not drawn.
-        max_boxes (int): At most this many boxes, the best ones, are drawn on a frame.
+        interval: Iterations from one figure to the next; the first figure follows the first iteration.
+            0 disables the hook.
+        score_thr: Detections with lower scores are not drawn.
+        max_boxes: Maximum number of detections, the best ones, that are drawn on a frame.
     """
 
     def __init__(self, interval: int = 1000, score_thr: float = 0.3, max_boxes: int = 20) -> None:
@@ -54,7 +54,7 @@ class DistillationVisualizationHook(Hook):
         data_batch: dict | None = None,
         outputs: dict | None = None,
     ) -> None:
-        """Draws every ``interval`` iterations."""
+        """Draw every ``interval`` iterations."""
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         if self.interval == 0 or not isinstance(model, SemiDFF):
             return
@@ -64,17 +64,14 @@ class DistillationVisualizationHook(Hook):
                 view = view_distillation(model, data_batch['inputs'][0], sample)
             names = tuple(str(sample.get(key, '')) for key in ('key_frame_id', 'frame_id'))
             classes = tuple((runner.visualizer.dataset_meta or {}).get('classes') or ())
-            sheet = draw_sheet(view, names, classes, self.score_thr, self.max_boxes)
-            runner.visualizer.add_image('distillation', sheet, runner.iter + 1)
+            style = FigureStyle(classes, self.score_thr, self.max_boxes)
+            picture = to_array(draw_propagation([view], [names], style))
+            runner.visualizer.add_image('distillation', picture, runner.iter + 1)
 
 
 @contextmanager
 def undisturbed(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients; afterwards modes and random states are as before.
-
-    Args:
-        model (nn.Module): The model.
-    """
+    """Evaluation mode without gradients that restores the modules' modes and the random states."""
     modes = {module: module.training for module in model.modules()}
     model.eval()
     gpus = [torch.cuda.current_device()] if torch.cuda.is_available() else []
@@ -83,29 +80,21 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
             yield
     finally:
         for module, mode in modes.items():
-            module.training = mode  # each its own: train() would wake what the model keeps asleep
+            module.training = mode  # train() would change modules that the model keeps in eval mode
 
 
 def view_distillation(model: SemiDFF, frames: Tensor, sample: DetDataSample) -> PairView:
-    """Lets student and teacher look at one pair.
+    """Propagate a training pair with the student and compare it with the teacher.
 
     Args:
-        model (SemiDFF): In evaluation mode.
-        frames (Tensor): Key and current frame as the data loader gives them, (2, 3, H, W) uint8.
-        sample (DetDataSample): Data sample of the current frame; it is not changed.
-
-    Returns:
-        PairView: What there is to draw.
+        model: In evaluation mode.
+        frames: Key and current frame from the data loader, (2, 3, H, W) uint8.
+        sample: Data sample of the current frame; not modified.
     """
-    sample = _in_network_pixels(sample)
+    sample = copy.deepcopy(sample)
+    # detections in pixels of the network's input, not of the original image
+    sample.set_metainfo(dict(scale_factor=(1.0, 1.0), ori_shape=sample.img_shape))
     data = model.data_preprocessor(dict(inputs=[frames], data_samples=[sample]), False)
     key, current = data['inputs'].unbind(1)
     pictures = frames.permute(0, 2, 3, 1).cpu().numpy()
     return view_pair(model, key, current, data['data_samples'][0], pictures, model.teacher)
-
-
-def _in_network_pixels(sample: DetDataSample) -> DetDataSample:
-    """A copy whose predictions are not mapped back to the original image."""
-    sample = copy.deepcopy(sample)
-    sample.set_metainfo(dict(scale_factor=(1.0, 1.0), ori_shape=sample.img_shape))
-    return sample

@@ -1,0 +1,129 @@
+"""Annotated videos."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from mmdet.structures import DetDataSample
+
+from semidff.datasets.video_readers.stream import DEFAULT_FPS
+from semidff.utils.video_writer import VideoWriter
+
+from .base import Output, Result
+
+Draw = Callable[[np.ndarray, DetDataSample], np.ndarray]
+
+
+class VideoOutput(Output):
+    """Render results into mp4 files.
+
+    Frames that differ in size from the video's first are scaled to fit, with black bars. Used as a context
+    manager, it removes the unfinished file if the block raises.
+
+    Args:
+        path: The mp4 file; without the suffix .mp4 a folder with a file for each video.
+        draw: Returns the picture of a frame (H, W, 3) uint8 BGR and its result.
+        fps: Frame rate of videos whose own rate is unknown.
+        max_videos: Number of videos that are rendered; None: all.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        draw: Draw,
+        fps: float = DEFAULT_FPS,
+        max_videos: int | None = None,
+    ) -> None:
+        self.path, self.draw = Path(path), draw
+        self.fps, self.max_videos = fps, max_videos
+        self._writer: VideoWriter | None = None
+        self._size: tuple[int, int] | None = None
+        self._names: set[str] = set()
+
+    def __enter__(self) -> 'VideoOutput':
+        return self
+
+    def __exit__(self, error_type: type | None, *_: object) -> None:
+        self.end(keep=error_type is None)
+
+    def start(self, name: str, fps: float | None = None) -> None:
+        """Begin a video and end the one before; slashes in names become underscores."""
+        self.end()
+        if self.max_videos is not None and len(self._names) >= self.max_videos:
+            return
+        name = str(name).strip('/').replace('/', '_')
+        unique = (f'{name}_{n}' if n else name for n in range(len(self._names) + 1))
+        self._names.add(name := next(one for one in unique if one not in self._names))
+        path = self.path if self.path.suffix == '.mp4' else self.path / f'{name}.mp4'
+        self._writer, self._size = VideoWriter(path, fps or self.fps), None
+
+    def add(self, result: Result) -> None:
+        self.render(result.sample, result.frame.image)
+
+    def render(self, sample: DetDataSample, image: np.ndarray | None = None) -> None:
+        """Draw the next frame.
+
+        Args:
+            sample: Its result.
+            image: The frame (H, W, 3) uint8 BGR; None: read from the sample's ``img_path``.
+
+        Raises:
+            OSError: The image cannot be read.
+        """
+        if self._writer is None:
+            return
+        if image is None:
+            image = cv2.imread(sample.img_path, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        if image is None:
+            raise OSError(f'{sample.img_path}: cannot be read as an image to draw on')
+        picture = self.draw(image, sample)
+        self._size = self._size or picture.shape[:2]
+        self._writer.write(_fitted(picture, self._size))
+
+    def end(self, keep: bool = True) -> None:
+        """End the video.
+
+        Args:
+            keep: False removes the unfinished file.
+        """
+        if self._writer is not None:
+            self._writer.close(keep)
+            self._writer = None
+
+
+def check_out_video(path: str | Path | None, inputs: Sequence[str | None]) -> None:
+    """Check the name of annotated videos.
+
+    Args:
+        path: The mp4 file or folder; None: no annotated videos.
+        inputs: The files of the input videos; None for those that are no files.
+
+    Raises:
+        ValueError: The name does not fit the number of videos or would overwrite one of them.
+    """
+    if path is None:
+        return
+    suffix = Path(path).suffix
+    if len(inputs) > 1 and suffix:
+        raise ValueError(f'{path}: {len(inputs)} videos need a folder; give a name without suffix')
+    if suffix not in ('', '.mp4'):
+        raise ValueError(f'{path}: only .mp4 files are written; give a name that ends in .mp4')
+    out = Path(path).resolve()
+    for file in filter(None, inputs):
+        source = Path(file).resolve()
+        if out == (source if suffix else source.parent):
+            raise ValueError(f'{path}: would overwrite the input; give another name')
+
+
+def _fitted(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Scale a picture into (height, width) with its aspect ratio kept, black around it."""
+    if picture.shape[:2] == size:
+        return picture
+    height, width = picture.shape[:2]
+    factor = min(size[0] / height, size[1] / width)
+    height, width = max(round(height * factor), 1), max(round(width * factor), 1)
+    top, left = (size[0] - height) // 2, (size[1] - width) // 2
+    canvas = np.zeros((*size, 3), np.uint8)
+    canvas[top : top + height, left : left + width] = cv2.resize(picture, (width, height))
+    return canvas

@@ -1,0 +1,60 @@
+"""Writing of mp4 files."""
+
+import cv2
+import numpy as np
+import pytest
+
+from semidff.utils.video_writer import VideoWriter
+
+GRAY = np.full((80, 120, 3), 90, np.uint8)
+
+
+def frames_in(path) -> int:
+    capture, count = cv2.VideoCapture(str(path)), 0
+    while capture.read()[0]:
+        count += 1
+    return count
+
+
+def test_file_appears_when_it_is_complete(tmp_path):
+    path = tmp_path / 'folder' / 'out.mp4'
+    with VideoWriter(path, fps=10) as writer:
+        for _ in range(7):
+            writer.write(GRAY)
+        assert not path.exists()
+    assert frames_in(path) == 7
+    assert [p.name for p in path.parent.iterdir()] == ['out.mp4']
+
+
+def test_odd_sides_are_made_even_by_repeating(tmp_path):
+    odd = np.full((47, 63, 3), 90, np.uint8)
+    odd[-1], odd[:, -1] = 250, 250
+    with VideoWriter(tmp_path / 'out.mp4') as writer:
+        writer.write(odd)
+    frame = cv2.VideoCapture(str(tmp_path / 'out.mp4')).read()[1]
+    assert frame.shape == (48, 64, 3)
+    assert frame[-1].min() > 180 and frame[:, -1].min() > 180 and frame[:40, :56].max() < 130
+
+
+@pytest.mark.parametrize('fps', [0.5, 24000 / 1001, 29.97, 59.94006, 120.003, 987.654])
+def test_any_frame_rate_is_kept(tmp_path, fps):
+    with VideoWriter(tmp_path / 'out.mp4', fps) as writer:
+        for _ in range(3):
+            writer.write(GRAY)
+    kept = cv2.VideoCapture(str(tmp_path / 'out.mp4')).get(cv2.CAP_PROP_FPS)
+    assert kept == pytest.approx(fps, rel=1e-4)
+
+
+def test_an_error_leaves_nothing(tmp_path):
+    with pytest.raises(KeyboardInterrupt), VideoWriter(tmp_path / 'out.mp4') as writer:
+        writer.write(GRAY)
+        raise KeyboardInterrupt
+    assert not list(tmp_path.iterdir())
+
+
+def test_bad_sizes_and_names_are_refused(tmp_path):
+    with pytest.raises(ValueError, match='60x40'), VideoWriter(tmp_path / 'out.mp4') as writer:
+        writer.write(GRAY)
+        writer.write(GRAY[:40, :60])
+    with pytest.raises(ValueError, match=r'out\.avi'):
+        VideoWriter(tmp_path / 'out.avi')
