@@ -17,7 +17,7 @@ from semidff.inference.acceleration import PRECISIONS
 from semidff.inference.methods import METHODS, renamed_method
 from semidff.utils.allocator import keep_freed_memory
 from semidff.utils.checkpoint import CheckpointError
-from semidff.visualization.frames import PANELS
+from semidff.visualization.panels import PANELS
 
 
 def parse_args() -> argparse.Namespace:

@@ -1,4 +1,4 @@
-"""What users call from Python: any video in, boxes out."""
+"""Functions and classes for users: a video in, detections out."""
 
 from .detect_together import detect_together
 from .video_inferencer import VideoInferencer

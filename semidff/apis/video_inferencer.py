@@ -1,8 +1,8 @@
-"""Any video in, boxes out."""
+"""Video detection from Python."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager, closing, contextmanager
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -17,17 +17,11 @@ from mmengine.registry import init_default_scope
 from torch import nn
 
 from semidff.datasets.video_readers import Frame, FrameStream
-from semidff.datasets.video_readers.read_ahead import checked_depth, made_ahead
-from semidff.datasets.video_readers.sources import (
-    Source,
-    check_numbers,
-    check_out_video,
-    sources_of,
-)
+from semidff.datasets.video_readers.read_ahead import prefetch
+from semidff.datasets.video_readers.sources import Source, sources_of
 from semidff.inference import KeyFrameSchedule, VideoEngine, build_schedule
 from semidff.inference.frame_pipeline import build_model, frame_pipeline
-from semidff.inference.outputs.outputs import Output, open_outputs
-from semidff.inference.outputs.result import Result, frame_metainfo
+from semidff.inference.outputs import Output, Result, check_out_video, open_outputs
 from semidff.inference.timer import NoTimer
 from semidff.utils.progress import track
 from semidff.visualization.frames import render_frame
@@ -35,41 +29,39 @@ from semidff.visualization.panels import check_panels
 
 
 class VideoInferencer(BaseInferencer):
-    """Detections for every frame of videos, by the engine that ``tools/test.py`` uses.
+    """Detect objects in videos with the engine of ``tools/test.py``.
 
-    Names and arguments follow mmdet's ``DetInferencer``. One thing differs: a call returns an
-    iterator, not a dict of everything, since a video may have no end. A frame is detected and
-    written when its result is asked for, and read a few frames ahead; memory does not grow with the
-    video. Several iterators of one inferencer may run at the same time: they share the model and
-    nothing else.
+    Names and arguments follow mmdet's ``DetInferencer``, with one difference: a call returns an iterator,
+    since a video may be endless. A frame is detected and written when its result is requested, and read a
+    few frames ahead; memory does not grow with the video. Several iterators of one inferencer may run
+    concurrently: they share the model only.
 
     Args:
-        model (str | Path | Config | dict | None): The config, or its file; None takes the config
-            that the checkpoint holds.
-        weights (str | Path | None): The checkpoint; None: random weights, with a warning.
-        device (str | None): Where to run; by default a GPU, if there is one.
-        method (str): A method of :class:`~semidff.inference.VideoEngine`.
-        key_interval (int): Key-frame duration l.
-        scope (str): Registry scope.
-        classes (Sequence[str] | None): Class names; by default those of checkpoint or config.
-        show_progress (bool): Whether frames, frames per second and time left are shown.
-        panels (Sequence[str]): What stands beside the frames of annotated videos: ``flow``, feature
-            flow, and ``scale``, the scale field. Results then carry ``feature_flow`` (2, h, w) in
-            cells and ``scale_field`` (1, h, w), its mean over channels.
-        precision (str | None): ``fp32``, ``bf16`` or ``fp16``, see
-            :class:`~semidff.inference.Acceleration`; None: that of the config's ``test_cfg``.
-        channels_last (bool | None): Memory layout of convolutions; None: that of the config.
-        compile (bool): Whether graphs are compiled.
-        schedule (KeyFrameSchedule | dict | None): Another schedule than every ``key_interval`` frames, or its
-            config, see :func:`~semidff.inference.schedule_config`.
-        read_ahead (int | None): How many frames are decoded and resized ahead, in the background; 0:
-            none. None: 4 of files, folders and lists, none of cameras and iterators.
+        model: The config or its file; None: the config in the checkpoint.
+        weights: The checkpoint; None: random weights, with a warning.
+        device: Device; default: a GPU if available.
+        method: Method of :class:`~semidff.inference.VideoEngine`.
+        key_interval: Key-frame interval l.
+        scope: Registry scope.
+        classes: Class names; default: those of the checkpoint or config.
+        show_progress: Whether to display frames, frames per second and time left.
+        panels: Panels beside the frames of annotated videos: ``flow``, feature flow, and ``scale``, scale
+            field. Results then have ``feature_flow`` (2, h, w) in cells and ``scale_field`` (1, h, w), the
+            mean over channels.
+        precision: ``fp32``, ``bf16`` or ``fp16``, see :class:`~semidff.inference.Acceleration`; default: that
+            of the config's ``test_cfg.fp16`` (which means bf16 on CPUs, as in ``tools/test.py``).
+        channels_last: Memory layout of convolutions; default: whether the config has ``ChannelsLastHook``.
+        compile: Whether to compile the networks.
+        read_ahead: Number of frames that are decoded and preprocessed ahead in the background. Default: 4
+            for files, folders and lists, 0 for cameras and iterators.
+        schedule: Key-frame schedule or its config, instead of one key frame every ``key_interval`` frames,
+            see :func:`~semidff.inference.schedule_config`.
 
     Raises:
         FileNotFoundError: There is no such config.
-        CheckpointError: The checkpoint does not fit.
-        MethodError: The method is unknown, or the model cannot do it; or there is nothing for a panel
-            to show.
+        CheckpointError: The checkpoint does not fit, or has no config and none is given.
+        MethodError: The method is unknown or not supported by the model, or a panel has nothing to show.
+        ValueError: The precision, ``key_interval`` or ``read_ahead`` is invalid.
 
     Example:
         >>> inferencer = VideoInferencer('config.py', 'last.pth', key_interval=10)
@@ -94,19 +86,22 @@ class VideoInferencer(BaseInferencer):
         read_ahead: int | None = None,
         schedule: KeyFrameSchedule | dict | None = None,
     ) -> None:
+        if read_ahead is not None and read_ahead < 0:
+            raise ValueError(
+                f'read_ahead is {read_ahead}; it must be a number of frames, 0 or more'
+            )
         self.schedule = None if schedule is None else build_schedule(schedule)
-        self.read_ahead = checked_depth(read_ahead)
-        self._speed = dict(precision=precision, channels_last=channels_last, compile=compile)
+        self.read_ahead = read_ahead
         self.panels = tuple(panels)
         self.method, self.key_interval, self.classes = method, key_interval, classes
+        self._speed = precision, channels_last, compile
         model = str(model) if isinstance(model, Path) else model
         if isinstance(model, str) and model.endswith('.py') and not Path(model).is_file():
             raise FileNotFoundError(f'{model}: there is no such config file')
         init_default_scope(scope)
         weights = None if weights is None else str(weights)
         super().__init__(model, weights, device, scope, show_progress)
-        # both refuse what the model cannot do
-        check_panels(self.panels, self.method, self.engine())
+        check_panels(self.panels, self.method, self.engine())  # engine() checks method and model
 
     def __call__(
         self,
@@ -119,36 +114,38 @@ class VideoInferencer(BaseInferencer):
         max_frames: int | None = None,
         strict: bool = False,
     ) -> Iterator[DetDataSample]:
-        """Detects in videos.
+        """Detect objects in videos.
 
         Args:
-            inputs: The path of a video file or of a folder of frames, a camera's index, an address
-                (``rtsp://...``), a list or an iterator of arrays (H, W, 3) uint8 BGR; or a list or
-                tuple of such videos, which are walked one after the other.
-            out_video (str | Path | None): Annotated mp4, without sound: as many frames as the input
-                and its mean frame rate. For several videos a folder.
-            out_json (str | Path | None): All detections as COCO-VID json.
-            out_txt (str | Path | None): All detections in ILSVRC's format, frames counted from 1.
-            pred_score_thr (float): Detections with lower scores are not drawn; they are in the
-                other outputs and in the results.
-            fps (float | None): Frame rate of the mp4, and of videos that do not tell theirs (25).
-            max_frames (int | None): How many frames of each video, at most.
-            strict (bool): Whether frames that cannot be read are an error, not a warning.
+            inputs: The path of a video file or of a folder of frames, a camera index, an address
+                (``rtsp://...``), a list or an iterator of arrays (H, W, 3) uint8 BGR; or a list or tuple of
+                such videos, which are processed one after the other.
+            out_video: Annotated mp4, without sound, with the number of frames and the mean frame rate of the
+                input. For several videos a folder.
+            out_json: All detections as COCO-VID json.
+            out_txt: All detections in the ILSVRC format, frames counted from 1.
+            pred_score_thr: Detections with lower scores are not drawn; the other outputs and the results have
+                all.
+            fps: Frame rate of the mp4, and of videos whose rate is unknown (default: 25).
+            max_frames: Maximum number of frames per video.
+            strict: Whether unreadable frames are an error, not a warning.
 
         Returns:
-            Iterator[DetDataSample]: The frames' results in order, with ``pred_instances`` (pixels of
-            the original frame) and the metainfo ``video_name``, ``video_id``, ``frame_id``,
-            ``timestamp`` (seconds), ``is_key_frame``, ``img_path`` (of frames that are files) and
-            ``ori_shape``.  Outputs get their names when the iterator ends or is closed; on an error
-            they are removed.  Where frames change size a new key frame begins.
+            The frames' results in order, with ``pred_instances`` (pixels of the original frame) and the
+            metainfo ``video_name``, ``video_id``, ``frame_id``, ``timestamp`` (seconds), ``is_key_frame``,
+            ``img_path`` (of frames that are files) and ``ori_shape``. Outputs get their names when the iterator
+            ends or is closed; on an error they are removed. A change of the frame size begins with a key frame.
 
         Raises:
-            VideoError: A video cannot be opened or holds no frame; with ``strict``, is damaged.
-            ValueError: Arguments that make no sense.
+            VideoError: A video cannot be opened or has no frame; with ``strict``, is damaged.
+            ValueError: An argument is invalid.
         """
-        check_numbers(max_frames, fps)
+        if max_frames is not None and max_frames < 1:
+            raise ValueError(f'max_frames is {max_frames}; it must be at least 1')
+        if fps is not None and not fps > 0:
+            raise ValueError(f'fps is {fps}; it must be above 0')
         sources = sources_of(inputs, fps, strict)
-        check_out_video(out_video, sources)
+        check_out_video(out_video, [source.path for source in sources])
         outputs = open_outputs(
             classes=self.model.dataset_meta['classes'],
             draw=partial(self.visualize, pred_score_thr=pred_score_thr),
@@ -156,120 +153,113 @@ class VideoInferencer(BaseInferencer):
             out_json=out_json,
             out_txt=out_txt,
         )
-        return self._walk(sources, outputs, fps, max_frames)
+        return self._run(sources, outputs, fps, max_frames)
 
-    def _walk(
+    def _run(
         self,
         sources: list[Source],
-        outputs: AbstractContextManager[list[Output]],
-        fps: float | None,
-        max_frames: int | None,
-    ) -> Iterator[DetDataSample]:
-        with outputs as opened:
-            try:
-                yield from self._videos(sources, opened, fps, max_frames)
-            except GeneratorExit:
-                return  # the caller has seen enough: the files are whole as far as they go
-
-    def _videos(
-        self,
-        sources: list[Source],
-        outputs: list[Output],
+        opening: AbstractContextManager[list[Output]],
         fps: float | None,
         max_frames: int | None,
     ) -> Iterator[DetDataSample]:
         before = 0
-        for video_id, source in enumerate(sources):
-            stream = source.open()
-            depth = source.depth if self.read_ahead is None else self.read_ahead
-            rate = fps or (stream.mean_rate() if outputs else None)
-            for output in outputs:
-                output.start(stream.name, rate)
-            number = before
-            with closing(self._results(stream, video_id, max_frames, depth)) as results:
-                for frame, sample in results:
-                    number = before + frame.index + 1
-                    self.postprocess(Result(frame, sample, number), outputs)
-                    yield sample
-            before = number
-            for output in outputs:
-                output.end()
+        with opening as outputs:
+            try:
+                for video_id, source in enumerate(sources):
+                    with self.open(source, video_id, max_frames) as (stream, frames):
+                        rate = fps or (stream.mean_rate() if outputs else None)
+                        for output in outputs:
+                            output.start(stream.name, rate)
+                        number = before
+                        for frame, sample in self._results(stream, frames, max_frames):
+                            number = before + frame.index + 1
+                            self.postprocess(Result(frame, sample, number), outputs)
+                            yield sample
+                        before = number
+                        for output in outputs:
+                            output.end()
+            except GeneratorExit:
+                return  # the caller stops early: the files are complete up to here
 
     def _results(
-        self, stream: FrameStream, video_id: int, max_frames: int | None, depth: int
+        self,
+        stream: FrameStream,
+        frames: Iterator[tuple[Frame, dict]],
+        max_frames: int | None,
     ) -> Iterator[tuple[Frame, DetDataSample]]:
-        """Frames of a video with their results, and progress."""
+        """Yield the frames of a video with their results, and show the progress."""
         engine = self.engine()
-        waiting: deque[Frame] = deque()  # offline methods answer later
-        frames = made_ahead(self._prepared(stream, video_id, max_frames), depth)
-        samples = self._finished(engine, frames, waiting)
+        waiting: deque[Frame] = deque()  # offline methods return results later
+
+        def finished() -> Iterator[DetDataSample]:
+            for frame, batch in frames:
+                waiting.append(frame)
+                yield from engine.push(batch)
+            yield from engine.flush()
+
+        samples = finished()
         if self.show_progress:
             samples = track(samples, stream.name, max_frames or stream.length)
-        try:
-            for sample in samples:
-                yield waiting.popleft(), sample
-        finally:
-            frames.close()  # whoever reads ahead has stopped when the stream is closed
-            stream.close()
+        for sample in samples:
+            yield waiting.popleft(), sample
 
-    def _prepared(
-        self, stream: FrameStream, video_id: int, max_frames: int | None
-    ) -> Iterator[tuple[Frame, dict]]:
-        """Frames and batches of them."""
-        for frame in islice(stream, max_frames):
-            yield frame, self.preprocess(frame, video_name=stream.name, video_id=video_id)
+    @contextmanager
+    def open(
+        self, source: Source, video_id: int, max_frames: int | None
+    ) -> Iterator[tuple[FrameStream, Iterator[tuple[Frame, dict]]]]:
+        """Open a video.
 
-    def _finished(
-        self, engine: VideoEngine, frames: Iterator[tuple[Frame, dict]], waiting: deque[Frame]
-    ) -> Iterator[DetDataSample]:
-        for frame, batch in frames:
-            waiting.append(frame)
-            yield from self.forward(batch, engine)
-        yield from engine.flush()
+        Yields:
+            The stream, and its frames with their collated batches, read ahead.
+        """
+        stream = source.open()
+        depth = source.depth if self.read_ahead is None else self.read_ahead
+        batches = (
+            (frame, self.preprocess(frame, video_name=stream.name, video_id=video_id))
+            for frame in islice(stream, max_frames)
+        )
+        # the thread that reads ahead ends before the stream is closed
+        with closing(stream), closing(prefetch(batches, depth)) as frames:
+            yield stream, frames
 
     def preprocess(self, inputs: Frame, **metainfo: Any) -> dict:
-        """One frame through the test pipeline.
+        """Apply the test pipeline to a frame.
 
         Args:
-            inputs (Frame): The frame.
-            **metainfo: What else the frame's sample shall carry.
+            inputs: The frame.
+            **metainfo: Further metainfo of the frame's sample.
 
         Returns:
-            dict: A collated batch of it.
+            A collated batch of one frame.
         """
         packed = self.pipeline(dict(img=inputs.image))
-        packed['data_samples'].set_metainfo(dict(metainfo, **frame_metainfo(inputs)))
+        packed['data_samples'].set_metainfo(
+            dict(
+                metainfo,
+                frame_id=inputs.index,
+                timestamp=inputs.timestamp,
+                img_path=inputs.path,
+                ori_shape=inputs.image.shape[:2],
+            )
+        )
         if next(self.model.parameters()).is_cuda:
-            packed['inputs'] = packed['inputs'].pin_memory()  # the copy then waits for nothing
+            packed['inputs'] = packed['inputs'].pin_memory()  # for a copy that does not block
         return self.collate_fn([packed])
-
-    def forward(self, inputs: dict, engine: VideoEngine) -> list[DetDataSample]:
-        """Results that are finished with this batch of one frame."""
-        return engine.push(inputs)
 
     def visualize(
         self, inputs: np.ndarray, preds: DetDataSample, pred_score_thr: float = 0.3
     ) -> np.ndarray:
-        """A frame with its boxes, and a border if it is a key frame; panels beside it.
-
-        Args:
-            inputs (ndarray): The frame, (H, W, 3) uint8 BGR.
-            preds (DetDataSample): Its result.
-            pred_score_thr (float): Detections with lower scores are not drawn.
-
-        Returns:
-            ndarray: (H, (1 + number of panels) W, 3) uint8 BGR.
-        """
-        classes, is_key = self.model.dataset_meta['classes'], preds.is_key_frame
-        return render_frame(inputs, preds, classes, is_key, pred_score_thr, self.panels)
+        """Draw a frame with its detections and panels, see :func:`~semidff.visualization.render_frame`."""
+        classes = self.model.dataset_meta['classes']
+        return render_frame(inputs, preds, classes, pred_score_thr, self.panels)
 
     def postprocess(self, preds: Result, outputs: Iterable[Output] = ()) -> None:
-        """Hands a frame's result to the outputs."""
+        """Add a frame's result to the outputs."""
         for output in outputs:
             output.add(preds)
 
     def engine(self) -> VideoEngine:
-        """A new engine with these settings; it keeps no times, so that streams may be without end."""
+        """Build an engine with these settings. It keeps no times, since streams may be endless."""
         return VideoEngine(
             self.model,
             self.method,
@@ -279,12 +269,10 @@ class VideoInferencer(BaseInferencer):
             keep_fields=bool(self.panels),
         )
 
-    # --- what BaseInferencer calls when it is made ----------------------------------------------------------
-
     def _init_model(
         self, cfg: Config | ConfigDict, weights: str | None, device: str = 'cpu'
     ) -> nn.Module:
-        return build_model(cfg, weights, device, self.method, self.classes, **self._speed)
+        return build_model(cfg, weights, device, self.method, self.classes, *self._speed)
 
     def _init_pipeline(self, cfg: Config | ConfigDict) -> Compose:
         return frame_pipeline(cfg)
@@ -292,7 +280,7 @@ class VideoInferencer(BaseInferencer):
     def _init_collate(self, cfg: Config | ConfigDict) -> Callable:
         if 'collate_fn' in cfg.test_dataloader:
             return super()._init_collate(cfg)
-        return pseudo_collate  # BaseInferencer's choice as well, after a warning
+        return pseudo_collate  # the default of BaseInferencer, which warns
 
     def _init_visualizer(self, cfg: Config | ConfigDict) -> None:
-        """None: :meth:`visualize` draws; the config's visualizer is for training."""
+        """Build none: :meth:`visualize` draws; the config's visualizer is for training."""

@@ -52,7 +52,7 @@ class FigureStyle(NamedTuple):
 def draw_propagation(
     views: Sequence[PairView],
     names: Sequence[tuple[str, str]],
-    style: FigureStyle = FigureStyle(),
+    style: FigureStyle,
 ) -> Figure:
     """Draw pairs one below the other.
 
@@ -113,7 +113,8 @@ def _frame(
 
 def _flow(axes: Axes, view: PairView, style: FigureStyle) -> None:
     if view.flow is None:
-        return _empty(axes, 'feature flow')
+        _empty(axes, 'feature flow')
+        return
     pixels = view.pixel_flow()
     flow = view.visible(pixels)
     longest = float(flow.norm(dim=0).max())
@@ -155,7 +156,8 @@ def _wheel(axes: Axes, longest: float) -> None:
 
 def _scale(axes: Axes, view: PairView) -> None:
     if view.scale is None:
-        return _empty(axes, 'scale field')
+        _empty(axes, 'scale field')
+        return
     limits = scale_limits(channel_mean(view.visible(view.scale)))
     _map(axes, view, channel_mean(view.scale), SCALE_COLORS, limits, bar=True)
     deviation = f'mean |S \N{MINUS SIGN} 1| = {view.mean_scaling():.3f}'

@@ -89,4 +89,4 @@ def test_a_temporal_module_without_flow_is_refused(world):
     inferencer = VideoInferencer(str(world / 'two.py'), str(world / 'two.pth'), 'cpu')
     inferencer.model.temporal = torch.nn.Identity()
     with pytest.raises(MethodError, match='Identity has no feature flow'):
-        view_frames(inferencer, world / 'in.mp4', 0, [1])
+        view_frames(inferencer.model, inferencer.preprocess, world / 'in.mp4', 0, [1])

@@ -69,7 +69,11 @@ def test_panels_stand_beside():
     assert (drawn[:, :120] == render_frame(GRAY, result, ('a', 'b'))).all()
     assert (drawn[:, 120:240] == scale_panel(result.scale_field, 80, 120)).all()
     assert (drawn[:, 240:] == flow_panel(flow, 80, 120)).all()
-    assert render_frame(GRAY, sample(is_key_frame=True), ('a',), panels=('flow',)).shape == (80, 240, 3)
+    assert render_frame(GRAY, sample(is_key_frame=True), ('a',), panels=('flow',)).shape == (
+        80,
+        240,
+        3,
+    )
 
 
 def test_panels_leave_out_the_padding():

@@ -6,7 +6,13 @@ import pytest
 import torch
 from mmengine.structures import InstanceData
 
-from semidff.visualization.propagation_figure import MARGIN, PANEL, FigureStyle, draw_propagation, to_array
+from semidff.visualization.propagation_figure import (
+    MARGIN,
+    PANEL,
+    FigureStyle,
+    draw_propagation,
+    to_array,
+)
 from semidff.visualization.propagation_view import PairView
 
 NAMES = ('10', '13 (+3)')

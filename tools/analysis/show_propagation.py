@@ -1,7 +1,7 @@
-"""Draws what the temporal module does between a key frame and other frames of a video.
+"""Draw the propagation from a key frame to other frames of a video.
 
-For each current frame: both frames with boxes, feature flow with its color wheel, scale field, features
-before and after warp and scale beside those of the feature network on the frame itself, and their error.
+For each current frame: key frame, current frame with the student's and the teacher's detections, feature flow with
+its color wheel, scale field, features before and after warp and scale, the teacher's features, and the errors.
 """
 
 import argparse
@@ -9,13 +9,14 @@ import sys
 
 from semidff.apis import VideoInferencer
 from semidff.datasets.video_readers import VideoError
+from semidff.utils.atomic_write import atomic_path
 from semidff.utils.checkpoint import CheckpointError
-from semidff.visualization.propagation_figure import Look, save_propagation
+from semidff.visualization.propagation_figure import FigureStyle, draw_propagation
 from semidff.visualization.view_frames import view_frames
 
 
 def parse_args() -> argparse.Namespace:
-    """Reads the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config of a video detector (stage two)')
     parser.add_argument('checkpoint', help='its weights')
@@ -29,40 +30,42 @@ def parse_args() -> argparse.Namespace:
         nargs='+',
         required=True,
         metavar='I',
-        help='numbers of the frames that it is propagated to, before or after it',
+        help='numbers of the current frames, before or after the key frame',
     )
     parser.add_argument(
         '--out', required=True, metavar='FILE', help='the picture (.png, .pdf, .svg)'
     )
     parser.add_argument(
-        '--arrows', action='store_true', help='arrows on the feature flow, beside its colors'
+        '--arrows', action='store_true', help='draw the feature flow with arrows too'
     )
     parser.add_argument(
         '--level',
         type=int,
         default=0,
         metavar='N',
-        help='level of the features, where there are several; 0 is the finest (default: 0)',
+        help='level of the features; 0 is the finest (default: 0)',
     )
     parser.add_argument(
         '--score-thr',
         type=float,
         default=0.3,
-        help='boxes with lower scores are not drawn (default: 0.3)',
+        help='detections with lower scores are not drawn (default: 0.3)',
     )
-    parser.add_argument('--device', help='where to run (default: a GPU, if there is one)')
+    parser.add_argument('--device', help='device (default: a GPU if available)')
     return parser.parse_args()
 
 
 def main() -> None:
-    """Draws; bad input ends with a message and exit code 1."""
+    """Draw the figure; exit with a message and code 1 if the input is bad."""
     args = parse_args()
     try:
         inferencer = VideoInferencer(args.config, args.checkpoint, args.device)
-        views = view_frames(inferencer, args.video, args.key, args.current, args.level)
+        model, pack = inferencer.model, inferencer.preprocess
+        views = view_frames(model, pack, args.video, args.key, args.current, args.level)
         names = [(f'{args.key}', f'{i} ({i - args.key:+d})') for i in args.current]
-        look = Look(inferencer.model.dataset_meta['classes'], args.score_thr, arrows=args.arrows)
-        save_propagation(views, names, args.out, look)
+        style = FigureStyle(model.dataset_meta['classes'], args.score_thr, arrows=args.arrows)
+        with atomic_path(args.out) as path:
+            draw_propagation(views, names, style).savefig(path)
     except (CheckpointError, VideoError, OSError, ValueError) as error:
         sys.exit(f'tools/analysis/show_propagation.py: {error}')
     for (key, current), view in zip(names, views, strict=True):
@@ -70,7 +73,7 @@ def main() -> None:
         scaling = '-' if view.scale is None else f'{view.mean_scaling():.3f}'
         print(
             f'key frame {key}, current frame {current}: motion {view.mean_motion():.2f} pixels, |S - 1| {scaling}, '
-            f'feature error {errors[0]:.1%} unmoved, {errors[1]:.1%} propagated'
+            f'feature error {errors[0]:.1%} before the warp, {errors[1]:.1%} propagated'
         )
     print(f'Written: {args.out}')
 

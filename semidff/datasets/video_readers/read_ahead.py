@@ -1,4 +1,4 @@
-"""Work of an iterator done ahead, in the background."""
+"""Background execution of an iterator."""
 
 import contextvars
 from collections.abc import Iterator
@@ -8,68 +8,58 @@ from typing import TypeVar
 
 T = TypeVar('T')
 
-READ_AHEAD = 4
-"""Frames that are read ahead where nothing else is asked for."""
 
+def prefetch(items: Iterator[T], depth: int) -> Iterator[T]:
+    """Yield the items of an iterator, which a thread computes up to ``depth`` ahead.
 
-def made_ahead(items: Iterator[T], depth: int) -> Iterator[T]:
-    """The items of an iterator, made up to ``depth`` ahead by a thread.
-
-    Order and items are the same as without it; what the iterator raises comes out at its place, behind the items made
-    before. Closing this iterator, or dropping it, closes the other one and ends the thread; an item that is being made
-    then is waited for. Nothing happens before the first item is asked for.
+    Items and order are unchanged; an exception of the iterator is raised at its position. Closing or dropping
+    this iterator closes the other one and ends the thread, after the item in progress. Nothing runs before
+    the first item is requested.
 
     Args:
-        items (Iterator): What is to be made ahead.
-        depth (int): How many items may wait; 0: none is made before it is asked for, and there is no thread.
+        items: The iterator.
+        depth: Maximum number of items that wait; 0: no thread, each item is computed on request.
     """
     if depth == 0:
         yield from items
         return
-    room, made, stop = Semaphore(depth), SimpleQueue(), Event()
-    # in a copy of the caller's context: contexts of warnings and the like hold in the thread, too
+    free, ready, stop = Semaphore(depth), SimpleQueue(), Event()
+    # a copy of the caller's context: context variables, such as warning filters, hold in the thread too
     context = contextvars.copy_context()
     thread = Thread(
-        target=context.run, args=(_make, items, room, made, stop), name='read-ahead', daemon=True
+        target=context.run, args=(_fill, items, free, ready, stop), name='read-ahead', daemon=True
     )
     thread.start()
     try:
         while True:
-            item, error, ended = made.get()
+            item, error, ended = ready.get()
             if error is not None:
                 raise error
             if ended:
                 return
-            room.release()
+            free.release()
             yield item
     finally:
         stop.set()
-        room.release()
+        free.release()
         thread.join()
 
 
-def checked_depth(depth: int | None) -> int | None:
-    """The depth, if it can be one (or None); else raises a ValueError."""
-    if depth is not None and depth < 0:
-        raise ValueError(f'read_ahead is {depth}; it must be a number of frames, 0 or more')
-    return depth
-
-
-def _make(items: Iterator[T], room: Semaphore, made: SimpleQueue, stop: Event) -> None:
-    """Puts (item, error, whether this is the end) into ``made`` as long as there is room and nobody says stop."""
+def _fill(items: Iterator[T], free: Semaphore, ready: SimpleQueue, stop: Event) -> None:
+    """Put (item, error, whether the iterator has ended) into ``ready`` until ``stop`` is set."""
     error = None
     try:
         while True:
-            room.acquire()
+            free.acquire()
             if stop.is_set():
                 break
             try:
-                made.put((next(items), None, False))
+                ready.put((next(items), None, False))
             except StopIteration:
                 break
-    except BaseException as raised:  # whatever it is belongs to whoever asks for the item
+    except BaseException as raised:  # raised again where the item is requested
         error = raised
     finally:
         if hasattr(items, 'close'):
             items.close()
-        made.put((None, error, True))
+        ready.put((None, error, True))

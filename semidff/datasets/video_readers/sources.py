@@ -1,4 +1,4 @@
-"""What can be given as a video."""
+"""Inputs that can be opened as videos."""
 
 import os
 from collections.abc import Callable, Iterable
@@ -8,8 +8,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import ArrayStream, FrameStream, open_stream
-from .read_ahead import READ_AHEAD
 from .stream import DEFAULT_FPS
+
+READ_AHEAD = 4
+"""Default number of frames that are read ahead from files and lists."""
+
+_WANTED = (
+    'give the path of a video file or of a folder of frames, the index of a camera, a list or an '
+    'iterator of arrays (H, W, 3), or a list of them'
+)
 
 
 class Source(NamedTuple):
@@ -18,8 +25,8 @@ class Source(NamedTuple):
     Attributes:
         open: Opens it.
         path: The video file, if it is one.
-        depth: How many frames are read ahead where nothing else is asked for: some of files and of what is in
-            memory, none of cameras and iterators, for which it matters when they are read.
+        depth: Default number of frames that are read ahead; 0 for cameras and iterators, where the time of
+            reading matters.
     """
 
     open: Callable[[], FrameStream]
@@ -28,19 +35,17 @@ class Source(NamedTuple):
 
 
 def sources_of(inputs: Any, fps: float | None = None, strict: bool = False) -> list[Source]:
-    """The videos that somebody gives.
-
-    Paths are opened once, to see that every one of them can be.
+    """Return the videos of an input. Paths are opened once to check them.
 
     Args:
-        inputs: A path, a camera's index, an address, an iterable of arrays (one video), or a list or
-            tuple of any of them (several videos).
-        fps (float | None): Frames per second of videos that do not tell theirs.
-        strict (bool): Whether what cannot be read is an error, not a warning.
+        inputs: A path, a camera index, an address, an iterable of arrays (one video), or a list or tuple of
+            them (several videos).
+        fps: Frame rate of videos whose rate is unknown.
+        strict: Whether unreadable frames are an error, not a warning.
 
     Raises:
         VideoError: A path cannot be opened.
-        TypeError: It is no video.
+        TypeError: The input is not a video.
     """
     if isinstance(inputs, list | tuple) and not _is_one_video(inputs):
         return [
@@ -50,7 +55,7 @@ def sources_of(inputs: Any, fps: float | None = None, strict: bool = False) -> l
 
 
 def _is_one_video(inputs: list | tuple) -> bool:
-    """Whether a list holds frames, not videos; an empty one is a video without frames."""
+    """Whether a list contains frames, not videos; an empty list is a video without frames."""
     return not inputs or (isinstance(inputs[0], np.ndarray) and inputs[0].ndim < 4)
 
 
@@ -68,35 +73,3 @@ def _source(given: Any, fps: float, strict: bool, number: int = 0) -> Source:
     name = f'frames{number}' if number else 'frames'
     depth = READ_AHEAD if isinstance(given, list | tuple | np.ndarray) else 0
     return Source(lambda: ArrayStream(given, name, fps), depth=depth)
-
-
-def check_numbers(max_frames: int | None, fps: float | None) -> None:
-    """Raises ValueError if there can be no such number of frames, or frame rate."""
-    if max_frames is not None and max_frames < 1:
-        raise ValueError(f'max_frames is {max_frames}; it must be at least 1')
-    if fps is not None and not fps > 0:
-        raise ValueError(f'fps is {fps}; it must be above 0')
-
-
-def check_out_video(out_video: str | Path | None, sources: list[Source]) -> None:
-    """Raises ValueError if ``out_video`` is no name for the annotated videos of ``sources``."""
-    if out_video is None:
-        return
-    suffix = Path(out_video).suffix
-    if len(sources) > 1 and suffix:
-        raise ValueError(
-            f'{out_video}: {len(sources)} videos need a folder; give a name without suffix'
-        )
-    if suffix not in ('', '.mp4'):
-        raise ValueError(f'{out_video}: only .mp4 files are written; give a name that ends in .mp4')
-    out = Path(out_video).resolve()
-    for source in sources:
-        path = Path(source.path or '').resolve()
-        if source.path and out == (path if suffix else path.parent):
-            raise ValueError(f'{out_video}: would overwrite the input; give another name')
-
-
-_WANTED = (
-    'give the path of a video file or of a folder of frames, the index of a camera, a list or an '
-    'iterator of arrays (H, W, 3), or a list of them'
-)

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from semidff.datasets.video_readers.read_ahead import made_ahead
+from semidff.datasets.video_readers.read_ahead import prefetch
 
 NAME = 'read-ahead'
 
@@ -35,13 +35,13 @@ def counted(made: list, count: int = 100):
 @pytest.mark.parametrize('depth', [0, 1, 4, 1000])
 def test_the_same_items_in_order(depth):
     made = []
-    assert list(made_ahead(counted(made), depth)) == list(range(100))
+    assert list(prefetch(counted(made), depth)) == list(range(100))
     assert made == [*range(100), 'closed'] and threads() == 0
 
 
 def test_nothing_is_made_before_the_first_is_asked_for_and_never_more_than_the_depth():
     made = []
-    items = made_ahead(counted(made), 3)
+    items = prefetch(counted(made), 3)
     time.sleep(0.02)
     assert made == [] and threads() == 0
     for asked in range(5):
@@ -55,7 +55,7 @@ def test_nothing_is_made_before_the_first_is_asked_for_and_never_more_than_the_d
 
 def test_depth_0_has_no_thread_and_makes_nothing_ahead():
     made = []
-    items = made_ahead(counted(made), 0)
+    items = prefetch(counted(made), 0)
     for asked in range(3):
         assert next(items) == asked and made == list(range(asked + 1)) and threads() == 0
     items.close()
@@ -65,7 +65,7 @@ def test_depth_0_has_no_thread_and_makes_nothing_ahead():
 @pytest.mark.parametrize('drop', ['close', 'del'])
 def test_whoever_stops_ends_the_thread(drop):
     made = []
-    items = made_ahead(counted(made), 2)
+    items = prefetch(counted(made), 2)
     assert next(items) == 0 and threads() == 1
     if drop == 'close':
         items.close()
@@ -79,7 +79,7 @@ def test_errors_come_out_at_their_place(depth):
         yield from range(3)
         raise ConnectionError('the cable')
 
-    items = made_ahead(broken(), depth)
+    items = prefetch(broken(), depth)
     assert [next(items) for _ in range(3)] == [0, 1, 2]
     with pytest.raises(ConnectionError, match='the cable'):
         next(items)
@@ -91,4 +91,4 @@ def test_errors_come_out_at_their_place(depth):
 def test_the_thread_has_the_context_of_whoever_asks():
     variable = contextvars.ContextVar('variable', default='none')
     variable.set('mine')
-    assert list(made_ahead((variable.get() for _ in range(2)), 1)) == ['mine'] * 2
+    assert list(prefetch((variable.get() for _ in range(2)), 1)) == ['mine'] * 2

@@ -159,8 +159,10 @@ def test_figure_shows_moving_frames_and_does_without_flow():
     for axes, index in zip(figure.axes[:3], (0, 4, 4), strict=True):
         panel = cv2.resize(frame(2, index), (PIXELS, 320), interpolation=cv2.INTER_CUBIC)
         inside = axes.images[0].get_array()[40:-10, 10:-10, ::-1]
-        assert np.array_equal(inside, panel[40:-10, 10:-10]), 'the key frame has a border and a label'
-    bare = draw_propagation([view._replace(flow=None, scale=None)], [('0', '4')])
+        assert np.array_equal(inside, panel[40:-10, 10:-10]), (
+            'the key frame has a border and a label'
+        )
+    bare = draw_propagation([view._replace(flow=None, scale=None)], [('0', '4')], style)
     texts = [[text.get_text() for text in axes.texts] for axes in bare.axes[3:5]]
     assert texts == [['no feature flow'], ['no scale field']]
     assert not bare.axes[3].images and not bare.axes[4].images
