@@ -17,7 +17,7 @@ from itertools import islice
 import numpy as np
 import torch
 
-from semidff.inference.acceleration import AcceleratedDetector, Acceleration, accelerate
+from semidff.inference.acceleration import Acceleration, accelerate
 from semidff.models.video_detector import VideoDetector
 
 from .clip_timer import Clip, ClipTimer, endless_frames
@@ -81,7 +81,7 @@ class _Runner:
 
     def __init__(
         self,
-        model: AcceleratedDetector,
+        model: VideoDetector,
         video: str,
         pack: Callable[[np.ndarray], dict],
         methods: Sequence[str],

@@ -9,7 +9,6 @@ import torch
 from mmdet.structures import DetDataSample, SampleList
 from torch import Tensor
 
-from semidff.inference.acceleration import AcceleratedDetector, Acceleration, accelerate
 from semidff.inference.timer import timed
 from semidff.models.video_detector import KeyFrame, VideoDetector
 
@@ -73,7 +72,7 @@ class PartClock:
         model: With a temporal module, in eval mode.
     """
 
-    def __init__(self, model: AcceleratedDetector) -> None:
+    def __init__(self, model: VideoDetector) -> None:
         self.model = model
         self.device = next(model.parameters()).device
         self.seconds: dict[str, list[float]] = defaultdict(list)
@@ -136,7 +135,7 @@ def measure_parts(
         raise ValueError('the model has no temporal module: give a stage-two config')
     if repeats < 1 or len(frames) < 2:
         raise ValueError(f'needs repeats >= 1 and two frames, got {repeats=}, {len(frames)} frames')
-    clock = PartClock(accelerate(model.eval(), Acceleration()))
+    clock = PartClock(model.eval())
     for repeat in range(repeats + 1):
         clock.begin()
         for index in range(2 * repeat, 2 * repeat + 2):

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from semidff.inference import VideoEngine
 from semidff.models import VideoDetector
-from semidff.models.spatial.raw_outputs import levels
+from semidff.models.spatial.levels import levels
 
 from .graphs import KeyGraph, NonKeyGraph
 from .onnx_video_detector import OnnxVideoDetector

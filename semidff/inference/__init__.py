@@ -1,6 +1,6 @@
-"""Detections for every frame of a video: methods, key-frame schedules, the engine that runs them."""
+"""Video inference: methods, key-frame schedules and the engine that runs them over videos."""
 
-from .acceleration import AcceleratedDetector, Acceleration, accelerate
+from .acceleration import Acceleration, accelerate
 from .engine import VideoEngine
 from .methods import METHODS, MethodError
 from .pairs import PairEngine
@@ -19,7 +19,6 @@ from .timer import FrameTimer, Lap, NoTimer, synchronize, timed
 
 __all__ = [
     'METHODS',
-    'AcceleratedDetector',
     'Acceleration',
     'AdaptiveSchedule',
     'ErrorPredictor',

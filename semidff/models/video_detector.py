@@ -1,8 +1,9 @@
-"""The video detector: N_feat + T + N_task (DFF section 3, Algorithm 1; semi-DFF 3.1)."""
+"""The video detector: feature network, temporal module and task network (DFF section 3, Algorithm 1; semi-DFF 3.1)."""
 
 import copy
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NamedTuple
 
 import torch
 from mmdet.models.detectors import BaseDetector
@@ -16,11 +17,11 @@ PARTS = ('temporal', 'task_network', 'feature_network')
 
 
 class KeyFrame(NamedTuple):
-    """All that is kept of a key frame.
+    """What is kept of a key frame.
 
     Attributes:
-        image: The temporal module's input of the frame (N, 3, H / 2, W / 2), None without a temporal module.
-        features: One map per level (N, C, H_l, W_l).
+        image: The temporal module's input (N, 3, H / 2, W / 2), None without a temporal module.
+        features: One map (N, C, H_l, W_l) per level.
     """
 
     image: Tensor | None
@@ -28,7 +29,7 @@ class KeyFrame(NamedTuple):
 
     @classmethod
     def batch(cls, keys: 'Sequence[KeyFrame]') -> 'KeyFrame':
-        """Key frames of equal sizes as one batch."""
+        """Concatenate key frames of equal size."""
         if len(keys) == 1:
             return keys[0]
         images, features = zip(*keys, strict=True)
@@ -36,7 +37,7 @@ class KeyFrame(NamedTuple):
         return cls(image, tuple(torch.cat(level) for level in zip(*features, strict=True)))
 
     def split(self) -> 'list[KeyFrame]':
-        """The key frames of a batch, each with memory of its own: none keeps the others' alive."""
+        """Return the key frames of a batch, each with its own memory, so that none keeps the batch alive."""
         count = len(self.features[0])
         if count == 1:
             return [self]
@@ -49,11 +50,11 @@ class KeyFrame(NamedTuple):
 
 
 class FlowField(NamedTuple):
-    """How current frames would be propagated from their key frames; known before anything is propagated.
+    """Feature flow and scale field of current frames, with the images that they were computed from.
 
     Attributes:
-        key: The temporal module's input of the key frames (N, 3, H / 2, W / 2).
-        current: The same of the current frames.
+        key: The temporal module's input of the key frames, (N, 3, H / 2, W / 2).
+        current: The temporal module's input of the current frames, likewise.
         flow: Feature flow (N, 2, h, w) in cells of the flow network's stride.
         scale: Scale field (N, C, h, w), None without one.
     """
@@ -64,25 +65,28 @@ class FlowField(NamedTuple):
     scale: Tensor | None
 
     def select(self, indices: Sequence[int]) -> 'FlowField':
-        """The flow_field of some of the frames."""
+        """Return the flow fields of some of the frames, without a copy if these are all frames."""
         indices = list(indices)
         if indices == list(range(len(self.flow))):
-            return self  # of a single stream: nothing is copied
+            return self
         return FlowField(*(field if field is None else field[indices] for field in self))
 
 
 @MODELS.register_module()
 class VideoDetector(BaseDetector):
-    """An mmdet detector with a temporal module that carries features from key frames to the frames between.
+    """An mmdet detector with a temporal module that propagates features from key frames to non-key frames.
 
     As an mmdet detector (``forward(mode='predict')``) it runs the spatial module on every frame.
 
     Args:
-        detector: Config of the mmdet detector that is the spatial module, or the module itself.
+        detector: The mmdet detector that is the spatial module, or its config.
         temporal: Config of the temporal module; None for a detector that works frame by frame only.
-        split: Config of the split point, where the feature network ends (DFF Table 5): ``ExtractFeatSplit`` (None),
-            ``ResNetSplit`` or ``ScoreMapSplit``.
-        trainable: Parts that learn, of ``temporal``, ``task_network`` and ``feature_network``.
+        split: The split point, where the feature network ends (DFF Table 5), or its config: ``ExtractFeatSplit``
+            (None), ``ResNetSplit`` or ``ScoreMapSplit``.
+        trainable: Parts that are trained, of ``temporal``, ``task_network`` and ``feature_network``.
+
+    Attributes:
+        options: Speed options of the predictions, set by :func:`~semidff.inference.accelerate`, or None.
     """
 
     def __init__(
@@ -97,17 +101,18 @@ class VideoDetector(BaseDetector):
         super().__init__(data_preprocessor or dict(type='VideoDataPreprocessor'), init_cfg)
         self.spatial = SpatialModule(detector, split)
         self.temporal = None if temporal is None else MODELS.build(temporal)
-        # What the detector itself froze (its stem, say) stays frozen.
+        self.options: Any = None
+        # Parameters that the detector itself froze, such as its stem, stay frozen.
         self._learnable = {p for p in self.parameters() if p.requires_grad}
         self.set_trainable(trainable)
 
     @classmethod
     def wrap(cls, detector: nn.Module) -> 'VideoDetector':
-        """A video detector without temporal module around a built mmdet detector."""
+        """Return a video detector without temporal module around a built mmdet detector."""
         return cls(detector, data_preprocessor=detector.data_preprocessor)
 
     def with_temporal(self, temporal: nn.Module) -> 'VideoDetector':
-        """The same detector with another temporal module, for prediction; everything else is shared, not copied."""
+        """Return this detector with another temporal module, for prediction; everything else is shared."""
         twin = copy.copy(self)
         twin._modules = self._modules.copy()
         twin.temporal = temporal
@@ -119,19 +124,17 @@ class VideoDetector(BaseDetector):
         return self.temporal is not None
 
     def part(self, name: str) -> list[nn.Module]:
-        """Modules of a part: ``temporal``, ``task_network`` or ``feature_network``."""
+        """Return the modules of a part: ``temporal``, ``task_network`` or ``feature_network``."""
         if name not in PARTS:
             raise ValueError(f'unknown part {name!r} of the video detector; choose from {PARTS}')
         if name == 'temporal':
             return [self.temporal] if self.has_temporal else []
-        return (
-            list(self.spatial.task_network.values())
-            if name == 'task_network'
-            else self.spatial.feature_network
-        )
+        if name == 'task_network':
+            return list(self.spatial.task_network.values())
+        return self.spatial.feature_network
 
     def set_trainable(self, parts: Iterable[str]) -> None:
-        """Lets exactly the named parts learn."""
+        """Train exactly the named parts."""
         parts = set(parts)
         for name in (*PARTS, *parts):
             for module in self.part(name):
@@ -140,29 +143,37 @@ class VideoDetector(BaseDetector):
 
     # --- prediction -------------------------------------------------------------------------------------------
 
+    def running(self) -> AbstractContextManager:
+        """Context in which the parts run with the speed options; the prediction methods enter it themselves."""
+        if self.options is None:
+            return nullcontext()
+        return self.options.running(next(self.parameters()).device)
+
     def predict_key(self, inputs: Tensor, samples: SampleList) -> tuple[SampleList, KeyFrame]:
-        """Detects on key frames with the whole spatial module (Algorithm 1, lines 3-4 and 8-9).
+        """Detect on key frames with the whole spatial module (Algorithm 1, lines 3-4 and 8-9).
 
         Args:
             inputs: Normalized frames (N, 3, H, W).
-            samples: Their data samples.
+            samples: Data samples of the frames.
 
         Returns:
-            The samples with ``pred_instances``, and what :meth:`predict_non_key` needs of the key frames.
+            The samples with ``pred_instances``, and the key frames for :meth:`predict_non_key`.
         """
-        features = self.spatial.features(inputs)
-        image = self.temporal.prepare(inputs) if self.has_temporal else None
-        return self.spatial.predict(features, samples), KeyFrame(image, features)
+        with self.running():
+            features = self.spatial.features(inputs)
+            image = self.temporal.prepare(inputs) if self.has_temporal else None
+            return self.spatial.predict(features, samples), KeyFrame(image, features)
 
     def flow_field(self, inputs: Tensor, key: KeyFrame) -> FlowField:
-        """Feature flow and scale field of current frames: the part of propagation that costs.
+        """Compute feature flow and scale field of current frames, the expensive part of propagation.
 
         Args:
             inputs: Normalized current frames (N, 3, H, W).
-            key: Of the frames' key frames.
+            key: Key frames of these frames.
         """
-        current = self.temporal.prepare(inputs)
-        return FlowField(key.image, current, *self.temporal.flow_and_scale(key.image, current))
+        with self.running():
+            current = self.temporal.prepare(inputs)
+            return FlowField(key.image, current, *self.temporal.flow_and_scale(key.image, current))
 
     def predict_non_key(
         self,
@@ -171,37 +182,38 @@ class VideoDetector(BaseDetector):
         key: KeyFrame,
         flow_field: FlowField | None = None,
     ) -> SampleList:
-        """Detects on propagated features (Algorithm 1, lines 11-12); the feature network does not run.
+        """Detect on propagated features (Algorithm 1, lines 11-12); the feature network does not run.
 
         Args:
             inputs: Normalized current frames (N, 3, H, W).
-            samples: Their data samples.
-            key: Of the frames' key frames.
-            flow_field: What :meth:`flow_field` returned for the same frames, if it is known already.
+            samples: Data samples of the frames.
+            key: Key frames of these frames.
+            flow_field: Result of :meth:`flow_field` for the same frames, if it was computed already.
         """
-        if flow_field is None:
-            features = self.temporal(key.image, self.temporal.prepare(inputs), key.features)
-        else:
-            features = self.temporal.propagate(key.features, flow_field.flow, flow_field.scale)
-        return self.spatial.predict(features, samples)
+        with self.running():
+            if flow_field is None:
+                features = self.temporal(key.image, self.temporal.prepare(inputs), key.features)
+            else:
+                features = self.temporal.propagate(key.features, flow_field.flow, flow_field.scale)
+            return self.spatial.predict(features, samples)
 
     # --- mmdet's modes ----------------------------------------------------------------------------------------
 
     def extract_feat(self, batch_inputs: Tensor) -> tuple[Tensor, ...]:
-        """Features of frames (N, 3, H, W)."""
+        """Return the features of frames (N, 3, H, W)."""
         return self.spatial.features(batch_inputs)
 
     def predict(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> SampleList:
-        """Frame-by-frame detection."""
+        """Detect frame by frame."""
         return self.predict_key(batch_inputs, batch_data_samples)[0]
 
     def loss(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> dict:
-        """The supervised task loss on propagated features (DFF section 3, training).
+        """Compute the supervised task loss on propagated features (DFF section 3, training).
 
         Args:
             batch_inputs: Pairs (N, 2, 3, H, W) of key frame and current frame.
-            batch_data_samples: Data samples of the current frames, with ground truth; a pair whose
-                ``key_frame_id`` equals its ``frame_id`` trains the detector on the unpropagated features.
+            batch_data_samples: Data samples of the current frames, with ground truth. A pair whose
+                ``key_frame_id`` equals its ``frame_id`` trains the detector on the key frame's own features.
         """
         key, current = batch_inputs.unbind(1)
         features = self.propagate(key, current, self.spatial.features(key), batch_data_samples)
@@ -210,12 +222,12 @@ class VideoDetector(BaseDetector):
     def propagate(
         self, key: Tensor, current: Tensor, features: Sequence[Tensor], samples: SampleList
     ) -> tuple[Tensor, ...]:
-        """Current frames' features, propagated from key frames; unchanged where both are the same frame.
+        """Propagate features from key frames to current frames; unchanged where both are the same frame.
 
         Args:
             key: Normalized key frames (N, 3, H, W).
             current: Normalized current frames (N, 3, H, W).
-            features: Key-frame features, (N, C, H_l, W_l) per level.
+            features: Features of the key frames, (N, C, H_l, W_l) per level.
             samples: Data samples of the current frames (``frame_id``, ``key_frame_id``).
         """
         propagated = self.temporal(
@@ -232,5 +244,5 @@ class VideoDetector(BaseDetector):
         )
 
     def _forward(self, batch_inputs: Tensor, batch_data_samples: SampleList | None = None) -> tuple:
-        """Features, without heads; for tools that trace the network."""
+        """Return the features, for tools that trace the network."""
         return self.extract_feat(batch_inputs)

@@ -4,6 +4,7 @@ from . import original
 from .ps_roi_pool import ExactPSRoIPool, PSRoIPool
 from .rfcn import RFCN
 from .rfcn_bbox_head import RFCNBBoxHead
+from .rfcn_heads import RFCNHeads
 from .rfcn_neck import RFCNNeck
 from .rfcn_roi_head import RFCNRoIHead
 from .rfcn_rpn_head import RFCNRPNHead
@@ -15,6 +16,7 @@ __all__ = [
     'ExactPSRoIPool',
     'PSRoIPool',
     'RFCNBBoxHead',
+    'RFCNHeads',
     'RFCNNeck',
     'RFCNRPNHead',
     'RFCNRoIHead',

@@ -1,8 +1,20 @@
-"""The spatial module: an adapter around any mmdetection detector, and its split points."""
+"""The spatial module: an adapter around any mmdetection detector, its split points and families of heads."""
 
-from .head_outputs import HeadOutputs
+from .dense_heads import DenseHeads
+from .head_family import HEAD_FAMILIES, HeadFamily, HeadOutputs
 from .resnet_split import ResNetSplit
 from .spatial_module import SpatialModule
 from .split import ExtractFeatSplit, Split
+from .two_stage_heads import TwoStageHeads
 
-__all__ = ['ExtractFeatSplit', 'HeadOutputs', 'ResNetSplit', 'SpatialModule', 'Split']
+__all__ = [
+    'HEAD_FAMILIES',
+    'DenseHeads',
+    'ExtractFeatSplit',
+    'HeadFamily',
+    'HeadOutputs',
+    'ResNetSplit',
+    'SpatialModule',
+    'Split',
+    'TwoStageHeads',
+]

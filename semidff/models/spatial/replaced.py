@@ -1,4 +1,4 @@
-"""One method of one object, replaced for a while by its known result."""
+"""Temporary replacement of a method by its known result."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,7 +7,7 @@ from typing import Any
 
 @contextmanager
 def replaced(owner: Any, method: str, result: Any) -> Iterator[None]:
-    """Lets ``owner.method(...)`` return ``result``, whatever the arguments."""
+    """Let ``owner.method(...)`` return ``result``, whatever its arguments, until the context ends."""
     setattr(owner, method, lambda *_, **__: result)
     try:
         yield

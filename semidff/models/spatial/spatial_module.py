@@ -9,8 +9,7 @@ from mmdet.structures import SampleList
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from .head_outputs import HeadOutputs, flatten_dense
-from .raw_outputs import given_raw_outputs, raw_outputs
+from .head_family import HeadOutputs, head_family
 from .replaced import replaced
 from .split import Split
 
@@ -18,9 +17,9 @@ from .split import Split
 class SpatialModule(BaseModule):
     """Adapter that runs an mmdet detector on features instead of images.
 
-    Nothing outside this class knows what kind of detector it holds, nor where its split cuts it. ``features`` are
-    what :meth:`features` returns and the temporal module propagates. ``inputs``, those of the heads, are what
-    :meth:`finish` makes of them; at the default split they are the same.
+    Nothing outside this class knows what kind of detector it holds, nor where it is cut. The temporal module
+    propagates ``features``, the output of :meth:`features`. ``inputs`` are the heads' inputs, which :meth:`finish`
+    computes from features; with the default split both are the same.
 
     Args:
         detector: An mmdet detector or its config.
@@ -35,6 +34,7 @@ class SpatialModule(BaseModule):
             split = TASK_UTILS.build(split or dict(type='ExtractFeatSplit'))
         split.check(self.detector)
         self.split = split
+        self._heads = head_family(self.detector)
 
     @property
     def feature_network(self) -> list[nn.Module]:
@@ -48,82 +48,57 @@ class SpatialModule(BaseModule):
         return self.split.task_modules(self.detector)
 
     @property
-    def is_two_stage(self) -> bool:
-        """Whether there are RoIs behind the dense head."""
-        return getattr(self.detector, 'with_rpn', False)
+    def dense_head(self) -> nn.Module | None:
+        """The head that reads the feature maps, None if there is no such head."""
+        return self._heads.dense_head
 
     def features(self, images: Tensor) -> tuple[Tensor, ...]:
-        """N_feat: images (N, 3, H, W) to one map (N, C_l, H_l, W_l) per level."""
+        """Run N_feat: map images (N, 3, H, W) to one map (N, C_l, H_l, W_l) per level."""
         return self.split.features(self.detector, images)
 
     def finish(self, features: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """N_task as far as the heads: from features to the heads' inputs."""
+        """Run N_task up to the heads: map features to the heads' inputs."""
         return self.split.finish(self.detector, features)
 
     def predict(self, features: Sequence[Tensor], samples: SampleList) -> SampleList:
-        """N_task with post-processing: fills ``pred_instances``, boxes in original image coordinates."""
+        """Run N_task with post-processing; ``pred_instances`` are in coordinates of the original image."""
         with self._given(features):
             return self.detector.predict(features[0], samples, rescale=True)
 
     def raw_outputs(self, features: Sequence[Tensor]) -> dict[str, Tensor]:
-        """N_task up to its post-processing: maps by name, see :func:`~semidff.models.spatial.raw_outputs.raw_outputs`.
-
-        Raises:
-            TypeError: If the detector has no dense head, or one whose outputs are not maps.
-        """
-        return raw_outputs(self.detector, self.finish(features))
+        """Run N_task up to the post-processing; see :meth:`HeadFamily.raw_outputs`."""
+        return self._heads.raw_outputs(self.finish(features))
 
     def predict_raw(self, raw: Mapping[str, Tensor], samples: SampleList) -> SampleList:
-        """The post-processing alone: what :meth:`predict` gives for the features of these :meth:`raw_outputs`."""
-        with given_raw_outputs(self.detector, raw):
+        """Run the post-processing alone, on :meth:`raw_outputs`; :meth:`predict` is both."""
+        with self._heads.given_raw_outputs(raw):
             return self.detector.predict(next(iter(raw.values())), samples, rescale=True)
 
     def loss(self, features: Sequence[Tensor], samples: SampleList) -> dict:
-        """The detector's own supervised losses on given features (semi-DFF Eqs. 2 and 3)."""
+        """Compute the detector's own supervised losses on features (semi-DFF Eqs. 2 and 3)."""
         with self._given(features):
             return self.detector.loss(features[0], samples)
 
     def proposals(self, inputs: Sequence[Tensor], samples: SampleList) -> list | None:
-        """Proposals with the test settings, as distillation wants them; None for a single-stage detector.
+        """Return each image's proposals with the test settings, None for a single-stage detector.
 
         Args:
-            inputs: Of the heads, from :meth:`finish`.
+            inputs: Inputs of the heads, from :meth:`finish`.
             samples: Data samples of the frames.
         """
-        if not self.is_two_stage:
-            return None
-        return self.detector.rpn_head.predict(inputs, samples, rescale=False)
+        return self._heads.proposals(inputs, samples)
 
     def head_outputs(
         self, inputs: Sequence[Tensor], samples: SampleList, proposals: list | None
     ) -> HeadOutputs:
-        """Raw outputs of all heads.
-
-        Args:
-            inputs: Of the heads, from :meth:`finish`.
-            samples: Data samples of the frames.
-            proposals: What :meth:`proposals` of the *teacher* returned; student and teacher pool the same RoIs.
-
-        Raises:
-            TypeError: If the detector has no dense head whose outputs can be compared anchor by anchor.
-        """
-        head = getattr(self.detector, 'rpn_head' if self.is_two_stage else 'bbox_head', None)
-        if not hasattr(head, 'cls_out_channels'):
-            raise TypeError(
-                f'{type(self.detector).__name__} has no dense head, so there is nothing for the semantic loss to '
-                'compare; train it with the regression loss alone'
-            )
-        dense = flatten_dense(head, head(inputs))
-        if proposals is None:
-            return HeadOutputs(*dense)
-        roi_logits, roi_boxes, *_ = self.detector.roi_head.forward(inputs, proposals, samples)
-        return HeadOutputs(*dense, roi_logits, roi_boxes)
+        """Return the outputs that the semantic loss compares; see :meth:`HeadFamily.head_outputs`."""
+        return self._heads.head_outputs(inputs, samples, proposals)
 
     def with_own_task_network(self) -> 'SpatialModule':
-        """A twin that *shares* the feature network with this module and has a copy of the task network."""
+        """Return a twin that *shares* the feature network with this module and has a copy of the task network."""
         memo = {id(module): module for module in self.feature_network}
         return SpatialModule(copy.deepcopy(self.detector, memo), self.split)
 
     def _given(self, features: Sequence[Tensor]) -> AbstractContextManager:
-        """Lets the detector find what its heads read where it would compute that from images."""
+        """Let the detector use given features instead of computing them from images."""
         return replaced(self.detector, 'extract_feat', self.finish(features))

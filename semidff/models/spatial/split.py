@@ -34,22 +34,6 @@ class Split(ABC):
     def finish(self, detector: nn.Module, features: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """The part of N_task that lies ahead of the heads: from the maps at the cut to what the heads read."""
 
-    def count_layers(self, detector: nn.Module) -> int:
-        """Layers with learnable weights in N_task, counted as in Table 5.
-
-        Convolutions and fully connected layers count, the projection of a residual unit too (else the paper's 12
-        were 11). R-FCN's 1x1 convolutions read one map side by side and are one layer; of other detectors, whose
-        branches differ in length, every layer counts.
-        """
-        layers = [
-            layer
-            for module in self.task_modules(detector).values()
-            for layer in module.modules()
-            if isinstance(getattr(layer, 'weight', None), nn.Parameter) and layer.weight.ndim > 1
-        ]
-        siblings = set(getattr(detector, 'score_convs', {}).values())
-        return len([m for m in layers if m not in siblings]) + any(m in siblings for m in layers)
-
 
 @TASK_UTILS.register_module()
 class ExtractFeatSplit(Split):

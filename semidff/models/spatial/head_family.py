@@ -1,0 +1,100 @@
+"""Families of heads: all that depends on the kind of detector which a spatial module holds."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import NamedTuple
+
+from mmdet.structures import SampleList
+from mmengine.registry import Registry
+from torch import Tensor, nn
+
+HEAD_FAMILIES = Registry('head family', locations=['semidff.models'])
+
+
+class HeadOutputs(NamedTuple):
+    """Outputs that the semantic loss compares, one row per anchor (point) or RoI of the whole batch.
+
+    Attributes:
+        anchor_logits: (A, K) for softmax heads, (A, K, 2) for sigmoid heads; the last dimension is a distribution.
+        anchor_boxes: (A, D) box outputs before decoding; D is 4 for deltas.
+        roi_logits: (R, C + 1), None for a single-stage detector.
+        roi_boxes: (R, D) box outputs before decoding, None for a single-stage detector.
+    """
+
+    anchor_logits: Tensor
+    anchor_boxes: Tensor
+    roi_logits: Tensor | None = None
+    roi_boxes: Tensor | None = None
+
+
+class HeadFamily(ABC):
+    """Adapter for the heads of one kind of detector.
+
+    Raw outputs are the maps ahead of post-processing. They have a fixed shape and come from operators that every
+    runtime has; proposals, RoIs and NMS follow them.
+
+    Args:
+        detector: An mmdet detector that this family handles.
+    """
+
+    def __init__(self, detector: nn.Module) -> None:
+        self.detector = detector
+
+    @classmethod
+    @abstractmethod
+    def handles(cls, detector: nn.Module) -> bool:
+        """Return whether a detector belongs to this family."""
+
+    @property
+    @abstractmethod
+    def dense_head(self) -> nn.Module | None:
+        """The head that reads the feature maps, None if there is no such head."""
+
+    @abstractmethod
+    def raw_outputs(self, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Return all maps that the post-processing reads, by name.
+
+        Args:
+            inputs: Inputs of the heads, (N, C_l, H_l, W_l) per level.
+
+        Raises:
+            TypeError: If this detector's outputs are not known.
+        """
+
+    @abstractmethod
+    def given_raw_outputs(self, raw: Mapping[str, Tensor]) -> AbstractContextManager:
+        """Let ``detector.predict`` use given maps instead of computing them from images.
+
+        Args:
+            raw: Maps as :meth:`raw_outputs` returns them.
+        """
+
+    def proposals(self, inputs: Sequence[Tensor], samples: SampleList) -> list | None:
+        """Return each image's proposals with the test settings, None for a single-stage detector."""
+        return None
+
+    @abstractmethod
+    def head_outputs(
+        self, inputs: Sequence[Tensor], samples: SampleList, proposals: list | None
+    ) -> HeadOutputs:
+        """Return the outputs that the semantic loss compares.
+
+        Args:
+            inputs: Inputs of the heads, (N, C_l, H_l, W_l) per level.
+            samples: Data samples of the frames.
+            proposals: The *teacher's* :meth:`proposals`: student and teacher pool the same RoIs.
+
+        Raises:
+            TypeError: If the outputs of this detector cannot be compared.
+        """
+
+
+def head_family(detector: nn.Module) -> HeadFamily:
+    """Return the adapter of a detector's heads.
+
+    The family registered last takes precedence. A special family imports the general one that it extends, and thus
+    precedes it.
+    """
+    families = reversed(HEAD_FAMILIES.module_dict.values())
+    return next(family for family in families if family.handles(detector))(detector)
