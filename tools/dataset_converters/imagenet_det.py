@@ -1,4 +1,4 @@
-"""Converts ImageNet DET's XML annotations to a COCO json with the 30 classes of ImageNet VID."""
+"""Convert ImageNet DET's XML annotations to a COCO json with the 30 classes of ImageNet VID."""
 
 import argparse
 
@@ -6,14 +6,13 @@ from semidff.converters.ilsvrc.to_coco import convert_det
 
 
 def parse_args() -> argparse.Namespace:
-    """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--ann-dir', required=True, help='folder Annotations/DET of ILSVRC2015')
     parser.add_argument(
         '--image-set',
         required=True,
-        help='list of images without suffix, as DET_train_30classes.txt; further columns are not '
-        'read',
+        help='list of images without suffix, such as DET_train_30classes.txt; further columns are '
+        'ignored',
     )
     parser.add_argument('--out', required=True, help='json file to write')
     parser.add_argument('--workers', type=int, default=4, help='processes that read XML (4)')
@@ -22,7 +21,6 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Runs the conversion."""
     try:
         print(convert_det(**vars(parse_args())))
     except (OSError, ValueError) as error:

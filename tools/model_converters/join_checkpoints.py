@@ -1,4 +1,4 @@
-"""Puts a checkpoint together from parts of others, for example a detector and a flow network."""
+"""Assemble a checkpoint from parts of others, such as a detector and a flow network."""
 
 import argparse
 import sys
@@ -8,7 +8,6 @@ from semidff.utils.checkpoint import CheckpointError
 
 
 def main() -> None:
-    """Reads the command line and writes the checkpoint."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         '--part',
@@ -16,7 +15,7 @@ def main() -> None:
         required=True,
         type=Part.parse,
         metavar='NAME=FILE[:PREFIX]',
-        help='a module of the new checkpoint, the file with its weights, and its name in that file, for example '
+        help='module of the new checkpoint, file with its weights, and name of the module in that file, such as '
         'temporal=flow.pth:temporal; give the option once per part',
     )
     parser.add_argument('--out', required=True, help='checkpoint to write')

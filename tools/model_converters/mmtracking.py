@@ -1,4 +1,4 @@
-"""Converts a checkpoint of mmtracking's DFF, or of its FlowNetSimple alone."""
+"""Convert a checkpoint of mmtracking's DFF, or of its FlowNetSimple alone."""
 
 import argparse
 import sys
@@ -9,13 +9,12 @@ from semidff.utils.checkpoint import CheckpointError
 
 
 def main() -> None:
-    """Reads the command line and converts; bad files end it with a message and exit code 1."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('source', metavar='IN', help="mmtracking's checkpoint (.pth)")
     parser.add_argument('out', metavar='OUT', help='checkpoint to write')
     parser.add_argument(
         '--config',
-        help='config whose model the weights shall fit; nothing is written if they do not',
+        help='config whose model the weights must fit; nothing is written if they do not',
     )
     args = parser.parse_args()
     try:

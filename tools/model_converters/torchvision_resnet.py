@@ -1,4 +1,4 @@
-"""Converts weights of one of torchvision's ResNets into a checkpoint of a backbone."""
+"""Convert the weights of one of torchvision's ResNets into a checkpoint of a backbone."""
 
 import argparse
 import sys
@@ -9,13 +9,12 @@ from semidff.utils.checkpoint import CheckpointError
 
 
 def main() -> None:
-    """Reads the command line and converts; bad files end it with a message and exit code 1."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('source', metavar='IN', help="torchvision's state dict (.pth)")
     parser.add_argument('out', metavar='OUT', help='checkpoint to write')
     parser.add_argument(
         '--config',
-        help="config whose model's backbone the weights shall fit; stages that it leaves out are passed over",
+        help="config whose model's backbone the weights must fit; stages that it lacks are skipped",
     )
     args = parser.parse_args()
     try:

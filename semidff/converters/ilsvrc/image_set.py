@@ -1,14 +1,14 @@
-"""Image-set lists of ILSVRC: which frames of which videos, in which order.
+"""Image-set lists of ILSVRC.
 
-| a line | as in | means |
+| line | example | meaning |
 |---|---|---|
-| ``path first_id 0 length`` | VID_val_videos | all frames, ids from first_id on |
+| ``path first_id 0 length`` | VID_val_videos | all frames, with ids from first_id |
 | ``path 1 frame length`` | VID_train_15frames | one frame of the video, numbered as its file |
-| ``path/000012 id`` | VID_val_videos_eval, VID_val_frames | one frame, and its id |
+| ``path/000012 id`` | VID_val_videos_eval, VID_val_frames | one frame and its id |
 | ``path`` or ``path 1``, a folder | train_1 ... of the development kit | the whole video |
 
-The two kinds of four columns are told apart by the file as a whole: a list of videos has 0 in every
-third column and names every video once.
+The whole file distinguishes the two formats with four columns: a list of videos has 0 in every
+third column and contains every video once.
 """
 
 from collections import Counter
@@ -21,10 +21,10 @@ class ListedFrame:
     """A frame of an image set.
 
     Attributes:
-        video: Path of the video's folder, below the annotation folder.
-        frame_id: Number of the frame in the video, which is its file's name.
-        video_length: Frames of the whole video; None if the list does not say.
-        ilsvrc_id: The image set's frame id; None if it has none.
+        video: Path of the video's folder, relative to the annotation folder.
+        frame_id: Number of the frame in the video, which is the name of its file.
+        video_length: Number of frames of the whole video; None if the list does not contain it.
+        ilsvrc_id: Frame id of the image set; None if there is none.
     """
 
     video: str
@@ -34,16 +34,16 @@ class ListedFrame:
 
     @property
     def path(self) -> str:
-        """Path of the frame without suffix, below the annotation or image folder."""
+        """Path of the frame without suffix, relative to the annotation or image folder."""
         return f'{self.video}/{self.frame_id:06d}'
 
 
 def read_lines(image_set: str | Path) -> list[list[str]]:
-    """The words of each line that is not empty.
+    """Return the words of each non-empty line.
 
     Raises:
-        FileNotFoundError: There is no such list.
-        ValueError: It is empty.
+        FileNotFoundError: If there is no such list.
+        ValueError: If it is empty.
     """
     if not Path(image_set).is_file():
         raise FileNotFoundError(f'image set {str(image_set)!r} does not exist')
@@ -57,20 +57,20 @@ def read_lines(image_set: str | Path) -> list[list[str]]:
 def read_video_image_set(
     image_set: str | Path, ann_dir: str | Path, frames_per_video: int | None = None
 ) -> list[ListedFrame]:
-    """Reads an image set of videos.
+    """Read an image set of videos.
 
     Args:
         image_set: The list.
-        ann_dir: Annotation folder; looked into for videos whose length the list does not say.
-        frames_per_video: Take this many evenly spaced frames of each video; None takes all that are
-            listed.
+        ann_dir: Annotation folder, to count the frames of videos whose length is not in the list.
+        frames_per_video: Number of evenly spaced frames to take of each video; None takes all
+            listed frames.
 
     Returns:
-        Videos in the list's order, frames of each in order of time.
+        Videos in the order of the list, with their frames in temporal order.
 
     Raises:
-        FileNotFoundError: There is no such list.
-        ValueError: It is empty, or a line is not understood.
+        FileNotFoundError: If there is no such list.
+        ValueError: If it is empty, or a line cannot be parsed.
     """
     lines = read_lines(image_set)
     columns = len(lines[0])
@@ -78,9 +78,8 @@ def read_video_image_set(
         if len(line) != columns or columns not in (1, 2, 4):
             raise ValueError(
                 f'{image_set}, line {number}: {" ".join(line)!r} has {len(line)} columns, the '
-                f'first line {columns}; '
-                'lines are "path first_id 0 length", "path 1 frame length", "path/frame id" or '
-                '"path"'
+                f'first line {columns}; lines are "path first_id 0 length", '
+                '"path 1 frame length", "path/frame id" or "path"'
             )
     try:
         frames = _four_columns(lines) if columns == 4 else _paths(lines, Path(ann_dir))
@@ -97,16 +96,16 @@ def read_video_image_set(
 
 
 def spaced(length: int, count: int | None) -> list[int]:
-    """Positions of ``count`` evenly spaced frames, each in the middle of its share of ``length``.
+    """Return the positions of ``count`` evenly spaced frames, each centered in its share of ``length``.
 
     15 of 300 are 10, 30, ..., 290, as in VID_train_15frames.
 
     Args:
         length: Number of frames.
-        count: How many to take; None for all.
+        count: Number of positions; None for all.
 
     Returns:
-        Ascending positions; all if there are not more than ``count``.
+        Ascending positions; all if there are no more than ``count``.
     """
     if count is None or count >= length:
         return list(range(length))
@@ -114,7 +113,7 @@ def spaced(length: int, count: int | None) -> list[int]:
 
 
 def _four_columns(lines: list[list[str]]) -> list[ListedFrame]:
-    """Frames of lists with four columns."""
+    """Return the frames of a list with four columns."""
     rows = [(line[0], *map(_whole, line[1:])) for line in lines]
     if all(row[2] == 0 for row in rows) and len({row[0] for row in rows}) == len(rows):
         return [
@@ -126,7 +125,7 @@ def _four_columns(lines: list[list[str]]) -> list[ListedFrame]:
 
 
 def _paths(lines: list[list[str]], ann_dir: Path) -> list[ListedFrame]:
-    """Frames of lists with one or two columns: paths of frames, or of whole videos."""
+    """Return the frames of a list with one or two columns: paths of frames or of whole videos."""
     frames = []
     for path, *number in lines:
         video, _, name = path.rpartition('/')
@@ -142,13 +141,12 @@ def _paths(lines: list[list[str]], ann_dir: Path) -> list[ListedFrame]:
             frames += [ListedFrame(path, frame, len(ids), None) for frame in ids]
     counts = Counter(frame.ilsvrc_id for frame in frames)
     if None in counts or max(counts.values()) > 1:
-        # a second column that repeats is a flag, not an id
+        # A second column with repeated numbers is a flag, not an id.
         frames = [replace(frame, ilsvrc_id=None) for frame in frames]
     return frames
 
 
 def _whole(word: str) -> int:
-    """A whole number, not below 0."""
     if not word.isdigit():
         raise ValueError(f'{word!r} is not a whole number')
     return int(word)

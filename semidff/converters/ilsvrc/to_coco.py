@@ -1,17 +1,15 @@
-"""ImageNet DET and VID in the ILSVRC2015 folder layout -> COCO-VID json."""
+"""Conversion of ImageNet DET and VID from the layout of ILSVRC2015 to COCO-VID json."""
 
 import multiprocessing
 import signal
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
 from pathlib import Path
-
-from mmengine.utils import ProgressBar
 
 from semidff.datasets.imagenet import VID_WNIDS
 from semidff.utils.atomic_write import write_json
+from semidff.utils.progress import track
 
 from .image_set import read_lines, read_video_image_set
 from .xml_file import XMLFrame, XMLObject, read_xml
@@ -22,15 +20,15 @@ _CATEGORY = {wnid: number for number, wnid in enumerate(VID_WNIDS.values(), 1)}
 
 @dataclass
 class ConversionReport:
-    """What a conversion did.
+    """Counts of a conversion.
 
     Attributes:
-        out: The json.
+        out: The json file.
         videos: Number of videos.
         images: Number of images.
         boxes: Number of boxes.
-        other_objects: Objects of classes that are not among the 30.
-        broken: Annotation file and reason, for each that could not be used; its image is left out.
+        other_objects: Number of objects of classes other than the 30.
+        broken: Path and error of each annotation file that could not be read; its image is left out.
     """
 
     out: str
@@ -41,7 +39,7 @@ class ConversionReport:
     broken: list[tuple[str, str]] = field(default_factory=list)
 
     def __str__(self) -> str:
-        """The counts, and the name of every file that was left out."""
+        """Return the counts and the name of every file that was left out."""
         text = f'{self.out}: {self.images} images'
         text += f' of {self.videos} videos' if self.videos else ''
         text += f', {self.boxes} boxes, {self.other_objects} objects of other classes left out'
@@ -61,28 +59,24 @@ def convert_vid(
     frames_per_video: int | None = None,
     image_suffix: str = '.JPEG',
 ) -> ConversionReport:
-    """Converts an image set of ImageNet VID.
+    """Convert an image set of ImageNet VID.
 
-    Boxes are kept as they are: ``bbox`` is ``[xmin, ymin, xmax - xmin, ymax - ymin]``; the
-    inclusive pixel is the metric's business. Each annotation keeps ``occluded``, ``generated`` and
-    ``track_id`` (the file's); ``instance_id`` is unique in the whole json. Each image keeps
-    ``ilsvrc_id``, the image set's frame id, where it has one.
+    ``bbox`` is ``[xmin, ymin, xmax - xmin, ymax - ymin]`` with the file's coordinates; only the
+    metric adds the inclusive last pixel. Each annotation keeps ``occluded``, ``generated`` and the
+    file's ``track_id``; ``instance_id`` is unique in the json. Each image keeps ``ilsvrc_id``, the
+    image set's frame id, if it has one.
 
     Args:
-        ann_dir: ``Annotations/VID``.
-        image_set: A list as :func:`~semidff.converters.ilsvrc.image_set.read_video_image_set` reads
-            it.
+        ann_dir: The folder ``Annotations/VID``.
+        image_set: A list, see :func:`~semidff.converters.ilsvrc.image_set.read_video_image_set`.
         out: The json file to write.
-        workers: Processes that read XML.
-        frames_per_video: Evenly spaced frames to take of each video; None for all.
+        workers: Number of processes that read XML.
+        frames_per_video: Number of evenly spaced frames to take of each video; None for all.
         image_suffix: Suffix of the image files.
 
-    Returns:
-        Counts and what was left out.
-
     Raises:
-        FileNotFoundError: The list is missing.
-        ValueError: The list is empty or broken, or not a single annotation file can be read.
+        FileNotFoundError: If the list is missing.
+        ValueError: If the list is empty or broken, or not a single annotation file can be read.
     """
     listed = read_video_image_set(image_set, ann_dir, frames_per_video)
     frames = _read_all([frame.path for frame in listed], ann_dir, workers)
@@ -98,7 +92,7 @@ def convert_vid(
             {
                 'id': len(videos) + 1,
                 'name': frame.video,
-                # Frames that are not listed are key frames of listed ones in supervised training.
+                # Supervised training reads unlisted frames as key frames of listed ones.
                 'frame_pattern': f'{frame.video}/%06d{image_suffix}',
             },
         )
@@ -121,22 +115,19 @@ def convert_det(
     workers: int = 4,
     image_suffix: str = '.JPEG',
 ) -> ConversionReport:
-    """Converts an image set of ImageNet DET; keeps the objects of VID's 30 classes.
+    """Convert an image set of ImageNet DET; keep the objects of VID's 30 classes.
 
     Args:
-        ann_dir: ``Annotations/DET``.
-        image_set: List whose lines start with an image's path without suffix, as
+        ann_dir: The folder ``Annotations/DET``.
+        image_set: List whose lines start with an image's path without suffix, such as
             DET_train_30classes.
         out: The json file to write.
-        workers: Processes that read XML.
+        workers: Number of processes that read XML.
         image_suffix: Suffix of the image files.
 
-    Returns:
-        Counts and what was left out.
-
     Raises:
-        FileNotFoundError: The list is missing.
-        ValueError: The list is empty, or not a single annotation file can be read.
+        FileNotFoundError: If the list is missing.
+        ValueError: If the list is empty, or not a single annotation file can be read.
     """
     paths = list(dict.fromkeys(line[0] for line in read_lines(image_set)))
     writer = _Writer(str(out))
@@ -149,7 +140,7 @@ def convert_det(
 
 
 class _Writer:
-    """Collects images and annotations of a json."""
+    """Collector of the images and annotations of a json file."""
 
     def __init__(self, out: str) -> None:
         self.report = ConversionReport(out)
@@ -157,13 +148,13 @@ class _Writer:
         self.annotations: list[dict] = []
 
     def skip(self, path: str, reason: str) -> None:
-        """Notes an annotation file that cannot be used."""
+        """Record an annotation file that cannot be read."""
         self.report.broken.append((path, reason))
 
     def add(
         self, file_name: str, xml: XMLFrame, extra: dict, instances: Sequence[int | None]
     ) -> None:
-        """Adds an image with its objects."""
+        """Add an image with its objects."""
         image_id = len(self.images) + 1
         size = {'width': xml.width, 'height': xml.height}
         self.images.append({'id': image_id, 'file_name': file_name, **size, **extra})
@@ -192,13 +183,13 @@ class _Writer:
             )
 
     def write(self, videos: list[dict], image_set: str | Path, listed: int) -> ConversionReport:
-        """Writes the json."""
+        """Write the json file."""
         broken = self.report.broken
         if not self.images:
             raise ValueError(
                 f'none of the {listed} annotation files of {str(image_set)!r} can be read; first '
-                f'{broken[0][0]}: '
-                f'{broken[0][1]}. The paths of the list must start in the annotation folder.'
+                f'{broken[0][0]}: {broken[0][1]}. The paths in the list must be relative to the '
+                'annotation folder.'
             )
         categories = [
             {'id': number, 'name': name, 'wnid': wnid}
@@ -221,19 +212,19 @@ class _Writer:
 
 
 def _instance(instances: dict[tuple, int], video_id: int, found: XMLObject) -> int | None:
-    """Number of an object's track in the whole json; None for an object without track."""
+    """Return the number of an object's track in the json; None for an object without track."""
     if found.track_id is None:
         return None
     return instances.setdefault((video_id, found.track_id, found.wnid), len(instances) + 1)
 
 
 def _given(**entries: int | None) -> dict[str, int]:
-    """The entries that are known."""
+    """Return the entries that are not None."""
     return {key: value for key, value in entries.items() if value is not None}
 
 
 def _read_or_reason(path: str, ann_dir: str) -> XMLFrame | str:
-    """An annotation file's content, or why it has none."""
+    """Return the content of an annotation file, or the error as text."""
     try:
         return read_xml(f'{ann_dir}/{path}.xml')
     except ValueError as error:
@@ -241,26 +232,15 @@ def _read_or_reason(path: str, ann_dir: str) -> XMLFrame | str:
 
 
 def _ignore_interrupt() -> None:
-    """Leaves Ctrl-C to the main process."""
+    """Leave Ctrl-C to the main process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _read_all(paths: list[str], ann_dir: str | Path, workers: int) -> list[XMLFrame | str]:
-    """Content or error of each annotation file, in order, with a progress bar."""
+    """Return content or error of each annotation file, in order."""
     read = partial(_read_or_reason, ann_dir=str(ann_dir))
-    bar, results = ProgressBar(len(paths)), []
     if workers <= 1:
-        _collect(map(read, paths), results, bar)
-    else:
-        with multiprocessing.Pool(workers, _ignore_interrupt) as pool:
-            _collect(pool.imap(read, paths, chunksize=_FILES_AT_ONCE), results, bar)
-    bar.file.write('\n')
-    return results
-
-
-def _collect(source: Iterable, results: list, bar: ProgressBar) -> None:
-    """Moves everything from ``source`` to ``results``; shows progress now and then."""
-    source = iter(source)
-    while chunk := list(islice(source, _FILES_AT_ONCE)):
-        results += chunk
-        bar.update(len(chunk))
+        return list(track(map(read, paths), 'annotations', len(paths), 'files'))
+    with multiprocessing.Pool(workers, _ignore_interrupt) as pool:
+        contents = pool.imap(read, paths, chunksize=_FILES_AT_ONCE)
+        return list(track(contents, 'annotations', len(paths), 'files'))

@@ -1,4 +1,4 @@
-"""One XML annotation file of ImageNet DET or VID."""
+"""Reader of XML annotation files of ImageNet DET and VID."""
 
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
@@ -11,10 +11,10 @@ class XMLObject:
 
     Attributes:
         wnid: WordNet id of its class.
-        box: xmin, ymin, xmax, ymax as they stand in the file (inclusive pixels).
-        track_id: Number in its video; None in DET.
+        box: xmin, ymin, xmax, ymax as in the file, in pixels, the last ones inclusive.
+        track_id: Number of the object in its video; None in DET.
         occluded: Whether it is marked as occluded.
-        generated: Whether its box was interpolated by the annotation tool.
+        generated: Whether the annotation tool interpolated its box.
     """
 
     wnid: str
@@ -26,7 +26,7 @@ class XMLObject:
 
 @dataclass(frozen=True)
 class XMLFrame:
-    """The content of an annotation file: image size in pixels, and objects in the file's order."""
+    """Content of an annotation file: image size in pixels and objects in the order of the file."""
 
     width: int
     height: int
@@ -34,17 +34,10 @@ class XMLFrame:
 
 
 def read_xml(path: str | Path) -> XMLFrame:
-    """Reads an annotation file.
-
-    Args:
-        path: The XML file.
-
-    Returns:
-        Its content.
+    """Read an annotation file.
 
     Raises:
-        ValueError: It is missing, is not XML, or lacks something; the message says what, without
-            the file's name.
+        ValueError: If it is missing, not XML, or incomplete. The message does not name the file.
     """
     try:
         root = ET.parse(path).getroot()
@@ -61,7 +54,6 @@ def read_xml(path: str | Path) -> XMLFrame:
 
 
 def _read_object(node: ET.Element) -> XMLObject:
-    """One ``<object>``."""
     name = (node.findtext('name') or '').strip()
     if not name:
         raise ValueError('an object has no <name>')
@@ -77,7 +69,7 @@ def _read_object(node: ET.Element) -> XMLObject:
 
 
 def _number(node: ET.Element, path: str) -> float:
-    """The finite number at ``path`` under a node."""
+    """Return the finite number at ``path`` below a node."""
     text = node.findtext(path)
     try:
         value = float(text)
