@@ -1,4 +1,4 @@
-"""Writes the synthetic world of the quick start (or what is missing of it) into a folder."""
+"""Write the generated data set of the quick start, or its missing parts, into a folder."""
 
 import argparse
 import sys
@@ -8,28 +8,28 @@ from semidff.synthetic.build import build_dataset
 from semidff.synthetic.presets import PRESETS, DatasetSpec, make_spec
 
 HELP = {
-    'seed': 'seed of the world',
+    'seed': 'seed of the data set',
     'height': 'height of all frames',
     'width': 'width of all frames',
     'motion': 'factor on all movements of the videos',
-    'stills': 'labeled pictures for stage one; 0 leaves a part out',
+    'stills': 'labeled pictures for stage one; 0 omits a part',
     'videos': 'unlabeled mp4 videos for stage two',
-    'video_length': 'frames of each of them',
+    'video_length': 'frames per unlabeled video',
     'train': 'labeled videos for supervised training',
-    'train_length': 'frames of each of them',
-    'label_every': 'one in so many of these frames is labeled',
+    'train_length': 'frames per training video',
+    'label_every': 'every n-th frame of a training video is labeled',
     'val': 'labeled videos for evaluation',
     'dev': 'labeled videos for choosing settings',
-    'eval_length': 'frames of each labeled video for evaluation or choice',
+    'eval_length': 'frames per video of val and dev',
     'flow': 'pairs with true flow, in the format of Flying Chairs',
-    'crops': 'classification crops (stand-in for ImageNet)',
-    'crop_size': 'side of the crops',
+    'crops': 'classification crops, which replace ImageNet',
+    'crop_size': 'side of the crops in pixels',
 }
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('root', help='folder of the world')
+    parser.add_argument('root', help='folder of the data set')
     parser.add_argument(
         '--preset', default='quickstart', choices=PRESETS, help='sizes to start from'
     )
@@ -49,7 +49,7 @@ def main() -> None:
     try:
         manifest = build_dataset(root, make_spec(**args), workers)
     except (ValueError, OSError) as error:
-        sys.exit(f'make_world: {error}')
+        sys.exit(f'make_synthetic: {error}')
     for name, part in manifest['parts'].items():
         print(name, {key: value for key, value in part.items() if key != 'arguments'})
 

@@ -1,4 +1,4 @@
-"""Optical flow in Middlebury's file format."""
+"""Reader and writer of optical flow in Middlebury's .flo format."""
 
 from pathlib import Path
 
@@ -6,17 +6,11 @@ import numpy as np
 
 
 def read_flow(path: str | Path) -> np.ndarray:
-    """Reads a Middlebury .flo file.
-
-    Args:
-        path: The file.
-
-    Returns:
-        (H, W, 2) float32 flow in pixels, x first.
+    """Read an (H, W, 2) float32 flow in pixels, x first.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it does not start with 'PIEH', or its length does not fit its size.
+        ValueError: If it does not start with 'PIEH', or its length does not match its size.
     """
     content = Path(path).read_bytes()
     if content[:4] != b'PIEH':
@@ -29,3 +23,11 @@ def read_flow(path: str | Path) -> np.ndarray:
             'copy the file again'
         )
     return np.frombuffer(content, '<f4', offset=12).reshape(height, width, 2).astype(np.float32)
+
+
+def write_flow(path: str | Path, flow: np.ndarray) -> None:
+    """Write an (H, W, 2) flow in pixels, x first."""
+    height, width = flow.shape[:2]
+    with open(path, 'wb') as file:
+        file.write(b'PIEH' + np.array([width, height], '<i4').tobytes())
+        file.write(np.ascontiguousarray(flow, '<f4').tobytes())

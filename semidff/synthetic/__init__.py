@@ -1,5 +1,4 @@
-"""The synthetic world of the quick start: textured objects in uneven motion, and all their truth.
+"""Generated data set of the quick start: textured objects in uneven motion with exact labels and flow.
 
-numpy and OpenCV only; nothing here is registered. `build_dataset(root, make_spec('quickstart'))`
-writes a world.
+``build_dataset(root, make_spec('quickstart'))`` writes the data set. It needs numpy and OpenCV only.
 """

@@ -1,4 +1,4 @@
-"""Random backgrounds: noise of several sizes in a random palette, a gradient, flat patches."""
+"""Random backgrounds: a gradient, noise of several sizes and colored patches."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy as np
 def make_background(
     rng: np.random.Generator, height: int, width: int, patches: int | None = None
 ) -> np.ndarray:
-    """Draws a (height, width, 3) uint8 background.
+    """Draw a (height, width, 3) uint8 background.
 
     Args:
         rng: Source of randomness.
         height: Height in pixels.
         width: Width in pixels.
-        patches: Number of flat or shaded polygons; random, by area, by default.
+        patches: Number of polygons; by default random and proportional to the area.
     """
     image = noise_picture(rng, height, width)
     if patches is None:
@@ -30,7 +30,7 @@ def make_background(
 def noise_picture(
     rng: np.random.Generator, height: int, width: int, contrast: float = 30
 ) -> np.ndarray:
-    """(height, width, 3) float32: a gradient plus noise of four sizes, the finer the weaker."""
+    """Draw a gradient plus noise of four sizes, finer noise weaker: (height, width, 3) float32."""
     ends = rng.uniform(50, 205, (2, 3)).astype(np.float32)
     slope = rng.normal(0, 1, 2)
     ramp = (
@@ -48,7 +48,7 @@ def noise_picture(
 
 
 def _draw_patch(rng: np.random.Generator, image: np.ndarray) -> None:
-    """Draws one random quadrilateral into `image` (float32, in place), partly see-through."""
+    """Draw one random translucent quadrilateral into `image` (float32), in place."""
     height, width = image.shape[:2]
     center = rng.uniform(0, 1, 2) * (width, height)
     angles = np.sort(rng.uniform(0, 2 * np.pi, 4))

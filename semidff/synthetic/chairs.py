@@ -1,7 +1,7 @@
-"""Pairs of pictures with true flow, in the role and the file format of Flying Chairs.
+"""Pairs of pictures with true flow, in the style of Flying Chairs.
 
-They look unlike the videos: random polygons with holes and thin legs, filled with noise, move by
-random affine maps over a background that moves by another one.
+Random polygons with holes and thin legs, filled with noise, move by random affine maps over a
+background that moves by another one. They look unlike the objects of the videos.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ _MARGIN = 48  # pixels of background around the frame
 
 
 def make_chairs(seed: np.random.SeedSequence, size: tuple[int, int]) -> Clip:
-    """Makes a two-frame clip: frame 0 is the first picture of the pair, frame 1 the second.
+    """Make a clip of two frames, the first and the second picture of the pair.
 
     Args:
-        seed: Source of all its randomness.
+        seed: Seed of all random numbers.
         size: Height and width of the pictures.
     """
     rng = np.random.default_rng(seed)
@@ -36,16 +36,8 @@ def make_chairs(seed: np.random.SeedSequence, size: tuple[int, int]) -> Clip:
     return Clip(size, background, camera, layers, make_look(rng, size, 2), 'chairs')
 
 
-def write_flow(path: str, flow: np.ndarray) -> None:
-    """Writes a (H, W, 2) flow in pixels as a Middlebury .flo file."""
-    height, width = flow.shape[:2]
-    with open(path, 'wb') as file:
-        file.write(b'PIEH' + np.array([width, height], '<i4').tobytes())
-        file.write(np.ascontiguousarray(flow, '<f4').tobytes())
-
-
 def make_chair_sprite(rng: np.random.Generator, size: float) -> Sprite:
-    """A jagged polygon, perhaps with a hole or legs, filled with noise."""
+    """Draw a jagged polygon filled with noise, sometimes with a hole or legs."""
     side = int(np.ceil(size)) + 4
     center = (side - 1) / 2
     color = noise_picture(rng, side, side, rng.uniform(20, 70))
@@ -66,7 +58,7 @@ def make_chair_sprite(rng: np.random.Generator, size: float) -> Sprite:
 
 
 def _background_motion(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
-    """(2, 3) map of the frame onto itself, small enough for the background to cover both frames."""
+    """Draw a (2, 3) map of the frame onto itself, small enough for the background to cover both frames."""
     middle = np.array([size[1] / 2, size[0] / 2])
     strength = 1.0
     while True:
@@ -82,21 +74,20 @@ def _background_motion(rng: np.random.Generator, size: tuple[int, int]) -> np.nd
 
 
 def _affine(about: np.ndarray, shift: np.ndarray, angle: float, scale: float) -> np.ndarray:
-    """(2, 3) map that turns and scales about a point, then shifts."""
+    """Return the (2, 3) map that turns and scales about a point, then shifts."""
     cos, sin = scale * np.cos(angle), scale * np.sin(angle)
     turn = np.array([[cos, -sin], [sin, cos]])
     return np.column_stack([turn, about + shift - turn @ about])
 
 
 def _make_layer(rng: np.random.Generator, size: tuple[int, int], moved: np.ndarray) -> Layer:
-    """One polygon: carried along with the background, and moved on its own."""
+    """Make a polygon that moves with the background and, in addition, on its own."""
     side = np.exp(rng.uniform(np.log(24), np.log(110)))
     sprite = make_chair_sprite(rng, side)
     place = rng.uniform(-0.05, 1.05, 2) * (size[1], size[0])
     first = pose(sprite, *place, rng.uniform(0, 2 * np.pi), rng.uniform(0.8, 1.1))
-    distance = min(
-        rng.exponential(14), 50.0
-    )  # many small movements, a few of half an object's size
+    # Many small movements, a few of half an object's size.
+    distance = min(rng.exponential(14), 50.0)
     heading = rng.uniform(0, 2 * np.pi)
     own = _affine(
         place,

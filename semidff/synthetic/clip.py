@@ -1,4 +1,4 @@
-"""Makes a clip: who is in the scene, how they and the camera move, what is true in each frame."""
+"""Clips of detection objects: scene, motion of objects and camera, true boxes of each frame."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from .render import Clip, Layer, Look
 from .sprites import CLASSES, Sprite, make_sprite
 
 SIZE_RANGE = (32.0, 84.0)  # side of an object in pixels
-MIN_VISIBLE = 0.25  # an object with less of its area in sight has no label
+MIN_VISIBLE = 0.25  # Objects with a smaller visible fraction of their area are not labeled.
 
 
 @dataclass(frozen=True)
 class TrueBox:
-    """What is true of one object in one frame.
+    """Label of one object in one frame.
 
     Attributes:
         layer: Index of the object in its clip.
         label: Index into `CLASSES`.
-        box: x1, y1, x2, y2 in pixels, of the whole object (hidden parts too), clipped to the frame;
-            pixel i covers [i, i + 1].
+        box: x1, y1, x2, y2 in pixels, including hidden parts, clipped to the frame; pixel i covers
+            [i, i + 1].
         visible: Fraction of the object's area that is inside the frame and not hidden.
     """
 
@@ -36,10 +36,10 @@ class TrueBox:
 def make_clip(
     seed: np.random.SeedSequence, size: tuple[int, int], length: int, pace: str, motion: float = 1.0
 ) -> Clip:
-    """Makes a clip of detection objects.
+    """Make a clip of detection objects.
 
     Args:
-        seed: Source of all its randomness; the same seed gives the same clip, bit by bit.
+        seed: Seed of all random numbers; the same seed gives the same clip, bit for bit.
         size: Height and width of the frames.
         length: Number of frames.
         pace: 'slow' or 'fast'.
@@ -58,7 +58,7 @@ def make_clip(
 
 
 def make_look(rng: np.random.Generator, size: tuple[int, int], length: int) -> Look:
-    """Random light (slightly flickering), blur and noise."""
+    """Draw slightly flickering light, blur and noise."""
     light = rng.uniform(0.75, 1.2) * rng.uniform(0.92, 1.08, 3)
     time = np.arange(length)[:, None]
     flicker = 1 + rng.uniform(0, 0.04) * np.sin(time * rng.uniform(0.05, 0.6) + rng.uniform(0, 6))
@@ -70,12 +70,12 @@ def make_look(rng: np.random.Generator, size: tuple[int, int], length: int) -> L
 
 
 def true_boxes(clip: Clip, frame: int, owner: np.ndarray) -> list[TrueBox]:
-    """Boxes of all objects of which at least `MIN_VISIBLE` is in sight.
+    """Return the boxes of all objects with a visible fraction of at least `MIN_VISIBLE`.
 
     Args:
         clip: The clip.
         frame: 0-based frame number.
-        owner: (H, W) layer of each pixel, second value of `render`.
+        owner: (H, W) layer of each pixel, the second value of `render`.
     """
     height, width = clip.size
     counts = np.bincount(owner.ravel() + 1, minlength=len(clip.layers) + 1)[1:]
@@ -96,7 +96,7 @@ def true_boxes(clip: Clip, frame: int, owner: np.ndarray) -> list[TrueBox]:
 
 
 def pose(sprite: Sprite, x: float, y: float, angle: float, scale: float) -> np.ndarray:
-    """(2, 3) map that turns (radians) and scales a sprite and puts its center at (x, y)."""
+    """Return the (2, 3) map that turns (radians) and scales a sprite and moves its center to (x, y)."""
     cos, sin = scale * np.cos(angle), scale * np.sin(angle)
     matrix = np.array([[cos, -sin, x], [sin, cos, y]])
     matrix[:, 2] -= matrix[:, :2] @ sprite.center
@@ -104,27 +104,27 @@ def pose(sprite: Sprite, x: float, y: float, angle: float, scale: float) -> np.n
 
 
 def compose(outer: np.ndarray, inner: np.ndarray) -> np.ndarray:
-    """The (2, 3) map that applies `inner` first, then `outer`."""
+    """Return the (2, 3) map that applies `inner` first, then `outer`."""
     result = outer[:, :2] @ inner
     result[:, 2] += outer[:, 2]
     return result
 
 
 def _place_camera(path: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, tuple[int, int]]:
-    """Canvas-to-frame maps of a camera path, and the height and width of the canvas it needs."""
-    world = np.stack([_view(size, *state) for state in path])
+    """Return the canvas-to-frame maps of a camera path, and height and width of the required canvas."""
+    views = np.stack([_view(size, *state) for state in path])
     corners = np.array([(x, y, 1.0) for x in (0, size[1]) for y in (0, size[0])])
     full = np.tile(np.eye(3), (len(path), 1, 1))
-    full[:, :2] = world
+    full[:, :2] = views
     seen = np.einsum('tij,cj->tci', np.linalg.inv(full), corners)[..., :2].reshape(-1, 2)
     low = np.floor(seen.min(0)) - 2
     extent = (np.ceil(seen.max(0)) + 2 - low).astype(int)
     shift = np.array([[1, 0, low[0]], [0, 1, low[1]]])
-    return np.stack([compose(view, shift) for view in world]), (int(extent[1]), int(extent[0]))
+    return np.stack([compose(view, shift) for view in views]), (int(extent[1]), int(extent[0]))
 
 
 def _view(size: tuple[int, int], x: float, y: float, roll: float) -> np.ndarray:
-    """(2, 3) map from world to frame: the view starts at (x, y), turned about its middle."""
+    """Return the (2, 3) map from scene to frame: the view starts at (x, y), turned about its middle."""
     middle = np.array([size[1] / 2, size[0] / 2])
     cos, sin = np.cos(roll), np.sin(roll)
     turn = np.array([[cos, -sin], [sin, cos]])
@@ -134,7 +134,7 @@ def _view(size: tuple[int, int], x: float, y: float, roll: float) -> np.ndarray:
 def _make_layer(
     rng: np.random.Generator, path: np.ndarray, size: tuple[int, int], pace: Pace
 ) -> Layer:
-    """One object with its poses along the camera's path."""
+    """Make an object with its poses along the camera's path."""
     length = len(path)
     label = int(rng.integers(len(CLASSES)))
     pattern, shape = CLASSES[label].split('_')

@@ -1,4 +1,4 @@
-"""Small pictures of single objects, twenty categories: a stand-in for pre-training on ImageNet."""
+"""Small pictures of single objects of twenty categories, which replace ImageNet for pre-training."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from .sprites import CROP_CLASSES, make_sprite
 
 
 def make_crop(seed: np.random.SeedSequence, size: int, label: int) -> np.ndarray:
-    """Draws one (size, size, 3) uint8 BGR crop of an object of `CROP_CLASSES[label]`.
+    """Draw one (size, size, 3) uint8 BGR crop of an object of `CROP_CLASSES[label]`.
 
-    The object fills half of the crop or more, off the center, sometimes over a part of another
-    object.
+    The object fills at least half of the crop, off its center, and sometimes covers a part of
+    another object.
     """
     rng = np.random.default_rng(seed)
     background = make_background(rng, size + 4, size + 4, int(rng.integers(0, 4)))

@@ -4,34 +4,30 @@ from __future__ import annotations
 
 import numpy as np
 
-from .render import Clip, render
+from .render import Clip
 
 
-def true_flow(clip: Clip, current: int, key: int) -> tuple[np.ndarray, np.ndarray]:
-    """For each pixel of the current frame the offset to where it lies in the key frame (DFF Eq. 1).
+def true_flow(
+    clip: Clip, owner: np.ndarray, key_owner: np.ndarray, current: int, key: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the offset of each pixel of the current frame to its position in the key frame (DFF Eq. 1).
 
     With the first picture of a pair as the current frame and the second as the key frame, this is
-    the flow of Flying Chairs ("from image 1 to image 2, on image 1's pixels").
+    the flow of Flying Chairs.
 
     Args:
         clip: The clip.
+        owner: (H, W) layer of each pixel of the current frame, the second value of `render`.
+        key_owner: (H, W) layer of each pixel of the key frame.
         current: Number of the current frame.
         key: Number of the key frame.
 
     Returns:
-        The flow (H, W, 2) float32 in pixels, x first, and a mask (H, W) bool of the pixels that are
-        seen in both
-        frames: inside the key frame and not hidden there.
+        The flow, (H, W, 2) float32 in pixels, x first, and a mask, (H, W) bool, of the pixels that
+        are visible in both frames.
     """
-    return flow_of_owners(clip, render(clip, current)[1], render(clip, key)[1], current, key)
-
-
-def flow_of_owners(
-    clip: Clip, owner: np.ndarray, key_owner: np.ndarray, current: int, key: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """`true_flow` for frames whose layer maps (second value of `render`) are known already."""
-    maps = [_between(clip.camera, current, key)]
-    maps += [_between(layer.poses, current, key) for layer in clip.layers]
+    maps = [_to_key(clip.camera, current, key)]
+    maps += [_to_key(layer.poses, current, key) for layer in clip.layers]
     table = np.stack(maps).astype(np.float32)[owner + 1]
     height, width = owner.shape
     x = np.arange(width, dtype=np.float32)[None]
@@ -45,8 +41,8 @@ def flow_of_owners(
     return flow, inside & (there == owner)
 
 
-def _between(poses: np.ndarray, current: int, key: int) -> np.ndarray:
-    """(2, 3) affine map that takes the current frame's pixels of a layer to the key frame's."""
+def _to_key(poses: np.ndarray, current: int, key: int) -> np.ndarray:
+    """Return the (2, 3) affine map of a layer from the current frame's pixels to the key frame's."""
     square = np.tile(np.eye(3), (2, 1, 1))
     square[0, :2], square[1, :2] = poses[current], poses[key]
     return (square[1] @ np.linalg.inv(square[0]))[:2]

@@ -1,8 +1,8 @@
 """Uneven motion: velocities that jump, stop and start again, and a hand-held camera.
 
-Where velocities are constant, interpolating boxes between two key frames is nearly perfect and a
-video says nothing about feature propagation. So every velocity here follows a target that is drawn
-anew after a random, short time.
+With constant velocities, interpolating boxes between two key frames is nearly perfect, and a video
+cannot evaluate feature propagation. Every velocity therefore follows a target that is drawn again
+after a random, short time.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Pace:
-    """How lively a clip is; lengths in pixels, times in frames, angles in degrees.
+    """Limits of the motion in a clip; lengths in pixels, times in frames, angles in degrees.
 
     Attributes:
         speed: Largest speed of an object per frame.
@@ -22,11 +22,11 @@ class Pace:
         spin: Largest turn per frame.
         zoom: Largest relative change of size per frame.
         pan: Largest steady movement of the camera per frame.
-        shake: Strength of the random accelerations of the hand that holds the camera.
+        shake: Strength of the random accelerations of a hand-held camera.
         jerk: Largest sudden push of the camera per frame.
-        jerk_rate: Probability of such a push in a frame.
+        jerk_rate: Probability of such a push per frame.
         roll: Strength of the random turns of the camera.
-        range: A clip's own strength: the movements are multiplied by a random factor of this range.
+        range: Range of the random factor that multiplies all movements of a clip.
     """
 
     speed: float
@@ -41,7 +41,7 @@ class Pace:
     range: tuple[float, float]
 
     def scaled(self, factor: float) -> Pace:
-        """The same pace with all its movements `factor` times as strong."""
+        """Return the pace with all movements multiplied by `factor`."""
         names = ('speed', 'spin', 'zoom', 'pan', 'shake', 'jerk', 'roll')
         return replace(self, **{name: getattr(self, name) * factor for name in names})
 
@@ -54,7 +54,7 @@ PACES = {'slow': SLOW, 'fast': FAST}
 def uneven_rates(
     rng: np.random.Generator, length: int, limit: float, gap: tuple[int, int]
 ) -> np.ndarray:
-    """(length,) rates within +-`limit` that chase a target drawn anew every `gap` frames."""
+    """Draw (length,) rates within +-`limit` that follow a target redrawn every `gap` frames."""
     rates = np.zeros(length)
     rate = target = rng.uniform(-limit, limit)
     change, response = int(rng.integers(0, gap[1])), 0.5
@@ -69,7 +69,7 @@ def uneven_rates(
 
 
 def camera_path(rng: np.random.Generator, length: int, pace: Pace) -> np.ndarray:
-    """(length, 3): x, y of the camera in pixels and its roll in radians, starting near 0."""
+    """Draw the camera's x, y in pixels and its roll in radians, starting near 0: (length, 3)."""
     pan_limit = pace.pan * rng.uniform(0, 1)
     pan = np.stack(
         [uneven_rates(rng, length, pan_limit, (6, 20)) for _ in range(2)], axis=1
@@ -79,7 +79,7 @@ def camera_path(rng: np.random.Generator, length: int, pace: Pace) -> np.ndarray
     offset, speed = np.zeros(3), np.zeros(3)
     strength = np.array([pace.shake, pace.shake, np.deg2rad(pace.roll)]) * rng.uniform(0.2, 1.2)
     for t in range(length):
-        # a weak spring (period of about ten frames) pulls the hand back: it overshoots and returns
+        # A weak spring with a period of about ten frames pulls the camera back.
         speed += rng.normal(0, 1, 3) * strength - 0.35 * offset - 0.25 * speed
         if rng.random() < pace.jerk_rate:
             direction = rng.uniform(0, 2 * np.pi)
@@ -96,17 +96,17 @@ def camera_path(rng: np.random.Generator, length: int, pace: Pace) -> np.ndarray
 def object_path(
     rng: np.random.Generator, view: np.ndarray, size: tuple[int, int], pace: Pace
 ) -> np.ndarray:
-    """Path of one object's center through the world.
+    """Draw the path of one object's center through the scene.
 
     Args:
         rng: Source of randomness.
-        view: (length, 2) top left corner of the camera's view in world coordinates at every frame.
+        view: (length, 2) top left corner of the camera's view in scene coordinates at every frame.
         size: Height and width of the view.
         pace: Limits of the motion.
 
     Returns:
-        (length, 2) x, y in world coordinates. An object that strays out of the view heads for it
-        again at its next change of velocity, so objects leave and enter.
+        (length, 2) x, y in scene coordinates. An object outside the view heads for it at its next
+        change of velocity, so objects leave and enter.
     """
     extent = np.array([size[1], size[0]], float)
     top = pace.speed * rng.uniform(0.35, 1)
@@ -131,7 +131,7 @@ def object_path(
 def _next_heading(
     rng: np.random.Generator, heading: float, inside: np.ndarray, extent: np.ndarray
 ) -> float:
-    """A new direction: a turn of any size, or, from near the border, back into the view."""
+    """Draw a new direction: a random turn, or, near and beyond the border, back into the view."""
     margin = 0.2 * extent
     if np.any(inside < margin) or np.any(inside > extent - margin):
         aim = extent * rng.uniform(0.25, 0.75, 2) - inside

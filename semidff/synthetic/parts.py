@@ -1,8 +1,7 @@
-"""The parts of a world on disk: how an item of each is made and written, and the part's index."""
+"""Parts of a generated data set: generation and writing of their items and indices."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +9,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from .chairs import make_chairs, write_flow
+from semidff.datasets.flow_file import write_flow
+from semidff.utils.atomic_write import write_json
+from semidff.utils.video_writer import VideoWriter
+
+from .chairs import make_chairs
 from .clip import TrueBox, make_clip, true_boxes
 from .crops import make_crop
-from .flow import flow_of_owners
+from .flow import true_flow
 from .presets import DatasetSpec
 from .render import Clip, render
 from .sprites import CLASSES, CROP_CLASSES
@@ -25,14 +28,14 @@ _VIDEO_FPS = 25
 
 @dataclass(frozen=True)
 class Part:
-    """One part of a world.
+    """One part of a data set.
 
     Attributes:
-        name: Its name; also the name of the `DatasetSpec` field that counts its items.
+        name: Name of the part and of the `DatasetSpec` field with its number of items.
         stream: Number of its random stream.
-        outputs: Files and folders it consists of, relative to the root.
+        outputs: Its files and folders, relative to the root.
         fields: Further `DatasetSpec` fields that it depends on.
-        files: Files it consists of, to recognize a damaged part.
+        files: Number of its files, to detect damage.
         make: (root, spec, index, seed) -> record; writes item `index`.
         finish: (root, spec, records) -> summary for the manifest; writes the index of the part.
     """
@@ -46,18 +49,18 @@ class Part:
     finish: Callable
 
     def seed(self, spec: DatasetSpec, index: int) -> np.random.SeedSequence:
-        """The item's own source of randomness: it depends on seed, part and index only."""
+        """Return the seed of an item, which depends on the data set's seed, the part and the index only."""
         return np.random.SeedSequence(spec.seed, spawn_key=(self.stream, index))
 
 
 def save(path: Path, picture: np.ndarray) -> None:
-    """Writes a picture, or raises OSError."""
+    """Write a picture; raise OSError if that fails."""
     if not cv2.imwrite(str(path), picture, _QUALITY if path.suffix == '.jpg' else []):
         raise OSError(f'cannot write {path}: is the disk full?')
 
 
 def pace_of(index: int) -> str:
-    """Clips are slow and fast in turn."""
+    """Return the pace of a clip; slow and fast clips alternate."""
     return 'fast' if index % 2 else 'slow'
 
 
@@ -67,17 +70,17 @@ def pace_of(index: int) -> str:
 def make_still(
     root: Path, spec: DatasetSpec, index: int, seed: np.random.SeedSequence
 ) -> list[TrueBox]:
-    """Writes one labeled picture."""
+    """Write one labeled picture."""
     picture, owner, boxes = _draw(make_clip(seed, spec.size, 1, 'fast'), 0)
     save(root / 'stills' / f'{index:06d}.jpg', picture)
     return boxes
 
 
 def finish_stills(root: Path, spec: DatasetSpec, records: list[list[TrueBox]]) -> dict:
-    """Writes stills.json."""
+    """Write stills.json."""
     images = [_image(spec, i + 1, f'{i:06d}.jpg') for i in range(len(records))]
     annotations = [(i + 1, box) for i, boxes in enumerate(records) for box in boxes]
-    dump_json(root / 'stills.json', _coco(images, [_annotation(*a) for a in annotations]))
+    write_json(_coco(images, [_annotation(*a) for a in annotations]), root / 'stills.json')
     return {'images': len(images), 'boxes': len(annotations)}
 
 
@@ -85,23 +88,19 @@ def finish_stills(root: Path, spec: DatasetSpec, records: list[list[TrueBox]]) -
 
 
 def make_video(root: Path, spec: DatasetSpec, index: int, seed: np.random.SeedSequence) -> None:
-    """Writes one mp4 file."""
+    """Write one mp4 file."""
     clip = make_clip(seed, spec.size, spec.video_length, pace_of(index), spec.motion)
     path = root / 'videos' / f'{index:04d}.mp4'
-    size = (spec.width, spec.height)
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'mp4v'), _VIDEO_FPS, size)
-    if not writer.isOpened():
-        raise OSError(f'cannot write {path}: this OpenCV has no mp4v encoder, or the disk is full')
-    for frame in range(len(clip)):
-        writer.write(render(clip, frame)[0])
-    writer.release()
+    with VideoWriter(path, _VIDEO_FPS) as writer:
+        for frame in range(len(clip)):
+            writer.write(render(clip, frame)[0])
     written = int(cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FRAME_COUNT))
-    if written != len(clip):  # the encoder itself reports nothing
+    if written != len(clip):  # The encoder reports no errors.
         raise OSError(f'{path} holds {written} of {len(clip)} frames: is the disk full?')
 
 
 def finish_videos(root: Path, spec: DatasetSpec, records: list) -> dict:
-    """Writes videos.txt, paths relative to its folder."""
+    """Write videos.txt with paths relative to its folder."""
     lines = [f'videos/{index:04d}.mp4\n' for index in range(len(records))]
     (root / 'videos.txt').write_text(''.join(lines))
     return {'videos': len(records), 'frames': len(records) * spec.video_length}
@@ -111,7 +110,7 @@ def finish_videos(root: Path, spec: DatasetSpec, records: list) -> dict:
 
 
 def labeled_video(split: str, length: str = 'eval_length') -> tuple[Callable, Callable]:
-    """The `make` and `finish` of a labeled split; `length` names the spec's field of its frames."""
+    """Return `make` and `finish` of a labeled split; `length` is the spec's field with the clip length."""
 
     def make(
         root: Path, spec: DatasetSpec, index: int, seed: np.random.SeedSequence
@@ -133,7 +132,6 @@ def labeled_video(split: str, length: str = 'eval_length') -> tuple[Callable, Ca
 
 
 def clip_name(index: int) -> str:
-    """Name of a labeled video."""
     return f'{index:03d}_{pace_of(index)}'
 
 
@@ -145,7 +143,7 @@ def _finish_labeled(root: Path, spec: DatasetSpec, split: str, records: list) ->
         for frame, boxes in enumerate(frames):
             image = _image(spec, len(images) + 1, f'{name}/{frame:06d}.jpg')
             images.append({**image, 'video_id': index + 1, 'frame_id': frame})
-            # Sparse labels, as the 15 frames of each snippet of ImageNet VID.
+            # Sparse labels, like the 15 frames per snippet of ImageNet VID.
             labeled = split != 'train' or frame % spec.label_every == 0
             if not labeled:
                 images[-1]['is_labeled'] = False
@@ -154,7 +152,7 @@ def _finish_labeled(root: Path, spec: DatasetSpec, split: str, records: list) ->
                 track[1][frame] = box.box
                 if labeled:
                     annotations.append({**_annotation(image['id'], box), 'instance_id': track[0]})
-    dump_json(root / f'{split}.json', {'videos': videos, **_coco(images, annotations)})
+    write_json({'videos': videos, **_coco(images, annotations)}, root / f'{split}.json')
     summary = {'videos': len(videos), 'images': len(images), 'boxes': len(annotations)}
     for pace, parity in (('all', (0, 1)), ('slow', (0,)), ('fast', (1,))):
         chosen = [track for (index, _), (_, track) in tracks.items() if index % 2 in parity]
@@ -166,19 +164,19 @@ def _finish_labeled(root: Path, spec: DatasetSpec, split: str, records: list) ->
 
 
 def make_pair(root: Path, spec: DatasetSpec, index: int, seed: np.random.SeedSequence) -> float:
-    """Writes one pair; returns the mean length of its flow."""
+    """Write one pair; return the mean length of its flow in pixels."""
     clip = make_chairs(seed, spec.size)
     (first, owner), (second, second_owner) = render(clip, 0), render(clip, 1)
-    flow, _ = flow_of_owners(clip, owner, second_owner, 0, 1)
-    stem = f'{index + 1:05d}'  # Flying Chairs counts from 1
+    flow, _ = true_flow(clip, owner, second_owner, 0, 1)
+    stem = f'{index + 1:05d}'  # Flying Chairs counts from 1.
     save(root / 'flow' / f'{stem}_img1.ppm', first)
     save(root / 'flow' / f'{stem}_img2.ppm', second)
-    write_flow(str(root / 'flow' / f'{stem}_flow.flo'), flow)
+    write_flow(root / 'flow' / f'{stem}_flow.flo', flow)
     return float(np.linalg.norm(flow, axis=-1).mean())
 
 
 def finish_pairs(root: Path, spec: DatasetSpec, records: list[float]) -> dict:
-    """Writes split.txt as FlyingChairs_train_val.txt: a line per pair, 1 = training, 2 = val."""
+    """Write split.txt like FlyingChairs_train_val.txt: one line per pair, 1 = training, 2 = val."""
     lines = ['2\n' if index % 20 == 19 else '1\n' for index in range(len(records))]
     (root / 'flow' / 'split.txt').write_text(''.join(lines))
     return {'pairs': len(records), 'mean_flow': round(float(np.mean(records)), 3)}
@@ -190,12 +188,12 @@ def finish_pairs(root: Path, spec: DatasetSpec, records: list[float]) -> dict:
 def make_crop_item(
     root: Path, spec: DatasetSpec, index: int, seed: np.random.SeedSequence
 ) -> np.ndarray:
-    """Makes one crop; categories in turn."""
+    """Draw one crop; the categories take turns."""
     return make_crop(seed, spec.crop_size, index % len(CROP_CLASSES))
 
 
 def finish_crops(root: Path, spec: DatasetSpec, records: list[np.ndarray]) -> dict:
-    """Writes crops.npz: `images` (N, H, W, 3) uint8 BGR, `labels` (N,) int64, `classes`."""
+    """Write crops.npz: `images` (N, H, W, 3) uint8 BGR, `labels` (N,) int64, `classes`."""
     labels = np.arange(len(records)) % len(CROP_CLASSES)
     np.savez(
         root / 'crops.npz', images=np.stack(records), labels=labels, classes=np.array(CROP_CLASSES)
@@ -232,13 +230,6 @@ def _coco(images: list[dict], annotations: list[dict]) -> dict:
     categories = [{'id': i + 1, 'name': name} for i, name in enumerate(CLASSES)]
     numbered = [{'id': i + 1, **annotation} for i, annotation in enumerate(annotations)]
     return {'images': images, 'annotations': numbered, 'categories': categories}
-
-
-def dump_json(path: Path, content: dict) -> None:
-    """Writes a json file so that it is there whole or not at all."""
-    partial = path.with_name(path.name + '.part')
-    partial.write_text(json.dumps(content))
-    partial.replace(path)
 
 
 PARTS = (

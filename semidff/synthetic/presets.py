@@ -1,33 +1,33 @@
-"""How large a world is."""
+"""Sizes of generated data sets."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-VERSION = 1  # raise it when the same arguments give other pictures
+VERSION = 1  # Increase it if the same arguments give other pictures.
 
 
 @dataclass(frozen=True)
 class DatasetSpec:
-    """Arguments of a world; two worlds with equal arguments and version are equal byte by byte.
+    """Arguments of a data set; equal arguments and versions give equal files, byte for byte.
 
     Attributes:
-        seed: Any non-negative integer. The parts of a world draw from separate streams of it.
+        seed: Any non-negative integer. Each part draws from its own stream of this seed.
         height: Height of all frames, even.
         width: Width of all frames, even.
         motion: Factor on all movements of the videos.
         stills: Labeled pictures for stage one.
         videos: Unlabeled videos for stage two; every second one is fast.
-        video_length: Their frames.
+        video_length: Frames per unlabeled video.
         train: Labeled videos for supervised training; every second one is fast.
-        train_length: Their frames.
-        label_every: One in so many of their frames is labeled.
+        train_length: Frames per training video.
+        label_every: Every `label_every`-th frame of a training video is labeled.
         val: Labeled videos for evaluation; every second one is fast.
         dev: Labeled videos for choosing settings, so that nothing is chosen on `val`.
-        eval_length: Frames of the labeled videos.
+        eval_length: Frames per video of `val` and `dev`.
         flow: Pairs with true flow.
         crops: Classification crops.
-        crop_size: Their side.
+        crop_size: Side of the crops in pixels.
     """
 
     seed: int = 0
@@ -80,7 +80,7 @@ PRESETS = {
 
 
 def make_spec(preset: str = 'quickstart', **changes) -> DatasetSpec:
-    """A preset with some arguments changed (those given as None are left)."""
+    """Return a preset with some arguments changed; arguments that are None keep the preset's value."""
     if preset not in PRESETS:
         raise ValueError(f'preset {preset!r} is not one of {tuple(PRESETS)}')
     return replace(PRESETS[preset], **{k: v for k, v in changes.items() if v is not None})

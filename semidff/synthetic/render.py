@@ -1,4 +1,4 @@
-"""A clip (background, objects, a pose of each for every frame) and its pictures."""
+"""Clips (background, objects and their pose in every frame) and their rendering."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Layer:
     """One object of a clip.
 
     Attributes:
-        sprite: Its picture.
+        sprite: Picture of the object.
         label: Index of its class.
         poses: (length, 2, 3) affine maps from the sprite's pixels to the frame's pixels.
     """
@@ -25,20 +25,20 @@ class Layer:
     poses: np.ndarray
 
     def outline(self, frame: int) -> np.ndarray:
-        """(n, 2) outline of the object in pixels of the given frame."""
+        """Return the (n, 2) outline of the object in pixels of a frame."""
         pose = self.poses[frame]
         return self.sprite.outline @ pose[:, :2].T + pose[:, 2]
 
 
 @dataclass
 class Look:
-    """What the camera does to the colors.
+    """Camera effects.
 
     Attributes:
         gain: (length, 3) factors of the three colors.
         blur: Standard deviation of the lens blur in pixels; 0 for none.
         noise: (h, w, 3) int16 tile of sensor noise, larger than the frame.
-        noise_at: (length, 2) place (y, x) of the frame's noise in the tile.
+        noise_at: (length, 2) offset (y, x) of each frame's noise in the tile.
     """
 
     gain: np.ndarray
@@ -49,7 +49,7 @@ class Look:
 
 @dataclass
 class Clip:
-    """A rendered scene waiting to be drawn.
+    """A scene to render.
 
     Attributes:
         size: Height and width of the frames.
@@ -57,7 +57,7 @@ class Clip:
         camera: (length, 2, 3) affine maps from the canvas' pixels to the frame's.
         layers: Objects, from back to front.
         look: Colors and noise.
-        pace: Name of the pace, for statistics.
+        pace: Name of the pace.
     """
 
     size: tuple[int, int]
@@ -72,15 +72,15 @@ class Clip:
 
 
 def render(clip: Clip, frame: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draws one frame.
+    """Render one frame.
 
     Args:
         clip: The clip.
         frame: 0-based frame number.
 
     Returns:
-        The picture, (H, W, 3) uint8 BGR, and for every pixel the index of the layer seen there, (H,
-        W) int16 with -1 for the background.
+        The picture, (H, W, 3) uint8 BGR, and the index of the visible layer of every pixel,
+        (H, W) int16 with -1 for the background.
     """
     height, width = clip.size
     image = cv2.warpAffine(
@@ -93,7 +93,7 @@ def render(clip: Clip, frame: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _paste(image: np.ndarray, owner: np.ndarray, layer: Layer, index: int, frame: int) -> None:
-    """Draws one object over `image` and `owner`, in place."""
+    """Draw one object over `image` and `owner`, in place."""
     height, width = image.shape[:2]
     outline = layer.outline(frame)
     left, top = np.maximum(np.floor(outline.min(0)).astype(int) - 1, 0)
@@ -111,7 +111,7 @@ def _paste(image: np.ndarray, owner: np.ndarray, layer: Layer, index: int, frame
 
 
 def _develop(image: np.ndarray, look: Look, frame: int) -> np.ndarray:
-    """Applies lens blur, light and sensor noise."""
+    """Apply lens blur, light and sensor noise."""
     height, width = image.shape[:2]
     if look.blur:
         image = cv2.GaussianBlur(image, (3, 3), look.blur)

@@ -1,8 +1,8 @@
-"""Textured cut-out objects: a polygon outline filled with a two-color pattern.
+"""Textured objects: polygons filled with a two-color pattern.
 
-A category is a *pair* (shape, pattern). The four detection classes are the 2 x 2 product of two
-shapes and two patterns, so that neither the outline nor the texture alone tells them apart; colors
-say nothing.
+A category is a pair (shape, pattern). The four detection classes are the 2 x 2 product of two
+shapes and two patterns, so that neither outline nor texture alone determines the class; colors are
+random.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ CLASSES = ('striped_disc', 'dotted_disc', 'striped_cross', 'dotted_cross')
 CROP_CLASSES = tuple(f'{pattern}_{shape}' for shape in SHAPES for pattern in PATTERNS)
 
 _SUPERSAMPLE = 4
-_BORDER = 2  # transparent pixels around a sprite, so that bilinear sampling fades out inside it
+_BORDER = 2  # Transparent pixels around a sprite, so that bilinear sampling fades out inside it.
 
 
 @dataclass
 class Sprite:
-    """A cut-out picture.
+    """Picture of an object with transparency.
 
     Attributes:
         image: (h, w, 4) uint8 BGRA, colors premultiplied by alpha.
@@ -36,13 +36,13 @@ class Sprite:
 
     @property
     def center(self) -> tuple[float, float]:
-        """The point (x, y) about which the sprite turns: the middle of the picture."""
+        """Center of rotation (x, y): the middle of the picture."""
         height, width = self.image.shape[:2]
         return (width - 1) / 2, (height - 1) / 2
 
 
 def shape_polygon(shape: str) -> np.ndarray:
-    """Outline (n, 2) of one of `SHAPES` in the square [-1, 1] x [-1, 1]."""
+    """Return the (n, 2) outline of one of `SHAPES` in the square [-1, 1] x [-1, 1]."""
     if shape == 'disc':
         return _on_circle(40)
     if shape == 'square':
@@ -67,12 +67,12 @@ def shape_polygon(shape: str) -> np.ndarray:
 def pattern_field(
     pattern: str, u: np.ndarray, v: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """Weight in [0, 1] of the second color at the points (u, v) of [-1, 1]^2."""
+    """Return the weight in [0, 1] of the second color at the points (u, v) of [-1, 1]^2."""
     angle = rng.uniform(0, np.pi)
     a = u * np.cos(angle) + v * np.sin(angle)
     b = v * np.cos(angle) - u * np.sin(angle)
     phase = rng.uniform(0, 2 * np.pi, 2)
-    waves = 2 * np.pi / rng.uniform(0.42, 0.6)  # periods of about a quarter of the object
+    waves = 2 * np.pi / rng.uniform(0.42, 0.6)  # Periods are about a quarter of the object.
     if pattern == 'striped':
         wave = np.sin(waves * a + phase[0])
     elif pattern == 'dotted':
@@ -87,7 +87,7 @@ def pattern_field(
 
 
 def two_colors(rng: np.random.Generator, contrast: float = 80) -> np.ndarray:
-    """Two random BGR colors (2, 3) float32, at least `contrast` gray values apart."""
+    """Draw two BGR colors, (2, 3) float32, at least `contrast` gray values apart."""
     while True:
         colors = rng.uniform(10, 245, (2, 3))
         if abs(np.diff(colors @ (0.11, 0.59, 0.3))[0]) >= contrast:
@@ -95,7 +95,7 @@ def two_colors(rng: np.random.Generator, contrast: float = 80) -> np.ndarray:
 
 
 def make_sprite(rng: np.random.Generator, shape: str, pattern: str, size: float) -> Sprite:
-    """Draws an object whose longer side is `size` pixels (before it is turned)."""
+    """Draw an object whose longer side is `size` pixels before rotation."""
     aspect = rng.uniform(0.75, 1.0)
     half = 0.5 * size * np.array([1.0, aspect] if rng.random() < 0.5 else [aspect, 1.0])
     width, height = np.ceil(2 * half).astype(int) + 2 * _BORDER
@@ -113,7 +113,7 @@ def make_sprite(rng: np.random.Generator, shape: str, pattern: str, size: float)
 
 
 def cut_out(color: np.ndarray, polygons: list[np.ndarray]) -> Sprite:
-    """Cuts polygons (in pixels; overlaps are holes) out of a (h, w, 3) picture, edges smooth."""
+    """Cut polygons (in pixels; overlaps are holes) out of an (h, w, 3) picture, with smooth edges."""
     height, width = color.shape[:2]
     fine = np.zeros((height * _SUPERSAMPLE, width * _SUPERSAMPLE), np.uint8)
     points = [np.round(((p + 0.5) * _SUPERSAMPLE - 0.5) * 16).astype(np.int32) for p in polygons]

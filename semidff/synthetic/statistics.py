@@ -1,4 +1,4 @@
-"""How hard clips are: what copying or interpolating *true* boxes between key frames gives."""
+"""Difficulty of clips: IoU of true boxes that are copied or interpolated between key frames."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ Track = dict[int, tuple[float, float, float, float]]
 
 
 def box_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """IoU of paired boxes (..., 4) x1, y1, x2, y2."""
+    """Return the IoU of paired boxes (..., 4), x1, y1, x2, y2."""
     a, b = np.asarray(a, float), np.asarray(b, float)
     overlap = np.clip(
         np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]), 0, None
@@ -18,16 +18,17 @@ def box_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return inter / union
 
 
-def motion_statistics(tracks: list[Track], interval: int = 10) -> dict[str, float]:
-    """Figures of a list of tracks (frame number -> true box).
+def motion_statistics(tracks: list[Track], interval: int = 10) -> dict[str, float | None]:
+    """Return statistics of tracks (frame number -> true box).
 
     Returns:
-        `copy_iou`: mean IoU of an object's box with its box 1 .. interval-1 frames later;
-        `interpolation_iou`: mean IoU at the middle frame of the box interpolated between two frames
-        `interval` apart; `displacement`, `displacement_p90`: mean and 90th percentile of the
-        movement of the box's center over interval-1 frames, in pixels; `slow`, `medium`, `fast`:
-        fractions of the boxes by motion IoU (mean IoU with itself 10 frames before and after; >
-        0.9, 0.7 .. 0.9, < 0.7).
+        ``copy_iou``: mean IoU of an object's box with its box 1 .. interval - 1 frames later;
+        ``interpolation_iou``: mean IoU, at the middle frame, of the box interpolated between two
+        frames ``interval`` apart; ``displacement``, ``displacement_p90``: mean and 90th percentile
+        of the displacement of the box center over interval - 1 frames, in pixels; ``slow``,
+        ``medium``, ``fast``: fractions of the boxes by motion IoU (mean IoU with the object's boxes
+        up to 10 frames before and after; > 0.9, 0.7 .. 0.9, < 0.7). Values of tracks that are too
+        short are None.
     """
     copy, middle, moved, motion = [], [], [], []
     for track in tracks:
@@ -46,19 +47,17 @@ def motion_statistics(tracks: list[Track], interval: int = 10) -> dict[str, floa
         'boxes': len(motion),
         'copy_iou': _mean_iou(copy),
         'interpolation_iou': _mean_iou(middle),
-        'displacement': round(float(distance.mean()), 2) if len(distance) else float('nan'),
-        'displacement_p90': round(float(np.percentile(distance, 90)), 2)
-        if len(distance)
-        else float('nan'),
+        'displacement': round(float(distance.mean()), 2) if moved else None,
+        'displacement_p90': round(float(np.percentile(distance, 90)), 2) if moved else None,
         'slow': round(float((motion > 0.9).mean()), 4),
         'medium': round(float(((motion >= 0.7) & (motion <= 0.9)).mean()), 4),
         'fast': round(float((motion < 0.7).mean()), 4),
     }
 
 
-def _mean_iou(pairs: list) -> float:
+def _mean_iou(pairs: list) -> float | None:
     if not pairs:
-        return float('nan')
+        return None
     first, second = (np.array(side) for side in zip(*pairs, strict=True))
     return round(float(box_iou(first, second).mean()), 4)
 

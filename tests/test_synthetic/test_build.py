@@ -1,4 +1,4 @@
-"""The world on disk: layout, determinism, what is kept and what is made again."""
+"""The generated data set on disk: layout, determinism, what is kept and what is generated again."""
 
 import hashlib
 import json
@@ -20,8 +20,8 @@ TINY = PRESETS['tiny']
 
 
 @pytest.fixture(scope='module')
-def world(tmp_path_factory):
-    root = tmp_path_factory.mktemp('world')
+def data_set(tmp_path_factory):
+    root = tmp_path_factory.mktemp('data_set')
     build_dataset(root, TINY, workers=2)
     return root
 
@@ -34,14 +34,14 @@ def _digests(root):
     }
 
 
-def test_number_of_processes_does_not_matter(world, tmp_path):
+def test_number_of_processes_does_not_matter(data_set, tmp_path):
     build_dataset(tmp_path, TINY, workers=1)
-    assert _digests(tmp_path) == _digests(world)
+    assert _digests(tmp_path) == _digests(data_set)
 
 
-def test_another_seed_gives_another_world(world, tmp_path):
+def test_another_seed_gives_another_data_set(data_set, tmp_path):
     build_dataset(tmp_path, replace(TINY, seed=1, videos=0, flow=0), workers=1)
-    ours, theirs = _digests(tmp_path), _digests(world)
+    ours, theirs = _digests(tmp_path), _digests(data_set)
     assert 'videos.txt' not in ours
     pictures = [name for name in ours if name.endswith('.jpg')]
     assert pictures and all(ours[name] != theirs[name] for name in pictures)
@@ -53,12 +53,12 @@ def test_no_two_parts_share_random_numbers():
 
 
 @pytest.mark.parametrize('split', ['val', 'dev'])
-def test_labeled_videos(world, split):
-    content = json.loads((world / f'{split}.json').read_text())
+def test_labeled_videos(data_set, split):
+    content = json.loads((data_set / f'{split}.json').read_text())
     assert [v['name'] for v in content['videos']] == ['000_slow', '001_fast']
     assert len(content['images']) == 2 * TINY.eval_length
     for image in content['images']:
-        picture = cv2.imread(str(world / split / image['file_name']))
+        picture = cv2.imread(str(data_set / split / image['file_name']))
         assert picture.shape[:2] == (image['height'], image['width']) == TINY.size
         video = content['videos'][image['video_id'] - 1]
         assert image['file_name'] == f'{video["name"]}/{image["frame_id"]:06d}.jpg'
@@ -76,8 +76,8 @@ def test_labeled_videos(world, split):
     assert all(len(kinds) == 1 for kinds in of_instance.values())
 
 
-def test_training_videos_are_sparsely_labeled(world):
-    content = json.loads((world / 'train.json').read_text())
+def test_training_videos_are_sparsely_labeled(data_set):
+    content = json.loads((data_set / 'train.json').read_text())
     assert len(content['images']) == TINY.train * TINY.train_length
     labeled = {i['id'] for i in content['images'] if i.get('is_labeled', True)}
     expected = {i['id'] for i in content['images'] if i['frame_id'] % TINY.label_every == 0}
@@ -85,38 +85,38 @@ def test_training_videos_are_sparsely_labeled(world):
     assert {a['image_id'] for a in content['annotations']} == labeled
 
 
-def test_stills(world):
-    content = json.loads((world / 'stills.json').read_text())
-    assert len(content['images']) == TINY.stills == len(list((world / 'stills').iterdir()))
+def test_stills(data_set):
+    content = json.loads((data_set / 'stills.json').read_text())
+    assert len(content['images']) == TINY.stills == len(list((data_set / 'stills').iterdir()))
     assert [c['id'] for c in content['categories']] == [1, 2, 3, 4]
     assert {a['image_id'] for a in content['annotations']} <= {i['id'] for i in content['images']}
 
 
-def test_decord_reads_every_frame_of_the_videos(world):
-    lines = (world / 'videos.txt').read_text().splitlines()
+def test_decord_reads_every_frame_of_the_videos(data_set):
+    lines = (data_set / 'videos.txt').read_text().splitlines()
     assert len(lines) == TINY.videos
     for line in lines:
-        reader = decord.VideoReader(str(world / line))
+        reader = decord.VideoReader(str(data_set / line))
         frames = reader.get_batch(range(len(reader))).asnumpy()
         assert frames.shape == (TINY.video_length, *TINY.size, 3)
         assert frames.std(axis=(1, 2, 3)).min() > 10
 
 
-def test_pairs_and_crops_load(world):
+def test_pairs_and_crops_load(data_set):
     pairs = FlyingChairsDataset(
-        ann_file='flow/split.txt', data_root=str(world), data_prefix={'img': 'flow'}
+        ann_file='flow/split.txt', data_root=str(data_set), data_prefix={'img': 'flow'}
     )
     assert len(pairs) == TINY.flow and pairs[3]['inputs'].shape == (2, 3, *TINY.size)
-    crops = CropsDataset(data_root=str(world))
+    crops = CropsDataset(data_root=str(data_set))
     assert len(crops) == TINY.crops and len(crops.metainfo['classes']) == 20
     assert crops[21]['data_samples'].gt_label.item() == 1
 
 
-def test_whole_world_is_left_alone(world, capsys):
-    before = {path: path.stat().st_mtime_ns for path in world.rglob('*')}
-    manifest = build_dataset(world, TINY)
+def test_complete_data_set_is_left_alone(data_set, capsys):
+    before = {path: path.stat().st_mtime_ns for path in data_set.rglob('*')}
+    manifest = build_dataset(data_set, TINY)
     assert 'there already' in capsys.readouterr().out
-    assert {path: path.stat().st_mtime_ns for path in world.rglob('*')} == before
+    assert {path: path.stat().st_mtime_ns for path in data_set.rglob('*')} == before
     assert manifest['parts']['val']['motion_all']['boxes'] > 0
 
 
@@ -125,7 +125,7 @@ def _small(tmp_path, **changes):
         TINY, stills=3, videos=1, val=1, dev=0, flow=2, crops=0, eval_length=3, video_length=3
     )
     spec = replace(spec, **changes)
-    return tmp_path / 'world', spec
+    return tmp_path / 'data', spec
 
 
 def test_only_damaged_or_changed_parts_are_made_again(tmp_path, capsys):
@@ -146,16 +146,16 @@ def test_only_damaged_or_changed_parts_are_made_again(tmp_path, capsys):
     assert changed == {'videos/0000.mp4', 'world.json'}
 
 
-def test_interrupted_world_is_continued(tmp_path, monkeypatch, capsys):
+def test_interrupted_data_set_is_continued(tmp_path, monkeypatch, capsys):
     root, spec = _small(tmp_path)
-    write = build.dump_json
+    write = build.write_json
 
-    def stop_before_videos(path, content):
-        write(path, content)
+    def stop_before_videos(content, path):
+        write(content, path)
         if path.name == 'world.unfinished.json' and 'stills' in content['parts']:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(build, 'dump_json', stop_before_videos)
+    monkeypatch.setattr(build, 'write_json', stop_before_videos)
     with pytest.raises(KeyboardInterrupt):
         build_dataset(root, spec)
     monkeypatch.undo()
@@ -174,7 +174,7 @@ def test_interrupted_world_is_continued(tmp_path, monkeypatch, capsys):
 def test_a_folder_of_something_else_is_not_touched(tmp_path):
     (tmp_path / 'val').mkdir()
     (tmp_path / 'val' / 'photo.jpg').write_bytes(b'mine')
-    with pytest.raises(FileExistsError, match='not a folder of a world'):
+    with pytest.raises(FileExistsError, match='not a folder of a generated data set'):
         build_dataset(tmp_path, TINY)
     assert (tmp_path / 'val' / 'photo.jpg').read_bytes() == b'mine'
 

@@ -4,7 +4,8 @@ import cv2
 import mmcv
 import numpy as np
 
-from semidff.synthetic.chairs import make_chairs, write_flow
+from semidff.datasets.flow_file import write_flow
+from semidff.synthetic.chairs import make_chairs
 from semidff.synthetic.crops import make_crop
 from semidff.synthetic.flow import true_flow
 from semidff.synthetic.render import render
@@ -18,7 +19,7 @@ def test_second_picture_warped_by_the_flow_is_the_first():
     for number in range(5):
         clip = make_chairs(_seed(number), (96, 128))
         clip.look.gain[:], clip.look.blur, clip.look.noise[:] = 1, 0, 0
-        flow, visible = true_flow(clip, 0, 1)
+        flow, visible = true_flow(clip, render(clip, 0)[1], render(clip, 1)[1], 0, 1)
         first, second = render(clip, 0)[0], render(clip, 1)[0]
         x, y = np.meshgrid(np.arange(128, dtype=np.float32), np.arange(96, dtype=np.float32))
         warped = cv2.remap(second, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR)

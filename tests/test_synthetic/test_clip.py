@@ -65,7 +65,8 @@ def test_key_frame_warped_by_the_flow_is_the_current_frame(current, key):
     for number in range(4):
         clip = _clip(number)
         clip.look.gain[:], clip.look.blur, clip.look.noise[:] = 1, 0, 0
-        flow, visible = true_flow(clip, current, key)
+        owners = [render(clip, t)[1] for t in (current, key)]
+        flow, visible = true_flow(clip, *owners, current, key)
         x, y = np.meshgrid(
             np.arange(SIZE[1], dtype=np.float32), np.arange(SIZE[0], dtype=np.float32)
         )
@@ -79,7 +80,9 @@ def test_key_frame_warped_by_the_flow_is_the_current_frame(current, key):
 
 
 def test_flow_of_a_frame_to_itself_is_zero():
-    flow, visible = true_flow(_clip(0), 4, 4)
+    clip = _clip(0)
+    owner = render(clip, 4)[1]
+    flow, visible = true_flow(clip, owner, owner, 4, 4)
     assert np.abs(flow).max() < 1e-3 and visible.all()
 
 
