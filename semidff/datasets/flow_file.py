@@ -1,4 +1,4 @@
-"""Reader and writer of optical flow in Middlebury's .flo format."""
+"""Reader of optical flow in Middlebury's .flo format."""
 
 from pathlib import Path
 
@@ -23,11 +23,3 @@ def read_flow(path: str | Path) -> np.ndarray:
             'copy the file again'
         )
     return np.frombuffer(content, '<f4', offset=12).reshape(height, width, 2).astype(np.float32)
-
-
-def write_flow(path: str | Path, flow: np.ndarray) -> None:
-    """Write an (H, W, 2) flow in pixels, x first."""
-    height, width = flow.shape[:2]
-    with open(path, 'wb') as file:
-        file.write(b'PIEH' + np.array([width, height], '<i4').tobytes())
-        file.write(np.ascontiguousarray(flow, '<f4').tobytes())

@@ -1,6 +1,8 @@
-"""True optical flow between two frames of a clip."""
+"""True optical flow between two frames of a clip, and its file format."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 
@@ -39,6 +41,14 @@ def true_flow(
     inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
     there = key_owner[np.clip(row, 0, height - 1), np.clip(column, 0, width - 1)]
     return flow, inside & (there == owner)
+
+
+def write_flow(path: str | Path, flow: np.ndarray) -> None:
+    """Write an (H, W, 2) flow in pixels, x first, as a Middlebury .flo file."""
+    height, width = flow.shape[:2]
+    with open(path, 'wb') as file:
+        file.write(b'PIEH' + np.array([width, height], '<i4').tobytes())
+        file.write(np.ascontiguousarray(flow, '<f4').tobytes())
 
 
 def _to_key(poses: np.ndarray, current: int, key: int) -> np.ndarray:

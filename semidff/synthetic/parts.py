@@ -9,14 +9,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from semidff.datasets.flow_file import write_flow
 from semidff.utils.atomic_write import write_json
 from semidff.utils.video_writer import VideoWriter
 
 from .chairs import make_chairs
 from .clip import TrueBox, make_clip, true_boxes
 from .crops import make_crop
-from .flow import true_flow
+from .flow import true_flow, write_flow
 from .presets import DatasetSpec
 from .render import Clip, render
 from .sprites import CLASSES, CROP_CLASSES

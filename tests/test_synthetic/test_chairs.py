@@ -4,10 +4,9 @@ import cv2
 import mmcv
 import numpy as np
 
-from semidff.datasets.flow_file import write_flow
 from semidff.synthetic.chairs import make_chairs
 from semidff.synthetic.crops import make_crop
-from semidff.synthetic.flow import true_flow
+from semidff.synthetic.flow import true_flow, write_flow
 from semidff.synthetic.render import render
 
 
