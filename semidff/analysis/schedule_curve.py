@@ -1,14 +1,14 @@
-"""Accuracy over the average number of key frames: adaptive schedules against fixed intervals.
+"""Accuracy over the average key-frame interval: adaptive schedules compared with fixed intervals.
 
-Schedules differ in their key frames alone, so that each pair of a key frame and a current frame is detected in once,
-however many schedules come by it.
+Schedules differ in their key frames only. So detections in a frame from a given key frame are computed once, however
+many schedules choose this pair.
 """
 
 import statistics
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import groupby, islice
+from itertools import islice
+from pathlib import Path
 
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -16,26 +16,31 @@ from matplotlib.figure import Figure
 from mmdet.registry import DATASETS, METRICS
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
+from mmengine.evaluator import BaseMetric
 from torch import Tensor
 
+from semidff.datasets.samplers.video_sampler import frames_of_videos
 from semidff.inference import AdaptiveSchedule, ErrorPredictor, FixedSchedule, KeyFrameSchedule
 from semidff.inference.schedules.calibration import keys_of_frames
-from semidff.models.video_detector import FlowField, KeyFrame, VideoDetector
+from semidff.inference.timer import timed
+from semidff.models.video_detector import KeyFrame, VideoDetector
+from semidff.utils.atomic_write import atomic_path
+from semidff.utils.tables import text_table
 
 KINDS = ('fixed', 'adaptive')
 
 
 @dataclass
 class SchedulePoint:
-    """A schedule and what it came to.
+    """A schedule, its accuracy and its cost.
 
     Attributes:
         kind: ``fixed`` or ``adaptive``.
-        wanted: Interval that was asked for.
-        frames: Frames seen.
-        keys: Key frames among them.
-        metrics: Of the evaluation, mAP in 0..1.
-        cost: Mean cost of a frame in units of a dense frame.
+        wanted: Requested interval.
+        frames: Number of frames.
+        keys: Number of key frames among them.
+        metrics: Metrics of the evaluation, mAP in 0..1.
+        cost: Mean time of a frame relative to that of a key frame.
     """
 
     kind: str
@@ -51,15 +56,16 @@ class SchedulePoint:
         return self.frames / self.keys
 
     def to_dict(self) -> dict:
-        """For json."""
+        """All figures, for JSON."""
         return {**asdict(self), 'interval': self.interval}
 
 
 class _Video:
-    """Detections in a video's frames, from any key frame before them, each computed once."""
+    """Detections in a video's frames from any earlier key frame, each computed once."""
 
     def __init__(self, model: VideoDetector, predictor: ErrorPredictor, items: list[dict]) -> None:
         self._model, self._predictor, self._items = model, predictor, items
+        self._device = next(model.parameters()).device
         self._keys: dict[int, tuple[DetDataSample, KeyFrame]] = {}
         self._pairs: dict[tuple[int, int], tuple[DetDataSample, float]] = {}
         self.key_seconds: list[float] = []
@@ -69,7 +75,7 @@ class _Video:
         return len(self._items)
 
     def result(self, key: int, current: int) -> DetDataSample:
-        """Detections in frame ``current``, propagated from ``key`` unless that is the same."""
+        """Detections in frame ``current``, propagated from ``key`` unless the two are the same."""
         return self._key(key)[0] if key == current else self._pair(key, current)[0]
 
     def error(self, key: int, current: int) -> float:
@@ -84,20 +90,22 @@ class _Video:
 
     def _key(self, index: int) -> tuple[DetDataSample, KeyFrame]:
         if index not in self._keys:
-            batch, start = self._input(index), time.perf_counter()
-            results, key = self._model.predict_key(*batch)
-            self.key_seconds.append(time.perf_counter() - start)
-            self._keys[index] = results[0], key
+            inputs, samples = self._input(index)
+            with timed(self._device) as lap:
+                (result,), key = self._model.predict_key(inputs, samples)
+            self.key_seconds.append(lap.seconds)
+            self._keys[index] = result, key
         return self._keys[index]
 
     def _pair(self, key: int, current: int) -> tuple[DetDataSample, float]:
         if (key, current) not in self._pairs:
             frame = self._key(key)[1]
-            (inputs, samples), start = self._input(current), time.perf_counter()
-            flow_field: FlowField = self._model.flow_field(inputs, frame)
-            error = float(self._predictor(flow_field))
-            result = self._model.predict_non_key(inputs, samples, frame, flow_field)[0]
-            self.pair_seconds.append(time.perf_counter() - start)
+            inputs, samples = self._input(current)
+            with timed(self._device) as lap:
+                flow_field = self._model.flow_field(inputs, frame)
+                error = float(self._predictor(flow_field))
+                (result,) = self._model.predict_non_key(inputs, samples, frame, flow_field)
+            self.pair_seconds.append(lap.seconds)
             self._pairs[key, current] = result, error
         return self._pairs[key, current]
 
@@ -111,18 +119,19 @@ def schedule_curve(
     max_videos: int | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> list[SchedulePoint]:
-    """Evaluates fixed and adaptive schedules of equal intervals on a config's test videos.
+    """Evaluate fixed and adaptive schedules of equal intervals on a config's test videos.
 
     Args:
-        model (VideoDetector): In eval mode, with ``dataset_meta``.
-        config (Config): Its test dataset and metric are used.
-        predictor (ErrorPredictor): Calibrated.
-        intervals (Sequence[int]): Intervals; for adaptive schedules, those that the calibration promises.
-        max_videos (int | None): Only the first videos.
-        progress (Callable | None): Is told what has been done.
+        model: In eval mode, with ``dataset_meta``.
+        config: Its test data set and its metric are used.
+        predictor: Calibrated error predictor.
+        intervals: Key-frame intervals; averages of the calibration for adaptive schedules, which are left out where
+            the calibration does not reach.
+        max_videos: Number of first videos to use; None for all.
+        progress: Receives a line for each video.
 
     Raises:
-        ScheduleError: If an interval is below 1, or none of them is within the calibration's reach.
+        ScheduleError: If an interval is below 1.
     """
     schedules = _schedules(predictor, intervals)
     metrics = [_metric(config, model) for _ in schedules]
@@ -158,7 +167,8 @@ def _schedules(
     return fixed + adaptive
 
 
-def _metric(config: Config, model: VideoDetector):
+def _metric(config: Config, model: VideoDetector) -> BaseMetric:
+    """The config's VIDMetric, which writes no file."""
     evaluator = config.test_evaluator
     evaluators = evaluator if isinstance(evaluator, list) else [evaluator]
     chosen = next(e for e in evaluators if e.get('type') == 'VIDMetric')
@@ -170,34 +180,24 @@ def _metric(config: Config, model: VideoDetector):
 def _videos(config: Config) -> Iterator[list[dict]]:
     """The test videos, each a list of its frames after the test pipeline."""
     dataset = DATASETS.build(config.test_dataloader.dataset)
-    numbers = sorted(
-        range(len(dataset)),
-        key=lambda i: (dataset.get_data_info(i)['video_id'], dataset.get_data_info(i)['frame_id']),
-    )
-    for _, group in groupby(numbers, lambda i: dataset.get_data_info(i)['video_id']):
-        yield [dataset[index] for index in group]
+    for indices in frames_of_videos(dataset):
+        yield [dataset[index] for index in indices]
 
 
 def curve_table(points: Sequence[SchedulePoint]) -> str:
-    """The figures as text, mAP in per cent."""
-    lines = ['schedule   wanted   interval   key share    cost    mAP   slow  medium   fast']
+    """Draw a text table of the points, mAP in per cent."""
+    metrics = {'mAP': 'mAP', 'slow': 'mAP_slow', 'medium': 'mAP_medium', 'fast': 'mAP_fast'}
+    rows = [('schedule', 'requested', 'interval', 'key share', 'cost', *metrics)]
     for point in points:
-        names = ('vid/mAP', 'vid/mAP_slow', 'vid/mAP_medium', 'vid/mAP_fast')
-        accuracy = [100 * point.metrics[name] for name in names]
-        lines.append(
-            f'{point.kind:9}{point.wanted:8.3g}{point.interval:11.2f}{1 / point.interval:12.3f}{point.cost:8.3f}'
-            + ''.join(f'{value:7.2f}' for value in accuracy)
-        )
-    return '\n'.join(lines)
+        accuracy = (f'{100 * point.metrics[f"vid/{name}"]:.2f}' for name in metrics.values())
+        shares = f'{1 / point.interval:.3f}', f'{point.cost:.3f}'
+        numbers = f'{point.wanted:.3g}', f'{point.interval:.2f}', *shares
+        rows.append((point.kind, *numbers, *accuracy))
+    return text_table(rows)
 
 
-def draw_schedules(points: Sequence[SchedulePoint], path: str) -> None:
-    """Draws mAP over the average interval, and over the cost.
-
-    Args:
-        points (Sequence[SchedulePoint]): What was measured.
-        path (str): The picture to write.
-    """
+def draw_schedules(points: Sequence[SchedulePoint], path: str | Path) -> None:
+    """Draw mAP over the average interval and over the cost, and write the picture to ``path``."""
     figure = Figure(figsize=(10, 4.2), layout='constrained')
     FigureCanvasAgg(figure)
     by_interval, by_cost = figure.subplots(1, 2, sharey=True)
@@ -210,8 +210,9 @@ def draw_schedules(points: Sequence[SchedulePoint], path: str) -> None:
     ticks = sorted({point.wanted for point in points})
     by_interval.set_xticks(ticks, [f'{tick:g}' for tick in ticks])
     by_interval.minorticks_off()
-    by_cost.set(xlabel='mean cost of a frame, in dense frames')
+    by_cost.set(xlabel='mean cost of a frame relative to a key frame')
     for axes in (by_interval, by_cost):
         axes.grid(alpha=0.3)
         axes.legend()
-    figure.savefig(path, dpi=120)
+    with atomic_path(path) as unfinished:
+        figure.savefig(unfinished, dpi=120)

@@ -1,7 +1,4 @@
-"""Compares adaptive key frames with fixed intervals: mAP at equal average cost, on the config's test videos.
-
-Each pair of a key frame and a current frame is detected in once, whatever the number of schedules.
-"""
+"""Compare adaptive key-frame schedules with fixed intervals: mAP at equal average cost on the config's test videos."""
 
 import argparse
 import sys
@@ -19,7 +16,7 @@ from semidff.utils.checkpoint import CheckpointError
 
 
 def parse_args() -> argparse.Namespace:
-    """Reads the command line."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config of a video detector (stage two)')
     parser.add_argument('checkpoint', help='its weights')
@@ -30,22 +27,26 @@ def parse_args() -> argparse.Namespace:
         nargs='+',
         default=[2, 3, 4, 5, 7, 10, 15, 20, 30],
         metavar='L',
-        help='intervals of both kinds of schedules; adaptive ones are left out where the file was not '
-        'calibrated for them (default: 2 3 4 5 7 10 15 20 30)',
+        help='intervals of both kinds of schedules; adaptive schedules are limited to the intervals that the '
+        'file was calibrated for (default: 2 3 4 5 7 10 15 20 30)',
     )
     parser.add_argument(
         '--out', required=True, metavar='DIR', help='folder for schedules.json and schedules.png'
     )
-    parser.add_argument('--max-videos', type=int, metavar='N', help='the first N videos only')
+    parser.add_argument('--max-videos', type=int, metavar='N', help='use the first N videos only')
     parser.add_argument('--device', help='where to run (default: a GPU, if there is one)')
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='replace settings'
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='settings that replace those of the config',
     )
     return parser.parse_args()
 
 
 def main() -> None:
-    """Compares; bad input ends with a message and exit code 1."""
+    """Compare; bad input ends with a message and exit code 1."""
     args = parse_args()
     try:
         config = Config.fromfile(args.config)
@@ -60,14 +61,13 @@ def main() -> None:
     except (CheckpointError, OSError, ValueError) as error:
         sys.exit(f'tools/analysis/compare_schedules.py: {error}')
     out = Path(args.out)
-    out.mkdir(parents=True, exist_ok=True)
     write_json(
         dict(points=[p.to_dict() for p in points]),
         out / 'schedules.json',
         indent=2,
         nan_as_null=True,
     )
-    draw_schedules(points, str(out / 'schedules.png'))
+    draw_schedules(points, out / 'schedules.png')
     print(curve_table(points))
     print(f'Written: {out / "schedules.json"}, {out / "schedules.png"}')
 

@@ -1,8 +1,8 @@
-"""Fits adaptive key frames to a video detector, on unlabeled videos.
+"""Fit an adaptive key-frame schedule to a video detector, on unlabeled videos.
 
-Learns to predict from flow, scale field and images how wrong propagated features will be (the truth comes from the
-feature network itself), then measures to which average key-frame interval each tolerated error leads. Use the file
-with `tools/test.py --adaptive FILE --key-interval L` and `tools/video_demo.py --adaptive FILE --key-interval L`.
+Fits a predictor of the error of propagated features, given flow, scale field and images; the feature network gives the
+true features. Then measures the average key-frame interval for each tolerated error. Use the file with
+`tools/test.py --adaptive FILE --key-interval L` and `tools/video_demo.py --adaptive FILE --key-interval L`.
 """
 
 import argparse
@@ -16,14 +16,15 @@ from semidff.datasets.video_readers import Frame, VideoError
 from semidff.inference.schedules.clips import unlabeled_videos
 from semidff.inference.schedules.fit import Fit, fit_adaptive
 from semidff.utils.checkpoint import CheckpointError
+from semidff.utils.tables import text_table
 
 
 def parse_args() -> argparse.Namespace:
-    """Reads the command line."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config of a video detector (stage two)')
     parser.add_argument('checkpoint', help='its weights')
-    parser.add_argument('--out', required=True, metavar='FILE', help='the file to write (json)')
+    parser.add_argument('--out', required=True, metavar='FILE', help='JSON file to write')
     parser.add_argument(
         '--videos',
         metavar='LIST',
@@ -31,43 +32,42 @@ def parse_args() -> argparse.Namespace:
         "unlabeled videos of the config's training)",
     )
     parser.add_argument(
-        '--clips', type=int, default=60, metavar='N', help='clips that are read (default: 60)'
+        '--clips', type=int, default=60, metavar='N', help='number of clips (default: 60)'
     )
     parser.add_argument(
         '--clip-length',
         type=int,
         default=60,
         metavar='N',
-        help='frames of a clip, fewer of shorter videos; average intervals up to 0.4 of it are '
-        'calibrated (default: 60)',
+        help='frames of a clip, fewer where videos are shorter; average intervals up to 0.4 N are calibrated '
+        '(default: 60)',
     )
     parser.add_argument(
         '--max-interval',
         type=int,
         default=30,
         metavar='L',
-        help='a key frame at least every L frames (default: 30)',
+        help='longest key-frame interval (default: 30)',
     )
     parser.add_argument('--device', help='where to run (default: a GPU, if there is one)')
     return parser.parse_args()
 
 
 def report(fit: Fit) -> None:
-    """Prints what came out."""
-    checked = '-' if fit.explained is None else f'{fit.explained:.3f}'
+    """Print the quality of the fit, and every third calibrated interval."""
+    explained = '-' if fit.explained is None else f'{fit.explained:.3f}'
     low, middle, high = fit.errors
     print(
         f'{fit.pairs} pairs; relative feature error {middle:.2f} ({low:.2f} to {high:.2f}); '
-        f'R2 of its logarithm on clips that were not fitted to: {checked}'
+        f'R2 of its logarithm on held-out clips: {explained}'
     )
-    print('average interval   tolerated error')
-    table = zip(fit.predictor.intervals, fit.predictor.tolerances, strict=True)
-    for interval, tolerance in list(table)[::3]:
-        print(f'{interval:16.2f}   {tolerance:15.3f}')
+    calibrated = zip(fit.predictor.intervals, fit.predictor.tolerances, strict=True)
+    rows = [(f'{interval:.2f}', f'{tolerance:.3f}') for interval, tolerance in calibrated]
+    print(text_table([('average interval', 'tolerated error'), *rows[::3]]))
 
 
 def main() -> None:
-    """Fits; bad input ends with a message and exit code 1."""
+    """Fit; bad input ends with a message and exit code 1."""
     args = parse_args()
     try:
         inferencer = VideoInferencer(args.config, args.checkpoint, args.device, show_progress=False)
