@@ -14,11 +14,10 @@ import torch
 from mmdet.registry import DATASETS
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
-from mmengine.registry import init_default_scope
 from torch import nn
 
 from semidff.datasets.samplers.video_sampler import frames_of_videos
-from semidff.inference.frame_pipeline import build_model, frame_pipeline
+from semidff.inference.frame_pipeline import frame_pipeline, load_model
 from semidff.inference.methods import method_class, renamed_method
 
 from .clip_timer import ClipTimer, endless_frames
@@ -137,9 +136,8 @@ def _prepare(
 
 def _load(cfg: Config, checkpoint: str, methods: list[str], device: str) -> nn.Module:
     """The model with the weights that all the methods need."""
-    init_default_scope(cfg.get('default_scope', 'mmdet'))
     needy = (method for method in methods if method_class(method).uses_temporal)
-    return build_model(cfg, checkpoint, device, next(needy, methods[0]))
+    return load_model(cfg, checkpoint, device, next(needy, methods[0]))
 
 
 def _test_clips(cfg: Config, length: int, count: int) -> Iterator[list[dict]]:

@@ -20,7 +20,7 @@ from semidff.datasets.video_readers import Frame, FrameStream
 from semidff.datasets.video_readers.read_ahead import prefetch
 from semidff.datasets.video_readers.sources import Source, sources_of
 from semidff.inference import KeyFrameSchedule, VideoEngine, build_schedule
-from semidff.inference.frame_pipeline import build_model, frame_pipeline
+from semidff.inference.frame_pipeline import frame_pipeline, load_model
 from semidff.inference.outputs import Output, Result, check_out_video, open_outputs
 from semidff.inference.timer import NoTimer
 from semidff.utils.progress import track
@@ -272,7 +272,7 @@ class VideoInferencer(BaseInferencer):
     def _init_model(
         self, cfg: Config | ConfigDict, weights: str | None, device: str = 'cpu'
     ) -> nn.Module:
-        return build_model(cfg, weights, device, self.method, self.classes, *self._speed)
+        return load_model(cfg, weights, device, self.method, self.classes, *self._speed)
 
     def _init_pipeline(self, cfg: Config | ConfigDict) -> Compose:
         return frame_pipeline(cfg)

@@ -4,13 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
-from mmdet.registry import MODELS
-from mmengine.config import Config
-from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
 from semidff.utils.atomic_write import atomic_write
 from semidff.utils.checkpoint import TRAINING_ONLY, CheckpointError, load_strict
+from semidff.utils.model_building import ConfigError
 
 _DETECTOR = 'spatial.detector.'
 _BELOW = {
@@ -23,10 +21,6 @@ _BELOW = {
 _ALL = {key for below in _BELOW.values() for key in below}
 
 
-class ConfigError(ValueError):
-    """A config without a model, or one that weights cannot be converted for."""
-
-
 def check_different(source: str | Path, out: str | Path) -> None:
     """Raise :class:`ConfigError` if ``out`` is ``source``."""
     if Path(source).resolve() == Path(out).resolve():
@@ -37,24 +31,6 @@ def write_checkpoint(state: Mapping[str, Tensor], meta: Mapping, out: str | Path
     """Write weights and ``meta`` as a checkpoint, atomically."""
     with atomic_write(out, binary=True) as file:
         torch.save({'meta': meta, 'state_dict': state}, file)
-
-
-def build_model(config: str | Path) -> tuple[dict, nn.Module]:
-    """Build a config's model on the CPU, without initializing or loading weights.
-
-    Returns:
-        The config of the model, and the model.
-
-    Raises:
-        ConfigError: If the file is missing or has no model.
-    """
-    if not Path(config).is_file():
-        raise ConfigError(f'{config}: there is no such config')
-    cfg = Config.fromfile(config)
-    if 'model' not in cfg:
-        raise ConfigError(f'{config}: has no model; give the config of a training or of a test')
-    init_default_scope(cfg.get('default_scope', 'mmdet'))
-    return cfg.model, MODELS.build(cfg.model)
 
 
 def detector_of(model: nn.Module) -> nn.Module:

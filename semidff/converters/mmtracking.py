@@ -26,9 +26,9 @@ import torch
 from torch import Tensor
 
 from semidff.utils.checkpoint import CheckpointError, read_checkpoint
+from semidff.utils.model_building import build_model
 
 from .fit import (
-    build_model,
     check_different,
     load_parts,
     load_video_detector,
@@ -118,7 +118,7 @@ def convert_file(
     except ValueError as error:
         raise CheckpointError(f'{source}: {error}') from None
     if config is not None:
-        model = build_model(config)[1]
+        model = build_model(config)
         if any(not key.startswith(_FLOW) for key in state):
             load_video_detector(model, state, source)
         else:

@@ -12,10 +12,9 @@ from mmdet.models import ResNet
 from torch import Tensor
 
 from semidff.utils.checkpoint import CheckpointError, load_strict, read_state_dict
+from semidff.utils.model_building import ConfigError, build_model
 
 from .fit import (
-    ConfigError,
-    build_model,
     check_different,
     departures,
     detector_of,
@@ -69,12 +68,12 @@ def convert_file(source: str | Path, out: str | Path, config: str | Path | None 
     load_strict(ResNet(depth), source, f'ResNet-{depth}', ignore=('fc.',), state=given)
     left_out, notes = ['fc.'], []
     if config is not None:
-        settings, model = build_model(config)
+        model = build_model(config)
         backbone = getattr(detector_of(model), 'backbone', None)
         if not isinstance(backbone, ResNet):
             raise ConfigError(f'{config}: the model has no ResNet as backbone')
         left_out += [f'layer{stage}.' for stage in range(backbone.num_stages + 1, 5)]
-        notes = departures(settings, 'pytorch', MEAN, STD)
+        notes = departures(model.cfg.model, 'pytorch', MEAN, STD)
     state = {key: value for key, value in given.items() if not key.startswith(tuple(left_out))}
     if config is not None:
         full = {f'spatial.detector.backbone.{key}': value for key, value in state.items()}

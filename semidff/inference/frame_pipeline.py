@@ -8,17 +8,17 @@ import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.dataset import Compose
 from mmengine.model.utils import revert_sync_batchnorm
-from mmengine.registry import MODELS
 from torch import nn
 
 from semidff.datasets.class_names import class_names
 from semidff.inference.methods import method_class
 from semidff.utils.checkpoint import CheckpointError, load_for_test, read_checkpoint
+from semidff.utils.model_building import build_model
 
 from . import Acceleration, accelerate
 
 
-def build_model(
+def load_model(
     cfg: Config | ConfigDict,
     weights: str | None,
     device: str,
@@ -28,7 +28,7 @@ def build_model(
     channels_last: bool | None = None,
     compile: bool = False,
 ) -> nn.Module:
-    """A config's model as ``tools/test.py`` has it, with its class names in ``dataset_meta``.
+    """Build a config's model for inference, load its weights and set ``cfg`` and ``dataset_meta``.
 
     Args:
         cfg (Config): The config; if it is empty, the one in the checkpoint is put into it.
@@ -50,7 +50,7 @@ def build_model(
     state, meta = (None, {}) if weights is None else read_checkpoint(weights)
     if not cfg:
         cfg.update(_config_in(meta, weights))
-    model = MODELS.build(cfg.model)
+    model = build_model(cfg)
     if weights is None:
         warnings.warn('no weights are given: the results are those of random ones', stacklevel=2)
     else:
@@ -65,7 +65,7 @@ def build_model(
         model = accelerate(model, options)
     if next(model.parameters()).is_cuda:
         model.data_preprocessor._non_blocking = True  # frames come in pinned memory
-    model.cfg, model.dataset_meta = cfg, dict(classes=tuple(classes or class_names(cfg, meta)))
+    model.dataset_meta = dict(classes=tuple(classes or class_names(cfg, meta)))
     return model
 
 

@@ -1,4 +1,4 @@
-"""Models for analyses: built from a config, with random weights, nothing downloaded."""
+"""Models built from configs, with random weights; nothing is downloaded."""
 
 from pathlib import Path
 
@@ -6,30 +6,53 @@ import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-
-import semidff  # noqa: F401 (registers the package's parts)
-from semidff.models import VideoDetector
+from torch import nn
 
 
-def build_video_detector(path: str | Path, cfg_options: dict | None = None) -> VideoDetector:
-    """Builds a config's video detector, always with the same random weights.
+class ConfigError(ValueError):
+    """A config without a model, or with a model of another kind than needed."""
+
+
+def build_model(config: str | Path | Config, cfg_options: dict | None = None) -> nn.Module:
+    """Build a config's model on the CPU.
+
+    ``init_weights()`` is not called, since it may read or download pre-trained weights.
 
     Args:
-        path (str | Path): The config.
-        cfg_options (dict | None): Settings that replace those of the config.
+        config: A config or its file.
+        cfg_options: Settings that replace those of the file.
+
+    Returns:
+        The model, with the config as ``model.cfg``.
 
     Raises:
-        ValueError: If the config is of another model, an image detector say.
-        FileNotFoundError: If there is no such config.
+        ConfigError: If there is no such file, or no model in it.
     """
-    cfg = Config.fromfile(path)
-    cfg.merge_from_dict(cfg_options or {})
-    init_default_scope('mmdet')
+    if isinstance(config, str | Path):
+        if not Path(config).is_file():
+            raise ConfigError(f'{config}: there is no such config')
+        config = Config.fromfile(config)
+        config.merge_from_dict(cfg_options or {})
+    if 'model' not in config:
+        raise ConfigError(
+            f'{config.filename}: has no model; give the config of a training or of a test'
+        )
+    init_default_scope(config.get('default_scope', 'mmdet'))
+    model = MODELS.build(config.model)
+    model.cfg = config
+    return model
+
+
+def build_video_detector(path: str | Path, cfg_options: dict | None = None) -> nn.Module:
+    """Build a config's video detector, always with the same random weights.
+
+    Raises:
+        ConfigError: If the config has no video detector, but an image detector for example.
+    """
     torch.manual_seed(0)
-    # init_weights() is not called: that is what would read or download pretrained weights.
-    model = MODELS.build(cfg.model)
-    if not isinstance(model, VideoDetector):
-        raise ValueError(
+    model = build_model(path, cfg_options)
+    if not hasattr(model, 'has_temporal'):
+        raise ConfigError(
             f'{path}: {type(model).__name__} has no temporal module; give a stage-two config'
         )
     return model

@@ -31,13 +31,13 @@ def rows(tmp_path):
 @pytest.fixture
 def models(monkeypatch):
     """The models that are built."""
-    built, build_model = [], module.build_model
+    built, load_model = [], module.load_model
 
     def build_and_note(*args):
-        built.append(build_model(*args))
+        built.append(load_model(*args))
         return built[-1]
 
-    monkeypatch.setattr(module, 'build_model', build_and_note)
+    monkeypatch.setattr(module, 'load_model', build_and_note)
     return built
 
 

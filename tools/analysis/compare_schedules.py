@@ -6,11 +6,10 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config, DictAction
-from mmengine.registry import init_default_scope
 
 from semidff.analysis.schedule_curve import curve_table, draw_schedules, schedule_curve
 from semidff.inference import ErrorPredictor
-from semidff.inference.frame_pipeline import build_model
+from semidff.inference.frame_pipeline import load_model
 from semidff.utils.atomic_write import write_json
 from semidff.utils.checkpoint import CheckpointError
 
@@ -51,10 +50,9 @@ def main() -> None:
     try:
         config = Config.fromfile(args.config)
         config.merge_from_dict(args.cfg_options or {})
-        init_default_scope(config.get('default_scope', 'mmdet'))
         device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
         predictor = ErrorPredictor.load(args.adaptive)
-        model = build_model(config, args.checkpoint, device, 'propagate')
+        model = load_model(config, args.checkpoint, device, 'propagate')
         points = schedule_curve(
             model, config, predictor, args.key_intervals, args.max_videos, _progress
         )

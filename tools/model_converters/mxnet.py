@@ -3,12 +3,12 @@
 import argparse
 import sys
 
-from semidff.converters.fit import ConfigError
 from semidff.converters.mxnet.boxes import FORMS
 from semidff.converters.mxnet.convert import convert_file
 from semidff.converters.mxnet.names import PARTS, SMALL_PARTS, NameMappingError
 from semidff.converters.mxnet.params_file import MXNetFileError
 from semidff.utils.checkpoint import CheckpointError
+from semidff.utils.model_building import ConfigError
 
 
 def parse_args() -> argparse.Namespace:

@@ -3,9 +3,9 @@
 import argparse
 import sys
 
-from semidff.converters.fit import ConfigError
 from semidff.converters.torchvision import convert_file
 from semidff.utils.checkpoint import CheckpointError
+from semidff.utils.model_building import ConfigError
 
 
 def main() -> None:

@@ -6,14 +6,13 @@ from pathlib import Path
 from torch import nn
 
 from semidff.converters.fit import (
-    ConfigError,
-    build_model,
     check_different,
     departures,
     detector_of,
     load_parts,
     write_checkpoint,
 )
+from semidff.utils.model_building import ConfigError, build_model
 
 from .boxes import Normalization
 from .checkpoint import Converted, full_names, to_checkpoint
@@ -54,9 +53,9 @@ def convert_file(
     """
     check_different(source, out)
     arrays = read_params(source)
-    settings, model = {}, None
+    model = None
     if config is not None:
-        settings, model = build_model(config)
+        model = build_model(config)
     try:
         converted = to_checkpoint(
             arrays, parts, form, normalization_of(model), _box_groups(model), pass_over
@@ -66,7 +65,7 @@ def convert_file(
     state, notes = converted.content['state_dict'], []
     if model is not None:
         load_parts(model, full_names(state), converted.parts, source)
-        notes = departures(settings, 'caffe', MEAN, STD)
+        notes = departures(model.cfg.model, 'caffe', MEAN, STD)
     meta = converted.content['meta']
     meta['mxnet']['source'] = Path(source).name
     write_checkpoint(state, meta, out)
