@@ -1,4 +1,4 @@
-"""Walks through videos frame by frame with key frames in between (DFF Algorithm 1)."""
+"""Frame-by-frame inference over videos with key frames (DFF Algorithm 1)."""
 
 from collections.abc import Sequence
 
@@ -15,24 +15,23 @@ from .timer import FrameTimer
 
 
 class VideoEngine:
-    """Gives detections for every frame of a video, or of many videos at a time.
+    """Detects on every frame of a video, or of several videos at a time.
 
     Args:
-        model (nn.Module): A ``VideoDetector``, or any mmdet detector for the methods that need no
-            temporal module.  It is put into eval mode.
-        method (str): ``propagate`` (features carried by the temporal module), ``frame`` (spatial
-            module on every frame), ``copy``, ``coast``, ``interpolate``, ``centered`` (features
-            carried from the nearer key frame, offline), ``sff-fast`` or ``sff-slow`` (features carried by
-            OpenCV's optical flow).
-        key_interval (int): Key-frame duration l; ``frame`` ignores it.
-        schedule (KeyFrameSchedule | dict | None): Another schedule than every ``key_interval`` frames, or its config.
-        timer (FrameTimer | None): Where times are collected; a new one by default.
-        keep_fields (bool): Whether propagated results carry ``feature_flow`` (2, h, w) and ``scale_field``
-            (1, h, w), for pictures; without effect for methods that propagate none.
+        model: A ``VideoDetector``, or any mmdet detector for methods without temporal module. It is put into eval
+            mode.
+        method: ``propagate`` (temporal module), ``frame`` (spatial module on every frame), ``copy``, ``coast``,
+            ``interpolate``, ``centered`` (temporal module, from the nearer key frame, offline), ``sff-fast`` or
+            ``sff-slow`` (OpenCV's optical flow).
+        key_interval: Key-frame interval l; ``frame`` ignores it.
+        schedule: Key-frame schedule or its config; None for a key frame every ``key_interval`` frames.
+        timer: Timer that collects the times of frames; a new one by default.
+        keep_fields: Whether propagated results hold their ``feature_flow`` (2, h, w) and ``scale_field`` (1, h, w),
+            for visualization; methods that propagate no features ignore it.
 
     Raises:
-        MethodError: If the method is unknown, needs a temporal module that is not there, or cannot tell a
-            schedule what it asks.
+        MethodError: If the method is unknown, needs a temporal module that the model does not have, or has no flow
+            fields for a schedule that inspects them.
 
     Example:
         >>> engine = VideoEngine(model, 'propagate', key_interval=10)
@@ -66,33 +65,33 @@ class VideoEngine:
         if self.schedule.inspects and not self.method.inspectable:
             able = ', '.join(name for name, m in METHODS.module_dict.items() if m.inspectable)
             raise MethodError(
-                f'{type(self.schedule).__name__} decides by the feature flow, which method {method!r} does not know '
-                f'in time: choose one of {able}'
+                f'{type(self.schedule).__name__} inspects the feature flow, which method {method!r} does not have at '
+                f'that point: choose one of {able}'
             )
         self.timer = timer or FrameTimer()
         self.reset()
 
     def open(self) -> StreamState:
-        """The beginning of a stream; as many as wanted."""
+        """Return the state of a new stream; any number of streams can be open."""
         return StreamState(memory=self.method.begin())
 
     def reset(self) -> None:
-        """Begins a new video; results that were not flushed are lost."""
+        """Begin a new video; results that were not flushed are lost."""
         self.state = self.open()
 
     def push(self, data: dict, state: StreamState | None = None) -> SampleList:
-        """Takes the next frame.
+        """Process the next frame.
 
-        A frame of another size than the one before begins anew, with a key frame.
+        A frame of another size than the frame before becomes a key frame, and all memory is reset.
 
         Args:
-            data (dict): Collated test batch of one frame: ``inputs``, a list with one uint8 tensor
-                (3, H, W), and ``data_samples``, a list with its ``DetDataSample``.
-            state (StreamState | None): The stream, from :meth:`open`; by default the engine's own one.
+            data: Collated test batch of one frame: ``inputs``, a list with one uint8 tensor (3, H, W), and
+                ``data_samples``, a list with its ``DetDataSample``.
+            state: The stream, from :meth:`open`; None for the engine's own.
 
         Returns:
-            list[DetDataSample]: Results finished by now, in frame order.  Each has
-            ``pred_instances`` (boxes in the original image) and the metainfo ``is_key_frame``.
+            Data samples of the results finished so far, in frame order, with ``pred_instances`` (boxes in the
+            original image) and the metainfo ``is_key_frame``.
 
         Raises:
             ValueError: If the batch does not hold exactly one frame.
@@ -101,14 +100,14 @@ class VideoEngine:
 
     @torch.no_grad()
     def push_batch(self, frames: Sequence[dict], states: Sequence[StreamState]) -> list[SampleList]:
-        """Takes the next frame of each of several streams; frames of one size go through the network together.
+        """Process the next frame of each of several streams; frames of equal size form one batch.
 
         Args:
-            frames (Sequence[dict]): A frame for each stream, as :meth:`push` wants it.
-            states (Sequence[StreamState]): The streams, from :meth:`open`; all different.
+            frames: One frame per stream, as of :meth:`push`.
+            states: The streams, from :meth:`open`; all different.
 
         Returns:
-            list[list[DetDataSample]]: What :meth:`push` returns, for each stream.
+            For each stream, the result of :meth:`push`.
 
         Raises:
             ValueError: If a batch does not hold exactly one frame, or a stream occurs twice.
@@ -125,15 +124,15 @@ class VideoEngine:
 
     @torch.no_grad()
     def flush(self, state: StreamState | None = None) -> SampleList:
-        """Results of a stream's last frames that :meth:`push` could not give yet."""
+        """Return the results of a stream's last frames that :meth:`push` has not returned."""
         return self.method.flush((self.state if state is None else state).memory)
 
     def _begin(self, data: dict, state: StreamState) -> '_Step':
-        """What is known of a frame before the network runs."""
+        """Prepare a frame, up to the schedule's decision."""
         if len(data['data_samples']) != 1:
             raise ValueError(
-                f'a batch with {len(data["data_samples"])} frames; videos are walked frame by '
-                'frame: set batch_size=1 in the data loader'
+                f'a batch with {len(data["data_samples"])} frames, but videos are processed frame by frame: set '
+                'batch_size=1 in the data loader'
             )
         step = _Step(data, state)
         if state.size not in (None, step.size):
@@ -144,14 +143,16 @@ class VideoEngine:
         return step
 
     def _advance(self, steps: list['_Step']) -> None:
-        """Takes frames of one size."""
+        """Process frames of equal size."""
         self._preprocess([s for s in steps if s.is_key or self.method.reads_non_key_frames])
-        others = [step for step in steps if not step.is_key]
+        non_keys = [step for step in steps if not step.is_key]
         flow_field = None
-        if others and self.schedule.inspects:
-            flow_field = self._inspect(others)
+        if non_keys and self.schedule.inspects:
+            flow_field = self._inspect(non_keys)
         self._run([step for step in steps if step.is_key], is_key=True)
-        self._run([step for step in others if not step.is_key], is_key=False, flow_field=flow_field)
+        self._run(
+            [step for step in non_keys if not step.is_key], is_key=False, flow_field=flow_field
+        )
         for step in steps:
             step.state.index += 1
             step.state.distance = 1 if step.is_key else step.state.distance + 1
@@ -170,7 +171,7 @@ class VideoEngine:
             step.inputs, step.sample = inputs, sample
 
     def _inspect(self, steps: list['_Step']) -> FlowField:
-        """Lets the schedule make key frames of frames whose flow_field is bad; returns that of the others."""
+        """Let the schedule reject flow fields, which makes key frames; return those of the remaining frames."""
         with self.timer.measure(self._device()) as lap:
             memories = [step.state.memory for step in steps]
             flow_field = self.method.flow_field(_inputs(steps), memories)
@@ -208,11 +209,11 @@ class VideoEngine:
 
 
 class _Step:
-    """A frame on its way through the engine.
+    """A frame while it is processed.
 
     Args:
-        data (dict): Collated test batch of the frame.
-        state (StreamState): Its stream.
+        data: Collated test batch of the frame.
+        state: The stream that it belongs to.
     """
 
     def __init__(self, data: dict, state: StreamState) -> None:
@@ -227,7 +228,7 @@ class _Step:
 
 
 def _inputs(steps: list[_Step]) -> Tensor:
-    """Preprocessed frames as one batch; a single one, of a single stream, is not copied."""
+    """Return preprocessed frames as one batch; a single frame is not copied."""
     if len(steps) == 1:
         return steps[0].inputs
     return torch.cat([step.inputs for step in steps])

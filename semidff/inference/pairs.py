@@ -1,4 +1,4 @@
-"""Every labeled frame at every distance from its key frame (DFF 5.2)."""
+"""Evaluation of labeled frames at every distance from their key frame (DFF section 5.2)."""
 
 import sys
 from typing import Any
@@ -13,27 +13,25 @@ from .methods.base import MethodError
 from .schedules import FixedSchedule
 from .timer import FrameTimer
 
-NEVER_AGAIN = FixedSchedule(sys.maxsize)
+_FIRST_ONLY = FixedSchedule(sys.maxsize)
 
 
 class PairEngine:
     """Predicts each labeled frame i from the key frames k = i, i - 1, ..., i - l + 1.
 
-    A frame becomes a key frame only when a labeled frame needs it, and then once; at most l key
-    frames are kept.  Where k lies before the video's first frame, that frame is the key frame.
-
-    It is used as :class:`~semidff.inference.VideoEngine`.
+    Only frames that a labeled frame needs become key frames, and only once; at most l key frames are kept. Where k
+    lies before the first frame of the video, the first frame is the key frame. It has the interface of
+    :class:`~semidff.inference.VideoEngine`.
 
     Args:
-        model (nn.Module): As the video engine's.
-        method (str): A method whose results follow from key frame and current frame alone:
-            ``propagate``, ``frame``, ``copy``.
-        key_interval (int): Number l of distances; ``frame`` has distance 0 only.
-        timer (FrameTimer | None): Where times are collected; a new one by default.
+        model: As of the video engine.
+        method: A method whose results depend on key frame and current frame alone: ``propagate``, ``frame`` or
+            ``copy``.
+        key_interval: Number l of distances; ``frame`` has distance 0 only.
+        timer: Timer that collects the times of frames; a new one by default.
 
     Raises:
-        MethodError: If the method is unknown, depends on the frames in between, or cannot work
-            with this model.
+        MethodError: If the method is unknown, depends on other frames too, or does not work with this model.
     """
 
     def __init__(
@@ -47,74 +45,74 @@ class PairEngine:
             model = VideoDetector.wrap(model)
         count = FixedSchedule(1 if method == 'frame' else key_interval).interval
         timer = timer or FrameTimer(key_interval=count)
-        engine = VideoEngine(model, method, schedule=NEVER_AGAIN, timer=timer)
-        self._places = [_Place(engine) for _ in range(count)]
+        engine = VideoEngine(model, method, schedule=_FIRST_ONLY, timer=timer)
+        self._slots = [_Slot(engine) for _ in range(count)]
         if not engine.method.pairwise:
             raise MethodError(
-                f"method {method!r} depends on all frames since the key frame, protocol 'pairs' "
-                "looks at two at a time: choose propagate, frame or copy, or protocol 'dense'"
+                f"method {method!r} depends on all frames since the key frame, but protocol 'pairs' predicts from "
+                "two frames: choose propagate, frame or copy, or protocol 'dense'"
             )
 
     def reset(self) -> None:
-        """Begins a new video."""
-        for place in self._places:
-            place.clear()
+        """Begin a new video."""
+        for slot in self._slots:
+            slot.clear()
 
     def push(self, data: dict) -> list[DetDataSample]:
-        """Takes the next frame.
+        """Process the next frame.
 
         Args:
-            data (dict): As the video engine's; the sample has ``frame_id`` (0-based) and, where
-                it has no labels, ``is_labeled=False`` in its metainfo.
+            data: As of the video engine; the metainfo of the sample has ``frame_id`` (0-based) and, for a frame
+                without labels, ``is_labeled=False``.
 
         Returns:
-            list[DetDataSample]: Nothing for a frame without labels, else its l results with
-            metainfo ``key_distance`` 0, 1, ..., l - 1.
+            The l results of a labeled frame, with metainfo ``key_distance`` 0, 1, ..., l - 1; nothing for other
+            frames.
 
         Raises:
-            ValueError: If one of the l - 1 frames before a labeled frame was not there.
+            ValueError: If one of the l - 1 frames before a labeled frame is missing.
         """
         sample = data['data_samples'][0]
-        self._place(sample.frame_id).hold(sample.frame_id, data)
+        self._slot(sample.frame_id).hold(sample.frame_id, data)
         if not sample.get('is_labeled', True):
             return []
         results: list[DetDataSample] = []
-        for distance in range(len(self._places)):
+        for distance in range(len(self._slots)):
             key_id = sample.frame_id - distance
-            # before the first frame: the pair (0, i) once more
+            # before the first frame: repeat the pair (0, i)
             result = self._pair(key_id, data) if key_id >= 0 else results[-1].new()
             result.set_metainfo({'key_distance': distance})
             results.append(result)
         return results
 
     def flush(self) -> list[DetDataSample]:
-        """Nothing: results are complete at once."""
+        """Return nothing: all results were returned by :meth:`push`."""
         return []
 
-    def _place(self, frame_id: int) -> '_Place':
-        return self._places[frame_id % len(self._places)]
+    def _slot(self, frame_id: int) -> '_Slot':
+        return self._slots[frame_id % len(self._slots)]
 
     def _pair(self, key_id: int, data: dict) -> DetDataSample:
-        sample, place = data['data_samples'][0], self._place(key_id)
-        if place.frame_id != key_id:
+        sample, slot = data['data_samples'][0], self._slot(key_id)
+        if slot.frame_id != key_id:
             raise ValueError(
                 f'frame {sample.frame_id} of video {sample.get("video_name", "?")!r} is labeled, '
                 f"but frame {key_id} before it is not in the data: protocol 'pairs' needs the "
-                f'{len(self._places) - 1} frames before each labeled one; list them in the json '
+                f'{len(self._slots) - 1} frames before each labeled one; list them in the json '
                 "with is_labeled=false (frame_id counts from 0), or use protocol 'dense'"
             )
-        if not place.is_key:
-            result = place.become_key()
+        if not slot.is_key:
+            result = slot.become_key()
             if key_id == sample.frame_id:
                 return result
-        return place.push(data)
+        return slot.push(data)
 
 
-class _Place:
-    """Room for one of the last l frames, which may become a key frame: the first frame of a stream.
+class _Slot:
+    """One of the last l frames; it becomes a key frame as the first frame of its own stream.
 
     Args:
-        engine (VideoEngine): Takes the first frame of a stream as key frame and no other.
+        engine: Engine for which only the first frame of a stream is a key frame.
     """
 
     def __init__(self, engine: VideoEngine) -> None:
@@ -129,11 +127,11 @@ class _Place:
         self.frame_id, self.data, self.is_key = frame_id, data, False
 
     def become_key(self) -> DetDataSample:
-        """Result of the frame itself."""
+        """Return the result of the frame itself."""
         data, self.data, self.is_key = self.data, None, True
         return self.push(data)
 
     def push(self, data: dict[str, Any]) -> DetDataSample:
-        """Result of a frame; the sample stays as it is, to be filled with others."""
+        """Return the result of a frame in a new data sample."""
         samples = [sample.new() for sample in data['data_samples']]
         return self._engine.push({**data, 'data_samples': samples}, self.state)[0]

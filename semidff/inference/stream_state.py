@@ -1,4 +1,4 @@
-"""All that is remembered of a stream of frames."""
+"""State of a stream of frames."""
 
 import copy
 from dataclasses import dataclass, field
@@ -7,17 +7,17 @@ from typing import Any
 
 @dataclass
 class StreamState:
-    """A place in a stream, made by :meth:`~semidff.inference.VideoEngine.open`.
+    """State of a stream, created by :meth:`~semidff.inference.VideoEngine.open`.
 
-    It does not grow with the stream (but for offline methods, which hold the frames of a window), and holds no part
-    of the model: any number of streams share one engine.
+    Its size is constant (offline methods keep the frames since the last key frame), and it holds no part of the
+    model: any number of streams share one engine.
 
     Attributes:
-        index: Frames taken since the stream began.
-        distance: Frames from the last key frame to the one that comes next; 0 where there is no key frame yet.
-        size: Shapes of the frames so far, as the network gets them and as they were; None at first.
-        memory: What the method remembers: for *propagate* the key frame's image and features.
-        notes: What the schedule remembers.
+        index: Number of frames processed since the stream began.
+        distance: Distance of the next frame to the last key frame; 0 without a key frame.
+        size: Shapes of the last frame, as input of the network and originally; None at first.
+        memory: State of the method; for *propagate*, the key frame's image and features.
+        notes: State of the schedule.
     """
 
     index: int = 0
@@ -27,8 +27,8 @@ class StreamState:
     notes: dict[str, Any] = field(default_factory=dict)
 
     def snapshot(self) -> 'StreamState':
-        """A copy to return to: what happens to this stream afterwards does not change it.
+        """Return an independent copy, from which the stream can be continued later.
 
-        It can be pickled (``torch.save``) and taken up by another engine of the same method and model.
+        It can be pickled (``torch.save``) and continued by another engine with the same method and model.
         """
         return copy.deepcopy(self)

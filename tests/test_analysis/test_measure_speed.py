@@ -69,9 +69,9 @@ def test_rows_take_turns_on_the_same_frames(rows, models, clips):
     for video in range(3):  # the warm-up and two rounds: evenly spread over the videos
         frames = [(video, index) for index in range(3)]
         expected += [
-            (one, 'Propagation', frames),
-            (one, 'FrameByFrame', frames),
-            (other, 'CopyBoxes', frames[:2]),
+            (one, 'Propagate', frames),
+            (one, 'Frame', frames),
+            (other, 'Copy', frames[:2]),
         ]
     assert clips == expected
     assert told == ['warm-up', 'round 1 of 2', 'round 2 of 2']

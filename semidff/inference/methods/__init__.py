@@ -1,23 +1,23 @@
-"""Methods: what is done on key frames and on non-key frames."""
+"""Methods: how detections of key frames and non-key frames are obtained."""
 
 from .base import METHODS, MethodError, VideoMethod, method_class, renamed_method
 from .centered import Centered
 from .coast import Coast
-from .copy import CopyBoxes
-from .frame import FrameByFrame
+from .copy import Copy
+from .frame import Frame
 from .interpolate import Interpolate
-from .propagate import Propagation
+from .propagate import Propagate
 from .shallow_flow import ShallowFlowFast, ShallowFlowSlow
 
 __all__ = [
     'METHODS',
     'Centered',
     'Coast',
-    'CopyBoxes',
-    'FrameByFrame',
+    'Copy',
+    'Frame',
     'Interpolate',
     'MethodError',
-    'Propagation',
+    'Propagate',
     'ShallowFlowFast',
     'ShallowFlowSlow',
     'VideoMethod',

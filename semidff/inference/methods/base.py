@@ -1,4 +1,4 @@
-"""What every way of getting boxes for all frames of a video has in common."""
+"""Base classes of the methods."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -13,55 +13,55 @@ from semidff.models.video_detector import FlowField
 from semidff.utils.deprecation import warn_renamed
 
 METHODS = Registry('video method', locations=['semidff.inference.methods'])
-"""All methods by the name that configs and tools use."""
+"""Methods by the name that configs and tools use."""
 
 
 class MethodError(ValueError):
-    """A method that does not exist, or that the given model cannot do."""
+    """An unknown method, or one that the given model does not support."""
 
 
 class VideoMethod(ABC):
-    """One way through videos: what happens on key frames and on the frames between.
+    """A way to obtain detections for all frames of a video, on key frames and on non-key frames.
 
-    A method remembers nothing. What has to be known of a video is in a memory of its own, which :meth:`begin` makes
-    and the other steps are given, so that one method serves many videos at a time. All frames of a step have one
-    size. Both steps return for each video the results that are finished by then, in frame order; a causal method
-    returns exactly the frame that it was given.
+    A method is stateless. The state of a video is a *memory*, which :meth:`begin` creates and the other methods take,
+    so that one method serves any number of videos at a time. All frames of a call have the same size. :meth:`key` and
+    :meth:`non_key` return for each video the results finished so far, in frame order; a causal method returns exactly
+    the frame that it was given.
 
     Args:
-        model (nn.Module): A ``VideoDetector`` in eval mode.
+        model: A ``VideoDetector`` in eval mode.
     """
 
     reads_non_key_frames = False
-    """Whether the frames between key frames must be preprocessed and sent to the device."""
+    """Whether non-key frames have to be preprocessed and sent to the device."""
 
     uses_temporal = False
-    """Whether the model's own temporal module is run, so that its weights are needed."""
+    """Whether the model's own temporal module runs, so that its weights are required."""
 
     pairwise = False
-    """Whether a result follows from the frame and its key frame alone, whatever is in between."""
+    """Whether a result depends on the frame and its key frame alone."""
 
     shows_flow = False
-    """Whether results can carry the feature flow and the scale field."""
+    """Whether results can hold the feature flow and the scale field."""
 
     inspectable = False
-    """Whether :meth:`flow_field` tells how a frame would be propagated, before it is."""
+    """Whether a schedule can inspect the flow field of a frame before it is propagated; see :meth:`flow_field`."""
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
 
     @abstractmethod
     def begin(self) -> Any:
-        """Memory of a new video."""
+        """Return the memory of a new video."""
 
     @abstractmethod
     def key(self, inputs: Tensor, samples: SampleList, memories: Sequence[Any]) -> list[SampleList]:
-        """Takes key frames of several videos.
+        """Process one key frame of each of several videos.
 
         Args:
-            inputs (Tensor): The preprocessed frames, (N, 3, H, W).
-            samples (list[DetDataSample]): Their data samples.
-            memories (Sequence): Their videos' memories; they are changed.
+            inputs: Preprocessed frames (N, 3, H, W).
+            samples: Data samples of the frames.
+            memories: Memories of the videos, changed in place.
         """
 
     @abstractmethod
@@ -72,21 +72,21 @@ class VideoMethod(ABC):
         memories: Sequence[Any],
         flow_field: FlowField | None = None,
     ) -> list[SampleList]:
-        """Takes frames between key frames, of several videos.
+        """Process one non-key frame of each of several videos.
 
         Args:
-            inputs (Tensor | None): The preprocessed frames, (N, 3, H, W); None unless ``reads_non_key_frames``.
-            samples (list[DetDataSample]): Their data samples.
-            memories (Sequence): Their videos' memories; they are changed.
-            flow_field (FlowField | None): What :meth:`flow_field` said of these frames, if it was asked.
+            inputs: Preprocessed frames (N, 3, H, W); None unless ``reads_non_key_frames``.
+            samples: Data samples of the frames.
+            memories: Memories of the videos, changed in place.
+            flow_field: Result of :meth:`flow_field` for these frames, if it was computed already.
         """
 
     def flow_field(self, inputs: Tensor, memories: Sequence[Any]) -> FlowField:
-        """How frames (N, 3, H, W) would be propagated from their videos' key frames."""
+        """Return the flow field of frames (N, 3, H, W) with respect to their key frames."""
         raise NotImplementedError(f'{type(self).__name__} propagates no features')
 
     def flush(self, memory: Any) -> SampleList:
-        """Results of a video's last frames that are still missing (offline methods)."""
+        """Return the pending results of a video's last frames (offline methods)."""
         return []
 
 
@@ -113,10 +113,9 @@ def renamed_method(name: str) -> str:
 
 
 class BoxMethod(VideoMethod):
-    """The spatial module on key frames, their boxes alone in between; the features are not kept."""
+    """A method that runs the spatial module on key frames and derives all other boxes from theirs."""
 
     def key(self, inputs: Tensor, samples: SampleList, memories: Sequence[Any]) -> list[SampleList]:
-        """See :class:`VideoMethod`."""
         results = self.model.predict_key(inputs, samples)[0]
         return [self._key(*pair) for pair in zip(results, memories, strict=True)]
 
@@ -127,26 +126,25 @@ class BoxMethod(VideoMethod):
         memories: Sequence[Any],
         flow_field: FlowField | None = None,
     ) -> list[SampleList]:
-        """See :class:`VideoMethod`."""
         return [self._non_key(*pair) for pair in zip(samples, memories, strict=True)]
 
     @abstractmethod
     def _key(self, result: DetDataSample, memory: Any) -> SampleList:
-        """Takes the detections on a key frame; returns what is finished."""
+        """Process the detections on a key frame; return the finished results."""
 
     @abstractmethod
     def _non_key(self, sample: DetDataSample, memory: Any) -> SampleList:
-        """Takes a frame between; returns what is finished."""
+        """Process a non-key frame; return the finished results."""
 
 
 def instances_like(template: InstanceData, bboxes, scores, labels) -> InstanceData:
-    """Instances from arrays, with the dtypes and on the device of ``template``'s tensors.
+    """Return instances from arrays, with the dtypes and on the device of ``template``.
 
     Args:
-        template (InstanceData): Detections with ``bboxes``, ``scores`` and ``labels``.
-        bboxes (ndarray): (n, 4), xyxy in pixels of the original image.
-        scores (ndarray): (n,).
-        labels (ndarray): (n,).
+        template: Detections with ``bboxes``, ``scores`` and ``labels``.
+        bboxes: (n, 4), xyxy in pixels of the original image.
+        scores: (n,).
+        labels: (n,).
     """
     return InstanceData(
         bboxes=template.bboxes.new_tensor(bboxes).reshape(-1, 4),

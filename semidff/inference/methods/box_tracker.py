@@ -1,11 +1,10 @@
-"""A causal tracker that sees detections on key frames only and says where they are in between.
+"""Causal tracker for detections on key frames only, which extrapolates them to non-key frames.
 
-The motion model is mmdet's Kalman filter (constant velocity of center, aspect ratio and height).
-It is tuned for a detection on every frame; with one on every l-th it takes long to believe in a
-motion.  So it is given boxes for the frames between two detections of an object too, on the line
-from one to the other, as OC-SORT does when an object reappears (observation-centric re-update).
-The association is by IoU and center distance (:mod:`linking`).  mmdet's complete trackers (SORT,
-ByteTrack, OC-SORT) do not fit: they report only confirmed tracks with high scores, which costs mAP,
+The motion model is mmdet's Kalman filter (constant velocity of center, aspect ratio and height). It is tuned for a
+detection on every frame and adapts slowly to a detection on every l-th frame. Therefore the filter is also updated
+with boxes interpolated between two detections of an object, as OC-SORT does when an object reappears
+(observation-centric re-update). Detections are associated by IoU and center distance (:mod:`linking`). mmdet's own
+trackers (SORT, ByteTrack, OC-SORT) do not fit: they report only confirmed tracks with high scores, which costs mAP,
 assume that consecutive calls are consecutive frames, and need the optional package ``lap``.
 """
 
@@ -21,18 +20,18 @@ from .linking import link
 
 @dataclass
 class Track:
-    """An object: filter state right after its last detection, and where it is by now.
+    """Track of an object.
 
     Attributes:
-        state (tuple): The filter's mean (8,) (center x, y, aspect ratio, height and their changes
-            per frame) and covariance (8, 8), as of the last detection.
-        detected (ndarray): (4,) that detection: center x, y, aspect ratio, height.
-        now (ndarray): (8,) the mean, moved on to the present frame.
-        index (int): Index among the last key frame's detections, -1 if it was missed there.
-        score (float): Score of its last detection.
-        label (int): Its class.
-        age (int): Frames since its last detection.
-        misses (int): Key frames in a row without a detection.
+        state: Mean (8,) (center x, y, aspect ratio, height and their changes per frame) and covariance (8, 8) of the
+            filter after the last detection.
+        detected: Last detection (4,): center x, y, aspect ratio, height.
+        now: Mean (8,) predicted for the present frame.
+        index: Index among the detections of the last key frame, -1 if the object was missed there.
+        score: Score of the last detection.
+        label: Class of the object.
+        age: Frames since the last detection.
+        misses: Consecutive key frames without a detection.
     """
 
     state: tuple[np.ndarray, np.ndarray]
@@ -48,14 +47,14 @@ class Track:
 class BoxTracker:
     """Kalman tracker for detections on every l-th frame.
 
-    A new object stands still until a second key frame has confirmed it: the filter's velocity is 0
-    after its first detection.  Carried boxes are the *detected* box moved by what the filter
-    predicts since then, so its smoothing never makes a fresh detection worse.
+    A new object stands still until it is detected on a second key frame: the filter's velocity is 0 after the first
+    detection. An extrapolated box is the *detected* box, moved by the filter's prediction since then, so that the
+    filter's smoothing does not affect fresh detections.
 
     Args:
-        min_score (float): Detections below it are not tracked; they stay where they were found.
-        max_misses (int): A track is forgotten after more missed key frames in a row than this.
-            While it is missed it is not reported, only remembered.
+        min_score: Detections with a lower score are not tracked and do not move.
+        max_misses: Largest number of consecutive missed key frames after which a track is kept. A missed object is
+            not reported.
     """
 
     def __init__(self, min_score: float = 0.05, max_misses: int = 1) -> None:
@@ -66,18 +65,18 @@ class BoxTracker:
         self._boxes = np.zeros((0, 4))
 
     def step(self) -> None:
-        """Moves every track on by one frame; to be called once for each frame of the video."""
+        """Move every track by one frame; called once for each frame of the video."""
         for track in self.tracks:
             track.now = self.filter._motion_mat @ track.now
             track.age += 1
 
     def update(self, bboxes: np.ndarray, scores: np.ndarray, labels: np.ndarray) -> None:
-        """Takes the detections of a key frame, after :meth:`step` for that frame.
+        """Update the tracks with the detections on a key frame, after :meth:`step` for that frame.
 
         Args:
-            bboxes (ndarray): (n, 4), xyxy in pixels.
-            scores (ndarray): (n,).
-            labels (ndarray): (n,).
+            bboxes: (n, 4), xyxy in pixels.
+            scores: (n,).
+            labels: (n,).
         """
         self._boxes = _to_cxcyah(bboxes)
         strong = np.flatnonzero(scores >= self.min_score)
@@ -96,11 +95,7 @@ class BoxTracker:
             self._start(index, float(scores[index]), int(labels[index]))
 
     def boxes(self) -> np.ndarray:
-        """Where the last key frame's detections are by now.
-
-        Returns:
-            ndarray: (n, 4), xyxy, in the order of the detections given to :meth:`update`.
-        """
+        """Return the boxes (n, 4), xyxy, of the last key frame's detections, moved to the present frame."""
         boxes = self._boxes.copy()
         for track in self.tracks:
             if track.index >= 0:
@@ -111,8 +106,8 @@ class BoxTracker:
     def _continue(self, track: Track, index: int, score: float) -> None:
         found, state = self._boxes[index], track.state
         for frame in range(1, track.age + 1):
-            between = track.detected + (found - track.detected) * (frame / track.age)
-            state = self.filter.update(*self.filter.predict(*state), between)
+            interpolated = track.detected + (found - track.detected) * (frame / track.age)
+            state = self.filter.update(*self.filter.predict(*state), interpolated)
         track.state, track.now, track.detected = state, state[0].copy(), found
         track.index, track.score, track.age, track.misses = index, score, 0, 0
 
@@ -123,7 +118,7 @@ class BoxTracker:
 
 
 def _to_cxcyah(bboxes: np.ndarray) -> np.ndarray:
-    """(n, 4) xyxy to center, aspect ratio (width / height), height; sides of at least 0.001."""
+    """Convert (n, 4) xyxy to center, aspect ratio (width / height) and height, with sides of at least 0.001."""
     bboxes = np.array(bboxes, dtype=np.float64).reshape(-1, 4)
     bboxes[:, 2:] = np.maximum(bboxes[:, 2:], bboxes[:, :2] + 1e-3)
     return bbox_xyxy_to_cxcyah(torch.from_numpy(bboxes)).numpy()

@@ -1,4 +1,4 @@
-"""*centered*: each frame from the nearer key frame, before or after it; offline."""
+"""*centered*: propagation from the nearer of the previous and the next key frame; offline."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,47 +10,46 @@ from torch import Tensor, nn
 from semidff.models.video_detector import FlowField, KeyFrame
 
 from .base import METHODS
-from .propagate import KeyFeatures, Propagation
+from .propagate import Propagate, PropagateMemory
 
 
 @dataclass
-class Window(KeyFeatures):
-    """A video's last key frame, and the frames that wait for the next one."""
+class CenteredMemory(PropagateMemory):
+    """Last key frame of a video, and the frames that wait for the next one."""
 
     waiting: list[tuple[Tensor, DetDataSample]] = field(default_factory=list)
 
 
 @METHODS.register_module(name='centered')
-class Centered(Propagation):
-    """Propagation in both directions: the key frame sits in the middle of the frames that it speaks for.
+class Centered(Propagate):
+    """Propagation in both directions, which puts a key frame in the middle of its non-key frames.
 
-    Key frames are those of *propagate*, and so is the cost, but the largest distance to one is half as large. A frame
-    exactly in the middle goes to the earlier key frame; after a video's last key frame its features are carried on.
-    Results of the frames between two key frames come together with the later one's, and are computed in batches.
+    Key frames and cost are those of *propagate*, but the largest distance to a key frame is half as large. A frame
+    exactly in the middle is propagated from the earlier key frame, and so are all frames after the last one. Results
+    of non-key frames are returned together with those of the next key frame, and are computed in batches.
 
-    The temporal module has to know both directions: train it with ``both_directions=True`` (SemiDFF).
+    The temporal module has to be trained in both directions (``both_directions=True`` of SemiDFF).
 
     Args:
-        model (nn.Module): A ``VideoDetector`` in eval mode.
-        keep_fields (bool): As in :class:`Propagation`.
-        batch_size (int): Most frames that are propagated at a time.
+        model: A ``VideoDetector`` in eval mode.
+        keep_fields: As of :class:`Propagate`.
+        batch_size: Largest number of frames that are propagated at a time.
     """
 
     pairwise = False
-    inspectable = False  # the key frame that a frame will be propagated from may be still to come
+    inspectable = False  # a frame's key frame may be the next one
 
     def __init__(self, model: nn.Module, keep_fields: bool = False, batch_size: int = 16) -> None:
         super().__init__(model, keep_fields)
         self.batch_size = batch_size
 
-    def begin(self) -> Window:
-        """See :class:`VideoMethod`."""
-        return Window()
+    def begin(self) -> CenteredMemory:
+        return CenteredMemory()
 
     def key(
-        self, inputs: Tensor, samples: SampleList, memories: Sequence[Window]
+        self, inputs: Tensor, samples: SampleList, memories: Sequence[CenteredMemory]
     ) -> list[SampleList]:
-        """See :class:`VideoMethod`; finishes the frames since the last key frames."""
+        """Detect on key frames, and on the non-key frames before them."""
         results, keys = self.model.predict_key(inputs, samples)
         finished = []
         for result, key, memory in zip(results, keys.split(), memories, strict=True):
@@ -64,20 +63,20 @@ class Centered(Propagation):
         self,
         inputs: Tensor,
         samples: SampleList,
-        memories: Sequence[Window],
+        memories: Sequence[CenteredMemory],
         flow_field: FlowField | None = None,
     ) -> list[SampleList]:
-        """Waits for the next key frame."""
+        """Keep frames until the next key frame."""
         for image, sample, memory in zip(inputs.split(1), samples, memories, strict=True):
             memory.waiting.append((image, sample))
         return [[] for _ in samples]
 
-    def flush(self, memory: Window) -> SampleList:
-        """Frames after the last key frame."""
+    def flush(self, memory: CenteredMemory) -> SampleList:
+        """Return the results after the last key frame."""
         return self._finish(memory, [memory.key_frame] * len(memory.waiting))
 
-    def _finish(self, memory: Window, keys: Sequence[KeyFrame]) -> SampleList:
-        """Results of all frames that wait, each from its key frame."""
+    def _finish(self, memory: CenteredMemory, keys: Sequence[KeyFrame]) -> SampleList:
+        """Return the results of all waiting frames, each propagated from its key frame."""
         waiting, memory.waiting = memory.waiting, []
         results: SampleList = []
         for start in range(0, len(waiting), self.batch_size):

@@ -1,4 +1,4 @@
-"""*coast*: key-frame boxes carried on by a causal tracker, as people do who skip frames today."""
+"""*coast*: key-frame boxes extrapolated by a tracker, the usual way of skipping frames."""
 
 from dataclasses import dataclass, field
 
@@ -11,8 +11,8 @@ from .box_tracker import BoxTracker
 
 
 @dataclass
-class Track:
-    """A video's tracker, and the detections that it carries."""
+class CoastMemory:
+    """Tracker of a video, and the detections on its last key frame."""
 
     tracker: BoxTracker = field(default_factory=BoxTracker)
     detections: InstanceData | None = None
@@ -22,18 +22,16 @@ class Track:
 
 @METHODS.register_module(name='coast')
 class Coast(BoxMethod):
-    """Detections on key frames, a Kalman filter in between; causal.
+    """Detections on key frames, moved by a Kalman filter on non-key frames; causal.
 
-    On key frames the boxes are exactly the detected ones, whatever the tracker thinks.  All
-    detections are carried, with their scores; boxes that have left the image are dropped and those
-    that leave it partly are cut at its border.
+    On key frames the boxes are exactly the detected ones, whatever the state of the filter. On non-key frames all
+    detections are moved and keep their scores. Boxes are clipped to the image; those outside of it are dropped.
     """
 
-    def begin(self) -> Track:
-        """Starts a new tracker."""
-        return Track()
+    def begin(self) -> CoastMemory:
+        return CoastMemory()
 
-    def _key(self, result: DetDataSample, memory: Track) -> SampleList:
+    def _key(self, result: DetDataSample, memory: CoastMemory) -> SampleList:
         memory.detections = result.pred_instances
         found = memory.detections.cpu()
         memory.scores, memory.labels = found.scores.numpy(), found.labels.numpy()
@@ -41,7 +39,7 @@ class Coast(BoxMethod):
         memory.tracker.update(found.bboxes.numpy(), memory.scores, memory.labels)
         return [result]
 
-    def _non_key(self, sample: DetDataSample, memory: Track) -> SampleList:
+    def _non_key(self, sample: DetDataSample, memory: CoastMemory) -> SampleList:
         memory.tracker.step()
         height, width = sample.ori_shape[:2]
         boxes = np.clip(memory.tracker.boxes(), 0, [width, height, width, height])

@@ -9,26 +9,25 @@ from .base import METHODS, BoxMethod
 
 
 @dataclass
-class KeyBoxes:
-    """Detections on the last key frame."""
+class CopyMemory:
+    """Detections on the last key frame of a video."""
 
     detections: InstanceData | None = None
 
 
 @METHODS.register_module(name='copy')
-class CopyBoxes(BoxMethod):
+class Copy(BoxMethod):
     """Repeats the detections of the last key frame."""
 
     pairwise = True
 
-    def begin(self) -> KeyBoxes:
-        """See :class:`VideoMethod`."""
-        return KeyBoxes()
+    def begin(self) -> CopyMemory:
+        return CopyMemory()
 
-    def _key(self, result: DetDataSample, memory: KeyBoxes) -> SampleList:
+    def _key(self, result: DetDataSample, memory: CopyMemory) -> SampleList:
         memory.detections = result.pred_instances
         return [result]
 
-    def _non_key(self, sample: DetDataSample, memory: KeyBoxes) -> SampleList:
+    def _non_key(self, sample: DetDataSample, memory: CopyMemory) -> SampleList:
         sample.pred_instances = memory.detections.clone()
         return [sample]

@@ -1,4 +1,4 @@
-"""*frame*: the spatial module on every frame; what the other methods are measured against."""
+"""*frame*: the spatial module on every frame, the reference of all other methods."""
 
 from collections.abc import Sequence
 
@@ -11,19 +11,18 @@ from .base import METHODS, VideoMethod
 
 
 @METHODS.register_module(name='frame')
-class FrameByFrame(VideoMethod):
+class Frame(VideoMethod):
     """Every frame is a key frame."""
 
     reads_non_key_frames = True
     pairwise = True
 
     def begin(self) -> None:
-        """Nothing is kept from frame to frame."""
+        """Return None: nothing is kept from frame to frame."""
 
     def key(
         self, inputs: Tensor, samples: SampleList, memories: Sequence[None]
     ) -> list[SampleList]:
-        """See :class:`VideoMethod`."""
         return [[result] for result in self.model.predict_key(inputs, samples)[0]]
 
     def non_key(
@@ -33,5 +32,4 @@ class FrameByFrame(VideoMethod):
         memories: Sequence[None],
         flow_field: FlowField | None = None,
     ) -> list[SampleList]:
-        """Treated as key frames."""
         return self.key(inputs, samples, memories)

@@ -1,4 +1,4 @@
-"""*interpolate*: boxes of neighboring key frames linked and interpolated; offline."""
+"""*interpolate*: boxes interpolated between consecutive key frames; offline."""
 
 from dataclasses import dataclass, field
 
@@ -13,8 +13,8 @@ Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 @dataclass
-class Waiting:
-    """Detections on the last key frame, and the frames since."""
+class InterpolateMemory:
+    """Detections on the last key frame of a video, and data samples of the frames since."""
 
     last: InstanceData | None = None
     samples: SampleList = field(default_factory=list)
@@ -22,39 +22,37 @@ class Waiting:
 
 @METHODS.register_module(name='interpolate')
 class Interpolate(BoxMethod):
-    """Linear interpolation between the key frames before and after; not causal.
+    """Linear interpolation between the previous and the next key frame; not causal.
 
-    Detections of the two key frames are linked one to one within each class by IoU and center
-    distance.  Boxes and scores of linked pairs are interpolated linearly in time.  A detection
-    without a partner is repeated as far as the middle between the two key frames (the frame exactly
-    in the middle goes to the earlier one): the object came or went somewhere in between, and each
-    key frame speaks for the frames that are nearer to it.  After a video's last key frame its boxes
-    are repeated.  Results of frames between key frames come together with the next key frame's.
+    Detections of the two key frames are linked one to one within each class by IoU and center distance. Boxes and
+    scores of linked pairs are interpolated linearly in time. The object of an unlinked detection appears or
+    disappears between the two key frames: its box is repeated on the frames that are nearer to its key frame, a frame
+    exactly in the middle belonging to the earlier one. After the last key frame of a video, its boxes are repeated.
+    Results of non-key frames are returned together with those of the next key frame.
     """
 
-    def begin(self) -> Waiting:
-        """See :class:`VideoMethod`."""
-        return Waiting()
+    def begin(self) -> InterpolateMemory:
+        return InterpolateMemory()
 
-    def _key(self, result: DetDataSample, memory: Waiting) -> SampleList:
-        finished = _between(memory, result.pred_instances) if memory.samples else []
+    def _key(self, result: DetDataSample, memory: InterpolateMemory) -> SampleList:
+        finished = _interpolated(memory, result.pred_instances) if memory.samples else []
         memory.last, memory.samples = result.pred_instances, []
         return [*finished, result]
 
-    def _non_key(self, sample: DetDataSample, memory: Waiting) -> SampleList:
+    def _non_key(self, sample: DetDataSample, memory: InterpolateMemory) -> SampleList:
         memory.samples.append(sample)
         return []
 
-    def flush(self, memory: Waiting) -> SampleList:
-        """Frames after the last key frame, with its boxes."""
+    def flush(self, memory: InterpolateMemory) -> SampleList:
+        """Return the frames after the last key frame, with its boxes."""
         finished, memory.samples = memory.samples, []
         for sample in finished:
             sample.pred_instances = memory.last.clone()
         return finished
 
 
-def _between(memory: Waiting, following: InstanceData) -> SampleList:
-    """Results of the frames that wait, from the key frames before and after them."""
+def _interpolated(memory: InterpolateMemory, following: InstanceData) -> SampleList:
+    """Return the results of the pending frames between two key frames."""
     before, after = _arrays(memory.last), _arrays(following)
     links = link(before, after)
     gap = len(memory.samples) + 1
@@ -67,16 +65,16 @@ def _between(memory: Waiting, following: InstanceData) -> SampleList:
 def interpolate(
     before: Arrays, after: Arrays, links: tuple[np.ndarray, np.ndarray], time: float
 ) -> Arrays:
-    """Detections at a moment between two key frames.
+    """Interpolate detections between two key frames.
 
     Args:
-        before (tuple): Boxes (n, 4), scores (n,), labels (n,) of the earlier key frame.
-        after (tuple): The same of the later one.
-        links (tuple): Linked indices into ``before`` and into ``after``.
-        time (float): 0 at the earlier key frame, 1 at the later one.
+        before: Boxes (n, 4), scores (n,) and labels (n,) of the earlier key frame.
+        after: Likewise of the later key frame.
+        links: Linked indices into ``before`` and into ``after``.
+        time: 0 at the earlier key frame, 1 at the later one.
 
     Returns:
-        tuple: Boxes, scores and labels in descending order of the scores.
+        Boxes, scores and labels in descending order of the scores.
     """
     rows, columns = links
     nearer, linked = (before, rows) if time <= 0.5 else (after, columns)

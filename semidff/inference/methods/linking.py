@@ -1,4 +1,4 @@
-"""Which boxes of two key frames are the same object; shared by *coast* and *interpolate*."""
+"""Association of the boxes of two key frames, for *coast* and *interpolate*."""
 
 import numpy as np
 import torch
@@ -6,24 +6,23 @@ from mmdet.structures.bbox import bbox_overlaps
 from scipy.optimize import linear_sum_assignment
 
 MAX_DISTANCE = 2.0
-"""Pairs whose :func:`box_distance` is larger are never linked.  Key frames are many frames apart,
-so fast and narrow objects do not overlap with themselves: without overlap the centers may be a
-diagonal apart.  (Trackers' usual demand for overlap would weaken both baselines a lot.)"""
+"""Largest :func:`box_distance` of linked boxes.
+
+Key frames are many frames apart, so fast and narrow objects do not overlap with themselves. Boxes without overlap can
+be linked if their centers are at most a diagonal apart; requiring overlap, as trackers usually do, would weaken both
+baselines considerably.
+"""
 
 SCORE_WEIGHT = 0.5
-"""What a difference in score of 1 adds to the distance: it keeps an object's box from being linked
-with a weak second box on the same object."""
+"""Weight of the difference in score, which prevents links to a weak second box on the same object."""
 
 
 def box_distance(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """(1 - IoU) + distance of the centers in mean diagonals, for every pair.
+    """Return (1 - IoU) + distance of the centers in mean diagonals for all pairs, (n, m); 0 for equal boxes.
 
     Args:
-        first (ndarray): (n, 4), xyxy.
-        second (ndarray): (m, 4), xyxy.
-
-    Returns:
-        ndarray: (n, m), from 0 for equal boxes.
+        first: (n, 4), xyxy.
+        second: (m, 4), xyxy.
     """
     first = np.asarray(first, dtype=np.float64).reshape(-1, 4)
     second = np.asarray(second, dtype=np.float64).reshape(-1, 4)
@@ -40,14 +39,14 @@ def link(
     first: tuple[np.ndarray, np.ndarray, np.ndarray],
     second: tuple[np.ndarray, np.ndarray, np.ndarray],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """One-to-one links of least total cost within each class (Hungarian assignment).
+    """Link boxes one to one within each class at the least total cost (Hungarian assignment).
 
     Args:
-        first (tuple): Boxes (n, 4) xyxy, scores (n,) and labels (n,).
-        second (tuple): The same of the other frame, m of them.
+        first: Boxes (n, 4) xyxy, scores (n,) and labels (n,).
+        second: Likewise of the other frame, m boxes.
 
     Returns:
-        tuple[ndarray, ndarray]: Linked indices into ``first`` and into ``second``, equally long.
+        Linked indices into ``first`` and into ``second``, of equal length.
     """
     distance = box_distance(first[0], second[0])
     unlinked = MAX_DISTANCE + SCORE_WEIGHT

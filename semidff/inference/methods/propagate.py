@@ -1,4 +1,4 @@
-"""*propagate*: features of the key frame carried to the frames between (DFF 3, semi-DFF 3.1)."""
+"""*propagate*: key-frame features propagated to non-key frames (DFF section 3, semi-DFF 3.1)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,23 +12,22 @@ from .base import METHODS, MethodError, VideoMethod
 
 
 @dataclass
-class KeyFeatures:
-    """A video's last key frame."""
+class PropagateMemory:
+    """Last key frame of a video."""
 
     key_frame: KeyFrame | None = None
 
 
 @METHODS.register_module(name='propagate')
-class Propagation(VideoMethod):
-    """Feature network on key frames, temporal module on the others.
+class Propagate(VideoMethod):
+    """Feature network on key frames, temporal module on non-key frames.
 
-    Features always come straight from the last key frame, never by way of the frame before, and
-    nothing but that key frame's state is kept.
+    Features are propagated directly from the last key frame, never from a non-key frame.
 
     Args:
-        model (nn.Module): A ``VideoDetector`` in eval mode.
-        keep_fields (bool): Whether results carry what they were propagated by, for pictures: ``feature_flow``
-            (2, h, w) in cells, and ``scale_field`` (1, h, w), its mean over channels, where there is one.
+        model: A ``VideoDetector`` in eval mode.
+        keep_fields: Whether results hold their ``feature_flow`` (2, h, w) in cells, and their ``scale_field``
+            (1, h, w), the mean over its channels, if there is one; for visualization.
 
     Raises:
         MethodError: If the model has no temporal module.
@@ -49,16 +48,14 @@ class Propagation(VideoMethod):
         super().__init__(model)
         self.keep_fields = keep_fields
 
-    def begin(self) -> KeyFeatures:
-        """See :class:`VideoMethod`."""
-        return KeyFeatures()
+    def begin(self) -> PropagateMemory:
+        return PropagateMemory()
 
     def key(
-        self, inputs: Tensor, samples: SampleList, memories: Sequence[KeyFeatures]
+        self, inputs: Tensor, samples: SampleList, memories: Sequence[PropagateMemory]
     ) -> list[SampleList]:
-        """See :class:`VideoMethod`."""
         for memory in memories:
-            memory.key_frame = None  # frees its memory before the next key frame's is allocated
+            memory.key_frame = None  # freed before the next one is allocated
         results, keys = self.model.predict_key(inputs, samples)
         for memory, key in zip(memories, keys.split(), strict=True):
             memory.key_frame = key
@@ -68,15 +65,13 @@ class Propagation(VideoMethod):
         self,
         inputs: Tensor,
         samples: SampleList,
-        memories: Sequence[KeyFeatures],
+        memories: Sequence[PropagateMemory],
         flow_field: FlowField | None = None,
     ) -> list[SampleList]:
-        """See :class:`VideoMethod`."""
         keys = [memory.key_frame for memory in memories]
         return [[result] for result in self._propagated(inputs, samples, keys, flow_field)]
 
-    def flow_field(self, inputs: Tensor, memories: Sequence[KeyFeatures]) -> FlowField:
-        """See :class:`VideoMethod`."""
+    def flow_field(self, inputs: Tensor, memories: Sequence[PropagateMemory]) -> FlowField:
         return self.model.flow_field(inputs, KeyFrame.batch([m.key_frame for m in memories]))
 
     def _propagated(
@@ -86,18 +81,14 @@ class Propagation(VideoMethod):
         keys: Sequence[KeyFrame],
         flow_field: FlowField | None = None,
     ) -> SampleList:
-        """Results of current frames (N, 3, H, W), each from its key frame."""
+        """Return the results of current frames (N, 3, H, W), each propagated from its key frame."""
         key = KeyFrame.batch(keys)
         if flow_field is None and self.keep_fields:
             flow_field = self.model.flow_field(inputs, key)
         results = self.model.predict_non_key(inputs, samples, key, flow_field)
         if self.keep_fields:
-            _attach_fields(results, flow_field)
+            for index, result in enumerate(results):
+                result.feature_flow = flow_field.flow[index]
+                if flow_field.scale is not None:
+                    result.scale_field = flow_field.scale[index].mean(0, keepdim=True)
         return results
-
-
-def _attach_fields(results: SampleList, flow_field: FlowField) -> None:
-    for index, result in enumerate(results):
-        result.feature_flow = flow_field.flow[index]
-        if flow_field.scale is not None:
-            result.scale_field = flow_field.scale[index].mean(0, keepdim=True)

@@ -1,6 +1,6 @@
-"""*sff-fast*, *sff-slow*: features carried by off-the-shelf optical flow (SFF, DFF Tables 3 and 4).
+"""*sff-fast*, *sff-slow*: shallow feature flow, propagation by off-the-shelf optical flow (DFF Tables 3 and 4).
 
-For any detector, with nothing to train: features of the key frame are warped by OpenCV's flow, and not scaled.
+It works for any detector without training: key-frame features are warped by OpenCV's flow, without a scale field.
 """
 
 import math
@@ -14,21 +14,21 @@ from torch import Tensor, nn
 from semidff.models.video_detector import FlowField, KeyFrame
 
 from .base import METHODS
-from .propagate import Propagation
+from .propagate import Propagate
 
 
-class ShallowFlow(Propagation):
-    """Propagation with OpenCV's optical flow in the place of the model's own temporal module, if it has one.
+class ShallowFlow(Propagate):
+    """Propagation by OpenCV's optical flow instead of the model's own temporal module, if it has one.
 
     Args:
-        model (nn.Module): A ``VideoDetector`` in eval mode; it is not changed.
-        keep_fields (bool): As in :class:`Propagation`.
+        model: A ``VideoDetector`` in eval mode; it is not changed.
+        keep_fields: As of :class:`Propagate`.
     """
 
     uses_temporal = False
 
     preset: str
-    """Of :class:`~semidff.models.temporal.OpenCVFlow`."""
+    """Preset of :class:`~semidff.models.temporal.OpenCVFlow`."""
 
     def __init__(self, model: nn.Module, keep_fields: bool = False) -> None:
         flow_network = dict(
@@ -44,7 +44,7 @@ class ShallowFlow(Propagation):
         keys: Sequence[KeyFrame],
         flow_field: FlowField | None = None,
     ) -> SampleList:
-        """Finds out the strides of the features first, which no config names."""
+        """Set the strides of the features first, which no config names."""
         self.model.temporal.feat_strides = tuple(
             feature_stride(inputs.shape[-2:], level.shape[-2:]) for level in keys[0].features
         )
@@ -53,23 +53,23 @@ class ShallowFlow(Propagation):
 
 @METHODS.register_module(name='sff-fast')
 class ShallowFlowFast(ShallowFlow):
-    """SFF-fast: the flow at its default setting."""
+    """SFF with the default settings of the flow."""
 
     preset = 'fast'
 
 
 @METHODS.register_module(name='sff-slow')
 class ShallowFlowSlow(ShallowFlow):
-    """SFF-slow: the flow at its best setting."""
+    """SFF with the most accurate settings of the flow."""
 
     preset = 'slow'
 
 
 def feature_stride(image: Sequence[int], level: Sequence[int]) -> float:
-    """Stride of a feature level, from sizes (height, width) of the network's input and of the level.
+    """Return the stride of a feature level from the sizes (height, width) of the network's input and of the level.
 
-    Strides are powers of two as a rule, and the last cell of a row is seldom a whole one: 1000 pixels in 63 cells are
-    stride 16, not 15.9. Only where no power of two fits is it the plain ratio (a ViT with patches of 14 pixels).
+    It is a power of two if one fits, since the last cell of a row is seldom a whole one (1000 pixels in 63 cells have
+    stride 16, not 15.9), and else the ratio of the sizes (a ViT with patches of 14 pixels).
     """
     ratio = max(image[0] / level[0], image[1] / level[1])
     power = 2 ** math.ceil(math.log2(ratio))
@@ -78,11 +78,11 @@ def feature_stride(image: Sequence[int], level: Sequence[int]) -> float:
 
 
 def _normalization(preprocessor: nn.Module) -> dict:
-    """Mean, deviation and order of the channels, seen from what becomes of black, white and red pictures."""
-    pictures = torch.zeros(3, 3, 32, 32, dtype=torch.uint8)
-    pictures[1] = 255
-    pictures[2, 2] = 255  # frames come from their files with blue first
-    batch = preprocessor(dict(inputs=list(pictures), data_samples=None), False)
+    """Return mean, std and channel order of a data preprocessor, from its results on black, white and red images."""
+    images = torch.zeros(3, 3, 32, 32, dtype=torch.uint8)
+    images[1] = 255
+    images[2, 2] = 255  # frames are BGR
+    batch = preprocessor(dict(inputs=list(images), data_samples=None), False)
     black, white, red = batch['inputs'][:, :, 0, 0]
     std = 255 / (white - black)
     return dict(mean=(-black * std).tolist(), std=std.tolist(), rgb=bool(red[0] > black[0]))
