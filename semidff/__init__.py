@@ -1,9 +1,10 @@
 """semidff: fast video object detection with Deep Feature Flow, learned from unlabeled videos.
 
-Importing the package registers its datasets, models, metrics, hooks and loops in mmdetection's registries.
+Importing the package registers its datasets, models, metrics, hooks and loops in mmdetection's registries, and the
+scope ``semidff`` for configs with ``_base_ = 'semidff::...'``.
 """
 
-from . import datasets, engine, evaluation, inference, models
+from . import datasets, engine, evaluation, inference, models, registry
 from .version import __version__
 
 __all__ = [
@@ -13,4 +14,5 @@ __all__ = [
     'evaluation',
     'inference',
     'models',
+    'registry',
 ]

@@ -19,6 +19,7 @@ from torch import nn
 from semidff.datasets.samplers.video_sampler import frames_of_videos
 from semidff.inference.frame_pipeline import frame_pipeline, load_model
 from semidff.inference.methods import method_class, renamed_method
+from semidff.utils.installed import installed_file
 
 from .clip_timer import ClipTimer, endless_frames
 
@@ -120,7 +121,7 @@ def _prepare(
         groups.setdefault((row.config, row.checkpoint), []).append(row)
     timers, clips = {}, {}
     for (path, checkpoint), members in groups.items():
-        cfg = Config.fromfile(path)
+        cfg = Config.fromfile(installed_file(path))
         cfg.merge_from_dict(cfg_options)
         model = _load(cfg, checkpoint, [row.method for row in members], device)
         source = str(cfg.get('test_dataloader'))

@@ -23,6 +23,7 @@ from semidff.inference import KeyFrameSchedule, VideoEngine, build_schedule
 from semidff.inference.frame_pipeline import frame_pipeline, load_model
 from semidff.inference.outputs import Output, Result, check_out_video, open_outputs
 from semidff.inference.timer import NoTimer
+from semidff.utils.installed import installed_file
 from semidff.utils.progress import track
 from semidff.visualization.frames import render_frame
 from semidff.visualization.panels import check_panels
@@ -95,9 +96,10 @@ class VideoInferencer(BaseInferencer):
         self.panels = tuple(panels)
         self.method, self.key_interval, self.classes = method, key_interval, classes
         self._speed = precision, channels_last, compile
-        model = str(model) if isinstance(model, Path) else model
-        if isinstance(model, str) and model.endswith('.py') and not Path(model).is_file():
-            raise FileNotFoundError(f'{model}: there is no such config file')
+        if isinstance(model, str | Path):
+            model = installed_file(model)
+            if model.endswith('.py') and not Path(model).is_file():
+                raise FileNotFoundError(f'{model}: there is no such config file')
         init_default_scope(scope)
         weights = None if weights is None else str(weights)
         super().__init__(model, weights, device, scope, show_progress)

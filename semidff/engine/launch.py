@@ -9,6 +9,8 @@ from pathlib import Path
 import torch
 from mmengine.config import Config, DictAction
 
+from semidff.utils.installed import installed_file
+
 
 def add_launch_arguments(parser: argparse.ArgumentParser, example: str) -> None:
     """Options of every tool that runs a config.
@@ -45,7 +47,7 @@ def load_config(args: argparse.Namespace) -> Config:
         args: ``config`` and what :func:`add_launch_arguments` adds.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    cfg = Config.fromfile(args.config)
+    cfg = Config.fromfile(installed_file(args.config))
     cfg.merge_from_dict(args.cfg_options or {})
     adapt_to_machine(cfg, args.launcher)
     default = Path('work_dirs') / Path(args.config).stem

@@ -1,18 +1,46 @@
 """Former names, which keep working for one version."""
 
 import functools
-import warnings
+import logging
+import re
+from pathlib import Path
 
+from mmengine.logging import print_log
 from mmengine.registry import Registry
 
+FORMER_FILES = (
+    (r'configs/quickstart/_base_/dff_chain\.py', 'configs/quickstart/_base_/dff_experiment.py'),
+    (r'configs/quickstart/_base_/world\.py', 'configs/quickstart/_base_/data.py'),
+    (r'configs/(quickstart|person)/chain([\w-]*)\.py', r'configs/\1/experiment\2.py'),
+    (r'configs/quickstart/([\w-]+)_world\.py', r'configs/quickstart/\1_synthetic.py'),
+    (r'tools/make_world\.py', 'tools/make_synthetic.py'),
+)
 _reported: set[tuple[str, str]] = set()
 
 
 def warn_renamed(kind: str, old: str, new: str) -> None:
-    """Report the use of a former name, once per process."""
+    """Report the use of a former name in one line, once per process."""
     if (kind, old) not in _reported:
         _reported.add((kind, old))
-        warnings.warn(f'{kind} {old!r} is deprecated, use {new!r}', FutureWarning, stacklevel=3)
+        message = (
+            f'{kind} {old!r} is deprecated and will be removed in the next version: use {new!r}'
+        )
+        print_log(message, 'current', logging.WARNING)
+
+
+def renamed_file(path: str) -> str:
+    """Return the current path of a config or tool that is given by its former path.
+
+    A path that exists, and one that is not a former path, is returned unchanged.
+    """
+    if Path(path).exists():
+        return path
+    for old, new in FORMER_FILES:
+        current = re.sub(rf'(?<![\w.-]){old}$', new, path)
+        if current != path:
+            warn_renamed('file', path, current)
+            return current
+    return path
 
 
 def register_former_name(registry: Registry, old: str, renamed: type) -> None:

@@ -8,6 +8,8 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from torch import nn
 
+from semidff.utils.installed import installed_file
+
 
 class ConfigError(ValueError):
     """A config without a model, or with a model of another kind than needed."""
@@ -29,6 +31,7 @@ def build_model(config: str | Path | Config, cfg_options: dict | None = None) ->
         ConfigError: If there is no such file, or no model in it.
     """
     if isinstance(config, str | Path):
+        config = installed_file(config)
         if not Path(config).is_file():
             raise ConfigError(f'{config}: there is no such config')
         config = Config.fromfile(config)

@@ -26,6 +26,7 @@ from semidff.inference.methods import METHODS, renamed_method
 from semidff.utils.allocator import keep_freed_memory
 from semidff.utils.atomic_write import atomic_write, write_json
 from semidff.utils.checkpoint import CheckpointError, load_for_test
+from semidff.utils.installed import installed_file
 from semidff.utils.model_building import build_video_detector
 
 DEFAULT_SHAPE = (600, 1000)  # of the synthetic video
@@ -119,7 +120,7 @@ def measure(args: argparse.Namespace, folder: str) -> SpeedReport:
     model = build_video_detector(args.config, args.cfg_options)
     if args.checkpoint:
         load_for_test(model, args.checkpoint, needs_temporal=True)
-    cfg = Config.fromfile(args.config)
+    cfg = Config.fromfile(installed_file(args.config))
     cfg.merge_from_dict(args.cfg_options or {})
     pipeline = frame_pipeline(cfg, args.shape)
     count = args.key_interval * (args.repeats + 1)

@@ -12,6 +12,7 @@ from semidff.inference import ErrorPredictor
 from semidff.inference.frame_pipeline import load_model
 from semidff.utils.atomic_write import write_json
 from semidff.utils.checkpoint import CheckpointError
+from semidff.utils.installed import installed_file
 
 
 def parse_args() -> argparse.Namespace:
@@ -48,7 +49,7 @@ def main() -> None:
     """Compare; bad input ends with a message and exit code 1."""
     args = parse_args()
     try:
-        config = Config.fromfile(args.config)
+        config = Config.fromfile(installed_file(args.config))
         config.merge_from_dict(args.cfg_options or {})
         device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
         predictor = ErrorPredictor.load(args.adaptive)

@@ -23,6 +23,7 @@ from semidff.deployment import (
     verify,
 )
 from semidff.utils.checkpoint import CheckpointError, load_for_test, read_checkpoint
+from semidff.utils.installed import installed_file
 from semidff.utils.model_building import build_video_detector
 
 
@@ -60,7 +61,7 @@ def run(args: argparse.Namespace) -> bool:
     """Exports and, if wanted, compares; returns whether all is well."""
     if args.frames < 2:
         raise ValueError(f'--frames is {args.frames}; a key frame and one more are needed')
-    cfg = Config.fromfile(args.config)
+    cfg = Config.fromfile(installed_file(args.config))
     model = build_video_detector(args.config)
     state, meta = read_checkpoint(args.checkpoint)
     load_for_test(model, args.checkpoint, needs_temporal=True, state=state)

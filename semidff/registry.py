@@ -1,0 +1,18 @@
+"""Scope ``semidff`` of mmdetection's registries.
+
+A config that takes variables from ``_base_ = 'semidff::...'`` marks them with this scope. The parts themselves are
+registered in mmdetection's registries, to which a lookup in this scope falls back.
+"""
+
+import mmdet.registry
+from mmengine.config.utils import MODULE2PACKAGE
+from mmengine.registry import Registry
+
+# mmengine reads configs only of the packages of this table.
+MODULE2PACKAGE['semidff'] = 'semidff'
+
+REGISTRIES = [
+    Registry(registry.name, parent=registry, scope='semidff', locations=['semidff'])
+    for registry in vars(mmdet.registry).values()
+    if isinstance(registry, Registry) and registry.scope == 'mmdet'
+]

@@ -1,0 +1,39 @@
+"""Configs of other projects can start from this package's."""
+
+import pytest
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from mmengine.registry import HOOKS, init_default_scope
+
+import semidff  # noqa: F401 (makes the scope known)
+from tests.tiny_video import video_detector_cfg
+
+ROOT = 'semidff::quickstart/two_step_synthetic.py'
+
+
+@pytest.fixture(autouse=True)
+def _scope():
+    init_default_scope('mmdet')
+
+
+def test_base_of_the_package(tmp_path):
+    own = tmp_path / 'own.py'
+    own.write_text(
+        f"_base_ = '{ROOT}'\nmodel = dict(objectives=[dict(type='FeatureRegression')])\n"
+    )
+    cfg = Config.fromfile(own)
+    assert cfg.model.type == 'SemiDFF' and cfg.model.objectives == [dict(type='FeatureRegression')]
+    assert MODELS.build(cfg.model.temporal) is not None
+
+
+def test_variables_of_the_base_are_built(tmp_path):
+    """mmengine marks them with the scope of the package they come from."""
+    own = tmp_path / 'own.py'
+    own.write_text(
+        "_base_ = 'semidff::_base_/default_runtime.py'\nhook = _base_.default_hooks.finite_loss\n"
+    )
+    cfg = Config.fromfile(own)
+    assert cfg.hook._scope_ == 'semidff'
+    assert type(HOOKS.build(cfg.hook)).__name__ == cfg.hook.type
+    model = MODELS.build(dict(video_detector_cfg(), _scope_='semidff'))
+    assert type(model).__name__ == video_detector_cfg()['type']
