@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-import torch.nn.functional as F
 from mmdet.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from .align import align
 from .flownet_inception import FlowNetInception
 from .flownet_s import FlowNetS
 from .warp import warp
@@ -26,7 +26,7 @@ class TemporalModule(BaseModule):
         flow_network: Config of the flow network; it has ``stride``, ``hidden_channels``, ``prepare`` and returns a
             :class:`~semidff.models.temporal.refinement.FlowOutput`.
         feat_channels: Channels of the features to be propagated, the same at all levels.
-        feat_strides: Stride of each feature level; every level is warped with the same flow, resized and divided
+        feat_strides: Stride of each feature level; every level is warped with the same flow, sampled at its cells and divided
             to the level's stride.
         with_scale: Whether there is a scale field; without it the warped features are returned as they are.
         init_std: Standard deviation of the random start; None for He's, which keeps the signal's size through the
@@ -104,9 +104,9 @@ class TemporalModule(BaseModule):
                     "detector's split point)"
                 )
             size = level.shape[-2:]
-            level_flow = _resize(flow, size) * (self.flow_network.stride / stride)
-            warped = warp(level, level_flow)
-            propagated.append(warped if scale is None else warped * _resize(scale, size))
+            own = self.flow_network.stride
+            warped = warp(level, align(flow, own, stride, size) * (own / stride))
+            propagated.append(warped if scale is None else warped * align(scale, own, stride, size))
         return tuple(propagated)
 
     def forward(
@@ -120,9 +120,3 @@ class TemporalModule(BaseModule):
             features: Key-frame features, one (N, C, h_l, w_l) per level.
         """
         return self.propagate(features, *self.flow_and_scale(key, current))
-
-
-def _resize(field: Tensor, size: Sequence[int]) -> Tensor:
-    if field.shape[-2:] == tuple(size):
-        return field
-    return F.interpolate(field, size=tuple(size), mode='bilinear', align_corners=False)

@@ -1,0 +1,52 @@
+"""Feature flow and scale field at the cells of a feature level.
+
+Pure PyTorch. Cell ``i`` of a map of stride ``s`` lies at pixel ``(i + 0.5) s`` of the frame. Maps whose sides are
+rounded up cover more than the frame, each by another amount, so a map must not be stretched to the size of another one:
+at height 600 that moves the flow by up to 8 pixels on a level of stride 8 and by 27 pixels on one of stride 64.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def align(field: Tensor, stride: float, level_stride: float, size: Sequence[int]) -> Tensor:
+    """Sample a field at the cells of a feature level.
+
+    Finer levels are interpolated bilinearly; for coarser ones the cells of the field are averaged.
+
+    Args:
+        field: Feature flow or scale field (N, C, h, w), of any unit.
+        stride: Stride of its cells in pixels.
+        level_stride: Stride of the level's cells in pixels.
+        size: Height and width of the level in cells.
+
+    Returns:
+        Tensor of shape (N, C, *size); ``field`` itself if it has this stride and size. Cells of the level beyond the
+        field repeat the field's border.
+    """
+    height, width = size
+    ratio, inverse = level_stride / stride, stride / level_stride
+    if ratio != int(ratio) and inverse != int(inverse):
+        return _interpolate(_interpolate(field, -1, ratio, width), -2, ratio, height)
+    if ratio > 1:
+        field = F.avg_pool2d(field, int(ratio), ceil_mode=True)
+    elif ratio < 1:
+        field = F.interpolate(field, scale_factor=inverse, mode='bilinear', align_corners=False)
+    beyond = (0, max(width - field.shape[-1], 0), 0, max(height - field.shape[-2], 0))
+    if any(beyond):
+        field = F.pad(field, beyond, mode='replicate')
+    return field[..., :height, :width] if field.shape[-2:] != (height, width) else field
+
+
+def _interpolate(field: Tensor, dim: int, ratio: float, count: int) -> Tensor:
+    """Interpolate along one axis at ratios that torch's operator takes for 1 on small maps."""
+    last = field.shape[dim] - 1
+    position = ((torch.arange(count, device=field.device) + 0.5) * ratio - 0.5).clamp(0, last)
+    low = position.floor().long()
+    weight = (position - low).to(field.dtype)
+    weight = weight if dim == -1 else weight[:, None]
+    high = field.index_select(dim, (low + 1).clamp(max=last))
+    return torch.lerp(field.index_select(dim, low), high, weight)

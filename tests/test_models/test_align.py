@@ -1,0 +1,48 @@
+"""Fields are sampled where the cells of a feature level lie in the frame."""
+
+import math
+
+import pytest
+import torch
+
+from semidff.models.temporal.align import align
+
+STRIDE = 16
+
+
+def positions(size: tuple[int, int], stride: float) -> torch.Tensor:
+    """(1, 2, h, w) pixel coordinates x, y of the cells of a map."""
+    y, x = ((torch.arange(n) + 0.5) * stride for n in size)
+    return torch.stack((x.expand(len(y), -1), y[:, None].expand(-1, len(x))))[None]
+
+
+def cells(frame: tuple[int, int], stride: float) -> tuple[int, int]:
+    return tuple(math.ceil(side / stride) for side in frame)
+
+
+@pytest.mark.parametrize('frame', [(600, 1000), (64, 96), (608, 1024)])
+@pytest.mark.parametrize('stride', [4, 8, 14, 16, 32, 64, 128])
+def test_a_linear_field_keeps_its_values_at_every_level(frame, stride):
+    field = positions(cells(frame, STRIDE), STRIDE)
+    size = cells(frame, stride)
+    found = align(field, STRIDE, stride, size)
+    assert found.shape[-2:] == size
+    # Interpolation is exact between the first and the last cell of the field, averages where no cell is missing.
+    expected = positions(size, stride)
+    covered = torch.tensor([field.shape[-1], field.shape[-2]]).view(2, 1, 1) * STRIDE
+    margin = max(stride, STRIDE) / 2
+    inside = ((expected >= margin) & (expected <= covered - margin)).all(1)
+    assert inside.any() or min(size) == 1
+    difference = (found - expected).abs().amax(1)
+    assert difference[inside].numel() == 0 or difference[inside].max() < 1e-3
+
+
+def test_the_same_cells_are_returned_as_they_are():
+    field = torch.rand(1, 2, 38, 63)
+    assert align(field, 16, 16, (38, 63)) is field
+
+
+def test_cells_beyond_the_field_repeat_its_border():
+    field = torch.rand(1, 1, 2, 3)
+    found = align(field, 16, 16, (4, 3))
+    assert torch.equal(found[..., 2:, :], field[..., 1:, :].expand(-1, -1, 2, -1))
