@@ -1,10 +1,10 @@
-"""The ImageNet VID metric, motion speeds and gap recovery; the error of optical flow."""
+"""Metrics: ImageNet VID mAP, also by motion speed; gap recovery; end-point error of optical flow."""
 
 from .detections_file import evaluate_detections_file
 from .end_point_error import EndPointErrorMetric
 from .gap import gap_recovery
 from .motion_speed import SPEEDS, ap_by_speed, motion_iou, speed_of
-from .vid_ap import Detections, GroundTruth, average_precision, mean_ap
+from .vid_ap import Detections, GroundTruth, mean_ap
 from .vid_evaluator import VIDEvaluator, VIDResult
 from .vid_metric import VIDMetric
 
@@ -17,7 +17,6 @@ __all__ = [
     'VIDMetric',
     'VIDResult',
     'ap_by_speed',
-    'average_precision',
     'evaluate_detections_file',
     'gap_recovery',
     'mean_ap',

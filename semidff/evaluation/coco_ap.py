@@ -1,4 +1,4 @@
-"""COCO's average precision, over IoU from 0.5 to 0.95: for how tight boxes are."""
+"""COCO's average precision over IoU 0.5 to 0.95, which measures localization."""
 
 import contextlib
 import io
@@ -16,9 +16,9 @@ FIGURES = ('AP', 'AP_50', 'AP_75')
 def coco_ap(
     truth: GroundTruth, detections: Detections, num_frames: int, num_classes: int
 ) -> dict[str, float]:
-    """``AP``, ``AP_50`` and ``AP_75`` in 0..1, mean over the classes with ground truth, by pycocotools.
+    """Compute ``AP``, ``AP_50`` and ``AP_75`` in 0..1 with pycocotools, means over the classes with ground truth.
 
-    Frames of many objects: only the 100 best detections of a class in a frame count.
+    Only the 100 best detections of a class in a frame are counted.
 
     Args:
         truth: Ground truth.
@@ -27,7 +27,7 @@ def coco_ap(
         num_classes: Number of classes.
 
     Returns:
-        The figures; NaN without ground truth.
+        The metrics by name; NaN without ground truth.
     """
     if not len(truth.boxes):
         return dict.fromkeys(FIGURES, float('nan'))
@@ -36,14 +36,14 @@ def coco_ap(
     found = _annotations(detections)
     for box, score in zip(found, detections.scores.tolist(), strict=True):
         box['score'] = score
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints what it does
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
         reference = COCO()
         reference.dataset = dict(
             images=images, categories=categories, annotations=_annotations(truth)
         )
         reference.createIndex()
         evaluation = COCOeval(reference, reference.loadRes(found) if found else COCO(), 'bbox')
-        # Without a detection there is nothing from which it could know the frames.
+        # Without detections pycocotools knows no frames.
         evaluation.params.imgIds = list(range(num_frames))
         evaluation.params.catIds = list(range(num_classes))
         evaluation.evaluate()
@@ -53,7 +53,7 @@ def coco_ap(
 
 
 def _annotations(boxes: GroundTruth | Detections) -> list[dict]:
-    """Boxes as COCO has them; numbered from 1, since pycocotools takes 0 for none."""
+    """Boxes in COCO's format, numbered from 1, since pycocotools reads 0 as none."""
     sides = np.concatenate([boxes.boxes[:, :2], boxes.boxes[:, 2:] - boxes.boxes[:, :2]], axis=1)
     columns = (boxes.frames.tolist(), boxes.labels.tolist(), sides.tolist())
     return [

@@ -1,4 +1,4 @@
-"""Evaluation of a detections file against a COCO-VID json."""
+"""Evaluation of a detections file against a COCO-VID JSON file."""
 
 import math
 from dataclasses import dataclass
@@ -19,10 +19,10 @@ class FileEvaluation:
     """Result of :func:`evaluate_detections_file`.
 
     Attributes:
-        result: The figures.
-        num_detections: Lines of the file.
-        num_outside: Lines whose frame is not in the image set; they do not count.
-        summary: What was written to the json file.
+        result: AP and mAP.
+        num_detections: Number of lines of the file.
+        num_outside: Number of lines whose frame is not in the image set; they are ignored.
+        summary: Content of the JSON file, with None where undefined.
     """
 
     result: VIDResult
@@ -39,30 +39,25 @@ def evaluate_detections_file(
     min_score: float = 0.5,
     coco: bool = False,
 ) -> FileEvaluation:
-    """Evaluates a file in ILSVRC's submission format and writes the figures as json.
+    """Evaluate a file in ILSVRC's submission format and write the metrics as JSON.
 
-    Class ``k`` of the file is the k-th category of the json. The json may be one of detections, as
-    ``tools/video_demo.py --json`` writes it: those of the full detector on every frame, say, by which propagation is
-    judged where nothing is labeled.
+    Class ``k`` of the file is the k-th category of the annotations. Without labels, the annotations may be detections
+    of ``tools/video_demo.py --json``, for example of the dense detector, as a reference for propagation.
 
     Args:
-        ann_file: COCO-VID json of the image set.
+        ann_file: COCO-VID JSON file of the image set.
         detections: File with lines ``frame_id class score x1 y1 x2 y2``.
-        out: Json file to write: ``mAP``, ``AP`` (class name -> value), ``mAP_slow``,
-            ``mAP_medium``, ``mAP_fast``, ``mAP_classes_with_ground_truth``, and those of ``coco``; null where
-            undefined.
+        out: JSON file to write: ``mAP``, ``AP`` (class name -> value), ``mAP_slow``, ``mAP_medium``, ``mAP_fast``,
+            ``mAP_classes_with_ground_truth``, and the metrics of ``coco``; null where undefined.
         mean: How ``mAP`` treats classes without ground truth, see
             :func:`~semidff.evaluation.vid_ap.mean_ap`.
-        min_score: Boxes of the json with a lower ``score`` are no reference; only detections have one.
-        coco: Whether there are also ``coco_AP``, ``coco_AP_50`` and ``coco_AP_75``, see
+        min_score: Annotations with a lower ``score`` are ignored; only detections have a score.
+        coco: Whether to add ``coco_AP``, ``coco_AP_50`` and ``coco_AP_75``, see
             :func:`~semidff.evaluation.coco_ap.coco_ap`.
 
-    Returns:
-        The figures and what was read.
-
     Raises:
-        FileNotFoundError: An input is missing.
-        ValueError: An input is broken, or no box of the json counts. Nothing is written then.
+        FileNotFoundError: If an input is missing.
+        ValueError: If an input is malformed, or no annotation has the score. Nothing is written then.
     """
     evaluator = VIDEvaluator(str(ann_file), min_score=min_score)
     table = read_detections(detections, len(evaluator.classes))
@@ -75,17 +70,17 @@ def evaluate_detections_file(
         **{f'mAP_{speed}': _number(result.mean_of_speed(speed)) for speed in SPEEDS},
     }
     if coco:
-        figures = evaluator.coco_ap(inside)
-        summary.update({f'coco_{name}': _number(value) for name, value in figures.items()})
+        coco_figures = evaluator.coco_ap(inside)
+        summary |= {f'coco_{name}': _number(value) for name, value in coco_figures.items()}
     write_json(summary, out, indent=1)
     return FileEvaluation(result, len(table), len(table) - len(inside), summary)
 
 
 def _locate(table: DetectionTable, frame_numbers: np.ndarray) -> Detections:
-    """The detections in the image set, with frames as positions in the evaluation order."""
+    """Select the detections in the image set; their frames become positions in the evaluation order."""
     order = np.argsort(frame_numbers)
-    place = np.searchsorted(frame_numbers[order], table.frame_ids)
-    frames = order[np.minimum(place, len(order) - 1)]
+    nearest = np.searchsorted(frame_numbers[order], table.frame_ids)
+    frames = order[np.minimum(nearest, len(order) - 1)]
     inside = frame_numbers[frames] == table.frame_ids
     return Detections(
         frames[inside], table.classes[inside] - 1, table.scores[inside], table.boxes[inside]
@@ -93,5 +88,4 @@ def _locate(table: DetectionTable, frame_numbers: np.ndarray) -> Detections:
 
 
 def _number(value: float) -> float | None:
-    """A json number; None for NaN."""
     return None if math.isnan(value) else float(value)

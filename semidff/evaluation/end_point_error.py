@@ -1,4 +1,4 @@
-"""End-point error of optical flow, FlowNet's metric."""
+"""End-point error of optical flow (FlowNet)."""
 
 from collections.abc import Sequence
 
@@ -9,13 +9,13 @@ from mmengine.evaluator import BaseMetric
 
 @METRICS.register_module()
 class EndPointErrorMetric(BaseMetric):
-    """Mean distance of predicted from true flow over all pixels of all pairs, in pixels of the frames.
+    """Mean distance between predicted and true flow over all pixels of all pairs, in pixels of the frames.
 
     Data samples have ``pred_flow.data`` and ``gt_flow.data``, both (2, H, W), in pixels.
 
     Args:
-        collect_device (str): As in mmengine.
-        prefix (str, optional): What the metrics' names begin with.
+        collect_device: As in mmengine.
+        prefix: Prefix of the metrics' names.
     """
 
     default_prefix = 'flow'
@@ -24,7 +24,7 @@ class EndPointErrorMetric(BaseMetric):
         super().__init__(collect_device, prefix)
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
-        """Keeps the sums of each pair.
+        """Store the sums of each pair.
 
         Raises:
             ValueError: If a prediction has another size than its true flow.
@@ -42,14 +42,14 @@ class EndPointErrorMetric(BaseMetric):
             )
 
     def compute_metrics(self, results: list[tuple[float, float, int]]) -> dict[str, float]:
-        """Means over all pixels.
+        """Compute means over all pixels.
 
         Args:
-            results: Of each pair the sum of the errors, that of zero flow's, and the number of pixels.
+            results: For each pair the sum of the errors, the sum of the errors of zero flow, and the number of pixels.
 
         Returns:
-            ``EPE``; ``EPE_zero``, the error of predicting no motion at all; and ``reduction``, by what share of
-            the latter the former is lower (not a number where nothing moves).
+            ``EPE``; ``EPE_zero``, the error of zero flow; and ``reduction``, 1 - EPE / EPE_zero (NaN where nothing
+            moves).
         """
         error, zero, pixels = (sum(column) for column in zip(*results, strict=True))
         reduction = 1 - error / zero if zero else float('nan')

@@ -1,10 +1,10 @@
-"""Gap recovery: how much of what *copy* loses against *frame* a method gets back."""
+"""Gap recovery: share of the accuracy lost by *copy* relative to *frame* that a method recovers."""
 
 import math
 
 
 def gap_recovery(score: float, frame: float, copy: float) -> float:
-    """Share of the gap between copy and frame that a method closes.
+    """Compute the share of the gap between copy and frame that a method recovers.
 
     ``(mAP - mAP_copy) / (mAP_frame - mAP_copy)``: 0 for copy itself, 1 for frame, below 0 for a
     method worse than copy, above 1 for one better than frame.
@@ -15,9 +15,8 @@ def gap_recovery(score: float, frame: float, copy: float) -> float:
         copy: mAP of key-frame features kept unchanged, in the same unit.
 
     Returns:
-        The share; NaN where there is no gap to recover: copy is as good as frame or better, or a
-        figure is NaN. A table shows it as ``-``; the videos are then too easy, or the interval too
-        short, to say anything.
+        The share; NaN where there is no gap, since copy is as good as frame or better, or where an mAP is NaN. Then
+        the videos are too easy, or the interval is too short, for a comparison. Tables show ``-``.
     """
     gap = frame - copy
     if math.isnan(gap) or gap <= 0:

@@ -1,18 +1,18 @@
-"""AP of slow, medium and fast objects, as FGFA reports it (Flow-Guided Feature Aggregation, 5).
+"""AP of slow, medium and fast objects as in FGFA (Flow-Guided Feature Aggregation, 5).
 
-An object's *motion IoU* in a frame is the mean IoU with itself in the frames at most ten before or
-after it, as far as its track reaches. Slow: above 0.9; medium: 0.7 to 0.9; fast: below 0.7.
+The *motion IoU* of an object in a frame is its mean IoU with itself in up to ten frames before and after, within its
+track. Slow: above 0.9; medium: 0.7 to 0.9; fast: below 0.7.
 
-For each speed, boxes of the other speeds are ignored: a detection that finds one is neither hit nor
-miss. What a detection that finds *no* box counts as a miss follows FGFA's published evaluation,
-which all tables of the field use:
+For each speed, boxes of the other speeds are ignored: a detection matched to one is neither a true nor a false
+positive. The weight of an unmatched detection as a false positive follows FGFA's published evaluation, which all tables
+of the field use:
 
 * nearest (by IoU, of all classes) to a box of this speed: 1; to a box of another: 0;
 * equally near to both, in particular far from all: the frame's share of boxes of *other* speeds;
 * in a frame without boxes: the share of this speed among all boxes, where an empty frame stands for
   a fast box.
 
-The last two look odd and are kept, so that figures can be compared.
+The last two rules look odd; they are kept so that results are comparable.
 """
 
 import numpy as np
@@ -27,16 +27,16 @@ _UNKNOWN = len(SPEEDS)
 def motion_iou(
     videos: np.ndarray, times: np.ndarray, tracks: np.ndarray, boxes: np.ndarray
 ) -> np.ndarray:
-    """Mean IoU of every box with the same object up to ten frames before and after.
+    """Compute the mean IoU of every box with the same object up to ten frames before and after.
 
     Args:
-        videos: (m,) int, the box's video.
-        times: (m,) int, the frame's number in the video.
-        tracks: (m,) int, the object's number in the video; negative where unknown.
+        videos: (m,) int, video of each box.
+        times: (m,) int, number of its frame in the video.
+        tracks: (m,) int, number of its object in the video; negative where unknown.
         boxes: (m, 4) x1, y1, x2, y2, inclusive pixels.
 
     Returns:
-        (m,) float in 0..1; NaN for boxes whose object is unknown or in no other frame nearby.
+        (m,) float in 0..1; NaN for boxes whose object is unknown or in none of these frames.
     """
     order = np.lexsort((times, tracks, videos))
     videos, times, tracks, boxes = videos[order], times[order], tracks[order], boxes[order]
@@ -57,7 +57,7 @@ def motion_iou(
 
 
 def speed_of(motion: np.ndarray) -> np.ndarray:
-    """Index into :data:`SPEEDS` of each motion IoU, (m,) -> (m,) int; 3 where it is unknown."""
+    """Return the index into :data:`SPEEDS` of each motion IoU, (m,) -> (m,) int; 3 where it is unknown."""
     speed = np.where(motion > 0.9, 0, np.where(motion >= 0.7, 1, 2))
     return np.where(np.isnan(motion), _UNKNOWN, speed)
 
@@ -70,7 +70,7 @@ def ap_by_speed(
     num_frames: int,
     num_classes: int,
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """AP of each class for slow, medium and fast objects.
+    """Compute the AP of each class for slow, medium and fast objects.
 
     Args:
         truth: Ground truth.
@@ -86,13 +86,13 @@ def ap_by_speed(
     """
     per_frame = np.zeros((num_frames, _UNKNOWN + 1))
     np.add.at(per_frame, (truth.frames, speeds), 1)
-    lost = np.flatnonzero(matched < 0)
-    nearest = _nearest_of_each_speed(truth, ranked, lost, speeds)
+    unmatched = np.flatnonzero(matched < 0)
+    nearest = _nearest_of_each_speed(truth, ranked, unmatched, speeds)
     result = {}
     for index, name in enumerate(SPEEDS):
         hits = (matched >= 0) & (np.append(speeds, -1)[matched] == index)
         misses = np.zeros(len(ranked))
-        misses[lost] = _miss_weight(nearest, per_frame, ranked.frames[lost], index)
+        misses[unmatched] = _miss_weight(nearest, per_frame, ranked.frames[unmatched], index)
         count = np.bincount(truth.labels[speeds == index], minlength=num_classes)
         ap = ap_per_class(ranked.labels, hits, misses, count)
         result[name] = (np.where(count > 0, ap, np.nan), count)
@@ -100,11 +100,11 @@ def ap_by_speed(
 
 
 def _nearest_of_each_speed(
-    truth: GroundTruth, ranked: Detections, lost: np.ndarray, speeds: np.ndarray
+    truth: GroundTruth, ranked: Detections, unmatched: np.ndarray, speeds: np.ndarray
 ) -> np.ndarray:
-    """Highest IoU of each lost detection with each speed's boxes, (lost, 4); -1 without any."""
-    nearest = np.full((len(lost), _UNKNOWN + 1), -1.0)
-    frames, boxes = ranked.frames[lost], ranked.boxes[lost]
+    """Highest IoU of each unmatched detection with each speed's boxes, (unmatched, 4); -1 without any."""
+    nearest = np.full((len(unmatched), _UNKNOWN + 1), -1.0)
+    frames, boxes = ranked.frames[unmatched], ranked.boxes[unmatched]
     for speed in range(_UNKNOWN + 1):
         of_speed = np.flatnonzero(speeds == speed)
         for row, box, starts in same_key_pairs(frames, truth.frames[of_speed]):
@@ -116,7 +116,7 @@ def _nearest_of_each_speed(
 def _miss_weight(
     nearest: np.ndarray, per_frame: np.ndarray, frames: np.ndarray, speed: int
 ) -> np.ndarray:
-    """What each lost detection counts as a false positive for one speed; see the module's text."""
+    """Weights of unmatched detections as false positives for one speed, by the rules of the module's docstring."""
     same, other = nearest[:, speed], np.delete(nearest, speed, axis=1).max(axis=1)
     boxes = per_frame.sum(axis=1)
     empty = np.count_nonzero(boxes == 0)

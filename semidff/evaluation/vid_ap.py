@@ -1,28 +1,36 @@
 """Average precision exactly as the ImageNet VID evaluator computes it.
 
-* A ground-truth box is found at an IoU of at least ``min(0.5, w h / ((w + 10) (h + 10)))``: small
-  boxes may be missed by ten pixels. Coordinates are inclusive: widths and heights are ``x2 - x1 +
-  1``, everywhere.
-* In a frame, detections choose in the order of their scores; each takes the box of its class that
-  is still free and that it overlaps most, of those beyond their thresholds. A detection that gets
-  none is a false positive.
+* A detection matches a ground-truth box at an IoU of at least ``min(0.5, w h / ((w + 10) (h + 10)))``, which tolerates
+  ten pixels for small boxes. Coordinates are inclusive: widths and heights are ``x2 - x1 + 1`` everywhere.
+* In a frame, detections are matched in the order of their scores, each to the unmatched box of its class with the
+  highest IoU among those whose threshold it reaches. A detection without such a box is a false positive.
 * Precision is made monotone from the right; AP is the whole area under it (not 11 points, not 101).
 
-The original sorts unstably, so its result is arbitrary within ties of scores. Here every sort is
-stable: ties stand in the order of the frames, and inside a frame in the order in which the
-detections are given.
+The original sorts unstably, so its result is arbitrary within ties of scores. Here every sort is stable: ties are in
+the order of the frames, and within a frame in the given order of the detections.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import TypeVar
 
 import numpy as np
 
 _PAIRS_AT_ONCE = 2_000_000
 
+Rows = TypeVar('Rows', bound='_Rows')
+
+
+class _Rows:
+    """Arrays of equal length, one element per box."""
+
+    def select(self: Rows, rows: np.ndarray) -> Rows:
+        """Select boxes by indices or by a mask."""
+        return type(self)(*(getattr(self, field.name)[rows] for field in fields(self)))
+
 
 @dataclass(frozen=True)
-class GroundTruth:
+class GroundTruth(_Rows):
     """Boxes of all evaluated frames.
 
     Attributes:
@@ -36,12 +44,12 @@ class GroundTruth:
     boxes: np.ndarray
 
     def count(self, num_classes: int) -> np.ndarray:
-        """Number of boxes of each class, (num_classes,) int."""
+        """Count the boxes of each class, (num_classes,) int."""
         return np.bincount(self.labels, minlength=num_classes)
 
 
 @dataclass(frozen=True)
-class Detections:
+class Detections(_Rows):
     """Detections of all evaluated frames.
 
     Attributes:
@@ -57,26 +65,23 @@ class Detections:
     boxes: np.ndarray
 
     def __len__(self) -> int:
-        """Number of detections."""
+        """Return the number of detections."""
         return len(self.scores)
 
     def ranked(self) -> 'Detections':
-        """The same detections by descending score; ties in frame order, then in the given order."""
-        order = np.lexsort((self.frames, -self.scores))
-        return Detections(
-            self.frames[order], self.labels[order], self.scores[order], self.boxes[order]
-        )
+        """Sort by descending score; ties in frame order, then in the given order."""
+        return self.select(np.lexsort((self.frames, -self.scores)))
 
 
 def box_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """IoU of the boxes of two lists, row by row, with inclusive pixels.
+    """Compute the IoU of the boxes of two arrays, row by row, with inclusive coordinates.
 
     Args:
         a: (n, 4) x1, y1, x2, y2.
-        b: (n, 4) likewise.
+        b: (n, 4) x1, y1, x2, y2.
 
     Returns:
-        (n,) float; 0 where the boxes do not touch.
+        (n,) float; 0 for disjoint boxes.
     """
     a, b = a.astype(float), b.astype(float)
     width = np.minimum(a[:, 2], b[:, 2]) - np.maximum(a[:, 0], b[:, 0]) + 1
@@ -89,7 +94,7 @@ def box_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def iou_threshold(boxes: np.ndarray) -> np.ndarray:
-    """IoU from which each ground-truth box counts as found, (m, 4) -> (m,)."""
+    """Compute the least IoU of a match for each ground-truth box, (m, 4) -> (m,)."""
     width = boxes[:, 2] - boxes[:, 0] + 1
     height = boxes[:, 3] - boxes[:, 1] + 1
     return np.minimum(0.5, width * height / ((width + 10) * (height + 10)))
@@ -98,15 +103,15 @@ def iou_threshold(boxes: np.ndarray) -> np.ndarray:
 def same_key_pairs(
     left: np.ndarray, right: np.ndarray
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """All pairs of a left and a right element with equal keys, a bounded number at a time.
+    """Iterate over all pairs of a left and a right element with equal keys, in chunks of bounded size.
 
     Args:
         left: (n,) int keys.
         right: (m,) int keys.
 
     Yields:
-        Positions in ``left`` (ascending), positions in ``right`` (ascending for each left element),
-        and where in the two each left element's pairs start.
+        Positions in ``left`` (ascending), positions in ``right`` (ascending for each left element), and the index of
+        each left element's first pair in these two.
     """
     order = np.argsort(right, kind='stable')
     keys = right[order]
@@ -124,7 +129,7 @@ def same_key_pairs(
 
 
 def match_detections(truth: GroundTruth, ranked: Detections, num_classes: int) -> np.ndarray:
-    """Which ground-truth box each detection finds.
+    """Match detections to ground-truth boxes.
 
     Args:
         truth: Ground truth.
@@ -132,7 +137,7 @@ def match_detections(truth: GroundTruth, ranked: Detections, num_classes: int) -
         num_classes: Number of classes.
 
     Returns:
-        (n,) int, index of the found box, -1 for a false positive.
+        (n,) int, index of the matched box, -1 for a false positive.
     """
     threshold = iou_threshold(truth.boxes)
     matched = np.full(len(ranked), -1)
@@ -152,16 +157,15 @@ def match_detections(truth: GroundTruth, ranked: Detections, num_classes: int) -
 
 
 def area_under_curve(hits: np.ndarray, misses: np.ndarray, num_boxes: int) -> float:
-    """AP of one class from its detections in the order of their scores.
+    """Compute the AP of one class from its detections in the order of their scores.
 
     Args:
         hits: (n,) 1 for a true positive, else 0.
         misses: (n,) weight of the detection as a false positive, usually 0 or 1.
-        num_boxes: Ground-truth boxes of the class.
+        num_boxes: Number of ground-truth boxes of the class.
 
     Returns:
-        AP in 0..1. Without ground truth, as the original: 0 if there is no detection either, else
-        NaN.
+        AP in 0..1. Without ground truth, as in the original: 0 if there is no detection either, else NaN.
     """
     if not num_boxes:
         return float('nan') if len(hits) else 0.0
@@ -174,33 +178,16 @@ def area_under_curve(hits: np.ndarray, misses: np.ndarray, num_boxes: int) -> fl
     return float(np.sum((recall[step + 1] - recall[step]) * precision[step + 1]))
 
 
-def average_precision(truth: GroundTruth, detections: Detections, num_classes: int) -> np.ndarray:
-    """AP of each class over all frames, by ImageNet VID's rules.
-
-    Args:
-        truth: Ground truth.
-        detections: Detections, in any order (it decides ties); frames without any are simply
-            absent.
-        num_classes: Number of classes.
-
-    Returns:
-        (num_classes,) float in 0..1; for classes without ground truth see :func:`area_under_curve`.
-    """
-    ranked = detections.ranked()
-    hits = match_detections(truth, ranked, num_classes) >= 0
-    return ap_per_class(ranked.labels, hits, ~hits, truth.count(num_classes))
-
-
 def ap_per_class(
     labels: np.ndarray, hits: np.ndarray, misses: np.ndarray, num_boxes: np.ndarray
 ) -> np.ndarray:
-    """:func:`area_under_curve` of every class of ranked detections.
+    """Compute :func:`area_under_curve` for every class of ranked detections.
 
     Args:
         labels: (n,) classes of the detections by descending score.
-        hits: (n,) as there.
-        misses: (n,) as there.
-        num_boxes: (num_classes,) ground-truth boxes of each class.
+        hits: (n,) 1 for a true positive, else 0.
+        misses: (n,) weight as a false positive.
+        num_boxes: (num_classes,) number of ground-truth boxes.
 
     Returns:
         (num_classes,) float.
@@ -215,21 +202,20 @@ def ap_per_class(
 
 
 def mean_ap(ap: np.ndarray, num_boxes: np.ndarray, rule: str = 'present') -> float:
-    """Mean of the classes' AP.
+    """Compute the mean AP over classes.
 
     Args:
         ap: (num_classes,) AP.
-        num_boxes: (num_classes,) ground-truth boxes of each class.
-        rule: ``'present'``: the mean of the classes that have ground truth. ``'imagenet'``: of all
-            classes, as the original: a class without ground truth counts 0 when it was not detected
-            either; when it was, its AP is NaN and so is the mean. Where every class has ground
-            truth the two are the same.
+        num_boxes: (num_classes,) number of ground-truth boxes.
+        rule: ``'present'``: mean over the classes with ground truth. ``'imagenet'``: mean over all classes, as in the
+            original. A class without ground truth contributes 0 if it was not detected either; otherwise its AP, and
+            so the mean, is NaN. The rules agree where every class has ground truth.
 
     Returns:
         mAP in 0..1; NaN where it is undefined.
 
     Raises:
-        ValueError: Unknown rule.
+        ValueError: If the rule is unknown.
     """
     if rule == 'imagenet':
         return float(np.mean(ap))

@@ -1,8 +1,8 @@
-"""Ground truth of a COCO-VID json, and everything that is measured against it."""
+"""Evaluation of detections against the ground truth of a COCO-VID JSON file."""
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,14 +15,14 @@ from .vid_ap import Detections, GroundTruth, ap_per_class, match_detections, mea
 
 @dataclass(frozen=True)
 class VIDResult:
-    """Figures of one evaluation; AP and mAP in 0..1, NaN where undefined.
+    """Result of one evaluation; AP and mAP in 0..1, NaN where undefined.
 
     Attributes:
         classes: Class names.
         ap: (num_classes,) AP.
-        num_boxes: (num_classes,) ground-truth boxes.
-        speed_ap: For slow, medium and fast: (num_classes,) AP.
-        speed_boxes: For slow, medium and fast: (num_classes,) ground-truth boxes.
+        num_boxes: (num_classes,) number of ground-truth boxes.
+        speed_ap: (num_classes,) AP for slow, medium and fast.
+        speed_boxes: (num_classes,) number of ground-truth boxes for slow, medium and fast.
     """
 
     classes: tuple[str, ...]
@@ -33,7 +33,7 @@ class VIDResult:
 
     @classmethod
     def average(cls, results: Sequence['VIDResult']) -> 'VIDResult':
-        """The mean of several evaluations of the same frames."""
+        """Average several evaluations of the same frames."""
         first = results[0]
         return cls(
             first.classes,
@@ -44,38 +44,36 @@ class VIDResult:
         )
 
     def mean(self, rule: str = 'present') -> float:
-        """mAP over the classes, see :func:`~semidff.evaluation.vid_ap.mean_ap`."""
+        """Compute mAP, see :func:`~semidff.evaluation.vid_ap.mean_ap`."""
         return mean_ap(self.ap, self.num_boxes, rule)
 
     def mean_of_speed(self, speed: str) -> float:
-        """mAP of 'slow', 'medium' or 'fast' objects over the classes that have any."""
+        """Compute mAP of 'slow', 'medium' or 'fast' objects over the classes that have any."""
         return mean_ap(self.speed_ap[speed], self.speed_boxes[speed])
 
 
 class VIDEvaluator:
-    """Evaluates detections against a COCO-VID json by ImageNet VID's rules.
+    """Evaluates detections against a COCO-VID JSON file by the rules of ImageNet VID.
 
-    All annotations count, crowded or occluded ones too, as in the original. Annotations of
-    categories that are not among the classes do not. Images with ``is_labeled: false`` are left
-    out with all that is detected in them.
+    All annotations are used, crowded and occluded ones too, as in the original, except those of categories that are not
+    among the classes. Images with ``is_labeled: false`` are left out with all detections in them.
 
     Args:
-        ann_file: The json.
-        classes: Class names in the order of the labels; None takes the json's.
-        backend_args: Storage backend of the json.
-        min_score: Annotations with a lower ``score`` do not count; those without one, as people's are, always do.
+        ann_file: The JSON file.
+        classes: Class names in the order of the labels; None takes those of the file.
+        backend_args: Storage backend of the file.
+        min_score: Annotations with a lower ``score`` are ignored; annotations without a score are used.
 
     Attributes:
         classes: Class names.
-        frames: The json's images in (video, frame) order.
-        frame_numbers: ILSVRC frame id of each frame: ``ilsvrc_id`` where the json has it, else 1,
-            2, 3, ...
-        labeled: Which frames count, (frames,) bool.
+        frames: Images of the file in (video, frame) order.
+        frame_numbers: ILSVRC frame id of each frame: ``ilsvrc_id`` where the file has it, else 1, 2, 3, ...
+        labeled: (frames,) bool, which frames are evaluated.
 
     Raises:
-        FileNotFoundError: There is no such json.
-        ValueError: The json is broken, has other classes or no labeled frame, or is one of detections that all
-            have lower scores.
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is malformed, has other classes, no labeled frame, or only annotations with lower
+            scores.
     """
 
     def __init__(
@@ -91,7 +89,9 @@ class VIDEvaluator:
         self.frame_numbers = _frame_numbers(self.frames, ann_file)
         self.labeled = np.array([frame.get('is_labeled', True) for frame in self.frames], bool)
         if not self.labeled.any():
-            raise ValueError(f'{ann_file}: all images have is_labeled=false, nothing can be tested')
+            raise ValueError(
+                f'{ann_file}: all images have is_labeled=false; at least one must be labeled'
+            )
         position = {
             frame['id']: index for index, frame in enumerate(self.frames) if self.labeled[index]
         }
@@ -114,24 +114,20 @@ class VIDEvaluator:
         self.speeds = self._speeds([a.get('instance_id') for a in counted])
 
     def _speeds(self, instances: list[int | None]) -> np.ndarray:
-        """Speed of each box, (m,), see :func:`~semidff.evaluation.motion_speed.speed_of`."""
+        """Speeds of the boxes, (m,) int, see :func:`~semidff.evaluation.motion_speed.speed_of`."""
         videos = np.array([frame['video_id'] for frame in self.frames], int)[self.truth.frames]
         times = np.array([frame['frame_id'] for frame in self.frames], int)[self.truth.frames]
         tracks = np.array([-1 if track is None else track for track in instances], int)
         return speed_of(motion_iou(videos, times, tracks, self.truth.boxes))
 
     def evaluate(self, detections: Detections, only: np.ndarray | None = None) -> VIDResult:
-        """AP of all classes, overall and by speed.
+        """Compute the AP of all classes, overall and by speed.
 
         Args:
-            detections: Detections; ``frames`` are positions in :attr:`frames`.
-            only: Positions of the frames that are evaluated, ascending, (k,) int; those without
-                labels are left out. None for all.
-
-        Returns:
-            The figures.
+            detections: Detections whose ``frames`` are positions in :attr:`frames`.
+            only: (k,) int, ascending positions of the frames to evaluate; unlabeled ones are left out. None for all.
         """
-        truth, detections, only, kept = self._counted(detections, only)
+        truth, detections, only, kept = self._select(detections, only)
         speeds, num_frames = self.speeds[kept], len(only)
         num_classes = len(self.classes)
         ranked = detections.ranked()
@@ -148,39 +144,33 @@ class VIDEvaluator:
         )
 
     def coco_ap(self, detections: Detections) -> dict[str, float]:
-        """COCO's AP of the same frames, see :func:`~semidff.evaluation.coco_ap.coco_ap`."""
-        truth, detections, only, _ = self._counted(detections)
+        """Compute COCO's AP over the labeled frames, see :func:`~semidff.evaluation.coco_ap.coco_ap`."""
+        truth, detections, only, _ = self._select(detections)
         return coco_ap(truth, detections, len(only), len(self.classes))
 
-    def _counted(
+    def _select(
         self, detections: Detections, only: np.ndarray | None = None
     ) -> tuple[GroundTruth, Detections, np.ndarray, np.ndarray]:
-        """What counts on some of the frames.
+        """Restrict ground truth and detections to the labeled frames among ``only``.
 
         Returns:
-            Ground truth and detections, their frames as positions in the third; the frames' positions in
-            :attr:`frames`; which boxes of the whole ground truth count, (m,) bool.
+            Ground truth and detections, whose frames are positions in the third; the selected positions in
+            :attr:`frames`; (m,) bool, which boxes of the whole ground truth are selected.
         """
         only = np.arange(len(self.frames)) if only is None else only
         only = only[self.labeled[only]]
         kept = np.isin(self.truth.frames, only)
-        truth = GroundTruth(
-            np.searchsorted(only, self.truth.frames[kept]),
-            self.truth.labels[kept],
-            self.truth.boxes[kept],
-        )
-        found = np.isin(detections.frames, only)
-        detections = Detections(
-            np.searchsorted(only, detections.frames[found]),
-            detections.labels[found],
-            detections.scores[found],
-            detections.boxes[found],
+        truth = self.truth.select(kept)
+        detections = detections.select(np.isin(detections.frames, only))
+        truth, detections = (
+            replace(boxes, frames=np.searchsorted(only, boxes.frames))
+            for boxes in (truth, detections)
         )
         return truth, detections, only, kept
 
 
 def _frame_numbers(frames: list[dict], source: str) -> np.ndarray:
-    """ILSVRC id of each frame, (frames,) int."""
+    """ILSVRC ids of the frames, (frames,) int."""
     given = [frame.get('ilsvrc_id') for frame in frames]
     if all(number is None for number in given):
         return np.arange(1, len(frames) + 1)

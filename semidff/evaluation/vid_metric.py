@@ -1,4 +1,4 @@
-"""ImageNet VID's metric as a test evaluator of mmengine."""
+"""ImageNet VID metric as an mmengine metric."""
 
 import logging
 import sys
@@ -11,9 +11,9 @@ import numpy as np
 from mmdet.registry import METRICS
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
-from terminaltables import AsciiTable
 
 from semidff.datasets.ilsvrc_format import write_detections
+from semidff.utils.tables import text_table
 
 from .motion_speed import SPEEDS
 from .vid_ap import Detections
@@ -22,12 +22,12 @@ from .vid_evaluator import VIDEvaluator, VIDResult
 
 @dataclass(frozen=True)
 class FrameResult:
-    """Detections of one frame, and which frame it is.
+    """Detections of one frame, and its identity.
 
     Attributes:
-        distance: Frames since its key frame where each frame comes at several; else None.
+        distance: Frames since the key frame with protocol ``pairs``; else None.
         image: ``img_id``, or None.
-        place: ``video_id`` and ``frame_id``.
+        video_frame: ``video_id`` and ``frame_id``.
         labels: (n,) int.
         scores: (n,) float.
         boxes: (n, 4) float.
@@ -35,7 +35,7 @@ class FrameResult:
 
     distance: int | None
     image: int | None
-    place: tuple[int | None, int | None]
+    video_frame: tuple[int | None, int | None]
     labels: np.ndarray
     scores: np.ndarray
     boxes: np.ndarray
@@ -43,31 +43,30 @@ class FrameResult:
 
 @METRICS.register_module()
 class VIDMetric(BaseMetric):
-    """mAP at IoU 0.5 as the ImageNet VID evaluator has it, AP per class, and mAP by motion speed.
+    """mAP at IoU 0.5 as the ImageNet VID evaluator computes it, AP per class, and mAP by motion speed.
 
-    Ground truth comes from the json, not from the data samples. A sample is known by ``img_id``, or
-    by ``video_id`` and ``frame_id``; frames are put in order after collection and a frame that was
-    seen twice (a sampler's padding) counts once, so any number of processes gives the same figures.
-    Frames with ``is_labeled: false`` in the json do not count.
+    Ground truth comes from the annotation file, not from the data samples. Samples are identified by ``img_id``, or by
+    ``video_id`` and ``frame_id``. Frames are sorted after collection, and a frame that occurs twice (a sampler's
+    padding) is used once, so that the metrics do not depend on the number of processes. Frames with ``is_labeled:
+    false`` in the annotation file are not evaluated.
 
-    Samples with ``key_distance`` are results at several distances from the key frame (protocol
-    ``pairs``, DFF 5.2). Every figure is then the mean over the distances of what it is at each, and
-    there are the mAP at each, ``vid/mAP_at/<distance>``.
+    Samples with ``key_distance`` are results at several distances from the key frame (protocol ``pairs``, DFF 5.2).
+    Every metric is then the mean over the distances, and ``vid/mAP_at/<distance>`` is the mAP at each.
 
     Args:
-        ann_file: COCO-VID json of the evaluated videos.
-        outfile: Where to write the detections in ILSVRC's submission format; None for not at all.
-        class_mean: ``'present'``: mAP is the mean over classes with ground truth; ``'imagenet'``:
-            over all, see :func:`~semidff.evaluation.vid_ap.mean_ap`.
-        per_video: Whether there is also the mAP of each video, ``vid/mAP_of/<video name>``.
-        backend_args: Storage backend of the json.
-        collect_device: As mmengine's.
-        prefix: As mmengine's, ``'vid'`` by default.
-        collect_dir: As mmengine's.
+        ann_file: COCO-VID JSON file of the evaluated videos.
+        outfile: File for the detections in ILSVRC's submission format; None writes no file.
+        class_mean: ``'present'``: mAP is the mean over classes with ground truth; ``'imagenet'``: over all classes,
+            see :func:`~semidff.evaluation.vid_ap.mean_ap`.
+        per_video: Whether to add the mAP of each video, ``vid/mAP_of/<video name>``.
+        backend_args: Storage backend of the annotation file.
+        collect_device: As in mmengine.
+        prefix: As in mmengine, by default ``'vid'``.
+        collect_dir: As in mmengine.
 
     Raises:
-        ValueError: Unknown ``class_mean``; in evaluation: a frame is unknown, frames are missing,
-            or ``outfile`` is asked for where there are results at several distances.
+        ValueError: If ``class_mean`` is unknown; in evaluation, if frames are unknown or missing, or ``outfile`` is
+            given with results at several distances.
     """
 
     default_prefix = 'vid'
@@ -94,18 +93,18 @@ class VIDMetric(BaseMetric):
         self._size = 0
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Keeps the predictions of some frames.
+        """Store the predictions of some frames.
 
         Args:
             data_batch: Not used.
-            data_samples: Predictions as dicts: ``pred_instances`` with bboxes (n, 4) in pixels of
-                the original image, scores (n,), labels (n,); and the frame's identity.
+            data_samples: Predictions as dicts: ``pred_instances`` with bboxes (n, 4) in pixels of the original image,
+                scores (n,) and labels (n,), and the frame's identity.
         """
         for sample in data_samples:
             if self.outfile is not None and sample.get('key_distance') is not None:
                 raise ValueError(
-                    f"{self.outfile} cannot be written: protocol 'pairs' gives each frame's "
-                    "detections several times; write them with protocol 'dense'"
+                    f"{self.outfile} cannot be written: with protocol 'pairs' each frame has detections at several "
+                    "distances; use protocol 'dense'"
                 )
             predicted = sample['pred_instances']
             self.results.append(
@@ -120,30 +119,22 @@ class VIDMetric(BaseMetric):
             )
 
     def evaluate(self, size: int) -> dict:
-        """Collects the results of all processes and computes the figures.
+        """Collect the results of all processes and compute the metrics.
 
         Args:
-            size: Number of samples of the dataset; of labeled ones where samples have
-                ``key_distance``.
+            size: Number of samples of the dataset; of labeled samples where they have ``key_distance``.
 
         Returns:
             ``vid/mAP``, ``vid/mAP_slow``, ``vid/mAP_medium``, ``vid/mAP_fast`` and
             ``vid/AP_<class>``, in 0..1.
         """
         self._size = size
-        # mmengine cuts the interleaved results at `size`, which drops frames when the processes
-        # had unequal shares
+        # mmengine truncates the interleaved results to `size`, which drops frames when the processes have unequal
+        # shares.
         return super().evaluate(sys.maxsize)
 
     def compute_metrics(self, results: list) -> dict:
-        """Figures of the collected results.
-
-        Args:
-            results: What :meth:`process` kept, of all processes.
-
-        Returns:
-            As :meth:`evaluate`, without the prefix.
-        """
+        """Compute the metrics of :meth:`evaluate`, without the prefix, from the results of all processes."""
         classes = (self.dataset_meta or {}).get('classes')
         evaluator = VIDEvaluator(self.ann_file, classes, self.backend_args)
         by_distance: dict[int | None, list[FrameResult]] = defaultdict(list)
@@ -152,36 +143,28 @@ class VIDMetric(BaseMetric):
         distances = sorted(by_distance) or [None]
         outcomes = [self._evaluate(by_distance[d], evaluator) for d in distances]
         result = VIDResult.average([outcome for outcome, _ in outcomes])
-        figures = {'mAP': result.mean(self.class_mean)}
-        figures.update({f'mAP_{speed}': result.mean_of_speed(speed) for speed in SPEEDS})
-        print_log('\n' + result_table(result, figures), logger='current')
+        metrics = {'mAP': result.mean(self.class_mean)}
+        metrics.update({f'mAP_{speed}': result.mean_of_speed(speed) for speed in SPEEDS})
+        print_log('\n' + result_table(result, metrics), logger='current')
         if distances != [None]:
-            figures.update(
-                {
-                    f'mAP_at/{distance}': outcome.mean(self.class_mean)
-                    for distance, (outcome, _) in zip(distances, outcomes, strict=True)
-                }
-            )
-        figures.update(
-            {
-                f'AP_{name}': float(value)
-                for name, value in zip(result.classes, result.ap, strict=True)
-            }
-        )
+            for distance, (outcome, _) in zip(distances, outcomes, strict=True):
+                metrics[f'mAP_at/{distance}'] = outcome.mean(self.class_mean)
+        for name, value in zip(result.classes, result.ap, strict=True):
+            metrics[f'AP_{name}'] = float(value)
         for video in outcomes[0][1]:
-            figures[f'mAP_of/{video}'] = float(np.mean([videos[video] for _, videos in outcomes]))
-        return figures
+            metrics[f'mAP_of/{video}'] = float(np.mean([videos[video] for _, videos in outcomes]))
+        return metrics
 
     def _evaluate(
         self, results: list[FrameResult], evaluator: VIDEvaluator
     ) -> tuple[VIDResult, dict[str, float]]:
-        """Figures of one result per frame; and each video's mAP where it is wanted."""
+        """Evaluate one result per frame; also each video's mAP with ``per_video``."""
         frames = self._in_order(results, evaluator)
         if self.outfile is not None:
             numbers = evaluator.frame_numbers
             rows = ((numbers[at], f.labels, f.scores, f.boxes) for at, f in frames)
             write_detections(self.outfile, rows)
-            print_log(f'Detections are in {self.outfile}', logger='current')
+            print_log(f'Detections written to {self.outfile}', logger='current')
         only = np.array([at for at, _ in frames], np.int32)
         detections = Detections(
             np.repeat(only, [len(frame.labels) for _, frame in frames]),
@@ -195,7 +178,7 @@ class VIDMetric(BaseMetric):
     def _by_video(
         self, evaluator: VIDEvaluator, detections: Detections, only: np.ndarray
     ) -> dict[str, float]:
-        """mAP of each video, as if there were no other."""
+        """mAP of each video alone."""
         only = only[evaluator.labeled[only]]
         names = np.array([evaluator.frames[at]['video_name'] for at in only])
         return {
@@ -206,19 +189,23 @@ class VIDMetric(BaseMetric):
     def _in_order(
         self, results: list[FrameResult], evaluator: VIDEvaluator
     ) -> list[tuple[int, FrameResult]]:
-        """Each frame's results once, with its position in the evaluation order, ascending."""
+        """Results with the positions of their frames in the evaluation order, ascending, each frame once."""
         by_image = {frame['id']: at for at, frame in enumerate(evaluator.frames)}
         by_frame = {(f['video_id'], f['frame_id']): at for at, f in enumerate(evaluator.frames)}
         found: dict[int, FrameResult] = {}
         for frame in results:
-            at = by_frame.get(frame.place) if frame.image is None else by_image.get(frame.image)
+            at = (
+                by_frame.get(frame.video_frame)
+                if frame.image is None
+                else by_image.get(frame.image)
+            )
             if at is None:
                 raise ValueError(
-                    f'a result with img_id {frame.image} and (video_id, frame_id) {frame.place} is '
-                    f"no frame of {self.ann_file}; the metric's and the dataset's ann_file must be "
-                    "the same, and PackDetInputs' meta_keys must have img_id"
+                    f'the result with img_id {frame.image} and (video_id, frame_id) {frame.video_frame} is of no '
+                    f'frame of {self.ann_file}; use the same ann_file for metric and dataset, and img_id in '
+                    "PackDetInputs' meta_keys"
                 )
-            # where samples do not say so themselves, frames without labels were paired, too
+            # Pairs of unlabeled frames occur where the samples have no is_labeled.
             if frame.distance is None or evaluator.labeled[at]:
                 found.setdefault(at, frame)
         self._check_complete(found, evaluator)
@@ -245,15 +232,7 @@ class VIDMetric(BaseMetric):
 
 
 def result_table(result: VIDResult, means: dict[str, float]) -> str:
-    """The figures in per cent as a text table.
-
-    Args:
-        result: AP of the classes.
-        means: Name and mean of further lines.
-
-    Returns:
-        A table with a line per class, and one per mean; ``-`` where undefined.
-    """
+    """Draw a text table in per cent, with a row per class and a row of ``means``; ``-`` where undefined."""
     rows = [['class', 'boxes', 'AP', *SPEEDS]]
     for index, name in enumerate(result.classes):
         speeds = [result.speed_ap[speed][index] for speed in SPEEDS]
@@ -262,9 +241,7 @@ def result_table(result: VIDResult, means: dict[str, float]) -> str:
         )
     speeds = [means[f'mAP_{speed}'] for speed in SPEEDS]
     rows.append(['mean', str(result.num_boxes.sum()), *map(_percent, (means['mAP'], *speeds))])
-    table = AsciiTable(rows)
-    table.inner_footing_row_border = True
-    return table.table
+    return text_table(rows, footer=True)
 
 
 def _percent(value: float) -> str:
@@ -272,7 +249,7 @@ def _percent(value: float) -> str:
 
 
 def _array(values: Any, dtype: type) -> np.ndarray:
-    """A tensor or array as a numpy array."""
+    """Convert a tensor or array to a NumPy array."""
     if hasattr(values, 'detach'):
         values = values.detach().cpu().numpy()
     return np.asarray(values, dtype)

@@ -9,7 +9,7 @@ from semidff.evaluation import vid_ap
 from semidff.evaluation.vid_ap import (
     Detections,
     GroundTruth,
-    average_precision,
+    ap_per_class,
     box_iou,
     iou_threshold,
     match_detections,
@@ -41,6 +41,12 @@ def found(*rows):
 
 def matches(gt, detections):
     return match_detections(gt, detections.ranked(), 2).tolist()
+
+
+def average_precision(gt, detections, num_classes):
+    ranked = detections.ranked()
+    hits = match_detections(gt, ranked, num_classes) >= 0
+    return ap_per_class(ranked.labels, hits, ~hits, gt.count(num_classes))
 
 
 def test_iou_counts_inclusive_pixels():
