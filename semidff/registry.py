@@ -11,8 +11,14 @@ from mmengine.registry import Registry
 # mmengine reads configs only of the packages of this table.
 MODULE2PACKAGE['semidff'] = 'semidff'
 
+# A lookup loads the modules of mmdetection that register parts, as one in scope `mmdet` does.
 REGISTRIES = [
-    Registry(registry.name, parent=registry, scope='semidff', locations=['semidff'])
+    Registry(
+        registry.name,
+        parent=registry,
+        scope='semidff',
+        locations=['semidff', *registry._locations],
+    )
     for registry in vars(mmdet.registry).values()
     if isinstance(registry, Registry) and registry.scope == 'mmdet'
 ]

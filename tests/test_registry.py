@@ -5,7 +5,7 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import HOOKS, init_default_scope
 
-import semidff  # noqa: F401 (makes the scope known)
+from semidff.registry import REGISTRIES
 from tests.tiny_video import video_detector_cfg
 
 ROOT = 'semidff::quickstart/two_step_synthetic.py'
@@ -37,3 +37,9 @@ def test_variables_of_the_base_are_built(tmp_path):
     assert type(HOOKS.build(cfg.hook)).__name__ == cfg.hook.type
     model = MODELS.build(dict(video_detector_cfg(), _scope_='semidff'))
     assert type(model).__name__ == video_detector_cfg()['type']
+
+
+def test_parts_of_mmdetection_are_registered_on_demand():
+    """A lookup in this scope may be the first one."""
+    for registry in REGISTRIES:
+        assert set(registry.parent._locations) < set(registry._locations)
