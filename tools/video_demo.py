@@ -1,7 +1,7 @@
-"""Detects in a video: annotated mp4, COCO-VID json and ILSVRC text out.
+"""Detect objects in a video; write an annotated mp4, COCO-VID json and ILSVRC text.
 
-Memory does not depend on the video's length. Ctrl-C (once) ends the video after the current frame;
-the output files are complete as far as they go.
+Memory does not grow with the video's length. The first Ctrl-C ends the video after the current frame; the output files
+are complete up to there.
 """
 
 import argparse
@@ -21,10 +21,10 @@ from semidff.visualization.panels import PANELS
 
 
 def parse_args() -> argparse.Namespace:
-    """Reads the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        'input', help='video file, folder of frames, number of a camera, or address (rtsp://...)'
+        'input', help='video file, folder of frames, camera index, or address (rtsp://...)'
     )
     parser.add_argument('config', help='config of the video detector')
     parser.add_argument('checkpoint', help='its weights')
@@ -34,60 +34,60 @@ def parse_args() -> argparse.Namespace:
         type=renamed_method,
         choices=list(METHODS.module_dict),
         default='propagate',
-        help='as of tools/test.py (default: propagate)',
+        help='method, as of tools/test.py (default: propagate)',
     )
     parser.add_argument(
         '--key-interval',
         type=int,
         default=10,
         metavar='L',
-        help='a key frame every L frames, or with --adaptive on average (default: 10)',
+        help='key-frame interval l, with --adaptive on average (default: 10)',
     )
     parser.add_argument(
-        '--adaptive', metavar='FILE', help='key frames where needed, as of tools/test.py'
+        '--adaptive',
+        metavar='FILE',
+        help='adaptive key frames with the predictor in FILE, as of tools/test.py',
     )
     parser.add_argument(
-        '--scene-cuts', action='store_true', help='a key frame at each scene cut, too'
+        '--scene-cuts', action='store_true', help='a key frame at each scene cut too'
     )
     add_speed_arguments(parser)
-    parser.add_argument('--device', help='where to run (default: a GPU, if there is one)')
-    parser.add_argument(
-        '--max-frames', type=int, metavar='N', help='stop after N frames (default: at the end)'
-    )
+    parser.add_argument('--device', help='device (default: a GPU if available)')
+    parser.add_argument('--max-frames', type=int, metavar='N', help='maximum number of frames')
     parser.add_argument(
         '--strict',
         action='store_true',
-        help='frames that cannot be read are an error, not a warning',
+        help='treat unreadable frames as an error, not a warning',
     )
     return parser.parse_args()
 
 
 def add_speed_arguments(parser: argparse.ArgumentParser) -> None:
-    """What makes it faster."""
+    """Add speed options."""
     parser.add_argument(
         '--precision',
         choices=list(PRECISIONS),
-        help="of convolutions and matrix products (default: that of the config's test_cfg)",
+        help="precision of convolutions and matrix products (default: that of the config's test_cfg)",
     )
     parser.add_argument(
         '--channels-last',
         action='store_true',
         default=None,
-        help="channels-last maps (default: the config's choice)",
+        help="channels-last memory layout (default: the config's)",
     )
     parser.add_argument(
-        '--compile', action='store_true', help='torch.compile; the first frames take minutes'
+        '--compile', action='store_true', help='compile the networks; the first frames take minutes'
     )
     parser.add_argument(
         '--read-ahead',
         type=int,
         metavar='N',
-        help='decode and resize N frames ahead in the background, 0: none (default: 4; cameras 0)',
+        help='decode and preprocess N frames ahead in the background (default: 4; cameras: 0)',
     )
 
 
 def add_output_arguments(parser: argparse.ArgumentParser) -> None:
-    """Where results go."""
+    """Add outputs."""
     parser.add_argument('--out', metavar='FILE', help='annotated mp4')
     parser.add_argument('--json', metavar='FILE', help='all detections as COCO-VID json')
     parser.add_argument(
@@ -106,17 +106,17 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
         nargs='+',
         choices=list(PANELS),
         default=(),
-        help='what the mp4 shows beside the frames: feature flow (flow) and scale field (scale)',
+        help='panels beside the frames of the mp4: feature flow (flow), scale field (scale)',
     )
     parser.add_argument(
         '--fps',
         type=float,
-        help="frames per second of the mp4 (default: the input's; 25 if it has none)",
+        help="frames per second of the mp4 (default: the input's, 25 if unknown)",
     )
 
 
-def walk(args: argparse.Namespace) -> tuple[int, int, float]:
-    """Frames, key frames and seconds of a run."""
+def detect(args: argparse.Namespace) -> tuple[int, int, float]:
+    """Detect and return the numbers of frames and key frames, and the seconds."""
     inferencer = VideoInferencer(
         args.config,
         args.checkpoint,
@@ -154,7 +154,7 @@ def walk(args: argparse.Namespace) -> tuple[int, int, float]:
 
 
 def stop_at_interrupt() -> list[int]:
-    """A list that is filled by the first Ctrl-C; the second one interrupts as usual."""
+    """Return a list that is filled by the first Ctrl-C; the second one interrupts as usual."""
     stopped: list[int] = []
 
     def note(number: int, _frame: object) -> None:
@@ -166,11 +166,11 @@ def stop_at_interrupt() -> list[int]:
 
 
 def main() -> None:
-    """Runs; bad input ends with a message and exit code 1."""
+    """Run the demo; exit with a message and code 1 if the input is bad."""
     args = parse_args()
     keep_freed_memory()
     try:
-        frames, keys, seconds = walk(args)
+        frames, keys, seconds = detect(args)
     except (CheckpointError, VideoError, OSError, ValueError) as error:
         sys.exit(f'tools/video_demo.py: {error}')
     files = [name for name in (args.out, args.json, args.txt) if name]

@@ -1,4 +1,4 @@
-"""What a model's classes are called, found without a data set at hand."""
+"""Class names of a model."""
 
 import copy
 import os.path as osp
@@ -12,25 +12,24 @@ from .vid_json import load_vid_json
 
 
 def class_names(cfg: Config | ConfigDict, meta: Mapping) -> tuple[str, ...]:
-    """Class names of a config's model.
+    """Return the class names of a config's model.
 
-    They are looked for in the checkpoint, in the metainfo of the config's test data set, in its
-    type, and in its annotation file. Stage two learns from videos without labels, so its
-    checkpoints know no names.
+    Searched in this order: the checkpoint, the metainfo of the config's test data set, its type, its
+    annotation file. Checkpoints of stage two have none, since it is trained on videos without labels.
 
     Args:
-        cfg (Config): The model's config.
-        meta (Mapping): The checkpoint's ``meta``; empty without a checkpoint.
+        cfg: The model's config.
+        meta: The checkpoint's ``meta``; empty without a checkpoint.
 
     Returns:
-        tuple[str]: The names; empty, with a warning, if they are nowhere.
+        The names; empty, with a warning, if there are none.
     """
     trained_on = {key.lower(): value for key, value in (meta.get('dataset_meta') or {}).items()}
     names = trained_on.get('classes') or meta.get('CLASSES') or _of_dataset(cfg)
     if not names:
         warnings.warn(
             'class names are neither in the checkpoint nor in the config, and the annotation file of '
-            'its test data set is not there; classes are called "class 0", "class 1", ... (give '
+            'its test data set does not exist; classes are named "class 0", "class 1", ... (give '
             "classes=('first', 'second', ...))",
             stacklevel=2,
         )

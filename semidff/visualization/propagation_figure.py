@@ -22,6 +22,7 @@ from .color_maps import (
     scale_limits,
 )
 from .frames import render_scaled
+from .panels import FULL_SCALE
 from .propagation_view import PairView
 
 PANEL = 3.6  # width of a panel in inches
@@ -158,7 +159,7 @@ def _scale(axes: Axes, view: PairView) -> None:
     if view.scale is None:
         _empty(axes, 'scale field')
         return
-    limits = scale_limits(channel_mean(view.visible(view.scale)))
+    limits = scale_limits(channel_mean(view.visible(view.scale)), FULL_SCALE)
     _map(axes, view, channel_mean(view.scale), SCALE_COLORS, limits, bar=True)
     deviation = f'mean |S \N{MINUS SIGN} 1| = {view.mean_scaling():.3f}'
     _title(axes, 'scale field S, mean over channels', deviation)
