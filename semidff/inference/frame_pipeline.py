@@ -1,4 +1,4 @@
-"""Model and pipeline of a config, for frames in memory."""
+"""Model and test pipeline of a config, for frames in memory."""
 
 import copy
 import warnings
@@ -31,50 +31,54 @@ def load_model(
     """Build a config's model for inference, load its weights and set ``cfg`` and ``dataset_meta``.
 
     Args:
-        cfg (Config): The config; if it is empty, the one in the checkpoint is put into it.
-        weights (str | None): The checkpoint; None: random weights, with a warning.
-        device (str): Where the model goes.
-        method (str): A method of :class:`~semidff.inference.VideoEngine`; says which weights are
-            needed.
-        classes (Sequence[str] | None): Class names; None looks for them.
-        precision (str | None): ``fp32``, ``bf16`` or ``fp16``; None is what ``test_cfg.fp16`` of the config says
-            (which means bf16 on CPUs, as in ``tools/test.py``).
-        channels_last (bool | None): Whether convolutions work on channels-last maps; None: if the config has
+        cfg: The config; an empty one is filled with that of the checkpoint.
+        weights: The checkpoint; None: random weights, with a warning.
+        device: Device of the model.
+        method: Method of :class:`~semidff.inference.VideoEngine`, which determines the weights needed.
+        classes: Class names; default: those of the checkpoint or config.
+        precision: ``fp32``, ``bf16`` or ``fp16``; default: that of the config's ``test_cfg.fp16`` (which
+            means bf16 on CPUs, as in ``tools/test.py``).
+        channels_last: Whether convolutions work on channels-last maps; default: whether the config has
             ``ChannelsLastHook``.
-        compile (bool): Whether graphs are compiled.
+        compile: Whether to compile the networks.
 
     Raises:
-        CheckpointError: The checkpoint does not fit, or has no config where none is given.
-        ValueError: There is no such precision.
+        CheckpointError: The checkpoint does not fit, or has no config and none is given.
+        ValueError: The precision is unknown.
     """
     state, meta = (None, {}) if weights is None else read_checkpoint(weights)
     if not cfg:
-        cfg.update(_config_in(meta, weights))
+        if 'cfg' not in meta:
+            raise CheckpointError(f'{weights}: holds no config; give the one it was trained with')
+        cfg.update(Config.fromstring(meta['cfg'], file_format='.py')._cfg_dict)
     model = build_model(cfg)
     if weights is None:
-        warnings.warn('no weights are given: the results are those of random ones', stacklevel=2)
+        warnings.warn('no weights are given: the model has random weights', stacklevel=2)
     else:
         load_for_test(model, weights, method_class(method).uses_temporal, state)
     model = revert_sync_batchnorm(model).to(device).eval()
-    options = Acceleration(
-        precision or _precision(cfg, device),
-        _wants_channels_last(cfg) if channels_last is None else channels_last,
-        compile,
-    )
+    if precision is None:
+        half = 'bf16' if torch.device(device).type == 'cpu' else 'fp16'
+        precision = half if (cfg.get('test_cfg') or {}).get('fp16', False) else 'fp32'
+    if channels_last is None:  # as in tests with this config: the layout changes the last digits
+        hooks = [*(cfg.get('default_hooks') or {}).values(), *(cfg.get('custom_hooks') or ())]
+        channels_last = any(hook and hook.get('type') == 'ChannelsLastHook' for hook in hooks)
+    options = Acceleration(precision, channels_last, compile)
     if options != Acceleration():
         model = accelerate(model, options)
     if next(model.parameters()).is_cuda:
-        model.data_preprocessor._non_blocking = True  # frames come in pinned memory
-    model.dataset_meta = dict(classes=tuple(classes or class_names(cfg, meta)))
+        model.data_preprocessor._non_blocking = True  # frames are in pinned memory
+    classes = tuple(classes or class_names(cfg, meta))
+    model.cfg, model.dataset_meta = cfg, dict(classes=classes)
     return model
 
 
 def frame_pipeline(cfg: Config | ConfigDict, shape: Sequence[int] | None = None) -> Compose:
-    """A config's test pipeline with the frame in ``results['img']``.
+    """Return a config's test pipeline for frames in memory, in ``results['img']``.
 
     Args:
-        cfg (Config): The config.
-        shape (Sequence[int] | None): Height and width to which frames are stretched, instead of the config's resizing.
+        cfg: The config.
+        shape: Height and width to which frames are resized, in place of the config's resizing.
 
     Raises:
         ValueError: The config has no test pipeline, or one that loads no image.
@@ -93,25 +97,5 @@ def frame_pipeline(cfg: Config | ConfigDict, shape: Sequence[int] | None = None)
         steps = [step for step, kind in zip(steps, kinds, strict=True) if 'Resize' not in kind]
         stretch = dict(type='mmdet.Resize', scale=tuple(shape)[::-1], keep_ratio=False)
         steps.insert(at + 1, stretch)
-    # a video has no labels
+    # videos have no labels
     return Compose([s for s in steps if not str(s['type']).endswith('LoadAnnotations')])
-
-
-def _config_in(meta: dict, weights: str | None) -> ConfigDict:
-    """The config that a checkpoint of a training holds."""
-    if 'cfg' not in meta:
-        raise CheckpointError(f'{weights}: holds no config; give the one it was trained with')
-    return Config.fromstring(meta['cfg'], file_format='.py')._cfg_dict
-
-
-def _precision(cfg: Config | ConfigDict, device: str) -> str:
-    """Precision of a config's tests."""
-    if not (cfg.get('test_cfg') or {}).get('fp16', False):
-        return 'fp32'
-    return 'bf16' if torch.device(device).type == 'cpu' else 'fp16'
-
-
-def _wants_channels_last(cfg: Config | ConfigDict) -> bool:
-    """Whether tests of this config have ``ChannelsLastHook``, which concerns the last digits."""
-    hooks = [*(cfg.get('default_hooks') or {}).values(), *(cfg.get('custom_hooks') or ())]
-    return any(hook and hook.get('type') == 'ChannelsLastHook' for hook in hooks)

@@ -1,4 +1,4 @@
-"""Many videos at a time, from files, folders and arrays; each as it is alone."""
+"""Several videos in one batch: each has the results that it has alone."""
 
 import numpy as np
 import pytest
@@ -63,7 +63,7 @@ def test_frames_of_all_videos_are_one_batch(make):
     assert sizes == [3, 3]
 
 
-def test_frames_come_when_they_are_asked_for(make):
+def test_frames_are_processed_on_request(make):
     results = detect_together(make(), [arrays(0, 9), arrays(1, 9)], max_frames=5)
     first = [next(results) for _ in range(4)]
     assert [(sample.frame_id, sample.video_id) for sample in first] == [

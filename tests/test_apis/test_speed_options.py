@@ -19,7 +19,7 @@ from tests.tiny_video import SIZE, build, test_settings, video_detector_cfg
 
 
 @pytest.fixture(scope='module')
-def world(tmp_path_factory):
+def project(tmp_path_factory):
     """A config, a checkpoint and a video."""
     folder = tmp_path_factory.mktemp('speed')
     Config(test_settings(folder / 'val.json', folder / 'work')).dump(folder / 'config.py')
@@ -29,9 +29,9 @@ def world(tmp_path_factory):
     return folder
 
 
-def make(world, config=None, **options) -> VideoInferencer:
+def make(project, config=None, **options) -> VideoInferencer:
     options = dict(show_progress=False, device='cpu', key_interval=4, classes=('a', 'b')) | options
-    return VideoInferencer(config or str(world / 'config.py'), world / 'two.pth', **options)
+    return VideoInferencer(config or str(project / 'config.py'), project / 'two.pth', **options)
 
 
 def reading() -> int:
@@ -39,20 +39,20 @@ def reading() -> int:
 
 
 @pytest.mark.parametrize('method', ['propagate', 'centered'])
-def test_reading_ahead_changes_nothing(world, method):
-    path = world / 'street.mp4'
-    expected = list(make(world, method=method, read_ahead=0)(path))
+def test_reading_ahead_changes_nothing(project, method):
+    path = project / 'street.mp4'
+    expected = list(make(project, method=method, read_ahead=0)(path))
     for depth in (1, 4, 100):
-        samples = list(make(world, method=method, read_ahead=depth)(path))
+        samples = list(make(project, method=method, read_ahead=depth)(path))
         assert all_same(samples, expected)
         for key in ('frame_id', 'timestamp', 'is_key_frame', 'video_name', 'ori_shape'):
             assert [s.get(key) for s in samples] == [s.get(key) for s in expected]
     assert reading() == 0
 
 
-def test_files_and_lists_are_read_ahead_and_iterators_are_not(world):
-    inferencer = make(world)
-    for source, threads in ((world / 'street.mp4', 1), (arrays(), 1), (iter(arrays()), 0)):
+def test_files_and_lists_are_read_ahead_and_iterators_are_not(project):
+    inferencer = make(project)
+    for source, threads in ((project / 'street.mp4', 1), (arrays(), 1), (iter(arrays()), 0)):
         results = inferencer(source)
         next(results)
         assert reading() == threads
@@ -60,17 +60,17 @@ def test_files_and_lists_are_read_ahead_and_iterators_are_not(world):
         assert reading() == 0
 
 
-def test_an_iterator_may_be_read_ahead_too(world):
-    expected = list(make(world)(iter(arrays())))
-    assert all_same(make(world, read_ahead=3)(iter(arrays())), expected)
+def test_an_iterator_may_be_read_ahead_too(project):
+    expected = list(make(project)(iter(arrays())))
+    assert all_same(make(project, read_ahead=3)(iter(arrays())), expected)
 
 
-def test_errors_come_at_their_frame_and_leave_no_files(world, tmp_path):
+def test_errors_come_at_their_frame_and_leave_no_files(project, tmp_path):
     def broken():
         yield from arrays(0, 3)
         raise ConnectionError('the cable')
 
-    results = make(world, read_ahead=8)(broken(), out_json=tmp_path / 'o.json')
+    results = make(project, read_ahead=8)(broken(), out_json=tmp_path / 'o.json')
     assert len([next(results) for _ in range(3)]) == 3
     with pytest.raises(ConnectionError, match='the cable'):
         next(results)
@@ -78,9 +78,9 @@ def test_errors_come_at_their_frame_and_leave_no_files(world, tmp_path):
 
 
 @pytest.mark.parametrize('depth', [0, 5])
-def test_damaged_video(world, tmp_path, depth):
+def test_damaged_video(project, tmp_path, depth):
     path = wipe(tmp_path / 'damaged.mp4', write_video(tmp_path / 'whole.mp4'), 0.3, 0.5)
-    inferencer = make(world, read_ahead=depth)
+    inferencer = make(project, read_ahead=depth)
     with pytest.warns(VideoWarning, match=r'damaged\.mp4: frame \d+ is damaged'):
         count = len(list(inferencer(path)))
     results = inferencer(path, strict=True)
@@ -89,8 +89,8 @@ def test_damaged_video(world, tmp_path, depth):
         next(results)
 
 
-def test_memory_does_not_grow(world):
-    results = make(world, read_ahead=3)(np.stack(arrays() * 8))
+def test_memory_does_not_grow(project):
+    results = make(project, read_ahead=3)(np.stack(arrays() * 8))
 
     def alive_after(frames: int) -> int:
         for _ in islice(results, frames):
@@ -105,9 +105,9 @@ def test_memory_does_not_grow(world):
     results.close()
 
 
-def test_precision_and_layout(world):
-    plain = list(make(world)(arrays()))
-    fast = make(world, precision='bf16', channels_last=True)
+def test_precision_and_layout(project):
+    plain = list(make(project)(arrays()))
+    fast = make(project, precision='bf16', channels_last=True)
     assert fast.model.options == Acceleration('bf16', channels_last=True)
     assert fast.model.dataset_meta == dict(classes=('a', 'b'))
     samples = list(fast(arrays()))
@@ -116,18 +116,18 @@ def test_precision_and_layout(world):
     assert samples[1].pred_instances.bboxes.dtype == torch.float32
 
 
-def test_the_config_decides_where_nothing_is_asked_for(world):
-    config = Config.fromfile(world / 'config.py')
-    assert make(world).model.options is None
+def test_defaults_are_those_of_the_config(project):
+    config = Config.fromfile(project / 'config.py')
+    assert make(project).model.options is None
     config.test_cfg.fp16 = True
     config.custom_hooks = [dict(type='ChannelsLastHook')]
-    assert make(world, config).model.options == Acceleration('bf16', channels_last=True)
-    other = make(world, config, precision='fp32', channels_last=False)
+    assert make(project, config).model.options == Acceleration('bf16', channels_last=True)
+    other = make(project, config, precision='fp32', channels_last=False)
     assert other.model.options is None
 
 
-def test_options_that_make_no_sense(world):
+def test_invalid_options(project):
     with pytest.raises(ValueError, match="precision 'int4' is unknown"):
-        make(world, precision='int4')
+        make(project, precision='int4')
     with pytest.raises(ValueError, match='read_ahead is -1'):
-        make(world, read_ahead=-1)
+        make(project, read_ahead=-1)

@@ -1,4 +1,4 @@
-"""VideoInferencer: any source in, the results of tools/test.py out, in constant memory."""
+"""VideoInferencer: results of tools/test.py for any source, in constant memory."""
 
 import gc
 import json
@@ -36,9 +36,9 @@ DOT = (SIZE[1], SIZE[0], 3)
 
 
 @pytest.fixture(scope='module')
-def world(tmp_path_factory):
+def project(tmp_path_factory):
     """Videos as a json and as folders, a config and checkpoints."""
-    folder = tmp_path_factory.mktemp('world')
+    folder = tmp_path_factory.mktemp('project')
     ann_file = write_videos(folder, LENGTHS)
     for video, length in enumerate(LENGTHS):
         (folder / f'v{video}').mkdir()
@@ -53,16 +53,20 @@ def world(tmp_path_factory):
     return folder
 
 
-def make(world, method='propagate', interval=4, **options) -> VideoInferencer:
+def make(project, method='propagate', interval=4, **options) -> VideoInferencer:
     options = dict(show_progress=False, device='cpu') | options
     return VideoInferencer(
-        str(world / 'config.py'), world / 'two.pth', method=method, key_interval=interval, **options
+        str(project / 'config.py'),
+        project / 'two.pth',
+        method=method,
+        key_interval=interval,
+        **options,
     )
 
 
 @pytest.fixture(scope='module')
-def inferencer(world):
-    return make(world)
+def inferencer(project):
+    return make(project)
 
 
 def arrays(video=0, length=9) -> list[np.ndarray]:
@@ -80,32 +84,39 @@ def all_same(some, others) -> bool:
 
 
 @pytest.mark.parametrize('method', ['propagate', 'centered', 'interpolate'])
-def test_the_same_detections_as_the_test_tool(world, monkeypatch, method):
-    expected, found = world / f'test_{method}.txt', world / f'found_{method}.txt'
-    arguments = [world / 'config.py', world / 'two.pth', '--method', method, '--key-interval', '4']
+def test_the_same_detections_as_the_test_tool(project, monkeypatch, method):
+    expected, found = project / f'test_{method}.txt', project / f'found_{method}.txt'
+    arguments = [
+        project / 'config.py',
+        project / 'two.pth',
+        '--method',
+        method,
+        '--key-interval',
+        '4',
+    ]
     name = f'experiment_name=apis_{method}'
     arguments += ['--detections', expected, '--cfg-options', name]
     monkeypatch.setattr('sys.argv', ['tools/test.py', *map(str, arguments)])
     runpy.run_path(str(ROOT / 'tools' / 'test.py'), run_name='__main__')
-    folders = [world / f'v{video}' for video in range(len(LENGTHS))]
-    samples = list(make(world, method)(folders, out_txt=found))
+    folders = [project / f'v{video}' for video in range(len(LENGTHS))]
+    samples = list(make(project, method)(folders, out_txt=found))
     assert len(samples) == sum(LENGTHS)
     assert found.read_text() == expected.read_text() and expected.read_text().count('\n') > 30
 
 
-def test_results_say_which_frame_they_are_of(world, inferencer):
-    samples = list(inferencer([world / 'v0', arrays(1, 3)], fps=5))
+def test_results_have_the_metainfo_of_their_frame(project, inferencer):
+    samples = list(inferencer([project / 'v0', arrays(1, 3)], fps=5))
     assert [s.frame_id for s in samples] == [*range(9), *range(3)]
     assert [s.timestamp for s in samples] == [n / 5 for n in [*range(9), *range(3)]]
     assert [s.is_key_frame for s in samples] == [s.frame_id % 4 == 0 for s in samples]
     assert [s.video_name for s in samples] == ['v0'] * 9 + ['frames1'] * 3
     assert [s.video_id for s in samples] == [0] * 9 + [1] * 3
     assert all(s.ori_shape == (64, 96) and len(s.pred_instances) for s in samples)
-    assert samples[3].img_path == str(world / 'v0' / '3.png') and samples[-1].img_path is None
+    assert samples[3].img_path == str(project / 'v0' / '3.png') and samples[-1].img_path is None
 
 
-def test_all_kinds_of_sources_give_the_same(world, inferencer):
-    expected = list(inferencer(str(world / 'v0')))
+def test_all_kinds_of_sources_give_the_same(project, inferencer):
+    expected = list(inferencer(str(project / 'v0')))
     assert all_same(inferencer(arrays()), expected)
     assert all_same(inferencer(tuple(arrays())), expected)
     assert all_same(inferencer(np.stack(arrays())), expected)
@@ -122,7 +133,7 @@ def test_a_video_file_gives_what_its_frames_give(tmp_path, inferencer):
     assert [s.timestamp for s in samples] == pytest.approx([n / 10 for n in range(9)])
 
 
-def test_frames_are_read_when_they_are_asked_for(inferencer):
+def test_frames_are_read_on_request(inferencer):
     read = []
 
     def camera():
@@ -163,9 +174,9 @@ def test_interleaved_streams_give_the_same_as_each_alone(inferencer):
 
 
 @pytest.mark.parametrize('method', ['propagate', 'interpolate'])
-def test_frames_of_another_size_begin_a_new_key_frame(world, tmp_path, method):
+def test_frames_of_another_size_begin_a_new_key_frame(project, tmp_path, method):
     small = [image[:48, :64] for image in arrays(1, 7)]
-    model, out = make(world, method), tmp_path / 'out.mp4'
+    model, out = make(project, method), tmp_path / 'out.mp4'
     samples = list(model([*arrays(0, 6), *small], out_video=out))
     assert [n for n, s in enumerate(samples) if s.is_key_frame] == [0, 4, 6, 10]
     assert [s.frame_id for s in samples] == list(range(13))
@@ -176,7 +187,7 @@ def test_frames_of_another_size_begin_a_new_key_frame(world, tmp_path, method):
     assert pictures[-1][:, :4].max() < 40 and pictures[-1][:, 8:88].mean() > 40
 
 
-def test_outputs(world, tmp_path, inferencer):
+def test_outputs(project, tmp_path, inferencer):
     source = write_video(tmp_path / 'street.mp4', 11, fps=29.97, size=(96, 64))
     out = {f'out_{kind}': tmp_path / f'boxes.{kind}' for kind in ('json', 'txt')}
     out['out_video'] = tmp_path / 'boxes.mp4'
@@ -199,9 +210,9 @@ def test_outputs(world, tmp_path, inferencer):
     assert {line.split()[0] for line in lines} == {str(n) for n in range(1, 12)}
 
 
-def test_the_json_is_a_data_set(world, tmp_path, inferencer):
+def test_the_json_is_a_data_set(project, tmp_path, inferencer):
     path = tmp_path / 'boxes.json'
-    samples = list(inferencer([world / 'v0', arrays(1, 3)], out_json=path, fps=5))
+    samples = list(inferencer([project / 'v0', arrays(1, 3)], out_json=path, fps=5))
     content = json.loads(path.read_text())
     assert [v['name'] for v in content['videos']] == ['v0', 'frames1']
     assert [v['length'] for v in content['videos']] == [9, 3]
@@ -223,10 +234,10 @@ def test_the_json_is_a_data_set(world, tmp_path, inferencer):
     assert next(boxes, None) is None
 
 
-def test_several_videos_are_drawn_into_a_folder(world, tmp_path, inferencer):
+def test_several_videos_are_drawn_into_a_folder(project, tmp_path, inferencer):
     (tmp_path / 'other').mkdir()
-    os.symlink(world / 'v1', tmp_path / 'other' / 'v0')
-    list(inferencer([world / 'v0', tmp_path / 'other' / 'v0'], out_video=tmp_path / 'out'))
+    os.symlink(project / 'v1', tmp_path / 'other' / 'v0')
+    list(inferencer([project / 'v0', tmp_path / 'other' / 'v0'], out_video=tmp_path / 'out'))
     lengths = {p.name: len(list(open_stream(p))) for p in (tmp_path / 'out').iterdir()}
     assert lengths == {'v0.mp4': 9, 'v0_1.mp4': 6}
 
@@ -252,7 +263,7 @@ def test_an_error_leaves_no_files_and_goes_through(tmp_path, inferencer):
     assert not list(tmp_path.iterdir())
 
 
-def test_whoever_stops_early_has_whole_files(tmp_path, inferencer):
+def test_stopping_early_leaves_complete_files(tmp_path, inferencer):
     files = dict(out_video=tmp_path / 'o.mp4', out_json=tmp_path / 'o.json')
     for sample in inferencer(arrays(), **files):
         if sample.frame_id == 4:
@@ -285,16 +296,16 @@ def test_damaged_video(tmp_path, inferencer):
         (7.5, TypeError, 'a single float is no video'),
     ],
 )
-def test_what_is_no_video_is_refused_at_once(
-    tmp_path, world, inferencer, monkeypatch, inputs, error, message
+def test_inputs_that_are_not_videos_are_refused_at_once(
+    tmp_path, project, inferencer, monkeypatch, inputs, error, message
 ):
-    os.symlink(world / 'v0', tmp_path / 'v0')
+    os.symlink(project / 'v0', tmp_path / 'v0')
     monkeypatch.chdir(tmp_path)
     with pytest.raises(error, match=message):
         inferencer(inputs)
 
 
-def test_arguments_that_make_no_sense(tmp_path, world, inferencer):
+def test_invalid_arguments(tmp_path, project, inferencer):
     source = write_video(tmp_path / 'street.mp4', 3)
     for options, message in (
         (dict(out_video=source), 'would overwrite the input'),
@@ -311,48 +322,48 @@ def test_arguments_that_make_no_sense(tmp_path, world, inferencer):
         list(inferencer([]))
 
 
-def test_models_that_cannot_be_used(world):
+def test_models_that_cannot_be_used(project):
     with pytest.raises(FileNotFoundError, match=r'gone\.py: there is no such config'):
-        VideoInferencer('gone.py', world / 'two.pth')
+        VideoInferencer('gone.py', project / 'two.pth')
     with pytest.raises(CheckpointError, match='no such checkpoint'):
-        VideoInferencer(world / 'config.py', world / 'gone.pth')
+        VideoInferencer(project / 'config.py', project / 'gone.pth')
     with pytest.raises(CheckpointError, match='of an image detector'):
-        VideoInferencer(world / 'config.py', world / 'one.pth')
+        VideoInferencer(project / 'config.py', project / 'one.pth')
     with pytest.raises(CheckpointError, match='holds no config'):
-        VideoInferencer(weights=world / 'one.pth')
+        VideoInferencer(weights=project / 'one.pth')
     with pytest.raises(MethodError, match='unknown method'):
-        make(world, 'guess')
+        make(project, 'guess')
     with pytest.raises(ValueError, match='interval is 0'):
-        make(world, interval=0)
+        make(project, interval=0)
 
 
-def test_a_checkpoint_that_holds_its_config_is_enough(world, inferencer):
+def test_a_checkpoint_that_holds_its_config_is_enough(project, inferencer):
     alone = VideoInferencer(
-        weights=world / 'two.pth', device='cpu', key_interval=4, show_progress=False
+        weights=project / 'two.pth', device='cpu', key_interval=4, show_progress=False
     )
     assert all_same(alone(arrays()), inferencer(arrays()))
 
 
-def test_class_names(world, tmp_path):
-    assert make(world).model.dataset_meta == dict(classes=CLASSES)  # of the config's json
-    assert make(world, classes=('a', 'b')).model.dataset_meta == dict(classes=('a', 'b'))
-    trained = torch.load(world / 'two.pth', weights_only=False)
+def test_class_names(project, tmp_path):
+    assert make(project).model.dataset_meta == dict(classes=CLASSES)  # of the config's json
+    assert make(project, classes=('a', 'b')).model.dataset_meta == dict(classes=('a', 'b'))
+    trained = torch.load(project / 'two.pth', weights_only=False)
     trained['meta']['dataset_meta'] = dict(CLASSES=['cat', 'dog'])
     torch.save(trained, tmp_path / 'trained.pth')
-    named = VideoInferencer(world / 'config.py', tmp_path / 'trained.pth', device='cpu')
+    named = VideoInferencer(project / 'config.py', tmp_path / 'trained.pth', device='cpu')
     assert named.model.dataset_meta == dict(classes=('cat', 'dog'))
-    config = Config.fromfile(world / 'config.py')
+    config = Config.fromfile(project / 'config.py')
     config.test_dataloader.dataset.ann_file = 'gone.json'
     with pytest.warns(UserWarning, match='class names are neither'):
-        nameless = VideoInferencer(config, world / 'two.pth', device='cpu', show_progress=False)
+        nameless = VideoInferencer(config, project / 'two.pth', device='cpu', show_progress=False)
     list(nameless(arrays(0, 2), out_json=tmp_path / 'o.json', out_video=tmp_path / 'o.mp4'))
     categories = json.loads((tmp_path / 'o.json').read_text())['categories']
     assert [c['name'] for c in categories] == ['class 0', 'class 1'][: len(categories)]
 
 
-def test_progress_tells_frames_rate_and_time_left(world, capsys):
+def test_progress_has_frames_rate_and_time_left(project, capsys):
     with warnings.catch_warnings():
         warnings.simplefilter('error')
-        list(make(world, show_progress=True)(world / 'v0'))
+        list(make(project, show_progress=True)(project / 'v0'))
     shown = capsys.readouterr().err
     assert 'v0: 1/9 frames, ' in shown and ' fps, 0:0' in shown and ' left' in shown

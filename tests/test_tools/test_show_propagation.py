@@ -15,8 +15,8 @@ TOOL = Path(__file__).resolve().parents[2] / 'tools' / 'analysis' / 'show_propag
 
 
 @pytest.fixture(scope='module')
-def world(tmp_path_factory):
-    """A video, configs and checkpoints; also ones that cannot be shown, and one without scale field."""
+def project(tmp_path_factory):
+    """A video, configs and checkpoints; one without temporal module, one without scale field."""
     folder = tmp_path_factory.mktemp('show')
     settings = test_settings(write_videos(folder, (1,)), folder / 'work')
     alone, unscaled = (test_settings(folder / 'val.json', folder / 'work') for _ in range(2))
@@ -32,11 +32,11 @@ def world(tmp_path_factory):
 
 
 @pytest.fixture
-def show(world, monkeypatch, capsys):
+def show(project, monkeypatch, capsys):
     """Runs the tool in the folder of the video; exit status or message, and what it printed."""
 
     def run(model: str, *arguments: str) -> tuple[str | int | None, str]:
-        monkeypatch.chdir(world)
+        monkeypatch.chdir(project)
         given = (f'{model}.py', f'{model}.pth', *arguments, '--device', 'cpu')
         monkeypatch.setattr('sys.argv', ['show_propagation.py', *given])
         try:
@@ -48,11 +48,11 @@ def show(world, monkeypatch, capsys):
     return run
 
 
-def test_a_figure_of_two_pairs(world, show):
+def test_a_figure_of_two_pairs(project, show):
     options = ('--key', '5', '--current', '8', '2', '--out', 'p.png', '--arrows', '--level', '1')
     code, printed = show('two', 'in.mp4', *options)
     assert code == 0
-    height, width = cv2.imread(str(world / 'p.png')).shape[:2]
+    height, width = cv2.imread(str(project / 'p.png')).shape[:2]
     assert width > 1500 and height > 1000
     lines = printed.splitlines()[-3:]
     assert lines[0].startswith('key frame 5, current frame 8 (+3): motion ')
@@ -76,17 +76,17 @@ def test_without_a_scale_field(show):
         ('two', ('--current', '1', '--out', 'p.txt'), "Format 'txt' is not supported"),
     ],
 )  # fmt: skip
-def test_bad_input_is_told(show, model, arguments, words):
+def test_bad_input_is_reported(show, model, arguments, words):
     code, _ = show(model, 'in.mp4', '--key', '0', '--out', 'no.png', *arguments)
     assert str(code).startswith('tools/analysis/show_propagation.py: ') and words in code
 
 
-def test_a_temporal_module_without_flow_is_refused(world):
+def test_a_temporal_module_without_flow_is_refused(project):
     from semidff.apis import VideoInferencer
     from semidff.inference import MethodError
     from semidff.visualization.view_frames import view_frames
 
-    inferencer = VideoInferencer(str(world / 'two.py'), str(world / 'two.pth'), 'cpu')
+    inferencer = VideoInferencer(str(project / 'two.py'), str(project / 'two.pth'), 'cpu')
     inferencer.model.temporal = torch.nn.Identity()
     with pytest.raises(MethodError, match='Identity has no feature flow'):
-        view_frames(inferencer.model, inferencer.preprocess, world / 'in.mp4', 0, [1])
+        view_frames(inferencer.model, inferencer.preprocess, project / 'in.mp4', 0, [1])

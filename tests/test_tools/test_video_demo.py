@@ -20,7 +20,7 @@ TOOL = Path(__file__).resolve().parents[2] / 'tools' / 'video_demo.py'
 
 
 @pytest.fixture(scope='module')
-def world(tmp_path_factory):
+def project(tmp_path_factory):
     """A video, a config and a checkpoint."""
     folder = tmp_path_factory.mktemp('demo')
     Config(test_settings(write_videos(folder, (1,)), folder / 'work')).dump(folder / 'config.py')
@@ -31,11 +31,11 @@ def world(tmp_path_factory):
 
 
 @pytest.fixture
-def demo(world, monkeypatch, capsys):
+def demo(project, monkeypatch, capsys):
     """Runs the tool in the folder of the video; exit status or message, and what it printed."""
 
     def run(*arguments: str) -> tuple[str | int | None, str]:
-        monkeypatch.chdir(world)
+        monkeypatch.chdir(project)
         monkeypatch.setattr('sys.argv', ['video_demo.py', *arguments, '--device', 'cpu'])
         handler = signal.getsignal(signal.SIGINT)
         try:
@@ -49,55 +49,60 @@ def demo(world, monkeypatch, capsys):
     return run
 
 
-def test_from_video_to_video(world, demo):
+def test_from_video_to_video(project, demo):
     files = ('--out', 'out.mp4', '--json', 'out.json', '--txt', 'out.txt')
     code, printed = demo('in.mp4', 'config.py', 'two.pth', *files, '--key-interval', '5')
     assert code == 0
     last = printed.splitlines()[-1]
     assert last.startswith('25 frames, 5 key frames, ')
     assert last.endswith('fps from reading to writing: out.mp4, out.json, out.txt')
-    drawn = open_stream(world / 'out.mp4')
+    drawn = open_stream(project / 'out.mp4')
     assert drawn.mean_rate() == pytest.approx(12.5) and len(list(drawn)) == 25
-    assert len(json.loads((world / 'out.json').read_text())['images']) == 25
-    assert (world / 'out.txt').read_text().startswith('1 ')
+    assert len(json.loads((project / 'out.json').read_text())['images']) == 25
+    assert (project / 'out.txt').read_text().startswith('1 ')
 
 
-def test_options(world, demo):
+def test_options(project, demo):
     options = ('--method', 'frame', '--max-frames', '4', '--fps', '5', '--score-thr', '2')
     code, printed = demo('in.mp4', 'config.py', 'two.pth', '--out', 'few.mp4', *options)
     assert code == 0 and '4 frames, 4 key frames' in printed
-    drawn = open_stream(world / 'few.mp4')
+    drawn = open_stream(project / 'few.mp4')
     assert drawn.mean_rate() == 5 and len(list(drawn)) == 4
 
 
-def test_judges_methods_without_labels(world, demo):
+def test_evaluates_methods_without_labels(project, demo):
     """The full detector's json as reference: it agrees with itself, and less with its results repeated."""
     inputs = ('in.mp4', 'config.py', 'two.pth')
     demo(*inputs, '--method', 'frame', '--json', 'full.json', '--txt', 'frame.txt')
     demo(*inputs, '--method', 'copy', '--txt', 'copy.txt')
-    scores = [box['score'] for box in json.loads((world / 'full.json').read_text())['annotations']]
+    scores = [
+        box['score'] for box in json.loads((project / 'full.json').read_text())['annotations']
+    ]
     agreement = {
         name: evaluate_detections_file(
-            world / 'full.json', world / f'{name}.txt', world / 'r.json', min_score=median(scores)
+            project / 'full.json',
+            project / f'{name}.txt',
+            project / 'r.json',
+            min_score=median(scores),
         ).summary['mAP_classes_with_ground_truth']
         for name in ('frame', 'copy')
     }
     assert agreement['frame'] > 0.99 > agreement['copy']
 
 
-def test_speed_options(world, demo):
+def test_speed_options(project, demo):
     options = ('--precision', 'bf16', '--channels-last', '--read-ahead', '2', '--json', 'bf16.json')
     code, printed = demo('in.mp4', 'config.py', 'two.pth', *options)
     assert code == 0 and '25 frames, 3 key frames' in printed
     demo('in.mp4', 'config.py', 'two.pth', '--json', 'fp32.json')
     some, others = (
-        [box['score'] for box in json.loads((world / name).read_text())['annotations']][:20]
+        [box['score'] for box in json.loads((project / name).read_text())['annotations']][:20]
         for name in ('bf16.json', 'fp32.json')
     )
     assert some == pytest.approx(others, abs=0.03) and some != others
 
 
-def test_ctrl_c_leaves_whole_files(world, demo, monkeypatch):
+def test_ctrl_c_leaves_complete_files(project, demo, monkeypatch):
     from semidff.apis import VideoInferencer
 
     postprocess = VideoInferencer.postprocess
@@ -110,7 +115,7 @@ def test_ctrl_c_leaves_whole_files(world, demo, monkeypatch):
     monkeypatch.setattr(VideoInferencer, 'postprocess', interrupted)
     code, printed = demo('in.mp4', 'config.py', 'two.pth', '--out', 'stopped.mp4')
     assert code == 0 and '3 frames, 1 key frames' in printed
-    assert len(list(open_stream(world / 'stopped.mp4'))) == 3
+    assert len(list(open_stream(project / 'stopped.mp4'))) == 3
 
 
 @pytest.mark.parametrize(
@@ -125,6 +130,6 @@ def test_ctrl_c_leaves_whole_files(world, demo, monkeypatch):
         (('in.mp4', 'config.py', 'two.pth', '--read-ahead', '-1'), 'read_ahead is -1'),
     ],
 )
-def test_bad_input_is_told(world, demo, arguments, words):
+def test_bad_input_is_reported(project, demo, arguments, words):
     code, _ = demo(*arguments)
     assert str(code).startswith('tools/video_demo.py: ') and words in code

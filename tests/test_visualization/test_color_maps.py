@@ -37,7 +37,7 @@ def test_known_flow_has_the_wheels_colors():
 def test_saturation_is_the_length_over_the_longest():
     flow = torch.tensor([[[1.0, 2.0, 4.0, 8.0]], [[0.0, 0.0, 0.0, 0.0]]])
     green = flow_colors(flow, longest=4.0)[0, :, 1].astype(float)
-    assert green[2] == green[3]  # what is longer does not look otherwise
+    assert green[2] == green[3]  # longer vectors have the same color
     assert 255 - green[1] == pytest.approx((255 - green[2]) / 2, abs=2)
     assert 255 - green[0] == pytest.approx((255 - green[2]) / 4, abs=2)
     assert (flow_colors(flow[..., :3]) == flow_colors(flow, 4.0)[:, :3]).all()

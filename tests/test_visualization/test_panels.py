@@ -20,7 +20,7 @@ TOOL = Path(__file__).resolve().parents[2] / 'tools' / 'video_demo.py'
 
 
 @pytest.fixture(scope='module')
-def world(tmp_path_factory):
+def project(tmp_path_factory):
     """Configs with and without scale field, their weights, and a video."""
     folder = tmp_path_factory.mktemp('panels')
     for name, with_scale in (('two', True), ('unscaled', False)):
@@ -33,16 +33,16 @@ def world(tmp_path_factory):
     return folder
 
 
-def make(world, name: str = 'two', **options) -> VideoInferencer:
-    files = str(world / f'{name}.py'), str(world / f'{name}.pth')
+def make(project, name: str = 'two', **options) -> VideoInferencer:
+    files = str(project / f'{name}.py'), str(project / f'{name}.pth')
     return VideoInferencer(*files, 'cpu', key_interval=3, show_progress=False, **options)
 
 
-def test_results_carry_what_panels_show(world, tmp_path):
+def test_results_have_the_fields_of_the_panels(project, tmp_path):
     video = [frame(2, index) for index in range(5)]
-    plain = list(make(world)(video, out_video=tmp_path / 'plain.mp4'))
+    plain = list(make(project)(video, out_video=tmp_path / 'plain.mp4'))
     both = list(
-        make(world, panels=('flow', 'scale'))(video, out_video=tmp_path / 'both.mp4')
+        make(project, panels=('flow', 'scale'))(video, out_video=tmp_path / 'both.mp4')
     )  # fmt: skip
     assert [('feature_flow' in s, 'scale_field' in s) for s in both] == [
         (not s.is_key_frame,) * 2 for s in both
@@ -73,18 +73,18 @@ def test_results_carry_what_panels_show(world, tmp_path):
         ('unscaled', dict(panels=('flow', 'scale')), 'leave out the panel scale'),
     ],
 )
-def test_what_cannot_be_shown_is_refused(world, name, options, message):
+def test_panels_without_a_field_are_refused(project, name, options, message):
     with pytest.raises(MethodError, match=message):
-        make(world, name, **options)
+        make(project, name, **options)
 
 
-def test_without_a_scale_field_flow_can_be_shown(world):
-    [_, current] = make(world, 'unscaled', panels=('flow',))([frame(2, i) for i in (0, 1)])
+def test_without_a_scale_field_flow_can_be_shown(project):
+    [_, current] = make(project, 'unscaled', panels=('flow',))([frame(2, i) for i in (0, 1)])
     assert 'feature_flow' in current and 'scale_field' not in current
 
 
-def test_command_line(world, monkeypatch):
-    monkeypatch.chdir(world)
+def test_command_line(project, monkeypatch):
+    monkeypatch.chdir(project)
     given = [
         'in.mp4',
         'two.py',
@@ -102,7 +102,7 @@ def test_command_line(world, monkeypatch):
         runpy.run_path(str(TOOL), run_name='__main__')
     finally:
         signal.signal(signal.SIGINT, handler)
-    frames = [f.image for f in open_stream(world / 'o.mp4')]
+    frames = [f.image for f in open_stream(project / 'o.mp4')]
     assert len(frames) == 7 and frames[0].shape == (64, 192, 3)
 
 

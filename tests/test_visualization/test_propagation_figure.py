@@ -66,7 +66,7 @@ def panels(figure) -> list[np.ndarray]:
     return [np.asarray(axes.images[0].get_array()) for axes in figure.axes]
 
 
-def test_each_panel_shows_what_its_title_says():
+def test_each_panel_shows_the_field_of_its_title():
     figure = draw_propagation([view()], [NAMES], FigureStyle(dpi=40))
     key, student, current, flow, scale, before, after, teacher, unmoved, error = panels(figure)
     assert tuple(key[200, 1]) == (255, 200, 0) and tuple(current[200, 1]) == (90, 90, 90)

@@ -1,4 +1,4 @@
-"""What pictures of a pair show: fields and features, and figures about them."""
+"""Views of a pair: fields, features and numbers about them."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def make_model(flow=(0.0, 0.0), scale: float = 1.0) -> nn.Module:
 
 
 def prepared(model: nn.Module, index: int, size=(64, 96), **metainfo):
-    """A frame of the tiny video, cut to a size, as the model sees it, and its data sample."""
+    """A frame of the tiny video, cut to a size, after preprocessing, and its data sample."""
     data = batch(2, index)
     data['inputs'] = [data['inputs'][0][:, : size[0], : size[1]]]
     data['data_samples'][0].set_metainfo(dict(img_shape=size, ori_shape=size, **metainfo))
@@ -38,8 +38,8 @@ def view_of(model: nn.Module, key: int = 0, current: int = 4, size=(64, 96), lev
     return view_pair(model, one, two, sample, frames, level=level)
 
 
-def test_constant_flow_and_scale_are_told_and_carried_out():
-    # the original is half as large as what the network sees: its pixels count
+def test_constant_flow_and_scale_are_reported_and_applied():
+    # the original is half as large as the network input: pixels are those of the original
     view = view_of(make_model((1.0, -2.0), 1.25), level=1, scale_factor=(2.0, 2.0))
     assert view.cell == (8.0, 8.0)
     assert view.mean_motion() == pytest.approx(8 * 5**0.5, rel=1e-4)
@@ -80,7 +80,7 @@ def test_padding_does_not_count():
     assert view.mean_motion() == pytest.approx(16.0, rel=1e-4)
 
 
-def test_what_cannot_be_seen_is_refused():
+def test_pairs_that_cannot_be_viewed_are_refused():
     model = make_model()
     one, _ = prepared(model, 0)
     two, sample = prepared(model, 1, (32, 64))

@@ -1,4 +1,4 @@
-"""Pictures of stage two, made in a real training."""
+"""Pictures of the distillation, drawn in a real training."""
 
 import cv2
 import numpy as np
@@ -109,7 +109,7 @@ def test_training_is_the_same_with_and_without_pictures(folder):
     assert images.Images('distillation')[0].width == round((5 * PANEL + MARGIN) * 110)
 
 
-def test_other_models_are_left_alone():
+def test_other_models_are_ignored():
     hook = DistillationVisualizationHook(interval=1)
     hook.after_train_iter(type('Runner', (), dict(model=build(video_detector_cfg()), iter=0)), 0)
 
