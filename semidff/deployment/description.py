@@ -1,4 +1,4 @@
-"""What a runner must know of two exported graphs: a small json beside them."""
+"""Description of two exported graphs: a small JSON file next to them."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -8,28 +8,29 @@ from torch import Tensor, nn
 
 from semidff.utils.atomic_write import write_json
 
-KEY, CURRENT, FILE = 'key.onnx', 'non_key.onnx', 'video_detector.json'
-FORMAT = 1
+KEY, NON_KEY, FILE = 'key.onnx', 'non_key.onnx', 'video_detector.json'
+FORMAT = 2
 
 Shapes = dict[str, list[int]]
 
 
 @dataclass(frozen=True)
 class Description:
-    """Inputs and outputs of the graphs, in the graphs' order, and what frames must look like.
+    """Inputs and outputs of the graphs, in the graphs' order, and the preprocessing of frames.
 
     Attributes:
         shape: Height and width of the network's input, padding included.
         normalization: ``channels`` (``rgb`` or ``bgr``), ``mean`` and ``std`` per channel, ``pad_value`` (after
-            normalizing, on the right and at the bottom).
-        strides: Of the feature levels.
-        classes: Class names, as far as known.
-        key_inputs: Shapes by name, of ``key.onnx``.
-        key_outputs: Likewise.
-        non_key_inputs: Of ``non_key.onnx``; ``key_features_i`` are ``features_i`` of the key graph.
-        non_key_outputs: Likewise.
-        raw: Which outputs the detector's post-processing reads: its name for each, and the graphs' name.
-        format: Version of this file.
+            normalization, on the right and at the bottom).
+        strides: Strides of the feature levels.
+        classes: Class names; empty if unknown.
+        key_inputs: Shapes of the inputs of ``key.onnx``, by name.
+        key_outputs: Shapes of its outputs.
+        non_key_inputs: Shapes of the inputs of ``non_key.onnx``; its ``key_features_i`` are ``features_i`` of
+            ``key.onnx``.
+        non_key_outputs: Shapes of its outputs.
+        raw: Name in the graphs of each output that the detector's post-processing reads, by the detector's name.
+        format: Version of this file; 1 had other names for non-key frames and the normalization.
     """
 
     shape: list[int]
@@ -44,41 +45,44 @@ class Description:
     format: int = FORMAT
 
     def write(self, folder: str | Path) -> None:
-        """Writes it beside the graphs."""
+        """Write the file next to the graphs."""
         write_json(asdict(self), Path(folder) / FILE, indent=2)
 
     @classmethod
     def read(cls, folder: str | Path) -> 'Description':
-        """Reads what :meth:`write` wrote.
+        """Read the file.
 
         Raises:
             FileNotFoundError: If there is no such file.
-            ValueError: If it is something else.
+            ValueError: If it is damaged or has another format.
         """
         path = Path(folder) / FILE
         if not path.is_file():
             raise FileNotFoundError(
-                f'{path}: there is no such file; tools/deployment/export_onnx.py writes it beside the graphs'
+                f'{path}: there is no such file; tools/deployment/export_onnx.py writes it next to the graphs'
             )
         try:
             content = json.loads(path.read_text(encoding='utf-8'))
             if content['format'] != FORMAT:
-                raise ValueError(f'its format is {content["format"]!r}, not {FORMAT}')
+                raise ValueError(
+                    f'its format is {content["format"]!r}, that of another version of this package; this version '
+                    f'reads format {FORMAT}'
+                )
             return cls(**content)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
-                f'{path}: does not describe exported graphs ({type(error).__name__}: {error}); export again'
+                f'{path}: does not describe exported graphs ({type(error).__name__}: {error}); export the model again'
             ) from error
 
 
 def shapes(maps: dict[str, Tensor]) -> Shapes:
-    """Shapes of tensors by name."""
+    """Return the shapes of tensors by name."""
     return {name: list(tensor.shape) for name, tensor in maps.items()}
 
 
 def normalization(preprocessor: nn.Module) -> dict:
-    """What an mmdet data preprocessor does to a frame (blue, green, red; 0 to 255)."""
-    # `_channel_conversion` is private; no public method of mmengine's class tells it.
+    """Describe how an mmdet data preprocessor normalizes a frame (BGR, 0 to 255)."""
+    # `_channel_conversion` is private; mmengine's class has no public equivalent.
     flips = bool(getattr(preprocessor, '_channel_conversion', False))
     mean, std = (
         getattr(preprocessor, name).flatten().tolist()

@@ -1,7 +1,7 @@
-"""Writes a video detector's two graphs as ONNX, by PyTorch's exporter (``torch.export``, not TorchScript).
+"""Export of a video detector's two graphs as ONNX with PyTorch's exporter (``torch.export``, not TorchScript).
 
-The shape of the frames is fixed at export: the warp embeds features in a map whose sides are the next powers of two,
-and the flow network cuts its maps to the sizes of others.
+The size of frames is fixed at export: the warp embeds features in a map whose sides are the next powers of two, and
+the flow network crops its maps to the sizes of others.
 """
 
 import warnings
@@ -15,12 +15,12 @@ from semidff.models import VideoDetector
 from semidff.models.spatial.levels import levels, numbered
 from semidff.utils.atomic_write import atomic_write
 
-from .description import CURRENT, KEY, Description, normalization, shapes
+from .description import KEY, NON_KEY, Description, normalization, shapes
 from .graphs import Graph, KeyGraph, NonKeyGraph
 from .packages import require
 
 OPSET = 18
-"""Of ONNX; GridSample, which the warp needs, came with 16."""
+"""ONNX opset; the warp needs GridSample, which exists since 16."""
 
 
 class ExportError(RuntimeError):
@@ -31,36 +31,36 @@ class ExportError(RuntimeError):
 def export_onnx(
     model: VideoDetector, folder: str | Path, shape: Sequence[int], classes: Sequence[str] = ()
 ) -> Description:
-    """Writes ``key.onnx``, ``non_key.onnx`` and ``video_detector.json``.
+    """Write ``key.onnx``, ``non_key.onnx`` and ``video_detector.json``.
 
     Args:
         model: A video detector with temporal module; it is put into eval mode.
-        folder: Where the files go; it is made.
+        folder: Folder of the files, created if missing.
         shape: Height and width of the network's input, padding included.
-        classes: Class names, for the json.
+        classes: Class names.
 
     Returns:
-        What is in the json.
+        The content of ``video_detector.json``.
 
     Raises:
-        ExportError: If the model has no temporal module, or one without weights (optical flow of OpenCV, which runs
-            outside of PyTorch), or in half precision, or the exporter refuses a part of it.
-        MissingPackageError: If the packages of the extra ``onnx`` are not there.
-        TypeError: If the detector has no maps ahead of its post-processing.
+        ExportError: If the model has no temporal module, or one without weights (OpenCV's optical flow, which runs
+            outside of PyTorch), or is in half precision, or PyTorch cannot export a part of it.
+        MissingPackageError: If the packages of the extra ``onnx`` are not installed.
+        TypeError: If the detector has no raw outputs before its post-processing.
     """
     _check(model, shape)
     require('onnx', 'onnxscript')
     model.eval()
     device = next(model.parameters()).device
-    # Frames that differ everywhere, so that nothing is special about the example.
+    # A random example frame has no regularities that tracing could exploit.
     generator = torch.Generator().manual_seed(0)
     frame = torch.randn((1, 3, *shape), generator=generator).to(device)
-    key_graph, graph = KeyGraph(model), NonKeyGraph(model)
+    key_graph, non_key_graph = KeyGraph(model), NonKeyGraph(model)
     key = key_graph.named(frame)
     features = levels('features', key)
     key_inputs = dict(frame=frame)
     inputs = dict(key_image=key['key_image'], frame=frame, **numbered('key_features', features))
-    current = graph.named(*inputs.values())
+    non_key = non_key_graph.named(*inputs.values())
     description = Description(
         shape=list(shape),
         normalization=normalization(model.data_preprocessor),
@@ -69,11 +69,11 @@ def export_onnx(
         key_inputs=shapes(key_inputs),
         key_outputs=shapes(key),
         non_key_inputs=shapes(inputs),
-        non_key_outputs=shapes(current),
-        raw=graph.raw_names(features),
+        non_key_outputs=shapes(non_key),
+        raw=non_key_graph.raw_names(features),
     )
     _write(key_graph, key_inputs, list(key), Path(folder) / KEY)
-    _write(graph, inputs, list(current), Path(folder) / CURRENT)
+    _write(non_key_graph, inputs, list(non_key), Path(folder) / NON_KEY)
     description.write(folder)
     return description
 
@@ -83,14 +83,14 @@ def _check(model: VideoDetector, shape: Sequence[int]) -> None:
         raise ExportError(f'the shape is {tuple(shape)}; it must be height and width in pixels')
     if model.temporal is None:
         raise ExportError(
-            'the model has no temporal module, so there is no graph for the frames between key frames: give a '
-            'stage-two config and checkpoint'
+            'the model has no temporal module, so there is no graph for non-key frames: give a stage-two config and '
+            'checkpoint'
         )
     kinds = {parameter.dtype for parameter in model.parameters()}
     if kinds != {torch.float32}:
         raise ExportError(
-            f'the weights are {", ".join(map(str, kinds))}; export them in float32, and let the runtime choose its '
-            'precision'
+            f'the weights are {", ".join(map(str, kinds))}; export them in float32 and choose the precision in '
+            'the runtime'
         )
     if not model.temporal.state_dict():
         network = type(getattr(model.temporal, 'flow_network', model.temporal)).__name__
@@ -102,7 +102,7 @@ def _check(model: VideoDetector, shape: Sequence[int]) -> None:
 
 def _write(graph: Graph, inputs: dict[str, Tensor], outputs: list[str], path: Path) -> None:
     with warnings.catch_warnings():
-        # PyTorch's exporter, about PyTorch's own code.
+        # PyTorch's exporter warns about PyTorch's own code.
         warnings.simplefilter('ignore')
         try:
             program = torch.onnx.export(
@@ -118,13 +118,13 @@ def _write(graph: Graph, inputs: dict[str, Tensor], outputs: list[str], path: Pa
             raise ExportError(
                 f'{path.name}: PyTorch cannot export this model: {_cause(error)}'
             ) from error
-    # In one file, weights included; protobuf takes up to 2 GB.
+    # One file with the weights; protobuf is limited to 2 GB.
     with atomic_write(path, binary=True) as file:
         file.write(program.model_proto.SerializeToString())
 
 
 def _cause(error: BaseException) -> str:
-    """First line of the first error in a chain."""
+    """Return the first line of the first error in a chain."""
     while error.__cause__ is not None:
         error = error.__cause__
     return f'{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ""}'

@@ -1,4 +1,4 @@
-"""One exported graph, run by onnxruntime."""
+"""One exported graph in onnxruntime."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,18 +11,18 @@ from .packages import require
 
 
 class OnnxGraph:
-    """Runs an ONNX file on PyTorch tensors, which pass through the CPU's memory.
+    """Runs an ONNX file on PyTorch tensors, which are copied through the CPU's memory.
 
     Args:
         path: The file.
-        shapes: Its inputs' shapes by name.
-        providers: onnxruntime's execution providers, in the order of preference.
-        threads: CPU threads; by default as many as PyTorch uses.
+        shapes: Shapes of its inputs, by name.
+        providers: onnxruntime's execution providers, in order of preference.
+        threads: Number of CPU threads; by default that of PyTorch.
 
     Raises:
         FileNotFoundError: If there is no such file.
         MissingPackageError: If onnxruntime is not installed.
-        ValueError: If the file is damaged, or has other inputs.
+        ValueError: If the file is damaged or has other inputs.
     """
 
     def __init__(
@@ -42,24 +42,22 @@ class OnnxGraph:
             self.session = runtime.InferenceSession(
                 str(path), sess_options=options, providers=list(providers)
             )
-        except (
-            Exception
-        ) as error:  # onnxruntime has a dozen of its own, one for each way to be broken
+        except Exception as error:  # onnxruntime has a dozen types without a common base
             raise ValueError(
                 f'{path}: onnxruntime cannot open it ({type(error).__name__}: {error})'
             ) from error
         own = {graph_input.name: graph_input.shape for graph_input in self.session.get_inputs()}
         if own != {name: list(shape) for name, shape in shapes.items()}:
             raise ValueError(
-                f'{path}: its inputs are {own}, but the json beside it says {shapes}; export again'
+                f'{path}: its inputs are {own}, not {shapes} as in the json file; export again'
             )
         self.outputs = [output.name for output in self.session.get_outputs()]
 
     def __call__(self, **inputs: Tensor) -> dict[str, Tensor]:
-        """Outputs by name, on the inputs' device.
+        """Run the graph; return the outputs by name, on the inputs' device.
 
         Args:
-            **inputs: Tensors with the graph's shapes but for the batch: its N entries run one after the other.
+            **inputs: Tensors with the graph's shapes except for the batch size N; the entries run one after the other.
 
         Raises:
             ValueError: If a tensor has another shape.
@@ -84,5 +82,5 @@ class OnnxGraph:
             if given[1:] != tuple(shape[1:]):
                 raise ValueError(
                     f'{self.path.name}: {name} must have shape {("N", *shape[1:])}, got {given}. Graphs are exported '
-                    'for one size of frames: bring the frames to it, or export again with another --shape'
+                    'for one size of frames: resize the frames to it, or export again with another --shape'
                 )

@@ -1,4 +1,4 @@
-"""How far an exported video detector is from the one in PyTorch: every output before NMS, and detections after."""
+"""Comparison of an exported video detector with the one in PyTorch: all outputs before NMS, and detections after."""
 
 import copy
 from collections.abc import Iterator, Sequence
@@ -13,25 +13,26 @@ from torch import Tensor
 from semidff.inference import VideoEngine
 from semidff.models import VideoDetector
 from semidff.models.spatial.levels import levels
+from semidff.utils.tables import text_table
 
 from .graphs import KeyGraph, NonKeyGraph
 from .onnx_video_detector import OnnxVideoDetector
 
 TOLERANCE = 1e-3
-"""Of :attr:`Difference.relative`."""
+"""Bound of :attr:`Difference.relative`."""
 
 SAME_BOX, SAME_SCORE = 0.99, 1e-3
-"""Smallest overlap and largest difference of scores at which two detections are one."""
+"""Smallest overlap and largest difference of scores of detections that are counterparts."""
 
 
 class Difference(NamedTuple):
-    """How far two tensors are apart.
+    """Difference of two tensors.
 
     Attributes:
         largest: Largest absolute value of the reference.
         absolute: Largest absolute difference.
-        relative: Largest difference of an element in relation to its size; to 1 where that is smaller, and to
-            ``largest`` where even that is smaller.
+        relative: Largest difference of an element relative to its size, to 1 for smaller elements, or to ``largest``
+            if all are smaller than 1.
     """
 
     largest: float = 0.0
@@ -40,48 +41,91 @@ class Difference(NamedTuple):
 
     @classmethod
     def between(cls, reference: Tensor, other: Tensor) -> 'Difference':
-        """Of two tensors of equal shape; infinite where one is not finite."""
+        """Compare two tensors of equal shape; the difference is infinite where one is not finite."""
         if reference.shape != other.shape:
             raise ValueError(
                 f'tensors of shapes {tuple(reference.shape)} and {tuple(other.shape)} cannot be compared'
             )
         size = reference.abs()
-        apart = (reference - other).abs().nan_to_num(torch.inf, torch.inf)
+        error = (reference - other).abs().nan_to_num(torch.inf, torch.inf)
         largest = size.max().item()
         floor = min(largest, 1.0) or torch.finfo(reference.dtype).tiny
-        return cls(largest, apart.max().item(), (apart / size.clamp(min=floor)).max().item())
+        return cls(largest, error.max().item(), (error / size.clamp(min=floor)).max().item())
 
     def worst(self, other: 'Difference') -> 'Difference':
-        """The larger of each figure."""
+        """Return the larger of each number."""
         return Difference(*map(max, self, other))
 
 
+class ParityReport(NamedTuple):
+    """Result of :func:`verify`.
+
+    Attributes:
+        maps: Differences before NMS, by graph and output, the largest of all frames.
+        detections: Number of detections in PyTorch in all frames.
+        lost: Number of these without a counterpart (same class, overlap of at least 0.99, scores within 1e-3) in
+            onnxruntime.
+        added: Number of detections in onnxruntime without a counterpart in PyTorch.
+        frames: Number of frames.
+    """
+
+    maps: dict[str, Difference]
+    detections: int
+    lost: int
+    added: int
+    frames: int
+
+    @property
+    def equal(self) -> bool:
+        """Whether all outputs before NMS agree to :data:`TOLERANCE`."""
+        return all(difference.relative < TOLERANCE for difference in self.maps.values())
+
+    def __str__(self) -> str:
+        rows = [('output', 'largest value', 'absolute', 'relative', '')]
+        for name, (largest, absolute, relative) in self.maps.items():
+            mark = '' if relative < TOLERANCE else f'above {TOLERANCE}'
+            rows.append((name, f'{largest:.4g}', f'{absolute:.2e}', f'{relative:.2e}', mark))
+        return (
+            f'{text_table(rows)}\n'
+            f'after NMS, {self.frames} frames: {self.detections} detections by PyTorch, of which {self.lost} '
+            f'have no counterpart by onnxruntime; {self.added} the other way round'
+        )
+
+
 @torch.no_grad()
-def compare_maps(
+def verify(
     model: VideoDetector, exported: OnnxVideoDetector, batches: Sequence[dict]
-) -> dict[str, Difference]:
-    """All outputs of both graphs, as they are used: what follows the key graph gets that graph's own outputs.
+) -> ParityReport:
+    """Compare on a key frame and the frames that follow it.
+
+    Each graph runs on the outputs of the graph before it, as in use.
 
     Args:
-        model: The model in PyTorch, in eval mode.
+        model: The model in PyTorch.
         exported: The same model's graphs.
-        batches: Collated test batches of one frame each: a key frame, then frames that follow it.
-
-    Returns:
-        The worst difference of all frames by ``key.onnx features_0`` and the like.
+        batches: Collated test batches of one frame each, at least two.
     """
-    found: dict[str, Difference] = {}
+    model.eval()
+    maps: dict[str, Difference] = {}
     inputs = [model.data_preprocessor(copy.deepcopy(b), False)['inputs'] for b in batches]
     for name, reference, other in _maps(model, exported, inputs):
         difference = Difference.between(reference, other)
-        found[name] = difference.worst(found.get(name, Difference()))
-    return found
+        maps[name] = difference.worst(maps.get(name, Difference()))
+    results = (_detect(detector, batches) for detector in (model, exported))
+    pairs = [(a.pred_instances, b.pred_instances) for a, b in zip(*results, strict=True)]
+    return ParityReport(
+        maps,
+        detections=sum(len(a) for a, _ in pairs),
+        lost=sum(_without_counterpart(a, b) for a, b in pairs),
+        added=sum(_without_counterpart(b, a) for a, b in pairs),
+        frames=len(batches),
+    )
 
 
 def _maps(
     model: VideoDetector, exported: OnnxVideoDetector, frames: Sequence[Tensor]
 ) -> Iterator[tuple[str, Tensor, Tensor]]:
-    """Name, PyTorch's and onnxruntime's result of every output for every frame."""
+    """Every output for every frame: its name, and its values in PyTorch and in onnxruntime."""
     keys = KeyGraph(model).named(frames[0]), exported.key_graph(frame=frames[0])
     yield from _pairs(exported.key_graph.path.name, *keys)
     images = [key['key_image'] for key in keys]
@@ -104,32 +148,8 @@ def _pairs(
         yield f'{graph} {name}', maps, other[name]
 
 
-def unmatched_detections(
-    model: VideoDetector, exported: OnnxVideoDetector, batches: Sequence[dict], key_interval: int
-) -> tuple[int, int, int]:
-    """Detections after NMS by the method *propagate*.
-
-    Args:
-        model: The model in PyTorch.
-        exported: The same model's graphs.
-        batches: Collated test batches of one frame each, of one video.
-        key_interval: Key-frame duration l.
-
-    Returns:
-        How many there are in PyTorch; how many of these have no counterpart (same class, overlap of at least 0.99,
-        scores within 1e-3) in onnxruntime; and the other way round.
-    """
-    reference, other = (_detect(m, batches, key_interval) for m in (model, exported))
-    pairs = [(a.pred_instances, b.pred_instances) for a, b in zip(reference, other, strict=True)]
-    return (
-        sum(len(a) for a, _ in pairs),
-        sum(_without_counterpart(a, b) for a, b in pairs),
-        sum(_without_counterpart(b, a) for a, b in pairs),
-    )
-
-
-def _detect(model: VideoDetector, batches: Sequence[dict], key_interval: int) -> SampleList:
-    engine = VideoEngine(model, 'propagate', key_interval)
+def _detect(model: VideoDetector, batches: Sequence[dict]) -> SampleList:
+    engine = VideoEngine(model, 'propagate', key_interval=len(batches))
     return [result for batch in batches for result in engine.push(copy.deepcopy(batch))]
 
 

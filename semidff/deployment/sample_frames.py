@@ -1,4 +1,4 @@
-"""Frames to export a model with and to compare it on, as its test pipeline makes them."""
+"""Frames for the export and the verification of a model, processed by its test pipeline."""
 
 from collections.abc import Callable, Sequence
 
@@ -16,18 +16,18 @@ from semidff.inference.frame_pipeline import frame_pipeline
 def sample_batches(
     cfg: Config, count: int, shape: Sequence[int] | None = None, video: str | None = None
 ) -> list[dict]:
-    """Collated test batches of one frame each, as :class:`~semidff.inference.VideoEngine` takes them.
+    """Make collated test batches of one frame each for :class:`~semidff.inference.VideoEngine`.
 
     Args:
         cfg: A config with a test pipeline.
-        count: How many frames, at most.
-        shape: Height and width of the frames behind the pipeline; default: the video's, or else the scale that the
-            pipeline resizes to.
-        video: A video file or folder of frames; without one, frames are made
+        count: Largest number of frames.
+        shape: Height and width of the frames after the pipeline; by default that of the video's frames, or without a
+            video the scale of the pipeline's Resize.
+        video: A video file or folder of frames; None: synthetic frames
             (:func:`~semidff.analysis.smooth_video.smooth_frames`).
 
     Raises:
-        ValueError: If a video's frames leave the pipeline with another shape, or none is known.
+        ValueError: If a video's frames have another shape after the pipeline, or no shape is known.
         VideoError: If the video cannot be read.
     """
     if video is None:
@@ -64,13 +64,13 @@ def _read(video: str, count: int) -> list[np.ndarray]:
 
 
 def _scale(cfg: Config) -> tuple[int, int]:
-    """Height and width that the pipeline resizes to."""
+    """Height and width of the pipeline's Resize."""
     steps = cfg.test_dataloader.dataset.pipeline
     scales = [step['scale'] for step in steps if isinstance(step.get('scale'), list | tuple)]
     if not scales:
         raise ValueError(
             f'the test pipeline has no Resize with a scale ({[step["type"] for step in steps]}), so the size of '
-            'frames is not known: give --shape H W or a --video'
+            'frames is unknown: give --shape H W or a --video'
         )
     width, height = scales[0]
     return height, width

@@ -1,8 +1,8 @@
-"""Exports a video detector as two ONNX graphs: one for key frames, one for the frames between.
+"""Export a video detector as two ONNX graphs, one for key frames and one for non-key frames.
 
-Writes key.onnx, non_key.onnx and video_detector.json (names, shapes, normalization) to a folder. The
-graphs end ahead of proposals, RoIs and NMS. They are for frames of one size. With --verify both are
-run by onnxruntime and compared with PyTorch; exit code 1 if an output differs by more than 1e-3.
+Writes key.onnx, non_key.onnx and video_detector.json (names, shapes, normalization) to a folder. The graphs end before
+proposals, RoIs and NMS, and take frames of one size. With --verify, both are run in onnxruntime and compared with
+PyTorch; the exit code is 1 if an output differs by 1e-3 or more.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from semidff.utils.model_building import build_video_detector
 
 
 def parse_args() -> argparse.Namespace:
-    """Reads the command line."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config of a video detector (stage two)')
     parser.add_argument('checkpoint', help='its weights')
@@ -38,8 +38,8 @@ def parse_args() -> argparse.Namespace:
         type=int,
         nargs=2,
         metavar=('H', 'W'),
-        help="size of the frames when they enter the network, before padding (default: the --video's, "
-        'or the scale that the test pipeline resizes to)',
+        help="size of the frames after the test pipeline, before padding (default: that of the --video's frames, "
+        "else the scale of the pipeline's Resize)",
     )
     parser.add_argument(
         '--video', help='video file or folder of frames, for their size and for --verify'
@@ -52,15 +52,17 @@ def parse_args() -> argparse.Namespace:
         type=int,
         default=5,
         metavar='N',
-        help='how many frames --verify takes, the first one as key frame (default: 5)',
+        help='number of frames for --verify, the first one a key frame (default: 5)',
     )
     return parser.parse_args()
 
 
 def run(args: argparse.Namespace) -> bool:
-    """Exports and, if wanted, compares; returns whether all is well."""
+    """Export, and with --verify compare; return whether the graphs equal PyTorch."""
     if args.frames < 2:
-        raise ValueError(f'--frames is {args.frames}; a key frame and one more are needed')
+        raise ValueError(
+            f'--frames is {args.frames}; a key frame and at least one non-key frame are needed'
+        )
     cfg = Config.fromfile(installed_file(args.config))
     model = build_video_detector(args.config)
     state, meta = read_checkpoint(args.checkpoint)
@@ -79,7 +81,7 @@ def run(args: argparse.Namespace) -> bool:
 
 
 def main() -> None:
-    """Runs; bad input ends with a message and exit code 1."""
+    """Export; bad input ends with a message and exit code 1."""
     args = parse_args()
     errors = (
         CheckpointError, ExportError, MissingPackageError, VideoError, OSError, TypeError, ValueError
