@@ -1,4 +1,4 @@
-"""Data sets of labeled and unlabeled videos, flow pairs and crops; registered in mmdet's registries."""
+"""Datasets of labeled and unlabeled videos, flow pairs and crops, with their transforms and samplers."""
 
 from mmdet.registry import DATASETS, TRANSFORMS
 
@@ -25,7 +25,7 @@ from .transforms import (
 from .unlabeled_videos import UnlabeledVideoDataset
 
 register_former_name(DATASETS, 'LabelledPairDataset', LabeledPairDataset)
-register_former_name(TRANSFORMS, 'RandomColourFlowPair', RandomColorFlowPair)
+register_former_name(TRANSFORMS, 'RandomColourFlowPair', RandomColorFlowPair, colour='color')
 
 __all__ = [
     'CocoVIDDataset',

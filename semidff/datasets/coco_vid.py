@@ -1,4 +1,4 @@
-"""Labeled videos (and labeled images) as COCO-VID json."""
+"""Dataset of labeled videos and images in COCO-VID json."""
 
 import os.path as osp
 from collections import defaultdict
@@ -11,31 +11,31 @@ from .vid_json import frame_patterns, load_vid_json, match_classes, ordered_fram
 
 @DATASETS.register_module()
 class CocoVIDDataset(CocoDataset):
-    """All frames of a COCO-VID json, in (video, frame) order, as ordinary detection samples.
+    """All frames of a COCO-VID json, in (video, frame) order, as detection samples.
 
-    Beside CocoDataset's entries each frame has ``video_id``, ``frame_id`` (0-based in the video),
-    ``video_name`` and ``video_length``, and each instance ``instance_id`` (-1 where the json has
-    none). They reach the data samples by ``PackDetInputs(meta_keys=(..., 'video_id', 'frame_id',
-    'video_name', 'video_length'))``. Plain COCO json is accepted: each image is a video of one
-    frame.
+    In addition to CocoDataset's entries each frame has ``video_id``, ``frame_id`` (0-based in the
+    video), ``video_name`` and ``video_length``, and each instance has ``instance_id`` (-1 if the
+    json has none). ``PackDetInputs(meta_keys=(..., 'video_id', 'frame_id', 'video_name',
+    'video_length'))`` passes them to the data samples. In plain COCO json each image is a video of
+    one frame.
 
-    In test mode every frame stays; in training ``filter_cfg`` drops frames, as in mmdet, and frames
-    that are not labeled are left out.
+    Training leaves out unlabeled frames and, as in mmdet, those that ``filter_cfg`` drops. Test
+    mode keeps all frames.
 
-    Sparsely labeled videos: an image with ``is_labeled: false`` has no annotation, which is not
-    the same as having no object; such frames can be key frames of training pairs
-    (:meth:`frame_path`). Instead of listing them, a video may have ``frame_pattern``, the
-    ``file_name`` of its frames with ``%d`` (say ``%06d``) for the frame number.
+    In sparsely labeled videos an image with ``is_labeled: false`` has no annotations, although it
+    may show objects. Such frames can be key frames of training pairs (:meth:`frame_path`). Instead
+    of listing them, a video may have a ``frame_pattern``, the ``file_name`` of its frames with a
+    placeholder for the frame number, such as ``%06d``.
 
     Args:
-        *args: As CocoDataset's.
-        data_prefix: ``dict(img=...)``, the folder of the images below ``data_root``.
-        require_video: Whether images that belong to no video are an error.
-        **kwargs: As CocoDataset's. Without ``metainfo`` the classes are the json's.
+        *args: Arguments of CocoDataset.
+        data_prefix: ``dict(img=...)``, folder of the images relative to ``data_root``.
+        require_video: Whether to refuse images that belong to no video.
+        **kwargs: Arguments of CocoDataset. Without ``metainfo`` the classes are those of the json.
 
     Raises:
-        FileNotFoundError: The annotation file is missing.
-        ValueError: The json is broken, has other classes than the metainfo, or no frame remains.
+        FileNotFoundError: If the annotation file is missing.
+        ValueError: If the json is broken, has other classes than the metainfo, or no frame remains.
     """
 
     METAINFO = {'classes': None}
@@ -51,11 +51,7 @@ class CocoVIDDataset(CocoDataset):
         super().__init__(*args, data_prefix=data_prefix or {'img': ''}, **kwargs)
 
     def load_data_list(self) -> list[dict]:
-        """Reads ``ann_file``.
-
-        Returns:
-            One dict per frame, in (video, frame) order.
-        """
+        """Read ``ann_file``; return one dict per frame, in (video, frame) order."""
         content = load_vid_json(self.ann_file, self.backend_args)
         classes, self.cat2label = match_classes(content, self.metainfo['classes'], self.ann_file)
         self._metainfo['classes'] = classes
@@ -78,7 +74,7 @@ class CocoVIDDataset(CocoDataset):
         ]
 
     def _checked(self, annotation: dict) -> dict:
-        """An annotation that has a box, and an area."""
+        """Return an annotation with its area; refuse it without a box."""
         box = annotation.get('bbox')
         if not isinstance(box, list) or len(box) != 4:
             raise ValueError(
@@ -88,17 +84,14 @@ class CocoVIDDataset(CocoDataset):
         return annotation if 'area' in annotation else {**annotation, 'area': box[2] * box[3]}
 
     def parse_data_info(self, raw_data_info: dict) -> dict:
-        """One frame in mmdet's format, with its place in its video.
+        """Convert one frame to mmdet's format and add its position in the video.
 
         Args:
             raw_data_info: ``raw_img_info`` and ``raw_ann_info`` from the json.
-
-        Returns:
-            The frame's dict.
         """
         image = raw_data_info['raw_img_info']
         data_info = super().parse_data_info({'raw_img_info': image, 'raw_ann_info': []})
-        # one by one, because CocoDataset leaves some out without saying which
+        # One at a time, because CocoDataset drops some and does not report which.
         for annotation in raw_data_info['raw_ann_info']:
             single = {'raw_img_info': image, 'raw_ann_info': [annotation]}
             for instance in super().parse_data_info(single)['instances']:
@@ -111,14 +104,14 @@ class CocoVIDDataset(CocoDataset):
         return data_info
 
     def frame_path(self, video_id: int, frame_id: int) -> str | None:
-        """Image file of any frame of a video, labeled or not.
+        """Return the image file of any frame of a video, labeled or not.
 
         Args:
             video_id: The video.
             frame_id: Number of the frame, 0-based.
 
         Returns:
-            Its path; None if the json neither lists the frame nor has a pattern for it.
+            The path; None if the json neither lists the frame nor has a pattern for it.
         """
         listed = self._paths[video_id].get(frame_id)
         if listed is not None or video_id not in self._patterns:
@@ -126,10 +119,10 @@ class CocoVIDDataset(CocoDataset):
         return osp.join(self.data_prefix['img'], self._patterns[video_id] % frame_id)
 
     def filter_data(self) -> list[dict]:
-        """Leaves out frames without labels and those of ``filter_cfg``, in training only.
+        """Drop unlabeled frames and those of ``filter_cfg``, in training only.
 
         Raises:
-            ValueError: No frame remains.
+            ValueError: If no frame remains.
         """
         frames = super().filter_data()
         if not self.test_mode:

@@ -1,4 +1,4 @@
-"""Small labeled pictures in one file, for teaching a backbone to classify before it detects."""
+"""Dataset of small labeled pictures, to pre-train a backbone as a classifier."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from mmengine.dataset import BaseDataset
 
 @DATASETS.register_module()
 class CropsDataset(BaseDataset):
-    """Crops out of an .npz file.
+    """Labeled crops of an .npz file.
 
-    The file holds `images` (N, H, W, 3) uint8 BGR, `labels` (N,) and `classes` (names).
+    The file holds ``images``, (N, H, W, 3) uint8 BGR, ``labels``, (N,), and ``classes`` (names).
 
-    An item is `dict(inputs, data_samples)`: `inputs` a (3, H, W) uint8 tensor, `data_samples` a
-    `DetDataSample` with `gt_label`, an int64 tensor of shape (1,). Random changes draw from numpy's
-    global random state. Use `indices` of `BaseDataset` to hold some out: `indices=5400` for the
-    first 5400 crops, `indices=-600` for the last 600.
+    An item is ``dict(inputs, data_samples)``: ``inputs`` is a (3, H, W) uint8 tensor,
+    ``data_samples`` a ``DetDataSample`` with ``gt_label``, an int64 tensor of shape (1,).
+    Augmentations draw from numpy's global random state. ``indices`` of ``BaseDataset`` splits the
+    crops: ``indices=5400`` is the first 5400, ``indices=-600`` the last 600.
 
     Args:
-        ann_file: The .npz file, relative to `data_root`.
-        flip: Whether to mirror crops at random, in both directions.
+        ann_file: The .npz file, relative to ``data_root``.
+        flip: Whether to mirror crops at random along both axes.
         jitter: Largest relative change of the colors; 0 for none.
-        **kwargs: Other arguments of mmengine's `BaseDataset`.
+        **kwargs: Other arguments of mmengine's ``BaseDataset``.
 
     Raises:
         FileNotFoundError: If the file is missing.
-        ValueError: If it is not such a file, or its arrays do not fit together.
+        ValueError: If it is not such a file, or its arrays are inconsistent.
     """
 
     METAINFO = {'dataset_type': 'crops'}
@@ -43,13 +43,13 @@ class CropsDataset(BaseDataset):
         super().__init__(ann_file=ann_file, **kwargs)
 
     def load_data_list(self) -> list[dict]:
-        """Reads the file; its pictures stay in one array, which forked workers share."""
+        """Read the file. Its pictures stay in one array, which forked workers share."""
         self.images, labels, classes = read_crops(self.ann_file)
         self._metainfo['classes'] = classes
         return [{'crop': i, 'gt_label': label} for i, label in enumerate(labels.tolist())]
 
     def prepare_data(self, idx: int) -> dict:
-        """Changes and packs one crop."""
+        """Augment and pack one crop."""
         info = self.get_data_info(idx)
         image = self.images[info['crop']]
         if self.flip:
@@ -70,7 +70,7 @@ class CropsDataset(BaseDataset):
 
 
 def read_crops(path: str | Path) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-    """Reads images, labels and class names of a crops file; raises as `CropsDataset` says."""
+    """Read images, labels and class names of a file, see :class:`CropsDataset`."""
     if not Path(path).is_file():
         raise FileNotFoundError(
             f'{path}: the file of crops is missing; tools/make_synthetic.py writes one'
@@ -94,11 +94,11 @@ def read_crops(path: str | Path) -> tuple[np.ndarray, np.ndarray, tuple[str, ...
 
 
 def color_jitter(images: np.ndarray, strength: float) -> np.ndarray:
-    """Changes brightness, contrast and the balance of the colors, alike in all pictures.
+    """Change brightness, contrast and color balance of (..., 3) uint8 images, with the same random factors for all.
 
     Args:
-        images: (..., 3) uint8.
-        strength: Largest relative change; draws from numpy's global random state.
+        images: The images.
+        strength: Largest relative change.
     """
     gain = np.random.uniform(1 - strength, 1 + strength) * np.random.uniform(
         1 - strength / 2, 1 + strength / 2, 3

@@ -1,8 +1,8 @@
-"""Pairs of pictures with true flow, in the format of Flying Chairs: to pre-train the flow network.
+"""Dataset of pairs with true flow, to pre-train the flow network.
 
-The flow of Flying Chairs leads from picture 1 to picture 2 and stands on picture 1's pixels.
-Feature flow (DFF Eq. 1) leads from the current frame to the key frame and stands on the current
-frame's. So picture 1 is the current frame here, and picture 2 the key frame.
+The flow of Flying Chairs is defined on the pixels of picture 1 and points to picture 2. Feature
+flow (DFF Eq. 1) is defined on the current frame and points to the key frame. Picture 1 is therefore
+the current frame and picture 2 the key frame.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ _SPLITS = {'train': 1, 'val': 2}
 class FlyingChairsDataset(BaseDataset):
     """Flying Chairs, or other pairs in its format.
 
-    A folder holds `NNNNN_img1.ppm`, `NNNNN_img2.ppm` and `NNNNN_flow.flo`, numbered from 00001;
-    line n of the split file says whether pair n is for training (1) or validation (2).
+    A folder holds ``NNNNN_img1.ppm``, ``NNNNN_img2.ppm`` and ``NNNNN_flow.flo``, numbered from
+    00001. Line n of the split file assigns pair n to training (1) or validation (2).
 
     Args:
-        ann_file: Split file, relative to `data_root`.
+        ann_file: Split file, relative to ``data_root``.
         split: 'train' or 'val'.
         pipeline: Transforms of :mod:`~semidff.datasets.transforms.flow_transforms` and
-            :mod:`~semidff.datasets.transforms.flow_geometry`; by default pairs are read and packed only, see
-            :class:`~semidff.datasets.transforms.flow_transforms.PackFlowPair`.
-        **kwargs: Other arguments of mmengine's `BaseDataset`; `data_prefix=dict(img=...)` names the
-            folder of the pairs.
+            :class:`~semidff.datasets.RandomAffineFlowPair`; default: read and pack the pairs, see
+            :class:`~semidff.datasets.PackFlowPair`.
+        **kwargs: Other arguments of mmengine's ``BaseDataset``; ``data_prefix=dict(img=...)`` is
+            the folder of the pairs.
 
     Raises:
         FileNotFoundError: If the split file or a file of a pair is missing.
-        ValueError: If the split file has other lines than 1 and 2, or not one per pair in the
-            folder, or nothing is in the split.
+        ValueError: If the split file has lines other than 1 and 2, does not have one line per pair
+            in the folder, or assigns no pair to the split.
     """
 
     METAINFO = {'dataset_type': 'flying_chairs'}
@@ -58,7 +58,7 @@ class FlyingChairsDataset(BaseDataset):
         super().__init__(ann_file=ann_file, pipeline=pipeline, **kwargs)
 
     def load_data_list(self) -> list[dict]:
-        """Pairs of the split: `dict(img_path=[key frame's, current frame's], flow_path)`."""
+        """Return ``dict(img_path=[key, current], flow_path)`` of each pair of the split."""
         if not Path(self.ann_file).is_file():
             raise FileNotFoundError(
                 f'{self.ann_file}: the split file (ann_file) of Flying Chairs is missing'

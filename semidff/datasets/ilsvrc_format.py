@@ -1,6 +1,6 @@
-"""Detections as text in the format of ILSVRC submissions.
+"""Reader and writer of detections in the text format of ILSVRC submissions.
 
-A line is ``frame_id class score x1 y1 x2 y2``; classes count from 1.
+A line is ``frame_id class score x1 y1 x2 y2``; class numbers start at 1.
 """
 
 from collections.abc import Iterable, Iterator
@@ -19,11 +19,11 @@ _COLUMNS = 'frame_id class score x1 y1 x2 y2'
 
 @dataclass(frozen=True)
 class DetectionTable:
-    """The lines of a detections file.
+    """Lines of a detections file.
 
     Attributes:
-        frame_ids: The image set's frame ids, (n,) int.
-        classes: Class numbers, from 1, (n,) int.
+        frame_ids: Frame ids of the image set, (n,) int.
+        classes: Class numbers from 1, (n,) int.
         scores: (n,) float.
         boxes: (n, 4) float, x1, y1, x2, y2 in pixels of the original image.
     """
@@ -34,23 +34,23 @@ class DetectionTable:
     boxes: np.ndarray
 
     def __len__(self) -> int:
-        """Number of detections."""
+        """Return the number of detections."""
         return len(self.scores)
 
 
 def read_detections(path: str | Path, num_classes: int) -> DetectionTable:
-    """Reads a detections file.
+    """Read a detections file.
 
     Args:
         path: The file; empty lines are skipped.
-        num_classes: Classes must be 1 to this number.
+        num_classes: Largest valid class number.
 
     Returns:
-        Its lines, in the file's order.
+        The lines in the order of the file.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: A line is broken; the message has its number and text.
+        FileNotFoundError: If there is no such file.
+        ValueError: If a line is broken; the message has its number and text.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f'detections file {str(path)!r} does not exist')
@@ -64,7 +64,7 @@ def read_detections(path: str | Path, num_classes: int) -> DetectionTable:
 
 
 def _tables(file: TextIO, path: str | Path, num_classes: int) -> Iterator[np.ndarray]:
-    """The file's numbers, (lines, 7), some lines at a time."""
+    """Yield the numbers of the file, (lines, 7), some lines at a time."""
     start = 1
     while lines := list(islice(file, _LINES_AT_ONCE)):
         filled = [line for line in lines if not line.isspace()]
@@ -80,14 +80,14 @@ def _tables(file: TextIO, path: str | Path, num_classes: int) -> Iterator[np.nda
 
 
 def _valid(table: np.ndarray, num_classes: int) -> np.ndarray:
-    """Which rows are possible detections, (n, 7) -> (n,) bool."""
+    """Return which rows are valid detections, (n, 7) -> (n,) bool."""
     whole = (table[:, :2] == np.floor(table[:, :2])).all(axis=1)
     known = (table[:, 1] >= 1) & (table[:, 1] <= num_classes)
     return np.isfinite(table).all(axis=1) & whole & known
 
 
 def _check_line(line: str, number: int, path: str | Path, num_classes: int) -> None:
-    """Raises ValueError with the reason if a line is broken."""
+    """Raise ValueError with the reason if a line is broken."""
     where = f'{path}, line {number}: '
     words = line.split()
     if not words:
@@ -103,21 +103,18 @@ def _check_line(line: str, number: int, path: str | Path, num_classes: int) -> N
     if not _valid(row, num_classes)[0]:
         raise ValueError(
             f'{where}frame_id and class must be whole numbers, the class 1 to {num_classes}, and '
-            'everything finite: '
-            f'{line.strip()!r}'
+            f'everything finite: {line.strip()!r}'
         )
 
 
 def detection_lines(
     frame_id: int, labels: np.ndarray, scores: np.ndarray, boxes: np.ndarray
 ) -> list[str]:
-    """A frame's lines of a detections file.
-
-    Numbers have nine digits, so that single-precision scores and boxes come back as they were.
+    """Return the lines of a frame, with nine digits, so that float32 values are restored exactly.
 
     Args:
-        frame_id: The frame's number.
-        labels: From 0, (n,).
+        frame_id: Number of the frame.
+        labels: Labels from 0, (n,).
         scores: (n,).
         boxes: (n, 4).
     """
@@ -129,11 +126,11 @@ def detection_lines(
 
 
 def write_detections(path: str | Path, frames: Iterable[tuple]) -> None:
-    """Writes a detections file, whole or not at all; see :func:`detection_lines`.
+    """Write a detections file atomically.
 
     Args:
         path: The file.
-        frames: For each frame its id, labels from 0 (n,), scores (n,), boxes (n, 4).
+        frames: Arguments of :func:`detection_lines` of each frame.
     """
     with atomic_write(path) as file:
         for frame in frames:

@@ -1,10 +1,10 @@
-"""The 30 classes of ImageNet VID, and its two training sources as datasets."""
+"""The 30 classes of ImageNet VID, and the datasets ImageNet VID and DET."""
 
 from mmdet.registry import DATASETS
 
 from .coco_vid import CocoVIDDataset
 
-# name -> WordNet id, in the order of the evaluation's class numbers 1 to 30
+# WordNet ids by name, in the order of the class numbers 1 to 30 of the evaluation.
 VID_WNIDS: dict[str, str] = {
     'airplane': 'n02691156',
     'antelope': 'n02419796',
@@ -49,7 +49,6 @@ class ImageNetVIDDataset(CocoVIDDataset):
 
 @DATASETS.register_module()
 class ImageNetDETDataset(CocoVIDDataset):
-    """Images of ImageNet DET with VID's 30 classes, converted by
-    ``tools/dataset_converters/imagenet_det.py``."""
+    """ImageNet DET with VID's 30 classes, converted by ``tools/dataset_converters/imagenet_det.py``."""
 
     METAINFO = {'classes': VID_CLASSES, 'wnids': tuple(VID_WNIDS.values())}

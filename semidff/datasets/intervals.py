@@ -1,7 +1,7 @@
-"""How far apart key frame and current frame of a training pair are (semi-DFF 3.3).
+"""Distributions of the interval between key frame and current frame of a training pair (semi-DFF 3.3).
 
-A distribution draws the interval, in frames, by which the key frame lies *before* the current one;
-:func:`choose_pair` places such a pair in a video.
+The key frame precedes the current frame by the drawn number of frames. :func:`choose_pair` draws
+such a pair in a video.
 """
 
 from collections.abc import Sequence
@@ -12,13 +12,13 @@ from mmdet.registry import TASK_UTILS
 
 @TASK_UTILS.register_module()
 class UniformInterval:
-    """Every interval from ``low`` to ``high`` (both included) with the same probability.
+    """Uniform distribution of intervals from ``low`` to ``high``, both inclusive.
 
-    The authors' code: 1..9 in the regression step, 0..9 (same-frame pairs occur) in the semantic.
+    The authors use 1..9 in the regression step and 0..9, with same-frame pairs, in the semantic step.
 
     Args:
-        low (int): Smallest interval in frames, >= 0.
-        high (int): Largest interval in frames, >= ``low``.
+        low: Smallest interval in frames, >= 0.
+        high: Largest interval in frames, >= ``low``.
     """
 
     def __init__(self, low: int = 1, high: int = 9) -> None:
@@ -27,16 +27,16 @@ class UniformInterval:
         self.low, self.high = low, high
 
     def draw(self, rng: np.random.Generator) -> int:
-        """One interval in frames."""
+        """Draw an interval in frames."""
         return int(rng.integers(self.low, self.high + 1))
 
 
 @TASK_UTILS.register_module()
 class FixedInterval:
-    """Always the same interval.
+    """Constant interval.
 
     Args:
-        interval (int): Frames between key frame and current frame, >= 0.
+        interval: Number of frames from key frame to current frame, >= 0.
     """
 
     def __init__(self, interval: int) -> None:
@@ -45,17 +45,17 @@ class FixedInterval:
         self.interval = interval
 
     def draw(self, rng: np.random.Generator) -> int:
-        """The interval in frames; ``rng`` is not used."""
+        """Return the interval in frames."""
         return self.interval
 
 
 @TASK_UTILS.register_module()
 class WeightedInterval:
-    """Interval ``low + i`` with probability proportional to ``weights[i]``.
+    """Distribution of interval ``low + i`` with probability proportional to ``weights[i]``.
 
     Args:
-        weights (Sequence[float]): Non-negative weights, not all zero.
-        low (int): The interval of the first weight, in frames.
+        weights: Non-negative weights, not all zero.
+        low: Interval of the first weight, in frames.
     """
 
     def __init__(self, weights: Sequence[float], low: int = 1) -> None:
@@ -70,32 +70,31 @@ class WeightedInterval:
         self.probabilities = values / values.sum()
 
     def draw(self, rng: np.random.Generator) -> int:
-        """One interval in frames."""
+        """Draw an interval in frames."""
         return self.low + int(rng.choice(len(self.probabilities), p=self.probabilities))
 
 
 def choose_pair(
     rng: np.random.Generator, interval, start: int, stop: int, clip: bool = False
 ) -> tuple[int, int]:
-    """A (key, current) pair of frame numbers with the current frame in ``[start, stop)``.
+    """Draw a (key, current) pair of frame numbers with the current frame in ``[start, stop)``.
 
-    By default the current frame is drawn among those that *have* a frame the drawn interval
-    earlier, so the interval keeps its distribution; only where the whole window lies too near the
-    video's start does the key frame become frame 0. With ``clip`` the authors' rule holds: the
-    current frame is drawn first and the key frame's number is clipped to 0, which makes the
-    intervals at a video's start shorter. In both, a pair whose interval was drawn above zero never
+    By default the current frame is drawn from those whose predecessor at the drawn interval exists,
+    so the interval keeps its distribution; if none exists in the window, the key frame is frame 0.
+    The authors' rule (``clip``) draws the current frame first and clips the number of the key frame
+    to 0, which shortens the intervals at a video's start. In both cases a positive interval never
     becomes a same-frame pair: current frame 0 is replaced by frame 1, as in the authors' regression
     step.
 
     Args:
-        rng (np.random.Generator): Source of randomness.
-        interval: A distribution with ``draw(rng)``.
-        start (int): First frame the current frame may be.
-        stop (int): One after the last; ``max(start + 1, 2) <= stop <= video length``.
-        clip (bool): The authors' rule.
+        rng: Source of randomness.
+        interval: Distribution with ``draw(rng)``.
+        start: First possible current frame.
+        stop: Frame after the last one; ``max(start + 1, 2) <= stop <= video length``.
+        clip: Whether to use the authors' rule.
 
     Returns:
-        tuple[int, int]: Key frame and current frame, 0-based, ``key <= current``.
+        Key frame and current frame, 0-based, ``key <= current``.
     """
     distance = interval.draw(rng)
     first = start if clip else max(start, min(distance, stop - 1))

@@ -1,4 +1,4 @@
-"""Training pairs with labels on the current frame, for supervised training (DFF section 3)."""
+"""Training pairs with a labeled current frame, for supervised training (DFF section 3)."""
 
 import random
 
@@ -12,25 +12,26 @@ from .coco_vid import CocoVIDDataset
 
 @DATASETS.register_module()
 class LabeledPairDataset(Dataset):
-    """Each labeled frame of a dataset as current frame, with an earlier frame of its video as key frame.
+    """Pairs of a labeled current frame and an earlier key frame of its video.
 
-    The key frame lies a random interval before the current frame; where the video does not reach
-    that far back it is the video's first frame, as in the original. It needs no labels, so sparsely
-    labeled videos are used whole. A still image, or a current frame that begins its video, is its
-    own key frame: such a pair trains the detector frame by frame.
+    The key frame precedes the current frame by a random interval; near the start of a video it is
+    the first frame, as in the original. It needs no labels, so sparsely labeled videos are fully
+    used. A still image, and the first frame of a video, is its own key frame and trains the
+    detector on single frames.
 
-    An item is ``pipeline(results)`` in which every value of ``results`` is a list of two, ``[key,
-    current]``; wrap mmdet's transforms in ``TransformBroadcaster(share_random_params=True)`` and
-    end with ``PackFramePair``.
+    Every value of the pipeline's results dict is a list of two, ``[key, current]``. Wrap mmdet's
+    transforms in ``TransformBroadcaster(share_random_params=True)`` and end with ``PackFramePair``.
 
     Args:
-        dataset: A :class:`~semidff.datasets.coco_vid.CocoVIDDataset` or its config, in training
-            mode; its own pipeline is not used.
-        interval: Config of the intervals' distribution (``UniformInterval``, ...); DFF: 0 to 9.
+        dataset: A :class:`~semidff.datasets.CocoVIDDataset` or its config, in training mode; its
+            own pipeline is not used.
+        interval: Config of the interval's distribution (``UniformInterval``, ...); DFF: 0 to 9.
         pipeline: Transforms of a pair.
+        lazy_init: Whether to load the annotations only in :meth:`full_init`.
 
     Raises:
-        ValueError: The dataset cannot name other frames of its videos, or is not in training mode.
+        ValueError: If the dataset cannot locate other frames of its videos, or is not in training
+            mode.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class LabeledPairDataset(Dataset):
             self.full_init()
 
     def full_init(self) -> None:
-        """Loads the annotations."""
+        """Load the annotations."""
         if self._fully_initialized:
             return
         self.dataset.full_init()
@@ -70,18 +71,18 @@ class LabeledPairDataset(Dataset):
         return self.dataset.metainfo
 
     def __len__(self) -> int:
-        """Labeled frames."""
+        """Return the number of labeled frames."""
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> dict | None:
-        """The pair of labeled frame ``index``, its interval drawn from Python's random state."""
+        """Return the pair of labeled frame ``index``; the interval is drawn from Python's random state."""
         current = self.dataset.get_data_info(index)
         distance = self.interval.draw(np.random.default_rng(random.getrandbits(64)))
         key = self._key_frame(current, max(current['frame_id'] - distance, 0))
         return self.pipeline({name: [key[name], current[name]] for name in current})
 
     def _key_frame(self, current: dict, frame_id: int) -> dict:
-        """A frame of the current frame's video, without labels."""
+        """Return the data of a frame of the current frame's video, without labels."""
         key = {**current, 'instances': [], 'frame_id': frame_id}
         if frame_id != current['frame_id']:
             key['img_path'] = self._path(current, frame_id)
@@ -92,14 +93,13 @@ class LabeledPairDataset(Dataset):
         if path is None:
             raise ValueError(
                 f'{self.dataset.ann_file}: frame {frame_id} of video {current["video_name"]!r} is '
-                'wanted as key frame, but the json does not list it; list all frames (with '
-                'is_labeled: false where they have no annotation) or give the video a '
-                'frame_pattern'
+                'a key frame, but the json does not list it; list all frames (with is_labeled: '
+                'false if they have no annotation) or give the video a frame_pattern'
             )
         return path
 
     def _check_neighbors(self) -> None:
-        """A json without the frames between would otherwise fail hours later."""
+        """Refuse a json without the preceding frames now, not hours later."""
         for index in range(len(self.dataset)):
             info = self.dataset.get_data_info(index)
             if info['frame_id'] > 0:

@@ -1,15 +1,13 @@
-"""Frame pairs from videos without labels (semi-DFF 3.3), decoded a window at a time.
+"""Frame pairs of unlabeled videos (semi-DFF 3.3), decoded in windows.
 
-Why windows: a frame deep inside a long group of pictures (GOP, from one key frame of the *stream*
-to the next, often 250 frames) costs half a GOP of decoding before it. A window is a run of
-``window`` frames from which ``pairs_per_window`` pairs are drawn together and decoded in one
-forward sweep; only the frames of those pairs are kept.
+Random access to a frame decodes half a group of pictures (GOP, often 250 frames) on average. A
+window is a run of ``window`` frames from which ``pairs_per_window`` pairs are drawn and decoded in
+one forward pass; only the frames of these pairs are kept.
 
 Cost: a window decodes at most ``GOP - 1 + window + largest interval`` frames, about ``GOP / 2 +
-window`` on average, so a pair costs ``(GOP / 2 + window) / pairs_per_window`` decoded frames, where
-random access costs ``GOP / 2`` or more. Every worker that gets a pair of a window decodes that
-window: once in all where the batch of a process is a multiple of ``interleave * pairs_per_window``,
-at worst once for each worker of each process.
+window`` on average, so a pair costs ``(GOP / 2 + window) / pairs_per_window`` decoded frames. Every
+worker that receives a pair of a window decodes the window: once if the batch size of a process is a
+multiple of ``interleave * pairs_per_window``, at worst once per worker of each process.
 
 Memory: a worker keeps ``interleave * pairs_per_window * 2`` frames (4 x 8 x 2 of 1920x1080:
 380 MB), at most ``cache_bytes`` unless a single window is larger, and ``max_open`` decoders.
@@ -33,12 +31,12 @@ from .intervals import choose_pair
 from .video_list import VideoInfo, load_videos
 from .video_readers import ReaderPool, VideoError, VideoReader, open_video
 
-_PAIRS, _SUBSTITUTE, _ORDER = 11, 12, 13  # keep the random streams of different purposes apart
+_PAIRS, _SUBSTITUTE, _ORDER = 11, 12, 13  # Separate the random streams.
 
 
 @dataclass(frozen=True)
 class _Window:
-    """Decoded pairs of one window: frame numbers (key, current) and the frames they need."""
+    """Decoded pairs of one window: frame numbers (key, current) and the frames by number."""
 
     video: VideoInfo
     pairs: list[tuple[int, int]]
@@ -51,43 +49,41 @@ class _Window:
 
 @DATASETS.register_module()
 class UnlabeledVideoDataset(Dataset):
-    """(key frame, current frame) pairs of unlabeled videos.
+    """(Key frame, current frame) pairs of unlabeled videos.
 
-    A video has ``length // window`` windows, at least one, that tile it. One pass draws
-    ``pairs_per_window`` pairs from every window: videos count by their length and each is visited.
-    Which pairs those are depends on ``(seed, pass, window)`` alone. ``dataset[i]`` gives the first
-    pass in the videos' order; :class:`~semidff.datasets.samplers.sample_stream.SampleStream` reads
-    :meth:`stream_item`, where each pass has new pairs and a new order: windows shuffled,
-    ``interleave`` of them served in turn, so that neighboring samples come from different windows.
+    ``max(1, length // window)`` windows tile each video. One pass draws ``pairs_per_window`` pairs
+    from every window, so videos are weighted by their length. The pairs depend on ``(seed, pass,
+    window)`` only. ``dataset[i]`` returns pairs of the first pass in the order of the videos.
+    :class:`~semidff.datasets.samplers.SampleStream` reads :meth:`stream_item`, where each pass has
+    new pairs and a new order: windows are shuffled and ``interleave`` of them alternate, so that
+    neighboring samples come from different windows.
 
-    A window that cannot be decoded is replaced by another one (deterministic too); its video is
-    named once in each worker's log and counted in ``failures``.
+    A window that cannot be decoded is replaced by another one, deterministically. The first
+    failure of a video is logged in each worker; ``failures`` counts all.
 
-    The results dict given to the pipeline has lists of two, [key, current], under ``img``
-    ((H, W, 3) uint8 BGR), ``img_shape``, ``ori_shape``, ``img_path`` ('video.mp4#000123'),
-    ``frame_id`` (0-based), ``video_name`` and ``video_length``, as ``TransformBroadcaster`` wants
-    them.
+    The results dict of the pipeline has lists of two, [key, current], as ``TransformBroadcaster``
+    expects, under ``img`` ((H, W, 3) uint8 BGR), ``img_shape``, ``ori_shape``, ``img_path``
+    ('video.mp4#000123'), ``frame_id`` (0-based), ``video_name`` and ``video_length``.
 
     Args:
-        ann_file (str | Path): The list of videos, see :mod:`semidff.datasets.video_list`.
-        pipeline (Sequence[dict | Callable]): Transforms.
-        data_prefix (str | Path, optional): Folder that the list's lines are relative to; by default
-            the list's own.
-        interval (dict | object, optional): Distribution of the interval, see
-            :mod:`semidff.datasets.intervals`; by default uniform on 1..9.
-        clip_interval (bool): The authors' rule at a video's start, see
+        ann_file: List of videos, see :mod:`semidff.datasets.video_list`.
+        pipeline: Transforms.
+        data_prefix: Root of relative paths in the list; default: the list's folder.
+        interval: Distribution of the interval, see :mod:`semidff.datasets.intervals`; default:
+            uniform from 1 to 9.
+        clip_interval: Use the authors' rule at a video's start, see
             :func:`~semidff.datasets.intervals.choose_pair`.
-        window (int): Frames that the current frames of a window are drawn from, >= 2.
-        pairs_per_window (int): Pairs drawn from a window per visit.
-        interleave (int): Windows served in turn in the stream.
-        cache_bytes (int): Bound on the decoded frames that a worker keeps.
-        max_open (int): Bound on the videos that a worker holds open.
-        max_refetch (int): Windows tried in place of an undecodable one before giving up.
-        metainfo (dict, optional): Meta information of the dataset.
-        lazy_init (bool): Leave opening the list to :meth:`full_init`.
+        window: Number of frames from which the current frames of a window are drawn, >= 2.
+        pairs_per_window: Pairs drawn from a window per pass.
+        interleave: Number of windows that alternate in the stream.
+        cache_bytes: Limit of the decoded frames that a worker keeps.
+        max_open: Limit of the videos that a worker holds open.
+        max_refetch: Number of windows tried in place of an undecodable one.
+        metainfo: Meta information of the dataset.
+        lazy_init: Whether to read the list only in :meth:`full_init`.
 
     Raises:
-        VideoListError: The list is missing, empty or nothing in it can be read.
+        VideoListError: If the list is missing or empty, or none of its videos can be read.
     """
 
     def __init__(
@@ -129,11 +125,11 @@ class UnlabeledVideoDataset(Dataset):
             self.full_init()
 
     def open(self, path: str) -> VideoReader:
-        """Opens a video; a subclass may bring its own reader."""
+        """Open a video; subclasses may return another reader."""
         return open_video(path)
 
     def full_init(self) -> None:
-        """Reads the list and opens each video once."""
+        """Read the list and open each video once."""
         if self._fully_initialized:
             return
         self.videos = load_videos(self.ann_file, self.data_prefix)
@@ -149,33 +145,33 @@ class UnlabeledVideoDataset(Dataset):
 
     @property
     def num_windows(self) -> int:
-        """Windows of all videos."""
+        """Number of windows of all videos."""
         self.full_init()
         return int(self._first_window[-1])
 
     def __len__(self) -> int:
-        """Pairs of one pass: windows times ``pairs_per_window``."""
+        """Return the number of pairs of one pass: windows times ``pairs_per_window``."""
         return self.num_windows * self.pairs_per_window
 
     def __getitem__(self, index: int) -> Any:
-        """Pair ``index`` of the first pass, in the videos' order, through the pipeline."""
+        """Return pair ``index`` of the first pass, in the order of the videos."""
         if not 0 <= index < len(self):
             raise IndexError(f'pair {index} asked for, one pass has {len(self)}')
         slot, pair = divmod(index, self.pairs_per_window)
         return self._item(0, 0, slot, pair)
 
     def stream_item(self, seed: int, position: int) -> Any:
-        """The pair at a place of the endless stream that ``seed`` defines, through the pipeline.
+        """Return the pair at a position of the endless stream.
 
         Args:
-            seed (int): Seed of the stream.
-            position (int): Place in the stream, >= 0.
+            seed: Seed of the stream.
+            position: Position in the stream, >= 0.
 
         Returns:
-            Any: What the pipeline makes of the pair.
+            Result of the pipeline.
 
         Raises:
-            RuntimeError: No window could be decoded.
+            RuntimeError: If ``max_refetch + 1`` windows in succession could not be decoded.
         """
         epoch, place = divmod(position, len(self))
         block, rest = divmod(place, self.interleave * self.pairs_per_window)
@@ -188,12 +184,13 @@ class UnlabeledVideoDataset(Dataset):
     def _item(self, seed: int, epoch: int, slot: int, pair: int) -> Any:
         window = self._decoded(seed, epoch, slot)
         video, numbers = window.video, window.pairs[pair]
-        # Copies: a transform that works in place must not reach the cache.
+        # Copied, because transforms may work in place.
         images = [window.frames[number].copy() for number in numbers]
+        shapes = [image.shape[:2] for image in images]
         results = {
             'img': images,
-            'img_shape': [image.shape[:2] for image in images],
-            'ori_shape': [image.shape[:2] for image in images],
+            'img_shape': shapes,
+            'ori_shape': list(shapes),
             'img_path': [f'{video.path}#{number:06d}' for number in numbers],
             'frame_id': list(numbers),
             'video_name': [video.name] * 2,
@@ -202,7 +199,7 @@ class UnlabeledVideoDataset(Dataset):
         return self.pipeline(results)
 
     def _decoded(self, seed: int, epoch: int, slot: int) -> _Window:
-        """The window from the cache, or decoded; what it holds never depends on the cache."""
+        """Return a window from the cache, or decode it. Its content does not depend on the cache."""
         self.full_init()
         key = (seed, epoch, slot)
         if key not in self._cache:
@@ -227,11 +224,11 @@ class UnlabeledVideoDataset(Dataset):
         worst = ', '.join(f'{path} ({count})' for path, count in self.failures.most_common(5))
         raise RuntimeError(
             f'{self.ann_file}: {self.max_refetch + 1} windows in succession could not be decoded; '
-            f'failures by video: {worst}. See that the files are whole and still there.'
+            f'failures by video: {worst}. Check that the files exist and are complete.'
         )
 
     def _decode(self, slot: int, key: tuple[int, ...]) -> _Window:
-        """Draws the pairs of a window and decodes their frames in one sweep."""
+        """Draw the pairs of a window and decode their frames in one pass."""
         video, start, stop = self._video_of(slot)
         rng = np.random.default_rng(key)
         pairs = [
@@ -245,7 +242,7 @@ class UnlabeledVideoDataset(Dataset):
         return _Window(video, pairs, dict(zip(numbers, frames, strict=True)))
 
     def _video_of(self, slot: int) -> tuple[VideoInfo, int, int]:
-        """Video of a window, its first frame and one after its last."""
+        """Return the video of a window, its first frame and the frame after its last."""
         index = int(np.searchsorted(self._first_window, slot, side='right')) - 1
         video, first = self.videos[index], int(self._first_window[index])
         count = int(self._first_window[index + 1]) - first
@@ -256,7 +253,7 @@ class UnlabeledVideoDataset(Dataset):
         self.failures[video.path] += 1
         if self.failures[video.path] == 1:
             print_log(
-                f'{error}; skipped, other pairs are taken ({len(self.failures)} of '
+                f'{error}; replaced by other pairs ({len(self.failures)} of '
                 f'{len(self.videos)} videos have failed in this process)',
                 logger='current',
                 level=logging.WARNING,
@@ -267,9 +264,9 @@ class UnlabeledVideoDataset(Dataset):
         need = self.interleave * self.pairs_per_window * 2 * frame
         if need > self.cache_bytes:
             print_log(
-                f'{self.ann_file}: {self.interleave} windows in turn hold up to '
+                f'{self.ann_file}: {self.interleave} interleaved windows need up to '
                 f'{need / 2**20:.0f} MB, cache_bytes is {self.cache_bytes / 2**20:.0f} MB; windows '
-                'may be decoded again and again. Raise cache_bytes, or lower interleave or '
+                'may be decoded repeatedly. Raise cache_bytes, or lower interleave or '
                 'pairs_per_window.',
                 logger='current',
                 level=logging.WARNING,

@@ -1,9 +1,9 @@
-"""COCO-VID json files: reading, checking, and the order of their frames.
+"""Reading, checking and ordering of COCO-VID json files.
 
-COCO-VID is COCO json plus ``videos: [{id, name, ...}]``; each image has ``video_id`` and
-``frame_id`` (0-based in the video), annotations have ``instance_id``. Plain COCO json is accepted
-too: every image is a video of one frame. Optional: ``is_labeled`` of an image (default true) and
-``frame_pattern`` of a video, see :class:`~semidff.datasets.coco_vid.CocoVIDDataset`.
+COCO-VID is COCO json with ``videos: [{id, name, ...}]``; each image has ``video_id`` and
+``frame_id`` (0-based in the video), annotations have ``instance_id``. In plain COCO json every
+image is a video of one frame. Optional keys are ``is_labeled`` of an image (default true) and
+``frame_pattern`` of a video, see :class:`~semidff.datasets.CocoVIDDataset`.
 """
 
 import json
@@ -12,20 +12,22 @@ from pathlib import Path
 
 from mmengine.fileio import get_local_path
 
+from semidff.utils.deprecation import warn_renamed
+
 
 def load_vid_json(ann_file: str, backend_args: dict | None = None) -> dict:
-    """Reads a COCO or COCO-VID json file.
+    """Read a COCO or COCO-VID json file.
 
     Args:
         ann_file: Path or URL.
-        backend_args: Storage backend, as everywhere in mmengine.
+        backend_args: Storage backend of mmengine.
 
     Returns:
-        The file's content; ``images``, ``annotations``, ``categories`` and ``videos`` are lists.
+        Content of the file; ``images``, ``annotations``, ``categories`` and ``videos`` are lists.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It is not json, not COCO, has no images, or an image lacks an entry.
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not json, not COCO, has no images, or an image lacks a required key.
     """
     if '://' not in str(ann_file) and not Path(ann_file).is_file():
         raise FileNotFoundError(
@@ -46,27 +48,28 @@ def load_vid_json(ann_file: str, backend_args: dict | None = None) -> dict:
         missing = [key for key in ('id', 'file_name', 'width', 'height') if key not in image]
         if missing:
             raise ValueError(f'{ann_file}: image {image} has no {", ".join(missing)}')
-        if 'is_labelled' in image:  # the key's former spelling
+        if 'is_labelled' in image:
+            warn_renamed('json key', 'is_labelled', 'is_labeled')
             image.setdefault('is_labeled', image.pop('is_labelled'))
     content.setdefault('videos', [])
     return content
 
 
 def ordered_frames(content: dict, source: str, require_video: bool = False) -> list[dict]:
-    """The images of a json in the order of their videos and frames.
+    """Return the images of a json, sorted by video and frame.
 
     Args:
-        content: From :func:`load_vid_json`.
-        source: The file's name, for messages.
-        require_video: Whether plain images without a video are an error.
+        content: Result of :func:`load_vid_json`.
+        source: Name of the file, for messages.
+        require_video: Whether to refuse images without a video.
 
     Returns:
-        One dict per image, sorted by (video_id, frame_id): the image's own entries and
-        ``video_id``, ``frame_id``, ``video_name``, ``video_length`` (frames).
+        One dict per image with the image's entries and ``video_id``, ``frame_id``, ``video_name``
+        and ``video_length`` in frames.
 
     Raises:
-        ValueError: Only some images belong to videos, an image has no ``frame_id``, or two images
-            are the same frame.
+        ValueError: If only some images belong to videos, an image has no ``frame_id``, or two
+            images are the same frame.
     """
     images = content['images']
     without = [image for image in images if image.get('video_id') is None]
@@ -88,8 +91,7 @@ def ordered_frames(content: dict, source: str, require_video: bool = False) -> l
         if (before['video_id'], before['frame_id']) == (after['video_id'], after['frame_id']):
             raise ValueError(
                 f'{source}: {before.get("file_name")!r} and {after.get("file_name")!r} are both '
-                'frame '
-                f'{after["frame_id"]} of video {after["video_id"]}'
+                f'frame {after["frame_id"]} of video {after["video_id"]}'
             )
     videos = {video['id']: video for video in content['videos']}
     last = {frame['video_id']: frame['frame_id'] for frame in frames}
@@ -97,14 +99,10 @@ def ordered_frames(content: dict, source: str, require_video: bool = False) -> l
 
 
 def frame_patterns(content: dict, source: str) -> dict[int, str]:
-    """``frame_pattern`` of each video that has one, by video id.
-
-    Args:
-        content: From :func:`load_vid_json`.
-        source: The file's name, for messages.
+    """Return ``frame_pattern`` by the id of each video that has one.
 
     Raises:
-        ValueError: A pattern has no place for the frame number, or more than one.
+        ValueError: If a pattern has no placeholder for the frame number, or more than one.
     """
     patterns = {v['id']: v['frame_pattern'] for v in content['videos'] if v.get('frame_pattern')}
     for video_id, pattern in patterns.items():
@@ -119,13 +117,13 @@ def frame_patterns(content: dict, source: str) -> dict[int, str]:
 
 
 def _single_frame(image: dict) -> dict:
-    """A plain image as a video of one frame."""
+    """Return an image as a video of one frame."""
     video = {'video_id': image['id'], 'video_name': image['file_name'], 'frame_id': 0}
     return {**image, **video, 'video_length': 1}
 
 
 def _video_frame(image: dict, video: dict, last: dict[int, int]) -> dict:
-    """An image with its video's name and length."""
+    """Return an image with name and length of its video."""
     length = video.get('length') or image.get('video_length') or last[image['video_id']] + 1
     name = video.get('name', str(image['video_id']))
     return {**image, 'video_name': name, 'video_length': length}
@@ -134,20 +132,20 @@ def _video_frame(image: dict, video: dict, last: dict[int, int]) -> dict:
 def match_classes(
     content: dict, classes: Sequence[str] | None, source: str
 ) -> tuple[tuple[str, ...], dict[int, int]]:
-    """Maps a json's categories to labels.
+    """Map the categories of a json to labels.
 
     Args:
-        content: From :func:`load_vid_json`.
-        classes: The config's classes; None takes the json's.
-        source: The file's name, for messages.
+        content: Result of :func:`load_vid_json`.
+        classes: Classes of the config; None takes those of the json.
+        source: Name of the file, for messages.
 
     Returns:
-        The classes, and the label (position in them) of each category id. Categories that are not
-        among the classes have no label.
+        The classes, and the label (index of the class) by category id. Categories of other classes
+        have no label.
 
     Raises:
-        ValueError: A class is missing in the json, or the two have the classes in different orders
-            (mmdet's own datasets would then mix up the labels).
+        ValueError: If a class is missing in the json, or the classes have another order there
+            (mmdet's datasets would mix up the labels).
     """
     names = [category['name'] for category in content['categories']]
     if classes is None:
@@ -159,8 +157,7 @@ def match_classes(
             f"{source} has {wrong} than the config's metainfo.\n"
             f'  json:     {names}\n  metainfo: {list(classes)}\n'
             "Set metainfo=dict(classes=...) of the dataset to names of the json, in the json's "
-            'order, and num_classes '
-            'of the model to their number.'
+            'order, and num_classes of the model to their number.'
         )
     labels = {name: label for label, name in enumerate(classes)}
     ids = {c['id']: labels[c['name']] for c in content['categories'] if c['name'] in labels}

@@ -1,7 +1,7 @@
-"""The list of unlabeled videos: a text file, each line a video file, a folder of frames or a glob.
+"""Lists of unlabeled videos: text files with a video file, a folder of frames or a glob per line.
 
-Blank lines and what follows a ``#`` at a line's start or after white space are ignored. What cannot
-be opened is left out, counted and named in the log.
+Blank lines and comments (``#`` at a line's start or after white space) are ignored. Videos that
+cannot be opened are skipped and logged.
 """
 
 import glob
@@ -14,25 +14,25 @@ from pathlib import Path
 
 from mmengine.logging import print_log
 
-from .video_readers import VideoError, VideoReader, natural_key, open_video
+from .video_readers import VideoError, natural_key, open_video
 
-_NAMED = 10  # files named in one message; a list of thousands must stay readable
+_NAMED = 10  # Files named in one message.
 
 
 class VideoListError(ValueError):
-    """The list of videos is missing, empty, or nothing in it can be read."""
+    """The list of videos is missing or empty, or none of its videos can be read."""
 
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """A video that could be opened.
+    """A readable video.
 
     Attributes:
-        path (str): File or folder.
-        name (str): Its path below the list's root, for logs and metainfo.
-        length (int): Number of frames, at least 2.
-        height (int): Height of its first frame in pixels.
-        width (int): Width of its first frame in pixels.
+        path: File or folder.
+        name: Path relative to the list's root, for logs and metainfo.
+        length: Number of frames, at least 2.
+        height: Height of the first frame in pixels.
+        width: Width of the first frame in pixels.
     """
 
     path: str
@@ -45,31 +45,29 @@ class VideoInfo:
 def load_videos(
     ann_file: str | Path, data_prefix: str | Path | None = None, threads: int | None = None
 ) -> list[VideoInfo]:
-    """Reads a list and opens every video of it once.
+    """Read a list and open every video of it once.
 
     Args:
-        ann_file (str | Path): The list.
-        data_prefix (str | Path, optional): Folder that the lines are relative to; by default the
-            list's own.
-        threads (int, optional): Videos opened at a time; by default twice the processors.
+        ann_file: The list.
+        data_prefix: Root of relative paths; default: the list's folder.
+        threads: Number of videos opened at a time; default: twice the processors.
 
     Returns:
-        list[VideoInfo]: The readable videos, in the list's order.
+        The readable videos, in the order of the list.
 
     Raises:
-        VideoListError: No list, an empty list, or nothing readable in it.
+        VideoListError: If the list is missing or empty, or none of its videos can be read.
     """
     root = Path(data_prefix) if data_prefix else Path(ann_file).parent
     paths, missing = expand_list(ann_file, root)
     videos, broken = probe_videos(paths, root, threads)
-    failures = missing + broken
-    total = len(paths) + len(missing)
+    failures, total = missing + broken, len(paths) + len(missing)
     if not videos:
         raise VideoListError(
             f'{ann_file}: none of its {total} entries can be used as a video '
             f'(relative paths start at {root.resolve()}):\n{_named(failures)}\n'
-            'Each line must be a video file, a folder of images or a glob; see that the paths are '
-            'right and that a player opens the files.'
+            'Each line must be a video file, a folder of images or a glob. Check the paths and '
+            'whether a player opens the files.'
         )
     if failures:
         print_log(
@@ -83,10 +81,10 @@ def load_videos(
 
 
 def read_lines(ann_file: str | Path) -> list[str]:
-    """The entries of a list, without comments and blank lines.
+    """Return the entries of a list, without comments and blank lines.
 
     Raises:
-        VideoListError: The file is missing, not text, or has no entries.
+        VideoListError: If the file is missing, is not text, or has no entries.
     """
     try:
         text = Path(ann_file).read_text(encoding='utf-8-sig')
@@ -97,12 +95,12 @@ def read_lines(ann_file: str | Path) -> list[str]:
         ) from None
     except IsADirectoryError:
         raise VideoListError(
-            f"{ann_file}: is a folder, the list must be a text file; for a folder's videos let it "
-            "hold the line '*.mp4'."
+            f'{ann_file}: is a folder, the list must be a text file; for the videos of a folder '
+            "write the line '*.mp4'."
         ) from None
     except UnicodeDecodeError:
         raise VideoListError(
-            f'{ann_file}: is not a text file (UTF-8). The list names videos, it is not a video.'
+            f'{ann_file}: is not a text file (UTF-8). Give a list of videos, not a video.'
         ) from None
     lines = [re.sub(r'(^|\s)#.*', '', line).strip() for line in text.splitlines()]
     entries = [line for line in lines if line]
@@ -115,7 +113,7 @@ def read_lines(ann_file: str | Path) -> list[str]:
 
 
 def expand_list(ann_file: str | Path, root: Path) -> tuple[list[str], list[VideoError]]:
-    """Paths that a list names, each once, globs in natural order; and the globs without a match."""
+    """Return the distinct paths of a list, globs in natural order, and the globs without a match."""
     paths: list[str] = []
     missing: list[VideoError] = []
     for entry in read_lines(ann_file):
@@ -133,10 +131,10 @@ def expand_list(ann_file: str | Path, root: Path) -> tuple[list[str], list[Video
 def probe_videos(
     paths: list[str], root: Path, threads: int | None = None
 ) -> tuple[list[VideoInfo], list[VideoError]]:
-    """Opens each path, on several threads, and decodes its first frame.
+    """Open each path, on several threads, and decode its first frame.
 
     Returns:
-        tuple[list[VideoInfo], list[VideoError]]: What can be used, and why the rest cannot.
+        The readable videos, and the errors of the others.
     """
 
     def probe(path: str) -> VideoInfo | VideoError:
@@ -157,26 +155,23 @@ def probe_videos(
 
 
 def probe_video(path: str, root: Path) -> VideoInfo:
-    """Length and size of one video.
+    """Read length and size of one video.
 
     Raises:
-        VideoError: It cannot be opened, its first frame cannot be decoded, or it has one frame.
+        VideoError: If it cannot be opened, has one frame only, or its first frame cannot be decoded.
     """
     if not os.path.exists(path):
         raise VideoError(path, 'no such file or folder')
-    reader: VideoReader = open_video(path)
+    reader = open_video(path)
     try:
         if len(reader) < 2:
             raise VideoError(path, f'has {len(reader)} frame, a pair needs two')
         height, width = reader.frames([0])[0].shape[:2]
-        return VideoInfo(path, _name(path, root), len(reader), height, width)
+        below = os.path.relpath(path, root)
+        name = Path(path).name if below.startswith('..') else Path(below).as_posix()
+        return VideoInfo(path, name, len(reader), height, width)
     finally:
         reader.close()
-
-
-def _name(path: str, root: Path) -> str:
-    below = os.path.relpath(path, root)
-    return Path(path).name if below.startswith('..') else Path(below).as_posix()
 
 
 def _named(failures: list[VideoError]) -> str:

@@ -43,18 +43,19 @@ def renamed_file(path: str) -> str:
     return path
 
 
-def register_former_name(registry: Registry, old: str, renamed: type) -> None:
+def register_former_name(registry: Registry, old: str, renamed: type, **arguments: str) -> None:
     """Register a class under its former name too.
 
     Args:
         registry: Where the class is registered.
         old: The former name, which configs of users may have.
         renamed: The class.
+        **arguments: Renamed arguments of the class: their names by their former names.
     """
 
     @functools.wraps(renamed, updated=())
     def build(*args: object, **kwargs: object) -> object:
         warn_renamed('type', old, renamed.__name__)
-        return renamed(*args, **kwargs)
+        return renamed(*args, **{arguments.get(key, key): kwargs[key] for key in kwargs})
 
     registry.register_module(name=old, module=build)

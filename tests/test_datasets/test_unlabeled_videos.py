@@ -10,7 +10,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.logging import MMLogger
 from torch.utils.data import DataLoader
 
-from semidff.datasets.samplers.sample_stream import SampleStream, StreamSampler
+from semidff.datasets.samplers import SampleStream, StreamSampler
 from semidff.datasets.unlabeled_videos import UnlabeledVideoDataset
 from semidff.datasets.video_list import VideoListError
 from semidff.datasets.video_readers import VideoError, open_video

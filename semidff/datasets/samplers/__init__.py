@@ -1,6 +1,7 @@
-"""Samplers: an endless stream of training samples, and whole videos in order."""
+"""Samplers of endless streams of training samples and of whole videos."""
 
-from .sample_stream import SampleStream, StreamSampler
+from .sample_stream import SampleStream
+from .stream_sampler import StreamSampler
 from .video_sampler import VideoSampler
 
 __all__ = ['SampleStream', 'StreamSampler', 'VideoSampler']

@@ -1,9 +1,9 @@
-"""Training samples as a function of a counter.
+"""Endless stream of training samples, indexed by seed and counter.
 
-Iteration-based training reads one endless stream of samples. :class:`SampleStream` maps
-``(seed, counter)`` to a sample, :class:`StreamSampler` hands the counters out. A sample depends on
-these two numbers alone: not on the number of workers, on the cut into processes and batches, or on
-whether the run was interrupted. So a run resumed at counter n goes on as if it had never stopped.
+:class:`SampleStream` maps ``(seed, counter)`` to a sample;
+:class:`~semidff.datasets.samplers.StreamSampler` generates the counters. A sample depends on these
+two numbers only, not on the number of workers, the number of processes, the batch size or
+interruptions. A run that resumes at counter n continues as if it had never stopped.
 """
 
 import copy
@@ -15,38 +15,35 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmdet.registry import DATA_SAMPLERS, DATASETS
-from mmengine.dist import get_dist_info, sync_random_seed
-from torch.utils.data import Dataset, Sampler
+from mmdet.registry import DATASETS
+from torch.utils.data import Dataset
 
-_MIX, _ORDER, _SAMPLE = 1, 2, 3  # keep the random streams of different purposes apart
+_MIX, _ORDER, _SAMPLE = 1, 2, 3  # Separate the random streams.
 
 
 @DATASETS.register_module()
 class SampleStream(Dataset):
-    """An endless, random, resumable stream of one or several datasets' samples.
+    """Endless, random, resumable stream of the samples of one or several datasets.
 
-    Every block of ``sum(ratio)`` counters holds each dataset's share exactly, in a shuffled order.
-    Each dataset is gone through in passes, by a new random permutation each. A dataset for which
-    random order is too expensive defines its own: a method ``stream_item(seed, position)`` that
-    returns the sample at an endless stream's ``position`` (see
-    :class:`~semidff.datasets.unlabeled_videos.UnlabeledVideoDataset`).
+    Every block of ``sum(ratio)`` counters contains exactly the share of each dataset, shuffled.
+    Each pass over a dataset has a new random permutation. A dataset for which random order is too
+    expensive defines its own order with a method ``stream_item(seed, position)``, which returns the
+    sample at a ``position`` of an endless stream (see
+    :class:`~semidff.datasets.UnlabeledVideoDataset`).
 
     ``random``, ``numpy.random`` and torch's CPU generator are seeded from ``(seed, counter)``
-    before a sample is made and put back afterwards, so that the augmentation is a function of the
-    counter and the random numbers of the training process stay undisturbed when it loads the data
-    itself.
+    before a sample is loaded and restored afterwards. Augmentations are thus a function of the
+    counter, and the random numbers of a training process that loads its own data are not affected.
 
     Args:
-        datasets (Sequence[dict | Dataset], optional): The datasets, or their configs.
-        dataset (dict | Dataset, optional): The only dataset, instead of ``datasets``.
-        ratio (Sequence[int], optional): Share of each dataset, by default 1 each; (2, 1) is the
-            papers' mixing of VID and DET.
-        max_refetch (int): Other samples tried where a pipeline returns None.
-        lazy_init (bool): Leave loading the annotations to :meth:`full_init`.
+        datasets: The datasets, or their configs.
+        dataset: The only dataset, instead of ``datasets``.
+        ratio: Share of each dataset, by default 1; (2, 1) is the papers' ratio of VID and DET.
+        max_refetch: Number of other samples to try where a pipeline returns None.
+        lazy_init: Whether to load the annotations only in :meth:`full_init`.
 
     Raises:
-        ValueError: ``ratio`` does not fit the datasets, or a dataset is empty.
+        ValueError: If ``ratio`` does not match the datasets, or a dataset is empty.
     """
 
     def __init__(
@@ -72,7 +69,7 @@ class SampleStream(Dataset):
             self.full_init()
 
     def full_init(self) -> None:
-        """Loads the annotations of every dataset."""
+        """Load the annotations of every dataset."""
         if self._fully_initialized:
             return
         for index, dataset in enumerate(self.datasets):
@@ -80,7 +77,7 @@ class SampleStream(Dataset):
                 dataset.full_init()
             if len(dataset) == 0:
                 raise ValueError(
-                    f'dataset {index} of the stream ({type(dataset).__name__}) is empty: see its '
+                    f'dataset {index} of the stream ({type(dataset).__name__}) is empty: check its '
                     'ann_file and filter_cfg'
                 )
         self._fully_initialized = True
@@ -91,14 +88,14 @@ class SampleStream(Dataset):
         return copy.deepcopy(getattr(self.datasets[0], 'metainfo', {}))
 
     def __len__(self) -> int:
-        """Samples of one pass through all datasets; the stream itself does not end."""
+        """Return the number of samples of one pass over all datasets; the stream itself is endless."""
         return sum(len(dataset) for dataset in self.datasets)
 
     def __getitem__(self, item: tuple[int, int]) -> Any:
-        """The sample of ``(seed, counter)``, see :class:`StreamSampler`.
+        """Return the sample of ``(seed, counter)``.
 
         Raises:
-            RuntimeError: ``max_refetch + 1`` samples in succession were filtered out.
+            RuntimeError: If ``max_refetch + 1`` samples in succession were filtered out.
         """
         try:
             seed, counter = (int(value) for value in item)
@@ -118,12 +115,12 @@ class SampleStream(Dataset):
                 return sample
         raise RuntimeError(
             f'{type(self.datasets[index]).__name__}: its pipeline returned None for '
-            f'{self.max_refetch + 1} samples in succession; see its filters (min sizes, crops '
-            'without boxes)'
+            f'{self.max_refetch + 1} samples in succession; check its filters (minimum sizes, '
+            'crops without boxes)'
         )
 
     def locate(self, seed: int, counter: int) -> tuple[int, int]:
-        """Which dataset a counter belongs to, and its position in that dataset's own stream."""
+        """Return the dataset of a counter and its position in the stream of that dataset."""
         block, slot = divmod(counter, sum(self.ratio))
         owners = np.repeat(np.arange(len(self.ratio)), self.ratio)
         owners = np.random.default_rng((_MIX, seed, block)).permutation(owners)
@@ -138,44 +135,6 @@ class SampleStream(Dataset):
         return dataset[int(_permutation(len(dataset), seed, epoch, index)[place])]
 
 
-@DATA_SAMPLERS.register_module()
-class StreamSampler(Sampler):
-    """Hands out ``(seed, counter)`` for :class:`SampleStream`, without end.
-
-    The i-th sample of a rank has the counter ``(start + i) * world_size + rank``: a global batch is
-    a run of consecutive counters, the same one that a single process with a batch ``world_size``
-    times as large would read.
-
-    Args:
-        dataset (SampleStream): The stream; only its length is used.
-        seed (int, optional): By default a random one that all ranks share.
-        start (int): Samples that each rank has already taken, to go on from there.
-
-    Attributes:
-        start (int): As the argument; may be set before iterating begins.
-    """
-
-    def __init__(self, dataset: Dataset, seed: int | None = None, start: int = 0) -> None:
-        self.dataset = dataset
-        self.rank, self.world_size = get_dist_info()
-        self.seed = sync_random_seed() if seed is None else seed
-        self.start = start
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        counter = self.start * self.world_size + self.rank
-        while True:
-            yield self.seed, counter
-            counter += self.world_size
-
-    def __len__(self) -> int:
-        """Samples per rank of one pass, for progress displays; iterating never ends."""
-        return -(-len(self.dataset) // self.world_size)
-
-    def skip(self, num_samples: int) -> None:
-        """Sets ``start``: mmengine's training loop calls this when it resumes."""
-        self.start = num_samples
-
-
 @lru_cache(maxsize=8)
 def _permutation(length: int, seed: int, epoch: int, index: int) -> np.ndarray:
     return np.random.default_rng((_ORDER, seed, epoch, index)).permutation(length)
@@ -183,12 +142,12 @@ def _permutation(length: int, seed: int, epoch: int, index: int) -> np.ndarray:
 
 @contextmanager
 def _seeded(*key: int) -> Iterator[None]:
-    """Seeds the global CPU generators from ``key`` and restores their state afterwards."""
+    """Seed the global CPU generators from ``key`` and restore their states afterwards."""
     state = random.getstate(), np.random.get_state(), torch.random.get_rng_state()
     seeds = np.random.SeedSequence(key).generate_state(3)
     random.seed(int(seeds[0]))
     np.random.seed(int(seeds[1]))
-    # torch.manual_seed would seed the accelerators too, which make no data.
+    # torch.manual_seed would seed the accelerators too.
     torch.default_generator.manual_seed(int(seeds[2]))
     try:
         yield

@@ -1,4 +1,4 @@
-"""Whole videos for each process, their frames in order."""
+"""Sampler of whole videos."""
 
 from collections.abc import Iterator, Sized
 
@@ -6,25 +6,26 @@ from mmdet.registry import DATA_SAMPLERS
 from mmengine.dist import get_dist_info
 from torch.utils.data import Sampler
 
-# mmdet's TrackImgSampler is not used: it asks for a BaseVideoDataset, yields (video, frame) tuples
-# that only such a dataset understands, refuses fewer videos than processes, and divides the videos
-# by their number, not by their length.
+# mmdet's TrackImgSampler requires a BaseVideoDataset, yields (video, frame) tuples that only such a
+# dataset accepts, refuses fewer videos than processes, and balances the number of videos, not of
+# frames.
 
 
 @DATA_SAMPLERS.register_module()
 class VideoSampler(Sampler):
-    """Shares the videos among the processes; every frame is seen exactly once, and in order.
+    """Distribute whole videos over the processes; each process iterates over their frames in order.
 
-    The longest video goes first, always to the process with the fewest frames so far; this is
-    deterministic, so all processes agree without talking to each other.  A process may get nothing.
+    Videos are assigned in order of decreasing length, each to the process with the fewest frames so
+    far. The assignment is deterministic, so the processes need not communicate. A process may
+    receive no video.
 
     Args:
-        dataset (Sized): A flat dataset of frames whose ``get_data_info(i)`` has ``video_id`` (and
-            ``frame_id``, by which the frames of a video are sorted).
-        seed (int | None): Not used; data loaders pass it to every sampler.
+        dataset: Dataset of frames whose ``get_data_info(i)`` has ``video_id`` and, if the frames
+            are not in order, ``frame_id``.
+        seed: Ignored; data loaders pass it to every sampler.
 
     Raises:
-        ValueError: If the dataset's frames do not say which video they belong to.
+        ValueError: If a frame has no ``video_id``.
     """
 
     def __init__(self, dataset: Sized, seed: int | None = None) -> None:
@@ -38,19 +39,16 @@ class VideoSampler(Sampler):
     def __len__(self) -> int:
         return len(self.indices)
 
-    def set_epoch(self, epoch: int) -> None:
-        """Without effect: the order is always the same."""
-
 
 def share_videos(videos: list[list[int]], shares: int) -> list[list[int]]:
-    """Divides videos among processes, longest first.
+    """Divide videos among processes, longest first.
 
     Args:
-        videos (list[list[int]]): Frame indices of each video.
-        shares (int): Number of processes.
+        videos: Frame indices of each video.
+        shares: Number of processes.
 
     Returns:
-        list[list[int]]: Frame indices of each process, video after video in the given order.
+        Frame indices of each process; its videos keep the given order.
     """
     chosen: list[list[int]] = [[] for _ in range(shares)]
     frames = [0] * shares
@@ -62,7 +60,7 @@ def share_videos(videos: list[list[int]], shares: int) -> list[list[int]]:
 
 
 def frames_of_videos(dataset: Sized) -> list[list[int]]:
-    """Indices of a flat data set's frames, a list in order of ``frame_id`` for each video.
+    """Return the frame indices of each video of a dataset, in order of ``frame_id``.
 
     Raises:
         ValueError: If a frame has no ``video_id``.

@@ -1,8 +1,8 @@
-"""Transforms of frame pairs with true flow: reading, mirroring, colors, packing.
+"""Transforms of frame pairs with true flow.
 
-In between, ``results['img']`` is a list ``[key, current]`` of (H, W, 3) BGR pictures and ``results['gt_flow']`` the
-(H, W, 2) float32 flow in pixels, x first: for each pixel of the current frame its offset to the key frame. Random
-changes draw from numpy's global random state.
+``results['img']`` is a list ``[key, current]`` of (H, W, 3) BGR pictures, ``results['gt_flow']`` the (H, W, 2) float32
+flow in pixels, x first: the offset of each pixel of the current frame to its position in the key frame. Random changes
+draw from numpy's global random state.
 """
 
 from collections.abc import Sequence
@@ -23,17 +23,17 @@ Range = Sequence[float]
 
 @TRANSFORMS.register_module()
 class LoadFlowPair(BaseTransform):
-    """Reads a pair's pictures and flow.
+    """Read pictures and flow of a pair.
 
     Required keys: ``img_path`` (list of two, ``[key, current]``), ``flow_path``, ``sample_idx``.
     """
 
     def transform(self, results: dict) -> dict:
-        """Adds ``img``, ``gt_flow``, ``img_id``, ``ori_shape`` and ``img_shape``.
+        """Add ``img``, ``gt_flow``, ``img_id``, ``ori_shape`` and ``img_shape``.
 
         Raises:
             FileNotFoundError: If a file is missing.
-            ValueError: If a file cannot be read, or pictures and flow differ in size.
+            ValueError: If a file cannot be read, or the sizes of pictures and flow differ.
         """
         flow = read_flow(results['flow_path'])
         size = flow.shape[:2]
@@ -51,7 +51,7 @@ class LoadFlowPair(BaseTransform):
 def _read(path: str, size: tuple[int, int]) -> np.ndarray:
     image = mmcv.imread(path)
     if image is None:
-        raise ValueError(f'{path}: not a picture that can be read: copy the file again')
+        raise ValueError(f'{path}: cannot be read as a picture: copy the file again')
     if image.shape[:2] != size:
         raise ValueError(f"{path}: size {image.shape[:2]} differs from its flow's {size}")
     return image
@@ -59,17 +59,17 @@ def _read(path: str, size: tuple[int, int]) -> np.ndarray:
 
 @TRANSFORMS.register_module()
 class RandomFlipFlowPair(BaseTransform):
-    """Mirrors pictures and flow along x and along y, independently.
+    """Mirror pictures and flow along x and along y, independently.
 
     Args:
-        prob (float): Probability of either.
+        prob: Probability for each axis.
     """
 
     def __init__(self, prob: float = 0.5) -> None:
         self.prob = prob
 
     def transform(self, results: dict) -> dict:
-        """Mirrors; adds mmdet's ``flip`` and ``flip_direction``."""
+        """Mirror; add mmdet's ``flip`` and ``flip_direction``."""
         images, flow = results['img'], results['gt_flow']
         horizontal, vertical = np.random.random(2) < self.prob
         if horizontal:
@@ -94,18 +94,18 @@ class RandomFlipFlowPair(BaseTransform):
 
 @TRANSFORMS.register_module()
 class RandomColorFlowPair(BaseTransform):
-    """Changes colors, gamma, contrast and brightness of both frames alike, and adds noise to each.
+    """Change color, gamma, contrast and brightness of both frames equally, and add independent noise.
 
-    By default as FlowNet (Dosovitskiy et al. 2015, section 4.3). With values v in 0..1, in this order: v times a
-    factor for each color channel, cut to 0..1; v to the power of gamma; 0.5 + (v - 0.5) (1 + contrast); plus
-    brightness; plus noise of its own for every value.
+    The defaults are FlowNet's (Dosovitskiy et al. 2015, section 4.3). The steps for values v in 0..1 are: v times a
+    factor per color channel, clipped to 0..1; v to the power of gamma; 0.5 + (v - 0.5) (1 + contrast); plus
+    brightness; plus noise.
 
     Args:
-        color (Range): Range of the factors.
-        gamma (Range): Range of gamma.
-        contrast (Range): Range of the contrast.
-        brightness (float): Standard deviation of the brightness.
-        noise (float): Largest standard deviation of the noise; each pair's is uniform below it.
+        color: Range of the factors.
+        gamma: Range of gamma.
+        contrast: Range of the contrast.
+        brightness: Standard deviation of the brightness.
+        noise: Largest standard deviation of the noise; that of a pair is uniform between 0 and this value.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class RandomColorFlowPair(BaseTransform):
         self.brightness, self.noise = brightness, noise
 
     def transform(self, results: dict) -> dict:
-        """Changes ``img``; the pictures become float32, in 0..255."""
+        """Change ``img``; the pictures become float32 in 0..255."""
         factors = np.random.uniform(*self.color, 3).astype(np.float32)
         gamma = np.float32(np.random.uniform(*self.gamma))
         contrast = np.float32(1 + np.random.uniform(*self.contrast))
@@ -144,15 +144,10 @@ class RandomColorFlowPair(BaseTransform):
 
 @TRANSFORMS.register_module()
 class PackFlowPair(PackFramePair):
-    """Packs a pair as :class:`~semidff.datasets.transforms.PackFramePair`; the data sample has the flow too."""
+    """Pack a pair as :class:`~semidff.datasets.PackFramePair`, with the flow in the data sample."""
 
     def transform(self, results: dict) -> dict:
-        """Packs.
-
-        Returns:
-            dict: ``inputs``, uint8 tensor (2, 3, H, W) as [key, current], and ``data_samples``, the current frame's
-            DetDataSample with ``gt_flow.data``, float32 (2, H, W) in pixels.
-        """
+        """Pack the pair; ``data_samples.gt_flow.data`` is a float32 tensor (2, H, W) in pixels."""
         packed = super().transform(results)
         flow = np.ascontiguousarray(results['gt_flow'].transpose(2, 0, 1), np.float32)
         packed['data_samples'].gt_flow = PixelData(data=torch.from_numpy(flow))

@@ -1,6 +1,6 @@
-"""Image and boxes as the original prepares them; in a pipeline in this order, between loading and packing.
+"""Image and box transforms with the original's conventions, in the order of the pipeline.
 
-Boxes name their first and their last pixel, counted from 0.
+Boxes consist of their first and last pixels, counted from 0.
 """
 
 import cv2
@@ -11,13 +11,13 @@ from mmdet.structures.bbox import autocast_box_type
 
 @TRANSFORMS.register_module()
 class OriginalFlip(RandomFlip):
-    """Mirrors an image left-right before it is resized; its boxes are first cut at the image's last pixel.
+    """Mirror an image horizontally before resizing; its boxes are first clipped to the image's last pixel.
 
-    The box from x1 to x2 becomes that from ``W - 1 - x2`` to ``W - 1 - x1``; mmdet's ``RandomFlip`` puts it one pixel
-    further right.
+    The box from x1 to x2 becomes the box from ``W - 1 - x2`` to ``W - 1 - x1``, one pixel left of the result of mmdet's
+    ``RandomFlip``.
 
     Args:
-        prob (float): Probability.
+        prob: Probability.
     """
 
     def __init__(self, prob: float = 0.5) -> None:
@@ -25,7 +25,7 @@ class OriginalFlip(RandomFlip):
 
     @autocast_box_type()
     def transform(self, results: dict) -> dict:
-        """Cuts the boxes, and mirrors or not."""
+        """Clip the boxes, then mirror with probability ``prob``."""
         if results.get('gt_bboxes') is not None:
             height, width = results['img'].shape[:2]
             results['gt_bboxes'].clip_((height - 1, width - 1))
@@ -39,14 +39,14 @@ class OriginalFlip(RandomFlip):
 
 @TRANSFORMS.register_module()
 class OriginalResize(Resize):
-    """One factor for both axes; the size is what OpenCV makes of it.
+    """Resize with the same factor for both axes and OpenCV's rounding of the size.
 
-    The factor brings the short side to the smaller number of ``scale``, unless the long side then exceeds the larger
-    one. OpenCV rounds the new sides half to even (720 x 0.78125 = 562.5 becomes 562, mmdet's ``Resize`` makes 563)
-    and samples with exactly this factor, which is also the one that boxes are multiplied by.
+    The factor scales the short side to the smaller number of ``scale``, unless the long side then exceeds the larger
+    one. OpenCV rounds the new sides half to even (720 x 0.78125 = 562.5 becomes 562; mmdet's ``Resize`` gives 563) and
+    samples with exactly this factor. Boxes are multiplied by the same factor.
 
     Args:
-        scale (tuple[int, int]): Long and short side, in pixels.
+        scale: Long and short side in pixels.
     """
 
     def __init__(self, scale: tuple[int, int]) -> None:

@@ -1,4 +1,4 @@
-"""The last step of a pair's pipeline."""
+"""Packing of frame pairs, the last step of their pipeline."""
 
 from collections.abc import Sequence
 
@@ -11,18 +11,18 @@ from mmdet.registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class PackFramePair(BaseTransform):
-    """Packs a (key frame, current frame) pair.
+    """Pack a (key frame, current frame) pair.
 
-    Entries of the results that are a ``list`` of two belong to the two frames, ``[key, current]``;
-    everything else belongs to the current frame. The data sample is the current frame's, made by
-    mmdet's ``PackDetInputs`` (boxes of the current frame, where there are any, go with it), plus
-    the metainfo ``key_frame_id``.
+    Values of the results dict that are a ``list`` of two belong to the two frames, ``[key,
+    current]``; all others belong to the current frame. mmdet's ``PackDetInputs`` makes the data
+    sample of the current frame, with its boxes if there are any; ``key_frame_id`` is added to its
+    metainfo.
 
-    Required keys: ``img`` (list of two (H, W, 3) images of one size). Values that an augmentation
-    made fractional are rounded and clipped to 0..255.
+    Required key: ``img``, a list of two (H, W, 3) images of one size. Fractional values are rounded
+    and clipped to 0..255.
 
     Args:
-        meta_keys (Sequence[str]): Metainfo of the current frame, where present.
+        meta_keys: Metainfo of the current frame, if present.
     """
 
     def __init__(
@@ -45,14 +45,14 @@ class PackFramePair(BaseTransform):
         self.pack = PackDetInputs(meta_keys=tuple(meta_keys))
 
     def transform(self, results: dict) -> dict:
-        """Packs.
+        """Pack the pair.
 
         Returns:
-            dict: ``inputs``, uint8 tensor (2, 3, H, W) as [key, current] in the images' channel
-            order, and ``data_samples``, the current frame's DetDataSample.
+            ``inputs``, uint8 tensor (2, 3, H, W) as [key, current] in the images' channel order,
+            and ``data_samples``, the DetDataSample of the current frame.
 
         Raises:
-            ValueError: ``img`` is not two images of one size.
+            ValueError: If ``img`` is not a list of two images of one size.
         """
         images = results['img']
         if not isinstance(images, list) or len(images) != 2:
@@ -80,7 +80,7 @@ def _paired(value: object) -> bool:
 
 
 def _tensor(image: np.ndarray) -> torch.Tensor:
-    """(H, W, 3) of any type -> (3, H, W) uint8."""
+    """Convert (H, W, 3) of any type to (3, H, W) uint8."""
     if image.dtype != np.uint8:
         image = np.clip(np.rint(image), 0, 255).astype(np.uint8)
     return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))

@@ -1,4 +1,4 @@
-"""A moving camera, made from videos of a still one."""
+"""Simulation of a moving camera in videos of a static one."""
 
 import numpy as np
 from mmcv.transforms import BaseTransform
@@ -7,20 +7,20 @@ from mmdet.registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class RandomPan(BaseTransform):
-    """Crops key and current frame at two places, as if the camera had panned between them.
+    """Crop key frame and current frame at different positions, as if the camera had panned.
 
-    A flow network learns the motion of its unlabeled videos and no other: from still cameras it never learns that a
-    whole scene can move. The crops move apart by a velocity, the same for each frame of the interval, drawn evenly
-    for each pair; or they stay together, for still cameras shall be learned too.
+    A flow network learns only the motion in its training videos; from static cameras it does not learn that a whole
+    scene can move. The offset of the crops is a velocity times the interval. The velocity is uniform for each pair, or
+    zero, so that static cameras are learned too.
 
     Required keys: ``img``, a list [key, current] of (H, W, 3) images of one size, and ``frame_id``, a list of their
-    numbers. Changed: ``img`` and ``img_shape``. For pairs without boxes, outside of ``TransformBroadcaster``.
+    numbers. Changed keys: ``img`` and ``img_shape``. Use it for pairs without boxes, outside ``TransformBroadcaster``.
 
     Args:
-        crop_size (tuple[int, int]): Height and width of the crops, in pixels; smaller where the frame is.
-        max_speed (float): Largest speed along each axis, in pixels per frame. The frames' size bounds it too, so 0
-            or frames of the crops' size give two crops at one place.
-        prob (float): Probability that the camera moves.
+        crop_size: Height and width of the crops in pixels; smaller if the frame is.
+        max_speed: Largest speed along each axis, in pixels per frame. The frame size limits the offset too: frames of
+            the size of the crops give crops at the same position.
+        prob: Probability that the camera moves.
     """
 
     def __init__(self, crop_size: tuple[int, int], max_speed: float, prob: float = 0.5) -> None:
@@ -34,10 +34,10 @@ class RandomPan(BaseTransform):
         self.prob = prob
 
     def transform(self, results: dict) -> dict:
-        """Crops.
+        """Crop the frames.
 
         Raises:
-            ValueError: The frames differ in size.
+            ValueError: If the frames differ in size.
         """
         shapes = [image.shape[:2] for image in results['img']]
         if len(set(shapes)) > 1:

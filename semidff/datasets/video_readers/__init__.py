@@ -1,9 +1,8 @@
-"""Frames of a video: by their numbers (:func:`open_video`), or one after the other (:func:`open_stream`).
+"""Readers of videos: random access (:func:`open_video`) and sequential access (:func:`open_stream`).
 
-By their numbers, video files are read through decord; everything else goes through OpenCV.
-
-Every failure of a reader is a :class:`VideoError` that names the file; whatever decord throws or
-returns for truncated, empty or damaged files never reaches the caller.
+decord provides random access to video files; OpenCV reads everything else. Every failure of a
+reader, including decord's errors on truncated, empty or damaged files, is a :class:`VideoError`
+that names the file.
 """
 
 from .base import VideoError, VideoReader

@@ -1,4 +1,4 @@
-"""A camera, or a live stream from the network."""
+"""Stream of a camera or from the network."""
 
 import re
 import time
@@ -11,23 +11,23 @@ from .stream import Frame, report
 
 
 class CameraStream:
-    """Frames as a camera gives them, until it stops.
+    """Frames of a camera until it stops.
 
-    Time stamps are the device's or the stream's, counted from the first frame; where they stand
-    still, the time of arrival.
+    Time stamps are those of the device or the stream, relative to the first frame. If they do not
+    increase, they are replaced by the time of arrival.
 
     Args:
-        source (int | str): Index of a camera of this machine, or an address (``rtsp://...``).
-        strict (bool): Whether the end of the stream is an error, not a warning.
+        source: Index of a local camera, or an address (``rtsp://...``).
+        strict: Whether the end of the stream is an error instead of a warning.
 
     Raises:
-        VideoError: It cannot be opened.
+        VideoError: If it cannot be opened.
     """
 
     length = None
 
     def __init__(self, source: int | str, strict: bool = False) -> None:
-        # an address may have a password in it, which is not to be shown
+        # Do not show passwords of addresses.
         shown = re.sub(r'//[^/@]*@', '//', str(source))
         self.name = f'camera{source}' if isinstance(source, int) else _last_word(shown)
         self.path = f'camera {source}' if isinstance(source, int) else shown
@@ -37,12 +37,11 @@ class CameraStream:
             raise VideoError(self.path, 'cannot be opened; is it there, and free?')
 
     def mean_rate(self) -> float | None:
-        """What the device says; None if it says nothing."""
+        """Return the frame rate of the device, None if it is unknown."""
         fps = self._capture.get(cv2.CAP_PROP_FPS)
         return fps if fps > 0 else None
 
     def __iter__(self) -> Iterator[Frame]:
-        """See :class:`FrameStream`."""
         index, first, start, last = 0, 0.0, time.monotonic(), 0.0
         while True:
             read, image = self._capture.read()
@@ -61,11 +60,10 @@ class CameraStream:
         report(self.path, f'no more frames after frame {index - 1}', self.strict)
 
     def close(self) -> None:
-        """Frees the device."""
         self._capture.release()
 
 
 def _last_word(address: str) -> str:
-    """What to call a stream: the last part of its address."""
+    """Return the last part of an address, as the stream's name."""
     words = re.findall(r'[\w-]+', address.split('?')[0].rstrip('/').rpartition('/')[2])
     return words[0] if words else 'stream'

@@ -1,4 +1,4 @@
-"""A video file, frame by frame from its beginning, through OpenCV."""
+"""Sequential reader of a video file, with OpenCV."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -11,24 +11,25 @@ from .packets import capture_of, mean_rate, packet_times, time_of
 from .stream import Frame, report
 
 _SAME = 5e-4
-"""Seconds up to which two time stamps are the same."""
+"""Largest difference of equal time stamps, in seconds."""
 
 
 class FileStream:
-    """A video file in constant memory, decoded on one thread.
+    """Frames of a video file, decoded on one thread in constant memory.
 
-    - Time stamps are the container's, counted from the first frame: a variable frame rate is kept.
-    - Phone videos are turned upright, as their rotation says.
-    - The stream ends at the first frame that cannot be decoded, or ahead of the file's end if a part
-      is missing, with a warning that names file and frame. Which frame that is follows from the file
-      alone. Damage that the decoder conceals is not noticed.
+    - Time stamps are those of the container, relative to the first frame, so variable frame rates
+      are kept.
+    - Frames are rotated according to the file's metadata.
+    - The stream ends at the first frame that cannot be decoded, or early if a part of the file is
+      missing, with a warning that names file and frame. Which frame that is depends on the file
+      only. Damage that the decoder conceals is not detected.
 
     Args:
-        path (str | Path): The file.
-        strict (bool): Whether damage is an error, not a warning.
+        path: The file.
+        strict: Whether damage is an error instead of a warning.
 
     Raises:
-        VideoError: The file is missing, empty, not a video, or damaged beyond opening.
+        VideoError: If the file is missing, empty, not a video, or cannot be opened.
     """
 
     def __init__(self, path: str | Path, strict: bool = False) -> None:
@@ -44,9 +45,9 @@ class FileStream:
         self.length = self._declared if self._declared > 0 else None
 
     def mean_rate(self) -> float | None:
-        """Mean frames per second, from all time stamps; reads through the file without decoding it.
+        """Return the mean frames per second of all time stamps; reads the file without decoding it.
 
-        10,000 frames take about 0.2 s. The number of frames is exact afterwards.
+        This takes about 0.2 s for 10,000 frames. ``length`` is exact afterwards.
         """
         count, rate = mean_rate(self.path)
         self.length = count or self.length
@@ -56,7 +57,6 @@ class FileStream:
         return rate
 
     def __iter__(self) -> Iterator[Frame]:
-        """See :class:`FrameStream`."""
         count, first, last = 0, 0.0, 0.0
         try:
             while True:
@@ -64,7 +64,7 @@ class FileStream:
                 if not read:
                     break
                 time = time_of(self._capture)
-                if count and time <= last:  # a container without time stamps
+                if count and time <= last:  # The container has no time stamps.
                     time = last + 1 / max(self._fps, 1.0)
                 first, last = first if count else time, time
                 yield Frame(image, count, time - first)
@@ -81,14 +81,14 @@ class FileStream:
             report(self.path, reason, self.strict)
 
     def _has_packets_after(self, time: float) -> bool:
-        """Whether there is something behind the last frame that could be decoded."""
+        """Return whether there are packets after the last decoded frame."""
         with closing(packet_times(self.path)) as times:
             return any(other > time + _SAME for other in times)
 
     def _ends_early(self, count: int, time: float) -> bool:
-        """Whether the file has less than its header says, in frames and in time.
+        """Return whether frames and duration are less than those in the file's header.
 
-        Containers without an index tell a duration only, and the sound's may be a little longer.
+        Containers without an index have a duration only, which may be that of a longer audio track.
         """
         if count >= self._declared or self._fps <= 0:
             return False
@@ -99,5 +99,4 @@ class FileStream:
         return (self._declared - 1) / self._fps - time > slack
 
     def close(self) -> None:
-        """Frees the decoder."""
         self._capture.release()

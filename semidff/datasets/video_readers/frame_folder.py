@@ -1,4 +1,4 @@
-"""A folder of images as a video."""
+"""Random-access reader of a folder of images."""
 
 import os
 import re
@@ -15,13 +15,13 @@ _JPEG_END = b'\xff\xd9'
 
 
 class FrameFolderReader:
-    """A folder of images, one per frame, in natural order of their names (``9.jpg``, ``10.jpg``).
+    """Folder with one image per frame, in natural order of their names (``9.jpg``, ``10.jpg``).
 
     Args:
-        path (str | Path): The folder.
+        path: The folder.
 
     Raises:
-        VideoError: The folder is missing or holds no images.
+        VideoError: If the folder is missing or holds no images.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -31,7 +31,7 @@ class FrameFolderReader:
         names = [entry.name for entry in os.scandir(self.path) if is_image(entry.name)]
         if not names:
             raise VideoError(
-                self.path, "the folder holds no images (for the videos in it list 'folder/*.mp4')"
+                self.path, "the folder holds no images (to list its videos, write 'folder/*.mp4')"
             )
         self.files = [os.path.join(self.path, name) for name in sorted(names, key=natural_key)]
 
@@ -39,7 +39,6 @@ class FrameFolderReader:
         return len(self.files)
 
     def frames(self, indices: Sequence[int]) -> list[np.ndarray]:
-        """Frames ``indices``, see :meth:`VideoReader.frames`."""
         wanted = ascending(self.path, indices, len(self))
         by_index = {index: read_image(self.files[index]) for index in wanted}
         for index in wanted[1:]:
@@ -50,20 +49,20 @@ class FrameFolderReader:
         return [by_index[int(index)] for index in indices]
 
     def close(self) -> None:
-        """Nothing is held open."""
+        pass  # No file is held open.
 
 
 def read_image(path: str) -> np.ndarray:
-    """An image file as (H, W, 3) uint8 BGR; unlike ``cv2.imread`` refuses a truncated JPEG.
+    """Read an image as (H, W, 3) uint8 BGR; refuse truncated JPEG files, unlike ``cv2.imread``.
 
     Raises:
-        VideoError: The file is missing, not an image or truncated.
+        VideoError: If the file is missing, not an image or truncated.
     """
     try:
         data = Path(path).read_bytes()
     except OSError as error:
         raise VideoError(path, f'cannot read the image ({error.strerror})') from None
-    # OpenCV fills the missing rest with gray and only warns.
+    # OpenCV fills missing parts with gray and only warns.
     if data.startswith(b'\xff\xd8') and _JPEG_END not in data[-4096:]:
         raise VideoError(path, f'truncated JPEG ({len(data)} bytes, no end marker)')
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
@@ -73,13 +72,13 @@ def read_image(path: str) -> np.ndarray:
 
 
 def natural_key(name: str) -> list[tuple[int, int, str]]:
-    """Sorting key that orders numbers inside names by value."""
+    """Return a sorting key that orders numbers inside names by value."""
     parts = re.split(r'(\d+)', name)
     return [(1, int(part), part) if part.isdigit() else (0, 0, part) for part in parts]
 
 
 def is_image(name: str) -> bool:
-    """Whether a file name is that of an image; hidden files are not."""
+    """Return whether a file name is that of an image; hidden files are not."""
     return not os.path.basename(name).startswith('.') and (
         os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
     )

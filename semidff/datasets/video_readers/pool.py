@@ -1,4 +1,4 @@
-"""Opening videos, and holding a few of them open."""
+"""Opening of videos, and a pool of open readers."""
 
 import os
 from collections import OrderedDict
@@ -14,10 +14,10 @@ from .video_file import DecordReader
 
 
 def open_video(path: str | Path) -> VideoReader:
-    """Reader for a video file or a folder of images.
+    """Open a video file or a folder of images for random access.
 
     Raises:
-        VideoError: It is neither, or cannot be opened.
+        VideoError: If it is neither, or cannot be opened.
     """
     if os.path.isdir(path):
         return FrameFolderReader(path)
@@ -28,15 +28,15 @@ def open_video(path: str | Path) -> VideoReader:
 def open_stream(
     source: int | str | Path, fps: float = DEFAULT_FPS, strict: bool = False
 ) -> FrameStream:
-    """A video to be read once, from beginning to end.
+    """Open a video for sequential access.
 
     Args:
         source: A video file, a folder of images, a camera's index or an address (``rtsp://...``).
         fps: Frames per second of a folder of images.
-        strict: Whether what cannot be read is an error, not a warning.
+        strict: Whether unreadable frames are an error instead of a warning.
 
     Raises:
-        VideoError: It is none of them, or cannot be opened.
+        VideoError: If it is none of them, or cannot be opened.
     """
     if isinstance(source, int) or '://' in str(source):
         return CameraStream(source, strict)
@@ -52,12 +52,12 @@ def _refuse_image(path: str | Path) -> None:
 
 
 class ReaderPool:
-    """The few readers that a process holds open, least recently used closed first.
+    """Pool of open readers, which closes the least recently used one first.
 
-    Decoders belong to the process that opened them: after a fork the pool starts empty.
+    Decoders belong to the process that opened them: after a fork the pool is empty.
 
     Args:
-        max_open (int): Largest number of open readers.
+        max_open: Largest number of open readers.
     """
 
     def __init__(self, max_open: int = 8) -> None:
@@ -71,10 +71,10 @@ class ReaderPool:
         return {**self.__dict__, '_readers': OrderedDict(), '_pid': None}
 
     def get(self, path: str, opener: Callable[[str], VideoReader] = open_video) -> VideoReader:
-        """The open reader of ``path``; ``opener`` makes it where there is none.
+        """Return the open reader of ``path``, or open it with ``opener``.
 
         Raises:
-            VideoError: It cannot be opened.
+            VideoError: If it cannot be opened.
         """
         if self._pid != os.getpid():
             self._readers, self._pid = OrderedDict(), os.getpid()

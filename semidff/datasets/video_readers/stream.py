@@ -1,8 +1,7 @@
-"""Frames of a video one after the other, in constant memory.
+"""Sequential reading of videos in constant memory.
 
-Detection reads a video once, from its first frame to its last; training (:class:`VideoReader`)
-jumps. Video files are read through OpenCV here: over 10,000 frames of 192 x 256 its memory stays
-level (7 MB) where decord's grows to 58 MB, and it takes half of decord's CPU time.
+Inference reads videos from the first to the last frame, with OpenCV. Over 10,000 frames of
+192 x 256, OpenCV needs a constant 7 MB, while decord grows to 58 MB, and half of decord's CPU time.
 """
 
 import os
@@ -18,11 +17,11 @@ from .base import VideoError
 from .frame_folder import FrameFolderReader, read_image
 
 DEFAULT_FPS = 25.0
-"""Frames per second of sources that do not tell theirs."""
+"""Frames per second of sources without a frame rate."""
 
 
 class VideoWarning(UserWarning):
-    """Something of a video could not be read; the rest is used."""
+    """A part of a video cannot be read; the rest is used."""
 
 
 class Frame(NamedTuple):
@@ -30,9 +29,9 @@ class Frame(NamedTuple):
 
     Attributes:
         image: (H, W, 3) uint8, BGR.
-        index: Its number in the video, from 0. Frames of a folder that cannot be read have one, too.
+        index: Number in the video, from 0. Unreadable frames of a folder are counted too.
         timestamp: Seconds since the first frame.
-        path: Its image file, where it has one of its own.
+        path: Image file of the frame, if it has one.
     """
 
     image: np.ndarray
@@ -42,40 +41,40 @@ class Frame(NamedTuple):
 
 
 class FrameStream(Protocol):
-    """A video that is read once, frame by frame.
+    """Video with sequential access to its frames.
 
     Attributes:
-        name: What to call the video.
-        length: Number of frames as far as known, for progress.
+        name: Name of the video.
+        length: Number of frames if known, for progress displays.
     """
 
     name: str
     length: int | None
 
     def __iter__(self) -> Iterator[Frame]:
-        """The frames.
+        """Iterate over the frames.
 
         Raises:
-            VideoError: Not a single frame can be read; with ``strict``, any frame cannot.
+            VideoError: If no frame can be read; with ``strict``, if any frame cannot be read.
         """
 
     def mean_rate(self) -> float | None:
-        """Mean frames per second; None if unknown."""
+        """Return the mean frames per second, None if unknown."""
 
     def close(self) -> None:
-        """Frees decoder and device."""
+        """Release decoder and device."""
 
 
 class FolderStream:
-    """A folder of images, in natural order of their names; images that cannot be read are left out.
+    """Folder of images, in natural order of their names; unreadable images are skipped.
 
     Args:
-        path (str | Path): The folder.
-        fps (float): Frames per second, for the time stamps.
-        strict (bool): Whether an unreadable image is an error, not a warning.
+        path: The folder.
+        fps: Frames per second, for the time stamps.
+        strict: Whether an unreadable image is an error instead of a warning.
 
     Raises:
-        VideoError: The folder is missing or holds no images.
+        VideoError: If the folder is missing or holds no images.
     """
 
     def __init__(self, path: str | Path, fps: float = DEFAULT_FPS, strict: bool = False) -> None:
@@ -87,7 +86,6 @@ class FolderStream:
         self.strict = strict
 
     def __iter__(self) -> Iterator[Frame]:
-        """See :class:`FrameStream`."""
         read = 0
         for index, file in enumerate(self.files):
             try:
@@ -101,20 +99,19 @@ class FolderStream:
             raise VideoError(self.path, f'none of its {self.length} images can be read')
 
     def mean_rate(self) -> float:
-        """See :class:`FrameStream`."""
         return self.fps
 
     def close(self) -> None:
-        """Nothing is held open."""
+        pass  # No file is held open.
 
 
 class ArrayStream:
-    """Frames that are in memory, or made by an iterator.
+    """Frames in memory or from an iterator.
 
     Args:
-        frames (Iterable[ndarray]): See :func:`as_bgr`. What the iterator raises reaches the caller.
-        name (str): What to call the video.
-        fps (float): Frames per second, for the time stamps.
+        frames: Frames, see :func:`as_bgr`. Exceptions of the iterator are not caught.
+        name: Name of the video.
+        fps: Frames per second, for the time stamps.
     """
 
     def __init__(
@@ -126,7 +123,6 @@ class ArrayStream:
         self.fps = fps
 
     def __iter__(self) -> Iterator[Frame]:
-        """See :class:`FrameStream`."""
         index = -1
         for index, array in enumerate(self.frames):
             yield Frame(as_bgr(array, self.name, index), index, index / self.fps)
@@ -134,27 +130,22 @@ class ArrayStream:
             raise VideoError(self.name, 'there are no frames in it')
 
     def mean_rate(self) -> float:
-        """See :class:`FrameStream`."""
         return self.fps
 
     def close(self) -> None:
-        """Nothing is held open."""
+        pass  # No file is held open.
 
 
 def as_bgr(array: np.ndarray, name: str, index: int) -> np.ndarray:
-    """A frame as the networks want it; a copy, because cameras' libraries reuse their buffers.
+    """Convert a frame to (H, W, 3) uint8 BGR; always a copy, because camera libraries reuse buffers.
 
     Args:
-        array (ndarray): uint8: BGR (H, W, 3), BGR with alpha (H, W, 4), of which alpha is dropped,
-            or gray (H, W) or (H, W, 1).
-        name (str): The video's name, for messages.
-        index (int): The frame's number, for messages.
-
-    Returns:
-        ndarray: (H, W, 3) uint8, BGR.
+        array: uint8 array, BGR (H, W, 3), BGR with alpha (H, W, 4), or gray (H, W) or (H, W, 1).
+        name: Name of the video, for messages.
+        index: Number of the frame, for messages.
 
     Raises:
-        VideoError: It is none of these.
+        VideoError: If it is none of these.
     """
     wanted = 'give numpy arrays of uint8: (H, W, 3) BGR, (H, W, 4) BGR with alpha, or (H, W) gray'
     if not isinstance(array, np.ndarray):
@@ -171,15 +162,12 @@ def as_bgr(array: np.ndarray, name: str, index: int) -> np.ndarray:
 
 
 def report(path: str, reason: str, strict: bool) -> None:
-    """Says that something cannot be read.
+    """Warn (:class:`VideoWarning`), or with ``strict`` raise :class:`VideoError`, that a file cannot be read.
 
     Args:
-        path (str): The file at fault.
-        reason (str): What is wrong with it, and what follows.
-        strict (bool): Whether it is an error.
-
-    Raises:
-        VideoError: With ``strict``; else it is a :class:`VideoWarning`.
+        path: The file.
+        reason: The problem and its consequence.
+        strict: Whether to raise.
     """
     if strict:
         raise VideoError(path, reason)

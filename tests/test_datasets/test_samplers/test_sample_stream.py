@@ -11,8 +11,7 @@ from mmdet.registry import DATASETS
 from mmengine.dataset import BaseDataset
 from torch.utils.data import DataLoader
 
-from semidff.datasets.samplers import sample_stream
-from semidff.datasets.samplers.sample_stream import SampleStream, StreamSampler
+from semidff.datasets.samplers import SampleStream, StreamSampler, stream_sampler
 
 
 @DATASETS.register_module()
@@ -158,7 +157,7 @@ def test_ranks_share_a_global_batch(monkeypatch):
     alone = take(StreamSampler(stream, seed=1), 48)
 
     def of_rank(rank, start):
-        monkeypatch.setattr(sample_stream, 'get_dist_info', lambda: (rank, 2))
+        monkeypatch.setattr(stream_sampler, 'get_dist_info', lambda: (rank, 2))
         sampler = StreamSampler(stream, seed=1, start=start)
         assert len(sampler) == 5
         return take(sampler, 12)

@@ -1,4 +1,4 @@
-"""Random affine maps of frame pairs with true flow, and the crop after them."""
+"""Random affine augmentation of frame pairs with true flow."""
 
 from collections.abc import Sequence
 
@@ -11,25 +11,24 @@ from scipy.ndimage import map_coordinates
 
 @TRANSFORMS.register_module()
 class RandomAffineFlowPair(BaseTransform):
-    """Shifts, turns, scales and crops both frames alike, and the key frame by a little more.
+    """Shift, rotate, scale and crop both frames, with a small additional map of the key frame.
 
-    As FlowNet (Dosovitskiy et al. 2015, section 4.3): the map that both frames share makes other pictures, the small
-    one between them other flow fields. The paper gives the ranges of the former; those of the latter are ours. The
-    flow is transformed exactly where it is smooth; it is sampled bilinearly, so that a pixel between two motions gets
-    a flow between the two.
+    This follows FlowNet (Dosovitskiy et al. 2015, section 4.3): the shared map changes the pictures, the relative map
+    the flow field. The ranges of the shared map are the paper's; those of the relative map are ours. The flow is
+    sampled bilinearly, so it is exact where it is smooth and interpolated at motion boundaries.
 
-    Maps are drawn until the crop lies inside both pictures, so that nothing has to be invented at their borders.
-    Results of :mod:`~semidff.datasets.transforms.flow_transforms`' form go in and come out.
+    Maps are redrawn until the crop lies inside both pictures, so that no border has to be filled. Inputs and outputs
+    have the format of :mod:`~semidff.datasets.transforms.flow_transforms`.
 
     Args:
-        crop_size (Sequence[int]): Height and width of the result.
-        translation (float): Largest shift along x and y, in picture widths.
-        rotation (float): Largest angle in degrees.
-        scale (Sequence[float]): Range of the scale; 2 shows things twice as large.
-        relative_translation (float): As ``translation``, of the key frame against the current frame.
-        relative_rotation (float): As ``rotation``, likewise.
-        relative_scale (Sequence[float]): As ``scale``, likewise.
-        tries (int): Draws before the pair is cropped at random only.
+        crop_size: Height and width of the result.
+        translation: Largest shift along x and y, in picture widths.
+        rotation: Largest angle in degrees.
+        scale: Range of the scale; 2 shows objects twice as large.
+        relative_translation: Largest shift of the key frame relative to the current frame, in picture widths.
+        relative_rotation: Largest angle of the key frame relative to the current frame, in degrees.
+        relative_scale: Range of the scale of the key frame relative to the current frame.
+        tries: Number of draws after which the pair is only cropped, at a random position.
     """
 
     def __init__(
@@ -51,7 +50,7 @@ class RandomAffineFlowPair(BaseTransform):
         self.tries = tries
 
     def transform(self, results: dict) -> dict:
-        """Transforms ``img`` and ``gt_flow``; sets ``img_shape``.
+        """Transform ``img`` and ``gt_flow``; set ``img_shape``.
 
         Raises:
             ValueError: If the pictures are smaller than the crop.
@@ -70,10 +69,10 @@ class RandomAffineFlowPair(BaseTransform):
         return dict(results, img=images, gt_flow=flow, img_shape=self.crop_size)
 
     def draw(self, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-        """Draws maps for pictures of a size.
+        """Draw maps for pictures of a size.
 
         Returns:
-            Two (3, 3) matrices: from the crop's pixels to those of the current and of the key frame.
+            Two (3, 3) matrices that map the crop's pixels to those of the current frame and of the key frame.
         """
         middle, crop_middle = _middle(size), _middle(self.crop_size)
         for _ in range(self.tries):
@@ -96,12 +95,12 @@ class RandomAffineFlowPair(BaseTransform):
 def transform_flow(
     flow: np.ndarray, current: np.ndarray, key: np.ndarray, size: tuple[int, int]
 ) -> np.ndarray:
-    """The flow between two transformed pictures.
+    """Return the flow between two transformed pictures.
 
     Args:
-        flow: (H, W, 2) flow between the pictures as they were, in pixels.
-        current: (3, 3) affine map from pixels of the new current frame to those of the old one.
-        key: The same of the key frame.
+        flow: (H, W, 2) flow between the original pictures, in pixels.
+        current: (3, 3) affine map from pixels of the new current frame to those of the original one.
+        key: The same map of the key frame.
         size: Height and width of the new frames.
 
     Returns:
@@ -115,7 +114,7 @@ def transform_flow(
 
 
 def _warp(image: np.ndarray, matrix: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    image = np.ascontiguousarray(image)  # OpenCV refuses what was mirrored by its strides
+    image = np.ascontiguousarray(image)  # OpenCV refuses the negative strides of mirrored images.
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     return cv2.warpAffine(image, matrix[:2], size[::-1], flags=flags)
 
@@ -128,7 +127,7 @@ def _random_map(
     rotation: float,
     scale: tuple[float, float],
 ) -> np.ndarray:
-    """(3, 3) map of pixels around ``center`` to pixels around ``target``, turned, scaled and shifted."""
+    """Draw a (3, 3) map of pixels around ``center`` to rotated, scaled and shifted pixels around ``target``."""
     shift = np.random.uniform(-translation, translation, 2) * width
     angle = np.deg2rad(np.random.uniform(-rotation, rotation))
     factor = 1 / np.random.uniform(*scale)
@@ -146,7 +145,7 @@ def _inside(matrix: np.ndarray, crop: tuple[int, int], size: tuple[int, int]) ->
 
 
 def _apply(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Maps points (2, ...), x first."""
+    """Map points (2, ...), x first."""
     return np.tensordot(matrix[:2, :2], points, 1) + matrix[:2, 2].reshape(
         2, *[1] * (points.ndim - 1)
     )

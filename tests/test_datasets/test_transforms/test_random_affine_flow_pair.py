@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from semidff.datasets.transforms.flow_geometry import (
+from semidff.datasets.transforms.random_affine_flow_pair import (
     RandomAffineFlowPair,
     transform_flow,
 )
