@@ -105,10 +105,10 @@ def test_no_more_than_l_key_frames_are_kept(model):
     engine = PairEngine(model, 'propagate', L)
     for data in frames():
         engine.push(data)
-        kept = [p.state.memory.key_frame for p in engine._places]
+        kept = [p.state.memory.key_frame for p in engine._slots]
         assert sum(key is not None for key in kept) <= L
     engine.reset()
-    assert all(p.state.memory.key_frame is None and p.data is None for p in engine._places)
+    assert all(p.state.memory.key_frame is None and p.data is None for p in engine._slots)
 
 
 def test_frame_has_one_distance_only(model):
