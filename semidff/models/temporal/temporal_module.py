@@ -1,4 +1,4 @@
-"""The temporal module T_theta: flow network, scale field and warp (semi-DFF 3.3, Eq. 1; DFF Eq. 3)."""
+"""The temporal module T: flow network, scale field and warp (semi-DFF 3.3, Eq. 1; DFF Eq. 3)."""
 
 from collections.abc import Sequence
 
@@ -17,23 +17,23 @@ MODELS.register_module(name='FlowNetInception', module=FlowNetInception, force=F
 
 @MODELS.register_module()
 class TemporalModule(BaseModule):
-    """Propagates a key frame's features to the current frame: ``warp(f_k, F(I_k, I_p)) * S(I_k, I_p)``.
+    """Propagates features from key frames to current frames: ``f_p = warp(f_k, F(I_k, I_p)) * S(I_k, I_p)``.
 
-    The weights of every convolution and deconvolution start at N(0, ``init_std``), the scale field at exactly one
-    (weight 0, bias 1), as semi-DFF 3.5 and DFF section 3 say. No activation follows the product.
+    Weights of convolutions and deconvolutions are initialized from N(0, ``init_std``), the scale field to one (weight
+    0, bias 1), as in semi-DFF 3.5 and DFF section 3. No activation follows the product.
 
     Args:
-        flow_network: Config of the flow network; it has ``stride``, ``hidden_channels``, ``prepare`` and returns a
-            :class:`~semidff.models.temporal.refinement.FlowOutput`.
-        feat_channels: Channels of the features to be propagated, the same at all levels.
-        feat_strides: Stride of each feature level; every level is warped with the same flow, sampled at its cells and divided
-            to the level's stride.
-        with_scale: Whether there is a scale field; without it the warped features are returned as they are.
-        init_std: Standard deviation of the random start; None for He's, which keeps the signal's size through the
-            layers and starts to learn several times sooner.
+        flow_network: Config of the flow network. It has ``stride``, ``hidden_channels`` and ``prepare``, and returns
+            a :class:`~semidff.models.temporal.refinement.FlowOutput`.
+        feat_channels: Channels of the propagated features, the same at all levels.
+        feat_strides: Stride of each feature level. All levels are warped with the same flow, sampled at the cells of
+            the level and converted to its stride.
+        with_scale: Whether there is a scale field; without it, the warped features are returned as they are.
+        init_std: Standard deviation of the initial weights; None for He initialization, with which training makes
+            progress several times sooner.
 
     Raises:
-        ValueError: If a scale field is wanted of a flow network that has no hidden features (``OpenCVFlow``).
+        ValueError: If the flow network has no hidden features for a scale field (``OpenCVFlow``).
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class TemporalModule(BaseModule):
         self.init_std = init_std
         if with_scale and not self.flow_network.hidden_channels:
             raise ValueError(
-                f'{type(self.flow_network).__name__} has no features to predict a scale field from: '
+                f'{type(self.flow_network).__name__} has no hidden features to predict a scale field from: '
                 'set with_scale=False'
             )
         self.scale = (
@@ -73,11 +73,11 @@ class TemporalModule(BaseModule):
             nn.init.ones_(self.scale.bias)
 
     def prepare(self, image: Tensor) -> Tensor:
-        """The flow network's own half-size input of frames (N, 3, H, W)."""
+        """Return the flow network's half-size input for normalized frames (N, 3, H, W)."""
         return self.flow_network.prepare(image)
 
     def flow_and_scale(self, key: Tensor, current: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Feature flow (N, 2, h, w) in cells of the flow network's stride and scale field (N, C, h, w).
+        """Return feature flow (N, 2, h, w), in cells of the flow network's stride, and scale field (N, C, h, w) or None.
 
         Args:
             key: Key frames from :meth:`prepare`.
@@ -89,17 +89,17 @@ class TemporalModule(BaseModule):
     def propagate(
         self, features: Sequence[Tensor], flow: Tensor, scale: Tensor | None
     ) -> tuple[Tensor, ...]:
-        """Warps and scales every level of the key frame's features (N, C, h_l, w_l)."""
+        """Warp and scale the key-frame features, (N, C, h_l, w_l) per level."""
         if len(features) != len(self.feat_strides):
             raise ValueError(
-                f'the feature network returned {len(features)} levels, but feat_strides names '
+                f'the feature network returned {len(features)} levels, but feat_strides has '
                 f'{len(self.feat_strides)}: {self.feat_strides}'
             )
         propagated = []
         for level, stride in zip(features, self.feat_strides, strict=True):
             if scale is not None and scale.shape[1] != level.shape[1]:
                 raise ValueError(
-                    f'the features to be propagated have {level.shape[1]} channels, but the scale field has '
+                    f'the propagated features have {level.shape[1]} channels, but the scale field has '
                     f'{scale.shape[1]}: set temporal.feat_channels={level.shape[1]} (it changes with the '
                     "detector's split point)"
                 )
@@ -112,11 +112,11 @@ class TemporalModule(BaseModule):
     def forward(
         self, key: Tensor, current: Tensor, features: Sequence[Tensor]
     ) -> tuple[Tensor, ...]:
-        """Predicts the current frame's features (semi-DFF Eq. 1).
+        """Predict the current frames' features (semi-DFF Eq. 1).
 
         Args:
             key: Key frames from :meth:`prepare`, (N, 3, H / 2, W / 2).
             current: Current frames, likewise.
-            features: Key-frame features, one (N, C, h_l, w_l) per level.
+            features: Key-frame features, (N, C, h_l, w_l) per level.
         """
         return self.propagate(features, *self.flow_and_scale(key, current))
