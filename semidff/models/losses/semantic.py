@@ -1,9 +1,12 @@
-"""The parts of the feature semantic loss (semi-DFF Eqs. 5-9).
+"""Parts of the feature semantic loss (semi-DFF Eqs. 5-9).
 
-Where the paper and the authors' code differ, these follow the code (and say so): class losses are divided by the
-number of anchors or RoIs and multiplied by T squared, so that their gradient hardly depends on T; they are
-Kullback-Leibler divergences, which differ from Eq. 8's cross-entropy by the teacher's entropy, a constant, and are
-zero when student and teacher agree; box losses are means over all outputs, background included.
+They follow the authors' code where it differs from the paper:
+
+- class losses are divided by the number of anchors or RoIs and multiplied by T squared, so that their gradient hardly
+  depends on T;
+- class losses are Kullback-Leibler divergences, which are zero if student and teacher agree. They differ from Eq. 8's
+  cross-entropy by the teacher's entropy, a constant;
+- box losses are means over all outputs, background included.
 """
 
 import torch.nn.functional as F
@@ -11,16 +14,16 @@ from torch import Tensor
 
 
 def class_distillation_loss(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
-    """Divergence of the student's softened class distribution from the teacher's (Eqs. 7 and 8).
+    """Return the divergence of the student's softened class distribution from the teacher's (Eqs. 7 and 8).
 
     Args:
-        student: Pre-activations of shape (..., C); the last dimension holds the classes.
-        teacher: The teacher's pre-activations, same shape; no gradient flows into them.
-        temperature: T > 0 of Eq. 7. ``float('inf')`` gives the logit regression of Table 3d, the limit of the
-            loss: half the squared distance of the centered logits, divided by C.
+        student: Logits of shape (..., C).
+        teacher: The teacher's logits, same shape; no gradient flows into them.
+        temperature: T > 0 of Eq. 7. ``float('inf')`` gives the limit of the loss, the logit regression of Table 3d:
+            half the squared distance of the centered logits, divided by C.
 
     Returns:
-        Scalar: mean over all rows of ``KL(P_t || P_s) * T ** 2``.
+        Scalar, the mean of ``KL(P_t || P_s) * T ** 2`` over all rows.
 
     Raises:
         ValueError: If the temperature is not positive.
@@ -40,10 +43,10 @@ def class_distillation_loss(student: Tensor, teacher: Tensor, temperature: float
 
 
 def box_distillation_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Mean squared difference of raw (normalized) box outputs (Eq. 9), over all anchors or RoIs.
+    """Return the mean squared difference of box outputs before decoding (Eq. 9), over all anchors or RoIs.
 
     Args:
-        student: Box deltas of any shape.
-        teacher: The teacher's deltas, same shape; no gradient flows into them.
+        student: Box outputs of any shape.
+        teacher: The teacher's box outputs, same shape; no gradient flows into them.
     """
     return F.mse_loss(student, teacher.detach())

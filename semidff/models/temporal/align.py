@@ -1,8 +1,8 @@
 """Feature flow and scale field at the cells of a feature level.
 
-Pure PyTorch. Cell ``i`` of a map of stride ``s`` lies at pixel ``(i + 0.5) s`` of the frame. Maps whose sides are
-rounded up cover more than the frame, each by another amount, so a map must not be stretched to the size of another one:
-at height 600 that moves the flow by up to 8 pixels on a level of stride 8 and by 27 pixels on one of stride 64.
+Pure PyTorch. Cell ``i`` of a map of stride ``s`` is centered at pixel ``(i + 0.5) s`` of the frame. Maps with sides
+rounded up extend beyond the frame by different amounts, so that resizing one map to the size of another misaligns
+them: at height 600 by up to 8 pixels for a level of stride 8, and by up to 27 pixels for a level of stride 64.
 """
 
 from collections.abc import Sequence
@@ -15,16 +15,16 @@ from torch import Tensor
 def align(field: Tensor, stride: float, level_stride: float, size: Sequence[int]) -> Tensor:
     """Sample a field at the cells of a feature level.
 
-    Finer levels are interpolated bilinearly; for coarser ones the cells of the field are averaged.
+    The field is interpolated bilinearly for finer levels and averaged for coarser ones.
 
     Args:
-        field: Feature flow or scale field (N, C, h, w), of any unit.
-        stride: Stride of its cells in pixels.
-        level_stride: Stride of the level's cells in pixels.
+        field: Feature flow or scale field (N, C, h, w), in any unit.
+        stride: Stride of the field in pixels.
+        level_stride: Stride of the level in pixels.
         size: Height and width of the level in cells.
 
     Returns:
-        Tensor of shape (N, C, *size); ``field`` itself if it has this stride and size. Cells of the level beyond the
+        Tensor of shape (N, C, *size); ``field`` itself if it has this stride and size. Cells of the level outside the
         field repeat the field's border.
     """
     height, width = size
@@ -42,7 +42,7 @@ def align(field: Tensor, stride: float, level_stride: float, size: Sequence[int]
 
 
 def _interpolate(field: Tensor, dim: int, ratio: float, count: int) -> Tensor:
-    """Interpolate along one axis at ratios that torch's operator takes for 1 on small maps."""
+    """Interpolate along one axis, at ratios that torch's operator rounds to 1 on small maps."""
     last = field.shape[dim] - 1
     position = ((torch.arange(count, device=field.device) + 0.5) * ratio - 0.5).clamp(0, last)
     low = position.floor().long()

@@ -1,11 +1,10 @@
 """FlowNet Inception, about an eighth of FlowNet's operations (DFF section 4, Appendix A and Table 8). Pure PyTorch.
 
-The table gives the encoder alone. What it leaves open was chosen so that DFF's Table 2 comes out, whose 1/r is
-FLOPs(N_feat) / FLOPs(F). With multiply-adds of all convolutions at 600 x 1000, N_feat = ResNet (stride on the 1x1
-layers, as the papers' weights) and the 3x3 reduction to 1024 channels, and F = flow network *and* the scale field's
-1x1 layer at stride 16, the two flow networks that leave nothing open agree with the table to 0.3 %, which settles how
-it counts; a deconvolution counts 4 x 4 multiply-adds per cell of its *input*. Without the scale field Half would be
-off by 7 %.
+Table 8 specifies the encoder only. The rest was chosen to reproduce DFF's Table 2, where 1/r is
+FLOPs(N_feat) / FLOPs(F). Counted are multiply-adds of all convolutions at 600 x 1000, with N_feat = ResNet (stride on
+the 1x1 layers, as in the papers' weights) and the 3x3 reduction to 1024 channels, and F = flow network *and* the scale
+field's 1x1 layer at stride 16; a deconvolution counts 4 x 4 multiply-adds per cell of its *input*. Counted this way,
+the two fully specified flow networks agree with the table to 0.3 %. Without the scale field, Half would be off by 7 %.
 
 ============  ========  ===========  ===========  ========  ===========  ===========
 1/r           R-50      with S       without S    R-101     with S       without S
@@ -15,10 +14,10 @@ Half          33.56     33.58        36.03        46.30     46.41        49.80
 Inception     68.97     67.56        75.34        95.24     93.37        104.12
 ============  ========  ===========  ===========  ========  ===========  ===========
 
-- The refinement part is FlowNet's at an eighth of its widths: 64, 32, 16, 8. At a quarter, 1/r would be 60.7 (R-50).
-- Reduction modules step in the last layer of each branch; see :class:`~semidff.models.temporal.inception.Inception`.
-  Stepping in the first ones would give 70.90.
-- Skip connections are the last layers of each size: conv2, conv3_3, conv4_2, conv5_2.
+- The refinement part has an eighth of FlowNet's widths: 64, 32, 16, 8. With a quarter, 1/r would be 60.7 (R-50).
+- Reduction modules have stride 2 in the last layer of each branch, see
+  :class:`~semidff.models.temporal.inception.Inception`. In the first layers, 1/r would be 70.90.
+- Skip connections start at the last layer of each size: conv2, conv3_3, conv4_2, conv5_2.
 - No normalization, activations as in FlowNet.
 """
 
@@ -35,7 +34,7 @@ class FlowNetInception(FlowNetwork):
     """FlowNet with an encoder of Inception modules.
 
     Args:
-        refinement_channels: Channels that the deconvolutions add at strides 32, 16, 8 and 4 of the half-size input.
+        refinement_channels: Output channels of the deconvolutions at strides 32, 16, 8 and 4 of the half-size input.
         **kwargs: Arguments of :class:`~semidff.models.temporal.refinement.FlowNetwork`.
     """
 
@@ -57,7 +56,6 @@ class FlowNetInception(FlowNetwork):
         self.add_refinement(512, (384, 256, 128, 64), refinement_channels)
 
     def encode(self, frames: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
-        """Table 8 from top to bottom; see the base class."""
         conv1 = activate(self.conv1(frames))
         conv2 = self.conv2(F.max_pool2d(conv1, 3, 2, padding=1))
         conv3 = self.conv3_3(self.conv3_2(activate(self.conv3_1(conv2))))

@@ -27,7 +27,7 @@ class FlowNetS(FlowNetwork):
     """FlowNet "Simple": ten convolutions and the refinement part.
 
     Args:
-        width: Factor on the number of channels of every layer; 1 is FlowNetS, 0.5 is FlowNet Half (DFF Table 7).
+        width: Factor on the channels of every layer: 1 for FlowNetS, 0.5 for FlowNet Half (DFF Table 7).
         **kwargs: Arguments of :class:`~semidff.models.temporal.refinement.FlowNetwork`.
 
     Raises:
@@ -47,7 +47,6 @@ class FlowNetS(FlowNetwork):
         self.add_refinement(previous, skips, [_scaled(full, width) for full in _REFINEMENT])
 
     def encode(self, frames: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
-        """The convolutions; see the base class."""
         outputs, top = {}, frames
         for name, *_ in _ENCODER:
             top = outputs[name] = activate(getattr(self, name)(top))

@@ -10,18 +10,18 @@ from .refinement import activate
 
 
 class Inception(nn.Module):
-    """Up to four branches side by side; with ``pool``, DFF's Reduction module, which halves the map.
+    """Inception module of up to four parallel branches; with ``pool``, DFF's Reduction module, which halves the map.
 
-    Where a Reduction steps, the table does not say. Here it is the last layer of each branch, as in the module that
-    DFF follows (Szegedy et al. 2016, Fig. 10), and the pooling. Every convolution has a bias and is followed by
-    FlowNet's activation; there is no normalization, of which neither paper's tables speak.
+    Table 8 does not specify which layers of a Reduction have stride 2. Here these are the last layer of each branch,
+    as in the module that DFF follows (Szegedy et al. 2016, Fig. 10), and the pooling. Every convolution has a bias
+    and is followed by FlowNet's activation; there is no normalization, as in the tables of both papers.
 
     Args:
-        channels: Channels that come in.
+        channels: Input channels.
         single: Channels of the 1x1 branch; 0 for none.
-        double: Channels of the two layers of 1x1 - 3x3.
-        triple: Channels of the three layers of 1x1 - 3x3 - 3x3.
-        pool: Channels of 3x3 max pooling - 1x1; 0 for none, and then the map keeps its size.
+        double: Channels of the two layers of the 1x1 - 3x3 branch.
+        triple: Channels of the three layers of the 1x1 - 3x3 - 3x3 branch.
+        pool: Channels of the branch of 3x3 max pooling - 1x1; 0 for none, and the map keeps its size.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Inception(nn.Module):
         self.out_channels = single + double[-1] + triple[-1] + pool
 
     def forward(self, features: Tensor) -> Tensor:
-        """Maps (N, ``channels``, H, W) to (N, ``out_channels``, H, W), or of half that size rounded up."""
+        """Map (N, ``channels``, H, W) to (N, ``out_channels``, H, W), with ``pool`` of half the size, rounded up."""
         outputs = [] if self.branch1 is None else [_run(self.branch1, features)]
         outputs += [_run(self.branch2, features), _run(self.branch3, features)]
         if self.branch_pool is not None:

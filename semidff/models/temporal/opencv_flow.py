@@ -1,9 +1,8 @@
-"""Off-the-shelf optical flow in the place of the flow network: shallow feature flow, SFF (DFF section 5.2, Table 3).
+"""Off-the-shelf optical flow as the flow network, for shallow feature flow, SFF (DFF section 5.2, Table 3).
 
-The paper's flow is SIFT-Flow; here it is OpenCV's DIS (Kroeger et al., ECCV 2016), on the CPU. There is nothing to
-train and nothing to load, and no gradient passes. DIS looks at 8-bit gray pictures, so the normalization of the frames
-is undone, exactly. Its result depends slightly on the number of OpenCV's threads (``cv2.setNumThreads``), which cut the
-picture into stripes.
+The paper uses SIFT-Flow; this is OpenCV's DIS (Kroeger et al., ECCV 2016), on the CPU. It has no weights and passes no
+gradient. DIS takes 8-bit gray images, so the normalization of the frames is inverted, exactly. Its result depends
+slightly on the number of OpenCV's threads (``cv2.setNumThreads``), each of which processes a stripe of the image.
 """
 
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 
 from .refinement import FlowOutput
 
-# DIS preset, and what is set differently from it
+# DIS preset, and the settings that differ from it
 _PRESETS = {
     'ultrafast': (cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST, {}),
     'fast': (cv2.DISOPTICAL_FLOW_PRESET_FAST, {}),
@@ -29,29 +28,29 @@ _PRESETS = {
 }
 _GRAY = (0.299, 0.587, 0.114)  # of red, green and blue
 _TOLERANCE = 2  # gray levels, for resizing and rounding
-_MIN_SIDE = 16  # DIS refuses pictures below 12 pixels
+_MIN_SIDE = 16  # DIS fails on images below 12 pixels
 
 
 @MODELS.register_module()
 class OpenCVFlow(nn.Module):
-    """Optical flow of OpenCV as the flow network of a temporal module without scale field.
+    """OpenCV's optical flow as the flow network of a temporal module without scale field.
 
-    It has no parameters. Where a batch is padded, the flow of the padding is estimated with the rest.
+    It has no parameters. The padding of a batch is part of the images whose flow is estimated.
 
     Args:
-        preset: ``ultrafast``, ``fast``, ``medium`` (OpenCV's presets of DIS), or ``slow``: DIS down to single pixels,
-            with 100 steps of the patch search and 20 of the variational refinement.
-        half_size: Whether the flow is estimated on half-size frames, as the papers' flow networks do.
-        mean: Means that the data preprocessor subtracts from the frames.
-        std: Deviations that it divides them by.
-        rgb: Whether normalized frames have their channels in the order red, green, blue.
+        preset: ``ultrafast``, ``fast`` or ``medium`` (OpenCV's presets of DIS), or ``slow``: DIS at full resolution,
+            with 100 iterations of the patch search and 20 of the variational refinement.
+        half_size: Whether the flow is estimated on half-size frames, as by the papers' flow networks.
+        mean: Mean of the data preprocessor.
+        std: Standard deviation of the data preprocessor.
+        rgb: Whether the channels of normalized frames are in the order red, green, blue.
 
     Raises:
-        ValueError: If there is no such preset.
+        ValueError: If the preset is unknown.
     """
 
     stride = 16
-    hidden_channels = 0  # nothing to read a scale field from
+    hidden_channels = 0  # no scale field
 
     def __init__(
         self,
@@ -73,13 +72,13 @@ class OpenCVFlow(nn.Module):
 
     @torch.no_grad()
     def prepare(self, image: Tensor) -> Tensor:
-        """Gray pictures of normalized frames (N, 3, H, W); the key frame's result can be kept.
+        """Convert normalized frames (N, 3, H, W) to gray images; the key frame's result can be kept.
 
         Returns:
             (N, 1, H / 2, W / 2), or (N, 1, H, W) at full size; uint8, on the frames' device.
 
         Raises:
-            ValueError: If ``mean`` and ``std`` are not those of the frames: gray values outside of 0 .. 255.
+            ValueError: If gray values are outside of 0 .. 255, since ``mean`` and ``std`` are not those of the frames.
         """
         channels = image.float().unbind(1)
         gray = sum(w * c for w, c in zip(self._weights, channels, strict=True)) + self._offset
@@ -96,7 +95,7 @@ class OpenCVFlow(nn.Module):
 
     @torch.no_grad()
     def forward(self, current: Tensor, key: Tensor) -> FlowOutput:
-        """Estimates the flow from the current frame to the key frame.
+        """Estimate the flow from the current frame to the key frame.
 
         Args:
             current: Current frames as :meth:`prepare` returns them.
@@ -110,8 +109,8 @@ class OpenCVFlow(nn.Module):
         """
         if min(current.shape[-2:]) < _MIN_SIDE:
             raise ValueError(
-                f'frames of {tuple(current.shape[-2:])} after prepare() are too small for optical flow: at least '
-                f'{_MIN_SIDE} pixels a side' + (', or half_size=False' if self.half_size else '')
+                f'frames of {tuple(current.shape[-2:])} after prepare() are too small for optical flow, which needs '
+                f'{_MIN_SIDE} pixels per side' + (', or half_size=False' if self.half_size else '')
             )
         pairs = zip(current[:, 0].cpu().numpy(), key[:, 0].cpu().numpy(), strict=True)
         pixels = torch.from_numpy(np.stack([self._estimate(*pair) for pair in pairs]))
@@ -121,11 +120,10 @@ class OpenCVFlow(nn.Module):
         return FlowOutput(flow, flow.new_zeros((len(flow), 0, *flow.shape[-2:])), ())
 
     def _estimate(self, current: np.ndarray, key: np.ndarray) -> np.ndarray:
-        """Flow (h, w, 2) in pixels of two gray pictures (h, w)."""
+        """Return the flow (h, w, 2) in pixels between two gray images (h, w)."""
         preset, settings = _PRESETS[self.preset]
-        solver = cv2.DISOpticalFlow_create(
-            preset
-        )  # anew each time: it could not be copied or pickled
+        # Not kept as an attribute, which could be neither copied nor pickled.
+        solver = cv2.DISOpticalFlow_create(preset)
         for name, value in settings.items():
             getattr(solver, f'set{name}')(value)
         return solver.calc(np.ascontiguousarray(current), np.ascontiguousarray(key), None)

@@ -1,15 +1,16 @@
-"""What all flow networks of Deep Feature Flow share: input, refinement part and output.
+"""Input, refinement part and output, which all flow networks of Deep Feature Flow share.
 
 DFF section 4 and Tables 6-8; the refinement part is that of FlowNet (Dosovitskiy et al. 2015, Fig. 3). Pure PyTorch.
 Details that look like mistakes and are not:
 
-- the frames are half-sized by 2x2 average pooling *inside* the network, so a frame is sent to the device once;
-- deconvolutions are 4x4, stride 2; of their output of 2n + 2 rows the rows 1 .. size of the skip connection are
-  kept, which for an odd size drops one row more than ``padding=1`` would;
-- the last features are at stride 4 of the half-size input (8 of the image); *features*, not the flow, are pooled to
+- frames are downsampled to half size by 2x2 average pooling *inside* the network, so a frame is sent to the device
+  once;
+- deconvolutions are 4x4 with stride 2. Of their 2n + 2 output rows, rows 1 .. size of the skip connection are kept,
+  which for an odd size drops one row more than ``padding=1`` would;
+- the last features have stride 4 of the half-size input (8 of the image); the *features*, not the flow, are pooled to
   stride 16;
 - the last prediction is multiplied by 2.5: FlowNet predicts in units of 20 pixels of its half-size input, which are
-  40 pixels of the image, which are 2.5 cells of stride 16.
+  40 pixels of the image, or 2.5 cells of stride 16.
 """
 
 from abc import ABC, abstractmethod
@@ -23,11 +24,11 @@ from torch import Tensor, nn
 
 
 class FlowOutput(NamedTuple):
-    """What a flow network returns.
+    """Output of a flow network.
 
     Attributes:
         flow: Feature flow (N, 2, h, w) in cells of the feature map's stride.
-        hidden: The features it was predicted from (N, C, h, w); the scale field is their second reading.
+        hidden: Features (N, C, h, w) that the flow was predicted from; the scale field is predicted from them, too.
         coarse_flows: Intermediate predictions, coarse to fine, in FlowNet's units of 20 half-size pixels.
     """
 
@@ -37,13 +38,13 @@ class FlowOutput(NamedTuple):
 
 
 class FlowNetwork(nn.Module, ABC):
-    """A flow network at stride 16 of the image: an encoder, which subclasses add, and the refinement part.
+    """Flow network of stride 16: an encoder, which subclasses define, and the refinement part.
 
-    Subclasses make their encoder, then call :meth:`add_refinement`, and define :meth:`encode`.
+    Subclasses create the encoder's layers, then call :meth:`add_refinement`, and define :meth:`encode`.
 
     Args:
-        input_scale: What normalized frames are multiplied by. The original divides mean-subtracted frames by 255,
-            so 1 / 255 for frames of unit ``std`` and about 58 / 255 for frames normalized to ImageNet's deviation.
+        input_scale: Factor on normalized frames. The original divides mean-subtracted frames by 255: 1 / 255 for
+            frames with unit ``std``, about 58 / 255 for frames divided by ImageNet's standard deviation.
         flow_scale: Cells of the feature map per unit of the last prediction.
     """
 
@@ -55,15 +56,15 @@ class FlowNetwork(nn.Module, ABC):
         self.flow_scale = flow_scale
 
     def add_refinement(self, top: int, skips: Sequence[int], widths: Sequence[int]) -> None:
-        """Adds the layers of the refinement part and of the last prediction.
+        """Add the layers of the refinement part and of the last prediction.
 
         Args:
             top: Channels of the encoder's last output, at stride 64 of the half-size input.
             skips: Channels of the skip connections at strides 32, 16, 8 and 4.
-            widths: Channels that each round's deconvolution adds to them.
+            widths: Output channels of the deconvolutions at these strides.
 
         Raises:
-            ValueError: If there are not as many ``widths`` as ``skips``, or one is not positive.
+            ValueError: If ``widths`` and ``skips`` differ in length, or a width is not positive.
         """
         if len(widths) != len(skips) or min(widths) < 1:
             raise ValueError(
@@ -80,21 +81,21 @@ class FlowNetwork(nn.Module, ABC):
 
     @abstractmethod
     def encode(self, frames: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
-        """Features of frame pairs.
+        """Encode frame pairs.
 
         Args:
-            frames: Half-size current and key frames, one above the other in the channels, (N, 6, H / 2, W / 2).
+            frames: Half-size current and key frames, concatenated along the channels, (N, 6, H / 2, W / 2).
 
         Returns:
             The features at stride 64 of ``frames``, and the skip connections at strides 32, 16, 8 and 4.
         """
 
     def prepare(self, image: Tensor) -> Tensor:
-        """Half-sizes and scales normalized frames (N, 3, H, W); the key frame's result can be kept."""
+        """Downsample normalized frames (N, 3, H, W) to half size and scale them; the key frame's result can be kept."""
         return F.avg_pool2d(image, 2, ceil_mode=True) * self.input_scale
 
     def forward(self, current: Tensor, key: Tensor) -> FlowOutput:
-        """Estimates the flow from the current frame to the key frame.
+        """Estimate the flow from the current frame to the key frame.
 
         Args:
             current: Current frames as :meth:`prepare` returns them, (N, 3, H / 2, W / 2).
@@ -115,23 +116,23 @@ class FlowNetwork(nn.Module, ABC):
         return self.read(top, coarse_flows)
 
     def read(self, top: Tensor, coarse_flows: Sequence[Tensor]) -> FlowOutput:
-        """Flow and hidden features of the last features (N, C, H / 8, W / 8)."""
+        """Predict the flow from the last features (N, C, H / 8, W / 8)."""
         hidden = F.avg_pool2d(top, 2, ceil_mode=True)
         return FlowOutput(self._flow(hidden), hidden, coarse_flows)
 
     def _flow(self, hidden: Tensor) -> Tensor:
-        # Under autocast too in full precision: half precision rounds positions to a quarter of a pixel.
+        # In full precision, under autocast too: half precision rounds positions to a quarter of a pixel.
         with _full_precision(hidden.device.type):
             dtype = self.predict_flow.weight.dtype
             return self.predict_flow(hidden.to(dtype)) * self.flow_scale
 
 
 def _full_precision(device: str) -> AbstractContextManager:
-    # Devices without autocast: meta tensors, by which operations are counted.
+    # Meta tensors, with which operations are counted, have no autocast.
     known = torch.amp.is_autocast_available(device)
     return torch.autocast(device, enabled=False) if known else nullcontext()
 
 
 def activate(features: Tensor) -> Tensor:
-    """FlowNet's activation, after every layer but predictions and what up-samples them."""
+    """FlowNet's activation, after every layer except predictions and their upsampling."""
     return F.leaky_relu(features, 0.1)

@@ -77,7 +77,7 @@ class TemporalModule(BaseModule):
         return self.flow_network.prepare(image)
 
     def flow_and_scale(self, key: Tensor, current: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return feature flow (N, 2, h, w), in cells of the flow network's stride, and scale field (N, C, h, w) or None.
+        """Return feature flow (N, 2, h, w), in cells of the flow network's stride, and scale field (N, C, h, w).
 
         Args:
             key: Key frames from :meth:`prepare`.
@@ -92,7 +92,7 @@ class TemporalModule(BaseModule):
         """Warp and scale the key-frame features, (N, C, h_l, w_l) per level."""
         if len(features) != len(self.feat_strides):
             raise ValueError(
-                f'the feature network returned {len(features)} levels, but feat_strides has '
+                f'the feature network returned {len(features)} levels, but feat_strides names '
                 f'{len(self.feat_strides)}: {self.feat_strides}'
             )
         propagated = []

@@ -1,10 +1,10 @@
 """Feature propagation by bilinear warping (DFF Eq. 1-3, semi-DFF Eq. 1).
 
-Pure PyTorch, no mm import. Two properties that ports of DFF got wrong hold exactly here: ``warp(x, 0) == x``,
-and a flow of whole cells moves whole cells. ``grid_sample`` wants positions normalized to [-1, 1], and for a map of
-arbitrary size neither corner convention maps a cell back onto itself without rounding. The map is therefore
-embedded in one whose sides are powers of two, where normalizing and its inverse are exact in floating point; the
-zeros of that padding are what DFF's kernel reads outside the map anyway.
+Pure PyTorch. Two properties, which other ports of DFF lack, hold exactly: ``warp(x, 0) == x``, and a flow of whole
+cells moves whole cells. ``grid_sample`` takes positions normalized to [-1, 1], and for maps of arbitrary size neither
+corner convention maps a cell back onto itself without rounding errors. Therefore the map is padded to sides that are
+powers of two, for which normalization and its inverse are exact in floating point. The zeros of the padding are the
+values that DFF's kernel reads outside the map.
 """
 
 import torch
@@ -13,18 +13,18 @@ from torch import Tensor
 
 
 def warp(features: Tensor, flow: Tensor) -> Tensor:
-    """Warps the key frame's features to the current frame.
+    """Warp key-frame features to the current frame.
 
     Args:
         features: Key-frame features of shape (N, C, H, W).
-        flow: Feature flow of shape (N, 2, H, W) in cells: for each cell of the *current* frame the (x, y) offset
-            to where it lies in the *key* frame.
+        flow: Feature flow of shape (N, 2, H, W) in cells: for each cell of the *current* frame, the offset (x, y)
+            to its position in the *key* frame.
 
     Returns:
-        Tensor of shape (N, C, H, W); each of the four neighbors that lies outside the map counts as zero.
+        Tensor of shape (N, C, H, W). Bilinear interpolation takes cells outside the map for zero.
 
     Raises:
-        ValueError: If the two maps differ in batch size or in spatial size.
+        ValueError: If features and flow differ in batch size or in spatial size.
     """
     n, _, height, width = features.shape
     if flow.shape != (n, 2, height, width):
@@ -33,7 +33,7 @@ def warp(features: Tensor, flow: Tensor) -> Tensor:
             f'{tuple(features.shape)}, got {tuple(flow.shape)}'
         )
     padded_h, padded_w = _power_of_two(height), _power_of_two(width)
-    # float32 at least, under autocast too: half precision cannot name a position in a map of 64 cells.
+    # At least float32, under autocast too: half precision is too coarse for positions in a map of 64 cells.
     dtype = torch.promote_types(features.dtype, torch.float32)
     padded = F.pad(features.to(dtype), (0, padded_w - width, 0, padded_h - height))
     flow = flow.to(dtype)
