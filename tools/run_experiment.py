@@ -1,19 +1,19 @@
-"""Runs a chain: trainings, the evaluation rows of semi-DFF's Table 1, and the table itself."""
+"""Runs an experiment: trainings, the evaluation rows of semi-DFF's Table 1, and the table itself."""
 
 import argparse
-import sys
 
 from mmengine.config import DictAction
 
-from semidff.experiments.main import main
+from semidff.experiments.main import leave, main
+from semidff.inference.methods import METHODS
 
 
 def parse_args() -> argparse.Namespace:
-    """Reads the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='chain config, e.g. configs/quickstart/experiment.py')
+    parser.add_argument('config', help='experiment config, e.g. configs/quickstart/experiment.py')
     parser.add_argument(
-        '--work-dir', help='folder for all results; default: work_dir of the config'
+        '--work-dir', help='folder for all results (default: work_dir of the config)'
     )
     parser.add_argument(
         '--jobs', type=int, default=2, help='steps that may run at the same time (default: 2)'
@@ -23,7 +23,7 @@ def parse_args() -> argparse.Namespace:
         nargs='+',
         default=[],
         metavar='STEP',
-        help='run only these steps or rows and what they need (default: everything)',
+        help='run only these steps or rows and what they need (default: all)',
     )
     parser.add_argument(
         '--list', action='store_true', help='list the steps and whether they are done; run nothing'
@@ -33,10 +33,10 @@ def parse_args() -> argparse.Namespace:
         nargs='+',
         action=DictAction,
         metavar='KEY=VALUE',
-        help='override settings of the chain config, e.g. seeds=[0,1,2] key_intervals=[5,10]',
+        help='replace settings of the experiment config, e.g. seeds=[0,1,2] key_intervals=[5,10]',
     )
     return parser.parse_args()
 
 
 if __name__ == '__main__':
-    sys.exit(main(parse_args()))
+    leave(main(parse_args(), list(METHODS.module_dict)))

@@ -1,4 +1,4 @@
-"""The whole chain on real footage: a template for your own.
+"""Both stages and the evaluation on real footage: a template for your own data.
 
 DATA_ROOT=data/person TRUNK=data/weights/resnet18.pth python tools/run_experiment.py configs/person/experiment.py
 """
@@ -6,22 +6,21 @@ DATA_ROOT=data/person TRUNK=data/weights/resnet18.pth python tools/run_experimen
 work_dir = 'work_dirs/person'
 
 steps = [
-    # Only the pairs with true optical flow, for the row *flow*.
+    # Only pairs with true optical flow, for the row *flow*.
     dict(
-        name='world',
+        name='dataset',
         command=[
-            'tools/make_synthetic.py', '{world}', '--workers', '2', '--stills', '0', '--videos', '0',
+            'tools/make_synthetic.py', '{dataset}', '--workers', '2', '--stills', '0', '--videos', '0',
             '--train', '0', '--val', '0', '--dev', '0', '--crops', '0',
         ],
-        minutes=1,
         shared=True,
     ),
-    dict(name='flow', train='configs/quickstart/flow_synthetic.py', minutes=3),
-    # One detector for all seeds, as there is one to start from; they are of what learns from the videos.
-    dict(name='stage_one', train='configs/person/rfcn_person.py', minutes=14, shared=True),
-    dict(name='two_step', train='configs/person/two_step_person.py', minutes=30),
-    dict(name='fix_task', train='configs/person/two_step_fix-task_person.py', minutes=30),
-    dict(name='sem', train='configs/person/sem_person.py', minutes=20),
+    dict(name='flow', train='configs/quickstart/flow_synthetic.py'),
+    # All seeds share one detector; they differ in what is trained on the videos.
+    dict(name='stage_one', train='configs/person/rfcn_person.py', shared=True),
+    dict(name='two_step', train='configs/person/two_step_person.py'),
+    dict(name='fix_task', train='configs/person/two_step_fix-task_person.py'),
+    dict(name='sem', train='configs/person/sem_person.py'),
     dict(
         name='flow_detector',
         command=[
@@ -30,14 +29,13 @@ steps = [
             '--part', 'temporal={flow}/last.pth:temporal',
             '--out', '{flow_detector}/last.pth',
         ],
-        minutes=0.2,
     ),
 ]  # fmt: skip
 
 _detector = dict(config='configs/person/rfcn_person.py', checkpoint='{stage_one}/last.pth')
 _video = dict(config='configs/person/two_step_person.py', method='propagate')
 rows = [
-    dict(_detector, name='frame', method='frame', minutes=3),
+    dict(_detector, name='frame', method='frame'),
     dict(_detector, name='copy', method='copy'),
     dict(_detector, name='coast', method='coast'),
     dict(_detector, name='interpolate', method='interpolate'),

@@ -18,7 +18,7 @@ train_dataloader = dict(
     sampler=dict(type='StreamSampler'),
     dataset=dict(
         type='SampleStream',
-        dataset=dict(type='CropsDataset', ann_file=_base_.world + 'crops.npz', flip=True),
+        dataset=dict(type='CropsDataset', ann_file=_base_.data_root + 'crops.npz', flip=True),
     ),
 )
 iters = 700

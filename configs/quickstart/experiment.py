@@ -1,6 +1,6 @@
-"""The whole chain in a generated world: both stages and the evaluation.
+"""Both stages and the evaluation on generated data.
 
-Less than 25 minutes on two cores with bfloat16 instructions, an hour on two without.
+Takes less than 25 minutes on two cores with bfloat16 instructions, an hour on two without.
 
 python tools/run_experiment.py configs/quickstart/experiment.py
 """
@@ -9,17 +9,23 @@ work_dir = 'work_dirs/quickstart'
 
 steps = [
     dict(
-        name='world',
-        command=['tools/make_synthetic.py', '{world}', '--preset', 'quickstart', '--workers', '2'],
-        minutes=1,
+        name='dataset',
+        command=[
+            'tools/make_synthetic.py',
+            '{dataset}',
+            '--preset',
+            'quickstart',
+            '--workers',
+            '2',
+        ],
         shared=True,
     ),
-    dict(name='backbone', train='configs/quickstart/crops_synthetic.py', minutes=2, shared=True),
-    dict(name='flow', train='configs/quickstart/flow_synthetic.py', minutes=3),
-    dict(name='stage_one', train='configs/quickstart/rfcn_synthetic.py', minutes=4),
-    dict(name='two_step', train='configs/quickstart/two_step_synthetic.py', minutes=13),
-    dict(name='sem', train='configs/quickstart/sem_synthetic.py', minutes=9),
-    # The flow network that learned true optical flow, in the video detector of stage one.
+    dict(name='backbone', train='configs/quickstart/crops_synthetic.py', shared=True),
+    dict(name='flow', train='configs/quickstart/flow_synthetic.py'),
+    dict(name='stage_one', train='configs/quickstart/rfcn_synthetic.py'),
+    dict(name='two_step', train='configs/quickstart/two_step_synthetic.py'),
+    dict(name='sem', train='configs/quickstart/sem_synthetic.py'),
+    # The flow network trained on true optical flow, joined with the detector of stage one.
     dict(
         name='flow_detector',
         command=[
@@ -31,7 +37,6 @@ steps = [
             '--out',
             '{flow_detector}/last.pth',
         ],
-        minutes=0.2,
     ),
 ]
 

@@ -1,9 +1,9 @@
-"""Supervised Deep Feature Flow beside semi-DFF in the generated world (DFF Tables 3, 4; semi-DFF Tables 2, 4).
+"""Supervised Deep Feature Flow and semi-DFF on generated data (DFF Tables 3, 4; semi-DFF Tables 2, 4).
 
 python tools/run_experiment.py configs/quickstart/experiment_dff.py
 
-It works in the quick start's folder: what `make demo` has done is not done again. *frame-vid* and the rows with *dff*
-have seen labeled frames of videos, the others only labeled stills.
+It uses the quick start's folder, so steps that `make demo` has done are not repeated. *frame-vid* and the rows with
+*dff* are trained on labeled frames of videos, the others on labeled stills only.
 """
 
 _base_ = ['./experiment.py', './_base_/dff_experiment.py']

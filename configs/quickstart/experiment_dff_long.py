@@ -2,7 +2,7 @@
 
 python tools/run_experiment.py configs/quickstart/experiment_dff_long.py
 
-It works in the long preset's folder: what experiment_long.py has done is not done again.
+It uses the long preset's folder, so steps that experiment_long.py has done are not repeated.
 """
 
 _base_ = ['./experiment_long.py', './_base_/dff_experiment.py']

@@ -11,7 +11,7 @@ model = dict(
 )
 pairs = dict(
     type='FlyingChairsDataset',
-    data_root=_base_.world + 'flow',
+    data_root=_base_.data_root + 'flow',
     ann_file='split.txt',
     data_prefix=dict(img=''),
 )

@@ -18,7 +18,7 @@ train_dataloader = dict(
         type='SampleStream',
         dataset=dict(
             type='CocoVIDDataset',
-            data_root=_base_.world,
+            data_root=_base_.data_root,
             ann_file='stills.json',
             data_prefix=dict(img='stills/'),
             filter_cfg=dict(filter_empty_gt=True),

@@ -28,7 +28,7 @@ train_dataloader = dict(
         type='SampleStream',
         dataset=dict(
             type='UnlabeledVideoDataset',
-            ann_file=_base_.world + 'videos.txt',
+            ann_file=_base_.data_root + 'videos.txt',
             interval=dict(type='UniformInterval', low=1, high=9),
             window=20,
             pairs_per_window=8,

@@ -1,22 +1,23 @@
-"""A chain: several trainings, then the rows of semi-DFF's Table 1; curves of accuracy over speed."""
+"""Experiments: several trainings, the rows of semi-DFF's Table 1, and curves of accuracy over speed."""
 
 from .curve import Curve, Run, build_curve
-from .report import collect, write_curve, write_report
+from .experiment import Experiment
+from .report import write_curve, write_report
 from .runner import ExperimentRunner, StepFailed
-from .spec import Chain, build_experiment, load_experiment
-from .table import Cell, Entry, Measurement, build_table
+from .spec import build_experiment, load_experiment
+from .table import Cell, Entry, Measurement, build_table, collect
 
 __all__ = [
     'Cell',
-    'Chain',
-    'ExperimentRunner',
     'Curve',
     'Entry',
+    'Experiment',
+    'ExperimentRunner',
     'Measurement',
     'Run',
     'StepFailed',
-    'build_experiment',
     'build_curve',
+    'build_experiment',
     'build_table',
     'collect',
     'load_experiment',

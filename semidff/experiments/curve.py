@@ -1,7 +1,7 @@
-"""Accuracy over speed: several checkpoints at several key intervals (DFF Figure 3).
+"""Accuracy over speed: several checkpoints at several key-frame intervals (DFF Figure 3).
 
-A curve is a chain without trainings: a row for each run, and one more, method *frame*, for each
-different detector among them.
+A curve is an experiment without trainings. It has a row for each run, and a row with method *frame*
+for each distinct detector among them.
 """
 
 from __future__ import annotations
@@ -9,21 +9,23 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .report import collect
-from .settings import ExperimentError, config_text, silenced
-from .spec import Chain, build_experiment
-from .table import Measurement
+from semidff.utils.deprecation import renamed_method
 
-INHERITED = ('EXPERIMENT_DIR', 'RUN_DIR')
+from .experiment import Experiment
+from .settings import ExperimentError, config_text, silenced
+from .spec import build_experiment
+from .table import Measurement, collect
+
+INHERITED = ('EXPERIMENT_DIR', 'RUN_DIR', 'CHAIN_DIR')
 
 
 @dataclass(frozen=True)
 class Run:
-    """A line of the curve: a checkpoint that is tested at every key interval."""
+    """Line of the curve: a checkpoint that is tested at every key-frame interval."""
 
     name: str
     config: str
@@ -32,15 +34,16 @@ class Run:
 
     @classmethod
     def parse(cls, text: str) -> Run:
-        """Reads ``NAME=CONFIG,CHECKPOINT[,METHOD]``.
+        """Parse ``NAME=CONFIG,CHECKPOINT[,METHOD]``.
 
         Raises:
-            ExperimentError: If it is not that.
+            ExperimentError: If the text has another form.
         """
         name, _, rest = text.partition('=')
         parts = [part.strip() for part in rest.split(',')]
         if not name or len(parts) not in (2, 3) or not all(parts):
             raise ExperimentError(f'--run {text!r}: expected NAME=CONFIG,CHECKPOINT[,METHOD].')
+        parts[2:] = map(renamed_method, parts[2:])
         return cls(name.strip(), *parts)
 
 
@@ -49,18 +52,17 @@ class Curve:
     """The evaluations of a curve.
 
     Attributes:
-        chain: The evaluations; their folder is the chain's.
-        detectors: For each row (runs and frames) which detector it uses, any equal key for equal
-            ones.
+        experiment: The evaluations and the measurement of their speed.
+        detectors: For each row a key that is equal for equal detectors.
     """
 
-    chain: Chain
+    experiment: Experiment
     detectors: Mapping[str, str]
 
     def measurements(self) -> list[list[Measurement]]:
-        """What has been measured so far, a list for each detector, *frame* first."""
+        """Return what has been measured so far, a list for each detector, *frame* first."""
         groups: dict[str, list[Measurement]] = {}
-        for item in collect(self.chain):
+        for item in collect(self.experiment):
             groups.setdefault(self.detectors[item.row], []).append(item)
         return [sorted(g, key=lambda item: item.method != 'frame') for g in groups.values()]
 
@@ -71,41 +73,51 @@ def build_curve(
     out: str,
     cfg_options: Mapping[str, Any] | None = None,
     *,
+    methods: Collection[str],
     digest: Callable[[str], str],
+    with_speed: bool = True,
 ) -> Curve:
-    """Lays out the evaluations.
+    """Lay out the evaluations.
 
     Args:
         runs: The lines of the curve.
-        key_intervals: Key-frame durations l.
+        key_intervals: Key-frame intervals l.
         out: Folder of all results.
         cfg_options: Settings that replace those of every config, by dotted keys.
-        digest: Gives of a checkpoint's path what is the same for the same detector's weights, see
-            :func:`~semidff.utils.checkpoint.detector_digest`.
+        methods: Known methods of ``tools/test.py``.
+        digest: Maps a checkpoint's path to a text that is equal for equal weights of the detector,
+            see :func:`~semidff.utils.checkpoint.detector_digest`.
+        with_speed: Whether to measure the speed, for each detector's rows together.
 
     Raises:
-        ExperimentError: If a run cannot be tested; the text names it.
+        ExperimentError: If a run cannot be tested; the message names it.
         FileNotFoundError: If a config does not exist.
         CheckpointError: If a checkpoint does not exist or cannot be read.
     """
     environment = {name: os.environ[name] for name in INHERITED if name in os.environ}
     keys = {run: _detector_key(run, environment, digest) for run in runs}
     frames = _missing_frames(keys)
+    rows = [*frames, *runs]
+    keys |= frames
+    measured: dict[str, str] = {}  # name of the step that measures the speed of a detector's rows
+    for run in rows:
+        measured.setdefault(keys[run], f'speed-{run.name}' if measured else 'speed')
+    speed = {run.name: measured[keys[run]] for run in rows} if with_speed else {}
     settings = dict(
         work_dir=out,
         steps=[],
-        rows=[vars(run) for run in (*frames, *runs)],
+        rows=[vars(run) for run in rows],
         key_intervals=list(key_intervals),
         cfg_options=dict(cfg_options or {}),
     )
-    keys |= frames
-    return Curve(build_experiment(settings, environment), {run.name: keys[run] for run in keys})
+    experiment = build_experiment(settings, methods, environment, speed)
+    return Curve(experiment, {run.name: key for run, key in keys.items()})
 
 
 def _missing_frames(keys: Mapping[Run, str]) -> dict[Run, str]:
-    """A *frame* for each detector that has none among the runs.
+    """Return a run with method *frame* for each detector that has none.
 
-    The first is called just that, so that its evaluation is kept when runs are added.
+    The first is always named 'frame', so that its evaluation is kept when runs are added.
     """
     present = {key for run, key in keys.items() if run.method == 'frame'}
     frames: dict[str, Run] = {}
@@ -117,7 +129,7 @@ def _missing_frames(keys: Mapping[Run, str]) -> dict[Run, str]:
 
 
 def _detector_key(run: Run, environment: Mapping[str, str], weights: Callable[[str], str]) -> str:
-    """The same for runs whose detector, weights and test data are the same."""
+    """Return a key that is equal for runs with the same detector, weights and test data."""
     config = json.loads(config_text(run.config, environment))
     model = config.get('model')
     if not model:

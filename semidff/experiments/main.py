@@ -1,104 +1,152 @@
-"""What `tools/run_experiment.py`, `accuracy_speed.py` and `accuracy_by_distance.py` do with their arguments."""
+"""Entry points of ``tools/run_experiment.py``, ``accuracy_speed.py`` and ``accuracy_by_distance.py``."""
 
 from __future__ import annotations
 
 import argparse
+import functools
+import os
 import sys
 from collections.abc import Callable, Collection
-from functools import partial
 from pathlib import Path
+from typing import NoReturn
+
+from mmengine.config import DictAction
 
 from .curve import Run, build_curve
-from .distance import check_pairwise, distance_lines
-from .report import collect, write_curve, write_distances, write_report
-from .runner import ExperimentRunner, StepFailed
+from .distance import DistanceLine
+from .report import write_curve, write_distances, write_report
+from .runner import ExperimentRunner
 from .settings import ExperimentError
 from .spec import load_experiment
-from .table import by_video
+from .table import by_video, collect
 
 INTERRUPTED = 130
 
 
-def main(args: argparse.Namespace) -> int:
-    """Runs a chain and prints its table.
+def exit_status(work: Callable[..., None]) -> Callable[..., int]:
+    """Make a function return an exit status: 0, 1 after an error, 130 after Ctrl-C."""
 
-    Returns:
-        The exit status: 0, 1 after an error, 130 after Ctrl-C.
-    """
-    return _status(_run_chain, args)
+    @functools.wraps(work)
+    def run(*args: object, **kwargs: object) -> int:
+        try:
+            work(*args, **kwargs)
+        except KeyboardInterrupt:
+            print('\nStopped. The same command continues from here.', file=sys.stderr)
+            return INTERRUPTED
+        except (OSError, ValueError, RuntimeError) as error:
+            print(f'\nError: {error}', file=sys.stderr)
+            return 1
+        return 0
+
+    return run
 
 
-def curve_main(args: argparse.Namespace, digest: Callable[[str], str]) -> int:
-    """Runs the evaluations of a curve, draws it and prints its table.
+def leave(status: int) -> NoReturn:
+    """End the process; after Ctrl-C without unloading PyTorch, which takes seconds."""
+    if status == INTERRUPTED:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
+
+
+def add_run_arguments(parser: argparse.ArgumentParser, methods: str) -> None:
+    """Add the options that the tools for runs of several checkpoints have in common.
 
     Args:
-        args: The tool's.
-        digest: As in :func:`~semidff.experiments.curve.build_curve`.
-
-    Returns:
-        The exit status: 0, 1 after an error, 130 after Ctrl-C.
+        parser: The tool's parser.
+        methods: Help on the methods that it accepts.
     """
-    return _status(partial(_run_curve, digest=digest), args)
+    parser.add_argument(
+        '--run',
+        action='append',
+        required=True,
+        metavar='NAME=CONFIG,CHECKPOINT[,METHOD]',
+        help=f'a checkpoint to test; METHOD: {methods}. Can be given several times. Method frame is '
+        'added for each distinct detector',
+    )
+    parser.add_argument(
+        '--out', required=True, metavar='DIR', help='folder for all results: tables, picture, logs'
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='replace settings of every config, e.g. test_dataloader.dataset.ann_file=dev.json',
+    )
 
 
-def distance_main(
-    args: argparse.Namespace, digest: Callable[[str], str], pairwise: Collection[str]
-) -> int:
-    """Runs the evaluations at every distance from the key frame, draws them and prints their table.
+@exit_status
+def main(args: argparse.Namespace, methods: Collection[str]) -> None:
+    """Run an experiment and print its table.
 
     Args:
-        args: The tool's.
-        digest: As in :func:`~semidff.experiments.curve.build_curve`.
-        pairwise: Methods that can be evaluated so.
-
-    Returns:
-        The exit status: 0, 1 after an error, 130 after Ctrl-C.
+        args: Options of the tool.
+        methods: Known methods of ``tools/test.py``.
     """
-    return _status(partial(_run_distances, digest=digest, pairwise=pairwise), args)
-
-
-def _status(work: Callable[[argparse.Namespace], None], args: argparse.Namespace) -> int:
-    try:
-        work(args)
-    except KeyboardInterrupt:
-        print('\nStopped. The same command continues from here.', file=sys.stderr)
-        return INTERRUPTED
-    except (StepFailed, ExperimentError, OSError, ValueError, RuntimeError) as error:
-        print(f'\nError: {error}', file=sys.stderr)
-        return 1
-    return 0
-
-
-def _run_chain(args: argparse.Namespace) -> None:
-    chain = load_experiment(args.config, args.work_dir, args.cfg_options)
-    runner = ExperimentRunner(chain, args.jobs)
+    experiment = load_experiment(args.config, methods, args.work_dir, args.cfg_options)
+    runner = ExperimentRunner(experiment, args.jobs)
     if args.list:
         print(runner.listing(args.only))
         return
     runner.run(args.only)
-    if measurements := collect(chain):
-        print('\n' + write_report(measurements, chain.work_dir))
+    if measurements := collect(experiment):
+        folder = experiment.work_dir
+        print('\n' + write_report(measurements, folder))
         for video, alone in by_video(measurements).items():
-            print(f'{video}\n\n' + write_report(alone, chain.work_dir / 'by_video' / video))
-        print(f'Written to {chain.work_dir}: table.md, table.json, table.png')
+            print(f'{video}\n\n' + write_report(alone, folder / 'by_video' / video))
+        print(f'Written to {folder}: table.md, table.json, table.png')
 
 
-def _run_curve(args: argparse.Namespace, digest: Callable[[str], str]) -> None:
+@exit_status
+def curve_main(
+    args: argparse.Namespace, methods: Collection[str], digest: Callable[[str], str]
+) -> None:
+    """Run the evaluations of a curve of accuracy over speed, draw it and print its table.
+
+    Args:
+        args: Options of the tool.
+        methods: Known methods of ``tools/test.py``.
+        digest: As in :func:`~semidff.experiments.curve.build_curve`.
+    """
     runs = [Run.parse(text) for text in args.run]
-    curve = build_curve(runs, args.key_intervals, args.out, args.cfg_options, digest=digest)
-    ExperimentRunner(curve.chain, jobs=1).run()
+    curve = build_curve(
+        runs, args.key_intervals, args.out, args.cfg_options, methods=methods, digest=digest
+    )
+    ExperimentRunner(curve.experiment, jobs=1).run()
     print('\n' + write_curve(curve.measurements(), Path(args.out)))
     print(f'Written to {args.out}: table.md, table.json, curve.png')
 
 
-def _run_distances(
-    args: argparse.Namespace, digest: Callable[[str], str], pairwise: Collection[str]
+@exit_status
+def distance_main(
+    args: argparse.Namespace, pairwise: Collection[str], digest: Callable[[str], str]
 ) -> None:
+    """Run evaluations at every distance from the key frame, draw them and print their table.
+
+    Args:
+        args: Options of the tool.
+        pairwise: Methods whose results depend on the key frame and the current frame only.
+        digest: As in :func:`~semidff.experiments.curve.build_curve`.
+    """
     runs = [Run.parse(text) for text in args.run]
-    check_pairwise(runs, pairwise)
-    options = {**(args.cfg_options or {}), 'test_cfg.protocol': 'pairs'}
-    curve = build_curve(runs, [args.key_interval], args.out, options, digest=digest)
-    ExperimentRunner(curve.chain, jobs=1).run()
-    measured = [item for group in curve.measurements() for item in group]
-    print('\n' + write_distances(distance_lines(measured), Path(args.out)))
+    for run in runs:
+        if run.method not in pairwise:
+            raise ExperimentError(
+                f'run {run.name!r}: method {run.method!r} is unknown, or depends on more than the key frame and '
+                f'the current frame, so that it has no accuracy at a distance; choose one of {", ".join(pairwise)}.'
+            )
+    curve = build_curve(
+        runs,
+        [args.key_interval],
+        args.out,
+        {**(args.cfg_options or {}), 'test_cfg.protocol': 'pairs'},
+        methods=['frame', *pairwise],
+        digest=digest,
+        with_speed=False,
+    )
+    ExperimentRunner(curve.experiment, jobs=1).run()
+    lines = [DistanceLine.of(item) for group in curve.measurements() for item in group]
+    print('\n' + write_distances(lines, Path(args.out)))
     print(f'Written to {args.out}: table.md, table.json, distance.png')

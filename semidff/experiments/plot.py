@@ -1,20 +1,22 @@
-"""The table as a picture: accuracy over speed, gap recovery, accuracy over distance."""
+"""Plots of a table: accuracy over speed, gap recovery, accuracy over distance."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from .distance import DistanceLine
 from .table import Entry
 
-MARKERS = 'osDv^Pp>'  # lines are told apart without colors, too
+MARKERS = 'osDv^Pp>'  # lines are distinguishable without colors
+OF_METHOD = {'frame': '*', 'copy': 'v', 'coast': 's', 'interpolate': 'D'}
+Colors = Mapping[str, tuple[float, ...]]
 
 
 def draw(entries: Sequence[Entry], path: Path) -> None:
-    """Draws mAP over fps (a line per row, a point per key interval) beside bars of gap recovery.
+    """Plot mAP over fps, a line per row with a point per key-frame interval, and bars of gap recovery.
 
     Args:
         entries: The table.
@@ -25,12 +27,11 @@ def draw(entries: Sequence[Entry], path: Path) -> None:
     colors = _colors(entries)
     _draw_speed(speed, entries, colors)
     _draw_gap(gap, entries, colors)
-    _legend(figure, speed)
-    figure.savefig(path, dpi=120)
+    _save(figure, speed, path)
 
 
 def draw_curve(entries: Sequence[Entry], path: Path) -> None:
-    """Draws mAP over fps alone (DFF Figure 3).
+    """Plot mAP over fps alone (DFF Figure 3).
 
     Args:
         entries: The table.
@@ -39,16 +40,15 @@ def draw_curve(entries: Sequence[Entry], path: Path) -> None:
     figure = _figure(8.5, 5)
     axes = figure.subplots()
     _draw_speed(axes, entries, _colors(entries))
-    axes.set_title('accuracy over speed; at each point its key-frame duration l')
-    _legend(figure, axes)
-    figure.savefig(path, dpi=120)
+    axes.set_title('accuracy over speed (numbers: key-frame interval l)')
+    _save(figure, axes, path)
 
 
 def draw_distances(lines: Sequence[DistanceLine], path: Path) -> None:
-    """Draws mAP over the distance from the key frame; *frame*, which has none, is dashed.
+    """Plot mAP over the distance from the key frame; *frame*, which has none, is dashed.
 
     Args:
-        lines: What was measured.
+        lines: mAP at each distance.
         path: The picture to write.
     """
     figure = _figure(8.5, 5)
@@ -60,8 +60,8 @@ def draw_distances(lines: Sequence[DistanceLine], path: Path) -> None:
         values = [math.nan if v is None else 100 * v for v in line.accuracies]
         style = dict(color=colors[line.row], label=line.row)
         if line.method == 'frame':
-            gaps = (4 * frames.index(line), (4, 4))  # two that are equal show between each other
-            axes.plot([0, max(count - 1, 1)], values[:1] * 2, linestyle=gaps, **style)
+            dashes = (4 * frames.index(line), (4, 4))  # two equal lines remain visible
+            axes.plot([0, max(count - 1, 1)], values[:1] * 2, linestyle=dashes, **style)
         else:
             marker = MARKERS[index % len(MARKERS)]
             axes.plot(range(len(values)), values, marker=marker, markersize=5, **style)
@@ -69,8 +69,7 @@ def draw_distances(lines: Sequence[DistanceLine], path: Path) -> None:
              title='accuracy over distance from the key frame')  # fmt: skip
     axes.set_xticks(range(0, count, max(1, count // 15)))
     axes.grid(alpha=0.3)
-    _legend(figure, axes)
-    figure.savefig(path, dpi=120)
+    _save(figure, axes, path)
 
 
 def _figure(width: float, height: float) -> Any:
@@ -82,8 +81,15 @@ def _figure(width: float, height: float) -> Any:
     return figure
 
 
-def _colors(entries: Sequence[Entry | DistanceLine]) -> dict[str, tuple[float, ...]]:
-    """A color for each row: the ten strong ones of the palette, then the ten pale ones, then again."""
+def _save(figure: Any, axes: Any, path: Path) -> None:
+    handles, names = axes.get_legend_handles_labels()
+    if handles:
+        figure.legend(handles, names, loc='outside right center', fontsize=9)
+    figure.savefig(path, dpi=120)
+
+
+def _colors(entries: Sequence[Entry | DistanceLine]) -> Colors:
+    """Return a color for each row: the dark half of the palette, then the pale half, repeated."""
     from matplotlib import colormaps
 
     pairs = colormaps['tab20'].colors
@@ -92,23 +98,15 @@ def _colors(entries: Sequence[Entry | DistanceLine]) -> dict[str, tuple[float, .
     return {row: palette[i % len(palette)] for i, row in enumerate(rows)}
 
 
-def _legend(figure: Any, axes: Any) -> None:
-    handles, names = axes.get_legend_handles_labels()
-    if handles:
-        figure.legend(handles, names, loc='outside right center', fontsize=9)
-
-
-def _draw_speed(axes: Any, entries: Sequence[Entry], colors: dict[str, tuple[float, ...]]) -> None:
+def _draw_speed(axes: Any, entries: Sequence[Entry], colors: Colors) -> None:
     for row, color in colors.items():
-        points = [e for e in entries if e.row == row and _mean(e, 'mAP') is not None]
-        points = [e for e in points if _mean(e, 'fps') is not None]
+        points = [e for e in entries if e.row == row]
+        points = [e for e in points if None not in (e.cells['mAP'].mean, e.cells['fps'].mean)]
         if not points:
             continue
-        x, y = [_mean(e, 'fps') for e in points], [100 * _mean(e, 'mAP') for e in points]
+        x, y = [e.cells['fps'].mean for e in points], [100 * e.cells['mAP'].mean for e in points]
         error = [100 * (e.cells['mAP'].sd or 0.0) for e in points]
-        marker = {'frame': '*', 'copy': 'v', 'coast': 's', 'interpolate': 'D'}.get(
-            points[0].method, 'o'
-        )
+        marker = OF_METHOD.get(points[0].method, 'o')
         axes.errorbar(x, y, yerr=error if any(error) else None, color=color, marker=marker,
                       linestyle='-' if len(points) > 1 else 'none', capsize=3, label=row,
                       markersize=12 if marker == '*' else 6)  # fmt: skip
@@ -122,7 +120,7 @@ def _draw_speed(axes: Any, entries: Sequence[Entry], colors: dict[str, tuple[flo
 
 
 def _scale_speed(axes: Any) -> None:
-    """A log axis with as many numbers as have room, be it within a decade or over several."""
+    """Use a log axis with as many labels as fit, within a decade or over several."""
     from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
     axes.set_xscale('log')
@@ -137,30 +135,21 @@ def _scale_speed(axes: Any) -> None:
     axes.tick_params(axis='x', which='both', labelsize=9)
 
 
-def _draw_gap(axes: Any, entries: Sequence[Entry], colors: dict[str, tuple[float, ...]]) -> None:
-    """Bars grouped by key interval; *frame* (1) and *copy* (0) are the axis itself."""
-    lines = [
-        e
-        for e in entries
-        if e.method not in ('frame', 'copy') and _mean(e, 'gap recovery') is not None
-    ]
+def _draw_gap(axes: Any, entries: Sequence[Entry], colors: Colors) -> None:
+    """Draw bars grouped by key-frame interval; *frame* (100 %) and *copy* (0 %) are lines."""
+    lines = [e for e in entries if e.method not in ('frame', 'copy')]
+    lines = [e for e in lines if e.cells['gap recovery'].mean is not None]
     rows = list(dict.fromkeys(e.row for e in lines))
     intervals = list(dict.fromkeys(e.key_interval for e in lines))
     width = 0.8 / max(1, len(rows))
     for entry in lines:
-        place = (
-            intervals.index(entry.key_interval)
-            + (rows.index(entry.row) - (len(rows) - 1) / 2) * width
-        )
+        shift = (rows.index(entry.row) - (len(rows) - 1) / 2) * width
         cell = entry.cells['gap recovery']
-        axes.bar(place, 100 * cell.mean, 0.92 * width, color=colors[entry.row],
-                 yerr=None if cell.sd is None else 100 * cell.sd, capsize=3)  # fmt: skip
+        axes.bar(intervals.index(entry.key_interval) + shift, 100 * cell.mean, 0.92 * width,
+                 color=colors[entry.row], yerr=None if cell.sd is None else 100 * cell.sd,
+                 capsize=3)  # fmt: skip
     axes.axhline(0, color='black', linewidth=0.8)
     axes.axhline(100, color='black', linewidth=0.8, linestyle=':')
     axes.set_xticks(range(len(intervals)), [f'l = {interval}' for interval in intervals])
     axes.set(ylabel='gap recovery [%]', title='0 % is copy, 100 % is frame')
     axes.grid(axis='y', alpha=0.3)
-
-
-def _mean(entry: Entry, column: str) -> float | None:
-    return entry.cells[column].mean

@@ -1,69 +1,74 @@
-"""A running step."""
+"""Processes of running steps."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Collection
 from pathlib import Path
 
-from . import logs
 from .settings import ROOT, locate
 from .step import Step
 
-GRACE_SECONDS = 15.0
+GRACE_SECONDS = 1.5
+TAIL_BYTES = 16384
 THREAD_VARIABLES = ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS')
 
 
-def threads_for(step: Step, rivals: int, jobs: int) -> int:
-    """CPU threads of a step: all of them where it runs alone, else its share.
+def thread_variables(alone: bool, jobs: int) -> dict[str, str]:
+    """Return the variables that set a step's CPU threads; none if the user has set one.
 
     Args:
-        step: The step.
-        rivals: Steps that run already or could start now.
-        jobs: How many may run at the same time.
+        alone: Whether the step runs alone and gets all cores.
+        jobs: Number of steps that share the cores otherwise.
     """
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
-    )
-    sharing = 1 if step.alone else min(jobs, 1 + rivals)
-    return max(1, cores // sharing)
+    if any(name in os.environ for name in THREAD_VARIABLES):
+        return {}
+    has_affinity = hasattr(os, 'sched_getaffinity')
+    cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+    return dict.fromkeys(THREAD_VARIABLES, str(cores if alone else max(1, cores // jobs)))
 
 
 def resuming_command(command: tuple[str, ...]) -> list[str]:
-    """A training's command, continued: the weights come from its own checkpoint."""
+    """Return a training's command that resumes it: its weights come from its own checkpoint."""
     return [*(part for part in command if not part.startswith('load_from=')), '--resume']
 
 
 class StepProcess:
-    """Starts a step in a process group of its own, its output in a log.
+    """Process group of a step whose output goes to a log.
 
     Args:
         step: The step.
-        log: The log; it is continued if the step is.
-        threads: CPU threads for the step.
+        log: The log file; it is continued if the step is resumed.
+        threads: Variables that set the CPU threads.
         resume: Whether a training continues from its last checkpoint.
-        lock: The chain's lock, which the process keeps open.
+        lock: File descriptor of the experiment's lock, which the process keeps open.
     """
 
-    def __init__(self, step: Step, log: Path, threads: int, resume: bool, lock: int) -> None:
+    def __init__(
+        self, step: Step, log: Path, threads: dict[str, str], resume: bool, lock: int
+    ) -> None:
         self.step, self.log = step, log
         log.parent.mkdir(parents=True, exist_ok=True)
-        command = resuming_command(step.command) if resume else list(step.command)
-        self._from = log.stat().st_size if resume and log.exists() else 0
-        program, environment = _program(command), _environment(step, threads)
+        program = _program(resuming_command(step.command) if resume else list(step.command))
+        path = [str(ROOT), *filter(None, [os.environ.get('PYTHONPATH')])]
+        own = {'PYTHONUNBUFFERED': '1', 'PYTHONPATH': os.pathsep.join(path)}
         with log.open('ab' if resume else 'wb') as output:
-            output.write(f'$ {_as_typed(step, program)}\n'.encode())
+            # the command as a user would type it, to repeat a step by hand
+            variables = [f'{name}={shlex.quote(value)}' for name, value in step.environment.items()]
+            output.write(f'$ {" ".join([*variables, shlex.join(program)])}\n'.encode())
             output.flush()
             self._process = subprocess.Popen(
                 program,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env=environment,
+                env={**os.environ, **step.environment, **threads, **own},
                 start_new_session=True,
                 pass_fds=(lock,),
             )
@@ -75,52 +80,46 @@ class StepProcess:
         return time.monotonic() - self._started
 
     def poll(self) -> int | None:
-        """The exit status, None while it runs."""
+        """Return the exit status, None while the process runs."""
         return self._process.poll()
 
-    def fraction(self) -> float | None:
-        """How much of its work the step reports as done, in [0, 1]."""
-        new = self.log.stat().st_size - self._from
-        mode = {'train': 'train', 'row': 'test'}.get(self.step.kind)
-        return logs.fraction_done(logs.tail(self.log, min(new, logs.TAIL_BYTES)), mode)
-
-    def interrupt(self) -> None:
-        """Asks the step and its workers to stop, as Ctrl-C does."""
-        self._signal(signal.SIGINT)
-
-    def end(self) -> None:
-        """Waits for an interrupted step; ends it by force if it does not stop by itself."""
-        for last_word in (signal.SIGTERM, signal.SIGKILL):
-            try:
-                self._process.wait(GRACE_SECONDS)
-            except subprocess.TimeoutExpired:
-                self._signal(last_word)
-        self._process.wait()
-        self._signal(signal.SIGKILL)  # workers that outlived their parent
-
-    def _signal(self, number: signal.Signals) -> None:
-        try:
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the step and its workers."""
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, number)
-        except ProcessLookupError:
-            return
+
+    def kill(self) -> None:
+        """End the step, and workers that have outlived their parent."""
+        self.signal(signal.SIGKILL)
+        self._process.wait()
+
+    def last_lines(self, count: int = 20) -> str:
+        """Return the end of the log; of a progress bar only the last state is kept."""
+        with self.log.open('rb') as file:
+            file.seek(max(0, self.log.stat().st_size - TAIL_BYTES))
+            text = file.read().decode(errors='replace')
+        lines = [line.split('\r')[-1].rstrip() for line in text.rstrip().split('\n')]
+        return '\n'.join(lines[-count:])
+
+
+def stop(processes: Collection[StepProcess]) -> None:
+    """Interrupt processes as Ctrl-C does; kill those that have not ended after 1.5 seconds.
+
+    A killed training loses nothing but the iterations since its last checkpoint. A second Ctrl-C kills at once.
+    """
+    try:
+        for process in processes:
+            process.signal(signal.SIGINT)
+        deadline = time.monotonic() + GRACE_SECONDS
+        while any(process.poll() is None for process in processes) and time.monotonic() < deadline:
+            time.sleep(0.05)
+    finally:
+        for process in processes:
+            process.kill()
 
 
 def _program(command: list[str]) -> list[str]:
-    """Python scripts run with this very Python; they are found in the project from any folder."""
+    """Return a command that runs Python scripts with the current interpreter from any folder."""
     if command[0].endswith('.py'):
         return [sys.executable, str(locate(command[0])), *command[1:]]
     return [sys.executable, *command[1:]] if command[0] == 'python' else command
-
-
-def _as_typed(step: Step, program: list[str]) -> str:
-    """The command as a user would type it, to repeat a step by hand."""
-    variables = [f'{name}={shlex.quote(value)}' for name, value in step.environment.items()]
-    return ' '.join([*variables, shlex.join(program)])
-
-
-def _environment(step: Step, threads: int) -> dict[str, str]:
-    environment = {**os.environ, **step.environment, 'PYTHONUNBUFFERED': '1'}
-    environment |= dict.fromkeys(THREAD_VARIABLES, str(threads))
-    path = [str(ROOT), environment.get('PYTHONPATH', '')]
-    environment['PYTHONPATH'] = os.pathsep.join(part for part in path if part)
-    return environment

@@ -1,192 +1,157 @@
-"""Writes the table: to the console, as Markdown and JSON, with a plot beside it."""
+"""Tables on the console, as Markdown and JSON files, each with a picture."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from semidff.utils.atomic_write import atomic_path, atomic_write, write_json
+from semidff.utils.tables import markdown_table, text_table
+
 from .distance import DistanceLine
 from .plot import draw, draw_curve, draw_distances
-from .spec import Chain
-from .table import COLUMNS, MEASURED, Cell, Entry, Measurement, build_table
+from .table import COLUMNS, Cell, Entry, Measurement, build_table
 
-IN_PERCENT = {name for name, (_, share) in MEASURED.items() if share} | {'gap recovery'}
-# Slices and speeds vary alike; their deviations are in table.json.
-WITH_SPREAD = {'mAP', 'gap recovery'}
-DIGITS = {'fps': 2, 'speed-up': 2}
+# column -> factor, digits, unit; all others are shares in percent with one digit
+FORMATS = {'fps': (1, 2, ''), 'speed-up': (1, 2, '×'), 'gap recovery': (100, 1, ' %')}
+# Slices vary like mAP; all deviations are in table.json.
+WITH_DEVIATION = {'mAP', 'gap recovery'}
+BUSY = 'The speed of rows with - varied too much: the machine was busy.'
 
 
 class Block(NamedTuple):
-    """A part of the table under a title of its own: names of the columns, and lines."""
+    """Part of a table with a title of its own.
+
+    Attributes:
+        title: The title.
+        rows: The cells, with the header first.
+        note: Remark below.
+    """
 
     title: str
-    columns: tuple[str, ...]
-    lines: list[list[str]]
-
-
-def collect(chain: Chain) -> list[Measurement]:
-    """Reads the metrics of the rows that have been evaluated so far."""
-    found = []
-    for run in chain.rows:
-        path = run.step.product
-        if path is not None and path.exists():
-            metrics = json.loads(path.read_text())
-            found.append(Measurement(run.row, run.method, run.key_interval, run.seed, metrics))
-    return found
+    rows: list[list[str]]
+    note: str = ''
 
 
 def write_report(measurements: Sequence[Measurement], folder: Path) -> str:
-    """Writes ``table.md``, ``table.json`` and ``table.png`` into a folder.
-
-    Returns:
-        The table as text, for the console.
-    """
+    """Write ``table.md``, ``table.json`` and ``table.png`` into a folder; return the table as text."""
     entries = build_table(measurements)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / 'table.md').write_text(markdown(entries))
-    (folder / 'table.json').write_text(
-        json.dumps([as_json(entry) for entry in entries], indent=2) + '\n'
-    )
-    draw(entries, folder / 'table.png')
-    return text(entries)
+    _write(by_interval(entries), entries, folder, 'table.png', draw)
+    return text(by_interval(entries))
 
 
 def write_curve(groups: Sequence[Sequence[Measurement]], folder: Path) -> str:
-    """Writes ``table.md``, ``table.json`` and ``curve.png`` into a folder.
+    """Write ``table.md``, ``table.json`` and ``curve.png`` into a folder; return the table as text.
 
     Args:
         groups: Measurements that are compared with the same *frame*.
         folder: The folder.
-
-    Returns:
-        The table as text, for the console.
     """
     tables = [build_table(group) for group in groups]
-    entries = [entry for table in tables for entry in table]
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / 'table.md').write_text('\n'.join(markdown(table, by_row) for table in tables))
-    (folder / 'table.json').write_text(
-        json.dumps([as_json(entry) for entry in entries], indent=2) + '\n'
-    )
-    draw_curve(entries, folder / 'curve.png')
-    return '\n'.join(text(table, by_row) for table in tables)
+    blocks = [block for table in tables for block in by_row(table)]
+    _write(blocks, [entry for table in tables for entry in table], folder, 'curve.png', draw_curve)
+    return text(blocks)
 
 
 def write_distances(lines: Sequence[DistanceLine], folder: Path) -> str:
-    """Writes ``table.md``, ``table.json`` and ``distance.png`` into a folder.
+    """Write ``table.md``, ``table.json`` and ``distance.png`` into a folder; return the table as text."""
+    _write(by_distance(lines), lines, folder, 'distance.png', draw_distances)
+    return text(by_distance(lines))
 
-    Args:
-        lines: mAP at each distance from the key frame.
-        folder: The folder.
 
-    Returns:
-        The table as text, for the console.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / 'table.md').write_text(markdown(lines, by_distance))
-    (folder / 'table.json').write_text(
-        json.dumps([line.as_json() for line in lines], indent=2) + '\n'
-    )
-    draw_distances(lines, folder / 'distance.png')
-    return text(lines, by_distance)
+def _write(
+    blocks: Sequence[Block],
+    lines: Sequence[Entry | DistanceLine],
+    folder: Path,
+    picture: str,
+    draw_lines: Callable[[Sequence[Any], Path], None],
+) -> None:
+    with atomic_write(folder / 'table.md') as file:
+        file.write(markdown(blocks))
+    write_json([as_json(line) for line in lines], folder / 'table.json', indent=2)
+    with atomic_path(folder / picture) as path:
+        draw_lines(lines, path)
 
 
 def show(column: str, cell: Cell) -> str:
-    """A cell as it is printed: shares in percent, mean ± deviation, '-' where undefined."""
+    """Format a cell: shares in percent, mean ± deviation, '-' where it is undefined."""
     if cell.mean is None:
         return '-'
-    factor, digits = (100 if column in IN_PERCENT else 1), DIGITS.get(column, 1)
+    factor, digits, unit = FORMATS.get(column, (100, 1, ''))
     shown = f'{factor * cell.mean:.{digits}f}'
-    if cell.sd is not None and column in WITH_SPREAD:
+    if cell.sd is not None and column in WITH_DEVIATION:
         shown += f' ± {factor * cell.sd:.{digits}f}'
-    return shown + {'gap recovery': ' %', 'speed-up': '×'}.get(column, '')
+    return shown + unit
 
 
-def by_interval(entries: Sequence[Entry]) -> Iterator[Block]:
-    """A block for each key interval; *frame*, without one, stands in every block."""
+def by_interval(entries: Sequence[Entry]) -> list[Block]:
+    """Arrange a block for each key-frame interval; *frame*, which has none, is in every block."""
     intervals = list(dict.fromkeys(e.key_interval for e in entries if e.key_interval is not None))
+    blocks = []
     for interval in intervals or [None]:
-        lines = [e for e in entries if e.key_interval in (interval, None)]
-        seeds = len({seed for e in lines for seed in e.seeds})
+        lines = [(e.row, e) for e in entries if e.key_interval in (interval, None)]
+        seeds = len({seed for _, e in lines for seed in e.seeds})
         title = 'Every frame' if interval is None else f'A key frame every {interval} frames'
         title += f', {seeds} seeds (mean ± standard deviation)' if seeds > 1 else ', one seed'
-        yield Block(title, COLUMNS, [_line(e.row, e, COLUMNS) for e in lines])
+        blocks.append(_block(title, COLUMNS, lines))
+    return blocks
 
 
-def by_row(entries: Sequence[Entry]) -> Iterator[Block]:
-    """A block for each row, its key intervals below *frame*; without columns that say nothing."""
+def by_row(entries: Sequence[Entry]) -> list[Block]:
+    """Arrange a block for each row, its key-frame intervals below *frame*; omit undefined columns."""
     columns = tuple(c for c in COLUMNS if any(e.cells[c].mean is not None for e in entries))
-    frames = [e for e in entries if e.key_interval is None]
-    rows = dict.fromkeys(e.row for e in entries if e.key_interval is not None)
-    for row in rows or [e.row for e in frames]:
-        own = [e for e in entries if e.row == row and e.key_interval is not None]
-        lines = [_line(e.row, e, columns) for e in frames]
-        lines += [_line(f'l = {e.key_interval}', e, columns) for e in own]
-        yield Block(f'{row} ({own[0].method})' if own else row, columns, lines)
+    frames = [(e.row, e) for e in entries if e.key_interval is None]
+    rows: dict[str, list[Entry]] = {}
+    for entry in entries:
+        if entry.key_interval is not None:
+            rows.setdefault(entry.row, []).append(entry)
+    blocks = []
+    for row, own in rows.items():
+        lines = [*frames, *((f'l = {e.key_interval}', e) for e in own)]
+        blocks.append(_block(f'{row} ({own[0].method})', columns, lines))
+    return blocks or [_block(name, columns, frames) for name, _ in frames]
 
 
-def by_distance(lines: Sequence[DistanceLine]) -> Iterator[Block]:
-    """One block: a line for each run, a column for each distance, and their mean."""
+def _block(title: str, columns: Sequence[str], lines: Sequence[tuple[str, Entry]]) -> Block:
+    rows = [[name, *(show(column, e.cells[column]) for column in columns)] for name, e in lines]
+    return Block(title, [['', *columns], *rows], BUSY if any(e.busy for _, e in lines) else '')
+
+
+def by_distance(lines: Sequence[DistanceLine]) -> list[Block]:
+    """Arrange one block: a line for each run, a column for each distance, and their mean."""
     count = max(len(line.accuracies) for line in lines)
-
-    def percent(value: float | None) -> str:
-        return '-' if value is None else f'{100 * value:.1f}'
-
-    cells = []
+    rows = [['', *(f'd = {d}' for d in range(count)), 'mean']]
     for line in lines:
-        # frame by frame there is no key frame to be far from
+        # *frame* has no key frame and hence one value for all distances
         values = line.accuracies * (count if line.method == 'frame' else 1)
-        cells.append([line.row, *map(percent, values), percent(line.mean)])
-    columns = (*(f'd = {d}' for d in range(count)), 'mean')
-    yield Block('mAP at each distance d from the key frame', columns, cells)
+        rows.append([line.row, *(show('mAP', Cell.of([v])) for v in (*values, line.mean))])
+    return [Block('mAP at each distance d from the key frame', rows)]
 
 
-def _line(name: str, entry: Entry, columns: Sequence[str]) -> list[str]:
-    return [name, *(show(column, entry.cells[column]) for column in columns)]
+def text(blocks: Sequence[Block]) -> str:
+    """Format a table for the console."""
+    parts = [
+        f'{b.title}:\n{text_table(b.rows)}\n' + (f'{b.note}\n' if b.note else '') for b in blocks
+    ]
+    return '\n'.join(parts)
 
 
-Arrangement = Callable[[Sequence[Any]], Iterator[Block]]
+def markdown(blocks: Sequence[Block]) -> str:
+    """Format a table in Markdown."""
+    parts = [
+        f'### {b.title}\n\n{markdown_table(b.rows)}\n' + (f'\n{b.note}\n' if b.note else '')
+        for b in blocks
+    ]
+    return '\n'.join(parts)
 
 
-def text(entries: Sequence[Any], arrange: Arrangement = by_interval) -> str:
-    """The table in columns."""
-    out = []
-    for title, columns, lines in arrange(entries):
-        table = [['', *columns], *lines]
-        widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))]
-        out.append(title + ':')
-        for line in table:
-            first, *rest = (
-                cell.ljust(w) if i == 0 else cell.rjust(w)
-                for i, (cell, w) in enumerate(zip(line, widths, strict=True))
-            )
-            out.append('  '.join([first, *rest]))
-        out.append('')
-    return '\n'.join(out)
-
-
-def markdown(entries: Sequence[Any], arrange: Arrangement = by_interval) -> str:
-    """The table in Markdown."""
-    out = []
-    for title, columns, lines in arrange(entries):
-        out += [f'### {title}', '']
-        out += ['| | ' + ' | '.join(columns) + ' |', '|---|' + '---:|' * len(columns)]
-        out += ['| ' + ' | '.join(line) + ' |' for line in lines]
-        out.append('')
-    return '\n'.join(out)
-
-
-def as_json(entry: Entry) -> dict:
-    """An entry with every seed's value; shares stay shares, undefined values are null."""
+def as_json(line: Entry | DistanceLine) -> dict:
+    """Return a line for a file: shares in [0, 1], every seed's value, null where undefined."""
+    start = {'row': line.row, 'method': line.method}
+    if isinstance(line, DistanceLine):
+        return {**start, 'mAP_at': list(line.accuracies), 'mean': line.mean}
     cells = {
-        c: {'mean': v.mean, 'sd': v.sd, 'values': list(v.values)} for c, v in entry.cells.items()
+        c: {'mean': v.mean, 'sd': v.sd, 'values': list(v.values)} for c, v in line.cells.items()
     }
-    return {
-        'row': entry.row,
-        'method': entry.method,
-        'key_interval': entry.key_interval,
-        'seeds': list(entry.seeds),
-        **cells,
-    }
+    return {**start, 'key_interval': line.key_interval, 'seeds': list(line.seeds), **cells}

@@ -1,4 +1,4 @@
-"""Checks of a chain config's entries, with errors that name the entry and the remedy."""
+"""Checks of experiment configs, and how their values are read and passed on."""
 
 from __future__ import annotations
 
@@ -7,68 +7,86 @@ import io
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from semidff.utils.deprecation import renamed_method, warn_renamed
+
 ROOT = Path(__file__).resolve().parents[2]
-METHODS = (
-    'frame',
-    'copy',
-    'coast',
-    'interpolate',
-    'propagate',
-    'centered',
-    'sff-fast',
-    'sff-slow',
-)
 EXPERIMENT_KEYS = {'work_dir', 'steps', 'rows', 'render', 'key_intervals', 'seeds', 'cfg_options'}
 RENDER_KEYS = {'row', 'key_interval', 'videos'}
 STEP_KEYS = {'name', 'command', 'train', 'needs', 'minutes', 'cfg_options', 'shared', 'alone'}
 ROW_KEYS = {'name', 'config', 'checkpoint', 'method', 'minutes', 'cfg_options', 'key_intervals'}
-RESERVED = ('work_dir', 'seed', 'rows', 'logs', 'previous', '.', '..')
+RESERVED = ('work_dir', 'seed', 'rows', 'logs', 'previous', 'speed', '.', '..')
 
 
 class ExperimentError(ValueError):
-    """A chain config that cannot be run, with what to change."""
+    """An experiment config that cannot be run; the message names the entry and the remedy."""
 
 
-def check_experiment(settings: Mapping[str, Any]) -> None:
-    """Checks every entry of the chain's settings.
+def check_experiment(settings: Mapping[str, Any], methods: Collection[str]) -> None:
+    """Check every entry of an experiment config.
+
+    Args:
+        settings: The config's entries.
+        methods: Known methods of ``tools/test.py``.
 
     Raises:
-        ExperimentError: If one cannot be run; the text names the entry.
+        ExperimentError: If an entry is invalid.
         FileNotFoundError: If a config or script that it names does not exist.
     """
-    _check_keys('the chain', settings, EXPERIMENT_KEYS, {'work_dir', 'steps'})
-    for step in settings['steps']:
+    _check_keys('the experiment', settings, EXPERIMENT_KEYS, {'work_dir', 'steps'})
+    steps, rows = settings['steps'], settings.get('rows', [])
+    for step in steps:
         _check_step(step)
-    for row in settings.get('rows', []):
-        _check_row(row)
-    _check_names(settings['steps'], 'step')
-    _check_names(settings.get('rows', []), 'row')
-    _check_render(settings.get('render'), settings.get('rows', []))
+    for row in rows:
+        where = f'row {row.get("name", "?")!r}'
+        _check_keys(where, row, ROW_KEYS, {'name', 'config', 'checkpoint', 'method'})
+        if renamed_method(row['method']) not in methods:
+            raise ExperimentError(
+                f'{where}: method = {row["method"]!r}, expected one of {tuple(methods)}.'
+            )
+        locate(row['config'])
+    _check_names(steps, 'step')
+    _check_names(rows, 'row')
+    if (render := settings.get('render')) is not None:
+        _check_keys('render', render, RENDER_KEYS, {'row'})
+        names = [row['name'] for row in rows]
+        if render['row'] not in names:
+            raise ExperimentError(
+                f'render: there is no row {render["row"]!r}; the rows are {names}.'
+            )
+    if any('minutes' in entry for entry in (*steps, *rows)):
+        warnings.warn(
+            "'minutes' of steps and rows is deprecated and has no effect: remove it",
+            FutureWarning,
+            stacklevel=2,
+        )
 
 
-def whole_numbers(name: str, values: Any, least: int) -> list[int]:
-    """A list of different whole numbers, none below ``least``; a single number is a list of one.
+def integers(name: str, values: Any, least: int) -> list[int]:
+    """Return ``values`` as a list of distinct integers; a single integer gives a list of one.
+
+    Args:
+        name: The setting, for the error message.
+        values: Its value.
+        least: Lower limit of the integers.
 
     Raises:
-        ExperimentError: If it is not that.
+        ExperimentError: If a value is not an integer, below the limit or repeated.
     """
-    values = (
-        list(values) if isinstance(values, Sequence) and not isinstance(values, str) else [values]
-    )
-    good = all(isinstance(v, int) and not isinstance(v, bool) and v >= least for v in values)
-    if not values or not good or len(set(values)) < len(values):
-        raise ExperimentError(
-            f'{name} = {values}: expected different whole numbers of at least {least}.'
-        )
+    single = isinstance(values, str) or not isinstance(values, Sequence)
+    values = [values] if single else list(values)
+    valid = all(isinstance(v, int) and not isinstance(v, bool) and v >= least for v in values)
+    if not values or not valid or len(set(values)) < len(values):
+        raise ExperimentError(f'{name} = {values}: expected distinct integers of at least {least}.')
     return values
 
 
 def locate(path: str) -> Path:
-    """A file named in the chain config: from the current folder, or else from the project's.
+    """Find a file that an experiment config names, in the current folder or in the repository.
 
     Raises:
         FileNotFoundError: If it is in neither.
@@ -80,7 +98,7 @@ def locate(path: str) -> Path:
 
 
 def config_text(path: str, environment: Mapping[str, str]) -> str:
-    """A config's contents with bases and variables resolved; comments and layout do not show.
+    """Return a config with bases and variables resolved as JSON; comments and layout are ignored.
 
     Args:
         path: The config.
@@ -98,26 +116,28 @@ def config_text(path: str, environment: Mapping[str, str]) -> str:
             os.environ.pop(name)
             if value is not None:
                 os.environ[name] = value
+    if '$CHAIN_DIR' in config.text:
+        warn_renamed('variable', 'CHAIN_DIR', 'EXPERIMENT_DIR')
     return json.dumps(config.to_dict(), sort_keys=True, default=str)
 
 
 @contextlib.contextmanager
 def silenced() -> Iterator[None]:
-    """Keeps back what mmengine tells of every variable that it fills in and file that it loads."""
+    """Suppress mmengine's messages about substituted variables and loaded files."""
     from mmengine.logging import MMLogger
 
     logger = MMLogger.get_current_instance()
     level = logger.level
     logger.setLevel('WARNING')
     try:
-        with contextlib.redirect_stdout(io.StringIO()):  # some of it is not logged but printed
+        with contextlib.redirect_stdout(io.StringIO()):  # some messages are printed, not logged
             yield
     finally:
         logger.setLevel(level)
 
 
 def cli_value(key: str, value: Any) -> str:
-    """A setting in the form in which ``--cfg-options KEY=VALUE`` reads it back.
+    """Format a setting such that ``--cfg-options KEY=VALUE`` reads it back unchanged.
 
     Raises:
         ExperimentError: If the command line has no form for it.
@@ -158,23 +178,6 @@ def _check_step(entry: Mapping[str, Any]) -> None:
         locate(command[0])
 
 
-def _check_row(entry: Mapping[str, Any]) -> None:
-    where = f'row {entry.get("name", "?")!r}'
-    _check_keys(where, entry, ROW_KEYS, {'name', 'config', 'checkpoint', 'method'})
-    if entry['method'] not in METHODS:
-        raise ExperimentError(f'{where}: method = {entry["method"]!r}, expected one of {METHODS}.')
-    locate(entry['config'])
-
-
-def _check_render(entry: Mapping[str, Any] | None, rows: Sequence[Mapping[str, Any]]) -> None:
-    if entry is None:
-        return
-    _check_keys('render', entry, RENDER_KEYS, {'row'})
-    names = [row['name'] for row in rows]
-    if entry['row'] not in names:
-        raise ExperimentError(f'render: there is no row {entry["row"]!r}; the rows are {names}.')
-
-
 def _check_keys(where: str, entry: Mapping[str, Any], known: set[str], required: set[str]) -> None:
     if unknown := sorted(set(entry) - known):
         raise ExperimentError(f'{where} has unknown settings {unknown}; known are {sorted(known)}.')
@@ -190,4 +193,4 @@ def _check_names(entries: Sequence[Mapping[str, Any]], kind: str) -> None:
                 f'{kind} name {name!r}: only letters, digits, "_", "-", "."; none of {RESERVED}.'
             )
         if names.count(name) > 1:
-            raise ExperimentError(f'{kind} name {name!r} stands there {names.count(name)} times.')
+            raise ExperimentError(f'{kind} name {name!r} is used {names.count(name)} times.')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,28 +10,33 @@ from dataclasses import dataclass, replace
 
 from semidff.evaluation.gap import gap_recovery
 
-# column name -> key of the metrics that the test writes, whether it is a share shown in percent
+from .experiment import Experiment
+
+# column name -> key of the metrics
 MEASURED = {
-    'mAP': ('vid/mAP', True),
-    'slow': ('vid/mAP_slow', True),
-    'medium': ('vid/mAP_medium', True),
-    'fast': ('vid/mAP_fast', True),
-    'fps': ('fps', False),
+    'mAP': 'vid/mAP',
+    'slow': 'vid/mAP_slow',
+    'medium': 'vid/mAP_medium',
+    'fast': 'vid/mAP_fast',
+    'fps': 'fps',
 }
 OF_VIDEO = 'vid/mAP_of/'
 COLUMNS = (*MEASURED, 'speed-up', 'gap recovery')
+MAX_SPREAD = 0.2  # relative interquartile range above which a measured speed is not shown
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """What one evaluation gave.
+    """Metrics of one evaluation.
 
     Attributes:
         row: The row's name.
-        method: The row's method, as of ``tools/test.py``.
-        key_interval: Key-frame duration l; None for 'frame', which has no key frames to choose.
+        method: The row's method, as in ``tools/test.py``.
+        key_interval: Key-frame interval l; None for *frame*, which does not depend on it.
         seed: The seed of the weights.
-        metrics: The test's metrics; mAP in [0, 1], ``None`` or NaN where a value is undefined.
+        metrics: Metrics of the test; mAP in [0, 1], ``None`` or NaN where a value is undefined.
+            Without ``speed_up`` the speed-up is the ratio of ``fps`` to that of *frame*.
+        busy: Whether the measured speed varied too much to be shown.
     """
 
     row: str
@@ -38,11 +44,12 @@ class Measurement:
     key_interval: int | None
     seed: int
     metrics: Mapping[str, float | None]
+    busy: bool = False
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A figure of the table: mean and sample standard deviation over the seeds that have one."""
+    """Mean and sample standard deviation of a figure over the seeds for which it is defined."""
 
     mean: float | None
     sd: float | None
@@ -50,7 +57,7 @@ class Cell:
 
     @classmethod
     def of(cls, values: Sequence[float | None]) -> Cell:
-        """Summarizes one value per seed; the deviation needs two."""
+        """Summarize one value per seed; the deviation needs two."""
         defined = [value for value in values if value is not None]
         mean = statistics.fmean(defined) if defined else None
         sd = statistics.stdev(defined) if len(defined) > 1 else None
@@ -59,62 +66,73 @@ class Cell:
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of the table: a row at one key interval, with a cell for each of ``COLUMNS``."""
+    """Line of the table: a row at one key-frame interval, with a cell for each of ``COLUMNS``."""
 
     row: str
     method: str
     key_interval: int | None
     seeds: tuple[int, ...]
     cells: Mapping[str, Cell]
+    busy: bool = False
+
+
+def collect(experiment: Experiment) -> list[Measurement]:
+    """Read the metrics of the rows that have been evaluated so far.
+
+    ``fps`` and ``speed_up`` are those of the measurement of speed: the evaluations' own times
+    depend on what ran beside them.
+    """
+    found, files = [], {}
+    for run in experiment.rows:
+        if not run.step.product.exists():
+            continue
+        metrics = json.loads(run.step.product.read_text()) | {'fps': None, 'speed_up': None}
+        path = experiment.work_dir / (run.speed or '') / 'speed.json'
+        if path not in files:
+            files[path] = json.loads(path.read_text())['rows'] if path.exists() else {}
+        speed = files[path].get(run.label, {}) if run.speed else {}
+        busy = (speed.get('spread') or 0.0) > MAX_SPREAD
+        if speed and not busy:
+            metrics |= {'fps': speed['fps'], 'speed_up': speed['speed_up']}
+        found.append(Measurement(run.row, run.method, run.key_interval, run.seed, metrics, busy))
+    return found
 
 
 def build_table(measurements: Iterable[Measurement]) -> list[Entry]:
-    """Builds the lines of Table 1, in the order of the measurements.
+    """Build the lines of Table 1, in the order of the measurements.
 
-    Speed-up and gap recovery compare with *frame* and *copy* of the same seed and key interval and
-    are averaged over the seeds afterwards. A seed that lacks one of them gives no value.
+    Speed-up and gap recovery compare with *frame* and *copy* of the same seed and key-frame
+    interval and are averaged over the seeds afterwards. They are undefined for a seed without these.
 
     Raises:
         ValueError: If a metric is missing or a row was measured twice.
     """
     by_line: dict[tuple[str, int | None], list[Measurement]] = {}
+    references: dict[tuple[str, int | None, int], Measurement] = {}
     for item in measurements:
         by_line.setdefault((item.row, item.key_interval), []).append(item)
-    references = _References([item for items in by_line.values() for item in items])
+        references.setdefault((item.method, item.key_interval, item.seed), item)
     return [_entry(row, interval, items, references) for (row, interval), items in by_line.items()]
 
 
 def by_video(measurements: Iterable[Measurement]) -> dict[str, list[Measurement]]:
-    """The same measurements for each video alone, where ``VIDMetric(per_video=True)`` gave its mAP."""
+    """Return the measurements of each video, where ``VIDMetric(per_video=True)`` gave its mAP."""
     videos: dict[str, list[Measurement]] = {}
-    by_speed = {key: None for key, _ in MEASURED.values() if key.startswith('vid/mAP_')}
+    by_speed = {key: None for key in MEASURED.values() if key.startswith('vid/mAP_')}
     for item in measurements:
         for key, value in item.metrics.items():
             if key.startswith(OF_VIDEO):
-                alone = {**item.metrics, **by_speed, 'vid/mAP': value}
-                videos.setdefault(key.removeprefix(OF_VIDEO), []).append(
-                    replace(item, metrics=alone)
-                )
+                metrics = {**item.metrics, **by_speed, 'vid/mAP': value}
+                video = videos.setdefault(key.removeprefix(OF_VIDEO), [])
+                video.append(replace(item, metrics=metrics))
     return videos
 
 
-class _References:
-    """The *frame* and *copy* measurements that others are compared with."""
-
-    def __init__(self, measurements: Sequence[Measurement]) -> None:
-        self._found: dict[tuple[str, int | None, int], Measurement] = {}
-        for item in measurements:
-            if item.method in ('frame', 'copy'):
-                self._found.setdefault((item.method, item.key_interval, item.seed), item)
-
-    def value(self, method: str, column: str, like: Measurement) -> float | None:
-        interval = None if method == 'frame' else like.key_interval
-        item = self._found.get((method, interval, like.seed))
-        return None if item is None else _measured(item, column)
+References = Mapping[tuple[str, int | None, int], Measurement]
 
 
 def _entry(
-    row: str, interval: int | None, items: Sequence[Measurement], references: _References
+    row: str, interval: int | None, items: Sequence[Measurement], references: References
 ) -> Entry:
     seeds = tuple(item.seed for item in items)
     if len(set(seeds)) < len(seeds):
@@ -125,15 +143,17 @@ def _entry(
     columns['speed-up'] = [_speed_up(item, references) for item in items]
     columns['gap recovery'] = [_recovery(item, references) for item in items]
     cells = {column: Cell.of(values) for column, values in columns.items()}
-    return Entry(row, items[0].method, interval, seeds, cells)
+    return Entry(row, items[0].method, interval, seeds, cells, any(item.busy for item in items))
 
 
-def _measured(item: Measurement, column: str) -> float | None:
-    key, _ = MEASURED[column]
+def _measured(item: Measurement | None, column: str) -> float | None:
+    if item is None:
+        return None
+    key = MEASURED[column]
     if key not in item.metrics:
         raise ValueError(
             f'row {item.row!r} (key interval {item.key_interval}, seed {item.seed}) has no '
-            f'{key!r}; its metrics are {sorted(item.metrics)}. Does its test_evaluator give it?'
+            f'{key!r}; its metrics are {sorted(item.metrics)}. Does its test_evaluator compute it?'
         )
     return _defined(item.metrics[key])
 
@@ -142,14 +162,18 @@ def _defined(value: float | None) -> float | None:
     return None if value is None or math.isnan(value) else float(value)
 
 
-def _speed_up(item: Measurement, references: _References) -> float | None:
-    own, frame = _measured(item, 'fps'), references.value('frame', 'fps', item)
+def _speed_up(item: Measurement, references: References) -> float | None:
+    if 'speed_up' in item.metrics:
+        return _defined(item.metrics['speed_up'])
+    own = _measured(item, 'fps')
+    frame = _measured(references.get(('frame', None, item.seed)), 'fps')
     return own / frame if own is not None and frame else None
 
 
-def _recovery(item: Measurement, references: _References) -> float | None:
+def _recovery(item: Measurement, references: References) -> float | None:
     score = _measured(item, 'mAP')
-    frame, copy = (references.value(method, 'mAP', item) for method in ('frame', 'copy'))
+    frame = _measured(references.get(('frame', None, item.seed)), 'mAP')
+    copy = _measured(references.get(('copy', item.key_interval, item.seed)), 'mAP')
     if item.method == 'frame' or None in (score, frame, copy):
         return None
     return _defined(gap_recovery(score=score, frame=frame, copy=copy))

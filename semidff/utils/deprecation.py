@@ -59,3 +59,11 @@ def register_former_name(registry: Registry, old: str, renamed: type, **argument
         return renamed(*args, **{arguments.get(key, key): kwargs[key] for key in kwargs})
 
     registry.register_module(name=old, module=build)
+
+
+def renamed_method(name: str) -> str:
+    """Return the current name of a video method; a former name is reported as deprecated."""
+    if name == 'centred':
+        warn_renamed('method', name, 'centered')
+        return 'centered'
+    return name

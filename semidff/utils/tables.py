@@ -25,6 +25,6 @@ def markdown_table(rows: Sequence[Sequence[str]]) -> str:
     Args:
         rows: The header first.
     """
-    lines = ['| ' + ' | '.join(row) + ' |' for row in rows]
+    lines = ['|' + '|'.join(f' {cell} ' if cell else ' ' for cell in row) + '|' for row in rows]
     lines.insert(1, '|---' + '|---:' * (len(rows[0]) - 1) + '|')
     return '\n'.join(lines)

@@ -1,8 +1,11 @@
-"""A small project for chain tests: real processes that train and test in a fraction of a second."""
+"""Small project for tests of experiments: processes that train and test in a fraction of a second."""
 
 from pathlib import Path
 
-# Like tools/train.py to the chain: counts iterations, writes checkpoints, continues with --resume.
+from semidff.experiments import Experiment, load_experiment
+from semidff.inference.methods import METHODS
+
+# Behaves like tools/train.py: counts iterations, writes checkpoints, continues with --resume.
 TRAIN = """
 import argparse, pathlib, time
 p = argparse.ArgumentParser()
@@ -20,9 +23,10 @@ for i in range(start + 1, settings['iters'] + 1):
         raise SystemExit('loss is nan at iteration %d' % i)
     (folder / f'iter_{i}.pth').write_text(f'{start} {" ".join(a.cfg_options)}')
     (folder / 'last_checkpoint').write_text(str(folder / f'iter_{i}.pth'))
+(folder / 'last.pth').write_text((folder / f'iter_{i}.pth').read_text())
 """
 
-# Like tools/test.py: mAP from the config's `good`, for copy half of it.
+# Behaves like tools/test.py: mAP from the config's `good`, for copy half of it; fps are wrong.
 TEST = """
 import argparse, json, pathlib
 p = argparse.ArgumentParser()
@@ -36,21 +40,35 @@ settings = {}; exec(open(a.config).read(), settings)
 share = {'frame': 1.0, 'copy': 0.5, 'propagate': 0.9}[a.method]
 m = settings['good'] * share
 out = {'vid/mAP': m, 'vid/mAP_slow': m, 'vid/mAP_medium': m, 'vid/mAP_fast': None,
-       'fps': 10.0 * (1 if a.method == 'frame' else a.key_interval)}
+       'fps': 3.0}
 pathlib.Path(a.metrics_out).write_text(json.dumps(out))
 if a.render:
     pathlib.Path(a.render).mkdir(); (pathlib.Path(a.render) / 'v.mp4').write_text(a.render_videos)
 """
 
-CHAIN = """
+# Behaves like tools/analysis/measure_speed.py: fps are ten times L.
+SPEED = """
+import argparse, json
+p = argparse.ArgumentParser()
+p.add_argument('--row', action='append'); p.add_argument('--out')
+a = p.parse_args()
+rows = {}
+for row in a.row:
+    name, rest = row.split('=')
+    l = float(rest.split(',')[3])
+    rows[name] = {'fps': 10 * l, 'speed_up': l, 'spread': 0.1}
+json.dump({'rows': rows, 'reference': 'frame'}, open(a.out, 'w'))
+"""
+
+EXPERIMENT = """
 work_dir = 'out'
 steps = [
-    dict(name='world', command=['python', '-c',
+    dict(name='dataset', command=['python', '-c',
          "import pathlib, sys; p = pathlib.Path(sys.argv[1]); p.mkdir(exist_ok=True); "
-         "(p / 'n').write_text('x')", '{world}'], minutes=0.01, shared=True),
-    dict(name='stage_one', train='one.py', needs=['world'], minutes=0.01,
-         cfg_options={'data': '{world}/n'}),
-    dict(name='stage_two', train='two.py', minutes=0.01,
+         "(p / 'n').write_text('x')", '{dataset}'], shared=True),
+    dict(name='stage_one', train='one.py', needs=['dataset'],
+         cfg_options={'data': '{dataset}/n'}),
+    dict(name='stage_two', train='two.py',
          cfg_options={'load_from': '{stage_one}/last.pth'}),
 ]
 _one = dict(config='one.py', checkpoint='{stage_one}/last.pth')
@@ -63,13 +81,31 @@ key_intervals = [5, 10]
 render = dict(row='two-step', key_interval=10, videos=2)
 """
 
+CONFIG = """
+iters = 3
+good = 0.8
+default_hooks = dict(last_checkpoint=dict(type='LastCheckpointHook'))
+"""
 
-def make_project(folder: Path, chain: str = CHAIN, one: str = '', two: str = '') -> Path:
-    """Writes the project and returns the path of its chain config."""
-    (folder / 'tools').mkdir(parents=True, exist_ok=True)
+
+def make_project(folder: Path, experiment: str = EXPERIMENT, one: str = '', two: str = '') -> Path:
+    """Write the project and return the path of its experiment config."""
+    (folder / 'tools/analysis').mkdir(parents=True, exist_ok=True)
     (folder / 'tools/train.py').write_text(TRAIN)
     (folder / 'tools/test.py').write_text(TEST)
-    (folder / 'one.py').write_text(f'iters = 3\ngood = 0.8\n{one}\n')
-    (folder / 'two.py').write_text(f'iters = 3\ngood = 0.8\n{two}\n')
-    (folder / 'chain.py').write_text(chain)
-    return folder / 'chain.py'
+    (folder / 'tools/analysis/measure_speed.py').write_text(SPEED)
+    (folder / 'one.py').write_text(f'{CONFIG}{one}\n')
+    (folder / 'two.py').write_text(f'{CONFIG}{two}\n')
+    (folder / 'experiment.py').write_text(experiment)
+    return folder / 'experiment.py'
+
+
+def load(path: Path, **settings: object) -> Experiment:
+    """Load an experiment config with the methods that exist."""
+    return load_experiment(path, list(METHODS.module_dict), **settings)
+
+
+def cells(table: str) -> list[list[str]]:
+    """Return the cells of each line of a printed table; lines without cells are left out."""
+    lines = [line for line in table.splitlines() if line.startswith('|')]
+    return [[cell.strip() for cell in line.strip('|').split('|')] for line in lines]

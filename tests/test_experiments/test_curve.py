@@ -10,8 +10,9 @@ import torch
 
 from semidff.experiments import Run, build_curve
 from semidff.experiments.settings import ROOT, ExperimentError
+from semidff.inference.methods import METHODS
 from semidff.utils.checkpoint import detector_digest
-from tests.test_experiments.project import make_project
+from tests.test_experiments.project import cells, make_project
 
 MODEL = "pre = dict(type='A', mean=[1])\ndetector = dict(type='D', backbone=dict(depth=18))\n"
 ONE = MODEL + 'model = dict(detector, data_preprocessor=pre)'
@@ -35,12 +36,13 @@ def save(path, weights):
 
 def curve(*runs, key_intervals=(5,), **options):
     return build_curve(
-        [Run.parse(run) for run in runs], key_intervals, 'out', options, digest=detector_digest
-    )
+        [Run.parse(run) for run in runs], key_intervals, 'out', options,
+        methods=list(METHODS.module_dict), digest=detector_digest,
+    )  # fmt: skip
 
 
 def rows(built):
-    return [(r.row, r.method, r.key_interval) for r in built.chain.rows]
+    return [(r.row, r.method, r.key_interval) for r in built.experiment.rows]
 
 
 def test_every_run_at_every_interval_and_frame_once():
@@ -54,7 +56,7 @@ def test_every_run_at_every_interval_and_frame_once():
 
 def test_frame_of_every_different_detector():
     built = curve('reg=two.py,reg.pth', 'sem=two.py,sem.pth', 'copy=one.py,one.pth,copy')
-    frames = [r for r in built.chain.rows if r.method == 'frame']
+    frames = [r for r in built.experiment.rows if r.method == 'frame']
     assert [r.row for r in frames] == ['frame', 'frame-sem']
     assert built.detectors['frame-sem'] == built.detectors['sem'] != built.detectors['copy']
     assert 'sem.pth' in frames[1].step.command
@@ -70,7 +72,7 @@ def test_frame_is_not_added_to_one_that_was_asked_for():
 def test_settings_and_variables_reach_the_evaluations(monkeypatch):
     monkeypatch.setenv('RUN_DIR', 'the-user-s-own')
     monkeypatch.delenv('EXPERIMENT_DIR', raising=False)
-    step = curve('reg=two.py,reg.pth', **{'a.b': 'dev.json'}).chain.rows[1].step
+    step = curve('reg=two.py,reg.pth', **{'a.b': 'dev.json'}).experiment.rows[1].step
     assert step.command[-2:] == ('--cfg-options', 'a.b=dev.json')
     assert step.environment == {'RUN_DIR': 'the-user-s-own'}, 'not a folder of the curve'
 
@@ -82,7 +84,7 @@ def test_settings_and_variables_reach_the_evaluations(monkeypatch):
         ('reg=two.py', 'expected NAME=CONFIG,CHECKPOINT'),
         ('reg=two.py,reg.pth,guess', "method = 'guess', expected one of"),
         ('a/b=two.py,reg.pth', "row name 'a/b'"),
-        ('reg=chain.py,reg.pth', 'chain.py has no model'),
+        ('reg=experiment.py,reg.pth', 'experiment.py has no model'),
     ],
 )
 def test_bad_runs_are_refused(run, message):
@@ -111,11 +113,12 @@ def test_the_curve_is_drawn_and_finished_evaluations_are_kept(capsys):
     assert run() == 0
     first = capsys.readouterr().out
     reg, sem = {'rows/reg/l2', 'rows/reg/l4'}, {'rows/sem/l2', 'rows/sem/l4'}
-    assert started(first) == {'rows/frame', 'rows/frame-sem'} | reg | sem
-    block = first[first.index('sem (propagate):') :].splitlines()
-    assert [line.split()[0] for line in block[2:4]] == ['frame-sem', 'l']
+    speed = {'speed', 'speed-frame-sem'}
+    assert started(first) == {'rows/frame', 'rows/frame-sem'} | reg | sem | speed
+    block = cells(first[first.index('sem (propagate):') :])
+    assert [line[0] for line in block[1:3]] == ['frame-sem', 'l = 2']
     # two.py: 0.8 at frame, 0.9 of it at propagate; fps 10 and 10 l
-    assert block[3].split() == ['l', '=', '2', '72.0', '72.0', '72.0', '20.00', '2.00×']
+    assert block[2] == ['l = 2', '72.0', '72.0', '72.0', '20.00', '2.00×']
     assert '| l = 4 | 72.0 |' in Path('out/table.md').read_text()
     table = json.loads(Path('out/table.json').read_text())
     assert [(e['row'], e['key_interval']) for e in table if e['method'] == 'propagate'] == [
@@ -128,7 +131,9 @@ def test_the_curve_is_drawn_and_finished_evaluations_are_kept(capsys):
     save('sem.pth', {'spatial.detector.w': 3.0, 'temporal.w': 6.0})  # trained further
     Path('out/rows/reg/l4/metrics.json').unlink()
     assert run() == 0
-    assert started(capsys.readouterr().out) == {'rows/frame-sem', 'rows/reg/l4'} | sem
+    assert started(capsys.readouterr().out) == sem | {
+        'rows/frame-sem', 'rows/reg/l4', 'speed-frame-sem'
+    }  # fmt: skip
 
 
 def test_a_missing_checkpoint_is_reported_before_anything_runs(capsys):

@@ -12,14 +12,14 @@ from mmengine.runner import Runner
 
 from semidff.evaluation import VIDMetric
 from semidff.experiments import Measurement
-from semidff.experiments.distance import distance_lines
+from semidff.experiments.distance import DistanceLine
 from semidff.experiments.settings import ROOT
-from tests.test_experiments.project import TEST, make_project
+from tests.test_experiments.project import TEST, cells, make_project
 from tests.tiny_video import batch, build, test_settings, video_detector_cfg, write_videos
 
 TOOL = ROOT / 'tools' / 'analysis' / 'accuracy_by_distance.py'
 MODEL = "model = dict(type='V', detector=dict(type='D'), temporal=1)"
-# the chain tests' tools/test.py, with mAP at distances: each a tenth of that before less
+# the experiment tests' tools/test.py, with mAP at distances: each a tenth of that before less
 DISTANCES = """
 assert 'test_cfg.protocol=pairs' in a.cfg_options
 out |= {f'vid/mAP_at/{d}': m * (1 - d / 10) for d in range(a.key_interval)}
@@ -50,7 +50,7 @@ def test_table_and_picture(project, capsys):
     runs = ('--run', 'two=two.py,two.pth', '--run', 'copy=two.py,two.pth,copy')
     assert run(*runs, '--key-interval', '3') == 0
     printed = capsys.readouterr().out
-    assert ['frame', '80.0', '80.0', '80.0', '80.0'] in [x.split() for x in printed.splitlines()]
+    assert ['frame', '80.0', '80.0', '80.0', '80.0'] in cells(printed)
     table = (project / 'out/table.md').read_text()
     assert '| | d = 0 | d = 1 | d = 2 | mean |' in table
     assert '| two | 72.0 | 64.8 | 57.6 | 64.8 |' in table
@@ -80,10 +80,10 @@ def test_bad_input_is_told_before_anything_runs(project, capsys, argv, message):
 
 def test_undefined_values_and_tests_without_distances():
     metrics = {'vid/mAP': 0.5, 'vid/mAP_at/0': 0.5, 'vid/mAP_at/10': None, 'vid/mAP_at/2': 0.3}
-    [line] = distance_lines([Measurement('a', 'propagate', 3, 0, metrics)])
+    line = DistanceLine.of(Measurement('a', 'propagate', 3, 0, metrics))
     assert line.accuracies == (0.5, 0.3, None) and line.mean == pytest.approx(0.4)
     with pytest.raises(ValueError, match="row 'a' has no mAP at distances"):
-        distance_lines([Measurement('a', 'propagate', 3, 0, {'vid/mAP': 0.5})])
+        DistanceLine.of(Measurement('a', 'propagate', 3, 0, {'vid/mAP': 0.5}))
 
 
 def test_agrees_with_evaluating_the_frames_of_one_distance_by_hand(tmp_path):
@@ -94,7 +94,7 @@ def test_agrees_with_evaluating_the_frames_of_one_distance_by_hand(tmp_path):
     settings = test_settings(ann_file, tmp_path / 'work', key_interval=3, protocol='pairs')
     settings |= dict(load_from=str(tmp_path / 'm.pth'), experiment_name=tmp_path.name)
     metrics = Runner.from_cfg(Config(settings)).test()
-    [line] = distance_lines([Measurement('two', 'propagate', 3, 0, metrics)])
+    line = DistanceLine.of(Measurement('two', 'propagate', 3, 0, metrics))
 
     metric = VIDMetric(str(ann_file))
     metric.dataset_meta = dict(classes=('disc', 'square'))

@@ -1,6 +1,7 @@
-"""Chains of real processes: done once, continued, stopped, failed."""
+"""Experiments of real processes: done once, continued, stopped, failed."""
 
 import argparse
+import contextlib
 import io
 import json
 import os
@@ -12,11 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from semidff.experiments import ExperimentRunner, StepFailed, collect, load_experiment
+from semidff.experiments import ExperimentRunner, StepFailed, collect
 from semidff.experiments.main import main
+from semidff.experiments.process import THREAD_VARIABLES
+from semidff.experiments.runner import may_start
 from semidff.experiments.settings import ROOT
-from semidff.utils.progress import ProgressLine
-from tests.test_experiments.project import CHAIN, make_project
+from semidff.experiments.step import Step
+from semidff.inference.methods import METHODS
+from tests.test_experiments.project import EXPERIMENT, load, make_project
 
 
 @pytest.fixture(autouse=True)
@@ -24,10 +28,10 @@ def _in_project(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def run(chain, only=(), jobs=2) -> str:
-    """Runs a chain and returns what it printed."""
-    out = io.StringIO()
-    ExperimentRunner(load_experiment(chain), jobs, ProgressLine(out)).run(only)
+def run(experiment, only=(), jobs=2) -> str:
+    """Run an experiment and return what it printed."""
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        ExperimentRunner(load(experiment), jobs).run(only)
     return out.getvalue()
 
 
@@ -36,13 +40,11 @@ def started(printed: str) -> set[str]:
 
 
 def test_everything_runs_once_and_the_rows_are_there(tmp_path):
-    chain = make_project(tmp_path)
+    experiment = make_project(tmp_path)
     rows = {'rows/frame', *(f'rows/{r}/l{n}' for r in ('copy', 'two-step') for n in (5, 10))}
-    assert started(run(chain)) == {'world', 'stage_one', 'stage_two'} | rows
-    assert started(run(chain)) == set()
-    measured = {
-        (m.row, m.key_interval): m.metrics['vid/mAP'] for m in collect(load_experiment(chain))
-    }
+    assert started(run(experiment)) == {'dataset', 'stage_one', 'stage_two', 'speed'} | rows
+    assert started(run(experiment)) == set()
+    measured = {(m.row, m.key_interval): m.metrics['vid/mAP'] for m in collect(load(experiment))}
     assert measured['frame', None] == pytest.approx(0.8)
     assert measured['copy', 10] == pytest.approx(0.4)
     assert measured['two-step', 5] == pytest.approx(0.72)
@@ -51,27 +53,27 @@ def test_everything_runs_once_and_the_rows_are_there(tmp_path):
 
 
 def test_a_changed_config_repeats_what_depends_on_it_from_the_start(tmp_path):
-    chain = make_project(tmp_path)
-    run(chain)
+    experiment = make_project(tmp_path)
+    run(experiment)
     make_project(tmp_path, two='lr = 1')
-    again = started(run(chain))
-    assert again == {'stage_two', 'rows/two-step/l5', 'rows/two-step/l10'}
+    again = started(run(experiment))
+    assert again == {'stage_two', 'rows/two-step/l5', 'rows/two-step/l10', 'speed'}
     assert Path('out/stage_two/iter_1.pth').exists(), 'it began at iteration 0, not at the old end'
     assert Path('out/previous/stage_two/iter_3.pth').exists()
     make_project(tmp_path, one='# a comment', two='lr = 1')
-    assert started(run(chain)) == set()
+    assert started(run(experiment)) == set()
 
 
-def test_a_failing_step_stops_the_chain_and_is_continued(tmp_path):
-    chain = make_project(tmp_path, two='broken = 2')
+def test_a_failing_step_stops_the_experiment_and_is_continued(tmp_path):
+    experiment = make_project(tmp_path, two='broken = 2')
     with pytest.raises(StepFailed, match=r'(?s)stage_two failed: exit status 1.*loss is nan.*log'):
-        run(chain)
-    assert not Path('out/rows').exists()
+        run(experiment)
+    assert not Path('out/rows/two-step').exists()
     # The step was begun with this very definition, so it goes on after its last checkpoint ...
     broken = Path('two.py').read_text()
     Path('tools/train.py').write_text(Path('tools/train.py').read_text().replace("'broken'", "'-'"))
     assert Path('two.py').read_text() == broken
-    printed = run(chain)
+    printed = run(experiment)
     assert 'stage_two: continued' in printed
     # ... and its weights come from there, not from the stage before.
     assert Path('out/stage_two/last.pth').read_text() == '1 randomness.seed=0'
@@ -79,31 +81,33 @@ def test_a_failing_step_stops_the_chain_and_is_continued(tmp_path):
 
 
 def test_a_training_without_checkpoint_is_a_failure(tmp_path):
-    chain = make_project(tmp_path)
+    experiment = make_project(tmp_path)
     Path('tools/train.py').write_text('print("nothing")')
-    with pytest.raises(StepFailed, match=r'(?s)stage_one failed.*without a checkpoint'):
-        run(chain)
+    with pytest.raises(
+        StepFailed, match=r'(?s)stage_one failed.*without writing out/stage_one/last.pth'
+    ):
+        run(experiment)
 
 
 def test_seeds_repeat_what_is_not_shared(tmp_path):
-    chain = make_project(tmp_path, CHAIN + 'seeds = [0, 3]\nkey_intervals = [10]\n')
-    names = started(run(chain))
-    assert 'world' in names
+    experiment = make_project(tmp_path, EXPERIMENT + 'seeds = [0, 3]\nkey_intervals = [10]\n')
+    names = started(run(experiment))
+    assert 'dataset' in names
     assert {f'seed{s}/{n}' for s in (0, 3) for n in ('stage_one', 'stage_two')} <= names
-    assert len(names) == 1 + 2 * (2 + 3)
+    assert len(names) == 1 + 2 * (2 + 3) + 1
     assert (
-        Path('out/seed3/stage_one/last.pth').read_text() == '0 randomness.seed=3 data=out/world/n'
+        Path('out/seed3/stage_one/last.pth').read_text() == '0 randomness.seed=3 data=out/dataset/n'
     )
     assert Path('out/seed3/stage_two/last.pth').read_text().endswith('out/seed3/stage_one/last.pth')
-    assert [m.seed for m in collect(load_experiment(chain)) if m.row == 'frame'] == [0, 3]
+    assert [m.seed for m in collect(load(experiment)) if m.row == 'frame'] == [0, 3]
 
 
 def test_only_runs_a_step_and_what_it_needs(tmp_path):
-    chain = make_project(tmp_path)
-    assert started(run(chain, ['stage_one'])) == {'world', 'stage_one'}
-    assert started(run(chain, ['copy'])) == {'rows/copy/l5', 'rows/copy/l10'}
+    experiment = make_project(tmp_path)
+    assert started(run(experiment, ['stage_one'])) == {'dataset', 'stage_one'}
+    assert started(run(experiment, ['copy'])) == {'rows/copy/l5', 'rows/copy/l10', 'speed'}
     with pytest.raises(ValueError, match="no step or row 'stage_three'"):
-        run(chain, ['stage_three'])
+        run(experiment, ['stage_three'])
 
 
 def test_independent_steps_run_at_the_same_time(tmp_path):
@@ -115,20 +119,74 @@ def test_independent_steps_run_at_the_same_time(tmp_path):
     steps = [
         dict(name=n, command=['python', '-c', wait, n, m]) for n, m in (('a', 'b'), ('b', 'a'))
     ]
-    chain = make_project(tmp_path, f"work_dir = 'out'\nsteps = {steps!r}\n")
-    assert started(run(chain)) == {'a', 'b'}
+    experiment = make_project(tmp_path, f"work_dir = 'out'\nsteps = {steps!r}\n")
+    assert started(run(experiment)) == {'a', 'b'}
 
 
-def test_rows_run_alone_with_all_threads(tmp_path):
+def print_threads(folder: Path) -> str:
+    """Run a step that runs alone and return its number of threads."""
     code = "import os; open('threads', 'a').write(os.environ['OMP_NUM_THREADS'] + ' ')"
     steps = [dict(name='a', command=['python', '-c', code], alone=True)]
-    run(make_project(tmp_path, f"work_dir = 'out'\nsteps = {steps!r}\n"))
-    assert int(Path('threads').read_text()) == len(os.sched_getaffinity(0))
+    run(make_project(folder, f"work_dir = 'out'\nsteps = {steps!r}\n"))
+    return Path('threads').read_text().strip()
 
 
-def start_command(chain: Path) -> subprocess.Popen:
+def test_a_step_that_runs_alone_has_all_threads(tmp_path, monkeypatch):
+    for name in THREAD_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    assert int(print_threads(tmp_path)) == len(os.sched_getaffinity(0))
+
+
+def test_threads_that_the_user_set_are_kept(tmp_path, monkeypatch):
+    monkeypatch.setenv('OMP_NUM_THREADS', '7')
+    assert print_threads(tmp_path) == '7'
+
+
+def test_a_step_waits_for_its_needs_a_place_and_those_that_run_alone():
+    def step(name, needs=(), alone=False):
+        return Step(name, 'command', ('true',), Path(name), tuple(needs), alone=alone)
+
+    a, b, speed = step('a'), step('b', needs=['a']), step('speed', alone=True)
+    assert may_start(a, set(), [], jobs=1)
+    assert not may_start(b, set(), [], jobs=2)
+    assert may_start(b, {'a'}, [a], jobs=2)
+    assert not may_start(b, {'a'}, [a], jobs=1)
+    assert not may_start(speed, set(), [a], jobs=2)
+    assert not may_start(a, set(), [speed], jobs=2)
+
+
+def test_speed_is_measured_alone_after_the_rows(tmp_path):
+    experiment = load(make_project(tmp_path, EXPERIMENT + 'seeds = [0, 3]\n'))
+    rows = [run.step for run in experiment.rows]
+    assert not any(row.alone for row in rows), 'rows give accuracy only'
+    (speed,) = (step for step in experiment.all_steps if step.kind == 'speed')
+    assert speed.alone
+    assert set(speed.needs) == {row.name for row in rows if row.name.startswith('seed0/')}
+    # test.py leaves the config there; rows with the same config and weights share the file
+    one = 'out/seed0/rows/frame/one.py,out/seed0/stage_one/last.pth'
+    assert f'frame={one},frame,1' in speed.command
+    assert f'copy/l5={one},copy,5' in speed.command
+
+
+def test_the_speed_of_what_has_been_evaluated_is_measured(tmp_path):
+    experiment = make_project(tmp_path)
+
+    def measured() -> set[str]:
+        return set(json.loads(Path('out/speed/speed.json').read_text())['rows'])
+
+    run(experiment, ['copy'])
+    assert measured() == {'copy/l5', 'copy/l10'}
+    assert started(run(experiment, ['copy'])) == set()
+    assert started(run(experiment, ['frame'])) == {'rows/frame', 'speed'}
+    assert measured() == {'frame', 'copy/l5', 'copy/l10'}
+    run(experiment)
+    assert measured() == {'frame', *(f'{r}/l{n}' for r in ('copy', 'two-step') for n in (5, 10))}
+    assert started(run(experiment, ['copy'])) == set()
+
+
+def start_command(experiment: Path) -> subprocess.Popen:
     return subprocess.Popen(
-        [sys.executable, str(ROOT / 'tools/run_experiment.py'), str(chain)],
+        [sys.executable, str(ROOT / 'tools/run_experiment.py'), str(experiment)],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         env=dict(os.environ, PYTHONPATH=str(ROOT)),
         # a shell in the background has its commands ignore Ctrl-C
@@ -136,21 +194,21 @@ def start_command(chain: Path) -> subprocess.Popen:
     )  # fmt: skip
 
 
-def arguments(chain: Path) -> argparse.Namespace:
+def arguments(experiment: Path) -> argparse.Namespace:
     options = dict(work_dir=None, jobs=2, only=[], list=False, cfg_options=None)
-    return argparse.Namespace(config=str(chain), **options)
+    return argparse.Namespace(config=str(experiment), **options)
 
 
 def test_the_command_is_interrupted_continued_and_writes_the_table(tmp_path, capsys):
-    chain = make_project(tmp_path, two='iters = 400; pause = 0.1')
-    process = start_command(chain)
+    experiment = make_project(tmp_path, two='iters = 400; pause = 0.1')
+    process = start_command(experiment)
     deadline = time.monotonic() + 300
     while not Path('out/stage_two/iter_2.pth').exists():
         assert process.poll() is None, process.stdout.read()
         assert time.monotonic() < deadline
         time.sleep(0.05)
     with pytest.raises(RuntimeError, match='still works in out'):
-        run(chain)
+        run(experiment)
     process.send_signal(signal.SIGINT)
     assert 'The same command continues' in process.communicate()[0]
     assert process.returncode == 130
@@ -158,7 +216,7 @@ def test_the_command_is_interrupted_continued_and_writes_the_table(tmp_path, cap
     time.sleep(0.3)
     assert len(list(Path('out/stage_two').glob('iter_*.pth'))) == at_stop, 'the step has ended, too'
 
-    assert main(arguments(chain)) == 0
+    assert main(arguments(experiment), METHODS) == 0
     printed = capsys.readouterr().out
     assert int(Path('out/stage_two/last.pth').read_text().split()[0]) == at_stop
     assert 'A key frame every 10 frames, one seed:' in printed
@@ -167,20 +225,39 @@ def test_the_command_is_interrupted_continued_and_writes_the_table(tmp_path, cap
     assert Path('out/table.png').stat().st_size > 10_000
 
 
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_takes_less_than_three_seconds(tmp_path, number):
+    stubborn = (
+        'import pathlib, signal, time\nfor n in (signal.SIGINT, signal.SIGTERM):\n'
+        "    signal.signal(n, signal.SIG_IGN)\npathlib.Path('ready').touch()\ntime.sleep(60)"
+    )
+    steps = [dict(name='a', command=['python', '-c', stubborn])]
+    experiment = make_project(tmp_path, f"work_dir = 'out'\nsteps = {steps!r}\n")
+    process = start_command(experiment)
+    while not Path('ready').exists():
+        assert process.poll() is None, process.stdout.read()
+        time.sleep(0.05)
+    began = time.monotonic()
+    process.send_signal(number)
+    assert process.wait(30) == 130
+    assert time.monotonic() - began < 3
+    run(make_project(tmp_path, "work_dir = 'out'\nsteps = []\n"))  # the folder's lock is free
+
+
 def test_errors_are_one_clear_message(tmp_path, capsys):
-    chain = make_project(tmp_path, CHAIN.replace("train='two.py'", "train='absent.py'"))
-    assert main(arguments(chain)) == 1
+    experiment = make_project(tmp_path, EXPERIMENT.replace("train='two.py'", "train='absent.py'"))
+    assert main(arguments(experiment), METHODS) == 1
     assert 'Error: absent.py is neither in' in capsys.readouterr().err
     assert not Path('out').exists()
-    assert main(arguments(make_project(tmp_path, one='broken = 1'))) == 1
+    assert main(arguments(make_project(tmp_path, one='broken = 1')), METHODS) == 1
     assert 'The whole log: out/logs/stage_one.log' in capsys.readouterr().err
 
 
 def test_listing_runs_nothing(tmp_path, capsys):
     options = arguments(make_project(tmp_path))
     options.list, options.only = True, ['stage_one']
-    assert main(options) == 0
+    assert main(options, METHODS) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[1] == 'to run    stage_one (train, about 0.01 min, needs world)'
+    assert lines[1] == 'to run    stage_one (train, needs dataset)'
     assert lines[2].startswith('left out  stage_two')
     assert not Path('out').exists()

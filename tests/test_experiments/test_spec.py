@@ -1,13 +1,12 @@
-"""Chain configs: how they are laid out, and what is refused."""
+"""Experiment configs: layout as steps, and what is refused."""
 
 import os
 from pathlib import Path
 
 import pytest
 
-from semidff.experiments import load_experiment
 from semidff.experiments.settings import ExperimentError, cli_value
-from tests.test_experiments.project import CHAIN, make_project
+from tests.test_experiments.project import EXPERIMENT, load, make_project
 
 
 @pytest.fixture(autouse=True)
@@ -15,14 +14,14 @@ def _in_project(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def by_name(chain):
-    return {step.name: step for step in chain.all_steps}
+def by_name(experiment):
+    return {step.name: step for step in experiment.all_steps}
 
 
 def test_paths_are_filled_in_and_make_dependencies(tmp_path):
-    steps = by_name(load_experiment(make_project(tmp_path), work_dir='elsewhere'))
+    steps = by_name(load(make_project(tmp_path), work_dir='elsewhere'))
     assert steps['stage_two'].needs == ('stage_one',)
-    assert steps['stage_one'].needs == ('world',)
+    assert steps['stage_one'].needs == ('dataset',)
     assert steps['rows/two-step/l5'].needs == ('stage_two',)
     assert steps['stage_two'].command == (
         'tools/train.py', 'two.py', '--work-dir', 'elsewhere/stage_two',
@@ -35,58 +34,58 @@ def test_paths_are_filled_in_and_make_dependencies(tmp_path):
 
 
 def test_a_folder_named_in_full_makes_a_dependency_too(tmp_path):
-    text = CHAIN.replace('{stage_one}/last.pth', '{work_dir}/stage_one/last.pth')
-    steps = by_name(load_experiment(make_project(tmp_path, text)))
+    text = EXPERIMENT.replace('{stage_one}/last.pth', '{work_dir}/stage_one/last.pth')
+    steps = by_name(load(make_project(tmp_path, text)))
     assert steps['rows/frame'].needs == ('stage_one',)
 
 
 def test_configs_refer_to_the_chain_by_variables(tmp_path, monkeypatch):
     monkeypatch.setenv('RUN_DIR', 'the-user-s-own')
-    chain = make_project(
-        tmp_path, one="data = '{{$EXPERIMENT_DIR:w}}/world/a'", two="x = '{{$RUN_DIR:w}}'"
+    experiment = make_project(
+        tmp_path, one="data = '{{$EXPERIMENT_DIR:w}}/dataset/a'", two="x = '{{$RUN_DIR:w}}'"
     )
-    text = chain.read_text().replace("needs=['world'], ", '').replace("'{world}/n'", '1')
-    chain.write_text(text + 'seeds = [0, 1]\n')
-    steps = by_name(load_experiment(chain))
-    assert steps['seed1/stage_one'].needs == ('world',)
+    text = experiment.read_text().replace("needs=['dataset'], ", '').replace("'{dataset}/n'", '1')
+    experiment.write_text(text + 'seeds = [0, 1]\n')
+    steps = by_name(load(experiment))
+    assert steps['seed1/stage_one'].needs == ('dataset',)
     assert '"x": "out/seed1"' in steps['seed1/stage_two'].config
-    assert steps['seed1/stage_two'].environment == {'EXPERIMENT_DIR': 'out', 'RUN_DIR': 'out/seed1'}
+    assert steps['seed1/stage_two'].environment == {
+        'EXPERIMENT_DIR': 'out', 'RUN_DIR': 'out/seed1', 'CHAIN_DIR': 'out'
+    }  # fmt: skip
     assert os.environ['RUN_DIR'] == 'the-user-s-own'
 
 
 def test_settings_from_the_command_line(tmp_path):
-    chain = load_experiment(
-        make_project(tmp_path), cfg_options={'seeds': [1, 2], 'key_intervals': 7}
-    )
-    assert [s.name for s in chain.steps] == [
-        'world', 'seed1/stage_one', 'seed1/stage_two', 'seed2/stage_one', 'seed2/stage_two',
+    experiment = load(make_project(tmp_path), cfg_options={'seeds': [1, 2], 'key_intervals': 7})
+    assert [s.name for s in experiment.steps] == [
+        'dataset', 'seed1/stage_one', 'seed1/stage_two', 'seed2/stage_one', 'seed2/stage_two',
     ]  # fmt: skip
-    assert {run.key_interval for run in chain.rows} == {None, 7}
-    rendered = [run.step.name for run in chain.rows if '--render' in run.step.command]
+    assert {run.key_interval for run in experiment.rows} == {None, 7}
+    rendered = [run.step.name for run in experiment.rows if '--render' in run.step.command]
     assert rendered == [], 'the row is rendered at key interval 10 only'
 
 
 @pytest.mark.parametrize(
     ('old', 'new', 'message'),
     [
-        ("name='stage_one', train", "name='stage_two', train", "'stage_two' stands there 2 times"),
-        ("needs=['world']", "needs=['stage_two']", "needs 'stage_two', which is not a step before"),
-        ("needs=['world']", "need=['world']", r"step 'stage_one' has unknown settings \['need'\]"),
+        ("name='stage_one', train", "name='stage_two', train", "'stage_two' is used 2 times"),
+        ("needs=['dataset']", "needs=['stage_two']", "needs 'stage_two', which is not a step before"),
+        ("needs=['dataset']", "need=['dataset']", r"step 'stage_one' has unknown settings \['need'\]"),
         ("method='copy'", "method='kopy'", "row 'copy': method = 'kopy', expected one of"),
         ('{stage_two}/last.pth', '{stage_3}/last.pth', r'unknown \{stage_3\}'),
-        ('[5, 10]', '[0, 10]', r'key_intervals = \[0, 10\]: expected different whole numbers'),
+        ('[5, 10]', '[0, 10]', r'key_intervals = \[0, 10\]: expected distinct integers'),
         ("row='two-step'", "row='two_step'", "render: there is no row 'two_step'"),
         ("train='two.py'", "train='two.py', command=['ls']", "needs either 'command' or 'train'"),
         ("name='two-step', config", "name='a/b', config", "row name 'a/b'"),
-        ("{'data': '{world}/n'}", "{'data': {'a': 1}}", 'one dotted key for each value'),
+        ("{'data': '{dataset}/n'}", "{'data': {'a': 1}}", 'one dotted key for each value'),
         ("train='two.py',", "train='two.py', shared=True,", r"shared by all .*needs \['seed0"),
     ],
 )  # fmt: skip
 def test_bad_configs_are_refused(tmp_path, old, new, message):
-    text = CHAIN + 'seeds = [0, 1]\n'
+    text = EXPERIMENT + 'seeds = [0, 1]\n'
     assert old in text
     with pytest.raises(ExperimentError, match=message):
-        load_experiment(make_project(tmp_path, text.replace(old, new)))
+        load(make_project(tmp_path, text.replace(old, new)))
 
 
 def test_settings_survive_the_command_line():
@@ -112,5 +111,5 @@ def test_settings_survive_the_command_line():
 
 
 def test_missing_chain_config():
-    with pytest.raises(FileNotFoundError, match='no-such-chain'):
-        load_experiment(Path('no-such-chain.py'))
+    with pytest.raises(FileNotFoundError, match='no-such-experiment'):
+        load(Path('no-such-experiment.py'))

@@ -1,11 +1,13 @@
 """Table 1 by hand."""
 
 import json
+from pathlib import Path
 
 import pytest
 
-from semidff.experiments.report import markdown, show, text, write_report
-from semidff.experiments.table import Cell, Measurement, build_table, by_video
+from semidff.experiments.report import BUSY, by_interval, markdown, show, text, write_report
+from semidff.experiments.table import Cell, Measurement, build_table, by_video, collect
+from tests.test_experiments.project import cells, load, make_project
 
 
 def measure(row, method, interval, seed, mean_ap, fps):
@@ -78,12 +80,12 @@ def test_how_cells_look():
 
 def test_text_and_markdown_have_a_block_for_each_interval():
     table = build_table([*MEASURED, measure('copy', 'copy', 20, 0, 0.3, 50.0)])
-    blocks = text(table).split('\n\n')
+    blocks = text(by_interval(table)).split('\n\n')
     assert blocks[0].startswith('A key frame every 10 frames, 2 seeds (mean ± standard deviation):')
-    assert [line.split()[0] for line in blocks[0].splitlines()[2:]] == ['frame', 'copy', 'two-step']
+    assert [line[0] for line in cells(blocks[0])[1:]] == ['frame', 'copy', 'two-step']
     assert len({len(line) for line in blocks[0].splitlines()[1:]}) == 1, 'columns line up'
-    assert [line.split()[0] for line in blocks[1].splitlines()[2:]] == ['frame', 'copy']
-    assert '| two-step | 77.5 ± 10.6 | ' in markdown(table)
+    assert [line[0] for line in cells(blocks[1])[1:]] == ['frame', 'copy']
+    assert '| two-step | 77.5 ± 10.6 | ' in markdown(by_interval(table))
 
 
 def test_the_report_is_written(tmp_path):
@@ -110,3 +112,27 @@ def test_each_video_has_a_table_of_its_own():
     assert table['copy']['slow'].mean is None
     assert table['frame']['fps'].mean == pytest.approx(4.5)
     assert by_video(MEASURED) == {}
+
+
+def test_speed_comes_from_the_interleaved_measurement(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    experiment = load(make_project(tmp_path))
+    for run in experiment.rows:
+        metrics = measure(run.row, run.method, run.key_interval, 0, 0.5, 1.0).metrics
+        run.step.folder.mkdir(parents=True)
+        run.step.product.write_text(json.dumps({**metrics, 'vid/mAP_fast': None}))
+    assert {m.metrics['fps'] for m in collect(experiment)} == {None}, 'not the test itself'
+
+    speeds = {run.label: dict(fps=20.0, speed_up=2.0, spread=0.1) for run in experiment.rows}
+    speeds['frame'] = dict(fps=8.0, speed_up=1.0, spread=0.0)
+    speeds['copy/l5'] = dict(fps=0.3, speed_up=0.27, spread=0.21)
+    Path('out/speed').mkdir()
+    Path('out/speed/speed.json').write_text(json.dumps(dict(rows=speeds, reference='frame')))
+    printed = write_report(collect(experiment), tmp_path)
+    blocks = printed.split('A key frame every ')[1:]
+    found = [{line[0]: line[5:7] for line in cells(block)[1:]} for block in blocks]
+    assert found[0]['frame'] == ['8.00', '1.00×']
+    assert found[0]['copy'] == ['-', '-'], 'not 0.27×'
+    assert found[0]['two-step'] == found[1]['copy'] == ['20.00', '2.00×']
+    assert [BUSY in block for block in blocks] == [True, False]
+    assert (tmp_path / 'table.md').read_text().count(BUSY) == 1

@@ -1,31 +1,21 @@
-"""Draws accuracy over the distance from the key frame: tests checkpoints with protocol pairs (DFF 5.2).
+"""Plots accuracy over the distance from the key frame: tests checkpoints with protocol pairs (DFF 5.2).
 
-Every labeled frame is predicted from each of the L frames before it (and itself). Evaluations run one
-after another; the same command continues where it was stopped, and finished evaluations are kept as long
-as config, checkpoint and settings are the same.
+Every labeled frame is predicted from each of the L frames before it (and itself). Evaluations run
+one after another. The same command continues after an interruption. Finished evaluations are kept
+as long as config, checkpoint and settings are the same.
 """
 
 import argparse
-import sys
 
-from mmengine.config import DictAction
-
-from semidff.experiments.main import distance_main
+from semidff.experiments.main import add_run_arguments, distance_main, leave
 from semidff.inference.methods import METHODS
 from semidff.utils.checkpoint import detector_digest
 
 
 def parse_args() -> argparse.Namespace:
-    """Reads the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        '--run',
-        action='append',
-        required=True,
-        metavar='NAME=CONFIG,CHECKPOINT[,METHOD]',
-        help='a line of the picture; METHOD: propagate (default), copy, sff-fast or sff-slow. May be given several '
-        'times. Method frame is tested for each different detector without being asked for',
-    )
+    add_run_arguments(parser, 'propagate (default), copy, sff-fast or sff-slow')
     parser.add_argument(
         '--key-interval',
         type=int,
@@ -33,19 +23,9 @@ def parse_args() -> argparse.Namespace:
         metavar='L',
         help='distances are 0 ... L-1 frames (default: 10)',
     )
-    parser.add_argument(
-        '--out', required=True, metavar='DIR', help='folder for all results: tables, picture, logs'
-    )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='settings that replace those of every config, e.g. test_dataloader.dataset.ann_file=dev.json',
-    )
     return parser.parse_args()
 
 
 if __name__ == '__main__':
     pairwise = [name for name, method in METHODS.module_dict.items() if method.pairwise]
-    sys.exit(distance_main(parse_args(), detector_digest, pairwise))
+    leave(distance_main(parse_args(), pairwise, detector_digest))

@@ -1,30 +1,21 @@
-"""Draws accuracy over speed: tests checkpoints at several key intervals (DFF Figure 3).
+"""Plots accuracy over speed: tests checkpoints at several key-frame intervals (DFF Figure 3).
 
-Each evaluation is a process of its own, one after another, so that nothing disturbs the speed. The
-same command continues where it was stopped; finished evaluations are kept as long as config,
+Evaluations run one after another; then the speed of all is measured in turn, in one process. The
+same command continues after an interruption. Finished evaluations are kept as long as config,
 checkpoint and settings are the same.
 """
 
 import argparse
-import sys
 
-from mmengine.config import DictAction
-
-from semidff.experiments.main import curve_main
+from semidff.experiments.main import add_run_arguments, curve_main, leave
+from semidff.inference.methods import METHODS
 from semidff.utils.checkpoint import detector_digest
 
 
 def parse_args() -> argparse.Namespace:
-    """Reads the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        '--run',
-        action='append',
-        required=True,
-        metavar='NAME=CONFIG,CHECKPOINT[,METHOD]',
-        help='a line of the curve; METHOD as in tools/test.py (default: propagate). May be given '
-        'several times. Method frame is tested for each different detector without being asked for',
-    )
+    add_run_arguments(parser, 'as in tools/test.py (default: propagate)')
     parser.add_argument(
         '--key-intervals',
         type=int,
@@ -33,18 +24,8 @@ def parse_args() -> argparse.Namespace:
         metavar='L',
         help='a key frame every L frames (default: 1 2 5 10 15 20)',
     )
-    parser.add_argument(
-        '--out', required=True, metavar='DIR', help='folder for all results: tables, picture, logs'
-    )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='settings that replace those of every config, e.g. test_cfg.protocol=pairs',
-    )
     return parser.parse_args()
 
 
 if __name__ == '__main__':
-    sys.exit(curve_main(parse_args(), detector_digest))
+    leave(curve_main(parse_args(), list(METHODS.module_dict), detector_digest))

@@ -1,7 +1,7 @@
-"""Where the generated world is, and its evaluation videos."""
+"""Folder of the generated data set, and its evaluation videos."""
 
-# Set by the chain (tools/run_experiment.py); without it, its default folder.
-world = '{{$EXPERIMENT_DIR:work_dirs/quickstart}}/world/'
+# EXPERIMENT_DIR is set by tools/run_experiment.py.
+data_root = '{{$EXPERIMENT_DIR:work_dirs/quickstart}}/dataset/'
 
 meta_keys = (
     'img_id',
@@ -24,7 +24,7 @@ test_dataloader = dict(
     sampler=dict(type='VideoSampler'),
     dataset=dict(
         type='CocoVIDDataset',
-        data_root=world,
+        data_root=data_root,
         ann_file='val.json',
         data_prefix=dict(img='val/'),
         test_mode=True,
@@ -35,5 +35,5 @@ test_dataloader = dict(
         ],
     ),
 )
-test_evaluator = dict(type='VIDMetric', ann_file=world + 'val.json')
+test_evaluator = dict(type='VIDMetric', ann_file=data_root + 'val.json')
 test_cfg = dict(type='VideoTestLoop', method='propagate', key_interval=10)

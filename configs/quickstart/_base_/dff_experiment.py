@@ -1,14 +1,10 @@
-"""Steps and rows of supervised Deep Feature Flow, for the quick start's chains."""
+"""Steps and rows of supervised Deep Feature Flow, for the experiments of the quick start."""
 
-_dff_minutes = 4
 _dff_names = ('dff', 'dff_fix-n', 'dff_fix-f', 'dff_no-pretraining')
 _dff_steps = [
-    dict(name='stage_one_vid', train='configs/quickstart/rfcn_vid_synthetic.py', minutes=3),
-    *(
-        dict(name=name, train=f'configs/quickstart/{name}_synthetic.py', minutes=_dff_minutes)
-        for name in _dff_names
-    ),
-    # Detector and flow network, each trained alone: DFF separate.
+    dict(name='stage_one_vid', train='configs/quickstart/rfcn_vid_synthetic.py'),
+    *(dict(name=name, train=f'configs/quickstart/{name}_synthetic.py') for name in _dff_names),
+    # DFF separate: detector and flow network, each trained alone.
     dict(
         name='dff_separate',
         command=[
@@ -20,7 +16,6 @@ _dff_steps = [
             '--out',
             '{dff_separate}/last.pth',
         ],
-        minutes=0.2,
     ),
 ]
 

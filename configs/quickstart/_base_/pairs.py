@@ -4,7 +4,7 @@ _base_ = ['./data.py']
 
 _train = dict(
     type='CocoVIDDataset',
-    data_root=_base_.world,
+    data_root=_base_.data_root,
     filter_cfg=dict(filter_empty_gt=True),
 )
 # One frame in three is labeled; any frame can be key frame.

@@ -10,7 +10,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from semidff.models.video_detector import FlowField
-from semidff.utils.deprecation import warn_renamed
+from semidff.utils.deprecation import renamed_method
 
 METHODS = Registry('video method', locations=['semidff.inference.methods'])
 """Methods by the name that configs and tools use."""
@@ -102,14 +102,6 @@ def method_class(name: str) -> type[VideoMethod]:
             f'unknown method {name!r}; choose one of {", ".join(METHODS.module_dict)}'
         )
     return found
-
-
-def renamed_method(name: str) -> str:
-    """Return the current name of a method; a former name is reported as deprecated."""
-    if name == 'centred':
-        warn_renamed('method', name, 'centered')
-        return 'centered'
-    return name
 
 
 class BoxMethod(VideoMethod):

@@ -11,8 +11,7 @@ import torch
 from mmengine.config import Config
 
 from semidff.analysis.smooth_video import smooth_frames
-from semidff.experiments.settings import METHODS as CHAIN_METHODS
-from semidff.inference import METHODS, VideoEngine
+from semidff.inference import VideoEngine
 from semidff.inference.methods.shallow_flow import feature_stride
 from semidff.models import VideoDetector
 from tests import models
@@ -115,10 +114,6 @@ def test_normalization_is_that_of_the_detector():
 )
 def test_strides_from_sizes(image, level, stride):
     assert feature_stride(image, level) == stride
-
-
-def test_chains_know_the_same_methods():
-    assert set(CHAIN_METHODS) == set(METHODS.module_dict)
 
 
 def test_command_line_with_stage_one_weights_only(tmp_path, monkeypatch):
