@@ -2,8 +2,8 @@
 # Both can be interrupted and repeated: what is done is not done again.
 
 PYTHON ?= python3
-CHAIN ?= configs/quickstart/experiment.py
-DFF_CHAIN ?= configs/quickstart/experiment_dff.py
+EXPERIMENT ?= $(or $(CHAIN),configs/quickstart/experiment.py)
+DFF_EXPERIMENT ?= $(or $(DFF_CHAIN),configs/quickstart/experiment_dff.py)
 ARGS ?=
 MAX_JOBS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 
@@ -20,7 +20,7 @@ INSTALL := MAX_JOBS=$(MAX_JOBS) $(UV) pip install --python $(BIN)/python
 .PHONY: help env demo demo-dff test lint format clean check-python check-compiler
 
 help:
-	@echo 'make demo    train and evaluate on a world that the package makes itself (25 minutes on 2 cores with bfloat16)'
+	@echo 'make demo    train and evaluate on synthetic data (25 minutes on 2 cores with bfloat16)'
 	@echo 'make demo-dff  the same and the supervised variants of Deep Feature Flow (15 minutes more)'
 	@echo 'make test    run the tests (a few minutes on 2 cores)'
 	@echo 'make env     create the environment in $(VENV), which demo and test also do'
@@ -29,18 +29,18 @@ help:
 	@echo 'make clean   remove caches; $(VENV) and work_dirs stay'
 	@echo ''
 	@echo 'PYTHON=...   the Python for the environment (now: $(PYTHON))'
-	@echo 'CHAIN=...    another chain for make demo, e.g. configs/quickstart/experiment_long.py'
+	@echo 'EXPERIMENT=... another experiment for make demo, e.g. configs/quickstart/experiment_long.py'
 	@echo 'ARGS=...     options for make demo (tools/run_experiment.py --help) or make test (pytest --help)'
 
 env: $(STAMP)
 
 demo: $(STAMP)
-	@echo 'Demo: training, evaluation and the table; progress and the time left are shown.'
-	$(BIN)/python tools/run_experiment.py $(CHAIN) $(ARGS)
+	@echo 'Demo: trainings, evaluations and the table.'
+	$(BIN)/python tools/run_experiment.py $(EXPERIMENT) $(ARGS)
 
 demo-dff: $(STAMP)
-	@echo 'Demo of supervised training; what `make demo` has done is not done again.'
-	$(BIN)/python tools/run_experiment.py $(DFF_CHAIN) $(ARGS)
+	@echo 'Demo of supervised training; steps that `make demo` has done are not repeated.'
+	$(BIN)/python tools/run_experiment.py $(DFF_EXPERIMENT) $(ARGS)
 
 test: $(STAMP)
 	@echo 'Tests: a few minutes on 2 cores.'

@@ -9,6 +9,11 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCS = sorted((ROOT / 'docs').glob('*.md'))
 PAGES = [ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', *DOCS]
 PATH = re.compile(r'(?<![\w./-])(?:configs|tools|tests|docs|semidff)/[\w./-]*[\w/]')
+# functions that add options which several tools have in common, and their modules
+SHARED_OPTIONS = {
+    'add_launch_arguments': 'engine/launch.py',
+    'add_run_arguments': 'experiments/main.py',
+}
 THE_READERS_OWN = ('configs/mine',)
 
 pages = pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
@@ -49,8 +54,9 @@ def test_options_of_the_tools_exist(page):
             if not script:
                 continue
             source = (ROOT / script[0]).read_text()
-            if 'add_launch_arguments(parser' in source:  # options that tools have in common
-                source += (ROOT / 'semidff' / 'engine' / 'launch.py').read_text()
+            for function, module in SHARED_OPTIONS.items():
+                if f'{function}(parser' in source:
+                    source += (ROOT / 'semidff' / module).read_text()
             used = re.findall(r'(?<![\w-])--[\w-]+', command[script.end() :].split(' #')[0])
             unknown = [option for option in used if f"'{option}'" not in source]
             assert not unknown, f'{page.name}: {script[0]} has no {unknown}'

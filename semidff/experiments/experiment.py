@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from .settings import locate
 from .step import Step
 
 
@@ -70,7 +71,7 @@ class Experiment:
         for run in runs:
             config, checkpoint, *_ = run.model
             # The evaluation writes its config there, with all options merged.
-            path = configs.setdefault(run.model, run.step.folder / Path(config).name)
+            path = configs.setdefault(run.model, run.step.folder / locate(config).name)
             row = f'{run.label}={path},{checkpoint},{run.method},{run.key_interval or 1}'
             command += ['--row', row]
         return Step(

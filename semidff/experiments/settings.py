@@ -5,14 +5,18 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import logging
 import os
 import re
-import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mmengine.config import Config
+from mmengine.logging import MMLogger, print_log
+
 from semidff.utils.deprecation import renamed_method, warn_renamed
+from semidff.utils.installed import PROJECT, installed_file
 
 ROOT = Path(__file__).resolve().parents[2]
 EXPERIMENT_KEYS = {'work_dir', 'steps', 'rows', 'render', 'key_intervals', 'seeds', 'cfg_options'}
@@ -59,11 +63,8 @@ def check_experiment(settings: Mapping[str, Any], methods: Collection[str]) -> N
                 f'render: there is no row {render["row"]!r}; the rows are {names}.'
             )
     if any('minutes' in entry for entry in (*steps, *rows)):
-        warnings.warn(
-            "'minutes' of steps and rows is deprecated and has no effect: remove it",
-            FutureWarning,
-            stacklevel=2,
-        )
+        message = "'minutes' of steps and rows is deprecated and has no effect: remove it"
+        print_log(message, 'current', logging.WARNING)
 
 
 def integers(name: str, values: Any, least: int) -> list[int]:
@@ -86,15 +87,15 @@ def integers(name: str, values: Any, least: int) -> list[int]:
 
 
 def locate(path: str) -> Path:
-    """Find a file that an experiment config names, in the current folder or in the repository.
+    """Find a file that an experiment config names, in the current folder or in the package.
 
     Raises:
         FileNotFoundError: If it is in neither.
     """
-    for candidate in (Path(path), ROOT / path):
-        if candidate.is_file():
-            return candidate
-    raise FileNotFoundError(f'{path} is neither in {Path.cwd()} nor in {ROOT}.')
+    found = Path(installed_file(path))
+    if not found.is_file():
+        raise FileNotFoundError(f'{path} is neither in {Path.cwd()} nor in {PROJECT}.')
+    return found
 
 
 def config_text(path: str, environment: Mapping[str, str]) -> str:
@@ -104,8 +105,6 @@ def config_text(path: str, environment: Mapping[str, str]) -> str:
         path: The config.
         environment: Variables that it may use (``{{$RUN_DIR:...}}``).
     """
-    from mmengine.config import Config
-
     before = {name: os.environ.get(name) for name in environment}
     os.environ.update(environment)
     try:
@@ -124,8 +123,6 @@ def config_text(path: str, environment: Mapping[str, str]) -> str:
 @contextlib.contextmanager
 def silenced() -> Iterator[None]:
     """Suppress mmengine's messages about substituted variables and loaded files."""
-    from mmengine.logging import MMLogger
-
     logger = MMLogger.get_current_instance()
     level = logger.level
     logger.setLevel('WARNING')

@@ -36,7 +36,10 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mmengine.config import Config
+
 from semidff.utils.deprecation import renamed_method
+from semidff.utils.installed import installed_file
 
 from .experiment import Experiment, RowRun, row_label
 from .settings import ExperimentError, check_experiment, cli_value, config_text, integers
@@ -61,9 +64,7 @@ def load_experiment(
         ExperimentError: If an entry is invalid; the message names it.
         FileNotFoundError: If the config, or a config that it names, does not exist.
     """
-    from mmengine.config import Config
-
-    config = Config.fromfile(path, import_custom_modules=False)
+    config = Config.fromfile(installed_file(path), import_custom_modules=False)
     config.merge_from_dict(dict(cfg_options or {}))
     # names with an underscore are the config's own helpers
     settings = {k: v for k, v in config.to_dict().items() if not k.startswith('_')}
