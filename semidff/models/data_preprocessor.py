@@ -1,8 +1,11 @@
-"""Frames and frame pairs onto the device, normalized and padded."""
+"""Data preprocessor of frames and frame pairs, inherited from the detector."""
 
 import torch
 from mmdet.models.data_preprocessors import DetDataPreprocessor
 from mmdet.registry import MODELS
+from torch import nn
+
+_KNOWN = (None, 'DetDataPreprocessor', 'VideoDataPreprocessor')
 
 
 @MODELS.register_module()
@@ -24,3 +27,57 @@ class VideoDataPreprocessor(DetDataPreprocessor):
         data = super().forward(dict(data, inputs=frames), training)
         current, key = data['inputs'].chunk(2)
         return dict(data, inputs=torch.stack((key, current), dim=1))
+
+
+def inherited_config(detector: dict | nn.Module) -> dict | nn.Module:
+    """Return the data preprocessor of a video detector whose config has none: that of its image detector.
+
+    Batch augmentations are left out; they need labels and change the frames of a video from batch to batch.
+
+    Args:
+        detector: The image detector or its config.
+
+    Raises:
+        ValueError: If the detector's preprocessor is of a kind that cannot take frame pairs.
+    """
+    if isinstance(detector, nn.Module):
+        return detector.data_preprocessor
+    own = dict(detector.get('data_preprocessor') or {})
+    kind = own.pop('type', None)
+    if str(kind).removeprefix('mmdet.') not in map(str, _KNOWN):
+        raise ValueError(
+            f'the detector has data_preprocessor.type={kind!r}, which does not take frame pairs: set '
+            "model.data_preprocessor to a 'VideoDataPreprocessor' with the same normalization"
+        )
+    own.pop('batch_augments', None)
+    return dict(own, type='VideoDataPreprocessor')
+
+
+def check_normalization(preprocessor: nn.Module, detector: nn.Module) -> None:
+    """Check that frames are normalized as the image detector's own preprocessor normalizes images.
+
+    Args:
+        preprocessor: Data preprocessor of the video detector.
+        detector: The image detector; one without normalization of its own fits any.
+
+    Raises:
+        ValueError: If mean, std or channel order differ.
+    """
+    wanted = normalization(detector.data_preprocessor)
+    found = normalization(preprocessor)
+    if wanted is not None and wanted != found:
+        raise ValueError(
+            f"model.data_preprocessor normalizes frames with {found}, the detector's own with {wanted}: leave "
+            'model.data_preprocessor out to inherit it, or set both alike'
+        )
+
+
+def normalization(preprocessor: nn.Module) -> dict | None:
+    """Return mean, std and channel order (``rgb`` or ``bgr``) of a data preprocessor; None if it does not normalize,
+    or is on the meta device, which has no values.
+    """
+    if not getattr(preprocessor, '_enable_normalize', False) or preprocessor.mean.is_meta:
+        return None
+    mean, std = (getattr(preprocessor, name).flatten().tolist() for name in ('mean', 'std'))
+    # Files are read as BGR; no public method of mmengine's class tells whether channels are exchanged.
+    return dict(mean=mean, std=std, channels='rgb' if preprocessor._channel_conversion else 'bgr')

@@ -11,6 +11,7 @@ from mmdet.registry import MODELS
 from mmdet.structures import SampleList
 from torch import Tensor, nn
 
+from .data_preprocessor import check_normalization, inherited_config, normalization
 from .spatial import SpatialModule, Split
 
 PARTS = ('temporal', 'task_network', 'feature_network')
@@ -98,13 +99,29 @@ class VideoDetector(BaseDetector):
         data_preprocessor: dict | nn.Module | None = None,
         init_cfg: dict | None = None,
     ) -> None:
-        super().__init__(data_preprocessor or dict(type='VideoDataPreprocessor'), init_cfg)
+        super().__init__(data_preprocessor or inherited_config(detector), init_cfg)
         self.spatial = SpatialModule(detector, split)
-        self.temporal = None if temporal is None else MODELS.build(temporal)
+        check_normalization(self.data_preprocessor, self.spatial.detector)
+        self.temporal = None if temporal is None else self._build_temporal(temporal)
         self.options: Any = None
         # Parameters that the detector itself froze, such as its stem, stay frozen.
         self._learnable = {p for p in self.parameters() if p.requires_grad}
         self.set_trainable(trainable)
+
+    def _build_temporal(self, config: dict) -> nn.Module:
+        """Build the temporal module; what its config leaves open follows from the detector."""
+        config = dict(config)
+        if config['type'] == 'TemporalModule':
+            if not {'feat_channels', 'feat_strides'} <= config.keys():
+                channels, strides = self.spatial.probe_levels()
+                config = dict(feat_channels=channels, feat_strides=strides) | config
+            network = dict(config['flow_network'])
+            normalized = normalization(self.data_preprocessor)
+            if 'input_scale' not in network and network['type'] in ('FlowNetS', 'FlowNetInception'):
+                # The original divides mean-subtracted frames by 255.
+                std = normalized['std'] if normalized else [1.0]
+                config['flow_network'] = dict(network, input_scale=sum(std) / len(std) / 255)
+        return MODELS.build(config)
 
     @classmethod
     def wrap(cls, detector: nn.Module) -> 'VideoDetector':
@@ -134,12 +151,20 @@ class VideoDetector(BaseDetector):
         return self.spatial.feature_network
 
     def set_trainable(self, parts: Iterable[str]) -> None:
-        """Train exactly the named parts."""
-        parts = set(parts)
+        """Train exactly the named parts; the others keep their batch-norm statistics, too."""
+        self.trainable = parts = set(parts)
         for name in (*PARTS, *parts):
             for module in self.part(name):
                 for parameter in module.parameters():
                     parameter.requires_grad = name in parts and parameter in self._learnable
+
+    def train(self, mode: bool = True) -> 'VideoDetector':
+        """Set the mode of the parts that are trained; the others stay in evaluation mode."""
+        super().train(mode)
+        for name in set(PARTS) - self.trainable:
+            for module in self.part(name):
+                module.eval()
+        return self
 
     # --- prediction -------------------------------------------------------------------------------------------
 

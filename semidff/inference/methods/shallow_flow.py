@@ -3,7 +3,6 @@
 It works for any detector without training: key-frame features are warped by OpenCV's flow, without a scale field.
 """
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -11,6 +10,7 @@ from mmdet.registry import MODELS
 from mmdet.structures import SampleList
 from torch import Tensor, nn
 
+from semidff.models.spatial import feature_stride
 from semidff.models.video_detector import FlowField, KeyFrame
 
 from .base import METHODS
@@ -63,18 +63,6 @@ class ShallowFlowSlow(ShallowFlow):
     """SFF with the most accurate settings of the flow."""
 
     preset = 'slow'
-
-
-def feature_stride(image: Sequence[int], level: Sequence[int]) -> float:
-    """Return the stride of a feature level from the sizes (height, width) of the network's input and of the level.
-
-    It is a power of two if one fits, since the last cell of a row is seldom a whole one (1000 pixels in 63 cells have
-    stride 16, not 15.9), and else the ratio of the sizes (a ViT with patches of 14 pixels).
-    """
-    ratio = max(image[0] / level[0], image[1] / level[1])
-    power = 2 ** math.ceil(math.log2(ratio))
-    fits = all(math.ceil(side / power) == cells for side, cells in zip(image, level, strict=True))
-    return power if fits else ratio
 
 
 def _normalization(preprocessor: nn.Module) -> dict:

@@ -3,7 +3,7 @@
 from .dense_heads import DenseHeads
 from .head_family import HEAD_FAMILIES, HeadFamily, HeadOutputs
 from .resnet_split import ResNetSplit
-from .spatial_module import SpatialModule
+from .spatial_module import SpatialModule, feature_stride
 from .split import ExtractFeatSplit, Split
 from .two_stage_heads import TwoStageHeads
 
@@ -16,5 +16,6 @@ __all__ = [
     'ResNetSplit',
     'SpatialModule',
     'Split',
+    'feature_stride',
     'TwoStageHeads',
 ]

@@ -1,9 +1,11 @@
 """The spatial module: any mmdet detector, cut into feature network and task network (semi-DFF 3.2; DFF section 3)."""
 
 import copy
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 
+import torch
 from mmdet.registry import MODELS, TASK_UTILS
 from mmdet.structures import SampleList
 from mmengine.model import BaseModule
@@ -56,6 +58,24 @@ class SpatialModule(BaseModule):
         """Run N_feat: map images (N, 3, H, W) to one map (N, C_l, H_l, W_l) per level."""
         return self.split.features(self.detector, images)
 
+    @torch.no_grad()
+    def probe_levels(
+        self, size: tuple[int, int] = (256, 320)
+    ) -> tuple[tuple[int, ...], tuple[float, ...]]:
+        """Find the channels and the stride of each feature level by running N_feat on a black frame.
+
+        Args:
+            size: Height and width of the frame in pixels.
+        """
+        modes = {module: module.training for module in self.modules()}
+        self.eval()
+        parameter = next(self.parameters())
+        maps = self.features(parameter.new_zeros(1, 3, *size))
+        for module, mode in modes.items():
+            module.training = mode
+        channels = tuple(level.shape[1] for level in maps)
+        return channels, tuple(feature_stride(size, level.shape[-2:]) for level in maps)
+
     def finish(self, features: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Run N_task up to the heads: map features to the heads' inputs."""
         return self.split.finish(self.detector, features)
@@ -102,3 +122,15 @@ class SpatialModule(BaseModule):
     def _given(self, features: Sequence[Tensor]) -> AbstractContextManager:
         """Let the detector use given features instead of computing them from images."""
         return replaced(self.detector, 'extract_feat', self.finish(features))
+
+
+def feature_stride(image: Sequence[int], level: Sequence[int]) -> float:
+    """Return the stride of a feature level from the sizes (height, width) of the network's input and of the level.
+
+    It is a power of two if one fits, since the last cell of a row is seldom a whole one (1000 pixels in 63 cells have
+    stride 16, not 15.9), and else the ratio of the sizes (a ViT with patches of 14 pixels).
+    """
+    ratio = max(image[0] / level[0], image[1] / level[1])
+    power = 2 ** math.ceil(math.log2(ratio))
+    fits = all(math.ceil(side / power) == cells for side, cells in zip(image, level, strict=True))
+    return power if fits else ratio

@@ -25,7 +25,8 @@ class TemporalModule(BaseModule):
     Args:
         flow_network: Config of the flow network. It has ``stride``, ``hidden_channels`` and ``prepare``, and returns
             a :class:`~semidff.models.temporal.refinement.FlowOutput`.
-        feat_channels: Channels of the propagated features, the same at all levels.
+        feat_channels: Channels of the propagated features, of all levels or of each one; with one number, the levels
+            share a scale field. A video detector's config may leave out both settings, which are then probed.
         feat_strides: Stride of each feature level. All levels are warped with the same flow, sampled at the cells of
             the level and converted to its stride.
         with_scale: Whether there is a scale field; without it, the warped features are returned as they are.
@@ -39,7 +40,7 @@ class TemporalModule(BaseModule):
     def __init__(
         self,
         flow_network: dict,
-        feat_channels: int = 1024,
+        feat_channels: int | Sequence[int] = 1024,
         feat_strides: Sequence[int] = (16,),
         with_scale: bool = True,
         init_std: float | None = 0.02,
@@ -48,14 +49,20 @@ class TemporalModule(BaseModule):
         super().__init__(init_cfg)
         self.flow_network = MODELS.build(flow_network)
         self.feat_strides = tuple(feat_strides)
+        if not isinstance(feat_channels, int):
+            feat_channels = tuple(feat_channels)
+            if len(set(feat_channels)) == 1:
+                feat_channels = feat_channels[0]
+        self.feat_channels = feat_channels
         self.init_std = init_std
         if with_scale and not self.flow_network.hidden_channels:
             raise ValueError(
                 f'{type(self.flow_network).__name__} has no hidden features to predict a scale field from: '
                 'set with_scale=False'
             )
+        channels = feat_channels if isinstance(feat_channels, int) else sum(feat_channels)
         self.scale = (
-            nn.Conv2d(self.flow_network.hidden_channels, feat_channels, 1) if with_scale else None
+            nn.Conv2d(self.flow_network.hidden_channels, channels, 1) if with_scale else None
         )
         self._reset()
 
@@ -95,19 +102,44 @@ class TemporalModule(BaseModule):
                 f'the feature network returned {len(features)} levels, but feat_strides names '
                 f'{len(self.feat_strides)}: {self.feat_strides}'
             )
+        own = self.flow_network.stride
+        scales = self._scales(scale, len(features))
         propagated = []
-        for level, stride in zip(features, self.feat_strides, strict=True):
-            if scale is not None and scale.shape[1] != level.shape[1]:
-                raise ValueError(
-                    f'the propagated features have {level.shape[1]} channels, but the scale field has '
-                    f'{scale.shape[1]}: set temporal.feat_channels={level.shape[1]} (it changes with the '
-                    "detector's split point)"
-                )
+        for level, stride, level_scale in zip(features, self.feat_strides, scales, strict=True):
             size = level.shape[-2:]
-            own = self.flow_network.stride
+            self._check_level(level, stride, level_scale, flow.shape[-2:])
             warped = warp(level, align(flow, own, stride, size) * (own / stride))
-            propagated.append(warped if scale is None else warped * align(scale, own, stride, size))
+            if level_scale is not None:
+                warped = warped * align(level_scale, own, stride, size)
+            propagated.append(warped)
         return tuple(propagated)
+
+    def _scales(self, scale: Tensor | None, levels: int) -> Sequence[Tensor | None]:
+        """Return the scale field of each level."""
+        if scale is None or isinstance(self.feat_channels, int):
+            return [scale] * levels
+        return scale.split(self.feat_channels, 1)
+
+    def _check_level(
+        self, level: Tensor, stride: float, scale: Tensor | None, flow_size: Sequence[int]
+    ) -> None:
+        """Raise a ValueError if the settings cannot be those of the feature network."""
+        if scale is not None and scale.shape[1] != level.shape[1]:
+            raise ValueError(
+                f'the propagated features have {level.shape[1]} channels, but the scale field has '
+                f'{scale.shape[1]}: set temporal.feat_channels={level.shape[1]} (it changes with the '
+                "detector's split point)"
+            )
+        for cells, flow_cells in zip(level.shape[-2:], flow_size, strict=True):
+            # The frame's side is known up to a cell of the flow, and networks round up or down.
+            extent = cells * stride / self.flow_network.stride
+            tolerance = 1 + 2 * max(stride / self.flow_network.stride, 1)
+            if abs(extent - flow_cells) > tolerance:
+                raise ValueError(
+                    f'a feature level has {tuple(level.shape[-2:])} cells, the flow {tuple(flow_size)} of stride '
+                    f'{self.flow_network.stride}, so the stride of this level is not {stride}: set '
+                    'temporal.feat_strides to the strides of the feature network, or leave it out'
+                )
 
     def forward(
         self, key: Tensor, current: Tensor, features: Sequence[Tensor]

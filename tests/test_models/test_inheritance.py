@@ -1,0 +1,107 @@
+"""Settings of a video detector that follow from its image detector."""
+
+import pytest
+import torch
+from mmengine.config import ConfigDict
+
+from tests import models
+
+NORMALIZATION = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], bgr_to_rgb=True)
+
+
+def config(kind: str, model: str = 'SemiDFF', **temporal) -> dict:
+    """A video detector that says nothing about what its detector says."""
+    detector = dict(
+        models.KINDS[kind][0](),
+        data_preprocessor=dict(type='DetDataPreprocessor', pad_size_divisor=32, **NORMALIZATION),
+    )
+    parts = dict(type='TemporalModule', flow_network=dict(type='FlowNetS', width=1 / 8), **temporal)
+    return dict(type=model, detector=detector, temporal=parts)
+
+
+@pytest.mark.parametrize('kind', models.KINDS)
+def test_frames_are_normalized_as_the_detector_normalizes_them(kind):
+    model = models.build(config(kind))
+    frame = torch.randint(0, 256, (3, 50, 90), dtype=torch.uint8)
+    data = model.data_preprocessor(dict(inputs=[frame], data_samples=None), False)
+    reference = model.spatial.detector.data_preprocessor(
+        dict(inputs=[frame], data_samples=None), False
+    )
+    assert torch.equal(data['inputs'], reference['inputs'])
+    assert data['inputs'].shape == (1, 3, 64, 96)
+
+
+@pytest.mark.parametrize('kind', models.KINDS)
+def test_channels_strides_and_input_scale_follow_from_the_detector(kind):
+    _, channels, strides = models.KINDS[kind]
+    temporal = models.build(config(kind)).temporal
+    assert temporal.feat_channels == channels
+    assert temporal.feat_strides == strides
+    assert temporal.flow_network.input_scale == pytest.approx(57.63 / 255, rel=1e-3)
+
+
+def test_the_probe_leaves_no_trace():
+    config_of = config('retinanet')
+    torch.manual_seed(0)
+    probed = models.build(config_of)
+    typed = models.build(config('retinanet', feat_channels=16, feat_strides=(8, 16, 32)))
+    assert all(
+        torch.equal(value, typed.state_dict()[key]) for key, value in probed.state_dict().items()
+    )
+    modes = [module.training for module in probed.modules()]
+    assert modes == [module.training for module in typed.modules()]
+
+
+def test_another_normalization_is_refused():
+    broken = config('retinanet')
+    broken['data_preprocessor'] = dict(type='VideoDataPreprocessor')
+    with pytest.raises(ValueError, match='normalizes frames with None.*leave model.data_preproc'):
+        models.build(broken)
+
+
+def test_preprocessors_that_take_no_pairs_are_refused():
+    broken = config('retinanet')
+    broken['detector']['data_preprocessor']['type'] = 'TrackDataPreprocessor'
+    with pytest.raises(ValueError, match='TrackDataPreprocessor.*does not take frame pairs'):
+        models.build(broken)
+
+
+@pytest.mark.parametrize('strides', [(4, 8, 16), (8, 16, 64), (16, 32, 64)])
+def test_strides_that_do_not_fit_are_refused(strides):
+    model = models.build(config('retinanet', feat_channels=16, feat_strides=strides)).eval()
+    frame = torch.rand(1, 3, 320, 512)
+    with torch.no_grad(), pytest.raises(ValueError, match='temporal.feat_strides'):
+        model.propagate(frame, frame, model.spatial.features(frame), models.samples(1))
+
+
+def test_levels_of_different_channels_have_a_scale_field_each():
+    levels = [torch.rand(1, 4, 4, 6), torch.rand(1, 8, 2, 3)]
+    temporal = models.build(
+        dict(
+            type='TemporalModule',
+            flow_network=dict(type='FlowNetS', width=1 / 8),
+            feat_channels=(4, 8),
+            feat_strides=(16, 32),
+        )
+    )
+    assert temporal.scale.out_channels == 12
+    with torch.no_grad():
+        temporal.scale.bias[:4], temporal.scale.bias[4:] = 2.0, 3.0
+        found = temporal.propagate(
+            levels,
+            torch.zeros(1, 2, 4, 6),
+            temporal.scale.bias.view(1, 12, 1, 1).expand(1, 12, 4, 6),
+        )
+    assert torch.equal(found[0], 2 * levels[0]) and torch.equal(found[1], 3 * levels[1])
+
+
+@pytest.mark.parametrize('trainable', [('temporal',), ('temporal', 'task_network')])
+def test_parts_that_do_not_learn_keep_their_batch_norm_statistics(trainable):
+    broken = config('retinanet', 'VideoDetector')
+    broken['detector']['backbone']['norm_eval'] = False
+    model = models.build(ConfigDict(dict(broken, trainable=trainable))).train()
+    before = {k: v.clone() for k, v in model.spatial.state_dict().items() if 'running' in k}
+    model.loss(torch.rand(2, 2, 3, *models.SIZE), models.samples(2, boxes=True))
+    after = model.spatial.state_dict()
+    assert before and all(torch.equal(value, after[key]) for key, value in before.items())
+    assert model.temporal.training
