@@ -1,8 +1,8 @@
 default_scope = 'mmdet'
 custom_imports = dict(imports=['semidff'])
 
-# What every training needs is a default hook, not a custom one: configs that build on this one set
-# `custom_hooks` without taking anything away.  None switches a hook off.
+# Hooks that every training needs are default hooks, so that configs that build on this one can set
+# `custom_hooks` without removing them.  None switches a hook off.
 default_hooks = dict(
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=50),
@@ -10,31 +10,28 @@ default_hooks = dict(
     checkpoint=dict(
         type='CheckpointHook', interval=500, by_epoch=False, save_last=True, max_keep_ckpts=2
     ),
-    # `last.pth`: one name for the result of a training, whatever its last iteration is
+    # writes `last.pth`, the result of a training whatever its last iteration is
     last_checkpoint=dict(type='LastCheckpointHook'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     channels_last=dict(type='ChannelsLastHook'),
     seed=dict(type='SeedHook'),
     finite_loss=dict(type='FiniteLossHook'),
-    load_parts=dict(type='LoadPartsHook'),  # what the top-level setting `load_parts` names
-    # pictures of stage two in TensorBoard; other trainings have none
+    load_parts=dict(type='LoadPartsHook'),  # loads what the top-level setting `load_parts` names
+    # images of stage two in TensorBoard; no effect on other trainings
     distillation_images=dict(type='DistillationVisualizationHook', interval=1000),
 )
 
 env_cfg = dict(
-    cudnn_benchmark=False,  # frames come in many sizes, and each would be measured anew
+    cudnn_benchmark=False,  # frames have many sizes, each of which would be benchmarked
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
-    dist_cfg=dict(
-        backend='nccl'
-    ),  # tools/train.py and tools/test.py take gloo where there is no GPU
+    dist_cfg=dict(backend='nccl'),  # tools/train.py and tools/test.py use gloo without a GPU
 )
 model_wrapper_cfg = dict(
     type='MMDistributedDataParallel',
-    device_ids=None,  # the model is on its device already; a list of devices is refused on a CPU
-    broadcast_buffers=False,  # frozen batch norm: the buffers are equal everywhere and stay so
-    # Every part that learns has a gradient in every iteration, still pairs (zeros) included, so the
-    # graph need not be searched.  Set True for a semantic loss without some of its terms (Table 3c)
-    # while the task network learns.
+    device_ids=None,  # the model is on its device already; PyTorch refuses a list of devices on a CPU
+    broadcast_buffers=False,  # batch norm is frozen: the buffers are equal in all processes
+    # Every trained part has a gradient in every iteration (zeros for still pairs).  Set True to train
+    # the task network with a semantic loss without some of its terms (Table 3c).
     find_unused_parameters=False,
 )
 

@@ -1,4 +1,4 @@
-# DFF without flow pre-training (semi-DFF Table 4): the flow network starts at random, as semi-DFF's.
+# DFF without flow pre-training (semi-DFF Table 4): the flow network is initialized at random, as in semi-DFF.
 _base_ = './dff_r101_imagenet-det-vid.py'
 
 load_parts = None

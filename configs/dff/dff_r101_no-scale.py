@@ -2,6 +2,6 @@
 _base_ = './dff_r101_imagenet-det-vid.py'
 
 model = dict(temporal=dict(with_scale=False))
-# The flow network alone; its file also has a scale field.
+# Only the flow network is loaded; the checkpoint also has a scale field.
 load_parts = dict(flow=dict(part='temporal.flow_network', prefix='temporal.flow_network'))
 optim_wrapper = dict(paramwise_cfg=dict(custom_keys=dict(_delete_=True)))

@@ -8,7 +8,7 @@
 #   python tools/test.py configs/dff/dff_r101_separate.py work_dirs/dff_r101_separate/last.pth
 _base_ = './dff_r101_imagenet-det-vid.py'
 
-# Nothing of it learns.
+# Nothing is trained.
 train_dataloader = None
 train_cfg = None
 optim_wrapper = None

@@ -4,5 +4,5 @@ _base_ = './dff_r101_imagenet-det-vid.py'
 model = dict(
     split=dict(type='ResNetSplit', task_from='layer4.2'), temporal=dict(feat_channels=2048)
 )
-# The flow network alone: the scale field of its file is as wide as the default split's features.
+# Only the flow network is loaded: the checkpoint's scale field has the default split's channels.
 load_parts = dict(flow=dict(part='temporal.flow_network', prefix='temporal.flow_network'))

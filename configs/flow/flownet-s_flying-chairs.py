@@ -1,4 +1,4 @@
-# FlowNetS on Flying Chairs, where DFF starts from (DFF section 4).
+# FlowNetS on Flying Chairs, the initialization of the flow network in DFF (DFF section 4).
 #
 #   python tools/train.py configs/flow/flownet-s_flying-chairs.py
 #   python tools/test.py configs/flow/flownet-s_flying-chairs.py \

@@ -1,4 +1,4 @@
-# Stage one with ResNet-50 (DFF section 4); half the time and memory of ResNet-101.
+# Stage one with ResNet-50 (DFF section 4): half the time and memory of ResNet-101.
 _base_ = [
     '../_base_/default_runtime.py',
     '../_base_/models/rfcn_r50.py',

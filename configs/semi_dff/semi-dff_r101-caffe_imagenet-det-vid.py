@@ -1,4 +1,4 @@
-# As semi-dff_r101_imagenet-det-vid.py with the papers' own backbone, see
+# semi-dff_r101_imagenet-det-vid.py with the backbone of the papers, see
 # configs/rfcn/rfcn_r101-caffe_imagenet-det-vid.py.
 _base_ = './semi-dff_r101_imagenet-det-vid.py'
 

@@ -1,5 +1,5 @@
-# semi-DFF++ of Table 4 (73.23 mAP): three times the pairs and the iterations.  The paper does not say
-# which frames it added; here pairs are drawn from all frames of the snippets anyway.
+# semi-DFF++ of Table 4 (73.23 mAP): three times the pairs and the iterations.  The paper does not
+# name the added frames; here pairs are drawn from all frames of the snippets in any case.
 _base_ = './semi-dff_r101_imagenet-det-vid.py'
 
 steps = _base_.train_cfg.steps

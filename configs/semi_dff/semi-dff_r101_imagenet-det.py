@@ -15,7 +15,7 @@ _base_ = [
 ]
 
 detector = _base_.model
-detector.backbone.init_cfg = None  # everything comes from stage one
+detector.backbone.init_cfg = None  # stage one has all of its weights
 
 model = dict(
     _delete_=True,
@@ -29,11 +29,11 @@ load_parts = dict(
     detector=dict(part='spatial.detector', checkpoint='work_dirs/rfcn_r101_imagenet-det/last.pth')
 )
 
-# Both steps read the same stream.  Its still pairs (a tenth) are for the semantic step; in the
-# regression step, where the authors have none, their loss and gradient are zero.
+# Both steps read the same stream.  A tenth of its pairs are still (i = k), for the semantic step.  The
+# authors have none in the regression step, where their loss and gradient are zero.
 train_dataloader = dict(dataset=dict(dataset=dict(interval=dict(low=0))))
 
-# Each step: 2 passes over 57,834 pairs and their mirror images, 4 per iteration
+# Each step: 2 passes over 57,834 pairs and their mirror images, 4 per iteration.
 train_cfg = dict(
     type='DistillationLoop',
     steps=[

@@ -1,4 +1,4 @@
-# "semi-DFF sem" of Table 1: the semantic step alone, from the random start.
+# "semi-DFF sem" of Table 1: the semantic step alone, from random initialization.
 _base_ = './semi-dff_r101_imagenet-det.py'
 
 train_cfg = dict(steps=_base_.train_cfg.steps[1:])

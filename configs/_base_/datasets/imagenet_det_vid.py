@@ -1,11 +1,11 @@
-# Labeled images and labeled video frames: ImageNet DET (53,639 images) and, two for each of
-# those, ImageNet VID (57,834 frames, 15 of each snippet).
+# Labeled images of ImageNet DET (53,639) and labeled video frames of ImageNet VID (57,834, 15 of each
+# snippet), at a ratio of 1:2.
 #
 #   python tools/dataset_converters/imagenet_vid.py --ann-dir data/ILSVRC2015/Annotations/VID \
 #       --image-set data/ILSVRC2015/ImageSets/VID_train_15frames.txt \
 #       --out data/ILSVRC2015/annotations/imagenet_vid_train_15frames.json
 #
-# Without that list: --image-set ImageSets/VID/train_1.txt ... (any list of snippets) and
+# Without that list use any lists of snippets (--image-set ImageSets/VID/train_1.txt ...) and
 # --frames-per-video 15.
 _base_ = './imagenet_det.py'
 
@@ -23,7 +23,7 @@ train_dataloader = dict(
         _delete_=True,
         type='SampleStream',
         datasets=[imagenet_vid, _base_.imagenet_det],
-        # DFF 5.1.  The authors' code has no such ratio, it joins the two lists: nearly (1, 1).
+        # DFF 5.1.  The authors' code has no such ratio: it joins the two lists, nearly (1, 1).
         ratio=(2, 1),
     )
 )

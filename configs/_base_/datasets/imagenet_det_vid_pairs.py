@@ -1,7 +1,6 @@
-# Frame pairs for supervised training (DFF section 3, 5.1): the labeled frames of ImageNet VID, each
-# with a key frame 0 to 9 frames before it, and images of ImageNet DET, which are their own key
-# frames, at 2:1.  Only the current frame needs labels, so every frame of a snippet can be key frame
-# though 15 are labeled.
+# Frame pairs for supervised training (DFF section 3, 5.1): labeled frames of ImageNet VID, each with a
+# key frame 0 to 9 frames before it, and images of ImageNet DET, which are their own key frames, at 2:1.
+# Only the current frame needs labels: 15 frames of a snippet are labeled, but each can be a key frame.
 _base_ = './imagenet_det_vid.py'
 
 pair_pipeline = [

@@ -2,9 +2,8 @@
 #
 #   echo 'Data/VID/train/*/*' > data/ILSVRC2015/vid_train_snippets.txt
 #
-# Each snippet gives as many pairs as any other, whatever its length, as the authors' list does (15
-# frames of each of 3,862 snippets).  Unlike there, every frame can be drawn, also those without a
-# box, and no annotation is read.
+# Every snippet contributes the same number of pairs, as in the authors' list (15 frames of each of 3,862
+# snippets).  Here every frame can be drawn, including frames without a box, and no annotation is read.
 data_root = 'data/ILSVRC2015/'
 
 meta_keys = (
@@ -43,13 +42,12 @@ train_dataloader = dict(
             type='UnlabeledVideoDataset',
             ann_file=data_root + 'vid_train_snippets.txt',
             pipeline=pair_pipeline,
-            # The authors: 1..9 in the regression step, 0..9 in the semantic one, where still pairs
-            # teach the heads to stay right on key frames.
+            # The authors: 1..9 in the regression step, 0..9 in the semantic step, where still pairs
+            # keep the heads accurate on key frames.
             interval=dict(type='UniformInterval', low=1, high=9),
             clip_interval=True,
-            # One window is one snippet, from which each pass takes one pair: a frame in a folder
-            # costs the same wherever it is, so nothing is gained by drawing pairs together.  For
-            # video files leave these three out.
+            # One window is one snippet, from which each pass draws one pair: random access to frames
+            # in folders is cheap.  Leave these three out for video files.
             window=1_000_000,
             pairs_per_window=1,
             interleave=1,

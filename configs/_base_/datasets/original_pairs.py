@@ -1,5 +1,4 @@
-# Frame pairs for supervised training, prepared as in the original (imagenet_det_vid_pairs.py has
-# the rules of the pairs).
+# Pairs of imagenet_det_vid_pairs.py, prepared as in the original.
 _base_ = './original_pipelines.py'
 
 pair_pipeline = [

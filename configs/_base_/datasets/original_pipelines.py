@@ -1,8 +1,8 @@
-# ImageNet DET and VID, images and boxes prepared as in the original: training on single images, and
-# test.  original_pairs.py has the frame pairs.
+# ImageNet DET and VID with images and boxes prepared as in the original, for training on single images
+# and for tests.  original_pairs.py has the frame pairs.
 _base_ = ['./imagenet_det_vid.py', './imagenet_vid_val.py']
 
-# OriginalFlip stands ahead of OriginalResize, as the original mirrors before it resizes.
+# The original mirrors images before it resizes them.
 prepare = [
     dict(type='OriginalFlip', prob=0.5),
     dict(type='OriginalResize', scale=(1000, 600)),

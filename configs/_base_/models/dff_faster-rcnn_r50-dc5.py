@@ -1,5 +1,5 @@
-# mmtracking's DFF: Faster R-CNN on a dilated ResNet-50, for its checkpoints, converted by
-# tools/model_converters/mmtracking.py.  Frames have to be padded to a multiple of 16.
+# mmtracking's DFF, Faster R-CNN with a dilated ResNet-50, for its checkpoints as converted by
+# tools/model_converters/mmtracking.py.  Frames must be padded to a multiple of 16.
 data_preprocessor = dict(
     type='VideoDataPreprocessor',
     mean=[123.675, 116.28, 103.53],
@@ -53,7 +53,7 @@ detector = dict(
             loss_bbox=dict(type='SmoothL1Loss', beta=1.0),
         ),
     ),
-    train_cfg=None,  # for testing; a training needs mmdetection's settings here
+    train_cfg=None,  # for tests only; training needs mmdetection's settings here
     test_cfg=dict(
         rpn=dict(
             nms_pre=6000, max_per_img=300, nms=dict(type='nms', iou_threshold=0.7), min_bbox_size=0
@@ -65,7 +65,7 @@ model = dict(
     type='VideoDetector',
     data_preprocessor=data_preprocessor,
     detector=detector,
-    # TemporalModule with with_scale=False warps without mmtracking's shift.
+    # TemporalModule(with_scale=False) would warp without mmtracking's shift.
     temporal=dict(
         type='MMTrackingTemporalModule',
         flow_network=dict(type='MMTrackingFlowNet'),

@@ -1,12 +1,12 @@
-# Flow pre-training of a temporal module.  Its file fits the detectors' `load_parts`: the scale field is
-# in it, as it starts.
+# Flow pre-training of a temporal module.  The checkpoint fits the detectors' `load_parts`: it includes
+# the scale field at its initial value.
 _base_ = ['./flownet_s.py']
 
 model = dict(
     type='FlowPretrainer',
-    # He's start, as FlowNet's; semi-DFF's N(0, 0.02) is for its training without flow
+    # He initialization as in FlowNet; semi-DFF's N(0, 0.02) is for training without true flow
     temporal=dict(_base_.temporal, init_std=None),
-    # the frames are normalized as the detectors'
+    # the detectors' normalization
     data_preprocessor=dict(
         type='VideoDataPreprocessor',
         mean=[123.675, 116.28, 103.53],

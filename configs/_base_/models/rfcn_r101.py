@@ -1,8 +1,8 @@
 # R-FCN as in semi-DFF 3.2 / 3.5 and DFF section 4, settings of the authors' code.
 #
-# Backbone.  Weights and pixel statistics are torchvision's (style 'pytorch': stride on the 3x3), for
-# everybody can get them.  The papers' are MSRA's (style 'caffe': stride on the first 1x1, mean
-# subtraction only), see configs/rfcn/rfcn_r101-caffe_*.py.  Other weights from a file:
+# Backbone.  Weights and pixel statistics are torchvision's (style 'pytorch': stride on the 3x3), which
+# are public.  The papers use MSRA's (style 'caffe': stride on the first 1x1, mean subtraction only), see
+# configs/rfcn/rfcn_r101-caffe_*.py.  For weights from another file:
 #   --cfg-options model.backbone.init_cfg.checkpoint=FILE
 data_preprocessor = dict(
     type='VideoDataPreprocessor',
@@ -12,7 +12,7 @@ data_preprocessor = dict(
     pad_size_divisor=1,  # no padding: every map is ceil(H / 16) x ceil(W / 16)
 )
 
-# Training, testing and distillation see the same proposals.
+# Training, testing and distillation use the same proposals.
 proposals = dict(
     nms_pre=6000, max_per_img=300, nms=dict(type='nms', iou_threshold=0.7), min_bbox_size=0
 )
@@ -28,7 +28,7 @@ model = dict(
         dilations=(1, 1, 1, 2),
         out_indices=(3,),
         frozen_stages=1,
-        # Statistics are frozen everywhere; scale and shift learn above the frozen stages.
+        # Statistics are frozen; scale and shift are trained above the frozen stages.
         norm_cfg=dict(type='BN', requires_grad=True, eps=1e-5),
         norm_eval=True,
         style='pytorch',
@@ -43,7 +43,7 @@ model = dict(
             scales=[8, 16, 32],
             ratios=[0.5, 1.0, 2.0],
             strides=[16],
-            center_offset=0.5,  # as the original's: in the middle of the 16 pixels
+            center_offset=0.5,  # as in the original: the center of the 16 pixels
         ),
         bbox_coder=dict(type='DeltaXYWHBBoxCoder', target_stds=[0.1, 0.1, 0.4, 0.4]),
         loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0),
@@ -57,7 +57,7 @@ model = dict(
             in_channels=512,
             num_classes=30,
             bins=7,
-            # The original's; with torchvision's PSRoIPool the detector becomes worse (docs/parity.md).
+            # As in the original; PSRoIPool of torchvision is less accurate (docs/parity.md).
             pooling=dict(type='ExactPSRoIPool', spatial_scale=1 / 16),
             ohem=128,
             bbox_coder=dict(type='DeltaXYWHBBoxCoder', target_stds=[0.1, 0.1, 0.2, 0.2]),
@@ -71,7 +71,7 @@ model = dict(
                 type='MaxIoUAssigner',
                 pos_iou_thr=0.7,
                 neg_iou_thr=0.3,
-                min_pos_iou=1e-6,  # the best anchor of each box, however little it overlaps
+                min_pos_iou=1e-6,  # the best anchor of each box, however small the overlap
                 match_low_quality=True,
                 ignore_iof_thr=-1,
             ),
@@ -96,7 +96,7 @@ model = dict(
                 match_low_quality=False,
                 ignore_iof_thr=-1,
             ),
-            # all proposals and all true boxes; online hard example mining chooses among them
+            # all proposals and ground-truth boxes; online hard example mining selects among them
             sampler=dict(
                 type='RandomSampler',
                 num=2000,

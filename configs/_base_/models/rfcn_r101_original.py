@@ -1,21 +1,20 @@
-# R-FCN with every convention of the original MXNet code: the network for its converted checkpoints,
-# and for trainings that are to be compared with it number by number.  docs/parity.md lists what
-# differs from rfcn_r101.py, and how close the two codes come.
+# R-FCN with every convention of the original MXNet code, for its converted checkpoints and for trainings
+# that are compared with it number by number.  docs/parity.md lists the differences from rfcn_r101.py and
+# the measured agreement with the original.
 #
-# It belongs together with OriginalResize (and OriginalFlip) in the pipelines:
-# ../datasets/original_pipelines.py.
+# Use it with OriginalResize and OriginalFlip in the pipelines: ../datasets/original_pipelines.py.
 _base_ = './rfcn_r101.py'
 
-# MSRA's ResNet-101 as the original has it: red first, mean subtraction only.
+# MSRA's ResNet-101 as in the original: RGB input, mean subtraction only.
 data_preprocessor = dict(mean=[123.15, 115.90, 103.06], std=[1.0, 1.0, 1.0])
 
-# A box ends on its last pixel, so it is x2 - x1 + 1 wide: that is offset=1.
+# x2 is the last pixel of a box, so a box is x2 - x1 + 1 wide: offset=1.
 proposals = dict(nms=dict(offset=1))
 overlaps = dict(type='OriginalOverlaps')
 
 model = dict(
     data_preprocessor=data_preprocessor,
-    # No weights: the file (model.backbone.init_cfg or load_parts) must want red first, too.
+    # No default weights: those of model.backbone.init_cfg or load_parts must expect RGB, too.
     backbone=dict(style='caffe', init_cfg=None),
     rpn_head=dict(
         type='OriginalRPNHead',

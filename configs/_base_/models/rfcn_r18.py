@@ -1,7 +1,7 @@
-"""A small R-FCN and its temporal module: for the quick start and for own data.
+"""Small R-FCN and temporal module, for the quick start and for own data.
 
-Departures from the paper's R-FCN, so that it learns from little in minutes: ResNet-18 cut after its third stage, which
-is at stride 16 without dilation; RoIAlign-style pooling; sampled RoIs in place of OHEM; 128 + 128 feature channels.
+Differences from the papers' R-FCN, for training on little data within minutes: ResNet-18 cut after its third stage,
+which has stride 16 without dilation; RoIAlign-style pooling; sampled RoIs in place of OHEM; 128 + 128 feature channels.
 """
 
 channels = 128
@@ -86,7 +86,7 @@ detector = dict(
     ),
 )
 
-# Frames are divided by a deviation of about 58, so 58 / 255 gives the flow network frames in units of 255.
+# Frames have been divided by a standard deviation of about 58; 58 / 255 makes it a division by 255.
 temporal = dict(
     type='TemporalModule',
     flow_network=dict(type='FlowNetS', width=3 / 8, input_scale=0.226),
