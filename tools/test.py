@@ -1,27 +1,27 @@
-"""Tests a detector on videos, frame by frame: a key frame every l frames, or by another schedule.
+"""Test a detector on videos, frame by frame, with a key frame every l frames or by another schedule.
 
-Other models, flow pre-training's for one, are tested as their config says (test_cfg.type: TestLoop).
+Models that are no video detectors, such as those of flow pre-training, are tested by the loop of their config
+(test_cfg.type: TestLoop).
 """
 
 import argparse
 import sys
 
-from mmdet.utils import setup_cache_size_limit_of_dynamo
 from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
-from semidff.engine.launch import add_launch_arguments, load_config
+from semidff.engine.launch import OptionError, add_launch_arguments, prepare_run
 from semidff.engine.loops.video_test_loop import PROTOCOLS
-from semidff.engine.test_options import OptionError, apply_test_options
+from semidff.engine.test_options import apply_test_options
 from semidff.inference import MethodError, ScheduleError
 from semidff.inference.methods import METHODS, method_class, renamed_method
-from semidff.utils.allocator import keep_freed_memory
 from semidff.utils.atomic_write import write_json
 from semidff.utils.checkpoint import CheckpointError, load_for_test
+from semidff.utils.model_building import ConfigError
 
 
 def parse_args() -> argparse.Namespace:
-    """Reads the command line."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     add_test_arguments(parser)
     add_output_arguments(parser)
@@ -30,65 +30,63 @@ def parse_args() -> argparse.Namespace:
 
 
 def add_test_arguments(parser: argparse.ArgumentParser) -> None:
-    """What is tested, and how."""
+    """Add the options for model, method and schedule."""
     parser.add_argument('config', help='config file')
     parser.add_argument(
         'checkpoint',
-        help='weights: of the whole video detector for propagate; for the other methods also those '
-        'of a stage-one detector',
+        help='weights of the video detector; methods without temporal module also take those of a stage-one detector',
     )
     parser.add_argument(
         '--method',
         type=renamed_method,
         choices=list(METHODS.module_dict),
-        help='propagate: features carried by the temporal module; frame: detector on every frame; '
-        "copy: key frame's boxes repeated; coast: boxes carried on by a causal tracker; "
-        'interpolate: boxes between key frames interpolated, offline; centered: as propagate, from '
-        'the nearer key frame before or after, offline; sff-fast, sff-slow: features carried by '
-        "OpenCV's optical flow (default: the config's)",
+        help="propagate: features propagated by the temporal module; frame: detector on every frame; copy: key frame's "
+        'boxes repeated; coast: boxes extrapolated by a causal tracker; interpolate: boxes interpolated between key '
+        'frames, offline; centered: as propagate, from the nearest key frame before or after, offline; sff-fast, '
+        "sff-slow: features propagated by OpenCV's optical flow (default: the config's)",
     )
     parser.add_argument(
         '--key-interval',
         type=int,
         metavar='L',
-        help="a key frame every L frames, or with --adaptive on average (default: the config's)",
+        help="key-frame interval l; with --adaptive, its average (default: the config's)",
     )
     parser.add_argument(
         '--adaptive',
         metavar='FILE',
-        help='key frames where propagation is about to fail, as tools/analysis/fit_adaptive.py has '
-        'fitted it; for methods that propagate',
+        help='choose key frames by the predicted error of propagation; FILE is made by '
+        'tools/analysis/fit_adaptive.py',
     )
     parser.add_argument(
         '--scene-cuts',
         action='store_const',
         const=True,
-        help='a key frame at each scene cut, too',
+        help='add a key frame at each scene cut',
     )
     parser.add_argument(
         '--protocol',
         choices=list(PROTOCOLS),
-        help='dense: every frame at its place in the schedule; pairs: every labeled frame at each '
-        "distance 0 ... L-1 from its key frame (DFF 5.2) (default: the config's, else dense)",
+        help='dense: every frame at its position in the schedule; pairs: every labeled frame at each distance '
+        "0 ... L-1 from its key frame (DFF 5.2) (default: the config's, else dense)",
     )
 
 
 def add_output_arguments(parser: argparse.ArgumentParser) -> None:
-    """Where results go."""
+    """Add the options for results."""
     parser.add_argument(
         '--detections',
         metavar='FILE',
-        help='also write all detections in the ILSVRC format (frame_id class score x1 y1 x2 y2)',
+        help='write all detections in the ILSVRC format (frame_id class score x1 y1 x2 y2)',
     )
-    parser.add_argument('--metrics-out', metavar='FILE', help='write the metrics as json')
+    parser.add_argument('--metrics-out', metavar='FILE', help='write the metrics as JSON')
     parser.add_argument(
-        '--render', metavar='DIR', help='write an mp4 with the results of each video'
+        '--render', metavar='DIR', help='write an mp4 with the detections of each video'
     )
     parser.add_argument(
         '--render-videos',
         type=int,
         metavar='N',
-        help='render the first N videos only (of each process)',
+        help='render only the first N videos (of each process)',
     )
     parser.add_argument(
         '--render-fps',
@@ -99,18 +97,23 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main() -> None:
-    """Runs the test; bad checkpoints and options end it with a message and exit code 1."""
+    """Run the test; a user's mistake ends it with a message and exit code 1."""
     args = parse_args()
-    keep_freed_memory()
-    setup_cache_size_limit_of_dynamo()
     try:
-        cfg = load_config(args)
+        cfg = prepare_run(args)
         method = apply_test_options(cfg, args)
         runner = Runner.from_cfg(cfg)
         needs_temporal = None if method is None else method_class(method).uses_temporal
         load_for_test(runner.model, args.checkpoint, needs_temporal)
         metrics = runner.test()
-    except (CheckpointError, MethodError, OptionError, ScheduleError) as error:
+    except (
+        CheckpointError,
+        ConfigError,
+        FileNotFoundError,
+        MethodError,
+        OptionError,
+        ScheduleError,
+    ) as error:
         sys.exit(f'tools/test.py: {error}')
     if args.metrics_out and is_main_process():
         write_json(metrics, args.metrics_out, indent=2, nan_as_null=True)

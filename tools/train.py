@@ -1,21 +1,20 @@
-"""Trains a model: stage one, stage two, or flow pre-training, as the config says."""
+"""Train a model: stage one, stage two or flow pre-training, depending on the config."""
 
 import argparse
 import sys
 
-from mmdet.utils import setup_cache_size_limit_of_dynamo
 from mmengine.runner import Runner
 
 from semidff.datasets.video_list import VideoListError
 from semidff.engine import NonFiniteLossError
-from semidff.engine.launch import add_launch_arguments, load_config
-from semidff.engine.optimizers.switches import adapt_optimizers
-from semidff.utils.allocator import keep_freed_memory
+from semidff.engine.launch import OptionError, add_launch_arguments, prepare_run
+from semidff.engine.train_options import apply_train_options
 from semidff.utils.checkpoint import CheckpointError
+from semidff.utils.model_building import ConfigError
 
 
 def parse_args() -> argparse.Namespace:
-    """Reads the command line."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         'config', help='config file, for example configs/quickstart/rfcn_synthetic.py'
@@ -25,11 +24,11 @@ def parse_args() -> argparse.Namespace:
         nargs='?',
         const='auto',
         metavar='CHECKPOINT',
-        help='continue: from CHECKPOINT, or from the latest one in the work dir, if there is any',
+        help='resume from CHECKPOINT, or from the latest checkpoint in the work folder if there is one',
     )
-    parser.add_argument('--amp', action='store_true', help='automatic mixed precision')
+    parser.add_argument('--amp', action='store_true', help='use automatic mixed precision')
     parser.add_argument(
-        '--accumulate', type=int, metavar='N', help='add up the gradients of N iterations'
+        '--accumulate', type=int, metavar='N', help='accumulate the gradients of N iterations'
     )
     parser.add_argument('--seed', type=int, help="random seed (default: the config's)")
     add_launch_arguments(parser, 'train_cfg.max_iters=100')
@@ -37,20 +36,20 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Runs the training; bad checkpoints, videos and losses end it with a message and exit code 1."""
+    """Run the training; a user's mistake ends it with a message and exit code 1."""
     args = parse_args()
-    keep_freed_memory()
-    setup_cache_size_limit_of_dynamo()
-    cfg = load_config(args)
-    if args.seed is not None:
-        cfg.randomness = dict(cfg.get('randomness', {}), seed=args.seed)
-    adapt_optimizers(cfg, args.amp, args.accumulate)
-    if args.resume is not None:
-        cfg.resume = True
-        cfg.load_from = None if args.resume == 'auto' else args.resume
     try:
+        cfg = prepare_run(args)
+        apply_train_options(cfg, args)
         Runner.from_cfg(cfg).train()
-    except (CheckpointError, NonFiniteLossError, VideoListError) as error:
+    except (
+        CheckpointError,
+        ConfigError,
+        FileNotFoundError,
+        NonFiniteLossError,
+        OptionError,
+        VideoListError,
+    ) as error:
         sys.exit(f'tools/train.py: {error}')
 
 

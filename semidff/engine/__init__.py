@@ -1,4 +1,4 @@
-"""Training and testing with mmengine's Runner: hooks, loops, optimizers."""
+"""Hooks, loops and optimizers for mmengine's Runner."""
 
 from .hooks import (
     ChannelsLastHook,
@@ -9,7 +9,7 @@ from .hooks import (
     NonFiniteLossError,
     SeedHook,
 )
-from .loops import DistillationLoop, DistillationStepHook, VideoTestLoop, VideoValLoop
+from .loops import DistillationLoop, DistillationStepHook, VideoTestLoop
 from .optimizers import BFloat16OptimWrapper, RMSpropMX
 
 __all__ = [
@@ -25,5 +25,4 @@ __all__ = [
     'RMSpropMX',
     'SeedHook',
     'VideoTestLoop',
-    'VideoValLoop',
 ]

@@ -1,4 +1,4 @@
-"""What the command-line tools of training and testing have in common."""
+"""Command-line arguments and process setup that training and testing share."""
 
 import argparse
 import atexit
@@ -7,17 +7,23 @@ import os
 from pathlib import Path
 
 import torch
+from mmdet.utils import setup_cache_size_limit_of_dynamo
 from mmengine.config import Config, DictAction
 
-from semidff.utils.installed import installed_file
+from semidff.utils.allocator import keep_freed_memory
+from semidff.utils.model_building import read_config
+
+
+class OptionError(ValueError):
+    """A command-line option that is wrong, or that the config does not support."""
 
 
 def add_launch_arguments(parser: argparse.ArgumentParser, example: str) -> None:
-    """Options of every tool that runs a config.
+    """Add the options of every tool that runs a config.
 
     Args:
         parser: The tool's parser.
-        example: A setting that the help of ``--cfg-options`` shows.
+        example: A setting for the help of ``--cfg-options``.
     """
     parser.add_argument(
         '--work-dir', help='folder for logs and results (default: work_dirs/CONFIG NAME)'
@@ -33,22 +39,26 @@ def add_launch_arguments(parser: argparse.ArgumentParser, example: str) -> None:
         '--launcher',
         choices=['none', 'pytorch', 'slurm', 'mpi'],
         default='none',
-        help='how the processes were started (torchrun: pytorch)',
+        help='how the processes of a distributed run were started (torchrun: pytorch)',
     )
     parser.add_argument(
         '--local_rank', '--local-rank', type=int, default=0, help='set by launchers'
     )
 
 
-def load_config(args: argparse.Namespace) -> Config:
-    """The config that a tool's arguments describe: with its options, work_dir and launcher.
+def prepare_run(args: argparse.Namespace) -> Config:
+    """Set up the process and return the config with the settings of the command line.
 
     Args:
-        args: ``config`` and what :func:`add_launch_arguments` adds.
+        args: ``config`` and the arguments of :func:`add_launch_arguments`.
+
+    Raises:
+        ConfigError: If there is no such config.
     """
+    keep_freed_memory()
+    setup_cache_size_limit_of_dynamo()
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    cfg = Config.fromfile(installed_file(args.config))
-    cfg.merge_from_dict(args.cfg_options or {})
+    cfg = read_config(args.config, args.cfg_options)
     adapt_to_machine(cfg, args.launcher)
     default = Path('work_dirs') / Path(args.config).stem
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(default)
@@ -56,7 +66,7 @@ def load_config(args: argparse.Namespace) -> Config:
 
 
 def adapt_to_machine(cfg: Config, launcher: str) -> None:
-    """Sets the launcher, and gloo as the backend of distributed runs where there is no GPU.
+    """Set the launcher, and gloo as the backend of distributed runs on machines without a GPU.
 
     Args:
         cfg: The config, changed in place.
@@ -71,14 +81,14 @@ def adapt_to_machine(cfg: Config, launcher: str) -> None:
     cfg.env_cfg = dict(cfg.get('env_cfg', {}), dist_cfg=dict(backend='gloo'))
     started = torch.distributed.is_initialized()
     if launcher == 'pytorch' and 'RANK' in os.environ and not started:
-        # mmengine's own start would select a CUDA device first; it leaves a group that exists alone.
+        # mmengine would select a CUDA device before it starts the group; it leaves an existing group alone.
         torch.distributed.init_process_group('gloo')
 
 
 def _leave_group() -> None:
-    """Ends the process group, whose threads may abort a process that ends before them.
+    """End the process group: its threads may abort a process that exits before them.
 
-    They end with the last reference to the group; models that were wrapped for it refer to it, in cycles.
+    They end with the last reference to the group, and models wrapped for it refer to it in cycles.
     """
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()

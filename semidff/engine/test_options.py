@@ -6,7 +6,9 @@ from mmengine.config import Config
 
 from semidff.inference import schedule_config
 
-# options of ``tools/test.py`` that only a test on videos has a use for
+from .launch import OptionError
+
+# options of ``tools/test.py`` that apply only to tests on videos
 VIDEO_OPTIONS = (
     'method',
     'key_interval',
@@ -19,23 +21,19 @@ VIDEO_OPTIONS = (
 )
 
 
-class OptionError(ValueError):
-    """An option that the config has no place for."""
-
-
 def apply_test_options(cfg: Config, args: Namespace) -> str | None:
-    """Puts method, schedule, protocol, detections and rendering into the config.
+    """Put method, schedule, protocol, detections and rendering into a test config.
 
     Args:
-        cfg (Config): A config with ``test_cfg`` and ``test_evaluator``; it is changed.
-        args (Namespace): Options of ``tools/test.py``; those that are None change nothing.
+        cfg: A config with ``test_cfg`` and ``test_evaluator``, changed in place.
+        args: Options of ``tools/test.py``; those that are None change nothing.
 
     Returns:
-        str | None: The method that the test will use; None for a model that is no video detector and is tested by
-        mmengine's own loop (``test_cfg=dict(type='TestLoop')``).
+        The method of the test; None for a model that is no video detector and is tested by mmengine's own loop
+        (``test_cfg=dict(type='TestLoop')``).
 
     Raises:
-        OptionError: If the config has no test, no metric that writes detections, or no use for a given option.
+        OptionError: If the config has no test, no metric that writes detections, or does not support a given option.
     """
     if not cfg.get('test_cfg') or not cfg.get('test_dataloader') or not cfg.get('test_evaluator'):
         raise OptionError(
@@ -79,7 +77,7 @@ def _refuse_video_options(cfg: Config, args: Namespace) -> None:
     if given:
         raise OptionError(
             f'{cfg.filename}: --{given[0].replace("_", "-")} is for tests on videos, but test_cfg.type '
-            "is 'TestLoop': leave it out"
+            "is 'TestLoop'; leave it out"
         )
 
 

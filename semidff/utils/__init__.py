@@ -1,1 +1,1 @@
-"""What every other package uses: files, checkpoints, models, progress, tables."""
+"""Files, checkpoints, model building, progress and tables for all other packages."""

@@ -27,9 +27,9 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     try:
         yield unfinished
         os.replace(unfinished, path)
-    except BaseException:
+    finally:
+        # Renaming a link to another link of the same file does nothing and leaves both.
         unfinished.unlink(missing_ok=True)
-        raise
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Strict loading of checkpoints: all that a module needs is there and fits, else nothing loads."""
+"""Strict loading of checkpoints: every weight of a module must be there and fit, or nothing is loaded."""
 
 import hashlib
 from collections.abc import Sequence
@@ -6,14 +6,14 @@ from pathlib import Path
 
 import torch
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
+from .model_building import unwrapped
 from .safe_loading import CheckpointError, load_file
 
 DETECTOR = 'spatial.detector.'
-"""Where the spatial module's weights are in a video detector's checkpoint."""
+"""Prefix of the spatial module's weights in the checkpoint of a video detector."""
 
 TRAINING_ONLY = ('teacher_task.',)
 """Parts of a stage-two checkpoint that inference does not need."""
@@ -22,28 +22,27 @@ SHOWN = 4  # keys quoted in an error
 
 
 def check_exists(path: str | Path) -> None:
-    """Raises :class:`CheckpointError` if a local checkpoint file is missing; addresses pass."""
+    """Raise :class:`CheckpointError` if a local checkpoint file is missing; URLs are not checked."""
     if '://' not in str(path) and not Path(path).is_file():
         raise CheckpointError(f'{path}: there is no such checkpoint file')
 
 
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
-    """Reads the weights of a checkpoint, see :func:`read_checkpoint`."""
+    """Read the weights of a checkpoint, see :func:`read_checkpoint`."""
     return read_checkpoint(path)[0]
 
 
 def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict]:
-    """Reads a checkpoint of mmengine or a bare state dict.
+    """Read a checkpoint of mmengine or a bare state dict.
 
     Args:
-        path (str | Path): A file, or an address that mmengine's ``CheckpointLoader`` knows.
+        path: A file, or a URL that mmengine's ``CheckpointLoader`` supports.
 
     Returns:
-        tuple[dict[str, Tensor], dict]: Weights on the CPU, without the prefix ``module.`` of parallel wrappers, and
-        what the checkpoint says about itself.
+        Weights on the CPU, without the prefix ``module.`` of parallel wrappers, and the checkpoint's ``meta``.
 
     Raises:
-        CheckpointError: If there is no such file, or no weights in it.
+        CheckpointError: If the file is missing, damaged or unsafe to load, or holds no weights.
     """
     if '://' in str(path):
         checkpoint = CheckpointLoader.load_checkpoint(str(path), map_location='cpu')
@@ -68,23 +67,22 @@ def load_strict(
     ignore: Sequence[str] = (),
     state: dict[str, Tensor] | None = None,
 ) -> None:
-    """Loads a module from a checkpoint; every weight must be there and fit.
+    """Load a module from a checkpoint, all of its weights or none.
 
-    Nothing is loaded when anything is wrong.  Batch norm's ``num_batches_tracked`` may be missing.
+    Only ``num_batches_tracked`` of batch normalization may be missing.
 
     Args:
-        module (nn.Module): Where the weights go.
-        path (str | Path): The checkpoint.
-        what (str): The module's name in messages.
-        prefix (str): What the module is called in the checkpoint (``spatial.detector``, say): only
-            keys below it are used, without it; the others are of no concern.  Empty: all are.
-        ignore (Sequence[str]): Beginnings of keys (after ``prefix``) that may be missing in the
-            checkpoint or left over.
-        state (dict | None): The checkpoint's weights where they have been read already.
+        module: The module.
+        path: The checkpoint.
+        what: Name of the module in messages.
+        prefix: Name of the module in the checkpoint, for example ``spatial.detector``; other keys are disregarded.
+            Empty: all keys belong to the module.
+        ignore: Prefixes of keys (after ``prefix``) that may be missing or unexpected.
+        state: The weights of the checkpoint, if they have been read already.
 
     Raises:
-        CheckpointError: If the file cannot be read, or keys are missing, left over or of another
-            shape; the message names some.
+        CheckpointError: If the file cannot be read, or keys are missing, unexpected or of another shape; the message
+            names some.
     """
     state = read_state_dict(path) if state is None else state
     prefix = f'{prefix.rstrip(".")}.' if prefix else ''
@@ -109,7 +107,7 @@ def load_strict(
             + '. Give a checkpoint of a training with this config, or the config it was made with'
         )
     module.load_state_dict(given, strict=False)
-    print_log(f'{what}: {len(given)} tensors loaded from {path}', logger='current')
+    print_log(f'Loaded {what} ({len(given)} tensors) from {path}', logger='current')
 
 
 def load_for_test(
@@ -118,23 +116,24 @@ def load_for_test(
     needs_temporal: bool | None,
     state: dict[str, Tensor] | None = None,
 ) -> None:
-    """Loads what a method of the video engine needs; for other tests, the whole model.
+    """Load the weights that a method of the video engine needs.
 
-    Methods that run the model's temporal module need the whole video detector.  The other methods,
-    and a temporal module without weights (optical flow of OpenCV), need its spatial module alone,
-    which may come from a stage-two checkpoint or from one of a plain mmdet detector (stage one).
+    Methods that run the model's temporal module need the whole video detector. All others, and a temporal module
+    without weights (optical flow of OpenCV), need only its spatial module, from the checkpoint of a video detector
+    (stage two) or of an image detector (stage one).
 
     Args:
-        model (nn.Module): A ``VideoDetector``, or a plain mmdet detector; parallel wrappers too.
-        path (str | Path): The checkpoint.
-        needs_temporal (bool | None): Whether the test runs the model's own temporal module, see
-            :attr:`~semidff.inference.methods.VideoMethod.uses_temporal`; None for a model that is no video detector.
-        state (dict | None): The checkpoint's weights where they have been read already.
+        model: A ``VideoDetector`` or an image detector, possibly in a parallel wrapper.
+        path: The checkpoint.
+        needs_temporal: Whether the method runs the model's own temporal module, see
+            :attr:`~semidff.inference.methods.VideoMethod.uses_temporal`. None for a model that is no video detector:
+            it needs all weights.
+        state: The weights of the checkpoint, if they have been read already.
 
     Raises:
-        CheckpointError: If the checkpoint is not one for this model and method.
+        CheckpointError: If the checkpoint does not fit the model and the method.
     """
-    model = model.module if is_model_wrapper(model) else model
+    model = unwrapped(model)
     state = read_state_dict(path) if state is None else state
     if needs_temporal is None:
         load_strict(model, path, state=state)
@@ -145,8 +144,8 @@ def load_for_test(
     if needs_temporal and not weightless:
         if not of_video_detector:
             raise CheckpointError(
-                f'{path}: the checkpoint of an image detector (keys such as '
-                f'{next(iter(state))!r}); this method needs a temporal module. Give a '
+                f'{path}: is the checkpoint of an image detector (keys such as '
+                f'{next(iter(state))!r}), but this method needs a temporal module. Give a '
                 'stage-two checkpoint, or choose --method frame, copy, coast, interpolate or '
                 'sff-fast'
             )
@@ -158,10 +157,7 @@ def load_for_test(
 
 
 def detector_digest(path: str | Path) -> str:
-    """Hash of a detector's weights: the same for it alone and as the spatial module of a video detector.
-
-    Args:
-        path (str | Path): The checkpoint.
+    """Hash a detector's weights, alone or as the spatial module of a video detector, with the same result.
 
     Raises:
         CheckpointError: If the file cannot be read.

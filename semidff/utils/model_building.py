@@ -1,10 +1,11 @@
-"""Models built from configs, with random weights; nothing is downloaded."""
+"""Configs, and models built from them with random weights; nothing is downloaded."""
 
 from pathlib import Path
 
 import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config
+from mmengine.model import is_model_wrapper
 from mmengine.registry import init_default_scope
 from torch import nn
 
@@ -12,7 +13,25 @@ from semidff.utils.installed import installed_file
 
 
 class ConfigError(ValueError):
-    """A config without a model, or with a model of another kind than needed."""
+    """A config that is missing, or that has no model of the kind that is needed."""
+
+
+def read_config(path: str | Path, cfg_options: dict | None = None) -> Config:
+    """Read a config file.
+
+    Args:
+        path: The file, see :func:`~semidff.utils.installed.installed_file`.
+        cfg_options: Settings that replace those of the file.
+
+    Raises:
+        ConfigError: If there is no such file.
+    """
+    path = installed_file(path)
+    if not Path(path).is_file():
+        raise ConfigError(f'{path}: there is no such config')
+    config = Config.fromfile(path)
+    config.merge_from_dict(cfg_options or {})
+    return config
 
 
 def build_model(config: str | Path | Config, cfg_options: dict | None = None) -> nn.Module:
@@ -31,11 +50,7 @@ def build_model(config: str | Path | Config, cfg_options: dict | None = None) ->
         ConfigError: If there is no such file, or no model in it.
     """
     if isinstance(config, str | Path):
-        config = installed_file(config)
-        if not Path(config).is_file():
-            raise ConfigError(f'{config}: there is no such config')
-        config = Config.fromfile(config)
-        config.merge_from_dict(cfg_options or {})
+        config = read_config(config, cfg_options)
     if 'model' not in config:
         raise ConfigError(
             f'{config.filename}: has no model; give the config of a training or of a test'
@@ -59,3 +74,8 @@ def build_video_detector(path: str | Path, cfg_options: dict | None = None) -> n
             f'{path}: {type(model).__name__} has no temporal module; give a stage-two config'
         )
     return model
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """Return the model inside a parallel wrapper, or the model itself."""
+    return model.module if is_model_wrapper(model) else model

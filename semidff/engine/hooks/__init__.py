@@ -1,4 +1,4 @@
-"""Hooks of trainings."""
+"""Hooks of the Runner."""
 
 from .channels_last_hook import ChannelsLastHook
 from .distillation_visualization_hook import DistillationVisualizationHook

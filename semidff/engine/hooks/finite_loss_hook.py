@@ -1,4 +1,4 @@
-"""Stops a training whose loss is no longer a number, before a checkpoint could hold the damage."""
+"""Hook that stops a training at the first loss that is infinite or NaN."""
 
 import math
 
@@ -14,11 +14,10 @@ class NonFiniteLossError(RuntimeError):
 
 @HOOKS.register_module()
 class FiniteLossHook(Hook):
-    """Raises :class:`NonFiniteLossError` at the first loss that is infinite or NaN.
+    """Raise :class:`NonFiniteLossError` at the first loss that is infinite or NaN.
 
-    Unlike mmdet's ``CheckInvalidLossHook`` it looks at every part of the loss, runs ahead of the checkpoint hook and
-    names the iteration, the frames and what can be done. It looks at every iteration, so that no checkpoint can be
-    saved in between.
+    Unlike mmdet's ``CheckInvalidLossHook`` it checks every term of the loss in every iteration and before the
+    checkpoint hook, so that no damaged checkpoint is saved. The error names the iteration, the frames and remedies.
     """
 
     priority = 'VERY_HIGH'
@@ -30,15 +29,14 @@ class FiniteLossHook(Hook):
         data_batch: dict | None = None,
         outputs: dict | None = None,
     ) -> None:
-        """Checks the losses of the iteration."""
         values = {k: torch.as_tensor(v).detach().item() for k, v in (outputs or {}).items()}
         bad = {k: v for k, v in values.items() if not math.isfinite(v)}
         if bad:
             saved = runner.message_hub.runtime_info.get('last_ckpt')
             raise NonFiniteLossError(
                 f'iteration {runner.iter + 1}: {", ".join(f"{k} = {v}" for k, v in bad.items())} on '
-                f'{_frames(data_batch)}. Nothing was saved since. Lower the learning rate or clip the gradient '
-                f'(optim_wrapper.clip_grad), then continue from {saved or "the last checkpoint"} with --resume.'
+                f'{_frames(data_batch)}. This iteration was not saved. Lower the learning rate or clip the gradient '
+                f'(optim_wrapper.clip_grad), then resume from {saved or "the last checkpoint"} with --resume.'
             )
 
 

@@ -1,4 +1,4 @@
-"""One name for the result of a training."""
+"""Hook that gives the result of every training the same file name."""
 
 import os
 import shutil
@@ -9,18 +9,19 @@ from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from semidff.utils.atomic_write import atomic_path
+
 
 @HOOKS.register_module()
 class LastCheckpointHook(Hook):
-    """Leaves ``last.pth`` in the work folder when a training has ended.
+    """Create ``last.pth`` in the work folder at the end of a training.
 
-    Configs of later trainings can name it without knowing the number of iterations. It is a hard
-    link to the final ``iter_N.pth``, or a copy where the file system has no hard links; if there is
-    no checkpoint of the final iteration (early stopping, ``save_last=False``), it is saved. It
-    appears in one move, so it is always whole, and never before the training has ended.
+    Configs of later trainings can refer to it without knowing the number of iterations. It is a hard link to the
+    final ``iter_N.pth``, or a copy on file systems without hard links. Without a checkpoint of the final iteration
+    (early stopping, ``save_last=False``) the state is saved. The file is created atomically.
 
     Args:
-        name (str): Name of the file.
+        name: Name of the file.
     """
 
     priority = 'LOWEST'
@@ -30,18 +31,14 @@ class LastCheckpointHook(Hook):
 
     @master_only
     def after_train(self, runner: Runner) -> None:
-        """Makes the file."""
         folder = Path(runner.work_dir)
-        final, part = folder / f'iter_{runner.iter}.pth', folder / f'{self.name}.part'
-        part.unlink(missing_ok=True)
-        if final.is_file():
-            _link_or_copy(final, part)
-        else:
-            meta = dict(epoch=runner.epoch, iter=runner.iter)
-            runner.save_checkpoint(str(folder), part.name, meta=meta, by_epoch=False)
-        os.replace(part, folder / self.name)
-        # Renaming a link to another link of the same file does nothing and leaves both.
-        part.unlink(missing_ok=True)
+        final = folder / f'iter_{runner.iter}.pth'
+        with atomic_path(folder / self.name) as unfinished:
+            if final.is_file():
+                _link_or_copy(final, unfinished)
+            else:
+                meta = dict(epoch=runner.epoch, iter=runner.iter)
+                runner.save_checkpoint(str(folder), unfinished.name, meta=meta, by_epoch=False)
         runner.logger.info(f'The result of the training is {folder / self.name}')
 
 

@@ -1,6 +1,6 @@
-"""Training in steps, tests on videos."""
+"""Loops for distillation and for tests on videos."""
 
 from .distillation_loop import DistillationLoop, DistillationStepHook
-from .video_test_loop import VideoTestLoop, VideoValLoop
+from .video_test_loop import VideoTestLoop
 
-__all__ = ['DistillationLoop', 'DistillationStepHook', 'VideoTestLoop', 'VideoValLoop']
+__all__ = ['DistillationLoop', 'DistillationStepHook', 'VideoTestLoop']

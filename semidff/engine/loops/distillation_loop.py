@@ -1,8 +1,8 @@
-"""Training in steps: each with its own objectives, trainable parts, iterations and optimizer (semi-DFF 3.4)."""
+"""Training loop in steps, each with its own objectives, trainable parts, iterations and optimizer (semi-DFF 3.4)."""
 
 import copy
-import os
 from collections.abc import Sequence
+from pathlib import Path
 
 from mmdet.registry import HOOKS, LOOPS
 from mmengine.dist import is_main_process
@@ -10,37 +10,40 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import IterBasedTrainLoop, Runner
 
+from semidff.utils.atomic_write import atomic_path
+from semidff.utils.model_building import unwrapped
+
 _STEP_KEYS = {'name', 'iters', 'objectives', 'trainable', 'optim_wrapper', 'param_scheduler'}
 
 
 @LOOPS.register_module()
 class DistillationLoop(IterBasedTrainLoop):
-    """An iteration-based loop whose iterations are divided into steps.
+    """Iteration-based training loop that is divided into steps.
 
     Args:
         runner: The runner.
         dataloader: Config of the dataloader of unlabeled pairs.
-        steps: One dict per step: ``name``; ``iters``; ``objectives``, a list of configs; ``trainable``, the parts of
-            the video detector that learn; optionally ``optim_wrapper`` and ``param_scheduler`` in place of the
-            config's.
-        kwargs: Of mmengine's ``IterBasedTrainLoop``; ``max_iters`` is the sum of the steps'.
+        steps: One dict per step: ``name``; ``iters``; ``objectives``, a list of configs; ``trainable``, the trainable
+            parts of the video detector; optionally ``optim_wrapper`` and ``param_scheduler``, which replace those of
+            the config.
+        kwargs: Arguments of mmengine's ``IterBasedTrainLoop``, except ``max_iters``, which is the sum of ``iters``.
 
     Raises:
-        ValueError: If a step is incomplete, has an unknown key or no iterations, or two have the same name.
+        ValueError: If a step is incomplete, has an unknown key or no iterations, or if two have the same name.
     """
 
     def __init__(self, runner: Runner, dataloader: dict, steps: Sequence[dict], **kwargs) -> None:
         _check(steps)
         super().__init__(runner, dataloader, max_iters=sum(s['iters'] for s in steps), **kwargs)
-        # A hook, because a checkpoint's optimizer state is loaded before the loop runs.
+        # A hook, since the optimizer state of a checkpoint is loaded before the loop runs.
         runner.register_hook(DistillationStepHook(steps), priority='VERY_HIGH')
 
 
 @HOOKS.register_module()
 class DistillationStepHook(Hook):
-    """Enters the steps of a :class:`DistillationLoop`, also in the middle of one when a run is resumed.
+    """Enter the steps of a :class:`DistillationLoop`, also in the middle of one when a run is resumed.
 
-    At the end of each step but the last, the checkpoint ``<name>.pth`` is written.
+    The checkpoint ``<name>.pth`` is saved at the end of each step except the last.
 
     Args:
         steps: As in :class:`DistillationLoop`.
@@ -55,36 +58,33 @@ class DistillationStepHook(Hook):
         self.current: int | None = None
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Prepares the resumed run's step, so that its optimizer state finds its optimizer."""
+        """Enter the step of a resumed run, so that its optimizer exists before the optimizer state is loaded."""
         if not runner._resume:
             return
         iteration = checkpoint['meta']['iter']
         self._enter(runner, iteration)
         if iteration in self.ends[:-1]:
-            # Saved between two steps: that state is the finished step's, and the next one starts afresh.
+            # The checkpoint was saved between two steps: its state belongs to the finished one.
             checkpoint.pop('optimizer', None)
             checkpoint.pop('param_schedulers', None)
 
     def before_train(self, runner: Runner) -> None:
-        """A resumed run has read its log back after it entered its step."""
+        # A resumed run has loaded its logged scalars after it entered its step.
         self._forget_losses(runner)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:
-        """Enters a step at its first iteration."""
         if self.current != self._index(runner.iter):
             self._enter(runner, runner.iter)
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch=None, outputs=None
     ) -> None:
-        """Keeps the result of every step; the last one's is the run's."""
         if runner.iter + 1 in self.ends[:-1]:
             name = self.steps[self.current]['name']
-            runner.logger.info(f'Step "{name}" is done; its result is kept as {name}.pth')
-            runner.save_checkpoint(runner.work_dir, f'{name}.pth.part', by_epoch=False)
+            runner.logger.info(f'Step "{name}" is finished; its result is {name}.pth')
             if is_main_process():
-                # In one move: a run that is killed while it saves leaves no damaged result.
-                os.replace(f'{runner.work_dir}/{name}.pth.part', f'{runner.work_dir}/{name}.pth')
+                with atomic_path(Path(runner.work_dir) / f'{name}.pth') as unfinished:
+                    runner.save_checkpoint(runner.work_dir, unfinished.name, by_epoch=False)
 
     def _index(self, iteration: int) -> int:
         passed = sum(iteration >= end for end in self.ends)
@@ -97,11 +97,10 @@ class DistillationStepHook(Hook):
             f'Distillation step {self.current + 1}/{len(self.steps)} "{step["name"]}": {step["iters"]} iterations, '
             f'objectives {[o["type"] for o in step["objectives"]]}, trainable {list(step["trainable"])}'
         )
-        wrapped = is_model_wrapper(runner.model)
-        model = runner.model.module if wrapped else runner.model
+        model = unwrapped(runner.model)
         model.enter_step(step['objectives'], step['trainable'])
-        if wrapped:
-            # DistributedDataParallel knows only the parameters that learned when it was made.
+        if is_model_wrapper(runner.model):
+            # DistributedDataParallel handles only the parameters that were trainable when it was created.
             runner.model = runner.wrap_model(runner.cfg.get('model_wrapper_cfg'), model)
         config = step.get('optim_wrapper', runner.cfg.optim_wrapper)
         runner.optim_wrapper = runner.build_optim_wrapper(copy.deepcopy(config))
@@ -117,21 +116,21 @@ class DistillationStepHook(Hook):
 
     @staticmethod
     def _forget_losses(runner: Runner) -> None:
-        """Takes the losses of the step before out of the log, which would repeat their last values."""
+        """Remove the losses of the previous step from the log, which would repeat their last values."""
         scalars = runner.message_hub.log_scalars
         for name in [name for name in scalars if name.startswith('train/loss')]:
             del scalars[name]
 
 
 def _until_the_end(schedule: dict | Sequence[dict], iters: int) -> list[dict]:
-    """Schedules count a step's own iterations, so they end with it unless they say when."""
+    """Let schedules without ``end``, which count the iterations of the step, end with the step."""
     schedules = [schedule] if isinstance(schedule, dict) else schedule
     return [dict({} if s.get('by_epoch', True) else dict(end=iters), **s) for s in schedules]
 
 
 def _check(steps: Sequence[dict]) -> None:
     if not steps:
-        raise ValueError('train_cfg.steps is empty: a distillation needs at least one step')
+        raise ValueError('train_cfg.steps is empty: distillation needs at least one step')
     for i, step in enumerate(steps):
         missing = {'name', 'iters', 'objectives', 'trainable'} - set(step)
         unknown = set(step) - _STEP_KEYS
@@ -143,4 +142,6 @@ def _check(steps: Sequence[dict]) -> None:
             )
     names = [step['name'] for step in steps]
     if len(set(names)) < len(names):
-        raise ValueError(f'train_cfg.steps need different names, each is a checkpoint; got {names}')
+        raise ValueError(
+            f'train_cfg.steps need different names, since each names a checkpoint; got {names}'
+        )

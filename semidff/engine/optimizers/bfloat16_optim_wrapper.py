@@ -1,4 +1,4 @@
-"""Mixed precision without loss scaling, on CPUs too."""
+"""Optimizer wrapper for mixed precision without loss scaling, also on CPUs."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,14 +12,14 @@ from torch import nn
 
 @OPTIM_WRAPPERS.register_module()
 class BFloat16OptimWrapper(OptimWrapper):
-    """Runs forward passes under bfloat16 autocast; weights and optimizer stay float32.
+    """Run forward passes under bfloat16 autocast; weights and optimizer state stay float32.
 
-    mmengine's ``AmpOptimWrapper`` refuses CPUs. On one with bfloat16 instructions convolutions are three times as
-    fast; on one without they would be emulated, so that there the wrapper does nothing.
+    mmengine's ``AmpOptimWrapper`` does not support CPUs. CPUs with bfloat16 instructions compute convolutions three
+    times as fast; others would emulate them, so ``auto`` leaves autocast off there.
 
     Args:
-        enabled: True, False, or ``auto``: where the device computes in bfloat16.
-        kwargs: Of mmengine's ``OptimWrapper``.
+        enabled: True, False, or ``auto`` (if the device has bfloat16 arithmetic).
+        kwargs: Arguments of mmengine's ``OptimWrapper``.
     """
 
     def __init__(self, enabled: bool | str = 'auto', **kwargs) -> None:
@@ -31,14 +31,13 @@ class BFloat16OptimWrapper(OptimWrapper):
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
-        """Autocast, and mmengine's context of gradient accumulation."""
         autocast = torch.autocast(self.device, torch.bfloat16, enabled=self.enabled)
         with super().optim_context(model), autocast:
             yield
 
 
 def has_bfloat16(device: str) -> bool:
-    """Whether a device (``cpu`` or ``cuda``) has bfloat16 arithmetic."""
+    """Return whether a device (``cpu`` or ``cuda``) has bfloat16 arithmetic."""
     if device == 'cuda':
         return torch.cuda.is_bf16_supported()
     capabilities = torch.backends.cpu.get_cpu_capability()

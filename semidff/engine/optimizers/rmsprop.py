@@ -1,4 +1,4 @@
-"""RMSProp as the authors of semi-DFF used it (MXNet's)."""
+"""RMSProp of MXNet, which the authors of semi-DFF used."""
 
 from collections.abc import Callable, Iterable
 
@@ -9,17 +9,17 @@ from torch.optim import Optimizer
 
 @OPTIMIZERS.register_module()
 class RMSpropMX(Optimizer):
-    """RMSProp with its epsilon *inside* the root.
+    """RMSProp with epsilon *inside* the square root.
 
-    ``n <- alpha n + (1 - alpha) g^2``, ``w <- w - lr g / sqrt(n + eps)``. PyTorch adds epsilon after the root and
-    has alpha 0.99: its first steps on parameters with small gradients are many times larger, and can throw a randomly
-    initialized flow outside the map, where the warp has no gradient. Here gradients far below ``sqrt(eps)`` move
-    their parameters as plain SGD with rate ``lr / sqrt(eps)`` would.
+    ``n <- alpha n + (1 - alpha) g^2``, ``w <- w - lr g / sqrt(n + eps)``. PyTorch adds epsilon outside the root
+    and uses alpha 0.99: its first steps on parameters with small gradients are many times larger and can move a
+    randomly initialized flow outside the feature map, where the warp has no gradient. Here gradients far below
+    ``sqrt(eps)`` lead to the steps of plain SGD with learning rate ``lr / sqrt(eps)``.
 
     Args:
-        params: Parameters or groups.
+        params: Parameters or parameter groups.
         lr: Learning rate; 5e-5 in semi-DFF 3.5, in both steps.
-        alpha: Decay of the mean square.
+        alpha: Decay rate of the mean square.
         eps: Added to the mean square.
         weight_decay: L2 penalty; the authors use none.
     """
@@ -41,7 +41,7 @@ class RMSpropMX(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable | None = None) -> torch.Tensor | None:
-        """Performs one update; ``closure`` recomputes and returns the loss, as in PyTorch."""
+        """Perform one update; ``closure`` recomputes and returns the loss, as in PyTorch."""
         loss = None
         if closure is not None:
             with torch.enable_grad():

@@ -52,7 +52,7 @@ def test_is_a_hard_link_to_the_final_checkpoint(tmp_path):
     final = train(tmp_path, 5, interval=2, max_keep_ckpts=1)
     assert (tmp_path / 'last.pth').samefile(tmp_path / 'iter_5.pth')
     assert stored(tmp_path / 'last.pth') == (final, 5)
-    assert not list(tmp_path.glob('*.part'))
+    assert not list(tmp_path.glob('.*.tmp*'))
 
 
 def test_a_second_training_replaces_it_and_the_same_one_may_end_twice(tmp_path):
@@ -61,7 +61,7 @@ def test_a_second_training_replaces_it_and_the_same_one_may_end_twice(tmp_path):
     assert stored(tmp_path / 'last.pth') == (final, 3)
     train(tmp_path, 3)
     assert stored(tmp_path / 'last.pth') == (final, 3)
-    assert not list(tmp_path.glob('*.part'))
+    assert not list(tmp_path.glob('.*.tmp*'))
 
 
 def test_is_saved_where_the_final_iteration_has_no_checkpoint(tmp_path):

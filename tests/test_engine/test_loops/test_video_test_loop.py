@@ -109,17 +109,6 @@ def test_rendering(world):
     assert sorted(p.name for p in (world / 'videos').iterdir()) == ['clips_v0.mp4', 'clips_v1.mp4']
 
 
-def test_validation_during_training_uses_the_same_walk(world):
-    settings = test_settings(world / 'val.json', world / 'work')
-    settings['val_dataloader'] = settings.pop('test_dataloader')
-    settings['val_evaluator'] = settings.pop('test_evaluator')
-    settings['val_cfg'] = dict(settings.pop('test_cfg'), type='VideoValLoop')
-    settings['load_from'] = str(world / 'two.pth')
-    settings['experiment_name'] = 'val'
-    metrics = Runner.from_cfg(Config(settings)).val()
-    assert metrics['vid/mAP'] == pytest.approx(run(world)[0]['vid/mAP'], abs=0)
-
-
 def test_frames_out_of_order_are_refused():
     def order(*frames):
         checker = FrameOrder()

@@ -1,7 +1,7 @@
 import pytest
 from mmengine.config import Config
 
-from semidff.engine.optimizers.switches import adapt_optimizers
+from semidff.engine.train_options import adapt_optimizers
 
 
 def config(**wrapper):

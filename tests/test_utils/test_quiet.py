@@ -1,0 +1,20 @@
+"""Importing the package and starting a checkpoint hook print nothing."""
+
+import subprocess
+import sys
+
+PROGRAM = """
+import semidff.apis
+from mmengine.fileio import FileClient
+FileClient.infer_client(None, 'folder')
+from mmengine.logging import print_log
+print_log('other messages are shown')
+"""
+
+
+def test_imports_are_silent_and_other_messages_are_shown():
+    done = subprocess.run(
+        [sys.executable, '-c', PROGRAM], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == 'other messages are shown\n'
+    assert not done.stderr
