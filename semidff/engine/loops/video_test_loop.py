@@ -83,7 +83,7 @@ class VideoTestLoop(TestLoop):
                 f'schedule={self.schedule}'
             )
         if self.render is not None:
-            raise MethodError("protocol 'pairs' renders no videos; remove render")
+            raise MethodError("protocol 'pairs' renders no videos; leave out render")
         others = [type(m).__name__ for m in self.evaluator.metrics if not isinstance(m, VIDMetric)]
         if others:
             raise MethodError(
