@@ -1,4 +1,4 @@
-"""A backbone that learns to tell crops apart: the quick start's stand-in for ImageNet pre-training."""
+"""Classifier of image crops, which replaces ImageNet pre-training in the quick start."""
 
 import torch
 import torch.nn.functional as F
@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 @MODELS.register_module()
 class CropClassifier(BaseModel):
-    """Backbone, global average and a linear classifier.
+    """Backbone, global average pooling and a linear classifier.
 
     Args:
         backbone: Config of the backbone; its last level is classified.
-        in_channels: Channels of that level.
+        in_channels: Channels of the last level.
         num_classes: Number of categories.
     """
 
@@ -30,11 +30,11 @@ class CropClassifier(BaseModel):
         self.classifier = nn.Linear(in_channels, num_classes)
 
     def forward(self, inputs: Tensor, data_samples: list | None = None, mode: str = 'tensor'):
-        """Logits (N, num_classes), or a dict of losses with the accuracy in percent (``mode='loss'``).
+        """Return logits (N, num_classes), or with ``mode='loss'`` a dict of the loss and the accuracy in percent.
 
         Args:
             inputs: Normalized crops (N, 3, H, W).
-            data_samples: Each with a scalar tensor ``gt_label``.
+            data_samples: Data samples with a scalar tensor ``gt_label``.
             mode: ``tensor`` or ``loss``.
         """
         logits = self.classifier(self.backbone(inputs)[-1].mean((2, 3)))

@@ -1,4 +1,4 @@
-"""The frozen feature network's maps of frames that stage two sees again."""
+"""Cache of the frozen feature network's outputs in stage two."""
 
 from collections.abc import Callable
 from hashlib import sha1
@@ -8,20 +8,19 @@ from torch import Tensor
 
 
 class FeatureCache:
-    """Calls a frozen feature network once per frame, as far as memory allows.
+    """Runs a frozen feature network once per frame, as far as memory allows.
 
-    Stage two draws its pairs from the same frames again and again, and the feature network, which costs more than the
-    temporal module's forward and backward pass, does not change. Frames are known by their content, so that any
-    augmentation is right: a frame that it changed is another frame. Once full, the cache keeps what it has. In a
-    random order each frame is as likely as the other to come again; where the oldest made room for the newest, none
-    would stay long enough.
+    Stage two draws its pairs from the same frames repeatedly, and the frozen feature network costs more than the
+    forward and backward pass of the temporal module. The cache's key is a frame's content, so that it is correct with
+    any augmentation. Once full, the cache keeps its content: in a random order all frames are equally likely to
+    recur, and evicting the oldest ones would leave none long enough.
 
-    Frames go through the network one by one, so that a map does not depend on which frames came with it, and a
-    resumed training, whose cache is empty, computes the same.
+    Frames pass through the network one by one, so that a map does not depend on the batch, and a resumed training,
+    which starts with an empty cache, computes the same result.
 
     Args:
-        network: Images (N, 3, H, W) to one map (N, C_l, H_l, W_l) per level.
-        gigabytes: Bound on the maps' memory (1 GB = 10^9 bytes); they are kept in the host's.
+        network: Maps images (N, 3, H, W) to one map (N, C_l, H_l, W_l) per level.
+        gigabytes: Bound on the maps' host memory (1 GB = 10^9 bytes).
 
     Raises:
         ValueError: If ``gigabytes`` is not positive.
@@ -35,22 +34,22 @@ class FeatureCache:
         self.clear()
 
     def __len__(self) -> int:
-        """Frames whose maps are kept."""
+        """Return the number of cached frames."""
         return len(self._maps)
 
     def clear(self) -> None:
-        """Forgets all maps; call it when the network has changed."""
+        """Empty the cache, after the network has changed."""
         self._maps: dict[tuple, tuple[Tensor, ...]] = {}
         self._free = self.size
 
     def __call__(self, images: Tensor) -> tuple[Tensor, ...]:
-        """The network's maps of images (N, 3, H, W), without gradient."""
+        """Return the network's maps of images (N, 3, H, W), without gradient."""
         frames = [self._maps_of(image) for image in images.split(1)]
         return tuple(torch.cat(level).to(images.device) for level in zip(*frames, strict=True))
 
     @torch.no_grad()
     def _maps_of(self, image: Tensor) -> tuple[Tensor, ...]:
-        # With the shape: black frames upright and lying have the same bytes.
+        # With the shape, since black frames in portrait and landscape have the same bytes.
         content = sha1(image.cpu().contiguous().numpy(), usedforsecurity=False).digest()
         key = (image.shape, content)
         if key in self._maps:

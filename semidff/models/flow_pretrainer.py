@@ -1,9 +1,8 @@
-"""Flow pre-training on pairs with true optical flow, the role of Flying Chairs (DFF section 4; the *flow* baseline).
+"""Flow pre-training on pairs with true optical flow, such as Flying Chairs (DFF section 4; the *flow* baseline).
 
-What is trained is what DFF uses. FlowNet's finest prediction reads features at stride 4 of the half-size input; DFF
-pools these features to the feature network's stride and lets *the same layer* read them there. So that layer is
-trained here behind the pooling, where it will work, and the error of its prediction takes the place of FlowNet's at
-stride 4.
+FlowNet's finest prediction reads features at stride 4 of the half-size input. DFF pools these features to the feature
+network's stride and applies *the same layer* to them. Therefore this layer is trained on the pooled features here, and
+the error of its prediction replaces FlowNet's error at stride 4.
 """
 
 from collections.abc import Sequence
@@ -17,21 +16,21 @@ from torch import Tensor
 
 from .losses import end_point_error
 
-UNIT = 40  # pixels of the image: FlowNet predicts in units of 20 pixels of its half-size input
+UNIT = 40  # pixels of the image; FlowNet predicts in units of 20 pixels of its half-size input
 
 
 @MODELS.register_module()
 class FlowPretrainer(BaseModel):
-    """Trains a temporal module's flow network by the end-point error, at its output and at its coarse predictions.
+    """Trains a temporal module's flow network with the end-point error of its output and its coarse predictions.
 
-    Its ``temporal.*`` weights are those of a video detector's temporal module; a scale field stays as it starts.
-    Errors are in pixels of the image.
+    Its ``temporal.*`` weights are those of a video detector's temporal module; the scale field is not trained. Errors
+    are in pixels of the image.
 
     Args:
         temporal: Config of the temporal module.
-        coarse_weights: Weights of the coarse predictions' mean errors, coarse to fine; the output's is 1. The default
-            is FlowNet's: 0.32, 0.08, 0.02, 0.01 and 0.005 on errors that are summed, not averaged, over maps of
-            which each has four times as many cells as the one before.
+        coarse_weights: Weights of the coarse predictions' mean errors, coarse to fine; the output's weight is 1. The
+            default corresponds to FlowNet's 0.32, 0.08, 0.02, 0.01 and 0.005, which apply to errors summed over maps,
+            each with four times the cells of the one before.
     """
 
     def __init__(
@@ -45,21 +44,22 @@ class FlowPretrainer(BaseModel):
         self.temporal = MODELS.build(temporal)
         self.coarse_weights = tuple(coarse_weights)
         if self.temporal.scale is not None:
-            # No loss reaches it, and parallel training waits for the gradient of everything that learns.
+            # It has no loss, and distributed training waits for the gradients of all trained parameters.
             self.temporal.scale.requires_grad_(False)
 
     def forward(self, inputs: Tensor, data_samples: list | None = None, mode: str = 'tensor'):
-        """Losses (``mode='loss'``), data samples with ``pred_flow`` (``'predict'``), or the flow.
+        """Estimate the flow of pairs.
 
         Args:
             inputs: Pairs (N, 2, 3, H, W) of key frame and current frame.
-            data_samples: Each, for the losses, with ``gt_flow.data`` (2, H, W): for each pixel of the current frame
-                its offset to the key frame, in pixels.
-            mode: As in mmengine.
+            data_samples: Data samples of the pairs. For the losses they hold ``gt_flow.data`` (2, H, W), the offset
+                of each pixel of the current frame to its position in the key frame, in pixels.
+            mode: ``tensor``, ``loss`` or ``predict``.
 
         Returns:
-            The flow (N, 2, h, w) at the flow network's stride, in pixels; a dict of losses; or the data samples,
-            whose ``pred_flow.data`` (2, H, W) is the flow in pixels, up-sampled bilinearly to the frames' size.
+            ``tensor``: the flow (N, 2, h, w) in pixels, at the flow network's stride. ``loss``: a dict of losses.
+            ``predict``: the data samples with ``pred_flow.data`` (2, H, W) in pixels, upsampled bilinearly to the
+            size of the frames.
         """
         key, current = (self.temporal.prepare(frame) for frame in inputs.unbind(1))
         output = self.temporal.flow_network(current, key)
@@ -79,7 +79,7 @@ class FlowPretrainer(BaseModel):
 
     def _predict(self, pixels: Tensor, data_samples: list) -> list:
         stride = self.temporal.flow_network.stride
-        # Cells lie stride pixels apart whatever the frame's size, so the frame is cut out, not scaled to.
+        # Cells are stride pixels apart for any size of the frame, so the result is cropped, not resized.
         full = F.interpolate(pixels, scale_factor=stride, mode='bilinear', align_corners=False)
         for sample, flow in zip(data_samples, full, strict=True):
             height, width = sample.img_shape[:2]
@@ -88,5 +88,5 @@ class FlowPretrainer(BaseModel):
 
 
 def _down(flow: Tensor, like: Tensor) -> Tensor:
-    """True flow averaged over the cells of a coarser prediction."""
+    """Average the true flow over the cells of a coarser prediction."""
     return F.adaptive_avg_pool2d(flow, like.shape[-2:])

@@ -1,4 +1,4 @@
-"""The two objectives of semi-DFF's second stage, as parts of a distillation step's config (semi-DFF 3.4)."""
+"""Objectives of a distillation step: the regression loss and the semantic loss (semi-DFF 3.4)."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -17,13 +17,13 @@ from .spatial import SpatialModule
 
 
 class Distillation(NamedTuple):
-    """What an objective compares, for a batch of current frames.
+    """Student and teacher on a batch of current frames.
 
     Attributes:
-        student: Spatial module that works on the propagated features.
+        student: Spatial module that reads the propagated features.
         teacher: The frozen spatial module.
         propagated: Propagated features, (N, C, H_l, W_l) per level.
-        target: The teacher's own features of the current frames.
+        target: The teacher's features of the current frames, likewise.
         samples: Data samples of the current frames.
     """
 
@@ -36,11 +36,11 @@ class Distillation(NamedTuple):
 
 @MODELS.register_module()
 class FeatureRegression:
-    """L_reg, Eq. 4: the propagated features shall equal the teacher's.
+    """Feature regression loss L_reg (Eq. 4) of the propagated features to the teacher's.
 
     Args:
-        norm: ``l2``, or ``l1`` for the row of Table 3b.
-        weight: Factor of the loss.
+        norm: ``l2``, or ``l1`` (Table 3b).
+        weight: Weight of the loss.
     """
 
     def __init__(self, norm: str = 'l2', weight: float = 1.0) -> None:
@@ -51,25 +51,25 @@ class FeatureRegression:
         self.weight = weight
 
     def __call__(self, batch: Distillation) -> dict[str, Tensor]:
-        """``loss_reg``: the mean over the levels."""
+        """Return ``loss_reg``, the mean over the levels."""
         levels = [self.loss(p, t) for p, t in zip(batch.propagated, batch.target, strict=True)]
         return dict(loss_reg=self.weight * sum(levels) / len(levels))
 
 
 @MODELS.register_module()
 class FeatureSemantics:
-    """L_sem, Eqs. 5-9: the heads shall say on the propagated features what the teacher says on its own.
+    """Feature semantic loss L_sem (Eqs. 5-9) of the heads' outputs to the teacher's.
 
-    Student and teacher are compared on the teacher's anchors and on the proposals that the teacher computes from
-    the current frame with its test settings; the student makes none.
+    Student and teacher are compared on the same anchors and on the same RoIs: the teacher's proposals on the current
+    frame, with its test settings.
 
     Args:
         temperature: T of Eq. 7.
         box_weight: lambda of Eq. 6.
-        attention: Whether the dense head's class scores count ("attention maps" of Table 3c).
-        classes: Whether the RoIs' class scores count ("inter-class relationship").
-        boxes: Whether box outputs count, both of the dense head and of the RoIs ("bbox accurate location").
-        weight: Factor of all of it.
+        attention: Whether to compare class scores of the dense head ("attention maps" in Table 3c).
+        classes: Whether to compare class scores of the RoIs ("inter-class relationship").
+        boxes: Whether to compare box outputs of the dense head and of the RoIs ("bbox accurate location").
+        weight: Weight of the loss.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class FeatureSemantics:
         self.weight = weight
 
     def __call__(self, batch: Distillation) -> dict[str, Tensor]:
-        """``loss_rpn_cls``, ``loss_rpn_box``, ``loss_roi_cls`` and ``loss_roi_box``, as far as they apply."""
+        """Return ``loss_rpn_cls``, ``loss_rpn_box``, ``loss_roi_cls`` and ``loss_roi_box``, as far as they apply."""
         target = batch.teacher.finish(batch.target)
         propagated = batch.student.finish(batch.propagated)
         proposals = batch.teacher.proposals(target, batch.samples)

@@ -1,4 +1,4 @@
-"""semi-DFF's second stage: a video detector learns from its own frozen spatial module (semi-DFF 3.4)."""
+"""semi-DFF's second stage: distillation from the video detector's own frozen spatial module (semi-DFF 3.4)."""
 
 from collections.abc import Sequence
 
@@ -14,22 +14,23 @@ from .video_detector import VideoDetector
 
 @MODELS.register_module()
 class SemiDFF(VideoDetector):
-    """A video detector with its teacher.
+    """Video detector with its teacher.
 
     The teacher is the spatial module of stage one. Its feature network *is* the student's, which stage two does not
-    change, so it exists once, in memory and in checkpoints; its task network is a copy, kept as ``teacher_task``,
-    because the semantic step trains the student's.
+    change, so that it is stored once, in memory and in checkpoints. Its task network is a copy, ``teacher_task``,
+    since the semantic step trains the student's.
 
-    Which objectives apply and which parts learn is set per step by :meth:`enter_step`
-    (:class:`~semidff.engine.loops.DistillationLoop` does that from the config). The spatial module is in
-    evaluation mode throughout, so that its batch-norm statistics never change.
+    :meth:`enter_step` sets the objectives and the trained parts of a step;
+    :class:`~semidff.engine.loops.DistillationLoop` calls it with the config's. The spatial module is always in eval
+    mode, so that its batch-norm statistics never change.
 
     Args:
-        both_directions: Use each pair also with the roles of its frames exchanged; the features are there anyway.
-        feature_cache: Gigabytes of host memory for the features of frames that come again
-            (:class:`~semidff.models.feature_cache.FeatureCache`), in each process; 0 for none. For videos few enough
-            that a good part fits, without random crops or sizes.
-        kwargs: Of :class:`~semidff.models.video_detector.VideoDetector`.
+        both_directions: Whether to train on each pair in both directions; the features of both frames are computed
+            anyway.
+        feature_cache: Gigabytes of host memory per process for a
+            :class:`~semidff.models.feature_cache.FeatureCache`, 0 for none. It pays off if a good part of the
+            training frames fits, without random crops or sizes.
+        kwargs: Arguments of :class:`~semidff.models.video_detector.VideoDetector`.
     """
 
     def __init__(
@@ -45,41 +46,44 @@ class SemiDFF(VideoDetector):
         self.objectives: list = []
         teacher = self.spatial.with_own_task_network().requires_grad_(False).eval()
         self.teacher_task = nn.ModuleDict(_without_dots(teacher.task_network))
-        # Only its task network is registered: the feature network must not appear twice in the state dict.
+        # Not registered as a submodule: the feature network must not appear twice in the state dict.
         object.__setattr__(self, 'teacher', teacher)
 
     def reset_teacher(self) -> None:
-        """Makes the teacher equal to the spatial module as it is now; call it after stage one was loaded."""
+        """Copy the present spatial module to the teacher, after the weights of stage one have been loaded."""
         self._forget_features()
         for name, module in _without_dots(self.spatial.task_network).items():
             self.teacher_task[name].load_state_dict(module.state_dict())
 
     def enter_step(self, objectives: Sequence[dict], trainable: Sequence[str]) -> None:
-        """Starts a step of the distillation.
+        """Start a step of the distillation.
 
         Args:
             objectives: Configs of :class:`~semidff.models.objectives.FeatureRegression` or
-                :class:`~semidff.models.objectives.FeatureSemantics`; several are added (joint training, Table 3f).
-            trainable: Parts that learn in this step.
+                :class:`~semidff.models.objectives.FeatureSemantics`, whose losses are added (joint training,
+                Table 3f).
+            trainable: Parts that are trained in this step.
         """
         self.objectives = [MODELS.build(objective) for objective in objectives]
         self.set_trainable(trainable)
         if 'feature_network' in trainable:
             self._forget_features()
-        # Gradients of the step before must not move anything in this one.
+        # Gradients of the previous step must not update anything in this one.
         self.zero_grad(set_to_none=True)
 
     def train(self, mode: bool = True) -> 'SemiDFF':
-        """Sets the mode of the temporal module only: mmengine's loops call this, and a teacher must not wake up."""
+        """Set the mode of the temporal module; spatial module and teacher stay in eval mode."""
         super().train(mode)
         self.spatial.eval()
         self.teacher_task.eval()
         return self
 
     def loss(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> dict:
-        """The current step's objectives on pairs (N, 2, 3, H, W) without labels."""
+        """Compute the objectives of the current step on unlabeled pairs (N, 2, 3, H, W)."""
         if not self.objectives:
-            raise RuntimeError('no distillation step was entered; train with type=DistillationLoop')
+            raise RuntimeError(
+                'no distillation step was entered; set train_cfg.type=DistillationLoop'
+            )
         key, current = batch_inputs.unbind(1)
         features_key, features_current = self._both_features(key, current)
         samples = batch_data_samples
@@ -98,11 +102,11 @@ class SemiDFF(VideoDetector):
         return losses
 
     def _both_features(self, key: Tensor, current: Tensor) -> tuple[tuple, tuple]:
-        """Features of both frames; without gradient and from the cache unless the feature network learns."""
-        learns = any(p.requires_grad for m in self.spatial.feature_network for p in m.parameters())
-        computed = learns or self.feature_cache is None
+        """Return the features of both frames; without gradient and cached unless the feature network is trained."""
+        trained = any(p.requires_grad for m in self.spatial.feature_network for p in m.parameters())
+        computed = trained or self.feature_cache is None
         network = self.spatial.features if computed else self.feature_cache
-        with torch.set_grad_enabled(learns):
+        with torch.set_grad_enabled(trained):
             both = network(torch.cat((key, current)))
         halves = [level.chunk(2) for level in both]
         return tuple(h[0] for h in halves), tuple(h[1].detach() for h in halves)
@@ -113,7 +117,7 @@ class SemiDFF(VideoDetector):
 
 
 def _without_dots(modules: dict[str, nn.Module]) -> dict[str, nn.Module]:
-    """Names that a ModuleDict takes: ``backbone_layer4_2``."""
+    """Rename modules for a ModuleDict, which takes no dots in names: ``backbone_layer4_2``."""
     return {name.replace('.', '_'): module for name, module in modules.items()}
 
 

@@ -13,13 +13,13 @@ from .split import Split
 
 @TASK_UTILS.register_module()
 class ResNetSplit(Split):
-    """Cuts ahead of a residual unit of mmdet's ResNet; the rest of the backbone and the neck belong to N_task.
+    """Split point ahead of a residual unit of mmdet's ResNet; the rest of the backbone and the neck belong to N_task.
 
-    The temporal module's ``feat_channels`` and ``feat_strides`` are those of the map that this unit reads.
+    The temporal module's ``feat_channels`` and ``feat_strides`` are those of the unit's input.
 
     Args:
-        task_from: First unit of N_task, as ``backbone`` calls it: ``layer4.2`` is the third unit of conv5. All outputs
-            of the backbone (``out_indices``) must lie behind the cut, for one map alone is propagated.
+        task_from: Name of the first unit of N_task in the backbone: ``layer4.2`` is the third unit of conv5. All
+            outputs of the backbone (``out_indices``) must follow the split point, since only one map is propagated.
     """
 
     def __init__(self, task_from: str) -> None:
@@ -33,11 +33,11 @@ class ResNetSplit(Split):
         self.first = int(match[1]) - 1, int(match[2])  # stage and unit, from 0
 
     def check(self, detector: nn.Module) -> None:
-        """Raises an error if the detector cannot be cut here.
+        """Check that the detector can be cut here.
 
         Raises:
-            TypeError: If the backbone or what the detector does with it is not known.
-            ValueError: If there is no such unit, or an output of the backbone ahead of it.
+            TypeError: If the backbone or the detector's ``extract_feat`` is not a known one.
+            ValueError: If there is no such unit, or the backbone has an output ahead of it.
         """
         backbone = getattr(detector, 'backbone', None)
         plain = (SingleStageDetector.extract_feat, TwoStageDetector.extract_feat)
@@ -60,12 +60,11 @@ class ResNetSplit(Split):
         if early:
             raise ValueError(
                 f'ResNetSplit.task_from={self.task_from!r}: the output of {", ".join(early)}, ahead of the cut, is '
-                f'needed too (out_indices={tuple(backbone.out_indices)}), but one map alone is propagated. Cut at '
+                f'used too (out_indices={tuple(backbone.out_indices)}), but only one map is propagated. Cut at '
                 f"'layer{min(backbone.out_indices) + 1}.0' or earlier, or leave split out"
             )
 
     def feature_names(self, detector: nn.Module) -> list[str]:
-        """The stem, the stages before the cut, and the units before it in its own stage."""
         backbone, (stage, unit) = detector.backbone, self.first
         stages = backbone.res_layers
         stem = [name for name, _ in backbone.named_children() if name not in stages]
@@ -73,7 +72,6 @@ class ResNetSplit(Split):
         return [f'backbone.{name}' for name in (*stem, *stages[:stage], *own)]
 
     def features(self, detector: nn.Module, images: Tensor) -> tuple[Tensor, ...]:
-        """The one map that the first unit of N_task reads."""
         x = _stem(detector.backbone, images)
         for position, unit in _units(detector.backbone):
             if position < self.first:
@@ -81,7 +79,6 @@ class ResNetSplit(Split):
         return (x,)
 
     def finish(self, detector: nn.Module, features: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """The rest of the backbone, and the neck."""
         (x,) = features
         ends = {}
         for position, unit in _units(detector.backbone):
@@ -98,7 +95,7 @@ def _stem(backbone: ResNet, images: Tensor) -> Tensor:
 
 
 def _units(backbone: ResNet) -> Iterator[tuple[tuple[int, int], nn.Module]]:
-    """Residual units in their order, each with (stage, unit), both from 0."""
+    """Yield the residual units in order, each with (stage, unit), both from 0."""
     for stage, name in enumerate(backbone.res_layers):
         for index, unit in enumerate(getattr(backbone, name)):
             yield (stage, index), unit

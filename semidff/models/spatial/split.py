@@ -1,4 +1,4 @@
-"""Split points: where a detector is cut into feature network and task network (DFF section 5.2, Table 5)."""
+"""Split points between feature network and task network (DFF section 5.2, Table 5)."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
@@ -8,36 +8,36 @@ from torch import Tensor, nn
 
 
 class Split(ABC):
-    """A cut through a detector; what crosses it is propagated.
+    """Split point of a detector, whose maps are propagated.
 
-    images → :meth:`features` → maps (propagated between frames) → :meth:`finish` → heads
+    images → :meth:`features` → maps (propagated to other frames) → :meth:`finish` → heads
 
-    A split holds no weights and changes nothing of the detector, whose state dict is the same wherever it is cut.
+    A split has no weights and does not change the detector; the state dict is the same at all split points.
     """
 
-    def check(self, detector: nn.Module) -> None:  # noqa: B027 (most cuts fit every detector)
-        """Raises a TypeError or ValueError if the detector cannot be cut here."""
+    def check(self, detector: nn.Module) -> None:  # noqa: B027 (optional)
+        """Raise a TypeError or ValueError if the detector cannot be cut here."""
 
     @abstractmethod
     def feature_names(self, detector: nn.Module) -> list[str]:
-        """Dotted names of the modules of N_feat; all others are N_task."""
+        """Return the dotted names of the modules of N_feat; all others belong to N_task."""
 
     def task_modules(self, detector: nn.Module) -> dict[str, nn.Module]:
-        """Modules of N_task by dotted name."""
+        """Return the modules of N_task by dotted name."""
         return _outside(detector, {*self.feature_names(detector), 'data_preprocessor'})
 
     @abstractmethod
     def features(self, detector: nn.Module, images: Tensor) -> tuple[Tensor, ...]:
-        """N_feat: images (N, 3, H, W) to one map (N, C_l, H_l, W_l) per level."""
+        """Run N_feat: map images (N, 3, H, W) to one map (N, C_l, H_l, W_l) per level."""
 
     @abstractmethod
     def finish(self, detector: nn.Module, features: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """The part of N_task that lies ahead of the heads: from the maps at the cut to what the heads read."""
+        """Run the part of N_task ahead of the heads: from the maps at the split point to the heads' inputs."""
 
 
 @TASK_UTILS.register_module()
 class ExtractFeatSplit(Split):
-    """The default, for any mmdet detector: all of them compute ``extract_feat(images)`` and go on with that alone.
+    """The default split point, for any mmdet detector: N_feat is ``extract_feat``.
 
     Args:
         feature_modules: Names of the detector's children that ``extract_feat`` uses.
@@ -47,20 +47,17 @@ class ExtractFeatSplit(Split):
         self.feature_modules = tuple(feature_modules)
 
     def feature_names(self, detector: nn.Module) -> list[str]:
-        """The children that ``extract_feat`` uses."""
         return [name for name, _ in detector.named_children() if name in self.feature_modules]
 
     def features(self, detector: nn.Module, images: Tensor) -> tuple[Tensor, ...]:
-        """What ``extract_feat`` returns."""
         return tuple(detector.extract_feat(images))
 
     def finish(self, detector: nn.Module, features: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """The features as they are."""
         return tuple(features)
 
 
 def _outside(parent: nn.Module, names: Collection[str], prefix: str = '') -> dict[str, nn.Module]:
-    """The largest modules, by dotted name, that are neither named nor hold a named one."""
+    """Return the largest modules, by dotted name, that neither are in ``names`` nor contain one of them."""
     found = {}
     for name, child in parent.named_children():
         name = f'{prefix}{name}'
