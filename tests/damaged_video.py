@@ -1,4 +1,4 @@
-"""Small video files, whole, unusual and damaged; shared by several tests."""
+"""Small video files: intact, unusual and damaged."""
 
 import struct
 from pathlib import Path
@@ -10,7 +10,7 @@ SIZE = (64, 48)  # width, height
 
 
 def picture(index: int, size: tuple[int, int] = SIZE) -> np.ndarray:
-    """A smooth picture whose blue channel tells the frame number, with a red left half."""
+    """Return a smooth picture whose blue channel encodes the frame number, with a red left half."""
     image = np.full((size[1], size[0], 3), 60, np.uint8)
     image[..., 0] = 8 * index
     image[:, : size[0] // 2, 2] = 200
@@ -18,7 +18,7 @@ def picture(index: int, size: tuple[int, int] = SIZE) -> np.ndarray:
 
 
 def write_video(path: Path, length: int = 30, fps: float = 10, size=SIZE, codec='mp4v') -> Path:
-    """A video of :func:`picture`."""
+    """Write a video of :func:`picture`."""
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*codec), fps, size)
     assert writer.isOpened()
     for index in range(length):
@@ -28,7 +28,7 @@ def write_video(path: Path, length: int = 30, fps: float = 10, size=SIZE, codec=
 
 
 def write_odd(path: Path, length: int = 5) -> Path:
-    """A video with odd sides (OpenCV's writer through FFmpeg would cut them)."""
+    """Write a video with odd sides, which OpenCV's FFmpeg writer would crop."""
     code = cv2.VideoWriter_fourcc(*'MJPG')
     writer = cv2.VideoWriter(str(path), cv2.CAP_OPENCV_MJPEG, code, 10, (63, 47))
     for index in range(length):
@@ -38,7 +38,7 @@ def write_odd(path: Path, length: int = 5) -> Path:
 
 
 def write_variable(path: Path, source: Path, ticks: list[int], fps: float = 30) -> Path:
-    """The first frames of another video at the times ``ticks / fps``; ``path`` is an mkv."""
+    """Write the first frames of another video as an mkv with the times ``ticks / fps``."""
     reader = cv2.VideoCapture(str(source), cv2.CAP_FFMPEG)
     reader.set(cv2.CAP_PROP_FORMAT, -1)  # encoded packets
     code = cv2.VideoWriter_fourcc(*'mp4v')
@@ -52,7 +52,7 @@ def write_variable(path: Path, source: Path, ticks: list[int], fps: float = 30) 
 
 
 def turn(path: Path, source: Path) -> Path:
-    """The same mp4 as a phone held upright writes it: to be turned by 90 degrees when shown."""
+    """Write an mp4 with the metadata of an upright phone: players rotate it by 90 degrees."""
     data = bytearray(source.read_bytes())
     at = data.find(b'tkhd') + 44
     one = 1 << 16
@@ -62,7 +62,7 @@ def turn(path: Path, source: Path) -> Path:
 
 
 def wipe(path: Path, source: Path, start: float = 0.5, end: float = 1.0) -> Path:
-    """An mp4 with a part of its frames' data overwritten by zeros."""
+    """Write an mp4 with a part of its frame data replaced by zeros."""
     data = source.read_bytes()
     first, last = data.find(b'mdat') + 4, data.find(b'moov') - 4
     low, high = (first + int(share * (last - first)) for share in (start, end))
@@ -71,14 +71,14 @@ def wipe(path: Path, source: Path, start: float = 0.5, end: float = 1.0) -> Path
 
 
 def cut(path: Path, source: Path, share: float) -> Path:
-    """The beginning of a file, as an interrupted copy leaves it."""
+    """Write the beginning of a file, like an interrupted copy."""
     data = source.read_bytes()
     path.write_bytes(data[: int(share * len(data))])
     return path
 
 
 def index_first(path: Path, source: Path) -> Path:
-    """An mp4 with its index ahead of the frames, as on the web: cut off, it can still be opened."""
+    """Write an mp4 with its index before the frames, which can be opened even if truncated."""
     data = source.read_bytes()
     media, index = data.find(b'mdat') - 4, data.find(b'moov') - 4
     moov = bytearray(data[index:])

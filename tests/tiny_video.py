@@ -1,4 +1,4 @@
-"""A tiny real detector, a tiny video detector, and tiny videos on disk; shared by several tests."""
+"""A tiny detector, a tiny video detector and tiny videos on disk."""
 
 import json
 from pathlib import Path
@@ -29,7 +29,7 @@ META_KEYS = (
 
 
 def detector_cfg() -> dict:
-    """RetinaNet with a ResNet-18 of 8 channels; with random weights it detects plenty."""
+    """Return a RetinaNet with a ResNet-18 of 8 channels, which detects a lot with random weights."""
     return dict(
         type='RetinaNet',
         data_preprocessor=dict(
@@ -58,7 +58,7 @@ def detector_cfg() -> dict:
 
 
 def video_detector_cfg(temporal: bool = True) -> dict:
-    """A video detector around it, with a flow network of 1/16 width."""
+    """Return a video detector with this detector and a flow network of 1/16 width."""
     detector = detector_cfg()
     flow = dict(
         type='TemporalModule',
@@ -77,14 +77,14 @@ def video_detector_cfg(temporal: bool = True) -> dict:
 
 
 def build(cfg: dict, seed: int = 0) -> torch.nn.Module:
-    """Builds a model with reproducible random weights, in eval mode."""
+    """Build a model with reproducible random weights, in eval mode."""
     init_default_scope('mmdet')
     torch.manual_seed(seed)
     return MODELS.build(ConfigDict(cfg)).eval()
 
 
 def frame(video: int, index: int) -> np.ndarray:
-    """A frame of a video: (64, 96, 3) uint8, texture and a moving rectangle."""
+    """Return a frame of a video: (64, 96, 3) uint8, texture and a moving rectangle."""
     image = np.random.default_rng(video).integers(0, 80, (SIZE[1], SIZE[0], 3), dtype=np.uint8)
     x, y = 4 + (5 + video) * index % 60, 10 + 2 * video
     image[y : y + 24, x : x + 24] = np.array([230, 180, 20 * video])
@@ -92,7 +92,7 @@ def frame(video: int, index: int) -> np.ndarray:
 
 
 def batch(video: int, index: int, length: int = 100) -> dict:
-    """A collated test batch of one frame, as a data loader yields it."""
+    """Return a collated test batch of one frame."""
     sample = DetDataSample(
         metainfo=dict(
             img_id=1000 * video + index,
@@ -111,11 +111,7 @@ def batch(video: int, index: int, length: int = 100) -> dict:
 
 
 def write_videos(folder: Path, lengths: tuple[int, ...]) -> Path:
-    """Writes frames and a COCO-VID json.
-
-    Returns:
-        Path: The json; paths in it are relative to ``folder``.
-    """
+    """Write frames and a COCO-VID json with paths relative to ``folder``; return the json's path."""
     content = dict(
         videos=[], images=[], annotations=[],
         categories=[dict(id=i + 1, name=name) for i, name in enumerate(CLASSES)],
@@ -147,7 +143,7 @@ def write_videos(folder: Path, lengths: tuple[int, ...]) -> Path:
 
 
 def test_settings(ann_file: Path, work_dir: Path, **test_cfg) -> dict:
-    """A config that tests the tiny video detector on the videos of ``write_videos``."""
+    """Return a config that tests the tiny video detector on the videos of ``write_videos``."""
     pipeline = [
         dict(type='LoadImageFromFile'),
         dict(type='LoadAnnotations', with_bbox=True),
@@ -173,4 +169,4 @@ def test_settings(ann_file: Path, work_dir: Path, **test_cfg) -> dict:
     )
 
 
-test_settings.__test__ = False  # not a test, whatever its name
+test_settings.__test__ = False  # Not a test, despite its name.

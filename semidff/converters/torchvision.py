@@ -6,7 +6,6 @@ which prevents strict loading, and checks that the file holds a ResNet.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 from mmdet.models import ResNet
 from torch import Tensor
@@ -34,29 +33,18 @@ _DEPTHS = {
 }
 
 
-class Backbone(NamedTuple):
-    """A converted backbone.
-
-    Attributes:
-        depth: Layers of the ResNet.
-        state: Weights by the backbone's names (``conv1.weight``).
-        passed_over: Names in the file that were skipped.
-        notes: Settings of the config that do not suit these weights.
-    """
-
-    depth: int
-    state: dict[str, Tensor]
-    passed_over: list[str]
-    notes: list[str]
-
-
-def convert_file(source: str | Path, out: str | Path, config: str | Path | None = None) -> Backbone:
+def convert_file(
+    source: str | Path, out: str | Path, config: str | Path | None = None
+) -> list[str]:
     """Convert a state dict of torchvision; on an error no file is written.
 
     Args:
         source: torchvision's ``.pth`` file.
         out: The checkpoint to write.
         config: Config of the model whose backbone the weights must fit. Stages that this backbone lacks are skipped.
+
+    Returns:
+        Lines of a report.
 
     Raises:
         CheckpointError: If the file cannot be read, is of another network, or does not fit the config's model.
@@ -79,7 +67,10 @@ def convert_file(source: str | Path, out: str | Path, config: str | Path | None 
         full = {f'spatial.detector.backbone.{key}': value for key, value in state.items()}
         load_parts(model, full, ('backbone',), source)
     write_checkpoint(state, {'source': Path(source).name}, out)
-    return Backbone(depth, state, [key for key in given if key not in state], notes)
+    skipped = [key for key in given if key not in state]
+    listed = [f'passed over: {len(skipped)} ({", ".join(skipped[:4])})'] if skipped else []
+    notes = [f'note: {note}' for note in notes]
+    return [f'{source}: ResNet-{depth}', *listed, f'{out}: {len(state)} tensors', *notes]
 
 
 def depth_of(state: Mapping[str, Tensor], source: str | Path) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -108,33 +109,28 @@ def finish_videos(root: Path, spec: DatasetSpec, records: list) -> dict:
 # ---- labeled videos
 
 
-def labeled_video(split: str, length: str = 'eval_length') -> tuple[Callable, Callable]:
-    """Return `make` and `finish` of a labeled split; `length` is the spec's field with the clip length."""
-
-    def make(
-        root: Path, spec: DatasetSpec, index: int, seed: np.random.SeedSequence
-    ) -> list[list[TrueBox]]:
-        clip = make_clip(seed, spec.size, getattr(spec, length), pace_of(index), spec.motion)
-        folder = root / split / clip_name(index)
-        folder.mkdir(parents=True)
-        record = []
-        for frame in range(len(clip)):
-            picture, _, boxes = _draw(clip, frame)
-            save(folder / f'{frame:06d}.jpg', picture)
-            record.append(boxes)
-        return record
-
-    def finish(root: Path, spec: DatasetSpec, records: list[list[list[TrueBox]]]) -> dict:
-        return _finish_labeled(root, spec, split, records)
-
-    return make, finish
+def make_labeled_video(
+    root: Path, spec: DatasetSpec, index: int, seed: np.random.SeedSequence, split: str
+) -> list[list[TrueBox]]:
+    """Write the frames of one labeled video; return the boxes of each frame."""
+    length = spec.train_length if split == 'train' else spec.eval_length
+    clip = make_clip(seed, spec.size, length, pace_of(index), spec.motion)
+    folder = root / split / clip_name(index)
+    folder.mkdir(parents=True)
+    record = []
+    for frame in range(len(clip)):
+        picture, _, boxes = _draw(clip, frame)
+        save(folder / f'{frame:06d}.jpg', picture)
+        record.append(boxes)
+    return record
 
 
 def clip_name(index: int) -> str:
     return f'{index:03d}_{pace_of(index)}'
 
 
-def _finish_labeled(root: Path, spec: DatasetSpec, split: str, records: list) -> dict:
+def finish_labeled_videos(root: Path, spec: DatasetSpec, records: list, split: str) -> dict:
+    """Write the COCO-VID json of a split."""
     videos, images, annotations, tracks = [], [], [], {}
     for index, frames in enumerate(records):
         name = clip_name(index)
@@ -231,17 +227,21 @@ def _coco(images: list[dict], annotations: list[dict]) -> dict:
     return {'images': images, 'annotations': numbered, 'categories': categories}
 
 
+def _labeled(split: str) -> tuple[Callable, Callable]:
+    return partial(make_labeled_video, split=split), partial(finish_labeled_videos, split=split)
+
+
 PARTS = (
     Part('stills', 0, ('stills', 'stills.json'), (), lambda s: s.stills + 1,
          make_still, finish_stills),
     Part('videos', 1, ('videos', 'videos.txt'), ('video_length', 'motion'), lambda s: s.videos + 1,
          make_video, finish_videos),
     Part('val', 2, ('val', 'val.json'), ('eval_length', 'motion'),
-         lambda s: s.val * s.eval_length + 1, *labeled_video('val')),
+         lambda s: s.val * s.eval_length + 1, *_labeled('val')),
     Part('dev', 3, ('dev', 'dev.json'), ('eval_length', 'motion'),
-         lambda s: s.dev * s.eval_length + 1, *labeled_video('dev')),
+         lambda s: s.dev * s.eval_length + 1, *_labeled('dev')),
     Part('train', 6, ('train', 'train.json'), ('train_length', 'label_every', 'motion'),
-         lambda s: s.train * s.train_length + 1, *labeled_video('train', 'train_length')),
+         lambda s: s.train * s.train_length + 1, *_labeled('train')),
     Part('flow', 4, ('flow',), (), lambda s: 3 * s.flow + 1, make_pair, finish_pairs),
     Part('crops', 5, ('crops.npz',), ('crop_size',), lambda s: 1, make_crop_item, finish_crops),
 )  # fmt: skip

@@ -18,15 +18,10 @@ def main() -> None:
     )
     args = parser.parse_args()
     try:
-        depth, state, passed_over, notes = convert_file(args.source, args.out, args.config)
+        lines = convert_file(args.source, args.out, args.config)
     except (CheckpointError, ConfigError, OSError) as error:
         sys.exit(f'tools/model_converters/torchvision_resnet.py: {error}')
-    print(f'{args.source}: ResNet-{depth}')
-    if passed_over:
-        print(f'passed over: {len(passed_over)} ({", ".join(passed_over[:4])})')
-    print(f'{args.out}: {len(state)} tensors')
-    for note in notes:
-        print(f'note: {note}')
+    print('\n'.join(lines))
 
 
 if __name__ == '__main__':

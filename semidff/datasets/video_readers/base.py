@@ -54,7 +54,7 @@ def ascending(path: str, indices: Sequence[int], length: int) -> list[int]:
     wanted = sorted({int(index) for index in indices})
     if wanted and not 0 <= wanted[0] <= wanted[-1] < length:
         bad = wanted[0] if wanted[0] < 0 else wanted[-1]
-        raise VideoError(path, f'frame {bad} requested, the video has frames 0..{length - 1}')
+        raise VideoError(path, f'frame {bad} asked for, the video has frames 0..{length - 1}')
     return wanted
 
 

@@ -1,4 +1,4 @@
-"""Videos frame by frame: files, folders, arrays, cameras; whole, unusual and damaged."""
+"""Sequential access to files, folders, arrays and cameras: intact, unusual and damaged."""
 
 import warnings
 

@@ -1,4 +1,4 @@
-"""Video files and frame folders, whole and damaged."""
+"""Random access to intact and damaged video files and frame folders; the pool of readers."""
 
 import gc
 import os
