@@ -1,5 +1,5 @@
-# `make demo` and `make test` do everything on a fresh machine with Python 3.10 or newer and a C++ compiler.
-# Both can be interrupted and repeated: what is done is not done again.
+# `make demo` and `make test` need only Python 3.10 or newer and a C++ compiler.
+# Both can be interrupted; a repeated call continues with the first step that is not complete.
 
 PYTHON ?= python3
 EXPERIMENT ?= $(or $(CHAIN),configs/quickstart/experiment.py)
@@ -9,10 +9,10 @@ MAX_JOBS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 
 VENV := .venv
 BIN := $(VENV)/bin
-# Named after the requirements: other requirements, other stamp. Written last.
+# Written when the environment is complete; its name depends on the requirements.
 STAMP := $(VENV)/.ready-$(shell cat requirements.txt setup.cfg pyproject.toml | cksum | cut -d ' ' -f 1)
 BUILD_TOOLS := torch torchvision numpy setuptools wheel ninja packaging psutil pip
-# A uv of the machine shares its cache of compiled packages with other projects; else one in the environment.
+# A system-wide uv shares its cache of compiled packages with other projects; else uv is installed in the environment.
 UV := $(shell uv --version >/dev/null 2>&1 && echo uv || echo $(BIN)/uv)
 INSTALL := MAX_JOBS=$(MAX_JOBS) $(UV) pip install --python $(BIN)/python
 
@@ -23,12 +23,12 @@ help:
 	@echo 'make demo    train and evaluate on synthetic data (25 minutes on 2 cores with bfloat16)'
 	@echo 'make demo-dff  the same and the supervised variants of Deep Feature Flow (15 minutes more)'
 	@echo 'make test    run the tests (a few minutes on 2 cores)'
-	@echo 'make env     create the environment in $(VENV), which demo and test also do'
-	@echo '             (about 10 minutes on 2 cores the first time, most of it to compile mmcv)'
-	@echo 'make lint    check style with ruff;  make format  apply it'
-	@echo 'make clean   remove caches; $(VENV) and work_dirs stay'
+	@echo 'make env     create the environment in $(VENV), as demo and test do'
+	@echo '             (about 10 minutes on 2 cores the first time, mostly to compile mmcv)'
+	@echo 'make lint    check the style with ruff;  make format  apply it'
+	@echo 'make clean   remove caches, but neither $(VENV) nor work_dirs'
 	@echo ''
-	@echo 'PYTHON=...   the Python for the environment (now: $(PYTHON))'
+	@echo 'PYTHON=...   Python of the environment (default: python3)'
 	@echo 'EXPERIMENT=... another experiment for make demo, e.g. configs/quickstart/experiment_long.py'
 	@echo 'ARGS=...     options for make demo (tools/run_experiment.py --help) or make test (pytest --help)'
 
@@ -60,7 +60,7 @@ clean:
 
 check-python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 10) else \
-	  "Python %d.%d is too old: semidff needs 3.10 or newer. Name another: make env PYTHON=python3.11" % v[:2])' \
+	  "Python %d.%d is too old: semidff needs 3.10 or newer. Set another: make env PYTHON=python3.11" % v[:2])' \
 	  || { command -v $(PYTHON) >/dev/null || echo 'Name a Python: make env PYTHON=...' >&2; exit 1; }
 
 check-compiler:
@@ -79,15 +79,15 @@ $(STAMP):
 	    echo 'This Python has no venv module. Debian, Ubuntu: apt install python3-venv; or install uv.' >&2; exit 1; }; \
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check uv; \
 	fi
-	@echo '2/4 PyTorch and what compiles mmcv: a minute or two, 3 GB to download'
+	@echo '2/4 PyTorch and build tools: a minute or two, 3 GB to download'
 	$(INSTALL) --constraint requirements.txt $(BUILD_TOOLS)
-	@echo '3/4 mmcv (compiled with $(MAX_JOBS) processes: about 6 minutes on 2 cores, nothing is printed'
-	@echo '    meanwhile; later environments take it from the cache) and the other packages'
+	@echo '3/4 mmcv, compiled with $(MAX_JOBS) processes (about 6 minutes on 2 cores without output;'
+	@echo '    later environments use the cache), and the other packages'
 	$(INSTALL) --no-build-isolation-package onedl-mmcv -r requirements.txt
-	@echo '4/4 semidff itself, and a look whether all of it can be imported'
+	@echo '4/4 semidff, and a test of the imports'
 	$(INSTALL) --quiet --no-deps --no-build-isolation --editable .
 	@$(BIN)/python -c 'import torch, torchvision, mmcv.ops, mmdet; print("torch", torch.__version__, "mmdet", mmdet.__version__)' || { \
-	  echo 'The packages do not fit together; docs/install.md, "When something fails", has the usual causes.' >&2; \
+	  echo 'The packages cannot be imported; docs/install.md, "When something fails", lists the usual causes.' >&2; \
 	  exit 1; }
 	@touch $@
 	@echo 'The environment is ready.'
