@@ -14,7 +14,6 @@ import torch
 from mmdet.registry import DATASETS
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
-from torch import nn
 
 from semidff.datasets.samplers.video_sampler import frames_of_videos
 from semidff.inference.frame_pipeline import frame_pipeline, load_model
@@ -123,7 +122,9 @@ def _prepare(
     for (path, checkpoint), members in groups.items():
         cfg = Config.fromfile(installed_file(path))
         cfg.merge_from_dict(cfg_options)
-        model = _load(cfg, checkpoint, [row.method for row in members], device)
+        methods = [row.method for row in members]
+        needs_all = (method for method in methods if method_class(method).uses_temporal)
+        model = load_model(cfg, checkpoint, device, next(needs_all, methods[0]))
         source = str(cfg.get('test_dataloader'))
         if source not in clips:
             clips[source] = (
@@ -133,12 +134,6 @@ def _prepare(
             timer = ClipTimer(model, row.method, row.key_interval, _pack)
             timers[row.name] = timer, source
     return timers, clips
-
-
-def _load(cfg: Config, checkpoint: str, methods: list[str], device: str) -> nn.Module:
-    """The model with the weights that all the methods need."""
-    needy = (method for method in methods if method_class(method).uses_temporal)
-    return load_model(cfg, checkpoint, device, next(needy, methods[0]))
 
 
 def _test_clips(cfg: Config, length: int, count: int) -> Iterator[list[dict]]:
@@ -165,7 +160,7 @@ def _video_clips(cfg: Config, video: str, length: int) -> Iterator[list[dict]]:
 
 
 def _pack(item: dict) -> dict:
-    """A batch of a packed frame, which other rows use, too."""
+    """Make a batch of a packed frame, whose data sample other rows share."""
     return pseudo_collate([dict(item, data_samples=item['data_samples'].new())])
 
 

@@ -1,13 +1,12 @@
 """Frames for the export and the verification of a model, processed by its test pipeline."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import closing
 
-import numpy as np
-import torch
-from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 
+from semidff.analysis.part_times import batch_of
 from semidff.analysis.smooth_video import smooth_frames
 from semidff.datasets.video_readers import open_video
 from semidff.inference.frame_pipeline import frame_pipeline
@@ -31,9 +30,11 @@ def sample_batches(
         VideoError: If the video cannot be read.
     """
     if video is None:
-        return [_batch(i, f) for i, f in enumerate(smooth_frames(count, *(shape or _scale(cfg))))]
+        return [batch_of(frame) for frame in smooth_frames(count, *(shape or _scale(cfg)))]
     pipeline = frame_pipeline(cfg)
-    batches = [_batch(i, f, pipeline) for i, f in enumerate(_read(video, count))]
+    with closing(open_video(video)) as reader:
+        frames = reader.frames(range(min(count, len(reader))))
+        batches = [pseudo_collate([pipeline(dict(img=frame))]) for frame in frames]
     found = tuple(batches[0]['inputs'][0].shape[-2:])
     if shape is not None and found != tuple(shape):
         raise ValueError(
@@ -41,26 +42,6 @@ def sample_batches(
             f'(height x width); give --shape {found[0]} {found[1]}, or change the scale of the config'
         )
     return batches
-
-
-def _batch(index: int, frame: np.ndarray, pipeline: Callable | None = None) -> dict:
-    if pipeline is None:
-        size = frame.shape[:2]
-        image = torch.from_numpy(frame.transpose(2, 0, 1).copy())
-        sample = DetDataSample(metainfo=dict(img_shape=size, scale_factor=(1.0, 1.0)))
-        packed = dict(inputs=image, data_samples=sample)
-    else:
-        packed = pipeline(dict(img=frame))
-    packed['data_samples'].set_metainfo(dict(frame_id=index, ori_shape=frame.shape[:2]))
-    return pseudo_collate([packed])
-
-
-def _read(video: str, count: int) -> list[np.ndarray]:
-    reader = open_video(video)
-    try:
-        return list(reader.frames(range(min(count, len(reader)))))
-    finally:
-        reader.close()
 
 
 def _scale(cfg: Config) -> tuple[int, int]:

@@ -12,7 +12,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
-from mmengine.config import Config, DictAction
 from mmengine.dataset import pseudo_collate
 
 from semidff.analysis.benchmark import benchmark
@@ -24,9 +23,9 @@ from semidff.inference.acceleration import PRECISIONS
 from semidff.inference.frame_pipeline import frame_pipeline
 from semidff.inference.methods import METHODS, renamed_method
 from semidff.utils.allocator import keep_freed_memory
+from semidff.utils.arguments import add_model_arguments
 from semidff.utils.atomic_write import atomic_write, write_json
 from semidff.utils.checkpoint import CheckpointError, load_for_test
-from semidff.utils.installed import installed_file
 from semidff.utils.model_building import build_video_detector
 
 DEFAULT_SHAPE = (600, 1000)  # of the synthetic video
@@ -73,20 +72,9 @@ def parse_args() -> argparse.Namespace:
         help='video file or folder of frames (default: a synthetic pan over a smooth texture)',
     )
     parser.add_argument('--threads', type=int, help="CPU threads (default: PyTorch's choice)")
-    parser.add_argument(
-        '--device',
-        default='cuda' if torch.cuda.is_available() else 'cpu',
-        help='where to run (default: cuda where there is a GPU)',
-    )
     parser.add_argument('--out', metavar='FILE', help='write the figures as JSON')
     parser.add_argument('--markdown', metavar='FILE', help='write the tables in Markdown')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='settings that replace those of the config',
-    )
+    add_model_arguments(parser)
     return parser.parse_args()
 
 
@@ -120,9 +108,7 @@ def measure(args: argparse.Namespace, folder: str) -> SpeedReport:
     model = build_video_detector(args.config, args.cfg_options)
     if args.checkpoint:
         load_for_test(model, args.checkpoint, needs_temporal=True)
-    cfg = Config.fromfile(installed_file(args.config))
-    cfg.merge_from_dict(args.cfg_options or {})
-    pipeline = frame_pipeline(cfg, args.shape)
+    pipeline = frame_pipeline(model.cfg, args.shape)
     count = args.key_interval * (args.repeats + 1)
     video = args.video or write_smooth_video(
         Path(folder) / 'smooth.mp4', count, *(args.shape or DEFAULT_SHAPE)

@@ -4,12 +4,12 @@ import argparse
 import sys
 from pathlib import Path
 
-import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 
 from semidff.analysis.schedule_curve import curve_table, draw_schedules, schedule_curve
 from semidff.inference import ErrorPredictor
 from semidff.inference.frame_pipeline import load_model
+from semidff.utils.arguments import add_model_arguments
 from semidff.utils.atomic_write import write_json
 from semidff.utils.checkpoint import CheckpointError
 from semidff.utils.installed import installed_file
@@ -34,14 +34,7 @@ def parse_args() -> argparse.Namespace:
         '--out', required=True, metavar='DIR', help='folder for schedules.json and schedules.png'
     )
     parser.add_argument('--max-videos', type=int, metavar='N', help='use the first N videos only')
-    parser.add_argument('--device', help='where to run (default: a GPU, if there is one)')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='settings that replace those of the config',
-    )
+    add_model_arguments(parser)
     return parser.parse_args()
 
 
@@ -51,9 +44,8 @@ def main() -> None:
     try:
         config = Config.fromfile(installed_file(args.config))
         config.merge_from_dict(args.cfg_options or {})
-        device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
         predictor = ErrorPredictor.load(args.adaptive)
-        model = load_model(config, args.checkpoint, device, 'propagate')
+        model = load_model(config, args.checkpoint, args.device, 'propagate')
         points = schedule_curve(
             model, config, predictor, args.key_intervals, args.max_videos, _progress
         )

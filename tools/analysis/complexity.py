@@ -6,12 +6,10 @@ FLOPs are multiply-adds. Weights are random; nothing is downloaded.
 import argparse
 import sys
 
-import torch
-from mmengine.config import DictAction
-
 from semidff.analysis.complexity import measure_complexity
 from semidff.analysis.part_times import measure_parts
 from semidff.analysis.smooth_video import smooth_frames
+from semidff.utils.arguments import add_model_arguments
 from semidff.utils.atomic_write import write_json
 from semidff.utils.model_building import build_video_detector
 
@@ -49,18 +47,7 @@ def parse_args() -> argparse.Namespace:
         help='with --measure: pairs of frames to time after a warm-up (default: 5)',
     )
     parser.add_argument('--json', metavar='FILE', help='write the figures as JSON')
-    parser.add_argument(
-        '--device',
-        default='cuda' if torch.cuda.is_available() else 'cpu',
-        help='where to run (default: cuda where there is a GPU)',
-    )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='settings that replace those of the config',
-    )
+    add_model_arguments(parser)
     return parser.parse_args()
 
 

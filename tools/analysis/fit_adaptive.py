@@ -8,15 +8,12 @@ true features. Then measures the average key-frame interval for each tolerated e
 import argparse
 import sys
 
-from mmengine.config import Config
-
 from semidff.apis import VideoInferencer
 from semidff.datasets.video_list import VideoListError
 from semidff.datasets.video_readers import Frame, VideoError
 from semidff.inference.schedules.clips import unlabeled_videos
 from semidff.inference.schedules.fit import Fit, fit_adaptive
 from semidff.utils.checkpoint import CheckpointError
-from semidff.utils.installed import installed_file
 from semidff.utils.tables import text_table
 
 
@@ -72,7 +69,7 @@ def main() -> None:
     args = parse_args()
     try:
         inferencer = VideoInferencer(args.config, args.checkpoint, args.device, show_progress=False)
-        videos = unlabeled_videos(Config.fromfile(installed_file(args.config)), args.videos)
+        videos = unlabeled_videos(inferencer.model.cfg, args.videos)
         fit = fit_adaptive(
             inferencer.model,
             lambda image: inferencer.preprocess(Frame(image, 0, 0.0)),

@@ -8,11 +8,11 @@ import argparse
 import sys
 
 import torch
-from mmengine.config import DictAction
 
 from semidff.analysis.measure_speed import SpeedRow, measure_speed
 from semidff.datasets.video_readers import VideoError
 from semidff.utils.allocator import keep_freed_memory
+from semidff.utils.arguments import add_model_arguments
 from semidff.utils.atomic_write import write_json
 from semidff.utils.checkpoint import CheckpointError
 from semidff.utils.tables import text_table
@@ -39,18 +39,7 @@ def parse_args() -> argparse.Namespace:
         help="video file or folder of frames (default: videos of the config's test data set)",
     )
     parser.add_argument('--threads', type=int, help="CPU threads (default: PyTorch's choice)")
-    parser.add_argument(
-        '--device',
-        default='cuda' if torch.cuda.is_available() else 'cpu',
-        help='where to run (default: cuda where there is a GPU)',
-    )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='settings that replace those of every config',
-    )
+    add_model_arguments(parser, 'every config')
     return parser.parse_args()
 
 

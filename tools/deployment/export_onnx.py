@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 
 import torch
-from mmengine.config import Config
 
 from semidff.datasets.class_names import class_names
 from semidff.datasets.video_readers import VideoError
@@ -23,7 +22,6 @@ from semidff.deployment import (
     verify,
 )
 from semidff.utils.checkpoint import CheckpointError, load_for_test, read_checkpoint
-from semidff.utils.installed import installed_file
 from semidff.utils.model_building import build_video_detector
 
 
@@ -63,13 +61,12 @@ def run(args: argparse.Namespace) -> bool:
         raise ValueError(
             f'--frames is {args.frames}; a key frame and at least one non-key frame are needed'
         )
-    cfg = Config.fromfile(installed_file(args.config))
     model = build_video_detector(args.config)
     state, meta = read_checkpoint(args.checkpoint)
     load_for_test(model, args.checkpoint, needs_temporal=True, state=state)
-    batches = sample_batches(cfg, args.frames, args.shape, args.video)
+    batches = sample_batches(model.cfg, args.frames, args.shape, args.video)
     inputs = model.data_preprocessor(dict(batches[0]), False)['inputs']
-    about = export_onnx(model, args.out, inputs.shape[-2:], class_names(cfg, meta))
+    about = export_onnx(model, args.out, inputs.shape[-2:], class_names(model.cfg, meta))
     for path in sorted(Path(args.out).glob('*.onnx')):
         print(f'{path}: {path.stat().st_size / 2**20:.1f} MB')
     print(f'frames enter as 1 x 3 x {about.shape[0]} x {about.shape[1]}')
