@@ -22,7 +22,8 @@ steps = [
     ),
     dict(name='backbone', train='configs/quickstart/crops_synthetic.py', shared=True),
     dict(name='flow', train='configs/quickstart/flow_synthetic.py'),
-    dict(name='stage_one', train='configs/quickstart/rfcn_synthetic.py'),
+    # Nothing else can run by then, so it takes all cores.
+    dict(name='stage_one', train='configs/quickstart/rfcn_synthetic.py', alone=True),
     dict(name='two_step', train='configs/quickstart/two_step_synthetic.py'),
     dict(name='sem', train='configs/quickstart/sem_synthetic.py'),
     # The flow network trained on true optical flow, joined with the detector of stage one.
