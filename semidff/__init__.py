@@ -9,13 +9,3 @@ from .utils import quiet  # noqa: F401 (before mmdet is imported)
 # isort: split
 from . import datasets, engine, evaluation, inference, models, registry
 from .version import __version__
-
-__all__ = [
-    '__version__',
-    'datasets',
-    'engine',
-    'evaluation',
-    'inference',
-    'models',
-    'registry',
-]

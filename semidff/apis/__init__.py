@@ -2,5 +2,3 @@
 
 from .detect_together import detect_together
 from .video_inferencer import VideoInferencer
-
-__all__ = ['VideoInferencer', 'detect_together']

@@ -26,28 +26,3 @@ from .unlabeled_videos import UnlabeledVideoDataset
 
 register_former_name(DATASETS, 'LabelledPairDataset', LabeledPairDataset)
 register_former_name(TRANSFORMS, 'RandomColourFlowPair', RandomColorFlowPair, colour='color')
-
-__all__ = [
-    'CocoVIDDataset',
-    'CropsDataset',
-    'FixedInterval',
-    'FlyingChairsDataset',
-    'ImageNetDETDataset',
-    'ImageNetVIDDataset',
-    'LabeledPairDataset',
-    'LoadFlowPair',
-    'OriginalFlip',
-    'OriginalResize',
-    'PackFlowPair',
-    'PackFramePair',
-    'RandomAffineFlowPair',
-    'RandomColorFlowPair',
-    'RandomFlipFlowPair',
-    'RandomPan',
-    'SampleStream',
-    'StreamSampler',
-    'UniformInterval',
-    'UnlabeledVideoDataset',
-    'VideoSampler',
-    'WeightedInterval',
-]

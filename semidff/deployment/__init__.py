@@ -9,14 +9,3 @@ from .onnx_video_detector import OnnxVideoDetector
 from .packages import MissingPackageError
 from .parity import ParityReport, verify
 from .sample_frames import sample_batches
-
-__all__ = [
-    'Description',
-    'ExportError',
-    'MissingPackageError',
-    'OnnxVideoDetector',
-    'ParityReport',
-    'export_onnx',
-    'sample_batches',
-    'verify',
-]

@@ -11,18 +11,3 @@ from .hooks import (
 )
 from .loops import DistillationLoop, DistillationStepHook, VideoTestLoop
 from .optimizers import BFloat16OptimWrapper, RMSpropMX
-
-__all__ = [
-    'BFloat16OptimWrapper',
-    'ChannelsLastHook',
-    'DistillationLoop',
-    'DistillationStepHook',
-    'DistillationVisualizationHook',
-    'FiniteLossHook',
-    'LastCheckpointHook',
-    'LoadPartsHook',
-    'NonFiniteLossError',
-    'RMSpropMX',
-    'SeedHook',
-    'VideoTestLoop',
-]

@@ -7,19 +7,3 @@ from .motion_speed import SPEEDS, ap_by_speed, motion_iou, speed_of
 from .vid_ap import Detections, GroundTruth, mean_ap
 from .vid_evaluator import VIDEvaluator, VIDResult
 from .vid_metric import VIDMetric
-
-__all__ = [
-    'SPEEDS',
-    'Detections',
-    'EndPointErrorMetric',
-    'GroundTruth',
-    'VIDEvaluator',
-    'VIDMetric',
-    'VIDResult',
-    'ap_by_speed',
-    'evaluate_detections_file',
-    'gap_recovery',
-    'mean_ap',
-    'motion_iou',
-    'speed_of',
-]

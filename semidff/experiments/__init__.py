@@ -6,21 +6,3 @@ from .report import write_curve, write_report
 from .runner import ExperimentRunner, StepFailed
 from .spec import build_experiment, load_experiment
 from .table import Cell, Entry, Measurement, build_table, collect
-
-__all__ = [
-    'Cell',
-    'Curve',
-    'Entry',
-    'Experiment',
-    'ExperimentRunner',
-    'Measurement',
-    'Run',
-    'StepFailed',
-    'build_curve',
-    'build_experiment',
-    'build_table',
-    'collect',
-    'load_experiment',
-    'write_curve',
-    'write_report',
-]

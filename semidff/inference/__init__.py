@@ -16,26 +16,3 @@ from .schedules import (
 )
 from .stream_state import StreamState
 from .timer import FrameTimer, Lap, NoTimer, synchronize, timed
-
-__all__ = [
-    'METHODS',
-    'Acceleration',
-    'AdaptiveSchedule',
-    'ErrorPredictor',
-    'FixedSchedule',
-    'FrameTimer',
-    'KeyFrameSchedule',
-    'Lap',
-    'MethodError',
-    'NoTimer',
-    'PairEngine',
-    'SceneCutSchedule',
-    'ScheduleError',
-    'StreamState',
-    'VideoEngine',
-    'accelerate',
-    'build_schedule',
-    'schedule_config',
-    'synchronize',
-    'timed',
-]

@@ -7,19 +7,3 @@ from .semi_dff import SemiDFF
 from .spatial import SpatialModule
 from .temporal import OpenCVFlow, TemporalModule
 from .video_detector import FlowField, KeyFrame, VideoDetector
-
-__all__ = [
-    'RFCN',
-    'CropClassifier',
-    'FeatureRegression',
-    'FeatureSemantics',
-    'FlowPretrainer',
-    'FlowField',
-    'KeyFrame',
-    'OpenCVFlow',
-    'SemiDFF',
-    'SpatialModule',
-    'TemporalModule',
-    'VideoDataPreprocessor',
-    'VideoDetector',
-]

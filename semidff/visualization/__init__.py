@@ -1,5 +1,3 @@
 """Pictures: annotated frames, feature flow and scale field, propagation of a pair."""
 
 from .frames import render_frame
-
-__all__ = ['render_frame']

@@ -3,5 +3,3 @@
 from .sample_stream import SampleStream
 from .stream_sampler import StreamSampler
 from .video_sampler import VideoSampler
-
-__all__ = ['SampleStream', 'StreamSampler', 'VideoSampler']

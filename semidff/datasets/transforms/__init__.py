@@ -5,15 +5,3 @@ from .original_transforms import OriginalFlip, OriginalResize
 from .pack_frame_pair import PackFramePair
 from .random_affine_flow_pair import RandomAffineFlowPair
 from .random_pan import RandomPan
-
-__all__ = [
-    'LoadFlowPair',
-    'OriginalFlip',
-    'OriginalResize',
-    'PackFlowPair',
-    'PackFramePair',
-    'RandomAffineFlowPair',
-    'RandomColorFlowPair',
-    'RandomFlipFlowPair',
-    'RandomPan',
-]

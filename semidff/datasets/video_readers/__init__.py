@@ -12,22 +12,3 @@ from .frame_folder import FrameFolderReader, natural_key, read_image
 from .pool import ReaderPool, open_stream, open_video
 from .stream import ArrayStream, FolderStream, Frame, FrameStream, VideoWarning
 from .video_file import DecordReader
-
-__all__ = [
-    'ArrayStream',
-    'CameraStream',
-    'DecordReader',
-    'FileStream',
-    'FolderStream',
-    'Frame',
-    'FrameFolderReader',
-    'FrameStream',
-    'ReaderPool',
-    'VideoError',
-    'VideoReader',
-    'VideoWarning',
-    'natural_key',
-    'open_stream',
-    'open_video',
-    'read_image',
-]

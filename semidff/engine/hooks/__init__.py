@@ -6,13 +6,3 @@ from .finite_loss_hook import FiniteLossHook, NonFiniteLossError
 from .last_checkpoint_hook import LastCheckpointHook
 from .load_parts_hook import LoadPartsHook
 from .seed_hook import SeedHook
-
-__all__ = [
-    'ChannelsLastHook',
-    'DistillationVisualizationHook',
-    'FiniteLossHook',
-    'LastCheckpointHook',
-    'LoadPartsHook',
-    'NonFiniteLossError',
-    'SeedHook',
-]

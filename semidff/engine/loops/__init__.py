@@ -2,5 +2,3 @@
 
 from .distillation_loop import DistillationLoop, DistillationStepHook
 from .video_test_loop import VideoTestLoop
-
-__all__ = ['DistillationLoop', 'DistillationStepHook', 'VideoTestLoop']

@@ -2,5 +2,3 @@
 
 from .bfloat16_optim_wrapper import BFloat16OptimWrapper
 from .rmsprop import RMSpropMX
-
-__all__ = ['BFloat16OptimWrapper', 'RMSpropMX']

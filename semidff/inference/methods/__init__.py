@@ -8,19 +8,3 @@ from .frame import Frame
 from .interpolate import Interpolate
 from .propagate import Propagate
 from .shallow_flow import ShallowFlowFast, ShallowFlowSlow
-
-__all__ = [
-    'METHODS',
-    'Centered',
-    'Coast',
-    'Copy',
-    'Frame',
-    'Interpolate',
-    'MethodError',
-    'Propagate',
-    'ShallowFlowFast',
-    'ShallowFlowSlow',
-    'VideoMethod',
-    'method_class',
-    'renamed_method',
-]

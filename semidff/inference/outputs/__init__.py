@@ -11,8 +11,6 @@ from .detections_json import detections_json
 from .text import TextOutput
 from .video import Draw, VideoOutput, check_out_video
 
-__all__ = ['Output', 'Result', 'VideoOutput', 'check_out_video', 'open_outputs']
-
 
 @contextmanager
 def open_outputs(

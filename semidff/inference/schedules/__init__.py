@@ -5,14 +5,3 @@ from .base import KeyFrameSchedule, ScheduleError, build_schedule, schedule_conf
 from .error_predictor import ErrorPredictor
 from .fixed import FixedSchedule
 from .scene_cuts import SceneCutSchedule
-
-__all__ = [
-    'AdaptiveSchedule',
-    'ErrorPredictor',
-    'FixedSchedule',
-    'KeyFrameSchedule',
-    'SceneCutSchedule',
-    'ScheduleError',
-    'build_schedule',
-    'schedule_config',
-]

@@ -10,17 +10,3 @@ from .rfcn_roi_head import RFCNRoIHead
 from .rfcn_rpn_head import RFCNRPNHead
 from .score_map_split import ScoreMapSplit
 from .score_maps import ScoreMaps
-
-__all__ = [
-    'RFCN',
-    'ExactPSRoIPool',
-    'PSRoIPool',
-    'RFCNBBoxHead',
-    'RFCNHeads',
-    'RFCNNeck',
-    'RFCNRPNHead',
-    'RFCNRoIHead',
-    'ScoreMapSplit',
-    'ScoreMaps',
-    'original',
-]

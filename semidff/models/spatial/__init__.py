@@ -6,16 +6,3 @@ from .resnet_split import ResNetSplit
 from .spatial_module import SpatialModule, feature_stride
 from .split import ExtractFeatSplit, Split
 from .two_stage_heads import TwoStageHeads
-
-__all__ = [
-    'HEAD_FAMILIES',
-    'DenseHeads',
-    'ExtractFeatSplit',
-    'HeadFamily',
-    'HeadOutputs',
-    'ResNetSplit',
-    'SpatialModule',
-    'Split',
-    'feature_stride',
-    'TwoStageHeads',
-]

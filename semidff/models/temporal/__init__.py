@@ -5,15 +5,3 @@ from .opencv_flow import OpenCVFlow
 from .refinement import FlowNetwork, FlowOutput
 from .temporal_module import TemporalModule
 from .warp import warp
-
-__all__ = [
-    'FlowNetInception',
-    'FlowNetS',
-    'FlowNetwork',
-    'FlowOutput',
-    'MMTrackingFlowNet',
-    'MMTrackingTemporalModule',
-    'OpenCVFlow',
-    'TemporalModule',
-    'warp',
-]

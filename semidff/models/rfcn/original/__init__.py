@@ -11,14 +11,3 @@ from .box_coder import OriginalBoxCoder
 from .overlaps import OriginalOverlaps
 from .roi_head import OriginalRoIHead
 from .rpn_head import OriginalRPNHead
-
-__all__ = [
-    'OriginalAnchorAssigner',
-    'OriginalAnchorGenerator',
-    'OriginalAnchorSampler',
-    'OriginalBBoxHead',
-    'OriginalBoxCoder',
-    'OriginalOverlaps',
-    'OriginalRPNHead',
-    'OriginalRoIHead',
-]
