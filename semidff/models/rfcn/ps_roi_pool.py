@@ -1,7 +1,8 @@
-"""Position-sensitive RoI pooling operators, chosen by name in configs (R-FCN, Dai et al. 2016).
+"""Position-sensitive RoI pooling operators (R-FCN, Dai et al. 2016).
 
-``PSRoIAlign`` is torchvision's, ``PSRoIPool`` too but for the border of the maps. ``ExactPSRoIPool`` is the pooling of
-the original R-FCN and DFF: it rounds boxes to whole *pixels*, where PSRoIPool rounds them to whole *cells* of 16.
+``PSRoIAlign`` is torchvision's operator; ``PSRoIPool`` is, too, except at the border of the maps. ``ExactPSRoIPool`` is
+the pooling of the original R-FCN and DFF: it rounds boxes to whole *pixels*, where PSRoIPool rounds them to whole
+*cells* of 16 pixels.
 """
 
 import torch
@@ -15,12 +16,12 @@ MODELS.register_module(name='PSRoIAlign', module=ops.PSRoIAlign, force=False)
 
 @MODELS.register_module()
 class PSRoIPool(ops.PSRoIPool):
-    """torchvision's pooling with the last row and the last column of the maps.
+    """torchvision's pooling, including the last row and the last column of the maps.
 
-    torchvision's forward pass leaves these two out (it cuts bins at ``height - 1`` and ``width - 1``), its backward
-    pass does not. So bins at the border get a gradient that no change of the maps can lower, scores there grow without
-    bound, and training diverges. One more row and column of zeros move that cut to where no bin reaches; what the
-    backward pass puts into them is dropped.
+    torchvision's forward pass omits them (it clips bins at ``height - 1`` and ``width - 1``), its backward pass does
+    not. Bins at the border then get a gradient that no change of the maps reduces, scores there grow without bound,
+    and training diverges. Padding by one row and column of zeros moves the clipping to where no bin reaches; the
+    gradient of the padding is dropped.
 
     Args:
         output_size: Bins per side, k.
@@ -28,7 +29,7 @@ class PSRoIPool(ops.PSRoIPool):
     """
 
     def forward(self, maps: Tensor, rois: Tensor) -> Tensor:
-        """Pools score maps.
+        """Pool score maps.
 
         Args:
             maps: Position-sensitive maps (N, C * k * k, H, W), channel = (c * k + row) * k + column.
@@ -42,11 +43,11 @@ class PSRoIPool(ops.PSRoIPool):
 
 @MODELS.register_module()
 class ExactPSRoIPool(nn.Module):
-    """Average over the cells that a bin touches, bins placed as the original places them.
+    """Average over the cells that a bin touches, with the original's bins.
 
-    Boxes are rounded to pixels, their far side is inclusive; a bin covers the cells from the floor of its start to
-    the ceiling of its end, cut at the map; an empty bin is 0. Each bin is a box of whole cells for torchvision's
-    operator, which then has nothing left to round.
+    Boxes are rounded to pixels, their far side is inclusive. A bin covers the cells from the floor of its start to
+    the ceiling of its end, clipped to the map; an empty bin is 0. torchvision's operator gets each bin as a box of
+    whole cells, which it does not round.
 
     Args:
         output_size: Bins per side, k.
@@ -59,7 +60,7 @@ class ExactPSRoIPool(nn.Module):
         self.spatial_scale = spatial_scale
 
     def forward(self, maps: Tensor, rois: Tensor) -> Tensor:
-        """Pools score maps.
+        """Pool score maps.
 
         Args:
             maps: Position-sensitive maps (N, C * k * k, H, W), channel = (c * k + row) * k + column.
@@ -72,7 +73,7 @@ class ExactPSRoIPool(nn.Module):
         height, width = maps.shape[-2:]
         top, bottom = self._bins(rois[:, 2], rois[:, 4], height)
         left, right = self._bins(rois[:, 1], rois[:, 3], width)
-        # An image for each bin, k * k per image of the batch; the border as in PSRoIPool.
+        # One image per bin, k * k per image of the batch; padded as in PSRoIPool.
         of_bins = maps.unflatten(1, (-1, k * k)).transpose(1, 2).flatten(0, 1)
         image = rois[:, 0, None, None] * k**2 + torch.arange(k**2, device=rois.device).view(k, k)
         boxes = torch.stack(
@@ -89,7 +90,7 @@ class ExactPSRoIPool(nn.Module):
         return mean.permute(0, 3, 1, 2)
 
     def _bins(self, low: Tensor, high: Tensor, size: int) -> tuple[Tensor, Tensor]:
-        """First and one-past-last cell of the k bins of each RoI along one axis, (R, k) each."""
+        """Return the first and one-past-last cell of the k bins of each RoI along one axis, (R, k) each."""
         k = self.output_size
         start = _round(low.float()) * self.spatial_scale
         end = (_round(high.float()) + 1) * self.spatial_scale
@@ -101,5 +102,5 @@ class ExactPSRoIPool(nn.Module):
 
 
 def _round(x: Tensor) -> Tensor:
-    """Half away from zero, as C rounds; torch.round takes halves to the even number."""
+    """Round half away from zero, as in C; torch.round rounds half to even."""
     return torch.sign(x) * (x.abs() + 0.5).floor()

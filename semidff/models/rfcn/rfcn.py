@@ -13,14 +13,14 @@ from .score_maps import ScoreMaps
 class RFCN(TwoStageDetector):
     """Region-based fully convolutional network.
 
-    A two-stage detector whose feature network (``backbone`` and :class:`~semidff.models.rfcn.rfcn_neck.RFCNNeck`)
-    ends in one map that both heads share: the first channels go to the RPN, the others to the position-sensitive
-    head. Arguments are those of mmdet's ``TwoStageDetector``.
+    Two-stage detector whose feature network (``backbone`` and :class:`~semidff.models.rfcn.rfcn_neck.RFCNNeck`) ends in
+    one map that both heads share: the first channels go to the RPN, the last ones to the position-sensitive head.
+    Arguments are those of mmdet's ``TwoStageDetector``.
     """
 
     @property
     def score_convs(self) -> dict[str, nn.Conv2d]:
-        """The 1x1 convolutions by name, in the order of :class:`ScoreMaps`; together they are one layer."""
+        """The 1x1 convolutions by name, in the order of :class:`ScoreMaps`; side by side, they are one layer."""
         names = (
             'rpn_head.rpn_cls',
             'rpn_head.rpn_reg',
@@ -30,7 +30,7 @@ class RFCN(TwoStageDetector):
         return {name: self.get_submodule(name) for name in names}
 
     def score_maps(self, features: Sequence[Tensor]) -> ScoreMaps:
-        """All that the heads' convolutions make of the one level of features (N, C, H, W)."""
+        """Apply the convolutions of both heads to the one level of features (N, C, H, W)."""
         (level,) = features
         head = self.roi_head.bbox_head
         return ScoreMaps(*self.rpn_head.score_maps(level), *head.score_maps(level))

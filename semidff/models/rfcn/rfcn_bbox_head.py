@@ -1,4 +1,4 @@
-"""R-FCN's position-sensitive head with online hard example mining (semi-DFF 3.2; DFF section 4)."""
+"""Position-sensitive head of R-FCN with online hard example mining (semi-DFF 3.2; DFF section 4)."""
 
 import torch
 import torch.nn.functional as F
@@ -17,13 +17,12 @@ class RFCNBBoxHead(BBoxHead):
         in_channels: The head reads the *last* ``in_channels`` channels of the features.
         num_classes: Number of foreground classes C.
         bins: k, bins per side.
-        pooling: Config of the pooling operator, built with ``output_size`` k; by default the original's, at stride
+        pooling: Config of the pooling operator, built with ``output_size`` k; by default the original's at stride
             16.
-        box_groups: Groups of four box outputs. The original has 2, of which only the last, the foreground's, is
-            ever decoded; 1 leaves the unused one out.
-        ohem: Number of RoIs per image, the hardest ones, that the loss is taken over; None takes all that the
-            sampler gives.
-        kwargs: Of mmdet's ``BBoxHead``, such as losses and box coder.
+        box_groups: Groups of four box outputs. The original has 2 and decodes only the last one, that of the
+            foreground.
+        ohem: Number of hardest RoIs per image that the loss includes; None for all sampled RoIs.
+        kwargs: Arguments of mmdet's ``BBoxHead``, such as losses and box coder.
     """
 
     def __init__(
@@ -53,15 +52,15 @@ class RFCNBBoxHead(BBoxHead):
         self.ohem = ohem
 
     def score_maps(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Position-sensitive score and box maps of features (N, C, H, W), (N, groups * k * k, H, W) each."""
+        """Return position-sensitive score and box maps (N, groups * k * k, H, W) of features (N, C, H, W)."""
         x = features[:, -self.in_channels :]
         return self.conv_cls(x), self.conv_reg(x)
 
     def forward(self, features: Tensor | ScoreMaps, rois: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores and boxes of RoIs.
+        """Compute logits and boxes of RoIs.
 
         Args:
-            features: (N, C, H, W), or the maps that were made of them.
+            features: Features (N, C, H, W), or their score maps.
             rois: (R, 5), image index and box in pixels of the network's input.
 
         Returns:
@@ -71,7 +70,7 @@ class RFCNBBoxHead(BBoxHead):
             maps = features.roi_scores, features.roi_deltas
         else:
             maps = self.score_maps(features)
-        # torchvision's operators want maps and boxes of one type; under autocast the maps are half precision.
+        # torchvision's operators need maps and boxes of one type; under autocast, the maps are in half precision.
         logits, deltas = (self.pooling(m.float(), rois.float()).mean((2, 3)) for m in maps)
         return logits, deltas
 
@@ -86,21 +85,13 @@ class RFCNBBoxHead(BBoxHead):
         bbox_weights: Tensor,
         reduction_override: str | None = None,
     ) -> dict:
-        """mmdet's RoI loss on the foreground group, over the hardest RoIs if ``ohem`` is set."""
+        """Compute mmdet's RoI loss on the foreground group, over the hardest RoIs if ``ohem`` is set."""
         bbox_pred = bbox_pred[:, -4:]
         chosen = slice(None)
         if self.ohem is not None:
             chosen = self._hardest(cls_score, bbox_pred, rois, labels, bbox_targets, bbox_weights)
-        return super().loss(
-            cls_score[chosen],
-            bbox_pred[chosen],
-            rois[chosen],
-            labels[chosen],
-            label_weights[chosen],
-            bbox_targets[chosen],
-            bbox_weights[chosen],
-            reduction_override,
-        )
+        rows = (cls_score, bbox_pred, rois, labels, label_weights, bbox_targets, bbox_weights)
+        return super().loss(*(row[chosen] for row in rows), reduction_override)
 
     @torch.no_grad()
     def _hardest(
@@ -112,7 +103,7 @@ class RFCNBBoxHead(BBoxHead):
         bbox_targets: Tensor,
         bbox_weights: Tensor,
     ) -> Tensor:
-        """Indices of each image's ``ohem`` RoIs with the largest sum of class and box loss."""
+        """Return the indices of each image's ``ohem`` RoIs with the largest sum of class and box loss."""
         per_roi = self._class_losses(cls_score, labels)
         box = F.smooth_l1_loss(bbox_pred, bbox_targets, reduction='none')
         per_roi = per_roi + (box * bbox_weights).sum(1)
@@ -123,10 +114,10 @@ class RFCNBBoxHead(BBoxHead):
         return torch.cat(chosen) if chosen else labels.new_zeros(0)
 
     def _class_losses(self, cls_score: Tensor, labels: Tensor) -> Tensor:
-        """What each RoI's class contributes to its hardness, (R,)."""
+        """Return the class loss of each RoI, (R,)."""
         return F.cross_entropy(cls_score, labels, reduction='none')
 
     def _predict_by_feat_single(self, roi, cls_score, bbox_pred, *args, **kwargs):
-        """Decodes the foreground group only."""
+        """Decode the foreground group only."""
         bbox_pred = None if bbox_pred is None else bbox_pred[:, -4:]
         return super()._predict_by_feat_single(roi, cls_score, bbox_pred, *args, **kwargs)

@@ -1,4 +1,4 @@
-"""The convolution that makes the features which are propagated (DFF section 4, "Feature Network")."""
+"""Neck of R-FCN, whose output is propagated (DFF section 4, "Feature Network")."""
 
 from collections.abc import Sequence
 
@@ -14,9 +14,9 @@ class RFCNNeck(BaseModule):
 
     Args:
         in_channels: Channels of the backbone's last level.
-        out_channels: Channels of the features; the RPN takes the first of them, the position-sensitive head the rest.
+        out_channels: Channels of the features; the RPN reads the first ones, the position-sensitive head the last ones.
         dilation: Dilation and padding of the convolution.
-        init_std: Standard deviation of the random start; the original's suits 2048 input channels.
+        init_std: Standard deviation of the initial weights; the original's suits 2048 input channels.
     """
 
     def __init__(
@@ -33,5 +33,5 @@ class RFCNNeck(BaseModule):
         nn.init.zeros_(self.conv.bias)
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor]:
-        """Maps the last of the backbone's levels (N, C_in, H, W) to one level (N, C_out, H, W)."""
+        """Map the last level of the backbone (N, C_in, H, W) to one level (N, C_out, H, W)."""
         return (F.relu(self.conv(inputs[-1])),)

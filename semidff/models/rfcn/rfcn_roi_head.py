@@ -1,4 +1,4 @@
-"""R-FCN's RoI head: mmdet's standard one, with pooling *after* the last convolution."""
+"""RoI head of R-FCN: mmdet's standard RoI head with pooling *after* the last convolution."""
 
 from mmdet.models.roi_heads import StandardRoIHead
 from mmdet.registry import MODELS
@@ -9,10 +9,10 @@ from .score_maps import ScoreMaps
 
 @MODELS.register_module()
 class RFCNRoIHead(StandardRoIHead):
-    """Runs a :class:`~semidff.models.rfcn.rfcn_bbox_head.RFCNBBoxHead`; there is no RoI extractor before it."""
+    """RoI head around a :class:`~semidff.models.rfcn.rfcn_bbox_head.RFCNBBoxHead`, without RoI extractor."""
 
     def init_bbox_head(self, bbox_roi_extractor: dict | None, bbox_head: dict) -> None:
-        """Builds the head; ``bbox_roi_extractor`` must be None."""
+        """Build the head; ``bbox_roi_extractor`` must be None."""
         if bbox_roi_extractor is not None:
             raise ValueError(
                 'R-FCN pools score maps, not features: leave bbox_roi_extractor out and set '
@@ -21,6 +21,6 @@ class RFCNRoIHead(StandardRoIHead):
         self.bbox_head = MODELS.build(bbox_head)
 
     def _bbox_forward(self, x: tuple[Tensor] | ScoreMaps, rois: Tensor) -> dict[str, Tensor]:
-        """Logits and deltas of RoIs (R, 5) on the one feature level, or on its score maps."""
+        """Return logits and deltas of RoIs (R, 5) on the one feature level, or on its score maps."""
         logits, deltas = self.bbox_head(x if isinstance(x, ScoreMaps) else x[0], rois)
         return dict(cls_score=logits, bbox_pred=deltas, bbox_feats=logits)

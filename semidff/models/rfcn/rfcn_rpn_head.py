@@ -1,4 +1,4 @@
-"""R-FCN's region proposal network: two 1x1 convolutions on the first channels of the features."""
+"""Region proposal network of R-FCN: two 1x1 convolutions on the first channels of the features."""
 
 from collections.abc import Sequence
 
@@ -14,24 +14,23 @@ class RFCNRPNHead(RPNHead):
     """mmdet's RPN without its 3x3 convolution, reading ``features[:, :in_channels]`` (DFF section 4)."""
 
     def _init_layers(self) -> None:
-        """Creates the two sibling 1x1 convolutions."""
         anchors = self.num_base_priors
         self.rpn_cls = nn.Conv2d(self.in_channels, anchors * self.cls_out_channels, 1)
         self.rpn_reg = nn.Conv2d(self.in_channels, anchors * self.bbox_coder.encode_size, 1)
 
     def score_maps(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores (N, A * K, H, W) and raw deltas (N, A * 4, H, W) of features (N, C, H, W)."""
+        """Return scores (N, A * K, H, W) and raw deltas (N, A * 4, H, W) of features (N, C, H, W)."""
         x = x[:, : self.in_channels]
         return self.rpn_cls(x), self.rpn_reg(x)
 
     def forward(self, x: Sequence[Tensor] | ScoreMaps) -> tuple[list[Tensor], list[Tensor]]:
-        """Scores and raw deltas per level, of features or of the maps that were made of them."""
+        """Return scores and raw deltas per level, from features or from score maps."""
         if isinstance(x, ScoreMaps):
             return [x.anchor_scores.float()], [x.anchor_deltas.float()]
         return super().forward(x)
 
     def forward_single(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores (N, A * K, H, W) and raw deltas (N, A * 4, H, W) of features (N, C, H, W)."""
+        """Return scores (N, A * K, H, W) and raw deltas (N, A * 4, H, W) of features (N, C, H, W)."""
         scores, deltas = self.score_maps(x)
-        # Boxes are decoded and losses taken in full precision, under autocast too.
+        # Decoding and losses are in full precision, under autocast too.
         return scores.float(), deltas.float()

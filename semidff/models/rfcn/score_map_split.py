@@ -1,4 +1,4 @@
-"""The split point behind R-FCN's last weights: score maps are propagated (DFF Table 5, 0 layers)."""
+"""Split point after R-FCN's last weights: score maps are propagated (DFF Table 5, 0 layers)."""
 
 from collections.abc import Sequence
 
@@ -14,14 +14,14 @@ from .score_maps import ScoreMaps
 
 @TASK_UTILS.register_module()
 class ScoreMapSplit(ExtractFeatSplit):
-    """Cuts behind the 1x1 convolutions of R-FCN's heads; N_task has no weights.
+    """Split point after the 1x1 convolutions of R-FCN's heads; N_task has no weights.
 
-    The maps of both heads are propagated as one, (N, 2 A + 4 A + (C + 1) k^2 + 4 G k^2, H, W): 18 + 36 + 1519 + 196
-    = 1769 channels for ImageNet VID, which is the temporal module's ``feat_channels``.
+    The maps of both heads are propagated as one map (N, 2 A + 4 A + (C + 1) k^2 + 4 G k^2, H, W), which has
+    18 + 36 + 1519 + 196 = 1769 channels for ImageNet VID.
     """
 
     def check(self, detector: nn.Module) -> None:
-        """Raises a TypeError if the detector is not R-FCN."""
+        """Raise a TypeError if the detector is not R-FCN."""
         if not isinstance(detector, RFCN):
             raise TypeError(
                 f'split=ScoreMapSplit propagates the score maps of R-FCN, but {type(detector).__name__} has no such '
@@ -29,15 +29,13 @@ class ScoreMapSplit(ExtractFeatSplit):
             )
 
     def feature_names(self, detector: nn.Module) -> list[str]:
-        """Backbone, neck and the heads' convolutions."""
         return [*super().feature_names(detector), *detector.score_convs]
 
     def features(self, detector: nn.Module, images: Tensor) -> tuple[Tensor, ...]:
-        """All score and box maps as one."""
         return (torch.cat(detector.score_maps(super().features(detector, images)), 1),)
 
     def finish(self, detector: nn.Module, features: Sequence[Tensor]) -> ScoreMaps:
-        """The one map, taken apart again."""
+        """Split the propagated map into the score maps."""
         (maps,) = features
         sizes = [conv.out_channels for conv in detector.score_convs.values()]
         return ScoreMaps(*maps.split(sizes, 1))

@@ -1,4 +1,4 @@
-"""R-FCN's outputs ahead of everything that has no weights: proposals, pooling and vote."""
+"""Outputs of R-FCN's last weights, ahead of proposals, pooling and vote."""
 
 from typing import NamedTuple
 
@@ -6,11 +6,11 @@ from torch import Tensor
 
 
 class ScoreMaps(NamedTuple):
-    """What R-FCN's four 1x1 convolutions make of the features; the heads take it in place of the features.
+    """Outputs of R-FCN's four 1x1 convolutions; the heads accept them in place of features.
 
     Attributes:
-        anchor_scores: (N, A * K, H, W), of the RPN.
-        anchor_deltas: (N, A * 4, H, W), likewise.
+        anchor_scores: Score maps of the RPN, (N, A * K, H, W).
+        anchor_deltas: Box maps of the RPN, (N, A * 4, H, W).
         roi_scores: Position-sensitive score maps (N, (C + 1) * k * k, H, W).
         roi_deltas: Position-sensitive box maps (N, 4 * G * k * k, H, W), G groups of boxes.
     """

@@ -1,6 +1,7 @@
-"""R-FCN's box arithmetic as in the original MXNet code, part by part, chosen by type in configs.
+"""R-FCN's box arithmetic as in the original MXNet code.
 
-Its root is one convention: a box names its first and its *last* pixel, so a box from 3 to 5 is 3 wide ("+1").
+It follows from one convention: a box is given by its first and its *last* pixel, so a box from 3 to 5 is 3 wide
+("+1").
 """
 
 from .anchor_assigner import OriginalAnchorAssigner

@@ -1,4 +1,4 @@
-"""Which anchors are foreground, by the original's rules."""
+"""Assignment of anchors by the original's rules."""
 
 import torch
 from mmdet.models.task_modules.assigners import AssignResult, MaxIoUAssigner
@@ -8,22 +8,23 @@ from torch import Tensor
 
 @TASK_UTILS.register_module()
 class OriginalAnchorAssigner(MaxIoUAssigner):
-    """mmdet's assigner but for the anchors that overlap a box best, though less than ``pos_iou_thr``.
+    """mmdet's assigner, except for anchors with the largest overlap with a box that is below ``pos_iou_thr``.
 
-    Such an anchor learns the box that overlaps *it* most, not the box that it is best for. And no overlap is too
-    small: a box which touches no anchor has a maximum of 0, so every anchor that does not touch it is foreground, as
-    in the original (the sampler then leaves few of them). ``min_pos_iou`` and ``gt_max_assign_all`` have no effect.
+    Such an anchor is assigned the box that overlaps *it* most, not the box whose best anchor it is. There is no least
+    overlap: for a box that touches no anchor, the largest overlap is 0, so every anchor that does not touch it is
+    foreground, as in the original (the sampler then keeps few of them). ``min_pos_iou`` and ``gt_max_assign_all``
+    have no effect.
     """
 
     def assign_wrt_overlaps(self, overlaps: Tensor, gt_labels: Tensor) -> AssignResult:
-        """Assigns anchors.
+        """Assign anchors to boxes.
 
         Args:
-            overlaps: Of the true boxes with the anchors, (G, A).
+            overlaps: Overlaps of the true boxes with the anchors, (G, A).
             gt_labels: Labels of the true boxes, (G,).
 
         Returns:
-            ``gt_inds`` (A,): one more than the index of the anchor's box, 0 for background, -1 for neither.
+            ``gt_inds`` (A,): one more than the index of the anchor's box, 0 for background, -1 to ignore the anchor.
         """
         if not overlaps.numel():
             return super().assign_wrt_overlaps(overlaps, gt_labels)

@@ -1,4 +1,4 @@
-"""Which of the assigned anchors count, drawn as the original draws them."""
+"""Sampling of anchors with the original's random numbers."""
 
 import numpy as np
 import torch
@@ -10,9 +10,9 @@ from torch import Tensor
 
 @TASK_UTILS.register_module()
 class OriginalAnchorSampler(RandomSampler):
-    """mmdet's random sampler with the original's source of chance: numpy draws the surplus, which is left out.
+    """mmdet's random sampler with the original's random numbers: numpy draws the anchors that are left out.
 
-    After ``np.random.seed(s)`` the same anchors count as there. Arguments are those of mmdet's ``RandomSampler``.
+    After ``np.random.seed(s)``, the sample is that of the original. Arguments are those of mmdet's ``RandomSampler``.
     """
 
     def _sample_pos(self, assign_result: AssignResult, num_expected: int, **kwargs) -> Tensor:

@@ -1,4 +1,4 @@
-"""Anchors of whole pixels, as the original makes them (Faster R-CNN's, Ren et al. 2015)."""
+"""Anchors with the original's rounding (that of Faster R-CNN, Ren et al. 2015)."""
 
 import torch
 from mmdet.models.task_modules.prior_generators import AnchorGenerator
@@ -8,18 +8,18 @@ from torch import Tensor
 
 @TASK_UTILS.register_module()
 class OriginalAnchorGenerator(AnchorGenerator):
-    """Anchors whose sides are rounded to pixels *before* they are scaled, and which end on their last pixel.
+    """Anchors whose sides are rounded to pixels *before* they are scaled, given by first and last pixel.
 
-    With stride 16, scales (8, 16, 32) and ratios (0.5, 1, 2): the first of the nine is (-84, -40, 99, 55), 184 x 96
-    pixels; mmdet's, also its ``LegacyAnchorGenerator``, is 181 x 91. The order is mmdet's, ratio before scale.
-    Arguments are those of mmdet's ``AnchorGenerator``; ``centers`` and ``center_offset`` have no effect, for the
-    middle is always that of the cell's pixels (7.5 for 16 pixels).
+    With stride 16, scales (8, 16, 32) and ratios (0.5, 1, 2), the first of the nine anchors is (-84, -40, 99, 55), or
+    184 x 96 pixels; with mmdet's generators, including ``LegacyAnchorGenerator``, it has 181 x 91 pixels. The order is
+    mmdet's, ratio before scale. Arguments are those of mmdet's ``AnchorGenerator``; ``centers`` and ``center_offset``
+    have no effect, since the center is always that of the cell's pixels (7.5 for 16 pixels).
     """
 
     def gen_single_level_base_anchors(
         self, base_size: float, scales: Tensor, ratios: Tensor, center: object = None
     ) -> Tensor:
-        """Anchors of the first cell, (ratios * scales, 4), first and last pixel.
+        """Return the anchors of the first cell, (ratios * scales, 4), first and last pixel.
 
         Args:
             base_size: Pixels per side of a cell.
@@ -36,5 +36,5 @@ class OriginalAnchorGenerator(AnchorGenerator):
 
 
 def _round(x: Tensor) -> Tensor:
-    """Half up; torch.round takes halves to the even number."""
+    """Round half up; torch.round rounds half to even."""
     return (x + 0.5).floor()

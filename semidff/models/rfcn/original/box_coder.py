@@ -1,4 +1,4 @@
-"""Box deltas with the last pixel counted."""
+"""Box deltas in the "+1" convention."""
 
 from collections.abc import Sequence
 
@@ -11,10 +11,10 @@ from torch import Tensor
 
 @TASK_UTILS.register_module()
 class OriginalBoxCoder(LegacyDeltaXYWHBBoxCoder):
-    """Encodes as mmdet's legacy coder does, and decodes to exactly the inverse of that.
+    """Box coder that encodes as mmdet's legacy coder and decodes with the exact inverse.
 
-    The legacy coder's decoded boxes are half a pixel larger on each side, and it limits the change of size. Neither
-    is the original's. Arguments are those of mmdet's coder (``target_means``, ``target_stds``).
+    The legacy coder decodes boxes that are half a pixel larger on each side and limits the change of size, unlike the
+    original. Arguments are those of mmdet's coder (``target_means``, ``target_stds``).
     """
 
     def decode(
@@ -24,13 +24,13 @@ class OriginalBoxCoder(LegacyDeltaXYWHBBoxCoder):
         max_shape: Sequence[int] | None = None,
         wh_ratio_clip: float | None = None,
     ) -> Tensor:
-        """Applies deltas to boxes.
+        """Apply deltas to boxes.
 
         Args:
             bboxes: Boxes (N, 4), first and last pixel.
             pred_bboxes: Normalized deltas (N, 4 * groups) as (dx, dy, dw, dh).
-            max_shape: Height and width of the image that the boxes are clipped to; None leaves them as they are.
-            wh_ratio_clip: Not used, the change of size has no limit.
+            max_shape: Height and width of the image that the boxes are clipped to; None for no clipping.
+            wh_ratio_clip: Not used; the change of size has no limit.
 
         Returns:
             Boxes (N, 4 * groups).

@@ -1,4 +1,4 @@
-"""From boxes and class scores to detections, as the original's tester does it."""
+"""Detections from boxes and class scores, as in the original's tester."""
 
 import torch
 from mmcv.ops import batched_nms
@@ -8,16 +8,16 @@ from torch import Tensor
 
 
 def detections(boxes: Tensor, scores: Tensor, cfg: ConfigDict) -> InstanceData:
-    """Suppression class by class, then a limit on the image.
+    """Suppress boxes class by class, then limit their number per image.
 
-    mmdet suppresses all classes in one call on boxes that are shifted apart by class; so far from the origin float32
-    no longer tells overlaps beside the threshold apart.
+    mmdet suppresses all classes in one call on boxes that are offset by class; so far from the origin, float32 cannot
+    resolve overlaps near the threshold.
 
     Args:
         boxes: Boxes of any class (R, 4), in coordinates of the original image.
         scores: Probabilities of the foreground classes (R, C).
-        cfg: Scores above ``score_thr`` enter the suppression ``nms``; ``max_per_img`` are kept, and those that equal
-            the last of them.
+        cfg: Settings: boxes with scores above ``score_thr`` enter the suppression ``nms``; the best ``max_per_img``
+            are kept, and those with the same score as the last of them.
 
     Returns:
         ``bboxes`` (D, 4), ``scores`` (D,) and ``labels`` (D,), best first.

@@ -1,4 +1,4 @@
-"""From the RPN's scores and boxes to proposals, in the original's order and number."""
+"""Proposals from the RPN's scores and boxes, in the original's order and number."""
 
 from collections.abc import Sequence
 
@@ -16,18 +16,18 @@ def propose(
     cfg: ConfigDict,
     scale: float = 1.0,
 ) -> tuple[Tensor, Tensor]:
-    """Chooses proposals among the anchors' boxes.
+    """Select proposals from the anchors' boxes.
 
-    Cells that lie beyond the last whole stride of the image come last but stay in the list, and so do boxes that are
-    too small. If too few boxes survive the suppression, the survivors are repeated in turn.
+    Cells beyond the last whole stride of the image and boxes that are too small are ranked last, but not removed. If
+    too few boxes remain after the suppression, they are repeated in turn.
 
     Args:
         scores: Foreground probabilities (H, W, A).
         boxes: Decoded and clipped boxes (H, W, A, 4).
         image: Height and width of the network's input.
         stride: Pixels per cell.
-        cfg: ``nms_pre`` boxes enter the suppression ``nms``, ``max_per_img`` rows come out; ``min_bbox_size`` is in
-            pixels of the image before it was resized.
+        cfg: Settings: the best ``nms_pre`` boxes enter the suppression ``nms``, ``max_per_img`` rows are returned;
+            ``min_bbox_size`` is in pixels of the image before resizing.
         scale: Factor by which the image was resized.
 
     Returns:
@@ -41,7 +41,7 @@ def propose(
         scores, boxes = _enlarge_small(scores, boxes, cfg.min_bbox_size * scale)
     order = scores.sort(descending=True, stable=True).indices[: cfg.nms_pre]
     scores, boxes = scores[order], boxes[order]
-    # Ranks in place of scores keep the order of equal ones.
+    # Ranks instead of scores preserve the order of equal scores.
     ranks = torch.arange(len(order), 0, -1, dtype=boxes.dtype, device=boxes.device)
     survivors = batched_nms(boxes, ranks, torch.zeros_like(ranks), cfg.nms)[1]
     rows = torch.arange(min(cfg.max_per_img, len(order)), device=boxes.device)
@@ -50,7 +50,7 @@ def propose(
 
 
 def _enlarge_small(scores: Tensor, boxes: Tensor, smallest: float) -> tuple[Tensor, Tensor]:
-    """Boxes smaller than ``smallest`` grow by half of it on each side, beyond the image too, and come last."""
+    """Extend boxes smaller than ``smallest`` by half of it on each side, even beyond the image, and rank them last."""
     small = (boxes[:, 2:] - boxes[:, :2] + 1 < smallest).any(dim=1)
     growth = boxes.new_tensor([-1, -1, 1, 1]) * (smallest / 2)
     return scores.where(~small, -1), boxes.where(~small[:, None], boxes + growth)

@@ -1,4 +1,4 @@
-"""R-FCN's RoI head with the original's training RoIs."""
+"""RoI head with the original's training RoIs."""
 
 from collections.abc import Sequence
 
@@ -13,15 +13,15 @@ from semidff.models.rfcn.rfcn_roi_head import RFCNRoIHead
 
 @MODELS.register_module()
 class OriginalRoIHead(RFCNRoIHead):
-    """Trains on all proposals *and*, behind them, the true boxes, which are assigned like any other box.
+    """RoI head that is trained on all proposals followed by the true boxes, which are assigned like any other box.
 
-    Wants ``sampler=dict(type='PseudoSampler')``, which takes all of them, foreground first.
+    It needs ``sampler=dict(type='PseudoSampler')``, which keeps all RoIs, foreground first.
     """
 
     def loss(
         self, x: Sequence[Tensor], rpn_results_list: Sequence[InstanceData], samples: SampleList
     ) -> dict:
-        """mmdet's loss on the proposals of N images and their true boxes."""
+        """Compute mmdet's loss on the proposals of N images and their true boxes."""
         proposals = [
             with_true_boxes(proposals, sample.gt_instances)
             for proposals, sample in zip(rpn_results_list, samples, strict=True)
@@ -30,5 +30,5 @@ class OriginalRoIHead(RFCNRoIHead):
 
 
 def with_true_boxes(proposals: InstanceData, truth: InstanceData) -> InstanceData:
-    """Proposals (P, 4) with the true boxes (G, 4) behind them, as ``bboxes`` (P + G, 4)."""
+    """Append the true boxes (G, 4) to proposals (P, 4), as ``bboxes`` (P + G, 4)."""
     return InstanceData(bboxes=torch.cat((proposals.bboxes, truth.bboxes)))

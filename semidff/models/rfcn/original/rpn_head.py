@@ -1,4 +1,4 @@
-"""R-FCN's region proposal network with the original's proposals and normalizers."""
+"""Region proposal network with the original's proposals and loss normalization."""
 
 from collections.abc import Sequence
 
@@ -16,16 +16,16 @@ from .proposals import propose
 
 @MODELS.register_module()
 class OriginalRPNHead(RFCNRPNHead):
-    """Proposals by :func:`~semidff.models.rfcn.original.proposals.propose`; losses as one image per GPU has them.
+    """RPN with proposals by :func:`~semidff.models.rfcn.original.proposals.propose` and losses normalized per image.
 
-    Wants a class loss with softmax (``use_sigmoid=False``), as the original.
+    It needs a class loss with softmax (``use_sigmoid=False``), as in the original.
     """
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
         if self.use_sigmoid_cls:
             raise ValueError(
-                'OriginalRPNHead tells foreground from background by a softmax: set loss_cls.use_sigmoid=False'
+                'OriginalRPNHead classifies with a softmax: set loss_cls.use_sigmoid=False'
             )
 
     def loss_by_feat_single(
@@ -39,10 +39,10 @@ class OriginalRPNHead(RFCNRPNHead):
         bbox_weights: Tensor,
         avg_factor: int,
     ) -> tuple[Tensor, Tensor]:
-        """Means over the images of class and box loss.
+        """Compute the means over the images of class and box loss.
 
-        An image's class loss is divided by the number of its anchors that count, its box loss by the number that
-        *should* count (the sampler's ``num``).
+        An image's class loss is divided by the number of its sampled anchors, its box loss by the number that *should*
+        be sampled (``num`` of the sampler).
 
         Args:
             cls_score: (N, A * 2, H, W).
@@ -77,7 +77,7 @@ class OriginalRPNHead(RFCNRPNHead):
         rescale: bool = False,
         with_nms: bool = True,
     ) -> InstanceData:
-        """Proposals of one image from its one level of scores (A * 2, H, W) and deltas (A * 4, H, W)."""
+        """Return one image's proposals from its one level of scores (A * 2, H, W) and deltas (A * 4, H, W)."""
         (scores,), (deltas,), (anchors,) = cls_score_list, bbox_pred_list, mlvl_priors
         height, width = scores.shape[-2:]
         image = img_meta['img_shape'][:2]
