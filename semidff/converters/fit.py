@@ -1,6 +1,8 @@
 """Steps that all checkpoint converters share: building the config's model, loading into it, writing."""
 
-from collections.abc import Mapping, Sequence
+import argparse
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -19,6 +21,26 @@ _BELOW = {
     'temporal': ('temporal.flow_network.', 'temporal.scale.'),
 }
 _ALL = {key for below in _BELOW.values() for key in below}
+
+
+def run_tool(convert_file: Callable[..., list[str]], description: str) -> None:
+    """Run ``convert_file(source, out, config)`` from the command line and print the lines that it returns.
+
+    Bad files end the process with a message and exit code 1.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument('source', metavar='IN', help='file to convert (.pth)')
+    parser.add_argument('out', metavar='OUT', help='checkpoint to write')
+    parser.add_argument(
+        '--config',
+        help='config whose model the weights must fit; nothing is written if they do not',
+    )
+    args = parser.parse_args()
+    try:
+        lines = convert_file(args.source, args.out, args.config)
+    except (CheckpointError, ConfigError, OSError) as error:
+        sys.exit(f'{parser.prog}: {error}')
+    print('\n'.join(lines))
 
 
 def check_different(source: str | Path, out: str | Path) -> None:

@@ -96,7 +96,7 @@ def convert(given: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def convert_file(
     source: str | Path, out: str | Path, config: str | Path | None = None
-) -> dict[str, Tensor]:
+) -> list[str]:
     """Convert a checkpoint; on an error no file is written.
 
     Args:
@@ -105,7 +105,7 @@ def convert_file(
         config: Config of the model that the weights must fit.
 
     Returns:
-        The weights.
+        Lines of a report.
 
     Raises:
         CheckpointError: If the file cannot be read, is of another network, or does not fit the config's model.
@@ -127,4 +127,4 @@ def convert_file(
     if 'CLASSES' in kept:
         kept = dict(dataset_meta=dict(classes=tuple(kept['CLASSES'])))
     write_checkpoint(state, {**kept, 'source': Path(source).name}, out)
-    return state
+    return [f'{out}: {len(state)} tensors from {source}']
