@@ -20,7 +20,7 @@ def video(tmp_path):
 
 def test_every_method_and_part_under_all_options(video):
     model = build(video_detector_cfg())
-    calls, told, packed = Counter(), [], []
+    calls, lines, packed = Counter(), [], []
     model.spatial.detector.backbone.register_forward_hook(lambda *_: calls.update(['backbone']))
     model.temporal.flow_network.register_forward_hook(lambda *_: calls.update(['flow']))
 
@@ -30,7 +30,7 @@ def test_every_method_and_part_under_all_options(video):
 
     options = [Acceleration(), Acceleration('bf16', channels_last=True)]
     methods = ['propagate', 'copy', 'centered']
-    report = benchmark(model, video, pack, methods, options, 3, 2, told.append)
+    report = benchmark(model, video, pack, methods, options, 3, 2, lines.append)
     assert [run.options for run in report.runs] == ['fp32', 'bf16, channels-last']
     for run in report.runs:
         assert list(run.methods) == ['frame', 'propagate', 'copy', 'centered']
@@ -46,7 +46,7 @@ def test_every_method_and_part_under_all_options(video):
     assert (
         len(packed) == 6 * 3 * 5
     )  # each method, and the parts, read the video for themselves, again and again
-    names = [line.split(': ')[0] for line in told]
+    names = [line.split(': ')[0] for line in lines]
     assert names[:3] == ['warm-up, fp32', 'warm-up, bf16, channels-last', 'clip 1 of 2, fp32']
     assert next(model.parameters()).dtype == model.spatial.detector.backbone.conv1.weight.dtype
 

@@ -58,11 +58,11 @@ def clips(monkeypatch):
 
 
 def test_rows_take_turns_on_the_same_frames(rows, models, clips):
-    told = []
+    lines = []
     report = measure_speed(
         [rows('b', 'propagate', 3), rows('a', 'frame', 1), rows('c', 'copy', 2, seed=1)],
         rounds=2,
-        progress=told.append,
+        progress=lines.append,
     )
     one, other = models
     expected = []
@@ -74,7 +74,7 @@ def test_rows_take_turns_on_the_same_frames(rows, models, clips):
             (other, 'Copy', frames[:2]),
         ]
     assert clips == expected
-    assert told == ['warm-up', 'round 1 of 2', 'round 2 of 2']
+    assert lines == ['warm-up', 'round 1 of 2', 'round 2 of 2']
     assert (report['reference'], report['rounds']) == ('a', 2)
     assert list(report['rows']) == ['b', 'a', 'c']
     for row in report['rows'].values():

@@ -1,4 +1,4 @@
-"""The video that is made where none is given."""
+"""The synthetic video of speed tests."""
 
 import numpy as np
 

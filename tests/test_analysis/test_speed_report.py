@@ -65,7 +65,7 @@ def test_gains_are_over_the_dense_detector_of_the_first_options():
     run = report(fast).to_dict()['runs'][1]
     assert run['methods']['frame']['gain_over_first'] == pytest.approx((312 + 324) / 2 / 162)
     assert run['methods']['frame']['speedup_end_to_end'] == 1
-    # the honest rival has the same options
+    # the fair reference has the same options
     assert run['methods']['propagate']['speedup_network'] == pytest.approx(
         (150 / 160 + 150 / 156) / 2
     )

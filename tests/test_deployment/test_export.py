@@ -50,7 +50,7 @@ def exported(model, folder):
 
 @torch.no_grad()
 def test_some_of_the_flow_leaves_the_map(model):
-    """What the test of parity rests on."""
+    """The parity test needs such flow."""
     inputs = [model.data_preprocessor(copy.deepcopy(b), False)['inputs'] for b in BATCHES[:2]]
     flow, _ = model.temporal.flow_and_scale(*map(model.temporal.prepare, inputs))
     height, width = flow.shape[-2:]
@@ -83,8 +83,8 @@ def test_another_model_is_noticed(model, exported):
     assert wrong and all(name.startswith('non_key') for name in wrong)
 
 
-def test_it_takes_the_models_place_in_the_engine(model, exported):
-    """Two streams at a time, with key frames in between."""
+def test_it_replaces_the_model_in_the_engine(model, exported):
+    """Two streams in a batch, several key frames."""
     results = []
     for detector in (model, exported):
         engine = VideoEngine(detector, 'propagate', key_interval=3)
@@ -114,7 +114,7 @@ def test_pytorchs_networks_are_not_run(model, folder):
 
 
 def test_the_documented_runner(model, exported, folder, monkeypatch):
-    """The example without PyTorch in docs/deployment.md gives what OnnxVideoDetector gets."""
+    """The example without PyTorch in docs/deployment.md gives the outputs of OnnxVideoDetector."""
     blocks = re.findall(r'```python\n(.*?)```', DOCS.read_text(), re.DOTALL)
     code = next(block for block in blocks if 'InferenceSession' in block)
     monkeypatch.chdir(folder.parent)

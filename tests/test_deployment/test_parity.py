@@ -1,4 +1,4 @@
-"""How far two tensors are apart, and which detections have no counterpart."""
+"""Difference of tensors, and detections without a counterpart."""
 
 import pytest
 import torch

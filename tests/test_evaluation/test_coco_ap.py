@@ -1,4 +1,4 @@
-"""COCO's AP of arrays, against what follows from its definition."""
+"""COCO AP of arrays, compared with its definition."""
 
 import numpy as np
 import pytest

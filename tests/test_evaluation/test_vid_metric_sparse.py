@@ -1,4 +1,4 @@
-"""VIDMetric where only some frames are labeled, and where frames come at several distances."""
+"""VIDMetric with sparse labels, and with several distances from the key frame."""
 
 import json
 import math

@@ -17,7 +17,7 @@ TOOL = Path(__file__).resolve().parents[2] / 'tools' / 'analysis' / 'benchmark.p
 
 @pytest.fixture
 def tool(monkeypatch, tmp_path):
-    """Runs the command on a tiny config, beside which are its weights and a video."""
+    """Runs the command on a tiny config with weights and a video."""
     Config(test_settings(tmp_path / 'val.json', tmp_path / 'work')).dump(tmp_path / 'config.py')
     torch.save(dict(state_dict=build(video_detector_cfg()).state_dict()), tmp_path / 'two.pth')
     write_video(tmp_path / 'in.mp4', 4, size=(96, 64))
@@ -64,7 +64,7 @@ def test_makes_a_video_of_the_wanted_shape(tool, tmp_path, capsys):
         (('--cfg-options', 'model.temporal=None'), 'no temporal module'),
     ],
 )
-def test_bad_input_is_told(tool, arguments, words):
+def test_bad_input_is_one_message(tool, arguments, words):
     with pytest.raises(SystemExit, match=words) as error:
         tool(*arguments)
     assert str(error.value).startswith('tools/analysis/benchmark.py: ')

@@ -16,7 +16,7 @@ TOOL = Path(__file__).resolve().parents[2] / 'tools' / 'deployment' / 'export_on
 
 
 @pytest.fixture(scope='module')
-def world(tmp_path_factory):
+def folder(tmp_path_factory):
     """A video, a config and checkpoints."""
     folder = tmp_path_factory.mktemp('export')
     settings = test_settings(write_videos(folder, (1,)), folder / 'work')
@@ -30,11 +30,11 @@ def world(tmp_path_factory):
 
 
 @pytest.fixture
-def export(world, monkeypatch, capsys):
+def export(folder, monkeypatch, capsys):
     """Runs the tool in the folder of the video; exit status or message, and what it printed."""
 
     def run(*arguments: str) -> tuple[str | int | None, str]:
-        monkeypatch.chdir(world)
+        monkeypatch.chdir(folder)
         monkeypatch.setattr('sys.argv', ['export_onnx.py', *arguments])
         try:
             runpy.run_path(str(TOOL), run_name='__main__')
@@ -45,7 +45,7 @@ def export(world, monkeypatch, capsys):
     return run
 
 
-def test_export_and_verify(world, export):
+def test_export_and_verify(folder, export):
     pytest.importorskip('onnxscript', reason="needs the extra 'onnx'")
     pytest.importorskip('onnxruntime', reason="needs the extra 'onnx'")
     arguments = ('config.py', 'two.pth', '--out', 'exported', '--video', 'in.mp4', '--verify')
@@ -60,7 +60,7 @@ def test_export_and_verify(world, export):
     last = printed.splitlines()[-1]
     assert last.startswith('after NMS, 3 frames: ')
     assert 'of which 0 have no counterpart' in last and last.endswith('; 0 the other way round')
-    assert Description.read(world / 'exported').strides == [8, 16, 32]
+    assert Description.read(folder / 'exported').strides == [8, 16, 32]
 
 
 @pytest.mark.parametrize(
