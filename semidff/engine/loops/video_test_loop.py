@@ -79,7 +79,7 @@ class VideoTestLoop(TestLoop):
             return
         if self.schedule is not None:
             raise MethodError(
-                "protocol 'pairs' evaluates every distance from the key frame and needs no schedule; remove "
+                "protocol 'pairs' evaluates every distance from the key frame and needs no schedule; leave out "
                 f'schedule={self.schedule}'
             )
         if self.render is not None:
