@@ -18,7 +18,7 @@ from mmengine.dataset import pseudo_collate
 from semidff.datasets.samplers.video_sampler import frames_of_videos
 from semidff.inference.frame_pipeline import frame_pipeline, load_model
 from semidff.inference.methods import method_class, renamed_method
-from semidff.utils.installed import installed_file
+from semidff.utils.model_building import read_config
 
 from .clip_timer import ClipTimer, endless_frames
 
@@ -120,8 +120,7 @@ def _prepare(
         groups.setdefault((row.config, row.checkpoint), []).append(row)
     timers, clips = {}, {}
     for (path, checkpoint), members in groups.items():
-        cfg = Config.fromfile(installed_file(path))
-        cfg.merge_from_dict(cfg_options)
+        cfg = read_config(path, cfg_options)
         methods = [row.method for row in members]
         needs_all = (method for method in methods if method_class(method).uses_temporal)
         model = load_model(cfg, checkpoint, device, next(needs_all, methods[0]))

@@ -4,15 +4,13 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmengine.config import Config
-
 from semidff.analysis.schedule_curve import curve_table, draw_schedules, schedule_curve
 from semidff.inference import ErrorPredictor
 from semidff.inference.frame_pipeline import load_model
 from semidff.utils.arguments import add_model_arguments
 from semidff.utils.atomic_write import write_json
 from semidff.utils.checkpoint import CheckpointError
-from semidff.utils.installed import installed_file
+from semidff.utils.model_building import read_config
 
 
 def parse_args() -> argparse.Namespace:
@@ -42,8 +40,7 @@ def main() -> None:
     """Compare; bad input ends with a message and exit code 1."""
     args = parse_args()
     try:
-        config = Config.fromfile(installed_file(args.config))
-        config.merge_from_dict(args.cfg_options or {})
+        config = read_config(args.config, args.cfg_options)
         predictor = ErrorPredictor.load(args.adaptive)
         model = load_model(config, args.checkpoint, args.device, 'propagate')
         points = schedule_curve(
