@@ -13,6 +13,8 @@ PATH = re.compile(r'(?<![\w./-])(?:configs|tools|tests|docs|semidff)/[\w./-]*[\w
 SHARED_OPTIONS = {
     'add_launch_arguments': 'engine/launch.py',
     'add_run_arguments': 'experiments/main.py',
+    'add_model_arguments': 'utils/arguments.py',
+    'run_tool': 'converters/fit.py',
 }
 THE_READERS_OWN = ('configs/mine',)
 
@@ -55,7 +57,7 @@ def test_options_of_the_tools_exist(page):
                 continue
             source = (ROOT / script[0]).read_text()
             for function, module in SHARED_OPTIONS.items():
-                if f'{function}(parser' in source:
+                if f'{function}(' in source:
                     source += (ROOT / 'semidff' / module).read_text()
             used = re.findall(r'(?<![\w-])--[\w-]+', command[script.end() :].split(' #')[0])
             unknown = [option for option in used if f"'{option}'" not in source]
