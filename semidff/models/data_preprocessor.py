@@ -10,19 +10,18 @@ _KNOWN = (None, 'DetDataPreprocessor', 'VideoDataPreprocessor')
 
 @MODELS.register_module()
 class VideoDataPreprocessor(DetDataPreprocessor):
-    """mmdet's preprocessor for single frames, that also takes frame pairs.
+    """mmdet's data preprocessor, extended to frame pairs.
 
-    A batch of frames (each (3, H, W)) gives ``inputs`` (N, 3, H, W) as in mmdet. A batch of pairs (each (2, 3, H, W):
-    key frame, current frame) gives ``inputs`` (N, 2, 3, H, W); the data samples describe the current frames. Every
-    frame is sent and normalized once.
+    Frames (3, H, W) are batched to ``inputs`` (N, 3, H, W) as in mmdet. Pairs (2, 3, H, W) of key frame and current
+    frame are batched to ``inputs`` (N, 2, 3, H, W); the data samples describe the current frames. Every frame is
+    copied to the device and normalized once.
     """
 
     def forward(self, data: dict, training: bool = False) -> dict:
-        """Normalizes, converts and pads a batch; see the class."""
         inputs = data['inputs']
         if inputs[0].dim() == 3:
             return super().forward(data, training)
-        # Interleaved frames would pair data samples with the wrong inputs: all current frames come first.
+        # All current frames come first, since data samples are matched to inputs by their index.
         frames = [pair[1] for pair in inputs] + [pair[0] for pair in inputs]
         data = super().forward(dict(data, inputs=frames), training)
         current, key = data['inputs'].chunk(2)

@@ -63,7 +63,7 @@ def test_half_precision_finds_the_same(kind, precision):
 
 
 def test_half_precision_is_that_of_autocast():
-    """Weights that are converted once give what autocast gives, which converts them for each frame."""
+    """Converting weights once gives the same result as autocast, which converts them for each frame."""
     frames, samples = models.frames(2), models.samples(1)
     once, plain = accelerate(detector('rfcn'), BF16), detector('rfcn')
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Nothing in stage two or in video prediction knows what kind of detector is the spatial module."""
+"""Stage two and video prediction with every kind of detector."""
 
 import pytest
 import torch

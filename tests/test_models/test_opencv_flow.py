@@ -1,4 +1,4 @@
-"""Off-the-shelf flow: what it measures, its signs and sizes, and what it refuses."""
+"""Off-the-shelf flow: accuracy, signs, sizes and errors."""
 
 import copy
 import math

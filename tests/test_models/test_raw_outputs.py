@@ -1,4 +1,4 @@
-"""The seam between a detector's maps and its post-processing."""
+"""Raw outputs of a detector, ahead of its post-processing."""
 
 import pytest
 import torch

@@ -21,7 +21,7 @@ from .clips import Clip, Clips
 from .error_predictor import ErrorPredictor, flow_statistics
 
 _HELD_OUT = 5  # every fifth clip
-_STRENGTH = 1e-3  # of the ridge, for statistics of unit variance
+_STRENGTH = 1e-3  # of the ridge penalty, for statistics of unit variance
 
 
 @dataclass(frozen=True)

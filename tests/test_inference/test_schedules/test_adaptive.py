@@ -49,7 +49,7 @@ def test_statistics_by_hand():
 
 
 def test_the_residual_is_what_the_warp_leaves():
-    """An image that has moved by a cell is explained by the flow that says so, but for the border."""
+    """The correct flow explains an image that has moved by a cell, except at the border."""
     image = torch.randn(1, 3, 8, 12, generator=torch.Generator().manual_seed(0))
     image = image.repeat_interleave(8, 2).repeat_interleave(8, 3)
     moved = image.roll(8, dims=3)

@@ -188,7 +188,7 @@ def test_from_the_fit_to_the_test(world, capsys):
 
 
 def test_fixed_points_of_the_comparison_are_those_of_the_test(world):
-    """One walk for all schedules gives what walking with one of them gives."""
+    """One pass for all schedules gives the same result as a pass with one of them."""
     file = world / 'table.json'
     ErrorPredictor([0] * 4, 0.0, (0.5, 2.0), (2.0, 9.0)).save(file)
     args = world / 'config.py', world / 'two.pth'
