@@ -16,9 +16,8 @@ from typing import Any
 from semidff.utils.deprecation import renamed_method
 
 from .experiment import Experiment
-from .settings import ExperimentError, config_text, silenced
+from .settings import ExperimentError, config_text
 from .spec import build_experiment
-from .table import Measurement, collect
 
 INHERITED = ('EXPERIMENT_DIR', 'RUN_DIR', 'CHAIN_DIR')
 
@@ -47,26 +46,6 @@ class Run:
         return cls(name.strip(), *parts)
 
 
-@dataclass(frozen=True)
-class Curve:
-    """The evaluations of a curve.
-
-    Attributes:
-        experiment: The evaluations and the measurement of their speed.
-        detectors: For each row a key that is equal for equal detectors.
-    """
-
-    experiment: Experiment
-    detectors: Mapping[str, str]
-
-    def measurements(self) -> list[list[Measurement]]:
-        """Return what has been measured so far, a list for each detector, *frame* first."""
-        groups: dict[str, list[Measurement]] = {}
-        for item in collect(self.experiment):
-            groups.setdefault(self.detectors[item.row], []).append(item)
-        return [sorted(g, key=lambda item: item.method != 'frame') for g in groups.values()]
-
-
 def build_curve(
     runs: Sequence[Run],
     key_intervals: Sequence[int],
@@ -76,8 +55,8 @@ def build_curve(
     methods: Collection[str],
     digest: Callable[[str], str],
     with_speed: bool = True,
-) -> Curve:
-    """Lay out the evaluations.
+) -> Experiment:
+    """Lay out the evaluations; the rows of each distinct detector form a group.
 
     Args:
         runs: The lines of the curve.
@@ -87,7 +66,7 @@ def build_curve(
         methods: Known methods of ``tools/test.py``.
         digest: Maps a checkpoint's path to a text that is equal for equal weights of the detector,
             see :func:`~semidff.utils.checkpoint.detector_digest`.
-        with_speed: Whether to measure the speed, for each detector's rows together.
+        with_speed: Whether to measure the speed.
 
     Raises:
         ExperimentError: If a run cannot be tested; the message names it.
@@ -99,10 +78,9 @@ def build_curve(
     frames = _missing_frames(keys)
     rows = [*frames, *runs]
     keys |= frames
-    measured: dict[str, str] = {}  # name of the step that measures the speed of a detector's rows
+    names: dict[str, str] = {}  # groups are named after their first row, the first has no name
     for run in rows:
-        measured.setdefault(keys[run], f'speed-{run.name}' if measured else 'speed')
-    speed = {run.name: measured[keys[run]] for run in rows} if with_speed else {}
+        names.setdefault(keys[run], run.name if names else '')
     settings = dict(
         work_dir=out,
         steps=[],
@@ -110,8 +88,8 @@ def build_curve(
         key_intervals=list(key_intervals),
         cfg_options=dict(cfg_options or {}),
     )
-    experiment = build_experiment(settings, methods, environment, speed)
-    return Curve(experiment, {run.name: key for run, key in keys.items()})
+    groups = {run.name: names[keys[run]] for run in rows}
+    return build_experiment(settings, methods, environment, groups, with_speed)
 
 
 def _missing_frames(keys: Mapping[Run, str]) -> dict[Run, str]:
@@ -141,5 +119,4 @@ def _detector_key(run: Run, environment: Mapping[str, str], weights: Callable[[s
     preprocessor.pop('type', None)
     test = [config.get(name) for name in ('test_dataloader', 'test_evaluator')]
     digest = hashlib.sha256(json.dumps([detector, preprocessor, test], sort_keys=True).encode())
-    with silenced():
-        return f'{digest.hexdigest()} {weights(run.checkpoint)}'
+    return f'{digest.hexdigest()} {weights(run.checkpoint)}'

@@ -21,7 +21,7 @@ class RowRun:
         seed: Seed of the weights.
         step: The process.
         model: Config, checkpoint and options in the command; equal for rows that share a model.
-        speed: Name of the step that measures its speed; None if none does.
+        group: Name that rows with the same detector share: they are compared with its *frame*.
     """
 
     row: str
@@ -30,7 +30,7 @@ class RowRun:
     seed: int
     step: Step
     model: tuple[str, ...]
-    speed: str | None
+    group: str
 
     @property
     def label(self) -> str:
@@ -40,11 +40,19 @@ class RowRun:
 
 @dataclass(frozen=True)
 class Experiment:
-    """Steps of an experiment, each after those that it needs."""
+    """Steps of an experiment, each after those that it needs.
+
+    Attributes:
+        work_dir: Folder of all results.
+        steps: Trainings and commands.
+        rows: The evaluations.
+        with_speed: Whether the speed of the first seed's rows is measured, in one step per group.
+    """
 
     work_dir: Path
     steps: tuple[Step, ...]
     rows: tuple[RowRun, ...]
+    with_speed: bool = True
 
     @property
     def all_steps(self) -> tuple[Step, ...]:
@@ -60,13 +68,16 @@ class Experiment:
         """
         groups: dict[str, list[RowRun]] = {}
         for run in self.rows:
-            if run.speed is not None and run.step.name in rows:
-                groups.setdefault(run.speed, []).append(run)
-        return [self._speed_step(name, runs) for name, runs in groups.items()]
+            if self.with_speed and run.seed == self.rows[0].seed and run.step.name in rows:
+                groups.setdefault(run.group, []).append(run)
+        return [self._speed_step(self.speed_file(group), runs) for group, runs in groups.items()]
 
-    def _speed_step(self, name: str, runs: Sequence[RowRun]) -> Step:
-        folder = self.work_dir / name
-        command = ['tools/analysis/measure_speed.py', '--out', str(folder / 'speed.json')]
+    def speed_file(self, group: str) -> Path:
+        """Return the file with the speeds of a group's rows."""
+        return self.work_dir / (f'speed-{group}' if group else 'speed') / 'speed.json'
+
+    def _speed_step(self, file: Path, runs: Sequence[RowRun]) -> Step:
+        command = ['tools/analysis/measure_speed.py', '--out', str(file)]
         configs: dict[tuple[str, ...], Path] = {}
         for run in runs:
             config, checkpoint, *_ = run.model
@@ -75,10 +86,10 @@ class Experiment:
             row = f'{run.label}={path},{checkpoint},{run.method},{run.key_interval or 1}'
             command += ['--row', row]
         return Step(
-            name=name,
+            name=file.parent.name,
             kind='speed',
             command=tuple(command),
-            folder=folder,
+            folder=file.parent,
             needs=tuple(run.step.name for run in runs),
             environment=runs[0].step.environment,
             alone=True,

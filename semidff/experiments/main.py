@@ -111,11 +111,11 @@ def curve_main(
         digest: As in :func:`~semidff.experiments.curve.build_curve`.
     """
     runs = [Run.parse(text) for text in args.run]
-    curve = build_curve(
+    experiment = build_curve(
         runs, args.key_intervals, args.out, args.cfg_options, methods=methods, digest=digest
     )
-    ExperimentRunner(curve.experiment, jobs=1).run()
-    print('\n' + write_curve(curve.measurements(), Path(args.out)))
+    ExperimentRunner(experiment, jobs=1).run()
+    print('\n' + write_curve(collect(experiment), Path(args.out)))
     print(f'Written to {args.out}: table.md, table.json, curve.png')
 
 
@@ -137,7 +137,7 @@ def distance_main(
                 f'run {run.name!r}: method {run.method!r} is unknown, or depends on more than the key frame and '
                 f'the current frame, so that it has no accuracy at a distance; choose one of {", ".join(pairwise)}.'
             )
-    curve = build_curve(
+    experiment = build_curve(
         runs,
         [args.key_interval],
         args.out,
@@ -146,7 +146,7 @@ def distance_main(
         digest=digest,
         with_speed=False,
     )
-    ExperimentRunner(curve.experiment, jobs=1).run()
-    lines = [DistanceLine.of(item) for group in curve.measurements() for item in group]
+    ExperimentRunner(experiment, jobs=1).run()
+    lines = [DistanceLine.of(item) for item in collect(experiment)]
     print('\n' + write_distances(lines, Path(args.out)))
     print(f'Written to {args.out}: table.md, table.json, distance.png')

@@ -41,14 +41,12 @@ def write_report(measurements: Sequence[Measurement], folder: Path) -> str:
     return text(by_interval(entries))
 
 
-def write_curve(groups: Sequence[Sequence[Measurement]], folder: Path) -> str:
-    """Write ``table.md``, ``table.json`` and ``curve.png`` into a folder; return the table as text.
-
-    Args:
-        groups: Measurements that are compared with the same *frame*.
-        folder: The folder.
-    """
-    tables = [build_table(group) for group in groups]
+def write_curve(measurements: Sequence[Measurement], folder: Path) -> str:
+    """Write ``table.md``, ``table.json`` and ``curve.png`` into a folder; return the table as text."""
+    groups: dict[str, list[Measurement]] = {}
+    for item in sorted(measurements, key=lambda item: item.method != 'frame'):
+        groups.setdefault(item.group, []).append(item)
+    tables = [build_table(group) for group in groups.values()]
     blocks = [block for table in tables for block in by_row(table)]
     _write(blocks, [entry for table in tables for entry in table], folder, 'curve.png', draw_curve)
     return text(blocks)

@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -105,32 +105,20 @@ def config_text(path: str, environment: Mapping[str, str]) -> str:
         path: The config.
         environment: Variables that it may use (``{{$RUN_DIR:...}}``).
     """
-    before = {name: os.environ.get(name) for name in environment}
-    os.environ.update(environment)
+    before, logger = dict(os.environ), MMLogger.get_current_instance()
+    level = logger.level
     try:
-        with silenced():
+        os.environ.update(environment)
+        logger.setLevel('WARNING')  # without a message for each variable; some are printed
+        with contextlib.redirect_stdout(io.StringIO()):
             config = Config.fromfile(locate(path), import_custom_modules=False)
     finally:
-        for name, value in before.items():
-            os.environ.pop(name)
-            if value is not None:
-                os.environ[name] = value
+        logger.setLevel(level)
+        os.environ.clear()
+        os.environ.update(before)
     if '$CHAIN_DIR' in config.text:
         warn_renamed('variable', 'CHAIN_DIR', 'EXPERIMENT_DIR')
     return json.dumps(config.to_dict(), sort_keys=True, default=str)
-
-
-@contextlib.contextmanager
-def silenced() -> Iterator[None]:
-    """Suppress mmengine's messages about substituted variables and loaded files."""
-    logger = MMLogger.get_current_instance()
-    level = logger.level
-    logger.setLevel('WARNING')
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):  # some messages are printed, not logged
-            yield
-    finally:
-        logger.setLevel(level)
 
 
 def cli_value(key: str, value: Any) -> str:

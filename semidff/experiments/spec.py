@@ -80,7 +80,8 @@ def build_experiment(
     settings: Mapping[str, Any],
     methods: Collection[str],
     environment: Mapping[str, str] | None = None,
-    speed: Mapping[str, str] | None = None,
+    groups: Mapping[str, str] | None = None,
+    with_speed: bool = True,
 ) -> Experiment:
     """Lay out an experiment from the settings of a config.
 
@@ -89,8 +90,8 @@ def build_experiment(
         methods: Known methods of ``tools/test.py``.
         environment: Variables of all processes; None sets ``EXPERIMENT_DIR`` and ``RUN_DIR`` to the
             experiment's own folders.
-        speed: For each row that is measured the name of the step that does so; None measures all
-            rows in one step.
+        groups: The group of each row, see :class:`RowRun`; by default all are in one.
+        with_speed: Whether the speed is measured.
 
     Raises:
         ExperimentError: If an entry is invalid; the message names it.
@@ -98,9 +99,8 @@ def build_experiment(
     """
     check_experiment(settings, methods)
     rows = [dict(row, method=renamed_method(row['method'])) for row in settings.get('rows', [])]
-    if speed is None:
-        speed = {row['name']: 'speed' for row in rows}
-    return _Layout({**settings, 'rows': rows}, environment, speed).experiment()
+    layout = _Layout({**settings, 'rows': rows}, environment, groups or {})
+    return Experiment(layout.work_dir, *layout.steps_and_rows(), with_speed)
 
 
 class _Layout:
@@ -110,9 +110,9 @@ class _Layout:
         self,
         settings: Mapping[str, Any],
         environment: Mapping[str, str] | None,
-        speed: Mapping[str, str],
+        groups: Mapping[str, str],
     ) -> None:
-        self.environment, self.speed = environment, speed
+        self.environment, self.groups = environment, groups
         self.work_dir = Path(settings['work_dir'])
         self.seeds = integers('seeds', settings.get('seeds', [0]), least=0)
         self.key_intervals = integers('key_intervals', settings.get('key_intervals', [10]), 1)
@@ -122,13 +122,13 @@ class _Layout:
         self.shared = {entry['name']: entry.get('shared', False) for entry in self.entries}
         self.steps: dict[str, Step] = {}
 
-    def experiment(self) -> Experiment:
+    def steps_and_rows(self) -> tuple[tuple[Step, ...], tuple[RowRun, ...]]:
         for seed in self.seeds:
             for entry in self.entries:
                 step = self._step(entry, seed)
                 self.steps.setdefault(step.name, step)
         rows = [run for seed in self.seeds for row in self.rows for run in self._runs(row, seed)]
-        return Experiment(self.work_dir, tuple(self.steps.values()), tuple(rows))
+        return tuple(self.steps.values()), tuple(rows)
 
     def _home(self, seed: int) -> str:
         """Return the seed's folder inside the work_dir; a single seed has none."""
@@ -232,9 +232,9 @@ class _Layout:
             config=config,
             environment=environment,
         )
-        speed = self.speed.get(row['name']) if seed == self.seeds[0] else None
         model = (row['config'], checkpoint, *options)
-        return RowRun(row['name'], row['method'], interval, seed, step, model, speed)
+        group = self.groups.get(row['name'], '')
+        return RowRun(row['name'], row['method'], interval, seed, step, model, group)
 
     def _rendering(
         self, row: Mapping[str, Any], seed: int, interval: int | None, folder: Path

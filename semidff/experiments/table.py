@@ -36,6 +36,7 @@ class Measurement:
         seed: The seed of the weights.
         metrics: Metrics of the test; mAP in [0, 1], ``None`` or NaN where a value is undefined.
             Without ``speed_up`` the speed-up is the ratio of ``fps`` to that of *frame*.
+        group: Name that rows with the same detector share.
         busy: Whether the measured speed varied too much to be shown.
     """
 
@@ -44,6 +45,7 @@ class Measurement:
     key_interval: int | None
     seed: int
     metrics: Mapping[str, float | None]
+    group: str = ''
     busy: bool = False
 
 
@@ -87,14 +89,15 @@ def collect(experiment: Experiment) -> list[Measurement]:
         if not run.step.product.exists():
             continue
         metrics = json.loads(run.step.product.read_text()) | {'fps': None, 'speed_up': None}
-        path = experiment.work_dir / (run.speed or '') / 'speed.json'
+        path = experiment.speed_file(run.group)
         if path not in files:
             files[path] = json.loads(path.read_text())['rows'] if path.exists() else {}
-        speed = files[path].get(run.label, {}) if run.speed else {}
+        speed = files[path].get(run.label, {}) if run.seed == experiment.rows[0].seed else {}
         busy = (speed.get('spread') or 0.0) > MAX_SPREAD
         if speed and not busy:
             metrics |= {'fps': speed['fps'], 'speed_up': speed['speed_up']}
-        found.append(Measurement(run.row, run.method, run.key_interval, run.seed, metrics, busy))
+        line = (run.row, run.method, run.key_interval, run.seed, metrics)
+        found.append(Measurement(*line, run.group, busy))
     return found
 
 

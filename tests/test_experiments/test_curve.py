@@ -41,8 +41,12 @@ def curve(*runs, key_intervals=(5,), **options):
     )  # fmt: skip
 
 
+def detectors(built):
+    return {r.row: r.group for r in built.rows}
+
+
 def rows(built):
-    return [(r.row, r.method, r.key_interval) for r in built.experiment.rows]
+    return [(r.row, r.method, r.key_interval) for r in built.rows]
 
 
 def test_every_run_at_every_interval_and_frame_once():
@@ -51,17 +55,17 @@ def test_every_run_at_every_interval_and_frame_once():
         ('frame', 'frame', None),
         ('reg', 'propagate', 1), ('reg', 'propagate', 5), ('copy', 'copy', 1), ('copy', 'copy', 5),
     ]  # fmt: skip
-    assert len(set(built.detectors.values())) == 1, 'the detector of stage one and of stage two'
+    assert len(set(detectors(built).values())) == 1, 'the detector of stage one and of stage two'
 
 
 def test_frame_of_every_different_detector():
     built = curve('reg=two.py,reg.pth', 'sem=two.py,sem.pth', 'copy=one.py,one.pth,copy')
-    frames = [r for r in built.experiment.rows if r.method == 'frame']
+    frames = [r for r in built.rows if r.method == 'frame']
     assert [r.row for r in frames] == ['frame', 'frame-sem']
-    assert built.detectors['frame-sem'] == built.detectors['sem'] != built.detectors['copy']
+    assert detectors(built)['frame-sem'] == detectors(built)['sem'] != detectors(built)['copy']
     assert 'sem.pth' in frames[1].step.command
     Path('other.py').write_text(Path('two.py').read_text().replace('18', '34'))
-    assert len(set(curve('a=two.py,reg.pth', 'b=other.py,reg.pth').detectors.values())) == 2
+    assert len(set(detectors(curve('a=two.py,reg.pth', 'b=other.py,reg.pth')).values())) == 2
 
 
 def test_frame_is_not_added_to_one_that_was_asked_for():
@@ -72,7 +76,7 @@ def test_frame_is_not_added_to_one_that_was_asked_for():
 def test_settings_and_variables_reach_the_evaluations(monkeypatch):
     monkeypatch.setenv('RUN_DIR', 'the-user-s-own')
     monkeypatch.delenv('EXPERIMENT_DIR', raising=False)
-    step = curve('reg=two.py,reg.pth', **{'a.b': 'dev.json'}).experiment.rows[1].step
+    step = curve('reg=two.py,reg.pth', **{'a.b': 'dev.json'}).rows[1].step
     assert step.command[-2:] == ('--cfg-options', 'a.b=dev.json')
     assert step.environment == {'RUN_DIR': 'the-user-s-own'}, 'not a folder of the curve'
 
