@@ -45,7 +45,7 @@ def load(name: str) -> Config:
 
 
 def trainings() -> list[str]:
-    """Configs that train something; chains of trainings have no model of their own."""
+    """Configs that train something; experiments have no model of their own."""
     return [name for name in CONFIGS if 'model' in load(name)]
 
 

@@ -1,4 +1,4 @@
-"""Runs an experiment: trainings, the evaluation rows of semi-DFF's Table 1, and the table itself."""
+"""Run an experiment: trainings, evaluations (the rows of semi-DFF's Table 1), and the table."""
 
 import argparse
 

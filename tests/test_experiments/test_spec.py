@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from semidff.experiments import settings
 from semidff.experiments.settings import ExperimentError, cli_value
+from semidff.utils import deprecation
 from tests.test_experiments.project import EXPERIMENT, load, make_project
 
 
@@ -39,7 +41,7 @@ def test_a_folder_named_in_full_makes_a_dependency_too(tmp_path):
     assert steps['rows/frame'].needs == ('stage_one',)
 
 
-def test_configs_refer_to_the_chain_by_variables(tmp_path, monkeypatch):
+def test_configs_refer_to_the_experiment_by_variables(tmp_path, monkeypatch):
     monkeypatch.setenv('RUN_DIR', 'the-user-s-own')
     experiment = make_project(
         tmp_path, one="data = '{{$EXPERIMENT_DIR:w}}/dataset/a'", two="x = '{{$RUN_DIR:w}}'"
@@ -110,6 +112,23 @@ def test_settings_survive_the_command_line():
         cli_value('path', 'my videos/a.mp4')
 
 
-def test_missing_chain_config():
+def test_missing_experiment_config():
     with pytest.raises(FileNotFoundError, match='no-such-experiment'):
         load(Path('no-such-experiment.py'))
+
+
+def test_former_names_keep_working(tmp_path, monkeypatch):
+    lines = []
+    monkeypatch.setattr(deprecation, '_reported', set())
+    monkeypatch.setattr(deprecation, 'print_log', lambda text, *_: lines.append(text))
+    monkeypatch.setattr(settings, 'print_log', lambda text, *_: lines.append(text))
+    text = EXPERIMENT.replace("method='propagate'", "method='centred', minutes=3")
+    text = text.replace("train='two.py'", "train='configs/quickstart/flow_world.py', minutes=7")
+    experiment = make_project(tmp_path, text, one="data = '{{$CHAIN_DIR:w}}/dataset/a'")
+    steps = by_name(load(experiment))
+    row = steps['rows/two-step/l5'].command
+    assert row[row.index('--method') + 1] == 'centered'
+    assert '"data": "out/dataset/a"' in steps['stage_one'].config
+    assert 'FlyingChairs' in steps['stage_two'].config
+    words = ('minutes', 'centred', 'CHAIN_DIR', 'flow_world.py')
+    assert [sum(word in line for line in lines) for word in words] == [1, 1, 1, 1]

@@ -1,4 +1,4 @@
-"""Plots accuracy over the distance from the key frame: tests checkpoints with protocol pairs (DFF 5.2).
+"""Plot accuracy over the distance from the key frame: test checkpoints with protocol pairs (DFF 5.2).
 
 Every labeled frame is predicted from each of the L frames before it (and itself). Evaluations run
 one after another. The same command continues after an interruption. Finished evaluations are kept

@@ -1,4 +1,4 @@
-"""Plots accuracy over speed: tests checkpoints at several key-frame intervals (DFF Figure 3).
+"""Plot accuracy over speed: test checkpoints at several key-frame intervals (DFF Figure 3).
 
 Evaluations run one after another; then the speed of all is measured in turn, in one process. The
 same command continues after an interruption. Finished evaluations are kept as long as config,
