@@ -3,6 +3,8 @@
 Importing this module imports mmdet's data sets, so it has to be imported before them.
 """
 
+import warnings
+
 import mmengine.fileio.file_client
 import mmengine.logging
 
@@ -25,3 +27,6 @@ finally:
 
 # The only messages of this module report its deprecation, for which mmengine's own CheckpointHook is the cause.
 mmengine.fileio.file_client.print_log = lambda *args, **kwargs: None
+
+# mmdet warns of a missing optional metric whenever it imports its metrics; the metric itself reports it when built.
+warnings.filterwarnings('ignore', 'faster_coco_eval is not installed')

@@ -1,10 +1,11 @@
-"""Importing the package and starting a checkpoint hook print nothing."""
+"""Importing the package or the metrics and starting a checkpoint hook print nothing."""
 
 import subprocess
 import sys
 
 PROGRAM = """
 import semidff.apis
+import mmdet.evaluation
 from mmengine.fileio import FileClient
 FileClient.infer_client(None, 'folder')
 from mmengine.logging import print_log
