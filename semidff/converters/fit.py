@@ -3,41 +3,47 @@
 import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from semidff.utils.atomic_write import atomic_write
-from semidff.utils.checkpoint import TRAINING_ONLY, CheckpointError, load_strict
+from semidff.utils.checkpoint import DETECTOR, TRAINING_ONLY, CheckpointError, load_strict
 from semidff.utils.model_building import ConfigError
 
-_DETECTOR = 'spatial.detector.'
 _BELOW = {
-    'backbone': (f'{_DETECTOR}backbone.',),
-    'feature_network': (f'{_DETECTOR}backbone.', f'{_DETECTOR}neck.'),
-    'task_network': (f'{_DETECTOR}rpn_head.', f'{_DETECTOR}roi_head.'),
+    'backbone': (f'{DETECTOR}backbone.',),
+    'feature_network': (f'{DETECTOR}backbone.', f'{DETECTOR}neck.'),
+    'task_network': (f'{DETECTOR}rpn_head.', f'{DETECTOR}roi_head.'),
     'flow_network': ('temporal.flow_network.',),
     'temporal': ('temporal.flow_network.', 'temporal.scale.'),
 }
-_ALL = {key for below in _BELOW.values() for key in below}
 
 
-def run_tool(convert_file: Callable[..., list[str]], description: str) -> None:
-    """Run ``convert_file(source, out, config)`` from the command line and print the lines that it returns.
-
-    Bad files end the process with a message and exit code 1.
-    """
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument('source', metavar='IN', help='file to convert (.pth)')
+def argument_parser(description: str, suffix: str = '.pth') -> argparse.ArgumentParser:
+    """Return a parser of the options that the tools in ``tools/model_converters`` share."""
+    parser = argparse.ArgumentParser(
+        f'tools/model_converters/{Path(sys.argv[0]).name}', description=description
+    )
+    parser.add_argument('source', metavar='IN', help=f'file to convert ({suffix})')
     parser.add_argument('out', metavar='OUT', help='checkpoint to write')
     parser.add_argument(
         '--config',
         help='config whose model the weights must fit; nothing is written if they do not',
     )
-    args = parser.parse_args()
+    return parser
+
+
+def run_tool(convert_file: Callable[..., list[str]], parser: argparse.ArgumentParser) -> None:
+    """Run ``convert_file`` with the options of the command line and print the lines that it returns.
+
+    Bad files end the process with a message and exit code 1.
+    """
     try:
-        lines = convert_file(args.source, args.out, args.config)
+        lines = convert_file(**vars(parser.parse_args()))
     except (CheckpointError, ConfigError, OSError) as error:
         sys.exit(f'{parser.prog}: {error}')
     print('\n'.join(lines))
@@ -74,7 +80,7 @@ def load_parts(
     Raises:
         CheckpointError: If weights are missing, unexpected or of another shape; the message names some.
     """
-    others = _ALL - {key for part in parts for key in _BELOW[part]}
+    others = {*chain(*_BELOW.values())}.difference(*(_BELOW[part] for part in parts))
     ignore, given = [*others, *TRAINING_ONLY], dict(state)
     if not hasattr(model, 'spatial') and not hasattr(model, 'temporal'):
         if temporal := [part for part in parts if part in ('temporal', 'flow_network')]:
@@ -83,22 +89,9 @@ def load_parts(
                 f'temporal module; leave {", ".join(temporal)} out (--parts), or give the config '
                 'of a video detector'
             )
-        given = {key.removeprefix(_DETECTOR): value for key, value in state.items()}
-        ignore = [key.removeprefix(_DETECTOR) for key in ignore]
+        given = {key.removeprefix(DETECTOR): value for key, value in state.items()}
+        ignore = [key.removeprefix(DETECTOR) for key in ignore]
     load_strict(model, source, 'model of the config', ignore=ignore, state=given)
-
-
-def load_video_detector(model: nn.Module, state: Mapping[str, Tensor], source: str | Path) -> None:
-    """Load a whole video detector with any detector strictly.
-
-    Raises:
-        CheckpointError: If the model is no video detector, or weights are missing, unexpected or of another shape.
-    """
-    if not hasattr(model, 'spatial'):
-        raise CheckpointError(
-            f'{source}: the model of the config ({type(model).__name__}) is no video detector'
-        )
-    load_strict(model, source, 'model of the config', ignore=TRAINING_ONLY, state=dict(state))
 
 
 def departures(model: dict, style: str, mean: Sequence[float], std: Sequence[float]) -> list[str]:
@@ -121,19 +114,11 @@ def departures(model: dict, style: str, mean: Sequence[float], std: Sequence[flo
         notes.append(f'backbone.style is {own_style!r}; these weights want {style!r}')
     given = model.get('data_preprocessor') or detector.get('data_preprocessor') or {}
     wanted = dict(mean=list(mean), std=list(std), bgr_to_rgb=True)
-    other = {
-        key: given.get(key) for key, value in wanted.items() if not _same(given.get(key), value)
-    }
+    other = {}
+    for key, value in wanted.items():
+        own = given.get(key)
+        if np.shape(own) != np.shape(value) or not np.allclose(own or 0, value, rtol=0, atol=0.01):
+            other[key] = own
     if other:
         notes.append(f'data_preprocessor has {other}; these weights want {wanted}')
     return notes
-
-
-def _same(given, wanted) -> bool:
-    if not isinstance(wanted, list):
-        return given == wanted
-    return (
-        given is not None
-        and len(given) == len(wanted)
-        and all(abs(a - b) < 0.01 for a, b in zip(given, wanted, strict=True))
-    )

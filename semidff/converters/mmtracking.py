@@ -25,15 +25,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from semidff.utils.checkpoint import CheckpointError, read_checkpoint
+from semidff.utils.checkpoint import TRAINING_ONLY, CheckpointError, load_strict, read_checkpoint
 from semidff.utils.model_building import build_model
 
-from .fit import (
-    check_different,
-    load_parts,
-    load_video_detector,
-    write_checkpoint,
-)
+from .fit import check_different, load_parts, write_checkpoint
 from .mxnet.names import describe_problems, targets
 
 _FLOW = 'temporal.flow_network.'
@@ -74,23 +69,25 @@ def convert(given: Mapping[str, Tensor]) -> dict[str, Tensor]:
         for key, value in given.items()
         if whole and key.startswith(_DETECTOR)
     }
-    used, flow, missing, misfits = set(), {}, [], []
-    for theirs, ours in layers():
-        for kind in ('weight', 'bias'):
-            name, key = f'{prefix}{theirs}.{kind}', f'{_FLOW}{ours}.{kind}'
-            if name not in given:
-                if kind == 'bias' and not ours.startswith('conv'):
-                    flow[key] = torch.zeros(shapes[key])
-                else:
-                    missing.append(name)
-                continue
-            used.add(name)
-            flow[key] = given[name]
-            if given[name].shape != shapes[key]:
-                misfits.append(f'{name} {tuple(given[name].shape)} instead of {shapes[key]}')
-    unknown = [k for k in given if k not in used and f'spatial.{k}' not in detector]
+    names = {
+        f'{prefix}{theirs}.{kind}': f'{_FLOW}{ours}.{kind}'
+        for theirs, ours in layers()
+        for kind in ('weight', 'bias')
+    }
+    needed = [name for name in names if name.endswith('weight') or name.startswith(f'{prefix}conv')]
+    missing = [name for name in needed if name not in given]
+    unknown = [k for k in given if k not in names and f'spatial.{k}' not in detector]
+    misfits = [
+        f'{name} {tuple(given[name].shape)} instead of {shapes[key]}'
+        for name, key in names.items()
+        if name in given and given[name].shape != shapes[key]
+    ]
     if problems := describe_problems(missing, unknown, misfits):
         raise ValueError(f"not mmtracking's DFF nor its FlowNetSimple: {problems}")
+    flow = {
+        key: given[name] if name in given else torch.zeros(shapes[key])
+        for name, key in names.items()
+    }
     return detector | flow
 
 
@@ -120,7 +117,11 @@ def convert_file(
     if config is not None:
         model = build_model(config)
         if any(not key.startswith(_FLOW) for key in state):
-            load_video_detector(model, state, source)
+            if not hasattr(model, 'spatial'):
+                raise CheckpointError(
+                    f'{source}: the model of the config ({type(model).__name__}) is no video detector'
+                )
+            load_strict(model, source, 'model of the config', ignore=TRAINING_ONLY, state=state)
         else:
             load_parts(model, state, ('flow_network',), source)
     kept = {key: meta[key] for key in ('CLASSES', 'dataset_meta') if key in meta}

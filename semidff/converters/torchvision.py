@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mmdet.models import ResNet
+from mmdet.models.backbones.resnet import BasicBlock, Bottleneck
 from torch import Tensor
 
 from semidff.utils.checkpoint import CheckpointError, load_strict, read_state_dict
@@ -23,14 +24,6 @@ from .fit import (
 
 # Mean and standard deviation (red, green, blue) for pixels from 0 to 255.
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
-# Depth by the numbers of residual units of the four stages and by whether they are bottlenecks.
-_DEPTHS = {
-    (2, 2, 2, 2, False): 18,
-    (3, 4, 6, 3, False): 34,
-    (3, 4, 6, 3, True): 50,
-    (3, 4, 23, 3, True): 101,
-    (3, 8, 36, 3, True): 152,
-}
 
 
 def convert_file(
@@ -81,10 +74,11 @@ def depth_of(state: Mapping[str, Tensor], source: str | Path) -> int:
     """
     names = [key.split('.') for key in state]
     counts = tuple(len({n[1] for n in names if n[0] == f'layer{stage}'}) for stage in range(1, 5))
-    depth = _DEPTHS.get((*counts, 'layer1.0.conv3.weight' in state))
-    if depth is None:
-        raise CheckpointError(
-            f'{source}: not a ResNet-18, 34, 50, 101 or 152 of torchvision: its stages have '
-            f'{counts} residual units, its names are {", ".join(list(state)[:4])}, ...'
-        )
-    return depth
+    block = Bottleneck if 'layer1.0.conv3.weight' in state else BasicBlock
+    for depth, architecture in ResNet.arch_settings.items():
+        if architecture == (block, counts):
+            return depth
+    raise CheckpointError(
+        f'{source}: not a ResNet-18, 34, 50, 101 or 152 of torchvision: its stages have '
+        f'{counts} residual units, its names are {", ".join(list(state)[:4])}, ...'
+    )

@@ -1,24 +1,12 @@
 """Convert parameters of the original Deep Feature Flow (MXNet) into a checkpoint."""
 
-import argparse
-import sys
-
+from semidff.converters.fit import argument_parser, run_tool
 from semidff.converters.mxnet.boxes import FORMS
 from semidff.converters.mxnet.convert import convert_file
-from semidff.converters.mxnet.names import PARTS, SMALL_PARTS, NameMappingError
-from semidff.converters.mxnet.params_file import MXNetFileError
-from semidff.utils.checkpoint import CheckpointError
-from semidff.utils.model_building import ConfigError
+from semidff.converters.mxnet.names import PARTS, SMALL_PARTS
 
-
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('source', metavar='IN', help='file of parameters (.params)')
-    parser.add_argument('out', metavar='OUT', help='checkpoint to write')
-    parser.add_argument(
-        '--config',
-        help='config whose model the weights must fit; nothing is written if they do not',
-    )
+if __name__ == '__main__':
+    parser = argument_parser(__doc__, '.params')
     parser.add_argument(
         '--parts',
         nargs='+',
@@ -27,6 +15,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument(
         '--boxes',
+        dest='form',
         choices=FORMS,
         help='meaning of the box weights rfcn_bbox_* in the file: copies: weights of training, with those of inference '
         'as *_test; inference: weights of inference, already multiplied by the deviations; training: weights of '
@@ -39,19 +28,4 @@ def parse_args() -> argparse.Namespace:
         metavar='NAME',
         help='prefixes of unknown parameter names to skip',
     )
-    return parser.parse_args()
-
-
-def main() -> None:
-    args = parse_args()
-    try:
-        converted, notes = convert_file(
-            args.source, args.out, args.parts, args.boxes, args.config, args.pass_over
-        )
-    except (MXNetFileError, NameMappingError, CheckpointError, ConfigError, OSError) as error:
-        sys.exit(f'tools/model_converters/mxnet.py: {error}')
-    print('\n'.join([*converted.lines(args.source, args.out), *(f'note: {n}' for n in notes)]))
-
-
-if __name__ == '__main__':
-    main()
+    run_tool(convert_file, parser)

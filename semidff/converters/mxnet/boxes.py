@@ -35,9 +35,7 @@ class Normalization(NamedTuple):
     stds: tuple[float, ...] = (0.1, 0.1, 0.2, 0.2)
 
 
-def form_of(params: Mapping[str, np.ndarray]) -> str:
-    """Return ``copies`` if there is a test copy, else ``inference``."""
-    return 'copies' if any(f'{name}_test' in params for name in NAMES) else 'inference'
+ORIGINAL_NORMALIZATION = Normalization()
 
 
 def training_boxes(
@@ -60,12 +58,20 @@ def training_boxes(
     plain = {name: np.asarray(params[name], np.float32) for name in NAMES}
     if form == 'training':
         return plain, True
-    if form == 'inference':
-        return {name: _divided(plain[name], name, normalization) for name in NAMES}, True
-    copies = {name: _copy(params, name) for name in NAMES}
-    if all(_agree(_multiplied(plain[name], name, normalization), copies[name]) for name in NAMES):
-        return plain, True
-    return {name: _divided(copies[name], name, normalization) for name in NAMES}, False
+    weight, bias = NAMES
+    # The outputs are two groups of the four values, each value for all bins.
+    means, stds = (
+        np.repeat(np.tile(np.float32(v), 2), len(plain[bias]) // 8) for v in normalization
+    )
+    scale = stds[:, None, None, None]
+    inference = plain
+    if form == 'copies':
+        inference = {name: _copy(params, name) for name in NAMES}
+        multiplied = {weight: plain[weight] * scale, bias: plain[bias] * stds + means}
+        if all(_agree(multiplied[name], inference[name]) for name in NAMES):
+            return plain, True
+    divided = {weight: inference[weight] / scale, bias: (inference[bias] - means) / stds}
+    return divided, form == 'inference'
 
 
 def _copy(params: Mapping[str, np.ndarray], name: str) -> np.ndarray:
@@ -80,20 +86,3 @@ def _copy(params: Mapping[str, np.ndarray], name: str) -> np.ndarray:
 
 def _agree(a: np.ndarray, b: np.ndarray) -> bool:
     return bool(np.abs(a - b).max() <= AGREEMENT * np.abs(b).max())
-
-
-def _multiplied(array: np.ndarray, name: str, normalization: Normalization) -> np.ndarray:
-    array = array * _per_channel(array, normalization.stds)
-    return array + _per_channel(array, normalization.means) if name.endswith('bias') else array
-
-
-def _divided(array: np.ndarray, name: str, normalization: Normalization) -> np.ndarray:
-    if name.endswith('bias'):
-        array = array - _per_channel(array, normalization.means)
-    return array / _per_channel(array, normalization.stds)
-
-
-def _per_channel(array: np.ndarray, values: tuple[float, ...]) -> np.ndarray:
-    """Repeat four values for the output channels: two groups of four, each value for all bins."""
-    repeated = np.repeat(np.tile(np.float32(values), 2), array.shape[0] // 8)
-    return repeated.reshape((-1,) + (1,) * (array.ndim - 1))

@@ -1,26 +1,86 @@
 """Conversion of the original's parameters into a checkpoint of this project."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
-from torch import Tensor
 
 from semidff.datasets.imagenet import VID_CLASSES
+from semidff.utils.checkpoint import DETECTOR
 
-from .boxes import Normalization, form_of, training_boxes
-from .converted import Converted
-from .names import DETECTOR, NameMappingError, check_names, convert, targets
+from .boxes import NAMES, ORIGINAL_NORMALIZATION, Normalization, training_boxes
+from .names import PARTS, SMALL_PARTS, NameMappingError, check_names, convert, targets
 from .network import Network, network_of
 
 _CLASSIFIER = ('fc1000_weight', 'fc1000_bias')
 _TEACHER = 'teacher_'
+_KINDS = {
+    ('feature_network', 'task_network', 'temporal'): 'DFF',
+    ('feature_network', 'task_network'): 'R-FCN',
+    ('feature_network', 'temporal'): "semi-DFF's regression step",
+    ('backbone',): 'ImageNet classifier',
+    ('flow_network',): 'FlowNet',
+}
+# Descriptions by form and by whether plain weights and copies agree.
+_FORMS = {
+    ('copies', True): "the training's, and the inference's as *_test; they agree",
+    ('copies', False): "the inference's from *_test, divided by the deviations; the plain ones are "
+    'of another training',
+    ('inference', True): "the inference's, already multiplied by the deviations",
+    ('training', True): "the training's",
+}
+
+
+@dataclass
+class Converted:
+    """A converted file of parameters.
+
+    Attributes:
+        content: The checkpoint (``meta``, ``state_dict``).
+        parts: Parts of the network that were converted.
+        network: Sizes of the network.
+        prefix: Prefix that the names of a video detector have in addition to those of the checkpoint.
+        form: Meaning of the box weights, see :mod:`~semidff.converters.mxnet.boxes`; None without box weights.
+        agree: Whether plain box weights and their test copies agree.
+        passed_over: Names in the file that were skipped.
+    """
+
+    content: dict
+    parts: tuple[str, ...]
+    network: Network
+    prefix: str = ''
+    form: str | None = None
+    agree: bool = True
+    passed_over: list[str] = field(default_factory=list)
+
+    @property
+    def kind(self) -> str:
+        """Name of the network that the parts form."""
+        return _KINDS.get(self.parts, ', '.join(self.parts))
+
+    def lines(self, source: str, out: str) -> list[str]:
+        """Return a report of the conversion of ``source`` to ``out``."""
+        sizes = []
+        if {'backbone', 'feature_network'} & {*self.parts}:
+            sizes.append(f'ResNet-{self.network.depth}')
+        if 'task_network' in self.parts:
+            sizes.append(f'{self.network.classes - 1} classes')
+        lines = [f'{source}: {self.kind} ({", ".join([*self.parts, *sizes])})']
+        if self.form is not None:
+            lines.append(f'box weights: {_FORMS[self.form, self.agree]}')
+        if self.passed_over:
+            more = ', ...' if len(self.passed_over) > 4 else ''
+            lines.append(
+                f'passed over: {len(self.passed_over)} ({", ".join(self.passed_over[:4])}{more})'
+            )
+        return [*lines, f'{out}: {len(self.content["state_dict"])} arrays']
 
 
 def to_checkpoint(
     arrays: Mapping[str, np.ndarray],
     parts: Sequence[str] | None = None,
     form: str | None = None,
-    normalization: Normalization | None = None,
+    normalization: Normalization = ORIGINAL_NORMALIZATION,
     box_groups: int = 2,
     pass_over: Sequence[str] = (),
 ) -> Converted:
@@ -29,8 +89,8 @@ def to_checkpoint(
     Args:
         arrays: Arrays by full names (``arg:conv1_weight``).
         parts: Parts to convert; None derives them from the names.
-        form: Meaning of the box weights; None derives it, see :func:`~semidff.converters.mxnet.boxes.form_of`.
-        normalization: Normalization of our box coder; None is the original's.
+        form: Meaning of the box weights; None: ``copies`` if there is a test copy, else ``inference``.
+        normalization: Normalization of our box coder, by default the original's.
         box_groups: Groups of box outputs of our head.
         pass_over: Prefixes of unknown names, without ``arg:``, that are skipped.
 
@@ -46,22 +106,28 @@ def to_checkpoint(
     parts = tuple(parts) if parts else _parts_of(params, network)
     kept = _select(params, parts, network, pass_over)
     check_names(kept, parts, network)
-    result = Converted(
-        {}, parts, network, passed_over=[name for name in params if name not in kept]
-    )
     meta = {'mxnet': {}}
+    result = Converted(
+        {'meta': meta}, parts, network, passed_over=[name for name in params if name not in kept]
+    )
     if 'task_network' in parts:
-        result.form = meta['mxnet']['form'] = form or form_of(kept)
-        boxes, result.agree = training_boxes(kept, result.form, normalization or Normalization())
+        copied = any(f'{name}_test' in kept for name in NAMES)
+        result.form = form or ('copies' if copied else 'inference')
+        meta['mxnet']['form'] = result.form
+        boxes, result.agree = training_boxes(kept, result.form, normalization)
         kept |= boxes
         if network.classes == len(VID_CLASSES) + 1:
             meta['dataset_meta'] = {'classes': VID_CLASSES}
-    _check_finite(kept, parts, network)
-    state = convert(kept, parts, network)
+    broken = [name for name in targets(parts, network) if not np.isfinite(kept[name]).all()]
+    if broken:
+        raise NameMappingError(
+            f'{len(broken)} not finite: {", ".join(broken[:4])}; the training that made the file '
+            'has diverged, or the file is damaged'
+        )
     if 'temporal' not in parts and 'flow_network' not in parts:
-        prefix = f'{DETECTOR}backbone.' if parts == ('backbone',) else DETECTOR
-        state = {key.removeprefix(prefix): value for key, value in state.items()}
-    result.content = {'meta': meta, 'state_dict': state}
+        result.prefix = f'{DETECTOR}backbone.' if parts == ('backbone',) else DETECTOR
+    state = convert(kept, parts, network)
+    result.content['state_dict'] = {k.removeprefix(result.prefix): v for k, v in state.items()}
     return result
 
 
@@ -81,27 +147,17 @@ def _without_prefixes(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]
 
 
 def _parts_of(params: Mapping[str, np.ndarray], network: Network) -> tuple[str, ...]:
-    def has(part: str, without: Sequence[str] = ()) -> bool:
-        names = targets((part,), network).keys() - targets(without, network).keys()
-        return any(name in params for name in names)
-
-    backbone, flow = has('backbone'), has('flow_network')
-    found = {
-        'feature_network': backbone or has('feature_network', ('backbone',)),
-        'task_network': has('task_network'),
-        'temporal': flow or has('temporal', ('flow_network',)),
-    }
-    parts = tuple(part for part, present in found.items() if present)
-    if not parts:
+    names = {part: targets((part,), network).keys() for part in PARTS + SMALL_PARTS}
+    found = tuple(part for part in PARTS if names[part] & params.keys())
+    if not found:
         raise NameMappingError(
             'has no parameter of R-FCN, ResNet or FlowNet; its names are '
             f'{", ".join(list(params)[:4])}{", ..." if len(params) > 4 else ""}'
         )
-    if parts == ('feature_network',) and not has('feature_network', ('backbone',)):
-        return ('backbone',)
-    if parts == ('temporal',) and not has('temporal', ('flow_network',)):
-        return ('flow_network',)
-    return parts
+    for small in SMALL_PARTS:
+        if len(found) == 1 and names[found[0]] & params.keys() <= names[small]:
+            return (small,)
+    return found
 
 
 def _select(
@@ -114,28 +170,9 @@ def _select(
         if name in wanted or name.removesuffix('_test') in wanted:
             return False
         return (
-            name.removesuffix('_test') in known
-            or name.startswith(tuple(pass_over))
+            name.startswith(tuple(pass_over))
             or (name in _CLASSIFIER and tuple(parts) == ('backbone',))
             or name.removeprefix(_TEACHER).removesuffix('_test') in known
         )
 
     return {name: array for name, array in params.items() if not superfluous(name)}
-
-
-def _check_finite(params: Mapping[str, np.ndarray], parts: Sequence[str], network: Network) -> None:
-    broken = [name for name in targets(parts, network) if not np.isfinite(params[name]).all()]
-    if broken:
-        raise NameMappingError(
-            f'{len(broken)} not finite: {", ".join(broken[:4])}; the training that made the file '
-            'has diverged, or the file is damaged'
-        )
-
-
-def full_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the weights of :func:`to_checkpoint` with the names of a video detector."""
-    if any(key.startswith((DETECTOR, 'temporal.')) for key in state):
-        return dict(state)
-    heads = any(key.startswith(('backbone.', 'neck.', 'rpn_head.', 'roi_head.')) for key in state)
-    prefix = DETECTOR if heads else f'{DETECTOR}backbone.'
-    return {prefix + key: value for key, value in state.items()}

@@ -23,13 +23,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from semidff.utils.checkpoint import DETECTOR, CheckpointError
+
 from .network import ORIGINAL, Network
 
 FEATURES = 1024
 PARTS = ('feature_network', 'task_network', 'temporal')
 SMALL_PARTS = ('backbone', 'flow_network')
 """Contents of pre-training files (ImageNet, Flying Chairs): parts of ``feature_network`` and of ``temporal``."""
-DETECTOR = 'spatial.detector.'
 _IGNORED = ('rfcn_bbox_weight_test', 'rfcn_bbox_bias_test')
 _FLOW = 'temporal.flow_network.'
 
@@ -65,7 +66,7 @@ class Target(NamedTuple):
     order: np.ndarray | None = None
 
 
-class NameMappingError(ValueError):
+class NameMappingError(CheckpointError):
     """Parameters that are not the original network's."""
 
 
@@ -110,8 +111,12 @@ def convert(
         NameMappingError: If parameters are missing, unknown or of another shape.
     """
     check_names(params, parts, network)
-    wanted = targets(parts, network)
-    return {target.key: _reordered(params[name], target.order) for name, target in wanted.items()}
+    state = {}
+    for name, (key, _, order) in targets(parts, network).items():
+        array = params[name] if order is None else params[name][order]
+        # A copy: the arrays may be views of a file's buffer.
+        state[key] = torch.from_numpy(np.array(array, dtype=np.float32, copy=True))
+    return state
 
 
 def check_names(
@@ -145,13 +150,6 @@ def describe_problems(
     )
 
 
-def _reordered(array: np.ndarray, order: np.ndarray | None) -> Tensor:
-    # A copy: the arrays may be views of a file's buffer.
-    return torch.from_numpy(
-        np.array(array if order is None else array[order], dtype=np.float32, copy=True)
-    )
-
-
 def _backbone(network: Network) -> Iterator[tuple[str, Target]]:
     backbone = f'{DETECTOR}backbone.'
     yield 'conv1_weight', Target(f'{backbone}conv1.weight', (64, 3, 7, 7))
@@ -163,11 +161,6 @@ def _backbone(network: Network) -> Iterator[tuple[str, Target]]:
             yield from _bottleneck(f'{stage}{unit}', f'{backbone}layer{stage - 1}.{index}.',
                                    channels, inner)  # fmt: skip
             channels = 4 * inner
-
-
-def _feature_network(network: Network) -> Iterator[tuple[str, Target]]:
-    yield from _backbone(network)
-    yield from _layer('feat_conv_3x3', f'{DETECTOR}neck.conv', (FEATURES, 2048, 3, 3))
 
 
 def _bottleneck(unit: str, ours: str, channels: int, inner: int) -> Iterator[tuple[str, Target]]:
@@ -182,6 +175,11 @@ def _bottleneck(unit: str, ours: str, channels: int, inner: int) -> Iterator[tup
     for branch, conv, norm, shape in layers:
         yield f'res{unit}_branch{branch}_weight', Target(f'{ours}{conv}.weight', shape)
         yield from _norm(f'bn{unit}_branch{branch}', f'{ours}{norm}', shape[0])
+
+
+def _feature_network(network: Network) -> Iterator[tuple[str, Target]]:
+    yield from _backbone(network)
+    yield from _layer('feat_conv_3x3', f'{DETECTOR}neck.conv', (FEATURES, 2048, 3, 3))
 
 
 def _task_network(network: Network) -> Iterator[tuple[str, Target]]:

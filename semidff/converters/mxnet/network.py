@@ -44,11 +44,12 @@ class Network(NamedTuple):
 
 
 ORIGINAL = Network()
+# In order of size; the first one that has all units of a file is the file's.
 _RESNETS = (
     lettered(3, 4, 6, 3),
+    numbered(3, 4, 6, 3),
     numbered(3, 4, 23, 3),
     numbered(3, 8, 36, 3),
-    numbered(3, 4, 6, 3),
 )
 _UNIT = re.compile(r'(?:res|bn)([2-5])([a-z]\d*)_branch')
 
@@ -80,15 +81,8 @@ def network_of(params: Mapping[str, np.ndarray]) -> Network:
 
 
 def _units_of(names: Iterable[str]) -> tuple[tuple[str, ...], ...]:
-    found: list[set[str]] = [set(), set(), set(), set()]
-    for name in names:
-        if match := _UNIT.match(name):
-            found[int(match[1]) - 2].add(match[2])
-    # Missing and foreign units are reported when the names are compared.
-    exact = [units for units in _RESNETS if [set(stage) for stage in units] == found]
-    larger = [
-        units
-        for units in _RESNETS
-        if all(have <= set(stage) for have, stage in zip(found, units, strict=True))
-    ]
-    return [*exact, *larger, ORIGINAL.units][0] if any(found) else ORIGINAL.units
+    found = {match.groups() for name in names if (match := _UNIT.match(name))}
+    for units in _RESNETS if found else ():
+        if found <= {(str(stage), unit) for stage, own in enumerate(units, 2) for unit in own}:
+            return units
+    return ORIGINAL.units  # Missing and foreign units are reported when the names are compared.

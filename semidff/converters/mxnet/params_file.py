@@ -17,6 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
+from semidff.utils.checkpoint import CheckpointError
+
 _LIST_MAGIC = 0x112
 # V3 differs from V2 in what a shape without dimensions means, which no parameter has.
 _V1_MAGIC, _V2_MAGIC, _V3_MAGIC = 0xF993FAC8, 0xF993FAC9, 0xF993FACA
@@ -33,7 +35,7 @@ _FOREIGN = {
 }
 
 
-class MXNetFileError(ValueError):
+class MXNetFileError(CheckpointError):
     """A file that is not MXNet's list of named arrays, or is damaged."""
 
 
@@ -44,14 +46,14 @@ class _Reader:
         self.path = path
         self.position = 0
         try:
-            self.size = path.stat().st_size
-            self.data = np.memmap(path, np.uint8, 'r') if self.size else np.empty(0, np.uint8)
+            size = path.stat().st_size
+            self.data = np.memmap(path, np.uint8, 'r') if size else np.empty(0, np.uint8)
         except OSError as error:
             raise MXNetFileError(f'{path}: cannot be read ({error.strerror})') from None
 
     @property
     def left(self) -> int:
-        return self.size - self.position
+        return len(self.data) - self.position
 
     def fail(self, problem: str) -> MXNetFileError:
         return MXNetFileError(f'{self.path}: {problem}')
@@ -80,6 +82,14 @@ class _Reader:
             )
         return number
 
+    def text(self, what: str) -> str:
+        (length,) = self.numbers('Q', what)
+        start = self.skip(length, what)
+        try:
+            return self.data[start : self.position].tobytes().decode()
+        except UnicodeDecodeError:
+            raise self.fail(f'{what} is no text; the file is damaged') from None
+
 
 def read_params(path: str | Path) -> dict[str, np.ndarray]:
     """Read a file of named arrays.
@@ -96,12 +106,21 @@ def read_params(path: str | Path) -> dict[str, np.ndarray]:
             or two of one name. The message names the file.
     """
     reader = _Reader(Path(path))
-    _check_kind(reader)
+    start = reader.data[:8].tobytes()
+    if not start:
+        raise reader.fail('is empty')
+    if start != struct.pack('<Q', _LIST_MAGIC):
+        kinds = [kind for begin, kind in _FOREIGN.items() if start.startswith(begin)]
+        seems = f'; it seems to be {kinds[0]}' if kinds else ''
+        raise reader.fail(
+            f'is not a parameter file of MXNet: it starts with {start!r} instead of 0x112{seems}'
+        )
+    reader.skip(16, 'the header')
     number = reader.count('arrays', smallest=4)
     if not number:
         raise reader.fail('holds no arrays')
     arrays = [_read_record(reader, f'array {i + 1} of {number}') for i in range(number)]
-    names = [_read_name(reader, f'name {i + 1}') for i in range(reader.count('names', smallest=8))]
+    names = [reader.text(f'name {i + 1}') for i in range(reader.count('names', smallest=8))]
     if len(names) != number:
         raise reader.fail(f'has {len(names)} names for {number} arrays')
     if reader.left:
@@ -110,20 +129,6 @@ def read_params(path: str | Path) -> dict[str, np.ndarray]:
         twice = sorted({name for name in names if names.count(name) > 1})
         raise reader.fail(f'has several arrays of one name: {", ".join(twice[:4])}')
     return dict(zip(names, arrays, strict=True))
-
-
-def _check_kind(reader: _Reader) -> None:
-    if not reader.size:
-        raise reader.fail('is empty')
-    start = reader.data[:8].tobytes()
-    magic = int.from_bytes(start, 'little')
-    if len(start) < 8 or magic != _LIST_MAGIC:
-        kinds = [kind for begin, kind in _FOREIGN.items() if start.startswith(begin)]
-        seems = f'; it seems to be {kinds[0]}' if kinds else ''
-        raise reader.fail(
-            f'is not a parameter file of MXNet: it starts with {start!r} instead of 0x112{seems}'
-        )
-    reader.skip(16, 'the header')
 
 
 def _read_record(reader: _Reader, what: str) -> np.ndarray:
@@ -157,12 +162,3 @@ def _read_shape(reader: _Reader, what: str) -> tuple[int, ...]:
     if not shape or min(shape) < 1:
         raise reader.fail(f'{what} is empty: its shape is {shape}')
     return shape
-
-
-def _read_name(reader: _Reader, what: str) -> str:
-    (length,) = reader.numbers('Q', what)
-    start = reader.skip(length, what)
-    try:
-        return reader.data[start : start + length].tobytes().decode()
-    except UnicodeDecodeError:
-        raise reader.fail(f'{what} is no text; the file is damaged') from None
