@@ -14,6 +14,7 @@ from semidff.datasets.class_names import class_names
 from semidff.inference.methods import method_class
 from semidff.utils.checkpoint import CheckpointError, load_for_test, read_checkpoint
 from semidff.utils.model_building import build_model
+from semidff.utils.stored_config import parse_config
 
 from . import Acceleration, accelerate
 
@@ -50,7 +51,7 @@ def load_model(
     if not cfg:
         if 'cfg' not in meta:
             raise CheckpointError(f'{weights}: holds no config; give the one it was trained with')
-        cfg.update(Config.fromstring(meta['cfg'], file_format='.py')._cfg_dict)
+        cfg.update(parse_config(meta['cfg'], weights))
     model = build_model(cfg)
     if weights is None:
         warnings.warn('no weights are given: the model has random weights', stacklevel=2)

@@ -1,0 +1,58 @@
+"""Configs that checkpoints hold, read as data: a config is Python code, and a checkpoint may come from a stranger."""
+
+import ast
+import re
+
+from .safe_loading import CheckpointError
+
+# `type='mmdet.ResNet'` is a name in a registry; mmengine would import and call any other dotted name.
+_TYPE = re.compile(r'((mmdet|mmengine|semidff)\.)?\w+')
+_CONSTANTS = {'inf': float('inf'), 'nan': float('nan')}
+
+
+def parse_config(text: str, source: str) -> dict:
+    """Evaluate the text of a config without running it.
+
+    Args:
+        text: Assignments of literals and calls of ``dict``, as mmengine stores a config.
+        source: The checkpoint, for messages.
+
+    Raises:
+        CheckpointError: If there is anything else in it, or a ``type`` that is no name of a registry.
+    """
+    try:
+        return {node.targets[0].id: _value(node.value) for node in ast.parse(text).body}
+    except (
+        SyntaxError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+        MemoryError,
+    ) as error:
+        raise CheckpointError(
+            f'{source}: the config in it is no plain data ({error}) and is not run; give the config file'
+        ) from error
+
+
+def _value(node: ast.expr) -> object:
+    if isinstance(node, ast.Call) and ast.unparse(node.func) == 'dict':
+        entries = {keyword.arg: _value(keyword.value) for keyword in node.keywords}
+        return _checked(dict(*map(_value, node.args), **entries))
+    if isinstance(node, ast.Dict):
+        return _checked(
+            {ast.literal_eval(k): _value(v) for k, v in zip(node.keys, node.values, strict=True)}
+        )
+    if isinstance(node, ast.List | ast.Tuple):
+        items = [_value(item) for item in node.elts]
+        return items if isinstance(node, ast.List) else tuple(items)
+    if isinstance(node, ast.Name) and node.id in _CONSTANTS:
+        return _CONSTANTS[node.id]
+    return ast.literal_eval(node)
+
+
+def _checked(entries: dict) -> dict:
+    kind = entries.get('type')
+    if kind is not None and not (isinstance(kind, str) and _TYPE.fullmatch(kind)):
+        raise ValueError(f'type={kind!r} is no name of a registry')
+    return entries
