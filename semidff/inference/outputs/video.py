@@ -74,7 +74,9 @@ class VideoOutput(Output):
         if self._writer is None:
             return
         if image is None:
-            image = cv2.imread(sample.img_path, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+            image = cv2.imread(
+                sample.img_path
+            )  # upright by its EXIF orientation, as the test pipeline reads it
         if image is None:
             raise OSError(f'{sample.img_path}: cannot be read as an image to draw on')
         picture = self.draw(image, sample)

@@ -3,7 +3,9 @@
 import cv2
 import numpy as np
 import pytest
+from mmcv.transforms import LoadImageFromFile
 from mmdet.structures import DetDataSample
+from PIL import Image
 
 from semidff.inference.outputs import VideoOutput
 from tests.test_utils.test_video_writer import GRAY, frames_in
@@ -44,3 +46,23 @@ def test_an_error_removes_the_unfinished_file(tmp_path):
         output.render(sample('none.png'), GRAY)
         raise KeyboardInterrupt
     assert not list(tmp_path.iterdir())
+
+
+def test_frames_are_drawn_on_as_the_pipeline_loads_them(tmp_path):
+    """An image with an EXIF orientation is turned upright by the pipeline, so boxes are those of the upright image."""
+    path = tmp_path / 'turned.jpg'
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned by 90 degrees
+    Image.new('RGB', (64, 32), 'red').save(path, exif=exif)
+    loaded = LoadImageFromFile()(dict(img_path=str(path)))['img']
+    assert loaded.shape == (64, 32, 3)
+    shapes = []
+
+    def draw(image, _):
+        shapes.append(image.shape)
+        return image
+
+    with VideoOutput(tmp_path / 'out.mp4', draw) as output:
+        output.start('video')
+        output.render(sample(path))
+    assert shapes == [loaded.shape]
