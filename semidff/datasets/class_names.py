@@ -1,6 +1,5 @@
 """Class names of a model."""
 
-import copy
 import os.path as osp
 import warnings
 from collections.abc import Mapping
@@ -37,7 +36,7 @@ def class_names(cfg: Config | ConfigDict, meta: Mapping) -> tuple[str, ...]:
 
 
 def _of_dataset(cfg: Config | ConfigDict) -> tuple[str, ...] | None:
-    dataset = copy.deepcopy((cfg.get('test_dataloader') or {}).get('dataset') or {})
+    dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
     names = (dataset.get('metainfo') or {}).get('classes')
     kind = DATASETS.get(dataset.type) if dataset.get('type') else None
     names = names or getattr(kind, 'METAINFO', {}).get('classes')

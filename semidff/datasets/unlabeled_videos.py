@@ -136,7 +136,17 @@ class UnlabeledVideoDataset(Dataset):
         counts = [max(1, video.length // self.window) for video in self.videos]
         self._first_window = np.cumsum([0, *counts])
         self._fully_initialized = True
-        self._warn_if_cache_too_small()
+        frame = max(video.height * video.width * 3 for video in self.videos)
+        need = self.interleave * self.pairs_per_window * 2 * frame
+        if need > self.cache_bytes:
+            print_log(
+                f'{self.ann_file}: {self.interleave} interleaved windows need up to '
+                f'{need / 2**20:.0f} MB, cache_bytes is {self.cache_bytes / 2**20:.0f} MB; windows '
+                'may be decoded repeatedly. Raise cache_bytes, or lower interleave or '
+                'pairs_per_window.',
+                logger='current',
+                level=logging.WARNING,
+            )
 
     @property
     def metainfo(self) -> dict:
@@ -220,8 +230,16 @@ class UnlabeledVideoDataset(Dataset):
             try:
                 return self._decode(source, (_PAIRS, seed, epoch, slot, attempt))
             except VideoError as error:
-                self._report(self._video_of(source)[0], error)
-        worst = ', '.join(f'{path} ({count})' for path, count in self.failures.most_common(5))
+                path = self._video_of(source)[0].path
+                self.failures[path] += 1
+                if self.failures[path] == 1:
+                    print_log(
+                        f'{error}; replaced by other pairs ({len(self.failures)} of '
+                        f'{len(self.videos)} videos have failed in this process)',
+                        logger='current',
+                        level=logging.WARNING,
+                    )
+        worst = ', '.join(f'{name} ({count})' for name, count in self.failures.most_common(5))
         raise RuntimeError(
             f'{self.ann_file}: {self.max_refetch + 1} windows in succession could not be decoded; '
             f'failures by video: {worst}. Check that the files exist and are complete.'
@@ -248,29 +266,6 @@ class UnlabeledVideoDataset(Dataset):
         count = int(self._first_window[index + 1]) - first
         inside = slot - first
         return video, video.length * inside // count, video.length * (inside + 1) // count
-
-    def _report(self, video: VideoInfo, error: VideoError) -> None:
-        self.failures[video.path] += 1
-        if self.failures[video.path] == 1:
-            print_log(
-                f'{error}; replaced by other pairs ({len(self.failures)} of '
-                f'{len(self.videos)} videos have failed in this process)',
-                logger='current',
-                level=logging.WARNING,
-            )
-
-    def _warn_if_cache_too_small(self) -> None:
-        frame = max(video.height * video.width * 3 for video in self.videos)
-        need = self.interleave * self.pairs_per_window * 2 * frame
-        if need > self.cache_bytes:
-            print_log(
-                f'{self.ann_file}: {self.interleave} interleaved windows need up to '
-                f'{need / 2**20:.0f} MB, cache_bytes is {self.cache_bytes / 2**20:.0f} MB; windows '
-                'may be decoded repeatedly. Raise cache_bytes, or lower interleave or '
-                'pairs_per_window.',
-                logger='current',
-                level=logging.WARNING,
-            )
 
 
 @lru_cache(maxsize=8)

@@ -79,7 +79,16 @@ def ordered_frames(content: dict, source: str, require_video: bool = False) -> l
             f'{without[0].get("file_name")!r}; give every image video_id and frame_id'
         )
     if without:
-        return [_single_frame(image) for image in sorted(images, key=lambda image: image['id'])]
+        return [
+            {
+                **image,
+                'video_id': image['id'],
+                'video_name': image['file_name'],
+                'frame_id': 0,
+                'video_length': 1,
+            }
+            for image in sorted(images, key=lambda image: image['id'])
+        ]
     for image in images:
         if image.get('frame_id') is None:
             raise ValueError(
@@ -95,7 +104,13 @@ def ordered_frames(content: dict, source: str, require_video: bool = False) -> l
             )
     videos = {video['id']: video for video in content['videos']}
     last = {frame['video_id']: frame['frame_id'] for frame in frames}
-    return [_video_frame(frame, videos.get(frame['video_id'], {}), last) for frame in frames]
+    for index, frame in enumerate(frames):
+        video_id = frame['video_id']
+        video = videos.get(video_id, {})
+        length = video.get('length') or frame.get('video_length') or last[video_id] + 1
+        name = video.get('name', str(video_id))
+        frames[index] = {**frame, 'video_name': name, 'video_length': length}
+    return frames
 
 
 def frame_patterns(content: dict, source: str) -> dict[int, str]:
@@ -114,19 +129,6 @@ def frame_patterns(content: dict, source: str) -> dict[int, str]:
                 f'place for the frame number, such as %06d ({error})'
             ) from error
     return patterns
-
-
-def _single_frame(image: dict) -> dict:
-    """Return an image as a video of one frame."""
-    video = {'video_id': image['id'], 'video_name': image['file_name'], 'frame_id': 0}
-    return {**image, **video, 'video_length': 1}
-
-
-def _video_frame(image: dict, video: dict, last: dict[int, int]) -> dict:
-    """Return an image with name and length of its video."""
-    length = video.get('length') or image.get('video_length') or last[image['video_id']] + 1
-    name = video.get('name', str(image['video_id']))
-    return {**image, 'video_name': name, 'video_length': length}
 
 
 def match_classes(

@@ -9,7 +9,9 @@ import logging
 import os
 import re
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from mmengine.logging import print_log
@@ -42,15 +44,12 @@ class VideoInfo:
     width: int
 
 
-def load_videos(
-    ann_file: str | Path, data_prefix: str | Path | None = None, threads: int | None = None
-) -> list[VideoInfo]:
-    """Read a list and open every video of it once.
+def load_videos(ann_file: str | Path, data_prefix: str | Path | None = None) -> list[VideoInfo]:
+    """Read a list and open every video of it once, on several threads.
 
     Args:
         ann_file: The list.
         data_prefix: Root of relative paths; default: the list's folder.
-        threads: Number of videos opened at a time; default: twice the processors.
 
     Returns:
         The readable videos, in the order of the list.
@@ -59,19 +58,27 @@ def load_videos(
         VideoListError: If the list is missing or empty, or none of its videos can be read.
     """
     root = Path(data_prefix) if data_prefix else Path(ann_file).parent
-    paths, missing = expand_list(ann_file, root)
-    videos, broken = probe_videos(paths, root, threads)
-    failures, total = missing + broken, len(paths) + len(missing)
+    paths, failures = expand_list(ann_file, root)
+    total, every = len(paths) + len(failures), max(100, len(paths) // 10)
+    videos: list[VideoInfo] = []
+    with ThreadPoolExecutor(2 * (os.cpu_count() or 1)) as pool:
+        for done, result in enumerate(pool.map(partial(_probe, root=root), paths), 1):
+            (videos if isinstance(result, VideoInfo) else failures).append(result)
+            if done % every == 0:
+                print_log(f'opened {done} of {len(paths)} videos', logger='current')
+    named = '\n'.join(f'  {failure}' for failure in failures[:_NAMED])
+    if len(failures) > _NAMED:
+        named += f'\n  ... and {len(failures) - _NAMED} more'
     if not videos:
         raise VideoListError(
             f'{ann_file}: none of its {total} entries can be used as a video '
-            f'(relative paths start at {root.resolve()}):\n{_named(failures)}\n'
+            f'(relative paths start at {root.resolve()}):\n{named}\n'
             'Each line must be a video file, a folder of images or a glob. Check the paths and '
             'whether a player opens the files.'
         )
     if failures:
         print_log(
-            f'{ann_file}: {len(failures)} of {total} entries are skipped:\n{_named(failures)}',
+            f'{ann_file}: {len(failures)} of {total} entries are skipped:\n{named}',
             logger='current',
             level=logging.WARNING,
         )
@@ -128,54 +135,16 @@ def expand_list(ann_file: str | Path, root: Path) -> tuple[list[str], list[Video
     return list(dict.fromkeys(paths)), missing
 
 
-def probe_videos(
-    paths: list[str], root: Path, threads: int | None = None
-) -> tuple[list[VideoInfo], list[VideoError]]:
-    """Open each path, on several threads, and decode its first frame.
-
-    Returns:
-        The readable videos, and the errors of the others.
-    """
-
-    def probe(path: str) -> VideoInfo | VideoError:
-        try:
-            return probe_video(path, root)
-        except VideoError as error:
-            return error
-
-    results = []
-    every = max(100, len(paths) // 10)
-    with ThreadPoolExecutor(threads or 2 * (os.cpu_count() or 1)) as pool:
-        for done, result in enumerate(pool.map(probe, paths), 1):
-            results.append(result)
-            if done % every == 0:
-                print_log(f'opened {done} of {len(paths)} videos', logger='current')
-    videos = [result for result in results if isinstance(result, VideoInfo)]
-    return videos, [result for result in results if isinstance(result, VideoError)]
-
-
-def probe_video(path: str, root: Path) -> VideoInfo:
-    """Read length and size of one video.
-
-    Raises:
-        VideoError: If it cannot be opened, has one frame only, or its first frame cannot be decoded.
-    """
-    if not os.path.exists(path):
-        raise VideoError(path, 'no such file or folder')
-    reader = open_video(path)
+def _probe(path: str, root: Path) -> VideoInfo | VideoError:
+    """Open a video and decode its first frame; return an error if a pair cannot be read from it."""
     try:
-        if len(reader) < 2:
-            raise VideoError(path, f'has {len(reader)} frame, a pair needs two')
-        height, width = reader.frames([0])[0].shape[:2]
-        below = os.path.relpath(path, root)
-        name = Path(path).name if below.startswith('..') else Path(below).as_posix()
-        return VideoInfo(path, name, len(reader), height, width)
-    finally:
-        reader.close()
-
-
-def _named(failures: list[VideoError]) -> str:
-    lines = [f'  {failure}' for failure in failures[:_NAMED]]
-    if len(failures) > _NAMED:
-        lines.append(f'  ... and {len(failures) - _NAMED} more')
-    return '\n'.join(lines)
+        with closing(open_video(path)) as reader:
+            length = len(reader)
+            if length < 2:
+                raise VideoError(path, f'has {length} frame, a pair needs two')
+            height, width = reader.frames([0])[0].shape[:2]
+    except VideoError as error:
+        return error
+    below = os.path.relpath(path, root)
+    name = Path(path).name if below.startswith('..') else Path(below).as_posix()
+    return VideoInfo(path, name, length, height, width)

@@ -35,7 +35,7 @@ def make(project, config=None, **options) -> VideoInferencer:
 
 
 def reading() -> int:
-    return sum(thread.name == 'read-ahead' for thread in threading.enumerate())
+    return sum(thread.name.startswith('read-ahead') for thread in threading.enumerate())
 
 
 @pytest.mark.parametrize('method', ['propagate', 'centered'])

@@ -110,7 +110,7 @@ def test_long_lists_stay_readable_and_show_progress(tmp_path, log):
     write_video(tmp_path / 'a.mp4')
     lines = ['a.mp4', *(f'missing_{index}.mp4' for index in range(219))]
     (tmp_path / 'list.txt').write_text('\n'.join(lines))
-    assert len(load_videos(tmp_path / 'list.txt', threads=4)) == 1
+    assert len(load_videos(tmp_path / 'list.txt')) == 1
     messages = [r.getMessage() for r in log.records]
     assert 'opened 100 of 220 videos' in messages and 'opened 200 of 220 videos' in messages
     warning = next(m for m in messages if 'are skipped' in m)

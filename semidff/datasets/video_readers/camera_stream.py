@@ -27,10 +27,12 @@ class CameraStream:
     length = None
 
     def __init__(self, source: int | str, strict: bool = False) -> None:
-        # Do not show passwords of addresses.
-        shown = re.sub(r'//[^/@]*@', '//', str(source))
-        self.name = f'camera{source}' if isinstance(source, int) else _last_word(shown)
-        self.path = f'camera {source}' if isinstance(source, int) else shown
+        if isinstance(source, int):
+            self.name, self.path = f'camera{source}', f'camera {source}'
+        else:
+            self.path = re.sub(r'//[^/@]*@', '//', str(source))  # Do not show passwords.
+            last = self.path.split('?')[0].rstrip('/').rpartition('/')[2]
+            self.name = next(iter(re.findall(r'[\w-]+', last)), 'stream')
         self.strict = strict
         self._capture = cv2.VideoCapture(source)
         if not self._capture.isOpened():
@@ -61,9 +63,3 @@ class CameraStream:
 
     def close(self) -> None:
         self._capture.release()
-
-
-def _last_word(address: str) -> str:
-    """Return the last part of an address, as the stream's name."""
-    words = re.findall(r'[\w-]+', address.split('?')[0].rstrip('/').rpartition('/')[2])
-    return words[0] if words else 'stream'

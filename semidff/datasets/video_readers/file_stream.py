@@ -1,14 +1,17 @@
 """Sequential reader of a video file, with OpenCV."""
 
+import os
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import cv2
+import numpy as np
 
 from .base import VideoError, check_video_file
-from .packets import capture_of, mean_rate, packet_times, time_of
 from .stream import Frame, report
+
+# Otherwise FFmpeg prints a line for each damaged macroblock.
+os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
 
 _SAME = 5e-4
 """Largest difference of equal time stamps, in seconds."""
@@ -49,12 +52,12 @@ class FileStream:
 
         This takes about 0.2 s for 10,000 frames. ``length`` is exact afterwards.
         """
-        count, rate = mean_rate(self.path)
-        self.length = count or self.length
+        times = np.fromiter(_packet_times(self.path), float)
+        self.length = len(times) or self.length
+        duration = float(np.ptp(times)) if len(times) else 0.0
+        rate = (len(times) - 1) / duration if duration else None
         nominal = self._fps if self._fps > 0 else None
-        if rate is None or (nominal and abs(rate / nominal - 1) < 1e-3):
-            return nominal
-        return rate
+        return nominal if rate is None or (nominal and abs(rate / nominal - 1) < 1e-3) else rate
 
     def __iter__(self) -> Iterator[Frame]:
         count, first, last = 0, 0.0, 0.0
@@ -63,7 +66,7 @@ class FileStream:
                 read, image = self._capture.read()
                 if not read:
                     break
-                time = time_of(self._capture)
+                time = _time_of(self._capture)
                 if count and time <= last:  # The container has no time stamps.
                     time = last + 1 / max(self._fps, 1.0)
                 first, last = first if count else time, time
@@ -73,17 +76,14 @@ class FileStream:
             self.close()
         if not count:
             raise VideoError(self.path, 'not a single frame can be decoded')
-        if self._ends_early(count, last) or self._has_packets_after(last):
+        if self._ends_early(count, last) or any(
+            time > last + _SAME for time in _packet_times(self.path)
+        ):
             reason = (
                 f'frame {count} is damaged or missing; the {count} before it, until '
                 f'{last - first:.2f} s, are used'
             )
             report(self.path, reason, self.strict)
-
-    def _has_packets_after(self, time: float) -> bool:
-        """Return whether there are packets after the last decoded frame."""
-        with closing(packet_times(self.path)) as times:
-            return any(other > time + _SAME for other in times)
 
     def _ends_early(self, count: int, time: float) -> bool:
         """Return whether frames and duration are less than those in the file's header.
@@ -100,3 +100,29 @@ class FileStream:
 
     def close(self) -> None:
         self._capture.release()
+
+
+def capture_of(path: str, rotate: bool = True) -> cv2.VideoCapture:
+    """Open a file with OpenCV on one thread, so that the effects of damage do not depend on timing.
+
+    Args:
+        path: The video file.
+        rotate: Whether to rotate frames according to the file's metadata.
+    """
+    capture = cv2.VideoCapture(path, cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
+    capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, int(rotate))
+    return capture
+
+
+def _time_of(capture: cv2.VideoCapture) -> float:
+    """Return the presentation time of the last frame or packet, in seconds."""
+    # OpenCV replaces a presentation time of 0 by the decoding time, which may be negative.
+    return max(capture.get(cv2.CAP_PROP_POS_MSEC), 0.0) / 1000
+
+
+def _packet_times(path: str) -> Iterator[float]:
+    """Yield the presentation times of all packets in seconds, in decoding order, without decoding."""
+    capture = capture_of(path)
+    capture.set(cv2.CAP_PROP_FORMAT, -1)
+    while capture.grab():
+        yield _time_of(capture)

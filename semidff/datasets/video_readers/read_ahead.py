@@ -1,9 +1,9 @@
 """Background execution of an iterator."""
 
 import contextvars
+from collections import deque
 from collections.abc import Iterator
-from queue import SimpleQueue
-from threading import Event, Semaphore, Thread
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 T = TypeVar('T')
@@ -23,43 +23,16 @@ def prefetch(items: Iterator[T], depth: int) -> Iterator[T]:
     if depth == 0:
         yield from items
         return
-    free, ready, stop = Semaphore(depth), SimpleQueue(), Event()
+    end = object()
     # a copy of the caller's context: context variables, such as warning filters, hold in the thread too
-    context = contextvars.copy_context()
-    thread = Thread(
-        target=context.run, args=(_fill, items, free, ready, stop), name='read-ahead', daemon=True
-    )
-    thread.start()
+    compute = contextvars.copy_context().run, next, items, end
+    thread = ThreadPoolExecutor(1, 'read-ahead')
     try:
-        while True:
-            item, error, ended = ready.get()
-            if error is not None:
-                raise error
-            if ended:
-                return
-            free.release()
+        waiting = deque(thread.submit(*compute) for _ in range(depth))
+        while (item := waiting.popleft().result()) is not end:
+            waiting.append(thread.submit(*compute))
             yield item
     finally:
-        stop.set()
-        free.release()
-        thread.join()
-
-
-def _fill(items: Iterator[T], free: Semaphore, ready: SimpleQueue, stop: Event) -> None:
-    """Put (item, error, whether the iterator has ended) into ``ready`` until ``stop`` is set."""
-    error = None
-    try:
-        while True:
-            free.acquire()
-            if stop.is_set():
-                break
-            try:
-                ready.put((next(items), None, False))
-            except StopIteration:
-                break
-    except BaseException as raised:  # raised again where the item is requested
-        error = raised
-    finally:
+        thread.shutdown(cancel_futures=True)
         if hasattr(items, 'close'):
             items.close()
-        ready.put((None, error, True))

@@ -47,19 +47,17 @@ def sources_of(inputs: Any, fps: float | None = None, strict: bool = False) -> l
         VideoError: A path cannot be opened.
         TypeError: The input is not a video.
     """
-    if isinstance(inputs, list | tuple) and not _is_one_video(inputs):
-        return [
-            _source(one, fps or DEFAULT_FPS, strict, number) for number, one in enumerate(inputs)
-        ]
-    return [_source(inputs, fps or DEFAULT_FPS, strict)]
+    # A list of frames, even an empty one, is one video.
+    if not isinstance(inputs, list | tuple) or not inputs or _is_frame(inputs[0]):
+        inputs = [inputs]
+    return [_source(one, fps or DEFAULT_FPS, strict, n) for n, one in enumerate(inputs)]
 
 
-def _is_one_video(inputs: list | tuple) -> bool:
-    """Whether a list contains frames, not videos; an empty list is a video without frames."""
-    return not inputs or (isinstance(inputs[0], np.ndarray) and inputs[0].ndim < 4)
+def _is_frame(given: Any) -> bool:
+    return isinstance(given, np.ndarray) and given.ndim < 4
 
 
-def _source(given: Any, fps: float, strict: bool, number: int = 0) -> Source:
+def _source(given: Any, fps: float, strict: bool, number: int) -> Source:
     if isinstance(given, bool) or given is None:
         raise TypeError(f'{given!r} is no video; {_WANTED}')
     if isinstance(given, int) or '://' in str(given)[:16]:
@@ -68,7 +66,7 @@ def _source(given: Any, fps: float, strict: bool, number: int = 0) -> Source:
         open_stream(given, fps, strict).close()
         path = str(given) if os.path.isfile(given) else None
         return Source(lambda: open_stream(Path(given), fps, strict), path, depth=READ_AHEAD)
-    if not isinstance(given, Iterable) or (isinstance(given, np.ndarray) and given.ndim < 4):
+    if not isinstance(given, Iterable) or _is_frame(given):
         raise TypeError(f'a single {type(given).__name__} is no video; {_WANTED}')
     name = f'frames{number}' if number else 'frames'
     depth = READ_AHEAD if isinstance(given, list | tuple | np.ndarray) else 0

@@ -65,25 +65,20 @@ class FrameStream(Protocol):
         """Release decoder and device."""
 
 
-class FolderStream:
-    """Folder of images, in natural order of their names; unreadable images are skipped.
+class FolderStream(FrameFolderReader):
+    """Sequential reader of a folder of images; unreadable images are skipped.
 
     Args:
         path: The folder.
         fps: Frames per second, for the time stamps.
         strict: Whether an unreadable image is an error instead of a warning.
-
-    Raises:
-        VideoError: If the folder is missing or holds no images.
     """
 
     def __init__(self, path: str | Path, fps: float = DEFAULT_FPS, strict: bool = False) -> None:
-        self.files = FrameFolderReader(path).files
-        self.path = str(path)
+        super().__init__(path)
         self.name = Path(os.path.abspath(path)).name
-        self.length = len(self.files)
-        self.fps = fps
-        self.strict = strict
+        self.length = len(self)
+        self.fps, self.strict = fps, strict
 
     def __iter__(self) -> Iterator[Frame]:
         read = 0
@@ -100,9 +95,6 @@ class FolderStream:
 
     def mean_rate(self) -> float:
         return self.fps
-
-    def close(self) -> None:
-        pass  # No file is held open.
 
 
 class ArrayStream:

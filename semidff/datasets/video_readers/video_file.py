@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from .base import VideoError, ascending, check_video_file
-from .packets import capture_of
+from .file_stream import capture_of
 
 # Otherwise FFmpeg prints a line for each damaged macroblock.
 decord.logging.set_level(decord.logging.QUIET)
@@ -63,7 +63,10 @@ class DecordReader:
         try:
             return _OwnedReader(self.path)
         except Exception as error:  # decord raises RuntimeError, AssertionError and DECORDError.
-            reason = f'not a readable video, or truncated ({_short(error, self.path)})'
+            # Its message without the C++ stack and the file's name.
+            line = re.sub(r'\[\d+:\d+:\d+\] \S+?: ', '', str(error).strip().split('\n')[0])
+            line = f'{type(error).__name__}: {line.replace(f" {self.path}...", "")[:160]}'
+            reason = f'not a readable video, or truncated ({line})'
             raise VideoError(self.path, reason) from None
 
     def __len__(self) -> int:
@@ -98,33 +101,21 @@ class DecordReader:
         times = np.asarray(self._reader.get_frame_timestamp(range(self._length)))[:, 0]
         tolerance = np.diff(times).min() / 2 if self._length > 1 else np.inf
         capture = capture_of(self.path, rotate=False)  # decord does not rotate frames either.
-        try:
-            position, frames = -1, []
-            for index in wanted:
-                start = int(starts[starts <= index].max(initial=0))
-                if start > position:
-                    capture.set(cv2.CAP_PROP_POS_FRAMES, start)
-                    position = start
-                for number in range(position, index + 1):
-                    read, frame = capture.read()
-                    time = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-                    if not read or abs(time - (times[number] - times[0])) > tolerance:
-                        reason = f'cannot decode frame {number}, needed for frame {index}: damaged'
-                        raise VideoError(self.path, reason)
-                position = index + 1
-                frames.append(frame)
-            return frames
-        finally:
-            capture.release()
+        position, frames = -1, []
+        for index in wanted:
+            start = int(starts[starts <= index].max(initial=0))
+            if start > position:
+                capture.set(cv2.CAP_PROP_POS_FRAMES, start)
+                position = start
+            for number in range(position, index + 1):
+                read, frame = capture.read()
+                time = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+                if not read or abs(time - (times[number] - times[0])) > tolerance:
+                    reason = f'cannot decode frame {number}, needed for frame {index}: damaged'
+                    raise VideoError(self.path, reason)
+            position = index + 1
+            frames.append(frame)
+        return frames
 
     def close(self) -> None:
         self._reader = None
-
-
-def _short(error: Exception, path: str = '') -> str:
-    """Return the message of a decord error without its C++ stack and the file's name."""
-    line = str(error).strip().split('\n')[0]
-    line = re.sub(r'\[\d+:\d+:\d+\] \S+?: ', '', line)
-    if path:
-        line = line.replace(f' {path}...', '')
-    return f'{type(error).__name__}: {line[:160]}'

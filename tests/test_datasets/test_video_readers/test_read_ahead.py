@@ -12,7 +12,7 @@ NAME = 'read-ahead'
 
 
 def threads() -> int:
-    return sum(thread.name == NAME for thread in threading.enumerate())
+    return sum(thread.name.startswith(NAME) for thread in threading.enumerate())
 
 
 def until(condition) -> bool:
