@@ -16,10 +16,9 @@ Memory: a worker keeps ``interleave * pairs_per_window * 2`` frames (4 x 8 x 2 o
 import logging
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from mmdet.registry import DATASETS, TASK_UTILS
@@ -34,8 +33,7 @@ from .video_readers import ReaderPool, VideoError, VideoReader, open_video
 _PAIRS, _SUBSTITUTE, _ORDER = 11, 12, 13  # Separate the random streams.
 
 
-@dataclass(frozen=True)
-class _Window:
+class _Window(NamedTuple):
     """Decoded pairs of one window: frame numbers (key, current) and the frames by number."""
 
     video: VideoInfo
@@ -79,7 +77,7 @@ class UnlabeledVideoDataset(Dataset):
         cache_bytes: Limit of the decoded frames that a worker keeps.
         max_open: Limit of the videos that a worker holds open.
         max_refetch: Number of windows tried in place of an undecodable one.
-        metainfo: Meta information of the dataset.
+        metainfo: Meta information.
         lazy_init: Whether to read the list only in :meth:`full_init`.
 
     Raises:

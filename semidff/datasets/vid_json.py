@@ -8,6 +8,7 @@ image is a video of one frame. Optional keys are ``is_labeled`` of an image (def
 
 import json
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from mmengine.fileio import get_local_path
@@ -79,24 +80,17 @@ def ordered_frames(content: dict, source: str, require_video: bool = False) -> l
             f'{without[0].get("file_name")!r}; give every image video_id and frame_id'
         )
     if without:
-        return [
-            {
-                **image,
-                'video_id': image['id'],
-                'video_name': image['file_name'],
-                'frame_id': 0,
-                'video_length': 1,
-            }
-            for image in sorted(images, key=lambda image: image['id'])
-        ]
+        ordered = sorted(images, key=lambda image: image['id'])
+        one = dict(frame_id=0, video_length=1)
+        return [dict(i, video_id=i['id'], video_name=i['file_name'], **one) for i in ordered]
     for image in images:
         if image.get('frame_id') is None:
             raise ValueError(
-                f'{source}: image {image.get("file_name")!r} has a video_id but no frame_id; '
+                f'{source}: image {image["file_name"]!r} has a video_id but no frame_id; '
                 'number the frames of each video from 0'
             )
     frames = sorted(images, key=lambda image: (image['video_id'], image['frame_id']))
-    for before, after in zip(frames, frames[1:], strict=False):
+    for before, after in pairwise(frames):
         if (before['video_id'], before['frame_id']) == (after['video_id'], after['frame_id']):
             raise ValueError(
                 f'{source}: {before.get("file_name")!r} and {after.get("file_name")!r} are both '
@@ -105,11 +99,10 @@ def ordered_frames(content: dict, source: str, require_video: bool = False) -> l
     videos = {video['id']: video for video in content['videos']}
     last = {frame['video_id']: frame['frame_id'] for frame in frames}
     for index, frame in enumerate(frames):
-        video_id = frame['video_id']
-        video = videos.get(video_id, {})
-        length = video.get('length') or frame.get('video_length') or last[video_id] + 1
-        name = video.get('name', str(video_id))
-        frames[index] = {**frame, 'video_name': name, 'video_length': length}
+        video = videos.get(frame['video_id'], {})
+        length = video.get('length') or frame.get('video_length') or last[frame['video_id']] + 1
+        name = video.get('name', str(frame['video_id']))
+        frames[index] = dict(frame, video_name=name, video_length=length)
     return frames
 
 

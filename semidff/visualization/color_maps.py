@@ -40,14 +40,10 @@ def flow_colors(flow: Tensor, longest: float | None = None) -> np.ndarray:
 
 
 def flow_wheel(size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the legend of :func:`flow_colors`.
-
-    Args:
-        size: Diameter in pixels.
+    """Return the legend of :func:`flow_colors`; its radius is the length at which the saturation is full.
 
     Returns:
-        The picture, (size, size, 3) uint8, RGB, and the mask of the wheel in it, (size, size) bool. The
-        radius is the length at which the saturation is full.
+        The picture, (size, size, 3) uint8, RGB, and the mask of the wheel in it, (size, size) bool.
     """
     line = (torch.arange(size) + 0.5) / size * 2 - 1
     y, x = torch.meshgrid(line, line, indexing='ij')
@@ -60,11 +56,9 @@ def channel_mean(features: Tensor) -> np.ndarray:
 
 
 def scale_limits(scale: np.ndarray, least: float = 1e-3) -> tuple[float, float]:
-    """Return the color limits of a scale field, symmetric about one.
+    """Return the color limits of a scale field's means over the channels (h, w), symmetric about one.
 
-    Args:
-        scale: Means over the channels, (h, w).
-        least: Minimum distance of the limits from one.
+    They differ by ``least`` from one at least.
     """
     spread = max(float(np.abs(scale - 1).max()), least)
     return 1 - spread, 1 + spread
@@ -77,15 +71,9 @@ def feature_limits(*maps: np.ndarray) -> tuple[float, float]:
 
 
 def colored(values: np.ndarray, limits: tuple[float, float], colors: str) -> np.ndarray:
-    """Apply a color map.
+    """Apply a color map of matplotlib to values (h, w); return (h, w, 3) uint8, RGB.
 
-    Args:
-        values: (h, w).
-        limits: Values of the first and of the last color.
-        colors: Name of a color map of matplotlib.
-
-    Returns:
-        (h, w, 3) uint8, RGB.
+    ``limits`` are the values of the first and of the last color.
     """
     position = (values - limits[0]) / max(limits[1] - limits[0], 1e-12)
     return matplotlib.colormaps[colors](position, bytes=True)[..., :3]

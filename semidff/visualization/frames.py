@@ -8,7 +8,7 @@ import torch
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 
-from .panels import BLACK, WHITE, draw_panels, text_width
+from .panels import BLACK, PANELS, WHITE, covered_share, text_width
 
 KEY_COLOR = (0, 200, 255)  # BGR
 
@@ -32,7 +32,8 @@ def render_frame(
     Args:
         image: (H, W, 3) uint8, BGR; not modified.
         sample: With ``pred_instances`` in pixels of the image, ``is_key_frame`` (False if missing) and,
-            for panels, ``feature_flow`` (2, h, w) in cells and ``scale_field`` (1, h, w).
+            for panels, ``feature_flow`` (2, h, w) in cells and ``scale_field`` (1, h, w); without them (key
+            frames) no motion and a scale of one are drawn.
         classes: Class names.
         score_thr: Detections with lower scores are not drawn.
         panels: Panels beside the frame, of :data:`~semidff.visualization.panels.PANELS`.
@@ -55,7 +56,10 @@ def render_frame(
         thickness = max(3, min(height, width) // 80)
         cv2.rectangle(canvas, (0, 0), (width - 1, height - 1), KEY_COLOR, thickness)
         _label(canvas, 'KEY', (thickness, thickness + 19), KEY_COLOR)
-    return np.concatenate([canvas, *draw_panels(panels, sample, height, width)], axis=1)
+    for field, draw in (PANELS[name] for name in panels):
+        drawn = draw(sample.get(field), height, width, covered_share(sample))
+        canvas = np.concatenate([canvas, drawn], axis=1)
+    return canvas
 
 
 def render_scaled(
@@ -72,10 +76,9 @@ def render_scaled(
     Args:
         image: (H, W, 3) uint8, BGR.
         instances: Detections in pixels of the image.
-        classes: Class names.
+        classes: As in :func:`render_frame`, like ``score_thr``.
         width: Width of the picture in pixels.
         is_key: Whether it is a key frame.
-        score_thr: Detections with lower scores are not drawn.
         max_boxes: Maximum number of detections, the best ones, that are drawn.
 
     Returns:

@@ -11,15 +11,7 @@ from torch import Tensor
 from semidff.inference import MethodError, VideoEngine
 from semidff.inference.methods import METHODS, method_class
 
-from .color_maps import (
-    SCALE_COLORS,
-    channel_mean,
-    colored,
-    flow_colors,
-    flow_wheel,
-    rounded_up,
-    scale_limits,
-)
+from .color_maps import SCALE_COLORS, channel_mean, colored, flow_colors, flow_wheel, rounded_up
 
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)
 FULL_FLOW = 0.5  # cells; the color scale of the flow never ends below this
@@ -32,9 +24,7 @@ def flow_panel(
     """Draw feature flow in the colors of the flow wheel, at the size of the frame.
 
     Args:
-        flow: (2, h, w) or (1, 2, h, w), in cells; None (key frames): no motion.
-        height: Height of the panel in pixels.
-        width: Width of the panel in pixels.
+        flow: (2, h, w), in cells; None (key frames): no motion.
         covered: Share of the map's rows and columns that the frame covers; the rest, padding, is cut off.
 
     Returns:
@@ -42,7 +32,6 @@ def flow_panel(
         4, ... cells that no vector exceeds.
     """
     flow = torch.zeros(2, 1, 1) if flow is None else flow.detach().float().cpu()
-    flow = flow[0] if flow.ndim == 4 else flow
     longest = rounded_up(float(flow.norm(dim=0).max()), FULL_FLOW)
     panel = _resized(flow_colors(flow, longest), height, width, covered)
     size = max(min(height, width) // 6, 9)
@@ -62,8 +51,6 @@ def scale_panel(
 
     Args:
         scale: (C, h, w), usually C = 1; None (key frames): one everywhere.
-        height: Height of the panel in pixels.
-        width: Width of the panel in pixels.
         covered: As in :func:`flow_panel`.
 
     Returns:
@@ -72,7 +59,7 @@ def scale_panel(
     """
     mean = channel_mean(torch.ones(1, 1, 1) if scale is None else scale)
     spread = rounded_up(float(np.abs(mean - 1).max()), FULL_SCALE)
-    limits = scale_limits(mean, spread)
+    limits = 1 - spread, 1 + spread
     panel = _resized(colored(mean, limits, SCALE_COLORS), height, width, covered)
     bar_width, bar_height = max(width // 6, 9), 12
     bar = colored(np.linspace(*limits, bar_width)[None], limits, SCALE_COLORS)[..., ::-1]
@@ -89,12 +76,7 @@ PANELS = {'flow': ('feature_flow', flow_panel), 'scale': ('scale_field', scale_p
 
 
 def check_panels(panels: Sequence[str], method: str, engine: VideoEngine) -> None:
-    """Check that the results of a method have the fields that the panels show.
-
-    Args:
-        panels: Names, of :data:`PANELS`.
-        method: The method's name.
-        engine: An engine with that method.
+    """Check that the results of an engine with ``method`` have the fields that the panels show.
 
     Raises:
         MethodError: A panel is unknown or named twice, the method propagates no features, or the
@@ -122,33 +104,13 @@ def check_panels(panels: Sequence[str], method: str, engine: VideoEngine) -> Non
         )
 
 
-def draw_panels(
-    panels: Sequence[str], sample: DetDataSample, height: int, width: int
-) -> list[np.ndarray]:
-    """Draw panels of a result, each (height, width, 3) uint8, BGR.
-
-    Args:
-        panels: Names, of :data:`PANELS`.
-        sample: With ``feature_flow`` (2, h, w) in cells and ``scale_field`` (1, h, w); without them (key
-            frames) no motion and a scale of one are drawn.
-        height: Height of the panels in pixels.
-        width: Width of the panels in pixels.
-    """
-    fields = [PANELS[name] for name in panels]
-    return [draw(sample.get(key), height, width, covered_share(sample)) for key, draw in fields]
-
-
 def covered_share(sample: DetDataSample) -> tuple[float, float]:
     """Return the share of the network input's rows and columns that the frame covers; the rest is padding."""
-    size = sample.get('img_shape')
-    padded = sample.get('batch_input_shape')
-    if size is None or padded is None:
-        return 1.0, 1.0
-    return size[0] / padded[0], size[1] / padded[1]
+    size, padded = sample.get('img_shape'), sample.get('batch_input_shape')
+    return (size[0] / padded[0], size[1] / padded[1]) if size and padded else (1.0, 1.0)
 
 
 def text_width(text: str) -> int:
-    """Return the width of a text in pixels."""
     return cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.5, 1)[0][0]
 
 

@@ -9,7 +9,6 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg  # no display, no global state
 from matplotlib.figure import Figure, SubFigure
-from mmengine.structures import InstanceData
 
 from .color_maps import (
     ERROR_COLORS,
@@ -51,9 +50,7 @@ class FigureStyle(NamedTuple):
 
 
 def draw_propagation(
-    views: Sequence[PairView],
-    names: Sequence[tuple[str, str]],
-    style: FigureStyle,
+    views: Sequence[PairView], names: Sequence[tuple[str, str]], style: FigureStyle
 ) -> Figure:
     """Draw pairs one below the other.
 
@@ -64,7 +61,6 @@ def draw_propagation(
     Args:
         views: The pairs.
         names: Names of key frame and current frame of each pair.
-        style: Options.
     """
     height, width = views[0].frames.shape[1:3]
     row = PANEL * height / width + 0.5  # with its titles
@@ -95,21 +91,14 @@ def _draw_pair(
         (view.frames[1], view.teacher, f'current frame {names[1]}', 'teacher: its own features'),
     )
     for axes, (image, detections, *title) in zip(upper, frames, strict=False):
-        _frame(axes, image, detections, axes is upper[0], style)
+        is_key, limits = axes is upper[0], (style.score_thr, style.max_boxes)
+        drawn = render_scaled(image, detections, style.classes, PIXELS, is_key, *limits)
+        axes.imshow(cv2.cvtColor(drawn, cv2.COLOR_BGR2RGB))
         _title(axes, *title)
     _flow(upper[3], view, style)
     _scale(upper[4], view)
     _features(lower[:3], view)
     _errors(lower[3:], view)
-
-
-def _frame(
-    axes: Axes, image: np.ndarray, detections: InstanceData, is_key: bool, style: FigureStyle
-) -> None:
-    drawn = render_scaled(
-        image, detections, style.classes, PIXELS, is_key, style.score_thr, style.max_boxes
-    )
-    axes.imshow(cv2.cvtColor(drawn, cv2.COLOR_BGR2RGB))
 
 
 def _flow(axes: Axes, view: PairView, style: FigureStyle) -> None:

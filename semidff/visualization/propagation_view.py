@@ -1,6 +1,10 @@
 """Fields, features and detections of a pair of key frame and current frame (semi-DFF Eq. 1)."""
 
 import copy
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from itertools import islice
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +13,7 @@ from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from semidff.datasets.video_readers import VideoError, open_stream
 from semidff.inference.methods.base import MethodError
 from semidff.models.spatial import SpatialModule
 from semidff.models.video_detector import VideoDetector
@@ -143,3 +148,64 @@ def view_pair(
         cell=tuple(stride / factor for factor in sample.get('scale_factor', (1.0, 1.0))),
         covered=covered_share(sample),
     )
+
+
+def view_frames(
+    model: VideoDetector,
+    pack: Callable[..., dict],
+    video: str | Path,
+    key: int,
+    currents: Sequence[int],
+    level: int = 0,
+) -> list[PairView]:
+    """Propagate features from a key frame of a video to other frames of it.
+
+    Args:
+        model: In evaluation mode.
+        pack: Returns the collated test batch of a frame: ``pack(frame, **metainfo)``, as
+            :meth:`~semidff.apis.VideoInferencer.preprocess`.
+        video: A video file or a folder of frames.
+        key: Index of the key frame, from 0.
+        currents: Indices of the current frames, before or after the key frame.
+        level: Level of the features.
+
+    Returns:
+        A view for each current frame.
+
+    Raises:
+        MethodError: The model has no temporal module, or one without feature flow.
+        VideoError: The video cannot be read, or one of the frames is not in it.
+        ValueError: The frames differ in size, or there is no such level.
+    """
+    if not hasattr(model.temporal, 'flow_and_scale'):
+        raise MethodError(
+            f'{type(model.temporal).__name__} has no feature flow (flow_and_scale) to show: give a config whose '
+            'temporal module is TemporalModule'
+        )
+    wanted, frames, last = {key, *currents}, {}, -1
+    with closing(open_stream(Path(video))) as stream:
+        for frame in islice(stream, max(0, *wanted) + 1):
+            last = frame.index
+            if last in wanted:
+                frames[last] = frame
+    missing = sorted(wanted - frames.keys())
+    if missing:
+        reason = (
+            f'frame {missing[0]} asked for, the frames that can be read end with {last} (first: 0)'
+        )
+        raise VideoError(video, reason)
+    views = []
+    for current in currents:
+        pair = frames[key], frames[current]
+        sizes = [frame.image.shape[:2] for frame in pair]
+        if sizes[0] != sizes[1]:
+            raise ValueError(
+                f'frame {key} is {sizes[0]}, frame {current} {sizes[1]}; '
+                'features are propagated between frames of one size: choose another key frame'
+            )
+        batches = [model.data_preprocessor(pack(f, key_frame_id=key), False) for f in pair]
+        images = [batch['inputs'] for batch in batches]
+        sample = batches[1]['data_samples'][0]
+        shown = np.stack([frame.image for frame in pair])
+        views.append(view_pair(model, *images, sample, shown, level=level))
+    return views

@@ -12,7 +12,7 @@ from semidff.datasets.video_readers import VideoError
 from semidff.utils.atomic_write import atomic_path
 from semidff.utils.checkpoint import CheckpointError
 from semidff.visualization.propagation_figure import FigureStyle, draw_propagation
-from semidff.visualization.view_frames import view_frames
+from semidff.visualization.propagation_view import view_frames
 
 
 def parse_args() -> argparse.Namespace:

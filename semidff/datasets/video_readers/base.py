@@ -9,12 +9,7 @@ import numpy as np
 
 
 class VideoError(Exception):
-    """A video, or some of its frames, cannot be read.
-
-    Args:
-        path: The file.
-        reason: Description of the problem.
-    """
+    """A video, or some of its frames, cannot be read."""
 
     def __init__(self, path: str | Path, reason: str) -> None:
         super().__init__(str(path), reason)

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import cv2
 
 from .base import VideoError
-from .stream import Frame, report
+from .stream import Frame, FrameStream, report
 
 
-class CameraStream:
+class CameraStream(FrameStream):
     """Frames of a camera until it stops.
 
     Time stamps are those of the device or the stream, relative to the first frame. If they do not

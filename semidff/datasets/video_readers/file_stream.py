@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from .base import VideoError, check_video_file
-from .stream import Frame, report
+from .stream import Frame, FrameStream, report
 
 # Otherwise FFmpeg prints a line for each damaged macroblock.
 os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
@@ -17,7 +17,7 @@ _SAME = 5e-4
 """Largest difference of equal time stamps, in seconds."""
 
 
-class FileStream:
+class FileStream(FrameStream):
     """Frames of a video file, decoded on one thread in constant memory.
 
     - Time stamps are those of the container, relative to the first frame, so variable frame rates

@@ -17,9 +17,6 @@ _JPEG_END = b'\xff\xd9'
 class FrameFolderReader:
     """Folder with one image per frame, in natural order of their names (``9.jpg``, ``10.jpg``).
 
-    Args:
-        path: The folder.
-
     Raises:
         VideoError: If the folder is missing or holds no images.
     """

@@ -55,9 +55,6 @@ class ReaderPool:
     """Pool of open readers, which closes the least recently used one first.
 
     Decoders belong to the process that opened them: after a fork the pool is empty.
-
-    Args:
-        max_open: Largest number of open readers.
     """
 
     def __init__(self, max_open: int = 8) -> None:

@@ -8,7 +8,7 @@ import os
 import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -40,16 +40,18 @@ class Frame(NamedTuple):
     path: str | None = None
 
 
-class FrameStream(Protocol):
+class FrameStream:
     """Video with sequential access to its frames.
 
     Attributes:
         name: Name of the video.
         length: Number of frames if known, for progress displays.
+        fps: Frames per second, for the time stamps of streams that have none.
     """
 
     name: str
     length: int | None
+    fps: float
 
     def __iter__(self) -> Iterator[Frame]:
         """Iterate over the frames.
@@ -57,22 +59,18 @@ class FrameStream(Protocol):
         Raises:
             VideoError: If no frame can be read; with ``strict``, if any frame cannot be read.
         """
+        raise NotImplementedError
 
     def mean_rate(self) -> float | None:
         """Return the mean frames per second, None if unknown."""
+        return self.fps
 
     def close(self) -> None:
-        """Release decoder and device."""
+        """Release decoder and device, if there are any."""
 
 
-class FolderStream(FrameFolderReader):
-    """Sequential reader of a folder of images; unreadable images are skipped.
-
-    Args:
-        path: The folder.
-        fps: Frames per second, for the time stamps.
-        strict: Whether an unreadable image is an error instead of a warning.
-    """
+class FolderStream(FrameStream, FrameFolderReader):
+    """Folder of images; unreadable images are skipped, with ``strict`` they are errors."""
 
     def __init__(self, path: str | Path, fps: float = DEFAULT_FPS, strict: bool = False) -> None:
         super().__init__(path)
@@ -93,18 +91,9 @@ class FolderStream(FrameFolderReader):
         if not read:
             raise VideoError(self.path, f'none of its {self.length} images can be read')
 
-    def mean_rate(self) -> float:
-        return self.fps
 
-
-class ArrayStream:
-    """Frames in memory or from an iterator.
-
-    Args:
-        frames: Frames, see :func:`as_bgr`. Exceptions of the iterator are not caught.
-        name: Name of the video.
-        fps: Frames per second, for the time stamps.
-    """
+class ArrayStream(FrameStream):
+    """Frames in memory or from an iterator, whose exceptions are not caught; see :func:`as_bgr`."""
 
     def __init__(
         self, frames: Iterable[np.ndarray], name: str = 'frames', fps: float = DEFAULT_FPS
@@ -121,20 +110,13 @@ class ArrayStream:
         if index < 0:
             raise VideoError(self.name, 'there are no frames in it')
 
-    def mean_rate(self) -> float:
-        return self.fps
-
-    def close(self) -> None:
-        pass  # No file is held open.
-
 
 def as_bgr(array: np.ndarray, name: str, index: int) -> np.ndarray:
     """Convert a frame to (H, W, 3) uint8 BGR; always a copy, because camera libraries reuse buffers.
 
     Args:
         array: uint8 array, BGR (H, W, 3), BGR with alpha (H, W, 4), or gray (H, W) or (H, W, 1).
-        name: Name of the video, for messages.
-        index: Number of the frame, for messages.
+        name: Name of the video, for messages, like ``index``, the number of the frame.
 
     Raises:
         VideoError: If it is none of these.
@@ -154,13 +136,7 @@ def as_bgr(array: np.ndarray, name: str, index: int) -> np.ndarray:
 
 
 def report(path: str, reason: str, strict: bool) -> None:
-    """Warn (:class:`VideoWarning`), or with ``strict`` raise :class:`VideoError`, that a file cannot be read.
-
-    Args:
-        path: The file.
-        reason: The problem and its consequence.
-        strict: Whether to raise.
-    """
+    """Warn (:class:`VideoWarning`), or with ``strict`` raise :class:`VideoError`, that a file cannot be read."""
     if strict:
         raise VideoError(path, reason)
     warnings.warn(f'{path}: {reason}', VideoWarning, stacklevel=2)

@@ -46,9 +46,6 @@ class DecordReader:
     Decoding proceeds from the last key frame of the *stream* or from the end of the last call, so
     many frames should be requested at a time.
 
-    Args:
-        path: The video file.
-
     Raises:
         VideoError: If the file is missing, empty, not a video, or cannot be opened.
     """

@@ -7,8 +7,7 @@ from pathlib import Path
 from semidff.utils.atomic_write import atomic_write
 
 from .base import Output, Result
-from .detections_json import detections_json
-from .text import TextOutput
+from .detections import TextOutput, detections_json
 from .video import Draw, VideoOutput, check_out_video
 
 
@@ -26,7 +25,7 @@ def open_outputs(
         classes: Class names.
         draw: Returns the picture of a frame (H, W, 3) uint8 BGR and its result.
         out_video: Annotated mp4; without suffix a folder with a file for each video.
-        out_json: COCO-VID json, see :class:`~semidff.inference.outputs.detections_json.DetectionsJson`.
+        out_json: COCO-VID json, see :class:`~semidff.inference.outputs.detections.DetectionsJson`.
         out_txt: Detections in the ILSVRC format.
     """
     with ExitStack() as stack:

@@ -29,11 +29,7 @@ class VideoOutput(Output):
     """
 
     def __init__(
-        self,
-        path: str | Path,
-        draw: Draw,
-        fps: float = DEFAULT_FPS,
-        max_videos: int | None = None,
+        self, path: str | Path, draw: Draw, fps: float = DEFAULT_FPS, max_videos: int | None = None
     ) -> None:
         self.path, self.draw = Path(path), draw
         self.fps, self.max_videos = fps, max_videos
@@ -80,15 +76,19 @@ class VideoOutput(Output):
         if image is None:
             raise OSError(f'{sample.img_path}: cannot be read as an image to draw on')
         picture = self.draw(image, sample)
-        self._size = self._size or picture.shape[:2]
-        self._writer.write(_fitted(picture, self._size))
+        height, width = picture.shape[:2]
+        size = self._size = self._size or (height, width)
+        if (height, width) != size:  # scale it to fit, black around it
+            factor = min(size[0] / height, size[1] / width)
+            height, width = max(round(height * factor), 1), max(round(width * factor), 1)
+            top, left = (size[0] - height) // 2, (size[1] - width) // 2
+            canvas = np.zeros((*size, 3), np.uint8)
+            canvas[top : top + height, left : left + width] = cv2.resize(picture, (width, height))
+            picture = canvas
+        self._writer.write(picture)
 
     def end(self, keep: bool = True) -> None:
-        """End the video.
-
-        Args:
-            keep: False removes the unfinished file.
-        """
+        """End the video; without ``keep`` remove its unfinished file."""
         if self._writer is not None:
             self._writer.close(keep)
             self._writer = None
@@ -116,16 +116,3 @@ def check_out_video(path: str | Path | None, inputs: Sequence[str | None]) -> No
         source = Path(file).resolve()
         if out == (source if suffix else source.parent):
             raise ValueError(f'{path}: would overwrite the input; give another name')
-
-
-def _fitted(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Scale a picture into (height, width) with its aspect ratio kept, black around it."""
-    if picture.shape[:2] == size:
-        return picture
-    height, width = picture.shape[:2]
-    factor = min(size[0] / height, size[1] / width)
-    height, width = max(round(height * factor), 1), max(round(width * factor), 1)
-    top, left = (size[0] - height) // 2, (size[1] - width) // 2
-    canvas = np.zeros((*size, 3), np.uint8)
-    canvas[top : top + height, left : left + width] = cv2.resize(picture, (width, height))
-    return canvas

@@ -1,4 +1,4 @@
-"""Detections as COCO-VID json."""
+"""Detections as COCO-VID json and as ILSVRC text."""
 
 import json
 import shutil
@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TextIO
 
+from semidff.datasets.ilsvrc_format import detection_lines
 from semidff.utils.atomic_write import atomic_write
 
 from .base import Output, Result
@@ -20,7 +21,7 @@ class DetectionsJson(Output):
     beside it, which is appended at the end.
 
     Args:
-        file: The file.
+        file: The json.
         images: The temporary file, readable too.
         classes: Class names.
     """
@@ -52,21 +53,18 @@ class DetectionsJson(Output):
         _append(self._images, image, first=self._images.tell() == 0)
         found = [array.tolist() for array in result.detections()]
         for label, score, (x1, y1, x2, y2) in zip(*found, strict=True):
-            self._add_box(result.number, label, score, [x1, y1, x2 - x1, y2 - y1])
-
-    def _add_box(self, image: int, label: int, score: float, box: list[float]) -> None:
-        self._names += [f'class {n}' for n in range(len(self._names), label + 1)]
-        box = dict(
-            id=self._boxes + 1,
-            image_id=image,
-            category_id=label + 1,
-            bbox=box,
-            area=box[2] * box[3],
-            iscrowd=0,
-            score=score,
-        )
-        _append(self._file, box, first=self._boxes == 0)
-        self._boxes += 1
+            self._names += [f'class {n}' for n in range(len(self._names), label + 1)]
+            box = dict(
+                id=self._boxes + 1,
+                image_id=result.number,
+                category_id=label + 1,
+                bbox=[x1, y1, x2 - x1, y2 - y1],
+                area=(x2 - x1) * (y2 - y1),
+                iscrowd=0,
+                score=score,
+            )
+            _append(self._file, box, first=self._boxes == 0)
+            self._boxes += 1
 
     def complete(self) -> None:
         """Append frames, videos and categories."""
@@ -80,12 +78,7 @@ class DetectionsJson(Output):
 
 @contextmanager
 def detections_json(path: str | Path, classes: Sequence[str]) -> Iterator[DetectionsJson]:
-    """Open a json that gets its name when the block ends without an error.
-
-    Args:
-        path: The file; missing folders are created.
-        classes: Class names.
-    """
+    """Open a json that gets its name when the block ends without an error."""
     with (
         atomic_write(path) as file,
         TemporaryFile('w+', dir=Path(path).parent, encoding='utf-8') as images,
@@ -97,3 +90,13 @@ def detections_json(path: str | Path, classes: Sequence[str]) -> Iterator[Detect
 
 def _append(file: TextIO, item: dict, first: bool) -> None:
     file.write(('\n' if first else ',\n') + json.dumps(item, allow_nan=False))
+
+
+class TextOutput(Output):
+    """Write detections in the ILSVRC format; frames are numbered from 1, through all videos."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def add(self, result: Result) -> None:
+        self._file.writelines(detection_lines(result.number, *result.detections()))
