@@ -21,7 +21,6 @@ from semidff.visualization.panels import PANELS
 
 
 def parse_args() -> argparse.Namespace:
-    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         'input', help='video file, folder of frames, camera index, or address (rtsp://...)'
@@ -63,7 +62,6 @@ def parse_args() -> argparse.Namespace:
 
 
 def add_speed_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add speed options."""
     parser.add_argument(
         '--precision',
         choices=list(PRECISIONS),
@@ -87,7 +85,6 @@ def add_speed_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_output_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add outputs."""
     parser.add_argument('--out', metavar='FILE', help='annotated mp4')
     parser.add_argument('--json', metavar='FILE', help='all detections as COCO-VID json')
     parser.add_argument(
@@ -130,9 +127,9 @@ def detect(args: argparse.Namespace) -> tuple[int, int, float]:
         read_ahead=args.read_ahead,
         schedule=schedule_config(args.key_interval, args.adaptive, args.scene_cuts),
     )
-    source = args.input
+    is_camera = args.input.isdigit() and not Path(args.input).exists()
     results = inferencer(
-        int(source) if source.isdigit() and not Path(source).exists() else source,
+        int(args.input) if is_camera else args.input,
         out_video=args.out,
         out_json=args.json,
         out_txt=args.txt,
@@ -141,7 +138,14 @@ def detect(args: argparse.Namespace) -> tuple[int, int, float]:
         max_frames=args.max_frames,
         strict=args.strict,
     )
-    stopped = stop_at_interrupt()
+    stopped = False
+
+    def stop(*_: object) -> None:
+        nonlocal stopped
+        stopped = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # the second Ctrl-C interrupts
+
+    signal.signal(signal.SIGINT, stop)
     frames = keys = 0
     start = time.perf_counter()
     for sample in results:
@@ -151,18 +155,6 @@ def detect(args: argparse.Namespace) -> tuple[int, int, float]:
             break
     results.close()
     return frames, keys, time.perf_counter() - start
-
-
-def stop_at_interrupt() -> list[int]:
-    """Return a list that is filled by the first Ctrl-C; the second one interrupts as usual."""
-    stopped: list[int] = []
-
-    def note(number: int, _frame: object) -> None:
-        stopped.append(number)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    signal.signal(signal.SIGINT, note)
-    return stopped
 
 
 def main() -> None:

@@ -148,13 +148,9 @@ class VideoInferencer(BaseInferencer):
             raise ValueError(f'fps is {fps}; it must be above 0')
         sources = sources_of(inputs, fps, strict)
         check_out_video(out_video, [source.path for source in sources])
-        outputs = open_outputs(
-            classes=self.model.dataset_meta['classes'],
-            draw=partial(self.visualize, pred_score_thr=pred_score_thr),
-            out_video=out_video,
-            out_json=out_json,
-            out_txt=out_txt,
-        )
+        draw = partial(self.visualize, pred_score_thr=pred_score_thr)
+        classes = self.model.dataset_meta['classes']
+        outputs = open_outputs(classes, draw, out_video, out_json, out_txt)
         return self._run(sources, outputs, fps, max_frames)
 
     def _run(
@@ -164,7 +160,7 @@ class VideoInferencer(BaseInferencer):
         fps: float | None,
         max_frames: int | None,
     ) -> Iterator[DetDataSample]:
-        before = 0
+        number = 0
         with opening as outputs:
             try:
                 for video_id, source in enumerate(sources):
@@ -172,22 +168,18 @@ class VideoInferencer(BaseInferencer):
                         rate = fps or (stream.mean_rate() if outputs else None)
                         for output in outputs:
                             output.start(stream.name, rate)
-                        number = before
+                        before = number
                         for frame, sample in self._results(stream, frames, max_frames):
                             number = before + frame.index + 1
                             self.postprocess(Result(frame, sample, number), outputs)
                             yield sample
-                        before = number
                         for output in outputs:
                             output.end()
             except GeneratorExit:
                 return  # the caller stops early: the files are complete up to here
 
     def _results(
-        self,
-        stream: FrameStream,
-        frames: Iterator[tuple[Frame, dict]],
-        max_frames: int | None,
+        self, stream: FrameStream, frames: Iterator[tuple[Frame, dict]], max_frames: int | None
     ) -> Iterator[tuple[Frame, DetDataSample]]:
         """Yield the frames of a video with their results, and show the progress."""
         engine = self.engine()
@@ -209,11 +201,7 @@ class VideoInferencer(BaseInferencer):
     def open(
         self, source: Source, video_id: int, max_frames: int | None
     ) -> Iterator[tuple[FrameStream, Iterator[tuple[Frame, dict]]]]:
-        """Open a video.
-
-        Yields:
-            The stream, and its frames with their collated batches, read ahead.
-        """
+        """Open a video; yield the stream, and its frames with their collated batches, read ahead."""
         stream = source.open()
         depth = source.depth if self.read_ahead is None else self.read_ahead
         batches = (
@@ -225,15 +213,7 @@ class VideoInferencer(BaseInferencer):
             yield stream, frames
 
     def preprocess(self, inputs: Frame, **metainfo: Any) -> dict:
-        """Apply the test pipeline to a frame.
-
-        Args:
-            inputs: The frame.
-            **metainfo: Further metainfo of the frame's sample.
-
-        Returns:
-            A collated batch of one frame.
-        """
+        """Return the collated batch of one frame, with further metainfo of its sample."""
         packed = self.pipeline(dict(img=inputs.image))
         packed['data_samples'].set_metainfo(
             dict(
@@ -262,14 +242,8 @@ class VideoInferencer(BaseInferencer):
 
     def engine(self) -> VideoEngine:
         """Build an engine with these settings. It keeps no times, since streams may be endless."""
-        return VideoEngine(
-            self.model,
-            self.method,
-            self.key_interval,
-            self.schedule,
-            timer=NoTimer(),
-            keep_fields=bool(self.panels),
-        )
+        settings = self.method, self.key_interval, self.schedule
+        return VideoEngine(self.model, *settings, NoTimer(), keep_fields=bool(self.panels))
 
     def _init_model(
         self, cfg: Config | ConfigDict, weights: str | None, device: str = 'cpu'

@@ -114,7 +114,15 @@ def _flow(axes: Axes, view: PairView, style: FigureStyle) -> None:
     cells = float(view.visible(view.flow).norm(dim=0).mean())
     mean = f'mean {view.mean_motion():.1f} pixels ({cells:.2f} cells)'
     _title(axes, 'feature flow, from current to key frame', mean)
-    _wheel(axes, longest)
+    legend = axes.inset_axes([OUTSIDE, 0.3, 0.3, 0.4])
+    picture, inside = flow_wheel(160)
+    alpha = inside[..., None] * np.uint8(255)
+    legend.imshow(np.concatenate((picture, alpha), axis=-1), extent=(-1, 1, 1, -1))
+    arrow = dict(arrowstyle='->', shrinkA=0, shrinkB=0, linewidth=0.8)
+    legend.annotate('', (1, 0), (0, 0), arrowprops=arrow)
+    legend.set(xticks=[], yticks=[], aspect='equal')
+    legend.set_xlabel(f'edge: {longest:.1f} px', fontsize=8)
+    legend.spines[:].set_visible(False)
 
 
 def _arrows(axes: Axes, view: PairView, flow: torch.Tensor) -> None:
@@ -128,20 +136,6 @@ def _arrows(axes: Axes, view: PairView, flow: torch.Tensor) -> None:
     axes.quiver(
         x, y, u, v, angles='xy', scale_units='xy', scale=1, color='black', alpha=0.75, width=0.003
     )
-
-
-def _wheel(axes: Axes, longest: float) -> None:
-    """Draw the legend of the flow's colors: its edge is the longest vector."""
-    legend = axes.inset_axes([OUTSIDE, 0.3, 0.3, 0.4])
-    picture, inside = flow_wheel(160)
-    alpha = inside[..., None] * np.uint8(255)
-    legend.imshow(np.concatenate((picture, alpha), axis=-1), extent=(-1, 1, 1, -1))
-    legend.annotate(
-        '', (1, 0), (0, 0), arrowprops=dict(arrowstyle='->', shrinkA=0, shrinkB=0, linewidth=0.8)
-    )
-    legend.set(xticks=[], yticks=[], aspect='equal')
-    legend.set_xlabel(f'edge: {longest:.1f} px', fontsize=8)
-    legend.spines[:].set_visible(False)
 
 
 def _scale(axes: Axes, view: PairView) -> None:

@@ -16,7 +16,6 @@ from semidff.visualization.propagation_view import view_frames
 
 
 def parse_args() -> argparse.Namespace:
-    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config of a video detector (stage two)')
     parser.add_argument('checkpoint', help='its weights')

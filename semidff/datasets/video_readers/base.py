@@ -3,7 +3,6 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -20,14 +19,14 @@ class VideoError(Exception):
         return f'{self.path}: {self.reason}'
 
 
-@runtime_checkable
-class VideoReader(Protocol):
+class VideoReader:
     """Video with random access to its frames."""
 
     path: str
 
     def __len__(self) -> int:
         """Return the number of frames."""
+        raise NotImplementedError
 
     def frames(self, indices: Sequence[int]) -> list[np.ndarray]:
         """Return frames by their 0-based numbers, in any order, each (H, W, 3) uint8 BGR.
@@ -35,22 +34,19 @@ class VideoReader(Protocol):
         Raises:
             VideoError: If a frame cannot be decoded or is not in the video.
         """
+        wanted = sorted({int(index) for index in indices})
+        if wanted and not 0 <= wanted[0] <= wanted[-1] < len(self):
+            bad, last = wanted[0] if wanted[0] < 0 else wanted[-1], len(self) - 1
+            raise VideoError(self.path, f'frame {bad} asked for, the video has frames 0..{last}')
+        by_index = dict(zip(wanted, self._read(wanted), strict=True))
+        return [by_index[int(index)] for index in indices]
+
+    def _read(self, wanted: list[int]) -> list[np.ndarray]:
+        """Return frames by distinct numbers in ascending order."""
+        raise NotImplementedError
 
     def close(self) -> None:
-        """Release the decoder and its buffers. The reader cannot be used afterwards."""
-
-
-def ascending(path: str, indices: Sequence[int], length: int) -> list[int]:
-    """Return the distinct ``indices`` in ascending order.
-
-    Raises:
-        VideoError: If one is not in the video.
-    """
-    wanted = sorted({int(index) for index in indices})
-    if wanted and not 0 <= wanted[0] <= wanted[-1] < length:
-        bad = wanted[0] if wanted[0] < 0 else wanted[-1]
-        raise VideoError(path, f'frame {bad} asked for, the video has frames 0..{length - 1}')
-    return wanted
+        """Release the decoder and its buffers, if any. The reader cannot be used afterwards."""
 
 
 def check_video_file(path: str) -> None:

@@ -2,19 +2,18 @@
 
 import os
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from .base import VideoError, ascending
+from .base import VideoError, VideoReader
 
 IMAGE_SUFFIXES = frozenset({'.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm'})
 _JPEG_END = b'\xff\xd9'
 
 
-class FrameFolderReader:
+class FrameFolderReader(VideoReader):
     """Folder with one image per frame, in natural order of their names (``9.jpg``, ``10.jpg``).
 
     Raises:
@@ -35,18 +34,14 @@ class FrameFolderReader:
     def __len__(self) -> int:
         return len(self.files)
 
-    def frames(self, indices: Sequence[int]) -> list[np.ndarray]:
-        wanted = ascending(self.path, indices, len(self))
-        by_index = {index: read_image(self.files[index]) for index in wanted}
-        for index in wanted[1:]:
-            size, first = by_index[index].shape, by_index[wanted[0]].shape
+    def _read(self, wanted: list[int]) -> list[np.ndarray]:
+        images = [read_image(self.files[index]) for index in wanted]
+        for index, image in zip(wanted, images, strict=True):
+            size, first = image.shape, images[0].shape
             if size != first:
                 reason = f'is {size[1]}x{size[0]}, other frames are {first[1]}x{first[0]}'
                 raise VideoError(self.files[index], reason)
-        return [by_index[int(index)] for index in indices]
-
-    def close(self) -> None:
-        pass  # No file is held open.
+        return images
 
 
 def read_image(path: str) -> np.ndarray:

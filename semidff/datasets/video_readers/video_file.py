@@ -9,7 +9,6 @@ thus depends on the file only. (OpenCV's colors may differ from decord's by roun
 
 import os
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -17,7 +16,7 @@ import decord
 import numpy as np
 import torch
 
-from .base import VideoError, ascending, check_video_file
+from .base import VideoError, VideoReader, check_video_file
 from .file_stream import capture_of
 
 # Otherwise FFmpeg prints a line for each damaged macroblock.
@@ -40,7 +39,7 @@ class _OwnedReader(decord.VideoReader):
             super().__del__()
 
 
-class DecordReader:
+class DecordReader(VideoReader):
     """Video file, decoded on one thread.
 
     Decoding proceeds from the last key frame of the *stream* or from the end of the last call, so
@@ -69,16 +68,13 @@ class DecordReader:
     def __len__(self) -> int:
         return self._length
 
-    def frames(self, indices: Sequence[int]) -> list[np.ndarray]:
-        wanted = ascending(self.path, indices, self._length)
+    def _read(self, wanted: list[int]) -> list[np.ndarray]:
         try:
-            decoded = self._decode(wanted)
+            return self._decode(wanted)
         except Exception:
             self._reader = None  # Its decoding thread is dead.
             self._reader = self._open()
-            decoded = self._decode_carefully(wanted)
-        by_index = dict(zip(wanted, decoded, strict=True))
-        return [by_index[int(index)] for index in indices]
+            return self._decode_carefully(wanted)
 
     def _decode(self, wanted: list[int]) -> list[np.ndarray]:
         # get_batch would hold all frames three times (batch, numpy copy, BGR copy), and allocating
