@@ -1,7 +1,5 @@
 """Dataset of small labeled pictures, to pre-train a backbone as a classifier."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from zipfile import BadZipFile
 

@@ -5,8 +5,6 @@ flow (DFF Eq. 1) is defined on the current frame and points to the key frame. Pi
 the current frame and picture 2 the key frame.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from pathlib import Path
 

@@ -58,11 +58,14 @@ class LabeledPairDataset(Dataset):
             self.full_init()
 
     def full_init(self) -> None:
-        """Load the annotations."""
+        """Load the annotations; refuse a json without the preceding frames now, not hours later."""
         if self._fully_initialized:
             return
         self.dataset.full_init()
-        self._check_neighbors()
+        for index in range(len(self.dataset)):
+            info = self.dataset.get_data_info(index)
+            if info['frame_id'] > 0:
+                self._path(info, info['frame_id'] - 1)
         self._fully_initialized = True
 
     @property
@@ -78,15 +81,11 @@ class LabeledPairDataset(Dataset):
         """Return the pair of labeled frame ``index``; the interval is drawn from Python's random state."""
         current = self.dataset.get_data_info(index)
         distance = self.interval.draw(np.random.default_rng(random.getrandbits(64)))
-        key = self._key_frame(current, max(current['frame_id'] - distance, 0))
-        return self.pipeline({name: [key[name], current[name]] for name in current})
-
-    def _key_frame(self, current: dict, frame_id: int) -> dict:
-        """Return the data of a frame of the current frame's video, without labels."""
+        frame_id = max(current['frame_id'] - distance, 0)
         key = {**current, 'instances': [], 'frame_id': frame_id}
         if frame_id != current['frame_id']:
             key['img_path'] = self._path(current, frame_id)
-        return key
+        return self.pipeline({name: [key[name], current[name]] for name in current})
 
     def _path(self, current: dict, frame_id: int) -> str:
         path = self.dataset.frame_path(current['video_id'], frame_id)
@@ -97,10 +96,3 @@ class LabeledPairDataset(Dataset):
                 'false if they have no annotation) or give the video a frame_pattern'
             )
         return path
-
-    def _check_neighbors(self) -> None:
-        """Refuse a json without the preceding frames now, not hours later."""
-        for index in range(len(self.dataset)):
-            info = self.dataset.get_data_info(index)
-            if info['frame_id'] > 0:
-                self._path(info, info['frame_id'] - 1)

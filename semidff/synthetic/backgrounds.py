@@ -1,7 +1,5 @@
 """Random backgrounds: a gradient, noise of several sizes and colored patches."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 

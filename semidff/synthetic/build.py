@@ -1,7 +1,5 @@
 """Writing a generated data set: only missing parts, in several processes, the manifest last."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import time
@@ -120,21 +118,19 @@ def _refuse_foreign(root: Path) -> None:
     """Raise FileExistsError where building would remove files that were not generated."""
     if (root / MANIFEST).exists() or (root / _UNFINISHED).exists():
         return
-    for part in PARTS:
-        for output in part.outputs:
-            if (root / output).exists():
-                raise FileExistsError(
-                    f'{root / output} exists, but {root} has no {MANIFEST}: this is not a folder '
-                    'of a generated data set. Choose another folder, or remove that one yourself'
-                )
+    for path in (root / output for part in PARTS for output in part.outputs):
+        if path.exists():
+            raise FileExistsError(
+                f'{path} exists, but {root} has no {MANIFEST}: this is not a folder of a generated '
+                'data set. Choose another folder, or remove that one yourself'
+            )
 
 
 def _is_complete(root: Path, part: Part, spec: DatasetSpec, entry: dict | None) -> bool:
     if entry is None or entry.get('arguments') != _arguments(part, spec):
         return False
-    paths = [
-        path for output in part.outputs for path in (root / output, *(root / output).rglob('*'))
-    ]
+    paths = [root / output for output in part.outputs]
+    paths += [path for folder in paths for path in folder.rglob('*')]
     files = [path for path in paths if path.is_file()]
     return len(files) == part.files(spec) and all(path.stat().st_size for path in files)
 

@@ -4,13 +4,11 @@ Random polygons with holes and thin legs, filled with noise, move by random affi
 background that moves by another one. They look unlike the objects of the videos.
 """
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 
 from .backgrounds import make_background, noise_picture
-from .clip import compose, make_look, pose
+from .clip import compose, make_look, pose, turned
 from .render import Clip, Layer
 from .sprites import Sprite, cut_out
 
@@ -33,7 +31,7 @@ def make_chairs(seed: np.random.SeedSequence, size: tuple[int, int]) -> Clip:
     moved = _background_motion(rng, size)
     camera = np.stack([to_frame, compose(moved, to_frame)])
     layers = [_make_layer(rng, size, moved) for _ in range(int(rng.integers(3, 10)))]
-    return Clip(size, background, camera, layers, make_look(rng, size, 2), 'chairs')
+    return Clip(size, background, camera, layers, make_look(rng, size, 2))
 
 
 def make_chair_sprite(rng: np.random.Generator, size: float) -> Sprite:
@@ -65,19 +63,12 @@ def _background_motion(rng: np.random.Generator, size: tuple[int, int]) -> np.nd
         angle = np.deg2rad(rng.normal(0, 2.5)) * strength
         scale = np.exp(rng.normal(0, 0.03) * strength)
         shift = np.clip(rng.normal(0, 7, 2) * strength, -24, 24)
-        moved = _affine(middle, shift, angle, scale)
+        moved = turned(middle, middle + shift, angle, scale)
         corners = np.array([(x, y, 1.0) for x in (0, size[1]) for y in (0, size[0])])
         inverse = cv2.invertAffineTransform(moved)
         if np.abs(corners @ inverse.T - corners[:, :2]).max() < _MARGIN - 2:
             return moved
         strength *= 0.7
-
-
-def _affine(about: np.ndarray, shift: np.ndarray, angle: float, scale: float) -> np.ndarray:
-    """Return the (2, 3) map that turns and scales about a point, then shifts."""
-    cos, sin = scale * np.cos(angle), scale * np.sin(angle)
-    turn = np.array([[cos, -sin], [sin, cos]])
-    return np.column_stack([turn, about + shift - turn @ about])
 
 
 def _make_layer(rng: np.random.Generator, size: tuple[int, int], moved: np.ndarray) -> Layer:
@@ -89,9 +80,9 @@ def _make_layer(rng: np.random.Generator, size: tuple[int, int], moved: np.ndarr
     # Many small movements, a few of half an object's size.
     distance = min(rng.exponential(14), 50.0)
     heading = rng.uniform(0, 2 * np.pi)
-    own = _affine(
+    own = turned(
         place,
-        distance * np.array([np.cos(heading), np.sin(heading)]),
+        place + distance * np.array([np.cos(heading), np.sin(heading)]),
         np.deg2rad(rng.normal(0, 10)),
         np.exp(rng.normal(0, 0.07)),
     )

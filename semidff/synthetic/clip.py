@@ -1,7 +1,5 @@
 """Clips of detection objects: scene, motion of objects and camera, true boxes of each frame."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,7 +52,7 @@ def make_clip(
     count = int(rng.choice([2, 3, 4, 5, 6], p=[0.15, 0.25, 0.25, 0.2, 0.15]))
     layers = [_make_layer(rng, path, size, limits) for _ in range(count)]
     background = make_background(rng, *canvas)
-    return Clip(size, background, camera, layers, make_look(rng, size, length), pace)
+    return Clip(size, background, camera, layers, make_look(rng, size, length))
 
 
 def make_look(rng: np.random.Generator, size: tuple[int, int], length: int) -> Look:
@@ -97,10 +95,14 @@ def true_boxes(clip: Clip, frame: int, owner: np.ndarray) -> list[TrueBox]:
 
 def pose(sprite: Sprite, x: float, y: float, angle: float, scale: float) -> np.ndarray:
     """Return the (2, 3) map that turns (radians) and scales a sprite and moves its center to (x, y)."""
+    return turned(np.array(sprite.center), np.array([x, y]), angle, scale)
+
+
+def turned(source: np.ndarray, target: np.ndarray, angle: float, scale: float = 1.0) -> np.ndarray:
+    """Return the (2, 3) map that turns (radians) and scales and moves the point `source` to `target`."""
     cos, sin = scale * np.cos(angle), scale * np.sin(angle)
-    matrix = np.array([[cos, -sin, x], [sin, cos, y]])
-    matrix[:, 2] -= matrix[:, :2] @ sprite.center
-    return matrix
+    turn = np.array([[cos, -sin], [sin, cos]])
+    return np.column_stack([turn, target - turn @ source])
 
 
 def compose(outer: np.ndarray, inner: np.ndarray) -> np.ndarray:
@@ -126,9 +128,7 @@ def _place_camera(path: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, 
 def _view(size: tuple[int, int], x: float, y: float, roll: float) -> np.ndarray:
     """Return the (2, 3) map from scene to frame: the view starts at (x, y), turned about its middle."""
     middle = np.array([size[1] / 2, size[0] / 2])
-    cos, sin = np.cos(roll), np.sin(roll)
-    turn = np.array([[cos, -sin], [sin, cos]])
-    return np.column_stack([turn, middle - turn @ (middle + (x, y))])
+    return turned(middle + (x, y), middle, roll)
 
 
 def _make_layer(

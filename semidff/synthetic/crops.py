@@ -1,7 +1,5 @@
 """Small pictures of single objects of twenty categories, which replace ImageNet for pre-training."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from .backgrounds import make_background
@@ -28,7 +26,7 @@ def make_crop(seed: np.random.SeedSequence, size: int, label: int) -> np.ndarray
     place = size * rng.uniform(0.42, 0.58, 2)
     layers.append(_layer(rng, label, size * rng.uniform(0.5, 1.05), place))
     camera = np.array([[[1.0, 0, -2], [0, 1, -2]]])
-    clip = Clip((size, size), background, camera, layers, make_look(rng, (size, size), 1), 'crop')
+    clip = Clip((size, size), background, camera, layers, make_look(rng, (size, size), 1))
     return render(clip, 0)[0]
 
 

@@ -1,7 +1,5 @@
 """True optical flow between two frames of a clip, and its file format."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -5,8 +5,6 @@ cannot evaluate feature propagation. Every velocity therefore follows a target t
 after a random, short time.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -40,7 +38,7 @@ class Pace:
     roll: float
     range: tuple[float, float]
 
-    def scaled(self, factor: float) -> Pace:
+    def scaled(self, factor: float) -> 'Pace':
         """Return the pace with all movements multiplied by `factor`."""
         names = ('speed', 'spin', 'zoom', 'pan', 'shake', 'jerk', 'roll')
         return replace(self, **{name: getattr(self, name) * factor for name in names})
@@ -88,9 +86,8 @@ def camera_path(rng: np.random.Generator, length: int, pace: Pace) -> np.ndarray
             )
         offset = offset + speed
         hand[t] = offset
-    path = hand
-    path[:, :2] += place
-    return path
+    hand[:, :2] += place
+    return hand
 
 
 def object_path(

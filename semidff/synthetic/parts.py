@@ -1,7 +1,5 @@
 """Parts of a generated data set: generation and writing of their items and indices."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +16,7 @@ from .clip import TrueBox, make_clip, true_boxes
 from .crops import make_crop
 from .flow import true_flow, write_flow
 from .presets import DatasetSpec
-from .render import Clip, render
+from .render import render
 from .sprites import CLASSES, CROP_CLASSES
 from .statistics import motion_statistics
 
@@ -71,9 +69,10 @@ def make_still(
     root: Path, spec: DatasetSpec, index: int, seed: np.random.SeedSequence
 ) -> list[TrueBox]:
     """Write one labeled picture."""
-    picture, owner, boxes = _draw(make_clip(seed, spec.size, 1, 'fast'), 0)
+    clip = make_clip(seed, spec.size, 1, 'fast')
+    picture, owner = render(clip, 0)
     save(root / 'stills' / f'{index:06d}.jpg', picture)
-    return boxes
+    return true_boxes(clip, 0, owner)
 
 
 def finish_stills(root: Path, spec: DatasetSpec, records: list[list[TrueBox]]) -> dict:
@@ -119,9 +118,9 @@ def make_labeled_video(
     folder.mkdir(parents=True)
     record = []
     for frame in range(len(clip)):
-        picture, _, boxes = _draw(clip, frame)
+        picture, owner = render(clip, frame)
         save(folder / f'{frame:06d}.jpg', picture)
-        record.append(boxes)
+        record.append(true_boxes(clip, frame, owner))
     return record
 
 
@@ -197,11 +196,6 @@ def finish_crops(root: Path, spec: DatasetSpec, records: list[np.ndarray]) -> di
 
 
 # ---- shared
-
-
-def _draw(clip: Clip, frame: int) -> tuple[np.ndarray, np.ndarray, list[TrueBox]]:
-    picture, owner = render(clip, frame)
-    return picture, owner, true_boxes(clip, frame, owner)
 
 
 def _image(spec: DatasetSpec, image_id: int, name: str) -> dict:

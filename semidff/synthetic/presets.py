@@ -1,67 +1,48 @@
 """Sizes of generated data sets."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 
 VERSION = 1  # Increase it if the same arguments give other pictures.
+
+
+def _argument(default: float, least: float, text: str):
+    """Return a field with its default, its smallest value and its description on the command line."""
+    return field(default=default, metadata={'least': least, 'help': text})
 
 
 @dataclass(frozen=True)
 class DatasetSpec:
     """Arguments of a data set; equal arguments and versions give equal files, byte for byte.
 
-    Attributes:
-        seed: Any non-negative integer. Each part draws from its own stream of this seed.
-        height: Height of all frames, even.
-        width: Width of all frames, even.
-        motion: Factor on all movements of the videos.
-        stills: Labeled pictures for stage one.
-        videos: Unlabeled videos for stage two; every second one is fast.
-        video_length: Frames per unlabeled video.
-        train: Labeled videos for supervised training; every second one is fast.
-        train_length: Frames per training video.
-        label_every: Every `label_every`-th frame of a training video is labeled.
-        val: Labeled videos for evaluation; every second one is fast.
-        dev: Labeled videos for choosing settings, so that nothing is chosen on `val`.
-        eval_length: Frames per video of `val` and `dev`.
-        flow: Pairs with true flow.
-        crops: Classification crops.
-        crop_size: Side of the crops in pixels.
+    Each part draws from its own stream of the seed. Every second video is fast.
     """
 
-    seed: int = 0
-    height: int = 192
-    width: int = 256
-    motion: float = 1.0
-    stills: int = 2400
-    videos: int = 120
-    video_length: int = 40
-    train: int = 60
-    train_length: int = 40
-    label_every: int = 3
-    val: int = 16
-    dev: int = 8
-    eval_length: int = 60
-    flow: int = 1200
-    crops: int = 6000
-    crop_size: int = 64
+    seed: int = _argument(0, 0, 'seed of the data set')
+    height: int = _argument(192, 96, 'height of all frames, even')
+    width: int = _argument(256, 96, 'width of all frames, even')
+    motion: float = _argument(1.0, 0, 'factor on all movements of the videos')
+    stills: int = _argument(2400, 0, 'labeled pictures for stage one; 0 omits a part')
+    videos: int = _argument(120, 0, 'unlabeled mp4 videos for stage two')
+    video_length: int = _argument(40, 2, 'frames per unlabeled video')
+    train: int = _argument(60, 0, 'labeled videos for supervised training')
+    train_length: int = _argument(40, 2, 'frames per training video')
+    label_every: int = _argument(3, 1, 'every n-th frame of a training video is labeled')
+    val: int = _argument(16, 0, 'labeled videos for evaluation')
+    dev: int = _argument(
+        8, 0, 'labeled videos for choosing settings, so that none is chosen on val'
+    )
+    eval_length: int = _argument(60, 2, 'frames per video of val and dev')
+    flow: int = _argument(1200, 0, 'pairs with true flow, in the format of Flying Chairs')
+    crops: int = _argument(6000, 0, 'classification crops, which replace ImageNet')
+    crop_size: int = _argument(64, 24, 'side of the crops in pixels')
 
     def __post_init__(self):
-        for name in ('height', 'width'):
-            value = getattr(self, name)
-            if value < 96 or value % 2:
-                raise ValueError(f'{name}={value}: frames must be even and at least 96 pixels')
-        for name in ('seed', 'stills', 'videos', 'train', 'val', 'dev', 'flow', 'crops', 'motion'):
-            if getattr(self, name) < 0:
-                raise ValueError(f'{name}={getattr(self, name)}: must not be negative')
-        for name in ('video_length', 'train_length', 'eval_length'):
-            if getattr(self, name) < 2:
-                raise ValueError(f'{name}={getattr(self, name)}: a video needs at least 2 frames')
-        if self.label_every < 1:
-            raise ValueError(f'label_every={self.label_every}: must be at least 1')
-        if self.crop_size < 24:
-            raise ValueError(f'crop_size={self.crop_size}: crops must be at least 24 pixels')
+        for argument in fields(self):
+            name, value = argument.name, getattr(self, argument.name)
+            if value < argument.metadata['least']:
+                raise ValueError(f'{name}={value}: must be at least {argument.metadata["least"]}')
+            if name in ('height', 'width') and value % 2:
+                raise ValueError(f'{name}={value}: must be even')
 
     @property
     def size(self) -> tuple[int, int]:

@@ -1,7 +1,5 @@
 """Clips (background, objects and their pose in every frame) and their rendering."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import cv2
@@ -57,7 +55,6 @@ class Clip:
         camera: (length, 2, 3) affine maps from the canvas' pixels to the frame's.
         layers: Objects, from back to front.
         look: Colors and noise.
-        pace: Name of the pace.
     """
 
     size: tuple[int, int]
@@ -65,7 +62,6 @@ class Clip:
     camera: np.ndarray
     layers: list[Layer]
     look: Look
-    pace: str = ''
 
     def __len__(self) -> int:
         return len(self.camera)

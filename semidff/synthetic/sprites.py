@@ -5,8 +5,6 @@ shapes and two patterns, so that neither outline nor texture alone determines th
 random.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import cv2
@@ -54,13 +52,9 @@ def shape_polygon(shape: str) -> np.ndarray:
     if shape == 'cross':
         arm = 0.36
         quarter = np.array([(arm, -1), (arm, -arm), (1, -arm)])
-        turns = [np.array([(0, -1), (1, 0)]), np.eye(2)]
-        turn = turns[0]
-        parts, matrix = [], np.eye(2)
-        for _ in range(4):
-            parts.append(quarter @ matrix.T)
-            matrix = turn @ matrix
-        return np.concatenate(parts)
+        turn = np.array([(0, -1), (1, 0)])
+        powers = (np.linalg.matrix_power(turn, i) for i in range(4))
+        return np.concatenate([quarter @ power.T for power in powers])
     raise ValueError(f'shape {shape!r} is not one of {SHAPES}')
 
 
@@ -106,9 +100,8 @@ def make_sprite(rng: np.random.Generator, shape: str, pattern: str, size: float)
     first, second = two_colors(rng)
     shade = rng.uniform(-0.18, 0.18, 2)
     color = (first + (second - first) * weight) * (1 + shade[0] * u + shade[1] * v)[..., None]
-    color += cv2.resize(_noise(rng, 6, 6, 14), (width, height), interpolation=cv2.INTER_CUBIC)[
-        ..., None
-    ]
+    noise = rng.normal(0, 14, (6, 6)).astype(np.float32)
+    color += cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)[..., None]
     return cut_out(color, [shape_polygon(shape) * half + center])
 
 
@@ -128,7 +121,3 @@ def cut_out(color: np.ndarray, polygons: list[np.ndarray]) -> Sprite:
 def _on_circle(count: int) -> np.ndarray:
     angles = 2 * np.pi * np.arange(count) / count - np.pi / 2
     return np.stack([np.cos(angles), np.sin(angles)], axis=1)
-
-
-def _noise(rng: np.random.Generator, height: int, width: int, strength: float) -> np.ndarray:
-    return rng.normal(0, strength, (height, width)).astype(np.float32)

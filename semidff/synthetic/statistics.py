@@ -1,7 +1,5 @@
 """Difficulty of clips: IoU of true boxes that are copied or interpolated between key frames."""
 
-from __future__ import annotations
-
 import numpy as np
 
 Track = dict[int, tuple[float, float, float, float]]
@@ -35,7 +33,9 @@ def motion_statistics(tracks: list[Track], interval: int = 10) -> dict[str, floa
         for frame, box in track.items():
             copy += [(box, track[frame + d]) for d in range(1, interval) if frame + d in track]
             if frame + interval - 1 in track:
-                moved.append(np.subtract(_center(track[frame + interval - 1]), _center(box)))
+                later = track[frame + interval - 1]
+                centers = [np.add(b[:2], b[2:]) / 2 for b in (box, later)]
+                moved.append(centers[1] - centers[0])
             half = frame + interval // 2
             if frame + interval in track and half in track:
                 middle.append((np.add(box, track[frame + interval]) / 2, track[half]))
@@ -60,7 +60,3 @@ def _mean_iou(pairs: list) -> float | None:
         return None
     first, second = (np.array(side) for side in zip(*pairs, strict=True))
     return round(float(box_iou(first, second).mean()), 4)
-
-
-def _center(box: tuple[float, float, float, float]) -> tuple[float, float]:
-    return (box[0] + box[2]) / 2, (box[1] + box[3]) / 2

@@ -12,7 +12,7 @@ from semidff.utils.atomic_write import write_json
 from semidff.utils.progress import track
 
 from .image_set import read_lines, read_video_image_set
-from .xml_file import XMLFrame, XMLObject, read_xml
+from .xml_file import XMLFrame, read_xml
 
 _FILES_AT_ONCE = 64
 _CATEGORY = {wnid: number for number, wnid in enumerate(VID_WNIDS.values(), 1)}
@@ -85,7 +85,7 @@ def convert_vid(
     writer = _Writer(str(out))
     for frame, xml in zip(listed, frames, strict=True):
         if isinstance(xml, str):
-            writer.skip(f'{frame.path}.xml', xml)
+            writer.report.broken.append((f'{frame.path}.xml', xml))
             continue
         video = videos.setdefault(
             frame.video,
@@ -103,7 +103,11 @@ def convert_vid(
             'frame_id': frame.frame_id,
             **_given(video_length=frame.video_length, ilsvrc_id=frame.ilsvrc_id),
         }
-        tracks = [_instance(instances, video['id'], found) for found in xml.objects]
+        keys = [(video['id'], found.track_id, found.wnid) for found in xml.objects]
+        tracks = [
+            None if key[1] is None else instances.setdefault(key, len(instances) + 1)
+            for key in keys
+        ]
         writer.add(frame.path + image_suffix, xml, image, tracks)
     return writer.write(list(videos.values()), image_set, len(listed))
 
@@ -133,7 +137,7 @@ def convert_det(
     writer = _Writer(str(out))
     for path, xml in zip(paths, _read_all(paths, ann_dir, workers), strict=True):
         if isinstance(xml, str):
-            writer.skip(f'{path}.xml', xml)
+            writer.report.broken.append((f'{path}.xml', xml))
         else:
             writer.add(path + image_suffix, xml, {}, [None] * len(xml.objects))
     return writer.write([], image_set, len(paths))
@@ -146,10 +150,6 @@ class _Writer:
         self.report = ConversionReport(out)
         self.images: list[dict] = []
         self.annotations: list[dict] = []
-
-    def skip(self, path: str, reason: str) -> None:
-        """Record an annotation file that cannot be read."""
-        self.report.broken.append((path, reason))
 
     def add(
         self, file_name: str, xml: XMLFrame, extra: dict, instances: Sequence[int | None]
@@ -211,13 +211,6 @@ class _Writer:
         return self.report
 
 
-def _instance(instances: dict[tuple, int], video_id: int, found: XMLObject) -> int | None:
-    """Return the number of an object's track in the json; None for an object without track."""
-    if found.track_id is None:
-        return None
-    return instances.setdefault((video_id, found.track_id, found.wnid), len(instances) + 1)
-
-
 def _given(**entries: int | None) -> dict[str, int]:
     """Return the entries that are not None."""
     return {key: value for key, value in entries.items() if value is not None}
@@ -231,16 +224,12 @@ def _read_or_reason(path: str, ann_dir: str) -> XMLFrame | str:
         return str(error)
 
 
-def _ignore_interrupt() -> None:
-    """Leave Ctrl-C to the main process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
 def _read_all(paths: list[str], ann_dir: str | Path, workers: int) -> list[XMLFrame | str]:
     """Return content or error of each annotation file, in order."""
     read = partial(_read_or_reason, ann_dir=str(ann_dir))
     if workers <= 1:
         return list(track(map(read, paths), 'annotations', len(paths), 'files'))
-    with multiprocessing.Pool(workers, _ignore_interrupt) as pool:
+    # Ctrl-C is left to the main process.
+    with multiprocessing.Pool(workers, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
         contents = pool.imap(read, paths, chunksize=_FILES_AT_ONCE)
         return list(track(contents, 'annotations', len(paths), 'files'))
