@@ -169,14 +169,7 @@ class UnlabeledVideoDataset(Dataset):
         return self._item(0, 0, slot, pair)
 
     def stream_item(self, seed: int, position: int) -> Any:
-        """Return the pair at a position of the endless stream.
-
-        Args:
-            seed: Seed of the stream.
-            position: Position in the stream, >= 0.
-
-        Returns:
-            Result of the pipeline.
+        """Return the pair at a position (>= 0) of the endless stream with a seed, after the pipeline.
 
         Raises:
             RuntimeError: If ``max_refetch + 1`` windows in succession could not be decoded.
@@ -211,8 +204,7 @@ class UnlabeledVideoDataset(Dataset):
         self.full_init()
         key = (seed, epoch, slot)
         if key not in self._cache:
-            window = self._decode_or_replace(*key)
-            self._cache[key] = window
+            self._cache[key] = self._decode_or_replace(*key)
             used = sum(kept.nbytes for kept in self._cache.values())
             while used > self.cache_bytes and len(self._cache) > 1:
                 used -= self._cache.popitem(last=False)[1].nbytes
@@ -220,11 +212,9 @@ class UnlabeledVideoDataset(Dataset):
         return self._cache[key]
 
     def _decode_or_replace(self, seed: int, epoch: int, slot: int) -> _Window:
-        source = slot
         for attempt in range(self.max_refetch + 1):
-            if attempt:
-                rng = np.random.default_rng((_SUBSTITUTE, seed, epoch, slot, attempt))
-                source = int(rng.integers(self.num_windows))
+            rng = np.random.default_rng((_SUBSTITUTE, seed, epoch, slot, attempt))
+            source = int(rng.integers(self.num_windows)) if attempt else slot
             try:
                 return self._decode(source, (_PAIRS, seed, epoch, slot, attempt))
             except VideoError as error:

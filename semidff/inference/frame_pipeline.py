@@ -34,14 +34,12 @@ def load_model(
     Args:
         cfg: The config; an empty one is filled with that of the checkpoint.
         weights: The checkpoint; None: random weights, with a warning.
-        device: Device of the model.
         method: Method of :class:`~semidff.inference.VideoEngine`, which determines the weights needed.
         classes: Class names; default: those of the checkpoint or config.
         precision: ``fp32``, ``bf16`` or ``fp16``; default: that of the config's ``test_cfg.fp16`` (which
             means bf16 on CPUs, as in ``tools/test.py``).
         channels_last: Whether convolutions work on channels-last maps; default: whether the config has
             ``ChannelsLastHook``.
-        compile: Whether to compile the networks.
 
     Raises:
         CheckpointError: The checkpoint does not fit, or has no config and none is given.
@@ -96,7 +94,6 @@ def frame_pipeline(cfg: Config | ConfigDict, shape: Sequence[int] | None = None)
     steps[at] = dict(type='mmdet.LoadImageFromNDArray', to_float32=as_float)
     if shape is not None:
         steps = [step for step, kind in zip(steps, kinds, strict=True) if 'Resize' not in kind]
-        stretch = dict(type='mmdet.Resize', scale=tuple(shape)[::-1], keep_ratio=False)
-        steps.insert(at + 1, stretch)
+        steps.insert(at + 1, dict(type='mmdet.Resize', scale=tuple(shape)[::-1], keep_ratio=False))
     # videos have no labels
     return Compose([s for s in steps if not str(s['type']).endswith('LoadAnnotations')])

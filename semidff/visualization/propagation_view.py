@@ -158,7 +158,7 @@ def view_frames(
     currents: Sequence[int],
     level: int = 0,
 ) -> list[PairView]:
-    """Propagate features from a key frame of a video to other frames of it.
+    """Return a view of the propagation from a key frame of a video to each of other frames of it.
 
     Args:
         model: In evaluation mode.
@@ -167,10 +167,6 @@ def view_frames(
         video: A video file or a folder of frames.
         key: Index of the key frame, from 0.
         currents: Indices of the current frames, before or after the key frame.
-        level: Level of the features.
-
-    Returns:
-        A view for each current frame.
 
     Raises:
         MethodError: The model has no temporal module, or one without feature flow.

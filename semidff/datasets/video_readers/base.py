@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+IMAGE_SUFFIXES = frozenset({'.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm'})
+
 
 class VideoError(Exception):
     """A video, or some of its frames, cannot be read."""
@@ -49,9 +51,17 @@ class VideoReader:
         """Release the decoder and its buffers, if any. The reader cannot be used afterwards."""
 
 
+def is_image(name: str) -> bool:
+    """Return whether a file name is that of an image; hidden files are not."""
+    path = Path(name)
+    return not path.name.startswith('.') and path.suffix.lower() in IMAGE_SUFFIXES
+
+
 def check_video_file(path: str) -> None:
-    """Raise :class:`VideoError` if a file is missing or empty."""
+    """Raise :class:`VideoError` if a file is missing, empty or an image."""
     if not os.path.isfile(path):
         raise VideoError(path, 'no such file')
+    if is_image(path):
+        raise VideoError(path, 'is a single image; list the folder that holds the frames')
     if os.path.getsize(path) == 0:
         raise VideoError(path, 'the file is empty (0 bytes)')

@@ -7,9 +7,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from .base import VideoError, VideoReader
+from .base import VideoError, VideoReader, is_image
 
-IMAGE_SUFFIXES = frozenset({'.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm'})
 _JPEG_END = b'\xff\xd9'
 
 
@@ -67,10 +66,3 @@ def natural_key(name: str) -> list[tuple[int, int, str]]:
     """Return a sorting key that orders numbers inside names by value."""
     parts = re.split(r'(\d+)', name)
     return [(1, int(part), part) if part.isdigit() else (0, 0, part) for part in parts]
-
-
-def is_image(name: str) -> bool:
-    """Return whether a file name is that of an image; hidden files are not."""
-    return not os.path.basename(name).startswith('.') and (
-        os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
-    )

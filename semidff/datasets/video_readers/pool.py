@@ -5,10 +5,10 @@ from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 
-from .base import VideoError, VideoReader
+from .base import VideoReader
 from .camera_stream import CameraStream
 from .file_stream import FileStream
-from .frame_folder import FrameFolderReader, is_image
+from .frame_folder import FrameFolderReader
 from .stream import DEFAULT_FPS, FolderStream, FrameStream
 from .video_file import DecordReader
 
@@ -19,10 +19,7 @@ def open_video(path: str | Path) -> VideoReader:
     Raises:
         VideoError: If it is neither, or cannot be opened.
     """
-    if os.path.isdir(path):
-        return FrameFolderReader(path)
-    _refuse_image(path)
-    return DecordReader(path)
+    return FrameFolderReader(path) if os.path.isdir(path) else DecordReader(path)
 
 
 def open_stream(
@@ -42,13 +39,7 @@ def open_stream(
         return CameraStream(source, strict)
     if os.path.isdir(source):
         return FolderStream(source, fps, strict)
-    _refuse_image(source)
     return FileStream(source, strict)
-
-
-def _refuse_image(path: str | Path) -> None:
-    if os.path.isfile(path) and is_image(str(path)):
-        raise VideoError(path, 'is a single image; list the folder that holds the frames')
 
 
 class ReaderPool:

@@ -22,7 +22,6 @@ def open_outputs(
     """Open the requested outputs. An error in the block leaves no unfinished file behind.
 
     Args:
-        classes: Class names.
         draw: Returns the picture of a frame (H, W, 3) uint8 BGR and its result.
         out_video: Annotated mp4; without suffix a folder with a file for each video.
         out_json: COCO-VID json, see :class:`~semidff.inference.outputs.detections.DetectionsJson`.

@@ -1,6 +1,7 @@
 """Annotated videos."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import cv2
@@ -15,7 +16,7 @@ from .base import Output, Result
 Draw = Callable[[np.ndarray, DetDataSample], np.ndarray]
 
 
-class VideoOutput(Output):
+class VideoOutput(Output, AbstractContextManager):
     """Render results into mp4 files.
 
     Frames that differ in size from the video's first are scaled to fit, with black bars. Used as a context
@@ -36,9 +37,6 @@ class VideoOutput(Output):
         self._writer: VideoWriter | None = None
         self._size: tuple[int, int] | None = None
         self._names: set[str] = set()
-
-    def __enter__(self) -> 'VideoOutput':
-        return self
 
     def __exit__(self, error_type: type | None, *_: object) -> None:
         self.end(keep=error_type is None)
@@ -70,9 +68,8 @@ class VideoOutput(Output):
         if self._writer is None:
             return
         if image is None:
-            image = cv2.imread(
-                sample.img_path
-            )  # upright by its EXIF orientation, as the test pipeline reads it
+            # upright by its EXIF orientation, as the test pipeline reads it
+            image = cv2.imread(sample.img_path)
         if image is None:
             raise OSError(f'{sample.img_path}: cannot be read as an image to draw on')
         picture = self.draw(image, sample)
