@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import torch
 from mmdet.structures import DetDataSample, SampleList
-from torch import Tensor, nn
+from torch import nn
 
 from semidff.models.video_detector import FlowField, VideoDetector
 
-from .methods import METHODS, MethodError, method_class
+from .methods import METHODS, Frames, MethodError, method_class
 from .schedules.base import KeyFrameSchedule, build_schedule
 from .stream_state import StreamState
 from .timer import FrameTimer
@@ -117,9 +117,8 @@ class VideoEngine:
                 'a stream occurs twice in a batch; push its frames one after the other'
             )
         steps = [self._begin(*pair) for pair in zip(frames, states, strict=True)]
-        sizes = dict.fromkeys(step.shape for step in steps)
-        for size in sizes:
-            self._advance([step for step in steps if step.shape == size])
+        for shape in dict.fromkeys(step.shape for step in steps):
+            self._advance([step for step in steps if step.shape == shape])
         return [step.results for step in steps]
 
     @torch.no_grad()
@@ -146,13 +145,9 @@ class VideoEngine:
         """Process frames of equal size."""
         self._preprocess([s for s in steps if s.is_key or self.method.reads_non_key_frames])
         non_keys = [step for step in steps if not step.is_key]
-        flow_field = None
-        if non_keys and self.schedule.inspects:
-            flow_field = self._inspect(non_keys)
-        self._run([step for step in steps if step.is_key], is_key=True)
-        self._run(
-            [step for step in non_keys if not step.is_key], is_key=False, flow_field=flow_field
-        )
+        flow_field = self._inspect(non_keys) if non_keys and self.schedule.inspects else None
+        self._run([step for step in steps if step.is_key])
+        self._run([step for step in non_keys if not step.is_key], flow_field)
         for step in steps:
             step.state.index += 1
             step.state.distance = 1 if step.is_key else step.state.distance + 1
@@ -173,8 +168,8 @@ class VideoEngine:
     def _inspect(self, steps: list['_Step']) -> FlowField:
         """Let the schedule reject flow fields, which makes key frames; return those of the remaining frames."""
         with self.timer.measure(self._device()) as lap:
-            memories = [step.state.memory for step in steps]
-            flow_field = self.method.flow_field(_inputs(steps), memories)
+            frames = _frames(steps)
+            flow_field = self.method.flow_field(frames.inputs, frames.memories)
             for index, step in enumerate(steps):
                 step.is_key = step.is_rejected = self.schedule.rejects(
                     step.state, flow_field.select([index])
@@ -183,22 +178,17 @@ class VideoEngine:
             step.seconds += lap.seconds / len(steps)
         return flow_field.select([i for i, step in enumerate(steps) if not step.is_key])
 
-    def _run(self, steps: list['_Step'], is_key: bool, flow_field: FlowField | None = None) -> None:
+    def _run(self, steps: list['_Step'], flow_field: FlowField | None = None) -> None:
+        """Run the method on key frames, or on non-key frames."""
         if not steps:
             return
-        inputs = None if steps[0].inputs is None else _inputs(steps)
-        samples = [step.sample for step in steps]
-        memories = [step.state.memory for step in steps]
+        is_key, frames = steps[0].is_key, _frames(steps)
         for step in steps:
             step.sample.set_metainfo({'is_key_frame': is_key})
             if is_key:
                 self.schedule.note_key(step.state, step.data)
         with self.timer.measure(self._device()) as lap:
-            results = (
-                self.method.key(inputs, samples, memories)
-                if is_key
-                else self.method.non_key(inputs, samples, memories, flow_field)
-            )
+            results = self.method.key(frames) if is_key else self.method.non_key(frames, flow_field)
         for step, finished in zip(steps, results, strict=True):
             step.results += finished
             lost = step.seconds if step.is_rejected else None
@@ -222,13 +212,14 @@ class _Step:
         self.shape = tuple(data['inputs'][0].shape)
         self.size = (self.shape, tuple(self.sample.get('ori_shape', ())))
         self.is_key = self.is_rejected = False
-        self.inputs: Tensor | None = None
+        self.inputs = None
         self.seconds = 0.0
         self.results: SampleList = []
 
 
-def _inputs(steps: list[_Step]) -> Tensor:
-    """Return preprocessed frames as one batch; a single frame is not copied."""
-    if len(steps) == 1:
-        return steps[0].inputs
-    return torch.cat([step.inputs for step in steps])
+def _frames(steps: list[_Step]) -> Frames:
+    """Return frames as one batch; a single frame is not copied."""
+    inputs = steps[0].inputs
+    if inputs is not None and len(steps) > 1:
+        inputs = torch.cat([step.inputs for step in steps])
+    return Frames(inputs, [step.sample for step in steps], [step.state.memory for step in steps])

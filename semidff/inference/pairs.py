@@ -1,7 +1,7 @@
 """Evaluation of labeled frames at every distance from their key frame (DFF section 5.2)."""
 
 import sys
-from typing import Any
+from dataclasses import dataclass
 
 from mmdet.structures import DetDataSample
 from torch import nn
@@ -11,6 +11,7 @@ from semidff.models.video_detector import VideoDetector
 from .engine import VideoEngine
 from .methods.base import MethodError
 from .schedules import FixedSchedule
+from .stream_state import StreamState
 from .timer import FrameTimer
 
 _FIRST_ONLY = FixedSchedule(sys.maxsize)
@@ -46,7 +47,8 @@ class PairEngine:
         count = FixedSchedule(1 if method == 'frame' else key_interval).interval
         timer = timer or FrameTimer(key_interval=count)
         engine = VideoEngine(model, method, schedule=_FIRST_ONLY, timer=timer)
-        self._slots = [_Slot(engine) for _ in range(count)]
+        self._engine = engine
+        self._slots = [_Slot(engine.open()) for _ in range(count)]
         if not engine.method.pairwise:
             raise MethodError(
                 f"method {method!r} depends on all frames since the key frame, but protocol 'pairs' predicts from "
@@ -55,8 +57,7 @@ class PairEngine:
 
     def reset(self) -> None:
         """Begin a new video."""
-        for slot in self._slots:
-            slot.clear()
+        self._slots = [_Slot(self._engine.open()) for _ in self._slots]
 
     def push(self, data: dict) -> list[DetDataSample]:
         """Process the next frame.
@@ -73,7 +74,8 @@ class PairEngine:
             ValueError: If one of the l - 1 frames before a labeled frame is missing.
         """
         sample = data['data_samples'][0]
-        self._slot(sample.frame_id).hold(sample.frame_id, data)
+        index = sample.frame_id % len(self._slots)
+        self._slots[index] = _Slot(self._engine.open(), sample.frame_id, data)
         if not sample.get('is_labeled', True):
             return []
         results: list[DetDataSample] = []
@@ -89,11 +91,8 @@ class PairEngine:
         """Return nothing: all results were returned by :meth:`push`."""
         return []
 
-    def _slot(self, frame_id: int) -> '_Slot':
-        return self._slots[frame_id % len(self._slots)]
-
     def _pair(self, key_id: int, data: dict) -> DetDataSample:
-        sample, slot = data['data_samples'][0], self._slot(key_id)
+        sample, slot = data['data_samples'][0], self._slots[key_id % len(self._slots)]
         if slot.frame_id != key_id:
             raise ValueError(
                 f'frame {sample.frame_id} of video {sample.get("video_name", "?")!r} is labeled, '
@@ -101,37 +100,23 @@ class PairEngine:
                 f'{len(self._slots) - 1} frames before each labeled one; list them in the json '
                 "with is_labeled=false (frame_id counts from 0), or use protocol 'dense'"
             )
-        if not slot.is_key:
-            result = slot.become_key()
+        if slot.data is not None:
+            key_data, slot.data = slot.data, None
+            result = self._detect(key_data, slot.state)
             if key_id == sample.frame_id:
                 return result
-        return slot.push(data)
+        return self._detect(data, slot.state)
 
-
-class _Slot:
-    """One of the last l frames; it becomes a key frame as the first frame of its own stream.
-
-    Args:
-        engine: Engine for which only the first frame of a stream is a key frame.
-    """
-
-    def __init__(self, engine: VideoEngine) -> None:
-        self._engine = engine
-        self.clear()
-
-    def clear(self) -> None:
-        self.hold(None, None)
-
-    def hold(self, frame_id: int | None, data: dict[str, Any] | None) -> None:
-        self.state = self._engine.open()
-        self.frame_id, self.data, self.is_key = frame_id, data, False
-
-    def become_key(self) -> DetDataSample:
-        """Return the result of the frame itself."""
-        data, self.data, self.is_key = self.data, None, True
-        return self.push(data)
-
-    def push(self, data: dict[str, Any]) -> DetDataSample:
+    def _detect(self, data: dict, state: StreamState) -> DetDataSample:
         """Return the result of a frame in a new data sample."""
         samples = [sample.new() for sample in data['data_samples']]
-        return self._engine.push({**data, 'data_samples': samples}, self.state)[0]
+        return self._engine.push({**data, 'data_samples': samples}, state)[0]
+
+
+@dataclass
+class _Slot:
+    """One of the last l frames, with its own stream; ``data`` is None once the frame is the stream's key frame."""
+
+    state: StreamState
+    frame_id: int | None = None
+    data: dict | None = None

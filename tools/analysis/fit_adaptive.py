@@ -77,18 +77,12 @@ def main() -> None:
             args.clips,
             args.clip_length,
             args.max_interval,
-            _progress,
         )
         fit.predictor.save(args.out)
     except (CheckpointError, VideoError, VideoListError, OSError, ValueError) as error:
         sys.exit(f'tools/analysis/fit_adaptive.py: {error}')
     report(fit)
     print(f'Written: {args.out}')
-
-
-def _progress(text: str) -> None:
-    if sys.stderr.isatty():
-        print(f'\r{text:60}', end='', file=sys.stderr, flush=True)
 
 
 if __name__ == '__main__':

@@ -2,7 +2,8 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from mmdet.structures import DetDataSample, SampleList
 from mmengine.registry import Registry
@@ -20,13 +21,26 @@ class MethodError(ValueError):
     """An unknown method, or one that the given model does not support."""
 
 
+class Frames(NamedTuple):
+    """Frames of equal size, one of each of several videos.
+
+    Attributes:
+        inputs: Preprocessed frames (N, 3, H, W); None on non-key frames unless the method ``reads_non_key_frames``.
+        samples: Data samples of the frames.
+        memories: Memories of the videos, changed in place.
+    """
+
+    inputs: Tensor | None
+    samples: SampleList
+    memories: Sequence[Any]
+
+
 class VideoMethod(ABC):
     """A way to obtain detections for all frames of a video, on key frames and on non-key frames.
 
     A method is stateless. The state of a video is a *memory*, which :meth:`begin` creates and the other methods take,
-    so that one method serves any number of videos at a time. All frames of a call have the same size. :meth:`key` and
-    :meth:`non_key` return for each video the results finished so far, in frame order; a causal method returns exactly
-    the frame that it was given.
+    so that one method serves any number of videos at a time. :meth:`key` and :meth:`non_key` return for each video the
+    results finished so far, in frame order; a causal method returns exactly the frame that it was given.
 
     Args:
         model: A ``VideoDetector`` in eval mode.
@@ -47,37 +61,26 @@ class VideoMethod(ABC):
     inspectable = False
     """Whether a schedule can inspect the flow field of a frame before it is propagated; see :meth:`flow_field`."""
 
+    memory_class: type | None = None
+    """Class of the memory of a video; None if nothing is kept from frame to frame."""
+
     def __init__(self, model: nn.Module) -> None:
         self.model = model
 
-    @abstractmethod
     def begin(self) -> Any:
         """Return the memory of a new video."""
+        return None if self.memory_class is None else self.memory_class()
 
     @abstractmethod
-    def key(self, inputs: Tensor, samples: SampleList, memories: Sequence[Any]) -> list[SampleList]:
-        """Process one key frame of each of several videos.
-
-        Args:
-            inputs: Preprocessed frames (N, 3, H, W).
-            samples: Data samples of the frames.
-            memories: Memories of the videos, changed in place.
-        """
+    def key(self, frames: Frames) -> list[SampleList]:
+        """Process one key frame of each of several videos."""
 
     @abstractmethod
-    def non_key(
-        self,
-        inputs: Tensor | None,
-        samples: SampleList,
-        memories: Sequence[Any],
-        flow_field: FlowField | None = None,
-    ) -> list[SampleList]:
+    def non_key(self, frames: Frames, flow_field: FlowField | None = None) -> list[SampleList]:
         """Process one non-key frame of each of several videos.
 
         Args:
-            inputs: Preprocessed frames (N, 3, H, W); None unless ``reads_non_key_frames``.
-            samples: Data samples of the frames.
-            memories: Memories of the videos, changed in place.
+            frames: The frames.
             flow_field: Result of :meth:`flow_field` for these frames, if it was computed already.
         """
 
@@ -104,21 +107,24 @@ def method_class(name: str) -> type[VideoMethod]:
     return found
 
 
+@dataclass
+class BoxMemory:
+    """Detections on the last key frame of a video."""
+
+    detections: InstanceData | None = None
+
+
 class BoxMethod(VideoMethod):
     """A method that runs the spatial module on key frames and derives all other boxes from theirs."""
 
-    def key(self, inputs: Tensor, samples: SampleList, memories: Sequence[Any]) -> list[SampleList]:
-        results = self.model.predict_key(inputs, samples)[0]
-        return [self._key(*pair) for pair in zip(results, memories, strict=True)]
+    memory_class = BoxMemory
 
-    def non_key(
-        self,
-        inputs: Tensor | None,
-        samples: SampleList,
-        memories: Sequence[Any],
-        flow_field: FlowField | None = None,
-    ) -> list[SampleList]:
-        return [self._non_key(*pair) for pair in zip(samples, memories, strict=True)]
+    def key(self, frames: Frames) -> list[SampleList]:
+        results = self.model.predict_key(frames.inputs, frames.samples)[0]
+        return [self._key(*pair) for pair in zip(results, frames.memories, strict=True)]
+
+    def non_key(self, frames: Frames, flow_field: FlowField | None = None) -> list[SampleList]:
+        return [self._non_key(*pair) for pair in zip(frames.samples, frames.memories, strict=True)]
 
     @abstractmethod
     def _key(self, result: DetDataSample, memory: Any) -> SampleList:

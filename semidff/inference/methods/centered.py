@@ -1,5 +1,6 @@
 """*centered*: propagation from the nearer of the previous and the next key frame; offline."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 
 from semidff.models.video_detector import FlowField, KeyFrame
 
-from .base import METHODS
+from .base import METHODS, Frames
 from .propagate import Propagate, PropagateMemory
 
 
@@ -38,38 +39,28 @@ class Centered(Propagate):
 
     pairwise = False
     inspectable = False  # a frame's key frame may be the next one
+    memory_class = CenteredMemory
 
     def __init__(self, model: nn.Module, keep_fields: bool = False, batch_size: int = 16) -> None:
         super().__init__(model, keep_fields)
         self.batch_size = batch_size
 
-    def begin(self) -> CenteredMemory:
-        return CenteredMemory()
-
-    def key(
-        self, inputs: Tensor, samples: SampleList, memories: Sequence[CenteredMemory]
-    ) -> list[SampleList]:
+    def key(self, frames: Frames) -> list[SampleList]:
         """Detect on key frames, and on the non-key frames before them."""
-        results, keys = self.model.predict_key(inputs, samples)
+        results, keys = self.model.predict_key(frames.inputs, frames.samples)
         finished = []
-        for result, key, memory in zip(results, keys.split(), memories, strict=True):
+        for result, key, memory in zip(results, keys.split(), frames.memories, strict=True):
             earlier = [memory.key_frame] * ((len(memory.waiting) + 1) // 2)
             later = [key] * (len(memory.waiting) // 2)
             finished.append([*self._finish(memory, earlier + later), result])
             memory.key_frame = key
         return finished
 
-    def non_key(
-        self,
-        inputs: Tensor,
-        samples: SampleList,
-        memories: Sequence[CenteredMemory],
-        flow_field: FlowField | None = None,
-    ) -> list[SampleList]:
+    def non_key(self, frames: Frames, flow_field: FlowField | None = None) -> list[SampleList]:
         """Keep frames until the next key frame."""
-        for image, sample, memory in zip(inputs.split(1), samples, memories, strict=True):
+        for image, sample, memory in zip(*frames, strict=True):
             memory.waiting.append((image, sample))
-        return [[] for _ in samples]
+        return [[] for _ in frames.samples]
 
     def flush(self, memory: CenteredMemory) -> SampleList:
         """Return the results after the last key frame."""
@@ -82,5 +73,7 @@ class Centered(Propagate):
         for start in range(0, len(waiting), self.batch_size):
             chosen = slice(start, start + self.batch_size)
             inputs, samples = zip(*waiting[chosen], strict=True)
-            results += self._propagated(torch.cat(inputs), list(samples), keys[chosen])
+            memories = [PropagateMemory(key) for key in keys[chosen]]
+            finished = super().non_key(Frames(torch.stack(inputs), list(samples), memories))
+            results += itertools.chain(*finished)
         return results

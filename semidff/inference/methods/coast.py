@@ -4,18 +4,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from mmdet.structures import DetDataSample, SampleList
-from mmengine.structures import InstanceData
 
-from .base import METHODS, BoxMethod, instances_like
+from .base import METHODS, BoxMemory, BoxMethod, instances_like
 from .box_tracker import BoxTracker
 
 
 @dataclass
-class CoastMemory:
+class CoastMemory(BoxMemory):
     """Tracker of a video, and the detections on its last key frame."""
 
     tracker: BoxTracker = field(default_factory=BoxTracker)
-    detections: InstanceData | None = None
     scores: np.ndarray | None = None
     labels: np.ndarray | None = None
 
@@ -28,8 +26,7 @@ class Coast(BoxMethod):
     detections are moved and keep their scores. Boxes are clipped to the image; those outside of it are dropped.
     """
 
-    def begin(self) -> CoastMemory:
-        return CoastMemory()
+    memory_class = CoastMemory
 
     def _key(self, result: DetDataSample, memory: CoastMemory) -> SampleList:
         memory.detections = result.pred_instances

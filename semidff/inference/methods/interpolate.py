@@ -6,17 +6,16 @@ import numpy as np
 from mmdet.structures import DetDataSample, SampleList
 from mmengine.structures import InstanceData
 
-from .base import METHODS, BoxMethod, instances_like
+from .base import METHODS, BoxMemory, BoxMethod, instances_like
 from .linking import link
 
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 @dataclass
-class InterpolateMemory:
+class InterpolateMemory(BoxMemory):
     """Detections on the last key frame of a video, and data samples of the frames since."""
 
-    last: InstanceData | None = None
     samples: SampleList = field(default_factory=list)
 
 
@@ -31,12 +30,11 @@ class Interpolate(BoxMethod):
     Results of non-key frames are returned together with those of the next key frame.
     """
 
-    def begin(self) -> InterpolateMemory:
-        return InterpolateMemory()
+    memory_class = InterpolateMemory
 
     def _key(self, result: DetDataSample, memory: InterpolateMemory) -> SampleList:
         finished = _interpolated(memory, result.pred_instances) if memory.samples else []
-        memory.last, memory.samples = result.pred_instances, []
+        memory.detections, memory.samples = result.pred_instances, []
         return [*finished, result]
 
     def _non_key(self, sample: DetDataSample, memory: InterpolateMemory) -> SampleList:
@@ -47,18 +45,18 @@ class Interpolate(BoxMethod):
         """Return the frames after the last key frame, with its boxes."""
         finished, memory.samples = memory.samples, []
         for sample in finished:
-            sample.pred_instances = memory.last.clone()
+            sample.pred_instances = memory.detections.clone()
         return finished
 
 
 def _interpolated(memory: InterpolateMemory, following: InstanceData) -> SampleList:
     """Return the results of the pending frames between two key frames."""
-    before, after = _arrays(memory.last), _arrays(following)
+    before, after = _arrays(memory.detections), _arrays(following)
     links = link(before, after)
     gap = len(memory.samples) + 1
     for position, sample in enumerate(memory.samples, start=1):
         arrays = interpolate(before, after, links, position / gap)
-        sample.pred_instances = instances_like(memory.last, *arrays)
+        sample.pred_instances = instances_like(memory.detections, *arrays)
     return memory.samples
 
 

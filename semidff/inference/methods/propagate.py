@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from semidff.models.video_detector import FlowField, KeyFrame
 
-from .base import METHODS, MethodError, VideoMethod
+from .base import METHODS, Frames, MethodError, VideoMethod
 
 
 @dataclass
@@ -38,6 +38,7 @@ class Propagate(VideoMethod):
     pairwise = True
     shows_flow = True
     inspectable = True
+    memory_class = PropagateMemory
 
     def __init__(self, model: nn.Module, keep_fields: bool = False) -> None:
         if not model.has_temporal:
@@ -48,47 +49,25 @@ class Propagate(VideoMethod):
         super().__init__(model)
         self.keep_fields = keep_fields
 
-    def begin(self) -> PropagateMemory:
-        return PropagateMemory()
-
-    def key(
-        self, inputs: Tensor, samples: SampleList, memories: Sequence[PropagateMemory]
-    ) -> list[SampleList]:
-        for memory in memories:
+    def key(self, frames: Frames) -> list[SampleList]:
+        for memory in frames.memories:
             memory.key_frame = None  # freed before the next one is allocated
-        results, keys = self.model.predict_key(inputs, samples)
-        for memory, key in zip(memories, keys.split(), strict=True):
+        results, keys = self.model.predict_key(frames.inputs, frames.samples)
+        for memory, key in zip(frames.memories, keys.split(), strict=True):
             memory.key_frame = key
         return [[result] for result in results]
 
-    def non_key(
-        self,
-        inputs: Tensor,
-        samples: SampleList,
-        memories: Sequence[PropagateMemory],
-        flow_field: FlowField | None = None,
-    ) -> list[SampleList]:
-        keys = [memory.key_frame for memory in memories]
-        return [[result] for result in self._propagated(inputs, samples, keys, flow_field)]
-
-    def flow_field(self, inputs: Tensor, memories: Sequence[PropagateMemory]) -> FlowField:
-        return self.model.flow_field(inputs, KeyFrame.batch([m.key_frame for m in memories]))
-
-    def _propagated(
-        self,
-        inputs: Tensor,
-        samples: SampleList,
-        keys: Sequence[KeyFrame],
-        flow_field: FlowField | None = None,
-    ) -> SampleList:
-        """Return the results of current frames (N, 3, H, W), each propagated from its key frame."""
-        key = KeyFrame.batch(keys)
+    def non_key(self, frames: Frames, flow_field: FlowField | None = None) -> list[SampleList]:
+        key = KeyFrame.batch([memory.key_frame for memory in frames.memories])
         if flow_field is None and self.keep_fields:
-            flow_field = self.model.flow_field(inputs, key)
-        results = self.model.predict_non_key(inputs, samples, key, flow_field)
+            flow_field = self.model.flow_field(frames.inputs, key)
+        results = self.model.predict_non_key(frames.inputs, frames.samples, key, flow_field)
         if self.keep_fields:
             for index, result in enumerate(results):
                 result.feature_flow = flow_field.flow[index]
                 if flow_field.scale is not None:
                     result.scale_field = flow_field.scale[index].mean(0, keepdim=True)
-        return results
+        return [[result] for result in results]
+
+    def flow_field(self, inputs: Tensor, memories: Sequence[PropagateMemory]) -> FlowField:
+        return self.model.flow_field(inputs, KeyFrame.batch([m.key_frame for m in memories]))

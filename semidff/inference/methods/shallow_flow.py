@@ -3,17 +3,15 @@
 It works for any detector without training: key-frame features are warped by OpenCV's flow, without a scale field.
 """
 
-from collections.abc import Sequence
-
 import torch
 from mmdet.registry import MODELS
 from mmdet.structures import SampleList
-from torch import Tensor, nn
+from torch import nn
 
 from semidff.models.spatial import feature_stride
-from semidff.models.video_detector import FlowField, KeyFrame
+from semidff.models.video_detector import FlowField
 
-from .base import METHODS
+from .base import METHODS, Frames
 from .propagate import Propagate
 
 
@@ -37,18 +35,14 @@ class ShallowFlow(Propagate):
         temporal = dict(type='TemporalModule', flow_network=flow_network, with_scale=False)
         super().__init__(model.with_temporal(MODELS.build(temporal)), keep_fields)
 
-    def _propagated(
-        self,
-        inputs: Tensor,
-        samples: SampleList,
-        keys: Sequence[KeyFrame],
-        flow_field: FlowField | None = None,
-    ) -> SampleList:
+    def non_key(self, frames: Frames, flow_field: FlowField | None = None) -> list[SampleList]:
         """Set the strides of the features first, which no config names."""
+        size = frames.inputs.shape[-2:]
         self.model.temporal.feat_strides = tuple(
-            feature_stride(inputs.shape[-2:], level.shape[-2:]) for level in keys[0].features
+            feature_stride(size, level.shape[-2:])
+            for level in frames.memories[0].key_frame.features
         )
-        return super()._propagated(inputs, samples, keys, flow_field)
+        return super().non_key(frames, flow_field)
 
 
 @METHODS.register_module(name='sff-fast')

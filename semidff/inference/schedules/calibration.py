@@ -1,18 +1,18 @@
 """Average key-frame interval of an adaptive schedule over the tolerated error."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from semidff.inference.stream_state import StreamState
-from semidff.models.video_detector import FlowField, VideoDetector
+from semidff.models.video_detector import FlowField
 
 from .adaptive import AdaptiveSchedule
 from .base import KeyFrameSchedule
-from .clips import Clip, Clips
 from .error_predictor import ErrorPredictor
 
 _TOLERANCES = 25
@@ -21,32 +21,29 @@ _REACH = 0.4  # of a clip's length: longer intervals are truncated by the end of
 
 def calibrate(
     predictor: ErrorPredictor,
-    model: VideoDetector,
-    clips: Clips,
+    temporal: nn.Module,
+    clips: Iterable[Sequence[Tensor]],
     statistics: Tensor,
-    tell: Callable[[str], None],
 ) -> ErrorPredictor:
     """Return a predictor with the average intervals at a range of tolerances.
 
     Args:
         predictor: The fitted error predictor.
-        model: Video detector whose flow network is used.
-        clips: Clips that the schedules run through.
+        temporal: Temporal module whose flow network is used.
+        clips: Clips that the schedules run through, as inputs of the flow network.
         statistics: Statistics (P, 4) of pairs; quantiles of their predicted errors are the tolerances.
-        tell: Called with a line of text after each clip.
     """
     levels = torch.linspace(0, 1, _TOLERANCES - 1, dtype=torch.float64)
     predicted = predictor.of_statistics(statistics.double())
     tolerances = torch.cat([predicted.quantile(levels), 2 * predicted.max()[None]]).tolist()
     schedules = [AdaptiveSchedule(predictor, tolerance=tolerance) for tolerance in tolerances]
-    keys, frames = np.zeros(len(schedules), int), 0
-    for number, clip in enumerate(clips):
-        errors = _Errors(predictor, model, clip)
-        keys += [len(set(keys_of_frames(s, len(clip), errors))) for s in schedules]
-        frames += len(clip)
-        tell(f'calibration: clip {number + 1} of {len(clips.videos)}')
-    intervals = np.maximum.accumulate(frames / keys)
-    known = intervals <= max(_REACH * frames / (number + 1), intervals[0])
+    keys, lengths = np.zeros(len(schedules), int), []
+    for images in clips:
+        error = _pair_error(predictor, temporal, images)
+        keys += [len(set(keys_of_frames(s, len(images), error))) for s in schedules]
+        lengths.append(len(images))
+    intervals = np.maximum.accumulate(sum(lengths) / keys)
+    known = intervals <= max(_REACH * sum(lengths) / len(lengths), intervals[0])
     return replace(
         predictor,
         tolerances=tuple(np.array(tolerances)[known].tolist()),
@@ -54,20 +51,17 @@ def calibrate(
     )
 
 
-class _Errors:
-    """Predicted error of each pair of a clip, computed once."""
+def _pair_error(
+    predictor: ErrorPredictor, temporal: nn.Module, images: Sequence[Tensor]
+) -> Callable[[int, int], float]:
+    """Return a function of two frames' indices, which predicts the error of each pair once."""
 
-    def __init__(self, predictor: ErrorPredictor, model: VideoDetector, clip: Clip) -> None:
-        self._predictor, self._model = predictor, model
-        self._images = [model.temporal.prepare(clip[index]) for index in range(len(clip))]
-        self._known: dict[tuple[int, int], float] = {}
+    @cache
+    def error(key: int, current: int) -> float:
+        pair = images[key], images[current]
+        return float(predictor(FlowField(*pair, *temporal.flow_and_scale(*pair))))
 
-    def __call__(self, key: int, current: int) -> float:
-        if (key, current) not in self._known:
-            images = self._images[key], self._images[current]
-            flow_field = FlowField(*images, *self._model.temporal.flow_and_scale(*images))
-            self._known[key, current] = float(self._predictor(flow_field))
-        return self._known[key, current]
+    return error
 
 
 def keys_of_frames(

@@ -15,9 +15,10 @@ from torch import Tensor
 from semidff.datasets.video_list import VideoInfo
 from semidff.inference.methods.base import MethodError
 from semidff.models.video_detector import KeyFrame, VideoDetector
+from semidff.utils.progress import track
 
 from .calibration import calibrate
-from .clips import Clip, Clips
+from .clips import read_clips
 from .error_predictor import ErrorPredictor, flow_statistics
 
 _HELD_OUT = 5  # every fifth clip
@@ -49,7 +50,6 @@ def fit_adaptive(
     clips: int = 60,
     clip_length: int = 60,
     max_interval: int = 30,
-    progress: Callable[[str], None] | None = None,
 ) -> Fit:
     """Fit the error predictor and calibrate it.
 
@@ -57,10 +57,9 @@ def fit_adaptive(
         model: Video detector with a temporal module, in eval mode.
         pack: Maps a frame (H, W, 3), uint8, BGR, to a collated test batch.
         videos: Unlabeled videos.
-        clips: Number of clips that are read.
+        clips: Number of clips, from videos spread evenly over the list; at most one per video.
         clip_length: Frames of a clip.
         max_interval: Longest key-frame interval.
-        progress: Called with a line of text after each clip.
 
     Raises:
         MethodError: If the model has no temporal module.
@@ -70,43 +69,54 @@ def fit_adaptive(
         raise MethodError('an adaptive schedule needs a temporal module and this model has none')
     if max_interval < 2:
         raise ValueError(f'max_interval is {max_interval}; it must be at least 2')
-    tell = progress or (lambda text: None)
-    source = Clips(
-        videos,
-        lambda frame: model.data_preprocessor(pack(frame), False)['inputs'],
-        clips,
-        clip_length,
-    )
+    if clips < 2 or clip_length < 2:
+        raise ValueError(f'{clips} clips of {clip_length} frames: at least 2 of both are needed')
+    chosen = np.linspace(0, len(videos) - 1, min(clips, len(videos))).round().astype(int)
+    videos = [videos[index] for index in chosen]
+
+    def preprocess(frame: np.ndarray) -> Tensor:
+        return model.data_preprocessor(pack(frame), False)['inputs']
+
+    def read(description: str) -> Iterator[list[np.ndarray]]:
+        return track(read_clips(videos, clip_length), description, len(videos), 'clips')
+
     statistics, errors, numbers = [], [], []
-    for number, clip in enumerate(source):
-        for found in _pairs(model, clip, number, max_interval):
+    for number, clip in enumerate(read('fit')):
+        for found in _pairs(model, preprocess, clip, number, max_interval):
             statistics.append(found[0])
             errors.append(found[1])
             numbers.append(number)
-        tell(f'fit: clip {number + 1} of {len(source.videos)}, {len(errors)} pairs')
     if not errors:
-        raise ValueError(f'no pair of frames could be read from {len(source.videos)} videos')
+        raise ValueError(f'no pair of frames could be read from {len(videos)} videos')
     statistics, logs = torch.cat(statistics), torch.cat(errors).log()
     held_out = torch.tensor(numbers) % _HELD_OUT == _HELD_OUT - 1
     predictor = ridge(statistics[~held_out], logs[~held_out])
     explained = explained_variance(predictor, statistics[held_out], logs[held_out])
     predictor = replace(predictor, max_interval=max_interval)
-    predictor = calibrate(predictor, model, source, statistics, tell)
+    flow_inputs = (
+        [model.temporal.prepare(preprocess(frame)) for frame in clip]
+        for clip in read('calibration')
+    )
+    predictor = calibrate(predictor, model.temporal, flow_inputs, statistics)
     spread = tuple(np.percentile(logs.exp().numpy(), (10, 50, 90)).tolist())
     return Fit(predictor, int((~held_out).sum()), explained, spread)
 
 
 def _pairs(
-    model: VideoDetector, clip: Clip, seed: int, max_interval: int
+    model: VideoDetector,
+    preprocess: Callable[[np.ndarray], Tensor],
+    clip: Sequence[np.ndarray],
+    seed: int,
+    max_interval: int,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield statistics (1, 4) and true errors (1,) of pairs at growing distances from a random key frame."""
     generator = np.random.default_rng(seed)
     start = int(generator.integers(0, max(1, len(clip) - max_interval)))
-    key_input = clip[start]
+    key_input = preprocess(clip[start])
     key = KeyFrame(model.temporal.prepare(key_input), model.spatial.features(key_input))
     distance = 1
     while distance < max_interval and start + distance < len(clip):
-        current = clip[start + distance]
+        current = preprocess(clip[start + distance])
         if current.shape == key_input.shape:
             flow_field = model.flow_field(current, key)
             propagated = model.temporal.propagate(key.features, flow_field.flow, flow_field.scale)

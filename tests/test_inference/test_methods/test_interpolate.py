@@ -6,6 +6,7 @@ import torch
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 
+from semidff.inference.methods import Frames
 from semidff.inference.methods.interpolate import Interpolate, interpolate
 from semidff.inference.methods.linking import box_distance, link
 
@@ -29,7 +30,7 @@ def run(keys: dict, frames: int) -> list[InstanceData]:
     for index in range(frames):
         sample = DetDataSample(metainfo=dict(frame_id=index))
         step = method.key if index in keys else method.non_key
-        results += step(keys.get(index), [sample], [memory])[0]
+        results += step(Frames(keys.get(index), [sample], [memory]))[0]
     results += method.flush(memory)
     assert [result.frame_id for result in results] == list(range(frames))
     return [result.pred_instances for result in results]

@@ -16,7 +16,7 @@ from semidff.datasets.video_list import VideoListError, load_videos
 from semidff.datasets.video_readers import Frame
 from semidff.inference import AdaptiveSchedule, ErrorPredictor, FixedSchedule, VideoEngine
 from semidff.inference.schedules.calibration import keys_of_frames
-from semidff.inference.schedules.clips import Clips, unlabeled_videos
+from semidff.inference.schedules.clips import unlabeled_videos
 from semidff.inference.schedules.fit import fit_adaptive, relative_error, ridge
 from tests.tiny_video import build, frame, test_settings, video_detector_cfg, write_videos
 
@@ -137,7 +137,7 @@ def test_the_videos_of_a_config(world):
 def test_bad_numbers_are_refused(world, inferencer):
     videos = load_videos(world / 'videos.txt')
     with pytest.raises(ValueError, match='1 clips of 9 frames'):
-        Clips(videos, pack(inferencer), 1, 9)
+        fit_adaptive(inferencer.model, pack(inferencer), videos, 1, 9)
     with pytest.raises(ValueError, match='max_interval is 1'):
         fit_adaptive(inferencer.model, pack(inferencer), videos, max_interval=1)
 
