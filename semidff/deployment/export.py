@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from semidff.models import VideoDetector
-from semidff.models.spatial.levels import levels, numbered
+from semidff.models.spatial.head_family import levels, numbered
 from semidff.utils.atomic_write import atomic_write
 
 from .description import KEY, NON_KEY, Description, normalization, shapes

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from semidff.models import VideoDetector
-from semidff.models.spatial.levels import numbered
+from semidff.models.spatial.head_family import numbered
 
 
 class Graph(nn.Module, ABC):

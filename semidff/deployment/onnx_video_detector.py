@@ -8,7 +8,7 @@ from mmdet.structures import SampleList
 from torch import Tensor
 
 from semidff.models import KeyFrame, VideoDetector
-from semidff.models.spatial.levels import levels, numbered
+from semidff.models.spatial.head_family import levels, numbered
 
 from .description import KEY, NON_KEY, Description
 from .onnx_graph import OnnxGraph

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from semidff.inference import VideoEngine
 from semidff.models import VideoDetector
-from semidff.models.spatial.levels import levels
+from semidff.models.spatial.head_family import levels
 from semidff.utils.tables import text_table
 
 from .graphs import KeyGraph, NonKeyGraph

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import torch
 from mmdet.models.roi_heads.roi_extractors.base_roi_extractor import BaseRoIExtractor
+from mmengine.utils import apply_to
 from torch import Tensor, nn
 
 from semidff.models.channels_last import to_channels_last
@@ -98,26 +99,18 @@ def _keep_boxes_in_float32(model: nn.Module) -> None:
     """Convert outputs of heads and inputs of RoI extractors: half precision cannot represent pixel coordinates."""
     for module in model.modules():
         if hasattr(module, 'predict_by_feat'):
-            module.register_forward_hook(_float_outputs)
+            module.register_forward_hook(lambda head, inputs, output: _floats(output))
         if isinstance(module, BaseRoIExtractor):
-            module.register_forward_pre_hook(_float_inputs)
-
-
-def _float_outputs(head: nn.Module, inputs: tuple, output: Any) -> Any:
-    return _floats(output)
-
-
-def _float_inputs(extractor: nn.Module, inputs: tuple) -> tuple:
-    return _floats(inputs)
+            module.register_forward_pre_hook(lambda extractor, inputs: _floats(inputs))
 
 
 def _floats(value: Any) -> Any:
     """Convert tensors of half precision to float32, in nested lists and tuples too."""
-    if isinstance(value, Tensor):
-        return value.float() if value.dtype in (torch.bfloat16, torch.float16) else value
-    if isinstance(value, list | tuple) and not hasattr(value, '_fields'):
-        return type(value)(_floats(item) for item in value)
-    return value
+    return apply_to(value, _is_half, Tensor.float)
+
+
+def _is_half(value: Any) -> bool:
+    return torch.is_tensor(value) and value.dtype in (torch.bfloat16, torch.float16)
 
 
 def _compile(model: VideoDetector, backend: str) -> None:

@@ -5,6 +5,7 @@ import sys
 import mmcv.ops
 import torch
 from mmdet.models.roi_heads.roi_extractors.base_roi_extractor import BaseRoIExtractor
+from mmengine.utils import apply_to
 from torch import Tensor, nn
 
 # Compiled operators that mmdetection's modules call as functions.
@@ -53,13 +54,4 @@ def _reads_raw_memory(kind: type[nn.Module]) -> bool:
 
 
 def _contiguous_inputs(module: nn.Module, inputs: tuple, keywords: dict) -> tuple[tuple, dict]:
-    return _contiguous(inputs), {name: _contiguous(value) for name, value in keywords.items()}
-
-
-def _contiguous(value: object) -> object:
-    """Make maps contiguous, in lists and tuples too."""
-    if isinstance(value, Tensor):
-        return value.contiguous()
-    if isinstance(value, list | tuple) and not hasattr(value, '_fields'):
-        return type(value)(map(_contiguous, value))
-    return value
+    return apply_to((inputs, keywords), torch.is_tensor, Tensor.contiguous)

@@ -6,7 +6,7 @@ import torch
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 
-from semidff.models.rfcn.original.detections import detections
+from semidff.models.rfcn.original.bbox_head import detections
 from tests.test_golden.original import (
     arrays,
     config,

@@ -7,7 +7,7 @@ from torch import nn
 from semidff.models import SpatialModule
 from semidff.models.rfcn.score_map_split import ScoreMapSplit
 from semidff.models.spatial import ResNetSplit
-from semidff.models.spatial.levels import levels, numbered
+from semidff.models.spatial.head_family import levels, numbered
 from tests.models import KINDS, build, frames, samples
 
 NAMES = dict(

@@ -92,7 +92,9 @@ class BoxTracker:
             self._continue(self.tracks[row], index, float(scores[index]))
         self.tracks = [track for track in self.tracks if track.misses <= self.max_misses]
         for index in np.setdiff1d(strong, strong[columns]):
-            self._start(index, float(scores[index]), int(labels[index]))
+            found, score, label = self._boxes[index], float(scores[index]), int(labels[index])
+            state = self.filter.initiate(found)
+            self.tracks.append(Track(state, found, state[0].copy(), index, score, label))
 
     def boxes(self) -> np.ndarray:
         """Return the boxes (n, 4), xyxy, of the last key frame's detections, moved to the present frame."""
@@ -110,11 +112,6 @@ class BoxTracker:
             state = self.filter.update(*self.filter.predict(*state), interpolated)
         track.state, track.now, track.detected = state, state[0].copy(), found
         track.index, track.score, track.age, track.misses = index, score, 0, 0
-
-    def _start(self, index: int, score: float, label: int) -> None:
-        found = self._boxes[index]
-        state = self.filter.initiate(found)
-        self.tracks.append(Track(state, found, state[0].copy(), index, score, label))
 
 
 def _to_cxcyah(bboxes: np.ndarray) -> np.ndarray:

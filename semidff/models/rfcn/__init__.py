@@ -2,11 +2,10 @@
 
 from . import original
 from .ps_roi_pool import ExactPSRoIPool, PSRoIPool
-from .rfcn import RFCN
+from .rfcn import RFCN, ScoreMaps
 from .rfcn_bbox_head import RFCNBBoxHead
 from .rfcn_heads import RFCNHeads
 from .rfcn_neck import RFCNNeck
 from .rfcn_roi_head import RFCNRoIHead
 from .rfcn_rpn_head import RFCNRPNHead
 from .score_map_split import ScoreMapSplit
-from .score_maps import ScoreMaps

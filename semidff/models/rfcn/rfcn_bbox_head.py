@@ -6,7 +6,7 @@ from mmdet.models.roi_heads.bbox_heads import BBoxHead
 from mmdet.registry import MODELS
 from torch import Tensor, nn
 
-from .score_maps import ScoreMaps
+from .rfcn import ScoreMaps
 
 
 @MODELS.register_module()
@@ -75,23 +75,18 @@ class RFCNBBoxHead(BBoxHead):
         return logits, deltas
 
     def loss(
-        self,
-        cls_score: Tensor,
-        bbox_pred: Tensor,
-        rois: Tensor,
-        labels: Tensor,
-        label_weights: Tensor,
-        bbox_targets: Tensor,
-        bbox_weights: Tensor,
-        reduction_override: str | None = None,
+        self, cls_score: Tensor, bbox_pred: Tensor, rois: Tensor, *targets: Tensor, **kwargs
     ) -> dict:
-        """Compute mmdet's RoI loss on the foreground group, over the hardest RoIs if ``ohem`` is set."""
-        bbox_pred = bbox_pred[:, -4:]
-        chosen = slice(None)
+        """Compute mmdet's RoI loss on the foreground group, over the hardest RoIs if ``ohem`` is set.
+
+        Arguments are those of mmdet: ``targets`` are labels, their weights, box targets and their weights.
+        """
+        rows = (cls_score, bbox_pred[:, -4:], rois, *targets)
         if self.ohem is not None:
-            chosen = self._hardest(cls_score, bbox_pred, rois, labels, bbox_targets, bbox_weights)
-        rows = (cls_score, bbox_pred, rois, labels, label_weights, bbox_targets, bbox_weights)
-        return super().loss(*(row[chosen] for row in rows), reduction_override)
+            labels, _, *boxes = targets
+            chosen = self._hardest(*rows[:3], labels, *boxes)
+            rows = [row[chosen] for row in rows]
+        return super().loss(*rows, **kwargs)
 
     @torch.no_grad()
     def _hardest(

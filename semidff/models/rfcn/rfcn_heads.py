@@ -5,17 +5,15 @@ from contextlib import AbstractContextManager
 
 from torch import Tensor, nn
 
-from semidff.models.spatial.head_family import HEAD_FAMILIES
-from semidff.models.spatial.replaced import replaced
+from semidff.models.spatial.head_family import HEAD_FAMILIES, replaced
 from semidff.models.spatial.two_stage_heads import TwoStageHeads
 
-from .rfcn import RFCN
-from .score_maps import ScoreMaps
+from .rfcn import RFCN, ScoreMaps
 
 
 @HEAD_FAMILIES.register_module()
 class RFCNHeads(TwoStageHeads):
-    """Heads of R-FCN; raw outputs are the four :class:`~semidff.models.rfcn.score_maps.ScoreMaps`."""
+    """Heads of R-FCN; raw outputs are the four :class:`~semidff.models.rfcn.rfcn.ScoreMaps`."""
 
     @classmethod
     def handles(cls, detector: nn.Module) -> bool:

@@ -4,7 +4,7 @@ from mmdet.models.roi_heads import StandardRoIHead
 from mmdet.registry import MODELS
 from torch import Tensor
 
-from .score_maps import ScoreMaps
+from .rfcn import ScoreMaps
 
 
 @MODELS.register_module()

@@ -6,7 +6,7 @@ from mmdet.models.dense_heads import RPNHead
 from mmdet.registry import MODELS
 from torch import Tensor, nn
 
-from .score_maps import ScoreMaps
+from .rfcn import ScoreMaps
 
 
 @MODELS.register_module()

@@ -8,8 +8,7 @@ from torch import Tensor, nn
 
 from semidff.models.spatial.split import ExtractFeatSplit
 
-from .rfcn import RFCN
-from .score_maps import ScoreMaps
+from .rfcn import RFCN, ScoreMaps
 
 
 @TASK_UTILS.register_module()

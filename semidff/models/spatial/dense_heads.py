@@ -2,16 +2,17 @@
 
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 
 import torch
 from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
 from mmdet.structures import SampleList
 from torch import Tensor, nn
 
-from .head_family import HEAD_FAMILIES, HeadFamily, HeadOutputs
-from .levels import levels, numbered
-from .replaced import replaced
+from .head_family import HEAD_FAMILIES, HeadFamily, HeadOutputs, levels, numbered, replaced
+
+ROI_INPUTS = 'roi_inputs'
+"""Name of the heads' inputs among the raw outputs of a detector whose RoI head reads them."""
 
 
 @HEAD_FAMILIES.register_module()
@@ -46,8 +47,13 @@ class DenseHeads(HeadFamily):
             raw.update(numbered(name, maps))
         return raw
 
-    def given_raw_outputs(self, raw: Mapping[str, Tensor]) -> AbstractContextManager:
-        return self._given(raw, inputs=())
+    @contextmanager
+    def given_raw_outputs(self, raw: Mapping[str, Tensor]) -> Iterator[None]:
+        head = self._separable_head()
+        inputs = levels(ROI_INPUTS, raw)
+        outputs = tuple(maps for name in _names(head) if (maps := levels(name, raw)))
+        with replaced(self.detector, 'extract_feat', inputs), replaced(head, 'forward', outputs):
+            yield
 
     def head_outputs(
         self, inputs: Sequence[Tensor], samples: SampleList, proposals: list | None
@@ -70,14 +76,6 @@ class DenseHeads(HeadFamily):
             # A sigmoid is the two-class softmax of (logit, 0).
             logits = torch.stack((logits, torch.zeros_like(logits)), dim=-1)
         return HeadOutputs(logits, boxes)
-
-    @contextmanager
-    def _given(self, raw: Mapping[str, Tensor], inputs: Sequence[Tensor]) -> Iterator[None]:
-        """Give the detector the dense head's outputs, and the inputs of all heads."""
-        head = self._separable_head()
-        outputs = tuple(maps for name in _names(head) if (maps := levels(name, raw)))
-        with replaced(self.detector, 'extract_feat', inputs), replaced(head, 'forward', outputs):
-            yield
 
     def _separable_head(self) -> nn.Module:
         """Return the dense head if its ``predict`` is ``forward`` followed by ``predict_by_feat``."""

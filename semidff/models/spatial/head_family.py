@@ -1,9 +1,9 @@
 """Families of heads: all that depends on the kind of detector which a spatial module holds."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, NamedTuple
 
 from mmdet.structures import SampleList
 from mmengine.registry import Registry
@@ -98,3 +98,26 @@ def head_family(detector: nn.Module) -> HeadFamily:
     """
     families = reversed(HEAD_FAMILIES.module_dict.values())
     return next(family for family in families if family.handles(detector))(detector)
+
+
+def numbered(name: str, maps: Iterable[Tensor]) -> dict[str, Tensor]:
+    """Name the levels ``name_0``, ``name_1``, ..."""
+    return {f'{name}_{index}': level for index, level in enumerate(maps)}
+
+
+def levels(name: str, maps: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+    """Return the levels that :func:`numbered` named, from a mapping that may hold more."""
+    found = []
+    while (key := f'{name}_{len(found)}') in maps:
+        found.append(maps[key])
+    return tuple(found)
+
+
+@contextmanager
+def replaced(owner: Any, method: str, result: Any) -> Iterator[None]:
+    """Let ``owner.method(...)`` return ``result``, whatever its arguments, until the context ends."""
+    setattr(owner, method, lambda *_, **__: result)
+    try:
+        yield
+    finally:
+        delattr(owner, method)

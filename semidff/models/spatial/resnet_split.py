@@ -72,8 +72,12 @@ class ResNetSplit(Split):
         return [f'backbone.{name}' for name in (*stem, *stages[:stage], *own)]
 
     def features(self, detector: nn.Module, images: Tensor) -> tuple[Tensor, ...]:
-        x = _stem(detector.backbone, images)
-        for position, unit in _units(detector.backbone):
+        backbone = detector.backbone
+        if backbone.deep_stem:
+            x = backbone.maxpool(backbone.stem(images))
+        else:
+            x = backbone.maxpool(backbone.relu(backbone.norm1(backbone.conv1(images))))
+        for position, unit in _units(backbone):
             if position < self.first:
                 x = unit(x)
         return (x,)
@@ -86,12 +90,6 @@ class ResNetSplit(Split):
                 x = ends[position[0]] = unit(x)
         outputs = tuple(ends[stage] for stage in sorted(detector.backbone.out_indices))
         return tuple(detector.neck(outputs)) if detector.with_neck else outputs
-
-
-def _stem(backbone: ResNet, images: Tensor) -> Tensor:
-    if backbone.deep_stem:
-        return backbone.maxpool(backbone.stem(images))
-    return backbone.maxpool(backbone.relu(backbone.norm1(backbone.conv1(images))))
 
 
 def _units(backbone: ResNet) -> Iterator[tuple[tuple[int, int], nn.Module]]:

@@ -11,8 +11,7 @@ from mmdet.structures import SampleList
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from .head_family import HeadOutputs, head_family
-from .replaced import replaced
+from .head_family import HeadOutputs, head_family, replaced
 from .split import Split
 
 

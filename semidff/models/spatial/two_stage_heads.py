@@ -1,16 +1,12 @@
 """Detectors with a region proposal network and an RoI head."""
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 
 from mmdet.structures import SampleList
 from torch import Tensor, nn
 
-from .dense_heads import DenseHeads
-from .head_family import HEAD_FAMILIES, HeadOutputs
-from .levels import levels, numbered
-
-ROI_INPUTS = 'roi_inputs'
+from .dense_heads import ROI_INPUTS, DenseHeads
+from .head_family import HEAD_FAMILIES, HeadOutputs, numbered
 
 
 @HEAD_FAMILIES.register_module()
@@ -31,9 +27,6 @@ class TwoStageHeads(DenseHeads):
 
     def raw_outputs(self, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
         return super().raw_outputs(inputs) | numbered(ROI_INPUTS, inputs)
-
-    def given_raw_outputs(self, raw: Mapping[str, Tensor]) -> AbstractContextManager:
-        return self._given(raw, inputs=levels(ROI_INPUTS, raw))
 
     def proposals(self, inputs: Sequence[Tensor], samples: SampleList) -> list:
         return self.dense_head.predict(inputs, samples, rescale=False)

@@ -36,7 +36,6 @@ class MMTrackingFlowNet(FlowNetS):
     Args:
         frame_mean: Mean of the data preprocessor (red, green, blue).
         frame_std: Standard deviation of the data preprocessor.
-        flow_mean: Mean that is subtracted from frames in the range 0 to 1.
         kwargs: Arguments of :class:`~semidff.models.temporal.flownet_s.FlowNetS`.
     """
 
@@ -44,12 +43,12 @@ class MMTrackingFlowNet(FlowNetS):
         self,
         frame_mean: Sequence[float] = MEAN,
         frame_std: Sequence[float] = STD,
-        flow_mean: Sequence[float] = (0.411, 0.432, 0.450),
         **kwargs: float,
     ) -> None:
         super().__init__(**kwargs)
         mean, std, own = (
-            torch.tensor(values).view(3, 1, 1) for values in (frame_mean, frame_std, flow_mean)
+            torch.tensor(values).view(3, 1, 1)
+            for values in (frame_mean, frame_std, (0.411, 0.432, 0.450))
         )
         self.register_buffer('input_factor', std / 255, persistent=False)
         self.register_buffer('input_shift', mean / 255 - own, persistent=False)

@@ -15,7 +15,7 @@ Details that look like mistakes and are not:
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import torch
@@ -122,15 +122,12 @@ class FlowNetwork(nn.Module, ABC):
 
     def _flow(self, hidden: Tensor) -> Tensor:
         # In full precision, under autocast too: half precision rounds positions to a quarter of a pixel.
-        with _full_precision(hidden.device.type):
+        # Meta tensors, with which operations are counted, have no autocast.
+        device = hidden.device.type
+        known = torch.amp.is_autocast_available(device)
+        with torch.autocast(device, enabled=False) if known else nullcontext():
             dtype = self.predict_flow.weight.dtype
             return self.predict_flow(hidden.to(dtype)) * self.flow_scale
-
-
-def _full_precision(device: str) -> AbstractContextManager:
-    # Meta tensors, with which operations are counted, have no autocast.
-    known = torch.amp.is_autocast_available(device)
-    return torch.autocast(device, enabled=False) if known else nullcontext()
 
 
 def activate(features: Tensor) -> Tensor:

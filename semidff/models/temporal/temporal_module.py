@@ -103,7 +103,10 @@ class TemporalModule(BaseModule):
                 f'{len(self.feat_strides)}: {self.feat_strides}'
             )
         own = self.flow_network.stride
-        scales = self._scales(scale, len(features))
+        if scale is None or isinstance(self.feat_channels, int):
+            scales = [scale] * len(features)
+        else:
+            scales = scale.split(self.feat_channels, 1)
         propagated = []
         for level, stride, level_scale in zip(features, self.feat_strides, scales, strict=True):
             size = level.shape[-2:]
@@ -113,12 +116,6 @@ class TemporalModule(BaseModule):
                 warped = warped * align(level_scale, own, stride, size)
             propagated.append(warped)
         return tuple(propagated)
-
-    def _scales(self, scale: Tensor | None, levels: int) -> Sequence[Tensor | None]:
-        """Return the scale field of each level."""
-        if scale is None or isinstance(self.feat_channels, int):
-            return [scale] * levels
-        return scale.split(self.feat_channels, 1)
 
     def _check_level(
         self, level: Tensor, stride: float, scale: Tensor | None, flow_size: Sequence[int]
