@@ -72,8 +72,7 @@ def accelerate(model: nn.Module, options: Acceleration, backend: str = 'inductor
         raise ValueError(
             f'precision {options.precision!r} is unknown; choose one of {", ".join(PRECISIONS)}'
         )
-    if not isinstance(model, VideoDetector):
-        model = VideoDetector.wrap(model)
+    model = VideoDetector.wrap(model)
     dtype = PRECISIONS[options.precision]
     if options.channels_last:
         to_channels_last(model)

@@ -56,9 +56,7 @@ class VideoEngine:
         keep_fields: bool = False,
     ) -> None:
         chosen = method_class(method)
-        if not isinstance(model, VideoDetector):
-            model = VideoDetector.wrap(model)
-        self.model = model.eval()
+        self.model = model = VideoDetector.wrap(model).eval()
         options = {'keep_fields': keep_fields} if chosen.shows_flow else {}
         self.method = chosen(model, **options)
         self.schedule = build_schedule(schedule or (1 if method == 'frame' else key_interval))

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from mmdet.structures import DetDataSample
 from torch import nn
 
-from semidff.models.video_detector import VideoDetector
-
 from .engine import VideoEngine
 from .methods.base import MethodError
 from .schedules import FixedSchedule
@@ -42,8 +40,6 @@ class PairEngine:
         key_interval: int = 10,
         timer: FrameTimer | None = None,
     ) -> None:
-        if not isinstance(model, VideoDetector):
-            model = VideoDetector.wrap(model)
         count = FixedSchedule(1 if method == 'frame' else key_interval).interval
         timer = timer or FrameTimer(key_interval=count)
         engine = VideoEngine(model, method, schedule=_FIRST_ONLY, timer=timer)

@@ -125,7 +125,9 @@ class VideoDetector(BaseDetector):
 
     @classmethod
     def wrap(cls, detector: nn.Module) -> 'VideoDetector':
-        """Return a video detector without temporal module around a built mmdet detector."""
+        """Return a video detector without temporal module around a built mmdet detector; a video detector as it is."""
+        if isinstance(detector, VideoDetector):
+            return detector
         return cls(detector, data_preprocessor=detector.data_preprocessor)
 
     def with_temporal(self, temporal: nn.Module) -> 'VideoDetector':

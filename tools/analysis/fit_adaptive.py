@@ -11,8 +11,7 @@ import sys
 from semidff.apis import VideoInferencer
 from semidff.datasets.video_list import VideoListError
 from semidff.datasets.video_readers import Frame, VideoError
-from semidff.inference.schedules.clips import unlabeled_videos
-from semidff.inference.schedules.fit import Fit, fit_adaptive
+from semidff.inference.schedules.fit import Fit, fit_adaptive, unlabeled_videos
 from semidff.utils.checkpoint import CheckpointError
 from semidff.utils.tables import text_table
 

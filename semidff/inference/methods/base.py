@@ -79,9 +79,7 @@ class VideoMethod(ABC):
     def non_key(self, frames: Frames, flow_field: FlowField | None = None) -> list[SampleList]:
         """Process one non-key frame of each of several videos.
 
-        Args:
-            frames: The frames.
-            flow_field: Result of :meth:`flow_field` for these frames, if it was computed already.
+        If :meth:`flow_field` was called for these frames already, ``flow_field`` is its result.
         """
 
     def flow_field(self, inputs: Tensor, memories: Sequence[Any]) -> FlowField:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import torch
 from mmdet.structures import DetDataSample, SampleList
-from torch import Tensor, nn
+from torch import Tensor
 
 from semidff.models.video_detector import FlowField, KeyFrame
 
@@ -30,20 +30,14 @@ class Centered(Propagate):
     of non-key frames are returned together with those of the next key frame, and are computed in batches.
 
     The temporal module has to be trained in both directions (``both_directions=True`` of SemiDFF).
-
-    Args:
-        model: A ``VideoDetector`` in eval mode.
-        keep_fields: As of :class:`Propagate`.
-        batch_size: Largest number of frames that are propagated at a time.
     """
 
     pairwise = False
     inspectable = False  # a frame's key frame may be the next one
     memory_class = CenteredMemory
 
-    def __init__(self, model: nn.Module, keep_fields: bool = False, batch_size: int = 16) -> None:
-        super().__init__(model, keep_fields)
-        self.batch_size = batch_size
+    batch_size = 16
+    """Largest number of frames that are propagated at a time."""
 
     def key(self, frames: Frames) -> list[SampleList]:
         """Detect on key frames, and on the non-key frames before them."""

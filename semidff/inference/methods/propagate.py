@@ -25,7 +25,6 @@ class Propagate(VideoMethod):
     Features are propagated directly from the last key frame, never from a non-key frame.
 
     Args:
-        model: A ``VideoDetector`` in eval mode.
         keep_fields: Whether results hold their ``feature_flow`` (2, h, w) in cells, and their ``scale_field``
             (1, h, w), the mean over its channels, if there is one; for visualization.
 

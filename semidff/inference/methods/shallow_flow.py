@@ -18,9 +18,7 @@ from .propagate import Propagate
 class ShallowFlow(Propagate):
     """Propagation by OpenCV's optical flow instead of the model's own temporal module, if it has one.
 
-    Args:
-        model: A ``VideoDetector`` in eval mode; it is not changed.
-        keep_fields: As of :class:`Propagate`.
+    The given model is not changed.
     """
 
     uses_temporal = False

@@ -60,15 +60,7 @@ class ExactPSRoIPool(nn.Module):
         self.spatial_scale = spatial_scale
 
     def forward(self, maps: Tensor, rois: Tensor) -> Tensor:
-        """Pool score maps.
-
-        Args:
-            maps: Position-sensitive maps (N, C * k * k, H, W), channel = (c * k + row) * k + column.
-            rois: Rows of (image index, x1, y1, x2, y2) in pixels, (R, 5).
-
-        Returns:
-            Tensor of shape (R, C, k, k).
-        """
+        """Pool score maps; arguments and result as of :meth:`PSRoIPool.forward`."""
         k = self.output_size
         height, width = maps.shape[-2:]
         top, bottom = self._bins(rois[:, 2], rois[:, 4], height)

@@ -82,7 +82,7 @@ class HeadFamily(ABC):
 
         Args:
             inputs: Inputs of the heads, (N, C_l, H_l, W_l) per level.
-            samples: Data samples of the frames.
+            samples: Data samples of the N frames.
             proposals: The *teacher's* :meth:`proposals`: student and teacher pool the same RoIs.
 
         Raises:

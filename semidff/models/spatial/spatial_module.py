@@ -58,14 +58,9 @@ class SpatialModule(BaseModule):
         return self.split.features(self.detector, images)
 
     @torch.no_grad()
-    def probe_levels(
-        self, size: tuple[int, int] = (256, 320)
-    ) -> tuple[tuple[int, ...], tuple[float, ...]]:
-        """Find the channels and the stride of each feature level by running N_feat on a black frame.
-
-        Args:
-            size: Height and width of the frame in pixels.
-        """
+    def probe_levels(self) -> tuple[tuple[int, ...], tuple[float, ...]]:
+        """Find the channels and the stride of each feature level by running N_feat on a black frame."""
+        size = 256, 320
         modes = {module: module.training for module in self.modules()}
         self.eval()
         parameter = next(self.parameters())
@@ -99,12 +94,7 @@ class SpatialModule(BaseModule):
             return self.detector.loss(features[0], samples)
 
     def proposals(self, inputs: Sequence[Tensor], samples: SampleList) -> list | None:
-        """Return each image's proposals with the test settings, None for a single-stage detector.
-
-        Args:
-            inputs: Inputs of the heads, from :meth:`finish`.
-            samples: Data samples of the frames.
-        """
+        """Return each image's proposals with the test settings, None for a single-stage detector."""
         return self._heads.proposals(inputs, samples)
 
     def head_outputs(

@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from semidff.inference import VideoEngine
-from semidff.inference.methods.centered import Centered
 from tests.tiny_video import batch, build, video_detector_cfg
 
 FRAMES, INTERVAL = 12, 5
@@ -60,7 +59,7 @@ def test_the_middle_goes_to_the_earlier_key_frame(model):
 def test_batches_change_nothing(model, size):
     whole = walk(VideoEngine(model, 'centered', key_interval=INTERVAL))
     engine = VideoEngine(model, 'centered', key_interval=INTERVAL)
-    engine.method = Centered(model, batch_size=size)
+    engine.method.batch_size = size
     sizes = []
     hook = model.temporal.register_forward_hook(
         lambda module, inputs, output: sizes.append(len(inputs[0]))

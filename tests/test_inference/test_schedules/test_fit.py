@@ -16,8 +16,7 @@ from semidff.datasets.video_list import VideoListError, load_videos
 from semidff.datasets.video_readers import Frame
 from semidff.inference import AdaptiveSchedule, ErrorPredictor, FixedSchedule, VideoEngine
 from semidff.inference.schedules.calibration import keys_of_frames
-from semidff.inference.schedules.clips import unlabeled_videos
-from semidff.inference.schedules.fit import fit_adaptive, relative_error, ridge
+from semidff.inference.schedules.fit import fit_adaptive, relative_error, ridge, unlabeled_videos
 from tests.tiny_video import build, frame, test_settings, video_detector_cfg, write_videos
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -42,16 +42,10 @@ class OriginalBBoxHead(RFCNBBoxHead):
         return -(probability + 1e-14).log()
 
     def _predict_by_feat_single(
-        self,
-        roi: Tensor,
-        cls_score: Tensor,
-        bbox_pred: Tensor,
-        img_meta: dict,
-        rescale: bool = False,
-        rcnn_test_cfg: ConfigDict | None = None,
+        self, *args, rcnn_test_cfg: ConfigDict | None = None, **kwargs
     ) -> InstanceData:
-        """Return one image's detections from its RoIs (R, 5), logits (R, C + 1) and deltas (R, 4 * groups)."""
-        raw = super()._predict_by_feat_single(roi, cls_score, bbox_pred, img_meta, rescale)
+        """Return one image's detections, or without settings all boxes; arguments as in mmdet."""
+        raw = super()._predict_by_feat_single(*args, **kwargs)
         if rcnn_test_cfg is None:
             return raw
         return detections(raw.bboxes, raw.scores[:, : self.num_classes], rcnn_test_cfg)
