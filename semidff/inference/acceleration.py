@@ -62,8 +62,6 @@ def accelerate(model: nn.Module, options: Acceleration, backend: str = 'inductor
 
     Args:
         model: A ``VideoDetector``, or any mmdet detector, which is wrapped into one; already on its device.
-        options: Speed options.
-        backend: Backend of ``torch.compile``.
 
     Raises:
         ValueError: If the precision is unknown.
@@ -78,7 +76,6 @@ def accelerate(model: nn.Module, options: Acceleration, backend: str = 'inductor
         to_channels_last(model)
     if dtype is not None:
         _halve_weights(model, dtype)
-        _keep_boxes_in_float32(model)
     if options.compile:
         _compile(model, backend)
     model.options = options
@@ -86,17 +83,15 @@ def accelerate(model: nn.Module, options: Acceleration, backend: str = 'inductor
 
 
 def _halve_weights(model: nn.Module, dtype: torch.dtype) -> None:
-    """Convert weights once, to the type to which autocast would convert them for every frame."""
+    """Convert weights once, to the type to which autocast would convert them for every frame.
+
+    Outputs of heads and inputs of RoI extractors become float32: half precision cannot represent pixel coordinates.
+    """
     layers = nn.Conv2d, nn.ConvTranspose2d, nn.Linear
     whole = [m.predict_flow for m in model.modules() if isinstance(m, FlowNetwork)]
     for module in model.modules():
         if isinstance(module, layers) and module not in whole:
             module.to(dtype)
-
-
-def _keep_boxes_in_float32(model: nn.Module) -> None:
-    """Convert outputs of heads and inputs of RoI extractors: half precision cannot represent pixel coordinates."""
-    for module in model.modules():
         if hasattr(module, 'predict_by_feat'):
             module.register_forward_hook(lambda head, inputs, output: _floats(output))
         if isinstance(module, BaseRoIExtractor):

@@ -197,12 +197,7 @@ class VideoEngine:
 
 
 class _Step:
-    """A frame while it is processed.
-
-    Args:
-        data: Collated test batch of the frame.
-        state: The stream that it belongs to.
-    """
+    """A frame of a stream while it is processed."""
 
     def __init__(self, data: dict, state: StreamState) -> None:
         self.data, self.state = data, state

@@ -23,7 +23,6 @@ class PairEngine:
     :class:`~semidff.inference.VideoEngine`.
 
     Args:
-        model: As of the video engine.
         method: A method whose results depend on key frame and current frame alone: ``propagate``, ``frame`` or
             ``copy``.
         key_interval: Number l of distances; ``frame`` has distance 0 only.

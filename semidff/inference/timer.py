@@ -6,7 +6,7 @@ The device is synchronized before each reading of the clock. The first frames of
 
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,6 +52,8 @@ class FrameTimer:
             proportion of a schedule (:class:`~semidff.inference.PairEngine`).
     """
 
+    measure = staticmethod(timed)
+
     def __init__(self, warmup: int = 3, key_interval: int | None = None) -> None:
         if warmup < 0:
             raise ValueError(f'warmup is {warmup}; it must be a number of frames, 0 or more')
@@ -60,16 +62,10 @@ class FrameTimer:
         self.seconds: dict[str, list[float]] = {'key': [], 'non_key': []}
         self.lost: dict[int, float] = {}
 
-    def measure(self, device: torch.device) -> AbstractContextManager[Lap]:
-        """Measure the time of a block whose work runs on ``device``."""
-        return timed(device)
-
     def add(self, is_key: bool, seconds: float, lost: float | None = None) -> None:
         """Count a frame.
 
         Args:
-            is_key: Whether it was a key frame.
-            seconds: Its time.
             lost: Part of the time that computed a flow in vain: the schedule made the frame a key frame only after
                 the flow network had run. None for all other frames.
         """

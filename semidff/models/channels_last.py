@@ -20,10 +20,7 @@ def to_channels_last(model: nn.Module) -> None:
     mmcv's compiled operators read the memory of a map as if it were contiguous: from a channels-last map they compute
     wrong values without an error, or fail. Modules of ``mmcv.ops``, and modules that call such an operator as a
     function, therefore keep contiguous weights, submodules included, and their inputs are made contiguous. A second
-    call changes nothing.
-
-    Args:
-        model: The model; its state dict stays the same.
+    call changes nothing; the state dict stays the same.
     """
     if _reads_raw_memory(type(model)):
         if _contiguous_inputs not in model._forward_pre_hooks.values():
@@ -38,9 +35,8 @@ def to_channels_last(model: nn.Module) -> None:
 
 def _reads_raw_memory(kind: type[nn.Module]) -> bool:
     """Whether modules of a class are operators of mmcv or call one as a function."""
-    if issubclass(
-        kind, BaseRoIExtractor
-    ):  # its layers are mmcv's as a rule, and its inputs are all the maps
+    # An extractor's layers are mmcv's as a rule, and its inputs are all the maps.
+    if issubclass(kind, BaseRoIExtractor):
         return True
     for cls in kind.__mro__:
         if cls.__module__.startswith('mmcv.ops.'):

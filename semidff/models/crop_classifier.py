@@ -14,18 +14,11 @@ class CropClassifier(BaseModel):
     Args:
         backbone: Config of the backbone; its last level is classified.
         in_channels: Channels of the last level.
-        num_classes: Number of categories.
+        kwargs: Arguments of mmengine's ``BaseModel``.
     """
 
-    def __init__(
-        self,
-        backbone: dict,
-        in_channels: int,
-        num_classes: int,
-        data_preprocessor: dict | None = None,
-        init_cfg: dict | None = None,
-    ) -> None:
-        super().__init__(data_preprocessor, init_cfg)
+    def __init__(self, backbone: dict, in_channels: int, num_classes: int, **kwargs) -> None:
+        super().__init__(**kwargs)
         self.backbone = MODELS.build(backbone)
         self.classifier = nn.Linear(in_channels, num_classes)
 
@@ -35,7 +28,6 @@ class CropClassifier(BaseModel):
         Args:
             inputs: Normalized crops (N, 3, H, W).
             data_samples: Data samples with a scalar tensor ``gt_label``.
-            mode: ``tensor`` or ``loss``.
         """
         logits = self.classifier(self.backbone(inputs)[-1].mean((2, 3)))
         if mode != 'loss':

@@ -27,7 +27,6 @@ class FlowPretrainer(BaseModel):
     are in pixels of the image.
 
     Args:
-        temporal: Config of the temporal module.
         coarse_weights: Weights of the coarse predictions' mean errors, coarse to fine; the output's weight is 1. The
             default corresponds to FlowNet's 0.32, 0.08, 0.02, 0.01 and 0.005, which apply to errors summed over maps,
             each with four times the cells of the one before.
@@ -54,7 +53,6 @@ class FlowPretrainer(BaseModel):
             inputs: Pairs (N, 2, 3, H, W) of key frame and current frame.
             data_samples: Data samples of the pairs. For the losses they hold ``gt_flow.data`` (2, H, W), the offset
                 of each pixel of the current frame to its position in the key frame, in pixels.
-            mode: ``tensor``, ``loss`` or ``predict``.
 
         Returns:
             ``tensor``: the flow (N, 2, h, w) in pixels, at the flow network's stride. ``loss``: a dict of losses.

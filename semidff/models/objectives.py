@@ -40,7 +40,6 @@ class FeatureRegression:
 
     Args:
         norm: ``l2``, or ``l1`` (Table 3b).
-        weight: Weight of the loss.
     """
 
     def __init__(self, norm: str = 'l2', weight: float = 1.0) -> None:
@@ -69,7 +68,6 @@ class FeatureSemantics:
         attention: Whether to compare class scores of the dense head ("attention maps" in Table 3c).
         classes: Whether to compare class scores of the RoIs ("inter-class relationship").
         boxes: Whether to compare box outputs of the dense head and of the RoIs ("bbox accurate location").
-        weight: Weight of the loss.
     """
 
     def __init__(

@@ -168,8 +168,6 @@ class VideoDetector(BaseDetector):
                 module.eval()
         return self
 
-    # --- prediction -------------------------------------------------------------------------------------------
-
     def running(self) -> AbstractContextManager:
         """Context in which the parts run with the speed options; the prediction methods enter it themselves."""
         if self.options is None:
@@ -181,7 +179,6 @@ class VideoDetector(BaseDetector):
 
         Args:
             inputs: Normalized frames (N, 3, H, W).
-            samples: Data samples of the frames.
 
         Returns:
             The samples with ``pred_instances``, and the key frames for :meth:`predict_non_key`.
@@ -192,11 +189,9 @@ class VideoDetector(BaseDetector):
             return self.spatial.predict(features, samples), KeyFrame(image, features)
 
     def flow_field(self, inputs: Tensor, key: KeyFrame) -> FlowField:
-        """Compute feature flow and scale field of current frames, the expensive part of propagation.
+        """Compute feature flow and scale field of normalized current frames (N, 3, H, W) with respect to key frames.
 
-        Args:
-            inputs: Normalized current frames (N, 3, H, W).
-            key: Key frames of these frames.
+        This is the expensive part of propagation.
         """
         with self.running():
             current = self.temporal.prepare(inputs)
@@ -213,8 +208,6 @@ class VideoDetector(BaseDetector):
 
         Args:
             inputs: Normalized current frames (N, 3, H, W).
-            samples: Data samples of the frames.
-            key: Key frames of these frames.
             flow_field: Result of :meth:`flow_field` for the same frames, if it was computed already.
         """
         with self.running():
@@ -223,8 +216,6 @@ class VideoDetector(BaseDetector):
             else:
                 features = self.temporal.propagate(key.features, flow_field.flow, flow_field.scale)
             return self.spatial.predict(features, samples)
-
-    # --- mmdet's modes ----------------------------------------------------------------------------------------
 
     def extract_feat(self, batch_inputs: Tensor) -> tuple[Tensor, ...]:
         """Return the features of frames (N, 3, H, W)."""

@@ -138,9 +138,7 @@ def instances_like(template: InstanceData, bboxes, scores, labels) -> InstanceDa
 
     Args:
         template: Detections with ``bboxes``, ``scores`` and ``labels``.
-        bboxes: (n, 4), xyxy in pixels of the original image.
-        scores: (n,).
-        labels: (n,).
+        bboxes: (n, 4), xyxy in pixels of the original image, with ``scores`` and ``labels`` (n,).
     """
     return InstanceData(
         bboxes=template.bboxes.new_tensor(bboxes).reshape(-1, 4),

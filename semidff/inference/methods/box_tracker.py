@@ -74,11 +74,11 @@ class BoxTracker:
         """Update the tracks with the detections on a key frame, after :meth:`step` for that frame.
 
         Args:
-            bboxes: (n, 4), xyxy in pixels.
-            scores: (n,).
-            labels: (n,).
+            bboxes: (n, 4), xyxy in pixels, with ``scores`` and ``labels`` (n,).
         """
-        self._boxes = _to_cxcyah(bboxes)
+        sides = np.array(bboxes, dtype=np.float64).reshape(-1, 4)
+        sides[:, 2:] = np.maximum(sides[:, 2:], sides[:, :2] + 1e-3)
+        self._boxes = bbox_xyxy_to_cxcyah(torch.from_numpy(sides)).numpy()
         strong = np.flatnonzero(scores >= self.min_score)
         known = (
             _to_xyxy(np.array([track.now[:4] for track in self.tracks]).reshape(-1, 4)),
@@ -112,13 +112,6 @@ class BoxTracker:
             state = self.filter.update(*self.filter.predict(*state), interpolated)
         track.state, track.now, track.detected = state, state[0].copy(), found
         track.index, track.score, track.age, track.misses = index, score, 0, 0
-
-
-def _to_cxcyah(bboxes: np.ndarray) -> np.ndarray:
-    """Convert (n, 4) xyxy to center, aspect ratio (width / height) and height, with sides of at least 0.001."""
-    bboxes = np.array(bboxes, dtype=np.float64).reshape(-1, 4)
-    bboxes[:, 2:] = np.maximum(bboxes[:, 2:], bboxes[:, :2] + 1e-3)
-    return bbox_xyxy_to_cxcyah(torch.from_numpy(bboxes)).numpy()
 
 
 def _to_xyxy(boxes: np.ndarray) -> np.ndarray:

@@ -7,9 +7,7 @@ from mmdet.structures import DetDataSample, SampleList
 from mmengine.structures import InstanceData
 
 from .base import METHODS, BoxMemory, BoxMethod, instances_like
-from .linking import link
-
-Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]
+from .linking import Arrays, link
 
 
 @dataclass
@@ -33,8 +31,14 @@ class Interpolate(BoxMethod):
     memory_class = InterpolateMemory
 
     def _key(self, result: DetDataSample, memory: InterpolateMemory) -> SampleList:
-        finished = _interpolated(memory, result.pred_instances) if memory.samples else []
-        memory.detections, memory.samples = result.pred_instances, []
+        finished, following = memory.samples, result.pred_instances
+        if finished:
+            before, after = _arrays(memory.detections), _arrays(following)
+            links = link(before, after)
+            for position, sample in enumerate(finished, start=1):
+                arrays = interpolate(before, after, links, position / (len(finished) + 1))
+                sample.pred_instances = instances_like(memory.detections, *arrays)
+        memory.detections, memory.samples = following, []
         return [*finished, result]
 
     def _non_key(self, sample: DetDataSample, memory: InterpolateMemory) -> SampleList:
@@ -47,17 +51,6 @@ class Interpolate(BoxMethod):
         for sample in finished:
             sample.pred_instances = memory.detections.clone()
         return finished
-
-
-def _interpolated(memory: InterpolateMemory, following: InstanceData) -> SampleList:
-    """Return the results of the pending frames between two key frames."""
-    before, after = _arrays(memory.detections), _arrays(following)
-    links = link(before, after)
-    gap = len(memory.samples) + 1
-    for position, sample in enumerate(memory.samples, start=1):
-        arrays = interpolate(before, after, links, position / gap)
-        sample.pred_instances = instances_like(memory.detections, *arrays)
-    return memory.samples
 
 
 def interpolate(

@@ -5,6 +5,9 @@ import torch
 from mmdet.structures.bbox import bbox_overlaps
 from scipy.optimize import linear_sum_assignment
 
+Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Boxes, scores and labels of a frame."""
+
 MAX_DISTANCE = 2.0
 """Largest :func:`box_distance` of linked boxes.
 
@@ -18,11 +21,9 @@ SCORE_WEIGHT = 0.5
 
 
 def box_distance(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return (1 - IoU) + distance of the centers in mean diagonals for all pairs, (n, m); 0 for equal boxes.
+    """Return (1 - IoU) + distance of the centers in mean diagonals, (n, m), of boxes (n, 4) and (m, 4), xyxy.
 
-    Args:
-        first: (n, 4), xyxy.
-        second: (m, 4), xyxy.
+    It is 0 for equal boxes.
     """
     first = np.asarray(first, dtype=np.float64).reshape(-1, 4)
     second = np.asarray(second, dtype=np.float64).reshape(-1, 4)
@@ -35,10 +36,7 @@ def box_distance(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return 1 - iou + apart / np.maximum(diagonal, 1e-6)
 
 
-def link(
-    first: tuple[np.ndarray, np.ndarray, np.ndarray],
-    second: tuple[np.ndarray, np.ndarray, np.ndarray],
-) -> tuple[np.ndarray, np.ndarray]:
+def link(first: Arrays, second: Arrays) -> tuple[np.ndarray, np.ndarray]:
     """Link boxes one to one within each class at the least total cost (Hungarian assignment).
 
     Args:

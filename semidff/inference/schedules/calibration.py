@@ -28,7 +28,6 @@ def calibrate(
     """Return a predictor with the average intervals at a range of tolerances.
 
     Args:
-        predictor: The fitted error predictor.
         temporal: Temporal module whose flow network is used.
         clips: Clips that the schedules run through, as inputs of the flow network.
         statistics: Statistics (P, 4) of pairs; quantiles of their predicted errors are the tolerances.

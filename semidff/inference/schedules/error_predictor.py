@@ -37,10 +37,13 @@ def flow_statistics(flow_field: FlowField) -> Tensor:
     pixels = flow * (2 * flow_field.current.shape[-2] / flow.shape[-2])
     steps = [pixels.diff(dim=2), pixels.diff(dim=3)]
     roughness = sum(_mean(step.norm(dim=1)) for step in steps) / 2
+    scaling, scale = flow.new_zeros(len(flow)), flow_field.scale
+    if scale is not None:
+        scaling = _mean((scale[:, :: max(1, scale.shape[1] // _CHANNELS)].float() - 1).abs())
     columns = (
         _mean(pixels.norm(dim=1)).log1p(),
         roughness.log1p(),
-        _scaling(flow_field),
+        scaling,
         _residual(flow_field),
     )
     return torch.stack(columns, dim=1)
@@ -48,14 +51,6 @@ def flow_statistics(flow_field: FlowField) -> Tensor:
 
 def _mean(maps: Tensor) -> Tensor:
     return maps.flatten(1).mean(dim=1)
-
-
-def _scaling(flow_field: FlowField) -> Tensor:
-    scale = flow_field.scale
-    if scale is None:
-        return flow_field.flow.new_zeros(len(flow_field.flow), dtype=torch.float)
-    step = max(1, scale.shape[1] // _CHANNELS)
-    return _mean((scale[:, ::step].float() - 1).abs())
 
 
 def _residual(flow_field: FlowField) -> Tensor:

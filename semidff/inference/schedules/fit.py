@@ -57,10 +57,7 @@ def fit_adaptive(
     Args:
         model: Video detector with a temporal module, in eval mode.
         pack: Maps a frame (H, W, 3), uint8, BGR, to a collated test batch.
-        videos: Unlabeled videos.
         clips: Number of clips, from videos spread evenly over the list; at most one per video.
-        clip_length: Frames of a clip.
-        max_interval: Longest key-frame interval.
 
     Raises:
         MethodError: If the model has no temporal module.
@@ -175,7 +172,6 @@ def unlabeled_videos(config: Config, video_list: str | None = None) -> list[Vide
     """Return the videos that an adaptive schedule is fitted to.
 
     Args:
-        config: Config of the video detector.
         video_list: File that lists videos; None takes the list of the config's training.
 
     Raises:

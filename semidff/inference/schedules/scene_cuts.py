@@ -6,7 +6,6 @@ from mmdet.registry import TASK_UTILS
 from torch import Tensor
 
 from semidff.inference.stream_state import StreamState
-from semidff.models.video_detector import FlowField
 
 from .base import KeyFrameSchedule, ScheduleError, build_schedule
 
@@ -37,19 +36,13 @@ class SceneCutSchedule(KeyFrameSchedule):
         if not 0 < threshold <= 1:
             raise ScheduleError(f'the scene-cut threshold is {threshold!r}; it must be in (0, 1]')
         self.base = build_schedule(base)
+        self.inspects, self.rejects = self.base.inspects, self.base.rejects
         self.threshold = threshold
-
-    @property
-    def inspects(self) -> bool:
-        return self.base.inspects
 
     def is_key(self, state: StreamState, data: dict) -> bool:
         before, state.notes[_NOTE] = state.notes.get(_NOTE), frame_signature(data['inputs'][0])
         is_cut = before is not None and scene_change(before, state.notes[_NOTE]) >= self.threshold
         return is_cut or self.base.is_key(state, data)
-
-    def rejects(self, state: StreamState, flow_field: FlowField) -> bool:
-        return self.base.rejects(state, flow_field)
 
     def note_key(self, state: StreamState, data: dict) -> None:
         if state.distance == 0:  # is_key was not called
@@ -69,14 +62,10 @@ def frame_signature(frame: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def scene_change(before: tuple[Tensor, Tensor], after: tuple[Tensor, Tensor]) -> float:
-    """Return the scene change between two frames, 0 to 1.
+    """Return the scene change between two frames, 0 to 1, from their :func:`frame_signature`.
 
     It is the geometric mean of the histograms' distance, which camera motion hardly affects, and of one minus the
     correlation of the thumbnails, which lighting hardly affects. A cut changes both.
-
-    Args:
-        before: Signature of the earlier frame, from :func:`frame_signature`.
-        after: Signature of the later frame.
     """
     colors = 0.5 * (before[1] - after[1]).abs().sum()
     first, second = (thumbnail - thumbnail.mean() for thumbnail, _ in (before, after))

@@ -47,11 +47,7 @@ class ExactPSRoIPool(nn.Module):
 
     Boxes are rounded to pixels, their far side is inclusive. A bin covers the cells from the floor of its start to
     the ceiling of its end, clipped to the map; an empty bin is 0. torchvision's operator gets each bin as a box of
-    whole cells, which it does not round.
-
-    Args:
-        output_size: Bins per side, k.
-        spatial_scale: Cells per pixel, 1 / stride.
+    whole cells, which it does not round. Arguments are those of :class:`PSRoIPool`.
     """
 
     def __init__(self, output_size: int, spatial_scale: float) -> None:

@@ -25,12 +25,7 @@ class RFCNRPNHead(RPNHead):
 
     def forward(self, x: Sequence[Tensor] | ScoreMaps) -> tuple[list[Tensor], list[Tensor]]:
         """Return scores and raw deltas per level, from features or from score maps."""
-        if isinstance(x, ScoreMaps):
-            return [x.anchor_scores.float()], [x.anchor_deltas.float()]
-        return super().forward(x)
-
-    def forward_single(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return scores (N, A * K, H, W) and raw deltas (N, A * 4, H, W) of features (N, C, H, W)."""
-        scores, deltas = self.score_maps(x)
+        maps = [x[:2]] if isinstance(x, ScoreMaps) else [self.score_maps(level) for level in x]
         # Decoding and losses are in full precision, under autocast too.
-        return scores.float(), deltas.float()
+        scores, deltas = ([m.float() for m in levels] for levels in zip(*maps, strict=True))
+        return scores, deltas

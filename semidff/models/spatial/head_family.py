@@ -64,11 +64,7 @@ class HeadFamily(ABC):
 
     @abstractmethod
     def given_raw_outputs(self, raw: Mapping[str, Tensor]) -> AbstractContextManager:
-        """Let ``detector.predict`` use given maps instead of computing them from images.
-
-        Args:
-            raw: Maps as :meth:`raw_outputs` returns them.
-        """
+        """Let ``detector.predict`` use given :meth:`raw_outputs` instead of computing them from images."""
 
     def proposals(self, inputs: Sequence[Tensor], samples: SampleList) -> list | None:
         """Return each image's proposals with the test settings, None for a single-stage detector."""

@@ -90,11 +90,8 @@ class MMTrackingTemporalModule(TemporalModule):
 def as_mmtracking_reads(flow: Tensor) -> Tensor:
     """Return the flow (N, 2, H, W) in cells with which :func:`warp` reads the same positions as mmtracking's warp."""
     height, width = flow.shape[-2:]
-    y, x = torch.meshgrid(
-        torch.arange(height, device=flow.device), torch.arange(width, device=flow.device),
-        indexing='ij',
-    )  # fmt: skip
-    own = torch.stack((x, y)).to(flow)
+    x, y = (torch.arange(side, device=flow.device) for side in (width, height))
+    own = torch.stack(torch.meshgrid(x, y, indexing='xy')).to(flow)
     size = flow.new_tensor((width, height)).view(2, 1, 1)
     read = ((own + flow) * ((size - 1) / size)).clamp(min=0).minimum(size - 1)
     return read - own

@@ -95,11 +95,7 @@ class OpenCVFlow(nn.Module):
 
     @torch.no_grad()
     def forward(self, current: Tensor, key: Tensor) -> FlowOutput:
-        """Estimate the flow from the current frame to the key frame.
-
-        Args:
-            current: Current frames as :meth:`prepare` returns them.
-            key: Key frames, likewise.
+        """Estimate the flow from the current frame to the key frame, both from :meth:`prepare`.
 
         Returns:
             Flow (N, 2, ceil(H / 16), ceil(W / 16)) in cells, the mean of each cell's pixels; no hidden features.

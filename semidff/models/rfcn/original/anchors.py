@@ -25,7 +25,6 @@ class OriginalAnchorGenerator(AnchorGenerator):
             base_size: Pixels per side of a cell.
             scales: Factors on the rounded sides, (S,).
             ratios: Height over width, (R,).
-            center: Not used.
         """
         ratios = ratios.double()[:, None]
         width = _round((base_size**2 / ratios).floor().sqrt())

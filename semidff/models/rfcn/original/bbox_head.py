@@ -16,7 +16,6 @@ class OriginalBBoxHead(RFCNBBoxHead):
 
     Args:
         ohem: Number of hardest RoIs per image; the box loss is divided by it even if there are fewer RoIs.
-        box_groups: Groups of four box outputs.
         kwargs: Arguments of :class:`~semidff.models.rfcn.rfcn_bbox_head.RFCNBBoxHead`.
     """
 

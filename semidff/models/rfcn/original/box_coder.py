@@ -30,7 +30,6 @@ class OriginalBoxCoder(LegacyDeltaXYWHBBoxCoder):
             bboxes: Boxes (N, 4), first and last pixel.
             pred_bboxes: Normalized deltas (N, 4 * groups) as (dx, dy, dw, dh).
             max_shape: Height and width of the image that the boxes are clipped to; None for no clipping.
-            wh_ratio_clip: Not used; the change of size has no limit.
 
         Returns:
             Boxes (N, 4 * groups).

@@ -1,6 +1,7 @@
 """Region proposal network with the original's proposals and loss normalization."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmcv.ops import batched_nms
@@ -46,12 +47,8 @@ class OriginalRPNHead(RFCNRPNHead):
         Args:
             cls_score: (N, A * 2, H, W).
             bbox_pred: Normalized deltas (N, A * 4, H, W).
-            anchors: Not used.
-            labels: (N, H * W * A).
-            label_weights: Likewise.
-            bbox_targets: (N, H * W * A, 4).
-            bbox_weights: Likewise.
-            avg_factor: Not used.
+            labels: (N, H * W * A), like ``label_weights``.
+            bbox_targets: (N, H * W * A, 4), like ``bbox_weights``.
         """
         scores = cls_score.permute(0, 2, 3, 1).unflatten(-1, (-1, 2)).flatten(1, 3)
         deltas = bbox_pred.permute(0, 2, 3, 1).unflatten(-1, (-1, 4)).flatten(1, 3)
@@ -69,12 +66,11 @@ class OriginalRPNHead(RFCNRPNHead):
         self,
         cls_score_list: Sequence[Tensor],
         bbox_pred_list: Sequence[Tensor],
-        score_factor_list: Sequence,
         mlvl_priors: Sequence[Tensor],
         img_meta: dict,
         cfg: ConfigDict | None = None,
         rescale: bool = False,
-        with_nms: bool = True,
+        **unused: Any,
     ) -> InstanceData:
         """Return one image's proposals from its one level of scores (A * 2, H, W) and deltas (A * 4, H, W)."""
         (scores,), (deltas,), (anchors,) = cls_score_list, bbox_pred_list, mlvl_priors
@@ -114,7 +110,6 @@ def propose(
         scores: Foreground probabilities (H, W, A).
         boxes: Decoded and clipped boxes (H, W, A, 4).
         image: Height and width of the network's input.
-        stride: Pixels per cell.
         cfg: Settings: the best ``nms_pre`` boxes enter the suppression ``nms``, ``max_per_img`` rows are returned;
             ``min_bbox_size`` is in pixels of the image before resizing.
         scale: Factor by which the image was resized.
@@ -127,7 +122,11 @@ def propose(
     scores[:, image[1] // stride :] = -1
     scores, boxes = scores.flatten(), boxes.flatten(0, -2)
     if cfg.min_bbox_size > 0:
-        scores, boxes = _enlarge_small(scores, boxes, cfg.min_bbox_size * scale)
+        # Boxes that are too small are extended by half of the least size on each side, even beyond the image.
+        smallest = cfg.min_bbox_size * scale
+        small = (boxes[:, 2:] - boxes[:, :2] + 1 < smallest).any(dim=1)
+        growth = boxes.new_tensor([-1, -1, 1, 1]) * (smallest / 2)
+        scores, boxes = scores.where(~small, -1), boxes.where(~small[:, None], boxes + growth)
     order = scores.sort(descending=True, stable=True).indices[: cfg.nms_pre]
     scores, boxes = scores[order], boxes[order]
     # Ranks instead of scores preserve the order of equal scores.
@@ -136,10 +135,3 @@ def propose(
     rows = torch.arange(min(cfg.max_per_img, len(order)), device=boxes.device)
     chosen = survivors[rows % len(survivors)]
     return boxes[chosen], scores[chosen]
-
-
-def _enlarge_small(scores: Tensor, boxes: Tensor, smallest: float) -> tuple[Tensor, Tensor]:
-    """Extend boxes smaller than ``smallest`` by half of it on each side, even beyond the image, and rank them last."""
-    small = (boxes[:, 2:] - boxes[:, :2] + 1 < smallest).any(dim=1)
-    growth = boxes.new_tensor([-1, -1, 1, 1]) * (smallest / 2)
-    return scores.where(~small, -1), boxes.where(~small[:, None], boxes + growth)
