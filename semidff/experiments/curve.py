@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from semidff.utils.checkpoint import detector_digest
 from semidff.utils.deprecation import renamed_method
 
 from .experiment import Experiment
@@ -53,7 +54,6 @@ def build_curve(
     cfg_options: Mapping[str, Any] | None = None,
     *,
     methods: Collection[str],
-    digest: Callable[[str], str],
     with_speed: bool = True,
 ) -> Experiment:
     """Lay out the evaluations; the rows of each distinct detector form a group.
@@ -64,8 +64,6 @@ def build_curve(
         out: Folder of all results.
         cfg_options: Settings that replace those of every config, by dotted keys.
         methods: Known methods of ``tools/test.py``.
-        digest: Maps a checkpoint's path to a text that is equal for equal weights of the detector,
-            see :func:`~semidff.utils.checkpoint.detector_digest`.
         with_speed: Whether to measure the speed.
 
     Raises:
@@ -74,10 +72,16 @@ def build_curve(
         CheckpointError: If a checkpoint does not exist or cannot be read.
     """
     environment = {name: os.environ[name] for name in INHERITED if name in os.environ}
-    keys = {run: _detector_key(run, environment, digest) for run in runs}
-    frames = _missing_frames(keys)
-    rows = [*frames, *runs]
-    keys |= frames
+    keys = {run: _detector_key(run, environment) for run in runs}
+    present = {key for run, key in keys.items() if run.method == 'frame'}
+    frames: dict[str, Run] = {}
+    for run, key in keys.items():
+        if key not in present:
+            # The first is always named 'frame', so that its evaluation is kept when runs are added.
+            name = f'frame-{run.name}' if frames else 'frame'
+            frames.setdefault(key, replace(run, name=name, method='frame'))
+    rows = [*frames.values(), *runs]
+    keys |= {run: key for key, run in frames.items()}
     names: dict[str, str] = {}  # groups are named after their first row, the first has no name
     for run in rows:
         names.setdefault(keys[run], run.name if names else '')
@@ -86,27 +90,15 @@ def build_curve(
         steps=[],
         rows=[vars(run) for run in rows],
         key_intervals=list(key_intervals),
-        cfg_options=dict(cfg_options or {}),
+        cfg_options=cfg_options or {},
     )
+    experiment = build_experiment(settings, methods, environment)
     groups = {run.name: names[keys[run]] for run in rows}
-    return build_experiment(settings, methods, environment, groups, with_speed)
+    grouped = tuple(replace(run, group=groups[run.row]) for run in experiment.rows)
+    return replace(experiment, rows=grouped, with_speed=with_speed)
 
 
-def _missing_frames(keys: Mapping[Run, str]) -> dict[Run, str]:
-    """Return a run with method *frame* for each detector that has none.
-
-    The first is always named 'frame', so that its evaluation is kept when runs are added.
-    """
-    present = {key for run, key in keys.items() if run.method == 'frame'}
-    frames: dict[str, Run] = {}
-    for run, key in keys.items():
-        if key not in present:
-            name = f'frame-{run.name}' if frames else 'frame'
-            frames.setdefault(key, replace(run, name=name, method='frame'))
-    return {run: key for key, run in frames.items()}
-
-
-def _detector_key(run: Run, environment: Mapping[str, str], weights: Callable[[str], str]) -> str:
+def _detector_key(run: Run, environment: Mapping[str, str]) -> str:
     """Return a key that is equal for runs with the same detector, weights and test data."""
     config = json.loads(config_text(run.config, environment))
     model = config.get('model')
@@ -119,4 +111,4 @@ def _detector_key(run: Run, environment: Mapping[str, str], weights: Callable[[s
     preprocessor.pop('type', None)
     test = [config.get(name) for name in ('test_dataloader', 'test_evaluator')]
     digest = hashlib.sha256(json.dumps([detector, preprocessor, test], sort_keys=True).encode())
-    return f'{digest.hexdigest()} {weights(run.checkpoint)}'
+    return f'{digest.hexdigest()} {detector_digest(run.checkpoint)}'

@@ -1,13 +1,103 @@
-"""Steps and evaluations of an experiment."""
+"""Experiments: steps, which are processes with their folders and stamps, and evaluations."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from semidff.utils.atomic_write import write_json
+
 from .settings import locate
-from .step import Step
+
+STAMP = '.step.json'
+PRODUCTS = {'train': 'last.pth', 'row': 'metrics.json', 'speed': 'speed.json'}
+
+
+@dataclass(frozen=True)
+class Step:
+    """A process with everything that it depends on.
+
+    Attributes:
+        name: Unique name, with the seed's folder where there are several seeds (``seed0/flow``).
+        kind: 'train' (can be resumed), 'row' (evaluation), 'speed' (measurement) or 'command'.
+        command: The program and its arguments, without the interpreter.
+        folder: Folder of the results; it is emptied when the step's definition changes.
+        needs: Names of the steps that must be done before.
+        config: Contents of the mmengine config, with bases and variables resolved; and size and
+            time of a checkpoint that no step produces.
+        environment: Variables that the step's process gets.
+        alone: Whether no other step may run at the same time.
+    """
+
+    name: str
+    kind: str
+    command: tuple[str, ...]
+    folder: Path
+    needs: tuple[str, ...] = ()
+    config: str = ''
+    environment: Mapping[str, str] = field(default_factory=dict)
+    alone: bool = False
+
+    @property
+    def product(self) -> Path | None:
+        """The file that exists when the step has succeeded; None for a command."""
+        return self.folder / PRODUCTS[self.kind] if self.kind in PRODUCTS else None
+
+    def fingerprint(self, before: Mapping[str, str], work_dir: Path) -> str:
+        """Hash the definition and the fingerprints of the steps that it needs.
+
+        Args:
+            before: Fingerprints of the steps that it needs.
+            work_dir: The experiment's folder; it is left out of the hash, so that it can be moved.
+        """
+        own = [inside(work_dir).sub('{work_dir}', text) for text in (*self.command, self.config)]
+        definition = [own, [before[name] for name in self.needs]]
+        return hashlib.sha256(json.dumps(definition).encode()).hexdigest()[:16]
+
+    def write_stamp(self, mark: str, done: bool) -> None:
+        """Record the definition's fingerprint, and whether the step succeeded, in the folder."""
+        write_json({'fingerprint': mark, 'done': done}, self.folder / STAMP)
+
+    def _read_stamp(self) -> tuple[str, bool] | None:
+        """Return fingerprint and success; None where there is no stamp or it is unreadable."""
+        try:
+            content = json.loads((self.folder / STAMP).read_text())
+            return content['fingerprint'], content['done']
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
+
+    def is_done(self, mark: str) -> bool:
+        """Return whether the step has succeeded with the definition of fingerprint ``mark``."""
+        complete = self.product is None or self.product.exists()
+        return complete and self._read_stamp() == (mark, True)
+
+    def prepare_folder(self, mark: str, work_dir: Path) -> bool:
+        """Prepare the folder for a start; return whether a training can be resumed.
+
+        An interrupted training is resumed. Incomplete results of other steps are removed. Results of another
+        definition are moved to ``previous/``, where they replace older ones. A folder without a stamp
+        was not created by an experiment and is kept.
+        """
+        stamp = self._read_stamp()
+        if stamp is not None and stamp[0] != mark:
+            target = work_dir / 'previous' / self.name
+            shutil.rmtree(target, ignore_errors=True)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(self.folder, target)
+        elif stamp is not None and self.kind != 'train':
+            shutil.rmtree(self.folder)
+        self.write_stamp(mark, done=False)
+        return self.kind == 'train' and (self.folder / 'last_checkpoint').exists()
+
+
+def inside(folder: Path) -> re.Pattern[str]:
+    """Return a pattern that finds a folder, or the beginning of a path in it, in a text."""
+    return re.compile(rf'(?<![\w./-]){re.escape(str(folder))}(?=["/]|$)')
 
 
 @dataclass(frozen=True)
@@ -19,6 +109,7 @@ class RowRun:
         method: Its method.
         key_interval: Key-frame interval l; None for *frame*, which does not depend on it.
         seed: Seed of the weights.
+        label: Name of the row and the key-frame interval.
         step: The process.
         model: Config, checkpoint and options in the command; equal for rows that share a model.
         group: Name that rows with the same detector share: they are compared with its *frame*.
@@ -28,14 +119,10 @@ class RowRun:
     method: str
     key_interval: int | None
     seed: int
+    label: str
     step: Step
     model: tuple[str, ...]
-    group: str
-
-    @property
-    def label(self) -> str:
-        """Name that distinguishes the key-frame intervals."""
-        return row_label(self.row, self.key_interval)
+    group: str = ''
 
 
 @dataclass(frozen=True)
@@ -60,6 +147,10 @@ class Experiment:
         rows = [run.step for run in self.rows]
         return (*self.steps, *rows, *self.speed_steps([step.name for step in rows]))
 
+    def speed_file(self, group: str) -> Path:
+        """Return the file with the speeds of a group's rows."""
+        return self.work_dir / (f'speed-{group}' if group else 'speed') / 'speed.json'
+
     def speed_steps(self, rows: Collection[str]) -> list[Step]:
         """Return the steps that measure the speed of evaluated rows.
 
@@ -70,32 +161,26 @@ class Experiment:
         for run in self.rows:
             if self.with_speed and run.seed == self.rows[0].seed and run.step.name in rows:
                 groups.setdefault(run.group, []).append(run)
-        return [self._speed_step(self.speed_file(group), runs) for group, runs in groups.items()]
-
-    def speed_file(self, group: str) -> Path:
-        """Return the file with the speeds of a group's rows."""
-        return self.work_dir / (f'speed-{group}' if group else 'speed') / 'speed.json'
-
-    def _speed_step(self, file: Path, runs: Sequence[RowRun]) -> Step:
-        command = ['tools/analysis/measure_speed.py', '--out', str(file)]
-        configs: dict[tuple[str, ...], Path] = {}
-        for run in runs:
-            config, checkpoint, *_ = run.model
-            # The evaluation writes its config there, with all options merged.
-            path = configs.setdefault(run.model, run.step.folder / locate(config).name)
-            row = f'{run.label}={path},{checkpoint},{run.method},{run.key_interval or 1}'
-            command += ['--row', row]
-        return Step(
-            name=file.parent.name,
-            kind='speed',
-            command=tuple(command),
-            folder=file.parent,
-            needs=tuple(run.step.name for run in runs),
-            environment=runs[0].step.environment,
-            alone=True,
-        )
-
-
-def row_label(row: str, key_interval: int | None) -> str:
-    """Return the name of a row at one key-frame interval."""
-    return row if key_interval is None else f'{row}/l{key_interval}'
+        steps = []
+        for group, runs in groups.items():
+            file = self.speed_file(group)
+            command = ['tools/analysis/measure_speed.py', '--out', str(file)]
+            configs: dict[tuple[str, ...], Path] = {}
+            for run in runs:
+                config, checkpoint, *_ = run.model
+                # The evaluation writes its config there, with all options merged.
+                path = configs.setdefault(run.model, run.step.folder / locate(config).name)
+                row = f'{run.label}={path},{checkpoint},{run.method},{run.key_interval or 1}'
+                command += ['--row', row]
+            steps.append(
+                Step(
+                    name=file.parent.name,
+                    kind='speed',
+                    command=tuple(command),
+                    folder=file.parent,
+                    needs=tuple(run.step.name for run in runs),
+                    environment=runs[0].step.environment,
+                    alone=True,
+                )
+            )
+        return steps

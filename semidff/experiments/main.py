@@ -13,7 +13,6 @@ from typing import NoReturn
 from mmengine.config import DictAction
 
 from .curve import Run, build_curve
-from .distance import DistanceLine
 from .report import write_curve, write_distances, write_report
 from .runner import ExperimentRunner
 from .settings import ExperimentError
@@ -100,35 +99,27 @@ def main(args: argparse.Namespace, methods: Collection[str]) -> None:
 
 
 @exit_status
-def curve_main(
-    args: argparse.Namespace, methods: Collection[str], digest: Callable[[str], str]
-) -> None:
+def curve_main(args: argparse.Namespace, methods: Collection[str]) -> None:
     """Run the evaluations of a curve of accuracy over speed, draw it and print its table.
 
     Args:
         args: Options of the tool.
         methods: Known methods of ``tools/test.py``.
-        digest: As in :func:`~semidff.experiments.curve.build_curve`.
     """
     runs = [Run.parse(text) for text in args.run]
-    experiment = build_curve(
-        runs, args.key_intervals, args.out, args.cfg_options, methods=methods, digest=digest
-    )
+    experiment = build_curve(runs, args.key_intervals, args.out, args.cfg_options, methods=methods)
     ExperimentRunner(experiment, jobs=1).run()
     print('\n' + write_curve(collect(experiment), Path(args.out)))
     print(f'Written to {args.out}: table.md, table.json, curve.png')
 
 
 @exit_status
-def distance_main(
-    args: argparse.Namespace, pairwise: Collection[str], digest: Callable[[str], str]
-) -> None:
+def distance_main(args: argparse.Namespace, pairwise: Collection[str]) -> None:
     """Run evaluations at every distance from the key frame, draw them and print their table.
 
     Args:
         args: Options of the tool.
         pairwise: Methods whose results depend on the key frame and the current frame only.
-        digest: As in :func:`~semidff.experiments.curve.build_curve`.
     """
     runs = [Run.parse(text) for text in args.run]
     for run in runs:
@@ -137,16 +128,11 @@ def distance_main(
                 f'run {run.name!r}: method {run.method!r} is unknown, or depends on more than the key frame and '
                 f'the current frame, so that it has no accuracy at a distance; choose one of {", ".join(pairwise)}.'
             )
+    options = {**(args.cfg_options or {}), 'test_cfg.protocol': 'pairs'}
+    methods = ['frame', *pairwise]
     experiment = build_curve(
-        runs,
-        [args.key_interval],
-        args.out,
-        {**(args.cfg_options or {}), 'test_cfg.protocol': 'pairs'},
-        methods=['frame', *pairwise],
-        digest=digest,
-        with_speed=False,
+        runs, [args.key_interval], args.out, options, methods=methods, with_speed=False
     )
     ExperimentRunner(experiment, jobs=1).run()
-    lines = [DistanceLine.of(item) for item in collect(experiment)]
-    print('\n' + write_distances(lines, Path(args.out)))
+    print('\n' + write_distances(collect(experiment), Path(args.out)))
     print(f'Written to {args.out}: table.md, table.json, distance.png')

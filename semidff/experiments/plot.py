@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .distance import DistanceLine
-from .table import Entry
+from .table import DistanceLine, Entry
 
 MARKERS = 'osDv^Pp>'  # lines are distinguishable without colors
 OF_METHOD = {'frame': '*', 'copy': 'v', 'coast': 's', 'interpolate': 'D'}
@@ -16,73 +16,52 @@ Colors = Mapping[str, tuple[float, ...]]
 
 
 def draw(entries: Sequence[Entry], path: Path) -> None:
-    """Plot mAP over fps, a line per row with a point per key-frame interval, and bars of gap recovery.
-
-    Args:
-        entries: The table.
-        path: The picture to write.
-    """
-    figure = _figure(13, 4.6)
-    speed, gap = figure.subplots(1, 2)
+    """Plot mAP over fps, a line per row with a point per key-frame interval, and bars of gap recovery."""
     colors = _colors(entries)
-    _draw_speed(speed, entries, colors)
-    _draw_gap(gap, entries, colors)
-    _save(figure, speed, path)
+    with _picture(path, (13, 4.6), columns=2) as (speed, gap):
+        _draw_speed(speed, entries, colors)
+        _draw_gap(gap, entries, colors)
 
 
 def draw_curve(entries: Sequence[Entry], path: Path) -> None:
-    """Plot mAP over fps alone (DFF Figure 3).
-
-    Args:
-        entries: The table.
-        path: The picture to write.
-    """
-    figure = _figure(8.5, 5)
-    axes = figure.subplots()
-    _draw_speed(axes, entries, _colors(entries))
-    axes.set_title('accuracy over speed (numbers: key-frame interval l)')
-    _save(figure, axes, path)
+    """Plot mAP over fps alone (DFF Figure 3)."""
+    with _picture(path) as (axes,):
+        _draw_speed(axes, entries, _colors(entries))
+        axes.set_title('accuracy over speed (numbers: key-frame interval l)')
 
 
 def draw_distances(lines: Sequence[DistanceLine], path: Path) -> None:
-    """Plot mAP over the distance from the key frame; *frame*, which has none, is dashed.
-
-    Args:
-        lines: mAP at each distance.
-        path: The picture to write.
-    """
-    figure = _figure(8.5, 5)
-    axes = figure.subplots()
+    """Plot mAP over the distance from the key frame; *frame*, which has none, is dashed."""
     colors = _colors(lines)
     count = max(len(line.accuracies) for line in lines)
     frames = [line for line in lines if line.method == 'frame']
-    for index, line in enumerate(lines):
-        values = [math.nan if v is None else 100 * v for v in line.accuracies]
-        style = dict(color=colors[line.row], label=line.row)
-        if line.method == 'frame':
-            dashes = (4 * frames.index(line), (4, 4))  # two equal lines remain visible
-            axes.plot([0, max(count - 1, 1)], values[:1] * 2, linestyle=dashes, **style)
-        else:
-            marker = MARKERS[index % len(MARKERS)]
-            axes.plot(range(len(values)), values, marker=marker, markersize=5, **style)
-    axes.set(xlabel='distance from the key frame [frames]', ylabel='mAP [%]',
-             title='accuracy over distance from the key frame')  # fmt: skip
-    axes.set_xticks(range(0, count, max(1, count // 15)))
-    axes.grid(alpha=0.3)
-    _save(figure, axes, path)
+    with _picture(path) as (axes,):
+        for index, line in enumerate(lines):
+            values = [math.nan if v is None else 100 * v for v in line.accuracies]
+            style = dict(color=colors[line.row], label=line.row)
+            if line.method == 'frame':
+                dashes = (4 * frames.index(line), (4, 4))  # two equal lines remain visible
+                axes.plot([0, max(count - 1, 1)], values[:1] * 2, linestyle=dashes, **style)
+            else:
+                marker = MARKERS[index % len(MARKERS)]
+                axes.plot(range(len(values)), values, marker=marker, markersize=5, **style)
+        axes.set(xlabel='distance from the key frame [frames]', ylabel='mAP [%]',
+                 title='accuracy over distance from the key frame')  # fmt: skip
+        axes.set_xticks(range(0, count, max(1, count // 15)))
+        axes.grid(alpha=0.3)
 
 
-def _figure(width: float, height: float) -> Any:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # no display, no global state
-    from matplotlib.figure import Figure
+@contextlib.contextmanager
+def _picture(
+    path: Path, size: tuple[float, float] = (8.5, 5), columns: int = 1
+) -> Iterator[list[Any]]:
+    """Save a figure with the legend of its first axes; a list of the axes is yielded."""
+    from matplotlib.figure import Figure  # without pyplot: no display, no global state
 
-    figure = Figure(figsize=(width, height), layout='constrained')
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _save(figure: Any, axes: Any, path: Path) -> None:
-    handles, names = axes.get_legend_handles_labels()
+    figure = Figure(figsize=size, layout='constrained')
+    axes = list(figure.subplots(1, columns, squeeze=False)[0])
+    yield axes
+    handles, names = axes[0].get_legend_handles_labels()
     if handles:
         figure.legend(handles, names, loc='outside right center', fontsize=9)
     figure.savefig(path, dpi=120)

@@ -12,11 +12,10 @@ import time
 from collections.abc import Collection
 from pathlib import Path
 
+from .experiment import Step
 from .settings import ROOT, locate
-from .step import Step
 
 GRACE_SECONDS = 1.5
-TAIL_BYTES = 16384
 THREAD_VARIABLES = ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS')
 
 
@@ -39,7 +38,7 @@ def resuming_command(command: tuple[str, ...]) -> list[str]:
     return [*(part for part in command if not part.startswith('load_from=')), '--resume']
 
 
-class StepProcess:
+class StepProcess(subprocess.Popen):
     """Process group of a step whose output goes to a log.
 
     Args:
@@ -53,18 +52,22 @@ class StepProcess:
     def __init__(
         self, step: Step, log: Path, threads: dict[str, str], resume: bool, lock: int
     ) -> None:
-        self.step, self.log = step, log
+        self.step, self.log, self.started = step, log, time.monotonic()
         log.parent.mkdir(parents=True, exist_ok=True)
-        program = _program(resuming_command(step.command) if resume else list(step.command))
+        command = resuming_command(step.command) if resume else list(step.command)
+        if command[0].endswith('.py'):  # with the current interpreter, from any folder
+            command = [sys.executable, str(locate(command[0])), *command[1:]]
+        elif command[0] == 'python':
+            command[0] = sys.executable
         path = [str(ROOT), *filter(None, [os.environ.get('PYTHONPATH')])]
         own = {'PYTHONUNBUFFERED': '1', 'PYTHONPATH': os.pathsep.join(path)}
         with log.open('ab' if resume else 'wb') as output:
             # the command as a user would type it, to repeat a step by hand
             variables = [f'{name}={shlex.quote(value)}' for name, value in step.environment.items()]
-            output.write(f'$ {" ".join([*variables, shlex.join(program)])}\n'.encode())
+            output.write(f'$ {" ".join([*variables, shlex.join(command)])}\n'.encode())
             output.flush()
-            self._process = subprocess.Popen(
-                program,
+            super().__init__(
+                command,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -72,34 +75,16 @@ class StepProcess:
                 start_new_session=True,
                 pass_fds=(lock,),
             )
-        self._started = time.monotonic()
 
-    @property
-    def seconds(self) -> float:
-        """Seconds since the start."""
-        return time.monotonic() - self._started
-
-    def poll(self) -> int | None:
-        """Return the exit status, None while the process runs."""
-        return self._process.poll()
-
-    def signal(self, number: signal.Signals) -> None:
-        """Send a signal to the step and its workers."""
+    def send_signal(self, number: int) -> None:
+        """Send a signal to the step and its workers, which may have outlived it."""
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, number)
-
-    def kill(self) -> None:
-        """End the step, and workers that have outlived their parent."""
-        self.signal(signal.SIGKILL)
-        self._process.wait()
+            os.killpg(self.pid, number)
 
     def last_lines(self, count: int = 20) -> str:
         """Return the end of the log; of a progress bar only the last state is kept."""
-        with self.log.open('rb') as file:
-            file.seek(max(0, self.log.stat().st_size - TAIL_BYTES))
-            text = file.read().decode(errors='replace')
-        lines = [line.split('\r')[-1].rstrip() for line in text.rstrip().split('\n')]
-        return '\n'.join(lines[-count:])
+        lines = self.log.read_bytes().decode(errors='replace').rstrip().split('\n')
+        return '\n'.join(line.split('\r')[-1].rstrip() for line in lines[-count:])
 
 
 def stop(processes: Collection[StepProcess]) -> None:
@@ -107,19 +92,13 @@ def stop(processes: Collection[StepProcess]) -> None:
 
     A killed training loses nothing but the iterations since its last checkpoint. A second Ctrl-C kills at once.
     """
+    deadline = time.monotonic() + GRACE_SECONDS
     try:
         for process in processes:
-            process.signal(signal.SIGINT)
-        deadline = time.monotonic() + GRACE_SECONDS
+            process.send_signal(signal.SIGINT)
         while any(process.poll() is None for process in processes) and time.monotonic() < deadline:
             time.sleep(0.05)
     finally:
         for process in processes:
             process.kill()
-
-
-def _program(command: list[str]) -> list[str]:
-    """Return a command that runs Python scripts with the current interpreter from any folder."""
-    if command[0].endswith('.py'):
-        return [sys.executable, str(locate(command[0])), *command[1:]]
-    return [sys.executable, *command[1:]] if command[0] == 'python' else command
+            process.wait()

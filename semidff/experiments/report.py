@@ -9,9 +9,8 @@ from typing import Any, NamedTuple
 from semidff.utils.atomic_write import atomic_path, atomic_write, write_json
 from semidff.utils.tables import markdown_table, text_table
 
-from .distance import DistanceLine
 from .plot import draw, draw_curve, draw_distances
-from .table import COLUMNS, Cell, Entry, Measurement, build_table
+from .table import COLUMNS, Cell, DistanceLine, Entry, Measurement, build_table
 
 # column -> factor, digits, unit; all others are shares in percent with one digit
 FORMATS = {'fps': (1, 2, ''), 'speed-up': (1, 2, '×'), 'gap recovery': (100, 1, ' %')}
@@ -37,8 +36,7 @@ class Block(NamedTuple):
 def write_report(measurements: Sequence[Measurement], folder: Path) -> str:
     """Write ``table.md``, ``table.json`` and ``table.png`` into a folder; return the table as text."""
     entries = build_table(measurements)
-    _write(by_interval(entries), entries, folder, 'table.png', draw)
-    return text(by_interval(entries))
+    return _write(by_interval(entries), entries, folder / 'table.png', draw)
 
 
 def write_curve(measurements: Sequence[Measurement], folder: Path) -> str:
@@ -48,28 +46,31 @@ def write_curve(measurements: Sequence[Measurement], folder: Path) -> str:
         groups.setdefault(item.group, []).append(item)
     tables = [build_table(group) for group in groups.values()]
     blocks = [block for table in tables for block in by_row(table)]
-    _write(blocks, [entry for table in tables for entry in table], folder, 'curve.png', draw_curve)
-    return text(blocks)
+    return _write(blocks, sum(tables, []), folder / 'curve.png', draw_curve)
 
 
-def write_distances(lines: Sequence[DistanceLine], folder: Path) -> str:
-    """Write ``table.md``, ``table.json`` and ``distance.png`` into a folder; return the table as text."""
-    _write(by_distance(lines), lines, folder, 'distance.png', draw_distances)
-    return text(by_distance(lines))
+def write_distances(measurements: Sequence[Measurement], folder: Path) -> str:
+    """Write ``table.md``, ``table.json`` and ``distance.png`` into a folder; return the table as text.
+
+    Raises:
+        ValueError: If a measurement has no mAP at distances.
+    """
+    lines = [DistanceLine.of(item) for item in measurements]
+    return _write(by_distance(lines), lines, folder / 'distance.png', draw_distances)
 
 
 def _write(
     blocks: Sequence[Block],
-    lines: Sequence[Entry | DistanceLine],
-    folder: Path,
-    picture: str,
+    lines: Sequence[Any],
+    picture: Path,
     draw_lines: Callable[[Sequence[Any], Path], None],
-) -> None:
-    with atomic_write(folder / 'table.md') as file:
+) -> str:
+    with atomic_write(picture.with_name('table.md')) as file:
         file.write(markdown(blocks))
-    write_json([as_json(line) for line in lines], folder / 'table.json', indent=2)
-    with atomic_path(folder / picture) as path:
+    write_json([as_json(line) for line in lines], picture.with_name('table.json'), indent=2)
+    with atomic_path(picture) as path:
         draw_lines(lines, path)
+    return text(blocks)
 
 
 def show(column: str, cell: Cell) -> str:
@@ -148,8 +149,6 @@ def as_json(line: Entry | DistanceLine) -> dict:
     """Return a line for a file: shares in [0, 1], every seed's value, null where undefined."""
     start = {'row': line.row, 'method': line.method}
     if isinstance(line, DistanceLine):
-        return {**start, 'mAP_at': list(line.accuracies), 'mean': line.mean}
-    cells = {
-        c: {'mean': v.mean, 'sd': v.sd, 'values': list(v.values)} for c, v in line.cells.items()
-    }
-    return {**start, 'key_interval': line.key_interval, 'seeds': list(line.seeds), **cells}
+        return {**start, 'mAP_at': line.accuracies, 'mean': line.mean}
+    cells = {column: vars(cell) for column, cell in line.cells.items()}
+    return {**start, 'key_interval': line.key_interval, 'seeds': line.seeds, **cells}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import os
+import re
 import signal
 import time
 from collections.abc import Collection, Iterator
@@ -12,9 +12,8 @@ from pathlib import Path
 
 from semidff.utils.progress import clock
 
-from .experiment import Experiment
+from .experiment import Experiment, Step
 from .process import StepProcess, stop, thread_variables
-from .step import Stamp, Step, fingerprint, is_done, prepare_folder
 
 POLL_SECONDS = 0.1
 
@@ -40,14 +39,14 @@ class ExperimentRunner:
         self.done: set[str] = set()
         for step in experiment.all_steps:
             self._add(step)
-        self.running: dict[str, StepProcess] = {}
+        self.running: list[StepProcess] = []
 
     def _add(self, step: Step) -> None:
         """Add a step, or replace the one of the same name."""
         self.steps[step.name] = step
-        self.marks[step.name] = fingerprint(step, self.marks, self.experiment.work_dir)
+        self.marks[step.name] = step.fingerprint(self.marks, self.experiment.work_dir)
         self.done.discard(step.name)
-        if is_done(step, self.marks[step.name]):
+        if step.is_done(self.marks[step.name]):
             self.done.add(step.name)
 
     def select(self, only: Collection[str] = ()) -> list[Step]:
@@ -61,7 +60,9 @@ class ExperimentRunner:
         """
         wanted = set() if only else set(self.steps)
         for name in only:
-            found = {full for full in self.steps if name in (full, *_short_names(full))}
+            # 'seed1/rows/copy/l5' is also called 'rows/copy/l5' and 'copy'
+            pattern = rf'(seed\d+/)?({re.escape(name)}|rows/{re.escape(name)}(/l\d+)?)'
+            found = {full for full in self.steps if re.fullmatch(pattern, full)}
             if not found:
                 raise ValueError(f'no step or row {name!r}; there are {sorted(self.steps)}.')
             wanted |= found
@@ -103,47 +104,44 @@ class ExperimentRunner:
             'command continues',
             flush=True,
         )
-        with _locked(work_dir) as lock, _sigterm_interrupts():
+        with _exclusive(work_dir) as lock:
             try:
                 while waiting or self.running:
                     self._start(waiting, lock)
                     time.sleep(POLL_SECONDS)
-                    for process in list(self.running.values()):
-                        if (code := process.poll()) is not None:
-                            del self.running[process.step.name]
-                            self._finish(process, code)
-                            count = total - len(waiting) - len(self.running)
-                            took = clock(process.seconds)
-                            print(
-                                f'{process.step.name}: done in {took} ({count}/{total})', flush=True
-                            )
+                    for process in [p for p in self.running if p.poll() is not None]:
+                        self.running.remove(process)
+                        self._finish(process)
+                        count = total - len(waiting) - len(self.running)
+                        took = clock(time.monotonic() - process.started)
+                        print(f'{process.step.name}: done in {took} ({count}/{total})', flush=True)
             finally:
-                stop(self.running.values())
+                stop(self.running)
                 self.running.clear()
 
     def _start(self, waiting: list[Step], lock: int) -> None:
         for step in list(waiting):
-            active = [process.step for process in self.running.values()]
+            active = [process.step for process in self.running]
             if not may_start(step, self.done, active, self.jobs):
                 continue
             waiting.remove(step)
-            resume = prepare_folder(step, self.marks[step.name], self.experiment.work_dir)
+            resume = step.prepare_folder(self.marks[step.name], self.experiment.work_dir)
             log = self.experiment.work_dir / 'logs' / f'{step.name}.log'
             threads = thread_variables(step.alone, self.jobs)
-            self.running[step.name] = StepProcess(step, log, threads, resume, lock)
+            self.running.append(StepProcess(step, log, threads, resume, lock))
             print(f'{step.name}: {"continued" if resume else "started"}, log in {log}', flush=True)
 
-    def _finish(self, process: StepProcess, code: int) -> None:
+    def _finish(self, process: StepProcess) -> None:
         step = process.step
-        problem = f'exit status {code}' if code else ''
-        if not code and step.product and not step.product.exists():
+        problem = f'exit status {process.returncode}' if process.returncode else ''
+        if not problem and step.product and not step.product.exists():
             problem = f'it ended without writing {step.product}'
         if problem:
             raise StepFailed(
                 f'{step.name} failed: {problem}. The end of its log:\n'
                 f'{process.last_lines()}\nThe whole log: {process.log}'
             )
-        Stamp(self.marks[step.name], done=True).write(step.folder)
+        step.write_stamp(self.marks[step.name], done=True)
         self.done.add(step.name)
 
 
@@ -163,46 +161,24 @@ def may_start(step: Step, finished: Collection[str], running: Collection[Step], 
     return all(need in finished for need in step.needs)
 
 
-def _short_names(full: str) -> tuple[str, ...]:
-    """Return a step's names without the seed's folder, and without 'rows/' and the interval."""
-    parts = full.split('/')
-    if len(parts) > 1 and parts[0].startswith('seed'):
-        parts = parts[1:]
-    row = parts[1] if parts[0] == 'rows' else parts[0]
-    return '/'.join(parts), row
-
-
 @contextlib.contextmanager
-def _locked(work_dir: Path) -> Iterator[int]:
-    """Lock the folder against a second experiment.
+def _exclusive(work_dir: Path) -> Iterator[int]:
+    """Lock the folder against a second experiment, and let SIGTERM interrupt as Ctrl-C does.
 
     Steps inherit the lock. An experiment that was killed therefore holds it until the steps that it
     started have ended.
     """
     work_dir.mkdir(parents=True, exist_ok=True)
-    handle = os.open(work_dir / '.lock', os.O_RDWR | os.O_CREAT)
-    try:
+    with (work_dir / '.lock').open('a') as file:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise RuntimeError(
                 f'another experiment, or a step that one left behind, still works in {work_dir}; '
                 'wait for it, stop it, or choose another folder.'
             ) from None
-        yield handle
-    finally:
-        os.close(handle)
-
-
-@contextlib.contextmanager
-def _sigterm_interrupts() -> Iterator[None]:
-    """Make SIGTERM raise KeyboardInterrupt, as Ctrl-C does."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            yield file.fileno()
+        finally:
+            signal.signal(signal.SIGTERM, before)

@@ -1,4 +1,4 @@
-"""Checks of experiment configs, and how their values are read and passed on."""
+"""Entries of experiment configs with their checks, and how values are read and passed on."""
 
 from __future__ import annotations
 
@@ -8,76 +8,135 @@ import json
 import logging
 import os
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from mmengine.config import Config
 from mmengine.logging import MMLogger, print_log
 
-from semidff.utils.deprecation import renamed_method, warn_renamed
+from semidff.utils.deprecation import warn_renamed
 from semidff.utils.installed import PROJECT, installed_file
 
 ROOT = Path(__file__).resolve().parents[2]
-EXPERIMENT_KEYS = {'work_dir', 'steps', 'rows', 'render', 'key_intervals', 'seeds', 'cfg_options'}
-RENDER_KEYS = {'row', 'key_interval', 'videos'}
-STEP_KEYS = {'name', 'command', 'train', 'needs', 'minutes', 'cfg_options', 'shared', 'alone'}
-ROW_KEYS = {'name', 'config', 'checkpoint', 'method', 'minutes', 'cfg_options', 'key_intervals'}
 RESERVED = ('work_dir', 'seed', 'rows', 'logs', 'previous', 'speed', '.', '..')
+Entry = TypeVar('Entry')
 
 
 class ExperimentError(ValueError):
     """An experiment config that cannot be run; the message names the entry and the remedy."""
 
 
-def check_experiment(settings: Mapping[str, Any], methods: Collection[str]) -> None:
-    """Check every entry of an experiment config.
+@dataclass
+class StepSettings:
+    """An entry of ``steps``: a training or a command."""
 
-    Args:
-        settings: The config's entries.
-        methods: Known methods of ``tools/test.py``.
+    name: str
+    command: Sequence[Any] | None = None
+    train: str | None = None
+    needs: Sequence[str] = ()
+    minutes: float | None = None  # deprecated
+    cfg_options: Mapping[str, Any] = field(default_factory=dict)
+    shared: bool = False
+    alone: bool = False
+
+    def __post_init__(self) -> None:
+        where, command = f'step {self.name!r}', self.command
+        if (command is None) == (self.train is None):
+            raise ExperimentError(f"{where} needs either 'command' or 'train'.")
+        if self.train is not None:
+            return
+        if isinstance(command, str) or not command:
+            raise ExperimentError(
+                f'{where}: command = {command!r}, expected a list: program, arguments.'
+            )
+        if self.cfg_options:
+            raise ExperimentError(
+                f"{where}: cfg_options are for 'train'; a command has its own arguments."
+            )
+        if str(command[0]).endswith('.py'):
+            locate(command[0])
+
+
+@dataclass
+class RowSettings:
+    """An entry of ``rows``: a checkpoint that is tested with a method at every key interval."""
+
+    name: str
+    config: str
+    checkpoint: str
+    method: str
+    minutes: float | None = None  # deprecated
+    cfg_options: Mapping[str, Any] = field(default_factory=dict)
+    key_intervals: Sequence[int] | None = None
+
+
+@dataclass
+class RenderSettings:
+    """The row whose evaluation with the first seed writes videos."""
+
+    row: str
+    key_interval: int | None = None
+    videos: int = 1
+
+
+@dataclass
+class ExperimentSettings:
+    """An experiment config. Entries are given as dictionaries and become dataclasses."""
+
+    work_dir: str
+    steps: Sequence[Any]
+    rows: Sequence[Any] = ()
+    render: Any = None
+    key_intervals: Any = 10
+    seeds: Any = 0
+    cfg_options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.steps = [parse(StepSettings, 'step', entry) for entry in self.steps]
+        self.rows = [parse(RowSettings, 'row', entry) for entry in self.rows]
+        names = [row.name for row in self.rows]
+        for kind, used in (('step', [step.name for step in self.steps]), ('row', names)):
+            for name in used:
+                if not re.fullmatch(r'[\w.-]+', name) or name in RESERVED:
+                    raise ExperimentError(
+                        f'{kind} name {name!r}: only letters, digits, "_", "-", "."; '
+                        f'none of {RESERVED}.'
+                    )
+                if used.count(name) > 1:
+                    raise ExperimentError(f'{kind} name {name!r} is used {used.count(name)} times.')
+        if self.render is not None:
+            self.render = parse(RenderSettings, 'render', self.render)
+            if self.render.row not in names:
+                raise ExperimentError(
+                    f'render: there is no row {self.render.row!r}; the rows are {names}.'
+                )
+        if any(entry.minutes is not None for entry in (*self.steps, *self.rows)):
+            message = "'minutes' of steps and rows is deprecated and has no effect: remove it"
+            print_log(message, 'current', logging.WARNING)
+        self.seeds = _integers('seeds', self.seeds, least=0)
+        self.key_intervals = _integers('key_intervals', self.key_intervals, least=1)
+
+
+def parse(kind: type[Entry], where: str, entry: Mapping[str, Any]) -> Entry:
+    """Build a dataclass from an entry of a config, whose keys are the dataclass's fields.
 
     Raises:
-        ExperimentError: If an entry is invalid.
-        FileNotFoundError: If a config or script that it names does not exist.
+        ExperimentError: If a key is unknown or missing.
     """
-    _check_keys('the experiment', settings, EXPERIMENT_KEYS, {'work_dir', 'steps'})
-    steps, rows = settings['steps'], settings.get('rows', [])
-    for step in steps:
-        _check_step(step)
-    for row in rows:
-        where = f'row {row.get("name", "?")!r}'
-        _check_keys(where, row, ROW_KEYS, {'name', 'config', 'checkpoint', 'method'})
-        if renamed_method(row['method']) not in methods:
-            raise ExperimentError(
-                f'{where}: method = {row["method"]!r}, expected one of {tuple(methods)}.'
-            )
-        locate(row['config'])
-    _check_names(steps, 'step')
-    _check_names(rows, 'row')
-    if (render := settings.get('render')) is not None:
-        _check_keys('render', render, RENDER_KEYS, {'row'})
-        names = [row['name'] for row in rows]
-        if render['row'] not in names:
-            raise ExperimentError(
-                f'render: there is no row {render["row"]!r}; the rows are {names}.'
-            )
-    if any('minutes' in entry for entry in (*steps, *rows)):
-        message = "'minutes' of steps and rows is deprecated and has no effect: remove it"
-        print_log(message, 'current', logging.WARNING)
+    where += f' {entry.get("name", "?")!r}' if where in ('step', 'row') else ''
+    known = {item.name: item for item in fields(kind)}
+    if unknown := sorted(set(entry) - set(known)):
+        raise ExperimentError(f'{where} has unknown settings {unknown}; known are {sorted(known)}.')
+    required = (n for n, f in known.items() if f.default is f.default_factory is MISSING)
+    if missing := sorted(set(required) - set(entry)):
+        raise ExperimentError(f'{where} lacks {missing}.')
+    return kind(**entry)
 
 
-def integers(name: str, values: Any, least: int) -> list[int]:
-    """Return ``values`` as a list of distinct integers; a single integer gives a list of one.
-
-    Args:
-        name: The setting, for the error message.
-        values: Its value.
-        least: Lower limit of the integers.
-
-    Raises:
-        ExperimentError: If a value is not an integer, below the limit or repeated.
-    """
+def _integers(name: str, values: Any, least: int) -> list[int]:
+    """Return ``values`` as a list of distinct integers; a single integer gives a list of one."""
     single = isinstance(values, str) or not isinstance(values, Sequence)
     values = [values] if single else list(values)
     valid = all(isinstance(v, int) and not isinstance(v, bool) and v >= least for v in values)
@@ -140,42 +199,3 @@ def cli_value(key: str, value: Any) -> str:
             'a command line.'
         )
     return str(value)
-
-
-def _check_step(entry: Mapping[str, Any]) -> None:
-    where = f'step {entry.get("name", "?")!r}'
-    _check_keys(where, entry, STEP_KEYS, {'name'})
-    if ('command' in entry) == ('train' in entry):
-        raise ExperimentError(f"{where} needs either 'command' or 'train'.")
-    if 'train' in entry:
-        locate(entry['train'])
-        return
-    command = entry['command']
-    if isinstance(command, str) or not command:
-        raise ExperimentError(
-            f'{where}: command = {command!r}, expected a list: program, arguments.'
-        )
-    if 'cfg_options' in entry:
-        raise ExperimentError(
-            f"{where}: cfg_options are for 'train'; a command has its own arguments."
-        )
-    if str(command[0]).endswith('.py'):
-        locate(command[0])
-
-
-def _check_keys(where: str, entry: Mapping[str, Any], known: set[str], required: set[str]) -> None:
-    if unknown := sorted(set(entry) - known):
-        raise ExperimentError(f'{where} has unknown settings {unknown}; known are {sorted(known)}.')
-    if missing := sorted(required - set(entry)):
-        raise ExperimentError(f'{where} lacks {missing}.')
-
-
-def _check_names(entries: Sequence[Mapping[str, Any]], kind: str) -> None:
-    names = [entry['name'] for entry in entries]
-    for name in names:
-        if not re.fullmatch(r'[\w.-]+', name) or name in RESERVED:
-            raise ExperimentError(
-                f'{kind} name {name!r}: only letters, digits, "_", "-", "."; none of {RESERVED}.'
-            )
-        if names.count(name) > 1:
-            raise ExperimentError(f'{kind} name {name!r} is used {names.count(name)} times.')

@@ -1,9 +1,10 @@
-"""semi-DFF's Table 1: means over the seeds, speed-up over *frame* and gap recovery."""
+"""semi-DFF's Table 1: means over the seeds, speed-up over *frame*, gap recovery; mAP at distances."""
 
 from __future__ import annotations
 
 import json
 import math
+import re
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ MEASURED = {
     'fps': 'fps',
 }
 OF_VIDEO = 'vid/mAP_of/'
+AT_DISTANCE = re.compile(r'.*/mAP_at/(\d+)')
 COLUMNS = (*MEASURED, 'speed-up', 'gap recovery')
 MAX_SPREAD = 0.2  # relative interquartile range above which a measured speed is not shown
 
@@ -110,12 +112,31 @@ def build_table(measurements: Iterable[Measurement]) -> list[Entry]:
     Raises:
         ValueError: If a metric is missing or a row was measured twice.
     """
-    by_line: dict[tuple[str, int | None], list[Measurement]] = {}
-    references: dict[tuple[str, int | None, int], Measurement] = {}
-    for item in measurements:
-        by_line.setdefault((item.row, item.key_interval), []).append(item)
-        references.setdefault((item.method, item.key_interval, item.seed), item)
-    return [_entry(row, interval, items, references) for (row, interval), items in by_line.items()]
+    items = list(measurements)
+    figures = [{column: _measured(item, column) for column in MEASURED} for item in items]
+    references: dict[tuple[str, int | None, int], dict] = {}
+    for item, own in zip(items, figures, strict=True):
+        references.setdefault((item.method, item.key_interval, item.seed), own)
+    lines: dict[tuple[str, int | None], list[tuple[Measurement, dict]]] = {}
+    for item, own in zip(items, figures, strict=True):
+        frame = references.get(('frame', None, item.seed), {})
+        copy = references.get(('copy', item.key_interval, item.seed), {})
+        compared = {'speed-up': _speed_up(item, own, frame), 'gap recovery': None}
+        scores = dict(score=own['mAP'], frame=frame.get('mAP'), copy=copy.get('mAP'))
+        if item.method != 'frame' and None not in scores.values():
+            compared['gap recovery'] = _defined(gap_recovery(**scores))
+        lines.setdefault((item.row, item.key_interval), []).append((item, own | compared))
+    entries = []
+    for (row, interval), line in lines.items():
+        seeds = tuple(item.seed for item, _ in line)
+        if len(set(seeds)) < len(seeds):
+            raise ValueError(
+                f'row {row!r} at key interval {interval} was measured twice: seeds {seeds}.'
+            )
+        cells = {column: Cell.of([own[column] for _, own in line]) for column in COLUMNS}
+        busy = any(item.busy for item, _ in line)
+        entries.append(Entry(row, line[0][0].method, interval, seeds, cells, busy))
+    return entries
 
 
 def by_video(measurements: Iterable[Measurement]) -> dict[str, list[Measurement]]:
@@ -131,27 +152,44 @@ def by_video(measurements: Iterable[Measurement]) -> dict[str, list[Measurement]
     return videos
 
 
-References = Mapping[tuple[str, int | None, int], Measurement]
+@dataclass(frozen=True)
+class DistanceLine:
+    """mAP of a row at each distance from the key frame, from a test with protocol ``pairs`` (DFF 5.2).
+
+    Attributes:
+        row: The row's name.
+        method: Its method.
+        accuracies: mAP in [0, 1] at distances 0, 1, ..., None where it is undefined; one value for
+            *frame*.
+    """
+
+    row: str
+    method: str
+    accuracies: tuple[float | None, ...]
+
+    @classmethod
+    def of(cls, item: Measurement) -> DistanceLine:
+        """Read the mAP at each distance from the metrics of a test.
+
+        Raises:
+            ValueError: If there is none.
+        """
+        found = [(AT_DISTANCE.fullmatch(key), value) for key, value in item.metrics.items()]
+        values = {int(match[1]): _defined(value) for match, value in found if match}
+        if not values:
+            raise ValueError(
+                f'row {item.row!r} has no mAP at distances (vid/mAP_at/0, ...); its metrics are '
+                f"{sorted(item.metrics)}. Is VIDMetric the config's test_evaluator?"
+            )
+        return cls(item.row, item.method, tuple(values[distance] for distance in sorted(values)))
+
+    @property
+    def mean(self) -> float | None:
+        """Mean over the distances, which is the mAP at a key frame every l frames."""
+        return Cell.of(self.accuracies).mean
 
 
-def _entry(
-    row: str, interval: int | None, items: Sequence[Measurement], references: References
-) -> Entry:
-    seeds = tuple(item.seed for item in items)
-    if len(set(seeds)) < len(seeds):
-        raise ValueError(
-            f'row {row!r} at key interval {interval} was measured twice: seeds {seeds}.'
-        )
-    columns = {column: [_measured(item, column) for item in items] for column in MEASURED}
-    columns['speed-up'] = [_speed_up(item, references) for item in items]
-    columns['gap recovery'] = [_recovery(item, references) for item in items]
-    cells = {column: Cell.of(values) for column, values in columns.items()}
-    return Entry(row, items[0].method, interval, seeds, cells, any(item.busy for item in items))
-
-
-def _measured(item: Measurement | None, column: str) -> float | None:
-    if item is None:
-        return None
+def _measured(item: Measurement, column: str) -> float | None:
     key = MEASURED[column]
     if key not in item.metrics:
         raise ValueError(
@@ -165,18 +203,7 @@ def _defined(value: float | None) -> float | None:
     return None if value is None or math.isnan(value) else float(value)
 
 
-def _speed_up(item: Measurement, references: References) -> float | None:
+def _speed_up(item: Measurement, own: Mapping, frame: Mapping) -> float | None:
     if 'speed_up' in item.metrics:
         return _defined(item.metrics['speed_up'])
-    own = _measured(item, 'fps')
-    frame = _measured(references.get(('frame', None, item.seed)), 'fps')
-    return own / frame if own is not None and frame else None
-
-
-def _recovery(item: Measurement, references: References) -> float | None:
-    score = _measured(item, 'mAP')
-    frame = _measured(references.get(('frame', None, item.seed)), 'mAP')
-    copy = _measured(references.get(('copy', item.key_interval, item.seed)), 'mAP')
-    if item.method == 'frame' or None in (score, frame, copy):
-        return None
-    return _defined(gap_recovery(score=score, frame=frame, copy=copy))
+    return own['fps'] / frame['fps'] if own['fps'] is not None and frame.get('fps') else None

@@ -11,7 +11,6 @@ import torch
 from semidff.experiments import Run, build_curve
 from semidff.experiments.settings import ROOT, ExperimentError
 from semidff.inference.methods import METHODS
-from semidff.utils.checkpoint import detector_digest
 from tests.test_experiments.project import cells, make_project
 
 MODEL = "pre = dict(type='A', mean=[1])\ndetector = dict(type='D', backbone=dict(depth=18))\n"
@@ -37,7 +36,7 @@ def save(path, weights):
 def curve(*runs, key_intervals=(5,), **options):
     return build_curve(
         [Run.parse(run) for run in runs], key_intervals, 'out', options,
-        methods=list(METHODS.module_dict), digest=detector_digest,
+        methods=list(METHODS.module_dict),
     )  # fmt: skip
 
 

@@ -12,8 +12,8 @@ from mmengine.runner import Runner
 
 from semidff.evaluation import VIDMetric
 from semidff.experiments import Measurement
-from semidff.experiments.distance import DistanceLine
 from semidff.experiments.settings import ROOT
+from semidff.experiments.table import DistanceLine
 from tests.test_experiments.project import TEST, cells, make_project
 from tests.tiny_video import batch, build, test_settings, video_detector_cfg, write_videos
 

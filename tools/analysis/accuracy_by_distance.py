@@ -9,7 +9,6 @@ import argparse
 
 from semidff.experiments.main import add_run_arguments, distance_main, leave
 from semidff.inference.methods import METHODS
-from semidff.utils.checkpoint import detector_digest
 
 
 def parse_args() -> argparse.Namespace:
@@ -28,4 +27,4 @@ def parse_args() -> argparse.Namespace:
 
 if __name__ == '__main__':
     pairwise = [name for name, method in METHODS.module_dict.items() if method.pairwise]
-    leave(distance_main(parse_args(), pairwise, detector_digest))
+    leave(distance_main(parse_args(), pairwise))

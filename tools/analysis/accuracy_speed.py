@@ -9,7 +9,6 @@ import argparse
 
 from semidff.experiments.main import add_run_arguments, curve_main, leave
 from semidff.inference.methods import METHODS
-from semidff.utils.checkpoint import detector_digest
 
 
 def parse_args() -> argparse.Namespace:
@@ -28,4 +27,4 @@ def parse_args() -> argparse.Namespace:
 
 
 if __name__ == '__main__':
-    leave(curve_main(parse_args(), list(METHODS.module_dict), detector_digest))
+    leave(curve_main(parse_args(), list(METHODS.module_dict)))
