@@ -59,8 +59,6 @@ def build_curve(
     """Lay out the evaluations; the rows of each distinct detector form a group.
 
     Args:
-        runs: The lines of the curve.
-        key_intervals: Key-frame intervals l.
         out: Folder of all results.
         cfg_options: Settings that replace those of every config, by dotted keys.
         methods: Known methods of ``tools/test.py``.

@@ -105,12 +105,8 @@ class RowRun:
     """Evaluation of one row of the table at one key-frame interval with one seed's weights.
 
     Attributes:
-        row: The row's name.
-        method: Its method.
         key_interval: Key-frame interval l; None for *frame*, which does not depend on it.
-        seed: Seed of the weights.
         label: Name of the row and the key-frame interval.
-        step: The process.
         model: Config, checkpoint and options in the command; equal for rows that share a model.
         group: Name that rows with the same detector share: they are compared with its *frame*.
     """

@@ -81,7 +81,6 @@ def main(args: argparse.Namespace, methods: Collection[str]) -> None:
     """Run an experiment and print its table.
 
     Args:
-        args: Options of the tool.
         methods: Known methods of ``tools/test.py``.
     """
     experiment = load_experiment(args.config, methods, args.work_dir, args.cfg_options)
@@ -103,7 +102,6 @@ def curve_main(args: argparse.Namespace, methods: Collection[str]) -> None:
     """Run the evaluations of a curve of accuracy over speed, draw it and print its table.
 
     Args:
-        args: Options of the tool.
         methods: Known methods of ``tools/test.py``.
     """
     runs = [Run.parse(text) for text in args.run]
@@ -118,7 +116,6 @@ def distance_main(args: argparse.Namespace, pairwise: Collection[str]) -> None:
     """Run evaluations at every distance from the key frame, draw them and print their table.
 
     Args:
-        args: Options of the tool.
         pairwise: Methods whose results depend on the key frame and the current frame only.
     """
     runs = [Run.parse(text) for text in args.run]

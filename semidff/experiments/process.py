@@ -42,7 +42,6 @@ class StepProcess(subprocess.Popen):
     """Process group of a step whose output goes to a log.
 
     Args:
-        step: The step.
         log: The log file; it is continued if the step is resumed.
         threads: Variables that set the CPU threads.
         resume: Whether a training continues from its last checkpoint.

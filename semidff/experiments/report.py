@@ -20,13 +20,7 @@ BUSY = 'The speed of rows with - varied too much: the machine was busy.'
 
 
 class Block(NamedTuple):
-    """Part of a table with a title of its own.
-
-    Attributes:
-        title: The title.
-        rows: The cells, with the header first.
-        note: Remark below.
-    """
+    """Part of a table with a title and a note of its own; the first row is the header."""
 
     title: str
     rows: list[list[str]]

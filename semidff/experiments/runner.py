@@ -26,7 +26,6 @@ class ExperimentRunner:
     """Runs the steps of an experiment that are not done yet.
 
     Args:
-        experiment: The experiment.
         jobs: How many steps may run at the same time.
     """
 
@@ -149,9 +148,7 @@ def may_start(step: Step, finished: Collection[str], running: Collection[Step], 
     """Return whether a step can start beside the running ones.
 
     Args:
-        step: A step that has not started.
         finished: Names of the steps that are done.
-        running: The steps that run now.
         jobs: How many may run at the same time.
     """
     if len(running) >= jobs or any(other.alone for other in running):

@@ -161,7 +161,6 @@ def config_text(path: str, environment: Mapping[str, str]) -> str:
     """Return a config with bases and variables resolved as JSON; comments and layout are ignored.
 
     Args:
-        path: The config.
         environment: Variables that it may use (``{{$RUN_DIR:...}}``).
     """
     before, logger = dict(os.environ), MMLogger.get_current_instance()

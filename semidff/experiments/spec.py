@@ -48,7 +48,6 @@ def load_experiment(
     """Read and check an experiment config.
 
     Args:
-        path: The config file.
         methods: Known methods of ``tools/test.py``.
         work_dir: Replaces the config's ``work_dir``.
         cfg_options: Replace settings of the config (``seeds``, ``key_intervals``, ...).
@@ -77,7 +76,6 @@ def build_experiment(
     """Lay out an experiment from the settings of a config.
 
     Args:
-        settings: The config's entries.
         methods: Known methods of ``tools/test.py``.
         environment: Variables of all processes; None sets ``EXPERIMENT_DIR`` and ``RUN_DIR`` to the
             experiment's own folders.

@@ -32,10 +32,8 @@ class Measurement:
     """Metrics of one evaluation.
 
     Attributes:
-        row: The row's name.
         method: The row's method, as in ``tools/test.py``.
         key_interval: Key-frame interval l; None for *frame*, which does not depend on it.
-        seed: The seed of the weights.
         metrics: Metrics of the test; mAP in [0, 1], ``None`` or NaN where a value is undefined.
             Without ``speed_up`` the speed-up is the ratio of ``fps`` to that of *frame*.
         group: Name that rows with the same detector share.
@@ -157,8 +155,6 @@ class DistanceLine:
     """mAP of a row at each distance from the key frame, from a test with protocol ``pairs`` (DFF 5.2).
 
     Attributes:
-        row: The row's name.
-        method: Its method.
         accuracies: mAP in [0, 1] at distances 0, 1, ..., None where it is undefined; one value for
             *frame*.
     """
