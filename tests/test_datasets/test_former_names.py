@@ -1,7 +1,6 @@
 """Former names in configs and annotation files: they work, with one deprecation warning each."""
 
 import json
-import warnings
 
 import pytest
 from mmdet.registry import DATASETS, TRANSFORMS
@@ -12,15 +11,14 @@ from semidff.utils import deprecation
 
 @pytest.fixture
 def deprecations(monkeypatch):
-    """Texts of the deprecation warnings of calls, as in a new process."""
+    """Results of calls, and the deprecation lines that a new process shows."""
     monkeypatch.setattr(deprecation, '_reported', set())
 
+    texts = []
+    monkeypatch.setattr(deprecation, 'print_log', lambda text, *_: texts.append(text))
+
     def collect(*calls):
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter('always')
-            results = [call() for call in calls]
-        texts = [str(w.message) for w in caught if issubclass(w.category, FutureWarning)]
-        return results, texts
+        return [call() for call in calls], texts
 
     return collect
 
@@ -41,7 +39,9 @@ def ann_file(tmp_path):
 def test_former_spelling_of_the_labels_of_sparse_videos(ann_file, deprecations):
     (dataset, _), texts = deprecations(*[lambda: CocoVIDDataset(ann_file=ann_file)] * 2)
     assert [dataset.get_data_info(i)['img_id'] for i in range(len(dataset))] == [2, 3]
-    assert texts == ["json key 'is_labelled' is deprecated, use 'is_labeled'"]
+    assert texts == [
+        "json key 'is_labelled' is deprecated and will be removed in the next version: use 'is_labeled'"
+    ]
 
 
 def test_former_name_of_labeled_pairs(ann_file, deprecations):
@@ -53,7 +53,10 @@ def test_former_name_of_labeled_pairs(ann_file, deprecations):
     )
     results, texts = deprecations(*[lambda: DATASETS.build(config)] * 2)
     assert all(type(result) is LabeledPairDataset for result in results)
-    assert texts[0] == "type 'LabelledPairDataset' is deprecated, use 'LabeledPairDataset'"
+    assert (
+        texts[0]
+        == "type 'LabelledPairDataset' is deprecated and will be removed in the next version: use 'LabeledPairDataset'"
+    )
     assert sum('LabelledPairDataset' in text for text in texts) == 1
 
 
@@ -62,4 +65,6 @@ def test_former_name_of_color_changes(deprecations):
     results, texts = deprecations(*[lambda: TRANSFORMS.build(config)] * 2)
     assert all(type(result) is RandomColorFlowPair for result in results)
     assert results[0].color == (0.25, 4) and results[0].noise == 0
-    assert texts == ["type 'RandomColourFlowPair' is deprecated, use 'RandomColorFlowPair'"]
+    assert texts == [
+        "type 'RandomColourFlowPair' is deprecated and will be removed in the next version: use 'RandomColorFlowPair'"
+    ]
