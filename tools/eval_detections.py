@@ -4,10 +4,10 @@ import argparse
 
 from semidff.evaluation import evaluate_detections_file
 from semidff.evaluation.vid_metric import result_table
+from semidff.utils.arguments import run_tool
 
 
 def parse_args() -> argparse.Namespace:
-    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         '--ann-file',
@@ -40,19 +40,13 @@ def parse_args() -> argparse.Namespace:
         '(default: %(default)s)',
     )
     parser.add_argument(
-        '--coco',
-        action='store_true',
-        help="also compute COCO's AP over IoU 0.5 to 0.95",
+        '--coco', action='store_true', help="also compute COCO's AP over IoU 0.5 to 0.95"
     )
     return parser.parse_args()
 
 
-def main() -> None:
-    """Evaluate and print the results; bad input ends with a message and exit code 1."""
-    try:
-        done = evaluate_detections_file(**vars(parse_args()))
-    except (OSError, ValueError) as error:
-        raise SystemExit(f'error: {error}') from None
+def main(args: argparse.Namespace) -> None:
+    done = evaluate_detections_file(**vars(args))
     summary = {key: float('nan') if v is None else v for key, v in done.summary.items()}
     print(result_table(done.result, summary))
     print(f'mAP over the classes with ground truth: {100 * done.result.mean():.2f}')
@@ -63,4 +57,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main, parse_args())

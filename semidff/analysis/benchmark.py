@@ -11,6 +11,7 @@ warm-up, compiles, and is not counted.
 import copy
 import resource
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from itertools import islice
 
@@ -21,7 +22,7 @@ from semidff.inference.acceleration import Acceleration, accelerate
 from semidff.models.video_detector import VideoDetector
 
 from .clip_timer import Clip, ClipTimer, endless_frames
-from .part_times import PartClock
+from .part_times import PartTimes, time_parts
 from .speed_report import MethodTimes, Run, SpeedReport
 
 
@@ -70,10 +71,8 @@ def benchmark(
             name = f'clip {clip} of {repeats}' if clip else 'warm-up'
             seconds = time.perf_counter() - start
             progress(f'{name}, {runner.model.options}: {seconds:.1f} s')
-    process_memory = (
-        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    )  # Linux counts in KiB
-    return SpeedReport(key_interval, [runner.result() for runner in runners], process_memory)
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # Linux counts in KiB
+    return SpeedReport(key_interval, [runner.result() for runner in runners], memory)
 
 
 class _Runner:
@@ -89,23 +88,18 @@ class _Runner:
     ) -> None:
         self.model, self.pack, self.key_interval = model, pack, key_interval
         self.timers = {one: ClipTimer(model, one, key_interval, pack) for one in methods}
-        self.videos = {one: endless_frames(video) for one in methods}
+        self.videos = {one: endless_frames(video) for one in (*methods, 'parts')}
         self.clips: dict[str, list[Clip]] = {one: [] for one in methods}
-        self.parts = PartClock(model)
-        self.part_frames = endless_frames(video)
+        self.seconds: dict[str, list[float]] = defaultdict(list)
 
     def clip(self, counts: bool) -> None:
-        """Run the next clip."""
         for method, timer in self.timers.items():
             clip = timer.run(islice(self.videos[method], self.key_interval))
             if counts:
                 self.clips[method].append(clip)
-        self.parts.begin()
-        for frame in islice(self.part_frames, self.key_interval):
-            self.parts.frame(self.pack(frame))
-        if not counts:
-            self.parts.seconds.clear()
+        batches = map(self.pack, islice(self.videos['parts'], self.key_interval))
+        time_parts(self.model, batches, self.seconds if counts else defaultdict(list))
 
     def result(self) -> Run:
         methods = {method: MethodTimes.of(clips) for method, clips in self.clips.items()}
-        return Run(str(self.model.options), self.parts.medians(), methods)
+        return Run(str(self.model.options), PartTimes.medians(self.seconds), methods)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,8 +12,6 @@ from torch import nn
 from semidff.datasets.video_readers import open_stream
 from semidff.inference.engine import VideoEngine
 from semidff.inference.timer import FrameTimer, synchronize
-
-MIB = 2**20
 
 
 class Clip(NamedTuple):
@@ -39,7 +38,7 @@ class ClipTimer:
     """Runs one method on clips, each from its first frame, a key frame, to the flush after its last.
 
     Args:
-        model: A detector in its place on the device.
+        model: Detector, already on its device.
         method: Method of :class:`~semidff.inference.VideoEngine`.
         key_interval: Key-frame interval l.
         pack: Makes a collated test batch of a frame.
@@ -56,7 +55,7 @@ class ClipTimer:
 
     def run(self, frames: Iterable[Any]) -> Clip:
         """Run the engine on the frames of one clip; reading them is part of what is timed."""
-        on_gpu = self._device.type == 'cuda'
+        memory, on_gpu = None, self._device.type == 'cuda'
         if on_gpu:
             torch.cuda.reset_peak_memory_stats(self._device)
             before = torch.cuda.memory_allocated(self._device)
@@ -76,10 +75,9 @@ class ClipTimer:
         results += self._engine.flush()
         synchronize(self._device)
         seconds[-1][-1] += time.perf_counter() - start
-        memory = None
         if on_gpu:
             peak = torch.cuda.max_memory_allocated(self._device)
-            memory = (peak - before + self._own) / MIB
+            memory = (peak - before + self._own) / 2**20
         detections = sum(len(result.pred_instances) for result in results)
         return Clip(np.array(seconds), detections, memory)
 
@@ -100,9 +98,6 @@ def endless_frames(video: str) -> Iterator[np.ndarray]:
         VideoError: If the video cannot be read.
     """
     while True:
-        stream = open_stream(video)
-        try:
+        with closing(open_stream(video)) as stream:
             for frame in stream:
                 yield frame.image
-        finally:
-            stream.close()

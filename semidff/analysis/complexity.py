@@ -10,11 +10,10 @@ ratio of Table 2 is ``N_feat / (F + S)``: its 1 x 1 convolution counts as part o
 their strides on the first 1 x 1 convolution of a block (style 'caffe').
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from semidff.models.video_detector import VideoDetector
@@ -59,8 +58,8 @@ class ComplexityReport(NamedTuple):
     @property
     def ratio(self) -> float:
         """r of DFF Eq. 5."""
-        key = self._sum('feature_network', 'task_network')
-        return self._sum('flow', 'scale', 'warp', 'task_network') / key
+        non_key = self._sum('flow', 'scale', 'warp', 'task_network')
+        return non_key / self._sum('feature_network', 'task_network')
 
     @property
     def inverse_ratios(self) -> dict[str, float]:
@@ -164,7 +163,10 @@ def measure_complexity(model: VideoDetector, height: int, width: int) -> Complex
         scale=[] if temporal.scale is None else [temporal.scale],
         task_network=model.part('task_network'),
     )
-    parts = {name: Cost(flops.get(name, 0), parameters(modules.get(name, []))) for name in TIMED_AS}
+    parts = {}
+    for name in TIMED_AS:
+        shared = {p for module in modules.get(name, []) for p in module.parameters()}
+        parts[name] = Cost(flops.get(name, 0), sum(p.numel() for p in shared))
     return ComplexityReport(tuple(inputs.shape[-2:]), parts)
 
 
@@ -173,11 +175,6 @@ def count(function: Callable, *arguments: Any) -> tuple[int, Any]:
     with FlopCounterMode(display=False, custom_mapping=_SAMPLING) as counter:
         result = function(*arguments)
     return counter.get_total_flops() // 2, result  # the counter has two for a multiply-add
-
-
-def parameters(modules: Iterable[nn.Module]) -> int:
-    """Return the number of parameters of modules, shared ones counted once."""
-    return sum(p.numel() for p in {p for module in modules for p in module.parameters()})
 
 
 def _bilinear(*args: Any, out_shape: Sequence[int], **kwargs: Any) -> int:

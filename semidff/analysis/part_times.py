@@ -1,7 +1,8 @@
 """Times of a video detector's parts, and the ratio and speed-up of DFF Eqs. 5 and 7 that follow."""
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import cycle, islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,6 +40,11 @@ class PartTimes(NamedTuple):
     task_non_key: float
     task_key: float
 
+    @classmethod
+    def medians(cls, seconds: dict[str, list[float]]) -> 'PartTimes':
+        """Compute the medians of the times that :func:`time_parts` measured."""
+        return cls(*(1000 * float(np.median(seconds[name])) for name in cls._fields))
+
     @property
     def key(self) -> float:
         """Time of a key frame."""
@@ -65,57 +71,39 @@ class PartTimes(NamedTuple):
         return speedup_of((overhead + self.non_key) / (overhead + self.key), key_interval)
 
 
-class PartClock:
-    """Times each part alone, one after the other, on the frames of clips.
+@torch.no_grad()
+def time_parts(model: VideoDetector, clip: Iterable[dict], seconds: dict[str, list[float]]) -> None:
+    """Time each part alone, one after the other, on a key frame and on the non-key frames that follow it.
 
     Args:
         model: With a temporal module, in eval mode.
+        clip: Collated test batches of one frame each.
+        seconds: Receives the times, by the fields of :class:`PartTimes`.
     """
+    device, temporal, spatial = next(model.parameters()).device, model.temporal, model.spatial
 
-    def __init__(self, model: VideoDetector) -> None:
-        self.model = model
-        self.device = next(model.parameters()).device
-        self.seconds: dict[str, list[float]] = defaultdict(list)
-        self.begin()
+    def run(name: str, function: Callable, *arguments: Any) -> Any:
+        with timed(device) as lap:
+            result = function(*arguments)
+        seconds[name].append(lap.seconds)
+        return result
 
-    def begin(self) -> None:
-        """Begin a clip: the next frame is the key frame of those that follow."""
-        self._key: KeyFrame | None = None
+    def flow_and_scale(inputs: Tensor) -> tuple:
+        return temporal.flow_and_scale(key.image, temporal.prepare(inputs))
 
-    @torch.no_grad()
-    def frame(self, data: dict) -> None:
-        """Time the parts on the next frame, given as a collated test batch."""
-        model = self.model
+    key = None
+    for data in clip:
         data = model.data_preprocessor(data, False)
         inputs, samples = data['inputs'], data['data_samples']
         with model.running():
-            features = self._timed('feature_network', model.spatial.features, inputs)
-            self._timed('task_key', model.spatial.predict, features, _fresh(samples))
-            if self._key is None:
-                self._key = KeyFrame(model.temporal.prepare(inputs), features)
+            features = run('feature_network', spatial.features, inputs)
+            run('task_key', spatial.predict, features, _fresh(samples))
+            if key is None:
+                key = KeyFrame(temporal.prepare(inputs), features)
             else:
-                self._non_key(inputs, samples, self._key)
-
-    def _non_key(self, inputs: Tensor, samples: SampleList, key: KeyFrame) -> None:
-        model = self.model
-        forecast = self._timed(
-            'flow_and_scale',
-            lambda: model.temporal.flow_and_scale(key.image, model.temporal.prepare(inputs)),
-        )
-        features = self._timed('warp', model.temporal.propagate, key.features, *forecast)
-        self._timed('task_non_key', model.spatial.predict, features, _fresh(samples))
-
-    def medians(self) -> PartTimes:
-        """Medians over all frames since the clock was created, or since ``seconds`` was cleared."""
-        return PartTimes(
-            *(1000 * float(np.median(self.seconds[name])) for name in PartTimes._fields)
-        )
-
-    def _timed(self, name: str, function: Callable, *arguments: Any) -> Any:
-        with timed(self.device) as lap:
-            result = function(*arguments)
-        self.seconds[name].append(lap.seconds)
-        return result
+                flow_field = run('flow_and_scale', flow_and_scale, inputs)
+                features = run('warp', temporal.propagate, key.features, *flow_field)
+                run('task_non_key', spatial.predict, features, _fresh(samples))
 
 
 def measure_parts(
@@ -135,14 +123,13 @@ def measure_parts(
         raise ValueError('the model has no temporal module: give a stage-two config')
     if repeats < 1 or len(frames) < 2:
         raise ValueError(f'needs repeats >= 1 and two frames, got {repeats=}, {len(frames)} frames')
-    clock = PartClock(model.eval())
-    for repeat in range(repeats + 1):
-        clock.begin()
-        for index in range(2 * repeat, 2 * repeat + 2):
-            clock.frame(batch_of(frames[index % len(frames)]))
-        if repeat == 0:
-            clock.seconds.clear()
-    return clock.medians()
+    model.eval()
+    batches = map(batch_of, cycle(frames))
+    time_parts(model, islice(batches, 2), defaultdict(list))
+    seconds = defaultdict(list)
+    for _ in range(repeats):
+        time_parts(model, islice(batches, 2), seconds)
+    return PartTimes.medians(seconds)
 
 
 def batch_of(frame: np.ndarray) -> dict:

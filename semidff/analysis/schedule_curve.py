@@ -5,9 +5,8 @@ many schedules choose this pair.
 """
 
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import islice
 from pathlib import Path
 
 import torch
@@ -71,15 +70,11 @@ class _Video:
         self.key_seconds: list[float] = []
         self.pair_seconds: list[float] = []
 
-    def __len__(self) -> int:
-        return len(self._items)
-
     def result(self, key: int, current: int) -> DetDataSample:
         """Detections in frame ``current``, propagated from ``key`` unless the two are the same."""
         return self._key(key)[0] if key == current else self._pair(key, current)[0]
 
     def error(self, key: int, current: int) -> float:
-        """Predicted error of the pair."""
         return self._pair(key, current)[1]
 
     def _input(self, index: int) -> tuple[Tensor, list[DetDataSample]]:
@@ -117,7 +112,7 @@ def schedule_curve(
     predictor: ErrorPredictor,
     intervals: Sequence[int],
     max_videos: int | None = None,
-    progress: Callable[[str], None] | None = None,
+    progress: Callable[[str], None] = lambda text: None,
 ) -> list[SchedulePoint]:
     """Evaluate fixed and adaptive schedules of equal intervals on a config's test videos.
 
@@ -133,38 +128,34 @@ def schedule_curve(
     Raises:
         ScheduleError: If an interval is below 1.
     """
-    schedules = _schedules(predictor, intervals)
+    lowest, highest = predictor.intervals[0], predictor.intervals[-1]
+    schedules: list[tuple[SchedulePoint, KeyFrameSchedule]] = [
+        (SchedulePoint('fixed', wanted), FixedSchedule(wanted)) for wanted in intervals
+    ]
+    schedules += [
+        (SchedulePoint('adaptive', wanted), AdaptiveSchedule(predictor, interval=wanted))
+        for wanted in intervals
+        if lowest <= wanted <= highest
+    ]
     metrics = [_metric(config, model) for _ in schedules]
     key_seconds, pair_seconds = [], []
-    for number, items in enumerate(islice(_videos(config), max_videos)):
-        video = _Video(model, predictor, items)
+    dataset = DATASETS.build(config.test_dataloader.dataset)
+    for number, indices in enumerate(frames_of_videos(dataset)[:max_videos]):
+        video = _Video(model, predictor, [dataset[index] for index in indices])
         for (point, schedule), metric in zip(schedules, metrics, strict=True):
-            keys = keys_of_frames(schedule, len(video), video.error)
+            keys = keys_of_frames(schedule, len(indices), video.error)
             point.frames, point.keys = point.frames + len(keys), point.keys + len(set(keys))
             results = [video.result(key, at) for at, key in enumerate(keys)]
             metric.process(None, [result.to_dict() for result in results])
         key_seconds += video.key_seconds
         pair_seconds += video.pair_seconds
-        if progress:
-            progress(f'video {number + 1}: {len(video)} frames')
+        progress(f'video {number + 1}: {len(indices)} frames')
     ratio = statistics.median(pair_seconds) / statistics.median(key_seconds)
     for (point, _), metric in zip(schedules, metrics, strict=True):
         point.metrics = metric.evaluate(point.frames)
         share = point.keys / point.frames
         point.cost = share + (1 - share) * ratio
     return [point for point, _ in schedules]
-
-
-def _schedules(
-    predictor: ErrorPredictor, intervals: Sequence[int]
-) -> list[tuple[SchedulePoint, KeyFrameSchedule]]:
-    fixed = [(SchedulePoint('fixed', l), FixedSchedule(l)) for l in intervals]  # noqa: E741
-    adaptive = [
-        (SchedulePoint('adaptive', wanted), AdaptiveSchedule(predictor, interval=wanted))
-        for wanted in intervals
-        if predictor.intervals[0] <= wanted <= predictor.intervals[-1]
-    ]
-    return fixed + adaptive
 
 
 def _metric(config: Config, model: VideoDetector) -> BaseMetric:
@@ -175,13 +166,6 @@ def _metric(config: Config, model: VideoDetector) -> BaseMetric:
     metric = METRICS.build({k: v for k, v in chosen.items() if k != 'outfile'})
     metric.dataset_meta = model.dataset_meta
     return metric
-
-
-def _videos(config: Config) -> Iterator[list[dict]]:
-    """The test videos, each a list of its frames after the test pipeline."""
-    dataset = DATASETS.build(config.test_dataloader.dataset)
-    for indices in frames_of_videos(dataset):
-        yield [dataset[index] for index in indices]
 
 
 def curve_table(points: Sequence[SchedulePoint]) -> str:

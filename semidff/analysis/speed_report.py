@@ -88,10 +88,9 @@ class SpeedReport(NamedTuple):
 
     def to_dict(self) -> dict[str, Any]:
         """All figures, for JSON."""
+        runs = [self._run(run) for run in self.runs]
         return dict(
-            key_interval=self.key_interval,
-            process_memory_mib=self.process_memory,
-            runs=[self._run(run) for run in self.runs],
+            key_interval=self.key_interval, process_memory_mib=self.process_memory, runs=runs
         )
 
     def _run(self, run: Run) -> dict[str, Any]:
@@ -128,11 +127,11 @@ class SpeedReport(NamedTuple):
 
     def text(self) -> str:
         """Tables for a terminal."""
-        return '\n\n'.join(text_table(rows) for rows in self._tables())
+        return '\n\n'.join(map(text_table, self._tables()))
 
     def markdown(self) -> str:
         """The same tables in Markdown."""
-        return '\n\n'.join(markdown_table(rows) for rows in self._tables()) + '\n'
+        return '\n\n'.join(map(markdown_table, self._tables())) + '\n'
 
     def _tables(self) -> list[list[tuple[str, ...]]]:
         runs = self.to_dict()['runs']

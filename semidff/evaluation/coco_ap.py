@@ -18,16 +18,7 @@ def coco_ap(
 ) -> dict[str, float]:
     """Compute ``AP``, ``AP_50`` and ``AP_75`` in 0..1 with pycocotools, means over the classes with ground truth.
 
-    Only the 100 best detections of a class in a frame are counted.
-
-    Args:
-        truth: Ground truth.
-        detections: Detections.
-        num_frames: Number of frames.
-        num_classes: Number of classes.
-
-    Returns:
-        The metrics by name; NaN without ground truth.
+    Only the 100 best detections of a class in a frame are counted. The metrics are NaN without ground truth.
     """
     if not len(truth.boxes):
         return dict.fromkeys(FIGURES, float('nan'))
@@ -57,13 +48,6 @@ def _annotations(boxes: GroundTruth | Detections) -> list[dict]:
     sides = np.concatenate([boxes.boxes[:, :2], boxes.boxes[:, 2:] - boxes.boxes[:, :2]], axis=1)
     columns = (boxes.frames.tolist(), boxes.labels.tolist(), sides.tolist())
     return [
-        dict(
-            id=number,
-            image_id=frame,
-            category_id=label,
-            bbox=box,
-            area=box[2] * box[3],
-            iscrowd=0,
-        )
-        for number, (frame, label, box) in enumerate(zip(*columns, strict=True), start=1)
+        dict(id=i, image_id=frame, category_id=label, bbox=box, area=box[2] * box[3], iscrowd=0)
+        for i, (frame, label, box) in enumerate(zip(*columns, strict=True), start=1)
     ]

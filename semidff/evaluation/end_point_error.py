@@ -12,16 +12,9 @@ class EndPointErrorMetric(BaseMetric):
     """Mean distance between predicted and true flow over all pixels of all pairs, in pixels of the frames.
 
     Data samples have ``pred_flow.data`` and ``gt_flow.data``, both (2, H, W), in pixels.
-
-    Args:
-        collect_device: As in mmengine.
-        prefix: Prefix of the metrics' names.
     """
 
     default_prefix = 'flow'
-
-    def __init__(self, collect_device: str = 'cpu', prefix: str | None = None) -> None:
-        super().__init__(collect_device, prefix)
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Store the sums of each pair.

@@ -12,19 +12,17 @@ the order of the frames, and within a frame in the given order of the detections
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from typing import TypeVar
+from typing import Self
 
 import numpy as np
 
 _PAIRS_AT_ONCE = 2_000_000
 
-Rows = TypeVar('Rows', bound='_Rows')
-
 
 class _Rows:
     """Arrays of equal length, one element per box."""
 
-    def select(self: Rows, rows: np.ndarray) -> Rows:
+    def select(self, rows: np.ndarray) -> Self:
         """Select boxes by indices or by a mask."""
         return type(self)(*(getattr(self, field.name)[rows] for field in fields(self)))
 
@@ -65,7 +63,6 @@ class Detections(_Rows):
     boxes: np.ndarray
 
     def __len__(self) -> int:
-        """Return the number of detections."""
         return len(self.scores)
 
     def ranked(self) -> 'Detections':
@@ -74,15 +71,7 @@ class Detections(_Rows):
 
 
 def box_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Compute the IoU of the boxes of two arrays, row by row, with inclusive coordinates.
-
-    Args:
-        a: (n, 4) x1, y1, x2, y2.
-        b: (n, 4) x1, y1, x2, y2.
-
-    Returns:
-        (n,) float; 0 for disjoint boxes.
-    """
+    """Compute the IoU of two arrays of boxes, (n, 4) inclusive x1, y1, x2, y2, row by row: (n,), 0 where disjoint."""
     a, b = a.astype(float), b.astype(float)
     width = np.minimum(a[:, 2], b[:, 2]) - np.maximum(a[:, 0], b[:, 0]) + 1
     height = np.minimum(a[:, 3], b[:, 3]) - np.maximum(a[:, 1], b[:, 1]) + 1
@@ -105,10 +94,6 @@ def same_key_pairs(
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Iterate over all pairs of a left and a right element with equal keys, in chunks of bounded size.
 
-    Args:
-        left: (n,) int keys.
-        right: (m,) int keys.
-
     Yields:
         Positions in ``left`` (ascending), positions in ``right`` (ascending for each left element), and the index of
         each left element's first pair in these two.
@@ -129,12 +114,7 @@ def same_key_pairs(
 
 
 def match_detections(truth: GroundTruth, ranked: Detections, num_classes: int) -> np.ndarray:
-    """Match detections to ground-truth boxes.
-
-    Args:
-        truth: Ground truth.
-        ranked: Detections from :meth:`Detections.ranked`.
-        num_classes: Number of classes.
+    """Match detections from :meth:`Detections.ranked` to ground-truth boxes.
 
     Returns:
         (n,) int, index of the matched box, -1 for a false positive.
@@ -181,17 +161,7 @@ def area_under_curve(hits: np.ndarray, misses: np.ndarray, num_boxes: int) -> fl
 def ap_per_class(
     labels: np.ndarray, hits: np.ndarray, misses: np.ndarray, num_boxes: np.ndarray
 ) -> np.ndarray:
-    """Compute :func:`area_under_curve` for every class of ranked detections.
-
-    Args:
-        labels: (n,) classes of the detections by descending score.
-        hits: (n,) 1 for a true positive, else 0.
-        misses: (n,) weight as a false positive.
-        num_boxes: (num_classes,) number of ground-truth boxes.
-
-    Returns:
-        (num_classes,) float.
-    """
+    """Compute :func:`area_under_curve` for every class, (num_classes,), from ranked detections of ``labels`` (n,)."""
     by_class = np.argsort(labels, kind='stable')
     ends = np.cumsum(np.bincount(labels, minlength=len(num_boxes)))
     ap = [
@@ -205,8 +175,8 @@ def mean_ap(ap: np.ndarray, num_boxes: np.ndarray, rule: str = 'present') -> flo
     """Compute the mean AP over classes.
 
     Args:
-        ap: (num_classes,) AP.
-        num_boxes: (num_classes,) number of ground-truth boxes.
+        ap: (num_classes,)
+        num_boxes: (num_classes,), ground-truth boxes.
         rule: ``'present'``: mean over the classes with ground truth. ``'imagenet'``: mean over all classes, as in the
             original. A class without ground truth contributes 0 if it was not detected either; otherwise its AP, and
             so the mean, is NaN. The rules agree where every class has ground truth.

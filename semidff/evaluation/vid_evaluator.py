@@ -111,14 +111,12 @@ class VIDEvaluator:
         self.truth = GroundTruth(
             frames, np.array([labels[a['category_id']] for a in counted], int), boxes
         )
-        self.speeds = self._speeds([a.get('instance_id') for a in counted])
-
-    def _speeds(self, instances: list[int | None]) -> np.ndarray:
-        """Speeds of the boxes, (m,) int, see :func:`~semidff.evaluation.motion_speed.speed_of`."""
-        videos = np.array([frame['video_id'] for frame in self.frames], int)[self.truth.frames]
-        times = np.array([frame['frame_id'] for frame in self.frames], int)[self.truth.frames]
-        tracks = np.array([-1 if track is None else track for track in instances], int)
-        return speed_of(motion_iou(videos, times, tracks, self.truth.boxes))
+        videos, times = (
+            np.array([frame[name] for frame in self.frames], int)[frames]
+            for name in ('video_id', 'frame_id')
+        )
+        tracks = [-1 if a.get('instance_id') is None else a['instance_id'] for a in counted]
+        self.speeds = speed_of(motion_iou(videos, times, np.array(tracks, int), boxes))
 
     def evaluate(self, detections: Detections, only: np.ndarray | None = None) -> VIDResult:
         """Compute the AP of all classes, overall and by speed.
@@ -128,20 +126,14 @@ class VIDEvaluator:
             only: (k,) int, ascending positions of the frames to evaluate; unlabeled ones are left out. None for all.
         """
         truth, detections, only, kept = self._select(detections, only)
-        speeds, num_frames = self.speeds[kept], len(only)
         num_classes = len(self.classes)
         ranked = detections.ranked()
         matched = match_detections(truth, ranked, num_classes)
         count = truth.count(num_classes)
         ap = ap_per_class(ranked.labels, matched >= 0, matched < 0, count)
-        by_speed = ap_by_speed(truth, ranked, matched, speeds, num_frames, num_classes)
-        return VIDResult(
-            self.classes,
-            ap,
-            count,
-            {speed: by_speed[speed][0] for speed in SPEEDS},
-            {speed: by_speed[speed][1] for speed in SPEEDS},
-        )
+        speeds = ap_by_speed(truth, ranked, matched, self.speeds[kept], len(only), num_classes)
+        by_speed = ({speed: pair[i] for speed, pair in speeds.items()} for i in (0, 1))
+        return VIDResult(self.classes, ap, count, *by_speed)
 
     def coco_ap(self, detections: Detections) -> dict[str, float]:
         """Compute COCO's AP over the labeled frames, see :func:`~semidff.evaluation.coco_ap.coco_ap`."""

@@ -1,9 +1,49 @@
-"""Command-line options that several tools share."""
+"""Command-line options and error handling that several tools share."""
 
 import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import torch
 from mmengine.config import DictAction
+
+from .allocator import keep_freed_memory
+
+SIZE = dict(type=int, nargs=2, metavar=('H', 'W'))
+
+
+def detector_parser(description: str) -> argparse.ArgumentParser:
+    """Return a parser with the arguments ``config`` and ``checkpoint`` of a video detector."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument('config', help='config of a video detector (stage two)')
+    parser.add_argument('checkpoint', help='its weights')
+    return parser
+
+
+def add_key_intervals(
+    parser: argparse.ArgumentParser, default: int | Sequence[int], help: str
+) -> None:
+    """Add ``--key-interval``, or ``--key-intervals`` where the default is a sequence."""
+    several = not isinstance(default, int)
+    shown = ' '.join(map(str, default)) if several else default
+    parser.add_argument(
+        '--key-intervals' if several else '--key-interval',
+        type=int,
+        nargs='+' if several else None,
+        default=default,
+        metavar='L',
+        help=f'{help} (default: {shown})',
+    )
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Add ``--device``."""
+    parser.add_argument(
+        '--device',
+        default='cuda' if torch.cuda.is_available() else 'cpu',
+        help='where to run (default: a GPU if available)',
+    )
 
 
 def add_model_arguments(parser: argparse.ArgumentParser, config: str = 'the config') -> None:
@@ -13,11 +53,7 @@ def add_model_arguments(parser: argparse.ArgumentParser, config: str = 'the conf
         parser: The tool's parser.
         config: The config, or configs, whose settings are replaced, for the help text.
     """
-    parser.add_argument(
-        '--device',
-        default='cuda' if torch.cuda.is_available() else 'cpu',
-        help='where to run (default: a GPU if available)',
-    )
+    add_device(parser)
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -25,3 +61,40 @@ def add_model_arguments(parser: argparse.ArgumentParser, config: str = 'the conf
         metavar='KEY=VALUE',
         help=f'settings that replace those of {config}',
     )
+
+
+def add_timing_arguments(parser: argparse.ArgumentParser, default_video: str) -> None:
+    """Add ``--video`` and ``--threads``, which :func:`prepare_timing` applies."""
+    parser.add_argument(
+        '--video', help=f'video file or folder of frames (default: {default_video})'
+    )
+    parser.add_argument('--threads', type=int, help="CPU threads (default: PyTorch's choice)")
+
+
+def prepare_timing(args: argparse.Namespace) -> None:
+    """Configure the process for measurements of time."""
+    keep_freed_memory()
+    if args.threads:
+        torch.set_num_threads(args.threads)
+
+
+def run_tool(
+    work: Callable[[argparse.Namespace], None],
+    args: argparse.Namespace,
+    *errors: type[Exception],
+) -> None:
+    """Run a tool; a user's mistake ends the process with a message and exit code 1.
+
+    Args:
+        work: The tool's main function.
+        args: Its options.
+        errors: Exceptions that are user's mistakes, besides OSError, ValueError and this package's own.
+    """
+    try:
+        work(args)
+    except Exception as error:
+        own = type(error).__module__.startswith('semidff.')
+        if not own and not isinstance(error, (OSError, ValueError, *errors)):
+            raise
+        name = Path(sys.argv[0]).resolve().as_posix().rpartition('/tools/')[2]
+        sys.exit(f'tools/{name}: error: {error}')

@@ -9,22 +9,11 @@ import argparse
 
 from semidff.experiments.main import add_run_arguments, distance_main, leave
 from semidff.inference.methods import METHODS
-
-
-def parse_args() -> argparse.Namespace:
-    """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    add_run_arguments(parser, 'propagate (default), copy, sff-fast or sff-slow')
-    parser.add_argument(
-        '--key-interval',
-        type=int,
-        default=10,
-        metavar='L',
-        help='distances are 0 ... L-1 frames (default: 10)',
-    )
-    return parser.parse_args()
-
+from semidff.utils.arguments import add_key_intervals
 
 if __name__ == '__main__':
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_run_arguments(parser, 'propagate (default), copy, sff-fast or sff-slow')
+    add_key_intervals(parser, 10, 'distances are 0 ... L-1 frames')
     pairwise = [name for name, method in METHODS.module_dict.items() if method.pairwise]
-    leave(distance_main(parse_args(), pairwise))
+    leave(distance_main(parser.parse_args(), pairwise))

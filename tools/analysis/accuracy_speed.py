@@ -9,22 +9,10 @@ import argparse
 
 from semidff.experiments.main import add_run_arguments, curve_main, leave
 from semidff.inference.methods import METHODS
-
-
-def parse_args() -> argparse.Namespace:
-    """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    add_run_arguments(parser, 'as in tools/test.py (default: propagate)')
-    parser.add_argument(
-        '--key-intervals',
-        type=int,
-        nargs='+',
-        default=[1, 2, 5, 10, 15, 20],
-        metavar='L',
-        help='a key frame every L frames (default: 1 2 5 10 15 20)',
-    )
-    return parser.parse_args()
-
+from semidff.utils.arguments import add_key_intervals
 
 if __name__ == '__main__':
-    leave(curve_main(parse_args(), list(METHODS.module_dict)))
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_run_arguments(parser, 'as in tools/test.py (default: propagate)')
+    add_key_intervals(parser, [1, 2, 5, 10, 15, 20], 'a key frame every L frames')
+    leave(curve_main(parser.parse_args(), list(METHODS.module_dict)))

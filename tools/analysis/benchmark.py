@@ -7,7 +7,6 @@ depends on the frames: give a --video.
 """
 
 import argparse
-import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,22 +16,26 @@ from mmengine.dataset import pseudo_collate
 from semidff.analysis.benchmark import benchmark
 from semidff.analysis.smooth_video import write_smooth_video
 from semidff.analysis.speed_report import SpeedReport
-from semidff.datasets.video_readers import VideoError
 from semidff.inference import Acceleration
 from semidff.inference.acceleration import PRECISIONS
 from semidff.inference.frame_pipeline import frame_pipeline
 from semidff.inference.methods import METHODS, renamed_method
-from semidff.utils.allocator import keep_freed_memory
-from semidff.utils.arguments import add_model_arguments
+from semidff.utils.arguments import (
+    SIZE,
+    add_key_intervals,
+    add_model_arguments,
+    add_timing_arguments,
+    prepare_timing,
+    run_tool,
+)
 from semidff.utils.atomic_write import atomic_write, write_json
-from semidff.utils.checkpoint import CheckpointError, load_for_test
+from semidff.utils.checkpoint import load_for_test
 from semidff.utils.model_building import build_video_detector
 
 DEFAULT_SHAPE = (600, 1000)  # of the synthetic video
 
 
 def parse_args() -> argparse.Namespace:
-    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config of a video detector (stage two)')
     parser.add_argument('checkpoint', nargs='?', help='its weights (default: random ones)')
@@ -46,18 +49,10 @@ def parse_args() -> argparse.Namespace:
         help='methods to measure; frame is always added (default: frame propagate)',
     )
     add_speed_arguments(parser)
-    parser.add_argument(
-        '--key-interval',
-        type=int,
-        default=10,
-        metavar='L',
-        help='key-frame interval (default: 10)',
-    )
+    add_key_intervals(parser, 10, 'key-frame interval')
     parser.add_argument(
         '--shape',
-        type=int,
-        nargs=2,
-        metavar=('H', 'W'),
+        **SIZE,
         help="resize frames to this size of the network's input (default: the config's test pipeline)",
     )
     parser.add_argument(
@@ -67,11 +62,7 @@ def parse_args() -> argparse.Namespace:
         metavar='N',
         help='clips of L frames after one of warm-up (default: 3)',
     )
-    parser.add_argument(
-        '--video',
-        help='video file or folder of frames (default: a synthetic pan over a smooth texture)',
-    )
-    parser.add_argument('--threads', type=int, help="CPU threads (default: PyTorch's choice)")
+    add_timing_arguments(parser, 'a synthetic pan over a smooth texture')
     parser.add_argument('--out', metavar='FILE', help='write the figures as JSON')
     parser.add_argument('--markdown', metavar='FILE', help='write the tables in Markdown')
     add_model_arguments(parser)
@@ -97,14 +88,10 @@ def add_speed_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def speed_options(args: argparse.Namespace) -> list[Acceleration]:
-    """Return the sets of speed options that the command line selects."""
-    compiled = (False, True) if args.compile else (False,)
-    return [Acceleration(p, args.channels_last, c) for p in args.precision for c in compiled]
-
-
 def measure(args: argparse.Namespace, folder: str) -> SpeedReport:
     """Run the benchmark; ``folder`` is for the synthetic video."""
+    compiled = (False, True) if args.compile else (False,)
+    options = [Acceleration(p, args.channels_last, c) for p in args.precision for c in compiled]
     model = build_video_detector(args.config, args.cfg_options)
     if args.checkpoint:
         load_for_test(model, args.checkpoint, needs_temporal=True)
@@ -118,24 +105,17 @@ def measure(args: argparse.Namespace, folder: str) -> SpeedReport:
         video,
         lambda image: pseudo_collate([pipeline(dict(img=image))]),
         args.methods,
-        speed_options(args),
+        options,
         args.key_interval,
         args.repeats,
         progress=lambda text: print(text, flush=True),
     )
 
 
-def main() -> None:
-    """Measure and report; bad input ends with a message and exit code 1."""
-    args = parse_args()
-    keep_freed_memory()
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    try:
-        with TemporaryDirectory() as folder:
-            report = measure(args, folder)
-    except (CheckpointError, VideoError, OSError, ValueError) as error:
-        sys.exit(f'tools/analysis/benchmark.py: {error}')
+def main(args: argparse.Namespace) -> None:
+    prepare_timing(args)
+    with TemporaryDirectory() as folder:
+        report = measure(args, folder)
     setting = dict(
         config=args.config,
         weights=args.checkpoint or 'random',
@@ -156,4 +136,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main, parse_args())

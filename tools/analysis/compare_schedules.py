@@ -7,26 +7,24 @@ from pathlib import Path
 from semidff.analysis.schedule_curve import curve_table, draw_schedules, schedule_curve
 from semidff.inference import ErrorPredictor
 from semidff.inference.frame_pipeline import load_model
-from semidff.utils.arguments import add_model_arguments
+from semidff.utils.arguments import (
+    add_key_intervals,
+    add_model_arguments,
+    detector_parser,
+    run_tool,
+)
 from semidff.utils.atomic_write import write_json
-from semidff.utils.checkpoint import CheckpointError
 from semidff.utils.model_building import read_config
 
 
 def parse_args() -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='config of a video detector (stage two)')
-    parser.add_argument('checkpoint', help='its weights')
+    parser = detector_parser(__doc__)
     parser.add_argument('adaptive', help='file of tools/analysis/fit_adaptive.py')
-    parser.add_argument(
-        '--key-intervals',
-        type=int,
-        nargs='+',
-        default=[2, 3, 4, 5, 7, 10, 15, 20, 30],
-        metavar='L',
-        help='intervals of both kinds of schedules; adaptive schedules are limited to the intervals that the '
-        'file was calibrated for (default: 2 3 4 5 7 10 15 20 30)',
+    add_key_intervals(
+        parser,
+        [2, 3, 4, 5, 7, 10, 15, 20, 30],
+        'intervals of both kinds of schedules; adaptive schedules are limited to the intervals that the '
+        'file was calibrated for',
     )
     parser.add_argument(
         '--out', required=True, metavar='DIR', help='folder for schedules.json and schedules.png'
@@ -36,18 +34,18 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> None:
-    """Compare; bad input ends with a message and exit code 1."""
-    args = parse_args()
-    try:
-        config = read_config(args.config, args.cfg_options)
-        predictor = ErrorPredictor.load(args.adaptive)
-        model = load_model(config, args.checkpoint, args.device, 'propagate')
-        points = schedule_curve(
-            model, config, predictor, args.key_intervals, args.max_videos, _progress
-        )
-    except (CheckpointError, OSError, ValueError) as error:
-        sys.exit(f'tools/analysis/compare_schedules.py: {error}')
+def main(args: argparse.Namespace) -> None:
+    config = read_config(args.config, args.cfg_options)
+    predictor = ErrorPredictor.load(args.adaptive)
+    model = load_model(config, args.checkpoint, args.device, 'propagate')
+    points = schedule_curve(
+        model,
+        config,
+        predictor,
+        args.key_intervals,
+        args.max_videos,
+        progress=lambda text: print(text, file=sys.stderr, flush=True),
+    )
     out = Path(args.out)
     write_json(
         dict(points=[p.to_dict() for p in points]),
@@ -60,9 +58,5 @@ def main() -> None:
     print(f'Written: {out / "schedules.json"}, {out / "schedules.png"}')
 
 
-def _progress(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
 if __name__ == '__main__':
-    main()
+    run_tool(main, parse_args())

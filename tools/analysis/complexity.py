@@ -4,40 +4,27 @@ FLOPs are multiply-adds. Weights are random; nothing is downloaded.
 """
 
 import argparse
-import sys
 
 from semidff.analysis.complexity import measure_complexity
 from semidff.analysis.part_times import measure_parts
 from semidff.analysis.smooth_video import smooth_frames
-from semidff.utils.arguments import add_model_arguments
+from semidff.utils.arguments import SIZE, add_key_intervals, add_model_arguments, run_tool
 from semidff.utils.atomic_write import write_json
 from semidff.utils.model_building import build_video_detector
 
 
 def parse_args() -> argparse.Namespace:
-    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config of a video detector')
     parser.add_argument(
         '--size',
-        type=int,
-        nargs=2,
+        **SIZE,
         default=(600, 1000),
-        metavar=('H', 'W'),
         help='size of a frame in pixels (default: 600 1000)',
     )
+    add_key_intervals(parser, (1, 2, 5, 10, 20), 'key-frame intervals of the speed-ups')
     parser.add_argument(
-        '--key-intervals',
-        type=int,
-        nargs='+',
-        default=(1, 2, 5, 10, 20),
-        metavar='L',
-        help='key-frame intervals of the speed-ups (default: 1 2 5 10 20)',
-    )
-    parser.add_argument(
-        '--measure',
-        action='store_true',
-        help='also measure the times of the parts',
+        '--measure', action='store_true', help='also measure the times of the parts'
     )
     parser.add_argument(
         '--repeats',
@@ -51,20 +38,15 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> None:
-    """Count and report; bad input ends with a message and exit code 1."""
-    args = parse_args()
-    try:
-        if min(args.key_intervals) < 1:
-            raise ValueError(f'--key-intervals {args.key_intervals}: each must be at least 1')
-        model = build_video_detector(args.config, args.cfg_options).to(args.device)
-        report = measure_complexity(model, *args.size)
-        speed = None
-        if args.measure:
-            frames = smooth_frames(2 * (args.repeats + 1), *args.size)
-            speed = measure_parts(model, frames, args.repeats)
-    except (FileNotFoundError, ValueError) as error:
-        sys.exit(f'tools/analysis/complexity.py: {error}')
+def main(args: argparse.Namespace) -> None:
+    if min(args.key_intervals) < 1:
+        raise ValueError(f'--key-intervals {args.key_intervals}: each must be at least 1')
+    model = build_video_detector(args.config, args.cfg_options).to(args.device)
+    report = measure_complexity(model, *args.size)
+    speed = None
+    if args.measure:
+        frames = smooth_frames(2 * (args.repeats + 1), *args.size)
+        speed = measure_parts(model, frames, args.repeats)
     print(report.text(args.key_intervals, speed))
     if args.json:
         figures = report.to_dict(args.key_intervals, speed)
@@ -72,4 +54,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main, parse_args())

@@ -6,21 +6,16 @@ true features. Then measures the average key-frame interval for each tolerated e
 """
 
 import argparse
-import sys
 
 from semidff.apis import VideoInferencer
-from semidff.datasets.video_list import VideoListError
-from semidff.datasets.video_readers import Frame, VideoError
-from semidff.inference.schedules.fit import Fit, fit_adaptive, unlabeled_videos
-from semidff.utils.checkpoint import CheckpointError
+from semidff.datasets.video_readers import Frame
+from semidff.inference.schedules.fit import fit_adaptive, unlabeled_videos
+from semidff.utils.arguments import add_device, detector_parser, run_tool
 from semidff.utils.tables import text_table
 
 
 def parse_args() -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='config of a video detector (stage two)')
-    parser.add_argument('checkpoint', help='its weights')
+    parser = detector_parser(__doc__)
     parser.add_argument('--out', required=True, metavar='FILE', help='JSON file to write')
     parser.add_argument(
         '--videos',
@@ -46,12 +41,21 @@ def parse_args() -> argparse.Namespace:
         metavar='L',
         help='longest key-frame interval (default: 30)',
     )
-    parser.add_argument('--device', help='where to run (default: a GPU, if there is one)')
+    add_device(parser)
     return parser.parse_args()
 
 
-def report(fit: Fit) -> None:
-    """Print the quality of the fit, and every third calibrated interval."""
+def main(args: argparse.Namespace) -> None:
+    inferencer = VideoInferencer(args.config, args.checkpoint, args.device, show_progress=False)
+    fit = fit_adaptive(
+        inferencer.model,
+        lambda image: inferencer.preprocess(Frame(image, 0, 0.0)),
+        unlabeled_videos(inferencer.model.cfg, args.videos),
+        args.clips,
+        args.clip_length,
+        args.max_interval,
+    )
+    fit.predictor.save(args.out)
     explained = '-' if fit.explained is None else f'{fit.explained:.3f}'
     low, middle, high = fit.errors
     print(
@@ -61,28 +65,8 @@ def report(fit: Fit) -> None:
     calibrated = zip(fit.predictor.intervals, fit.predictor.tolerances, strict=True)
     rows = [(f'{interval:.2f}', f'{tolerance:.3f}') for interval, tolerance in calibrated]
     print(text_table([('average interval', 'tolerated error'), *rows[::3]]))
-
-
-def main() -> None:
-    """Fit; bad input ends with a message and exit code 1."""
-    args = parse_args()
-    try:
-        inferencer = VideoInferencer(args.config, args.checkpoint, args.device, show_progress=False)
-        videos = unlabeled_videos(inferencer.model.cfg, args.videos)
-        fit = fit_adaptive(
-            inferencer.model,
-            lambda image: inferencer.preprocess(Frame(image, 0, 0.0)),
-            videos,
-            args.clips,
-            args.clip_length,
-            args.max_interval,
-        )
-        fit.predictor.save(args.out)
-    except (CheckpointError, VideoError, VideoListError, OSError, ValueError) as error:
-        sys.exit(f'tools/analysis/fit_adaptive.py: {error}')
-    report(fit)
     print(f'Written: {args.out}')
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main, parse_args())

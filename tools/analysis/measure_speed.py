@@ -5,21 +5,19 @@ and post-processing at batch 1.
 """
 
 import argparse
-import sys
-
-import torch
 
 from semidff.analysis.measure_speed import SpeedRow, measure_speed
-from semidff.datasets.video_readers import VideoError
-from semidff.utils.allocator import keep_freed_memory
-from semidff.utils.arguments import add_model_arguments
+from semidff.utils.arguments import (
+    add_model_arguments,
+    add_timing_arguments,
+    prepare_timing,
+    run_tool,
+)
 from semidff.utils.atomic_write import write_json
-from semidff.utils.checkpoint import CheckpointError
 from semidff.utils.tables import text_table
 
 
 def parse_args() -> argparse.Namespace:
-    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         '--row',
@@ -33,31 +31,22 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--rounds', type=int, default=10, metavar='N', help='rounds after the warm-up (default: 10)'
     )
-    parser.add_argument(
-        '--video',
-        metavar='FILE',
-        help="video file or folder of frames (default: videos of the config's test data set)",
-    )
-    parser.add_argument('--threads', type=int, help="CPU threads (default: PyTorch's choice)")
+    add_timing_arguments(parser, "videos of the config's test data set")
     add_model_arguments(parser, 'every config')
     return parser.parse_args()
 
 
-def main() -> None:
-    """Measure and report; bad input ends with a message and exit code 1."""
-    args = parse_args()
-    keep_freed_memory()
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    try:
-        rows = [SpeedRow.parse(text) for text in args.row]
-        report = measure_speed(
-            rows, args.rounds, args.video, args.cfg_options, args.device,
-            progress=lambda text: print(text, flush=True),
-        )  # fmt: skip
-        write_json(report, args.out, indent=2)
-    except (CheckpointError, VideoError, OSError, ValueError) as error:
-        sys.exit(f'tools/analysis/measure_speed.py: {error}')
+def main(args: argparse.Namespace) -> None:
+    prepare_timing(args)
+    report = measure_speed(
+        [SpeedRow.parse(text) for text in args.row],
+        args.rounds,
+        args.video,
+        args.cfg_options,
+        args.device,
+        progress=lambda text: print(text, flush=True),
+    )
+    write_json(report, args.out, indent=2)
     table = [('', 'fps', 'speed-up', 'spread')]
     for name, row in report['rows'].items():
         ratios = (
@@ -68,4 +57,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main, parse_args())

@@ -5,20 +5,16 @@ its color wheel, scale field, features before and after warp and scale, the teac
 """
 
 import argparse
-import sys
 
 from semidff.apis import VideoInferencer
-from semidff.datasets.video_readers import VideoError
+from semidff.utils.arguments import add_device, detector_parser, run_tool
 from semidff.utils.atomic_write import atomic_path
-from semidff.utils.checkpoint import CheckpointError
 from semidff.visualization.propagation_figure import FigureStyle, draw_propagation
 from semidff.visualization.propagation_view import view_frames
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='config of a video detector (stage two)')
-    parser.add_argument('checkpoint', help='its weights')
+    parser = detector_parser(__doc__)
     parser.add_argument('video', help='video file or folder of frames')
     parser.add_argument(
         '--key', type=int, required=True, metavar='K', help='number of the key frame, from 0'
@@ -50,23 +46,18 @@ def parse_args() -> argparse.Namespace:
         default=0.3,
         help='detections with lower scores are not drawn (default: 0.3)',
     )
-    parser.add_argument('--device', help='device (default: a GPU if available)')
+    add_device(parser)
     return parser.parse_args()
 
 
-def main() -> None:
-    """Draw the figure; exit with a message and code 1 if the input is bad."""
-    args = parse_args()
-    try:
-        inferencer = VideoInferencer(args.config, args.checkpoint, args.device)
-        model, pack = inferencer.model, inferencer.preprocess
-        views = view_frames(model, pack, args.video, args.key, args.current, args.level)
-        names = [(f'{args.key}', f'{i} ({i - args.key:+d})') for i in args.current]
-        style = FigureStyle(model.dataset_meta['classes'], args.score_thr, arrows=args.arrows)
-        with atomic_path(args.out) as path:
-            draw_propagation(views, names, style).savefig(path)
-    except (CheckpointError, VideoError, OSError, ValueError) as error:
-        sys.exit(f'tools/analysis/show_propagation.py: {error}')
+def main(args: argparse.Namespace) -> None:
+    inferencer = VideoInferencer(args.config, args.checkpoint, args.device)
+    model, pack = inferencer.model, inferencer.preprocess
+    views = view_frames(model, pack, args.video, args.key, args.current, args.level)
+    names = [(f'{args.key}', f'{i} ({i - args.key:+d})') for i in args.current]
+    style = FigureStyle(model.dataset_meta['classes'], args.score_thr, arrows=args.arrows)
+    with atomic_path(args.out) as path:
+        draw_propagation(views, names, style).savefig(path)
     for (key, current), view in zip(names, views, strict=True):
         errors = [view.feature_error(f) for f in (view.key_features, view.propagated)]
         scaling = '-' if view.scale is None else f'{view.mean_scaling():.3f}'
@@ -78,4 +69,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main, parse_args())

@@ -12,30 +12,18 @@ from pathlib import Path
 import torch
 
 from semidff.datasets.class_names import class_names
-from semidff.datasets.video_readers import VideoError
-from semidff.deployment import (
-    ExportError,
-    MissingPackageError,
-    OnnxVideoDetector,
-    export_onnx,
-    sample_batches,
-    verify,
-)
-from semidff.utils.checkpoint import CheckpointError, load_for_test, read_checkpoint
+from semidff.deployment import OnnxVideoDetector, export_onnx, sample_batches, verify
+from semidff.utils.arguments import SIZE, detector_parser, run_tool
+from semidff.utils.checkpoint import load_for_test, read_checkpoint
 from semidff.utils.model_building import build_video_detector
 
 
 def parse_args() -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='config of a video detector (stage two)')
-    parser.add_argument('checkpoint', help='its weights')
+    parser = detector_parser(__doc__)
     parser.add_argument('--out', required=True, metavar='DIR', help='folder for the files')
     parser.add_argument(
         '--shape',
-        type=int,
-        nargs=2,
-        metavar=('H', 'W'),
+        **SIZE,
         help="size of the frames after the test pipeline, before padding (default: that of the --video's frames, "
         "else the scale of the pipeline's Resize)",
     )
@@ -55,8 +43,8 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def run(args: argparse.Namespace) -> bool:
-    """Export, and with --verify compare; return whether the graphs equal PyTorch."""
+@torch.no_grad()
+def main(args: argparse.Namespace) -> None:
     if args.frames < 2:
         raise ValueError(
             f'--frames is {args.frames}; a key frame and at least one non-key frame are needed'
@@ -70,27 +58,12 @@ def run(args: argparse.Namespace) -> bool:
     for path in sorted(Path(args.out).glob('*.onnx')):
         print(f'{path}: {path.stat().st_size / 2**20:.1f} MB')
     print(f'frames enter as 1 x 3 x {about.shape[0]} x {about.shape[1]}')
-    if not args.verify:
-        return True
-    report = verify(model, OnnxVideoDetector(model, args.out), batches)
-    print(report)
-    return report.equal
-
-
-def main() -> None:
-    """Export; bad input ends with a message and exit code 1."""
-    args = parse_args()
-    errors = (
-        CheckpointError, ExportError, MissingPackageError, VideoError, OSError, TypeError, ValueError
-    )  # fmt: skip
-    try:
-        with torch.no_grad():
-            equal = run(args)
-    except errors as error:
-        sys.exit(f'tools/deployment/export_onnx.py: {error}')
-    if not equal:
-        sys.exit('tools/deployment/export_onnx.py: the graphs differ from PyTorch, see above')
+    if args.verify:
+        report = verify(model, OnnxVideoDetector(model, args.out), batches)
+        print(report)
+        if not report.equal:
+            sys.exit('tools/deployment/export_onnx.py: the graphs differ from PyTorch, see above')
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main, parse_args(), TypeError)
