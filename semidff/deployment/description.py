@@ -4,8 +4,6 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from torch import Tensor, nn
-
 from semidff.utils.atomic_write import write_json
 
 KEY, NON_KEY, FILE = 'key.onnx', 'non_key.onnx', 'video_detector.json'
@@ -20,8 +18,8 @@ class Description:
 
     Attributes:
         shape: Height and width of the network's input, padding included.
-        normalization: ``channels`` (``rgb`` or ``bgr``), ``mean`` and ``std`` per channel, ``pad_value`` (after
-            normalization, on the right and at the bottom).
+        normalization: ``channels`` (``rgb`` or ``bgr``), ``mean`` and ``std`` per channel of frames in 0 to 255,
+            ``pad_value`` (after normalization, on the right and at the bottom).
         strides: Strides of the feature levels.
         classes: Class names; empty if unknown.
         key_inputs: Shapes of the inputs of ``key.onnx``, by name.
@@ -45,7 +43,6 @@ class Description:
     format: int = FORMAT
 
     def write(self, folder: str | Path) -> None:
-        """Write the file next to the graphs."""
         write_json(asdict(self), Path(folder) / FILE, indent=2)
 
     @classmethod
@@ -73,22 +70,3 @@ class Description:
             raise ValueError(
                 f'{path}: does not describe exported graphs ({type(error).__name__}: {error}); export the model again'
             ) from error
-
-
-def shapes(maps: dict[str, Tensor]) -> Shapes:
-    """Return the shapes of tensors by name."""
-    return {name: list(tensor.shape) for name, tensor in maps.items()}
-
-
-def normalization(preprocessor: nn.Module) -> dict:
-    """Describe how an mmdet data preprocessor normalizes a frame (BGR, 0 to 255)."""
-    # `_channel_conversion` is private; mmengine's class has no public equivalent.
-    flips = bool(getattr(preprocessor, '_channel_conversion', False))
-    mean, std = (
-        getattr(preprocessor, name).flatten().tolist()
-        if hasattr(preprocessor, name)
-        else [value] * 3
-        for name, value in (('mean', 0.0), ('std', 1.0))
-    )
-    pad_value = getattr(preprocessor, 'pad_value', 0)
-    return dict(channels='rgb' if flips else 'bgr', mean=mean, std=std, pad_value=pad_value)

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from semidff.models import VideoDetector
+from semidff.models.data_preprocessor import normalization
 from semidff.models.spatial.head_family import levels, numbered
 from semidff.utils.atomic_write import atomic_write
 
-from .description import KEY, NON_KEY, Description, normalization, shapes
+from .description import KEY, NON_KEY, Description
 from .graphs import Graph, KeyGraph, NonKeyGraph
 from .packages import require
 
@@ -61,15 +62,24 @@ def export_onnx(
     key_inputs = dict(frame=frame)
     inputs = dict(key_image=key['key_image'], frame=frame, **numbered('key_features', features))
     non_key = non_key_graph.named(*inputs.values())
+    preprocessor = model.data_preprocessor
+    exchanged = getattr(preprocessor, '_channel_conversion', False)
+    normalized = normalization(preprocessor) or dict(
+        mean=[0.0] * 3, std=[1.0] * 3, channels='rgb' if exchanged else 'bgr'
+    )
+    maps = dict(
+        key_inputs=key_inputs, key_outputs=key, non_key_inputs=inputs, non_key_outputs=non_key
+    )
+    shapes = {
+        kind: {name: list(tensor.shape) for name, tensor in tensors.items()}
+        for kind, tensors in maps.items()
+    }
     description = Description(
         shape=list(shape),
-        normalization=normalization(model.data_preprocessor),
+        normalization=dict(normalized, pad_value=getattr(preprocessor, 'pad_value', 0)),
         strides=list(getattr(model.temporal, 'feat_strides', ())),
         classes=list(classes),
-        key_inputs=shapes(key_inputs),
-        key_outputs=shapes(key),
-        non_key_inputs=shapes(inputs),
-        non_key_outputs=shapes(non_key),
+        **shapes,
         raw=non_key_graph.raw_names(features),
     )
     _write(key_graph, key_inputs, list(key), Path(folder) / KEY)
@@ -115,16 +125,11 @@ def _write(graph: Graph, inputs: dict[str, Tensor], outputs: list[str], path: Pa
                 verbose=False,
             )
         except torch.onnx.OnnxExporterError as error:
-            raise ExportError(
-                f'{path.name}: PyTorch cannot export this model: {_cause(error)}'
-            ) from error
+            cause: BaseException = error
+            while cause.__cause__ is not None:
+                cause = cause.__cause__
+            text = f'{type(cause).__name__}: {str(cause).strip().partition(chr(10))[0]}'
+            raise ExportError(f'{path.name}: PyTorch cannot export this model: {text}') from error
     # One file with the weights; protobuf is limited to 2 GB.
     with atomic_write(path, binary=True) as file:
         file.write(program.model_proto.SerializeToString())
-
-
-def _cause(error: BaseException) -> str:
-    """Return the first line of the first error in a chain."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return f'{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ""}'

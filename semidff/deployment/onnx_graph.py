@@ -62,21 +62,6 @@ class OnnxGraph:
         Raises:
             ValueError: If a tensor has another shape.
         """
-        self._check(inputs)
-        device = next(iter(inputs.values())).device
-        arrays = {n: tensor.float().contiguous().cpu().numpy() for n, tensor in inputs.items()}
-        count = len(next(iter(arrays.values())))
-        runs = [
-            self.session.run(None, {n: array[i : i + 1] for n, array in arrays.items()})
-            for i in range(count)
-        ]
-        joined = (
-            np.concatenate(entry) if count > 1 else entry[0] for entry in zip(*runs, strict=True)
-        )
-        outputs = zip(self.outputs, joined, strict=True)
-        return {name: torch.from_numpy(array).to(device) for name, array in outputs}
-
-    def _check(self, inputs: dict[str, Tensor]) -> None:
         for name, shape in self.shapes.items():
             given = tuple(inputs[name].shape)
             if given[1:] != tuple(shape[1:]):
@@ -84,3 +69,14 @@ class OnnxGraph:
                     f'{self.path.name}: {name} must have shape {("N", *shape[1:])}, got {given}. Graphs are exported '
                     'for one size of frames: resize the frames to it, or export again with another --shape'
                 )
+        device = next(iter(inputs.values())).device
+        arrays = {n: tensor.float().contiguous().cpu().numpy() for n, tensor in inputs.items()}
+        runs = [
+            self.session.run(None, {n: array[i : i + 1] for n, array in arrays.items()})
+            for i in range(len(next(iter(arrays.values()))))
+        ]
+        outputs = {
+            name: entries[0] if len(entries) == 1 else np.concatenate(entries)
+            for name, *entries in zip(self.outputs, *runs, strict=True)
+        }
+        return {name: torch.from_numpy(array).to(device) for name, array in outputs.items()}

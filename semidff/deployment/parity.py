@@ -15,6 +15,7 @@ from semidff.models import VideoDetector
 from semidff.models.spatial.head_family import levels
 from semidff.utils.tables import text_table
 
+from .description import KEY, NON_KEY
 from .graphs import KeyGraph, NonKeyGraph
 from .onnx_video_detector import OnnxVideoDetector
 
@@ -108,9 +109,14 @@ def verify(
     model.eval()
     maps: dict[str, Difference] = {}
     inputs = [model.data_preprocessor(copy.deepcopy(b), False)['inputs'] for b in batches]
-    for name, reference, other in _maps(model, exported, inputs):
-        difference = Difference.between(reference, other)
-        maps[name] = difference.worst(maps.get(name, Difference()))
+    for graph, reference, other in _outputs(model, exported, inputs):
+        if reference.keys() != other.keys():
+            raise ValueError(
+                f'{graph}: its outputs are {list(other)}, the model has {list(reference)}; export again'
+            )
+        for output, expected in reference.items():
+            name, difference = f'{graph} {output}', Difference.between(expected, other[output])
+            maps[name] = difference.worst(maps.get(name, Difference()))
     results = (_detect(detector, batches) for detector in (model, exported))
     pairs = [(a.pred_instances, b.pred_instances) for a, b in zip(*results, strict=True)]
     return ParityReport(
@@ -122,30 +128,17 @@ def verify(
     )
 
 
-def _maps(
+def _outputs(
     model: VideoDetector, exported: OnnxVideoDetector, frames: Sequence[Tensor]
-) -> Iterator[tuple[str, Tensor, Tensor]]:
-    """Every output for every frame: its name, and its values in PyTorch and in onnxruntime."""
+) -> Iterator[tuple[str, dict[str, Tensor], dict[str, Tensor]]]:
+    """Each frame's graph, and its outputs in PyTorch and in onnxruntime."""
     keys = KeyGraph(model).named(frames[0]), exported.key_graph(frame=frames[0])
-    yield from _pairs(exported.key_graph.path.name, *keys)
-    images = [key['key_image'] for key in keys]
+    yield KEY, *keys
     features = [levels('features', key) for key in keys]
     graph = NonKeyGraph(model)
     for frame in frames[1:]:
-        reference = graph.named(images[0], frame, *features[0])
-        other = exported.run_non_key(images[1], frame, features[1])
-        yield from _pairs(exported.non_key_graph.path.name, reference, other)
-
-
-def _pairs(
-    graph: str, reference: dict[str, Tensor], other: dict[str, Tensor]
-) -> Iterator[tuple[str, Tensor, Tensor]]:
-    if reference.keys() != other.keys():
-        raise ValueError(
-            f'{graph}: its outputs are {list(other)}, the model has {list(reference)}; export again'
-        )
-    for name, maps in reference.items():
-        yield f'{graph} {name}', maps, other[name]
+        reference = graph.named(keys[0]['key_image'], frame, *features[0])
+        yield NON_KEY, reference, exported.run_non_key(keys[1]['key_image'], frame, features[1])
 
 
 def _detect(model: VideoDetector, batches: Sequence[dict]) -> SampleList:

@@ -22,15 +22,10 @@ from .vid_evaluator import VIDEvaluator, VIDResult
 
 @dataclass(frozen=True)
 class FrameResult:
-    """Detections of one frame, and its identity.
+    """Detections of one frame: ``labels`` (n,), ``scores`` (n,) and ``boxes`` (n, 4), and its identity.
 
-    Attributes:
-        distance: Frames since the key frame with protocol ``pairs``; else None.
-        image: ``img_id``, or None.
-        video_frame: ``video_id`` and ``frame_id``.
-        labels: (n,) int.
-        scores: (n,) float.
-        boxes: (n, 4) float.
+    ``distance`` is the number of frames since the key frame with protocol ``pairs``, else None; ``image`` is ``img_id``
+    or None; ``video_frame`` is ``video_id`` and ``frame_id``.
     """
 
     distance: int | None
@@ -194,11 +189,10 @@ class VIDMetric(BaseMetric):
         by_frame = {(f['video_id'], f['frame_id']): at for at, f in enumerate(evaluator.frames)}
         found: dict[int, FrameResult] = {}
         for frame in results:
-            at = (
-                by_frame.get(frame.video_frame)
-                if frame.image is None
-                else by_image.get(frame.image)
+            known, identity = (
+                (by_frame, frame.video_frame) if frame.image is None else (by_image, frame.image)
             )
+            at = known.get(identity)
             if at is None:
                 raise ValueError(
                     f'the result with img_id {frame.image} and (video_id, frame_id) {frame.video_frame} is of no '
@@ -249,7 +243,6 @@ def _percent(value: float) -> str:
 
 
 def _array(values: Any, dtype: type) -> np.ndarray:
-    """Convert a tensor or array to a NumPy array."""
     if hasattr(values, 'detach'):
         values = values.detach().cpu().numpy()
     return np.asarray(values, dtype)

@@ -81,20 +81,19 @@ def prepare_timing(args: argparse.Namespace) -> None:
 def run_tool(
     work: Callable[[argparse.Namespace], None],
     args: argparse.Namespace,
-    *errors: type[Exception],
+    errors: tuple[type[Exception], ...] = (OSError, ValueError),
 ) -> None:
     """Run a tool; a user's mistake ends the process with a message and exit code 1.
 
     Args:
         work: The tool's main function.
         args: Its options.
-        errors: Exceptions that are user's mistakes, besides OSError, ValueError and this package's own.
+        errors: Exceptions that are a user's mistakes, besides those that this package defines.
     """
     try:
         work(args)
     except Exception as error:
-        own = type(error).__module__.startswith('semidff.')
-        if not own and not isinstance(error, (OSError, ValueError, *errors)):
+        if not (isinstance(error, errors) or type(error).__module__.startswith('semidff.')):
             raise
         name = Path(sys.argv[0]).resolve().as_posix().rpartition('/tools/')[2]
         sys.exit(f'tools/{name}: error: {error}')

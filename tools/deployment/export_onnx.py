@@ -66,4 +66,4 @@ def main(args: argparse.Namespace) -> None:
 
 
 if __name__ == '__main__':
-    run_tool(main, parse_args(), TypeError)
+    run_tool(main, parse_args(), (OSError, TypeError, ValueError))
