@@ -98,11 +98,7 @@ class VideoEngine:
 
     @torch.no_grad()
     def push_batch(self, frames: Sequence[dict], states: Sequence[StreamState]) -> list[SampleList]:
-        """Process the next frame of each of several streams; frames of equal size form one batch.
-
-        Args:
-            frames: One frame per stream, as of :meth:`push`.
-            states: The streams, from :meth:`open`; all different.
+        """Process the next frame of each of several different streams; frames of equal size form one batch.
 
         Returns:
             For each stream, the result of :meth:`push`.

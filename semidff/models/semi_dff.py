@@ -62,7 +62,6 @@ class SemiDFF(VideoDetector):
             objectives: Configs of :class:`~semidff.models.objectives.FeatureRegression` or
                 :class:`~semidff.models.objectives.FeatureSemantics`, whose losses are added (joint training,
                 Table 3f).
-            trainable: Parts that are trained in this step.
         """
         self.objectives = [MODELS.build(objective) for objective in objectives]
         self.set_trainable(trainable)

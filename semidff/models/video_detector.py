@@ -175,10 +175,7 @@ class VideoDetector(BaseDetector):
         return self.options.running(next(self.parameters()).device)
 
     def predict_key(self, inputs: Tensor, samples: SampleList) -> tuple[SampleList, KeyFrame]:
-        """Detect on key frames with the whole spatial module (Algorithm 1, lines 3-4 and 8-9).
-
-        Args:
-            inputs: Normalized frames (N, 3, H, W).
+        """Detect on normalized key frames (N, 3, H, W) with the whole spatial module (Algorithm 1, lines 3-4, 8-9).
 
         Returns:
             The samples with ``pred_instances``, and the key frames for :meth:`predict_non_key`.

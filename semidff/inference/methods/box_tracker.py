@@ -89,7 +89,13 @@ class BoxTracker:
         for track in self.tracks:
             track.index, track.misses = -1, track.misses + 1
         for row, index in zip(rows, strong[columns], strict=True):
-            self._continue(self.tracks[row], index, float(scores[index]))
+            track, found = self.tracks[row], self._boxes[index]
+            for frame in range(1, track.age + 1):
+                interpolated = track.detected + (found - track.detected) * (frame / track.age)
+                predicted = self.filter.predict(*track.state)
+                track.state = self.filter.update(*predicted, interpolated)
+            track.now, track.detected = track.state[0].copy(), found
+            track.index, track.score, track.age, track.misses = index, float(scores[index]), 0, 0
         self.tracks = [track for track in self.tracks if track.misses <= self.max_misses]
         for index in np.setdiff1d(strong, strong[columns]):
             found, score, label = self._boxes[index], float(scores[index]), int(labels[index])
@@ -104,14 +110,6 @@ class BoxTracker:
                 boxes[track.index] += track.now[:4] - track.state[0][:4]
         boxes[:, 2:] = np.maximum(boxes[:, 2:], 1e-3)
         return _to_xyxy(boxes)
-
-    def _continue(self, track: Track, index: int, score: float) -> None:
-        found, state = self._boxes[index], track.state
-        for frame in range(1, track.age + 1):
-            interpolated = track.detected + (found - track.detected) * (frame / track.age)
-            state = self.filter.update(*self.filter.predict(*state), interpolated)
-        track.state, track.now, track.detected = state, state[0].copy(), found
-        track.index, track.score, track.age, track.misses = index, score, 0, 0
 
 
 def _to_xyxy(boxes: np.ndarray) -> np.ndarray:

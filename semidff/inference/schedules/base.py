@@ -32,13 +32,9 @@ class KeyFrameSchedule(ABC):
         """
 
     def rejects(self, state: StreamState, flow_field: FlowField) -> bool:
-        """Return whether a frame has to become a key frame after all, given its flow field.
+        """Return whether a frame has to become a key frame after all, given its flow field (N = 1).
 
         The flow network has already run at this point, in vain if the frame becomes a key frame.
-
-        Args:
-            state: The stream before the frame.
-            flow_field: Flow field of this one frame (N = 1).
         """
         return False
 

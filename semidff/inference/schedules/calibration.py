@@ -38,7 +38,12 @@ def calibrate(
     schedules = [AdaptiveSchedule(predictor, tolerance=tolerance) for tolerance in tolerances]
     keys, lengths = np.zeros(len(schedules), int), []
     for images in clips:
-        error = _pair_error(predictor, temporal, images)
+
+        @cache
+        def error(key: int, current: int, images: Sequence[Tensor] = images) -> float:
+            pair = images[key], images[current]
+            return float(predictor(FlowField(*pair, *temporal.flow_and_scale(*pair))))
+
         keys += [len(set(keys_of_frames(s, len(images), error))) for s in schedules]
         lengths.append(len(images))
     intervals = np.maximum.accumulate(sum(lengths) / keys)
@@ -50,19 +55,6 @@ def calibrate(
     )
 
 
-def _pair_error(
-    predictor: ErrorPredictor, temporal: nn.Module, images: Sequence[Tensor]
-) -> Callable[[int, int], float]:
-    """Return a function of two frames' indices, which predicts the error of each pair once."""
-
-    @cache
-    def error(key: int, current: int) -> float:
-        pair = images[key], images[current]
-        return float(predictor(FlowField(*pair, *temporal.flow_and_scale(*pair))))
-
-    return error
-
-
 def keys_of_frames(
     schedule: KeyFrameSchedule, frames: int, errors: Callable[[int, int], float]
 ) -> list[int]:
@@ -70,7 +62,6 @@ def keys_of_frames(
 
     Args:
         schedule: Adaptive, or a schedule that does not read the frames, such as the fixed one.
-        frames: Length of the video.
         errors: Maps the indices of a key frame and a current frame to the predicted error.
 
     Returns:
