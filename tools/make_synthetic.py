@@ -8,7 +8,7 @@ from semidff.synthetic.build import build_dataset
 from semidff.synthetic.presets import PRESETS, DatasetSpec, make_spec
 
 
-def parse_args() -> argparse.Namespace:
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('root', help='folder of the data set')
     parser.add_argument(
@@ -21,11 +21,7 @@ def parse_args() -> argparse.Namespace:
             type=type(field.default),
             help=f'{field.metadata["help"]} (quickstart: {field.default})',
         )
-    return parser.parse_args()
-
-
-def main() -> None:
-    args = vars(parse_args())
+    args = vars(parser.parse_args())
     root, workers = args.pop('root'), args.pop('workers')
     try:
         manifest = build_dataset(root, make_spec(**args), workers)

@@ -26,11 +26,7 @@ class Part(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> 'Part':
-        """Parse ``NAME=FILE`` or ``NAME=FILE:PREFIX``.
-
-        Raises:
-            ValueError: If the text has another form.
-        """
+        """Parse ``NAME=FILE`` or ``NAME=FILE:PREFIX``; raise ValueError for another form."""
         name, equals, source = text.partition('=')
         checkpoint, _, prefix = source.partition(':')
         if not (name and equals and checkpoint):

@@ -64,11 +64,8 @@ def convert(given: Mapping[str, Tensor]) -> dict[str, Tensor]:
     whole = any(key.startswith(_MOTION) for key in given)
     prefix = _MOTION if whole else ''
     shapes = {t.key: t.shape for t in targets(('flow_network',)).values()}
-    detector = {
-        f'spatial.{key}': value
-        for key, value in given.items()
-        if whole and key.startswith(_DETECTOR)
-    }
+    of_detector = [key for key in given if whole and key.startswith(_DETECTOR)]
+    detector = {f'spatial.{key}': given[key] for key in of_detector}
     names = {
         f'{prefix}{theirs}.{kind}': f'{_FLOW}{ours}.{kind}'
         for theirs, ours in layers()
@@ -76,7 +73,7 @@ def convert(given: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
     needed = [name for name in names if name.endswith('weight') or name.startswith(f'{prefix}conv')]
     missing = [name for name in needed if name not in given]
-    unknown = [k for k in given if k not in names and f'spatial.{k}' not in detector]
+    unknown = [k for k in given if k not in names and k not in of_detector]
     misfits = [
         f'{name} {tuple(given[name].shape)} instead of {shapes[key]}'
         for name, key in names.items()
@@ -97,12 +94,7 @@ def convert_file(
     """Convert a checkpoint; on an error no file is written.
 
     Args:
-        source: mmtracking's checkpoint.
-        out: The checkpoint to write.
         config: Config of the model that the weights must fit.
-
-    Returns:
-        Lines of a report.
 
     Raises:
         CheckpointError: If the file cannot be read, is of another network, or does not fit the config's model.

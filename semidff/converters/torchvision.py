@@ -4,23 +4,15 @@ mmdetection's backbone with ``style='pytorch'`` has torchvision's names. The con
 which prevents strict loading, and checks that the file holds a ResNet.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from mmdet.models import ResNet
 from mmdet.models.backbones.resnet import BasicBlock, Bottleneck
-from torch import Tensor
 
 from semidff.utils.checkpoint import CheckpointError, load_strict, read_state_dict
 from semidff.utils.model_building import ConfigError, build_model
 
-from .fit import (
-    check_different,
-    departures,
-    detector_of,
-    load_parts,
-    write_checkpoint,
-)
+from .fit import check_different, departures, detector_of, load_parts, write_checkpoint
 
 # Mean and standard deviation (red, green, blue) for pixels from 0 to 255.
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
@@ -32,12 +24,7 @@ def convert_file(
     """Convert a state dict of torchvision; on an error no file is written.
 
     Args:
-        source: torchvision's ``.pth`` file.
-        out: The checkpoint to write.
         config: Config of the model whose backbone the weights must fit. Stages that this backbone lacks are skipped.
-
-    Returns:
-        Lines of a report.
 
     Raises:
         CheckpointError: If the file cannot be read, is of another network, or does not fit the config's model.
@@ -45,7 +32,15 @@ def convert_file(
     """
     check_different(source, out)
     given = read_state_dict(source)
-    depth = depth_of(given, source)
+    names = [key.split('.') for key in given]
+    counts = tuple(len({n[1] for n in names if n[0] == f'layer{stage}'}) for stage in range(1, 5))
+    block = Bottleneck if 'layer1.0.conv3.weight' in given else BasicBlock
+    depth = next((d for d, unit in ResNet.arch_settings.items() if unit == (block, counts)), None)
+    if depth is None:
+        raise CheckpointError(
+            f'{source}: not a ResNet-18, 34, 50, 101 or 152 of torchvision: its stages have '
+            f'{counts} residual units, its names are {", ".join(list(given)[:4])}, ...'
+        )
     load_strict(ResNet(depth), source, f'ResNet-{depth}', ignore=('fc.',), state=given)
     left_out, notes = ['fc.'], []
     if config is not None:
@@ -64,21 +59,3 @@ def convert_file(
     listed = [f'passed over: {len(skipped)} ({", ".join(skipped[:4])})'] if skipped else []
     notes = [f'note: {note}' for note in notes]
     return [f'{source}: ResNet-{depth}', *listed, f'{out}: {len(state)} tensors', *notes]
-
-
-def depth_of(state: Mapping[str, Tensor], source: str | Path) -> int:
-    """Return the number of layers of the ResNet that weights belong to.
-
-    Raises:
-        CheckpointError: If they belong to no ResNet of torchvision.
-    """
-    names = [key.split('.') for key in state]
-    counts = tuple(len({n[1] for n in names if n[0] == f'layer{stage}'}) for stage in range(1, 5))
-    block = Bottleneck if 'layer1.0.conv3.weight' in state else BasicBlock
-    for depth, architecture in ResNet.arch_settings.items():
-        if architecture == (block, counts):
-            return depth
-    raise CheckpointError(
-        f'{source}: not a ResNet-18, 34, 50, 101 or 152 of torchvision: its stages have '
-        f'{counts} residual units, its names are {", ".join(list(state)[:4])}, ...'
-    )

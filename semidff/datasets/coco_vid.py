@@ -61,7 +61,13 @@ class CocoVIDDataset(CocoDataset):
         annotations = defaultdict(list)
         self.cat_img_map = defaultdict(list)
         for annotation in content['annotations']:
-            annotations[annotation['image_id']].append(self._checked(annotation))
+            box = annotation.get('bbox')
+            if not isinstance(box, list) or len(box) != 4:
+                raise ValueError(
+                    f'{self.ann_file}: annotation {annotation.get("id")} has bbox {box!r}; '
+                    'it must be [x, y, width, height]'
+                )
+            annotations[annotation['image_id']].append({'area': box[2] * box[3], **annotation})
             self.cat_img_map[annotation['category_id']].append(annotation['image_id'])
         return [
             self.parse_data_info(
@@ -73,22 +79,8 @@ class CocoVIDDataset(CocoDataset):
             for frame in ordered_frames(content, self.ann_file, self.require_video)
         ]
 
-    def _checked(self, annotation: dict) -> dict:
-        """Return an annotation with its area; refuse it without a box."""
-        box = annotation.get('bbox')
-        if not isinstance(box, list) or len(box) != 4:
-            raise ValueError(
-                f'{self.ann_file}: annotation {annotation.get("id")} has bbox {box!r}; '
-                'it must be [x, y, width, height]'
-            )
-        return annotation if 'area' in annotation else {**annotation, 'area': box[2] * box[3]}
-
     def parse_data_info(self, raw_data_info: dict) -> dict:
-        """Convert one frame to mmdet's format and add its position in the video.
-
-        Args:
-            raw_data_info: ``raw_img_info`` and ``raw_ann_info`` from the json.
-        """
+        """Convert one frame to mmdet's format and add its position in the video."""
         image = raw_data_info['raw_img_info']
         data_info = super().parse_data_info({'raw_img_info': image, 'raw_ann_info': []})
         # One at a time, because CocoDataset drops some and does not report which.
@@ -106,12 +98,7 @@ class CocoVIDDataset(CocoDataset):
     def frame_path(self, video_id: int, frame_id: int) -> str | None:
         """Return the image file of any frame of a video, labeled or not.
 
-        Args:
-            video_id: The video.
-            frame_id: Number of the frame, 0-based.
-
-        Returns:
-            The path; None if the json neither lists the frame nor has a pattern for it.
+        None is returned if the json neither lists the frame nor has a pattern for it.
         """
         listed = self._paths[video_id].get(frame_id)
         if listed is not None or video_id not in self._patterns:

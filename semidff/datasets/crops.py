@@ -54,14 +54,9 @@ class CropsDataset(BaseDataset):
             image = image[:, :: np.random.choice((1, -1))][:: np.random.choice((1, -1))]
         if self.jitter:
             image = color_jitter(image, self.jitter)
-        sample = DetDataSample(
-            metainfo={
-                'img_id': info['crop'],
-                'ori_shape': image.shape[:2],
-                'img_shape': image.shape[:2],
-                'scale_factor': (1.0, 1.0),
-            }
-        )
+        size = image.shape[:2]
+        meta = dict(img_id=info['crop'], ori_shape=size, img_shape=size, scale_factor=(1.0, 1.0))
+        sample = DetDataSample(metainfo=meta)
         sample.gt_label = torch.tensor([info['gt_label']])
         inputs = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
         return self.pipeline({'inputs': inputs, 'data_samples': sample})
@@ -94,9 +89,7 @@ def read_crops(path: str | Path) -> tuple[np.ndarray, np.ndarray, tuple[str, ...
 def color_jitter(images: np.ndarray, strength: float) -> np.ndarray:
     """Change brightness, contrast and color balance of (..., 3) uint8 images, with the same random factors for all.
 
-    Args:
-        images: The images.
-        strength: Largest relative change.
+    ``strength`` is the largest relative change.
     """
     gain = np.random.uniform(1 - strength, 1 + strength) * np.random.uniform(
         1 - strength / 2, 1 + strength / 2, 3

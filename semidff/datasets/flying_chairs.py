@@ -83,9 +83,6 @@ class FlyingChairsDataset(BaseDataset):
                 f'{self.ann_file}: no line {wanted}, so the split {self.split!r} is empty'
             )
         return [
-            dict(
-                img_path=[f'{stem}_img2.ppm', f'{stem}_img1.ppm'],
-                flow_path=f'{stem}_flow.flo',
-            )
+            dict(img_path=[f'{stem}_img2.ppm', f'{stem}_img1.ppm'], flow_path=f'{stem}_flow.flo')
             for stem in stems
         ]

@@ -3,11 +3,10 @@
 A line is ``frame_id class score x1 y1 x2 y2``; class numbers start at 1.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TextIO
 
 import numpy as np
 
@@ -34,7 +33,6 @@ class DetectionTable:
     boxes: np.ndarray
 
     def __len__(self) -> int:
-        """Return the number of detections."""
         return len(self.scores)
 
 
@@ -54,29 +52,23 @@ def read_detections(path: str | Path, num_classes: int) -> DetectionTable:
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f'detections file {str(path)!r} does not exist')
-    parts = [np.empty((0, 7))]
+    tables, start = [np.empty((0, 7))], 1
     with open(path, encoding='utf-8', errors='replace') as file:
-        parts.extend(_tables(file, path, num_classes))
-    rows = np.concatenate(parts)
+        while lines := list(islice(file, _LINES_AT_ONCE)):
+            filled = [line for line in lines if not line.isspace()]
+            try:
+                table = np.loadtxt(filled, comments=None, ndmin=2) if filled else tables[0]
+            except ValueError:
+                table = None
+            if table is None or table.shape[1] != 7 or not _valid(table, num_classes).all():
+                for number, line in enumerate(lines, start):
+                    _check_line(line, number, path, num_classes)
+            tables.append(table)
+            start += len(lines)
+    rows = np.concatenate(tables)
     return DetectionTable(
         rows[:, 0].astype(np.int64), rows[:, 1].astype(np.int64), rows[:, 2], rows[:, 3:]
     )
-
-
-def _tables(file: TextIO, path: str | Path, num_classes: int) -> Iterator[np.ndarray]:
-    """Yield the numbers of the file, (lines, 7), some lines at a time."""
-    start = 1
-    while lines := list(islice(file, _LINES_AT_ONCE)):
-        filled = [line for line in lines if not line.isspace()]
-        try:
-            table = np.loadtxt(filled, comments=None, ndmin=2) if filled else np.empty((0, 7))
-        except ValueError:
-            table = None
-        if table is None or table.shape[1] != 7 or not _valid(table, num_classes).all():
-            for number, line in enumerate(lines, start):
-                _check_line(line, number, path, num_classes)
-        yield table
-        start += len(lines)
 
 
 def _valid(table: np.ndarray, num_classes: int) -> np.ndarray:
@@ -126,12 +118,7 @@ def detection_lines(
 
 
 def write_detections(path: str | Path, frames: Iterable[tuple]) -> None:
-    """Write a detections file atomically.
-
-    Args:
-        path: The file.
-        frames: Arguments of :func:`detection_lines` of each frame.
-    """
+    """Write a detections file atomically; ``frames`` are the arguments of :func:`detection_lines` of each frame."""
     with atomic_write(path) as file:
         for frame in frames:
             file.writelines(detection_lines(*frame))

@@ -32,7 +32,7 @@ class UniformInterval:
 
 
 @TASK_UTILS.register_module()
-class FixedInterval:
+class FixedInterval(UniformInterval):
     """Constant interval.
 
     Args:
@@ -42,11 +42,7 @@ class FixedInterval:
     def __init__(self, interval: int) -> None:
         if interval < 0:
             raise ValueError(f'FixedInterval needs an interval >= 0, got {interval}')
-        self.interval = interval
-
-    def draw(self, rng: np.random.Generator) -> int:
-        """Return the interval in frames."""
-        return self.interval
+        super().__init__(interval, interval)
 
 
 @TASK_UTILS.register_module()
@@ -60,12 +56,12 @@ class WeightedInterval:
 
     def __init__(self, weights: Sequence[float], low: int = 1) -> None:
         values = np.asarray(weights, dtype=np.float64)
-        if values.ndim != 1 or not np.isfinite(values).all() or (values < 0).any() or low < 0:
+        valid = values.ndim == 1 and np.isfinite(values).all() and (values >= 0).all()
+        if not valid or not values.any() or low < 0:
             raise ValueError(
-                f'WeightedInterval needs non-negative weights and low >= 0, got {weights}, {low}'
+                'WeightedInterval needs non-negative weights, one of them above zero, and low >= 0, '
+                f'got {weights}, {low}'
             )
-        if not values.sum() > 0:
-            raise ValueError(f'WeightedInterval needs a weight above zero, got {weights}')
         self.low = low
         self.probabilities = values / values.sum()
 

@@ -70,7 +70,6 @@ class LabeledPairDataset(Dataset):
 
     @property
     def metainfo(self) -> dict:
-        """Meta information of the dataset."""
         return self.dataset.metainfo
 
     def __len__(self) -> int:

@@ -10,9 +10,6 @@ def make_background(
     """Draw a (height, width, 3) uint8 background.
 
     Args:
-        rng: Source of randomness.
-        height: Height in pixels.
-        width: Width in pixels.
         patches: Number of polygons; by default random and proportional to the area.
     """
     image = noise_picture(rng, height, width)

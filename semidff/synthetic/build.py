@@ -64,7 +64,11 @@ def build_dataset(root: str | Path, spec: DatasetSpec, workers: int = 1) -> dict
     write_json(manifest, root / _UNFINISHED)
     for part in PARTS:
         if part not in wanted or part in missing:
-            _remove(root, part)
+            for path in (root / output for output in part.outputs):
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink(missing_ok=True)
     for number, part in enumerate(missing, 1):
         start = time.monotonic()
         summary = _build_part(root, part, spec, workers)
@@ -93,8 +97,9 @@ def _build_part(root: Path, part: Part, spec: DatasetSpec, workers: int) -> dict
     else:
         chunk = max(1, min(16, count // (8 * workers)))
         # Forking avoids importing the package again, which takes longer than a part.
+        # OpenCV's threads do not survive it.
         method = 'fork' if 'fork' in get_all_start_methods() else None
-        with get_context(method).Pool(workers, _single_thread) as pool:
+        with get_context(method).Pool(workers, cv2.setNumThreads, (0,)) as pool:
             records = list(show(pool.imap(make, range(count), chunk)))
     return part.finish(root, spec, records)
 
@@ -104,12 +109,7 @@ def _make_item(root: Path, spec: DatasetSpec, name: str, index: int) -> object:
     return part.make(root, spec, index, part.seed(spec, index))
 
 
-def _single_thread() -> None:
-    cv2.setNumThreads(0)  # OpenCV's thread pool does not survive a fork.
-
-
 def _arguments(part: Part, spec: DatasetSpec) -> dict:
-    """Return the arguments that determine the content of a part."""
     names = ('seed', 'height', 'width', part.name, *part.fields)
     return {'version': VERSION, **{name: getattr(spec, name) for name in names}}
 
@@ -133,14 +133,6 @@ def _is_complete(root: Path, part: Part, spec: DatasetSpec, entry: dict | None) 
     paths += [path for folder in paths for path in folder.rglob('*')]
     files = [path for path in paths if path.is_file()]
     return len(files) == part.files(spec) and all(path.stat().st_size for path in files)
-
-
-def _remove(root: Path, part: Part) -> None:
-    for output in part.outputs:
-        if (root / output).is_dir():
-            shutil.rmtree(root / output)
-        else:
-            (root / output).unlink(missing_ok=True)
 
 
 def _read(path: Path) -> dict:

@@ -71,8 +71,6 @@ def true_boxes(clip: Clip, frame: int, owner: np.ndarray) -> list[TrueBox]:
     """Return the boxes of all objects with a visible fraction of at least `MIN_VISIBLE`.
 
     Args:
-        clip: The clip.
-        frame: 0-based frame number.
         owner: (H, W) layer of each pixel, the second value of `render`.
     """
     height, width = clip.size
@@ -80,16 +78,15 @@ def true_boxes(clip: Clip, frame: int, owner: np.ndarray) -> list[TrueBox]:
     found = []
     for index, layer in enumerate(clip.layers):
         outline = layer.outline(frame)
-        visible = min(1.0, counts[index] / _polygon_area(outline))
+        x, y = outline.T
+        area = abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2
+        visible = min(1.0, counts[index] / area)
         if visible < MIN_VISIBLE:
             continue
-        x1, y1 = np.maximum(outline.min(0) + 0.5, 0)
-        x2, y2 = np.minimum(outline.max(0) + 0.5, (width, height))
-        found.append(
-            TrueBox(
-                index, layer.label, (float(x1), float(y1), float(x2), float(y2)), float(visible)
-            )
-        )
+        low = np.maximum(outline.min(0) + 0.5, 0)
+        high = np.minimum(outline.max(0) + 0.5, (width, height))
+        box = (*low.tolist(), *high.tolist())
+        found.append(TrueBox(index, layer.label, box, float(visible)))
     return found
 
 
@@ -151,8 +148,3 @@ def _make_layer(
         for t in range(length)
     ]
     return Layer(sprite, label, np.stack(poses))
-
-
-def _polygon_area(points: np.ndarray) -> float:
-    x, y = points.T
-    return float(abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2)

@@ -16,7 +16,6 @@ def true_flow(
     the flow of Flying Chairs.
 
     Args:
-        clip: The clip.
         owner: (H, W) layer of each pixel of the current frame, the second value of `render`.
         key_owner: (H, W) layer of each pixel of the key frame.
         current: Number of the current frame.
@@ -26,8 +25,11 @@ def true_flow(
         The flow, (H, W, 2) float32 in pixels, x first, and a mask, (H, W) bool, of the pixels that
         are visible in both frames.
     """
-    maps = [_to_key(clip.camera, current, key)]
-    maps += [_to_key(layer.poses, current, key) for layer in clip.layers]
+    maps = []  # affine maps of each layer from the current frame's pixels to the key frame's
+    for poses in (clip.camera, *(layer.poses for layer in clip.layers)):
+        square = np.tile(np.eye(3), (2, 1, 1))
+        square[0, :2], square[1, :2] = poses[current], poses[key]
+        maps.append((square[1] @ np.linalg.inv(square[0]))[:2])
     table = np.stack(maps).astype(np.float32)[owner + 1]
     height, width = owner.shape
     x = np.arange(width, dtype=np.float32)[None]
@@ -47,10 +49,3 @@ def write_flow(path: str | Path, flow: np.ndarray) -> None:
     with open(path, 'wb') as file:
         file.write(b'PIEH' + np.array([width, height], '<i4').tobytes())
         file.write(np.ascontiguousarray(flow, '<f4').tobytes())
-
-
-def _to_key(poses: np.ndarray, current: int, key: int) -> np.ndarray:
-    """Return the (2, 3) affine map of a layer from the current frame's pixels to the key frame's."""
-    square = np.tile(np.eye(3), (2, 1, 1))
-    square[0, :2], square[1, :2] = poses[current], poses[key]
-    return (square[1] @ np.linalg.inv(square[0]))[:2]

@@ -96,10 +96,8 @@ def object_path(
     """Draw the path of one object's center through the scene.
 
     Args:
-        rng: Source of randomness.
         view: (length, 2) top left corner of the camera's view in scene coordinates at every frame.
         size: Height and width of the view.
-        pace: Limits of the motion.
 
     Returns:
         (length, 2) x, y in scene coordinates. An object outside the view heads for it at its next

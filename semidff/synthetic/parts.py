@@ -62,9 +62,6 @@ def pace_of(index: int) -> str:
     return 'fast' if index % 2 else 'slow'
 
 
-# ---- stills
-
-
 def make_still(
     root: Path, spec: DatasetSpec, index: int, seed: np.random.SeedSequence
 ) -> list[TrueBox]:
@@ -81,9 +78,6 @@ def finish_stills(root: Path, spec: DatasetSpec, records: list[list[TrueBox]]) -
     annotations = [(i + 1, box) for i, boxes in enumerate(records) for box in boxes]
     write_json(_coco(images, [_annotation(*a) for a in annotations]), root / 'stills.json')
     return {'images': len(images), 'boxes': len(annotations)}
-
-
-# ---- unlabeled videos
 
 
 def make_video(root: Path, spec: DatasetSpec, index: int, seed: np.random.SeedSequence) -> None:
@@ -103,9 +97,6 @@ def finish_videos(root: Path, spec: DatasetSpec, records: list) -> dict:
     lines = [f'videos/{index:04d}.mp4\n' for index in range(len(records))]
     (root / 'videos.txt').write_text(''.join(lines))
     return {'videos': len(records), 'frames': len(records) * spec.video_length}
-
-
-# ---- labeled videos
 
 
 def make_labeled_video(
@@ -154,9 +145,6 @@ def finish_labeled_videos(root: Path, spec: DatasetSpec, records: list, split: s
     return summary
 
 
-# ---- pairs with true flow
-
-
 def make_pair(root: Path, spec: DatasetSpec, index: int, seed: np.random.SeedSequence) -> float:
     """Write one pair; return the mean length of its flow in pixels."""
     clip = make_chairs(seed, spec.size)
@@ -176,9 +164,6 @@ def finish_pairs(root: Path, spec: DatasetSpec, records: list[float]) -> dict:
     return {'pairs': len(records), 'mean_flow': round(float(np.mean(records)), 3)}
 
 
-# ---- crops
-
-
 def make_crop_item(
     root: Path, spec: DatasetSpec, index: int, seed: np.random.SeedSequence
 ) -> np.ndarray:
@@ -193,9 +178,6 @@ def finish_crops(root: Path, spec: DatasetSpec, records: list[np.ndarray]) -> di
         root / 'crops.npz', images=np.stack(records), labels=labels, classes=np.array(CROP_CLASSES)
     )
     return {'crops': len(records), 'classes': len(CROP_CLASSES)}
-
-
-# ---- shared
 
 
 def _image(spec: DatasetSpec, image_id: int, name: str) -> dict:

@@ -68,11 +68,7 @@ class Clip:
 
 
 def render(clip: Clip, frame: int) -> tuple[np.ndarray, np.ndarray]:
-    """Render one frame.
-
-    Args:
-        clip: The clip.
-        frame: 0-based frame number.
+    """Render the frame of a 0-based number.
 
     Returns:
         The picture, (H, W, 3) uint8 BGR, and the index of the visible layer of every pixel,

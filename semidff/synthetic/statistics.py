@@ -2,8 +2,6 @@
 
 import numpy as np
 
-Track = dict[int, tuple[float, float, float, float]]
-
 
 def box_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Return the IoU of paired boxes (..., 4), x1, y1, x2, y2."""
@@ -16,7 +14,7 @@ def box_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return inter / union
 
 
-def motion_statistics(tracks: list[Track], interval: int = 10) -> dict[str, float | None]:
+def motion_statistics(tracks: list[dict], interval: int = 10) -> dict[str, float | None]:
     """Return statistics of tracks (frame number -> true box).
 
     Returns:

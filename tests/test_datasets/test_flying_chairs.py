@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from semidff.datasets.flow_file import read_flow
 from semidff.datasets.flying_chairs import FlyingChairsDataset
 from semidff.datasets.transforms.flow_transforms import (
     LoadFlowPair,
     PackFlowPair,
     RandomColorFlowPair,
     RandomFlipFlowPair,
+    read_flow,
 )
 
 H, W = 3, 4

@@ -100,12 +100,7 @@ def spaced(length: int, count: int | None) -> list[int]:
 
     15 of 300 are 10, 30, ..., 290, as in VID_train_15frames.
 
-    Args:
-        length: Number of frames.
-        count: Number of positions; None for all.
-
-    Returns:
-        Ascending positions; all if there are no more than ``count``.
+    All positions are returned if ``count`` is None or there are no more than ``count``.
     """
     if count is None or count >= length:
         return list(range(length))
@@ -113,7 +108,6 @@ def spaced(length: int, count: int | None) -> list[int]:
 
 
 def _four_columns(lines: list[list[str]]) -> list[ListedFrame]:
-    """Return the frames of a list with four columns."""
     rows = [(line[0], *map(_whole, line[1:])) for line in lines]
     if all(row[2] == 0 for row in rows) and len({row[0] for row in rows}) == len(rows):
         return [

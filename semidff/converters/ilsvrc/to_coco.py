@@ -1,8 +1,9 @@
 """Conversion of ImageNet DET and VID from the layout of ILSVRC2015 to COCO-VID json."""
 
+import argparse
 import multiprocessing
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -39,7 +40,6 @@ class ConversionReport:
     broken: list[tuple[str, str]] = field(default_factory=list)
 
     def __str__(self) -> str:
-        """Return the counts and the name of every file that was left out."""
         text = f'{self.out}: {self.images} images'
         text += f' of {self.videos} videos' if self.videos else ''
         text += f', {self.boxes} boxes, {self.other_objects} objects of other classes left out'
@@ -69,10 +69,7 @@ def convert_vid(
     Args:
         ann_dir: The folder ``Annotations/VID``.
         image_set: A list, see :func:`~semidff.converters.ilsvrc.image_set.read_video_image_set`.
-        out: The json file to write.
-        workers: Number of processes that read XML.
         frames_per_video: Number of evenly spaced frames to take of each video; None for all.
-        image_suffix: Suffix of the image files.
 
     Raises:
         FileNotFoundError: If the list is missing.
@@ -82,7 +79,7 @@ def convert_vid(
     frames = _read_all([frame.path for frame in listed], ann_dir, workers)
     videos: dict[str, dict] = {}
     instances: dict[tuple, int] = {}
-    writer = _Writer(str(out))
+    writer = _Writer(out)
     for frame, xml in zip(listed, frames, strict=True):
         if isinstance(xml, str):
             writer.report.broken.append((f'{frame.path}.xml', xml))
@@ -125,16 +122,13 @@ def convert_det(
         ann_dir: The folder ``Annotations/DET``.
         image_set: List whose lines start with an image's path without suffix, such as
             DET_train_30classes.
-        out: The json file to write.
-        workers: Number of processes that read XML.
-        image_suffix: Suffix of the image files.
 
     Raises:
         FileNotFoundError: If the list is missing.
         ValueError: If the list is empty, or not a single annotation file can be read.
     """
     paths = list(dict.fromkeys(line[0] for line in read_lines(image_set)))
-    writer = _Writer(str(out))
+    writer = _Writer(out)
     for path, xml in zip(paths, _read_all(paths, ann_dir, workers), strict=True):
         if isinstance(xml, str):
             writer.report.broken.append((f'{path}.xml', xml))
@@ -146,15 +140,14 @@ def convert_det(
 class _Writer:
     """Collector of the images and annotations of a json file."""
 
-    def __init__(self, out: str) -> None:
-        self.report = ConversionReport(out)
+    def __init__(self, out: str | Path) -> None:
+        self.report = ConversionReport(str(out))
         self.images: list[dict] = []
         self.annotations: list[dict] = []
 
     def add(
         self, file_name: str, xml: XMLFrame, extra: dict, instances: Sequence[int | None]
     ) -> None:
-        """Add an image with its objects."""
         image_id = len(self.images) + 1
         size = {'width': xml.width, 'height': xml.height}
         self.images.append({'id': image_id, 'file_name': file_name, **size, **extra})
@@ -183,7 +176,6 @@ class _Writer:
             )
 
     def write(self, videos: list[dict], image_set: str | Path, listed: int) -> ConversionReport:
-        """Write the json file."""
         broken = self.report.broken
         if not self.images:
             raise ValueError(
@@ -212,7 +204,6 @@ class _Writer:
 
 
 def _given(**entries: int | None) -> dict[str, int]:
-    """Return the entries that are not None."""
     return {key: value for key, value in entries.items() if value is not None}
 
 
@@ -224,8 +215,28 @@ def _read_or_reason(path: str, ann_dir: str) -> XMLFrame | str:
         return str(error)
 
 
+def argument_parser(description: str, data_set: str, image_sets: str) -> argparse.ArgumentParser:
+    """Return a parser of the options that the tools for VID and DET share."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument(
+        '--ann-dir', required=True, help=f'folder Annotations/{data_set} of ILSVRC2015'
+    )
+    parser.add_argument('--image-set', required=True, help=f'list of {image_sets}')
+    parser.add_argument('--out', required=True, help='json file to write')
+    parser.add_argument('--workers', type=int, default=4, help='processes that read XML (4)')
+    parser.add_argument('--image-suffix', default='.JPEG', help='suffix of the images (.JPEG)')
+    return parser
+
+
+def run_tool(convert: Callable[..., ConversionReport], args: argparse.Namespace) -> None:
+    """Convert and print the report; bad files end the process with a message and exit code 1."""
+    try:
+        print(convert(**vars(args)))
+    except (OSError, ValueError) as error:
+        raise SystemExit(f'error: {error}') from None
+
+
 def _read_all(paths: list[str], ann_dir: str | Path, workers: int) -> list[XMLFrame | str]:
-    """Return content or error of each annotation file, in order."""
     read = partial(_read_or_reason, ann_dir=str(ann_dir))
     if workers <= 1:
         return list(track(map(read, paths), 'annotations', len(paths), 'files'))

@@ -9,7 +9,7 @@ from semidff.datasets.imagenet import VID_CLASSES
 from semidff.utils.checkpoint import DETECTOR
 
 from .boxes import NAMES, ORIGINAL_NORMALIZATION, Normalization, training_boxes
-from .names import PARTS, SMALL_PARTS, NameMappingError, check_names, convert, targets
+from .names import PARTS, SMALL_PARTS, NameMappingError, check_names, convert, some, targets
 from .network import Network, network_of
 
 _CLASSIFIER = ('fc1000_weight', 'fc1000_bias')
@@ -69,10 +69,7 @@ class Converted:
         if self.form is not None:
             lines.append(f'box weights: {_FORMS[self.form, self.agree]}')
         if self.passed_over:
-            more = ', ...' if len(self.passed_over) > 4 else ''
-            lines.append(
-                f'passed over: {len(self.passed_over)} ({", ".join(self.passed_over[:4])}{more})'
-            )
+            lines.append(f'passed over: {len(self.passed_over)} ({some(self.passed_over)})')
         return [*lines, f'{out}: {len(self.content["state_dict"])} arrays']
 
 
@@ -121,8 +118,8 @@ def to_checkpoint(
     broken = [name for name in targets(parts, network) if not np.isfinite(kept[name]).all()]
     if broken:
         raise NameMappingError(
-            f'{len(broken)} not finite: {", ".join(broken[:4])}; the training that made the file '
-            'has diverged, or the file is damaged'
+            f'{len(broken)} not finite: {some(broken)}; the training that made the file has '
+            'diverged, or the file is damaged'
         )
     if 'temporal' not in parts and 'flow_network' not in parts:
         result.prefix = f'{DETECTOR}backbone.' if parts == ('backbone',) else DETECTOR
@@ -151,8 +148,7 @@ def _parts_of(params: Mapping[str, np.ndarray], network: Network) -> tuple[str, 
     found = tuple(part for part in PARTS if names[part] & params.keys())
     if not found:
         raise NameMappingError(
-            'has no parameter of R-FCN, ResNet or FlowNet; its names are '
-            f'{", ".join(list(params)[:4])}{", ..." if len(params) > 4 else ""}'
+            f'has no parameter of R-FCN, ResNet or FlowNet; its names are {some([*params])}'
         )
     for small in SMALL_PARTS:
         if len(found) == 1 and names[found[0]] & params.keys() <= names[small]:

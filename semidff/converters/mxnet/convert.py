@@ -34,8 +34,6 @@ def convert_file(
     """Convert a ``.params`` file; on an error no file is written.
 
     Args:
-        source: The original's file.
-        out: The checkpoint to write.
         config: Config of the model that the weights must fit. Its box coder determines the divisor of the box weights,
             its head the number of box groups.
         parts: Parts to convert; None derives them from the names.

@@ -35,18 +35,8 @@ _IGNORED = ('rfcn_bbox_weight_test', 'rfcn_bbox_bias_test')
 _FLOW = 'temporal.flow_network.'
 
 _NORM = dict(gamma='weight', beta='bias', moving_mean='running_mean', moving_var='running_var')
-_ENCODER = (
-    ('flow_conv1', 'conv1', 6, 64, 7),
-    ('conv2', 'conv2', 64, 128, 5),
-    ('conv3', 'conv3', 128, 256, 5),
-    ('conv3_1', 'conv3_1', 256, 256, 3),
-    ('conv4', 'conv4', 256, 512, 3),
-    ('conv4_1', 'conv4_1', 512, 512, 3),
-    ('conv5', 'conv5', 512, 512, 3),
-    ('conv5_1', 'conv5_1', 512, 512, 3),
-    ('conv6', 'conv6', 512, 1024, 3),
-    ('conv6_1', 'conv6_1', 1024, 1024, 3),
-)
+# Output channels and kernel size of the first layer of each stage.
+_ENCODER = ((64, 7), (128, 5), (256, 5), (512, 3), (512, 3), (1024, 3))
 # Input and output channels of the feature deconvolution of each level.
 _DECODER = ((1024, 512), (1026, 256), (770, 128), (386, 64))
 _HIDDEN = 194
@@ -75,7 +65,6 @@ def targets(parts: Sequence[str] = PARTS, network: Network = ORIGINAL) -> dict[s
 
     Args:
         parts: Any of ``PARTS`` and ``SMALL_PARTS``.
-        network: Sizes of the network.
 
     Returns:
         Targets by the original's names, without ``arg:`` or ``aux:``.
@@ -102,7 +91,6 @@ def convert(
         params: The original's parameters by name, without ``arg:`` or ``aux:``. All types become float32.
         parts: Parts to convert; parameters of other parts are ignored. The file of a detector has no ``temporal``,
             that of semi-DFF's regression step no ``task_network``.
-        network: Sizes of the network.
 
     Returns:
         State dict of these parts of a ``VideoDetector`` or ``SemiDFF``, without ``num_batches_tracked``.
@@ -144,10 +132,13 @@ def describe_problems(
     """Return the number and the first names of each kind of problem; empty if there is none."""
     kinds = {'missing': missing, 'unknown': unknown, 'of another shape': misfits}
     return '; '.join(
-        f'{len(names)} {kind}: {", ".join(names[:4])}{", ..." if len(names) > 4 else ""}'
-        for kind, names in kinds.items()
-        if names
+        f'{len(names)} {kind}: {some(names)}' for kind, names in kinds.items() if names
     )
+
+
+def some(names: Sequence[str]) -> str:
+    """Return the first four names as text."""
+    return ', '.join([*names[:4], *(['...'] if len(names) > 4 else [])])
 
 
 def _backbone(network: Network) -> Iterator[tuple[str, Target]]:
@@ -196,8 +187,13 @@ def _task_network(network: Network) -> Iterator[tuple[str, Target]]:
 
 
 def _flow_network(network: Network) -> Iterator[tuple[str, Target]]:
-    for original, ours, channels, out, kernel in _ENCODER:
-        yield from _layer(original, f'{_FLOW}{ours}', (out, channels, kernel, kernel))
+    channels = 6
+    for stage, (out, kernel) in enumerate(_ENCODER, 1):
+        original = 'flow_conv1' if stage == 1 else f'conv{stage}'
+        yield from _layer(original, f'{_FLOW}conv{stage}', (out, channels, kernel, kernel))
+        if stage > 2:
+            yield from _layer(f'conv{stage}_1', f'{_FLOW}conv{stage}_1', (out, out, 3, 3))
+        channels = out
     for i, (channels, out) in enumerate(_DECODER):
         yield from _layer(f'Convolution{i + 1}', f'{_FLOW}predict{i}', (2, channels, 3, 3))
         # Weights of deconvolutions are (in, out, h, w) in both.

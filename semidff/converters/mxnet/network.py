@@ -55,10 +55,7 @@ _UNIT = re.compile(r'(?:res|bn)([2-5])([a-z]\d*)_branch')
 
 
 def network_of(params: Mapping[str, np.ndarray]) -> Network:
-    """Return the sizes of the network that parameters belong to.
-
-    Args:
-        params: Parameters by the original's names.
+    """Return the sizes of the network that parameters belong to, which are given by the original's names.
 
     Returns:
         The network that has all residual units of the file; ResNet-101 if there is none. Sizes of heads that are

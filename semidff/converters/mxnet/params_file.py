@@ -132,17 +132,6 @@ def read_params(path: str | Path) -> dict[str, np.ndarray]:
 
 
 def _read_record(reader: _Reader, what: str) -> np.ndarray:
-    shape = _read_shape(reader, what)
-    _, _, flag = reader.numbers('iii', what)
-    if flag not in _TYPES:
-        raise reader.fail(f'{what} is of type {flag}, which is none of MXNet 1.x ({_TYPES})')
-    dtype = np.dtype(_TYPES[flag])
-    length = math.prod(shape)
-    start = reader.skip(length * dtype.itemsize, f'{what}, of shape {shape},')
-    return np.frombuffer(reader.data, dtype, length, start).reshape(shape)
-
-
-def _read_shape(reader: _Reader, what: str) -> tuple[int, ...]:
     (magic,) = reader.numbers('I', what)
     kind, dims = 'q', magic
     if magic in (_V2_MAGIC, _V3_MAGIC):
@@ -161,4 +150,10 @@ def _read_shape(reader: _Reader, what: str) -> tuple[int, ...]:
     shape = reader.numbers(f'{dims}{kind}', what)
     if not shape or min(shape) < 1:
         raise reader.fail(f'{what} is empty: its shape is {shape}')
-    return shape
+    _, _, flag = reader.numbers('iii', what)
+    if flag not in _TYPES:
+        raise reader.fail(f'{what} is of type {flag}, which is none of MXNet 1.x ({_TYPES})')
+    dtype = np.dtype(_TYPES[flag])
+    length = math.prod(shape)
+    start = reader.skip(length * dtype.itemsize, f'{what}, of shape {shape},')
+    return np.frombuffer(reader.data, dtype, length, start).reshape(shape)

@@ -69,7 +69,6 @@ class SampleStream(Dataset):
             self.full_init()
 
     def full_init(self) -> None:
-        """Load the annotations of every dataset."""
         if self._fully_initialized:
             return
         for index, dataset in enumerate(self.datasets):
@@ -84,7 +83,6 @@ class SampleStream(Dataset):
 
     @property
     def metainfo(self) -> dict:
-        """Meta information of the first dataset."""
         return copy.deepcopy(getattr(self.datasets[0], 'metainfo', {}))
 
     def __len__(self) -> int:
@@ -110,7 +108,13 @@ class SampleStream(Dataset):
             with _seeded(_SAMPLE, seed, counter, attempt):
                 if attempt:
                     position = random.randrange(len(self.datasets[index]))
-                sample = self._sample(seed, index, position)
+                dataset = self.datasets[index]
+                if hasattr(dataset, 'stream_item'):
+                    sample = dataset.stream_item(seed, position)
+                else:
+                    epoch, place = divmod(position, len(dataset))
+                    order = _permutation(len(dataset), seed, epoch, index)
+                    sample = dataset[int(order[place])]
             if sample is not None:
                 return sample
         raise RuntimeError(
@@ -126,13 +130,6 @@ class SampleStream(Dataset):
         owners = np.random.default_rng((_MIX, seed, block)).permutation(owners)
         index = int(owners[slot])
         return index, block * self.ratio[index] + int((owners[:slot] == index).sum())
-
-    def _sample(self, seed: int, index: int, position: int) -> Any:
-        dataset = self.datasets[index]
-        if hasattr(dataset, 'stream_item'):
-            return dataset.stream_item(seed, position)
-        epoch, place = divmod(position, len(dataset))
-        return dataset[int(_permutation(len(dataset), seed, epoch, index)[place])]
 
 
 @lru_cache(maxsize=8)

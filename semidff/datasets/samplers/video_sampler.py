@@ -30,8 +30,7 @@ class VideoSampler(Sampler):
 
     def __init__(self, dataset: Sized, seed: int | None = None) -> None:
         rank, world_size = get_dist_info()
-        shares = share_videos(frames_of_videos(dataset), world_size)
-        self.indices = shares[rank]
+        self.indices = share_videos(frames_of_videos(dataset), world_size)[rank]
 
     def __iter__(self) -> Iterator[int]:
         return iter(self.indices)
@@ -41,14 +40,9 @@ class VideoSampler(Sampler):
 
 
 def share_videos(videos: list[list[int]], shares: int) -> list[list[int]]:
-    """Divide videos among processes, longest first.
+    """Divide videos, given by their frame indices, among processes, longest first.
 
-    Args:
-        videos: Frame indices of each video.
-        shares: Number of processes.
-
-    Returns:
-        Frame indices of each process; its videos keep the given order.
+    Each of the ``shares`` lists holds the frame indices of one process; its videos keep the given order.
     """
     chosen: list[list[int]] = [[] for _ in range(shares)]
     frames = [0] * shares
@@ -60,11 +54,7 @@ def share_videos(videos: list[list[int]], shares: int) -> list[list[int]]:
 
 
 def frames_of_videos(dataset: Sized) -> list[list[int]]:
-    """Return the frame indices of each video of a dataset, in order of ``frame_id``.
-
-    Raises:
-        ValueError: If a frame has no ``video_id``.
-    """
+    """Return the frame indices of each video of a dataset, in order of ``frame_id``."""
     videos: dict[int, list[tuple[int, int]]] = {}
     for index in range(len(dataset)):
         info = dataset.get_data_info(index)

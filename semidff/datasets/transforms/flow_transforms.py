@@ -6,6 +6,7 @@ draw from numpy's global random state.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import mmcv
 import numpy as np
@@ -13,8 +14,6 @@ import torch
 from mmcv.transforms import BaseTransform
 from mmdet.registry import TRANSFORMS
 from mmengine.structures import PixelData
-
-from semidff.datasets.flow_file import read_flow
 
 from .pack_frame_pair import PackFramePair
 
@@ -37,7 +36,12 @@ class LoadFlowPair(BaseTransform):
         """
         flow = read_flow(results['flow_path'])
         size = flow.shape[:2]
-        images = [_read(path, size) for path in results['img_path']]
+        images = [mmcv.imread(path) for path in results['img_path']]
+        for path, image in zip(results['img_path'], images, strict=True):
+            if image is None:
+                raise ValueError(f'{path}: cannot be read as a picture: copy the file again')
+            if image.shape[:2] != size:
+                raise ValueError(f"{path}: size {image.shape[:2]} differs from its flow's {size}")
         return dict(
             results,
             img=images,
@@ -48,13 +52,24 @@ class LoadFlowPair(BaseTransform):
         )
 
 
-def _read(path: str, size: tuple[int, int]) -> np.ndarray:
-    image = mmcv.imread(path)
-    if image is None:
-        raise ValueError(f'{path}: cannot be read as a picture: copy the file again')
-    if image.shape[:2] != size:
-        raise ValueError(f"{path}: size {image.shape[:2]} differs from its flow's {size}")
-    return image
+def read_flow(path: str | Path) -> np.ndarray:
+    """Read an (H, W, 2) float32 flow in pixels, x first, from a Middlebury .flo file.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it does not start with 'PIEH', or its length does not match its size.
+    """
+    content = Path(path).read_bytes()
+    if content[:4] != b'PIEH':
+        raise ValueError(f'{path}: starts with {content[:4]!r}, a .flo file starts with b"PIEH"')
+    width, height = np.frombuffer(content[:12].ljust(12, b'\0'), '<i4', 2, 4).tolist()
+    expected = 12 + 8 * width * height
+    if width < 1 or height < 1 or len(content) != expected:
+        raise ValueError(
+            f'{path}: {len(content)} bytes, but a flow of {height} x {width} has {expected}: '
+            'copy the file again'
+        )
+    return np.frombuffer(content, '<f4', offset=12).reshape(height, width, 2).astype(np.float32)
 
 
 @TRANSFORMS.register_module()
@@ -87,9 +102,6 @@ class RandomFlipFlowPair(BaseTransform):
             flip=direction is not None,
             flip_direction=direction,
         )
-
-    def __repr__(self) -> str:
-        return f'{type(self).__name__}(prob={self.prob})'
 
 
 @TRANSFORMS.register_module()
@@ -134,12 +146,6 @@ class RandomColorFlowPair(BaseTransform):
                 value += sigma * np.random.standard_normal(value.shape).astype(np.float32)
             images.append(np.clip(value * np.float32(255), 0, 255))
         return dict(results, img=images)
-
-    def __repr__(self) -> str:
-        return (
-            f'{type(self).__name__}(color={self.color}, gamma={self.gamma}, '
-            f'contrast={self.contrast}, brightness={self.brightness}, noise={self.noise})'
-        )
 
 
 @TRANSFORMS.register_module()

@@ -54,15 +54,13 @@ class OriginalResize(Resize):
 
     def _resize_img(self, results: dict) -> None:
         image = results['img']
-        factor = _factor(image.shape[:2], max(self.scale), min(self.scale))
+        longest = max(image.shape[:2])
+        factor = min(self.scale) / min(image.shape[:2])
+        if round(factor * longest) > max(self.scale):
+            factor = max(self.scale) / longest
         results['img'] = cv2.resize(
             image, None, fx=factor, fy=factor, interpolation=cv2.INTER_LINEAR
         )
         results['img_shape'] = results['img'].shape[:2]
         results['scale_factor'] = (factor, factor)
         results['keep_ratio'] = True
-
-
-def _factor(size: tuple[int, int], longest: int, shortest: int) -> float:
-    factor = shortest / min(size)
-    return longest / max(size) if round(factor * max(size)) > longest else factor

@@ -61,8 +61,10 @@ class RandomAffineFlowPair(BaseTransform):
                 f'{results.get("img_path")}: size {size} is less than crop_size={self.crop_size}'
             )
         current, key = self.draw(size)
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        # OpenCV refuses the negative strides of mirrored images.
         images = [
-            _warp(image, map_, self.crop_size)
+            cv2.warpAffine(np.ascontiguousarray(image), map_[:2], self.crop_size[::-1], flags=flags)
             for image, map_ in zip(results['img'], (key, current), strict=True)
         ]
         flow = transform_flow(results['gt_flow'], current, key, self.crop_size)
@@ -85,12 +87,6 @@ class RandomAffineFlowPair(BaseTransform):
         only_cropped = np.array([[1.0, 0, corner[0]], [0, 1, corner[1]], [0, 0, 1]])
         return only_cropped, only_cropped
 
-    def __repr__(self) -> str:
-        return (
-            f'{type(self).__name__}(crop_size={self.crop_size}, shared={self.shared}, '
-            f'relative={self.relative}, tries={self.tries})'
-        )
-
 
 def transform_flow(
     flow: np.ndarray, current: np.ndarray, key: np.ndarray, size: tuple[int, int]
@@ -111,12 +107,6 @@ def transform_flow(
     offset = [map_coordinates(flow[..., i], start[::-1], order=1, mode='nearest') for i in (0, 1)]
     end = _apply(np.linalg.inv(key), start + np.stack(offset))
     return np.stack((end[0] - x, end[1] - y), axis=-1).astype(np.float32)
-
-
-def _warp(image: np.ndarray, matrix: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    image = np.ascontiguousarray(image)  # OpenCV refuses the negative strides of mirrored images.
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return cv2.warpAffine(image, matrix[:2], size[::-1], flags=flags)
 
 
 def _random_map(

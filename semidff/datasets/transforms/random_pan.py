@@ -57,6 +57,3 @@ class RandomPan(BaseTransform):
         ]
         results['img_shape'] = [image.shape[:2] for image in results['img']]
         return results
-
-    def __repr__(self) -> str:
-        return f'{type(self).__name__}(crop_size={self.crop_size}, max_speed={self.max_speed}, prob={self.prob})'
