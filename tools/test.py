@@ -10,9 +10,13 @@ import sys
 from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
-from semidff.engine.launch import OptionError, add_launch_arguments, prepare_run
+from semidff.engine.launch import (
+    OptionError,
+    add_launch_arguments,
+    apply_test_options,
+    prepare_run,
+)
 from semidff.engine.loops.video_test_loop import PROTOCOLS
-from semidff.engine.test_options import apply_test_options
 from semidff.inference import MethodError, ScheduleError
 from semidff.inference.methods import METHODS, method_class, renamed_method
 from semidff.utils.atomic_write import write_json
@@ -23,14 +27,6 @@ from semidff.utils.model_building import ConfigError
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    add_test_arguments(parser)
-    add_output_arguments(parser)
-    add_launch_arguments(parser, 'test_cfg.fp16=True')
-    return parser.parse_args()
-
-
-def add_test_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options for model, method and schedule."""
     parser.add_argument('config', help='config file')
     parser.add_argument(
         'checkpoint',
@@ -69,6 +65,9 @@ def add_test_arguments(parser: argparse.ArgumentParser) -> None:
         help='dense: every frame at its position in the schedule; pairs: every labeled frame at each distance '
         "0 ... L-1 from its key frame (DFF 5.2) (default: the config's, else dense)",
     )
+    add_output_arguments(parser)
+    add_launch_arguments(parser, 'test_cfg.fp16=True')
+    return parser.parse_args()
 
 
 def add_output_arguments(parser: argparse.ArgumentParser) -> None:

@@ -7,8 +7,12 @@ from mmengine.runner import Runner
 
 from semidff.datasets.video_list import VideoListError
 from semidff.engine import NonFiniteLossError
-from semidff.engine.launch import OptionError, add_launch_arguments, prepare_run
-from semidff.engine.train_options import apply_train_options
+from semidff.engine.launch import (
+    OptionError,
+    add_launch_arguments,
+    apply_train_options,
+    prepare_run,
+)
 from semidff.utils.checkpoint import CheckpointError
 from semidff.utils.model_building import ConfigError
 

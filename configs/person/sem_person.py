@@ -1,4 +1,4 @@
-"""The row *sem*: the semantic objective alone, from a random start."""
+"""Stage two, row *sem*: the semantic loss alone, from random weights."""
 
 _base_ = ['./two_step_person.py']
 

@@ -1,9 +1,9 @@
-"""Two steps for a weak detector and few videos: the task network stays stage one's. The row *fix-task*.
+"""Stage two for a weak detector and few videos, row *fix-task*: the task network of stage one is frozen.
 
-Departures from the paper, whose second step is ``two_step_person.py``: with a weak detector, a task network that learns
-along forgets what these videos do not show, and semantics alone let go of features that they do not need
-(docs/benchmarks.md, "What the semantic step trains"). So the temporal module learns alone, and keeps the loss of the
-first step.
+The second step of the paper is that of ``two_step_person.py``. With a weak detector, a trained task network forgets
+what these videos do not show, and the semantic loss alone does not preserve features that it does not need
+(docs/benchmarks.md, "What the semantic step trains"). Here the second step trains the temporal module alone and keeps
+the regression loss.
 """
 
 _base_ = ['./two_step_person.py']
@@ -15,7 +15,7 @@ train_dataloader = dict(
         dataset=dict(
             pipeline=[
                 dict(_same_for_both, transforms=[_resize, _flip]),
-                # The cameras of these videos stand still; those of others may not.
+                # The cameras of these videos are static; those of other videos may move.
                 dict(type='RandomPan', crop_size=_crop.crop_size, max_speed=6),
                 _pack,
             ],

@@ -1,4 +1,4 @@
-"""Stage two: regression, then semantics, on unlabeled videos.
+"""Stage two: regression loss, then semantic loss, on unlabeled videos.
 
 The checkpoint of the first step, ``regression.pth``, is the row *reg*; the last one is *two-step*.
 """
@@ -27,7 +27,7 @@ train_dataloader = dict(
         dataset=dict(
             type='UnlabeledVideoDataset',
             ann_file=_base_.data_root + 'unlabeled.txt',
-            # up to one and a half key-frame durations, so that longer ones than l = 10 work too
+            # Larger distances than l = 10 needs, so that longer key-frame intervals work too.
             interval=dict(type='UniformInterval', low=1, high=19),
             window=40,
             pairs_per_window=8,

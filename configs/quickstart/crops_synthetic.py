@@ -1,10 +1,10 @@
-"""The stand-in for ImageNet pre-training: the backbone learns to tell generated crops apart."""
+"""Pre-training of the backbone by classification of generated crops, in place of ImageNet."""
 
 _base_ = ['../_base_/default_runtime.py', './_base_/model.py', './_base_/data.py']
 
 model = dict(
     type='CropClassifier',
-    # here, and only here, batch norm learns
+    # Batch norm is trained here only.
     backbone=dict(
         _base_.detector.backbone, norm_cfg=dict(type='BN', requires_grad=True), norm_eval=False
     ),

@@ -1,4 +1,4 @@
-"""DFF fix F: the flow network stays as flow pre-training left it, the detector learns on pairs (DFF Table 3)."""
+"""DFF fix F: the flow network keeps its pre-trained weights, the detector is trained on pairs (DFF Table 3)."""
 
 _base_ = ['./dff_synthetic.py']
 

@@ -1,4 +1,4 @@
-"""DFF fix N: the frame-by-frame detector stays as it is, the temporal module learns with labels (DFF Table 3)."""
+"""DFF fix N: the frame-by-frame detector is frozen, the temporal module is trained with labels (DFF Table 3)."""
 
 _base_ = ['./dff_synthetic.py']
 

@@ -1,4 +1,4 @@
-"""DFF without flow pre-training: the temporal module starts at random, as semi-DFF's (semi-DFF Table 4)."""
+"""DFF without flow pre-training: the temporal module starts from random weights, as in semi-DFF (its Table 4)."""
 
 _base_ = ['./dff_synthetic.py']
 

@@ -22,7 +22,7 @@ steps = [
     ),
     dict(name='backbone', train='configs/quickstart/crops_synthetic.py', shared=True),
     dict(name='flow', train='configs/quickstart/flow_synthetic.py'),
-    # Nothing else can run by then, so it takes all cores.
+    # All later steps depend on it, so it runs alone on all cores.
     dict(name='stage_one', train='configs/quickstart/rfcn_synthetic.py', alone=True),
     dict(name='two_step', train='configs/quickstart/two_step_synthetic.py'),
     dict(name='sem', train='configs/quickstart/sem_synthetic.py'),

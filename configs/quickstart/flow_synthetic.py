@@ -1,11 +1,11 @@
-"""Flow pre-training on pairs with true optical flow, the role of Flying Chairs: the *flow* baseline."""
+"""Flow pre-training on pairs with true optical flow, in place of Flying Chairs: the *flow* baseline."""
 
 _base_ = ['../_base_/default_runtime.py', './_base_/model.py', './_base_/data.py']
 
 model = dict(
     type='FlowPretrainer',
     temporal=_base_.temporal,
-    # measured with these; the default is FlowNet's
+    # The benchmarks were measured with these; the default is FlowNet's.
     coarse_weights=(0.32, 0.08, 0.02, 0.01),
     data_preprocessor=_base_.data_preprocessor,
 )
@@ -42,7 +42,7 @@ optim_wrapper = dict(
 param_scheduler = [
     dict(type='OneCycleLR', eta_max=8e-4, total_steps=iters, by_epoch=False),
 ]
-# The end-point error on pairs that training has not seen:
+# End-point error on held-out pairs:
 #   python tools/test.py configs/quickstart/flow_synthetic.py CHECKPOINT
 test_dataloader = dict(
     _delete_=True,

@@ -1,4 +1,4 @@
-"""Stage one in the generated world: R-FCN on labeled stills."""
+"""Stage one on generated data: R-FCN on labeled stills."""
 
 _base_ = ['../_base_/default_runtime.py', './_base_/model.py', './_base_/data.py']
 

@@ -1,4 +1,4 @@
-"""Stage one trained on with labeled frames of videos, one by one: *frame* of DFF's Tables 3 and 4."""
+"""Stage one fine-tuned on single labeled frames of videos: *frame* of DFF's Tables 3 and 4."""
 
 _base_ = ['./dff_synthetic.py']
 

@@ -1,4 +1,4 @@
-"""The row *sem* in the generated world: the semantic objective alone, from a random start."""
+"""Stage two on generated data, row *sem*: the semantic loss alone, from random weights."""
 
 _base_ = ['./two_step_synthetic.py']
 

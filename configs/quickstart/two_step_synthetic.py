@@ -1,4 +1,4 @@
-"""Stage two in the generated world: regression, then semantics, on unlabeled mp4 files.
+"""Stage two on generated data: regression loss, then semantic loss, on unlabeled mp4 files.
 
 The checkpoint of the first step, ``regression.pth``, is the row *reg*; the last one is *two-step*.
 """
@@ -11,7 +11,7 @@ model = dict(
     temporal=_base_.temporal,
     data_preprocessor=_base_.data_preprocessor,
     both_directions=True,
-    # of all frames of the quick start's world, flipped and not, 1.9 GB in float32 and half of that in bfloat16
+    # All frames of the quick start's data set, flipped and not, take 1.9 GB in float32 and half of that in bfloat16.
     feature_cache=2.0,
 )
 load_parts = dict(

@@ -1,4 +1,4 @@
-"""Command-line arguments and process setup that training and testing share."""
+"""Command-line options of training and testing, put into the config, and the setup of the process."""
 
 import argparse
 import atexit
@@ -10,8 +10,21 @@ import torch
 from mmdet.utils import setup_cache_size_limit_of_dynamo
 from mmengine.config import Config, DictAction
 
+from semidff.inference import schedule_config
 from semidff.utils.allocator import keep_freed_memory
 from semidff.utils.model_building import read_config
+
+# options of ``tools/test.py`` that apply only to tests on videos
+VIDEO_OPTIONS = (
+    'method',
+    'key_interval',
+    'adaptive',
+    'scene_cuts',
+    'protocol',
+    'render',
+    'render_videos',
+    'detections',
+)
 
 
 class OptionError(ValueError):
@@ -66,12 +79,7 @@ def prepare_run(args: argparse.Namespace) -> Config:
 
 
 def adapt_to_machine(cfg: Config, launcher: str) -> None:
-    """Set the launcher, and gloo as the backend of distributed runs on machines without a GPU.
-
-    Args:
-        cfg: The config, changed in place.
-        launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``.
-    """
+    """Set the launcher, and gloo as the backend of distributed runs on machines without a GPU."""
     cfg.launcher = launcher
     if launcher == 'none':
         return
@@ -93,3 +101,103 @@ def _leave_group() -> None:
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
         gc.collect()
+
+
+def apply_train_options(cfg: Config, args: argparse.Namespace) -> None:
+    """Put seed, precision, gradient accumulation and resuming into a training config.
+
+    Precision and accumulation are set in all optimizer wrappers, those of distillation steps included. Mixed precision
+    is mmengine's ``AmpOptimWrapper`` on a GPU, bfloat16 on a CPU.
+
+    Args:
+        cfg: The config, changed in place.
+        args: Options of ``tools/train.py``; those that are None change nothing.
+
+    Raises:
+        OptionError: If ``accumulate`` is not positive, or the config has an optimizer wrapper without mixed precision.
+    """
+    if args.seed is not None:
+        cfg.randomness = dict(cfg.get('randomness', {}), seed=args.seed)
+    if args.resume is not None:
+        cfg.resume = True
+        cfg.load_from = None if args.resume == 'auto' else args.resume
+    if args.accumulate is not None and args.accumulate < 1:
+        raise OptionError(f'--accumulate must be at least 1, got {args.accumulate}')
+    parts = [cfg, *(cfg.get('train_cfg') or {}).get('steps', [])]
+    for wrapper in (part.optim_wrapper for part in parts if part.get('optim_wrapper')):
+        if args.amp:
+            kind = wrapper.get('type', 'OptimWrapper')
+            if kind != 'OptimWrapper':
+                raise OptionError(f'--amp works with OptimWrapper, but the config has {kind}')
+            if torch.cuda.is_available():
+                wrapper.update(type='AmpOptimWrapper', loss_scale='dynamic')
+            else:
+                wrapper.update(type='BFloat16OptimWrapper', enabled=True)
+        if args.accumulate is not None:
+            wrapper.accumulative_counts = args.accumulate
+
+
+def apply_test_options(cfg: Config, args: argparse.Namespace) -> str | None:
+    """Put method, schedule, protocol, detections and rendering into a test config.
+
+    Args:
+        cfg: A config with ``test_cfg`` and ``test_evaluator``, changed in place.
+        args: Options of ``tools/test.py``; those that are None change nothing.
+
+    Returns:
+        The method of the test; None for a model that is no video detector and is tested by mmengine's own loop
+        (``test_cfg=dict(type='TestLoop')``).
+
+    Raises:
+        OptionError: If the config has no test, no metric that writes detections, or does not support a given option.
+    """
+    _check_test(cfg, args)
+    test = cfg.test_cfg
+    if test.type == 'TestLoop':
+        return None
+    for name in ('method', 'key_interval', 'protocol'):
+        if getattr(args, name) is not None:
+            test[name] = getattr(args, name)
+    if args.adaptive or args.scene_cuts:
+        interval = test.get('key_interval', 10)
+        test.schedule = schedule_config(interval, args.adaptive, bool(args.scene_cuts))
+    if args.render is not None:
+        output = dict(out_dir=args.render, max_videos=args.render_videos, fps=args.render_fps)
+        test.render = {**(test.get('render') or {}), **output}
+    if args.detections is not None:
+        _vid_metric(cfg).outfile = args.detections
+    return test.get('method', 'propagate')
+
+
+def _check_test(cfg: Config, args: argparse.Namespace) -> None:
+    if not cfg.get('test_cfg') or not cfg.get('test_dataloader') or not cfg.get('test_evaluator'):
+        raise OptionError(
+            f'{cfg.filename}: no test_cfg, test_dataloader or test_evaluator, so there is nothing '
+            'to test; base the config on one of configs/_base_/datasets'
+        )
+    kind = cfg.test_cfg.get('type')
+    if kind not in ('TestLoop', 'VideoTestLoop'):
+        raise OptionError(
+            f"{cfg.filename}: test_cfg.type is {kind!r}; set test_cfg = dict(type='VideoTestLoop'), "
+            "or 'TestLoop' for a model that is no video detector"
+        )
+    given = [name for name in VIDEO_OPTIONS if getattr(args, name) is not None]
+    if kind == 'TestLoop' and given:
+        raise OptionError(
+            f'{cfg.filename}: --{given[0].replace("_", "-")} is for tests on videos, but test_cfg.type '
+            "is 'TestLoop'; leave it out"
+        )
+    if args.key_interval is not None and args.key_interval < 1:
+        raise OptionError(f'--key-interval is {args.key_interval}; it must be at least 1')
+
+
+def _vid_metric(cfg: Config) -> dict:
+    evaluator = cfg.test_evaluator
+    metrics = evaluator if isinstance(evaluator, list) else [evaluator]
+    for metric in metrics:
+        if metric.get('type') == 'VIDMetric':
+            return metric
+    raise OptionError(
+        f'{cfg.filename}: --detections needs a VIDMetric in test_evaluator; it has '
+        f'{[metric.get("type") for metric in metrics]}'
+    )

@@ -72,7 +72,7 @@ def load_strict(
     Only ``num_batches_tracked`` of batch normalization may be missing.
 
     Args:
-        module: The module.
+        module: The module, changed in place.
         path: The checkpoint.
         what: Name of the module in messages.
         prefix: Name of the module in the checkpoint, for example ``spatial.detector``; other keys are disregarded.
@@ -87,16 +87,21 @@ def load_strict(
     state = read_state_dict(path) if state is None else state
     prefix = f'{prefix.rstrip(".")}.' if prefix else ''
     given = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-    given = _without(given, ignore)
+    ignore = tuple(ignore)
+    given = {k: v for k, v in given.items() if not k.startswith(ignore)}
     wanted = module.state_dict()
-    needed = _without({k: v for k, v in wanted.items() if not _optional(k)}, ignore)
+    missing = [
+        k
+        for k in wanted
+        if k not in given and not k.startswith(ignore) and not k.endswith('num_batches_tracked')
+    ]
     misfits = [
         f'{key} {tuple(value.shape)} instead of {tuple(wanted[key].shape)}'
         for key, value in given.items()
         if key in wanted and value.shape != wanted[key].shape
     ]
     problems = [
-        _listed('missing in the checkpoint', [key for key in needed if key not in given]),
+        _listed('missing in the checkpoint', missing),
         _listed('not part of the model', [key for key in given if key not in wanted]),
         _listed('of another shape', misfits),
     ]
@@ -140,8 +145,7 @@ def load_for_test(
         return
     of_video_detector = any(key.startswith(DETECTOR) for key in state)
     temporal = getattr(model, 'temporal', None)
-    weightless = temporal is not None and not temporal.state_dict()
-    if needs_temporal and not weightless:
+    if needs_temporal and (temporal is None or temporal.state_dict()):
         if not of_video_detector:
             raise CheckpointError(
                 f'{path}: is the checkpoint of an image detector (keys such as '
@@ -169,14 +173,6 @@ def detector_digest(path: str | Path) -> str:
         digest.update(f'{name} {value.dtype} {tuple(value.shape)}'.encode())
         digest.update(value.flatten().view(torch.uint8).numpy())
     return digest.hexdigest()
-
-
-def _without(state: dict[str, Tensor], beginnings: Sequence[str]) -> dict[str, Tensor]:
-    return {key: value for key, value in state.items() if not key.startswith(tuple(beginnings))}
-
-
-def _optional(key: str) -> bool:
-    return key.rpartition('.')[2] == 'num_batches_tracked'
 
 
 def _listed(problem: str, keys: list[str]) -> str:

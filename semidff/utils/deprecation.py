@@ -47,7 +47,7 @@ def register_former_name(registry: Registry, old: str, renamed: type, **argument
     """Register a class under its former name too.
 
     Args:
-        registry: Where the class is registered.
+        registry: The registry of ``renamed``.
         old: The former name, which configs of users may have.
         renamed: The class.
         **arguments: Renamed arguments of the class: their names by their former names.

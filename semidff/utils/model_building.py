@@ -34,14 +34,13 @@ def read_config(path: str | Path, cfg_options: dict | None = None) -> Config:
     return config
 
 
-def build_model(config: str | Path | Config, cfg_options: dict | None = None) -> nn.Module:
+def build_model(config: str | Path | Config) -> nn.Module:
     """Build a config's model on the CPU.
 
     ``init_weights()`` is not called, since it may read or download pre-trained weights.
 
     Args:
         config: A config or its file.
-        cfg_options: Settings that replace those of the file.
 
     Returns:
         The model, with the config as ``model.cfg``.
@@ -50,7 +49,7 @@ def build_model(config: str | Path | Config, cfg_options: dict | None = None) ->
         ConfigError: If there is no such file, or no model in it.
     """
     if isinstance(config, str | Path):
-        config = read_config(config, cfg_options)
+        config = read_config(config)
     if 'model' not in config:
         raise ConfigError(
             f'{config.filename}: has no model; give the config of a training or of a test'
@@ -68,7 +67,7 @@ def build_video_detector(path: str | Path, cfg_options: dict | None = None) -> n
         ConfigError: If the config has no video detector, but an image detector for example.
     """
     torch.manual_seed(0)
-    model = build_model(path, cfg_options)
+    model = build_model(read_config(path, cfg_options))
     if not hasattr(model, 'has_temporal'):
         raise ConfigError(
             f'{path}: {type(model).__name__} has no temporal module; give a stage-two config'

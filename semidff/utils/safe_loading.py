@@ -9,9 +9,9 @@ unsafely throughout; importing this module replaces both functions, so that ``lo
 
 import re
 from collections.abc import Callable
-from pathlib import Path
+from functools import partial
 from pickle import UnpicklingError
-from typing import IO, Any
+from typing import Any
 
 import mmengine.runner.checkpoint as mmengine_checkpoint
 import numpy as np
@@ -49,26 +49,19 @@ class CheckpointError(RuntimeError):
     """A checkpoint that is missing, damaged, unsafe to load, or of another model."""
 
 
-def load_file(file: str | Path | IO[bytes], map_location: Any = None) -> Any:
+def _load(read: Callable, source: Any, map_location: Any = None, **options: Any) -> Any:
     """Load a file of ``torch.save`` without running code that may be in it.
 
     Args:
-        file: Path or open file.
+        read: Function of PyTorch.
+        source: Path, open file or URL.
         map_location: As in ``torch.load``.
+        options: Other arguments of ``read``.
 
     Raises:
         CheckpointError: If the file is damaged, or holds other objects than tensors, plain data and the state of
             mmengine's Runner.
     """
-    return _load(torch.load, file, map_location)
-
-
-def load_url(url: str, map_location: Any = None, **options: Any) -> Any:
-    """Download a checkpoint once and load it like :func:`load_file`; arguments as of mmengine's ``load_url``."""
-    return _load(torch.hub.load_state_dict_from_url, url, map_location, **options)
-
-
-def _load(read: Callable, source: Any, map_location: Any, **options: Any) -> Any:
     try:
         with torch.serialization.safe_globals(ALLOWED):
             return read(source, map_location=map_location, weights_only=True, **options)
@@ -85,6 +78,8 @@ def _load(read: Callable, source: Any, map_location: Any, **options: Any) -> Any
         ) from error
 
 
+load_file = partial(_load, torch.load)
+
 # All loaders of mmengine, of files as of addresses, pass one of these two functions.
 mmengine_checkpoint._safe_torch_load = load_file
-mmengine_checkpoint.load_url = load_url
+mmengine_checkpoint.load_url = partial(_load, torch.hub.load_state_dict_from_url)

@@ -1,5 +1,6 @@
 """Writing of mp4 files."""
 
+from contextlib import ExitStack
 from pathlib import Path
 
 import cv2
@@ -32,12 +33,13 @@ class VideoWriter:
         self.fps = fps
         self._writer: cv2.VideoWriter | None = None
         self._size: tuple[int, int] | None = None
+        self._stack = ExitStack()
 
     def __enter__(self) -> 'VideoWriter':
         return self
 
-    def __exit__(self, error_type: type | None, *_: object) -> None:
-        self.close(keep=error_type is None)
+    def __exit__(self, *error: object) -> None:
+        self._stack.__exit__(*error)
 
     def write(self, frame: np.ndarray) -> None:
         """Add a frame.
@@ -52,6 +54,7 @@ class VideoWriter:
         height, width = size = frame.shape[:2]
         if self._writer is None:
             self._open(size)
+            self._size = size
         if size != self._size:
             raise ValueError(
                 f'{self.path}: a frame of {width}x{height} in a video of '
@@ -61,27 +64,13 @@ class VideoWriter:
             frame = cv2.copyMakeBorder(frame, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
         self._writer.write(np.ascontiguousarray(frame))
 
-    def close(self, keep: bool = True) -> None:
-        """Complete the file.
-
-        Args:
-            keep: False removes the unfinished file.
-        """
-        if self._writer is not None:
-            self._writer.release()
-            self._writer = None
-            error = None if keep else InterruptedError()
-            self._unfinished.__exit__(error and type(error), error, None)
-
     def _open(self, size: tuple[int, int]) -> None:
-        self._unfinished = atomic_path(self.path)
-        path = self._unfinished.__enter__()
+        path = self._stack.enter_context(atomic_path(self.path))
         even = (size[1] + size[1] % 2, size[0] + size[0] % 2)
         code = cv2.VideoWriter_fourcc(*'mp4v')
         self._writer = cv2.VideoWriter(str(path), code, _storable(self.fps), even)
-        self._size = size
+        self._stack.callback(self._writer.release)
         if not self._writer.isOpened():
-            self.close(keep=False)
             raise OSError(f'{self.path}: cannot be written; check the folder and its free space')
 
 

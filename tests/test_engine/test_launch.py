@@ -1,13 +1,21 @@
-"""What the tools set because of the machine."""
+"""Settings of tools/train.py and tools/test.py: because of the machine, and from their options."""
 
 import os
 import subprocess
 import sys
+from argparse import Namespace
 
+import pytest
 import torch
 from mmengine.config import Config
 
-from semidff.engine.launch import adapt_to_machine
+from semidff.engine.launch import (
+    VIDEO_OPTIONS,
+    OptionError,
+    adapt_to_machine,
+    apply_test_options,
+    apply_train_options,
+)
 from tests.ports import free_port
 
 
@@ -59,3 +67,122 @@ def test_the_groups_threads_end_before_the_process():
     )
     running, left = done.stdout.splitlines()[-2:]
     assert int(running) > 0 and int(left) == 0
+
+
+def video_config(**test_cfg) -> Config:
+    return Config(
+        dict(test_cfg=test_cfg, test_dataloader=dict(a=1), test_evaluator=dict(type='VIDMetric'))
+    )
+
+
+def options(**given) -> Namespace:
+    return Namespace(**{**dict.fromkeys(VIDEO_OPTIONS), 'render_fps': 10, **given})
+
+
+def test_video_test_takes_them():
+    cfg = video_config(type='VideoTestLoop', method='copy', key_interval=10)
+    assert apply_test_options(cfg, options()) == 'copy'
+    assert apply_test_options(cfg, options(method='frame', key_interval=5)) == 'frame'
+    assert cfg.test_cfg.key_interval == 5
+    apply_test_options(cfg, options(detections='out.txt', render='videos', render_videos=2))
+    assert cfg.test_evaluator.outfile == 'out.txt'
+    assert cfg.test_cfg.render == dict(out_dir='videos', max_videos=2, fps=10)
+    with pytest.raises(OptionError, match='must be at least 1'):
+        apply_test_options(cfg, options(key_interval=0))
+
+
+def test_schedules():
+    cfg = video_config(type='VideoTestLoop', key_interval=7)
+    apply_test_options(cfg, options(key_interval=5))
+    assert cfg.test_cfg.get('schedule') is None
+    apply_test_options(cfg, options(scene_cuts=True))
+    assert cfg.test_cfg.schedule == dict(type='SceneCutSchedule', base=5)
+    apply_test_options(cfg, options(adaptive='a.json', key_interval=9))
+    adaptive = dict(type='AdaptiveSchedule', file='a.json', interval=9)
+    assert cfg.test_cfg.schedule == adaptive
+    apply_test_options(cfg, options(adaptive='a.json', scene_cuts=True))
+    assert cfg.test_cfg.schedule == dict(type='SceneCutSchedule', base=adaptive)
+
+
+def test_other_models_have_no_method():
+    cfg = video_config(type='TestLoop')
+    assert apply_test_options(cfg, options()) is None
+    assert cfg.test_cfg == dict(type='TestLoop')
+
+
+@pytest.mark.parametrize(
+    ('name', 'value'), [('method', 'copy'), ('key_interval', 5), ('render', 'videos')]
+)
+def test_other_models_refuse_video_options(name, value):
+    with pytest.raises(OptionError, match=f'--{name.replace("_", "-")} is for tests on videos'):
+        apply_test_options(video_config(type='TestLoop'), options(**{name: value}))
+
+
+def test_nothing_to_test():
+    with pytest.raises(OptionError, match="type is None; set test_cfg = dict.type='VideoTestLoop'"):
+        apply_test_options(video_config(fp16=True), options())
+    with pytest.raises(OptionError, match='nothing to test'):
+        apply_test_options(Config(dict(test_cfg=None)), options())
+
+
+def training_config(**wrapper):
+    steps = [
+        dict(name='a'),
+        dict(name='b', optim_wrapper=dict(optimizer=dict(type='Adam', lr=1e-3))),
+    ]
+    return Config(
+        dict(
+            optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1), **wrapper),
+            train_cfg=dict(type='DistillationLoop', steps=steps),
+        )
+    )
+
+
+def train_with(cfg, amp=False, **options):
+    options = {'seed': None, 'resume': None, 'accumulate': None, **options}
+    apply_train_options(cfg, Namespace(amp=amp, **options))
+
+
+def test_nothing_is_changed_without_switches():
+    cfg = training_config()
+    train_with(cfg)
+    assert cfg.to_dict() == training_config().to_dict()
+
+
+@pytest.mark.parametrize('gpu,kind', [(True, 'AmpOptimWrapper'), (False, 'BFloat16OptimWrapper')])
+def test_mixed_precision_reaches_every_step(monkeypatch, gpu, kind):
+    monkeypatch.setattr('torch.cuda.is_available', lambda: gpu)
+    cfg = training_config()
+    train_with(cfg, amp=True)
+    for wrapper in (cfg.optim_wrapper, cfg.train_cfg.steps[1].optim_wrapper):
+        assert wrapper.type == kind
+        assert wrapper.get('loss_scale') == ('dynamic' if gpu else None)
+    assert 'optim_wrapper' not in cfg.train_cfg.steps[0]
+    assert cfg.optim_wrapper.optimizer.lr == 0.1
+
+
+def test_accumulation_reaches_every_step():
+    cfg = training_config()
+    train_with(cfg, accumulate=4)
+    assert cfg.optim_wrapper.accumulative_counts == 4
+    assert cfg.train_cfg.steps[1].optim_wrapper.accumulative_counts == 4
+
+
+@pytest.mark.parametrize('accumulate', [0, -2])
+def test_accumulation_must_be_positive(accumulate):
+    with pytest.raises(ValueError, match=f'at least 1, got {accumulate}'):
+        train_with(training_config(), accumulate=accumulate)
+
+
+def test_mixed_precision_does_not_replace_another_kind():
+    cfg = training_config()
+    cfg.optim_wrapper.type = 'ApexOptimWrapper'
+    with pytest.raises(ValueError, match='the config has ApexOptimWrapper'):
+        train_with(cfg, amp=True)
+
+
+def test_configs_without_steps_or_training():
+    cfg = Config(dict(optim_wrapper=dict(optimizer=dict(type='SGD')), train_cfg=dict(max_iters=3)))
+    train_with(cfg, accumulate=2)
+    assert cfg.optim_wrapper.accumulative_counts == 2
+    train_with(Config(dict(model=dict())), amp=True)

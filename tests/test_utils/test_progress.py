@@ -3,7 +3,7 @@ import io
 import pytest
 
 from semidff.utils import progress as module
-from semidff.utils.progress import Progress, clock, track
+from semidff.utils.progress import clock, track
 
 
 class Terminal(io.StringIO):
@@ -25,35 +25,31 @@ def test_clock():
 
 def test_a_line_every_15_seconds_outside_a_terminal(now):
     out = io.StringIO()
-    with Progress('clip', total=40, stream=out) as progress:
-        for _ in range(40):
-            now[0] += 1
-            progress.advance()
-        progress.print('written')
+    for _ in track(range(40), 'clip', total=40, stream=out):
+        now[0] += 1
     assert out.getvalue().splitlines() == [
         'clip: 1/40 frames, 1.0 fps, 0:39 left',
         'clip: 16/40 frames, 1.0 fps, 0:24 left',
         'clip: 31/40 frames, 1.0 fps, 0:09 left',
-        'written',
     ]
 
 
 def test_unknown_total_and_slow_units(now):
     out = io.StringIO()
-    progress = Progress('steps', unit='steps', stream=out, every=0)
-    now[0] += 10
-    progress.update(5)
-    now[0] += 990
-    progress.update(6, 'two [steps]')
-    assert out.getvalue().splitlines() == ['steps: 5 steps, 0.5 steps/s', 'two [steps]: 6 steps']
+    for seconds in track((2, 998), 'two [steps]', unit='steps', stream=out):
+        now[0] += seconds
+    assert out.getvalue().splitlines() == [
+        'two [steps]: 1 steps, 0.5 steps/s',
+        'two [steps]: 2 steps',
+    ]
 
 
 def test_a_bar_in_a_terminal_that_disappears(now):
     out = Terminal()
-    with Progress('clip [a]', total=4, stream=out) as progress:
-        now[0] += 2
-        progress.update(2)
-        progress.print('a line that stays')
+    for item in track(range(4), 'clip [a]', total=4, stream=out):
+        now[0] += 1
+        if item == 2:
+            print('a line that stays')
     shown = out.getvalue()
     assert '━' in shown and 'clip [a]: 2/4 frames, 1.0 fps, 0:02 left' in shown
     assert 'a line that stays' in shown

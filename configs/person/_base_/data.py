@@ -1,4 +1,4 @@
-"""Where the footage is; the only file to change for your own."""
+"""Location and classes of the data set; the only file to change for your own videos."""
 
 # Set DATA_ROOT to a folder with images/ + train.json (COCO json), unlabeled.txt (one video a line) and
 # val/ + val/val.json (COCO-VID json).

@@ -1,13 +1,13 @@
-"""The small R-FCN, for the four classes of the generated world and its frames of 192 x 256."""
+"""The small R-FCN for the generated data set: four classes, frames of 192 x 256."""
 
 _base_ = ['../../_base_/models/rfcn_r18.py']
 
-# Few proposals: the objects are few, and heads are paid for on every frame.
+# Few proposals suffice for the few objects; the heads run on every frame.
 proposals = dict(nms_pre=300, max_per_img=60)
 
 detector = dict(
     rpn_head=dict(anchor_generator=dict(scales=[2, 3.5, 6], ratios=[0.5, 1.0, 2.0])),
-    # 3 x 3 bins learn several times sooner than the paper's 7 x 7
+    # 3 x 3 bins converge several times faster than the paper's 7 x 7
     roi_head=dict(bbox_head=dict(num_classes=4, bins=3)),
     train_cfg=dict(
         rpn=dict(assigner=dict(pos_iou_thr=0.6), sampler=dict(num=64), allowed_border=16),

@@ -1,4 +1,4 @@
-"""What supervised training sees in the generated world: labeled frames of videos and stills, 2:1 (DFF 5.1)."""
+"""Data of supervised training on the generated data set: labeled frames of videos and stills, 2:1 (DFF 5.1)."""
 
 _base_ = ['./data.py']
 
@@ -7,7 +7,7 @@ _train = dict(
     data_root=_base_.data_root,
     filter_cfg=dict(filter_empty_gt=True),
 )
-# One frame in three is labeled; any frame can be key frame.
+# One frame in three is labeled; any frame can be the key frame.
 videos = dict(_train, ann_file='train.json', data_prefix=dict(img='train/'))
 stills = dict(_train, ann_file='stills.json', data_prefix=dict(img='stills/'))
 

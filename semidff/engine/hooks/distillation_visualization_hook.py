@@ -9,11 +9,11 @@ from mmdet.registry import HOOKS
 from mmdet.structures import DetDataSample
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from semidff.models.semi_dff import SemiDFF
+from semidff.utils.model_building import unwrapped
 from semidff.visualization.propagation_figure import FigureStyle, draw_propagation, to_array
 from semidff.visualization.propagation_view import PairView, view_pair
 
@@ -48,14 +48,9 @@ class DistillationVisualizationHook(Hook):
 
     @master_only
     def after_train_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: dict | None = None,
-        outputs: dict | None = None,
+        self, runner: Runner, batch_idx: int, data_batch=None, outputs=None
     ) -> None:
-        """Draw every ``interval`` iterations."""
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrapped(runner.model)
         if self.interval == 0 or not isinstance(model, SemiDFF):
             return
         if runner.iter == 0 or self.every_n_train_iters(runner, self.interval):

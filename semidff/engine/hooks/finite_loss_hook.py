@@ -23,23 +23,16 @@ class FiniteLossHook(Hook):
     priority = 'VERY_HIGH'
 
     def after_train_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: dict | None = None,
-        outputs: dict | None = None,
+        self, runner: Runner, batch_idx: int, data_batch=None, outputs=None
     ) -> None:
         values = {k: torch.as_tensor(v).detach().item() for k, v in (outputs or {}).items()}
         bad = {k: v for k, v in values.items() if not math.isfinite(v)}
         if bad:
             saved = runner.message_hub.runtime_info.get('last_ckpt')
+            samples = (data_batch or {}).get('data_samples') or []
+            frames = ', '.join(str(s.get('img_path', 'an unnamed frame')) for s in samples)
             raise NonFiniteLossError(
                 f'iteration {runner.iter + 1}: {", ".join(f"{k} = {v}" for k, v in bad.items())} on '
-                f'{_frames(data_batch)}. This iteration was not saved. Lower the learning rate or clip the gradient '
+                f'{frames or "this batch"}. This iteration was not saved. Lower the learning rate or clip the gradient '
                 f'(optim_wrapper.clip_grad), then resume from {saved or "the last checkpoint"} with --resume.'
             )
-
-
-def _frames(data_batch: dict | None) -> str:
-    samples = (data_batch or {}).get('data_samples') or []
-    return ', '.join(str(s.get('img_path', 'an unnamed frame')) for s in samples) or 'this batch'

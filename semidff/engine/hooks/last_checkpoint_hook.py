@@ -35,15 +35,11 @@ class LastCheckpointHook(Hook):
         final = folder / f'iter_{runner.iter}.pth'
         with atomic_path(folder / self.name) as unfinished:
             if final.is_file():
-                _link_or_copy(final, unfinished)
+                try:
+                    os.link(final, unfinished)
+                except OSError:
+                    shutil.copy2(final, unfinished)
             else:
                 meta = dict(epoch=runner.epoch, iter=runner.iter)
                 runner.save_checkpoint(str(folder), unfinished.name, meta=meta, by_epoch=False)
         runner.logger.info(f'The result of the training is {folder / self.name}')
-
-
-def _link_or_copy(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)

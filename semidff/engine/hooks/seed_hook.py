@@ -15,8 +15,6 @@ class SeedHook(Hook):
     uninterrupted one, without state in the checkpoint and for any number of ranks.
     """
 
-    def before_train_iter(
-        self, runner: Runner, batch_idx: int, data_batch: dict | None = None
-    ) -> None:
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:
         # Knuth's multiplicative hash keeps the seeds of neighboring iterations apart.
         torch.manual_seed((runner.seed * 1_000_003 + runner.iter * 2654435761 + get_rank()) % 2**63)

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
 
 from mmdet.registry import HOOKS, LOOPS
@@ -13,7 +14,8 @@ from mmengine.runner import IterBasedTrainLoop, Runner
 from semidff.utils.atomic_write import atomic_path
 from semidff.utils.model_building import unwrapped
 
-_STEP_KEYS = {'name', 'iters', 'objectives', 'trainable', 'optim_wrapper', 'param_scheduler'}
+_NEEDED = {'name', 'iters', 'objectives', 'trainable'}
+_OPTIONAL = {'optim_wrapper', 'param_scheduler'}
 
 
 @LOOPS.register_module()
@@ -21,7 +23,6 @@ class DistillationLoop(IterBasedTrainLoop):
     """Iteration-based training loop that is divided into steps.
 
     Args:
-        runner: The runner.
         dataloader: Config of the dataloader of unlabeled pairs.
         steps: One dict per step: ``name``; ``iters``; ``objectives``, a list of configs; ``trainable``, the trainable
             parts of the video detector; optionally ``optim_wrapper`` and ``param_scheduler``, which replace those of
@@ -51,10 +52,7 @@ class DistillationStepHook(Hook):
 
     def __init__(self, steps: Sequence[dict]) -> None:
         self.steps = [dict(step) for step in steps]
-        self.ends, total = [], 0
-        for step in self.steps:
-            total += step['iters']
-            self.ends.append(total)
+        self.ends = list(accumulate(step['iters'] for step in self.steps))
         self.current: int | None = None
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -87,8 +85,7 @@ class DistillationStepHook(Hook):
                     runner.save_checkpoint(runner.work_dir, unfinished.name, by_epoch=False)
 
     def _index(self, iteration: int) -> int:
-        passed = sum(iteration >= end for end in self.ends)
-        return min(passed, len(self.steps) - 1)
+        return sum(iteration >= end for end in self.ends[:-1])
 
     def _enter(self, runner: Runner, iteration: int) -> None:
         self.current = self._index(iteration)
@@ -110,7 +107,13 @@ class DistillationStepHook(Hook):
         )
         schedule = step.get('param_scheduler', runner.cfg.get('param_scheduler'))
         if schedule is not None:
-            schedule = runner.build_param_scheduler(_until_the_end(schedule, step['iters']))
+            schedules = [schedule] if isinstance(schedule, dict) else schedule
+            # Schedules without an end, which count the iterations of the step, end with the step.
+            schedules = [
+                dict({} if s.get('by_epoch', True) else dict(end=step['iters']), **s)
+                for s in schedules
+            ]
+            schedule = runner.build_param_scheduler(schedules)
         runner.param_schedulers = schedule
         self._forget_losses(runner)
 
@@ -122,18 +125,12 @@ class DistillationStepHook(Hook):
             del scalars[name]
 
 
-def _until_the_end(schedule: dict | Sequence[dict], iters: int) -> list[dict]:
-    """Let schedules without ``end``, which count the iterations of the step, end with the step."""
-    schedules = [schedule] if isinstance(schedule, dict) else schedule
-    return [dict({} if s.get('by_epoch', True) else dict(end=iters), **s) for s in schedules]
-
-
 def _check(steps: Sequence[dict]) -> None:
     if not steps:
         raise ValueError('train_cfg.steps is empty: distillation needs at least one step')
     for i, step in enumerate(steps):
-        missing = {'name', 'iters', 'objectives', 'trainable'} - set(step)
-        unknown = set(step) - _STEP_KEYS
+        missing = _NEEDED - set(step)
+        unknown = set(step) - _NEEDED - _OPTIONAL
         if missing or unknown or step['iters'] < 1:
             raise ValueError(
                 f'train_cfg.steps[{i}] needs name, iters >= 1, objectives and trainable, and may have optim_wrapper '

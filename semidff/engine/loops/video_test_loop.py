@@ -1,5 +1,6 @@
 """Test loop over videos, frame by frame (DFF Algorithm 1)."""
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
 
@@ -29,9 +30,7 @@ class VideoTestLoop(TestLoop):
     synchronize only when the evaluator collects the results.
 
     Args:
-        runner: The runner.
         dataloader: Batches of one frame, with ``VideoSampler``.
-        evaluator: Metrics.
         fp16: Whether to run under autocast.
         method: A method of :class:`~semidff.inference.VideoEngine`.
         key_interval: Key-frame interval l.
@@ -118,28 +117,24 @@ class VideoTestLoop(TestLoop):
         order = FrameOrder()
         with self._build_renderer() or nullcontext() as self.renderer:
             for index, data in enumerate(self.dataloader):
-                self._run_frame(engine, order, index, data)
-            self._finish(self._flush(engine))
+                self.runner.call_hook('before_test_iter', batch_idx=index, data_batch=data)
+                sample = data['data_samples'][0]
+                results = []
+                if order.begins_video(sample):
+                    results = self._run_engine(engine.flush)
+                    engine.reset()
+                    if self.renderer is not None:
+                        self.renderer.start(sample.get('video_name', sample.video_id))
+                results = results + self._run_engine(engine.push, data)
+                self.runner.call_hook(
+                    'after_test_iter', batch_idx=index, data_batch=data, outputs=results
+                )
+            self._run_engine(engine.flush)
 
-    def _run_frame(self, engine: VideoEngine, order: 'FrameOrder', index: int, data: dict) -> None:
-        self.runner.call_hook('before_test_iter', batch_idx=index, data_batch=data)
-        sample = data['data_samples'][0]
-        finished = []
-        if order.begins_video(sample):
-            finished = self._finish(self._flush(engine))
-            engine.reset()
-            if self.renderer is not None:
-                self.renderer.start(sample.get('video_name', sample.video_id))
+    def _run_engine(self, step: Callable, *data: dict) -> list[DetDataSample]:
+        """Call a method of the engine, and render and evaluate the results."""
         with autocast(enabled=self.fp16):
-            results = engine.push(data)
-        finished = finished + self._finish(results)
-        self.runner.call_hook('after_test_iter', batch_idx=index, data_batch=data, outputs=finished)
-
-    def _flush(self, engine: VideoEngine | PairEngine) -> list[DetDataSample]:
-        with autocast(enabled=self.fp16):
-            return engine.flush()
-
-    def _finish(self, results: list[DetDataSample]) -> list[DetDataSample]:
+            results = step(*data)
         for sample in results:
             if self.renderer is not None:
                 self.renderer.render(sample)
@@ -170,14 +165,14 @@ class VideoTestLoop(TestLoop):
     def _build_renderer(self) -> VideoOutput | None:
         if self.render is None:
             return None
-        options = dict(self.render)
+        options = {'score_thr': 0.3, 'fps': 10.0, **self.render}
         draw = partial(
             render_frame,
             classes=self.dataloader.dataset.metainfo['classes'],
-            score_thr=options.pop('score_thr', 0.3),
+            score_thr=options.pop('score_thr'),
             panels=('flow',) if options.pop('with_flow') else (),
         )
-        return VideoOutput(options.pop('out_dir'), draw, **{'fps': 10.0, **options})
+        return VideoOutput(options.pop('out_dir'), draw, **options)
 
 
 class FrameOrder:

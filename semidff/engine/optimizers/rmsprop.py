@@ -17,7 +17,6 @@ class RMSpropMX(Optimizer):
     ``sqrt(eps)`` lead to the steps of plain SGD with learning rate ``lr / sqrt(eps)``.
 
     Args:
-        params: Parameters or parameter groups.
         lr: Learning rate; 5e-5 in semi-DFF 3.5, in both steps.
         alpha: Decay rate of the mean square.
         eps: Added to the mean square.
@@ -48,17 +47,15 @@ class RMSpropMX(Optimizer):
                 loss = closure()
         for group in self.param_groups:
             for parameter in group['params']:
-                if parameter.grad is not None:
-                    self._update(parameter, group)
+                gradient = parameter.grad
+                if gradient is None:
+                    continue
+                if group['weight_decay']:
+                    gradient = gradient.add(parameter, alpha=group['weight_decay'])
+                state = self.state[parameter]
+                if not state:
+                    state['square_avg'] = torch.zeros_like(parameter)
+                mean = state['square_avg']
+                mean.mul_(group['alpha']).addcmul_(gradient, gradient, value=1 - group['alpha'])
+                parameter.addcdiv_(gradient, (mean + group['eps']).sqrt_(), value=-group['lr'])
         return loss
-
-    def _update(self, parameter: torch.Tensor, group: dict) -> None:
-        gradient = parameter.grad
-        if group['weight_decay']:
-            gradient = gradient.add(parameter, alpha=group['weight_decay'])
-        state = self.state[parameter]
-        if not state:
-            state['square_avg'] = torch.zeros_like(parameter)
-        mean = state['square_avg']
-        mean.mul_(group['alpha']).addcmul_(gradient, gradient, value=1 - group['alpha'])
-        parameter.addcdiv_(gradient, (mean + group['eps']).sqrt_(), value=-group['lr'])

@@ -38,8 +38,10 @@ class VideoOutput(Output, AbstractContextManager):
         self._size: tuple[int, int] | None = None
         self._names: set[str] = set()
 
-    def __exit__(self, error_type: type | None, *_: object) -> None:
-        self.end(keep=error_type is None)
+    def __exit__(self, *error: object) -> None:
+        if self._writer is not None:
+            self._writer.__exit__(*error)
+            self._writer = None
 
     def start(self, name: str, fps: float | None = None) -> None:
         """Begin a video and end the one before; slashes in names become underscores."""
@@ -84,11 +86,8 @@ class VideoOutput(Output, AbstractContextManager):
             picture = canvas
         self._writer.write(picture)
 
-    def end(self, keep: bool = True) -> None:
-        """End the video; without ``keep`` remove its unfinished file."""
-        if self._writer is not None:
-            self._writer.close(keep)
-            self._writer = None
+    def end(self) -> None:
+        self.__exit__(None, None, None)
 
 
 def check_out_video(path: str | Path | None, inputs: Sequence[str | None]) -> None:
