@@ -1,13 +1,12 @@
 """Hooks, loops and optimizers for mmengine's Runner."""
 
-from .hooks import (
-    ChannelsLastHook,
-    DistillationVisualizationHook,
-    FiniteLossHook,
-    LastCheckpointHook,
-    LoadPartsHook,
-    NonFiniteLossError,
-    SeedHook,
-)
-from .loops import DistillationLoop, DistillationStepHook, VideoTestLoop
-from .optimizers import BFloat16OptimWrapper, RMSpropMX
+from .hooks.channels_last_hook import ChannelsLastHook
+from .hooks.distillation_visualization_hook import DistillationVisualizationHook
+from .hooks.finite_loss_hook import FiniteLossHook, NonFiniteLossError
+from .hooks.last_checkpoint_hook import LastCheckpointHook
+from .hooks.load_parts_hook import LoadPartsHook
+from .hooks.seed_hook import SeedHook
+from .loops.distillation_loop import DistillationLoop, DistillationStepHook
+from .loops.video_test_loop import VideoTestLoop
+from .optimizers.bfloat16_optim_wrapper import BFloat16OptimWrapper
+from .optimizers.rmsprop import RMSpropMX

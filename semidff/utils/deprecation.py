@@ -15,17 +15,13 @@ FORMER_FILES = (
     (r'configs/quickstart/([\w-]+)_world\.py', r'configs/quickstart/\1_synthetic.py'),
     (r'tools/make_world\.py', 'tools/make_synthetic.py'),
 )
-_reported: set[tuple[str, str]] = set()
 
 
+@functools.cache
 def warn_renamed(kind: str, old: str, new: str) -> None:
     """Report the use of a former name in one line, once per process."""
-    if (kind, old) not in _reported:
-        _reported.add((kind, old))
-        message = (
-            f'{kind} {old!r} is deprecated and will be removed in the next version: use {new!r}'
-        )
-        print_log(message, 'current', logging.WARNING)
+    message = f'{kind} {old!r} is deprecated and will be removed in the next version: use {new!r}'
+    print_log(message, 'current', logging.WARNING)
 
 
 def renamed_file(path: str) -> str:

@@ -4,7 +4,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
-from typing import TextIO, TypeVar
+from typing import TypeVar
 
 import rich.progress
 from rich.console import Console
@@ -24,9 +24,8 @@ def track(
     description: str,
     total: int | None = None,
     unit: str = 'frames',
-    stream: TextIO | None = None,
 ) -> Iterator[T]:
-    """Iterate over ``items`` with a live bar in a terminal, or a line every 15 seconds in a log file or a pipe.
+    """Show on standard error how far an iteration is: a live bar in a terminal, else a line every 15 seconds.
 
     The bar disappears at the end. Output of ``print`` in the meantime appears above it.
 
@@ -35,9 +34,8 @@ def track(
         description: Text before the numbers.
         total: Number of items; None if unknown.
         unit: Plural noun for what is counted.
-        stream: Default: standard error.
     """
-    stream = stream or sys.stderr
+    stream = sys.stderr
     live = stream.isatty()
     # Without rich's own thread: a process that forks workers must not hold its locks.
     bar = rich.progress.Progress(

@@ -12,7 +12,7 @@ from semidff.utils import deprecation
 @pytest.fixture
 def deprecations(monkeypatch):
     """Results of calls, and the deprecation lines that a new process shows."""
-    monkeypatch.setattr(deprecation, '_reported', set())
+    deprecation.warn_renamed.cache_clear()
 
     texts = []
     monkeypatch.setattr(deprecation, 'print_log', lambda text, *_: texts.append(text))

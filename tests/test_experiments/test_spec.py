@@ -119,7 +119,7 @@ def test_missing_experiment_config():
 
 def test_former_names_keep_working(tmp_path, monkeypatch):
     lines = []
-    monkeypatch.setattr(deprecation, '_reported', set())
+    deprecation.warn_renamed.cache_clear()
     monkeypatch.setattr(deprecation, 'print_log', lambda text, *_: lines.append(text))
     monkeypatch.setattr(settings, 'print_log', lambda text, *_: lines.append(text))
     text = EXPERIMENT.replace("method='propagate'", "method='centred', minutes=3")

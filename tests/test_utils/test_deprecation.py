@@ -18,7 +18,7 @@ from semidff.utils.installed import PROJECT, installed_file
 @pytest.fixture
 def reports(monkeypatch, caplog):
     """Warnings in the log; what other tests have reported is reported again."""
-    monkeypatch.setattr(deprecation, '_reported', set())
+    deprecation.warn_renamed.cache_clear()
     logger = MMLogger.get_current_instance()
     logger.addHandler(caplog.handler)
     yield lambda: [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]

@@ -6,9 +6,19 @@ from semidff.utils import progress as module
 from semidff.utils.progress import clock, track
 
 
-class Terminal(io.StringIO):
+class Stream(io.StringIO):
+    terminal = False
+
     def isatty(self):
-        return True
+        return self.terminal
+
+
+@pytest.fixture
+def out(monkeypatch):
+    """Standard error."""
+    stream = Stream()
+    monkeypatch.setattr(module.sys, 'stderr', stream)
+    return stream
 
 
 @pytest.fixture
@@ -23,9 +33,8 @@ def test_clock():
     assert [clock(s) for s in (0, 59.6, 3600, 3725)] == ['0:00', '1:00', '1:00:00', '1:02:05']
 
 
-def test_a_line_every_15_seconds_outside_a_terminal(now):
-    out = io.StringIO()
-    for _ in track(range(40), 'clip', total=40, stream=out):
+def test_a_line_every_15_seconds_outside_a_terminal(now, out):
+    for _ in track(range(40), 'clip', total=40):
         now[0] += 1
     assert out.getvalue().splitlines() == [
         'clip: 1/40 frames, 1.0 fps, 0:39 left',
@@ -34,9 +43,8 @@ def test_a_line_every_15_seconds_outside_a_terminal(now):
     ]
 
 
-def test_unknown_total_and_slow_units(now):
-    out = io.StringIO()
-    for seconds in track((2, 998), 'two [steps]', unit='steps', stream=out):
+def test_unknown_total_and_slow_units(now, out):
+    for seconds in track((2, 998), 'two [steps]', unit='steps'):
         now[0] += seconds
     assert out.getvalue().splitlines() == [
         'two [steps]: 1 steps, 0.5 steps/s',
@@ -44,9 +52,9 @@ def test_unknown_total_and_slow_units(now):
     ]
 
 
-def test_a_bar_in_a_terminal_that_disappears(now):
-    out = Terminal()
-    for item in track(range(4), 'clip [a]', total=4, stream=out):
+def test_a_bar_in_a_terminal_that_disappears(now, out):
+    out.terminal = True
+    for item in track(range(4), 'clip [a]', total=4):
         now[0] += 1
         if item == 2:
             print('a line that stays')
@@ -56,9 +64,8 @@ def test_a_bar_in_a_terminal_that_disappears(now):
     assert shown.rstrip('\n').endswith('\x1b[2K'), 'the line of the bar is erased last'
 
 
-def test_track_yields_every_item_and_counts_finished_ones(now):
-    out = io.StringIO()
-    items = track('abc', 'files', 3, 'files', out)
+def test_track_yields_every_item_and_counts_finished_ones(now, out):
+    items = track('abc', 'files', 3, 'files')
     assert next(items) == 'a'
     assert not out.getvalue()
     assert list(items) == ['b', 'c']
