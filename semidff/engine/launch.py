@@ -35,7 +35,6 @@ def add_launch_arguments(parser: argparse.ArgumentParser, example: str) -> None:
     """Add the options of every tool that runs a config.
 
     Args:
-        parser: The tool's parser.
         example: A setting for the help of ``--cfg-options``.
     """
     parser.add_argument(

@@ -1,7 +1,6 @@
 """Files that are either complete or absent."""
 
 import json
-import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,7 +58,9 @@ def write_json(
     Raises:
         ValueError: If a number is NaN or infinite and ``nan_as_null`` is False.
     """
-    content = _without_nan(content) if nan_as_null else content
+    if nan_as_null:
+        text = json.dumps(content, default=_as_list)
+        content = json.loads(text, parse_constant=lambda _: None)
     with atomic_write(path) as file:
         json.dump(content, file, indent=indent, allow_nan=False, default=_as_list)
         file.write('\n' if indent else '')
@@ -69,12 +70,3 @@ def _as_list(value: Any) -> Any:
     if hasattr(value, 'tolist'):  # arrays and scalars of NumPy and PyTorch
         return value.tolist()
     raise TypeError(f'{type(value).__name__} cannot be written as JSON: {value!r}')
-
-
-def _without_nan(value: Any) -> Any:
-    value = value.tolist() if hasattr(value, 'tolist') else value
-    if isinstance(value, dict):
-        return {str(key): _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -10,7 +10,7 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
 from .model_building import unwrapped
-from .safe_loading import CheckpointError, load_file
+from .safe_loading import CheckpointError
 
 DETECTOR = 'spatial.detector.'
 """Prefix of the spatial module's weights in the checkpoint of a video detector."""
@@ -44,11 +44,8 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict]:
     Raises:
         CheckpointError: If the file is missing, damaged or unsafe to load, or holds no weights.
     """
-    if '://' in str(path):
-        checkpoint = CheckpointLoader.load_checkpoint(str(path), map_location='cpu')
-    else:
-        check_exists(path)
-        checkpoint = load_file(path, map_location='cpu')
+    check_exists(path)
+    checkpoint = CheckpointLoader.load_checkpoint(str(path), 'cpu', logger='silent')
     state = checkpoint.get('state_dict', checkpoint) if isinstance(checkpoint, dict) else None
     if not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise CheckpointError(
@@ -72,8 +69,6 @@ def load_strict(
     Only ``num_batches_tracked`` of batch normalization may be missing.
 
     Args:
-        module: The module, changed in place.
-        path: The checkpoint.
         what: Name of the module in messages.
         prefix: Name of the module in the checkpoint, for example ``spatial.detector``; other keys are disregarded.
             Empty: all keys belong to the module.
@@ -129,7 +124,6 @@ def load_for_test(
 
     Args:
         model: A ``VideoDetector`` or an image detector, possibly in a parallel wrapper.
-        path: The checkpoint.
         needs_temporal: Whether the method runs the model's own temporal module, see
             :attr:`~semidff.inference.methods.VideoMethod.uses_temporal`. None for a model that is no video detector:
             it needs all weights.

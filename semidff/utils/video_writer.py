@@ -1,6 +1,6 @@
 """Writing of mp4 files."""
 
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 import cv2
@@ -9,7 +9,7 @@ import numpy as np
 from .atomic_write import atomic_path
 
 
-class VideoWriter:
+class VideoWriter(AbstractContextManager):
     """Write an mp4 file that appears under its name only when it is complete.
 
     Used as a context manager, it removes the unfinished file if the block raises. Of frames with odd sides
@@ -34,9 +34,6 @@ class VideoWriter:
         self._writer: cv2.VideoWriter | None = None
         self._size: tuple[int, int] | None = None
         self._stack = ExitStack()
-
-    def __enter__(self) -> 'VideoWriter':
-        return self
 
     def __exit__(self, *error: object) -> None:
         self._stack.__exit__(*error)

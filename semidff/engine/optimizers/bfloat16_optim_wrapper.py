@@ -27,18 +27,15 @@ class BFloat16OptimWrapper(OptimWrapper):
         if enabled not in (True, False, 'auto'):
             raise ValueError(f"enabled must be True, False or 'auto', got {enabled!r}")
         self.device = get_device()
-        self.enabled = has_bfloat16(self.device) if enabled == 'auto' else enabled
+        self.enabled = enabled
+        if enabled == 'auto' and self.device == 'cuda':
+            self.enabled = torch.cuda.is_bf16_supported()
+        elif enabled == 'auto':
+            capabilities = torch.backends.cpu.get_cpu_capability()
+            self.enabled = 'AVX512' in capabilities and torch.cpu._is_avx512_bf16_supported()
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
         autocast = torch.autocast(self.device, torch.bfloat16, enabled=self.enabled)
         with super().optim_context(model), autocast:
             yield
-
-
-def has_bfloat16(device: str) -> bool:
-    """Return whether a device (``cpu`` or ``cuda``) has bfloat16 arithmetic."""
-    if device == 'cuda':
-        return torch.cuda.is_bf16_supported()
-    capabilities = torch.backends.cpu.get_cpu_capability()
-    return 'AVX512' in capabilities and torch.cpu._is_avx512_bf16_supported()
