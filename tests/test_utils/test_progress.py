@@ -1,4 +1,5 @@
 import io
+from types import SimpleNamespace
 
 import pytest
 
@@ -17,7 +18,7 @@ class Stream(io.StringIO):
 def out(monkeypatch):
     """Standard error."""
     stream = Stream()
-    monkeypatch.setattr(module.sys, 'stderr', stream)
+    monkeypatch.setattr(module, 'sys', SimpleNamespace(stderr=stream))
     return stream
 
 
