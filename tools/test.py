@@ -5,23 +5,16 @@ Models that are no video detectors, such as those of flow pre-training, are test
 """
 
 import argparse
-import sys
 
 from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
-from semidff.engine.launch import (
-    OptionError,
-    add_launch_arguments,
-    apply_test_options,
-    prepare_run,
-)
+from semidff.engine.launch import add_launch_arguments, apply_test_options, prepare_run
 from semidff.engine.loops.video_test_loop import PROTOCOLS
-from semidff.inference import MethodError, ScheduleError
 from semidff.inference.methods import METHODS, method_class, renamed_method
+from semidff.utils.arguments import run_tool
 from semidff.utils.atomic_write import write_json
-from semidff.utils.checkpoint import CheckpointError, load_for_test
-from semidff.utils.model_building import ConfigError
+from semidff.utils.checkpoint import load_for_test
 
 
 def parse_args() -> argparse.Namespace:
@@ -95,28 +88,17 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def main() -> None:
-    """Run the test; a user's mistake ends it with a message and exit code 1."""
-    args = parse_args()
-    try:
-        cfg = prepare_run(args)
-        method = apply_test_options(cfg, args)
-        runner = Runner.from_cfg(cfg)
-        needs_temporal = None if method is None else method_class(method).uses_temporal
-        load_for_test(runner.model, args.checkpoint, needs_temporal)
-        metrics = runner.test()
-    except (
-        CheckpointError,
-        ConfigError,
-        FileNotFoundError,
-        MethodError,
-        OptionError,
-        ScheduleError,
-    ) as error:
-        sys.exit(f'tools/test.py: {error}')
+def main(args: argparse.Namespace) -> None:
+    """Run the test."""
+    cfg = prepare_run(args)
+    method = apply_test_options(cfg, args)
+    runner = Runner.from_cfg(cfg)
+    needs_temporal = None if method is None else method_class(method).uses_temporal
+    load_for_test(runner.model, args.checkpoint, needs_temporal)
+    metrics = runner.test()
     if args.metrics_out and is_main_process():
         write_json(metrics, args.metrics_out, indent=2, nan_as_null=True)
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main, parse_args(), (FileNotFoundError,))

@@ -1,20 +1,11 @@
 """Train a model: stage one, stage two or flow pre-training, depending on the config."""
 
 import argparse
-import sys
 
 from mmengine.runner import Runner
 
-from semidff.datasets.video_list import VideoListError
-from semidff.engine import NonFiniteLossError
-from semidff.engine.launch import (
-    OptionError,
-    add_launch_arguments,
-    apply_train_options,
-    prepare_run,
-)
-from semidff.utils.checkpoint import CheckpointError
-from semidff.utils.model_building import ConfigError
+from semidff.engine.launch import add_launch_arguments, apply_train_options, prepare_run
+from semidff.utils.arguments import run_tool
 
 
 def parse_args() -> argparse.Namespace:
@@ -39,23 +30,12 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> None:
-    """Run the training; a user's mistake ends it with a message and exit code 1."""
-    args = parse_args()
-    try:
-        cfg = prepare_run(args)
-        apply_train_options(cfg, args)
-        Runner.from_cfg(cfg).train()
-    except (
-        CheckpointError,
-        ConfigError,
-        FileNotFoundError,
-        NonFiniteLossError,
-        OptionError,
-        VideoListError,
-    ) as error:
-        sys.exit(f'tools/train.py: {error}')
+def main(args: argparse.Namespace) -> None:
+    """Run the training."""
+    cfg = prepare_run(args)
+    apply_train_options(cfg, args)
+    Runner.from_cfg(cfg).train()
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main, parse_args(), (FileNotFoundError,))
