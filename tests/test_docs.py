@@ -13,8 +13,11 @@ PATH = re.compile(r'(?<![\w./-])(?:configs|tools|tests|docs|semidff)/[\w./-]*[\w
 SHARED_OPTIONS = {
     'add_launch_arguments': 'engine/launch.py',
     'add_run_arguments': 'experiments/main.py',
+    'add_device': 'utils/arguments.py',
+    'add_key_intervals': 'utils/arguments.py',
     'add_model_arguments': 'utils/arguments.py',
-    'run_tool': 'converters/fit.py',
+    'add_timing_arguments': 'utils/arguments.py',
+    'argument_parser': 'converters/fit.py',
 }
 THE_READERS_OWN = ('configs/mine',)
 
