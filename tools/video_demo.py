@@ -6,17 +6,15 @@ are complete up to there.
 
 import argparse
 import signal
-import sys
 import time
 from pathlib import Path
 
 from semidff.apis import VideoInferencer
-from semidff.datasets.video_readers import VideoError
 from semidff.inference import schedule_config
 from semidff.inference.acceleration import PRECISIONS
 from semidff.inference.methods import METHODS, renamed_method
 from semidff.utils.allocator import keep_freed_memory
-from semidff.utils.checkpoint import CheckpointError
+from semidff.utils.arguments import add_device, run_tool
 from semidff.visualization.panels import PANELS
 
 
@@ -51,7 +49,7 @@ def parse_args() -> argparse.Namespace:
         '--scene-cuts', action='store_true', help='a key frame at each scene cut too'
     )
     add_speed_arguments(parser)
-    parser.add_argument('--device', help='device (default: a GPU if available)')
+    add_device(parser)
     parser.add_argument('--max-frames', type=int, metavar='N', help='maximum number of frames')
     parser.add_argument(
         '--strict',
@@ -157,18 +155,13 @@ def detect(args: argparse.Namespace) -> tuple[int, int, float]:
     return frames, keys, time.perf_counter() - start
 
 
-def main() -> None:
-    """Run the demo; exit with a message and code 1 if the input is bad."""
-    args = parse_args()
+def main(args: argparse.Namespace) -> None:
     keep_freed_memory()
-    try:
-        frames, keys, seconds = detect(args)
-    except (CheckpointError, VideoError, OSError, ValueError) as error:
-        sys.exit(f'tools/video_demo.py: {error}')
+    frames, keys, seconds = detect(args)
     files = [name for name in (args.out, args.json, args.txt) if name]
     rate = f'{frames / seconds:.1f} fps from reading to writing'
     print(f'{frames} frames, {keys} key frames, {rate}: {", ".join(files) or "no output files"}')
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main, parse_args())
