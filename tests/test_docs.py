@@ -17,7 +17,8 @@ SHARED_OPTIONS = {
     'add_key_intervals': 'utils/arguments.py',
     'add_model_arguments': 'utils/arguments.py',
     'add_timing_arguments': 'utils/arguments.py',
-    'argument_parser': 'converters/fit.py',
+    'fit import argument_parser': 'converters/fit.py',
+    'to_coco import argument_parser': 'converters/ilsvrc/to_coco.py',
 }
 THE_READERS_OWN = ('configs/mine',)
 
@@ -60,7 +61,7 @@ def test_options_of_the_tools_exist(page):
                 continue
             source = (ROOT / script[0]).read_text()
             for function, module in SHARED_OPTIONS.items():
-                if f'{function}(' in source:
+                if re.search(rf'{function}\b', source):
                     source += (ROOT / 'semidff' / module).read_text()
             used = re.findall(r'(?<![\w-])--[\w-]+', command[script.end() :].split(' #')[0])
             unknown = [option for option in used if f"'{option}'" not in source]
