@@ -75,7 +75,6 @@ def load_parts(
         model: A video detector, a detector, or a flow pre-training.
         state: All weights of these parts, with the names of a video detector.
         parts: Any of ``backbone``, ``feature_network``, ``task_network``, ``flow_network``, ``temporal``.
-        source: Source of the weights, for messages.
 
     Raises:
         CheckpointError: If weights are missing, unexpected or of another shape; the message names some.
@@ -95,7 +94,7 @@ def load_parts(
 
 
 def departures(model: dict, style: str, mean: Sequence[float], std: Sequence[float]) -> list[str]:
-    """Describe the settings of a model that differ from those that its weights were trained with.
+    """Describe, one sentence each, the settings of a model that differ from those that its weights were trained with.
 
     Args:
         model: Config of a detector or a video detector.
@@ -103,9 +102,6 @@ def departures(model: dict, style: str, mean: Sequence[float], std: Sequence[flo
             ``pytorch``.
         mean: Required mean (red, green, blue).
         std: Required standard deviation (red, green, blue).
-
-    Returns:
-        One sentence per differing setting.
     """
     notes = []
     detector = model.get('detector', model)

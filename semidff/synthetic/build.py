@@ -9,6 +9,7 @@ from multiprocessing import get_all_start_methods, get_context
 from pathlib import Path
 
 import cv2
+import numpy as np
 
 from semidff.utils.atomic_write import write_json
 from semidff.utils.progress import track
@@ -30,8 +31,6 @@ def build_dataset(root: str | Path, spec: DatasetSpec, workers: int = 1) -> dict
     last: if it exists, the data set is complete.
 
     Args:
-        root: The folder; created if missing.
-        spec: Arguments of the data set.
         workers: Number of processes. The result does not depend on it.
 
     Returns:
@@ -106,7 +105,8 @@ def _build_part(root: Path, part: Part, spec: DatasetSpec, workers: int) -> dict
 
 def _make_item(root: Path, spec: DatasetSpec, name: str, index: int) -> object:
     part = next(part for part in PARTS if part.name == name)
-    return part.make(root, spec, index, part.seed(spec, index))
+    seed = np.random.SeedSequence(spec.seed, spawn_key=(part.stream, index))
+    return part.make(root, spec, index, seed)
 
 
 def _arguments(part: Part, spec: DatasetSpec) -> dict:

@@ -18,9 +18,7 @@ _MARGIN = 48  # pixels of background around the frame
 def make_chairs(seed: np.random.SeedSequence, size: tuple[int, int]) -> Clip:
     """Make a clip of two frames, the first and the second picture of the pair.
 
-    Args:
-        seed: Seed of all random numbers.
-        size: Height and width of the pictures.
+    ``size`` is the height and width of the pictures.
     """
     rng = np.random.default_rng(seed)
     height, width = size

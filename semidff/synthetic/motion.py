@@ -44,9 +44,10 @@ class Pace:
         return replace(self, **{name: getattr(self, name) * factor for name in names})
 
 
-SLOW = Pace(4.5, (4, 12), 3.5, 0.015, 1.2, 0.5, 2.5, 0.06, 0.05, (0.1, 1.1))
-FAST = Pace(12.0, (4, 9), 8.0, 0.035, 2.0, 1.3, 7.0, 0.12, 0.12, (0.7, 1.2))
-PACES = {'slow': SLOW, 'fast': FAST}
+PACES = {
+    'slow': Pace(4.5, (4, 12), 3.5, 0.015, 1.2, 0.5, 2.5, 0.06, 0.05, (0.1, 1.1)),
+    'fast': Pace(12.0, (4, 9), 8.0, 0.035, 2.0, 1.3, 7.0, 0.12, 0.12, (0.7, 1.2)),
+}
 
 
 def uneven_rates(
@@ -113,7 +114,12 @@ def object_path(
     for t in range(len(view)):
         path[t] = position
         if t == change:
-            heading = _next_heading(rng, heading, position - view[t], extent)
+            inside, margin = position - view[t], 0.2 * extent
+            if np.any(inside < margin) or np.any(inside > extent - margin):
+                aim = extent * rng.uniform(0.25, 0.75, 2) - inside
+                heading = np.arctan2(aim[1], aim[0])
+            else:
+                heading += rng.normal(0, 1.8)
             speed = 0.0 if rng.random() < 0.15 else top * rng.uniform(0.4, 1)
             target = speed * np.array([np.cos(heading), np.sin(heading)])
             response = rng.uniform(0.35, 0.95)
@@ -121,14 +127,3 @@ def object_path(
         velocity = velocity + response * (target - velocity)
         position = position + velocity
     return path
-
-
-def _next_heading(
-    rng: np.random.Generator, heading: float, inside: np.ndarray, extent: np.ndarray
-) -> float:
-    """Draw a new direction: a random turn, or, near and beyond the border, back into the view."""
-    margin = 0.2 * extent
-    if np.any(inside < margin) or np.any(inside > extent - margin):
-        aim = extent * rng.uniform(0.25, 0.75, 2) - inside
-        return float(np.arctan2(aim[1], aim[0]))
-    return heading + rng.normal(0, 1.8)

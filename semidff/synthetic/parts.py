@@ -12,11 +12,9 @@ from semidff.utils.atomic_write import write_json
 from semidff.utils.video_writer import VideoWriter
 
 from .chairs import make_chairs
-from .clip import TrueBox, make_clip, true_boxes
-from .crops import make_crop
-from .flow import true_flow, write_flow
+from .clip import TrueBox, make_clip, make_crop, true_boxes
 from .presets import DatasetSpec
-from .render import render
+from .render import render, true_flow, write_flow
 from .sprites import CLASSES, CROP_CLASSES
 from .statistics import motion_statistics
 
@@ -46,13 +44,8 @@ class Part:
     make: Callable
     finish: Callable
 
-    def seed(self, spec: DatasetSpec, index: int) -> np.random.SeedSequence:
-        """Return the seed of an item, which depends on the data set's seed, the part and the index only."""
-        return np.random.SeedSequence(spec.seed, spawn_key=(self.stream, index))
-
 
 def save(path: Path, picture: np.ndarray) -> None:
-    """Write a picture; raise OSError if that fails."""
     if not cv2.imwrite(str(path), picture, _QUALITY if path.suffix == '.jpg' else []):
         raise OSError(f'cannot write {path}: is the disk full?')
 
@@ -65,7 +58,6 @@ def pace_of(index: int) -> str:
 def make_still(
     root: Path, spec: DatasetSpec, index: int, seed: np.random.SeedSequence
 ) -> list[TrueBox]:
-    """Write one labeled picture."""
     clip = make_clip(seed, spec.size, 1, 'fast')
     picture, owner = render(clip, 0)
     save(root / 'stills' / f'{index:06d}.jpg', picture)
@@ -73,7 +65,6 @@ def make_still(
 
 
 def finish_stills(root: Path, spec: DatasetSpec, records: list[list[TrueBox]]) -> dict:
-    """Write stills.json."""
     images = [_image(spec, i + 1, f'{i:06d}.jpg') for i in range(len(records))]
     annotations = [(i + 1, box) for i, boxes in enumerate(records) for box in boxes]
     write_json(_coco(images, [_annotation(*a) for a in annotations]), root / 'stills.json')
@@ -81,7 +72,6 @@ def finish_stills(root: Path, spec: DatasetSpec, records: list[list[TrueBox]]) -
 
 
 def make_video(root: Path, spec: DatasetSpec, index: int, seed: np.random.SeedSequence) -> None:
-    """Write one mp4 file."""
     clip = make_clip(seed, spec.size, spec.video_length, pace_of(index), spec.motion)
     path = root / 'videos' / f'{index:04d}.mp4'
     with VideoWriter(path, _VIDEO_FPS) as writer:
@@ -93,7 +83,6 @@ def make_video(root: Path, spec: DatasetSpec, index: int, seed: np.random.SeedSe
 
 
 def finish_videos(root: Path, spec: DatasetSpec, records: list) -> dict:
-    """Write videos.txt with paths relative to its folder."""
     lines = [f'videos/{index:04d}.mp4\n' for index in range(len(records))]
     (root / 'videos.txt').write_text(''.join(lines))
     return {'videos': len(records), 'frames': len(records) * spec.video_length}
@@ -164,13 +153,6 @@ def finish_pairs(root: Path, spec: DatasetSpec, records: list[float]) -> dict:
     return {'pairs': len(records), 'mean_flow': round(float(np.mean(records)), 3)}
 
 
-def make_crop_item(
-    root: Path, spec: DatasetSpec, index: int, seed: np.random.SeedSequence
-) -> np.ndarray:
-    """Draw one crop; the categories take turns."""
-    return make_crop(seed, spec.crop_size, index % len(CROP_CLASSES))
-
-
 def finish_crops(root: Path, spec: DatasetSpec, records: list[np.ndarray]) -> dict:
     """Write crops.npz: `images` (N, H, W, 3) uint8 BGR, `labels` (N,) int64, `classes`."""
     labels = np.arange(len(records)) % len(CROP_CLASSES)
@@ -219,5 +201,7 @@ PARTS = (
     Part('train', 6, ('train', 'train.json'), ('train_length', 'label_every', 'motion'),
          lambda s: s.train * s.train_length + 1, *_labeled('train')),
     Part('flow', 4, ('flow',), (), lambda s: 3 * s.flow + 1, make_pair, finish_pairs),
-    Part('crops', 5, ('crops.npz',), ('crop_size',), lambda s: 1, make_crop_item, finish_crops),
+    Part('crops', 5, ('crops.npz',), ('crop_size',), lambda s: 1,
+         lambda root, spec, index, seed: make_crop(seed, spec.crop_size, index % len(CROP_CLASSES)),
+         finish_crops),
 )  # fmt: skip

@@ -39,26 +39,23 @@ class Sprite:
         return (width - 1) / 2, (height - 1) / 2
 
 
-def shape_polygon(shape: str) -> np.ndarray:
+def _shape_polygon(shape: str) -> np.ndarray:
     """Return the (n, 2) outline of one of `SHAPES` in the square [-1, 1] x [-1, 1]."""
-    if shape == 'disc':
-        return _on_circle(40)
     if shape == 'square':
         return np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)], float) * 0.85
-    if shape == 'triangle':
-        return _on_circle(3)
-    if shape == 'star':
-        return _on_circle(10) * np.where(np.arange(10) % 2, 0.45, 1.0)[:, None]
     if shape == 'cross':
         arm = 0.36
         quarter = np.array([(arm, -1), (arm, -arm), (1, -arm)])
         turn = np.array([(0, -1), (1, 0)])
         powers = (np.linalg.matrix_power(turn, i) for i in range(4))
         return np.concatenate([quarter @ power.T for power in powers])
-    raise ValueError(f'shape {shape!r} is not one of {SHAPES}')
+    count = {'disc': 40, 'triangle': 3, 'star': 10}[shape]
+    angles = 2 * np.pi * np.arange(count) / count - np.pi / 2
+    circle = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    return circle * np.where(np.arange(10) % 2, 0.45, 1.0)[:, None] if shape == 'star' else circle
 
 
-def pattern_field(
+def _pattern_field(
     pattern: str, u: np.ndarray, v: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
     """Return the weight in [0, 1] of the second color at the points (u, v) of [-1, 1]^2."""
@@ -73,19 +70,9 @@ def pattern_field(
         wave = np.cos(waves * a + phase[0]) + np.cos(waves * b + phase[1]) - 0.75
     elif pattern == 'checked':
         wave = 2 * np.sin(0.75 * waves * a + phase[0]) * np.sin(0.75 * waves * b + phase[1])
-    elif pattern == 'ringed':
+    else:  # ringed
         wave = np.sin(waves * np.hypot(a, b) + phase[0])
-    else:
-        raise ValueError(f'pattern {pattern!r} is not one of {PATTERNS}')
     return np.clip(0.5 + 2.5 * wave, 0, 1)
-
-
-def two_colors(rng: np.random.Generator, contrast: float = 80) -> np.ndarray:
-    """Draw two BGR colors, (2, 3) float32, at least `contrast` gray values apart."""
-    while True:
-        colors = rng.uniform(10, 245, (2, 3))
-        if abs(np.diff(colors @ (0.11, 0.59, 0.3))[0]) >= contrast:
-            return colors.astype(np.float32)
 
 
 def make_sprite(rng: np.random.Generator, shape: str, pattern: str, size: float) -> Sprite:
@@ -96,13 +83,16 @@ def make_sprite(rng: np.random.Generator, shape: str, pattern: str, size: float)
     center = np.array([(width - 1) / 2, (height - 1) / 2])
     u = ((np.arange(width) - center[0]) / half[0])[None].astype(np.float32)
     v = ((np.arange(height) - center[1]) / half[1])[:, None].astype(np.float32)
-    weight = pattern_field(pattern, *np.broadcast_arrays(u, v), rng)[..., None]
-    first, second = two_colors(rng)
+    weight = _pattern_field(pattern, *np.broadcast_arrays(u, v), rng)[..., None]
+    colors = np.zeros((2, 3))
+    while abs(np.diff(colors @ (0.11, 0.59, 0.3))[0]) < 80:  # BGR, 80 gray values apart.
+        colors = rng.uniform(10, 245, (2, 3))
+    first, second = colors.astype(np.float32)
     shade = rng.uniform(-0.18, 0.18, 2)
     color = (first + (second - first) * weight) * (1 + shade[0] * u + shade[1] * v)[..., None]
     noise = rng.normal(0, 14, (6, 6)).astype(np.float32)
     color += cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)[..., None]
-    return cut_out(color, [shape_polygon(shape) * half + center])
+    return cut_out(color, [_shape_polygon(shape) * half + center])
 
 
 def cut_out(color: np.ndarray, polygons: list[np.ndarray]) -> Sprite:
@@ -116,8 +106,3 @@ def cut_out(color: np.ndarray, polygons: list[np.ndarray]) -> Sprite:
     image[..., :3] = np.clip(color, 0, 255) * (alpha[..., None] / np.float32(255)) + 0.5
     image[..., 3] = alpha
     return Sprite(image, np.concatenate(polygons))
-
-
-def _on_circle(count: int) -> np.ndarray:
-    angles = 2 * np.pi * np.arange(count) / count - np.pi / 2
-    return np.stack([np.cos(angles), np.sin(angles)], axis=1)

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from semidff.converters.mxnet.names import targets
-from semidff.converters.mxnet.network import ORIGINAL, Network
+from semidff.converters.mxnet.names import ORIGINAL, Network, targets
 
 HEADS = ('task_network',)
 LAYOUTS = ('v2', 'v1', 'legacy')

@@ -5,9 +5,8 @@ import mmcv
 import numpy as np
 
 from semidff.synthetic.chairs import make_chairs
-from semidff.synthetic.crops import make_crop
-from semidff.synthetic.flow import true_flow, write_flow
-from semidff.synthetic.render import render
+from semidff.synthetic.clip import make_crop
+from semidff.synthetic.render import render, true_flow, write_flow
 
 
 def _seed(number):

@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 
 from semidff.synthetic.clip import MIN_VISIBLE, compose, make_clip, pose, true_boxes
-from semidff.synthetic.flow import true_flow
-from semidff.synthetic.render import render
+from semidff.synthetic.render import render, true_flow
 from semidff.synthetic.sprites import CLASSES, CROP_CLASSES, make_sprite
 from semidff.synthetic.statistics import motion_statistics
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from mmengine.config import Config
 
-from semidff.synthetic.flow import write_flow
+from semidff.synthetic.render import write_flow
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZE = (64, 96)

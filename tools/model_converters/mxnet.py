@@ -2,7 +2,7 @@
 
 from semidff.converters.fit import argument_parser, run_tool
 from semidff.converters.mxnet.boxes import FORMS
-from semidff.converters.mxnet.convert import convert_file
+from semidff.converters.mxnet.checkpoint import convert_file
 from semidff.converters.mxnet.names import PARTS, SMALL_PARTS
 
 if __name__ == '__main__':

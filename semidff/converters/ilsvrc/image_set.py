@@ -60,7 +60,6 @@ def read_video_image_set(
     """Read an image set of videos.
 
     Args:
-        image_set: The list.
         ann_dir: Annotation folder, to count the frames of videos whose length is not in the list.
         frames_per_video: Number of evenly spaced frames to take of each video; None takes all
             listed frames.

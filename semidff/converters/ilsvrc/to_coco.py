@@ -24,10 +24,6 @@ class ConversionReport:
     """Counts of a conversion.
 
     Attributes:
-        out: The json file.
-        videos: Number of videos.
-        images: Number of images.
-        boxes: Number of boxes.
         other_objects: Number of objects of classes other than the 30.
         broken: Path and error of each annotation file that could not be read; its image is left out.
     """

@@ -68,7 +68,8 @@ def training_boxes(
     if form == 'copies':
         inference = {name: _copy(params, name) for name in NAMES}
         multiplied = {weight: plain[weight] * scale, bias: plain[bias] * stds + means}
-        if all(_agree(multiplied[name], inference[name]) for name in NAMES):
+        largest = {name: AGREEMENT * np.abs(inference[name]).max() for name in NAMES}
+        if all(np.abs(multiplied[n] - inference[n]).max() <= largest[n] for n in NAMES):
             return plain, True
     divided = {weight: inference[weight] / scale, bias: (inference[bias] - means) / stds}
     return divided, form == 'inference'
@@ -82,7 +83,3 @@ def _copy(params: Mapping[str, np.ndarray], name: str) -> np.ndarray:
         raise NameMappingError(f'1 of another shape: {copy} {params[copy].shape} instead of '
                                f'{params[name].shape}')  # fmt: skip
     return np.asarray(params[copy], np.float32)
-
-
-def _agree(a: np.ndarray, b: np.ndarray) -> bool:
-    return bool(np.abs(a - b).max() <= AGREEMENT * np.abs(b).max())

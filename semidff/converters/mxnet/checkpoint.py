@@ -1,16 +1,36 @@
-"""Conversion of the original's parameters into a checkpoint of this project."""
+"""Conversion of the original's parameters (MXNet) into a checkpoint of this project."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
+from torch import nn
 
+from semidff.converters.fit import (
+    check_different,
+    departures,
+    detector_of,
+    load_parts,
+    write_checkpoint,
+)
 from semidff.datasets.imagenet import VID_CLASSES
 from semidff.utils.checkpoint import DETECTOR
+from semidff.utils.model_building import ConfigError, build_model
 
 from .boxes import NAMES, ORIGINAL_NORMALIZATION, Normalization, training_boxes
-from .names import PARTS, SMALL_PARTS, NameMappingError, check_names, convert, some, targets
-from .network import Network, network_of
+from .names import (
+    PARTS,
+    SMALL_PARTS,
+    NameMappingError,
+    Network,
+    check_names,
+    convert,
+    network_of,
+    some,
+    targets,
+)
+from .params_file import read_params
 
 _CLASSIFIER = ('fc1000_weight', 'fc1000_bias')
 _TEACHER = 'teacher_'
@@ -29,6 +49,10 @@ _FORMS = {
     ('inference', True): "the inference's, already multiplied by the deviations",
     ('training', True): "the training's",
 }
+
+
+# Mean pixel value (red, green, blue) that the original subtracts. It divides by nothing.
+MEAN, STD = (123.15, 115.90, 103.06), (1.0, 1.0, 1.0)
 
 
 @dataclass
@@ -73,6 +97,51 @@ class Converted:
         return [*lines, f'{out}: {len(self.content["state_dict"])} arrays']
 
 
+def convert_file(
+    source: str | Path,
+    out: str | Path,
+    config: str | Path | None = None,
+    parts: Sequence[str] | None = None,
+    form: str | None = None,
+    pass_over: Sequence[str] = (),
+) -> list[str]:
+    """Convert a ``.params`` file; on an error no file is written.
+
+    Args:
+        config: Config of the model that the weights must fit. Its box coder determines the divisor of the box weights,
+            its head the number of box groups.
+        parts: Parts to convert; None derives them from the names.
+        form: Meaning of the box weights; None derives it.
+        pass_over: Prefixes of unknown names that are skipped.
+
+    Returns:
+        Lines of a report, with the settings of the config that differ from the original's network.
+
+    Raises:
+        MXNetFileError: If the file is of another kind or damaged.
+        NameMappingError: If its parameters are not those of the network.
+        CheckpointError: If they do not fit the config's model.
+        ConfigError: If the config has no model, or ``out`` is ``source``.
+    """
+    check_different(source, out)
+    arrays = read_params(source)
+    model = None if config is None else build_model(config)
+    options = {} if model is None else _box_options(model)
+    try:
+        converted = to_checkpoint(arrays, parts, form, pass_over=pass_over, **options)
+    except NameMappingError as error:
+        raise NameMappingError(f'{source}: {error}') from None
+    state, meta = converted.content['state_dict'], converted.content['meta']
+    lines = converted.lines(source, out)
+    if model is not None:
+        full = {converted.prefix + key: value for key, value in state.items()}
+        load_parts(model, full, converted.parts, source)
+        lines += [f'note: {n}' for n in departures(model.cfg.model, 'caffe', MEAN, STD)]
+    meta['mxnet']['source'] = Path(source).name
+    write_checkpoint(state, meta, out)
+    return lines
+
+
 def to_checkpoint(
     arrays: Mapping[str, np.ndarray],
     parts: Sequence[str] | None = None,
@@ -101,7 +170,18 @@ def to_checkpoint(
     params = _without_prefixes(arrays)
     network = network_of(params)._replace(box_groups=box_groups)
     parts = tuple(parts) if parts else _parts_of(params, network)
-    kept = _select(params, parts, network, pass_over)
+    wanted, known = targets(parts, network), targets(network=network)
+
+    def superfluous(name: str) -> bool:
+        if name in wanted or name.removesuffix('_test') in wanted:
+            return False
+        return (
+            name.startswith(tuple(pass_over))
+            or (name in _CLASSIFIER and parts == ('backbone',))
+            or name.removeprefix(_TEACHER).removesuffix('_test') in known
+        )
+
+    kept = {name: array for name, array in params.items() if not superfluous(name)}
     check_names(kept, parts, network)
     meta = {'mxnet': {}}
     result = Converted(
@@ -115,7 +195,7 @@ def to_checkpoint(
         kept |= boxes
         if network.classes == len(VID_CLASSES) + 1:
             meta['dataset_meta'] = {'classes': VID_CLASSES}
-    broken = [name for name in targets(parts, network) if not np.isfinite(kept[name]).all()]
+    broken = [name for name in wanted if not np.isfinite(kept[name]).all()]
     if broken:
         raise NameMappingError(
             f'{len(broken)} not finite: {some(broken)}; the training that made the file has '
@@ -126,6 +206,24 @@ def to_checkpoint(
     state = convert(kept, parts, network)
     result.content['state_dict'] = {k.removeprefix(result.prefix): v for k, v in state.items()}
     return result
+
+
+def _box_options(model: nn.Module) -> dict:
+    """Return the options of ``to_checkpoint`` that the model's R-FCN head determines, none without such a head."""
+    head = getattr(getattr(detector_of(model), 'roi_head', None), 'bbox_head', None)
+    if not hasattr(head, 'conv_reg'):
+        return {}
+    coder = getattr(head, 'bbox_coder', None)
+    if not hasattr(coder, 'means') or not hasattr(coder, 'stds'):
+        raise ConfigError(
+            f'the box coder of the config, {type(coder).__name__}, has no means and stds, which '
+            'scale the box weights; use DeltaXYWHBBoxCoder'
+        )
+    bins = head.conv_cls.out_channels // (head.num_classes + 1)
+    return dict(
+        normalization=Normalization(tuple(coder.means), tuple(coder.stds)),
+        box_groups=head.conv_reg.out_channels // (4 * bins),
+    )
 
 
 def _without_prefixes(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -154,21 +252,3 @@ def _parts_of(params: Mapping[str, np.ndarray], network: Network) -> tuple[str, 
         if len(found) == 1 and names[found[0]] & params.keys() <= names[small]:
             return (small,)
     return found
-
-
-def _select(
-    params: dict[str, np.ndarray], parts: Sequence[str], network: Network, pass_over: Sequence[str]
-) -> dict[str, np.ndarray]:
-    """Return the parameters to convert and those that are unknown."""
-    wanted, known = targets(parts, network), targets(network=network)
-
-    def superfluous(name: str) -> bool:
-        if name in wanted or name.removesuffix('_test') in wanted:
-            return False
-        return (
-            name.startswith(tuple(pass_over))
-            or (name in _CLASSIFIER and tuple(parts) == ('backbone',))
-            or name.removeprefix(_TEACHER).removesuffix('_test') in known
-        )
-
-    return {name: array for name, array in params.items() if not superfluous(name)}

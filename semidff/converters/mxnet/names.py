@@ -3,7 +3,7 @@
 The mapping consists of names, shapes and channel orders. The network is the original's: R-FCN on ResNet-101 with 30
 classes, FlowNetS and the scale field, which is
 ``VideoDetector(detector=RFCN(..., bbox_head=RFCNBBoxHead(box_groups=2)), temporal=TemporalModule(FlowNetS))``
-with a softmax RPN (``use_sigmoid=False``). :class:`~semidff.converters.mxnet.network.Network` holds the sizes that
+with a softmax RPN (``use_sigmoid=False``). :class:`Network` holds the sizes that
 differ between files.
 
 Three channel orders differ:
@@ -16,6 +16,8 @@ Three channel orders differ:
   of four outputs is used; a head with ``box_groups=1`` has that group alone.
 """
 
+import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -24,8 +26,6 @@ import torch
 from torch import Tensor
 
 from semidff.utils.checkpoint import DETECTOR, CheckpointError
-
-from .network import ORIGINAL, Network
 
 FEATURES = 1024
 PARTS = ('feature_network', 'task_network', 'temporal')
@@ -40,6 +40,79 @@ _ENCODER = ((64, 7), (128, 5), (256, 5), (512, 3), (512, 3), (1024, 3))
 # Input and output channels of the feature deconvolution of each level.
 _DECODER = ((1024, 512), (1026, 256), (770, 128), (386, 64))
 _HIDDEN = 194
+
+
+def numbered(*counts: int) -> tuple[tuple[str, ...], ...]:
+    """Return the unit names of the four stages as in ResNet-101: a, b1, b2, ...; a, b, c in stages 2 and 5."""
+    first, *middle, last = counts
+    units = (('a', *(f'b{i}' for i in range(1, count))) for count in middle)
+    return (tuple('abcdefgh'[:first]), *units, tuple('abcdefgh'[:last]))
+
+
+def lettered(*counts: int) -> tuple[tuple[str, ...], ...]:
+    """Return the unit names of the four stages as in ResNet-50: a, b, c, d, ..."""
+    return tuple(tuple('abcdefgh'[:count]) for count in counts)
+
+
+class Network(NamedTuple):
+    """Sizes of a network.
+
+    Attributes:
+        units: Names of the residual units of stages 2 to 5.
+        classes: Number of classes including background.
+        anchors: Anchors per position.
+        bins: Bins per side of the position-sensitive maps.
+        box_groups: Groups of box outputs of *our* head, 2 or 1; the original has 2.
+    """
+
+    units: tuple[tuple[str, ...], ...] = numbered(3, 4, 23, 3)
+    classes: int = 31
+    anchors: int = 9
+    bins: int = 7
+    box_groups: int = 2
+
+    @property
+    def depth(self) -> int:
+        """Layers of the ResNet: 50, 101, 152."""
+        return 3 * sum(map(len, self.units)) + 2
+
+
+ORIGINAL = Network()
+# In order of size; the first one that has all units of a file is the file's.
+_RESNETS = (
+    lettered(3, 4, 6, 3),
+    numbered(3, 4, 6, 3),
+    numbered(3, 4, 23, 3),
+    numbered(3, 8, 36, 3),
+)
+_UNIT = re.compile(r'(?:res|bn)([2-5])([a-z]\d*)_branch')
+
+
+def network_of(params: Mapping[str, np.ndarray]) -> Network:
+    """Return the smallest network that has all residual units of a file, ResNet-101 if there is none.
+
+    Sizes of heads that are missing or inconsistent are the original's.
+    """
+
+    def channels(name: str) -> int:
+        shape = params[name].shape if name in params else ()
+        return shape[0] if shape else 0
+
+    found = {match.groups() for name in params if (match := _UNIT.match(name))}
+    for units in _RESNETS if found else ():
+        if found <= {(str(stage), unit) for stage, own in enumerate(units, 2) for unit in own}:
+            break
+    else:  # Missing and foreign units are reported when the names are compared.
+        units = ORIGINAL.units
+    bins = math.isqrt(channels('rfcn_bbox_weight') // 8)
+    if not bins or 8 * bins**2 != channels('rfcn_bbox_weight'):
+        bins = ORIGINAL.bins
+    return Network(
+        units=units,
+        classes=channels('rfcn_cls_weight') // bins**2 or ORIGINAL.classes,
+        anchors=channels('rpn_cls_score_weight') // 2 or ORIGINAL.anchors,
+        bins=bins,
+    )
 
 
 class Target(NamedTuple):

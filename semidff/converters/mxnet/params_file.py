@@ -94,9 +94,6 @@ class _Reader:
 def read_params(path: str | Path) -> dict[str, np.ndarray]:
     """Read a file of named arrays.
 
-    Args:
-        path: The ``.params`` file.
-
     Returns:
         Arrays by their full names (``arg:conv1_weight``), in the file's order and types. They are read-only views of
         the memory-mapped file.

@@ -6,8 +6,14 @@ import torch
 
 from semidff.converters.mxnet.boxes import Normalization
 from semidff.converters.mxnet.checkpoint import to_checkpoint
-from semidff.converters.mxnet.names import PARTS, NameMappingError
-from semidff.converters.mxnet.network import ORIGINAL, Network, lettered, numbered
+from semidff.converters.mxnet.names import (
+    ORIGINAL,
+    PARTS,
+    NameMappingError,
+    Network,
+    lettered,
+    numbered,
+)
 from semidff.datasets.imagenet import VID_CLASSES
 from tests.test_converters.mxnet_params import HEADS, STDS, full, heads, with_copies, zeros
 
