@@ -17,8 +17,7 @@ from mmengine.registry import init_default_scope
 from torch import nn
 
 from semidff.datasets.video_readers import Frame, FrameStream
-from semidff.datasets.video_readers.read_ahead import prefetch
-from semidff.datasets.video_readers.sources import Source, sources_of
+from semidff.datasets.video_readers.sources import Source, prefetch, sources_of
 from semidff.inference import KeyFrameSchedule, VideoEngine, build_schedule
 from semidff.inference.frame_pipeline import frame_pipeline, load_model
 from semidff.inference.outputs import Output, Result, check_out_video, open_outputs

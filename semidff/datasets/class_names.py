@@ -17,7 +17,6 @@ def class_names(cfg: Config | ConfigDict, meta: Mapping) -> tuple[str, ...]:
     annotation file. Checkpoints of stage two have none, since it is trained on videos without labels.
 
     Args:
-        cfg: The model's config.
         meta: The checkpoint's ``meta``; empty without a checkpoint.
 
     Returns:

@@ -80,7 +80,6 @@ class CocoVIDDataset(CocoDataset):
         ]
 
     def parse_data_info(self, raw_data_info: dict) -> dict:
-        """Convert one frame to mmdet's format and add its position in the video."""
         image = raw_data_info['raw_img_info']
         data_info = super().parse_data_info({'raw_img_info': image, 'raw_ann_info': []})
         # One at a time, because CocoDataset drops some and does not report which.

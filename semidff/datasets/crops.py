@@ -47,7 +47,6 @@ class CropsDataset(BaseDataset):
         return [{'crop': i, 'gt_label': label} for i, label in enumerate(labels.tolist())]
 
     def prepare_data(self, idx: int) -> dict:
-        """Augment and pack one crop."""
         info = self.get_data_info(idx)
         image = self.images[info['crop']]
         if self.flip:

@@ -40,11 +40,7 @@ def read_detections(path: str | Path, num_classes: int) -> DetectionTable:
     """Read a detections file.
 
     Args:
-        path: The file; empty lines are skipped.
         num_classes: Largest valid class number.
-
-    Returns:
-        The lines in the order of the file.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -79,7 +75,6 @@ def _valid(table: np.ndarray, num_classes: int) -> np.ndarray:
 
 
 def _check_line(line: str, number: int, path: str | Path, num_classes: int) -> None:
-    """Raise ValueError with the reason if a line is broken."""
     where = f'{path}, line {number}: '
     words = line.split()
     if not words:
@@ -105,7 +100,6 @@ def detection_lines(
     """Return the lines of a frame, with nine digits, so that float32 values are restored exactly.
 
     Args:
-        frame_id: Number of the frame.
         labels: Labels from 0, (n,).
         scores: (n,).
         boxes: (n, 4).

@@ -23,7 +23,7 @@ class UniformInterval:
 
     def __init__(self, low: int = 1, high: int = 9) -> None:
         if not 0 <= low <= high:
-            raise ValueError(f'UniformInterval needs 0 <= low <= high, got {low} and {high}')
+            raise ValueError(f'an interval needs 0 <= low <= high, got {low} and {high}')
         self.low, self.high = low, high
 
     def draw(self, rng: np.random.Generator) -> int:
@@ -40,8 +40,6 @@ class FixedInterval(UniformInterval):
     """
 
     def __init__(self, interval: int) -> None:
-        if interval < 0:
-            raise ValueError(f'FixedInterval needs an interval >= 0, got {interval}')
         super().__init__(interval, interval)
 
 
@@ -66,7 +64,6 @@ class WeightedInterval:
         self.probabilities = values / values.sum()
 
     def draw(self, rng: np.random.Generator) -> int:
-        """Draw an interval in frames."""
         return self.low + int(rng.choice(len(self.probabilities), p=self.probabilities))
 
 
@@ -83,7 +80,6 @@ def choose_pair(
     step.
 
     Args:
-        rng: Source of randomness.
         interval: Distribution with ``draw(rng)``.
         start: First possible current frame.
         stop: Frame after the last one; ``max(start + 1, 2) <= stop <= video length``.

@@ -26,7 +26,6 @@ class LabeledPairDataset(Dataset):
         dataset: A :class:`~semidff.datasets.CocoVIDDataset` or its config, in training mode; its
             own pipeline is not used.
         interval: Config of the interval's distribution (``UniformInterval``, ...); DFF: 0 to 9.
-        pipeline: Transforms of a pair.
         lazy_init: Whether to load the annotations only in :meth:`full_init`.
 
     Raises:
@@ -73,7 +72,6 @@ class LabeledPairDataset(Dataset):
         return self.dataset.metainfo
 
     def __len__(self) -> int:
-        """Return the number of labeled frames."""
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> dict | None:

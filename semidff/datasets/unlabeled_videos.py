@@ -16,7 +16,6 @@ Memory: a worker keeps ``interleave * pairs_per_window * 2`` frames (4 x 8 x 2 o
 import logging
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +26,7 @@ from mmengine.logging import print_log
 from torch.utils.data import Dataset
 
 from .intervals import choose_pair
+from .samplers.sample_stream import permutation
 from .video_list import VideoInfo, load_videos
 from .video_readers import ReaderPool, VideoError, VideoReader, open_video
 
@@ -65,7 +65,6 @@ class UnlabeledVideoDataset(Dataset):
 
     Args:
         ann_file: List of videos, see :mod:`semidff.datasets.video_list`.
-        pipeline: Transforms.
         data_prefix: Root of relative paths in the list; default: the list's folder.
         interval: Distribution of the interval, see :mod:`semidff.datasets.intervals`; default:
             uniform from 1 to 9.
@@ -77,7 +76,6 @@ class UnlabeledVideoDataset(Dataset):
         cache_bytes: Limit of the decoded frames that a worker keeps.
         max_open: Limit of the videos that a worker holds open.
         max_refetch: Number of windows tried in place of an undecodable one.
-        metainfo: Meta information.
         lazy_init: Whether to read the list only in :meth:`full_init`.
 
     Raises:
@@ -148,17 +146,14 @@ class UnlabeledVideoDataset(Dataset):
 
     @property
     def metainfo(self) -> dict:
-        """Meta information of the dataset."""
         return dict(self._metainfo)
 
     @property
     def num_windows(self) -> int:
-        """Number of windows of all videos."""
         self.full_init()
         return int(self._first_window[-1])
 
     def __len__(self) -> int:
-        """Return the number of pairs of one pass: windows times ``pairs_per_window``."""
         return self.num_windows * self.pairs_per_window
 
     def __getitem__(self, index: int) -> Any:
@@ -179,7 +174,7 @@ class UnlabeledVideoDataset(Dataset):
         start = block * self.interleave
         in_turn = min(self.interleave, self.num_windows - start)
         pair, turn = divmod(rest, in_turn)
-        slot = int(_window_order(self.num_windows, seed, epoch)[start + turn])
+        slot = int(permutation(self.num_windows, _ORDER, seed, epoch)[start + turn])
         return self._item(seed, epoch, slot, pair)
 
     def _item(self, seed: int, epoch: int, slot: int, pair: int) -> Any:
@@ -254,8 +249,3 @@ class UnlabeledVideoDataset(Dataset):
         count = int(self._first_window[index + 1]) - first
         inside = slot - first
         return video, video.length * inside // count, video.length * (inside + 1) // count
-
-
-@lru_cache(maxsize=8)
-def _window_order(count: int, seed: int, epoch: int) -> np.ndarray:
-    return np.random.default_rng((_ORDER, seed, epoch)).permutation(count)

@@ -21,7 +21,6 @@ def load_vid_json(ann_file: str, backend_args: dict | None = None) -> dict:
 
     Args:
         ann_file: Path or URL.
-        backend_args: Storage backend of mmengine.
 
     Returns:
         Content of the file; ``images``, ``annotations``, ``categories`` and ``videos`` are lists.
@@ -58,11 +57,6 @@ def load_vid_json(ann_file: str, backend_args: dict | None = None) -> dict:
 
 def ordered_frames(content: dict, source: str, require_video: bool = False) -> list[dict]:
     """Return the images of a json, sorted by video and frame.
-
-    Args:
-        content: Result of :func:`load_vid_json`.
-        source: Name of the file, for messages.
-        require_video: Whether to refuse images without a video.
 
     Returns:
         One dict per image with the image's entries and ``video_id``, ``frame_id``, ``video_name``
@@ -130,9 +124,7 @@ def match_classes(
     """Map the categories of a json to labels.
 
     Args:
-        content: Result of :func:`load_vid_json`.
         classes: Classes of the config; None takes those of the json.
-        source: Name of the file, for messages.
 
     Returns:
         The classes, and the label (index of the class) by category id. Categories of other classes

@@ -48,7 +48,6 @@ def load_videos(ann_file: str | Path, data_prefix: str | Path | None = None) -> 
     """Read a list and open every video of it once, on several threads.
 
     Args:
-        ann_file: The list.
         data_prefix: Root of relative paths; default: the list's folder.
 
     Returns:

@@ -151,7 +151,6 @@ def _view(size: tuple[int, int], x: float, y: float, roll: float) -> np.ndarray:
 def _make_layer(
     rng: np.random.Generator, path: np.ndarray, size: tuple[int, int], pace: Pace
 ) -> Layer:
-    """Make an object with its poses along the camera's path."""
     length = len(path)
     label = int(rng.integers(len(CLASSES)))
     pattern, shape = CLASSES[label].split('_')

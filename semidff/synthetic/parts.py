@@ -109,7 +109,6 @@ def clip_name(index: int) -> str:
 
 
 def finish_labeled_videos(root: Path, spec: DatasetSpec, records: list, split: str) -> dict:
-    """Write the COCO-VID json of a split."""
     videos, images, annotations, tracks = [], [], [], {}
     for index, frames in enumerate(records):
         name = clip_name(index)

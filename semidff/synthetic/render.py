@@ -55,7 +55,6 @@ class Clip:
         background: (h, w, 3) uint8 canvas, larger than the frame.
         camera: (length, 2, 3) affine maps from the canvas' pixels to the frame's.
         layers: Objects, from back to front.
-        look: Colors and noise.
     """
 
     size: tuple[int, int]
@@ -146,7 +145,6 @@ def _paste(image: np.ndarray, owner: np.ndarray, layer: Layer, index: int, frame
 
 
 def _develop(image: np.ndarray, look: Look, frame: int) -> np.ndarray:
-    """Apply lens blur, light and sensor noise."""
     height, width = image.shape[:2]
     if look.blur:
         image = cv2.GaussianBlur(image, (3, 3), look.blur)

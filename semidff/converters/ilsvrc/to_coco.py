@@ -204,7 +204,6 @@ def _given(**entries: int | None) -> dict[str, int]:
 
 
 def _read_or_reason(path: str, ann_dir: str) -> XMLFrame | str:
-    """Return the content of an annotation file, or the error as text."""
     try:
         return read_xml(f'{ann_dir}/{path}.xml')
     except ValueError as error:

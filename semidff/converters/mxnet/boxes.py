@@ -45,8 +45,6 @@ def training_boxes(
 
     Args:
         params: Parameters of a file, with ``rfcn_bbox_*`` in eight outputs per bin.
-        form: One of ``FORMS``.
-        normalization: That of our box coder.
 
     Returns:
         The two arrays (float32) by their plain names, and whether plain weights and copies agree (True for the other

@@ -62,7 +62,6 @@ class Converted:
     Attributes:
         content: The checkpoint (``meta``, ``state_dict``).
         parts: Parts of the network that were converted.
-        network: Sizes of the network.
         prefix: Prefix that the names of a video detector have in addition to those of the checkpoint.
         form: Meaning of the box weights, see :mod:`~semidff.converters.mxnet.boxes`; None without box weights.
         agree: Whether plain box weights and their test copies agree.
@@ -110,9 +109,7 @@ def convert_file(
     Args:
         config: Config of the model that the weights must fit. Its box coder determines the divisor of the box weights,
             its head the number of box groups.
-        parts: Parts to convert; None derives them from the names.
-        form: Meaning of the box weights; None derives it.
-        pass_over: Prefixes of unknown names that are skipped.
+        parts: As ``form`` and ``pass_over`` in :func:`to_checkpoint`.
 
     Returns:
         Lines of a report, with the settings of the config that differ from the original's network.

@@ -113,7 +113,7 @@ class SampleStream(Dataset):
                     sample = dataset.stream_item(seed, position)
                 else:
                     epoch, place = divmod(position, len(dataset))
-                    order = _permutation(len(dataset), seed, epoch, index)
+                    order = permutation(len(dataset), _ORDER, seed, epoch, index)
                     sample = dataset[int(order[place])]
             if sample is not None:
                 return sample
@@ -133,8 +133,9 @@ class SampleStream(Dataset):
 
 
 @lru_cache(maxsize=8)
-def _permutation(length: int, seed: int, epoch: int, index: int) -> np.ndarray:
-    return np.random.default_rng((_ORDER, seed, epoch, index)).permutation(length)
+def permutation(length: int, *key: int) -> np.ndarray:
+    """Return the random permutation of ``length`` numbers that a key gives."""
+    return np.random.default_rng(key).permutation(length)
 
 
 @contextmanager

@@ -15,9 +15,6 @@ class OriginalFlip(RandomFlip):
 
     The box from x1 to x2 becomes the box from ``W - 1 - x2`` to ``W - 1 - x1``, one pixel left of the result of mmdet's
     ``RandomFlip``.
-
-    Args:
-        prob: Probability.
     """
 
     def __init__(self, prob: float = 0.5) -> None:
@@ -25,7 +22,6 @@ class OriginalFlip(RandomFlip):
 
     @autocast_box_type()
     def transform(self, results: dict) -> dict:
-        """Clip the boxes, then mirror with probability ``prob``."""
         if results.get('gt_bboxes') is not None:
             height, width = results['img'].shape[:2]
             results['gt_bboxes'].clip_((height - 1, width - 1))

@@ -76,7 +76,7 @@ class RandomAffineFlowPair(BaseTransform):
         Returns:
             Two (3, 3) matrices that map the crop's pixels to those of the current frame and of the key frame.
         """
-        middle, crop_middle = _middle(size), _middle(self.crop_size)
+        middle, crop_middle = ((np.array(s[::-1]) - 1) / 2 for s in (size, self.crop_size))
         for _ in range(self.tries):
             shared = _random_map(crop_middle, middle, size[1], *self.shared)
             relative = _random_map(crop_middle, crop_middle, size[1], *self.relative)
@@ -139,7 +139,3 @@ def _apply(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
     return np.tensordot(matrix[:2, :2], points, 1) + matrix[:2, 2].reshape(
         2, *[1] * (points.ndim - 1)
     )
-
-
-def _middle(size: tuple[int, int]) -> np.ndarray:
-    return np.array([(size[1] - 1) / 2, (size[0] - 1) / 2])

@@ -27,7 +27,6 @@ class VideoReader:
     path: str
 
     def __len__(self) -> int:
-        """Return the number of frames."""
         raise NotImplementedError
 
     def frames(self, indices: Sequence[int]) -> list[np.ndarray]:

@@ -39,7 +39,6 @@ class CameraStream(FrameStream):
             raise VideoError(self.path, 'cannot be opened; is it there, and free?')
 
     def mean_rate(self) -> float | None:
-        """Return the frame rate of the device, None if it is unknown."""
         fps = self._capture.get(cv2.CAP_PROP_FPS)
         return fps if fps > 0 else None
 

@@ -28,7 +28,6 @@ class FileStream(FrameStream):
       only. Damage that the decoder conceals is not detected.
 
     Args:
-        path: The file.
         strict: Whether damage is an error instead of a warning.
 
     Raises:
@@ -105,9 +104,7 @@ class FileStream(FrameStream):
 def capture_of(path: str, rotate: bool = True) -> cv2.VideoCapture:
     """Open a file with OpenCV on one thread, so that the effects of damage do not depend on timing.
 
-    Args:
-        path: The video file.
-        rotate: Whether to rotate frames according to the file's metadata.
+    ``rotate``: whether to rotate frames according to the file's metadata.
     """
     capture = cv2.VideoCapture(path, cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
     capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, int(rotate))

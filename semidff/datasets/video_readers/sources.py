@@ -1,14 +1,19 @@
-"""Inputs that can be opened as videos."""
+"""Inputs that can be opened as videos, and reading ahead."""
 
+import contextvars
 import os
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from . import ArrayStream, FrameStream, open_stream
 from .stream import DEFAULT_FPS
+
+T = TypeVar('T')
 
 READ_AHEAD = 4
 """Default number of frames that are read ahead from files and lists."""
@@ -51,6 +56,34 @@ def sources_of(inputs: Any, fps: float | None = None, strict: bool = False) -> l
     if not isinstance(inputs, list | tuple) or not inputs or _is_frame(inputs[0]):
         inputs = [inputs]
     return [_source(one, fps or DEFAULT_FPS, strict, n) for n, one in enumerate(inputs)]
+
+
+def prefetch(items: Iterator[T], depth: int) -> Iterator[T]:
+    """Yield the items of an iterator, which a thread computes up to ``depth`` ahead.
+
+    Items and order are unchanged; an exception of the iterator is raised at its position. Closing or dropping
+    this iterator closes the other one and ends the thread, after the item in progress. Nothing runs before
+    the first item is requested.
+
+    Args:
+        depth: Maximum number of items that wait; 0: no thread, each item is computed on request.
+    """
+    if depth == 0:
+        yield from items
+        return
+    end = object()
+    # a copy of the caller's context: context variables, such as warning filters, hold in the thread too
+    compute = contextvars.copy_context().run, next, items, end
+    thread = ThreadPoolExecutor(1, 'read-ahead')
+    try:
+        waiting = deque(thread.submit(*compute) for _ in range(depth))
+        while (item := waiting.popleft().result()) is not end:
+            waiting.append(thread.submit(*compute))
+            yield item
+    finally:
+        thread.shutdown(cancel_futures=True)
+        if hasattr(items, 'close'):
+            items.close()
 
 
 def _is_frame(given: Any) -> bool:

@@ -44,7 +44,6 @@ class FrameStream:
     """Video with sequential access to its frames.
 
     Attributes:
-        name: Name of the video.
         length: Number of frames if known, for progress displays.
         fps: Frames per second, for the time stamps of streams that have none.
     """

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from semidff.datasets.video_readers.read_ahead import prefetch
+from semidff.datasets.video_readers.sources import prefetch
 
 NAME = 'read-ahead'
 
