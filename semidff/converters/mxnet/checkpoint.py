@@ -109,7 +109,7 @@ def convert_file(
     Args:
         config: Config of the model that the weights must fit. Its box coder determines the divisor of the box weights,
             its head the number of box groups.
-        parts: As ``form`` and ``pass_over`` in :func:`to_checkpoint`.
+        parts, form, pass_over: See :func:`to_checkpoint`.
 
     Returns:
         Lines of a report, with the settings of the config that differ from the original's network.
