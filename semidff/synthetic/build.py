@@ -9,7 +9,6 @@ from multiprocessing import get_all_start_methods, get_context
 from pathlib import Path
 
 import cv2
-import numpy as np
 
 from semidff.utils.atomic_write import write_json
 from semidff.utils.progress import track
@@ -105,8 +104,7 @@ def _build_part(root: Path, part: Part, spec: DatasetSpec, workers: int) -> dict
 
 def _make_item(root: Path, spec: DatasetSpec, name: str, index: int) -> object:
     part = next(part for part in PARTS if part.name == name)
-    seed = np.random.SeedSequence(spec.seed, spawn_key=(part.stream, index))
-    return part.make(root, spec, index, seed)
+    return part.make(root, spec, index, part.seed(spec, index))
 
 
 def _arguments(part: Part, spec: DatasetSpec) -> dict:

@@ -44,6 +44,9 @@ class Part:
     make: Callable
     finish: Callable
 
+    def seed(self, spec: DatasetSpec, index: int) -> np.random.SeedSequence:
+        return np.random.SeedSequence(spec.seed, spawn_key=(self.stream, index))
+
 
 def save(path: Path, picture: np.ndarray) -> None:
     if not cv2.imwrite(str(path), picture, _QUALITY if path.suffix == '.jpg' else []):

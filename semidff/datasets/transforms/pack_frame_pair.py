@@ -71,6 +71,9 @@ class PackFramePair(BaseTransform):
         packed['inputs'] = torch.stack([_tensor(image) for image in images])
         return packed
 
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(meta_keys={self.pack.meta_keys})'
+
 
 def _paired(value: object) -> bool:
     return isinstance(value, list) and len(value) == 2
