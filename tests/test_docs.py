@@ -13,9 +13,12 @@ PATH = re.compile(r'(?<![\w./-])(?:configs|tools|tests|docs|semidff)/[\w./-]*[\w
 SHARED_OPTIONS = {
     'add_launch_arguments': 'engine/launch.py',
     'add_run_arguments': 'experiments/main.py',
+    'add_cfg_options': 'utils/arguments.py',
     'add_device': 'utils/arguments.py',
     'add_key_intervals': 'utils/arguments.py',
     'add_model_arguments': 'utils/arguments.py',
+    'add_method_arguments': 'utils/arguments.py',
+    'add_score_threshold': 'utils/arguments.py',
     'add_timing_arguments': 'utils/arguments.py',
     'fit import argument_parser': 'converters/fit.py',
     'to_coco import argument_parser': 'converters/ilsvrc/to_coco.py',

@@ -2,14 +2,12 @@
 
 import argparse
 
-from mmengine.config import DictAction
-
 from semidff.experiments.main import leave, main
 from semidff.inference.methods import METHODS
+from semidff.utils.arguments import add_cfg_options
 
 
 def parse_args() -> argparse.Namespace:
-    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='experiment config, e.g. configs/quickstart/experiment.py')
     parser.add_argument(
@@ -28,13 +26,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--list', action='store_true', help='list the steps and whether they are done; run nothing'
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='replace settings of the experiment config, e.g. seeds=[0,1,2] key_intervals=[5,10]',
-    )
+    add_cfg_options(parser, 'the experiment config, e.g. seeds=[0,1,2] key_intervals=[5,10]')
     return parser.parse_args()
 
 

@@ -11,46 +11,27 @@ from mmengine.runner import Runner
 
 from semidff.engine.launch import add_launch_arguments, apply_test_options, prepare_run
 from semidff.engine.loops.video_test_loop import PROTOCOLS
-from semidff.inference.methods import METHODS, method_class, renamed_method
-from semidff.utils.arguments import run_tool
+from semidff.inference.methods import METHODS, method_class
+from semidff.utils.arguments import add_method_arguments, run_tool
 from semidff.utils.atomic_write import write_json
 from semidff.utils.checkpoint import load_for_test
 
 
 def parse_args() -> argparse.Namespace:
-    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file')
     parser.add_argument(
         'checkpoint',
         help='weights of the video detector; methods without temporal module also take those of a stage-one detector',
     )
-    parser.add_argument(
-        '--method',
-        type=renamed_method,
-        choices=list(METHODS.module_dict),
-        help="propagate: features propagated by the temporal module; frame: detector on every frame; copy: key frame's "
+    add_method_arguments(
+        parser,
+        METHODS.module_dict,
+        "propagate: features propagated by the temporal module; frame: detector on every frame; copy: key frame's "
         'boxes repeated; coast: boxes extrapolated by a causal tracker; interpolate: boxes interpolated between key '
         'frames, offline; centered: as propagate, from the nearest key frame before or after, offline; sff-fast, '
         "sff-slow: features propagated by OpenCV's optical flow (default: the config's)",
-    )
-    parser.add_argument(
-        '--key-interval',
-        type=int,
-        metavar='L',
-        help="key-frame interval l; with --adaptive, its average (default: the config's)",
-    )
-    parser.add_argument(
-        '--adaptive',
-        metavar='FILE',
-        help='choose key frames by the predicted error of propagation; FILE is made by '
-        'tools/analysis/fit_adaptive.py',
-    )
-    parser.add_argument(
-        '--scene-cuts',
-        action='store_const',
-        const=True,
-        help='add a key frame at each scene cut',
+        "the config's",
     )
     parser.add_argument(
         '--protocol',
@@ -89,7 +70,6 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> None:
-    """Run the test."""
     cfg = prepare_run(args)
     method = apply_test_options(cfg, args)
     runner = Runner.from_cfg(cfg)

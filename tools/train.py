@@ -9,7 +9,6 @@ from semidff.utils.arguments import run_tool
 
 
 def parse_args() -> argparse.Namespace:
-    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         'config', help='config file, for example configs/quickstart/rfcn_synthetic.py'
@@ -31,7 +30,6 @@ def parse_args() -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
-    """Run the training."""
     cfg = prepare_run(args)
     apply_train_options(cfg, args)
     Runner.from_cfg(cfg).train()

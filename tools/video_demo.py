@@ -12,9 +12,9 @@ from pathlib import Path
 from semidff.apis import VideoInferencer
 from semidff.inference import schedule_config
 from semidff.inference.acceleration import PRECISIONS
-from semidff.inference.methods import METHODS, renamed_method
+from semidff.inference.methods import METHODS
 from semidff.utils.allocator import keep_freed_memory
-from semidff.utils.arguments import add_device, run_tool
+from semidff.utils.arguments import add_device, add_method_arguments, add_score_threshold, run_tool
 from semidff.visualization.panels import PANELS
 
 
@@ -26,28 +26,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='config of the video detector')
     parser.add_argument('checkpoint', help='its weights')
     add_output_arguments(parser)
-    parser.add_argument(
-        '--method',
-        type=renamed_method,
-        choices=list(METHODS.module_dict),
-        default='propagate',
-        help='method, as of tools/test.py (default: propagate)',
+    add_method_arguments(
+        parser, METHODS.module_dict, 'method, as of tools/test.py (default: propagate)', 10
     )
-    parser.add_argument(
-        '--key-interval',
-        type=int,
-        default=10,
-        metavar='L',
-        help='key-frame interval l, with --adaptive on average (default: 10)',
-    )
-    parser.add_argument(
-        '--adaptive',
-        metavar='FILE',
-        help='adaptive key frames with the predictor in FILE, as of tools/test.py',
-    )
-    parser.add_argument(
-        '--scene-cuts', action='store_true', help='a key frame at each scene cut too'
-    )
+    parser.set_defaults(method='propagate', key_interval=10)
     add_speed_arguments(parser)
     add_device(parser)
     parser.add_argument('--max-frames', type=int, metavar='N', help='maximum number of frames')
@@ -90,12 +72,7 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='FILE',
         help='all detections in the ILSVRC format (frame class score x1 y1 x2 y2)',
     )
-    parser.add_argument(
-        '--score-thr',
-        type=float,
-        default=0.3,
-        help='detections with lower scores are not drawn (default: 0.3)',
-    )
+    add_score_threshold(parser)
     parser.add_argument(
         '--panels',
         nargs='+',
@@ -110,8 +87,8 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def detect(args: argparse.Namespace) -> tuple[int, int, float]:
-    """Detect and return the numbers of frames and key frames, and the seconds."""
+def main(args: argparse.Namespace) -> None:
+    keep_freed_memory()
     inferencer = VideoInferencer(
         args.config,
         args.checkpoint,
@@ -152,14 +129,8 @@ def detect(args: argparse.Namespace) -> tuple[int, int, float]:
         if stopped:
             break
     results.close()
-    return frames, keys, time.perf_counter() - start
-
-
-def main(args: argparse.Namespace) -> None:
-    keep_freed_memory()
-    frames, keys, seconds = detect(args)
     files = [name for name in (args.out, args.json, args.txt) if name]
-    rate = f'{frames / seconds:.1f} fps from reading to writing'
+    rate = f'{frames / (time.perf_counter() - start):.1f} fps from reading to writing'
     print(f'{frames} frames, {keys} key frames, {rate}: {", ".join(files) or "no output files"}')
 
 

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import torch
 from mmdet.utils import setup_cache_size_limit_of_dynamo
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 
 from semidff.inference import schedule_config
 from semidff.utils.allocator import keep_freed_memory
+from semidff.utils.arguments import add_cfg_options
 from semidff.utils.model_building import read_config
 
 # options of ``tools/test.py`` that apply only to tests on videos
@@ -40,13 +41,7 @@ def add_launch_arguments(parser: argparse.ArgumentParser, example: str) -> None:
     parser.add_argument(
         '--work-dir', help='folder for logs and results (default: work_dirs/CONFIG NAME)'
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help=f'settings that replace those of the config, for example {example}',
-    )
+    add_cfg_options(parser, f'the config, for example {example}')
     parser.add_argument(
         '--launcher',
         choices=['none', 'pytorch', 'slurm', 'mpi'],

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import NoReturn
 
-from mmengine.config import DictAction
+from semidff.utils.arguments import add_cfg_options
 
 from .curve import Run, build_curve
 from .report import write_curve, write_distances, write_report
@@ -67,13 +67,7 @@ def add_run_arguments(parser: argparse.ArgumentParser, methods: str) -> None:
     parser.add_argument(
         '--out', required=True, metavar='DIR', help='folder for all results: tables, picture, logs'
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='replace settings of every config, e.g. test_dataloader.dataset.ann_file=dev.json',
-    )
+    add_cfg_options(parser, 'every config, e.g. test_dataloader.dataset.ann_file=dev.json')
 
 
 @exit_status
@@ -99,11 +93,7 @@ def main(args: argparse.Namespace, methods: Collection[str]) -> None:
 
 @exit_status
 def curve_main(args: argparse.Namespace, methods: Collection[str]) -> None:
-    """Run the evaluations of a curve of accuracy over speed, draw it and print its table.
-
-    Args:
-        methods: Known methods of ``tools/test.py``.
-    """
+    """Run the evaluations of a curve of accuracy over speed, draw it and print its table."""
     runs = [Run.parse(text) for text in args.run]
     experiment = build_curve(runs, args.key_intervals, args.out, args.cfg_options, methods=methods)
     ExperimentRunner(experiment, jobs=1).run()

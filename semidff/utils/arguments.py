@@ -2,13 +2,14 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import torch
 from mmengine.config import DictAction
 
 from .allocator import keep_freed_memory
+from .deprecation import renamed_method
 
 SIZE = dict(type=int, nargs=2, metavar=('H', 'W'))
 
@@ -46,20 +47,61 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_model_arguments(parser: argparse.ArgumentParser, config: str = 'the config') -> None:
-    """Add ``--device`` and ``--cfg-options`` to the parser of a tool that runs models.
-
-    Args:
-        parser: The tool's parser.
-        config: The config, or configs, whose settings are replaced, for the help text.
-    """
-    add_device(parser)
+def add_cfg_options(parser: argparse.ArgumentParser, config: str = 'the config') -> None:
+    """Add ``--cfg-options``, which replace the settings of ``config``, a text for the help."""
     parser.add_argument(
         '--cfg-options',
         nargs='+',
         action=DictAction,
         metavar='KEY=VALUE',
         help=f'settings that replace those of {config}',
+    )
+
+
+def add_model_arguments(parser: argparse.ArgumentParser, config: str = 'the config') -> None:
+    """Add ``--device`` and ``--cfg-options`` to the parser of a tool that runs models."""
+    add_device(parser)
+    add_cfg_options(parser, config)
+
+
+def add_method_arguments(
+    parser: argparse.ArgumentParser, methods: Iterable[str], help: str, interval: str | int
+) -> None:
+    """Add the options for a method and its key frames, with None as their defaults.
+
+    Args:
+        methods: Names of the methods.
+        help: Help on the methods.
+        interval: The default key-frame interval that the help names.
+    """
+    parser.add_argument('--method', type=renamed_method, choices=list(methods), help=help)
+    parser.add_argument(
+        '--key-interval',
+        type=int,
+        metavar='L',
+        help=f'key-frame interval l; with --adaptive, its average (default: {interval})',
+    )
+    parser.add_argument(
+        '--adaptive',
+        metavar='FILE',
+        help='choose key frames by the predicted error of propagation; FILE is made by '
+        'tools/analysis/fit_adaptive.py',
+    )
+    parser.add_argument(
+        '--scene-cuts',
+        action='store_const',
+        const=True,
+        help='add a key frame at each scene cut',
+    )
+
+
+def add_score_threshold(parser: argparse.ArgumentParser) -> None:
+    """Add ``--score-thr``, below which detections are not drawn."""
+    parser.add_argument(
+        '--score-thr',
+        type=float,
+        default=0.3,
+        help='detections with lower scores are not drawn (default: 0.3)',
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from semidff.experiments.experiment import Step
-from semidff.experiments.process import StepProcess, resuming_command, stop, thread_variables
+from semidff.experiments.runner import StepProcess, resuming_command, stop, thread_variables
 
 VARIABLES = ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS')
 STUBBORN = """

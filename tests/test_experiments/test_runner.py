@@ -16,8 +16,7 @@ import pytest
 from semidff.experiments import ExperimentRunner, StepFailed, collect
 from semidff.experiments.experiment import Step
 from semidff.experiments.main import main
-from semidff.experiments.process import THREAD_VARIABLES
-from semidff.experiments.runner import may_start
+from semidff.experiments.runner import THREAD_VARIABLES, may_start
 from semidff.experiments.settings import ROOT
 from semidff.inference.methods import METHODS
 from tests.test_experiments.project import EXPERIMENT, load, make_project

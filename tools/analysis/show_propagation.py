@@ -7,7 +7,7 @@ its color wheel, scale field, features before and after warp and scale, the teac
 import argparse
 
 from semidff.apis import VideoInferencer
-from semidff.utils.arguments import add_device, detector_parser, run_tool
+from semidff.utils.arguments import add_device, add_score_threshold, detector_parser, run_tool
 from semidff.utils.atomic_write import atomic_path
 from semidff.visualization.propagation_figure import FigureStyle, draw_propagation
 from semidff.visualization.propagation_view import view_frames
@@ -40,12 +40,7 @@ def parse_args() -> argparse.Namespace:
         metavar='N',
         help='level of the features; 0 is the finest (default: 0)',
     )
-    parser.add_argument(
-        '--score-thr',
-        type=float,
-        default=0.3,
-        help='detections with lower scores are not drawn (default: 0.3)',
-    )
+    add_score_threshold(parser)
     add_device(parser)
     return parser.parse_args()
 
