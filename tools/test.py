@@ -39,13 +39,6 @@ def parse_args() -> argparse.Namespace:
         help='dense: every frame at its position in the schedule; pairs: every labeled frame at each distance '
         "0 ... L-1 from its key frame (DFF 5.2) (default: the config's, else dense)",
     )
-    add_output_arguments(parser)
-    add_launch_arguments(parser, 'test_cfg.fp16=True')
-    return parser.parse_args()
-
-
-def add_output_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options for results."""
     parser.add_argument(
         '--detections',
         metavar='FILE',
@@ -67,6 +60,8 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
         default=10,
         help='frames per second of the mp4 files (default: 10)',
     )
+    add_launch_arguments(parser, 'test_cfg.fp16=True')
+    return parser.parse_args()
 
 
 def main(args: argparse.Namespace) -> None:

@@ -25,7 +25,26 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('config', help='config of the video detector')
     parser.add_argument('checkpoint', help='its weights')
-    add_output_arguments(parser)
+    parser.add_argument('--out', metavar='FILE', help='annotated mp4')
+    parser.add_argument('--json', metavar='FILE', help='all detections as COCO-VID json')
+    parser.add_argument(
+        '--txt',
+        metavar='FILE',
+        help='all detections in the ILSVRC format (frame class score x1 y1 x2 y2)',
+    )
+    add_score_threshold(parser)
+    parser.add_argument(
+        '--panels',
+        nargs='+',
+        choices=list(PANELS),
+        default=(),
+        help='panels beside the frames of the mp4: feature flow (flow), scale field (scale)',
+    )
+    parser.add_argument(
+        '--fps',
+        type=float,
+        help="frames per second of the mp4 (default: the input's, 25 if unknown)",
+    )
     add_method_arguments(
         parser, METHODS.module_dict, 'method, as of tools/test.py (default: propagate)', 10
     )
@@ -61,29 +80,6 @@ def add_speed_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         metavar='N',
         help='decode and preprocess N frames ahead in the background (default: 4; cameras: 0)',
-    )
-
-
-def add_output_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('--out', metavar='FILE', help='annotated mp4')
-    parser.add_argument('--json', metavar='FILE', help='all detections as COCO-VID json')
-    parser.add_argument(
-        '--txt',
-        metavar='FILE',
-        help='all detections in the ILSVRC format (frame class score x1 y1 x2 y2)',
-    )
-    add_score_threshold(parser)
-    parser.add_argument(
-        '--panels',
-        nargs='+',
-        choices=list(PANELS),
-        default=(),
-        help='panels beside the frames of the mp4: feature flow (flow), scale field (scale)',
-    )
-    parser.add_argument(
-        '--fps',
-        type=float,
-        help="frames per second of the mp4 (default: the input's, 25 if unknown)",
     )
 
 

@@ -78,6 +78,8 @@ def _colors(entries: Sequence[Entry | DistanceLine]) -> Colors:
 
 
 def _draw_speed(axes: Any, entries: Sequence[Entry], colors: Colors) -> None:
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+
     for row, color in colors.items():
         points = [e for e in entries if e.row == row]
         points = [e for e in points if None not in (e.cells['mAP'].mean, e.cells['fps'].mean)]
@@ -94,14 +96,7 @@ def _draw_speed(axes: Any, entries: Sequence[Entry], colors: Colors) -> None:
                 axes.annotate(f'{entry.key_interval}', (left, top), textcoords='offset points',
                               xytext=(5, 5), fontsize=8, color=color)  # fmt: skip
     axes.set(xlabel='frames per second', ylabel='mAP [%]', title='accuracy and speed (numbers: l)')
-    _scale_speed(axes)
-    axes.grid(which='both', alpha=0.3)
-
-
-def _scale_speed(axes: Any) -> None:
-    """Use a log axis with as many labels as fit, within a decade or over several."""
-    from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
-
+    # a log axis with as many labels as fit, within a decade or over several
     axes.set_xscale('log')
     low, high = axes.get_xlim()
     if high < 1.6 * low:
@@ -112,6 +107,7 @@ def _scale_speed(axes: Any) -> None:
     axes.xaxis.set_major_formatter('{x:g}')
     axes.xaxis.set_minor_formatter('{x:g}')
     axes.tick_params(axis='x', which='both', labelsize=9)
+    axes.grid(which='both', alpha=0.3)
 
 
 def _draw_gap(axes: Any, entries: Sequence[Entry], colors: Colors) -> None:

@@ -119,7 +119,10 @@ def build_table(measurements: Iterable[Measurement]) -> list[Entry]:
     for item, own in zip(items, figures, strict=True):
         frame = references.get(('frame', None, item.seed), {})
         copy = references.get(('copy', item.key_interval, item.seed), {})
-        compared = {'speed-up': _speed_up(item, own, frame), 'gap recovery': None}
+        speed_up = item.metrics.get('speed_up')
+        if 'speed_up' not in item.metrics and own['fps'] is not None and frame.get('fps'):
+            speed_up = own['fps'] / frame['fps']
+        compared = {'speed-up': _defined(speed_up), 'gap recovery': None}
         scores = dict(score=own['mAP'], frame=frame.get('mAP'), copy=copy.get('mAP'))
         if item.method != 'frame' and None not in scores.values():
             compared['gap recovery'] = _defined(gap_recovery(**scores))
@@ -197,9 +200,3 @@ def _measured(item: Measurement, column: str) -> float | None:
 
 def _defined(value: float | None) -> float | None:
     return None if value is None or math.isnan(value) else float(value)
-
-
-def _speed_up(item: Measurement, own: Mapping, frame: Mapping) -> float | None:
-    if 'speed_up' in item.metrics:
-        return _defined(item.metrics['speed_up'])
-    return own['fps'] / frame['fps'] if own['fps'] is not None and frame.get('fps') else None

@@ -48,7 +48,21 @@ def parse_args() -> argparse.Namespace:
         choices=list(METHODS.module_dict),
         help='methods to measure; frame is always added (default: frame propagate)',
     )
-    add_speed_arguments(parser)
+    parser.add_argument(
+        '--precision',
+        nargs='+',
+        default=['fp32'],
+        choices=list(PRECISIONS),
+        help='precisions to measure (default: fp32)',
+    )
+    parser.add_argument(
+        '--channels-last', action='store_true', help='use channels-last maps in all measurements'
+    )
+    parser.add_argument(
+        '--compile',
+        action='store_true',
+        help='also measure each precision with torch.compile; the warm-up takes minutes',
+    )
     add_key_intervals(parser, 10, 'key-frame interval')
     parser.add_argument(
         '--shape',
@@ -67,25 +81,6 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--markdown', metavar='FILE', help='write the tables in Markdown')
     add_model_arguments(parser)
     return parser.parse_args()
-
-
-def add_speed_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options that select the sets of speed options."""
-    parser.add_argument(
-        '--precision',
-        nargs='+',
-        default=['fp32'],
-        choices=list(PRECISIONS),
-        help='precisions to measure (default: fp32)',
-    )
-    parser.add_argument(
-        '--channels-last', action='store_true', help='use channels-last maps in all measurements'
-    )
-    parser.add_argument(
-        '--compile',
-        action='store_true',
-        help='also measure each precision with torch.compile; the warm-up takes minutes',
-    )
 
 
 def measure(args: argparse.Namespace, folder: str) -> SpeedReport:
