@@ -50,12 +50,7 @@ def leave(status: int) -> NoReturn:
 
 
 def add_run_arguments(parser: argparse.ArgumentParser, methods: str) -> None:
-    """Add the options that the tools for runs of several checkpoints have in common.
-
-    Args:
-        parser: The tool's parser.
-        methods: Help on the methods that it accepts.
-    """
+    """Add the options that the tools for runs of several checkpoints have in common."""
     parser.add_argument(
         '--run',
         action='append',

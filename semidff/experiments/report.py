@@ -50,7 +50,14 @@ def write_distances(measurements: Sequence[Measurement], folder: Path) -> str:
         ValueError: If a measurement has no mAP at distances.
     """
     lines = [DistanceLine.of(item) for item in measurements]
-    return _write(by_distance(lines), lines, folder / 'distance.png', draw_distances)
+    count = max(len(line.accuracies) for line in lines)
+    rows = [['', *(f'd = {d}' for d in range(count)), 'mean']]
+    for line in lines:
+        # *frame* has no key frame and hence one value for all distances
+        values = line.accuracies * (count if line.method == 'frame' else 1)
+        rows.append([line.row, *(show('mAP', Cell.of([v])) for v in (*values, line.mean))])
+    blocks = [Block('mAP at each distance d from the key frame', rows)]
+    return _write(blocks, lines, folder / 'distance.png', draw_distances)
 
 
 def _write(
@@ -109,17 +116,6 @@ def by_row(entries: Sequence[Entry]) -> list[Block]:
 def _block(title: str, columns: Sequence[str], lines: Sequence[tuple[str, Entry]]) -> Block:
     rows = [[name, *(show(column, e.cells[column]) for column in columns)] for name, e in lines]
     return Block(title, [['', *columns], *rows], BUSY if any(e.busy for _, e in lines) else '')
-
-
-def by_distance(lines: Sequence[DistanceLine]) -> list[Block]:
-    """Arrange one block: a line for each run, a column for each distance, and their mean."""
-    count = max(len(line.accuracies) for line in lines)
-    rows = [['', *(f'd = {d}' for d in range(count)), 'mean']]
-    for line in lines:
-        # *frame* has no key frame and hence one value for all distances
-        values = line.accuracies * (count if line.method == 'frame' else 1)
-        rows.append([line.row, *(show('mAP', Cell.of([v])) for v in (*values, line.mean))])
-    return [Block('mAP at each distance d from the key frame', rows)]
 
 
 def text(blocks: Sequence[Block]) -> str:

@@ -1,6 +1,7 @@
 """Command-line options and error handling that several tools share."""
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -137,5 +138,5 @@ def run_tool(
     except Exception as error:
         if not (isinstance(error, errors) or type(error).__module__.startswith('semidff.')):
             raise
-        name = Path(sys.argv[0]).resolve().as_posix().rpartition('/tools/')[2]
-        sys.exit(f'tools/{name}: error: {error}')
+        program = re.sub('.*/(?=tools/)', '', Path(sys.argv[0]).resolve().as_posix())
+        sys.exit(f'{program}: error: {error}')
