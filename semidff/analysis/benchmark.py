@@ -47,7 +47,6 @@ def benchmark(
         options: Sets of speed options.
         key_interval: Key-frame interval l, at least 2.
         repeats: Rounds that are counted.
-        progress: Receives a line for each step.
 
     Raises:
         ValueError: If the model has no temporal module, or a number is too small.

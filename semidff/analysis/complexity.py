@@ -52,7 +52,6 @@ class ComplexityReport(NamedTuple):
 
     @property
     def flow_is_network(self) -> bool:
-        """Whether the flow comes from a network, whose cost can be counted."""
         return self.parts['flow'].flops > 0
 
     @property
@@ -73,12 +72,7 @@ class ComplexityReport(NamedTuple):
         }
 
     def to_dict(self, key_intervals: Sequence[int], speed: PartTimes | None = None) -> dict:
-        """All figures, for JSON.
-
-        Args:
-            key_intervals: Key-frame intervals l of the speed-ups.
-            speed: Measured times of the same model.
-        """
+        """All figures, for JSON: speed-ups at each of the key-frame intervals l, also of measured times."""
         figures = dict(
             height=self.size[0],
             width=self.size[1],
@@ -94,7 +88,7 @@ class ComplexityReport(NamedTuple):
         return figures
 
     def text(self, key_intervals: Sequence[int], speed: PartTimes | None = None) -> str:
-        """Tables for a terminal; arguments as of :meth:`to_dict`."""
+        """Tables for a terminal, with the figures of :meth:`to_dict`."""
         timed = speed is not None
         rows = [('one frame of {} x {}'.format(*self.size), 'GFLOPs', 'M params', *['ms'] * timed)]
         for name, cost in self.parts.items():
@@ -133,8 +127,7 @@ def measure_complexity(model: VideoDetector, height: int, width: int) -> Complex
 
     Args:
         model: With a :class:`~semidff.models.temporal.TemporalModule`; it is put into eval mode.
-        height: Height of a frame in pixels.
-        width: Width of a frame in pixels; the data preprocessor may pad both.
+        height, width: Size of a frame in pixels; the data preprocessor may pad it.
 
     Raises:
         ValueError: If there is no temporal module with a flow network, or the size is not positive.

@@ -73,7 +73,6 @@ def measure_speed(
         video: A video file or a folder of frames; None: videos of each config's test data set.
         cfg_options: Settings that replace those of every config, by dotted keys.
         device: Where the models run.
-        progress: Receives a line for each round.
 
     Returns:
         ``reference``, the name of the first row with method *frame*, or None; ``rounds``; and ``rows``, by name:
@@ -115,31 +114,31 @@ def _prepare(
     device: str,
 ) -> tuple[dict[str, tuple[ClipTimer, str]], dict[str, Iterator[list[dict]]]]:
     """Timer and source of clips of every row; sources are shared by rows with the same test data."""
-    groups: dict[tuple[str, str], list[SpeedRow]] = {}
-    for row in rows:
-        groups.setdefault((row.config, row.checkpoint), []).append(row)
     timers, clips = {}, {}
-    for (path, checkpoint), members in groups.items():
+    for path, checkpoint in dict.fromkeys((row.config, row.checkpoint) for row in rows):
+        members = [row for row in rows if (row.config, row.checkpoint) == (path, checkpoint)]
         cfg = read_config(path, cfg_options)
         methods = [row.method for row in members]
         needs_all = (method for method in methods if method_class(method).uses_temporal)
         model = load_model(cfg, checkpoint, device, next(needs_all, methods[0]))
         source = str(cfg.get('test_dataloader'))
         if source not in clips:
-            clips[source] = (
-                _video_clips(cfg, video, length) if video else _test_clips(cfg, length, rounds + 1)
-            )
+            clips[source] = _clips(cfg, length, rounds + 1, video)
         for row in members:
-            timer = ClipTimer(model, row.method, row.key_interval, _pack)
-            timers[row.name] = timer, source
+            timers[row.name] = ClipTimer(model, row.method, row.key_interval, _pack), source
     return timers, clips
 
 
-def _test_clips(cfg: Config, length: int, count: int) -> Iterator[list[dict]]:
-    """Packed frames of ``count`` clips of a config's test data set, from evenly spaced videos.
+def _clips(cfg: Config, length: int, count: int, video: str | None) -> Iterator[list[dict]]:
+    """Packed frames of ``count`` clips: consecutive ones of a video, or of evenly spaced videos of the test data set.
 
     A clip longer than its video starts over at the video's end.
     """
+    if video:
+        pipeline, frames = frame_pipeline(cfg), endless_frames(video)
+        for _ in range(count):
+            yield [pipeline(dict(img=frame)) for frame in islice(frames, length)]
+        return
     if not cfg.get('test_dataloader'):
         raise ValueError(f'{cfg.filename}: no test_dataloader; give a --video')
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
@@ -147,15 +146,8 @@ def _test_clips(cfg: Config, length: int, count: int) -> Iterator[list[dict]]:
     if not videos:
         raise ValueError(f'{cfg.filename}: the test data set is empty; give a --video')
     for number in range(count):
-        video = videos[number * len(videos) // count]
-        yield [dataset[index] for index in islice(cycle(video), length)]
-
-
-def _video_clips(cfg: Config, video: str, length: int) -> Iterator[list[dict]]:
-    """Packed frames of consecutive clips of a video."""
-    pipeline, frames = frame_pipeline(cfg), endless_frames(video)
-    while True:
-        yield [pipeline(dict(img=frame)) for frame in islice(frames, length)]
+        indices = videos[number * len(videos) // count]
+        yield [dataset[index] for index in islice(cycle(indices), length)]
 
 
 def _pack(item: dict) -> dict:

@@ -26,8 +26,6 @@ from semidff.models.video_detector import KeyFrame, VideoDetector
 from semidff.utils.atomic_write import atomic_path
 from semidff.utils.tables import text_table
 
-KINDS = ('fixed', 'adaptive')
-
 
 @dataclass
 class SchedulePoint:
@@ -36,8 +34,7 @@ class SchedulePoint:
     Attributes:
         kind: ``fixed`` or ``adaptive``.
         wanted: Requested interval.
-        frames: Number of frames.
-        keys: Number of key frames among them.
+        keys: Number of key frames.
         metrics: Metrics of the evaluation, mAP in 0..1.
         cost: Mean time of a frame relative to that of a key frame.
     """
@@ -123,7 +120,6 @@ def schedule_curve(
         intervals: Key-frame intervals; averages of the calibration for adaptive schedules, which are left out where
             the calibration does not reach.
         max_videos: Number of first videos to use; None for all.
-        progress: Receives a line for each video.
 
     Raises:
         ScheduleError: If an interval is below 1.
@@ -185,18 +181,17 @@ def draw_schedules(points: Sequence[SchedulePoint], path: str | Path) -> None:
     figure = Figure(figsize=(10, 4.2), layout='constrained')
     FigureCanvasAgg(figure)
     by_interval, by_cost = figure.subplots(1, 2, sharey=True)
-    for kind, style in zip(KINDS, ('o--', 's-'), strict=True):
-        line = sorted((p for p in points if p.kind == kind), key=lambda p: p.interval)
-        accuracy = [100 * point.metrics['vid/mAP'] for point in line]
-        by_interval.plot([point.interval for point in line], accuracy, style, label=kind)
-        by_cost.plot([point.cost for point in line], accuracy, style, label=kind)
+    for axes, name in (by_interval, 'interval'), (by_cost, 'cost'):
+        for kind, style in dict(fixed='o--', adaptive='s-').items():
+            line = sorted((p for p in points if p.kind == kind), key=lambda p: p.interval)
+            accuracy = [100 * point.metrics['vid/mAP'] for point in line]
+            axes.plot([getattr(p, name) for p in line], accuracy, style, label=kind)
+        axes.grid(alpha=0.3)
+        axes.legend()
     by_interval.set(xlabel='average key-frame interval', ylabel='mAP, %', xscale='log')
     ticks = sorted({point.wanted for point in points})
     by_interval.set_xticks(ticks, [f'{tick:g}' for tick in ticks])
     by_interval.minorticks_off()
     by_cost.set(xlabel='mean cost of a frame relative to a key frame')
-    for axes in (by_interval, by_cost):
-        axes.grid(alpha=0.3)
-        axes.legend()
     with atomic_path(path) as unfinished:
         figure.savefig(unfinished, dpi=120)

@@ -22,7 +22,6 @@ class MethodTimes(NamedTuple):
     """Times of one method with one set of speed options: milliseconds of each frame, (clips, l).
 
     Attributes:
-        decode: Decoding.
         pipeline: The config's test pipeline: resizing.
         to_device: Copy to the device, normalization, padding.
         network: Networks and post-processing.
@@ -55,22 +54,12 @@ class Run(NamedTuple):
     """Measurements with one set of speed options.
 
     Attributes:
-        options: Name of the options.
-        parts: Times of the parts.
         methods: Times by method; ``frame``, the dense detector, is among them.
     """
 
     options: str
     parts: PartTimes
     methods: dict[str, MethodTimes]
-
-    @property
-    def overheads(self) -> dict[str, float]:
-        """Median times of every frame outside the network, by the names of :data:`OVERHEADS`."""
-        return {
-            name: float(np.median([getattr(times, name) for times in self.methods.values()]))
-            for name in OVERHEADS
-        }
 
 
 class SpeedReport(NamedTuple):
@@ -94,7 +83,11 @@ class SpeedReport(NamedTuple):
         )
 
     def _run(self, run: Run) -> dict[str, Any]:
-        length, parts, overheads = self.key_interval, run.parts, run.overheads
+        length, parts = self.key_interval, run.parts
+        overheads = {
+            name: float(np.median([getattr(times, name) for times in run.methods.values()]))
+            for name in OVERHEADS
+        }
         figures = dict(
             options=run.options,
             parts_ms={**overheads, **parts._asdict()},
@@ -140,16 +133,13 @@ class SpeedReport(NamedTuple):
             for run in runs
             for method, figures in run['methods'].items()
         }
-        memory = [
-            (case, f'{figures["gpu_memory_mib"]:.0f}')
-            for case, figures in cases.items()
-            if figures['gpu_memory_mib'] is not None
-        ]
+        used = {case: figures['gpu_memory_mib'] for case, figures in cases.items()}
+        memory = [(case, f'{mib:.0f}') for case, mib in used.items() if mib is not None]
         process = ('the process, all of the above together', f'{self.process_memory:.0f}')
         return [
             self._part_rows(runs),
             _latency_rows(cases),
-            self._speedup_rows(cases),
+            _speedup_rows(cases, runs[0]['options']),
             [('peak memory', 'MiB'), *memory, process],
         ]
 
@@ -165,24 +155,6 @@ class SpeedReport(NamedTuple):
             ('bound_end_to_end', f'{bound} decoding to boxes', '.3f'),
         ):
             rows.append((label, *(f'{run[name]:{form}}' for run in runs)))
-        return rows
-
-    def _speedup_rows(self, cases: dict[str, dict]) -> list[tuple[str, ...]]:
-        columns = {
-            'speedup_network': ('network', '.3f'),
-            'share_network': ('of its bound', '.1%'),
-            'speedup_end_to_end': ('decoding to boxes', '.3f'),
-            'share_end_to_end': ('of its bound', '.1%'),
-            'share_end_to_end_of_eq7': ('of Eq. 7', '.1%'),
-            'gain_over_first': (f'gain over {self.runs[0].options}: frame', '.3f'),
-        }
-        rows = [('speed-up over frame, same options', *(title for title, _ in columns.values()))]
-        for case, figures in cases.items():
-            cells = (
-                f'{figures[name]:{form}}' if name in figures else ''
-                for name, (_, form) in columns.items()
-            )
-            rows.append((case, *cells))
         return rows
 
 
@@ -216,4 +188,23 @@ def _latency_rows(cases: dict[str, dict]) -> list[tuple[str, ...]]:
             for kind in ('key', 'non_key')
         )
         rows.append((case, f'{figures["fps"]:.2f}', f'{times["mean"]:.1f}', *kinds))
+    return rows
+
+
+def _speedup_rows(cases: dict[str, dict], first: str) -> list[tuple[str, ...]]:
+    columns = {
+        'speedup_network': ('network', '.3f'),
+        'share_network': ('of its bound', '.1%'),
+        'speedup_end_to_end': ('decoding to boxes', '.3f'),
+        'share_end_to_end': ('of its bound', '.1%'),
+        'share_end_to_end_of_eq7': ('of Eq. 7', '.1%'),
+        'gain_over_first': (f'gain over {first}: frame', '.3f'),
+    }
+    rows = [('speed-up over frame, same options', *(title for title, _ in columns.values()))]
+    for case, figures in cases.items():
+        cells = (
+            f'{figures[name]:{form}}' if name in figures else ''
+            for name, (_, form) in columns.items()
+        )
+        rows.append((case, *cells))
     return rows

@@ -1,12 +1,12 @@
 """Evaluation of a detections file against a COCO-VID JSON file."""
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from semidff.datasets.ilsvrc_format import DetectionTable, read_detections
+from semidff.datasets.ilsvrc_format import read_detections
 from semidff.utils.atomic_write import write_json
 
 from .motion_speed import SPEEDS
@@ -14,12 +14,10 @@ from .vid_ap import Detections
 from .vid_evaluator import VIDEvaluator, VIDResult
 
 
-@dataclass(frozen=True)
-class FileEvaluation:
+class FileEvaluation(NamedTuple):
     """Result of :func:`evaluate_detections_file`.
 
     Attributes:
-        result: AP and mAP.
         num_detections: Number of lines of the file.
         num_outside: Number of lines whose frame is not in the image set; they are ignored.
         summary: Content of the JSON file, with None where undefined.
@@ -61,7 +59,11 @@ def evaluate_detections_file(
     """
     evaluator = VIDEvaluator(str(ann_file), min_score=min_score)
     table = read_detections(detections, len(evaluator.classes))
-    inside = _locate(table, evaluator.frame_numbers)
+    order = np.argsort(evaluator.frame_numbers)
+    nearest = np.searchsorted(evaluator.frame_numbers[order], table.frame_ids)
+    frames = order[np.minimum(nearest, len(order) - 1)]
+    known = evaluator.frame_numbers[frames] == table.frame_ids
+    inside = Detections(frames, table.classes - 1, table.scores, table.boxes).select(known)
     result = evaluator.evaluate(inside)
     summary = {
         'mAP': _number(result.mean(mean)),
@@ -74,17 +76,6 @@ def evaluate_detections_file(
         summary |= {f'coco_{name}': _number(value) for name, value in coco_figures.items()}
     write_json(summary, out, indent=1)
     return FileEvaluation(result, len(table), len(table) - len(inside), summary)
-
-
-def _locate(table: DetectionTable, frame_numbers: np.ndarray) -> Detections:
-    """Select the detections in the image set; their frames become positions in the evaluation order."""
-    order = np.argsort(frame_numbers)
-    nearest = np.searchsorted(frame_numbers[order], table.frame_ids)
-    frames = order[np.minimum(nearest, len(order) - 1)]
-    inside = frame_numbers[frames] == table.frame_ids
-    return Detections(
-        frames[inside], table.classes[inside] - 1, table.scores[inside], table.boxes[inside]
-    )
 
 
 def _number(value: float) -> float | None:

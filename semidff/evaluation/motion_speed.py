@@ -73,12 +73,9 @@ def ap_by_speed(
     """Compute the AP of each class for slow, medium and fast objects.
 
     Args:
-        truth: Ground truth.
         ranked: Detections by descending score.
         matched: (n,) from :func:`~semidff.evaluation.vid_ap.match_detections`.
         speeds: (m,) from :func:`speed_of`.
-        num_frames: Number of evaluated frames.
-        num_classes: Number of classes.
 
     Returns:
         For each speed's name: AP (num_classes,), NaN for classes without boxes of this speed, and

@@ -18,7 +18,6 @@ class VIDResult:
     """Result of one evaluation; AP and mAP in 0..1, NaN where undefined.
 
     Attributes:
-        classes: Class names.
         ap: (num_classes,) AP.
         num_boxes: (num_classes,) number of ground-truth boxes.
         speed_ap: (num_classes,) AP for slow, medium and fast.
@@ -31,17 +30,12 @@ class VIDResult:
     speed_ap: dict[str, np.ndarray]
     speed_boxes: dict[str, np.ndarray]
 
-    @classmethod
-    def average(cls, results: Sequence['VIDResult']) -> 'VIDResult':
+    @staticmethod
+    def average(results: Sequence['VIDResult']) -> 'VIDResult':
         """Average several evaluations of the same frames."""
-        first = results[0]
-        return cls(
-            first.classes,
-            np.mean([result.ap for result in results], axis=0),
-            first.num_boxes,
-            {speed: np.mean([r.speed_ap[speed] for r in results], axis=0) for speed in SPEEDS},
-            first.speed_boxes,
-        )
+        ap = np.mean([result.ap for result in results], axis=0)
+        by_speed = {s: np.mean([r.speed_ap[s] for r in results], axis=0) for s in SPEEDS}
+        return replace(results[0], ap=ap, speed_ap=by_speed)
 
     def mean(self, rule: str = 'present') -> float:
         """Compute mAP, see :func:`~semidff.evaluation.vid_ap.mean_ap`."""
@@ -59,13 +53,11 @@ class VIDEvaluator:
     among the classes. Images with ``is_labeled: false`` are left out with all detections in them.
 
     Args:
-        ann_file: The JSON file.
         classes: Class names in the order of the labels; None takes those of the file.
         backend_args: Storage backend of the file.
         min_score: Annotations with a lower ``score`` are ignored; annotations without a score are used.
 
     Attributes:
-        classes: Class names.
         frames: Images of the file in (video, frame) order.
         frame_numbers: ILSVRC frame id of each frame: ``ilsvrc_id`` where the file has it, else 1, 2, 3, ...
         labeled: (frames,) bool, which frames are evaluated.
@@ -92,9 +84,7 @@ class VIDEvaluator:
             raise ValueError(
                 f'{ann_file}: all images have is_labeled=false; at least one must be labeled'
             )
-        position = {
-            frame['id']: index for index, frame in enumerate(self.frames) if self.labeled[index]
-        }
+        position = {self.frames[index]['id']: index for index in np.flatnonzero(self.labeled)}
         present = [
             a
             for a in content['annotations']
@@ -108,9 +98,8 @@ class VIDEvaluator:
         frames = np.array([position[a['image_id']] for a in counted], int)
         boxes = np.array([a['bbox'] for a in counted], float).reshape(-1, 4)
         boxes[:, 2:] += boxes[:, :2]
-        self.truth = GroundTruth(
-            frames, np.array([labels[a['category_id']] for a in counted], int), boxes
-        )
+        classes_of = np.array([labels[a['category_id']] for a in counted], int)
+        self.truth = GroundTruth(frames, classes_of, boxes)
         videos, times = (
             np.array([frame[name] for frame in self.frames], int)[frames]
             for name in ('video_id', 'frame_id')

@@ -2,7 +2,6 @@
 
 import logging
 import sys
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -55,9 +54,7 @@ class VIDMetric(BaseMetric):
             see :func:`~semidff.evaluation.vid_ap.mean_ap`.
         per_video: Whether to add the mAP of each video, ``vid/mAP_of/<video name>``.
         backend_args: Storage backend of the annotation file.
-        collect_device: As in mmengine.
-        prefix: As in mmengine, by default ``'vid'``.
-        collect_dir: As in mmengine.
+        collect_device, prefix, collect_dir: As in mmengine.
 
     Raises:
         ValueError: If ``class_mean`` is unknown; in evaluation, if frames are unknown or missing, or ``outfile`` is
@@ -132,11 +129,9 @@ class VIDMetric(BaseMetric):
         """Compute the metrics of :meth:`evaluate`, without the prefix, from the results of all processes."""
         classes = (self.dataset_meta or {}).get('classes')
         evaluator = VIDEvaluator(self.ann_file, classes, self.backend_args)
-        by_distance: dict[int | None, list[FrameResult]] = defaultdict(list)
-        for result in results:
-            by_distance[result.distance].append(result)
-        distances = sorted(by_distance) or [None]
-        outcomes = [self._evaluate(by_distance[d], evaluator) for d in distances]
+        distances = sorted({frame.distance for frame in results}) or [None]
+        groups = ([frame for frame in results if frame.distance == d] for d in distances)
+        outcomes = [self._evaluate(group, evaluator) for group in groups]
         result = VIDResult.average([outcome for outcome, _ in outcomes])
         metrics = {'mAP': result.mean(self.class_mean)}
         metrics.update({f'mAP_{speed}': result.mean_of_speed(speed) for speed in SPEEDS})
@@ -161,38 +156,28 @@ class VIDMetric(BaseMetric):
             write_detections(self.outfile, rows)
             print_log(f'Detections written to {self.outfile}', logger='current')
         only = np.array([at for at, _ in frames], np.int32)
-        detections = Detections(
-            np.repeat(only, [len(frame.labels) for _, frame in frames]),
-            np.concatenate([frame.labels for _, frame in frames]),
-            np.concatenate([frame.scores for _, frame in frames]),
-            np.concatenate([frame.boxes for _, frame in frames]),
-        )
-        videos = self._by_video(evaluator, detections, only) if self.per_video else {}
-        return evaluator.evaluate(detections, only), videos
-
-    def _by_video(
-        self, evaluator: VIDEvaluator, detections: Detections, only: np.ndarray
-    ) -> dict[str, float]:
-        """mAP of each video alone."""
-        only = only[evaluator.labeled[only]]
-        names = np.array([evaluator.frames[at]['video_name'] for at in only])
-        return {
-            name: evaluator.evaluate(detections, only[names == name]).mean(self.class_mean)
-            for name in dict.fromkeys(names.tolist())
-        }
+        columns = zip(*((f.labels, f.scores, f.boxes) for _, f in frames), strict=True)
+        counts = [len(frame.labels) for _, frame in frames]
+        detections = Detections(np.repeat(only, counts), *map(np.concatenate, columns))
+        result, videos = evaluator.evaluate(detections, only), {}
+        if self.per_video:
+            only = only[evaluator.labeled[only]]
+            names = np.array([evaluator.frames[at]['video_name'] for at in only])
+            for name in dict.fromkeys(names.tolist()):
+                alone = evaluator.evaluate(detections, only[names == name])
+                videos[name] = alone.mean(self.class_mean)
+        return result, videos
 
     def _in_order(
         self, results: list[FrameResult], evaluator: VIDEvaluator
     ) -> list[tuple[int, FrameResult]]:
         """Results with the positions of their frames in the evaluation order, ascending, each frame once."""
-        by_image = {frame['id']: at for at, frame in enumerate(evaluator.frames)}
-        by_frame = {(f['video_id'], f['frame_id']): at for at, f in enumerate(evaluator.frames)}
+        positions: dict[Any, int] = {}
+        for at, frame in enumerate(evaluator.frames):
+            positions[frame['id']] = positions[frame['video_id'], frame['frame_id']] = at
         found: dict[int, FrameResult] = {}
         for frame in results:
-            known, identity = (
-                (by_frame, frame.video_frame) if frame.image is None else (by_image, frame.image)
-            )
-            at = known.get(identity)
+            at = positions.get(frame.video_frame if frame.image is None else frame.image)
             if at is None:
                 raise ValueError(
                     f'the result with img_id {frame.image} and (video_id, frame_id) {frame.video_frame} is of no '
@@ -202,10 +187,6 @@ class VIDMetric(BaseMetric):
             # Pairs of unlabeled frames occur where the samples have no is_labeled.
             if frame.distance is None or evaluator.labeled[at]:
                 found.setdefault(at, frame)
-        self._check_complete(found, evaluator)
-        return sorted(found.items(), key=lambda item: item[0])
-
-    def _check_complete(self, found: dict[int, FrameResult], evaluator: VIDEvaluator) -> None:
         missing = [
             f['file_name']
             for at, f in enumerate(evaluator.frames)
@@ -223,23 +204,20 @@ class VIDMetric(BaseMetric):
                 logger='current',
                 level=logging.WARNING,
             )
+        return sorted(found.items(), key=lambda item: item[0])
 
 
 def result_table(result: VIDResult, means: dict[str, float]) -> str:
     """Draw a text table in per cent, with a row per class and a row of ``means``; ``-`` where undefined."""
-    rows = [['class', 'boxes', 'AP', *SPEEDS]]
-    for index, name in enumerate(result.classes):
-        speeds = [result.speed_ap[speed][index] for speed in SPEEDS]
-        rows.append(
-            [name, str(result.num_boxes[index]), *map(_percent, (result.ap[index], *speeds))]
-        )
-    speeds = [means[f'mAP_{speed}'] for speed in SPEEDS]
-    rows.append(['mean', str(result.num_boxes.sum()), *map(_percent, (means['mAP'], *speeds))])
+    columns = result.ap, *(result.speed_ap[speed] for speed in SPEEDS)
+    table = list(zip(result.classes, result.num_boxes, *columns, strict=True))
+    speeds = (means[f'mAP_{speed}'] for speed in SPEEDS)
+    table.append(('mean', result.num_boxes.sum(), means['mAP'], *speeds))
+    rows = [('class', 'boxes', 'AP', *SPEEDS)]
+    for name, boxes, *values in table:
+        cells = ('-' if np.isnan(value) else f'{100 * value:.2f}' for value in values)
+        rows.append((name, str(boxes), *cells))
     return text_table(rows, footer=True)
-
-
-def _percent(value: float) -> str:
-    return '-' if np.isnan(value) else f'{100 * value:.2f}'
 
 
 def _array(values: Any, dtype: type) -> np.ndarray:

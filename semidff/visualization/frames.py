@@ -34,7 +34,6 @@ def render_frame(
         sample: With ``pred_instances`` in pixels of the image, ``is_key_frame`` (False if missing) and,
             for panels, ``feature_flow`` (2, h, w) in cells and ``scale_field`` (1, h, w); without them (key
             frames) no motion and a scale of one are drawn.
-        classes: Class names.
         score_thr: Detections with lower scores are not drawn.
         panels: Panels beside the frame, of :data:`~semidff.visualization.panels.PANELS`.
 
@@ -71,15 +70,9 @@ def render_scaled(
     score_thr: float = 0.3,
     max_boxes: int = 20,
 ) -> np.ndarray:
-    """Scale a frame and draw its best detections, with lines and text of one size at any resolution.
+    """Scale a frame to ``width`` pixels and draw its best detections, with lines and text of constant size.
 
-    Args:
-        image: (H, W, 3) uint8, BGR.
-        instances: Detections in pixels of the image.
-        classes: As in :func:`render_frame`, like ``score_thr``.
-        width: Width of the picture in pixels.
-        is_key: Whether it is a key frame.
-        max_boxes: Maximum number of detections, the best ones, that are drawn.
+    ``instances`` are in pixels of the image. At most ``max_boxes`` of them are drawn.
 
     Returns:
         (h, width, 3) uint8, BGR, with the image's aspect ratio.

@@ -35,11 +35,9 @@ class FigureStyle(NamedTuple):
     """Options of the figure.
 
     Attributes:
-        classes: Class names.
         score_thr: Detections with lower scores are not drawn.
         max_boxes: Maximum number of detections, the best ones, that are drawn on a frame.
         arrows: Whether the flow has arrows, from each cell to the source of its features.
-        dpi: Dots per inch.
     """
 
     classes: Sequence[str] = ()
@@ -96,9 +94,31 @@ def _draw_pair(
         axes.imshow(cv2.cvtColor(drawn, cv2.COLOR_BGR2RGB))
         _title(axes, *title)
     _flow(upper[3], view, style)
-    _scale(upper[4], view)
-    _features(lower[:3], view)
-    _errors(lower[3:], view)
+    if view.scale is None:
+        _empty(upper[4], 'scale field')
+    else:
+        limits = scale_limits(channel_mean(view.visible(view.scale)), FULL_SCALE)
+        deviation = f'mean |S \N{MINUS SIGN} 1| = {view.mean_scaling():.3f}'
+        title = 'scale field S, mean over channels', deviation
+        _maps(upper[4:], view, [(channel_mean(view.scale), *title)], SCALE_COLORS, limits)
+    features = view.key_features, view.propagated, view.target
+    limits = feature_limits(*(channel_mean(view.visible(each)) for each in features))
+    titles = (
+        'key-frame features, before the warp',
+        'propagated features, after warp and scale',
+        'teacher features',
+    )
+    means = zip(map(channel_mean, features), titles, 3 * ['mean over channels'], strict=True)
+    _maps(lower[:3], view, list(means), FEATURE_COLORS, limits)
+    errors = [view.error_map(each) for each in features[:2]]
+    largest = torch.maximum(*(view.visible(error) for error in errors))
+    limits = (0.0, max(float(np.percentile(largest.numpy(), 99)), 1e-6))
+    titles = (
+        f'error against the teacher, {name}' for name in ('before the warp', 'after warp and scale')
+    )
+    relative = (f'relative error {view.feature_error(each):.1%}' for each in features[:2])
+    maps = list(zip((error.numpy() for error in errors), titles, relative, strict=True))
+    _maps(lower[3:], view, maps, ERROR_COLORS, limits)
 
 
 def _flow(axes: Axes, view: PairView, style: FigureStyle) -> None:
@@ -108,12 +128,12 @@ def _flow(axes: Axes, view: PairView, style: FigureStyle) -> None:
     pixels = view.pixel_flow()
     flow = view.visible(pixels)
     longest = float(flow.norm(dim=0).max())
-    _map(axes, view, flow_colors(pixels, longest))
-    if style.arrows:
-        _arrows(axes, view, flow)
     cells = float(view.visible(view.flow).norm(dim=0).mean())
     mean = f'mean {view.mean_motion():.1f} pixels ({cells:.2f} cells)'
-    _title(axes, 'feature flow, from current to key frame', mean)
+    title = 'feature flow, from current to key frame', mean
+    _maps([axes], view, [(flow_colors(pixels, longest), *title)])
+    if style.arrows:
+        _arrows(axes, view, flow)
     legend = axes.inset_axes([OUTSIDE, 0.3, 0.3, 0.4])
     picture, inside = flow_wheel(160)
     alpha = inside[..., None] * np.uint8(255)
@@ -138,57 +158,23 @@ def _arrows(axes: Axes, view: PairView, flow: torch.Tensor) -> None:
     )
 
 
-def _scale(axes: Axes, view: PairView) -> None:
-    if view.scale is None:
-        _empty(axes, 'scale field')
-        return
-    limits = scale_limits(channel_mean(view.visible(view.scale)), FULL_SCALE)
-    _map(axes, view, channel_mean(view.scale), SCALE_COLORS, limits, bar=True)
-    deviation = f'mean |S \N{MINUS SIGN} 1| = {view.mean_scaling():.3f}'
-    _title(axes, 'scale field S, mean over channels', deviation)
-
-
-def _features(panels: Sequence[Axes], view: PairView) -> None:
-    shown = (
-        (view.key_features, 'key-frame features, before the warp'),
-        (view.propagated, 'propagated features, after warp and scale'),
-        (view.target, 'teacher features'),
-    )
-    limits = feature_limits(*(channel_mean(view.visible(features)) for features, _ in shown))
-    for axes, (features, name) in zip(panels, shown, strict=True):
-        bar = features is view.target
-        _map(axes, view, channel_mean(features), FEATURE_COLORS, limits, bar)
-        _title(axes, name, 'mean over channels')
-
-
-def _errors(panels: Sequence[Axes], view: PairView) -> None:
-    shown = (view.key_features, 'before the warp'), (view.propagated, 'after warp and scale')
-    errors = [view.error_map(features) for features, _ in shown]
-    largest = torch.maximum(*(view.visible(error) for error in errors))
-    limits = (0.0, max(float(np.percentile(largest.numpy(), 99)), 1e-6))
-    for axes, (features, name), error in zip(panels, shown, errors, strict=True):
-        bar = features is view.propagated
-        _map(axes, view, error.numpy(), ERROR_COLORS, limits, bar)
-        relative = f'relative error {view.feature_error(features):.1%}'
-        _title(axes, f'error against the teacher, {name}', relative)
-
-
-def _map(
-    axes: Axes,
+def _maps(
+    panels: Sequence[Axes],
     view: PairView,
-    picture: np.ndarray,
+    maps: Sequence[tuple[np.ndarray, str, str]],
     colors: str | None = None,
     limits: tuple[float, float] = (0.0, 1.0),
-    bar: bool = False,
 ) -> None:
-    """Draw a map with the frame's aspect ratio, without padding and without interpolation between cells."""
+    """Draw maps with their titles, without padding and without interpolation; a color bar after the last one."""
     height, width = _extent(view)
-    drawn = axes.imshow(
-        picture, cmap=colors, vmin=limits[0], vmax=limits[1], extent=(0, width, height, 0),
-        interpolation='nearest',
-    )  # fmt: skip
-    axes.set(xlim=(0, width * view.covered[1]), ylim=(height * view.covered[0], 0))
-    if bar:
+    for axes, (picture, *title) in zip(panels, maps, strict=True):
+        drawn = axes.imshow(
+            picture, cmap=colors, vmin=limits[0], vmax=limits[1], extent=(0, width, height, 0),
+            interpolation='nearest',
+        )  # fmt: skip
+        axes.set(xlim=(0, width * view.covered[1]), ylim=(height * view.covered[0], 0))
+        _title(axes, *title)
+    if colors:
         place = axes.inset_axes([OUTSIDE, 0, 0.04, 1])
         axes.figure.colorbar(drawn, cax=place).ax.tick_params(labelsize=8)
 

@@ -91,7 +91,7 @@ def view_pair(
     key: Tensor,
     current: Tensor,
     sample: DetDataSample,
-    frames: np.ndarray,
+    frames: Sequence[np.ndarray],
     teacher: SpatialModule | None = None,
     level: int = 0,
 ) -> PairView:
@@ -114,11 +114,13 @@ def view_pair(
         raise MethodError(
             'this model has no temporal module to propagate features: give a stage-two config'
         )
-    if key.shape != current.shape:
-        raise ValueError(
-            f'the key frame is {tuple(key.shape[-2:])}, the current frame {tuple(current.shape[-2:])}; '
-            'features are propagated between frames of one size: choose another key frame'
-        )
+    sizes = [image.shape[:2] for image in frames], [tuple(x.shape[-2:]) for x in (key, current)]
+    for key_size, size in sizes:
+        if key_size != size:
+            raise ValueError(
+                f'the key frame is {key_size}, the current frame {size}; '
+                'features are propagated between frames of one size: choose another key frame'
+            )
     teacher = teacher or model.spatial
     key_features, target = model.spatial.features(key), teacher.features(current)
     if not 0 <= level < len(target):
@@ -136,7 +138,7 @@ def view_pair(
         return module.predict(features, [copy.deepcopy(sample)])[0].pred_instances.cpu()
 
     return PairView(
-        frames=frames,
+        frames=np.stack(frames),
         flow=None if flow is None else flow[0],
         scale=None if scale is None else scale[0],
         key_features=key_features[level][0],
@@ -184,24 +186,15 @@ def view_frames(
             last = frame.index
             if last in wanted:
                 frames[last] = frame
-    missing = sorted(wanted - frames.keys())
-    if missing:
-        reason = (
-            f'frame {missing[0]} asked for, the frames that can be read end with {last} (first: 0)'
-        )
+    if missing := wanted - frames.keys():
+        reason = f'frame {min(missing)} asked for, the frames that can be read end with {last} (first: 0)'
         raise VideoError(video, reason)
     views = []
     for current in currents:
         pair = frames[key], frames[current]
-        sizes = [frame.image.shape[:2] for frame in pair]
-        if sizes[0] != sizes[1]:
-            raise ValueError(
-                f'frame {key} is {sizes[0]}, frame {current} {sizes[1]}; '
-                'features are propagated between frames of one size: choose another key frame'
-            )
         batches = [model.data_preprocessor(pack(f, key_frame_id=key), False) for f in pair]
         images = [batch['inputs'] for batch in batches]
         sample = batches[1]['data_samples'][0]
-        shown = np.stack([frame.image for frame in pair])
+        shown = [frame.image for frame in pair]
         views.append(view_pair(model, *images, sample, shown, level=level))
     return views

@@ -100,7 +100,7 @@ def test_frames_of_a_video_file(rows, clips, tmp_path):
 def test_every_frame_is_detected(rows):
     timer = ClipTimer(build(video_detector_cfg()), 'centered', 4, module._pack)
     cfg = Config.fromfile(rows('a', 'frame', 1).config)
-    frames = next(module._test_clips(cfg, 4, 1))
+    frames = next(module._clips(cfg, 4, 1, None))
     clip = timer.run(frames)
     assert clip.seconds.shape == (4, 4) and clip.detections > 0
     assert clip.network == pytest.approx(clip.seconds[:, 3].sum())
