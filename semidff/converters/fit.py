@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from semidff.utils.arguments import run_tool
 from semidff.utils.atomic_write import atomic_write
 from semidff.utils.checkpoint import DETECTOR, TRAINING_ONLY, CheckpointError, load_strict
 from semidff.utils.model_building import ConfigError
@@ -37,16 +38,16 @@ def argument_parser(description: str, suffix: str = '.pth') -> argparse.Argument
     return parser
 
 
-def run_tool(convert_file: Callable[..., list[str]], parser: argparse.ArgumentParser) -> None:
+def run_converter(convert_file: Callable[..., list[str]], parser: argparse.ArgumentParser) -> None:
     """Run ``convert_file`` with the options of the command line and print the lines that it returns.
 
     Bad files end the process with a message and exit code 1.
     """
-    try:
-        lines = convert_file(**vars(parser.parse_args()))
-    except (CheckpointError, ConfigError, OSError) as error:
-        sys.exit(f'{parser.prog}: {error}')
-    print('\n'.join(lines))
+
+    def work(args: argparse.Namespace) -> None:
+        print('\n'.join(convert_file(**vars(args))))
+
+    run_tool(work, parser.parse_args(), (OSError,), f'{parser.prog}: ')
 
 
 def check_different(source: str | Path, out: str | Path) -> None:

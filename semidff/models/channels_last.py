@@ -1,5 +1,6 @@
 """Channels-last memory format, and the operators that cannot read it."""
 
+import functools
 import sys
 
 import mmcv.ops
@@ -33,6 +34,7 @@ def to_channels_last(model: nn.Module) -> None:
         to_channels_last(child)
 
 
+@functools.cache
 def _reads_raw_memory(kind: type[nn.Module]) -> bool:
     """Whether modules of a class are operators of mmcv or call one as a function."""
     # An extractor's layers are mmcv's as a rule, and its inputs are all the maps.

@@ -5,8 +5,6 @@ from mmdet.models.data_preprocessors import DetDataPreprocessor
 from mmdet.registry import MODELS
 from torch import nn
 
-_KNOWN = (None, 'DetDataPreprocessor', 'VideoDataPreprocessor')
-
 
 @MODELS.register_module()
 class VideoDataPreprocessor(DetDataPreprocessor):
@@ -39,8 +37,8 @@ def inherited_config(detector: dict | nn.Module) -> dict | nn.Module:
     if isinstance(detector, nn.Module):
         return detector.data_preprocessor
     own = dict(detector.get('data_preprocessor') or {})
-    kind = own.pop('type', None)
-    if str(kind).removeprefix('mmdet.') not in map(str, _KNOWN):
+    kind = own.pop('type', 'DetDataPreprocessor')
+    if str(kind).removeprefix('mmdet.') not in ('DetDataPreprocessor', 'VideoDataPreprocessor'):
         raise ValueError(
             f'the detector has data_preprocessor.type={kind!r}, which does not take frame pairs: set '
             "model.data_preprocessor to a 'VideoDataPreprocessor' with the same normalization"

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from .data_preprocessor import check_normalization, inherited_config, normalization
 from .spatial import SpatialModule, Split
+from .temporal import FlowNetwork, TemporalModule
 
 PARTS = ('temporal', 'task_network', 'feature_network')
 
@@ -111,13 +112,13 @@ class VideoDetector(BaseDetector):
     def _build_temporal(self, config: dict) -> nn.Module:
         """Build the temporal module; what its config leaves open follows from the detector."""
         config = dict(config)
-        if config['type'] == 'TemporalModule':
+        if _is_kind(config, TemporalModule):
             if not {'feat_channels', 'feat_strides'} <= config.keys():
                 channels, strides = self.spatial.probe_levels()
                 config = dict(feat_channels=channels, feat_strides=strides) | config
             network = dict(config['flow_network'])
             normalized = normalization(self.data_preprocessor)
-            if 'input_scale' not in network and network['type'] in ('FlowNetS', 'FlowNetInception'):
+            if 'input_scale' not in network and _is_kind(network, FlowNetwork):
                 # The original divides mean-subtracted frames by 255.
                 std = normalized['std'] if normalized else [1.0]
                 config['flow_network'] = dict(network, input_scale=sum(std) / len(std) / 255)
@@ -261,3 +262,9 @@ class VideoDetector(BaseDetector):
     def _forward(self, batch_inputs: Tensor, batch_data_samples: SampleList | None = None) -> tuple:
         """Return the features, for tools that trace the network."""
         return self.extract_feat(batch_inputs)
+
+
+def _is_kind(config: dict, base: type) -> bool:
+    """Return whether a config's ``type`` is a class derived from ``base``, or the registered name of one."""
+    kind = config['type'] if isinstance(config['type'], type) else MODELS.get(config['type'])
+    return isinstance(kind, type) and issubclass(kind, base)

@@ -125,6 +125,7 @@ def run_tool(
     work: Callable[[argparse.Namespace], None],
     args: argparse.Namespace,
     errors: tuple[type[Exception], ...] = (OSError, ValueError),
+    prefix: str | None = None,
 ) -> None:
     """Run a tool; a user's mistake ends the process with a message and exit code 1.
 
@@ -132,6 +133,7 @@ def run_tool(
         work: The tool's main function.
         args: Its options.
         errors: Exceptions that are a user's mistakes, besides those that this package defines.
+        prefix: Text before the message; default: the tool's name.
     """
     try:
         work(args)
@@ -139,4 +141,4 @@ def run_tool(
         if not (isinstance(error, errors) or type(error).__module__.startswith('semidff.')):
             raise
         program = re.sub('.*/(?=tools/)', '', Path(sys.argv[0]).resolve().as_posix())
-        sys.exit(f'{program}: error: {error}')
+        sys.exit(f'{program}: error: {error}' if prefix is None else f'{prefix}{error}')

@@ -1,5 +1,7 @@
 """Configs, and models built from them with random weights; nothing is downloaded."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -78,3 +80,17 @@ def build_video_detector(path: str | Path, cfg_options: dict | None = None) -> n
 def unwrapped(model: nn.Module) -> nn.Module:
     """Return the model inside a parallel wrapper, or the model itself."""
     return model.module if is_model_wrapper(model) else model
+
+
+@contextmanager
+def undisturbed(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients that restores the modules' modes and the random states."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    gpus = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    try:
+        with torch.no_grad(), torch.random.fork_rng(gpus):
+            yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode  # train() would change modules that the model keeps in eval mode

@@ -1,13 +1,12 @@
 """Assemble a checkpoint from parts of others, such as a detector and a flow network."""
 
 import argparse
-import sys
 
 from semidff.converters.join import Part, join_checkpoints
-from semidff.utils.checkpoint import CheckpointError
+from semidff.utils.arguments import run_tool
 
 
-def main() -> None:
+def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         '--part',
@@ -19,13 +18,13 @@ def main() -> None:
         'temporal=flow.pth:temporal; give the option once per part',
     )
     parser.add_argument('--out', required=True, help='checkpoint to write')
-    args = parser.parse_args()
-    try:
-        weights = join_checkpoints(args.part, args.out)
-    except CheckpointError as error:
-        sys.exit(f'error: {error}')
+    return parser.parse_args()
+
+
+def main(args: argparse.Namespace) -> None:
+    weights = join_checkpoints(args.part, args.out)
     print(f'{args.out}: {len(weights)} tensors from {len(args.part)} checkpoints')
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main, parse_args(), (), 'error: ')

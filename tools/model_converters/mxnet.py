@@ -1,6 +1,6 @@
 """Convert parameters of the original Deep Feature Flow (MXNet) into a checkpoint."""
 
-from semidff.converters.fit import argument_parser, run_tool
+from semidff.converters.fit import argument_parser, run_converter
 from semidff.converters.mxnet.boxes import FORMS
 from semidff.converters.mxnet.checkpoint import convert_file
 from semidff.converters.mxnet.names import PARTS, SMALL_PARTS
@@ -28,4 +28,4 @@ if __name__ == '__main__':
         metavar='NAME',
         help='prefixes of unknown parameter names to skip',
     )
-    run_tool(convert_file, parser)
+    run_converter(convert_file, parser)

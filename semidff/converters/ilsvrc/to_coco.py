@@ -3,7 +3,7 @@
 import argparse
 import multiprocessing
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -221,14 +221,6 @@ def argument_parser(description: str, data_set: str, image_sets: str) -> argpars
     parser.add_argument('--workers', type=int, default=4, help='processes that read XML (4)')
     parser.add_argument('--image-suffix', default='.JPEG', help='suffix of the images (.JPEG)')
     return parser
-
-
-def run_tool(convert: Callable[..., ConversionReport], args: argparse.Namespace) -> None:
-    """Convert and print the report; bad files end the process with a message and exit code 1."""
-    try:
-        print(convert(**vars(args)))
-    except (OSError, ValueError) as error:
-        raise SystemExit(f'error: {error}') from None
 
 
 def _read_all(paths: list[str], ann_dir: str | Path, workers: int) -> list[XMLFrame | str]:

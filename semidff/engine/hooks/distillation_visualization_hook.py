@@ -1,19 +1,16 @@
 """Pictures of the distillation for TensorBoard."""
 
 import copy
-from collections.abc import Iterator
-from contextlib import contextmanager
 
-import torch
 from mmdet.registry import HOOKS
 from mmdet.structures import DetDataSample
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
-from torch import Tensor, nn
+from torch import Tensor
 
 from semidff.models.semi_dff import SemiDFF
-from semidff.utils.model_building import unwrapped
+from semidff.utils.model_building import undisturbed, unwrapped
 from semidff.visualization.propagation_figure import FigureStyle, draw_propagation, to_array
 from semidff.visualization.propagation_view import PairView, view_pair
 
@@ -62,20 +59,6 @@ class DistillationVisualizationHook(Hook):
             style = FigureStyle(classes, self.score_thr, self.max_boxes)
             picture = to_array(draw_propagation([view], [names], style))
             runner.visualizer.add_image('distillation', picture, runner.iter + 1)
-
-
-@contextmanager
-def undisturbed(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients that restores the modules' modes and the random states."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    gpus = [torch.cuda.current_device()] if torch.cuda.is_available() else []
-    try:
-        with torch.no_grad(), torch.random.fork_rng(gpus):
-            yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode  # train() would change modules that the model keeps in eval mode
 
 
 def view_distillation(model: SemiDFF, frames: Tensor, sample: DetDataSample) -> PairView:

@@ -5,11 +5,12 @@ import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 
-import torch
 from mmdet.registry import MODELS, TASK_UTILS
 from mmdet.structures import SampleList
 from mmengine.model import BaseModule
 from torch import Tensor, nn
+
+from semidff.utils.model_building import undisturbed
 
 from .head_family import HeadOutputs, head_family, replaced
 from .split import Split
@@ -57,16 +58,11 @@ class SpatialModule(BaseModule):
         """Run N_feat: map images (N, 3, H, W) to one map (N, C_l, H_l, W_l) per level."""
         return self.split.features(self.detector, images)
 
-    @torch.no_grad()
     def probe_levels(self) -> tuple[tuple[int, ...], tuple[float, ...]]:
         """Find the channels and the stride of each feature level by running N_feat on a black frame."""
         size = 256, 320
-        modes = {module: module.training for module in self.modules()}
-        self.eval()
-        parameter = next(self.parameters())
-        maps = self.features(parameter.new_zeros(1, 3, *size))
-        for module, mode in modes.items():
-            module.training = mode
+        with undisturbed(self):
+            maps = self.features(next(self.parameters()).new_zeros(1, 3, *size))
         channels = tuple(level.shape[1] for level in maps)
         return channels, tuple(feature_stride(size, level.shape[-2:]) for level in maps)
 
