@@ -35,7 +35,7 @@ def test_frames_are_normalized_as_the_detector_normalizes_them(kind):
 def test_channels_strides_and_input_scale_follow_from_the_detector(kind):
     _, channels, strides = models.KINDS[kind]
     temporal = models.build(config(kind)).temporal
-    assert temporal.feat_channels == channels
+    assert temporal.field_channels == (channels,)
     assert temporal.feat_strides == strides
     assert temporal.flow_network.input_scale == pytest.approx(57.63 / 255, rel=1e-3)
 

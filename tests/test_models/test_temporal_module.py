@@ -4,6 +4,8 @@ from mmdet.registry import MODELS
 from mmengine.registry import init_default_scope
 from torch import nn
 
+from semidff.models.temporal import warp
+from semidff.models.temporal.align import align
 from tests.models import temporal
 
 
@@ -53,8 +55,6 @@ def test_hes_start_keeps_the_size_of_the_signal():
 
 
 def test_propagated_features_are_warped_times_scale():
-    from semidff.models.temporal import warp
-
     module = build(8)
     nn.init.normal_(module.scale.weight)
     key, current = frames(module)
@@ -93,6 +93,42 @@ def test_scale_is_resized_to_each_level():
     scale = torch.full((1, 3, 4, 6), 0.5)
     for level in module.propagate(levels, torch.zeros(1, 2, 4, 6), scale):
         assert (level == 0.5).all()
+
+
+def test_levels_of_as_many_channels_share_a_scale_field():
+    """Two kinds of maps at the same cells: the field of each has its place in the convolution's outputs."""
+    module = build((3, 3, 2), (8, 16, 16))
+    assert module.scale.out_channels == 5
+    assert build((3, 3), (8, 16)).scale.out_channels == build(3).scale.out_channels == 3
+    scale = torch.arange(1.0, 6).view(1, 5, 1, 1).expand(1, 5, 4, 6)
+    levels = [torch.ones(1, 3, 8, 12), torch.ones(1, 3, 4, 6), torch.ones(1, 2, 4, 6)]
+    scaled = module.propagate(levels, torch.zeros(1, 2, 4, 6), scale)
+    for level, expected in zip(scaled, ([1, 2, 3], [1, 2, 3], [4, 5]), strict=True):
+        assert (level == torch.tensor(expected).view(1, -1, 1, 1)).all()
+    with pytest.raises(
+        ValueError, match='features have 4 channels, but the scale field has 3 and 2'
+    ):
+        module.propagate([torch.ones(1, 4, 8, 12), *levels[1:]], torch.zeros(1, 2, 4, 6), scale)
+
+
+def test_levels_at_the_same_cells_share_the_aligned_flow(monkeypatch):
+    from semidff.models.temporal import temporal_module
+
+    calls = []
+    monkeypatch.setattr(
+        temporal_module, 'align', lambda field, *place: calls.append(place) or align(field, *place)
+    )
+    module = build((3, 3, 2, 2), (8, 16, 8, 16))
+    levels = [torch.randn(1, c, h, 2 * h) for c, h in ((3, 8), (3, 4), (2, 8), (2, 4))]
+    flow, scale = torch.randn(1, 2, 4, 8), torch.randn(1, 5, 4, 8)
+    propagated = module.propagate(levels, flow, scale)
+    assert len(calls) == 2 + 4  # flow by stride; scale by stride and number of channels
+    for level, result, stride, part in zip(
+        levels, propagated, (8, 16, 8, 16), (scale[:, :3],) * 2 + (scale[:, 3:],) * 2, strict=True
+    ):
+        size = level.shape[-2:]
+        expected = warp(level, align(flow, 16, stride, size) * (16 / stride))
+        assert torch.equal(result, expected * align(part, 16, stride, size))
 
 
 def test_levels_must_match_the_strides():

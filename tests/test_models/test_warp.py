@@ -1,6 +1,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from semidff.models.temporal import warp
 
@@ -71,3 +72,42 @@ def test_wrong_shapes_are_named(shape):
         ValueError, match=r'\(2, 2, 4, 5\).*' + str(shape).replace('(', r'\(').replace(')', r'\)')
     ):
         warp(torch.zeros(2, 3, 4, 5), torch.zeros(shape))
+
+
+class Warp(torch.nn.Module):
+    def forward(self, features, flow):
+        return warp(features, flow)
+
+
+def test_cells_are_kept_for_the_next_frame_in_every_mode():
+    """Constants made for prediction serve training, and those of an exported graph are not kept."""
+    features, flow = random(1, 2, 11, 13), random(1, 2, 11, 13, seed=1)
+    exported = torch.export.export(Warp(), (features, flow)).module()(features, flow)
+    with torch.inference_mode():
+        predicted = warp(features, flow)
+    flow.requires_grad_()
+    trained = warp(features, flow)
+    trained.sum().backward()
+    assert torch.equal(trained, predicted) and torch.equal(trained, exported)
+    assert flow.grad.any()
+
+
+def operators(function, *arguments):
+    """Names of the operators that a call launches."""
+
+    class Record(TorchDispatchMode):
+        def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+            names.append(str(operator))
+            return operator(*args, **(kwargs or {}))
+
+    names = []
+    with Record():
+        function(*arguments)
+    return names
+
+
+def test_the_next_frame_makes_no_grid():
+    features, flow = random(1, 2, 9, 14), random(1, 2, 9, 14, seed=1)
+    first, second = (operators(warp, features, flow) for _ in range(2))
+    assert any('arange' in name for name in first)
+    assert not any('arange' in name for name in second) and len(second) <= 6

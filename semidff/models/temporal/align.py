@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .constants import constants
+
 
 def align(field: Tensor, stride: float, level_stride: float, size: Sequence[int]) -> Tensor:
     """Sample a field at the cells of a feature level.
@@ -43,10 +45,15 @@ def align(field: Tensor, stride: float, level_stride: float, size: Sequence[int]
 
 def _interpolate(field: Tensor, dim: int, ratio: float, count: int) -> Tensor:
     """Interpolate along one axis, at ratios that torch's operator rounds to 1 on small maps."""
-    last = field.shape[dim] - 1
-    position = ((torch.arange(count, device=field.device) + 0.5) * ratio - 0.5).clamp(0, last)
-    low = position.floor().long()
-    weight = (position - low).to(field.dtype)
+    low, high, weight = _neighbors(field.shape[dim] - 1, ratio, count, field.device, field.dtype)
     weight = weight if dim == -1 else weight[:, None]
-    high = field.index_select(dim, (low + 1).clamp(max=last))
-    return torch.lerp(field.index_select(dim, low), high, weight)
+    return torch.lerp(field.index_select(dim, low), field.index_select(dim, high), weight)
+
+
+@constants
+def _neighbors(
+    last: int, ratio: float, count: int, device: torch.device, dtype: torch.dtype
+) -> tuple[Tensor, Tensor, Tensor]:
+    position = ((torch.arange(count, device=device) + 0.5) * ratio - 0.5).clamp(0, last)
+    low = position.floor().long()
+    return low, (low + 1).clamp(max=last), (position - low).to(dtype)

@@ -107,10 +107,10 @@ class FlowNetwork(nn.Module, ABC):
         top, skips = self.encode(torch.cat((current, key), dim=1))
         coarse_flows = []
         for level, skip in enumerate(skips):
-            height, width = skip.shape[-2:]
+            size = skip.shape[-2:]
             coarse = getattr(self, f'predict{level}')(top)
-            upsampled = getattr(self, f'deconv{level}')(top)[..., :height, :width]
-            upflow = getattr(self, f'upflow{level}')(coarse)[..., :height, :width]
+            upsampled = _cropped(getattr(self, f'deconv{level}')(top), size)
+            upflow = _cropped(getattr(self, f'upflow{level}')(coarse), size)
             top = torch.cat((skip, activate(upsampled), upflow), dim=1)
             coarse_flows.append(coarse)
         return self.read(top, coarse_flows)
@@ -128,6 +128,11 @@ class FlowNetwork(nn.Module, ABC):
         with torch.autocast(device, enabled=False) if known else nullcontext():
             dtype = self.predict_flow.weight.dtype
             return self.predict_flow(hidden.to(dtype)) * self.flow_scale
+
+
+def _cropped(maps: Tensor, size: Sequence[int]) -> Tensor:
+    height, width = size
+    return maps if maps.shape[-2:] == (height, width) else maps[..., :height, :width]
 
 
 def activate(features: Tensor) -> Tensor:

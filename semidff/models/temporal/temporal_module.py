@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from .align import align
 from .flownet_inception import FlowNetInception
 from .flownet_s import FlowNetS
-from .warp import warp
+from .warp import sample, sampling_grid
 
 MODELS.register_module(name='FlowNetS', module=FlowNetS, force=False)
 MODELS.register_module(name='FlowNetInception', module=FlowNetInception, force=False)
@@ -25,8 +25,9 @@ class TemporalModule(BaseModule):
     Args:
         flow_network: Config of the flow network. It has ``stride``, ``hidden_channels`` and ``prepare``, and returns
             a :class:`~semidff.models.temporal.refinement.FlowOutput`.
-        feat_channels: Channels of the propagated features, of all levels or of each one; with one number, the levels
-            share a scale field. A video detector's config may leave out both settings, which are then probed.
+        feat_channels: Channels of the propagated features, of all levels or of each one. Levels with the same number
+            of channels share a scale field. A video detector's config may leave out both settings, which are then
+            probed.
         feat_strides: Stride of each feature level. All levels are warped with the same flow, sampled at the cells of
             the level and converted to its stride.
         with_scale: Whether there is a scale field; without it, the warped features are returned as they are.
@@ -49,20 +50,18 @@ class TemporalModule(BaseModule):
         super().__init__(init_cfg)
         self.flow_network = MODELS.build(flow_network)
         self.feat_strides = tuple(feat_strides)
-        if not isinstance(feat_channels, int):
-            feat_channels = tuple(feat_channels)
-            if len(set(feat_channels)) == 1:
-                feat_channels = feat_channels[0]
-        self.feat_channels = feat_channels
+        channels = (feat_channels,) if isinstance(feat_channels, int) else feat_channels
+        self.field_channels = tuple(dict.fromkeys(channels))
         self.init_std = init_std
         if with_scale and not self.flow_network.hidden_channels:
             raise ValueError(
                 f'{type(self.flow_network).__name__} has no hidden features to predict a scale field from: '
                 'set with_scale=False'
             )
-        channels = feat_channels if isinstance(feat_channels, int) else sum(feat_channels)
         self.scale = (
-            nn.Conv2d(self.flow_network.hidden_channels, channels, 1) if with_scale else None
+            nn.Conv2d(self.flow_network.hidden_channels, sum(self.field_channels), 1)
+            if with_scale
+            else None
         )
         self._reset()
 
@@ -86,6 +85,8 @@ class TemporalModule(BaseModule):
     def flow_and_scale(self, key: Tensor, current: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return feature flow (N, 2, h, w), in cells of the flow network's stride, and scale field (N, C, h, w).
 
+        The scale field holds one field per number of channels of the levels, in the order of ``field_channels``.
+
         Args:
             key: Key frames from :meth:`prepare`.
             current: Current frames from :meth:`prepare`.
@@ -103,37 +104,46 @@ class TemporalModule(BaseModule):
                 f'{len(self.feat_strides)}: {self.feat_strides}'
             )
         own = self.flow_network.stride
-        if scale is None or isinstance(self.feat_channels, int):
-            scales = [scale] * len(features)
-        else:
-            scales = scale.split(self.feat_channels, 1)
-        propagated = []
-        for level, stride, level_scale in zip(features, self.feat_strides, scales, strict=True):
-            size = level.shape[-2:]
-            self._check_level(level, stride, level_scale, flow.shape[-2:])
-            warped = warp(level, align(flow, own, stride, size) * (own / stride))
-            if level_scale is not None:
-                warped = warped * align(level_scale, own, stride, size)
+        fields = {}
+        if scale is not None:
+            fields = dict(
+                zip(self.field_channels, scale.split(self.field_channels, 1), strict=True)
+            )
+        grids, scales, propagated = {}, {}, []
+        for level, stride in zip(features, self.feat_strides, strict=True):
+            channels, *size = level.shape[1:]
+            place = (stride, *size)
+            if place not in grids:
+                self._check_extent(size, stride, flow.shape[-2:])
+                moved = align(flow, own, stride, size)
+                grids[place] = sampling_grid(moved if stride == own else moved * (own / stride))
+            warped = sample(level, grids[place])
+            if scale is not None:
+                if (place, channels) not in scales:
+                    self._check_channels(channels)
+                    scales[place, channels] = align(fields[channels], own, stride, size)
+                warped = warped * scales[place, channels]
             propagated.append(warped)
         return tuple(propagated)
 
-    def _check_level(
-        self, level: Tensor, stride: float, scale: Tensor | None, flow_size: Sequence[int]
-    ) -> None:
-        """Raise a ValueError if the settings cannot be those of the feature network."""
-        if scale is not None and scale.shape[1] != level.shape[1]:
+    def _check_channels(self, channels: int) -> None:
+        """Raise a ValueError if there is no scale field for a level."""
+        if channels not in self.field_channels:
+            known = ' and '.join(map(str, self.field_channels))
             raise ValueError(
-                f'the propagated features have {level.shape[1]} channels, but the scale field has '
-                f'{scale.shape[1]}: set temporal.feat_channels={level.shape[1]} (it changes with the '
-                "detector's split point)"
+                f'the propagated features have {channels} channels, but the scale field has {known}: set '
+                f"temporal.feat_channels={channels} (it changes with the detector's split point)"
             )
-        for cells, flow_cells in zip(level.shape[-2:], flow_size, strict=True):
+
+    def _check_extent(self, size: Sequence[int], stride: float, flow_size: Sequence[int]) -> None:
+        """Raise a ValueError if a level cannot have this stride."""
+        for cells, flow_cells in zip(size, flow_size, strict=True):
             # The frame's side is known up to a cell of the flow, and networks round up or down.
             extent = cells * stride / self.flow_network.stride
             tolerance = 1 + 2 * max(stride / self.flow_network.stride, 1)
             if abs(extent - flow_cells) > tolerance:
                 raise ValueError(
-                    f'a feature level has {tuple(level.shape[-2:])} cells, the flow {tuple(flow_size)} of stride '
+                    f'a feature level has {tuple(size)} cells, the flow {tuple(flow_size)} of stride '
                     f'{self.flow_network.stride}, so the stride of this level is not {stride}: set '
                     'temporal.feat_strides to the strides of the feature network, or leave it out'
                 )

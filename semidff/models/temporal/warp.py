@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .constants import constants
+
 
 def warp(features: Tensor, flow: Tensor) -> Tensor:
     """Warp key-frame features to the current frame.
@@ -32,16 +34,43 @@ def warp(features: Tensor, flow: Tensor) -> Tensor:
             f'the feature flow must have shape {(n, 2, height, width)} to warp features of shape '
             f'{tuple(features.shape)}, got {tuple(flow.shape)}'
         )
-    padded_h, padded_w = _power_of_two(height), _power_of_two(width)
+    return sample(features, sampling_grid(flow.to(_precision(features))))
+
+
+def sampling_grid(flow: Tensor) -> Tensor:
+    """Return the positions (N, H, W, 2) for :func:`sample` from a flow (N, 2, H, W); see :func:`warp`."""
+    flow = flow.to(_precision(flow))
+    cells, factor, minus_one = _cells(*flow.shape[-2:], flow.device, flow.dtype)
+    return torch.addcmul(minus_one, flow + cells + 0.5, factor).permute(0, 2, 3, 1)
+
+
+def sample(features: Tensor, grid: Tensor) -> Tensor:
+    """Sample features (N, C, H, W) at positions (N, H, W, 2) from :func:`sampling_grid`."""
+    height, width = features.shape[-2:]
     # At least float32, under autocast too: half precision is too coarse for positions in a map of 64 cells.
-    dtype = torch.promote_types(features.dtype, torch.float32)
-    padded = F.pad(features.to(dtype), (0, padded_w - width, 0, padded_h - height))
-    flow = flow.to(dtype)
-    x = flow[:, 0] + torch.arange(width, device=flow.device)
-    y = flow[:, 1] + torch.arange(height, device=flow.device)[:, None]
-    grid = torch.stack(((x + 0.5) * (2 / padded_w) - 1, (y + 0.5) * (2 / padded_h) - 1), dim=-1)
-    warped = F.grid_sample(padded, grid, mode='bilinear', padding_mode='zeros', align_corners=False)
+    dtype = _precision(features)
+    beyond = (0, _power_of_two(width) - width, 0, _power_of_two(height) - height)
+    padded = F.pad(features.to(dtype), beyond)
+    warped = F.grid_sample(
+        padded, grid.to(dtype), mode='bilinear', padding_mode='zeros', align_corners=False
+    )
     return warped.to(features.dtype)
+
+
+def _precision(tensor: Tensor) -> torch.dtype:
+    return tensor.dtype if tensor.dtype.itemsize > 2 else torch.float32
+
+
+@constants
+def _cells(
+    height: int, width: int, device: torch.device, dtype: torch.dtype
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Coordinates (2, H, W) of the cells, and what maps positions in the padded map to [-1, 1]."""
+    y = torch.arange(height, device=device, dtype=dtype)[:, None].expand(-1, width)
+    x = torch.arange(width, device=device, dtype=dtype).expand(height, -1)
+    sides = torch.tensor([_power_of_two(width), _power_of_two(height)], device=device, dtype=dtype)
+    factor = 2 / sides.view(2, 1, 1)
+    return torch.stack((x, y)), factor, torch.full_like(factor, -1)
 
 
 def _power_of_two(size: int) -> int:
