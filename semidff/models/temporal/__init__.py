@@ -1,4 +1,5 @@
 from .flownet_inception import FlowNetInception
+from .flownet_light import FlowNetLight
 from .flownet_s import FlowNetS
 from .mmtracking import MMTrackingFlowNet, MMTrackingTemporalModule
 from .opencv_flow import OpenCVFlow

@@ -79,6 +79,17 @@ class FlowNetwork(nn.Module, ABC):
         self.hidden_channels = top
         self.predict_flow = nn.Conv2d(top, 2, 3, padding=1)
 
+    def reset_parameters(self, std: float | None) -> None:
+        """Initialize weights from N(0, ``std``), or by He's method if it is None, and biases with zero."""
+        for module in self.modules():
+            if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+                if std is None:
+                    nn.init.kaiming_normal_(module.weight, a=0.1, nonlinearity='leaky_relu')
+                else:
+                    nn.init.normal_(module.weight, std=std)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
     @abstractmethod
     def encode(self, frames: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
         """Encode frame pairs.
@@ -109,8 +120,8 @@ class FlowNetwork(nn.Module, ABC):
         for level, skip in enumerate(skips):
             size = skip.shape[-2:]
             coarse = getattr(self, f'predict{level}')(top)
-            upsampled = _cropped(getattr(self, f'deconv{level}')(top), size)
-            upflow = _cropped(getattr(self, f'upflow{level}')(coarse), size)
+            upsampled = cropped(getattr(self, f'deconv{level}')(top), size)
+            upflow = cropped(getattr(self, f'upflow{level}')(coarse), size)
             top = torch.cat((skip, activate(upsampled), upflow), dim=1)
             coarse_flows.append(coarse)
         return self.read(top, coarse_flows)
@@ -130,7 +141,8 @@ class FlowNetwork(nn.Module, ABC):
             return self.predict_flow(hidden.to(dtype)) * self.flow_scale
 
 
-def _cropped(maps: Tensor, size: Sequence[int]) -> Tensor:
+def cropped(maps: Tensor, size: Sequence[int]) -> Tensor:
+    """Keep the first ``size`` rows and columns of maps."""
     height, width = size
     return maps if maps.shape[-2:] == (height, width) else maps[..., :height, :width]
 

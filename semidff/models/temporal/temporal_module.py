@@ -8,11 +8,14 @@ from torch import Tensor, nn
 
 from .align import align
 from .flownet_inception import FlowNetInception
+from .flownet_light import FlowNetLight
 from .flownet_s import FlowNetS
+from .refinement import FlowNetwork
 from .warp import sample, sampling_grid
 
 MODELS.register_module(name='FlowNetS', module=FlowNetS, force=False)
 MODELS.register_module(name='FlowNetInception', module=FlowNetInception, force=False)
+MODELS.register_module(name='FlowNetLight', module=FlowNetLight, force=False)
 
 
 @MODELS.register_module()
@@ -66,20 +69,14 @@ class TemporalModule(BaseModule):
         self._reset()
 
     def _reset(self) -> None:
-        for module in self.flow_network.modules():
-            if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
-                if self.init_std is None:
-                    nn.init.kaiming_normal_(module.weight, a=0.1, nonlinearity='leaky_relu')
-                else:
-                    nn.init.normal_(module.weight, std=self.init_std)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+        if isinstance(self.flow_network, FlowNetwork):
+            self.flow_network.reset_parameters(self.init_std)
         if self.scale is not None:
             nn.init.zeros_(self.scale.weight)
             nn.init.ones_(self.scale.bias)
 
     def prepare(self, image: Tensor) -> Tensor:
-        """Return the flow network's half-size input for normalized frames (N, 3, H, W)."""
+        """Return the flow network's downsampled input for normalized frames (N, 3, H, W)."""
         return self.flow_network.prepare(image)
 
     def flow_and_scale(self, key: Tensor, current: Tensor) -> tuple[Tensor, Tensor | None]:
