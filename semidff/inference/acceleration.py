@@ -2,15 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
-from mmdet.models.roi_heads.roi_extractors.base_roi_extractor import BaseRoIExtractor
-from mmengine.utils import apply_to
-from torch import Tensor, nn
+from torch import nn
 
 from semidff.models.channels_last import to_channels_last
-from semidff.models.temporal.refinement import FlowNetwork
+from semidff.models.precision import to_half
 from semidff.models.video_detector import VideoDetector
 
 PRECISIONS: dict[str, torch.dtype | None] = {
@@ -75,36 +73,11 @@ def accelerate(model: nn.Module, options: Acceleration, backend: str = 'inductor
     if options.channels_last:
         to_channels_last(model)
     if dtype is not None:
-        _halve_weights(model, dtype)
+        to_half(model, dtype)
     if options.compile:
         _compile(model, backend)
     model.options = options
     return model
-
-
-def _halve_weights(model: nn.Module, dtype: torch.dtype) -> None:
-    """Convert weights once, to the type to which autocast would convert them for every frame.
-
-    Outputs of heads and inputs of RoI extractors become float32: half precision cannot represent pixel coordinates.
-    """
-    layers = nn.Conv2d, nn.ConvTranspose2d, nn.Linear
-    whole = [m.predict_flow for m in model.modules() if isinstance(m, FlowNetwork)]
-    for module in model.modules():
-        if isinstance(module, layers) and module not in whole:
-            module.to(dtype)
-        if hasattr(module, 'predict_by_feat'):
-            module.register_forward_hook(lambda head, inputs, output: _floats(output))
-        if isinstance(module, BaseRoIExtractor):
-            module.register_forward_pre_hook(lambda extractor, inputs: _floats(inputs))
-
-
-def _floats(value: Any) -> Any:
-    """Convert tensors of half precision to float32, in nested lists and tuples too."""
-    return apply_to(value, _is_half, Tensor.float)
-
-
-def _is_half(value: Any) -> bool:
-    return torch.is_tensor(value) and value.dtype in (torch.bfloat16, torch.float16)
 
 
 def _compile(model: VideoDetector, backend: str) -> None:

@@ -23,7 +23,7 @@ def to_channels_last(model: nn.Module) -> None:
     function, therefore keep contiguous weights, submodules included, and their inputs are made contiguous. A second
     call changes nothing; the state dict stays the same.
     """
-    if _reads_raw_memory(type(model)):
+    if uses_compiled_operators(type(model)):
         if _contiguous_inputs not in model._forward_pre_hooks.values():
             model.register_forward_pre_hook(_contiguous_inputs, with_kwargs=True)
         return
@@ -35,8 +35,8 @@ def to_channels_last(model: nn.Module) -> None:
 
 
 @functools.cache
-def _reads_raw_memory(kind: type[nn.Module]) -> bool:
-    """Whether modules of a class are operators of mmcv or call one as a function."""
+def uses_compiled_operators(kind: type[nn.Module]) -> bool:
+    """Return whether modules of a class are operators of mmcv or call one as a function."""
     # An extractor's layers are mmcv's as a rule, and its inputs are all the maps.
     if issubclass(kind, BaseRoIExtractor):
         return True

@@ -122,34 +122,35 @@ def view_pair(
                 'features are propagated between frames of one size: choose another key frame'
             )
     teacher = teacher or model.spatial
-    key_features, target = model.spatial.features(key), teacher.features(current)
-    if not 0 <= level < len(target):
-        raise ValueError(
-            f'level is {level}; the feature network gives {len(target)} levels, choose 0 to {len(target) - 1}'
+    with model.running():
+        key_features, target = model.spatial.features(key), teacher.features(current)
+        if not 0 <= level < len(target):
+            raise ValueError(
+                f'level is {level}; the feature network gives {len(target)} levels, choose 0 to {len(target) - 1}'
+            )
+        propagated = model.propagate(key, current, key_features, [sample])
+        temporal, flow, scale = model.temporal, None, None
+        if hasattr(temporal, 'flow_and_scale'):
+            flow, scale = temporal.flow_and_scale(temporal.prepare(key), temporal.prepare(current))
+        stride = getattr(getattr(temporal, 'flow_network', None), 'stride', 16)
+
+        def detections(module: SpatialModule, features: tuple[Tensor, ...]) -> InstanceData:
+            # predict() writes into its sample, so each gets a copy
+            return module.predict(features, [copy.deepcopy(sample)])[0].pred_instances.cpu()
+
+        return PairView(
+            frames=np.stack(frames),
+            flow=None if flow is None else flow[0],
+            scale=None if scale is None else scale[0],
+            key_features=key_features[level][0],
+            propagated=propagated[level][0],
+            target=target[level][0],
+            key=detections(model.spatial, key_features),
+            student=detections(model.spatial, propagated),
+            teacher=detections(teacher, target),
+            cell=tuple(stride / factor for factor in sample.get('scale_factor', (1.0, 1.0))),
+            covered=covered_share(sample),
         )
-    propagated = model.propagate(key, current, key_features, [sample])
-    temporal, flow, scale = model.temporal, None, None
-    if hasattr(temporal, 'flow_and_scale'):
-        flow, scale = temporal.flow_and_scale(temporal.prepare(key), temporal.prepare(current))
-    stride = getattr(getattr(temporal, 'flow_network', None), 'stride', 16)
-
-    def detections(module: SpatialModule, features: tuple[Tensor, ...]) -> InstanceData:
-        # predict() writes into its sample, so each gets a copy
-        return module.predict(features, [copy.deepcopy(sample)])[0].pred_instances.cpu()
-
-    return PairView(
-        frames=np.stack(frames),
-        flow=None if flow is None else flow[0],
-        scale=None if scale is None else scale[0],
-        key_features=key_features[level][0],
-        propagated=propagated[level][0],
-        target=target[level][0],
-        key=detections(model.spatial, key_features),
-        student=detections(model.spatial, propagated),
-        teacher=detections(teacher, target),
-        cell=tuple(stride / factor for factor in sample.get('scale_factor', (1.0, 1.0))),
-        covered=covered_share(sample),
-    )
 
 
 def view_frames(

@@ -62,10 +62,11 @@ def test_half_precision_finds_the_same(kind, precision):
     assert unmatched(plain, found, 0.05) < 0.2 * total
 
 
-def test_half_precision_is_that_of_autocast():
+@pytest.mark.parametrize('kind', models.KINDS)
+def test_half_precision_is_that_of_autocast(kind):
     """Converting weights once gives the same result as autocast, which converts them for each frame."""
     frames, samples = models.frames(2), models.samples(1)
-    once, plain = accelerate(detector('rfcn'), BF16), detector('rfcn')
+    once, plain = accelerate(detector(kind), BF16), detector(kind)
     with torch.no_grad():
         results, key = once.predict_key(frames[:1], copy.deepcopy(samples))
         flow = once.flow_field(frames[1:], key)

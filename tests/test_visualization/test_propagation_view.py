@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from semidff.inference import MethodError
+from semidff.inference import Acceleration, MethodError, accelerate
 from semidff.models.temporal.warp import warp
 from semidff.visualization.propagation_view import view_pair
 from tests.tiny_video import batch, build, frame, video_detector_cfg
@@ -78,6 +78,16 @@ def test_padding_does_not_count():
     view.flow[:, 3:], view.flow[:, :, 5:] = 1e6, 1e6
     assert view.feature_error(view.propagated) == before
     assert view.mean_motion() == pytest.approx(16.0, rel=1e-4)
+
+
+@pytest.mark.parametrize('precision', ['bf16', 'fp16'])
+def test_accelerated_models_can_be_viewed(precision):
+    view = view_of(make_model())
+    half = view_of(accelerate(make_model(), Acceleration(precision)))
+    assert half.target.dtype != torch.float32
+    errors = [v.feature_error(v.propagated) for v in (view, half)]
+    assert errors[1] == pytest.approx(errors[0], rel=0.02)
+    assert half.mean_scaling() == pytest.approx(view.mean_scaling(), abs=0.01)
 
 
 def test_pairs_that_cannot_be_viewed_are_refused():

@@ -88,7 +88,9 @@ class ErrorPredictor:
 
     def of_statistics(self, statistics: Tensor) -> Tensor:
         """Return the predicted errors (N,) from statistics (N, 4)."""
-        return (statistics @ statistics.new_tensor(list(self.weights)) + self.bias).exp()
+        # Not a matrix product, which autocast would compute in half precision.
+        weights = statistics.new_tensor(list(self.weights))
+        return ((statistics * weights).sum(dim=1) + self.bias).exp()
 
     def tolerance_for(self, interval: float) -> float:
         """Return the tolerance for an average key-frame interval, interpolated in the calibration.

@@ -79,11 +79,12 @@ def fit_adaptive(
         return track(read_clips(videos, clip_length), description, len(videos), 'clips')
 
     statistics, errors, numbers = [], [], []
-    for number, clip in enumerate(read('fit')):
-        for found in _pairs(model, preprocess, clip, number, max_interval):
-            statistics.append(found[0])
-            errors.append(found[1])
-            numbers.append(number)
+    with model.running():
+        for number, clip in enumerate(read('fit')):
+            for found in _pairs(model, preprocess, clip, number, max_interval):
+                statistics.append(found[0])
+                errors.append(found[1])
+                numbers.append(number)
     if not errors:
         raise ValueError(f'no pair of frames could be read from {len(videos)} videos')
     statistics, logs = torch.cat(statistics), torch.cat(errors).log()
@@ -95,7 +96,8 @@ def fit_adaptive(
         [model.temporal.prepare(preprocess(frame)) for frame in clip]
         for clip in read('calibration')
     )
-    predictor = calibrate(predictor, model.temporal, flow_inputs, statistics)
+    with model.running():
+        predictor = calibrate(predictor, model.temporal, flow_inputs, statistics)
     spread = tuple(np.percentile(logs.exp().numpy(), (10, 50, 90)).tolist())
     return Fit(predictor, int((~held_out).sum()), explained, spread)
 

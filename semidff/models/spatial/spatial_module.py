@@ -10,6 +10,7 @@ from mmdet.structures import SampleList
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from semidff.models.precision import keep_boxes_precise
 from semidff.utils.model_building import undisturbed
 
 from .head_family import HeadOutputs, head_family, replaced
@@ -35,6 +36,7 @@ class SpatialModule(BaseModule):
         if not isinstance(split, Split):
             split = TASK_UTILS.build(split or dict(type='ExtractFeatSplit'))
         split.check(self.detector)
+        keep_boxes_precise(self.detector)
         self.split = split
         self._heads = head_family(self.detector)
 

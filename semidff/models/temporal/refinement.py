@@ -15,12 +15,13 @@ Details that look like mistakes and are not:
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from contextlib import nullcontext
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from semidff.models.precision import run_in_full_precision
 
 
 class FlowOutput(NamedTuple):
@@ -78,6 +79,8 @@ class FlowNetwork(nn.Module, ABC):
             top = skip + width + 2
         self.hidden_channels = top
         self.predict_flow = nn.Conv2d(top, 2, 3, padding=1)
+        # Half precision rounds positions to a quarter of a pixel.
+        run_in_full_precision(self.predict_flow)
 
     def reset_parameters(self, std: float | None) -> None:
         """Initialize weights from N(0, ``std``), or by He's method if it is None, and biases with zero."""
@@ -129,16 +132,7 @@ class FlowNetwork(nn.Module, ABC):
     def read(self, top: Tensor, coarse_flows: Sequence[Tensor]) -> FlowOutput:
         """Predict the flow from the last features (N, C, H / 8, W / 8)."""
         hidden = F.avg_pool2d(top, 2, ceil_mode=True)
-        return FlowOutput(self._flow(hidden), hidden, coarse_flows)
-
-    def _flow(self, hidden: Tensor) -> Tensor:
-        # In full precision, under autocast too: half precision rounds positions to a quarter of a pixel.
-        # Meta tensors, with which operations are counted, have no autocast.
-        device = hidden.device.type
-        known = torch.amp.is_autocast_available(device)
-        with torch.autocast(device, enabled=False) if known else nullcontext():
-            dtype = self.predict_flow.weight.dtype
-            return self.predict_flow(hidden.to(dtype)) * self.flow_scale
+        return FlowOutput(self.predict_flow(hidden) * self.flow_scale, hidden, coarse_flows)
 
 
 def cropped(maps: Tensor, size: Sequence[int]) -> Tensor:

@@ -1,5 +1,6 @@
 """Fit and calibration of adaptive key frames, the comparison with fixed ones, and the commands for both."""
 
+import copy
 import json
 import math
 import runpy
@@ -14,7 +15,14 @@ from mmengine.config import Config
 from semidff.apis import VideoInferencer
 from semidff.datasets.video_list import VideoListError, load_videos
 from semidff.datasets.video_readers import Frame
-from semidff.inference import AdaptiveSchedule, ErrorPredictor, FixedSchedule, VideoEngine
+from semidff.inference import (
+    Acceleration,
+    AdaptiveSchedule,
+    ErrorPredictor,
+    FixedSchedule,
+    VideoEngine,
+    accelerate,
+)
 from semidff.inference.schedules.calibration import keys_of_frames
 from semidff.inference.schedules.fit import fit_adaptive, relative_error, ridge, unlabeled_videos
 from tests.tiny_video import build, frame, test_settings, video_detector_cfg, write_videos
@@ -62,6 +70,14 @@ def fit(world, inferencer):
         clip_length=12,
         max_interval=8,
     )
+
+
+def test_fit_of_an_accelerated_model(world, inferencer, fit):
+    model = accelerate(copy.deepcopy(inferencer.model), Acceleration('bf16'))
+    videos = load_videos(world / 'videos.txt')
+    found = fit_adaptive(model, pack(inferencer), videos, clips=3, clip_length=12, max_interval=8)
+    assert found.pairs == fit.pairs
+    assert found.errors == pytest.approx(fit.errors, rel=0.02)
 
 
 def test_calibrated_intervals_are_those_of_the_engine(inferencer, fit):

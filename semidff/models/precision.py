@@ -1,0 +1,74 @@
+"""What stays in float32 when a detector runs under autocast or with weights of half precision."""
+
+from contextlib import nullcontext
+from types import MethodType
+from typing import Any
+
+import torch
+from mmengine.utils import apply_to
+from torch import Tensor, nn
+
+from .channels_last import uses_compiled_operators
+
+
+def keep_boxes_precise(detector: nn.Module) -> None:
+    """Let an mmdet detector predict and learn in mixed precision, in place.
+
+    Half precision cannot represent pixel coordinates, and mmcv's compiled operators do not take it, or not all of
+    their inputs. Modules that use such an operator therefore run in full precision, and the outputs of heads, from
+    which boxes are decoded and losses computed, become float32. Without tensors of half precision nothing changes. A
+    second call changes nothing.
+    """
+    for module in detector.modules():
+        if uses_compiled_operators(type(module)):
+            run_in_full_precision(module)
+        hooks = module._forward_hooks.values()
+        if hasattr(module, 'predict_by_feat') and _full_output not in hooks:
+            module.register_forward_hook(_full_output)
+
+
+def run_in_full_precision(module: nn.Module) -> None:
+    """Run a module and its submodules on float32 inputs and without autocast, in place."""
+    # A bound method is copied with the module by copy.deepcopy().
+    module.forward = MethodType(_forward_in_full_precision, module)
+
+
+def to_half(model: nn.Module, dtype: torch.dtype) -> None:
+    """Convert weights once, in place, to the type to which autocast would convert them for every frame.
+
+    Modules that run in full precision keep their weights.
+    """
+    if _runs_in_full_precision(model):
+        return
+    if isinstance(model, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+        model.to(dtype)
+    for child in model.children():
+        to_half(child, dtype)
+
+
+def _runs_in_full_precision(module: nn.Module) -> bool:
+    forward = vars(module).get('forward')
+    return getattr(forward, '__func__', None) is _forward_in_full_precision
+
+
+def _forward_in_full_precision(module: nn.Module, *inputs: Any, **keywords: Any) -> Any:
+    inputs, keywords = _full((inputs, keywords))
+    devices: list[str] = []
+    apply_to((inputs, keywords), torch.is_tensor, lambda tensor: devices.append(tensor.device.type))
+    # Meta tensors, with which operations are counted, have no autocast.
+    known = torch.amp.is_autocast_available(devices[0])
+    with torch.autocast(devices[0], enabled=False) if known else nullcontext():
+        return type(module).forward(module, *inputs, **keywords)
+
+
+def _full_output(module: nn.Module, inputs: tuple, output: Any) -> Any:
+    return _full(output)
+
+
+def _full(value: Any) -> Any:
+    """Convert tensors of half precision to float32, in nested lists, tuples and dicts too."""
+    return apply_to(value, _is_half, Tensor.float)
+
+
+def _is_half(value: Any) -> bool:
+    return torch.is_tensor(value) and value.dtype in (torch.bfloat16, torch.float16)

@@ -1,0 +1,113 @@
+"""Mixed precision in every part: predictions, losses, and modules that stay in float32."""
+
+import copy
+
+import pytest
+import torch
+from mmcv.ops import ModulatedDeformConv2dPack
+from torch import Tensor, nn
+
+from semidff.models.precision import keep_boxes_precise, run_in_full_precision, to_half
+from semidff.models.video_detector import VideoDetector
+from tests import models
+
+HALVES = {'bf16': torch.bfloat16, 'fp16': torch.float16}
+OBJECTIVES = {
+    'regression': ([dict(type='FeatureRegression')], ['temporal']),
+    'semantics': ([dict(type='FeatureSemantics')], ['temporal', 'task_network']),
+}
+
+
+def heads_outputs(model: VideoDetector) -> list[Tensor]:
+    """Detect on a key frame and a non-key frame; return what the dense head returns on both."""
+    found: list[Tensor] = []
+
+    def note(head: nn.Module, inputs: tuple, output: tuple) -> None:
+        found.extend(level for kind in output for level in kind)
+
+    hook = model.spatial.dense_head.register_forward_hook(note)
+    images, samples = models.frames(2), models.samples(2)
+    with torch.no_grad():
+        results, key = model.predict_key(images[:1], samples[:1])
+        results = results + model.predict_non_key(images[1:], samples[1:], key)
+    hook.remove()
+    for result in results:
+        instances = result.pred_instances
+        assert instances.bboxes.dtype == instances.scores.dtype == torch.float32
+        assert len(instances) > 0
+    return found
+
+
+@pytest.mark.parametrize('half', HALVES)
+@pytest.mark.parametrize('kind', models.KINDS)
+def test_predictions_under_autocast(kind, half):
+    """As in tests with test_cfg.fp16=True, and with an optimizer wrapper for mixed precision."""
+    model = models.tiny_video_detector(kind).eval()
+    expected = heads_outputs(model)
+    with torch.autocast('cpu', HALVES[half]):
+        found = heads_outputs(model)
+    assert len(found) == len(expected) > 0
+    for one, other in zip(found, expected, strict=True):
+        assert one.dtype == torch.float32
+        assert not torch.equal(one, other)
+        assert (one - other).norm() < 0.05 * other.norm()
+
+
+@pytest.mark.parametrize('objective', OBJECTIVES)
+@pytest.mark.parametrize('kind', models.KINDS)
+def test_distillation_under_autocast(kind, objective):
+    model = models.tiny_semi_dff(kind)
+    model.enter_step(*OBJECTIVES[objective])
+    model.train()
+    images, samples = torch.stack(models.frames(4).split(2), dim=1), models.samples(2)
+    gradients = []
+    for enabled in (False, True):
+        model.zero_grad()
+        with torch.autocast('cpu', torch.bfloat16, enabled=enabled):
+            losses = model.loss(images, samples)
+        assert all(loss.dtype == torch.float32 for loss in losses.values())
+        sum(losses.values()).backward()
+        parameters = [p for p in model.parameters() if p.grad is not None]
+        gradients.append(torch.cat([p.grad.flatten() for p in parameters]))
+    assert torch.cosine_similarity(*gradients, dim=0) > 0.9
+
+
+@pytest.mark.parametrize('kind', models.KINDS)
+def test_supervised_losses_under_autocast(kind):
+    model = models.tiny_video_detector(kind).train()
+    images, samples = torch.stack(models.frames(4).split(2), dim=1), models.samples(2, boxes=True)
+    with torch.autocast('cpu', torch.bfloat16):
+        _, log = model.parse_losses(model.loss(images, samples))
+    log['loss'].backward()
+    assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
+
+
+@pytest.mark.parametrize('half', HALVES)
+def test_deformable_convolution(half):
+    """mmcv's operator does not take half precision on CPUs; its offsets are positions."""
+    torch.manual_seed(0)
+    images = models.frames(2).to(HALVES[half])
+    backbone = nn.Sequential(nn.Conv2d(3, 4, 3), ModulatedDeformConv2dPack(4, 4, 3, padding=1))
+    nn.init.normal_(backbone[1].conv_offset.weight, std=0.1)
+    detector = nn.ModuleDict(dict(backbone=backbone))
+    keep_boxes_precise(detector)
+    with torch.autocast('cpu', HALVES[half]):
+        found = backbone(images)
+        convolved = backbone[0](images)
+    assert convolved.dtype == HALVES[half]
+    assert torch.equal(found, backbone[1](convolved.float()))
+    to_half(detector, HALVES[half])
+    with torch.autocast('cpu', HALVES[half]):
+        assert torch.equal(backbone(images), found)
+    assert {p.dtype for p in backbone[1].parameters()} == {torch.float32}
+
+
+def test_copies_run_their_own_weights():
+    layer = nn.Linear(2, 2)
+    run_in_full_precision(layer)
+    twin = copy.deepcopy(layer)
+    with torch.no_grad():
+        twin.weight.zero_()
+    with torch.autocast('cpu', torch.bfloat16):
+        assert torch.equal(twin(torch.ones(1, 2)), twin.bias[None])
+        assert layer(torch.ones(1, 2).bfloat16()).dtype == torch.float32
