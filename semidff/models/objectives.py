@@ -8,12 +8,13 @@ from mmdet.structures import SampleList
 from torch import Tensor
 
 from .losses import (
+    binary_distillation_loss,
     box_distillation_loss,
     class_distillation_loss,
     l1_regression_loss,
     regression_loss,
 )
-from .spatial import SpatialModule
+from .spatial import HeadOutput, SpatialModule
 
 
 class Distillation(NamedTuple):
@@ -65,9 +66,9 @@ class FeatureSemantics:
     Args:
         temperature: T of Eq. 7.
         box_weight: lambda of Eq. 6.
-        attention: Whether to compare class scores of the dense head ("attention maps" in Table 3c).
+        attention: Whether to compare class and quality scores of the dense head ("attention maps" in Table 3c).
         classes: Whether to compare class scores of the RoIs ("inter-class relationship").
-        boxes: Whether to compare box outputs of the dense head and of the RoIs ("bbox accurate location").
+        boxes: Whether to compare box outputs of the dense head and of the RoIs ("bbox accurate location"), and masks.
     """
 
     def __init__(
@@ -87,26 +88,33 @@ class FeatureSemantics:
         self.weight = weight
 
     def __call__(self, batch: Distillation) -> dict[str, Tensor]:
-        """Return ``loss_rpn_cls``, ``loss_rpn_box``, ``loss_roi_cls`` and ``loss_roi_box``, as far as they apply."""
-        target = batch.teacher.finish(batch.target)
-        propagated = batch.student.finish(batch.propagated)
+        """Return ``loss_<name>`` for each of the :class:`~semidff.models.spatial.head_family.HeadOutput` compared."""
+        target = batch.teacher.raw_outputs(batch.target)
+        propagated = batch.student.raw_outputs(batch.propagated)
         proposals = batch.teacher.proposals(target, batch.samples)
-        teacher = batch.teacher.head_outputs(target, batch.samples, proposals)
-        student = batch.student.head_outputs(propagated, batch.samples, proposals)
+        teachers = batch.teacher.head_outputs(target, batch.samples, proposals)
+        students = batch.student.head_outputs(propagated, batch.samples, proposals)
         losses = {}
-        if self.attention:
-            losses['loss_rpn_cls'] = self._classes(student.anchor_logits, teacher.anchor_logits)
-        if self.boxes:
-            losses['loss_rpn_box'] = self._boxes(student.anchor_boxes, teacher.anchor_boxes)
-        if proposals is not None and len(teacher.roi_logits):
-            if self.classes:
-                losses['loss_roi_cls'] = self._classes(student.roi_logits, teacher.roi_logits)
-            if self.boxes:
-                losses['loss_roi_box'] = self._boxes(student.roi_boxes, teacher.roi_boxes)
+        for student, teacher in zip(students, teachers, strict=True):
+            part = teacher.name.removeprefix('rpn_')
+            boxes = 'box' in part or 'mask' in part
+            used = self.boxes if boxes else self.classes if 'roi' in part else self.attention
+            if used:
+                losses[f'loss_{teacher.name}'] = self._loss(student, teacher, boxes)
         return losses
 
-    def _classes(self, student: Tensor, teacher: Tensor) -> Tensor:
-        return self.weight * class_distillation_loss(student, teacher, self.temperature)
-
-    def _boxes(self, student: Tensor, teacher: Tensor) -> Tensor:
-        return self.box_weight * box_distillation_loss(student, teacher)
+    def _loss(self, student: HeadOutput, teacher: HeadOutput, boxes: bool) -> Tensor:
+        if not len(teacher.values):  # no RoIs; the graph must still reach all weights
+            return student.values.sum() * 0
+        factor = self.box_weight if boxes else self.weight
+        weight = None if teacher.weight is None else teacher.weight.detach()
+        if teacher.kind == 'offsets':
+            unit = teacher.unit.detach() if isinstance(teacher.unit, Tensor) else teacher.unit
+            values = student.values.float() / unit, teacher.values.float() / unit
+            return factor * box_distillation_loss(*values, weight)
+        divergence = dict(softmax=class_distillation_loss, sigmoid=binary_distillation_loss)
+        # The temperature softens class scores, not distributions of distances and masks.
+        temperature = 1.0 if boxes else self.temperature
+        return factor * divergence[teacher.kind](
+            student.values, teacher.values, temperature, weight
+        )

@@ -65,12 +65,13 @@ def test_heads_on_both_frames(model):
     for who, feature in (('key', 'key_conv_feat'), ('cur', 'cur_conv_feat')):
         give_proposals(model, golden[f'{who}_rois'])
         features = (torch.from_numpy(golden[feature]),)
-        proposals = model.teacher.proposals(features, [sample()])
-        heads = model.spatial.head_outputs(features, [sample()], proposals)
+        proposals = model.teacher.proposals(None, None)
+        raw = model.spatial.raw_outputs(features)
+        heads = by_name(model.spatial.head_outputs(raw, [sample()], proposals))
         check_heads(heads, golden, f'{who}_rpn_cls_score', f'{who}_rpn_bbox_pred_raw')
-        logits = in_original_classes(heads.roi_logits)
+        logits = in_original_classes(heads['roi_cls'])
         assert relative(logits, golden[f'{who}_cls_score']) < 1e-5
-        assert relative(heads.roi_boxes, golden[f'{who}_bbox_pred']) < 1e-5
+        assert relative(heads['roi_box'], golden[f'{who}_bbox_pred']) < 1e-5
 
 
 @torch.no_grad()
@@ -98,12 +99,16 @@ def test_what_learns(model):
         assert learning == set(read_json(file)['trainable'])
 
 
+def by_name(outputs: list) -> dict[str, torch.Tensor]:
+    return {output.name: output.values for output in outputs}
+
+
 def check_heads(heads, golden: dict, scores: str, deltas: str, tolerance: float = 1e-5) -> None:
     """Compares the rows of the dense head with the original's maps."""
     height, width = golden[scores].shape[-2:]
-    logits = heads.anchor_logits.detach().reshape(height, width, 9, 2).permute(3, 2, 0, 1)
+    logits = heads['rpn_cls'].detach().reshape(height, width, 9, 2).permute(3, 2, 0, 1)
     # The original: background of all anchors, then their foreground.
     maps = logits.flip(0).reshape(1, 18, height, width)
     assert relative(maps, golden[scores]) < tolerance
-    boxes = heads.anchor_boxes.detach().reshape(height, width, 36).permute(2, 0, 1)[None]
+    boxes = heads['rpn_box'].detach().reshape(height, width, 36).permute(2, 0, 1)[None]
     assert relative(boxes, golden[deltas]) < tolerance

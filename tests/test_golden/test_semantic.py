@@ -19,7 +19,7 @@ from tests.test_golden.original import (
     read_json,
     relative,
 )
-from tests.test_golden.test_network import check_heads
+from tests.test_golden.test_network import by_name, check_heads
 
 FILE, GRADS = 'semi_sem_golden.npz', 'semi_sem_golden_grads.json'
 LOSS = 1e-5
@@ -49,13 +49,18 @@ def test_teacher_and_student_outputs(model, case):
     golden = arrays(FILE)
     batch = compared(model)
     given = model.teacher.proposals(None, None)
-    teacher = batch.teacher.head_outputs(batch.target, batch.samples, given)
-    student = batch.student.head_outputs(batch.propagated, batch.samples, given)
+    teacher, student = (
+        by_name(spatial.head_outputs(spatial.raw_outputs(features), batch.samples, given))
+        for spatial, features in (
+            (batch.teacher, batch.target),
+            (batch.student, batch.propagated),
+        )
+    )
     for heads, who in ((teacher, 'teacher'), (student, f'{case}_student')):
         check_heads(heads, golden, f'{who}_rpn_cls_score', f'{who}_rpn_bbox_pred')
-        assert relative(in_original_classes(heads.roi_logits), golden[f'{who}_cls_score']) < 1e-5
-        assert relative(heads.roi_boxes.detach(), golden[f'{who}_bbox_pred']) < 1e-5
-    assert not teacher.roi_logits.requires_grad and not teacher.anchor_boxes.requires_grad
+        assert relative(in_original_classes(heads['roi_cls']), golden[f'{who}_cls_score']) < 1e-5
+        assert relative(heads['roi_box'].detach(), golden[f'{who}_bbox_pred']) < 1e-5
+    assert not any(values.requires_grad for values in teacher.values())
 
 
 def test_losses_and_gradients_at_all_temperatures(model, case):

@@ -35,7 +35,7 @@ def test_semantic_step(kind):
     model = tiny_semi_dff(kind).train()
     model.enter_step([dict(type='FeatureSemantics')], ('temporal', 'task_network'))
     losses = model(pairs(), samples(2), mode='loss')
-    assert set(losses) == (TWO_STAGE if kind != 'retinanet' else {'loss_rpn_cls', 'loss_rpn_box'})
+    assert set(losses) == (TWO_STAGE if kind != 'retinanet' else {'loss_cls', 'loss_box'})
     assert all(loss.item() > 0 for loss in losses.values())
     sum(losses.values()).backward()
     assert model.temporal.flow_network.conv1.weight.grad.any()

@@ -12,6 +12,10 @@ def detector(kind):
     return build(KINDS[kind][0]()).eval()
 
 
+def by_name(outputs):
+    return {output.name: output.values for output in outputs}
+
+
 def assert_same(first, second):
     for a, b in zip(first, second, strict=True):
         for key in ('bboxes', 'scores', 'labels'):
@@ -50,18 +54,21 @@ def test_head_outputs_have_a_row_per_anchor_and_roi(kind):
     spatial = SpatialModule(detector(kind))
     with torch.no_grad():
         features = spatial.features(frames(2))
-        proposals = spatial.proposals(features, samples(2))
-        heads = spatial.head_outputs(features, samples(2), proposals)
+        raw = spatial.raw_outputs(features)
+        proposals = spatial.proposals(raw, samples(2))
+        heads = by_name(spatial.head_outputs(raw, samples(2), proposals))
     anchors = 2 * 2 * sum(f.shape[-2] * f.shape[-1] for f in features)
-    shape = {'rfcn': (anchors, 2), 'faster_rcnn': (anchors, 1, 2), 'retinanet': (anchors, 2, 2)}
-    assert heads.anchor_logits.shape == shape[kind]
-    assert heads.anchor_boxes.shape == (anchors, 4)
     if kind == 'retinanet':
-        assert proposals is heads.roi_logits is heads.roi_boxes is None
+        assert proposals is None
+        assert {k: v.shape for k, v in heads.items()} == dict(cls=(anchors, 2), box=(anchors, 4))
         return
+    assert list(heads) == ['rpn_cls', 'rpn_box', 'roi_cls', 'roi_box']
+    assert heads['rpn_cls'].shape == (anchors, 2 if kind == 'rfcn' else 1)
+    assert heads['rpn_box'].shape == (anchors, 4)
     count = sum(len(p) for p in proposals)
-    assert count > 4 and heads.roi_logits.shape == (count, 3)
-    assert heads.roi_boxes.shape[0] == count
+    assert count > 4 and heads['roi_cls'].shape == (count, 3)
+    # R-FCN's boxes are class-agnostic.
+    assert heads['roi_box'].shape == (count if kind == 'rfcn' else 2 * count, 4)
 
 
 def test_rows_are_in_the_order_of_the_anchors():
@@ -70,21 +77,11 @@ def test_rows_are_in_the_order_of_the_anchors():
     with torch.no_grad():
         features = spatial.features(frames(2))
         scores, boxes = spatial.detector.rpn_head(features)
-        heads = spatial.head_outputs(features, samples(2), None)
+        heads = by_name(spatial.head_outputs(spatial.raw_outputs(features), samples(2), None))
     n, y, x, a = 1, 2, 3, 1
     row = ((n * 4 + y) * 6 + x) * 2 + a
-    assert torch.equal(heads.anchor_logits[row], scores[0][n, 2 * a : 2 * a + 2, y, x])
-    assert torch.equal(heads.anchor_boxes[row], boxes[0][n, 4 * a : 4 * a + 4, y, x])
-
-
-def test_a_sigmoid_is_a_distribution_of_two():
-    spatial = SpatialModule(detector('retinanet'))
-    with torch.no_grad():
-        features = spatial.features(frames(1))
-        heads = spatial.head_outputs(features, samples(1), None)
-        scores = spatial.detector.bbox_head(features)[0][0].sigmoid()
-    probability = heads.anchor_logits.softmax(-1)[: scores.numel() // 2, :, 0]
-    assert torch.allclose(probability.flatten(), scores.permute(0, 2, 3, 1).flatten())
+    assert torch.equal(heads['rpn_cls'][row], scores[0][n, 2 * a : 2 * a + 2, y, x])
+    assert torch.equal(heads['rpn_box'][row], boxes[0][n, 4 * a : 4 * a + 4, y, x])
 
 
 @ALL
@@ -111,5 +108,7 @@ def test_a_detector_without_dense_head_says_so():
     class Queries(nn.Module):
         bbox_head = None
 
-    with pytest.raises(TypeError, match='Queries has no dense head.*regression loss alone'):
-        SpatialModule(Queries()).head_outputs((), [], None)
+    with pytest.raises(
+        TypeError, match='head outputs of Queries; train it with the regression loss alone'
+    ):
+        SpatialModule(Queries()).head_outputs({}, [], None)

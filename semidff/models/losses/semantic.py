@@ -6,14 +6,17 @@ They follow the authors' code where it differs from the paper:
   depends on T;
 - class losses are Kullback-Leibler divergences, which are zero if student and teacher agree. They differ from Eq. 8's
   cross-entropy by the teacher's entropy, a constant;
-- box losses are means over all outputs, background included.
+- box losses are means over all outputs, background included, unless weights are given.
 """
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 
-def class_distillation_loss(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
+def class_distillation_loss(
+    student: Tensor, teacher: Tensor, temperature: float = 1.0, weight: Tensor | None = None
+) -> Tensor:
     """Return the divergence of the student's softened class distribution from the teacher's (Eqs. 7 and 8).
 
     Args:
@@ -21,9 +24,10 @@ def class_distillation_loss(student: Tensor, teacher: Tensor, temperature: float
         teacher: The teacher's logits, same shape; no gradient flows into them.
         temperature: T > 0 of Eq. 7. ``float('inf')`` gives the limit of the loss, the logit regression of Table 3d:
             half the squared distance of the centered logits, divided by C.
+        weight: Weights of the rows, a number or one per row; None for the mean over all rows.
 
     Returns:
-        Scalar, the mean of ``KL(P_t || P_s) * T ** 2`` over all rows.
+        Scalar, the weighted sum of ``KL(P_t || P_s) * T ** 2``.
 
     Raises:
         ValueError: If the temperature is not positive.
@@ -35,18 +39,48 @@ def class_distillation_loss(student: Tensor, teacher: Tensor, temperature: float
     student, teacher = student.reshape(-1, classes), teacher.reshape(-1, classes)
     if temperature == float('inf'):
         difference = student - teacher
-        return (difference - difference.mean(1, keepdim=True)).square().mean() / 2
+        square = (difference - difference.mean(1, keepdim=True)).square()
+        return (square.mean() if weight is None else _total(square / classes, weight)) / 2
     log_student = F.log_softmax(student / temperature, dim=1)
     log_teacher = F.log_softmax(teacher / temperature, dim=1)
-    divergence = F.kl_div(log_student, log_teacher, reduction='batchmean', log_target=True)
-    return divergence * temperature**2
+    divergence = F.kl_div(log_student, log_teacher, reduction='none', log_target=True)
+    return _total(divergence, weight) * temperature**2
 
 
-def box_distillation_loss(student: Tensor, teacher: Tensor) -> Tensor:
+def binary_distillation_loss(
+    student: Tensor, teacher: Tensor, temperature: float = 1.0, weight: Tensor | None = None
+) -> Tensor:
+    """Return the divergence of independent binary distributions, summed over the columns.
+
+    Args:
+        student: Logits of shape (R, C). A sigmoid is the two-class softmax of (logit, 0); this is
+            :func:`class_distillation_loss` of these, with the other arguments as there.
+        teacher: The teacher's logits, same shape; no gradient flows into them.
+    """
+    pairs = (torch.stack((x, torch.zeros_like(x)), -1) for x in (student, teacher))
+    columns = student.shape[1]
+    if weight is None:
+        return columns * class_distillation_loss(*pairs, temperature)
+    if weight.dim():
+        weight = weight.repeat_interleave(columns)
+    return class_distillation_loss(*pairs, temperature, weight)
+
+
+def box_distillation_loss(student: Tensor, teacher: Tensor, weight: Tensor | None = None) -> Tensor:
     """Return the mean squared difference of box outputs before decoding (Eq. 9), over all anchors or RoIs.
 
     Args:
-        student: Box outputs of any shape.
+        student: Box outputs (..., D).
         teacher: The teacher's box outputs, same shape; no gradient flows into them.
+        weight: Weights of the rows, a number or one per row, for a sum of the rows' means; None for the mean over all
+            rows.
     """
-    return F.mse_loss(student, teacher.detach())
+    if weight is None:
+        return F.mse_loss(student, teacher.detach())
+    square = (student - teacher.detach()).square()
+    return _total(square / square.shape[-1], weight)
+
+
+def _total(terms: Tensor, weight: Tensor | None) -> Tensor:
+    """Sum terms (R, C) over the columns; then return the weighted sum or the mean of the rows."""
+    return terms.sum() / len(terms) if weight is None else (terms.sum(1) * weight).sum()

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NamedTuple
 
+import torch
 from mmdet.structures import SampleList
 from mmengine.registry import Registry
 from torch import Tensor, nn
@@ -12,20 +13,26 @@ from torch import Tensor, nn
 HEAD_FAMILIES = Registry('head family', locations=['semidff.models'])
 
 
-class HeadOutputs(NamedTuple):
-    """Outputs that the semantic loss compares, one row per anchor (point) or RoI of the whole batch.
+class HeadOutput(NamedTuple):
+    """One output of the heads ahead of decoding, as the semantic loss compares it.
 
     Attributes:
-        anchor_logits: (A, K) for softmax heads, (A, K, 2) for sigmoid heads; the last dimension is a distribution.
-        anchor_boxes: (A, D) box outputs before decoding; D is 4 for deltas.
-        roi_logits: (R, C + 1), None for a single-stage detector.
-        roi_boxes: (R, D) box outputs before decoding, None for a single-stage detector.
+        name: ``cls``, ``box`` and ``quality`` of a single-stage detector; ``rpn_cls``, ``rpn_box``, ``roi_cls``,
+            ``roi_box`` and ``roi_mask`` of a two-stage one, with the stage of a cascade: ``roi_cls_0``.
+        kind: ``softmax``, logits of a distribution over the last dimension; ``sigmoid``, independent binary logits;
+            or ``offsets``, box outputs.
+        values: (R, D), one row per anchor, point, query or RoI of the whole batch.
+        unit: What the offsets are divided by before they are compared, so that all families' are in comparable units;
+            a number or (R, D). The teacher's is used.
+        weight: Weights of the rows in the loss, a number or (R,), None for the mean over all rows. The teacher's is
+            used.
     """
 
-    anchor_logits: Tensor
-    anchor_boxes: Tensor
-    roi_logits: Tensor | None = None
-    roi_boxes: Tensor | None = None
+    name: str
+    kind: str
+    values: Tensor
+    unit: Tensor | float = 1.0
+    weight: Tensor | None = None
 
 
 class HeadFamily(ABC):
@@ -37,6 +44,9 @@ class HeadFamily(ABC):
     Args:
         detector: An mmdet detector that this family handles.
     """
+
+    propagates_outputs = True
+    """Whether the raw outputs are maps that can be warped: offsets are relative to their cell, not coordinates."""
 
     def __init__(self, detector: nn.Module) -> None:
         self.detector = detector
@@ -66,18 +76,23 @@ class HeadFamily(ABC):
     def given_raw_outputs(self, raw: Mapping[str, Tensor]) -> AbstractContextManager:
         """Let ``detector.predict`` use given :meth:`raw_outputs` instead of computing them from images."""
 
-    def proposals(self, inputs: Sequence[Tensor], samples: SampleList) -> list | None:
-        """Return each image's proposals with the test settings, None for a single-stage detector."""
+    def proposals(self, raw: Mapping[str, Tensor], samples: SampleList) -> list | None:
+        """Return each image's proposals with the test settings, None for a single-stage detector.
+
+        Args:
+            raw: The :meth:`raw_outputs`.
+            samples: Data samples of the N frames.
+        """
         return None
 
     @abstractmethod
     def head_outputs(
-        self, inputs: Sequence[Tensor], samples: SampleList, proposals: list | None
-    ) -> HeadOutputs:
+        self, raw: Mapping[str, Tensor], samples: SampleList, proposals: list | None
+    ) -> list[HeadOutput]:
         """Return the outputs that the semantic loss compares.
 
         Args:
-            inputs: Inputs of the heads, (N, C_l, H_l, W_l) per level.
+            raw: The :meth:`raw_outputs`.
             samples: Data samples of the N frames.
             proposals: The *teacher's* :meth:`proposals`: student and teacher pool the same RoIs.
 
@@ -107,6 +122,11 @@ def levels(name: str, maps: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
     while (key := f'{name}_{len(found)}') in maps:
         found.append(maps[key])
     return tuple(found)
+
+
+def rows(maps: Iterable[Tensor], columns: int) -> Tensor:
+    """Concatenate maps (N, A * columns, H_l, W_l) of all levels to one row per anchor (point), in mmdet's order."""
+    return torch.cat([level.permute(0, 2, 3, 1).reshape(-1, columns) for level in maps])
 
 
 @contextmanager

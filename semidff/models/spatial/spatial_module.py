@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from semidff.models.precision import keep_boxes_precise
 from semidff.utils.model_building import undisturbed
 
-from .head_family import HeadOutputs, head_family, replaced
+from .head_family import HeadOutput, head_family, replaced
 from .split import Split
 
 
@@ -91,15 +91,15 @@ class SpatialModule(BaseModule):
         with self._given(features):
             return self.detector.loss(features[0], samples)
 
-    def proposals(self, inputs: Sequence[Tensor], samples: SampleList) -> list | None:
+    def proposals(self, raw: Mapping[str, Tensor], samples: SampleList) -> list | None:
         """Return each image's proposals with the test settings, None for a single-stage detector."""
-        return self._heads.proposals(inputs, samples)
+        return self._heads.proposals(raw, samples)
 
     def head_outputs(
-        self, inputs: Sequence[Tensor], samples: SampleList, proposals: list | None
-    ) -> HeadOutputs:
+        self, raw: Mapping[str, Tensor], samples: SampleList, proposals: list | None
+    ) -> list[HeadOutput]:
         """Return the outputs that the semantic loss compares; see :meth:`HeadFamily.head_outputs`."""
-        return self._heads.head_outputs(inputs, samples, proposals)
+        return self._heads.head_outputs(raw, samples, proposals)
 
     def with_own_task_network(self) -> 'SpatialModule':
         """Return a twin that *shares* the feature network with this module and has a copy of the task network."""

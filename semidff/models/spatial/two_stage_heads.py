@@ -1,21 +1,30 @@
 """Detectors with a region proposal network and an RoI head."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import torch
+from mmdet.models.roi_heads import CascadeRoIHead, StandardRoIHead
+from mmdet.models.roi_heads.roi_extractors import BaseRoIExtractor
 from mmdet.structures import SampleList
+from mmdet.structures.bbox import bbox2roi
 from torch import Tensor, nn
 
-from .dense_heads import ROI_INPUTS, DenseHeads
-from .head_family import HEAD_FAMILIES, HeadOutputs, numbered
+from .box_outputs import CENTER, LOGARITHM
+from .dense_heads import ROI_INPUTS, DenseHeads, not_comparable
+from .head_family import HEAD_FAMILIES, HeadOutput, levels, numbered
 
 
 @HEAD_FAMILIES.register_module()
 class TwoStageHeads(DenseHeads):
-    """Two-stage detectors.
+    """Two-stage detectors with mmdet's standard RoI head, with or without masks.
 
-    Raw outputs are those of the RPN and the heads' inputs, which the RoI head reads (``roi_inputs_0``). The semantic
-    loss compares the RPN's outputs anchor by anchor, and the RoI head's on the teacher's proposals.
+    Raw outputs are those of the RPN and the maps that the RoI head reads (``roi_inputs_0``). The semantic loss
+    compares the RPN's outputs anchor by anchor, and the RoI head's on the teacher's proposals.
     """
+
+    prefix = 'rpn_'
+    masks_per_image = 100
+    """Masks are compared on the best proposals of an image, as many as a test image has detections at most."""
 
     @classmethod
     def handles(cls, detector: nn.Module) -> bool:
@@ -26,16 +35,85 @@ class TwoStageHeads(DenseHeads):
         return self.detector.rpn_head
 
     def raw_outputs(self, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
-        return super().raw_outputs(inputs) | numbered(ROI_INPUTS, inputs)
+        return super().raw_outputs(inputs) | numbered(ROI_INPUTS, inputs[: self._levels_read()])
 
-    def proposals(self, inputs: Sequence[Tensor], samples: SampleList) -> list:
-        return self.dense_head.predict(inputs, samples, rescale=False)
+    def proposals(self, raw: Mapping[str, Tensor], samples: SampleList) -> list:
+        with self.given_raw_outputs(raw):
+            return self.dense_head.predict(levels(ROI_INPUTS, raw), samples, rescale=False)
 
     def head_outputs(
-        self, inputs: Sequence[Tensor], samples: SampleList, proposals: list | None
-    ) -> HeadOutputs:
-        dense = super().head_outputs(inputs, samples, None)
-        if proposals is None:
-            return dense
-        roi_logits, roi_boxes, *_ = self.detector.roi_head.forward(inputs, proposals, samples)
-        return dense._replace(roi_logits=roi_logits, roi_boxes=roi_boxes)
+        self, raw: Mapping[str, Tensor], samples: SampleList, proposals: list | None
+    ) -> list[HeadOutput]:
+        dense = super().head_outputs(raw, samples, None)
+        inputs = levels(ROI_INPUTS, raw)
+        return dense if proposals is None else dense + self._roi_outputs(inputs, proposals)
+
+    def _roi_outputs(self, inputs: Sequence[Tensor], proposals: list) -> list[HeadOutput]:
+        head = self.detector.roi_head
+        if type(head).forward is not StandardRoIHead.forward:
+            raise not_comparable(self.detector)
+        rois = bbox2roi([p.bboxes for p in proposals])
+        results = head._bbox_forward(inputs, rois)
+        logits = results['cls_score']
+        outputs = roi_outputs(logits, results['bbox_pred'], head.bbox_head)
+        if head.with_mask:
+            first = self._best(proposals, rois)
+            masks = head._mask_forward(inputs, rois[first])['mask_preds']
+            outputs.append(roi_masks(masks, logits[first]))
+        return outputs
+
+    def _best(self, proposals: list, rois: Tensor) -> Tensor:
+        """Return which RoIs (R,) masks are compared on."""
+        ranks = torch.cat([torch.arange(len(p), device=rois.device) for p in proposals])
+        return ranks < self.masks_per_image
+
+    def _levels_read(self) -> int | None:
+        """Return how many levels the RoI extractors read, None (all) if the RoI head may read others too."""
+        head = self.detector.roi_head
+        if type(head) not in (StandardRoIHead, CascadeRoIHead):
+            return None
+        extractors = [m for m in head.modules() if isinstance(m, BaseRoIExtractor)]
+        return max(extractor.num_inputs for extractor in extractors)
+
+
+def roi_outputs(
+    logits: Tensor, deltas: Tensor | None, head: nn.Module, stage: str = ''
+) -> list[HeadOutput]:
+    """Return the outputs of a box head.
+
+    Class scores are divided by the number of objects, as for dense heads. Boxes of a class are compared in proportion
+    to the squared probability of the class, since others were never trained at that RoI.
+
+    Args:
+        logits: (R, C + 1), background last.
+        deltas: (R, 4 * C) or (R, 4), None if the head has no box outputs.
+        head: The box head.
+        stage: What the names end with.
+    """
+    likely = logits.detach().float().softmax(1)[:, :-1]
+    foreground = likely.sum(1, keepdim=True)
+    count = foreground.square().sum().clamp(min=1)
+    outputs = [HeadOutput(f'roi_cls{stage}', 'softmax', logits, weight=1 / count)]
+    if deltas is not None:
+        of = foreground if head.reg_class_agnostic else likely
+        values = deltas.reshape(-1, 4)
+        unit = values.new_tensor((CENTER, CENTER, LOGARITHM, LOGARITHM))
+        unit = unit / unit.new_tensor(head.bbox_coder.stds)
+        weight = of.square().flatten() / of.square().sum().clamp(min=1)
+        outputs.append(HeadOutput(f'roi_box{stage}', 'offsets', values, unit, weight))
+    return outputs
+
+
+def roi_masks(masks: Tensor, logits: Tensor, stage: str = '') -> HeadOutput:
+    """Return the output of a mask head, one row per RoI and class, in proportion to the class's squared probability.
+
+    Args:
+        masks: Mask logits (R, C, h, w), or (R, 1, h, w) of a class-agnostic head.
+        logits: Class logits (R, C + 1) of the same RoIs.
+        stage: What the name ends with.
+    """
+    likely = logits.detach().float().softmax(1)[:, :-1]
+    of = likely if masks.shape[1] > 1 else likely.sum(1, keepdim=True)
+    pixels = masks.shape[2] * masks.shape[3]
+    weight = of.square().flatten() / of.square().sum().clamp(min=1) / pixels
+    return HeadOutput(f'roi_mask{stage}', 'sigmoid', masks.reshape(-1, pixels), weight=weight)

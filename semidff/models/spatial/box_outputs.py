@@ -1,0 +1,116 @@
+"""Box outputs of dense heads in units that can be compared, and weights of the anchors in the semantic loss.
+
+The unit of an offset is a tenth of the object's size, that of a logarithm 0.2, as the ``target_stds`` of R-CNN. Where
+an output is in pixels or cells, the object's size is that of the teacher's box at the same anchor or point.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from .head_family import HeadOutput, rows
+
+CENTER, LOGARITHM = 0.1, 0.2  # units
+
+
+def deltas(maps: Sequence[Tensor], head: nn.Module) -> HeadOutput:
+    """Offsets of the center, relative to the anchor's size, and logarithms, all divided by the coder's ``stds``."""
+    values = rows(maps, 4)
+    unit = values.new_tensor((CENTER, CENTER, LOGARITHM, LOGARITHM))
+    return HeadOutput('box', 'offsets', values, unit / unit.new_tensor(head.bbox_coder.stds))
+
+
+def distances(maps: Sequence[Tensor], head: nn.Module) -> HeadOutput:
+    """Distances from the point to the left, top, right and bottom edges, in pixels or cells."""
+    return _relative(rows(maps, 4), (1, 1, 1, 1), (0, 1), (2, 3))
+
+
+def corners(maps: Sequence[Tensor], head: nn.Module) -> HeadOutput:
+    """Corners (x1, y1, x2, y2) relative to the point, in cells."""
+    return _relative(rows(maps, 4), (-1, -1, 1, 1), (0, 1), (2, 3))
+
+
+def top_bottom(maps: Sequence[Tensor], head: nn.Module) -> HeadOutput:
+    """Distances to the top, bottom, left and right edges, relative to the anchor's size."""
+    return _relative(rows(maps, 4), (1, 1, 1, 1), (0, 2), (1, 3), smallest=0.1)
+
+
+def logarithms(maps: Sequence[Tensor], head: nn.Module) -> HeadOutput:
+    """Logarithms of the distances."""
+    return HeadOutput('box', 'offsets', rows(maps, 4), LOGARITHM)
+
+
+def centers(maps: Sequence[Tensor], head: nn.Module) -> HeadOutput:
+    """Offsets of the center in cells, logarithms of width and height in cells."""
+    values = rows(maps, 4)
+    size = values[:, 2:].exp()
+    return HeadOutput(
+        'box', 'offsets', values, torch.cat((CENTER * size, torch.full_like(size, LOGARITHM)), 1)
+    )
+
+
+def distributions(maps: Sequence[Tensor], head: nn.Module) -> HeadOutput:
+    """Distributions over the distances to the four edges (generalized focal loss, Eq. 5), four rows per point."""
+    return HeadOutput('box', 'softmax', rows(maps, head.reg_max + 1))
+
+
+def weighted(
+    logits: Tensor,
+    boxes: HeadOutput,
+    quality: Tensor | None = None,
+    *,
+    softmax: bool = False,
+    objectness: bool = False,
+    prefix: str = '',
+) -> list[HeadOutput]:
+    """Weight the outputs of a dense head so that anchors far from any object do not drown the others.
+
+    Class scores and objectness are compared everywhere and divided by the number of objects, as in the focal loss;
+    this number is the sum over the anchors of the squared foreground probability of the teacher. Boxes are compared
+    in proportion to it, as is what is trained at objects only.
+
+    Args:
+        logits: Class logits (R, C), background last if ``softmax``.
+        boxes: Box outputs, R rows or a multiple of R.
+        quality: Logits of centerness, IoU or objectness (R, 1).
+        softmax: Whether the logits are those of a softmax rather than of sigmoids.
+        objectness: Whether the quality is an objectness: a factor of the score that is trained everywhere, whereas
+            the class logits are trained at objects only.
+        prefix: What the names begin with.
+    """
+    scores = logits.detach().float()
+    foreground = scores.softmax(1)[:, :-1].sum(1) if softmax else scores.sigmoid().amax(1)
+    if objectness:
+        foreground = foreground * quality.detach().float().sigmoid()[:, 0]
+    count = foreground.square().sum().clamp(min=1)
+    at_objects, everywhere = foreground.square() / count, 1 / count
+    sides = len(boxes.values) // len(logits)
+    outputs = [
+        HeadOutput(
+            f'{prefix}cls',
+            'softmax' if softmax else 'sigmoid',
+            logits,
+            weight=at_objects if objectness else everywhere,
+        ),
+        boxes._replace(name=f'{prefix}box', weight=at_objects.repeat_interleave(sides) / sides),
+    ]
+    if quality is not None:
+        weight = everywhere if objectness else at_objects
+        outputs.append(HeadOutput(f'{prefix}quality', 'sigmoid', quality, weight=weight))
+    return outputs
+
+
+def _relative(
+    values: Tensor,
+    signs: Sequence[int],
+    first: Sequence[int],
+    second: Sequence[int],
+    smallest: float = 1.0,
+) -> HeadOutput:
+    """Divide by the box's own width and height, of at least ``smallest``, the sums of two columns each."""
+    signed = values.detach() * values.new_tensor(signs)
+    size = (signed[:, first] + signed[:, second]).clamp(min=smallest)
+    unit = torch.empty_like(values)
+    unit[:, first] = unit[:, second] = CENTER * size
+    return HeadOutput('box', 'offsets', values, unit)
