@@ -133,10 +133,11 @@ def rows(maps: Iterable[Tensor], columns: int) -> Tensor:
 def replaced(owner: Any, method: str, result: Any) -> Iterator[None]:
     """Let ``owner.method(...)`` return ``result``, whatever its arguments, until the context ends."""
     own = vars(owner).get(method)  # such as a forward() in full precision
+    own = vars(owner).get(method)
     setattr(owner, method, lambda *_, **__: result)
     try:
         yield
     finally:
-        delattr(owner, method)
+        delattr(owner, method) if own is None else setattr(owner, method, own)
         if own is not None:
             setattr(owner, method, own)
