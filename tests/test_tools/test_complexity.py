@@ -42,6 +42,19 @@ def test_counts_and_measures_side_by_side(tool, tmp_path, capsys):
         )
 
 
+def test_flow_networks_are_compared(tool, tmp_path, capsys):
+    options = ('--flow-networks', '--repeats', 1, '--json', tmp_path / 'o.json')
+    tool(video_detector_cfg(), *options, '--key-intervals', 10)
+    printed = capsys.readouterr().out
+    assert "dict(type='FlowNetS', width=0.125)" in printed and 's at l = 10' in printed
+    figures = json.loads((tmp_path / 'o.json').read_text())['flow_networks']
+    assert {one['flow_network']['type'] for one in figures} == {
+        'FlowNetS',
+        'FlowNetInception',
+        'FlowNetLight',
+    }
+
+
 def test_pretrained_weights_are_not_looked_for(tool, capsys):
     model = models.video_config('faster_rcnn')
     model['detector']['backbone']['init_cfg'] = dict(type='Pretrained', checkpoint='gone.pth')
