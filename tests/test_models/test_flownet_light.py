@@ -135,3 +135,11 @@ def test_is_lighter_than_the_narrowest_flownet():
 def test_impossible_settings_are_refused(setting, message):
     with pytest.raises(ValueError, match=message):
         FlowNetLight(**setting)
+
+
+def test_the_flow_is_predicted_in_full_precision_under_autocast():
+    flow = network(width=1 / 4)
+    key, current = torch.randn(2, 1, 3, 32, 48)
+    with torch.no_grad(), torch.autocast('cpu', torch.bfloat16):
+        output = flow(current, key)
+    assert output.hidden.dtype == torch.bfloat16 and output.flow.dtype == torch.float32

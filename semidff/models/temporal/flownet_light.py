@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from semidff.models.precision import run_in_full_precision
+
 from .refinement import FlowNetwork, FlowOutput, activate, cropped
 
 _CHANNELS = (32, 64, 128, 256, 256)  # of the stages at width 1; each halves the map
@@ -66,6 +68,7 @@ class FlowNetLight(FlowNetwork):
             setattr(self, f'merge{stage + 1}', _separable(channels[stage], channels[stage], 1))
         self.hidden_channels = channels[strides.index(stride)]
         self.predict_flow = nn.Conv2d(self.hidden_channels, 2, 3, padding=1)
+        run_in_full_precision(self.predict_flow)
 
     def reset_parameters(self, std: float | None) -> None:
         """Initialize by He's method with any ``std``; the first flow is zero.
@@ -106,7 +109,7 @@ class FlowNetLight(FlowNetwork):
             upper = getattr(self, f'lateral{stage + 1}')(top)
             upper = cropped(F.interpolate(upper, scale_factor=2.0), skip.shape[-2:])
             top = activate(getattr(self, f'merge{stage + 1}')(skip + upper))
-        return FlowOutput(self._flow(top), top, ())
+        return FlowOutput(self.predict_flow(top) * self.flow_scale, top, ())
 
 
 def _separable(channels: int, out_channels: int, stride: int) -> nn.Sequential:
