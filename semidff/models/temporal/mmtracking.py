@@ -62,7 +62,8 @@ class MMTrackingFlowNet(FlowNetS):
     def read(self, top: Tensor, coarse_flows: Sequence[Tensor]) -> FlowOutput:
         """Predict the flow from the last features (N, C, H / 8, W / 8) and average it over 2 x 2 cells."""
         hidden = F.avg_pool2d(top, 2, ceil_mode=True)
-        return FlowOutput(F.avg_pool2d(self._flow(top), 2, ceil_mode=True), hidden, coarse_flows)
+        flow = self.predict_flow(top) * self.flow_scale
+        return FlowOutput(F.avg_pool2d(flow, 2, ceil_mode=True), hidden, coarse_flows)
 
 
 @MODELS.register_module()
