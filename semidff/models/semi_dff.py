@@ -4,11 +4,13 @@ from collections.abc import Sequence
 
 import torch
 from mmdet.registry import MODELS
-from mmdet.structures import SampleList
+from mmdet.structures import DetDataSample, SampleList
 from torch import Tensor, nn
 
+from semidff.utils.model_building import undisturbed
+
 from .feature_cache import FeatureCache
-from .objectives import Distillation
+from .objectives import Distillation, FeatureSemantics
 from .video_detector import VideoDetector
 
 
@@ -65,10 +67,40 @@ class SemiDFF(VideoDetector):
         """
         self.objectives = [MODELS.build(objective) for objective in objectives]
         self.set_trainable(trainable)
+        # DistributedDataParallel aborts if a trained weight gets no gradient.
+        for weight in self.without_gradient(objectives):
+            weight.requires_grad = False
         if 'feature_network' in trainable:
             self._forget_features()
         # Gradients of the previous step must not update anything in this one.
         self.zero_grad(set_to_none=True)
+
+    def without_gradient(self, objectives: Sequence[dict]) -> list[nn.Parameter]:
+        """Compute the semantic losses of a black frame to find trainable weights of the task network without gradient.
+
+        Such weights are those of outputs that are left out, or that only mmdet's own losses use.
+
+        Raises:
+            TypeError: If the semantic loss does not know the detector's outputs.
+        """
+        built = [MODELS.build(objective) for objective in objectives]
+        semantics = [objective for objective in built if isinstance(objective, FeatureSemantics)]
+        if not semantics:
+            return []
+        modules = self.spatial.task_network.values()
+        weights = [p for module in modules for p in module.parameters() if p.requires_grad]
+        size = (256, 320)
+        shapes = dict.fromkeys(('img_shape', 'ori_shape', 'pad_shape', 'batch_input_shape'), size)
+        sample = DetDataSample(metainfo=dict(shapes, scale_factor=(1.0, 1.0)))
+        with undisturbed(self):
+            features = self.spatial.features(next(self.spatial.parameters()).new_zeros(1, 3, *size))
+            with torch.enable_grad():
+                batch = Distillation(self.spatial, self.teacher, features, features, [sample])
+                total = sum(loss for each in semantics for loss in each(batch).values())
+                if not weights:
+                    return []
+                gradients = torch.autograd.grad(total, weights, allow_unused=True)
+        return [p for p, gradient in zip(weights, gradients, strict=True) if gradient is None]
 
     def train(self, mode: bool = True) -> 'SemiDFF':
         """Set the mode of the temporal module; spatial module and teacher stay in eval mode."""

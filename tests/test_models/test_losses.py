@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from semidff.models.losses import (
+    binary_distillation_loss,
     box_distillation_loss,
     class_distillation_loss,
     end_point_error,
@@ -39,6 +40,36 @@ def test_box_loss_by_hand():
         torch.tensor([[0.0, 2.0], [0.0, 3.0]]),
     )
     assert box_distillation_loss(student, teacher).item() == (1 + 0 + 0 + 9) / 4
+
+
+def test_weighted_losses_by_hand():
+    teacher = torch.tensor([[LN3, 0.0], [0.0, 0.0]])
+    student = torch.zeros(2, 2)
+    divergence = 0.75 * math.log(1.5) + 0.25 * math.log(0.5)
+    weight = torch.tensor([2.0, 5.0])
+    assert class_distillation_loss(student, teacher, weight=weight).item() == pytest.approx(
+        2 * divergence, rel=1e-6
+    )
+    boxes = torch.tensor([[1.0, 3.0], [0.0, 2.0]])
+    # Means of the rows: (1 + 9) / 2 and (0 + 4) / 2.
+    assert box_distillation_loss(student, boxes, weight).item() == 2 * 5 + 5 * 2
+    assert box_distillation_loss(student, boxes, torch.tensor(0.5)).item() == 0.5 * (5 + 2)
+
+
+def test_binary_loss_by_hand():
+    # Probabilities 3/4 and 1/2 of the teacher in the first row, 1/2 everywhere else.
+    teacher = torch.tensor([[LN3, 0.0], [0.0, 0.0]])
+    student = torch.zeros(2, 2)
+    divergence = 0.75 * math.log(1.5) + 0.25 * math.log(0.5)
+    assert binary_distillation_loss(student, teacher).item() == pytest.approx(divergence / 2)
+    for weight in (torch.tensor([3.0, 7.0]), torch.tensor(3.0)):
+        loss = binary_distillation_loss(student, teacher, weight=weight)
+        assert loss.item() == pytest.approx(3 * divergence, rel=1e-6)
+    # (p_s - p_t) w is the gradient of a binary cross-entropy.
+    student.requires_grad_()
+    binary_distillation_loss(student, teacher, weight=torch.tensor([3.0, 7.0])).backward()
+    expected = torch.tensor([[-0.75, 0.0], [0.0, 0.0]])
+    assert torch.allclose(student.grad, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize('temperature', [0.5, 1, 4, float('inf')])

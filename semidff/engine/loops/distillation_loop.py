@@ -67,6 +67,8 @@ class DistillationStepHook(Hook):
             checkpoint.pop('param_schedulers', None)
 
     def before_train(self, runner: Runner) -> None:
+        for step in self.steps:  # refuse a later step now, not after the first
+            unwrapped(runner.model).without_gradient(step['objectives'])
         # A resumed run has loaded its logged scalars after it entered its step.
         self._forget_losses(runner)
 

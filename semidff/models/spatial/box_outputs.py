@@ -12,13 +12,22 @@ from torch import Tensor, nn
 from .head_family import HeadOutput, rows
 
 CENTER, LOGARITHM = 0.1, 0.2  # units
+QUALITY = 4
+"""Weight of centerness and IoU, which vary little among good boxes; their gradients are those of the other outputs."""
 
 
 def deltas(maps: Sequence[Tensor], head: nn.Module) -> HeadOutput:
-    """Offsets of the center, relative to the anchor's size, and logarithms, all divided by the coder's ``stds``."""
+    """Offsets of the center, relative to the anchor's size, and logarithms; see :func:`delta_unit`."""
     values = rows(maps, 4)
-    unit = values.new_tensor((CENTER, CENTER, LOGARITHM, LOGARITHM))
-    return HeadOutput('box', 'offsets', values, unit / unit.new_tensor(head.bbox_coder.stds))
+    return HeadOutput('box', 'offsets', values, delta_unit(values, head))
+
+
+def delta_unit(values: Tensor, head: nn.Module) -> Tensor:
+    """Return the unit of deltas (R, 4) that the head's coder divides by its ``stds``, relative to the decoded size."""
+    stds = values.new_tensor(head.bbox_coder.stds)
+    # Coders limit the size likewise, to about 60 times that of the anchor.
+    size = (values.detach()[:, 2:] * stds[2:]).clamp(-4, 4).exp()
+    return torch.cat((CENTER * size, torch.full_like(size, LOGARITHM)), 1) / stds
 
 
 def distances(maps: Sequence[Tensor], head: nn.Module) -> HeadOutput:
@@ -96,7 +105,7 @@ def weighted(
         boxes._replace(name=f'{prefix}box', weight=at_objects.repeat_interleave(sides) / sides),
     ]
     if quality is not None:
-        weight = everywhere if objectness else at_objects
+        weight = everywhere if objectness else QUALITY * at_objects
         outputs.append(HeadOutput(f'{prefix}quality', 'sigmoid', quality, weight=weight))
     return outputs
 

@@ -113,7 +113,8 @@ class DenseHeads(HeadFamily):
         found = type(self.detector).__name__ + (f' with {type(head).__name__}' if head else '')
         raise TypeError(
             f'{found} cannot be cut ahead of its post-processing: the first head must be one of '
-            "mmdet's dense heads whose predict() is forward() and then predict_by_feat()"
+            "mmdet's dense heads whose predict() is forward() and then predict_by_feat(). Only the regression loss "
+            'applies (objectives=[dict(type="FeatureRegression")])'
         )
 
 

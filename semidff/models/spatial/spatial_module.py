@@ -103,7 +103,10 @@ class SpatialModule(BaseModule):
 
     def with_own_task_network(self) -> 'SpatialModule':
         """Return a twin that *shares* the feature network with this module and has a copy of the task network."""
-        memo = {id(module): module for module in self.feature_network}
+        memo: dict[int, object] = {id(module): module for module in self.feature_network}
+        # Weights outside all modules, such as the level embedding of Deformable DETR, are shared too.
+        own = {id(p) for module in self.task_network.values() for p in module.parameters()}
+        memo |= {id(p): p for p in self.detector.parameters() if id(p) not in own}
         return SpatialModule(copy.deepcopy(self.detector, memo), self.split)
 
     def _given(self, features: Sequence[Tensor]) -> AbstractContextManager:

@@ -9,7 +9,7 @@ from mmdet.structures import SampleList
 from mmdet.structures.bbox import bbox2roi
 from torch import Tensor, nn
 
-from .box_outputs import CENTER, LOGARITHM
+from .box_outputs import delta_unit
 from .dense_heads import ROI_INPUTS, DenseHeads, not_comparable
 from .head_family import HEAD_FAMILIES, HeadOutput, levels, numbered
 
@@ -97,8 +97,7 @@ def roi_outputs(
     if deltas is not None:
         of = foreground if head.reg_class_agnostic else likely
         values = deltas.reshape(-1, 4)
-        unit = values.new_tensor((CENTER, CENTER, LOGARITHM, LOGARITHM))
-        unit = unit / unit.new_tensor(head.bbox_coder.stds)
+        unit = delta_unit(values, head)
         weight = of.square().flatten() / of.square().sum().clamp(min=1)
         outputs.append(HeadOutput(f'roi_box{stage}', 'offsets', values, unit, weight))
     return outputs

@@ -3,6 +3,7 @@ import torch
 from mmengine.hooks import Hook
 
 from semidff.engine import DistillationLoop
+from semidff.models.spatial import dense_heads
 from tests.models import video_config
 from tests.stage_two import ITERS, STEPS, Kill, config, differing, run, weights, write_videos
 
@@ -52,6 +53,15 @@ def test_each_step_has_its_optimizer_losses_and_parts(uninterrupted):
         assert losses == {'loss_rpn_cls', 'loss_rpn_box', 'loss_roi_cls', 'loss_roi_box'}
     rates = [rate for *_, rate, _ in diary.rows[ITERS[0] :]]
     assert rates == pytest.approx([2e-4, 1.1e-3, 2e-3])
+
+
+def test_a_later_step_is_refused_before_the_first(videos, tmp_path, monkeypatch):
+    monkeypatch.delitem(dense_heads.OUTPUTS, 'RetinaHead')
+    cfg, diary = config(videos, tmp_path), Diary()
+    cfg.model = video_config('retinanet')
+    with pytest.raises(TypeError, match='RetinaNet with RetinaHead; train it with the regression'):
+        run(cfg, diary)
+    assert diary.rows == []
 
 
 def test_each_step_leaves_its_checkpoint(uninterrupted):

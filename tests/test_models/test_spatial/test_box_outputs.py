@@ -1,0 +1,67 @@
+from types import SimpleNamespace
+
+import pytest
+import torch
+from mmdet.models.task_modules import DeltaXYWHBBoxCoder
+from mmdet.structures.bbox import distance2bbox
+
+from semidff.models.spatial.box_outputs import (
+    CENTER,
+    centers,
+    corners,
+    deltas,
+    distances,
+    top_bottom,
+    weighted,
+)
+from semidff.models.spatial.head_family import HeadOutput
+
+
+def point(*values: float) -> list[torch.Tensor]:
+    return [torch.tensor(values, dtype=torch.float).reshape(1, -1, 1, 1)]
+
+
+def test_a_shift_of_the_box_has_the_same_size_in_all_codes():
+    """A box of 40 x 20 pixels around (100, 100), shifted by a tenth of its width, differs by one unit."""
+    prior = torch.tensor([[100.0, 100.0]])
+    box, shifted = (torch.tensor([[80.0 + d, 90.0, 120.0 + d, 110.0]]) for d in (0, 4))
+    edges = point(20, 10, 20, 10), point(16, 10, 24, 10)
+    assert torch.equal(distance2bbox(prior, edges[1][0].reshape(1, 4)), shifted)
+    coder = DeltaXYWHBBoxCoder(target_stds=[0.1, 0.1, 0.2, 0.2])
+    head, anchor = SimpleNamespace(bbox_coder=coder), torch.tensor([[70.0, 95.0, 100.0, 111.0]])
+    codes = [
+        (deltas, head, [point(*coder.encode(anchor, b)[0].tolist()) for b in (box, shifted)]),
+        (distances, None, edges),
+        (corners, None, (point(-20, -10, 20, 10), point(-16, -10, 24, 10))),
+        (top_bottom, None, (point(10, 10, 20, 20), point(10, 10, 16, 24))),
+    ]
+    for code, head, (own, other) in codes:
+        teacher, student = code(own, head), code(other, head)
+        difference = ((student.values - teacher.values) / teacher.unit).abs()
+        assert difference.max().item() == pytest.approx(1, rel=1e-4), code.__name__
+    size = torch.tensor([5.0, 2.5]).log().tolist()  # 40 x 20 pixels in cells of 8
+    teacher, student = centers(point(0, 0, *size), None), centers(point(0.5, 0, *size), None)
+    difference = (student.values - teacher.values) / teacher.unit
+    assert difference[0].tolist() == pytest.approx([0.1 / CENTER, 0, 0, 0])
+
+
+def test_weights_of_the_anchors():
+    """Foreground probabilities 1/2 and 1/4, count 1/4 + 1/16, at least 1."""
+    logits = torch.tensor([[0.0, -20.0], [-20.0, -torch.tensor(3.0).log()]])
+    boxes = HeadOutput('box', 'offsets', torch.zeros(2, 4))
+    cls, box = weighted(logits, boxes)
+    assert cls.weight.item() == 1
+    assert box.weight.tolist() == pytest.approx([1 / 4, 1 / 16])
+    cls, box = weighted(logits.repeat(4, 1), boxes._replace(values=torch.zeros(32, 5)))
+    assert cls.weight.item() == pytest.approx(0.8)  # 4 * 5 / 16 objects
+    assert box.weight.sum().item() == pytest.approx(1) and len(box.weight) == 32
+    # With an objectness of 1/2, the probabilities are halved, and classes are compared at objects.
+    cls, _, quality = weighted(logits, boxes, torch.zeros(2, 1), objectness=True, prefix='rpn_')
+    assert cls.weight.tolist() == pytest.approx([1 / 16, 1 / 64])
+    assert (quality.name, quality.weight.item()) == ('rpn_quality', 1)
+
+
+def test_softmax_foreground_excludes_the_background():
+    logits = torch.tensor([[0.0, 0.0, torch.tensor(2.0).log()]])  # probabilities 1/4, 1/4, 1/2
+    _, box = weighted(logits, HeadOutput('box', 'offsets', torch.zeros(1, 4)), softmax=True)
+    assert box.weight.tolist() == pytest.approx([1 / 4])
