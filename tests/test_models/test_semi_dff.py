@@ -86,11 +86,11 @@ def test_teacher_never_learns(model):
 
 
 def test_one_pass_of_the_feature_network_per_pair(model):
+    model.enter_step(*PARTS['sem'])
     calls = []
     model.spatial.detector.backbone.register_forward_hook(
         lambda m, i, o: calls.append((i[0].shape[0], o))
     )
-    model.enter_step(*PARTS['sem'])
     model(pairs(), samples(2), mode='loss')
     assert [count for count, _ in calls] == [4]
     assert not any(level.requires_grad for level in calls[0][1])
