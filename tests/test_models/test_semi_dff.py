@@ -99,10 +99,10 @@ def test_one_pass_of_the_feature_network_per_pair(model):
 @pytest.mark.parametrize('step', PARTS)
 def test_cached_features_give_the_same_losses(step):
     plain, cached = tiny_semi_dff().train(), tiny_semi_dff(feature_cache=1.0).train()
-    passed = []
-    cached.spatial.detector.backbone.register_forward_hook(lambda m, i, o: passed.append(len(i[0])))
     for model in (plain, cached):
         model.enter_step(*PARTS[step])
+    passed = []
+    cached.spatial.detector.backbone.register_forward_hook(lambda m, i, o: passed.append(len(i[0])))
     for batch in (pairs(), pairs(), pairs().flip(1)):
         wanted, got = (m(batch, samples(2), mode='loss') for m in (plain, cached))
         assert got.keys() == wanted.keys()
