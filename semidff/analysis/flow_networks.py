@@ -17,7 +17,7 @@ from semidff.models.video_detector import VideoDetector
 from semidff.utils.tables import text_table
 
 from .complexity import count
-from .part_times import PartTimes, batch_of, measure_parts, speedup_of
+from .part_times import PartTimes, batch_of, measure_parts, speedup_of, time_parts
 
 FLOW_NETWORKS = (
     dict(type='FlowNetS'),
@@ -56,20 +56,19 @@ def compare_flow_networks(
 ) -> list[Candidate]:
     """Measure a video detector's part times with each of several untrained flow networks.
 
-    The networks are timed alternately, so that noise of the machine affects all of them alike. The times of the
-    feature network and the task network are those of the model.
+    In each round all of them and the other parts are timed, so that noise of the machine affects them alike.
 
     Args:
         model: With a :class:`~semidff.models.temporal.TemporalModule`, whose levels and scale field are kept; it is
             put into eval mode.
         frames: Two or more frames of a video, (H, W, 3) uint8, of the network's input size.
-        repeats: Number of counted rounds, after one of warm-up.
+        repeats: Number of rounds.
         configs: Configs of flow networks.
 
     Raises:
-        ValueError: If there is no such temporal module.
+        ValueError: If there is no such temporal module, fewer than two frames, or ``repeats`` is less than 1.
     """
-    times = measure_parts(model, frames, repeats)
+    measure_parts(model, frames[:2], repeats=min(repeats, 1))  # warm-up, and checks
     own = model.temporal
     if not isinstance(own, TemporalModule):
         raise ValueError(f'{type(own).__name__} has no flow network that could be replaced')
@@ -86,7 +85,9 @@ def compare_flow_networks(
         for config in configs
     ]
     seconds = [defaultdict(list) for _ in modules]
-    for _ in range(repeats + 1):
+    others: dict[str, list[float]] = defaultdict(list)
+    for _ in range(repeats):
+        time_parts(model, map(batch_of, frames[:2]), others)
         for module, laps in zip(modules, seconds, strict=True):
             image = module.prepare(key)
             with model.running(), timed(key.device) as lap:
@@ -95,15 +96,13 @@ def compare_flow_networks(
             with model.running(), timed(key.device) as lap:
                 module.propagate(features, *field)
             laps['warp'].append(lap.seconds)
-    medians = [
-        {name: 1000 * float(np.median(values[1:])) for name, values in laps.items()}
-        for laps in seconds
-    ]
     return [
-        Candidate(config, count(module.flow_and_scale, *[module.prepare(key)] * 2)[0], found)
-        for config, module, found in zip(
-            configs, modules, (times._replace(**laps) for laps in medians), strict=True
+        Candidate(
+            config,
+            count(module.flow_and_scale, *[module.prepare(key)] * 2)[0],
+            PartTimes.medians(others | laps),
         )
+        for config, module, laps in zip(configs, modules, seconds, strict=True)
     ]
 
 

@@ -17,7 +17,7 @@ PARTS = {
     'feature_network': 'N_feat: feature network',
     'flow': 'F: flow network',
     'scale': 'S: scale field',
-    'flow_and_scale': 'F + S: flow network with its half-size input, scale field',
+    'flow_and_scale': 'F + S: flow network with its downsampled input, scale field',
     'warp': 'W: warp and product',
     'task_network': 'N_task: task network',
     'task_non_key': 'N_task: task network and post-processing, propagated features',
