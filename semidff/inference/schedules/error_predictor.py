@@ -27,8 +27,8 @@ STATISTICS = ('motion', 'roughness', 'scaling', 'residual')
 def flow_statistics(flow_field: FlowField) -> Tensor:
     """Return the :data:`STATISTICS` (N, 4) of flow fields, all of them 0 on still frames:
 
-    - *motion*: log(1 + mean length of the feature flow in half pixels of the flow network's input, for FlowNet in pixels
-      of the frame);
+    - *motion*: log(1 + mean length of the feature flow in half pixels of the flow network's input; for FlowNet in
+      pixels of the frame);
     - *roughness*: log(1 + mean difference of neighboring cells' flow in pixels);
     - *scaling*: mean of |S - 1| over up to about 128 channels; 0 without scale field;
     - *residual*: mean difference of the current image and the key image warped by the flow, relative to the current
