@@ -17,7 +17,7 @@ SPLITS = {
     '12': (resnet('layer4.0'), 32),
     '5': (resnet('layer4.1'), 64),
     '1': (None, 32),
-    '0': (dict(type='ScoreMapSplit'), MAPS),
+    '0': (dict(type='OutputSplit'), MAPS),
 }
 
 

@@ -7,10 +7,9 @@ from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample, SampleList
 from torch import Tensor, nn
 
-from semidff.utils.model_building import undisturbed
-
 from .feature_cache import FeatureCache
 from .objectives import Distillation, FeatureSemantics
+from .spatial.probe import probe
 from .video_detector import VideoDetector
 
 
@@ -76,7 +75,7 @@ class SemiDFF(VideoDetector):
         self.zero_grad(set_to_none=True)
 
     def without_gradient(self, objectives: Sequence[dict]) -> list[nn.Parameter]:
-        """Compute the semantic losses of a black frame to find trainable weights of the task network without gradient.
+        """Compute the semantic losses of an image to find trainable weights of the task network without gradient.
 
         Such weights are those of outputs that are left out, or that only mmdet's own losses use.
 
@@ -85,21 +84,24 @@ class SemiDFF(VideoDetector):
         """
         built = [MODELS.build(objective) for objective in objectives]
         semantics = [objective for objective in built if isinstance(objective, FeatureSemantics)]
-        if not semantics:
+        if not semantics or next(self.parameters()).is_meta:
             return []
         modules = self.spatial.task_network.values()
         weights = [p for module in modules for p in module.parameters() if p.requires_grad]
-        size = (256, 320)
-        shapes = dict.fromkeys(('img_shape', 'ori_shape', 'pad_shape', 'batch_input_shape'), size)
-        sample = DetDataSample(metainfo=dict(shapes, scale_factor=(1.0, 1.0)))
-        with undisturbed(self):
-            features = self.spatial.features(next(self.spatial.parameters()).new_zeros(1, 3, *size))
+
+        def compute(images: Tensor) -> Sequence[Tensor | None]:
+            size = tuple(images.shape[-2:])
+            shapes = dict.fromkeys(
+                ('img_shape', 'ori_shape', 'pad_shape', 'batch_input_shape'), size
+            )
+            sample = DetDataSample(metainfo=dict(shapes, scale_factor=(1.0, 1.0)))
+            features = self.spatial.features(images)
             with torch.enable_grad():
                 batch = Distillation(self.spatial, self.teacher, features, features, [sample])
                 total = sum(loss for each in semantics for loss in each(batch).values())
-                if not weights:
-                    return []
-                gradients = torch.autograd.grad(total, weights, allow_unused=True)
+                return torch.autograd.grad(total, weights, allow_unused=True) if weights else ()
+
+        _, gradients = probe(self.spatial, compute)
         return [p for p, gradient in zip(weights, gradients, strict=True) if gradient is None]
 
     def train(self, mode: bool = True) -> 'SemiDFF':

@@ -1,6 +1,5 @@
 """The video detector: feature network, temporal module and task network (DFF section 3, Algorithm 1; semi-DFF 3.1)."""
 
-import copy
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 
 from .data_preprocessor import check_normalization, inherited_config, normalization
 from .spatial import SpatialModule, Split
+from .spatial.twin import twin, with_test_cfg
 from .temporal import FlowNetwork, TemporalModule
 
 PARTS = ('temporal', 'task_network', 'feature_network')
@@ -84,8 +84,10 @@ class VideoDetector(BaseDetector):
         detector: The mmdet detector that is the spatial module, or its config.
         temporal: Config of the temporal module; None for a detector that works frame by frame only.
         split: The split point, where the feature network ends (DFF Table 5), or its config: ``ExtractFeatSplit``
-            (None), ``ResNetSplit`` or ``ScoreMapSplit``.
+            (None), ``ResNetSplit``, ``TowerSplit`` or ``OutputSplit``.
         trainable: Parts that are trained, of ``temporal``, ``task_network`` and ``feature_network``.
+        non_key_test_cfg: Settings that replace some of the detector's ``test_cfg`` on non-key frames: fewer proposals
+            make a second stage faster, ``dict(rpn=dict(max_per_img=100))``.
 
     Attributes:
         options: Speed options of the predictions, set by :func:`~semidff.inference.accelerate`, or None.
@@ -97,11 +99,14 @@ class VideoDetector(BaseDetector):
         temporal: dict | None = None,
         split: dict | Split | None = None,
         trainable: Sequence[str] = PARTS,
+        non_key_test_cfg: dict | None = None,
         data_preprocessor: dict | nn.Module | None = None,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(data_preprocessor or inherited_config(detector), init_cfg)
         self.spatial = SpatialModule(detector, split)
+        self.non_key_test_cfg = non_key_test_cfg or {}
+        with_test_cfg(self.spatial.detector, self.non_key_test_cfg)  # refuses unknown settings
         check_normalization(self.data_preprocessor, self.spatial.detector)
         self.temporal = None if temporal is None else self._build_temporal(temporal)
         self.options: Any = None
@@ -116,6 +121,7 @@ class VideoDetector(BaseDetector):
             if not {'feat_channels', 'feat_strides'} <= config.keys():
                 channels, strides = self.spatial.probe_levels()
                 config = dict(feat_channels=channels, feat_strides=strides) | config
+            config.setdefault('padding', self.spatial.split.padding)
             network = dict(config['flow_network'])
             normalized = normalization(self.data_preprocessor)
             if 'input_scale' not in network and _is_kind(network, FlowNetwork):
@@ -133,10 +139,7 @@ class VideoDetector(BaseDetector):
 
     def with_temporal(self, temporal: nn.Module) -> 'VideoDetector':
         """Return this detector with another temporal module, for prediction; everything else is shared."""
-        twin = copy.copy(self)
-        twin._modules = self._modules.copy()
-        twin.temporal = temporal
-        return twin
+        return twin(self, temporal=temporal)
 
     @property
     def has_temporal(self) -> bool:
@@ -213,7 +216,7 @@ class VideoDetector(BaseDetector):
                 features = self.temporal(key.image, self.temporal.prepare(inputs), key.features)
             else:
                 features = self.temporal.propagate(key.features, flow_field.flow, flow_field.scale)
-            return self.spatial.predict(features, samples)
+            return self.spatial.predict(features, samples, self.non_key_test_cfg)
 
     def extract_feat(self, batch_inputs: Tensor) -> tuple[Tensor, ...]:
         """Return the features of frames (N, 3, H, W)."""

@@ -135,7 +135,8 @@ def test_end_to_end(detector, frame):
     assert relative(whole[0], golden(frame, 'conv_feat')) < WHOLE
     spatial = detector.spatial.detector
     check_rpn(*(out[0] for out in spatial.rpn_head(whole)), frame, WHOLE)
-    (proposals,) = detector.spatial.proposals(whole, [sample()])
+    raw = detector.spatial.raw_outputs(whole)
+    (proposals,) = detector.spatial.proposals(raw, [sample()])
     assert (proposals.bboxes - golden(frame, 'rois')[:, 1:]).abs().max() < 1e-3
     check_head(*spatial.roi_head.forward(whole, [proposals]), frame, WHOLE)
     assert unmatched(result.pred_instances, frame) <= 0.01

@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 from semidff.models import SpatialModule
-from semidff.models.rfcn.score_map_split import ScoreMapSplit
 from semidff.models.spatial import ResNetSplit
 from semidff.models.spatial.head_family import levels, numbered
+from semidff.models.spatial.output_split import OutputSplit
 from tests.models import KINDS, build, frames, samples
 
 NAMES = dict(
@@ -27,7 +27,7 @@ def spatial_module(kind, split=None):
     ('kind', 'split'),
     [
         *((kind, None) for kind in KINDS),
-        ('rfcn', ScoreMapSplit()),
+        ('rfcn', OutputSplit()),
         ('rfcn', ResNetSplit('layer4.1')),
     ],
 )

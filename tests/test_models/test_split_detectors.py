@@ -87,8 +87,6 @@ def test_units_that_do_not_exist():
 
 
 def test_detectors_that_cannot_be_cut():
-    with pytest.raises(TypeError, match='score maps of R-FCN, but FasterRCNN'):
-        SpatialModule(build(faster_rcnn()), dict(type='ScoreMapSplit'))
     with pytest.raises(TypeError, match='not Conv2d with backbone NoneType'):
         SpatialModule(torch.nn.Conv2d(1, 1, 1), resnet('layer4.0'))
 

@@ -8,4 +8,3 @@ from .rfcn_heads import RFCNHeads
 from .rfcn_neck import RFCNNeck
 from .rfcn_roi_head import RFCNRoIHead
 from .rfcn_rpn_head import RFCNRPNHead
-from .score_map_split import ScoreMapSplit

@@ -1,12 +1,12 @@
 """R-FCN's heads, whose weights all lie ahead of the post-processing."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 
 from mmdet.structures import SampleList
 from torch import Tensor, nn
 
-from semidff.models.spatial.head_family import HEAD_FAMILIES, HeadOutput, replaced, rows
+from semidff.models.spatial.head_family import HEAD_FAMILIES, HeadOutput, rows
+from semidff.models.spatial.twin import twin
 from semidff.models.spatial.two_stage_heads import TwoStageHeads
 
 from .rfcn import RFCN, ScoreMaps
@@ -24,11 +24,15 @@ class RFCNHeads(TwoStageHeads):
         return isinstance(detector, RFCN)
 
     def raw_outputs(self, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
-        maps = inputs if isinstance(inputs, ScoreMaps) else self.detector.score_maps(inputs)
-        return maps._asdict()
+        return self.detector.score_maps(inputs)._asdict()
 
-    def given_raw_outputs(self, raw: Mapping[str, Tensor]) -> AbstractContextManager:
-        return replaced(self.detector, 'extract_feat', ScoreMaps(**raw))
+    @property
+    def output_modules(self) -> list[str]:
+        return list(self.detector.score_convs)
+
+    def given_raw_outputs(self, raw: Mapping[str, Tensor]) -> nn.Module:
+        maps = ScoreMaps(**raw)
+        return twin(self.detector, extract_feat=lambda *_, **__: maps)
 
     def proposals(self, raw: Mapping[str, Tensor], samples: SampleList) -> list:
         return self.dense_head.predict(ScoreMaps(**raw), samples, rescale=False)

@@ -1,8 +1,7 @@
 """Detectors with one dense head."""
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 
 from mmdet.models import dense_heads
 from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
@@ -11,7 +10,8 @@ from torch import Tensor, nn
 
 from . import box_outputs
 from .box_outputs import weighted
-from .head_family import HEAD_FAMILIES, HeadFamily, HeadOutput, levels, numbered, replaced, rows
+from .head_family import HEAD_FAMILIES, HeadFamily, HeadOutput, levels, numbered, rows
+from .twin import twin
 
 ROI_INPUTS = 'roi_inputs'
 """Name of the heads' inputs among the raw outputs of a detector whose RoI head reads them."""
@@ -39,6 +39,13 @@ OUTPUTS = dict(
 )
 """Box outputs and quality of the known heads; a subclass of a known head has the same outputs."""
 
+TOWERS = (
+    ('cls_convs', 'reg_convs'),
+    ('multi_level_cls_convs', 'multi_level_reg_convs'),
+    ('cls_subnet', 'bbox_subnet'),
+)
+"""Names of the towers in mmdet's heads."""
+
 
 @HEAD_FAMILIES.register_module()
 class DenseHeads(HeadFamily):
@@ -52,6 +59,15 @@ class DenseHeads(HeadFamily):
     """
 
     prefix = ''
+    head_name = 'bbox_head'
+    """Name of the dense head in the detector."""
+
+    def __init__(self, detector: nn.Module) -> None:
+        super().__init__(detector)
+        if isinstance(self.dense_head, dense_heads.SSDHead) and not hasattr(
+            self.dense_head, 'loss_cls'
+        ):
+            self.dense_head.loss_cls = None  # mmdet's post-processing reads it, but SSD has none
 
     @classmethod
     def handles(cls, detector: nn.Module) -> bool:
@@ -59,7 +75,18 @@ class DenseHeads(HeadFamily):
 
     @property
     def dense_head(self) -> nn.Module | None:
-        return getattr(self.detector, 'bbox_head', None)
+        return getattr(self.detector, self.head_name, None)
+
+    @property
+    def output_modules(self) -> list[str]:
+        return [self.head_name]
+
+    @property
+    def towers(self) -> list[str]:
+        pairs = (
+            [name for name in names if len(getattr(self.dense_head, name, ()))] for names in TOWERS
+        )
+        return next((pair for pair in pairs if pair), [])
 
     def raw_outputs(self, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
         head = self._separable_head()
@@ -74,14 +101,11 @@ class DenseHeads(HeadFamily):
             raw.update(numbered(name, maps))
         return raw
 
-    @contextmanager
-    def given_raw_outputs(self, raw: Mapping[str, Tensor]) -> Iterator[None]:
-        inputs = levels(ROI_INPUTS, raw)
-        with (
-            replaced(self.detector, 'extract_feat', inputs),
-            replaced(self._separable_head(), 'forward', self._outputs(raw)),
-        ):
-            yield
+    def given_raw_outputs(self, raw: Mapping[str, Tensor]) -> nn.Module:
+        inputs, outputs = levels(ROI_INPUTS, raw), self._outputs(raw)
+        head = twin(self._separable_head(), forward=lambda *_, **__: outputs)
+        names = {self.head_name: head}
+        return twin(self.detector, extract_feat=lambda *_, **__: inputs, **names)
 
     def head_outputs(
         self, raw: Mapping[str, Tensor], samples: SampleList, proposals: list | None

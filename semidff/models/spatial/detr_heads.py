@@ -1,7 +1,6 @@
 """Detectors of the DETR kind, whose transformer reads the features."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 
 from mmdet.models.detectors import (
     DABDETR,
@@ -15,7 +14,8 @@ from torch import Tensor, nn
 
 from .box_outputs import CENTER, weighted
 from .dense_heads import ROI_INPUTS, not_comparable
-from .head_family import HEAD_FAMILIES, HeadFamily, HeadOutput, levels, numbered, replaced
+from .head_family import HEAD_FAMILIES, HeadFamily, HeadOutput, levels, numbered
+from .twin import twin
 
 FIXED_QUERIES = (DETR, ConditionalDETR, DABDETR, DeformableDETR)
 """Detectors whose queries are weights, so that query i of the student corresponds to query i of the teacher."""
@@ -43,8 +43,9 @@ class DETRHeads(HeadFamily):
     def raw_outputs(self, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
         return numbered(ROI_INPUTS, inputs)
 
-    def given_raw_outputs(self, raw: Mapping[str, Tensor]) -> AbstractContextManager:
-        return replaced(self.detector, 'extract_feat', levels(ROI_INPUTS, raw))
+    def given_raw_outputs(self, raw: Mapping[str, Tensor]) -> nn.Module:
+        inputs = levels(ROI_INPUTS, raw)
+        return twin(self.detector, extract_feat=lambda *_, **__: inputs)
 
     def head_outputs(
         self, raw: Mapping[str, Tensor], samples: SampleList, proposals: list | None

@@ -1,9 +1,8 @@
 """Families of heads: all that depends on the kind of detector which a spatial module holds."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 from mmdet.structures import SampleList
@@ -61,6 +60,16 @@ class HeadFamily(ABC):
     def dense_head(self) -> nn.Module | None:
         """The head that reads the feature maps, None if there is no such head."""
 
+    @property
+    def output_modules(self) -> list[str]:
+        """Dotted names of the detector's modules that compute the raw outputs from the heads' inputs."""
+        return []
+
+    @property
+    def towers(self) -> list[str]:
+        """Names of parallel towers in a single-stage detector's head, which only its last convolutions follow."""
+        return []
+
     @abstractmethod
     def raw_outputs(self, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
         """Return all maps that the post-processing reads, by name.
@@ -73,8 +82,8 @@ class HeadFamily(ABC):
         """
 
     @abstractmethod
-    def given_raw_outputs(self, raw: Mapping[str, Tensor]) -> AbstractContextManager:
-        """Let ``detector.predict`` use given :meth:`raw_outputs` instead of computing them from images."""
+    def given_raw_outputs(self, raw: Mapping[str, Tensor]) -> nn.Module:
+        """Return a twin of the detector that uses given :meth:`raw_outputs` instead of images."""
 
     def proposals(self, raw: Mapping[str, Tensor], samples: SampleList) -> list | None:
         """Return each image's proposals with the test settings, None for a single-stage detector.
@@ -127,17 +136,3 @@ def levels(name: str, maps: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
 def rows(maps: Iterable[Tensor], columns: int) -> Tensor:
     """Concatenate maps (N, A * columns, H_l, W_l) of all levels to one row per anchor (point), in mmdet's order."""
     return torch.cat([level.permute(0, 2, 3, 1).reshape(-1, columns) for level in maps])
-
-
-@contextmanager
-def replaced(owner: Any, method: str, result: Any) -> Iterator[None]:
-    """Let ``owner.method(...)`` return ``result``, whatever its arguments, until the context ends."""
-    own = vars(owner).get(method)  # such as a forward() in full precision
-    own = vars(owner).get(method)
-    setattr(owner, method, lambda *_, **__: result)
-    try:
-        yield
-    finally:
-        delattr(owner, method) if own is None else setattr(owner, method, own)
-        if own is not None:
-            setattr(owner, method, own)

@@ -8,11 +8,11 @@ from mmdet.models.detectors import SingleStageDetector, TwoStageDetector
 from mmdet.registry import TASK_UTILS
 from torch import Tensor, nn
 
-from .split import Split
+from .split import FeatureSplit
 
 
 @TASK_UTILS.register_module()
-class ResNetSplit(Split):
+class ResNetSplit(FeatureSplit):
     """Split point ahead of a residual unit of mmdet's ResNet; the rest of the backbone and the neck belong to N_task.
 
     The temporal module's ``feat_channels`` and ``feat_strides`` are those of the unit's input.

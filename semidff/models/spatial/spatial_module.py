@@ -3,7 +3,6 @@
 import copy
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 
 from mmdet.registry import MODELS, TASK_UTILS
 from mmdet.structures import SampleList
@@ -11,18 +10,18 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from semidff.models.precision import keep_boxes_precise
-from semidff.utils.model_building import undisturbed
 
-from .head_family import HeadOutput, head_family, replaced
+from .head_family import HeadOutput, head_family
+from .probe import probe
 from .split import Split
+from .twin import with_test_cfg
 
 
 class SpatialModule(BaseModule):
     """Adapter that runs an mmdet detector on features instead of images.
 
     Nothing outside this class knows what kind of detector it holds, nor where it is cut. The temporal module
-    propagates ``features``, the output of :meth:`features`. ``inputs`` are the heads' inputs, which :meth:`finish`
-    computes from features; with the default split both are the same.
+    propagates ``features``, the output of :meth:`features`: the maps at the split point.
 
     Args:
         detector: An mmdet detector or its config.
@@ -61,35 +60,38 @@ class SpatialModule(BaseModule):
         return self.split.features(self.detector, images)
 
     def probe_levels(self) -> tuple[tuple[int, ...], tuple[float, ...]]:
-        """Find the channels and the stride of each feature level by running N_feat on a black frame."""
-        size = 256, 320
-        with undisturbed(self):
-            maps = self.features(next(self.parameters()).new_zeros(1, 3, *size))
+        """Find the channels and the stride of each feature level by running N_feat on an image."""
+        size, maps = probe(self, self.features)
         channels = tuple(level.shape[1] for level in maps)
         return channels, tuple(feature_stride(size, level.shape[-2:]) for level in maps)
 
-    def finish(self, features: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Run N_task up to the heads: map features to the heads' inputs."""
-        return self.split.finish(self.detector, features)
+    def predict(
+        self, features: Sequence[Tensor], samples: SampleList, test_cfg: dict | None = None
+    ) -> SampleList:
+        """Run N_task with post-processing; ``pred_instances`` are in coordinates of the original image.
 
-    def predict(self, features: Sequence[Tensor], samples: SampleList) -> SampleList:
-        """Run N_task with post-processing; ``pred_instances`` are in coordinates of the original image."""
-        with self._given(features):
-            return self.detector.predict(features[0], samples, rescale=True)
+        Args:
+            features: Features, own or propagated ones.
+            samples: Data samples of the N frames.
+            test_cfg: Settings that replace some of the detector's ``test_cfg``.
+        """
+        detector = self.split.given(self.detector, features)
+        if test_cfg:
+            detector = with_test_cfg(detector, test_cfg)
+        return detector.predict(features[0], samples, rescale=True)
 
     def raw_outputs(self, features: Sequence[Tensor]) -> dict[str, Tensor]:
         """Run N_task up to the post-processing; see :meth:`HeadFamily.raw_outputs`."""
-        return self._heads.raw_outputs(self.finish(features))
+        return self.split.raw_outputs(self.detector, features)
 
     def predict_raw(self, raw: Mapping[str, Tensor], samples: SampleList) -> SampleList:
         """Run the post-processing alone, on :meth:`raw_outputs`; :meth:`predict` is both."""
-        with self._heads.given_raw_outputs(raw):
-            return self.detector.predict(next(iter(raw.values())), samples, rescale=True)
+        detector = self._heads.given_raw_outputs(raw)
+        return detector.predict(next(iter(raw.values())), samples, rescale=True)
 
     def loss(self, features: Sequence[Tensor], samples: SampleList) -> dict:
         """Compute the detector's own supervised losses on features (semi-DFF Eqs. 2 and 3)."""
-        with self._given(features):
-            return self.detector.loss(features[0], samples)
+        return self.split.given(self.detector, features).loss(features[0], samples)
 
     def proposals(self, raw: Mapping[str, Tensor], samples: SampleList) -> list | None:
         """Return each image's proposals with the test settings, None for a single-stage detector."""
@@ -108,10 +110,6 @@ class SpatialModule(BaseModule):
         own = {id(p) for module in self.task_network.values() for p in module.parameters()}
         memo |= {id(p): p for p in self.detector.parameters() if id(p) not in own}
         return SpatialModule(copy.deepcopy(self.detector, memo), self.split)
-
-    def _given(self, features: Sequence[Tensor]) -> AbstractContextManager:
-        """Let the detector use given features instead of computing them from images."""
-        return replaced(self.detector, 'extract_feat', self.finish(features))
 
 
 def feature_stride(image: Sequence[int], level: Sequence[int]) -> float:

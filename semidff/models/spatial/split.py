@@ -6,14 +6,20 @@ from collections.abc import Collection, Sequence
 from mmdet.registry import TASK_UTILS
 from torch import Tensor, nn
 
+from .head_family import head_family
+from .twin import twin
+
 
 class Split(ABC):
     """Split point of a detector, whose maps are propagated.
 
-    images → :meth:`features` → maps (propagated to other frames) → :meth:`finish` → heads
+    images → :meth:`features` → maps (propagated to other frames) → the detector of :meth:`given` → boxes
 
     A split has no weights and does not change the detector; the state dict is the same at all split points.
     """
+
+    padding = 'zeros'
+    """What the maps hold outside the frame, see :class:`~semidff.models.temporal.TemporalModule`."""
 
     def check(self, detector: nn.Module) -> None:  # noqa: B027 (optional)
         """Raise a TypeError or ValueError if the detector cannot be cut here."""
@@ -31,12 +37,31 @@ class Split(ABC):
         """Run N_feat: map images (N, 3, H, W) to one map (N, C_l, H_l, W_l) per level."""
 
     @abstractmethod
+    def given(self, detector: nn.Module, features: Sequence[Tensor]) -> nn.Module:
+        """Return a twin of the detector that uses the maps at the split point instead of images."""
+
+    @abstractmethod
+    def raw_outputs(self, detector: nn.Module, features: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Map the maps at the split point to :meth:`HeadFamily.raw_outputs`."""
+
+
+class FeatureSplit(Split):
+    """Split point ahead of the heads or further ahead."""
+
+    @abstractmethod
     def finish(self, detector: nn.Module, features: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Run the part of N_task ahead of the heads: from the maps at the split point to the heads' inputs."""
 
+    def given(self, detector: nn.Module, features: Sequence[Tensor]) -> nn.Module:
+        inputs = self.finish(detector, features)
+        return twin(detector, extract_feat=lambda *_, **__: inputs)
+
+    def raw_outputs(self, detector: nn.Module, features: Sequence[Tensor]) -> dict[str, Tensor]:
+        return head_family(detector).raw_outputs(self.finish(detector, features))
+
 
 @TASK_UTILS.register_module()
-class ExtractFeatSplit(Split):
+class ExtractFeatSplit(FeatureSplit):
     """The default split point, for any mmdet detector: N_feat is ``extract_feat``.
 
     Args:

@@ -1,7 +1,6 @@
 """TOOD (Feng et al., ICCV 2021), whose head decodes boxes and probabilities itself."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 
 import torch
 from mmdet.models.dense_heads import TOODHead
@@ -33,7 +32,7 @@ class TOODHeads(DenseHeads):
         ]
         return raw | numbered('bbox_preds', boxes)
 
-    def given_raw_outputs(self, raw: Mapping[str, Tensor]) -> AbstractContextManager:
+    def given_raw_outputs(self, raw: Mapping[str, Tensor]) -> nn.Module:
         boxes = [
             torch.cat((center - level[:, :2], level[:, 2:] + center), 1)
             for level, center in self._with_centers(raw)

@@ -23,6 +23,7 @@ class TwoStageHeads(DenseHeads):
     """
 
     prefix = 'rpn_'
+    head_name = 'rpn_head'
     masks_per_image = 100
     """Masks are compared on the best proposals of an image, as many as a test image has detections at most."""
 
@@ -31,15 +32,15 @@ class TwoStageHeads(DenseHeads):
         return getattr(detector, 'with_rpn', False)
 
     @property
-    def dense_head(self) -> nn.Module:
-        return self.detector.rpn_head
+    def towers(self) -> list[str]:
+        return []
 
     def raw_outputs(self, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
         return super().raw_outputs(inputs) | numbered(ROI_INPUTS, inputs[: self._levels_read()])
 
     def proposals(self, raw: Mapping[str, Tensor], samples: SampleList) -> list:
-        with self.given_raw_outputs(raw):
-            return self.dense_head.predict(levels(ROI_INPUTS, raw), samples, rescale=False)
+        head = self.given_raw_outputs(raw).rpn_head
+        return head.predict(levels(ROI_INPUTS, raw), samples, rescale=False)
 
     def head_outputs(
         self, raw: Mapping[str, Tensor], samples: SampleList, proposals: list | None

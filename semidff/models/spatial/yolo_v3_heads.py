@@ -1,7 +1,6 @@
 """YOLOv3, whose head returns one map per level with all outputs."""
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 
 import torch
 from mmdet.models.dense_heads import YOLOV3Head
@@ -23,7 +22,7 @@ class YOLOV3Heads(DenseHeads):
     def handles(cls, detector: nn.Module) -> bool:
         return type(getattr(detector, 'bbox_head', None)) is YOLOV3Head
 
-    def given_raw_outputs(self, raw: Mapping[str, Tensor]) -> AbstractContextManager:
+    def given_raw_outputs(self, raw: Mapping[str, Tensor]) -> nn.Module:
         # The post-processing applies the sigmoid in place.
         return super().given_raw_outputs({name: maps.clone() for name, maps in raw.items()})
 

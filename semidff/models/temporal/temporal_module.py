@@ -36,9 +36,13 @@ class TemporalModule(BaseModule):
         with_scale: Whether there is a scale field; without it, the warped features are returned as they are.
         init_std: Standard deviation of the initial weights; None for He initialization, with which training makes
             progress several times sooner.
+        padding: What cells of the key frame outside its maps hold: ``zeros``, as in the papers, or ``border``, the
+            nearest cell. A video detector's config may leave it out: zero logits would be detections, so outputs are
+            continued by their border.
 
     Raises:
-        ValueError: If the flow network has no hidden features for a scale field (``OpenCVFlow``).
+        ValueError: If the padding is unknown, or the flow network has no hidden features for a
+            scale field (``OpenCVFlow``).
     """
 
     def __init__(
@@ -48,9 +52,13 @@ class TemporalModule(BaseModule):
         feat_strides: Sequence[int] = (16,),
         with_scale: bool = True,
         init_std: float | None = 0.02,
+        padding: str = 'zeros',
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
+        if padding not in ('zeros', 'border'):
+            raise ValueError(f"padding must be 'zeros' or 'border', got {padding!r}")
+        self.padding = padding
         self.flow_network = MODELS.build(flow_network)
         self.feat_strides = tuple(feat_strides)
         channels = (feat_channels,) if isinstance(feat_channels, int) else feat_channels
@@ -113,7 +121,8 @@ class TemporalModule(BaseModule):
             if place not in grids:
                 self._check_extent(size, stride, flow.shape[-2:])
                 moved = align(flow, own, stride, size)
-                grids[place] = sampling_grid(moved if stride == own else moved * (own / stride))
+                moved = moved if stride == own else moved * (own / stride)
+                grids[place] = sampling_grid(moved, self.padding == 'border')
             warped = sample(level, grids[place])
             if scale is not None:
                 if (place, channels) not in scales:

@@ -37,11 +37,17 @@ def warp(features: Tensor, flow: Tensor) -> Tensor:
     return sample(features, sampling_grid(flow.to(_precision(features))))
 
 
-def sampling_grid(flow: Tensor) -> Tensor:
-    """Return the positions (N, H, W, 2) for :func:`sample` from a flow (N, 2, H, W); see :func:`warp`."""
+def sampling_grid(flow: Tensor, border: bool = False) -> Tensor:
+    """Return the positions (N, H, W, 2) for :func:`sample` from a flow (N, 2, H, W); see :func:`warp`.
+
+    With ``border``, cells outside the map repeat its border instead of being zero.
+    """
     flow = flow.to(_precision(flow))
-    cells, factor, minus_one = _cells(*flow.shape[-2:], flow.device, flow.dtype)
-    return torch.addcmul(minus_one, flow + cells + 0.5, factor).permute(0, 2, 3, 1)
+    cells, last, factor, minus_one = _cells(*flow.shape[-2:], flow.device, flow.dtype)
+    position = flow + cells
+    if border:
+        position = position.clamp(min=0).minimum(last)
+    return torch.addcmul(minus_one, position + 0.5, factor).permute(0, 2, 3, 1)
 
 
 def sample(features: Tensor, grid: Tensor) -> Tensor:
@@ -64,13 +70,14 @@ def _precision(tensor: Tensor) -> torch.dtype:
 @constants
 def _cells(
     height: int, width: int, device: torch.device, dtype: torch.dtype
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Coordinates (2, H, W) of the cells, and what maps positions in the padded map to [-1, 1]."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Coordinates (2, H, W) of the cells, the last ones, and what maps positions in the padded map to [-1, 1]."""
     y = torch.arange(height, device=device, dtype=dtype)[:, None].expand(-1, width)
     x = torch.arange(width, device=device, dtype=dtype).expand(height, -1)
     sides = torch.tensor([_power_of_two(width), _power_of_two(height)], device=device, dtype=dtype)
     factor = 2 / sides.view(2, 1, 1)
-    return torch.stack((x, y)), factor, torch.full_like(factor, -1)
+    last = torch.tensor([width - 1, height - 1], device=device, dtype=dtype).view(2, 1, 1)
+    return torch.stack((x, y)), last, factor, torch.full_like(factor, -1)
 
 
 def _power_of_two(size: int) -> int:

@@ -1,0 +1,79 @@
+"""Split point after the last weights of the dense head (DFF Table 5, 0 layers)."""
+
+import re
+from collections.abc import Sequence
+from itertools import groupby
+
+import torch
+from mmdet.registry import TASK_UTILS
+from torch import Tensor, nn
+
+from .head_family import head_family
+from .probe import probe
+from .split import ExtractFeatSplit, Split
+from .two_stage_heads import ROI_INPUTS
+
+
+@TASK_UTILS.register_module()
+class OutputSplit(Split):
+    """Split point after the dense head: its outputs are propagated, and only post-processing follows.
+
+    Box outputs are offsets from the cell (or from its anchors), so warping moves the boxes with the cells. The outputs
+    of a level form one map; R-FCN's score maps have 18 + 36 + 1519 + 196 = 1769 channels for ImageNet VID. For
+    two-stage detectors, the maps that the RoI head pools follow, and the RoI head is the task network.
+    """
+
+    padding = 'border'
+
+    def __init__(self) -> None:
+        self._before = ExtractFeatSplit()
+        self._layout: list[list[tuple[str, int]]] = []  # names and channels in each propagated map
+
+    def check(self, detector: nn.Module) -> None:
+        """Check that the detector can be cut here.
+
+        Raises:
+            TypeError: If the outputs of the detector's head are not known, or warping would not move its boxes.
+        """
+        heads = head_family(detector)
+        _, raw = probe(
+            detector, lambda images: heads.raw_outputs(self._before.features(detector, images))
+        )
+        if not heads.propagates_outputs:
+            raise TypeError(
+                f'split=OutputSplit propagates outputs relative to their cells, but {type(heads.dense_head).__name__} '
+                'returns positions in the frame; leave split out'
+            )
+        names = sorted((name for name in raw if not name.startswith(ROI_INPUTS)), key=_level)
+        outputs = [list(level) for _, level in groupby(names, key=_level)]
+        inputs = [[name] for name in raw if name.startswith(ROI_INPUTS)]
+        self._layout = [
+            [(name, raw[name].shape[1]) for name in level] for level in outputs + inputs
+        ]
+
+    def feature_names(self, detector: nn.Module) -> list[str]:
+        return [
+            *self._before.feature_names(detector),
+            *head_family(detector).output_modules,
+        ]
+
+    def features(self, detector: nn.Module, images: Tensor) -> tuple[Tensor, ...]:
+        raw = head_family(detector).raw_outputs(self._before.features(detector, images))
+        maps = ([raw[name] for name, _ in level] for level in self._layout)
+        return tuple(level[0] if len(level) == 1 else torch.cat(level, 1) for level in maps)
+
+    def given(self, detector: nn.Module, features: Sequence[Tensor]) -> nn.Module:
+        return head_family(detector).given_raw_outputs(self.raw_outputs(detector, features))
+
+    def raw_outputs(self, detector: nn.Module, features: Sequence[Tensor]) -> dict[str, Tensor]:
+        raw = {}
+        for maps, level in zip(features, self._layout, strict=True):
+            names, channels = zip(*level, strict=True)
+            raw.update(zip(names, maps.split(channels, 1), strict=True))
+        return raw
+
+
+def _level(name: str) -> int:
+    """Return the level of a raw output; outputs without a number are those of the only level."""
+    number = re.search(r'_(\d+)$', name)
+    return int(number[1]) if number else 0

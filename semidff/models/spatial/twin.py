@@ -1,0 +1,55 @@
+"""Shallow copies of modules with other parts."""
+
+import copy
+from types import MethodType
+from typing import Any
+
+from mmengine.config import ConfigDict
+from torch import nn
+
+
+def twin(module: nn.Module, **replacements: Any) -> nn.Module:
+    """Return a shallow copy of a module in which some submodules, methods or attributes are replaced.
+
+    Everything else is shared, the weights too. The module itself does not change, so that several threads can use it.
+    A twin is short-lived: it does not follow later changes of the module's mode.
+    """
+    copied = copy.copy(module)
+    copied._modules = dict(module._modules)
+    copied._compiled_call_impl = None  # a compiled module would run its own forward, not the twin's
+    for name, value in vars(module).items():
+        if isinstance(value, MethodType) and value.__self__ is module:
+            setattr(copied, name, MethodType(value.__func__, copied))
+    for name, value in replacements.items():
+        setattr(copied, name, value)
+    return copied
+
+
+def with_test_cfg(detector: nn.Module, test_cfg: dict) -> nn.Module:
+    """Return a twin of an mmdet detector with some of its test settings replaced.
+
+    Args:
+        detector: The detector.
+        test_cfg: The settings, nested as in the detector's own ``test_cfg``: ``dict(rpn=dict(max_per_img=100))`` for
+            a two-stage detector, ``dict(nms_pre=300)`` for others.
+
+    Raises:
+        ValueError: If the detector has no such setting.
+    """
+    two_stage = hasattr(detector, 'roi_head')
+    sections = dict(rpn_head='rpn', roi_head='rcnn') if two_stage else dict(bbox_head='')
+    given = test_cfg if two_stage else {'': test_cfg}
+    unknown = [f'{section}' for section in given.keys() - set(sections.values())]
+    heads = {}
+    for name, section in sections.items():
+        head, changes = getattr(detector, name, None), given.get(section, {})
+        own = dict(getattr(head, 'test_cfg', None) or {})
+        unknown += [f'{section}.{key}'.strip('.') for key in changes.keys() - own.keys()]
+        if changes:
+            heads[name] = twin(head, test_cfg=ConfigDict(own | changes))
+    if unknown:
+        raise ValueError(
+            f'{type(detector).__name__} has no test setting {", ".join(sorted(unknown))}; its test_cfg is '
+            f'{getattr(detector, "test_cfg", None) or own}'
+        )
+    return twin(detector, **heads)
