@@ -61,7 +61,10 @@ class StepSettings:
 
 @dataclass
 class RowSettings:
-    """An entry of ``rows``: a checkpoint that is tested with a method at every key interval."""
+    """An entry of ``rows``: a checkpoint that is tested with a method at every key interval.
+
+    Rows of one group share a detector: they are compared with the group's *frame* and *copy*.
+    """
 
     name: str
     config: str
@@ -70,6 +73,7 @@ class RowSettings:
     minutes: float | None = None  # deprecated
     cfg_options: Mapping[str, Any] = field(default_factory=dict)
     key_intervals: Sequence[int] | None = None
+    group: str = ''
 
 
 @dataclass

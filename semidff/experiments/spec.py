@@ -176,7 +176,7 @@ class _SeedLayout:
         needs = self._needs([*command, config])
         step = Step(name, 'row', tuple(command), folder, needs, config, self.environment)
         model = (row.config, checkpoint, *options)
-        return RowRun(row.name, row.method, interval, self.seed, label, step, model)
+        return RowRun(row.name, row.method, interval, self.seed, label, step, model, row.group)
 
     def _fill(self, text: str) -> str:
         """Replace the names in braces by paths and the seed."""

@@ -104,7 +104,7 @@ def collect(experiment: Experiment) -> list[Measurement]:
 def build_table(measurements: Iterable[Measurement]) -> list[Entry]:
     """Build the lines of Table 1, in the order of the measurements.
 
-    Speed-up and gap recovery compare with *frame* and *copy* of the same seed and key-frame
+    Speed-up and gap recovery compare with *frame* and *copy* of the same group, seed and key-frame
     interval and are averaged over the seeds afterwards. They are undefined for a seed without these.
 
     Raises:
@@ -112,13 +112,13 @@ def build_table(measurements: Iterable[Measurement]) -> list[Entry]:
     """
     items = list(measurements)
     figures = [{column: _measured(item, column) for column in MEASURED} for item in items]
-    references: dict[tuple[str, int | None, int], dict] = {}
+    references: dict[tuple[str, str, int | None, int], dict] = {}
     for item, own in zip(items, figures, strict=True):
-        references.setdefault((item.method, item.key_interval, item.seed), own)
+        references.setdefault((item.group, item.method, item.key_interval, item.seed), own)
     lines: dict[tuple[str, int | None], list[tuple[Measurement, dict]]] = {}
     for item, own in zip(items, figures, strict=True):
-        frame = references.get(('frame', None, item.seed), {})
-        copy = references.get(('copy', item.key_interval, item.seed), {})
+        frame = references.get((item.group, 'frame', None, item.seed), {})
+        copy = references.get((item.group, 'copy', item.key_interval, item.seed), {})
         speed_up = item.metrics.get('speed_up')
         if 'speed_up' not in item.metrics and own['fps'] is not None and frame.get('fps'):
             speed_up = own['fps'] / frame['fps']

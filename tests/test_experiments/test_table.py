@@ -1,6 +1,7 @@
 """Table 1 by hand."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,15 @@ def test_comparisons_are_made_within_a_seed():
     assert entries()['copy'].cells['gap recovery'].mean == pytest.approx(0.0)
     assert entries()['frame'].cells['speed-up'].mean == pytest.approx(1.0)
     assert entries()['frame'].cells['gap recovery'].mean is None
+
+
+def test_rows_are_compared_within_their_group():
+    other = [replace(item, row=f'b-{item.row}', group='b') for item in MEASURED]
+    other[0] = replace(other[0], metrics={**other[0].metrics, 'vid/mAP': 1.0})
+    table = {entry.row: entry.cells for entry in build_table([*MEASURED, *other])}
+    # seed 0 of group b: (0.85 - 0.4) / (1.0 - 0.4) = 0.75
+    assert table['b-two-step']['gap recovery'].values == pytest.approx((0.75, 0.75))
+    assert table['two-step']['gap recovery'].values == pytest.approx((0.9, 0.75))
 
 
 def test_copy_of_another_interval_is_no_reference():
