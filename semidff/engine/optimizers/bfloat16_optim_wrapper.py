@@ -9,13 +9,16 @@ from mmengine.optim import OptimWrapper
 from mmengine.registry import OPTIM_WRAPPERS
 from torch import nn
 
+from semidff.models.precision import keep_boxes_precise
+
 
 @OPTIM_WRAPPERS.register_module()
 class BFloat16OptimWrapper(OptimWrapper):
     """Run forward passes under bfloat16 autocast; weights and optimizer state stay float32.
 
     mmengine's ``AmpOptimWrapper`` does not support CPUs. CPUs with bfloat16 instructions compute convolutions three
-    times as fast; others would emulate them, so ``auto`` leaves autocast off there.
+    times as fast; others would emulate them, so ``auto`` leaves autocast off there. Boxes stay in float32
+    (:func:`~semidff.models.precision.keep_boxes_precise`).
 
     Args:
         enabled: True, False, or ``auto`` (if the device has bfloat16 arithmetic).
@@ -36,6 +39,8 @@ class BFloat16OptimWrapper(OptimWrapper):
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
+        if self.enabled:
+            keep_boxes_precise(model)
         autocast = torch.autocast(self.device, torch.bfloat16, enabled=self.enabled)
         with super().optim_context(model), autocast:
             yield
