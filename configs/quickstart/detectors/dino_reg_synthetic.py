@@ -1,0 +1,20 @@
+"""Stage two on generated data: DINO on unlabeled videos, with the regression loss alone.
+
+DINO's encoder selects the queries, so that those of student and teacher cannot be compared.
+"""
+
+_base_ = ['./_base_/dino.py', './_base_/stage_two.py']
+
+model = dict(
+    _delete_=True,
+    detector=_base_.model,
+    split=dict(type='ExtractFeatSplit'),
+    **_base_.video_detector,
+)
+load_parts = dict(
+    detector=dict(
+        part='spatial.detector',
+        checkpoint='{{$RUN_DIR:work_dirs/quickstart_detectors}}/dino/last.pth',
+    )
+)
+train_cfg = dict(steps=[_base_.train_cfg.steps[0]])

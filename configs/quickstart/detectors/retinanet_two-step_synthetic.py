@@ -1,0 +1,16 @@
+"""Stage two on generated data: RetinaNet on unlabeled videos."""
+
+_base_ = ['./_base_/retinanet.py', './_base_/stage_two.py']
+
+model = dict(
+    _delete_=True,
+    detector=_base_.model,
+    split=dict(type='ExtractFeatSplit'),
+    **_base_.video_detector,
+)
+load_parts = dict(
+    detector=dict(
+        part='spatial.detector',
+        checkpoint='{{$RUN_DIR:work_dirs/quickstart_detectors}}/retinanet/last.pth',
+    )
+)

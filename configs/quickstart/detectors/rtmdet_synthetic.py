@@ -1,0 +1,19 @@
+"""Stage one on generated data: RTMDet-tiny on labeled stills."""
+
+_base_ = ['./_base_/rtmdet.py', './_base_/stage_one.py']
+
+load_parts = dict(
+    backbone=dict(
+        part='backbone',
+        prefix='backbone',
+        checkpoint='{{$EXPERIMENT_DIR:work_dirs/quickstart_detectors}}/backbone_cspnext/last.pth',
+    )
+)
+# Neck and head with batch norm need more iterations.
+train_dataloader = dict(batch_size=8)
+iters = 600
+train_cfg = dict(max_iters=iters)
+optim_wrapper = dict(optimizer=dict(lr=2e-3))
+param_scheduler = [
+    dict(type='OneCycleLR', eta_max=2e-3, total_steps=iters, by_epoch=False),
+]
