@@ -9,3 +9,9 @@ load_parts = dict(
         checkpoint='{{$EXPERIMENT_DIR:work_dirs/quickstart_detectors}}/backbone_r18/last.pth',
     )
 )
+train_dataloader = dict(batch_size=16)
+iters = 250
+train_cfg = dict(max_iters=iters)
+param_scheduler = [
+    dict(type='OneCycleLR', eta_max=1e-3, total_steps=iters, by_epoch=False),
+]

@@ -9,8 +9,6 @@ load_parts = dict(
         checkpoint='{{$EXPERIMENT_DIR:work_dirs/quickstart_detectors}}/backbone_cspdarknet/last.pth',
     )
 )
-# Neck and head with batch norm need more iterations.
-train_dataloader = dict(batch_size=8)
 iters = 600
 train_cfg = dict(max_iters=iters)
 optim_wrapper = dict(optimizer=dict(lr=2e-3))

@@ -3,7 +3,7 @@
 _base_ = ['../../../_base_/default_runtime.py', '../../_base_/data.py']
 
 train_dataloader = dict(
-    batch_size=16,
+    batch_size=8,
     num_workers=0,
     sampler=dict(type='StreamSampler'),
     dataset=dict(
@@ -23,7 +23,7 @@ train_dataloader = dict(
         ),
     ),
 )
-iters = 250
+iters = 500
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=iters)
 optim_wrapper = dict(
     type='BFloat16OptimWrapper',
