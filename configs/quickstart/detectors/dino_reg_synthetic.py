@@ -17,4 +17,17 @@ load_parts = dict(
         checkpoint='{{$RUN_DIR:work_dirs/quickstart_detectors}}/dino/last.pth',
     )
 )
-train_cfg = dict(steps=[_base_.train_cfg.steps[0]])
+iters = 1500
+train_cfg = dict(
+    steps=[
+        dict(
+            name='regression',
+            iters=iters,
+            objectives=[dict(type='FeatureRegression')],
+            trainable=['temporal'],
+            param_scheduler=[
+                dict(type='OneCycleLR', eta_max=8e-4, total_steps=iters, by_epoch=False)
+            ],
+        ),
+    ],
+)

@@ -9,7 +9,7 @@ load_parts = dict(
         checkpoint='{{$EXPERIMENT_DIR:work_dirs/quickstart_detectors}}/backbone_r18/last.pth',
     )
 )
-iters = 300
+iters = 700
 train_cfg = dict(max_iters=iters)
 param_scheduler = [
     dict(type='OneCycleLR', eta_max=1e-3, total_steps=iters, by_epoch=False),

@@ -5,7 +5,7 @@ _base_ = ['./_base_/retinanet.py', './_base_/stage_two.py']
 model = dict(
     _delete_=True,
     detector=_base_.model,
-    split=dict(type='ExtractFeatSplit'),
+    split=dict(type='TowerSplit'),
     **_base_.video_detector,
 )
 load_parts = dict(

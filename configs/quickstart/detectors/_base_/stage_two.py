@@ -18,6 +18,14 @@ video_detector = dict(
     # All frames of the quick start's data set.
     feature_cache=2.0,
 )
+# The scale field is new, since it has as many channels as the detector's maps.
+load_parts = dict(
+    flow=dict(
+        part='temporal.flow_network',
+        prefix='temporal.flow_network',
+        checkpoint='{{$EXPERIMENT_DIR:work_dirs/quickstart_detectors}}/flow/last.pth',
+    )
+)
 train_dataloader = dict(
     batch_size=4,
     num_workers=0,
@@ -37,8 +45,8 @@ train_dataloader = dict(
     ),
 )
 
-regression_iters = 1500
-semantic_iters = 1000
+regression_iters = 300
+semantic_iters = 1500
 optim_wrapper = dict(
     type='BFloat16OptimWrapper',
     optimizer=dict(type='Adam', lr=8e-4, fused=True),
