@@ -85,6 +85,7 @@ def config(
             dict(type='SeedHook'),
             dict(type='FiniteLossHook'),
             dict(type='LoadPartsHook'),
+            dict(type='ClassNamesHook'),
         ],
         model_wrapper_cfg=dict(
             type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False

@@ -17,6 +17,7 @@ default_hooks = dict(
     seed=dict(type='SeedHook'),
     finite_loss=dict(type='FiniteLossHook'),
     load_parts=dict(type='LoadPartsHook'),  # loads what the top-level setting `load_parts` names
+    class_names=dict(type='ClassNamesHook'),
     # images of stage two in TensorBoard; no effect on other trainings
     distillation_images=dict(type='DistillationVisualizationHook', interval=1000),
 )

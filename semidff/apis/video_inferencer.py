@@ -253,7 +253,7 @@ class VideoInferencer(BaseInferencer):
         return frame_pipeline(cfg)
 
     def _init_collate(self, cfg: Config | ConfigDict) -> Callable:
-        if 'collate_fn' in cfg.test_dataloader:
+        if 'collate_fn' in (cfg.get('test_dataloader') or {}):
             return super()._init_collate(cfg)
         return pseudo_collate  # the default of BaseInferencer, which warns
 

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from mmdet.registry import DATASETS
 from mmengine.config import Config, ConfigDict
 
+from semidff.utils.checkpoint import stored_classes
+from semidff.utils.image_detectors import test_datasets
+
 from .vid_json import load_vid_json
 
 
@@ -14,7 +17,7 @@ def class_names(cfg: Config | ConfigDict, meta: Mapping) -> tuple[str, ...]:
     """Return the class names of a config's model.
 
     Searched in this order: the checkpoint, the metainfo of the config's test data set, its type, its
-    annotation file. Checkpoints of stage two have none, since it is trained on videos without labels.
+    annotation file; then the same of the image detector's test data set.
 
     Args:
         meta: The checkpoint's ``meta``; empty without a checkpoint.
@@ -22,8 +25,8 @@ def class_names(cfg: Config | ConfigDict, meta: Mapping) -> tuple[str, ...]:
     Returns:
         The names; empty, with a warning, if there are none.
     """
-    trained_on = {key.lower(): value for key, value in (meta.get('dataset_meta') or {}).items()}
-    names = trained_on.get('classes') or meta.get('CLASSES') or _of_dataset(cfg)
+    found = (_of_dataset(dataset) for dataset in test_datasets(cfg))
+    names = stored_classes(meta) or next(filter(None, found), None)
     if not names:
         warnings.warn(
             'class names are neither in the checkpoint nor in the config, and the annotation file of '
@@ -34,14 +37,13 @@ def class_names(cfg: Config | ConfigDict, meta: Mapping) -> tuple[str, ...]:
     return (names,) if isinstance(names, str) else tuple(names or ())
 
 
-def _of_dataset(cfg: Config | ConfigDict) -> tuple[str, ...] | None:
-    dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
+def _of_dataset(dataset: dict) -> tuple[str, ...] | None:
     names = (dataset.get('metainfo') or {}).get('classes')
-    kind = DATASETS.get(dataset.type) if dataset.get('type') else None
+    kind = DATASETS.get(dataset['type']) if dataset.get('type') else None
     names = names or getattr(kind, 'METAINFO', {}).get('classes')
     if names or not dataset.get('ann_file'):
         return names
-    ann_file = osp.join(dataset.get('data_root') or '', dataset.ann_file)
+    ann_file = osp.join(dataset.get('data_root') or '', dataset['ann_file'])
     if not osp.isfile(ann_file):
         return None
     return tuple(category['name'] for category in load_vid_json(ann_file)['categories'])

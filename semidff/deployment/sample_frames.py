@@ -10,6 +10,7 @@ from semidff.analysis.part_times import batch_of
 from semidff.analysis.smooth_video import smooth_frames
 from semidff.datasets.video_readers import open_video
 from semidff.inference.frame_pipeline import frame_pipeline
+from semidff.utils.image_detectors import test_datasets
 
 
 def sample_batches(
@@ -46,7 +47,7 @@ def sample_batches(
 
 def _scale(cfg: Config) -> tuple[int, int]:
     """Height and width of the pipeline's Resize."""
-    steps = cfg.test_dataloader.dataset.pipeline
+    steps = test_datasets(cfg)[0]['pipeline']
     scales = [step['scale'] for step in steps if isinstance(step.get('scale'), list | tuple)]
     if not scales:
         raise ValueError(

@@ -1,6 +1,7 @@
 """Hooks, loops and optimizers for mmengine's Runner."""
 
 from .hooks.channels_last_hook import ChannelsLastHook
+from .hooks.class_names_hook import ClassNamesHook
 from .hooks.distillation_visualization_hook import DistillationVisualizationHook
 from .hooks.finite_loss_hook import FiniteLossHook, NonFiniteLossError
 from .hooks.last_checkpoint_hook import LastCheckpointHook

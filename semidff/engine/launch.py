@@ -9,10 +9,12 @@ from pathlib import Path
 import torch
 from mmdet.utils import setup_cache_size_limit_of_dynamo
 from mmengine.config import Config
+from mmengine.runner import find_latest_checkpoint
 
 from semidff.inference import schedule_config
 from semidff.utils.allocator import keep_freed_memory
 from semidff.utils.arguments import add_cfg_options
+from semidff.utils.image_detectors import resolve_detector
 from semidff.utils.model_building import read_config
 
 # options of ``tools/test.py`` that apply only to tests on videos
@@ -98,7 +100,7 @@ def _leave_group() -> None:
 
 
 def apply_train_options(cfg: Config, args: argparse.Namespace) -> None:
-    """Put seed, precision, gradient accumulation and resuming into a training config.
+    """Put seed, precision, gradient accumulation, resuming and a named detector into a training config.
 
     Precision and accumulation are set in all optimizer wrappers, those of distillation steps included. Mixed precision
     is mmengine's ``AmpOptimWrapper`` on a GPU, bfloat16 on a CPU.
@@ -117,6 +119,10 @@ def apply_train_options(cfg: Config, args: argparse.Namespace) -> None:
         cfg.load_from = None if args.resume == 'auto' else args.resume
     if args.accumulate is not None and args.accumulate < 1:
         raise OptionError(f'--accumulate must be at least 1, got {args.accumulate}')
+    resumed = bool(args.resume) and (cfg.load_from or find_latest_checkpoint(cfg.work_dir))
+    resolve_detector(cfg, warn=not resumed)
+    if resumed and 'detector' in cfg.model:
+        cfg.model.pop('checkpoint', None)  # the weights of the run are loaded
     parts = [cfg, *(cfg.get('train_cfg') or {}).get('steps', [])]
     for wrapper in (part.optim_wrapper for part in parts if part.get('optim_wrapper')):
         if args.amp:
@@ -146,6 +152,9 @@ def apply_test_options(cfg: Config, args: argparse.Namespace) -> str | None:
         OptionError: If the config has no test, no metric that writes detections, or does not support a given option.
     """
     _check_test(cfg, args)
+    resolve_detector(cfg, warn=False)
+    if 'detector' in cfg.model:
+        cfg.model.pop('checkpoint', None)  # all weights are loaded from the checkpoint of the test
     test = cfg.test_cfg
     if test.type == 'TestLoop':
         return None

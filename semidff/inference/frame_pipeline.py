@@ -13,6 +13,7 @@ from torch import nn
 from semidff.datasets.class_names import class_names
 from semidff.inference.methods import method_class
 from semidff.utils.checkpoint import CheckpointError, load_for_test, read_checkpoint
+from semidff.utils.image_detectors import test_datasets
 from semidff.utils.model_building import build_model
 from semidff.utils.stored_config import parse_config
 
@@ -33,7 +34,8 @@ def load_model(
 
     Args:
         cfg: The config; an empty one is filled with that of the checkpoint.
-        weights: The checkpoint; None: random weights, with a warning.
+        weights: The checkpoint; None: random weights with a warning, but for a detector with a checkpoint of its own
+            (``model.checkpoint``).
         method: Method of :class:`~semidff.inference.VideoEngine`, which determines the weights needed.
         classes: Class names; default: those of the checkpoint or config.
         precision: ``fp32``, ``bf16`` or ``fp16``; default: that of the config's ``test_cfg.fp16`` (which
@@ -50,11 +52,12 @@ def load_model(
         if 'cfg' not in meta:
             raise CheckpointError(f'{weights}: holds no config; give the one it was trained with')
         cfg.update(parse_config(meta['cfg'], weights))
-    model = build_model(cfg)
-    if weights is None:
+    needs_temporal = method_class(method).uses_temporal
+    model = build_model(cfg, keep_checkpoint=weights is None)
+    if weights is not None:
+        load_for_test(model, weights, needs_temporal, state)
+    elif needs_temporal or not hasattr(model, 'dataset_meta'):
         warnings.warn('no weights are given: the model has random weights', stacklevel=2)
-    else:
-        load_for_test(model, weights, method_class(method).uses_temporal, state)
     model = revert_sync_batchnorm(model).to(device).eval()
     if precision is None:
         half = 'bf16' if torch.device(device).type == 'cpu' else 'fp16'
@@ -67,6 +70,7 @@ def load_model(
         model = accelerate(model, options)
     if next(model.parameters()).is_cuda:
         model.data_preprocessor._non_blocking = True  # frames are in pinned memory
+    meta = meta or dict(dataset_meta=getattr(model, 'dataset_meta', None))
     classes = tuple(classes or class_names(cfg, meta))
     model.cfg, model.dataset_meta = cfg, dict(classes=classes)
     return model
@@ -75,6 +79,8 @@ def load_model(
 def frame_pipeline(cfg: Config | ConfigDict, shape: Sequence[int] | None = None) -> Compose:
     """Return a config's test pipeline for frames in memory, in ``results['img']``.
 
+    A config without test data has the pipeline of its image detector's config.
+
     Args:
         cfg: The config.
         shape: Height and width to which frames are resized, in place of the config's resizing.
@@ -82,7 +88,7 @@ def frame_pipeline(cfg: Config | ConfigDict, shape: Sequence[int] | None = None)
     Raises:
         ValueError: The config has no test pipeline, or one that loads no image.
     """
-    dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
+    dataset = next(iter(test_datasets(cfg)), {})
     steps = copy.deepcopy(list(dataset.get('pipeline') or ()))
     kinds = [str(step['type']).rpartition('.')[2] for step in steps]
     if 'LoadImageFromFile' not in kinds:

@@ -10,6 +10,9 @@ from mmdet.registry import MODELS
 from mmdet.structures import SampleList
 from torch import Tensor, nn
 
+from semidff.utils.checkpoint import load_for_test, read_checkpoint, stored_classes
+from semidff.utils.image_detectors import read_detector
+
 from .data_preprocessor import check_normalization, inherited_config, normalization
 from .spatial import SpatialModule, Split
 from .spatial.twin import twin, with_test_cfg
@@ -81,30 +84,42 @@ class VideoDetector(BaseDetector):
     As an mmdet detector (``forward(mode='predict')``) it runs the spatial module on every frame.
 
     Args:
-        detector: The mmdet detector that is the spatial module, or its config.
+        detector: The mmdet detector that is the spatial module, its config, a config file, or the name of a model of
+            mmdet, see :func:`~semidff.utils.image_detectors.read_detector`.
         temporal: Config of the temporal module; None for a detector that works frame by frame only.
         split: The split point, where the feature network ends (DFF Table 5), or its config: ``ExtractFeatSplit``
             (None), ``ResNetSplit``, ``TowerSplit`` or ``OutputSplit``.
         trainable: Parts that are trained, of ``temporal``, ``task_network`` and ``feature_network``.
         non_key_test_cfg: Settings that replace some of the detector's ``test_cfg`` on non-key frames: fewer proposals
             make a second stage faster, ``dict(rpn=dict(max_per_img=100))``.
+        checkpoint: Weights of the detector, a file or an address; ``init_weights()`` does not change them.
 
     Attributes:
         options: Speed options of the predictions, set by :func:`~semidff.inference.accelerate`, or None.
+        dataset_meta: The classes that the detector's checkpoint names, as in mmdet; only with a checkpoint.
+
+    Raises:
+        ConfigError: If there is no detector of this name.
+        CheckpointError: If the checkpoint does not fit the detector.
     """
 
     def __init__(
         self,
-        detector: dict | nn.Module,
+        detector: dict | nn.Module | str,
         temporal: dict | None = None,
         split: dict | Split | None = None,
         trainable: Sequence[str] = PARTS,
         non_key_test_cfg: dict | None = None,
+        checkpoint: str | None = None,
         data_preprocessor: dict | nn.Module | None = None,
         init_cfg: dict | None = None,
     ) -> None:
+        if isinstance(detector, str):
+            detector = read_detector(detector, warn=checkpoint is None).model
         super().__init__(data_preprocessor or inherited_config(detector), init_cfg)
         self.spatial = SpatialModule(detector, split)
+        if checkpoint is not None:
+            self._load_detector(checkpoint)
         self.non_key_test_cfg = non_key_test_cfg or {}
         with_test_cfg(self.spatial.detector, self.non_key_test_cfg)  # refuses unknown settings
         check_normalization(self.data_preprocessor, self.spatial.detector)
@@ -113,6 +128,13 @@ class VideoDetector(BaseDetector):
         # Parameters that the detector itself froze, such as its stem, stay frozen.
         self._learnable = {p for p in self.parameters() if p.requires_grad}
         self.set_trainable(trainable)
+
+    def _load_detector(self, checkpoint: str) -> None:
+        """Load the spatial module from the checkpoint of an image detector or of a video detector."""
+        state, meta = read_checkpoint(checkpoint)
+        load_for_test(self, checkpoint, needs_temporal=False, state=state)
+        self.spatial.detector.is_init = True
+        self.dataset_meta = dict(classes=stored_classes(meta))
 
     def _build_temporal(self, config: dict) -> nn.Module:
         """Build the temporal module; what its config leaves open follows from the detector."""

@@ -1,7 +1,7 @@
 """Strict loading of checkpoints: every weight of a module must be there and fit, or nothing is loaded."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -54,6 +54,13 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict]:
         )
     meta = checkpoint.get('meta') if 'state_dict' in checkpoint else None
     return {key.removeprefix('module.'): value for key, value in state.items()}, meta or {}
+
+
+def stored_classes(meta: Mapping) -> tuple[str, ...]:
+    """Return the class names in a checkpoint's ``meta``; empty if there are none."""
+    trained_on = {key.lower(): value for key, value in (meta.get('dataset_meta') or {}).items()}
+    names = trained_on.get('classes') or meta.get('CLASSES') or ()
+    return (names,) if isinstance(names, str) else tuple(names)
 
 
 def load_strict(

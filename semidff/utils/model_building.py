@@ -11,11 +11,8 @@ from mmengine.model import is_model_wrapper
 from mmengine.registry import init_default_scope
 from torch import nn
 
-from semidff.utils.installed import installed_file
-
-
-class ConfigError(ValueError):
-    """A config that is missing, or that has no model of the kind that is needed."""
+from .image_detectors import ConfigError, resolve_detector
+from .installed import installed_file
 
 
 def read_config(path: str | Path, cfg_options: dict | None = None) -> Config:
@@ -36,13 +33,15 @@ def read_config(path: str | Path, cfg_options: dict | None = None) -> Config:
     return config
 
 
-def build_model(config: str | Path | Config) -> nn.Module:
+def build_model(config: str | Path | Config, keep_checkpoint: bool = False) -> nn.Module:
     """Build a config's model on the CPU.
 
     ``init_weights()`` is not called, since it may read or download pre-trained weights.
 
     Args:
-        config: A config or its file.
+        config: A config or its file. A detector that it names is replaced by its config.
+        keep_checkpoint: Whether to load the image detector's checkpoint that the config names
+            (``model.checkpoint``). If not, the setting is removed, since it may name a file that is needed no longer.
 
     Returns:
         The model, with the config as ``model.cfg``.
@@ -57,6 +56,9 @@ def build_model(config: str | Path | Config) -> nn.Module:
             f'{config.filename}: has no model; give the config of a training or of a test'
         )
     init_default_scope(config.get('default_scope', 'mmdet'))
+    resolve_detector(config, warn=keep_checkpoint)
+    if 'detector' in config.model and not keep_checkpoint:
+        config.model.pop('checkpoint', None)
     model = MODELS.build(config.model)
     model.cfg = config
     return model

@@ -18,7 +18,8 @@ def parse_config(text: str, source: str) -> dict:
         source: The checkpoint, for messages.
 
     Raises:
-        CheckpointError: If there is anything else in it, or a ``type`` that is no name of a registry.
+        CheckpointError: If there is anything else in it, a ``type`` that is no name of a registry, or a ``detector``
+            that is the name of another config.
     """
     try:
         return {node.targets[0].id: _value(node.value) for node in ast.parse(text).body}
@@ -55,4 +56,6 @@ def _checked(entries: dict) -> dict:
     kind = entries.get('type')
     if kind is not None and not (isinstance(kind, str) and _TYPE.fullmatch(kind)):
         raise ValueError(f'type={kind!r} is no name of a registry')
+    if isinstance(entries.get('detector'), str):
+        raise ValueError(f'detector={entries["detector"]!r} names a file')
     return entries

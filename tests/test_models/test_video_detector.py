@@ -1,8 +1,11 @@
 import pytest
 import torch
+from mmengine.config import Config
 
-from semidff.models import VideoDetector
+from semidff.models import SemiDFF, VideoDetector
+from semidff.utils.checkpoint import CheckpointError
 from tests.models import frames, samples, tiny_rfcn, tiny_video_detector
+from tests.tiny_video import build, detector_cfg
 
 
 @pytest.fixture
@@ -137,3 +140,69 @@ def test_wrapping_a_built_detector_changes_nothing_of_it():
 @torch.no_grad()
 def test_forward_without_mode_gives_features(model):
     assert model(frames(1))[0].shape == (1, 32, 4, 6)
+
+
+@pytest.fixture
+def stage_one(tmp_path):
+    """The config file and the checkpoint of an image detector."""
+    config, path = tmp_path / 'detector.py', tmp_path / 'one.pth'
+    Config(dict(model=detector_cfg())).dump(config)
+    detector = build(detector_cfg(), seed=7)
+    torch.save(
+        dict(state_dict=detector.state_dict(), meta=dict(dataset_meta=dict(CLASSES=('a', 'b')))),
+        path,
+    )
+    return str(config), str(path), detector
+
+
+def named(detector, checkpoint=None, **changes):
+    temporal = dict(type='TemporalModule', flow_network=dict(type='FlowNetS', width=1 / 16))
+    torch.manual_seed(0)
+    return SemiDFF(detector=detector, checkpoint=checkpoint, temporal=temporal, **changes)
+
+
+@pytest.mark.parametrize('split', [None, dict(type='OutputSplit')], ids=['default', 'outputs'])
+def test_a_named_detector_with_its_checkpoint(stage_one, split):
+    config, checkpoint, detector = stage_one
+    model, other = named(config, checkpoint, split=split), named(config, split=split)
+    before = other.spatial.detector.bbox_head.retina_cls.weight.clone()
+    for each in (model, other):
+        each.init_weights()  # as the Runner does
+    assert not torch.equal(other.spatial.detector.bbox_head.retina_cls.weight, before)
+    for key, value in model.spatial.detector.state_dict().items():
+        assert torch.equal(value, detector.state_dict()[key]), key
+    for name, module in model.spatial.task_network.items():
+        copied = model.teacher_task[name.replace('.', '_')]
+        for key, value in module.state_dict().items():
+            assert torch.equal(value, copied.state_dict()[key])
+    assert model.dataset_meta == dict(classes=('a', 'b'))
+    inputs = dict(inputs=[torch.randint(0, 256, (3, 50, 90))], data_samples=None)
+    found, expected = (m.data_preprocessor(inputs)['inputs'] for m in (model, detector))
+    assert torch.equal(found, expected)
+
+
+def test_a_trained_video_detector_as_checkpoint(stage_one, tmp_path):
+    config, checkpoint, _ = stage_one
+    trained = named(config, checkpoint)
+    torch.save(trained.state_dict(), tmp_path / 'two.pth')
+    found = named(config, str(tmp_path / 'two.pth')).spatial.state_dict()
+    assert all(torch.equal(v, found[k]) for k, v in trained.spatial.state_dict().items())
+
+
+def test_a_checkpoint_that_does_not_fit_the_detector(stage_one, tmp_path):
+    config, checkpoint, detector = stage_one
+    state = detector.state_dict()
+    state['bbox_head.retina_cls.weight'] = state['bbox_head.retina_cls.weight'][:1]
+    torch.save(dict(state_dict=state), checkpoint)
+    with pytest.raises(
+        CheckpointError, match=r'one\.pth: does not fit.*RetinaNet.*retina_cls.*Give'
+    ):
+        named(config, checkpoint)
+    with pytest.raises(CheckpointError, match=r'gone\.pth: there is no such checkpoint'):
+        named(config, str(tmp_path / 'gone.pth'))
+
+
+def test_a_named_detector_without_checkpoint_warns_once(recwarn):
+    named('rtmdet-t')
+    messages = [str(w.message) for w in recwarn if 'random weights' in str(w.message)]
+    assert len(messages) == 1 and 'https://' in messages[0]

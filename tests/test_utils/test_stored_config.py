@@ -35,6 +35,8 @@ def test_what_mmengine_writes_is_read_back():
         'a = dict(type="os.remove", path={path!r})',
         'a = [dict(type="subprocess.call", args=["rm", {path!r}])]',
         'a = dict(type=open({path!r}, "w"))',
+        'model = dict(detector={path!r})',
+        'model = dict([("detector", {path!r})])',
         'def f(): pass',
         'a = b = 1 +',
         'a.b = 1',

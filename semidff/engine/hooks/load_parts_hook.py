@@ -4,7 +4,7 @@ from mmdet.registry import HOOKS
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from semidff.utils.checkpoint import check_exists, load_strict
+from semidff.utils.checkpoint import check_exists, load_strict, read_checkpoint, stored_classes
 from semidff.utils.model_building import unwrapped
 
 _KEYS = {'part', 'checkpoint', 'prefix', 'ignore'}
@@ -43,12 +43,17 @@ class LoadPartsHook(Hook):
             check_exists(entry['checkpoint'])
         model = unwrapped(runner.model)
         for entry in entries.values():
+            state, meta = read_checkpoint(entry['checkpoint'])
+            classes = stored_classes(meta)
+            if classes and not entry['part'].startswith('temporal'):
+                model.dataset_meta = dict(classes=classes)
             load_strict(
                 model.get_submodule(entry['part']),
                 entry['checkpoint'],
                 what=entry['part'] or 'model',
                 prefix=entry.get('prefix', ''),
                 ignore=entry.get('ignore', ()),
+                state=state,
             )
         if hasattr(model, 'reset_teacher'):
             model.reset_teacher()

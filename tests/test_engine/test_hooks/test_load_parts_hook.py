@@ -8,6 +8,7 @@ from semidff.utils.checkpoint import CheckpointError
 from tests.models import build, rfcn, tiny_rfcn, tiny_semi_dff, video_config
 from tests.stage_two import STEPS, config, differing, run, weights, write_videos
 
+META = dict(dataset_meta=dict(classes=('a', 'b')))
 ONE = [dict(STEPS[0], iters=1)]
 
 
@@ -20,7 +21,7 @@ def videos(tmp_path_factory):
 def stage_one(tmp_path):
     """A detector's checkpoint, of other weights than a run starts with."""
     path = tmp_path / 'stage_one.pth'
-    torch.save(dict(state_dict=build(rfcn(), seed=7).state_dict(), meta=dict()), path)
+    torch.save(dict(state_dict=build(rfcn(), seed=7).state_dict(), meta=META), path)
     return path
 
 
@@ -35,6 +36,8 @@ def test_detector_and_teacher_start_from_stage_one(videos, stage_one, tmp_path):
         assert torch.equal(trained[f'spatial.detector.{key}'], value)
         if key.startswith(('rpn_head', 'roi_head')):
             assert torch.equal(trained[f'teacher_task.{key}'], value)
+    stored = torch.load(tmp_path / 'run' / 'iter_1.pth', weights_only=False)
+    assert stored['meta']['dataset_meta']['classes'] == ('a', 'b')
 
 
 def test_part_of_another_checkpoint(videos, tmp_path):

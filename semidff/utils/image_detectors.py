@@ -1,0 +1,140 @@
+"""Image detectors that a config names: by a config file, or by a model of mmdet's index; nothing is downloaded."""
+
+import warnings
+from difflib import get_close_matches
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import unquote
+
+from mmengine.config import Config
+from mmengine.fileio import load
+
+from .installed import installed_file
+
+
+class ConfigError(ValueError):
+    """A config that is missing, or that has no model of the kind that is needed."""
+
+
+def read_detector(name: str, warn: bool) -> Config:
+    """Read the config of an image detector.
+
+    Args:
+        name: A config file of the user, of this project or of an installed package
+            (``mmdet::rtmdet/rtmdet_tiny_8xb32-300e_coco.py``), or the name or alias of a model of mmdet, as for its
+            ``DetInferencer`` (``rtmdet-t``).
+        warn: Whether to warn that the weights are random, with the address of the published checkpoint.
+
+    Returns:
+        The config. Its model reads no pre-trained weights.
+
+    Raises:
+        ConfigError: If there is no such file or model, or it is no image detector.
+    """
+    path = _config_file(name)
+    config = Config.fromfile(path)
+    model = config.get('model')
+    if not model:
+        raise ConfigError(f'{name}: has no model; give the config of an image detector')
+    if 'detector' in model:
+        raise ConfigError(
+            f'{name}: is the config of a {model.type}, which contains a detector; give that of an image detector'
+        )
+    if 'data_preprocessor' in config:  # as mmengine's Runner does
+        model.setdefault('data_preprocessor', config.data_preprocessor)
+    scope = config.get('default_scope', 'mmdet')
+    if scope != 'mmdet':
+        model.setdefault('_scope_', scope)
+    _drop_pretrained(model)
+    if warn:
+        urls = [entry.get('Weights') for entry in _index() if _file(entry) == path]
+        remedy = f'set checkpoint to a file or to {urls[0]}' if any(urls) else 'set checkpoint'
+        warnings.warn(f'detector={name!r} has random weights; {remedy}', stacklevel=3)
+    return config
+
+
+def resolve_detector(config: Config, warn: bool) -> None:
+    """Replace a named detector of a video detector by its config, so that the whole config needs no other file.
+
+    ``detector_dataset`` becomes the test data set of the detector's config: pipeline and class names for predictions
+    of a config without test data.
+
+    Args:
+        config: The config, changed in place.
+        warn: Whether to warn if nothing gives the detector weights.
+
+    Raises:
+        ConfigError: If there is no such detector.
+    """
+    model = config.get('model') or {}
+    name = model.get('detector')
+    if not isinstance(name, str):
+        return
+    own = read_detector(name, warn and not (model.get('checkpoint') or config.get('load_parts')))
+    model['detector'] = own.model
+    config.detector_dataset = (own.get('test_dataloader') or {}).get('dataset') or {}
+
+
+def test_datasets(config: Config) -> list[dict]:
+    """Return the test data sets that a config describes: its own, and that of its image detector's config."""
+    own = (config.get('test_dataloader') or {}).get('dataset')
+    return [dataset for dataset in (own, config.get('detector_dataset')) if dataset]
+
+
+def _config_file(name: str) -> Path:
+    package, _, inside = name.rpartition('::')
+    own = package in ('', 'semidff')
+    path = Path(installed_file(name)) if own else _folder(package) / 'configs' / inside
+    if path.is_file():
+        return path
+    if package or path.suffix:
+        raise ConfigError(f'{name}: there is no such config of an image detector')
+    known = {}
+    for entry in _index():
+        aliases = entry.get('Alias') or []
+        aliases = [aliases] if isinstance(aliases, str) else aliases
+        for known_as in (entry['Name'], *aliases, _file(entry).stem):
+            known.setdefault(known_as.lower(), _file(entry))
+    if name.lower() not in known:
+        similar = ', '.join(get_close_matches(name.lower(), known)) or 'none'
+        raise ConfigError(
+            f'{name}: is neither a file nor a model of mmdetection; similar names: {similar}'
+        )
+    return known[name.lower()]
+
+
+@cache
+def _index() -> tuple[dict, ...]:
+    """Return the entries of mmdet's model index."""
+    folder = _folder('mmdet')
+    files = load(folder / 'model-index.yml')['Import']
+    return tuple(model for file in files for model in load(folder / file)['Models'])
+
+
+def _file(entry: dict) -> Path:
+    return _folder('mmdet') / unquote(entry['Config'])
+
+
+def _folder(package: str) -> Path:
+    """Return where an installed package, or a checkout of it, has its configs."""
+    spec = find_spec(package) if package.isidentifier() else None
+    if spec is None or not spec.submodule_search_locations:
+        raise ConfigError(f'{package}:: the package is not installed')
+    installed = Path(spec.submodule_search_locations[0])
+    return installed / '.mim' if (installed / '.mim').is_dir() else installed.parent
+
+
+def _drop_pretrained(settings: object) -> None:
+    """Remove what would make ``init_weights()`` read or download weights."""
+    if isinstance(settings, list | tuple):
+        for item in settings:
+            _drop_pretrained(item)
+    elif isinstance(settings, dict):
+        init = settings.get('init_cfg') or []
+        cfgs = init if isinstance(init, list | tuple) else [init]
+        if any(cfg['type'] == 'Pretrained' for cfg in cfgs):
+            settings['init_cfg'] = [cfg for cfg in cfgs if cfg['type'] != 'Pretrained'] or None
+        settings.pop('pretrained', None)
+        for item in settings.values():
+            _drop_pretrained(item)

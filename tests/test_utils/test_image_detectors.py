@@ -1,0 +1,88 @@
+"""Image detectors by name: the configs of the installed mmdet, without a download."""
+
+import pytest
+from mmdet.apis import DetInferencer
+from mmengine.config import Config
+
+from semidff.utils.image_detectors import ConfigError, read_detector, resolve_detector
+from tests.tiny_video import detector_cfg
+
+TINY = 'rtmdet/rtmdet_tiny_8xb32-300e_coco.py'
+WEIGHTS = 'rtmdet_tiny_8xb32-300e_coco_20220902_112414-78e30dcc.pth'
+
+
+@pytest.fixture(scope='module')
+def original() -> tuple[dict, str]:
+    """The model and the checkpoint's address that mmdet's DetInferencer finds by the name."""
+    inferencer = DetInferencer.__new__(DetInferencer)
+    inferencer.scope = 'mmdet'
+    config, url = inferencer._load_model_from_metafile('rtmdet-t')
+    return config.model.to_dict(), url
+
+
+@pytest.mark.parametrize(
+    'name', [f'mmdet::{TINY}', 'rtmdet-t', 'RTMDet_tiny_8xb32-300e_coco'], ids=str
+)
+def test_names_of_stock_models(name, original, recwarn):
+    model, url = original
+    found = read_detector(name, warn=True).model.to_dict()
+    assert model['backbone'].pop('init_cfg')['type'] == 'Pretrained'
+    assert found['backbone'].pop('init_cfg') is None and found == model
+    model['backbone']['init_cfg'] = dict(type='Pretrained')
+    (message,) = (str(w.message) for w in recwarn if 'random weights' in str(w.message))
+    assert url.endswith(WEIGHTS) and message.endswith(f'set checkpoint to a file or to {url}')
+
+
+@pytest.mark.parametrize(
+    ('name', 'message'),
+    [
+        ('rtmdet-tt', 'rtmdet-tt: is neither a file nor a model.*similar names: rtmdet-t'),
+        ('gone.py', 'gone.py: there is no such config'),
+        ('mmdet::rtmdet/gone.py', 'mmdet::rtmdet/gone.py: there is no such config'),
+        ('nodet::a.py', 'nodet:: the package is not installed'),
+        ('configs/_base_/default_runtime.py', 'has no model'),
+        ('configs/quickstart/two_step_synthetic.py', 'config of a SemiDFF, which contains a det'),
+    ],
+)
+def test_what_is_no_image_detector_is_refused(name, message):
+    with pytest.raises(ConfigError, match=message):
+        read_detector(name, warn=False)
+
+
+def test_a_config_with_a_named_detector_becomes_whole(tmp_path, recwarn):
+    preprocessor = detector_cfg().pop('data_preprocessor')
+    model = dict(detector_cfg(), data_preprocessor=None)
+    del model['data_preprocessor']
+    heads = [
+        dict(type='Normal', std=0.01, layer='Conv2d'),
+        dict(type='Pretrained', checkpoint='a.pth'),
+    ]
+    dataset = dict(type='CocoDataset', metainfo=dict(classes=('a', 'b')), pipeline=[dict(type='P')])
+    Config(
+        dict(
+            default_scope='other',
+            data_preprocessor=preprocessor,
+            model=dict(model, neck=dict(model['neck'], init_cfg=heads)),
+            test_dataloader=dict(dataset=dataset),
+        )
+    ).dump(tmp_path / 'own.py')
+    config = Config(dict(model=dict(type='SemiDFF', detector=str(tmp_path / 'own.py'))))
+    resolve_detector(config, warn=True)
+    found = config.model.detector.to_dict()
+    assert found['neck'].pop('init_cfg') == heads[:1]
+    assert found == dict(model, data_preprocessor=preprocessor, _scope_='other')
+    assert config.detector_dataset.to_dict() == dataset
+    assert [str(w.message) for w in recwarn if 'random weights' in str(w.message)] == [
+        f"detector='{tmp_path / 'own.py'}' has random weights; set checkpoint"
+    ]
+
+
+@pytest.mark.parametrize(
+    'given', [dict(model=dict(checkpoint='a.pth')), dict(load_parts=dict(a=1))]
+)
+def test_weights_from_elsewhere_need_no_warning(given, recwarn):
+    config = Config(dict(model=dict(type='SemiDFF', detector='rtmdet-t')))
+    config.merge_from_dict(given)
+    resolve_detector(config, warn=True)
+    assert config.model.detector.type == 'RTMDet'
+    assert not [w for w in recwarn if 'random weights' in str(w.message)]
