@@ -121,7 +121,7 @@ def apply_train_options(cfg: Config, args: argparse.Namespace) -> None:
         raise OptionError(f'--accumulate must be at least 1, got {args.accumulate}')
     resumed = bool(args.resume) and (cfg.load_from or find_latest_checkpoint(cfg.work_dir))
     resolve_detector(cfg, warn=not resumed)
-    if resumed and 'detector' in cfg.model:
+    if resumed and 'detector' in cfg.get('model', ()):
         cfg.model.pop('checkpoint', None)  # the weights of the run are loaded
     parts = [cfg, *(cfg.get('train_cfg') or {}).get('steps', [])]
     for wrapper in (part.optim_wrapper for part in parts if part.get('optim_wrapper')):
@@ -153,7 +153,7 @@ def apply_test_options(cfg: Config, args: argparse.Namespace) -> str | None:
     """
     _check_test(cfg, args)
     resolve_detector(cfg, warn=False)
-    if 'detector' in cfg.model:
+    if 'detector' in cfg.get('model', ()):
         cfg.model.pop('checkpoint', None)  # all weights are loaded from the checkpoint of the test
     test = cfg.test_cfg
     if test.type == 'TestLoop':
