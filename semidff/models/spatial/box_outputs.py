@@ -14,6 +14,8 @@ from .head_family import HeadOutput, rows
 CENTER, LOGARITHM = 0.1, 0.2  # units
 QUALITY = 4
 """Weight of centerness and IoU, which vary little among good boxes; their gradients are those of the other outputs."""
+CLASSES = 10
+"""Weight of class scores that are compared at objects only, beside an objectness; they are certain there."""
 
 
 def deltas(maps: Sequence[Tensor], head: nn.Module) -> HeadOutput:
@@ -100,7 +102,7 @@ def weighted(
             f'{prefix}cls',
             'softmax' if softmax else 'sigmoid',
             logits,
-            weight=at_objects if objectness else everywhere,
+            weight=CLASSES * at_objects if objectness else everywhere,
         ),
         boxes._replace(name=f'{prefix}box', weight=at_objects.repeat_interleave(sides) / sides),
     ]

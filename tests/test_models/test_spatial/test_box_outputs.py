@@ -57,7 +57,7 @@ def test_weights_of_the_anchors():
     assert box.weight.sum().item() == pytest.approx(1) and len(box.weight) == 32
     # With an objectness of 1/2, the probabilities are halved, and classes are compared at objects.
     cls, _, quality = weighted(logits, boxes, torch.zeros(2, 1), objectness=True, prefix='rpn_')
-    assert cls.weight.tolist() == pytest.approx([1 / 16, 1 / 64])
+    assert cls.weight.tolist() == pytest.approx([10 / 16, 10 / 64])  # classes count tenfold there
     assert (quality.name, quality.weight.item()) == ('rpn_quality', 1)
 
 

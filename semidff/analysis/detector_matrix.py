@@ -1,0 +1,260 @@
+"""What works with a detector at each split point, and what it costs: the table of ``docs/detectors.md``.
+
+Correctness is checked with narrow detectors that were trained for a moment on two synthetic pictures
+(:mod:`semidff.analysis.stock_detectors`), since neither boxes nor loss parts of untrained detectors mean anything.
+Costs are those of the stock detector with random weights at its own input size.
+"""
+
+import copy
+import gc
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from semidff.inference.acceleration import Acceleration, accelerate
+from semidff.models import FeatureSemantics, SemiDFF, VideoDetector
+from semidff.models.objectives import Distillation
+
+from .complexity import measure_complexity
+from .matrix_table import cell, reason_of
+from .part_times import measure_parts, speedup_of
+from .smooth_video import smooth_frames
+from .stock_detectors import StockDetector, build_stock, overfit, pictures, samples
+
+SPLITS = ('default', 'TowerSplit', 'OutputSplit')
+FLOW_NETWORK = dict(type='FlowNetS', width=1 / 8)
+KEY_INTERVAL = 10
+TRAINED = 0.3
+"""Score above which the teacher counts as trained, so that its loss parts can be compared."""
+BALANCED = 30.0
+"""Largest ratio of the gradient norms of two loss parts."""
+TOLERANCES = dict(channels_last=1e-3, bf16=0.1, fp16=0.02)
+"""Largest relative deviation of the head's outputs from those of contiguous maps in float32."""
+
+
+class Case(NamedTuple):
+    """A detector at a split point.
+
+    Attributes:
+        stock: The stock config.
+        split: Name in :data:`SPLITS`.
+        detector: The narrow detector, trained; None if only costs are computed.
+        score: Its highest score on the pictures.
+        model: A video detector around a copy of it.
+        wide: A video detector around the stock detector, None if only correctness is checked.
+    """
+
+    stock: StockDetector
+    split: str
+    detector: nn.Module | None
+    score: float
+    model: VideoDetector | None
+    wide: VideoDetector | None
+
+
+def video_detector(
+    detector: nn.Module, split: str, kind: type[VideoDetector] = VideoDetector
+) -> VideoDetector:
+    """Build a video detector around a copy of a detector; ``split`` is a name in :data:`SPLITS`."""
+    model = kind(
+        copy.deepcopy(detector),
+        dict(type='TemporalModule', flow_network=FLOW_NETWORK, init_std=None),
+        split=None if split == 'default' else dict(type=split),
+        data_preprocessor=detector.data_preprocessor,
+    )
+    return model.eval()
+
+
+@torch.no_grad()
+def check_frame(case: Case) -> dict:
+    """Compare the boxes at l = 1 with those of the image detector."""
+    images, _ = pictures(case.stock.small)
+    own = case.detector.predict(images, samples(2, case.stock.small))
+    found = case.model.predict(images, samples(2, case.stock.small))
+    worst, count = 0.0, 0
+    for a, b in zip(own, found, strict=True):
+        a, b = a.pred_instances, b.pred_instances
+        if len(a) != len(b):
+            return cell(f'{len(b)} boxes, not {len(a)}', 'failed')
+        count += len(a)
+        for key in ('bboxes', 'scores') if len(a) else ():
+            worst = max(worst, (a[key] - b[key]).abs().max().item())
+    if not count:
+        return cell('no boxes', 'failed')
+    status = 'ok' if worst <= 1e-3 else 'failed'
+    return cell('equal' if worst == 0 else f'{worst:.0e}', status, deviation=worst, boxes=count)
+
+
+OPTIONS = dict(
+    channels_last=Acceleration(channels_last=True),
+    bf16=Acceleration('bf16'),
+    fp16=Acceleration('fp16'),
+)
+
+
+@torch.no_grad()
+def check_options(case: Case, name: str) -> dict:
+    """Compare the head's outputs with some of :data:`OPTIONS` with those of contiguous maps in float32."""
+    expected = head_outputs(case.model, case.stock.small)
+    found = head_outputs(accelerate(copy.deepcopy(case.model), OPTIONS[name]), case.stock.small)
+    worst = max(
+        ((a - b).norm() / a.norm().clamp(min=1e-12)).item()
+        for a, b in zip(expected, found, strict=True)
+    )
+    status = 'ok' if worst <= TOLERANCES[name] else 'failed'
+    return cell('equal' if worst == 0 else f'{worst:.1e}', status, deviation=worst)
+
+
+def head_outputs(model: VideoDetector, size: tuple[int, int]) -> list[Tensor]:
+    """Return what the first head outputs for the pictures, with the levels of an output as one tensor."""
+    detector, found = model.spatial.detector, []
+    head = model.spatial.dense_head or detector.bbox_head
+    handle = head.register_forward_hook(lambda module, inputs, output: found.append(output))
+    images, _ = pictures(size)
+    model.predict(images, samples(len(images), size))
+    handle.remove()
+    outputs = found[-1] if isinstance(found[-1], tuple) else (found[-1],)
+    return [
+        torch.cat([level.float().flatten() for level in _tensors(output)]) for output in outputs
+    ]
+
+
+def _tensors(value: Any) -> Iterable[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    for item in value if isinstance(value, list | tuple) else ():
+        yield from _tensors(item)
+
+
+def check_semantic(case: Case) -> dict:
+    """Enter the semantic step, and look for trained weights without gradient and for unbalanced loss parts."""
+    torch.manual_seed(0)
+    model = video_detector(case.detector, case.split, SemiDFF)
+    model.enter_step([dict(type='FeatureSemantics')], ('temporal', 'task_network'))
+    images, _ = pictures(case.stock.small)
+    labeled = samples(2, case.stock.small)
+    pairs = torch.stack((images, images.roll(4, -1)), 1)
+    sum(model.loss(pairs, labeled).values()).backward()
+    without = [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
+    if without:
+        return cell(f'no gradient: {", ".join(without[:3])}', 'failed')
+    norms = gradient_norms(model, images, labeled)
+    ratio = max(norms.values()) / max(min(norms.values()), 1e-30)
+    figures = dict(ratio=ratio, norms=norms, score=case.score)
+    if case.score < TRAINED:
+        return cell('teacher untrained', **figures)
+    return cell(f'{ratio:.1f}', 'ok' if ratio <= BALANCED else 'failed', **figures)
+
+
+def gradient_norms(model: SemiDFF, images: Tensor, labeled: list) -> dict[str, float]:
+    """Return the norms of the loss parts' gradients with respect to features with noise.
+
+    The unit of features and noise is the standard deviation of each channel: maps that are split inside a head hold
+    several outputs, each with its own range. The noise has a standard deviation of 0.3.
+    """
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        target = model.spatial.features(images)
+    noise = [
+        (0.3 * torch.randn(level.shape, generator=generator)).requires_grad_() for level in target
+    ]
+    noisy = [
+        level + level.std((0, 2, 3), keepdim=True) * sample
+        for level, sample in zip(target, noise, strict=True)
+    ]
+    batch = Distillation(model.spatial, model.teacher, noisy, target, labeled)
+    norms = {}
+    for name, loss in FeatureSemantics()(batch).items():
+        gradients = torch.autograd.grad(loss, noise, retain_graph=True, allow_unused=True)
+        squares = (g.square().sum().item() for g in gradients if g is not None)
+        norms[name.removeprefix('loss_')] = sum(squares) ** 0.5
+    return norms
+
+
+def check_counted(case: Case) -> dict:
+    """Count the operations of the parts at the detector's own input size."""
+    report = measure_complexity(case.wide, *case.stock.size)
+    return _speed(report.ratio, **report.to_dict([KEY_INTERVAL]))
+
+
+def check_measured(case: Case) -> dict:
+    """Measure the times of the parts at the detector's own input size."""
+    repeats = 3
+    frames = smooth_frames(2 * (repeats + 1), *case.stock.size)
+    times = measure_parts(case.wide, frames, repeats)
+    return _speed(times.ratio, **times._asdict())
+
+
+def _speed(ratio: float, **figures: Any) -> dict:
+    speedup = speedup_of(ratio, KEY_INTERVAL)
+    return cell(f'{ratio:.3f}, {speedup:.1f}x', **figures)
+
+
+CHECKS: dict[str, Callable[[Case], dict]] = dict(
+    frame=check_frame,
+    **{name: partial(check_options, name=name) for name in OPTIONS},
+    semantic=check_semantic,
+    counted=check_counted,
+    measured=check_measured,
+)
+"""Checks by name; ``onnx`` of :func:`onnx_check` is another."""
+WIDE = {'counted', 'measured'}
+"""Checks of the stock detector; all others are of the narrow one."""
+
+
+def onnx_check(export: Callable) -> Callable[[Case], dict]:
+    """Return the check that a function such as :func:`~semidff.deployment.export.export_onnx` exports the model."""
+
+    def check(case: Case) -> dict:
+        with TemporaryDirectory() as folder:
+            export(copy.deepcopy(case.model), folder, case.stock.small)
+        return cell('yes')
+
+    return check
+
+
+def examine(
+    stock: StockDetector,
+    checks: dict[str, Callable[[Case], dict]],
+    splits: Sequence[str] = SPLITS,
+    iterations: int = 70,
+) -> dict[str, dict]:
+    """Run checks of a detector at several split points; nothing is raised.
+
+    Args:
+        stock: The detector.
+        checks: Checks by name.
+        splits: Names of :data:`SPLITS`.
+        iterations: Iterations of the training on two pictures.
+
+    Returns:
+        Cells by check for each split; ``split`` alone, with the reason, where the detector cannot be cut.
+    """
+    try:
+        narrow = build_stock(stock.config, narrow=True) if set(checks) - WIDE else None
+        score = overfit(narrow, stock.small, iterations) if narrow else 0.0
+        wide = build_stock(stock.config) if set(checks) & WIDE else None
+    except Exception as error:
+        return {'default': dict(split=reason_of(error))}
+    rows = {}
+    for split in splits:
+        try:
+            models = (one and video_detector(one, split) for one in (narrow, wide))
+            case = Case(stock, split, narrow, score, *models)
+        except Exception as error:
+            rows[split] = dict(split=reason_of(error))
+            continue
+        rows[split] = {name: _attempt(check, case) for name, check in checks.items()}
+        gc.collect()
+    return rows
+
+
+def _attempt(check: Callable[[Case], dict], case: Case) -> dict:
+    try:
+        return check(case)
+    except Exception as error:
+        return reason_of(error)

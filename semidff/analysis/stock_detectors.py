@@ -1,0 +1,191 @@
+"""Stock detectors of mmdetection for tests of compatibility, narrow and trained for a moment, without downloads."""
+
+import copy
+import logging
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from mmdet.models.detectors import DetectionTransformer
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample, SampleList
+from mmdet.structures.mask import BitmapMasks
+from mmengine.config import Config, ConfigDict
+from mmengine.hub import get_config
+from mmengine.registry import init_default_scope
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+
+Size = tuple[int, int]
+NARROW = 4
+"""Divisor of the channels in a narrow detector."""
+
+
+class StockDetector(NamedTuple):
+    """A stock config.
+
+    Attributes:
+        config: Name in mmdetection, ``retinanet/retinanet_r50_fpn_1x_coco``, or a config file.
+        size: Height and width of frames at which it is used.
+        small: Height and width for tests of correctness; some detectors need larger frames than others.
+    """
+
+    config: str
+    size: Size = (600, 1000)
+    small: Size = (128, 160)
+
+    @property
+    def name(self) -> str:
+        return self.config.rsplit('/', 1)[-1].removesuffix('.py').removesuffix('_coco')
+
+
+STOCK = (
+    StockDetector('faster_rcnn/faster-rcnn_r50_fpn_1x_coco'),
+    StockDetector('faster_rcnn/faster-rcnn_r50-caffe-dc5_1x_coco'),
+    StockDetector('faster_rcnn/faster-rcnn_r50-caffe_c4-1x_coco'),
+    StockDetector('cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco'),
+    StockDetector('mask_rcnn/mask-rcnn_r50_fpn_1x_coco'),
+    StockDetector('cascade_rcnn/cascade-mask-rcnn_r50_fpn_1x_coco'),
+    StockDetector('dcnv2/faster-rcnn_r50-mdconv-c3-c5_fpn_1x_coco'),
+    StockDetector('retinanet/retinanet_r50_fpn_1x_coco'),
+    StockDetector('atss/atss_r50_fpn_1x_coco'),
+    StockDetector('dyhead/atss_r50_fpn_dyhead_1x_coco'),
+    StockDetector('gfl/gfl_r50_fpn_1x_coco'),
+    StockDetector('fcos/fcos_r50-caffe_fpn_gn-head_1x_coco'),
+    StockDetector('vfnet/vfnet_r50_fpn_1x_coco'),
+    StockDetector('tood/tood_r50_fpn_1x_coco'),
+    StockDetector('paa/paa_r50_fpn_1x_coco'),
+    StockDetector('fsaf/fsaf_r50_fpn_1x_coco'),
+    StockDetector('free_anchor/freeanchor_r50_fpn_1x_coco'),
+    StockDetector('foveabox/fovea_r50_fpn_4xb4-1x_coco'),
+    StockDetector('autoassign/autoassign_r50-caffe_fpn_1x_coco'),
+    StockDetector('ddod/ddod_r50_fpn_1x_coco'),
+    StockDetector('reppoints/reppoints-moment_r50_fpn_1x_coco'),
+    StockDetector('nas_fpn/retinanet_r50_nasfpn_crop640-50e_coco', (640, 1024), (128, 256)),
+    StockDetector('yolof/yolof_r50-c5_8xb8-1x_coco'),
+    StockDetector('rtmdet/rtmdet_tiny_8xb32-300e_coco', (640, 640)),
+    StockDetector('rtmdet/rtmdet_s_8xb32-300e_coco', (640, 640)),
+    StockDetector('yolox/yolox_tiny_8xb8-300e_coco', (640, 640)),
+    StockDetector('yolo/yolov3_mobilenetv2_8xb24-320-300e_coco', (320, 320)),
+    StockDetector('ssd/ssd300_coco', (300, 300), (300, 300)),
+    StockDetector('ssd/ssdlite_mobilenetv2-scratch_8xb24-600e_coco', (320, 320), (320, 320)),
+    StockDetector('centernet/centernet_r18_8xb16-crop512-140e_coco', (512, 512)),
+    StockDetector('centernet/centernet_r18-dcnv2_8xb16-crop512-140e_coco', (512, 512)),
+    StockDetector('detr/detr_r50_8xb2-150e_coco'),
+    StockDetector('conditional_detr/conditional-detr_r50_8xb2-50e_coco'),
+    StockDetector('dab_detr/dab-detr_r50_8xb2-50e_coco'),
+    StockDetector('deformable_detr/deformable-detr_r50_16xb2-50e_coco'),
+    StockDetector('deformable_detr/deformable-detr-refine-twostage_r50_16xb2-50e_coco'),
+    StockDetector('dino/dino-4scale_r50_8xb2-12e_coco'),
+)
+
+
+def build_stock(config: str, narrow: bool = False) -> nn.Module:
+    """Build a detector with random weights, always the same ones.
+
+    Args:
+        config: Name in mmdetection or a config file.
+        narrow: Whether to divide the channels of a ResNet-50 and of what follows it by :data:`NARROW`. Transformers
+            and other backbones keep theirs. All boxes count as detections then, but there are fewer of them.
+    """
+    file = config.endswith('.py')
+    cfg = Config.fromfile(config) if file else get_config(f'mmdet::{config}.py')
+    model = copy.deepcopy(cfg.model)
+    model.backbone.pop('pretrained', None)
+    model.backbone.init_cfg = None
+    transformer = any('encoder' in key for key in model)
+    shared = (model.get('roi_head') or {}).get('shared_head')
+    if narrow:
+        _set_limits(model)
+    if narrow and model.backbone.get('depth') == 50 and not transformer and not shared:
+        model.backbone.update(base_channels=64 // NARROW)
+        for part in ('neck', 'rpn_head', 'bbox_head', 'roi_head'):
+            _divide_channels(model.get(part))
+    # Batch-norm statistics are those of the pictures, not of pre-trained weights that are not there.
+    if model.backbone.type == 'ResNet':
+        model.backbone.norm_eval = False
+    init_default_scope('mmdet')
+    torch.manual_seed(0)
+    detector = MODELS.build(model)
+    logging.disable(logging.INFO)  # a line for each parameter
+    detector.init_weights()
+    logging.disable(logging.NOTSET)
+    return detector.eval()
+
+
+def _set_limits(model: ConfigDict) -> None:
+    test_cfg, few = model.get('test_cfg') or {}, dict(nms_pre=100, max_per_img=20)
+    if 'rpn' in test_cfg:
+        test_cfg.rpn.update(few)
+        test_cfg.rcnn.update(score_thr=0.0, max_per_img=20)
+        model.train_cfg.rpn_proposal.update(few)
+    elif 'score_thr' in test_cfg:
+        test_cfg.update(few, score_thr=0.0)
+
+
+def _divide_channels(config: Any) -> None:
+    for part in config if isinstance(config, list) else [config] if config else []:
+        for key, value in part.items():
+            if isinstance(value, dict | ConfigDict) or (
+                isinstance(value, list) and value and isinstance(value[0], dict)
+            ):
+                _divide_channels(value)
+            elif key.endswith('channels'):
+                several = isinstance(value, Sequence)
+                part[key] = [v // NARROW for v in value] if several else value // NARROW
+
+
+def samples(count: int, size: Size) -> SampleList:
+    """Data samples of frames of the network's input size."""
+    keys = ('img_shape', 'ori_shape', 'pad_shape', 'batch_input_shape')
+    meta = dict.fromkeys(keys, size) | dict(scale_factor=(1.0, 1.0), border=[0] * 4, flip=False)
+    return [DetDataSample(metainfo=meta) for _ in range(count)]
+
+
+def pictures(size: Size) -> tuple[Tensor, SampleList]:
+    """Two normalized pictures (2, 3, H, W) of noise with two bright objects each, and their data samples."""
+    generator = torch.Generator().manual_seed(3)
+    images = 0.2 * torch.randn(2, 3, *size, generator=generator)
+    labeled = samples(2, size)
+    height, width = size
+    for index, sample in enumerate(labeled):
+        left, low = 0.08 * width * index, 0.06 * height * index
+        boxes = torch.tensor(
+            [
+                [0.08 * width + left, 0.12 * height, 0.45 * width + left, 0.62 * height],
+                [0.55 * width, 0.4 * height + low, 0.9 * width, 0.88 * height + low],
+            ]
+        ).round()
+        labels = torch.tensor([index, 2])
+        masks = np.zeros((2, *size), np.uint8)
+        for mask, box, label in zip(masks, boxes.int().tolist(), labels, strict=True):
+            x1, y1, x2, y2 = box
+            images[index, label, y1:y2, x1:x2] += 2
+            mask[y1:y2, x1:x2] = 1
+        sample.gt_instances = InstanceData(
+            bboxes=boxes, labels=labels, masks=BitmapMasks(masks, *size)
+        )
+    return images, labeled
+
+
+def overfit(detector: nn.Module, size: Size, iterations: int) -> float:
+    """Train a detector on :func:`pictures`, in place, and return its highest score on them."""
+    images, labeled = pictures(size)
+    for module in detector.modules():
+        if hasattr(module, 'epoch'):
+            module.epoch = 0  # what mmdet's SetEpochInfoHook sets
+    rate = 2e-4 if isinstance(detector, DetectionTransformer) else 1e-3
+    optimizer = torch.optim.AdamW(detector.parameters(), lr=rate)
+    detector.train()
+    for _ in range(iterations):
+        losses = detector.loss(images, copy.deepcopy(labeled))
+        optimizer.zero_grad()
+        detector.parse_losses(losses)[0].backward()
+        nn.utils.clip_grad_norm_(detector.parameters(), 10)
+        optimizer.step()
+    detector.eval()
+    with torch.no_grad():
+        found = detector.predict(images, samples(2, size))
+    scores = (s.pred_instances.scores for s in found if len(s.pred_instances))
+    return max((each.max().item() for each in scores), default=0.0)

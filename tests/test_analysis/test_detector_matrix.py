@@ -1,0 +1,86 @@
+"""The table of detectors, on three of them."""
+
+import pytest
+import torch
+from torch import nn
+
+from semidff.analysis.detector_matrix import (
+    CHECKS,
+    Case,
+    check_frame,
+    check_options,
+    check_semantic,
+    examine,
+    onnx_check,
+    video_detector,
+)
+from semidff.analysis.matrix_table import failures, markdown
+from semidff.analysis.stock_detectors import StockDetector, build_stock, overfit
+
+SMALL = (64, 96)
+RETINANET = StockDetector('retinanet/retinanet_r50_fpn_1x_coco', small=SMALL)
+
+
+@pytest.fixture(scope='module')
+def retinanet():
+    detector = build_stock(RETINANET.config, narrow=True)
+    score = overfit(detector, SMALL, 1)
+    model = video_detector(detector, 'default')
+    return Case(RETINANET, 'default', detector, score, model, None)
+
+
+def test_all_checks_of_a_detector_pass():
+    checks = {name: CHECKS[name] for name in ('frame', 'channels_last', 'bf16', 'fp16', 'semantic')}
+    results = {RETINANET.name: examine(RETINANET, checks, iterations=1)}
+    rows = results[RETINANET.name]
+    assert list(rows) == ['default', 'TowerSplit', 'OutputSplit']
+    assert failures(results) == []
+    for row in rows.values():
+        assert row['frame']['deviation'] == 0 and row['frame']['boxes'] > 0
+        assert row['bf16']['deviation'] > 0 and row['fp16']['deviation'] > 0
+    assert len([line for line in markdown(results).splitlines() if 'retinanet' in line]) == 3
+
+
+def test_refusals_have_a_reason():
+    detr = StockDetector('detr/detr_r50_8xb2-150e_coco', small=SMALL)
+    results = {detr.name: examine(detr, {'frame': CHECKS['frame']}, ['TowerSplit'], iterations=0)}
+    assert failures(results) == []
+    assert 'TowerSplit' in markdown(results)
+
+
+def test_a_wrong_detector_fails(retinanet, monkeypatch):
+    assert check_frame(retinanet)['status'] == 'ok'
+    # mmcv's operators misread channels-last maps; here one layer does.
+    monkeypatch.setattr(nn.ReLU, 'forward', misread)
+    assert check_options(retinanet, 'channels_last')['status'] == 'failed'
+
+
+def misread(self, maps):
+    if maps.is_contiguous():
+        return maps.relu()
+    return maps.permute(0, 2, 3, 1).reshape(maps.shape).relu()
+
+
+def test_weights_without_gradient_and_unbalanced_parts_fail(retinanet, monkeypatch):
+    trained = retinanet._replace(score=1.0)
+    monkeypatch.setattr('semidff.analysis.detector_matrix.BALANCED', 0.5)
+    assert check_semantic(trained)['status'] == 'failed'
+    monkeypatch.setattr('semidff.models.SemiDFF.without_gradient', lambda *_: [])
+    detector = retinanet.detector
+    detector.bbox_head.register_parameter('unused', nn.Parameter(torch.zeros(1)))
+    found = check_semantic(trained)
+    del detector.bbox_head.unused
+    assert found['status'] == 'failed' and 'unused' in found['text']
+
+
+def test_exceptions_become_cells(retinanet):
+    def export(model, folder, size):
+        raise KeyError('not ours')
+
+    results = {RETINANET.name: examine(RETINANET, {'onnx': onnx_check(export)}, ['default'], 0)}
+    assert results[RETINANET.name]['default']['onnx']['status'] == 'error'
+    (line,) = failures(results)
+    assert 'not ours' in line
+    missing = StockDetector('retinanet/there_is_none')
+    results = {missing.name: examine(missing, {'frame': CHECKS['frame']}, ['default'], 0)}
+    assert failures(results)

@@ -1,0 +1,107 @@
+"""Check which detectors of mmdetection work, at which split point, and what they cost.
+
+Weights are random, trained for a moment on two synthetic pictures; nothing is downloaded. The exit code is 1 if
+something fails that is not refused with a reason.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from semidff.analysis.detector_matrix import (
+    CHECKS,
+    SPLITS,
+    examine,
+    onnx_check,
+)
+from semidff.analysis.matrix_table import failures, markdown
+from semidff.analysis.stock_detectors import STOCK, StockDetector
+from semidff.deployment.export import export_onnx
+from semidff.utils.arguments import SIZE, run_tool
+from semidff.utils.atomic_write import atomic_write, write_json
+from semidff.utils.progress import track
+
+ALL = CHECKS | dict(onnx=onnx_check(export_onnx))
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        '--detectors',
+        nargs='+',
+        metavar='NAME',
+        help='parts of the names of stock configs, or config files (default: all of the table)',
+    )
+    parser.add_argument(
+        '--checks',
+        nargs='+',
+        choices=list(ALL),
+        default=[name for name in ALL if name != 'measured'],
+        help='columns (default: all but measured)',
+    )
+    parser.add_argument(
+        '--measure', action='store_true', help='also measure the times of the parts'
+    )
+    parser.add_argument('--splits', nargs='+', choices=SPLITS, default=SPLITS, help='rows')
+    parser.add_argument('--size', **SIZE, help="input size of the costs (default: the detector's)")
+    parser.add_argument('--small', **SIZE, help='input size of the other checks')
+    parser.add_argument(
+        '--iterations',
+        type=int,
+        default=70,
+        metavar='N',
+        help='iterations of the training on two pictures (default: 70)',
+    )
+    parser.add_argument('--out', metavar='FILE', help='results as JSON, continued if it exists')
+    parser.add_argument('--overwrite', action='store_true', help='check detectors of --out again')
+    parser.add_argument('--markdown', metavar='FILE', help='write the table')
+    return parser.parse_args()
+
+
+def chosen(args: argparse.Namespace) -> list[StockDetector]:
+    """Return the detectors that the options name.
+
+    Raises:
+        ValueError: If a name is not part of any stock config's.
+    """
+    found = []
+    for name in args.detectors or ['']:
+        matches = [one for one in STOCK if name in one.config]
+        if not matches and not Path(name).is_file():
+            raise ValueError(f'--detectors {name}: there is no such config file or stock config')
+        found += matches or [StockDetector(name)]
+    sizes = {key: tuple(size) for key in ('size', 'small') if (size := getattr(args, key))}
+    return [one._replace(**sizes) for one in dict.fromkeys(found)]
+
+
+def main(args: argparse.Namespace) -> None:
+    names = [*args.checks, *['measured'] * args.measure]
+    stocks = chosen(args)
+    results = {}
+    if args.out and Path(args.out).exists():
+        results = json.loads(Path(args.out).read_text())
+    for stock in track(stocks, 'checked', len(stocks), 'detectors'):
+        known = results.get(stock.name, {})
+        missing = [
+            name
+            for name in names
+            if args.overwrite
+            or not known
+            or any(name not in cells for cells in known.values() if 'split' not in cells)
+        ]
+        if missing:
+            rows = examine(stock, {n: ALL[n] for n in missing}, args.splits, args.iterations)
+            results[stock.name] = {split: known.get(split, {}) | row for split, row in rows.items()}
+        if args.out:
+            write_json(results, args.out, indent=2, nan_as_null=True)
+    print(markdown(results))
+    if args.markdown:
+        with atomic_write(args.markdown) as file:
+            file.write(markdown(results))
+    if found := failures(results):
+        sys.exit('\n'.join(['detector_matrix.py: not right:', *found]))
+
+
+if __name__ == '__main__':
+    run_tool(main, parse_args())
