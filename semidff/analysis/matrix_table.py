@@ -4,7 +4,6 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-import semidff
 from semidff.utils.tables import markdown_table
 
 TITLES = dict(
@@ -25,7 +24,7 @@ def cell(text: str, status: str = 'ok', **figures: Any) -> dict:
 def reason_of(error: Exception) -> dict:
     """Return the cell of an exception: what this package raises is a refusal, all else an error."""
     last = traceback.extract_tb(error.__traceback__)[-1]
-    ours = Path(last.filename).is_relative_to(Path(semidff.__file__).parent)
+    ours = Path(last.filename).is_relative_to(Path(__file__).parents[1])
     sentence = ' '.join(str(error).split())
     if ours and last.line.startswith('raise '):
         return cell('refused', 'refused', reason=sentence)
@@ -45,7 +44,7 @@ def failures(results: dict[str, dict]) -> list[str]:
 
 
 def markdown(results: dict[str, dict]) -> str:
-    """Return the table, and the reasons of refusals and errors below it."""
+    """Return the table, failures in bold, and the reasons of refusals and errors below it."""
     names = list(dict.fromkeys(n for rows in results.values() for c in rows.values() for n in c))
     names = [name for name in names if name != 'split']
     table = [('detector', 'split', *(TITLES.get(name, name) for name in names))]
@@ -56,7 +55,11 @@ def markdown(results: dict[str, dict]) -> str:
                 if 'reason' in found:
                     reasons.setdefault(found['reason'], []).append(f'{detector} ({split})')
             if 'split' not in cells:
-                texts = (cells.get(name, dict(text=''))['text'] for name in names)
+                texts = (_marked(cells[name]) if name in cells else '' for name in names)
                 table.append((detector, split, *texts))
     notes = [f'- {reason}: {", ".join(where)}' for reason, where in reasons.items()]
     return '\n'.join([markdown_table(table), '', *notes, ''])
+
+
+def _marked(found: dict) -> str:
+    return f'**{found["text"]}**' if found['status'] in ('failed', 'error') else found['text']
