@@ -7,12 +7,13 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = sorted((ROOT / 'docs').glob('*.md'))
-PAGES = [ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', *DOCS]
+PAGES = [ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', ROOT / 'SECURITY.md', *DOCS]
 PATH = re.compile(r'(?<![\w./-])(?:configs|tools|tests|docs|semidff)/[\w./-]*[\w/]')
 # functions that add options which several tools have in common, and their modules
 SHARED_OPTIONS = {
     'add_launch_arguments': 'engine/launch.py',
     'add_run_arguments': 'experiments/main.py',
+    'ToolParser': 'utils/arguments.py',
     'add_cfg_options': 'utils/arguments.py',
     'add_device': 'utils/arguments.py',
     'add_key_intervals': 'utils/arguments.py',

@@ -1,15 +1,15 @@
 """Write the generated data set of the quick start, or its missing parts, into a folder."""
 
 import argparse
-import sys
 from dataclasses import fields
 
 from semidff.synthetic.build import build_dataset
 from semidff.synthetic.presets import PRESETS, DatasetSpec, make_spec
+from semidff.utils.arguments import ToolParser, run_tool
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def parse_args() -> argparse.Namespace:
+    parser = ToolParser(description=__doc__)
     parser.add_argument('root', help='folder of the data set')
     parser.add_argument(
         '--preset', default='quickstart', choices=PRESETS, help='sizes to start from'
@@ -21,15 +21,16 @@ def main() -> None:
             type=type(field.default),
             help=f'{field.metadata["help"]} (quickstart: {field.default})',
         )
-    args = vars(parser.parse_args())
-    root, workers = args.pop('root'), args.pop('workers')
-    try:
-        manifest = build_dataset(root, make_spec(**args), workers)
-    except (ValueError, OSError) as error:
-        sys.exit(f'make_synthetic: {error}')
+    return parser.parse_args()
+
+
+def main(args: argparse.Namespace) -> None:
+    options = vars(args)
+    root, workers = options.pop('root'), options.pop('workers')
+    manifest = build_dataset(root, make_spec(**options), workers)
     for name, part in manifest['parts'].items():
         print(name, {key: value for key, value in part.items() if key != 'arguments'})
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main, parse_args())

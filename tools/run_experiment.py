@@ -4,12 +4,15 @@ import argparse
 
 from semidff.experiments.main import leave, main
 from semidff.inference.methods import METHODS
-from semidff.utils.arguments import add_cfg_options
+from semidff.utils.arguments import ToolParser, add_cfg_options
+from semidff.utils.tool_files import InputFile
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='experiment config, e.g. configs/quickstart/experiment.py')
+    parser = ToolParser(description=__doc__)
+    parser.add_argument(
+        'config', type=InputFile, help='experiment config, e.g. configs/quickstart/experiment.py'
+    )
     parser.add_argument(
         '--work-dir', help='folder for all results (default: work_dir of the config)'
     )

@@ -12,16 +12,18 @@ from mmengine.runner import Runner
 from semidff.engine.launch import add_launch_arguments, apply_test_options, prepare_run
 from semidff.engine.loops.video_test_loop import PROTOCOLS
 from semidff.inference.methods import METHODS, method_class
-from semidff.utils.arguments import add_method_arguments, run_tool
+from semidff.utils.arguments import ToolParser, add_method_arguments, run_tool
 from semidff.utils.atomic_write import write_json
 from semidff.utils.checkpoint import load_for_test
+from semidff.utils.tool_files import CheckpointFile, InputFile, OutputFile, ReportFile
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='config file')
+    parser = ToolParser(description=__doc__)
+    parser.add_argument('config', type=InputFile, help='config file')
     parser.add_argument(
         'checkpoint',
+        type=CheckpointFile,
         help='weights of the video detector; methods without temporal module also take those of a stage-one detector',
     )
     add_method_arguments(
@@ -41,10 +43,13 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument(
         '--detections',
+        type=OutputFile,
         metavar='FILE',
         help='write all detections in the ILSVRC format (frame_id class score x1 y1 x2 y2)',
     )
-    parser.add_argument('--metrics-out', metavar='FILE', help='write the metrics as JSON')
+    parser.add_argument(
+        '--metrics-out', type=ReportFile, metavar='FILE', help='write the metrics as JSON'
+    )
     parser.add_argument(
         '--render', metavar='DIR', help='write an mp4 with the detections of each video'
     )
@@ -76,4 +81,4 @@ def main(args: argparse.Namespace) -> None:
 
 
 if __name__ == '__main__':
-    run_tool(main, parse_args(), (FileNotFoundError,))
+    run_tool(main, parse_args())

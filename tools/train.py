@@ -1,20 +1,26 @@
 """Train a model: stage one, stage two or flow pre-training, depending on the config."""
 
 import argparse
+from contextlib import nullcontext
 
 from mmengine.runner import Runner
 
 from semidff.engine.launch import add_launch_arguments, apply_train_options, prepare_run
-from semidff.utils.arguments import run_tool
+from semidff.utils.arguments import ToolParser, run_tool
+from semidff.utils.run_folder import occupy
+from semidff.utils.tool_files import CheckpointFile, InputFile
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = ToolParser(description=__doc__)
     parser.add_argument(
-        'config', help='config file, for example configs/quickstart/rfcn_synthetic.py'
+        'config',
+        type=InputFile,
+        help='config file, for example configs/quickstart/rfcn_synthetic.py',
     )
     parser.add_argument(
         '--resume',
+        type=CheckpointFile,
         nargs='?',
         const='auto',
         metavar='CHECKPOINT',
@@ -32,8 +38,9 @@ def parse_args() -> argparse.Namespace:
 def main(args: argparse.Namespace) -> None:
     cfg = prepare_run(args)
     apply_train_options(cfg, args)
-    Runner.from_cfg(cfg).train()
+    with occupy(cfg.work_dir) or nullcontext():
+        Runner.from_cfg(cfg).train()
 
 
 if __name__ == '__main__':
-    run_tool(main, parse_args(), (FileNotFoundError,))
+    run_tool(main, parse_args())

@@ -14,21 +14,33 @@ from semidff.inference import schedule_config
 from semidff.inference.acceleration import PRECISIONS
 from semidff.inference.methods import METHODS
 from semidff.utils.allocator import keep_freed_memory
-from semidff.utils.arguments import add_device, add_method_arguments, add_score_threshold, run_tool
+from semidff.utils.arguments import (
+    ToolParser,
+    add_device,
+    add_method_arguments,
+    add_score_threshold,
+    run_tool,
+)
+from semidff.utils.tool_files import CheckpointFile, InputFile, OutputFile
 from semidff.visualization.panels import PANELS
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = ToolParser(description=__doc__)
     parser.add_argument(
-        'input', help='video file, folder of frames, camera index, or address (rtsp://...)'
+        'input',
+        type=InputFile,
+        help='video file, folder of frames, camera index, or address (rtsp://...)',
     )
-    parser.add_argument('config', help='config of the video detector')
-    parser.add_argument('checkpoint', help='its weights')
-    parser.add_argument('--out', metavar='FILE', help='annotated mp4')
-    parser.add_argument('--json', metavar='FILE', help='all detections as COCO-VID json')
+    parser.add_argument('config', type=InputFile, help='config of the video detector')
+    parser.add_argument('checkpoint', type=CheckpointFile, help='its weights')
+    parser.add_argument('--out', type=OutputFile, metavar='FILE', help='annotated mp4')
+    parser.add_argument(
+        '--json', type=OutputFile, metavar='FILE', help='all detections as COCO-VID json'
+    )
     parser.add_argument(
         '--txt',
+        type=OutputFile,
         metavar='FILE',
         help='all detections in the ILSVRC format (frame class score x1 y1 x2 y2)',
     )

@@ -24,6 +24,8 @@ from semidff.inference.outputs import Output, Result, check_out_video, open_outp
 from semidff.inference.timer import NoTimer
 from semidff.utils.installed import installed_file
 from semidff.utils.progress import track
+from semidff.utils.safe_loading import trusted
+from semidff.utils.tool_files import check_outputs
 from semidff.visualization.frames import render_frame
 from semidff.visualization.panels import check_panels
 
@@ -56,6 +58,7 @@ class VideoInferencer(BaseInferencer):
             for files, folders and lists, 0 for cameras and iterators.
         schedule: Key-frame schedule or its config, instead of one key frame every ``key_interval`` frames,
             see :func:`~semidff.inference.schedule_config`.
+        trust: Whether to load a checkpoint that can run code.
 
     Raises:
         FileNotFoundError: There is no such config.
@@ -85,6 +88,7 @@ class VideoInferencer(BaseInferencer):
         compile: bool = False,
         read_ahead: int | None = None,
         schedule: KeyFrameSchedule | dict | None = None,
+        trust: bool = False,
     ) -> None:
         if read_ahead is not None and read_ahead < 0:
             raise ValueError(
@@ -101,7 +105,9 @@ class VideoInferencer(BaseInferencer):
                 raise FileNotFoundError(f'{model}: there is no such config file')
         init_default_scope(scope)
         weights = None if weights is None else str(weights)
-        super().__init__(model, weights, device, scope, show_progress)
+        self._read = [given for given in (model, weights) if isinstance(given, str)]
+        with trusted(trust):
+            super().__init__(model, weights, device, scope, show_progress)
         check_panels(self.panels, self.method, self.engine())  # engine() checks method and model
 
     def __call__(
@@ -143,10 +149,12 @@ class VideoInferencer(BaseInferencer):
         """
         if max_frames is not None and max_frames < 1:
             raise ValueError(f'max_frames is {max_frames}; it must be at least 1')
-        if fps is not None and not fps > 0:
-            raise ValueError(f'fps is {fps}; it must be above 0')
+        if fps is not None and not 0 < fps < 1e6:
+            raise ValueError(f'fps is {fps}; it must be above 0 and finite')
         sources = sources_of(inputs, fps, strict)
-        check_out_video(out_video, [source.path for source in sources])
+        files = [source.path for source in sources]
+        check_out_video(out_video, files)
+        check_outputs([out_video, out_json, out_txt], [*files, *self._read])
         draw = partial(self.visualize, pred_score_thr=pred_score_thr)
         classes = self.model.dataset_meta['classes']
         outputs = open_outputs(classes, draw, out_video, out_json, out_txt)

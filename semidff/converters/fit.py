@@ -1,7 +1,5 @@
 """Steps that all checkpoint converters share: building the config's model, loading into it, writing."""
 
-import argparse
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -10,10 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from semidff.utils.arguments import run_tool
+from semidff.utils.arguments import ToolParser, run_tool
 from semidff.utils.atomic_write import atomic_write
 from semidff.utils.checkpoint import DETECTOR, TRAINING_ONLY, CheckpointError, load_strict
 from semidff.utils.model_building import ConfigError
+from semidff.utils.tool_files import CheckpointFile, InputFile, OutputFile
 
 _BELOW = {
     'backbone': (f'{DETECTOR}backbone.',),
@@ -24,30 +23,24 @@ _BELOW = {
 }
 
 
-def argument_parser(description: str, suffix: str = '.pth') -> argparse.ArgumentParser:
+def argument_parser(description: str, suffix: str = '.pth') -> ToolParser:
     """Return a parser of the options that the tools in ``tools/model_converters`` share."""
-    parser = argparse.ArgumentParser(
-        f'tools/model_converters/{Path(sys.argv[0]).name}', description=description
+    parser = ToolParser(description=description)
+    parser.add_argument(
+        'source', type=CheckpointFile, metavar='IN', help=f'file to convert ({suffix})'
     )
-    parser.add_argument('source', metavar='IN', help=f'file to convert ({suffix})')
-    parser.add_argument('out', metavar='OUT', help='checkpoint to write')
+    parser.add_argument('out', type=OutputFile, metavar='OUT', help='checkpoint to write')
     parser.add_argument(
         '--config',
+        type=InputFile,
         help='config whose model the weights must fit; nothing is written if they do not',
     )
     return parser
 
 
-def run_converter(convert_file: Callable[..., list[str]], parser: argparse.ArgumentParser) -> None:
-    """Run ``convert_file`` with the options of the command line and print the lines that it returns.
-
-    Bad files end the process with a message and exit code 1.
-    """
-
-    def work(args: argparse.Namespace) -> None:
-        print('\n'.join(convert_file(**vars(args))))
-
-    run_tool(work, parser.parse_args(), (OSError,), f'{parser.prog}: ')
+def run_converter(convert_file: Callable[..., list[str]], parser: ToolParser) -> None:
+    """Run ``convert_file`` with the options of the command line and print the lines that it returns."""
+    run_tool(lambda args: print('\n'.join(convert_file(**vars(args)))), parser.parse_args())
 
 
 def check_different(source: str | Path, out: str | Path) -> None:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from semidff.utils.checkpoint import CheckpointError, read_state_dict
+from semidff.utils.tool_files import CheckpointFile
 
 from .fit import write_checkpoint
 
@@ -31,7 +32,7 @@ class Part(NamedTuple):
         checkpoint, _, prefix = source.partition(':')
         if not (name and equals and checkpoint):
             raise ValueError(f'{text!r}: expected NAME=FILE or NAME=FILE:PREFIX')
-        return cls(name, checkpoint, prefix)
+        return cls(name, CheckpointFile(checkpoint), prefix)
 
 
 def join_checkpoints(parts: Sequence[Part], out: str | Path) -> dict[str, Tensor]:

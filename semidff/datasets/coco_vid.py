@@ -61,12 +61,7 @@ class CocoVIDDataset(CocoDataset):
         annotations = defaultdict(list)
         self.cat_img_map = defaultdict(list)
         for annotation in content['annotations']:
-            box = annotation.get('bbox')
-            if not isinstance(box, list) or len(box) != 4:
-                raise ValueError(
-                    f'{self.ann_file}: annotation {annotation.get("id")} has bbox {box!r}; '
-                    'it must be [x, y, width, height]'
-                )
+            box = annotation['bbox']
             annotations[annotation['image_id']].append({'area': box[2] * box[3], **annotation})
             self.cat_img_map[annotation['category_id']].append(annotation['image_id'])
         return [

@@ -15,6 +15,8 @@ from mmengine.fileio import get_local_path
 
 from semidff.utils.deprecation import warn_renamed
 
+from .vid_schema import check_vid_json
+
 
 def load_vid_json(ann_file: str, backend_args: dict | None = None) -> dict:
     """Read a COCO or COCO-VID json file.
@@ -27,7 +29,7 @@ def load_vid_json(ann_file: str, backend_args: dict | None = None) -> dict:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is not json, not COCO, has no images, or an image lacks a required key.
+        ValueError: If it is not json, or not valid COCO-VID, see :mod:`semidff.datasets.vid_schema`.
     """
     if '://' not in str(ann_file) and not Path(ann_file).is_file():
         raise FileNotFoundError(
@@ -37,21 +39,14 @@ def load_vid_json(ann_file: str, backend_args: dict | None = None) -> dict:
     with get_local_path(ann_file, backend_args=backend_args) as path:
         try:
             content = json.loads(Path(path).read_bytes())
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f'{ann_file} is not a json file: {error}') from error
-    for key in ('images', 'annotations', 'categories'):
-        if not isinstance(content, dict) or not isinstance(content.get(key), list):
-            raise ValueError(f'{ann_file} is not a COCO json file: it has no list {key!r}')
-    if not content['images']:
-        raise ValueError(f'{ann_file} has no images')
-    for image in content['images']:
-        missing = [key for key in ('id', 'file_name', 'width', 'height') if key not in image]
-        if missing:
-            raise ValueError(f'{ann_file}: image {image} has no {", ".join(missing)}')
-        if 'is_labelled' in image:
+    images = content.get('images') if isinstance(content, dict) else None
+    for image in images if isinstance(images, list) else ():
+        if isinstance(image, dict) and 'is_labelled' in image:
             warn_renamed('json key', 'is_labelled', 'is_labeled')
             image.setdefault('is_labeled', image.pop('is_labelled'))
-    content.setdefault('videos', [])
+    check_vid_json(content, str(ann_file))
     return content
 
 

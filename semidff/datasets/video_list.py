@@ -16,7 +16,10 @@ from pathlib import Path
 
 from mmengine.logging import print_log
 
+from semidff.utils.tool_files import FileError, check_regular
+
 from .video_readers import VideoError, natural_key, open_video
+from .video_readers.container import end_is_missing
 
 _NAMED = 10  # Files named in one message.
 
@@ -81,9 +84,28 @@ def load_videos(ann_file: str | Path, data_prefix: str | Path | None = None) -> 
             logger='current',
             level=logging.WARNING,
         )
+    _report_ends(ann_file, [video.path for video in videos if os.path.isfile(video.path)])
     frames = sum(video.length for video in videos)
     print_log(f'{ann_file}: {len(videos)} videos, {frames} frames', logger='current')
     return videos
+
+
+def _report_ends(ann_file: str | Path, files: list[str]) -> None:
+    """Log which video files are cut off, and of how many that cannot be known."""
+    ends = [end_is_missing(file) for file in files]
+    if cut := [file for file, missing in zip(files, ends, strict=True) if missing]:
+        print_log(
+            f'{ann_file}: {len(cut)} videos are cut off, only their first frames are used: '
+            + ', '.join(cut[:_NAMED]),
+            logger='current',
+            level=logging.WARNING,
+        )
+    if unknown := ends.count(None):
+        print_log(
+            f'{ann_file}: {unknown} videos are of formats that do not state their length; missing ends '
+            'cannot be noticed',
+            logger='current',
+        )
 
 
 def read_lines(ann_file: str | Path) -> list[str]:
@@ -93,6 +115,7 @@ def read_lines(ann_file: str | Path) -> list[str]:
         VideoListError: If the file is missing, is not text, or has no entries.
     """
     try:
+        check_regular(ann_file)
         text = Path(ann_file).read_text(encoding='utf-8-sig')
     except FileNotFoundError:
         raise VideoListError(
@@ -104,6 +127,8 @@ def read_lines(ann_file: str | Path) -> list[str]:
             f'{ann_file}: is a folder, the list must be a text file; for the videos of a folder '
             "write the line '*.mp4'."
         ) from None
+    except FileError as error:
+        raise VideoListError(str(error)) from None
     except UnicodeDecodeError:
         raise VideoListError(
             f'{ann_file}: is not a text file (UTF-8). Give a list of videos, not a video.'

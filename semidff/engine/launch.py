@@ -15,7 +15,7 @@ from semidff.inference import schedule_config
 from semidff.utils.allocator import keep_freed_memory
 from semidff.utils.arguments import add_cfg_options
 from semidff.utils.image_detectors import resolve_detector
-from semidff.utils.model_building import read_config
+from semidff.utils.model_building import check_settings, read_config
 
 # options of ``tools/test.py`` that apply only to tests on videos
 VIDEO_OPTIONS = (
@@ -62,12 +62,13 @@ def prepare_run(args: argparse.Namespace) -> Config:
         args: ``config`` and the arguments of :func:`add_launch_arguments`.
 
     Raises:
-        ConfigError: If there is no such config.
+        ConfigError: If there is no such config, or a setting of it is impossible.
     """
     keep_freed_memory()
     setup_cache_size_limit_of_dynamo()
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cfg = read_config(args.config, args.cfg_options)
+    check_settings(cfg)
     adapt_to_machine(cfg, args.launcher)
     default = Path('work_dirs') / Path(args.config).stem
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(default)
@@ -192,6 +193,10 @@ def _check_test(cfg: Config, args: argparse.Namespace) -> None:
         )
     if args.key_interval is not None and args.key_interval < 1:
         raise OptionError(f'--key-interval is {args.key_interval}; it must be at least 1')
+    if args.render_videos is not None and args.render_videos < 1:
+        raise OptionError(f'--render-videos is {args.render_videos}; it must be at least 1')
+    if not 0 < getattr(args, 'render_fps', 1) < 1e6:
+        raise OptionError(f'--render-fps is {args.render_fps}; it must be above 0 and finite')
 
 
 def _vid_metric(cfg: Config) -> dict:

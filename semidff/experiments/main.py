@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import NoReturn
 
-from semidff.utils.arguments import add_cfg_options
+from semidff.utils.arguments import INTERRUPTED, add_cfg_options, describe, open_closed_streams
 
 from .curve import Run, build_curve
 from .report import write_curve, write_distances, write_report
@@ -19,8 +19,6 @@ from .settings import ExperimentError
 from .spec import load_experiment
 from .table import by_video, collect
 
-INTERRUPTED = 130
-
 
 def exit_status(work: Callable[..., None]) -> Callable[..., int]:
     """Make a function return an exit status: 0, 1 after an error, 130 after Ctrl-C."""
@@ -28,12 +26,15 @@ def exit_status(work: Callable[..., None]) -> Callable[..., int]:
     @functools.wraps(work)
     def run(*args: object, **kwargs: object) -> int:
         try:
+            open_closed_streams()
             work(*args, **kwargs)
         except KeyboardInterrupt:
             print('\nStopped. The same command continues from here.', file=sys.stderr)
             return INTERRUPTED
-        except (OSError, ValueError, RuntimeError) as error:
-            print(f'\nError: {error}', file=sys.stderr)
+        except Exception as error:
+            if getattr(args[0], 'debug', False):
+                raise
+            print(f'\nError: {describe(error)}', file=sys.stderr)
             return 1
         return 0
 

@@ -1,6 +1,8 @@
 """Frame-by-frame inference over videos with key frames (DFF Algorithm 1)."""
 
+import threading
 from collections.abc import Sequence
+from weakref import WeakKeyDictionary
 
 import torch
 from mmdet.structures import DetDataSample, SampleList
@@ -13,9 +15,15 @@ from .schedules.base import KeyFrameSchedule, build_schedule
 from .stream_state import StreamState
 from .timer import FrameTimer
 
+_LOCKS: WeakKeyDictionary[nn.Module, threading.RLock] = WeakKeyDictionary()
+_CREATING = threading.Lock()
+
 
 class VideoEngine:
     """Detects on every frame of a video, or of several videos at a time.
+
+    Engines may run in several threads. Those that share a detector take turns, since a detector's heads are changed
+    while it processes a frame.
 
     Args:
         model: A ``VideoDetector``, or any mmdet detector for methods without temporal module. It is put into eval
@@ -67,6 +75,8 @@ class VideoEngine:
                 f'that point: choose one of {able}'
             )
         self.timer = timer or FrameTimer()
+        with _CREATING:
+            self.lock = _LOCKS.setdefault(model.spatial.detector, threading.RLock())
         self.reset()
 
     def open(self) -> StreamState:
@@ -110,9 +120,10 @@ class VideoEngine:
             raise ValueError(
                 'a stream occurs twice in a batch; push its frames one after the other'
             )
-        steps = [self._begin(*pair) for pair in zip(frames, states, strict=True)]
-        for shape in dict.fromkeys(step.shape for step in steps):
-            self._advance([step for step in steps if step.shape == shape])
+        with self.lock:
+            steps = [self._begin(*pair) for pair in zip(frames, states, strict=True)]
+            for shape in dict.fromkeys(step.shape for step in steps):
+                self._advance([step for step in steps if step.shape == shape])
         return [step.results for step in steps]
 
     @torch.no_grad()

@@ -1,6 +1,7 @@
 """Command-line options and error handling that several tools share."""
 
 import argparse
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -11,15 +12,55 @@ from mmengine.config import DictAction
 
 from .allocator import keep_freed_memory
 from .deprecation import renamed_method
+from .safe_loading import trusted
+from .tool_files import (
+    CheckpointFile,
+    InputFile,
+    OutputFile,
+    check_name,
+    check_outputs,
+    check_regular,
+    marked,
+    unmarked,
+)
 
 SIZE = dict(type=int, nargs=2, metavar=('H', 'W'))
+INTERRUPTED = 130
+
+# Options that a parser gets with the first option of a type.
+_WITH_TYPE = {
+    OutputFile: ('--overwrite', 'replace existing files'),
+    CheckpointFile: (
+        '--trust',
+        'load checkpoints that can run code; only for files that you trust',
+    ),
+}
 
 
-def detector_parser(description: str) -> argparse.ArgumentParser:
+class ToolParser(argparse.ArgumentParser):
+    """Parser of a tool: has ``--debug``, and ``--overwrite`` and ``--trust`` where files of these kinds occur.
+
+    Options for files have a type of :mod:`semidff.utils.tool_files`; :func:`run_tool` checks them.
+    """
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self.add_argument('--debug', action='store_true', help='show the traceback of an error')
+
+    def add_argument(self, *names, **options) -> argparse.Action:
+        kind = options.get('type')
+        for mark, (name, text) in _WITH_TYPE.items():
+            known = name in self._option_string_actions
+            if isinstance(kind, type) and issubclass(kind, mark) and not known:
+                super().add_argument(name, action='store_true', help=text)
+        return super().add_argument(*names, **options)
+
+
+def detector_parser(description: str) -> ToolParser:
     """Return a parser with the arguments ``config`` and ``checkpoint`` of a video detector."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument('config', help='config of a video detector (stage two)')
-    parser.add_argument('checkpoint', help='its weights')
+    parser = ToolParser(description=description)
+    parser.add_argument('config', type=InputFile, help='config of a video detector (stage two)')
+    parser.add_argument('checkpoint', type=CheckpointFile, help='its weights')
     return parser
 
 
@@ -84,6 +125,7 @@ def add_method_arguments(
     )
     parser.add_argument(
         '--adaptive',
+        type=InputFile,
         metavar='FILE',
         help='choose key frames by the predicted error of propagation; FILE is made by '
         'tools/analysis/fit_adaptive.py',
@@ -109,7 +151,7 @@ def add_score_threshold(parser: argparse.ArgumentParser) -> None:
 def add_timing_arguments(parser: argparse.ArgumentParser, default_video: str) -> None:
     """Add ``--video`` and ``--threads``, which :func:`prepare_timing` applies."""
     parser.add_argument(
-        '--video', help=f'video file or folder of frames (default: {default_video})'
+        '--video', type=InputFile, help=f'video file or folder of frames (default: {default_video})'
     )
     parser.add_argument('--threads', type=int, help="CPU threads (default: PyTorch's choice)")
 
@@ -121,24 +163,64 @@ def prepare_timing(args: argparse.Namespace) -> None:
         torch.set_num_threads(args.threads)
 
 
-def run_tool(
-    work: Callable[[argparse.Namespace], None],
-    args: argparse.Namespace,
-    errors: tuple[type[Exception], ...] = (OSError, ValueError),
-    prefix: str | None = None,
-) -> None:
-    """Run a tool; a user's mistake ends the process with a message and exit code 1.
+def run_tool(work: Callable[[argparse.Namespace], None], args: argparse.Namespace) -> None:
+    """Run a tool after a check of its files; an error ends the process with a message and exit code 1.
+
+    The traceback of an error is shown with ``--debug`` only. Ctrl-C ends the process with exit code 130.
 
     Args:
         work: The tool's main function.
-        args: Its options.
-        errors: Exceptions that are a user's mistakes, besides those that this package defines.
-        prefix: Text before the message; default: the tool's name.
+        args: Its options, of a :class:`ToolParser`; ``debug``, ``overwrite`` and ``trust`` are removed.
     """
+    options = vars(args)
+    debug, overwrite, trust = (options.pop(key, False) for key in ('debug', 'overwrite', 'trust'))
+    program = re.sub('.*/(?=tools/)', '', Path(sys.argv[0]).resolve().as_posix())
     try:
-        work(args)
-    except Exception as error:
-        if not (isinstance(error, errors) or type(error).__module__.startswith('semidff.')):
+        open_closed_streams()
+        check_files(options, overwrite)
+        for name, value in options.items():
+            options[name] = unmarked(value)
+        with trusted(trust):
+            work(args)
+    except KeyboardInterrupt:
+        if debug:
             raise
-        program = re.sub('.*/(?=tools/)', '', Path(sys.argv[0]).resolve().as_posix())
-        sys.exit(f'{program}: error: {error}' if prefix is None else f'{prefix}{error}')
+        print(f'{program}: stopped', file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    except Exception as error:
+        if debug:
+            raise
+        sys.exit(f'{program}: error: {describe(error)}')
+
+
+def check_files(options: dict, overwrite: bool) -> None:
+    """Check the files among a tool's options, see :func:`~semidff.utils.tool_files.check_outputs`."""
+    values = list(options.values())
+    for value in marked(values, str):
+        check_name(value)
+    inputs = list(marked(values, InputFile))
+    for path in inputs:
+        check_regular(path)
+    check_outputs(marked(values, OutputFile), inputs, overwrite, options.get('work_dir'))
+
+
+def describe(error: Exception) -> str:
+    """Return the message of an error; its type, too, where the message alone may not be clear."""
+    text = str(error.args[0] if isinstance(error, KeyError) and error.args else error).strip()
+    own = type(error).__module__.startswith('semidff.')
+    if text and (own or isinstance(error, OSError | ValueError)):
+        return text
+    name = type(error).__name__
+    return f'{name}: {text}\n--debug shows where it happened' if text else f'{name} (see --debug)'
+
+
+def open_closed_streams() -> None:
+    """Connect closed standard streams to the null device, so that no output file gets their numbers."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number
+    for name, mode in (('stdin', 'r'), ('stdout', 'w'), ('stderr', 'w')):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115

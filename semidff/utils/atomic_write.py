@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
+from uuid import uuid4
 
 
 @contextmanager
@@ -22,7 +23,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f'.{path.stem}.{os.getpid()}.tmp{path.suffix}')
+    # unique, and not longer than the file's own name where that is long
+    unfinished = path.with_name(f'.{path.stem[:64]}.{uuid4().hex[:12]}.tmp{path.suffix}')
     try:
         yield unfinished
         os.replace(unfinished, path)

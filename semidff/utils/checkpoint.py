@@ -102,7 +102,18 @@ def load_strict(
         for key, value in given.items()
         if key in wanted and value.shape != wanted[key].shape
     ]
+    wrong = [
+        f'{key} ({value.dtype})'
+        for key, value in given.items()
+        if key in wanted
+        and (
+            value.is_complex()
+            or value.is_floating_point() != wanted[key].is_floating_point()
+            or not value.isfinite().all()
+        )
+    ]
     problems = [
+        _listed('not finite numbers of the right type', wrong),
         _listed('missing in the checkpoint', missing),
         _listed('not part of the model', [key for key in given if key not in wanted]),
         _listed('of another shape', misfits),

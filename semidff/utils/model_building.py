@@ -1,5 +1,8 @@
 """Configs, and models built from them with random weights; nothing is downloaded."""
 
+import difflib
+import inspect
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,10 +12,17 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.model import is_model_wrapper
 from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
 from torch import nn
 
 from .image_detectors import ConfigError, resolve_detector
 from .installed import installed_file
+
+# Settings that configs may lack: those of mmengine's Runner, and those of this package's hooks.
+RUNNER_SETTINGS = frozenset(inspect.signature(Runner).parameters) | {
+    'activation_checkpointing', 'compile', 'custom_imports', 'efficient_conv_bn_eval',
+    'find_unused_parameters', 'load_parts', 'model_wrapper_cfg', 'sync_bn', 'tta_model',
+}  # fmt: skip
 
 
 def read_config(path: str | Path, cfg_options: dict | None = None) -> Config:
@@ -23,14 +33,51 @@ def read_config(path: str | Path, cfg_options: dict | None = None) -> Config:
         cfg_options: Settings that replace those of the file.
 
     Raises:
-        ConfigError: If there is no such file.
+        ConfigError: If there is no such file, or an option is of no setting.
     """
     path = installed_file(path)
     if not Path(path).is_file():
         raise ConfigError(f'{path}: there is no such config')
     config = Config.fromfile(path)
+    known = config.keys() | RUNNER_SETTINGS
+    for key in cfg_options or {}:
+        name = key.split('.')[0]
+        if name not in known:
+            close = difflib.get_close_matches(name, known, 1)
+            raise ConfigError(
+                f'--cfg-options {key}: {path} has no setting {name!r}'
+                + (f'; did you mean {close[0]!r}?' if close else '')
+            )
     config.merge_from_dict(cfg_options or {})
     return config
+
+
+def check_settings(config: Config) -> None:
+    """Refuse settings with which a run would start but not succeed.
+
+    Raises:
+        ConfigError: The message has the key and the value.
+    """
+    train = config.get('train_cfg') or {}
+    for key in ('max_iters', 'max_epochs'):
+        value = train.get(key, 1)
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ConfigError(f'train_cfg.{key} is {value!r}; it must be an integer of at least 1')
+    model = config.get('model')
+    nested = (
+        {'model': model} | {f'model.{key}': model.get(key) for key in ('detector', 'teacher')}
+        if model
+        else {}
+    )
+    for key, part in nested.items():
+        preprocessor = part.get('data_preprocessor') or {} if isinstance(part, dict) else {}
+        for name, low in (('std', 0), ('mean', -math.inf)):
+            values = preprocessor.get(name) or ()
+            if not all(isinstance(v, int | float) and low < v < math.inf for v in values):
+                raise ConfigError(
+                    f'{key}.data_preprocessor.{name} is {values}; give finite numbers'
+                    + (' above 0' if low == 0 else '')
+                )
 
 
 def build_model(config: str | Path | Config, keep_checkpoint: bool = False) -> nn.Module:
@@ -55,6 +102,7 @@ def build_model(config: str | Path | Config, keep_checkpoint: bool = False) -> n
         raise ConfigError(
             f'{config.filename}: has no model; give the config of a training or of a test'
         )
+    check_settings(config)
     init_default_scope(config.get('default_scope', 'mmdet'))
     resolve_detector(config, warn=keep_checkpoint)
     if 'detector' in config.model and not keep_checkpoint:

@@ -36,6 +36,9 @@ def track(
         unit: Plural noun for what is counted.
     """
     stream = sys.stderr
+    if stream is None or stream.closed:
+        yield from items
+        return
     live = stream.isatty()
     # Without rich's own thread: a process that forks workers must not hold its locks.
     bar = rich.progress.Progress(

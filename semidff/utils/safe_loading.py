@@ -4,11 +4,14 @@
 more, which are admitted here: histories of logged scalars (NumPy arrays) and the annealing functions of one-cycle
 schedules. mmengine itself falls back to unsafe unpickling where ``weights_only`` fails, and downloads are read
 unsafely throughout; importing this module replaces both functions, so that ``load_from``, ``--resume`` and
-``init_cfg`` are covered as well.
+``init_cfg`` are covered as well. :func:`trusted` is the only way to unsafe unpickling.
 """
 
 import re
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import partial
 from pickle import UnpicklingError
 from typing import Any
@@ -49,6 +52,23 @@ class CheckpointError(RuntimeError):
     """A checkpoint that is missing, damaged, unsafe to load, or of another model."""
 
 
+_trust: ContextVar[bool] = ContextVar('trust', default=False)
+
+
+@contextmanager
+def trusted(trust: bool = True) -> Iterator[None]:
+    """Load checkpoints without restrictions while the context lasts: code in them runs, with a warning for each file.
+
+    Args:
+        trust: False changes nothing.
+    """
+    token = _trust.set(trust or _trust.get())
+    try:
+        yield
+    finally:
+        _trust.reset(token)
+
+
 def _load(read: Callable, source: Any, map_location: Any = None, **options: Any) -> Any:
     """Load a file of ``torch.save`` without running code that may be in it.
 
@@ -62,15 +82,18 @@ def _load(read: Callable, source: Any, map_location: Any = None, **options: Any)
         CheckpointError: If the file is damaged, or holds other objects than tensors, plain data and the state of
             mmengine's Runner.
     """
+    safe = not _trust.get()
+    if not safe:
+        warnings.warn(f'{source}: loaded with --trust; code in it is run', stacklevel=2)
     try:
         with torch.serialization.safe_globals(ALLOWED):
-            return read(source, map_location=map_location, weights_only=True, **options)
+            return read(source, map_location=map_location, weights_only=safe, **options)
     except Exception as error:  # unpicklers raise nearly anything on a broken file
         reason = str(error).rpartition('WeightsUnpickler error:')[2].strip() or 'no content'
         if foreign := re.search(r'GLOBAL (\S+)|unrecognized function (.*)', reason):
             raise CheckpointError(
                 f'{source}: refused, because it holds {foreign[1] or foreign[2]}, and loading that could run code. If '
-                'you trust the file, load it with torch.load(..., weights_only=False) and save its state_dict alone'
+                'you trust the file, give --trust (trust=True in Python), or save its state_dict alone'
             ) from error
         raise CheckpointError(
             f'{source}: cannot be read as a checkpoint ({type(error).__name__}: {reason.splitlines()[0]}); the file '

@@ -1,6 +1,7 @@
 """Writing of mp4 files."""
 
 from contextlib import AbstractContextManager, ExitStack
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -27,12 +28,13 @@ class VideoWriter(AbstractContextManager):
     def __init__(self, path: str | Path, fps: float = 10.0) -> None:
         if Path(path).suffix != '.mp4':
             raise ValueError(f'{path}: only .mp4 files are written; give a name that ends in .mp4')
-        if not fps > 0:
-            raise ValueError(f'fps is {fps}; it must be above 0')
+        if not 0 < fps < 1e6:
+            raise ValueError(f'fps is {fps}; it must be above 0 and finite')
         self.path = Path(path)
         self.fps = fps
         self._writer: cv2.VideoWriter | None = None
         self._size: tuple[int, int] | None = None
+        self._written = 0
         self._stack = ExitStack()
 
     def __exit__(self, *error: object) -> None:
@@ -46,7 +48,7 @@ class VideoWriter(AbstractContextManager):
 
         Raises:
             ValueError: The size differs from the first frame's.
-            OSError: The file cannot be written.
+            OSError: The file cannot be written. At the end of the context, too.
         """
         height, width = size = frame.shape[:2]
         if self._writer is None:
@@ -60,15 +62,36 @@ class VideoWriter(AbstractContextManager):
         if height % 2 or width % 2:
             frame = cv2.copyMakeBorder(frame, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
         self._writer.write(np.ascontiguousarray(frame))
+        self._written += 1
 
     def _open(self, size: tuple[int, int]) -> None:
         path = self._stack.enter_context(atomic_path(self.path))
         even = (size[1] + size[1] % 2, size[0] + size[0] % 2)
         code = cv2.VideoWriter_fourcc(*'mp4v')
         self._writer = cv2.VideoWriter(str(path), code, _storable(self.fps), even)
-        self._stack.callback(self._writer.release)
+        self._stack.push(partial(self._close, path))
         if not self._writer.isOpened():
             raise OSError(f'{self.path}: cannot be written; check the folder and its free space')
+
+    def _close(self, path: Path, *error: object) -> None:
+        """Close the file; check that it is complete, since OpenCV does not report a full disk."""
+        self._writer.release()
+        if error[0] is None and (found := count_packets(path)) != self._written:
+            raise OSError(
+                f'{self.path}: only {found} of {self._written} frames could be written; check the free space '
+                'and the limit of file sizes'
+            )
+
+
+def count_packets(path: str | Path) -> int:
+    """Return the number of frames in a video file, without decoding; 0 if it cannot be opened."""
+    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    capture.set(cv2.CAP_PROP_FORMAT, -1)  # packets
+    count = 0
+    while capture.grab():
+        count += 1
+    capture.release()
+    return count
 
 
 def _storable(fps: float) -> float:

@@ -131,11 +131,11 @@ def drop_from_image(key):
         (change('categories', None), "no list 'categories'"),
         (drop_from_image('video_id'), "1 of 3 images have no video_id, first 'b/1.jpg'"),
         (drop_from_image('frame_id'), "'b/1.jpg' has a video_id but no frame_id"),
-        (drop_from_image('width'), 'has no width'),
+        (drop_from_image('width'), r'1 of 3 images have no width, first images\[0\]'),
         (lambda data: data['images'][0].update(frame_id=0), 'are both frame 0 of video 7'),
         (
             lambda data: data['annotations'][1].update(bbox=[1, 2]),
-            r'annotation 2 has bbox \[1, 2\]',
+            r'1 of 3 annotations have a bbox that is not .*, first annotations\[1\].*: \[1, 2\]',
         ),
     ],
 )

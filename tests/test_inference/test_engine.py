@@ -1,5 +1,7 @@
 """Invariants of the ways through a video, with a real detector."""
 
+import copy
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import pytest
@@ -226,3 +228,25 @@ def test_scale_fields_are_kept_beside_the_flow(model):
     results = walk(VideoEngine(model, 'propagate', key_interval=4, keep_fields=True))
     assert results[1].scale_field.shape == (1, 4, 6)
     assert 'scale_field' not in results[0]
+
+
+@pytest.mark.parametrize('method', list(METHODS.module_dict))
+def test_changing_a_result_does_not_change_later_ones(model, method):
+    expected = walk(VideoEngine(model, method, key_interval=3))
+    engine, results = VideoEngine(model, method, key_interval=3), []
+    for index in range(FRAMES):
+        for result in engine.push(batch(0, index)):
+            results.append(copy.deepcopy(result))
+            for key in ('bboxes', 'scores', 'labels'):
+                result.pred_instances[key].zero_()
+    results += engine.flush()
+    assert all(same(result, other) for result, other in zip(results, expected, strict=True))
+
+
+def test_engines_of_several_threads_share_a_detector(model):
+    expected = walk(VideoEngine(model, 'propagate', key_interval=3))
+    with ThreadPoolExecutor(3) as pool:
+        engines = [VideoEngine(model, 'propagate', key_interval=3) for _ in range(3)]
+        for results in pool.map(walk, engines):
+            assert all(same(one, other) for one, other in zip(results, expected, strict=True))
+    assert len({id(engine.lock) for engine in engines}) == 1

@@ -85,5 +85,5 @@ def test_what_does_not_fit(run, source, tmp_path):
     source.write_bytes(b'not found')
     assert 'cannot be read as a checkpoint' in run(source, out)
     assert 'there is no such checkpoint' in run(tmp_path / 'gone.pth', out)
-    assert 'is the file that is read' in run(source, source)
+    assert 'would overwrite the input' in run(source, source)
     assert not out.exists()

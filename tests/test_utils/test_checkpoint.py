@@ -158,3 +158,16 @@ def test_checkpoint_of_another_model_is_refused(stages, tmp_path):
     with pytest.raises(CheckpointError, match=r'of another shape: temporal\.'):
         load_for_test(build(cfg), path, method_class('propagate').uses_temporal)
     load_for_test(build(cfg), path, method_class('frame').uses_temporal)
+
+
+@pytest.mark.parametrize(
+    'value',
+    [torch.full((3,), float('nan')), torch.ones(3).long(), torch.ones(3).to(torch.complex64)],
+)
+def test_weights_that_are_no_finite_floats_are_refused(tmp_path, value):
+    path = save(tmp_path / 'a.pth', net().state_dict() | {'1.bias': value})
+    target = net()
+    before = copy.deepcopy(target)
+    with pytest.raises(CheckpointError, match=r'not finite numbers of the right type: .*1\.bias'):
+        load_strict(target, path)
+    assert equal(target, before)

@@ -1,5 +1,7 @@
 """Writing of mp4 files."""
 
+import resource
+
 import cv2
 import numpy as np
 import pytest
@@ -58,3 +60,26 @@ def test_bad_sizes_and_names_are_refused(tmp_path):
         writer.write(GRAY[:40, :60])
     with pytest.raises(ValueError, match=r'out\.avi'):
         VideoWriter(tmp_path / 'out.avi')
+
+
+def test_a_full_disk_is_reported(tmp_path):
+    """OpenCV writes on and reports nothing when a write fails."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    generator = np.random.default_rng(0)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, limits[1]))
+        with (
+            pytest.raises(OSError, match=r'out\.mp4: only \d+ of 30 frames could be written'),
+            VideoWriter(tmp_path / 'out.mp4') as writer,
+        ):
+            for _ in range(30):
+                writer.write(generator.integers(0, 255, GRAY.shape, np.uint8))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('fps', [0, -1, float('nan'), float('inf')])
+def test_impossible_frame_rates(tmp_path, fps):
+    with pytest.raises(ValueError, match='fps is'):
+        VideoWriter(tmp_path / 'out.mp4', fps)

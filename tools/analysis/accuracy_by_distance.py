@@ -5,14 +5,12 @@ one after another. The same command continues after an interruption. Finished ev
 as long as config, checkpoint and settings are the same.
 """
 
-import argparse
-
 from semidff.experiments.main import add_run_arguments, distance_main, leave
 from semidff.inference.methods import METHODS
-from semidff.utils.arguments import add_key_intervals
+from semidff.utils.arguments import ToolParser, add_key_intervals
 
 if __name__ == '__main__':
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = ToolParser(description=__doc__)
     add_run_arguments(parser, 'propagate (default), copy, sff-fast or sff-slow')
     add_key_intervals(parser, 10, 'distances are 0 ... L-1 frames')
     pairwise = [name for name, method in METHODS.module_dict.items() if method.pairwise]

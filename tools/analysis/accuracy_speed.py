@@ -5,14 +5,12 @@ same command continues after an interruption. Finished evaluations are kept as l
 checkpoint and settings are the same.
 """
 
-import argparse
-
 from semidff.experiments.main import add_run_arguments, curve_main, leave
 from semidff.inference.methods import METHODS
-from semidff.utils.arguments import add_key_intervals
+from semidff.utils.arguments import ToolParser, add_key_intervals
 
 if __name__ == '__main__':
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = ToolParser(description=__doc__)
     add_run_arguments(parser, 'as in tools/test.py (default: propagate)')
     add_key_intervals(parser, [1, 2, 5, 10, 15, 20], 'a key frame every L frames')
     leave(curve_main(parser.parse_args(), list(METHODS.module_dict)))

@@ -22,6 +22,7 @@ from semidff.inference.frame_pipeline import frame_pipeline
 from semidff.inference.methods import METHODS, renamed_method
 from semidff.utils.arguments import (
     SIZE,
+    ToolParser,
     add_key_intervals,
     add_model_arguments,
     add_timing_arguments,
@@ -31,14 +32,17 @@ from semidff.utils.arguments import (
 from semidff.utils.atomic_write import atomic_write, write_json
 from semidff.utils.checkpoint import load_for_test
 from semidff.utils.model_building import build_video_detector
+from semidff.utils.tool_files import CheckpointFile, InputFile, OutputFile, ReportFile
 
 DEFAULT_SHAPE = (600, 1000)  # of the synthetic video
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='config of a video detector (stage two)')
-    parser.add_argument('checkpoint', nargs='?', help='its weights (default: random ones)')
+    parser = ToolParser(description=__doc__)
+    parser.add_argument('config', type=InputFile, help='config of a video detector (stage two)')
+    parser.add_argument(
+        'checkpoint', type=CheckpointFile, nargs='?', help='its weights (default: random ones)'
+    )
     parser.add_argument(
         '--methods',
         '--modes',
@@ -77,8 +81,10 @@ def parse_args() -> argparse.Namespace:
         help='clips of L frames after one of warm-up (default: 3)',
     )
     add_timing_arguments(parser, 'a synthetic pan over a smooth texture')
-    parser.add_argument('--out', metavar='FILE', help='write the figures as JSON')
-    parser.add_argument('--markdown', metavar='FILE', help='write the tables in Markdown')
+    parser.add_argument('--out', type=ReportFile, metavar='FILE', help='write the figures as JSON')
+    parser.add_argument(
+        '--markdown', type=OutputFile, metavar='FILE', help='write the tables in Markdown'
+    )
     add_model_arguments(parser)
     return parser.parse_args()
 

@@ -15,11 +15,12 @@ from semidff.utils.arguments import (
 )
 from semidff.utils.atomic_write import write_json
 from semidff.utils.model_building import read_config
+from semidff.utils.tool_files import InputFile
 
 
 def parse_args() -> argparse.Namespace:
     parser = detector_parser(__doc__)
-    parser.add_argument('adaptive', help='file of tools/analysis/fit_adaptive.py')
+    parser.add_argument('adaptive', type=InputFile, help='file of tools/analysis/fit_adaptive.py')
     add_key_intervals(
         parser,
         [2, 3, 4, 5, 7, 10, 15, 20, 30],

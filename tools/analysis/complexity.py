@@ -13,14 +13,21 @@ from semidff.analysis.flow_networks import (
 )
 from semidff.analysis.part_times import measure_parts
 from semidff.analysis.smooth_video import smooth_frames
-from semidff.utils.arguments import SIZE, add_key_intervals, add_model_arguments, run_tool
+from semidff.utils.arguments import (
+    SIZE,
+    ToolParser,
+    add_key_intervals,
+    add_model_arguments,
+    run_tool,
+)
 from semidff.utils.atomic_write import write_json
 from semidff.utils.model_building import build_video_detector
+from semidff.utils.tool_files import InputFile, ReportFile
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='config of a video detector')
+    parser = ToolParser(description=__doc__)
+    parser.add_argument('config', type=InputFile, help='config of a video detector')
     parser.add_argument(
         '--size',
         **SIZE,
@@ -43,7 +50,7 @@ def parse_args() -> argparse.Namespace:
         metavar='N',
         help='with --measure and --flow-networks: pairs of frames to time after a warm-up (default: 5)',
     )
-    parser.add_argument('--json', metavar='FILE', help='write the figures as JSON')
+    parser.add_argument('--json', type=ReportFile, metavar='FILE', help='write the figures as JSON')
     add_model_arguments(parser)
     return parser.parse_args()
 

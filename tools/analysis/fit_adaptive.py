@@ -12,13 +12,17 @@ from semidff.datasets.video_readers import Frame
 from semidff.inference.schedules.fit import fit_adaptive, unlabeled_videos
 from semidff.utils.arguments import add_device, detector_parser, run_tool
 from semidff.utils.tables import text_table
+from semidff.utils.tool_files import InputFile, ReportFile
 
 
 def parse_args() -> argparse.Namespace:
     parser = detector_parser(__doc__)
-    parser.add_argument('--out', required=True, metavar='FILE', help='JSON file to write')
+    parser.add_argument(
+        '--out', type=ReportFile, required=True, metavar='FILE', help='JSON file to write'
+    )
     parser.add_argument(
         '--videos',
+        type=InputFile,
         metavar='LIST',
         help='text file with a video file, a folder of frames or a glob on each line (default: the '
         "unlabeled videos of the config's training)",

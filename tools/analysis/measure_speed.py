@@ -8,6 +8,7 @@ import argparse
 
 from semidff.analysis.measure_speed import SpeedRow, measure_speed
 from semidff.utils.arguments import (
+    ToolParser,
     add_model_arguments,
     add_timing_arguments,
     prepare_timing,
@@ -15,10 +16,11 @@ from semidff.utils.arguments import (
 )
 from semidff.utils.atomic_write import write_json
 from semidff.utils.tables import text_table
+from semidff.utils.tool_files import ReportFile
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = ToolParser(description=__doc__)
     parser.add_argument(
         '--row',
         action='append',
@@ -27,7 +29,9 @@ def parse_args() -> argparse.Namespace:
         help='a row: METHOD as in tools/test.py, L the key-frame interval; may be given several times. The first row '
         'with method frame is the reference of the speed-ups',
     )
-    parser.add_argument('--out', required=True, metavar='FILE', help='JSON file to write')
+    parser.add_argument(
+        '--out', type=ReportFile, required=True, metavar='FILE', help='JSON file to write'
+    )
     parser.add_argument(
         '--rounds', type=int, default=10, metavar='N', help='rounds after the warm-up (default: 10)'
     )

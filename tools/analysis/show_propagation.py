@@ -9,13 +9,14 @@ import argparse
 from semidff.apis import VideoInferencer
 from semidff.utils.arguments import add_device, add_score_threshold, detector_parser, run_tool
 from semidff.utils.atomic_write import atomic_path
+from semidff.utils.tool_files import InputFile, OutputFile
 from semidff.visualization.propagation_figure import FigureStyle, draw_propagation
 from semidff.visualization.propagation_view import view_frames
 
 
 def parse_args() -> argparse.Namespace:
     parser = detector_parser(__doc__)
-    parser.add_argument('video', help='video file or folder of frames')
+    parser.add_argument('video', type=InputFile, help='video file or folder of frames')
     parser.add_argument(
         '--key', type=int, required=True, metavar='K', help='number of the key frame, from 0'
     )
@@ -28,7 +29,11 @@ def parse_args() -> argparse.Namespace:
         help='numbers of the current frames, before or after the key frame',
     )
     parser.add_argument(
-        '--out', required=True, metavar='FILE', help='the picture (.png, .pdf, .svg)'
+        '--out',
+        type=OutputFile,
+        required=True,
+        metavar='FILE',
+        help='the picture (.png, .pdf, .svg)',
     )
     parser.add_argument(
         '--arrows', action='store_true', help='draw the feature flow with arrows too'

@@ -1,7 +1,6 @@
 """Convert ImageNet VID's XML annotations to a COCO-VID json."""
 
-from semidff.converters.ilsvrc.to_coco import argument_parser, convert_vid
-from semidff.utils.arguments import run_tool
+from semidff.converters.ilsvrc.to_coco import argument_parser, convert_vid, run_converter
 
 if __name__ == '__main__':
     parser = argument_parser(
@@ -17,4 +16,4 @@ if __name__ == '__main__':
     args = parser.parse_args()
     if args.frames_per_video is not None and args.frames_per_video < 1:
         parser.error(f'--frames-per-video must be at least 1, got {args.frames_per_video}')
-    run_tool(lambda args: print(convert_vid(**vars(args))), args, prefix='error: ')
+    run_converter(convert_vid, args)

@@ -16,6 +16,7 @@ from semidff.deployment import OnnxVideoDetector, export_onnx, sample_batches, v
 from semidff.utils.arguments import SIZE, detector_parser, run_tool
 from semidff.utils.checkpoint import load_for_test, read_checkpoint
 from semidff.utils.model_building import build_video_detector
+from semidff.utils.tool_files import InputFile
 
 
 def parse_args() -> argparse.Namespace:
@@ -28,7 +29,9 @@ def parse_args() -> argparse.Namespace:
         "else the scale of the pipeline's Resize)",
     )
     parser.add_argument(
-        '--video', help='video file or folder of frames, for their size and for --verify'
+        '--video',
+        type=InputFile,
+        help='video file or folder of frames, for their size and for --verify',
     )
     parser.add_argument(
         '--verify', action='store_true', help='compare both graphs with PyTorch on some frames'
@@ -66,4 +69,4 @@ def main(args: argparse.Namespace) -> None:
 
 
 if __name__ == '__main__':
-    run_tool(main, parse_args(), (OSError, TypeError, ValueError))
+    run_tool(main, parse_args())

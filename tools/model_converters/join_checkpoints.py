@@ -3,11 +3,12 @@
 import argparse
 
 from semidff.converters.join import Part, join_checkpoints
-from semidff.utils.arguments import run_tool
+from semidff.utils.arguments import ToolParser, run_tool
+from semidff.utils.tool_files import OutputFile
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = ToolParser(description=__doc__)
     parser.add_argument(
         '--part',
         action='append',
@@ -17,7 +18,7 @@ def parse_args() -> argparse.Namespace:
         help='module of the new checkpoint, file with its weights, and name of the module in that file, such as '
         'temporal=flow.pth:temporal; give the option once per part',
     )
-    parser.add_argument('--out', required=True, help='checkpoint to write')
+    parser.add_argument('--out', type=OutputFile, required=True, help='checkpoint to write')
     return parser.parse_args()
 
 
@@ -27,4 +28,4 @@ def main(args: argparse.Namespace) -> None:
 
 
 if __name__ == '__main__':
-    run_tool(main, parse_args(), (), 'error: ')
+    run_tool(main, parse_args())

@@ -15,6 +15,10 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+LARGEST_NUMBER = 10**9
+LARGEST_LIST = 5_000_000
+"""Frames of a list of videos; ImageNet VID has 1.2 million."""
+
 
 @dataclass(frozen=True)
 class ListedFrame:
@@ -109,6 +113,8 @@ def spaced(length: int, count: int | None) -> list[int]:
 def _four_columns(lines: list[list[str]]) -> list[ListedFrame]:
     rows = [(line[0], *map(_whole, line[1:])) for line in lines]
     if all(row[2] == 0 for row in rows) and len({row[0] for row in rows}) == len(rows):
+        if (total := sum(row[3] for row in rows)) > LARGEST_LIST:
+            raise ValueError(f'the videos have {total} frames, more than {LARGEST_LIST}')
         return [
             ListedFrame(video, index, length, first + index)
             for video, first, _, length in rows
@@ -140,6 +146,6 @@ def _paths(lines: list[list[str]], ann_dir: Path) -> list[ListedFrame]:
 
 
 def _whole(word: str) -> int:
-    if not word.isdigit():
-        raise ValueError(f'{word!r} is not a whole number')
+    if not word.isdecimal() or int(word[:20]) > LARGEST_NUMBER:
+        raise ValueError(f'{word[:40]!r} is not a whole number up to {LARGEST_NUMBER}')
     return int(word)

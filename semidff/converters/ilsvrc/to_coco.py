@@ -3,14 +3,16 @@
 import argparse
 import multiprocessing
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from semidff.datasets.imagenet import VID_WNIDS
+from semidff.utils.arguments import ToolParser, run_tool
 from semidff.utils.atomic_write import write_json
 from semidff.utils.progress import track
+from semidff.utils.tool_files import InputFile, OutputFile
 
 from .image_set import read_lines, read_video_image_set
 from .xml_file import XMLFrame, read_xml
@@ -210,17 +212,25 @@ def _read_or_reason(path: str, ann_dir: str) -> XMLFrame | str:
         return str(error)
 
 
-def argument_parser(description: str, data_set: str, image_sets: str) -> argparse.ArgumentParser:
+def argument_parser(description: str, data_set: str, image_sets: str) -> ToolParser:
     """Return a parser of the options that the tools for VID and DET share."""
-    parser = argparse.ArgumentParser(description=description)
+    parser = ToolParser(description=description)
     parser.add_argument(
-        '--ann-dir', required=True, help=f'folder Annotations/{data_set} of ILSVRC2015'
+        '--ann-dir',
+        type=InputFile,
+        required=True,
+        help=f'folder Annotations/{data_set} of ILSVRC2015',
     )
-    parser.add_argument('--image-set', required=True, help=f'list of {image_sets}')
-    parser.add_argument('--out', required=True, help='json file to write')
+    parser.add_argument('--image-set', type=InputFile, required=True, help=f'list of {image_sets}')
+    parser.add_argument('--out', type=OutputFile, required=True, help='json file to write')
     parser.add_argument('--workers', type=int, default=4, help='processes that read XML (4)')
     parser.add_argument('--image-suffix', default='.JPEG', help='suffix of the images (.JPEG)')
     return parser
+
+
+def run_converter(convert: Callable[..., ConversionReport], args: argparse.Namespace) -> None:
+    """Convert and print the report."""
+    run_tool(lambda args: print(convert(**vars(args))), args)
 
 
 def _read_all(paths: list[str], ann_dir: str | Path, workers: int) -> list[XMLFrame | str]:

@@ -4,6 +4,8 @@ import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 from pathlib import Path
 
+from semidff.utils.tool_files import FileError, check_regular
+
 
 @dataclass(frozen=True)
 class XMLObject:
@@ -40,9 +42,12 @@ def read_xml(path: str | Path) -> XMLFrame:
         ValueError: If it is missing, not XML, or incomplete. The message does not name the file.
     """
     try:
+        check_regular(path)
         root = ET.parse(path).getroot()
     except FileNotFoundError:
         raise ValueError('missing') from None
+    except FileError:
+        raise ValueError('a pipe, socket or device') from None
     except (ET.ParseError, UnicodeError, LookupError) as error:
         raise ValueError(f'not XML: {error}') from None
     except OSError as error:
@@ -60,6 +65,8 @@ def _read_object(node: ET.Element) -> XMLObject:
     xmin, ymin, xmax, ymax = (
         _number(node, f'bndbox/{side}') for side in ('xmin', 'ymin', 'xmax', 'ymax')
     )
+    if xmin < -1 or ymin < -1 or xmax < xmin or ymax < ymin:
+        raise ValueError(f'<object> {name} has the box {xmin:g}, {ymin:g}, {xmax:g}, {ymax:g}')
     track = None if node.find('trackid') is None else int(_number(node, 'trackid'))
     occluded, generated = (
         node.find(flag) is not None and _number(node, flag) != 0

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from semidff.utils.tool_files import FileError, check_regular
+
 IMAGE_SUFFIXES = frozenset({'.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm'})
 
 
@@ -58,6 +60,10 @@ def is_image(name: str) -> bool:
 
 def check_video_file(path: str) -> None:
     """Raise :class:`VideoError` if a file is missing, empty or an image."""
+    try:
+        check_regular(path)
+    except FileError as error:
+        raise VideoError(path, str(error).removeprefix(f'{path}: ')) from None
     if not os.path.isfile(path):
         raise VideoError(path, 'no such file')
     if is_image(path):

@@ -1,6 +1,7 @@
 """Sequential reader of a video file, with OpenCV."""
 
 import os
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,7 +9,8 @@ import cv2
 import numpy as np
 
 from .base import VideoError, check_video_file
-from .stream import Frame, FrameStream, report
+from .container import end_is_missing, sequence_headers, states_sizes_in_stream
+from .stream import Frame, FrameStream, VideoWarning, report
 
 # Otherwise FFmpeg prints a line for each damaged macroblock.
 os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
@@ -25,7 +27,9 @@ class FileStream(FrameStream):
     - Frames are rotated according to the file's metadata.
     - The stream ends at the first frame that cannot be decoded, or early if a part of the file is
       missing, with a warning that names file and frame. Which frame that is depends on the file
-      only. Damage that the decoder conceals is not detected.
+      only. Damage that the decoder conceals is not detected. Where the container does not state its
+      length, a warning says so.
+    - Frames have the size of the first one; a warning names the frame at which the coded size changes.
 
     Args:
         strict: Whether damage is an error instead of a warning.
@@ -75,6 +79,7 @@ class FileStream(FrameStream):
             self.close()
         if not count:
             raise VideoError(self.path, 'not a single frame can be decoded')
+        self._cut = end_is_missing(self.path)
         if self._ends_early(count, last) or any(
             time > last + _SAME for time in _packet_times(self.path)
         ):
@@ -83,18 +88,33 @@ class FileStream(FrameStream):
                 f'{last - first:.2f} s, are used'
             )
             report(self.path, reason, self.strict)
+        elif self._cut is None:
+            warnings.warn(
+                f'{self.path}: the format does not state the length, so that a missing end cannot be noticed; '
+                f'{count} frames are used',
+                VideoWarning,
+                stacklevel=2,
+            )
+        if states_sizes_in_stream(self.path) and (changes := sequence_headers(_packets(self.path))):
+            reason = (
+                f'the size of the frames changes at frame {changes[0]}; they are scaled to the size '
+                'of the first frame'
+            )
+            report(self.path, reason, self.strict)
 
     def _ends_early(self, count: int, time: float) -> bool:
         """Return whether frames and duration are less than those in the file's header.
 
         Containers without an index have a duration only, which may be that of a longer audio track.
         """
-        if count >= self._declared or self._fps <= 0:
-            return False
         with open(self.path, 'rb') as file:
             head = file.read(12)
         has_index = head[4:8] == b'ftyp' or head[:4] == b'RIFF'
-        slack = 0.5 / self._fps if has_index else 0.5
+        if self._cut and not has_index and self._declared <= 0:
+            return True
+        if count >= self._declared or self._fps <= 0:
+            return False
+        slack = 0.5 / self._fps if has_index or self._cut else 0.5
         return (self._declared - 1) / self._fps - time > slack
 
     def close(self) -> None:
@@ -115,6 +135,14 @@ def _time_of(capture: cv2.VideoCapture) -> float:
     """Return the presentation time of the last frame or packet, in seconds."""
     # OpenCV replaces a presentation time of 0 by the decoding time, which may be negative.
     return max(capture.get(cv2.CAP_PROP_POS_MSEC), 0.0) / 1000
+
+
+def _packets(path: str) -> Iterator[bytes]:
+    """Yield all packets, without decoding."""
+    capture = capture_of(path)
+    capture.set(cv2.CAP_PROP_FORMAT, -1)
+    while capture.grab():
+        yield capture.retrieve()[1].tobytes()
 
 
 def _packet_times(path: str) -> Iterator[float]:

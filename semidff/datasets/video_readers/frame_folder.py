@@ -1,15 +1,21 @@
 """Random-access reader of a folder of images."""
 
+import io
 import os
 import re
 from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image
+
+from semidff.utils.tool_files import FileError, check_regular
 
 from .base import VideoError, VideoReader, is_image
 
 _JPEG_END = b'\xff\xd9'
+MAX_PIXELS = 1 << 27
+"""Largest image that is decoded: 134 million pixels, 400 MB."""
 
 
 class FrameFolderReader(VideoReader):
@@ -50,7 +56,11 @@ def read_image(path: str) -> np.ndarray:
         VideoError: If the file is missing, not an image or truncated.
     """
     try:
+        check_regular(path)
         data = Path(path).read_bytes()
+        check_pixels(path, data)
+    except FileError as error:
+        raise VideoError(path, str(error).removeprefix(f'{path}: ')) from None
     except OSError as error:
         raise VideoError(path, f'cannot read the image ({error.strerror})') from None
     # OpenCV fills missing parts with gray and only warns.
@@ -60,6 +70,24 @@ def read_image(path: str) -> np.ndarray:
     if image is None:
         raise VideoError(path, f'corrupt or not an image ({len(data)} bytes)')
     return image
+
+
+def check_pixels(path: str, data: bytes) -> None:
+    """Raise :class:`VideoError` for an image with too many pixels, by its header."""
+    limit = int(os.environ.get('SEMIDFF_MAX_PIXELS', MAX_PIXELS))
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            pixels = image.width * image.height
+    except Image.DecompressionBombError as error:
+        pixels = int(re.findall(r'\d+', str(error))[0])
+    except Exception:
+        return  # not known to Pillow; OpenCV decides
+    if pixels > limit:
+        raise VideoError(
+            path,
+            f'has {pixels} pixels, more than {limit}; set the environment variable '
+            'SEMIDFF_MAX_PIXELS to allow it',
+        )
 
 
 def natural_key(name: str) -> list[tuple[int, int, str]]:

@@ -1,6 +1,7 @@
 """Training loop in steps, each with its own objectives, trainable parts, iterations and optimizer (semi-DFF 3.4)."""
 
 import copy
+import re
 from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
@@ -60,11 +61,20 @@ class DistillationStepHook(Hook):
         if not runner._resume:
             return
         iteration = checkpoint['meta']['iter']
+        before = checkpoint['meta'].get('distillation_steps', self._lengths())
+        if before != self._lengths() or iteration > self.ends[-1]:
+            raise ValueError(
+                f'the checkpoint is of iteration {iteration} of a training with the steps {before}, but '
+                f'train_cfg.steps are {self._lengths()}; resume with the same steps, or start anew with load_from'
+            )
         self._enter(runner, iteration)
         if iteration in self.ends[:-1]:
             # The checkpoint was saved between two steps: its state belongs to the finished one.
             checkpoint.pop('optimizer', None)
             checkpoint.pop('param_schedulers', None)
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        checkpoint['meta']['distillation_steps'] = self._lengths()
 
     def before_train(self, runner: Runner) -> None:
         for step in self.steps:  # refuse a later step now, not after the first
@@ -85,6 +95,9 @@ class DistillationStepHook(Hook):
             if is_main_process():
                 with atomic_path(Path(runner.work_dir) / f'{name}.pth') as unfinished:
                     runner.save_checkpoint(runner.work_dir, unfinished.name, by_epoch=False)
+
+    def _lengths(self) -> list[list]:
+        return [[step['name'], step['iters']] for step in self.steps]
 
     def _index(self, iteration: int) -> int:
         return sum(iteration >= end for end in self.ends[:-1])
@@ -133,13 +146,20 @@ def _check(steps: Sequence[dict]) -> None:
     for i, step in enumerate(steps):
         missing = _NEEDED - set(step)
         unknown = set(step) - _NEEDED - _OPTIONAL
-        if missing or unknown or step['iters'] < 1:
+        iters = step.get('iters')
+        if missing or unknown or type(iters) is not int or iters < 1:
             raise ValueError(
                 f'train_cfg.steps[{i}] needs name, iters >= 1, objectives and trainable, and may have optim_wrapper '
                 f'and param_scheduler; missing {sorted(missing)}, unknown {sorted(unknown)}, '
-                f'iters {step.get("iters")}'
+                f'iters {iters!r}'
             )
     names = [step['name'] for step in steps]
+    for name in names:
+        if not re.fullmatch(r'[\w.-]+', str(name)) or re.fullmatch(r'last|iter_\d+|\.+', str(name)):
+            raise ValueError(
+                f'train_cfg.steps has the name {name!r}, which names the checkpoint of the step: use letters, digits, '
+                '"_", "-" and ".", and neither "last" nor "iter_N"'
+            )
     if len(set(names)) < len(names):
         raise ValueError(
             f'train_cfg.steps need different names, since each names a checkpoint; got {names}'

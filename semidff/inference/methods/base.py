@@ -1,5 +1,6 @@
 """Base classes of the methods."""
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -119,7 +120,11 @@ class BoxMethod(VideoMethod):
 
     def key(self, frames: Frames) -> list[SampleList]:
         results = self.model.predict_key(frames.inputs, frames.samples)[0]
-        return [self._key(*pair) for pair in zip(results, frames.memories, strict=True)]
+        finished = [self._key(*pair) for pair in zip(results, frames.memories, strict=True)]
+        for result in results:
+            # The memory keeps the tensors; what a caller does to a result must not change later frames.
+            result.pred_instances = copy.deepcopy(result.pred_instances)
+        return finished
 
     def non_key(self, frames: Frames, flow_field: FlowField | None = None) -> list[SampleList]:
         return [self._non_key(*pair) for pair in zip(frames.samples, frames.memories, strict=True)]

@@ -1,5 +1,7 @@
 """*copy*: the key frame's boxes, unchanged, until the next key frame (semi-DFF Table 1)."""
 
+from copy import deepcopy
+
 from mmdet.structures import DetDataSample, SampleList
 
 from .base import METHODS, BoxMemory, BoxMethod
@@ -16,5 +18,5 @@ class Copy(BoxMethod):
         return [result]
 
     def _non_key(self, sample: DetDataSample, memory: BoxMemory) -> SampleList:
-        sample.pred_instances = memory.detections.clone()
+        sample.pred_instances = deepcopy(memory.detections)
         return [sample]

@@ -1,5 +1,6 @@
 """*interpolate*: boxes interpolated between consecutive key frames; offline."""
 
+from copy import deepcopy
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -49,7 +50,7 @@ class Interpolate(BoxMethod):
         """Return the frames after the last key frame, with its boxes."""
         finished, memory.samples = memory.samples, []
         for sample in finished:
-            sample.pred_instances = memory.detections.clone()
+            sample.pred_instances = deepcopy(memory.detections)
         return finished
 
 

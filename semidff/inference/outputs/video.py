@@ -9,6 +9,7 @@ import numpy as np
 from mmdet.structures import DetDataSample
 
 from semidff.datasets.video_readers.stream import DEFAULT_FPS
+from semidff.utils.tool_files import check_outputs
 from semidff.utils.video_writer import VideoWriter
 
 from .base import Output, Result
@@ -107,8 +108,5 @@ def check_out_video(path: str | Path | None, inputs: Sequence[str | None]) -> No
         raise ValueError(f'{path}: {len(inputs)} videos need a folder; give a name without suffix')
     if suffix not in ('', '.mp4'):
         raise ValueError(f'{path}: only .mp4 files are written; give a name that ends in .mp4')
-    out = Path(path).resolve()
-    for file in filter(None, inputs):
-        source = Path(file).resolve()
-        if out == (source if suffix else source.parent):
-            raise ValueError(f'{path}: would overwrite the input; give another name')
+    folders = [Path(file).parent for file in inputs if file and not suffix]
+    check_outputs([path], folders)

@@ -255,7 +255,7 @@ def test_tool_fails_without_anything_to_read(folder, run_tool, tool, text, reaso
     if text is not None:
         (folder / 'set.txt').write_text(text)
     status, _, error = run_tool(tool, folder, '--workers', '1')
-    assert status == 1 and error.startswith('error: ') and reason in error
+    assert status == 1 and '.py: error: ' in error and reason in error
     assert not (folder / 'out.json').exists()
 
 

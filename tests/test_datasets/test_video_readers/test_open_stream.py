@@ -1,5 +1,6 @@
 """Sequential access to files, folders, arrays and cameras: intact, unusual and damaged."""
 
+import os
 import warnings
 
 import cv2
@@ -7,9 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from semidff.datasets.video_readers import ArrayStream, VideoError, VideoWarning, open_stream
+from semidff.datasets.video_readers import (
+    ArrayStream,
+    VideoError,
+    VideoWarning,
+    open_stream,
+    read_image,
+)
 from tests.damaged_video import (
     cut,
+    huge_png,
     index_first,
     picture,
     turn,
@@ -200,3 +208,25 @@ def test_a_camera_that_is_not_there_and_a_password():
     with pytest.raises(VideoError) as caught:
         open_stream('file:' + '//me:secret@nowhere/stream')
     assert 'nowhere' in str(caught.value) and 'secret' not in str(caught.value)
+
+
+def test_pipes_and_huge_images_are_refused_before_they_are_read(tmp_path):
+    os.mkfifo(tmp_path / 'pipe.jpg')
+    with pytest.raises(VideoError, match='pipe, socket or device'):
+        read_image(str(tmp_path / 'pipe.jpg'))
+    with pytest.raises(VideoError, match='pipe, socket or device'):
+        open_stream(tmp_path / 'pipe.jpg')
+    with pytest.raises(VideoError, match='not UTF-8'):
+        open_stream('bad\udcff.mp4')
+    (tmp_path / 'huge.png').write_bytes(huge_png())
+    with pytest.raises(VideoError, match=r'huge\.png: has 900000000 pixels, more than'):
+        read_image(str(tmp_path / 'huge.png'))
+
+
+def test_the_limit_of_pixels_can_be_changed(tmp_path, monkeypatch):
+    path = str(tmp_path / 'a.png')
+    cv2.imwrite(path, np.zeros((20, 30, 3), np.uint8))
+    assert read_image(path).shape == (20, 30, 3)
+    monkeypatch.setenv('SEMIDFF_MAX_PIXELS', '599')
+    with pytest.raises(VideoError, match='has 600 pixels, more than 599'):
+        read_image(path)

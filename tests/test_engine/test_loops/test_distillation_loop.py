@@ -169,3 +169,22 @@ def test_unknown_parts_and_objectives_are_named(videos, tmp_path):
         run(
             config(videos, tmp_path / 'b', [dict(STEPS[0], objectives=[dict(type='FeatureMagic')])])
         )
+
+
+def test_a_run_with_other_steps_is_not_resumed(videos, uninterrupted, tmp_path):
+    folder, _, _ = uninterrupted
+    steps = [dict(STEPS[0], iters=1), dict(STEPS[1], iters=1)]
+    cfg = config(
+        videos, tmp_path / 'other', steps, resume=True, load_from=str(folder / 'iter_4.pth')
+    )
+    with pytest.raises(
+        ValueError, match=r'iteration 4 of a training with the steps .*resume with the same steps'
+    ):
+        run(cfg)
+
+
+@pytest.mark.parametrize('name', ['iter_10', 'last', 'a/b', '..', ''])
+def test_names_of_steps_are_names_of_checkpoints(videos, tmp_path, name):
+    steps = [dict(STEPS[0], name=name), STEPS[1]]
+    with pytest.raises(ValueError, match='which names the checkpoint of the step'):
+        run(config(videos, tmp_path / 'out', steps))
