@@ -95,5 +95,10 @@ def huge_png(side: int = 30_000) -> bytes:
     """Header of a picture of ``side`` x ``side`` pixels."""
     chunk = b'IHDR' + struct.pack('>IIBBBBB', side, side, 8, 2, 0, 0, 0)
     return (
-        b'\x89PNG\r\n\x1a\n' + struct.pack('>I', 13) + chunk + struct.pack('>I', zlib.crc32(chunk))
+        b'\x89PNG\r\n\x1a\n'
+        + struct.pack('>I', 13)
+        + chunk
+        + struct.pack('>I', zlib.crc32(chunk))
+        + struct.pack('>I', 1)
+        + b'IDAT'
     )

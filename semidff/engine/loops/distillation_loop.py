@@ -61,8 +61,12 @@ class DistillationStepHook(Hook):
         if not runner._resume:
             return
         iteration = checkpoint['meta']['iter']
+        done = self._index(iteration)
         before = checkpoint['meta'].get('distillation_steps', self._lengths())
-        if before != self._lengths() or iteration > self.ends[-1]:
+        # The step that was interrupted may become longer.
+        current = [name for name, _ in before[done : done + 1]]
+        same = before[:done] == self._lengths()[:done] and current == [self.steps[done]['name']]
+        if not same or iteration > self.ends[-1]:
             raise ValueError(
                 f'the checkpoint is of iteration {iteration} of a training with the steps {before}, but '
                 f'train_cfg.steps are {self._lengths()}; resume with the same steps, or start anew with load_from'
