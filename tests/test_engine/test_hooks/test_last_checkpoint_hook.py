@@ -81,8 +81,12 @@ def test_is_a_copy_without_hard_links(tmp_path, monkeypatch):
 
 
 def test_does_not_appear_before_the_end(tmp_path, monkeypatch):
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
+    replace = module.os.replace
+
+    def stop(source: Path, target: Path) -> None:
+        if Path(target).name == 'last.pth':
+            raise KeyboardInterrupt
+        replace(source, target)
 
     monkeypatch.setattr(module.os, 'replace', stop)
     with pytest.raises(KeyboardInterrupt):
