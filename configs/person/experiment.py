@@ -25,6 +25,7 @@ steps = [
         name='flow_detector',
         command=[
             'tools/model_converters/join_checkpoints.py',
+            '--overwrite',
             '--part', 'spatial.detector={stage_one}/last.pth',
             '--part', 'temporal={flow}/last.pth:temporal',
             '--out', '{flow_detector}/last.pth',

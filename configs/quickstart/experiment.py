@@ -31,6 +31,7 @@ steps = [
         name='flow_detector',
         command=[
             'tools/model_converters/join_checkpoints.py',
+            '--overwrite',
             '--part',
             'spatial.detector={stage_one}/last.pth',
             '--part',

@@ -9,6 +9,7 @@ _dff_steps = [
         name='dff_separate',
         command=[
             'tools/model_converters/join_checkpoints.py',
+            '--overwrite',
             '--part',
             'spatial.detector={stage_one_vid}/last.pth',
             '--part',
