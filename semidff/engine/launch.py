@@ -121,9 +121,7 @@ def apply_train_options(cfg: Config, args: argparse.Namespace) -> None:
     if args.accumulate is not None and args.accumulate < 1:
         raise OptionError(f'--accumulate must be at least 1, got {args.accumulate}')
     resumed = bool(args.resume) and (cfg.load_from or find_latest_checkpoint(cfg.work_dir))
-    resolve_detector(cfg, warn=not resumed)
-    if resumed and 'detector' in cfg.get('model', ()):
-        cfg.model.pop('checkpoint', None)  # the weights of the run are loaded
+    resolve_detector(cfg, keep_checkpoint=not resumed)
     parts = [cfg, *(cfg.get('train_cfg') or {}).get('steps', [])]
     for wrapper in (part.optim_wrapper for part in parts if part.get('optim_wrapper')):
         if args.amp:
@@ -153,9 +151,7 @@ def apply_test_options(cfg: Config, args: argparse.Namespace) -> str | None:
         OptionError: If the config has no test, no metric that writes detections, or does not support a given option.
     """
     _check_test(cfg, args)
-    resolve_detector(cfg, warn=False)
-    if 'detector' in cfg.get('model', ()):
-        cfg.model.pop('checkpoint', None)  # all weights are loaded from the checkpoint of the test
+    resolve_detector(cfg, keep_checkpoint=False)
     test = cfg.test_cfg
     if test.type == 'TestLoop':
         return None

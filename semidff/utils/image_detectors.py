@@ -54,7 +54,7 @@ def read_detector(name: str, warn: bool) -> Config:
     return config
 
 
-def resolve_detector(config: Config, warn: bool) -> None:
+def resolve_detector(config: Config, keep_checkpoint: bool) -> None:
     """Replace a named detector of a video detector by its config, so that the whole config needs no other file.
 
     ``detector_dataset`` becomes the test data set of the detector's config: pipeline and class names for predictions
@@ -62,16 +62,20 @@ def resolve_detector(config: Config, warn: bool) -> None:
 
     Args:
         config: The config, changed in place.
-        warn: Whether to warn if nothing gives the detector weights.
+        keep_checkpoint: Whether ``model.checkpoint`` gives the detector its weights; a warning says if there is none.
+            Otherwise all weights are loaded from another checkpoint, and ``model.checkpoint`` is removed.
 
     Raises:
         ConfigError: If there is no such detector.
     """
     model = config.get('model') or {}
+    if 'detector' in model and not keep_checkpoint:
+        model.pop('checkpoint', None)
     name = model.get('detector')
     if not isinstance(name, str):
         return
-    own = read_detector(name, warn and not (model.get('checkpoint') or config.get('load_parts')))
+    unknown = not (model.get('checkpoint') or config.get('load_parts'))
+    own = read_detector(name, warn=keep_checkpoint and unknown)
     model['detector'] = own.model
     config.detector_dataset = (own.get('test_dataloader') or {}).get('dataset') or {}
 

@@ -104,9 +104,7 @@ def build_model(config: str | Path | Config, keep_checkpoint: bool = False) -> n
         )
     check_settings(config)
     init_default_scope(config.get('default_scope', 'mmdet'))
-    resolve_detector(config, warn=keep_checkpoint)
-    if 'detector' in config.model and not keep_checkpoint:
-        config.model.pop('checkpoint', None)
+    resolve_detector(config, keep_checkpoint)
     model = MODELS.build(config.model)
     model.cfg = config
     return model

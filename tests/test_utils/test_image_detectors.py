@@ -67,7 +67,7 @@ def test_a_config_with_a_named_detector_becomes_whole(tmp_path, recwarn):
         )
     ).dump(tmp_path / 'own.py')
     config = Config(dict(model=dict(type='SemiDFF', detector=str(tmp_path / 'own.py'))))
-    resolve_detector(config, warn=True)
+    resolve_detector(config, keep_checkpoint=True)
     found = config.model.detector.to_dict()
     assert found['neck'].pop('init_cfg') == heads[:1]
     assert found == dict(model, data_preprocessor=preprocessor, _scope_='other')
@@ -83,6 +83,6 @@ def test_a_config_with_a_named_detector_becomes_whole(tmp_path, recwarn):
 def test_weights_from_elsewhere_need_no_warning(given, recwarn):
     config = Config(dict(model=dict(type='SemiDFF', detector='rtmdet-t')))
     config.merge_from_dict(given)
-    resolve_detector(config, warn=True)
+    resolve_detector(config, keep_checkpoint=True)
     assert config.model.detector.type == 'RTMDet'
     assert not [w for w in recwarn if 'random weights' in str(w.message)]
