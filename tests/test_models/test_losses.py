@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from semidff.models.losses import (
     binary_distillation_loss,
@@ -32,6 +33,24 @@ def test_class_loss_by_hand():
     # Twice the logits at T = 2 are the same distributions; T squared stays.
     loss = class_distillation_loss(2 * student, 2 * teacher, temperature=2).item()
     assert loss == pytest.approx(4 * divergence / 2, rel=1e-6)
+
+
+@pytest.mark.parametrize('temperature', [2, 4, 10, 40])
+def test_class_loss_at_high_temperatures_is_precise(temperature):
+    generator = torch.Generator().manual_seed(0)
+    teacher = 3 * torch.randn(300, 31, generator=generator)
+    student = (teacher + 0.3 * torch.randn(300, 31, generator=generator)).requires_grad_()
+    loss = class_distillation_loss(student, teacher, temperature)
+    exact = F.kl_div(
+        F.log_softmax(student.double() / temperature, 1),
+        F.log_softmax(teacher.double() / temperature, 1),
+        reduction='batchmean',
+        log_target=True,
+    )
+    assert loss.dtype == torch.float32
+    assert loss.item() == pytest.approx(exact.item() * temperature**2, rel=2e-7)
+    loss.backward()
+    assert student.grad.dtype == torch.float32
 
 
 def test_box_loss_by_hand():

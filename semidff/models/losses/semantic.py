@@ -35,16 +35,19 @@ def class_distillation_loss(
     if not temperature > 0:
         raise ValueError(f'the temperature must be positive, got {temperature}')
     teacher = teacher.detach()
-    classes = student.shape[-1]
+    classes, kind = student.shape[-1], torch.promote_types(student.dtype, torch.float32)
     student, teacher = student.reshape(-1, classes), teacher.reshape(-1, classes)
     if temperature == float('inf'):
         difference = student - teacher
         square = (difference - difference.mean(1, keepdim=True)).square()
         return (square.mean() if weight is None else _total(square / classes, weight)) / 2
+    if temperature > 1:
+        # Softened distributions are nearly equal; float32 would lose the last digits of their divergence.
+        student, teacher = student.double(), teacher.double()
     log_student = F.log_softmax(student / temperature, dim=1)
     log_teacher = F.log_softmax(teacher / temperature, dim=1)
     divergence = F.kl_div(log_student, log_teacher, reduction='none', log_target=True)
-    return _total(divergence, weight) * temperature**2
+    return (_total(divergence, weight) * temperature**2).to(kind)
 
 
 def binary_distillation_loss(
