@@ -28,7 +28,10 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--amp', action='store_true', help='use automatic mixed precision')
     parser.add_argument(
-        '--accumulate', type=int, metavar='N', help='accumulate the gradients of N iterations'
+        '--accumulate',
+        type=int,
+        metavar='N',
+        help='update the weights with the mean gradient of N batches, which count as one iteration',
     )
     parser.add_argument('--seed', type=int, help="random seed (default: the config's)")
     add_launch_arguments(parser, 'train_cfg.max_iters=100')

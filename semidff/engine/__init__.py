@@ -7,6 +7,7 @@ from .hooks.finite_loss_hook import FiniteLossHook, NonFiniteLossError
 from .hooks.last_checkpoint_hook import LastCheckpointHook
 from .hooks.load_parts_hook import LoadPartsHook
 from .hooks.seed_hook import SeedHook
+from .loops.accumulating_loop import AccumulatingLoop
 from .loops.distillation_loop import DistillationLoop, DistillationStepHook
 from .loops.video_test_loop import VideoTestLoop
 from .optimizers.bfloat16_optim_wrapper import BFloat16OptimWrapper

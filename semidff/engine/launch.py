@@ -103,23 +103,24 @@ def _leave_group() -> None:
 def apply_train_options(cfg: Config, args: argparse.Namespace) -> None:
     """Put seed, precision, gradient accumulation, resuming and a named detector into a training config.
 
-    Precision and accumulation are set in all optimizer wrappers, those of distillation steps included. Mixed precision
-    is mmengine's ``AmpOptimWrapper`` on a GPU, bfloat16 on a CPU.
+    Precision is set in all optimizer wrappers, those of distillation steps included: mmengine's ``AmpOptimWrapper`` on
+    a GPU, bfloat16 on a CPU. Gradients are accumulated by :class:`~semidff.engine.loops.AccumulatingLoop`.
 
     Args:
         cfg: The config, changed in place.
         args: Options of ``tools/train.py``; those that are None change nothing.
 
     Raises:
-        OptionError: If ``accumulate`` is not positive, or the config has an optimizer wrapper without mixed precision.
+        OptionError: If ``accumulate`` is not positive, or the config has a loop without accumulation, an optimizer
+            wrapper without mixed precision, or one with mmengine's ``accumulative_counts``.
     """
     if args.seed is not None:
         cfg.randomness = dict(cfg.get('randomness', {}), seed=args.seed)
     if args.resume is not None:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
-    if args.accumulate is not None and args.accumulate < 1:
-        raise OptionError(f'--accumulate must be at least 1, got {args.accumulate}')
+    if args.accumulate is not None:
+        _accumulate(cfg.train_cfg, args.accumulate)
     resumed = bool(args.resume) and (cfg.load_from or find_latest_checkpoint(cfg.work_dir))
     resolve_detector(cfg, keep_checkpoint=not resumed)
     parts = [cfg, *(cfg.get('train_cfg') or {}).get('steps', [])]
@@ -132,8 +133,26 @@ def apply_train_options(cfg: Config, args: argparse.Namespace) -> None:
                 wrapper.update(type='AmpOptimWrapper', loss_scale='dynamic')
             else:
                 wrapper.update(type='BFloat16OptimWrapper', enabled=True)
-        if args.accumulate is not None:
-            wrapper.accumulative_counts = args.accumulate
+        if wrapper.get('accumulative_counts', 1) > 1:
+            raise OptionError(
+                f'optim_wrapper.accumulative_counts is {wrapper.accumulative_counts}, which loses gradients when the '
+                f'training is resumed; leave it out and use --accumulate {wrapper.accumulative_counts}, which counts '
+                'updates, not batches, as iterations'
+            )
+
+
+def _accumulate(train: dict, count: int) -> None:
+    """Set the number of batches of an iteration in a config's ``train_cfg``."""
+    if count < 1:
+        raise OptionError(f'--accumulate must be at least 1, got {count}')
+    kind = train.get('type')
+    if kind not in ('AccumulatingLoop', 'DistillationLoop', 'IterBasedTrainLoop'):
+        raise OptionError(
+            f'--accumulate works with IterBasedTrainLoop and DistillationLoop, but train_cfg.type is {kind!r}'
+        )
+    if kind == 'IterBasedTrainLoop':
+        train['type'] = 'AccumulatingLoop'
+    train['accumulate'] = count
 
 
 def apply_test_options(cfg: Config, args: argparse.Namespace) -> str | None:

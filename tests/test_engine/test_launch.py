@@ -161,11 +161,20 @@ def test_mixed_precision_reaches_every_step(monkeypatch, gpu, kind):
     assert cfg.optim_wrapper.optimizer.lr == 0.1
 
 
-def test_accumulation_reaches_every_step():
+def test_accumulation_is_a_setting_of_the_loop():
     cfg = training_config()
     train_with(cfg, accumulate=4)
-    assert cfg.optim_wrapper.accumulative_counts == 4
-    assert cfg.train_cfg.steps[1].optim_wrapper.accumulative_counts == 4
+    assert (cfg.train_cfg.type, cfg.train_cfg.accumulate) == ('DistillationLoop', 4)
+    stills = Config(dict(train_cfg=dict(type='IterBasedTrainLoop', max_iters=3)))
+    train_with(stills, accumulate=2)
+    assert stills.train_cfg == dict(type='AccumulatingLoop', max_iters=3, accumulate=2)
+    with pytest.raises(OptionError, match="train_cfg.type is 'EpochBasedTrainLoop'"):
+        train_with(Config(dict(train_cfg=dict(type='EpochBasedTrainLoop'))), accumulate=2)
+
+
+def test_accumulation_that_loses_gradients_is_refused():
+    with pytest.raises(OptionError, match='use --accumulate 4, which counts updates'):
+        train_with(training_config(accumulative_counts=4))
 
 
 @pytest.mark.parametrize('accumulate', [0, -2])
@@ -181,8 +190,5 @@ def test_mixed_precision_does_not_replace_another_kind():
         train_with(cfg, amp=True)
 
 
-def test_configs_without_steps_or_training():
-    cfg = Config(dict(optim_wrapper=dict(optimizer=dict(type='SGD')), train_cfg=dict(max_iters=3)))
-    train_with(cfg, accumulate=2)
-    assert cfg.optim_wrapper.accumulative_counts == 2
+def test_configs_without_training():
     train_with(Config(dict(model=dict())), amp=True)

@@ -7,28 +7,31 @@ from itertools import accumulate
 from pathlib import Path
 
 from mmdet.registry import HOOKS, LOOPS
+from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
-from mmengine.runner import IterBasedTrainLoop, Runner
+from mmengine.runner import Runner
 
 from semidff.utils.atomic_write import atomic_path
 from semidff.utils.model_building import unwrapped
 
+from .accumulating_loop import AccumulatingLoop
+
 _NEEDED = {'name', 'iters', 'objectives', 'trainable'}
-_OPTIONAL = {'optim_wrapper', 'param_scheduler'}
+_OPTIONAL = {'optim_wrapper', 'param_scheduler', 'train_dataloader'}
 
 
 @LOOPS.register_module()
-class DistillationLoop(IterBasedTrainLoop):
+class DistillationLoop(AccumulatingLoop):
     """Iteration-based training loop that is divided into steps.
 
     Args:
         dataloader: Config of the dataloader of unlabeled pairs.
         steps: One dict per step: ``name``; ``iters``; ``objectives``, a list of configs; ``trainable``, the trainable
             parts of the video detector; optionally ``optim_wrapper`` and ``param_scheduler``, which replace those of
-            the config.
-        kwargs: Arguments of mmengine's ``IterBasedTrainLoop``, except ``max_iters``, which is the sum of ``iters``.
+            the config, and ``train_dataloader``, which is merged into it.
+        kwargs: Arguments of :class:`AccumulatingLoop`, except ``max_iters``, which is the sum of ``iters``.
 
     Raises:
         ValueError: If a step is incomplete, has an unknown key or no iterations, or if two have the same name.
@@ -36,9 +39,28 @@ class DistillationLoop(IterBasedTrainLoop):
 
     def __init__(self, runner: Runner, dataloader: dict, steps: Sequence[dict], **kwargs) -> None:
         _check(steps)
-        super().__init__(runner, dataloader, max_iters=sum(s['iters'] for s in steps), **kwargs)
+        self._data = [_merged(dataloader, step.get('train_dataloader')) for step in steps]
+        self._drawn = 0  # the step whose settings the pairs are drawn with
+        iters = sum(step['iters'] for step in steps)
+        super().__init__(runner, self._data[0], max_iters=iters, **kwargs)
         # A hook, since the optimizer state of a checkpoint is loaded before the loop runs.
         runner.register_hook(DistillationStepHook(steps), priority='VERY_HIGH')
+
+    def use_data(self, step: int, skipped: int = 0) -> None:
+        """Draw the following pairs with the settings of a step.
+
+        Args:
+            step: Index of the step.
+            skipped: Number of iterations whose pairs are skipped.
+        """
+        if self._data[step] == self._data[self._drawn]:
+            return
+        self._drawn = step
+        dataloader = self.enlarged(self._data[step])
+        self.dataloader = self.runner.build_dataloader(dataloader, seed=self.runner.seed)
+        self.dataloader_iterator = type(self.dataloader_iterator)(self.dataloader)
+        if skipped:
+            self.dataloader_iterator.skip_iter(skipped)
 
 
 @HOOKS.register_module()
@@ -72,6 +94,7 @@ class DistillationStepHook(Hook):
                 f'train_cfg.steps are {self._lengths()}; resume with the same steps, or start anew with load_from'
             )
         self._enter(runner, iteration)
+        runner.train_loop.use_data(self.current)
         if iteration in self.ends[:-1]:
             # The checkpoint was saved between two steps: its state belongs to the finished one.
             checkpoint.pop('optimizer', None)
@@ -99,6 +122,8 @@ class DistillationStepHook(Hook):
             if is_main_process():
                 with atomic_path(Path(runner.work_dir) / f'{name}.pth') as unfinished:
                     runner.save_checkpoint(runner.work_dir, unfinished.name, by_epoch=False)
+            # Now, since the next batch is drawn before the next step is entered.
+            runner.train_loop.use_data(self.current + 1, skipped=runner.iter + 1)
 
     def _lengths(self) -> list[list]:
         return [[step['name'], step['iters']] for step in self.steps]
@@ -144,6 +169,15 @@ class DistillationStepHook(Hook):
             del scalars[name]
 
 
+def _merged(dataloader: dict, changes: dict | None) -> dict:
+    """Return the config of a dataloader with some settings changed, as in a config that inherits it."""
+    if not changes:
+        return dataloader
+    config = Config(dict(dataloader=dataloader))
+    config.merge_from_dict(dict(dataloader=changes))
+    return config.dataloader
+
+
 def _check(steps: Sequence[dict]) -> None:
     if not steps:
         raise ValueError('train_cfg.steps is empty: distillation needs at least one step')
@@ -153,8 +187,8 @@ def _check(steps: Sequence[dict]) -> None:
         iters = step.get('iters')
         if missing or unknown or type(iters) is not int or iters < 1:
             raise ValueError(
-                f'train_cfg.steps[{i}] needs name, iters >= 1, objectives and trainable, and may have optim_wrapper '
-                f'and param_scheduler; missing {sorted(missing)}, unknown {sorted(unknown)}, '
+                f'train_cfg.steps[{i}] needs name, iters >= 1, objectives and trainable, and may have optim_wrapper, '
+                f'param_scheduler and train_dataloader; missing {sorted(missing)}, unknown {sorted(unknown)}, '
                 f'iters {iters!r}'
             )
     names = [step['name'] for step in steps]

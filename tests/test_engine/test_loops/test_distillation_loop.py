@@ -24,7 +24,7 @@ class Diary(Hook):
         optimizer = runner.optim_wrapper.optimizer
         learning = {n.split('.')[0] for n, p in runner.model.named_parameters() if p.requires_grad}
         losses = {k for k in outputs if k.startswith('loss_')}
-        frames = [s.img_path for s in data_batch['data_samples']]
+        frames = [(s.img_path, s.key_frame_id) for s in data_batch['data_samples']]
         self.rows.append((type(optimizer).__name__, learning, losses, self.rate, frames))
 
 
@@ -53,6 +53,26 @@ def test_each_step_has_its_optimizer_losses_and_parts(uninterrupted):
         assert losses == {'loss_rpn_cls', 'loss_rpn_box', 'loss_roi_cls', 'loss_roi_box'}
     rates = [rate for *_, rate, _ in diary.rows[ITERS[0] :]]
     assert rates == pytest.approx([2e-4, 1.1e-3, 2e-3])
+
+
+def test_each_step_draws_its_own_pairs(videos, uninterrupted, tmp_path):
+    """The second step has still pairs only; the first is the same with and without the second."""
+    still = dict(interval=dict(_delete_=True, type='FixedInterval', interval=0))
+    changes = dict(batch_size=1, dataset=dict(dataset=still))
+    steps = [STEPS[0], dict(STEPS[1], train_dataloader=changes)]
+    whole, rest = Diary(), Diary()
+    run(config(videos, tmp_path / 'whole', steps), whole)
+    first, second = whole.rows[: ITERS[0]], whole.rows[ITERS[0] :]
+    assert first == uninterrupted[2].rows[: ITERS[0]]
+    frames = [pair for *_, drawn in second for pair in drawn]
+    assert len(frames) == ITERS[1] and len(set(frames)) > 1
+    assert all(path.endswith(f'#{key:06d}') for path, key in frames)
+    with pytest.raises(KeyboardInterrupt):
+        run(config(videos, tmp_path / 'killed', steps), Kill(ITERS[0] + 1))
+    run(config(videos, tmp_path / 'killed', steps, resume=True), rest)
+    assert rest.rows == whole.rows[ITERS[0] + 1 :]
+    name = f'iter_{TOTAL}.pth'
+    assert not differing(weights(tmp_path / 'whole' / name), weights(tmp_path / 'killed' / name))
 
 
 def test_a_later_step_is_refused_before_the_first(videos, tmp_path, monkeypatch):

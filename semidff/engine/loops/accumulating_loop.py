@@ -1,0 +1,89 @@
+"""Training loop that adds up the gradients of the parts of a batch."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+
+from mmdet.registry import LOOPS
+from mmengine.optim import OptimWrapper
+from mmengine.runner import IterBasedTrainLoop, Runner
+from torch import Tensor, nn
+
+
+@LOOPS.register_module()
+class AccumulatingLoop(IterBasedTrainLoop):
+    """Iteration-based training loop in which several batches make one iteration.
+
+    An iteration draws ``accumulate`` batches and updates the weights once, with the mean of their gradients. Unlike
+    with mmengine's ``accumulative_counts``, which counts each batch as an iteration, the number of images per update
+    changes and nothing else: iterations, learning-rate schedules and checkpoints are those of a training with as many
+    times more processes. No checkpoint falls between two batches, so a resumed run loses no gradients.
+
+    Args:
+        dataloader: Config of the dataloader; ``batch_size`` is that of a part.
+        accumulate: Number of batches of an iteration.
+        kwargs: Arguments of mmengine's ``IterBasedTrainLoop``.
+
+    Raises:
+        ValueError: If ``accumulate`` is not an integer of at least 1.
+    """
+
+    def __init__(self, runner: Runner, dataloader: dict, accumulate: int = 1, **kwargs) -> None:
+        if type(accumulate) is not int or accumulate < 1:
+            raise ValueError(f'accumulate must be an integer of at least 1, got {accumulate!r}')
+        self.accumulate = accumulate
+        super().__init__(runner, self.enlarged(dataloader), **kwargs)
+
+    def enlarged(self, dataloader: dict) -> dict:
+        """Return the config of a dataloader whose batches are those of whole iterations."""
+        return dict(dataloader, batch_size=self.accumulate * dataloader.get('batch_size', 1))
+
+    def run_iter(self, data_batch: dict[str, Sequence]) -> None:
+        """Train on the parts of a batch and update the weights once."""
+        if self.accumulate == 1:
+            super().run_iter(data_batch)
+            return
+        runner = self.runner
+        runner.call_hook('before_train_iter', batch_idx=self._iter, data_batch=data_batch)
+        logged = []
+        for part in range(self.accumulate):
+            share = _Share(runner.optim_wrapper, self.accumulate, part == self.accumulate - 1)
+            batch = {
+                key: _part(values, part, self.accumulate) for key, values in data_batch.items()
+            }
+            logged.append(runner.model.train_step(batch, optim_wrapper=share))
+        outputs = {key: sum(log[key] for log in logged) / len(logged) for key in logged[0]}
+        runner.call_hook(
+            'after_train_iter', batch_idx=self._iter, data_batch=data_batch, outputs=outputs
+        )
+        self._iter += 1
+
+
+class _Share:
+    """The optimizer wrapper as ``train_step`` sees it, for one part of a batch.
+
+    Args:
+        wrapper: The optimizer wrapper.
+        parts: Number of parts.
+        last: Whether the weights are updated after this part.
+    """
+
+    def __init__(self, wrapper: OptimWrapper, parts: int, last: bool) -> None:
+        self.wrapper, self.parts, self.last = wrapper, parts, last
+
+    @contextmanager
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
+        # Processes exchange the sum of the gradients, once.
+        alone = not self.last and hasattr(model, 'no_sync')
+        with model.no_sync() if alone else nullcontext(), self.wrapper.optim_context(model):
+            yield
+
+    def update_params(self, loss: Tensor) -> None:
+        self.wrapper.backward(loss / self.parts)
+        if self.last:
+            self.wrapper.step()
+            self.wrapper.zero_grad()
+
+
+def _part(values: Sequence, part: int, parts: int) -> Sequence:
+    size = len(values) // parts
+    return values[part * size : (part + 1) * size]
