@@ -1,5 +1,6 @@
 """semi-DFF's second stage: distillation from the video detector's own frozen spatial module (semi-DFF 3.4)."""
 
+import copy
 from collections.abc import Sequence
 
 import torch
@@ -9,17 +10,18 @@ from torch import Tensor, nn
 
 from .feature_cache import FeatureCache
 from .objectives import Distillation, FeatureSemantics
+from .spatial import SpatialModule
 from .spatial.probe import probe
-from .video_detector import VideoDetector
+from .video_detector import PARTS, VideoDetector
 
 
 @MODELS.register_module()
 class SemiDFF(VideoDetector):
     """Video detector with its teacher.
 
-    The teacher is the spatial module of stage one. Its feature network *is* the student's, which stage two does not
-    change, so that it is stored once, in memory and in checkpoints. Its task network is a copy, ``teacher_task``,
-    since the semantic step trains the student's.
+    The teacher is the spatial module of stage one and never changes. Its task network is a copy, ``teacher_task``,
+    since the semantic step trains the student's. Its feature network *is* the student's, stored once in memory and in
+    checkpoints, unless a step trains the feature network (Table 3e): then it is a copy, too, ``teacher_features``.
 
     :meth:`enter_step` sets the objectives and the trained parts of a step;
     :class:`~semidff.engine.loops.DistillationLoop` calls it with the config's. The spatial module is always in eval
@@ -30,7 +32,7 @@ class SemiDFF(VideoDetector):
             anyway.
         feature_cache: Gigabytes of host memory per process for a
             :class:`~semidff.models.feature_cache.FeatureCache`, 0 for none. It pays off if a good part of the
-            training frames fits, without random crops or sizes.
+            training frames fits, without random crops or sizes. Not used if a step trains the feature network.
         kwargs: Arguments of :class:`~semidff.models.video_detector.VideoDetector`.
     """
 
@@ -45,16 +47,34 @@ class SemiDFF(VideoDetector):
             FeatureCache(self.spatial.features, feature_cache) if feature_cache else None
         )
         self.objectives: list = []
-        teacher = self.spatial.with_own_task_network().requires_grad_(False).eval()
+        self.teacher_features: nn.ModuleList | None = None
+        self._set_teacher(self.spatial.with_own_task_network())
+
+    def _set_teacher(self, teacher: SpatialModule) -> None:
+        teacher.requires_grad_(False).eval()
         self.teacher_task = nn.ModuleDict(_without_dots(teacher.task_network))
         # Not registered as a submodule: the feature network must not appear twice in the state dict.
         object.__setattr__(self, 'teacher', teacher)
+
+    def own_teacher_features(self) -> None:
+        """Give the teacher a copy of the feature network, if it has none; needed before a step that trains it.
+
+        A run with such a step calls this before it loads weights, so that every checkpoint holds the copy.
+        """
+        if self.teacher_features is None:
+            detector = copy.deepcopy(self.teacher.detector)
+            self._set_teacher(SpatialModule(detector, self.teacher.split))
+            self.teacher_features = nn.ModuleList(self.teacher.feature_network)
+            self._forget_features()
 
     def reset_teacher(self) -> None:
         """Copy the present spatial module to the teacher, after the weights of stage one have been loaded."""
         self._forget_features()
         for name, module in _without_dots(self.spatial.task_network).items():
             self.teacher_task[name].load_state_dict(module.state_dict())
+        if self.teacher_features is not None:
+            student = nn.ModuleList(self.spatial.feature_network)
+            self.teacher_features.load_state_dict(student.state_dict())
 
     def enter_step(self, objectives: Sequence[dict], trainable: Sequence[str]) -> None:
         """Start a step of the distillation.
@@ -64,13 +84,17 @@ class SemiDFF(VideoDetector):
                 :class:`~semidff.models.objectives.FeatureSemantics`, whose losses are added (joint training,
                 Table 3f).
         """
+        if 'feature_network' in trainable:
+            self.own_teacher_features()
         self.objectives = [MODELS.build(objective) for objective in objectives]
         self.set_trainable(trainable)
+        # The teacher shares weights that belong to no part, such as the level embedding of Deformable DETR.
+        parts = {p for name in PARTS for module in self.part(name) for p in module.parameters()}
+        for weight in set(self.parameters()) - parts:
+            weight.requires_grad = False
         # DistributedDataParallel aborts if a trained weight gets no gradient.
         for weight in self.without_gradient(objectives):
             weight.requires_grad = False
-        if 'feature_network' in trainable:
-            self._forget_features()
         # Gradients of the previous step must not update anything in this one.
         self.zero_grad(set_to_none=True)
 
@@ -108,6 +132,7 @@ class SemiDFF(VideoDetector):
         """Set the mode of the temporal module; spatial module and teacher stay in eval mode."""
         super().train(mode)
         self.spatial.eval()
+        self.teacher.eval()
         self.teacher_task.eval()
         return self
 
@@ -118,31 +143,37 @@ class SemiDFF(VideoDetector):
                 'no distillation step was entered; set train_cfg.type=DistillationLoop'
             )
         key, current = batch_inputs.unbind(1)
-        features_key, features_current = self._both_features(key, current)
         samples = batch_data_samples
         if self.both_directions:
             key, current = torch.cat((key, current)), torch.cat((current, key))
-            features_key, features_current = (
-                _cat(features_key, features_current),
-                _cat(features_current, features_key),
-            )
             samples = [*samples, *samples]
-        propagated = self.propagate(key, current, features_key, samples)
-        batch = Distillation(self.spatial, self.teacher, propagated, features_current, samples)
+        features, target = self._features_and_target(key, current)
+        propagated = self.propagate(key, current, features, samples)
+        batch = Distillation(self.spatial, self.teacher, propagated, target, samples)
         losses = {}
         for objective in self.objectives:
             losses.update(objective(batch))
         return losses
 
-    def _both_features(self, key: Tensor, current: Tensor) -> tuple[tuple, tuple]:
-        """Return the features of both frames; without gradient and cached unless the feature network is trained."""
-        trained = any(p.requires_grad for m in self.spatial.feature_network for p in m.parameters())
-        computed = trained or self.feature_cache is None
-        network = self.spatial.features if computed else self.feature_cache
-        with torch.set_grad_enabled(trained):
-            both = network(torch.cat((key, current)))
-        halves = [level.chunk(2) for level in both]
-        return tuple(h[0] for h in halves), tuple(h[1].detach() for h in halves)
+    def _features_and_target(self, key: Tensor, current: Tensor) -> tuple[tuple, tuple]:
+        """Return the student's features of the key frames and the teacher's of the current frames."""
+        if self.teacher_features is not None:
+            trained = any(
+                p.requires_grad for m in self.part('feature_network') for p in m.parameters()
+            )
+            with torch.set_grad_enabled(trained):
+                features = self.spatial.features(key)
+            with torch.no_grad():
+                return features, self.teacher.features(current)
+        # One pass over all frames: in both directions, each is a key frame and a current frame.
+        frames = key if self.both_directions else torch.cat((key, current))
+        network = self.spatial.features if self.feature_cache is None else self.feature_cache
+        with torch.no_grad():
+            maps = network(frames)
+        halves = [level.chunk(2) for level in maps]
+        if self.both_directions:
+            return tuple(maps), tuple(torch.cat((second, first)) for first, second in halves)
+        return tuple(first for first, _ in halves), tuple(second for _, second in halves)
 
     def _forget_features(self) -> None:
         if self.feature_cache is not None:
@@ -152,7 +183,3 @@ class SemiDFF(VideoDetector):
 def _without_dots(modules: dict[str, nn.Module]) -> dict[str, nn.Module]:
     """Rename modules for a ModuleDict, which takes no dots in names: ``backbone_layer4_2``."""
     return {name.replace('.', '_'): module for name, module in modules.items()}
-
-
-def _cat(first: Sequence[Tensor], second: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    return tuple(torch.cat(levels) for levels in zip(first, second, strict=True))

@@ -15,7 +15,7 @@ from .safe_loading import CheckpointError
 DETECTOR = 'spatial.detector.'
 """Prefix of the spatial module's weights in the checkpoint of a video detector."""
 
-TRAINING_ONLY = ('teacher_task.',)
+TRAINING_ONLY = ('teacher_task.', 'teacher_features.')
 """Parts of a stage-two checkpoint that inference does not need."""
 
 SHOWN = 4  # keys quoted in an error

@@ -79,10 +79,44 @@ def test_training_mode_leaves_the_teacher_asleep(model):
             assert not any(m.training for m in module.modules())
 
 
-def test_teacher_never_learns(model):
-    model.enter_step([SEM], ('temporal', 'task_network', 'feature_network'))
-    assert not any(p.requires_grad for p in model.teacher_task.parameters())
-    assert any(p.requires_grad for p in model.spatial.detector.backbone.parameters())
+def test_teacher_does_not_follow_a_feature_network_that_learns(model):
+    """Table 3e, temporal and spatial module."""
+    current = frames(2, seed=1)
+    before = model.teacher.features(current)
+    model.enter_step([REG], ('temporal', 'task_network', 'feature_network'))
+    train(model)
+    assert not torch.equal(model.spatial.features(current)[0], before[0])
+    compared = []
+    model.objectives = [lambda batch: compared.append(batch) or {}]
+    model(pairs(), samples(2), mode='loss')
+    for features in (model.teacher.features(current), compared[0].target):
+        assert torch.equal(features[0], before[0])
+    own, teacher = model.spatial.detector, model.teacher.detector
+    assert not any(p.requires_grad for p in teacher.parameters())
+    assert any(p.requires_grad for p in own.backbone.parameters())
+    assert (
+        model.teacher_features[0] is teacher.backbone
+        and model.teacher_task['rpn_head'] is teacher.rpn_head
+    )
+
+
+def test_both_directions_of_a_feature_network_that_learns():
+    model = tiny_semi_dff(both_directions=True).train()
+    model.enter_step([REG], ('temporal', 'feature_network'))
+    key, current = pairs().unbind(1)
+    compared = []
+    model.objectives = [lambda batch: compared.append(batch) or {}]
+    model(pairs(), samples(2), mode='loss')
+    [wanted] = model.teacher.features(torch.cat((current, key)))
+    torch.testing.assert_close(compared[0].target[0], wanted)
+    assert compared[0].propagated[0].requires_grad and not compared[0].target[0].requires_grad
+
+
+def test_a_shared_weight_outside_all_parts_stays(model):
+    """As the level embedding of Deformable DETR."""
+    model.spatial.detector.embedding = torch.nn.Parameter(torch.zeros(3))
+    model.enter_step(*PARTS['sem'])
+    assert not model.spatial.detector.embedding.requires_grad
 
 
 def test_one_pass_of_the_feature_network_per_pair(model):
@@ -119,6 +153,7 @@ def test_nothing_is_cached_of_a_feature_network_that_learns():
     loss = model(pairs(), samples(2), mode='loss')['loss_reg']
     assert not len(model.feature_cache)
     loss.backward()
+    assert model.teacher_features is not None
     assert any(p.grad is not None for p in model.spatial.detector.backbone.parameters())
 
 

@@ -43,6 +43,8 @@ class DistillationLoop(AccumulatingLoop):
         self._drawn = 0  # the step whose settings the pairs are drawn with
         iters = sum(step['iters'] for step in steps)
         super().__init__(runner, self._data[0], max_iters=iters, **kwargs)
+        if any('feature_network' in step['trainable'] for step in steps):
+            unwrapped(runner.model).own_teacher_features()
         # A hook, since the optimizer state of a checkpoint is loaded before the loop runs.
         runner.register_hook(DistillationStepHook(steps), priority='VERY_HIGH')
 

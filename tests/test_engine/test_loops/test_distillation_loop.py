@@ -133,6 +133,26 @@ def test_an_empty_feature_cache_does_not_change_a_resumed_run(videos, tmp_path):
     assert not differing(resumed.model.state_dict(), whole.model.state_dict())
 
 
+def test_the_teacher_of_a_resumed_run_is_that_of_stage_one(videos, tmp_path):
+    """The second step trains the feature network, and the run is killed ahead of it."""
+
+    def trained(folder, **changes):
+        parts = [*STEPS[1]['trainable'], 'feature_network']
+        steps = [STEPS[0], dict(STEPS[1], trainable=parts)]
+        return config(videos, tmp_path / folder, steps, **changes)
+
+    whole = run(trained('whole'))
+    with pytest.raises(KeyboardInterrupt):
+        run(trained('killed'), Kill(ITERS[0]))
+    stage_one = weights(tmp_path / 'killed' / f'iter_{ITERS[0]}.pth')
+    resumed = run(trained('killed', resume=True))
+    assert not differing(resumed.model.state_dict(), whole.model.state_dict())
+    backbone = 'spatial.detector.backbone.layer4.1.conv2.weight'
+    teachers = whole.model.state_dict()['teacher_features.0.layer4.1.conv2.weight']
+    assert torch.equal(teachers, stage_one[backbone])
+    assert not torch.equal(teachers, whole.model.state_dict()[backbone])
+
+
 def assert_same_state(first, second):
     pairs = zip(
         first.state_dict()['state'].items(), second.state_dict()['state'].items(), strict=True
