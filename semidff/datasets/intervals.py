@@ -75,14 +75,14 @@ def choose_pair(
     By default the current frame is drawn from those whose predecessor at the drawn interval exists,
     so the interval keeps its distribution; if none exists in the window, the key frame is frame 0.
     The authors' rule (``clip``) draws the current frame first and clips the number of the key frame
-    to 0, which shortens the intervals at a video's start. In both cases a positive interval never
-    becomes a same-frame pair: current frame 0 is replaced by frame 1, as in the authors' regression
-    step.
+    to 0, which shortens the intervals at a video's start. Frame 0 is then its own key frame in a
+    distribution with interval 0, as in the authors' semantic step, and is replaced by frame 1 in
+    others, which have no same-frame pairs, as in their regression step.
 
     Args:
-        interval: Distribution with ``draw(rng)``.
+        interval: Distribution with ``draw(rng)`` and the smallest interval ``low``.
         start: First possible current frame.
-        stop: Frame after the last one; ``max(start + 1, 2) <= stop <= video length``.
+        stop: Frame after the last one; ``start < stop <= video length``, and the video has two frames or more.
         clip: Whether to use the authors' rule.
 
     Returns:
@@ -91,6 +91,6 @@ def choose_pair(
     distance = interval.draw(rng)
     first = start if clip else max(start, min(distance, stop - 1))
     current = int(rng.integers(first, stop))
-    if distance > 0:
+    if interval.low > 0:
         current = max(current, 1)
     return max(current - distance, 0), current

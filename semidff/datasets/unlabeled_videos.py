@@ -27,7 +27,7 @@ from torch.utils.data import Dataset
 
 from .intervals import choose_pair
 from .samplers.sample_stream import permutation
-from .video_list import VideoInfo, load_videos
+from .video_list import VideoInfo, load_frames, load_videos
 from .video_readers import ReaderPool, VideoError, VideoReader, open_video
 
 _PAIRS, _SUBSTITUTE, _ORDER = 11, 12, 13  # Separate the random streams.
@@ -56,6 +56,9 @@ class UnlabeledVideoDataset(Dataset):
     new pairs and a new order: windows are shuffled and ``interleave`` of them alternate, so that
     neighboring samples come from different windows.
 
+    With a list of frames (``lists='frames'``), each listed frame is a window of its own, whose pairs
+    have it as the current frame: the authors list 15 frames of each snippet of ImageNet VID.
+
     A window that cannot be decoded is replaced by another one, deterministically. The first
     failure of a video is logged in each worker; ``failures`` counts all.
 
@@ -64,13 +67,15 @@ class UnlabeledVideoDataset(Dataset):
     ('video.mp4#000123'), ``frame_id`` (0-based), ``video_name`` and ``video_length``.
 
     Args:
-        ann_file: List of videos, see :mod:`semidff.datasets.video_list`.
+        ann_file: List of videos or of frames, see :mod:`semidff.datasets.video_list`.
+        lists: What ``ann_file`` lists, ``videos`` or ``frames``.
         data_prefix: Root of relative paths in the list; default: the list's folder.
         interval: Distribution of the interval, see :mod:`semidff.datasets.intervals`; default:
             uniform from 1 to 9.
         clip_interval: Use the authors' rule at a video's start, see
             :func:`~semidff.datasets.intervals.choose_pair`.
-        window: Number of frames from which the current frames of a window are drawn, >= 2.
+        window: Number of frames from which the current frames of a window are drawn, >= 2. Not used with a list of
+            frames.
         pairs_per_window: Pairs drawn from a window per pass.
         interleave: Number of windows that alternate in the stream.
         cache_bytes: Limit of the decoded frames that a worker keeps.
@@ -79,7 +84,7 @@ class UnlabeledVideoDataset(Dataset):
         lazy_init: Whether to read the list only in :meth:`full_init`.
 
     Raises:
-        VideoListError: If the list is missing or empty, or none of its videos can be read.
+        VideoListError: If the list is missing, empty or damaged, or none of its videos can be read.
     """
 
     def __init__(
@@ -87,6 +92,7 @@ class UnlabeledVideoDataset(Dataset):
         ann_file: str | Path,
         pipeline: Sequence[dict | Callable] = (),
         data_prefix: str | Path | None = None,
+        lists: str = 'videos',
         interval: dict | Any | None = None,
         clip_interval: bool = False,
         window: int = 32,
@@ -98,6 +104,8 @@ class UnlabeledVideoDataset(Dataset):
         metainfo: dict | None = None,
         lazy_init: bool = False,
     ) -> None:
+        if lists not in ('videos', 'frames'):
+            raise ValueError(f"lists must be 'videos' or 'frames', got {lists!r}")
         if window < 2:
             raise ValueError(f'window must be at least 2 frames, got {window}')
         if pairs_per_window < 1 or interleave < 1:
@@ -107,7 +115,7 @@ class UnlabeledVideoDataset(Dataset):
             )
         interval = interval or {'type': 'UniformInterval', 'low': 1, 'high': 9}
         self.interval = TASK_UTILS.build(interval) if isinstance(interval, dict) else interval
-        self.ann_file, self.data_prefix = ann_file, data_prefix
+        self.ann_file, self.data_prefix, self.lists = ann_file, data_prefix, lists
         self.pipeline = Compose(list(pipeline))
         self.clip_interval = clip_interval
         self.window, self.pairs_per_window, self.interleave = window, pairs_per_window, interleave
@@ -128,8 +136,13 @@ class UnlabeledVideoDataset(Dataset):
         """Read the list and open each video once."""
         if self._fully_initialized:
             return
-        self.videos = load_videos(self.ann_file, self.data_prefix)
-        counts = [max(1, video.length // self.window) for video in self.videos]
+        if self.lists == 'frames':
+            listed = load_frames(self.ann_file, self.data_prefix)
+            self.videos, self._frames = (list(column) for column in zip(*listed, strict=True))
+            counts = [len(frames) for frames in self._frames]
+        else:
+            self.videos = load_videos(self.ann_file, self.data_prefix)
+            counts = [max(1, video.length // self.window) for video in self.videos]
         self._first_window = np.cumsum([0, *counts])
         self._fully_initialized = True
         frame = max(video.height * video.width * 3 for video in self.videos)
@@ -248,4 +261,6 @@ class UnlabeledVideoDataset(Dataset):
         video, first = self.videos[index], int(self._first_window[index])
         count = int(self._first_window[index + 1]) - first
         inside = slot - first
+        if self.lists == 'frames':
+            return video, self._frames[index][inside], self._frames[index][inside] + 1
         return video, video.length * inside // count, video.length * (inside + 1) // count

@@ -2,6 +2,9 @@
 
 Blank lines and comments (``#`` at a line's start or after white space) are ignored. Videos that
 cannot be opened are skipped and logged.
+
+Lists of frames name a video and the number of a frame from 0 on each line: ``video frame``, or
+``video 1 frame length`` as the lists of Deep Feature Flow (``VID_train_15frames.txt``).
 """
 
 import glob
@@ -60,7 +63,48 @@ def load_videos(ann_file: str | Path, data_prefix: str | Path | None = None) -> 
         VideoListError: If the list is missing or empty, or none of its videos can be read.
     """
     root = Path(data_prefix) if data_prefix else Path(ann_file).parent
-    paths, failures = expand_list(ann_file, root)
+    return _open_all(ann_file, root, *expand_list(ann_file, root))
+
+
+def load_frames(
+    ann_file: str | Path, data_prefix: str | Path | None = None
+) -> list[tuple[VideoInfo, list[int]]]:
+    """Read a list of frames and open every video of it once.
+
+    Args:
+        data_prefix: As in :func:`load_videos`.
+
+    Returns:
+        The readable videos with their listed frames, both in the order of the list.
+
+    Raises:
+        VideoListError: As in :func:`load_videos`, and if a line names no frame, or one that the video does not have.
+    """
+    root = Path(data_prefix) if data_prefix else Path(ann_file).parent
+    frames: dict[str, list[int]] = {}
+    for line in read_lines(ann_file):
+        words = re.fullmatch(r'(.*\S)\s+1\s+(\d+)\s+\d+|(.*\S)\s+(\d+)', line)
+        if words is None:
+            raise VideoListError(
+                f'{ann_file}: {line!r} names no frame; write "video frame" or "video 1 frame length" on each line, or '
+                "set lists='videos'"
+            )
+        video, number = words[1] or words[3], words[2] or words[4]
+        frames.setdefault(str(root / os.path.expanduser(video)), []).append(int(number))
+    videos = _open_all(ann_file, root, list(frames), [])
+    for video in videos:
+        if max(frames[video.path]) >= video.length:
+            raise VideoListError(
+                f'{ann_file}: frame {max(frames[video.path])} of {video.name} is listed, but the video has '
+                f'{video.length} frames, numbered from 0'
+            )
+    return [(video, frames[video.path]) for video in videos]
+
+
+def _open_all(
+    ann_file: str | Path, root: Path, paths: list[str], failures: list[VideoError]
+) -> list[VideoInfo]:
+    """Open every video of a list once, on several threads, and log the failures."""
     total, every = len(paths) + len(failures), max(100, len(paths) // 10)
     videos: list[VideoInfo] = []
     with ThreadPoolExecutor(2 * (os.cpu_count() or 1)) as pool:

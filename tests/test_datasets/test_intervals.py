@@ -72,6 +72,17 @@ def test_authors_clip_rule():
     assert all(key < current for key, current in pairs)
 
 
+def test_authors_clip_rule_with_same_frame_pairs():
+    """NOTES: in the semantic step, entry 0 always gives frame 0 itself, and entry 4 frame 0 in 60 %."""
+    generator = rng()
+    pairs = [choose_pair(generator, UniformInterval(0, 9), 0, 5, clip=True) for _ in range(4000)]
+    counts = Counter(pairs)
+    assert (0, 1) in counts and abs(counts[0, 0] / 4000 - 1 / 5) < 0.04
+    assert abs(counts[0, 1] / 4000 - 1 / 5 * 9 / 10) < 0.04
+    of_four = [key for key, current in pairs if current == 4]
+    assert abs(of_four.count(0) / len(of_four) - 0.6) < 0.06
+
+
 def test_videos_shorter_than_the_interval():
     generator = rng()
     assert {choose_pair(generator, FixedInterval(9), 0, 2) for _ in range(20)} == {(0, 1)}

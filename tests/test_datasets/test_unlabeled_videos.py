@@ -243,6 +243,29 @@ def test_same_frame_pairs_and_clip_rule(listed):
     assert all(key == max(current - 9, 0) and current > 0 for key, current in pairs)
 
 
+def test_listed_frames_are_the_current_frames(listed):
+    lines = ['long.mp4 1 0 96', 'long.mp4 1 4 96', 'tiny.mp4 1 1 2', 'long.mp4 1 95 96']
+    frames = listed.parent / 'frames.txt'
+    frames.write_text('\n'.join(lines))
+    options = dict(lists='frames', pairs_per_window=1, interleave=1)
+    data = dataset(frames, interval={'type': 'UniformInterval', 'low': 0}, **options)
+    wanted = Counter([('long.mp4', 0), ('long.mp4', 4), ('tiny.mp4', 1), ('long.mp4', 95)])
+    assert len(data) == 4
+    distances = Counter()
+    for epoch in range(100):
+        items = [data.stream_item(0, 4 * epoch + position) for position in range(4)]
+        assert Counter((i['video_name'][1], i['frame_id'][1]) for i in items) == wanted
+        distances.update(
+            i['frame_id'][1] - i['frame_id'][0] for i in items if i['frame_id'][1] == 95
+        )
+    assert set(distances) == set(range(10))
+    # The authors' regression step has frame 1 in place of frame 0.
+    moving = dataset(frames, **options)
+    first = [moving.stream_item(0, position)['frame_id'] for position in range(4)]
+    assert [0, 1] in first and not any(key == current for key, current in first)
+    assert moving[0]['frame_id'] == [0, 1] and moving[2]['frame_id'][1] == 95
+
+
 @pytest.mark.parametrize(
     'options', [{'window': 1}, {'pairs_per_window': 0}, {'interleave': 0}, {'max_open': 0}]
 )

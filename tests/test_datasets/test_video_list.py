@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from mmengine.logging import MMLogger
 
-from semidff.datasets.video_list import VideoListError, load_videos, read_lines
+from semidff.datasets.video_list import VideoListError, load_frames, load_videos, read_lines
 
 
 def write_video(path, length=5, size=(64, 48)):
@@ -116,3 +116,20 @@ def test_long_lists_stay_readable_and_show_progress(tmp_path, log):
     warning = next(m for m in messages if 'are skipped' in m)
     assert '219 of 220' in warning and '... and 209 more' in warning
     assert len(warning.splitlines()) == 12
+
+
+def test_lists_of_frames(tmp_path):
+    write_video(tmp_path / 'clips' / 'a b.mp4', 5)
+    write_video(tmp_path / 'c.mp4', 3)
+    listed = tmp_path / 'frames.txt'
+    listed.write_text('clips/a b.mp4 1 4 5\nc.mp4 2\n# a comment\nclips/a b.mp4 0\nmissing.mp4 7\n')
+    found = [(video.name, frames) for video, frames in load_frames(listed)]
+    assert found == [('clips/a b.mp4', [4, 0]), ('c.mp4', [2])]
+    listed.write_text('c.mp4 3\n')
+    with pytest.raises(
+        VideoListError, match='frame 3 of c.mp4 is listed, but the video has 3 frames'
+    ):
+        load_frames(listed)
+    listed.write_text('c.mp4\n')
+    with pytest.raises(VideoListError, match="'c.mp4' names no frame"):
+        load_frames(listed)
