@@ -1,6 +1,7 @@
 """Every config under configs/ gives a model and names parts that exist; that needs no data."""
 
 import inspect
+import json
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import Registry, init_default_scope
 
 import semidff  # noqa: F401 (registers the package's parts)
+from semidff.datasets.imagenet import VID_CLASSES
 from semidff.models import SemiDFF, VideoDetector
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -173,3 +175,45 @@ def test_stage_two_takes_its_detector_from_stage_one():
         detector, student = build(stage_one), build(cfg)
         assert detector.state_dict().keys() == student.spatial.detector.state_dict().keys()
         assert stage_one.model.data_preprocessor == cfg.model.data_preprocessor
+
+
+@pytest.mark.parametrize(
+    'name',
+    [
+        'rfcn/rfcn_r101_imagenet-det-vid.py',
+        'rfcn/rfcn_r101-original_imagenet-det-vid.py',
+        'dff/dff_r101_imagenet-det-vid.py',
+        'dff/dff_r101-original.py',
+    ],
+)
+def test_labeled_images_and_frames_are_joined(name, tmp_path):
+    """A pass has each of 5 video frames and 2 images once (semi-DFF 4.2)."""
+    cfg = load(name)
+    parts = cfg.train_dataloader.dataset.dataset.datasets
+    for part, count in zip(parts, (5, 2), strict=True):
+        part.pipeline = []
+        listed = part.get('dataset', part)
+        listed.update(data_root='', data_prefix=dict(img=''), ann_file=f'{tmp_path}/{count}.json')
+        write_coco_vid(Path(listed.ann_file), count)
+    stream = DATASETS.build(cfg.train_dataloader.dataset)
+    assert len(stream) == 7
+    drawn = [stream[0, counter]['img_path'] for counter in range(14)]
+    last = [path[-1] if isinstance(path, list) else path for path in drawn]
+    assert (
+        sorted(last[:7])
+        == sorted(last[7:])
+        == [f'2_{i}' for i in range(2)] + [f'5_{i}' for i in range(5)]
+    )
+
+
+def write_coco_vid(path: Path, count: int) -> None:
+    """A video of frames with one box each."""
+    name, box = path.stem, dict(category_id=1, bbox=[1, 1, 20, 20], area=400, iscrowd=0)
+    image = dict(width=40, height=40, video_id=1)
+    content = dict(
+        videos=[dict(id=1, name=name)],
+        images=[dict(image, id=i + 1, frame_id=i, file_name=f'{name}_{i}') for i in range(count)],
+        annotations=[dict(box, id=i + 1, image_id=i + 1) for i in range(count)],
+        categories=[dict(id=i + 1, name=name) for i, name in enumerate(VID_CLASSES)],
+    )
+    path.write_text(json.dumps(content))

@@ -1,5 +1,5 @@
 # Labeled images of ImageNet DET (53,639) and labeled video frames of ImageNet VID (57,834, 15 of each
-# snippet), at a ratio of 1:2.
+# snippet), joined to one list of 111,473.
 #
 #   python tools/dataset_converters/imagenet_vid.py --ann-dir data/ILSVRC2015/Annotations/VID \
 #       --image-set data/ILSVRC2015/ImageSets/VID_train_15frames.txt \
@@ -22,8 +22,8 @@ train_dataloader = dict(
     dataset=dict(
         _delete_=True,
         type='SampleStream',
-        datasets=[imagenet_vid, _base_.imagenet_det],
-        # DFF 5.1.  The authors' code has no such ratio: it joins the two lists, nearly (1, 1).
-        ratio=(2, 1),
+        # semi-DFF 4.2, and the authors' code of both papers.  DFF 5.1 states a ratio of 2:1 instead:
+        # SampleStream(datasets=[...], ratio=(2, 1)).
+        dataset=dict(type='ConcatDataset', datasets=[imagenet_vid, _base_.imagenet_det]),
     )
 )

@@ -1,5 +1,5 @@
 # Frame pairs for supervised training (DFF section 3, 5.1): labeled frames of ImageNet VID, each with a
-# key frame 0 to 9 frames before it, and images of ImageNet DET, which are their own key frames, at 2:1.
+# key frame 0 to 9 frames before it, and images of ImageNet DET, which are their own key frames.
 # Only the current frame needs labels: 15 frames of a snippet are labeled, but each can be a key frame.
 _base_ = './imagenet_det_vid.py'
 
@@ -24,9 +24,11 @@ pairs = dict(
 
 train_dataloader = dict(
     dataset=dict(
-        datasets=[
-            dict(pairs, dataset=_base_.imagenet_vid),
-            dict(pairs, dataset=_base_.imagenet_det),
-        ],
+        dataset=dict(
+            datasets=[
+                dict(pairs, dataset=_base_.imagenet_vid),
+                dict(pairs, dataset=_base_.imagenet_det),
+            ],
+        )
     )
 )

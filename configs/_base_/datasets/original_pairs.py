@@ -20,9 +20,11 @@ pairs = dict(
 )
 train_dataloader = dict(
     dataset=dict(
-        datasets=[
-            dict(pairs, dataset=_base_.imagenet_vid),
-            dict(pairs, dataset=_base_.imagenet_det),
-        ],
+        dataset=dict(
+            datasets=[
+                dict(pairs, dataset=_base_.imagenet_vid),
+                dict(pairs, dataset=_base_.imagenet_det),
+            ],
+        )
     )
 )

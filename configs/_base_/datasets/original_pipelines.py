@@ -17,11 +17,12 @@ imagenet_det = dict(pipeline=train_pipeline)
 imagenet_vid = dict(pipeline=train_pipeline)
 train_dataloader = dict(
     dataset=dict(
-        datasets=[
-            dict(_base_.imagenet_vid, pipeline=train_pipeline),
-            dict(_base_.imagenet_det, pipeline=train_pipeline),
-        ],
-        ratio=(1, 1),  # the original joins two lists of nearly the same length
+        dataset=dict(
+            datasets=[
+                dict(_base_.imagenet_vid, pipeline=train_pipeline),
+                dict(_base_.imagenet_det, pipeline=train_pipeline),
+            ],
+        )
     )
 )
 
