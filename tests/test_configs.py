@@ -177,6 +177,24 @@ def test_stage_two_takes_its_detector_from_stage_one():
         assert stage_one.model.data_preprocessor == cfg.model.data_preprocessor
 
 
+@pytest.mark.parametrize('suffix', ['', '-original'])
+def test_settings_of_the_steps_are_the_authors(suffix):
+    """Intervals, listed frames and the weight of a RoI's box outputs."""
+    cfg = load(f'semi_dff/semi-dff_r101{suffix}_imagenet-det-vid.py')
+    reg, sem = cfg.train_cfg.steps
+    pairs = cfg.train_dataloader.dataset.dataset
+    assert (pairs.lists, pairs.clip_interval, pairs.interval.low, pairs.interval.high) == (
+        'frames', True, 1, 9,
+    )  # fmt: skip
+    assert 'train_dataloader' not in reg
+    assert sem.train_dataloader == dict(dataset=dict(dataset=dict(interval=dict(low=0))))
+    outputs = 4 * cfg.model.detector.roi_head.bbox_head.get('box_groups', 1)
+    assert sem.objectives[0].roi_box_weight == outputs / 8
+    alone = load(f'semi_dff/semi-dff_r101{suffix}_imagenet-det{"-vid" * bool(suffix)}_reg.py')
+    assert alone.train_cfg.steps == [reg]
+    assert alone.train_dataloader == cfg.train_dataloader
+
+
 @pytest.mark.parametrize(
     'name',
     [

@@ -3,7 +3,12 @@
 #
 #   python tools/test.py configs/dff/dff_r101-original.py CONVERTED.pth
 #
-# Set load_parts to train from given weights.
+# A training starts from MSRA's ResNet-101 with RGB input and from a flow network of Flying Chairs:
+#
+#   python tools/train.py configs/dff/dff_r101-original.py \
+#       --cfg-options model.detector.backbone.init_cfg.checkpoint=FILE
+#
+# or from a converted checkpoint: --cfg-options load_from=CONVERTED.pth load_parts=None
 _base_ = [
     '../_base_/default_runtime.py',
     '../_base_/models/rfcn_r101_original.py',
@@ -19,6 +24,14 @@ model = dict(
     # The frames are not divided by standard deviations, so they are divided by 255 here.
     temporal=dict(_base_.temporal, flow_network=dict(type='FlowNetS', input_scale=1 / 255)),
     data_preprocessor=_base_.data_preprocessor,
+)
+
+load_parts = dict(
+    flow=dict(
+        part='temporal',
+        prefix='temporal',
+        checkpoint='work_dirs/flownet-s_flying-chairs/last.pth',
+    )
 )
 
 # The bias of the scale field stays at one, as in the original.

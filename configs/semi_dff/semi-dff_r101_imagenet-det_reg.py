@@ -1,5 +1,4 @@
 # "semi-DFF reg" of Table 1: the regression step alone.
 _base_ = './semi-dff_r101_imagenet-det.py'
 
-train_dataloader = dict(dataset=dict(dataset=dict(interval=dict(low=1))))
 train_cfg = dict(steps=_base_.train_cfg.steps[:1])

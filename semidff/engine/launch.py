@@ -112,7 +112,8 @@ def apply_train_options(cfg: Config, args: argparse.Namespace) -> None:
 
     Raises:
         OptionError: If ``accumulate`` is not positive, or the config has a loop without accumulation, an optimizer
-            wrapper without mixed precision, or one with mmengine's ``accumulative_counts``.
+            wrapper without mixed precision, or one with mmengine's ``accumulative_counts``; if the backbone's weights
+            are to be given, and are not.
     """
     if args.seed is not None:
         cfg.randomness = dict(cfg.get('randomness', {}), seed=args.seed)
@@ -123,6 +124,7 @@ def apply_train_options(cfg: Config, args: argparse.Namespace) -> None:
         _accumulate(cfg.train_cfg, args.accumulate)
     resumed = bool(args.resume) and (cfg.load_from or find_latest_checkpoint(cfg.work_dir))
     resolve_detector(cfg, keep_checkpoint=not resumed)
+    _check_backbone(cfg, loaded=bool(resumed or cfg.get('load_from')))
     parts = [cfg, *(cfg.get('train_cfg') or {}).get('steps', [])]
     for wrapper in (part.optim_wrapper for part in parts if part.get('optim_wrapper')):
         if args.amp:
@@ -153,6 +155,28 @@ def _accumulate(train: dict, count: int) -> None:
     if kind == 'IterBasedTrainLoop':
         train['type'] = 'AccumulatingLoop'
     train['accumulate'] = count
+
+
+def _check_backbone(cfg: Config, loaded: bool) -> None:
+    """Refuse to train a backbone whose config leaves its checkpoint open; its frozen layers would stay random.
+
+    Args:
+        loaded: Whether all weights come from a checkpoint.
+    """
+    model = cfg.get('model') or {}
+    parts = [entry.part for entry in (cfg.get('load_parts') or {}).values()]
+    for place, detector in (('model', model), ('model.detector', model.get('detector'))):
+        backbone = (detector.get('backbone') if isinstance(detector, dict) else None) or {}
+        init = backbone.get('init_cfg')
+        if not isinstance(init, dict) or init.get('checkpoint', '') is not None:
+            continue
+        name = 'backbone' if place == 'model' else 'spatial.detector.backbone'
+        if not loaded and not any(not part or f'{name}.'.startswith(f'{part}.') for part in parts):
+            raise OptionError(
+                f'{place}.backbone.init_cfg.checkpoint is not set; give a file of weights with --cfg-options '
+                f'{place}.backbone.init_cfg.checkpoint=FILE'
+            )
+        backbone.init_cfg = None
 
 
 def apply_test_options(cfg: Config, args: argparse.Namespace) -> str | None:

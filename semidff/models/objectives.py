@@ -65,7 +65,11 @@ class FeatureSemantics:
 
     Args:
         temperature: T of Eq. 7.
-        box_weight: lambda of Eq. 6.
+        box_weight: lambda of Eq. 6. Box losses are means over all outputs; Eq. 9 states a sum, and the authors take
+            means as well.
+        roi_box_weight: The same for the RoIs' boxes, by default ``box_weight``. The authors' R-FCN has 8 box outputs
+            per RoI, of which the 4 of the background are not used: their mean gives the other 4 half the weight that
+            they have in heads with 4 outputs, 0.5 here.
         attention: Whether to compare class and quality scores of the dense head ("attention maps" in Table 3c).
         classes: Whether to compare class scores of the RoIs ("inter-class relationship").
         boxes: Whether to compare box outputs of the dense head and of the RoIs ("bbox accurate location"), and masks.
@@ -75,6 +79,7 @@ class FeatureSemantics:
         self,
         temperature: float = 1.0,
         box_weight: float = 1.0,
+        roi_box_weight: float | None = None,
         attention: bool = True,
         classes: bool = True,
         boxes: bool = True,
@@ -82,6 +87,7 @@ class FeatureSemantics:
     ) -> None:
         self.temperature = temperature
         self.box_weight = box_weight * weight
+        self.roi_box_weight = weight * (box_weight if roi_box_weight is None else roi_box_weight)
         self.attention = attention
         self.classes = classes
         self.boxes = boxes
@@ -106,7 +112,9 @@ class FeatureSemantics:
     def _loss(self, student: HeadOutput, teacher: HeadOutput, boxes: bool) -> Tensor:
         if not len(teacher.values):  # no RoIs; the graph must still reach all weights
             return student.values.sum() * 0
-        factor = self.box_weight if boxes else self.weight
+        factor = self.weight
+        if boxes:
+            factor = self.roi_box_weight if 'roi_box' in teacher.name else self.box_weight
         weight = None if teacher.weight is None else teacher.weight.detach()
         if teacher.kind == 'offsets':
             unit = teacher.unit.detach() if isinstance(teacher.unit, Tensor) else teacher.unit

@@ -192,3 +192,34 @@ def test_mixed_precision_does_not_replace_another_kind():
 
 def test_configs_without_training():
     train_with(Config(dict(model=dict())), amp=True)
+
+
+def open_backbone(**detector) -> Config:
+    """A detector and a training that leave the checkpoint of the backbone open, as the original's conventions do."""
+    init = dict(type='Pretrained', checkpoint=None)
+    model = dict(type='RFCN', backbone=dict(type='ResNet', frozen_stages=1, init_cfg=init))
+    return Config(dict(model=dict(type='VideoDetector', detector=model, **detector)))
+
+
+def test_an_open_checkpoint_of_the_backbone_is_refused():
+    """Its frozen layers would keep random weights."""
+    message = 'model.detector.backbone.init_cfg.checkpoint is not set'
+    for cfg in (open_backbone(), Config(dict(model=open_backbone().model.detector))):
+        with pytest.raises(OptionError, match=r'backbone\.init_cfg\.checkpoint is not set'):
+            train_with(cfg)
+    with pytest.raises(OptionError, match=message):
+        flow = dict(flow=dict(part='temporal', checkpoint='a.pth'))
+        train_with(Config(dict(open_backbone(), load_parts=flow)))
+    given = open_backbone()
+    given.merge_from_dict({'model.detector.backbone.init_cfg.checkpoint': 'a.pth'})
+    train_with(given)
+    assert given.model.detector.backbone.init_cfg.checkpoint == 'a.pth'
+
+
+@pytest.mark.parametrize(
+    'source', [dict(load_from='a.pth'), dict(load_parts=dict(a=dict(part='spatial.detector')))]
+)
+def test_weights_from_elsewhere_close_it(source):
+    cfg = Config(dict(open_backbone(), **source))
+    train_with(cfg)
+    assert cfg.model.detector.backbone.init_cfg is None

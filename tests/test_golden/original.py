@@ -57,10 +57,22 @@ def parameters(salt: str = '', parts: tuple[str, ...] | None = None) -> dict[str
 
 
 @lru_cache(maxsize=1)
-def config() -> ConfigDict:
-    """The video detector of the config for the original's conventions."""
+def stage_two() -> Config:
+    """The config of stage two with the original's conventions."""
     root = Path(__file__).resolve().parents[2]
-    return Config.fromfile(root / 'configs' / 'dff' / 'dff_r101-original.py').model
+    name = 'semi-dff_r101-original_imagenet-det-vid.py'
+    return Config.fromfile(root / 'configs' / 'semi_dff' / name)
+
+
+def config() -> ConfigDict:
+    """The model of the config."""
+    return stage_two().model
+
+
+def enter_step(model: SemiDFF, name: str) -> None:
+    """Enters a step of the config, ``reg`` or ``sem``."""
+    [step] = [step for step in stage_two().train_cfg.steps if step.name == name]
+    model.enter_step(step.objectives, step.trainable)
 
 
 def head(name: str) -> torch.nn.Module:
@@ -75,7 +87,7 @@ def head(name: str) -> torch.nn.Module:
 def build() -> SemiDFF:
     """The network with the goldens' parameters, teacher and student alike, in training mode."""
     init_default_scope('mmdet')
-    model = MODELS.build(ConfigDict(config(), type='SemiDFF', trainable=('temporal',)))
+    model = MODELS.build(config())
     load(model, parameters())
     model.reset_teacher()
     return model.train()

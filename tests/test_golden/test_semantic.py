@@ -10,6 +10,7 @@ from tests.test_golden.original import (
     SEMANTIC,
     arrays,
     compared,
+    enter_step,
     give_proposals,
     in_original_classes,
     load,
@@ -28,7 +29,7 @@ LOSS = 1e-5
 @pytest.fixture(params='ab')
 def case(request, model):
     """Case a: the student starts with the teacher's heads; case b: with others."""
-    model.enter_step([dict(type='FeatureSemantics')], ('temporal', 'task_network'))
+    enter_step(model, 'sem')
     if request.param == 'b':
         load(model, parameters('student:', parts=('task_network',)))
     give_proposals(model, arrays(FILE)['teacher_rois'])

@@ -1,11 +1,14 @@
 """Two optimizer steps on two devices, as the authors' training module made them."""
 
+import copy
+
 import numpy as np
 import torch
 from mmengine.optim import build_optim_wrapper
 
 from tests.test_golden.original import (
     SEMANTIC,
+    enter_step,
     in_original_order,
     load,
     norm,
@@ -14,15 +17,11 @@ from tests.test_golden.original import (
     probes,
     read_json,
     sample,
+    stage_two,
     student,
 )
 
 RATE = 5e-5
-OPTIMIZER = dict(
-    type='OptimWrapper',
-    optimizer=dict(type='RMSpropMX', lr=RATE),
-    paramwise_cfg=dict(custom_keys={'temporal.scale.bias': dict(lr_mult=0)}),
-)
 KEY, CURRENT = 0, 1
 
 # For each step and device: current frame, key frame, mirrored; the goldens call them data and data_ref.
@@ -34,21 +33,22 @@ SEMANTIC_STEPS = [REGRESSION[0], [(KEY, CURRENT, False), (CURRENT, CURRENT, True
 
 
 def test_regression_steps(model):
-    model.enter_step([dict(type='FeatureRegression')], ('temporal',))
+    enter_step(model, 'reg')
     run(model, REGRESSION, read_json('semi_reg_step_golden.json'), ('loss_reg',))
 
 
 def test_semantic_steps(model):
-    model.enter_step([dict(type='FeatureSemantics')], ('temporal', 'task_network'))
+    enter_step(model, 'sem')
     load(model, parameters('student:', parts=('task_network',)))
     run(model, SEMANTIC_STEPS, read_json('semi_sem_step_golden.json'), SEMANTIC)
 
 
 def run(model, steps: list, golden: dict, names: tuple[str, ...]) -> None:
     """Makes the steps; each is one batch of two pairs, whose mean gradient is that of the two devices."""
-    wrapper = build_optim_wrapper(model, OPTIMIZER)
+    wrapper = build_optim_wrapper(model, copy.deepcopy(stage_two().optim_wrapper))
     learning = {k: v for k, v in student(model).items() if v[0].requires_grad}
     start = {name: p.detach().clone() for name, (p, _) in learning.items()}
+    assert wrapper.optimizer.defaults['lr'] == RATE
     for i, devices in enumerate(steps):
         inputs, samples = batch(devices)
         losses = model(inputs, samples, mode='loss')

@@ -165,6 +165,18 @@ def test_a_new_teacher_has_no_old_features():
     assert not len(model.feature_cache)
 
 
+def test_weight_of_the_roi_boxes(model):
+    """Half of a mean over 4 outputs is their part of the authors' mean over 8 outputs."""
+
+    def losses(**weights):
+        model.enter_step([dict(SEM, **weights)], ('temporal',))
+        return {k: v.item() for k, v in model(pairs(), samples(2), mode='loss').items()}
+
+    plain, halved, both = losses(), losses(roi_box_weight=0.5), losses(box_weight=0.5)
+    assert halved == {**plain, 'loss_roi_box': plain['loss_roi_box'] / 2}
+    assert both == {**halved, 'loss_rpn_box': plain['loss_rpn_box'] / 2}
+
+
 def test_semantic_loss_is_zero_where_student_and_teacher_see_the_same(model):
     model.enter_step(*PARTS['sem'])
     frame = frames(2)

@@ -14,8 +14,9 @@ overlaps = dict(type='OriginalOverlaps')
 
 model = dict(
     data_preprocessor=data_preprocessor,
-    # No default weights: those of model.backbone.init_cfg or load_parts must expect RGB, too.
-    backbone=dict(style='caffe', init_cfg=None),
+    # Trainings are refused until weights are given, which must expect RGB, too:
+    #   --cfg-options model.backbone.init_cfg.checkpoint=FILE
+    backbone=dict(style='caffe', init_cfg=dict(type='Pretrained', checkpoint=None)),
     rpn_head=dict(
         type='OriginalRPNHead',
         anchor_generator=dict(
