@@ -72,6 +72,34 @@ def test_options_of_the_tools_exist(page):
             assert not unknown, f'{page.name}: {script[0]} has no {unknown}'
 
 
+def test_every_config_for_imagenet_is_a_row_of_the_papers():
+    page = (ROOT / 'docs' / 'papers.md').read_text()
+    folders = ('rfcn', 'semi_dff', 'dff', 'flow')
+    configs = {
+        f'configs/{f}/{c.name}' for f in folders for c in (ROOT / 'configs' / f).glob('*.py')
+    }
+    assert configs <= set(PATH.findall(page))
+
+
+@pytest.mark.parametrize(
+    ('paper', 'tables', 'equations'), [('semi-DFF', 4, 9), ('Deep Feature Flow', 8, 7)]
+)
+def test_every_table_and_equation_is_on_the_page_of_the_papers(paper, tables, equations):
+    page = (ROOT / 'docs' / 'papers.md').read_text()
+    [part] = re.findall(rf'^## {paper} \(.*?(?=^## )', page, re.MULTILINE | re.DOTALL)
+    assert set(range(1, tables + 1)) <= numbers_of('Table', part)
+    assert set(range(1, equations + 1)) <= numbers_of('Eq', part)
+
+
+def numbers_of(word: str, text: str) -> set[int]:
+    """The numbers in ``Table 1``, ``Tables 6, 7`` and ``Eqs. 5 to 7``."""
+    found = set()
+    for low, between, high in re.findall(rf'{word}s?\.? (\d)(?:( to |, | and )(\d))?', text):
+        low, high = int(low), int(high or low)
+        found |= set(range(low, high + 1)) if between == ' to ' else {low, high}
+    return found
+
+
 def test_every_page_is_linked():
     text = ''.join(page.read_text() for page in PAGES)
     linked = set(re.findall(r'\]\((?:docs/)?(\w+\.md)', text))
