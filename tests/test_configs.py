@@ -207,13 +207,14 @@ def test_settings_of_the_steps_are_the_authors(suffix):
 def test_labeled_images_and_frames_are_joined(name, tmp_path):
     """A pass has each of 5 video frames and 2 images once (semi-DFF 4.2)."""
     cfg = load(name)
-    parts = cfg.train_dataloader.dataset.dataset.datasets
+    stream = cfg.train_dataloader.dataset
+    parts = stream.get('dataset', stream).datasets
     for part, count in zip(parts, (5, 2), strict=True):
         part.pipeline = []
         listed = part.get('dataset', part)
         listed.update(data_root='', data_prefix=dict(img=''), ann_file=f'{tmp_path}/{count}.json')
         write_coco_vid(Path(listed.ann_file), count)
-    stream = DATASETS.build(cfg.train_dataloader.dataset)
+    stream = DATASETS.build(stream)
     assert len(stream) == 7
     drawn = [stream[0, counter]['img_path'] for counter in range(14)]
     last = [path[-1] if isinstance(path, list) else path for path in drawn]

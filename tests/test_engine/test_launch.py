@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from argparse import Namespace
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,6 +18,8 @@ from semidff.engine.launch import (
     apply_train_options,
 )
 from tests.ports import free_port
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_distributed_without_gpu_takes_gloo(monkeypatch):
@@ -194,32 +197,34 @@ def test_configs_without_training():
     train_with(Config(dict(model=dict())), amp=True)
 
 
-def open_backbone(**detector) -> Config:
-    """A detector and a training that leave the checkpoint of the backbone open, as the original's conventions do."""
-    init = dict(type='Pretrained', checkpoint=None)
-    model = dict(type='RFCN', backbone=dict(type='ResNet', frozen_stages=1, init_cfg=init))
-    return Config(dict(model=dict(type='VideoDetector', detector=model, **detector)))
+def original(name: str, **settings) -> Config:
+    """A config with the original's conventions, which leave the checkpoint of the backbone open."""
+    return Config(dict(Config.fromfile(ROOT / 'configs' / name), **settings))
 
 
-def test_an_open_checkpoint_of_the_backbone_is_refused():
-    """Its frozen layers would keep random weights."""
-    message = 'model.detector.backbone.init_cfg.checkpoint is not set'
-    for cfg in (open_backbone(), Config(dict(model=open_backbone().model.detector))):
-        with pytest.raises(OptionError, match=r'backbone\.init_cfg\.checkpoint is not set'):
-            train_with(cfg)
-    with pytest.raises(OptionError, match=message):
-        flow = dict(flow=dict(part='temporal', checkpoint='a.pth'))
-        train_with(Config(dict(open_backbone(), load_parts=flow)))
-    given = open_backbone()
-    given.merge_from_dict({'model.detector.backbone.init_cfg.checkpoint': 'a.pth'})
+OPEN = {
+    'rfcn/rfcn_r101-original_imagenet-det-vid.py': 'model.backbone',
+    'dff/dff_r101-original.py': 'model.detector.backbone',
+}
+
+
+@pytest.mark.parametrize(('name', 'backbone'), OPEN.items())
+def test_an_open_checkpoint_of_the_backbone_is_refused(name, backbone):
+    """Its frozen layers would keep random weights. The setting that the message names closes it."""
+    key = f'{backbone}.init_cfg.checkpoint'
+    with pytest.raises(OptionError, match=rf'{key} is not set.*--cfg-options {key}=FILE'):
+        train_with(original(name))
+    given = original(name)
+    given.merge_from_dict({key: 'a.pth'})
     train_with(given)
-    assert given.model.detector.backbone.init_cfg.checkpoint == 'a.pth'
+    assert given.model.get('detector', given.model).backbone.init_cfg.checkpoint == 'a.pth'
 
 
 @pytest.mark.parametrize(
     'source', [dict(load_from='a.pth'), dict(load_parts=dict(a=dict(part='spatial.detector')))]
 )
 def test_weights_from_elsewhere_close_it(source):
-    cfg = Config(dict(open_backbone(), **source))
+    cfg = original('dff/dff_r101-original.py', **source)
     train_with(cfg)
     assert cfg.model.detector.backbone.init_cfg is None
+    train_with(original('semi_dff/semi-dff_r101-original_imagenet-det-vid.py'))

@@ -22,8 +22,8 @@ train_dataloader = dict(
     dataset=dict(
         _delete_=True,
         type='SampleStream',
-        # semi-DFF 4.2, and the authors' code of both papers.  DFF 5.1 states a ratio of 2:1 instead:
-        # SampleStream(datasets=[...], ratio=(2, 1)).
+        # semi-DFF 4.2, and the authors' code of both papers.  DFF 5.1 states a ratio of 2:1 instead,
+        # see the configs with the suffix -2to1.
         dataset=dict(type='ConcatDataset', datasets=[imagenet_vid, _base_.imagenet_det]),
     )
 )
