@@ -142,7 +142,7 @@ def check_semantic(case: Case) -> dict:
     without = [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
     if without:
         return cell(f'no gradient: {", ".join(without[:3])}', 'failed')
-    norms = gradient_norms(model, images, labeled)
+    norms = gradient_norms(model, pairs, labeled)
     ratio = max(norms.values()) / max(min(norms.values()), 1e-30)
     figures = dict(ratio=ratio, norms=norms, score=case.score)
     if case.score < TRAINED:
@@ -150,28 +150,25 @@ def check_semantic(case: Case) -> dict:
     return cell(f'{ratio:.1f}', 'ok' if ratio <= BALANCED else 'failed', **figures)
 
 
-def gradient_norms(model: SemiDFF, images: Tensor, labeled: list) -> dict[str, float]:
-    """Return the norms of the loss parts' gradients with respect to features with noise.
+def gradient_norms(model: SemiDFF, pairs: Tensor, labeled: list) -> dict[str, float]:
+    """Return the norms of the loss parts' gradients with respect to the flow, in pixels.
 
-    The unit of features and noise is the standard deviation of each channel: maps that are split inside a head hold
-    several outputs, each with its own range. The noise has a standard deviation of 0.3.
+    The flow is what all parts train at every split point, so their gradients have the same unit; it is 0 here, which
+    is wrong for moving pictures.
     """
-    generator = torch.Generator().manual_seed(0)
+    key, current = pairs.unbind(1)
+    spatial, temporal = model.spatial, model.temporal
     with torch.no_grad():
-        target = model.spatial.features(images)
-    noise = [
-        (0.3 * torch.randn(level.shape, generator=generator)).requires_grad_() for level in target
-    ]
-    noisy = [
-        level + level.std((0, 2, 3), keepdim=True) * sample
-        for level, sample in zip(target, noise, strict=True)
-    ]
-    batch = Distillation(model.spatial, model.teacher, noisy, target, labeled)
+        features, target = spatial.features(key), spatial.features(current)
+        flow, scale = temporal.flow_and_scale(temporal.prepare(key), temporal.prepare(current))
+    flow = torch.zeros_like(flow).requires_grad_()
+    stride = temporal.flow_network.stride
+    propagated = temporal.propagate(features, flow / stride, scale)
+    batch = Distillation(spatial, model.teacher, propagated, target, labeled)
     norms = {}
     for name, loss in FeatureSemantics()(batch).items():
-        gradients = torch.autograd.grad(loss, noise, retain_graph=True, allow_unused=True)
-        squares = (g.square().sum().item() for g in gradients if g is not None)
-        norms[name.removeprefix('loss_')] = sum(squares) ** 0.5
+        (gradient,) = torch.autograd.grad(loss, flow, retain_graph=True)
+        norms[name.removeprefix('loss_')] = gradient.norm().item()
     return norms
 
 

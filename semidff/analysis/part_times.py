@@ -135,7 +135,7 @@ def measure_parts(
 def batch_of(frame: np.ndarray) -> dict:
     """Make a collated test batch of a frame (H, W, 3) uint8 of the network's input size."""
     size = frame.shape[:2]
-    meta = dict(img_shape=size, ori_shape=size, scale_factor=(1.0, 1.0))
+    meta = dict(img_shape=size, ori_shape=size, scale_factor=(1.0, 1.0), border=(0, 0, 0, 0))
     image = torch.from_numpy(np.ascontiguousarray(frame.transpose(2, 0, 1)))
     return dict(inputs=[image], data_samples=[DetDataSample(metainfo=meta)])
 
