@@ -1,5 +1,6 @@
 """Strict loading of checkpoints: every weight of a module must be there and fit, or nothing is loaded."""
 
+import copy
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -73,7 +74,9 @@ def load_strict(
 ) -> None:
     """Load a module from a checkpoint, all of its weights or none.
 
-    Only ``num_batches_tracked`` of batch normalization may be missing.
+    Only ``num_batches_tracked`` of batch normalization may be missing. Modules of mmdet and mmcv rename weights of
+    older versions in loading. Buffers that are not saved any more, such as the preprocessor's mean and standard
+    deviation in published checkpoints, must be the module's own.
 
     Args:
         what: Name of the module in messages.
@@ -92,40 +95,55 @@ def load_strict(
     ignore = tuple(ignore)
     given = {k: v for k, v in given.items() if not k.startswith(ignore)}
     wanted = module.state_dict()
-    missing = [
-        k
-        for k in wanted
-        if k not in given and not k.startswith(ignore) and not k.endswith('num_batches_tracked')
-    ]
-    misfits = [
-        f'{key} {tuple(value.shape)} instead of {tuple(wanted[key].shape)}'
+    misfits = {
+        key: f'{key} {tuple(value.shape)} instead of {tuple(wanted[key].shape)}'
         for key, value in given.items()
         if key in wanted and value.shape != wanted[key].shape
-    ]
+    }
     wrong = [
         f'{key} ({value.dtype})'
         for key, value in given.items()
-        if key in wanted
-        and (
-            value.is_complex()
-            or value.is_floating_point() != wanted[key].is_floating_point()
-            or not value.isfinite().all()
-        )
+        if value.is_complex()
+        or (key in wanted and value.is_floating_point() != wanted[key].is_floating_point())
+        or not value.isfinite().all()
     ]
+    unfit = f'{path}: does not fit the {what} ({type(module).__name__}): '
+    try:
+        missing, unexpected = _incompatible(module, given | {key: wanted[key] for key in misfits})
+    except RuntimeError as error:  # a weight that is renamed in loading has another shape
+        raise CheckpointError(unfit + ' '.join(str(error).split())) from error
+    missing = [key for key in missing if not key.startswith(ignore)]
     problems = [
         _listed('not finite numbers of the right type', wrong),
         _listed('missing in the checkpoint', missing),
-        _listed('not part of the model', [key for key in given if key not in wanted]),
-        _listed('of another shape', misfits),
+        _listed('not part of the model', unexpected),
+        _listed('of another shape', list(misfits.values())),
     ]
     if any(problems):
         raise CheckpointError(
-            f'{path}: does not fit the {what} ({type(module).__name__}): '
+            unfit
             + '; '.join(filter(None, problems))
             + '. Give a checkpoint of a training with this config, or the config it was made with'
         )
     module.load_state_dict(given, strict=False)
     print_log(f'Loaded {what} ({len(given)} tensors) from {path}', logger='current')
+
+
+def _incompatible(module: nn.Module, given: dict[str, Tensor]) -> tuple[list[str], list[str]]:
+    """Return the keys that a module misses and those that do not fit it; nothing is loaded."""
+    if given.keys() == module.state_dict().keys():
+        return [], []
+    found = copy.deepcopy(module).load_state_dict(given, strict=False)
+    buffers = dict(module.named_buffers())
+    unexpected = [
+        key
+        for key in found.unexpected_keys
+        if key not in buffers
+        or given[key].shape != buffers[key].shape
+        or not torch.allclose(given[key], buffers[key].cpu().to(given[key].dtype))
+    ]
+    missing = [key for key in found.missing_keys if not key.endswith('num_batches_tracked')]
+    return missing, unexpected
 
 
 def load_for_test(

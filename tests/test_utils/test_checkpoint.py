@@ -69,6 +69,43 @@ def test_batch_counters_may_be_missing(tmp_path):
     load_strict(net(), save(tmp_path / 'a.pth', state))
 
 
+class Renaming(nn.Module):
+    """A module with a name of its first version, as mmdet's FCOSHead, and a buffer that is not saved."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(2, 3, 1)
+        self.register_buffer('mean', torch.arange(3.0), persistent=False)
+
+    def _load_from_state_dict(self, state_dict, prefix, *args):
+        for part in ('weight', 'bias'):
+            if (old := f'{prefix}old_conv.{part}') in state_dict:
+                state_dict[f'{prefix}conv.{part}'] = state_dict.pop(old)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def test_weights_of_older_versions_are_renamed(tmp_path):
+    source, target = Renaming(), Renaming()
+    state = {key.replace('conv', 'old_conv'): value for key, value in source.state_dict().items()}
+    load_strict(target, save(tmp_path / 'a.pth', state))
+    assert equal(target, source)
+    del state['old_conv.bias']
+    with pytest.raises(CheckpointError, match=r'1 missing in the checkpoint: conv\.bias'):
+        load_strict(target, save(tmp_path / 'b.pth', state))
+    state['old_conv.bias'] = torch.zeros(5)
+    with pytest.raises(CheckpointError, match=r'c\.pth.*size mismatch for conv\.bias'):
+        load_strict(target, save(tmp_path / 'c.pth', state))
+
+
+def test_buffers_that_are_not_saved_any_more_must_be_equal(tmp_path):
+    source = Renaming()
+    state = dict(source.state_dict(), mean=source.mean)
+    load_strict(Renaming(), save(tmp_path / 'a.pth', state))
+    state['mean'] = source.mean + 1
+    with pytest.raises(CheckpointError, match='not part of the model: mean'):
+        load_strict(Renaming(), save(tmp_path / 'b.pth', state))
+
+
 def test_errors_name_file_keys_and_remedy_and_load_nothing(tmp_path):
     path = save(tmp_path / 'other.pth', net(5).state_dict())
     target = net()

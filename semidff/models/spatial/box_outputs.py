@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from .head_family import HeadOutput, rows
 
 CENTER, LOGARITHM = 0.1, 0.2  # units
-# Weights of what is compared at objects only. They bring the parts' gradients with respect to the flow within a factor of
-# 30 of each other with all families (docs/detectors.md).
+# Weights of what is compared at objects only. They bring the parts' gradients with respect to the flow within a factor
+# of 30 of each other (docs/detectors.md).
 BOXES = 4
 QUALITY = 12  # centerness and IoU, which vary little among good boxes
 CLASSES = 10  # beside an objectness: the classes of objects are certain
