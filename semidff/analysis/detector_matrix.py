@@ -9,6 +9,7 @@ import copy
 import gc
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
@@ -19,15 +20,18 @@ from semidff.inference.acceleration import Acceleration, accelerate
 from semidff.models import FeatureSemantics, SemiDFF, VideoDetector
 from semidff.models.objectives import Distillation
 
+from .benchmark import benchmark
 from .complexity import measure_complexity
 from .matrix_table import cell, reason_of
-from .part_times import measure_parts, speedup_of
-from .smooth_video import smooth_frames
-from .stock_detectors import StockDetector, build_stock, overfit, pictures, samples
+from .part_times import batch_of, measure_parts, speedup_of
+from .smooth_video import smooth_frames, write_smooth_video
+from .stock_detectors import StockDetector, build_stock, calibrate, overfit, pictures, samples
 
 SPLITS = ('default', 'TowerSplit', 'OutputSplit')
 FLOW_NETWORK = dict(type='FlowNetS', width=1 / 8)
 KEY_INTERVAL = 10
+FEW_PROPOSALS = dict(rpn=dict(max_per_img=100))
+"""Test settings of non-key frames where only the second stage is left to them."""
 TRAINED = 0.3
 """Score above which the teacher counts as trained, so that its loss parts can be compared."""
 BALANCED = 30.0
@@ -60,11 +64,13 @@ def video_detector(
     detector: nn.Module, split: str, kind: type[VideoDetector] = VideoDetector
 ) -> VideoDetector:
     """Build a video detector around a copy of a detector; ``split`` is a name in :data:`SPLITS`."""
+    outputs_of_stage_one = split == 'OutputSplit' and hasattr(detector, 'rpn_head')
     model = kind(
         copy.deepcopy(detector),
         dict(type='TemporalModule', flow_network=FLOW_NETWORK, init_std=None),
         split=None if split == 'default' else dict(type=split),
         data_preprocessor=detector.data_preprocessor,
+        non_key_test_cfg=FEW_PROPOSALS if outputs_of_stage_one else None,
     )
     return model.eval()
 
@@ -186,6 +192,16 @@ def check_measured(case: Case) -> dict:
     return _speed(times.ratio, **times._asdict())
 
 
+@torch.no_grad()
+def check_end_to_end(case: Case) -> dict:
+    """Measure the speed-up from decoding to boxes (:mod:`semidff.analysis.benchmark`)."""
+    with TemporaryDirectory() as folder:
+        video = write_smooth_video(Path(folder) / 'pan.mp4', 2 * KEY_INTERVAL, *case.stock.size)
+        report = benchmark(case.wide, video, batch_of, key_interval=KEY_INTERVAL, repeats=2)
+    (run,) = report.to_dict()['runs']
+    return cell(f'{run["methods"]["propagate"]["speedup_end_to_end"]:.2f}x', **run)
+
+
 def _speed(ratio: float, **figures: Any) -> dict:
     speedup = speedup_of(ratio, KEY_INTERVAL)
     return cell(f'{ratio:.3f}, {speedup:.1f}x', **figures)
@@ -197,9 +213,10 @@ CHECKS: dict[str, Callable[[Case], dict]] = dict(
     semantic=check_semantic,
     counted=check_counted,
     measured=check_measured,
+    end_to_end=check_end_to_end,
 )
 """Checks by name; ``onnx`` of :func:`onnx_check` is another."""
-WIDE = {'counted', 'measured'}
+WIDE = {'counted', 'measured', 'end_to_end'}
 """Checks of the stock detector; all others are of the narrow one."""
 
 
@@ -235,6 +252,8 @@ def examine(
         narrow = build_stock(stock.config, narrow=True) if set(checks) - WIDE else None
         score = overfit(narrow, stock.small, iterations) if narrow else 0.0
         wide = build_stock(stock.config) if set(checks) & WIDE else None
+        if wide:
+            calibrate(wide, stock.size)
     except Exception as error:
         return {'default': dict(split=reason_of(error))}
     rows = {}

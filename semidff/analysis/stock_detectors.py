@@ -2,6 +2,7 @@
 
 import copy
 import logging
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -16,8 +17,18 @@ from mmengine.hub import get_config
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from semidff.models.spatial import SpatialModule
+from semidff.models.spatial.head_family import levels, rows
+
+from .part_times import batch_of
+from .smooth_video import smooth_frames
 
 Size = tuple[int, int]
+CLASS_LAYERS = re.compile(r'_(cls|obj)(\.\d+)*$')
+"""Names of the layers of mmdet's heads that predict sigmoid class scores and objectness."""
+CANDIDATES = 1000
 NARROW = 4
 """Divisor of the channels in a narrow detector."""
 
@@ -112,6 +123,48 @@ def build_stock(config: str, narrow: bool = False) -> nn.Module:
     detector.init_weights()
     logging.disable(logging.NOTSET)
     return detector.eval()
+
+
+@torch.no_grad()
+def calibrate(detector: nn.Module, size: Size) -> None:
+    """Shift the class biases of a single-stage detector with random weights until 1,000 scores pass the threshold.
+
+    A trained detector has about as many. With random weights all or none pass, and the time of post-processing would
+    mean nothing. Detectors without a threshold of sigmoid scores stay as they are.
+
+    Args:
+        detector: An mmdet detector, changed in place.
+        size: Height and width of the frame on which scores are counted.
+    """
+    head = getattr(detector, 'bbox_head', None)
+    threshold = (getattr(detector, 'test_cfg', None) or {}).get('score_thr')
+    biases = {
+        id(conv.bias): conv.bias
+        for name, conv in (head.named_modules() if head else ())
+        if isinstance(conv, nn.Conv2d) and CLASS_LAYERS.search(name)
+    }
+    if not (threshold and biases and getattr(head, 'use_sigmoid_cls', False)):
+        return
+    spatial = SpatialModule(detector)
+    (frame,) = smooth_frames(1, *size)
+    inputs = detector.data_preprocessor(batch_of(frame), False)['inputs']
+    for module in detector.modules():
+        if isinstance(module, _BatchNorm):  # with the statistics of random weights, signals vanish
+            module.train().momentum = 1.0
+    spatial.raw_outputs(spatial.features(inputs))
+    detector.eval()
+    raw = spatial.raw_outputs(spatial.features(inputs))
+    logits = rows(levels('cls_scores', raw), head.cls_out_channels)
+    objectness = levels('objectnesses', raw)
+    factor = rows(objectness, 1) if objectness else torch.full_like(logits[:, :1], torch.inf)
+    low, high = -20.0, 20.0
+    for _ in range(30):
+        shift = (low + high) / 2
+        scores = (logits + shift).sigmoid() * (factor + shift).sigmoid()
+        enough = (scores > threshold).sum() >= CANDIDATES
+        low, high = (low, shift) if enough else (shift, high)
+    for bias in biases.values():
+        bias += high
 
 
 def _set_limits(model: ConfigDict) -> None:

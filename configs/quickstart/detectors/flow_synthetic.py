@@ -1,7 +1,22 @@
-"""Flow network from which stage two of all detectors starts: the quick start's stage two with R-FCN, without labels."""
+"""Flow network from which stage two of all detectors starts: the quick start's R-FCN, without labels, trained longer."""
 
 _base_ = ['../two_step_synthetic.py']
 
 load_parts = dict(
     detector=dict(checkpoint='{{$EXPERIMENT_DIR:work_dirs/quickstart_detectors}}/rfcn/last.pth')
+)
+semantic_iters = 6000
+train_cfg = dict(
+    steps=[
+        _base_.train_cfg.steps[0],
+        dict(
+            name='semantic',
+            iters=semantic_iters,
+            objectives=[dict(type='FeatureSemantics')],
+            trainable=['temporal', 'task_network'],
+            param_scheduler=[
+                dict(type='OneCycleLR', eta_max=8e-4, total_steps=semantic_iters, by_epoch=False)
+            ],
+        ),
+    ]
 )
