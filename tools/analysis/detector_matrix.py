@@ -22,6 +22,7 @@ from semidff.utils.arguments import SIZE, run_tool
 from semidff.utils.atomic_write import atomic_write, write_json
 from semidff.utils.progress import track
 
+TIMED = ('measured', 'end_to_end')
 ALL = CHECKS | dict(onnx=onnx_check(export_onnx))
 
 
@@ -37,11 +38,8 @@ def parse_args() -> argparse.Namespace:
         '--checks',
         nargs='+',
         choices=list(ALL),
-        default=[name for name in ALL if name != 'measured'],
-        help='columns (default: all but measured)',
-    )
-    parser.add_argument(
-        '--measure', action='store_true', help='also measure the times of the parts'
+        default=[name for name in ALL if name not in TIMED],
+        help=f'columns (default: all but {" and ".join(TIMED)}, which need an idle machine)',
     )
     parser.add_argument('--splits', nargs='+', choices=SPLITS, default=SPLITS, help='rows')
     parser.add_argument('--size', **SIZE, help="input size of the costs (default: the detector's)")
@@ -76,7 +74,6 @@ def chosen(args: argparse.Namespace) -> list[StockDetector]:
 
 
 def main(args: argparse.Namespace) -> None:
-    names = [*args.checks, *['measured'] * args.measure]
     stocks = chosen(args)
     results = {}
     if args.out and Path(args.out).exists():
@@ -85,7 +82,7 @@ def main(args: argparse.Namespace) -> None:
         known = results.get(stock.name, {})
         missing = [
             name
-            for name in names
+            for name in args.checks
             if args.overwrite
             or not known
             or any(name not in cells for cells in known.values() if 'split' not in cells)

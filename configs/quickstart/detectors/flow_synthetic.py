@@ -1,4 +1,7 @@
-"""Flow network from which stage two of all detectors starts: the quick start's R-FCN, without labels, trained longer."""
+"""Flow network from which stage two of all detectors starts.
+
+It is trained with the quick start's R-FCN, without labels, in the steps of its two-step config but with more iterations.
+"""
 
 _base_ = ['../two_step_synthetic.py']
 
