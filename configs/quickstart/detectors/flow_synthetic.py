@@ -1,6 +1,6 @@
 """Flow network from which stage two of all detectors starts.
 
-It is trained with the quick start's R-FCN, without labels, in the steps of its two-step config but with more iterations.
+It is trained with the quick start's R-FCN, without labels, in the steps of its two-step config with more iterations.
 """
 
 _base_ = ['../two_step_synthetic.py']
