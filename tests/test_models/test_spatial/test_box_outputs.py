@@ -6,7 +6,9 @@ from mmdet.models.task_modules import DeltaXYWHBBoxCoder
 from mmdet.structures.bbox import distance2bbox
 
 from semidff.models.spatial.box_outputs import (
+    BOXES,
     CENTER,
+    CLASSES,
     centers,
     corners,
     deltas,
@@ -51,17 +53,17 @@ def test_weights_of_the_anchors():
     boxes = HeadOutput('box', 'offsets', torch.zeros(2, 4))
     cls, box = weighted(logits, boxes)
     assert cls.weight.item() == 1
-    assert box.weight.tolist() == pytest.approx([1 / 4, 1 / 16])
+    assert box.weight.tolist() == pytest.approx([BOXES / 4, BOXES / 16])
     cls, box = weighted(logits.repeat(4, 1), boxes._replace(values=torch.zeros(32, 5)))
     assert cls.weight.item() == pytest.approx(0.8)  # 4 * 5 / 16 objects
-    assert box.weight.sum().item() == pytest.approx(1) and len(box.weight) == 32
+    assert box.weight.sum().item() == pytest.approx(BOXES) and len(box.weight) == 32
     # With an objectness of 1/2, the probabilities are halved, and classes are compared at objects.
     cls, _, quality = weighted(logits, boxes, torch.zeros(2, 1), objectness=True, prefix='rpn_')
-    assert cls.weight.tolist() == pytest.approx([10 / 16, 10 / 64])  # classes count tenfold there
+    assert cls.weight.tolist() == pytest.approx([CLASSES / 16, CLASSES / 64])
     assert (quality.name, quality.weight.item()) == ('rpn_quality', 1)
 
 
 def test_softmax_foreground_excludes_the_background():
     logits = torch.tensor([[0.0, 0.0, torch.tensor(2.0).log()]])  # probabilities 1/4, 1/4, 1/2
     _, box = weighted(logits, HeadOutput('box', 'offsets', torch.zeros(1, 4)), softmax=True)
-    assert box.weight.tolist() == pytest.approx([1 / 4])
+    assert box.weight.tolist() == pytest.approx([BOXES / 4])
