@@ -18,16 +18,17 @@ from semidff.analysis.detector_matrix import (
 from semidff.analysis.matrix_table import failures, markdown
 from semidff.analysis.stock_detectors import STOCK, StockDetector
 from semidff.deployment.export import export_onnx
-from semidff.utils.arguments import SIZE, run_tool
+from semidff.utils.arguments import SIZE, ToolParser, run_tool
 from semidff.utils.atomic_write import atomic_write, write_json
 from semidff.utils.progress import track
+from semidff.utils.tool_files import OutputFile, ReportFile
 
 TIMED = ('measured', 'end_to_end')
 ALL = CHECKS | dict(onnx=onnx_check(export_onnx))
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = ToolParser(description=__doc__)
     parser.add_argument(
         '--detectors',
         nargs='+',
@@ -51,9 +52,11 @@ def parse_args() -> argparse.Namespace:
         metavar='N',
         help='iterations of the training on two pictures (default: 70)',
     )
-    parser.add_argument('--out', metavar='FILE', help='results as JSON, continued if it exists')
-    parser.add_argument('--overwrite', action='store_true', help='check detectors of --out again')
-    parser.add_argument('--markdown', metavar='FILE', help='write the table')
+    parser.add_argument(
+        '--out', type=ReportFile, metavar='FILE', help='results as JSON, continued if it exists'
+    )
+    parser.add_argument('--again', action='store_true', help='check what --out has already again')
+    parser.add_argument('--markdown', type=OutputFile, metavar='FILE', help='write the table')
     return parser.parse_args()
 
 
@@ -83,7 +86,7 @@ def main(args: argparse.Namespace) -> None:
         missing = [
             name
             for name in args.checks
-            if args.overwrite
+            if args.again
             or not known
             or any(name not in cells for cells in known.values() if 'split' not in cells)
         ]

@@ -1,0 +1,35 @@
+"""tools/analysis/detector_matrix.py."""
+
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+TOOL = Path(__file__).resolve().parents[2] / 'tools' / 'analysis' / 'detector_matrix.py'
+
+
+def run(monkeypatch, *arguments: object) -> None:
+    monkeypatch.setattr(sys, 'argv', [str(argument) for argument in (TOOL, *arguments)])
+    runpy.run_path(str(TOOL), run_name='__main__')
+
+
+def test_continues_its_results(tmp_path, monkeypatch, capsys):
+    out, table = tmp_path / 'out.json', tmp_path / 'table.md'
+    options = ('--detectors', 'retinanet_r50_fpn_1x', '--splits', 'default', '--iterations', 1)
+    options = (*options, '--small', 64, 96, '--out', out, '--checks', 'frame')
+    run(monkeypatch, *options)
+    ((name, rows),) = json.loads(out.read_text()).items()
+    assert rows['default']['frame']['text'] == 'equal'
+    run(monkeypatch, *options, 'bf16', '--markdown', table)
+    after = json.loads(out.read_text())[name]['default']
+    assert after['frame'] == rows['default']['frame'] and after['bf16']['deviation'] > 0
+    assert name in table.read_text() and table.read_text() in capsys.readouterr().out
+
+
+def test_unknown_detectors_are_refused(monkeypatch, capsys):
+    with pytest.raises(SystemExit) as caught:
+        run(monkeypatch, '--detectors', 'no_such_detector')
+    assert caught.value.code == 2 or 'no_such_detector' in str(caught.value.code)
+    assert 'no_such_detector' in capsys.readouterr().err + str(caught.value.code)
