@@ -4,7 +4,7 @@ import argparse
 
 from semidff.evaluation import evaluate_detections_file
 from semidff.evaluation.vid_metric import result_table
-from semidff.utils.arguments import ToolParser, run_tool
+from semidff.utils.arguments import ToolParser, finite, run_tool
 from semidff.utils.tool_files import InputFile, ReportFile
 
 
@@ -39,7 +39,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument(
         '--min-score',
-        type=float,
+        type=finite,
         default=0.5,
         metavar='S',
         help='ignore annotations with lower scores, where the reference is a file of detections '

@@ -6,11 +6,12 @@ from dataclasses import fields
 from semidff.synthetic.build import build_dataset
 from semidff.synthetic.presets import PRESETS, DatasetSpec, make_spec
 from semidff.utils.arguments import ToolParser, run_tool
+from semidff.utils.tool_files import OutputFolder
 
 
 def parse_args() -> argparse.Namespace:
     parser = ToolParser(description=__doc__)
-    parser.add_argument('root', help='folder of the data set')
+    parser.add_argument('root', type=OutputFolder, help='folder of the data set')
     parser.add_argument(
         '--preset', default='quickstart', choices=PRESETS, help='sizes to start from'
     )

@@ -15,7 +15,13 @@ from semidff.inference.methods import METHODS, method_class
 from semidff.utils.arguments import ToolParser, add_method_arguments, run_tool
 from semidff.utils.atomic_write import write_json
 from semidff.utils.checkpoint import load_for_test
-from semidff.utils.tool_files import CheckpointFile, InputFile, OutputFile, ReportFile
+from semidff.utils.tool_files import (
+    CheckpointFile,
+    InputFile,
+    OutputFile,
+    OutputFolder,
+    ReportFile,
+)
 
 
 def parse_args() -> argparse.Namespace:
@@ -51,7 +57,10 @@ def parse_args() -> argparse.Namespace:
         '--metrics-out', type=ReportFile, metavar='FILE', help='write the metrics as JSON'
     )
     parser.add_argument(
-        '--render', metavar='DIR', help='write an mp4 with the detections of each video'
+        '--render',
+        type=OutputFolder,
+        metavar='DIR',
+        help='write an mp4 with the detections of each video',
     )
     parser.add_argument(
         '--render-videos',

@@ -21,7 +21,7 @@ from semidff.utils.arguments import (
     add_score_threshold,
     run_tool,
 )
-from semidff.utils.tool_files import CheckpointFile, InputFile, OutputFile
+from semidff.utils.tool_files import CheckpointFile, InputFile, OutputFile, OutputVideo
 from semidff.visualization.panels import PANELS
 
 
@@ -34,7 +34,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('config', type=InputFile, help='config of the video detector')
     parser.add_argument('checkpoint', type=CheckpointFile, help='its weights')
-    parser.add_argument('--out', type=OutputFile, metavar='FILE', help='annotated mp4')
+    parser.add_argument('--out', type=OutputVideo, metavar='FILE', help='annotated mp4')
     parser.add_argument(
         '--json', type=OutputFile, metavar='FILE', help='all detections as COCO-VID json'
     )

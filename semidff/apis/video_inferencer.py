@@ -17,15 +17,16 @@ from mmengine.registry import init_default_scope
 from torch import nn
 
 from semidff.datasets.video_readers import Frame, FrameStream
-from semidff.datasets.video_readers.sources import Source, prefetch, sources_of
+from semidff.datasets.video_readers.sources import MAX_READ_AHEAD, Source, prefetch, sources_of
 from semidff.inference import KeyFrameSchedule, VideoEngine, build_schedule
 from semidff.inference.frame_pipeline import frame_pipeline, load_model
 from semidff.inference.outputs import Output, Result, check_out_video, open_outputs
 from semidff.inference.timer import NoTimer
 from semidff.utils.installed import installed_file
+from semidff.utils.model_building import ConfigError, read_config
 from semidff.utils.progress import track
 from semidff.utils.safe_loading import trusted
-from semidff.utils.tool_files import check_outputs
+from semidff.utils.tool_files import OutputVideo, check_outputs
 from semidff.visualization.frames import render_frame
 from semidff.visualization.panels import check_panels
 
@@ -90,22 +91,28 @@ class VideoInferencer(BaseInferencer):
         schedule: KeyFrameSchedule | dict | None = None,
         trust: bool = False,
     ) -> None:
-        if read_ahead is not None and read_ahead < 0:
+        if read_ahead is not None and not 0 <= read_ahead <= MAX_READ_AHEAD:
             raise ValueError(
-                f'read_ahead is {read_ahead}; it must be a number of frames, 0 or more'
+                f'read_ahead is {read_ahead}; it must be a number of frames from 0 to {MAX_READ_AHEAD}'
             )
         self.schedule = None if schedule is None else build_schedule(schedule)
         self.read_ahead = read_ahead
         self.panels = tuple(panels)
         self.method, self.key_interval, self.classes = method, key_interval, classes
         self._speed = precision, channels_last, compile
+        self._read: list[str] = []
         if isinstance(model, str | Path):
             model = installed_file(model)
             if model.endswith('.py') and not Path(model).is_file():
                 raise FileNotFoundError(f'{model}: there is no such config file')
+            if Path(model).is_file():
+                self._read.append(model)
+                model = read_config(model)
+                if 'model' not in model:
+                    raise ConfigError(f"{self._read[0]}: has no model; give a detector's config")
         init_default_scope(scope)
         weights = None if weights is None else str(weights)
-        self._read = [given for given in (model, weights) if isinstance(given, str)]
+        self._read += [given for given in (model, weights) if isinstance(given, str)]
         with trusted(trust):
             super().__init__(model, weights, device, scope, show_progress)
         check_panels(self.panels, self.method, self.engine())  # engine() checks method and model
@@ -154,7 +161,8 @@ class VideoInferencer(BaseInferencer):
         sources = sources_of(inputs, fps, strict)
         files = [source.path for source in sources]
         check_out_video(out_video, files)
-        check_outputs([out_video, out_json, out_txt], [*files, *self._read])
+        video = out_video and OutputVideo(out_video)
+        check_outputs([video, out_json, out_txt], [*files, *self._read])
         draw = partial(self.visualize, pred_score_thr=pred_score_thr)
         classes = self.model.dataset_meta['classes']
         outputs = open_outputs(classes, draw, out_video, out_json, out_txt)

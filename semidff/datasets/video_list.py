@@ -19,10 +19,11 @@ from pathlib import Path
 
 from mmengine.logging import print_log
 
-from semidff.utils.tool_files import FileError, check_regular
+from semidff.utils.tool_files import FileError, check_inputs, check_regular
 
 from .video_readers import VideoError, natural_key, open_video
 from .video_readers.container import end_is_missing
+from .video_readers.file_stream import size_changes
 
 _NAMED = 10  # Files named in one message.
 
@@ -105,6 +106,7 @@ def _open_all(
     ann_file: str | Path, root: Path, paths: list[str], failures: list[VideoError]
 ) -> list[VideoInfo]:
     """Open every video of a list once, on several threads, and log the failures."""
+    check_inputs([ann_file, *paths])
     total, every = len(paths) + len(failures), max(100, len(paths) // 10)
     videos: list[VideoInfo] = []
     with ThreadPoolExecutor(2 * (os.cpu_count() or 1)) as pool:
@@ -135,7 +137,7 @@ def _open_all(
 
 
 def _report_ends(ann_file: str | Path, files: list[str]) -> None:
-    """Log which video files are cut off, and of how many that cannot be known."""
+    """Log which video files are cut off, of how many that cannot be known, and in which the size changes."""
     ends = [end_is_missing(file) for file in files]
     if cut := [file for file, missing in zip(files, ends, strict=True) if missing]:
         print_log(
@@ -149,6 +151,13 @@ def _report_ends(ann_file: str | Path, files: list[str]) -> None:
             f'{ann_file}: {unknown} videos are of formats that do not state their length; missing ends '
             'cannot be noticed',
             logger='current',
+        )
+    if changing := [file for file in files if size_changes(file)]:
+        print_log(
+            f'{ann_file}: in {len(changing)} videos the size of the frames changes; they are scaled to the size of '
+            'the first frame: ' + ', '.join(changing[:_NAMED]),
+            logger='current',
+            level=logging.WARNING,
         )
 
 

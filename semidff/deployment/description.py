@@ -46,6 +46,15 @@ class Description:
         write_json(asdict(self), Path(folder) / FILE, indent=2)
 
     @classmethod
+    def is_in(cls, folder: str | Path) -> bool:
+        """Return whether a folder has an export."""
+        try:
+            cls.read(folder)
+        except (OSError, ValueError):
+            return False
+        return True
+
+    @classmethod
     def read(cls, folder: str | Path) -> 'Description':
         """Read the file.
 

@@ -15,8 +15,9 @@ from semidff.models import VideoDetector
 from semidff.models.data_preprocessor import normalization
 from semidff.models.spatial.head_family import levels, numbered
 from semidff.utils.atomic_write import atomic_write
+from semidff.utils.tool_files import check_new
 
-from .description import KEY, NON_KEY, Description
+from .description import FILE, KEY, NON_KEY, Description
 from .graphs import Graph, KeyGraph, NonKeyGraph
 from .packages import require
 
@@ -50,6 +51,9 @@ def export_onnx(
         TypeError: If the detector has no raw outputs before its post-processing.
     """
     _check(model, shape)
+    if not Description.is_in(folder):
+        for name in (KEY, NON_KEY, FILE):
+            check_new(Path(folder) / name)
     require('onnx', 'onnxscript')
     model.eval()
     device = next(model.parameters()).device

@@ -6,6 +6,7 @@ from .hooks.distillation_visualization_hook import DistillationVisualizationHook
 from .hooks.finite_loss_hook import FiniteLossHook, NonFiniteLossError
 from .hooks.last_checkpoint_hook import LastCheckpointHook
 from .hooks.load_parts_hook import LoadPartsHook
+from .hooks.num_classes_hook import NumClassesError, NumClassesHook
 from .hooks.seed_hook import SeedHook
 from .loops.accumulating_loop import AccumulatingLoop
 from .loops.distillation_loop import DistillationLoop, DistillationStepHook

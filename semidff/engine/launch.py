@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import torch
+from mmdet.registry import OPTIMIZERS
 from mmdet.utils import setup_cache_size_limit_of_dynamo
 from mmengine.config import Config
 from mmengine.runner import find_latest_checkpoint
@@ -14,8 +15,10 @@ from mmengine.runner import find_latest_checkpoint
 from semidff.inference import schedule_config
 from semidff.utils.allocator import keep_freed_memory
 from semidff.utils.arguments import add_cfg_options
+from semidff.utils.checkpoint import read_checkpoint
 from semidff.utils.image_detectors import resolve_detector
-from semidff.utils.model_building import check_settings, read_config
+from semidff.utils.model_building import ConfigError, check_settings, read_config
+from semidff.utils.run_folder import check_work_dir
 
 # options of ``tools/test.py`` that apply only to tests on videos
 VIDEO_OPTIONS = (
@@ -28,6 +31,10 @@ VIDEO_OPTIONS = (
     'render_videos',
     'detections',
 )
+
+
+# environment variables that launchers set
+_LAUNCHED = dict(pytorch='RANK', slurm='SLURM_PROCID', mpi='OMPI_COMM_WORLD_LOCAL_RANK')
 
 
 class OptionError(ValueError):
@@ -63,7 +70,13 @@ def prepare_run(args: argparse.Namespace) -> Config:
 
     Raises:
         ConfigError: If there is no such config, or a setting of it is impossible.
+        OptionError: If the process was not started by the launcher.
     """
+    if (variable := _LAUNCHED.get(args.launcher, 'PATH')) not in os.environ:
+        raise OptionError(
+            f'--launcher {args.launcher}: the environment variable {variable} is missing, so no such launcher started '
+            'this process; for one process leave the option out'
+        )
     keep_freed_memory()
     setup_cache_size_limit_of_dynamo()
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
@@ -72,6 +85,11 @@ def prepare_run(args: argparse.Namespace) -> Config:
     adapt_to_machine(cfg, args.launcher)
     default = Path('work_dirs') / Path(args.config).stem
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(default)
+    if 'model' not in cfg:
+        raise ConfigError(
+            f'{args.config}: has no model; give the config of a training or of a test'
+        )
+    cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(type='NumClassesHook')]
     return cfg
 
 
@@ -113,7 +131,8 @@ def apply_train_options(cfg: Config, args: argparse.Namespace) -> None:
     Raises:
         OptionError: If ``accumulate`` is not positive, or the config has a loop without accumulation, an optimizer
             wrapper without mixed precision, or one with mmengine's ``accumulative_counts``; if the backbone's weights
-            are to be given, and are not.
+            are to be given, and are not; if the checkpoint to resume from has no state of a training.
+        FileError: If the work folder cannot be used, see :func:`~semidff.utils.run_folder.check_work_dir`.
     """
     if args.seed is not None:
         cfg.randomness = dict(cfg.get('randomness', {}), seed=args.seed)
@@ -123,10 +142,21 @@ def apply_train_options(cfg: Config, args: argparse.Namespace) -> None:
     if args.accumulate is not None:
         _accumulate(cfg.train_cfg, args.accumulate)
     resumed = bool(args.resume) and (cfg.load_from or find_latest_checkpoint(cfg.work_dir))
+    check_work_dir(cfg, bool(resumed))
+    if args.resume not in (None, 'auto') and '://' not in args.resume:
+        _, meta = read_checkpoint(args.resume)
+        if not {'iter', 'epoch'} <= meta.keys():
+            raise OptionError(
+                f'{args.resume}: holds weights, but no state of a training to resume; start from its weights with '
+                f'--cfg-options load_from={args.resume}'
+            )
     resolve_detector(cfg, keep_checkpoint=not resumed)
     _check_backbone(cfg, loaded=bool(resumed or cfg.get('load_from')))
     parts = [cfg, *(cfg.get('train_cfg') or {}).get('steps', [])]
     for wrapper in (part.optim_wrapper for part in parts if part.get('optim_wrapper')):
+        kind = (wrapper.get('optimizer') or {}).get('type')
+        if isinstance(kind, str) and OPTIMIZERS.get(kind) is None:
+            raise OptionError(f'optim_wrapper.optimizer.type is {kind!r}, which is no optimizer')
         if args.amp:
             kind = wrapper.get('type', 'OptimWrapper')
             if kind != 'OptimWrapper':
@@ -194,6 +224,7 @@ def apply_test_options(cfg: Config, args: argparse.Namespace) -> str | None:
         OptionError: If the config has no test, no metric that writes detections, or does not support a given option.
     """
     _check_test(cfg, args)
+    check_work_dir(cfg, resumed=True)
     resolve_detector(cfg, keep_checkpoint=False)
     test = cfg.test_cfg
     if test.type == 'TestLoop':
@@ -234,6 +265,8 @@ def _check_test(cfg: Config, args: argparse.Namespace) -> None:
         raise OptionError(f'--key-interval is {args.key_interval}; it must be at least 1')
     if args.render_videos is not None and args.render_videos < 1:
         raise OptionError(f'--render-videos is {args.render_videos}; it must be at least 1')
+    if args.render_videos is not None and args.render is None:
+        raise OptionError('--render-videos needs --render DIR')
     if not 0 < getattr(args, 'render_fps', 1) < 1e6:
         raise OptionError(f'--render-fps is {args.render_fps}; it must be above 0 and finite')
 

@@ -10,7 +10,8 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import NoReturn
 
-from semidff.utils.arguments import INTERRUPTED, add_cfg_options, describe, open_closed_streams
+from semidff.utils.arguments import INTERRUPTED, add_cfg_options, open_closed_streams
+from semidff.utils.error_messages import describe
 
 from .curve import Run, build_curve
 from .report import write_curve, write_distances, write_report

@@ -15,12 +15,14 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from semidff.utils.progress import clock
+from semidff.utils.tool_files import OutputFolder, check_outputs
 
 from .experiment import Experiment, Step
-from .settings import ROOT, locate
+from .settings import ROOT, ExperimentError, locate
 
 POLL_SECONDS = 0.1
 GRACE_SECONDS = 1.5
+RESULTS = ('table.md', 'table.json', 'table.png', 'curve.png', 'distance.png', 'rows', 'logs')
 THREAD_VARIABLES = ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS')
 
 
@@ -248,6 +250,17 @@ def may_start(step: Step, finished: Collection[str], running: Collection[Step], 
     return all(need in finished for need in step.needs)
 
 
+def _refuse_foreign(work_dir: Path) -> None:
+    """Raise an error if a folder is a file, or has tables or pictures that no experiment wrote."""
+    check_outputs([OutputFolder(work_dir)])
+    present = [work_dir / name for name in RESULTS if (work_dir / name).exists()]
+    if present and not (work_dir / '.lock').exists():
+        raise ExperimentError(
+            f'{present[0]}: exists already, in a folder that is not that of an experiment, and would be overwritten; '
+            'choose another folder.'
+        )
+
+
 @contextlib.contextmanager
 def _exclusive(work_dir: Path) -> Iterator[int]:
     """Lock the folder against a second experiment, and let SIGTERM interrupt as Ctrl-C does.
@@ -255,6 +268,7 @@ def _exclusive(work_dir: Path) -> Iterator[int]:
     Steps inherit the lock. An experiment that was killed therefore holds it until the steps that it
     started have ended.
     """
+    _refuse_foreign(work_dir)
     work_dir.mkdir(parents=True, exist_ok=True)
     with (work_dir / '.lock').open('a') as file:
         try:

@@ -13,11 +13,11 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from mmengine.config import Config
 from mmengine.logging import MMLogger, print_log
 
 from semidff.utils.deprecation import warn_renamed
 from semidff.utils.installed import PROJECT, installed_file
+from semidff.utils.setting_checks import read_file
 
 ROOT = Path(__file__).resolve().parents[2]
 RESERVED = ('work_dir', 'seed', 'rows', 'logs', 'previous', 'speed', '.', '..')
@@ -98,12 +98,17 @@ class ExperimentSettings:
     cfg_options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for key in ('steps', 'rows'):
+            if isinstance(value := getattr(self, key), str) or not isinstance(value, Sequence):
+                raise ExperimentError(f'{key} = {value!r}: expected a list of dicts.')
+            if wrong := [entry for entry in value if not isinstance(entry, Mapping)]:
+                raise ExperimentError(f'{key} has {wrong[0]!r}: expected a dict.')
         self.steps = [parse(StepSettings, 'step', entry) for entry in self.steps]
         self.rows = [parse(RowSettings, 'row', entry) for entry in self.rows]
         names = [row.name for row in self.rows]
         for kind, used in (('step', [step.name for step in self.steps]), ('row', names)):
             for name in used:
-                if not re.fullmatch(r'[\w.-]+', name) or name in RESERVED:
+                if not re.fullmatch(r'[\w.-]+', str(name)) or name in RESERVED:
                     raise ExperimentError(
                         f'{kind} name {name!r}: only letters, digits, "_", "-", "."; '
                         f'none of {RESERVED}.'
@@ -127,8 +132,10 @@ def parse(kind: type[Entry], where: str, entry: Mapping[str, Any]) -> Entry:
     """Build a dataclass from an entry of a config, whose keys are the dataclass's fields.
 
     Raises:
-        ExperimentError: If a key is unknown or missing.
+        ExperimentError: If a key is unknown or missing, or the entry is no dict.
     """
+    if not isinstance(entry, Mapping):
+        raise ExperimentError(f'{where} is {entry!r}; expected a dict.')
     where += f' {entry.get("name", "?")!r}' if where in ('step', 'row') else ''
     known = {item.name: item for item in fields(kind)}
     if unknown := sorted(set(entry) - set(known)):
@@ -173,7 +180,7 @@ def config_text(path: str, environment: Mapping[str, str]) -> str:
         os.environ.update(environment)
         logger.setLevel('WARNING')  # without a message for each variable; some are printed
         with contextlib.redirect_stdout(io.StringIO()):
-            config = Config.fromfile(locate(path), import_custom_modules=False)
+            config = read_file(str(locate(path)), import_custom_modules=False)
     finally:
         logger.setLevel(level)
         os.environ.clear()

@@ -22,10 +22,9 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config
-
 from semidff.utils.deprecation import renamed_method
 from semidff.utils.installed import installed_file
+from semidff.utils.setting_checks import read_file
 
 from .experiment import Experiment, RowRun, Step, inside
 from .settings import (
@@ -56,7 +55,10 @@ def load_experiment(
         ExperimentError: If an entry is invalid; the message names it.
         FileNotFoundError: If the config, or a config that it names, does not exist.
     """
-    config = Config.fromfile(installed_file(path), import_custom_modules=False)
+    file = installed_file(path)
+    if not Path(file).is_file():
+        raise FileNotFoundError(f'{path}: there is no such experiment config')
+    config = read_file(file, import_custom_modules=False)
     config.merge_from_dict(dict(cfg_options or {}))
     # names with an underscore are the config's own helpers
     settings = {k: v for k, v in config.to_dict().items() if not k.startswith('_')}

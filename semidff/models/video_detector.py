@@ -140,9 +140,14 @@ class VideoDetector(BaseDetector):
         """Build the temporal module; what its config leaves open follows from the detector."""
         config = dict(config)
         if _is_kind(config, TemporalModule):
-            if not {'feat_channels', 'feat_strides'} <= config.keys():
-                channels, strides = self.spatial.probe_levels()
-                config = dict(feat_channels=channels, feat_strides=strides) | config
+            channels, strides = self.spatial.probe_levels()
+            config = dict(feat_channels=channels, feat_strides=strides) | config
+            typed = tuple(config['feat_strides'])
+            if len(typed) == len(strides) and typed != tuple(strides):
+                raise ValueError(
+                    f'temporal.feat_strides is {typed}, but the strides of the feature network are {strides}: correct '
+                    'the setting, or leave it out'
+                )
             config.setdefault('padding', self.spatial.split.padding)
             network = dict(config['flow_network'])
             normalized = normalization(self.data_preprocessor)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, fields, replace
 
+LARGEST_SIDE = 4096  # pixels
 VERSION = 1  # Increase it if the same arguments give other pictures.
 
 
@@ -41,6 +42,8 @@ class DatasetSpec:
             name, value = argument.name, getattr(self, argument.name)
             if value < argument.metadata['least']:
                 raise ValueError(f'{name}={value}: must be at least {argument.metadata["least"]}')
+            if name in ('height', 'width', 'crop_size') and value > LARGEST_SIDE:
+                raise ValueError(f'{name}={value}: must be at most {LARGEST_SIDE}')
             if name in ('height', 'width') and value % 2:
                 raise ValueError(f'{name}={value}: must be even')
 

@@ -12,9 +12,11 @@ from mmengine.config import DictAction
 
 from .allocator import keep_freed_memory
 from .deprecation import renamed_method
+from .error_messages import describe
 from .safe_loading import trusted
 from .tool_files import (
     CheckpointFile,
+    FileError,
     InputFile,
     OutputFile,
     check_name,
@@ -22,9 +24,9 @@ from .tool_files import (
     check_regular,
     marked,
     unmarked,
+    writing,
 )
 
-SIZE = dict(type=int, nargs=2, metavar=('H', 'W'))
 INTERRUPTED = 130
 
 # Options that a parser gets with the first option of a type.
@@ -35,6 +37,17 @@ _WITH_TYPE = {
         'load checkpoints that can run code; only for files that you trust',
     ),
 }
+
+
+def positive(text: str) -> int:
+    """Parse an integer of at least 1."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f'{text} is below 1')
+    return value
+
+
+SIZE = dict(type=positive, nargs=2, metavar=('H', 'W'))
 
 
 class ToolParser(argparse.ArgumentParser):
@@ -54,6 +67,18 @@ class ToolParser(argparse.ArgumentParser):
             if isinstance(kind, type) and issubclass(kind, mark) and not known:
                 super().add_argument(name, action='store_true', help=text)
         return super().add_argument(*names, **options)
+
+
+class SettingsAction(DictAction):
+    """mmengine's parser of ``KEY=VALUE``, with a usage message for other texts."""
+
+    def __call__(self, parser, namespace, values, option_string=None) -> None:
+        if wrong := [text for text in values if not text.partition('=')[1]]:
+            parser.error(f'{option_string} {wrong[0]}: expected KEY=VALUE')
+        try:
+            super().__call__(parser, namespace, values, option_string)
+        except Exception as error:  # mmengine's parser asserts
+            parser.error(f'{option_string} {" ".join(values)}: cannot be parsed ({error})')
 
 
 def detector_parser(description: str) -> ToolParser:
@@ -80,10 +105,27 @@ def add_key_intervals(
     )
 
 
+def available_device(text: str) -> str:
+    """Check the name of a device.
+
+    Raises:
+        argparse.ArgumentTypeError: If it is unknown, or not available on this machine.
+    """
+    try:
+        kind, index = torch.device(text).type, torch.device(text).index or 0
+    except RuntimeError as error:
+        raise argparse.ArgumentTypeError(f'{text} is no device') from error
+    count = torch.cuda.device_count() if kind == 'cuda' else 1
+    if kind in ('meta', 'cuda') and (kind == 'meta' or index >= count):
+        raise argparse.ArgumentTypeError(f'{text} is not available on this machine')
+    return text
+
+
 def add_device(parser: argparse.ArgumentParser) -> None:
     """Add ``--device``."""
     parser.add_argument(
         '--device',
+        type=available_device,
         default='cuda' if torch.cuda.is_available() else 'cpu',
         help='where to run (default: a GPU if available)',
     )
@@ -94,7 +136,7 @@ def add_cfg_options(parser: argparse.ArgumentParser, config: str = 'the config')
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=SettingsAction,
         metavar='KEY=VALUE',
         help=f'settings that replace those of {config}',
     )
@@ -138,11 +180,19 @@ def add_method_arguments(
     )
 
 
+def finite(text: str) -> float:
+    """Parse a finite number."""
+    value = float(text)
+    if not abs(value) < float('inf'):
+        raise ValueError(f'{text} is not finite')
+    return value
+
+
 def add_score_threshold(parser: argparse.ArgumentParser) -> None:
     """Add ``--score-thr``, below which detections are not drawn."""
     parser.add_argument(
         '--score-thr',
-        type=float,
+        type=finite,
         default=0.3,
         help='detections with lower scores are not drawn (default: 0.3)',
     )
@@ -178,9 +228,10 @@ def run_tool(work: Callable[[argparse.Namespace], None], args: argparse.Namespac
     try:
         open_closed_streams()
         check_files(options, overwrite)
+        outputs = list(marked(list(options.values()), OutputFile))
         for name, value in options.items():
             options[name] = unmarked(value)
-        with trusted(trust):
+        with trusted(trust), writing(outputs, overwrite, options.get('work_dir')):
             work(args)
     except KeyboardInterrupt:
         if debug:
@@ -190,28 +241,21 @@ def run_tool(work: Callable[[argparse.Namespace], None], args: argparse.Namespac
     except Exception as error:
         if debug:
             raise
-        sys.exit(f'{program}: error: {describe(error)}')
+        sys.exit(f'{program}: error: {describe(error, options.get("config"))}')
 
 
 def check_files(options: dict, overwrite: bool) -> None:
     """Check the files among a tool's options, see :func:`~semidff.utils.tool_files.check_outputs`."""
     values = list(options.values())
+    for name, value in options.items():
+        if value == '' and name != 'image_suffix':
+            raise FileError(f'{name.replace("_", "-")}: the text is empty')
     for value in marked(values, str):
         check_name(value)
     inputs = list(marked(values, InputFile))
     for path in inputs:
         check_regular(path)
     check_outputs(marked(values, OutputFile), inputs, overwrite, options.get('work_dir'))
-
-
-def describe(error: Exception) -> str:
-    """Return the message of an error; its type, too, where the message alone may not be clear."""
-    text = str(error.args[0] if isinstance(error, KeyError) and error.args else error).strip()
-    own = type(error).__module__.startswith('semidff.')
-    if text and (own or isinstance(error, OSError | ValueError)):
-        return text
-    name = type(error).__name__
-    return f'{name}: {text}\n--debug shows where it happened' if text else f'{name} (see --debug)'
 
 
 def open_closed_streams() -> None:

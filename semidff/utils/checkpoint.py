@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from .model_building import unwrapped
 from .safe_loading import CheckpointError
+from .tool_files import check_inputs
 
 DETECTOR = 'spatial.detector.'
 """Prefix of the spatial module's weights in the checkpoint of a video detector."""
@@ -46,6 +47,7 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict]:
         CheckpointError: If the file is missing, damaged or unsafe to load, or holds no weights.
     """
     check_exists(path)
+    check_inputs([path])
     checkpoint = CheckpointLoader.load_checkpoint(str(path), 'cpu', logger='silent')
     state = checkpoint.get('state_dict', checkpoint) if isinstance(checkpoint, dict) else None
     if not state or not all(isinstance(value, Tensor) for value in state.values()):

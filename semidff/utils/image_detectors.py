@@ -11,10 +11,7 @@ from mmengine.config import Config
 from mmengine.fileio import load
 
 from .installed import installed_file
-
-
-class ConfigError(ValueError):
-    """A config that is missing, or that has no model of the kind that is needed."""
+from .setting_checks import ConfigError, read_file
 
 
 def read_detector(name: str, warn: bool) -> Config:
@@ -33,7 +30,7 @@ def read_detector(name: str, warn: bool) -> Config:
         ConfigError: If there is no such file or model, or it is no image detector.
     """
     path = _config_file(name)
-    config = Config.fromfile(path)
+    config = read_file(str(path))
     model = config.get('model')
     if not model:
         raise ConfigError(f'{name}: has no model; give the config of an image detector')

@@ -15,8 +15,10 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from torch import nn
 
-from .image_detectors import ConfigError, resolve_detector
+from .image_detectors import resolve_detector
 from .installed import installed_file
+from .setting_checks import ConfigError, check_kinds, check_values, read_file, settings_of
+from .tool_files import check_inputs
 
 # Settings that configs may lack: those of mmengine's Runner, and those of this package's hooks.
 RUNNER_SETTINGS = frozenset(inspect.signature(Runner).parameters) | {
@@ -36,13 +38,11 @@ def read_config(path: str | Path, cfg_options: dict | None = None) -> Config:
         ConfigError: If there is no such file, or an option is of no setting.
     """
     path = installed_file(path)
-    if not Path(path).is_file():
-        raise ConfigError(f'{path}: there is no such config')
-    config = Config.fromfile(path)
+    config = read_file(path)
     known = config.keys() | RUNNER_SETTINGS
     for key in cfg_options or {}:
         name = key.split('.')[0]
-        if name not in known:
+        if name not in known or not name:
             close = difflib.get_close_matches(name, known, 1)
             raise ConfigError(
                 f'--cfg-options {key}: {path} has no setting {name!r}'
@@ -53,11 +53,14 @@ def read_config(path: str | Path, cfg_options: dict | None = None) -> Config:
 
 
 def check_settings(config: Config) -> None:
-    """Refuse settings with which a run would start but not succeed.
+    """Refuse settings with which a run would start but not succeed, and outputs that the config names as inputs.
 
     Raises:
         ConfigError: The message has the key and the value.
+        FileError: An output of the tool is one of the files that the config names.
     """
+    check_kinds(config)
+    check_inputs(files_of(config))
     train = config.get('train_cfg') or {}
     for key in ('max_iters', 'max_epochs'):
         value = train.get(key, 1)
@@ -72,12 +75,29 @@ def check_settings(config: Config) -> None:
     for key, part in nested.items():
         preprocessor = part.get('data_preprocessor') or {} if isinstance(part, dict) else {}
         for name, low in (('std', 0), ('mean', -math.inf)):
-            values = preprocessor.get(name) or ()
+            values = preprocessor.get(name)
+            values = () if values is None else values
+            values = values if isinstance(values, list | tuple) else [values]
             if not all(isinstance(v, int | float) and low < v < math.inf for v in values):
                 raise ConfigError(
                     f'{key}.data_preprocessor.{name} is {values}; give finite numbers'
                     + (' above 0' if low == 0 else '')
                 )
+    check_values(config)
+
+
+def files_of(config: Config) -> Iterator[str]:
+    """Yield the existing files and folders that a config is made of or names, but for those that a run writes."""
+    text = getattr(config, 'text', None) or ''
+    yield from (line for line in text.splitlines() if line.endswith('.py') and Path(line).is_file())
+    for key, value in settings_of(config):
+        if isinstance(value, dict) and isinstance(value.get('data_root'), str):
+            named = [value.get('ann_file'), *(value.get('data_prefix') or {}).values()]
+            paths = [str(Path(value['data_root'], name)) for name in named if isinstance(name, str)]
+        else:
+            paths = [value] if isinstance(value, str) and len(value) < 4096 else []
+        if key.rpartition('.')[2] not in ('type', 'work_dir', 'out_dir', 'save_dir', 'outfile'):
+            yield from (path for path in paths if '\0' not in path and Path(path).exists())
 
 
 def build_model(config: str | Path | Config, keep_checkpoint: bool = False) -> nn.Module:

@@ -1,18 +1,73 @@
-"""The folder of a training: one run at a time, and checkpoints that are complete or absent.
+"""The folder of a run: one training at a time, checkpoints that are complete or absent, no input overwritten.
 
-Importing this module makes mmengine's Runner write checkpoints atomically.
+Importing this module makes mmengine's Runner write checkpoints atomically, and keep the config that it read.
 """
 
 import fcntl
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import IO
 
 import mmengine.runner.runner as mmengine_runner
+from mmengine.config import Config
 from mmengine.dist import is_main_process
 
 from .atomic_write import atomic_path
+from .setting_checks import settings_of
+from .tool_files import FileError, OutputFolder, check_outputs
 
 _save_checkpoint = mmengine_runner.save_checkpoint
+_dump_config = mmengine_runner.Runner.dump_config
+_TRACE = re.compile(r'\d{8}_\d{6}|\.run\.lock|vis_data|last_checkpoint')
+_CHECKPOINT = re.compile(r'(iter|epoch)_\d+\.pth|last\.pth|best_.*\.pth|last_checkpoint')
+
+
+def check_work_dir(cfg: Config, resumed: bool = False) -> None:
+    """Check that a run replaces no file of the user in its work folder.
+
+    Args:
+        cfg: A config; without ``work_dir`` nothing is checked.
+        resumed: Whether a training continues there.
+
+    Raises:
+        FileError: If the work folder is a file, is not that of a run and has files with the names that a run writes,
+            or has a checkpoint that the config reads and the run would replace.
+    """
+    if not cfg.get('work_dir'):
+        return
+    folder = Path(cfg.work_dir)
+    check_outputs([OutputFolder(folder)])
+    present = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    own = Path(cfg.filename or '').resolve()
+    if not any(map(_TRACE.fullmatch, present)):
+        written = [name for name in present if _CHECKPOINT.fullmatch(name) or name == own.name]
+        if foreign := [name for name in written if (folder / name).resolve() != own]:
+            raise FileError(
+                f'{folder / foreign[0]}: exists already, in a folder that is not that of an earlier run, and would be '
+                'overwritten; give another --work-dir'
+            )
+    steps = [f'{step.get("name")}.pth' for step in (cfg.get('train_cfg') or {}).get('steps', [])]
+    for path in () if resumed else _checkpoints(cfg):
+        named = _CHECKPOINT.fullmatch(path.name) or path.name in steps
+        if named and path.resolve().parent == folder.resolve():
+            raise FileError(
+                f'{path}: is read by this training, which would replace it; give another --work-dir, or continue with '
+                '--resume'
+            )
+
+
+def _checkpoints(cfg: Config) -> Iterable[Path]:
+    for key, value in settings_of(cfg):
+        if key.rpartition('.')[2] in ('load_from', 'checkpoint') and isinstance(value, str):
+            yield Path(value)
+
+
+def dump_config(runner: mmengine_runner.Runner) -> None:
+    """Write the config to the work folder, as mmengine does, but not over the file that it was read from."""
+    source = runner.cfg.filename
+    if source is None or Path(source).resolve().parent != Path(runner.work_dir).resolve():
+        _dump_config(runner)
 
 
 class FolderInUse(RuntimeError):
@@ -62,3 +117,4 @@ def save_checkpoint(checkpoint: dict, filename: str, *args, **kwargs) -> None:
 
 
 mmengine_runner.save_checkpoint = save_checkpoint
+mmengine_runner.Runner.dump_config = dump_config

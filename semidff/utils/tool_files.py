@@ -6,13 +6,27 @@ An option declares its role by its ``type``, for example ``parser.add_argument('
 
 import json
 import os
+import re
 import stat
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 _LARGEST_REPORT = 1 << 24  # bytes
-_DATA = {'images', 'annotations', 'categories', 'videos'}
+# Keys of the reports that the tools write, and the prefixes of metrics.
+_REPORT_KEYS = {'mAP', 'AP', 'fps', 'runs', 'rows', 'parts', 'points', 'tolerances'}
+_METRIC = re.compile(r'[\w-]+/\w')
+_DETECTION = re.compile(rb'(\d+ \d+ [^ \n]+( [^ \n]+){4}\n|$)')
+# Files that are read where the input is a folder.
+_READ_IN_FOLDERS = {
+    '.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm', '.xml',
+}  # fmt: skip
+
+_outputs: ContextVar[tuple[str, ...]] = ContextVar('outputs', default=())
+_overwrite: ContextVar[bool] = ContextVar('overwrite', default=True)
+_own_folder: ContextVar[str | None] = ContextVar('own_folder', default=None)
 
 
 class FileError(ValueError):
@@ -28,7 +42,15 @@ class CheckpointFile(InputFile):
 
 
 class OutputFile(str):
-    """File that a tool writes, or a folder for files that are named after the inputs."""
+    """File that a tool writes."""
+
+
+class OutputVideo(OutputFile):
+    """Video that a tool writes, or a folder for videos that are named after the inputs."""
+
+
+class OutputFolder(OutputFile):
+    """Folder for files that a tool writes."""
 
 
 class ReportFile(OutputFile):
@@ -75,6 +97,41 @@ def check_regular(path: str | Path) -> None:
         raise FileError(f'{path}: is neither a file nor a folder but a pipe, socket or device')
 
 
+@contextmanager
+def writing(
+    outputs: Iterable[str | Path], overwrite: bool, own_folder: str | None = None
+) -> Iterator[None]:
+    """Declare the outputs of a tool while the context lasts, for :func:`check_inputs` and :func:`check_new`.
+
+    Args:
+        overwrite: Whether existing files may be replaced.
+        own_folder: Work folder of the run.
+    """
+    values = {
+        _outputs: tuple(map(str, outputs)), _overwrite: overwrite, _own_folder: own_folder
+    }  # fmt: skip
+    tokens = {variable: variable.set(value) for variable, value in values.items()}
+    try:
+        yield
+    finally:
+        for variable, token in tokens.items():
+            variable.reset(token)
+
+
+def check_inputs(paths: Iterable[str | Path]) -> None:
+    """Raise :class:`FileError` if a file that will be read, or a file in a folder, is an output of the tool."""
+    if outputs := [path for path in _outputs.get() if os.path.exists(path)]:
+        check_outputs(map(OutputVideo, outputs), paths)
+
+
+def check_new(path: str | Path) -> None:
+    """Raise :class:`FileError` if a file of an output folder exists and ``--overwrite`` is not given.
+
+    Videos in a folder below the run's own work folder are replaced. Python callers replace existing files.
+    """
+    check_outputs([path], overwrite=_overwrite.get(), own_folder=_own_folder.get())
+
+
 def check_outputs(
     outputs: Iterable[str | Path | None],
     inputs: Iterable[str | Path | None] = (),
@@ -93,9 +150,12 @@ def check_outputs(
         own_folder: Work folder of the run.
 
     Raises:
-        FileError: If an output is also an input or another output, is no regular file, or exists already.
+        FileError: If an output is also an input or another output, is no regular file, cannot be created, or exists
+            already.
     """
-    taken = {key: f'the input {path}' for path in filter(None, inputs) for key in _keys(path)}
+    inputs = list(filter(None, inputs))
+    taken = {key: f'the input {path}' for path in inputs for key in _keys(path)}
+    folders = [os.path.realpath(path) for path in inputs if os.path.isdir(path)]
     for path in filter(None, outputs):
         check_regular(path)
         keys = _keys(path)
@@ -104,12 +164,36 @@ def check_outputs(
                 f'{path}: would overwrite {taken[key]}; give another name for the output'
             )
         taken |= dict.fromkeys(keys, f'the output {path}')
-        if Path(path).is_dir() and Path(path).suffix:
-            raise FileError(f'{path}: is a folder; give the name of a file')
-        if not overwrite and Path(path).is_file() and not _may_replace(path, own_folder):
+        _check_place(path)
+        if not Path(path).is_file():
+            continue
+        if Path(path).suffix.lower() in _READ_IN_FOLDERS:
+            inside = [
+                folder for folder in folders if Path(folder) in Path(os.path.realpath(path)).parents
+            ]
+            if inside:
+                raise FileError(
+                    f'{path}: would overwrite a file of the input {inside[0]}; give another name for the output'
+                )
+        if not overwrite and not _may_replace(path, own_folder):
             raise FileError(
                 f'{path}: exists already; give another name, or --overwrite to replace it'
             )
+
+
+def _check_place(path: str | Path) -> None:
+    """Raise :class:`FileError` if an output has the name of a folder or cannot be created in its folder."""
+    file = Path(path)
+    if isinstance(path, OutputFolder):
+        if file.exists() and not file.is_dir():
+            raise FileError(f'{path}: is a file; give the name of a folder')
+    elif file.is_dir() and (file.suffix or not isinstance(path, OutputVideo)):
+        raise FileError(f'{path}: is a folder; give the name of a file')
+    above = next(folder for folder in file.absolute().parents if folder.exists())
+    if not above.is_dir():
+        raise FileError(f'{path}: cannot be written, since {above} is not a folder')
+    if not file.exists() and not os.access(above, os.W_OK):
+        raise FileError(f'{path}: cannot be written, since {above} is write-protected')
 
 
 def _keys(path: str | Path) -> set:
@@ -129,16 +213,27 @@ def _may_replace(path: str | Path, own_folder: str | Path | None) -> bool:
         return True
     if isinstance(path, ReportFile):
         return _is_report(file)
-    inside = own_folder and Path(own_folder).resolve() in file.resolve().parents
-    return bool(inside) and file.suffix == '.txt'
+    above = file.resolve().parents
+    if not own_folder or Path(own_folder).resolve() not in above:
+        return False
+    rendered = file.suffix == '.mp4' and above[0] != Path(own_folder).resolve()
+    return rendered or (file.suffix == '.txt' and _is_detections(file))
+
+
+def _is_detections(file: Path) -> bool:
+    """Return whether a file begins with a line of the ILSVRC format."""
+    with open(file, 'rb') as opened:
+        return bool(_DETECTION.match(opened.readline(1000)))
 
 
 def _is_report(file: Path) -> bool:
-    """Return whether a file is a JSON object other than annotations."""
+    """Return whether a file is a report of one of the tools."""
     if file.stat().st_size > _LARGEST_REPORT:
         return False
     try:
         content = json.loads(file.read_bytes())
     except (OSError, ValueError, RecursionError):
         return False
-    return isinstance(content, dict) and not _DATA & content.keys()
+    return isinstance(content, dict) and any(
+        key in _REPORT_KEYS or _METRIC.match(key) for key in content
+    )

@@ -15,7 +15,7 @@ from semidff.utils.arguments import (
 )
 from semidff.utils.atomic_write import write_json
 from semidff.utils.model_building import read_config
-from semidff.utils.tool_files import InputFile
+from semidff.utils.tool_files import InputFile, OutputFolder, ReportFile, check_new
 
 
 def parse_args() -> argparse.Namespace:
@@ -28,7 +28,11 @@ def parse_args() -> argparse.Namespace:
         'file was calibrated for',
     )
     parser.add_argument(
-        '--out', required=True, metavar='DIR', help='folder for schedules.json and schedules.png'
+        '--out',
+        type=OutputFolder,
+        required=True,
+        metavar='DIR',
+        help='folder for schedules.json and schedules.png',
     )
     parser.add_argument('--max-videos', type=int, metavar='N', help='use the first N videos only')
     add_model_arguments(parser)
@@ -36,6 +40,9 @@ def parse_args() -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
+    out = Path(args.out)
+    for name in (ReportFile(out / 'schedules.json'), out / 'schedules.png'):
+        check_new(name)
     config = read_config(args.config, args.cfg_options)
     predictor = ErrorPredictor.load(args.adaptive)
     model = load_model(config, args.checkpoint, args.device, 'propagate')
@@ -47,7 +54,6 @@ def main(args: argparse.Namespace) -> None:
         args.max_videos,
         progress=lambda text: print(text, file=sys.stderr, flush=True),
     )
-    out = Path(args.out)
     write_json(
         dict(points=[p.to_dict() for p in points]),
         out / 'schedules.json',

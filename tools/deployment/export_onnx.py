@@ -16,12 +16,14 @@ from semidff.deployment import OnnxVideoDetector, export_onnx, sample_batches, v
 from semidff.utils.arguments import SIZE, detector_parser, run_tool
 from semidff.utils.checkpoint import load_for_test, read_checkpoint
 from semidff.utils.model_building import build_video_detector
-from semidff.utils.tool_files import InputFile
+from semidff.utils.tool_files import InputFile, OutputFolder
 
 
 def parse_args() -> argparse.Namespace:
     parser = detector_parser(__doc__)
-    parser.add_argument('--out', required=True, metavar='DIR', help='folder for the files')
+    parser.add_argument(
+        '--out', type=OutputFolder, required=True, metavar='DIR', help='folder for the files'
+    )
     parser.add_argument(
         '--shape',
         **SIZE,

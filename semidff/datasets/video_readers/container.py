@@ -12,11 +12,18 @@ from typing import BinaryIO
 
 _SEGMENT = b'\x18\x53\x80\x67'  # of Matroska and WebM
 _UNKNOWN_SIZE = b'\x01' + b'\xff' * 7
-# Start codes and the bytes that have the size: MPEG-1 and 2 sequence headers, H.264 sequence parameter sets.
-_SEQUENCE = re.compile(
-    rb'\x00\x00\x01(?:\xb3(?P<mpeg>.{3})|[\x27\x47\x67](?P<h264>.*?)(?=\x00\x00[\x00\x01]|$))',
-    re.DOTALL,
-)
+# Start codes and the bytes that have the size, by the code of the codec.
+_HEADERS = {
+    # sequence headers
+    'mpg1': rb'\xb3(.{3})',
+    'mpg2': rb'\xb3(.{3})',
+    # video object layers
+    'fmp4': rb'[\x20-\x2f](.*?)(?=\x00\x00\x01|$)',
+    # sequence parameter sets
+    'h264': rb'[\x27\x47\x67](.*?)(?=\x00\x00[\x00\x01]|$)',
+    'hevc': rb'\x42\x01(.*?)(?=\x00\x00[\x00\x01]|$)',
+}
+_SAME = {'mp4v': 'fmp4', 'avc1': 'h264', 'hvc1': 'hevc', 'hev1': 'hevc', 'mpeg': 'mpg2'}
 
 
 def end_is_missing(path: str | Path) -> bool | None:
@@ -83,16 +90,24 @@ def states_sizes_in_stream(path: str | Path) -> bool:
     return is_transport_stream(head) or head[:3] == b'\0\0\1' or head[:4] == b'\0\0\0\1'
 
 
-def sequence_headers(packets: Iterable[bytes]) -> list[int]:
-    """Return the numbers of the packets that change the size of an MPEG-1, MPEG-2 or H.264 stream.
+def sequence_headers(packets: Iterable[bytes], codec: str) -> list[int]:
+    """Return the numbers of the packets that change the size of the frames in a stream.
 
-    Of H.264, whose sizes are coded in variable length, all changes of the parameter sets are returned.
+    Of MPEG-4 Part 2, H.264 and H.265, whose sizes are coded in variable length, all changes of the headers are
+    returned; of other codecs than MPEG's, nothing is.
+
+    Args:
+        codec: Code of the codec (FourCC).
     """
+    codec = codec.lower()
+    pattern = _HEADERS.get(_SAME.get(codec, codec))
+    if pattern is None:
+        return []
+    header = re.compile(rb'\x00\x00\x01' + pattern, re.DOTALL)
     changes, current = [], None
     for number, packet in enumerate(packets):
-        for match in _SEQUENCE.finditer(packet):
-            header = match['mpeg'] or match['h264']
-            if header and current not in (None, header):
+        for match in header.finditer(packet):
+            if current not in (None, match[1]):
                 changes.append(number)
-            current = header or current
+            current = match[1]
     return changes

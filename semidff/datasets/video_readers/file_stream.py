@@ -95,7 +95,7 @@ class FileStream(FrameStream):
                 VideoWarning,
                 stacklevel=2,
             )
-        if states_sizes_in_stream(self.path) and (changes := sequence_headers(_packets(self.path))):
+        if changes := size_changes(self.path):
             reason = (
                 f'the size of the frames changes at frame {changes[0]}; they are scaled to the size '
                 'of the first frame'
@@ -110,8 +110,10 @@ class FileStream(FrameStream):
         with open(self.path, 'rb') as file:
             head = file.read(12)
         has_index = head[4:8] == b'ftyp' or head[:4] == b'RIFF'
-        if self._cut and not has_index and self._declared <= 0:
-            return True
+        if self._cut and (
+            states_sizes_in_stream(self.path) or (not has_index and self._declared <= 0)
+        ):
+            return True  # what is declared is computed from what is there
         if count >= self._declared or self._fps <= 0:
             return False
         slack = 0.5 / self._fps if has_index or self._cut else 0.5
@@ -129,6 +131,16 @@ def capture_of(path: str, rotate: bool = True) -> cv2.VideoCapture:
     capture = cv2.VideoCapture(path, cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
     capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, int(rotate))
     return capture
+
+
+def size_changes(path: str) -> list[int]:
+    """Return the frames at which the coded size changes in a transport, program or raw stream."""
+    if not states_sizes_in_stream(path):
+        return []
+    capture = capture_of(path)
+    codec = int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, 'little').decode('latin-1')
+    capture.release()
+    return sequence_headers(_packets(path), codec)
 
 
 def _time_of(capture: cv2.VideoCapture) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 from mmdet.structures import DetDataSample
 
 from semidff.datasets.video_readers.stream import DEFAULT_FPS
-from semidff.utils.tool_files import check_outputs
+from semidff.utils.tool_files import OutputVideo, check_new, check_outputs
 from semidff.utils.video_writer import VideoWriter
 
 from .base import Output, Result
@@ -53,6 +53,8 @@ class VideoOutput(Output, AbstractContextManager):
         unique = (f'{name}_{n}' if n else name for n in range(len(self._names) + 1))
         self._names.add(name := next(one for one in unique if one not in self._names))
         path = self.path if self.path.suffix == '.mp4' else self.path / f'{name}.mp4'
+        if path != self.path:
+            check_new(path)
         self._writer, self._size = VideoWriter(path, fps or self.fps), None
 
     def add(self, result: Result) -> None:
@@ -109,4 +111,4 @@ def check_out_video(path: str | Path | None, inputs: Sequence[str | None]) -> No
     if suffix not in ('', '.mp4'):
         raise ValueError(f'{path}: only .mp4 files are written; give a name that ends in .mp4')
     folders = [Path(file).parent for file in inputs if file and not suffix]
-    check_outputs([path], folders)
+    check_outputs([OutputVideo(path)], folders)

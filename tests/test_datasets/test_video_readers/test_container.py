@@ -121,5 +121,6 @@ def test_containers_byte_by_byte(tmp_path, boxes, missing):
 def test_parameter_sets_of_h264():
     first, second = b'\0\0\0\1\x67\x42\x00\x1e', b'\0\0\0\1\x67\x42\x00\x28'
     frame = b'\0\0\1\x65abc'
-    assert sequence_headers([first + frame, frame, first + frame]) == []
-    assert sequence_headers([first + frame, frame, second + frame, frame]) == [2]
+    assert sequence_headers([first + frame, frame, first + frame], 'h264') == []
+    assert sequence_headers([first + frame, frame, second + frame, frame], 'H264') == [2]
+    assert sequence_headers([first + frame, frame, second + frame, frame], 'VP80') == []

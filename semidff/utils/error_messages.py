@@ -1,0 +1,50 @@
+"""Messages of errors, in place of tracebacks."""
+
+import re
+import traceback
+
+_ADDRESS = re.compile(r'<(?:[\w.]+\.)?(\w+) object at 0x[0-9a-f]+>')
+_SHOWN = 300  # characters of settings
+_LONGEST = 1500  # characters; mmengine quotes whole configs
+
+
+def describe(error: Exception, config: str | None = None) -> str:
+    """Return the message of an error.
+
+    Errors of libraries get the config and the types that were being built; their own type, too, where the message
+    alone may not be clear.
+
+    Args:
+        config: The config file of the tool, if it has one.
+    """
+    text = str(error.args[0] if isinstance(error, KeyError) and error.args else error).strip()
+    text = _ADDRESS.sub(r'\1', text).partition(' Please check whether the value of')[0]
+    text = text if len(text) <= _LONGEST else f'{text[:_LONGEST]}...'
+    if type(error).__module__.startswith('semidff.') or (text and isinstance(error, OSError)):
+        return text or type(error).__name__
+    types = built_types(error)
+    where = f'{config}: ' if config and (types or not isinstance(error, ValueError)) else ''
+    where += f'{" > ".join(types)}: ' if types else ''
+    if text and isinstance(error, ValueError):
+        return f'{where}{text}'
+    name = type(error).__name__
+    hint = '--debug shows where it happened'
+    return f'{where}{name}: {text}\n{hint}' if text else f'{where}{name} (see --debug)'
+
+
+def built_types(error: BaseException) -> list[str]:
+    """Return the types in the config whose objects were being built when an error occurred, from the outside in.
+
+    The last one has its settings.
+    """
+    types, settings = [], ''
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if frame.f_code.co_name == 'build_from_cfg':
+            cfg = frame.f_locals.get('cfg')
+            cfg = cfg if isinstance(cfg, dict) else {'type': repr(cfg)}
+            kind = cfg.get('type')
+            types.append(kind if isinstance(kind, str) else getattr(kind, '__name__', repr(kind)))
+            settings = ', '.join(f'{k}={v!r}' for k, v in cfg.items() if k != 'type')
+    if types:
+        types[-1] += f'({settings})' if len(settings) <= _SHOWN else f'({settings[:_SHOWN]}...)'
+    return types
