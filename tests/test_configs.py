@@ -4,6 +4,8 @@ import inspect
 import json
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from mmdet.registry import (
@@ -223,6 +225,39 @@ def test_labeled_images_and_frames_are_joined(name, tmp_path):
         == sorted(last[7:])
         == [f'2_{i}' for i in range(2)] + [f'5_{i}' for i in range(5)]
     )
+
+
+@pytest.mark.parametrize(('suffix', 'height'), [('', 563), ('-original', 562)])
+def test_pairs_of_stage_two(suffix, height, tmp_path):
+    """Two snippets in the layout of ImageNet VID; 720 x 1280 pixels, scaled to a width of 1000."""
+    listed = tmp_path / 'frames.txt'
+    listed.write_text('train/a 1 2 4\ntrain/a 1 0 4\ntrain/b 1 3 4\n')
+    for snippet in ('a', 'b'):
+        folder = tmp_path / 'train' / snippet
+        folder.mkdir(parents=True)
+        for i in range(4):
+            picture = np.full((720, 1280, 3), 10 * i, np.uint8)
+            picture[:, :640] += 100
+            cv2.imwrite(str(folder / f'{i:06d}.JPEG'), picture)
+    cfg = load(f'semi_dff/semi-dff_r101{suffix}_imagenet-det-vid.py')
+    cfg.train_dataloader.dataset.dataset.update(ann_file=str(listed), data_prefix=str(tmp_path))
+    lowest = {}
+    for step in cfg.train_cfg.steps:
+        data = Config(dict(train_dataloader=cfg.train_dataloader))
+        data.merge_from_dict(dict(train_dataloader=step.get('train_dataloader', {})))
+        stream = DATASETS.build(data.train_dataloader.dataset)
+        drawn = [stream[0, counter] for counter in range(30)]
+        pairs = [(s['data_samples'].key_frame_id, s['data_samples'].frame_id) for s in drawn]
+        lowest[step.name] = min(current - key for key, current in pairs)
+        assert {current for _, current in pairs} == {0 if step.name == 'sem' else 1, 2, 3}
+        flipped = set()
+        for key, current in (s['inputs'] for s in drawn):
+            assert key.shape == current.shape == (3, height, 1000)
+            sides = [(frame[:, :, 0] > frame[:, :, -1]).all().item() for frame in (key, current)]
+            assert sides[0] == sides[1]
+            flipped.add(sides[0])
+        assert flipped == {True, False}
+    assert lowest == dict(reg=1, sem=0)
 
 
 def write_coco_vid(path: Path, count: int) -> None:
