@@ -140,7 +140,7 @@ def apply_train_options(cfg: Config, args: argparse.Namespace) -> None:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
     if args.accumulate is not None:
-        _accumulate(cfg.train_cfg, args.accumulate)
+        _accumulate(cfg, args.accumulate)
     resumed = bool(args.resume) and (cfg.load_from or find_latest_checkpoint(cfg.work_dir))
     check_work_dir(cfg, bool(resumed))
     if args.resume not in (None, 'auto') and '://' not in args.resume:
@@ -173,8 +173,9 @@ def apply_train_options(cfg: Config, args: argparse.Namespace) -> None:
             )
 
 
-def _accumulate(train: dict, count: int) -> None:
-    """Set the number of batches of an iteration in a config's ``train_cfg``."""
+def _accumulate(cfg: Config, count: int) -> None:
+    """Multiply the batch sizes of a training by a number, and divide its batches into as many parts."""
+    train = cfg.train_cfg
     if count < 1:
         raise OptionError(f'--accumulate must be at least 1, got {count}')
     kind = train.get('type')
@@ -185,6 +186,10 @@ def _accumulate(train: dict, count: int) -> None:
     if kind == 'IterBasedTrainLoop':
         train['type'] = 'AccumulatingLoop'
     train['accumulate'] = count
+    cfg.train_dataloader.setdefault('batch_size', 1)
+    for part in (cfg, *train.get('steps', [])):
+        if 'batch_size' in part.get('train_dataloader', {}):
+            part.train_dataloader.batch_size *= count
 
 
 def _check_backbone(cfg: Config, loaded: bool) -> None:

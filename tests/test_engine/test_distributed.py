@@ -42,11 +42,11 @@ def train(folder: Path, cfg) -> None:
 
 @pytest.fixture(scope='module')
 def trained(tmp_path_factory):
-    """Folder of a run of two processes with two batches of one pair each: one iteration per step."""
+    """Folder of a run of two processes with two pairs each, one after the other: one iteration per step."""
     folder = tmp_path_factory.mktemp('two_processes')
     videos = write_videos(folder / 'videos')
     steps = [dict(step, iters=1) for step in STEPS]
-    cfg = config(videos, folder / 'run', steps, batch_size=1)
+    cfg = config(videos, folder / 'run', steps, batch_size=2)
     cfg.train_cfg.accumulate = 2
     train(folder, cfg)
     return folder

@@ -137,6 +137,7 @@ def training_config(**wrapper):
         dict(
             optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1), **wrapper),
             train_cfg=dict(type='DistillationLoop', steps=steps),
+            train_dataloader=dict(batch_size=2),
         )
     )
 
@@ -165,12 +166,19 @@ def test_mixed_precision_reaches_every_step(monkeypatch, gpu, kind):
 
 
 def test_accumulation_is_a_setting_of_the_loop():
+    """The batch size, from which mmengine scales learning rates, is that of an update."""
     cfg = training_config()
+    cfg.train_cfg.steps[1].train_dataloader = dict(batch_size=3)
     train_with(cfg, accumulate=4)
     assert (cfg.train_cfg.type, cfg.train_cfg.accumulate) == ('DistillationLoop', 4)
-    stills = Config(dict(train_cfg=dict(type='IterBasedTrainLoop', max_iters=3)))
+    assert cfg.train_dataloader.batch_size == 8
+    assert cfg.train_cfg.steps[1].train_dataloader.batch_size == 12
+    assert 'train_dataloader' not in cfg.train_cfg.steps[0]
+    loop = dict(type='IterBasedTrainLoop', max_iters=3)
+    stills = Config(dict(train_cfg=loop, train_dataloader=dict(num_workers=0)))
     train_with(stills, accumulate=2)
     assert stills.train_cfg == dict(type='AccumulatingLoop', max_iters=3, accumulate=2)
+    assert stills.train_dataloader.batch_size == 2
     with pytest.raises(OptionError, match="train_cfg.type is 'EpochBasedTrainLoop'"):
         train_with(Config(dict(train_cfg=dict(type='EpochBasedTrainLoop'))), accumulate=2)
 

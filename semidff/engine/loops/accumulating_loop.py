@@ -11,31 +11,36 @@ from torch import Tensor, nn
 
 @LOOPS.register_module()
 class AccumulatingLoop(IterBasedTrainLoop):
-    """Iteration-based training loop in which several batches make one iteration.
+    """Iteration-based training loop whose iterations process their batch in equal parts.
 
-    An iteration draws ``accumulate`` batches and updates the weights once, with the mean of their gradients. Unlike
-    with mmengine's ``accumulative_counts``, which counts each batch as an iteration, the number of images per update
-    changes and nothing else: iterations, learning-rate schedules and checkpoints are those of a training with as many
-    times more processes. No checkpoint falls between two batches, so a resumed run loses no gradients.
+    The weights are updated once per iteration, with the mean of the parts' gradients. Unlike with mmengine's
+    ``accumulative_counts``, which counts each part as an iteration, schedules and checkpoints are those of a batch
+    that fits into memory as a whole, and no checkpoint falls between two parts: a resumed run loses no gradients.
 
     Args:
-        dataloader: Config of the dataloader; ``batch_size`` is that of a part.
-        accumulate: Number of batches of an iteration.
+        dataloader: Config of the dataloader; its ``batch_size`` is a multiple of ``accumulate``.
+        accumulate: Number of parts.
         kwargs: Arguments of mmengine's ``IterBasedTrainLoop``.
 
     Raises:
-        ValueError: If ``accumulate`` is not an integer of at least 1.
+        ValueError: If ``accumulate`` is not an integer of at least 1, or does not divide the batch size.
     """
 
     def __init__(self, runner: Runner, dataloader: dict, accumulate: int = 1, **kwargs) -> None:
         if type(accumulate) is not int or accumulate < 1:
             raise ValueError(f'accumulate must be an integer of at least 1, got {accumulate!r}')
         self.accumulate = accumulate
-        super().__init__(runner, self.enlarged(dataloader), **kwargs)
+        self.check_batch_size(dataloader)
+        super().__init__(runner, dataloader, **kwargs)
 
-    def enlarged(self, dataloader: dict) -> dict:
-        """Return the config of a dataloader whose batches are those of whole iterations."""
-        return dict(dataloader, batch_size=self.accumulate * dataloader.get('batch_size', 1))
+    def check_batch_size(self, dataloader: dict) -> None:
+        """Raise a ValueError if the batches of a dataloader's config cannot be divided."""
+        size = dataloader.get('batch_size', 1)
+        if size % self.accumulate:
+            raise ValueError(
+                f'train_dataloader.batch_size is {size}, which cannot be divided into {self.accumulate} equal parts; '
+                'set it to a multiple of train_cfg.accumulate'
+            )
 
     def run_iter(self, data_batch: dict[str, Sequence]) -> None:
         """Train on the parts of a batch and update the weights once."""

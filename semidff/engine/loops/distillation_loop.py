@@ -43,6 +43,8 @@ class DistillationLoop(AccumulatingLoop):
         self._drawn = 0  # the step whose settings the pairs are drawn with
         iters = sum(step['iters'] for step in steps)
         super().__init__(runner, self._data[0], max_iters=iters, **kwargs)
+        for data in self._data:
+            self.check_batch_size(data)
         if any('feature_network' in step['trainable'] for step in steps):
             unwrapped(runner.model).own_teacher_features()
         # A hook, since the optimizer state of a checkpoint is loaded before the loop runs.
@@ -58,8 +60,7 @@ class DistillationLoop(AccumulatingLoop):
         if self._data[step] == self._data[self._drawn]:
             return
         self._drawn = step
-        dataloader = self.enlarged(self._data[step])
-        self.dataloader = self.runner.build_dataloader(dataloader, seed=self.runner.seed)
+        self.dataloader = self.runner.build_dataloader(self._data[step], seed=self.runner.seed)
         self.dataloader_iterator = type(self.dataloader_iterator)(self.dataloader)
         if skipped:
             self.dataloader_iterator.skip_iter(skipped)

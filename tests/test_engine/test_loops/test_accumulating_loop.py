@@ -42,7 +42,7 @@ def stage_one(videos, folder, batch_size, accumulate, **changes):
 def test_parts_make_the_updates_of_the_whole_batch(videos, tmp_path):
     torch.manual_seed(0)
     whole = run(stage_one(videos, tmp_path / 'whole', 6, 1))
-    parts = run(stage_one(videos, tmp_path / 'parts', 2, PARTS))
+    parts = run(stage_one(videos, tmp_path / 'parts', 6, PARTS))
     assert parts.iter == whole.iter == 4
     assert parts.optim_wrapper.get_lr() == whole.optim_wrapper.get_lr()
     start = weights(tmp_path / 'whole' / 'iter_3.pth')
@@ -55,7 +55,7 @@ def test_a_killed_run_continues_bit_by_bit(videos, tmp_path):
     """In the second step of a distillation."""
 
     def accumulated(folder, **changes):
-        cfg = config(videos, tmp_path / folder, batch_size=1, **changes)
+        cfg = config(videos, tmp_path / folder, batch_size=2, **changes)
         cfg.train_cfg.accumulate = 2
         return cfg
 
@@ -67,7 +67,15 @@ def test_a_killed_run_continues_bit_by_bit(videos, tmp_path):
     assert not differing(resumed.model.state_dict(), whole.model.state_dict())
 
 
-@pytest.mark.parametrize('accumulate', [0, 1.5, True])
-def test_nonsense_is_refused(accumulate):
-    with pytest.raises(ValueError, match='accumulate must be an integer of at least 1'):
-        AccumulatingLoop(None, {}, accumulate=accumulate, max_iters=1)
+@pytest.mark.parametrize(
+    ('accumulate', 'message'),
+    [
+        (0, 'at least 1, got 0'),
+        (1.5, 'got 1.5'),
+        (True, 'got True'),
+        (3, 'batch_size is 4.*3 equal'),
+    ],
+)
+def test_nonsense_is_refused(accumulate, message):
+    with pytest.raises(ValueError, match=message):
+        AccumulatingLoop(None, dict(batch_size=4), accumulate=accumulate, max_iters=1)
