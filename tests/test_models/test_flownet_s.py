@@ -61,6 +61,21 @@ def test_flow_is_the_last_prediction_in_cells():
     assert torch.equal(output.flow, 2.5 * network.predict_flow(output.hidden))
 
 
+def test_a_flow_of_stride_8_has_the_same_unit():
+    """Pooled to stride 16, its features are those of stride 16; a prediction is as many pixels at both."""
+    coarse, fine = FlowNetS(width=1 / 16), FlowNetS(width=1 / 16, stride=8)
+    fine.load_state_dict(coarse.state_dict())
+    key, current = torch.randn(2, 1, 3, 36, 52)
+    with torch.no_grad():
+        first, second = coarse(current, key), fine(current, key)
+        assert second.flow.shape[-2:] == (9, 13)
+        assert torch.equal(F.avg_pool2d(second.hidden, 2, ceil_mode=True), first.hidden)
+        pixels = 8 * fine.flow_scale * coarse.predict_flow(first.hidden)
+        assert torch.allclose(first.flow * 16, pixels)
+    with pytest.raises(ValueError, match='stride must be 8 or 16, got 4'):
+        FlowNetS(stride=4)
+
+
 def test_batched_equals_single():
     network = FlowNetS(width=1 / 16).eval()
     key, current = torch.randn(2, 3, 3, 32, 48)

@@ -43,9 +43,7 @@ class FlowNetLight(FlowNetwork):
         input_scale: float = 1 / 255,
         flow_scale: float | None = None,
     ) -> None:
-        super().__init__(
-            input_scale=input_scale, flow_scale=40 / stride if flow_scale is None else flow_scale
-        )
+        super().__init__(stride=stride, input_scale=input_scale, flow_scale=flow_scale)
         strides = [downsampling * 2 ** (stage + 1) for stage in range(len(_CHANNELS))]
         if stride not in strides[:-1]:
             raise ValueError(
@@ -53,7 +51,6 @@ class FlowNetLight(FlowNetwork):
             )
         if width <= 0:
             raise ValueError(f'width must be positive, got {width}')
-        self.stride = stride
         self.downsampling = downsampling
         channels = [max(8, round(count * width)) for count in _CHANNELS]
         self.conv1 = nn.Conv2d(6, channels[0], 3, 2, 1)

@@ -61,9 +61,8 @@ class MMTrackingFlowNet(FlowNetS):
 
     def read(self, top: Tensor, coarse_flows: Sequence[Tensor]) -> FlowOutput:
         """Predict the flow from the last features (N, C, H / 8, W / 8) and average it over 2 x 2 cells."""
-        hidden = F.avg_pool2d(top, 2, ceil_mode=True)
         flow = self.predict_flow(top) * self.flow_scale
-        return FlowOutput(F.avg_pool2d(flow, 2, ceil_mode=True), hidden, coarse_flows)
+        return FlowOutput(self.pool(flow), self.pool(top), coarse_flows)
 
 
 @MODELS.register_module()

@@ -8,7 +8,7 @@ Details that look like mistakes and are not:
 - deconvolutions are 4x4 with stride 2. Of their 2n + 2 output rows, rows 1 .. size of the skip connection are kept,
   which for an odd size drops one row more than ``padding=1`` would;
 - the last features have stride 4 of the half-size input (8 of the image); the *features*, not the flow, are pooled to
-  stride 16;
+  stride 16, unless a flow of stride 8 is asked for;
 - the last prediction is multiplied by 2.5: FlowNet predicts in units of 20 pixels of its half-size input, which are
   40 pixels of the image, or 2.5 cells of stride 16.
 """
@@ -39,22 +39,25 @@ class FlowOutput(NamedTuple):
 
 
 class FlowNetwork(nn.Module, ABC):
-    """Flow network of stride 16: an encoder, which subclasses define, and the refinement part.
+    """An encoder, which subclasses define, and the refinement part.
 
     Subclasses create the encoder's layers, then call :meth:`add_refinement`, and define :meth:`encode`.
 
     Args:
+        stride: Stride of the feature flow and of the scale field in pixels of the frame: 16, as in the papers, or 8,
+            which follows the outlines of small objects more closely.
         input_scale: Factor on normalized frames. The original divides mean-subtracted frames by 255: 1 / 255 for
             frames with unit ``std``, about 58 / 255 for frames divided by ImageNet's standard deviation.
-        flow_scale: Cells of the feature map per unit of the last prediction.
+        flow_scale: Cells of ``stride`` per unit of the last prediction. None for FlowNet's unit of 40 pixels.
     """
 
-    stride = 16
-
-    def __init__(self, *, input_scale: float = 1 / 255, flow_scale: float = 2.5) -> None:
+    def __init__(
+        self, *, stride: int = 16, input_scale: float = 1 / 255, flow_scale: float | None = None
+    ) -> None:
         super().__init__()
+        self.stride = stride
         self.input_scale = input_scale
-        self.flow_scale = flow_scale
+        self.flow_scale = 40 / stride if flow_scale is None else flow_scale
 
     def add_refinement(self, top: int, skips: Sequence[int], widths: Sequence[int]) -> None:
         """Add the layers of the refinement part and of the last prediction.
@@ -65,8 +68,11 @@ class FlowNetwork(nn.Module, ABC):
             widths: Output channels of the deconvolutions at these strides.
 
         Raises:
-            ValueError: If ``widths`` and ``skips`` differ in length, or a width is not positive.
+            ValueError: If ``widths`` and ``skips`` differ in length, a width is not positive, or the stride is neither
+                8 nor 16.
         """
+        if self.stride not in (8, 16):
+            raise ValueError(f'stride must be 8 or 16, got {self.stride}')
         if len(widths) != len(skips) or min(widths) < 1:
             raise ValueError(
                 f'the refinement part needs {len(skips)} positive numbers of channels, '
@@ -116,7 +122,7 @@ class FlowNetwork(nn.Module, ABC):
             key: Key frames, likewise.
 
         Returns:
-            A :class:`FlowOutput` at ceil(H / 16) x ceil(W / 16).
+            A :class:`FlowOutput` at ceil(H / ``stride``) x ceil(W / ``stride``).
         """
         top, skips = self.encode(torch.cat((current, key), dim=1))
         coarse_flows = []
@@ -131,8 +137,12 @@ class FlowNetwork(nn.Module, ABC):
 
     def read(self, top: Tensor, coarse_flows: Sequence[Tensor]) -> FlowOutput:
         """Predict the flow from the last features (N, C, H / 8, W / 8)."""
-        hidden = F.avg_pool2d(top, 2, ceil_mode=True)
+        hidden = self.pool(top)
         return FlowOutput(self.predict_flow(hidden) * self.flow_scale, hidden, coarse_flows)
+
+    def pool(self, maps: Tensor) -> Tensor:
+        """Average maps of stride 8 to the flow network's stride."""
+        return maps if self.stride == 8 else F.avg_pool2d(maps, 2, ceil_mode=True)
 
 
 def cropped(maps: Tensor, size: Sequence[int]) -> Tensor:
