@@ -5,10 +5,11 @@ The checkpoint of the first step, ``regression.pth``, is the row *reg*; the last
 
 _base_ = ['../../../_base_/default_runtime.py', '../../_base_/data.py']
 
-# What is left open (channels and strides of the maps, scale of the input) follows from the detector.
+# What is left open (channels and strides of the maps, scale of the input) follows from the detector. The finest maps
+# have stride 8; a flow of stride 16 is too coarse for them.
 temporal = dict(
     type='TemporalModule',
-    flow_network=dict(type='FlowNetS', width=3 / 8),
+    flow_network=dict(type='FlowNetS', width=3 / 8, stride=8),
     init_std=None,
 )
 video_detector = dict(
@@ -46,7 +47,7 @@ train_dataloader = dict(
 )
 
 regression_iters = 300
-semantic_iters = 1500
+semantic_iters = 3000
 optim_wrapper = dict(
     type='BFloat16OptimWrapper',
     optimizer=dict(type='Adam', lr=8e-4, fused=True),
@@ -70,7 +71,7 @@ train_cfg = dict(
             objectives=[dict(type='FeatureSemantics')],
             trainable=['temporal', 'task_network'],
             param_scheduler=[
-                dict(type='OneCycleLR', eta_max=5e-4, total_steps=semantic_iters, by_epoch=False)
+                dict(type='OneCycleLR', eta_max=8e-4, total_steps=semantic_iters, by_epoch=False)
             ],
         ),
     ],
