@@ -1,7 +1,7 @@
 """Detect objects in a video; write an annotated mp4, COCO-VID json and ILSVRC text.
 
-Memory does not grow with the video's length. The first Ctrl-C ends the video after the current frame; the output files
-are complete up to there.
+Memory does not grow with the video's length. The first Ctrl-C or SIGTERM ends the video after the current frame; the
+output files are complete up to there.
 """
 
 import argparse
@@ -126,9 +126,12 @@ def main(args: argparse.Namespace) -> None:
     def stop(*_: object) -> None:
         nonlocal stopped
         stopped = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # the second Ctrl-C interrupts
+        for number in signals:  # the second one interrupts
+            signal.signal(number, signal.default_int_handler)
 
-    signal.signal(signal.SIGINT, stop)
+    signals = signal.SIGINT, signal.SIGTERM
+    for number in signals:
+        signal.signal(number, stop)
     frames = keys = 0
     start = time.perf_counter()
     for sample in results:

@@ -1,6 +1,9 @@
 """Hooks, loops and optimizers for mmengine's Runner."""
 
+import semidff.utils.run_folder  # makes the Runner write checkpoints atomically
+
 from .hooks.channels_last_hook import ChannelsLastHook
+from .hooks.checkpoint_hook import CheckpointHook
 from .hooks.class_names_hook import ClassNamesHook
 from .hooks.distillation_visualization_hook import DistillationVisualizationHook
 from .hooks.finite_loss_hook import FiniteLossHook, NonFiniteLossError

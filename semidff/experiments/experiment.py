@@ -85,14 +85,21 @@ class Step:
         """
         stamp = self._read_stamp()
         if stamp is not None and stamp[0] != mark:
-            target = work_dir / 'previous' / self.name
-            shutil.rmtree(target, ignore_errors=True)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.move(self.folder, target)
+            _move(self.folder, work_dir / 'previous' / self.name)
         elif stamp is not None and self.kind != 'train':
-            shutil.rmtree(self.folder)
+            # Renamed first: without its stamp, a folder that is half removed would be kept.
+            target = self.folder.with_name(f'.{self.folder.name}.incomplete')
+            _move(self.folder, target)
+            shutil.rmtree(target)
         self.write_stamp(mark, done=False)
         return self.kind == 'train' and (self.folder / 'last_checkpoint').exists()
+
+
+def _move(folder: Path, target: Path) -> None:
+    """Move a folder in one step; it replaces ``target``."""
+    shutil.rmtree(target, ignore_errors=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.move(folder, target)
 
 
 def inside(folder: Path) -> re.Pattern[str]:

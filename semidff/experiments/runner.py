@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
+import ctypes
+import functools
 import os
 import re
 import shlex
@@ -11,18 +12,18 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from pathlib import Path
 
 from semidff.utils.progress import clock
-from semidff.utils.tool_files import OutputFolder, check_outputs
 
 from .experiment import Experiment, Step
-from .settings import ROOT, ExperimentError, locate
+from .settings import ROOT, locate
+from .work_folder import exclusive
 
 POLL_SECONDS = 0.1
 GRACE_SECONDS = 1.5
-RESULTS = ('table.md', 'table.json', 'table.png', 'curve.png', 'distance.png', 'rows', 'logs')
+_LIBC = ctypes.CDLL(None)
 THREAD_VARIABLES = ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS')
 
 
@@ -45,8 +46,16 @@ def resuming_command(command: tuple[str, ...]) -> list[str]:
     return [*(part for part in command if not part.startswith('load_from=')), '--resume']
 
 
+def _end_with(parent: int) -> None:
+    """Let the kernel kill this process when its parent ends, even if that is killed; on Linux only."""
+    if sys.platform == 'linux':
+        _LIBC.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+        if os.getppid() != parent:
+            os._exit(1)  # it has ended already
+
+
 class StepProcess(subprocess.Popen):
-    """Process group of a step whose output goes to a log.
+    """Process group of a step whose output goes to a log; the process ends with its parent, on Linux.
 
     Args:
         log: The log file; it is continued if the step is resumed.
@@ -80,6 +89,7 @@ class StepProcess(subprocess.Popen):
                 env={**os.environ, **step.environment, **threads, **own},
                 start_new_session=True,
                 pass_fds=(lock,),
+                preexec_fn=functools.partial(_end_with, os.getpid()),
             )
 
     def send_signal(self, number: int) -> None:
@@ -195,7 +205,7 @@ class ExperimentRunner:
             'command continues',
             flush=True,
         )
-        with _exclusive(work_dir) as lock:
+        with exclusive(work_dir) as lock:
             try:
                 while waiting or self.running:
                     self._start(waiting, lock)
@@ -248,38 +258,3 @@ def may_start(step: Step, finished: Collection[str], running: Collection[Step], 
     if step.alone and running:
         return False
     return all(need in finished for need in step.needs)
-
-
-def _refuse_foreign(work_dir: Path) -> None:
-    """Raise an error if a folder is a file, or has tables or pictures that no experiment wrote."""
-    check_outputs([OutputFolder(work_dir)])
-    present = [work_dir / name for name in RESULTS if (work_dir / name).exists()]
-    if present and not (work_dir / '.lock').exists():
-        raise ExperimentError(
-            f'{present[0]}: exists already, in a folder that is not that of an experiment, and would be overwritten; '
-            'choose another folder.'
-        )
-
-
-@contextlib.contextmanager
-def _exclusive(work_dir: Path) -> Iterator[int]:
-    """Lock the folder against a second experiment, and let SIGTERM interrupt as Ctrl-C does.
-
-    Steps inherit the lock. An experiment that was killed therefore holds it until the steps that it
-    started have ended.
-    """
-    _refuse_foreign(work_dir)
-    work_dir.mkdir(parents=True, exist_ok=True)
-    with (work_dir / '.lock').open('a') as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RuntimeError(
-                f'another experiment, or a step that one left behind, still works in {work_dir}; '
-                'wait for it, stop it, or choose another folder.'
-            ) from None
-        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-        try:
-            yield file.fileno()
-        finally:
-            signal.signal(signal.SIGTERM, before)

@@ -22,8 +22,8 @@ _CREATING = threading.Lock()
 class VideoEngine:
     """Detects on every frame of a video, or of several videos at a time.
 
-    Engines may run in several threads. Those that share a detector take turns, since a detector's heads are changed
-    while it processes a frame.
+    Engines may run in several threads. Those that share a detector take turns, since some detectors of mmdet keep
+    intermediate results of a frame in themselves (DDQ-DETR: the masks of its queries).
 
     Args:
         model: A ``VideoDetector``, or any mmdet detector for methods without temporal module. It is put into eval
@@ -129,7 +129,8 @@ class VideoEngine:
     @torch.no_grad()
     def flush(self, state: StreamState | None = None) -> SampleList:
         """Return the results of a stream's last frames that :meth:`push` has not returned."""
-        return self.method.flush((self.state if state is None else state).memory)
+        with self.lock:  # *centered* runs the networks here
+            return self.method.flush((self.state if state is None else state).memory)
 
     def _begin(self, data: dict, state: StreamState) -> '_Step':
         """Prepare a frame, up to the schedule's decision."""

@@ -3,8 +3,10 @@
 import argparse
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -216,7 +218,7 @@ def prepare_timing(args: argparse.Namespace) -> None:
 def run_tool(work: Callable[[argparse.Namespace], None], args: argparse.Namespace) -> None:
     """Run a tool after a check of its files; an error ends the process with a message and exit code 1.
 
-    The traceback of an error is shown with ``--debug`` only. Ctrl-C ends the process with exit code 130.
+    The traceback of an error is shown with ``--debug`` only. Ctrl-C and SIGTERM end the process with exit code 130.
 
     Args:
         work: The tool's main function.
@@ -225,6 +227,7 @@ def run_tool(work: Callable[[argparse.Namespace], None], args: argparse.Namespac
     options = vars(args)
     debug, overwrite, trust = (options.pop(key, False) for key in ('debug', 'overwrite', 'trust'))
     program = re.sub('.*/(?=tools/)', '', Path(sys.argv[0]).resolve().as_posix())
+    before = signal.signal(signal.SIGTERM, partial(_interrupt, os.getpid()))
     try:
         open_closed_streams()
         check_files(options, overwrite)
@@ -242,6 +245,15 @@ def run_tool(work: Callable[[argparse.Namespace], None], args: argparse.Namespac
         if debug:
             raise
         sys.exit(f'{program}: error: {describe(error, options.get("config"))}')
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _interrupt(process: int, number: int, frame: object) -> None:
+    """Interrupt as Ctrl-C does; end worker processes, which inherit this handler of a signal, quietly."""
+    if os.getpid() != process:
+        os._exit(128 + number)
+    raise KeyboardInterrupt
 
 
 def check_files(options: dict, overwrite: bool) -> None:

@@ -1,9 +1,11 @@
 """Files that are either complete or absent."""
 
+import fcntl
+import glob
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 from uuid import uuid4
@@ -13,24 +15,39 @@ from uuid import uuid4
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Let a writer that takes a path create a file that appears under its name only when it is complete.
 
-    On any exception, an interrupt included, the unfinished file is removed and an existing file is kept.
+    On any exception, an interrupt included, the unfinished file is removed and an existing file is kept. Unfinished
+    files that killed processes left of the same file are removed.
 
     Args:
         path: The file to create or replace; missing parent folders are created.
 
     Yields:
-        A path in the same folder with the same suffix, where the file has to be written. It is renamed at the end.
+        An empty file in the same folder with the same suffix, where the content has to be written. It is renamed at
+        the end.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # unique, and not longer than the file's own name where that is long
-    unfinished = path.with_name(f'.{path.stem[:64]}.{uuid4().hex[:12]}.tmp{path.suffix}')
-    try:
-        yield unfinished
-        os.replace(unfinished, path)
-    finally:
-        # Renaming a link to another link of the same file does nothing and leaves both.
-        unfinished.unlink(missing_ok=True)
+    start, end = f'.{path.stem[:64]}.', f'.tmp{path.suffix}'
+    _remove_abandoned(path.parent, f'{glob.escape(start)}{"[0-9a-f]" * 12}{glob.escape(end)}')
+    unfinished = path.with_name(f'{start}{uuid4().hex[:12]}{end}')
+    with open(unfinished, 'xb') as lock:
+        try:
+            with suppress(OSError):  # a file system without locks
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            yield unfinished
+            os.replace(unfinished, path)
+        finally:
+            # Renaming a link to another link of the same file does nothing and leaves both.
+            unfinished.unlink(missing_ok=True)
+
+
+def _remove_abandoned(folder: Path, pattern: str) -> None:
+    """Remove unfinished files whose writers have ended: these no longer hold the lock."""
+    for path in folder.glob(pattern):
+        with suppress(OSError), open(path, 'r+b') as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
 
 
 @contextmanager

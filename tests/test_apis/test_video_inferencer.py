@@ -4,7 +4,10 @@ import gc
 import json
 import os
 import runpy
+import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 from itertools import count, islice
 from pathlib import Path
 
@@ -171,6 +174,47 @@ def test_interleaved_streams_give_the_same_as_each_alone(inferencer):
     together = list(zip(inferencer(arrays(0)), inferencer(arrays(1)), strict=True))
     assert all_same(alone[0], [pair[0] for pair in together])
     assert all_same(alone[1], [pair[1] for pair in together])
+
+
+@pytest.mark.parametrize('method', ['propagate', 'centered', 'interpolate'])
+def test_one_inferencer_in_several_threads(project, method):
+    """Each thread has its own iterator; they take turns with the detector."""
+    shared = make(project, method)
+    alone = [list(shared(arrays(video))) for video in range(2)]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda n: list(shared(arrays(n % 2))), range(4)))
+    for number, results in enumerate(together):
+        assert all_same(results, alone[number % 2])
+
+
+def test_one_iterator_in_several_threads_is_refused(inferencer):
+    inside, leave = threading.Event(), threading.Event()
+
+    def frames():
+        inside.set()
+        leave.wait(30)
+        yield from arrays(0, 2)
+
+    results = inferencer(frames())
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(next, results)
+        assert inside.wait(30)
+        with pytest.raises(ValueError, match='already executing'):
+            next(results)
+        leave.set()
+        assert first.result().frame_id == 0
+    assert [sample.frame_id for sample in results] == [1]
+
+
+@pytest.mark.parametrize('method', ['copy', 'coast', 'interpolate'])
+def test_changing_results_changes_no_later_frames(project, method):
+    expected = list(make(project, method)(arrays()))
+    kept = []
+    for sample in make(project, method)(arrays()):
+        kept.append(deepcopy(sample))
+        for key in ('bboxes', 'scores', 'labels'):
+            sample.pred_instances[key].fill_(-1)
+    assert all_same(kept, expected)
 
 
 @pytest.mark.parametrize('method', ['propagate', 'interpolate'])

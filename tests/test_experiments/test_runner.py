@@ -13,13 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from semidff.experiments import ExperimentRunner, StepFailed, collect
+from semidff.experiments import ExperimentRunner, StepFailed, collect, work_folder
 from semidff.experiments.experiment import Step
 from semidff.experiments.main import main
 from semidff.experiments.runner import THREAD_VARIABLES, may_start
 from semidff.experiments.settings import ROOT
 from semidff.inference.methods import METHODS
 from tests.test_experiments.project import EXPERIMENT, load, make_project
+from tests.test_experiments.test_process import is_running
 
 
 @pytest.fixture(autouse=True)
@@ -198,7 +199,7 @@ def arguments(experiment: Path) -> argparse.Namespace:
     return argparse.Namespace(config=str(experiment), **options)
 
 
-def test_the_command_is_interrupted_continued_and_writes_the_table(tmp_path, capsys):
+def test_the_command_is_interrupted_continued_and_writes_the_table(tmp_path, capsys, monkeypatch):
     experiment = make_project(tmp_path, two='iters = 400; pause = 0.1')
     process = start_command(experiment)
     deadline = time.monotonic() + 300
@@ -206,6 +207,7 @@ def test_the_command_is_interrupted_continued_and_writes_the_table(tmp_path, cap
         assert process.poll() is None, process.stdout.read()
         assert time.monotonic() < deadline
         time.sleep(0.05)
+    monkeypatch.setattr(work_folder, 'LOCK_SECONDS', 0.2)
     with pytest.raises(RuntimeError, match='still works in out'):
         run(experiment)
     process.send_signal(signal.SIGINT)
@@ -241,6 +243,24 @@ def test_a_stop_takes_less_than_three_seconds(tmp_path, number):
     assert process.wait(30) == 130
     assert time.monotonic() - began < 3
     run(make_project(tmp_path, "work_dir = 'out'\nsteps = []\n"))  # the folder's lock is free
+
+
+def test_a_killed_experiment_leaves_no_step_behind_and_is_continued(tmp_path):
+    """The step starts a worker that outlives it for a moment, as those of a data loader do."""
+    code = (
+        'import os, pathlib, time\nif os.fork():\n    while pathlib.Path("parent").write_text(str(os.getpid())):\n'
+        '        time.sleep(0.05)\nwhile os.getppid() == int(pathlib.Path("parent").read_text() or 0): time.sleep(0.5)'
+    )
+    steps = [dict(name='a', command=['python', '-c', code])]
+    process = start_command(make_project(tmp_path, f"work_dir = 'out'\nsteps = {steps!r}\n"))
+    while not Path('parent').exists() or not Path('parent').read_text():
+        assert process.poll() is None, process.stdout.read()
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    steps[0]['command'][2] = 'pass'
+    run(make_project(tmp_path, f"work_dir = 'out'\nsteps = {steps!r}\n"))
+    assert not is_running(int(Path('parent').read_text()))
 
 
 def test_errors_are_one_clear_message(tmp_path, capsys):

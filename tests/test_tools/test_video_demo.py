@@ -102,7 +102,8 @@ def test_speed_options(project, demo):
     assert some == pytest.approx(others, abs=0.03) and some != others
 
 
-def test_ctrl_c_leaves_complete_files(project, demo, monkeypatch):
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_leaves_complete_files(project, demo, monkeypatch, number):
     from semidff.apis import VideoInferencer
 
     postprocess = VideoInferencer.postprocess
@@ -110,10 +111,10 @@ def test_ctrl_c_leaves_complete_files(project, demo, monkeypatch):
     def interrupted(self, preds, outputs=()):
         postprocess(self, preds, outputs)
         if preds.frame.index == 2:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), number)
 
     monkeypatch.setattr(VideoInferencer, 'postprocess', interrupted)
-    code, printed = demo('in.mp4', 'config.py', 'two.pth', '--out', 'stopped.mp4')
+    code, printed = demo('in.mp4', 'config.py', 'two.pth', '--out', 'stopped.mp4', '--overwrite')
     assert code == 0 and '3 frames, 1 key frames' in printed
     assert len(list(open_stream(project / 'stopped.mp4'))) == 3
 

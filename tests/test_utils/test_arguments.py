@@ -1,8 +1,10 @@
 """What every tool does: checks of its files, messages instead of tracebacks."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -57,6 +59,25 @@ def test_ctrl_c_has_its_own_exit_code():
     with pytest.raises(SystemExit) as end:
         run_tool(work, parsed('a'))
     assert end.value.code == 130
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_signals_end_the_tool_and_its_workers_quietly(number, capfd):
+    def work(args):
+        worker = os.fork()
+        if not worker:
+            time.sleep(60)
+        os.kill(worker, signal.SIGTERM)
+        assert os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1]) == 128 + signal.SIGTERM
+        os.kill(os.getpid(), number)
+        time.sleep(60)
+
+    before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+    with pytest.raises(SystemExit) as end:
+        run_tool(work, parsed('a'))
+    assert end.value.code == 130
+    assert 'Traceback' not in capfd.readouterr().err
+    assert before == [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
 
 
 def test_files_are_checked_before_the_work(tmp_path, monkeypatch):

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -50,3 +52,24 @@ def test_json_refuses_what_it_cannot_write(tmp_path):
     with pytest.raises(TypeError, match='object cannot be written as JSON'):
         write_json(dict(x=object()), tmp_path / 'a.json')
     assert not list(tmp_path.iterdir())
+
+
+def test_what_killed_writers_left_is_removed(tmp_path):
+    """A lock of another process or thread tells unfinished files that are still written."""
+    path = tmp_path / 'a[1].txt'
+    other = tmp_path / '.a.0123456789ab.tmp.txt'
+    other.write_text('of another file')
+    code = (
+        'import os, sys\nfrom semidff.utils.atomic_write import atomic_write\n'
+        'with atomic_write(sys.argv[1]) as file:\n    file.write("half")\n    os._exit(1)'
+    )
+    subprocess.run([sys.executable, '-c', code, str(path)], check=False)
+    assert len(list(tmp_path.iterdir())) == 2
+    with atomic_write(path) as first:
+        assert len(list(tmp_path.iterdir())) == 2, 'only its own and that of another file'
+        first.write('first')
+        with atomic_write(path) as second:
+            second.write('second')
+        assert path.read_text() == 'second'
+    assert path.read_text() == 'first'
+    assert sorted(tmp_path.iterdir()) == [other, path]

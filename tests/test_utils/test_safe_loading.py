@@ -10,12 +10,15 @@ import numpy as np
 import pytest
 import torch
 from mmengine.logging import HistoryBuffer
+from mmengine.runner import Runner
 from mmengine.runner import checkpoint as mmengine_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
+from torch.utils.data import DataLoader
 
 from semidff.utils.checkpoint import CheckpointError, read_checkpoint
 from semidff.utils.safe_loading import load_file
 from tests.stage_two import STEPS, config, differing, run, weights, write_videos
+from tests.test_engine.test_hooks.test_last_checkpoint_hook import Line
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -134,3 +137,35 @@ def test_a_one_cycle_training_is_resumed(tmp_path, capsys):
     assert not differing(
         weights(tmp_path / 'again' / 'iter_4.pth'), weights(tmp_path / 'run' / 'iter_4.pth')
     )
+
+
+def test_a_checkpoint_of_version_0_1_is_resumed(tmp_path):
+    """It was written by version 0.1.0 of this package (mmengine 0.10.12) after iteration 3 of 6."""
+
+    def train(folder, **options):
+        runner = Runner(
+            Line(),
+            str(tmp_path / folder),
+            train_dataloader=DataLoader([dict(value=torch.ones(1))] * 10),
+            train_cfg=dict(type='IterBasedTrainLoop', max_iters=6),
+            optim_wrapper=dict(optimizer=dict(type='AdamW', lr=0.1)),
+            param_scheduler=dict(type='OneCycleLR', eta_max=0.1, total_steps=6, by_epoch=False),
+            default_hooks=dict(
+                checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=1, max_keep_ckpts=4)
+            ),
+            log_processor=dict(by_epoch=False),
+            default_scope='mmdet',
+            experiment_name=f'{tmp_path.name}_{folder}',
+            **options,
+        )
+        runner.train()
+        return load_file(tmp_path / folder / 'iter_6.pth')
+
+    stored = ROOT / 'tests' / 'data' / 'line_iter_3.pth'
+    whole, resumed = train('whole'), train('resumed', load_from=str(stored), resume=True)
+    assert not (tmp_path / 'resumed' / 'iter_3.pth').exists()
+    assert torch.equal(resumed['state_dict']['weight'], whole['state_dict']['weight'])
+    for key in ('optimizer', 'param_schedulers'):
+        assert str(resumed[key]) == str(whole[key])
+    keep = resumed['message_hub']['runtime_info']['keep_ckpt_ids']
+    assert keep == [1, 2, 3, 4, 5, 6][-len(keep) :]

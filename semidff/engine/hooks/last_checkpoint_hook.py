@@ -33,13 +33,14 @@ class LastCheckpointHook(Hook):
     def after_train(self, runner: Runner) -> None:
         folder = Path(runner.work_dir)
         final = folder / f'iter_{runner.iter}.pth'
-        with atomic_path(folder / self.name) as unfinished:
-            if final.is_file():
+        if final.is_file():
+            with atomic_path(folder / self.name) as unfinished:
+                unfinished.unlink()  # a link needs a new name
                 try:
                     os.link(final, unfinished)
                 except OSError:
                     shutil.copy2(final, unfinished)
-            else:
-                meta = dict(epoch=runner.epoch, iter=runner.iter)
-                runner.save_checkpoint(str(folder), unfinished.name, meta=meta, by_epoch=False)
+        else:
+            meta = dict(epoch=runner.epoch, iter=runner.iter)
+            runner.save_checkpoint(str(folder), self.name, meta=meta, by_epoch=False)
         runner.logger.info(f'The result of the training is {folder / self.name}')

@@ -4,16 +4,13 @@ import copy
 import re
 from collections.abc import Sequence
 from itertools import accumulate
-from pathlib import Path
 
 from mmdet.registry import HOOKS, LOOPS
 from mmengine.config import Config
-from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
-from semidff.utils.atomic_write import atomic_path
 from semidff.utils.model_building import unwrapped
 
 from .accumulating_loop import AccumulatingLoop
@@ -122,9 +119,7 @@ class DistillationStepHook(Hook):
         if runner.iter + 1 in self.ends[:-1]:
             name = self.steps[self.current]['name']
             runner.logger.info(f'Step "{name}" is finished; its result is {name}.pth')
-            if is_main_process():
-                with atomic_path(Path(runner.work_dir) / f'{name}.pth') as unfinished:
-                    runner.save_checkpoint(runner.work_dir, unfinished.name, by_epoch=False)
+            runner.save_checkpoint(runner.work_dir, f'{name}.pth', by_epoch=False)
             # Now, since the next batch is drawn before the next step is entered.
             runner.train_loop.use_data(self.current + 1, skipped=runner.iter + 1)
 

@@ -24,7 +24,9 @@ class Line(BaseModel):
         return dict(loss=(self.weight * value - 1).square().mean())
 
 
-def train(folder: Path, iters: int, name: str = 'last.pth', **checkpoint) -> float:
+def train(
+    folder: Path, iters: int, name: str = 'last.pth', resume: bool = False, **checkpoint
+) -> float:
     """Trains and returns the final weight."""
     runner = Runner(
         Line(),
@@ -36,6 +38,7 @@ def train(folder: Path, iters: int, name: str = 'last.pth', **checkpoint) -> flo
         custom_hooks=[module.LastCheckpointHook(name=name)],
         log_processor=dict(by_epoch=False),
         default_scope='mmdet',
+        resume=resume,
         experiment_name=f'{folder.name}_{os.urandom(4).hex()}',
     )
     runner.train()

@@ -1,0 +1,57 @@
+"""mmengine's checkpoint hook, which keeps the last checkpoint until the next one is written."""
+
+from collections import deque
+from pathlib import Path
+
+from mmdet.registry import HOOKS
+from mmengine.dist import is_main_process
+from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
+from mmengine.runner import Runner
+
+from semidff.utils.atomic_write import atomic_write
+
+
+@HOOKS.register_module()
+class CheckpointHook(MMEngineCheckpointHook):
+    """Replace mmengine's hook of this name in configs with ``default_scope='mmdet'``.
+
+    mmengine removes an old checkpoint before it saves the new one, so that ``max_keep_ckpts=1`` leaves none if the run
+    is killed or the disk is full, and it does not write the file ``last_checkpoint`` atomically. Here, old checkpoints
+    are removed at the end; until then the disk holds one more. Arguments are those of mmengine.
+    """
+
+    def before_train(self, runner: Runner) -> None:
+        super().before_train(runner)  # removes what a killed run has not removed
+        if self.max_keep_ckpts > 0:
+            self.keep_ckpt_ids = deque(self.keep_ckpt_ids)
+
+    def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
+        name = self.filename_tmpl.format(step)
+        self.last_ckpt = self.file_backend.join_path(self.out_dir, name)
+        runner.message_hub.update_info('last_ckpt', self.last_ckpt)
+        limited = self.max_keep_ckpts > 0
+        if limited:
+            if step not in self.keep_ckpt_ids:
+                self.keep_ckpt_ids.append(step)
+            runner.message_hub.update_info('keep_ckpt_ids', list(self.keep_ckpt_ids))
+        runner.save_checkpoint(
+            self.out_dir,
+            name,
+            self.file_client_args,
+            save_optimizer=self.save_optimizer,
+            save_param_scheduler=self.save_param_scheduler,
+            meta=meta,
+            by_epoch=self.by_epoch,
+            backend_args=self.backend_args,
+            **self.args,
+        )
+        if is_main_process():
+            with atomic_write(Path(runner.work_dir) / 'last_checkpoint') as file:
+                file.write(self.last_ckpt)
+        while limited and len(self.keep_ckpt_ids) > self.max_keep_ckpts:
+            self._remove(self.keep_ckpt_ids.popleft())
+
+    def _remove(self, step: int) -> None:
+        path = self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(step))
+        if is_main_process() and self.file_backend.isfile(path):
+            self.file_backend.remove(path)

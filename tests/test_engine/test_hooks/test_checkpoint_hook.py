@@ -1,0 +1,54 @@
+"""The last checkpoint stays until the next one is complete."""
+
+from pathlib import Path
+
+import pytest
+from mmengine.runner import find_latest_checkpoint
+
+from semidff.engine import CheckpointHook
+from semidff.utils import run_folder
+from tests.test_engine.test_hooks.test_last_checkpoint_hook import train
+
+
+def checkpoints(folder: Path) -> set[str]:
+    return {path.name for path in folder.glob('*.pth')}
+
+
+@pytest.mark.parametrize('keep', [1, 2])
+def test_old_checkpoints_are_removed(tmp_path, keep):
+    train(tmp_path, 5, interval=1, max_keep_ckpts=keep)
+    assert checkpoints(tmp_path) == {'last.pth', *(f'iter_{n}.pth' for n in range(6 - keep, 6))}
+    assert find_latest_checkpoint(str(tmp_path)) == str(tmp_path / 'iter_5.pth')
+
+
+def test_a_failure_to_save_leaves_the_last_checkpoint(tmp_path, monkeypatch):
+    save = run_folder._save_checkpoint
+
+    def full_at_3(checkpoint, filename, **options):
+        if 'iter_3' in filename:
+            raise OSError(28, 'No space left on device')
+        save(checkpoint, filename, **options)
+
+    monkeypatch.setattr(run_folder, '_save_checkpoint', full_at_3)
+    with pytest.raises(OSError, match='iter_3.pth: the checkpoint cannot be written'):
+        train(tmp_path, 5, interval=1, max_keep_ckpts=1)
+    assert checkpoints(tmp_path) == {'iter_2.pth'}
+    assert find_latest_checkpoint(str(tmp_path)) == str(tmp_path / 'iter_2.pth')
+
+
+def test_what_a_killed_run_has_not_removed_is_removed_on_resuming(tmp_path, monkeypatch):
+    whole = train(tmp_path / 'whole', 5, interval=1, max_keep_ckpts=1)
+
+    remove = CheckpointHook._remove
+
+    def killed(self, step):
+        if step == 2:
+            raise KeyboardInterrupt
+        remove(self, step)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(CheckpointHook, '_remove', killed)
+        train(tmp_path, 5, interval=1, max_keep_ckpts=1)
+    assert checkpoints(tmp_path) == {'iter_2.pth', 'iter_3.pth'}
+    assert train(tmp_path, 5, resume=True, interval=1, max_keep_ckpts=1) == whole
+    assert checkpoints(tmp_path) == {'last.pth', 'iter_5.pth'}
