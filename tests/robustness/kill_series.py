@@ -75,6 +75,7 @@ class Subject(NamedTuple):
         results: Returns what has to be equal in the end, by name.
         unfinished: Largest number of files that are written at the same time.
         sightings: Unfinished files of a run up to which a kill waits.
+        needs: Subjects whose uninterrupted results it reads.
     """
 
     name: str
@@ -82,6 +83,7 @@ class Subject(NamedTuple):
     results: Callable[[Path], dict]
     unfinished: int
     sightings: int = 6
+    needs: tuple[str, ...] = ()
 
 
 def write_project(folder: Path) -> None:
@@ -154,9 +156,14 @@ def subjects(project: Path) -> list[Subject]:
 
     return [
         Subject('stage_one', train('one.py'), lambda out: state(out / 'last.pth'), 1),
-        Subject('two_step', train('two.py'), stage_two_results, 1),
+        Subject('two_step', train('two.py'), stage_two_results, 1, needs=('stage_one',)),
         Subject(
-            'video_demo', demo, lambda out: {p.name: p.read_bytes() for p in out.iterdir()}, 3, 3
+            'video_demo',
+            demo,
+            lambda out: {path.name: path.read_bytes() for path in out.iterdir()},
+            unfinished=3,
+            sightings=3,
+            needs=('stage_one', 'two_step'),
         ),
         Subject('experiment', experiment, experiment_results, 4),
     ]
@@ -298,12 +305,16 @@ def differences(whole: dict, found: dict) -> Iterator[str]:
 
 
 def episode(
-    subject: Subject, out: Path, kills: int, fork: bool, generator: random.Random
+    subject: Subject,
+    out: Path,
+    kills: int,
+    duration: float,
+    fork: bool,
+    generator: random.Random,
 ) -> tuple[int, list[str]]:
     """Kill a run up to ``kills`` times, then complete it; return the number of kills, and the problems."""
     out.mkdir()
     whole = out.parent / 'whole' / subject.name
-    duration = float(whole.with_suffix(f'.{"fork" if fork else "start"}').read_text())
     log, done, problems = out.with_suffix('.log'), 0, []
     while done < kills:
         aimed = generator.random() < 0.5
@@ -334,28 +345,31 @@ def episode(
     return done, problems
 
 
-def run_whole(subject: Subject, project: Path, fork: bool) -> None:
-    """Run a subject without interruption, with a start of Python and, if wanted, forked; note the durations."""
-    whole = project / 'whole' / subject.name
-    for kind in ('start', 'fork') if fork else ('start',):
-        out = whole if kind == 'start' else whole.with_name(f'{subject.name}_forked')
-        out.mkdir(parents=True)
-        began, log = time.monotonic(), out.with_suffix('.log')
-        if Run(subject.command(out), log, kind == 'fork').wait():
-            sys.exit(f'the uninterrupted run fails: {log.read_text()[-2000:]}')
-        duration = time.monotonic() - began
-        whole.with_suffix(f'.{kind}').write_text(str(duration))
-        print(f'{subject.name}: {duration:.1f} s without interruption ({kind})', flush=True)
+def run_whole(subject: Subject, project: Path, fork: bool) -> float:
+    """Run a subject without interruption and return the duration in seconds."""
+    out = project / 'whole' / subject.name
+    out.mkdir(parents=True)
+    began, log = time.monotonic(), out.with_suffix('.log')
+    if Run(subject.command(out), log, fork).wait():
+        sys.exit(f'the uninterrupted run fails: {log.read_text()[-2000:]}')
+    duration = time.monotonic() - began
+    print(f'{subject.name}: {duration:.1f} s without interruption', flush=True)
+    return duration
 
 
 def series(
-    subject: Subject, project: Path, kills: int, fork: bool, generator: random.Random
+    subject: Subject,
+    project: Path,
+    kills: int,
+    duration: float,
+    fork: bool,
+    generator: random.Random,
 ) -> list[str]:
     done, number, problems = 0, 0, []
     while done < kills:
         wanted = min(kills - done, generator.randint(3, 6))
         out = project / f'{subject.name}{number}'
-        count, found = episode(subject, out, wanted, fork, generator)
+        count, found = episode(subject, out, wanted, duration, fork, generator)
         done, number, problems = done + count, number + 1, problems + found
         if not found:
             shutil.rmtree(out)
@@ -380,13 +394,14 @@ def main() -> None:
     write_project(project)
     problems, known = {}, subjects(project)
     chosen = [s.name for s in known if not args.only or s.name in args.only]
-    for subject in known:  # the earlier ones are needed even if they are not killed
-        generator = random.Random(f'{args.seed} {subject.name}')
-        if subject.name in chosen or subject.name != 'experiment':
-            run_whole(subject, project, args.fork)
+    needed = {name for s in known if s.name in chosen for name in (s.name, *s.needs)}
+    for subject in [s for s in known if s.name in needed]:
+        duration = run_whole(subject, project, args.fork)
         if subject.name in chosen:
+            generator = random.Random(f'{args.seed} {subject.name}')
             kills = -(-args.kills // len(chosen))
-            problems[subject.name] = series(subject, project, kills, args.fork, generator)
+            found = series(subject, project, kills, duration, args.fork, generator)
+            problems[subject.name] = found
     for name, found in problems.items():
         print(f'{name}: {found or "no problems"}')
     sys.exit(any(problems.values()))
