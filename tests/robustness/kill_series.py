@@ -23,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -32,6 +33,7 @@ import torch
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+from semidff.experiments.runner import StepProcess  # noqa: E402
 from semidff.utils.safe_loading import load_file  # noqa: E402
 from semidff.utils.video_writer import VideoWriter, count_packets  # noqa: E402
 from tests import models, stage_two, tiny_video  # noqa: E402
@@ -251,15 +253,17 @@ class Run:
         return alive
 
     def left_behind(self, out: Path) -> list[int]:
-        """Return the processes of its session, and those whose command line names the folder of its results."""
+        """Return the processes of its session, and those with open files or arguments in the folder of its results."""
         found = []
         for entry in Path('/proc').glob('[0-9]*'):
             try:
-                command = (entry / 'cmdline').read_bytes()
                 state, _, _, session = (entry / 'stat').read_text().rpartition(')')[2].split()[:4]
+                used = [os.readlink(file) for file in (entry / 'fd').iterdir()]
+                used += (entry / 'cmdline').read_text().split('\0')
             except OSError:
                 continue
-            if state != 'Z' and (int(session) == self.process.pid or os.fsencode(out) in command):
+            inside = any(name.startswith(f'{out}/') or name == str(out) for name in used)
+            if state != 'Z' and (int(session) == self.process.pid or inside):
                 found.append(int(entry.name))
         return found
 
@@ -269,8 +273,35 @@ def run_forked(command: list[str], log: Path) -> None:
     with log.open('ab') as output:
         os.dup2(output.fileno(), 1)
         os.dup2(output.fileno(), 2)
+    StepProcess._execute_child = fork_step
     sys.argv = [str(ROOT / command[0]), *command[1:]]
     runpy.run_path(sys.argv[0], run_name='__main__')
+
+
+def fork_step(
+    self: StepProcess, args, executable, preexec_fn, close_fds, pass_fds, cwd, env, *others
+) -> None:
+    """Replace the method of Popen that starts Python with a fork; everything else is as in Popen."""
+    output = others[6]  # of standard output and errors
+    self.pid = os.fork()
+    if self.pid:
+        self._child_created = True
+        return
+    os.setsid()
+    preexec_fn()
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.environ.update(env)
+    sys.argv, status = args[1:], 0
+    try:
+        runpy.run_path(args[1], run_name='__main__')
+    except BaseException as error:
+        status = int(not isinstance(error, SystemExit) or bool(error.code))
+        if status:
+            traceback.print_exc()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def problems_after_kill(subject: Subject, run: Run, out: Path) -> Iterator[str]:
