@@ -61,6 +61,15 @@ def test_ctrl_c_has_its_own_exit_code():
     assert end.value.code == 130
 
 
+@pytest.fixture
+def _interruptible():
+    """A shell in the background has its commands ignore Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures('_interruptible')
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_signals_end_the_tool_and_its_workers_quietly(number, capfd):
     def work(args):
