@@ -418,7 +418,10 @@ def main() -> None:
     parser.add_argument(
         '--fork', action='store_true', help='fork runs, so that no moment falls into the imports'
     )
-    parser.add_argument('--work-dir', help='a new folder (default: a temporary one)')
+    parser.add_argument(
+        '--work-dir',
+        help='a new folder (default: a temporary one, kept if there are problems)',
+    )
     args = parser.parse_args()
     project = Path(args.work_dir or tempfile.mkdtemp(prefix='kill_series_')).resolve()
     project.mkdir(parents=True, exist_ok=True)
@@ -435,6 +438,8 @@ def main() -> None:
             problems[subject.name] = found
     for name, found in problems.items():
         print(f'{name}: {found or "no problems"}')
+    if not any(problems.values()) and not args.work_dir:
+        shutil.rmtree(project)
     sys.exit(any(problems.values()))
 
 

@@ -117,7 +117,8 @@ def main() -> None:
     parser.add_argument('--key-interval', type=int, default=10)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    folder = Path(tempfile.mkdtemp(prefix='long_video_'))
+    temporary = tempfile.TemporaryDirectory(prefix='long_video_')
+    folder = Path(temporary.name)
     videos = write_data(folder, args.frames)
     half = args.frames // PERIOD // 2
     inferencer = make_inferencer(folder, args.method, args.key_interval)
