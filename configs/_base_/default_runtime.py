@@ -31,8 +31,7 @@ model_wrapper_cfg = dict(
     type='MMDistributedDataParallel',
     device_ids=None,  # the model is on its device already; PyTorch refuses a list of devices on a CPU
     broadcast_buffers=False,  # batch norm is frozen: the buffers are equal in all processes
-    # Every trained part has a gradient in every iteration (zeros for still pairs).  Set True to train
-    # the task network with a semantic loss without some of its terms (Table 3c).
+    # Every trained weight has a gradient in every iteration (zeros for still pairs).
     find_unused_parameters=False,
 )
 

@@ -64,7 +64,7 @@ class FeatureSemantics:
     frame, with its test settings.
 
     Args:
-        temperature: T of Eq. 7.
+        temperature: T of Eq. 7. The text ``'inf'`` is infinity, for configs: mmengine cannot read a dumped ``inf``.
         box_weight: lambda of Eq. 6. Box losses are means over all outputs; Eq. 9 states a sum, and the authors take
             means as well.
         roi_box_weight: The same for the RoIs' boxes, by default ``box_weight``. The authors' R-FCN has 8 box outputs
@@ -77,7 +77,7 @@ class FeatureSemantics:
 
     def __init__(
         self,
-        temperature: float = 1.0,
+        temperature: float | str = 1.0,
         box_weight: float = 1.0,
         roi_box_weight: float | None = None,
         attention: bool = True,
@@ -85,7 +85,7 @@ class FeatureSemantics:
         boxes: bool = True,
         weight: float = 1.0,
     ) -> None:
-        self.temperature = temperature
+        self.temperature = float(temperature)
         self.box_weight = box_weight * weight
         self.roi_box_weight = weight * (box_weight if roi_box_weight is None else roi_box_weight)
         self.attention = attention
