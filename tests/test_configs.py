@@ -91,7 +91,8 @@ def check_optimization(model: torch.nn.Module, settings: dict) -> None:
     optimizer = build_optim_wrapper(model, settings['optim_wrapper']).optimizer
     for schedule in settings.get('param_scheduler') or []:
         check(PARAM_SCHEDULERS, schedule, ('optimizer',))
-    if settings['optim_wrapper']['optimizer']['type'] == 'RMSpropMX':
+    rmsprop = settings['optim_wrapper']['optimizer']['type'] == 'RMSpropMX'
+    if rmsprop and hasattr(model.temporal, 'scale'):
         rates = {id(group['params'][0]): group['lr'] for group in optimizer.param_groups}
         assert rates[id(model.temporal.scale.bias)] == 0
         assert rates[id(model.temporal.scale.weight)] == 5e-5

@@ -124,6 +124,10 @@ class FlowNetwork(nn.Module, ABC):
         Returns:
             A :class:`FlowOutput` at ceil(H / ``stride``) x ceil(W / ``stride``).
         """
+        return self.read(*self.refine(current, key))
+
+    def refine(self, current: Tensor, key: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return the last features (N, C, H / 8, W / 8) and the coarse flows; arguments as of :meth:`forward`."""
         top, skips = self.encode(torch.cat((current, key), dim=1))
         coarse_flows = []
         for level, skip in enumerate(skips):
@@ -133,7 +137,7 @@ class FlowNetwork(nn.Module, ABC):
             upflow = cropped(getattr(self, f'upflow{level}')(coarse), size)
             top = torch.cat((skip, activate(upsampled), upflow), dim=1)
             coarse_flows.append(coarse)
-        return self.read(top, coarse_flows)
+        return top, coarse_flows
 
     def read(self, top: Tensor, coarse_flows: Sequence[Tensor]) -> FlowOutput:
         """Predict the flow from the last features (N, C, H / 8, W / 8)."""
