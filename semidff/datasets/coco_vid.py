@@ -1,10 +1,12 @@
 """Dataset of labeled videos and images in COCO-VID json."""
 
+import logging
 import os.path as osp
 from collections import defaultdict
 
 from mmdet.datasets import CocoDataset
 from mmdet.registry import DATASETS
+from mmengine.logging import print_log
 
 from .vid_json import frame_patterns, load_vid_json, match_classes, ordered_frames
 
@@ -48,6 +50,7 @@ class CocoVIDDataset(CocoDataset):
         **kwargs,
     ) -> None:
         self.require_video = require_video
+        self._sizes_differ = False
         super().__init__(*args, data_prefix=data_prefix or {'img': ''}, **kwargs)
 
     def load_data_list(self) -> list[dict]:
@@ -88,6 +91,24 @@ class CocoVIDDataset(CocoDataset):
         data_info['is_labeled'] = bool(image.get('is_labeled', True))
         self._paths[image['video_id']][image['frame_id']] = data_info['img_path']
         return data_info
+
+    def prepare_data(self, idx: int) -> dict | None:
+        """Return a frame after the pipeline; warn once if its size is not that in the json."""
+        packed = super().prepare_data(idx)
+        found = getattr((packed or {}).get('data_samples'), 'ori_shape', None)
+        if found is not None and not self._sizes_differ:
+            info = self.get_data_info(idx)
+            stated = info['height'], info['width']
+            # images are turned by their EXIF data
+            self._sizes_differ = tuple(found) not in (stated, stated[::-1])
+            if self._sizes_differ:
+                print_log(
+                    f'{info["img_path"]}: has {found[1]}x{found[0]} pixels, but {self.ann_file} says '
+                    f'{stated[1]}x{stated[0]}; are these annotations of other images?',
+                    logger='current',
+                    level=logging.WARNING,
+                )
+        return packed
 
     def frame_path(self, video_id: int, frame_id: int) -> str | None:
         """Return the image file of any frame of a video, labeled or not.

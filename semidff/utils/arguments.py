@@ -1,6 +1,7 @@
 """Command-line options and error handling that several tools share."""
 
 import argparse
+import logging
 import os
 import re
 import signal
@@ -227,6 +228,7 @@ def run_tool(work: Callable[[argparse.Namespace], None], args: argparse.Namespac
     options = vars(args)
     debug, overwrite, trust = (options.pop(key, False) for key in ('debug', 'overwrite', 'trust'))
     program = re.sub('.*/(?=tools/)', '', Path(sys.argv[0]).resolve().as_posix())
+    logging.raiseExceptions = debug  # no tracebacks of loggers where a stream is full
     before = signal.signal(signal.SIGTERM, partial(_interrupt, os.getpid()))
     try:
         open_closed_streams()

@@ -50,13 +50,28 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict]:
     check_inputs([path])
     checkpoint = CheckpointLoader.load_checkpoint(str(path), 'cpu', logger='silent')
     state = checkpoint.get('state_dict', checkpoint) if isinstance(checkpoint, dict) else None
-    if not state or not all(isinstance(value, Tensor) for value in state.values()):
+    if not isinstance(state, Mapping) or not _are_weights(state):
         raise CheckpointError(
             f"{path}: holds no weights (a 'state_dict' of tensors); give a checkpoint made by "
             'tools/train.py or by mmdetection'
         )
     meta = checkpoint.get('meta') if 'state_dict' in checkpoint else None
+    try:
+        valid = all(isinstance(name, str) for name in stored_classes(meta or {}))
+    except (AttributeError, TypeError):
+        valid = False
+    if not valid:
+        raise CheckpointError(
+            f"{path}: its 'meta' is no dict with class names; save its state_dict alone, and give the class names "
+            'in the config'
+        )
     return {key.removeprefix('module.'): value for key, value in state.items()}, meta or {}
+
+
+def _are_weights(state: Mapping) -> bool:
+    """Return whether a dict is not empty and has tensors under names."""
+    pairs = state.items()
+    return bool(state) and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in pairs)
 
 
 def stored_classes(meta: Mapping) -> tuple[str, ...]:

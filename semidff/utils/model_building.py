@@ -119,9 +119,8 @@ def build_model(config: str | Path | Config, keep_checkpoint: bool = False) -> n
     if isinstance(config, str | Path):
         config = read_config(config)
     if 'model' not in config:
-        raise ConfigError(
-            f'{config.filename}: has no model; give the config of a training or of a test'
-        )
+        source = getattr(config, 'filename', None) or 'the config'
+        raise ConfigError(f'{source}: has no model; give the config of a training or of a test')
     check_settings(config)
     init_default_scope(config.get('default_scope', 'mmdet'))
     resolve_detector(config, keep_checkpoint)

@@ -228,12 +228,18 @@ def wrong_checkpoints() -> Iterator[Case]:
         yield make('checkpoint: none', words=r'w\.pth: there is no such', make=lambda folder: None)
 
 
-def wrong_params() -> Iterator[Case]:
-    make = partial(Case, tool='model_converters/mxnet.py', arguments=('p.params', 'o.pth'))
-    whole = struct.pack('<QQQIiIQQII', 0x112, 0, 1, 0xF993FAC9, 0, 2, 3, 4, 1, 0) + struct.pack(
+def whole_params() -> bytes:
+    """Return a file of MXNet with one array."""
+    data = struct.pack('<QQQIiIQQII', 0x112, 0, 1, 0xF993FAC9, 0, 2, 3, 4, 1, 0) + struct.pack(
         '<i', 0
     )
-    whole += bytes(48) + struct.pack('<QQ', 1, 5) + b'arg:x'
+    data += bytes(48) + struct.pack('<QQ', 1, 5) + b'arg:x'
+    return data
+
+
+def wrong_params() -> Iterator[Case]:
+    make = partial(Case, tool='model_converters/mxnet.py', arguments=('p.params', 'o.pth'))
+    whole = whole_params()
     for cut in range(0, len(whole), 6):
         yield make(
             f'params, {cut} bytes',

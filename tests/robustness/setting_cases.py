@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+import torch
+
 from tests.robustness.verdict import Case
 
 CPU = ('--device', 'cpu')
@@ -133,6 +135,17 @@ USAGE = (
     ('model_converters/join_checkpoints.py', ('--out', 'o.pth'), ('--part x', '--part =two.pth', '--part x=')),
 )  # fmt: skip
 FILES = ('gone', 'in.mp4', 'two.pth', 'frames', 'pipe', 'package.json', 'notes.txt')
+METAS = {
+    'a list': [1], 'a text': 'x', 'data set': dict(dataset_meta=[1]), 'classes': dict(dataset_meta=dict(classes=3)),
+    'no names': dict(dataset_meta=dict(classes=[1, None])), 'old classes': dict(CLASSES=3),
+}  # fmt: skip
+STORED = {
+    'code': 'import os\nos.mkdir("touched")', 'a call': 'a = __import__("os").mkdir("touched")',
+    'a lambda': 'a = lambda: 1', 'a format': 'a = f"{1}"', 'no text': 3, 'bytes': b'a = 1',
+    'a type': "model = dict(type='os.mkdir')",
+    'a file': "model = dict(type='VideoDetector', detector='config.py')", 'nesting': '(' * 9999, 'null': '\0',
+    'attribute': 'a = ().__class__', 'comprehension': 'a = [x for x in (1,)]', 'base': "_base_ = 'config.py'",
+}  # fmt: skip
 CONFIGS = {
     'syntax': 'model = (', 'exception': '1 / 0', 'exit': 'raise SystemExit(0)', 'empty': '', 'null bytes': '\0\0',
     'import': 'import nothing_of_this_name', 'no base': "_base_ = 'gone.py'", 'cycle': "_base_ = 'c.py'",
@@ -177,6 +190,12 @@ def cases() -> Iterator[Case]:
             yield Case(f'weights {name}', 'video_demo.py', ('in.mp4', 'config.py', name), words)
         if name not in ('in.mp4', 'frames'):
             yield Case(f'video {name}', 'video_demo.py', (name, *DETECTOR), words)
+    for name, meta in METAS.items():
+        make = partial(_checkpoint, meta)
+        own = ('in.mp4', 'config.py', 'w.pth')
+        yield Case(f'meta with {name}', 'video_demo.py', own, r'w\.pth: ', make)
+        own = ('config.py', 'w.pth', '--out', 'o', '--shape', '64', '96')
+        yield Case(f'meta with {name}', 'deployment/export_onnx.py', own, r'w\.pth: ', make)
     for name, text in CONFIGS.items():
         make = partial(_config, text)
         for tool, before, after in (
@@ -193,6 +212,11 @@ def _words(key: str, value: object) -> str:
     parts = [key, *key.split('.')[-2:], str(value).strip("'[]")]
     words = (re.escape(part).replace('_', '[-_ a-z]+') for part in parts if part.strip('0'))
     return '|'.join(rf'(?<!\w){word}(?!\w)' for word in words)
+
+
+def _checkpoint(meta: object, folder: Path) -> None:
+    state = torch.load(folder / 'two.pth')['state_dict']
+    torch.save(dict(state_dict=state, meta=meta), folder / 'w.pth')
 
 
 def _config(text: str, folder: Path) -> None:
