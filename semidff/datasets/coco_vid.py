@@ -9,6 +9,7 @@ from mmdet.registry import DATASETS
 from mmengine.logging import print_log
 
 from .vid_json import frame_patterns, load_vid_json, match_classes, ordered_frames
+from .video_readers.frame_folder import check_image
 
 
 @DATASETS.register_module()
@@ -93,7 +94,13 @@ class CocoVIDDataset(CocoDataset):
         return data_info
 
     def prepare_data(self, idx: int) -> dict | None:
-        """Return a frame after the pipeline; warn once if its size is not that in the json."""
+        """Return a frame after the pipeline; warn once if its size is not that in the json.
+
+        Raises:
+            FileError: If the image is a pipe, socket or device.
+            VideoError: If it has too many pixels.
+        """
+        check_image(self.get_data_info(idx)['img_path'])
         packed = super().prepare_data(idx)
         found = getattr((packed or {}).get('data_samples'), 'ori_shape', None)
         if found is not None and not self._sizes_differ:

@@ -8,6 +8,7 @@ from mmengine.dataset import Compose
 from torch.utils.data import Dataset
 
 from .coco_vid import CocoVIDDataset
+from .video_readers.frame_folder import check_image
 
 
 @DATASETS.register_module()
@@ -82,6 +83,8 @@ class LabeledPairDataset(Dataset):
         key = {**current, 'instances': [], 'frame_id': frame_id}
         if frame_id != current['frame_id']:
             key['img_path'] = self._path(current, frame_id)
+        for path in {key['img_path'], current['img_path']}:
+            check_image(path)
         return self.pipeline({name: [key[name], current[name]] for name in current})
 
     def _path(self, current: dict, frame_id: int) -> str:

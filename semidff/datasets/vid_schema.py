@@ -75,6 +75,8 @@ SCHEMA = {
             '[x, y, width, height] in pixels, finite, width and height not negative',
             required=True,
         ),
+        area=Field(_number, 'a finite number'),
+        iscrowd=Field(lambda value: value in (0, 1), '0 or 1'),
         score=Field(_number, 'a finite number'),
         instance_id=_OPTIONAL_ID,
     ),

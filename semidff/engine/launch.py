@@ -199,7 +199,7 @@ def _check_backbone(cfg: Config, loaded: bool) -> None:
         loaded: Whether all weights come from a checkpoint.
     """
     model = cfg.get('model') or {}
-    parts = [entry.part for entry in (cfg.get('load_parts') or {}).values()]
+    parts = [entry.get('part', '') for entry in (cfg.get('load_parts') or {}).values()]
     for place, detector in (('model', model), ('model.detector', model.get('detector'))):
         backbone = (detector.get('backbone') if isinstance(detector, dict) else None) or {}
         init = backbone.get('init_cfg')

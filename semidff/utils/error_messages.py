@@ -22,6 +22,8 @@ def describe(error: Exception, config: str | None = None) -> str:
     text = text if len(text) <= _LONGEST else f'{text[:_LONGEST]}...'
     if type(error).__module__.startswith('semidff.') or (text and isinstance(error, OSError)):
         return text or type(error).__name__
+    if text and isinstance(error, ValueError) and _is_ours(error):
+        return text
     types = built_types(error)
     where = f'{config}: ' if config and (types or not isinstance(error, ValueError)) else ''
     where += f'{" > ".join(types)}: ' if types else ''
@@ -30,6 +32,12 @@ def describe(error: Exception, config: str | None = None) -> str:
     name = type(error).__name__
     hint = '--debug shows where it happened'
     return f'{where}{name}: {text}\n{hint}' if text else f'{where}{name} (see --debug)'
+
+
+def _is_ours(error: BaseException) -> bool:
+    """Return whether an error was raised by this package, whose messages are complete."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return bool(frames) and str(frames[-1].f_globals.get('__name__')).startswith('semidff.')
 
 
 def built_types(error: BaseException) -> list[str]:

@@ -1,5 +1,6 @@
 """Impossible settings: of configs, and of the options of every tool."""
 
+import os
 import re
 from collections.abc import Iterator
 from functools import partial
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from tests.damaged_video import huge_png
 from tests.robustness.verdict import Case
 
 CPU = ('--device', 'cpu')
@@ -146,6 +148,23 @@ STORED = {
     'a file': "model = dict(type='VideoDetector', detector='config.py')", 'nesting': '(' * 9999, 'null': '\0',
     'attribute': 'a = ().__class__', 'comprehension': 'a = [x for x in (1,)]', 'base': "_base_ = 'config.py'",
 }  # fmt: skip
+PICTURE = 'images/v0_001.png'
+
+
+def _pipe(folder: Path) -> None:
+    (folder / PICTURE).unlink()
+    os.mkfifo(folder / PICTURE)
+
+
+IMAGES = {
+    'pipe': _pipe,
+    'missing': lambda folder: (folder / PICTURE).unlink(),
+    'huge': lambda folder: (folder / PICTURE).write_bytes(huge_png()),
+    'cut': lambda folder: (folder / PICTURE).write_bytes((folder / PICTURE).read_bytes()[:99]),
+    'text': lambda folder: (folder / PICTURE).write_text('x'),
+    'empty': lambda folder: (folder / PICTURE).write_bytes(b''),
+    'folder': lambda folder: [(folder / PICTURE).unlink(), (folder / PICTURE).mkdir()],
+}
 CONFIGS = {
     'syntax': 'model = (', 'exception': '1 / 0', 'exit': 'raise SystemExit(0)', 'empty': '', 'null bytes': '\0\0',
     'import': 'import nothing_of_this_name', 'no base': "_base_ = 'gone.py'", 'cycle': "_base_ = 'c.py'",
@@ -190,6 +209,8 @@ def cases() -> Iterator[Case]:
             yield Case(f'weights {name}', 'video_demo.py', ('in.mp4', 'config.py', name), words)
         if name not in ('in.mp4', 'frames'):
             yield Case(f'video {name}', 'video_demo.py', (name, *DETECTOR), words)
+    for name, make in IMAGES.items():
+        yield test(f'image {name}', arguments=DETECTOR, words=r'images/v0_001\.png', make=make)
     for name, meta in METAS.items():
         make = partial(_checkpoint, meta)
         own = ('in.mp4', 'config.py', 'w.pth')
@@ -209,6 +230,8 @@ def cases() -> Iterator[Case]:
 
 def _words(key: str, value: object) -> str:
     """The message has the key, or its last parts, or the value."""
+    if not key:
+        return "has no setting ''"
     parts = [key, *key.split('.')[-2:], str(value).strip("'[]")]
     words = (re.escape(part).replace('_', '[-_ a-z]+') for part in parts if part.strip('0'))
     return '|'.join(rf'(?<!\w){word}(?!\w)' for word in words)

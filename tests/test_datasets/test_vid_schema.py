@@ -44,6 +44,8 @@ CHANGES = [
         ('images', 'frame_id', (-1, 0.5, '0', 10**12, True)),
         ('images', 'is_labeled', ('false', 0, 'no')),
         ('images', 'ilsvrc_id', ('1', 1.5)),
+        ('annotations', 'area', ('big', NAN, INF, [])),
+        ('annotations', 'iscrowd', ('yes', 2, -1, [])),
         ('annotations', 'id', ('1', 1, 0.5)),
         ('annotations', 'image_id', (None, '0', 99, 0.5)),
         ('annotations', 'category_id', (None, '1', 3, 0)),

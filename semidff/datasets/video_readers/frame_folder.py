@@ -4,6 +4,7 @@ import io
 import os
 import re
 from pathlib import Path
+from typing import BinaryIO
 
 import cv2
 import numpy as np
@@ -58,7 +59,7 @@ def read_image(path: str) -> np.ndarray:
     try:
         check_regular(path)
         data = Path(path).read_bytes()
-        check_pixels(path, data)
+        check_pixels(path, io.BytesIO(data))
     except FileError as error:
         raise VideoError(path, str(error).removeprefix(f'{path}: ')) from None
     except OSError as error:
@@ -72,11 +73,28 @@ def read_image(path: str) -> np.ndarray:
     return image
 
 
-def check_pixels(path: str, data: bytes) -> None:
-    """Raise :class:`VideoError` for an image with too many pixels, by its header."""
+def check_image(path: str) -> None:
+    """Check an image that another function will read; addresses are not checked.
+
+    Raises:
+        FileError: If it is a pipe, socket or device.
+        VideoError: If it has too many pixels.
+    """
+    if '://' not in path:
+        check_regular(path)
+        check_pixels(path, path)
+
+
+def check_pixels(path: str, source: str | BinaryIO) -> None:
+    """Raise :class:`VideoError` for an image with too many pixels, by its header.
+
+    Args:
+        path: Its name, for the message.
+        source: The file or its content.
+    """
     limit = int(os.environ.get('SEMIDFF_MAX_PIXELS', MAX_PIXELS))
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with Image.open(source) as image:
             pixels = image.width * image.height
     except Image.DecompressionBombError as error:
         pixels = int(re.findall(r'\d+', str(error))[0])
