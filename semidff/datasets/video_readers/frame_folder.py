@@ -78,10 +78,12 @@ def check_image(path: str) -> None:
 
     Raises:
         FileError: If it is a pipe, socket or device.
-        VideoError: If it has too many pixels.
+        VideoError: If it is empty or has too many pixels.
     """
     if '://' not in path:
         check_regular(path)
+        if os.path.isfile(path) and not os.path.getsize(path):
+            raise VideoError(path, 'the file is empty (0 bytes)')
         check_pixels(path, path)
 
 
