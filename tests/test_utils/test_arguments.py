@@ -73,9 +73,13 @@ def _interruptible():
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_signals_end_the_tool_and_its_workers_quietly(number, capfd):
     def work(args):
+        ready, tell = os.pipe()
         worker = os.fork()
         if not worker:
+            os.write(tell, b'.')  # a signal that comes while Python forks is lost
             time.sleep(60)
+            os._exit(1)
+        os.read(ready, 1)
         os.kill(worker, signal.SIGTERM)
         assert os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1]) == 128 + signal.SIGTERM
         os.kill(os.getpid(), number)
