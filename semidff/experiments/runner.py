@@ -47,7 +47,8 @@ def resuming_command(command: tuple[str, ...]) -> list[str]:
 
 
 def _end_with(parent: int) -> None:
-    """Let the kernel kill this process when its parent ends, even if that is killed; on Linux only."""
+    """Let Ctrl-C interrupt this process, and the kernel kill it when its parent is killed (on Linux)."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # ignored in what a shell runs in the background
     if sys.platform == 'linux':
         _LIBC.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
         if os.getppid() != parent:
