@@ -16,7 +16,9 @@ from typing import Any
 
 _LARGEST_REPORT = 1 << 24  # bytes
 # Keys of the reports that the tools write, and the prefixes of metrics.
-_REPORT_KEYS = {'mAP', 'AP', 'fps', 'runs', 'rows', 'parts', 'points', 'tolerances'}
+_REPORT_KEYS = {
+    'mAP', 'AP', 'fps', 'runs', 'rows', 'parts', 'points', 'tolerances', 'detectors',
+}  # fmt: skip
 _METRIC = re.compile(r'[\w-]+/\w')
 _DETECTION = re.compile(rb'(\d+ \d+ [^ \n]+( [^ \n]+){4}\n|$)')
 # Files that are read where the input is a folder.

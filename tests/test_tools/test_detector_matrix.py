@@ -20,10 +20,10 @@ def test_continues_its_results(tmp_path, monkeypatch, capsys):
     options = ('--detectors', 'retinanet_r50_fpn_1x', '--splits', 'default', '--iterations', 1)
     options = (*options, '--small', 64, 96, '--out', out, '--checks', 'frame')
     run(monkeypatch, *options)
-    ((name, rows),) = json.loads(out.read_text()).items()
+    ((name, rows),) = json.loads(out.read_text())['detectors'].items()
     assert rows['default']['frame']['text'] == 'equal'
     run(monkeypatch, *options, 'bf16', '--markdown', table)
-    after = json.loads(out.read_text())[name]['default']
+    after = json.loads(out.read_text())['detectors'][name]['default']
     assert after['frame'] == rows['default']['frame'] and after['bf16']['deviation'] > 0
     assert name in table.read_text() and table.read_text() in capsys.readouterr().out
 

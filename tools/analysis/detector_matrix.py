@@ -80,7 +80,7 @@ def main(args: argparse.Namespace) -> None:
     stocks = chosen(args)
     results = {}
     if args.out and Path(args.out).exists():
-        results = json.loads(Path(args.out).read_text())
+        results = json.loads(Path(args.out).read_text())['detectors']
     for stock in track(stocks, 'checked', len(stocks), 'detectors'):
         known = results.get(stock.name, {})
         missing = [
@@ -94,7 +94,7 @@ def main(args: argparse.Namespace) -> None:
             rows = examine(stock, {n: ALL[n] for n in missing}, args.splits, args.iterations)
             results[stock.name] = {split: known.get(split, {}) | row for split, row in rows.items()}
         if args.out:
-            write_json(results, args.out, indent=2, nan_as_null=True)
+            write_json(dict(detectors=results), args.out, indent=2, nan_as_null=True)
     print(markdown(results))
     if args.markdown:
         with atomic_write(args.markdown) as file:
