@@ -181,7 +181,7 @@ def gradient_norms(model: SemiDFF, pairs: Tensor, labeled: list) -> dict[str, fl
 def check_counted(case: Case) -> dict:
     """Count the operations of the parts at the detector's own input size."""
     report = measure_complexity(case.wide, *case.stock.size)
-    return _speed(report.ratio, **report.to_dict([KEY_INTERVAL]))
+    return _speed(report.ratio, report.to_dict([KEY_INTERVAL]))
 
 
 def check_measured(case: Case) -> dict:
@@ -189,7 +189,7 @@ def check_measured(case: Case) -> dict:
     repeats = 3
     frames = smooth_frames(2 * (repeats + 1), *case.stock.size)
     times = measure_parts(case.wide, frames, repeats)
-    return _speed(times.ratio, **times._asdict())
+    return _speed(times.ratio, times._asdict())
 
 
 @torch.no_grad()
@@ -202,7 +202,7 @@ def check_end_to_end(case: Case) -> dict:
     return cell(f'{run["methods"]["propagate"]["speedup_end_to_end"]:.2f}x', **run)
 
 
-def _speed(ratio: float, **figures: Any) -> dict:
+def _speed(ratio: float, figures: dict) -> dict:
     speedup = speedup_of(ratio, KEY_INTERVAL)
     return cell(f'{ratio:.3f}, {speedup:.1f}x', **figures)
 

@@ -22,9 +22,11 @@ def test_continues_its_results(tmp_path, monkeypatch, capsys):
     run(monkeypatch, *options)
     ((name, rows),) = json.loads(out.read_text())['detectors'].items()
     assert rows['default']['frame']['text'] == 'equal'
-    run(monkeypatch, *options, 'bf16', '--markdown', table)
+    costs = ('counted', 'measured', '--size', 64, 96)
+    run(monkeypatch, *options, 'bf16', *costs, '--markdown', table)
     after = json.loads(out.read_text())['detectors'][name]['default']
     assert after['frame'] == rows['default']['frame'] and after['bf16']['deviation'] > 0
+    assert 0 < after['counted']['ratio'] < 1 and after['measured']['flow_and_scale'] > 0
     assert name in table.read_text() and table.read_text() in capsys.readouterr().out
 
 
