@@ -100,11 +100,11 @@ class CocoVIDDataset(CocoDataset):
             FileError: If the image is a pipe, socket or device.
             VideoError: If it has too many pixels.
         """
-        check_image(self.get_data_info(idx)['img_path'])
+        info = self.get_data_info(idx)
+        check_image(info['img_path'])
         packed = super().prepare_data(idx)
         found = getattr((packed or {}).get('data_samples'), 'ori_shape', None)
         if found is not None and not self._sizes_differ:
-            info = self.get_data_info(idx)
             stated = info['height'], info['width']
             # images are turned by their EXIF data
             self._sizes_differ = tuple(found) not in (stated, stated[::-1])

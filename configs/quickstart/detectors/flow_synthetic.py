@@ -9,17 +9,8 @@ load_parts = dict(
     detector=dict(checkpoint='{{$EXPERIMENT_DIR:work_dirs/quickstart_detectors}}/rfcn/last.pth')
 )
 semantic_iters = 6000
+_regression, _semantic = _base_.train_cfg.steps
+_schedule = dict(_semantic.param_scheduler[0], eta_max=8e-4, total_steps=semantic_iters)
 train_cfg = dict(
-    steps=[
-        _base_.train_cfg.steps[0],
-        dict(
-            name='semantic',
-            iters=semantic_iters,
-            objectives=[dict(type='FeatureSemantics')],
-            trainable=['temporal', 'task_network'],
-            param_scheduler=[
-                dict(type='OneCycleLR', eta_max=8e-4, total_steps=semantic_iters, by_epoch=False)
-            ],
-        ),
-    ]
+    steps=[_regression, dict(_semantic, iters=semantic_iters, param_scheduler=[_schedule])]
 )
