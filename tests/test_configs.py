@@ -1,7 +1,9 @@
 """Every config under configs/ gives a model and names parts that exist; that needs no data."""
 
+import copy
 import inspect
 import json
+from argparse import ArgumentParser
 from pathlib import Path
 
 import cv2
@@ -20,12 +22,15 @@ from mmdet.registry import (
     TRANSFORMS,
 )
 from mmdet.utils import register_all_modules
-from mmengine.config import Config
+from mmengine.config import Config, DictAction
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import Registry, init_default_scope
 
 import semidff  # noqa: F401 (registers the package's parts)
 from semidff.datasets.imagenet import VID_CLASSES
+from semidff.experiments import load_experiment
+from semidff.experiments.experiment import Step
+from semidff.inference.methods import METHODS
 from semidff.models import SemiDFF, VideoDetector
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -146,29 +151,72 @@ def check_shares(model: VideoDetector) -> None:
         assert not any(parameter.requires_grad for parameter in features)
 
 
-def test_ablations_change_one_setting():
+@pytest.fixture(scope='module', params=['imagenet', 'quickstart'])
+def tables(request):
+    """The trainings of an experiment with the tables of the papers, one seed: their configs by name."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        config = f'configs/{request.param}/tables.py'
+        experiment = load_experiment(config, list(METHODS.module_dict), cfg_options=dict(seeds=0))
+    return {step.name: changed(step) for step in experiment.steps if step.kind == 'train'}
+
+
+def changed(step: Step) -> Config:
+    """Return the config of a training with the options of its command."""
+    path, pairs = step.command[1], step.command[step.command.index('--cfg-options') + 1 :]
+    parser = ArgumentParser()
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
+    options = parser.parse_args(['--cfg-options', *pairs]).cfg_options
+    cfg = Config.fromfile(ROOT / path)
+    for key in options:
+        place = cfg  # of the setting, which may be one with a default
+        for part in key.split('.')[:-1]:
+            place = place[int(part)] if isinstance(place, list) else place[part]
+    cfg.merge_from_dict(options)
+    return cfg
+
+
+def test_compared_steps_of_the_tables_are_equally_long(tables):
+    lengths = {}
+    for name, cfg in tables.items():
+        if 'steps' in cfg.train_cfg:
+            check_schedules(cfg.train_cfg.steps)
+            lengths[name] = {step.iters for step in cfg.train_cfg.steps}
+    longer = {'sem-long': 2, 'vid_plus': 3}
+    [length] = lengths['two_step']
+    assert lengths == {name: {length * longer.get(name, 1)} for name in lengths}
+
+
+def check_schedules(steps: list[dict]) -> None:
+    """Schedules end with their steps."""
+    for step in steps:
+        for schedule in step.get('param_scheduler', []):
+            assert schedule.total_steps == step.iters
+
+
+def test_ablations_change_one_setting(tables):
     """Rows of semi-DFF's Tables 3b to 3f against the row that they are compared with."""
     rows = {
-        'reg_l1': dict(norm='l1'),
-        'sem_classes': dict(attention=False, boxes=False),
-        'sem_classes-attention': dict(boxes=False),
-        'sem_classes-boxes': dict(attention=False),
-        'sem_t2': dict(temperature=2),
-        'sem_t4': dict(temperature=4),
-        'sem_t10': dict(temperature=10),
-        'sem_t-inf': dict(temperature='inf'),
-        'sem_temporal': dict(trainable=['temporal']),
-        'sem_spatial': dict(trainable=['temporal', 'task_network', 'feature_network']),
+        'l1': dict(norm='l1'),
+        'classes': dict(attention=False, boxes=False),
+        'classes-attention': dict(boxes=False),
+        'classes-boxes': dict(attention=False),
+        't2': dict(temperature=2),
+        't4': dict(temperature=4),
+        't10': dict(temperature=10),
+        't-inf': dict(temperature='inf'),
+        'temporal': dict(trainable=['temporal']),
+        'temporal-spatial': dict(trainable=['temporal', 'task_network', 'feature_network']),
     }
+    reg, _ = tables['two_step'].train_cfg.steps
+    [sem] = tables['sem'].train_cfg.steps
     for row, changes in rows.items():
-        cfg = load(f'semi_dff/semi-dff_r101_imagenet-det_{row}.py')
-        wanted = load(f'semi_dff/semi-dff_r101_imagenet-det_{row[:3]}.py')
-        [step] = wanted.train_cfg.steps
-        (step if 'trainable' in changes else step.objectives[0]).update(changes)
-        assert cfg.train_cfg == wanted.train_cfg
+        wanted = copy.deepcopy(reg if row == 'l1' else sem)
+        (wanted if 'trainable' in changes else wanted.objectives[0]).update(changes)
+        cfg = Config(dict(train_cfg=tables[row].train_cfg))
+        assert cfg.train_cfg.steps == [wanted]
         assert Config.fromstring(cfg.dump(), '.py').train_cfg == cfg.train_cfg
-    reg, sem = load('semi_dff/semi-dff_r101_imagenet-det.py').train_cfg.steps
-    [joint] = load('semi_dff/semi-dff_r101_imagenet-det_joint.py').train_cfg.steps
+    [joint] = tables['joint'].train_cfg.steps
     assert joint == dict(sem, name='joint', objectives=reg.objectives + sem.objectives)
 
 

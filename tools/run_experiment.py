@@ -27,6 +27,13 @@ def parse_args() -> argparse.Namespace:
         help='run only these steps or rows and what they need (default: all)',
     )
     parser.add_argument(
+        '--tables',
+        nargs='+',
+        default=[],
+        metavar='TABLE',
+        help='run only the rows of these tables and what they need, e.g. 1 3a (default: all)',
+    )
+    parser.add_argument(
         '--list', action='store_true', help='list the steps and whether they are done; run nothing'
     )
     add_cfg_options(parser, 'the experiment config, e.g. seeds=[0,1,2] key_intervals=[5,10]')

@@ -116,6 +116,7 @@ class RowRun:
         label: Name of the row and the key-frame interval.
         model: Config, checkpoint and options in the command; equal for rows that share a model.
         group: Name that rows with the same detector share: they are compared with its *frame*.
+        tables: The paper's mAP in percent, or None, for each table that the row is in.
     """
 
     row: str
@@ -126,6 +127,7 @@ class RowRun:
     step: Step
     model: tuple[str, ...]
     group: str = ''
+    tables: Mapping[str, float | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -149,6 +151,18 @@ class Experiment:
         """Trainings and commands, the evaluations, and the measurements of speed."""
         rows = [run.step for run in self.rows]
         return (*self.steps, *rows, *self.speed_steps([step.name for step in rows]))
+
+    def rows_of(self, tables: Collection[str]) -> list[str]:
+        """Return the names of the rows that are in one of some tables.
+
+        Raises:
+            ValueError: If a table has no row.
+        """
+        known = {table for run in self.rows for table in run.tables}
+        if unknown := sorted(set(tables) - known):
+            raise ValueError(f'no row is in table {unknown[0]!r}; there are {sorted(known)}.')
+        found = [run.row for run in self.rows if not run.tables.keys().isdisjoint(tables)]
+        return list(dict.fromkeys(found))
 
     def speed_file(self, group: str) -> Path:
         """Return the file with the speeds of a group's rows."""

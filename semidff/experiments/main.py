@@ -76,10 +76,11 @@ def main(args: argparse.Namespace, methods: Collection[str]) -> None:
     """
     experiment = load_experiment(args.config, methods, args.work_dir, args.cfg_options)
     runner = ExperimentRunner(experiment, args.jobs)
+    only = [*args.only, *experiment.rows_of(args.tables)]
     if args.list:
-        print(runner.listing(args.only))
+        print(runner.listing(only))
         return
-    runner.run(args.only)
+    runner.run(only)
     if measurements := collect(experiment):
         folder = experiment.work_dir
         print('\n' + write_report(measurements, folder))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,7 +30,8 @@ class Block(NamedTuple):
 def write_report(measurements: Sequence[Measurement], folder: Path) -> str:
     """Write ``table.md``, ``table.json`` and ``table.png`` into a folder; return the table as text."""
     entries = build_table(measurements)
-    return _write(by_interval(entries), entries, folder / 'table.png', draw)
+    arrange = by_table if any(entry.tables for entry in entries) else by_interval
+    return _write(arrange(entries), entries, folder / 'table.png', draw)
 
 
 def write_curve(measurements: Sequence[Measurement], folder: Path) -> str:
@@ -91,11 +92,30 @@ def by_interval(entries: Sequence[Entry]) -> list[Block]:
     blocks = []
     for interval in intervals or [None]:
         lines = [(e.row, e) for e in entries if e.key_interval in (interval, None)]
-        seeds = len({seed for _, e in lines for seed in e.seeds})
         title = 'Every frame' if interval is None else f'A key frame every {interval} frames'
-        title += f', {seeds} seeds (mean ± standard deviation)' if seeds > 1 else ', one seed'
-        blocks.append(_block(title, COLUMNS, lines))
+        blocks.append(_block(title + _seeds(e for _, e in lines), COLUMNS, lines))
     return blocks
+
+
+def by_table(entries: Sequence[Entry]) -> list[Block]:
+    """Arrange a block for each table of a paper, with key-frame interval *l* and the paper's mAP."""
+    blocks = []
+    for table in sorted({table for e in entries for table in e.tables}):
+        own = [e for e in entries if table in e.tables]
+        block = _block(f'Table {table}' + _seeds(own), COLUMNS, [(e.row, e) for e in own])
+        figures = (e.tables[table] for e in own)
+        paper = ['paper', *('-' if figure is None else f'{figure:.2f}' for figure in figures)]
+        intervals = ['l', *(str(e.key_interval or '-') for e in own)]
+        columns = zip(block.rows, intervals, paper, strict=True)
+        rows = [[name, interval, figure, *cells] for (name, *cells), interval, figure in columns]
+        blocks.append(block._replace(rows=rows))
+    return blocks
+
+
+def _seeds(entries: Iterable[Entry]) -> str:
+    """Return the end of a title, which tells how many seeds there are."""
+    seeds = len({seed for e in entries for seed in e.seeds})
+    return f', {seeds} seeds (mean ± standard deviation)' if seeds > 1 else ', one seed'
 
 
 def by_row(entries: Sequence[Entry]) -> list[Block]:
@@ -141,4 +161,5 @@ def as_json(line: Entry | DistanceLine) -> dict:
     if isinstance(line, DistanceLine):
         return {**start, 'mAP_at': line.accuracies, 'mean': line.mean}
     cells = {column: vars(cell) for column, cell in line.cells.items()}
-    return {**start, 'key_interval': line.key_interval, 'seeds': line.seeds, **cells}
+    tables = dict(paper=dict(line.tables)) if line.tables else {}
+    return {**start, 'key_interval': line.key_interval, 'seeds': line.seeds, **tables, **cells}

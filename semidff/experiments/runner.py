@@ -12,8 +12,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
+
+import torch
 
 from semidff.utils.progress import clock
 
@@ -41,6 +43,17 @@ def thread_variables(alone: bool, jobs: int) -> dict[str, str]:
     return dict.fromkeys(THREAD_VARIABLES, str(cores if alone else max(1, cores // jobs)))
 
 
+def gpu_variables(used: Sequence[str]) -> dict[str, str]:
+    """Return the variable that gives a step one of several GPUs; none where there are fewer than two.
+
+    Args:
+        used: GPUs of the running steps; the step gets the one that the fewest of them have.
+    """
+    listed = os.environ.get('CUDA_VISIBLE_DEVICES')
+    gpus = listed.split(',') if listed else [str(i) for i in range(torch.cuda.device_count())]
+    return {'CUDA_VISIBLE_DEVICES': min(gpus, key=used.count)} if len(gpus) > 1 else {}
+
+
 def resuming_command(command: tuple[str, ...]) -> list[str]:
     """Return a training's command that resumes it: its weights come from its own checkpoint."""
     return [*(part for part in command if not part.startswith('load_from=')), '--resume']
@@ -60,15 +73,16 @@ class StepProcess(subprocess.Popen):
 
     Args:
         log: The log file; it is continued if the step is resumed.
-        threads: Variables that set the CPU threads.
+        variables: Variables that set the CPU threads and the GPU.
         resume: Whether a training continues from its last checkpoint.
         lock: File descriptor of the experiment's lock, which the process keeps open.
     """
 
     def __init__(
-        self, step: Step, log: Path, threads: dict[str, str], resume: bool, lock: int
+        self, step: Step, log: Path, variables: dict[str, str], resume: bool, lock: int
     ) -> None:
-        self.step, self.log, self.started = step, log, time.monotonic()
+        self.step, self.log, self.variables = step, log, variables
+        self.started = time.monotonic()
         log.parent.mkdir(parents=True, exist_ok=True)
         command = resuming_command(step.command) if resume else list(step.command)
         if command[0].endswith('.py'):  # with the current interpreter, from any folder
@@ -79,15 +93,15 @@ class StepProcess(subprocess.Popen):
         own = {'PYTHONUNBUFFERED': '1', 'PYTHONPATH': os.pathsep.join(path)}
         with log.open('ab' if resume else 'wb') as output:
             # the command as a user would type it, to repeat a step by hand
-            variables = [f'{name}={shlex.quote(value)}' for name, value in step.environment.items()]
-            output.write(f'$ {" ".join([*variables, shlex.join(command)])}\n'.encode())
+            settings = [f'{name}={shlex.quote(value)}' for name, value in step.environment.items()]
+            output.write(f'$ {" ".join([*settings, shlex.join(command)])}\n'.encode())
             output.flush()
             super().__init__(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **step.environment, **threads, **own},
+                env={**os.environ, **step.environment, **variables, **own},
                 start_new_session=True,
                 pass_fds=(lock,),
                 preexec_fn=functools.partial(_end_with, os.getpid()),
@@ -229,8 +243,9 @@ class ExperimentRunner:
             waiting.remove(step)
             resume = step.prepare_folder(self.marks[step.name], self.experiment.work_dir)
             log = self.experiment.work_dir / 'logs' / f'{step.name}.log'
-            threads = thread_variables(step.alone, self.jobs)
-            self.running.append(StepProcess(step, log, threads, resume, lock))
+            used = [p.variables.get('CUDA_VISIBLE_DEVICES', '') for p in self.running]
+            variables = thread_variables(step.alone, self.jobs) | gpu_variables(used)
+            self.running.append(StepProcess(step, log, variables, resume, lock))
             print(f'{step.name}: {"continued" if resume else "started"}, log in {log}', flush=True)
 
     def _finish(self, process: StepProcess) -> None:

@@ -64,6 +64,7 @@ class RowSettings:
     """An entry of ``rows``: a checkpoint that is tested with a method at every key interval.
 
     Rows of one group share a detector: they are compared with the group's *frame* and *copy*.
+    ``tables`` has the paper's mAP in percent, or None, for each table of a paper that the row is in.
     """
 
     name: str
@@ -74,6 +75,15 @@ class RowSettings:
     cfg_options: Mapping[str, Any] = field(default_factory=dict)
     key_intervals: Sequence[int] | None = None
     group: str = ''
+    tables: Mapping[str, float | None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        figures = self.tables.values() if isinstance(self.tables, Mapping) else ['']
+        if not all(value is None or isinstance(value, int | float) for value in figures):
+            raise ExperimentError(
+                f'row {self.name!r}: tables = {self.tables!r}, expected a dict with the mAP in '
+                "percent, or None, for each table, e.g. {'3a': 57.51}."
+            )
 
 
 @dataclass

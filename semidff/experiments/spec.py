@@ -17,6 +17,7 @@ by one step that runs the rows of the first seed in turn.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -119,6 +120,8 @@ class _SeedLayout:
         folder, run_dir = str(self.work_dir), str(self.work_dir / self.home)
         own = {'EXPERIMENT_DIR': folder, 'RUN_DIR': run_dir, 'CHAIN_DIR': folder}
         self.environment = own if environment is None else dict(environment)
+        # many rows share a config
+        self.text_of = functools.cache(lambda path: config_text(path, self.environment))
 
     def add_step(self, entry: StepSettings) -> None:
         """Add a training or command; a shared one is added by the first seed."""
@@ -127,7 +130,7 @@ class _SeedLayout:
             return
         folder, config = self.work_dir / name, ''
         if entry.train is not None:
-            config = config_text(entry.train, self.environment)
+            config = self.text_of(entry.train)
             command = ['tools/train.py', entry.train, '--work-dir', str(folder)]
             extra = {'randomness.seed': self.seed}
             if 'LastCheckpointHook' not in config:
@@ -170,7 +173,7 @@ class _SeedLayout:
             command += ['--render', str(folder / 'videos'), '--render-videos', str(videos.videos)]
         options = self._options(row.cfg_options)
         command += options
-        config = config_text(row.config, self.environment)
+        config = self.text_of(row.config)
         file = Path(checkpoint)
         if not self._needs([checkpoint]) and file.is_file():
             # no step produces it, so a new version is noticed by its size and time
@@ -178,7 +181,8 @@ class _SeedLayout:
         needs = self._needs([*command, config])
         step = Step(name, 'row', tuple(command), folder, needs, config, self.environment)
         model = (row.config, checkpoint, *options)
-        return RowRun(row.name, row.method, interval, self.seed, label, step, model, row.group)
+        where = (row.name, row.method, interval, self.seed, label)
+        return RowRun(*where, step, model, row.group, row.tables)
 
     def _fill(self, text: str) -> str:
         """Replace the names in braces by paths and the seed."""

@@ -7,7 +7,7 @@ import math
 import re
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from semidff.evaluation.gap import gap_recovery
 
@@ -38,6 +38,7 @@ class Measurement:
             Without ``speed_up`` the speed-up is the ratio of ``fps`` to that of *frame*.
         group: Name that rows with the same detector share.
         busy: Whether the measured speed varied too much to be shown.
+        tables: The paper's mAP in percent, or None, for each table that the row is in.
     """
 
     row: str
@@ -47,6 +48,7 @@ class Measurement:
     metrics: Mapping[str, float | None]
     group: str = ''
     busy: bool = False
+    tables: Mapping[str, float | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,7 @@ class Entry:
     seeds: tuple[int, ...]
     cells: Mapping[str, Cell]
     busy: bool = False
+    tables: Mapping[str, float | None] = field(default_factory=dict)
 
 
 def collect(experiment: Experiment) -> list[Measurement]:
@@ -97,7 +100,7 @@ def collect(experiment: Experiment) -> list[Measurement]:
         if speed and not busy:
             metrics |= {'fps': speed['fps'], 'speed_up': speed['speed_up']}
         line = (run.row, run.method, run.key_interval, run.seed, metrics)
-        found.append(Measurement(*line, run.group, busy))
+        found.append(Measurement(*line, run.group, busy, run.tables))
     return found
 
 
@@ -136,7 +139,8 @@ def build_table(measurements: Iterable[Measurement]) -> list[Entry]:
             )
         cells = {column: Cell.of([own[column] for _, own in line]) for column in COLUMNS}
         busy = any(item.busy for item, _ in line)
-        entries.append(Entry(row, line[0][0].method, interval, seeds, cells, busy))
+        first = line[0][0]
+        entries.append(Entry(row, first.method, interval, seeds, cells, busy, first.tables))
     return entries
 
 

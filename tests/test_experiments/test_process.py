@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 
 from semidff.experiments.experiment import Step
-from semidff.experiments.runner import StepProcess, resuming_command, stop, thread_variables
+from semidff.experiments.runner import (
+    StepProcess,
+    gpu_variables,
+    resuming_command,
+    stop,
+    thread_variables,
+)
 
 VARIABLES = ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS')
 STUBBORN = """
@@ -100,3 +106,13 @@ def test_threads_that_the_user_set_are_kept(monkeypatch, name):
     monkeypatch.setenv(name, '3')
     assert thread_variables(alone=False, jobs=2) == {}
     assert thread_variables(alone=True, jobs=2) == {}
+
+
+def test_jobs_are_divided_among_the_gpus(monkeypatch):
+    monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '2,5')
+    chosen = [
+        gpu_variables(used)['CUDA_VISIBLE_DEVICES'] for used in ([], ['2'], ['5'], ['5', '2'])
+    ]
+    assert chosen == ['2', '5', '2', '2']
+    monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '2')
+    assert gpu_variables([]) == {}

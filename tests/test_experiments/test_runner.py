@@ -110,6 +110,21 @@ def test_only_runs_a_step_and_what_it_needs(tmp_path):
         run(experiment, ['stage_three'])
 
 
+def test_rows_are_selected_by_the_tables_that_they_are_in(tmp_path, capsys):
+    text = EXPERIMENT.replace("method='frame')", "method='frame', tables={'1': 59.31, '3a': 60})")
+    text = text.replace("method='copy')", "method='copy', tables={'1': None})")
+    options = arguments(make_project(tmp_path, text))
+    options.tables, options.list = ['1'], True
+    assert main(options, METHODS) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[2] for line in lines if line.startswith('to run')] == [
+        'dataset', 'stage_one', 'rows/frame', 'rows/copy/l5', 'rows/copy/l10', 'speed',
+    ]  # fmt: skip
+    options.tables = ['3b']
+    assert main(options, METHODS) == 1
+    assert "no row is in table '3b'; there are ['1', '3a']" in capsys.readouterr().err
+
+
 def test_independent_steps_run_at_the_same_time(tmp_path):
     wait = (
         'import pathlib, sys, time\nme, other = sys.argv[1:]\npathlib.Path(me).touch()\n'
@@ -195,7 +210,7 @@ def start_command(experiment: Path) -> subprocess.Popen:
 
 
 def arguments(experiment: Path) -> argparse.Namespace:
-    options = dict(work_dir=None, jobs=2, only=[], list=False, cfg_options=None)
+    options = dict(work_dir=None, jobs=2, only=[], tables=[], list=False, cfg_options=None)
     return argparse.Namespace(config=str(experiment), **options)
 
 

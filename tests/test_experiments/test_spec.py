@@ -79,6 +79,7 @@ def test_settings_from_the_command_line(tmp_path):
         ("row='two-step'", "row='two_step'", "render: there is no row 'two_step'"),
         ("train='two.py'", "train='two.py', command=['ls']", "needs either 'command' or 'train'"),
         ("name='two-step', config", "name='a/b', config", "row name 'a/b'"),
+        ("method='copy'", "method='copy', tables=['1']", r"tables = \['1'\], expected a dict"),
         ("{'data': '{dataset}/n'}", "{'data': {'a': 1}}", 'one dotted key for each value'),
         ("train='two.py',", "train='two.py', shared=True,", r"shared by all .*needs \['seed0"),
     ],

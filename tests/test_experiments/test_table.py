@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from semidff.experiments.report import BUSY, by_interval, markdown, show, text, write_report
+from semidff.experiments.report import (
+    BUSY,
+    by_interval,
+    by_table,
+    markdown,
+    show,
+    text,
+    write_report,
+)
 from semidff.experiments.table import Cell, Measurement, build_table, by_video, collect
 from tests.test_experiments.project import cells, load, make_project
 
@@ -96,6 +104,24 @@ def test_text_and_markdown_have_a_block_for_each_interval():
     assert len({len(line) for line in blocks[0].splitlines()[1:]}) == 1, 'columns line up'
     assert [line[0] for line in cells(blocks[1])[1:]] == ['frame', 'copy']
     assert '| two-step | 77.5 ± 10.6 | ' in markdown(by_interval(table))
+
+
+def test_a_block_for_each_table_of_a_paper(tmp_path):
+    papers = {'frame': {'1': 59.31, '2': 59.31}, 'copy': {'1': None}, 'two-step': {'2': 58.68}}
+    found = [replace(item, tables=papers[item.row]) for item in MEASURED]
+    blocks = text(by_table(build_table(found))).split('\n\n')
+    assert blocks[0].startswith('Table 1, 2 seeds (mean ± standard deviation):')
+    assert [line[:4] for line in cells(blocks[0])] == [
+        ['', 'l', 'paper', 'mAP'],
+        ['frame', '-', '59.31', '85.0 ± 7.1'],
+        ['copy', '10', '-', '40.0 ± 0.0'],
+    ]
+    assert [line[:3] for line in cells(blocks[1])[1:]] == [
+        ['frame', '-', '59.31'],
+        ['two-step', '10', '58.68'],
+    ]
+    assert write_report(found, tmp_path).startswith('Table 1')
+    assert json.loads((tmp_path / 'table.json').read_text())[-1]['paper'] == {'2': 58.68}
 
 
 def test_the_report_is_written(tmp_path):

@@ -1,0 +1,12 @@
+"""Row *generative* of semi-DFF Table 3a on generated data: the residual of the features is predicted; no warp."""
+
+_base_ = ['./reg_synthetic.py']
+
+model = dict(
+    temporal=dict(
+        _delete_=True,
+        type='ResidualModule',
+        flow_network=_base_.temporal.flow_network,
+        feat_channels=_base_.temporal.feat_channels,
+    )
+)
