@@ -2,14 +2,22 @@
 
 Memory does not grow with the video's length. The first Ctrl-C or SIGTERM ends the video after the current frame; the
 output files are complete up to there.
+
+If INPUT is a folder of videos, --out DIR is a folder for the results of each, and the same command continues after an
+interruption. Several processes (torchrun) or commands share the videos.
 """
 
 import argparse
+import os
 import signal
 import time
 from pathlib import Path
 
+import torch
+
 from semidff.apis import VideoInferencer
+from semidff.apis.archive import Archive, is_archive, summary_text
+from semidff.datasets.video_readers import VideoError
 from semidff.inference import schedule_config
 from semidff.inference.acceleration import PRECISIONS
 from semidff.inference.methods import METHODS
@@ -21,7 +29,13 @@ from semidff.utils.arguments import (
     add_score_threshold,
     run_tool,
 )
-from semidff.utils.tool_files import CheckpointFile, InputFile, OutputFile, OutputVideo
+from semidff.utils.tool_files import (
+    CheckpointFile,
+    FileError,
+    InputFile,
+    OutputFile,
+    OutputVideo,
+)
 from semidff.visualization.panels import PANELS
 
 
@@ -30,7 +44,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         'input',
         type=InputFile,
-        help='video file, folder of frames, camera index, or address (rtsp://...)',
+        help='video file, folder of frames, camera index, or address (rtsp://...); or a folder of videos',
     )
     parser.add_argument('config', type=InputFile, help='config of the video detector')
     parser.add_argument('checkpoint', type=CheckpointFile, help='its weights')
@@ -63,6 +77,11 @@ def parse_args() -> argparse.Namespace:
     parser.set_defaults(method='propagate', key_interval=10)
     add_speed_arguments(parser)
     add_device(parser)
+    parser.add_argument(
+        '--no-video',
+        action='store_true',
+        help='for a folder of videos: write detections only, no annotated videos',
+    )
     parser.add_argument('--max-frames', type=int, metavar='N', help='maximum number of frames')
     parser.add_argument(
         '--strict',
@@ -97,12 +116,19 @@ def add_speed_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> None:
     keep_freed_memory()
+    archive = None
+    if is_archive(args.input):
+        archive = open_archive(args)
+        if args.device == 'cuda':  # each process of torchrun its own GPU
+            rank = int(os.environ.get('LOCAL_RANK', 0))
+            args.device = f'cuda:{rank % torch.cuda.device_count()}'
     inferencer = VideoInferencer(
         args.config,
         args.checkpoint,
         args.device,
         args.method,
         args.key_interval,
+        show_progress=archive is None,
         panels=args.panels,
         precision=args.precision,
         channels_last=args.channels_last,
@@ -110,6 +136,36 @@ def main(args: argparse.Namespace) -> None:
         read_ahead=args.read_ahead,
         schedule=schedule_config(args.key_interval, args.adaptive, args.scene_cuts),
     )
+    if archive is None:
+        detect_in_video(inferencer, args)
+        return
+    options = dict(pred_score_thr=args.score_thr, fps=args.fps)
+    options |= dict(max_frames=args.max_frames, strict=args.strict)
+    summary = archive.run(inferencer, lambda text: print(text, flush=True), **options)
+    print(summary_text(summary))
+    if summary['failed']:
+        raise VideoError(
+            args.input, f'{len(summary["failed"])} videos failed: {args.out}/summary.txt'
+        )
+
+
+def open_archive(args: argparse.Namespace) -> Archive:
+    """Return the archive of a folder of videos."""
+    if not args.out or Path(args.out).suffix == '.mp4' or args.json or args.txt:
+        raise FileError(
+            f'{args.input}: is a folder of videos; give --out DIR, a folder for the results of each, and no --json or '
+            '--txt'
+        )
+    others = {'input', 'out', 'json', 'txt', 'no_video', 'device', 'read_ahead', 'compile'}
+    settings = {name: value for name, value in vars(args).items() if name not in others}
+    for name in ('config', 'checkpoint'):
+        status = os.stat(settings[name])
+        settings[name] = [settings[name], status.st_size, status.st_mtime_ns]
+    return Archive(args.input, args.out, settings, draw=not args.no_video)
+
+
+def detect_in_video(inferencer: VideoInferencer, args: argparse.Namespace) -> None:
+    """Detect in one video, up to the first Ctrl-C or SIGTERM."""
     is_camera = args.input.isdigit() and not Path(args.input).exists()
     results = inferencer(
         int(args.input) if is_camera else args.input,

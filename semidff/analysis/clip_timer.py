@@ -11,6 +11,7 @@ from torch import nn
 
 from semidff.datasets.video_readers import open_stream
 from semidff.inference.engine import VideoEngine
+from semidff.inference.schedules import KeyFrameSchedule
 from semidff.inference.timer import FrameTimer, synchronize
 
 
@@ -42,13 +43,19 @@ class ClipTimer:
         method: Method of :class:`~semidff.inference.VideoEngine`.
         key_interval: Key-frame interval l.
         pack: Makes a collated test batch of a frame.
+        schedule: Key-frame schedule in place of the interval.
     """
 
     def __init__(
-        self, model: nn.Module, method: str, key_interval: int, pack: Callable[[Any], dict]
+        self,
+        model: nn.Module,
+        method: str,
+        key_interval: int,
+        pack: Callable[[Any], dict],
+        schedule: KeyFrameSchedule | None = None,
     ) -> None:
         self._timer = _Total()
-        self._engine = VideoEngine(model, method, key_interval, timer=self._timer)
+        self._engine = VideoEngine(model, method, key_interval, schedule, self._timer)
         self._pack = pack
         self._device = next(model.parameters()).device
         self._own = sum(t.nbytes for t in (*model.parameters(), *model.buffers()))

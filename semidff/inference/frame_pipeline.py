@@ -1,6 +1,7 @@
 """Model and test pipeline of a config, for frames in memory."""
 
 import copy
+import math
 import warnings
 from collections.abc import Sequence
 
@@ -76,7 +77,9 @@ def load_model(
     return model
 
 
-def frame_pipeline(cfg: Config | ConfigDict, shape: Sequence[int] | None = None) -> Compose:
+def frame_pipeline(
+    cfg: Config | ConfigDict, shape: Sequence[int] | None = None, scale: float = 1.0
+) -> Compose:
     """Return a config's test pipeline for frames in memory, in ``results['img']``.
 
     A config without test data has the pipeline of its image detector's config.
@@ -84,9 +87,10 @@ def frame_pipeline(cfg: Config | ConfigDict, shape: Sequence[int] | None = None)
     Args:
         cfg: The config.
         shape: Height and width to which frames are resized, in place of the config's resizing.
+        scale: Input size relative to that of the config, for height and width.
 
     Raises:
-        ValueError: The config has no test pipeline, or one that loads no image.
+        ValueError: The config has no test pipeline, or one that loads no image; the scale is not above 0.
     """
     dataset = next(iter(test_datasets(cfg)), {})
     steps = copy.deepcopy(list(dataset.get('pipeline') or ()))
@@ -102,4 +106,26 @@ def frame_pipeline(cfg: Config | ConfigDict, shape: Sequence[int] | None = None)
         steps = [step for step, kind in zip(steps, kinds, strict=True) if 'Resize' not in kind]
         steps.insert(at + 1, dict(type='mmdet.Resize', scale=tuple(shape)[::-1], keep_ratio=False))
     # videos have no labels
-    return Compose([s for s in steps if not str(s['type']).endswith('LoadAnnotations')])
+    steps = [step for step in steps if not str(step['type']).endswith('LoadAnnotations')]
+    return Compose(steps if scale == 1 else _scaled(steps, scale, at))
+
+
+def _scaled(steps: list[dict], scale: float, loading: int) -> list[dict]:
+    """Multiply the input size of a pipeline; padding to a fixed size stays a multiple of 32 pixels."""
+    if not scale > 0:
+        raise ValueError(f'the scale of the input size is {scale}; it must be above 0')
+    resizes = [step for step in steps if 'Resize' in str(step['type'])]
+    if not resizes:
+        resizes = [dict(type='mmdet.Resize', scale_factor=1.0, keep_ratio=True)]
+        steps.insert(loading + 1, resizes[0])
+    for step in resizes:
+        if step.get('scale') is not None:
+            step['scale'] = tuple(max(1, round(side * scale)) for side in step['scale'])
+        else:
+            factor = step['scale_factor']
+            factors = factor if isinstance(factor, list | tuple) else (factor, factor)
+            step['scale_factor'] = tuple(one * scale for one in factors)
+    for step in steps:
+        if str(step['type']).rpartition('.')[2] == 'Pad' and step.get('size'):
+            step['size'] = tuple(32 * math.ceil(side * scale / 32) for side in step['size'])
+    return steps

@@ -43,7 +43,7 @@ FOLDERS = (
     ('test.py', DETECTOR, '--work-dir'),
     ('train.py', ('train.py',), '--work-dir'),
     ('deployment/export_onnx.py', (*DETECTOR, '--shape', '64', '96'), '--out'),
-    ('analysis/compare_schedules.py', (*DETECTOR, 'package.json', *CPU), '--out'),
+    ('analysis/operating_points.py', (*DETECTOR, '--videos', 'in.mp4', *CPU), '--out'),
     ('analysis/accuracy_speed.py', ('--run', 'a=config.py,two.pth'), '--out'),
     ('analysis/accuracy_by_distance.py', ('--run', 'a=config.py,two.pth'), '--out'),
     ('run_experiment.py', ('exp.py',), '--work-dir'),

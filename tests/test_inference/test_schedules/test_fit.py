@@ -188,34 +188,30 @@ def test_from_the_fit_to_the_test(world, capsys):
     call('video_demo.py', world / 'v0', config, weights, *schedule, '--device', 'cpu')
     assert '12 frames' in capsys.readouterr().out
 
-    out = world / 'compared'
-    call(
-        'analysis/compare_schedules.py', config, weights, file, '--key-intervals', 3, 100,
-        '--out', out,
-    )  # fmt: skip
-    points = json.loads((out / 'schedules.json').read_text())['points']
-    assert [(p['kind'], p['wanted']) for p in points] == [
-        ('fixed', 3), ('fixed', 100), ('adaptive', 3),
-    ]  # fmt: skip
-    assert [p['keys'] for p in points[:2]] == [4 + 3 + 4, 3]
-    assert all(p['frames'] == sum(LENGTHS) and 0 <= p['metrics']['vid/mAP'] <= 1 for p in points)
-    assert (out / 'schedules.png').stat().st_size > 5000
 
-
-def test_fixed_points_of_the_comparison_are_those_of_the_test(world):
-    """One pass for all schedules gives the same result as a pass with one of them."""
-    file = world / 'table.json'
+def test_operating_points_have_the_accuracy_of_the_test(world, capsys):
+    """Schedules are compared as operating points; intervals that the predictor is not calibrated for are left out."""
+    file, out = world / 'table.json', world / 'points'
     ErrorPredictor([0] * 4, 0.0, (0.5, 2.0), (2.0, 9.0)).save(file)
     args = world / 'config.py', world / 'two.pth'
-    call('analysis/compare_schedules.py', *args, file, '--key-intervals', 4, '--out', world / 'c')
+    call(
+        'analysis/operating_points.py', *args, '--adaptive', file, '--key-intervals', 4, 100,
+        '--scales', 1, '--methods', 'propagate', 'adaptive', '--rounds', 1, '--out', out,
+    )  # fmt: skip
+    assert 'Written to' in capsys.readouterr().out
+    points = json.loads((out / 'points.json').read_text())['points']
+    assert [(p['method'], p['key_interval']) for p in points] == [
+        ('frame', 1), ('propagate', 4), ('propagate', 100), ('adaptive', 4),
+    ]  # fmt: skip
     call(
         'test.py', *args, '--key-interval', 4, '--metrics-out', world / 'm.json',
         '--cfg-options', 'experiment_name=fixed',
     )  # fmt: skip
     expected = json.loads((world / 'm.json').read_text())
-    fixed = json.loads((world / 'c' / 'schedules.json').read_text())['points'][0]
-    assert fixed['metrics']['vid/mAP'] == pytest.approx(expected['vid/mAP'], abs=1e-6)
-    assert expected['schedule/interval'] == pytest.approx(fixed['interval'])
+    assert points[1]['metrics']['mAP'] == pytest.approx(expected['vid/mAP'], abs=1e-6)
+    assert points[1]['interval'] == pytest.approx(expected['schedule/interval'])
+    assert points[2]['interval'] == pytest.approx(sum(LENGTHS) / 3)
+    assert (out / 'points.png').stat().st_size > 5000 and (out / 'points.md').stat().st_size
 
 
 @pytest.mark.parametrize('tool', ['test.py', 'video_demo.py'])

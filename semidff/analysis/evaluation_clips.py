@@ -1,0 +1,101 @@
+"""Clips that detectors are evaluated on: ranges of videos, or the frames of a labeled data set."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from itertools import groupby, islice
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from mmdet.registry import DATASETS
+from mmengine.config import Config
+
+from semidff.datasets.video_readers import open_stream, read_image
+from semidff.evaluation import VIDEvaluator
+
+MAX_FRAMES = 600
+"""Longest clip, since its preprocessed frames are kept in memory. Longer labeled videos are divided."""
+
+
+class EvaluationClip(NamedTuple):
+    """Consecutive frames of a video.
+
+    Attributes:
+        path: A video file or a folder of frames.
+        start: First frame.
+        stop: Frame after the last one; None for the end of the video.
+        files: Images of the frames, in place of a path.
+    """
+
+    path: str = ''
+    start: int = 0
+    stop: int | None = None
+    files: tuple[str, ...] = ()
+
+    def images(self) -> Iterator[np.ndarray]:
+        """Decode the frames, (H, W, 3) uint8.
+
+        Raises:
+            VideoError: If the video or an image cannot be read.
+        """
+        if self.files:
+            yield from map(read_image, self.files)
+            return
+        with closing(open_stream(self.path)) as stream:
+            yield from (frame.image for frame in islice(stream, self.start, self.stop))
+
+    def identity(self) -> str:
+        """Text that changes with the frames."""
+        paths = self.files or (self.path,)
+        changes = [(path, os.stat(path).st_size, os.stat(path).st_mtime_ns) for path in paths]
+        return f'{self.start} {self.stop} {changes}'
+
+
+def unlabeled_clips(
+    videos: Sequence[str | Path | EvaluationClip], max_frames: int = 300
+) -> list[EvaluationClip]:
+    """Return the first ``max_frames`` frames of each video; clips that are given remain as they are."""
+    stop = min(max_frames, MAX_FRAMES)
+    return [
+        one if isinstance(one, EvaluationClip) else EvaluationClip(str(one), 0, stop)
+        for one in videos
+    ]
+
+
+def labeled_clips(
+    labels: str | Path, images: str | Path | None, classes: Sequence[str]
+) -> tuple[list[EvaluationClip], VIDEvaluator]:
+    """Return all frames of a COCO-VID json, in the order of the evaluator, and the evaluator.
+
+    Args:
+        labels: The json.
+        images: Folder of the images; None: that of the json.
+        classes: Class names of the detector.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is malformed or has other classes.
+    """
+    root = Path(images if images is not None else Path(labels).parent)
+    evaluator = VIDEvaluator(str(labels), classes)
+    clips = []
+    for _, frames in groupby(evaluator.frames, lambda frame: frame['video_id']):
+        files = [str(root / frame['file_name']) for frame in frames]
+        clips += [
+            EvaluationClip(files=tuple(files[start : start + MAX_FRAMES]))
+            for start in range(0, len(files), MAX_FRAMES)
+        ]
+    return clips, evaluator
+
+
+def labels_of(config: Config) -> tuple[str, str]:
+    """Return the COCO-VID json and the folder of images of a config's test data.
+
+    Raises:
+        ValueError: If the config has no test data.
+    """
+    if not config.get('test_dataloader'):
+        raise ValueError(f'{config.filename}: has no test data; give --videos or --labels')
+    dataset = DATASETS.build(config.test_dataloader.dataset)
+    return dataset.ann_file, dataset.data_prefix['img']

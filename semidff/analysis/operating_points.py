@@ -1,0 +1,171 @@
+"""Accuracy and measured time of operating points: methods, key-frame intervals and input sizes of one video detector.
+
+The alternatives to propagation are among them: the dense detector at smaller input sizes, *coast* and *interpolate*.
+
+Protocol: accuracy is that of :class:`~semidff.inference.VideoEngine` on all clips; detections that several operating
+points have in common are computed once. Times are from decoding to boxes, batch 1, and are measured after that, see
+:mod:`semidff.analysis.point_times`.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.registry import init_default_scope
+
+from semidff.evaluation import Detections
+from semidff.evaluation.agreement import MIN_SCORE, agreement
+from semidff.inference import ErrorPredictor
+from semidff.inference.methods import method_class
+from semidff.models.video_detector import VideoDetector
+
+from .evaluation_clips import EvaluationClip, labeled_clips, unlabeled_clips
+from .operating_report import MeasuredPoint, OperatingReport
+from .point_detections import ADAPTIVE, OperatingPoint, PointDetections
+from .point_times import PointTimes
+
+METHODS = ('frame', 'coast', 'interpolate', 'propagate', 'centered', ADAPTIVE)
+KEY_INTERVALS = (2, 5, 10, 20)
+SCALES = (1.0, 0.75, 0.5)
+
+
+def grid_of_points(
+    methods: Sequence[str] = METHODS,
+    key_intervals: Sequence[int] = KEY_INTERVALS,
+    scales: Sequence[float] = SCALES,
+) -> list[OperatingPoint]:
+    """Return all combinations; the dense detector at each input size is always among them."""
+    others = [method for method in methods if method != 'frame']
+    points = [OperatingPoint('frame', 1, scale) for scale in scales]
+    return points + [
+        OperatingPoint(method, interval, scale)
+        for scale in scales
+        for method in others
+        for interval in key_intervals
+    ]
+
+
+@torch.no_grad()
+def measure_operating_points(
+    model: VideoDetector,
+    videos: Sequence[str | Path | EvaluationClip] = (),
+    points: Sequence[OperatingPoint] | None = None,
+    *,
+    labels: str | Path | None = None,
+    images: str | Path | None = None,
+    adaptive: str | Path | ErrorPredictor | None = None,
+    places: int = 1,
+    rounds: int = 5,
+    max_loss: float | None = None,
+    min_score: float = MIN_SCORE,
+    max_frames: int = 300,
+    folder: str | Path | None = None,
+    progress: Callable[[str], None] = lambda text: None,
+) -> OperatingReport:
+    """Measure accuracy and time of operating points by the protocol of this module.
+
+    Without labels, accuracy is the agreement with the dense detector at the config's input size, see
+    :func:`~semidff.evaluation.agreement.agreement`.
+
+    Args:
+        model: From :func:`~semidff.inference.frame_pipeline.load_model`: on its device, with ``cfg`` and
+            ``dataset_meta``.
+        videos: Video files, folders of frames or clips; not used with labels.
+        points: The operating points; None: :func:`grid_of_points`, with the methods that the model supports. The
+            dense detector at the config's input size is added.
+        labels: COCO-VID json of labeled videos.
+        images: Folder of its images; None: the folder of the json.
+        adaptive: Error predictor or its file, for method *adaptive*. Intervals that it is not calibrated for are left
+            out.
+        places: Number of positions of the key frames over which accuracy is averaged; not for *adaptive*.
+        rounds: Rounds of the measurement of time.
+        max_loss: Largest loss of the recommended point in the first metric, 0..1; None: 0.03 with labels, 0.1 without.
+        min_score: Lowest score of a reference box, without labels.
+        max_frames: Number of first frames of each video that are used, without labels.
+        folder: Where detections are kept, so that an interrupted run continues; None keeps none.
+        progress: Called with a line of text for each step.
+
+    Raises:
+        ValueError: If there are no videos, a point cannot be measured, or a number is too small.
+        VideoError: If a video cannot be read.
+    """
+    init_default_scope('mmdet')
+    model = VideoDetector.wrap(model) if not hasattr(model, 'has_temporal') else model
+    if adaptive is not None and not isinstance(adaptive, ErrorPredictor):
+        adaptive = ErrorPredictor.load(adaptive)
+    chosen = _supported(points, model, adaptive)
+    classes, evaluator = model.dataset_meta['classes'], None
+    if labels is None:
+        clips = unlabeled_clips(videos, max_frames)
+    else:
+        clips, evaluator = labeled_clips(labels, images, classes)
+    if not clips or places < 1 or rounds < 1:
+        raise ValueError(
+            f'needs videos or labels, places >= 1 and rounds >= 1, got {len(clips)} clips, {places=}, {rounds=}'
+        )
+    runs = PointDetections(model, clips, adaptive, places, folder)
+    found = {point: runs.of(point) for point in runs.detect(chosen, progress)}
+    times = PointTimes(model, chosen, clips[0], adaptive)
+    times.measure(rounds, progress)
+    reference = OperatingPoint('frame')
+    boxes = found[reference].detections[0]
+
+    def accuracy(detections: Detections) -> dict[str, float]:
+        if evaluator is not None:
+            return dict(mAP=evaluator.evaluate(detections).mean(), **evaluator.coco_ap(detections))
+        found = agreement(boxes, detections, runs.num_frames, len(classes), min_score)
+        return {name: found[name] for name in ('AP_50', 'AP', 'AP_75')}
+
+    measured = []
+    for point, run in found.items():
+        several = [accuracy(one) for one in run.detections]
+        metrics = {name: float(np.mean([one[name] for one in several])) for name in several[0]}
+        seconds = times.seconds(point, run.interval)
+        speed_up = float(np.median(times.seconds(reference, 1) / seconds))
+        measured.append(
+            MeasuredPoint(point, run.interval, metrics, 1000 * float(np.median(seconds)), speed_up)
+        )
+    if max_loss is None:
+        max_loss = 0.1 if evaluator is None else 0.03
+    settings = dict(
+        labels=None if labels is None else str(labels), min_score=min_score, places=places,
+        rounds=rounds, frames=runs.num_frames, clips=len(clips), sizes=times.sizes,
+    )  # fmt: skip
+    return OperatingReport(measured, max_loss, settings)
+
+
+def _supported(
+    points: Sequence[OperatingPoint] | None, model: VideoDetector, predictor: ErrorPredictor | None
+) -> list[OperatingPoint]:
+    """Return the points to measure, the dense detector at the config's input size first.
+
+    Raises:
+        ValueError: If a point cannot be measured.
+    """
+    if points is None:
+        names = [
+            name
+            for name in METHODS
+            if model.has_temporal or name in ('frame', 'coast', 'interpolate')
+        ]
+        points = grid_of_points([name for name in names if predictor or name != ADAPTIVE])
+    chosen = [OperatingPoint('frame')]
+    for point in points:
+        name, interval, scale = point = OperatingPoint(*point)
+        if name not in (*METHODS, 'copy'):
+            method_class(name)
+            raise ValueError(f'{name!r} is not measured; choose from {", ".join(METHODS)}, copy')
+        if name == ADAPTIVE and predictor is None:
+            raise ValueError(
+                'adaptive needs an error predictor, made by tools/analysis/fit_adaptive.py: give its file'
+            )
+        if method_class(point.run_as).uses_temporal and not model.has_temporal:
+            raise ValueError(f'{name} needs a temporal module, which this model does not have')
+        if interval < 1 or not scale > 0:
+            raise ValueError(
+                f'{name}: needs key_interval >= 1 and scale > 0, got {interval}, {scale}'
+            )
+        if name != ADAPTIVE or predictor.intervals[0] <= interval <= predictor.intervals[-1]:
+            chosen.append(point._replace(key_interval=1) if name == 'frame' else point)
+    return list(dict.fromkeys(chosen))

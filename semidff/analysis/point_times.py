@@ -1,0 +1,90 @@
+"""Times of operating points from decoding to boxes, interleaved.
+
+In each round every method runs one clip of :data:`TIMED_FRAMES` frames at every input size, one method after the other
+and all on the same frames, so that noise of the machine affects all of them alike. The first round is warm-up and is
+not counted. The first frame of a clip is a key frame, all others are non-key frames; the time of an operating point is
+(t_key + (l - 1) t_non_key) / l at its average key-frame interval l. A speed-up compares times of the same round. A
+frame is decoded, goes through the test pipeline, to the device and through the engine, one step after the other.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+
+import numpy as np
+from mmengine.dataset import pseudo_collate
+
+from semidff.inference import AdaptiveSchedule, ErrorPredictor
+from semidff.inference.frame_pipeline import frame_pipeline
+from semidff.models.video_detector import VideoDetector
+
+from .clip_timer import ClipTimer
+from .evaluation_clips import EvaluationClip
+from .point_detections import ADAPTIVE, OperatingPoint
+
+TIMED_FRAMES = 10
+
+
+class PointTimes:
+    """Measures the times of key frames and of non-key frames with every method at every input size.
+
+    Args:
+        model: In eval mode, with ``cfg``.
+        points: Operating points.
+        clip: Whose frames are used, from the start again at its end.
+        predictor: Of *adaptive*.
+    """
+
+    def __init__(
+        self,
+        model: VideoDetector,
+        points: Sequence[OperatingPoint],
+        clip: EvaluationClip,
+        predictor: ErrorPredictor | None = None,
+    ) -> None:
+        self.model, self.clip, self.predictor = model, clip, predictor
+        self.sizes: dict[float, tuple[int, int]] = {}
+        pairs = dict.fromkeys((point.method, point.scale) for point in points)
+        self._timers = {pair: self._timer(*pair) for pair in pairs}
+        self._frames = {pair: _endless(clip) for pair in pairs}
+        self._seconds: dict[tuple[str, float], list[tuple[float, float]]] = {p: [] for p in pairs}
+
+    def _timer(self, method: str, scale: float) -> ClipTimer:
+        pipeline = frame_pipeline(self.model.cfg, scale=scale)
+        packed = pipeline(dict(img=next(self.clip.images())))
+        self.sizes[scale] = tuple(packed['inputs'].shape[-2:])
+        schedule = None
+        if (
+            method == ADAPTIVE
+        ):  # predicts the error of every frame, but always chooses the same key frames
+            schedule = AdaptiveSchedule(
+                self.predictor, tolerance=float('inf'), max_interval=TIMED_FRAMES
+            )
+        return ClipTimer(
+            self.model,
+            OperatingPoint(method).run_as,
+            TIMED_FRAMES,
+            lambda image: pseudo_collate([pipeline(dict(img=image))]),
+            schedule,
+        )
+
+    def measure(self, rounds: int, progress: Callable[[str], None]) -> None:
+        """Measure ``rounds`` rounds after one of warm-up."""
+        for number in range(rounds + 1):
+            for pair, timer in self._timers.items():
+                clip = timer.run(islice(self._frames[pair], TIMED_FRAMES))
+                seconds = clip.seconds.sum(axis=1)
+                if number:
+                    self._seconds[pair].append((seconds[0], seconds[1:].mean()))
+            progress(f'times, round {number} of {rounds}' if number else 'times, warm-up')
+
+    def seconds(self, point: OperatingPoint, interval: float) -> np.ndarray:
+        """Return the mean seconds of a frame, (rounds,), at an average key-frame interval."""
+        key, non_key = np.array(self._seconds[point.method, point.scale]).T
+        if point.method == 'frame':
+            return (key + (TIMED_FRAMES - 1) * non_key) / TIMED_FRAMES
+        return (key + (interval - 1) * non_key) / interval
+
+
+def _endless(clip: EvaluationClip) -> Iterator[np.ndarray]:
+    while True:
+        yield from clip.images()

@@ -1,0 +1,245 @@
+"""Detection in all videos of a folder, by any number of processes that may be killed at any time.
+
+A process claims a video by a lock on a byte of one file, which the system releases when the process ends, however it
+ends. What became of a video is written to a record when its outputs are complete; a video without a record is free for
+the next process, of this run or of a later one.
+"""
+
+import fcntl
+import json
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from semidff.datasets.video_readers import VideoError, VideoWarning, natural_key
+from semidff.datasets.video_readers.base import is_image
+from semidff.utils.atomic_write import atomic_write, write_json
+from semidff.utils.tool_files import FileError, check_new
+
+from .video_inferencer import VideoInferencer
+
+VIDEO_SUFFIXES = frozenset(
+    [
+        '.3gp',
+        '.avi',
+        '.flv',
+        '.m2ts',
+        '.m4v',
+        '.mkv',
+        '.mov',
+        '.mp4',
+        '.mpeg',
+        '.mpg',
+        '.mts',
+        '.ts',
+        '.webm',
+        '.wmv',
+    ]
+)
+RECORDS = '.records'
+
+
+def is_archive(path: str | Path) -> bool:
+    """Return whether a path is a folder of videos: one without images of its own, which would be a video itself."""
+    return os.path.isdir(path) and not any(is_image(entry.name) for entry in os.scandir(path))
+
+
+def find_videos(folder: str | Path) -> list[Path]:
+    """Return the videos in a folder and its sub-folders, relative to it, in natural order.
+
+    They are files with the suffix of a video, and sub-folders with images, which are frames. Hidden ones are left out.
+
+    Raises:
+        VideoError: If there is none.
+    """
+    found = []
+    for place, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith('.')]
+        here = Path(place).relative_to(folder)
+        if here != Path() and any(map(is_image, files)):
+            found.append(here)
+        found += [
+            here / name
+            for name in files
+            if Path(name).suffix.lower() in VIDEO_SUFFIXES and not name.startswith('.')
+        ]
+    if not found:
+        raise VideoError(str(folder), 'the folder and its sub-folders hold no videos')
+    return sorted(found, key=lambda path: natural_key(str(path)))
+
+
+class Archive:
+    """Videos of a folder and the results of each.
+
+    ``street.mp4`` has the results ``street.mp4.json``, detections as COCO-VID json, and ``street.mp4.boxes.mp4``,
+    in the same sub-folder of ``out``.
+
+    Args:
+        folder: Folder of videos.
+        out: Folder of the results: a new or empty one, or that of an earlier run.
+        settings: What the results depend on, such as config, checkpoint and method.
+        draw: Whether to write annotated videos.
+
+    Raises:
+        FileError: If ``out`` is inside ``folder`` or the other way round, holds something else, or holds results of
+            other settings, unless existing files may be replaced.
+        VideoError: If there are no videos.
+    """
+
+    def __init__(
+        self, folder: str | Path, out: str | Path, settings: dict[str, Any], draw: bool = True
+    ) -> None:
+        self.folder, self.out, self.draw = Path(folder), Path(out), draw
+        self.settings = json.loads(json.dumps(dict(settings, draw=draw)))
+        inside = self.out.resolve(), self.folder.resolve()
+        if inside[0] in (inside[1], *inside[1].parents) or inside[1] in inside[0].parents:
+            raise FileError(f'{out}: must be neither in the folder of the videos nor around it')
+        self.videos = find_videos(folder)
+        if self.out.is_dir() and any(self.out.iterdir()) and not (self.out / RECORDS).is_dir():
+            raise FileError(f'{out}: is a folder with other files; give a new one')
+        (self.out / RECORDS).mkdir(parents=True, exist_ok=True)
+        for video in self.videos:
+            record = self._record(video, of_any_settings=True)
+            if record is not None and record['settings'] != self.settings:
+                changed = [k for k, v in self.settings.items() if record['settings'].get(k) != v]
+                try:
+                    check_new(self._file(video))
+                except FileError as error:
+                    raise FileError(f'{error} (made with other settings: {changed})') from None
+
+    def run(
+        self,
+        inferencer: VideoInferencer,
+        progress: Callable[[str], None] = lambda text: None,
+        **options: Any,
+    ) -> dict[str, Any]:
+        """Detect in all videos that have no results yet, until every video has some, also from other processes.
+
+        A video in which detection fails is recorded with the reason and is not tried again until its file changes.
+        Errors of this machine, such as a full disk, end the run.
+
+        Args:
+            inferencer: The detector.
+            progress: Called with a line of text for each video.
+            **options: Arguments of the inferencer's call.
+
+        Returns:
+            The summary, which is in ``summary.json`` and ``summary.txt``, too.
+        """
+        busy = []
+        with open(self.out / RECORDS / 'claims', 'ab') as claims:
+            for wait in (
+                False,
+                True,
+            ):  # the others' videos last, when they are complete or abandoned
+                for video in busy if wait else self.videos:
+                    with _claimed(claims, video, wait) as is_mine:
+                        if not is_mine:
+                            busy.append(video)
+                        elif self._record(video) is None:
+                            record = self._detect(inferencer, video, options)
+                            write_json(record, self._file(video), indent=1)
+                            progress(f'{video}: {record["error"] or record["frames"]}'
+                                     + ('' if record['error'] else ' frames'))  # fmt: skip
+        return self.summary()
+
+    def summary(self) -> dict[str, Any]:
+        """Count videos and frames and list what failed; write both to the output folder."""
+        records = {str(video): self._record(video) for video in self.videos}
+        known = [record for record in records.values() if record is not None]
+        content = dict(
+            videos=len(records),
+            done=sum(record['error'] is None for record in known),
+            frames=sum(record['frames'] for record in known),
+            key_frames=sum(record['key_frames'] for record in known),
+            seconds=sum(record['seconds'] for record in known),
+            failed={n: r['error'] for n, r in records.items() if r is not None and r['error']},
+            damaged={n: r['warnings'] for n, r in records.items() if r is not None and r['warnings']},
+            settings=self.settings,
+        )  # fmt: skip
+        write_json(content, self.out / 'summary.json', indent=1)
+        with atomic_write(self.out / 'summary.txt') as file:
+            file.write(summary_text(content) + '\n')
+        return content
+
+    def _detect(self, inferencer: VideoInferencer, video: Path, options: dict) -> dict[str, Any]:
+        """Detect in one video and return its record."""
+        target = self.out / video
+        frames = keys = 0
+        error, start = None, time.perf_counter()
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter('always', VideoWarning)
+            try:
+                for sample in inferencer(
+                    str(self.folder / video),
+                    out_video=target.with_name(f'{target.name}.boxes.mp4') if self.draw else None,
+                    out_json=target.with_name(f'{target.name}.json'),
+                    **options,
+                ):
+                    frames, keys = frames + 1, keys + bool(sample.is_key_frame)
+            except (OSError, MemoryError, torch.cuda.OutOfMemoryError):
+                raise
+            except Exception as reason:
+                error = f'{reason}'.replace(f'{self.folder / video}: ', '') or type(reason).__name__
+        noted = [str(one.message) for one in caught if issubclass(one.category, VideoWarning)]
+        return dict(
+            video=str(video), file=self._state(video), settings=self.settings, error=error,
+            frames=0 if error else frames, key_frames=0 if error else keys, warnings=noted,
+            seconds=round(time.perf_counter() - start, 3), process=os.getpid(),
+        )  # fmt: skip
+
+    def _file(self, video: Path) -> Path:
+        return self.out / RECORDS / f'{_digest(video)}.json'
+
+    def _record(self, video: Path, of_any_settings: bool = False) -> dict[str, Any] | None:
+        """Return the record of a video that has not changed since, None without one."""
+        try:
+            record = json.loads(self._file(video).read_bytes())
+        except FileNotFoundError:
+            return None
+        valid = record['file'] == self._state(video)
+        return (
+            record if valid and (of_any_settings or record['settings'] == self.settings) else None
+        )
+
+    def _state(self, video: Path) -> list[int]:
+        """Size and time of change of a video."""
+        status = os.stat(self.folder / video)
+        return [status.st_size, status.st_mtime_ns]
+
+
+@contextmanager
+def _claimed(claims: Any, video: Path, wait: bool) -> Iterator[bool]:
+    """Lock the byte of a video, if it is free or when it becomes so; yield whether it is locked."""
+    place = int(_digest(video)[:15], 16)
+    try:
+        fcntl.lockf(claims, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB), 1, place)
+    except (BlockingIOError, PermissionError):
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        fcntl.lockf(claims, fcntl.LOCK_UN, 1, place)
+
+
+def _digest(video: Path) -> str:
+    return sha256(os.fsencode(video)).hexdigest()[:32]
+
+
+def summary_text(content: dict[str, Any]) -> str:
+    """Return the summary of an archive as text: what was detected, and what failed and why."""
+    lines: Sequence[str] = [
+        f'{content["done"]} of {content["videos"]} videos, {content["frames"]} frames, {content["key_frames"]} key '
+        f'frames, {content["seconds"]:.0f} s in all processes'
+    ]
+    lines += [f'failed: {name}: {reason}' for name, reason in content['failed'].items()]
+    lines += [f'damaged: {name}: {"; ".join(texts)}' for name, texts in content['damaged'].items()]
+    return '\n'.join(lines)

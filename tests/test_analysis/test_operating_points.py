@@ -1,0 +1,162 @@
+"""Operating points: detections are those of the engine, shared ones are computed once; what the report says."""
+
+import json
+
+import numpy as np
+import pytest
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+
+from semidff.analysis.evaluation_clips import EvaluationClip
+from semidff.analysis.operating_points import OperatingPoint, measure_operating_points
+from semidff.analysis.operating_report import MeasuredPoint, OperatingReport
+from semidff.analysis.point_detections import PointDetections
+from semidff.evaluation import Detections
+from semidff.evaluation.agreement import agreement
+from semidff.inference import FixedSchedule, MethodError, VideoEngine
+from semidff.inference.frame_pipeline import frame_pipeline
+from tests.damaged_video import write_video
+from tests.tiny_video import CLASSES, build, test_settings, video_detector_cfg, write_videos
+
+METHODS = ('frame', 'coast', 'interpolate', 'propagate', 'centered')
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('points')
+    write_video(folder / 'in.mp4', 7, size=(96, 64))
+    write_videos(folder, (7, 4))
+    return folder
+
+
+@pytest.fixture(scope='module')
+def model(folder):
+    model = build(video_detector_cfg())
+    model.cfg = Config(test_settings(folder / 'val.json', folder / 'work'))
+    model.dataset_meta = dict(classes=CLASSES)
+    return model
+
+
+@pytest.fixture(scope='module')
+def clip(folder):
+    """Seven frames of a moving square."""
+    return EvaluationClip(files=tuple(map(str, sorted(folder.glob('v0_*.png')))))
+
+
+def by_engine(model, clip, method, schedule):
+    pipeline, engine = frame_pipeline(model.cfg), VideoEngine(model, method, schedule=schedule)
+    results = []
+    for image in clip.images():
+        results += engine.push(pseudo_collate([pipeline(dict(img=image))]))
+    return results + engine.flush()
+
+
+def test_detections_are_those_of_the_engine_and_each_is_computed_once(clip, model):
+    calls = []
+    hook = model.temporal.register_forward_hook(lambda *_: calls.append(1))
+    runs = PointDetections(model, [clip], places=2)
+    points = [OperatingPoint('frame'), *(OperatingPoint(m, 4) for m in METHODS[1:])]
+    runs.detect(points, lambda text: None)
+    hook.remove()
+    # first key frames 0, 4 (propagate: 5 pairs; centered: frame 3 from frame 4) and 0, 2, 6 (4 pairs, of which frame 1
+    # from 0 is known; centered: frame 5 from frame 6)
+    assert len(calls) == 5 + 1 + 3 + 1
+    for point in points:
+        for first, found in zip(
+            (2, 4) if point.method != 'frame' else (1,), runs.of(point).detections, strict=True
+        ):
+            schedule = FixedSchedule(point.key_interval, first)
+            expected = by_engine(model, clip, point.method, schedule)
+            boxes = np.concatenate([one.pred_instances.bboxes.numpy() for one in expected])
+            assert found.boxes == pytest.approx(boxes, abs=1e-4) and len(boxes) > 20
+            counts = [len(one.pred_instances) for one in expected]
+            assert np.bincount(found.frames, minlength=7).tolist() == counts
+
+
+def test_smaller_input_and_continued_run(folder, clip, model, tmp_path, monkeypatch):
+    points = [
+        OperatingPoint('frame', 1, 0.5),
+        OperatingPoint('coast', 3),
+        OperatingPoint('copy', 3, 0.5),
+    ]
+    settings = dict(rounds=1, folder=tmp_path, places=2, min_score=0.0)
+    report = measure_operating_points(model, [clip, folder / 'in.mp4'], points, **settings)
+    content = json.loads(json.dumps(report.to_dict()))
+    assert [one['method'] for one in content['points']] == ['frame', 'frame', 'coast', 'copy']
+    assert report.settings['sizes'] == {1.0: (64, 96), 0.5: (32, 48)}
+    dense = report.points[0]
+    assert list(dense.metrics) == ['AP_50', 'AP', 'AP_75'] and dense.speed_up == 1
+    assert list(dense.metrics.values()) == pytest.approx([1, 1, 1])
+    assert all(one.accuracy < 1 and one.milliseconds > 0 for one in report.points[1:])
+    monkeypatch.setattr(PointDetections, '_run', None)  # nothing is detected again
+    again = measure_operating_points(model, [clip, folder / 'in.mp4'], points, **settings)
+    assert [one.metrics for one in again.points] == [one.metrics for one in report.points]
+
+
+def test_labels(folder, model):
+    """With labels, mAP is that of the metric; its agreement with tools/test.py is tested with the schedules."""
+    points = [OperatingPoint('copy', 2), OperatingPoint('frame', 1, 1.5)]
+    report = measure_operating_points(
+        model, points=points, labels=folder / 'val.json', rounds=1, max_loss=0.5
+    )
+    assert list(report.points[0].metrics) == ['mAP', 'AP', 'AP_50', 'AP_75']
+    assert report.settings['frames'] == 11 and report.settings['clips'] == 2
+    assert all(0 <= one.accuracy <= 1 for one in report.points)
+
+
+@pytest.mark.parametrize(
+    ('points', 'options', 'words'),
+    [
+        ([('adaptive', 4)], {}, 'needs an error predictor'),
+        ([('sff-fast', 4)], {}, "'sff-fast' is not measured"),
+        ([('coast', 0)], {}, 'key_interval >= 1'),
+        ([('frame', 1, 0)], {}, 'scale > 0'),
+        ([], dict(videos=()), '0 clips'),
+    ],
+)
+def test_refused_before_anything_runs(folder, model, points, options, words):
+    videos = options.pop('videos', [folder / 'in.mp4'])
+    with pytest.raises(ValueError, match=words):
+        measure_operating_points(model, videos, points, **options)
+    with pytest.raises(MethodError, match='unknown method'):
+        measure_operating_points(model, videos, [('magic', 3)])
+
+
+def test_agreement_counts_confident_boxes_only():
+    box = [[0.0, 0, 10, 10], [20, 20, 30, 30]]
+    reference = Detections(np.array([0, 1]), np.array([0, 0]), np.array([0.9, 0.2]), np.array(box))
+    found = reference.select(np.array([0]))
+    assert agreement(reference, found, 2, 1) == pytest.approx(dict(AP=1, AP_50=1, AP_75=1))
+    # with the other box as ground truth, half of the recall: 51 of 101 points
+    assert agreement(reference, found, 2, 1, 0.1)['AP'] == pytest.approx(51 / 101)
+    with pytest.raises(ValueError, match='no box with a score of at least 0.95 .*highest 0.90'):
+        agreement(reference, found, 2, 1, 0.95)
+
+
+def measured(method, interval, scale, accuracy, milliseconds):
+    point = OperatingPoint(method, interval, scale)
+    return MeasuredPoint(
+        point, interval, dict(mAP=accuracy, AP=accuracy), milliseconds, 100 / milliseconds
+    )
+
+
+def test_report(tmp_path):
+    dense = [measured('frame', 1, 1.0, 0.9, 100), measured('frame', 1, 0.5, 0.7, 25)]
+    above = measured('propagate', 10, 1.0, 0.89, 30)
+    below = measured('propagate', 20, 1.0, 0.6, 26)
+    fast = measured('centered', 20, 1.0, 0.88, 20)
+    report = OperatingReport([*dense, above, below], 0.03)
+    assert report.recommended is above and report.pareto() == [dense[1], above, dense[0]]
+    # between 25 ms and 100 ms in the logarithm
+    assert report.above_dense(above) == pytest.approx(0.89 - (0.7 + 0.2 * np.log(1.2) / np.log(4)))
+    assert report.verdict().startswith('Use propagate at l = 10: 3.3 times as fast within 3 points')
+    offline = OperatingReport([*dense, above, fast], 0.03)
+    assert 'centered at l = 20' in offline.verdict() and offline.above_dense(fast) is None
+    assert offline.verdict().endswith('for live video use propagate at l = 10 (3.3 times as fast).')
+    rival = OperatingReport([*dense, below], 0.25)
+    assert rival.verdict().startswith('Use smaller frames instead: dense, input size × 0.5 is 4.0')
+    assert OperatingReport([*dense, below], 0.03).verdict().endswith('keep the dense detector.')
+    table = offline.markdown()
+    assert '| dense | | 1 | 100.0 | 1.00 | 90.0 | 90.0 |' in table and 'centered (offline)' in table
+    offline.plot(tmp_path / 'points.png')
+    assert (tmp_path / 'points.png').stat().st_size > 10000

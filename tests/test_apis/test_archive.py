@@ -1,0 +1,160 @@
+"""Detection in all videos of a folder: by several processes, killed and continued, with broken files."""
+
+import json
+import os
+import signal
+
+import cv2
+import pytest
+import torch
+from mmengine.config import Config
+
+from semidff.apis import VideoInferencer
+from semidff.apis.archive import Archive, find_videos, is_archive
+from semidff.datasets.video_readers import VideoError
+from semidff.utils.tool_files import FileError, writing
+from tests.damaged_video import write_video
+from tests.tiny_video import build, test_settings, video_detector_cfg, write_videos
+
+SETTINGS = dict(method='copy')
+
+
+@pytest.fixture(scope='module')
+def project(tmp_path_factory):
+    """A detector, and a folder of videos, a broken one among them."""
+    folder = tmp_path_factory.mktemp('archive')
+    Config(test_settings(write_videos(folder, (3,)), folder / 'work')).dump(folder / 'config.py')
+    torch.save(dict(state_dict=build(video_detector_cfg(), 3).state_dict()), folder / 'two.pth')
+    (folder / 'videos' / 'sub' / 'frames').mkdir(parents=True)
+    for index in range(4):
+        write_video(folder / 'videos' / f'{index}.mp4', 3 + index, size=(96, 64))
+    write_video(folder / 'videos' / 'sub' / '10.avi', 3, size=(96, 64), codec='MJPG')
+    for index in range(3):
+        (folder / 'videos' / 'sub' / 'frames' / f'{index}.png').hardlink_to(
+            folder / f'v0_00{index}.png'
+        )
+    (folder / 'videos' / 'broken.mp4').write_bytes(b'no video' * 100)
+    (folder / 'videos' / 'notes.txt').write_text('no video')
+    return folder
+
+
+@pytest.fixture(scope='module')
+def inferencer(project):
+    arguments = str(project / 'config.py'), project / 'two.pth'
+    return VideoInferencer(*arguments, device='cpu', method='copy', show_progress=False)
+
+
+NAMES = ['0.mp4', '1.mp4', '2.mp4', '3.mp4', 'broken.mp4', 'sub/10.avi', 'sub/frames']
+
+
+def test_every_video_once_and_broken_ones_with_the_reason(project, inferencer, tmp_path):
+    lines = []
+    summary = Archive(project / 'videos', tmp_path / 'out', SETTINGS).run(inferencer, lines.append)
+    assert [line.split(': ')[0] for line in lines] == NAMES
+    assert (summary['videos'], summary['done'], summary['frames']) == (7, 6, 3 + 4 + 5 + 6 + 3 + 3)
+    assert list(summary['failed']) == ['broken.mp4'] and len(summary['failed']['broken.mp4']) > 10
+    text = (tmp_path / 'out' / 'summary.txt').read_text()
+    assert (
+        text.startswith('6 of 7 videos, 24 frames, 6 key frames') and 'failed: broken.mp4: ' in text
+    )
+    assert json.loads((tmp_path / 'out' / 'summary.json').read_text()) == summary
+    written = {
+        str(path.relative_to(tmp_path / 'out')) for path in (tmp_path / 'out').rglob('*.json')
+    }
+    assert {f'{name}.json' for name in NAMES} - written == {'broken.mp4.json'}
+    boxes = json.loads((tmp_path / 'out' / 'sub' / '10.avi.json').read_text())
+    assert len(boxes['images']) == 3 and len(boxes['annotations']) > 3
+    assert (tmp_path / 'out' / 'sub' / 'frames.boxes.mp4').stat().st_size > 500
+    # the same again: nothing is left to do but what has changed
+    lines.clear()
+    (project / 'videos' / 'broken.mp4').write_bytes((project / 'videos' / '0.mp4').read_bytes())
+    again = Archive(project / 'videos', tmp_path / 'out', SETTINGS).run(inferencer, lines.append)
+    assert lines == ['broken.mp4: 3 frames'] and (again['done'], again['failed']) == (7, {})
+
+
+def test_error_of_the_machine_ends_the_run_and_the_next_one_continues(
+    project, inferencer, tmp_path, monkeypatch
+):
+    archive = Archive(project / 'videos', tmp_path / 'out', SETTINGS, draw=False)
+    detect, seen = archive._detect, []
+
+    def full_disk(inferencer, video, options):
+        seen.append(str(video))
+        if len(seen) == 3:
+            raise OSError(28, 'No space left on device')
+        return detect(inferencer, video, options)
+
+    monkeypatch.setattr(archive, '_detect', full_disk)
+    with pytest.raises(OSError, match='No space'):
+        archive.run(inferencer)
+    assert archive.summary()['done'] == 2 and not list((tmp_path / 'out').rglob('*.mp4'))
+    archive.run(inferencer)
+    assert sorted(seen) == sorted([*NAMES, '2.mp4'])
+
+
+def test_refused(project, inferencer, tmp_path):
+    videos = project / 'videos'
+    assert is_archive(videos) and not is_archive(project) and not is_archive(videos / '0.mp4')
+    assert list(map(str, find_videos(videos))) == NAMES
+    with pytest.raises(VideoError, match='hold no videos'):
+        find_videos(tmp_path)
+    for out in (videos, videos / 'out', project):
+        with pytest.raises(FileError, match='neither in the folder of the videos nor around it'):
+            Archive(videos, out, SETTINGS)
+    (tmp_path / 'mine.txt').write_text('')
+    with pytest.raises(FileError, match='folder with other files'):
+        Archive(videos, tmp_path, SETTINGS)
+    out = tmp_path / 'out'
+    Archive(videos, out, SETTINGS, draw=False).run(inferencer)
+    with (
+        writing([], overwrite=False),
+        pytest.raises(FileError, match=r"--overwrite .*other settings: \['method'\]"),
+    ):
+        Archive(videos, out, dict(method='frame'), draw=False)
+    assert Archive(videos, out, dict(method='frame'), draw=False).summary()['done'] == 0
+
+
+def test_videos_of_a_killed_process_are_taken_up_by_the_other(project, inferencer, tmp_path):
+    """Two processes share the videos; one kills itself in its third."""
+    videos, out = tmp_path / 'videos', tmp_path / 'out'
+    videos.mkdir()
+    for index in range(10):
+        (videos / f'{index}.mp4').hardlink_to(project / 'videos' / '1.mp4')
+    begun = []
+
+    def killed_in_the_third(video, **options):
+        begun.append(video)
+        for number, sample in enumerate(inferencer(video, **options)):
+            if len(begun) == 3 and number == 1:
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield sample
+
+    processes = [
+        fork(Archive(videos, out, SETTINGS), one) for one in (killed_in_the_third, inferencer)
+    ]
+    assert [os.waitpid(process, 0)[1] for process in processes] == [signal.SIGKILL, 0]
+    summary = json.loads((out / 'summary.json').read_text())
+    assert (summary['videos'], summary['done'], summary['frames']) == (10, 10, 40)
+    records = [json.loads(path.read_bytes()) for path in (out / '.records').glob('*.json')]
+    assert sorted(record['video'] for record in records) == [f'{n}.mp4' for n in range(10)]
+    by = [record['process'] for record in records]
+    assert [by.count(process) for process in processes] == [2, 8]
+    assert not [
+        path for path in out.rglob('*') if '.tmp' in path.name
+    ]  # nothing half-written is left
+    boxes = {json.dumps(json.loads(p.read_text())['annotations']) for p in out.glob('*.mp4.json')}
+    assert len(boxes) == 1
+
+
+def fork(archive: Archive, inferencer) -> int:
+    """Run an archive in a child process without threads of its parent; return the process."""
+    process = os.fork()
+    if not process:
+        torch.set_num_threads(1)
+        cv2.setNumThreads(0)
+        try:
+            archive.run(inferencer)
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    return process

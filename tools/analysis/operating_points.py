@@ -1,0 +1,121 @@
+"""Compare operating points of a video detector: accuracy and time of methods, key-frame intervals and input sizes.
+
+The dense detector at smaller input sizes, coast and interpolate are measured too, and the report says whether
+propagation is worth it. Accuracy is that on the config's test data or on --labels. With --videos, which need no labels,
+it is the agreement with the dense detector. The same command continues after an interruption.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from semidff.analysis.evaluation_clips import labels_of
+from semidff.analysis.operating_points import (
+    KEY_INTERVALS,
+    METHODS,
+    SCALES,
+    grid_of_points,
+    measure_operating_points,
+)
+from semidff.evaluation.agreement import MIN_SCORE
+from semidff.inference.frame_pipeline import load_model
+from semidff.utils.arguments import (
+    ToolParser,
+    add_key_intervals,
+    add_model_arguments,
+    finite,
+    prepare_timing,
+    run_tool,
+)
+from semidff.utils.atomic_write import atomic_write, write_json
+from semidff.utils.model_building import read_config
+from semidff.utils.tool_files import (
+    CheckpointFile,
+    InputFile,
+    OutputFolder,
+    ReportFile,
+    check_new,
+)
+
+
+def parse_args() -> argparse.Namespace:
+    parser = ToolParser(description=__doc__)
+    parser.add_argument(
+        'config', type=InputFile, help='config of a video detector or of a detector'
+    )
+    parser.add_argument('checkpoint', type=CheckpointFile, help='its weights')
+    parser.add_argument('--out', type=OutputFolder, required=True, metavar='DIR',
+                        help='folder for points.md, points.json, points.png and kept detections')  # fmt: skip
+    data = parser.add_mutually_exclusive_group()
+    data.add_argument('--videos', type=InputFile, nargs='+', metavar='VIDEO',
+                      help='unlabeled videos: files or folders of frames')  # fmt: skip
+    data.add_argument('--labels', type=InputFile, metavar='FILE',
+                      help="COCO-VID json (default: the config's test data)")  # fmt: skip
+    parser.add_argument('--images', type=InputFile, metavar='DIR',
+                        help='images of --labels (default: its folder)')  # fmt: skip
+    parser.add_argument('--methods', nargs='+', choices=[*METHODS, 'copy'],
+                        help='default: all that the model supports; adaptive needs --adaptive')  # fmt: skip
+    add_key_intervals(parser, list(KEY_INTERVALS), 'key-frame intervals')
+    parser.add_argument('--scales', type=finite, nargs='+', default=SCALES, metavar='S',
+                        help="input sizes relative to the config's (default: 1 0.75 0.5)")  # fmt: skip
+    parser.add_argument('--adaptive', type=InputFile, metavar='FILE',
+                        help='error predictor, made by tools/analysis/fit_adaptive.py')  # fmt: skip
+    parser.add_argument('--places', type=int, default=1, metavar='N',
+                        help='average accuracy over N positions of the key frames (default: 1)')  # fmt: skip
+    parser.add_argument('--rounds', type=int, default=5, metavar='N',
+                        help='rounds of the measurement of time (default: 5)')  # fmt: skip
+    parser.add_argument('--max-loss', type=finite, metavar='POINTS',
+                        help='largest loss of the recommended point (default: 3, without labels 10)')  # fmt: skip
+    parser.add_argument('--min-score', type=finite, default=MIN_SCORE, metavar='S',
+                        help='lowest score of a reference box, without labels (default: %(default)s)')  # fmt: skip
+    parser.add_argument('--max-frames', type=int, default=300, metavar='N',
+                        help='first frames of each of the --videos that are used (default: 300)')  # fmt: skip
+    parser.add_argument('--threads', type=int, help="CPU threads (default: PyTorch's choice)")
+    add_model_arguments(parser)
+    return parser.parse_args()
+
+
+def main(args: argparse.Namespace) -> None:
+    prepare_timing(args)
+    out = Path(args.out)
+    for name in (ReportFile(out / 'points.json'), out / 'points.md', out / 'points.png'):
+        check_new(name)
+    config = read_config(args.config, args.cfg_options)
+    has_temporal = bool(config.get('model', {}).get('temporal'))
+    methods = args.methods or [
+        name
+        for name in METHODS
+        if (args.adaptive or name != 'adaptive')
+        and (has_temporal or name in ('frame', 'coast', 'interpolate'))
+    ]
+    model = load_model(
+        config, args.checkpoint, args.device, 'propagate' if has_temporal else 'frame'
+    )
+    labels, images = args.labels, args.images
+    if not labels and not args.videos:
+        labels, images = labels_of(config)
+    report = measure_operating_points(
+        model,
+        args.videos or (),
+        grid_of_points(methods, args.key_intervals, args.scales),
+        labels=labels,
+        images=images,
+        adaptive=args.adaptive,
+        places=args.places,
+        rounds=args.rounds,
+        max_loss=None if args.max_loss is None else args.max_loss / 100,
+        min_score=args.min_score,
+        max_frames=args.max_frames,
+        folder=out / 'detections',
+        progress=lambda text: print(text, file=sys.stderr, flush=True),
+    )
+    write_json(report.to_dict(), out / 'points.json', indent=2, nan_as_null=True)
+    with atomic_write(out / 'points.md') as file:
+        file.write(report.markdown())
+    report.plot(out / 'points.png')
+    print(report.markdown())
+    print(f'Written to {out}: points.md, points.json, points.png')
+
+
+if __name__ == '__main__':
+    run_tool(main, parse_args())
