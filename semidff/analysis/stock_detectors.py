@@ -104,9 +104,10 @@ def build_stock(config: str, narrow: bool = False) -> nn.Module:
     cfg = Config.fromfile(config) if file else get_config(f'mmdet::{config}.py')
     model = copy.deepcopy(cfg.model)
     model.backbone.pop('pretrained', None)
-    model.backbone.init_cfg = None
     transformer = any('encoder' in key for key in model)
     shared = (model.get('roi_head') or {}).get('shared_head')
+    for part in (model.backbone, shared or {}):
+        part.update(init_cfg=None)
     if narrow:
         _set_limits(model)
     if narrow and model.backbone.get('depth') == 50 and not transformer and not shared:
@@ -173,6 +174,7 @@ def _set_limits(model: ConfigDict) -> None:
         test_cfg.rpn.update(few)
         test_cfg.rcnn.update(score_thr=0.0, max_per_img=20)
         model.train_cfg.rpn_proposal.update(few)
+        model.train_cfg.rpn.allowed_border = -1  # anchors larger than the small picture are trained too
     elif 'score_thr' in test_cfg:
         test_cfg.update(few, score_thr=0.0)
 

@@ -75,6 +75,7 @@ def weighted(
     softmax: bool = False,
     objectness: bool = False,
     prefix: str = '',
+    box_weight: float = BOXES,
 ) -> list[HeadOutput]:
     """Weight the outputs of a dense head so that anchors far from any object do not drown the others.
 
@@ -90,6 +91,7 @@ def weighted(
         objectness: Whether the quality is an objectness: a factor of the score that is trained everywhere, whereas
             the class logits are trained at objects only.
         prefix: What the names begin with.
+        box_weight: Weight of the boxes relative to that of the class scores.
     """
     scores = logits.detach().float()
     foreground = scores.softmax(1)[:, :-1].sum(1) if softmax else scores.sigmoid().amax(1)
@@ -106,7 +108,7 @@ def weighted(
             weight=CLASSES * at_objects if objectness else everywhere,
         ),
         boxes._replace(
-            name=f'{prefix}box', weight=BOXES * at_objects.repeat_interleave(sides) / sides
+            name=f'{prefix}box', weight=box_weight * at_objects.repeat_interleave(sides) / sides
         ),
     ]
     if quality is not None:

@@ -58,7 +58,7 @@ class DenseHeads(HeadFamily):
     and with the regression loss; raw outputs and the semantic loss raise a TypeError where the head is not known.
     """
 
-    prefix = ''
+    prefix, box_weight = '', box_outputs.BOXES
     head_name = 'bbox_head'
     """Name of the dense head in the detector."""
 
@@ -123,6 +123,7 @@ class DenseHeads(HeadFamily):
             softmax=not head.use_sigmoid_cls,
             objectness=quality == ['objectness'],
             prefix=self.prefix,
+            box_weight=self.box_weight,
         )
 
     def _outputs(self, raw: Mapping[str, Tensor]) -> tuple[tuple[Tensor, ...], ...]:

@@ -9,7 +9,7 @@ from mmdet.structures import SampleList
 from mmdet.structures.bbox import bbox2roi
 from torch import Tensor, nn
 
-from .box_outputs import delta_unit
+from .box_outputs import BOXES, delta_unit
 from .dense_heads import ROI_INPUTS, DenseHeads, not_comparable
 from .head_family import HEAD_FAMILIES, HeadOutput, levels, numbered
 
@@ -22,7 +22,7 @@ class TwoStageHeads(DenseHeads):
     compares the RPN's outputs anchor by anchor, and the RoI head's on the teacher's proposals.
     """
 
-    prefix = 'rpn_'
+    prefix, box_weight = 'rpn_', 1  # the RoI head corrects the boxes of proposals
     head_name = 'rpn_head'
     masks_per_image = 100
     """Masks are compared on the best proposals of an image, as many as a test image has detections at most."""
@@ -99,7 +99,7 @@ def roi_outputs(
         of = foreground if head.reg_class_agnostic else likely
         values = deltas.reshape(-1, 4)
         unit = delta_unit(values, head)
-        weight = of.square().flatten() / of.square().sum().clamp(min=1)
+        weight = BOXES * of.square().flatten() / of.square().sum().clamp(min=1)
         outputs.append(HeadOutput(f'roi_box{stage}', 'offsets', values, unit, weight))
     return outputs
 
