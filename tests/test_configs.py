@@ -210,6 +210,8 @@ def test_ablations_change_one_setting(tables):
     }
     reg, _ = tables['two_step'].train_cfg.steps
     [sem] = tables['sem'].train_cfg.steps
+    assert tables['steady'].train_cfg.steps[0].objectives == [dict(type='SteadyFeatures')]
+    assert tables['steady'].train_dataloader.dataset.dataset.triplets
     for row, changes in rows.items():
         wanted = copy.deepcopy(reg if row == 'l1' else sem)
         (wanted if 'trainable' in changes else wanted.objectives[0]).update(changes)

@@ -10,8 +10,8 @@ import semidff  # noqa: F401 (registers the package's parts)
 from tests.miniature_imagenet import shrink, write_imagenet
 
 ROOT = Path(__file__).resolve().parents[1]
-# One for each kind of model, data and step: all of them would take several minutes. The last is a step of the tables,
-# which accumulates gradients.
+# One for each kind of model, data and step: all of them would take several minutes. The last are steps of the
+# tables, which accumulate gradients.
 CONFIGS = [
     'rfcn/rfcn_r101_imagenet-det.py',
     'rfcn/rfcn_r101-original_imagenet-det-vid.py',
@@ -23,6 +23,7 @@ CONFIGS = [
     'semi_dff/semi-dff_r101-original_imagenet-det-vid.py',
     'semi_dff/semi-dff_r101_imagenet-det_joint.py',
     'semi_dff/semi-dff_r101_imagenet-det_reg_generative.py',
+    'steady',
     'temporal-spatial',
 ]
 TABLES = Config.fromfile(ROOT / 'configs/imagenet/tables.py')

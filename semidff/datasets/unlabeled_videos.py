@@ -34,10 +34,10 @@ _PAIRS, _SUBSTITUTE, _ORDER = 11, 12, 13  # Separate the random streams.
 
 
 class _Window(NamedTuple):
-    """Decoded pairs of one window: frame numbers (key, current) and the frames by number."""
+    """Decoded pairs or triplets of one window: frame numbers (key, ..., current) and the frames by number."""
 
     video: VideoInfo
-    pairs: list[tuple[int, int]]
+    pairs: list[tuple[int, ...]]
     frames: dict[int, np.ndarray]
 
     @property
@@ -77,6 +77,9 @@ class UnlabeledVideoDataset(Dataset):
         window: Number of frames from which the current frames of a window are drawn, >= 2. Not used with a list of
             frames.
         pairs_per_window: Pairs drawn from a window per pass.
+        triplets: Whether to draw a third frame halfway between the two, for the steady feature loss (Table 3b). Odd
+            intervals are shortened by 1, so that the three frames are equally spaced; the lists have three entries,
+            [key, middle, current].
         interleave: Number of windows that alternate in the stream.
         cache_bytes: Limit of the decoded frames that a worker keeps.
         max_open: Limit of the videos that a worker holds open.
@@ -97,6 +100,7 @@ class UnlabeledVideoDataset(Dataset):
         clip_interval: bool = False,
         window: int = 32,
         pairs_per_window: int = 8,
+        triplets: bool = False,
         interleave: int = 4,
         cache_bytes: int = 512 * 2**20,
         max_open: int = 8,
@@ -117,7 +121,7 @@ class UnlabeledVideoDataset(Dataset):
         self.interval = TASK_UTILS.build(interval) if isinstance(interval, dict) else interval
         self.ann_file, self.data_prefix, self.lists = ann_file, data_prefix, lists
         self.pipeline = Compose(list(pipeline))
-        self.clip_interval = clip_interval
+        self.clip_interval, self.triplets = clip_interval, triplets
         self.window, self.pairs_per_window, self.interleave = window, pairs_per_window, interleave
         self.cache_bytes, self.max_refetch = cache_bytes, max_refetch
         self.failures: Counter[str] = Counter()
@@ -146,7 +150,7 @@ class UnlabeledVideoDataset(Dataset):
         self._first_window = np.cumsum([0, *counts])
         self._fully_initialized = True
         frame = max(video.height * video.width * 3 for video in self.videos)
-        need = self.interleave * self.pairs_per_window * 2 * frame
+        need = self.interleave * self.pairs_per_window * (2 + self.triplets) * frame
         if need > self.cache_bytes:
             print_log(
                 f'{self.ann_file}: {self.interleave} interleaved windows need up to '
@@ -202,8 +206,8 @@ class UnlabeledVideoDataset(Dataset):
             'ori_shape': list(shapes),
             'img_path': [f'{video.path}#{number:06d}' for number in numbers],
             'frame_id': list(numbers),
-            'video_name': [video.name] * 2,
-            'video_length': [video.length] * 2,
+            'video_name': [video.name] * len(numbers),
+            'video_length': [video.length] * len(numbers),
         }
         return self.pipeline(results)
 
@@ -249,6 +253,12 @@ class UnlabeledVideoDataset(Dataset):
             choose_pair(rng, self.interval, start, stop, self.clip_interval)
             for _ in range(self.pairs_per_window)
         ]
+        if self.triplets:
+            middles = [(key + current + 1) // 2 for key, current in pairs]
+            pairs = [
+                (2 * m - current, m, current)
+                for m, (_, current) in zip(middles, pairs, strict=True)
+            ]
         numbers = sorted({number for pair in pairs for number in pair})
         frames = self._readers.get(video.path, self.open).frames(numbers)
         if len({frame.shape for frame in frames}) > 1:

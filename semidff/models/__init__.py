@@ -1,7 +1,7 @@
 from .crop_classifier import CropClassifier
 from .data_preprocessor import VideoDataPreprocessor
 from .flow_pretrainer import FlowPretrainer
-from .objectives import FeatureRegression, FeatureSemantics
+from .objectives import FeatureRegression, FeatureSemantics, SteadyFeatures
 from .rfcn import RFCN
 from .semi_dff import SemiDFF
 from .spatial import SpatialModule

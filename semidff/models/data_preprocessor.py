@@ -11,7 +11,8 @@ class VideoDataPreprocessor(DetDataPreprocessor):
     """mmdet's data preprocessor, extended to frame pairs.
 
     Frames (3, H, W) are batched to ``inputs`` (N, 3, H, W) as in mmdet. Pairs (2, 3, H, W) of key frame and current
-    frame are batched to ``inputs`` (N, 2, 3, H, W); the data samples describe the current frames. Every frame is
+    frame are batched to ``inputs`` (N, 2, 3, H, W), triplets with a frame between them to (N, 3, 3, H, W); the data
+    samples describe the current frames, which are the last. Every frame is
     copied to the device and normalized once.
     """
 
@@ -20,10 +21,11 @@ class VideoDataPreprocessor(DetDataPreprocessor):
         if inputs[0].dim() == 3:
             return super().forward(data, training)
         # All current frames come first, since data samples are matched to inputs by their index.
-        frames = [pair[1] for pair in inputs] + [pair[0] for pair in inputs]
+        count = len(inputs[0])
+        frames = [pair[i] for i in (-1, *range(count - 1)) for pair in inputs]
         data = super().forward(dict(data, inputs=frames), training)
-        current, key = data['inputs'].chunk(2)
-        return dict(data, inputs=torch.stack((key, current), dim=1))
+        current, *others = data['inputs'].chunk(count)
+        return dict(data, inputs=torch.stack((*others, current), dim=1))
 
 
 def inherited_config(detector: dict | nn.Module) -> dict | nn.Module:

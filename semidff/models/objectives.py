@@ -13,6 +13,7 @@ from .losses import (
     class_distillation_loss,
     l1_regression_loss,
     regression_loss,
+    steady_loss,
 )
 from .spatial import HeadOutput, SpatialModule
 
@@ -26,6 +27,8 @@ class Distillation(NamedTuple):
         propagated: Propagated features, (N, C, H_l, W_l) per level.
         target: The teacher's features of the current frames, likewise.
         samples: Data samples of the current frames.
+        sequence: The student's features of the key frames, the features propagated to the middle frames of triplets,
+            and ``propagated``.
     """
 
     student: SpatialModule
@@ -33,6 +36,7 @@ class Distillation(NamedTuple):
     propagated: Sequence[Tensor]
     target: Sequence[Tensor]
     samples: SampleList
+    sequence: Sequence[Sequence[Tensor]] = ()
 
 
 @MODELS.register_module()
@@ -54,6 +58,28 @@ class FeatureRegression:
         """Return ``loss_reg``, the mean over the levels."""
         levels = [self.loss(p, t) for p, t in zip(batch.propagated, batch.target, strict=True)]
         return dict(loss_reg=self.weight * sum(levels) / len(levels))
+
+
+@MODELS.register_module()
+class SteadyFeatures:
+    """Steady feature loss (Table 3b): features change alike from the key to the middle and on to the current frame.
+
+    The teacher's features of the current frame are not used. Features that never change, as with zero flow, have no
+    loss.
+    """
+
+    def __call__(self, batch: Distillation) -> dict[str, Tensor]:
+        """Return ``loss_steady``, the mean over the levels.
+
+        Raises:
+            ValueError: If the batch has pairs, no triplets.
+        """
+        if len(batch.sequence) != 3:
+            raise ValueError(
+                'SteadyFeatures needs triplets of frames; set triplets=True of UnlabeledVideoDataset'
+            )
+        levels = [steady_loss(*maps) for maps in zip(*batch.sequence, strict=True)]
+        return dict(loss_steady=sum(levels) / len(levels))
 
 
 @MODELS.register_module()

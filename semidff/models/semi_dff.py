@@ -137,19 +137,22 @@ class SemiDFF(VideoDetector):
         return self
 
     def loss(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> dict:
-        """Compute the objectives of the current step on unlabeled pairs (N, 2, 3, H, W)."""
+        """Compute the objectives of the current step on unlabeled pairs (N, 2, 3, H, W) or triplets (N, 3, 3, H, W)."""
         if not self.objectives:
             raise RuntimeError(
                 'no distillation step was entered; set train_cfg.type=DistillationLoop'
             )
-        key, current = batch_inputs.unbind(1)
+        key, *middle, current = batch_inputs.unbind(1)
         samples = batch_data_samples
         if self.both_directions:
             key, current = torch.cat((key, current)), torch.cat((current, key))
+            middle = [torch.cat((frame, frame)) for frame in middle]
             samples = [*samples, *samples]
         features, target = self._features_and_target(key, current)
         propagated = self.propagate(key, current, features, samples)
-        batch = Distillation(self.spatial, self.teacher, propagated, target, samples)
+        halfway = [self.propagate(key, frame, features, samples) for frame in middle]
+        sequence = (features, *halfway, propagated)
+        batch = Distillation(self.spatial, self.teacher, propagated, target, samples, sequence)
         losses = {}
         for objective in self.objectives:
             losses.update(objective(batch))

@@ -11,6 +11,7 @@ from mmengine.logging import MMLogger
 from torch.utils.data import DataLoader
 
 from semidff.datasets.samplers import SampleStream, StreamSampler
+from semidff.datasets.transforms import PackFramePair
 from semidff.datasets.unlabeled_videos import UnlabeledVideoDataset
 from semidff.datasets.video_list import VideoListError
 from semidff.datasets.video_readers import VideoError, open_video
@@ -264,6 +265,18 @@ def test_listed_frames_are_the_current_frames(listed):
     first = [moving.stream_item(0, position)['frame_id'] for position in range(4)]
     assert [0, 1] in first and not any(key == current for key, current in first)
     assert moving[0]['frame_id'] == [0, 1] and moving[2]['frame_id'][1] == 95
+
+
+def test_triplets_are_equally_spaced(listed):
+    data = dataset(listed, triplets=True)
+    triplets = [data[index]['frame_id'] for index in range(len(data))]
+    assert all(middle - key == current - middle for key, middle, current in triplets)
+    assert {current - key for key, _, current in triplets} == {0, 2, 4, 6, 8}
+    packed, item = dataset(listed, triplets=True, pipeline=[PackFramePair()])[0], data[0]
+    for frame, image in zip(packed['inputs'], item['img'], strict=True):
+        assert np.array_equal(frame.permute(1, 2, 0), image)
+    sample = packed['data_samples']
+    assert [sample.key_frame_id, sample.frame_id] == item['frame_id'][::2]
 
 
 @pytest.mark.parametrize(

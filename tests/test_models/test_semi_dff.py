@@ -270,6 +270,27 @@ def test_l1_regression(model):
         FeatureRegression(norm='l3')
 
 
+@pytest.mark.parametrize('both', [False, True])
+def test_steady_features(both):
+    """The second difference of the features of three frames; none where nothing moves."""
+    model = tiny_semi_dff(both_directions=both).train()
+    model.enter_step([dict(type='SteadyFeatures')], ('temporal',))
+    a, b, c = (frames(2, seed=seed) for seed in range(3))
+    losses = model(torch.stack((a, b, c), 1), samples(2), mode='loss')
+    expected = []
+    for first, last in ((a, c), (c, a))[: 1 + both]:
+        (start,) = features = model.spatial.features(first)
+        (middle,), (end,) = (model.propagate(first, x, features, samples(2)) for x in (b, last))
+        expected.append((end - 2 * middle + start).square().mean())
+    assert list(losses) == ['loss_steady']
+    assert losses['loss_steady'].item() == pytest.approx(
+        sum(expected).item() / len(expected), rel=1e-4
+    )
+    assert losses['loss_steady'] > 0
+    with pytest.raises(ValueError, match='set triplets=True'):
+        model(pairs(), samples(2), mode='loss')
+
+
 def test_training_without_a_step_is_an_error(model):
     with pytest.raises(RuntimeError, match='DistillationLoop'):
         model(pairs(), samples(2), mode='loss')

@@ -11,14 +11,14 @@ from mmdet.registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class PackFramePair(BaseTransform):
-    """Pack a (key frame, current frame) pair.
+    """Pack a (key frame, current frame) pair, or a triplet with a frame between them.
 
     Values of the results dict that are a ``list`` of two belong to the two frames, ``[key,
-    current]``; all others belong to the current frame. mmdet's ``PackDetInputs`` makes the data
-    sample of the current frame, with its boxes if there are any; ``key_frame_id`` is added to its
-    metainfo.
+    current]`` (in a triplet: of three); all others belong to the current frame. mmdet's
+    ``PackDetInputs`` makes the data sample of the current frame, with its boxes if there are any;
+    ``key_frame_id`` is added to its metainfo.
 
-    Required key: ``img``, a list of two (H, W, 3) images of one size. Fractional values are rounded
+    Required key: ``img``, a list of two or three (H, W, 3) images of one size. Fractional values are rounded
     and clipped to 0..255.
 
     Args:
@@ -48,23 +48,27 @@ class PackFramePair(BaseTransform):
         """Pack the pair.
 
         Returns:
-            ``inputs``, uint8 tensor (2, 3, H, W) as [key, current] in the images' channel order,
-            and ``data_samples``, the DetDataSample of the current frame.
+            ``inputs``, uint8 tensor (2 or 3, 3, H, W) in the images' order and channel order, and
+            ``data_samples``, the DetDataSample of the current frame.
 
         Raises:
-            ValueError: If ``img`` is not a list of two images of one size.
+            ValueError: If ``img`` is not a list of two or three images of one size.
         """
         images = results['img']
-        if not isinstance(images, list) or len(images) != 2:
+        if not isinstance(images, list) or len(images) not in (2, 3):
             raise ValueError("PackFramePair needs results['img'] as a list [key, current]")
-        if images[0].shape != images[1].shape:
+        if len(shapes := {image.shape: None for image in images}) > 1:
             raise ValueError(
                 f'{results.get("img_path")}: key and current frame differ in size, '
-                f'{images[0].shape} and {images[1].shape}; random transforms need '
+                f'{" and ".join(map(str, shapes))}; random transforms need '
                 'TransformBroadcaster(share_random_params=True)'
             )
-        current = {key: value[1] if _paired(value) else value for key, value in results.items()}
-        if _paired(results.get('frame_id')):
+
+        def paired(value: object) -> bool:
+            return isinstance(value, list) and len(value) == len(images)
+
+        current = {key: value[-1] if paired(value) else value for key, value in results.items()}
+        if paired(results.get('frame_id')):
             current['key_frame_id'] = results['frame_id'][0]
         del current['img']
         packed = self.pack.transform(current)
@@ -73,10 +77,6 @@ class PackFramePair(BaseTransform):
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(meta_keys={self.pack.meta_keys})'
-
-
-def _paired(value: object) -> bool:
-    return isinstance(value, list) and len(value) == 2
 
 
 def _tensor(image: np.ndarray) -> torch.Tensor:

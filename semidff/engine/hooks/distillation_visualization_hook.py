@@ -66,10 +66,10 @@ def view_distillation(model: SemiDFF, frames: Tensor, sample: DetDataSample) -> 
 
     Args:
         model: In evaluation mode.
-        frames: Key and current frame from the data loader, (2, 3, H, W) uint8.
+        frames: Key and current frame from the data loader, (2, 3, H, W) uint8, or a triplet.
         sample: Data sample of the current frame; not modified.
     """
-    sample = copy.deepcopy(sample)
+    sample, frames = copy.deepcopy(sample), frames[[0, -1]]
     # detections in pixels of the network's input, not of the original image
     sample.set_metainfo(dict(scale_factor=(1.0, 1.0), ori_shape=sample.img_shape))
     data = model.data_preprocessor(dict(inputs=[frames], data_samples=[sample]), False)

@@ -21,3 +21,17 @@ def regression_loss(predicted: Tensor, target: Tensor) -> Tensor:
 def l1_regression_loss(predicted: Tensor, target: Tensor) -> Tensor:
     """Return the mean absolute difference (semi-DFF Table 3b, L1); arguments as of :func:`regression_loss`."""
     return F.l1_loss(predicted, target.detach())
+
+
+def steady_loss(key: Tensor, middle: Tensor, current: Tensor) -> Tensor:
+    """Return the mean squared second difference of features at equally spaced times (semi-DFF Table 3b).
+
+    "Steady feature loss" of Jayaraman and Grauman 2016: the change from the key frame to the middle frame equals that
+    from the middle frame to the current one.
+
+    Args:
+        key: Features of the key frame, (N, C, H, W).
+        middle: Features propagated to the middle frame, same shape.
+        current: Features propagated to the current frame, same shape.
+    """
+    return F.mse_loss(current - middle, middle - key)
