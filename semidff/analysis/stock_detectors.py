@@ -174,7 +174,9 @@ def _set_limits(model: ConfigDict) -> None:
         test_cfg.rpn.update(few)
         test_cfg.rcnn.update(score_thr=0.0, max_per_img=20)
         model.train_cfg.rpn_proposal.update(few)
-        model.train_cfg.rpn.allowed_border = -1  # anchors larger than the small picture are trained too
+        model.train_cfg.rpn.allowed_border = (
+            -1
+        )  # anchors larger than the small picture are trained too
     elif 'score_thr' in test_cfg:
         test_cfg.update(few, score_thr=0.0)
 

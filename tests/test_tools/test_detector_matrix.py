@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from semidff.analysis.matrix_table import cell
+
 TOOL = Path(__file__).resolve().parents[2] / 'tools' / 'analysis' / 'detector_matrix.py'
 
 
@@ -19,14 +21,18 @@ def test_continues_its_results(tmp_path, monkeypatch, capsys):
     out, table = tmp_path / 'out.json', tmp_path / 'table.md'
     options = ('--detectors', 'retinanet_r50_fpn_1x', '--splits', 'default', '--iterations', 1)
     options = (*options, '--small', 64, 96, '--out', out, '--checks', 'frame')
+    refused = {'TowerSplit': {'split': cell('refused', 'refused', reason='no towers')}}
+    out.write_text(json.dumps({'detectors': {'retinanet_r50_fpn_1x': refused}}))
     run(monkeypatch, *options)
     ((name, rows),) = json.loads(out.read_text())['detectors'].items()
     assert rows['default']['frame']['text'] == 'equal'
     costs = ('counted', 'measured', '--size', 64, 96)
     run(monkeypatch, *options, 'bf16', *costs, '--markdown', table)
-    after = json.loads(out.read_text())['detectors'][name]['default']
+    rows_after = json.loads(out.read_text())['detectors'][name]
+    after = rows_after['default']
     assert after['frame'] == rows['default']['frame'] and after['bf16']['deviation'] > 0
     assert 0 < after['counted']['ratio'] < 1 and after['measured']['flow_and_scale'] > 0
+    assert rows_after['TowerSplit'] == refused['TowerSplit']  # rows of other splits are kept
     assert name in table.read_text() and table.read_text() in capsys.readouterr().out
 
 

@@ -82,17 +82,21 @@ def main(args: argparse.Namespace) -> None:
     if args.out and Path(args.out).exists():
         results = json.loads(Path(args.out).read_text())['detectors']
     for stock in track(stocks, 'checked', len(stocks), 'detectors'):
-        known = results.get(stock.name, {})
+        known = results.setdefault(stock.name, {})
         missing = [
             name
             for name in args.checks
             if args.again
-            or not known
-            or any(name not in cells for cells in known.values() if 'split' not in cells)
+            or any(
+                name not in cells
+                for cells in (known.get(split, {}) for split in args.splits)
+                if 'split' not in cells
+            )
         ]
         if missing:
             rows = examine(stock, {n: ALL[n] for n in missing}, args.splits, args.iterations)
-            results[stock.name] = {split: known.get(split, {}) | row for split, row in rows.items()}
+            for split, row in rows.items():
+                known[split] = known.get(split, {}) | row
         if args.out:
             write_json(dict(detectors=results), args.out, indent=2, nan_as_null=True)
     print(markdown(results))
