@@ -154,11 +154,15 @@ def check_shares(model: VideoDetector) -> None:
 @pytest.fixture(scope='module', params=['imagenet', 'quickstart'])
 def tables(request):
     """The trainings of an experiment with the tables of the papers, one seed: their configs by name."""
+    return trainings_of(f'configs/{request.param}/tables.py')
+
+
+def trainings_of(experiment: str) -> dict[str, Config]:
+    """Return the configs of an experiment's trainings, with the options of their commands."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)
-        config = f'configs/{request.param}/tables.py'
-        experiment = load_experiment(config, list(METHODS.module_dict), cfg_options=dict(seeds=0))
-    return {step.name: changed(step) for step in experiment.steps if step.kind == 'train'}
+        loaded = load_experiment(experiment, list(METHODS.module_dict), cfg_options=dict(seeds=0))
+    return {step.name: changed(step) for step in loaded.steps if step.kind == 'train'}
 
 
 def changed(step: Step) -> Config:
@@ -220,6 +224,20 @@ def test_ablations_change_one_setting(tables):
         assert Config.fromstring(cfg.dump(), '.py').train_cfg == cfg.train_cfg
     [joint] = tables['joint'].train_cfg.steps
     assert joint == dict(sem, name='joint', objectives=reg.objectives + sem.objectives)
+
+
+def test_tables_with_the_backbone_of_the_papers():
+    """Their options make the models of the configs with ``-caffe``; the flow network has the same normalization."""
+    found = trainings_of('configs/imagenet/tables_caffe.py')
+    assert found['vid_rfcn'].model == load('rfcn/rfcn_r101-caffe_imagenet-det-vid.py').model
+    stage_two = load('semi_dff/semi-dff_r101-caffe_imagenet-det-vid.py').model
+    assert found['vid_two_step'].model == found['sem'].model == stage_two
+    assert found['vid_dff'].model.detector.backbone == found['vid_rfcn'].model.backbone
+    for name, cfg in found.items():
+        if 'rfcn' in cfg.filename or name == 'flow':
+            assert cfg.model.data_preprocessor == stage_two.data_preprocessor
+        if 'rfcn' not in name:
+            assert cfg.model.temporal.flow_network.input_scale == 1 / 255
 
 
 def test_full_size_rfcn_is_the_papers():
