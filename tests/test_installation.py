@@ -48,13 +48,19 @@ def test_wheel_holds_files_in_place_of_the_links(wheel):
 def test_console_commands(wheel):
     (points,) = (name for name in wheel.namelist() if name.endswith('entry_points.txt'))
     lines = wheel.read(points).decode().splitlines()
-    for command in ('train', 'test', 'demo', 'experiment'):
+    for command in ('adapt', 'train', 'test', 'demo', 'experiment'):
         assert f'semidff-{command} = semidff.commands:{command}' in lines
 
 
 @pytest.mark.parametrize(
     ('command', 'option'),
-    [('train', '--resume'), ('test', '--protocol'), ('demo', '--panels'), ('experiment', '--jobs')],
+    [
+        ('adapt', '--plan-only'),
+        ('train', '--resume'),
+        ('test', '--protocol'),
+        ('demo', '--panels'),
+        ('experiment', '--jobs'),
+    ],
 )
 def test_command_runs_its_tool(monkeypatch, capsys, tmp_path, command, option):
     monkeypatch.chdir(tmp_path)

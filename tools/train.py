@@ -1,13 +1,10 @@
 """Train a model: stage one, stage two or flow pre-training, depending on the config."""
 
 import argparse
-from contextlib import nullcontext
 
-from mmengine.runner import Runner
-
-from semidff.engine.launch import add_launch_arguments, apply_train_options, prepare_run
+from semidff.engine.launch import add_launch_arguments
+from semidff.engine.training import run_training
 from semidff.utils.arguments import ToolParser, run_tool
-from semidff.utils.run_folder import occupy
 from semidff.utils.tool_files import CheckpointFile, InputFile
 
 
@@ -38,12 +35,5 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main(args: argparse.Namespace) -> None:
-    cfg = prepare_run(args)
-    apply_train_options(cfg, args)
-    with occupy(cfg.work_dir) or nullcontext():
-        Runner.from_cfg(cfg).train()
-
-
 if __name__ == '__main__':
-    run_tool(main, parse_args())
+    run_tool(run_training, parse_args())

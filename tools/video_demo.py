@@ -16,7 +16,8 @@ from pathlib import Path
 import torch
 
 from semidff.apis import VideoInferencer
-from semidff.apis.archive import Archive, is_archive, summary_text
+from semidff.apis.archive import Archive, summary_text
+from semidff.datasets.video_folders import is_archive
 from semidff.datasets.video_readers import VideoError
 from semidff.inference import schedule_config
 from semidff.inference.acceleration import PRECISIONS
@@ -46,8 +47,14 @@ def parse_args() -> argparse.Namespace:
         type=InputFile,
         help='video file, folder of frames, camera index, or address (rtsp://...); or a folder of videos',
     )
-    parser.add_argument('config', type=InputFile, help='config of the video detector')
-    parser.add_argument('checkpoint', type=CheckpointFile, help='its weights')
+    parser.add_argument(
+        'config',
+        type=InputFile,
+        help='config of the video detector, or the folder of an adaptation (tools/adapt.py)',
+    )
+    parser.add_argument(
+        'checkpoint', type=CheckpointFile, nargs='?', help='its weights; not needed with a folder'
+    )
     parser.add_argument('--out', type=OutputVideo, metavar='FILE', help='annotated mp4')
     parser.add_argument(
         '--json', type=OutputFile, metavar='FILE', help='all detections as COCO-VID json'
@@ -72,9 +79,11 @@ def parse_args() -> argparse.Namespace:
         help="frames per second of the mp4 (default: the input's, 25 if unknown)",
     )
     add_method_arguments(
-        parser, METHODS.module_dict, 'method, as of tools/test.py (default: propagate)', 10
+        parser,
+        METHODS.module_dict,
+        'method, as of tools/test.py (default: propagate, or what is recommended in the folder)',
+        '10, or what is recommended in the folder',
     )
-    parser.set_defaults(method='propagate', key_interval=10)
     add_speed_arguments(parser)
     add_device(parser)
     parser.add_argument(
@@ -116,6 +125,10 @@ def add_speed_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> None:
     keep_freed_memory()
+    if not args.checkpoint and not os.path.isdir(args.config):
+        raise FileError(
+            f'{args.config}: needs a checkpoint; only the folder of an adaptation has one'
+        )
     archive = None
     if is_archive(args.input):
         archive = open_archive(args)
@@ -134,7 +147,7 @@ def main(args: argparse.Namespace) -> None:
         channels_last=args.channels_last,
         compile=args.compile,
         read_ahead=args.read_ahead,
-        schedule=schedule_config(args.key_interval, args.adaptive, args.scene_cuts),
+        schedule=schedule_config(args.key_interval or 10, args.adaptive, args.scene_cuts),
     )
     if archive is None:
         detect_in_video(inferencer, args)
@@ -158,9 +171,11 @@ def open_archive(args: argparse.Namespace) -> Archive:
         )
     others = {'input', 'out', 'json', 'txt', 'no_video', 'device', 'read_ahead', 'compile'}
     settings = {name: value for name, value in vars(args).items() if name not in others}
-    for name in ('config', 'checkpoint'):
-        status = os.stat(settings[name])
-        settings[name] = [settings[name], status.st_size, status.st_mtime_ns]
+    own = (f'{args.config}/config.py', f'{args.config}/last.pth')  # of the folder of an adaptation
+    files = (args.config, args.checkpoint) if args.checkpoint else own
+    for name, file in zip(('config', 'checkpoint'), files, strict=True):
+        status = os.stat(file)
+        settings[name] = [file, status.st_size, status.st_mtime_ns]
     return Archive(args.input, args.out, settings, draw=not args.no_video)
 
 

@@ -18,61 +18,14 @@ from typing import Any
 
 import torch
 
-from semidff.datasets.video_readers import VideoError, VideoWarning, natural_key
-from semidff.datasets.video_readers.base import is_image
+from semidff.datasets.video_folders import find_videos
+from semidff.datasets.video_readers import VideoWarning
 from semidff.utils.atomic_write import atomic_write, write_json
 from semidff.utils.tool_files import FileError, check_new
 
 from .video_inferencer import VideoInferencer
 
-VIDEO_SUFFIXES = frozenset(
-    [
-        '.3gp',
-        '.avi',
-        '.flv',
-        '.m2ts',
-        '.m4v',
-        '.mkv',
-        '.mov',
-        '.mp4',
-        '.mpeg',
-        '.mpg',
-        '.mts',
-        '.ts',
-        '.webm',
-        '.wmv',
-    ]
-)
 RECORDS = '.records'
-
-
-def is_archive(path: str | Path) -> bool:
-    """Return whether a path is a folder of videos: one without images of its own, which would be a video itself."""
-    return os.path.isdir(path) and not any(is_image(entry.name) for entry in os.scandir(path))
-
-
-def find_videos(folder: str | Path) -> list[Path]:
-    """Return the videos in a folder and its sub-folders, relative to it, in natural order.
-
-    They are files with the suffix of a video, and sub-folders with images, which are frames. Hidden ones are left out.
-
-    Raises:
-        VideoError: If there is none.
-    """
-    found = []
-    for place, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith('.')]
-        here = Path(place).relative_to(folder)
-        if here != Path() and any(map(is_image, files)):
-            found.append(here)
-        found += [
-            here / name
-            for name in files
-            if Path(name).suffix.lower() in VIDEO_SUFFIXES and not name.startswith('.')
-        ]
-    if not found:
-        raise VideoError(str(folder), 'the folder and its sub-folders hold no videos')
-    return sorted(found, key=lambda path: natural_key(str(path)))
 
 
 class Archive:

@@ -30,6 +30,8 @@ from semidff.utils.tool_files import OutputVideo, check_outputs
 from semidff.visualization.frames import render_frame
 from semidff.visualization.panels import check_panels
 
+from .adapted_folder import AdaptedFolder
+
 
 class VideoInferencer(BaseInferencer):
     """Detect objects in videos with the engine of ``tools/test.py``.
@@ -40,11 +42,13 @@ class VideoInferencer(BaseInferencer):
     concurrently: they share the model only.
 
     Args:
-        model: The config or its file; None: the config in the checkpoint.
+        model: The config or its file, or a folder of ``tools/adapt.py``, which holds config and checkpoint; None: the
+            config in the checkpoint.
         weights: The checkpoint; None: random weights, with a warning.
         device: Device; default: a GPU if available.
-        method: Method of :class:`~semidff.inference.VideoEngine`.
-        key_interval: Key-frame interval l.
+        method: Method of :class:`~semidff.inference.VideoEngine`; default: ``propagate``, or what is recommended in
+            the folder.
+        key_interval: Key-frame interval l; default: 10, or what is recommended in the folder.
         scope: Registry scope.
         classes: Class names; default: those of the checkpoint or config.
         show_progress: Whether to display frames, frames per second and time left.
@@ -78,8 +82,8 @@ class VideoInferencer(BaseInferencer):
         model: str | Path | Config | dict | None = None,
         weights: str | Path | None = None,
         device: str | None = None,
-        method: str = 'propagate',
-        key_interval: int = 10,
+        method: str | None = None,
+        key_interval: int | None = None,
         scope: str = 'mmdet',
         classes: Sequence[str] | None = None,
         show_progress: bool = True,
@@ -95,10 +99,17 @@ class VideoInferencer(BaseInferencer):
             raise ValueError(
                 f'read_ahead is {read_ahead}; it must be a number of frames from 0 to {MAX_READ_AHEAD}'
             )
+        self._scale = 1.0
+        if isinstance(model, str | Path) and Path(model).is_dir():
+            folder = AdaptedFolder.read(Path(model))
+            if method is key_interval is schedule is None:
+                method, key_interval, schedule, self._scale = folder[2:]
+            model, weights = folder.config, weights or folder.weights
         self.schedule = None if schedule is None else build_schedule(schedule)
         self.read_ahead = read_ahead
         self.panels = tuple(panels)
-        self.method, self.key_interval, self.classes = method, key_interval, classes
+        self.method, self.classes = method or 'propagate', classes
+        self.key_interval = 10 if key_interval is None else key_interval
         self._speed = precision, channels_last, compile
         self._read: list[str] = []
         if isinstance(model, str | Path):
@@ -266,7 +277,7 @@ class VideoInferencer(BaseInferencer):
         return load_model(cfg, weights, device, self.method, self.classes, *self._speed)
 
     def _init_pipeline(self, cfg: Config | ConfigDict) -> Compose:
-        return frame_pipeline(cfg)
+        return frame_pipeline(cfg, scale=self._scale)
 
     def _init_collate(self, cfg: Config | ConfigDict) -> Callable:
         if 'collate_fn' in (cfg.get('test_dataloader') or {}):

@@ -16,6 +16,7 @@ Memory: a worker keeps ``interleave * pairs_per_window * 2`` frames (4 x 8 x 2 o
 import logging
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -76,6 +77,7 @@ class UnlabeledVideoDataset(Dataset):
             :func:`~semidff.datasets.intervals.choose_pair`.
         window: Number of frames from which the current frames of a window are drawn, >= 2. Not used with a list of
             frames.
+        portion: Share of each video that is used, from its start; the rest is left for a validation.
         pairs_per_window: Pairs drawn from a window per pass.
         triplets: Whether to draw a third frame halfway between the two, for the steady feature loss (Table 3b). Odd
             intervals are shortened by 1, so that the three frames are equally spaced; the lists have three entries,
@@ -99,6 +101,7 @@ class UnlabeledVideoDataset(Dataset):
         interval: dict | Any | None = None,
         clip_interval: bool = False,
         window: int = 32,
+        portion: float = 1.0,
         pairs_per_window: int = 8,
         triplets: bool = False,
         interleave: int = 4,
@@ -117,9 +120,12 @@ class UnlabeledVideoDataset(Dataset):
                 'pairs_per_window and interleave must be at least 1, got '
                 f'{pairs_per_window} and {interleave}'
             )
+        if not 0 < portion <= 1:
+            raise ValueError(f'portion must be above 0 and at most 1, got {portion}')
         interval = interval or {'type': 'UniformInterval', 'low': 1, 'high': 9}
         self.interval = TASK_UTILS.build(interval) if isinstance(interval, dict) else interval
         self.ann_file, self.data_prefix, self.lists = ann_file, data_prefix, lists
+        self.portion = portion
         self.pipeline = Compose(list(pipeline))
         self.clip_interval, self.triplets = clip_interval, triplets
         self.window, self.pairs_per_window, self.interleave = window, pairs_per_window, interleave
@@ -145,7 +151,10 @@ class UnlabeledVideoDataset(Dataset):
             self.videos, self._frames = (list(column) for column in zip(*listed, strict=True))
             counts = [len(frames) for frames in self._frames]
         else:
-            self.videos = load_videos(self.ann_file, self.data_prefix)
+            self.videos = [
+                replace(video, length=max(2, int(video.length * self.portion)))
+                for video in load_videos(self.ann_file, self.data_prefix)
+            ]
             counts = [max(1, video.length // self.window) for video in self.videos]
         self._first_window = np.cumsum([0, *counts])
         self._fully_initialized = True

@@ -10,7 +10,8 @@ import torch
 from mmengine.config import Config
 
 from semidff.apis import VideoInferencer
-from semidff.apis.archive import Archive, find_videos, is_archive
+from semidff.apis.archive import Archive
+from semidff.datasets.video_folders import find_videos, is_archive
 from semidff.datasets.video_readers import VideoError
 from semidff.utils.tool_files import FileError, writing
 from tests.damaged_video import write_video

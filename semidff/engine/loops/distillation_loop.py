@@ -85,9 +85,12 @@ class DistillationStepHook(Hook):
         iteration = checkpoint['meta']['iter']
         done = self._index(iteration)
         before = checkpoint['meta'].get('distillation_steps', self._lengths())
-        # The step that was interrupted may become longer.
+        # The step that was interrupted may become longer; a finished training may get further steps.
         current = [name for name, _ in before[done : done + 1]]
-        same = before[:done] == self._lengths()[:done] and current == [self.steps[done]['name']]
+        further = done == len(before) and iteration == sum(iters for _, iters in before)
+        same = before[:done] == self._lengths()[:done] and (
+            further or current == [self.steps[done]['name']]
+        )
         if not same or iteration > self.ends[-1]:
             raise ValueError(
                 f'the checkpoint is of iteration {iteration} of a training with the steps {before}, but '

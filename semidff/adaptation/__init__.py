@@ -1,0 +1,4 @@
+"""From an image detector and videos to a video detector, without labels."""
+
+from .plan import Plan, PlanError
+from .planner import make_plan

@@ -1,0 +1,157 @@
+"""The config of an adaptation: that of its training, and of the video detector that results."""
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmengine.config import Config
+
+from semidff.utils.atomic_write import atomic_path
+from semidff.utils.image_detectors import read_detector, test_datasets
+from semidff.utils.model_building import read_config
+
+from .plan import Plan, PlanError
+
+RATE = 8e-4
+_FIRST = dict(
+    regression=dict(objectives=[dict(type='FeatureRegression')], trainable=['temporal']),
+    semantic=dict(
+        objectives=[dict(type='FeatureSemantics')], trainable=['temporal', 'task_network']
+    ),
+)
+_WINDOW = 20  # frames
+
+
+def detector_config(name: str) -> Config:
+    """Read the config of an image detector, with its test data.
+
+    Raises:
+        ConfigError: If there is no such detector.
+        PlanError: If the config has no test pipeline.
+    """
+    own = read_detector(name, warn=False)
+    for part in ('test_dataloader', 'val_dataloader'):
+        dataset = (own.get(part) or {}).get('dataset') or {}
+        while 'pipeline' not in dataset and 'dataset' in dataset:  # wrappers
+            dataset = dataset['dataset']
+        if dataset.get('pipeline'):
+            kept = ('type', 'metainfo', 'pipeline')
+            own.detector_dataset = {key: dataset[key] for key in kept if key in dataset}
+            return own
+    raise PlanError(f'{name}: has no test pipeline (test_dataloader.dataset.pipeline)')
+
+
+def model_config(own: Config, plan: Plan, kind: str) -> dict:
+    """Return the config of a video detector with the plan's split point and flow network.
+
+    Args:
+        own: Result of :func:`detector_config`.
+        kind: ``SemiDFF`` for training, ``VideoDetector`` for measurements.
+    """
+    return dict(
+        type=kind,
+        detector=copy.deepcopy(own.model),
+        checkpoint=plan.checkpoint,
+        split=dict(type=plan.split),
+        temporal=dict(
+            type='TemporalModule',
+            flow_network=dict(type='FlowNetS', width=plan.width, stride=plan.flow_stride),
+            init_std=None,
+        ),
+    )
+
+
+def training_pipeline(own: Config, crop: Sequence[int] | None, flip: bool) -> list[dict]:
+    """Return the pipeline of pairs: the geometric part of the detector's test pipeline, then crops and flips."""
+    kept = [
+        dict(step)
+        for step in test_datasets(own)[0]['pipeline']
+        if not str(step['type']).rpartition('.')[2].startswith(('Load', 'Pack'))
+    ]
+    if crop:
+        kept.append(dict(type='RandomCrop', crop_size=tuple(crop)))
+    if flip:
+        kept.append(dict(type='RandomFlip', prob=0.5))
+    shared = dict(
+        type='TransformBroadcaster', auto_remap=True, share_random_params=True, transforms=kept
+    )
+    return [*([shared] if kept else []), dict(type='PackFramePair')]
+
+
+def make_config(own: Config, plan: Plan, lists: Sequence[str], workers: int) -> Config:
+    """Return the whole config, which needs no other file but, for training, the checkpoint and the lists.
+
+    Args:
+        own: Result of :func:`detector_config`.
+        lists: List of videos of each step.
+        workers: Number of data workers.
+    """
+    config = read_config('semidff::_base_/default_runtime.py')
+    imports = [*(own.get('custom_imports') or {}).get('imports', []), 'semidff']
+    model = model_config(own, plan, 'SemiDFF')
+    model |= dict(both_directions=True, feature_cache=plan.feature_cache)
+    videos = dict(
+        type='UnlabeledVideoDataset',
+        ann_file=lists[0],
+        portion=plan.portion,
+        interval=dict(type='UniformInterval', low=plan.interval[0], high=plan.interval[1]),
+        window=_WINDOW,
+        pairs_per_window=8,
+        interleave=8,
+        pipeline=training_pipeline(own, plan.crop, flip=not plan.feature_cache),
+    )
+    longest = max(plan.seconds.values()) if plan.seconds else 1.0
+    saved, logged = (max(5, min(500, round(seconds / longest))) for seconds in (60, 15))
+    config.merge_from_dict(
+        dict(
+            default_hooks=dict(
+                checkpoint=dict(interval=saved), logger=dict(interval=min(logged, 50))
+            ),
+            custom_imports=dict(imports=list(dict.fromkeys(imports))),
+            model=model,
+            detector_dataset=own.detector_dataset,
+            train_dataloader=dict(
+                batch_size=plan.batch_size,
+                num_workers=workers,
+                persistent_workers=workers > 0,
+                sampler=dict(type='StreamSampler'),
+                dataset=dict(type='SampleStream', dataset=videos),
+            ),
+            optim_wrapper=dict(
+                type='BFloat16OptimWrapper',
+                optimizer=dict(type='Adam', lr=RATE, fused=True),
+                clip_grad=dict(max_norm=1.0),
+            ),
+            train_cfg=dict(type='DistillationLoop', steps=training_steps(plan, lists)),
+        )
+    )
+    return config
+
+
+def training_steps(plan: Plan, lists: Sequence[str]) -> list[dict]:
+    """Return the steps of the ``DistillationLoop``; steps that were added later have half of the learning rate."""
+    steps = []
+    for step, videos in zip(plan.steps, lists, strict=True):
+        name, _, later = step['name'].partition('_')
+        schedule = dict(
+            type='OneCycleLR',
+            eta_max=RATE / 2 if later else RATE,
+            total_steps=step['iters'],
+            by_epoch=False,
+        )
+        steps.append(
+            dict(
+                _FIRST[name],
+                name=step['name'],
+                iters=step['iters'],
+                param_scheduler=[schedule],
+                train_dataloader=dict(dataset=dict(dataset=dict(ann_file=videos))),
+            )
+        )
+    return steps
+
+
+def write_config(config: Config, path: Path) -> None:
+    """Write a config atomically."""
+    with atomic_path(path) as unfinished:
+        config.dump(unfinished)

@@ -1,0 +1,157 @@
+"""Choice of split point and flow network, by times that are measured on this machine."""
+
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import replace
+from itertools import islice
+
+import numpy as np
+import torch
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from mmengine.logging import MMLogger
+from mmengine.registry import init_default_scope
+from torch import nn
+
+from semidff.analysis.part_times import PartTimes, batch_of, time_parts
+from semidff.datasets.video_list import VideoInfo
+from semidff.datasets.video_readers import open_stream, open_video
+from semidff.inference.frame_pipeline import frame_pipeline
+from semidff.models.channels_last import to_channels_last
+from semidff.models.video_detector import VideoDetector
+
+from .config import model_config
+from .plan import LEAST_SPEEDUP, Candidate, Plan, PlanError
+
+WIDTHS = 3 / 8, 1 / 8
+_ROUNDS = 4  # of the measurement of times
+_INTERVALS = 5, 10, 15, 20, 30
+
+
+def first_frames(plan: Plan, own: Config, video: VideoInfo) -> list[np.ndarray]:
+    """Return two inputs of the network, (H, W, 3) uint8, and measure the time of a frame outside the networks."""
+    init_default_scope('mmdet')
+    pipeline = frame_pipeline(own)
+
+    def prepare(image: np.ndarray) -> torch.Tensor:
+        return pipeline(dict(img=image))['inputs']
+
+    with closing(open_video(video.path)) as reader:
+        start = video.length // 2
+        images = reader.frames([start - 1, start])
+    inputs = [np.ascontiguousarray(prepare(image).permute(1, 2, 0).byte()) for image in images]
+    plan.input_size = list(inputs[0].shape[:2])
+    laps = []
+    with closing(open_stream(video.path)) as stream:
+        start = time.perf_counter()
+        for frame in islice(stream, 12):
+            prepare(frame.image)
+            laps.append(time.perf_counter() - start)
+            start = time.perf_counter()
+    plan.overhead = 1000 * float(np.median(laps))
+    return inputs
+
+
+def choose_parts(
+    plan: Plan,
+    own: Config,
+    frames: list[np.ndarray],
+    key_interval: int | None,
+    fps: float | None,
+    device: str,
+    progress: Callable[[str], None],
+) -> VideoDetector:
+    """Choose split point, flow network and key-frame interval by measured times; return the video detector."""
+    two_stage = 'roi_head' in own.model
+    splits = ['ExtractFeatSplit', 'OutputSplit'] if two_stage else [
+        'TowerSplit', 'OutputSplit', 'ExtractFeatSplit'
+    ]  # fmt: skip
+    intervals = [key_interval] if key_interval else list(_INTERVALS) if fps else [10]
+    progress('measuring split points and flow networks')
+    models = {}
+    for split in splits:
+        for width in WIDTHS:
+            try:
+                model = _build(replace(plan, split=split, width=width), own, device)
+            except (TypeError, ValueError) as error:
+                plan.candidates.append(Candidate(split, width, refused=str(error)))
+                break
+            plan.flow_stride = model.temporal.flow_network.stride
+            models[split, width] = model
+            plan.candidates.append(Candidate(split, width))
+    parts = _part_times(models, frames)
+    if not parts:
+        raise PlanError(f'{plan.detector}: {plan.candidates[0].refused}')
+    for plan.key_interval in intervals:
+        for one in plan.candidates:
+            if not one.refused:
+                times = parts[one.split, one.width]
+                one.key, one.non_key = times.key, times.non_key
+                one.speedup = times.bound(plan.key_interval, plan.overhead)
+                one.fps = 1000 * one.speedup / (plan.overhead + times.key)
+        chosen = _best(plan.candidates, splits, fps)
+        if not fps or chosen.fps >= fps:
+            break
+    plan.split, plan.width = chosen.split, chosen.width
+    return _describe(plan, own, device)
+
+
+def _part_times(models: dict, frames: list[np.ndarray]) -> dict:
+    """Measure the parts of several video detectors in turn, so that noise of the machine affects all alike."""
+    seconds = {key: defaultdict(list) for key in models}
+    for number in range(_ROUNDS + 1):
+        for key, model in models.items():
+            kept = seconds[key] if number else defaultdict(list)  # the first round is warm-up
+            time_parts(model, map(batch_of, frames), kept)
+    return {key: PartTimes.medians(found) for key, found in seconds.items()}
+
+
+def _best(candidates: Sequence[Candidate], splits: Sequence[str], fps: float | None) -> Candidate:
+    """Return the first split point, in order of accuracy, that is fast enough; the fastest if none is.
+
+    A wider flow network is chosen where it costs at most a fifth of the speed.
+    """
+    possible = [one for one in candidates if not one.refused]
+    for split in splits:
+        same = [one for one in possible if one.split == split]
+        fast = [
+            one
+            for one in same
+            if one.speedup >= max(LEAST_SPEEDUP, 0.8 * max(other.speedup for other in same))
+            and one.fps >= (fps or 0)
+        ]
+        if fast:
+            return max(fast, key=lambda one: one.width)
+    return max(possible, key=lambda one: one.speedup)
+
+
+def _build(plan: Plan, own: Config, device: str, kind: str = 'VideoDetector') -> nn.Module:
+    """Build the video detector with the finest flow that its levels need."""
+    logger = MMLogger.get_current_instance()
+    logger.setLevel(logging.WARNING)  # not a line for each loaded checkpoint
+    try:
+        model = MODELS.build(model_config(own, plan, kind))
+    finally:
+        logger.setLevel(logging.INFO)
+    if min(model.temporal.feat_strides) <= 8 and plan.flow_stride > 8:
+        return _build(replace(plan, flow_stride=8), own, device, kind)
+    to_channels_last(model)
+    return model.to(device).eval()
+
+
+def _describe(plan: Plan, own: Config, device: str) -> nn.Module:
+    """Build the chosen video detector for training, and note what it propagates and what can be distilled."""
+    model = _build(plan, own, device, 'SemiDFF')
+    heads = model.spatial.dense_head
+    plan.family = f'{type(model.spatial.detector).__name__} with {type(heads).__name__}'
+    plan.channels, plan.strides = map(list, model.spatial.probe_levels())
+    plan.flow_stride = model.temporal.flow_network.stride
+    try:
+        model.set_trainable(['temporal', 'task_network'])
+        model.without_gradient([dict(type='FeatureSemantics')])
+    except (TypeError, NotImplementedError) as error:
+        plan.semantic, plan.reason = False, str(error)
+    return model

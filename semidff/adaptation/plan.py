@@ -1,0 +1,188 @@
+"""The plan of an adaptation: everything that is chosen before the training, kept as ``plan.json``."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from semidff.utils.atomic_write import write_json
+from semidff.utils.tables import text_table
+
+LEAST_SPEEDUP = 1.3
+
+
+class PlanError(ValueError):
+    """An adaptation that cannot be planned, or that another plan excludes."""
+
+
+@dataclass
+class Candidate:
+    """Split point and flow network, with times of one frame in milliseconds that were measured on this machine.
+
+    Attributes:
+        split: Name of the split point.
+        width: Width of FlowNetS.
+        key: Key frame, networks and post-processing.
+        non_key: Non-key frame.
+        speedup: Forecast at the plan's key-frame interval, from decoding to boxes.
+        fps: Frames per second at this interval, likewise.
+        refused: Why this split point is impossible; the times are 0 then.
+    """
+
+    split: str
+    width: float
+    key: float = 0.0
+    non_key: float = 0.0
+    speedup: float = 0.0
+    fps: float = 0.0
+    refused: str = ''
+
+
+@dataclass
+class Plan:
+    """All choices of an adaptation. They are made once; a continuation adds steps only.
+
+    Attributes:
+        detector: Config or name of the image detector.
+        checkpoint: Its weights.
+        digest: Hash of the weights.
+        device: Type of the device on which times were measured.
+        family: Family of heads and dense head.
+        channels: Channels of each propagated level.
+        strides: Stride of each propagated level.
+        input_size: Height and width of the network's input for the first video.
+        overhead: Milliseconds per frame outside the networks: decoding and the test pipeline.
+        candidates: What was measured.
+        split: The chosen split point.
+        width: The chosen width of FlowNetS.
+        flow_stride: Stride of the feature flow.
+        semantic: Whether there is a semantic step; if not, ``reason`` says why.
+        reason: Empty, or why only the regression loss can be used.
+        key_interval: Key-frame interval of the forecasts.
+        fps: Frames per second that were asked for, or None.
+        interval: Smallest and largest interval of the training pairs.
+        crop: Height and width of random crops, None for whole frames.
+        batch_size: Pairs per iteration.
+        feature_cache: Gigabytes of memory for kept features.
+        disk: Gigabytes that the training needs.
+        seconds: Seconds per iteration of each kind of step, of the first computation of a frame's features
+            (``first``), and for reading a batch (``read``).
+        portion: Share of each video that is trained on, from its start.
+        held_back: Videos of the validation; of each the frames after ``portion``, all frames where it is 1.
+        skipped: Videos that cannot be read.
+        frames: Number of frames that are trained on.
+        steps: Steps of the training: name, iterations, minutes of the command and videos.
+    """
+
+    detector: str
+    checkpoint: str
+    digest: str
+    device: str
+    family: str = ''
+    channels: list[int] = field(default_factory=list)
+    strides: list[float] = field(default_factory=list)
+    input_size: list[int] = field(default_factory=list)
+    overhead: float = 0.0
+    candidates: list[Candidate] = field(default_factory=list)
+    split: str = ''
+    width: float = 0.0
+    flow_stride: int = 16
+    semantic: bool = True
+    reason: str = ''
+    key_interval: int = 10
+    fps: float | None = None
+    interval: list[int] = field(default_factory=list)
+    crop: list[int] | None = None
+    batch_size: int = 4
+    feature_cache: float = 0.0
+    disk: float = 0.0
+    seconds: dict[str, float] = field(default_factory=dict)
+    portion: float = 1.0
+    held_back: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    frames: int = 0
+    steps: list[dict] = field(default_factory=list)
+
+    @classmethod
+    def load(cls, path: Path) -> 'Plan':
+        """Read a plan.
+
+        Raises:
+            PlanError: If the file is not a plan.
+        """
+        try:
+            content = json.loads(path.read_text())
+            candidates = [Candidate(**one) for one in content.pop('candidates')]
+            return cls(**content, candidates=candidates)
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise PlanError(f'{path}: is no plan of an adaptation ({error})') from error
+
+    def save(self, path: Path) -> None:
+        """Write the plan atomically."""
+        write_json(asdict(self), path, indent=2)
+
+    @property
+    def chosen(self) -> Candidate:
+        """The candidate that was chosen."""
+        return next(c for c in self.candidates if (c.split, c.width) == (self.split, self.width))
+
+    @property
+    def minutes(self) -> float:
+        """Minutes of all steps."""
+        return sum(step['minutes'] for step in self.steps)
+
+    @property
+    def videos(self) -> list[str]:
+        """Videos that are trained on."""
+        return self.steps[-1]['videos']
+
+    def text(self) -> str:
+        """Describe the plan for a user."""
+        levels = ', '.join(
+            f'{c} channels at stride {s:g}'
+            for c, s in zip(self.channels, self.strides, strict=True)
+        )
+        rows = [('split point', 'flow network', 'key, ms', 'non-key, ms', 'speed-up', 'fps', '')]
+        for one in self.candidates:
+            times = (
+                ('-', '-', '-', '-')
+                if one.refused
+                else (
+                    f'{one.key:.1f}',
+                    f'{one.non_key:.1f}',
+                    f'{one.speedup:.1f}',
+                    f'{one.fps:.1f}',
+                )
+            )
+            note = one.refused and 'not possible'
+            rows.append(
+                (one.split, f'FlowNetS {one.width:g}', *times, note or '*' * (one is self.chosen))
+            )
+        part = 'whole videos' if self.portion == 1 else f'the last {1 - self.portion:.0%} of each'
+        memory = (
+            f'{self.feature_cache:.2f} GB of memory'
+            if self.feature_cache
+            else 'none (random crops)'
+        )
+        size = 'x'.join(map(str, self.crop or self.input_size))
+        lines = [
+            f'Detector: {self.family}; propagated: {levels}',
+            f'Forecasts at l = {self.key_interval}, input {self.input_size[0]}x{self.input_size[1]}, from decoding '
+            f'to boxes, on this machine ({self.device}):',
+            text_table(rows),
+            'Distilled: features' + (', then the outputs of the heads' if self.semantic else ''),
+            *([f'Only the regression loss is possible: {self.reason}'] if self.reason else []),
+            f'Training: batches of {self.batch_size} pairs of {size}, intervals {self.interval[0]} to '
+            f'{self.interval[1]}; kept features: {memory}; disk: {self.disk:.2f} GB',
+            *(
+                f'  {step["name"]}: {step["iters"]} iterations, about {self.time_of(step) / 60:.0f} minutes'
+                for step in self.steps
+            ),
+            f'Videos: {len(self.videos)} for training, {len(self.held_back)} for validation ({part}), '
+            f'{len(self.skipped)} skipped',
+        ]
+        return '\n'.join(lines)
+
+    def time_of(self, step: dict) -> float:
+        """Return the expected seconds of a step, without the first computation of features that are kept."""
+        kind = step['name'].split('_')[0]
+        return step['iters'] * (self.seconds[kind] + self.seconds['read'])

@@ -1,0 +1,238 @@
+"""Choices of an adaptation, from what the detector computes and from times that are measured on this machine."""
+
+import logging
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from mmengine.logging import print_log
+from mmengine.optim import build_optim_wrapper
+from mmengine.runner import Runner
+
+from semidff.datasets.video_list import VideoInfo, VideoListError, load_videos
+from semidff.inference.frame_pipeline import frame_pipeline
+from semidff.inference.timer import timed
+from semidff.models.channels_last import to_channels_last
+from semidff.models.video_detector import VideoDetector
+from semidff.utils.checkpoint import detector_digest
+from semidff.utils.tool_files import FileError
+
+from .config import detector_config, make_config
+from .parts import choose_parts, first_frames
+from .plan import Plan
+from .videos import hold_back, named_videos, write_list
+
+_CROP = 480, 640
+_TRAINING = 0.75  # share of the time; the rest is for measurements and the validation
+_REGRESSION = 0.4  # share of the iterations
+_LEAST = dict(regression=200, semantic=300)  # iterations, below which no training is worth its name
+
+
+def make_plan(
+    detector: str,
+    checkpoint: str,
+    videos: Sequence[str],
+    out: Path,
+    minutes: float,
+    key_interval: int | None = None,
+    fps: float | None = None,
+    device: str = 'cpu',
+    progress: Callable[[str], None] = lambda text: None,
+) -> Plan:
+    """Make all choices of an adaptation.
+
+    Args:
+        detector: Config file or name of an image detector.
+        checkpoint: Its weights.
+        videos: Video files, folders and globs.
+        out: Folder of the results.
+        minutes: Time of the whole adaptation.
+        key_interval: Key-frame interval l; None: 10, or what ``fps`` needs.
+        fps: Frames per second to reach, from decoding to boxes.
+        progress: Receives a line for each thing that takes a while.
+
+    Returns:
+        The plan.
+
+    Raises:
+        ConfigError: If there is no such detector.
+        CheckpointError: If the checkpoint does not fit it.
+        VideoListError: If there are no readable videos, or too few frames.
+        FileError: If the disk has too little space.
+        PlanError: If no split point is possible.
+    """
+    own = detector_config(detector)
+    plan = Plan(detector, checkpoint, detector_digest(checkpoint), torch.device(device).type)
+    plan.fps = fps
+    progress('opening the videos')
+    found = named_videos(videos, out)
+    readable = load_videos(write_list(out / 'videos' / 'found.txt', found))
+    trained, held_back, plan.portion = hold_back(readable)
+    plan.held_back = [video.path for video in held_back]
+    known = {video.path for video in readable}
+    plan.skipped = [path for path in found if path not in known]
+    plan.frames = sum(int(video.length * plan.portion) for video in trained)
+    size = first_frames(plan, own, trained[0])
+    model = choose_parts(plan, own, size, key_interval, fps, device, progress)
+    plan.interval = [1, max(2 * plan.key_interval - 1, 5)]
+    _choose_data(plan, own, trained, model)
+    names = [video.path for video in trained]
+    plan.steps = [dict(name='regression', iters=1, minutes=0, videos=names)]
+    if plan.semantic:
+        plan.steps.append(dict(name='semantic', iters=1, minutes=0, videos=names))
+    lists = [write_list(out / 'videos' / 'train_1.txt', names)] * len(plan.steps)
+    workers = 0 if plan.device == 'cpu' else min(4, (os.cpu_count() or 1) - 1)
+    progress('measuring iterations')
+    plan.disk = _time_iterations(plan, make_config(own, plan, lists, workers), device)
+    for step, iters in zip(plan.steps, iterations(plan, minutes), strict=True):
+        step.update(iters=iters, minutes=minutes / len(plan.steps))
+    check_space(plan, out)
+    return plan
+
+
+def iterations(plan: Plan, minutes: float, later: bool = False) -> list[int]:
+    """Return the iterations of the steps that fit into a time, but no fewer than a minimum.
+
+    Args:
+        later: Whether there is one step, which continues the last one.
+    """
+    kinds = ['regression', 'semantic'] if plan.semantic else ['regression']
+    shares = {1: [1.0], 2: [_REGRESSION, 1 - _REGRESSION]}[len(kinds)]
+    if later:
+        kinds, shares = kinds[-1:], [1.0]
+    seconds = 60 * minutes * _TRAINING
+    costs = zip(kinds, shares, strict=True)
+    each = plan.seconds['read'] + sum(share * plan.seconds[kind] for kind, share in costs)
+    drawn = 2 * plan.batch_size * plan.seconds['first']  # per iteration, while frames are new
+    count = seconds / (each + drawn)
+    if count * 2 * plan.batch_size > plan.frames and not later:
+        count = (seconds - plan.frames * plan.seconds['first']) / each
+    return [
+        max(_LEAST[kind], 10 * round(share * count / 10))
+        for kind, share in zip(kinds, shares, strict=True)
+    ]
+
+
+def extend(plan: Plan, videos: Sequence[str], out: Path, minutes: float) -> bool:
+    """Add a step to a plan if there are new videos or more minutes; nothing else is chosen again.
+
+    New videos without more minutes get a share of the minutes that corresponds to their share of the frames.
+
+    Args:
+        minutes: Minutes of the adaptation from its beginning.
+
+    Returns:
+        Whether a step was added.
+    """
+    known = {*plan.videos, *plan.held_back, *plan.skipped}
+    new = [path for path in named_videos(videos, out) if path not in known]
+    try:
+        readable = load_videos(write_list(out / 'videos' / 'new.txt', new)) if new else []
+    except VideoListError as error:  # none of the new ones
+        print_log(str(error), logger='current', level=logging.WARNING)
+        readable = []
+    names = [video.path for video in readable]
+    plan.skipped += [path for path in new if path not in names]
+    added = sum(int(video.length * plan.portion) for video in readable)
+    plan.frames += added
+    more = minutes - plan.minutes
+    if more <= 0:
+        more = plan.minutes * added / plan.frames
+    if not more:
+        return False
+    kind = 'semantic' if plan.semantic else 'regression'
+    (iters,) = iterations(plan, more, later=True)
+    plan.steps.append(
+        dict(
+            name=f'{kind}_{len(plan.steps) + 1}',
+            iters=iters,
+            minutes=more,
+            videos=plan.videos + names,
+        )
+    )
+    return True
+
+
+def check_space(plan: Plan, out: Path) -> None:
+    """Raise a FileError if the disk has too little space for the training."""
+    free = shutil.disk_usage(out).free / 1e9
+    if free < plan.disk:
+        raise FileError(
+            f'{out}: the training needs {plan.disk:.2f} GB of disk space, {free:.2f} GB are free; free some, or give '
+            'another --out'
+        )
+
+
+def _choose_data(
+    plan: Plan, own: Config, videos: Sequence[VideoInfo], model: VideoDetector
+) -> None:
+    """Choose crops, batch size, and the memory for kept features.
+
+    Large frames are cropped, since a pair of them costs too much. The features of small ones are kept in memory, if a
+    quarter of it holds most of them.
+    """
+    pipeline = frame_pipeline(own)
+    sizes = {(video.height, video.width) for video in videos}
+    blank = (dict(img=np.zeros((*size, 3), np.uint8)) for size in sizes)
+    inputs = [tuple(pipeline(one)['inputs'].shape[-2:]) for one in blank]
+    pads = any(str(s['type']).endswith('Pad') for s in own.detector_dataset['pipeline'])
+    large = max(h * w for h, w in inputs) > 1.1 * _CROP[0] * _CROP[1]
+    if large and not pads:
+        least = [min(side) for side in zip(*inputs, strict=True)]
+        plan.crop = [
+            max(32, min(a, b) // 32 * 32) for a, b in zip(sorted(_CROP), sorted(least), strict=True)
+        ]
+        if least[0] > least[1]:
+            plan.crop.reverse()
+    area = np.prod(plan.crop or max(inputs, key=np.prod))
+    plan.batch_size = 4 if area <= 100_000 or plan.device != 'cpu' else 2
+    if plan.crop:
+        return
+    images = torch.zeros(1, 3, *inputs[0], device=next(model.parameters()).device)
+    with torch.no_grad(), torch.autocast(images.device.type, torch.bfloat16):
+        each = sum(level.nbytes for level in model.spatial.features(images))
+    needed, limit = plan.frames * each / 1e9, 0.25 * _memory() / 1e9
+    if needed <= 2 * limit:
+        plan.feature_cache = round(max(min(1.1 * needed, limit), 0.01), 2)
+
+
+def _memory() -> int:
+    """Return the bytes of memory that are available."""
+    text = Path('/proc/meminfo').read_text()
+    return 1024 * int(re.search(r'MemAvailable:\s+(\d+)', text)[1])
+
+
+def _time_iterations(plan: Plan, config: Config, device: str) -> float:
+    """Measure iterations of each step; return the gigabytes of disk space that the training needs."""
+    torch.manual_seed(0)
+    model = MODELS.build(config.model).to(device)
+    to_channels_last(model)
+    block = 64 // plan.batch_size
+    start = time.perf_counter()
+    batches = list(islice(Runner.build_dataloader(config.train_dataloader, seed=0), block))
+    plan.seconds = dict(read=(time.perf_counter() - start) / block, first=0.0)
+    model.train()
+    for step in config.train_cfg.steps:
+        model.enter_step(step.objectives, step.trainable)
+        wrapper = build_optim_wrapper(model, config.optim_wrapper)
+        laps = []
+        for batch in (batches[0], batches[1], batches[1], batches[1]):
+            with timed(torch.device(device)) as lap:
+                model.train_step(batch, wrapper)
+            laps.append(lap.seconds)
+        plan.seconds[step.name] = min(laps[2:])
+        if plan.feature_cache and step.name == 'regression':
+            new = max(laps[1] - min(laps[2:]), 0.0)
+            plan.seconds['first'] = new / (2 * plan.batch_size)
+    weights = sum(tensor.nbytes for tensor in model.state_dict().values())
+    moments = 2 * sum(p.nbytes for p in model.parameters() if p.requires_grad)
+    # Two checkpoints, the one that is being written, the results of the steps, and the video detector.
+    return (3 * (weights + moments) + (len(plan.steps) + 1) * weights) / 1e9 + 0.2

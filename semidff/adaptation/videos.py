@@ -1,0 +1,95 @@
+"""The videos of an adaptation: what the user names, and which part of it is held back for validation."""
+
+import glob
+import logging
+import os
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from mmengine.logging import print_log
+
+from semidff.datasets.video_folders import find_videos, is_archive
+from semidff.datasets.video_list import VideoInfo, VideoListError
+from semidff.datasets.video_readers import natural_key
+from semidff.utils.atomic_write import atomic_write
+
+HELD_BACK = 0.15
+"""Share of the frames that is held back, as whole videos or as the end of each video."""
+
+_MIN_VIDEOS = 4  # below this number, the ends of all videos are held back instead of whole videos
+_MIN_FRAMES = 100
+
+
+def named_videos(given: Sequence[str], own: Path) -> list[str]:
+    """Return the absolute paths of the videos that are named, without duplicates.
+
+    Args:
+        given: Video files, folders of frames, folders that contain either at any depth, and globs.
+        own: The folder of the results; videos in it are left out.
+
+    Raises:
+        VideoListError: If a path does not exist, a glob matches nothing, or no name can be in a list.
+        VideoError: If a folder holds no videos.
+    """
+    found: list[str] = []
+    for entry in given:
+        path = os.path.expanduser(entry)
+        matches = [path] if os.path.exists(path) else sorted(glob.glob(path, recursive=True))
+        if not matches:
+            raise VideoListError(f'{entry}: there is no such file or folder')
+        for match in sorted(matches, key=natural_key):
+            inside = is_archive(match)
+            found += [os.path.join(match, one) for one in find_videos(match)] if inside else [match]
+    paths = [os.path.abspath(path) for path in found]
+    paths = [path for path in dict.fromkeys(paths) if own not in Path(path).parents]
+    unfit = [path for path in paths if re.search(r'(\s#|[\n\r]|\s$)', path)]
+    if unfit:
+        print_log(
+            f'{len(unfit)} videos are skipped, since lists of videos cannot hold names with " #", line breaks or '
+            f'white space at the end: {unfit[:10]}',
+            logger='current',
+            level=logging.WARNING,
+        )
+    paths = [path for path in paths if path not in unfit]
+    if not paths:
+        raise VideoListError(
+            f'{", ".join(given)}: no videos; give video files, folders of frames, or folders that contain them'
+        )
+    return paths
+
+
+def hold_back(videos: Sequence[VideoInfo]) -> tuple[list[VideoInfo], list[VideoInfo], float]:
+    """Divide videos into those that are trained on and those that validate.
+
+    Of four videos or more, some that are spread evenly over the list are held back, none of which has more than 30 % of
+    the frames; of fewer, the end of each.
+
+    Returns:
+        The videos of the training, those of the validation, and the share of each video that is trained on.
+
+    Raises:
+        VideoListError: If there are too few frames.
+    """
+    frames = sum(video.length for video in videos)
+    if frames < _MIN_FRAMES:
+        raise VideoListError(
+            f'{len(videos)} readable videos have {frames} frames in all; at least {_MIN_FRAMES} are needed, and '
+            'minutes of video are better'
+        )
+    short = [i for i, video in enumerate(videos) if video.length <= 2 * HELD_BACK * frames]
+    if len(videos) < _MIN_VIDEOS or not short:
+        return list(videos), list(videos), 1 - HELD_BACK
+    count = max(1, round(HELD_BACK * len(videos)))
+    places = np.linspace(0, len(short) - 1, count + 2).round().astype(int)[1:-1]
+    held = {short[place] for place in places}
+    trained = [video for index, video in enumerate(videos) if index not in held]
+    return trained, [videos[index] for index in sorted(held)], 1.0
+
+
+def write_list(path: Path, videos: Iterable[str]) -> str:
+    """Write a list of videos for a training; return its path."""
+    with atomic_write(path) as file:
+        file.writelines(f'{video}\n' for video in videos)
+    return str(path)

@@ -1,0 +1,246 @@
+"""From an image detector and unlabeled videos to a faster video detector, in one call."""
+
+import json
+import os
+from argparse import Namespace
+from collections.abc import Sequence
+from contextlib import closing
+from itertools import islice
+from pathlib import Path
+
+import mmengine.device.utils as mmengine_device
+import torch
+
+from semidff.adaptation import Plan, PlanError, make_plan
+from semidff.adaptation.config import detector_config, make_config, training_steps, write_config
+from semidff.adaptation.plan import LEAST_SPEEDUP
+from semidff.adaptation.planner import check_space, extend
+from semidff.adaptation.validation import held_back_clips, validate
+from semidff.adaptation.videos import write_list
+from semidff.datasets.class_names import class_names
+from semidff.datasets.video_list import load_videos
+from semidff.datasets.video_readers import Frame, open_stream
+from semidff.engine.training import run_training
+from semidff.inference.schedules.fit import fit_adaptive
+from semidff.utils.atomic_write import atomic_path, write_json
+from semidff.utils.checkpoint import TRAINING_ONLY, detector_digest, read_checkpoint
+from semidff.utils.model_building import read_config
+from semidff.utils.run_folder import occupy
+from semidff.utils.tool_files import FileError, OutputFolder, check_outputs
+
+from .video_inferencer import VideoInferencer
+
+_FOREIGN = 'config.py', 'last.pth', 'adaptive.json', 'report.md', 'video.mp4'
+_CLIPS = 20  # to which the adaptive schedule is fitted
+_RENDERED = 250  # frames
+
+
+def adapt(
+    detector: str,
+    checkpoint: str | Path,
+    videos: Sequence[str | Path],
+    out: str | Path,
+    minutes: float = 60,
+    fps: float | None = None,
+    key_interval: int | None = None,
+    labels: str | Path | None = None,
+    plan_only: bool = False,
+    anyway: bool = False,
+    device: str | None = None,
+) -> Path:
+    """Turn an image detector into a faster video detector, with unlabeled videos.
+
+    What was interrupted continues with the same arguments. More minutes or videos train further.
+
+    Args:
+        detector: Config file, or name of a model of mmdetection.
+        checkpoint: Its weights.
+        videos: Video files, folders of frames, folders that contain either, and globs.
+        out: Folder of the results.
+        minutes: Time of the whole adaptation.
+        fps: Frames per second to reach, from decoding to boxes.
+        key_interval: Key-frame interval l of the forecasts; training covers intervals up to 2 l - 1.
+        labels: COCO-VID json of labeled videos, for mAP in place of the agreement with the detector.
+        plan_only: Whether to stop after the plan.
+        anyway: Whether to train even if the forecast speed-up is below 1.3.
+        device: Device; default: a GPU if available.
+
+    Returns:
+        The folder, which :class:`VideoInferencer` takes.
+
+    Raises:
+        PlanError: If the folder has another plan, or the speed-up is not worth a training.
+        ConfigError: If there is no such detector.
+        CheckpointError: If the checkpoint does not fit the detector.
+        VideoListError: If there are too few readable videos.
+        FileError: If there is too little disk space, or the folder is that of something else.
+    """
+    if not 0 < minutes < float('inf'):
+        raise PlanError(f'minutes is {minutes}; it must be above 0 and finite')
+    if key_interval is not None and key_interval < 2:
+        raise PlanError(f'key_interval is {key_interval}; it must be at least 2')
+    out, checkpoint = Path(out).resolve(), _absolute(checkpoint)
+    check_outputs([OutputFolder(out)])
+    foreign = [name for name in _FOREIGN if (out / name).exists()]
+    if foreign and not (out / 'plan.json').exists():
+        raise FileError(
+            f'{out / foreign[0]}: exists already, in a folder that is not that of an earlier adaptation; give another '
+            '--out'
+        )
+    device = _use(device)
+    detector = os.path.abspath(detector) if Path(detector).is_file() else detector
+    with occupy(out):
+        given = [str(video) for video in videos]
+        settings = (minutes, key_interval, fps, device)
+        plan = _planned(detector, checkpoint, given, out, *settings)
+        print(plan.text(), flush=True)
+        speedup = plan.chosen.speedup
+        if plan_only:
+            return out
+        if speedup < LEAST_SPEEDUP and not anyway:
+            raise PlanError(
+                f'the forecast speed-up at l = {plan.key_interval} is {speedup:.2f}, below {LEAST_SPEEDUP}: what runs '
+                'on every frame is nearly as expensive as the detector. Use a smaller input size instead, or train '
+                'with --anyway'
+            )
+        _train(plan, out, device)
+        _finish(plan, out, device, labels)
+    print(
+        f'Result: {out / "report.md"}, {out / "report.png"}, {out / "video.mp4"}. Use it with\n'
+        f'  python tools/video_demo.py VIDEO {out} --out boxes.mp4\n'
+        f'  VideoInferencer({str(out)!r})',
+        flush=True,
+    )
+    return out
+
+
+def _planned(
+    detector: str,
+    checkpoint: str,
+    videos: list[str],
+    out: Path,
+    minutes: float,
+    key_interval: int | None,
+    fps: float | None,
+    device: str,
+) -> Plan:
+    """Make a plan and write it, or continue the one in the folder."""
+    file = out / 'plan.json'
+    if not file.exists():
+        settings = (minutes, key_interval, fps, device)
+        plan = make_plan(detector, checkpoint, videos, out, *settings, _say)
+        plan.save(file)
+    else:
+        plan = Plan.load(file)
+        digest = detector_digest(checkpoint)
+        if (plan.detector, plan.digest) != (detector, digest):
+            raise PlanError(
+                f'{out}: is the adaptation of {plan.detector} with {plan.checkpoint}; give the same, or another --out'
+            )
+        if fps not in (None, plan.fps) or key_interval not in (None, plan.key_interval):
+            raise PlanError(
+                f'{file}: is for key_interval={plan.key_interval} and fps={plan.fps}, which a continuation does not '
+                'change; give the same, or another --out'
+            )
+        _say(f'continuing the plan of this folder, made for {plan.minutes:g} minutes')
+        if extend(plan, videos, out, minutes):
+            plan.save(file)
+    return plan
+
+
+def _train(plan: Plan, out: Path, device: str) -> None:
+    """Train what the plan has and the folder lacks, and write ``last.pth``."""
+    folder, path, slim = out / 'training', out / 'config.py', out / 'last.pth'
+    total = sum(step['iters'] for step in plan.steps)
+    if slim.exists() and read_checkpoint(slim)[1].get('iter') == total:
+        return
+    lists = [
+        write_list(out / 'videos' / f'train_{max(1, number)}.txt', step['videos'])
+        for number, step in enumerate(plan.steps)
+    ]
+    if path.exists():
+        config = read_config(path)
+        config.train_cfg.steps = training_steps(plan, lists)
+        config.train_dataloader.dataset.dataset.ann_file = lists[0]
+        config.pop('recommended', None)
+    else:
+        workers = 0 if device == 'cpu' else min(4, (os.cpu_count() or 1) - 1)
+        config = make_config(detector_config(plan.detector), plan, lists, workers)
+    check_space(plan, out)
+    write_config(config, path)
+    options = dict.fromkeys(('cfg_options', 'accumulate', 'seed'), None)
+    options |= dict(launcher='none', local_rank=0, amp=False, resume='auto')
+    run_training(Namespace(config=str(path), work_dir=str(folder), **options))
+    state, meta = read_checkpoint(folder / 'last.pth')
+    kept = {key: value for key, value in state.items() if not key.startswith(TRAINING_ONLY)}
+    meta = dict(
+        iter=meta['iter'], dataset_meta=dict(classes=class_names(config, meta)), cfg=meta['cfg']
+    )
+    with atomic_path(slim) as unfinished:
+        torch.save(dict(state_dict=kept, meta=meta), unfinished)
+
+
+def _finish(plan: Plan, out: Path, device: str, labels: str | Path | None) -> None:
+    """Write what follows from ``last.pth`` and is not there yet: schedule, report and video."""
+    file = out / 'progress.json'
+    state = dict(iters=sum(step['iters'] for step in plan.steps), labels=labels and str(labels))
+    progress = json.loads(file.read_text()) if file.exists() else {}
+    if any(progress.get(key) != value for key, value in state.items()):
+        progress = dict(state, done=[])
+    stages = dict(adaptive=_fit, report=_validate, video=_render)
+    for name, run in stages.items():
+        if name not in progress['done']:
+            run(plan, out, device, labels)
+            progress['done'].append(name)
+            write_json(progress, file)
+
+
+def _fit(plan: Plan, out: Path, device: str, labels: str | Path | None) -> None:
+    """Fit the adaptive schedule to the videos of the training."""
+    _say('fitting the adaptive schedule')
+    inferencer = _dense(out, device)
+    videos = load_videos(write_list(out / 'videos' / 'all.txt', plan.videos))
+    pack = lambda image: inferencer.preprocess(Frame(image, 0, 0.0))  # noqa: E731
+    fit_adaptive(inferencer.model, pack, videos, _CLIPS).predictor.save(out / 'adaptive.json')
+
+
+def _validate(plan: Plan, out: Path, device: str, labels: str | Path | None) -> None:
+    """Measure operating points, and put the recommended one into the config."""
+    _say('validation on held-back frames')
+    recommended = validate(plan, _dense(out, device).model, out, labels, _say)
+    config = read_config(out / 'config.py')
+    config.recommended = recommended
+    write_config(config, out / 'config.py')
+
+
+def _dense(out: Path, device: str) -> VideoInferencer:
+    """Load the result at the config's input size."""
+    return VideoInferencer(str(out / 'config.py'), out / 'last.pth', device, show_progress=False)
+
+
+def _render(plan: Plan, out: Path, device: str, labels: str | Path | None) -> None:
+    """Draw what the recommended operating point detects in held-back frames."""
+    _say('rendering a held-back clip')
+    clip = held_back_clips(plan)[0]
+    with closing(open_stream(clip.path)) as stream:
+        rate = stream.mean_rate()
+    inferencer = VideoInferencer(out, device=device, show_progress=False)
+    for _ in inferencer(islice(clip.images(), _RENDERED), out_video=out / 'video.mp4', fps=rate):
+        pass
+
+
+def _absolute(checkpoint: str | Path) -> str:
+    return str(checkpoint) if '://' in str(checkpoint) else os.path.abspath(checkpoint)
+
+
+def _use(device: str | None) -> str:
+    """Make mmengine train on a device, and return it."""
+    device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
+    mmengine_device.DEVICE = torch.device(device).type
+    if mmengine_device.DEVICE == 'cuda':
+        torch.cuda.set_device(device)
+    return device
+
+
+def _say(text: str) -> None:
+    print(f'adapt: {text}', flush=True)

@@ -1,0 +1,47 @@
+"""The folder that an adaptation leaves: config, weights and the operating point that it recommends."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from semidff.inference import schedule_config
+from semidff.utils.model_building import ConfigError, read_config
+
+
+class AdaptedFolder(NamedTuple):
+    """What is used of a folder of :func:`~semidff.apis.adapt`.
+
+    Attributes:
+        config: The config file.
+        weights: The checkpoint.
+        method: The recommended method.
+        key_interval: The recommended key-frame interval.
+        schedule: Config of the recommended schedule; None: fixed intervals.
+        scale: Recommended input size relative to that of the config.
+    """
+
+    config: str
+    weights: str
+    method: str
+    key_interval: int
+    schedule: dict | None
+    scale: float
+
+    @classmethod
+    def read(cls, folder: Path) -> 'AdaptedFolder':
+        """Read a folder.
+
+        Raises:
+            ConfigError: If it lacks the config or the weights.
+        """
+        config, weights = folder / 'config.py', folder / 'last.pth'
+        if missing := [file.name for file in (config, weights) if not file.is_file()]:
+            raise ConfigError(
+                f'{folder}: has no {" and no ".join(missing)}; give a folder that tools/adapt.py has finished, or a '
+                'config file'
+            )
+        point = dict(read_config(config).get('recommended') or {})
+        method, interval = point.get('method', 'propagate'), point.get('key_interval', 10)
+        schedule = None
+        if method == 'adaptive':
+            method, schedule = 'propagate', schedule_config(interval, str(folder / 'adaptive.json'))
+        return cls(str(config), str(weights), method, interval, schedule, point.get('scale', 1.0))

@@ -1,0 +1,158 @@
+"""An adaptation from end to end: a tiny RetinaNet and short mp4 files."""
+
+import json
+import runpy
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from semidff.adaptation import PlanError, parts, planner, validation
+from semidff.apis import VideoInferencer, adapt
+from semidff.datasets.video_list import VideoListError
+from semidff.engine.loops.distillation_loop import DistillationStepHook
+from semidff.models.spatial import dense_heads
+from semidff.utils.checkpoint import CheckpointError
+from semidff.utils.tool_files import FileError
+from tests.damaged_video import write_video
+from tests.tiny_video import CLASSES, SIZE, build, detector_cfg, frame, test_settings
+
+LEAST = dict(regression=3, semantic=3)
+VIDEO_DEMO = Path(__file__).resolve().parents[2] / 'tools' / 'video_demo.py'
+
+
+@pytest.fixture(scope='module')
+def project(tmp_path_factory):
+    """A detector's config and checkpoint, and six videos of which one is broken."""
+    folder = tmp_path_factory.mktemp('project')
+    pipeline = test_settings(folder / 'a.json', folder)['test_dataloader']['dataset']['pipeline']
+    dataset = dict(type='CocoDataset', pipeline=pipeline)
+    settings = dict(model=detector_cfg(), test_dataloader=dict(dataset=dataset))
+    Config(settings).dump(folder / 'detector.py')
+    state = build(detector_cfg(), seed=7).state_dict()
+    meta = dict(dataset_meta=dict(classes=CLASSES))
+    torch.save(dict(state_dict=state, meta=meta), folder / 'one.pth')
+    (folder / 'videos').mkdir()
+    for number in range(5):
+        write_video(folder / 'videos' / f'{number}.mp4', 24, size=SIZE)
+    (folder / 'videos' / 'broken.mp4').write_bytes(b'no video')
+    return folder
+
+
+@pytest.fixture(scope='module', autouse=True)
+def short():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(planner, '_LEAST', LEAST)
+        patch.setattr(parts, 'WIDTHS', (1 / 8,))
+        patch.setattr(validation, 'SCALES', (1.0,))
+        patch.setattr(validation, '_LEAST', 40)
+        yield
+
+
+def run(project: Path, out: Path, **options) -> Path:
+    settings = dict(videos=[project / 'videos'], checkpoint=project / 'one.pth', minutes=1e-3)
+    settings |= dict(anyway=True, device='cpu') | options
+    return adapt(str(project / 'detector.py'), out=out, **settings)
+
+
+@pytest.fixture(scope='module')
+def adapted(project, tmp_path_factory, short):
+    return run(project, tmp_path_factory.mktemp('adapted') / 'out')
+
+
+def weights(folder: Path) -> dict:
+    return torch.load(folder / 'last.pth', weights_only=True)
+
+
+def test_plan(project, adapted):
+    plan = json.loads((adapted / 'plan.json').read_text())
+    assert plan['skipped'] == [str(project / 'videos' / 'broken.mp4')]
+    assert len(plan['held_back']) == 1 and len(plan['steps'][0]['videos']) == 4
+    assert not {*plan['held_back']} & {*plan['steps'][0]['videos']}
+    assert [(s['name'], s['iters']) for s in plan['steps']] == [('regression', 3), ('semantic', 3)]
+    assert plan['strides'] == [8, 16, 32] and plan['flow_stride'] == 8
+    assert (plan['input_size'], plan['crop']) == ([64, 96], None)
+    measured = [(one['split'], one['width']) for one in plan['candidates']]
+    assert len(measured) == 3 and (plan['split'], plan['width']) in measured
+
+
+def test_the_folder_is_a_video_detector(project, adapted, monkeypatch, tmp_path):
+    stored = weights(adapted)
+    assert stored['meta']['dataset_meta']['classes'] == CLASSES
+    assert not any(key.startswith('teacher') for key in stored['state_dict'])
+    recommended = json.loads((adapted / 'report.json').read_text())['recommended']
+    inferencer = VideoInferencer(adapted, device='cpu', show_progress=False)
+    assert inferencer.method == recommended['method'].replace('adaptive', 'propagate')
+    assert len(list(inferencer([frame(0, 0)] * 2))) == 2
+    assert (adapted / 'video.mp4').stat().st_size and (adapted / 'report.png').stat().st_size
+    options = ('--out', tmp_path / 'boxes.mp4', '--max-frames', 3, '--method', 'propagate')
+    argv = ['video_demo.py', project / 'videos' / '0.mp4', adapted, *options]
+    monkeypatch.setattr(sys, 'argv', [str(one) for one in argv])
+    runpy.run_path(str(VIDEO_DEMO), run_name='__main__')
+    assert (tmp_path / 'boxes.mp4').stat().st_size
+
+
+def test_an_interrupted_training_continues_with_the_same_result(project, adapted, tmp_path):
+    out = tmp_path / 'out'
+    out.mkdir()
+    shutil.copy(adapted / 'plan.json', out)
+    after = DistillationStepHook.after_train_iter
+
+    def interrupt(hook, runner, *args, **kwargs):
+        after(hook, runner, *args, **kwargs)
+        if runner.iter == 4:
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DistillationStepHook, 'after_train_iter', interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run(project, out)
+    module = sys.modules['semidff.apis.adapt']
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, '_finish', lambda *args: None)
+        run(project, out)
+        expected, found = weights(adapted)['state_dict'], weights(out)['state_dict']
+        assert expected.keys() == found.keys()
+        assert all(torch.equal(expected[key], found[key]) for key in expected)
+        time = (out / 'last.pth').stat().st_mtime_ns
+        run(project, out)
+        assert (out / 'last.pth').stat().st_mtime_ns == time  # nothing to do
+        write_video(project / 'more.mp4', 24, size=SIZE)
+        run(project, out, videos=[project / 'videos', project / 'more.mp4'], minutes=2e-3)
+    plan = json.loads((out / 'plan.json').read_text())
+    assert plan['steps'][2]['name'] == 'semantic_3'
+    assert plan['steps'][2]['videos'] == [*plan['steps'][0]['videos'], str(project / 'more.mp4')]
+    assert weights(out)['meta']['iter'] == 9
+    key = 'temporal.flow_network.predict_flow.weight'
+    assert not torch.equal(weights(out)['state_dict'][key], expected[key])
+
+
+def test_unknown_heads_learn_with_the_regression_loss(project, tmp_path, monkeypatch):
+    monkeypatch.delitem(dense_heads.OUTPUTS, 'RetinaHead')
+    plan = json.loads((run(project, tmp_path, plan_only=True) / 'plan.json').read_text())
+    assert not plan['semantic'] and 'RetinaHead' in plan['reason']
+    assert [step['name'] for step in plan['steps']] == ['regression']
+
+
+def test_refusals(project, adapted, tmp_path, monkeypatch):
+    out = tmp_path / 'out'
+    write_video(tmp_path / 'short.mp4', 10, size=SIZE)
+    with pytest.raises(VideoListError, match='10 frames in all; at least 100'):
+        run(project, out, videos=[tmp_path / 'short.mp4'])
+    with pytest.raises(VideoListError, match='none of its 1 entries'):
+        run(project, out, videos=[project / 'videos' / 'broken.mp4'])
+    with pytest.raises(VideoListError, match='no such file'):
+        run(project, out, videos=[project / 'none.mp4'])
+    torch.save(dict(state_dict=dict(other=torch.zeros(2))), tmp_path / 'other.pth')
+    with pytest.raises(CheckpointError, match='does not fit'):
+        run(project, out, checkpoint=tmp_path / 'other.pth')
+    with pytest.raises(PlanError, match='is the adaptation of'):
+        run(project, adapted, checkpoint=tmp_path / 'other.pth')
+    usage = shutil.disk_usage('.')._replace(free=1000)
+    monkeypatch.setattr(shutil, 'disk_usage', lambda path: usage)
+    with pytest.raises(FileError, match='GB of disk space, 0.00 GB are free'):
+        run(project, out)
+    assert not (out / 'plan.json').exists()

@@ -1,0 +1,65 @@
+"""Turn an image detector into a faster video detector, with unlabeled videos: plan, training, validation.
+
+Writes DIR/config.py and DIR/last.pth, which `VideoInferencer(DIR)` and `tools/video_demo.py VIDEO DIR` load, a report
+(report.md, report.json, report.png) and a rendered mp4. After an interruption, the same command continues; more videos
+or minutes train further.
+"""
+
+import argparse
+
+from semidff.apis import adapt
+from semidff.utils.allocator import keep_freed_memory
+from semidff.utils.arguments import ToolParser, add_device, finite, run_tool
+from semidff.utils.tool_files import CheckpointFile, InputFile
+
+
+def parse_args() -> argparse.Namespace:
+    parser = ToolParser(description=__doc__)
+    parser.add_argument(
+        'detector', help='config file of an image detector, or the name of a model of mmdetection'
+    )
+    parser.add_argument('checkpoint', type=CheckpointFile, help='its weights')
+    parser.add_argument(
+        'videos',
+        nargs='+',
+        metavar='VIDEO',
+        help='video file, folder of frames, folder that contains either, or glob',
+    )
+    parser.add_argument('--out', required=True, metavar='DIR', help='folder of the results')
+    parser.add_argument(
+        '--minutes',
+        type=finite,
+        default=60,
+        help='time of the whole command, three quarters of it for the training (default: 60)',
+    )
+    speed = parser.add_mutually_exclusive_group()
+    speed.add_argument(
+        '--fps', type=finite, metavar='TARGET', help='frames per second to reach, with decoding'
+    )
+    speed.add_argument(
+        '--key-interval',
+        type=int,
+        metavar='L',
+        help='key-frame interval l of the forecasts; training covers intervals up to 2 l - 1 (default: 10)',
+    )
+    parser.add_argument(
+        '--labels',
+        type=InputFile,
+        metavar='FILE',
+        help='COCO-VID json of labeled videos; without it, the report has the agreement with the detector',
+    )
+    parser.add_argument('--plan-only', action='store_true', help='stop after the plan')
+    parser.add_argument(
+        '--anyway', action='store_true', help='train even if the forecast speed-up is below 1.3'
+    )
+    add_device(parser)
+    return parser.parse_args()
+
+
+def main(args: argparse.Namespace) -> None:
+    keep_freed_memory()
+    adapt(**vars(args))
+
+
+if __name__ == '__main__':
+    run_tool(main, parse_args())
