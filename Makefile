@@ -17,11 +17,12 @@ UV := $(shell uv --version >/dev/null 2>&1 && echo uv || echo $(BIN)/uv)
 INSTALL := MAX_JOBS=$(MAX_JOBS) $(UV) pip install --python $(BIN)/python
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo demo-dff test lint format clean check-python check-compiler
+.PHONY: help env demo demo-dff demo-segmentation test lint format clean check-python check-compiler
 
 help:
 	@echo 'make demo    train and evaluate on synthetic data (25 minutes on 2 cores with bfloat16)'
 	@echo 'make demo-dff  the same and the supervised variants of Deep Feature Flow (15 minutes more)'
+	@echo 'make demo-segmentation  semantic segmentation in place of detection'
 	@echo 'make test    run the tests (a few minutes on 2 cores)'
 	@echo 'make env     create the environment in $(VENV), as demo and test do'
 	@echo '             (about 10 minutes on 2 cores the first time, mostly to compile mmcv)'
@@ -41,6 +42,10 @@ demo: $(STAMP)
 demo-dff: $(STAMP)
 	@echo 'Demo of supervised training; steps that `make demo` has done are not repeated.'
 	$(BIN)/python tools/run_experiment.py $(DFF_EXPERIMENT) $(ARGS)
+
+demo-segmentation: $(STAMP)
+	@echo 'Demo of segmentation; steps that `make demo` has done are not repeated.'
+	$(BIN)/python tools/run_experiment.py configs/quickstart/experiment_segmentation.py $(ARGS)
 
 test: $(STAMP)
 	@echo 'Tests: a few minutes on 2 cores.'

@@ -252,3 +252,44 @@ def samples(count: int, same: bool = False, boxes: bool = False) -> list[DetData
             )
         result.append(item)
     return result
+
+
+def segmentor(kind: str = 'pspnet') -> dict:
+    """A narrow PSPNet, DeepLabV3+ or SegFormer with four levels of features."""
+    norm = dict(type='BN')
+    head = dict(num_classes=CLASSES + 1, channels=16, norm_cfg=norm, dropout_ratio=0.1)
+    if kind == 'segformer':
+        channels = [8, 16, 24, 32]
+        body = dict(
+            type='MixVisionTransformer',
+            embed_dims=8,
+            num_layers=[1, 1, 1, 1],
+            num_heads=[1, 2, 3, 4],
+            sr_ratios=[8, 4, 2, 1],
+        )
+        head.update(type='SegformerHead', in_channels=channels, in_index=[0, 1, 2, 3])
+    else:
+        body = dict(
+            backbone(),
+            type='ResNetV1c',
+            dilations=(1, 1, 2, 4),
+            strides=(1, 2, 1, 1),
+            norm_cfg=norm,
+        )
+        head.update(in_channels=64, in_index=3)
+        own = dict(
+            pspnet=dict(type='PSPHead', pool_scales=(1, 2)),
+            deeplab=dict(
+                type='DepthwiseSeparableASPPHead', dilations=(1, 2), c1_in_channels=8, c1_channels=8
+            ),
+        )
+        head.update(own[kind])
+    return dict(
+        type='mmseg.EncoderDecoder',
+        data_preprocessor=dict(
+            type='SegDataPreProcessor', mean=[120.0] * 3, std=[60.0] * 3, size_divisor=1
+        ),
+        backbone=body,
+        decode_head=head,
+        test_cfg=dict(mode='whole'),
+    )

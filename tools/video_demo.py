@@ -1,4 +1,4 @@
-"""Detect objects in a video; write an annotated mp4, COCO-VID json and ILSVRC text.
+"""Detect objects in a video or segment it; write an annotated mp4, COCO-VID json, ILSVRC text or label maps.
 
 Memory does not grow with the video's length. The first Ctrl-C or SIGTERM ends the video after the current frame; the
 output files are complete up to there.
@@ -35,6 +35,7 @@ from semidff.utils.tool_files import (
     FileError,
     InputFile,
     OutputFile,
+    OutputFolder,
     OutputVideo,
 )
 from semidff.visualization.panels import PANELS
@@ -64,6 +65,12 @@ def parse_args() -> argparse.Namespace:
         type=OutputFile,
         metavar='FILE',
         help='all detections in the ILSVRC format (frame class score x1 y1 x2 y2)',
+    )
+    parser.add_argument(
+        '--labels',
+        type=OutputFolder,
+        metavar='FOLDER',
+        help='label maps of a segmentation network, a png per frame',
     )
     add_score_threshold(parser)
     parser.add_argument(
@@ -191,6 +198,7 @@ def detect_in_video(inferencer: VideoInferencer, args: argparse.Namespace) -> No
         fps=args.fps,
         max_frames=args.max_frames,
         strict=args.strict,
+        out_labels=args.labels,
     )
     stopped = False
 
@@ -211,7 +219,7 @@ def detect_in_video(inferencer: VideoInferencer, args: argparse.Namespace) -> No
         if stopped:
             break
     results.close()
-    files = [name for name in (args.out, args.json, args.txt) if name]
+    files = [name for name in (args.out, args.json, args.txt, args.labels) if name]
     rate = f'{frames / (time.perf_counter() - start):.1f} fps from reading to writing'
     print(f'{frames} frames, {keys} key frames, {rate}: {", ".join(files) or "no output files"}')
 

@@ -85,7 +85,8 @@ class ClipTimer:
         if on_gpu:
             peak = torch.cuda.max_memory_allocated(self._device)
             memory = (peak - before + self._own) / 2**20
-        detections = sum(len(result.pred_instances) for result in results)
+        boxes = (result.get('pred_instances') for result in results)
+        detections = sum(len(found) for found in boxes if found is not None)
         return Clip(np.array(seconds), detections, memory)
 
 

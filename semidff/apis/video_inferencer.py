@@ -26,7 +26,7 @@ from semidff.utils.installed import installed_file
 from semidff.utils.model_building import ConfigError, read_config
 from semidff.utils.progress import track
 from semidff.utils.safe_loading import trusted
-from semidff.utils.tool_files import OutputVideo, check_outputs
+from semidff.utils.tool_files import OutputFolder, OutputVideo, check_outputs
 from semidff.visualization.frames import render_frame
 from semidff.visualization.panels import check_panels
 
@@ -138,8 +138,9 @@ class VideoInferencer(BaseInferencer):
         fps: float | None = None,
         max_frames: int | None = None,
         strict: bool = False,
+        out_labels: str | Path | None = None,
     ) -> Iterator[DetDataSample]:
-        """Detect objects in videos.
+        """Detect objects in videos, or segment them.
 
         Args:
             inputs: The path of a video file or of a folder of frames, a camera index, an address
@@ -154,10 +155,11 @@ class VideoInferencer(BaseInferencer):
             fps: Frame rate of the mp4, and of videos whose rate is unknown (default: 25).
             max_frames: Maximum number of frames per video.
             strict: Whether unreadable frames are an error, not a warning.
+            out_labels: Folder of label maps, ``<video>/000000.png``, of a segmentation network.
 
         Returns:
-            The frames' results in order, with ``pred_instances`` (pixels of the original frame) and the
-            metainfo ``video_name``, ``video_id``, ``frame_id``, ``timestamp`` (seconds), ``is_key_frame``,
+            The frames' results in order, with ``pred_instances`` or ``pred_sem_seg`` (pixels of the original frame)
+            and the metainfo ``video_name``, ``video_id``, ``frame_id``, ``timestamp`` (seconds), ``is_key_frame``,
             ``img_path`` (of frames that are files) and ``ori_shape``. Outputs get their names when the iterator
             ends or is closed; on an error they are removed. A change of the frame size begins with a key frame.
 
@@ -173,11 +175,22 @@ class VideoInferencer(BaseInferencer):
         files = [source.path for source in sources]
         check_out_video(out_video, files)
         video = out_video and OutputVideo(out_video)
-        check_outputs([video, out_json, out_txt], [*files, *self._read])
+        labels = out_labels and OutputFolder(out_labels)
+        check_outputs([video, out_json, out_txt, labels], [*files, *self._read])
+        self._check_kinds(boxes=out_json or out_txt, labels=out_labels)
         draw = partial(self.visualize, pred_score_thr=pred_score_thr)
         classes = self.model.dataset_meta['classes']
-        outputs = open_outputs(classes, draw, out_video, out_json, out_txt)
+        outputs = open_outputs(classes, draw, out_video, out_json, out_txt, out_labels)
         return self._run(sources, outputs, fps, max_frames)
+
+    def _check_kinds(self, boxes: str | Path | None, labels: str | Path | None) -> None:
+        """Refuse outputs for boxes of a segmentation network, and for labels of a detector."""
+        segments = self.engine().model.spatial.prediction == 'pred_sem_seg'
+        if wrong := boxes if segments else labels:
+            found, remedy = (
+                ('label maps', 'out_labels') if segments else ('boxes', 'out_json, out_txt')
+            )
+            raise ValueError(f'{wrong}: this model predicts {found}; use {remedy} or out_video')
 
     def _run(
         self,

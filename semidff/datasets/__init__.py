@@ -13,6 +13,7 @@ from .labeled_pairs import LabeledPairDataset
 from .samplers import SampleStream, StreamSampler, VideoSampler
 from .transforms import (
     LoadFlowPair,
+    LoadLabelMap,
     OriginalFlip,
     OriginalResize,
     PackFlowPair,

@@ -39,7 +39,8 @@ def class_names(cfg: Config | ConfigDict, meta: Mapping) -> tuple[str, ...]:
 
 def _of_dataset(dataset: dict) -> tuple[str, ...] | None:
     names = (dataset.get('metainfo') or {}).get('classes')
-    kind = DATASETS.get(dataset['type']) if dataset.get('type') else None
+    name = '.'.join(filter(None, (dataset.get('_scope_'), dataset.get('type'))))
+    kind = DATASETS.get(name) if dataset.get('type') else None
     names = names or getattr(kind, 'METAINFO', {}).get('classes')
     if names or not dataset.get('ann_file'):
         return names

@@ -32,7 +32,9 @@ class CocoVIDDataset(CocoDataset):
 
     Args:
         *args: Arguments of CocoDataset.
-        data_prefix: ``dict(img=...)``, folder of the images relative to ``data_root``.
+        data_prefix: ``dict(img=...)``, folder of the images relative to ``data_root``; for
+            :class:`~semidff.datasets.LoadLabelMap` also ``seg``, folder of the label maps, which have the names of the
+            images with the suffix .png.
         require_video: Whether to refuse images that belong to no video.
         **kwargs: Arguments of CocoDataset. Without ``metainfo`` the classes are those of the json.
 
@@ -90,6 +92,8 @@ class CocoVIDDataset(CocoDataset):
         for key in ('video_id', 'frame_id', 'video_name', 'video_length'):
             data_info[key] = image[key]
         data_info['is_labeled'] = bool(image.get('is_labeled', True))
+        if data_info['seg_map_path']:
+            data_info['num_classes'] = len(self._metainfo['classes'])
         self._paths[image['video_id']][image['frame_id']] = data_info['img_path']
         return data_info
 

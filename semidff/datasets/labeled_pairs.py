@@ -82,7 +82,7 @@ class LabeledPairDataset(Dataset):
         frame_id = max(current['frame_id'] - distance, 0)
         key = {**current, 'instances': [], 'frame_id': frame_id}
         if frame_id != current['frame_id']:
-            key['img_path'] = self._path(current, frame_id)
+            key.update(img_path=self._path(current, frame_id), is_labeled=False)
         for path in {key['img_path'], current['img_path']}:
             check_image(path)
         return self.pipeline({name: [key[name], current[name]] for name in current})

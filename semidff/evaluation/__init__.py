@@ -7,3 +7,4 @@ from .motion_speed import SPEEDS, ap_by_speed, motion_iou, speed_of
 from .vid_ap import Detections, GroundTruth, mean_ap
 from .vid_evaluator import VIDEvaluator, VIDResult
 from .vid_metric import VIDMetric
+from .video_iou_metric import VideoIoUMetric

@@ -62,6 +62,7 @@ class VIDMetric(BaseMetric):
     """
 
     default_prefix = 'vid'
+    takes_pairs = True
 
     def __init__(
         self,

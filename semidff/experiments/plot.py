@@ -45,7 +45,7 @@ def draw_distances(lines: Sequence[DistanceLine], path: Path) -> None:
             else:
                 marker = MARKERS[index % len(MARKERS)]
                 axes.plot(range(len(values)), values, marker=marker, markersize=5, **style)
-        axes.set(xlabel='distance from the key frame [frames]', ylabel='mAP [%]',
+        axes.set(xlabel='distance from the key frame [frames]', ylabel='accuracy [%]',
                  title='accuracy over distance from the key frame')  # fmt: skip
         axes.set_xticks(range(0, count, max(1, count // 15)))
         axes.grid(alpha=0.3)
@@ -95,7 +95,8 @@ def _draw_speed(axes: Any, entries: Sequence[Entry], colors: Colors) -> None:
             if entry.key_interval is not None and len(points) > 1:
                 axes.annotate(f'{entry.key_interval}', (left, top), textcoords='offset points',
                               xytext=(5, 5), fontsize=8, color=color)  # fmt: skip
-    axes.set(xlabel='frames per second', ylabel='mAP [%]', title='accuracy and speed (numbers: l)')
+    ylabel = f'{entries[0].accuracy} [%]'
+    axes.set(xlabel='frames per second', ylabel=ylabel, title='accuracy and speed (numbers: l)')
     # a log axis with as many labels as fit, within a decade or over several
     axes.set_xscale('log')
     low, high = axes.get_xlim()

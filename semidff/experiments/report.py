@@ -10,7 +10,16 @@ from semidff.utils.atomic_write import atomic_path, atomic_write, write_json
 from semidff.utils.tables import markdown_table, text_table
 
 from .plot import draw, draw_curve, draw_distances
-from .table import COLUMNS, Cell, DistanceLine, Entry, Measurement, build_table
+from .table import (
+    COLUMNS,
+    MEASURED,
+    SEGMENTATION,
+    Cell,
+    DistanceLine,
+    Entry,
+    Measurement,
+    build_table,
+)
 
 # column -> factor, digits, unit; all others are shares in percent with one digit
 FORMATS = {'fps': (1, 2, ''), 'speed-up': (1, 2, '×'), 'gap recovery': (100, 1, ' %')}
@@ -57,7 +66,7 @@ def write_distances(measurements: Sequence[Measurement], folder: Path) -> str:
         # *frame* has no key frame and hence one value for all distances
         values = line.accuracies * (count if line.method == 'frame' else 1)
         rows.append([line.row, *(show('mAP', Cell.of([v])) for v in (*values, line.mean))])
-    blocks = [Block('mAP at each distance d from the key frame', rows)]
+    blocks = [Block('Accuracy at each distance d from the key frame', rows)]
     return _write(blocks, lines, folder / 'distance.png', draw_distances)
 
 
@@ -134,8 +143,12 @@ def by_row(entries: Sequence[Entry]) -> list[Block]:
 
 
 def _block(title: str, columns: Sequence[str], lines: Sequence[tuple[str, Entry]]) -> Block:
+    accuracy = lines[0][1].accuracy
+    if accuracy == 'mIoU':
+        columns = [c for c in columns if c in SEGMENTATION or c not in MEASURED]
     rows = [[name, *(show(column, e.cells[column]) for column in columns)] for name, e in lines]
-    return Block(title, [['', *columns], *rows], BUSY if any(e.busy for _, e in lines) else '')
+    header = [accuracy if column == 'mAP' else column for column in columns]
+    return Block(title, [['', *header], *rows], BUSY if any(e.busy for _, e in lines) else '')
 
 
 def text(blocks: Sequence[Block]) -> str:

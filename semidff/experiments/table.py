@@ -21,8 +21,10 @@ MEASURED = {
     'fast': 'vid/mAP_fast',
     'fps': 'fps',
 }
+# those of a test with VideoIoUMetric
+SEGMENTATION = {'mAP': 'seg/mIoU', 'fps': 'fps'}
 OF_VIDEO = 'vid/mAP_of/'
-AT_DISTANCE = re.compile(r'.*/mAP_at/(\d+)')
+AT_DISTANCE = re.compile(r'.*/(?:mAP|mIoU)_at/(\d+)')
 COLUMNS = (*MEASURED, 'speed-up', 'gap recovery')
 MAX_SPREAD = 0.2  # relative interquartile range above which a measured speed is not shown
 
@@ -34,7 +36,7 @@ class Measurement:
     Attributes:
         method: The row's method, as in ``tools/test.py``.
         key_interval: Key-frame interval l; None for *frame*, which does not depend on it.
-        metrics: Metrics of the test; mAP in [0, 1], ``None`` or NaN where a value is undefined.
+        metrics: Metrics of the test; mAP or mIoU in [0, 1], ``None`` or NaN where a value is undefined.
             Without ``speed_up`` the speed-up is the ratio of ``fps`` to that of *frame*.
         group: Name that rows with the same detector share.
         busy: Whether the measured speed varied too much to be shown.
@@ -49,6 +51,11 @@ class Measurement:
     group: str = ''
     busy: bool = False
     tables: Mapping[str, float | None] = field(default_factory=dict)
+
+    @property
+    def accuracy(self) -> str:
+        """What the column mAP holds: ``mAP``, or ``mIoU`` of segmentation."""
+        return 'mIoU' if 'seg/mIoU' in self.metrics else 'mAP'
 
 
 @dataclass(frozen=True)
@@ -79,6 +86,7 @@ class Entry:
     cells: Mapping[str, Cell]
     busy: bool = False
     tables: Mapping[str, float | None] = field(default_factory=dict)
+    accuracy: str = 'mAP'
 
 
 def collect(experiment: Experiment) -> list[Measurement]:
@@ -140,7 +148,9 @@ def build_table(measurements: Iterable[Measurement]) -> list[Entry]:
         cells = {column: Cell.of([own[column] for _, own in line]) for column in COLUMNS}
         busy = any(item.busy for item, _ in line)
         first = line[0][0]
-        entries.append(Entry(row, first.method, interval, seeds, cells, busy, first.tables))
+        entries.append(
+            Entry(row, first.method, interval, seeds, cells, busy, first.tables, first.accuracy)
+        )
     return entries
 
 
@@ -182,7 +192,7 @@ class DistanceLine:
         if not values:
             raise ValueError(
                 f'row {item.row!r} has no mAP at distances (vid/mAP_at/0, ...); its metrics are '
-                f"{sorted(item.metrics)}. Is VIDMetric the config's test_evaluator?"
+                f"{sorted(item.metrics)}. Is VIDMetric or VideoIoUMetric the config's test_evaluator?"
             )
         return cls(item.row, item.method, tuple(values[distance] for distance in sorted(values)))
 
@@ -193,7 +203,9 @@ class DistanceLine:
 
 
 def _measured(item: Measurement, column: str) -> float | None:
-    key = MEASURED[column]
+    key = (MEASURED if item.accuracy == 'mAP' else SEGMENTATION).get(column)
+    if key is None:
+        return None
     if key not in item.metrics:
         raise ValueError(
             f'row {item.row!r} (key interval {item.key_interval}, seed {item.seed}) has no '

@@ -39,14 +39,30 @@ def inherited_config(detector: dict | nn.Module) -> dict | nn.Module:
     if isinstance(detector, nn.Module):
         return detector.data_preprocessor
     own = dict(detector.get('data_preprocessor') or {})
-    kind = own.pop('type', 'DetDataPreprocessor')
-    if str(kind).removeprefix('mmdet.') not in ('DetDataPreprocessor', 'VideoDataPreprocessor'):
+    kind = str(own.pop('type', 'DetDataPreprocessor')).rpartition('.')[2]
+    if kind == 'SegDataPreProcessor':
+        own = _of_segmentor(own)
+    elif kind not in ('DetDataPreprocessor', 'VideoDataPreprocessor'):
         raise ValueError(
             f'the detector has data_preprocessor.type={kind!r}, which does not take frame pairs: set '
             "model.data_preprocessor to a 'VideoDataPreprocessor' with the same normalization"
         )
     own.pop('batch_augments', None)
     return dict(own, type='VideoDataPreprocessor')
+
+
+def _of_segmentor(own: dict) -> dict:
+    """Translate the settings of mmsegmentation's preprocessor; frames are padded as it pads images in tests."""
+    padding = own.get('test_cfg') or {}
+    if padding.get('size'):
+        raise ValueError(
+            f'the detector pads all images to the size {padding["size"]}, but videos have frames of any size: set '
+            'data_preprocessor.test_cfg=dict(size_divisor=...) or None'
+        )
+    kept = ('mean', 'std', 'bgr_to_rgb', 'rgb_to_bgr')
+    return {key: own[key] for key in kept if key in own} | dict(
+        pad_value=own.get('pad_val', 0), pad_size_divisor=padding.get('size_divisor') or 1
+    )
 
 
 def check_normalization(preprocessor: nn.Module, detector: nn.Module) -> None:

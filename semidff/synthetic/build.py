@@ -46,7 +46,7 @@ def build_dataset(root: str | Path, spec: DatasetSpec, workers: int = 1) -> dict
     root.mkdir(parents=True, exist_ok=True)
     _refuse_foreign(root)
     done = (_read(root / MANIFEST) or _read(root / _UNFINISHED)).get('parts', {})
-    wanted = [part for part in PARTS if getattr(spec, part.name)]
+    wanted = [part for part in PARTS if spec.count(part.name)]
     missing = [p for p in wanted if not _is_complete(root, p, spec, done.get(p.name))]
     if not missing and _read(root / MANIFEST).get('spec') == asdict(spec):
         print(f'{root}: the data set is there already ({", ".join(part.name for part in wanted)})')
@@ -73,7 +73,7 @@ def build_dataset(root: str | Path, spec: DatasetSpec, workers: int = 1) -> dict
         manifest['parts'][part.name] = {'arguments': _arguments(part, spec), **summary}
         write_json(manifest, root / _UNFINISHED)
         print(
-            f'[{number}/{len(missing)}] {part.name}: {getattr(spec, part.name)} items in '
+            f'[{number}/{len(missing)}] {part.name}: {spec.count(part.name)} items in '
             f'{time.monotonic() - start:.1f} s -> {root}',
             flush=True,
         )
@@ -87,7 +87,7 @@ def _build_part(root: Path, part: Part, spec: DatasetSpec, workers: int) -> dict
     for output in part.outputs:
         if '.' not in output:
             (root / output).mkdir()
-    count = getattr(spec, part.name)
+    count = spec.count(part.name)
     make = partial(_make_item, root, spec, part.name)
     show = partial(track, description=part.name, total=count, unit='items')
     if workers == 1:
@@ -108,7 +108,7 @@ def _make_item(root: Path, spec: DatasetSpec, name: str, index: int) -> object:
 
 
 def _arguments(part: Part, spec: DatasetSpec) -> dict:
-    names = ('seed', 'height', 'width', part.name, *part.fields)
+    names = ('seed', 'height', 'width', part.name.removesuffix('_labels'), *part.fields)
     return {'version': VERSION, **{name: getattr(spec, name) for name in names}}
 
 

@@ -1,6 +1,7 @@
 """Parts of a generated data set: generation and writing of their items and indices."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,7 @@ from .chairs import make_chairs
 from .clip import TrueBox, make_clip, make_crop, true_boxes
 from .presets import DatasetSpec
 from .render import render, true_flow, write_flow
-from .sprites import CLASSES, CROP_CLASSES
+from .sprites import CLASSES, CROP_CLASSES, SEGMENTATION_CLASSES
 from .statistics import motion_statistics
 
 _QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 92]
@@ -27,7 +28,7 @@ class Part:
     """One part of a data set.
 
     Attributes:
-        name: Name of the part and of the `DatasetSpec` field with its number of items.
+        name: Name of the part; `DatasetSpec.count` has its number of items.
         stream: Number of its random stream.
         outputs: Its files and folders, relative to the root.
         fields: Further `DatasetSpec` fields that it depends on.
@@ -120,7 +121,7 @@ def finish_labeled_videos(root: Path, spec: DatasetSpec, records: list, split: s
             image = _image(spec, len(images) + 1, f'{name}/{frame:06d}.jpg')
             images.append({**image, 'video_id': index + 1, 'frame_id': frame})
             # Sparse labels, like the 15 frames per snippet of ImageNet VID.
-            labeled = split != 'train' or frame % spec.label_every == 0
+            labeled = spec.is_labeled(split, frame)
             if not labeled:
                 images[-1]['is_labeled'] = False
             for box in boxes:
@@ -134,6 +135,31 @@ def finish_labeled_videos(root: Path, spec: DatasetSpec, records: list, split: s
         chosen = [track for (index, _), (_, track) in tracks.items() if index % 2 in parity]
         summary[f'motion_{pace}'] = motion_statistics(chosen) if chosen else None
     return summary
+
+
+def make_label_maps(
+    root: Path, spec: DatasetSpec, index: int, seed: np.random.SeedSequence, split: str
+) -> None:
+    """Write the label maps of one labeled video, or of one still: 0 background, n the n-th object class."""
+    if split == 'stills':
+        clip, folder, names = make_clip(seed, spec.size, 1, 'fast'), root / 'stills_labels', [index]
+    else:
+        length = spec.train_length if split == 'train' else spec.eval_length
+        clip = make_clip(seed, spec.size, length, pace_of(index), spec.motion)
+        folder, names = root / f'{split}_labels' / clip_name(index), range(length)
+        folder.mkdir(parents=True)
+    classes = np.array([0, *(layer.label + 1 for layer in clip.layers)], np.uint8)
+    for frame, name in enumerate(names):
+        if spec.is_labeled(split, frame):
+            save(folder / f'{name:06d}.png', classes[render(clip, frame)[1] + 1])
+
+
+def finish_label_maps(root: Path, spec: DatasetSpec, records: list, split: str) -> dict:
+    """Write the json for segmentation: that of the detection data set without boxes, with the background as a class."""
+    content = json.loads((root / f'{split}.json').read_text())
+    content |= {'annotations': [], 'categories': _categories(SEGMENTATION_CLASSES)}
+    write_json(content, root / f'{split}_labels.json')
+    return {'label_maps': sum(image.get('is_labeled', True) for image in content['images'])}
 
 
 def make_pair(root: Path, spec: DatasetSpec, index: int, seed: np.random.SeedSequence) -> float:
@@ -182,13 +208,37 @@ def _annotation(image_id: int, box: TrueBox) -> dict:
 
 
 def _coco(images: list[dict], annotations: list[dict]) -> dict:
-    categories = [{'id': i + 1, 'name': name} for i, name in enumerate(CLASSES)]
     numbered = [{'id': i + 1, **annotation} for i, annotation in enumerate(annotations)]
-    return {'images': images, 'annotations': numbered, 'categories': categories}
+    return {'images': images, 'annotations': numbered, 'categories': _categories(CLASSES)}
+
+
+def _categories(names: Sequence[str]) -> list[dict]:
+    return [{'id': i + 1, 'name': name} for i, name in enumerate(names)]
 
 
 def _labeled(split: str) -> tuple[Callable, Callable]:
     return partial(make_labeled_video, split=split), partial(finish_labeled_videos, split=split)
+
+
+def _label_maps(part: Part) -> Part:
+    """Return the part with the label maps of a part; it draws the same clips again."""
+    split = part.name
+
+    def files(spec: DatasetSpec) -> int:
+        if split == 'stills':
+            return spec.stills + 1
+        length = spec.train_length if split == 'train' else spec.eval_length
+        return spec.count(split) * sum(spec.is_labeled(split, frame) for frame in range(length)) + 1
+
+    return Part(
+        f'{split}_labels',
+        part.stream,
+        (f'{split}_labels', f'{split}_labels.json'),
+        part.fields,
+        files,
+        partial(make_label_maps, split=split),
+        partial(finish_label_maps, split=split),
+    )
 
 
 PARTS = (
@@ -207,3 +257,6 @@ PARTS = (
          lambda root, spec, index, seed: make_crop(seed, spec.crop_size, index % len(CROP_CLASSES)),
          finish_crops),
 )  # fmt: skip
+PARTS += tuple(
+    _label_maps(part) for part in PARTS if part.name in ('stills', 'val', 'dev', 'train')
+)

@@ -27,7 +27,9 @@ class DatasetSpec:
     video_length: int = _argument(40, 2, 'frames per unlabeled video')
     train: int = _argument(60, 0, 'labeled videos for supervised training')
     train_length: int = _argument(40, 2, 'frames per training video')
-    label_every: int = _argument(3, 1, 'every n-th frame of a training video is labeled')
+    label_every: int = _argument(
+        3, 0, 'every n-th frame of a training video is labeled; 0: only the middle one'
+    )
     val: int = _argument(16, 0, 'labeled videos for evaluation')
     dev: int = _argument(
         8, 0, 'labeled videos for choosing settings, so that none is chosen on val'
@@ -36,6 +38,7 @@ class DatasetSpec:
     flow: int = _argument(1200, 0, 'pairs with true flow, in the format of Flying Chairs')
     crops: int = _argument(6000, 0, 'classification crops, which replace ImageNet')
     crop_size: int = _argument(64, 24, 'side of the crops in pixels')
+    label_maps: int = _argument(0, 0, '1 adds label maps for semantic segmentation')
 
     def __post_init__(self):
         for argument in fields(self):
@@ -46,6 +49,19 @@ class DatasetSpec:
                 raise ValueError(f'{name}={value}: must be at most {LARGEST_SIDE}')
             if name in ('height', 'width') and value % 2:
                 raise ValueError(f'{name}={value}: must be even')
+
+    def is_labeled(self, split: str, frame: int) -> bool:
+        """Return whether a frame of a labeled video has labels."""
+        if split != 'train':
+            return True
+        if self.label_every == 0:
+            return frame == self.train_length // 2
+        return frame % self.label_every == 0
+
+    def count(self, part: str) -> int:
+        """Return the number of items of a part; ``<part>_labels`` are the label maps of a part."""
+        base = part.removesuffix('_labels')
+        return getattr(self, base) if base == part or self.label_maps else 0
 
     @property
     def size(self) -> tuple[int, int]:

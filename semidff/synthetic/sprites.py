@@ -13,6 +13,7 @@ import numpy as np
 SHAPES = ('disc', 'cross', 'square', 'triangle', 'star')
 PATTERNS = ('striped', 'dotted', 'checked', 'ringed')
 CLASSES = ('striped_disc', 'dotted_disc', 'striped_cross', 'dotted_cross')
+SEGMENTATION_CLASSES = ('background', *CLASSES)
 CROP_CLASSES = tuple(f'{pattern}_{shape}' for shape in SHAPES for pattern in PATTERNS)
 
 _SUPERSAMPLE = 4

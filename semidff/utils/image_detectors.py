@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.fileio import load
 
 from .installed import installed_file
-from .setting_checks import ConfigError, read_file
+from .setting_checks import ConfigError, import_extras, read_file
 
 
 def read_detector(name: str, warn: bool) -> Config:
@@ -42,7 +42,11 @@ def read_detector(name: str, warn: bool) -> Config:
         model.setdefault('data_preprocessor', config.data_preprocessor)
     scope = config.get('default_scope', 'mmdet')
     if scope != 'mmdet':
+        import_extras(config)
         model.setdefault('_scope_', scope)
+        dataset = (config.get('test_dataloader') or {}).get('dataset') or {}
+        for part in (dataset, *(dataset.get('pipeline') or ())):
+            part.setdefault('_scope_', scope)
     _drop_pretrained(model)
     if warn:
         urls = [entry.get('Weights') for entry in _index() if _file(entry) == path]
@@ -119,6 +123,8 @@ def _file(entry: dict) -> Path:
 
 def _folder(package: str) -> Path:
     """Return where an installed package, or a checkout of it, has its configs."""
+    if package == 'mmseg':
+        import_extras(dict(default_scope=package))
     spec = find_spec(package) if package.isidentifier() else None
     if spec is None or not spec.submodule_search_locations:
         raise ConfigError(f'{package}:: the package is not installed')

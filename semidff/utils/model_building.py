@@ -17,7 +17,14 @@ from torch import nn
 
 from .image_detectors import resolve_detector
 from .installed import installed_file
-from .setting_checks import ConfigError, check_kinds, check_values, read_file, settings_of
+from .setting_checks import (
+    ConfigError,
+    check_kinds,
+    check_values,
+    import_extras,
+    read_file,
+    settings_of,
+)
 from .tool_files import check_inputs
 
 # Settings that configs may lack: those of mmengine's Runner, and those of this package's hooks.
@@ -60,6 +67,7 @@ def check_settings(config: Config) -> None:
         FileError: An output of the tool is one of the files that the config names.
     """
     check_kinds(config)
+    import_extras(config)
     check_inputs(files_of(config))
     train = config.get('train_cfg') or {}
     for key in ('max_iters', 'max_epochs'):

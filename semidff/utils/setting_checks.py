@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,8 @@ def read_file(path: str, **options: bool) -> Config:
         raise ConfigError(f'{path}: there is no such config')
     try:
         return Config.fromfile(path, **options)
+    except ConfigError:
+        raise
     except (Exception, SystemExit) as error:  # whatever the code of the config raises
         raise ConfigError(f'{path}: is no config ({type(error).__name__}: {error})') from error
 
@@ -90,6 +93,18 @@ def check_values(config: Config) -> None:
             )
         if isinstance(value, dict) and str(value.get('type')).endswith('Resize'):
             _check_scale(key, value)
+
+
+def import_extras(settings: Any) -> None:
+    """Import mmsegmentation if a config, or a part of one, names parts of it.
+
+    Raises:
+        ConfigError: If it is not installed.
+    """
+    for key, value in settings_of(settings):
+        kind = key.rpartition('.')[2] in ('type', '_scope_', 'default_scope')
+        if kind and str(value).partition('.')[0] == 'mmseg':
+            import_module('semidff.utils.mmseg_extra')
 
 
 def settings_of(value: Any, key: str = '') -> Iterator[tuple[str, Any]]:

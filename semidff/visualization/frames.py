@@ -11,6 +11,8 @@ from mmengine.structures import InstanceData
 from .panels import BLACK, PANELS, WHITE, covered_share, text_width
 
 KEY_COLOR = (0, 200, 255)  # BGR
+MASK_WEIGHT = 0.5
+NO_BOXES = InstanceData(scores=torch.zeros(0))
 
 
 def class_color(label: int) -> tuple[int, int, int]:
@@ -27,13 +29,13 @@ def render_frame(
     score_thr: float = 0.3,
     panels: Sequence[str] = (),
 ) -> np.ndarray:
-    """Draw a frame with its detections; key frames have a colored border and the label KEY.
+    """Draw a frame with its detections, or the colors of its labels; key frames are marked.
 
     Args:
         image: (H, W, 3) uint8, BGR; not modified.
-        sample: With ``pred_instances`` in pixels of the image, ``is_key_frame`` (False if missing) and,
-            for panels, ``feature_flow`` (2, h, w) in cells and ``scale_field`` (1, h, w); without them (key
-            frames) no motion and a scale of one are drawn.
+        sample: With ``pred_instances`` or ``pred_sem_seg`` in pixels of the image, ``is_key_frame`` (False if
+            missing) and, for panels, ``feature_flow`` (2, h, w) in cells and ``scale_field`` (1, h, w); without
+            them (key frames) no motion and a scale of one are drawn.
         score_thr: Detections with lower scores are not drawn.
         panels: Panels beside the frame, of :data:`~semidff.visualization.panels.PANELS`.
 
@@ -42,7 +44,15 @@ def render_frame(
     """
     canvas = image.copy()
     height, width = canvas.shape[:2]
-    instances = sample.pred_instances.cpu()
+    if 'pred_sem_seg' in sample:
+        labels = sample.pred_sem_seg.data[0].cpu().numpy()
+        colors = np.array(
+            [class_color(label) for label in range(max(len(classes), labels.max() + 1))]
+        )
+        canvas = cv2.addWeighted(
+            canvas, 1 - MASK_WEIGHT, colors[labels].astype(np.uint8), MASK_WEIGHT, 0
+        )
+    instances = sample.get('pred_instances', NO_BOXES).cpu()
     for index in torch.argsort(instances.scores).tolist():  # the best on top
         score = float(instances.scores[index])
         if score >= score_thr:

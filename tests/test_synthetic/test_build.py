@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from dataclasses import replace
 
 import cv2
@@ -48,8 +49,11 @@ def test_another_seed_gives_another_data_set(data_set, tmp_path):
 
 
 def test_no_two_parts_share_random_numbers():
-    states = [tuple(part.seed(TINY, i).generate_state(4)) for part in PARTS for i in range(50)]
-    assert len(set(states)) == len(states) == 50 * len(PARTS)
+    parts = [
+        part for part in PARTS if not part.name.endswith('_labels')
+    ]  # these draw the same clips
+    states = [tuple(part.seed(TINY, i).generate_state(4)) for part in parts for i in range(50)]
+    assert len(set(states)) == len(states) == 50 * len(parts)
 
 
 @pytest.mark.parametrize('split', ['val', 'dev'])
@@ -118,6 +122,44 @@ def test_complete_data_set_is_left_alone(data_set, capsys):
     assert 'there already' in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in data_set.rglob('*')} == before
     assert manifest['parts']['val']['motion_all']['boxes'] > 0
+
+
+def test_label_maps(data_set, tmp_path):
+    """They are added to a complete data set; each box contains pixels of its class, and no class lies elsewhere."""
+    root = tmp_path / 'data'
+    shutil.copytree(data_set, root)
+    before = _digests(root)
+    spec = replace(TINY, label_maps=1)
+    build_dataset(root, spec, workers=2)
+    after = _digests(root)
+    assert all(after[name] == digest for name, digest in before.items() if name != 'world.json')
+    for split in ('stills', 'train', 'val', 'dev'):
+        boxes = json.loads((root / f'{split}.json').read_text())
+        content = json.loads((root / f'{split}_labels.json').read_text())
+        assert content['images'] == boxes['images'] and content['annotations'] == []
+        names = [category['name'] for category in content['categories']]
+        assert names == ['background', *(c['name'] for c in boxes['categories'])]
+        for image in boxes['images']:
+            path = root / f'{split}_labels' / image['file_name'].replace('.jpg', '.png')
+            assert path.exists() == image.get('is_labeled', True)
+            if not path.exists():
+                continue
+            labels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+            assert labels.shape == TINY.size
+            for box in (a for a in boxes['annotations'] if a['image_id'] == image['id']):
+                x, y, w, h = (round(value) for value in box['bbox'])
+                inside = labels[y : y + h, x : x + w] == box['category_id']
+                assert inside.sum() > 0.05 * w * h
+            assert set(np.unique(labels)) <= set(range(5))
+    assert build_dataset(root, spec) == json.loads((root / 'world.json').read_text())
+
+
+def test_labels_of_the_middle_frame_only(tmp_path):
+    spec = replace(TINY, stills=0, videos=0, val=0, dev=0, flow=0, crops=0, label_every=0)
+    build_dataset(tmp_path, replace(spec, train=1, label_maps=1))
+    images = json.loads((tmp_path / 'train_labels.json').read_text())['images']
+    assert [i['frame_id'] for i in images if i.get('is_labeled', True)] == [6]
+    assert [path.name for path in (tmp_path / 'train_labels').rglob('*.png')] == ['000006.png']
 
 
 def _small(tmp_path, **changes):

@@ -71,7 +71,8 @@ def test_a_config_with_a_named_detector_becomes_whole(tmp_path, recwarn):
     found = config.model.detector.to_dict()
     assert found['neck'].pop('init_cfg') == heads[:1]
     assert found == dict(model, data_preprocessor=preprocessor, _scope_='other')
-    assert config.detector_dataset.to_dict() == dataset
+    scoped = dict(dataset, pipeline=[dict(type='P', _scope_='other')], _scope_='other')
+    assert config.detector_dataset.to_dict() == scoped
     assert [str(w.message) for w in recwarn if 'random weights' in str(w.message)] == [
         f"detector='{tmp_path / 'own.py'}' has random weights; set checkpoint"
     ]

@@ -1,6 +1,7 @@
 """Transforms of frames, frame pairs and flow pairs."""
 
 from .flow_transforms import LoadFlowPair, PackFlowPair, RandomColorFlowPair, RandomFlipFlowPair
+from .load_label_map import LoadLabelMap
 from .original_transforms import OriginalFlip, OriginalResize
 from .pack_frame_pair import PackFramePair
 from .random_affine_flow_pair import RandomAffineFlowPair

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
-from mmdet.datasets.transforms import PackDetInputs
 from mmdet.registry import TRANSFORMS
 
 
@@ -23,6 +22,7 @@ class PackFramePair(BaseTransform):
 
     Args:
         meta_keys: Metainfo of the current frame, if present.
+        packer: Transform that makes the data sample; ``mmseg.PackSegInputs`` for label maps.
     """
 
     def __init__(
@@ -41,8 +41,9 @@ class PackFramePair(BaseTransform):
             'frame_id',
             'key_frame_id',
         ),
+        packer: str = 'mmdet.PackDetInputs',
     ) -> None:
-        self.pack = PackDetInputs(meta_keys=tuple(meta_keys))
+        self.pack = TRANSFORMS.build(dict(type=packer, meta_keys=tuple(meta_keys)))
 
     def transform(self, results: dict) -> dict:
         """Pack the pair.

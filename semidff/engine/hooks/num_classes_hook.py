@@ -9,7 +9,7 @@ from torch.utils.data import Dataset
 
 from semidff.utils.model_building import unwrapped
 
-_BOX_HEAD = re.compile(r'(.*\.)?bbox_head(\.\d+)?')
+_HEAD = re.compile(r'(.*\.)?(bbox|decode|auxiliary)_head(\.\d+)?')
 
 
 class NumClassesError(ValueError):
@@ -18,7 +18,7 @@ class NumClassesError(ValueError):
 
 @HOOKS.register_module()
 class NumClassesHook(Hook):
-    """Refuse data whose number of classes is not ``num_classes`` of the model's box heads, before a training or test.
+    """Refuse data whose number of classes is not ``num_classes`` of the model's heads, before a training or test.
 
     Data without class names, such as unlabeled videos, are not checked. ``tools/train.py`` and ``tools/test.py`` add
     the hook.
@@ -40,7 +40,7 @@ class NumClassesHook(Hook):
             return
         for name, module in unwrapped(runner.model).named_modules():
             known = getattr(module, 'num_classes', None)
-            if _BOX_HEAD.fullmatch(name) and isinstance(known, int) and known != len(classes):
+            if _HEAD.fullmatch(name) and isinstance(known, int) and known != len(classes):
                 raise NumClassesError(
                     f'the model has num_classes={known} ({name}), but the data has {len(classes)} classes: '
                     f'{", ".join(map(str, classes[:10]))}; set num_classes={len(classes)} or metainfo of the data set'

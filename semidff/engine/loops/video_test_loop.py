@@ -11,7 +11,6 @@ from mmengine.evaluator import Evaluator
 from mmengine.runner import Runner, TestLoop, autocast
 from torch.utils.data import DataLoader
 
-from semidff.evaluation import VIDMetric
 from semidff.inference import FrameTimer, MethodError, PairEngine, VideoEngine
 from semidff.inference.methods import method_class
 from semidff.inference.outputs import VideoOutput
@@ -83,11 +82,12 @@ class VideoTestLoop(TestLoop):
             )
         if self.render is not None:
             raise MethodError("protocol 'pairs' renders no videos; leave out render")
-        others = [type(m).__name__ for m in self.evaluator.metrics if not isinstance(m, VIDMetric)]
+        metrics = self.evaluator.metrics
+        others = [type(m).__name__ for m in metrics if not getattr(m, 'takes_pairs', False)]
         if others:
             raise MethodError(
-                "protocol 'pairs' yields several results per frame, which only VIDMetric supports; remove "
-                f'{", ".join(others)} from the evaluator'
+                "protocol 'pairs' yields several results per frame, which only VIDMetric and VideoIoUMetric support; "
+                f'remove {", ".join(others)} from the evaluator'
             )
 
     def run(self) -> dict:

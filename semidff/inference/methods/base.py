@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from mmdet.structures import DetDataSample, SampleList
 from mmengine.registry import Registry
-from mmengine.structures import InstanceData
+from mmengine.structures import BaseDataElement, InstanceData
 from torch import Tensor, nn
 
 from semidff.models.video_detector import FlowField
@@ -108,22 +108,38 @@ def method_class(name: str) -> type[VideoMethod]:
 
 @dataclass
 class BoxMemory:
-    """Detections on the last key frame of a video."""
+    """Detections on the last key frame of a video; with *copy*, predictions of any kind."""
 
-    detections: InstanceData | None = None
+    detections: BaseDataElement | None = None
 
 
 class BoxMethod(VideoMethod):
-    """A method that runs the spatial module on key frames and derives all other boxes from theirs."""
+    """A method that runs the spatial module on key frames and derives all other boxes from theirs.
+
+    Raises:
+        MethodError: If the model predicts no boxes.
+    """
 
     memory_class = BoxMemory
+
+    needs_boxes = True
+    """Whether only boxes can be predicted."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__(model)
+        self.prediction = model.spatial.prediction
+        if self.needs_boxes and self.prediction != 'pred_instances':
+            raise MethodError(
+                f'method {type(self).__name__.lower()!r} moves boxes, but this model predicts {self.prediction}: use '
+                'one of frame, copy, propagate, centered, sff-fast, sff-slow'
+            )
 
     def key(self, frames: Frames) -> list[SampleList]:
         results = self.model.predict_key(frames.inputs, frames.samples)[0]
         finished = [self._key(*pair) for pair in zip(results, frames.memories, strict=True)]
         for result in results:
             # The memory keeps the tensors; what a caller does to a result must not change later frames.
-            result.pred_instances = copy.deepcopy(result.pred_instances)
+            setattr(result, self.prediction, copy.deepcopy(result.get(self.prediction)))
         return finished
 
     def non_key(self, frames: Frames, flow_field: FlowField | None = None) -> list[SampleList]:

@@ -1,4 +1,4 @@
-"""*copy*: the key frame's boxes, unchanged, until the next key frame (semi-DFF Table 1)."""
+"""*copy*: the key frame's boxes or labels, unchanged, until the next key frame (semi-DFF Table 1)."""
 
 from copy import deepcopy
 
@@ -9,14 +9,15 @@ from .base import METHODS, BoxMemory, BoxMethod
 
 @METHODS.register_module(name='copy')
 class Copy(BoxMethod):
-    """Repeats the detections of the last key frame."""
+    """Repeats the predictions of the last key frame."""
 
     pairwise = True
+    needs_boxes = False
 
     def _key(self, result: DetDataSample, memory: BoxMemory) -> SampleList:
-        memory.detections = result.pred_instances
+        memory.detections = result.get(self.prediction)
         return [result]
 
     def _non_key(self, sample: DetDataSample, memory: BoxMemory) -> SampleList:
-        sample.pred_instances = deepcopy(memory.detections)
+        setattr(sample, self.prediction, deepcopy(memory.detections))
         return [sample]

@@ -8,6 +8,7 @@ from semidff.utils.atomic_write import atomic_write
 
 from .base import Output, Result
 from .detections import TextOutput, detections_json
+from .label_maps import LabelMaps
 from .video import Draw, VideoOutput, check_out_video
 
 
@@ -18,6 +19,7 @@ def open_outputs(
     out_video: str | Path | None = None,
     out_json: str | Path | None = None,
     out_txt: str | Path | None = None,
+    out_labels: str | Path | None = None,
 ) -> Iterator[list[Output]]:
     """Open the requested outputs. An error in the block leaves no unfinished file behind.
 
@@ -26,6 +28,7 @@ def open_outputs(
         out_video: Annotated mp4; without suffix a folder with a file for each video.
         out_json: COCO-VID json, see :class:`~semidff.inference.outputs.detections.DetectionsJson`.
         out_txt: Detections in the ILSVRC format.
+        out_labels: Folder of label maps, see :class:`~semidff.inference.outputs.label_maps.LabelMaps`.
     """
     with ExitStack() as stack:
         outputs: list[Output] = []
@@ -35,4 +38,6 @@ def open_outputs(
             outputs.append(stack.enter_context(detections_json(out_json, classes)))
         if out_txt is not None:
             outputs.append(TextOutput(stack.enter_context(atomic_write(out_txt))))
+        if out_labels is not None:
+            outputs.append(LabelMaps(out_labels))
         yield outputs

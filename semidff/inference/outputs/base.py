@@ -9,11 +9,11 @@ from semidff.datasets.video_readers import Frame
 
 
 class Result(NamedTuple):
-    """Detections of a frame.
+    """Predictions of a frame.
 
     Attributes:
         frame: The frame.
-        sample: With ``pred_instances`` in pixels of the frame.
+        sample: With ``pred_instances`` or ``pred_sem_seg`` in pixels of the frame.
         number: Number of the frame, from 1, counted through all videos.
     """
 
@@ -39,3 +39,11 @@ class Output:
 
     def end(self) -> None:
         """End the video."""
+
+
+def unique_name(name: str, taken: set[str]) -> str:
+    """Return a file name for a video and add it to those taken; slashes become underscores."""
+    name = str(name).strip('/').replace('/', '_')
+    names = (f'{name}_{n}' if n else name for n in range(len(taken) + 1))
+    taken.add(name := next(one for one in names if one not in taken))
+    return name

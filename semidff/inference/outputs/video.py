@@ -12,7 +12,7 @@ from semidff.datasets.video_readers.stream import DEFAULT_FPS
 from semidff.utils.tool_files import OutputVideo, check_new, check_outputs
 from semidff.utils.video_writer import VideoWriter
 
-from .base import Output, Result
+from .base import Output, Result, unique_name
 
 Draw = Callable[[np.ndarray, DetDataSample], np.ndarray]
 
@@ -49,9 +49,7 @@ class VideoOutput(Output, AbstractContextManager):
         self.end()
         if self.max_videos is not None and len(self._names) >= self.max_videos:
             return
-        name = str(name).strip('/').replace('/', '_')
-        unique = (f'{name}_{n}' if n else name for n in range(len(self._names) + 1))
-        self._names.add(name := next(one for one in unique if one not in self._names))
+        name = unique_name(name, self._names)
         path = self.path if self.path.suffix == '.mp4' else self.path / f'{name}.mp4'
         if path != self.path:
             check_new(path)

@@ -11,6 +11,7 @@ from .detr_heads import DETRHeads
 from .head_family import HEAD_FAMILIES, HeadFamily, HeadOutput
 from .output_split import OutputSplit
 from .resnet_split import ResNetSplit
+from .segmentor_heads import SegmentorHeads
 from .spatial_module import SpatialModule, feature_stride
 from .split import ExtractFeatSplit, Split
 from .tood_heads import TOODHeads

@@ -17,10 +17,11 @@ class HeadOutput(NamedTuple):
 
     Attributes:
         name: ``cls``, ``box`` and ``quality`` of a single-stage detector; ``rpn_cls``, ``rpn_box``, ``roi_cls``,
-            ``roi_box`` and ``roi_mask`` of a two-stage one, with the stage of a cascade: ``roi_cls_0``.
+            ``roi_box`` and ``roi_mask`` of a two-stage one, with the stage of a cascade: ``roi_cls_0``; ``seg`` of a
+            segmentation network.
         kind: ``softmax``, logits of a distribution over the last dimension; ``sigmoid``, independent binary logits;
             or ``offsets``, box outputs.
-        values: (R, D), one row per anchor, point, query or RoI of the whole batch.
+        values: (R, D), one row per anchor, point, query, RoI or pixel of the whole batch.
         unit: What the offsets are divided by before they are compared, so that all families' are in comparable units;
             a number or (R, D). The teacher's is used.
         weight: Weights of the rows in the loss, a number or (R,), None for the mean over all rows. The teacher's is
@@ -41,8 +42,11 @@ class HeadFamily(ABC):
     runtime has; proposals, RoIs and NMS follow them.
 
     Args:
-        detector: An mmdet detector that this family handles.
+        detector: An mmdet detector, or a model of another library, that this family handles.
     """
+
+    prediction = 'pred_instances'
+    """Field of the data samples that holds the predictions."""
 
     propagates_outputs = True
     """Whether the raw outputs are maps that can be warped: offsets are relative to their cell, not coordinates."""
@@ -84,6 +88,20 @@ class HeadFamily(ABC):
     @abstractmethod
     def given_raw_outputs(self, raw: Mapping[str, Tensor]) -> nn.Module:
         """Return a twin of the detector that uses given :meth:`raw_outputs` instead of images."""
+
+    def predict(self, detector: nn.Module, inputs: Tensor, samples: SampleList) -> SampleList:
+        """Predict with a twin of the detector that uses given maps; results are in pixels of the original image.
+
+        Args:
+            detector: Result of :meth:`given_raw_outputs` or of :meth:`~semidff.models.spatial.split.Split.given`.
+            inputs: Any tensor of the batch on its device, in place of the images.
+            samples: Data samples of the N frames.
+        """
+        return detector.predict(inputs, samples, rescale=True)
+
+    def loss(self, detector: nn.Module, inputs: Tensor, samples: SampleList) -> dict:
+        """Compute the detector's own losses; the arguments are those of :meth:`predict`."""
+        return detector.loss(inputs, samples)
 
     def proposals(self, raw: Mapping[str, Tensor], samples: SampleList) -> list | None:
         """Return each image's proposals with the test settings, None for a single-stage detector.

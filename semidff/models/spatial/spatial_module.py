@@ -1,4 +1,4 @@
-"""The spatial module: any mmdet detector, cut into feature network and task network (semi-DFF 3.2; DFF section 3)."""
+"""The spatial module: a detector or segmentation network, cut into feature network and task network (DFF section 3)."""
 
 import copy
 import math
@@ -10,6 +10,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from semidff.models.precision import keep_boxes_precise
+from semidff.utils.setting_checks import import_extras
 
 from .head_family import HeadOutput, head_family
 from .probe import probe
@@ -24,14 +25,18 @@ class SpatialModule(BaseModule):
     propagates ``features``, the output of :meth:`features`: the maps at the split point.
 
     Args:
-        detector: An mmdet detector or its config.
+        detector: An mmdet detector, an ``EncoderDecoder`` of mmsegmentation, or its config.
         split: Where N_feat ends, a :class:`~semidff.models.spatial.split.Split` or its config; None cuts ahead of the
             heads. The state dict is the same at all splits.
     """
 
     def __init__(self, detector: dict | nn.Module, split: dict | Split | None = None) -> None:
         super().__init__()
-        self.detector = detector if isinstance(detector, nn.Module) else MODELS.build(detector)
+        if not isinstance(detector, nn.Module):
+            import_extras(detector)
+            scope = str(detector['type']).rpartition('.')[0]
+            detector = MODELS.build({**detector, '_scope_': scope} if scope else detector)
+        self.detector = detector
         if not isinstance(split, Split):
             split = TASK_UTILS.build(split or dict(type='ExtractFeatSplit'))
         split.check(self.detector)
@@ -51,6 +56,11 @@ class SpatialModule(BaseModule):
         return self.split.task_modules(self.detector)
 
     @property
+    def prediction(self) -> str:
+        """Field of the data samples that holds the predictions: ``pred_instances`` or ``pred_sem_seg``."""
+        return self._heads.prediction
+
+    @property
     def dense_head(self) -> nn.Module | None:
         """The head that reads the feature maps, None if there is no such head."""
         return self._heads.dense_head
@@ -68,7 +78,7 @@ class SpatialModule(BaseModule):
     def predict(
         self, features: Sequence[Tensor], samples: SampleList, test_cfg: dict | None = None
     ) -> SampleList:
-        """Run N_task with post-processing; ``pred_instances`` are in coordinates of the original image.
+        """Run N_task with post-processing; the :attr:`prediction` is in pixels of the original image.
 
         Args:
             features: Features, own or propagated ones.
@@ -78,7 +88,7 @@ class SpatialModule(BaseModule):
         detector = self.split.given(self.detector, features)
         if test_cfg:
             detector = with_test_cfg(detector, test_cfg)
-        return detector.predict(features[0], samples, rescale=True)
+        return self._heads.predict(detector, features[0], samples)
 
     def raw_outputs(self, features: Sequence[Tensor]) -> dict[str, Tensor]:
         """Run N_task up to the post-processing; see :meth:`HeadFamily.raw_outputs`."""
@@ -87,11 +97,12 @@ class SpatialModule(BaseModule):
     def predict_raw(self, raw: Mapping[str, Tensor], samples: SampleList) -> SampleList:
         """Run the post-processing alone, on :meth:`raw_outputs`; :meth:`predict` is both."""
         detector = self._heads.given_raw_outputs(raw)
-        return detector.predict(next(iter(raw.values())), samples, rescale=True)
+        return self._heads.predict(detector, next(iter(raw.values())), samples)
 
     def loss(self, features: Sequence[Tensor], samples: SampleList) -> dict:
         """Compute the detector's own supervised losses on features (semi-DFF Eqs. 2 and 3)."""
-        return self.split.given(self.detector, features).loss(features[0], samples)
+        detector = self.split.given(self.detector, features)
+        return self._heads.loss(detector, features[0], samples)
 
     def proposals(self, raw: Mapping[str, Tensor], samples: SampleList) -> list | None:
         """Return each image's proposals with the test settings, None for a single-stage detector."""

@@ -1,5 +1,7 @@
 """Linking and interpolation, against values computed by hand."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,8 @@ from semidff.inference.methods.linking import box_distance, link
 
 class Detections:
     """Gives detections in the place of a network."""
+
+    spatial = SimpleNamespace(prediction='pred_instances')
 
     def predict_key(self, inputs, samples):
         boxes, scores, labels = inputs

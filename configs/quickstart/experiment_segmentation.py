@@ -1,0 +1,79 @@
+"""Deep Feature Flow and semi-DFF for semantic segmentation on generated data (DFF Tables 3 and 4).
+
+python tools/run_experiment.py configs/quickstart/experiment_segmentation.py
+
+It uses the quick start's folder, so steps that `make demo` has done are not repeated. *frame-vid* and the rows with
+*dff* are trained on labeled frames of videos, the others on labeled stills only.
+"""
+
+_base_ = ['./experiment.py']
+
+_folder = 'configs/quickstart/segmentation'
+_dff = ('dff', 'dff_fix-n', 'dff_fix-f')
+
+
+def _join(name, network):
+    """Return the step that joins a network with the pre-trained flow network."""
+    return dict(
+        name=name,
+        command=[
+            'tools/model_converters/join_checkpoints.py',
+            '--overwrite',
+            '--part',
+            f'spatial.detector={{{network}}}/last.pth',
+            '--part',
+            'temporal={flow}/last.pth:temporal',
+            '--out',
+            f'{{{name}}}/last.pth',
+        ],
+    )
+
+
+steps = [
+    *(step for step in _base_.steps if step['name'] in ('dataset', 'backbone', 'flow')),
+    # added to the data set
+    dict(
+        name='label_maps',
+        command=[
+            'tools/make_synthetic.py',
+            '{dataset}',
+            '--preset',
+            'quickstart',
+            '--workers',
+            '2',
+            '--label-maps',
+            '1',
+        ],
+        shared=True,
+    ),
+    dict(name='fcn', train=f'{_folder}/fcn_synthetic.py', needs=['label_maps'], alone=True),
+    dict(name='fcn_vid', train=f'{_folder}/fcn_vid_synthetic.py', needs=['label_maps']),
+    dict(name='fcn_two_step', train=f'{_folder}/two_step_synthetic.py'),
+    *(
+        dict(name=f'fcn_{name}', train=f'{_folder}/{name}_synthetic.py', needs=['label_maps'])
+        for name in _dff
+    ),
+    _join('fcn_flow', 'fcn'),
+    _join('fcn_dff_separate', 'fcn_vid'),
+]
+
+_stills = dict(group='stills', config=f'{_folder}/fcn_synthetic.py', checkpoint='{fcn}/last.pth')
+_labeled = dict(
+    group='vid', config=f'{_folder}/fcn_vid_synthetic.py', checkpoint='{fcn_vid}/last.pth'
+)
+_two_step = dict(group='stills', config=f'{_folder}/two_step_synthetic.py', method='propagate')
+_video = dict(group='vid', config=f'{_folder}/dff_synthetic.py', method='propagate')
+rows = [
+    dict(_stills, name='frame', method='frame'),
+    dict(_stills, name='copy', method='copy'),
+    dict(_stills, name='sff', method='sff-fast'),
+    dict(_two_step, name='flow', checkpoint='{fcn_flow}/last.pth'),
+    dict(_two_step, name='reg', checkpoint='{fcn_two_step}/regression.pth'),
+    dict(_two_step, name='two-step', checkpoint='{fcn_two_step}/last.pth'),
+    dict(_labeled, name='frame-vid', method='frame'),
+    dict(_labeled, name='copy-vid', method='copy'),
+    *(
+        dict(_video, name=name.replace('_', '-'), checkpoint=f'{{fcn_{name}}}/last.pth')
+        for name in (*_dff, 'dff_separate')
+    ),
+]

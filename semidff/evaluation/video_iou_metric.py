@@ -1,0 +1,105 @@
+"""Mean IoU of semantic segmentation on videos."""
+
+import sys
+from collections import defaultdict
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+from mmdet.registry import METRICS
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import print_log
+
+from semidff.utils.tables import text_table
+
+
+@METRICS.register_module()
+class VideoIoUMetric(BaseMetric):
+    """mIoU as mmsegmentation's ``IoUMetric`` computes it, on the labeled frames of videos.
+
+    Samples with ``key_distance`` are results at several distances from the key frame (protocol ``pairs``, DFF 5.2).
+    Every metric is then the mean over the distances, and ``seg/mIoU_at/<distance>`` is the mIoU at each.
+
+    Args:
+        ignore_index: Label of pixels that are not counted.
+        collect_device, prefix, collect_dir: As in mmengine.
+
+    Raises:
+        ConfigError: If mmsegmentation is not installed.
+    """
+
+    default_prefix = 'seg'
+    takes_pairs = True
+
+    def __init__(
+        self,
+        ignore_index: int = 255,
+        collect_device: str = 'cpu',
+        prefix: str | None = None,
+        collect_dir: str | None = None,
+    ) -> None:
+        super().__init__(collect_device, prefix, collect_dir)
+        import_module('semidff.utils.mmseg_extra')
+        self._iou = import_module('mmseg.evaluation').IoUMetric
+        self.ignore_index = ignore_index
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Store the areas of some frames: intersection, union, prediction and label of each class.
+
+        Args:
+            data_batch: Not used.
+            data_samples: Predictions as dicts, with ``pred_sem_seg`` and ``gt_sem_seg``. Frames with
+                ``is_labeled=False`` are left out.
+        """
+        for sample in data_samples:
+            if sample.get('is_labeled', True):
+                predicted = sample['pred_sem_seg']['data'].squeeze(0)
+                label = sample['gt_sem_seg']['data'].squeeze(0).to(predicted)
+                count = len(self.dataset_meta['classes'])
+                areas = self._iou.intersect_and_union(predicted, label, count, self.ignore_index)
+                self.results.append((sample.get('key_distance'), areas))
+
+    def evaluate(self, size: int) -> dict:
+        """Collect the areas of all processes and compute the metrics, in 0..1.
+
+        Returns:
+            ``seg/mIoU``, ``seg/mAcc``, ``seg/aAcc`` and ``seg/IoU_<class>``; NaN for classes without a pixel.
+        """
+        # mmengine truncates the interleaved results to `size`, which drops frames when the processes have unequal
+        # shares.
+        return super().evaluate(sys.maxsize)
+
+    def compute_metrics(self, results: list) -> dict:
+        """Compute the metrics of :meth:`evaluate`, without the prefix."""
+        if not results:
+            raise ValueError(
+                'none of the frames is labeled; is_labeled is false in the annotation file'
+            )
+        groups = defaultdict(list)
+        for distance, areas in results:
+            groups[distance].append(areas)
+        each = {
+            distance: self._iou.total_area_to_metrics(
+                *(sum(kind) for kind in zip(*groups[distance], strict=True))
+            )
+            for distance in sorted(groups, key=lambda distance: distance or 0)
+        }
+        means = [
+            dict(mIoU=np.nanmean(one['IoU']), mAcc=np.nanmean(one['Acc']), aAcc=one['aAcc'])
+            for one in each.values()
+        ]
+        metrics = {key: float(np.mean([mean[key] for mean in means])) for key in means[0]}
+        if None not in each:
+            for distance, mean in zip(each, means, strict=True):
+                metrics[f'mIoU_at/{distance}'] = float(mean['mIoU'])
+        classes = self.dataset_meta['classes']
+        ious = np.mean([one['IoU'] for one in each.values()], axis=0)
+        metrics |= {f'IoU_{name}': float(iou) for name, iou in zip(classes, ious, strict=True)}
+        rows = [
+            ('class', 'IoU'),
+            *((name, f'{100 * metrics[f"IoU_{name}"]:.2f}') for name in classes),
+        ]
+        rows.append(('mean', f'{100 * metrics["mIoU"]:.2f}'))
+        print_log('\n' + text_table(rows, footer=True), logger='current')
+        return metrics

@@ -1,0 +1,110 @@
+"""Segmentation networks of mmsegmentation, which is an optional dependency."""
+
+from collections.abc import Mapping, Sequence
+
+import torch.nn.functional as F
+from mmdet.structures import SampleList
+from mmengine.config import ConfigDict
+from mmengine.structures import PixelData
+from torch import Tensor, nn
+
+from .head_family import HEAD_FAMILIES, HeadFamily, HeadOutput, rows
+from .twin import twin
+
+LOGITS = 'seg_logits'
+
+
+@HEAD_FAMILIES.register_module()
+class SegmentorHeads(HeadFamily):
+    """``EncoderDecoder`` models: a decode head, which predicts, and auxiliary heads, which are for training only.
+
+    The raw output is the map of logits at the resolution of the decode head. The semantic loss compares its pixels.
+
+    Raises:
+        ValueError: If the network predicts on crops; features are propagated for whole frames.
+    """
+
+    prediction = 'pred_sem_seg'
+
+    def __init__(self, detector: nn.Module) -> None:
+        super().__init__(detector)
+        if (detector.test_cfg or {}).get('mode', 'whole') != 'whole':
+            raise ValueError(
+                f"the test_cfg of {type(detector).__name__} has mode='slide', which predicts on crops, but features "
+                "are propagated for whole frames; set test_cfg=dict(mode='whole')"
+            )
+
+    @classmethod
+    def handles(cls, detector: nn.Module) -> bool:
+        return hasattr(detector, 'decode_head')
+
+    @property
+    def dense_head(self) -> nn.Module | None:
+        head = self.detector.decode_head
+        return None if isinstance(head, nn.ModuleList) else head  # a cascade has several
+
+    @property
+    def output_modules(self) -> list[str]:
+        return ['decode_head']
+
+    def raw_outputs(self, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
+        from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+
+        head = self.dense_head
+        if not isinstance(head, BaseDecodeHead) or type(head).predict is not BaseDecodeHead.predict:
+            raise TypeError(
+                f'{type(self.detector).__name__} with {type(self.detector.decode_head).__name__} does not predict from '
+                'one map of logits per pixel; only the regression loss applies '
+                '(objectives=[dict(type="FeatureRegression")])'
+            )
+        return {LOGITS: head(inputs)}
+
+    def given_raw_outputs(self, raw: Mapping[str, Tensor]) -> nn.Module:
+        head = twin(self.dense_head, forward=lambda *_: raw[LOGITS])
+        return twin(
+            self.detector, extract_feat=lambda *_: (), decode_head=head, auxiliary_head=None
+        )
+
+    def predict(self, detector: nn.Module, inputs: Tensor, samples: SampleList) -> SampleList:
+        for sample in samples:
+            if 'batch_input_shape' in sample:
+                size = tuple(sample.batch_input_shape)
+                sample.set_metainfo(dict(pad_shape=size, padding_size=_padding(size, sample)))
+        test_cfg = ConfigDict(dict(detector.test_cfg or {}, mode='whole'))
+        results = _called(twin(detector, test_cfg=test_cfg)).predict(inputs, samples)
+        for result in results:
+            del result.seg_logits  # in full resolution: 160 MB for a frame of Cityscapes
+        return results
+
+    def loss(self, detector: nn.Module, inputs: Tensor, samples: SampleList) -> dict:
+        for sample in samples:
+            labels = sample.gt_sem_seg.data
+            padding = _padding(sample.batch_input_shape, sample)
+            if any(padding) and labels.shape[-2:] != tuple(sample.batch_input_shape):
+                value = detector.decode_head.ignore_index
+                sample.gt_sem_seg = PixelData(data=F.pad(labels, padding, value=value))
+        return _called(detector).loss(inputs, samples)
+
+    def head_outputs(
+        self, raw: Mapping[str, Tensor], samples: SampleList, proposals: list | None
+    ) -> list[HeadOutput]:
+        logits = raw[LOGITS]
+        classes = logits.shape[1]
+        kind = 'softmax' if classes > 1 else 'sigmoid'
+        return [HeadOutput('seg', kind, rows([logits], classes))]
+
+
+def _padding(size: Sequence[int], sample: object) -> tuple[int, int, int, int]:
+    """Return the padding of a frame: left, right, top and bottom."""
+    height, width = sample.img_shape[:2]
+    return 0, size[1] - width, 0, size[0] - height
+
+
+def _called(detector: nn.Module) -> nn.Module:
+    """Return a twin whose decode head runs as a module; mmsegmentation calls ``forward``, which has no hooks and is not
+    compiled.
+    """
+    head = detector.decode_head
+    if isinstance(head, nn.ModuleList):
+        return detector
+    return twin(detector, decode_head=twin(head, forward=head.__call__))

@@ -1,0 +1,130 @@
+"""Segmentation networks of mmsegmentation as spatial modules."""
+
+import pytest
+import torch
+from mmengine.structures import PixelData
+
+from semidff.models import SpatialModule
+from semidff.models.losses import class_distillation_loss
+from semidff.models.spatial import OutputSplit
+from tests.models import CLASSES, SIZE, awake, build, frames, samples, segmentor, temporal
+
+pytest.importorskip('mmseg', reason="needs the extra: pip install 'semidff[segmentation]'")
+KINDS = pytest.mark.parametrize('kind', ['pspnet', 'deeplab', 'segformer'])
+
+
+def video_model(kind='pspnet', model='SemiDFF', **kwargs):
+    flow = temporal()
+    del flow['feat_channels'], flow['feat_strides']  # follow from the network
+    model = build(dict(type=model, detector=segmentor(kind), temporal=flow, **kwargs))
+    awake(model)
+    model.eval()
+    head = model.spatial.detector.decode_head
+    with torch.no_grad():  # so that each class is predicted somewhere
+        logits = head(model.spatial.features(frames(2)))
+        head.conv_seg.bias -= logits.mean((0, 2, 3))
+    if hasattr(model, 'reset_teacher'):
+        model.reset_teacher()
+    return model
+
+
+def labeled(count, **kwargs):
+    result = samples(count, **kwargs)
+    for index, sample in enumerate(result):
+        generator = torch.Generator().manual_seed(index)
+        labels = torch.randint(CLASSES + 1, (1, *SIZE), generator=generator)
+        sample.gt_sem_seg = PixelData(data=labels)
+    return result
+
+
+def labels_of(results):
+    return torch.stack([result.pred_sem_seg.data for result in results])
+
+
+@KINDS
+def test_predictions_and_losses_on_features_are_the_networks_own(kind):
+    model = video_model(kind)
+    own, spatial = model.spatial.detector, model.spatial
+    with torch.no_grad():
+        expected = labels_of(own.predict(frames(2), samples(2)))
+        features = spatial.features(frames(2))
+        found = spatial.predict(features, samples(2))
+        raw = spatial.predict_raw(spatial.raw_outputs(features), samples(2))
+        split = SpatialModule(own, OutputSplit())
+        after = split.predict(split.features(frames(2)), samples(2))
+    assert len(features) == 4 and len(expected.unique()) > 1
+    for result in (found, raw, after):
+        assert torch.equal(labels_of(result), expected)
+    losses = [own.loss(frames(2), labeled(2)), spatial.loss(features, labeled(2))]
+    own, ours = (float(each['decode.loss_ce']) for each in losses)
+    assert own == pytest.approx(ours, rel=1e-6)
+
+
+@KINDS
+def test_both_steps_train(kind):
+    model = video_model(kind).train()
+    pairs = torch.stack((frames(2), frames(2, seed=1)), 1)
+    for objective, name in (('FeatureRegression', 'loss_reg'), ('FeatureSemantics', 'loss_seg')):
+        parts = ('temporal', 'task_network') if 'Sem' in objective else ('temporal',)
+        model.enter_step([dict(type=objective)], parts)
+        weights = [p for p in model.parameters() if p.requires_grad]
+        optimizer = torch.optim.SGD(weights, lr=1e-2)
+        values = []
+        for _ in range(5):
+            losses = model(pairs, samples(2), mode='loss')
+            optimizer.zero_grad()
+            losses[name].backward()
+            assert all(p.grad is not None for p in weights)
+            optimizer.step()
+            values.append(losses[name].item())
+        assert list(losses) == [name] and values[-1] < values[0]
+
+
+def test_the_semantic_loss_is_the_mean_divergence_of_the_pixels():
+    model = video_model().train()
+    model.enter_step([dict(type='FeatureSemantics', temperature=2.0)], ('temporal', 'task_network'))
+    key, current = frames(1), frames(1, seed=1)
+    with torch.no_grad():
+        found = model(torch.stack((key, current), 1), samples(1), mode='loss')['loss_seg']
+        propagated = model.propagate(key, current, model.spatial.features(key), samples(1))
+        head = model.spatial.detector.decode_head
+        student, teacher = (
+            head(maps).permute(0, 2, 3, 1).reshape(-1, CLASSES + 1)
+            for maps in (propagated, model.spatial.features(current))
+        )
+        expected = class_distillation_loss(student, teacher, 2.0)
+    assert found.item() == pytest.approx(expected.item(), rel=1e-5) and found > 0
+
+
+def test_supervised_training_on_pairs():
+    model = video_model(model='VideoDetector').train()
+    losses = model(torch.stack((frames(2), frames(2, seed=1)), 1), labeled(2), mode='loss')
+    losses['decode.loss_ce'].backward()
+    assert model.temporal.flow_network.conv1.weight.grad.any()
+    assert model.spatial.detector.backbone.layer1[0].conv1.weight.grad is not None
+
+
+def test_padded_frames():
+    """Logits of the padding are cut off, and its labels ignored."""
+    own = segmentor()
+    own['data_preprocessor'].update(size_divisor=None, test_cfg=dict(size_divisor=32))
+    model = video_model()
+    padded = build(dict(type='VideoDetector', detector=own)).eval()
+    padded.spatial.load_state_dict(model.spatial.state_dict())
+    image = torch.randint(256, (3, 50, 70), generator=torch.Generator().manual_seed(0))
+    meta = dict(img_shape=(50, 70), ori_shape=(50, 70))
+
+    def data():
+        sample = samples(1)[0].new(metainfo=meta)
+        return dict(inputs=[image.to(torch.uint8)], data_samples=[sample])
+
+    with torch.no_grad():
+        found = labels_of(padded.test_step(data()))
+        expected = labels_of(padded.spatial.detector.test_step(data()))
+    assert found.shape[-2:] == (50, 70) and torch.equal(found, expected)
+    batch = padded.data_preprocessor(data())
+    batch['data_samples'][0].gt_sem_seg = PixelData(data=torch.ones((1, 50, 70), dtype=torch.long))
+    features = padded.spatial.features(batch['inputs'])
+    padded.spatial.loss(features, batch['data_samples'])
+    labels = batch['data_samples'][0].gt_sem_seg.data
+    assert labels.shape[-2:] == (64, 96) and labels.eq(255).sum() == 64 * 96 - 50 * 70
