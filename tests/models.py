@@ -254,10 +254,10 @@ def samples(count: int, same: bool = False, boxes: bool = False) -> list[DetData
     return result
 
 
-def segmentor(kind: str = 'pspnet') -> dict:
+def segmentor(kind: str = 'pspnet', num_classes: int = CLASSES + 1) -> dict:
     """A narrow PSPNet, DeepLabV3+ or SegFormer with four levels of features."""
     norm = dict(type='BN')
-    head = dict(num_classes=CLASSES + 1, channels=16, norm_cfg=norm, dropout_ratio=0.1)
+    head = dict(num_classes=num_classes, channels=16, norm_cfg=norm, dropout_ratio=0.1)
     if kind == 'segformer':
         channels = [8, 16, 24, 32]
         body = dict(

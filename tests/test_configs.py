@@ -4,6 +4,7 @@ import copy
 import inspect
 import json
 from argparse import ArgumentParser
+from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
@@ -37,7 +38,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = sorted(
     path.relative_to(ROOT / 'configs').as_posix()
     for path in (ROOT / 'configs').rglob('*.py')
-    if '_base_' not in path.parts
+    if '_base_' not in path.parts and ('segmentation' not in path.parts or find_spec('mmseg'))
 )
 register_all_modules()
 

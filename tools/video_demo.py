@@ -171,12 +171,22 @@ def main(args: argparse.Namespace) -> None:
 
 def open_archive(args: argparse.Namespace) -> Archive:
     """Return the archive of a folder of videos."""
-    if not args.out or Path(args.out).suffix == '.mp4' or args.json or args.txt:
+    if not args.out or Path(args.out).suffix == '.mp4' or args.json or args.txt or args.labels:
         raise FileError(
-            f'{args.input}: is a folder of videos; give --out DIR, a folder for the results of each, and no --json or '
-            '--txt'
+            f'{args.input}: is a folder of videos; give --out DIR, a folder for the results of each, and no --json, '
+            '--txt or --labels'
         )
-    others = {'input', 'out', 'json', 'txt', 'no_video', 'device', 'read_ahead', 'compile'}
+    others = {
+        'input',
+        'out',
+        'json',
+        'txt',
+        'labels',
+        'no_video',
+        'device',
+        'read_ahead',
+        'compile',
+    }
     settings = {name: value for name, value in vars(args).items() if name not in others}
     own = (f'{args.config}/config.py', f'{args.config}/last.pth')  # of the folder of an adaptation
     files = (args.config, args.checkpoint) if args.checkpoint else own

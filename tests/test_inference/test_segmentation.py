@@ -1,0 +1,217 @@
+"""Segmentation of videos, from generated label maps to mIoU."""
+
+import importlib
+import sys
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmdet.registry import DATASETS, MODELS
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from PIL import Image
+
+from semidff.datasets import LoadLabelMap
+from semidff.inference import MethodError, PairEngine, VideoEngine
+from semidff.synthetic.build import build_dataset
+from semidff.synthetic.presets import PRESETS
+from semidff.synthetic.sprites import SEGMENTATION_CLASSES
+from semidff.utils.setting_checks import ConfigError
+from tests.models import awake, build, segmentor, temporal
+
+COUNT = len(SEGMENTATION_CLASSES)
+NEEDS = pytest.importorskip
+
+
+@pytest.fixture(scope='module')
+def root(tmp_path_factory):
+    NEEDS('mmseg', reason="needs the extra: pip install 'semidff[segmentation]'")
+    folder = tmp_path_factory.mktemp('data')
+    spec = replace(
+        PRESETS['tiny'], stills=0, videos=1, video_length=5, train=1, val=1, dev=0, flow=0, crops=0
+    )
+    build_dataset(folder, replace(spec, eval_length=7, label_maps=1))
+    return folder
+
+
+def network():
+    flow = temporal()
+    del flow['feat_channels'], flow['feat_strides']
+    return dict(type='VideoDetector', detector=segmentor(num_classes=COUNT), temporal=flow)
+
+
+@pytest.fixture(scope='module')
+def model(root):
+    model = build(network())
+    awake(model)
+    return model.eval()
+
+
+def dataset(root, split, **kwargs):
+    importlib.import_module('semidff.utils.mmseg_extra')
+    names = 'ori_shape', 'img_shape', 'video_id', 'frame_id', 'is_labeled', 'img_path'
+    steps = [
+        dict(type='LoadImageFromFile'),
+        dict(type='LoadLabelMap'),
+        dict(type='mmseg.PackSegInputs', meta_keys=names),
+    ]
+    own = dict(
+        type='CocoVIDDataset',
+        data_root=str(root),
+        ann_file=f'{split}_labels.json',
+        data_prefix=dict(img=f'{split}/', seg=f'{split}_labels/'),
+    )
+    return DATASETS.build(dict(own, pipeline=steps, **kwargs))
+
+
+@pytest.fixture(scope='module')
+def batches(root):
+    found = dataset(root, 'val', test_mode=True)
+    return [pseudo_collate([found[index]]) for index in range(len(found))]
+
+
+def run(engine, batches):
+    results = []
+    for batch in batches:
+        samples = [sample.clone() for sample in batch['data_samples']]
+        results += engine.push(dict(batch, data_samples=samples))
+    return results + engine.flush()
+
+
+def labels(result):
+    return result.pred_sem_seg.data
+
+
+@pytest.fixture(scope='module')
+def dense(model, batches):
+    return run(VideoEngine(model, 'frame'), batches)
+
+
+def test_methods(model, batches, dense):
+    found = {
+        method: run(VideoEngine(model, method, key_interval=3), batches)
+        for method in ('copy', 'propagate', 'centered', 'sff-fast')
+    }
+    for method, results in found.items():
+        assert [r.frame_id for r in results] == list(range(7))
+        assert [r.is_key_frame for r in results] == [i % 3 == 0 for i in range(7)]
+        for index, result in enumerate(results):
+            expected = dense[index - index % 3 if method == 'copy' else index]
+            if method == 'copy' or result.is_key_frame:
+                assert torch.equal(labels(result), labels(expected))
+    with torch.no_grad():
+        data = [model.data_preprocessor(batch) for batch in (batches[3], batches[5])]
+        key, current = (each['inputs'] for each in data)
+        field = model.temporal(
+            model.temporal.prepare(key), model.temporal.prepare(current), model.extract_feat(key)
+        )
+        own = model.spatial.predict(field, data[1]['data_samples'])
+    assert torch.equal(labels(found['propagate'][5]), labels(own[0]))
+    assert not torch.equal(labels(found['propagate'][5]), labels(dense[5]))
+    with pytest.raises(MethodError, match=r"'coast' moves boxes.*predicts pred_sem_seg"):
+        VideoEngine(model, 'coast')
+
+
+def test_miou_is_that_of_mmsegmentation(model, batches, dense):
+    from mmseg.evaluation import IoUMetric
+
+    from semidff.evaluation import VideoIoUMetric
+
+    def evaluate(metric, results):
+        metric.dataset_meta = dict(classes=SEGMENTATION_CLASSES)
+        metric.process(None, [result.to_dict() for result in results])
+        return metric.evaluate(len(results))
+
+    ours, theirs = evaluate(VideoIoUMetric(), dense), evaluate(IoUMetric(), dense)
+    assert {k: round(100 * ours[f'seg/{k}'], 2) for k in theirs} == pytest.approx(theirs, abs=0.006)
+    assert 0 < ours['seg/mIoU'] < 1
+    pairs = run(PairEngine(model, 'propagate', 3), batches)
+    assert len(pairs) == 7 * 3
+    found = evaluate(VideoIoUMetric(), pairs)
+    alone = [
+        evaluate(VideoIoUMetric(), [r for r in pairs if r.key_distance == d]) for d in range(3)
+    ]
+    each = [metrics['seg/mIoU'] for metrics in alone]
+    assert each[0] == ours['seg/mIoU'] and len(set(each)) == 3
+    assert found['seg/mIoU'] == pytest.approx(np.mean(each))
+    assert [found[f'seg/mIoU_at/{d}'] for d in range(3)] == each
+    some = [r.clone() for r in dense]
+    for result in some[1:]:
+        result.set_metainfo(dict(is_labeled=False))
+    assert evaluate(VideoIoUMetric(), some) == evaluate(VideoIoUMetric(), dense[:1])
+
+
+def test_labels_of_pairs(root):
+    broadcast = dict(
+        type='TransformBroadcaster',
+        transforms=[dict(type='LoadImageFromFile'), dict(type='LoadLabelMap')],
+    )
+    pairs = DATASETS.build(
+        dict(
+            type='LabeledPairDataset',
+            dataset=dataset(root, 'train'),
+            interval=dict(type='FixedInterval', interval=2),
+            pipeline=[broadcast, dict(type='PackFramePair', packer='mmseg.PackSegInputs')],
+        )
+    )
+    pair = pairs[1]
+    sample = pair['data_samples']
+    assert (sample.key_frame_id, sample.frame_id) == (1, 3) and pair['inputs'].shape[0] == 2
+    expected = cv2.imread(str(root / 'train_labels/000_slow/000003.png'), cv2.IMREAD_UNCHANGED)
+    assert np.array_equal(sample.gt_sem_seg.data[0], expected)
+
+
+def test_video_files(root, tmp_path):
+    from semidff.apis import VideoInferencer
+
+    steps = [dict(type=name) for name in ('LoadImageFromFile', 'LoadLabelMap')]
+    steps.append(dict(type='mmseg.PackSegInputs'))
+    config = Config(
+        dict(
+            model=network(),
+            test_dataloader=dict(
+                dataset=dict(metainfo=dict(classes=SEGMENTATION_CLASSES), pipeline=steps)
+            ),
+        )
+    )
+    inferencer = VideoInferencer(config, device='cpu', key_interval=3, show_progress=False)
+    video, out = root / 'videos/0000.mp4', tmp_path / 'labels'
+    results = list(inferencer(video, out_video=tmp_path / 'a.mp4', out_labels=out))
+    assert len(results) == 5
+    for index, result in enumerate(results):
+        written = np.array(Image.open(out / f'0000/{index:06d}.png'))
+        assert np.array_equal(written, labels(result)[0])
+    assert cv2.VideoCapture(str(tmp_path / 'a.mp4')).get(cv2.CAP_PROP_FRAME_COUNT) == 5
+    with pytest.raises(ValueError, match='predicts label maps; use out_labels'):
+        inferencer(video, out_json=tmp_path / 'a.json')
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        (None, 'does not exist'),
+        (np.zeros((4, 6), np.uint8), 'has 6x4 pixels, but its frame 8x4'),
+        (np.zeros((4, 8, 3), np.uint8), 'has colors'),
+        (np.full((4, 8), 3, np.uint8), 'has the label 3, but the classes are numbered 0 to 2'),
+    ],
+)
+def test_bad_label_maps(tmp_path, content, message):
+    path = tmp_path / 'a.png'
+    if content is not None:
+        Image.fromarray(content).save(path)
+    results = dict(seg_map_path=str(path), ori_shape=(4, 8), num_classes=3)
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        LoadLabelMap()(results)
+    unlabeled = LoadLabelMap()(dict(results, is_labeled=False))
+    assert np.all(unlabeled['gt_seg_map'] == 255)
+
+
+def test_without_mmsegmentation(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'mmseg', None)
+    monkeypatch.delitem(sys.modules, 'mmseg.datasets', raising=False)
+    monkeypatch.delitem(sys.modules, 'semidff.utils.mmseg_extra', raising=False)
+    for detector in (segmentor(), 'mmseg::pspnet/pspnet_r18-d8_4xb2-80k_cityscapes-512x1024.py'):
+        with pytest.raises(ConfigError, match=r"pip install 'semidff\[segmentation\]'"):
+            MODELS.build(dict(type='VideoDetector', detector=detector))
