@@ -35,10 +35,11 @@ from semidff.inference.methods import METHODS
 from semidff.models import SemiDFF, VideoDetector
 
 ROOT = Path(__file__).resolve().parents[1]
+SEGMENTATION = {'segmentation', 'cityscapes'}  # need mmsegmentation
 CONFIGS = sorted(
     path.relative_to(ROOT / 'configs').as_posix()
     for path in (ROOT / 'configs').rglob('*.py')
-    if '_base_' not in path.parts and ('segmentation' not in path.parts or find_spec('mmseg'))
+    if '_base_' not in path.parts and (find_spec('mmseg') or not SEGMENTATION & {*path.parts})
 )
 register_all_modules()
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
+from mmdet.models.detectors import SingleStageDetector, TwoStageDetector
 from mmdet.structures import SampleList
 from mmengine.registry import Registry
 from torch import Tensor, nn
@@ -63,6 +64,12 @@ class HeadFamily(ABC):
     @abstractmethod
     def dense_head(self) -> nn.Module | None:
         """The head that reads the feature maps, None if there is no such head."""
+
+    @property
+    def has_plain_features(self) -> bool:
+        """Whether ``extract_feat`` is the backbone, followed by the neck if there is one."""
+        plain = SingleStageDetector.extract_feat, TwoStageDetector.extract_feat
+        return type(self.detector).extract_feat in plain
 
     @property
     def output_modules(self) -> list[str]:

@@ -4,10 +4,10 @@ import re
 from collections.abc import Iterator, Sequence
 
 from mmdet.models.backbones import ResNet
-from mmdet.models.detectors import SingleStageDetector, TwoStageDetector
 from mmdet.registry import TASK_UTILS
 from torch import Tensor, nn
 
+from .head_family import head_family
 from .split import FeatureSplit
 
 
@@ -40,9 +40,8 @@ class ResNetSplit(FeatureSplit):
             ValueError: If there is no such unit, or the backbone has an output ahead of it.
         """
         backbone = getattr(detector, 'backbone', None)
-        plain = (SingleStageDetector.extract_feat, TwoStageDetector.extract_feat)
         known = isinstance(backbone, ResNet) and type(backbone).forward is ResNet.forward
-        if not known or type(detector).extract_feat not in plain:
+        if not known or not head_family(detector).has_plain_features:
             raise TypeError(
                 "split=ResNetSplit cuts detectors made of mmdet's ResNet, a neck and heads, not "
                 f'{type(detector).__name__} with backbone {type(backbone).__name__}; leave split out to cut ahead '

@@ -44,6 +44,12 @@ class SegmentorHeads(HeadFamily):
         return None if isinstance(head, nn.ModuleList) else head  # a cascade has several
 
     @property
+    def has_plain_features(self) -> bool:
+        from mmseg.models.segmentors import EncoderDecoder
+
+        return type(self.detector).extract_feat is EncoderDecoder.extract_feat
+
+    @property
     def output_modules(self) -> list[str]:
         return ['decode_head']
 

@@ -1,0 +1,118 @@
+"""Cityscapes with its snippets, in a miniature of its layout."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mmdet.registry import DATASETS
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import init_default_scope
+from PIL import Image
+
+from semidff.converters.cityscapes import CLASS_IDS, convert_cityscapes, training_ids
+from tests.models import awake, build, segmentor, temporal
+
+CONFIG = Path(__file__).resolve().parents[2] / 'configs/cityscapes/dff_r101_cityscapes.py'
+SNIPPETS = dict(train=[('aachen', 0, 19), ('bochum', 0, 313)], val=[('ulm', 3, 19)])
+HEIGHT, WIDTH = 32, 64
+
+
+def write_labels(root, split, city, sequence, frame, labels):
+    folder = root / 'gtFine' / split / city
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f'{city}_{sequence:06d}_{frame:06d}_gtFine_labelIds.png'
+    Image.fromarray(labels).save(path)
+    return path
+
+
+@pytest.fixture
+def root(tmp_path):
+    rng = np.random.default_rng(0)
+    for split, snippets in SNIPPETS.items():
+        for city, sequence, frame in snippets:
+            folder = tmp_path / 'leftImg8bit_sequence' / split / city
+            folder.mkdir(parents=True, exist_ok=True)
+            for number in range(frame - 19, frame + 11):
+                picture = rng.integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
+                name = f'{city}_{sequence:06d}_{number:06d}_leftImg8bit.png'
+                Image.fromarray(picture).save(folder / name)
+            labels = rng.integers(0, 34, (HEIGHT, WIDTH), np.uint8)
+            labels[0, 0] = 255  # a license plate
+            write_labels(tmp_path, split, city, sequence, frame, labels)
+    return tmp_path
+
+
+def test_training_ids_are_those_of_mmsegmentation():
+    assert training_ids(np.array([[0, 7, 8, 255], [33, 29, 30, 31]])).tolist() == [
+        [255, 0, 1, 255], [18, 255, 255, 16],
+    ]  # fmt: skip
+    classes = pytest.importorskip('mmseg.datasets').CityscapesDataset.METAINFO['classes']
+    assert tuple(CLASS_IDS) == classes
+
+
+def test_conversion_training_and_evaluation(root):
+    pytest.importorskip('mmseg', reason="needs the extra: pip install 'semidff[segmentation]'")
+    from semidff.evaluation import VideoIoUMetric
+    from semidff.inference import PairEngine
+
+    init_default_scope('mmdet')
+    out = root / 'out'
+    assert convert_cityscapes(root, out, 'train') == dict(snippets=2, images=20)
+    convert_cityscapes(root, out, 'val')
+    assert convert_cityscapes(root, out, 'val') == dict(snippets=1, images=10)  # again
+    content = json.loads((out / 'train.json').read_text())
+    labeled = [i['file_name'] for i in content['images'] if i['is_labeled']]
+    names = ['aachen_000000_000019', 'bochum_000000_000313']
+    assert labeled == [f'{name}/000019.png' for name in names]
+    link = out / 'snippets/train/bochum_000000_000313/000000.png'
+    assert link.resolve().name == 'bochum_000000_000294_leftImg8bit.png'
+    assert (out / 'train.txt').read_text().split() == [f'snippets/train/{n}' for n in names]
+    assert len(DATASETS.build(dict(type='UnlabeledVideoDataset', ann_file=str(out / 'train.txt'))))
+
+    config = Config.fromfile(CONFIG)
+    pairs = config.train_dataloader.dataset.dataset
+    pairs.dataset.data_root = config.test_dataloader.dataset.data_root = str(out)
+    pair = DATASETS.build(pairs)[0]
+    sample = pair['data_samples']
+    assert sample.frame_id == 19 and 15 <= sample.key_frame_id <= 19
+    assert set(sample.gt_sem_seg.data.unique().tolist()) == {*range(19), 255}
+    flow = temporal()
+    del flow['feat_channels'], flow['feat_strides']
+    network = segmentor(num_classes=19)
+    model = build(dict(type='VideoDetector', detector=network, temporal=flow)).train()
+    awake(model)
+    batch = model.data_preprocessor(pseudo_collate([pair, pair]), training=True)
+    losses = model(**batch, mode='loss')
+    losses['decode.loss_ce'].backward()
+    assert model.temporal.flow_network.conv1.weight.grad.any()
+
+    frames = DATASETS.build(config.test_dataloader.dataset)
+    engine, metric = PairEngine(model.eval(), 'propagate', 5), VideoIoUMetric()
+    metric.dataset_meta = frames.metainfo
+    results = [r for i in range(len(frames)) for r in engine.push(pseudo_collate([frames[i]]))]
+    assert [r.key_distance for r in results] == [0, 1, 2, 3, 4]
+    metric.process(None, [result.to_dict() for result in results])
+    found = metric.evaluate(1)
+    assert found['seg/mIoU'] == pytest.approx(
+        np.mean([found[f'seg/mIoU_at/{d}'] for d in range(5)])
+    )
+
+
+def test_bad_input(root):
+    out = root / 'out'
+    with pytest.raises(FileNotFoundError, match=r'gtFine/test: has no .*unpack gtFine'):
+        convert_cityscapes(root, out, 'test')
+    with pytest.raises(ValueError, match='frames_before is 20; it must be from 0 to 19'):
+        convert_cityscapes(root, out, 'val', frames_before=20)
+    label = write_labels(root, 'val', 'ulm', 3, 19, np.full((HEIGHT, WIDTH), 34, np.uint8))
+    with pytest.raises(ValueError, match=f'{label.name}: has the label 34, which Cityscapes'):
+        convert_cityscapes(root, out, 'val')
+    write_labels(root, 'val', 'ulm', 3, 19, np.zeros((WIDTH, HEIGHT), np.uint8))
+    with pytest.raises(ValueError, match=f'{label.name}: has 32x64 pixels, but its frame 64x32'):
+        convert_cityscapes(root, out, 'val')
+    next((root / 'leftImg8bit_sequence/val').rglob('*_000007_*')).unlink()
+    with pytest.raises(FileNotFoundError, match=r'000007_leftImg8bit.png: does not exist \(1 of'):
+        convert_cityscapes(root, out, 'val')
+    assert not (out / 'val.json').exists()
