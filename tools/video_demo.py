@@ -56,22 +56,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         'checkpoint', type=CheckpointFile, nargs='?', help='its weights; not needed with a folder'
     )
-    parser.add_argument('--out', type=OutputVideo, metavar='FILE', help='annotated mp4')
-    parser.add_argument(
-        '--json', type=OutputFile, metavar='FILE', help='all detections as COCO-VID json'
-    )
-    parser.add_argument(
-        '--txt',
-        type=OutputFile,
-        metavar='FILE',
-        help='all detections in the ILSVRC format (frame class score x1 y1 x2 y2)',
-    )
-    parser.add_argument(
-        '--labels',
-        type=OutputFolder,
-        metavar='FOLDER',
-        help='label maps of a segmentation network, a png per frame',
-    )
+    add_output_arguments(parser)
     add_score_threshold(parser)
     parser.add_argument(
         '--panels',
@@ -105,6 +90,25 @@ def parse_args() -> argparse.Namespace:
         help='treat unreadable frames as an error, not a warning',
     )
     return parser.parse_args()
+
+
+def add_output_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--out', type=OutputVideo, metavar='FILE', help='annotated mp4')
+    parser.add_argument(
+        '--json', type=OutputFile, metavar='FILE', help='all detections as COCO-VID json'
+    )
+    parser.add_argument(
+        '--txt',
+        type=OutputFile,
+        metavar='FILE',
+        help='all detections in the ILSVRC format (frame class score x1 y1 x2 y2)',
+    )
+    parser.add_argument(
+        '--labels',
+        type=OutputFolder,
+        metavar='FOLDER',
+        help='label maps of a segmentation network, a png per frame',
+    )
 
 
 def add_speed_arguments(parser: argparse.ArgumentParser) -> None:

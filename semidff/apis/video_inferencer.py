@@ -20,7 +20,7 @@ from semidff.datasets.video_readers import Frame, FrameStream
 from semidff.datasets.video_readers.sources import MAX_READ_AHEAD, Source, prefetch, sources_of
 from semidff.inference import KeyFrameSchedule, VideoEngine, build_schedule
 from semidff.inference.frame_pipeline import frame_pipeline, load_model
-from semidff.inference.outputs import Output, Result, check_out_video, open_outputs
+from semidff.inference.outputs import Output, Result, check_kinds, check_out_video, open_outputs
 from semidff.inference.timer import NoTimer
 from semidff.utils.installed import installed_file
 from semidff.utils.model_building import ConfigError, read_config
@@ -177,20 +177,11 @@ class VideoInferencer(BaseInferencer):
         video = out_video and OutputVideo(out_video)
         labels = out_labels and OutputFolder(out_labels)
         check_outputs([video, out_json, out_txt, labels], [*files, *self._read])
-        self._check_kinds(boxes=out_json or out_txt, labels=out_labels)
+        check_kinds(self.engine().model.spatial.prediction, out_json or out_txt, out_labels)
         draw = partial(self.visualize, pred_score_thr=pred_score_thr)
         classes = self.model.dataset_meta['classes']
         outputs = open_outputs(classes, draw, out_video, out_json, out_txt, out_labels)
         return self._run(sources, outputs, fps, max_frames)
-
-    def _check_kinds(self, boxes: str | Path | None, labels: str | Path | None) -> None:
-        """Refuse outputs for boxes of a segmentation network, and for labels of a detector."""
-        segments = self.engine().model.spatial.prediction == 'pred_sem_seg'
-        if wrong := boxes if segments else labels:
-            found, remedy = (
-                ('label maps', 'out_labels') if segments else ('boxes', 'out_json, out_txt')
-            )
-            raise ValueError(f'{wrong}: this model predicts {found}; use {remedy} or out_video')
 
     def _run(
         self,

@@ -11,6 +11,7 @@ import torch
 from mmdet.registry import DATASETS, MODELS
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
+from mmengine.registry import init_default_scope
 from PIL import Image
 
 from semidff.datasets import LoadLabelMap
@@ -209,6 +210,7 @@ def test_bad_label_maps(tmp_path, content, message):
 
 
 def test_without_mmsegmentation(monkeypatch):
+    init_default_scope('mmdet')
     monkeypatch.setitem(sys.modules, 'mmseg', None)
     monkeypatch.delitem(sys.modules, 'mmseg.datasets', raising=False)
     monkeypatch.delitem(sys.modules, 'semidff.utils.mmseg_extra', raising=False)

@@ -41,3 +41,20 @@ def open_outputs(
         if out_labels is not None:
             outputs.append(LabelMaps(out_labels))
         yield outputs
+
+
+def check_kinds(prediction: str, boxes: str | Path | None, labels: str | Path | None) -> None:
+    """Refuse outputs for boxes of a segmentation network, and for labels of a detector.
+
+    Args:
+        prediction: What the model predicts, ``pred_instances`` or ``pred_sem_seg``.
+        boxes: An output for boxes, if there is one.
+        labels: An output for label maps, if there is one.
+
+    Raises:
+        ValueError: If the model does not predict what one of them needs.
+    """
+    segments = prediction == 'pred_sem_seg'
+    if wrong := boxes if segments else labels:
+        found, remedy = ('label maps', 'out_labels') if segments else ('boxes', 'out_json, out_txt')
+        raise ValueError(f'{wrong}: this model predicts {found}; use {remedy} or out_video')
