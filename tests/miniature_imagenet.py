@@ -65,7 +65,7 @@ def shrink(cfg: Config, work_dir: Path) -> Config:
             part.scale = (WIDTH, HEIGHT)
         if part.get('type') == 'ResNet':
             part.update(depth=50, base_channels=4, init_cfg=None)
-        if str(part.get('type')).endswith('AnchorGenerator'):
+        if 'scales' in part and str(part.type).endswith('AnchorGenerator'):
             part.scales = [1, 2, 4]
         if part.get('type') == 'RFCNNeck':
             part.in_channels = 128
@@ -75,6 +75,8 @@ def shrink(cfg: Config, work_dir: Path) -> Config:
             part.update(num_workers=0, persistent_workers=False)
         if 'iters' in part:
             part.iters = 2
+        if part.get('batch_size', 0) > 4:  # of one-stage detectors
+            part.batch_size = 1
     if 'max_iters' in (cfg.train_cfg or {}):
         cfg.train_cfg.max_iters = 2
     cfg.test_evaluator.class_mean = 'present'  # 2 of the 30 classes

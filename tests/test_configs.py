@@ -127,8 +127,9 @@ def test_parts_exist(name):
 @pytest.mark.parametrize('name', trainings())
 def test_model_is_built(name):
     cfg = load(name)
-    # The semantic step runs the heads once; mmdet's proposals need values.
-    model = build(cfg, 'cpu' if name.startswith('quickstart/') else 'meta')
+    # The semantic step runs the heads once; mmdet's proposals and SSD's anchors need values.
+    values = name.startswith(('quickstart/', 'one_stage/ssd300_semi-dff'))
+    model = build(cfg, 'cpu' if values else 'meta')
     total = sum(parameter.numel() for parameter in model.parameters())
     learning = sum(p.numel() for p in model.parameters() if p.requires_grad)
     print(f'{name}: {total / 1e6:.2f} M parameters, {learning / 1e6:.2f} M learn')
@@ -236,6 +237,8 @@ def test_tables_with_the_backbone_of_the_papers():
     assert found['vid_two_step'].model == found['sem'].model == stage_two
     assert found['vid_dff'].model.detector.backbone == found['vid_rfcn'].model.backbone
     for name, cfg in found.items():
+        if 'one_stage' in cfg.filename:
+            continue
         if 'rfcn' in cfg.filename or name == 'flow':
             assert cfg.model.data_preprocessor == stage_two.data_preprocessor
         if 'rfcn' not in name:

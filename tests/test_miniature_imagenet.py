@@ -23,6 +23,7 @@ CONFIGS = [
     'semi_dff/semi-dff_r101-original_imagenet-det-vid.py',
     'semi_dff/semi-dff_r101_imagenet-det_joint.py',
     'semi_dff/semi-dff_r101_imagenet-det_reg_generative.py',
+    'retinanet-semi-dff',
     'steady',
     'temporal-spatial',
 ]

@@ -24,12 +24,10 @@ def _detector(step):
     return {'load_parts.detector.checkpoint': f'{{{step}}}/last.pth'}
 
 
-def _stage_two(name, variant, detector='rfcn', options=None):
+def _stage_two(name, config, detector='rfcn', options=None):
     """Return a training of stage two."""
-    config = f'configs/semi_dff/semi-dff_r101_imagenet-{variant}.py'
-    return dict(
-        name=name, train=config, cfg_options={**_four, **_detector(detector), **(options or {})}
-    )
+    options = {**_four, **_detector(detector), **(options or {})}
+    return dict(name=name, train=f'configs/{config}.py', cfg_options=options)
 
 
 def _dff(name, variant, options=None):
@@ -52,18 +50,41 @@ def _joined(name, detector):
     return dict(name=name, command=[*_base_._join, *parts, '--out', f'{{{name}}}/last.pth'])
 
 
+_rfcn, _vid_rfcn = (f'rfcn/rfcn_r101_imagenet-{data}' for data in ('det', 'det-vid'))
+_two, _vid_two = (f'semi_dff/semi-dff_r101_imagenet-{data}' for data in ('det', 'det-vid'))
+# One-stage detectors, in place of YOLOv2 YOLOv3; the papers have no RetinaNet, and no semi-DFF with any of them.
+_one_stage = {'yolo': 'yolov3-416', 'ssd': 'ssd300', 'retinanet': 'retinanet_r50'}
+_both = [*_one_stage, 'vid-yolo', 'vid-ssd']
+
+
+def _one(name):
+    """Return the beginning of a one-stage detector's configs."""
+    return f'one_stage/{_one_stage[name.removeprefix("vid-")]}'
+
+
+def _one_stage_steps(name):
+    """Return the trainings of a one-stage detector, and of semi-DFF with it."""
+    data = 'det-vid' if name.startswith('vid-') else 'det'
+    train = f'configs/{_one(name)}_imagenet-{data}.py'
+    options = _labeled if name == 'retinanet' else {}
+    return [
+        dict(name=name, train=train, cfg_options=options),
+        _stage_two(f'{name}-semi-dff', f'{_one(name)}_semi-dff', name),
+    ]
+
+
 steps = [
     dict(name='flow', train='configs/flow/flownet-s_flying-chairs.py', shared=True),
     # labeled images only
     dict(name='rfcn', train='configs/rfcn/rfcn_r101_imagenet-det.py', cfg_options=_labeled),
     _joined('joined', 'rfcn'),
-    _stage_two('two_step', 'det'),
-    _stage_two('sem', 'det_sem'),
-    _stage_two('generative', 'det_reg_generative'),
-    _stage_two('joint', 'det_joint'),
-    _stage_two('t-inf', 'det_sem_t-inf'),
-    *(_stage_two(k, 'det_reg', options=v) for k, v in _base_._reg_ablations.items()),
-    *(_stage_two(k, 'det_sem', options=v) for k, v in _base_._sem_ablations.items()),
+    _stage_two('two_step', _two),
+    _stage_two('sem', f'{_two}_sem'),
+    _stage_two('generative', f'{_two}_reg_generative'),
+    _stage_two('joint', f'{_two}_joint'),
+    _stage_two('t-inf', f'{_two}_sem_t-inf'),
+    *(_stage_two(k, f'{_two}_reg', options=v) for k, v in _base_._reg_ablations.items()),
+    *(_stage_two(k, f'{_two}_sem', options=v) for k, v in _base_._sem_ablations.items()),
     _dff('dff_fix-n', 'fix-n_imagenet-det', _detector('rfcn')),
     # labeled images and video frames
     dict(name='vid_rfcn', train='configs/rfcn/rfcn_r101_imagenet-det-vid.py', cfg_options=_labeled),
@@ -72,9 +93,10 @@ steps = [
     _dff('vid_dff_no-pretraining', 'no-pretraining'),
     _dff('vid_dff_fix-n', 'fix-n', _detector('vid_rfcn')),
     _dff('vid_dff_fix-f', 'fix-f'),
-    _stage_two('vid_two_step', 'det-vid', 'vid_rfcn'),
-    _stage_two('vid_sem', 'det-vid_sem', 'vid_rfcn'),
-    _stage_two('vid_plus', 'det-vid_plus', 'vid_rfcn'),
+    _stage_two('vid_two_step', _vid_two, 'vid_rfcn'),
+    _stage_two('vid_sem', f'{_vid_two}_sem', 'vid_rfcn'),
+    *(step for name in _both for step in _one_stage_steps(name)),
+    _stage_two('vid_plus', f'{_vid_two}_plus', 'vid_rfcn'),
 ]
 
 
@@ -85,16 +107,33 @@ def _row(name, config, checkpoint, method='propagate', **settings):
         config=f'configs/{config}.py',
         checkpoint=checkpoint,
         method=method,
-        group='videos' if name.startswith('vid-') else 'images',
-        tables=_base_._paper[name],
-        **settings,
+        **{
+            'group': 'videos' if name.startswith('vid-') else 'images',
+            'tables': _base_._paper.get(name, {}),
+            **settings,
+        },
     )
 
 
-_rfcn, _vid_rfcn = (f'rfcn/rfcn_r101_imagenet-{data}' for data in ('det', 'det-vid'))
-_two, _vid_two = (f'semi_dff/semi-dff_r101_imagenet-{data}' for data in ('det', 'det-vid'))
 _ablations = [*_base_._reg_ablations, *_base_._sem_ablations, 't-inf', 'joint']
 _variants = ('dff', 'dff_no-pretraining', 'dff_fix-n', 'dff_fix-f')
+
+
+def _one_stage_rows(name):
+    """Return the rows of a one-stage detector, a group of their own."""
+    table = '4' if name.startswith('vid-') else '2'
+    own = dict(group=name, tables=_base_._paper.get(name, {table: None}))
+    frame, video = f'{_one(name)}_imagenet-det', f'{_one(name)}_semi-dff'
+    weights = f'{{{name}-semi-dff}}/last.pth'
+    return [
+        _row(name, frame, f'{{{name}}}/last.pth', 'frame', **own),
+        _row(
+            f'{name}-copy', frame, f'{{{name}}}/last.pth', 'copy', group=name, tables={table: None}
+        ),
+        _row(f'{name}-semi-dff', video, weights, group=name, tables={table: None}),
+    ]
+
+
 rows = [
     _row('frame', _rfcn, '{rfcn}/last.pth', 'frame'),
     _row('copy', _rfcn, '{rfcn}/last.pth', 'copy'),
@@ -121,6 +160,7 @@ rows = [
         _row(f'vid-two-step-l{i}', _vid_two, '{vid_two_step}/last.pth', key_intervals=[i])
         for i in (5, 15, 20)
     ),
+    *(row for name in _both for row in _one_stage_rows(name)),
     _row('vid-plus', _vid_two, '{vid_plus}/last.pth'),
 ]
 key_intervals = [10]

@@ -1,4 +1,4 @@
-"""tables.py with the backbone of the papers in all rows, as configs/rfcn/rfcn_r101-caffe_imagenet-det-vid.py.
+"""tables.py with the backbone of the papers in all rows of R-FCN, as configs/rfcn/rfcn_r101-caffe_imagenet-det-vid.py.
 
 python tools/run_experiment.py configs/imagenet/tables_caffe.py --tables 1 3a --jobs 4
 
@@ -12,7 +12,9 @@ work_dir = 'work_dirs/tables_caffe'
 
 
 def _options(config, train=False):
-    """Return the settings of a config of tables.py, for a training or for a test."""
+    """Return the settings of a config of tables.py with ResNet-101, for a training or for a test."""
+    if 'one_stage/' in config:
+        return {}
     pixels = dict(mean=[103.06, 115.90, 123.15], std=[1.0, 1.0, 1.0], bgr_to_rgb=False)
     options = {f'model.data_preprocessor.{key}': value for key, value in pixels.items()}
     kind = config.split('/')[1]

@@ -11,6 +11,7 @@ from mmengine.structures import InstanceData
 from .panels import BLACK, PANELS, WHITE, covered_share, text_width
 
 KEY_COLOR = (0, 200, 255)  # BGR
+LARGEST = 2**15  # pixels; OpenCV takes 32 bits
 MASK_WEIGHT = 0.5
 NO_BOXES = InstanceData(scores=torch.zeros(0))
 
@@ -58,7 +59,8 @@ def render_frame(
         if score >= score_thr:
             label = int(instances.labels[index])
             name = classes[label] if label < len(classes) else f'class {label}'
-            x1, y1, x2, y2 = (round(value) for value in instances.bboxes[index].tolist())
+            corners = instances.bboxes[index].clamp(-LARGEST, LARGEST)
+            x1, y1, x2, y2 = (round(value) for value in corners.tolist())
             cv2.rectangle(canvas, (x1, y1), (x2, y2), class_color(label), 2)
             _label(canvas, f'{name} {score:.2f}', (x1, y1), class_color(label))
     if sample.get('is_key_frame', False):

@@ -28,6 +28,13 @@ def test_boxes_above_the_threshold_are_drawn():
     assert (render_frame(image, sample(score=0.2), ('a', 'b')) == GRAY).all()
 
 
+def test_boxes_that_exceed_all_bounds_are_drawn():
+    huge = sample()
+    huge.pred_instances.bboxes = torch.tensor([[-1e12, 30, 1e12, 60]])
+    drawn = render_frame(GRAY, huge, ('a', 'b'))
+    assert (drawn[60] == class_color(1)).all()
+
+
 def test_names_stay_inside_the_picture():
     edge = sample()
     edge.pred_instances.bboxes = torch.tensor([[100.0, 30, 118, 60]])

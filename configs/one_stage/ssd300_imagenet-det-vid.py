@@ -1,0 +1,26 @@
+# SSD300 of semi-DFF Table 4 (65.54 mAP): as ssd300_imagenet-det.py, with
+# as many passes over images and video frames.
+_base_ = './ssd300_imagenet-det.py'
+
+imagenet_vid = dict(
+    type='ImageNetVIDDataset',
+    data_root=_base_.data_root,
+    ann_file='annotations/imagenet_vid_train_15frames.json',
+    data_prefix=dict(img='Data/VID/'),
+    filter_cfg=dict(filter_empty_gt=True),
+    pipeline=_base_.train_pipeline,
+)
+train_dataloader = dict(
+    dataset=dict(
+        dataset=dict(
+            _delete_=True,
+            type='ConcatDataset',
+            datasets=[imagenet_vid, dict(_base_.imagenet_det, pipeline=_base_.train_pipeline)],
+        )
+    )
+)
+train_cfg = dict(max_iters=249_385)
+param_scheduler = [
+    _base_.param_scheduler[0],
+    dict(type='MultiStepLR', by_epoch=False, milestones=[166_257, 207_821], gamma=0.1),
+]
