@@ -153,7 +153,7 @@ class Experiment:
         return (*self.steps, *rows, *self.speed_steps([step.name for step in rows]))
 
     def rows_of(self, tables: Collection[str]) -> list[str]:
-        """Return the names of the rows that are in one of some tables.
+        """Return the names of the rows that are in one of some tables, and of those that they are compared with.
 
         Raises:
             ValueError: If a table has no row.
@@ -161,8 +161,10 @@ class Experiment:
         known = {table for run in self.rows for table in run.tables}
         if unknown := sorted(set(tables) - known):
             raise ValueError(f'no row is in table {unknown[0]!r}; there are {sorted(known)}.')
-        found = [run.row for run in self.rows if not run.tables.keys().isdisjoint(tables)]
-        return list(dict.fromkeys(found))
+        found = [run for run in self.rows if not run.tables.keys().isdisjoint(tables)]
+        groups = {run.group for run in found}
+        found += [r for r in self.rows if r.group in groups and r.method in ('frame', 'copy')]
+        return list(dict.fromkeys(run.row for run in found))
 
     def speed_file(self, group: str) -> Path:
         """Return the file with the speeds of a group's rows."""

@@ -112,17 +112,21 @@ def test_only_runs_a_step_and_what_it_needs(tmp_path):
 
 def test_rows_are_selected_by_the_tables_that_they_are_in(tmp_path, capsys):
     text = EXPERIMENT.replace("method='frame')", "method='frame', tables={'1': 59.31, '3a': 60})")
-    text = text.replace("method='copy')", "method='copy', tables={'1': None})")
+    text = text.replace("method='propagate')", "method='propagate', tables={'3b': 58})")
     options = arguments(make_project(tmp_path, text))
-    options.tables, options.list = ['1'], True
-    assert main(options, METHODS) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[2] for line in lines if line.startswith('to run')] == [
-        'dataset', 'stage_one', 'rows/frame', 'rows/copy/l5', 'rows/copy/l10', 'speed',
-    ]  # fmt: skip
-    options.tables = ['3b']
+    options.list = True
+    compared = ['rows/frame', 'rows/copy/l5', 'rows/copy/l10']
+    own = ['rows/two-step/l5', 'rows/two-step/l10']
+    for tables, rows in ((['1'], compared), (['3b'], compared + own)):
+        options.tables = tables
+        assert main(options, METHODS) == 0
+        lines = capsys.readouterr().out.splitlines()
+        chosen = [line.split()[2] for line in lines if line.startswith('to run')]
+        stages = ['stage_one', 'stage_two'][: len(rows) // 2]
+        assert chosen == ['dataset', *stages, *rows, 'speed']
+    options.tables = ['5']
     assert main(options, METHODS) == 1
-    assert "no row is in table '3b'; there are ['1', '3a']" in capsys.readouterr().err
+    assert "no row is in table '5'; there are ['1', '3a', '3b']" in capsys.readouterr().err
 
 
 def test_independent_steps_run_at_the_same_time(tmp_path):
