@@ -17,7 +17,7 @@ import torch
 
 from semidff.apis import VideoInferencer
 from semidff.apis.archive import Archive, summary_text
-from semidff.datasets.video_folders import is_archive
+from semidff.datasets.video_folders import find_videos, is_archive
 from semidff.datasets.video_readers import VideoError
 from semidff.inference import schedule_config
 from semidff.inference.acceleration import PRECISIONS
@@ -175,6 +175,7 @@ def main(args: argparse.Namespace) -> None:
 
 def open_archive(args: argparse.Namespace) -> Archive:
     """Return the archive of a folder of videos."""
+    find_videos(args.input)
     if not args.out or Path(args.out).suffix == '.mp4' or args.json or args.txt or args.labels:
         raise FileError(
             f'{args.input}: is a folder of videos; give --out DIR, a folder for the results of each, and no --json, '
