@@ -76,6 +76,13 @@ def parse_args() -> argparse.Namespace:
         'method, as of tools/test.py (default: propagate, or what is recommended in the folder)',
         '10, or what is recommended in the folder',
     )
+    parser.add_argument(
+        '--smooth-scores',
+        type=int,
+        default=0,
+        metavar='N',
+        help='average the scores of an object over N earlier frames; with offline methods over N later ones, too',
+    )
     add_speed_arguments(parser)
     add_device(parser)
     parser.add_argument(
@@ -159,6 +166,7 @@ def main(args: argparse.Namespace) -> None:
         compile=args.compile,
         read_ahead=args.read_ahead,
         schedule=schedule_config(args.key_interval or 10, args.adaptive, args.scene_cuts),
+        smooth_scores=args.smooth_scores,
     )
     if archive is None:
         detect_in_video(inferencer, args)

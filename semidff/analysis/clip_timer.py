@@ -44,6 +44,7 @@ class ClipTimer:
         key_interval: Key-frame interval l.
         pack: Makes a collated test batch of a frame.
         schedule: Key-frame schedule in place of the interval.
+        smooth_scores: As of the engine.
     """
 
     def __init__(
@@ -53,9 +54,12 @@ class ClipTimer:
         key_interval: int,
         pack: Callable[[Any], dict],
         schedule: KeyFrameSchedule | None = None,
+        smooth_scores: int = 0,
     ) -> None:
         self._timer = _Total()
-        self._engine = VideoEngine(model, method, key_interval, schedule, self._timer)
+        self._engine = VideoEngine(
+            model, method, key_interval, schedule, self._timer, smooth_scores=smooth_scores
+        )
         self._pack = pack
         self._device = next(model.parameters()).device
         self._own = sum(t.nbytes for t in (*model.parameters(), *model.buffers()))

@@ -34,15 +34,17 @@ def grid_of_points(
     methods: Sequence[str] = METHODS,
     key_intervals: Sequence[int] = KEY_INTERVALS,
     scales: Sequence[float] = SCALES,
+    smooth: Sequence[int] = (0,),
 ) -> list[OperatingPoint]:
     """Return all combinations; the dense detector at each input size is always among them."""
     others = [method for method in methods if method != 'frame']
-    points = [OperatingPoint('frame', 1, scale) for scale in scales]
+    points = [OperatingPoint('frame', 1, scale, frames) for scale in scales for frames in smooth]
     return points + [
-        OperatingPoint(method, interval, scale)
+        OperatingPoint(method, interval, scale, frames)
         for scale in scales
         for method in others
         for interval in key_intervals
+        for frames in smooth
     ]
 
 
@@ -152,7 +154,7 @@ def _supported(
         points = grid_of_points([name for name in names if predictor or name != ADAPTIVE])
     chosen = [OperatingPoint('frame')]
     for point in points:
-        name, interval, scale = point = OperatingPoint(*point)
+        name, interval, scale, smooth = point = OperatingPoint(*point)
         if name not in (*METHODS, 'copy'):
             method_class(name)
             raise ValueError(f'{name!r} is not measured; choose from {", ".join(METHODS)}, copy')
@@ -162,7 +164,7 @@ def _supported(
             )
         if method_class(point.run_as).uses_temporal and not model.has_temporal:
             raise ValueError(f'{name} needs a temporal module, which this model does not have')
-        if interval < 1 or not scale > 0:
+        if interval < 1 or not scale > 0 or smooth < 0:
             raise ValueError(
                 f'{name}: needs key_interval >= 1 and scale > 0, got {interval}, {scale}'
             )

@@ -10,13 +10,11 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from semidff.inference.methods import method_class
 from semidff.utils.atomic_write import atomic_path
 from semidff.utils.tables import markdown_table
 
 from .point_detections import OperatingPoint
-
-OFFLINE = ('interpolate', 'centered')
-"""Methods that need the next key frame."""
 
 MARKERS = dict(frame='*', copy='v', coast='s', interpolate='D', propagate='o', centered='^', adaptive='P')  # fmt: skip
 
@@ -47,12 +45,13 @@ class MeasuredPoint:
     @property
     def causal(self) -> bool:
         """Whether a frame's result does not wait for later frames."""
-        return self.point.method not in OFFLINE
+        return not method_class(self.point.run_as).offline
 
     def __str__(self) -> str:
-        method, interval, scale = self.point
+        method, interval, scale, smooth = self.point
         name = 'dense' if method == 'frame' else f'{method} at l = {interval}'
-        return name + (f', input size × {scale:g}' if scale != 1 else '')
+        name += f', input size × {scale:g}' if scale != 1 else ''
+        return name + (f', scores averaged over {smooth} frames' if smooth else '')
 
 
 @dataclass(frozen=True)
@@ -165,11 +164,13 @@ class OperatingReport:
         sizes = self.settings.get('sizes', {})
         rows = [('method', 'l', 'input', 'ms', 'speed-up', *names, 'above smaller frames', 'front')]
         for one in sorted(self.points, key=lambda p: -p.milliseconds):
-            method, interval, scale = one.point
+            method, interval, scale, smooth = one.point
             dense, above = method == 'frame', self.above_dense(one)
             average = f' ({one.interval:.1f})' if method == 'adaptive' else ''
             rows.append((
-                'dense' if dense else method + ('' if one.causal else ' (offline)'),
+                ('dense' if dense else method)
+                + ('' if one.causal else ' (offline)')
+                + (f', averaged scores ({smooth})' if smooth else ''),
                 '' if dense else f'{interval}{average}',
                 ' × '.join(map(str, sizes.get(scale, (f'{scale:g}',)))),
                 f'{one.milliseconds:.1f}',

@@ -31,11 +31,13 @@ class OperatingPoint(NamedTuple):
         method: A method of :class:`~semidff.inference.VideoEngine`, or *adaptive*.
         key_interval: Key-frame interval l; with *adaptive*, the requested average; with *frame*, 1.
         scale: Input size relative to that of the config, for height and width.
+        smooth: ``smooth_scores`` of the engine.
     """
 
     method: str
     key_interval: int = 1
     scale: float = 1.0
+    smooth: int = 0
 
     @property
     def run_as(self) -> str:
@@ -121,7 +123,8 @@ class PointDetections:
                 firsts = {interval - interval * n // self.places for n in range(self.places)}
                 schedules = {first: FixedSchedule(interval, first) for first in sorted(firsts)}
             for first, schedule in schedules.items():
-                yield f'{point.method} {interval} {first} {point.scale:g}', (point, schedule)
+                name = f'{point.method} {interval} {first} {point.scale:g} {point.smooth}'
+                yield name, (point, schedule)
 
     def _clip(self, clip: EvaluationClip, scale: float, runs: dict) -> dict[str, dict]:
         """Return the arrays of all runs in a clip, read from the folder or computed."""
@@ -148,7 +151,9 @@ class PointDetections:
 
     def _run(self, items: list[dict], point: OperatingPoint, schedule: KeyFrameSchedule) -> dict:
         """Run one point over the packed frames of a clip."""
-        engine = VideoEngine(self.memory, point.run_as, schedule=schedule)
+        engine = VideoEngine(
+            self.memory, point.run_as, schedule=schedule, smooth_scores=point.smooth
+        )
         if hasattr(engine.method, 'batch_size'):
             engine.method.batch_size = 1  # the memory answers for single frames
         results = []

@@ -43,12 +43,12 @@ class PointTimes:
     ) -> None:
         self.model, self.clip, self.predictor = model, clip, predictor
         self.sizes: dict[float, tuple[int, int]] = {}
-        pairs = dict.fromkeys((point.method, point.scale) for point in points)
+        pairs = dict.fromkeys((point.method, point.scale, point.smooth) for point in points)
         self._timers = {pair: self._timer(*pair) for pair in pairs}
         self._frames = {pair: _endless(clip) for pair in pairs}
-        self._seconds: dict[tuple[str, float], list[tuple[float, float]]] = {p: [] for p in pairs}
+        self._seconds: dict[tuple, list[tuple[float, float]]] = {p: [] for p in pairs}
 
-    def _timer(self, method: str, scale: float) -> ClipTimer:
+    def _timer(self, method: str, scale: float, smooth: int) -> ClipTimer:
         pipeline = frame_pipeline(self.model.cfg, scale=scale)
         packed = pipeline(dict(img=next(self.clip.images())))
         self.sizes[scale] = tuple(packed['inputs'].shape[-2:])
@@ -65,6 +65,7 @@ class PointTimes:
             TIMED_FRAMES,
             lambda image: pseudo_collate([pipeline(dict(img=image))]),
             schedule,
+            smooth,
         )
 
     def measure(self, rounds: int, progress: Callable[[str], None]) -> None:
@@ -79,7 +80,7 @@ class PointTimes:
 
     def seconds(self, point: OperatingPoint, interval: float) -> np.ndarray:
         """Return the mean seconds of a frame, (rounds,), at an average key-frame interval."""
-        key, non_key = np.array(self._seconds[point.method, point.scale]).T
+        key, non_key = np.array(self._seconds[point.method, point.scale, point.smooth]).T
         if point.method == 'frame':
             return (key + (TIMED_FRAMES - 1) * non_key) / TIMED_FRAMES
         return (key + (interval - 1) * non_key) / interval

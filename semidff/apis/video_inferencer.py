@@ -64,6 +64,7 @@ class VideoInferencer(BaseInferencer):
         schedule: Key-frame schedule or its config, instead of one key frame every ``key_interval`` frames,
             see :func:`~semidff.inference.schedule_config`.
         trust: Whether to load a checkpoint that can run code.
+        smooth_scores: Number of frames over which scores are averaged, see :class:`~semidff.inference.VideoEngine`.
 
     Raises:
         FileNotFoundError: There is no such config.
@@ -94,6 +95,7 @@ class VideoInferencer(BaseInferencer):
         read_ahead: int | None = None,
         schedule: KeyFrameSchedule | dict | None = None,
         trust: bool = False,
+        smooth_scores: int = 0,
     ) -> None:
         if read_ahead is not None and not 0 <= read_ahead <= MAX_READ_AHEAD:
             raise ValueError(
@@ -107,7 +109,7 @@ class VideoInferencer(BaseInferencer):
             model, weights = folder.config, weights or folder.weights
         self.schedule = None if schedule is None else build_schedule(schedule)
         self.read_ahead = read_ahead
-        self.panels = tuple(panels)
+        self.panels, self.smooth_scores = tuple(panels), smooth_scores
         self.method, self.classes = method or 'propagate', classes
         self.key_interval = 10 if key_interval is None else key_interval
         self._speed = precision, channels_last, compile
@@ -273,7 +275,7 @@ class VideoInferencer(BaseInferencer):
     def engine(self) -> VideoEngine:
         """Build an engine with these settings. It keeps no times, since streams may be endless."""
         settings = self.method, self.key_interval, self.schedule
-        return VideoEngine(self.model, *settings, NoTimer(), keep_fields=bool(self.panels))
+        return VideoEngine(self.model, *settings, NoTimer(), bool(self.panels), self.smooth_scores)
 
     def _init_model(
         self, cfg: Config | ConfigDict, weights: str | None, device: str = 'cpu'

@@ -12,6 +12,7 @@ from semidff.models.video_detector import FlowField, VideoDetector
 
 from .methods import METHODS, Frames, MethodError, method_class
 from .schedules.base import KeyFrameSchedule, build_schedule
+from .score_smoothing import ScoreSmoother
 from .stream_state import StreamState
 from .timer import FrameTimer
 
@@ -36,10 +37,13 @@ class VideoEngine:
         timer: Timer that collects the times of frames; a new one by default.
         keep_fields: Whether propagated results hold their ``feature_flow`` (2, h, w) and ``scale_field`` (1, h, w),
             for visualization; methods that propagate no features ignore it.
+        smooth_scores: Number of earlier frames over which the scores of an object are averaged; with offline methods
+            of later ones, too. 0 for none, see :class:`~semidff.inference.score_smoothing.ScoreSmoother`.
 
     Raises:
         MethodError: If the method is unknown, needs a temporal module that the model does not have, or has no flow
             fields for a schedule that inspects them.
+        ValueError: If ``smooth_scores`` is no integer of at least 0.
 
     Example:
         >>> engine = VideoEngine(model, 'propagate', key_interval=10)
@@ -62,7 +66,13 @@ class VideoEngine:
         schedule: KeyFrameSchedule | dict | None = None,
         timer: FrameTimer | None = None,
         keep_fields: bool = False,
+        smooth_scores: int = 0,
     ) -> None:
+        if not isinstance(smooth_scores, int) or smooth_scores < 0:
+            raise ValueError(
+                f'smooth_scores is {smooth_scores!r}; it must be a number of frames, 0 or more'
+            )
+        self.smooth_scores = smooth_scores
         chosen = method_class(method)
         self.model = model = VideoDetector.wrap(model).eval()
         options = {'keep_fields': keep_fields} if chosen.shows_flow else {}
@@ -81,7 +91,12 @@ class VideoEngine:
 
     def open(self) -> StreamState:
         """Return the state of a new stream; any number of streams can be open."""
-        return StreamState(memory=self.method.begin())
+        return StreamState(memory=self.method.begin(), smoother=self._new_smoother())
+
+    def _new_smoother(self) -> ScoreSmoother | None:
+        return (
+            ScoreSmoother(self.smooth_scores, self.method.offline) if self.smooth_scores else None
+        )
 
     def reset(self) -> None:
         """Begin a new video; results that were not flushed are lost."""
@@ -129,8 +144,12 @@ class VideoEngine:
     @torch.no_grad()
     def flush(self, state: StreamState | None = None) -> SampleList:
         """Return the results of a stream's last frames that :meth:`push` has not returned."""
+        state = self.state if state is None else state
         with self.lock:  # *centered* runs the networks here
-            return self.method.flush((self.state if state is None else state).memory)
+            finished = self.method.flush(state.memory)
+        if state.smoother is not None:
+            finished = state.smoother.push(finished) + state.smoother.flush()
+        return finished
 
     def _begin(self, data: dict, state: StreamState) -> '_Step':
         """Prepare a frame, up to the schedule's decision."""
@@ -143,6 +162,7 @@ class VideoEngine:
         if state.size not in (None, step.size):
             step.results = self.flush(state)
             state.memory, state.distance, state.notes = self.method.begin(), 0, {}
+            state.smoother = self._new_smoother()
         state.size = step.size
         step.is_key = state.distance == 0 or self.schedule.is_key(state, data)
         return step
@@ -195,6 +215,9 @@ class VideoEngine:
                 self.schedule.note_key(step.state, step.data)
         with self.timer.measure(self._device()) as lap:
             results = self.method.key(frames) if is_key else self.method.non_key(frames, flow_field)
+            if self.smooth_scores:
+                pairs = zip(steps, results, strict=True)
+                results = [step.state.smoother.push(finished) for step, finished in pairs]
         for step, finished in zip(steps, results, strict=True):
             step.results += finished
             lost = step.seconds if step.is_rejected else None

@@ -18,6 +18,7 @@ class StreamState:
         size: Shapes of the last frame, as input of the network and originally; None at first.
         memory: State of the method; for *propagate*, the key frame's image and features.
         notes: State of the schedule.
+        smoother: State of the smoothing of scores; None without smoothing.
     """
 
     index: int = 0
@@ -25,6 +26,7 @@ class StreamState:
     size: tuple | None = None
     memory: Any = None
     notes: dict[str, Any] = field(default_factory=dict)
+    smoother: Any = None
 
     def snapshot(self) -> 'StreamState':
         """Return an independent copy, from which the stream can be continued later.

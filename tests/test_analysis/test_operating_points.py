@@ -77,7 +77,7 @@ def test_smaller_input_and_continued_run(folder, clip, model, tmp_path, monkeypa
     points = [
         OperatingPoint('frame', 1, 0.5),
         OperatingPoint('coast', 3),
-        OperatingPoint('copy', 3, 0.5),
+        OperatingPoint('copy', 3, 0.5, 2),
     ]
     settings = dict(rounds=1, folder=tmp_path, places=2, min_score=0.0)
     report = measure_operating_points(model, [clip, folder / 'in.mp4'], points, **settings)

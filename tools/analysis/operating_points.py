@@ -60,6 +60,8 @@ def parse_args() -> argparse.Namespace:
                         help="input sizes relative to the config's (default: 1 0.75 0.5)")  # fmt: skip
     parser.add_argument('--adaptive', type=InputFile, metavar='FILE',
                         help='error predictor, made by tools/analysis/fit_adaptive.py')  # fmt: skip
+    parser.add_argument('--smooth-scores', type=int, nargs='+', default=(0,), metavar='N',
+                        help='average the scores of an object over N frames (default: 0, not)')  # fmt: skip
     parser.add_argument('--places', type=int, default=1, metavar='N',
                         help='average accuracy over N positions of the key frames (default: 1)')  # fmt: skip
     parser.add_argument('--rounds', type=int, default=5, metavar='N',
@@ -97,7 +99,7 @@ def main(args: argparse.Namespace) -> None:
     report = measure_operating_points(
         model,
         args.videos or (),
-        grid_of_points(methods, args.key_intervals, args.scales),
+        grid_of_points(methods, args.key_intervals, args.scales, args.smooth_scores),
         labels=labels,
         images=images,
         adaptive=args.adaptive,

@@ -41,6 +41,8 @@ class VideoTestLoop(TestLoop):
             evaluates each labeled frame at every distance 0 ... l - 1 from its key frame.
         schedule: Config of a key-frame schedule (``TASK_UTILS``) in place of a fixed ``key_interval``, for protocol
             ``dense``.
+        smooth_scores: Number of frames over which scores are averaged, see :class:`~semidff.inference.VideoEngine`;
+            for protocol ``dense``.
 
     Raises:
         MethodError: If the protocol is unknown or does not support ``render``, ``schedule`` or a metric.
@@ -58,11 +60,13 @@ class VideoTestLoop(TestLoop):
         render: dict | None = None,
         protocol: str = 'dense',
         schedule: dict | None = None,
+        smooth_scores: int = 0,
     ) -> None:
         super().__init__(runner, dataloader, evaluator, fp16)
         self.method = method
         self.key_interval = key_interval
         self.schedule = schedule
+        self.smooth_scores = smooth_scores
         self.warmup = warmup
         self.protocol = protocol
         self.render = None
@@ -80,6 +84,8 @@ class VideoTestLoop(TestLoop):
                 "protocol 'pairs' evaluates every distance from the key frame and needs no schedule; leave out "
                 f'schedule={self.schedule}'
             )
+        if self.smooth_scores:
+            raise MethodError("protocol 'pairs' has no consecutive frames; leave out smooth_scores")
         if self.render is not None:
             raise MethodError("protocol 'pairs' renders no videos; leave out render")
         metrics = self.evaluator.metrics
@@ -151,7 +157,13 @@ class VideoTestLoop(TestLoop):
             return PairEngine(model, self.method, self.key_interval, timer)
         keep_fields = self.render is not None and self.render['with_flow']
         return VideoEngine(
-            model, self.method, self.key_interval, self.schedule, timer, keep_fields=keep_fields
+            model,
+            self.method,
+            self.key_interval,
+            self.schedule,
+            timer,
+            keep_fields,
+            self.smooth_scores,
         )
 
     def _num_frames(self) -> int:

@@ -62,6 +62,9 @@ class VideoMethod(ABC):
     inspectable = False
     """Whether a schedule can inspect the flow field of a frame before it is propagated; see :meth:`flow_field`."""
 
+    offline = False
+    """Whether results wait for later frames."""
+
     memory_class: type | None = None
     """Class of the memory of a video; None if nothing is kept from frame to frame."""
 

@@ -34,6 +34,7 @@ class Centered(Propagate):
 
     pairwise = False
     inspectable = False  # a frame's key frame may be the next one
+    offline = True
     memory_class = CenteredMemory
 
     batch_size = 16

@@ -29,6 +29,7 @@ class Interpolate(BoxMethod):
     Results of non-key frames are returned together with those of the next key frame.
     """
 
+    offline = True
     memory_class = InterpolateMemory
 
     def _key(self, result: DetDataSample, memory: InterpolateMemory) -> SampleList:
