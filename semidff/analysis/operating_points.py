@@ -94,6 +94,10 @@ def measure_operating_points(
     """
     init_default_scope('mmdet')
     model = VideoDetector.wrap(model) if not hasattr(model, 'has_temporal') else model
+    if model.spatial.prediction != 'pred_instances':
+        raise ValueError(
+            f'this model predicts {model.spatial.prediction}; only detectors are measured'
+        )
     if adaptive is not None and not isinstance(adaptive, ErrorPredictor):
         adaptive = ErrorPredictor.load(adaptive)
     chosen = _supported(points, model, adaptive)

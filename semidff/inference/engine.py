@@ -42,7 +42,7 @@ class VideoEngine:
 
     Raises:
         MethodError: If the method is unknown, needs a temporal module that the model does not have, or has no flow
-            fields for a schedule that inspects them.
+            fields for a schedule that inspects them; if there are no scores to smooth.
         ValueError: If ``smooth_scores`` is no integer of at least 0.
 
     Example:
@@ -75,6 +75,10 @@ class VideoEngine:
         self.smooth_scores = smooth_scores
         chosen = method_class(method)
         self.model = model = VideoDetector.wrap(model).eval()
+        if smooth_scores and model.spatial.prediction != 'pred_instances':
+            raise MethodError(
+                f'smooth_scores averages scores of boxes, but this model predicts {model.spatial.prediction}'
+            )
         options = {'keep_fields': keep_fields} if chosen.shows_flow else {}
         self.method = chosen(model, **options)
         self.schedule = build_schedule(schedule or (1 if method == 'frame' else key_interval))
