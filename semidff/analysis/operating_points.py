@@ -94,10 +94,6 @@ def measure_operating_points(
     """
     init_default_scope('mmdet')
     model = VideoDetector.wrap(model) if not hasattr(model, 'has_temporal') else model
-    if model.spatial.prediction != 'pred_instances':
-        raise ValueError(
-            f'this model predicts {model.spatial.prediction}; only detectors are measured'
-        )
     if adaptive is not None and not isinstance(adaptive, ErrorPredictor):
         adaptive = ErrorPredictor.load(adaptive)
     chosen = _supported(points, model, adaptive)
@@ -149,6 +145,10 @@ def _supported(
     Raises:
         ValueError: If a point cannot be measured.
     """
+    if model.spatial.prediction != 'pred_instances':
+        raise ValueError(
+            f'this model predicts {model.spatial.prediction}; only detectors are measured'
+        )
     if points is None:
         names = [
             name
