@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yapf.yapflib.yapf_api as yapf_api
 from mmengine.config import Config
 
 from semidff.adaptation import PlanError, parts, planner, validation
@@ -47,6 +48,8 @@ def short():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(planner, '_LEAST', LEAST)
         patch.setattr(parts, 'WIDTHS', (1 / 8,))
+        # Formatting the config for each checkpoint would take most of the time.
+        patch.setattr(yapf_api, 'FormatCode', lambda text, **options: (text, True))
         patch.setattr(validation, 'SCALES', (1.0,))
         patch.setattr(validation, '_LEAST', 40)
         yield
