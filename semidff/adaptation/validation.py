@@ -58,7 +58,7 @@ def validate(
     )
     report.plot(out / 'report.png')
     with atomic_write(out / 'report.md') as file:
-        file.write(f'# {plan.detector}\n\n{report.markdown()}\n```\n{plan.text()}\n```\n')
+        file.write(f'# {plan.family}\n\n{report.markdown()}\n```\n{plan.text()}\n```\n')
     write_json(report.to_dict(), out / 'report.json', indent=2, nan_as_null=True)
     progress(report.verdict())
     return report.recommended.point._asdict()

@@ -31,7 +31,7 @@ from semidff.utils.tool_files import FileError, OutputFolder, check_outputs
 from .video_inferencer import VideoInferencer
 
 _FOREIGN = 'config.py', 'last.pth', 'adaptive.json', 'report.md', 'video.mp4'
-_CLIPS = 20  # to which the adaptive schedule is fitted
+_CLIPS = 5, 20  # fewest and most to which the adaptive schedule is fitted
 _RENDERED = 250  # frames
 
 
@@ -184,9 +184,12 @@ def _finish(plan: Plan, out: Path, device: str, labels: str | Path | None) -> No
     """Write what follows from ``last.pth`` and is not there yet: schedule, report and video."""
     file = out / 'progress.json'
     state = dict(iters=sum(step['iters'] for step in plan.steps), labels=labels and str(labels))
-    progress = json.loads(file.read_text()) if file.exists() else {}
-    if any(progress.get(key) != value for key, value in state.items()):
-        progress = dict(state, done=[])
+    before = json.loads(file.read_text()) if file.exists() else {}
+    progress = dict(state, done=before.get('done', []))
+    if before.get('iters') != state['iters']:
+        progress['done'] = []
+    elif before['labels'] != state['labels']:
+        progress['done'] = [name for name in before['done'] if name == 'adaptive']
     stages = dict(adaptive=_fit, report=_validate, video=_render)
     for name, run in stages.items():
         if name not in progress['done']:
@@ -201,7 +204,8 @@ def _fit(plan: Plan, out: Path, device: str, labels: str | Path | None) -> None:
     inferencer = _dense(out, device)
     videos = load_videos(write_list(out / 'videos' / 'all.txt', plan.videos))
     pack = lambda image: inferencer.preprocess(Frame(image, 0, 0.0))  # noqa: E731
-    fit_adaptive(inferencer.model, pack, videos, _CLIPS).predictor.save(out / 'adaptive.json')
+    clips = min(max(round(plan.minutes / 3), _CLIPS[0]), _CLIPS[1])
+    fit_adaptive(inferencer.model, pack, videos, clips).predictor.save(out / 'adaptive.json')
 
 
 def _validate(plan: Plan, out: Path, device: str, labels: str | Path | None) -> None:
