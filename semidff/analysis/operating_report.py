@@ -132,7 +132,9 @@ class OperatingReport:
             text += '; no measured input size of the dense detector is as fast.'
         else:
             text += f', {100 * above:.1f} points above smaller frames at equal time.'
-        if causal is not best:
+        if causal.point == self.reference.point:
+            text += ' It is not causal; for live video keep the dense detector.'
+        elif causal is not best:
             advice = 'smaller frames' if causal.point.method == 'frame' else str(causal)
             text += f' It is not causal; for live video use {advice} ({causal.speed_up:.1f} times as fast).'
         return text
