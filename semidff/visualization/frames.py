@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 from mmdet.structures import DetDataSample
-from mmengine.structures import InstanceData
+from mmengine.structures import InstanceData, PixelData
 
 from .panels import BLACK, PANELS, WHITE, covered_share, text_width
 
@@ -75,7 +76,7 @@ def render_frame(
 
 def render_scaled(
     image: np.ndarray,
-    instances: InstanceData,
+    prediction: InstanceData | PixelData,
     classes: Sequence[str],
     width: int,
     is_key: bool = False,
@@ -84,7 +85,8 @@ def render_scaled(
 ) -> np.ndarray:
     """Scale a frame to ``width`` pixels and draw its best detections, with lines and text of constant size.
 
-    ``instances`` are in pixels of the image. At most ``max_boxes`` of them are drawn.
+    Args:
+        prediction: Detections in pixels of the image, of which at most ``max_boxes`` are drawn, or its labels.
 
     Returns:
         (h, width, 3) uint8, BGR, with the image's aspect ratio.
@@ -92,9 +94,14 @@ def render_scaled(
     zoom = width / image.shape[1]
     size = (width, max(round(image.shape[0] * zoom), 1))
     method = cv2.INTER_AREA if zoom < 1 else cv2.INTER_CUBIC
-    best = instances[instances.scores.topk(min(max_boxes, len(instances))).indices]
-    best = InstanceData(bboxes=best.bboxes * zoom, scores=best.scores, labels=best.labels)
-    sample = DetDataSample(metainfo=dict(is_key_frame=is_key), pred_instances=best)
+    sample = DetDataSample(metainfo=dict(is_key_frame=is_key))
+    if isinstance(prediction, PixelData):
+        labels = F.interpolate(prediction.data[None].float(), size[::-1], mode='nearest')[0]
+        sample.pred_sem_seg = PixelData(data=labels.long())
+    else:
+        best = prediction[prediction.scores.topk(min(max_boxes, len(prediction))).indices]
+        best = InstanceData(bboxes=best.bboxes * zoom, scores=best.scores, labels=best.labels)
+        sample.pred_instances = best
     return render_frame(cv2.resize(image, size, interpolation=method), sample, classes, score_thr)
 
 

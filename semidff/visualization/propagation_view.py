@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from mmdet.structures import DetDataSample
-from mmengine.structures import InstanceData
+from mmengine.structures import BaseDataElement
 from torch import Tensor
 
 from semidff.datasets.video_readers import VideoError, open_stream
@@ -34,9 +34,9 @@ class PairView(NamedTuple):
         key_features (Tensor): Features of the key frame at one level, (C, h, w), before the warp.
         propagated (Tensor): Propagated features, after warp and scale, likewise.
         target (Tensor): The teacher's features of the current frame, likewise.
-        key (InstanceData): Detections on the key frame, in pixels of ``frames``.
-        student (InstanceData): Detections on the propagated features.
-        teacher (InstanceData): Detections on the teacher's features.
+        key (BaseDataElement): Detections or labels on the key frame, in pixels of ``frames``.
+        student (BaseDataElement): Those on the propagated features.
+        teacher (BaseDataElement): Those on the teacher's features.
         cell (tuple[float, float]): Size of a cell of the flow in pixels of ``frames``, x and y.
         covered (tuple[float, float]): Share of the maps' rows and columns that the frame covers.
     """
@@ -47,9 +47,9 @@ class PairView(NamedTuple):
     key_features: Tensor
     propagated: Tensor
     target: Tensor
-    key: InstanceData
-    student: InstanceData
-    teacher: InstanceData
+    key: BaseDataElement
+    student: BaseDataElement
+    teacher: BaseDataElement
     cell: tuple[float, float] = (16.0, 16.0)
     covered: tuple[float, float] = (1.0, 1.0)
 
@@ -134,9 +134,10 @@ def view_pair(
             flow, scale = temporal.flow_and_scale(temporal.prepare(key), temporal.prepare(current))
         stride = getattr(getattr(temporal, 'flow_network', None), 'stride', 16)
 
-        def detections(module: SpatialModule, features: tuple[Tensor, ...]) -> InstanceData:
+        def predictions(module: SpatialModule, features: tuple[Tensor, ...]) -> BaseDataElement:
             # predict() writes into its sample, so each gets a copy
-            return module.predict(features, [copy.deepcopy(sample)])[0].pred_instances.cpu()
+            result = module.predict(features, [copy.deepcopy(sample)])[0]
+            return result.get(module.prediction).cpu()
 
         return PairView(
             frames=np.stack(frames),
@@ -145,9 +146,9 @@ def view_pair(
             key_features=key_features[level][0],
             propagated=propagated[level][0],
             target=target[level][0],
-            key=detections(model.spatial, key_features),
-            student=detections(model.spatial, propagated),
-            teacher=detections(teacher, target),
+            key=predictions(model.spatial, key_features),
+            student=predictions(model.spatial, propagated),
+            teacher=predictions(teacher, target),
             cell=tuple(stride / factor for factor in sample.get('scale_factor', (1.0, 1.0))),
             covered=covered_share(sample),
         )

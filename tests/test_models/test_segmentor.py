@@ -1,12 +1,16 @@
 """Segmentation networks of mmsegmentation as spatial modules."""
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from mmengine.structures import PixelData
 
+from semidff.engine.hooks.distillation_visualization_hook import view_distillation
 from semidff.models import SpatialModule
 from semidff.models.losses import class_distillation_loss
 from semidff.models.spatial import OutputSplit
+from semidff.visualization.frames import render_scaled
 from tests.models import CLASSES, SIZE, awake, build, frames, samples, segmentor, temporal
 
 pytest.importorskip('mmseg', reason="needs the extra: pip install 'semidff[segmentation]'")
@@ -94,6 +98,19 @@ def test_the_semantic_loss_is_the_mean_divergence_of_the_pixels():
         )
         expected = class_distillation_loss(student, teacher, 2.0)
     assert found.item() == pytest.approx(expected.item(), rel=1e-5) and found > 0
+
+
+def test_pictures_of_a_training_pair():
+    """The first iteration of stage two draws one."""
+    model = video_model()
+    pair = torch.randint(256, (2, 3, *SIZE), dtype=torch.uint8)
+    view = view_distillation(model, pair, samples(1)[0])
+    assert view.student.shape == view.teacher.shape == SIZE
+    drawn = render_scaled(view.frames[1], view.student, ('a', 'b', 'c'), 48)
+    assert drawn.shape == (32, 48, 3)
+    assert not np.array_equal(
+        drawn, cv2.resize(view.frames[1], (48, 32), interpolation=cv2.INTER_AREA)
+    )
 
 
 def test_supervised_training_on_pairs():
