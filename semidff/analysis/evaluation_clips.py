@@ -64,14 +64,14 @@ def unlabeled_clips(
 
 
 def labeled_clips(
-    labels: str | Path, images: str | Path | None, classes: Sequence[str]
+    labels: str | Path, images: str | Path | None, classes: Sequence[str] | None
 ) -> tuple[list[EvaluationClip], VIDEvaluator]:
     """Return all frames of a COCO-VID json, in the order of the evaluator, and the evaluator.
 
     Args:
         labels: The json.
         images: Folder of the images; None: that of the json.
-        classes: Class names of the detector.
+        classes: Class names of the detector; None if it has none: those of the json.
 
     Raises:
         FileNotFoundError: If there is no such file.

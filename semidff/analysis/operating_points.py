@@ -101,7 +101,7 @@ def measure_operating_points(
     if labels is None:
         clips = unlabeled_clips(videos, max_frames)
     else:
-        clips, evaluator = labeled_clips(labels, images, classes)
+        clips, evaluator = labeled_clips(labels, images, classes or None)
     if not clips or places < 1 or rounds < 1:
         raise ValueError(
             f'needs videos or labels, places >= 1 and rounds >= 1, got {len(clips)} clips, {places=}, {rounds=}'
@@ -116,7 +116,7 @@ def measure_operating_points(
     def accuracy(detections: Detections) -> dict[str, float]:
         if evaluator is not None:
             return dict(mAP=evaluator.evaluate(detections).mean(), **evaluator.coco_ap(detections))
-        found = agreement(boxes, detections, runs.num_frames, len(classes), min_score)
+        found = agreement(boxes, detections, runs.num_frames, min_score)
         return {name: found[name] for name in ('AP_50', 'AP', 'AP_75')}
 
     measured = []

@@ -176,6 +176,9 @@ def _identity(model: VideoDetector, predictor: ErrorPredictor | None) -> str:
     """Digest of everything that detections depend on, except frames and operating point."""
     digest = sha256(f'{model.cfg.model} {model.cfg.get("test_dataloader")} {predictor}'.encode())
     digest.update(f'{model.options} {next(model.parameters()).device.type}'.encode())
-    for name, value in model.state_dict().items():
-        digest.update(name.encode() + value.cpu().float().numpy().tobytes())
+    for part in filter(
+        None, (model.spatial, model.temporal)
+    ):  # a teacher, which is not loaded, is random
+        for name, value in part.state_dict().items():
+            digest.update(name.encode() + value.cpu().float().numpy().tobytes())
     return digest.hexdigest()

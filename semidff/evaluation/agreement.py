@@ -13,7 +13,6 @@ def agreement(
     reference: Detections,
     found: Detections,
     num_frames: int,
-    num_classes: int,
     min_score: float = MIN_SCORE,
 ) -> dict[str, float]:
     """Compute COCO's AP with a reference detector's confident detections in place of ground truth.
@@ -25,7 +24,6 @@ def agreement(
         reference: Detections of the reference detector, usually the dense one.
         found: Detections to evaluate, in the same frames.
         num_frames: Number of frames.
-        num_classes: Number of classes.
         min_score: Lowest score of a reference box.
 
     Returns:
@@ -42,4 +40,5 @@ def agreement(
             f'{highest:.2f}), so that there is nothing to agree with: lower the score threshold, or give other videos'
         )
     truth = GroundTruth(sure.frames, sure.labels, sure.boxes)
-    return coco_ap(truth, found, num_frames, num_classes)
+    num_classes = 1 + max(sure.labels.max(), found.labels.max(initial=0))
+    return coco_ap(truth, found, num_frames, int(num_classes))
