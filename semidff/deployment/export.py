@@ -45,8 +45,8 @@ def export_onnx(
         The content of ``video_detector.json``.
 
     Raises:
-        ExportError: If the model has no temporal module, or one without weights (OpenCV's optical flow, which runs
-            outside of PyTorch), or is in half precision, or PyTorch cannot export a part of it.
+        ExportError: If the model predicts no boxes, has no temporal module, or one without weights (OpenCV's optical
+            flow, which runs outside of PyTorch), or is in half precision, or PyTorch cannot export a part of it.
         MissingPackageError: If the packages of the extra ``onnx`` are not installed.
         TypeError: If the detector has no raw outputs before its post-processing.
     """
@@ -95,6 +95,10 @@ def export_onnx(
 def _check(model: VideoDetector, shape: Sequence[int]) -> None:
     if len(shape) != 2 or min(shape) < 1:
         raise ExportError(f'the shape is {tuple(shape)}; it must be height and width in pixels')
+    if model.spatial.prediction != 'pred_instances':
+        raise ExportError(
+            f'this model predicts {model.spatial.prediction}; only detectors are exported'
+        )
     if model.temporal is None:
         raise ExportError(
             'the model has no temporal module, so there is no graph for non-key frames: give a stage-two config and '

@@ -6,6 +6,7 @@ import pytest
 import torch
 from mmengine.structures import PixelData
 
+from semidff.deployment.export import ExportError, export_onnx
 from semidff.engine.hooks.distillation_visualization_hook import view_distillation
 from semidff.models import SpatialModule
 from semidff.models.losses import class_distillation_loss
@@ -111,6 +112,11 @@ def test_pictures_of_a_training_pair():
     assert not np.array_equal(
         drawn, cv2.resize(view.frames[1], (48, 32), interpolation=cv2.INTER_AREA)
     )
+
+
+def test_only_detectors_are_exported(tmp_path):
+    with pytest.raises(ExportError, match='predicts pred_sem_seg; only detectors are exported'):
+        export_onnx(video_model(), tmp_path, SIZE)
 
 
 def test_supervised_training_on_pairs():
