@@ -190,8 +190,8 @@ class OperatingReport:
             f'{given.get("min_score")}, not accuracy against labels'
         )  # fmt: skip
         return (
-            f'{given.get("frames")} frames of {given.get("clips")} clips; metrics in per cent, by {against}; key '
-            f'frames at {given.get("places")} positions; times in ms per frame from decoding to boxes, median of '
+            f'{given.get("frames")} frames of {given.get("clips")} clips; metrics in per cent, by {against}; '
+            f'positions of the key frames: {given.get("places")}; times in ms per frame from decoding to boxes, median of '
             f'{given.get("rounds")} interleaved rounds. "Above smaller frames" is the difference to the dense detector '
             'at the input size that takes the same time.'
         )
