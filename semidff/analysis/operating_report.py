@@ -191,9 +191,9 @@ class OperatingReport:
         )  # fmt: skip
         return (
             f'{given.get("frames")} frames of {given.get("clips")} clips; metrics in per cent, by {against}; '
-            f'positions of the key frames: {given.get("places")}; times in ms per frame from decoding to boxes, median of '
-            f'{given.get("rounds")} interleaved rounds. "Above smaller frames" is the difference to the dense detector '
-            'at the input size that takes the same time.'
+            f'positions of the key frames: {given.get("places")}; times in ms per frame from decoding to boxes, '
+            f'median of {given.get("rounds")} interleaved rounds. "Above smaller frames" is the difference to the '
+            'dense detector at the input size that takes the same time.'
         )
 
     def plot(self, path: str | Path) -> None:
