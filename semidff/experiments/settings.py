@@ -111,6 +111,8 @@ class ExperimentSettings:
         for key in ('steps', 'rows'):
             if isinstance(value := getattr(self, key), str) or not isinstance(value, Sequence):
                 raise ExperimentError(f'{key} = {value!r}: expected a list of dicts.')
+            if wrong := [entry for entry in value if not isinstance(entry, Mapping)]:
+                raise ExperimentError(f'{key} has {wrong[0]!r}: expected a dict.')
         self.steps = [parse(StepSettings, 'step', entry) for entry in self.steps]
         self.rows = [parse(RowSettings, 'row', entry) for entry in self.rows]
         names = [row.name for row in self.rows]

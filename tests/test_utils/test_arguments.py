@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 import sys
 import time
 
@@ -130,17 +129,21 @@ def test_trust_runs_what_is_refused_without_it(form, tmp_path):
         load_file(file)  # trust ends with the tool
 
 
-def test_closed_streams_get_no_file_number(tmp_path):
+def test_closed_streams_get_no_file_number(tmp_path, monkeypatch):
     """Otherwise whatever a library prints would go into the first file that is opened."""
-    code = (
-        'import os, argparse\n'
-        'from semidff.utils.arguments import run_tool\n'
-        'def work(args):\n'
-        '    with open("out.txt", "w") as file:\n'
-        '        assert file.fileno() > 2\n'
-        '        os.write(1, b"noise"); print("noise"); file.write("text")\n'
-        'run_tool(work, argparse.Namespace())\n'
-    )
-    command = f'exec {sys.executable} -c "$0" <&- >&- 2>&-'
-    done = subprocess.run(['bash', '-c', command, code], cwd=tmp_path)
-    assert done.returncode == 0 and (tmp_path / 'out.txt').read_text() == 'text'
+    monkeypatch.chdir(tmp_path)
+
+    def work(args):
+        with open('out.txt', 'w') as file:
+            os.write(1, b'noise')
+            print('noise')
+            file.write('text' if file.fileno() > 2 else 'number of a stream')
+
+    if not (child := os.fork()):
+        for number in range(3):
+            os.close(number)
+        sys.stdin = sys.stdout = sys.stderr = None  # as Python starts with closed streams
+        run_tool(work, parsed('a'))
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert (tmp_path / 'out.txt').read_text() == 'text'
