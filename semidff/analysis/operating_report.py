@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from semidff.inference.methods import method_class
 from semidff.utils.atomic_write import atomic_path
@@ -240,7 +241,7 @@ class OperatingReport:
             label='recommended',
         )  # fmt: skip
         axes.set(xlabel='ms per frame, decoding to boxes', ylabel=f'{name}, %', xscale='log')
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
         axes.xaxis.set_major_formatter('{x:g}')
-        axes.xaxis.set_minor_formatter('{x:g}')
-        axes.tick_params(axis='x', which='both', labelsize=8)
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.grid(which='both', alpha=0.3)
