@@ -14,6 +14,7 @@ from mmdet.structures import DetDataSample, SampleList
 from mmdet.structures.mask import BitmapMasks
 from mmengine.config import Config, ConfigDict
 from mmengine.hub import get_config
+from mmengine.logging import MessageHub
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
@@ -66,12 +67,11 @@ STOCK = (
     StockDetector('fcos/fcos_r50-caffe_fpn_gn-head_1x_coco'),
     StockDetector('vfnet/vfnet_r50_fpn_1x_coco'),
     StockDetector('tood/tood_r50_fpn_1x_coco'),
-    StockDetector('paa/paa_r50_fpn_1x_coco'),
     StockDetector('fsaf/fsaf_r50_fpn_1x_coco'),
     StockDetector('free_anchor/freeanchor_r50_fpn_1x_coco'),
     StockDetector('foveabox/fovea_r50_fpn_4xb4-1x_coco'),
     StockDetector('autoassign/autoassign_r50-caffe_fpn_1x_coco'),
-    StockDetector('ddod/ddod_r50_fpn_1x_coco'),
+    StockDetector('ddod/ddod_r50_fpn_1x_coco', small=(384, 384)),
     StockDetector('reppoints/reppoints-moment_r50_fpn_1x_coco'),
     StockDetector('nas_fpn/retinanet_r50_nasfpn_crop640-50e_coco', (640, 1024), (128, 256)),
     StockDetector('yolof/yolof_r50-c5_8xb8-1x_coco'),
@@ -232,9 +232,12 @@ def overfit(detector: nn.Module, size: Size, iterations: int) -> float:
     if not getattr(detector, 'with_mask', False):
         for sample in labeled:
             del sample.gt_instances.masks  # RTMDet would match by masks
+    MessageHub.get_current_instance().update_info(
+        'epoch', 0
+    )  # as mmengine and mmdet's SetEpochInfoHook set it
     for module in detector.modules():
         if hasattr(module, 'epoch'):
-            module.epoch = 0  # what mmdet's SetEpochInfoHook sets
+            module.epoch = 0
     rate = 2e-4 if isinstance(detector, DetectionTransformer) else 1e-3
     optimizer = torch.optim.AdamW(detector.parameters(), lr=rate)
     detector.train()

@@ -87,7 +87,9 @@ class _Chunk(nn.Module):
         self.index, self.parts = index, parts
 
     def forward(self, maps: Tensor) -> Tensor:
-        return maps.chunk(self.parts, 1)[self.index]
+        part = maps.chunk(self.parts, 1)[self.index]
+        # mmcv's operators need dense maps; a part of several images is none.
+        return part if part.is_contiguous() else part.clone()
 
 
 def _at_level(tower: nn.Module, index: int, levels: int) -> nn.Module:

@@ -15,8 +15,7 @@ def twin(module: nn.Module, **replacements: Any) -> nn.Module:
     A twin is short-lived: it does not follow later changes of the module's mode.
     """
     copied = copy.copy(module)
-    # Not by attribute: PyTorch's exporter replaces modules by proxies that have a property of this name.
-    vars(copied)['_modules'] = dict(vars(module)['_modules'])
+    copied._modules = dict(module._modules)
     copied._compiled_call_impl = None  # a compiled module would run its own forward, not the twin's
     for name, value in vars(module).items():
         if isinstance(value, MethodType) and value.__self__ is module:
