@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from semidff.models.spatial import SpatialModule
-from semidff.models.spatial.head_family import levels, rows
+from semidff.models.spatial.head_family import head_family, levels, rows
 
 from .part_times import batch_of
 from .smooth_video import smooth_frames
@@ -123,6 +123,7 @@ def build_stock(config: str, narrow: bool = False) -> nn.Module:
     logging.disable(logging.INFO)  # a line for each parameter
     detector.init_weights()
     logging.disable(logging.NOTSET)
+    head_family(detector)  # gives SSD's head an attribute that its post-processing reads
     return detector.eval()
 
 

@@ -45,6 +45,8 @@ def test_stock_detectors_compute_the_same(path):
     for reference, found in zip(before, after, strict=True):
         scale = reference.abs().max()
         assert (reference - found).abs().max() <= 1e-4 * scale + 1e-6
+    if 'centernet' in path:  # its post-processing calls `view`
+        assert all(found.is_contiguous() for found in after[-3:])
 
 
 def outputs(model, images):
