@@ -1,6 +1,7 @@
 """The config of an adaptation: that of its training, and of the video detector that results."""
 
 import copy
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -78,16 +79,17 @@ def training_pipeline(own: Config, crop: Sequence[int] | None, flip: bool) -> li
     return [*([shared] if kept else []), dict(type='PackFramePair')]
 
 
-def make_config(own: Config, plan: Plan, lists: Sequence[str], workers: int) -> Config:
+def make_config(own: Config, plan: Plan, lists: Sequence[str], device: str) -> Config:
     """Return the whole config, which needs no other file but, for training, the checkpoint and the lists.
 
     Args:
         own: Result of :func:`detector_config`.
         lists: List of videos of each step.
-        workers: Number of data workers.
+        device: Device of the training; there are data workers beside a GPU only.
     """
     config = read_config('semidff::_base_/default_runtime.py')
     imports = [*(own.get('custom_imports') or {}).get('imports', []), 'semidff']
+    workers = 0 if device == 'cpu' else min(4, (os.cpu_count() or 1) - 1)
     model = model_config(own, plan, 'SemiDFF')
     model |= dict(both_directions=True, feature_cache=plan.feature_cache)
     videos = dict(

@@ -1,7 +1,6 @@
 """Choices of an adaptation, from what the detector computes and from times that are measured on this machine."""
 
 import logging
-import os
 import re
 import shutil
 import time
@@ -28,7 +27,7 @@ from semidff.utils.tool_files import FileError
 from .config import detector_config, make_config
 from .parts import choose_parts, first_frames
 from .plan import Plan
-from .videos import hold_back, named_videos, write_list
+from .videos import hold_back, named_videos, write_list, write_step_lists
 
 _CROP = 480, 640
 _TRAINING = 0.75  # share of the time; the rest is for measurements and the validation
@@ -88,10 +87,9 @@ def make_plan(
     plan.steps = [dict(name='regression', iters=1, minutes=0, videos=names)]
     if plan.semantic:
         plan.steps.append(dict(name='semantic', iters=1, minutes=0, videos=names))
-    lists = [write_list(out / 'videos' / 'train_1.txt', names)] * len(plan.steps)
-    workers = 0 if plan.device == 'cpu' else min(4, (os.cpu_count() or 1) - 1)
+    config = make_config(own, plan, write_step_lists(plan.steps, out), device)
     progress('measuring iterations')
-    plan.disk = _time_iterations(plan, make_config(own, plan, lists, workers), device)
+    plan.disk = _time_iterations(plan, config, device)
     for step, iters in zip(plan.steps, iterations(plan, minutes), strict=True):
         step.update(iters=iters, minutes=minutes / len(plan.steps))
     check_space(plan, out)

@@ -88,6 +88,14 @@ def hold_back(videos: Sequence[VideoInfo]) -> tuple[list[VideoInfo], list[VideoI
     return trained, [videos[index] for index in sorted(held)], 1.0
 
 
+def write_step_lists(steps: Sequence[dict], out: Path) -> list[str]:
+    """Write the list of videos of each training step; return their paths. The first two steps share one."""
+    return [
+        write_list(out / 'videos' / f'train_{max(1, number)}.txt', step['videos'])
+        for number, step in enumerate(steps)
+    ]
+
+
 def write_list(path: Path, videos: Iterable[str]) -> str:
     """Write a list of videos for a training; return its path."""
     with atomic_write(path) as file:

@@ -16,7 +16,7 @@ from semidff.adaptation.config import detector_config, make_config, training_ste
 from semidff.adaptation.plan import LEAST_SPEEDUP
 from semidff.adaptation.planner import check_space, extend
 from semidff.adaptation.validation import held_back_clips, validate
-from semidff.adaptation.videos import write_list
+from semidff.adaptation.videos import write_list, write_step_lists
 from semidff.datasets.class_names import class_names
 from semidff.datasets.video_list import load_videos
 from semidff.datasets.video_readers import Frame, open_stream
@@ -154,18 +154,14 @@ def _train(plan: Plan, out: Path, device: str) -> None:
     total = sum(step['iters'] for step in plan.steps)
     if slim.exists() and read_checkpoint(slim)[1].get('iter') == total:
         return
-    lists = [
-        write_list(out / 'videos' / f'train_{max(1, number)}.txt', step['videos'])
-        for number, step in enumerate(plan.steps)
-    ]
+    lists = write_step_lists(plan.steps, out)
     if path.exists():
         config = read_config(path)
         config.train_cfg.steps = training_steps(plan, lists)
         config.train_dataloader.dataset.dataset.ann_file = lists[0]
         config.pop('recommended', None)
     else:
-        workers = 0 if device == 'cpu' else min(4, (os.cpu_count() or 1) - 1)
-        config = make_config(detector_config(plan.detector), plan, lists, workers)
+        config = make_config(detector_config(plan.detector), plan, lists, device)
     check_space(plan, out)
     write_config(config, path)
     options = dict.fromkeys(('cfg_options', 'accumulate', 'seed'), None)
