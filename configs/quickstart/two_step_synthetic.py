@@ -3,7 +3,12 @@
 The checkpoint of the first step, ``regression.pth``, is the row *reg*; the last one is *two-step*.
 """
 
-_base_ = ['../_base_/default_runtime.py', './_base_/model.py', './_base_/data.py']
+_base_ = [
+    '../_base_/default_runtime.py',
+    './_base_/model.py',
+    './_base_/data.py',
+    './_base_/stage_two.py',
+]
 
 model = dict(
     type='SemiDFF',
@@ -19,60 +24,4 @@ load_parts = dict(
         part='spatial.detector',
         checkpoint='{{$RUN_DIR:work_dirs/quickstart}}/stage_one/last.pth',
     )
-)
-train_dataloader = dict(
-    batch_size=4,
-    num_workers=0,
-    sampler=dict(type='StreamSampler'),
-    dataset=dict(
-        type='SampleStream',
-        dataset=dict(
-            type='UnlabeledVideoDataset',
-            ann_file=_base_.data_root + 'videos.txt',
-            interval=dict(type='UniformInterval', low=1, high=9),
-            window=20,
-            pairs_per_window=8,
-            interleave=8,
-            pipeline=[
-                dict(
-                    type='TransformBroadcaster',
-                    auto_remap=True,
-                    share_random_params=True,
-                    transforms=[dict(type='RandomFlip', prob=0.5)],
-                ),
-                dict(type='PackFramePair'),
-            ],
-        ),
-    ),
-)
-
-regression_iters = 3200
-semantic_iters = 1500
-optim_wrapper = dict(
-    type='BFloat16OptimWrapper',
-    optimizer=dict(type='Adam', lr=8e-4, fused=True),
-    clip_grad=dict(max_norm=1.0),
-)
-train_cfg = dict(
-    type='DistillationLoop',
-    steps=[
-        dict(
-            name='regression',
-            iters=regression_iters,
-            objectives=[dict(type='FeatureRegression')],
-            trainable=['temporal'],
-            param_scheduler=[
-                dict(type='OneCycleLR', eta_max=8e-4, total_steps=regression_iters, by_epoch=False)
-            ],
-        ),
-        dict(
-            name='semantic',
-            iters=semantic_iters,
-            objectives=[dict(type='FeatureSemantics')],
-            trainable=['temporal', 'task_network'],
-            param_scheduler=[
-                dict(type='OneCycleLR', eta_max=5e-4, total_steps=semantic_iters, by_epoch=False)
-            ],
-        ),
-    ],
 )

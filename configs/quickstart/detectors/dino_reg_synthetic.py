@@ -18,16 +18,6 @@ load_parts = dict(
     )
 )
 iters = 1500
-train_cfg = dict(
-    steps=[
-        dict(
-            name='regression',
-            iters=iters,
-            objectives=[dict(type='FeatureRegression')],
-            trainable=['temporal'],
-            param_scheduler=[
-                dict(type='OneCycleLR', eta_max=8e-4, total_steps=iters, by_epoch=False)
-            ],
-        ),
-    ],
-)
+_regression = _base_.train_cfg.steps[0]
+_regression.iters = _regression.param_scheduler[0].total_steps = iters
+train_cfg = dict(steps=[_regression])

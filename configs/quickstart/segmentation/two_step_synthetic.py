@@ -4,10 +4,17 @@ The checkpoint of the first step, ``regression.pth``, is the row *reg*; the last
 starts from random weights.
 """
 
-_base_ = ['./dff_synthetic.py']
+_base_ = [
+    '../../_base_/default_runtime.py',
+    '../_base_/model.py',
+    '../_base_/stage_two.py',
+    './_base_/network.py',
+    './_base_/data.py',
+]
+
+custom_imports = dict(imports=['semidff', 'semidff.utils.mmseg_extra'])
 
 model = dict(
-    _delete_=True,
     type='SemiDFF',
     detector=_base_.network,
     temporal=_base_.temporal,
@@ -15,66 +22,13 @@ model = dict(
     feature_cache=2.0,
 )
 load_parts = dict(
-    _delete_=True,
     network=dict(
         part='spatial.detector', checkpoint='{{$RUN_DIR:work_dirs/quickstart}}/fcn/last.pth'
     ),
 )
-train_dataloader = dict(
-    batch_size=4,
-    dataset=dict(
-        _delete_=True,
-        type='SampleStream',
-        dataset=dict(
-            type='UnlabeledVideoDataset',
-            ann_file=_base_.data_root + 'videos.txt',
-            interval=dict(type='UniformInterval', low=1, high=9),
-            window=20,
-            pairs_per_window=8,
-            interleave=8,
-            pipeline=[
-                dict(
-                    type='TransformBroadcaster',
-                    auto_remap=True,
-                    share_random_params=True,
-                    transforms=[dict(type='RandomFlip', prob=0.5)],
-                ),
-                dict(type='PackFramePair'),
-            ],
-        ),
-    ),
-)
-
 regression_iters = 2400
 semantic_iters = 800
-optim_wrapper = dict(
-    _delete_=True,
-    type='BFloat16OptimWrapper',
-    optimizer=dict(type='Adam', lr=8e-4, fused=True),
-    clip_grad=dict(max_norm=1.0),
-)
-param_scheduler = None
-train_cfg = dict(
-    _delete_=True,
-    type='DistillationLoop',
-    steps=[
-        dict(
-            name='regression',
-            iters=regression_iters,
-            objectives=[dict(type='FeatureRegression')],
-            trainable=['temporal'],
-            param_scheduler=[
-                dict(type='OneCycleLR', eta_max=8e-4, total_steps=regression_iters, by_epoch=False)
-            ],
-        ),
-        dict(
-            name='semantic',
-            iters=semantic_iters,
-            objectives=[dict(type='FeatureSemantics')],
-            trainable=['temporal', 'task_network'],
-            param_scheduler=[
-                dict(type='OneCycleLR', eta_max=5e-4, total_steps=semantic_iters, by_epoch=False)
-            ],
-        ),
-    ],
-)
+_regression, _semantic = _base_.train_cfg.steps
+_regression.iters = _regression.param_scheduler[0].total_steps = regression_iters
+_semantic.iters = _semantic.param_scheduler[0].total_steps = semantic_iters
+train_cfg = dict(steps=[_regression, _semantic])

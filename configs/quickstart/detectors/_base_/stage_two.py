@@ -3,7 +3,11 @@
 The checkpoint of the first step, ``regression.pth``, is the row *reg*; the last one is *two-step*.
 """
 
-_base_ = ['../../../_base_/default_runtime.py', '../../_base_/data.py']
+_base_ = [
+    '../../../_base_/default_runtime.py',
+    '../../_base_/data.py',
+    '../../_base_/stage_two.py',
+]
 
 # What is left open (channels and strides of the maps, scale of the input) follows from the detector. The finest maps
 # have stride 8; a flow of stride 16 is too coarse for them.
@@ -27,52 +31,12 @@ load_parts = dict(
         checkpoint='{{$EXPERIMENT_DIR:work_dirs/quickstart_detectors}}/flow/last.pth',
     )
 )
-train_dataloader = dict(
-    batch_size=4,
-    num_workers=0,
-    sampler=dict(type='StreamSampler'),
-    dataset=dict(
-        type='SampleStream',
-        dataset=dict(
-            type='UnlabeledVideoDataset',
-            ann_file=_base_.data_root + 'videos.txt',
-            interval=dict(type='UniformInterval', low=1, high=9),
-            window=20,
-            pairs_per_window=8,
-            interleave=8,
-            # Without flips, which would double the number of frames whose features are computed.
-            pipeline=[dict(type='PackFramePair')],
-        ),
-    ),
-)
-
+# Without flips, which would double the number of frames whose features are computed.
+train_dataloader = dict(dataset=dict(dataset=dict(pipeline=[dict(type='PackFramePair')])))
 regression_iters = 300
 semantic_iters = 3000
-optim_wrapper = dict(
-    type='BFloat16OptimWrapper',
-    optimizer=dict(type='Adam', lr=8e-4, fused=True),
-    clip_grad=dict(max_norm=1.0),
-)
-train_cfg = dict(
-    type='DistillationLoop',
-    steps=[
-        dict(
-            name='regression',
-            iters=regression_iters,
-            objectives=[dict(type='FeatureRegression')],
-            trainable=['temporal'],
-            param_scheduler=[
-                dict(type='OneCycleLR', eta_max=8e-4, total_steps=regression_iters, by_epoch=False)
-            ],
-        ),
-        dict(
-            name='semantic',
-            iters=semantic_iters,
-            objectives=[dict(type='FeatureSemantics')],
-            trainable=['temporal', 'task_network'],
-            param_scheduler=[
-                dict(type='OneCycleLR', eta_max=8e-4, total_steps=semantic_iters, by_epoch=False)
-            ],
-        ),
-    ],
-)
+_regression, _semantic = _base_.train_cfg.steps
+_regression.iters = _regression.param_scheduler[0].total_steps = regression_iters
+_semantic.iters = _semantic.param_scheduler[0].total_steps = semantic_iters
+_semantic.param_scheduler[0].eta_max = 8e-4
+train_cfg = dict(steps=[_regression, _semantic])
