@@ -46,7 +46,7 @@ def parse_args() -> argparse.Namespace:
         '--labels',
         type=InputFile,
         metavar='FILE',
-        help='COCO-VID json of labeled videos; without it, the report has the agreement with the detector',
+        help='COCO-VID json of labeled videos, for mAP beside the agreement with the detector',
     )
     parser.add_argument('--plan-only', action='store_true', help='stop after the plan')
     parser.add_argument(

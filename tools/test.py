@@ -15,13 +15,7 @@ from semidff.inference.methods import METHODS, method_class
 from semidff.utils.arguments import ToolParser, add_method_arguments, run_tool
 from semidff.utils.atomic_write import write_json
 from semidff.utils.checkpoint import load_for_test
-from semidff.utils.tool_files import (
-    CheckpointFile,
-    InputFile,
-    OutputFile,
-    OutputFolder,
-    ReportFile,
-)
+from semidff.utils.tool_files import CheckpointFile, InputFile, OutputFile, OutputFolder, ReportFile
 
 
 def parse_args() -> argparse.Namespace:

@@ -9,15 +9,15 @@ interruption. Several processes (torchrun) or commands share the videos.
 
 import argparse
 import os
-import signal
 import time
 from pathlib import Path
 
 import torch
 
 from semidff.apis import VideoInferencer
+from semidff.apis.adapted_folder import AdaptedFolder
 from semidff.apis.archive import Archive, summary_text
-from semidff.datasets.video_folders import find_videos, is_archive
+from semidff.datasets.video_folders import is_archive
 from semidff.datasets.video_readers import VideoError
 from semidff.inference import schedule_config
 from semidff.inference.acceleration import PRECISIONS
@@ -31,6 +31,7 @@ from semidff.utils.arguments import (
     add_score_threshold,
     run_tool,
 )
+from semidff.utils.stopping import until_stopped
 from semidff.utils.tool_files import (
     CheckpointFile,
     FileError,
@@ -74,8 +75,9 @@ def parse_args() -> argparse.Namespace:
     add_method_arguments(
         parser,
         METHODS.module_dict,
-        'method, as of tools/test.py (default: propagate, or what is recommended in the folder)',
-        '10, or what is recommended in the folder',
+        'method, as of tools/test.py (default: propagate; the folder of an adaptation recommends method, interval and '
+        'input size, which are used if no option chooses key frames)',
+        10,
     )
     parser.add_argument(
         '--smooth-scores',
@@ -93,9 +95,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--max-frames', type=int, metavar='N', help='maximum number of frames')
     parser.add_argument(
-        '--strict',
-        action='store_true',
-        help='treat unreadable frames as an error, not a warning',
+        '--strict', action='store_true', help='treat unreadable frames as an error, not a warning'
     )
     return parser.parse_args()
 
@@ -185,13 +185,12 @@ def main(args: argparse.Namespace) -> None:
 
 def open_archive(args: argparse.Namespace) -> Archive:
     """Return the archive of a folder of videos."""
-    find_videos(args.input)
     if not args.out or Path(args.out).suffix == '.mp4' or args.json or args.txt or args.labels:
         raise FileError(
-            f'{args.input}: is a folder of videos; give --out DIR, a folder for the results of each, and no --json, '
-            '--txt or --labels'
+            f'{args.input}: is a folder without frames of its own, whose videos are detected in; give --out DIR, a '
+            'folder for the results of each, and no --json, --txt or --labels'
         )
-    others = {
+    others = [
         'input',
         'out',
         'json',
@@ -201,13 +200,10 @@ def open_archive(args: argparse.Namespace) -> Archive:
         'device',
         'read_ahead',
         'compile',
-    }
+    ]
     settings = {name: value for name, value in vars(args).items() if name not in others}
-    own = (f'{args.config}/config.py', f'{args.config}/last.pth')  # of the folder of an adaptation
-    files = (args.config, args.checkpoint) if args.checkpoint else own
-    for name, file in zip(('config', 'checkpoint'), files, strict=True):
-        status = os.stat(file)
-        settings[name] = [file, status.st_size, status.st_mtime_ns]
+    if not args.checkpoint:
+        settings['config'], settings['checkpoint'] = AdaptedFolder.read(Path(args.config))[:2]
     return Archive(args.input, args.out, settings, draw=not args.no_video)
 
 
@@ -225,25 +221,11 @@ def detect_in_video(inferencer: VideoInferencer, args: argparse.Namespace) -> No
         strict=args.strict,
         out_labels=args.labels,
     )
-    stopped = False
-
-    def stop(*_: object) -> None:
-        nonlocal stopped
-        stopped = True
-        for number in signals:  # the second one interrupts
-            signal.signal(number, signal.default_int_handler)
-
-    signals = signal.SIGINT, signal.SIGTERM
-    for number in signals:
-        signal.signal(number, stop)
     frames = keys = 0
     start = time.perf_counter()
-    for sample in results:
+    for sample in until_stopped(results):
         frames += 1
         keys += sample.is_key_frame
-        if stopped:
-            break
-    results.close()
     files = [name for name in (args.out, args.json, args.txt, args.labels) if name]
     rate = f'{frames / (time.perf_counter() - start):.1f} fps from reading to writing'
     print(f'{frames} frames, {keys} key frames, {rate}: {", ".join(files) or "no output files"}')

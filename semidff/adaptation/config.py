@@ -8,7 +8,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from semidff.utils.atomic_write import atomic_path
-from semidff.utils.image_detectors import read_detector, test_datasets
+from semidff.utils.image_detectors import read_detector
 from semidff.utils.model_building import read_config
 
 from .plan import Plan, PlanError
@@ -24,7 +24,7 @@ _WINDOW = 20  # frames
 
 
 def detector_config(name: str) -> Config:
-    """Read the config of an image detector, with its test data.
+    """Read the config of an image detector, with its test data as ``detector_dataset``.
 
     Raises:
         ConfigError: If there is no such detector.
@@ -36,8 +36,9 @@ def detector_config(name: str) -> Config:
         while 'pipeline' not in dataset and 'dataset' in dataset:  # wrappers
             dataset = dataset['dataset']
         if dataset.get('pipeline'):
-            kept = ('type', 'metainfo', 'pipeline')
+            kept = ('type', '_scope_', 'metainfo', 'pipeline')
             own.detector_dataset = {key: dataset[key] for key in kept if key in dataset}
+            own.pop('test_dataloader', None)
             return own
     raise PlanError(f'{name}: has no test pipeline (test_dataloader.dataset.pipeline)')
 
@@ -66,7 +67,7 @@ def training_pipeline(own: Config, crop: Sequence[int] | None, flip: bool) -> li
     """Return the pipeline of pairs: the geometric part of the detector's test pipeline, then crops and flips."""
     kept = [
         dict(step)
-        for step in test_datasets(own)[0]['pipeline']
+        for step in own.detector_dataset['pipeline']
         if not str(step['type']).rpartition('.')[2].startswith(('Load', 'Pack'))
     ]
     if crop:
@@ -88,7 +89,8 @@ def make_config(own: Config, plan: Plan, lists: Sequence[str], device: str) -> C
         device: Device of the training; there are data workers beside a GPU only.
     """
     config = read_config('semidff::_base_/default_runtime.py')
-    imports = [*(own.get('custom_imports') or {}).get('imports', []), 'semidff']
+    imports = (own.get('custom_imports') or {}).get('imports', [])
+    imports = [*([imports] if isinstance(imports, str) else imports), 'semidff']
     workers = 0 if device == 'cpu' else min(4, (os.cpu_count() or 1) - 1)
     model = model_config(own, plan, 'SemiDFF')
     model |= dict(both_directions=True, feature_cache=plan.feature_cache)

@@ -69,14 +69,14 @@ def choose_parts(
     splits = ['ExtractFeatSplit', 'OutputSplit'] if two_stage else [
         'TowerSplit', 'OutputSplit', 'ExtractFeatSplit'
     ]  # fmt: skip
-    intervals = [key_interval] if key_interval else list(_INTERVALS) if fps else [10]
+    intervals = [key_interval] if key_interval else _INTERVALS if fps else [10]
     progress('measuring split points and flow networks')
     models = {}
     for split in splits:
         for width in WIDTHS:
             try:
                 model = _build(replace(plan, split=split, width=width), own, device)
-            except (TypeError, ValueError) as error:
+            except (TypeError, ValueError, NotImplementedError) as error:
                 plan.candidates.append(Candidate(split, width, refused=str(error)))
                 break
             plan.flow_stride = model.temporal.flow_network.stride
@@ -93,7 +93,7 @@ def choose_parts(
                 one.speedup = times.bound(plan.key_interval, plan.overhead)
                 one.fps = 1000 * one.speedup / (plan.overhead + times.key)
         chosen = _best(plan.candidates, splits, fps)
-        if not fps or chosen.fps >= fps:
+        if not fps or (chosen.fps >= fps and chosen.speedup >= LEAST_SPEEDUP):
             break
     plan.split, plan.width = chosen.split, chosen.width
     return _describe(plan, own, device)

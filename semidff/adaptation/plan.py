@@ -63,6 +63,7 @@ class Plan:
         crop: Height and width of random crops, None for whole frames.
         batch_size: Pairs per iteration.
         feature_cache: Gigabytes of memory for kept features.
+        kept_frames: Number of frames whose features it holds.
         disk: Gigabytes that the training needs.
         seconds: Seconds per iteration of each kind of step, of the first computation of a frame's features
             (``first``), and for reading a batch (``read``).
@@ -94,6 +95,7 @@ class Plan:
     crop: list[int] | None = None
     batch_size: int = 4
     feature_cache: float = 0.0
+    kept_frames: int = 0
     disk: float = 0.0
     seconds: dict[str, float] = field(default_factory=dict)
     portion: float = 1.0
@@ -143,20 +145,19 @@ class Plan:
         )
         rows = [('split point', 'flow network', 'key, ms', 'non-key, ms', 'speed-up', 'fps', '')]
         for one in self.candidates:
-            times = (
-                ('-', '-', '-', '-')
-                if one.refused
-                else (
-                    f'{one.key:.1f}',
-                    f'{one.non_key:.1f}',
-                    f'{one.speedup:.1f}',
-                    f'{one.fps:.1f}',
-                )
+            times = [f'{time:.1f}' for time in (one.key, one.non_key, one.speedup, one.fps)]
+            note = '*' * (one is self.chosen)
+            if one.refused:
+                times, note = ['-'] * len(times), 'not possible'
+            rows.append((one.split, f'FlowNetS {one.width:g}', *times, note))
+        chosen, notes = self.chosen, []
+        alone = 1000 / (self.overhead + chosen.key)
+        if self.fps and chosen.fps < self.fps:
+            notes.append(
+                f'None of them reaches {self.fps:g} frames per second; smaller inputs are measured after the training'
             )
-            note = one.refused and 'not possible'
-            rows.append(
-                (one.split, f'FlowNetS {one.width:g}', *times, note or '*' * (one is self.chosen))
-            )
+        if sum(map(self.time_of, self.steps)) > 60 * self.minutes:
+            notes.append(f'The least training, which takes longer than {self.minutes:g} minutes')
         part = 'whole videos' if self.portion == 1 else f'the last {1 - self.portion:.0%} of each'
         memory = (
             f'{self.feature_cache:.2f} GB of memory'
@@ -167,8 +168,9 @@ class Plan:
         lines = [
             f'Detector: {self.family}; propagated: {levels}',
             f'Forecasts at l = {self.key_interval}, input {self.input_size[0]}x{self.input_size[1]}, from decoding '
-            f'to boxes, on this machine ({self.device}):',
+            f'to boxes, on this machine ({self.device}); the detector alone: {alone:.1f} fps',
             text_table(rows),
+            *notes,
             'Distilled: features' + (', then the outputs of the heads' if self.semantic else ''),
             *([f'Only the regression loss is possible: {self.reason}'] if self.reason else []),
             f'Training: batches of {self.batch_size} pairs of {size}, intervals {self.interval[0]} to '
@@ -182,7 +184,13 @@ class Plan:
         ]
         return '\n'.join(lines)
 
+    @property
+    def first(self) -> float:
+        """Seconds per iteration for features that are not kept yet."""
+        return 2 * self.batch_size * self.seconds['first']
+
     def time_of(self, step: dict) -> float:
         """Return the expected seconds of a step, without the first computation of features that are kept."""
         kind = step['name'].split('_')[0]
-        return step['iters'] * (self.seconds[kind] + self.seconds['read'])
+        again = (1 - self.kept_frames / self.frames) * self.first
+        return step['iters'] * (self.seconds[kind] + self.seconds['read'] + again)

@@ -27,6 +27,7 @@ from semidff.utils.tool_files import FileError
 from .config import detector_config, make_config
 from .parts import choose_parts, first_frames
 from .plan import Plan
+from .validation import check_held_back
 from .videos import hold_back, named_videos, write_list, write_step_lists
 
 _CROP = 480, 640
@@ -66,7 +67,7 @@ def make_plan(
         CheckpointError: If the checkpoint does not fit it.
         VideoListError: If there are no readable videos, or too few frames.
         FileError: If the disk has too little space.
-        PlanError: If no split point is possible.
+        PlanError: If no split point is possible, or the detector finds nothing in the held-back frames.
     """
     own = detector_config(detector)
     plan = Plan(detector, checkpoint, detector_digest(checkpoint), torch.device(device).type)
@@ -79,8 +80,9 @@ def make_plan(
     known = {video.path for video in readable}
     plan.skipped = [path for path in found if path not in known]
     plan.frames = sum(int(video.length * plan.portion) for video in trained)
-    size = first_frames(plan, own, trained[0])
-    model = choose_parts(plan, own, size, key_interval, fps, device, progress)
+    frames = first_frames(plan, own, trained[0])
+    model = choose_parts(plan, own, frames, key_interval, fps, device, progress)
+    check_held_back(plan, own, model)
     plan.interval = [1, max(2 * plan.key_interval - 1, 5)]
     _choose_data(plan, own, trained, model)
     names = [video.path for video in trained]
@@ -106,13 +108,11 @@ def iterations(plan: Plan, minutes: float, later: bool = False) -> list[int]:
     shares = {1: [1.0], 2: [_REGRESSION, 1 - _REGRESSION]}[len(kinds)]
     if later:
         kinds, shares = kinds[-1:], [1.0]
-    seconds = 60 * minutes * _TRAINING
-    costs = zip(kinds, shares, strict=True)
-    each = plan.seconds['read'] + sum(share * plan.seconds[kind] for kind, share in costs)
-    drawn = 2 * plan.batch_size * plan.seconds['first']  # per iteration, while frames are new
-    count = seconds / (each + drawn)
+    seconds, kept = 60 * minutes * _TRAINING, plan.kept_frames / plan.frames
+    each = sum(plan.time_of(dict(name=k, iters=s)) for k, s in zip(kinds, shares, strict=True))
+    count = seconds / (each + kept * plan.first)  # while frames are new
     if count * 2 * plan.batch_size > plan.frames and not later:
-        count = (seconds - plan.frames * plan.seconds['first']) / each
+        count = (seconds - plan.kept_frames * plan.seconds['first']) / each
     return [
         max(_LEAST[kind], 10 * round(share * count / 10))
         for kind, share in zip(kinds, shares, strict=True)
@@ -141,7 +141,7 @@ def extend(plan: Plan, videos: Sequence[str], out: Path, minutes: float) -> bool
     plan.skipped += [path for path in new if path not in names]
     added = sum(int(video.length * plan.portion) for video in readable)
     plan.frames += added
-    more = minutes - plan.minutes
+    more = round(minutes - plan.minutes, 6)  # of sums, whose rounding errors are no further minutes
     if more <= 0:
         more = plan.minutes * added / plan.frames
     if not more:
@@ -161,8 +161,9 @@ def extend(plan: Plan, videos: Sequence[str], out: Path, minutes: float) -> bool
 
 def check_space(plan: Plan, out: Path) -> None:
     """Raise a FileError if the disk has too little space for the training."""
+    written = sum(file.stat().st_size for file in (out / 'training').glob('*.pth'))
     free = shutil.disk_usage(out).free / 1e9
-    if free < plan.disk:
+    if free + written / 1e9 < plan.disk:
         raise FileError(
             f'{out}: the training needs {plan.disk:.2f} GB of disk space, {free:.2f} GB are free; free some, or give '
             'another --out'
@@ -178,7 +179,7 @@ def _choose_data(
     quarter of it holds most of them.
     """
     pipeline = frame_pipeline(own)
-    sizes = {(video.height, video.width) for video in videos}
+    sizes = sorted({(video.height, video.width) for video in videos})
     blank = (dict(img=np.zeros((*size, 3), np.uint8)) for size in sizes)
     inputs = [tuple(pipeline(one)['inputs'].shape[-2:]) for one in blank]
     pads = any(str(s['type']).endswith('Pad') for s in own.detector_dataset['pipeline'])
@@ -190,16 +191,18 @@ def _choose_data(
         ]
         if least[0] > least[1]:
             plan.crop.reverse()
-    area = np.prod(plan.crop or max(inputs, key=np.prod))
+    largest = max(inputs, key=np.prod)
+    area = np.prod(plan.crop or largest)
     plan.batch_size = 4 if area <= 100_000 or plan.device != 'cpu' else 2
     if plan.crop:
         return
-    images = torch.zeros(1, 3, *inputs[0], device=next(model.parameters()).device)
+    images = torch.zeros(1, 3, *largest, device=next(model.parameters()).device)
     with torch.no_grad(), torch.autocast(images.device.type, torch.bfloat16):
         each = sum(level.nbytes for level in model.spatial.features(images))
     needed, limit = plan.frames * each / 1e9, 0.25 * _memory() / 1e9
     if needed <= 2 * limit:
         plan.feature_cache = round(max(min(1.1 * needed, limit), 0.01), 2)
+        plan.kept_frames = min(plan.frames, int(1e9 * plan.feature_cache / each))
 
 
 def _memory() -> int:

@@ -5,16 +5,30 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
 from torch import nn
 
-from semidff.analysis.evaluation_clips import EvaluationClip
-from semidff.analysis.operating_points import METHODS, grid_of_points, measure_operating_points
-from semidff.datasets.video_readers import open_video
+from semidff.analysis.evaluation_clips import EvaluationClip, labeled_clips
+from semidff.analysis.operating_points import (
+    OperatingPoint,
+    grid_of_points,
+    measure_operating_points,
+)
+from semidff.datasets.class_names import class_names
+from semidff.datasets.video_readers import VideoError, open_video
+from semidff.evaluation.agreement import MIN_SCORE
+from semidff.inference import VideoEngine
+from semidff.inference.frame_pipeline import frame_pipeline
+from semidff.inference.timer import NoTimer
 from semidff.utils.atomic_write import atomic_write, write_json
+from semidff.utils.checkpoint import read_checkpoint
+from semidff.utils.tool_files import FileError
 
-from .plan import Plan
+from .plan import Plan, PlanError
 
 SCALES = 1.0, 0.75, 0.5
+DENSE_SCALES = 0.6, 0.35  # of the dense detector in addition
 _SHARE = 0.2  # of the minutes
 _LEAST, _MOST = 120, 900  # frames
 _CLIP = 40, 300  # frames of a clip
@@ -32,27 +46,25 @@ def validate(
     Args:
         model: The result of the training, as :func:`~semidff.inference.frame_pipeline.load_model` returns it.
         out: Folder of the results. Detections are kept in ``validation``, so that an interrupted validation continues.
-        labels: COCO-VID json, for mAP; None: agreement with the dense detector.
+        labels: COCO-VID json of videos that are evaluated in place of the held-back frames, by mAP, too.
 
     Returns:
         Method, key-frame interval and scale of the recommended operating point.
 
     Raises:
-        ValueError: If the labels do not fit the detector.
         VideoError: If a video cannot be read.
     """
-    adaptive = out / 'adaptive.json'
-    methods = [name for name in METHODS if name != 'adaptive' or adaptive.exists()]
     intervals = sorted({5, 10, 20, plan.key_interval})
+    points = grid_of_points(key_intervals=intervals, scales=SCALES)
     report = measure_operating_points(
         model,
         held_back_clips(plan),
-        grid_of_points(methods, intervals, SCALES),
+        points + [OperatingPoint('frame', 1, scale) for scale in DENSE_SCALES],
         labels=labels,
         images=None if labels is None else image_folder(Path(labels)),
-        adaptive=adaptive if adaptive.exists() else None,
+        adaptive=out / 'adaptive.json',
         rounds=3 if plan.minutes < 30 else 5,
-        max_frames=_CLIP[1],
+        fps=plan.fps,
         folder=out / 'validation',
         progress=progress,
     )
@@ -71,7 +83,7 @@ def held_back_clips(plan: Plan) -> list[EvaluationClip]:
     """
     one = plan.chosen
     methods = 3 * 3 * len(SCALES)  # propagating methods at three intervals and all scales
-    cost = (2 * one.key + methods * one.non_key + 2 * plan.overhead) / 1000
+    cost = (2.5 * one.key + methods * one.non_key + 2 * plan.overhead) / 1000
     frames = min(max(60 * plan.minutes * _SHARE / cost, _LEAST), _MOST)
     count = max(1, min(len(plan.held_back), round(frames / _CLIP[0])))
     chosen = plan.held_back[:: max(1, len(plan.held_back) // count)][:count]
@@ -83,6 +95,55 @@ def held_back_clips(plan: Plan) -> list[EvaluationClip]:
         start = 0 if plan.portion == 1 else int(total * plan.portion)
         clips.append(EvaluationClip(path, start, min(total, start + length)))
     return clips
+
+
+def check_held_back(plan: Plan, own: Config, model: nn.Module) -> None:
+    """Check before the training that the held-back frames can be decoded and that the detector finds objects in them.
+
+    Videos that cannot be decoded are moved from ``plan.held_back`` to ``plan.skipped``.
+
+    Args:
+        own: Result of :func:`~semidff.adaptation.config.detector_config`.
+        model: Video detector on its device.
+
+    Raises:
+        PlanError: If no video remains, or nothing is found.
+    """
+    pipeline, engine = frame_pipeline(own), VideoEngine(model, 'frame', timer=NoTimer())
+    broken, highest = [''], 0.0
+    while broken and plan.held_back:
+        broken = []
+        for clip in held_back_clips(plan):
+            try:
+                for image in clip.images():
+                    if highest < MIN_SCORE:
+                        (result,) = engine.push(pseudo_collate([pipeline(dict(img=image))]))
+                        highest = max(highest, *result.pred_instances.scores.tolist(), 0.0)
+            except VideoError:
+                broken.append(clip.path)
+        plan.held_back = [path for path in plan.held_back if path not in broken]
+        plan.skipped += broken
+    if highest < MIN_SCORE or not plan.held_back:
+        raise PlanError(
+            f'the detector finds no object with a score of at least {MIN_SCORE} in the frames that are held back '
+            f'(highest score: {highest:.2f}), or they cannot be decoded; give other or more videos'
+        )
+
+
+def check_labels(labels: str | Path, own: Config, checkpoint: str) -> None:
+    """Check before the training that labels fit the detector and that their images exist.
+
+    Raises:
+        ValueError: If they do not.
+    """
+    classes = class_names(own, read_checkpoint(checkpoint)[1])
+    clips, _ = labeled_clips(labels, image_folder(Path(labels)), classes or None)
+    missing = [file for clip in clips for file in clip.files if not Path(file).is_file()]
+    if missing:
+        raise FileError(
+            f'{labels}: {len(missing)} of its images are missing, {missing[0]} for example; the folder of the images '
+            'must be that of the json or, beside it, have its name'
+        )
 
 
 def image_folder(labels: Path) -> Path:

@@ -20,6 +20,7 @@ HELD_BACK = 0.15
 
 _MIN_VIDEOS = 4  # below this number, the ends of all videos are held back instead of whole videos
 _MIN_FRAMES = 100
+_CLIP = 40  # frames of a video that is held back; the end of a video has half of it at least
 
 
 def named_videos(given: Sequence[str], own: Path) -> list[str]:
@@ -63,8 +64,8 @@ def named_videos(given: Sequence[str], own: Path) -> list[str]:
 def hold_back(videos: Sequence[VideoInfo]) -> tuple[list[VideoInfo], list[VideoInfo], float]:
     """Divide videos into those that are trained on and those that validate.
 
-    Of four videos or more, some that are spread evenly over the list are held back, none of which has more than 30 % of
-    the frames; of fewer, the end of each.
+    Of four videos or more, some that are spread evenly over the list are held back, which together have at most 30 % of
+    the frames; of fewer, the end of each that is not too short.
 
     Returns:
         The videos of the training, those of the validation, and the share of each video that is trained on.
@@ -78,10 +79,15 @@ def hold_back(videos: Sequence[VideoInfo]) -> tuple[list[VideoInfo], list[VideoI
             f'{len(videos)} readable videos have {frames} frames in all; at least {_MIN_FRAMES} are needed, and '
             'minutes of video are better'
         )
-    short = [i for i, video in enumerate(videos) if video.length <= 2 * HELD_BACK * frames]
-    if len(videos) < _MIN_VIDEOS or not short:
-        return list(videos), list(videos), 1 - HELD_BACK
     count = max(1, round(HELD_BACK * len(videos)))
+    most = 2 * HELD_BACK * frames / count
+    short = [i for i, video in enumerate(videos) if video.length <= most]
+    if len(videos) < _MIN_VIDEOS or not short:
+        ends = [video for video in videos if HELD_BACK * video.length >= _CLIP / 2]
+        longest = max(videos, key=lambda video: video.length)
+        return list(videos), ends or [longest], 1 - HELD_BACK
+    enough = [index for index in short if videos[index].length >= _CLIP]
+    short = enough if len(enough) >= count else short
     places = np.linspace(0, len(short) - 1, count + 2).round().astype(int)[1:-1]
     held = {short[place] for place in places}
     trained = [video for index, video in enumerate(videos) if index not in held]

@@ -2,17 +2,17 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import nn
 
-from semidff.datasets.video_readers import open_stream
 from semidff.inference.engine import VideoEngine
 from semidff.inference.schedules import KeyFrameSchedule
 from semidff.inference.timer import FrameTimer, synchronize
+
+from .evaluation_clips import EvaluationClip
 
 
 class Clip(NamedTuple):
@@ -103,13 +103,12 @@ class _Total(FrameTimer):
         self.total += seconds
 
 
-def endless_frames(video: str) -> Iterator[np.ndarray]:
-    """Iterate over a video's frames, (H, W, 3) uint8, and start over at its end.
+def endless_frames(video: str | EvaluationClip) -> Iterator[np.ndarray]:
+    """Iterate over the frames, (H, W, 3) uint8, of a video or a clip, and start over at the end.
 
     Raises:
         VideoError: If the video cannot be read.
     """
+    clip = EvaluationClip(video) if isinstance(video, str) else video
     while True:
-        with closing(open_stream(video)) as stream:
-            for frame in stream:
-                yield frame.image
+        yield from clip.images()

@@ -46,11 +46,7 @@ class DetectionMemory(VideoDetector):
         return super().flow_field(inputs, key.computed())
 
     def predict_non_key(
-        self,
-        inputs: Tensor,
-        samples: SampleList,
-        key: '_Key',
-        flow_field: FlowField | None = None,
+        self, inputs: Tensor, samples: SampleList, key: '_Key', flow_field: FlowField | None = None
     ) -> SampleList:
         """Detect on propagated features, or repeat the detections."""
         (sample,) = samples

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from mmengine.registry import init_default_scope
 
-from semidff.evaluation import Detections
+from semidff.evaluation import Detections, VIDEvaluator
 from semidff.evaluation.agreement import MIN_SCORE, agreement
 from semidff.inference import ErrorPredictor
 from semidff.inference.methods import method_class
@@ -26,8 +26,17 @@ from .point_detections import ADAPTIVE, OperatingPoint, PointDetections
 from .point_times import PointTimes
 
 METHODS = ('frame', 'coast', 'interpolate', 'propagate', 'centered', ADAPTIVE)
+UNTRAINED = ('frame', 'coast', 'interpolate')
+"""Methods that need no temporal module."""
+
 KEY_INTERVALS = (2, 5, 10, 20)
 SCALES = (1.0, 0.75, 0.5)
+
+
+def measured_methods(has_temporal: bool, has_predictor: bool) -> list[str]:
+    """Return the methods that are measured by default."""
+    methods = METHODS if has_temporal else UNTRAINED
+    return [name for name in methods if has_predictor or name != ADAPTIVE]
 
 
 def grid_of_points(
@@ -60,6 +69,7 @@ def measure_operating_points(
     places: int = 1,
     rounds: int = 5,
     max_loss: float | None = None,
+    fps: float | None = None,
     min_score: float = MIN_SCORE,
     max_frames: int = 300,
     folder: str | Path | None = None,
@@ -68,14 +78,14 @@ def measure_operating_points(
     """Measure accuracy and time of operating points by the protocol of this module.
 
     Without labels, accuracy is the agreement with the dense detector at the config's input size, see
-    :func:`~semidff.evaluation.agreement.agreement`.
+    :func:`~semidff.evaluation.agreement.agreement`. With labels, it is mAP, and the agreement is measured, too.
 
     Args:
         model: From :func:`~semidff.inference.frame_pipeline.load_model`: on its device, with ``cfg`` and
             ``dataset_meta``.
         videos: Video files, folders of frames or clips; not used with labels.
         points: The operating points; None: :func:`grid_of_points`, with the methods that the model supports. The
-            dense detector at the config's input size is added.
+            dense detector at the config's input size is added. Intervals longer than all clips are left out.
         labels: COCO-VID json of labeled videos.
         images: Folder of its images; None: the folder of the json.
         adaptive: Error predictor or its file, for method *adaptive*. Intervals that it is not calibrated for are left
@@ -83,7 +93,8 @@ def measure_operating_points(
         places: Number of positions of the key frames over which accuracy is averaged; not for *adaptive*.
         rounds: Rounds of the measurement of time.
         max_loss: Largest loss of the recommended point in the first metric, 0..1; None: 0.03 with labels, 0.1 without.
-        min_score: Lowest score of a reference box, without labels.
+        fps: Frames per second that the recommended point has to reach, in place of ``max_loss``.
+        min_score: Lowest score of a reference box of the agreement.
         max_frames: Number of first frames of each video that are used, without labels.
         folder: Where detections are kept, so that an interrupted run continues; None keeps none.
         progress: Called with a line of text for each step.
@@ -107,21 +118,16 @@ def measure_operating_points(
             f'needs videos or labels, places >= 1 and rounds >= 1, got {len(clips)} clips, {places=}, {rounds=}'
         )
     runs = PointDetections(model, clips, adaptive, places, folder)
-    found = {point: runs.of(point) for point in runs.detect(chosen, progress)}
+    runs.detect(chosen, progress)
+    chosen = [point for point in chosen if point.key_interval <= runs.longest]
+    found = {point: runs.of(point) for point in chosen}
     times = PointTimes(model, chosen, clips[0], adaptive)
     times.measure(rounds, progress)
     reference = OperatingPoint('frame')
-    boxes = found[reference].detections[0]
-
-    def accuracy(detections: Detections) -> dict[str, float]:
-        if evaluator is not None:
-            return dict(mAP=evaluator.evaluate(detections).mean(), **evaluator.coco_ap(detections))
-        found = agreement(boxes, detections, runs.num_frames, min_score)
-        return {name: found[name] for name in ('AP_50', 'AP', 'AP_75')}
-
+    compared = found[reference].detections[0], runs.num_frames, min_score
     measured = []
     for point, run in found.items():
-        several = [accuracy(one) for one in run.detections]
+        several = [_accuracy(one, evaluator, *compared) for one in run.detections]
         metrics = {name: float(np.mean([one[name] for one in several])) for name in several[0]}
         seconds = times.seconds(point, run.interval)
         speed_up = float(np.median(times.seconds(reference, 1) / seconds))
@@ -134,7 +140,25 @@ def measure_operating_points(
         labels=None if labels is None else str(labels), min_score=min_score, places=places,
         rounds=rounds, frames=runs.num_frames, clips=len(clips), sizes=times.sizes,
     )  # fmt: skip
-    return OperatingReport(measured, max_loss, settings)
+    return OperatingReport(measured, max_loss, settings, fps)
+
+
+def _accuracy(
+    detections: Detections,
+    evaluator: VIDEvaluator | None,
+    reference: Detections,
+    num_frames: int,
+    min_score: float,
+) -> dict[str, float]:
+    """Return the metrics: those of the labels, if there are any, and the agreement with the reference."""
+    if evaluator is None:
+        found = agreement(reference, detections, num_frames, min_score)
+        return {name: found[name] for name in ('AP_50', 'AP', 'AP_75')}
+    metrics = dict(mAP=evaluator.evaluate(detections).mean(), **evaluator.coco_ap(detections))
+    if (reference.scores >= min_score).any():
+        found = agreement(reference, detections, num_frames, min_score)
+        metrics |= dict(agreement_50=found['AP_50'], agreement=found['AP'])
+    return metrics
 
 
 def _supported(
@@ -150,12 +174,7 @@ def _supported(
             f'this model predicts {model.spatial.prediction}; only detectors are measured'
         )
     if points is None:
-        names = [
-            name
-            for name in METHODS
-            if model.has_temporal or name in ('frame', 'coast', 'interpolate')
-        ]
-        points = grid_of_points([name for name in names if predictor or name != ADAPTIVE])
+        points = grid_of_points(measured_methods(model.has_temporal, predictor is not None))
     chosen = [OperatingPoint('frame')]
     for point in points:
         name, interval, scale, smooth = point = OperatingPoint(*point)

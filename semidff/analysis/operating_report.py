@@ -44,6 +44,11 @@ class MeasuredPoint:
         return next(iter(self.metrics.values()))
 
     @property
+    def fps(self) -> float:
+        """Frames per second from decoding to boxes."""
+        return 1000 / self.milliseconds
+
+    @property
     def causal(self) -> bool:
         """Whether a frame's result does not wait for later frames."""
         return not method_class(self.point.run_as).offline
@@ -62,6 +67,7 @@ class OperatingReport:
     Attributes:
         points: All points; the dense detector at the config's input size is among them.
         max_loss: Largest loss of the recommended point in the first metric, 0..1.
+        fps: Frames per second that the recommended point has to reach, in place of ``max_loss``.
         settings: What was measured: ``labels``, ``min_score``, ``places``, ``rounds``, ``frames``, ``clips``, and
             ``sizes``, height and width of the network's input by scale.
     """
@@ -69,6 +75,7 @@ class OperatingReport:
     points: list[MeasuredPoint]
     max_loss: float
     settings: dict[str, Any] = field(default_factory=dict)
+    fps: float | None = None
 
     @property
     def measure(self) -> str:
@@ -83,14 +90,23 @@ class OperatingReport:
 
     @property
     def recommended(self) -> MeasuredPoint:
-        """The fastest point within the loss."""
+        """The recommended point, see :meth:`best`."""
         return self.best()
 
     def best(self, causal: bool = False) -> MeasuredPoint:
-        """Return the fastest point within the loss, of all or of the causal ones."""
-        least = self.reference.accuracy - self.max_loss
-        good = [one for one in self.points if one.accuracy >= least and one.causal >= causal]
-        return min(good, key=lambda one: one.milliseconds)
+        """Return the fastest point within the loss, of all or of the causal ones.
+
+        With :attr:`fps`, it is the most accurate point that reaches it, or the fastest one if none does.
+        """
+        points = [one for one in self.points if one.causal >= causal]
+        if self.fps:
+            fast = [one for one in points if one.fps >= self.fps]
+            if fast:
+                return max(fast, key=lambda one: (one.accuracy, one.fps))
+        else:
+            least = self.reference.accuracy - self.max_loss
+            points = [one for one in points if one.accuracy >= least]
+        return min(points, key=lambda one: one.milliseconds)
 
     def pareto(
         self, chosen: Callable[[MeasuredPoint], bool] = lambda one: True
@@ -117,27 +133,36 @@ class OperatingReport:
     def verdict(self) -> str:
         """Say in one or two sentences what to use."""
         best, causal = self.best(), self.best(causal=True)
-        loss = f'{100 * self.max_loss:g} points of {self.measure}'
-        if best.point.method == 'frame':
-            if best.point == self.reference.point:
-                return (
-                    f'Nothing that was measured is faster within {loss}: keep the dense detector.'
-                )
-            return (
-                f'Use smaller frames instead: {best} is {best.speed_up:.1f} times as fast, and no other method is '
-                f'faster within {loss}.'
+        loss = 100 * (self.reference.accuracy - best.accuracy)
+        if not self.fps:
+            limit = f'within {100 * self.max_loss:g} points of {self.measure}'
+            rival = f'no other method is faster {limit}'
+        elif best.fps >= self.fps:
+            limit = f'{best.fps:.1f} frames per second, {loss:.1f} points of {self.measure} lost'
+            rival = f'nothing with {self.fps:g} frames per second is more accurate ({limit})'
+        else:
+            limit = (
+                f'{best.fps:.1f} frames per second; nothing that was measured reaches {self.fps:g}'
             )
-        text = f'Use {best}: {best.speed_up:.1f} times as fast within {loss}'
+            rival = f'nothing is faster ({limit})'
+        if best.point.method == 'frame':
+            if best.point.scale >= 1:
+                return f'Keep the dense detector: {rival}.'
+            return f'Use smaller frames instead: {best} is {best.speed_up:.1f} times as fast, and {rival}.'
+        text = f'Use {best}: {best.speed_up:.1f} times as fast, {limit}'
         above = self.above_dense(best)
         if above is None:
             text += '; no measured input size of the dense detector is as fast.'
         else:
-            text += f', {100 * above:.1f} points above smaller frames at equal time.'
-        if causal.point == self.reference.point:
-            text += ' It is not causal; for live video keep the dense detector.'
-        elif causal is not best:
-            advice = 'smaller frames' if causal.point.method == 'frame' else str(causal)
-            text += f' It is not causal; for live video use {advice} ({causal.speed_up:.1f} times as fast).'
+            side = 'above' if above >= 0 else 'below'
+            text += f'; {100 * abs(above):.1f} points {side} smaller frames at equal time.'
+        if causal is not best:
+            advice = 'keep the dense detector' if causal.point.scale >= 1 else 'use smaller frames'
+            if causal.point.method != 'frame':
+                advice = f'use {causal}'
+            text += (
+                f' It is not causal; for live video {advice} ({causal.speed_up:.1f} times as fast).'
+            )
         return text
 
     def to_dict(self) -> dict[str, Any]:
@@ -147,6 +172,7 @@ class OperatingReport:
             points=[self._row(one, one in front) for one in self.points],
             measure=self.measure,
             max_loss=self.max_loss,
+            fps=self.fps,
             reference=self._row(self.reference, True),
             recommended=self._row(self.recommended, True),
             recommended_causal=self._row(self.best(causal=True), self.best(causal=True) in front),
@@ -169,7 +195,8 @@ class OperatingReport:
         for one in sorted(self.points, key=lambda p: -p.milliseconds):
             method, interval, scale, smooth = one.point
             dense, above = method == 'frame', self.above_dense(one)
-            average = f' ({one.interval:.1f})' if method == 'adaptive' else ''
+            differs = abs(one.interval - interval) > 0.05 * interval or method == 'adaptive'
+            average = f' ({one.interval:.1f})' if differs else ''
             rows.append((
                 ('dense' if dense else method)
                 + ('' if one.causal else ' (offline)')
@@ -186,15 +213,17 @@ class OperatingReport:
 
     def _protocol(self) -> str:
         given = self.settings
-        against = 'labels' if given.get('labels') else (
+        against = (
             "agreement with the dense detector's boxes at the config's input size, of a score of at least "
             f'{given.get("min_score")}, not accuracy against labels'
-        )  # fmt: skip
+        )
+        if given.get('labels'):
+            against = f'labels; "agreement" (AP, and AP_50 as "agreement_50") by {against}'
         return (
             f'{given.get("frames")} frames of {given.get("clips")} clips; metrics in per cent, by {against}; '
-            f'positions of the key frames: {given.get("places")}; times in ms per frame from decoding to boxes, '
-            f'median of {given.get("rounds")} interleaved rounds. "Above smaller frames" is the difference to the '
-            'dense detector at the input size that takes the same time.'
+            f'positions of the key frames: {given.get("places")}; l in brackets: average interval; times in ms per '
+            f'frame from decoding to boxes, median of {given.get("rounds")} interleaved rounds. "Above smaller frames" '
+            'is the difference to the dense detector at the input size that takes the same time.'
         )
 
     def plot(self, path: str | Path) -> None:

@@ -86,10 +86,13 @@ class PointDetections:
         """Number of frames of all clips, known after :meth:`detect`."""
         return sum(len(arrays['counts']) for arrays in next(iter(self._found.values())))
 
-    def detect(
-        self, points: Sequence[OperatingPoint], progress: Callable[[str], None]
-    ) -> Sequence[OperatingPoint]:
-        """Detect with all points in all clips; return the points."""
+    @property
+    def longest(self) -> int:
+        """Frames of the longest clip, known after :meth:`detect`."""
+        return max(len(arrays['counts']) for arrays in next(iter(self._found.values())))
+
+    def detect(self, points: Sequence[OperatingPoint], progress: Callable[[str], None]) -> None:
+        """Detect with all points in all clips."""
         scales = dict.fromkeys(point.scale for point in points)
         runs = {scale: dict(self._runs(p for p in points if p.scale == scale)) for scale in scales}
         for number, clip in enumerate(self.clips, start=1):
@@ -98,7 +101,6 @@ class PointDetections:
                 for name in runs[scale]:
                     self._found.setdefault(name, []).append(arrays[name])
                 progress(f'clip {number} of {len(self.clips)}, input size × {scale:g}')
-        return points
 
     def of(self, point: OperatingPoint) -> PointRun:
         """Return the detections of a point."""
@@ -176,9 +178,8 @@ def _identity(model: VideoDetector, predictor: ErrorPredictor | None) -> str:
     """Digest of everything that detections depend on, except frames and operating point."""
     digest = sha256(f'{model.cfg.model} {model.cfg.get("test_dataloader")} {predictor}'.encode())
     digest.update(f'{model.options} {next(model.parameters()).device.type}'.encode())
-    for part in filter(
-        None, (model.spatial, model.temporal)
-    ):  # a teacher, which is not loaded, is random
+    # without a teacher, which is not loaded and has random weights
+    for part in filter(None, (model.spatial, model.temporal)):
         for name, value in part.state_dict().items():
             digest.update(name.encode() + value.cpu().float().numpy().tobytes())
     return digest.hexdigest()

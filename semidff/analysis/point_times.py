@@ -7,7 +7,7 @@ not counted. The first frame of a clip is a key frame, all others are non-key fr
 frame is decoded, goes through the test pipeline, to the device and through the engine, one step after the other.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 
 import numpy as np
@@ -17,7 +17,7 @@ from semidff.inference import AdaptiveSchedule, ErrorPredictor
 from semidff.inference.frame_pipeline import frame_pipeline
 from semidff.models.video_detector import VideoDetector
 
-from .clip_timer import ClipTimer
+from .clip_timer import ClipTimer, endless_frames
 from .evaluation_clips import EvaluationClip
 from .point_detections import ADAPTIVE, OperatingPoint
 
@@ -30,7 +30,7 @@ class PointTimes:
     Args:
         model: In eval mode, with ``cfg``.
         points: Operating points.
-        clip: Whose frames are used, from the start again at its end.
+        clip: Clip whose video, from its first frame on, is used, since seeking must not be timed.
         predictor: Of *adaptive*.
     """
 
@@ -41,11 +41,12 @@ class PointTimes:
         clip: EvaluationClip,
         predictor: ErrorPredictor | None = None,
     ) -> None:
-        self.model, self.clip, self.predictor = model, clip, predictor
+        self.model, self.predictor = model, predictor
+        self.clip = clip._replace(start=0, stop=None)
         self.sizes: dict[float, tuple[int, int]] = {}
         pairs = dict.fromkeys((point.method, point.scale, point.smooth) for point in points)
         self._timers = {pair: self._timer(*pair) for pair in pairs}
-        self._frames = {pair: _endless(clip) for pair in pairs}
+        self._frames = {pair: endless_frames(self.clip) for pair in pairs}
         self._seconds: dict[tuple, list[tuple[float, float]]] = {p: [] for p in pairs}
 
     def _timer(self, method: str, scale: float, smooth: int) -> ClipTimer:
@@ -53,12 +54,9 @@ class PointTimes:
         packed = pipeline(dict(img=next(self.clip.images())))
         self.sizes[scale] = tuple(packed['inputs'].shape[-2:])
         schedule = None
-        if (
-            method == ADAPTIVE
-        ):  # predicts the error of every frame, but always chooses the same key frames
-            schedule = AdaptiveSchedule(
-                self.predictor, tolerance=float('inf'), max_interval=TIMED_FRAMES
-            )
+        if method == ADAPTIVE:  # predicts the error of every frame, but chooses the same key frames
+            options = dict(tolerance=float('inf'), max_interval=TIMED_FRAMES)
+            schedule = AdaptiveSchedule(self.predictor, **options)
         return ClipTimer(
             self.model,
             OperatingPoint(method).run_as,
@@ -84,8 +82,3 @@ class PointTimes:
         if point.method == 'frame':
             return (key + (TIMED_FRAMES - 1) * non_key) / TIMED_FRAMES
         return (key + (interval - 1) * non_key) / interval
-
-
-def _endless(clip: EvaluationClip) -> Iterator[np.ndarray]:
-    while True:
-        yield from clip.images()

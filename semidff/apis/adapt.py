@@ -15,7 +15,7 @@ from semidff.adaptation import Plan, PlanError, make_plan
 from semidff.adaptation.config import detector_config, make_config, training_steps, write_config
 from semidff.adaptation.plan import LEAST_SPEEDUP
 from semidff.adaptation.planner import check_space, extend
-from semidff.adaptation.validation import held_back_clips, validate
+from semidff.adaptation.validation import check_labels, held_back_clips, validate
 from semidff.adaptation.videos import write_list, write_step_lists
 from semidff.datasets.class_names import class_names
 from semidff.datasets.video_list import load_videos
@@ -58,9 +58,10 @@ def adapt(
         videos: Video files, folders of frames, folders that contain either, and globs.
         out: Folder of the results.
         minutes: Time of the whole adaptation.
-        fps: Frames per second to reach, from decoding to boxes.
+        fps: Frames per second to reach, from decoding to boxes, by the most accurate operating point that does.
         key_interval: Key-frame interval l of the forecasts; training covers intervals up to 2 l - 1.
-        labels: COCO-VID json of labeled videos, for mAP in place of the agreement with the detector.
+        labels: COCO-VID json of labeled videos, for mAP beside the agreement with the detector, on all of their frames
+            in place of held-back ones.
         plan_only: Whether to stop after the plan.
         anyway: Whether to train even if the forecast speed-up is below 1.3.
         device: Device; default: a GPU if available.
@@ -73,12 +74,16 @@ def adapt(
         ConfigError: If there is no such detector.
         CheckpointError: If the checkpoint does not fit the detector.
         VideoListError: If there are too few readable videos.
-        FileError: If there is too little disk space, or the folder is that of something else.
+        FileError: If there is too little disk space, the folder is that of something else, or images of the labels are
+            missing.
+        ValueError: If the labels do not fit the detector.
     """
     if not 0 < minutes < float('inf'):
         raise PlanError(f'minutes is {minutes}; it must be above 0 and finite')
     if key_interval is not None and key_interval < 2:
         raise PlanError(f'key_interval is {key_interval}; it must be at least 2')
+    if fps is not None and not 0 < fps < float('inf'):
+        raise PlanError(f'fps is {fps}; it must be above 0 and finite')
     out, checkpoint = Path(out).resolve(), _absolute(checkpoint)
     check_outputs([OutputFolder(out)])
     foreign = [name for name in _FOREIGN if (out / name).exists()]
@@ -89,10 +94,11 @@ def adapt(
         )
     device = _use(device)
     detector = os.path.abspath(detector) if Path(detector).is_file() else detector
+    if labels is not None:
+        check_labels(labels, detector_config(detector), checkpoint)
     with occupy(out):
         given = [str(video) for video in videos]
-        settings = (minutes, key_interval, fps, device)
-        plan = _planned(detector, checkpoint, given, out, *settings)
+        plan = _planned(detector, checkpoint, given, out, minutes, key_interval, fps, device)
         print(plan.text(), flush=True)
         speedup = plan.chosen.speedup
         if plan_only:
@@ -107,7 +113,7 @@ def adapt(
         _finish(plan, out, device, labels)
     print(
         f'Result: {out / "report.md"}, {out / "report.png"}, {out / "video.mp4"}. Use it with\n'
-        f'  python tools/video_demo.py VIDEO {out} --out boxes.mp4\n'
+        f'  semidff-demo VIDEO {out} --out boxes.mp4\n'
         f'  VideoInferencer({str(out)!r})',
         flush=True,
     )
@@ -127,8 +133,8 @@ def _planned(
     """Make a plan and write it, or continue the one in the folder."""
     file = out / 'plan.json'
     if not file.exists():
-        settings = (minutes, key_interval, fps, device)
-        plan = make_plan(detector, checkpoint, videos, out, *settings, _say)
+        choices = (minutes, key_interval, fps, device)
+        plan = make_plan(detector, checkpoint, videos, out, *choices, _say)
         plan.save(file)
     else:
         plan = Plan.load(file)
@@ -143,7 +149,8 @@ def _planned(
                 'change; give the same, or another --out'
             )
         _say(f'continuing the plan of this folder, made for {plan.minutes:g} minutes')
-        if extend(plan, videos, out, minutes):
+        moved, plan.checkpoint = plan.checkpoint != checkpoint, checkpoint
+        if extend(plan, videos, out, minutes) or moved:
             plan.save(file)
     return plan
 
@@ -157,6 +164,7 @@ def _train(plan: Plan, out: Path, device: str) -> None:
     lists = write_step_lists(plan.steps, out)
     if path.exists():
         config = read_config(path)
+        config.model.checkpoint = plan.checkpoint
         config.train_cfg.steps = training_steps(plan, lists)
         config.train_dataloader.dataset.dataset.ann_file = lists[0]
         config.pop('recommended', None)
@@ -179,19 +187,18 @@ def _train(plan: Plan, out: Path, device: str) -> None:
 def _finish(plan: Plan, out: Path, device: str, labels: str | Path | None) -> None:
     """Write what follows from ``last.pth`` and is not there yet: schedule, report and video."""
     file = out / 'progress.json'
-    state = dict(iters=sum(step['iters'] for step in plan.steps), labels=labels and str(labels))
-    before = json.loads(file.read_text()) if file.exists() else {}
-    progress = dict(state, done=before.get('done', []))
-    if before.get('iters') != state['iters']:
-        progress['done'] = []
-    elif before['labels'] != state['labels']:
-        progress['done'] = [name for name in before['done'] if name == 'adaptive']
-    stages = dict(adaptive=_fit, report=_validate, video=_render)
-    for name, run in stages.items():
-        if name not in progress['done']:
+    done = json.loads(file.read_text()) if file.exists() else {}
+    iters, given = sum(step['iters'] for step in plan.steps), labels and str(labels)
+    stages = dict(
+        adaptive=(_fit, [iters]),
+        report=(_validate, [iters, given]),
+        video=(_render, [iters, given]),
+    )
+    for name, (run, state) in stages.items():  # each depends on the training, and on the labels
+        if done.get(name) != state:
             run(plan, out, device, labels)
-            progress['done'].append(name)
-            write_json(progress, file)
+            done[name] = state
+            write_json(done, file)
 
 
 def _fit(plan: Plan, out: Path, device: str, labels: str | Path | None) -> None:

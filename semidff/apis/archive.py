@@ -37,7 +37,8 @@ class Archive:
     Args:
         folder: Folder of videos.
         out: Folder of the results: a new or empty one, or that of an earlier run.
-        settings: What the results depend on, such as config, checkpoint and method.
+        settings: What the results depend on, such as config, checkpoint and method. Files count with their size and
+            time of change.
         draw: Whether to write annotated videos.
 
     Raises:
@@ -50,6 +51,7 @@ class Archive:
         self, folder: str | Path, out: str | Path, settings: dict[str, Any], draw: bool = True
     ) -> None:
         self.folder, self.out, self.draw = Path(folder), Path(out), draw
+        settings = {k: [v, *_state(v)] if _is_file(v) else v for k, v in settings.items()}
         self.settings = json.loads(json.dumps(dict(settings, draw=draw)))
         inside = self.out.resolve(), self.folder.resolve()
         if inside[0] in (inside[1], *inside[1].parents) or inside[1] in inside[0].parents:
@@ -88,10 +90,8 @@ class Archive:
         """
         busy = []
         with open(self.out / RECORDS / 'claims', 'ab') as claims:
-            for wait in (
-                False,
-                True,
-            ):  # the others' videos last, when they are complete or abandoned
+            # the others' videos last, when they are complete or abandoned
+            for wait in (False, True):
                 for video in busy if wait else self.videos:
                     with _claimed(claims, video, wait) as is_mine:
                         if not is_mine:
@@ -143,7 +143,7 @@ class Archive:
                 error = f'{reason}'.replace(f'{self.folder / video}: ', '') or type(reason).__name__
         noted = [str(one.message) for one in caught if issubclass(one.category, VideoWarning)]
         return dict(
-            video=str(video), file=self._state(video), settings=self.settings, error=error,
+            video=str(video), file=_state(self.folder / video), settings=self.settings, error=error,
             frames=0 if error else frames, key_frames=0 if error else keys, warnings=noted,
             seconds=round(time.perf_counter() - start, 3), process=os.getpid(),
         )  # fmt: skip
@@ -157,15 +157,8 @@ class Archive:
             record = json.loads(self._file(video).read_bytes())
         except FileNotFoundError:
             return None
-        valid = record['file'] == self._state(video)
-        return (
-            record if valid and (of_any_settings or record['settings'] == self.settings) else None
-        )
-
-    def _state(self, video: Path) -> list[int]:
-        """Size and time of change of a video."""
-        status = os.stat(self.folder / video)
-        return [status.st_size, status.st_mtime_ns]
+        valid = of_any_settings or record['settings'] == self.settings
+        return record if valid and record['file'] == _state(self.folder / video) else None
 
 
 @contextmanager
@@ -181,6 +174,19 @@ def _claimed(claims: Any, video: Path, wait: bool) -> Iterator[bool]:
         yield True
     finally:
         fcntl.lockf(claims, fcntl.LOCK_UN, 1, place)
+
+
+def _state(path: str | Path) -> list[int]:
+    """Size and time of change of a file, nothing if it is gone or a link to nowhere."""
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        return []
+    return [status.st_size, status.st_mtime_ns]
+
+
+def _is_file(value: Any) -> bool:
+    return isinstance(value, str) and os.path.isfile(value)
 
 
 def _digest(video: Path) -> str:

@@ -46,9 +46,9 @@ class VideoInferencer(BaseInferencer):
             config in the checkpoint.
         weights: The checkpoint; None: random weights, with a warning.
         device: Device; default: a GPU if available.
-        method: Method of :class:`~semidff.inference.VideoEngine`; default: ``propagate``, or what is recommended in
-            the folder.
-        key_interval: Key-frame interval l; default: 10, or what is recommended in the folder.
+        method: Method of :class:`~semidff.inference.VideoEngine`; default: ``propagate``. What a folder recommends is
+            used if neither method, ``key_interval`` nor ``schedule`` is given.
+        key_interval: Key-frame interval l; default: 10.
         scope: Registry scope.
         classes: Class names; default: those of the checkpoint or config.
         show_progress: Whether to display frames, frames per second and time left.

@@ -12,8 +12,9 @@ VIDEO_SUFFIXES = frozenset({
 
 
 def is_archive(path: str | Path) -> bool:
-    """Return whether a path is a folder of videos: one without images of its own, which would be a video itself."""
-    return os.path.isdir(path) and not any(is_image(entry.name) for entry in os.scandir(path))
+    """Return whether a path is a folder of videos. One with images and without video files is a video itself."""
+    names = os.listdir(path) if os.path.isdir(path) else ()
+    return os.path.isdir(path) and (any(map(_is_video, names)) or not any(map(is_image, names)))
 
 
 def find_videos(folder: str | Path) -> list[Path]:
@@ -30,11 +31,11 @@ def find_videos(folder: str | Path) -> list[Path]:
         here = Path(place).relative_to(folder)
         if here != Path() and any(map(is_image, files)):
             found.append(here)
-        found += [
-            here / name
-            for name in files
-            if Path(name).suffix.lower() in VIDEO_SUFFIXES and not name.startswith('.')
-        ]
+        found += [here / name for name in files if _is_video(name)]
     if not found:
         raise VideoError(str(folder), 'the folder and its sub-folders hold no videos')
     return sorted(found, key=lambda path: natural_key(str(path)))
+
+
+def _is_video(name: str) -> bool:
+    return Path(name).suffix.lower() in VIDEO_SUFFIXES and not name.startswith('.')

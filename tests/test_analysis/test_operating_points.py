@@ -45,6 +45,14 @@ def clip(folder):
     return EvaluationClip(files=tuple(map(str, sorted(folder.glob('v0_*.png')))))
 
 
+def test_a_clip_that_begins_later_has_the_frames_of_the_stream(folder):
+    whole = [image.astype(int) for image in EvaluationClip(str(folder / 'in.mp4')).images()]
+    later = list(EvaluationClip(str(folder / 'in.mp4'), 3, 9).images())
+    assert len(whole) == 7 and len(later) == 4
+    assert all(abs(a - b).max() < 4 for a, b in zip(whole[3:], later, strict=True))
+    assert abs(whole[3] - whole[4]).max() > 5
+
+
 def by_engine(model, clip, method, schedule):
     pipeline, engine = frame_pipeline(model.cfg), VideoEngine(model, method, schedule=schedule)
     results = []
@@ -82,7 +90,10 @@ def test_smaller_input_and_continued_run(folder, clip, model, tmp_path, monkeypa
         OperatingPoint('copy', 3, 0.5, 2),
     ]
     settings = dict(rounds=1, folder=tmp_path, places=2, min_score=0.0)
-    report = measure_operating_points(model, [clip, folder / 'in.mp4'], points, **settings)
+    longer = OperatingPoint('coast', 8)  # than all clips
+    report = measure_operating_points(
+        model, [clip, folder / 'in.mp4'], [*points, longer], **settings
+    )
     content = json.loads(json.dumps(report.to_dict()))
     assert [one['method'] for one in content['points']] == ['frame', 'frame', 'coast', 'copy']
     assert report.settings['sizes'] == {1.0: (64, 96), 0.5: (32, 48)}
@@ -106,7 +117,13 @@ def test_labels(folder, model):
     report = measure_operating_points(
         nameless, points=points, labels=folder / 'val.json', rounds=1, max_loss=0.5
     )
-    assert list(report.points[0].metrics) == ['mAP', 'AP', 'AP_50', 'AP_75']
+    names = ['mAP', 'AP', 'AP_50', 'AP_75', 'agreement_50', 'agreement']
+    assert list(report.points[0].metrics) == names
+    assert (
+        report.points[0].metrics['agreement'] == pytest.approx(1)
+        and '"agreement"' in report.markdown()
+    )
+    assert report.points[1].metrics['agreement'] < 1
     assert report.settings['frames'] == 11 and report.settings['clips'] == 2
     assert all(0 <= one.accuracy <= 1 for one in report.points)
 
@@ -156,13 +173,24 @@ def test_report(tmp_path):
     assert report.recommended is above and report.pareto() == [dense[1], above, dense[0]]
     # between 25 ms and 100 ms in the logarithm
     assert report.above_dense(above) == pytest.approx(0.89 - (0.7 + 0.2 * np.log(1.2) / np.log(4)))
-    assert report.verdict().startswith('Use propagate at l = 10: 3.3 times as fast within 3 points')
+    assert report.verdict().startswith(
+        'Use propagate at l = 10: 3.3 times as fast, within 3 points'
+    )
     offline = OperatingReport([*dense, above, fast], 0.03)
     assert 'centered at l = 20' in offline.verdict() and offline.above_dense(fast) is None
     assert offline.verdict().endswith('for live video use propagate at l = 10 (3.3 times as fast).')
     rival = OperatingReport([*dense, below], 0.25)
     assert rival.verdict().startswith('Use smaller frames instead: dense, input size × 0.5 is 4.0')
-    assert OperatingReport([*dense, below], 0.03).verdict().endswith('keep the dense detector.')
+    assert OperatingReport([*dense, below], 0.03).verdict().startswith('Keep the dense detector')
+    better = OperatingReport([dense[0], measured('frame', 1, 0.5, 0.91, 25)], 0.03)
+    assert better.verdict().startswith('Use smaller frames instead: dense, input size × 0.5')
+    # with a frame rate, the most accurate point that reaches it, whatever it loses
+    for fps, *expected in ((9, dense[0], dense[0]), (33, above, above), (40, fast, dense[1])):
+        target = OperatingReport([*dense, above, below, fast], 0.03, fps=fps)
+        assert [target.recommended, target.best(causal=True)] == expected
+    assert ', 50.0 frames per second, 2.0 points of mAP lost' in target.verdict()
+    target = OperatingReport([*dense, above], 0.03, fps=99)
+    assert 'nothing that was measured reaches 99' in target.verdict()
     table = offline.markdown()
     assert '| dense | | 1 | 100.0 | 1.00 | 90.0 | 90.0 |' in table and 'centered (offline)' in table
     offline.plot(tmp_path / 'points.png')

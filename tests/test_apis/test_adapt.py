@@ -11,15 +11,17 @@ import torch
 import yapf.yapflib.yapf_api as yapf_api
 from mmengine.config import Config
 
-from semidff.adaptation import PlanError, parts, planner, validation
+from semidff.adaptation import Plan, PlanError, parts, planner, validation
+from semidff.adaptation.config import detector_config
+from semidff.adaptation.videos import hold_back
 from semidff.apis import VideoInferencer, adapt
-from semidff.datasets.video_list import VideoListError
+from semidff.datasets.video_list import VideoInfo, VideoListError
 from semidff.engine.loops.distillation_loop import DistillationStepHook
 from semidff.models.spatial import dense_heads
 from semidff.utils.checkpoint import CheckpointError
 from semidff.utils.tool_files import FileError
-from tests.damaged_video import write_video
-from tests.tiny_video import CLASSES, SIZE, build, detector_cfg, frame, test_settings
+from tests.damaged_video import wipe, write_video
+from tests.tiny_video import CLASSES, SIZE, build, detector_cfg, frame, test_settings, write_videos
 
 LEAST = dict(regression=3, semantic=3)
 VIDEO_DEMO = Path(__file__).resolve().parents[2] / 'tools' / 'video_demo.py'
@@ -51,6 +53,7 @@ def short():
         # Formatting the config for each checkpoint would take most of the time.
         patch.setattr(yapf_api, 'FormatCode', lambda text, **options: (text, True))
         patch.setattr(validation, 'SCALES', (1.0,))
+        patch.setattr(validation, 'DENSE_SCALES', ())
         patch.setattr(validation, '_LEAST', 40)
         yield
 
@@ -80,6 +83,43 @@ def test_plan(project, adapted):
     assert (plan['input_size'], plan['crop']) == ([64, 96], None)
     measured = [(one['split'], one['width']) for one in plan['candidates']]
     assert len(measured) == 3 and (plan['split'], plan['width']) in measured
+    text = Plan.load(adapted / 'plan.json').text()
+    assert 'takes longer than 0.001 minutes' in text and 'None of them reaches' not in text
+
+
+def test_held_back_frames_can_be_decoded_and_have_objects(project, adapted, tmp_path, monkeypatch):
+    plan = Plan.load(adapted / 'plan.json')
+    model = VideoInferencer(adapted, device='cpu', show_progress=False).model
+    broken = str(wipe(tmp_path / 'wiped.mp4', project / 'videos' / '0.mp4', 0.8))
+    own, whole = detector_config(str(project / 'detector.py')), str(project / 'videos' / '1.mp4')
+    plan.held_back, plan.portion, plan.skipped = [broken, whole], 0.5, []
+    validation.check_held_back(plan, own, model)
+    assert (plan.held_back, plan.skipped) == ([whole], [broken])
+    monkeypatch.setattr(validation, 'MIN_SCORE', 1.1)
+    with pytest.raises(PlanError, match='no object with a score of at least 1.1'):
+        validation.check_held_back(plan, own, model)
+
+
+def test_the_same_minutes_again_are_no_more_minutes(project, adapted, tmp_path):
+    plan = Plan.load(adapted / 'plan.json')
+    plan.steps[0]['minutes'] = plan.steps[1]['minutes'] = 8.3 / 2
+    plan.steps.append(dict(plan.steps[1], name='semantic_3', minutes=56.1 - 8.3))
+    assert plan.minutes < 56.1  # by a rounding error
+    assert not planner.extend(plan, [project / 'videos'], tmp_path, 56.1)
+
+
+def test_hold_back():
+    def held(*lengths):
+        videos = [VideoInfo(str(n), '', length, 48, 64) for n, length in enumerate(lengths)]
+        trained, held_back, portion = hold_back(videos)
+        assert portion < 1 or not {*trained} & {*held_back}
+        return [video.length for video in held_back], portion
+
+    assert held(1000, 50, 2) == ([1000], 0.85)  # the ends of the others are too short
+    assert held(90, 20) == ([90], 0.85)
+    assert held(*[50, 3] * 10) == ([50] * 3, 1)
+    # three videos of 250 would be most of the frames
+    assert sum(held(*[30] * 8, 250, 250, 250, *[30] * 8)[0]) <= 0.3 * 1230
 
 
 def test_the_folder_is_a_video_detector(project, adapted, monkeypatch, tmp_path):
@@ -147,6 +187,12 @@ def test_refusals(project, adapted, tmp_path, monkeypatch):
         run(project, out, videos=[tmp_path / 'short.mp4'])
     with pytest.raises(VideoListError, match='none of its 1 entries'):
         run(project, out, videos=[project / 'videos' / 'broken.mp4'])
+    with pytest.raises(PlanError, match='fps is 0'):
+        run(project, out, fps=0)
+    (tmp_path / 'labeled').mkdir()
+    labels = shutil.copy(write_videos(tmp_path / 'labeled', (2,)), tmp_path / 'moved.json')
+    with pytest.raises(FileError, match='2 of its images are missing'):
+        run(project, out, labels=labels)
     with pytest.raises(VideoListError, match='no such file'):
         run(project, out, videos=[project / 'none.mp4'])
     torch.save(dict(state_dict=dict(other=torch.zeros(2))), tmp_path / 'other.pth')

@@ -34,7 +34,9 @@ def project(tmp_path_factory):
         (folder / 'videos' / 'sub' / 'frames' / f'{index}.png').hardlink_to(
             folder / f'v0_00{index}.png'
         )
+    (folder / 'videos' / 'cover.png').hardlink_to(folder / 'v0_000.png')  # makes it no video itself
     (folder / 'videos' / 'broken.mp4').write_bytes(b'no video' * 100)
+    (folder / 'videos' / 'gone.mp4').symlink_to('nowhere')
     (folder / 'videos' / 'notes.txt').write_text('no video')
     return folder
 
@@ -45,24 +47,25 @@ def inferencer(project):
     return VideoInferencer(*arguments, device='cpu', method='copy', show_progress=False)
 
 
-NAMES = ['0.mp4', '1.mp4', '2.mp4', '3.mp4', 'broken.mp4', 'sub/10.avi', 'sub/frames']
+NAMES = ['0.mp4', '1.mp4', '2.mp4', '3.mp4', 'broken.mp4', 'gone.mp4', 'sub/10.avi', 'sub/frames']
 
 
 def test_every_video_once_and_broken_ones_with_the_reason(project, inferencer, tmp_path):
     lines = []
     summary = Archive(project / 'videos', tmp_path / 'out', SETTINGS).run(inferencer, lines.append)
     assert [line.split(': ')[0] for line in lines] == NAMES
-    assert (summary['videos'], summary['done'], summary['frames']) == (7, 6, 3 + 4 + 5 + 6 + 3 + 3)
-    assert list(summary['failed']) == ['broken.mp4'] and len(summary['failed']['broken.mp4']) > 10
+    assert (summary['videos'], summary['done'], summary['frames']) == (8, 6, 3 + 4 + 5 + 6 + 3 + 3)
+    assert list(summary['failed']) == ['broken.mp4', 'gone.mp4']
+    assert min(map(len, summary['failed'].values())) > 10
     text = (tmp_path / 'out' / 'summary.txt').read_text()
     assert (
-        text.startswith('6 of 7 videos, 24 frames, 6 key frames') and 'failed: broken.mp4: ' in text
+        text.startswith('6 of 8 videos, 24 frames, 6 key frames') and 'failed: broken.mp4: ' in text
     )
     assert json.loads((tmp_path / 'out' / 'summary.json').read_text()) == summary
     written = {
         str(path.relative_to(tmp_path / 'out')) for path in (tmp_path / 'out').rglob('*.json')
     }
-    assert {f'{name}.json' for name in NAMES} - written == {'broken.mp4.json'}
+    assert {f'{name}.json' for name in NAMES} - written == {'broken.mp4.json', 'gone.mp4.json'}
     boxes = json.loads((tmp_path / 'out' / 'sub' / '10.avi.json').read_text())
     assert len(boxes['images']) == 3 and len(boxes['annotations']) > 3
     assert (tmp_path / 'out' / 'sub' / 'frames.boxes.mp4').stat().st_size > 500
@@ -70,7 +73,10 @@ def test_every_video_once_and_broken_ones_with_the_reason(project, inferencer, t
     lines.clear()
     (project / 'videos' / 'broken.mp4').write_bytes((project / 'videos' / '0.mp4').read_bytes())
     again = Archive(project / 'videos', tmp_path / 'out', SETTINGS).run(inferencer, lines.append)
-    assert lines == ['broken.mp4: 3 frames'] and (again['done'], again['failed']) == (7, {})
+    assert lines == ['broken.mp4: 3 frames'] and (again['done'], [*again['failed']]) == (
+        7,
+        ['gone.mp4'],
+    )
 
 
 def test_error_of_the_machine_ends_the_run_and_the_next_one_continues(

@@ -6,11 +6,7 @@ FLOPs are multiply-adds. Weights are random; nothing is downloaded.
 import argparse
 
 from semidff.analysis.complexity import measure_complexity
-from semidff.analysis.flow_networks import (
-    compare_flow_networks,
-    comparison,
-    comparison_text,
-)
+from semidff.analysis.flow_networks import compare_flow_networks, comparison, comparison_text
 from semidff.analysis.part_times import measure_parts
 from semidff.analysis.smooth_video import smooth_frames
 from semidff.utils.arguments import (
@@ -29,10 +25,7 @@ def parse_args() -> argparse.Namespace:
     parser = ToolParser(description=__doc__)
     parser.add_argument('config', type=InputFile, help='config of a video detector')
     parser.add_argument(
-        '--size',
-        **SIZE,
-        default=(600, 1000),
-        help='size of a frame in pixels (default: 600 1000)',
+        '--size', **SIZE, default=(600, 1000), help='size of a frame in pixels (default: 600 1000)'
     )
     add_key_intervals(parser, (1, 2, 5, 10, 20), 'key-frame intervals of the speed-ups')
     parser.add_argument(

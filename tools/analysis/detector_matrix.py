@@ -9,12 +9,7 @@ import json
 import sys
 from pathlib import Path
 
-from semidff.analysis.detector_matrix import (
-    CHECKS,
-    SPLITS,
-    examine,
-    onnx_check,
-)
+from semidff.analysis.detector_matrix import CHECKS, SPLITS, examine, onnx_check
 from semidff.analysis.matrix_table import failures, markdown
 from semidff.analysis.stock_detectors import STOCK, StockDetector
 from semidff.deployment.export import export_onnx

@@ -16,6 +16,7 @@ from semidff.analysis.operating_points import (
     SCALES,
     grid_of_points,
     measure_operating_points,
+    measured_methods,
 )
 from semidff.evaluation.agreement import MIN_SCORE
 from semidff.inference.frame_pipeline import load_model
@@ -29,13 +30,7 @@ from semidff.utils.arguments import (
 )
 from semidff.utils.atomic_write import atomic_write, write_json
 from semidff.utils.model_building import read_config
-from semidff.utils.tool_files import (
-    CheckpointFile,
-    InputFile,
-    OutputFolder,
-    ReportFile,
-    check_new,
-)
+from semidff.utils.tool_files import CheckpointFile, InputFile, OutputFolder, ReportFile, check_new
 
 
 def parse_args() -> argparse.Namespace:
@@ -84,12 +79,7 @@ def main(args: argparse.Namespace) -> None:
         check_new(name)
     config = read_config(args.config, args.cfg_options)
     has_temporal = bool(config.get('model', {}).get('temporal'))
-    methods = args.methods or [
-        name
-        for name in METHODS
-        if (args.adaptive or name != 'adaptive')
-        and (has_temporal or name in ('frame', 'coast', 'interpolate'))
-    ]
+    methods = args.methods or measured_methods(has_temporal, bool(args.adaptive))
     model = load_model(
         config, args.checkpoint, args.device, 'propagate' if has_temporal else 'frame'
     )
