@@ -72,6 +72,8 @@ train_cfg = dict(
             iters=semantic_iters,
             objectives=[dict(type='FeatureSemantics')],
             trainable=['temporal', 'task_network'],
+            # Still pairs keep the task network accurate on the key frames' own features.
+            train_dataloader=dict(dataset=dict(dataset=dict(interval=dict(low=0)))),
             param_scheduler=[
                 dict(type='OneCycleLR', eta_max=5e-4, total_steps=semantic_iters, by_epoch=False)
             ],

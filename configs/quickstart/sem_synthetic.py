@@ -3,16 +3,7 @@
 _base_ = ['./two_step_synthetic.py']
 
 iters = 2600
-train_cfg = dict(
-    steps=[
-        dict(
-            name='semantic',
-            iters=iters,
-            objectives=[dict(type='FeatureSemantics')],
-            trainable=['temporal', 'task_network'],
-            param_scheduler=[
-                dict(type='OneCycleLR', eta_max=8e-4, total_steps=iters, by_epoch=False)
-            ],
-        ),
-    ],
-)
+_semantic = _base_.train_cfg.steps[1]
+_semantic.iters = _semantic.param_scheduler[0].total_steps = iters
+_semantic.param_scheduler[0].eta_max = 8e-4
+train_cfg = dict(steps=[_semantic])

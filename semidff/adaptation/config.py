@@ -143,13 +143,17 @@ def training_steps(plan: Plan, lists: Sequence[str]) -> list[dict]:
             total_steps=step['iters'],
             by_epoch=False,
         )
+        data = dict(ann_file=videos)
+        if name == 'semantic':
+            # Still pairs keep the task network accurate on the key frames' own features.
+            data['interval'] = dict(low=0)
         steps.append(
             dict(
                 _FIRST[name],
                 name=step['name'],
                 iters=step['iters'],
                 param_scheduler=[schedule],
-                train_dataloader=dict(dataset=dict(dataset=dict(ann_file=videos))),
+                train_dataloader=dict(dataset=dict(dataset=data)),
             )
         )
     return steps
