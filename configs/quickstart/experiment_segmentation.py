@@ -1,15 +1,14 @@
-"""Deep Feature Flow and semi-DFF for semantic segmentation on generated data (DFF Tables 3 and 4).
+"""Deep Feature Flow and semi-DFF for semantic segmentation on generated data.
 
 python tools/run_experiment.py configs/quickstart/experiment_segmentation.py
 
-It uses the quick start's folder, so steps that `make demo` has done are not repeated. *frame-vid* and the rows with
-*dff* are trained on labeled frames of videos, the others on labeled stills only.
+It uses the quick start's folder, so steps that `make demo` has done are not repeated. *frame-vid*, *copy-vid* and *dff*
+are trained on labeled frames of videos, the others on labeled stills only.
 """
 
 _base_ = ['./experiment.py']
 
 _folder = 'configs/quickstart/segmentation'
-_dff = ('dff', 'dff_fix-n', 'dff_fix-f')
 
 
 def _join(name, network):
@@ -49,12 +48,8 @@ steps = [
     dict(name='fcn', train=f'{_folder}/fcn_synthetic.py', needs=['label_maps'], alone=True),
     dict(name='fcn_vid', train=f'{_folder}/fcn_vid_synthetic.py', needs=['label_maps']),
     dict(name='fcn_two_step', train=f'{_folder}/two_step_synthetic.py'),
-    *(
-        dict(name=f'fcn_{name}', train=f'{_folder}/{name}_synthetic.py', needs=['label_maps'])
-        for name in _dff
-    ),
+    dict(name='fcn_dff', train=f'{_folder}/dff_synthetic.py', needs=['label_maps']),
     _join('fcn_flow', 'fcn'),
-    _join('fcn_dff_separate', 'fcn_vid'),
 ]
 
 _stills = dict(group='stills', config=f'{_folder}/fcn_synthetic.py', checkpoint='{fcn}/last.pth')
@@ -72,8 +67,18 @@ rows = [
     dict(_two_step, name='two-step', checkpoint='{fcn_two_step}/last.pth'),
     dict(_labeled, name='frame-vid', method='frame'),
     dict(_labeled, name='copy-vid', method='copy'),
+    dict(_video, name='dff', checkpoint='{fcn_dff}/last.pth'),
+]
+# Variants of DFF Tables 3 and 4, for experiment_segmentation_long.py.
+_variants = ('dff_fix-n', 'dff_fix-f')
+_variant_steps = [
     *(
-        dict(_video, name=name.replace('_', '-'), checkpoint=f'{{fcn_{name}}}/last.pth')
-        for name in (*_dff, 'dff_separate')
+        dict(name=f'fcn_{name}', train=f'{_folder}/{name}_synthetic.py', needs=['label_maps'])
+        for name in _variants
     ),
+    _join('fcn_dff_separate', 'fcn_vid'),
+]
+_variant_rows = [
+    dict(_video, name=name.replace('_', '-'), checkpoint=f'{{fcn_{name}}}/last.pth')
+    for name in (*_variants, 'dff_separate')
 ]

@@ -16,7 +16,7 @@ load_parts = dict(
     flow=dict(part='temporal', prefix='temporal', checkpoint=_run + '/flow/last.pth'),
 )
 
-iters = 500
+iters = 300
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=iters)
 optim_wrapper = dict(
     type='BFloat16OptimWrapper',

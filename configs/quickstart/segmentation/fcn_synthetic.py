@@ -16,7 +16,7 @@ train_dataloader = dict(
         _delete_=True, type='SampleStream', dataset=dict(_base_.stills, pipeline=_base_.single)
     ),
 )
-iters = 450
+iters = 300
 train_cfg = dict(max_iters=iters)
 optim_wrapper = dict(optimizer=dict(lr=1e-3))
 param_scheduler = [

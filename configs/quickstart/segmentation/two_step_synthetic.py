@@ -1,7 +1,7 @@
 """Stage two on generated data: regression loss, then semantic loss, on unlabeled mp4 files.
 
 The checkpoint of the first step, ``regression.pth``, is the row *reg*; the last one is *two-step*. The flow network
-starts from random weights.
+starts from the weights of its pre-training.
 """
 
 _base_ = [
@@ -21,14 +21,15 @@ model = dict(
     both_directions=True,
     feature_cache=2.0,
 )
+_run = '{{$RUN_DIR:work_dirs/quickstart}}'
 load_parts = dict(
-    network=dict(
-        part='spatial.detector', checkpoint='{{$RUN_DIR:work_dirs/quickstart}}/fcn/last.pth'
-    ),
+    network=dict(part='spatial.detector', checkpoint=_run + '/fcn/last.pth'),
+    flow=dict(part='temporal', prefix='temporal', checkpoint=_run + '/flow/last.pth'),
 )
-regression_iters = 2400
-semantic_iters = 800
+regression_iters = 600
+semantic_iters = 1400
 _regression, _semantic = _base_.train_cfg.steps
 _regression.iters = _regression.param_scheduler[0].total_steps = regression_iters
 _semantic.iters = _semantic.param_scheduler[0].total_steps = semantic_iters
+_semantic.param_scheduler[0].eta_max = 8e-4
 train_cfg = dict(steps=[_regression, _semantic])

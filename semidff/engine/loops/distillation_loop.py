@@ -1,6 +1,7 @@
 """Training loop in steps, each with its own objectives, trainable parts, iterations and optimizer (semi-DFF 3.4)."""
 
 import copy
+import logging
 import re
 from collections.abc import Sequence
 from itertools import accumulate
@@ -8,6 +9,7 @@ from itertools import accumulate
 from mmdet.registry import HOOKS, LOOPS
 from mmengine.config import Config
 from mmengine.hooks import Hook
+from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
@@ -40,8 +42,9 @@ class DistillationLoop(AccumulatingLoop):
         self._drawn = 0  # the step whose settings the pairs are drawn with
         iters = sum(step['iters'] for step in steps)
         super().__init__(runner, self._data[0], max_iters=iters, **kwargs)
-        for data in self._data:
+        for step, data in zip(steps, self._data, strict=True):
             self.check_batch_size(data)
+            _warn_without_still_pairs(step, data['dataset'].get('dataset'))
         if any('feature_network' in step['trainable'] for step in steps):
             unwrapped(runner.model).own_teacher_features()
         # A hook, since the optimizer state of a checkpoint is loaded before the loop runs.
@@ -177,6 +180,19 @@ def _merged(dataloader: dict, changes: dict | None) -> dict:
     config = Config(dict(dataloader=dataloader))
     config.merge_from_dict(dict(dataloader=changes))
     return config.dataloader
+
+
+def _warn_without_still_pairs(step: dict, dataset: dict | None) -> None:
+    """Warn of a task network that is trained on propagated features only: it drifts away from the key frames' own."""
+    interval = (dataset or {}).get('interval') or {}
+    smallest = interval.get('interval', interval.get('low', 1))
+    if dataset and smallest > 0 and 'task_network' in step['trainable']:
+        print_log(
+            f'step "{step["name"]}" trains the task network without still pairs, which may make predictions on key '
+            'frames worse; set train_dataloader=dict(dataset=dict(dataset=dict(interval=dict(low=0)))) in this step',
+            logger='current',
+            level=logging.WARNING,
+        )
 
 
 def _check(steps: Sequence[dict]) -> None:

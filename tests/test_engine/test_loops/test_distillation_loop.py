@@ -211,6 +211,16 @@ def test_unknown_parts_and_objectives_are_named(videos, tmp_path):
         )
 
 
+@pytest.mark.parametrize('low', [0, 1])
+def test_a_task_network_without_still_pairs_is_reported(videos, tmp_path, low):
+    pairs = dict(dataset=dict(dataset=dict(interval=dict(low=low))))
+    step = dict(STEPS[1], trainable=['task_network', 'head'], train_dataloader=pairs)
+    with pytest.raises(ValueError, match="unknown part 'head'"):  # as soon as the run begins
+        run(config(videos, tmp_path, [step]))
+    log = ''.join(path.read_text() for path in tmp_path.rglob('*.log'))
+    assert ('step "semantic" trains the task network without still pairs' in log) == (low > 0)
+
+
 def test_a_run_with_other_steps_is_not_resumed(videos, uninterrupted, tmp_path):
     folder, _, _ = uninterrupted
     steps = [dict(STEPS[0], iters=1), dict(STEPS[1], iters=1)]

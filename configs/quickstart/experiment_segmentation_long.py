@@ -1,0 +1,45 @@
+"""Segmentation with all variants of Deep Feature Flow (DFF Tables 3 and 4): more videos, longer trainings, three seeds.
+
+python tools/run_experiment.py configs/quickstart/experiment_segmentation_long.py
+"""
+
+_base_ = ['./experiment_segmentation.py']
+
+work_dir = 'work_dirs/quickstart_segmentation_long'
+
+
+def _length(iters):
+    """Return the settings of the length of a supervised training."""
+    return {'train_cfg.max_iters': iters, 'param_scheduler.0.total_steps': iters}
+
+
+_supervised = _length(900)
+_longer = dict(
+    flow=_length(2000),
+    fcn=_supervised,
+    fcn_vid=_supervised,
+    fcn_dff=_supervised,
+    **{'fcn_dff_fix-n': _supervised, 'fcn_dff_fix-f': _supervised},
+    fcn_two_step={
+        'train_cfg.steps.0.iters': 2000,
+        'train_cfg.steps.0.param_scheduler.0.total_steps': 2000,
+        'train_cfg.steps.1.iters': 6000,
+        'train_cfg.steps.1.param_scheduler.0.total_steps': 6000,
+        # for more than three times as many videos
+        'model.feature_cache': 4.0,
+    },
+)
+
+
+def _step(step):
+    """Return a step of the demo with the long preset and longer trainings."""
+    if step['name'] in _longer:
+        return dict(step, cfg_options=_longer[step['name']])
+    command = ['long' if part == 'quickstart' else part for part in step.get('command', ())]
+    return dict(step, command=command) if command else step
+
+
+steps = [_step(step) for step in (*_base_.steps, *_base_._variant_steps)]
+rows = [*_base_.rows, *_base_._variant_rows]
+key_intervals = [5, 10]
+seeds = [0, 1, 2]
