@@ -119,14 +119,19 @@ def head_outputs(model: VideoDetector, size: tuple[int, int]) -> list[Tensor]:
     """Return what the first head outputs for the pictures, with the levels of an output as one tensor."""
     detector, found = model.spatial.detector, []
     head = model.spatial.dense_head or detector.bbox_head
-    handle = head.register_forward_hook(lambda module, inputs, output: found.append(output))
+    # Copies, since some heads' post-processing works in place (YOLOv3's sigmoid of channels-last maps).
+    handle = head.register_forward_hook(
+        lambda module, inputs, output: found.append(
+            [
+                torch.cat([level.float().flatten() for level in _tensors(maps)])
+                for maps in (output if isinstance(output, tuple) else (output,))
+            ]
+        )
+    )
     images, _ = pictures(size)
     model.predict(images, samples(len(images), size))
     handle.remove()
-    outputs = found[-1] if isinstance(found[-1], tuple) else (found[-1],)
-    return [
-        torch.cat([level.float().flatten() for level in _tensors(output)]) for output in outputs
-    ]
+    return found[-1]
 
 
 def _tensors(value: Any) -> Iterable[Tensor]:

@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 from mmcv.ops import ModulatedDeformConv2dPack
+from mmdet.models.dense_heads import YOLOFHead
 from torch import Tensor, nn
 
 from semidff.models.precision import keep_boxes_precise, run_in_full_precision, to_half
@@ -100,6 +101,19 @@ def test_deformable_convolution(half):
     with torch.autocast('cpu', HALVES[half]):
         assert torch.equal(backbone(images), found)
     assert {p.dtype for p in backbone[1].parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize('half', HALVES)
+def test_the_head_of_yolof(half):
+    """It limits exponentials to a number that overflows in float16."""
+    anchors = dict(type='AnchorGenerator', ratios=[1.0], scales=[1], strides=[32])
+    head = YOLOFHead(num_classes=2, in_channels=32, anchor_generator=anchors)
+    maps = torch.randn(1, 32, 2, 2)
+    expected = head([maps])
+    keep_boxes_precise(head)
+    with torch.autocast('cpu', HALVES[half]):
+        found = head([maps])
+    assert all(torch.equal(a[0], b[0]) for a, b in zip(found, expected, strict=True))
 
 
 def test_copies_run_their_own_weights():

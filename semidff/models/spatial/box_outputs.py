@@ -22,15 +22,22 @@ CLASSES = 10  # beside an objectness: the classes of objects are certain
 def deltas(maps: Sequence[Tensor], head: nn.Module) -> HeadOutput:
     """Offsets of the center, relative to the anchor's size, and logarithms; see :func:`delta_unit`."""
     values = rows(maps, 4)
-    return HeadOutput('box', 'offsets', values, delta_unit(values, head))
+    units = CENTER, CENTER, LOGARITHM, LOGARITHM
+    return HeadOutput('box', 'offsets', values, delta_unit(values, head, units))
 
 
-def delta_unit(values: Tensor, head: nn.Module) -> Tensor:
-    """Return the unit of deltas (R, 4) that the head's coder divides by its ``stds``, relative to the decoded size."""
+def delta_unit(values: Tensor, head: nn.Module, units: Sequence[float]) -> Tensor:
+    """Return the units of deltas (R, 4) that the head's coder divides by its ``stds``.
+
+    Args:
+        values: The deltas.
+        head: The head with the coder.
+        units: Units of the center, relative to the decoded size, and of the logarithms.
+    """
     stds = values.new_tensor(head.bbox_coder.stds)
     # Coders limit the size likewise, to about 60 times that of the anchor.
     size = (values.detach()[:, 2:] * stds[2:]).clamp(-4, 4).exp()
-    return torch.cat((CENTER * size, torch.full_like(size, LOGARITHM)), 1) / stds
+    return torch.cat((size, torch.ones_like(size)), 1) * values.new_tensor(units) / stds
 
 
 def distances(maps: Sequence[Tensor], head: nn.Module) -> HeadOutput:
@@ -65,6 +72,13 @@ def centers(maps: Sequence[Tensor], head: nn.Module) -> HeadOutput:
 def distributions(maps: Sequence[Tensor], head: nn.Module) -> HeadOutput:
     """Distributions over the distances to the four edges (generalized focal loss, Eq. 5), four rows per point."""
     return HeadOutput('box', 'softmax', rows(maps, head.reg_max + 1))
+
+
+def joint(logits: Tensor, objectness: Tensor) -> Tensor:
+    """Return the logits of the product of two probabilities, given their logits (R, C) and (R, 1)."""
+    objectness = objectness.expand_as(logits)
+    total = torch.stack((torch.zeros_like(logits), logits, objectness)).logsumexp(0)
+    return logits + objectness - total
 
 
 def weighted(

@@ -9,7 +9,7 @@ from mmdet.structures import SampleList
 from torch import Tensor, nn
 
 from . import box_outputs
-from .box_outputs import weighted
+from .box_outputs import joint, weighted
 from .head_family import HEAD_FAMILIES, HeadFamily, HeadOutput, levels, numbered, rows
 from .twin import twin
 
@@ -17,9 +17,9 @@ ROI_INPUTS = 'roi_inputs'
 """Name of the heads' inputs among the raw outputs of a detector whose RoI head reads them."""
 
 # Outputs after the class scores, in the order of ``forward``: kind of box output, then ``quality`` (trained at objects
-# only) or ``objectness`` (everywhere).
+# only), ``objectness`` (everywhere) or ``factor`` (only its product with the class scores is trained).
 OUTPUTS = dict(
-    AutoAssignHead=('distances', 'objectness'),
+    AutoAssignHead=('distances', 'factor'),
     ATSSHead=('deltas', 'quality'),
     CenterNetUpdateHead=('distances',),
     DDODHead=('deltas', 'quality'),
@@ -116,10 +116,14 @@ class DenseHeads(HeadFamily):
             raise not_comparable(self.detector)
         kind, *quality = known
         scores, boxes, *qualities = outputs
+        logits = rows(scores, head.cls_out_channels)
+        qualities = [rows(maps, 1) for maps in qualities]
+        if quality == ['factor']:
+            logits = joint(logits, qualities.pop())
         return weighted(
-            rows(scores, head.cls_out_channels),
+            logits,
             getattr(box_outputs, kind)(boxes, head),
-            *(rows(maps, 1) for maps in qualities),
+            *qualities,
             softmax=not head.use_sigmoid_cls,
             objectness=quality == ['objectness'],
             prefix=self.prefix,

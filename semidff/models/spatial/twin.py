@@ -14,6 +14,9 @@ def twin(module: nn.Module, **replacements: Any) -> nn.Module:
     Everything else is shared, the weights too. The module itself does not change, so that several threads can use it.
     A twin is short-lived: it does not follow later changes of the module's mode.
     """
+    if hasattr(module, 'get_base'):
+        # Where submodules are shared (RTMDet), PyTorch's exporter traces proxies, which cannot be copied.
+        module = module.get_base()
     copied = copy.copy(module)
     copied._modules = dict(module._modules)
     copied._compiled_call_impl = None  # a compiled module would run its own forward, not the twin's

@@ -98,7 +98,9 @@ def roi_outputs(
     if deltas is not None:
         of = foreground if head.reg_class_agnostic else likely
         values = deltas.reshape(-1, 4)
-        unit = delta_unit(values, head)
+        # In units of its stds the targets of a stage have a variance of about 1. Later stages of a cascade correct
+        # less and have smaller ones; in the units of the first stage their loss would vanish.
+        unit = delta_unit(values, head, head.bbox_coder.stds)
         weight = BOXES * of.square().flatten() / of.square().sum().clamp(min=1)
         outputs.append(HeadOutput(f'roi_box{stage}', 'offsets', values, unit, weight))
     return outputs

@@ -13,10 +13,12 @@ from semidff.models.spatial.box_outputs import (
     corners,
     deltas,
     distances,
+    joint,
     top_bottom,
     weighted,
 )
 from semidff.models.spatial.head_family import HeadOutput
+from semidff.models.spatial.two_stage_heads import roi_outputs
 
 
 def point(*values: float) -> list[torch.Tensor]:
@@ -45,6 +47,24 @@ def test_a_shift_of_the_box_has_the_same_size_in_all_codes():
     teacher, student = centers(point(0, 0, *size), None), centers(point(0.5, 0, *size), None)
     difference = (student.values - teacher.values) / teacher.unit
     assert difference[0].tolist() == pytest.approx([0.1 / CENTER, 0, 0, 0])
+
+
+def test_every_stage_of_a_cascade_has_its_own_unit():
+    """An RoI of 40 x 20 pixels whose box moves by one unit, which is a k-th of the first stage's at stage k."""
+    for stage in (1, 2, 3):
+        coder = DeltaXYWHBBoxCoder(target_stds=[s / stage for s in (0.1, 0.1, 0.2, 0.2)])
+        head = SimpleNamespace(bbox_coder=coder, reg_class_agnostic=True)
+        _, boxes = roi_outputs(torch.zeros(1, 2), torch.zeros(1, 4), head)
+        moved = coder.decode(torch.tensor([[0.0, 0.0, 40.0, 20.0]]), boxes.unit)
+        center = torch.tensor([20.0, 10.0]) + torch.tensor([4.0, 2.0]) / stage
+        size = torch.tensor([40, 20]) * torch.tensor(0.2 / stage).exp()
+        assert torch.allclose(moved, torch.cat((center - size / 2, center + size / 2))[None])
+
+
+def test_joint_logits_are_those_of_the_product():
+    classes, objectness = torch.tensor([[0.3, -2.0], [4.0, 0.0]]), torch.tensor([[1.0], [-3.0]])
+    found = joint(classes, objectness).sigmoid()
+    assert torch.allclose(found, classes.sigmoid() * objectness.sigmoid())
 
 
 def test_weights_of_the_anchors():
