@@ -3,7 +3,12 @@
 The checkpoint of the first step, ``regression.pth``, is the row *reg*; the last one is *two-step*.
 """
 
-_base_ = ['../_base_/default_runtime.py', './_base_/model.py', './_base_/data.py']
+_base_ = [
+    '../_base_/default_runtime.py',
+    '../_base_/schedules/adam_two_step.py',
+    './_base_/model.py',
+    './_base_/data.py',
+]
 
 model = dict(
     type='SemiDFF',
@@ -50,33 +55,7 @@ train_dataloader = dict(
 )
 regression_iters = 1200
 semantic_iters = 3000
-optim_wrapper = dict(
-    type='BFloat16OptimWrapper',
-    optimizer=dict(type='Adam', lr=8e-4, fused=True),
-    clip_grad=dict(max_norm=1.0),
-)
-train_cfg = dict(
-    type='DistillationLoop',
-    steps=[
-        dict(
-            name='regression',
-            iters=regression_iters,
-            objectives=[dict(type='FeatureRegression')],
-            trainable=['temporal'],
-            param_scheduler=[
-                dict(type='OneCycleLR', eta_max=8e-4, total_steps=regression_iters, by_epoch=False)
-            ],
-        ),
-        dict(
-            name='semantic',
-            iters=semantic_iters,
-            objectives=[dict(type='FeatureSemantics')],
-            trainable=['temporal', 'task_network'],
-            # Still pairs keep the task network accurate on the key frames' own features.
-            train_dataloader=dict(dataset=dict(dataset=dict(interval=dict(low=0)))),
-            param_scheduler=[
-                dict(type='OneCycleLR', eta_max=5e-4, total_steps=semantic_iters, by_epoch=False)
-            ],
-        ),
-    ],
-)
+_regression, _semantic = _base_.train_cfg.steps
+_regression.iters = _regression.param_scheduler[0].total_steps = regression_iters
+_semantic.iters = _semantic.param_scheduler[0].total_steps = semantic_iters
+train_cfg = dict(steps=[_regression, _semantic])
