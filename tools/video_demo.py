@@ -187,8 +187,8 @@ def open_archive(args: argparse.Namespace) -> Archive:
     """Return the archive of a folder of videos."""
     if not args.out or Path(args.out).suffix == '.mp4' or args.json or args.txt or args.labels:
         raise FileError(
-            f'{args.input}: is a folder without frames of its own, whose videos are detected in; give --out DIR, a '
-            'folder for the results of each, and no --json, --txt or --labels'
+            f'{args.input}: is a folder of videos; give --out DIR, a folder for the results of each, and no --json, '
+            '--txt or --labels'
         )
     others = [
         'input',

@@ -18,7 +18,7 @@ from torch import nn
 
 from semidff.analysis.part_times import PartTimes, batch_of, time_parts
 from semidff.datasets.video_list import VideoInfo
-from semidff.datasets.video_readers import open_stream, open_video
+from semidff.datasets.video_readers import VideoError, open_stream, open_video
 from semidff.inference.frame_pipeline import frame_pipeline
 from semidff.models.channels_last import to_channels_last
 from semidff.models.video_detector import VideoDetector
@@ -31,17 +31,29 @@ _ROUNDS = 4  # of the measurement of times
 _INTERVALS = 5, 10, 15, 20, 30
 
 
-def first_frames(plan: Plan, own: Config, video: VideoInfo) -> list[np.ndarray]:
-    """Return two inputs of the network, (H, W, 3) uint8, and measure the time of a frame outside the networks."""
+def first_frames(plan: Plan, own: Config, videos: Sequence[VideoInfo]) -> list[np.ndarray]:
+    """Return two inputs of the network, (H, W, 3) uint8, and measure the time of a frame outside the networks.
+
+    They are from the first video whose middle can be decoded.
+
+    Raises:
+        VideoError: If there is none.
+    """
     init_default_scope('mmdet')
     pipeline = frame_pipeline(own)
 
     def prepare(image: np.ndarray) -> torch.Tensor:
         return pipeline(dict(img=image))['inputs']
 
-    with closing(open_video(video.path)) as reader:
-        start = video.length // 2
-        images = reader.frames([start - 1, start])
+    for video in videos:
+        try:
+            with closing(open_video(video.path)) as reader:
+                images = reader.frames([video.length // 2 - 1, video.length // 2])
+            break
+        except VideoError as error:
+            reason = error
+    else:
+        raise reason
     inputs = [np.ascontiguousarray(prepare(image).permute(1, 2, 0).byte()) for image in images]
     plan.input_size = list(inputs[0].shape[:2])
     laps = []

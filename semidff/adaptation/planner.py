@@ -80,7 +80,7 @@ def make_plan(
     known = {video.path for video in readable}
     plan.skipped = [path for path in found if path not in known]
     plan.frames = sum(int(video.length * plan.portion) for video in trained)
-    frames = first_frames(plan, own, trained[0])
+    frames = first_frames(plan, own, trained)
     model = choose_parts(plan, own, frames, key_interval, fps, device, progress)
     check_held_back(plan, own, model)
     plan.interval = [1, max(2 * plan.key_interval - 1, 5)]
@@ -217,8 +217,9 @@ def _time_iterations(plan: Plan, config: Config, device: str) -> float:
     model = MODELS.build(config.model).to(device)
     to_channels_last(model)
     block = 64 // plan.batch_size
+    loader = Runner.build_dataloader(config.train_dataloader, seed=0)  # opens every video
     start = time.perf_counter()
-    batches = list(islice(Runner.build_dataloader(config.train_dataloader, seed=0), block))
+    batches = list(islice(loader, block))
     plan.seconds = dict(read=(time.perf_counter() - start) / block, first=0.0)
     model.train()
     for step in config.train_cfg.steps:

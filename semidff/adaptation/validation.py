@@ -1,6 +1,5 @@
 """Validation of an adaptation on held-back frames."""
 
-import json
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -61,7 +60,6 @@ def validate(
         held_back_clips(plan),
         points + [OperatingPoint('frame', 1, scale) for scale in DENSE_SCALES],
         labels=labels,
-        images=None if labels is None else image_folder(Path(labels)),
         adaptive=out / 'adaptive.json',
         rounds=3 if plan.minutes < 30 else 5,
         fps=plan.fps,
@@ -137,18 +135,10 @@ def check_labels(labels: str | Path, own: Config, checkpoint: str) -> None:
         ValueError: If they do not.
     """
     classes = class_names(own, read_checkpoint(checkpoint)[1])
-    clips, _ = labeled_clips(labels, image_folder(Path(labels)), classes or None)
+    clips, _ = labeled_clips(labels, None, classes or None)
     missing = [file for clip in clips for file in clip.files if not Path(file).is_file()]
     if missing:
         raise FileError(
             f'{labels}: {len(missing)} of its images are missing, {missing[0]} for example; the folder of the images '
             'must be that of the json or, beside it, have its name'
         )
-
-
-def image_folder(labels: Path) -> Path:
-    """Return the folder that the file names of a json refer to: its own, or one beside it with its name."""
-    with open(labels) as file:
-        images = json.load(file).get('images') or [dict(file_name='')]
-    beside = labels.with_suffix('')
-    return beside if (beside / images[0]['file_name']).is_file() else labels.parent

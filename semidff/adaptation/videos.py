@@ -44,7 +44,7 @@ def named_videos(given: Sequence[str], own: Path) -> list[str]:
             inside = is_archive(match)
             found += [os.path.join(match, one) for one in find_videos(match)] if inside else [match]
     paths = [os.path.abspath(path) for path in found]
-    paths = [path for path in dict.fromkeys(paths) if own not in Path(path).parents]
+    paths = [path for path in dict.fromkeys(paths) if own not in Path(path).resolve().parents]
     unfit = [path for path in paths if re.search(r'(\s#|[\n\r]|\s$)', path)]
     if unfit:
         print_log(

@@ -78,15 +78,16 @@ def labeled_clips(
 
     Args:
         labels: The json.
-        images: Folder of the images; None: that of the json.
+        images: Folder of the images; None: that of the json, or one beside it with its name.
         classes: Class names of the detector; None if it has none: those of the json.
 
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If it is malformed or has other classes.
     """
-    root = Path(images if images is not None else Path(labels).parent)
-    evaluator = VIDEvaluator(str(labels), classes)
+    evaluator, beside = VIDEvaluator(str(labels), classes), Path(labels).with_suffix('')
+    inside = (beside / evaluator.frames[0]['file_name']).is_file()
+    root = Path(images or (beside if inside else Path(labels).parent))
     clips = []
     for _, frames in groupby(evaluator.frames, lambda frame: frame['video_id']):
         files = [str(root / frame['file_name']) for frame in frames]

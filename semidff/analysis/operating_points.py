@@ -87,7 +87,7 @@ def measure_operating_points(
         points: The operating points; None: :func:`grid_of_points`, with the methods that the model supports. The
             dense detector at the config's input size is added. Intervals longer than all clips are left out.
         labels: COCO-VID json of labeled videos.
-        images: Folder of its images; None: the folder of the json.
+        images: Folder of its images; None: that of the json, or one beside it with its name.
         adaptive: Error predictor or its file, for method *adaptive*. Intervals that it is not calibrated for are left
             out.
         places: Number of positions of the key frames over which accuracy is averaged; not for *adaptive*.

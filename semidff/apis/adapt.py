@@ -149,8 +149,7 @@ def _planned(
                 'change; give the same, or another --out'
             )
         _say(f'continuing the plan of this folder, made for {plan.minutes:g} minutes')
-        moved, plan.checkpoint = plan.checkpoint != checkpoint, checkpoint
-        if extend(plan, videos, out, minutes) or moved:
+        if extend(plan, videos, out, minutes):
             plan.save(file)
     return plan
 
@@ -164,7 +163,6 @@ def _train(plan: Plan, out: Path, device: str) -> None:
     lists = write_step_lists(plan.steps, out)
     if path.exists():
         config = read_config(path)
-        config.model.checkpoint = plan.checkpoint
         config.train_cfg.steps = training_steps(plan, lists)
         config.train_dataloader.dataset.dataset.ann_file = lists[0]
         config.pop('recommended', None)

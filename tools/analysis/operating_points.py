@@ -47,7 +47,7 @@ def parse_args() -> argparse.Namespace:
     data.add_argument('--labels', type=InputFile, metavar='FILE',
                       help="COCO-VID json (default: the config's test data)")  # fmt: skip
     parser.add_argument('--images', type=InputFile, metavar='DIR',
-                        help='images of --labels (default: its folder)')  # fmt: skip
+                        help='images of --labels (default: its folder, or one beside it with its name)')  # fmt: skip
     parser.add_argument('--methods', nargs='+', choices=[*METHODS, 'copy'],
                         help='default: all that the model supports; adaptive needs --adaptive')  # fmt: skip
     add_key_intervals(parser, list(KEY_INTERVALS), 'key-frame intervals')

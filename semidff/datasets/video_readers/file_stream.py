@@ -123,13 +123,13 @@ class FileStream(FrameStream):
         self._capture.release()
 
 
-def capture_of(path: str, rotate: bool = True) -> cv2.VideoCapture:
+def capture_of(path: str) -> cv2.VideoCapture:
     """Open a file with OpenCV on one thread, so that the effects of damage do not depend on timing.
 
-    ``rotate``: whether to rotate frames according to the file's metadata.
+    Frames are rotated according to the file's metadata.
     """
     capture = cv2.VideoCapture(path, cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
-    capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, int(rotate))
+    capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
     return capture
 
 

@@ -40,7 +40,7 @@ class _OwnedReader(decord.VideoReader):
 
 
 class DecordReader(VideoReader):
-    """Video file, decoded on one thread.
+    """Video file, decoded on one thread. Frames are rotated by the metadata, which OpenCV does.
 
     Decoding proceeds from the last key frame of the *stream* or from the end of the last call, so
     many frames should be requested at a time.
@@ -53,6 +53,10 @@ class DecordReader(VideoReader):
         self.path = str(path)
         self._reader: decord.VideoReader | None = self._open()
         self._length = len(self._reader)
+        capture = capture_of(self.path)
+        # decord returns garbage for rotated videos, in four channels
+        self._is_rotated = capture.get(cv2.CAP_PROP_ORIENTATION_META) not in (0, 360)
+        capture.release()
 
     def _open(self) -> decord.VideoReader:
         check_video_file(self.path)
@@ -69,12 +73,13 @@ class DecordReader(VideoReader):
         return self._length
 
     def _read(self, wanted: list[int]) -> list[np.ndarray]:
-        try:
-            return self._decode(wanted)
-        except Exception:
-            self._reader = None  # Its decoding thread is dead.
-            self._reader = self._open()
-            return self._decode_carefully(wanted)
+        if not self._is_rotated:
+            try:
+                return self._decode(wanted)
+            except Exception:
+                self._reader = None  # Its decoding thread is dead.
+                self._reader = self._open()
+        return self._decode_carefully(wanted)
 
     def _decode(self, wanted: list[int]) -> list[np.ndarray]:
         # get_batch would hold all frames three times (batch, numpy copy, BGR copy), and allocating
@@ -93,7 +98,7 @@ class DecordReader(VideoReader):
         starts = np.asarray(self._reader.get_key_indices())
         times = np.asarray(self._reader.get_frame_timestamp(range(self._length)))[:, 0]
         tolerance = np.diff(times).min() / 2 if self._length > 1 else np.inf
-        capture = capture_of(self.path, rotate=False)  # decord does not rotate frames either.
+        capture = capture_of(self.path)
         position, frames = -1, []
         for index in wanted:
             start = int(starts[starts <= index].max(initial=0))

@@ -13,6 +13,7 @@ from semidff.datasets.video_readers import (
     VideoError,
     VideoWarning,
     open_stream,
+    open_video,
     read_image,
 )
 from tests.damaged_video import (
@@ -74,6 +75,8 @@ def test_phone_videos_are_turned_upright(tmp_path, video):
     assert len(turned) == 30 and turned[0].image.shape == (64, 48, 3)
     for frame, other in zip(plain, turned, strict=True):
         assert np.array_equal(cv2.rotate(frame.image, cv2.ROTATE_90_CLOCKWISE), other.image)
+    (image,) = open_video(tmp_path / 'upright.mp4').frames([20])  # of a training
+    assert np.array_equal(image, turned[20].image)
 
 
 def test_odd_sides_stay(tmp_path):
