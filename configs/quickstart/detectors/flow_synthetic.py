@@ -5,6 +5,7 @@ It is trained with the quick start's R-FCN, without labels, in the steps of its 
 
 _base_ = ['../two_step_synthetic.py']
 
+model = dict(feature_cache=4.0)
 load_parts = dict(
     detector=dict(checkpoint='{{$EXPERIMENT_DIR:work_dirs/quickstart_detectors}}/rfcn/last.pth')
 )

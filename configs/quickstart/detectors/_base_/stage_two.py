@@ -20,8 +20,8 @@ video_detector = dict(
     type='SemiDFF',
     temporal=temporal,
     both_directions=True,
-    # All frames of the quick start's data set.
-    feature_cache=2.0,
+    # All 16,000 frames.
+    feature_cache=5.0,
 )
 # The scale field is new, since it has as many channels as the detector's maps.
 load_parts = dict(
@@ -34,7 +34,7 @@ load_parts = dict(
 # Without flips, which would double the number of frames whose features are computed.
 train_dataloader = dict(dataset=dict(dataset=dict(pipeline=[dict(type='PackFramePair')])))
 regression_iters = 300
-semantic_iters = 3000
+semantic_iters = 4000
 _regression, _semantic = _base_.train_cfg.steps
 _regression.iters = _regression.param_scheduler[0].total_steps = regression_iters
 _semantic.iters = _semantic.param_scheduler[0].total_steps = semantic_iters
