@@ -49,7 +49,7 @@ demo-segmentation: $(STAMP)
 
 test: $(STAMP)
 	@echo 'Tests: a few minutes on 2 cores.'
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n logical --maxprocesses 8 --durations 10 $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n logical --maxprocesses 8 --dist worksteal --durations 10 $(ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
