@@ -55,15 +55,18 @@ def draw_distances(lines: Sequence[DistanceLine], path: Path) -> None:
 def _picture(
     path: Path, size: tuple[float, float] = (8.5, 5), columns: int = 1
 ) -> Iterator[list[Any]]:
-    """Save a figure with the legend of its first axes; a list of the axes is yielded."""
+    """Save a figure with one legend of all axes; a list of the axes is yielded."""
     from matplotlib.figure import Figure  # without pyplot: no display, no global state
 
     figure = Figure(figsize=size, layout='constrained')
     axes = list(figure.subplots(1, columns, squeeze=False)[0])
     yield axes
-    handles, names = axes[0].get_legend_handles_labels()
-    if handles:
-        figure.legend(handles, names, loc='outside right center', fontsize=9)
+    legend = {}  # a row without speed has bars only
+    for each in axes:
+        for handle, name in zip(*each.get_legend_handles_labels(), strict=True):
+            legend.setdefault(name, handle)
+    if legend:
+        figure.legend(legend.values(), legend.keys(), loc='outside right center', fontsize=9)
     figure.savefig(path, dpi=120)
 
 
@@ -123,7 +126,7 @@ def _draw_gap(axes: Any, entries: Sequence[Entry], colors: Colors) -> None:
         cell = entry.cells['gap recovery']
         axes.bar(intervals.index(entry.key_interval) + shift, 100 * cell.mean, 0.92 * width,
                  color=colors[entry.row], yerr=None if cell.sd is None else 100 * cell.sd,
-                 capsize=3)  # fmt: skip
+                 capsize=3, label=entry.row)  # fmt: skip
     axes.axhline(0, color='black', linewidth=0.8)
     axes.axhline(100, color='black', linewidth=0.8, linestyle=':')
     axes.set_xticks(range(len(intervals)), [f'l = {interval}' for interval in intervals])

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from semidff.experiments.plot import draw
 from semidff.experiments.report import (
     BUSY,
     by_interval,
@@ -132,6 +133,16 @@ def test_the_report_is_written(tmp_path):
     assert data[1]['fast'] == {'mean': None, 'sd': None, 'values': [None, None]}
     assert (tmp_path / 'table.md').read_text().startswith('### A key frame every 10 frames')
     assert (tmp_path / 'table.png').read_bytes()[:4] == b'\x89PNG'
+
+
+def test_the_legend_has_rows_without_speed(tmp_path, monkeypatch):
+    names = []
+    monkeypatch.setattr(
+        'matplotlib.figure.Figure.legend', lambda *given, **_: names.extend(given[2])
+    )
+    measured = [*MEASURED, measure('reg', 'propagate', 10, 0, 0.7, None)]
+    draw(build_table(measured), tmp_path / 'table.png')
+    assert names == ['frame', 'copy', 'two-step', 'reg']
 
 
 def test_each_video_has_a_table_of_its_own():
