@@ -13,13 +13,10 @@ def _length(iters):
     return {'train_cfg.max_iters': iters, 'param_scheduler.0.total_steps': iters}
 
 
-_supervised = _length(900)
+_supervised = ('fcn', 'fcn_vid', 'fcn_dff', 'fcn_dff_fix-n', 'fcn_dff_fix-f')
 _longer = dict(
+    dict.fromkeys(_supervised, _length(900)),
     flow=_length(2000),
-    fcn=_supervised,
-    fcn_vid=_supervised,
-    fcn_dff=_supervised,
-    **{'fcn_dff_fix-n': _supervised, 'fcn_dff_fix-f': _supervised},
     fcn_two_step={
         'train_cfg.steps.0.iters': 2000,
         'train_cfg.steps.0.param_scheduler.0.total_steps': 2000,

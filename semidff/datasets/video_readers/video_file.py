@@ -9,6 +9,7 @@ thus depends on the file only. (OpenCV's colors may differ from decord's by roun
 
 import os
 import re
+from functools import cached_property
 from pathlib import Path
 
 import cv2
@@ -53,10 +54,6 @@ class DecordReader(VideoReader):
         self.path = str(path)
         self._reader: decord.VideoReader | None = self._open()
         self._length = len(self._reader)
-        capture = capture_of(self.path)
-        # decord returns garbage for rotated videos, in four channels
-        self._is_rotated = capture.get(cv2.CAP_PROP_ORIENTATION_META) not in (0, 360)
-        capture.release()
 
     def _open(self) -> decord.VideoReader:
         check_video_file(self.path)
@@ -71,6 +68,14 @@ class DecordReader(VideoReader):
 
     def __len__(self) -> int:
         return self._length
+
+    @cached_property
+    def _is_rotated(self) -> bool:
+        """Whether OpenCV decodes the video: decord returns garbage for rotated ones, in four channels."""
+        capture = capture_of(self.path)
+        angle = capture.get(cv2.CAP_PROP_ORIENTATION_META)
+        capture.release()
+        return angle not in (0, 360)
 
     def _read(self, wanted: list[int]) -> list[np.ndarray]:
         if not self._is_rotated:
