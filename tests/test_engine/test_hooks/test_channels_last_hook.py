@@ -1,5 +1,6 @@
 """The memory layout changes speed, not results."""
 
+import copy
 from types import SimpleNamespace
 
 import torch
@@ -38,3 +39,31 @@ def test_roi_align_reads_the_same_maps():
     mixed = [level.to(memory_format=torch.channels_last) for level in maps]
     assert torch.equal(detector.roi_head.bbox_roi_extractor(mixed, rois), before)
     assert len(detector.roi_head.bbox_roi_extractor._forward_pre_hooks) == 1
+
+
+def test_a_resumed_optimizer_state_gets_the_layout_of_the_weights():
+    """Without it, fused Adam applies each average to another weight, without an error."""
+    torch.manual_seed(0)
+    network = torch.nn.Conv2d(4, 4, 3)
+    reference = torch.nn.Conv2d(4, 4, 3)
+    reference.load_state_dict(network.state_dict())
+    images = torch.rand(2, 4, 8, 8)
+
+    def step(module, optimizer):
+        optimizer.zero_grad()
+        module(images).square().mean().backward()
+        optimizer.step()
+
+    plain = torch.optim.Adam(reference.parameters(), lr=0.1, fused=False)
+    step(reference, plain)
+    network.load_state_dict(reference.state_dict())
+    resumed = torch.optim.Adam(network.parameters(), lr=0.1, fused=True)
+    runner = SimpleNamespace(model=network, optim_wrapper=SimpleNamespace(optimizer=resumed))
+    hook = ChannelsLastHook()
+    hook.before_run(runner)
+    state = copy.deepcopy(plain.state_dict())
+    resumed.load_state_dict(dict(state, param_groups=resumed.state_dict()['param_groups']))
+    hook.before_train(runner)
+    step(reference, plain)
+    step(network, resumed)
+    assert torch.allclose(network.weight, reference.weight, atol=1e-5)
