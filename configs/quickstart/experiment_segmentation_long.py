@@ -15,11 +15,13 @@ def _length(iters):
 
 _supervised = ('fcn', 'fcn_vid', 'fcn_dff', 'fcn_dff_fix-n', 'fcn_dff_fix-f')
 _longer = dict(
-    dict.fromkeys(_supervised, _length(900)),
-    flow=_length(2000),
+    dict.fromkeys(_supervised, _length(400)),
     fcn_two_step={
-        'train_cfg.steps.0.iters': 2000,
-        'train_cfg.steps.0.param_scheduler.0.total_steps': 2000,
+        'load_parts.flow.part': 'temporal.flow_network',
+        'load_parts.flow.prefix': 'temporal.flow_network',
+        'load_parts.flow.checkpoint': '{video_flow}/last.pth',
+        'train_cfg.steps.0.iters': 300,
+        'train_cfg.steps.0.param_scheduler.0.total_steps': 300,
         'train_cfg.steps.1.iters': 6000,
         'train_cfg.steps.1.param_scheduler.0.total_steps': 6000,
         # for more than three times as many videos
@@ -29,14 +31,20 @@ _longer = dict(
 
 
 def _step(step):
-    """Return a step of the demo with the long preset and longer trainings."""
+    """Return a step of the demo with more videos and longer trainings."""
     if step['name'] in _longer:
         return dict(step, cfg_options=_longer[step['name']])
-    command = ['long' if part == 'quickstart' else part for part in step.get('command', ())]
-    return dict(step, command=command) if command else step
+    if step['name'] in ('dataset', 'label_maps'):
+        return dict(step, command=[*step['command'], '--videos', '400'])
+    return step
 
 
-steps = [_step(step) for step in (*_base_.steps, *_base_._variant_steps)]
+# A flow network, trained without labels of videos, from which stage two of all seeds starts.
+_flow_steps = [
+    dict(name='rfcn', train='configs/quickstart/rfcn_synthetic.py', shared=True),
+    dict(name='video_flow', train='configs/quickstart/detectors/flow_synthetic.py', shared=True),
+]
+steps = [_step(step) for step in (*_base_.steps, *_flow_steps, *_base_._variant_steps)]
 rows = [*_base_.rows, *_base_._variant_rows]
 key_intervals = [5, 10]
 seeds = [0, 1, 2]
