@@ -44,7 +44,10 @@ _flow_steps = [
     dict(name='rfcn', train='configs/quickstart/rfcn_synthetic.py', shared=True),
     dict(name='video_flow', train='configs/quickstart/detectors/flow_synthetic.py', shared=True),
 ]
-steps = [_step(step) for step in (*_base_.steps, *_flow_steps, *_base_._variant_steps)]
+_dataset, _backbone, *_others = _base_.steps
+steps = [
+    _step(step) for step in (_dataset, _backbone, *_flow_steps, *_others, *_base_._variant_steps)
+]
 rows = [*_base_.rows, *_base_._variant_rows]
 key_intervals = [5, 10]
 seeds = [0, 1, 2]

@@ -41,12 +41,12 @@ steps = [
     _stage_two('t-inf', 'sem_t-inf'),
     *(_stage_two(k, 'reg', options) for k, options in _base_._reg_ablations.items()),
     *(_stage_two(k, 'sem', options) for k, options in _base_._sem_ablations.items()),
+    *_base_._dff_steps,
     dict(
         name='dff_fix-n_stills',
         train='configs/quickstart/dff_fix-n_synthetic.py',
         cfg_options={'load_parts.detector.checkpoint': '{stage_one}/last.pth'},
     ),
-    *_base_._dff_steps,
     _stage_two('vid_two_step', 'two_step', _vid),
     _stage_two('vid_sem', 'sem', _vid),
 ]

@@ -143,7 +143,7 @@ class _SeedLayout:
                 raise ExperimentError(
                     f'step {name!r} needs {need!r}, which is not a step before it.'
                 )
-        needs = self._needs([*command, config], [self.names[need] for need in entry.needs])
+        needs = self._needs(name, [*command, config], [self.names[need] for need in entry.needs])
         if entry.shared and (own := [need for need in needs if need not in self.names]):
             raise ExperimentError(f'step {name!r} is shared by all seeds, but needs {own}.')
         kind = 'command' if entry.train is None else 'train'
@@ -175,10 +175,10 @@ class _SeedLayout:
         command += options
         config = self.text_of(row.config)
         file = Path(checkpoint)
-        if not self._needs([checkpoint]) and file.is_file():
+        if not self._needs(name, [checkpoint]) and file.is_file():
             # no step produces it, so a new version is noticed by its size and time
             config += f'{file.stat().st_size} bytes of {file.stat().st_mtime_ns}'
-        needs = self._needs([*command, config])
+        needs = self._needs(name, [*command, config])
         step = Step(name, 'row', tuple(command), folder, needs, config, self.environment)
         model = (row.config, checkpoint, *options)
         where = (row.name, row.method, interval, self.seed, label)
@@ -201,10 +201,16 @@ class _SeedLayout:
         pairs = [self._fill(f'{key}={cli_value(key, value)}') for key, value in values.items()]
         return ['--cfg-options', *pairs] if pairs else []
 
-    def _needs(self, texts: Sequence[str], named: Sequence[str] = ()) -> tuple[str, ...]:
-        """Return the named steps and those whose folders occur in ``texts``."""
+    def _needs(self, own: str, texts: Sequence[str], named: Sequence[str] = ()) -> tuple[str, ...]:
+        """Return the named steps and those whose folders occur in the ``texts`` of the step ``own``."""
         found = set(named)
-        for other in self.steps.values():
-            if any(inside(other.folder).search(text) for text in texts):
-                found.add(other.name)
+        for name in self.names.values():
+            folder = inside(self.work_dir / name)
+            if name == own or not any(folder.search(text) for text in texts):
+                continue
+            if name not in self.steps:
+                raise ExperimentError(
+                    f'step {own!r} needs {name!r}, which is not a step before it.'
+                )
+            found.add(name)
         return tuple(sorted(found))
