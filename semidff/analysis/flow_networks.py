@@ -24,6 +24,7 @@ FLOW_NETWORKS = (
     dict(type='FlowNetS', width=1 / 2),
     dict(type='FlowNetS', width=3 / 8),
     dict(type='FlowNetS', width=1 / 4),
+    dict(type='FlowNetS', width=3 / 8, downsampling=4),
     dict(type='FlowNetS', width=1 / 8),
     dict(type='FlowNetInception'),
     dict(type='FlowNetLight'),

@@ -1,6 +1,6 @@
 """Flow pre-training on pairs with true optical flow, such as Flying Chairs (DFF section 4; the *flow* baseline).
 
-FlowNet's finest prediction reads features at stride 4 of the half-size input. DFF pools these features to the feature
+FlowNet's finest prediction reads features at stride 4 of its input. DFF pools these features to the feature
 network's stride and applies *the same layer* to them. Therefore this layer is trained on the pooled features here, and
 the error of its prediction replaces FlowNet's error at stride 4.
 """
@@ -15,8 +15,6 @@ from mmengine.structures import PixelData
 from torch import Tensor
 
 from .losses import end_point_error
-
-UNIT = 40  # pixels of the image; FlowNet predicts in units of 20 pixels of its half-size input
 
 
 @MODELS.register_module()
@@ -60,8 +58,9 @@ class FlowPretrainer(BaseModel):
             size of the frames.
         """
         key, current = (self.temporal.prepare(frame) for frame in inputs.unbind(1))
-        output = self.temporal.flow_network(current, key)
-        pixels = output.flow * self.temporal.flow_network.stride
+        network = self.temporal.flow_network
+        output = network(current, key)
+        pixels = output.flow * network.stride
         if mode == 'tensor':
             return pixels
         if mode == 'predict':
@@ -71,7 +70,7 @@ class FlowPretrainer(BaseModel):
         for i, (weight, coarse) in enumerate(
             zip(self.coarse_weights, output.coarse_flows, strict=True)
         ):
-            error = end_point_error(coarse * UNIT, _down(target, coarse))
+            error = end_point_error(coarse * network.unit, _down(target, coarse))
             losses[f'loss_flow{i}'] = weight * error
         return losses
 

@@ -22,6 +22,26 @@ def test_output_has_the_size_of_the_features(size):
     assert [flow.shape[1] for flow in output.coarse_flows] == [2] * 4
 
 
+@pytest.mark.parametrize('stride', [16, 32])
+def test_a_smaller_input_is_that_of_smaller_frames(stride):
+    """At a quarter of the size: the flow that the network finds in frames of half the size, in cells."""
+    torch.manual_seed(0)
+    network = FlowNetS(width=1 / 16, stride=stride, downsampling=4)
+    half = FlowNetS(width=1 / 16, stride=stride // 2)
+    half.load_state_dict(network.state_dict())
+    key, current = torch.randn(2, 1, 3, 96, 160)
+    with torch.no_grad():
+        output = network(network.prepare(current), network.prepare(key))
+        small = [half.prepare(F.avg_pool2d(frame, 2)) for frame in (current, key)]
+        expected = half(*small)
+    assert torch.allclose(output.flow, expected.flow, atol=1e-5)
+    assert output.flow.shape[-2:] == (96 // stride, 160 // stride)
+    # The same cells are twice as many pixels, and so is the unit of the coarse flows.
+    assert network.unit == 2 * half.unit
+    with pytest.raises(ValueError, match='with downsampling=4, stride must be 16 or 32, got 8'):
+        FlowNetS(stride=8, downsampling=4)
+
+
 def test_full_width_is_flownet_s():
     with torch.device('meta'):
         network = FlowNetS()
@@ -72,7 +92,7 @@ def test_a_flow_of_stride_8_has_the_same_unit():
         assert torch.equal(F.avg_pool2d(second.hidden, 2, ceil_mode=True), first.hidden)
         pixels = 8 * fine.flow_scale * coarse.predict_flow(first.hidden)
         assert torch.allclose(first.flow * 16, pixels)
-    with pytest.raises(ValueError, match='stride must be 8 or 16, got 4'):
+    with pytest.raises(ValueError, match='with downsampling=2, stride must be 8 or 16, got 4'):
         FlowNetS(stride=4)
 
 

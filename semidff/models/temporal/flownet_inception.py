@@ -34,7 +34,7 @@ class FlowNetInception(FlowNetwork):
     """FlowNet with an encoder of Inception modules.
 
     Args:
-        refinement_channels: Output channels of the deconvolutions at strides 32, 16, 8 and 4 of the half-size input.
+        refinement_channels: Output channels of the deconvolutions at strides 32, 16, 8 and 4 of the input.
         **kwargs: Arguments of :class:`~semidff.models.temporal.refinement.FlowNetwork`.
     """
 

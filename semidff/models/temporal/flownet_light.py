@@ -28,7 +28,7 @@ class FlowNetLight(FlowNetwork):
         downsampling: Factor by which frames are downsampled, from the frame to the network's input.
         width: Factor on the channels of every layer.
         input_scale: See :class:`~semidff.models.temporal.refinement.FlowNetwork`.
-        flow_scale: Cells of ``stride`` per unit of the prediction. None for FlowNet's unit of 40 pixels.
+        flow_scale: Cells of ``stride`` per unit of the prediction. None for units of 40 pixels of the frame.
 
     Raises:
         ValueError: If no stage of the encoder has this stride, or the width is not positive.
@@ -43,7 +43,12 @@ class FlowNetLight(FlowNetwork):
         input_scale: float = 1 / 255,
         flow_scale: float | None = None,
     ) -> None:
-        super().__init__(stride=stride, input_scale=input_scale, flow_scale=flow_scale)
+        super().__init__(
+            stride=stride,
+            downsampling=downsampling,
+            input_scale=input_scale,
+            flow_scale=40 / stride if flow_scale is None else flow_scale,
+        )
         strides = [downsampling * 2 ** (stage + 1) for stage in range(len(_CHANNELS))]
         if stride not in strides[:-1]:
             raise ValueError(
@@ -51,7 +56,6 @@ class FlowNetLight(FlowNetwork):
             )
         if width <= 0:
             raise ValueError(f'width must be positive, got {width}')
-        self.downsampling = downsampling
         channels = [max(8, round(count * width)) for count in _CHANNELS]
         self.conv1 = nn.Conv2d(6, channels[0], 3, 2, 1)
         for stage in range(1, len(channels)):
@@ -80,10 +84,6 @@ class FlowNetLight(FlowNetwork):
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
         nn.init.zeros_(self.predict_flow.weight)
-
-    def prepare(self, image: Tensor) -> Tensor:
-        """Downsample normalized frames (N, 3, H, W) and scale them; the key frame's result can be kept."""
-        return F.avg_pool2d(image, self.downsampling, ceil_mode=True) * self.input_scale
 
     def encode(self, frames: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
         """Return the features of the last stage, and those of the stages down to ``stride``."""
