@@ -26,8 +26,8 @@ load_parts = dict(
     network=dict(part='spatial.detector', checkpoint=_run + '/fcn/last.pth'),
     flow=dict(part='temporal', prefix='temporal', checkpoint=_run + '/flow/last.pth'),
 )
-regression_iters = 600
-semantic_iters = 1400
+regression_iters = 500
+semantic_iters = 1200
 _regression, _semantic = _base_.train_cfg.steps
 _regression.iters = _regression.param_scheduler[0].total_steps = regression_iters
 _semantic.iters = _semantic.param_scheduler[0].total_steps = semantic_iters
