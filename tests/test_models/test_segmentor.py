@@ -4,6 +4,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
+from mmengine.config import Config
 from mmengine.structures import PixelData
 
 from semidff.deployment.export import ExportError, export_onnx
@@ -63,6 +65,25 @@ def test_predictions_and_losses_on_features_are_the_networks_own(kind):
     losses = [own.loss(frames(2), labeled(2)), spatial.loss(features, labeled(2))]
     own, ours = (float(each['decode.loss_ce']) for each in losses)
     assert own == pytest.approx(ours, rel=1e-6)
+
+
+def test_score_layer_and_loss_of_dffs_network():
+    """A 1 x 1 layer, upsampled bilinearly, and the mean cross-entropy of the pixels that have a label."""
+    config = Config.fromfile('configs/quickstart/segmentation/fcn_synthetic.py').model
+    model = build(dict(type='VideoDetector', detector=config))
+    spatial, layer = model.spatial, model.spatial.detector.decode_head.conv_seg
+    sample = labeled(1)[0]
+    sample.gt_sem_seg.data[:, :20] = 255
+    with torch.no_grad():
+        layer.bias.normal_()
+        (maps,) = spatial.features(frames(1))
+        scores = torch.einsum('oi,nihw->nohw', layer.weight[..., 0, 0], maps)
+        scores = F.interpolate(scores + layer.bias[:, None, None], SIZE, mode='bilinear')
+        labels = sample.gt_sem_seg.data[0]
+        log = scores[0].log_softmax(0).gather(0, labels.clamp(max=4)[None])[0]
+        loss = spatial.loss((maps,), [sample])['decode.loss_ce']
+        assert loss.item() == pytest.approx(-log[labels != 255].mean().item(), rel=1e-5)
+        assert torch.equal(labels_of(spatial.predict((maps,), [sample]))[0], scores.argmax(1))
 
 
 @KINDS
