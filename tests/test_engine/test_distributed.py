@@ -1,17 +1,13 @@
 """Two processes train stage two through its command-line tool."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from tests.ports import free_port
+from tests.process_group import run_in_group
 from tests.stage_two import STEPS, config, differing, run, weights, write_videos
 
-ROOT = Path(__file__).resolve().parents[2]
 # Every rank leaves its weights; checkpoints come from rank 0 alone.
 HOOK = """
 import os
@@ -33,11 +29,7 @@ def train(folder: Path, cfg) -> None:
     cfg.custom_hooks.append(dict(type='SaveRankHook'))
     path = folder / 'config.py'
     cfg.dump(path)
-    environment = dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=f'{ROOT}:{folder}')
-    launcher = ['-m', 'torch.distributed.run', '--nproc_per_node=2', f'--master_port={free_port()}']
-    command = [sys.executable, *launcher, 'tools/train.py', str(path), '--launcher', 'pytorch']
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-4000:]
+    run_in_group(folder, [['train.py', path]])
 
 
 @pytest.fixture(scope='module')

@@ -17,7 +17,7 @@ from semidff.engine.launch import (
     apply_test_options,
     apply_train_options,
 )
-from tests.ports import free_port
+from tests.process_group import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -3,7 +3,6 @@
 import json
 import os
 import runpy
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from semidff.engine.loops.video_test_loop import FrameOrder
-from tests.ports import free_port
+from tests.process_group import run_in_group
 from tests.tiny_video import batch, build, test_settings, video_detector_cfg, write_videos
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -38,24 +37,6 @@ def call_test(*argv: str | Path) -> None:
         name = f'experiment_name=cli{os.urandom(4).hex()}'
         patch.setattr(sys, 'argv', ['tools/test.py', *map(str, argv), '--cfg-options', name])
         runpy.run_path(str(ROOT / 'tools' / 'test.py'), run_name='__main__')
-
-
-def launch(folder: Path, processes: int, calls: list[list]) -> None:
-    """Runs tools/test.py once for each of ``calls`` on several processes, started by torchrun."""
-    lines = ['import runpy, sys']
-    for argv in calls:
-        argv = ['tools/test.py', *map(str, argv), '--launcher', 'pytorch']
-        lines += [f'sys.argv = {argv}']
-        lines += [f'runpy.run_path({str(ROOT / "tools" / "test.py")!r}, run_name="__main__")']
-    script = folder / 'calls.py'
-    script.write_text('\n'.join(lines))
-    done = subprocess.run(
-        [sys.executable, '-m', 'torch.distributed.run', f'--nproc_per_node={processes}',
-         '--master_addr=127.0.0.1', f'--master_port={free_port()}', str(script)],
-        capture_output=True, text=True, cwd=folder, timeout=600, check=False,
-        env=dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=str(ROOT), CUDA_VISIBLE_DEVICES=''),
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
 
 
 def run(world: Path, **test_cfg) -> tuple[dict, list[list[str]]]:
@@ -138,7 +119,7 @@ def test_two_processes_share_the_videos_with_equal_results(world, tmp_path):
          '--metrics-out', tmp_path / 'one.json'],
         [tmp_path / 'pairs.py', world / 'two.pth', '--metrics-out', tmp_path / 'pairs.json'],
     ]  # fmt: skip
-    launch(tmp_path, 2, calls)
+    run_in_group(tmp_path, [['test.py', *call] for call in calls])
     metrics, lines = run(world, method='coast', key_interval=3)
     assert (tmp_path / 'three.txt').read_text().splitlines() == lines
     shared = json.loads((tmp_path / 'three.json').read_text())

@@ -1,0 +1,45 @@
+"""Two or more processes that run tools as torchrun does, without importing mmdetection in each of them again."""
+
+import multiprocessing
+import os
+import runpy
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch.multiprocessing import start_processes
+
+TOOLS = Path(__file__).resolve().parents[1] / 'tools'
+# The processes are forks of a server, which imports these once.
+multiprocessing.set_forkserver_preload(['semidff'])
+
+
+def run_in_group(folder: Path, calls: Sequence[Sequence], processes: int = 2) -> None:
+    """Run tools one after the other, ``[tool, *arguments]`` each, in every process of a group.
+
+    Raises:
+        torch.multiprocessing.ProcessException: If a process fails, with its traceback.
+    """
+    arguments = free_port(), processes, folder, [[str(part) for part in call] for call in calls]
+    start_processes(_run, arguments, nprocs=processes, start_method='forkserver')
+
+
+def free_port() -> int:
+    """Return a port of this machine that nothing listens on at the moment."""
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        return probe.getsockname()[1]
+
+
+def _run(rank: int, port: int, processes: int, folder: Path, calls: list[list[str]]) -> None:
+    os.environ.update(
+        RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(processes),
+        LOCAL_WORLD_SIZE=str(processes), MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port),
+        OMP_NUM_THREADS='1', CUDA_VISIBLE_DEVICES='',
+    )  # fmt: skip
+    os.chdir(folder)
+    sys.path.insert(0, str(folder))
+    for tool, *arguments in calls:
+        sys.argv = [str(TOOLS / tool), *arguments, '--launcher', 'pytorch']
+        runpy.run_path(sys.argv[0], run_name='__main__')
