@@ -8,15 +8,13 @@ import sys
 import pytest
 import torch
 
-from semidff.utils import allocator
+from semidff.utils.allocator import keep_freed_memory
 
 BYTES = 64 << 20
-# The module by itself, since importing the package takes longer than the test.
 PROGRAM = f"""
 import resource
-from importlib.machinery import SourceFileLoader
 import torch
-keep_freed_memory = SourceFileLoader('allocator', {allocator.__file__!r}).load_module().keep_freed_memory
+from semidff.utils.allocator import keep_freed_memory
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -43,4 +41,4 @@ def test_freed_memory_is_used_again():
 
 def test_settings_of_the_environment_are_respected(monkeypatch):
     monkeypatch.setenv('MALLOC_TOP_PAD_', '131072')
-    assert not allocator.keep_freed_memory()
+    assert not keep_freed_memory()
