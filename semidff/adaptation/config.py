@@ -124,7 +124,7 @@ def make_config(own: Config, plan: Plan, lists: Sequence[str], device: str) -> C
             optim_wrapper=dict(
                 type='BFloat16OptimWrapper',
                 optimizer=dict(type='Adam', lr=RATE, fused=True),
-                clip_grad=dict(max_norm=1.0),
+                clip_grad=dict(max_norm=0.1),
             ),
             train_cfg=dict(type='DistillationLoop', steps=training_steps(plan, lists)),
         )

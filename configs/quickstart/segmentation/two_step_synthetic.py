@@ -26,9 +26,6 @@ load_parts = dict(
     network=dict(part='spatial.detector', checkpoint=_run + '/fcn/last.pth'),
     flow=dict(part='temporal', prefix='temporal', checkpoint=_run + '/flow/last.pth'),
 )
-# The loss, a mean over pixels, has smaller gradients than those of detectors. A larger bound clips none of them, and a
-# training may diverge: flows of thousands of cells, from one pair of frames on.
-optim_wrapper = dict(clip_grad=dict(max_norm=0.1))
 regression_iters = 500
 semantic_iters = 1200
 _regression, _semantic = _base_.train_cfg.steps

@@ -1,4 +1,4 @@
-"""Hook that stops a training at the first loss that is infinite or NaN."""
+"""Hook that stops a training at the first loss that is infinite or NaN, and reports one that diverges."""
 
 import math
 
@@ -6,6 +6,9 @@ import torch
 from mmdet.registry import HOOKS
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+
+WINDOW = 100
+"""Iterations over which the loss is averaged."""
 
 
 class NonFiniteLossError(RuntimeError):
@@ -16,11 +19,19 @@ class NonFiniteLossError(RuntimeError):
 class FiniteLossHook(Hook):
     """Raise :class:`NonFiniteLossError` at the first loss that is infinite or NaN.
 
+    A loss that stays finite but rises tenfold is reported by a warning: flow that points outside the maps has no
+    gradient, so that the training does not recover.
+
     Unlike mmdet's ``CheckInvalidLossHook`` it checks every term of the loss in every iteration and before the
     checkpoint hook, so that no damaged checkpoint is saved. The error names the iteration, the frames and remedies.
     """
 
     priority = 'VERY_HIGH'
+
+    def __init__(self) -> None:
+        self._names: frozenset[str] = frozenset()
+        self._recent: list[float] = []
+        self._lowest = math.inf
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch=None, outputs=None
@@ -36,3 +47,20 @@ class FiniteLossHook(Hook):
                 f'{frames or "this batch"}. This iteration was not saved. Lower the learning rate or clip the gradient '
                 f'(optim_wrapper.clip_grad), then resume from {saved or "the last checkpoint"} with --resume.'
             )
+        self._watch(runner, values)
+
+    def _watch(self, runner: Runner, values: dict[str, float]) -> None:
+        """Compare the mean loss of the last iterations with the lowest mean of a step of the training."""
+        if self._names != (names := frozenset(values)):  # another step has another loss
+            self._names, self._recent, self._lowest = names, [], math.inf
+        self._recent.append(values.get('loss', 0.0))
+        if len(self._recent) < WINDOW:
+            return
+        mean, self._recent = sum(self._recent) / WINDOW, []
+        if mean > 10 * self._lowest > 0:
+            runner.logger.warning(
+                f'iteration {runner.iter + 1}: the loss is {mean:.3g} on average over {WINDOW} iterations and was '
+                f'{self._lowest:.3g} before; the training has probably diverged. Start it again with a lower learning '
+                'rate or a lower bound of the gradient (optim_wrapper.clip_grad)'
+            )
+        self._lowest = min(self._lowest, mean)

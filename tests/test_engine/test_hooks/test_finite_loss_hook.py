@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 from mmengine.hooks import Hook
@@ -38,12 +40,20 @@ def test_a_step_that_ends_in_damage_is_not_kept(tmp_path):
     assert not (tmp_path / 'run' / 'regression.pth').exists()
 
 
-def test_healthy_training_is_left_alone():
-    class Runner:
-        iter = 0
-
-    outputs = dict(loss=torch.tensor(1.0), accuracy=50.0)
-    assert FiniteLossHook().after_train_iter(Runner(), 0, {}, outputs) is None
+def test_only_a_loss_that_rises_tenfold_within_a_step_is_reported():
+    warnings = []
+    runner = SimpleNamespace(iter=0, logger=SimpleNamespace(warning=warnings.append))
+    hook = FiniteLossHook()
+    reported = []
+    steps = [('loss_reg', (1.0, 0.1, 0.5)), ('loss_seg', (5.0, 0.02, 0.19, 0.3))]
+    for name, means in steps:
+        for mean in means:
+            for _ in range(100):
+                hook.after_train_iter(runner, 0, {}, {'loss': torch.tensor(mean), name: mean})
+                runner.iter += 1
+            reported.append(len(warnings))
+    assert reported == [0, 0, 0, 0, 0, 0, 1]
+    assert warnings[0].startswith('iteration 700: the loss is 0.3 ') and 'was 0.02 ' in warnings[0]
 
 
 def test_every_part_of_the_loss_counts():
