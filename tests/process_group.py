@@ -5,6 +5,7 @@ import os
 import runpy
 import socket
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,9 +21,18 @@ def run_in_group(folder: Path, calls: Sequence[Sequence], processes: int = 2) ->
 
     Raises:
         torch.multiprocessing.ProcessException: If a process fails, with its traceback.
+        TimeoutError: If they take longer than 10 minutes.
     """
     arguments = free_port(), processes, folder, [[str(part) for part in call] for call in calls]
-    start_processes(_run, arguments, nprocs=processes, start_method='forkserver')
+    group = start_processes(
+        _run, arguments, nprocs=processes, join=False, start_method='forkserver'
+    )
+    deadline = time.monotonic() + 600
+    while not group.join(timeout=max(0, deadline - time.monotonic())):
+        if time.monotonic() >= deadline:
+            for process in group.processes:
+                process.kill()
+            raise TimeoutError(f'{calls}: not finished after 10 minutes')
 
 
 def free_port() -> int:

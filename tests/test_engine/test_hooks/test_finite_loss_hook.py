@@ -40,6 +40,14 @@ def test_a_step_that_ends_in_damage_is_not_kept(tmp_path):
     assert not (tmp_path / 'run' / 'regression.pth').exists()
 
 
+def test_healthy_training_is_left_alone():
+    class Runner:
+        iter = 0
+
+    outputs = dict(loss=torch.tensor(1.0), accuracy=50.0)
+    assert FiniteLossHook().after_train_iter(Runner(), 0, {}, outputs) is None
+
+
 def test_only_a_loss_that_rises_tenfold_within_a_step_is_reported():
     warnings = []
     runner = SimpleNamespace(iter=0, logger=SimpleNamespace(warning=warnings.append))
