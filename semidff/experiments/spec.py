@@ -138,12 +138,7 @@ class _SeedLayout:
             command += self._options(extra | entry.cfg_options)
         else:
             command = [self._fill(str(argument)) for argument in entry.command]
-        for need in entry.needs:
-            if self.names.get(need) not in self.steps:
-                raise ExperimentError(
-                    f'step {name!r} needs {need!r}, which is not a step before it.'
-                )
-        needs = self._needs(name, [*command, config], [self.names[need] for need in entry.needs])
+        needs = self._needs(name, [*command, config], entry.needs)
         if entry.shared and (own := [need for need in needs if need not in self.names]):
             raise ExperimentError(f'step {name!r} is shared by all seeds, but needs {own}.')
         kind = 'command' if entry.train is None else 'train'
@@ -201,16 +196,15 @@ class _SeedLayout:
         pairs = [self._fill(f'{key}={cli_value(key, value)}') for key, value in values.items()]
         return ['--cfg-options', *pairs] if pairs else []
 
-    def _needs(self, own: str, texts: Sequence[str], named: Sequence[str] = ()) -> tuple[str, ...]:
-        """Return the named steps and those whose folders occur in the ``texts`` of the step ``own``."""
-        found = set(named)
+    def _needs(self, own: str, texts: Sequence[str], listed: Sequence[str] = ()) -> tuple[str, ...]:
+        """Return the listed steps and those whose folders occur in the ``texts`` of the step ``own``."""
+        found = {self.names.get(name, name) for name in listed}
         for name in self.names.values():
             folder = inside(self.work_dir / name)
-            if name == own or not any(folder.search(text) for text in texts):
-                continue
-            if name not in self.steps:
-                raise ExperimentError(
-                    f'step {own!r} needs {name!r}, which is not a step before it.'
-                )
-            found.add(name)
+            if name != own and any(folder.search(text) for text in texts):
+                found.add(name)
+        if missing := sorted(found - self.steps.keys()):
+            raise ExperimentError(
+                f'step {own!r} needs {missing[0]!r}, which is not a step before it.'
+            )
         return tuple(sorted(found))
