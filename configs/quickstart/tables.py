@@ -2,7 +2,7 @@
 
 python tools/run_experiment.py configs/quickstart/tables.py --tables 1 3a
 
-The compared steps are equally long: reg, sem, each of the two steps of two-step and of all ablations have 2,600
+The compared steps are equally long: reg, sem, each of the two steps of two-step and of all ablations have 1,500
 iterations at the same peak learning rate; joint training has the iterations of one step. two-step has as many semantic
 iterations as sem, in addition to those of reg, which is its first step. ``sem-long`` has as many iterations as both
 steps of two-step. The papers' mAP is that of ImageNet VID and no reference for the values, only for their order.
@@ -25,7 +25,7 @@ def _length(step, iters):
 
 def _stage_two(name, variant, options=None):
     """Return a training of stage two."""
-    lengths = {**_length(0, 2600), **(_length(1, 2600) if variant == 'two_step' else {})}
+    lengths = {**_length(0, 1500), **(_length(1, 1500) if variant == 'two_step' else {})}
     config = f'configs/quickstart/{variant}_synthetic.py'
     return dict(name=name, train=config, cfg_options={**lengths, **(options or {})})
 
@@ -35,7 +35,7 @@ steps = [
     *(step for step in _base_.steps if step['name'] not in ('two_step', 'sem')),
     _stage_two('two_step', 'two_step'),
     _stage_two('sem', 'sem'),
-    _stage_two('sem-long', 'sem', _length(0, 5200)),
+    _stage_two('sem-long', 'sem', _length(0, 3000)),
     _stage_two('generative', 'reg_generative'),
     _stage_two('joint', 'joint'),
     _stage_two('t-inf', 'sem_t-inf'),
