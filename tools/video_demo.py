@@ -22,7 +22,6 @@ from semidff.datasets.video_readers import VideoError
 from semidff.inference import schedule_config
 from semidff.inference.acceleration import PRECISIONS
 from semidff.inference.methods import METHODS
-from semidff.inference.outputs import check_kinds
 from semidff.utils.allocator import keep_freed_memory
 from semidff.utils.arguments import (
     ToolParser,
@@ -172,7 +171,6 @@ def main(args: argparse.Namespace) -> None:
     if archive is None:
         detect_in_video(inferencer, args)
         return
-    check_kinds(inferencer.engine().model.spatial.prediction, args.out, None)
     options = dict(pred_score_thr=args.score_thr, fps=args.fps)
     options |= dict(max_frames=args.max_frames, strict=args.strict)
     summary = archive.run(inferencer, lambda text: print(text, flush=True), **options)

@@ -53,6 +53,8 @@ train_cfg = dict(
             iters=_iters,
             objectives=[dict(type='FeatureSemantics')],
             trainable=['temporal', 'task_network'],
+            # Still pairs keep the task network accurate on the key frames' own features.
+            train_dataloader=dict(dataset=dict(dataset=dict(interval=dict(low=0)))),
         ),
     ],
 )

@@ -26,7 +26,7 @@ from semidff.utils.tool_files import FileError
 
 from .config import detector_config, make_config
 from .parts import choose_parts, first_frames
-from .plan import Plan
+from .plan import Plan, PlanError
 from .validation import check_held_back
 from .videos import hold_back, named_videos, write_list, write_step_lists
 
@@ -67,7 +67,8 @@ def make_plan(
         CheckpointError: If the checkpoint does not fit it.
         VideoListError: If there are no readable videos, or too few frames.
         FileError: If the disk has too little space.
-        PlanError: If no split point is possible, or the detector finds nothing in the held-back frames.
+        PlanError: If the network predicts label maps, no split point is possible, or the detector finds nothing in the
+            held-back frames.
     """
     own = detector_config(detector)
     plan = Plan(detector, checkpoint, detector_digest(checkpoint), torch.device(device).type)
@@ -82,6 +83,11 @@ def make_plan(
     plan.frames = sum(int(video.length * plan.portion) for video in trained)
     frames = first_frames(plan, own, trained)
     model = choose_parts(plan, own, frames, key_interval, fps, device, progress)
+    if model.spatial.prediction != 'pred_instances':
+        raise PlanError(
+            f'{detector}: predicts label maps; only detectors are adapted. Networks of segmentation are trained with '
+            'configs (docs/segmentation.md)'
+        )
     check_held_back(plan, own, model)
     plan.interval = [1, max(2 * plan.key_interval - 1, 5)]
     _choose_data(plan, own, trained, model)

@@ -8,6 +8,7 @@ the next process, of this run or of a later one.
 import fcntl
 import json
 import os
+import shutil
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -32,7 +33,8 @@ class Archive:
     """Videos of a folder and the results of each.
 
     ``street.mp4`` has the results ``street.mp4.json``, detections as COCO-VID json, and ``street.mp4.boxes.mp4``,
-    in the same sub-folder of ``out``.
+    in the same sub-folder of ``out``. A segmentation network writes label maps to the folder ``street.mp4.labels`` in
+    place of the json.
 
     Args:
         folder: Folder of videos.
@@ -125,22 +127,27 @@ class Archive:
     def _detect(self, inferencer: VideoInferencer, video: Path, options: dict) -> dict[str, Any]:
         """Detect in one video and return its record."""
         target = self.out / video
+        outputs = dict(
+            out_video=target.with_name(f'{target.name}.boxes.mp4') if self.draw else None
+        )
+        labels = target.with_name(f'{target.name}.labels')
+        if inferencer.engine().model.spatial.prediction == 'pred_sem_seg':
+            outputs['out_labels'] = labels
+            shutil.rmtree(labels, ignore_errors=True)  # what a killed process has left
+        else:
+            outputs['out_json'] = target.with_name(f'{target.name}.json')
         frames = keys = 0
         error, start = None, time.perf_counter()
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter('always', VideoWarning)
             try:
-                for sample in inferencer(
-                    str(self.folder / video),
-                    out_video=target.with_name(f'{target.name}.boxes.mp4') if self.draw else None,
-                    out_json=target.with_name(f'{target.name}.json'),
-                    **options,
-                ):
+                for sample in inferencer(str(self.folder / video), **outputs, **options):
                     frames, keys = frames + 1, keys + bool(sample.is_key_frame)
             except (OSError, MemoryError, torch.cuda.OutOfMemoryError):
                 raise
             except Exception as reason:
                 error = f'{reason}'.replace(f'{self.folder / video}: ', '') or type(reason).__name__
+                shutil.rmtree(labels, ignore_errors=True)
         noted = [str(one.message) for one in caught if issubclass(one.category, VideoWarning)]
         return dict(
             video=str(video), file=_state(self.folder / video), settings=self.settings, error=error,

@@ -144,11 +144,18 @@ def by_row(entries: Sequence[Entry]) -> list[Block]:
 
 def _block(title: str, columns: Sequence[str], lines: Sequence[tuple[str, Entry]]) -> Block:
     accuracy = lines[0][1].accuracy
+    names = _columns(accuracy, columns)
+    rows = [[name, *(show(column, e.cells[column]) for column in names)] for name, e in lines]
+    return Block(
+        title, [['', *names.values()], *rows], BUSY if any(e.busy for _, e in lines) else ''
+    )
+
+
+def _columns(accuracy: str, columns: Sequence[str]) -> dict[str, str]:
+    """Return the columns that apply to mAP or mIoU, and their names."""
     if accuracy == 'mIoU':
         columns = [c for c in columns if c in SEGMENTATION or c not in MEASURED]
-    rows = [[name, *(show(column, e.cells[column]) for column in columns)] for name, e in lines]
-    header = [accuracy if column == 'mAP' else column for column in columns]
-    return Block(title, [['', *header], *rows], BUSY if any(e.busy for _, e in lines) else '')
+    return {column: accuracy if column == 'mAP' else column for column in columns}
 
 
 def text(blocks: Sequence[Block]) -> str:
@@ -172,7 +179,8 @@ def as_json(line: Entry | DistanceLine) -> dict:
     """Return a line for a file: shares in [0, 1], every seed's value, null where undefined."""
     start = {'row': line.row, 'method': line.method}
     if isinstance(line, DistanceLine):
-        return {**start, 'mAP_at': line.accuracies, 'mean': line.mean}
-    cells = {column: vars(cell) for column, cell in line.cells.items()}
+        return {**start, f'{line.accuracy}_at': line.accuracies, 'mean': line.mean}
+    columns = _columns(line.accuracy, tuple(line.cells))
+    cells = {name: vars(line.cells[column]) for column, name in columns.items()}
     tables = dict(paper=dict(line.tables)) if line.tables else {}
     return {**start, 'key_interval': line.key_interval, 'seeds': line.seeds, **tables, **cells}

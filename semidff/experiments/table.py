@@ -172,13 +172,14 @@ class DistanceLine:
     """mAP of a row at each distance from the key frame, from a test with protocol ``pairs`` (DFF 5.2).
 
     Attributes:
-        accuracies: mAP in [0, 1] at distances 0, 1, ..., None where it is undefined; one value for
-            *frame*.
+        accuracies: mAP, or mIoU of segmentation, in [0, 1] at distances 0, 1, ..., None where it is undefined; one
+            value for *frame*.
     """
 
     row: str
     method: str
     accuracies: tuple[float | None, ...]
+    accuracy: str = 'mAP'
 
     @classmethod
     def of(cls, item: Measurement) -> DistanceLine:
@@ -194,7 +195,8 @@ class DistanceLine:
                 f'row {item.row!r} has no mAP at distances (vid/mAP_at/0, ...); its metrics are '
                 f"{sorted(item.metrics)}. Is VIDMetric or VideoIoUMetric the config's test_evaluator?"
             )
-        return cls(item.row, item.method, tuple(values[distance] for distance in sorted(values)))
+        accuracies = tuple(values[distance] for distance in sorted(values))
+        return cls(item.row, item.method, accuracies, item.accuracy)
 
     @property
     def mean(self) -> float | None:

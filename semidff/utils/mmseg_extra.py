@@ -7,9 +7,10 @@ from importlib import import_module
 from .setting_checks import ConfigError
 
 try:
-    with redirect_stdout(io.StringIO()):  # "Could not import OneDL", as of mmdet
+    with redirect_stdout(io.StringIO()):  # it prints "Could not import OneDL", as mmdet does
         import_module('mmseg.datasets')
 except ImportError as error:
     raise ConfigError(
-        f"segmentation needs mmsegmentation ({error}): pip install 'semidff[segmentation]'"
+        f"segmentation needs mmsegmentation ({error}). It is part of the extra 'segmentation', which `make env` "
+        'installs; elsewhere: pip install -c requirements.txt onedl-mmsegmentation'
     ) from error

@@ -33,6 +33,8 @@ def render_frame(
 ) -> np.ndarray:
     """Draw a frame with its detections, or the colors of its labels; key frames are marked.
 
+    Pixels of a class that is called ``background`` keep their colors.
+
     Args:
         image: (H, W, 3) uint8, BGR; not modified.
         sample: With ``pred_instances`` or ``pred_sem_seg`` in pixels of the image, ``is_key_frame`` (False if
@@ -48,12 +50,12 @@ def render_frame(
     height, width = canvas.shape[:2]
     if 'pred_sem_seg' in sample:
         labels = sample.pred_sem_seg.data[0].cpu().numpy()
-        colors = np.array(
-            [class_color(label) for label in range(max(len(classes), labels.max() + 1))]
+        colors = [class_color(label) for label in range(max(len(classes), labels.max() + 1))]
+        mixed = cv2.addWeighted(
+            canvas, 1 - MASK_WEIGHT, np.array(colors, np.uint8)[labels], MASK_WEIGHT, 0
         )
-        canvas = cv2.addWeighted(
-            canvas, 1 - MASK_WEIGHT, colors[labels].astype(np.uint8), MASK_WEIGHT, 0
-        )
+        painted = [name != 'background' for name in classes] + [True] * (len(colors) - len(classes))
+        canvas = np.where(np.array(painted)[labels][..., None], mixed, canvas)
     instances = sample.get('pred_instances', NO_BOXES).cpu()
     for index in torch.argsort(instances.scores).tolist():  # the best on top
         score = float(instances.scores[index])

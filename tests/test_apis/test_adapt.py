@@ -20,6 +20,7 @@ from semidff.engine.loops.distillation_loop import DistillationStepHook
 from semidff.models.spatial import dense_heads
 from semidff.utils.checkpoint import CheckpointError
 from semidff.utils.tool_files import FileError
+from tests import models
 from tests.damaged_video import wipe, write_video
 from tests.tiny_video import CLASSES, SIZE, build, detector_cfg, frame, test_settings, write_videos
 
@@ -178,6 +179,25 @@ def test_unknown_heads_learn_with_the_regression_loss(project, tmp_path, monkeyp
     plan = json.loads((run(project, tmp_path, plan_only=True) / 'plan.json').read_text())
     assert not plan['semantic'] and 'RetinaHead' in plan['reason']
     assert [step['name'] for step in plan['steps']] == ['regression']
+
+
+def test_networks_of_segmentation_are_refused(project, tmp_path):
+    pytest.importorskip('mmseg', reason='needs the extra segmentation')
+    steps = [dict(type='LoadImageFromFile'), dict(type='mmseg.PackSegInputs')]
+    settings = dict(model=models.segmentor(), test_dataloader=dict(dataset=dict(pipeline=steps)))
+    imports = dict(imports=['semidff.utils.mmseg_extra'])
+    Config(dict(settings, custom_imports=imports)).dump(tmp_path / 'seg.py')
+    own = models.build(dict(type='VideoDetector', detector=models.segmentor())).spatial.detector
+    torch.save(dict(state_dict=own.state_dict()), tmp_path / 'seg.pth')
+    with pytest.raises(PlanError, match=r'seg.py: predicts label maps; only detectors'):
+        adapt(
+            str(tmp_path / 'seg.py'),
+            tmp_path / 'seg.pth',
+            [project / 'videos'],
+            out=tmp_path / 'out',
+            minutes=1e-3,
+            device='cpu',
+        )
 
 
 def test_refusals(project, adapted, tmp_path, monkeypatch):

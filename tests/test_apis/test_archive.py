@@ -136,6 +136,7 @@ def test_videos_of_a_killed_process_are_taken_up_by_the_other(project, inference
                 os.kill(os.getpid(), signal.SIGKILL)
             yield sample
 
+    killed_in_the_third.engine = inferencer.engine
     processes = [
         fork(Archive(videos, out, SETTINGS), one) for one in (killed_in_the_third, inferencer)
     ]

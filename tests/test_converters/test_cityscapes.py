@@ -9,9 +9,11 @@ from mmdet.registry import DATASETS
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
 from PIL import Image
 
 from semidff.converters.cityscapes import CLASS_IDS, convert_cityscapes, training_ids
+from tests.miniature_imagenet import parts, shrink
 from tests.models import awake, build, segmentor, temporal
 
 CONFIG = Path(__file__).resolve().parents[2] / 'configs/cityscapes/dff_r101_cityscapes.py'
@@ -53,7 +55,7 @@ def test_training_ids_are_those_of_mmsegmentation():
 
 
 def test_conversion_training_and_evaluation(root):
-    pytest.importorskip('mmseg', reason="needs the extra: pip install 'semidff[segmentation]'")
+    pytest.importorskip('mmseg', reason='needs the extra segmentation')
     from semidff.evaluation import VideoIoUMetric
     from semidff.inference import PairEngine
 
@@ -116,3 +118,22 @@ def test_bad_input(root):
     with pytest.raises(FileNotFoundError, match=r'000007_leftImg8bit.png: does not exist \(1 of'):
         convert_cityscapes(root, out, 'val')
     assert not (out / 'val.json').exists()
+
+
+@pytest.mark.parametrize('name', ['fcn_r101', 'dff_r101', 'semi-dff_r101'])
+def test_configs_train_and_are_tested(name, root, monkeypatch):
+    pytest.importorskip('mmseg', reason='needs the extra segmentation')
+    for split in ('train', 'val'):
+        convert_cityscapes(root, root / 'data/cityscapes_videos', split)
+    monkeypatch.chdir(root)
+    cfg = shrink(Config.fromfile(CONFIG.with_name(f'{name}_cityscapes.py')), root / 'work')
+    del cfg.test_evaluator['class_mean']
+    for part in parts(cfg.model):  # shrink() knows R-FCN's
+        if part.get('type') == 'mmdet.ResNet':
+            part.update(depth=50, base_channels=4, init_cfg=None)
+        if part.get('type') == 'mmdet.RFCNNeck':
+            part.in_channels = 128
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    assert runner.iter == 2 * len(cfg.train_cfg.get('steps', [1]))
+    assert 0 <= runner.test()['seg/mIoU'] <= 1

@@ -9,6 +9,7 @@ import pytest
 from semidff.experiments.plot import draw
 from semidff.experiments.report import (
     BUSY,
+    as_json,
     by_interval,
     by_table,
     markdown,
@@ -46,6 +47,20 @@ def test_means_and_deviations_over_seeds():
     # sample deviation of two values: |a - b| / sqrt(2)
     assert table['frame'].cells['mAP'].sd == pytest.approx(0.1 / 2**0.5)
     assert table['two-step'].seeds == (0, 1)
+
+
+def test_segmentation_has_miou_in_place_of_map(tmp_path):
+    rows = [('frame', 'frame', None, 0.6), ('copy', 'copy', 10, 0.4), ('two', 'propagate', 10, 0.5)]
+    table = build_table(
+        Measurement(row, method, interval, 0, {'seg/mIoU': share, 'fps': 1.0})
+        for row, method, interval, share in rows
+    )
+    (block,) = by_interval(table)
+    assert block.rows[0] == ['', 'mIoU', 'fps', 'speed-up', 'gap recovery']
+    assert block.rows[3] == ['two', '50.0', '1.00', '1.00×', '50.0 %']
+    draw(table, tmp_path / 'table.png')
+    line = as_json(table[2])
+    assert line['mIoU']['mean'] == 0.5 and not {'mAP', 'slow', 'fast'} & set(line)
 
 
 def test_comparisons_are_made_within_a_seed():

@@ -15,10 +15,12 @@ from mmengine.registry import init_default_scope
 from PIL import Image
 
 from semidff.datasets import LoadLabelMap
+from semidff.evaluation import VideoIoUMetric
 from semidff.inference import MethodError, PairEngine, VideoEngine
 from semidff.synthetic.build import build_dataset
 from semidff.synthetic.presets import PRESETS
 from semidff.synthetic.sprites import SEGMENTATION_CLASSES
+from semidff.utils.model_building import build_video_detector
 from semidff.utils.setting_checks import ConfigError
 from tests.models import awake, build, segmentor, temporal
 
@@ -28,7 +30,7 @@ NEEDS = pytest.importorskip
 
 @pytest.fixture(scope='module')
 def root(tmp_path_factory):
-    NEEDS('mmseg', reason="needs the extra: pip install 'semidff[segmentation]'")
+    NEEDS('mmseg', reason='needs the extra segmentation')
     folder = tmp_path_factory.mktemp('data')
     spec = replace(
         PRESETS['tiny'], stills=0, videos=1, video_length=5, train=1, val=1, dev=0, flow=0, crops=0
@@ -118,8 +120,6 @@ def test_methods(model, batches, dense):
 def test_miou_is_that_of_mmsegmentation(model, batches, dense):
     from mmseg.evaluation import IoUMetric
 
-    from semidff.evaluation import VideoIoUMetric
-
     def evaluate(metric, results):
         metric.dataset_meta = dict(classes=SEGMENTATION_CLASSES)
         metric.process(None, [result.to_dict() for result in results])
@@ -166,6 +166,7 @@ def test_labels_of_pairs(root):
 
 def test_video_files(root, tmp_path):
     from semidff.apis import VideoInferencer
+    from semidff.apis.archive import Archive
 
     steps = [dict(type=name) for name in ('LoadImageFromFile', 'LoadLabelMap')]
     steps.append(dict(type='mmseg.PackSegInputs'))
@@ -185,8 +186,16 @@ def test_video_files(root, tmp_path):
         written = np.array(Image.open(out / f'0000/{index:06d}.png'))
         assert np.array_equal(written, labels(result)[0])
     assert cv2.VideoCapture(str(tmp_path / 'a.mp4')).get(cv2.CAP_PROP_FRAME_COUNT) == 5
-    with pytest.raises(ValueError, match='predicts label maps; use out_labels'):
+    with pytest.raises(ValueError, match=r'predicts label maps; use out_labels \(--labels\)'):
         inferencer(video, out_json=tmp_path / 'a.json')
+    (tmp_path / 'archive/0000.mp4.labels/0000').mkdir(parents=True)
+    (tmp_path / 'archive/.records').mkdir()
+    (tmp_path / 'archive/0000.mp4.labels/0000/000000.png').touch()  # of a process that was killed
+    summary = Archive(root / 'videos', tmp_path / 'archive', {}, draw=False).run(inferencer)
+    assert (summary['done'], summary['frames'], summary['failed']) == (1, 5, {})
+    for file in out.rglob('*.png'):
+        again = tmp_path / 'archive/0000.mp4.labels' / file.relative_to(out)
+        assert again.read_bytes() == file.read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -195,6 +204,7 @@ def test_video_files(root, tmp_path):
         (None, 'does not exist'),
         (np.zeros((4, 6), np.uint8), 'has 6x4 pixels, but its frame 8x4'),
         (np.zeros((4, 8, 3), np.uint8), 'has colors'),
+        (np.full((4, 8), 259, np.uint16), 'has the label 259; label maps'),
         (np.full((4, 8), 3, np.uint8), 'has the label 3, but the classes are numbered 0 to 2'),
     ],
 )
@@ -215,5 +225,10 @@ def test_without_mmsegmentation(monkeypatch):
     monkeypatch.delitem(sys.modules, 'mmseg.datasets', raising=False)
     monkeypatch.delitem(sys.modules, 'semidff.utils.mmseg_extra', raising=False)
     for detector in (segmentor(), 'mmseg::pspnet/pspnet_r18-d8_4xb2-80k_cityscapes-512x1024.py'):
-        with pytest.raises(ConfigError, match=r"pip install 'semidff\[segmentation\]'"):
+        with pytest.raises(ConfigError, match="the extra 'segmentation'"):
             MODELS.build(dict(type='VideoDetector', detector=detector))
+    with pytest.raises(ConfigError, match="the extra 'segmentation'"):
+        VideoIoUMetric()
+    config = 'configs/quickstart/segmentation/two_step_synthetic.py'
+    with pytest.raises(ConfigError, match="the extra 'segmentation'"):
+        build_video_detector(config)

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 from mmdet.structures import DetDataSample
-from mmengine.structures import InstanceData
+from mmengine.structures import InstanceData, PixelData
 
 from semidff.visualization.frames import KEY_COLOR, class_color, render_frame, render_scaled
 from semidff.visualization.panels import flow_panel, scale_panel
@@ -95,3 +95,13 @@ def test_panels_leave_out_the_padding():
 def test_neighboring_classes_differ():
     colors = np.array([class_color(label) for label in range(30)]).astype(int)
     assert np.abs(colors[1:] - colors[:-1]).max(axis=1).min() > 60
+
+
+def test_label_maps_leave_the_background_as_it_is():
+    labels = torch.zeros((1, *GRAY.shape[:2]), dtype=torch.long)
+    labels[:, :40] = 1
+    segmented = DetDataSample(pred_sem_seg=PixelData(data=labels))
+    drawn = render_frame(GRAY, segmented, ('background', 'b'))
+    assert (drawn[40:] == GRAY[40:]).all()
+    assert np.abs(drawn[:40] - (90 + np.array(class_color(1), float)) / 2).max() <= 1
+    assert (render_frame(GRAY, segmented, ('a', 'b'))[40:] != GRAY[40:]).any()

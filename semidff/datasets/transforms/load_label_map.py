@@ -15,11 +15,11 @@ IGNORED = 255
 
 @TRANSFORMS.register_module()
 class LoadLabelMap(BaseTransform):
-    """Read a frame's label map, a png with a class number per pixel; 255 is ignored.
+    """Read a frame's label map, a png with the class index of each pixel; 255 is ignored.
 
     Frames with ``is_labeled=False``, such as key frames of training pairs, have a map of 255 only.
 
-    Required keys: ``seg_map_path``, ``ori_shape``; ``num_classes`` if present limits the class numbers.
+    Required keys: ``seg_map_path``, ``ori_shape``; ``num_classes`` if present limits the class indices.
     """
 
     def transform(self, results: dict) -> dict:
@@ -27,7 +27,7 @@ class LoadLabelMap(BaseTransform):
 
         Raises:
             FileNotFoundError: If the png does not exist.
-            ValueError: If it is not of the frame's size, has colors, or a number of no class.
+            ValueError: If it is not of the frame's size, has colors, or an index that is no class.
         """
         size = tuple(results['ori_shape'][:2])
         labeled = results.get('is_labeled', True)
@@ -48,10 +48,14 @@ class LoadLabelMap(BaseTransform):
         check_image(path)
         labels = np.array(Image.open(path))
         if labels.ndim != 2:
-            raise ValueError(f'{path}: has colors; a label map has one class number per pixel')
+            raise ValueError(f'{path}: has colors; a label map has one class index per pixel')
         if labels.shape != size:
             raise ValueError(
                 f'{path}: has {labels.shape[1]}x{labels.shape[0]} pixels, but its frame {size[1]}x{size[0]}'
+            )
+        if labels.max(initial=0) > IGNORED:
+            raise ValueError(
+                f'{path}: has the label {labels.max()}; label maps have classes up to 254'
             )
         count = results.get('num_classes')
         if count and (wrong := set(np.unique(labels).tolist()) - {*range(count), IGNORED}):

@@ -56,5 +56,7 @@ def check_kinds(prediction: str, boxes: str | Path | None, labels: str | Path | 
     """
     segments = prediction == 'pred_sem_seg'
     if wrong := boxes if segments else labels:
-        found, remedy = ('label maps', 'out_labels') if segments else ('boxes', 'out_json, out_txt')
-        raise ValueError(f'{wrong}: this model predicts {found}; use {remedy} or out_video')
+        found, remedy = 'boxes', 'out_json (--json), out_txt (--txt)'
+        if segments:
+            found, remedy = 'label maps', 'out_labels (--labels)'
+        raise ValueError(f'{wrong}: this model predicts {found}; use {remedy} or out_video (--out)')

@@ -73,6 +73,7 @@ class SegmentorHeads(HeadFamily):
 
     def predict(self, detector: nn.Module, inputs: Tensor, samples: SampleList) -> SampleList:
         for sample in samples:
+            sample.set_metainfo(dict(flip=False))  # mmsegmentation would mirror the logits
             if 'batch_input_shape' in sample:
                 size = tuple(sample.batch_input_shape)
                 sample.set_metainfo(dict(pad_shape=size, padding_size=_padding(size, sample)))
@@ -80,6 +81,8 @@ class SegmentorHeads(HeadFamily):
         results = _called(twin(detector, test_cfg=test_cfg)).predict(inputs, samples)
         for result in results:
             del result.seg_logits  # in full resolution: 160 MB for a frame of Cityscapes
+            # numbers of a type that can be an index, also those of heads with a single logit
+            result.pred_sem_seg = PixelData(data=result.pred_sem_seg.data.long())
         return results
 
     def loss(self, detector: nn.Module, inputs: Tensor, samples: SampleList) -> dict:
