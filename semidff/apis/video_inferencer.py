@@ -34,7 +34,7 @@ from .adapted_folder import AdaptedFolder
 
 
 class VideoInferencer(BaseInferencer):
-    """Detect objects in videos with the engine of ``tools/test.py``.
+    """Detect objects in videos, or segment them, with the engine of ``tools/test.py``.
 
     Names and arguments follow mmdet's ``DetInferencer``, with one difference: a call returns an iterator,
     since a video may be endless. A frame is detected and written when its result is requested, and read a

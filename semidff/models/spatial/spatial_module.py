@@ -19,9 +19,9 @@ from .twin import with_test_cfg
 
 
 class SpatialModule(BaseModule):
-    """Adapter that runs an mmdet detector on features instead of images.
+    """Adapter that runs a detector of mmdet, or a network of mmsegmentation, on features instead of images.
 
-    Nothing outside this class knows what kind of detector it holds, nor where it is cut. The temporal module
+    Nothing outside this class knows what kind of network it holds, nor where it is cut. The temporal module
     propagates ``features``, the output of :meth:`features`: the maps at the split point.
 
     Args:
