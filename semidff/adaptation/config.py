@@ -13,13 +13,7 @@ from semidff.utils.model_building import read_config
 
 from .plan import Plan, PlanError
 
-RATE = 8e-4
-_FIRST = dict(
-    regression=dict(objectives=[dict(type='FeatureRegression')], trainable=['temporal']),
-    semantic=dict(
-        objectives=[dict(type='FeatureSemantics')], trainable=['temporal', 'task_network']
-    ),
-)
+_SCHEDULE = 'semidff::_base_/schedules/adam_two_step.py'
 _WINDOW = 20  # frames
 
 
@@ -121,11 +115,7 @@ def make_config(own: Config, plan: Plan, lists: Sequence[str], device: str) -> C
                 sampler=dict(type='StreamSampler'),
                 dataset=dict(type='SampleStream', dataset=videos),
             ),
-            optim_wrapper=dict(
-                type='BFloat16OptimWrapper',
-                optimizer=dict(type='Adam', lr=RATE, fused=True),
-                clip_grad=dict(max_norm=0.1),
-            ),
+            optim_wrapper=read_config(_SCHEDULE).optim_wrapper,
             train_cfg=dict(type='DistillationLoop', steps=training_steps(plan, lists)),
         )
     )
@@ -134,28 +124,20 @@ def make_config(own: Config, plan: Plan, lists: Sequence[str], device: str) -> C
 
 def training_steps(plan: Plan, lists: Sequence[str]) -> list[dict]:
     """Return the steps of the ``DistillationLoop``; steps that were added later have half of the learning rate."""
+    schedule = read_config(_SCHEDULE)
+    rate = schedule.optim_wrapper.optimizer.lr
+    settings = {step.name: step for step in schedule.train_cfg.steps}
     steps = []
     for step, videos in zip(plan.steps, lists, strict=True):
         name, _, later = step['name'].partition('_')
-        schedule = dict(
-            type='OneCycleLR',
-            eta_max=RATE / 2 if later else RATE,
-            total_steps=step['iters'],
-            by_epoch=False,
+        own = copy.deepcopy(settings[name])
+        own.update(name=step['name'], iters=step['iters'])
+        own.param_scheduler[0].update(
+            eta_max=rate / 2 if later else rate, total_steps=step['iters']
         )
-        data = dict(ann_file=videos)
-        if name == 'semantic':
-            # Still pairs keep the task network accurate on the key frames' own features.
-            data['interval'] = dict(low=0)
-        steps.append(
-            dict(
-                _FIRST[name],
-                name=step['name'],
-                iters=step['iters'],
-                param_scheduler=[schedule],
-                train_dataloader=dict(dataset=dict(dataset=data)),
-            )
-        )
+        own.setdefault('train_dataloader', dict(dataset=dict(dataset=dict())))
+        own.train_dataloader.dataset.dataset.ann_file = videos
+        steps.append(own)
     return steps
 
 
