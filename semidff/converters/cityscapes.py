@@ -35,29 +35,39 @@ class Snippet(NamedTuple):
 
 
 def convert_cityscapes(
-    root: str | Path, out: str | Path, split: str, frames_before: int = 9, workers: int = 4
+    root: str | Path,
+    out: str | Path,
+    split: str,
+    frames_before: int = 9,
+    frames_after: int = 0,
+    workers: int = 4,
 ) -> dict[str, int]:
     """Prepare the train or val split for training and evaluation on videos.
 
     Writes into ``out``: ``snippets/<split>/<snippet>/000000.png`` ..., links to the frames;
     ``labels/<split>/<snippet>/000019.png`` with the training ids (0 to 18, 255 ignored); ``<split>.json``, COCO-VID
-    with the labeled frame of each snippet and the frames before it; and ``<split>.txt``, the list of all snippets.
+    with the labeled frame of each snippet and frames around it; and ``<split>.txt``, the list of all snippets.
 
     Args:
         root: Folder with ``leftImg8bit_sequence`` and ``gtFine``.
         frames_before: Number of frames before the labeled one in the json, which limits the key-frame interval of
             protocol ``pairs`` to ``frames_before + 1``.
+        frames_after: Number of frames after it, among which method *centered* finds the next key frame.
 
     Returns:
         Numbers of snippets and of frames in the json.
 
     Raises:
         FileNotFoundError: If there are no labels, or a frame of a snippet is missing.
-        ValueError: If ``frames_before`` is not in 0..19, or a label file has another size than its frame or an unknown
-            label.
+        ValueError: If ``frames_before`` is not in 0..19 or ``frames_after`` not in 0..10, or a label file has another
+            size than its frame or an unknown label.
     """
     if not 0 <= frames_before <= LABELED:
         raise ValueError(f'frames_before is {frames_before}; it must be from 0 to {LABELED}')
+    if not 0 <= frames_after < LENGTH - LABELED:
+        raise ValueError(
+            f'frames_after is {frames_after}; it must be from 0 to {LENGTH - LABELED - 1}'
+        )
     root, out = Path(root), Path(out)
     snippets = find_snippets(root, split)
     convert = partial(_convert_snippet, out, split)
@@ -69,7 +79,7 @@ def convert_cityscapes(
     for number, (snippet, (width, height)) in enumerate(zip(snippets, sizes, strict=True), 1):
         pattern = f'{snippet.name}/%06d.png'
         videos.append(dict(id=number, name=snippet.name, length=LENGTH, frame_pattern=pattern))
-        for frame in range(LABELED - frames_before, LABELED + 1):
+        for frame in range(LABELED - frames_before, LABELED + frames_after + 1):
             image = dict(id=len(images) + 1, video_id=number, frame_id=frame)
             image |= dict(file_name=pattern % frame, width=width, height=height)
             images.append(image | dict(is_labeled=frame == LABELED))

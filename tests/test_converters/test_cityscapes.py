@@ -68,6 +68,7 @@ def test_conversion_training_and_evaluation(root):
     labeled = [i['file_name'] for i in content['images'] if i['is_labeled']]
     names = ['aachen_000000_000019', 'bochum_000000_000313']
     assert labeled == [f'{name}/000019.png' for name in names]
+    assert convert_cityscapes(root, root / 'whole', 'val', 19, 10) == dict(snippets=1, images=30)
     link = out / 'snippets/train/bochum_000000_000313/000000.png'
     assert link.resolve().name == 'bochum_000000_000294_leftImg8bit.png'
     assert (out / 'train.txt').read_text().split() == [f'snippets/train/{n}' for n in names]
@@ -108,6 +109,8 @@ def test_bad_input(root):
         convert_cityscapes(root, out, 'test')
     with pytest.raises(ValueError, match='frames_before is 20; it must be from 0 to 19'):
         convert_cityscapes(root, out, 'val', frames_before=20)
+    with pytest.raises(ValueError, match='frames_after is 11; it must be from 0 to 10'):
+        convert_cityscapes(root, out, 'val', frames_after=11)
     label = write_labels(root, 'val', 'ulm', 3, 19, np.full((HEIGHT, WIDTH), 34, np.uint8))
     with pytest.raises(ValueError, match=f'{label.name}: has the label 34, which Cityscapes'):
         convert_cityscapes(root, out, 'val')

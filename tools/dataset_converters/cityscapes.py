@@ -22,13 +22,20 @@ def parse_args() -> argparse.Namespace:
         default=9,
         help='frames before the labeled one that the json lists (default: 9, for l <= 10)',
     )
+    parser.add_argument(
+        '--frames-after',
+        type=int,
+        default=0,
+        help='frames after the labeled one, for method centered (default: 0)',
+    )
     parser.add_argument('--workers', type=int, default=4, help='threads (default: 4)')
     return parser.parse_args()
 
 
 def main(args: argparse.Namespace) -> None:
     for split in args.splits:
-        done = convert_cityscapes(args.root, args.out, split, args.frames_before, args.workers)
+        frames = args.frames_before, args.frames_after
+        done = convert_cityscapes(args.root, args.out, split, *frames, args.workers)
         print(f'{split}: {done["snippets"]} snippets, {done["images"]} frames -> {args.out}')
 
 
