@@ -71,7 +71,7 @@ def test_settings_from_the_command_line(tmp_path):
     ('old', 'new', 'message'),
     [
         ("name='stage_one', train", "name='stage_two', train", "'stage_two' is used 2 times"),
-        ("needs=['dataset']", "needs=['stage_two']", "stage_two', which is not a step before"),
+        ("needs=['dataset']", "needs=['stage_two']", "needs 'seed0/stage_two', which is not a step before"),
         ("{'data': '{dataset}/n'}", "{'data': '{stage_two}/n'}", "needs 'seed0/stage_two', which is not"),
         ("needs=['dataset']", "need=['dataset']", r"step 'stage_one' has unknown settings \['need'\]"),
         ("method='copy'", "method='kopy'", "row 'copy': method = 'kopy', expected one of"),
