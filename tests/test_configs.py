@@ -236,7 +236,9 @@ def test_tables_with_the_backbone_of_the_papers():
     stage_two = load('semi_dff/semi-dff_r101-caffe_imagenet-det-vid.py').model
     assert found['sem'].model == stage_two
     assert found['vid_dff'].model.detector.backbone == found['vid_rfcn'].model.backbone
-    assert found['flow'].model.data_preprocessor == stage_two.data_preprocessor
+    pixels = found['vid_rfcn'].model.data_preprocessor
+    assert found['flow'].model.data_preprocessor == pixels
+    assert found['vid_dff'].model.detector.data_preprocessor == pixels
     assert found['flow'].model.temporal.flow_network == stage_two.temporal.flow_network
     assert found['ssd'].model == load('one_stage/ssd300_imagenet-det.py').model
 

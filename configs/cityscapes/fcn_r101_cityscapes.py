@@ -17,4 +17,3 @@ train_dataloader = dict(
         )
     )
 )
-test_cfg = dict(method='frame')

@@ -23,7 +23,6 @@ model = dict(
     detector=_base_.model,
     # The frames are not divided by standard deviations, so they are divided by 255 here.
     temporal=dict(_base_.temporal, flow_network=dict(type='FlowNetS', input_scale=1 / 255)),
-    data_preprocessor=_base_.data_preprocessor,
 )
 
 load_parts = dict(
@@ -36,5 +35,3 @@ load_parts = dict(
 
 # The bias of the scale field stays at one, as in the original.
 optim_wrapper = dict(paramwise_cfg=dict(custom_keys={'temporal.scale.bias': dict(lr_mult=0.0)}))
-
-test_cfg = dict(method='propagate', key_interval=10)

@@ -21,7 +21,6 @@ model = dict(
     type='VideoDetector',
     detector=_base_.model,
     temporal=_base_.temporal,
-    data_preprocessor=_base_.data_preprocessor,
 )
 
 # The detector starts from ImageNet classification, the flow network from Flying Chairs.
@@ -37,5 +36,3 @@ load_parts = dict(
 # The paper trains 60,000 iterations of 8 images.
 # The bias of the scale field stays at one, as in the original.
 optim_wrapper = dict(paramwise_cfg=dict(custom_keys={'temporal.scale.bias': dict(lr_mult=0.0)}))
-
-test_cfg = dict(method='propagate', key_interval=10)

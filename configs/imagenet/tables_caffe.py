@@ -15,17 +15,19 @@ def _options(config, train=False):
     """Return the settings of a config of tables.py with ResNet-101, for a training or for a test."""
     if 'one_stage/' in config:
         return {}
-    pixels = dict(mean=[103.06, 115.90, 123.15], std=[1.0, 1.0, 1.0], bgr_to_rgb=False)
-    options = {f'model.data_preprocessor.{key}': value for key, value in pixels.items()}
     kind = config.split('/')[1]
+    part = 'model' if kind in ('rfcn', 'flow') else 'model.detector'
+    pixels = dict(mean=[103.06, 115.90, 123.15], std=[1.0, 1.0, 1.0], bgr_to_rgb=False)
+    options = {f'{part}.data_preprocessor.{key}': value for key, value in pixels.items()}
     if kind != 'rfcn' and '/sff-' not in config:
         options['model.temporal.flow_network.input_scale'] = 1 / 255
     if kind != 'flow':
-        backbone = 'model.backbone' if kind == 'rfcn' else 'model.detector.backbone'
-        options[f'{backbone}.style'] = 'caffe'
+        options[f'{part}.backbone.style'] = 'caffe'
         # Stage two and fix N take their backbone from stage one.
         if train and kind != 'semi_dff' and 'fix-n' not in config:
-            options[f'{backbone}.init_cfg.checkpoint'] = 'open-mmlab://detectron2/resnet101_caffe'
+            options[f'{part}.backbone.init_cfg.checkpoint'] = (
+                'open-mmlab://detectron2/resnet101_caffe'
+            )
     return options
 
 

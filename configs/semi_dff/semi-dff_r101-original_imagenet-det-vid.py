@@ -17,7 +17,6 @@ model = dict(
     detector=detector,
     # The frames are not divided by standard deviations, so they are divided by 255 here.
     temporal=dict(_base_.temporal, flow_network=dict(type='FlowNetS', input_scale=1 / 255)),
-    data_preprocessor=_base_.data_preprocessor,
 )
 
 load_parts = dict(
@@ -31,5 +30,3 @@ load_parts = dict(
 steps = _base_.train_cfg.steps
 steps[1].objectives[0].roi_box_weight = 1.0
 train_cfg = dict(steps=steps)
-
-test_cfg = dict(method='propagate', key_interval=10)

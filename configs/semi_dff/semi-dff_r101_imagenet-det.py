@@ -23,11 +23,8 @@ model = dict(
     type='SemiDFF',
     detector=detector,
     temporal=_base_.temporal,
-    data_preprocessor=_base_.data_preprocessor,
 )
 
 load_parts = dict(
     detector=dict(part='spatial.detector', checkpoint='work_dirs/rfcn_r101_imagenet-det/last.pth')
 )
-
-test_cfg = dict(method='propagate', key_interval=10)

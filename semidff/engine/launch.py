@@ -20,6 +20,8 @@ from semidff.utils.image_detectors import resolve_detector
 from semidff.utils.model_building import ConfigError, check_settings, read_config
 from semidff.utils.run_folder import check_work_dir
 
+from .loops.video_test_loop import default_method
+
 # options of ``tools/test.py`` that apply only to tests on videos
 VIDEO_OPTIONS = (
     'method',
@@ -245,7 +247,7 @@ def apply_test_options(cfg: Config, args: argparse.Namespace) -> str | None:
         test.render = {**(test.get('render') or {}), **output}
     if args.detections is not None:
         _vid_metric(cfg).outfile = args.detections
-    return test.get('method', 'propagate')
+    return test.get('method') or default_method(cfg.model.get('temporal'))
 
 
 def _check_test(cfg: Config, args: argparse.Namespace) -> None:

@@ -9,40 +9,18 @@ from mmdet.registry import DATASETS
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
-from mmengine.runner import Runner
-from PIL import Image
 
 from semidff.converters.cityscapes import CLASS_IDS, convert_cityscapes, training_ids
-from tests.miniature_imagenet import parts, shrink
+from tests.miniature import CITYSCAPES_SIZE, write_cityscapes, write_labels
 from tests.models import awake, build, segmentor, temporal
 
 CONFIG = Path(__file__).resolve().parents[2] / 'configs/cityscapes/dff_r101_cityscapes.py'
-SNIPPETS = dict(train=[('aachen', 0, 19), ('bochum', 0, 313)], val=[('ulm', 3, 19)])
-HEIGHT, WIDTH = 32, 64
-
-
-def write_labels(root, split, city, sequence, frame, labels):
-    folder = root / 'gtFine' / split / city
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f'{city}_{sequence:06d}_{frame:06d}_gtFine_labelIds.png'
-    Image.fromarray(labels).save(path)
-    return path
+HEIGHT, WIDTH = CITYSCAPES_SIZE
 
 
 @pytest.fixture
 def root(tmp_path):
-    rng = np.random.default_rng(0)
-    for split, snippets in SNIPPETS.items():
-        for city, sequence, frame in snippets:
-            folder = tmp_path / 'leftImg8bit_sequence' / split / city
-            folder.mkdir(parents=True, exist_ok=True)
-            for number in range(frame - 19, frame + 11):
-                picture = rng.integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
-                name = f'{city}_{sequence:06d}_{number:06d}_leftImg8bit.png'
-                Image.fromarray(picture).save(folder / name)
-            labels = rng.integers(0, 34, (HEIGHT, WIDTH), np.uint8)
-            labels[0, 0] = 255  # a license plate
-            write_labels(tmp_path, split, city, sequence, frame, labels)
+    write_cityscapes(tmp_path)
     return tmp_path
 
 
@@ -123,22 +101,3 @@ def test_bad_input(root):
     with pytest.raises(FileNotFoundError, match=r'000007_leftImg8bit.png: does not exist \(1 of'):
         convert_cityscapes(root, out, 'val')
     assert not (out / 'val.json').exists()
-
-
-@pytest.mark.parametrize('name', ['fcn_r101', 'dff_r101', 'semi-dff_r101'])
-def test_configs_train_and_are_tested(name, root, monkeypatch):
-    pytest.importorskip('mmseg', reason='needs the extra segmentation')
-    for split in ('train', 'val'):
-        convert_cityscapes(root, root / 'data/cityscapes_videos', split)
-    monkeypatch.chdir(root)
-    cfg = shrink(Config.fromfile(CONFIG.with_name(f'{name}_cityscapes.py')), root / 'work')
-    del cfg.test_evaluator['class_mean']
-    for part in parts(cfg.model):  # shrink() knows R-FCN's
-        if part.get('type') == 'mmdet.ResNet':
-            part.update(depth=50, base_channels=4, init_cfg=None)
-        if part.get('type') == 'mmdet.RFCNNeck':
-            part.in_channels = 128
-    runner = Runner.from_cfg(cfg)
-    runner.train()
-    assert runner.iter == 2 * len(cfg.train_cfg.get('steps', [1]))
-    assert 0 <= runner.test()['seg/mIoU'] <= 1

@@ -74,7 +74,12 @@ def test_the_groups_threads_end_before_the_process():
 
 def video_config(**test_cfg) -> Config:
     return Config(
-        dict(test_cfg=test_cfg, test_dataloader=dict(a=1), test_evaluator=dict(type='VIDMetric'))
+        dict(
+            model=dict(type='VideoDetector'),
+            test_cfg=test_cfg,
+            test_dataloader=dict(a=1),
+            test_evaluator=dict(type='VIDMetric'),
+        )
     )
 
 
@@ -92,6 +97,13 @@ def test_video_test_takes_them():
     assert cfg.test_cfg.render == dict(out_dir='videos', max_videos=2, fps=10)
     with pytest.raises(OptionError, match='must be at least 1'):
         apply_test_options(cfg, options(key_interval=0))
+
+
+def test_default_method_follows_from_the_model():
+    cfg = video_config(type='VideoTestLoop')
+    assert apply_test_options(cfg, options()) == 'frame'
+    cfg.model.temporal = dict(type='TemporalModule')
+    assert apply_test_options(cfg, options()) == 'propagate'
 
 
 def test_schedules():

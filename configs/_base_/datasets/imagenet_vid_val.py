@@ -42,4 +42,4 @@ test_evaluator = dict(
     ann_file='data/ILSVRC2015/annotations/imagenet_vid_val.json',
     class_mean='imagenet',
 )
-test_cfg = dict(type='VideoTestLoop', method='frame', key_interval=10)
+test_cfg = dict(type='VideoTestLoop', key_interval=10)

@@ -4,14 +4,6 @@
 # are public.  The papers use MSRA's (style 'caffe': stride on the first 1x1, mean subtraction only), see
 # configs/rfcn/rfcn_r101-caffe_*.py.  For weights from another file:
 #   --cfg-options model.backbone.init_cfg.checkpoint=FILE
-data_preprocessor = dict(
-    type='VideoDataPreprocessor',
-    mean=[123.675, 116.28, 103.53],
-    std=[58.395, 57.12, 57.375],
-    bgr_to_rgb=True,
-    pad_size_divisor=1,  # no padding: every map is ceil(H / 16) x ceil(W / 16)
-)
-
 # Training, testing and distillation use the same proposals.
 proposals = dict(
     nms_pre=6000, max_per_img=300, nms=dict(type='nms', iou_threshold=0.7), min_bbox_size=0
@@ -19,7 +11,13 @@ proposals = dict(
 
 model = dict(
     type='RFCN',
-    data_preprocessor=data_preprocessor,
+    data_preprocessor=dict(
+        type='VideoDataPreprocessor',
+        mean=[123.675, 116.28, 103.53],
+        std=[58.395, 57.12, 57.375],
+        bgr_to_rgb=True,
+        pad_size_divisor=1,  # no padding: every map is ceil(H / 16) x ceil(W / 16)
+    ),
     backbone=dict(
         type='ResNet',
         depth=101,

@@ -5,15 +5,13 @@
 # Use it with OriginalResize and OriginalFlip in the pipelines: ../datasets/original_pipelines.py.
 _base_ = './rfcn_r101.py'
 
-# MSRA's ResNet-101 as in the original: RGB input, mean subtraction only.
-data_preprocessor = dict(mean=[123.15, 115.90, 103.06], std=[1.0, 1.0, 1.0])
-
 # x2 is the last pixel of a box, so a box is x2 - x1 + 1 wide: offset=1.
 proposals = dict(nms=dict(offset=1))
 overlaps = dict(type='OriginalOverlaps')
 
 model = dict(
-    data_preprocessor=data_preprocessor,
+    # MSRA's ResNet-101 as in the original: RGB input, mean subtraction only.
+    data_preprocessor=dict(mean=[123.15, 115.90, 103.06], std=[1.0, 1.0, 1.0]),
     # Trainings are refused until weights are given, which must expect RGB, too:
     #   --cfg-options model.backbone.init_cfg.checkpoint=FILE
     backbone=dict(style='caffe', init_cfg=dict(type='Pretrained', checkpoint=None)),

@@ -61,4 +61,4 @@ test_dataloader = dict(
 )
 test_evaluator = dict(type='VideoIoUMetric')
 # Each labeled frame from each of the 5 distances to its key frame, averaged (section 5.2).
-test_cfg = dict(type='VideoTestLoop', method='propagate', key_interval=5, protocol='pairs')
+test_cfg = dict(type='VideoTestLoop', key_interval=5, protocol='pairs')

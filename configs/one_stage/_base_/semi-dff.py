@@ -13,4 +13,3 @@ model = dict(
         type='TemporalModule', flow_network=dict(type='FlowNetS', stride=8), init_std=0.02
     ),
 )
-test_cfg = dict(method='propagate', key_interval=10)

@@ -40,4 +40,4 @@ test_dataloader = dict(
     ),
 )
 test_evaluator = dict(type='VIDMetric', ann_file=data_root + 'val/val.json', per_video=True)
-test_cfg = dict(type='VideoTestLoop', method='propagate', key_interval=10)
+test_cfg = dict(type='VideoTestLoop', key_interval=10)

@@ -36,4 +36,4 @@ test_dataloader = dict(
     ),
 )
 test_evaluator = dict(type='VIDMetric', ann_file=data_root + 'val.json')
-test_cfg = dict(type='VideoTestLoop', method='propagate', key_interval=10)
+test_cfg = dict(type='VideoTestLoop', key_interval=10)

@@ -20,6 +20,11 @@ from semidff.visualization.frames import render_frame
 PROTOCOLS = ('dense', 'pairs')
 
 
+def default_method(temporal: object) -> str:
+    """Return the method with which a model with this temporal module, or the config of one, is tested."""
+    return 'frame' if temporal is None else 'propagate'
+
+
 @LOOPS.register_module()
 class VideoTestLoop(TestLoop):
     """Test loop over videos.
@@ -31,7 +36,8 @@ class VideoTestLoop(TestLoop):
     Args:
         dataloader: Batches of one frame, with ``VideoSampler``.
         fp16: Whether to run under autocast.
-        method: A method of :class:`~semidff.inference.VideoEngine`.
+        method: A method of :class:`~semidff.inference.VideoEngine`; None is ``propagate`` for a model with a temporal
+            module and ``frame`` for one without.
         key_interval: Key-frame interval l.
         warmup: Number of first key frames, and of first non-key frames, whose times are not counted.
         render: Rendered videos: ``out_dir`` and optionally ``max_videos``, ``fps`` (10), ``score_thr`` (0.3) and
@@ -54,7 +60,7 @@ class VideoTestLoop(TestLoop):
         dataloader: DataLoader | dict,
         evaluator: Evaluator | dict | list,
         fp16: bool = False,
-        method: str = 'propagate',
+        method: str | None = None,
         key_interval: int = 10,
         warmup: int = 3,
         render: dict | None = None,
@@ -63,6 +69,7 @@ class VideoTestLoop(TestLoop):
         smooth_scores: int = 0,
     ) -> None:
         super().__init__(runner, dataloader, evaluator, fp16)
+        method = method or default_method(getattr(unwrapped(runner.model), 'temporal', None))
         self.method = method
         self.key_interval = key_interval
         self.schedule = schedule

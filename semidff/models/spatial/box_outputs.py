@@ -35,9 +35,13 @@ def delta_unit(values: Tensor, head: nn.Module, units: Sequence[float]) -> Tenso
         units: Units of the center, relative to the decoded size, and of the logarithms.
     """
     stds = values.new_tensor(head.bbox_coder.stds)
-    # Coders limit the size likewise, to about 60 times that of the anchor.
-    size = (values.detach()[:, 2:] * stds[2:]).clamp(-4, 4).exp()
+    size = limited_exp(values.detach()[:, 2:] * stds[2:])
     return torch.cat((size, torch.ones_like(size)), 1) * values.new_tensor(units) / stds
+
+
+def limited_exp(logarithms: Tensor) -> Tensor:
+    """Return relative sizes up to about 60, as box coders limit them; without objects a head may give any."""
+    return logarithms.clamp(-4, 4).exp()
 
 
 def distances(maps: Sequence[Tensor], head: nn.Module) -> HeadOutput:
@@ -63,7 +67,7 @@ def logarithms(maps: Sequence[Tensor], head: nn.Module) -> HeadOutput:
 def centers(maps: Sequence[Tensor], head: nn.Module) -> HeadOutput:
     """Offsets of the center in cells, logarithms of width and height in cells."""
     values = rows(maps, 4)
-    size = values[:, 2:].exp()
+    size = limited_exp(values[:, 2:])
     return HeadOutput(
         'box', 'offsets', values, torch.cat((CENTER * size, torch.full_like(size, LOGARITHM)), 1)
     )

@@ -7,7 +7,7 @@ from mmdet.models.dense_heads import YOLOV3Head
 from mmdet.structures import SampleList
 from torch import Tensor, nn
 
-from .box_outputs import CENTER, LOGARITHM, weighted
+from .box_outputs import CENTER, LOGARITHM, limited_exp, weighted
 from .dense_heads import DenseHeads
 from .head_family import HEAD_FAMILIES, HeadOutput, levels, rows
 
@@ -40,7 +40,7 @@ class YOLOV3Heads(DenseHeads):
                 head.prior_generator.base_anchors, maps, head.featmap_strides, strict=True
             )
         ]
-        cells = torch.cat(anchors).to(size) * size.detach().exp()
+        cells = torch.cat(anchors).to(size) * limited_exp(size.detach())
         boxes = HeadOutput(
             'box',
             'offsets',

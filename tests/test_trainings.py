@@ -1,0 +1,62 @@
+"""Every config under configs/ trains two iterations a step and is tested, on a miniature of its data set."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+import semidff  # noqa: F401 (registers the package's parts)
+from semidff.converters.cityscapes import convert_cityscapes
+from tests.miniature import shrink, write_cityscapes, write_generated, write_imagenet
+
+ROOT = Path(__file__).resolve().parents[1]
+SEGMENTATION = {'segmentation', 'cityscapes'}  # need mmsegmentation
+FILES = [
+    path.relative_to(ROOT / 'configs').as_posix()
+    for path in sorted((ROOT / 'configs').rglob('*.py'))
+    if '_base_' not in path.parts and (find_spec('mmseg') or not SEGMENTATION & {*path.parts})
+]
+CONFIGS = [name for name in FILES if 'model' in Config.fromfile(ROOT / 'configs' / name)]
+# Trainings of the tables, with accumulated gradients: those that change the objective, and some with other weights.
+STEPS = {
+    step['name']: step
+    for step in Config.fromfile(ROOT / 'configs/imagenet/tables.py').steps
+    if any('objectives' in key or 'trainable' in key for key in step.get('cfg_options', {}))
+} | {
+    f'caffe-{step["name"]}': step
+    for step in Config.fromfile(ROOT / 'configs/imagenet/tables_caffe.py').steps
+    if step['name'] in ('flow', 'rfcn', 'vid_dff', 'vid_sem')
+}
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    """The working folder of the trainings."""
+    folder = tmp_path_factory.mktemp('trainings')
+    write_imagenet(folder / 'data/ILSVRC2015')
+    write_generated(folder)
+    write_cityscapes(folder / 'cityscapes')
+    for split in ('train', 'val'):
+        convert_cityscapes(folder / 'cityscapes', folder / 'data/cityscapes_videos', split)
+    return folder
+
+
+@pytest.mark.parametrize('name', [*CONFIGS, *STEPS])
+def test_trains_and_is_tested(name, folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    step = STEPS.get(name, dict(train=f'configs/{name}', cfg_options={}))
+    cfg = Config.fromfile(ROOT / step['train'])
+    options = {k: v for k, v in step['cfg_options'].items() if not k.startswith('load_parts')}
+    cfg.merge_from_dict(options)
+    cfg = shrink(cfg, folder / 'work_dirs' / name.replace('/', '_'))
+    runner = Runner.from_cfg(cfg)
+    if cfg.get('train_cfg'):
+        runner.train()
+        assert runner.iter == 2 * len(cfg.train_cfg.get('steps', [1]))
+        assert Path(cfg.work_dir, 'last.pth').is_file()
+    if cfg.get('test_cfg'):
+        metrics = runner.test()
+        values = [v for k, v in metrics.items() if k.endswith(('mAP', 'mIoU', 'EPE'))]
+        assert values and all(value >= 0 for value in values), metrics
