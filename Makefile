@@ -21,7 +21,7 @@ INSTALL := MAX_JOBS=$(MAX_JOBS) $(UV) pip install --python $(BIN)/python
 
 help:
 	@echo 'make demo    train and evaluate on synthetic data (25 minutes on 2 cores with bfloat16)'
-	@echo 'make demo-dff  the same and the supervised variants of Deep Feature Flow (15 minutes more)'
+	@echo 'make demo-dff  the same and the supervised variants of Deep Feature Flow (20 minutes more)'
 	@echo 'make demo-segmentation  semantic segmentation in place of detection'
 	@echo 'make test    run the tests (a few minutes on 2 cores)'
 	@echo 'make env     create the environment in $(VENV), as demo and test do'

@@ -15,17 +15,6 @@ import semidff  # noqa: F401 (registers the package's parts)
 
 CLASSES = ('disc', 'square')
 SIZE = (96, 64)  # width, height
-META_KEYS = (
-    'img_id',
-    'img_path',
-    'ori_shape',
-    'img_shape',
-    'scale_factor',
-    'video_id',
-    'frame_id',
-    'video_name',
-    'video_length',
-)
 
 
 def detector_cfg() -> dict:
@@ -148,7 +137,7 @@ def test_settings(ann_file: Path, work_dir: Path, **test_cfg) -> dict:
         dict(type='LoadImageFromFile'),
         dict(type='LoadAnnotations', with_bbox=True),
         dict(type='Resize', scale=SIZE, keep_ratio=True),
-        dict(type='PackDetInputs', meta_keys=META_KEYS),
+        dict(type='PackVideoFrame'),
     ]
     dataset = dict(
         type='CocoVIDDataset', ann_file=str(ann_file), test_mode=True, pipeline=pipeline,

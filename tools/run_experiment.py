@@ -1,4 +1,4 @@
-"""Run an experiment: trainings, evaluations (the rows of semi-DFF's Table 1), and the table."""
+"""Run an experiment: trainings, evaluations and tables."""
 
 import argparse
 

@@ -1,6 +1,6 @@
 """Stage one on generated data: R-FCN on labeled stills."""
 
-_base_ = ['../_base_/default_runtime.py', './_base_/model.py', './_base_/data.py']
+_base_ = ['./_base_/model.py', './_base_/stage_one.py']
 
 model = dict(_base_.detector, data_preprocessor=_base_.data_preprocessor)
 load_parts = dict(
@@ -10,34 +10,9 @@ load_parts = dict(
         checkpoint='{{$EXPERIMENT_DIR:work_dirs/quickstart}}/backbone/last.pth',
     )
 )
-train_dataloader = dict(
-    batch_size=16,
-    num_workers=0,
-    sampler=dict(type='StreamSampler'),
-    dataset=dict(
-        type='SampleStream',
-        dataset=dict(
-            type='CocoVIDDataset',
-            data_root=_base_.data_root,
-            ann_file='stills.json',
-            data_prefix=dict(img='stills/'),
-            filter_cfg=dict(filter_empty_gt=True),
-            pipeline=[
-                dict(type='LoadImageFromFile'),
-                dict(type='LoadAnnotations', with_bbox=True),
-                dict(type='RandomFlip', prob=0.5),
-                dict(type='PackDetInputs'),
-            ],
-        ),
-    ),
-)
+train_dataloader = dict(batch_size=16)
 iters = 450
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=iters)
-optim_wrapper = dict(
-    type='BFloat16OptimWrapper',
-    optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.01, fused=True),
-    clip_grad=dict(max_norm=10.0),
-)
+train_cfg = dict(max_iters=iters)
 param_scheduler = [
     dict(type='OneCycleLR', eta_max=1e-3, total_steps=iters, by_epoch=False),
 ]

@@ -18,6 +18,7 @@ from .transforms import (
     OriginalResize,
     PackFlowPair,
     PackFramePair,
+    PackVideoFrame,
     RandomAffineFlowPair,
     RandomColorFlowPair,
     RandomFlipFlowPair,

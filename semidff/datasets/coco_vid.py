@@ -18,9 +18,8 @@ class CocoVIDDataset(CocoDataset):
 
     In addition to CocoDataset's entries each frame has ``video_id``, ``frame_id`` (0-based in the
     video), ``video_name`` and ``video_length``, and each instance has ``instance_id`` (-1 if the
-    json has none). ``PackDetInputs(meta_keys=(..., 'video_id', 'frame_id', 'video_name',
-    'video_length'))`` passes them to the data samples. In plain COCO json each image is a video of
-    one frame.
+    json has none). ``PackVideoFrame`` passes them to the data samples. In plain COCO json each image
+    is a video of one frame.
 
     Training leaves out unlabeled frames and, as in mmdet, those that ``filter_cfg`` drops. Test
     mode keeps all frames.

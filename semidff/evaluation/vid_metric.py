@@ -182,8 +182,8 @@ class VIDMetric(BaseMetric):
             if at is None:
                 raise ValueError(
                     f'the result with img_id {frame.image} and (video_id, frame_id) {frame.video_frame} is of no '
-                    f'frame of {self.ann_file}; use the same ann_file for metric and dataset, and img_id in '
-                    "PackDetInputs' meta_keys"
+                    f'frame of {self.ann_file}; use the same ann_file for metric and dataset, and '
+                    'PackVideoFrame in the pipeline'
                 )
             # Pairs of unlabeled frames occur where the samples have no is_labeled.
             if frame.distance is None or evaluator.labeled[at]:

@@ -171,19 +171,7 @@ def test_real_footage():
             'pipeline': [
                 {'type': 'mmcv.LoadImageFromFile'},
                 {'type': 'mmdet.LoadAnnotations', 'with_bbox': True},
-                {
-                    'type': 'mmdet.PackDetInputs',
-                    'meta_keys': (
-                        'img_id',
-                        'img_path',
-                        'ori_shape',
-                        'img_shape',
-                        'video_id',
-                        'frame_id',
-                        'video_name',
-                        'video_length',
-                    ),
-                },
+                {'type': 'PackVideoFrame'},
             ],
         }
     )

@@ -11,9 +11,9 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from semidff.datasets.transforms.pack_video_frame import META_KEYS
 from semidff.inference import VideoEngine
 from tests.tiny_video import (
-    META_KEYS,
     batch,
     build,
     test_settings,
@@ -53,8 +53,6 @@ def world(tmp_path_factory):
 
 def settings(world, name, **test_cfg):
     result = test_settings(world / f'{name}.json', world / 'work', key_interval=L, **test_cfg)
-    pack = result['test_dataloader']['dataset']['pipeline'][-1]
-    pack['meta_keys'] = tuple(dict.fromkeys((*META_KEYS, 'is_labeled')))
     return dict(result, load_from=str(world / 'm.pth'), experiment_name=f'run{os.urandom(4).hex()}')
 
 
@@ -77,7 +75,9 @@ def test_distance_zero_and_method_frame_are_the_frame_by_frame_test(world, name)
 
 def test_labels_are_taken_from_the_json_where_samples_do_not_say(world):
     with_key, without = settings(world, 'sparse', protocol='pairs'), settings(world, 'sparse')
-    without['test_dataloader']['dataset']['pipeline'][-1]['meta_keys'] = META_KEYS
+    names = tuple(name for name in META_KEYS if name != 'is_labeled')
+    pack = dict(type='PackDetInputs', meta_keys=names)
+    without['test_dataloader']['dataset']['pipeline'][-1] = pack
     without['test_cfg']['protocol'] = 'pairs'
     metrics = [Runner.from_cfg(Config(cfg)).test() for cfg in (with_key, without)]
     assert metrics[0]['vid/mAP'] == metrics[1]['vid/mAP']

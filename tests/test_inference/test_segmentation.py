@@ -54,11 +54,10 @@ def model(root):
 
 def dataset(root, split, **kwargs):
     importlib.import_module('semidff.utils.mmseg_extra')
-    names = 'ori_shape', 'img_shape', 'video_id', 'frame_id', 'is_labeled', 'img_path'
     steps = [
         dict(type='LoadImageFromFile'),
         dict(type='LoadLabelMap'),
-        dict(type='mmseg.PackSegInputs', meta_keys=names),
+        dict(type='PackVideoFrame', packer='mmseg.PackSegInputs'),
     ]
     own = dict(
         type='CocoVIDDataset',

@@ -1,6 +1,6 @@
 """Plot accuracy over the distance from the key frame: test checkpoints with protocol pairs (DFF 5.2).
 
-Every labeled frame is predicted from each of the L frames before it (and itself). Evaluations run
+Every labeled frame is predicted from itself and from each of the L - 1 frames before it. Evaluations run
 one after another. The same command continues after an interruption. Finished evaluations are kept
 as long as config, checkpoint and settings are the same.
 """

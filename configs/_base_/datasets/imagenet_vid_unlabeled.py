@@ -6,19 +6,6 @@
 # For all frames list the snippets, see configs/semi_dff/semi-dff_r101_imagenet-det-vid_plus.py.
 data_root = 'data/ILSVRC2015/'
 
-meta_keys = (
-    'img_path',
-    'ori_shape',
-    'img_shape',
-    'scale_factor',
-    'flip',
-    'flip_direction',
-    'video_name',
-    'video_length',
-    'frame_id',
-    'key_frame_id',
-)
-
 pair_pipeline = [
     dict(
         type='TransformBroadcaster',
@@ -28,7 +15,7 @@ pair_pipeline = [
             dict(type='RandomFlip', prob=0.5),
         ],
     ),
-    dict(type='PackFramePair', meta_keys=meta_keys),
+    dict(type='PackFramePair'),
 ]
 
 train_dataloader = dict(

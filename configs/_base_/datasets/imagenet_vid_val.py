@@ -6,21 +6,7 @@
 test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=(1000, 600), keep_ratio=True),
-    dict(
-        type='PackDetInputs',
-        meta_keys=(
-            'img_id',
-            'img_path',
-            'ori_shape',
-            'img_shape',
-            'scale_factor',
-            'video_id',
-            'frame_id',
-            'video_name',
-            'video_length',
-            'is_labeled',
-        ),
-    ),
+    dict(type='PackVideoFrame'),
 ]
 
 test_dataloader = dict(

@@ -8,7 +8,7 @@ prepare = [
 ]
 pair_pipeline = [
     dict(type='TransformBroadcaster', share_random_params=True, transforms=prepare),
-    dict(type='PackFramePair', meta_keys=_base_.meta_keys),
+    dict(type='PackFramePair'),
 ]
 train_dataloader = dict(dataset=dict(dataset=dict(pipeline=pair_pipeline)))
 

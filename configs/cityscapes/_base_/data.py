@@ -3,17 +3,6 @@
 #   python tools/dataset_converters/cityscapes.py data/cityscapes data/cityscapes_videos
 data_root = 'data/cityscapes_videos/'
 
-meta_keys = (
-    'img_path',
-    'ori_shape',
-    'img_shape',
-    'scale_factor',
-    'video_id',
-    'frame_id',
-    'video_name',
-    'video_length',
-    'is_labeled',
-)
 train_set = dict(
     type='CocoVIDDataset',
     data_root=data_root,
@@ -56,7 +45,7 @@ test_dataloader = dict(
         ann_file='val.json',
         data_prefix=dict(img='snippets/val/', seg='labels/val/'),
         test_mode=True,
-        pipeline=[*_load, dict(type='mmseg.PackSegInputs', meta_keys=meta_keys)],
+        pipeline=[*_load, dict(type='PackVideoFrame', packer='mmseg.PackSegInputs')],
     ),
 )
 test_evaluator = dict(type='VideoIoUMetric')

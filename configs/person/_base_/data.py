@@ -1,25 +1,10 @@
-"""Location and classes of the data set; the only file to change for your own videos."""
+"""Location, classes and image scale of the data set; the number of classes is in model.py."""
 
 # Set DATA_ROOT to a folder with images/ + train.json (COCO json), unlabeled.txt (one video a line) and
 # val/ + val/val.json (COCO-VID json).
 data_root = '{{$DATA_ROOT:data/person}}/'
 classes = ('person',)
 scale = (1600, 720)  # long side at most, short side
-
-meta_keys = (
-    'img_id',
-    'img_path',
-    'ori_shape',
-    'img_shape',
-    'scale_factor',
-    'flip',
-    'flip_direction',
-    'video_id',
-    'frame_id',
-    'video_name',
-    'video_length',
-    'is_labeled',
-)
 
 test_dataloader = dict(
     batch_size=1,
@@ -35,7 +20,7 @@ test_dataloader = dict(
         pipeline=[
             dict(type='LoadImageFromFile'),
             dict(type='Resize', scale=scale, keep_ratio=True),
-            dict(type='PackDetInputs', meta_keys=meta_keys),
+            dict(type='PackVideoFrame'),
         ],
     ),
 )

@@ -3,21 +3,6 @@
 # EXPERIMENT_DIR is set by tools/run_experiment.py.
 data_root = '{{$EXPERIMENT_DIR:work_dirs/quickstart}}/dataset/'
 
-meta_keys = (
-    'img_id',
-    'img_path',
-    'ori_shape',
-    'img_shape',
-    'scale_factor',
-    'flip',
-    'flip_direction',
-    'video_id',
-    'frame_id',
-    'video_name',
-    'video_length',
-    'is_labeled',
-)
-
 test_dataloader = dict(
     batch_size=1,
     num_workers=0,
@@ -31,7 +16,7 @@ test_dataloader = dict(
         pipeline=[
             dict(type='LoadImageFromFile'),
             dict(type='Resize', scale_factor=1.0),
-            dict(type='PackDetInputs', meta_keys=meta_keys),
+            dict(type='PackVideoFrame'),
         ],
     ),
 )

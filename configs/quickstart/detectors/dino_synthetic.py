@@ -1,6 +1,6 @@
 """Stage one on generated data: DINO on labeled stills."""
 
-_base_ = ['./_base_/dino.py', './_base_/stage_one.py']
+_base_ = ['./_base_/dino.py', '../_base_/stage_one.py']
 
 load_parts = dict(
     backbone=dict(

@@ -1,6 +1,6 @@
 """Stage one on generated data: Faster R-CNN on labeled stills."""
 
-_base_ = ['./_base_/faster-rcnn.py', './_base_/stage_one.py']
+_base_ = ['./_base_/faster-rcnn.py', '../_base_/stage_one.py']
 
 load_parts = dict(
     backbone=dict(

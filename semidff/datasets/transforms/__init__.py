@@ -4,5 +4,6 @@ from .flow_transforms import LoadFlowPair, PackFlowPair, RandomColorFlowPair, Ra
 from .load_label_map import LoadLabelMap
 from .original_transforms import OriginalFlip, OriginalResize
 from .pack_frame_pair import PackFramePair
+from .pack_video_frame import PackVideoFrame
 from .random_affine_flow_pair import RandomAffineFlowPair
 from .random_pan import RandomPan

@@ -7,6 +7,8 @@ import torch
 from mmcv.transforms import BaseTransform
 from mmdet.registry import TRANSFORMS
 
+from .pack_video_frame import META_KEYS
+
 
 @TRANSFORMS.register_module()
 class PackFramePair(BaseTransform):
@@ -27,20 +29,7 @@ class PackFramePair(BaseTransform):
 
     def __init__(
         self,
-        meta_keys: Sequence[str] = (
-            'img_id',
-            'img_path',
-            'ori_shape',
-            'img_shape',
-            'scale_factor',
-            'flip',
-            'flip_direction',
-            'video_id',
-            'video_name',
-            'video_length',
-            'frame_id',
-            'key_frame_id',
-        ),
+        meta_keys: Sequence[str] = (*META_KEYS, 'key_frame_id'),
         packer: str = 'mmdet.PackDetInputs',
     ) -> None:
         self.pack = TRANSFORMS.build(dict(type=packer, meta_keys=tuple(meta_keys)))

@@ -212,8 +212,8 @@ class FrameOrder:
         """
         if 'video_id' not in sample or 'frame_id' not in sample:
             raise ValueError(
-                f'{sample.get("img_path")}: the sample has no video_id and frame_id; add both to the meta_keys of '
-                'PackDetInputs'
+                f'{sample.get("img_path")}: the sample has no video_id and frame_id; end the pipeline with '
+                'PackVideoFrame in place of PackDetInputs'
             )
         video, frame, last = sample.video_id, sample.frame_id, self._frame
         begins = video != self._video

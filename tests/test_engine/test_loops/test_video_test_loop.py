@@ -101,7 +101,7 @@ def test_frames_out_of_order_are_refused():
             order(*frames)
     sample = batch(0, 0)['data_samples'][0]
     sample.pop('video_id')
-    with pytest.raises(ValueError, match='PackDetInputs'):
+    with pytest.raises(ValueError, match='end the pipeline with PackVideoFrame'):
         FrameOrder().begins_video(sample)
 
 

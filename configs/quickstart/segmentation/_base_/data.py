@@ -10,7 +10,7 @@ test_dataloader = dict(
             dict(type='LoadImageFromFile'),
             dict(type='Resize', scale_factor=1.0),
             dict(type='LoadLabelMap'),
-            dict(type='mmseg.PackSegInputs', meta_keys=_base_.meta_keys),
+            dict(type='PackVideoFrame', packer='mmseg.PackSegInputs'),
         ],
     ),
 )

@@ -1,6 +1,6 @@
-"""Stage one: an mmdet detector is trained on labeled stills."""
+"""Stage one: an image detector is trained on labeled stills."""
 
-_base_ = ['../../../_base_/default_runtime.py', '../../_base_/data.py']
+_base_ = ['../../_base_/default_runtime.py', './data.py']
 
 train_dataloader = dict(
     batch_size=8,
