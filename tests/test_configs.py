@@ -273,7 +273,7 @@ def test_stage_two_takes_its_detector_from_stage_one():
         checkpoint = Path(cfg.load_parts.detector.checkpoint)
         stage_one = load(f'rfcn/{checkpoint.parent.name}.py')
         assert checkpoint == Path('work_dirs', checkpoint.parent.name, 'last.pth')
-        assert stage_one.model.data_preprocessor == cfg.model.data_preprocessor
+        assert stage_one.model.data_preprocessor == cfg.model.detector.data_preprocessor
         models = str(stage_one.model), str(cfg.model)
         if models not in compared:
             detector, student = build(stage_one), build(cfg)

@@ -20,14 +20,15 @@ FILES = [
 ]
 CONFIGS = [name for name in FILES if 'model' in Config.fromfile(ROOT / 'configs' / name)]
 # Trainings of the tables, with accumulated gradients: those that change the objective, and some with other weights.
+CAFFE = Config.fromfile(ROOT / 'configs/imagenet/tables_caffe.py')
 STEPS = {
     step['name']: step
     for step in Config.fromfile(ROOT / 'configs/imagenet/tables.py').steps
     if any('objectives' in key or 'trainable' in key for key in step.get('cfg_options', {}))
 } | {
-    f'caffe-{step["name"]}': step
-    for step in Config.fromfile(ROOT / 'configs/imagenet/tables_caffe.py').steps
-    if step['name'] in ('flow', 'rfcn', 'vid_dff', 'vid_sem')
+    f'caffe-{part["name"]}': dict(part, train=part.get('train') or part['config'])
+    for part in (*CAFFE.steps, *CAFFE.rows)
+    if part['name'] in ('flow', 'rfcn', 'vid_dff', 'vid_sem', 'vid-sff-fast')
 }
 
 

@@ -19,7 +19,10 @@ def _options(config, train=False):
     part = 'model' if kind in ('rfcn', 'flow') else 'model.detector'
     pixels = dict(mean=[103.06, 115.90, 123.15], std=[1.0, 1.0, 1.0], bgr_to_rgb=False)
     options = {f'{part}.data_preprocessor.{key}': value for key, value in pixels.items()}
-    if kind != 'rfcn' and '/sff-' not in config:
+    if '/sff-' in config:
+        colors = dict(mean=pixels['mean'], std=pixels['std'], rgb=pixels['bgr_to_rgb'])
+        options |= {f'model.temporal.flow_network.{key}': value for key, value in colors.items()}
+    elif kind != 'rfcn':
         options['model.temporal.flow_network.input_scale'] = 1 / 255
     if kind != 'flow':
         options[f'{part}.backbone.style'] = 'caffe'

@@ -2,11 +2,12 @@
 
 python tools/run_experiment.py configs/quickstart/experiment_segmentation.py
 
-It uses the quick start's folder, so steps that `make demo` has done are not repeated. *frame-vid*, *copy-vid* and *dff*
-are trained on labeled frames of videos, the others on labeled stills only.
+*frame-vid*, *copy-vid* and *dff* are trained on labeled frames of videos, the others on labeled stills only.
 """
 
 _base_ = ['./experiment.py']
+
+work_dir = 'work_dirs/quickstart_segmentation'
 
 _folder = 'configs/quickstart/segmentation'
 

@@ -150,8 +150,13 @@ def apply_train_options(cfg: Config, args: argparse.Namespace) -> None:
         if not {'iter', 'epoch'} <= meta.keys():
             raise OptionError(
                 f'{args.resume}: holds weights, but no state of a training to resume; start from its weights with '
-                f'--cfg-options load_from={args.resume}'
+                f'--cfg-options load_from={args.resume} load_parts=None'
             )
+    if cfg.get('load_from') and cfg.get('load_parts') and not resumed:
+        raise OptionError(
+            f'load_from={cfg.load_from} gives all weights, and load_parts would replace {", ".join(cfg.load_parts)}; '
+            'add load_parts=None'
+        )
     resolve_detector(cfg, keep_checkpoint=not resumed)
     _check_backbone(cfg, loaded=bool(resumed or cfg.get('load_from')))
     parts = [cfg, *(cfg.get('train_cfg') or {}).get('steps', [])]

@@ -15,6 +15,7 @@ from typing import Any
 
 from semidff.utils.checkpoint import detector_digest
 from semidff.utils.deprecation import renamed_method
+from semidff.utils.image_detectors import read_detector
 
 from .experiment import Experiment
 from .settings import ExperimentError, config_text
@@ -102,11 +103,22 @@ def _detector_key(run: Run, environment: Mapping[str, str]) -> str:
     model = config.get('model')
     if not model:
         raise ExperimentError(f'run {run.name!r}: {run.config} has no model.')
-    detector = dict(model.get('detector') or model)
-    preprocessor = dict(detector.pop('data_preprocessor', model.get('data_preprocessor')) or {})
-    for name in ('train_cfg', 'init_cfg'):
-        detector.pop(name, None)
-    preprocessor.pop('type', None)
+    detector = model.get('detector') or model
+    if isinstance(detector, str):
+        detector = read_detector(detector, warn=False).model.to_dict()
+    detector = _without_training(detector)
+    preprocessor = detector.pop('data_preprocessor', None) or model.get('data_preprocessor') or {}
+    preprocessor = {key: value for key, value in preprocessor.items() if key != 'type'}
     test = [config.get(name) for name in ('test_dataloader', 'test_evaluator')]
     digest = hashlib.sha256(json.dumps([detector, preprocessor, test], sort_keys=True).encode())
     return f'{digest.hexdigest()} {detector_digest(run.checkpoint)}'
+
+
+def _without_training(value: Any) -> Any:
+    """Return settings without those that matter only for trainings: weights to start from, losses' targets."""
+    if isinstance(value, list | tuple):
+        return [_without_training(item) for item in value]
+    if isinstance(value, dict):
+        left_out = ('train_cfg', 'init_cfg', 'pretrained')
+        return {k: _without_training(v) for k, v in value.items() if k not in left_out}
+    return value

@@ -81,7 +81,7 @@ def main(args: argparse.Namespace, methods: Collection[str]) -> None:
         print(runner.listing(only))
         return
     runner.run(only)
-    if measurements := collect(experiment):
+    if measurements := collect(experiment, runner.done):
         folder = experiment.work_dir
         print('\n' + write_report(measurements, folder))
         for video, alone in by_video(measurements).items():
@@ -94,8 +94,9 @@ def curve_main(args: argparse.Namespace, methods: Collection[str]) -> None:
     """Run the evaluations of a curve of accuracy over speed, draw it and print its table."""
     runs = [Run.parse(text) for text in args.run]
     experiment = build_curve(runs, args.key_intervals, args.out, args.cfg_options, methods=methods)
-    ExperimentRunner(experiment, jobs=1).run()
-    print('\n' + write_curve(collect(experiment), Path(args.out)))
+    runner = ExperimentRunner(experiment, jobs=1)
+    runner.run()
+    print('\n' + write_curve(collect(experiment, runner.done), Path(args.out)))
     print(f'Written to {args.out}: table.md, table.json, curve.png')
 
 
@@ -118,6 +119,7 @@ def distance_main(args: argparse.Namespace, pairwise: Collection[str]) -> None:
     experiment = build_curve(
         runs, [args.key_interval], args.out, options, methods=methods, with_speed=False
     )
-    ExperimentRunner(experiment, jobs=1).run()
-    print('\n' + write_distances(collect(experiment), Path(args.out)))
+    runner = ExperimentRunner(experiment, jobs=1)
+    runner.run()
+    print('\n' + write_distances(collect(experiment, runner.done), Path(args.out)))
     print(f'Written to {args.out}: table.md, table.json, distance.png')

@@ -6,7 +6,7 @@ import json
 import math
 import re
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from semidff.evaluation.gap import gap_recovery
@@ -89,15 +89,18 @@ class Entry:
     accuracy: str = 'mAP'
 
 
-def collect(experiment: Experiment) -> list[Measurement]:
+def collect(experiment: Experiment, done: Collection[str]) -> list[Measurement]:
     """Read the metrics of the rows that have been evaluated so far.
+
+    Args:
+        done: Names of the steps that have succeeded as they are defined now; metrics of others are left out.
 
     ``fps`` and ``speed_up`` are those of the measurement of speed: the evaluations' own times
     depend on what ran beside them.
     """
     found, files = [], {}
     for run in experiment.rows:
-        if not run.step.product.exists():
+        if run.step.name not in done:
             continue
         metrics = json.loads(run.step.product.read_text()) | {'fps': None, 'speed_up': None}
         path = experiment.speed_file(run.group)

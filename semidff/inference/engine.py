@@ -149,10 +149,12 @@ class VideoEngine:
     def flush(self, state: StreamState | None = None) -> SampleList:
         """Return the results of a stream's last frames that :meth:`push` has not returned."""
         state = self.state if state is None else state
-        with self.lock:  # *centered* runs the networks here
-            finished = self.method.flush(state.memory)
-        if state.smoother is not None:
-            finished = state.smoother.push(finished) + state.smoother.flush()
+        with self.lock, self.timer.measure(self._device()) as lap:
+            finished = self.method.flush(state.memory)  # *centered* runs the networks here
+            if state.smoother is not None:
+                finished = state.smoother.push(finished) + state.smoother.flush()
+        if self.method.offline:
+            self.timer.add_deferred(lap.seconds)
         return finished
 
     def _begin(self, data: dict, state: StreamState) -> '_Step':

@@ -61,6 +61,7 @@ class FrameTimer:
         self.key_interval = key_interval
         self.seconds: dict[str, list[float]] = {'key': [], 'non_key': []}
         self.lost: dict[int, float] = {}
+        self.deferred: float | None = None
 
     def add(self, is_key: bool, seconds: float, lost: float | None = None) -> None:
         """Count a frame.
@@ -73,6 +74,13 @@ class FrameTimer:
             self.lost[len(self.seconds['key'])] = lost
         self.seconds['key' if is_key else 'non_key'].append(seconds)
 
+    def add_deferred(self, seconds: float) -> None:
+        """Count the time after a video's last frame of an offline method.
+
+        It processes frames later than they come, so that times of key frames and of non-key frames mean nothing.
+        """
+        self.deferred = (self.deferred or 0.0) + seconds
+
     def summary(self) -> dict[str, float]:
         """Milliseconds per frame, and frames per second.
 
@@ -80,17 +88,18 @@ class FrameTimer:
         that it is the mean of the schedule; with ``key_interval`` the weights are 1 : l - 1.
 
         Returns:
-            ``time/{key,non_key}{,_p50,_p99}_ms`` for the kinds that occurred, ``time/mean_ms`` and ``fps``; empty if
-            no frame was timed.
+            ``time/{key,non_key}{,_p50,_p99}_ms`` for the kinds that occurred, unless the method is offline,
+            ``time/mean_ms`` and ``fps``; empty if no frame was timed.
         """
-        metrics, total, count = {}, 0.0, 0
+        metrics, total, count = {}, 1000 * (self.deferred or 0.0), 0
         for kind, seconds in self.seconds.items():
             if not seconds:
                 continue
             counted = 1000 * np.array(seconds[min(self.warmup, len(seconds) - 1) :])
-            metrics[f'time/{kind}_ms'] = float(counted.mean())
-            metrics[f'time/{kind}_p50_ms'] = float(np.percentile(counted, 50))
-            metrics[f'time/{kind}_p99_ms'] = float(np.percentile(counted, 99))
+            if self.deferred is None:
+                metrics[f'time/{kind}_ms'] = float(counted.mean())
+                metrics[f'time/{kind}_p50_ms'] = float(np.percentile(counted, 50))
+                metrics[f'time/{kind}_p99_ms'] = float(np.percentile(counted, 99))
             frames = len(seconds)
             if self.key_interval is not None:
                 frames = 1 if kind == 'key' else self.key_interval - 1
@@ -107,19 +116,23 @@ class FrameTimer:
         Returns:
             ``schedule/interval``, frames per key frame; ``schedule/key_share``, share of key frames;
             ``schedule/rejected_share``, share of frames whose flow was computed in vain; ``schedule/cost``, the mean
-            time of a frame relative to a key frame's without lost flow. Empty without key frames.
+            time of a frame relative to a key frame's without lost flow, unless the method is offline. Empty without
+            key frames.
         """
         keys, frames = len(self.seconds['key']), sum(map(len, self.seconds.values()))
         if not keys:
             return {}
-        counted = range(min(self.warmup, keys - 1), keys)
-        dense = np.mean([self.seconds['key'][i] - self.lost.get(i, 0.0) for i in counted])
-        return {
+        found = {
             'schedule/interval': frames / keys,
             'schedule/key_share': keys / frames,
             'schedule/rejected_share': len(self.lost) / frames,
-            'schedule/cost': self.summary()['time/mean_ms'] / max(1000 * float(dense), 1e-9),
         }
+        if self.deferred is not None:
+            return found
+        counted = range(min(self.warmup, keys - 1), keys)
+        dense = np.mean([self.seconds['key'][i] - self.lost.get(i, 0.0) for i in counted])
+        cost = self.summary()['time/mean_ms'] / max(1000 * float(dense), 1e-9)
+        return found | {'schedule/cost': cost}
 
 
 class NoTimer(FrameTimer):
@@ -132,3 +145,6 @@ class NoTimer(FrameTimer):
 
     def add(self, *times: Any) -> None:
         """Drop the times."""
+
+    def add_deferred(self, seconds: float) -> None:
+        """Drop the time."""

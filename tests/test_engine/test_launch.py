@@ -241,10 +241,20 @@ def test_an_open_checkpoint_of_the_backbone_is_refused(name, backbone):
 
 
 @pytest.mark.parametrize(
-    'source', [dict(load_from='a.pth'), dict(load_parts=dict(a=dict(part='spatial.detector')))]
+    'source',
+    [
+        dict(load_from='a.pth', load_parts=None),
+        dict(load_parts=dict(a=dict(part='spatial.detector'))),
+    ],
 )
 def test_weights_from_elsewhere_close_it(source):
     cfg = original('dff/dff_r101-original.py', **source)
     train_with(cfg)
     assert cfg.model.detector.backbone.init_cfg is None
     train_with(original('semi_dff/semi-dff_r101-original_imagenet-det-vid.py'))
+
+
+def test_weights_of_two_kinds_are_refused():
+    """The parts would replace weights of load_from."""
+    with pytest.raises(OptionError, match='load_parts would replace flow; add load_parts=None'):
+        train_with(original('dff/dff_r101-original.py', load_from='a.pth'))

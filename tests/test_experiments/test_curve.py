@@ -67,6 +67,21 @@ def test_frame_of_every_different_detector():
     assert len(set(detectors(curve('a=two.py,reg.pth', 'b=other.py,reg.pth')).values())) == 2
 
 
+def test_weights_to_start_from_make_no_other_detector():
+    text = Path('one.py').read_text()
+    start = "depth=18, init_cfg=dict(type='Pretrained', checkpoint='a')"
+    Path('start.py').write_text(text.replace('depth=18', start))
+    assert text != Path('start.py').read_text()
+    built = curve('reg=two.py,reg.pth', 'copy=start.py,one.pth,copy')
+    assert len(set(detectors(built).values())) == 1
+
+
+def test_detector_that_is_named():
+    Path('named.py').write_text("model = dict(type='V', detector='ssd300_coco', temporal=1)")
+    named = detectors(curve('a=named.py,reg.pth', 'b=two.py,reg.pth'))
+    assert named['a'] == named['frame'] != named['b'] == named['frame-b']
+
+
 def test_frame_is_not_added_to_one_that_was_asked_for():
     built = curve('image=one.py,one.pth,frame', 'reg=two.py,reg.pth')
     assert rows(built) == [('image', 'frame', None), ('reg', 'propagate', 5)]

@@ -35,6 +35,12 @@ def run(experiment, only=(), jobs=2) -> str:
     return out.getvalue()
 
 
+def collected(experiment) -> list:
+    """Return the measurements of the rows that are done."""
+    loaded = load(experiment)
+    return collect(loaded, ExperimentRunner(loaded).done)
+
+
 def started(printed: str) -> set[str]:
     return {line.split(':')[0] for line in printed.splitlines() if ': started' in line}
 
@@ -44,7 +50,7 @@ def test_everything_runs_once_and_the_rows_are_there(tmp_path):
     rows = {'rows/frame', *(f'rows/{r}/l{n}' for r in ('copy', 'two-step') for n in (5, 10))}
     assert started(run(experiment)) == {'dataset', 'stage_one', 'stage_two', 'speed'} | rows
     assert started(run(experiment)) == set()
-    measured = {(m.row, m.key_interval): m.metrics['vid/mAP'] for m in collect(load(experiment))}
+    measured = {(m.row, m.key_interval): m.metrics['vid/mAP'] for m in collected(experiment)}
     assert measured['frame', None] == pytest.approx(0.8)
     assert measured['copy', 10] == pytest.approx(0.4)
     assert measured['two-step', 5] == pytest.approx(0.72)
@@ -89,6 +95,16 @@ def test_a_training_without_checkpoint_is_a_failure(tmp_path):
         run(experiment)
 
 
+def test_rows_of_another_definition_are_left_out(tmp_path):
+    experiment = make_project(tmp_path)
+    run(experiment)
+    Path('two.py').write_text(Path('two.py').read_text().replace('good = 0.8', 'good = 0.6'))
+    run(experiment, only=['frame'])
+    assert {m.row for m in collected(experiment)} == {'frame', 'copy'}
+    run(experiment)
+    assert {m.row for m in collected(experiment)} == {'frame', 'copy', 'two-step'}
+
+
 def test_seeds_repeat_what_is_not_shared(tmp_path):
     experiment = make_project(tmp_path, EXPERIMENT + 'seeds = [0, 3]\nkey_intervals = [10]\n')
     names = started(run(experiment))
@@ -99,7 +115,7 @@ def test_seeds_repeat_what_is_not_shared(tmp_path):
         Path('out/seed3/stage_one/last.pth').read_text() == '0 randomness.seed=3 data=out/dataset/n'
     )
     assert Path('out/seed3/stage_two/last.pth').read_text().endswith('out/seed3/stage_one/last.pth')
-    assert [m.seed for m in collect(load(experiment)) if m.row == 'frame'] == [0, 3]
+    assert [m.seed for m in collected(experiment) if m.row == 'frame'] == [0, 3]
 
 
 def test_only_runs_a_step_and_what_it_needs(tmp_path):

@@ -57,3 +57,14 @@ def test_what_a_schedule_came_to():
         }
     )
     assert FrameTimer().schedule_summary() == {}
+
+
+def test_offline_methods_have_the_time_after_the_last_frame_and_no_kinds():
+    timer = FrameTimer(warmup=0)
+    for is_key, seconds in [(True, 0.1), (False, 0.0), (False, 0.0), (True, 0.2), (False, 0.0)]:
+        timer.add(is_key, seconds)
+    timer.add_deferred(0.05)
+    timer.add_deferred(0.05)  # of another video
+    assert timer.summary() == pytest.approx({'time/mean_ms': 400 / 5, 'fps': 5 / 0.4})
+    assert 'schedule/cost' not in timer.schedule_summary()
+    assert timer.schedule_summary()['schedule/key_share'] == 0.4

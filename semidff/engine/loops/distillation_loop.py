@@ -97,7 +97,8 @@ class DistillationStepHook(Hook):
         if not same or iteration > self.ends[-1]:
             raise ValueError(
                 f'the checkpoint is of iteration {iteration} of a training with the steps {before}, but '
-                f'train_cfg.steps are {self._lengths()}; resume with the same steps, or start anew with load_from'
+                f'train_cfg.steps are {self._lengths()}; resume with the same steps, or start anew with '
+                'load_from (and load_parts=None)'
             )
         self._enter(runner, iteration)
         runner.train_loop.use_data(self.current)

@@ -77,6 +77,9 @@ def test_metrics_hold_times(world):
     assert {'vid/mAP', 'time/key_ms', 'time/non_key_ms', 'time/mean_ms', 'fps'} <= metrics.keys()
     assert metrics['fps'] == pytest.approx(1000 / metrics['time/mean_ms'])
     assert 'time/non_key_ms' not in run(world, method='frame')[0]
+    offline, _ = run(world, method='centered', key_interval=3)
+    assert {'time/mean_ms', 'fps', 'schedule/interval'} <= offline.keys()
+    assert not {'time/key_ms', 'time/non_key_ms', 'schedule/cost'} & offline.keys()
 
 
 def test_all_results_reach_the_metric_in_order(world):
