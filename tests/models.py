@@ -145,6 +145,22 @@ def retinanet() -> dict:
     )
 
 
+def fcos() -> dict:
+    """FCOS, whose boxes are relative to the stride in training and in pixels in tests."""
+    head = dict(
+        type='FCOSHead',
+        num_classes=CLASSES,
+        in_channels=16,
+        feat_channels=16,
+        stacked_convs=1,
+        strides=[8, 16, 32],
+        regress_ranges=((-1, 32), (32, 64), (64, 1e8)),
+        norm_on_bbox=True,
+        norm_cfg=None,
+    )
+    return dict(retinanet(), type='FCOS', bbox_head=head, train_cfg=None)
+
+
 # Detector, channels and strides of the features that are propagated.
 KINDS = dict(
     rfcn=(rfcn, 32, (16,)),

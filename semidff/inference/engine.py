@@ -85,8 +85,8 @@ class VideoEngine:
         if self.schedule.inspects and not self.method.inspectable:
             able = ', '.join(name for name, m in METHODS.module_dict.items() if m.inspectable)
             raise MethodError(
-                f'{type(self.schedule).__name__} inspects the feature flow, which method {method!r} does not have at '
-                f'that point: choose one of {able}'
+                f'{type(self.schedule).__name__} inspects the feature flow, which method {method!r} of this model does '
+                f'not have at that point: choose one of {able}, with a temporal module that has a flow'
             )
         self.timer = timer or FrameTimer()
         with _CREATING:

@@ -62,7 +62,9 @@ class SemiDFF(VideoDetector):
         A run with such a step calls this before it loads weights, so that every checkpoint holds the copy.
         """
         if self.teacher_features is None:
-            detector = copy.deepcopy(self.teacher.detector)
+            # Its own parameters have no values yet and are in no checkpoint; they stay those of the student.
+            own = {id(weight): weight for weight in self.teacher.detector.parameters(recurse=False)}
+            detector = copy.deepcopy(self.teacher.detector, own)
             self._set_teacher(SpatialModule(detector, self.teacher.split))
             self.teacher_features = nn.ModuleList(self.teacher.feature_network)
             self._forget_features()

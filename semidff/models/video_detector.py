@@ -190,13 +190,20 @@ class VideoDetector(BaseDetector):
             for module in self.part(name):
                 for parameter in module.parameters():
                     parameter.requires_grad = name in parts and parameter in self._learnable
+        # The detector's own parameters, such as the level embedding of Deformable DETR, are read by its heads.
+        for parameter in self.spatial.detector.parameters(recurse=False):
+            parameter.requires_grad = 'task_network' in parts and parameter in self._learnable
 
     def train(self, mode: bool = True) -> 'VideoDetector':
-        """Set the mode of the parts that are trained; the others stay in evaluation mode."""
+        """Set the mode of the parts that are trained; the layers of the others stay in evaluation mode."""
         super().train(mode)
         for name in set(PARTS) - self.trainable:
             for module in self.part(name):
                 module.eval()
+                for head in module.modules():
+                    # Some dense heads return other outputs in evaluation, which their losses do not take.
+                    if hasattr(head, 'loss_by_feat'):
+                        head.training = mode
         return self
 
     def running(self) -> AbstractContextManager:

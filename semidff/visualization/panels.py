@@ -10,6 +10,7 @@ from torch import Tensor
 
 from semidff.inference import MethodError, VideoEngine
 from semidff.inference.methods import METHODS, method_class
+from semidff.utils.frame_size import frame_size
 
 from .color_maps import SCALE_COLORS, channel_mean, colored, flow_colors, flow_wheel, rounded_up
 
@@ -106,8 +107,11 @@ def check_panels(panels: Sequence[str], method: str, engine: VideoEngine) -> Non
 
 def covered_share(sample: DetDataSample) -> tuple[float, float]:
     """Return the share of the network input's rows and columns that the frame covers; the rest is padding."""
-    size, padded = sample.get('img_shape'), sample.get('batch_input_shape')
-    return (size[0] / padded[0], size[1] / padded[1]) if size and padded else (1.0, 1.0)
+    padded = sample.get('batch_input_shape')
+    if not padded or not sample.get('img_shape'):
+        return 1.0, 1.0
+    height, width = frame_size(sample)
+    return height / padded[0], width / padded[1]
 
 
 def text_width(text: str) -> int:

@@ -141,3 +141,12 @@ def test_settings_of_non_key_frames():
         build(dict(config, non_key_test_cfg=dict(rpn=dict(max_per_image=3))))
     with pytest.raises(ValueError, match='no test setting rccn'):
         build(dict(config, non_key_test_cfg=dict(rccn=dict(score_thr=0.5))))
+
+
+def test_outputs_that_differ_in_training_are_refused():
+    detector = stock('vfnet/vfnet_r50_fpn_1x_coco.py')
+    split = OutputSplit()
+    split.check(detector)
+    detector.train()
+    with pytest.raises(TypeError, match='VFNetHead returns other outputs in training'):
+        split.features(detector, torch.zeros(1, 3, 64, 64))

@@ -4,6 +4,7 @@ from mmdet.registry import MODELS
 from mmengine.config import ConfigDict
 from mmengine.registry import init_default_scope
 
+from semidff.inference import MethodError, VideoEngine
 from tests.models import frames, samples, video_config
 
 
@@ -57,3 +58,16 @@ def test_detects_on_key_and_non_key_frames(model):
     torch.testing.assert_close(  # untrained: the key frame's detections
         found.pred_instances.bboxes, expected[0].pred_instances.bboxes
     )
+
+
+def test_flow_network_without_refinement_is_refused():
+    init_default_scope('mmdet')
+    light = dict(type='ResidualModule', flow_network=dict(type='FlowNetLight'))
+    with pytest.raises(TypeError, match='with refinement, such as FlowNetS; FlowNetLight has none'):
+        MODELS.build(light)
+
+
+def test_what_needs_a_flow_is_refused(model):
+    with pytest.raises(MethodError, match='ResidualModule has no feature flow to keep'):
+        VideoEngine(model, keep_fields=True)
+    assert not VideoEngine(model).method.inspectable

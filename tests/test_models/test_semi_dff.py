@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from semidff.models import FeatureRegression
-from tests.models import build, frames, samples, tiny_semi_dff, video_config
+from semidff.models import FeatureRegression, SemiDFF
+from tests.models import build, frames, samples, temporal, tiny_rfcn, tiny_semi_dff, video_config
 
 REG, SEM = dict(type='FeatureRegression'), dict(type='FeatureSemantics')
 PARTS = {'reg': ([REG], ('temporal',)), 'sem': ([SEM], ('temporal', 'task_network'))}
@@ -306,3 +306,25 @@ def test_regression_step_learns():
     model.enter_step(*PARTS['reg'])
     first = train(model, 1)['loss_reg'].item()
     assert train(model, 30)['loss_reg'].item() < 0.95 * first
+
+
+def test_teacher_of_its_own_shares_the_detectors_own_parameters():
+    """A checkpoint holds them once, and they have no values before the weights are loaded."""
+    detector = tiny_rfcn()
+    detector.level_embed = torch.nn.Parameter(torch.zeros(2))
+    model = SemiDFF(detector, temporal=temporal())
+    model.own_teacher_features()
+    assert model.teacher.detector is not detector
+    assert model.teacher.detector.level_embed is detector.level_embed
+    model.enter_step([REG], ['temporal', 'task_network', 'feature_network'])
+    assert not detector.level_embed.requires_grad
+
+
+def test_class_channels_of_seesaw_loss_are_refused_before_training():
+    config = video_config('faster_rcnn')
+    head = config['detector']['roi_head']['bbox_head']
+    head['loss_cls'] = dict(type='SeesawLoss', num_classes=head['num_classes'])
+    model = build(config)
+    with pytest.raises(TypeError, match='class channels of SeesawLoss'):
+        model.without_gradient([SEM])
+    assert model.without_gradient([REG]) == []

@@ -4,7 +4,8 @@ from mmengine.config import Config
 
 from semidff.models import SemiDFF, VideoDetector
 from semidff.utils.checkpoint import CheckpointError
-from tests.models import frames, samples, tiny_rfcn, tiny_video_detector
+from tests import models
+from tests.models import fcos, frames, samples, tiny_rfcn, tiny_video_detector
 from tests.tiny_video import build, detector_cfg
 
 
@@ -206,3 +207,29 @@ def test_a_named_detector_without_checkpoint_warns_once(recwarn):
     named('rtmdet-t')
     messages = [str(w.message) for w in recwarn if 'random weights' in str(w.message)]
     assert len(messages) == 1 and 'https://' in messages[0]
+
+
+def test_losses_of_a_frozen_task_network_are_those_of_training():
+    """FCOS with norm_on_bbox returns other boxes in evaluation, which its loss does not fit."""
+    config = dict(
+        type='VideoDetector',
+        detector=fcos(),
+        temporal=dict(type='TemporalModule', flow_network=dict(type='FlowNetS', width=1 / 8)),
+    )
+    pairs = torch.stack((frames(2), frames(2, seed=1)), 1)
+    losses = []
+    for parts in (['temporal'], ['temporal', 'task_network', 'feature_network']):
+        model = models.build(dict(config, trainable=parts)).train()
+        losses.append(model.loss(pairs, samples(2, boxes=True)))
+    assert losses[0].keys() == losses[1].keys()
+    for name, loss in losses[0].items():
+        torch.testing.assert_close(loss, losses[1][name])
+
+
+@pytest.mark.parametrize('parts', [['temporal'], ['temporal', 'task_network']])
+def test_parameters_of_the_detector_itself_are_those_of_the_task_network(parts):
+    detector = tiny_rfcn()
+    detector.level_embed = torch.nn.Parameter(torch.zeros(2))
+    model = VideoDetector(detector, temporal=models.temporal(), trainable=parts)
+    assert detector.level_embed.requires_grad == ('task_network' in parts)
+    assert model.spatial.detector is detector

@@ -69,8 +69,8 @@ class VideoTestLoop(TestLoop):
         smooth_scores: int = 0,
     ) -> None:
         super().__init__(runner, dataloader, evaluator, fp16)
-        method = method or default_method(getattr(unwrapped(runner.model), 'temporal', None))
-        self.method = method
+        temporal = getattr(unwrapped(runner.model), 'temporal', None)
+        self.method = method or default_method(temporal)
         self.key_interval = key_interval
         self.schedule = schedule
         self.smooth_scores = smooth_scores
@@ -78,7 +78,9 @@ class VideoTestLoop(TestLoop):
         self.protocol = protocol
         self.render = None
         if render:
-            self.render = {'with_flow': method_class(method).shows_flow, **render}
+            kind = method_class(self.method)
+            has_flow = not kind.uses_temporal or hasattr(temporal, 'flow_and_scale')
+            self.render = {'with_flow': kind.shows_flow and has_flow, **render}
         self._check_protocol()
 
     def _check_protocol(self) -> None:

@@ -29,7 +29,7 @@ class Propagate(VideoMethod):
             (1, h, w), the mean over its channels, if there is one; for visualization.
 
     Raises:
-        MethodError: If the model has no temporal module.
+        MethodError: If the model has no temporal module, or one without feature flow has to keep it.
     """
 
     reads_non_key_frames = True
@@ -46,6 +46,9 @@ class Propagate(VideoMethod):
                 'stage-two config and checkpoint, or one of frame, copy, coast, interpolate, sff-fast'
             )
         super().__init__(model)
+        self.inspectable = self.inspectable and hasattr(model.temporal, 'flow_and_scale')
+        if keep_fields and not hasattr(model.temporal, 'flow_and_scale'):
+            raise MethodError(f'{type(model.temporal).__name__} has no feature flow to keep')
         self.keep_fields = keep_fields
 
     def key(self, frames: Frames) -> list[SampleList]:

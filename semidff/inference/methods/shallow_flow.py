@@ -30,7 +30,12 @@ class ShallowFlow(Propagate):
         flow_network = dict(
             type='OpenCVFlow', preset=self.preset, **_normalization(model.data_preprocessor)
         )
-        temporal = dict(type='TemporalModule', flow_network=flow_network, with_scale=False)
+        temporal = dict(
+            type='TemporalModule',
+            flow_network=flow_network,
+            with_scale=False,
+            padding=model.spatial.split.padding,
+        )
         super().__init__(model.with_temporal(MODELS.build(temporal)), keep_fields)
 
     def non_key(self, frames: Frames, flow_field: FlowField | None = None) -> list[SampleList]:

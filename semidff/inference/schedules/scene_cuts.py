@@ -6,6 +6,7 @@ from mmdet.registry import TASK_UTILS
 from torch import Tensor
 
 from semidff.inference.stream_state import StreamState
+from semidff.utils.frame_size import frame_size
 
 from .base import KeyFrameSchedule, ScheduleError, build_schedule
 
@@ -40,22 +41,28 @@ class SceneCutSchedule(KeyFrameSchedule):
         self.threshold = threshold
 
     def is_key(self, state: StreamState, data: dict) -> bool:
-        before, state.notes[_NOTE] = state.notes.get(_NOTE), frame_signature(data['inputs'][0])
+        before, state.notes[_NOTE] = state.notes.get(_NOTE), _signature(data)
         is_cut = before is not None and scene_change(before, state.notes[_NOTE]) >= self.threshold
         return is_cut or self.base.is_key(state, data)
 
     def note_key(self, state: StreamState, data: dict) -> None:
         if state.distance == 0:  # is_key was not called
-            state.notes[_NOTE] = frame_signature(data['inputs'][0])
+            state.notes[_NOTE] = _signature(data)
         self.base.note_key(state, data)
 
 
+def _signature(data: dict) -> tuple[Tensor, Tensor]:
+    """Return the signature of a frame without its padding, which would make all frames alike."""
+    height, width = frame_size(data['data_samples'][0])
+    return frame_signature(data['inputs'][0][:, :height, :width])
+
+
 def frame_signature(frame: Tensor) -> tuple[Tensor, Tensor]:
-    """Return a thumbnail (3, 8, 8) and a normalized histogram of 64 colors (64,) of a frame (3, H, W), uint8."""
+    """Return a thumbnail (3, 8, 8) and a normalized histogram of 64 colors (64,) of a frame (3, H, W), 0 to 255."""
     step = max(1, min(frame.shape[-2:]) // _SAMPLES)
     pixels = frame[:, ::step, ::step]
     thumbnail = F.adaptive_avg_pool2d(pixels.float(), _GRID)
-    levels = (pixels >> (8 - _BITS)).long()
+    levels = (pixels.to(torch.uint8) >> (8 - _BITS)).long()
     codes = (levels[0] << 2 * _BITS) | (levels[1] << _BITS) | levels[2]
     histogram = torch.bincount(codes.flatten(), minlength=1 << 3 * _BITS).float()
     return thumbnail, histogram / codes.numel()

@@ -58,7 +58,20 @@ class OutputSplit(Split):
         ]
 
     def features(self, detector: nn.Module, images: Tensor) -> tuple[Tensor, ...]:
-        raw = head_family(detector).raw_outputs(self._before.features(detector, images))
+        """Return the maps of each level.
+
+        Raises:
+            TypeError: If the head returns other outputs in training.
+        """
+        heads = head_family(detector)
+        raw = heads.raw_outputs(self._before.features(detector, images))
+        propagated = {name: count for level in self._layout for name, count in level}
+        found = {name: maps.shape[1] for name, maps in raw.items()}
+        if found != propagated:
+            raise TypeError(
+                f'{type(heads.dense_head).__name__} returns other outputs in training than in tests, so that '
+                'split=OutputSplit cannot be trained with labels; use TowerSplit'
+            )
         maps = ([raw[name] for name, _ in level] for level in self._layout)
         return tuple(level[0] if len(level) == 1 else torch.cat(level, 1) for level in maps)
 

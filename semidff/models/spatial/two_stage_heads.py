@@ -90,7 +90,15 @@ def roi_outputs(
         deltas: (R, 4 * C) or (R, 4), None if the head has no box outputs.
         head: The box head.
         stage: What the names end with.
+
+    Raises:
+        TypeError: If the class logits are not those of a softmax, as with Seesaw loss.
     """
+    if getattr(head, 'custom_cls_channels', False):
+        raise TypeError(
+            f'the semantic loss does not know the class channels of {type(head.loss_cls).__name__}; train the detector '
+            'with the regression loss alone (objectives=[dict(type="FeatureRegression")])'
+        )
     likely = logits.detach().float().softmax(1)[:, :-1]
     foreground = likely.sum(1, keepdim=True)
     count = foreground.square().sum().clamp(min=1)

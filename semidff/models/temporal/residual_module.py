@@ -22,6 +22,9 @@ class ResidualModule(BaseModule):
         feat_channels: Channels of each feature level, or of all.
         feat_strides: Stride of each feature level.
         init_std: Standard deviation of the other initial weights; None for He initialization.
+
+    Raises:
+        TypeError: If the flow network has no refinement.
     """
 
     def __init__(
@@ -34,6 +37,11 @@ class ResidualModule(BaseModule):
     ) -> None:
         super().__init__(init_cfg)
         self.network = MODELS.build(flow_network)
+        if not hasattr(self.network, 'predict0'):
+            raise TypeError(
+                'ResidualModule needs a flow network with refinement, such as FlowNetS; '
+                f'{type(self.network).__name__} has none'
+            )
         self.network.reset_parameters(init_std)
         del self.network.predict_flow  # DistributedDataParallel aborts if a weight gets no gradient
         self.feat_strides = tuple(feat_strides)

@@ -131,3 +131,9 @@ def test_command_line_with_stage_one_weights_only(tmp_path, monkeypatch):
     metrics = json.loads((tmp_path / 'metrics.json').read_text())
     assert metrics['time/non_key_ms'] > 0 and 'vid/mAP' in metrics
     assert [p.name for p in (tmp_path / 'videos').iterdir()] == ['clips_v0.mp4']
+
+
+def test_logits_are_not_taken_for_zero_outside_the_key_frame():
+    """A logit of zero is a score of one half."""
+    model = VideoDetector(detector('retinanet'), split=dict(type='OutputSplit'))
+    assert VideoEngine(model, 'sff-fast').method.model.temporal.padding == 'border'

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from semidff.inference import SceneCutSchedule, ScheduleError, VideoEngine
-from semidff.inference.schedules.scene_cuts import frame_signature, scene_change
+from semidff.inference.schedules.scene_cuts import _signature, frame_signature, scene_change
 from tests.test_inference.test_engine import same
 from tests.tiny_video import batch, build, video_detector_cfg
 
@@ -100,3 +100,23 @@ def test_streams_share_no_notes(model):
 def test_bad_thresholds_are_refused(threshold):
     with pytest.raises(ScheduleError, match=str(threshold)):
         SceneCutSchedule(10, threshold)
+
+
+@pytest.mark.parametrize('seed', range(3))
+def test_padding_does_not_hide_a_cut(seed):
+    """The frame of 120 x 160 is scaled by 0.5 and padded to 160 x 160, as RTMDet's and YOLOX's pipelines do."""
+
+    def padded(picture):
+        data = batch(0, 0)
+        frame = torch.full((3, 160, 160), 114, dtype=torch.uint8)
+        frame[:, :60, :80] = view(picture)[:, ::2, ::2]
+        data['inputs'] = [frame]
+        sizes = dict(ori_shape=(120, 160), img_shape=(160, 160), scale_factor=(0.5, 0.5))
+        data['data_samples'][0].set_metainfo(sizes)
+        return data
+
+    first, second = (padded(scene(s)) for s in (seed, seed + 100))
+    whole = change(view(scene(seed))[:, ::2, ::2], view(scene(seed + 100))[:, ::2, ::2])
+    assert scene_change(_signature(first), _signature(second)) == pytest.approx(whole)
+    first['inputs'] = [first['inputs'][0].float()]  # CenterNet's pipeline
+    assert scene_change(_signature(first), _signature(second)) == pytest.approx(whole)

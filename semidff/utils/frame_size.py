@@ -1,0 +1,20 @@
+"""Size of a frame within the input of the networks, which may be padded on the right and at the bottom."""
+
+from mmdet.structures import DetDataSample
+
+
+def frame_size(sample: DetDataSample) -> tuple[int, int]:
+    """Return height and width of the resized frame without padding.
+
+    ``img_shape`` alone does not tell: mmcv's ``Pad`` sets it to the padded size.
+
+    Args:
+        sample: With ``img_shape`` in its metainfo; ``ori_shape`` and ``scale_factor`` (width, height) if resized.
+    """
+    height, width = sample.img_shape[:2]
+    factors = sample.get('scale_factor')
+    if not isinstance(factors, tuple | list) or not sample.get('ori_shape'):
+        return height, width
+    sides = zip(sample.ori_shape, (factors[1], factors[0]), strict=False)
+    resized = [max(1, round(side * factor)) for side, factor in sides]
+    return min(height, resized[0]), min(width, resized[1])
