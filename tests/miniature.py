@@ -114,11 +114,12 @@ def write_generated(root: Path) -> None:
 def shrink(cfg: Config, work_dir: Path) -> Config:
     """Reduce networks, anchors, images, iterations and processes; start from random weights."""
     large = 'work_dirs/quickstart' not in cfg.get('data_root', '')
-    batch_size = (cfg.train_cfg or {}).get('accumulate', 2)
+    split = cfg.model.get('split', {}).get('type') == 'ResNetSplit'
+    batch_size = (cfg.train_cfg or {}).get('accumulate', 1 if 'ssd300' in work_dir.name else 2)
     for part in parts(cfg):
         kind = str(part.get('type')).split('.')[-1]
         if large:
-            shrink_network(part, kind)
+            shrink_network(part, kind, split)
         if kind == 'RandomChoiceResize':
             part.scales = [(WIDTH, HEIGHT)]
         elif kind == 'RandomResize':
@@ -133,7 +134,7 @@ def shrink(cfg: Config, work_dir: Path) -> Config:
             part.iters = 2
         if part.get('batch_size', 0) > batch_size:
             part.batch_size = batch_size
-    if cfg.model.get('split', {}).get('type') == 'ResNetSplit':
+    if split:
         cfg.model.temporal.feat_channels //= 16
     if 'max_iters' in (cfg.train_cfg or {}):
         cfg.train_cfg.max_iters = 2
@@ -145,10 +146,10 @@ def shrink(cfg: Config, work_dir: Path) -> Config:
     return cfg
 
 
-def shrink_network(part: ConfigDict, kind: str) -> None:
-    """Reduce a part of a network of full size."""
+def shrink_network(part: ConfigDict, kind: str, deep: bool) -> None:
+    """Reduce a part of a network of full size; all of its layers stay if ``deep``."""
     if kind == 'ResNet' and part.depth > 18:
-        part.update(depth=50, base_channels=4, init_cfg=None)
+        part.update(depth=part.depth if deep else 50, base_channels=4, init_cfg=None)
     if kind in ('SSDVGG', 'Darknet'):
         part.init_cfg = dict(type='Normal', layer='Conv2d', std=0.01)
     if kind == 'RFCNNeck' and part.in_channels == 2048:

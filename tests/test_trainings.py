@@ -9,6 +9,7 @@ from mmengine.runner import Runner
 
 import semidff  # noqa: F401 (registers the package's parts)
 from semidff.converters.cityscapes import convert_cityscapes
+from semidff.utils.image_detectors import resolve_detector
 from tests.miniature import shrink, write_cityscapes, write_generated, write_imagenet
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -51,6 +52,7 @@ def test_trains_and_is_tested(name, folder, monkeypatch):
     cfg = Config.fromfile(ROOT / step['train'])
     options = {k: v for k, v in step['cfg_options'].items() if not k.startswith('load_parts')}
     cfg.merge_from_dict(options)
+    resolve_detector(cfg, keep_checkpoint=False)
     cfg = shrink(cfg, folder / 'work_dirs' / name.replace('/', '_'))
     runner = Runner.from_cfg(cfg)
     if cfg.get('train_cfg'):

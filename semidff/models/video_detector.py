@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from semidff.utils.checkpoint import load_for_test, read_checkpoint, stored_classes
 from semidff.utils.image_detectors import read_detector
+from semidff.utils.model_building import is_kind
 
 from .data_preprocessor import check_normalization, inherited_config, normalization
 from .spatial import SpatialModule, Split
@@ -139,7 +140,7 @@ class VideoDetector(BaseDetector):
     def _build_temporal(self, config: dict) -> nn.Module:
         """Build the temporal module; what its config leaves open follows from the detector."""
         config = dict(config)
-        if _is_kind(config, TemporalModule):
+        if is_kind(config, TemporalModule):
             channels, strides = self.spatial.probe_levels()
             config = dict(feat_channels=channels, feat_strides=strides) | config
             typed = tuple(config['feat_strides'])
@@ -151,7 +152,7 @@ class VideoDetector(BaseDetector):
             config.setdefault('padding', self.spatial.split.padding)
             network = dict(config['flow_network'])
             normalized = normalization(self.data_preprocessor)
-            if 'input_scale' not in network and _is_kind(network, FlowNetwork):
+            if 'input_scale' not in network and is_kind(network, FlowNetwork):
                 # The original divides mean-subtracted frames by 255.
                 std = normalized['std'] if normalized else [1.0]
                 config['flow_network'] = dict(network, input_scale=sum(std) / len(std) / 255)
@@ -187,23 +188,23 @@ class VideoDetector(BaseDetector):
         """Train exactly the named parts; the others keep their batch-norm statistics, too."""
         self.trainable = parts = set(parts)
         for name in (*PARTS, *parts):
-            for module in self.part(name):
-                for parameter in module.parameters():
-                    parameter.requires_grad = name in parts and parameter in self._learnable
-        # The detector's own parameters, such as the level embedding of Deformable DETR, are read by its heads.
-        for parameter in self.spatial.detector.parameters(recurse=False):
-            parameter.requires_grad = 'task_network' in parts and parameter in self._learnable
+            weights = [p for module in self.part(name) for p in module.parameters()]
+            if (
+                name == 'task_network'
+            ):  # reads the detector's own, as Deformable DETR's level embedding
+                weights += self.spatial.detector.parameters(recurse=False)
+            for weight in weights:
+                weight.requires_grad = name in parts and weight in self._learnable
 
     def train(self, mode: bool = True) -> 'VideoDetector':
         """Set the mode of the parts that are trained; the layers of the others stay in evaluation mode."""
         super().train(mode)
-        for name in set(PARTS) - self.trainable:
-            for module in self.part(name):
-                module.eval()
-                for head in module.modules():
-                    # Some dense heads return other outputs in evaluation, which their losses do not take.
-                    if hasattr(head, 'loss_by_feat'):
-                        head.training = mode
+        for module in [m for name in set(PARTS) - self.trainable for m in self.part(name)]:
+            module.eval()
+            for head in module.modules():
+                # Some dense heads return other outputs in evaluation, which their losses do not take.
+                if hasattr(head, 'loss_by_feat'):
+                    head.training = mode
         return self
 
     def running(self) -> AbstractContextManager:
@@ -299,9 +300,3 @@ class VideoDetector(BaseDetector):
     def _forward(self, batch_inputs: Tensor, batch_data_samples: SampleList | None = None) -> tuple:
         """Return the features, for tools that trace the network."""
         return self.extract_feat(batch_inputs)
-
-
-def _is_kind(config: dict, base: type) -> bool:
-    """Return whether a config's ``type`` is a class derived from ``base``, or the registered name of one."""
-    kind = config['type'] if isinstance(config['type'], type) else MODELS.get(config['type'])
-    return isinstance(kind, type) and issubclass(kind, base)

@@ -169,3 +169,9 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
     finally:
         for module, mode in modes.items():
             module.training = mode  # train() would change modules that the model keeps in eval mode
+
+
+def is_kind(config: dict, base: type) -> bool:
+    """Return whether a config's ``type`` is a class derived from ``base``, or the registered name of one."""
+    kind = config['type'] if isinstance(config['type'], type) else MODELS.get(config['type'])
+    return isinstance(kind, type) and issubclass(kind, base)
