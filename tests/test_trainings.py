@@ -1,5 +1,6 @@
 """Every config under configs/ trains two iterations a step and is tested, on a miniature of its data set."""
 
+import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -46,7 +47,7 @@ def folder(tmp_path_factory):
 
 
 @pytest.mark.parametrize('name', [*CONFIGS, *STEPS])
-def test_trains_and_is_tested(name, folder, monkeypatch):
+def test_trains_and_is_tested(name, folder, monkeypatch, request):
     monkeypatch.chdir(folder)
     step = STEPS.get(name, dict(train=f'configs/{name}', cfg_options={}))
     cfg = Config.fromfile(ROOT / step['train'])
@@ -54,6 +55,7 @@ def test_trains_and_is_tested(name, folder, monkeypatch):
     cfg.merge_from_dict(options)
     resolve_detector(cfg, keep_checkpoint=False)
     cfg = shrink(cfg, folder / 'work_dirs' / name.replace('/', '_'))
+    request.addfinalizer(lambda: shutil.rmtree(cfg.work_dir, ignore_errors=True))  # large
     runner = Runner.from_cfg(cfg)
     if cfg.get('train_cfg'):
         runner.train()

@@ -189,9 +189,7 @@ class VideoDetector(BaseDetector):
         self.trainable = parts = set(parts)
         for name in (*PARTS, *parts):
             weights = [p for module in self.part(name) for p in module.parameters()]
-            if (
-                name == 'task_network'
-            ):  # reads the detector's own, as Deformable DETR's level embedding
+            if name == 'task_network':  # with what belongs to no module, as a level embedding
                 weights += self.spatial.detector.parameters(recurse=False)
             for weight in weights:
                 weight.requires_grad = name in parts and weight in self._learnable
@@ -199,12 +197,10 @@ class VideoDetector(BaseDetector):
     def train(self, mode: bool = True) -> 'VideoDetector':
         """Set the mode of the parts that are trained; the layers of the others stay in evaluation mode."""
         super().train(mode)
-        for module in [m for name in set(PARTS) - self.trainable for m in self.part(name)]:
-            module.eval()
-            for head in module.modules():
+        for name in set(PARTS) - self.trainable:
+            for module in (one for part in self.part(name) for one in part.modules()):
                 # Some dense heads return other outputs in evaluation, which their losses do not take.
-                if hasattr(head, 'loss_by_feat'):
-                    head.training = mode
+                module.training = mode and hasattr(module, 'loss_by_feat')
         return self
 
     def running(self) -> AbstractContextManager:

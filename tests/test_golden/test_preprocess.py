@@ -32,7 +32,7 @@ def test_pixels(name, sides):
 def network_input(image: np.ndarray) -> torch.Tensor:
     """What the config's preprocessor makes of a BGR image (H, W, 3)."""
     frame = torch.from_numpy(image).permute(2, 0, 1)
-    preprocessor = MODELS.build(config().model.detector.data_preprocessor)
+    preprocessor = MODELS.build(config().detector.data_preprocessor)
     return preprocessor(dict(inputs=[frame], data_samples=None))['inputs']
 
 
