@@ -44,7 +44,7 @@ demo-dff: $(STAMP)
 	$(BIN)/python tools/run_experiment.py $(DFF_EXPERIMENT) $(ARGS)
 
 demo-segmentation: $(STAMP)
-	@echo 'Demo of segmentation; steps that `make demo` has done are not repeated.'
+	@echo 'Demo of segmentation: trainings, evaluations and the table.'
 	$(BIN)/python tools/run_experiment.py configs/quickstart/experiment_segmentation.py $(ARGS)
 
 test: $(STAMP)

@@ -63,5 +63,5 @@ def test_trains_and_is_tested(name, folder, monkeypatch):
         metrics = runner.test()
         values = [v for k, v in metrics.items() if k.endswith(('mAP', 'mIoU', 'EPE'))]
         assert values and all(value >= 0 for value in values), metrics
-    for checkpoint in Path(cfg.work_dir).glob('*.pth'):  # 35 GB in all
+    for checkpoint in Path(cfg.work_dir).glob('*.pth'):  # several GB in all
         checkpoint.unlink()
