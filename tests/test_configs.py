@@ -4,7 +4,6 @@ import copy
 import inspect
 import json
 from argparse import ArgumentParser
-from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
@@ -33,14 +32,8 @@ from semidff.experiments import load_experiment
 from semidff.experiments.experiment import Step
 from semidff.inference.methods import METHODS
 from semidff.models import SemiDFF, VideoDetector
+from tests.config_files import CONFIGS, ROOT, load, trainings
 
-ROOT = Path(__file__).resolve().parents[1]
-SEGMENTATION = {'segmentation', 'cityscapes'}  # need mmsegmentation
-CONFIGS = sorted(
-    path.relative_to(ROOT / 'configs').as_posix()
-    for path in (ROOT / 'configs').rglob('*.py')
-    if '_base_' not in path.parts and (find_spec('mmseg') or not SEGMENTATION & {*path.parts})
-)
 register_all_modules()
 
 
@@ -48,16 +41,6 @@ register_all_modules()
 def _scope():
     """Names are looked up in mmdet's registries, whatever another test has set."""
     init_default_scope('mmdet')
-
-
-def load(name: str) -> Config:
-    """A config, from the repository's root whatever the working folder is."""
-    return Config.fromfile(ROOT / 'configs' / name)
-
-
-def trainings() -> list[str]:
-    """Configs that train something; experiments have no model of their own."""
-    return [name for name in CONFIGS if 'model' in load(name)]
 
 
 def build(cfg: Config, device: str = 'meta') -> torch.nn.Module:

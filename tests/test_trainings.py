@@ -1,6 +1,5 @@
 """Every config under configs/ trains two iterations a step and is tested, on a miniature of its data set."""
 
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -10,16 +9,9 @@ from mmengine.runner import Runner
 import semidff  # noqa: F401 (registers the package's parts)
 from semidff.converters.cityscapes import convert_cityscapes
 from semidff.utils.image_detectors import resolve_detector
+from tests.config_files import ROOT, trainings
 from tests.miniature import shrink, write_cityscapes, write_generated, write_imagenet
 
-ROOT = Path(__file__).resolve().parents[1]
-SEGMENTATION = {'segmentation', 'cityscapes'}  # need mmsegmentation
-FILES = [
-    path.relative_to(ROOT / 'configs').as_posix()
-    for path in sorted((ROOT / 'configs').rglob('*.py'))
-    if '_base_' not in path.parts and (find_spec('mmseg') or not SEGMENTATION & {*path.parts})
-]
-CONFIGS = [name for name in FILES if 'model' in Config.fromfile(ROOT / 'configs' / name)]
 # Trainings of the tables, with accumulated gradients: those that change the objective, and some with other weights.
 CAFFE = Config.fromfile(ROOT / 'configs/imagenet/tables_caffe.py')
 STEPS = {
@@ -45,7 +37,7 @@ def folder(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize('name', [*CONFIGS, *STEPS])
+@pytest.mark.parametrize('name', [*trainings(), *STEPS])
 def test_trains_and_is_tested(name, folder, monkeypatch):
     monkeypatch.chdir(folder)
     step = STEPS.get(name, dict(train=f'configs/{name}', cfg_options={}))

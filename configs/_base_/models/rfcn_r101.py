@@ -4,6 +4,7 @@
 # are public.  The papers use MSRA's (style 'caffe': stride on the first 1x1, mean subtraction only), see
 # configs/rfcn/rfcn_r101-caffe_*.py.  For weights from another file:
 #   --cfg-options model.backbone.init_cfg.checkpoint=FILE
+
 # Training, testing and distillation use the same proposals.
 proposals = dict(
     nms_pre=6000, max_per_img=300, nms=dict(type='nms', iou_threshold=0.7), min_bbox_size=0
