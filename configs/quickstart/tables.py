@@ -2,7 +2,7 @@
 
 python tools/run_experiment.py configs/quickstart/tables.py --tables 1 3a
 
-The compared steps are equally long: reg, sem, each of the two steps of two-step and of all ablations have 1,500
+The compared steps are equally long: reg, sem, each of the two steps of two-step and of all ablations have 1,000
 iterations at the same peak learning rate; joint training has the iterations of one step. two-step has as many semantic
 iterations as sem, in addition to those of reg, which is its first step. ``sem-long`` has as many iterations as both
 steps of two-step. The papers' mAP is that of ImageNet VID and no reference for the values, only for their order.
@@ -11,6 +11,7 @@ steps of two-step. The papers' mAP is that of ImageNet VID and no reference for 
 _base_ = ['./experiment.py', './_base_/dff_experiment.py', '../_base_/tables.py']
 
 work_dir = 'work_dirs/quickstart_tables'
+_iters = 1000
 
 
 def _length(step, iters):
@@ -25,9 +26,12 @@ def _length(step, iters):
 
 def _stage_two(name, variant, options=None):
     """Return a training of stage two."""
-    lengths = {**_length(0, 1500), **(_length(1, 1500) if variant == 'two_step' else {})}
-    config = f'configs/quickstart/{variant}_synthetic.py'
-    return dict(name=name, train=config, cfg_options={**lengths, **(options or {})})
+    second = _length(1, _iters) if variant == 'two_step' else {}
+    return dict(
+        name=name,
+        train=f'configs/quickstart/{variant}_synthetic.py',
+        cfg_options={**_length(0, _iters), **second, **(options or {})},
+    )
 
 
 _vid = {'load_parts.detector.checkpoint': '{stage_one_vid}/last.pth'}
@@ -35,7 +39,7 @@ steps = [
     *(step for step in _base_.steps if step['name'] not in ('two_step', 'sem')),
     _stage_two('two_step', 'two_step'),
     _stage_two('sem', 'sem'),
-    _stage_two('sem-long', 'sem', _length(0, 3000)),
+    _stage_two('sem-long', 'sem', _length(0, 2 * _iters)),
     _stage_two('generative', 'reg_generative'),
     _stage_two('joint', 'joint'),
     _stage_two('t-inf', 'sem_t-inf'),
