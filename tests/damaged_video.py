@@ -13,7 +13,7 @@ SIZE = (64, 48)  # width, height
 def picture(index: int, size: tuple[int, int] = SIZE) -> np.ndarray:
     """Return a smooth picture whose blue channel encodes the frame number, with a red left half."""
     image = np.full((size[1], size[0], 3), 60, np.uint8)
-    image[..., 0] = 8 * index
+    image[..., 0] = 8 * index % 256
     image[:, : size[0] // 2, 2] = 200
     return image
 

@@ -29,8 +29,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--minutes',
         type=finite,
-        default=60,
-        help='time of the whole command, three quarters of it for the training (default: 60)',
+        help='time of the whole command, three quarters of it for the training (default: 60, or that of the plan in '
+        'DIR)',
     )
     speed = parser.add_mutually_exclusive_group()
     speed.add_argument(

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from mmengine.registry import init_default_scope
+from torch import nn
 
 from semidff.evaluation import Detections, VIDEvaluator
 from semidff.evaluation.agreement import MIN_SCORE, agreement
@@ -63,6 +64,7 @@ def measure_operating_points(
     videos: Sequence[str | Path | EvaluationClip] = (),
     points: Sequence[OperatingPoint] | None = None,
     *,
+    detector: VideoDetector | None = None,
     labels: str | Path | None = None,
     images: str | Path | None = None,
     adaptive: str | Path | ErrorPredictor | None = None,
@@ -86,6 +88,8 @@ def measure_operating_points(
         videos: Video files, folders of frames or clips; not used with labels.
         points: The operating points; None: :func:`grid_of_points`, with the methods that the model supports. The
             dense detector at the config's input size is added. Intervals longer than all clips are left out.
+        detector: Video detector with the weights from before stage two, which changes the task network. It is what
+            methods without temporal module run, the dense detector first of all; None: ``model``.
         labels: COCO-VID json of labeled videos.
         images: Folder of its images; None: that of the json, or one beside it with its name.
         adaptive: Error predictor or its file, for method *adaptive*. Intervals that it is not calibrated for are left
@@ -104,7 +108,8 @@ def measure_operating_points(
         VideoError: If a video cannot be read.
     """
     init_default_scope('mmdet')
-    model = VideoDetector.wrap(model) if not hasattr(model, 'has_temporal') else model
+    model = _wrapped(model)
+    detector = model if detector is None else _wrapped(detector)
     if adaptive is not None and not isinstance(adaptive, ErrorPredictor):
         adaptive = ErrorPredictor.load(adaptive)
     chosen = _supported(points, model, adaptive)
@@ -117,11 +122,15 @@ def measure_operating_points(
         raise ValueError(
             f'needs videos or labels, places >= 1 and rounds >= 1, got {len(clips)} clips, {places=}, {rounds=}'
         )
-    runs = PointDetections(model, clips, adaptive, places, folder)
-    runs.detect(chosen, progress)
-    chosen = [point for point in chosen if point.key_interval <= runs.longest]
-    found = {point: runs.of(point) for point in chosen}
-    times = PointTimes(model, chosen, clips[0], adaptive)
+    models = {point: model if needs_temporal(point) else detector for point in chosen}
+    found = {}
+    for one in (detector, model):
+        own = [point for point in chosen if models[point] is one and point not in found]
+        if own:
+            runs = PointDetections(one, clips, adaptive, places, folder)
+            runs.detect(own, progress)
+            found |= {point: runs.of(point) for point in own if point.key_interval <= runs.longest}
+    times = PointTimes({point: models[point] for point in found}, clips[0], adaptive)
     times.measure(rounds, progress)
     reference = OperatingPoint('frame')
     compared = found[reference].detections[0], runs.num_frames, min_score
@@ -129,10 +138,11 @@ def measure_operating_points(
     for point, run in found.items():
         several = [_accuracy(one, evaluator, *compared) for one in run.detections]
         metrics = {name: float(np.mean([one[name] for one in several])) for name in several[0]}
-        seconds = times.seconds(point, run.interval)
+        interval = run.interval if point.method == ADAPTIVE else point.key_interval
+        seconds = times.seconds(point, interval)
         speed_up = float(np.median(times.seconds(reference, 1) / seconds))
         measured.append(
-            MeasuredPoint(point, run.interval, metrics, 1000 * float(np.median(seconds)), speed_up)
+            MeasuredPoint(point, interval, metrics, 1000 * float(np.median(seconds)), speed_up)
         )
     if max_loss is None:
         max_loss = 0.1 if evaluator is None else 0.03
@@ -141,6 +151,20 @@ def measure_operating_points(
         rounds=rounds, frames=runs.num_frames, clips=len(clips), sizes=times.sizes,
     )  # fmt: skip
     return OperatingReport(measured, max_loss, settings, fps)
+
+
+def needs_temporal(point: OperatingPoint) -> bool:
+    """Return whether a point's method runs the temporal module."""
+    return method_class(point.run_as).uses_temporal
+
+
+def _wrapped(model: nn.Module) -> VideoDetector:
+    """Return a video detector, around an image detector if it is one."""
+    if hasattr(model, 'has_temporal'):
+        return model
+    wrapped = VideoDetector.wrap(model)
+    wrapped.cfg, wrapped.dataset_meta = model.cfg, model.dataset_meta
+    return wrapped
 
 
 def _accuracy(
@@ -185,7 +209,7 @@ def _supported(
             raise ValueError(
                 'adaptive needs an error predictor, made by tools/analysis/fit_adaptive.py: give its file'
             )
-        if method_class(point.run_as).uses_temporal and not model.has_temporal:
+        if needs_temporal(point) and not model.has_temporal:
             raise ValueError(f'{name} needs a temporal module, which this model does not have')
         if interval < 1 or not scale > 0 or smooth < 0:
             raise ValueError(

@@ -1,13 +1,16 @@
 """Times of operating points from decoding to boxes, interleaved.
 
-In each round every method runs one clip of :data:`TIMED_FRAMES` frames at every input size, one method after the other
-and all on the same frames, so that noise of the machine affects all of them alike. The first round is warm-up and is
-not counted. The first frame of a clip is a key frame, all others are non-key frames; the time of an operating point is
-(t_key + (l - 1) t_non_key) / l at its average key-frame interval l. A speed-up compares times of the same round. A
-frame is decoded, goes through the test pipeline, to the device and through the engine, one step after the other.
+In each round every method runs one clip at every input size, one method after the other and all on the same frames, so
+that noise of the machine affects all of them alike. The first round is warm-up and is not counted. A clip has
+:data:`TIMED_FRAMES` frames from one key frame on, and the next key frame, which is the one that counts: what a method
+does at a key frame with the frames before it, such as linking boxes, is part of its time. Method *centered* propagates
+there, too; its clip ends before the next key frame, and its non-key frames are propagated at the end of the clip. The
+time of an operating point is (t_key + (l - 1) t_non_key) / l at its average key-frame interval l. A speed-up compares
+times of the same round. A frame is decoded, goes through the test pipeline, to the device and through the engine, one
+step after the other.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from itertools import islice
 
 import numpy as np
@@ -15,6 +18,7 @@ from mmengine.dataset import pseudo_collate
 
 from semidff.inference import AdaptiveSchedule, ErrorPredictor
 from semidff.inference.frame_pipeline import frame_pipeline
+from semidff.inference.methods import method_class
 from semidff.models.video_detector import VideoDetector
 
 from .clip_timer import ClipTimer, endless_frames
@@ -28,29 +32,27 @@ class PointTimes:
     """Measures the times of key frames and of non-key frames with every method at every input size.
 
     Args:
-        model: In eval mode, with ``cfg``.
-        points: Operating points.
+        models: The model of each operating point, in eval mode, with ``cfg``.
         clip: Clip whose video, from its first frame on, is used, since seeking must not be timed.
         predictor: Of *adaptive*.
     """
 
     def __init__(
         self,
-        model: VideoDetector,
-        points: Sequence[OperatingPoint],
+        models: Mapping[OperatingPoint, VideoDetector],
         clip: EvaluationClip,
         predictor: ErrorPredictor | None = None,
     ) -> None:
-        self.model, self.predictor = model, predictor
+        self.predictor = predictor
         self.clip = clip._replace(start=0, stop=None)
         self.sizes: dict[float, tuple[int, int]] = {}
-        pairs = dict.fromkeys((point.method, point.scale, point.smooth) for point in points)
-        self._timers = {pair: self._timer(*pair) for pair in pairs}
+        pairs = {(p.method, p.scale, p.smooth): model for p, model in models.items()}
+        self._timers = {pair: self._timer(model, *pair) for pair, model in pairs.items()}
         self._frames = {pair: endless_frames(self.clip) for pair in pairs}
         self._seconds: dict[tuple, list[tuple[float, float]]] = {p: [] for p in pairs}
 
-    def _timer(self, method: str, scale: float, smooth: int) -> ClipTimer:
-        pipeline = frame_pipeline(self.model.cfg, scale=scale)
+    def _timer(self, model: VideoDetector, method: str, scale: float, smooth: int) -> ClipTimer:
+        pipeline = frame_pipeline(model.cfg, scale=scale)
         packed = pipeline(dict(img=next(self.clip.images())))
         self.sizes[scale] = tuple(packed['inputs'].shape[-2:])
         schedule = None
@@ -58,7 +60,7 @@ class PointTimes:
             options = dict(tolerance=float('inf'), max_interval=TIMED_FRAMES)
             schedule = AdaptiveSchedule(self.predictor, **options)
         return ClipTimer(
-            self.model,
+            model,
             OperatingPoint(method).run_as,
             TIMED_FRAMES,
             lambda image: pseudo_collate([pipeline(dict(img=image))]),
@@ -70,10 +72,13 @@ class PointTimes:
         """Measure ``rounds`` rounds after one of warm-up."""
         for number in range(rounds + 1):
             for pair, timer in self._timers.items():
-                clip = timer.run(islice(self._frames[pair], TIMED_FRAMES))
-                seconds = clip.seconds.sum(axis=1)
+                kind = method_class(OperatingPoint(pair[0]).run_as)
+                at_key = kind.offline and kind.uses_temporal  # non-key frames, and thus not timed
+                count = TIMED_FRAMES if at_key else TIMED_FRAMES + 1
+                seconds = timer.run(islice(self._frames[pair], count)).seconds.sum(axis=1)
+                key = 0 if at_key else TIMED_FRAMES
                 if number:
-                    self._seconds[pair].append((seconds[0], seconds[1:].mean()))
+                    self._seconds[pair].append((seconds[key], seconds[1:TIMED_FRAMES].mean()))
             progress(f'times, round {number} of {rounds}' if number else 'times, warm-up')
 
     def seconds(self, point: OperatingPoint, interval: float) -> np.ndarray:

@@ -30,6 +30,7 @@ Size = tuple[int, int]
 CLASS_LAYERS = re.compile(r'_(cls|obj)(\.\d+)*$')
 """Names of the layers of mmdet's heads that predict sigmoid class scores and objectness."""
 CANDIDATES = 1000
+MOTION = 7
 NARROW = 4
 """Divisor of the channels in a narrow detector."""
 
@@ -227,9 +228,26 @@ def pictures(size: Size) -> tuple[Tensor, SampleList]:
     return images, labeled
 
 
+def shifted(images: Tensor, labeled: SampleList, dx: int, dy: int) -> tuple[Tensor, SampleList]:
+    """Return pictures (N, 3, H, W) that have moved by a few pixels, and their objects likewise."""
+    moved = copy.deepcopy(labeled)
+    for sample in moved:
+        objects = sample.gt_instances
+        objects.bboxes = objects.bboxes + objects.bboxes.new_tensor([dx, dy, dx, dy])
+        if 'masks' in objects:
+            masks = np.roll(objects.masks.masks, (dy, dx), (1, 2))
+            objects.masks = BitmapMasks(masks, *masks.shape[1:])
+    return images.roll((dy, dx), (2, 3)), moved
+
+
 def overfit(detector: nn.Module, size: Size, iterations: int) -> float:
-    """Train a detector on :func:`pictures`, in place, and return its highest score on them."""
+    """Train a detector on moving :func:`pictures`, in place, and return its highest score on them.
+
+    Objects move by up to :data:`MOTION` pixels: boxes of a teacher that has never seen motion may be anything for
+    moving objects, and the loss parts on boxes with them.
+    """
     images, labeled = pictures(size)
+    shifts = torch.Generator().manual_seed(0)
     if not getattr(detector, 'with_mask', False):
         for sample in labeled:
             del sample.gt_instances.masks  # RTMDet would match by masks
@@ -243,7 +261,8 @@ def overfit(detector: nn.Module, size: Size, iterations: int) -> float:
     optimizer = torch.optim.AdamW(detector.parameters(), lr=rate)
     detector.train()
     for _ in range(iterations):
-        losses = detector.loss(images, copy.deepcopy(labeled))
+        dx, dy = torch.randint(-MOTION, MOTION + 1, (2,), generator=shifts).tolist()
+        losses = detector.loss(*shifted(images, labeled, dx, dy))
         optimizer.zero_grad()
         detector.parse_losses(losses)[0].backward()
         nn.utils.clip_grad_norm_(detector.parameters(), 10)

@@ -30,7 +30,8 @@ from semidff.utils.tool_files import FileError, OutputFolder, check_outputs
 
 from .video_inferencer import VideoInferencer
 
-_FOREIGN = 'config.py', 'last.pth', 'adaptive.json', 'report.md', 'video.mp4'
+_FOREIGN = 'config.py', 'last.pth', 'detector.pth', 'adaptive.json', 'report.md', 'video.mp4'
+MINUTES = 60
 _CLIPS = 5, 20  # fewest and most to which the adaptive schedule is fitted
 _RENDERED = 250  # frames
 
@@ -40,7 +41,7 @@ def adapt(
     checkpoint: str | Path,
     videos: Sequence[str | Path],
     out: str | Path,
-    minutes: float = 60,
+    minutes: float | None = None,
     fps: float | None = None,
     key_interval: int | None = None,
     labels: str | Path | None = None,
@@ -57,7 +58,7 @@ def adapt(
         checkpoint: Its weights.
         videos: Video files, folders of frames, folders that contain either, and globs.
         out: Folder of the results.
-        minutes: Time of the whole adaptation.
+        minutes: Time of the whole adaptation; None: 60, or that of the plan in the folder.
         fps: Frames per second to reach, from decoding to boxes, by the most accurate operating point that does.
         key_interval: Key-frame interval l of the forecasts; training covers intervals up to 2 l - 1.
         labels: COCO-VID json of labeled videos, for mAP beside the agreement with the detector, on all of their frames
@@ -78,7 +79,7 @@ def adapt(
             missing.
         ValueError: If the labels do not fit the detector.
     """
-    if not 0 < minutes < float('inf'):
+    if minutes is not None and not 0 < minutes < float('inf'):
         raise PlanError(f'minutes is {minutes}; it must be above 0 and finite')
     if key_interval is not None and key_interval < 2:
         raise PlanError(f'key_interval is {key_interval}; it must be at least 2')
@@ -98,7 +99,14 @@ def adapt(
         check_labels(labels, detector_config(detector), checkpoint)
     with occupy(out):
         given = [str(video) for video in videos]
-        plan = _planned(detector, checkpoint, given, out, minutes, key_interval, fps, device)
+        plan = _continued(detector, checkpoint, given, out, minutes, key_interval, fps)
+        if plan is None:
+            asked = minutes or MINUTES, key_interval, fps
+            plan = make_plan(detector, checkpoint, given, out, *asked, device, _say)
+            (out / 'config.py').unlink(missing_ok=True)  # of an earlier plan
+            plan.save(out / 'plan.json')
+        elif not plan_only:
+            plan.save(out / 'plan.json')
         print(plan.text(), flush=True)
         speedup = plan.chosen.speedup
         if plan_only:
@@ -120,37 +128,39 @@ def adapt(
     return out
 
 
-def _planned(
+def _continued(
     detector: str,
     checkpoint: str,
     videos: list[str],
     out: Path,
-    minutes: float,
+    minutes: float | None,
     key_interval: int | None,
     fps: float | None,
-    device: str,
-) -> Plan:
-    """Make a plan and write it, or continue the one in the folder."""
+) -> Plan | None:
+    """Return the folder's plan, with a further step for further videos or minutes.
+
+    None if there is no plan, or if nothing has been trained by it and other settings are asked for.
+    """
     file = out / 'plan.json'
     if not file.exists():
-        choices = (minutes, key_interval, fps, device)
-        plan = make_plan(detector, checkpoint, videos, out, *choices, _say)
-        plan.save(file)
-    else:
-        plan = Plan.load(file)
-        digest = detector_digest(checkpoint)
-        if (plan.detector, plan.digest) != (detector, digest):
-            raise PlanError(
-                f'{out}: is the adaptation of {plan.detector} with {plan.checkpoint}; give the same, or another --out'
-            )
-        if fps not in (None, plan.fps) or key_interval not in (None, plan.key_interval):
-            raise PlanError(
-                f'{file}: is for key_interval={plan.key_interval} and fps={plan.fps}, which a continuation does not '
-                'change; give the same, or another --out'
-            )
-        _say(f'continuing the plan of this folder, made for {plan.minutes:g} minutes')
-        if extend(plan, videos, out, minutes):
-            plan.save(file)
+        return None
+    plan = Plan.load(file)
+    if (plan.detector, plan.digest) != (detector, detector_digest(checkpoint)):
+        raise PlanError(
+            f'{out}: is the adaptation of {plan.detector} with {plan.checkpoint}; give the same, or another --out'
+        )
+    other = fps not in (None, plan.fps) or key_interval not in (None, plan.key_interval)
+    begun = any((out / 'training').glob('*.pth'))
+    if other and begun:
+        raise PlanError(
+            f'{file}: is for key_interval={plan.key_interval} and fps={plan.fps}, which a continuation does not '
+            'change; give the same, or another --out'
+        )
+    fewer = minutes is not None and plan.minutes - minutes > 1e-6
+    extended = extend(plan, videos, out, minutes or plan.minutes)
+    if not begun and (other or fewer or extended):
+        return None
+    _say(f'continuing the plan of this folder, made for {plan.minutes:g} minutes')
     return plan
 
 
@@ -174,12 +184,14 @@ def _train(plan: Plan, out: Path, device: str) -> None:
     options |= dict(launcher='none', local_rank=0, amp=False, resume='auto')
     run_training(Namespace(config=str(path), work_dir=str(folder), **options))
     state, meta = read_checkpoint(folder / 'last.pth')
-    kept = {key: value for key, value in state.items() if not key.startswith(TRAINING_ONLY)}
     meta = dict(
         iter=meta['iter'], dataset_meta=dict(classes=class_names(config, meta)), cfg=meta['cfg']
     )
-    with atomic_path(slim) as unfinished:
-        torch.save(dict(state_dict=kept, meta=meta), unfinished)
+    original, _ = read_checkpoint(plan.checkpoint)
+    for file, weights in ((out / 'detector.pth', original), (slim, state)):
+        kept = {key: value for key, value in weights.items() if not key.startswith(TRAINING_ONLY)}
+        with atomic_path(file) as unfinished:
+            torch.save(dict(state_dict=kept, meta=meta), unfinished)
 
 
 def _finish(plan: Plan, out: Path, device: str, labels: str | Path | None) -> None:
@@ -202,7 +214,7 @@ def _finish(plan: Plan, out: Path, device: str, labels: str | Path | None) -> No
 def _fit(plan: Plan, out: Path, device: str, labels: str | Path | None) -> None:
     """Fit the adaptive schedule to the videos of the training."""
     _say('fitting the adaptive schedule')
-    inferencer = _dense(out, device)
+    inferencer = _load(out, device)
     videos = load_videos(write_list(out / 'videos' / 'all.txt', plan.videos))
     pack = lambda image: inferencer.preprocess(Frame(image, 0, 0.0))  # noqa: E731
     clips = min(max(round(plan.minutes / 3), _CLIPS[0]), _CLIPS[1])
@@ -212,15 +224,19 @@ def _fit(plan: Plan, out: Path, device: str, labels: str | Path | None) -> None:
 def _validate(plan: Plan, out: Path, device: str, labels: str | Path | None) -> None:
     """Measure operating points, and put the recommended one into the config."""
     _say('validation on held-back frames')
-    recommended = validate(plan, _dense(out, device).model, out, labels, _say)
+    detector = _load(out, device, 'detector.pth', 'frame').model
+    recommended = validate(plan, _load(out, device).model, detector, out, labels, _say)
     config = read_config(out / 'config.py')
     config.recommended = recommended
     write_config(config, out / 'config.py')
 
 
-def _dense(out: Path, device: str) -> VideoInferencer:
-    """Load the result at the config's input size."""
-    return VideoInferencer(str(out / 'config.py'), out / 'last.pth', device, show_progress=False)
+def _load(
+    out: Path, device: str, weights: str = 'last.pth', method: str = 'propagate'
+) -> VideoInferencer:
+    """Load the result, or the detector, at the config's input size."""
+    config = str(out / 'config.py')
+    return VideoInferencer(config, out / weights, device, method, show_progress=False)
 
 
 def _render(plan: Plan, out: Path, device: str, labels: str | Path | None) -> None:
@@ -243,7 +259,7 @@ def _use(device: str | None) -> str:
     device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
     mmengine_device.DEVICE = torch.device(device).type
     if mmengine_device.DEVICE == 'cuda':
-        torch.cuda.set_device(device)
+        torch.cuda.set_device(torch.device(device).index or 0)
     return device
 
 

@@ -12,7 +12,9 @@ class AdaptedFolder(NamedTuple):
 
     Attributes:
         config: The config file.
-        weights: The checkpoint.
+        weights: The checkpoint of the video detector.
+        detector: That of the image detector, for methods that do not run the temporal module: training changes the
+            task network.
         method: The recommended method.
         key_interval: The recommended key-frame interval.
         schedule: Config of the recommended schedule; None: fixed intervals.
@@ -21,6 +23,7 @@ class AdaptedFolder(NamedTuple):
 
     config: str
     weights: str
+    detector: str
     method: str
     key_interval: int
     schedule: dict | None
@@ -33,15 +36,15 @@ class AdaptedFolder(NamedTuple):
         Raises:
             ConfigError: If it lacks the config or the weights.
         """
-        config, weights = folder / 'config.py', folder / 'last.pth'
-        if missing := [file.name for file in (config, weights) if not file.is_file()]:
+        files = [folder / name for name in ('config.py', 'last.pth', 'detector.pth')]
+        if missing := [file.name for file in files if not file.is_file()]:
             raise ConfigError(
                 f'{folder}: has no {" and no ".join(missing)}; give a folder that tools/adapt.py has finished, or a '
                 'config file'
             )
-        point = dict(read_config(config).get('recommended') or {})
+        point = dict(read_config(files[0]).get('recommended') or {})
         method, interval = point.get('method', 'propagate'), point.get('key_interval', 10)
         schedule = None
         if method == 'adaptive':
             method, schedule = 'propagate', schedule_config(interval, str(folder / 'adaptive.json'))
-        return cls(str(config), str(weights), method, interval, schedule, point.get('scale', 1.0))
+        return cls(*map(str, files), method, interval, schedule, point.get('scale', 1.0))

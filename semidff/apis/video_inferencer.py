@@ -20,6 +20,7 @@ from semidff.datasets.video_readers import Frame, FrameStream
 from semidff.datasets.video_readers.sources import MAX_READ_AHEAD, Source, prefetch, sources_of
 from semidff.inference import KeyFrameSchedule, VideoEngine, build_schedule
 from semidff.inference.frame_pipeline import frame_pipeline, load_model
+from semidff.inference.methods import method_class
 from semidff.inference.outputs import Output, Result, check_kinds, check_out_video, open_outputs
 from semidff.inference.timer import NoTimer
 from semidff.utils.installed import installed_file
@@ -105,8 +106,10 @@ class VideoInferencer(BaseInferencer):
         if isinstance(model, str | Path) and Path(model).is_dir():
             folder = AdaptedFolder.read(Path(model))
             if method is key_interval is schedule is None:
-                method, key_interval, schedule, self._scale = folder[2:]
-            model, weights = folder.config, weights or folder.weights
+                method, key_interval, schedule, self._scale = folder[3:]
+            trained = method_class(method or 'propagate').uses_temporal
+            model = folder.config
+            weights = weights or (folder.weights if trained else folder.detector)
         self.schedule = None if schedule is None else build_schedule(schedule)
         self.read_ahead = read_ahead
         self.panels, self.smooth_scores = tuple(panels), smooth_scores

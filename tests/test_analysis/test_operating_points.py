@@ -2,6 +2,7 @@
 
 import copy
 import json
+import time
 
 import numpy as np
 import pytest
@@ -13,12 +14,21 @@ from semidff.analysis.evaluation_clips import EvaluationClip
 from semidff.analysis.operating_points import OperatingPoint, measure_operating_points
 from semidff.analysis.operating_report import MeasuredPoint, OperatingReport
 from semidff.analysis.point_detections import PointDetections
+from semidff.analysis.point_times import PointTimes
 from semidff.evaluation import Detections
 from semidff.evaluation.agreement import agreement
 from semidff.inference import FixedSchedule, MethodError, VideoEngine
 from semidff.inference.frame_pipeline import frame_pipeline
+from semidff.inference.methods import interpolate
 from tests.damaged_video import write_video
-from tests.tiny_video import CLASSES, build, test_settings, video_detector_cfg, write_videos
+from tests.tiny_video import (
+    CLASSES,
+    build,
+    detector_cfg,
+    test_settings,
+    video_detector_cfg,
+    write_videos,
+)
 
 METHODS = ('frame', 'coast', 'interpolate', 'propagate', 'centered')
 
@@ -107,6 +117,47 @@ def test_smaller_input_and_continued_run(folder, clip, model, tmp_path, monkeypa
     monkeypatch.setitem(model._modules, 'teacher_task', torch.nn.Linear(1, 1))
     again = measure_operating_points(model, [clip, folder / 'in.mp4'], points, **settings)
     assert [one.metrics for one in again.points] == [one.metrics for one in report.points]
+
+
+def test_an_image_detector_needs_no_training(folder, clip, model):
+    detector = build(detector_cfg())
+    detector.load_state_dict(model.spatial.detector.state_dict())
+    detector.cfg, detector.dataset_meta = model.cfg, model.dataset_meta
+    points = [OperatingPoint('coast', 3)]
+    report = measure_operating_points(detector, [clip], points, rounds=1, min_score=0.0)
+    expected = measure_operating_points(model, [clip], points, rounds=1, min_score=0.0)
+    assert [p.metrics for p in report.points] == [p.metrics for p in expected.points]
+
+
+def test_the_dense_detector_is_that_of_before_the_training(clip, model):
+    before = build(video_detector_cfg())
+    before.cfg, before.dataset_meta = model.cfg, model.dataset_meta
+    with torch.no_grad():
+        before.spatial.detector.bbox_head.retina_reg.bias += 0.2
+    points = [OperatingPoint('coast', 3), OperatingPoint('propagate', 1)]
+    settings = dict(rounds=1, min_score=0.0)
+    report = measure_operating_points(model, [clip], points, detector=before, **settings)
+    dense, coast, propagate = (one.metrics for one in report.points)
+    alone = measure_operating_points(before, [clip], points[:1], **settings)
+    assert [dense, coast] == [one.metrics for one in alone.points] and dense['AP'] == 1
+    assert propagate['AP'] < 0.9  # its key frames are those of other heads
+
+
+def test_work_at_key_frames_is_timed(clip, model, monkeypatch):
+    link = interpolate.link
+
+    def slow(*args):
+        time.sleep(0.5)
+        return link(*args)
+
+    monkeypatch.setattr(interpolate, 'link', slow)
+    points = {OperatingPoint(method, 10): model for method in ('interpolate', 'centered')}
+    times = PointTimes(points, clip)
+    times.measure(1, lambda text: None)
+    of_interpolate, of_centered = (times.seconds(point, 10)[0] for point in points)
+    assert of_interpolate > 0.05
+    assert times.seconds(OperatingPoint('interpolate', 10), 20)[0] < of_interpolate
+    assert of_centered > 0
 
 
 def test_labels(folder, model):

@@ -139,6 +139,57 @@ def test_the_folder_is_a_video_detector(project, adapted, monkeypatch, tmp_path)
     assert (tmp_path / 'boxes.mp4').stat().st_size
 
 
+def test_the_rivals_are_those_of_the_given_detector(project, adapted):
+    given, kept = (
+        torch.load(f)['state_dict'] for f in (project / 'one.pth', adapted / 'detector.pth')
+    )
+    assert given.keys() == kept.keys() and all(torch.equal(given[key], kept[key]) for key in given)
+    trained = weights(adapted)['state_dict']['spatial.detector.bbox_head.retina_cls.weight']
+    assert not torch.equal(trained, given['bbox_head.retina_cls.weight'])
+    for method, same in (('coast', True), ('propagate', False)):
+        inferencer = VideoInferencer(adapted, device='cpu', method=method, show_progress=False)
+        head = inferencer.model.spatial.detector.bbox_head.retina_cls.weight
+        assert torch.equal(head, given['bbox_head.retina_cls.weight']) == same
+    assert f'VideoInferencer({str(adapted)!r})' in (adapted / 'report.md').read_text()
+
+
+def test_a_gpu_needs_no_index(monkeypatch):
+    chosen = []
+    monkeypatch.setattr(torch.cuda, 'set_device', chosen.append)
+    monkeypatch.setattr(sys.modules['semidff.apis.adapt'].mmengine_device, 'DEVICE', 'cpu')
+    for device in ('cuda', 'cuda:1'):
+        assert sys.modules['semidff.apis.adapt']._use(device) == device
+    assert chosen == [0, 1]
+
+
+def test_clips_end_with_a_key_frame(project, adapted, tmp_path):
+    plan = Plan.load(adapted / 'plan.json')
+    lengths = {30: 30, 55: 41, 400: 301}
+    for length, expected in lengths.items():
+        write_video(tmp_path / f'{length}.mp4', length, size=SIZE)
+        plan.held_back, plan.portion, plan.steps[0]['minutes'] = [tmp_path / f'{length}.mp4'], 1, 60
+        (clip,) = validation.held_back_clips(plan)
+        assert (clip.start, clip.stop) == (0, expected)
+
+
+def test_looking_at_plans_changes_nothing_that_is_trained(project, adapted, tmp_path):
+    out, file = tmp_path / 'out', tmp_path / 'out' / 'plan.json'
+    look = dict(plan_only=True, minutes=None)
+    assert Plan.load(run(project, out, **look) / 'plan.json').minutes == 60
+    run(project, out, **look | dict(minutes=60))
+    assert json.loads(file.read_text())['steps'][0]['minutes'] == 30
+    run(project, out, **look | dict(minutes=1e-3, key_interval=5))
+    plan = Plan.load(file)
+    assert (plan.minutes, plan.key_interval, len(plan.steps)) == (1e-3, 5, 2)
+    shutil.copytree(adapted, tmp_path / 'done')
+    before = (tmp_path / 'done' / 'plan.json').read_text()
+    run(project, tmp_path / 'done', **look | dict(minutes=1))
+    run(project, tmp_path / 'done', **look)
+    assert (tmp_path / 'done' / 'plan.json').read_text() == before
+    with pytest.raises(PlanError, match='which a continuation does not change'):
+        run(project, tmp_path / 'done', **look | dict(key_interval=5))
+
+
 def test_an_interrupted_training_continues_with_the_same_result(project, adapted, tmp_path):
     out = tmp_path / 'out'
     out.mkdir()

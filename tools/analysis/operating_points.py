@@ -48,6 +48,9 @@ def parse_args() -> argparse.Namespace:
                       help="COCO-VID json (default: the config's test data)")  # fmt: skip
     parser.add_argument('--images', type=InputFile, metavar='DIR',
                         help='images of --labels (default: its folder, or one beside it with its name)')  # fmt: skip
+    parser.add_argument('--detector', type=CheckpointFile, metavar='FILE',
+                        help='weights of the detector before stage two, which may change its heads: for the dense '
+                        'detector and methods without training (default: those of the checkpoint)')  # fmt: skip
     parser.add_argument('--methods', nargs='+', choices=[*METHODS, 'copy'],
                         help='default: all that the model supports; adaptive needs --adaptive')  # fmt: skip
     add_key_intervals(parser, list(KEY_INTERVALS), 'key-frame intervals')
@@ -83,6 +86,9 @@ def main(args: argparse.Namespace) -> None:
     model = load_model(
         config, args.checkpoint, args.device, 'propagate' if has_temporal else 'frame'
     )
+    detector = None
+    if args.detector:
+        detector = load_model(config, args.detector, args.device, 'frame')
     labels, images = args.labels, args.images
     if not labels and not args.videos:
         labels, images = labels_of(config)
@@ -90,6 +96,7 @@ def main(args: argparse.Namespace) -> None:
         model,
         args.videos or (),
         grid_of_points(methods, args.key_intervals, args.scales, args.smooth_scores),
+        detector=detector,
         labels=labels,
         images=images,
         adaptive=args.adaptive,
