@@ -152,6 +152,8 @@ def shrink_network(part: ConfigDict, kind: str, deep: bool) -> None:
         part.update(depth=part.depth if deep else 50, base_channels=4, init_cfg=None)
     if kind in ('SSDVGG', 'Darknet'):
         part.init_cfg = dict(type='Normal', layer='Conv2d', std=0.01)
+    if kind == 'SSDVGG':
+        part.update(depth=11, out_feature_indices=(14, 24))
     if kind == 'RFCNNeck' and part.in_channels == 2048:
         part.in_channels = 128
     if kind == 'FPN':
