@@ -153,7 +153,7 @@ def check_semantic(case: Case) -> dict:
     without = [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
     if without:
         return cell(f'no gradient: {", ".join(without[:3])}', 'failed')
-    norms = gradient_norms(model, pairs, labeled)
+    norms = gradient_norms(model, images, labeled)
     ratio = max(norms.values()) / max(min(norms.values()), 1e-30)
     figures = dict(ratio=ratio, norms=norms, score=case.score)
     if case.score < TRAINED:
@@ -161,13 +161,20 @@ def check_semantic(case: Case) -> dict:
     return cell(f'{ratio:.1f}', 'ok' if ratio <= BALANCED else 'failed', **figures)
 
 
-def gradient_norms(model: SemiDFF, pairs: Tensor, labeled: list) -> dict[str, float]:
-    """Return the norms of the loss parts' gradients with respect to the flow, in pixels.
+def gradient_norms(model: SemiDFF, images: Tensor, labeled: list) -> dict[str, float]:
+    """Return the mean norms of the loss parts' gradients with respect to the flow, in pixels, of four motions.
 
     The flow is what all parts train at every split point, so their gradients have the same unit; it is 0 here, which
-    is wrong for moving pictures.
+    is wrong for pictures that move by 4 pixels.
     """
-    key, current = pairs.unbind(1)
+    found = [
+        _norms(model, images, images.roll(motion, (2, 3)), labeled)
+        for motion in ((0, 4), (4, 0), (0, -4), (-4, 0))
+    ]
+    return {name: sum(norms[name] for norms in found) / len(found) for name in found[0]}
+
+
+def _norms(model: SemiDFF, key: Tensor, current: Tensor, labeled: list) -> dict[str, float]:
     spatial, temporal = model.spatial, model.temporal
     with torch.no_grad():
         features, target = spatial.features(key), spatial.features(current)
@@ -240,7 +247,7 @@ def examine(
     stock: StockDetector,
     checks: dict[str, Callable[[Case], dict]],
     splits: Sequence[str] = SPLITS,
-    iterations: int = 70,
+    iterations: int = 140,
 ) -> dict[str, dict]:
     """Run checks of a detector at several split points; nothing is raised.
 

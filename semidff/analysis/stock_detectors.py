@@ -30,7 +30,8 @@ Size = tuple[int, int]
 CLASS_LAYERS = re.compile(r'_(cls|obj)(\.\d+)*$')
 """Names of the layers of mmdet's heads that predict sigmoid class scores and objectness."""
 CANDIDATES = 1000
-MOTION = 7
+MOTION = 5
+"""Largest shift of the pictures in the training, in pixels."""
 NARROW = 4
 """Divisor of the channels in a narrow detector."""
 
@@ -243,8 +244,8 @@ def shifted(images: Tensor, labeled: SampleList, dx: int, dy: int) -> tuple[Tens
 def overfit(detector: nn.Module, size: Size, iterations: int) -> float:
     """Train a detector on moving :func:`pictures`, in place, and return its highest score on them.
 
-    Objects move by up to :data:`MOTION` pixels: boxes of a teacher that has never seen motion may be anything for
-    moving objects, and the loss parts on boxes with them.
+    The boxes of a teacher that has never seen motion may be anything for moving objects, and so may the loss parts on
+    boxes.
     """
     images, labeled = pictures(size)
     shifts = torch.Generator().manual_seed(0)

@@ -43,6 +43,9 @@ class Distillation(NamedTuple):
 class FeatureRegression:
     """Feature regression loss L_reg (Eq. 4) of the propagated features to the teacher's.
 
+    With ``OutputSplit``, what is propagated are outputs with different units; see
+    :meth:`~semidff.models.spatial.split.Split.comparable`.
+
     Args:
         norm: ``l2``, or ``l1`` (Table 3b).
     """
@@ -55,8 +58,10 @@ class FeatureRegression:
         self.weight = weight
 
     def __call__(self, batch: Distillation) -> dict[str, Tensor]:
-        """Return ``loss_reg``, the mean over the levels."""
-        levels = [self.loss(p, t) for p, t in zip(batch.propagated, batch.target, strict=True)]
+        """Return ``loss_reg``, the mean over the levels, or over the outputs of all levels."""
+        compare = batch.teacher.split.comparable
+        maps = (compare(one, batch.target) for one in (batch.propagated, batch.target))
+        levels = [self.loss(p, t) for p, t in zip(*maps, strict=True)]
         return dict(loss_reg=self.weight * sum(levels) / len(levels))
 
 

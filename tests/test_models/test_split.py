@@ -3,6 +3,9 @@
 import pytest
 import torch
 
+from semidff.inference.schedules.fit import relative_error
+from semidff.models import FeatureRegression
+from semidff.models.objectives import Distillation
 from tests.models import frames, samples, tiny_semi_dff
 from tests.splits import SPLITS, cut, same
 
@@ -193,6 +196,34 @@ def test_steps_of_the_distillation(name, objective):
         )
         assert 'spatial.detector.backbone.layer4.1.conv1.weight' in own
     assert not any(key.startswith('teacher_task.') for key in changed)
+
+
+def test_errors_of_outputs_do_not_depend_on_their_units():
+    model = cut('0', tiny_semi_dff)
+    split, layout = model.spatial.split, model.spatial.split._layout
+    generator = torch.Generator().manual_seed(0)
+    maps = [torch.randn(2, sum(c for _, c in level), 4, 5, generator=generator) for level in layout]
+    others = [m + 0.1 * torch.randn(m.shape, generator=generator) for m in maps]
+    pixels = [[m.clone() for m in both] for both in (maps, others)]
+    for both in pixels:
+        first = layout[0][0][1]
+        both[0][:, first:] *= 50  # all but the first output of the first level
+    assert len(layout[0]) > 1
+
+    def loss(propagated, target):
+        batch = Distillation(model.spatial, model.spatial, propagated, target, [])
+        return FeatureRegression()(batch)['loss_reg'].item()
+
+    assert loss(maps, maps) == 0
+    assert loss(*pixels[::-1]) == pytest.approx(loss(others, maps), rel=1e-4)
+    assert loss(others, maps) == pytest.approx(0.01, rel=0.1)
+    errors = [
+        relative_error(split.comparable(other, true), split.comparable(true, true))
+        for other, true in ((others, maps), pixels[::-1])
+    ]
+    assert errors[0].tolist() == pytest.approx(errors[1].tolist(), rel=1e-4)
+    constant = [torch.full_like(m, 3.0) for m in maps]
+    assert loss([m + 0.3 for m in constant], constant) == pytest.approx(1, rel=1e-4)
 
 
 @pytest.mark.parametrize('name', ['5', '0'])

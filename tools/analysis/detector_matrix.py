@@ -43,9 +43,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--iterations',
         type=int,
-        default=70,
+        default=140,
         metavar='N',
-        help='iterations of the training on two pictures (default: 70)',
+        help='iterations of the training on two pictures (default: 140)',
     )
     parser.add_argument(
         '--out', type=ReportFile, metavar='FILE', help='results as JSON, continued if it exists'

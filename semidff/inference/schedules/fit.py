@@ -120,10 +120,9 @@ def _pairs(
         if current.shape == key_input.shape:
             flow_field = model.flow_field(current, key)
             propagated = model.temporal.propagate(key.features, flow_field.flow, flow_field.scale)
-            yield (
-                flow_statistics(flow_field).cpu(),
-                relative_error(propagated, model.spatial.features(current)).cpu(),
-            )
+            truth, compare = model.spatial.features(current), model.spatial.split.comparable
+            error = relative_error(compare(propagated, truth), compare(truth, truth))
+            yield flow_statistics(flow_field).cpu(), error.cpu()
         distance += max(1, distance // 2)
 
 

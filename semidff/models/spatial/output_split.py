@@ -85,6 +85,22 @@ class OutputSplit(Split):
             raw.update(zip(names, maps.split(channels, 1), strict=True))
         return raw
 
+    def comparable(self, features: Sequence[Tensor], truth: Sequence[Tensor]) -> list[Tensor]:
+        """Return each output of each level in units of its true standard deviation.
+
+        Class logits, boxes in pixels and logarithms of sizes have different units, and boxes in pixels other sizes on
+        each level. The unit is at least a tenth of the root mean square, for outputs that hardly vary.
+        """
+        outputs = []
+        for maps, true, level in zip(features, truth, self._layout, strict=True):
+            channels = [count for _, count in level]
+            for own, other in zip(maps.split(channels, 1), true.split(channels, 1), strict=True):
+                other = other.detach().float()
+                size = other.square().mean().sqrt()
+                unit = torch.maximum(other.std(correction=0), size / 10).clamp(min=1e-6)
+                outputs.append(own / unit)
+        return outputs
+
 
 def _level(name: str) -> int:
     """Return the level of a raw output; outputs without a number are those of the only level."""

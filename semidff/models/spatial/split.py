@@ -44,6 +44,15 @@ class Split(ABC):
     def raw_outputs(self, detector: nn.Module, features: Sequence[Tensor]) -> dict[str, Tensor]:
         """Map the maps at the split point to :meth:`HeadFamily.raw_outputs`."""
 
+    def comparable(self, features: Sequence[Tensor], truth: Sequence[Tensor]) -> list[Tensor]:
+        """Return maps whose errors have one unit: the features themselves, which Eq. 4 compares.
+
+        Args:
+            features: Maps at the split point, (N, C_l, H_l, W_l) per level.
+            truth: The true maps, which set the unit.
+        """
+        return list(features)
+
 
 class FeatureSplit(Split):
     """Split point ahead of the heads or further ahead."""
