@@ -5,6 +5,7 @@ ends. What became of a video is written to a record when its outputs are complet
 the next process, of this run or of a later one.
 """
 
+import errno
 import fcntl
 import json
 import os
@@ -17,10 +18,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import torch
+import cv2
 
 from semidff.datasets.video_folders import find_videos
-from semidff.datasets.video_readers import VideoWarning
+from semidff.datasets.video_readers import VideoError, VideoWarning
 from semidff.utils.atomic_write import atomic_write, write_json
 from semidff.utils.tool_files import FileError, check_new
 
@@ -34,7 +35,8 @@ class Archive:
 
     ``street.mp4`` has the results ``street.mp4.json``, detections as COCO-VID json, and ``street.mp4.boxes.mp4``,
     in the same sub-folder of ``out``. A segmentation network writes label maps to the folder ``street.mp4.labels`` in
-    place of the json.
+    place of the json. Videos that failed in an earlier run are tried again if existing files may be replaced
+    (``--overwrite``; from Python always).
 
     Args:
         folder: Folder of videos.
@@ -62,13 +64,19 @@ class Archive:
         if self.out.is_dir() and any(self.out.iterdir()) and not (self.out / RECORDS).is_dir():
             raise FileError(f'{out}: is a folder with other files; give a new one')
         (self.out / RECORDS).mkdir(parents=True, exist_ok=True)
+        self._again: dict[Path, dict] = {}  # records of failures that are to be replaced
         for video in self.videos:
             record = self._record(video, of_any_settings=True)
-            if record is not None and record['settings'] != self.settings:
-                changed = [k for k, v in self.settings.items() if record['settings'].get(k) != v]
-                try:
-                    check_new(self._file(video))
-                except FileError as error:
+            if record is None or (record['settings'] == self.settings and not record['error']):
+                continue
+            try:
+                check_new(self._file(video))
+                self._again[video] = record
+            except FileError as error:
+                if record['settings'] != self.settings:
+                    changed = [
+                        k for k, v in self.settings.items() if record['settings'].get(k) != v
+                    ]
                     raise FileError(f'{error} (made with other settings: {changed})') from None
 
     def run(
@@ -79,8 +87,8 @@ class Archive:
     ) -> dict[str, Any]:
         """Detect in all videos that have no results yet, until every video has some, also from other processes.
 
-        A video in which detection fails is recorded with the reason and is not tried again until its file changes.
-        Errors of this machine, such as a full disk, end the run.
+        A video that cannot be read, or whose results would have too long a name, is recorded with the reason and is not
+        tried again until its file changes. Other errors, such as a full disk or those of a GPU, end the run.
 
         Args:
             inferencer: The detector.
@@ -98,7 +106,7 @@ class Archive:
                     with _claimed(claims, video, wait) as is_mine:
                         if not is_mine:
                             busy.append(video)
-                        elif self._record(video) is None:
+                        elif self._record(video) in (None, self._again.get(video)):
                             record = self._detect(inferencer, video, options)
                             write_json(record, self._file(video), indent=1)
                             progress(f'{video}: {record["error"] or record["frames"]}'
@@ -143,9 +151,9 @@ class Archive:
             try:
                 for sample in inferencer(str(self.folder / video), **outputs, **options):
                     frames, keys = frames + 1, keys + bool(sample.is_key_frame)
-            except (OSError, MemoryError, torch.cuda.OutOfMemoryError):
-                raise
-            except Exception as reason:
+            except (VideoError, ValueError, cv2.error, OSError) as reason:
+                if isinstance(reason, OSError) and reason.errno != errno.ENAMETOOLONG:
+                    raise
                 error = f'{reason}'.replace(f'{self.folder / video}: ', '') or type(reason).__name__
                 shutil.rmtree(labels, ignore_errors=True)
         noted = [str(one.message) for one in caught if issubclass(one.category, VideoWarning)]

@@ -47,6 +47,18 @@ def inferencer(project):
     return VideoInferencer(*arguments, device='cpu', method='copy', show_progress=False)
 
 
+def stub(inferencer, error, at):
+    """Return an inferencer that raises an error in one video."""
+
+    def detect(video, **options):
+        if video.endswith(at):
+            raise error
+        yield from inferencer(video, **options)
+
+    detect.engine = inferencer.engine
+    return detect
+
+
 NAMES = ['0.mp4', '1.mp4', '2.mp4', '3.mp4', 'broken.mp4', 'gone.mp4', 'sub/10.avi', 'sub/frames']
 
 
@@ -72,11 +84,16 @@ def test_every_video_once_and_broken_ones_with_the_reason(project, inferencer, t
     # the same again: nothing is left to do but what has changed
     lines.clear()
     (project / 'videos' / 'broken.mp4').write_bytes((project / 'videos' / '0.mp4').read_bytes())
-    again = Archive(project / 'videos', tmp_path / 'out', SETTINGS).run(inferencer, lines.append)
-    assert lines == ['broken.mp4: 3 frames'] and (again['done'], [*again['failed']]) == (
-        7,
-        ['gone.mp4'],
-    )
+    with writing([], overwrite=False):
+        archive = Archive(project / 'videos', tmp_path / 'out', SETTINGS)
+    again = archive.run(inferencer, lines.append)
+    assert lines == ['broken.mp4: 3 frames']
+    assert (again['done'], [*again['failed']]) == (7, ['gone.mp4'])
+    # --overwrite: what failed is tried again
+    lines.clear()
+    archive = Archive(project / 'videos', tmp_path / 'out', SETTINGS)
+    archive.run(stub(inferencer, VideoError('gone.mp4', 'no video'), 'gone.mp4'), lines.append)
+    assert lines == ['gone.mp4: gone.mp4: no video']
 
 
 def test_error_of_the_machine_ends_the_run_and_the_next_one_continues(
@@ -97,6 +114,33 @@ def test_error_of_the_machine_ends_the_run_and_the_next_one_continues(
     assert archive.summary()['done'] == 2 and not list((tmp_path / 'out').rglob('*.mp4'))
     archive.run(inferencer)
     assert sorted(seen) == sorted([*NAMES, '2.mp4'])
+
+
+@pytest.mark.parametrize(
+    'error', [RuntimeError('CUDA error: unspecified launch failure'), MemoryError()], ids=repr
+)
+def test_errors_of_the_device_are_no_failures_of_a_video(project, inferencer, tmp_path, error):
+    archive = Archive(project / 'videos', tmp_path / 'out', SETTINGS, draw=False)
+    with pytest.raises(type(error)):
+        archive.run(stub(inferencer, error, '2.mp4'))
+    assert (archive.summary()['done'], archive.summary()['failed']) == (2, {})
+    assert archive.run(inferencer)['frames'] >= 24
+
+
+@pytest.mark.parametrize('error', [ValueError('bad'), cv2.error('bad')], ids=repr)
+def test_errors_of_a_video_do_not_end_the_run(project, inferencer, tmp_path, error):
+    archive = Archive(project / 'videos', tmp_path / 'out', SETTINGS, draw=False)
+    assert archive.run(stub(inferencer, error, '2.mp4'))['failed']['2.mp4'] == 'bad'
+
+
+def test_too_long_a_name_of_a_result_is_a_failure_of_the_video(project, inferencer, tmp_path):
+    names = [f'{"a" * 246}.mp4', 'b.mp4']
+    (tmp_path / 'videos').mkdir()
+    for name in names:
+        (tmp_path / 'videos' / name).hardlink_to(project / 'videos' / '0.mp4')
+    summary = Archive(tmp_path / 'videos', tmp_path / 'out', SETTINGS).run(inferencer)
+    assert (summary['done'], [*summary['failed']]) == (1, names[:1])
+    assert 'name too long' in summary['failed'][names[0]]
 
 
 def test_refused(project, inferencer, tmp_path):
