@@ -146,6 +146,7 @@ class Archive:
             outputs['out_json'] = target.with_name(f'{target.name}.json')
         frames = keys = 0
         error, start = None, time.perf_counter()
+        before = _state(self.folder / video)  # a file that grows meanwhile is not complete
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter('always', VideoWarning)
             try:
@@ -158,7 +159,7 @@ class Archive:
                 shutil.rmtree(labels, ignore_errors=True)
         noted = [str(one.message) for one in caught if issubclass(one.category, VideoWarning)]
         return dict(
-            video=str(video), file=_state(self.folder / video), settings=self.settings, error=error,
+            video=str(video), file=before, settings=self.settings, error=error,
             frames=0 if error else frames, key_frames=0 if error else keys, warnings=noted,
             seconds=round(time.perf_counter() - start, 3), process=os.getpid(),
         )  # fmt: skip

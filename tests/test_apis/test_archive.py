@@ -143,6 +143,22 @@ def test_too_long_a_name_of_a_result_is_a_failure_of_the_video(project, inferenc
     assert 'name too long' in summary['failed'][names[0]]
 
 
+def test_a_video_that_grows_meanwhile_is_not_complete(project, inferencer, tmp_path):
+    (tmp_path / 'videos').mkdir()
+    file = tmp_path / 'videos' / 'a.mp4'
+    file.write_bytes((project / 'videos' / '0.mp4').read_bytes())
+
+    def while_it_grows(video, **options):
+        yield from inferencer(video, **options)
+        with open(video, 'ab') as opened:
+            opened.write(bytes(8))
+
+    while_it_grows.engine = inferencer.engine
+    archive = Archive(tmp_path / 'videos', tmp_path / 'out', SETTINGS, draw=False)
+    assert archive.run(while_it_grows)['done'] == 0
+    assert archive.run(inferencer)['done'] == 1
+
+
 def test_refused(project, inferencer, tmp_path):
     videos = project / 'videos'
     assert is_archive(videos) and not is_archive(project) and not is_archive(videos / '0.mp4')
