@@ -109,13 +109,13 @@ class Archive:
                         elif self._record(video) in (None, self._again.get(video)):
                             record = self._detect(inferencer, video, options)
                             write_json(record, self._file(video), indent=1)
-                            progress(f'{video}: {record["error"] or record["frames"]}'
-                                     + ('' if record['error'] else ' frames'))  # fmt: skip
+                            result = record['error'] or f'{record["frames"]} frames'
+                            progress(f'{record["video"]}: {result}')
         return self.summary()
 
     def summary(self) -> dict[str, Any]:
         """Count videos and frames and list what failed; write both to the output folder."""
-        records = {str(video): self._record(video) for video in self.videos}
+        records = {_text(video): self._record(video) for video in self.videos}
         known = [record for record in records.values() if record is not None]
         content = dict(
             videos=len(records),
@@ -157,9 +157,9 @@ class Archive:
                     raise
                 error = f'{reason}'.replace(f'{self.folder / video}: ', '') or type(reason).__name__
                 shutil.rmtree(labels, ignore_errors=True)
-        noted = [str(one.message) for one in caught if issubclass(one.category, VideoWarning)]
+        noted = [_text(one.message) for one in caught if issubclass(one.category, VideoWarning)]
         return dict(
-            video=str(video), file=before, settings=self.settings, error=error,
+            video=_text(video), file=before, settings=self.settings, error=error and _text(error),
             frames=0 if error else frames, key_frames=0 if error else keys, warnings=noted,
             seconds=round(time.perf_counter() - start, 3), process=os.getpid(),
         )  # fmt: skip
@@ -199,6 +199,11 @@ def _state(path: str | Path) -> list[int]:
     except FileNotFoundError:
         return []
     return [status.st_size, status.st_mtime_ns]
+
+
+def _text(value: object) -> str:
+    """Return a value as text that can be written; bytes of names that are not UTF-8 become escape sequences."""
+    return str(value).encode(errors='backslashreplace').decode()
 
 
 def _is_file(value: Any) -> bool:

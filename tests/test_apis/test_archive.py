@@ -159,6 +159,22 @@ def test_a_video_that_grows_meanwhile_is_not_complete(project, inferencer, tmp_p
     assert archive.run(inferencer)['done'] == 1
 
 
+def test_names_that_are_not_utf8_are_written_with_escape_sequences(project, inferencer, tmp_path):
+    frames = os.fsdecode(b'frames\xe9')
+    (tmp_path / 'videos' / frames).mkdir(parents=True)
+    for name in (os.fsdecode(b'caf\xe9.mp4'), 'b.mp4', f'{frames}/0.png', f'{frames}/1.png'):
+        source = 'v0_000.png' if name.endswith('.png') else 'videos/0.mp4'
+        (tmp_path / 'videos' / name).hardlink_to(project / source)
+    lines = []
+    archive = Archive(tmp_path / 'videos', tmp_path / 'out', SETTINGS, draw=False)
+    summary = archive.run(inferencer, lambda text: lines.append(text.encode()))
+    assert (summary['videos'], summary['done'], len(lines)) == (3, 1, 3)
+    assert [*summary['failed']] == ['caf\\udce9.mp4', 'frames\\udce9']
+    assert all('the name is not UTF-8' in reason for reason in summary['failed'].values())
+    written = (tmp_path / 'out' / 'summary.txt').read_text()
+    assert written.startswith('1 of 3 videos') and 'failed: caf\\udce9.mp4: ' in written
+
+
 def test_refused(project, inferencer, tmp_path):
     videos = project / 'videos'
     assert is_archive(videos) and not is_archive(project) and not is_archive(videos / '0.mp4')
