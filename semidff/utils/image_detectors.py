@@ -93,7 +93,7 @@ def _config_file(name: str) -> Path:
     path = Path(installed_file(name)) if own else _folder(package) / 'configs' / inside
     if path.is_file():
         return path
-    if package or path.suffix:
+    if package or path.suffix == '.py':  # names of models may have dots
         raise ConfigError(f'{name}: there is no such config of an image detector')
     known = {}
     for entry in _index():

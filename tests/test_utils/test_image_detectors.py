@@ -34,6 +34,13 @@ def test_names_of_stock_models(name, original, recwarn):
 
 
 @pytest.mark.parametrize(
+    'name', ['retinanet_regnetx-3.2GF_fpn_1x_coco', 'paa_r50_fpn_1.5x_coco'], ids=str
+)
+def test_names_of_stock_models_with_a_dot(name):
+    assert read_detector(name, warn=False).model.type in ('RetinaNet', 'PAA')
+
+
+@pytest.mark.parametrize(
     ('name', 'message'),
     [
         ('rtmdet-tt', 'rtmdet-tt: is neither a file nor a model.*similar names: rtmdet-t'),
