@@ -5,6 +5,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
@@ -211,10 +212,25 @@ def _choose_data(
         plan.kept_frames = min(plan.frames, int(1e9 * plan.feature_cache / each))
 
 
-def _memory() -> int:
-    """Return the bytes of memory that are available."""
+def _memory(groups: Path = Path('/sys/fs/cgroup')) -> int:
+    """Return the bytes of memory that are available, on the machine and within the limits of its containers.
+
+    Args:
+        groups: Where the control groups (version 1 or 2) are mounted. Their cache of files is available, too.
+    """
     text = Path('/proc/meminfo').read_text()
-    return 1024 * int(re.search(r'MemAvailable:\s+(\d+)', text)[1])
+    free = [1024 * int(re.search(r'MemAvailable:\s+(\d+)', text)[1])]
+    own = Path('/proc/self/cgroup')
+    paths = re.findall(r':(?:memory)?:/(.*)', own.read_text()) if own.exists() else []
+    own_groups = [root / path for root in (groups, groups / 'memory') for path in ('.', *paths)]
+    for place in {*own_groups, *(above for group in own_groups for above in group.parents)}:
+        for limit, used in (('max', 'current'), ('limit_in_bytes', 'usage_in_bytes')):
+            with suppress(OSError, ValueError):  # no such group, or no limit
+                most = int((place / f'memory.{limit}').read_text())
+                stat = (place / 'memory.stat').read_text()
+                cache = [0, *map(int, re.findall(r'inactive_file (\d+)', stat))][-1]  # in total
+                free.append(most - int((place / f'memory.{used}').read_text()) + cache)
+    return max(0, min(free))
 
 
 def _time_iterations(plan: Plan, config: Config, device: str) -> float:
