@@ -95,10 +95,14 @@ def hold_back(videos: Sequence[VideoInfo]) -> tuple[list[VideoInfo], list[VideoI
 
 
 def write_step_lists(steps: Sequence[dict], out: Path) -> list[str]:
-    """Write the list of videos of each training step; return their paths. The first two steps share one."""
+    """Write the list of videos of each training step; return their paths.
+
+    The steps ``regression`` and ``semantic`` of a plan share one. No list changes with a further step.
+    """
+    names = ['regression' if step['name'] == 'semantic' else step['name'] for step in steps]
     return [
-        write_list(out / 'videos' / f'train_{max(1, number)}.txt', step['videos'])
-        for number, step in enumerate(steps)
+        write_list(out / 'videos' / f'train_{name}.txt', step['videos'])
+        for name, step in zip(names, steps, strict=True)
     ]
 
 
