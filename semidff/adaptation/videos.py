@@ -45,11 +45,11 @@ def named_videos(given: Sequence[str], own: Path) -> list[str]:
             found += [os.path.join(match, one) for one in find_videos(match)] if inside else [match]
     paths = [os.path.abspath(path) for path in found]
     paths = [path for path in dict.fromkeys(paths) if own not in Path(path).resolve().parents]
-    unfit = [path for path in paths if re.search(r'(\s#|[\n\r]|\s$)', path)]
+    unfit = [path for path in paths if re.search(r'(\s#|[\n\r]|\s$|[\udc80-\udcff])', path)]
     if unfit:
         print_log(
-            f'{len(unfit)} videos are skipped, since lists of videos cannot hold names with " #", line breaks or '
-            f'white space at the end: {unfit[:10]}',
+            f'{len(unfit)} videos are skipped, since lists of videos cannot hold names with " #", line breaks, white '
+            f'space at the end or bytes that are not UTF-8: {unfit[:10]}',
             logger='current',
             level=logging.WARNING,
         )
