@@ -12,7 +12,7 @@ from mmengine.logging import print_log
 
 from semidff.datasets.video_folders import find_videos, is_archive
 from semidff.datasets.video_list import VideoInfo, VideoListError
-from semidff.datasets.video_readers import natural_key
+from semidff.datasets.video_readers import VideoError, natural_key
 from semidff.utils.atomic_write import atomic_write
 
 HELD_BACK = 0.15
@@ -31,34 +31,49 @@ def named_videos(given: Sequence[str], own: Path) -> list[str]:
         own: The folder of the results; videos in it are left out.
 
     Raises:
-        VideoListError: If a path does not exist, a glob matches nothing, or no name can be in a list.
-        VideoError: If a folder holds no videos.
+        VideoListError: If a path does not exist, a glob matches nothing, or no videos are left.
     """
     found: list[str] = []
+    empty: list[str] = []
     for entry in given:
         path = os.path.expanduser(entry)
         matches = [path] if os.path.exists(path) else sorted(glob.glob(path, recursive=True))
         if not matches:
             raise VideoListError(f'{entry}: there is no such file or folder')
         for match in sorted(matches, key=natural_key):
-            inside = is_archive(match)
-            found += [os.path.join(match, one) for one in find_videos(match)] if inside else [match]
-    paths = [os.path.abspath(path) for path in found]
-    paths = [path for path in dict.fromkeys(paths) if own not in Path(path).resolve().parents]
+            if not is_archive(match):
+                found.append(match)
+                continue
+            try:
+                found += [os.path.join(match, one) for one in find_videos(match)]
+            except VideoError:
+                empty.append(match)
+    paths = list(dict.fromkeys(map(os.path.abspath, found)))
+    results = [
+        path for path in paths if own in (Path(path).resolve(), *Path(path).resolve().parents)
+    ]
     unfit = [path for path in paths if re.search(r'(\s#|[\n\r]|\s$|[\udc80-\udcff])', path)]
-    if unfit:
-        print_log(
-            f'{len(unfit)} videos are skipped, since lists of videos cannot hold names with " #", line breaks, white '
-            f'space at the end or bytes that are not UTF-8: {unfit[:10]}',
-            logger='current',
-            level=logging.WARNING,
-        )
-    paths = [path for path in paths if path not in unfit]
-    if not paths:
-        raise VideoListError(
-            f'{", ".join(given)}: no videos; give video files, folders of frames, or folders that contain them'
-        )
-    return paths
+    _log_skipped(empty, 'folders are skipped, since they hold no videos')
+    _log_skipped(results, 'videos are skipped, since they are in the folder of the results (--out)')
+    _log_skipped(
+        unfit,
+        'videos are skipped, since lists of videos cannot hold names with " #", line breaks, white space at the end or '
+        'bytes that are not UTF-8',
+    )
+    skipped = {*results, *unfit}
+    if left := [path for path in paths if path not in skipped]:
+        return left
+    if results:
+        raise VideoListError(f'{own}: --out contains the videos; give a folder without videos')
+    raise VideoListError(
+        f'{", ".join(given)}: no videos; give video files, folders of frames, or folders that contain them'
+    )
+
+
+def _log_skipped(paths: Sequence[str], reason: str) -> None:
+    if paths:
+        text = f'{len(paths)} {reason}: {paths[:10]}'
+        print_log(text, logger='current', level=logging.WARNING)
 
 
 def hold_back(videos: Sequence[VideoInfo]) -> tuple[list[VideoInfo], list[VideoInfo], float]:
