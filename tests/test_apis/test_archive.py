@@ -197,35 +197,42 @@ def test_refused(project, inferencer, tmp_path):
     assert Archive(videos, out, dict(method='frame'), draw=False).summary()['done'] == 0
 
 
-def test_videos_of_a_killed_process_are_taken_up_by_the_other(project, inferencer, tmp_path):
-    """Two processes share the videos; one kills itself in its third."""
+def test_videos_of_a_killed_process_are_taken_up_by_others(project, inferencer, tmp_path):
+    """Two processes share 200 videos; one kills itself in its twentieth and is started again."""
     videos, out = tmp_path / 'videos', tmp_path / 'out'
     videos.mkdir()
-    for index in range(10):
-        (videos / f'{index}.mp4').hardlink_to(project / 'videos' / '1.mp4')
+    source = write_video(tmp_path / 'source.mp4', 2, size=(96, 64))
+    for index in range(200):
+        (videos / f'{index}.mp4').hardlink_to(source)
     begun = []
 
-    def killed_in_the_third(video, **options):
+    def noted(video, **options):
+        with open(tmp_path / 'begun.txt', 'a') as file:
+            file.write(f'{video}\n')
+        yield from inferencer(video, **options)
+
+    def killed(video, **options):
         begun.append(video)
-        for number, sample in enumerate(inferencer(video, **options)):
-            if len(begun) == 3 and number == 1:
+        for number, sample in enumerate(noted(video, **options)):
+            if len(begun) == 20 and number == 1:
                 os.kill(os.getpid(), signal.SIGKILL)
             yield sample
 
-    killed_in_the_third.engine = inferencer.engine
-    processes = [
-        fork(Archive(videos, out, SETTINGS), one) for one in (killed_in_the_third, inferencer)
-    ]
-    assert [os.waitpid(process, 0)[1] for process in processes] == [signal.SIGKILL, 0]
+    noted.engine = killed.engine = inferencer.engine
+    first, other = (fork(Archive(videos, out, SETTINGS), one) for one in (killed, noted))
+    assert os.waitpid(first, 0)[1] == signal.SIGKILL
+    again = fork(Archive(videos, out, SETTINGS), noted)
+    assert [os.waitpid(process, 0)[1] for process in (other, again)] == [0, 0]
     summary = json.loads((out / 'summary.json').read_text())
-    assert (summary['videos'], summary['done'], summary['frames']) == (10, 10, 40)
+    assert (summary['videos'], summary['done'], summary['frames']) == (200, 200, 400)
+    begun = (tmp_path / 'begun.txt').read_text().split()
+    assert len(begun) == 201 and len({*begun}) == 200  # twice: the one of the kill
     records = [json.loads(path.read_bytes()) for path in (out / '.records').glob('*.json')]
-    assert sorted(record['video'] for record in records) == [f'{n}.mp4' for n in range(10)]
+    assert {record['video'] for record in records} == {f'{n}.mp4' for n in range(200)}
     by = [record['process'] for record in records]
-    assert [by.count(process) for process in processes] == [2, 8]
-    assert not [
-        path for path in out.rglob('*') if '.tmp' in path.name
-    ]  # nothing half-written is left
+    assert len(by) == 200 and by.count(first) == 19 and {*by} <= {first, other, again}
+    # nothing half-written is left
+    assert not [path for path in out.rglob('*') if '.tmp' in path.name]
     boxes = {json.dumps(json.loads(p.read_text())['annotations']) for p in out.glob('*.mp4.json')}
     assert len(boxes) == 1
 
