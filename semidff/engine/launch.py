@@ -34,9 +34,8 @@ VIDEO_OPTIONS = (
     'detections',
 )
 
-
-# environment variables that launchers set
-_LAUNCHED = dict(pytorch='RANK', slurm='SLURM_PROCID', mpi='OMPI_COMM_WORLD_LOCAL_RANK')
+# environment variables in which launchers give each process its number
+_RANK = dict(pytorch='RANK', slurm='SLURM_PROCID', mpi='OMPI_COMM_WORLD_RANK')
 
 
 class OptionError(ValueError):
@@ -74,7 +73,7 @@ def prepare_run(args: argparse.Namespace) -> Config:
         ConfigError: If there is no such config, or a setting of it is impossible.
         OptionError: If the process was not started by the launcher.
     """
-    if (variable := _LAUNCHED.get(args.launcher, 'PATH')) not in os.environ:
+    if (variable := _RANK.get(args.launcher, 'PATH')) not in os.environ:
         raise OptionError(
             f'--launcher {args.launcher}: the environment variable {variable} is missing, so no such launcher started '
             'this process; for one process leave the option out'
@@ -108,6 +107,11 @@ def adapt_to_machine(cfg: Config, launcher: str) -> None:
     if launcher == 'pytorch' and 'RANK' in os.environ and not started:
         # mmengine would select a CUDA device before it starts the group; it leaves an existing group alone.
         torch.distributed.init_process_group('gloo')
+
+
+def is_first_process(launcher: str) -> bool:
+    """Return whether this process has rank 0; on GPUs the process group, which knows the rank, starts only later."""
+    return launcher == 'none' or os.environ[_RANK[launcher]] == '0'
 
 
 def _leave_group() -> None:

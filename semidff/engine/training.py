@@ -7,7 +7,7 @@ from mmengine.runner import Runner
 
 from semidff.utils.run_folder import occupy
 
-from .launch import apply_train_options, prepare_run
+from .launch import apply_train_options, is_first_process, prepare_run
 
 
 def run_training(args: argparse.Namespace) -> None:
@@ -24,5 +24,5 @@ def run_training(args: argparse.Namespace) -> None:
     """
     cfg = prepare_run(args)
     apply_train_options(cfg, args)
-    with occupy(cfg.work_dir) or nullcontext():
+    with occupy(cfg.work_dir) if is_first_process(cfg.launcher) else nullcontext():
         Runner.from_cfg(cfg).train()

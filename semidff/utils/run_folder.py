@@ -11,7 +11,6 @@ from typing import IO
 
 import mmengine.runner.runner as mmengine_runner
 from mmengine.config import Config
-from mmengine.dist import is_main_process
 
 from .atomic_write import atomic_path
 from .setting_checks import settings_of
@@ -74,17 +73,15 @@ class FolderInUse(RuntimeError):
     """Another training works in the folder."""
 
 
-def occupy(folder: str | Path) -> IO | None:
+def occupy(folder: str | Path) -> IO:
     """Lock the folder of a training against other trainings, until the returned file is closed or the process ends.
 
-    The lock belongs to this process; its data workers do not prolong it. Returns None in other processes than the
-    first one of a distributed run.
+    The lock belongs to this process; its data workers do not prolong it. Of a distributed run, only the first process
+    calls this.
 
     Raises:
         FolderInUse: If another training works in the folder.
     """
-    if not is_main_process():
-        return None
     Path(folder).mkdir(parents=True, exist_ok=True)
     file = open(Path(folder) / '.run.lock', 'a')  # noqa: SIM115
     try:

@@ -16,6 +16,7 @@ from semidff.engine.launch import (
     adapt_to_machine,
     apply_test_options,
     apply_train_options,
+    is_first_process,
 )
 from tests.process_group import free_port
 
@@ -70,6 +71,18 @@ def test_the_groups_threads_end_before_the_process():
     )
     running, left = done.stdout.splitlines()[-2:]
     assert int(running) > 0 and int(left) == 0
+
+
+@pytest.mark.parametrize(
+    ('launcher', 'variable'),
+    [('pytorch', 'RANK'), ('slurm', 'SLURM_PROCID'), ('mpi', 'OMPI_COMM_WORLD_RANK')],
+)
+def test_the_launcher_gives_the_rank_before_the_group_starts(monkeypatch, launcher, variable):
+    monkeypatch.setenv(variable, '0')
+    assert is_first_process(launcher)
+    monkeypatch.setenv(variable, '3')
+    assert not is_first_process(launcher)
+    assert is_first_process('none')
 
 
 def video_config(**test_cfg) -> Config:
