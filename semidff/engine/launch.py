@@ -226,7 +226,7 @@ def _check_backbone(cfg: Config, loaded: bool) -> None:
 
 
 def apply_test_options(cfg: Config, args: argparse.Namespace) -> str | None:
-    """Put method, schedule, protocol, detections and rendering into a test config.
+    """Put method, schedule, protocol, detections and rendering into a test config, and remove its own checkpoint.
 
     Args:
         cfg: A config with ``test_cfg`` and ``test_evaluator``, changed in place.
@@ -240,6 +240,7 @@ def apply_test_options(cfg: Config, args: argparse.Namespace) -> str | None:
         OptionError: If the config has no test, no metric that writes detections, or does not support a given option.
     """
     _check_test(cfg, args)
+    cfg.load_from, cfg.resume = None, False  # mmengine would load it over the weights to test
     check_work_dir(cfg, resumed=True)
     resolve_detector(cfg, keep_checkpoint=False)
     test = cfg.test_cfg

@@ -112,6 +112,14 @@ def test_video_test_takes_them():
         apply_test_options(cfg, options(key_interval=0))
 
 
+def test_only_the_given_checkpoint_is_tested():
+    for kind in ('VideoTestLoop', 'TestLoop'):
+        cfg = video_config(type=kind)
+        cfg.merge_from_dict(dict(load_from='other.pth', resume=True))
+        apply_test_options(cfg, options())
+        assert cfg.load_from is None and cfg.resume is False
+
+
 def test_default_method_follows_from_the_model():
     cfg = video_config(type='VideoTestLoop')
     assert apply_test_options(cfg, options()) == 'frame'
