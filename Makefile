@@ -91,7 +91,7 @@ $(STAMP):
 	$(INSTALL) --no-build-isolation-package onedl-mmcv -r requirements.txt
 	@echo '4/4 semidff, and a test of the imports'
 	$(INSTALL) --quiet --no-deps --no-build-isolation --editable .
-	@$(BIN)/python -c 'import torch, torchvision, mmcv.ops, mmdet; print("torch", torch.__version__, "mmdet", mmdet.__version__)' || { \
+	@$(BIN)/python -c 'import torch, torchvision, mmcv.ops, mmdet, semidff; print("torch", torch.__version__, "mmdet", mmdet.__version__)' || { \
 	  echo 'The packages cannot be imported; docs/install.md, "When something fails", lists the usual causes.' >&2; \
 	  exit 1; }
 	@touch $@

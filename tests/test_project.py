@@ -141,6 +141,20 @@ def imports(module: Path) -> list[str]:
     return names
 
 
+# Names of the standard library that Python 3.10 does not have.
+NEWER = {
+    'tomllib', 'asyncio.TaskGroup', 'asyncio.timeout', 'contextlib.chdir', 'datetime.UTC', 'enum.StrEnum',
+    'itertools.batched', 'typing.LiteralString', 'typing.Never', 'typing.NotRequired', 'typing.Required',
+    'typing.Self', 'typing.TypeVarTuple', 'typing.Unpack', 'typing.assert_never', 'typing.assert_type',
+    'typing.dataclass_transform', 'typing.override', 'typing.reveal_type', 'warnings.deprecated',
+}  # fmt: skip
+
+
+@pytest.mark.parametrize('module', MODULES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_exist_in_the_oldest_python(module):
+    assert not NEWER & set(imports(module))
+
+
 def test_requirements_are_pinned_and_fit_the_package():
     pinned: dict[str, list[Requirement]] = {}
     for line in (ROOT / 'requirements.txt').read_text().splitlines():
@@ -189,6 +203,7 @@ def test_the_environment_is_made_once_and_again_for_other_requirements(bare_proj
     assert '-r requirements.txt' in first
     stamp = re.search(r'touch (\.venv/\.ready-\d+)', first)[1]
     assert first.index('-r requirements.txt') < first.index('touch '), 'the stamp is written last'
+    assert re.search(r'import torch, .*semidff;', first), 'the package itself is imported'
     (bare_project / '.venv').mkdir()
     (bare_project / stamp).touch()
     assert 'requirements.txt' not in make(bare_project, '-n', 'env').stdout

@@ -12,17 +12,19 @@ the order of the frames, and within a frame in the given order of the detections
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from typing import Self
+from typing import TypeVar
 
 import numpy as np
 
 _PAIRS_AT_ONCE = 2_000_000
 
+_R = TypeVar('_R', bound='_Rows')
+
 
 class _Rows:
     """Arrays of equal length, one element per box."""
 
-    def select(self, rows: np.ndarray) -> Self:
+    def select(self: _R, rows: np.ndarray) -> _R:
         """Select boxes by indices or by a mask."""
         return type(self)(*(getattr(self, field.name)[rows] for field in fields(self)))
 
