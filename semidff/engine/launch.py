@@ -10,7 +10,6 @@ import torch
 from mmdet.registry import OPTIMIZERS
 from mmdet.utils import setup_cache_size_limit_of_dynamo
 from mmengine.config import Config
-from mmengine.runner import find_latest_checkpoint
 
 from semidff.inference import schedule_config
 from semidff.utils.allocator import keep_freed_memory
@@ -18,7 +17,7 @@ from semidff.utils.arguments import add_cfg_options
 from semidff.utils.checkpoint import read_checkpoint
 from semidff.utils.image_detectors import resolve_detector
 from semidff.utils.model_building import ConfigError, check_settings, read_config
-from semidff.utils.run_folder import check_work_dir
+from semidff.utils.run_folder import check_work_dir, latest_checkpoint
 
 from .loops.video_test_loop import default_method
 
@@ -147,7 +146,7 @@ def apply_train_options(cfg: Config, args: argparse.Namespace) -> None:
         cfg.load_from = None if args.resume == 'auto' else args.resume
     if args.accumulate is not None:
         _accumulate(cfg, args.accumulate)
-    resumed = bool(args.resume) and (cfg.load_from or find_latest_checkpoint(cfg.work_dir))
+    resumed = bool(args.resume) and (cfg.load_from or latest_checkpoint(cfg.work_dir))
     check_work_dir(cfg, bool(resumed))
     if args.resume not in (None, 'auto') and '://' not in args.resume:
         _, meta = read_checkpoint(args.resume)

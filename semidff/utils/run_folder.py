@@ -1,6 +1,7 @@
 """The folder of a run: one training at a time, checkpoints that are complete or absent, no input overwritten.
 
-Importing this module makes mmengine's Runner write checkpoints atomically, and keep the config that it read.
+Importing this module makes mmengine's Runner write checkpoints atomically, find the latest one of a folder that was
+moved, and keep the config that it read.
 """
 
 import fcntl
@@ -94,6 +95,19 @@ def occupy(folder: str | Path) -> IO:
     return file
 
 
+def latest_checkpoint(folder: str | Path) -> str | None:
+    """Return the checkpoint that the file ``last_checkpoint`` names: that in the folder itself if there is one.
+
+    The file holds an absolute path, which in a moved or copied folder is that of another run, or of none.
+    """
+    file = Path(folder) / 'last_checkpoint'
+    if not file.is_file():
+        return None
+    named = file.read_text().strip()
+    own = Path(folder) / Path(named).name
+    return str(own) if own.is_file() else named
+
+
 def save_checkpoint(checkpoint: dict, filename: str, *args, **kwargs) -> None:
     """Save a checkpoint with mmengine's function under a name that appears when the file is complete.
 
@@ -114,4 +128,5 @@ def save_checkpoint(checkpoint: dict, filename: str, *args, **kwargs) -> None:
 
 
 mmengine_runner.save_checkpoint = save_checkpoint
+mmengine_runner.find_latest_checkpoint = latest_checkpoint
 mmengine_runner.Runner.dump_config = dump_config

@@ -1,5 +1,6 @@
 """One training per folder, and checkpoints that are complete or absent."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 from semidff.utils import run_folder
-from semidff.utils.run_folder import FolderInUse, occupy, save_checkpoint
+from semidff.utils.run_folder import FolderInUse, latest_checkpoint, occupy, save_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 OTHER = """
@@ -33,6 +34,19 @@ def test_a_second_run_in_a_folder_is_refused_until_the_first_ends(tmp_path):
         other.kill()
         other.wait()
     occupy(tmp_path).close()
+
+
+def test_the_latest_checkpoint_of_a_moved_folder_is_its_own(tmp_path):
+    old, new = tmp_path / 'old', tmp_path / 'new'
+    old.mkdir()
+    assert latest_checkpoint(old) is None
+    (old / 'iter_2.pth').touch()
+    (old / 'last_checkpoint').write_text(str(old / 'iter_2.pth'))
+    assert latest_checkpoint(old) == str(old / 'iter_2.pth')
+    shutil.copytree(old, new)
+    assert latest_checkpoint(new) == str(new / 'iter_2.pth')
+    (new / 'iter_2.pth').unlink()  # as with CheckpointHook's out_dir
+    assert latest_checkpoint(new) == str(old / 'iter_2.pth')
 
 
 def test_the_runner_saves_with_it(tmp_path):

@@ -1,5 +1,6 @@
 """The last checkpoint stays until the next one is complete."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,14 @@ def test_a_failure_to_save_leaves_the_last_checkpoint(tmp_path, monkeypatch):
         train(tmp_path, 5, interval=1, max_keep_ckpts=1)
     assert checkpoints(tmp_path) == {'iter_2.pth'}
     assert find_latest_checkpoint(str(tmp_path)) == str(tmp_path / 'iter_2.pth')
+
+
+def test_a_copied_run_continues_from_its_own_checkpoint(tmp_path):
+    train(tmp_path / 'first', 2, interval=1)
+    shutil.copytree(tmp_path / 'first', tmp_path / 'copy')
+    (tmp_path / 'first' / 'iter_2.pth').write_bytes(b'of another run')
+    whole = train(tmp_path / 'whole', 4, interval=1)
+    assert train(tmp_path / 'copy', 4, resume=True, interval=1) == whole
 
 
 def test_what_a_killed_run_has_not_removed_is_removed_on_resuming(tmp_path, monkeypatch):
