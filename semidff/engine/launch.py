@@ -13,13 +13,13 @@ from mmengine.config import Config
 
 from semidff.inference import schedule_config
 from semidff.utils.allocator import keep_freed_memory
-from semidff.utils.arguments import add_cfg_options
-from semidff.utils.checkpoint import read_checkpoint
+from semidff.utils.arguments import OptionError, add_cfg_options
 from semidff.utils.image_detectors import resolve_detector
 from semidff.utils.model_building import ConfigError, check_settings, read_config
-from semidff.utils.run_folder import check_work_dir, latest_checkpoint
+from semidff.utils.run_folder import check_work_dir
 
 from .loops.video_test_loop import default_method
+from .resuming import apply_resume
 
 # options of ``tools/test.py`` that apply only to tests on videos
 VIDEO_OPTIONS = (
@@ -35,10 +35,6 @@ VIDEO_OPTIONS = (
 
 # environment variables in which launchers give each process its number
 _RANK = dict(pytorch='RANK', slurm='SLURM_PROCID', mpi='OMPI_COMM_WORLD_RANK')
-
-
-class OptionError(ValueError):
-    """A command-line option that is wrong, or that the config does not support."""
 
 
 def add_launch_arguments(parser: argparse.ArgumentParser, example: str) -> None:
@@ -141,27 +137,17 @@ def apply_train_options(cfg: Config, args: argparse.Namespace) -> None:
     """
     if args.seed is not None:
         cfg.randomness = dict(cfg.get('randomness', {}), seed=args.seed)
-    if args.resume is not None:
-        cfg.resume = True
-        cfg.load_from = None if args.resume == 'auto' else args.resume
     if args.accumulate is not None:
         _accumulate(cfg, args.accumulate)
-    resumed = bool(args.resume) and (cfg.load_from or latest_checkpoint(cfg.work_dir))
-    check_work_dir(cfg, bool(resumed))
-    if args.resume not in (None, 'auto') and '://' not in args.resume:
-        _, meta = read_checkpoint(args.resume)
-        if not {'iter', 'epoch'} <= meta.keys():
-            raise OptionError(
-                f'{args.resume}: holds weights, but no state of a training to resume; start from its weights with '
-                f'--cfg-options load_from={args.resume} load_parts=None'
-            )
+    resumed = apply_resume(cfg, args)
+    check_work_dir(cfg, resumed)
     if cfg.get('load_from') and cfg.get('load_parts') and not resumed:
         raise OptionError(
             f'load_from={cfg.load_from} gives all weights, and load_parts would replace {", ".join(cfg.load_parts)}; '
             'add load_parts=None'
         )
     resolve_detector(cfg, keep_checkpoint=not resumed)
-    _check_backbone(cfg, loaded=bool(resumed or cfg.get('load_from')))
+    _check_backbone(cfg, loaded=resumed or bool(cfg.get('load_from')))
     parts = [cfg, *(cfg.get('train_cfg') or {}).get('steps', [])]
     for wrapper in (part.optim_wrapper for part in parts if part.get('optim_wrapper')):
         kind = (wrapper.get('optimizer') or {}).get('type')

@@ -42,6 +42,10 @@ _WITH_TYPE = {
 }
 
 
+class OptionError(ValueError):
+    """A command-line option that is wrong, or that the config does not support."""
+
+
 def positive(text: str) -> int:
     """Parse an integer of at least 1."""
     value = int(text)

@@ -1,0 +1,53 @@
+"""From which checkpoint a training is resumed."""
+
+from argparse import Namespace
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from semidff.engine.launch import OptionError
+from semidff.engine.resuming import apply_resume
+
+STATE = dict(weight=torch.ones(1))
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    """A checkpoint that ``last_checkpoint`` names."""
+    path = tmp_path / 'iter_2.pth'
+    torch.save(dict(state_dict=STATE, meta=dict(iter=2, epoch=0, seed=3)), path)
+    (tmp_path / 'last_checkpoint').write_text(str(path))
+    return path
+
+
+def resume(cfg: Config, given: str | None) -> bool:
+    return apply_resume(cfg, Namespace(resume=given))
+
+
+def test_without_a_checkpoint_load_from_stays(tmp_path):
+    cfg = Config(dict(work_dir=str(tmp_path), load_from='stage_one.pth'))
+    assert not resume(cfg, 'auto')
+    assert cfg.load_from == 'stage_one.pth' and not cfg.resume
+
+
+def test_the_latest_checkpoint_replaces_load_from(tmp_path, checkpoint):
+    cfg = Config(dict(work_dir=str(tmp_path), load_from='stage_one.pth'))
+    assert resume(cfg, 'auto')
+    assert cfg.load_from is None and cfg.resume
+
+
+def test_a_named_checkpoint_or_that_of_the_config(tmp_path, checkpoint):
+    cfg = Config(dict(work_dir='elsewhere'))
+    assert resume(cfg, str(checkpoint))
+    assert cfg.load_from == str(checkpoint) and cfg.resume
+    again = Config(dict(cfg))
+    assert resume(again, None)
+    assert dict(again) == dict(cfg)
+    assert not resume(Config(dict(load_from=str(checkpoint))), None)
+
+
+def test_weights_alone_are_refused(tmp_path):
+    torch.save(dict(state_dict=STATE), tmp_path / 'weights.pth')
+    with pytest.raises(OptionError, match='weights.pth: holds weights, but no state of a training'):
+        resume(Config(), str(tmp_path / 'weights.pth'))
