@@ -1,4 +1,4 @@
-"""Resuming of a training: the checkpoint that it continues from."""
+"""Resuming of a training: the checkpoint that it continues from, and its seed."""
 
 import argparse
 
@@ -10,7 +10,7 @@ from semidff.utils.run_folder import latest_checkpoint
 
 
 def apply_resume(cfg: Config, args: argparse.Namespace) -> bool:
-    """Put the checkpoint to resume from into a training config.
+    """Put the checkpoint to resume from, and its seed, into a training config.
 
     Without a checkpoint in the work folder, ``--resume`` starts the training as without the option.
 
@@ -22,7 +22,7 @@ def apply_resume(cfg: Config, args: argparse.Namespace) -> bool:
         Whether the training is resumed.
 
     Raises:
-        OptionError: If the checkpoint has no state of a training.
+        OptionError: If the checkpoint has no state of a training, or another seed than ``--seed``.
         CheckpointError: If it cannot be read.
     """
     given = args.resume or (cfg.get('resume') and (cfg.get('load_from') or 'auto'))
@@ -41,4 +41,13 @@ def apply_resume(cfg: Config, args: argparse.Namespace) -> bool:
             f'{path}: holds weights, but no state of a training to resume; start from its weights with '
             f'--cfg-options load_from={path} load_parts=None'
         )
+    seed = meta.get('seed')
+    if type(seed) is int:
+        if args.seed not in (None, seed):
+            raise OptionError(
+                f'--seed {args.seed}: {path} is of a training with seed {seed}, which does not change when it is '
+                'resumed; leave --seed out'
+            )
+        # Here, since mmengine sets it after it has built the data loader.
+        cfg.randomness = dict(cfg.get('randomness', {}), seed=seed)
     return True

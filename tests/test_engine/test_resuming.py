@@ -1,4 +1,4 @@
-"""From which checkpoint a training is resumed."""
+"""From which checkpoint and with which seed a training is resumed."""
 
 from argparse import Namespace
 
@@ -21,8 +21,8 @@ def checkpoint(tmp_path):
     return path
 
 
-def resume(cfg: Config, given: str | None) -> bool:
-    return apply_resume(cfg, Namespace(resume=given))
+def resume(cfg: Config, given: str | None, seed: int | None = None) -> bool:
+    return apply_resume(cfg, Namespace(resume=given, seed=seed))
 
 
 def test_without_a_checkpoint_load_from_stays(tmp_path):
@@ -41,9 +41,9 @@ def test_a_named_checkpoint_or_that_of_the_config(tmp_path, checkpoint):
     cfg = Config(dict(work_dir='elsewhere'))
     assert resume(cfg, str(checkpoint))
     assert cfg.load_from == str(checkpoint) and cfg.resume
-    again = Config(dict(cfg))
+    again = Config(cfg.to_dict())
     assert resume(again, None)
-    assert dict(again) == dict(cfg)
+    assert again.to_dict() == cfg.to_dict()
     assert not resume(Config(dict(load_from=str(checkpoint))), None)
 
 
@@ -51,3 +51,15 @@ def test_weights_alone_are_refused(tmp_path):
     torch.save(dict(state_dict=STATE), tmp_path / 'weights.pth')
     with pytest.raises(OptionError, match='weights.pth: holds weights, but no state of a training'):
         resume(Config(), str(tmp_path / 'weights.pth'))
+
+
+@pytest.mark.parametrize('seed', [None, 3])
+def test_the_seed_is_that_of_the_checkpoint(checkpoint, seed):
+    cfg = Config(dict(randomness=dict(seed=0, deterministic=True)))
+    assert resume(cfg, str(checkpoint), seed)
+    assert cfg.randomness == dict(seed=3, deterministic=True)
+
+
+def test_another_seed_is_refused(checkpoint):
+    with pytest.raises(OptionError, match='--seed 4: .*iter_2.pth is of a training with seed 3'):
+        resume(Config(), str(checkpoint), 4)
