@@ -7,6 +7,8 @@ from mmdet.registry import HOOKS
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from semidff.utils.run_folder import latest_checkpoint
+
 WINDOW = 100
 """Iterations over which the loss is averaged."""
 
@@ -39,13 +41,11 @@ class FiniteLossHook(Hook):
         values = {k: torch.as_tensor(v).detach().item() for k, v in (outputs or {}).items()}
         bad = {k: v for k, v in values.items() if not math.isfinite(v)}
         if bad:
-            saved = runner.message_hub.runtime_info.get('last_ckpt')
             samples = (data_batch or {}).get('data_samples') or []
             frames = ', '.join(str(s.get('img_path', 'an unnamed frame')) for s in samples)
             raise NonFiniteLossError(
                 f'iteration {runner.iter + 1}: {", ".join(f"{k} = {v}" for k, v in bad.items())} on '
-                f'{frames or "this batch"}. This iteration was not saved. Lower the learning rate or clip the gradient '
-                f'(optim_wrapper.clip_grad), then resume from {saved or "the last checkpoint"} with --resume.'
+                f'{frames or "this batch"}. This iteration was not saved. {_remedy(runner)}'
             )
         self._watch(runner, values)
 
@@ -64,3 +64,13 @@ class FiniteLossHook(Hook):
                 'rate or a lower bound of the gradient (optim_wrapper.clip_grad)'
             )
         self._lowest = min(self._lowest, mean)
+
+
+def _remedy(runner: Runner) -> str:
+    clip = 'clip the gradient (optim_wrapper.clip_grad)'
+    if saved := latest_checkpoint(runner.work_dir):
+        return (
+            f'To resume from {saved} with --resume, {clip}; to lower the learning rate, start again, since a resumed '
+            'training keeps its own.'
+        )
+    return f'Start again with a lower learning rate, or {clip}.'
