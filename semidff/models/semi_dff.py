@@ -1,7 +1,7 @@
 """semi-DFF's second stage: distillation from the video detector's own frozen spatial module (semi-DFF 3.4)."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from mmdet.registry import MODELS
@@ -69,12 +69,17 @@ class SemiDFF(VideoDetector):
             self.teacher_features = nn.ModuleList(self.teacher.feature_network)
             self._forget_features()
 
-    def reset_teacher(self) -> None:
-        """Copy the present spatial module to the teacher, after the weights of stage one have been loaded."""
+    def reset_teacher(self, keep: Collection[str] = ()) -> None:
+        """Copy the present spatial module to the teacher, after the weights of stage one have been loaded.
+
+        Args:
+            keep: Parts of the teacher that are not replaced, ``teacher_task`` and ``teacher_features``.
+        """
         self._forget_features()
-        for name, module in _without_dots(self.spatial.task_network).items():
-            self.teacher_task[name].load_state_dict(module.state_dict())
-        if self.teacher_features is not None:
+        if 'teacher_task' not in keep:
+            for name, module in _without_dots(self.spatial.task_network).items():
+                self.teacher_task[name].load_state_dict(module.state_dict())
+        if self.teacher_features is not None and 'teacher_features' not in keep:
             student = nn.ModuleList(self.spatial.feature_network)
             self.teacher_features.load_state_dict(student.state_dict())
 

@@ -4,7 +4,13 @@ from mmdet.registry import HOOKS
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from semidff.utils.checkpoint import check_exists, load_strict, read_checkpoint, stored_classes
+from semidff.utils.checkpoint import (
+    TRAINING_ONLY,
+    check_exists,
+    load_strict,
+    read_checkpoint,
+    stored_classes,
+)
 from semidff.utils.model_building import unwrapped
 
 _KEYS = {'part', 'checkpoint', 'prefix', 'ignore'}
@@ -24,12 +30,24 @@ class LoadPartsHook(Hook):
 
     ``part`` is the dotted name of the module to load (empty: the whole model), ``prefix`` its name in the checkpoint
     (by default the checkpoint holds nothing but the part), and ``ignore`` lists prefixes of additional keys that the
-    checkpoint may have (``['fc']``). The teacher of stage two is synchronized with the loaded detector.
+    checkpoint may have (``['fc']``). The teacher of stage two is synchronized with the loaded detector, but that of a
+    ``load_from`` checkpoint stays unless a part of the spatial module is loaded.
 
     Raises:
         ValueError: If an entry is incomplete.
         CheckpointError: If a file is missing, damaged or of another model; nothing has been trained then.
     """
+
+    def __init__(self) -> None:
+        self._loaded_teacher: set[str] = set()
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        keys = [key.removeprefix('module.') for key in checkpoint.get('state_dict', checkpoint)]
+        prefixes = (p for p in TRAINING_ONLY if any(key.startswith(p) for key in keys))
+        self._loaded_teacher = {prefix.rstrip('.') for prefix in prefixes}
+        model = unwrapped(runner.model)
+        if 'teacher_features' in self._loaded_teacher and hasattr(model, 'own_teacher_features'):
+            model.own_teacher_features()
 
     def before_train(self, runner: Runner) -> None:
         if runner.iter > 0:
@@ -56,4 +74,6 @@ class LoadPartsHook(Hook):
                 state=state,
             )
         if hasattr(model, 'reset_teacher'):
-            model.reset_teacher()
+            parts = [f'{entry["part"]}.' for entry in entries.values()]
+            replaced = any(part.startswith(('.', 'spatial.')) for part in parts)
+            model.reset_teacher(keep=() if replaced else self._loaded_teacher)

@@ -66,6 +66,48 @@ def test_a_resumed_run_keeps_what_it_learned(videos, stage_one, tmp_path):
     assert changed and not any(key.startswith('teacher_task.') for key in changed)
 
 
+@pytest.fixture
+def stage_two(tmp_path):
+    """Checkpoint of a stage two that has trained the whole spatial module: the teacher has other weights."""
+    model = tiny_semi_dff()
+    model.own_teacher_features()
+    state = model.state_dict()
+    for name in (k for k, v in state.items() if k.startswith('teacher') and v.is_floating_point()):
+        state[name] = state[name] + 0.01
+    path = tmp_path / 'stage_two.pth'
+    torch.save(dict(state_dict=state, meta=META), path)
+    return path
+
+
+def teacher(path, part='teacher'):
+    return {key: value for key, value in weights(path).items() if key.startswith(part)}
+
+
+def test_the_teacher_of_a_two_step_checkpoint_stays(videos, stage_two, tmp_path):
+    run(config(videos, tmp_path / 'run', ONE, load_from=str(stage_two)))
+    assert not differing(teacher(tmp_path / 'run' / 'iter_1.pth'), teacher(stage_two))
+
+
+def test_a_teacher_without_own_features_has_those_of_the_checkpoint(videos, stage_two, tmp_path):
+    state = {k: v for k, v in weights(stage_two).items() if not k.startswith('teacher_features')}
+    torch.save(dict(state_dict=state), stage_two)
+    steps = [dict(ONE[0], trainable=['temporal', 'feature_network'])]
+    run(config(videos, tmp_path / 'run', steps, load_from=str(stage_two)))
+    result = tmp_path / 'run' / 'iter_1.pth'
+    assert not differing(teacher(result, 'teacher_task'), teacher(stage_two))
+    key = 'layer4.1.conv2.weight'
+    given = state[f'spatial.detector.backbone.{key}']
+    assert torch.equal(weights(result)[f'teacher_features.0.{key}'], given)
+
+
+def test_the_teacher_of_a_loaded_detector_replaces_it(videos, stage_one, stage_two, tmp_path):
+    settings = dict(load_from=str(stage_two), load_parts=parts(stage_one))
+    run(config(videos, tmp_path / 'run', ONE, **settings))
+    given = weights(stage_one)
+    for key, value in teacher(tmp_path / 'run' / 'iter_1.pth', 'teacher_task').items():
+        assert torch.equal(value, given[key.removeprefix('teacher_task.')])
+
+
 def test_missing_file_stops_before_training(videos, tmp_path):
     cfg = config(videos, tmp_path / 'run', ONE, load_parts=parts(tmp_path / 'nothing.pth'))
     with pytest.raises(CheckpointError, match='nothing.pth: there is no such checkpoint file'):
