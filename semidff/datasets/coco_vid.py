@@ -27,7 +27,7 @@ class CocoVIDDataset(CocoDataset):
     In sparsely labeled videos an image with ``is_labeled: false`` has no annotations, although it
     may show objects. Such frames can be key frames of training pairs (:meth:`frame_path`). Instead
     of listing them, a video may have a ``frame_pattern``, the ``file_name`` of its frames with a
-    placeholder for the frame number, such as ``%06d``.
+    placeholder for the frame number, ``%d`` or such as ``%06d``.
 
     Args:
         *args: Arguments of CocoDataset.
@@ -61,7 +61,7 @@ class CocoVIDDataset(CocoDataset):
         classes, self.cat2label = match_classes(content, self.metainfo['classes'], self.ann_file)
         self._metainfo['classes'] = classes
         self.cat_ids = list(self.cat2label)
-        self._patterns = frame_patterns(content, self.ann_file)
+        self._patterns = frame_patterns(content)
         self._paths: dict[int, dict[int, str]] = defaultdict(dict)
         annotations = defaultdict(list)
         self.cat_img_map = defaultdict(list)

@@ -95,22 +95,9 @@ def ordered_frames(content: dict, source: str, require_video: bool = False) -> l
     return frames
 
 
-def frame_patterns(content: dict, source: str) -> dict[int, str]:
-    """Return ``frame_pattern`` by the id of each video that has one.
-
-    Raises:
-        ValueError: If a pattern has no placeholder for the frame number, or more than one.
-    """
-    patterns = {v['id']: v['frame_pattern'] for v in content['videos'] if v.get('frame_pattern')}
-    for video_id, pattern in patterns.items():
-        try:
-            pattern % 0
-        except (TypeError, ValueError) as error:
-            raise ValueError(
-                f'{source}: frame_pattern {pattern!r} of video {video_id} must have exactly one '
-                f'place for the frame number, such as %06d ({error})'
-            ) from error
-    return patterns
+def frame_patterns(content: dict) -> dict[int, str]:
+    """Return ``frame_pattern`` by the id of each video that has one."""
+    return {v['id']: v['frame_pattern'] for v in content['videos'] if v.get('frame_pattern')}
 
 
 def match_classes(

@@ -4,6 +4,7 @@ One pass over plain Python values: a million boxes take about two seconds, less 
 library checks neither unique ids nor references, which are what goes wrong unnoticed.
 """
 
+import re
 from collections.abc import Callable, Iterable
 from math import isfinite
 from typing import Any, NamedTuple
@@ -33,6 +34,11 @@ def _text(value: Any) -> bool:
     return type(value) is str and bool(value.strip()) and '\0' not in value
 
 
+def _pattern(value: Any) -> bool:
+    # Wider numbers would make names of any length.
+    return _text(value) and bool(re.fullmatch(r'([^%]|%%)*%(0[0-9]{1,2})?d([^%]|%%)*', value))
+
+
 def _box(value: Any) -> bool:
     # Comparisons with NaN are false.
     return (
@@ -50,11 +56,12 @@ _ID = Field(_whole(), 'an integer', required=True)
 _SIDE = Field(_whole(1, LARGEST_SIDE), f'an integer from 1 to {LARGEST_SIDE}', required=True)
 _FRAME = Field(_whole(0, LARGEST_FRAME), f'an integer from 0 to {LARGEST_FRAME}')
 _NAME = Field(_text, 'a text')
+_PATTERN = Field(_pattern, 'a text with exactly one place for the frame number, %d or %06d')
 _OPTIONAL_ID = _ID._replace(required=False)
 
 SCHEMA = {
     'categories': dict(id=_ID, name=_NAME._replace(required=True)),
-    'videos': dict(id=_ID, name=_NAME, length=_FRAME, frame_pattern=_NAME),
+    'videos': dict(id=_ID, name=_NAME, length=_FRAME, frame_pattern=_PATTERN),
     'images': dict(
         id=_ID,
         file_name=_NAME._replace(required=True),

@@ -148,7 +148,9 @@ def test_frames_that_are_not_listed_come_from_the_videos_pattern(data, frames_of
 @pytest.mark.parametrize('pattern', ['clip/frame.png', 'clip/%d/%d.png', 'clip/%q.png'])
 def test_patterns_without_one_place_for_the_number(data, frames_of, pattern):
     data['videos'][0]['frame_pattern'] = pattern
-    with pytest.raises(ValueError, match=r'ann\.json.*of video 1 must have exactly one'):
+    with pytest.raises(
+        ValueError, match=r'ann\.json.*frame_pattern that is not .*exactly one place.*\(id 1\)'
+    ):
         frames_of(data)
 
 

@@ -32,6 +32,13 @@ def test_valid_content():
     assert without['videos'] == []
 
 
+@pytest.mark.parametrize('pattern', ['%d', 'a/%06d.png', '100%%/%012d_b.png', None])
+def test_places_for_the_frame_number(pattern):
+    content = valid()
+    content['videos'][0]['frame_pattern'] = pattern
+    check_vid_json(content, 'a.json')
+
+
 NAN, INF = float('nan'), float('inf')
 CHANGES = [
     (name, key, value)
@@ -58,7 +65,8 @@ CHANGES = [
         ('categories', 'name', (None, 5, '', 'dog')),
         ('videos', 'id', (None, '7')),
         ('videos', 'length', (-1, 2.5, '9', 10**9)),
-        ('videos', 'frame_pattern', (5,)),
+        ('videos', 'frame_pattern', (5, 'a.png', '%d/%d', '%q', '%s', '%06f', '%', '%d%')),
+        ('videos', 'frame_pattern', ('%050000000000d', '%0100d', '%6d')),
     )
     for value in values
 ]
