@@ -30,7 +30,7 @@ class CameraStream(FrameStream):
         if isinstance(source, int):
             self.name, self.path = f'camera{source}', f'camera {source}'
         else:
-            self.path = re.sub(r'//[^/@]*@', '//', str(source))  # Do not show passwords.
+            self.path = re.sub(r'//[^/]*@', '//', str(source))  # Do not show passwords.
             last = self.path.split('?')[0].rstrip('/').rpartition('/')[2]
             self.name = next(iter(re.findall(r'[\w-]+', last)), 'stream')
         self.strict = strict

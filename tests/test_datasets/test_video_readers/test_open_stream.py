@@ -208,9 +208,10 @@ def test_a_live_stream_ends_with_a_warning(video):
 def test_a_camera_that_is_not_there_and_a_password():
     with pytest.raises(VideoError, match='camera 987: cannot be opened'):
         open_stream(987)
-    with pytest.raises(VideoError) as caught:
-        open_stream('file:' + '//me:secret@nowhere/stream')
-    assert 'nowhere' in str(caught.value) and 'secret' not in str(caught.value)
+    for password in ('secret', 'with@secret'):
+        with pytest.raises(VideoError) as caught:
+            open_stream('file:' + f'//me:{password}@nowhere/stream')
+        assert '//nowhere/stream' in str(caught.value) and 'secret' not in str(caught.value)
 
 
 def test_pipes_and_huge_images_are_refused_before_they_are_read(tmp_path):
