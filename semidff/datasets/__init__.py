@@ -8,7 +8,7 @@ from .coco_vid import CocoVIDDataset
 from .crops import CropsDataset
 from .flying_chairs import FlyingChairsDataset
 from .imagenet import ImageNetDETDataset, ImageNetVIDDataset
-from .intervals import FixedInterval, UniformInterval, WeightedInterval
+from .intervals import UniformInterval
 from .labeled_pairs import LabeledPairDataset
 from .samplers import SampleStream, StreamSampler, VideoSampler
 from .transforms import (

@@ -4,8 +4,6 @@ The key frame precedes the current frame by the drawn number of frames. :func:`c
 such a pair in a video.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 from mmdet.registry import TASK_UTILS
 
@@ -29,42 +27,6 @@ class UniformInterval:
     def draw(self, rng: np.random.Generator) -> int:
         """Draw an interval in frames."""
         return int(rng.integers(self.low, self.high + 1))
-
-
-@TASK_UTILS.register_module()
-class FixedInterval(UniformInterval):
-    """Constant interval.
-
-    Args:
-        interval: Number of frames from key frame to current frame, >= 0.
-    """
-
-    def __init__(self, interval: int) -> None:
-        super().__init__(interval, interval)
-
-
-@TASK_UTILS.register_module()
-class WeightedInterval:
-    """Distribution of interval ``low + i`` with probability proportional to ``weights[i]``.
-
-    Args:
-        weights: Non-negative weights, not all zero.
-        low: Interval of the first weight, in frames.
-    """
-
-    def __init__(self, weights: Sequence[float], low: int = 1) -> None:
-        values = np.asarray(weights, dtype=np.float64)
-        valid = values.ndim == 1 and np.isfinite(values).all() and (values >= 0).all()
-        if not valid or not values.any() or low < 0:
-            raise ValueError(
-                'WeightedInterval needs non-negative weights, one of them above zero, and low >= 0, '
-                f'got {weights}, {low}'
-            )
-        self.low = low
-        self.probabilities = values / values.sum()
-
-    def draw(self, rng: np.random.Generator) -> int:
-        return self.low + int(rng.choice(len(self.probabilities), p=self.probabilities))
 
 
 def choose_pair(

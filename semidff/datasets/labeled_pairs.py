@@ -26,7 +26,7 @@ class LabeledPairDataset(Dataset):
     Args:
         dataset: A :class:`~semidff.datasets.CocoVIDDataset` or its config, in training mode; its
             own pipeline is not used.
-        interval: Config of the interval's distribution (``UniformInterval``, ...); DFF: 0 to 9.
+        interval: Config of the interval's distribution, ``UniformInterval``; DFF: 0 to 9.
         lazy_init: Whether to load the annotations only in :meth:`full_init`.
 
     Raises:

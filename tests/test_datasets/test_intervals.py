@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from mmdet.registry import TASK_UTILS
 
-from semidff.datasets.intervals import FixedInterval, UniformInterval, choose_pair
+from semidff.datasets.intervals import UniformInterval, choose_pair
 
 
 def rng(seed=0):
@@ -24,23 +24,11 @@ def test_uniform_has_all_values_equally_often():
     assert max(abs(count - 1000) for count in counts.values()) < 150
 
 
-def test_fixed_and_weighted():
-    assert set(drawn(TASK_UTILS.build({'type': 'FixedInterval', 'interval': 4}), 50)) == {4}
-    weighted = TASK_UTILS.build({'type': 'WeightedInterval', 'weights': [1, 0, 3], 'low': 2})
-    counts = drawn(weighted)
-    assert set(counts) == {2, 4} and abs(counts[4] / 9000 - 0.75) < 0.02
-
-
 @pytest.mark.parametrize(
     'config',
     [
         {'type': 'UniformInterval', 'low': -1},
         {'type': 'UniformInterval', 'low': 5, 'high': 4},
-        {'type': 'FixedInterval', 'interval': -2},
-        {'type': 'WeightedInterval', 'weights': []},
-        {'type': 'WeightedInterval', 'weights': [0.0, 0.0]},
-        {'type': 'WeightedInterval', 'weights': [1, -1]},
-        {'type': 'WeightedInterval', 'weights': [1, float('nan')]},
     ],
 )
 def test_nonsense_is_refused(config):
@@ -85,7 +73,7 @@ def test_authors_clip_rule_with_same_frame_pairs():
 
 def test_videos_shorter_than_the_interval():
     generator = rng()
-    assert {choose_pair(generator, FixedInterval(9), 0, 2) for _ in range(20)} == {(0, 1)}
-    assert {choose_pair(generator, FixedInterval(9), 0, 5) for _ in range(20)} == {(0, 4)}
-    same = {choose_pair(generator, FixedInterval(0), 0, 2) for _ in range(50)}
+    assert {choose_pair(generator, UniformInterval(9, 9), 0, 2) for _ in range(20)} == {(0, 1)}
+    assert {choose_pair(generator, UniformInterval(9, 9), 0, 5) for _ in range(20)} == {(0, 4)}
+    same = {choose_pair(generator, UniformInterval(0, 0), 0, 2) for _ in range(50)}
     assert same == {(0, 0), (1, 1)}

@@ -236,10 +236,11 @@ def test_nothing_decodable_left_stops(listed):
 
 
 def test_same_frame_pairs_and_clip_rule(listed):
-    data = dataset(listed, interval={'type': 'FixedInterval', 'interval': 0})
+    data = dataset(listed, interval={'type': 'UniformInterval', 'low': 0, 'high': 0})
     key, current = data[0]['img']
     assert np.array_equal(key, current)
-    data = dataset(listed, interval={'type': 'FixedInterval', 'interval': 9}, clip_interval=True)
+    nine = {'type': 'UniformInterval', 'low': 9, 'high': 9}
+    data = dataset(listed, interval=nine, clip_interval=True)
     pairs = [data[index]['frame_id'] for index in range(4 * 6)]
     assert all(key == max(current - 9, 0) and current > 0 for key, current in pairs)
 

@@ -152,7 +152,7 @@ def test_labels_of_pairs(root):
         dict(
             type='LabeledPairDataset',
             dataset=dataset(root, 'train'),
-            interval=dict(type='FixedInterval', interval=2),
+            interval=dict(type='UniformInterval', low=2, high=2),
             pipeline=[broadcast, dict(type='PackFramePair', packer='mmseg.PackSegInputs')],
         )
     )

@@ -186,8 +186,7 @@ def _merged(dataloader: dict, changes: dict | None) -> dict:
 def _warn_without_still_pairs(step: dict, dataset: dict | None) -> None:
     """Warn of a task network that is trained on propagated features only: it drifts away from the key frames' own."""
     interval = (dataset or {}).get('interval') or {}
-    smallest = interval.get('interval', interval.get('low', 1))
-    if dataset and smallest > 0 and 'task_network' in step['trainable']:
+    if dataset and interval.get('low', 1) > 0 and 'task_network' in step['trainable']:
         print_log(
             f'step "{step["name"]}" trains the task network without still pairs, which may make predictions on key '
             'frames worse; set train_dataloader=dict(dataset=dict(dataset=dict(interval=dict(low=0)))) in this step',

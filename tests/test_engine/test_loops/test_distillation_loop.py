@@ -57,7 +57,7 @@ def test_each_step_has_its_optimizer_losses_and_parts(uninterrupted):
 
 def test_each_step_draws_its_own_pairs(videos, uninterrupted, tmp_path):
     """The second step has still pairs only; the first is the same with and without the second."""
-    still = dict(interval=dict(_delete_=True, type='FixedInterval', interval=0))
+    still = dict(interval=dict(low=0, high=0))
     changes = dict(batch_size=1, dataset=dict(dataset=still))
     steps = [STEPS[0], dict(STEPS[1], train_dataloader=changes)]
     whole, rest = Diary(), Diary()
