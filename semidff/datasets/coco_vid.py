@@ -34,7 +34,6 @@ class CocoVIDDataset(CocoDataset):
         data_prefix: ``dict(img=...)``, folder of the images relative to ``data_root``; for
             :class:`~semidff.datasets.LoadLabelMap` also ``seg``, folder of the label maps, which have the names of the
             images with the suffix .png.
-        require_video: Whether to refuse images that belong to no video.
         **kwargs: Arguments of CocoDataset. Without ``metainfo`` the classes are those of the json.
 
     Raises:
@@ -44,14 +43,7 @@ class CocoVIDDataset(CocoDataset):
 
     METAINFO = {'classes': None}
 
-    def __init__(
-        self,
-        *args,
-        data_prefix: dict | None = None,
-        require_video: bool = False,
-        **kwargs,
-    ) -> None:
-        self.require_video = require_video
+    def __init__(self, *args, data_prefix: dict | None = None, **kwargs) -> None:
         self._sizes_differ = False
         super().__init__(*args, data_prefix=data_prefix or {'img': ''}, **kwargs)
 
@@ -76,7 +68,7 @@ class CocoVIDDataset(CocoDataset):
                     'raw_ann_info': annotations[frame['id']],
                 }
             )
-            for frame in ordered_frames(content, self.ann_file, self.require_video)
+            for frame in ordered_frames(content, self.ann_file)
         ]
 
     def parse_data_info(self, raw_data_info: dict) -> dict:

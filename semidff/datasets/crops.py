@@ -24,7 +24,6 @@ class CropsDataset(BaseDataset):
     Args:
         ann_file: The .npz file, relative to ``data_root``.
         flip: Whether to mirror crops at random along both axes.
-        jitter: Largest relative change of the colors; 0 for none.
         **kwargs: Other arguments of mmengine's ``BaseDataset``.
 
     Raises:
@@ -34,10 +33,8 @@ class CropsDataset(BaseDataset):
 
     METAINFO = {'dataset_type': 'crops'}
 
-    def __init__(
-        self, ann_file: str = 'crops.npz', flip: bool = False, jitter: float = 0.0, **kwargs
-    ) -> None:
-        self.flip, self.jitter = flip, jitter
+    def __init__(self, ann_file: str = 'crops.npz', flip: bool = False, **kwargs) -> None:
+        self.flip = flip
         super().__init__(ann_file=ann_file, **kwargs)
 
     def load_data_list(self) -> list[dict]:
@@ -51,8 +48,6 @@ class CropsDataset(BaseDataset):
         image = self.images[info['crop']]
         if self.flip:
             image = image[:, :: np.random.choice((1, -1))][:: np.random.choice((1, -1))]
-        if self.jitter:
-            image = color_jitter(image, self.jitter)
         size = image.shape[:2]
         meta = dict(img_id=info['crop'], ori_shape=size, img_shape=size, scale_factor=(1.0, 1.0))
         sample = DetDataSample(metainfo=meta)
@@ -83,18 +78,3 @@ def read_crops(path: str | Path) -> tuple[np.ndarray, np.ndarray, tuple[str, ...
             f'{path}: labels {labels.min()}..{labels.max()}, but {len(classes)} classes'
         )
     return images, labels, tuple(str(name) for name in classes)
-
-
-def color_jitter(images: np.ndarray, strength: float) -> np.ndarray:
-    """Change brightness, contrast and color balance of (..., 3) uint8 images, with the same random factors for all.
-
-    ``strength`` is the largest relative change.
-    """
-    gain = np.random.uniform(1 - strength, 1 + strength) * np.random.uniform(
-        1 - strength / 2, 1 + strength / 2, 3
-    )
-    mean = images.mean()
-    shift = mean * np.random.uniform(-strength, strength) + mean * (1 - gain)
-    return np.clip(images * gain.astype(np.float32) + shift.astype(np.float32), 0, 255).astype(
-        np.uint8
-    )

@@ -29,7 +29,7 @@ from torch.utils.data import Dataset
 from .intervals import choose_pair
 from .samplers.sample_stream import permutation
 from .video_list import VideoInfo, load_frames, load_videos
-from .video_readers import ReaderPool, VideoError, VideoReader, open_video
+from .video_readers import ReaderPool, VideoError
 
 _PAIRS, _SUBSTITUTE, _ORDER = 11, 12, 13  # Separate the random streams.
 
@@ -137,10 +137,6 @@ class UnlabeledVideoDataset(Dataset):
         self._fully_initialized = False
         if not lazy_init:
             self.full_init()
-
-    def open(self, path: str) -> VideoReader:
-        """Open a video; subclasses may return another reader."""
-        return open_video(path)
 
     def full_init(self) -> None:
         """Read the list and open each video once."""
@@ -269,7 +265,7 @@ class UnlabeledVideoDataset(Dataset):
                 for m, (_, current) in zip(middles, pairs, strict=True)
             ]
         numbers = sorted({number for pair in pairs for number in pair})
-        frames = self._readers.get(video.path, self.open).frames(numbers)
+        frames = self._readers.get(video.path).frames(numbers)
         if len({frame.shape for frame in frames}) > 1:
             raise VideoError(video.path, f'frames {numbers[0]}..{numbers[-1]} differ in size')
         return _Window(video, pairs, dict(zip(numbers, frames, strict=True)))

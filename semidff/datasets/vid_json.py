@@ -50,7 +50,7 @@ def load_vid_json(ann_file: str, backend_args: dict | None = None) -> dict:
     return content
 
 
-def ordered_frames(content: dict, source: str, require_video: bool = False) -> list[dict]:
+def ordered_frames(content: dict, source: str) -> list[dict]:
     """Return the images of a json, sorted by video and frame.
 
     Returns:
@@ -63,7 +63,7 @@ def ordered_frames(content: dict, source: str, require_video: bool = False) -> l
     """
     images = content['images']
     without = [image for image in images if image.get('video_id') is None]
-    if without and (require_video or len(without) < len(images)):
+    if 0 < len(without) < len(images):
         raise ValueError(
             f'{source}: {len(without)} of {len(images)} images have no video_id, first '
             f'{without[0].get("file_name")!r}; give every image video_id and frame_id'

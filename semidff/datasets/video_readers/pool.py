@@ -2,7 +2,6 @@
 
 import os
 from collections import OrderedDict
-from collections.abc import Callable
 from pathlib import Path
 
 from .base import VideoReader
@@ -58,8 +57,8 @@ class ReaderPool:
     def __getstate__(self) -> dict:
         return {**self.__dict__, '_readers': OrderedDict(), '_pid': None}
 
-    def get(self, path: str, opener: Callable[[str], VideoReader] = open_video) -> VideoReader:
-        """Return the open reader of ``path``, or open it with ``opener``.
+    def get(self, path: str) -> VideoReader:
+        """Return the open reader of ``path``, or open it.
 
         Raises:
             VideoError: If it cannot be opened.
@@ -69,6 +68,6 @@ class ReaderPool:
         if path not in self._readers:
             while len(self._readers) >= self.max_open:
                 self._readers.popitem(last=False)[1].close()
-            self._readers[path] = opener(path)
+            self._readers[path] = open_video(path)
         self._readers.move_to_end(path)
         return self._readers[path]
