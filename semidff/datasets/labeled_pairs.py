@@ -27,20 +27,13 @@ class LabeledPairDataset(Dataset):
         dataset: A :class:`~semidff.datasets.CocoVIDDataset` or its config, in training mode; its
             own pipeline is not used.
         interval: Config of the interval's distribution, ``UniformInterval``; DFF: 0 to 9.
-        lazy_init: Whether to load the annotations only in :meth:`full_init`.
 
     Raises:
         ValueError: If the dataset cannot locate other frames of its videos, or is not in training
             mode.
     """
 
-    def __init__(
-        self,
-        dataset: dict | CocoVIDDataset,
-        interval: dict,
-        pipeline: list,
-        lazy_init: bool = False,
-    ) -> None:
+    def __init__(self, dataset: dict | CocoVIDDataset, interval: dict, pipeline: list) -> None:
         self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
         if not isinstance(self.dataset, CocoVIDDataset):
             raise ValueError(
@@ -53,20 +46,15 @@ class LabeledPairDataset(Dataset):
             )
         self.interval = TASK_UTILS.build(interval)
         self.pipeline = Compose(pipeline)
-        self._fully_initialized = False
-        if not lazy_init:
-            self.full_init()
-
-    def full_init(self) -> None:
-        """Load the annotations; refuse a json without the preceding frames now, not hours later."""
-        if self._fully_initialized:
-            return
         self.dataset.full_init()
+        # Refuse a json without the preceding frames now, not hours later.
         for index in range(len(self.dataset)):
             info = self.dataset.get_data_info(index)
             if info['frame_id'] > 0:
                 self._path(info, info['frame_id'] - 1)
-        self._fully_initialized = True
+
+    def full_init(self) -> None:
+        """Do nothing; mmengine's ``ConcatDataset`` calls it."""
 
     @property
     def metainfo(self) -> dict:

@@ -86,7 +86,6 @@ class UnlabeledVideoDataset(Dataset):
         cache_bytes: Limit of the decoded frames that a worker keeps.
         max_open: Limit of the videos that a worker holds open.
         max_refetch: Number of windows tried in place of an undecodable one.
-        lazy_init: Whether to read the list only in :meth:`full_init`.
 
     Raises:
         VideoListError: If the list is missing, empty or damaged, or none of its videos can be read.
@@ -109,7 +108,6 @@ class UnlabeledVideoDataset(Dataset):
         max_open: int = 8,
         max_refetch: int = 100,
         metainfo: dict | None = None,
-        lazy_init: bool = False,
     ) -> None:
         if lists not in ('videos', 'frames'):
             raise ValueError(f"lists must be 'videos' or 'frames', got {lists!r}")
@@ -134,14 +132,10 @@ class UnlabeledVideoDataset(Dataset):
         self._metainfo = dict(metainfo or {})
         self._readers = ReaderPool(max_open)
         self._cache: OrderedDict[tuple, _Window] = OrderedDict()
-        self._fully_initialized = False
-        if not lazy_init:
-            self.full_init()
+        self._load()
 
-    def full_init(self) -> None:
+    def _load(self) -> None:
         """Read the list and open each video once."""
-        if self._fully_initialized:
-            return
         if self.lists == 'frames':
             listed = load_frames(self.ann_file, self.data_prefix)
             self.videos, self._frames = (list(column) for column in zip(*listed, strict=True))
@@ -153,7 +147,6 @@ class UnlabeledVideoDataset(Dataset):
             ]
             counts = [max(1, video.length // self.window) for video in self.videos]
         self._first_window = np.cumsum([0, *counts])
-        self._fully_initialized = True
         frame = max(video.height * video.width * 3 for video in self.videos)
         need = self.interleave * self.pairs_per_window * (2 + self.triplets) * frame
         if need > self.cache_bytes:
@@ -172,7 +165,6 @@ class UnlabeledVideoDataset(Dataset):
 
     @property
     def num_windows(self) -> int:
-        self.full_init()
         return int(self._first_window[-1])
 
     def __len__(self) -> int:
@@ -218,7 +210,6 @@ class UnlabeledVideoDataset(Dataset):
 
     def _decoded(self, seed: int, epoch: int, slot: int) -> _Window:
         """Return a window from the cache, or decode it. Its content does not depend on the cache."""
-        self.full_init()
         key = (seed, epoch, slot)
         if key not in self._cache:
             self._cache[key] = self._decode_or_replace(*key)

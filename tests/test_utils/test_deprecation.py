@@ -1,5 +1,6 @@
 """Former names of types, methods, configs and tools still work, with one line that reports them."""
 
+import json
 import logging
 
 import pytest
@@ -32,14 +33,24 @@ def test_one_line_once(reports):
     assert "type 'Old'" in line and "'New'" in line and '\n' not in line
 
 
-def test_registered_type(reports):
+def test_registered_type(reports, tmp_path):
     init_default_scope('mmdet')
+    ann_file = tmp_path / 'ann.json'
+    box = dict(id=1, image_id=1, category_id=1, bbox=[0, 0, 4, 4])
+    ann_file.write_text(
+        json.dumps(
+            dict(
+                images=[dict(id=1, file_name='1.jpg', width=8, height=8)],
+                annotations=[box],
+                categories=[dict(id=1, name='cat')],
+            )
+        )
+    )
     config = dict(
         type='LabelledPairDataset',
-        dataset=dict(type='CocoVIDDataset', ann_file='none.json', lazy_init=True),
+        dataset=dict(type='CocoVIDDataset', ann_file=str(ann_file)),
         interval=dict(type='UniformInterval', low=0, high=9),
         pipeline=[dict(type='PackFramePair')],
-        lazy_init=True,
     )
     for _ in range(2):
         assert isinstance(DATASETS.build(config), LabeledPairDataset)

@@ -40,7 +40,6 @@ class SampleStream(Dataset):
         dataset: The only dataset, instead of ``datasets``.
         ratio: Share of each dataset, by default 1; (2, 1) is the papers' ratio of VID and DET.
         max_refetch: Number of other samples to try where a pipeline returns None.
-        lazy_init: Whether to load the annotations only in :meth:`full_init`.
 
     Raises:
         ValueError: If ``ratio`` does not match the datasets, or a dataset is empty.
@@ -52,7 +51,6 @@ class SampleStream(Dataset):
         dataset: dict | Dataset | None = None,
         ratio: Sequence[int] | None = None,
         max_refetch: int = 100,
-        lazy_init: bool = False,
     ) -> None:
         if (datasets is None) == (dataset is None):
             raise ValueError('SampleStream takes either datasets=[...] or dataset=...')
@@ -64,13 +62,6 @@ class SampleStream(Dataset):
             raise ValueError(f'ratio needs integers of at least 1, got {self.ratio}')
         self.datasets = [DATASETS.build(c) if isinstance(c, dict) else c for c in configs]
         self.max_refetch = max_refetch
-        self._fully_initialized = False
-        if not lazy_init:
-            self.full_init()
-
-    def full_init(self) -> None:
-        if self._fully_initialized:
-            return
         for index, dataset in enumerate(self.datasets):
             if hasattr(dataset, 'full_init'):
                 dataset.full_init()
@@ -79,7 +70,6 @@ class SampleStream(Dataset):
                     f'dataset {index} of the stream ({type(dataset).__name__}) is empty: check its '
                     'ann_file and filter_cfg'
                 )
-        self._fully_initialized = True
 
     @property
     def metainfo(self) -> dict:
@@ -102,7 +92,6 @@ class SampleStream(Dataset):
                 f'SampleStream is indexed by (seed, counter), got {item!r}; use '
                 "sampler=dict(type='StreamSampler')"
             ) from None
-        self.full_init()
         index, position = self.locate(seed, counter)
         for attempt in range(self.max_refetch + 1):
             with _seeded(_SAMPLE, seed, counter, attempt):

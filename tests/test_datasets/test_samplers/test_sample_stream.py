@@ -122,11 +122,9 @@ def test_bad_arguments():
         SampleStream(dataset=numbers())[3]
 
 
-def test_lazy_init_and_metainfo():
-    stream = SampleStream(dataset=numbers(lazy_init=True), lazy_init=True)
-    assert not stream.datasets[0]._fully_initialized
+def test_inner_dataset_is_loaded_and_metainfo():
+    stream = SampleStream(dataset=numbers(lazy_init=True))
     assert stream.metainfo['classes'] == ('thing',)
-    stream.full_init()
     assert stream.datasets[0]._fully_initialized and len(stream) == 10
 
 
