@@ -54,7 +54,6 @@ class VIDEvaluator:
 
     Args:
         classes: Class names in the order of the labels; None takes those of the file.
-        backend_args: Storage backend of the file.
         min_score: Annotations with a lower ``score`` are ignored; annotations without a score are used.
 
     Attributes:
@@ -69,13 +68,9 @@ class VIDEvaluator:
     """
 
     def __init__(
-        self,
-        ann_file: str,
-        classes: Sequence[str] | None = None,
-        backend_args: dict | None = None,
-        min_score: float = 0.0,
+        self, ann_file: str, classes: Sequence[str] | None = None, min_score: float = 0.0
     ) -> None:
-        content = load_vid_json(ann_file, backend_args)
+        content = load_vid_json(ann_file)
         self.classes, labels = match_classes(content, classes, ann_file)
         self.frames = ordered_frames(content, ann_file)
         self.frame_numbers = _frame_numbers(self.frames, ann_file)

@@ -53,8 +53,7 @@ class VIDMetric(BaseMetric):
         class_mean: ``'present'``: mAP is the mean over classes with ground truth; ``'imagenet'``: over all classes,
             see :func:`~semidff.evaluation.vid_ap.mean_ap`.
         per_video: Whether to add the mAP of each video, ``vid/mAP_of/<video name>``.
-        backend_args: Storage backend of the annotation file.
-        collect_device, prefix, collect_dir: As in mmengine.
+        **kwargs: Arguments of mmengine's ``BaseMetric``.
 
     Raises:
         ValueError: If ``class_mean`` is unknown; in evaluation, if frames are unknown or missing, or ``outfile`` is
@@ -70,19 +69,15 @@ class VIDMetric(BaseMetric):
         outfile: str | None = None,
         class_mean: str = 'present',
         per_video: bool = False,
-        backend_args: dict | None = None,
-        collect_device: str = 'cpu',
-        prefix: str | None = None,
-        collect_dir: str | None = None,
+        **kwargs,
     ) -> None:
-        super().__init__(collect_device, prefix, collect_dir)
+        super().__init__(**kwargs)
         if class_mean not in ('present', 'imagenet'):
             raise ValueError(f"class_mean must be 'present' or 'imagenet', got {class_mean!r}")
         self.ann_file = ann_file
         self.outfile = outfile
         self.class_mean = class_mean
         self.per_video = per_video
-        self.backend_args = backend_args
         self._size = 0
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
@@ -129,7 +124,7 @@ class VIDMetric(BaseMetric):
     def compute_metrics(self, results: list) -> dict:
         """Compute the metrics of :meth:`evaluate`, without the prefix, from the results of all processes."""
         classes = (self.dataset_meta or {}).get('classes')
-        evaluator = VIDEvaluator(self.ann_file, classes, self.backend_args)
+        evaluator = VIDEvaluator(self.ann_file, classes)
         distances = sorted({frame.distance for frame in results}) or [None]
         groups = ([frame for frame in results if frame.distance == d] for d in distances)
         outcomes = [self._evaluate(group, evaluator) for group in groups]

@@ -11,6 +11,7 @@ from mmdet.registry import METRICS
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
+from semidff.datasets.transforms.load_label_map import IGNORED
 from semidff.utils.tables import text_table
 
 
@@ -22,8 +23,7 @@ class VideoIoUMetric(BaseMetric):
     Every metric is then the mean over the distances, and ``seg/mIoU_at/<distance>`` is the mIoU at each.
 
     Args:
-        ignore_index: Label of pixels that are not counted.
-        collect_device, prefix, collect_dir: As in mmengine.
+        **kwargs: Arguments of mmengine's ``BaseMetric``.
 
     Raises:
         ConfigError: If mmsegmentation is not installed.
@@ -32,17 +32,10 @@ class VideoIoUMetric(BaseMetric):
     default_prefix = 'seg'
     takes_pairs = True
 
-    def __init__(
-        self,
-        ignore_index: int = 255,
-        collect_device: str = 'cpu',
-        prefix: str | None = None,
-        collect_dir: str | None = None,
-    ) -> None:
-        super().__init__(collect_device, prefix, collect_dir)
+    def __init__(self, **kwargs) -> None:
+        super().__init__(**kwargs)
         import_module('semidff.utils.mmseg_extra')
         self._iou = import_module('mmseg.evaluation').IoUMetric
-        self.ignore_index = ignore_index
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Store the areas of some frames: intersection, union, prediction and label of each class.
@@ -57,7 +50,7 @@ class VideoIoUMetric(BaseMetric):
                 predicted = sample['pred_sem_seg']['data'].squeeze(0)
                 label = sample['gt_sem_seg']['data'].squeeze(0).to(predicted)
                 count = len(self.dataset_meta['classes'])
-                areas = self._iou.intersect_and_union(predicted, label, count, self.ignore_index)
+                areas = self._iou.intersect_and_union(predicted, label, count, IGNORED)
                 self.results.append((sample.get('key_distance'), areas))
 
     def evaluate(self, size: int) -> dict:

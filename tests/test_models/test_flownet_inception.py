@@ -100,10 +100,6 @@ def test_refinement_is_flownets():
         return [name for name, _ in network.named_parameters() if not name.startswith('conv')]
 
     assert layers(ours) == layers(reference) and len(layers(ours)) == 26
-    wide = FlowNetInception(refinement_channels=(128, 64, 32, 16))
-    assert wide.deconv0.out_channels == 128 and wide.hidden_channels == 64 + 16 + 2
-    with pytest.raises(ValueError, match=r'4 positive numbers of channels, got \(64, 32\)'):
-        FlowNetInception(refinement_channels=(64, 32))
 
 
 def test_batched_equals_single_and_gradients_reach_every_layer():

@@ -63,6 +63,3 @@ class LoadLabelMap(BaseTransform):
                 f'{path}: has the label {min(wrong)}, but the classes are numbered 0 to {count - 1} and 255 is ignored'
             )
         return labels.astype(np.uint8)
-
-    def __repr__(self) -> str:
-        return f'{type(self).__name__}()'

@@ -1,7 +1,5 @@
 """Packing of frame pairs, the last step of their pipeline."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
@@ -23,16 +21,12 @@ class PackFramePair(BaseTransform):
     and clipped to 0..255.
 
     Args:
-        meta_keys: Metainfo of the current frame, if present.
         packer: Transform that makes the data sample; ``mmseg.PackSegInputs`` for label maps.
     """
 
-    def __init__(
-        self,
-        meta_keys: Sequence[str] = (*META_KEYS, 'key_frame_id'),
-        packer: str = 'mmdet.PackDetInputs',
-    ) -> None:
-        self.pack = TRANSFORMS.build(dict(type=packer, meta_keys=tuple(meta_keys)))
+    def __init__(self, packer: str = 'mmdet.PackDetInputs') -> None:
+        meta_keys = (*META_KEYS, 'key_frame_id')
+        self.pack = TRANSFORMS.build(dict(type=packer, meta_keys=meta_keys))
 
     def transform(self, results: dict) -> dict:
         """Pack the pair.
@@ -64,9 +58,6 @@ class PackFramePair(BaseTransform):
         packed = self.pack.transform(current)
         packed['inputs'] = torch.stack([_tensor(image) for image in images])
         return packed
-
-    def __repr__(self) -> str:
-        return f'{type(self).__name__}(meta_keys={self.pack.meta_keys})'
 
 
 def _tensor(image: np.ndarray) -> torch.Tensor:

@@ -33,6 +33,3 @@ class PackVideoFrame(BaseTransform):
     def transform(self, results: dict) -> dict:
         """Return ``inputs``, uint8 tensor (3, H, W), and ``data_samples`` with the metainfo that is there."""
         return self.pack.transform(results)
-
-    def __repr__(self) -> str:
-        return f'{type(self).__name__}(pack={self.pack!r})'

@@ -31,17 +31,15 @@ class DistillationVisualizationHook(Hook):
         interval: Iterations from one figure to the next; the first figure follows the first iteration.
             0 disables the hook.
         score_thr: Detections with lower scores are not drawn.
-        max_boxes: Maximum number of detections, the best ones, that are drawn on a frame.
     """
 
-    def __init__(self, interval: int = 1000, score_thr: float = 0.3, max_boxes: int = 20) -> None:
+    def __init__(self, interval: int = 1000, score_thr: float = 0.3) -> None:
         if interval < 0:
             raise ValueError(
                 f'interval is {interval}; it must be a number of iterations, 0 or more'
             )
         self.interval = interval
         self.score_thr = score_thr
-        self.max_boxes = max_boxes
 
     @master_only
     def after_train_iter(
@@ -56,7 +54,7 @@ class DistillationVisualizationHook(Hook):
                 view = view_distillation(model, data_batch['inputs'][0], sample)
             names = tuple(str(sample.get(key, '')) for key in ('key_frame_id', 'frame_id'))
             classes = tuple((runner.visualizer.dataset_meta or {}).get('classes') or ())
-            style = FigureStyle(classes, self.score_thr, self.max_boxes)
+            style = FigureStyle(classes, self.score_thr)
             picture = to_array(draw_propagation([view], [names], style))
             runner.visualizer.add_image('distillation', picture, runner.iter + 1)
 

@@ -17,6 +17,9 @@ from mmdet.structures.bbox import bbox_cxcyah_to_xyxy, bbox_xyxy_to_cxcyah
 
 from .linking import link
 
+_MIN_SCORE = 0.05  # Detections with a lower score are not tracked and do not move.
+_MAX_MISSES = 1  # consecutive missed key frames after which a track is kept
+
 
 @dataclass
 class Track:
@@ -49,17 +52,10 @@ class BoxTracker:
 
     A new object stands still until it is detected on a second key frame: the filter's velocity is 0 after the first
     detection. An extrapolated box is the *detected* box, moved by the filter's prediction since then, so that the
-    filter's smoothing does not affect fresh detections.
-
-    Args:
-        min_score: Detections with a lower score are not tracked and do not move.
-        max_misses: Largest number of consecutive missed key frames after which a track is kept. A missed object is
-            not reported.
+    filter's smoothing does not affect fresh detections. A missed object is not reported.
     """
 
-    def __init__(self, min_score: float = 0.05, max_misses: int = 1) -> None:
-        self.min_score = min_score
-        self.max_misses = max_misses
+    def __init__(self) -> None:
         self.filter = KalmanFilter()
         self.tracks: list[Track] = []
         self._boxes = np.zeros((0, 4))
@@ -79,7 +75,7 @@ class BoxTracker:
         sides = np.array(bboxes, dtype=np.float64).reshape(-1, 4)
         sides[:, 2:] = np.maximum(sides[:, 2:], sides[:, :2] + 1e-3)
         self._boxes = bbox_xyxy_to_cxcyah(torch.from_numpy(sides)).numpy()
-        strong = np.flatnonzero(scores >= self.min_score)
+        strong = np.flatnonzero(scores >= _MIN_SCORE)
         known = (
             _to_xyxy(np.array([track.now[:4] for track in self.tracks]).reshape(-1, 4)),
             np.array([track.score for track in self.tracks]),
@@ -96,7 +92,7 @@ class BoxTracker:
                 track.state = self.filter.update(*predicted, interpolated)
             track.now, track.detected = track.state[0].copy(), found
             track.index, track.score, track.age, track.misses = index, float(scores[index]), 0, 0
-        self.tracks = [track for track in self.tracks if track.misses <= self.max_misses]
+        self.tracks = [track for track in self.tracks if track.misses <= _MAX_MISSES]
         for index in np.setdiff1d(strong, strong[columns]):
             found, score, label = self._boxes[index], float(scores[index]), int(labels[index])
             state = self.filter.initiate(found)

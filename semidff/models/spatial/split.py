@@ -71,17 +71,10 @@ class FeatureSplit(Split):
 
 @TASK_UTILS.register_module()
 class ExtractFeatSplit(FeatureSplit):
-    """The default split point, for any mmdet detector: N_feat is ``extract_feat``.
-
-    Args:
-        feature_modules: Names of the detector's children that ``extract_feat`` uses.
-    """
-
-    def __init__(self, feature_modules: Sequence[str] = ('backbone', 'neck')) -> None:
-        self.feature_modules = tuple(feature_modules)
+    """The default split point, for any mmdet detector: N_feat is ``extract_feat``, which uses backbone and neck."""
 
     def feature_names(self, detector: nn.Module) -> list[str]:
-        return [name for name, _ in detector.named_children() if name in self.feature_modules]
+        return [name for name, _ in detector.named_children() if name in ('backbone', 'neck')]
 
     def features(self, detector: nn.Module, images: Tensor) -> tuple[Tensor, ...]:
         return tuple(detector.extract_feat(images))

@@ -34,13 +34,10 @@ class FlowNetInception(FlowNetwork):
     """FlowNet with an encoder of Inception modules.
 
     Args:
-        refinement_channels: Output channels of the deconvolutions at strides 32, 16, 8 and 4 of the input.
         **kwargs: Arguments of :class:`~semidff.models.temporal.refinement.FlowNetwork`.
     """
 
-    def __init__(
-        self, *, refinement_channels: Sequence[int] = (64, 32, 16, 8), **kwargs: float
-    ) -> None:
+    def __init__(self, **kwargs: float) -> None:
         super().__init__(**kwargs)
         self.conv1 = nn.Conv2d(6, 32, 7, 2, 3)
         self.conv2 = Inception(32, 0, (24, 32), (24, 32, 32))
@@ -53,7 +50,7 @@ class FlowNetInception(FlowNetwork):
         self.conv5_2 = Inception(384, 144, (96, 192), (36, 48, 48))
         self.conv6_1 = Inception(384, 64, (192, 256), (48, 64, 64), pool=128)
         self.conv6_2 = Inception(512, 192, (192, 256), (48, 64, 64))
-        self.add_refinement(512, (384, 256, 128, 64), refinement_channels)
+        self.add_refinement(512, (384, 256, 128, 64), (64, 32, 16, 8))
 
     def encode(self, frames: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
         conv1 = activate(self.conv1(frames))

@@ -22,7 +22,7 @@ from .flownet_s import FlowNetS
 from .refinement import FlowOutput
 from .temporal_module import TemporalModule
 
-MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
+MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # of the data preprocessor
 
 
 @MODELS.register_module()
@@ -34,21 +34,13 @@ class MMTrackingFlowNet(FlowNetS):
     affects cells near a padded border.
 
     Args:
-        frame_mean: Mean of the data preprocessor (red, green, blue).
-        frame_std: Standard deviation of the data preprocessor.
         kwargs: Arguments of :class:`~semidff.models.temporal.flownet_s.FlowNetS`.
     """
 
-    def __init__(
-        self,
-        frame_mean: Sequence[float] = MEAN,
-        frame_std: Sequence[float] = STD,
-        **kwargs: float,
-    ) -> None:
+    def __init__(self, **kwargs: float) -> None:
         super().__init__(**kwargs)
         mean, std, own = (
-            torch.tensor(values).view(3, 1, 1)
-            for values in (frame_mean, frame_std, (0.411, 0.432, 0.450))
+            torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD, (0.411, 0.432, 0.450))
         )
         self.register_buffer('input_factor', std / 255, persistent=False)
         self.register_buffer('input_shift', mean / 255 - own, persistent=False)

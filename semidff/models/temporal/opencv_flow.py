@@ -35,12 +35,12 @@ _MIN_SIDE = 16  # DIS fails on images below 12 pixels
 class OpenCVFlow(nn.Module):
     """OpenCV's optical flow as the flow network of a temporal module without scale field.
 
-    It has no parameters. The padding of a batch is part of the images whose flow is estimated.
+    It has no parameters. The flow is estimated on half-size frames, as by the papers' flow networks. The padding of a
+    batch is part of the images whose flow is estimated.
 
     Args:
         preset: ``ultrafast``, ``fast`` or ``medium`` (OpenCV's presets of DIS), or ``slow``: DIS at full resolution,
             with 100 iterations of the patch search and 20 of the variational refinement.
-        half_size: Whether the flow is estimated on half-size frames, as by the papers' flow networks.
         mean: Mean of the data preprocessor.
         std: Standard deviation of the data preprocessor.
         rgb: Whether the channels of normalized frames are in the order red, green, blue.
@@ -56,7 +56,6 @@ class OpenCVFlow(nn.Module):
         self,
         *,
         preset: str = 'fast',
-        half_size: bool = True,
         mean: Sequence[float] = (123.675, 116.28, 103.53),
         std: Sequence[float] = (58.395, 57.12, 57.375),
         rgb: bool = True,
@@ -65,7 +64,6 @@ class OpenCVFlow(nn.Module):
         if preset not in _PRESETS:
             raise ValueError(f'unknown preset {preset!r}; choose one of {", ".join(_PRESETS)}')
         self.preset = preset
-        self.half_size = half_size
         gray = _GRAY if rgb else _GRAY[::-1]
         self._weights = [g * s for g, s in zip(gray, std, strict=True)]
         self._offset = sum(g * m for g, m in zip(gray, mean, strict=True))
@@ -75,7 +73,7 @@ class OpenCVFlow(nn.Module):
         """Convert normalized frames (N, 3, H, W) to gray images; the key frame's result can be kept.
 
         Returns:
-            (N, 1, H / 2, W / 2), or (N, 1, H, W) at full size; uint8, on the frames' device.
+            (N, 1, H / 2, W / 2) uint8, on the frames' device.
 
         Raises:
             ValueError: If gray values are outside of 0 .. 255, since ``mean`` and ``std`` are not those of the frames.
@@ -88,9 +86,7 @@ class OpenCVFlow(nn.Module):
                 f'gray values from {low:.0f} to {high:.0f} instead of 0 to 255: set mean, std and rgb of OpenCVFlow '
                 'to those of the data preprocessor that normalizes the frames'
             )
-        gray = gray[:, None]
-        if self.half_size:
-            gray = F.avg_pool2d(gray, 2, ceil_mode=True)
+        gray = F.avg_pool2d(gray[:, None], 2, ceil_mode=True)
         return gray.round().clamp(0, 255).to(torch.uint8)
 
     @torch.no_grad()
@@ -106,11 +102,11 @@ class OpenCVFlow(nn.Module):
         if min(current.shape[-2:]) < _MIN_SIDE:
             raise ValueError(
                 f'frames of {tuple(current.shape[-2:])} after prepare() are too small for optical flow, which needs '
-                f'{_MIN_SIDE} pixels per side' + (', or half_size=False' if self.half_size else '')
+                f'{_MIN_SIDE} pixels per side'
             )
         pairs = zip(current[:, 0].cpu().numpy(), key[:, 0].cpu().numpy(), strict=True)
         pixels = torch.from_numpy(np.stack([self._estimate(*pair) for pair in pairs]))
-        cell = self.stride // 2 if self.half_size else self.stride
+        cell = self.stride // 2
         flow = F.avg_pool2d(pixels.permute(0, 3, 1, 2), cell, ceil_mode=True) / cell
         flow = flow.to(current.device)
         return FlowOutput(flow, flow.new_zeros((len(flow), 0, *flow.shape[-2:])), ())

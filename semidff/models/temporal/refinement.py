@@ -83,18 +83,12 @@ class FlowNetwork(nn.Module, ABC):
             widths: Output channels of the deconvolutions at these strides.
 
         Raises:
-            ValueError: If ``widths`` and ``skips`` differ in length, a width is not positive, or the stride is neither
-                4 nor 8 times ``downsampling``.
+            ValueError: If the stride is neither 4 nor 8 times ``downsampling``.
         """
         strides = 4 * self.downsampling, 8 * self.downsampling
         if self.stride not in strides:
             raise ValueError(
                 f'with downsampling={self.downsampling}, stride must be {strides[0]} or {strides[1]}, got {self.stride}'
-            )
-        if len(widths) != len(skips) or min(widths) < 1:
-            raise ValueError(
-                f'the refinement part needs {len(skips)} positive numbers of channels, '
-                f'got {tuple(widths)}'
             )
         for level, (skip, width) in enumerate(zip(skips, widths, strict=True)):
             setattr(self, f'predict{level}', nn.Conv2d(top, 2, 3, padding=1))

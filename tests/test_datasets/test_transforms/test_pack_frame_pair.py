@@ -129,4 +129,3 @@ def test_bad_pairs_are_refused():
         PackFramePair()(pair(np.zeros((10, 96, 3), np.uint8)))
     with pytest.raises(ValueError, match='list'):
         PackFramePair()({'img': np.zeros((4, 4, 3), np.uint8)})
-    assert 'key_frame_id' in repr(PackFramePair())

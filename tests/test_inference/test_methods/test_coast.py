@@ -37,7 +37,7 @@ def test_constant_velocity_is_learned():
 
 
 def test_new_objects_and_weak_detections_stand_still():
-    tracker = BoxTracker(min_score=0.05)
+    tracker = BoxTracker()
     weak = np.array([0.01])
     for start in (0, 5):
         tracker.update(moving(start), weak, LABELS)
@@ -71,7 +71,7 @@ def test_boxes_keep_the_order_and_number_of_detections():
 
 
 def test_a_missed_object_is_remembered_but_not_reported():
-    tracker, nothing = BoxTracker(max_misses=1), np.zeros((0, 4))
+    tracker, nothing = BoxTracker(), np.zeros((0, 4))
     for index in range(0, 15, 5):
         boxes = nothing if index == 10 else moving(index)
         tracker.update(boxes, SCORES[: len(boxes)], LABELS[: len(boxes)])
