@@ -4,7 +4,6 @@ A line is ``frame_id class score x1 y1 x2 y2``; class numbers start at 1.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -16,31 +15,14 @@ _LINES_AT_ONCE = 500_000
 _COLUMNS = 'frame_id class score x1 y1 x2 y2'
 
 
-@dataclass(frozen=True)
-class DetectionTable:
-    """Lines of a detections file.
-
-    Attributes:
-        frame_ids: Frame ids of the image set, (n,) int.
-        classes: Class numbers from 1, (n,) int.
-        scores: (n,) float.
-        boxes: (n, 4) float, x1, y1, x2, y2 in pixels of the original image.
-    """
-
-    frame_ids: np.ndarray
-    classes: np.ndarray
-    scores: np.ndarray
-    boxes: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.scores)
-
-
-def read_detections(path: str | Path, num_classes: int) -> DetectionTable:
+def read_detections(path: str | Path, num_classes: int) -> np.ndarray:
     """Read a detections file.
 
     Args:
         num_classes: Largest valid class number.
+
+    Returns:
+        (n, 7) float: the columns of the lines; the box in pixels of the original image.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -61,10 +43,7 @@ def read_detections(path: str | Path, num_classes: int) -> DetectionTable:
                     _check_line(line, number, path, num_classes)
             tables.append(table)
             start += len(lines)
-    rows = np.concatenate(tables)
-    return DetectionTable(
-        rows[:, 0].astype(np.int64), rows[:, 1].astype(np.int64), rows[:, 2], rows[:, 3:]
-    )
+    return np.concatenate(tables)
 
 
 def _valid(table: np.ndarray, num_classes: int) -> np.ndarray:

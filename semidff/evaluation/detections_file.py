@@ -59,11 +59,12 @@ def evaluate_detections_file(
     """
     evaluator = VIDEvaluator(str(ann_file), min_score=min_score)
     table = read_detections(detections, len(evaluator.classes))
+    frame_ids, classes = table[:, :2].astype(np.int64).T
     order = np.argsort(evaluator.frame_numbers)
-    nearest = np.searchsorted(evaluator.frame_numbers[order], table.frame_ids)
+    nearest = np.searchsorted(evaluator.frame_numbers[order], frame_ids)
     frames = order[np.minimum(nearest, len(order) - 1)]
-    known = evaluator.frame_numbers[frames] == table.frame_ids
-    inside = Detections(frames, table.classes - 1, table.scores, table.boxes).select(known)
+    known = evaluator.frame_numbers[frames] == frame_ids
+    inside = Detections(frames, classes - 1, table[:, 2], table[:, 3:]).select(known)
     result = evaluator.evaluate(inside)
     summary = {
         'mAP': _number(result.mean(mean)),

@@ -19,14 +19,12 @@ def file(tmp_path):
 
 def test_lines_in_the_files_order(file):
     table = read_detections(file('7 30 0.5000 1.25 2 3 4\n\n 3 1 1e-4 -1 0 10 20\n'), 30)
-    assert table.frame_ids.tolist() == [7, 3] and table.classes.tolist() == [30, 1]
-    assert table.scores.tolist() == [0.5, 1e-4]
-    assert table.boxes.tolist() == [[1.25, 2, 3, 4], [-1, 0, 10, 20]]
+    assert table.tolist() == [[7, 30, 0.5, 1.25, 2, 3, 4], [3, 1, 1e-4, -1, 0, 10, 20]]
 
 
 def test_empty_file_has_no_detections(file):
-    assert len(read_detections(file(''), 30)) == 0
-    assert len(read_detections(file('\n\n'), 30)) == 0
+    assert read_detections(file(''), 30).shape == (0, 7)
+    assert read_detections(file('\n\n'), 30).shape == (0, 7)
 
 
 @pytest.mark.parametrize('lines_at_once', [500_000, 2])
@@ -71,10 +69,10 @@ def test_written_numbers_come_back_as_they_were(tmp_path):
         path, [(5, labels[:20], scores[:20], boxes[:20]), (9, labels[20:], scores[20:], boxes[20:])]
     )
     table = read_detections(path, 30)
-    assert table.frame_ids.tolist() == [5] * 20 + [9] * 30
-    np.testing.assert_array_equal(table.classes - 1, labels)
-    np.testing.assert_array_equal(table.scores.astype(np.float32), scores)
-    np.testing.assert_array_equal(table.boxes.astype(np.float32), boxes)
+    assert table[:, 0].tolist() == [5] * 20 + [9] * 30
+    np.testing.assert_array_equal(table[:, 1] - 1, labels)
+    np.testing.assert_array_equal(table[:, 2].astype(np.float32), scores)
+    np.testing.assert_array_equal(table[:, 3:].astype(np.float32), boxes)
 
 
 def test_interrupted_writing_leaves_the_old_file(tmp_path):
