@@ -1,8 +1,9 @@
 """Run an experiment: trainings, evaluations and tables."""
 
 import argparse
+from functools import partial
 
-from semidff.experiments.main import leave, main
+from semidff.experiments.main import main, run_continuable
 from semidff.inference.methods import METHODS
 from semidff.utils.arguments import ToolParser, add_cfg_options
 from semidff.utils.tool_files import InputFile
@@ -41,4 +42,4 @@ def parse_args() -> argparse.Namespace:
 
 
 if __name__ == '__main__':
-    leave(main(parse_args(), list(METHODS.module_dict)))
+    run_continuable(partial(main, methods=list(METHODS.module_dict)), parse_args())

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import functools
 import os
 import sys
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import NoReturn
 
-from semidff.utils.arguments import INTERRUPTED, add_cfg_options, open_closed_streams
-from semidff.utils.error_messages import describe
+from semidff.utils.arguments import INTERRUPTED, add_cfg_options, run_tool
 
 from .curve import Run, build_curve
 from .report import write_curve, write_distances, write_report
@@ -21,34 +18,17 @@ from .spec import load_experiment
 from .table import by_video, collect
 
 
-def exit_status(work: Callable[..., None]) -> Callable[..., int]:
-    """Make a function return an exit status: 0, 1 after an error, 130 after Ctrl-C."""
-
-    @functools.wraps(work)
-    def run(*args: object, **kwargs: object) -> int:
-        try:
-            open_closed_streams()
-            work(*args, **kwargs)
-        except KeyboardInterrupt:
-            print('\nStopped. The same command continues from here.', file=sys.stderr)
-            return INTERRUPTED
-        except Exception as error:
-            if getattr(args[0], 'debug', False):
-                raise
-            print(f'\nError: {describe(error)}', file=sys.stderr)
-            return 1
-        return 0
-
-    return run
-
-
-def leave(status: int) -> NoReturn:
-    """End the process; after Ctrl-C without unloading PyTorch, which takes seconds."""
-    if status == INTERRUPTED:
+def run_continuable(work: Callable[[argparse.Namespace], None], args: argparse.Namespace) -> None:
+    """Run a tool that the same command continues; Ctrl-C ends it without unloading PyTorch, which takes seconds."""
+    try:
+        run_tool(work, args)
+    except SystemExit as end:
+        if end.code != INTERRUPTED:
+            raise
+        print('The same command continues from here.', file=sys.stderr)
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(status)
-    sys.exit(status)
+        os._exit(INTERRUPTED)
 
 
 def add_run_arguments(parser: argparse.ArgumentParser, methods: str) -> None:
@@ -67,7 +47,6 @@ def add_run_arguments(parser: argparse.ArgumentParser, methods: str) -> None:
     add_cfg_options(parser, 'every config, e.g. test_dataloader.dataset.ann_file=dev.json')
 
 
-@exit_status
 def main(args: argparse.Namespace, methods: Collection[str]) -> None:
     """Run an experiment and print its table.
 
@@ -89,7 +68,6 @@ def main(args: argparse.Namespace, methods: Collection[str]) -> None:
         print(f'Written to {folder}: table.md, table.json, table.png')
 
 
-@exit_status
 def curve_main(args: argparse.Namespace, methods: Collection[str]) -> None:
     """Run the evaluations of a curve of accuracy over speed, draw it and print its table."""
     runs = [Run.parse(text) for text in args.run]
@@ -100,7 +78,6 @@ def curve_main(args: argparse.Namespace, methods: Collection[str]) -> None:
     print(f'Written to {args.out}: table.md, table.json, curve.png')
 
 
-@exit_status
 def distance_main(args: argparse.Namespace, pairwise: Collection[str]) -> None:
     """Run evaluations at every distance from the key frame, draw them and print their table.
 

@@ -9,13 +9,14 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from semidff.experiments import ExperimentRunner, StepFailed, collect, work_folder
 from semidff.experiments.experiment import Step
-from semidff.experiments.main import main
+from semidff.experiments.main import main, run_continuable
 from semidff.experiments.runner import THREAD_VARIABLES, may_start
 from semidff.experiments.settings import ROOT
 from semidff.inference.methods import METHODS
@@ -135,14 +136,14 @@ def test_rows_are_selected_by_the_tables_that_they_are_in(tmp_path, capsys):
     own = ['rows/two-step/l5', 'rows/two-step/l10']
     for tables, rows in ((['1'], compared), (['3b'], compared + own)):
         options.tables = tables
-        assert main(options, METHODS) == 0
+        main(options, METHODS)
         lines = capsys.readouterr().out.splitlines()
         chosen = [line.split()[2] for line in lines if line.startswith('to run')]
         stages = ['stage_one', 'stage_two'][: len(rows) // 2]
         assert chosen == ['dataset', *stages, *rows, 'speed']
     options.tables = ['5']
-    assert main(options, METHODS) == 1
-    assert "no row is in table '5'; there are ['1', '3a', '3b']" in capsys.readouterr().err
+    with pytest.raises(ValueError, match=r"no row is in table '5'; there are \['1', '3a', '3b'\]"):
+        main(options, METHODS)
 
 
 def test_independent_steps_run_at_the_same_time(tmp_path):
@@ -252,7 +253,7 @@ def test_the_command_is_interrupted_continued_and_writes_the_table(tmp_path, cap
     time.sleep(0.3)
     assert len(list(Path('out/stage_two').glob('iter_*.pth'))) == at_stop, 'the step has ended, too'
 
-    assert main(arguments(experiment), METHODS) == 0
+    main(arguments(experiment), METHODS)
     printed = capsys.readouterr().out
     assert int(Path('out/stage_two/last.pth').read_text().split()[0]) == at_stop
     assert 'A key frame every 10 frames, one seed:' in printed
@@ -297,19 +298,20 @@ def test_a_killed_experiment_leaves_no_step_behind_and_is_continued(tmp_path):
     assert not is_running(int(Path('parent').read_text()))
 
 
-def test_errors_are_one_clear_message(tmp_path, capsys):
+def test_errors_are_one_clear_message(tmp_path):
+    tool = partial(main, methods=METHODS)
     experiment = make_project(tmp_path, EXPERIMENT.replace("train='two.py'", "train='absent.py'"))
-    assert main(arguments(experiment), METHODS) == 1
-    assert 'Error: absent.py is neither in' in capsys.readouterr().err
+    with pytest.raises(SystemExit, match='^[^\n]*: error: absent.py is neither in'):
+        run_continuable(tool, arguments(experiment))
     assert not Path('out').exists()
-    assert main(arguments(make_project(tmp_path, one='broken = 1')), METHODS) == 1
-    assert 'The whole log: out/logs/stage_one.log' in capsys.readouterr().err
+    with pytest.raises(SystemExit, match=r'The whole log: out/logs/stage_one\.log'):
+        run_continuable(tool, arguments(make_project(tmp_path, one='broken = 1')))
 
 
 def test_listing_runs_nothing(tmp_path, capsys):
     options = arguments(make_project(tmp_path))
     options.list, options.only = True, ['stage_one']
-    assert main(options, METHODS) == 0
+    main(options, METHODS)
     lines = capsys.readouterr().out.splitlines()
     assert lines[1] == 'to run    stage_one (train, needs dataset)'
     assert lines[2].startswith('left out  stage_two')

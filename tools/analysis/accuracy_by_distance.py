@@ -5,7 +5,9 @@ one after another. The same command continues after an interruption. Finished ev
 as long as config, checkpoint and settings are the same.
 """
 
-from semidff.experiments.main import add_run_arguments, distance_main, leave
+from functools import partial
+
+from semidff.experiments.main import add_run_arguments, distance_main, run_continuable
 from semidff.inference.methods import METHODS
 from semidff.utils.arguments import ToolParser, add_key_intervals
 
@@ -14,4 +16,4 @@ if __name__ == '__main__':
     add_run_arguments(parser, 'propagate (default), copy, sff-fast or sff-slow')
     add_key_intervals(parser, 10, 'distances are 0 ... L-1 frames')
     pairwise = [name for name, method in METHODS.module_dict.items() if method.pairwise]
-    leave(distance_main(parser.parse_args(), pairwise))
+    run_continuable(partial(distance_main, pairwise=pairwise), parser.parse_args())

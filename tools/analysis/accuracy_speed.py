@@ -5,7 +5,9 @@ same command continues after an interruption. Finished evaluations are kept as l
 checkpoint and settings are the same.
 """
 
-from semidff.experiments.main import add_run_arguments, curve_main, leave
+from functools import partial
+
+from semidff.experiments.main import add_run_arguments, curve_main, run_continuable
 from semidff.inference.methods import METHODS
 from semidff.utils.arguments import ToolParser, add_key_intervals
 
@@ -13,4 +15,4 @@ if __name__ == '__main__':
     parser = ToolParser(description=__doc__)
     add_run_arguments(parser, 'as in tools/test.py (default: propagate)')
     add_key_intervals(parser, [1, 2, 5, 10, 15, 20], 'a key frame every L frames')
-    leave(curve_main(parser.parse_args(), list(METHODS.module_dict)))
+    run_continuable(partial(curve_main, methods=list(METHODS.module_dict)), parser.parse_args())
