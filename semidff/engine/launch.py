@@ -15,7 +15,7 @@ from semidff.inference import schedule_config
 from semidff.utils.allocator import keep_freed_memory
 from semidff.utils.arguments import OptionError, add_cfg_options
 from semidff.utils.image_detectors import resolve_detector
-from semidff.utils.model_building import ConfigError, check_settings, read_config
+from semidff.utils.model_building import check_settings, read_config
 from semidff.utils.run_folder import check_work_dir
 
 from .loops.video_test_loop import default_method
@@ -81,10 +81,6 @@ def prepare_run(args: argparse.Namespace) -> Config:
     adapt_to_machine(cfg, args.launcher)
     default = Path('work_dirs') / Path(args.config).stem
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(default)
-    if 'model' not in cfg:
-        raise ConfigError(
-            f'{args.config}: has no model; give the config of a training or of a test'
-        )
     cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(type='NumClassesHook')]
     return cfg
 

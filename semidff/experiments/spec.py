@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any
 
 from semidff.utils.deprecation import renamed_method
-from semidff.utils.installed import installed_file
 from semidff.utils.setting_checks import read_file
 
 from .experiment import Experiment, RowRun, Step, inside
@@ -35,6 +34,7 @@ from .settings import (
     StepSettings,
     cli_value,
     config_text,
+    locate,
     parse,
 )
 
@@ -56,10 +56,7 @@ def load_experiment(
         ExperimentError: If an entry is invalid; the message names it.
         FileNotFoundError: If the config, or a config that it names, does not exist.
     """
-    file = installed_file(path)
-    if not Path(file).is_file():
-        raise FileNotFoundError(f'{path}: there is no such experiment config')
-    config = read_file(file, import_custom_modules=False)
+    config = read_file(str(locate(path)), import_custom_modules=False)
     config.merge_from_dict(dict(cfg_options or {}))
     # names with an underscore are the config's own helpers
     settings = {k: v for k, v in config.to_dict().items() if not k.startswith('_')}

@@ -63,9 +63,12 @@ def check_settings(config: Config) -> None:
     """Refuse settings with which a run would start but not succeed, and outputs that the config names as inputs.
 
     Raises:
-        ConfigError: The message has the key and the value.
+        ConfigError: There is no model, or a setting is impossible; the message has the key and the value.
         FileError: An output of the tool is one of the files that the config names.
     """
+    if 'model' not in config:
+        source = getattr(config, 'filename', None) or 'the config'
+        raise ConfigError(f'{source}: has no model; give the config of a training or of a test')
     check_kinds(config)
     import_extras(config)
     check_inputs(files_of(config))
@@ -126,9 +129,6 @@ def build_model(config: str | Path | Config, keep_checkpoint: bool = False) -> n
     """
     if isinstance(config, str | Path):
         config = read_config(config)
-    if 'model' not in config:
-        source = getattr(config, 'filename', None) or 'the config'
-        raise ConfigError(f'{source}: has no model; give the config of a training or of a test')
     check_settings(config)
     init_default_scope(config.get('default_scope', 'mmdet'))
     resolve_detector(config, keep_checkpoint)

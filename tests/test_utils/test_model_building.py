@@ -15,8 +15,12 @@ def settings(**changes):
 
 def test_possible_settings():
     check_settings(settings())
-    check_settings(Config(dict()))
     check_settings(settings(model=dict(type='X', data_preprocessor=None, detector=dict(type='Z'))))
+
+
+def test_a_config_without_a_model():
+    with pytest.raises(ConfigError, match='the config: has no model'):
+        check_settings(Config(dict()))
 
 
 @pytest.mark.parametrize('value', [0, -1, 2.5, '3', True, None])
