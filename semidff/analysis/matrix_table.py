@@ -55,11 +55,11 @@ def markdown(results: dict[str, dict]) -> str:
                 if 'reason' in found:
                     reasons.setdefault(found['reason'], []).append(f'{detector} ({split})')
             if 'split' not in cells:
-                texts = (_marked(cells[name]) if name in cells else '' for name in names)
+                row = [cells.get(name, cell('')) for name in names]
+                texts = (
+                    f'**{c["text"]}**' if c['status'] in ('failed', 'error') else c['text']
+                    for c in row
+                )
                 table.append((detector, split, *texts))
     notes = [f'- {reason}: {", ".join(where)}' for reason, where in reasons.items()]
     return '\n'.join([markdown_table(table), '', *notes, ''])
-
-
-def _marked(found: dict) -> str:
-    return f'**{found["text"]}**' if found['status'] in ('failed', 'error') else found['text']

@@ -69,8 +69,5 @@ def _full_output(module: nn.Module, inputs: tuple, output: Any) -> Any:
 
 def _full(value: Any) -> Any:
     """Convert tensors of half precision to float32, in nested lists, tuples and dicts too."""
-    return apply_to(value, _is_half, Tensor.float)
-
-
-def _is_half(value: Any) -> bool:
-    return torch.is_tensor(value) and value.dtype in (torch.bfloat16, torch.float16)
+    half = torch.bfloat16, torch.float16
+    return apply_to(value, lambda v: torch.is_tensor(v) and v.dtype in half, Tensor.float)

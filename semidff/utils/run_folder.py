@@ -6,7 +6,6 @@ moved, and keep the config that it read.
 
 import fcntl
 import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import IO
 
@@ -48,19 +47,18 @@ def check_work_dir(cfg: Config, resumed: bool = False) -> None:
                 'overwritten; give another --work-dir'
             )
     steps = [f'{step.get("name")}.pth' for step in (cfg.get('train_cfg') or {}).get('steps', [])]
-    for path in () if resumed else _checkpoints(cfg):
+    read = (
+        Path(value)
+        for key, value in settings_of(cfg)
+        if key.rpartition('.')[2] in ('load_from', 'checkpoint') and isinstance(value, str)
+    )
+    for path in () if resumed else read:
         named = _CHECKPOINT.fullmatch(path.name) or path.name in steps
         if named and path.resolve().parent == folder.resolve():
             raise FileError(
                 f'{path}: is read by this training, which would replace it; give another --work-dir, or continue with '
                 '--resume'
             )
-
-
-def _checkpoints(cfg: Config) -> Iterable[Path]:
-    for key, value in settings_of(cfg):
-        if key.rpartition('.')[2] in ('load_from', 'checkpoint') and isinstance(value, str):
-            yield Path(value)
 
 
 def dump_config(runner: mmengine_runner.Runner) -> None:

@@ -9,6 +9,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from semidff.models import SpatialModule
+from semidff.models.spatial.head_family import head_family
 from tests.models import build, faster_rcnn, frames, rfcn, samples, tiny_rfcn, tiny_video_detector
 from tests.splits import SPLITS, open_residuals, resnet, same
 
@@ -116,7 +117,8 @@ def count_layers(spatial: SpatialModule) -> int:
         for layer in module.modules()
         if isinstance(getattr(layer, 'weight', None), torch.nn.Parameter) and layer.weight.ndim > 1
     }
-    siblings = set(spatial.detector.score_convs.values())
+    names = head_family(spatial.detector).output_modules
+    siblings = {spatial.detector.get_submodule(name) for name in names}
     return len(layers - siblings) + bool(layers & siblings)
 
 

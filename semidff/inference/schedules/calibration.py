@@ -12,7 +12,6 @@ from semidff.inference.stream_state import StreamState
 from semidff.models.video_detector import FlowField
 
 from .adaptive import AdaptiveSchedule
-from .base import KeyFrameSchedule
 from .error_predictor import ErrorPredictor
 
 _TOLERANCES = 25
@@ -44,7 +43,7 @@ def calibrate(
             pair = images[key], images[current]
             return float(predictor(FlowField(*pair, *temporal.flow_and_scale(*pair))))
 
-        keys += [len(set(keys_of_frames(s, len(images), error))) for s in schedules]
+        keys += [count_key_frames(schedule, len(images), error) for schedule in schedules]
         lengths.append(len(images))
     intervals = np.maximum.accumulate(sum(lengths) / keys)
     known = intervals <= max(_REACH * sum(lengths) / len(lengths), intervals[0])
@@ -55,28 +54,22 @@ def calibrate(
     )
 
 
-def keys_of_frames(
-    schedule: KeyFrameSchedule, frames: int, errors: Callable[[int, int], float]
-) -> list[int]:
-    """Return the index of each frame's key frame, from predicted errors alone.
+def count_key_frames(
+    schedule: AdaptiveSchedule, frames: int, errors: Callable[[int, int], float]
+) -> int:
+    """Return the number of key frames among ``frames``, from predicted errors alone.
 
     Args:
-        schedule: Adaptive, or a schedule that does not read the frames, such as the fixed one.
         errors: Maps the indices of a key frame and a current frame to the predicted error.
-
-    Returns:
-        One index per frame; a key frame's is its own.
     """
-    state, keys = StreamState(), []
+    state, key, count = StreamState(), 0, 0
     for current in range(frames):
         if state.distance == 0 or schedule.is_key(state, {}):
             schedule.note_key(state, {})
-            keys.append(current)
+            key, count = current, count + 1
             state.distance = 1
         else:
-            keys.append(keys[-1])
-            if isinstance(schedule, AdaptiveSchedule):
-                schedule.note_error(state, errors(keys[-1], current))
+            schedule.note_error(state, errors(key, current))
             state.distance += 1
         state.index += 1
-    return keys
+    return count

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from mmdet.models.detectors import TwoStageDetector
 from mmdet.registry import MODELS
-from torch import Tensor, nn
+from torch import Tensor
 
 
 class ScoreMaps(NamedTuple):
@@ -32,17 +32,6 @@ class RFCN(TwoStageDetector):
     one map that both heads share: the first channels go to the RPN, the last ones to the position-sensitive head.
     Arguments are those of mmdet's ``TwoStageDetector``.
     """
-
-    @property
-    def score_convs(self) -> dict[str, nn.Conv2d]:
-        """The 1x1 convolutions by name, in the order of :class:`ScoreMaps`; side by side, they are one layer."""
-        names = (
-            'rpn_head.rpn_cls',
-            'rpn_head.rpn_reg',
-            'roi_head.bbox_head.conv_cls',
-            'roi_head.bbox_head.conv_reg',
-        )
-        return {name: self.get_submodule(name) for name in names}
 
     def score_maps(self, features: Sequence[Tensor]) -> ScoreMaps:
         """Apply the convolutions of both heads to the one level of features (N, C, H, W)."""

@@ -28,7 +28,12 @@ class RFCNHeads(TwoStageHeads):
 
     @property
     def output_modules(self) -> list[str]:
-        return list(self.detector.score_convs)
+        return [
+            'rpn_head.rpn_cls',
+            'rpn_head.rpn_reg',
+            'roi_head.bbox_head.conv_cls',
+            'roi_head.bbox_head.conv_reg',
+        ]
 
     def given_raw_outputs(self, raw: Mapping[str, Tensor]) -> nn.Module:
         maps = ScoreMaps(**raw)

@@ -19,11 +19,10 @@ from semidff.inference import (
     Acceleration,
     AdaptiveSchedule,
     ErrorPredictor,
-    FixedSchedule,
     VideoEngine,
     accelerate,
 )
-from semidff.inference.schedules.calibration import keys_of_frames
+from semidff.inference.schedules.calibration import count_key_frames
 from semidff.inference.schedules.fit import fit_adaptive, relative_error, ridge, unlabeled_videos
 from tests.tiny_video import build, frame, test_settings, video_detector_cfg, write_videos
 
@@ -131,12 +130,19 @@ def test_relative_errors_are_of_all_levels_together():
 
 def test_walks_without_a_network_follow_the_schedule():
     adaptive = AdaptiveSchedule(ErrorPredictor([0] * 4, 0.0, max_interval=6), tolerance=0.3)
-    keys = keys_of_frames(adaptive, 9, lambda key, current: 0.1 * (current - key))
-    assert keys == [0, 0, 0, 0, 4, 4, 4, 4, 8]
-    assert keys_of_frames(adaptive, 9, lambda *_: 0.0) == [0] * 6 + [6] * 3
-    assert keys_of_frames(FixedSchedule(4), 9, lambda *_: 1 / 0) == [0] * 4 + [4] * 4 + [8]
-    sooner = FixedSchedule(4, first=1)
-    assert keys_of_frames(sooner, 9, lambda *_: 1 / 0) == [0] + [1] * 4 + [5] * 4
+    pairs = []
+
+    def error(key: int, current: int) -> float:
+        pairs.append((key, current))
+        return slope * (current - key)
+
+    slope = 0.1
+    assert count_key_frames(adaptive, 9, error) == 3
+    assert pairs == [(0, 1), (0, 2), (0, 3), (4, 5), (4, 6), (4, 7)]
+    pairs.clear()
+    slope = 0.0
+    assert count_key_frames(adaptive, 9, error) == 2
+    assert pairs == [*((0, n) for n in range(1, 6)), (6, 7), (6, 8)]
 
 
 def test_the_videos_of_a_config(world):
