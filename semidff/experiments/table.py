@@ -37,7 +37,7 @@ class Measurement:
         method: The row's method, as in ``tools/test.py``.
         key_interval: Key-frame interval l; None for *frame*, which does not depend on it.
         metrics: Metrics of the test; mAP or mIoU in [0, 1], ``None`` or NaN where a value is undefined.
-            Without ``speed_up`` the speed-up is the ratio of ``fps`` to that of *frame*.
+            ``speed_up`` is the ratio of ``fps`` to that of *frame*.
         group: Name that rows with the same detector share.
         busy: Whether the measured speed varied too much to be shown.
         tables: The paper's mAP in percent, or None, for each table that the row is in.
@@ -118,8 +118,8 @@ def collect(experiment: Experiment, done: Collection[str]) -> list[Measurement]:
 def build_table(measurements: Iterable[Measurement]) -> list[Entry]:
     """Build the lines of Table 1, in the order of the measurements.
 
-    Speed-up and gap recovery compare with *frame* and *copy* of the same group, seed and key-frame
-    interval and are averaged over the seeds afterwards. They are undefined for a seed without these.
+    Gap recovery compares with *frame* and *copy* of the same group, seed and key-frame interval and
+    is averaged over the seeds afterwards. It is undefined for a seed without these.
 
     Raises:
         ValueError: If a metric is missing or a row was measured twice.
@@ -133,10 +133,7 @@ def build_table(measurements: Iterable[Measurement]) -> list[Entry]:
     for item, own in zip(items, figures, strict=True):
         frame = references.get((item.group, 'frame', None, item.seed), {})
         copy = references.get((item.group, 'copy', item.key_interval, item.seed), {})
-        speed_up = item.metrics.get('speed_up')
-        if 'speed_up' not in item.metrics and own['fps'] is not None and frame.get('fps'):
-            speed_up = own['fps'] / frame['fps']
-        compared = {'speed-up': _defined(speed_up), 'gap recovery': None}
+        compared = {'speed-up': _defined(item.metrics['speed_up']), 'gap recovery': None}
         scores = dict(score=own['mAP'], frame=frame.get('mAP'), copy=copy.get('mAP'))
         if item.method != 'frame' and None not in scores.values():
             compared['gap recovery'] = _defined(gap_recovery(**scores))

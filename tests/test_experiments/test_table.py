@@ -20,10 +20,13 @@ from semidff.experiments.report import (
 from semidff.experiments.table import Cell, Measurement, build_table, by_video, collect
 from tests.test_experiments.project import cells, load, make_project
 
+FPS_OF_FRAME = 5.0, 4.0
+
 
 def measure(row, method, interval, seed, mean_ap, fps):
     share = dict.fromkeys(('vid/mAP', 'vid/mAP_slow', 'vid/mAP_medium'), mean_ap)
-    metrics = {**share, 'vid/mAP_fast': float('nan'), 'fps': fps}
+    speed_up = fps and fps / FPS_OF_FRAME[seed]
+    metrics = {**share, 'vid/mAP_fast': float('nan'), 'fps': fps, 'speed_up': speed_up}
     return Measurement(row, method, interval, seed, metrics)
 
 
@@ -52,7 +55,7 @@ def test_means_and_deviations_over_seeds():
 def test_segmentation_has_miou_in_place_of_map(tmp_path):
     rows = [('frame', 'frame', None, 0.6), ('copy', 'copy', 10, 0.4), ('two', 'propagate', 10, 0.5)]
     table = build_table(
-        Measurement(row, method, interval, 0, {'seg/mIoU': share, 'fps': 1.0})
+        Measurement(row, method, interval, 0, {'seg/mIoU': share, 'fps': 1.0, 'speed_up': 1.0})
         for row, method, interval, share in rows
     )
     (block,) = by_interval(table)
