@@ -60,7 +60,6 @@ def test_makes_a_video_of_the_wanted_shape(tool, tmp_path, capsys):
     ('arguments', 'words'),
     [
         (('gone.pth',), 'gone.pth: there is no such checkpoint'),
-        (('--video', 'gone.mp4'), 'gone.mp4: no such file'),
         (('--cfg-options', 'model.temporal=None'), 'no temporal module'),
     ],
 )

@@ -63,14 +63,12 @@ def test_pretrained_weights_are_not_looked_for(tool, capsys):
 
 
 @pytest.mark.parametrize(
-    ('model', 'arguments', 'message'),
+    ('model', 'message'),
     [
-        (models.rfcn(), (), 'RFCN has no temporal module'),
-        (video_detector_cfg(temporal=False), (), 'no temporal module'),
-        (video_detector_cfg(), ('--key-intervals', 0), 'each must be at least 1'),
-        (video_detector_cfg(), ('--measure', '--repeats', 0), 'repeats'),
+        (models.rfcn(), 'RFCN has no temporal module'),
+        (video_detector_cfg(temporal=False), 'no temporal module'),
     ],
 )
-def test_refuses_with_a_message(tool, model, arguments, message):
+def test_refuses_with_a_message(tool, model, message):
     with pytest.raises(SystemExit, match=message):
-        tool(model, *arguments)
+        tool(model)

@@ -106,15 +106,6 @@ def test_broken_line_stops_and_writes_nothing(tmp_path, run_tool):
     assert not (tmp_path / 'r.json').exists()
 
 
-@pytest.mark.parametrize('missing', ['val.json', 'd.txt'])
-def test_missing_file_stops(tmp_path, run_tool, missing):
-    small_json(tmp_path)
-    (tmp_path / 'd.txt').write_text('')
-    (tmp_path / missing).unlink()
-    status, _, error = run_tool(tmp_path)
-    assert status == 1 and missing in error and 'does not exist' in error
-
-
 def test_json_of_detections_counts_from_a_score(tmp_path, run_tool):
     small_json(tmp_path)
     reference = json.loads((tmp_path / 'val.json').read_text())

@@ -37,19 +37,3 @@ def test_writes_json_and_a_summary(tool, capsys):
     assert report['reference'] == 'dense' and list(report['rows']) == ['dense', 'ours']
     printed = capsys.readouterr().out
     assert 'dense' in printed and f'{report["rows"]["ours"]["speed_up"]:.2f}' in printed
-
-
-@pytest.mark.parametrize(
-    ('row', 'words'),
-    [
-        ('a=config.py,gone.pth,frame,1', 'gone.pth: there is no such checkpoint'),
-        ('a=gone.py,two.pth,frame,1', 'gone.py'),
-        ('a=config.py,two.pth,magic,1', "'magic'"),
-        ('config.py,two.pth,frame,1', 'expected NAME='),
-    ],
-)
-def test_bad_input_is_one_message(tool, row, words):
-    with pytest.raises(SystemExit, match=words) as error:
-        tool('--row', row)
-    assert str(error.value).startswith('tools/analysis/measure_speed.py: ')
-    assert not Path('out.json').exists()

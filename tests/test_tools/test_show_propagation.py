@@ -66,18 +66,11 @@ def test_without_a_scale_field(show):
 
 
 @pytest.mark.parametrize(
-    ('model', 'arguments', 'words'),
-    [
-        ('two', ('--current', '12'), 'in.mp4: frame 12 asked for, the frames that can be read end with 11'),
-        ('two', ('--current', '-1'), 'frame -1 asked for'),
-        ('two', ('--current', '1', '--level', '7'), 'level is 7'),
-        ('alone', ('--current', '1'), 'needs a temporal module'),
-        ('gone', ('--current', '1'), 'gone.py: there is no such config'),
-        ('two', ('--current', '1', '--out', 'p.txt'), "Format 'txt' is not supported"),
-    ],
-)  # fmt: skip
-def test_bad_input_is_reported(show, model, arguments, words):
-    code, _ = show(model, 'in.mp4', '--key', '0', '--out', 'no.png', *arguments)
+    ('model', 'words'),
+    [('alone', 'needs a temporal module'), ('gone', 'gone.py: there is no such config')],
+)
+def test_bad_input_is_reported(show, model, words):
+    code, _ = show(model, 'in.mp4', '--key', '0', '--current', '1', '--out', 'no.png')
     assert str(code).startswith('tools/analysis/show_propagation.py: ') and words in code
 
 

@@ -119,18 +119,6 @@ def test_a_stop_leaves_complete_files(project, demo, monkeypatch, number):
     assert len(list(open_stream(project / 'stopped.mp4'))) == 3
 
 
-@pytest.mark.parametrize(
-    ('arguments', 'words'),
-    [
-        (('gone.mp4', 'config.py', 'two.pth'), 'gone.mp4: no such file'),
-        (('987', 'config.py', 'two.pth'), 'camera 987: cannot be opened'),
-        (('in.mp4', 'gone.py', 'two.pth'), 'gone.py: there is no such config'),
-        (('in.mp4', 'config.py', 'gone.pth'), 'gone.pth: there is no such checkpoint'),
-        (('in.mp4', 'config.py', 'two.pth', '--out', 'in.mp4'), 'would overwrite the input'),
-        (('in.mp4', 'config.py', 'two.pth', '--key-interval', '0'), 'interval is 0'),
-        (('in.mp4', 'config.py', 'two.pth', '--read-ahead', '-1'), 'read_ahead is -1'),
-    ],
-)
-def test_bad_input_is_reported(project, demo, arguments, words):
-    code, _ = demo(*arguments)
-    assert str(code).startswith('tools/video_demo.py: ') and words in code
+def test_camera_that_cannot_be_opened_is_reported(demo):
+    code, _ = demo('987', 'config.py', 'two.pth')
+    assert str(code).startswith('tools/video_demo.py: ') and 'camera 987: cannot be opened' in code
