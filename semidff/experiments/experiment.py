@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from semidff.utils.atomic_write import write_json
 
@@ -59,40 +60,71 @@ class Step:
         definition = [own, [before[name] for name in self.needs]]
         return hashlib.sha256(json.dumps(definition).encode()).hexdigest()[:16]
 
-    def write_stamp(self, mark: str, done: bool) -> None:
-        """Record the definition's fingerprint, and whether the step succeeded, in the folder."""
-        write_json({'fingerprint': mark, 'done': done}, self.folder / STAMP)
+    def write_stamp(self, mark: str, needs: Mapping[str, str | None], run: str | None) -> None:
+        """Record in the folder what the step is run with.
 
-    def _read_stamp(self) -> tuple[str, bool] | None:
-        """Return fingerprint and success; None where there is no stamp or it is unreadable."""
+        Args:
+            mark: Fingerprint of the definition.
+            needs: Id of the run of each step that it needs; None for steps run before runs had ids.
+            run: Random id of this run if the step has succeeded, else None.
+        """
+        content = {'fingerprint': mark, 'done': run is not None, 'run': run, 'needs': dict(needs)}
+        write_json(content, self.folder / STAMP)
+
+    def _read_stamp(self) -> dict[str, Any]:
+        """Return the stamp; empty where there is none or it is unreadable."""
         try:
             content = json.loads((self.folder / STAMP).read_text())
-            return content['fingerprint'], content['done']
-        except (OSError, ValueError, TypeError, KeyError):
-            return None
+        except (OSError, ValueError):
+            return {}
+        return content if isinstance(content, dict) and 'fingerprint' in content else {}
 
-    def is_done(self, mark: str) -> bool:
-        """Return whether the step has succeeded with the definition of fingerprint ``mark``."""
+    @property
+    def run(self) -> str | None:
+        """Id of the run that succeeded; None if there was none, or if it was before runs had ids."""
+        return self._read_stamp().get('run')
+
+    def is_done(self, mark: str, needs: Mapping[str, str | None]) -> bool:
+        """Return whether the step has succeeded with this definition and these runs of the steps it needs.
+
+        Args:
+            mark: Fingerprint of the definition.
+            needs: Id of the last run of each step that it needs.
+        """
+        stamp = self._read_stamp()
+        return self._is_complete(stamp) and _belongs(stamp, mark, needs)
+
+    def _is_complete(self, stamp: Mapping[str, Any]) -> bool:
         complete = self.product is None or self.product.exists()
-        return complete and self._read_stamp() == (mark, True)
+        return complete and stamp.get('done') is True
 
-    def prepare_folder(self, mark: str, work_dir: Path) -> bool:
+    def prepare_folder(self, mark: str, needs: Mapping[str, str | None], work_dir: Path) -> bool:
         """Prepare the folder for a start; return whether a training can be resumed.
 
         An interrupted training is resumed. Incomplete results of other steps are removed. Results of another
-        definition are moved to ``previous/``, where they replace older ones. A folder without a stamp
-        was not created by an experiment and is kept.
+        definition, and those of other runs of the steps that it needs, are moved to ``previous/``, where they
+        replace older ones. A folder without a stamp was not created by an experiment and is kept.
+
+        Args:
+            mark: Fingerprint of the definition.
+            needs: Id of the last run of each step that it needs.
         """
         stamp = self._read_stamp()
-        if stamp is not None and stamp[0] != mark:
+        # A complete step is only repeated because a step that it needs was run again.
+        if stamp and (self._is_complete(stamp) or not _belongs(stamp, mark, needs)):
             _move(self.folder, work_dir / 'previous' / self.name)
-        elif stamp is not None and self.kind != 'train':
+        elif stamp and self.kind != 'train':
             # Renamed first: without its stamp, a folder that is half removed would be kept.
             target = self.folder.with_name(f'.{self.folder.name}.incomplete')
             _move(self.folder, target)
             shutil.rmtree(target)
-        self.write_stamp(mark, done=False)
+        self.write_stamp(mark, needs, run=None)
         return self.kind == 'train' and (self.folder / 'last_checkpoint').exists()
+
+
+def _belongs(stamp: Mapping[str, Any], mark: str, needs: Mapping[str, str | None]) -> bool:
+    """Return whether a stamp has this definition and these runs; a stamp without ids of runs fits all runs."""
+    return stamp.get('fingerprint') == mark and stamp.get('needs', needs) == needs
 
 
 def _move(folder: Path, target: Path) -> None:

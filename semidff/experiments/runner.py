@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from uuid import uuid4
 
 import torch
 
@@ -162,8 +163,13 @@ class ExperimentRunner:
         self.steps[step.name] = step
         self.marks[step.name] = step.fingerprint(self.marks, self.experiment.work_dir)
         self.done.discard(step.name)
-        if step.is_done(self.marks[step.name]):
+        # what needs a step that is not done is repeated after it
+        if self.done.issuperset(step.needs) and step.is_done(*self._identity(step)):
             self.done.add(step.name)
+
+    def _identity(self, step: Step) -> tuple[str, dict[str, str | None]]:
+        """Return a step's fingerprint and the ids of the last runs of the steps that it needs."""
+        return self.marks[step.name], {need: self.steps[need].run for need in step.needs}
 
     def select(self, only: Collection[str] = ()) -> list[Step]:
         """Return the steps that are still to be run: all, or those named and what they need.
@@ -241,7 +247,7 @@ class ExperimentRunner:
             if not may_start(step, self.done, active, self.jobs):
                 continue
             waiting.remove(step)
-            resume = step.prepare_folder(self.marks[step.name], self.experiment.work_dir)
+            resume = step.prepare_folder(*self._identity(step), self.experiment.work_dir)
             log = self.experiment.work_dir / 'logs' / f'{step.name}.log'
             used = [p.variables.get('CUDA_VISIBLE_DEVICES', '') for p in self.running]
             variables = thread_variables(step.alone, self.jobs) | gpu_variables(used)
@@ -258,7 +264,7 @@ class ExperimentRunner:
                 f'{step.name} failed: {problem}. The end of its log:\n'
                 f'{process.last_lines()}\nThe whole log: {process.log}'
             )
-        step.write_stamp(self.marks[step.name], done=True)
+        step.write_stamp(*self._identity(step), run=uuid4().hex)
         self.done.add(step.name)
 
 

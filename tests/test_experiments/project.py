@@ -16,6 +16,7 @@ a = p.parse_args()
 folder = pathlib.Path(a.work_dir); folder.mkdir(parents=True, exist_ok=True)
 settings = {}; exec(open(a.config).read(), settings)
 start = int((folder / 'last_checkpoint').read_text().split('_')[-1][:-4]) if a.resume else 0
+i = start
 for i in range(start + 1, settings['iters'] + 1):
     time.sleep(0 if a.resume else settings.get('pause', 0))
     print(f'mmengine - INFO - Iter(train) [{i:4}/{settings["iters"]}] eta: 0:00:01')

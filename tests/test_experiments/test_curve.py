@@ -151,7 +151,7 @@ def test_the_curve_is_drawn_and_finished_evaluations_are_kept(capsys):
     Path('out/rows/reg/l4/metrics.json').unlink()
     assert run() is None
     assert started(capsys.readouterr().out) == sem | {
-        'rows/frame-sem', 'rows/reg/l4', 'speed-frame-sem'
+        'rows/frame-sem', 'rows/reg/l4', 'speed', 'speed-frame-sem'
     }  # fmt: skip
 
 

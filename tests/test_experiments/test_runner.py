@@ -5,6 +5,7 @@ import contextlib
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -68,6 +69,56 @@ def test_a_changed_config_repeats_what_depends_on_it_from_the_start(tmp_path):
     assert Path('out/stage_two/iter_1.pth').exists(), 'it began at iteration 0, not at the old end'
     assert Path('out/previous/stage_two/iter_3.pth').exists()
     make_project(tmp_path, one='# a comment', two='lr = 1')
+    assert started(run(experiment)) == set()
+
+
+def test_what_depends_on_a_removed_folder_is_repeated_from_the_start(tmp_path):
+    experiment = make_project(tmp_path)
+    run(experiment)
+    shutil.rmtree('out/stage_one')
+    assert {m.row for m in collected(experiment)} == set(), 'these weights no longer exist'
+    run(experiment, only=['stage_one'])
+    assert collected(experiment) == [], 'these are of the former weights'
+    again = started(run(experiment))
+    assert again == {
+        'stage_two', 'rows/frame', 'speed',
+        *(f'rows/{r}/l{n}' for r in ('copy', 'two-step') for n in (5, 10)),
+    }  # fmt: skip
+    assert Path('out/previous/stage_two/last.pth').exists()
+    assert started(run(experiment)) == set()
+
+
+def test_an_interrupted_training_is_not_continued_after_another_run_of_what_it_needs(tmp_path):
+    experiment = make_project(tmp_path, two='broken = 2')
+    with pytest.raises(StepFailed):
+        run(experiment)
+    shutil.rmtree('out/stage_one')
+    with pytest.raises(StepFailed):
+        run(experiment)
+    assert Path('out/stage_two/iter_1.pth').read_text().startswith('0 ')
+    assert Path('out/previous/stage_two/iter_1.pth').exists()
+
+
+def test_a_run_killed_before_the_stamp_is_repeated_with_what_depends_on_it(tmp_path):
+    experiment = make_project(tmp_path)
+    run(experiment)
+    stamp = Path('out/stage_two/.step.json')
+    stamp.write_text(json.dumps(json.loads(stamp.read_text()) | {'done': False, 'run': None}))
+    printed = run(experiment)
+    assert 'stage_two: continued' in printed
+    assert started(printed) == {'rows/two-step/l5', 'rows/two-step/l10', 'speed'}
+
+
+def test_stamps_without_ids_of_runs_count_as_done(tmp_path):
+    experiment = make_project(tmp_path)
+    run(experiment)
+    for stamp in Path('out').rglob('.step.json'):
+        content = json.loads(stamp.read_text())
+        stamp.write_text(json.dumps({k: content[k] for k in ('fingerprint', 'done')}))
+    assert started(run(experiment)) == set()
+    shutil.rmtree('out/stage_two')
+    again = {'stage_two', 'rows/two-step/l5', 'rows/two-step/l10', 'speed'}
+    assert started(run(experiment)) == again
     assert started(run(experiment)) == set()
 
 
