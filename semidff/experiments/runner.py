@@ -192,10 +192,11 @@ class ExperimentRunner:
             if step.name in wanted:
                 wanted |= set(step.needs)
         rows = {run.step.name for run in self.experiment.rows}
-        if only and rows & wanted:
+        if only:
             for step in self.experiment.speed_steps(rows & (wanted | self.done)):
                 self._add(step)
-                wanted.add(step.name)
+                if rows & wanted:
+                    wanted.add(step.name)
         return [s for s in self.steps.values() if s.name in wanted and s.name not in self.done]
 
     def listing(self, only: Collection[str] = ()) -> str:

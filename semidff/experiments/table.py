@@ -104,8 +104,8 @@ def collect(experiment: Experiment, done: Collection[str]) -> list[Measurement]:
             continue
         metrics = json.loads(run.step.product.read_text()) | {'fps': None, 'speed_up': None}
         path = experiment.speed_file(run.group)
-        if path not in files:
-            files[path] = json.loads(path.read_text())['rows'] if path.exists() else {}
+        if path not in files:  # the step is named after its folder
+            files[path] = json.loads(path.read_text())['rows'] if path.parent.name in done else {}
         speed = files[path].get(run.label, {}) if run.seed == experiment.rows[0].seed else {}
         busy = (speed.get('spread') or 0.0) > MAX_SPREAD
         if speed and not busy:
