@@ -18,9 +18,10 @@ from uuid import uuid4
 
 import torch
 
+from semidff.utils.installed import PROJECT
 from semidff.utils.progress import clock
 
-from .experiment import Experiment, Step
+from .experiment import PRODUCTS, Experiment, Step
 from .settings import ROOT, locate
 from .work_folder import exclusive
 
@@ -87,7 +88,9 @@ class StepProcess(subprocess.Popen):
         log.parent.mkdir(parents=True, exist_ok=True)
         command = resuming_command(step.command) if resume else list(step.command)
         if command[0].endswith('.py'):  # with the current interpreter, from any folder
-            command = [sys.executable, str(locate(command[0])), *command[1:]]
+            # The current folder may have other tools of the same names, as mmdetection's does.
+            file = PROJECT / command[0] if step.kind in PRODUCTS else locate(command[0])
+            command = [sys.executable, str(file), *command[1:]]
         elif command[0] == 'python':
             command[0] = sys.executable
         path = [str(ROOT), *filter(None, [os.environ.get('PYTHONPATH')])]

@@ -122,6 +122,15 @@ def test_stamps_without_ids_of_runs_count_as_done(tmp_path):
     assert started(run(experiment)) == set()
 
 
+def test_tools_of_another_project_in_the_current_folder_do_not_run(tmp_path, monkeypatch):
+    make_project(tmp_path)
+    experiment = make_project(tmp_path / 'mmdetection')
+    for name in ('train', 'test', 'analysis/measure_speed'):
+        (tmp_path / f'mmdetection/tools/{name}.py').write_text("raise SystemExit('not ours')")
+    monkeypatch.chdir(tmp_path / 'mmdetection')
+    assert 'stage_two' in started(run(experiment))
+
+
 def test_a_failing_step_stops_the_experiment_and_is_continued(tmp_path):
     experiment = make_project(tmp_path, two='broken = 2')
     with pytest.raises(StepFailed, match=r'(?s)stage_two failed: exit status 1.*loss is nan.*log'):
@@ -271,9 +280,19 @@ def test_the_speed_of_what_has_been_evaluated_is_measured(tmp_path):
     assert started(run(experiment, ['copy'])) == set()
 
 
+# tools/run_experiment.py with the tools of the project
+RUN = """
+import pathlib, runpy, sys
+from semidff.experiments import runner
+runner.PROJECT = pathlib.Path.cwd()
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name='__main__')
+"""
+
+
 def start_command(experiment: Path) -> subprocess.Popen:
     return subprocess.Popen(
-        [sys.executable, str(ROOT / 'tools/run_experiment.py'), str(experiment)],
+        [sys.executable, '-c', RUN, str(ROOT / 'tools/run_experiment.py'), str(experiment)],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         env=dict(os.environ, PYTHONPATH=str(ROOT)),
         # a shell in the background has its commands ignore Ctrl-C
