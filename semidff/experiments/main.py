@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from semidff.utils.arguments import INTERRUPTED, add_cfg_options, run_tool
+from semidff.utils.file_names import unique_name
 
 from .curve import Run, build_curve
 from .report import write_curve, write_distances, write_report
@@ -63,8 +64,10 @@ def main(args: argparse.Namespace, methods: Collection[str]) -> None:
     if measurements := collect(experiment, runner.done):
         folder = experiment.work_dir
         print('\n' + write_report(measurements, folder))
+        names: set[str] = set()
         for video, alone in by_video(measurements).items():
-            print(f'{video}\n\n' + write_report(alone, folder / 'by_video' / video))
+            own = folder / 'by_video' / unique_name(video, names)
+            print(f'{video}\n\n' + write_report(alone, own))
         print(f'Written to {folder}: table.md, table.json, table.png')
 
 

@@ -368,6 +368,18 @@ def test_a_killed_experiment_leaves_no_step_behind_and_is_continued(tmp_path):
     assert not is_running(int(Path('parent').read_text()))
 
 
+def test_tables_of_videos_are_written_in_the_folder_of_the_experiment(tmp_path):
+    experiment = make_project(tmp_path)
+    test = Path('tools/test.py').read_text()
+    videos = {f'vid/mAP_of/{name}': 0.5 for name in ('../../a', 'a/b', 'a_b', f'{tmp_path}/x')}
+    Path('tools/test.py').write_text(test.replace("'fps': 3.0}", f"'fps': 3.0}} | {videos!r}"))
+    before = set(tmp_path.iterdir())
+    main(arguments(experiment), METHODS)
+    assert set(tmp_path.iterdir()) - before == {tmp_path / 'out'}
+    names = {path.name for path in Path('out/by_video').iterdir()}
+    assert names == {'.._.._a', 'a_b', 'a_b_1', f'{tmp_path}/x'[1:].replace('/', '_')}
+
+
 def test_errors_are_one_clear_message(tmp_path):
     tool = partial(main, methods=METHODS)
     experiment = make_project(tmp_path, EXPERIMENT.replace("train='two.py'", "train='absent.py'"))

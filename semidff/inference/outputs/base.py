@@ -39,11 +39,3 @@ class Output:
 
     def end(self) -> None:
         """End the video."""
-
-
-def unique_name(name: str, taken: set[str]) -> str:
-    """Return a file name for a video and add it to those taken; slashes become underscores."""
-    name = str(name).strip('/').replace('/', '_')
-    names = (f'{name}_{n}' if n else name for n in range(len(taken) + 1))
-    taken.add(name := next(one for one in names if one not in taken))
-    return name

@@ -6,9 +6,10 @@ import numpy as np
 from PIL import Image
 
 from semidff.utils.atomic_write import atomic_path
+from semidff.utils.file_names import unique_name
 from semidff.utils.tool_files import check_new
 
-from .base import Output, Result, unique_name
+from .base import Output, Result
 
 
 class LabelMaps(Output):

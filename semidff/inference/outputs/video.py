@@ -9,10 +9,11 @@ import numpy as np
 from mmdet.structures import DetDataSample
 
 from semidff.datasets.video_readers.stream import DEFAULT_FPS
+from semidff.utils.file_names import unique_name
 from semidff.utils.tool_files import OutputVideo, check_new, check_outputs
 from semidff.utils.video_writer import VideoWriter
 
-from .base import Output, Result, unique_name
+from .base import Output, Result
 
 Draw = Callable[[np.ndarray, DetDataSample], np.ndarray]
 
