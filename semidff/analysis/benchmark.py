@@ -1,11 +1,12 @@
 """Speed of a video detector from decoding to boxes, relative to the dense detector with the same options.
 
-Protocol: batch 1. In each round every set of options runs one clip of l frames with every method, one after the other,
-and its parts are timed alone on the same clip. So noise of the machine affects all of them alike, and a speed-up
-compares clips that were timed together. Each method reads the video by a stream of its own, which starts over at its
-end. A frame is decoded, goes through the config's test pipeline, to the device and through the engine, one step after
-the other (``VideoInferencer`` decodes ahead in the background, which is not measured here). The first round is
-warm-up, compiles, and is not counted.
+Protocol: batch 1. In each round every set of options runs one clip with every method, one after the other, and its
+parts are timed alone on the same clip. So noise of the machine affects all of them alike, and a speed-up compares clips
+that were timed together. A clip is a key frame, which is not counted, and the l frames after it, of which the last is
+the next key frame; with *centered* its first l frames and the flush after them are counted. Each method reads the video
+by a stream of its own, which starts over at its end. A frame is decoded, goes through the config's test pipeline, to
+the device and through the engine, one step after the other (``VideoInferencer`` decodes ahead in the background, which
+is not measured here). The first round is warm-up, compiles, and is not counted.
 """
 
 import copy
@@ -93,10 +94,13 @@ class _Runner:
 
     def clip(self, counts: bool) -> None:
         for method, timer in self.timers.items():
-            clip = timer.run(islice(self.videos[method], self.key_interval))
+            frames = islice(self.videos[method], self.key_interval + 1)
+            clip = timer.run_interval(frames)
             if counts:
                 self.clips[method].append(clip)
-        batches = map(self.pack, islice(self.videos['parts'], self.key_interval))
+            for _ in frames:  # so that all streams stand at the same frame
+                pass
+        batches = map(self.pack, islice(self.videos['parts'], self.key_interval + 1))
         time_parts(self.model, batches, self.seconds if counts else defaultdict(list))
 
     def result(self) -> Run:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,12 +17,12 @@ from .evaluation_clips import EvaluationClip
 
 
 class Clip(NamedTuple):
-    """Measurements of one clip of l frames.
+    """Measurements of one clip.
 
     Attributes:
-        seconds: (l, 4), for each frame: reading it; making a batch of it; copy to the device, normalization and
+        seconds: (frames, 4), for each frame: reading it; making a batch of it; copy to the device, normalization and
             padding; networks and post-processing.
-        detections: Number of detections in all frames.
+        detections: Number of detections in these frames.
         memory: Peak of the GPU's memory with this model alone, in MiB; None on CPUs.
     """
 
@@ -36,7 +37,7 @@ class Clip(NamedTuple):
 
 
 class ClipTimer:
-    """Runs one method on clips, each from its first frame, a key frame, to the flush after its last.
+    """Runs one method on clips, each from its first frame, a key frame.
 
     Args:
         model: Detector, already on its device.
@@ -60,12 +61,37 @@ class ClipTimer:
         self._engine = VideoEngine(
             model, method, key_interval, schedule, self._timer, smooth_scores=smooth_scores
         )
+        self._key_interval = key_interval
+        # *centered* propagates the frames after the last key frame at the flush, *interpolate* only copies boxes there.
+        self._flushes = self._engine.method.offline and self._engine.method.uses_temporal
         self._pack = pack
         self._device = next(model.parameters()).device
         self._own = sum(t.nbytes for t in (*model.parameters(), *model.buffers()))
 
     def run(self, frames: Iterable[Any]) -> Clip:
-        """Run the engine on the frames of one clip; reading them is part of what is timed."""
+        """Run the engine on the frames of one clip, and flush; reading the frames is part of what is timed."""
+        return self._run(frames, skipped=0)
+
+    def run_interval(self, frames: Iterable[Any]) -> Clip:
+        """Run the engine on one whole key-frame interval.
+
+        This is a key frame, which is not counted, and the l frames after it, of which the last is the next key frame:
+        so work at a key frame on the frames before it is counted. With offline methods that propagate features it is
+        a key frame, the l - 1 frames after it, and the flush.
+
+        Args:
+            frames: At least l + 1 frames.
+
+        Returns:
+            Measurements of l frames, those of the key frame first.
+        """
+        if self._flushes:
+            return self._run(islice(frames, self._key_interval), skipped=0)
+        clip = self._run(islice(frames, self._key_interval + 1), skipped=1)
+        return clip._replace(seconds=np.roll(clip.seconds, 1, axis=0))
+
+    def _run(self, frames: Iterable[Any], skipped: int) -> Clip:
+        """Run a clip without counting its first ``skipped`` frames."""
         memory, on_gpu = None, self._device.type == 'cuda'
         if on_gpu:
             torch.cuda.reset_peak_memory_stats(self._device)
@@ -89,9 +115,9 @@ class ClipTimer:
         if on_gpu:
             peak = torch.cuda.max_memory_allocated(self._device)
             memory = (peak - before + self._own) / 2**20
-        boxes = (result.get('pred_instances') for result in results)
+        boxes = (result.get('pred_instances') for result in results[skipped:])
         detections = sum(len(found) for found in boxes if found is not None)
-        return Clip(np.array(seconds), detections, memory)
+        return Clip(np.array(seconds[skipped:]), detections, memory)
 
 
 class _Total(FrameTimer):

@@ -1,8 +1,10 @@
 """Speeds of several detectors and methods relative to one another, measured interleaved in one process.
 
 Protocol: batch 1, forward pass and post-processing, without reading, resizing and copying to the device. In each
-round every row runs one clip from its key frame on, one row after the other, so that noise of the machine affects all
-rows alike. A speed-up compares clips of the same round. The first round is warm-up and is not counted.
+round every row runs one clip, one row after the other, so that noise of the machine affects all rows alike. A clip is a
+key frame, which is not counted, and the l frames after it, of which the last is the next key frame; with *centered* its
+first l frames and the flush after them are counted. A speed-up compares clips of the same round. The first round is
+warm-up and is not counted.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -95,11 +97,9 @@ def measure_speed(
         frames = {source: next(iterator) for source, iterator in clips.items()}
         for row in rows:
             timer, source = timers[row.name]
-            dense = row.method == 'frame'
-            count = min(length, MAX_DENSE_FRAMES) if dense else row.key_interval
-            clip = timer.run(frames[source][:count])
+            clip = timer.run_interval(frames[source])
             if number:
-                seconds[row.name].append(clip.network / count)
+                seconds[row.name].append(clip.network / len(clip.seconds))
         progress(f'round {number} of {rounds}' if number else 'warm-up')
     reference = next((row.name for row in rows if row.method == 'frame'), None)
     return dict(reference=reference, rounds=rounds, rows=_figures(seconds, reference))
@@ -123,9 +123,11 @@ def _prepare(
         model = load_model(cfg, checkpoint, device, next(needs_all, methods[0]))
         source = str(cfg.get('test_dataloader'))
         if source not in clips:
-            clips[source] = _clips(cfg, length, rounds + 1, video)
+            clips[source] = _clips(cfg, length + 1, rounds + 1, video)
         for row in members:
-            timers[row.name] = ClipTimer(model, row.method, row.key_interval, _pack), source
+            dense = row.method == 'frame'
+            count = min(length, MAX_DENSE_FRAMES) if dense else row.key_interval
+            timers[row.name] = ClipTimer(model, row.method, count, _pack), source
     return timers, clips
 
 

@@ -19,7 +19,7 @@ OVERHEADS = {
 
 
 class MethodTimes(NamedTuple):
-    """Times of one method with one set of speed options: milliseconds of each frame, (clips, l).
+    """Times of one method with one set of speed options: milliseconds of each frame, (clips, l), the key frame first.
 
     Attributes:
         pipeline: The config's test pipeline: resizing.

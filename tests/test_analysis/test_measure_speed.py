@@ -6,9 +6,11 @@ import torch
 from mmengine.config import Config
 
 from semidff.analysis import measure_speed as module
-from semidff.analysis.clip_timer import Clip, ClipTimer
+from semidff.analysis.clip_timer import Clip, ClipTimer, _Total
 from semidff.analysis.measure_speed import SpeedRow, measure_speed
 from semidff.inference import MethodError
+from semidff.inference.methods.centered import Centered
+from semidff.inference.methods.interpolate import Interpolate
 from tests.tiny_video import build, test_settings, video_detector_cfg, write_videos
 
 
@@ -44,16 +46,17 @@ def models(monkeypatch):
 @pytest.fixture
 def clips(monkeypatch):
     """The clips that are run: model, method and the frames' videos and numbers."""
-    seen, run = [], ClipTimer.run
+    seen, run = [], ClipTimer._run
 
-    def run_and_note(timer, frames):
+    def run_and_note(timer, frames, skipped):
+        frames = list(frames)
         samples = [frame['data_samples'] for frame in frames]
         method = type(timer._engine.method).__name__
         numbers = [(s.video_id, s.frame_id) for s in samples if 'video_id' in s]
         seen.append((timer._engine.model, method, numbers or len(samples)))
-        return run(timer, frames)
+        return run(timer, frames, skipped)
 
-    monkeypatch.setattr(ClipTimer, 'run', run_and_note)
+    monkeypatch.setattr(ClipTimer, '_run', run_and_note)
     return seen
 
 
@@ -67,11 +70,11 @@ def test_rows_take_turns_on_the_same_frames(rows, models, clips):
     one, other = models
     expected = []
     for video in range(3):  # the warm-up and two rounds: evenly spread over the videos
-        frames = [(video, index) for index in range(3)]
+        frames = [(video, index) for index in range(4)]  # l, after a key frame
         expected += [
             (one, 'Propagate', frames),
             (one, 'Frame', frames),
-            (other, 'Copy', frames[:2]),
+            (other, 'Copy', frames[:3]),
         ]
     assert clips == expected
     assert lines == ['warm-up', 'round 1 of 2', 'round 2 of 2']
@@ -84,9 +87,39 @@ def test_rows_take_turns_on_the_same_frames(rows, models, clips):
 
 def test_a_clip_is_as_long_as_the_interval_and_a_dense_one_at_most_ten_frames(rows, clips):
     measure_speed([rows('a', 'frame', 1), rows('b', 'copy', 12)], rounds=1)
-    assert [len(frames) for _, _, frames in clips] == [10, 12, 10, 12]
+    assert [len(frames) for _, _, frames in clips] == [11, 13, 11, 13], 'after one key frame'
     # a video of four frames starts over
-    assert [index for _, index in clips[1][2]] == [0, 1, 2, 3] * 3
+    assert [index for _, index in clips[1][2]] == [*([0, 1, 2, 3] * 3), 0]
+
+
+@pytest.mark.parametrize(
+    ('method', 'function', 'finished'),
+    [(Interpolate, '_key', [1, 4]), (Centered, '_finish', [0, 3])],
+)
+def test_non_key_frames_of_offline_methods_are_finished(
+    rows, monkeypatch, method, function, finished
+):
+    """*interpolate* finishes them at the next key frame, *centered* at the flush."""
+    counts, run = [], getattr(method, function)
+
+    def count(*arguments):
+        results = run(*arguments)
+        counts.append(len(results))
+        return results
+
+    monkeypatch.setattr(method, function, count)
+    frames = next(module._clips(Config.fromfile(rows('a', 'frame', 1).config), 5, 1, None))
+    timer = ClipTimer(build(video_detector_cfg()), method.__name__.lower(), 4, module._pack)
+    assert timer.run_interval(frames).seconds.shape == (4, 4)
+    assert counts == finished
+
+
+def test_the_first_key_frame_is_not_counted_and_the_next_one_stands_first(rows, monkeypatch):
+    times = iter([9000, 1000, 2000, 5000])
+    monkeypatch.setattr(_Total, 'add', lambda timer, *_: setattr(timer, 'total', next(times)))
+    frames = next(module._clips(Config.fromfile(rows('a', 'frame', 1).config), 4, 1, None))
+    timer = ClipTimer(build(video_detector_cfg()), 'copy', 3, module._pack)
+    assert timer.run_interval(frames).seconds[:, 3] == pytest.approx([5000, 1000, 2000], abs=500)
 
 
 def test_frames_of_a_video_file(rows, clips, tmp_path):
@@ -94,7 +127,7 @@ def test_frames_of_a_video_file(rows, clips, tmp_path):
     folder.mkdir()
     (tmp_path / 'v0_000.png').rename(folder / '0.png')
     measure_speed([rows('a', 'copy', 2)], rounds=1, video=str(folder))
-    assert [frames for _, _, frames in clips] == [2, 2]
+    assert [frames for _, _, frames in clips] == [3, 3]
 
 
 def test_every_frame_is_detected(rows):
@@ -112,11 +145,11 @@ def test_figures(monkeypatch, rows):
     times = iter([9, 9, 0.4, 0.2, 0.8, 0.4, 1.2, 0.3])
 
     def run(timer, frames):
-        seconds = np.zeros((len(frames), 4))
+        seconds = np.zeros((2, 4))
         seconds[:, :3], seconds[0, 3] = 100, next(times)
         return Clip(seconds, 0, None)
 
-    monkeypatch.setattr(ClipTimer, 'run', run)
+    monkeypatch.setattr(ClipTimer, 'run_interval', run)
     report = measure_speed([rows('a', 'frame', 1), rows('b', 'copy', 2)], rounds=3)
     assert report['rows']['a'] == dict(fps=pytest.approx(2 / 0.8), speed_up=1, spread=0)
     # speed-ups 2, 2, 4: quartiles 2 and 3
