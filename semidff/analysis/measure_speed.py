@@ -4,7 +4,8 @@ Protocol: batch 1, forward pass and post-processing, without reading, resizing a
 round every row runs one clip, one row after the other, so that noise of the machine affects all rows alike. A clip is a
 key frame, which is not counted, and the l frames after it, of which the last is the next key frame; with *centered* its
 first l frames and the flush after them are counted. A speed-up compares clips of the same round. The first round is
-warm-up and is not counted.
+warm-up and is not counted. ``test_cfg.smooth_scores`` of the configs is applied within a clip. With a
+``test_cfg.schedule``, the key frames depend on the video, so only method *frame* has a speed.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +27,9 @@ from .clip_timer import ClipTimer, endless_frames
 
 MAX_DENSE_FRAMES = 10
 """Longest clip of method *frame*, whose frames all take the same time."""
+
+SCHEDULED = 'test_cfg.schedule: the speed is not measured, since the key frames depend on the video'
+"""Note of rows without a speed."""
 
 
 class SpeedRow(NamedTuple):
@@ -80,7 +84,7 @@ def measure_speed(
         ``reference``, the name of the first row with method *frame*, or None; ``rounds``; and ``rows``, by name:
         ``fps`` from the median clip; ``speed_up`` over the reference, the median over rounds; ``spread``, the
         interquartile range of the rounds' speed-ups relative to their median. Without a reference, the last two are
-        None.
+        None. For a row with a key-frame schedule all three are None, and ``note`` says so.
 
     Raises:
         CheckpointError: If a checkpoint cannot be read or does not fit its config.
@@ -97,6 +101,8 @@ def measure_speed(
         frames = {source: next(iterator) for source, iterator in clips.items()}
         for row in rows:
             timer, source = timers[row.name]
+            if timer is None:
+                continue
             clip = timer.run_interval(frames[source])
             if number:
                 seconds[row.name].append(clip.network / len(clip.seconds))
@@ -112,8 +118,11 @@ def _prepare(
     video: str | None,
     cfg_options: dict,
     device: str,
-) -> tuple[dict[str, tuple[ClipTimer, str]], dict[str, Iterator[list[dict]]]]:
-    """Timer and source of clips of every row; sources are shared by rows with the same test data."""
+) -> tuple[dict[str, tuple[ClipTimer | None, str]], dict[str, Iterator[list[dict]]]]:
+    """Timer and source of clips of every row; sources are shared by rows with the same test data.
+
+    The timer is None for rows with a key-frame schedule.
+    """
     timers, clips = {}, {}
     for path, checkpoint in dict.fromkeys((row.config, row.checkpoint) for row in rows):
         members = [row for row in rows if (row.config, row.checkpoint) == (path, checkpoint)]
@@ -124,10 +133,15 @@ def _prepare(
         source = str(cfg.get('test_dataloader'))
         if source not in clips:
             clips[source] = _clips(cfg, length + 1, rounds + 1, video)
+        test = cfg.get('test_cfg') or {}
+        smooth = test.get('smooth_scores', 0)
         for row in members:
             dense = row.method == 'frame'
             count = min(length, MAX_DENSE_FRAMES) if dense else row.key_interval
-            timers[row.name] = ClipTimer(model, row.method, count, _pack), source
+            timer = None
+            if dense or not test.get('schedule'):
+                timer = ClipTimer(model, row.method, count, _pack, smooth_scores=smooth)
+            timers[row.name] = timer, source
     return timers, clips
 
 
@@ -161,6 +175,9 @@ def _figures(seconds: dict[str, list[float]], reference: str | None) -> dict[str
     """Speeds from seconds per frame, one number for each round."""
     figures = {}
     for name, own in seconds.items():
+        if not own:
+            figures[name] = dict(fps=None, speed_up=None, spread=None, note=SCHEDULED)
+            continue
         figures[name] = dict(fps=float(1 / np.median(own)), speed_up=None, spread=None)
         if reference is not None:
             low, middle, high = np.percentile(np.divide(seconds[reference], own), (25, 50, 75))

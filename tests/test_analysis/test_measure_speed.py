@@ -122,6 +122,23 @@ def test_the_first_key_frame_is_not_counted_and_the_next_one_stands_first(rows, 
     assert timer.run_interval(frames).seconds[:, 3] == pytest.approx([5000, 1000, 2000], abs=500)
 
 
+def test_rows_with_averaged_scores_and_with_a_schedule(rows, monkeypatch):
+    built, create = [], ClipTimer.__init__
+
+    def note(timer, model, method, *arguments, **options):
+        built.append((method, options['smooth_scores']))
+        create(timer, model, method, *arguments, **options)
+
+    monkeypatch.setattr(ClipTimer, '__init__', note)
+    both = [rows('a', 'frame', 1), rows('b', 'copy', 2)]
+    measure_speed(both, rounds=1, cfg_options={'test_cfg.smooth_scores': 4})
+    assert built == [('frame', 4), ('copy', 4)]
+    schedule = {'test_cfg.schedule': dict(type='SceneCutSchedule', base=2)}
+    report = measure_speed(both, rounds=1, cfg_options=schedule)['rows']
+    assert report['a']['speed_up'] == 1
+    assert report['b'] == dict(fps=None, speed_up=None, spread=None, note=module.SCHEDULED)
+
+
 def test_frames_of_a_video_file(rows, clips, tmp_path):
     folder = tmp_path / 'frames'
     folder.mkdir()

@@ -37,3 +37,10 @@ def test_writes_json_and_a_summary(tool, capsys):
     assert report['reference'] == 'dense' and list(report['rows']) == ['dense', 'ours']
     printed = capsys.readouterr().out
     assert 'dense' in printed and f'{report["rows"]["ours"]["speed_up"]:.2f}' in printed
+
+
+def test_rows_with_a_schedule_have_no_speed(tool, capsys):
+    schedule = ('test_cfg.schedule.type=FixedSchedule', 'test_cfg.schedule.interval=2')
+    tool('--row', 'ours=config.py,two.pth,copy,2', '--cfg-options', *schedule)
+    assert json.loads(Path('out.json').read_text())['rows']['ours']['fps'] is None
+    assert 'ours: test_cfg.schedule: the speed is not measured' in capsys.readouterr().out

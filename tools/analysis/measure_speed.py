@@ -53,11 +53,17 @@ def main(args: argparse.Namespace) -> None:
     write_json(report, args.out, indent=2)
     table = [('', 'fps', 'speed-up', 'spread')]
     for name, row in report['rows'].items():
+        if row['fps'] is None:
+            table.append((name, '-'))
+            continue
         ratios = (
             () if row['speed_up'] is None else (f'{row["speed_up"]:.2f}', f'{row["spread"]:.1%}')
         )
         table.append((name, f'{row["fps"]:.2f}', *ratios))
     print(text_table(table))
+    for name, row in report['rows'].items():
+        if 'note' in row:
+            print(f'{name}: {row["note"]}')
 
 
 if __name__ == '__main__':
