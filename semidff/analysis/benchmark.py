@@ -94,12 +94,9 @@ class _Runner:
 
     def clip(self, counts: bool) -> None:
         for method, timer in self.timers.items():
-            frames = islice(self.videos[method], self.key_interval + 1)
-            clip = timer.run_interval(frames)
+            clip = timer.run_interval(self.videos[method])
             if counts:
                 self.clips[method].append(clip)
-            for _ in frames:  # so that all streams stand at the same frame
-                pass
         batches = map(self.pack, islice(self.videos['parts'], self.key_interval + 1))
         time_parts(self.model, batches, self.seconds if counts else defaultdict(list))
 

@@ -80,14 +80,17 @@ class ClipTimer:
         a key frame, the l - 1 frames after it, and the flush.
 
         Args:
-            frames: At least l + 1 frames.
+            frames: At least l + 1 frames; l + 1 of an iterator are read.
 
         Returns:
             Measurements of l frames, those of the key frame first.
         """
+        frames = islice(frames, self._key_interval + 1)
         if self._flushes:
-            return self._run(islice(frames, self._key_interval), skipped=0)
-        clip = self._run(islice(frames, self._key_interval + 1), skipped=1)
+            clip = self._run(islice(frames, self._key_interval), skipped=0)
+            next(frames)  # other methods, on streams of their own, have read it
+            return clip
+        clip = self._run(frames, skipped=1)
         return clip._replace(seconds=np.roll(clip.seconds, 1, axis=0))
 
     def _run(self, frames: Iterable[Any], skipped: int) -> Clip:

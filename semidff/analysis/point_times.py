@@ -1,24 +1,20 @@
 """Times of operating points from decoding to boxes, interleaved.
 
-In each round every method runs one clip at every input size, one method after the other and all on the same frames, so
-that noise of the machine affects all of them alike. The first round is warm-up and is not counted. A clip has
-:data:`TIMED_FRAMES` frames from one key frame on, and the next key frame, which is the one that counts: what a method
-does at a key frame with the frames before it, such as linking boxes, is part of its time. Method *centered* propagates
-there, too; its clip ends before the next key frame, and its non-key frames are propagated at the end of the clip. The
-time of an operating point is (t_key + (l - 1) t_non_key) / l at its average key-frame interval l. A speed-up compares
-times of the same round. A frame is decoded, goes through the test pipeline, to the device and through the engine, one
-step after the other.
+In each round every method runs one clip at every input size, one method after the other and all on the same frames,
+so that noise of the machine affects all of them alike. The first round is warm-up and is not counted. A clip is an
+interval of :data:`TIMED_FRAMES` frames, see :meth:`~semidff.analysis.clip_timer.ClipTimer.run_interval`; the time of
+an operating point is (t_key + (l - 1) t_non_key) / l at its key-frame interval l. A speed-up compares times of the
+same round. A frame is decoded, goes through the test pipeline, to the device and through the engine, one step after
+the other.
 """
 
 from collections.abc import Callable, Mapping
-from itertools import islice
 
 import numpy as np
 from mmengine.dataset import pseudo_collate
 
 from semidff.inference import AdaptiveSchedule, ErrorPredictor
 from semidff.inference.frame_pipeline import frame_pipeline
-from semidff.inference.methods import method_class
 from semidff.models.video_detector import VideoDetector
 
 from .clip_timer import ClipTimer, endless_frames
@@ -72,13 +68,9 @@ class PointTimes:
         """Measure ``rounds`` rounds after one of warm-up."""
         for number in range(rounds + 1):
             for pair, timer in self._timers.items():
-                kind = method_class(OperatingPoint(pair[0]).run_as)
-                at_key = kind.offline and kind.uses_temporal  # non-key frames, and thus not timed
-                count = TIMED_FRAMES if at_key else TIMED_FRAMES + 1
-                seconds = timer.run(islice(self._frames[pair], count)).seconds.sum(axis=1)
-                key = 0 if at_key else TIMED_FRAMES
+                seconds = timer.run_interval(self._frames[pair]).seconds.sum(axis=1)
                 if number:
-                    self._seconds[pair].append((seconds[key], seconds[1:TIMED_FRAMES].mean()))
+                    self._seconds[pair].append((seconds[0], seconds[1:].mean()))
             progress(f'times, round {number} of {rounds}' if number else 'times, warm-up')
 
     def seconds(self, point: OperatingPoint, interval: float) -> np.ndarray:
