@@ -23,7 +23,7 @@ from semidff.models.video_detector import VideoDetector
 
 from .evaluation_clips import EvaluationClip, labeled_clips, unlabeled_clips
 from .operating_report import MeasuredPoint, OperatingReport
-from .point_detections import ADAPTIVE, OperatingPoint, PointDetections
+from .point_detections import ADAPTIVE, OperatingPoint, PointDetections, PointRun
 from .point_times import PointTimes
 
 METHODS = ('frame', 'coast', 'interpolate', 'propagate', 'centered', ADAPTIVE)
@@ -123,13 +123,12 @@ def measure_operating_points(
             f'needs videos or labels, places >= 1 and rounds >= 1, got {len(clips)} clips, {places=}, {rounds=}'
         )
     models = {point: model if needs_temporal(point) else detector for point in chosen}
-    found = {}
-    for one in (detector, model):
-        own = [point for point in chosen if models[point] is one and point not in found]
-        if own:
-            runs = PointDetections(one, clips, adaptive, places, folder)
-            runs.detect(own, progress)
-            found |= {point: runs.of(point) for point in own if point.key_interval <= runs.longest}
+    found: dict[OperatingPoint, PointRun] = {}
+    for one in dict.fromkeys(models.values()):
+        runs = PointDetections(one, clips, adaptive, places, folder)
+        own = [point for point in chosen if models[point] is one]
+        runs.detect(own, progress)
+        found |= {point: runs.of(point) for point in own if point.key_interval <= runs.longest}
     times = PointTimes({point: models[point] for point in found}, clips[0], adaptive)
     times.measure(rounds, progress)
     reference = OperatingPoint('frame')
@@ -141,9 +140,8 @@ def measure_operating_points(
         interval = run.interval if point.method == ADAPTIVE else point.key_interval
         seconds = times.seconds(point, interval)
         speed_up = float(np.median(times.seconds(reference, 1) / seconds))
-        measured.append(
-            MeasuredPoint(point, interval, metrics, 1000 * float(np.median(seconds)), speed_up)
-        )
+        milliseconds = 1000 * float(np.median(seconds))
+        measured.append(MeasuredPoint(point, interval, metrics, milliseconds, speed_up))
     if max_loss is None:
         max_loss = 0.1 if evaluator is None else 0.03
     settings = dict(

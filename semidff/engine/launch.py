@@ -128,8 +128,8 @@ def apply_train_options(cfg: Config, args: argparse.Namespace) -> None:
     Raises:
         OptionError: If ``accumulate`` is not positive, or the config has a loop without accumulation, an optimizer
             wrapper without mixed precision, or one with mmengine's ``accumulative_counts``; if the backbone's weights
-            are to be given, and are not; if the checkpoint to resume from has no state of a training, or
-            another seed.
+            are to be given, and are not; if the checkpoint to resume from has no state of a training, or another
+            seed.
         FileError: If the work folder cannot be used, see :func:`~semidff.utils.run_folder.check_work_dir`.
     """
     if args.seed is not None:
