@@ -109,7 +109,8 @@ class VideoEngine:
     def push(self, data: dict, state: StreamState | None = None) -> SampleList:
         """Process the next frame.
 
-        A frame of another size than the frame before becomes a key frame, and all memory is reset.
+        A frame of another size than the frame before, or after a scene cut that the schedule finds, becomes a key
+        frame, and all memory is reset.
 
         Args:
             data: Collated test batch of one frame: ``inputs``, a list with one uint8 tensor (3, H, W), and
@@ -165,7 +166,7 @@ class VideoEngine:
                 'batch_size=1 in the data loader'
             )
         step = _Step(data, state)
-        if state.size not in (None, step.size):
+        if state.distance and (state.size != step.size or self.schedule.is_cut(state, data)):
             step.results = self.flush(state)
             state.memory, state.distance, state.notes = self.method.begin(), 0, {}
             state.smoother = self._new_smoother()

@@ -15,8 +15,9 @@ class ScheduleError(ValueError):
 class KeyFrameSchedule(ABC):
     """Decides, causally and frame by frame, which frames are key frames.
 
-    A schedule is stateless: what it has to remember of a stream is in ``state.notes``. The first frame of a stream
-    and the first frame of another size are always key frames; :meth:`is_key` is not called for them.
+    A schedule is stateless: what it has to remember of a stream is in ``state.notes``. The first frame of a stream,
+    the first frame of another size and the frame after a cut are always key frames, and all memory of a stream begins
+    anew with them; :meth:`is_key` is not called for them.
     """
 
     inspects = False
@@ -30,6 +31,10 @@ class KeyFrameSchedule(ABC):
             state: The stream before the frame; ``state.distance`` is the frame's distance to the last key frame.
             data: Collated test batch of the frame, before the data preprocessor.
         """
+
+    def is_cut(self, state: StreamState, data: dict) -> bool:
+        """Return whether the next frame begins another scene; called ahead of :meth:`is_key`, with its arguments."""
+        return False
 
     def rejects(self, state: StreamState, flow_field: FlowField) -> bool:
         """Return whether a frame has to become a key frame after all, given its flow field (N = 1).

@@ -21,7 +21,7 @@ class SceneCutSchedule(KeyFrameSchedule):
     """Schedule that adds a key frame at each scene cut to those of another schedule.
 
     Consecutive frames are compared by :func:`scene_change`, which takes a fraction of a millisecond and no network,
-    so that the schedule works with every method.
+    so that the schedule works with every method. Nothing is propagated, interpolated or linked across a cut.
 
     Args:
         base: The other schedule, its config, or a fixed interval.
@@ -40,13 +40,15 @@ class SceneCutSchedule(KeyFrameSchedule):
         self.inspects, self.rejects = self.base.inspects, self.base.rejects
         self.threshold = threshold
 
-    def is_key(self, state: StreamState, data: dict) -> bool:
+    def is_cut(self, state: StreamState, data: dict) -> bool:
         before, state.notes[_NOTE] = state.notes.get(_NOTE), _signature(data)
-        is_cut = before is not None and scene_change(before, state.notes[_NOTE]) >= self.threshold
-        return is_cut or self.base.is_key(state, data)
+        return before is not None and scene_change(before, state.notes[_NOTE]) >= self.threshold
+
+    def is_key(self, state: StreamState, data: dict) -> bool:
+        return self.base.is_key(state, data)
 
     def note_key(self, state: StreamState, data: dict) -> None:
-        if state.distance == 0:  # is_key was not called
+        if state.distance == 0:  # is_cut was not called, or what it noted is forgotten
             state.notes[_NOTE] = _signature(data)
         self.base.note_key(state, data)
 

@@ -1,5 +1,7 @@
 """Scene cuts become key frames; motion, light and noise do not."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -83,6 +85,21 @@ def test_the_frame_at_a_cut_has_the_detections_of_method_frame(model):
     results = [result for data in frames for result in engine.push(data)]
     alone = VideoEngine(model, 'frame').push(cut_frames((3, 3))[3])[0]
     assert results[3].is_key_frame and same(results[3], alone)
+
+
+@pytest.mark.parametrize('method', ['centered', 'interpolate', 'coast'])
+@pytest.mark.parametrize('smooth_scores', [0, 4])
+def test_the_scenes_of_a_video_do_not_see_each_other(model, method, smooth_scores):
+    """The frames of each scene have the results of a video that holds this scene alone."""
+    frames, expected = cut_frames((8, 7)), []
+    for scene_frames in (frames[:8], frames[8:]):
+        alone = VideoEngine(model, method, key_interval=4, smooth_scores=smooth_scores)
+        expected += [r for data in copy.deepcopy(scene_frames) for r in alone.push(data)]
+        expected += alone.flush()
+    engine = VideoEngine(model, method, schedule=SceneCutSchedule(4), smooth_scores=smooth_scores)
+    results = [result for data in frames for result in engine.push(data)] + engine.flush()
+    assert [r.frame_id for r in results] == list(range(15))
+    assert all(same(*pair) for pair in zip(results, expected, strict=True))
 
 
 def test_streams_share_no_notes(model):
