@@ -5,24 +5,28 @@ from types import MethodType
 from typing import Any
 
 import torch
-from mmdet.models.dense_heads import YOLOFHead
+from mmdet.models.dense_heads import CenterNetHead, DETRHead, YOLOFHead
 from mmengine.utils import apply_to
 from torch import Tensor, nn
 
 from .channels_last import uses_compiled_operators
+
+# CenterNet's head returns probabilities, among which its post-processing looks for local maxima: rounded, neighbors are
+# equal. DETR's heads return boxes relative to the frame, from a sigmoid: rounded to bfloat16, by up to 1/512 of it.
+# YOLOF's head limits exponentials to 1e8, which float16 cannot represent.
+_PRECISE = CenterNetHead, DETRHead, YOLOFHead
 
 
 def keep_boxes_precise(detector: nn.Module) -> None:
     """Let an mmdet detector predict and learn in mixed precision, in place.
 
     Half precision cannot represent pixel coordinates, and mmcv's compiled operators do not take it, or not all of
-    their inputs. Modules that use such an operator, and YOLOF's head, therefore run in full precision, and the outputs
-    of heads, from which boxes are decoded and losses computed, become float32. Without tensors of half precision
-    nothing changes. A second call changes nothing.
+    their inputs. Modules that use such an operator, and the heads of CenterNet, YOLOF and DETR-type detectors, run in
+    full precision, and the outputs of all heads, from which boxes are decoded and losses computed, become float32.
+    Without tensors of half precision nothing changes. A second call changes nothing.
     """
     for module in detector.modules():
-        # YOLOF's head limits exponentials to 1e8, which float16 cannot represent.
-        if uses_compiled_operators(type(module)) or isinstance(module, YOLOFHead):
+        if uses_compiled_operators(type(module)) or isinstance(module, _PRECISE):
             run_in_full_precision(module)
         hooks = module._forward_hooks.values()
         if hasattr(module, 'predict_by_feat') and _full_output not in hooks:

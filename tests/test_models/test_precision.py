@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 from mmcv.ops import ModulatedDeformConv2dPack
-from mmdet.models.dense_heads import YOLOFHead
+from mmdet.models.dense_heads import CenterNetHead, ConditionalDETRHead, DETRHead, YOLOFHead
 from torch import Tensor, nn
 
 from semidff.models.precision import keep_boxes_precise, run_in_full_precision, to_half
@@ -114,6 +114,27 @@ def test_the_head_of_yolof(half):
     with torch.autocast('cpu', HALVES[half]):
         found = head([maps])
     assert all(torch.equal(a[0], b[0]) for a, b in zip(found, expected, strict=True))
+
+
+@pytest.mark.parametrize('half', HALVES)
+@pytest.mark.parametrize(
+    ('head', 'inputs'),
+    [
+        (CenterNetHead(8, 8, 2), ([torch.randn(1, 8, 12, 16)],)),
+        (DETRHead(2, 32), (torch.randn(6, 1, 20, 32),)),
+        (ConditionalDETRHead(2, 32), (torch.randn(6, 1, 20, 32), torch.rand(1, 20, 2))),
+    ],
+    ids=['centernet', 'detr', 'conditional-detr'],
+)
+def test_outputs_of_sigmoids(head, inputs, half):
+    """A heat map whose neighbors are rounded to the same value has several maxima, boxes in [0, 1] move by pixels."""
+    expected = head(*inputs)
+    keep_boxes_precise(head)
+    to_half(head, HALVES[half])
+    with torch.autocast('cpu', HALVES[half]):
+        found = head(*inputs)
+    for one, other in zip(found, expected, strict=True):
+        assert torch.equal(one[0], other[0])
 
 
 def test_copies_run_their_own_weights():
