@@ -28,6 +28,7 @@ TIMED_AS = {
     'scale': None,
     'warp': 'warp',
     'task_network': 'task_non_key',
+    'task_key': 'task_key',
 }
 """The counted parts, each with the field of :class:`PartTimes` that its row shows."""
 
@@ -44,7 +45,8 @@ class ComplexityReport(NamedTuple):
 
     Attributes:
         size: Height and width of the network's input, padding included.
-        parts: Costs, by the names of :data:`TIMED_AS`.
+        parts: Costs, by the names of :data:`TIMED_AS`. ``task_network`` is that of non-key frames; ``task_key``, that
+            of key frames, is there where the model has other test settings for non-key frames.
     """
 
     size: tuple[int, int]
@@ -58,7 +60,8 @@ class ComplexityReport(NamedTuple):
     def ratio(self) -> float:
         """r of DFF Eq. 5."""
         non_key = self._sum('flow', 'scale', 'warp', 'task_network')
-        return non_key / self._sum('feature_network', 'task_network')
+        task_key = 'task_key' if 'task_key' in self.parts else 'task_network'
+        return non_key / self._sum('feature_network', task_key)
 
     @property
     def inverse_ratios(self) -> dict[str, float]:
@@ -149,15 +152,21 @@ def measure_complexity(model: VideoDetector, height: int, width: int) -> Complex
     if temporal.scale is not None:
         flops['scale'], scale = count(temporal.scale, output.hidden)
     flops['warp'], _ = count(temporal.propagate, features, output.flow, scale)
-    flops['task_network'], _ = count(model.spatial.predict, features, samples)
+    settings = model.non_key_test_cfg
+    flops['task_network'], _ = count(model.spatial.predict, features, samples, settings)
+    if settings:
+        flops['task_key'], _ = count(model.spatial.predict, features, samples)
     modules = dict(
         feature_network=model.part('feature_network'),
         flow=[temporal.flow_network],
         scale=[] if temporal.scale is None else [temporal.scale],
         task_network=model.part('task_network'),
+        task_key=model.part('task_network'),
     )
     parts = {}
     for name in TIMED_AS:
+        if name == 'task_key' and not settings:
+            continue
         shared = {p for module in modules.get(name, []) for p in module.parameters()}
         parts[name] = Cost(flops.get(name, 0), sum(p.numel() for p in shared))
     return ComplexityReport(tuple(inputs.shape[-2:]), parts)

@@ -103,7 +103,8 @@ def time_parts(model: VideoDetector, clip: Iterable[dict], seconds: dict[str, li
             else:
                 flow_field = run('flow_and_scale', flow_and_scale, inputs)
                 features = run('warp', temporal.propagate, key.features, *flow_field)
-                run('task_non_key', spatial.predict, features, _fresh(samples))
+                settings = model.non_key_test_cfg
+                run('task_non_key', spatial.predict, features, _fresh(samples), settings)
 
 
 def measure_parts(

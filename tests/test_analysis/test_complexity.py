@@ -85,6 +85,19 @@ def test_any_detector_and_several_levels(kind):
     assert 'not a network' in report.text([1, 10])
 
 
+def test_non_key_frames_with_fewer_proposals():
+    settings = dict(non_key_test_cfg=dict(rpn=dict(max_per_img=5)))
+    config = models.video_config('faster_rcnn', 'VideoDetector', data_preprocessor=PREPROCESSOR)
+    full, fewer = (measure_complexity(build({**config, **s}), 64, 96) for s in ({}, settings))
+    assert 'task_key' not in full.parts
+    assert fewer.parts['task_key'] == full.parts['task_network']
+    assert fewer.parts['task_network'].flops < full.parts['task_network'].flops
+    saved = full.parts['task_network'].flops - fewer.parts['task_network'].flops
+    key = sum(full.parts[name].flops for name in ('feature_network', 'task_network'))
+    assert fewer.ratio == pytest.approx(full.ratio - saved / key)
+    assert "the frame's own features" in fewer.text([10])
+
+
 def test_table_2():
     """FlowNet and FlowNet Half; the paper counts S with F, and MSRA's ResNets (style caffe)."""
     init_default_scope('mmdet')

@@ -5,6 +5,7 @@ from collections import Counter
 import pytest
 
 from semidff.analysis.part_times import PartTimes, measure_parts, speedup_of
+from tests.models import tiny_video_detector
 from tests.tiny_video import build, frame, video_detector_cfg
 
 PARTS = PartTimes(
@@ -34,6 +35,16 @@ def test_times_every_part():
     parts = measure_parts(model, [frame(1, i) for i in range(3)], repeats=2)
     assert all(value > 0 for value in parts)
     assert calls == dict(backbone=6, flow=3)  # three pairs of a key frame and another
+
+
+def test_non_key_frames_have_their_own_test_settings():
+    model = tiny_video_detector('faster_rcnn', non_key_test_cfg=dict(rpn=dict(max_per_img=5)))
+    regions = []
+    head = model.spatial.detector.roi_head.bbox_head
+    head.register_forward_pre_hook(lambda _, inputs: regions.append(len(inputs[0])))
+    measure_parts(model, [frame(1, 0), frame(1, 1)], repeats=1)
+    # two key frames' features and propagated ones, twice
+    assert len(regions) == 6 and set(regions[2::3]) == {5} and 5 not in regions[::3]
 
 
 def test_refuses_what_cannot_be_measured():
