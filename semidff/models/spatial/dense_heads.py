@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from mmdet.models import dense_heads
 from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
+from mmdet.models.detectors.single_stage_instance_seg import SingleStageInstanceSegmentor
 from mmdet.structures import SampleList
 from torch import Tensor, nn
 
@@ -137,7 +138,10 @@ class DenseHeads(HeadFamily):
     def _separable_head(self) -> nn.Module:
         """Return the dense head if its ``predict`` is ``forward`` followed by ``predict_by_feat``."""
         head = self.dense_head
-        if isinstance(head, BaseDenseHead) and type(head).predict is BaseDenseHead.predict:
+        # The mask head of an instance segmentor reads the feature maps, besides the outputs of its bbox_head.
+        segments = isinstance(self.detector, SingleStageInstanceSegmentor)
+        plain = isinstance(head, BaseDenseHead) and type(head).predict is BaseDenseHead.predict
+        if plain and not segments:
             return head
         found = type(self.detector).__name__ + (f' with {type(head).__name__}' if head else '')
         raise TypeError(

@@ -113,6 +113,17 @@ def test_detectors_without_adapter_are_refused(name):
         FeatureSemantics()(Distillation(spatial, spatial, features, features, samples()))
 
 
+@pytest.mark.parametrize('split', ['TowerSplit', 'OutputSplit'])
+@pytest.mark.parametrize(
+    'name',
+    ['yolact/yolact_r50_1xb8-55e_coco', 'condinst/condinst_r50_fpn_ms-poly-90k_coco_instance'],
+)
+def test_instance_segmentors_have_the_default_split_point_only(name, split):
+    detector = stock(name).detector
+    with pytest.raises(TypeError, match='cannot be cut ahead of its post-processing|has none of'):
+        SpatialModule(detector, dict(type=split))
+
+
 def test_weights_without_gradient_are_frozen():
     model = tiny_semi_dff('faster_rcnn')
     model.enter_step([dict(type='FeatureSemantics', boxes=False)], ('temporal', 'task_network'))
