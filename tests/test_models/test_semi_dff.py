@@ -2,7 +2,16 @@ import pytest
 import torch
 
 from semidff.models import FeatureRegression, SemiDFF
-from tests.models import build, frames, samples, temporal, tiny_rfcn, tiny_semi_dff, video_config
+from tests.models import (
+    CLASSES,
+    build,
+    frames,
+    samples,
+    temporal,
+    tiny_rfcn,
+    tiny_semi_dff,
+    video_config,
+)
 
 REG, SEM = dict(type='FeatureRegression'), dict(type='FeatureSemantics')
 PARTS = {'reg': ([REG], ('temporal',)), 'sem': ([SEM], ('temporal', 'task_network'))}
@@ -320,11 +329,63 @@ def test_teacher_of_its_own_shares_the_detectors_own_parameters():
     assert not detector.level_embed.requires_grad
 
 
-def test_class_channels_of_seesaw_loss_are_refused_before_training():
+def seesaw(config):
+    config['roi_head']['bbox_head']['loss_cls'] = dict(type='SeesawLoss', num_classes=CLASSES)
+
+
+SABL = dict(
+    type='SABLHead',
+    num_classes=CLASSES,
+    cls_in_channels=16,
+    reg_in_channels=16,
+    roi_feat_size=3,
+    cls_out_channels=16,
+    reg_offset_out_channels=16,
+    reg_cls_out_channels=16,
+    bbox_coder=dict(type='BucketingBBoxCoder', num_buckets=6, scale_factor=1.7),
+)
+
+
+def sabl(config):
+    config['roi_head']['bbox_head'] = SABL
+
+
+def sabl_cascade(config):
+    config['type'] = 'CascadeRCNN'
+    config['roi_head'].update(
+        type='CascadeRoIHead', num_stages=2, stage_loss_weights=[1, 0.5], bbox_head=[SABL, SABL]
+    )
+    config['train_cfg'] = dict(config['train_cfg'], rcnn=[config['train_cfg']['rcnn']] * 2)
+
+
+def crowddet(config):
+    config['roi_head'].update(
+        type='MultiInstanceRoIHead',
+        bbox_head=dict(
+            type='MultiInstanceBBoxHead',
+            num_shared_fcs=1,
+            in_channels=16,
+            fc_out_channels=16,
+            roi_feat_size=3,
+            num_classes=CLASSES,
+            loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=False),
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ('change', 'found'),
+    [
+        (seesaw, 'Shared2FCBBoxHead with SeesawLoss'),
+        (sabl, 'SABLHead'),
+        (sabl_cascade, 'SABLHead'),
+        (crowddet, 'MultiInstanceBBoxHead'),
+    ],
+)
+def test_outputs_of_box_heads_that_cannot_be_compared_are_refused_before_training(change, found):
     config = video_config('faster_rcnn')
-    head = config['detector']['roi_head']['bbox_head']
-    head['loss_cls'] = dict(type='SeesawLoss', num_classes=head['num_classes'])
+    change(config['detector'])
     model = build(config)
-    with pytest.raises(TypeError, match='class channels of SeesawLoss'):
+    with pytest.raises(TypeError, match=f'{found}; train it with the regression loss alone'):
         model.without_gradient([SEM])
     assert model.without_gradient([REG]) == []

@@ -9,7 +9,13 @@ from mmdet.structures.bbox import bbox2roi
 from torch import Tensor, nn
 
 from .head_family import HEAD_FAMILIES, HeadOutput, levels
-from .two_stage_heads import ROI_INPUTS, TwoStageHeads, roi_masks, roi_outputs
+from .two_stage_heads import (
+    ROI_INPUTS,
+    TwoStageHeads,
+    check_comparable,
+    roi_masks,
+    roi_outputs,
+)
 
 
 @HEAD_FAMILIES.register_module()
@@ -28,6 +34,7 @@ class CascadeHeads(TwoStageHeads):
         for stage in range(head.num_stages - 1):
             rois = bbox2roi(stages[-1])
             results = head._bbox_forward(stage, inputs, rois)
+            check_comparable(results['cls_score'], results['bbox_pred'], head.bbox_head[stage])
             counts = [len(boxes) for boxes in stages[-1]]
             labels = results['cls_score'][:, :-1].argmax(1).split(counts)
             deltas = results['bbox_pred'].split(counts)

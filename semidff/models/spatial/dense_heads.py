@@ -151,10 +151,15 @@ class DenseHeads(HeadFamily):
         )
 
 
-def not_comparable(detector: nn.Module) -> TypeError:
-    """Return the error for a detector that the semantic loss does not know."""
-    head = getattr(detector, 'bbox_head', None)
-    found = type(detector).__name__ + (f' with {type(head).__name__}' if head else '')
+def not_comparable(module: nn.Module, part: nn.Module | None = None) -> TypeError:
+    """Return the error for a detector or a head that the semantic loss does not know.
+
+    Args:
+        module: The detector or the head.
+        part: The part of it that makes the difference; None for its ``bbox_head``, if it has one.
+    """
+    part = part or getattr(module, 'bbox_head', None)
+    found = type(module).__name__ + (f' with {type(part).__name__}' if part else '')
     return TypeError(
         f'the semantic loss does not know the head outputs of {found}; train it with the regression loss alone '
         '(objectives=[dict(type="FeatureRegression")])'

@@ -92,13 +92,9 @@ def roi_outputs(
         stage: What the names end with.
 
     Raises:
-        TypeError: If the class logits are not those of a softmax, as with Seesaw loss.
+        TypeError: As :func:`check_comparable`.
     """
-    if getattr(head, 'custom_cls_channels', False):
-        raise TypeError(
-            f'the semantic loss does not know the class channels of {type(head.loss_cls).__name__}; train the detector '
-            'with the regression loss alone (objectives=[dict(type="FeatureRegression")])'
-        )
+    check_comparable(logits, deltas, head)
     likely = logits.detach().float().softmax(1)[:, :-1]
     foreground = likely.sum(1, keepdim=True)
     count = foreground.square().sum().clamp(min=1)
@@ -112,6 +108,20 @@ def roi_outputs(
         weight = BOXES * of.square().flatten() / of.square().sum().clamp(min=1)
         outputs.append(HeadOutput(f'roi_box{stage}', 'offsets', values, unit, weight))
     return outputs
+
+
+def check_comparable(logits: Tensor, deltas: Tensor | None, head: nn.Module) -> None:
+    """Check the outputs of a box head; the arguments are those of :func:`roi_outputs`.
+
+    Raises:
+        TypeError: If the logits are not those of a softmax over the classes and the background (Seesaw loss, CrowdDet),
+            or the box outputs are no deltas (SABL).
+    """
+    if getattr(head, 'custom_cls_channels', False):
+        raise not_comparable(head, head.loss_cls)
+    are_deltas = isinstance(deltas, Tensor) and hasattr(head.bbox_coder, 'stds')
+    if logits.shape[1] != head.num_classes + 1 or not (deltas is None or are_deltas):
+        raise not_comparable(head)
 
 
 def roi_masks(masks: Tensor, logits: Tensor, stage: str = '') -> HeadOutput:

@@ -53,7 +53,7 @@ def test_every_stage_of_a_cascade_has_its_own_unit():
     """An RoI of 40 x 20 pixels whose box moves by one unit, which is a k-th of the first stage's at stage k."""
     for stage in (1, 2, 3):
         coder = DeltaXYWHBBoxCoder(target_stds=[s / stage for s in (0.1, 0.1, 0.2, 0.2)])
-        head = SimpleNamespace(bbox_coder=coder, reg_class_agnostic=True)
+        head = SimpleNamespace(bbox_coder=coder, reg_class_agnostic=True, num_classes=1)
         _, boxes = roi_outputs(torch.zeros(1, 2), torch.zeros(1, 4), head)
         moved = coder.decode(torch.tensor([[0.0, 0.0, 40.0, 20.0]]), boxes.unit)
         center = torch.tensor([20.0, 10.0]) + torch.tensor([4.0, 2.0]) / stage
