@@ -1,6 +1,7 @@
 """Adaptive key-frame schedule (left to future work in DFF section 6)."""
 
 from mmdet.registry import TASK_UTILS
+from torch import Tensor
 
 from semidff.inference.stream_state import StreamState
 from semidff.models.video_detector import FlowField
@@ -54,15 +55,17 @@ class AdaptiveSchedule(KeyFrameSchedule):
             )
 
     def is_key(self, state: StreamState, data: dict) -> bool:
-        return state.distance >= self.max_interval or state.notes.get(_NOTE, 0.0) >= self.tolerance
+        error = float(state.notes.get(_NOTE, 0.0))
+        return state.distance >= self.max_interval or error >= self.tolerance
 
     def rejects(self, state: StreamState, flow_field: FlowField) -> bool:
         """Note the predicted error and reject nothing."""
-        self.note_error(state, float(self.predictor(flow_field)))
+        # Without a conversion to float, which would wait for the GPU between flow and propagation.
+        self.note_error(state, self.predictor(flow_field))
         return False
 
-    def note_error(self, state: StreamState, error: float) -> None:
-        """Note the predicted relative feature error of a non-key frame."""
+    def note_error(self, state: StreamState, error: float | Tensor) -> None:
+        """Note the predicted relative feature error of a non-key frame, as a number or as a tensor with one element."""
         state.notes[_NOTE] = error
 
     def note_key(self, state: StreamState, data: dict) -> None:

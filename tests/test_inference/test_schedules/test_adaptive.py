@@ -9,6 +9,7 @@ import torch
 
 from semidff.inference import AdaptiveSchedule, ErrorPredictor, ScheduleError, VideoEngine
 from semidff.inference.schedules.error_predictor import STATISTICS, flow_statistics
+from semidff.inference.stream_state import StreamState
 from semidff.models.video_detector import FlowField
 from tests.test_inference.test_engine import same
 from tests.tiny_video import batch, build, video_detector_cfg
@@ -154,6 +155,18 @@ def test_no_flow_is_computed_in_vain_and_the_results_are_those_of_the_key_frames
     fixed = VideoEngine(model, key_interval=3)
     expected = [r for index in range(8) for r in fixed.push(batch(0, index))]
     assert all(same(*pair) for pair in zip(results, expected, strict=True))
+
+
+def test_the_error_is_not_read_before_the_next_frame():
+    """Reading a number waits for the GPU; of a tensor on the meta device it is an error."""
+    image, flow = (torch.empty(1, c, *s, device='meta') for c, s in ((3, (32, 48)), (2, (4, 6))))
+    schedule, state = AdaptiveSchedule(BY_MOTION, tolerance=0.05), StreamState(distance=1)
+    assert not schedule.rejects(state, FlowField(image, image, flow, None))
+    assert state.notes
+    schedule.rejects(state, flow_field(torch.full((1, 2, 4, 6), 1.0)))
+    assert schedule.is_key(state, {})
+    schedule.rejects(state, flow_field(torch.zeros(1, 2, 4, 6)))
+    assert not schedule.is_key(state, {})
 
 
 def test_streams_share_no_notes(model):
