@@ -5,7 +5,7 @@ import sys
 
 import mmcv.ops
 import torch
-from mmdet.models.dense_heads import CenterNetHead
+from mmdet.models.dense_heads import CenterNetHead, CornerHead
 from mmdet.models.roi_heads.roi_extractors.base_roi_extractor import BaseRoIExtractor
 from mmengine.utils import apply_to
 from torch import Tensor, nn
@@ -24,8 +24,8 @@ def to_channels_last(model: nn.Module) -> None:
     function, therefore keep contiguous weights, submodules included, and their inputs are made contiguous. A second
     call changes nothing; the state dict stays the same.
     """
-    # CenterNet's post-processing calls `view` on the outputs of the head, which have the order of its inputs.
-    if isinstance(model, CenterNetHead) or uses_compiled_operators(type(model)):
+    # The post-processing of these heads calls `view` on their outputs, which have the order of the inputs.
+    if isinstance(model, CenterNetHead | CornerHead) or uses_compiled_operators(type(model)):
         if _contiguous_inputs not in model._forward_pre_hooks.values():
             model.register_forward_pre_hook(_contiguous_inputs, with_kwargs=True)
         return

@@ -5,7 +5,8 @@ import logging
 import pytest
 import torch
 from mmdet.registry import MODELS
-from mmengine.config import Config
+from mmdet.structures import DetDataSample
+from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
 from torch import Tensor
 
@@ -47,6 +48,41 @@ def test_stock_detectors_compute_the_same(path):
         assert (reference - found).abs().max() <= 1e-4 * scale + 1e-6
     if 'centernet' in path:  # its post-processing calls `view`
         assert all(found.is_contiguous() for found in after[-3:])
+
+
+@pytest.mark.parametrize(
+    ('kind', 'settings'), [('CornerHead', dict(corner_emb_channels=1)), ('CentripetalHead', {})]
+)
+def test_post_processing_of_corners(kind, settings):
+    test_cfg = dict(
+        corner_topk=40,
+        local_maximum_kernel=3,
+        distance_threshold=0.5,
+        score_thr=0.05,
+        max_per_img=20,
+        nms=dict(type='soft_nms', iou_threshold=0.5, method='gaussian'),
+    )
+    init_default_scope('mmdet')
+    torch.manual_seed(0)
+    head = MODELS.build(
+        ConfigDict(
+            type=kind,
+            num_classes=2,
+            in_channels=8,
+            num_feat_levels=1,
+            test_cfg=test_cfg,
+            **settings,
+        )
+    ).eval()
+    meta = dict(batch_input_shape=(64, 64), border=[0, 64, 0, 64], scale_factor=(1.0, 1.0))
+    sample, maps = DetDataSample(metainfo=dict(meta, img_shape=(64, 64))), torch.randn(1, 8, 16, 16)
+    with torch.no_grad():
+        expected = head.predict((maps,), [sample])[0]
+        to_channels_last(head)
+        found = head.predict((maps.to(memory_format=torch.channels_last),), [sample])[0]
+    assert len(found) == len(expected)
+    assert len(found) or kind == 'CentripetalHead'  # random shifts meet in no center
+    assert torch.allclose(found.bboxes, expected.bboxes, atol=1e-3)
 
 
 def outputs(model, images):
