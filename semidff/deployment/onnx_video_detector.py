@@ -42,7 +42,10 @@ class OnnxVideoDetector(VideoDetector):
     ) -> None:
         spatial = model.spatial
         super().__init__(
-            spatial.detector, split=spatial.split, data_preprocessor=model.data_preprocessor
+            spatial.detector,
+            split=spatial.split,
+            non_key_test_cfg=model.non_key_test_cfg,
+            data_preprocessor=model.data_preprocessor,
         )
         self.description = about = Description.read(folder)
         folder = Path(folder)
@@ -62,7 +65,8 @@ class OnnxVideoDetector(VideoDetector):
     def predict_non_key(
         self, inputs: Tensor, samples: SampleList, key: KeyFrame, flow_field: None = None
     ) -> SampleList:
-        return self._predict(self.run_non_key(key.image, inputs, key.features), samples)
+        maps = self.run_non_key(key.image, inputs, key.features)
+        return self._predict(maps, samples, self.non_key_test_cfg)
 
     def run_non_key(
         self, key_image: Tensor, frames: Tensor, key_features: Sequence[Tensor]
@@ -85,6 +89,8 @@ class OnnxVideoDetector(VideoDetector):
             'need the PyTorch model'
         )
 
-    def _predict(self, maps: dict[str, Tensor], samples: SampleList) -> SampleList:
+    def _predict(
+        self, maps: dict[str, Tensor], samples: SampleList, test_cfg: dict | None = None
+    ) -> SampleList:
         raw = {name: maps[own] for name, own in self.description.raw.items()}
-        return self.spatial.predict_raw(raw, samples)
+        return self.spatial.predict_raw(raw, samples, test_cfg)

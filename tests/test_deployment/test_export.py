@@ -106,6 +106,18 @@ def test_it_replaces_the_model_in_the_engine(model, exported):
     assert sum(len(a.pred_instances) for a in results[0]) > 20
 
 
+def test_non_key_frames_have_their_own_test_settings(model, folder):
+    limited = copy.deepcopy(model)
+    limited.non_key_test_cfg = dict(rcnn=dict(max_per_img=2))
+    own = OnnxVideoDetector(limited, folder)
+    counts = []
+    for detector in (limited, own):
+        engine = VideoEngine(detector, 'propagate', key_interval=3)
+        results = [result for index in range(3) for result in engine.push(batch(0, index))]
+        counts.append([len(result.pred_instances) for result in results])
+    assert counts[0] == counts[1] and counts[0][0] > 2 and counts[0][1:] == [2, 2]
+
+
 def test_pytorchs_networks_are_not_run(model, folder):
     for module in (own := OnnxVideoDetector(copy.deepcopy(model), folder)).spatial.feature_network:
         module.forward = None

@@ -86,18 +86,25 @@ class SpatialModule(BaseModule):
             test_cfg: Settings that replace some of the detector's ``test_cfg``.
         """
         detector = self.split.given(self.detector, features)
-        if test_cfg:
-            detector = with_test_cfg(detector, test_cfg)
-        return self._heads.predict(detector, features[0], samples)
+        return self._predict(detector, features[0], samples, test_cfg)
 
     def raw_outputs(self, features: Sequence[Tensor]) -> dict[str, Tensor]:
         """Run N_task up to the post-processing; see :meth:`HeadFamily.raw_outputs`."""
         return self.split.raw_outputs(self.detector, features)
 
-    def predict_raw(self, raw: Mapping[str, Tensor], samples: SampleList) -> SampleList:
+    def predict_raw(
+        self, raw: Mapping[str, Tensor], samples: SampleList, test_cfg: dict | None = None
+    ) -> SampleList:
         """Run the post-processing alone, on :meth:`raw_outputs`; :meth:`predict` is both."""
         detector = self._heads.given_raw_outputs(raw)
-        return self._heads.predict(detector, next(iter(raw.values())), samples)
+        return self._predict(detector, next(iter(raw.values())), samples, test_cfg)
+
+    def _predict(
+        self, detector: nn.Module, inputs: Tensor, samples: SampleList, test_cfg: dict | None
+    ) -> SampleList:
+        if test_cfg:
+            detector = with_test_cfg(detector, test_cfg)
+        return self._heads.predict(detector, inputs, samples)
 
     def loss(self, features: Sequence[Tensor], samples: SampleList) -> dict:
         """Compute the detector's own supervised losses on features (semi-DFF Eqs. 2 and 3)."""
