@@ -117,8 +117,9 @@ class VideoDetector(BaseDetector):
     ) -> None:
         if isinstance(detector, str):
             detector = read_detector(detector, warn=checkpoint is None).model
+        spatial = SpatialModule(detector, split)
         super().__init__(data_preprocessor or inherited_config(detector), init_cfg)
-        self.spatial = SpatialModule(detector, split)
+        self.spatial = spatial
         if checkpoint is not None:
             self._load_detector(checkpoint)
         self.non_key_test_cfg = non_key_test_cfg or {}

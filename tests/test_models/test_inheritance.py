@@ -59,6 +59,20 @@ def test_another_normalization_is_refused():
         models.build(broken)
 
 
+def test_semi_supervised_detectors_are_refused():
+    inner = dict(models.retinanet(), data_preprocessor=dict(type='DetDataPreprocessor'))
+    detector = dict(
+        type='SemiBaseDetector',
+        detector=inner,
+        semi_train_cfg=dict(freeze_teacher=True),
+        data_preprocessor=dict(
+            type='MultiBranchDataPreprocessor', data_preprocessor=dict(type='DetDataPreprocessor')
+        ),
+    )
+    with pytest.raises(TypeError, match='SemiBaseDetector holds .*give its inner detector'):
+        models.build(dict(type='VideoDetector', detector=detector))
+
+
 def test_preprocessors_that_take_no_pairs_are_refused():
     broken = config('retinanet')
     broken['detector']['data_preprocessor']['type'] = 'TrackDataPreprocessor'

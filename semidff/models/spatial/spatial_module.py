@@ -4,6 +4,7 @@ import copy
 import math
 from collections.abc import Mapping, Sequence
 
+from mmdet.models.detectors import SemiBaseDetector
 from mmdet.registry import MODELS, TASK_UTILS
 from mmdet.structures import SampleList
 from mmengine.model import BaseModule
@@ -28,6 +29,9 @@ class SpatialModule(BaseModule):
         detector: An mmdet detector, an ``EncoderDecoder`` of mmsegmentation, or its config.
         split: Where N_feat ends, a :class:`~semidff.models.spatial.split.Split` or its config; None cuts ahead of the
             heads. The state dict is the same at all splits.
+
+    Raises:
+        TypeError: If the detector is a semi-supervised one, or cannot be cut at the split point.
     """
 
     def __init__(self, detector: dict | nn.Module, split: dict | Split | None = None) -> None:
@@ -36,6 +40,11 @@ class SpatialModule(BaseModule):
             import_extras(detector)
             scope = str(detector['type']).rpartition('.')[0]
             detector = MODELS.build({**detector, '_scope_': scope} if scope else detector)
+        if isinstance(detector, SemiBaseDetector):
+            raise TypeError(
+                f'{type(detector).__name__} holds a student and a teacher and is no detector itself: give its inner '
+                'detector, model.detector of its config'
+            )
         self.detector = detector
         if not isinstance(split, Split):
             split = TASK_UTILS.build(split or dict(type='ExtractFeatSplit'))
