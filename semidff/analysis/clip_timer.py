@@ -68,10 +68,6 @@ class ClipTimer:
         self._device = next(model.parameters()).device
         self._own = sum(t.nbytes for t in (*model.parameters(), *model.buffers()))
 
-    def run(self, frames: Iterable[Any]) -> Clip:
-        """Run the engine on the frames of one clip, and flush; reading the frames is part of what is timed."""
-        return self._run(frames, skipped=0)
-
     def run_interval(self, frames: Iterable[Any]) -> Clip:
         """Run the engine on one whole key-frame interval.
 
@@ -88,13 +84,13 @@ class ClipTimer:
         frames = islice(frames, self._key_interval + 1)
         if self._flushes:
             clip = self._run(islice(frames, self._key_interval), skipped=0)
-            next(frames)  # other methods, on streams of their own, have read it
+            next(frames, None)  # other methods, on streams of their own, have read it
             return clip
         clip = self._run(frames, skipped=1)
         return clip._replace(seconds=np.roll(clip.seconds, 1, axis=0))
 
     def _run(self, frames: Iterable[Any], skipped: int) -> Clip:
-        """Run a clip without counting its first ``skipped`` frames."""
+        """Run a clip, with the flush, without counting its first frames; reading the frames is part of what is timed."""
         memory, on_gpu = None, self._device.type == 'cuda'
         if on_gpu:
             torch.cuda.reset_peak_memory_stats(self._device)
