@@ -90,7 +90,7 @@ class ClipTimer:
         return clip._replace(seconds=np.roll(clip.seconds, 1, axis=0))
 
     def _run(self, frames: Iterable[Any], skipped: int) -> Clip:
-        """Run a clip, with the flush, without counting its first frames; reading the frames is part of what is timed."""
+        """Run a clip and flush, without counting its first frames; reading the frames is part of what is timed."""
         memory, on_gpu = None, self._device.type == 'cuda'
         if on_gpu:
             torch.cuda.reset_peak_memory_stats(self._device)
