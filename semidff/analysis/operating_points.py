@@ -137,11 +137,10 @@ def measure_operating_points(
     for point, run in found.items():
         several = [_accuracy(one, evaluator, *compared) for one in run.detections]
         metrics = {name: float(np.mean([one[name] for one in several])) for name in several[0]}
-        interval = run.interval if point.method == ADAPTIVE else point.key_interval
-        seconds = times.seconds(point, interval)
+        seconds = times.seconds(point, run.interval)
         speed_up = float(np.median(times.seconds(reference, 1) / seconds))
         milliseconds = 1000 * float(np.median(seconds))
-        measured.append(MeasuredPoint(point, interval, metrics, milliseconds, speed_up))
+        measured.append(MeasuredPoint(point, run.interval, metrics, milliseconds, speed_up))
     if max_loss is None:
         max_loss = 0.1 if evaluator is None else 0.03
     settings = dict(

@@ -26,7 +26,7 @@ class MeasuredPoint:
 
     Attributes:
         point: The operating point.
-        interval: Key-frame interval; of *adaptive*, its average.
+        interval: Average key-frame interval.
         metrics: Metrics in 0..1; the first is the one that decides.
         milliseconds: Time of a frame from decoding to boxes.
         speed_up: Over the dense detector at the config's input size.
@@ -195,7 +195,8 @@ class OperatingReport:
         for one in sorted(self.points, key=lambda p: -p.milliseconds):
             method, interval, scale, smooth = one.point
             dense, above = method == 'frame', self.above_dense(one)
-            average = f' ({one.interval:.1f})' if method == 'adaptive' else ''
+            differs = abs(one.interval - interval) > 0.05 * interval or method == 'adaptive'
+            average = f' ({one.interval:.1f})' if differs else ''
             rows.append((
                 ('dense' if dense else method)
                 + ('' if one.causal else ' (offline)')

@@ -110,7 +110,12 @@ class PointDetections:
             joined = {key: np.concatenate([arrays[key] for arrays in clips]) for key in ARRAYS}
             at = np.repeat(np.arange(len(joined['counts'])), joined['counts'])
             several.append(Detections(at, joined['labels'], joined['scores'], joined['boxes']))
-            keys, frames = keys + joined['keys'].sum(), frames + len(joined['counts'])
+            for clip, arrays in zip(self.clips, clips, strict=True):
+                # The last frame of an excerpt is not counted if it begins an interval.
+                counted = (
+                    arrays['keys'][:-1] if clip.stop and arrays['keys'][-1] else arrays['keys']
+                )
+                keys, frames = keys + counted.sum(), frames + len(counted)
         return PointRun(several, float(frames / keys))
 
     def _runs(

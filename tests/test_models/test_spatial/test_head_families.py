@@ -63,7 +63,10 @@ def stock(name: str) -> SpatialModule:
             head.fc_out_channels = 16
     init_default_scope('mmdet')
     torch.manual_seed(0)
-    return SpatialModule(MODELS.build(config).eval())
+    detector = MODELS.build(config).eval()
+    if hasattr(detector, 'level_embed'):
+        torch.nn.init.normal_(detector.level_embed)  # without init_weights it is not initialized
+    return SpatialModule(detector)
 
 
 def samples() -> list[DetDataSample]:
