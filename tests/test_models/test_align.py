@@ -20,8 +20,8 @@ def cells(frame: tuple[int, int], stride: float) -> tuple[int, int]:
     return tuple(math.ceil(side / stride) for side in frame)
 
 
-@pytest.mark.parametrize('frame', [(600, 1000), (64, 96), (608, 1024), (300, 300)])
-@pytest.mark.parametrize('stride', [4, 8, 14, 16, 32, 64, 100, 128, 300])
+@pytest.mark.parametrize('frame', [(600, 1000), (64, 96), (608, 1024)])
+@pytest.mark.parametrize('stride', [4, 8, 14, 16, 32, 64, 128])
 def test_a_linear_field_keeps_its_values_at_every_level(frame, stride):
     field = positions(cells(frame, STRIDE), STRIDE)
     size = cells(frame, stride)

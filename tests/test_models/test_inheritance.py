@@ -3,10 +3,7 @@
 import pytest
 import torch
 from mmengine.config import ConfigDict
-from mmengine.hub import get_config
-from mmengine.registry import init_default_scope
 
-from semidff.models import VideoDetector
 from tests import models
 
 NORMALIZATION = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], bgr_to_rgb=True)
@@ -41,41 +38,6 @@ def test_channels_strides_and_input_scale_follow_from_the_detector(kind):
     assert temporal.field_channels == (channels,)
     assert temporal.feat_strides == strides
     assert temporal.flow_network.input_scale == pytest.approx(57.63 / 255, rel=1e-3)
-
-
-@pytest.mark.parametrize(
-    ('name', 'side', 'strides'),
-    [
-        ('ssd300_coco', 300, (8, 16, 32, 64, 100, 300)),
-        ('ssdlite_mobilenetv2-scratch_8xb24-600e_coco', 320, (16, 32, 64, 107, 160, 320)),
-    ],
-)
-@pytest.mark.parametrize('split', ['ExtractFeatSplit', 'OutputSplit'])
-def test_strides_of_the_last_levels_of_ssd(name, side, strides, split):
-    """Its convolutions without padding lose cells at the border; the anchors of one cell cover the whole frame."""
-    detector = get_config(f'mmdet::ssd/{name}.py').model
-    detector.backbone.init_cfg = None
-    if detector.backbone.type == 'SSDVGG':
-        detector.backbone.update(depth=11, out_feature_indices=(14, 24))
-    init_default_scope('mmdet')
-    network = dict(type='FlowNetS', width=1 / 16)
-    parts = dict(temporal=dict(type='TemporalModule', flow_network=network), split=dict(type=split))
-    model = VideoDetector(detector, **parts).eval()
-    temporal, own = model.temporal, model.temporal.flow_network.stride
-    assert temporal.feat_strides == strides
-    parts['temporal'] = dict(parts['temporal'], feat_strides=strides)
-    assert VideoDetector(model.spatial.detector, **parts).temporal.feat_strides == strides
-    with torch.no_grad():
-        features = model.spatial.features(torch.randn(1, 3, side, side))
-    assert features[-1].shape[-2:] == (1, 1)
-    # The right half of the frame moves by 60 pixels, the single cell by their mean.
-    cells = -(-side // own)
-    flow = torch.zeros(1, 2, cells, cells)
-    flow[:, 0, :, cells // 2 :] = -60 / own
-    temporal.padding = 'zeros'
-    last = temporal.propagate(features, flow, None)[-1]
-    moved = 60 * (cells - cells // 2) / cells / side
-    assert torch.allclose(last, (1 - moved) * features[-1], rtol=0.02)
 
 
 def test_the_probe_leaves_no_trace():

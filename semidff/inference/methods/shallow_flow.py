@@ -8,6 +8,7 @@ from mmdet.registry import MODELS
 from mmdet.structures import SampleList
 from torch import nn
 
+from semidff.models.spatial import feature_stride
 from semidff.models.video_detector import FlowField
 
 from .base import METHODS, Frames
@@ -39,8 +40,10 @@ class ShallowFlow(Propagate):
 
     def non_key(self, frames: Frames, flow_field: FlowField | None = None) -> list[SampleList]:
         """Set the strides of the features first, which no config names."""
-        self.model.temporal.feat_strides = self.model.spatial.strides(
-            frames.inputs.shape[-2:], frames.memories[0].key_frame.features
+        size = frames.inputs.shape[-2:]
+        self.model.temporal.feat_strides = tuple(
+            feature_stride(size, level.shape[-2:])
+            for level in frames.memories[0].key_frame.features
         )
         return super().non_key(frames, flow_field)
 

@@ -82,18 +82,7 @@ class SpatialModule(BaseModule):
         """Find the channels and the stride of each feature level by running N_feat on an image."""
         size, maps = probe(self, self.features)
         channels = tuple(level.shape[1] for level in maps)
-        return channels, self.strides(size, maps)
-
-    def strides(self, size: Sequence[int], maps: Sequence[Tensor]) -> tuple[float, ...]:
-        """Return the strides of :meth:`features` of images of a size (height, width).
-
-        They are those of the head's anchors or points, if these are the head's levels: in SSD's last levels, which come
-        from convolutions without padding, they do not follow from the sizes.
-        """
-        found = tuple(feature_stride(size, level.shape[-2:]) for level in maps)
-        priors = getattr(self.dense_head, 'prior_generator', None)
-        known = tuple(max(stride) for stride in getattr(priors, 'strides', ()))
-        return known if len(known) == len(found) and known[0] == found[0] else found
+        return channels, tuple(feature_stride(size, level.shape[-2:]) for level in maps)
 
     def predict(
         self, features: Sequence[Tensor], samples: SampleList, test_cfg: dict | None = None

@@ -32,11 +32,7 @@ def align(field: Tensor, stride: float, level_stride: float, size: Sequence[int]
     height, width = size
     ratio, inverse = level_stride / stride, stride / level_stride
     if ratio != int(ratio) and inverse != int(inverse):
-        samples = max(int(ratio), 1)  # along each side of a cell of the level
-        step = ratio / samples
-        field = _interpolate(field, -1, step, width * samples)
-        field = _interpolate(field, -2, step, height * samples)
-        return F.avg_pool2d(field, samples) if samples > 1 else field
+        return _interpolate(_interpolate(field, -1, ratio, width), -2, ratio, height)
     if ratio > 1:
         field = F.avg_pool2d(field, int(ratio), ceil_mode=True)
     elif ratio < 1:

@@ -12,8 +12,8 @@ from mmengine.config import Config
 
 from semidff.analysis.smooth_video import smooth_frames
 from semidff.inference import VideoEngine
+from semidff.inference.methods.shallow_flow import feature_stride
 from semidff.models import VideoDetector
-from semidff.models.spatial import feature_stride
 from tests import models
 from tests.test_inference.test_engine import same, walk
 from tests.tiny_video import (
