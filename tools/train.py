@@ -30,7 +30,11 @@ def parse_args() -> argparse.Namespace:
         metavar='N',
         help='update the weights with the mean gradient of N batches, which count as one iteration',
     )
-    parser.add_argument('--seed', type=int, help="random seed (default: the config's)")
+    parser.add_argument(
+        '--seed',
+        type=int,
+        help="random seed (default: the config's; of a resumed training, its own)",
+    )
     add_launch_arguments(parser, 'train_cfg.max_iters=100')
     return parser.parse_args()
 

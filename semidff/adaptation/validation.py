@@ -87,8 +87,8 @@ def held_back_clips(plan: Plan) -> list[EvaluationClip]:
     """Return clips of the held-back frames: as many as can be evaluated in a fifth of the plan's minutes.
 
     The clips are spread evenly over the held-back videos, and begin where the training ends. They end with a key frame
-    of all intervals where they are long enough: without the next key frame, offline methods do worse than in a whole
-    video.
+    of 5, 10 and 20 frames where they are long enough: without the next key frame, offline methods do worse than in a
+    whole video.
     """
     one = plan.chosen
     methods = 3 * 3 * len(SCALES)  # propagating methods at three intervals and all scales

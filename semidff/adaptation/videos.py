@@ -20,7 +20,7 @@ HELD_BACK = 0.15
 
 _MIN_VIDEOS = 4  # below this number, the ends of all videos are held back instead of whole videos
 _MIN_FRAMES = 100
-_CLIP = 40  # frames of a video that is held back; the end of a video has half of it at least
+_CLIP = 41  # frames of a video that is held back; the end of a video has half of it at least
 
 
 def named_videos(given: Sequence[str], own: Path) -> list[str]:

@@ -110,7 +110,11 @@ class ClipTimer:
             start = end
         results += self._engine.flush()
         synchronize(self._device)
-        seconds[-1][-1] += time.perf_counter() - start
+        flush = time.perf_counter() - start
+        if self._flushes:  # non-key frames
+            seconds[-1][-1] += flush
+        else:  # averaging of scores
+            seconds = [[*own[:-1], own[-1] + flush / len(seconds)] for own in seconds]
         if on_gpu:
             peak = torch.cuda.max_memory_allocated(self._device)
             memory = (peak - before + self._own) / 2**20

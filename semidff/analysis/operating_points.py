@@ -109,7 +109,7 @@ def measure_operating_points(
     """
     init_default_scope('mmdet')
     model = _wrapped(model)
-    detector = model if detector is None else _wrapped(detector)
+    detector = model if detector is None else _wrapped(detector).with_temporal(None)
     if adaptive is not None and not isinstance(adaptive, ErrorPredictor):
         adaptive = ErrorPredictor.load(adaptive)
     chosen = _supported(points, model, adaptive)

@@ -108,14 +108,13 @@ class PointDetections:
         for name, _ in self._runs([point]):
             clips = self._found[name]
             joined = {key: np.concatenate([arrays[key] for arrays in clips]) for key in ARRAYS}
-            at = np.repeat(np.arange(len(joined['counts'])), joined['counts'])
-            several.append(Detections(at, joined['labels'], joined['scores'], joined['boxes']))
+            number = np.repeat(np.arange(len(joined['counts'])), joined['counts'])
+            several.append(Detections(number, joined['labels'], joined['scores'], joined['boxes']))
             for clip, arrays in zip(self.clips, clips, strict=True):
                 # The last frame of an excerpt is not counted if it begins an interval.
-                counted = (
-                    arrays['keys'][:-1] if clip.stop and arrays['keys'][-1] else arrays['keys']
-                )
-                keys, frames = keys + counted.sum(), frames + len(counted)
+                at = arrays['keys']
+                at = at[:-1] if clip.stop and at[-1] and len(at) > 1 else at
+                keys, frames = keys + at.sum(), frames + len(at)
         return PointRun(several, float(frames / keys))
 
     def _runs(

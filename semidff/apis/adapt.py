@@ -99,13 +99,8 @@ def adapt(
         check_labels(labels, detector_config(detector), checkpoint)
     with occupy(out):
         given = [str(video) for video in videos]
-        plan = _continued(detector, checkpoint, given, out, minutes, key_interval, fps)
-        if plan is None:
-            asked = minutes or MINUTES, key_interval, fps
-            plan = make_plan(detector, checkpoint, given, out, *asked, device, _say)
-            (out / 'config.py').unlink(missing_ok=True)  # of an earlier plan
-            plan.save(out / 'plan.json')
-        elif not plan_only:
+        plan = _planned(detector, checkpoint, given, out, minutes, key_interval, fps, device)
+        if not plan_only:
             plan.save(out / 'plan.json')
         print(plan.text(), flush=True)
         speedup = plan.chosen.speedup
@@ -128,7 +123,7 @@ def adapt(
     return out
 
 
-def _continued(
+def _planned(
     detector: str,
     checkpoint: str,
     videos: list[str],
@@ -136,38 +131,48 @@ def _continued(
     minutes: float | None,
     key_interval: int | None,
     fps: float | None,
-) -> Plan | None:
-    """Return the folder's plan, with a further step for further videos or minutes.
+    device: str,
+) -> Plan:
+    """Return the folder's plan, with a further step for further videos or minutes, or make one.
 
-    None if there is no plan, or if nothing has been trained by it and other settings are asked for.
+    A new plan is saved. As long as nothing has been trained by a plan, other settings make a new one.
     """
     file = out / 'plan.json'
-    if not file.exists():
-        return None
-    plan = Plan.load(file)
-    if (plan.detector, plan.digest) != (detector, detector_digest(checkpoint)):
-        raise PlanError(
-            f'{out}: is the adaptation of {plan.detector} with {plan.checkpoint}; give the same, or another --out'
-        )
-    other = fps not in (None, plan.fps) or key_interval not in (None, plan.key_interval)
-    begun = any((out / 'training').glob('*.pth'))
-    if other and begun:
-        raise PlanError(
-            f'{file}: is for key_interval={plan.key_interval} and fps={plan.fps}, which a continuation does not '
-            'change; give the same, or another --out'
-        )
-    fewer = minutes is not None and plan.minutes - minutes > 1e-6
-    extended = extend(plan, videos, out, minutes or plan.minutes)
-    if not begun and (other or fewer or extended):
-        return None
-    _say(f'continuing the plan of this folder, made for {plan.minutes:g} minutes')
+    if file.exists():
+        plan = Plan.load(file)
+        if (plan.detector, plan.digest) != (detector, detector_digest(checkpoint)):
+            raise PlanError(
+                f'{out}: is the adaptation of {plan.detector} with {plan.checkpoint}; give the same, or another --out'
+            )
+        other = fps not in (None, plan.fps) or key_interval not in (None, plan.key_interval)
+        begun = any((out / 'training').glob('*.pth')) or (out / 'last.pth').exists()
+        if other and begun:
+            raise PlanError(
+                f'{file}: is for key_interval={plan.key_interval} and fps={plan.fps}, which a continuation does not '
+                'change; give the same, or another --out'
+            )
+        minutes = minutes or plan.minutes
+        fewer, extended = plan.minutes - minutes > 1e-6, extend(plan, videos, out, minutes)
+        if begun or not (other or fewer or extended):
+            _say(f'continuing the plan of this folder, made for {plan.minutes:g} minutes')
+            return plan
+        if fps is key_interval is None:
+            fps, key_interval = plan.fps, None if plan.fps else plan.key_interval
+        (out / 'config.py').unlink(missing_ok=True)
+    asked = minutes or MINUTES, key_interval, fps
+    plan = make_plan(detector, checkpoint, videos, out, *asked, device, _say)
+    plan.save(file)
     return plan
 
 
 def _train(plan: Plan, out: Path, device: str) -> None:
-    """Train what the plan has and the folder lacks, and write ``last.pth``."""
+    """Train what the plan has and the folder lacks, and write ``last.pth`` and ``detector.pth``."""
     folder, path, slim = out / 'training', out / 'config.py', out / 'last.pth'
     total = sum(step['iters'] for step in plan.steps)
+    if not (out / 'detector.pth').exists():
+        own, meta = read_checkpoint(plan.checkpoint)
+        classes = class_names(detector_config(plan.detector), meta)
+        _save(out / 'detector.pth', own, dict(dataset_meta=dict(classes=classes)))
     if slim.exists() and read_checkpoint(slim)[1].get('iter') == total:
         return
     lists = write_step_lists(plan.steps, out)
@@ -187,11 +192,14 @@ def _train(plan: Plan, out: Path, device: str) -> None:
     meta = dict(
         iter=meta['iter'], dataset_meta=dict(classes=class_names(config, meta)), cfg=meta['cfg']
     )
-    original, _ = read_checkpoint(plan.checkpoint)
-    for file, weights in ((out / 'detector.pth', original), (slim, state)):
-        kept = {key: value for key, value in weights.items() if not key.startswith(TRAINING_ONLY)}
-        with atomic_path(file) as unfinished:
-            torch.save(dict(state_dict=kept, meta=meta), unfinished)
+    _save(slim, state, meta)
+
+
+def _save(file: Path, state: dict, meta: dict) -> None:
+    """Write a checkpoint without the teacher."""
+    kept = {key: value for key, value in state.items() if not key.startswith(TRAINING_ONLY)}
+    with atomic_path(file) as unfinished:
+        torch.save(dict(state_dict=kept, meta=meta), unfinished)
 
 
 def _finish(plan: Plan, out: Path, device: str, labels: str | Path | None) -> None:

@@ -134,6 +134,9 @@ class UnlabeledVideoDataset(Dataset):
         self._cache: OrderedDict[tuple, _Window] = OrderedDict()
         self._load()
 
+    def full_init(self) -> None:
+        """Do nothing; mmengine's wrappers of data sets call it."""
+
     def _load(self) -> None:
         """Read the list and open each video once."""
         if self.lists == 'frames':

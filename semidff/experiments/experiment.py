@@ -123,8 +123,8 @@ class Step:
 
 
 def _belongs(stamp: Mapping[str, Any], mark: str, needs: Mapping[str, str | None]) -> bool:
-    """Return whether a stamp has this definition and these runs; a stamp without ids of runs fits all runs."""
-    return stamp.get('fingerprint') == mark and stamp.get('needs', needs) == needs
+    """Return whether a stamp has this definition and these runs; one without ids fits runs that have none either."""
+    return stamp.get('fingerprint') == mark and stamp.get('needs', dict.fromkeys(needs)) == needs
 
 
 def _move(folder: Path, target: Path) -> None:

@@ -220,17 +220,20 @@ class ExperimentRunner:
             RuntimeError: If another experiment runs in the same folder.
             KeyboardInterrupt: After SIGINT or SIGTERM, when all processes have ended.
         """
-        waiting = self.select(only)
-        work_dir, total, ready = self.experiment.work_dir, len(waiting), len(self.done)
-        if not waiting:
-            print(f'Nothing to run: {ready} steps are done in {work_dir}', flush=True)
+        work_dir = self.experiment.work_dir
+        if not self.select(only):
+            print(f'Nothing to run: {len(self.done)} steps are done in {work_dir}', flush=True)
             return
-        print(
-            f'{total} steps to run in {work_dir}, {ready} already done; Ctrl-C stops, the same '
-            'command continues',
-            flush=True,
-        )
         with exclusive(work_dir) as lock:
+            for step in list(self.steps.values()):  # an earlier command may just have finished some
+                self._add(step)
+            waiting = self.select(only)
+            total = len(waiting)
+            print(
+                f'{total} steps to run in {work_dir}, {len(self.done)} already done; Ctrl-C stops, the same '
+                'command continues',
+                flush=True,
+            )
             try:
                 while waiting or self.running:
                     self._start(waiting, lock)

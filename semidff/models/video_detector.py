@@ -166,8 +166,8 @@ class VideoDetector(BaseDetector):
             return detector
         return cls(detector, data_preprocessor=detector.data_preprocessor)
 
-    def with_temporal(self, temporal: nn.Module) -> 'VideoDetector':
-        """Return this detector with another temporal module, for prediction; everything else is shared."""
+    def with_temporal(self, temporal: nn.Module | None) -> 'VideoDetector':
+        """Return this detector with another temporal module, or without one, for prediction; all else is shared."""
         return twin(self, temporal=temporal)
 
     @property

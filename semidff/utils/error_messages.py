@@ -19,9 +19,11 @@ def describe(error: Exception, config: str | None = None) -> str:
     """
     text = str(error.args[0] if isinstance(error, KeyError) and error.args else error).strip()
     text = _ADDRESS.sub(r'\1', text).partition(' Please check whether the value of')[0]
-    text = text if len(text) <= _LONGEST else f'{text[:_LONGEST]}...'
-    if type(error).__module__.startswith('semidff.') or (text and isinstance(error, OSError)):
+    if type(error).__module__.startswith('semidff.'):  # some quote a log
         return text or type(error).__name__
+    text = text if len(text) <= _LONGEST else f'{text[:_LONGEST]}...'
+    if text and isinstance(error, OSError):
+        return text
     if text and isinstance(error, ValueError) and _is_ours(error):
         return text
     types = built_types(error)

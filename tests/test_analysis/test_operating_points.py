@@ -129,18 +129,23 @@ def test_an_image_detector_needs_no_training(folder, clip, model):
     assert [p.metrics for p in report.points] == [p.metrics for p in expected.points]
 
 
-def test_the_dense_detector_is_that_of_before_the_training(clip, model):
+def test_the_dense_detector_is_that_of_before_the_training(clip, model, tmp_path, monkeypatch):
     before = build(video_detector_cfg())
     before.cfg, before.dataset_meta = model.cfg, model.dataset_meta
     with torch.no_grad():
         before.spatial.detector.bbox_head.retina_reg.bias += 0.2
     points = [OperatingPoint('coast', 3), OperatingPoint('propagate', 1)]
-    settings = dict(rounds=1, min_score=0.0)
+    settings = dict(rounds=1, min_score=0.0, folder=tmp_path)
     report = measure_operating_points(model, [clip], points, detector=before, **settings)
     dense, coast, propagate = (one.metrics for one in report.points)
     alone = measure_operating_points(before, [clip], points[:1], **settings)
     assert [dense, coast] == [one.metrics for one in alone.points] and dense['AP'] == 1
     assert propagate['AP'] < 0.9  # its key frames are those of other heads
+    monkeypatch.setattr(PointDetections, '_run', None)  # nothing is detected again,
+    for weight in before.temporal.parameters():  # whatever its unused temporal module
+        weight.data += 1
+    again = measure_operating_points(model, [clip], points, detector=before, **settings)
+    assert [one.metrics for one in again.points] == [one.metrics for one in report.points]
 
 
 def test_work_at_key_frames_is_timed(clip, model, monkeypatch):

@@ -139,7 +139,7 @@ def test_the_folder_is_a_video_detector(project, adapted, monkeypatch, tmp_path)
     assert (tmp_path / 'boxes.mp4').stat().st_size
 
 
-def test_the_rivals_are_those_of_the_given_detector(project, adapted, tmp_path):
+def test_methods_without_training_run_the_given_detector(project, adapted, tmp_path):
     given, kept = (
         torch.load(f)['state_dict'] for f in (project / 'one.pth', adapted / 'detector.pth')
     )
@@ -186,6 +186,8 @@ def test_looking_at_plans_changes_nothing_that_is_trained(project, adapted, tmp_
     run(project, out, **look | dict(minutes=1e-3, key_interval=5))
     plan = Plan.load(file)
     assert (plan.minutes, plan.key_interval, len(plan.steps)) == (1e-3, 5, 2)
+    run(project, out, **look | dict(key_interval=7))
+    assert (Plan.load(file).minutes, Plan.load(file).key_interval) == (1e-3, 7)
     shutil.copytree(adapted, tmp_path / 'done')
     before = (tmp_path / 'done' / 'plan.json').read_text()
     run(project, tmp_path / 'done', **look | dict(minutes=1))
@@ -193,6 +195,11 @@ def test_looking_at_plans_changes_nothing_that_is_trained(project, adapted, tmp_
     assert (tmp_path / 'done' / 'plan.json').read_text() == before
     with pytest.raises(PlanError, match='which a continuation does not change'):
         run(project, tmp_path / 'done', **look | dict(key_interval=5))
+    shutil.rmtree(tmp_path / 'done' / 'training')
+    (tmp_path / 'done' / 'detector.pth').unlink()
+    run(project, tmp_path / 'done', minutes=None)  # finished, but for a file
+    assert (tmp_path / 'done' / 'detector.pth').is_file()
+    assert (tmp_path / 'done' / 'plan.json').read_text() == before
 
 
 def test_an_interrupted_training_continues_with_the_same_result(project, adapted, tmp_path):

@@ -38,16 +38,26 @@ class LoadPartsHook(Hook):
         CheckpointError: If a file is missing, damaged or of another model; nothing has been trained then.
     """
 
+    priority = 'HIGHEST'
+    """Before the hook that builds the optimizer of a resumed step: the teacher has all of its weights then."""
+
     def __init__(self) -> None:
         self._loaded_teacher: set[str] = set()
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        keys = [key.removeprefix('module.') for key in checkpoint.get('state_dict', checkpoint)]
-        prefixes = (p for p in TRAINING_ONLY if any(key.startswith(p) for key in keys))
-        self._loaded_teacher = {prefix.rstrip('.') for prefix in prefixes}
+        given = checkpoint.get('state_dict', checkpoint)
+        shapes = {k.removeprefix('module.'): getattr(v, 'shape', None) for k, v in given.items()}
         model = unwrapped(runner.model)
-        if 'teacher_features' in self._loaded_teacher and hasattr(model, 'own_teacher_features'):
+        has_features = any(key.startswith('teacher_features.') for key in shapes)
+        if has_features and hasattr(model, 'own_teacher_features'):
             model.own_teacher_features()
+        own = model.state_dict()
+        for (
+            prefix
+        ) in TRAINING_ONLY:  # of another split point, only a part of the teacher may be there
+            needed = [key for key in own if key.startswith(prefix)]
+            if needed and all(shapes.get(key) == own[key].shape for key in needed):
+                self._loaded_teacher.add(prefix.rstrip('.'))
 
     def before_train(self, runner: Runner) -> None:
         if runner.iter > 0:

@@ -138,16 +138,18 @@ class DenseHeads(HeadFamily):
     def _separable_head(self) -> nn.Module:
         """Return the dense head if its ``predict`` is ``forward`` followed by ``predict_by_feat``."""
         head = self.dense_head
-        # The mask head of an instance segmentor reads the feature maps, besides the outputs of its bbox_head.
-        segments = isinstance(self.detector, SingleStageInstanceSegmentor)
-        plain = isinstance(head, BaseDenseHead) and type(head).predict is BaseDenseHead.predict
-        if plain and not segments:
-            return head
+        reason = 'its mask head reads the feature maps, too'
+        if not isinstance(self.detector, SingleStageInstanceSegmentor):
+            if isinstance(head, BaseDenseHead) and type(head).predict is BaseDenseHead.predict:
+                return head
+            reason = (
+                "the first head must be one of mmdet's dense heads whose predict() is forward() and then "
+                'predict_by_feat()'
+            )
         found = type(self.detector).__name__ + (f' with {type(head).__name__}' if head else '')
         raise TypeError(
-            f'{found} cannot be cut ahead of its post-processing: the first head must be one of '
-            "mmdet's dense heads whose predict() is forward() and then predict_by_feat(). Only the regression loss "
-            'applies (objectives=[dict(type="FeatureRegression")])'
+            f'{found} cannot be cut ahead of its post-processing: {reason}. Only the regression loss applies '
+            '(objectives=[dict(type="FeatureRegression")])'
         )
 
 

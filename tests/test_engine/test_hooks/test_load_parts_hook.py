@@ -88,6 +88,26 @@ def test_the_teacher_of_a_two_step_checkpoint_stays(videos, stage_two, tmp_path)
     assert not differing(teacher(tmp_path / 'run' / 'iter_1.pth'), teacher(stage_two))
 
 
+def test_a_teacher_that_is_not_complete_is_replaced(videos, stage_two, tmp_path):
+    state = weights(stage_two)
+    del state['teacher_task.rpn_head.rpn_cls.weight']
+    torch.save(dict(state_dict=state), stage_two)
+    run(config(videos, tmp_path / 'run', ONE, load_from=str(stage_two)))
+    result = weights(tmp_path / 'run' / 'iter_1.pth')
+    for key in (k for k in result if k.startswith('teacher_task.')):
+        own = f'spatial.detector.{key.removeprefix("teacher_task.")}'
+        assert torch.equal(result[key], state[own])
+
+
+def test_a_run_with_a_loaded_teacher_is_resumed(videos, stage_two, tmp_path):
+    wrapper = dict(type='OptimWrapper', optimizer=dict(type='Adam', lr=1e-4))
+    settings = dict(load_from=str(stage_two), optim_wrapper=wrapper)
+    run(config(videos, tmp_path / 'run', ONE, **settings))
+    more = [dict(ONE[0], iters=2)]
+    run(config(videos, tmp_path / 'run', more, optim_wrapper=wrapper, resume=True))
+    assert not differing(teacher(tmp_path / 'run' / 'iter_2.pth'), teacher(stage_two))
+
+
 def test_a_teacher_without_own_features_has_those_of_the_checkpoint(videos, stage_two, tmp_path):
     state = {k: v for k, v in weights(stage_two).items() if not k.startswith('teacher_features')}
     torch.save(dict(state_dict=state), stage_two)
