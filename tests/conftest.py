@@ -1,6 +1,9 @@
 """Settings of all tests."""
 
+import logging
+
 import pytest
+from mmengine.logging import MMLogger
 from yapf.yapflib import yapf_api
 
 
@@ -8,3 +11,13 @@ from yapf.yapflib import yapf_api
 def _configs_are_not_formatted(monkeypatch):
     """Write configs as they are: mmengine formats each several times, most of the time of a short training."""
     monkeypatch.setattr(yapf_api, 'FormatCode', lambda text, **_: (text, True))
+
+
+@pytest.fixture
+def log(caplog):
+    """Records of mmengine's current logger, which does not propagate to the root logger."""
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(caplog.handler)
+    caplog.set_level(logging.INFO)
+    yield caplog
+    logger.removeHandler(caplog.handler)

@@ -25,13 +25,14 @@ from semidff.utils.checkpoint import read_checkpoint
 from semidff.utils.tool_files import FileError
 
 from .plan import Plan, PlanError
+from .videos import CLIP
 
 INTERVALS = 5, 10, 20
 SCALES = 1.0, 0.75, 0.5
 DENSE_SCALES = 0.6, 0.35  # of the dense detector in addition
 _SHARE = 0.2  # of the minutes
 _LEAST, _MOST = 120, 900  # frames
-_CLIP = 41, 301  # frames of a clip
+_LONGEST = 301  # frames of a clip
 
 
 def validate(
@@ -94,16 +95,16 @@ def held_back_clips(plan: Plan) -> list[EvaluationClip]:
     methods = 3 * 3 * len(SCALES)  # propagating methods at three intervals and all scales
     cost = (2.8 * one.key + methods * one.non_key + 2 * plan.overhead) / 1000
     frames = min(max(60 * plan.minutes * _SHARE / cost, _LEAST), _MOST)
-    count = max(1, min(len(plan.held_back), round(frames / _CLIP[0])))
+    count = max(1, min(len(plan.held_back), round(frames / CLIP)))
     chosen = plan.held_back[:: max(1, len(plan.held_back) // count)][:count]
-    length = min(max(round(frames / count), _CLIP[0]), _CLIP[1])
+    length = min(max(round(frames / count), CLIP), _LONGEST)
     clips = []
     for path in chosen:
         with closing(open_video(path)) as reader:
             total = len(reader)
         start = 0 if plan.portion == 1 else int(total * plan.portion)
         available = min(total - start, length)
-        if available >= _CLIP[0]:
+        if available >= CLIP:
             available = (available - 1) // INTERVALS[-1] * INTERVALS[-1] + 1
         clips.append(EvaluationClip(path, start, start + available))
     return clips

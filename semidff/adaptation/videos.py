@@ -17,10 +17,11 @@ from semidff.utils.atomic_write import atomic_write
 
 HELD_BACK = 0.15
 """Share of the frames that is held back, as whole videos or as the end of each video."""
+CLIP = 41
+"""Least frames of a video that is held back; the end of a video has half of them at least."""
 
 _MIN_VIDEOS = 4  # below this number, the ends of all videos are held back instead of whole videos
 _MIN_FRAMES = 100
-_CLIP = 41  # frames of a video that is held back; the end of a video has half of it at least
 
 
 def named_videos(given: Sequence[str], own: Path) -> list[str]:
@@ -98,10 +99,10 @@ def hold_back(videos: Sequence[VideoInfo]) -> tuple[list[VideoInfo], list[VideoI
     most = 2 * HELD_BACK * frames / count
     short = [i for i, video in enumerate(videos) if video.length <= most]
     if len(videos) < _MIN_VIDEOS or not short:
-        ends = [video for video in videos if HELD_BACK * video.length >= _CLIP / 2]
+        ends = [video for video in videos if HELD_BACK * video.length >= CLIP / 2]
         longest = max(videos, key=lambda video: video.length)
         return list(videos), ends or [longest], 1 - HELD_BACK
-    enough = [index for index in short if videos[index].length >= _CLIP]
+    enough = [index for index in short if videos[index].length >= CLIP]
     short = enough if len(enough) >= count else short
     places = np.linspace(0, len(short) - 1, count + 2).round().astype(int)[1:-1]
     held = {short[place] for place in places}

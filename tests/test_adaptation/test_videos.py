@@ -1,25 +1,13 @@
 """The videos of an adaptation: what is named, what is left out, and the lists of the steps."""
 
-import logging
 import os
 from pathlib import Path
 
 import pytest
-from mmengine.logging import MMLogger
 
 from semidff.adaptation.videos import named_videos, write_list, write_step_lists
 from semidff.datasets.video_list import VideoListError, load_videos
 from tests.damaged_video import write_video
-
-
-@pytest.fixture
-def log(caplog):
-    """Records of mmengine's current logger, which does not propagate to the root logger."""
-    logger = MMLogger.get_current_instance()
-    logger.addHandler(caplog.handler)
-    caplog.set_level(logging.INFO)
-    yield caplog
-    logger.removeHandler(caplog.handler)
 
 
 def test_names_that_are_not_utf8_are_counted(tmp_path, log):

@@ -7,7 +7,6 @@ import cv2
 import numpy as np
 import pytest
 from mmengine.dataset import pseudo_collate
-from mmengine.logging import MMLogger
 from torch.utils.data import DataLoader
 
 from semidff.datasets.samplers import SampleStream, StreamSampler
@@ -187,18 +186,13 @@ def damage(path):
     path.write_bytes(data[:middle] + bytes(end - middle) + data[end:])
 
 
-def test_video_that_fails_later_is_replaced_named_once_and_counted(listed, caplog):
+def test_video_that_fails_later_is_replaced_named_once_and_counted(listed, log):
     damage(listed.parent / 'long.mp4')
     data = dataset(listed)
-    logger = MMLogger.get_current_instance()
-    logger.addHandler(caplog.handler)
-    try:
-        items = [data.stream_item(4, position) for position in range(len(data))]
-    finally:
-        logger.removeHandler(caplog.handler)
+    items = [data.stream_item(4, position) for position in range(len(data))]
     assert list(data.failures) == [str(listed.parent / 'long.mp4')]
     assert sum(data.failures.values()) >= 2
-    messages = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    messages = [r.getMessage() for r in log.records if r.levelno == logging.WARNING]
     assert len(messages) == 1 and 'long.mp4' in messages[0] and '1 of 3 videos' in messages[0]
     late = [i for i in items if i['video_name'][0] == 'long.mp4' and i['frame_id'][1] >= 80]
     assert len(items) == 36 and not late
@@ -284,12 +278,9 @@ def test_nonsense_is_refused(listed, options):
         dataset(listed, **options)
 
 
-def test_too_small_a_cache_is_told(listed, caplog):
-    logger = MMLogger.get_current_instance()
-    logger.addHandler(caplog.handler)
+def test_too_small_a_cache_is_told(listed, log):
     dataset(listed, cache_bytes=1000)
-    logger.removeHandler(caplog.handler)
-    assert any('Raise cache_bytes' in record.getMessage() for record in caplog.records)
+    assert any('Raise cache_bytes' in record.getMessage() for record in log.records)
 
 
 def test_real_footage_frames_equal_sequential_reading():

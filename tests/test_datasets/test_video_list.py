@@ -5,7 +5,6 @@ import logging
 import cv2
 import numpy as np
 import pytest
-from mmengine.logging import MMLogger
 
 from semidff.datasets.video_list import VideoListError, load_frames, load_videos, read_lines
 
@@ -17,16 +16,6 @@ def write_video(path, length=5, size=(64, 48)):
         writer.write(np.full((size[1], size[0], 3), 9 * index, np.uint8))
     writer.release()
     return path
-
-
-@pytest.fixture
-def log(caplog):
-    """Records of mmengine's current logger, which does not propagate to the root logger."""
-    logger = MMLogger.get_current_instance()
-    logger.addHandler(caplog.handler)
-    caplog.set_level(logging.INFO)
-    yield caplog
-    logger.removeHandler(caplog.handler)
 
 
 def test_files_folders_globs_and_comments(tmp_path):

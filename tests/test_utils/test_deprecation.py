@@ -6,7 +6,6 @@ import logging
 import pytest
 from mmdet.registry import DATASETS
 from mmengine.config import Config
-from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 
 from semidff.datasets import LabeledPairDataset
@@ -17,13 +16,10 @@ from semidff.utils.installed import PROJECT, installed_file
 
 
 @pytest.fixture
-def reports(monkeypatch, caplog):
+def reports(log):
     """Warnings in the log; what other tests have reported is reported again."""
     deprecation.warn_renamed.cache_clear()
-    logger = MMLogger.get_current_instance()
-    logger.addHandler(caplog.handler)
-    yield lambda: [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
-    logger.removeHandler(caplog.handler)
+    return lambda: [r.getMessage() for r in log.records if r.levelno == logging.WARNING]
 
 
 def test_one_line_once(reports):
