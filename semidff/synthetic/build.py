@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 import time
 from dataclasses import asdict
 from functools import partial
@@ -95,11 +96,17 @@ def _build_part(root: Path, part: Part, spec: DatasetSpec, workers: int) -> dict
     else:
         chunk = max(1, min(16, count // (8 * workers)))
         # Forking avoids importing the package again, which takes longer than a part.
-        # OpenCV's threads do not survive it.
         method = 'fork' if 'fork' in get_all_start_methods() else None
-        with get_context(method).Pool(workers, cv2.setNumThreads, (0,)) as pool:
+        with get_context(method).Pool(workers, _prepare_worker) as pool:
             records = list(show(pool.imap(make, range(count), chunk)))
     return part.finish(root, spec, records)
+
+
+def _prepare_worker() -> None:
+    # The pool ends its workers by SIGTERM. An inherited handler in Python may not run while a worker waits for its
+    # next item; the pool would then wait for the worker forever.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    cv2.setNumThreads(0)  # OpenCV's threads do not survive a fork
 
 
 def _make_item(root: Path, spec: DatasetSpec, name: str, index: int) -> object:
