@@ -17,6 +17,7 @@ CENTER, LOGARITHM = 0.1, 0.2  # units
 BOXES = 4
 QUALITY = 12  # centerness and IoU, which vary little among good boxes
 CLASSES = 10  # beside an objectness: the classes of objects are certain
+MASKS = 12  # means over the pixels of an object, of which most are certain
 
 
 def deltas(maps: Sequence[Tensor], head: nn.Module) -> HeadOutput:

@@ -9,7 +9,7 @@ from mmdet.structures import SampleList
 from mmdet.structures.bbox import bbox2roi
 from torch import Tensor, nn
 
-from .box_outputs import BOXES, delta_unit
+from .box_outputs import BOXES, MASKS, delta_unit
 from .dense_heads import ROI_INPUTS, DenseHeads, not_comparable
 from .head_family import HEAD_FAMILIES, HeadOutput, levels, numbered
 
@@ -135,5 +135,5 @@ def roi_masks(masks: Tensor, logits: Tensor, stage: str = '') -> HeadOutput:
     likely = logits.detach().float().softmax(1)[:, :-1]
     of = likely if masks.shape[1] > 1 else likely.sum(1, keepdim=True)
     pixels = masks.shape[2] * masks.shape[3]
-    weight = of.square().flatten() / of.square().sum().clamp(min=1) / pixels
+    weight = MASKS * of.square().flatten() / of.square().sum().clamp(min=1) / pixels
     return HeadOutput(f'roi_mask{stage}', 'sigmoid', masks.reshape(-1, pixels), weight=weight)
