@@ -15,7 +15,11 @@ steps = [
         ],
         shared=True,
     ),
-    dict(name='flow', train='configs/quickstart/flow_synthetic.py'),
+    dict(
+        name='flow',
+        train='configs/quickstart/flow_synthetic.py',
+        cfg_options={'model.temporal.flow_network.width': 0.125},
+    ),
     # All seeds share one detector; they differ in what is trained on the videos.
     dict(name='stage_one', train='configs/person/rfcn_person.py', shared=True),
     dict(name='two_step', train='configs/person/two_step_person.py'),

@@ -10,8 +10,8 @@ work_dir = 'work_dirs/person_flow-networks'
 
 _two_step = 'configs/person/two_step_person.py'
 _flow_networks = dict(
-    three_eighths=dict(config=_two_step),
-    eighth=dict(config=_two_step, cfg_options={'model.temporal.flow_network.width': 0.125}),
+    three_eighths=dict(config=_two_step, cfg_options={'model.temporal.flow_network.width': 0.375}),
+    eighth=dict(config=_two_step),
     inception=dict(config='configs/person/two_step_flownet-inception_person.py'),
     light=dict(
         config=_two_step,

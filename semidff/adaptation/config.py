@@ -15,6 +15,7 @@ from .plan import Plan, PlanError
 
 _SCHEDULE = 'semidff::_base_/schedules/adam_two_step.py'
 _WINDOW = 20  # frames
+FEW_PROPOSALS = 100
 
 
 def detector_config(name: str) -> Config:
@@ -44,14 +45,23 @@ def model_config(own: Config, plan: Plan, kind: str) -> dict:
         own: Result of :func:`detector_config`.
         kind: ``SemiDFF`` for training, ``VideoDetector`` for measurements.
     """
+    rpn = (own.model.get('test_cfg') or {}).get('rpn') or {}
+    few = plan.split == 'OutputSplit' and rpn.get('max_per_img', 0) > FEW_PROPOSALS
     return dict(
         type=kind,
         detector=copy.deepcopy(own.model),
         checkpoint=plan.checkpoint,
         split=dict(type=plan.split),
+        # Nothing but the second stage, which takes as long as there are proposals, is left to non-key frames.
+        non_key_test_cfg=dict(rpn=dict(max_per_img=FEW_PROPOSALS)) if few else None,
         temporal=dict(
             type='TemporalModule',
-            flow_network=dict(type='FlowNetS', width=plan.width, stride=plan.flow_stride),
+            flow_network=dict(
+                type='FlowNetS',
+                width=plan.width,
+                downsampling=plan.downsampling,
+                stride=max(plan.flow_stride, 4 * plan.downsampling),
+            ),
             init_std=None,
         ),
     )

@@ -26,9 +26,9 @@ from semidff.models.video_detector import VideoDetector
 from .config import model_config
 from .plan import LEAST_SPEEDUP, Candidate, Plan, PlanError
 
-WIDTHS = 3 / 8, 1 / 8
+FLOW_NETWORKS = (3 / 8, 2), (1 / 8, 2), (1 / 8, 4)  # width and downsampling, lighter and lighter
 _ROUNDS = 4  # of the measurement of times
-_INTERVALS = 5, 10, 15, 20, 30
+_INTERVALS = 5, 10, 15, 20, 30, 40
 
 
 def first_frames(plan: Plan, own: Config, videos: Sequence[VideoInfo]) -> list[np.ndarray]:
@@ -85,29 +85,32 @@ def choose_parts(
     progress('measuring split points and flow networks')
     models = {}
     for split in splits:
-        for width in WIDTHS:
+        for width, downsampling in FLOW_NETWORKS:
+            candidate = Candidate(split, width, downsampling)
+            plan.candidates.append(candidate)
             try:
-                model = _build(replace(plan, split=split, width=width), own, device)
+                model = _build(
+                    replace(plan, split=split, width=width, downsampling=downsampling), own, device
+                )
             except (TypeError, ValueError, NotImplementedError) as error:
-                plan.candidates.append(Candidate(split, width, refused=str(error)))
+                candidate.refused = str(error)
                 break
-            plan.flow_stride = model.temporal.flow_network.stride
-            models[split, width] = model
-            plan.candidates.append(Candidate(split, width))
+            plan.flow_stride = min(plan.flow_stride, model.temporal.flow_network.stride)
+            models[candidate.parts] = model
     parts = _part_times(models, frames)
     if not parts:
         raise PlanError(f'{plan.detector}: {plan.candidates[0].refused}')
     for plan.key_interval in intervals:
         for one in plan.candidates:
             if not one.refused:
-                times = parts[one.split, one.width]
+                times = parts[one.parts]
                 one.key, one.non_key = times.key, times.non_key
                 one.speedup = times.bound(plan.key_interval, plan.overhead)
                 one.fps = 1000 * one.speedup / (plan.overhead + times.key)
         chosen = _best(plan.candidates, splits, fps)
         if not fps or (chosen.fps >= fps and chosen.speedup >= LEAST_SPEEDUP):
             break
-    plan.split, plan.width = chosen.split, chosen.width
+    plan.split, plan.width, plan.downsampling = chosen.parts
     return _describe(plan, own, device)
 
 
@@ -122,21 +125,21 @@ def _part_times(models: dict, frames: list[np.ndarray]) -> dict:
 
 
 def _best(candidates: Sequence[Candidate], splits: Sequence[str], fps: float | None) -> Candidate:
-    """Return the first split point, in order of accuracy, that is fast enough; the fastest if none is.
+    """Return the first candidate, in order of accuracy, that is fast enough; the fastest if none is.
 
-    A wider flow network is chosen where it costs at most a fifth of the speed.
+    A wider flow network is chosen where it costs at most a fifth of the speed, frames at a quarter of their size where
+    nothing else reaches the frame rate.
     """
     possible = [one for one in candidates if not one.refused]
     for split in splits:
-        same = [one for one in possible if one.split == split]
-        fast = [
-            one
-            for one in same
-            if one.speedup >= max(LEAST_SPEEDUP, 0.8 * max(other.speedup for other in same))
-            and one.fps >= (fps or 0)
-        ]
-        if fast:
-            return max(fast, key=lambda one: one.width)
+        for downsampling in (2, 4):
+            same = [
+                one for one in possible if (one.split, one.downsampling) == (split, downsampling)
+            ]
+            least = max(LEAST_SPEEDUP, 0.8 * max((one.speedup for one in same), default=0.0))
+            fast = [one for one in same if one.speedup >= least and one.fps >= (fps or 0)]
+            if fast:
+                return max(fast, key=lambda one: one.width)
     return max(possible, key=lambda one: one.speedup)
 
 
@@ -148,7 +151,7 @@ def _build(plan: Plan, own: Config, device: str, kind: str = 'VideoDetector') ->
         model = MODELS.build(model_config(own, plan, kind))
     finally:
         logger.setLevel(logging.INFO)
-    if min(model.temporal.feat_strides) <= 8 and plan.flow_stride > 8:
+    if plan.downsampling == 2 and min(model.temporal.feat_strides) <= 8 < plan.flow_stride:
         return _build(replace(plan, flow_stride=8), own, device, kind)
     to_channels_last(model)
     return model.to(device).eval()

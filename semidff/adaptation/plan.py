@@ -21,6 +21,7 @@ class Candidate:
     Attributes:
         split: Name of the split point.
         width: Width of FlowNetS.
+        downsampling: Factor by which it downsamples frames.
         key: Key frame, networks and post-processing.
         non_key: Non-key frame.
         speedup: Forecast at the plan's key-frame interval, from decoding to boxes.
@@ -30,11 +31,17 @@ class Candidate:
 
     split: str
     width: float
+    downsampling: int = 2
     key: float = 0.0
     non_key: float = 0.0
     speedup: float = 0.0
     fps: float = 0.0
     refused: str = ''
+
+    @property
+    def parts(self) -> tuple[str, float, int]:
+        """Split point, and width and downsampling of FlowNetS."""
+        return self.split, self.width, self.downsampling
 
 
 @dataclass
@@ -54,6 +61,7 @@ class Plan:
         candidates: What was measured.
         split: The chosen split point.
         width: The chosen width of FlowNetS.
+        downsampling: The chosen factor by which it downsamples frames.
         flow_stride: Stride of the feature flow.
         semantic: Whether there is a semantic step; if not, ``reason`` says why.
         reason: Empty, or why only the regression loss can be used.
@@ -86,6 +94,7 @@ class Plan:
     candidates: list[Candidate] = field(default_factory=list)
     split: str = ''
     width: float = 0.0
+    downsampling: int = 2
     flow_stride: int = 16
     semantic: bool = True
     reason: str = ''
@@ -125,7 +134,8 @@ class Plan:
     @property
     def chosen(self) -> Candidate:
         """The candidate that was chosen."""
-        return next(c for c in self.candidates if (c.split, c.width) == (self.split, self.width))
+        chosen = self.split, self.width, self.downsampling
+        return next(one for one in self.candidates if one.parts == chosen)
 
     @property
     def minutes(self) -> float:
@@ -149,7 +159,8 @@ class Plan:
             note = '*' * (one is self.chosen)
             if one.refused:
                 times, note = ['-'] * len(times), 'not possible'
-            rows.append((one.split, f'FlowNetS {one.width:g}', *times, note))
+            network = f'FlowNetS {one.width:g}, frames / {one.downsampling}'
+            rows.append((one.split, network, *times, note))
         chosen, notes = self.chosen, []
         alone = 1000 / (self.overhead + chosen.key)
         if self.fps and chosen.fps < self.fps:

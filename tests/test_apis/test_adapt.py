@@ -50,7 +50,7 @@ def project(tmp_path_factory):
 def short():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(planner, '_LEAST', LEAST)
-        patch.setattr(parts, 'WIDTHS', (1 / 8,))
+        patch.setattr(parts, 'FLOW_NETWORKS', ((1 / 8, 2),))
         # Formatting the config for each checkpoint would take most of the time.
         patch.setattr(yapf_api, 'FormatCode', lambda text, **options: (text, True))
         patch.setattr(validation, 'SCALES', (1.0,))

@@ -22,3 +22,5 @@ detector = dict(
         rcnn=dict(nms=dict(iou_threshold=0.4), max_per_img=100),
     ),
 )
+# The detector is light: a wider flow network would limit the speed-up (docs/flow.md).
+temporal = dict(flow_network=dict(width=1 / 8))

@@ -1,0 +1,63 @@
+"""Which split point and which flow network an adaptation chooses, and the model that follows."""
+
+import pytest
+
+from semidff.adaptation.config import detector_config, model_config
+from semidff.adaptation.parts import _best
+from semidff.adaptation.plan import Candidate, Plan
+
+SPLITS = 'TowerSplit', 'OutputSplit'
+
+
+def candidates(**frame_rates):
+    """Candidates on a detector of 10 frames per second, by frame rates with 3/8, 1/8, and 1/8 on smaller frames."""
+    networks = (3 / 8, 2), (1 / 8, 2), (1 / 8, 4)
+    return [
+        Candidate(split, *network, fps=fps, speedup=fps / 10)
+        for split, rates in frame_rates.items()
+        for network, fps in zip(networks, rates, strict=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    'towers, fps, chosen',
+    [
+        ((50, 60, 90), None, ('TowerSplit', 3 / 8, 2)),  # a fifth slower than the light one at most
+        ((40, 60, 90), None, ('TowerSplit', 1 / 8, 2)),
+        ((40, 60, 90), 80, ('TowerSplit', 1 / 8, 4)),
+        ((40, 60, 90), 95, ('OutputSplit', 3 / 8, 2)),
+        ((40, 60, 90), 105, ('OutputSplit', 1 / 8, 4)),
+        ((40, 60, 90), 200, ('OutputSplit', 1 / 8, 4)),  # the fastest
+        ((11, 12, 12), None, ('OutputSplit', 3 / 8, 2)),  # hardly faster than the detector
+    ],
+)
+def test_most_accurate_candidate_that_is_fast_enough(towers, fps, chosen):
+    found = candidates(TowerSplit=towers, OutputSplit=(97, 98, 110))
+    assert _best(found, SPLITS, fps).parts == chosen
+
+
+def test_split_points_that_are_impossible_are_not_chosen():
+    refused = [Candidate('TowerSplit', 3 / 8, refused='no towers')]
+    found = refused + candidates(OutputSplit=(30, 40, 50))
+    assert _best(found, SPLITS, None).parts == ('OutputSplit', 1 / 8, 2)
+
+
+@pytest.mark.parametrize(
+    'split, proposals',
+    [('ExtractFeatSplit', None), ('OutputSplit', dict(rpn=dict(max_per_img=100)))],
+)
+def test_few_proposals_where_only_the_second_stage_is_left(split, proposals):
+    own = detector_config('faster-rcnn_r50_fpn_1x_coco')
+    plan = Plan('faster-rcnn', 'one.pth', '', 'cpu', split=split, width=1 / 8)
+    assert model_config(own, plan, 'VideoDetector')['non_key_test_cfg'] == proposals
+    own.model.test_cfg.rpn.max_per_img = 60
+    assert model_config(own, plan, 'VideoDetector')['non_key_test_cfg'] is None
+
+
+@pytest.mark.parametrize('downsampling, stride', [(2, 8), (4, 16)])
+def test_flow_on_smaller_frames_is_coarser(downsampling, stride):
+    own = detector_config('retinanet_r50_fpn_1x_coco')
+    plan = Plan('retinanet', '', '', 'cpu', split='TowerSplit', width=1 / 8, flow_stride=8)
+    plan.downsampling = downsampling
+    network = model_config(own, plan, 'SemiDFF')['temporal']['flow_network']
+    assert (network['downsampling'], network['stride']) == (downsampling, stride)
