@@ -22,7 +22,7 @@ class TwoStageHeads(DenseHeads):
     compares the RPN's outputs anchor by anchor, and the RoI head's on the teacher's proposals.
     """
 
-    prefix, box_weight = 'rpn_', 1  # the RoI head corrects the boxes of proposals
+    prefix, box_weight = 'rpn_', 0.5  # the RoI head corrects the boxes of proposals
     head_name = 'rpn_head'
     masks_per_image = 100
     """Masks are compared on the best proposals of an image, as many as a test image has detections at most."""
