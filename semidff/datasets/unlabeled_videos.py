@@ -120,6 +120,8 @@ class UnlabeledVideoDataset(Dataset):
             )
         if not 0 < portion <= 1:
             raise ValueError(f'portion must be above 0 and at most 1, got {portion}')
+        if portion < 1 and lists == 'frames':
+            raise ValueError("portion is a share of videos; with lists='frames', list fewer frames")
         interval = interval or {'type': 'UniformInterval', 'low': 1, 'high': 9}
         self.interval = TASK_UTILS.build(interval) if isinstance(interval, dict) else interval
         self.ann_file, self.data_prefix, self.lists = ann_file, data_prefix, lists

@@ -66,11 +66,12 @@ class FlowPretrainer(BaseModel):
         if mode == 'predict':
             return self._predict(pixels, data_samples)
         target = torch.stack([sample.gt_flow.data for sample in data_samples]).to(pixels)
-        losses = dict(loss_flow=end_point_error(pixels, _down(target, pixels)))
+        losses = dict(loss_flow=end_point_error(pixels, _down(target, network.stride)))
         for i, (weight, coarse) in enumerate(
             zip(self.coarse_weights, output.coarse_flows, strict=True)
         ):
-            error = end_point_error(coarse * network.unit, _down(target, coarse))
+            stride = 64 * network.downsampling // 2**i
+            error = end_point_error(coarse * network.unit, _down(target, stride))
             losses[f'loss_flow{i}'] = weight * error
         return losses
 
@@ -84,6 +85,6 @@ class FlowPretrainer(BaseModel):
         return data_samples
 
 
-def _down(flow: Tensor, like: Tensor) -> Tensor:
-    """Average the true flow over the cells of a coarser prediction."""
-    return F.adaptive_avg_pool2d(flow, like.shape[-2:])
+def _down(flow: Tensor, stride: int) -> Tensor:
+    """Average the true flow over the cells of a prediction, of which the last ones may reach beyond the image."""
+    return F.avg_pool2d(flow, stride, ceil_mode=True)

@@ -188,10 +188,16 @@ class VideoDetector(BaseDetector):
     def set_trainable(self, parts: Iterable[str]) -> None:
         """Train exactly the named parts; the others keep their batch-norm statistics, too."""
         self.trainable = parts = set(parts)
-        for name in (*PARTS, *parts):
-            weights = [p for module in self.part(name) for p in module.parameters()]
-            if name == 'task_network':  # with what belongs to no module, as a level embedding
-                weights += self.spatial.detector.parameters(recurse=False)
+        weights_of = {
+            name: [p for module in self.part(name) for p in module.parameters()]
+            for name in (*PARTS, *parts)
+        }
+        in_parts = {weight for weights in weights_of.values() for weight in weights}
+        for name, weights in weights_of.items():
+            if (
+                name == 'task_network'
+            ):  # with what belongs to no module of a part, as a level embedding
+                weights += [p for p in self.spatial.parameters() if p not in in_parts]
             for weight in weights:
                 weight.requires_grad = name in parts and weight in self._learnable
 

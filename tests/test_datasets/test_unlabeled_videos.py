@@ -278,6 +278,11 @@ def test_nonsense_is_refused(listed, options):
         dataset(listed, **options)
 
 
+def test_a_share_of_listed_frames_is_refused(listed):
+    with pytest.raises(ValueError, match="lists='frames', list fewer frames"):
+        dataset(listed, lists='frames', portion=0.5)
+
+
 def test_too_small_a_cache_is_told(listed, log):
     dataset(listed, cache_bytes=1000)
     assert any('Raise cache_bytes' in record.getMessage() for record in log.records)

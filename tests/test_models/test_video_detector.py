@@ -2,6 +2,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from semidff.analysis.stock_detectors import build_stock
 from semidff.models import SemiDFF, VideoDetector
 from semidff.utils.checkpoint import CheckpointError
 from tests import models
@@ -233,3 +234,11 @@ def test_parameters_of_the_detector_itself_are_those_of_the_task_network(parts):
     model = VideoDetector(detector, temporal=models.temporal(), trainable=parts)
     assert detector.level_embed.requires_grad == ('task_network' in parts)
     assert model.spatial.detector is detector
+
+
+def test_a_head_that_is_cut_learns_nothing_with_the_temporal_module():
+    detector = build_stock('reppoints/reppoints-moment_r50_fpn_1x_coco', narrow=True)
+    temporal = dict(type='TemporalModule', flow_network=dict(type='FlowNetS', width=1 / 8))
+    model = VideoDetector(detector, temporal, split=dict(type='TowerSplit'), trainable=['temporal'])
+    learns = [name for name, weight in model.named_parameters() if weight.requires_grad]
+    assert learns and all(name.startswith('temporal.') for name in learns)

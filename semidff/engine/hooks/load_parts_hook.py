@@ -6,6 +6,7 @@ from mmengine.runner import Runner
 
 from semidff.utils.checkpoint import (
     TRAINING_ONLY,
+    CheckpointError,
     check_exists,
     load_strict,
     read_checkpoint,
@@ -48,6 +49,11 @@ class LoadPartsHook(Hook):
         given = checkpoint.get('state_dict', checkpoint)
         shapes = {k.removeprefix('module.'): getattr(v, 'shape', None) for k, v in given.items()}
         model = unwrapped(runner.model)
+        if hasattr(model, 'spatial') and not any(key.startswith('spatial.') for key in shapes):
+            raise CheckpointError(
+                f'load_from={runner._load_from}: is no checkpoint of a video detector, since it has no weights of '
+                'spatial.detector; give the weights of an image detector as model.checkpoint or in load_parts'
+            )
         has_features = any(key.startswith('teacher_features.') for key in shapes)
         if has_features and hasattr(model, 'own_teacher_features'):
             model.own_teacher_features()

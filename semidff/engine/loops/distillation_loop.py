@@ -18,6 +18,7 @@ from semidff.utils.model_building import unwrapped
 from .accumulating_loop import AccumulatingLoop
 
 _NEEDED = {'name', 'iters', 'objectives', 'trainable'}
+_ON_FEATURES = {'FeatureRegression', 'SteadyFeatures'}  # objectives without any head
 _OPTIONAL = {'optim_wrapper', 'param_scheduler', 'train_dataloader'}
 
 
@@ -44,7 +45,7 @@ class DistillationLoop(AccumulatingLoop):
         super().__init__(runner, self._data[0], max_iters=iters, **kwargs)
         for step, data in zip(steps, self._data, strict=True):
             self.check_batch_size(data)
-            _warn_without_still_pairs(step, data['dataset'].get('dataset'))
+            _check_data(step, data['dataset'].get('dataset') or {})
         if any('feature_network' in step['trainable'] for step in steps):
             unwrapped(runner.model).own_teacher_features()
         # A hook, since the optimizer state of a checkpoint is loaded before the loop runs.
@@ -111,8 +112,11 @@ class DistillationStepHook(Hook):
         checkpoint['meta']['distillation_steps'] = self._lengths()
 
     def before_train(self, runner: Runner) -> None:
+        model = unwrapped(runner.model)
         for step in self.steps:  # refuse a later step now, not after the first
-            unwrapped(runner.model).without_gradient(step['objectives'])
+            for name in step['trainable']:
+                model.part(name)
+            model.without_gradient(step['objectives'])
         # A resumed run has loaded its logged scalars after it entered its step.
         self._forget_losses(runner)
 
@@ -183,9 +187,21 @@ def _merged(dataloader: dict, changes: dict | None) -> dict:
     return config.dataloader
 
 
-def _warn_without_still_pairs(step: dict, dataset: dict | None) -> None:
-    """Warn of a task network that is trained on propagated features only: it drifts away from the key frames' own."""
-    interval = (dataset or {}).get('interval') or {}
+def _kinds(step: dict) -> set[str]:
+    return {getattr(kind, '__name__', kind) for kind in (o.get('type') for o in step['objectives'])}
+
+
+def _check_data(step: dict, dataset: dict) -> None:
+    """Refuse pairs where triplets are needed.
+
+    Warn of a task network that is trained on propagated features only: it drifts away from the key frames' own.
+    """
+    if 'SteadyFeatures' in _kinds(step) and dataset and not dataset.get('triplets'):
+        raise ValueError(
+            f'step "{step["name"]}": SteadyFeatures needs triplets of frames; set triplets=True of its '
+            f'{dataset.get("type")}'
+        )
+    interval = dataset.get('interval') or {}
     if dataset and interval.get('low', 1) > 0 and 'task_network' in step['trainable']:
         print_log(
             f'step "{step["name"]}" trains the task network without still pairs, which may make predictions on key '
@@ -207,6 +223,11 @@ def _check(steps: Sequence[dict]) -> None:
                 f'train_cfg.steps[{i}] needs name, iters >= 1, objectives and trainable, and may have optim_wrapper, '
                 f'param_scheduler and train_dataloader; missing {sorted(missing)}, unknown {sorted(unknown)}, '
                 f'iters {iters!r}'
+            )
+        if 'task_network' in step['trainable'] and _kinds(step) <= _ON_FEATURES:
+            raise ValueError(
+                f'train_cfg.steps[{i}] trains the task network, but none of its objectives compares what that '
+                'predicts; add FeatureSemantics, or remove task_network from trainable'
             )
     names = [step['name'] for step in steps]
     for name in names:

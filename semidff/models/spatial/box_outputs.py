@@ -7,6 +7,7 @@ an output is in pixels or cells, the object's size is that of the teacher's box 
 from collections.abc import Sequence
 
 import torch
+from mmdet.utils import reduce_mean
 from torch import Tensor, nn
 
 from .head_family import HeadOutput, rows
@@ -79,6 +80,14 @@ def distributions(maps: Sequence[Tensor], head: nn.Module) -> HeadOutput:
     return HeadOutput('box', 'softmax', rows(maps, head.reg_max + 1))
 
 
+def count_objects(foreground: Tensor) -> Tensor:
+    """Return the sum of squared foreground probabilities, at least 1, as a mean over all processes of a training.
+
+    A process whose frames show nothing would else give its background the weight that others give their objects.
+    """
+    return reduce_mean(foreground.square().sum()).clamp(min=1)
+
+
 def joint(logits: Tensor, objectness: Tensor) -> Tensor:
     """Return the logits of the product of two probabilities, given their logits (R, C) and (R, 1)."""
     objectness = objectness.expand_as(logits)
@@ -116,7 +125,7 @@ def weighted(
     foreground = scores.softmax(1)[:, :-1].sum(1) if softmax else scores.sigmoid().amax(1)
     if objectness:
         foreground = foreground * quality.detach().float().sigmoid()[:, 0]
-    count = foreground.square().sum().clamp(min=1)
+    count = count_objects(foreground)
     at_objects, everywhere = foreground.square() / count, 1 / count
     sides = len(boxes.values) // len(logits)
     outputs = [

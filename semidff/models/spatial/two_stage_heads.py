@@ -9,7 +9,7 @@ from mmdet.structures import SampleList
 from mmdet.structures.bbox import bbox2roi
 from torch import Tensor, nn
 
-from .box_outputs import BOXES, MASKS, delta_unit
+from .box_outputs import BOXES, MASKS, count_objects, delta_unit
 from .dense_heads import ROI_INPUTS, DenseHeads, not_comparable
 from .head_family import HEAD_FAMILIES, HeadOutput, levels, numbered
 
@@ -97,15 +97,16 @@ def roi_outputs(
     check_comparable(logits, deltas, head)
     likely = logits.detach().float().softmax(1)[:, :-1]
     foreground = likely.sum(1, keepdim=True)
-    count = foreground.square().sum().clamp(min=1)
-    outputs = [HeadOutput(f'roi_cls{stage}', 'softmax', logits, weight=1 / count)]
+    outputs = [
+        HeadOutput(f'roi_cls{stage}', 'softmax', logits, weight=1 / count_objects(foreground))
+    ]
     if deltas is not None:
         of = foreground if head.reg_class_agnostic else likely
         values = deltas.reshape(-1, 4)
         # In units of its stds the targets of a stage have a variance of about 1. Later stages of a cascade correct
         # less and have smaller ones; in the units of the first stage their loss would vanish.
         unit = delta_unit(values, head, head.bbox_coder.stds)
-        weight = BOXES * of.square().flatten() / of.square().sum().clamp(min=1)
+        weight = BOXES * of.square().flatten() / count_objects(of)
         outputs.append(HeadOutput(f'roi_box{stage}', 'offsets', values, unit, weight))
     return outputs
 
@@ -135,5 +136,5 @@ def roi_masks(masks: Tensor, logits: Tensor, stage: str = '') -> HeadOutput:
     likely = logits.detach().float().softmax(1)[:, :-1]
     of = likely if masks.shape[1] > 1 else likely.sum(1, keepdim=True)
     pixels = masks.shape[2] * masks.shape[3]
-    weight = MASKS * of.square().flatten() / of.square().sum().clamp(min=1) / pixels
+    weight = MASKS * of.square().flatten() / count_objects(of) / pixels
     return HeadOutput(f'roi_mask{stage}', 'sigmoid', masks.reshape(-1, pixels), weight=weight)

@@ -150,6 +150,12 @@ def test_whole_model_is_no_detector(videos, tmp_path):
         run(config(videos, tmp_path / 'run', ONE, load_parts=parts(path)))
 
 
+def test_an_image_detector_is_no_video_detector(videos, stage_one, tmp_path):
+    cfg = config(videos, tmp_path / 'run', ONE, load_from=str(stage_one), load_parts=None)
+    with pytest.raises(CheckpointError, match='stage_one.pth: .*model.checkpoint or in load_parts'):
+        run(cfg)
+
+
 @pytest.mark.parametrize(
     'entry', [dict(part='temporal'), dict(part='temporal', checkpoint='a', file='b')]
 )

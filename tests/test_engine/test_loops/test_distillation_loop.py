@@ -188,6 +188,7 @@ def test_schedules_without_end_last_for_their_step(videos, tmp_path):
         (dict(iters=0), 'iters 0'),
         (dict(optimizer=dict()), r"unknown \['optimizer'\]"),
         (dict(objectives=None), r"missing \['objectives'\]"),
+        (dict(trainable=['temporal', 'task_network']), 'compares what that predicts'),
         (dict(name='semantic'), r"different names.*\['semantic', 'semantic'\]"),
     ],
 )
@@ -209,6 +210,18 @@ def test_unknown_parts_and_objectives_are_named(videos, tmp_path):
         run(
             config(videos, tmp_path / 'b', [dict(STEPS[0], objectives=[dict(type='FeatureMagic')])])
         )
+
+
+def test_unknown_parts_of_a_later_step_are_named_before_the_first(videos, tmp_path):
+    with pytest.raises(ValueError, match="unknown part 'head'"):
+        run(config(videos, tmp_path, [STEPS[0], dict(STEPS[1], trainable=['head'])]))
+    assert not list(tmp_path.rglob('*.pth'))
+
+
+def test_steady_features_need_triplets(videos, tmp_path):
+    later = dict(STEPS[1], objectives=[dict(type='SteadyFeatures')], trainable=['temporal'])
+    with pytest.raises(ValueError, match='step "semantic": SteadyFeatures needs triplets'):
+        run(config(videos, tmp_path, [STEPS[0], later]))
 
 
 @pytest.mark.parametrize('low', [0, 1])

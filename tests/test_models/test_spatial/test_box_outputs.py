@@ -5,6 +5,7 @@ import torch
 from mmdet.models.task_modules import DeltaXYWHBBoxCoder
 from mmdet.structures.bbox import distance2bbox
 
+from semidff.models.spatial import box_outputs
 from semidff.models.spatial.box_outputs import (
     BOXES,
     CENTER,
@@ -81,6 +82,20 @@ def test_weights_of_the_anchors():
     cls, _, quality = weighted(logits, boxes, torch.zeros(2, 1), objectness=True, prefix='rpn_')
     assert cls.weight.tolist() == pytest.approx([CLASSES / 16, CLASSES / 64])
     assert (quality.name, quality.weight.item()) == ('rpn_quality', 1)
+
+
+def test_processes_share_the_number_of_objects(monkeypatch):
+    """The mean of two processes' losses, one without objects, is the loss of one with all frames."""
+    counts = torch.tensor([9.0, 0.0])
+    logits = torch.full((18, 1), -20.0)
+    logits[:9] = 20
+    boxes = HeadOutput('box', 'offsets', torch.zeros(18, 4))
+    whole = [output.weight.expand(18) for output in weighted(logits, boxes)]
+    monkeypatch.setattr(box_outputs, 'reduce_mean', lambda count: counts.mean())
+    halves = [weighted(part, boxes._replace(values=torch.zeros(9, 4))) for part in logits.split(9)]
+    for expected, *parts in zip(whole, *halves, strict=True):
+        found = torch.cat([part.weight.expand(9) for part in parts]) / 2
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
 
 
 def test_softmax_foreground_excludes_the_background():
