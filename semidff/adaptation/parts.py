@@ -160,8 +160,7 @@ def _build(plan: Plan, own: Config, device: str, kind: str = 'VideoDetector') ->
 def _describe(plan: Plan, own: Config, device: str) -> nn.Module:
     """Build the chosen video detector for training, and note what it propagates and what can be distilled."""
     model = _build(plan, own, device, 'SemiDFF')
-    heads = model.spatial.dense_head
-    plan.family = f'{type(model.spatial.detector).__name__} with {type(heads).__name__}'
+    plan.family = model.spatial.detector_name
     plan.channels, plan.strides = map(list, model.spatial.probe_levels())
     plan.flow_stride = model.temporal.flow_network.stride
     try:

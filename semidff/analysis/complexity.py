@@ -129,7 +129,7 @@ def measure_complexity(model: VideoDetector, height: int, width: int) -> Complex
     """Count the operations of each part of a video detector.
 
     Args:
-        model: With a :class:`~semidff.models.temporal.TemporalModule`; it is put into eval mode.
+        model: With a :class:`~semidff.models.temporal.TemporalModule`; it is put into eval mode and frozen.
         height, width: Size of a frame in pixels; the data preprocessor may pad it.
 
     Raises:
@@ -139,7 +139,8 @@ def measure_complexity(model: VideoDetector, height: int, width: int) -> Complex
         raise ValueError('the model has no temporal module: give a stage-two config')
     if height < 1 or width < 1:
         raise ValueError(f'the size is {height} x {width}; it must be positive')
-    temporal = model.eval().temporal
+    # PyTorch's counter would ask for gradients of weights that modules take as inputs (Deformable DETR's queries).
+    temporal = model.eval().requires_grad_(False).temporal
     if not hasattr(temporal, 'flow_network'):
         raise ValueError(f'{type(temporal).__name__} has no flow network')
     data = model.data_preprocessor(batch_of(smooth_frames(1, height, width)[0]), False)

@@ -90,7 +90,7 @@ STOCK = (
     StockDetector('dab_detr/dab-detr_r50_8xb2-50e_coco'),
     StockDetector('deformable_detr/deformable-detr_r50_16xb2-50e_coco'),
     StockDetector('deformable_detr/deformable-detr-refine-twostage_r50_16xb2-50e_coco'),
-    StockDetector('dino/dino-4scale_r50_8xb2-12e_coco'),
+    StockDetector('dino/dino-4scale_r50_8xb2-12e_coco', small=(192, 256)),  # for 900 queries
 )
 
 

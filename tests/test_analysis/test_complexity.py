@@ -12,7 +12,8 @@ from torch import nn
 
 from semidff.analysis.complexity import ComplexityReport, Cost, count, measure_complexity
 from semidff.analysis.part_times import PartTimes
-from semidff.models import OpenCVFlow
+from semidff.analysis.stock_detectors import build_stock
+from semidff.models import OpenCVFlow, VideoDetector
 from semidff.models.temporal import FlowNetS, warp
 from tests import models
 from tests.tiny_video import build, video_detector_cfg
@@ -83,6 +84,13 @@ def test_any_detector_and_several_levels(kind):
     assert report.parts['flow'] == report.parts['scale'] == Cost(0, 0)
     assert report.inverse_ratios == {}
     assert 'not a network' in report.text([1, 10])
+
+
+def test_weights_may_be_inputs_of_modules():
+    detector = build_stock('deformable_detr/deformable-detr_r50_16xb2-50e_coco', narrow=True)
+    temporal = dict(type='TemporalModule', flow_network=dict(type='FlowNetS', width=1 / 8))
+    report = measure_complexity(VideoDetector(detector, temporal), 64, 96)
+    assert report.parts['task_network'].flops > report.parts['flow'].flops > 0
 
 
 def test_non_key_frames_with_fewer_proposals():

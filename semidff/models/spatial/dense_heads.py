@@ -146,9 +146,8 @@ class DenseHeads(HeadFamily):
                 "the first head must be one of mmdet's dense heads whose predict() is forward() and then "
                 'predict_by_feat()'
             )
-        found = type(self.detector).__name__ + (f' with {type(head).__name__}' if head else '')
         raise TypeError(
-            f'{found} cannot be cut ahead of its post-processing: {reason}. Only the regression loss applies '
+            f'{self.name} cannot be cut ahead of its post-processing: {reason}. Only the regression loss applies '
             '(objectives=[dict(type="FeatureRegression")])'
         )
 

@@ -66,6 +66,12 @@ class HeadFamily(ABC):
         """The head that reads the feature maps, None if there is no such head."""
 
     @property
+    def name(self) -> str:
+        """Classes of the detector and of its head."""
+        head = self.dense_head or getattr(self.detector, 'bbox_head', None)
+        return type(self.detector).__name__ + (f' with {type(head).__name__}' if head else '')
+
+    @property
     def has_plain_features(self) -> bool:
         """Whether ``extract_feat`` is the backbone, followed by the neck if there is one."""
         plain = SingleStageDetector.extract_feat, TwoStageDetector.extract_feat

@@ -41,7 +41,7 @@ class OutputSplit(Split):
         )
         if not heads.propagates_outputs:
             raise TypeError(
-                f'split=OutputSplit propagates outputs relative to their cells, but {type(heads.dense_head).__name__} '
+                f'split=OutputSplit propagates outputs relative to their cells, but {heads.name} '
                 'returns positions in the frame; leave split out'
             )
         names = sorted((name for name in raw if not name.startswith(ROI_INPUTS)), key=_level)
@@ -69,7 +69,7 @@ class OutputSplit(Split):
         found = {name: maps.shape[1] for name, maps in raw.items()}
         if found != propagated:
             raise TypeError(
-                f'{type(heads.dense_head).__name__} returns other outputs in training than in tests, so that '
+                f'{heads.name} returns other outputs in training than in tests, so that '
                 'split=OutputSplit cannot be trained with labels; use TowerSplit'
             )
         maps = ([raw[name] for name, _ in level] for level in self._layout)

@@ -30,11 +30,10 @@ class TowerSplit(Split):
             TypeError: If the detector's head has no towers of a known kind, or uses them otherwise.
         """
         heads = head_family(detector)
-        found = type(heads.dense_head).__name__
         if not heads.towers:
             raise TypeError(
-                f'split=TowerSplit cuts dense heads after their towers, but {type(detector).__name__} with {found} '
-                'has none of a known kind; use OutputSplit or leave split out'
+                f'split=TowerSplit cuts dense heads after their towers, but {heads.name} has none of '
+                'a known kind; use OutputSplit or leave split out'
             )
 
         def compute(images: Tensor) -> bool:
@@ -44,7 +43,7 @@ class TowerSplit(Split):
 
         if not probe(detector, compute)[1]:
             raise TypeError(
-                f'split=TowerSplit: {found} reads more than the outputs of its towers {heads.towers}; use '
+                f'split=TowerSplit: {heads.name} reads more than the outputs of its towers {heads.towers}; use '
                 'OutputSplit or leave split out'
             )
 

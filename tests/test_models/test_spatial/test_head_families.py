@@ -127,6 +127,16 @@ def test_instance_segmentors_have_the_default_split_point_only(name, split):
         SpatialModule(detector, dict(type=split))
 
 
+@pytest.mark.parametrize(
+    'split, message',
+    [('TowerSplit', 'DETR with DETRHead has none'), ('OutputSplit', 'DETR with DETRHead returns')],
+)
+def test_transformers_have_the_default_split_point_only(split, message):
+    detector = stock('detr/detr_r50_8xb2-150e_coco').detector
+    with pytest.raises(TypeError, match=message):
+        SpatialModule(detector, dict(type=split))
+
+
 def test_weights_without_gradient_are_frozen():
     model = tiny_semi_dff('faster_rcnn')
     model.enter_step([dict(type='FeatureSemantics', boxes=False)], ('temporal', 'task_network'))
