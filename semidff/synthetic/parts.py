@@ -17,7 +17,6 @@ from .clip import TrueBox, make_clip, make_crop, true_boxes
 from .presets import DatasetSpec
 from .render import render, true_flow, write_flow
 from .sprites import CLASSES, CROP_CLASSES, SEGMENTATION_CLASSES
-from .statistics import motion_statistics
 
 _QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 92]
 _VIDEO_FPS = 25
@@ -77,13 +76,9 @@ def finish_stills(root: Path, spec: DatasetSpec, records: list[list[TrueBox]]) -
 
 def make_video(root: Path, spec: DatasetSpec, index: int, seed: np.random.SeedSequence) -> None:
     clip = make_clip(seed, spec.size, spec.video_length, pace_of(index), spec.motion)
-    path = root / 'videos' / f'{index:04d}.mp4'
-    with VideoWriter(path, _VIDEO_FPS) as writer:
+    with VideoWriter(root / 'videos' / f'{index:04d}.mp4', _VIDEO_FPS) as writer:
         for frame in range(len(clip)):
             writer.write(render(clip, frame)[0])
-    written = int(cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FRAME_COUNT))
-    if written != len(clip):  # The encoder reports no errors.
-        raise OSError(f'{path} holds {written} of {len(clip)} frames: is the disk full?')
 
 
 def finish_videos(root: Path, spec: DatasetSpec, records: list) -> dict:
@@ -125,16 +120,11 @@ def finish_labeled_videos(root: Path, spec: DatasetSpec, records: list, split: s
             if not labeled:
                 images[-1]['is_labeled'] = False
             for box in boxes:
-                track = tracks.setdefault((index, box.layer), (len(tracks) + 1, {}))
-                track[1][frame] = box.box
+                track = tracks.setdefault((index, box.layer), len(tracks) + 1)
                 if labeled:
-                    annotations.append({**_annotation(image['id'], box), 'instance_id': track[0]})
+                    annotations.append({**_annotation(image['id'], box), 'instance_id': track})
     write_json({'videos': videos, **_coco(images, annotations)}, root / f'{split}.json')
-    summary = {'videos': len(videos), 'images': len(images), 'boxes': len(annotations)}
-    for pace, parity in (('all', (0, 1)), ('slow', (0,)), ('fast', (1,))):
-        chosen = [track for (index, _), (_, track) in tracks.items() if index % 2 in parity]
-        summary[f'motion_{pace}'] = motion_statistics(chosen) if chosen else None
-    return summary
+    return {'videos': len(videos), 'images': len(images), 'boxes': len(annotations)}
 
 
 def make_label_maps(

@@ -120,10 +120,9 @@ def test_pairs_and_crops_load(data_set):
 
 def test_complete_data_set_is_left_alone(data_set, capsys):
     before = {path: path.stat().st_mtime_ns for path in data_set.rglob('*')}
-    manifest = build_dataset(data_set, TINY)
+    build_dataset(data_set, TINY)
     assert 'there already' in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in data_set.rglob('*')} == before
-    assert manifest['parts']['val']['motion_all']['boxes'] > 0
 
 
 def test_label_maps(data_set, tmp_path):

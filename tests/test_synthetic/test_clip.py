@@ -4,10 +4,10 @@ import cv2
 import numpy as np
 import pytest
 
+from semidff.evaluation.vid_ap import box_iou
 from semidff.synthetic.clip import MIN_VISIBLE, compose, make_clip, pose, true_boxes
 from semidff.synthetic.render import render, true_flow
 from semidff.synthetic.sprites import CLASSES, CROP_CLASSES, make_sprite
-from semidff.synthetic.statistics import motion_statistics
 
 SIZE = (120, 160)
 
@@ -104,18 +104,30 @@ def test_classes_need_shape_and_pattern():
 
 
 def test_fast_clips_defeat_copying_and_interpolation():
-    figures = {}
+    copied, interpolated, fast = {}, {}, {}
     for pace in ('slow', 'fast'):
         tracks = {}
         for number in range(6):
             clip = make_clip(np.random.SeedSequence(number), (192, 256), 40, pace)
             for frame in range(40):
                 for box in true_boxes(clip, frame, render(clip, frame)[1]):
-                    tracks.setdefault((number, box.layer), {})[frame] = box.box
-        figures[pace] = motion_statistics(list(tracks.values()))
-    assert figures['fast']['copy_iou'] < 0.55 < 0.65 < figures['slow']['copy_iou']
-    assert figures['fast']['interpolation_iou'] < 0.7 < 0.8 < figures['slow']['interpolation_iou']
-    assert figures['fast']['fast'] > 0.75
+                    inclusive = np.subtract(box.box, [0, 0, 1, 1])
+                    tracks.setdefault((number, box.layer), {})[frame] = inclusive
+        copy, middle, motion = [], [], []
+        for track in tracks.values():
+            for frame, box in track.items():
+                near = {d: track[frame + d] for d in range(-10, 11) if frame + d in track}
+                others = np.array([*near.values()])
+                ious = dict(zip(near, box_iou(np.tile(box, (len(near), 1)), others), strict=True))
+                motion.append(np.mean([*ious.values()]))
+                copy += [iou for d, iou in ious.items() if 0 < d < 10]
+                if 5 in near and 10 in near:
+                    middle.append(box_iou((box + near[10])[None] / 2, near[5][None]))
+        copied[pace], interpolated[pace] = np.mean(copy), np.mean(middle)
+        fast[pace] = np.mean(np.less(motion, 0.7))
+    assert copied['fast'] < 0.55 < 0.65 < copied['slow']
+    assert interpolated['fast'] < 0.7 < 0.8 < interpolated['slow']
+    assert fast['fast'] > 0.75
 
 
 def test_motion_factor_zero_stops_everything():
@@ -127,15 +139,3 @@ def test_motion_factor_zero_stops_everything():
 def test_unknown_pace():
     with pytest.raises(ValueError, match="'brisk'"):
         _clip(0, pace='brisk')
-
-
-def test_statistics_of_hand_made_tracks():
-    still = dict.fromkeys(range(12), (0.0, 0.0, 10.0, 10.0))
-    moving = {t: (float(t), 0.0, t + 10.0, 10.0) for t in range(12)}
-    assert motion_statistics([still])['copy_iou'] == 1 == motion_statistics([still])['slow']
-    figures = motion_statistics([moving])
-    assert figures['interpolation_iou'] == 1 and figures['displacement'] == 9
-    # the box d frames later overlaps by 10 - d of 10 + d, and 12 - d starts have one
-    counts = {d: 12 - d for d in range(1, 10)}
-    expected = sum(n * (10 - d) / (10 + d) for d, n in counts.items()) / sum(counts.values())
-    assert figures['copy_iou'] == pytest.approx(expected, abs=1e-4)
