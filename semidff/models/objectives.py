@@ -3,18 +3,12 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import torch.nn.functional as F
 from mmdet.registry import MODELS
 from mmdet.structures import SampleList
 from torch import Tensor
 
-from .losses import (
-    binary_distillation_loss,
-    box_distillation_loss,
-    class_distillation_loss,
-    l1_regression_loss,
-    regression_loss,
-    steady_loss,
-)
+from .losses import binary_distillation_loss, box_distillation_loss, class_distillation_loss
 from .spatial import HeadOutput, SpatialModule
 
 
@@ -41,17 +35,20 @@ class Distillation(NamedTuple):
 
 @MODELS.register_module()
 class FeatureRegression:
-    """Feature regression loss L_reg (Eq. 4) of the propagated features to the teacher's.
+    """Feature regression loss L_reg (Eq. 4) of the propagated features to the teacher's, which get no gradient.
+
+    The mean over all elements. As in Eq. 4, there is neither a factor 1/2 nor a mask of cells that were sampled outside
+    of the key frame's map.
 
     With ``OutputSplit``, what is propagated are outputs with different units; see
     :meth:`~semidff.models.spatial.split.Split.comparable`.
 
     Args:
-        norm: ``l2``, or ``l1`` (Table 3b).
+        norm: ``l2``, mean squared differences, or ``l1``, mean absolute differences (Table 3b).
     """
 
     def __init__(self, norm: str = 'l2', weight: float = 1.0) -> None:
-        losses = dict(l2=regression_loss, l1=l1_regression_loss)
+        losses = dict(l2=F.mse_loss, l1=F.l1_loss)
         if norm not in losses:
             raise ValueError(f'norm must be one of {sorted(losses)}, got {norm!r}')
         self.loss = losses[norm]
@@ -61,13 +58,16 @@ class FeatureRegression:
         """Return ``loss_reg``, the mean over the levels, or over the outputs of all levels."""
         compare = batch.teacher.split.comparable
         maps = (compare(one, batch.target) for one in (batch.propagated, batch.target))
-        levels = [self.loss(p, t) for p, t in zip(*maps, strict=True)]
+        levels = [self.loss(p, t.detach()) for p, t in zip(*maps, strict=True)]
         return dict(loss_reg=self.weight * sum(levels) / len(levels))
 
 
 @MODELS.register_module()
 class SteadyFeatures:
     """Steady feature loss (Table 3b): features change alike from the key to the middle and on to the current frame.
+
+    The mean squared second difference, "steady feature loss" of Jayaraman and Grauman 2016: the change from the key
+    frame to the middle frame equals that from the middle frame to the current one.
 
     The teacher's features of the current frame are not used. Features that never change, as with zero flow, have no
     loss.
@@ -83,7 +83,8 @@ class SteadyFeatures:
             raise ValueError(
                 'SteadyFeatures needs triplets of frames; set triplets=True of UnlabeledVideoDataset'
             )
-        levels = [steady_loss(*maps) for maps in zip(*batch.sequence, strict=True)]
+        sequences = zip(*batch.sequence, strict=True)
+        levels = [F.mse_loss(last - middle, middle - key) for key, middle, last in sequences]
         return dict(loss_steady=sum(levels) / len(levels))
 
 

@@ -1,4 +1,6 @@
 import math
+from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,11 +11,20 @@ from semidff.models.losses import (
     box_distillation_loss,
     class_distillation_loss,
     end_point_error,
-    l1_regression_loss,
-    regression_loss,
 )
+from semidff.models.objectives import Distillation, FeatureRegression
+from semidff.models.spatial import ExtractFeatSplit
 
 LN3 = math.log(3)
+
+
+def regression_loss(predicted, target, norm='l2'):
+    teacher = SimpleNamespace(split=ExtractFeatSplit())
+    batch = Distillation(None, teacher, [predicted], [target], [])
+    return FeatureRegression(norm)(batch)['loss_reg']
+
+
+l1_regression_loss = partial(regression_loss, norm='l1')
 
 
 def test_regression_is_the_mean_square():
