@@ -19,18 +19,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from semidff.models.video_detector import VideoDetector
 from semidff.utils.tables import text_table
 
-from .part_times import PARTS, PartTimes, batch_of, speedup_of
+from .part_times import PARTS, batch_of, speedup_of
 from .smooth_video import smooth_frames
 
-TIMED_AS = {
-    'feature_network': 'feature_network',
-    'flow': 'flow_and_scale',
-    'scale': None,
-    'warp': 'warp',
-    'task_network': 'task_non_key',
-    'task_key': 'task_key',
-}
-"""The counted parts, each with the field of :class:`PartTimes` that its row shows."""
+COUNTED = ('feature_network', 'flow', 'scale', 'warp', 'task_network', 'task_key')
+"""The counted parts; :data:`~semidff.analysis.part_times.PARTS` has their labels."""
 
 
 class Cost(NamedTuple):
@@ -45,7 +38,7 @@ class ComplexityReport(NamedTuple):
 
     Attributes:
         size: Height and width of the network's input, padding included.
-        parts: Costs, by the names of :data:`TIMED_AS`. ``task_network`` is that of non-key frames; ``task_key``, that
+        parts: Costs, by the names of :data:`COUNTED`. ``task_network`` is that of non-key frames; ``task_key``, that
             of key frames, is there where the model has other test settings for non-key frames.
     """
 
@@ -74,9 +67,9 @@ class ComplexityReport(NamedTuple):
             'N_feat / (F + S)': features / self._sum('flow', 'scale'),
         }
 
-    def to_dict(self, key_intervals: Sequence[int], speed: PartTimes | None = None) -> dict:
-        """All figures, for JSON: speed-ups at each of the key-frame intervals l, also of measured times."""
-        figures = dict(
+    def to_dict(self, key_intervals: Sequence[int]) -> dict:
+        """All figures, for JSON: speed-ups at each of the key-frame intervals l."""
+        return dict(
             height=self.size[0],
             width=self.size[1],
             parts={name: cost._asdict() for name, cost in self.parts.items()},
@@ -85,38 +78,27 @@ class ComplexityReport(NamedTuple):
             inverse_ratios=self.inverse_ratios,
             speedups={length: speedup_of(self.ratio, length) for length in key_intervals},
         )
-        if speed is not None:
-            speedups = {length: speedup_of(speed.ratio, length) for length in key_intervals}
-            figures['measured'] = dict(parts=speed._asdict(), ratio=speed.ratio, speedups=speedups)
-        return figures
 
-    def text(self, key_intervals: Sequence[int], speed: PartTimes | None = None) -> str:
+    def text(self, key_intervals: Sequence[int]) -> str:
         """Tables for a terminal, with the figures of :meth:`to_dict`."""
-        timed = speed is not None
-        rows = [('one frame of {} x {}'.format(*self.size), 'GFLOPs', 'M params', *['ms'] * timed)]
+        rows = [('one frame of {} x {}'.format(*self.size), 'GFLOPs', 'M params')]
         for name, cost in self.parts.items():
-            row = [PARTS[name], f'{cost.flops / 1e9:.3f}', f'{cost.parameters / 1e6:.3f}']
-            if timed and TIMED_AS[name]:
-                row.append(f'{getattr(speed, TIMED_AS[name]):.1f}')
-            rows.append(row)
-        ratios = [self.ratio, speed.ratio] if timed else [self.ratio]
-        ratio_rows = [('', 'counted', *['measured'] * timed)]
+            rows.append((PARTS[name], f'{cost.flops / 1e9:.3f}', f'{cost.parameters / 1e6:.3f}'))
+        ratio_rows = [('', 'counted')]
         for name, value in self.inverse_ratios.items():
             ratio_rows.append((f'1 / r (DFF Eq. 6), {name}', f'{value:.2f}'))
-        ratio_rows.append(('r (DFF Eq. 5)', *(f'{ratio:.4f}' for ratio in ratios)))
+        ratio_rows.append(('r (DFF Eq. 5)', f'{self.ratio:.4f}'))
         for length in key_intervals:
-            speedups = (f'{speedup_of(ratio, length):.2f}' for ratio in ratios)
-            ratio_rows.append((f's (DFF Eq. 7) at l = {length}', *speedups))
+            speedup = f'{speedup_of(self.ratio, length):.2f}'
+            ratio_rows.append((f's (DFF Eq. 7) at l = {length}', speedup))
         notes = [
             'FLOPs are multiply-adds. Not counted: biases, normalization, activations, pooling, products '
             'of maps, resizing, proposals and non-maximum suppression.'
         ]
-        if timed:
-            notes.append('The time of F is that of F and S together.')
         if not self.flow_is_network:
             notes.append(
                 'F is not a network, so its operations are not counted: the counted r and s are those '
-                'of the other parts. Measured times (--measure) include it.'
+                'of the other parts. The times of tools/analysis/benchmark.py include it.'
             )
         return '\n'.join([text_table(rows), text_table(ratio_rows), *notes])
 
@@ -165,7 +147,7 @@ def measure_complexity(model: VideoDetector, height: int, width: int) -> Complex
         task_key=model.part('task_network'),
     )
     parts = {}
-    for name in TIMED_AS:
+    for name in COUNTED:
         if name == 'task_key' and not settings:
             continue
         shared = {p for module in modules.get(name, []) for p in module.parameters()}

@@ -96,7 +96,8 @@ OPTIONS = (
         '--repeats 0', '--repeats -1', '--key-interval 0', '--key-interval -1', '--video gone.mp4', '--video pipe',
         '--video config.py', '--video notes.txt', '--threads -1')),
     ('analysis/complexity.py', ('config.py', '--size', '64', '96', *CPU), (
-        '--key-intervals 0', '--key-intervals 5 -1', '--measure --repeats 0', '--measure --repeats -3')),
+        '--key-intervals 0', '--key-intervals 5 -1', '--flow-networks --repeats 0',
+        '--flow-networks --repeats -3')),
     ('analysis/measure_speed.py', ('--row', 'a=config.py,two.pth,frame,1', '--out', 'o.json', *CPU), (
         '--rounds 0', '--rounds -1', '--row x', '--row =config.py,two.pth,frame,1', '--row a=config.py,two.pth,frame,1',
         '--row b=config.py,two.pth,nope,1', '--row b=config.py,two.pth,propagate,0',

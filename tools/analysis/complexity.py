@@ -7,7 +7,6 @@ import argparse
 
 from semidff.analysis.complexity import measure_complexity
 from semidff.analysis.flow_networks import compare_flow_networks, comparison, comparison_text
-from semidff.analysis.part_times import measure_parts
 from semidff.analysis.smooth_video import smooth_frames
 from semidff.utils.arguments import (
     SIZE,
@@ -29,9 +28,6 @@ def parse_args() -> argparse.Namespace:
     )
     add_key_intervals(parser, (1, 2, 5, 10, 20), 'key-frame intervals of the speed-ups')
     parser.add_argument(
-        '--measure', action='store_true', help='also measure the times of the parts'
-    )
-    parser.add_argument(
         '--flow-networks',
         action='store_true',
         help='also measure r and the speed-ups with other flow networks, and name the largest with r <= 0.1',
@@ -41,7 +37,7 @@ def parse_args() -> argparse.Namespace:
         type=int,
         default=5,
         metavar='N',
-        help='with --measure and --flow-networks: pairs of frames to time after a warm-up (default: 5)',
+        help='with --flow-networks: pairs of frames to time after a warm-up (default: 5)',
     )
     parser.add_argument('--json', type=ReportFile, metavar='FILE', help='write the figures as JSON')
     add_model_arguments(parser)
@@ -53,16 +49,13 @@ def main(args: argparse.Namespace) -> None:
         raise ValueError(f'--key-intervals {args.key_intervals}: each must be at least 1')
     model = build_video_detector(args.config, args.cfg_options).to(args.device)
     report = measure_complexity(model, *args.size)
-    speed, candidates = None, []
-    frames = smooth_frames(2 * (args.repeats + 1), *args.size)
-    if args.measure:
-        speed = measure_parts(model, frames, args.repeats)
-    print(report.text(args.key_intervals, speed))
+    candidates = []
+    print(report.text(args.key_intervals))
     if args.flow_networks:
-        candidates = compare_flow_networks(model, frames, args.repeats)
+        candidates = compare_flow_networks(model, smooth_frames(2, *args.size), args.repeats)
         print(comparison_text(candidates, args.key_intervals))
     if args.json:
-        figures = report.to_dict(args.key_intervals, speed)
+        figures = report.to_dict(args.key_intervals)
         figures['flow_networks'] = comparison(candidates, args.key_intervals)
         write_json(dict(config=args.config, **figures), args.json, indent=2, nan_as_null=True)
 
