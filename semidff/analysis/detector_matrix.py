@@ -19,13 +19,14 @@ from torch import Tensor, nn
 from semidff.inference.acceleration import Acceleration, accelerate
 from semidff.models import FeatureSemantics, SemiDFF, VideoDetector
 from semidff.models.objectives import Distillation
+from semidff.models.spatial.probe import plain_samples
 
 from .benchmark import benchmark
 from .complexity import measure_complexity
 from .matrix_table import cell, reason_of
 from .part_times import batch_of, measure_parts, speedup_of
 from .smooth_video import smooth_frames, write_smooth_video
-from .stock_detectors import StockDetector, build_stock, calibrate, overfit, pictures, samples
+from .stock_detectors import StockDetector, build_stock, calibrate, overfit, pictures
 
 SPLITS = ('default', 'TowerSplit', 'OutputSplit')
 FLOW_NETWORK = dict(type='FlowNetS', width=1 / 8)
@@ -79,8 +80,8 @@ def video_detector(
 def check_frame(case: Case) -> dict:
     """Compare the boxes at l = 1 with those of the image detector."""
     images, _ = pictures(case.stock.small)
-    own = case.detector.predict(images, samples(2, case.stock.small))
-    found = case.model.predict(images, samples(2, case.stock.small))
+    own = case.detector.predict(images, plain_samples(2, case.stock.small))
+    found = case.model.predict(images, plain_samples(2, case.stock.small))
     worst, count = 0.0, 0
     for a, b in zip(own, found, strict=True):
         a, b = a.pred_instances, b.pred_instances
@@ -129,7 +130,7 @@ def head_outputs(model: VideoDetector, size: tuple[int, int]) -> list[Tensor]:
         )
     )
     images, _ = pictures(size)
-    model.predict(images, samples(len(images), size))
+    model.predict(images, plain_samples(len(images), size))
     handle.remove()
     return found[-1]
 
@@ -147,7 +148,7 @@ def check_semantic(case: Case) -> dict:
     model = video_detector(case.detector, case.split, SemiDFF)
     model.enter_step([dict(type='FeatureSemantics')], ('temporal', 'task_network'))
     images, _ = pictures(case.stock.small)
-    labeled = samples(2, case.stock.small)
+    labeled = plain_samples(2, case.stock.small)
     pairs = torch.stack((images, images.roll(4, -1)), 1)
     sum(model.loss(pairs, labeled).values()).backward()
     without = [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]

@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from mmdet.structures import DetDataSample, SampleList
+from mmdet.structures import SampleList
 from torch import Tensor
 
 from semidff.inference.timer import timed
+from semidff.models.spatial.probe import plain_samples
 from semidff.models.video_detector import KeyFrame, VideoDetector
 
 PARTS = {
@@ -135,10 +136,8 @@ def measure_parts(
 
 def batch_of(frame: np.ndarray) -> dict:
     """Make a collated test batch of a frame (H, W, 3) uint8 of the network's input size."""
-    size = frame.shape[:2]
-    meta = dict(img_shape=size, ori_shape=size, scale_factor=(1.0, 1.0), border=(0, 0, 0, 0))
     image = torch.from_numpy(np.ascontiguousarray(frame.transpose(2, 0, 1)))
-    return dict(inputs=[image], data_samples=[DetDataSample(metainfo=meta)])
+    return dict(inputs=[image], data_samples=plain_samples(1, frame.shape[:2]))
 
 
 def _fresh(samples: SampleList) -> SampleList:

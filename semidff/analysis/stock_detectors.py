@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from mmdet.models.detectors import DetectionTransformer
 from mmdet.registry import MODELS
-from mmdet.structures import DetDataSample, SampleList
+from mmdet.structures import SampleList
 from mmdet.structures.mask import BitmapMasks
 from mmengine.config import Config, ConfigDict
 from mmengine.hub import get_config
@@ -22,6 +22,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from semidff.models.spatial import SpatialModule
 from semidff.models.spatial.head_family import head_family, levels, rows
+from semidff.models.spatial.probe import plain_samples
 
 from .part_times import batch_of
 from .smooth_video import smooth_frames
@@ -196,18 +197,11 @@ def _divide_channels(config: Any) -> None:
                 part[key] = [v // NARROW for v in value] if several else value // NARROW
 
 
-def samples(count: int, size: Size) -> SampleList:
-    """Data samples of frames of the network's input size."""
-    keys = ('img_shape', 'ori_shape', 'pad_shape', 'batch_input_shape')
-    meta = dict.fromkeys(keys, size) | dict(scale_factor=(1.0, 1.0), border=[0] * 4, flip=False)
-    return [DetDataSample(metainfo=meta) for _ in range(count)]
-
-
 def pictures(size: Size) -> tuple[Tensor, SampleList]:
     """Two normalized pictures (2, 3, H, W) of noise with two bright objects each, and their data samples."""
     generator = torch.Generator().manual_seed(3)
     images = 0.2 * torch.randn(2, 3, *size, generator=generator)
-    labeled = samples(2, size)
+    labeled = plain_samples(2, size)
     height, width = size
     for index, sample in enumerate(labeled):
         left, low = 0.08 * width * index, 0.06 * height * index
@@ -270,6 +264,6 @@ def overfit(detector: nn.Module, size: Size, iterations: int) -> float:
         optimizer.step()
     detector.eval()
     with torch.no_grad():
-        found = detector.predict(images, samples(2, size))
+        found = detector.predict(images, plain_samples(2, size))
     scores = (s.pred_instances.scores for s in found if len(s.pred_instances))
     return max((each.max().item() for each in scores), default=0.0)

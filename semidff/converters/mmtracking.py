@@ -26,10 +26,11 @@ import torch
 from torch import Tensor
 
 from semidff.utils.checkpoint import TRAINING_ONLY, CheckpointError, load_strict, read_checkpoint
+from semidff.utils.error_messages import count_problems
 from semidff.utils.model_building import build_model
 
 from .fit import check_different, load_parts, write_checkpoint
-from .mxnet.names import describe_problems, targets
+from .mxnet.names import targets
 
 _FLOW = 'temporal.flow_network.'
 _DETECTOR = 'detector.'
@@ -79,8 +80,9 @@ def convert(given: Mapping[str, Tensor]) -> dict[str, Tensor]:
         for name, key in names.items()
         if name in given and given[name].shape != shapes[key]
     ]
-    if problems := describe_problems(missing, unknown, misfits):
-        raise ValueError(f"not mmtracking's DFF nor its FlowNetSimple: {problems}")
+    problems = {'missing': missing, 'unknown': unknown, 'of another shape': misfits}
+    if text := count_problems(problems):
+        raise ValueError(f"not mmtracking's DFF nor its FlowNetSimple: {text}")
     flow = {
         key: given[name] if name in given else torch.zeros(shapes[key])
         for name, key in names.items()

@@ -6,8 +6,10 @@ library checks neither unique ids nor references, which are what goes wrong unno
 
 import re
 from collections.abc import Callable, Iterable
-from math import isfinite
 from typing import Any, NamedTuple
+
+from semidff.utils.error_messages import short
+from semidff.utils.setting_checks import number, whole
 
 LARGEST_COORDINATE = 1e6  # pixels
 LARGEST_SIDE = 10**5  # pixels
@@ -20,14 +22,6 @@ class Field(NamedTuple):
     valid: Callable[[Any], bool]
     expected: str
     required: bool = False
-
-
-def _whole(low: float = float('-inf'), high: float = float('inf')) -> Callable[[Any], bool]:
-    return lambda value: type(value) is int and low <= value <= high
-
-
-def _number(value: Any) -> bool:
-    return type(value) in (int, float) and isfinite(value)
 
 
 def _text(value: Any) -> bool:
@@ -44,17 +38,15 @@ def _box(value: Any) -> bool:
     return (
         type(value) is list
         and len(value) == 4
-        and all(
-            type(number) in (int, float) and abs(number) <= LARGEST_COORDINATE for number in value
-        )
+        and all(type(part) in (int, float) and abs(part) <= LARGEST_COORDINATE for part in value)
         and value[2] >= 0
         and value[3] >= 0
     )
 
 
-_ID = Field(_whole(), 'an integer', required=True)
-_SIDE = Field(_whole(1, LARGEST_SIDE), f'an integer from 1 to {LARGEST_SIDE}', required=True)
-_FRAME = Field(_whole(0, LARGEST_FRAME), f'an integer from 0 to {LARGEST_FRAME}')
+_ID = Field(whole(), 'an integer', required=True)
+_SIDE = Field(whole(1, LARGEST_SIDE), f'an integer from 1 to {LARGEST_SIDE}', required=True)
+_FRAME = Field(whole(0, LARGEST_FRAME), f'an integer from 0 to {LARGEST_FRAME}')
 _NAME = Field(_text, 'a text')
 _PATTERN = Field(_pattern, 'a text with exactly one place for the frame number, %d or %06d')
 _OPTIONAL_ID = _ID._replace(required=False)
@@ -82,9 +74,9 @@ SCHEMA = {
             '[x, y, width, height] in pixels, finite, width and height not negative',
             required=True,
         ),
-        area=Field(_number, 'a finite number'),
+        area=Field(number(), 'a finite number'),
         iscrowd=Field(lambda value: value in (0, 1), '0 or 1'),
-        score=Field(_number, 'a finite number'),
+        score=Field(number(), 'a finite number'),
         instance_id=_OPTIONAL_ID,
     ),
 }
@@ -118,7 +110,7 @@ def check_vid_json(content: Any, source: str) -> None:
             raise ValueError(f'{source} is not a COCO json file: it has no list {name!r}')
         elif bad := _places(not isinstance(entry, dict) for entry in entries):
             raise ValueError(
-                f'{source} is not a COCO json file: {name}[{bad[0]}] is {_shown(entries[bad[0]])}, not an object'
+                f'{source} is not a COCO json file: {name}[{bad[0]}] is {short(entries[bad[0]])}, not an object'
             )
         else:
             problems += _check_fields(name, entries, fields)
@@ -142,7 +134,7 @@ def _check_fields(name: str, entries: list[dict], fields: dict[str, Field]) -> l
         if bad := _places(value is not None and not field.valid(value) for value in values):
             problems.append(
                 f'{len(bad)} of {len(entries)} {name} have a {key} that is not {field.expected}, first '
-                f'{_at(name, entries, bad[0])}: {_shown(values[bad[0]])}'
+                f'{_at(name, entries, bad[0])}: {short(values[bad[0]])}'
             )
     return problems
 
@@ -159,7 +151,7 @@ def _check_ids(content: dict) -> list[str]:
         if bad:
             problems.append(
                 f'{len(bad)} of {len(values)} {name} have the {key} of another one, first '
-                f'{name}[{bad[0]}]: {_shown(values[bad[0]])}'
+                f'{name}[{bad[0]}]: {short(values[bad[0]])}'
             )
     for name, key, others in REFERENCES:
         if others == 'videos' and not content['videos']:
@@ -169,7 +161,7 @@ def _check_ids(content: dict) -> list[str]:
         if bad := _places(value is not None and value not in known for value in values):
             problems.append(
                 f'{len(bad)} of {len(values)} {name} have a {key} that none of the {others} has, first '
-                f'{_at(name, content[name], bad[0])}: {_shown(values[bad[0]])}'
+                f'{_at(name, content[name], bad[0])}: {short(values[bad[0]])}'
             )
     return problems
 
@@ -180,10 +172,5 @@ def _places(wrong: Iterable[bool]) -> list[int]:
 
 def _at(name: str, entries: list[dict], place: int) -> str:
     entry = entries[place]
-    known = ', '.join(f'{key} {_shown(entry[key])}' for key in ('id', 'file_name') if key in entry)
+    known = ', '.join(f'{key} {short(entry[key])}' for key in ('id', 'file_name') if key in entry)
     return f'{name}[{place}]' + (f' ({known})' if known else '')
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f'{text[:77]}...'

@@ -5,13 +5,13 @@ from collections.abc import Collection, Sequence
 
 import torch
 from mmdet.registry import MODELS
-from mmdet.structures import DetDataSample, SampleList
+from mmdet.structures import SampleList
 from torch import Tensor, nn
 
 from .feature_cache import FeatureCache
 from .objectives import Distillation, FeatureSemantics
 from .spatial import SpatialModule
-from .spatial.probe import probe
+from .spatial.probe import plain_samples, probe
 from .video_detector import PARTS, VideoDetector
 
 
@@ -121,14 +121,10 @@ class SemiDFF(VideoDetector):
         weights = [p for module in modules for p in module.parameters() if p.requires_grad]
 
         def compute(images: Tensor) -> Sequence[Tensor | None]:
-            size = tuple(images.shape[-2:])
-            shapes = dict.fromkeys(
-                ('img_shape', 'ori_shape', 'pad_shape', 'batch_input_shape'), size
-            )
-            sample = DetDataSample(metainfo=dict(shapes, scale_factor=(1.0, 1.0)))
+            samples = plain_samples(1, tuple(images.shape[-2:]))
             features = self.spatial.features(images)
             with torch.enable_grad():
-                batch = Distillation(self.spatial, self.teacher, features, features, [sample])
+                batch = Distillation(self.spatial, self.teacher, features, features, samples)
                 total = sum(loss for each in semantics for loss in each(batch).values())
                 return torch.autograd.grad(total, weights, allow_unused=True) if weights else ()
 

@@ -10,6 +10,7 @@ from mmengine.logging import print_log
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
+from .error_messages import count_problems
 from .model_building import unwrapped
 from .safe_loading import CheckpointError
 from .tool_files import check_inputs
@@ -19,8 +20,6 @@ DETECTOR = 'spatial.detector.'
 
 TRAINING_ONLY = ('teacher_task.', 'teacher_features.')
 """Parts of a stage-two checkpoint that inference does not need."""
-
-SHOWN = 4  # keys quoted in an error
 
 
 def check_exists(path: str | Path) -> None:
@@ -130,17 +129,15 @@ def load_strict(
     except RuntimeError as error:  # a weight that is renamed in loading has another shape
         raise CheckpointError(unfit + ' '.join(str(error).split())) from error
     missing = [key for key in missing if not key.startswith(ignore)]
-    problems = [
-        _listed('not finite numbers of the right type', wrong),
-        _listed('missing in the checkpoint', missing),
-        _listed('not part of the model', unexpected),
-        _listed('of another shape', list(misfits.values())),
-    ]
-    if any(problems):
+    problems = {
+        'not finite numbers of the right type': wrong,
+        'missing in the checkpoint': missing,
+        'not part of the model': unexpected,
+        'of another shape': list(misfits.values()),
+    }
+    if text := count_problems(problems):
         raise CheckpointError(
-            unfit
-            + '; '.join(filter(None, problems))
-            + '. Give a checkpoint of a training with this config, or the config it was made with'
+            f'{unfit}{text}. Give a checkpoint of a training with this config, or the config it was made with'
         )
     module.load_state_dict(given, strict=False)
     print_log(f'Loaded {what} ({len(given)} tensors) from {path}', logger='current')
@@ -220,10 +217,3 @@ def detector_digest(path: str | Path) -> str:
         digest.update(f'{name} {value.dtype} {tuple(value.shape)}'.encode())
         digest.update(value.flatten().view(torch.uint8).numpy())
     return digest.hexdigest()
-
-
-def _listed(problem: str, keys: list[str]) -> str:
-    if not keys:
-        return ''
-    more = f' and {len(keys) - SHOWN} more' if len(keys) > SHOWN else ''
-    return f'{len(keys)} {problem}: {", ".join(keys[:SHOWN])}{more}'

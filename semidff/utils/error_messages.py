@@ -2,9 +2,12 @@
 
 import re
 import traceback
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 _ADDRESS = re.compile(r'<(?:[\w.]+\.)?(\w+) object at 0x[0-9a-f]+>')
 _SHOWN = 300  # characters of settings
+_NAMES = 4  # names of a list
 _LONGEST = 1500  # characters; mmengine quotes whole configs
 
 
@@ -34,6 +37,25 @@ def describe(error: Exception, config: str | None = None) -> str:
     name = type(error).__name__
     hint = '--debug shows where it happened'
     return f'{where}{name}: {text}\n{hint}' if text else f'{where}{name} (see --debug)'
+
+
+def short(value: Any) -> str:
+    """Return a value as code, at most 80 characters of it."""
+    text = repr(value)
+    return text if len(text) <= 80 else f'{text[:77]}...'
+
+
+def first_names(names: Sequence[str]) -> str:
+    """Return the first names of a list as text, and the number of the others."""
+    more = f' and {len(names) - _NAMES} more' if len(names) > _NAMES else ''
+    return ', '.join(names[:_NAMES]) + more
+
+
+def count_problems(problems: Mapping[str, Sequence[str]]) -> str:
+    """Return the number and the first names of each kind of problem; empty if there is none."""
+    return '; '.join(
+        f'{len(names)} {kind}: {first_names(names)}' for kind, names in problems.items() if names
+    )
 
 
 def _is_ours(error: BaseException) -> bool:

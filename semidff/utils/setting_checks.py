@@ -1,12 +1,14 @@
 """Reading of config files, and checks of values, which are refused before a run with the key and the value."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+
+from .error_messages import short
 
 LARGEST_INPUT = 1 << 27  # pixels that a transform may resize to
 
@@ -63,7 +65,7 @@ def check_kinds(config: Config) -> None:
         wrong_flag = isinstance(value, bool) and bool not in kinds
         if value is not None and (wrong_flag or not isinstance(value, kinds)):
             expected = ' or '.join(_NAMES[kind] for kind in kinds if kind in _NAMES)
-            raise ConfigError(f'{key} is {_short(value)}; it must be {expected}')
+            raise ConfigError(f'{key} is {short(value)}; it must be {expected}')
     for key, of in (('train_cfg.steps', 'a list of dicts'), ('load_parts', 'a dict of dicts')):
         entries = _setting(config, key) or ()
         if wrong := [
@@ -71,7 +73,7 @@ def check_kinds(config: Config) -> None:
             for entry in (entries.values() if isinstance(entries, dict) else entries)
             if not isinstance(entry, dict)
         ]:
-            raise ConfigError(f'{key} has {_short(wrong[0])}; it must be {of}')
+            raise ConfigError(f'{key} has {short(wrong[0])}; it must be {of}')
 
 
 def check_values(config: Config) -> None:
@@ -86,7 +88,7 @@ def check_values(config: Config) -> None:
         name = key.rpartition('.')[2]
         valid, expected = _VALUES.get(name, (None, ''))
         if valid is not None and not isinstance(value, dict) and not valid(value):
-            raise ConfigError(f'{key} is {_short(value)}; it must be {expected}')
+            raise ConfigError(f'{key} is {short(value)}; it must be {expected}')
         if isinstance(value, dict) and 'ann_file' in value and value.get('pipeline') in ([], ()):
             raise ConfigError(
                 f'{key}.pipeline is empty; give at least a transform that loads images'
@@ -127,12 +129,16 @@ def _setting(config: Config, key: str) -> Any:
     return value
 
 
-def _number(low: float, high: float = math.inf) -> Any:
-    return lambda value: type(value) in (int, float) and low <= value <= high and value < math.inf
+def number(low: float = -math.inf, high: float = math.inf) -> Callable[[Any], bool]:
+    """Return a check for finite numbers in a range."""
+    return lambda value: (
+        type(value) in (int, float) and low <= value <= high and abs(value) < math.inf
+    )
 
 
-def _whole(low: int) -> Any:
-    return lambda value: type(value) is int and value >= low
+def whole(low: float = -math.inf, high: float = math.inf) -> Callable[[Any], bool]:
+    """Return a check for integers in a range."""
+    return lambda value: type(value) is int and low <= value <= high
 
 
 def _text(value: Any) -> bool:
@@ -146,19 +152,19 @@ def _each(valid: Any) -> Any:
 
 
 _VALUES = {
-    'lr': (_number(0), 'a finite number, 0 or more'),
-    'flow_scale': (_number(math.ulp(0)), 'a finite number above 0'),
-    'pad_size_divisor': (_whole(1), 'an integer of at least 1'),
-    'batch_size': (lambda value: value is None or _whole(1)(value), 'an integer of at least 1'),
-    'num_workers': (_whole(0), 'an integer, 0 or more'),
-    'num_classes': (_whole(0), 'an integer, 0 or more'),
-    'score_thr': (_number(-math.inf), 'a finite number'),
-    'iou_threshold': (_number(0, 1), 'a number from 0 to 1'),
-    'max_per_img': (_whole(-1), 'an integer; -1 for all'),
-    'nms_pre': (_whole(-1), 'an integer; -1 for all'),
-    'interval': (_whole(-1), 'an integer'),
-    'max_keep_ckpts': (_whole(-1), 'an integer; -1 for all'),
-    'window': (_whole(2), 'an integer of at least 2'),
+    'lr': (number(0), 'a finite number, 0 or more'),
+    'flow_scale': (number(math.ulp(0)), 'a finite number above 0'),
+    'pad_size_divisor': (whole(1), 'an integer of at least 1'),
+    'batch_size': (lambda value: value is None or whole(1)(value), 'an integer of at least 1'),
+    'num_workers': (whole(0), 'an integer, 0 or more'),
+    'num_classes': (whole(0), 'an integer, 0 or more'),
+    'score_thr': (number(), 'a finite number'),
+    'iou_threshold': (number(0, 1), 'a number from 0 to 1'),
+    'max_per_img': (whole(-1), 'an integer; -1 for all'),
+    'nms_pre': (whole(-1), 'an integer; -1 for all'),
+    'interval': (whole(-1), 'an integer'),
+    'max_keep_ckpts': (whole(-1), 'an integer; -1 for all'),
+    'window': (whole(2), 'an integer of at least 2'),
     'dataset': (lambda value: value is None or not isinstance(value, str | int | float), 'a dict'),
     'pipeline': (_each(lambda value: isinstance(value, dict)), 'a list of dicts'),
     'ann_file': (_text, 'a text'),
@@ -185,8 +191,3 @@ def _check_scale(key: str, transform: dict) -> None:
                 raise ConfigError(
                     f'{key}.{name} is {given}: more than {LARGEST_INPUT} pixels; give a smaller size'
                 )
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f'{text[:77]}...'

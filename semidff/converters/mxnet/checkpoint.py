@@ -16,6 +16,7 @@ from semidff.converters.fit import (
 )
 from semidff.datasets.imagenet import VID_CLASSES
 from semidff.utils.checkpoint import DETECTOR
+from semidff.utils.error_messages import first_names
 from semidff.utils.model_building import ConfigError, build_model
 
 from .boxes import NAMES, ORIGINAL_NORMALIZATION, Normalization, training_boxes
@@ -27,7 +28,6 @@ from .names import (
     check_names,
     convert,
     network_of,
-    some,
     targets,
 )
 from .params_file import read_params
@@ -92,7 +92,7 @@ class Converted:
         if self.form is not None:
             lines.append(f'box weights: {_FORMS[self.form, self.agree]}')
         if self.passed_over:
-            lines.append(f'passed over: {len(self.passed_over)} ({some(self.passed_over)})')
+            lines.append(f'passed over: {len(self.passed_over)} ({first_names(self.passed_over)})')
         return [*lines, f'{out}: {len(self.content["state_dict"])} arrays']
 
 
@@ -195,7 +195,7 @@ def to_checkpoint(
     broken = [name for name in wanted if not np.isfinite(kept[name]).all()]
     if broken:
         raise NameMappingError(
-            f'{len(broken)} not finite: {some(broken)}; the training that made the file has '
+            f'{len(broken)} not finite: {first_names(broken)}; the training that made the file has '
             'diverged, or the file is damaged'
         )
     if 'temporal' not in parts and 'flow_network' not in parts:
@@ -243,7 +243,7 @@ def _parts_of(params: Mapping[str, np.ndarray], network: Network) -> tuple[str, 
     found = tuple(part for part in PARTS if names[part] & params.keys())
     if not found:
         raise NameMappingError(
-            f'has no parameter of R-FCN, ResNet or FlowNet; its names are {some([*params])}'
+            f'has no parameter of R-FCN, ResNet or FlowNet; its names are {first_names([*params])}'
         )
     for small in SMALL_PARTS:
         if len(found) == 1 and names[found[0]] & params.keys() <= names[small]:

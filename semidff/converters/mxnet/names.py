@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from semidff.utils.checkpoint import DETECTOR, CheckpointError
+from semidff.utils.error_messages import count_problems
 
 FEATURES = 1024
 PARTS = ('feature_network', 'task_network', 'temporal')
@@ -192,26 +193,12 @@ def check_names(
         for name, target in wanted.items()
         if name in params and params[name].shape != target.shape
     ]
-    if problems := describe_problems(missing, unknown, misfits):
+    problems = {'missing': missing, 'unknown': unknown, 'of another shape': misfits}
+    if text := count_problems(problems):
         raise NameMappingError(
             f'not the parameters of R-FCN ResNet-{network.depth} with FlowNetS '
-            f'({", ".join(parts)}): {problems}. Leave parts out that the file does not have'
+            f'({", ".join(parts)}): {text}. Leave parts out that the file does not have'
         )
-
-
-def describe_problems(
-    missing: Sequence[str], unknown: Sequence[str], misfits: Sequence[str]
-) -> str:
-    """Return the number and the first names of each kind of problem; empty if there is none."""
-    kinds = {'missing': missing, 'unknown': unknown, 'of another shape': misfits}
-    return '; '.join(
-        f'{len(names)} {kind}: {some(names)}' for kind, names in kinds.items() if names
-    )
-
-
-def some(names: Sequence[str]) -> str:
-    """Return the first four names as text."""
-    return ', '.join([*names[:4], *(['...'] if len(names) > 4 else [])])
 
 
 def _backbone(network: Network) -> Iterator[tuple[str, Target]]:

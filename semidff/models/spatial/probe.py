@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from mmdet.structures import DetDataSample, SampleList
 from torch import Tensor, nn
 
 from semidff.utils.model_building import undisturbed
@@ -24,6 +25,13 @@ def probe(detector: nn.Module, compute: Callable[[Tensor], Any]) -> tuple[tuple[
         except RuntimeError:
             continue
     return SIZES[-1], _run(detector, compute, SIZES[-1])
+
+
+def plain_samples(count: int, size: tuple[int, int]) -> SampleList:
+    """Return data samples of frames that have the size (height, width) of the network's input."""
+    keys = ('img_shape', 'ori_shape', 'pad_shape', 'batch_input_shape')
+    meta = dict.fromkeys(keys, size) | dict(scale_factor=(1.0, 1.0), border=(0,) * 4, flip=False)
+    return [DetDataSample(metainfo=meta) for _ in range(count)]
 
 
 def _run(detector: nn.Module, compute: Callable[[Tensor], Any], size: tuple[int, int]) -> Any:
