@@ -2,9 +2,6 @@
 
 from . import original
 from .ps_roi_pool import ExactPSRoIPool, PSRoIPool
-from .rfcn import RFCN, ScoreMaps
+from .rfcn import RFCN, RFCNNeck, RFCNRoIHead, RFCNRPNHead, ScoreMaps
 from .rfcn_bbox_head import RFCNBBoxHead
 from .rfcn_heads import RFCNHeads
-from .rfcn_neck import RFCNNeck
-from .rfcn_roi_head import RFCNRoIHead
-from .rfcn_rpn_head import RFCNRPNHead

@@ -4,11 +4,13 @@ It follows from one convention: a box is given by its first and its *last* pixel
 ("+1").
 """
 
-from .anchor_assigner import OriginalAnchorAssigner
-from .anchor_sampler import OriginalAnchorSampler
-from .anchors import OriginalAnchorGenerator
 from .bbox_head import OriginalBBoxHead
-from .box_coder import OriginalBoxCoder
-from .overlaps import OriginalOverlaps
+from .boxes import (
+    OriginalAnchorAssigner,
+    OriginalAnchorGenerator,
+    OriginalAnchorSampler,
+    OriginalBoxCoder,
+    OriginalOverlaps,
+)
 from .roi_head import OriginalRoIHead
 from .rpn_head import OriginalRPNHead

@@ -8,7 +8,7 @@ from mmdet.structures import SampleList
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from semidff.models.rfcn.rfcn_roi_head import RFCNRoIHead
+from semidff.models.rfcn.rfcn import RFCNRoIHead
 
 
 @MODELS.register_module()

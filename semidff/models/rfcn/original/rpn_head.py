@@ -11,7 +11,7 @@ from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from semidff.models.rfcn.rfcn_rpn_head import RFCNRPNHead
+from semidff.models.rfcn.rfcn import RFCNRPNHead
 
 
 @MODELS.register_module()

@@ -1,6 +1,6 @@
-"""Parts of the feature semantic loss (semi-DFF Eqs. 5-9).
+"""Parts of the feature semantic loss (semi-DFF Eqs. 5-9), and the loss of flow networks.
 
-They follow the authors' code where it differs from the paper:
+The semantic losses follow the authors' code where it differs from the paper:
 
 - class losses are divided by the number of anchors or RoIs and multiplied by T squared, so that their gradient hardly
   depends on T;
@@ -82,6 +82,12 @@ def box_distillation_loss(student: Tensor, teacher: Tensor, weight: Tensor | Non
         return F.mse_loss(student, teacher.detach())
     square = (student - teacher.detach()).square()
     return _total(square / square.shape[-1], weight)
+
+
+def end_point_error(predicted: Tensor, target: Tensor) -> Tensor:
+    """Return the mean Euclidean distance of two flow fields of shape (N, 2, H, W), in their unit."""
+    # The square root has no gradient at 0, the error of zero flow without motion.
+    return torch.sqrt((predicted - target).square().sum(1) + 1e-12).mean()
 
 
 def _total(terms: Tensor, weight: Tensor | None) -> Tensor:

@@ -1,2 +1,0 @@
-from .end_point_error import end_point_error
-from .semantic import binary_distillation_loss, box_distillation_loss, class_distillation_loss
