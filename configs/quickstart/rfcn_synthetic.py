@@ -4,11 +4,7 @@ _base_ = ['./_base_/model.py', './_base_/stage_one.py']
 
 model = dict(_base_.detector, data_preprocessor=_base_.data_preprocessor)
 load_parts = dict(
-    backbone=dict(
-        part='backbone',
-        prefix='backbone',
-        checkpoint='{{$EXPERIMENT_DIR:work_dirs/quickstart}}/backbone/last.pth',
-    )
+    backbone=dict(checkpoint='{{$EXPERIMENT_DIR:work_dirs/quickstart}}/backbone/last.pth')
 )
 train_dataloader = dict(batch_size=16)
 iters = 450

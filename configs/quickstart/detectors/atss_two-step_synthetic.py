@@ -1,16 +1,10 @@
 """Stage two on generated data: ATSS on unlabeled videos."""
 
-_base_ = ['./_base_/atss.py', './_base_/stage_two.py']
+_base_ = ['./_base_/stage_two.py']
 
 model = dict(
-    _delete_=True,
-    detector=_base_.model,
-    split=dict(type='TowerSplit'),
-    **_base_.video_detector,
+    detector='configs/quickstart/detectors/atss_synthetic.py', split=dict(type='TowerSplit')
 )
 load_parts = dict(
-    detector=dict(
-        part='spatial.detector',
-        checkpoint='{{$RUN_DIR:work_dirs/quickstart_detectors}}/atss/last.pth',
-    )
+    detector=dict(checkpoint='{{$RUN_DIR:work_dirs/quickstart_detectors}}/atss/last.pth')
 )

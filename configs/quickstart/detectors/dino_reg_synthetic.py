@@ -3,19 +3,13 @@
 DINO's encoder selects the queries, so that those of student and teacher cannot be compared.
 """
 
-_base_ = ['./_base_/dino.py', './_base_/stage_two.py']
+_base_ = ['./_base_/stage_two.py']
 
 model = dict(
-    _delete_=True,
-    detector=_base_.model,
-    split=dict(type='ExtractFeatSplit'),
-    **_base_.video_detector,
+    detector='configs/quickstart/detectors/dino_synthetic.py', split=dict(type='ExtractFeatSplit')
 )
 load_parts = dict(
-    detector=dict(
-        part='spatial.detector',
-        checkpoint='{{$RUN_DIR:work_dirs/quickstart_detectors}}/dino/last.pth',
-    )
+    detector=dict(checkpoint='{{$RUN_DIR:work_dirs/quickstart_detectors}}/dino/last.pth')
 )
 iters = 1500
 _regression = _base_.train_cfg.steps[0]

@@ -4,9 +4,7 @@ _base_ = ['./_base_/faster-rcnn.py', '../_base_/stage_one.py']
 
 load_parts = dict(
     backbone=dict(
-        part='backbone',
-        prefix='backbone',
-        checkpoint='{{$EXPERIMENT_DIR:work_dirs/quickstart_detectors}}/backbone_r18/last.pth',
+        checkpoint='{{$EXPERIMENT_DIR:work_dirs/quickstart_detectors}}/backbone_r18/last.pth'
     )
 )
 train_dataloader = dict(batch_size=16)

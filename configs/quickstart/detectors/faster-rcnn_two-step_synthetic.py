@@ -1,16 +1,11 @@
 """Stage two on generated data: Faster R-CNN on unlabeled videos."""
 
-_base_ = ['./_base_/faster-rcnn.py', './_base_/stage_two.py']
+_base_ = ['./_base_/stage_two.py']
 
 model = dict(
-    _delete_=True,
-    detector=_base_.model,
+    detector='configs/quickstart/detectors/faster-rcnn_synthetic.py',
     split=dict(type='ExtractFeatSplit'),
-    **_base_.video_detector,
 )
 load_parts = dict(
-    detector=dict(
-        part='spatial.detector',
-        checkpoint='{{$RUN_DIR:work_dirs/quickstart_detectors}}/faster-rcnn/last.pth',
-    )
+    detector=dict(checkpoint='{{$RUN_DIR:work_dirs/quickstart_detectors}}/faster-rcnn/last.pth')
 )

@@ -4,8 +4,6 @@ _base_ = ['./_base_/retinanet.py', '../_base_/stage_one.py']
 
 load_parts = dict(
     backbone=dict(
-        part='backbone',
-        prefix='backbone',
-        checkpoint='{{$EXPERIMENT_DIR:work_dirs/quickstart_detectors}}/backbone_r18/last.pth',
+        checkpoint='{{$EXPERIMENT_DIR:work_dirs/quickstart_detectors}}/backbone_r18/last.pth'
     )
 )

@@ -4,9 +4,7 @@ _base_ = ['./_base_/yolox.py', '../_base_/stage_one.py']
 
 load_parts = dict(
     backbone=dict(
-        part='backbone',
-        prefix='backbone',
-        checkpoint='{{$EXPERIMENT_DIR:work_dirs/quickstart_detectors}}/backbone_cspdarknet/last.pth',
+        checkpoint='{{$EXPERIMENT_DIR:work_dirs/quickstart_detectors}}/backbone_cspdarknet/last.pth'
     )
 )
 iters = 600

@@ -1,16 +1,10 @@
 """Stage two on generated data: YOLOX-tiny on unlabeled videos."""
 
-_base_ = ['./_base_/yolox.py', './_base_/stage_two.py']
+_base_ = ['./_base_/stage_two.py']
 
 model = dict(
-    _delete_=True,
-    detector=_base_.model,
-    split=dict(type='TowerSplit'),
-    **_base_.video_detector,
+    detector='configs/quickstart/detectors/yolox_synthetic.py', split=dict(type='TowerSplit')
 )
 load_parts = dict(
-    detector=dict(
-        part='spatial.detector',
-        checkpoint='{{$RUN_DIR:work_dirs/quickstart_detectors}}/yolox/last.pth',
-    )
+    detector=dict(checkpoint='{{$RUN_DIR:work_dirs/quickstart_detectors}}/yolox/last.pth')
 )

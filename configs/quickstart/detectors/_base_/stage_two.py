@@ -11,14 +11,13 @@ _base_ = [
 
 # What is left open (channels and strides of the maps, scale of the input) follows from the detector. The finest maps
 # have stride 8; a flow of stride 16 is too coarse for them.
-temporal = dict(
-    type='TemporalModule',
-    flow_network=dict(type='FlowNetS', width=3 / 8, stride=8),
-    init_std=None,
-)
-video_detector = dict(
+model = dict(
     type='SemiDFF',
-    temporal=temporal,
+    temporal=dict(
+        type='TemporalModule',
+        flow_network=dict(type='FlowNetS', width=3 / 8, stride=8),
+        init_std=None,
+    ),
     both_directions=True,
     # All 16,000 frames.
     feature_cache=5.0,
@@ -29,7 +28,8 @@ load_parts = dict(
         part='temporal.flow_network',
         prefix='temporal.flow_network',
         checkpoint='{{$EXPERIMENT_DIR:work_dirs/quickstart_detectors}}/flow/last.pth',
-    )
+    ),
+    detector=dict(part='spatial.detector'),
 )
 # Without flips, which would double the number of frames whose features are computed.
 train_dataloader = dict(dataset=dict(dataset=dict(pipeline=[dict(type='PackFramePair')])))
