@@ -188,17 +188,12 @@ class VideoDetector(BaseDetector):
     def set_trainable(self, parts: Iterable[str]) -> None:
         """Train exactly the named parts; the others keep their batch-norm statistics, too."""
         self.trainable = parts = set(parts)
-        weights_of = {
-            name: [p for module in self.part(name) for p in module.parameters()]
-            for name in (*PARTS, *parts)
-        }
-        in_parts = {weight for weights in weights_of.values() for weight in weights}
-        for name, weights in weights_of.items():
-            if (
-                name == 'task_network'
-            ):  # with what belongs to no module of a part, as a level embedding
-                weights += [p for p in self.spatial.parameters() if p not in in_parts]
-            for weight in weights:
+        names = dict.fromkeys((*PARTS, *parts))
+        weights = {n: {p for module in self.part(n) for p in module.parameters()} for n in names}
+        # With what belongs to no module of a part, as a level embedding.
+        weights['task_network'] |= set(self.spatial.parameters()).difference(*weights.values())
+        for name, own in weights.items():
+            for weight in own:
                 weight.requires_grad = name in parts and weight in self._learnable
 
     def train(self, mode: bool = True) -> 'VideoDetector':
