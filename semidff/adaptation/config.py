@@ -15,6 +15,7 @@ from .plan import Plan, PlanError
 
 _SCHEDULE = 'semidff::_base_/schedules/adam_two_step.py'
 _WINDOW = 20  # frames
+_RATIOS = 0.5, 1.0  # of the detector's input size
 FEW_PROPOSALS = 100
 
 
@@ -68,13 +69,18 @@ def model_config(own: Config, plan: Plan, kind: str) -> dict:
 
 
 def training_pipeline(own: Config, crop: Sequence[int] | None, flip: bool) -> list[dict]:
-    """Return the pipeline of pairs: the geometric part of the detector's test pipeline, then crops and flips."""
+    """Return the pipeline of pairs: the geometric part of the detector's test pipeline, then crops and flips.
+
+    Frames that are cropped are resized to half of the detector's input size and more: objects and their motion are
+    smaller then, crops show more of them, and iterations take less time.
+    """
     kept = [
         dict(step)
         for step in own.detector_dataset['pipeline']
         if not str(step['type']).rpartition('.')[2].startswith(('Load', 'Pack'))
     ]
     if crop:
+        kept = [_smaller(step) for step in kept]
         kept.append(dict(type='RandomCrop', crop_size=tuple(crop)))
     if flip:
         kept.append(dict(type='RandomFlip', prob=0.5))
@@ -82,6 +88,14 @@ def training_pipeline(own: Config, crop: Sequence[int] | None, flip: bool) -> li
         type='TransformBroadcaster', auto_remap=True, share_random_params=True, transforms=kept
     )
     return [*([shared] if kept else []), dict(type='PackFramePair')]
+
+
+def _smaller(step: dict) -> dict:
+    scale = step.get('scale')
+    if str(step['type']).rpartition('.')[2] != 'Resize' or not isinstance(scale, list | tuple):
+        return step
+    ratios = dict(type='RandomResize', scale=tuple(scale), ratio_range=_RATIOS)
+    return ratios | {key: value for key, value in step.items() if key not in ('type', 'scale')}
 
 
 def make_config(own: Config, plan: Plan, lists: Sequence[str], device: str) -> Config:

@@ -173,7 +173,7 @@ class Plan:
         memory = (
             f'{self.feature_cache:.2f} GB of memory'
             if self.feature_cache
-            else 'none (random crops)'
+            else 'none (random sizes and crops)'
         )
         size = 'x'.join(map(str, self.crop or self.input_size))
         lines = [
