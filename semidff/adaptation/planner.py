@@ -89,18 +89,18 @@ def make_plan(
             f'{detector}: predicts label maps; only detectors are adapted. Networks of segmentation are trained with '
             'configs (docs/segmentation.md)'
         )
+    kinds, names = _kinds(plan), [video.path for video in trained]
+    plan.steps = [
+        dict(name=kind, iters=1, minutes=minutes / len(kinds), videos=names) for kind in kinds
+    ]
     check_held_back(plan, own, model)
     plan.interval = [1, max(2 * plan.key_interval - 1, 5)]
     _choose_data(plan, own, trained, model)
-    names = [video.path for video in trained]
-    plan.steps = [dict(name='regression', iters=1, minutes=0, videos=names)]
-    if plan.semantic:
-        plan.steps.append(dict(name='semantic', iters=1, minutes=0, videos=names))
     config = make_config(own, plan, write_step_lists(plan.steps, out), device)
     progress('measuring iterations')
     plan.disk = _time_iterations(plan, config, device)
     for step, iters in zip(plan.steps, iterations(plan, minutes), strict=True):
-        step.update(iters=iters, minutes=minutes / len(plan.steps))
+        step['iters'] = iters
     check_space(plan, out)
     return plan
 
@@ -111,7 +111,7 @@ def iterations(plan: Plan, minutes: float, later: bool = False) -> list[int]:
     Args:
         later: Whether there is one step, which continues the last one.
     """
-    kinds = ['regression', 'semantic'] if plan.semantic else ['regression']
+    kinds = _kinds(plan)
     shares = {1: [1.0], 2: [_REGRESSION, 1 - _REGRESSION]}[len(kinds)]
     if later:
         kinds, shares = kinds[-1:], [1.0]
@@ -124,6 +124,10 @@ def iterations(plan: Plan, minutes: float, later: bool = False) -> list[int]:
         max(_LEAST[kind], 10 * round(share * count / 10))
         for kind, share in zip(kinds, shares, strict=True)
     ]
+
+
+def _kinds(plan: Plan) -> list[str]:
+    return ['regression', 'semantic'] if plan.semantic else ['regression']
 
 
 def extend(plan: Plan, videos: Sequence[str], out: Path, minutes: float) -> bool:
@@ -153,7 +157,7 @@ def extend(plan: Plan, videos: Sequence[str], out: Path, minutes: float) -> bool
         more = plan.minutes * added / plan.frames
     if not more:
         return False
-    kind = 'semantic' if plan.semantic else 'regression'
+    kind = _kinds(plan)[-1]
     (iters,) = iterations(plan, more, later=True)
     plan.steps.append(
         dict(

@@ -1,11 +1,13 @@
 """Validation of an adaptation on held-back frames."""
 
+import logging
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
+from mmengine.logging import print_log
 from torch import nn
 
 from semidff.analysis.evaluation_clips import EvaluationClip, labeled_clips
@@ -55,13 +57,13 @@ def validate(
         Method, key-frame interval and scale of the recommended operating point.
 
     Raises:
-        VideoError: If a video cannot be read.
+        PlanError: If none of the clips can be decoded.
     """
     intervals = sorted({*INTERVALS, plan.key_interval})
     points = grid_of_points(key_intervals=intervals, scales=SCALES)
     report = measure_operating_points(
         model,
-        held_back_clips(plan),
+        () if labels else readable_clips(plan),
         points + [OperatingPoint('frame', 1, scale) for scale in DENSE_SCALES],
         detector=detector,
         labels=labels,
@@ -107,6 +109,28 @@ def held_back_clips(plan: Plan) -> list[EvaluationClip]:
         if available >= CLIP:
             available = (available - 1) // INTERVALS[-1] * INTERVALS[-1] + 1
         clips.append(EvaluationClip(path, start, start + available))
+    return clips
+
+
+def readable_clips(plan: Plan) -> list[EvaluationClip]:
+    """Return the held-back clips without those that cannot be decoded, which are logged.
+
+    A continuation has other clips than those that were checked with the plan.
+
+    Raises:
+        PlanError: If none remains.
+    """
+    clips = []
+    for clip in held_back_clips(plan):
+        try:
+            for _ in clip.images():
+                pass
+            clips.append(clip)
+        except VideoError as error:
+            text = f'{error}; the validation leaves this video out'
+            print_log(text, logger='current', level=logging.WARNING)
+    if not clips:
+        raise PlanError('none of the frames that are held back can be decoded')
     return clips
 
 

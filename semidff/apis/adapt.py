@@ -15,7 +15,7 @@ from semidff.adaptation import Plan, PlanError, make_plan
 from semidff.adaptation.config import detector_config, make_config, training_steps, write_config
 from semidff.adaptation.plan import LEAST_SPEEDUP
 from semidff.adaptation.planner import check_space, extend
-from semidff.adaptation.validation import check_labels, held_back_clips, validate
+from semidff.adaptation.validation import check_labels, readable_clips, validate
 from semidff.adaptation.videos import write_list, write_step_lists
 from semidff.datasets.class_names import class_names
 from semidff.datasets.video_list import load_videos
@@ -154,6 +154,8 @@ def _planned(
         minutes = minutes or plan.minutes
         fewer, extended = plan.minutes - minutes > 1e-6, extend(plan, videos, out, minutes)
         if begun or not (other or fewer or extended):
+            if extended:
+                readable_clips(plan)  # other ones than those that were checked with the plan
             _say(f'continuing the plan of this folder, made for {plan.minutes:g} minutes')
             return plan
         if fps is key_interval is None:
@@ -250,7 +252,7 @@ def _load(
 def _render(plan: Plan, out: Path, device: str, labels: str | Path | None) -> None:
     """Draw what the recommended operating point detects in held-back frames."""
     _say('rendering a held-back clip')
-    clip = held_back_clips(plan)[0]
+    clip = readable_clips(plan)[0]
     with closing(open_stream(clip.path)) as stream:
         rate = stream.mean_rate()
     inferencer = VideoInferencer(out, device=device, show_progress=False)

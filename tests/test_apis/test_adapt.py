@@ -101,6 +101,32 @@ def test_held_back_frames_can_be_decoded_and_have_objects(project, adapted, tmp_
         validation.check_held_back(plan, own, model)
 
 
+def test_all_frames_of_the_validation_are_checked_before_the_training(
+    project, adapted, tmp_path, log
+):
+    whole, broken = (tmp_path / name for name in ('whole.mp4', 'broken.mp4'))
+    wipe(
+        broken, write_video(whole, 600, size=SIZE), 0.93, 0.95
+    )  # not where the held-back ones begin
+    with pytest.raises(PlanError, match='or they cannot be decoded'):
+        run(project, tmp_path / 'out', videos=[broken], minutes=60, plan_only=True)
+    plan = Plan.load(adapted / 'plan.json')
+    plan.held_back, plan.portion = [str(broken), str(whole)], 0.85
+    assert (
+        len(validation.readable_clips(plan)) == 1 and 'broken.mp4' not in log.text
+    )  # in a short one
+    shutil.copytree(adapted, tmp_path / 'done')
+    plan.save(tmp_path / 'done' / 'plan.json')
+    run(project, tmp_path / 'done', minutes=60, plan_only=True)
+    assert 'broken.mp4' in log.text and 'the validation leaves this video out' in log.text
+    plan.steps[-1]['minutes'] = 60
+    assert [clip.path for clip in validation.readable_clips(plan)] == [str(whole)]
+    plan.held_back = [str(broken)]
+    plan.save(tmp_path / 'done' / 'plan.json')
+    with pytest.raises(PlanError, match='none of the frames that are held back'):
+        run(project, tmp_path / 'done', minutes=90, plan_only=True)
+
+
 def test_the_same_minutes_again_are_no_more_minutes(project, adapted, tmp_path):
     plan = Plan.load(adapted / 'plan.json')
     plan.steps[0]['minutes'] = plan.steps[1]['minutes'] = 8.3 / 2
