@@ -200,15 +200,17 @@ def expand_list(ann_file: str | Path, root: Path) -> tuple[list[str], list[Video
     """Return the distinct paths of a list, globs in natural order, and the globs without a match."""
     paths: list[str] = []
     missing: list[VideoError] = []
-    for entry in read_lines(ann_file):
-        path = str(root / os.path.expanduser(entry))
-        if os.path.exists(path) or not glob.has_magic(path):
+    for line in read_lines(ann_file):
+        entry = os.path.expanduser(line)
+        path = str(root / entry)
+        if os.path.exists(path) or not glob.has_magic(entry):
             paths.append(path)
             continue
-        matches = sorted(glob.glob(path, recursive=True), key=natural_key)
+        # The root may have brackets of its own.
+        matches = sorted(glob.glob(entry, root_dir=root, recursive=True), key=natural_key)
         if not matches:
             missing.append(VideoError(path, 'the glob matches nothing'))
-        paths.extend(matches)
+        paths.extend(str(root / match) for match in matches)
     return list(dict.fromkeys(paths)), missing
 
 

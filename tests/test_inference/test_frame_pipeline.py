@@ -1,0 +1,26 @@
+"""Test pipelines at smaller input sizes."""
+
+import numpy as np
+import pytest
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+from semidff.inference.frame_pipeline import frame_pipeline
+
+
+@pytest.mark.parametrize(
+    ('resize', 'size'),
+    [
+        (dict(scale=(40, 80), keep_ratio=False), (40, 20)),
+        (dict(scale=40, keep_ratio=False), (20, 20)),
+        (dict(scale_factor=0.5), (12, 24)),
+        (dict(scale_factor=(0.5, 1.0)), (24, 24)),
+    ],
+)
+def test_half_of_the_input_size(resize, size):
+    init_default_scope('mmdet')
+    steps = [dict(type='LoadImageFromFile'), dict(type='Resize', **resize)]
+    steps.append(dict(type='PackDetInputs', meta_keys=()))
+    config = Config(dict(test_dataloader=dict(dataset=dict(pipeline=steps))))
+    packed = frame_pipeline(config, scale=0.5)(dict(img=np.zeros((48, 96, 3), np.uint8)))
+    assert packed['inputs'].shape[1:] == size
