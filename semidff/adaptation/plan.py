@@ -8,6 +8,8 @@ from semidff.utils.atomic_write import write_json
 from semidff.utils.tables import text_table
 
 LEAST_SPEEDUP = 1.3
+SCALES = 1.0, 0.75, 0.5
+DENSE_SCALES = 0.6, 0.35  # of the dense detector in addition
 
 
 class PlanError(ValueError):
@@ -78,6 +80,7 @@ class Plan:
         portion: Share of each video that is trained on, from its start.
         held_back: Videos of the validation; of each the frames after ``portion``, all frames where it is 1.
         skipped: Videos that cannot be read.
+        scales: Input sizes of the validation, relative to that of the config.
         frames: Number of frames that are trained on.
         steps: Steps of the training: name, iterations, minutes of the command and videos.
     """
@@ -110,6 +113,7 @@ class Plan:
     portion: float = 1.0
     held_back: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
+    scales: list[float] = field(default_factory=lambda: [*SCALES, *DENSE_SCALES])
     frames: int = 0
     steps: list[dict] = field(default_factory=list)
 
@@ -192,6 +196,7 @@ class Plan:
             ),
             f'Videos: {len(self.videos)} for training, {len(self.held_back)} for validation ({part}), '
             f'{len(self.skipped)} skipped',
+            'Input sizes of the validation: × ' + ', '.join(f'{scale:g}' for scale in self.scales),
         ]
         return '\n'.join(lines)
 

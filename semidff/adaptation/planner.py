@@ -28,7 +28,7 @@ from semidff.utils.tool_files import FileError
 from .config import detector_config, make_config
 from .parts import choose_parts, first_frames
 from .plan import Plan, PlanError
-from .validation import check_held_back
+from .validation import check_held_back, check_scales
 from .videos import hold_back, named_videos, write_list, write_step_lists
 
 _CROP = 480, 640
@@ -94,6 +94,8 @@ def make_plan(
         dict(name=kind, iters=1, minutes=minutes / len(kinds), videos=names) for kind in kinds
     ]
     check_held_back(plan, own, model)
+    progress('checking the input sizes of the validation')
+    check_scales(plan, own, model)
     plan.interval = [1, max(2 * plan.key_interval - 1, 5)]
     _choose_data(plan, own, trained, model)
     config = make_config(own, plan, write_step_lists(plan.steps, out), device)

@@ -26,12 +26,10 @@ from semidff.utils.atomic_write import atomic_write, write_json
 from semidff.utils.checkpoint import read_checkpoint
 from semidff.utils.tool_files import FileError
 
-from .plan import Plan, PlanError
+from .plan import DENSE_SCALES, SCALES, Plan, PlanError
 from .videos import CLIP
 
 INTERVALS = 5, 10, 20
-SCALES = 1.0, 0.75, 0.5
-DENSE_SCALES = 0.6, 0.35  # of the dense detector in addition
 _SHARE = 0.2  # of the minutes
 _LEAST, _MOST = 120, 900  # frames
 _LONGEST = 301  # frames of a clip
@@ -60,11 +58,13 @@ def validate(
         PlanError: If none of the clips can be decoded.
     """
     intervals = sorted({*INTERVALS, plan.key_interval})
-    points = grid_of_points(key_intervals=intervals, scales=SCALES)
+    scales = [scale for scale in SCALES if scale in plan.scales]
+    dense = [scale for scale in DENSE_SCALES if scale in plan.scales]
+    points = grid_of_points(key_intervals=intervals, scales=scales)
     report = measure_operating_points(
         model,
         () if labels else readable_clips(plan),
-        points + [OperatingPoint('frame', 1, scale) for scale in DENSE_SCALES],
+        points + [OperatingPoint('frame', 1, scale) for scale in dense],
         detector=detector,
         labels=labels,
         adaptive=out / 'adaptive.json',
@@ -165,6 +165,33 @@ def check_held_back(plan: Plan, own: Config, model: nn.Module) -> None:
             f'the detector finds no object with a score of at least {MIN_SCORE} in the frames that are held back '
             f'(highest score: {highest:.2f}), or they cannot be decoded; give other or more videos'
         )
+
+
+def check_scales(plan: Plan, own: Config, model: nn.Module) -> None:
+    """Run the detector before the training at each input size of the validation.
+
+    Those at which it fails, since some networks have a least size, are left out of ``plan.scales`` and logged.
+
+    Args:
+        own: Result of :func:`~semidff.adaptation.config.detector_config`.
+        model: Video detector on its device.
+    """
+    images = [next(clip.images()) for clip in held_back_clips(plan)]
+    shapes = {image.shape: image for image in images}
+    plan.scales = []
+    for scale in (*SCALES, *DENSE_SCALES):
+        pipeline = frame_pipeline(own, scale=scale)
+        engine = VideoEngine(model, 'propagate' if scale in SCALES else 'frame', timer=NoTimer())
+        try:
+            for image in shapes.values():
+                for _ in range(2):  # a key frame and another one
+                    engine.push(pseudo_collate([pipeline(dict(img=image))]))
+            plan.scales.append(scale)
+        except Exception as error:  # whatever the code of any detector raises
+            text = (
+                f'input size × {scale:g} is left out of the validation, the detector fails: {error}'
+            )
+            print_log(text, logger='current', level=logging.WARNING)
 
 
 def check_labels(labels: str | Path, own: Config, checkpoint: str) -> None:

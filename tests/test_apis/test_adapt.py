@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import yapf.yapflib.yapf_api as yapf_api
+from mmdet.models import ResNet
 from mmengine.config import Config
 
 from semidff.adaptation import Plan, PlanError, parts, planner, validation
@@ -125,6 +126,39 @@ def test_all_frames_of_the_validation_are_checked_before_the_training(
     plan.save(tmp_path / 'done' / 'plan.json')
     with pytest.raises(PlanError, match='none of the frames that are held back'):
         run(project, tmp_path / 'done', minutes=90, plan_only=True)
+
+
+def test_input_sizes_at_which_the_detector_fails_are_left_out(
+    project, adapted, tmp_path, monkeypatch, log
+):
+    forward = ResNet.forward
+
+    def with_least_size(self, x):
+        if x.shape[-1] < 96:
+            raise RuntimeError('kernel size is greater than input')
+        return forward(self, x)
+
+    monkeypatch.setattr(validation, 'SCALES', (1.0, 0.5))
+    monkeypatch.setattr(validation, 'DENSE_SCALES', (0.35,))
+    plan, found = Plan.load(adapted / 'plan.json'), VideoInferencer(adapted, device='cpu')
+    own = detector_config(str(project / 'detector.py'))
+    validation.check_scales(plan, own, found.model)
+    assert plan.scales == [1, 0.5, 0.35]
+    monkeypatch.setattr(ResNet, 'forward', with_least_size)
+    plan = Plan.load(run(project, tmp_path / 'out', plan_only=True) / 'plan.json')
+    assert plan.scales == [1] and 'Input sizes of the validation: × 1\n' in plan.text() + '\n'
+    assert 'input size × 0.5 is left out' in log.text and 'greater than input' in log.text
+    shutil.copy(adapted / 'adaptive.json', tmp_path / 'out')
+    validation.validate(plan, found.model, found.model, tmp_path / 'out')
+    report = json.loads((tmp_path / 'out' / 'report.json').read_text())
+    assert {point['scale'] for point in report['points']} == {1}
+
+
+def test_plans_of_earlier_versions_have_all_input_sizes(adapted, tmp_path):
+    content = json.loads((adapted / 'plan.json').read_text())
+    del content['scales']
+    (tmp_path / 'plan.json').write_text(json.dumps(content))
+    assert Plan.load(tmp_path / 'plan.json').scales == [1, 0.75, 0.5, 0.6, 0.35]
 
 
 def test_the_same_minutes_again_are_no_more_minutes(project, adapted, tmp_path):
