@@ -15,6 +15,7 @@ from semidff.analysis.operating_points import (
     OperatingPoint,
     grid_of_points,
     measure_operating_points,
+    measured_methods,
 )
 from semidff.datasets.class_names import class_names
 from semidff.datasets.video_readers import VideoError, open_video
@@ -60,14 +61,16 @@ def validate(
     intervals = sorted({*INTERVALS, plan.key_interval})
     scales = [scale for scale in SCALES if scale in plan.scales]
     dense = [scale for scale in DENSE_SCALES if scale in plan.scales]
-    points = grid_of_points(key_intervals=intervals, scales=scales)
+    adaptive = out / 'adaptive.json'
+    methods = measured_methods(True, adaptive.is_file())
+    points = grid_of_points(methods, intervals, scales)
     report = measure_operating_points(
         model,
         () if labels else readable_clips(plan),
         points + [OperatingPoint('frame', 1, scale) for scale in dense],
         detector=detector,
         labels=labels,
-        adaptive=out / 'adaptive.json',
+        adaptive=adaptive if adaptive.is_file() else None,
         rounds=3 if plan.minutes < 30 else 5,
         fps=plan.fps,
         folder=out / 'validation',
@@ -78,8 +81,13 @@ def validate(
         use = (
             f'semidff-demo VIDEO {out} --out boxes.mp4\nVideoInferencer({str(out)!r})  # in Python'
         )
+        note = (
+            ''
+            if adaptive.is_file()
+            else 'Adaptive key frames could not be fitted: no training video can be read.\n\n'
+        )
         file.write(
-            f'# {plan.family}\n\n{report.markdown()}\n```\n{use}\n```\n\n```\n{plan.text()}\n```\n'
+            f'# {plan.family}\n\n{report.markdown()}\n{note}```\n{use}\n```\n\n```\n{plan.text()}\n```\n'
         )
     write_json(report.to_dict(), out / 'report.json', indent=2, nan_as_null=True)
     progress(report.verdict())

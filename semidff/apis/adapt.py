@@ -5,6 +5,7 @@ import os
 from argparse import Namespace
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from semidff.datasets.class_names import class_names
 from semidff.datasets.video_list import load_videos
 from semidff.datasets.video_readers import Frame, open_stream
 from semidff.engine.training import run_training
-from semidff.inference.schedules.fit import fit_adaptive
+from semidff.inference.schedules.fit import FitError, fit_adaptive
 from semidff.utils.atomic_write import atomic_path, write_json
 from semidff.utils.checkpoint import TRAINING_ONLY, detector_digest, read_checkpoint
 from semidff.utils.model_building import read_config
@@ -222,13 +223,18 @@ def _finish(plan: Plan, out: Path, device: str, labels: str | Path | None) -> No
 
 
 def _fit(plan: Plan, out: Path, device: str, labels: str | Path | None) -> None:
-    """Fit the adaptive schedule to the videos of the training."""
+    """Fit the adaptive schedule to the frames of the training, if any can be read."""
     _say('fitting the adaptive schedule')
-    inferencer = _load(out, device)
+    inferencer, file = _load(out, device), out / 'adaptive.json'
     videos = load_videos(write_list(out / 'videos' / 'all.txt', plan.videos))
+    videos = [replace(video, length=int(video.length * plan.portion)) for video in videos]
     pack = lambda image: inferencer.preprocess(Frame(image, 0, 0.0))  # noqa: E731
     clips = min(max(round(plan.minutes / 3), _CLIPS[0]), _CLIPS[1])
-    fit_adaptive(inferencer.model, pack, videos, clips).predictor.save(out / 'adaptive.json')
+    try:
+        fit_adaptive(inferencer.model, pack, videos, clips).predictor.save(file)
+    except FitError as error:
+        _say(f'no adaptive key frames: {error}')
+        file.unlink(missing_ok=True)
 
 
 def _validate(plan: Plan, out: Path, device: str, labels: str | Path | None) -> None:

@@ -218,6 +218,23 @@ def test_methods_without_training_run_the_given_detector(project, adapted, tmp_p
     assert f'VideoInferencer({str(adapted)!r})' in (adapted / 'report.md').read_text()
 
 
+def test_without_readable_training_videos_there_are_no_adaptive_key_frames(
+    project, adapted, tmp_path
+):
+    out = tmp_path / 'out'
+    shutil.copytree(adapted, out)
+    (out / 'progress.json').unlink()
+    plan = Plan.load(out / 'plan.json')
+    plan.steps[-1]['videos'] = [
+        str(wipe(tmp_path / 'wiped.mp4', project / 'videos' / '0.mp4', 0.3))
+    ]
+    sys.modules['semidff.apis.adapt']._finish(plan, out, 'cpu', None)
+    assert not (out / 'adaptive.json').exists()
+    assert 'Adaptive key frames could not be fitted' in (out / 'report.md').read_text()
+    methods = {p['method'] for p in json.loads((out / 'report.json').read_text())['points']}
+    assert methods == {'frame', 'coast', 'interpolate', 'propagate', 'centered'}
+
+
 def test_a_gpu_needs_no_index(monkeypatch):
     chosen = []
     monkeypatch.setattr(torch.cuda, 'set_device', chosen.append)

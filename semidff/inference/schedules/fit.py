@@ -26,6 +26,10 @@ _HELD_OUT = 5  # every fifth clip
 _STRENGTH = 1e-3  # of the ridge penalty, for statistics of unit variance
 
 
+class FitError(ValueError):
+    """No pair of frames could be read."""
+
+
 @dataclass(frozen=True)
 class Fit:
     """Result of :func:`fit_adaptive`.
@@ -57,11 +61,13 @@ def fit_adaptive(
     Args:
         model: Video detector with a temporal module, in eval mode.
         pack: Maps a frame (H, W, 3), uint8, BGR, to a collated test batch.
-        clips: Number of clips, from videos spread evenly over the list; at most one per video.
+        clips: Number of clips, from videos spread evenly over the list. Of fewer videos, several clips of each that do
+            not overlap.
 
     Raises:
         MethodError: If the model has no temporal module.
-        ValueError: If no pair of frames could be read, or a number is too small.
+        FitError: If no pair of frames could be read.
+        ValueError: If a number is too small.
     """
     if not model.has_temporal:
         raise MethodError('an adaptive schedule needs a temporal module and this model has none')
@@ -69,14 +75,13 @@ def fit_adaptive(
         raise ValueError(f'max_interval is {max_interval}; it must be at least 2')
     if clips < 2 or clip_length < 2:
         raise ValueError(f'{clips} clips of {clip_length} frames: at least 2 of both are needed')
-    chosen = np.linspace(0, len(videos) - 1, min(clips, len(videos))).round().astype(int)
-    videos = [videos[index] for index in chosen]
+    places = choose_clips(videos, clips, clip_length)
 
     def preprocess(frame: np.ndarray) -> Tensor:
         return model.data_preprocessor(pack(frame), False)['inputs']
 
     def read(description: str) -> Iterator[list[np.ndarray]]:
-        return track(read_clips(videos, clip_length), description, len(videos), 'clips')
+        return track(read_clips(places, clip_length), description, len(places), 'clips')
 
     statistics, errors, numbers = [], [], []
     with model.running():
@@ -86,7 +91,7 @@ def fit_adaptive(
                 errors.append(found[1])
                 numbers.append(number)
     if not errors:
-        raise ValueError(f'no pair of frames could be read from {len(videos)} videos')
+        raise FitError(f'no pair of frames could be read from {len(videos)} videos')
     statistics, logs = torch.cat(statistics), torch.cat(errors).log()
     held_out = torch.tensor(numbers) % _HELD_OUT == _HELD_OUT - 1
     predictor = ridge(statistics[~held_out], logs[~held_out])
@@ -153,13 +158,29 @@ def explained_variance(predictor: ErrorPredictor, statistics: Tensor, logs: Tens
     return float(1 - rest / (logs - logs.mean()).pow(2).sum().clamp(min=1e-12))
 
 
-def read_clips(videos: Iterable[VideoInfo], length: int) -> Iterator[list[np.ndarray]]:
-    """Yield the ``length`` frames (H, W, 3), uint8, BGR, in the middle of each video, fewer where it is shorter.
+def choose_clips(
+    videos: Sequence[VideoInfo], clips: int, length: int
+) -> list[tuple[VideoInfo, int]]:
+    """Return videos spread evenly over the list, and the first frames of clips spread evenly over each of them.
 
-    Videos that cannot be decoded are skipped.
+    A single clip is the middle of its video. Short videos have fewer clips than others, but one at least.
     """
-    for video in videos:
-        start = max(0, (video.length - length) // 2)
+    chosen = np.linspace(0, len(videos) - 1, min(clips, len(videos))).round().astype(int)
+    places = []
+    for number, video in enumerate(videos[index] for index in chosen):
+        wanted = len(range(number, clips, len(chosen)))
+        count = max(1, min(wanted, video.length // length))
+        middles = (np.arange(count) + 0.5) * video.length / count
+        places += [(video, max(0, int(middle - length / 2))) for middle in middles]
+    return places
+
+
+def read_clips(places: Iterable[tuple[VideoInfo, int]], length: int) -> Iterator[list[np.ndarray]]:
+    """Yield ``length`` frames (H, W, 3), uint8, BGR, from a first frame of a video on, fewer at its end.
+
+    Clips that cannot be decoded are skipped.
+    """
+    for video, start in places:
         try:
             reader = open_video(video.path)
             images = reader.frames(range(start, min(start + length, video.length)))

@@ -13,7 +13,7 @@ import torch
 from mmengine.config import Config
 
 from semidff.apis import VideoInferencer
-from semidff.datasets.video_list import VideoListError, load_videos
+from semidff.datasets.video_list import VideoInfo, VideoListError, load_videos
 from semidff.datasets.video_readers import Frame
 from semidff.inference import (
     Acceleration,
@@ -23,7 +23,15 @@ from semidff.inference import (
     accelerate,
 )
 from semidff.inference.schedules.calibration import count_key_frames
-from semidff.inference.schedules.fit import fit_adaptive, relative_error, ridge, unlabeled_videos
+from semidff.inference.schedules.fit import (
+    FitError,
+    choose_clips,
+    fit_adaptive,
+    relative_error,
+    ridge,
+    unlabeled_videos,
+)
+from tests.damaged_video import wipe, write_video
 from tests.tiny_video import build, frame, test_settings, video_detector_cfg, write_videos
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -109,6 +117,33 @@ def test_it_reports_what_it_was_fitted_to(fit):
     low, middle, high = fit.errors
     assert fit.pairs == 3 * len((1, 2, 3, 4, 6)) and 0 < low <= middle <= high
     assert fit.explained is None  # no clip was left out
+
+
+def test_several_clips_of_a_video_whose_middle_cannot_be_decoded(inferencer, tmp_path):
+    whole = write_video(tmp_path / 'whole.mp4', 200, size=(96, 64))
+    videos = [
+        VideoInfo(str(path), '', 200, 64, 96)
+        for path in (
+            wipe(tmp_path / 'middle.mp4', whole, 0.4, 0.6),
+            wipe(tmp_path / 'a.mp4', whole, 0.05),
+        )
+    ]
+    # four clips of each video, from frames 19, 69, 119 and 169 on; the middle two cannot be decoded
+    options = dict(clips=4, clip_length=12, max_interval=8)
+    fit = fit_adaptive(inferencer.model, pack(inferencer), videos[:1], **options)
+    assert fit.pairs == 2 * len((1, 2, 3, 4, 6))
+    with pytest.raises(FitError, match='from 1 videos'):
+        fit_adaptive(inferencer.model, pack(inferencer), videos[1:], **options)
+
+
+def test_clips_are_spread_over_the_videos():
+    def starts(lengths, clips):
+        videos = [VideoInfo(str(length), '', length, 64, 96) for length in lengths]
+        return [(video.length, start) for video, start in choose_clips(videos, clips, 60)]
+
+    assert starts([100, 30, 200], 3) == [(100, 20), (30, 0), (200, 70)]
+    assert starts([100, 30, 200], 2) == [(100, 20), (200, 70)]
+    assert starts([240, 30], 5) == [(240, 10), (240, 90), (240, 170), (30, 0)]
 
 
 def test_ridge_finds_the_law():
