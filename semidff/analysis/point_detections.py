@@ -180,7 +180,8 @@ class PointDetections:
 
 def _identity(model: VideoDetector, predictor: ErrorPredictor | None) -> str:
     """Digest of everything that detections depend on, except frames and operating point."""
-    digest = sha256(f'{model.cfg.model} {model.cfg.get("test_dataloader")} {predictor}'.encode())
+    settings = [model.cfg.get(key) for key in ('model', 'test_dataloader', 'detector_dataset')]
+    digest = sha256(f'{settings} {predictor}'.encode())
     digest.update(f'{model.options} {next(model.parameters()).device.type}'.encode())
     # without a teacher, which is not loaded and has random weights
     for part in filter(None, (model.spatial, model.temporal)):

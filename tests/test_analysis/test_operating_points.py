@@ -119,6 +119,21 @@ def test_smaller_input_and_continued_run(folder, clip, model, tmp_path, monkeypa
     assert [one.metrics for one in again.points] == [one.metrics for one in report.points]
 
 
+def test_kept_detections_are_those_of_the_same_pipeline(clip, model, tmp_path):
+    def boxes(size):
+        pipeline = [dict(type='LoadImageFromFile'), dict(type='Resize', scale=size)]
+        pipeline.append(dict(type='PackVideoFrame'))
+        own = copy.copy(model)
+        own.cfg = Config(dict(model=model.cfg.model, detector_dataset=dict(pipeline=pipeline)))
+        runs = PointDetections(own, [clip], folder=tmp_path)
+        runs.detect([OperatingPoint('frame')], lambda text: None)
+        return runs.of(OperatingPoint('frame')).detections[0].boxes
+
+    first = boxes((96, 64))
+    assert not np.array_equal(first, boxes((48, 32)))
+    assert np.array_equal(first, boxes((96, 64))) and len(list(tmp_path.glob('*.npz'))) == 2
+
+
 def test_an_image_detector_needs_no_training(folder, clip, model):
     detector = build(detector_cfg())
     detector.load_state_dict(model.spatial.detector.state_dict())
