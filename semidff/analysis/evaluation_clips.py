@@ -83,9 +83,13 @@ def labeled_clips(
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is malformed or has other classes.
+        ValueError: If it is malformed, has other classes, or no box of these classes.
     """
     evaluator, beside = VIDEvaluator(str(labels), classes), Path(labels).with_suffix('')
+    if not len(evaluator.truth.frames):
+        raise ValueError(
+            f'{labels}: has no box of the classes {", ".join(evaluator.classes)}, so accuracy is undefined'
+        )
     inside = (beside / evaluator.frames[0]['file_name']).is_file()
     root = Path(images or (beside if inside else Path(labels).parent))
     clips = []

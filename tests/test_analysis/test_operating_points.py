@@ -199,6 +199,13 @@ def test_labels(folder, model):
     assert all(0 <= one.accuracy <= 1 for one in report.points)
 
 
+def test_labels_without_boxes_are_refused(folder, model, tmp_path):
+    content = json.loads((folder / 'val.json').read_text())
+    (tmp_path / 'val.json').write_text(json.dumps(dict(content, annotations=[])))
+    with pytest.raises(ValueError, match='val.json: has no box of the classes disc, square'):
+        measure_operating_points(model, labels=tmp_path / 'val.json', images=folder)
+
+
 @pytest.mark.parametrize(
     ('points', 'options', 'words'),
     [

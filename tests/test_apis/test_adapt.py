@@ -353,6 +353,11 @@ def test_refusals(project, adapted, tmp_path, monkeypatch):
     labels = shutil.copy(write_videos(tmp_path / 'labeled', (2,)), tmp_path / 'moved.json')
     with pytest.raises(FileError, match='2 of its images are missing'):
         run(project, out, labels=labels)
+    content = json.loads(Path(labels).read_text())
+    empty = tmp_path / 'labeled' / 'empty.json'
+    empty.write_text(json.dumps(dict(content, annotations=[])))
+    with pytest.raises(ValueError, match='empty.json: has no box'):
+        run(project, out, labels=empty)
     with pytest.raises(VideoListError, match='no such file'):
         run(project, out, videos=[project / 'none.mp4'])
     torch.save(dict(state_dict=dict(other=torch.zeros(2))), tmp_path / 'other.pth')
