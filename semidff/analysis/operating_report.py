@@ -160,9 +160,12 @@ class OperatingReport:
             advice = 'keep the dense detector' if causal.point.scale >= 1 else 'use smaller frames'
             if causal.point.method != 'frame':
                 advice = f'use {causal}'
-            text += (
-                f' It is not causal; for live video {advice} ({causal.speed_up:.1f} times as fast).'
-            )
+            facts = f'{causal.speed_up:.1f} times as fast'
+            if self.fps and causal.fps < self.fps:
+                facts += (
+                    f', {causal.fps:.1f} frames per second; nothing causal reaches {self.fps:g}'
+                )
+            text += f' It is not causal; for live video {advice} ({facts}).'
         return text
 
     def to_dict(self) -> dict[str, Any]:

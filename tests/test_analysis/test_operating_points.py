@@ -267,6 +267,11 @@ def test_report(tmp_path):
         target = OperatingReport([*dense, above, below, fast], 0.03, fps=fps)
         assert [target.recommended, target.best(causal=True)] == expected
     assert ', 50.0 frames per second, 2.0 points of mAP lost' in target.verdict()
+    assert target.verdict().endswith('for live video use smaller frames (4.0 times as fast).')
+    target = OperatingReport([dense[0], above, fast], 0.03, fps=40)
+    assert target.verdict().endswith(
+        'for live video use propagate at l = 10 (3.3 times as fast, 33.3 frames per second; nothing causal reaches 40).'
+    )
     target = OperatingReport([*dense, above], 0.03, fps=99)
     assert 'nothing that was measured reaches 99' in target.verdict()
     table = offline.markdown()
