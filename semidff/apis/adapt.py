@@ -183,7 +183,6 @@ def _train(plan: Plan, out: Path, device: str) -> None:
         config = read_config(path)
         config.train_cfg.steps = training_steps(plan, lists)
         config.train_dataloader.dataset.dataset.ann_file = lists[0]
-        config.pop('recommended', None)
     else:
         config = make_config(detector_config(plan.detector), plan, lists, device)
     check_space(plan, out)

@@ -1,5 +1,6 @@
 """The folder that an adaptation leaves: config, weights and the operating point that it recommends."""
 
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,7 +32,7 @@ class AdaptedFolder(NamedTuple):
 
     @classmethod
     def read(cls, folder: Path) -> 'AdaptedFolder':
-        """Read a folder.
+        """Read a folder, with a warning if it recommends nothing.
 
         Raises:
             ConfigError: If it lacks the config or the weights.
@@ -43,6 +44,12 @@ class AdaptedFolder(NamedTuple):
                 'config file'
             )
         point = dict(read_config(files[0]).get('recommended') or {})
+        if not point:
+            warnings.warn(
+                f'{folder}: recommends no operating point, since its validation is not finished; the default is '
+                'propagation with key-frame interval 10. Run tools/adapt.py again',
+                stacklevel=2,
+            )
         method, interval = point.get('method', 'propagate'), point.get('key_interval', 10)
         schedule = None
         if method == 'adaptive':

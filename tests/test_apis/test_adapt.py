@@ -304,8 +304,14 @@ def test_an_interrupted_training_continues_with_the_same_result(project, adapted
         time = (out / 'last.pth').stat().st_mtime_ns
         run(project, out)
         assert (out / 'last.pth').stat().st_mtime_ns == time  # nothing to do
+        with pytest.warns(UserWarning, match='recommends no operating point'):
+            VideoInferencer(out, device='cpu')
+        config = Config.fromfile(out / 'config.py')
+        config.recommended = dict(method='coast', key_interval=3, scale=1.0)
+        config.dump(out / 'config.py')
         write_video(project / 'more.mp4', 24, size=SIZE)
         run(project, out, videos=[project / 'videos', project / 'more.mp4'], minutes=2e-3)
+        assert VideoInferencer(out, device='cpu').method == 'coast'  # until the next validation
     plan = json.loads((out / 'plan.json').read_text())
     assert plan['steps'][2]['name'] == 'semantic_3'
     assert plan['steps'][2]['videos'] == [*plan['steps'][0]['videos'], str(project / 'more.mp4')]
