@@ -145,6 +145,7 @@ def _planned(
             raise PlanError(
                 f'{out}: is the adaptation of {plan.detector} with {plan.checkpoint}; give the same, or another --out'
             )
+        plan.checkpoint = checkpoint  # the same file may have been moved
         other = fps not in (None, plan.fps) or key_interval not in (None, plan.key_interval)
         begun = any((out / 'training').glob('*.pth')) or (out / 'last.pth').exists()
         if other and begun:
@@ -183,6 +184,7 @@ def _train(plan: Plan, out: Path, device: str) -> None:
         config = read_config(path)
         config.train_cfg.steps = training_steps(plan, lists)
         config.train_dataloader.dataset.dataset.ann_file = lists[0]
+        config.model.checkpoint = plan.checkpoint
     else:
         config = make_config(detector_config(plan.detector), plan, lists, device)
     check_space(plan, out)

@@ -283,6 +283,7 @@ def test_an_interrupted_training_continues_with_the_same_result(project, adapted
     out = tmp_path / 'out'
     out.mkdir()
     shutil.copy(adapted / 'plan.json', out)
+    moved = shutil.copy(project / 'one.pth', tmp_path / 'moved.pth')
     after = DistillationStepHook.after_train_iter
 
     def interrupt(hook, runner, *args, **kwargs):
@@ -293,7 +294,10 @@ def test_an_interrupted_training_continues_with_the_same_result(project, adapted
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(DistillationStepHook, 'after_train_iter', interrupt)
         with pytest.raises(KeyboardInterrupt):
-            run(project, out)
+            run(project, out, checkpoint=moved)
+    assert Plan.load(out / 'plan.json').checkpoint == str(moved)
+    moved.unlink()
+    (out / 'detector.pth').unlink()
     module = sys.modules['semidff.apis.adapt']
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, '_finish', lambda *args: None)
