@@ -22,6 +22,7 @@ import cv2
 
 from semidff.datasets.video_folders import find_videos
 from semidff.datasets.video_readers import VideoError, VideoWarning
+from semidff.datasets.video_readers.sources import check_limits
 from semidff.utils.atomic_write import atomic_write, write_json
 from semidff.utils.tool_files import FileError, check_new
 
@@ -97,7 +98,12 @@ class Archive:
 
         Returns:
             The summary, which is in ``summary.json`` and ``summary.txt``, too.
+
+        Raises:
+            ValueError: If an option is invalid.
+            FileError: If results cannot be written.
         """
+        check_limits(options.get('fps'), options.get('max_frames'))
         busy = []
         with open(self.out / RECORDS / 'claims', 'ab') as claims:
             # the others' videos last, when they are complete or abandoned
@@ -153,7 +159,7 @@ class Archive:
                 for sample in inferencer(str(self.folder / video), **outputs, **options):
                     frames, keys = frames + 1, keys + bool(sample.is_key_frame)
             except (VideoError, ValueError, cv2.error, OSError) as reason:
-                if isinstance(reason, OSError) and reason.errno != errno.ENAMETOOLONG:
+                if not _is_of_video(reason, video):
                     raise
                 error = f'{reason}'.replace(f'{self.folder / video}: ', '') or type(reason).__name__
                 shutil.rmtree(labels, ignore_errors=True)
@@ -204,6 +210,13 @@ def _state(path: str | Path) -> list[int]:
 def _text(value: object) -> str:
     """Return a value as text that can be written; bytes of names that are not UTF-8 become escape sequences."""
     return str(value).encode(errors='backslashreplace').decode()
+
+
+def _is_of_video(error: Exception, video: Path) -> bool:
+    """Return whether an error has to do with a video or its name, and not with the machine or the folder of results."""
+    if isinstance(error, FileError):
+        return _text(video) != str(video)
+    return not isinstance(error, OSError) or error.errno == errno.ENAMETOOLONG
 
 
 def _is_file(value: Any) -> bool:

@@ -17,7 +17,13 @@ from mmengine.registry import init_default_scope
 from torch import nn
 
 from semidff.datasets.video_readers import Frame, FrameStream
-from semidff.datasets.video_readers.sources import MAX_READ_AHEAD, Source, prefetch, sources_of
+from semidff.datasets.video_readers.sources import (
+    MAX_READ_AHEAD,
+    Source,
+    check_limits,
+    prefetch,
+    sources_of,
+)
 from semidff.inference import KeyFrameSchedule, VideoEngine, build_schedule
 from semidff.inference.frame_pipeline import frame_pipeline, load_model
 from semidff.inference.methods import method_class
@@ -172,10 +178,7 @@ class VideoInferencer(BaseInferencer):
             VideoError: A video cannot be opened or has no frame; with ``strict``, is damaged.
             ValueError: An argument is invalid.
         """
-        if max_frames is not None and max_frames < 1:
-            raise ValueError(f'max_frames is {max_frames}; it must be at least 1')
-        if fps is not None and not 0 < fps < 1e6:
-            raise ValueError(f'fps is {fps}; it must be above 0 and finite')
+        check_limits(fps, max_frames)
         sources = sources_of(inputs, fps, strict)
         files = [source.path for source in sources]
         check_out_video(out_video, files)

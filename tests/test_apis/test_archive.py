@@ -127,6 +127,21 @@ def test_errors_of_the_device_are_no_failures_of_a_video(project, inferencer, tm
     assert archive.run(inferencer)['frames'] >= 24
 
 
+def test_wrong_options_and_results_that_cannot_be_written_are_no_failures_of_a_video(
+    project, inferencer, tmp_path
+):
+    archive = Archive(project / 'videos', tmp_path / 'out', SETTINGS, draw=False)
+    for options in (dict(max_frames=0), dict(fps=0.0)):
+        with pytest.raises(ValueError, match='is 0'):
+            archive.run(inferencer, **options)
+    (tmp_path / 'out' / '2.mp4.json').mkdir()
+    with pytest.raises(FileError, match='2.mp4.json: is a folder'):
+        archive.run(inferencer)
+    assert (archive.summary()['done'], archive.summary()['failed']) == (2, {})
+    (tmp_path / 'out' / '2.mp4.json').rmdir()
+    assert archive.run(inferencer)['frames'] >= 24
+
+
 @pytest.mark.parametrize('error', [ValueError('bad'), cv2.error('bad')], ids=repr)
 def test_errors_of_a_video_do_not_end_the_run(project, inferencer, tmp_path, error):
     archive = Archive(project / 'videos', tmp_path / 'out', SETTINGS, draw=False)
