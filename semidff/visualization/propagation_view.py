@@ -35,7 +35,7 @@ class PairView(NamedTuple):
         propagated (Tensor): Propagated features, after warp and scale, likewise.
         target (Tensor): The teacher's features of the current frame, likewise.
         key (BaseDataElement): Detections or labels on the key frame, in pixels of ``frames``.
-        student (BaseDataElement): Those on the propagated features.
+        student (BaseDataElement): Those on the propagated features, with the settings of non-key frames.
         teacher (BaseDataElement): Those on the teacher's features.
         cell (tuple[float, float]): Size of a cell of the flow in pixels of ``frames``, x and y.
         covered (tuple[float, float]): Share of the maps' rows and columns that the frame covers.
@@ -134,9 +134,11 @@ def view_pair(
             flow, scale = temporal.flow_and_scale(temporal.prepare(key), temporal.prepare(current))
         stride = getattr(getattr(temporal, 'flow_network', None), 'stride', 16)
 
-        def predictions(module: SpatialModule, features: tuple[Tensor, ...]) -> BaseDataElement:
+        def predictions(
+            module: SpatialModule, features: tuple[Tensor, ...], test_cfg: dict | None = None
+        ) -> BaseDataElement:
             # predict() writes into its sample, so each gets a copy
-            result = module.predict(features, [copy.deepcopy(sample)])[0]
+            result = module.predict(features, [copy.deepcopy(sample)], test_cfg)[0]
             return result.get(module.prediction).cpu()
 
         return PairView(
@@ -147,7 +149,7 @@ def view_pair(
             propagated=propagated[level][0],
             target=target[level][0],
             key=predictions(model.spatial, key_features),
-            student=predictions(model.spatial, propagated),
+            student=predictions(model.spatial, propagated, model.non_key_test_cfg),
             teacher=predictions(teacher, target),
             cell=tuple(stride / factor for factor in sample.get('scale_factor', (1.0, 1.0))),
             covered=covered_share(sample),

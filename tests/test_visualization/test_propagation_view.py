@@ -57,6 +57,15 @@ def test_still_frames_have_no_error():
     torch.testing.assert_close(view.student.bboxes, view.teacher.bboxes, rtol=1e-3, atol=1e-3)
 
 
+def test_the_student_has_the_settings_of_non_key_frames():
+    model = make_model()
+    whole = view_of(model)
+    model.non_key_test_cfg = dict(max_per_img=2)
+    view = view_of(model)
+    assert len(view.student) == 2 and torch.equal(view.student.bboxes, whole.student.bboxes[:2])
+    assert len(view.key) == len(whole.key) > 2 and len(view.teacher) == len(whole.teacher) > 2
+
+
 def test_errors_are_relative_to_the_teacher():
     view = view_of(make_model())
     assert torch.equal(view.propagated, view.key_features)
