@@ -73,7 +73,7 @@ class ClipTimer:
 
         This is a key frame, which is not counted, and the l frames after it, of which the last is the next key frame:
         so work at a key frame on the frames before it is counted. With offline methods that propagate features it is
-        a key frame, the l - 1 frames after it, and the flush.
+        a key frame, the l - 1 frames after it, and the flush, whose time is spread evenly over these l - 1 frames.
 
         Args:
             frames: At least l + 1 frames; l + 1 of an iterator are read.
@@ -111,10 +111,10 @@ class ClipTimer:
         results += self._engine.flush()
         synchronize(self._device)
         flush = time.perf_counter() - start
-        if self._flushes:  # non-key frames
-            seconds[-1][-1] += flush
-        else:  # averaging of scores
-            seconds = [[*own[:-1], own[-1] + flush / len(seconds)] for own in seconds]
+        # non-key frames that are propagated, or all frames whose scores are averaged
+        finished = (seconds[1:] if self._flushes else []) or seconds
+        for own in finished:
+            own[-1] += flush / len(finished)
         if on_gpu:
             peak = torch.cuda.max_memory_allocated(self._device)
             memory = (peak - before + self._own) / 2**20

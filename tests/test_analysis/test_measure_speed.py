@@ -1,5 +1,7 @@
 """Interleaved speed measurement: what is run in which order, and the figures of given times."""
 
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -112,6 +114,20 @@ def test_non_key_frames_of_offline_methods_are_finished(
     timer = ClipTimer(build(video_detector_cfg()), method.__name__.lower(), 4, module._pack)
     assert timer.run_interval(frames).seconds.shape == (4, 4)
     assert counts == finished
+
+
+def test_work_at_the_flush_is_that_of_all_non_key_frames(rows, monkeypatch):
+    finish = Centered._finish
+
+    def slow(*arguments):
+        results = finish(*arguments)
+        time.sleep(0.3 * len(results))
+        return results
+
+    monkeypatch.setattr(Centered, '_finish', slow)
+    frames = next(module._clips(Config.fromfile(rows('a', 'frame', 1).config), 5, 1, None))
+    timer = ClipTimer(build(video_detector_cfg()), 'centered', 4, module._pack)
+    assert min(timer.run_interval(frames).seconds[1:, 3]) >= 0.3
 
 
 def test_the_first_key_frame_is_not_counted_and_the_next_one_stands_first(rows, monkeypatch):
