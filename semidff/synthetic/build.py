@@ -2,17 +2,14 @@
 
 import json
 import shutil
-import signal
 import time
 from dataclasses import asdict
 from functools import partial
-from multiprocessing import get_all_start_methods, get_context
 from pathlib import Path
-
-import cv2
 
 from semidff.utils.atomic_write import write_json
 from semidff.utils.progress import track
+from semidff.utils.worker_pool import mapped
 
 from .parts import PARTS, Part
 from .presets import VERSION, DatasetSpec
@@ -90,23 +87,10 @@ def _build_part(root: Path, part: Part, spec: DatasetSpec, workers: int) -> dict
             (root / output).mkdir()
     count = spec.count(part.name)
     make = partial(_make_item, root, spec, part.name)
-    show = partial(track, description=part.name, total=count, unit='items')
-    if workers == 1:
-        records = list(show(map(make, range(count))))
-    else:
-        chunk = max(1, min(16, count // (8 * workers)))
-        # Forking avoids importing the package again, which takes longer than a part.
-        method = 'fork' if 'fork' in get_all_start_methods() else None
-        with get_context(method).Pool(workers, _prepare_worker) as pool:
-            records = list(show(pool.imap(make, range(count), chunk)))
+    chunk = max(1, min(16, count // (8 * workers)))
+    with mapped(make, range(count), workers, chunk) as results:
+        records = list(track(results, part.name, count, 'items'))
     return part.finish(root, spec, records)
-
-
-def _prepare_worker() -> None:
-    # The pool ends its workers by SIGTERM. An inherited handler in Python may not run while a worker waits for its
-    # next item; the pool would then wait for the worker forever.
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    cv2.setNumThreads(0)  # OpenCV's threads do not survive a fork
 
 
 def _make_item(root: Path, spec: DatasetSpec, name: str, index: int) -> object:

@@ -3,9 +3,7 @@
 import hashlib
 import json
 import shutil
-import signal
 from dataclasses import replace
-from types import SimpleNamespace
 
 import cv2
 import decord
@@ -235,20 +233,6 @@ def test_a_folder_of_something_else_is_not_touched(tmp_path):
 def test_bad_arguments(changes, message):
     with pytest.raises(ValueError, match=message):
         make_spec(**changes)
-
-
-def _ends_at_sigterm(*_):
-    return signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-
-
-def test_workers_end_at_sigterm(monkeypatch, tmp_path):
-    monkeypatch.setattr(build, '_make_item', _ends_at_sigterm)
-    part = SimpleNamespace(name='stills', outputs=(), finish=lambda *arguments: arguments[-1])
-    before = signal.signal(signal.SIGTERM, lambda *_: None)
-    try:
-        assert all(build._build_part(tmp_path, part, TINY, workers=2))
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def test_bad_workers(tmp_path):

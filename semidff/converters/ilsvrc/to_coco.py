@@ -1,8 +1,6 @@
 """Conversion of ImageNet DET and VID from the layout of ILSVRC2015 to COCO-VID json."""
 
 import argparse
-import multiprocessing
-import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,6 +11,7 @@ from semidff.utils.arguments import ToolParser, run_tool
 from semidff.utils.atomic_write import write_json
 from semidff.utils.progress import track
 from semidff.utils.tool_files import InputFile, OutputFile
+from semidff.utils.worker_pool import mapped
 
 from .image_set import read_lines, read_video_image_set
 from .xml_file import XMLFrame, read_xml
@@ -235,9 +234,5 @@ def run_converter(convert: Callable[..., ConversionReport], args: argparse.Names
 
 def _read_all(paths: list[str], ann_dir: str | Path, workers: int) -> list[XMLFrame | str]:
     read = partial(_read_or_reason, ann_dir=str(ann_dir))
-    if workers <= 1:
-        return list(track(map(read, paths), 'annotations', len(paths), 'files'))
-    # Ctrl-C is left to the main process.
-    with multiprocessing.Pool(workers, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
-        contents = pool.imap(read, paths, chunksize=_FILES_AT_ONCE)
+    with mapped(read, paths, workers, _FILES_AT_ONCE) as contents:
         return list(track(contents, 'annotations', len(paths), 'files'))
