@@ -49,6 +49,16 @@ def test_data_prefix_absolute_paths_and_odd_names(tmp_path):
     assert [v.name for v in videos] == ['a [1]#2.mp4', 'b.mp4']
 
 
+def test_brackets_in_the_path_of_the_list_are_no_glob(tmp_path):
+    write_video(tmp_path / 'take [12]/clips/mine.mp4')
+    write_video(tmp_path / 'take 1/clips/other.mp4')
+    listed = tmp_path / 'take [12]/list.txt'
+    listed.write_text('clips/*.mp4\n')
+    assert [video.name for video in load_videos(listed)] == ['clips/mine.mp4']
+    listed.write_text('clips/mine.mp4\nclips/none.mp4\n')
+    assert [video.name for video in load_videos(listed)] == ['clips/mine.mp4']
+
+
 def test_list_itself_is_at_fault(tmp_path):
     with pytest.raises(VideoListError, match=r'none\.txt: no such list.*ann_file'):
         read_lines(tmp_path / 'none.txt')
