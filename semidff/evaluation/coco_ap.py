@@ -14,24 +14,34 @@ FIGURES = ('AP', 'AP_50', 'AP_75')
 
 
 def coco_ap(
-    truth: GroundTruth, detections: Detections, num_frames: int, num_classes: int
+    truth: GroundTruth,
+    detections: Detections,
+    num_frames: int,
+    num_classes: int,
+    crowd: np.ndarray | None = None,
 ) -> dict[str, float]:
     """Compute ``AP``, ``AP_50`` and ``AP_75`` in 0..1 with pycocotools, means over the classes with ground truth.
 
-    Only the 100 best detections of a class in a frame are counted. The metrics are NaN without ground truth.
+    Only the 100 best detections of a class in a frame are counted. The metrics are NaN without ground truth that is no
+    crowd.
+
+    Args:
+        crowd: (m,) bool, which boxes of the ground truth are crowds: they need not be found, and detections that lie in
+            them and match no other box are not counted. None: none is.
     """
-    if not len(truth.boxes):
+    crowd = np.zeros(len(truth.boxes), bool) if crowd is None else crowd
+    if crowd.all():
         return dict.fromkeys(FIGURES, float('nan'))
     images = [dict(id=frame) for frame in range(num_frames)]
     categories = [dict(id=label) for label in range(num_classes)]
-    found = _annotations(detections)
+    found, wanted = _annotations(detections), _annotations(truth)
     for box, score in zip(found, detections.scores.tolist(), strict=True):
         box['score'] = score
+    for box, is_crowd in zip(wanted, crowd.tolist(), strict=True):
+        box['iscrowd'] = int(is_crowd)
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
         reference = COCO()
-        reference.dataset = dict(
-            images=images, categories=categories, annotations=_annotations(truth)
-        )
+        reference.dataset = dict(images=images, categories=categories, annotations=wanted)
         reference.createIndex()
         evaluation = COCOeval(reference, reference.loadRes(found) if found else COCO(), 'bbox')
         # Without detections pycocotools knows no frames.

@@ -60,6 +60,7 @@ class VIDEvaluator:
         frames: Images of the file in (video, frame) order.
         frame_numbers: ILSVRC frame id of each frame: ``ilsvrc_id`` where the file has it, else 1, 2, 3, ...
         labeled: (frames,) bool, which frames are evaluated.
+        crowd: (boxes,) bool, which annotations are crowds; only :meth:`coco_ap` treats them differently.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -95,6 +96,7 @@ class VIDEvaluator:
         boxes[:, 2:] += boxes[:, :2]
         classes_of = np.array([labels[a['category_id']] for a in counted], int)
         self.truth = GroundTruth(frames, classes_of, boxes)
+        self.crowd = np.array([a.get('iscrowd', 0) for a in counted], bool)
         videos, times = (
             np.array([frame[name] for frame in self.frames], int)[frames]
             for name in ('video_id', 'frame_id')
@@ -121,8 +123,8 @@ class VIDEvaluator:
 
     def coco_ap(self, detections: Detections) -> dict[str, float]:
         """Compute COCO's AP over the labeled frames, see :func:`~semidff.evaluation.coco_ap.coco_ap`."""
-        truth, detections, only, _ = self._select(detections)
-        return coco_ap(truth, detections, len(only), len(self.classes))
+        truth, detections, only, kept = self._select(detections)
+        return coco_ap(truth, detections, len(only), len(self.classes), self.crowd[kept])
 
     def _select(
         self, detections: Detections, only: np.ndarray | None = None

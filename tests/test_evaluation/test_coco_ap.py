@@ -1,10 +1,15 @@
 """COCO AP of arrays, compared with its definition."""
 
+import json
+
 import numpy as np
 import pytest
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
 from semidff.evaluation.coco_ap import coco_ap
 from semidff.evaluation.vid_ap import Detections, GroundTruth
+from semidff.evaluation.vid_evaluator import VIDEvaluator
 
 
 def truth():
@@ -38,3 +43,40 @@ def test_nothing_found_and_nothing_to_find():
     assert coco_ap(truth(), nothing, 2, 3) == dict(AP=0, AP_50=0, AP_75=0)
     empty = GroundTruth(np.zeros(0, int), np.zeros(0, int), np.zeros((0, 4)))
     assert all(np.isnan(value) for value in coco_ap(empty, nothing, 2, 3).values())
+
+
+def test_crowds_count_as_in_pycocotools(tmp_path):
+    """A crowd that is missed, detections inside it, and a class that has nothing but a crowd."""
+    boxes = [(1, 1, [0, 0, 50, 50], 0), (1, 1, [100, 0, 200, 100], 1), (2, 2, [0, 0, 90, 90], 1)]
+    content = {
+        'images': [dict(id=i, file_name=f'{i}.jpg', width=400, height=300) for i in (1, 2)],
+        'annotations': [
+            dict(id=n, image_id=i, category_id=c, bbox=box, area=box[2] * box[3], iscrowd=crowd)
+            for n, (i, c, box, crowd) in enumerate(boxes, 1)
+        ],
+        'categories': [dict(id=1, name='cat'), dict(id=2, name='dog')],
+    }
+    (tmp_path / 'val.json').write_text(json.dumps(content))
+    given = [(0, [120, 10, 160, 60], 0.9), (0, [0, 0, 50, 50], 0.8), (1, [0, 0, 30, 30], 0.7)]
+    found = Detections(
+        np.array([frame for frame, _, _ in given]), np.zeros(3, int),
+        np.array([score for _, _, score in given]), np.array([box for _, box, _ in given], float),
+    )  # fmt: skip
+    ours = VIDEvaluator(str(tmp_path / 'val.json')).coco_ap(found)
+
+    reference = COCO(str(tmp_path / 'val.json'))
+    results = [
+        dict(image_id=frame + 1, category_id=1, bbox=[x, y, x2 - x, y2 - y], score=score)
+        for frame, (x, y, x2, y2), score in given
+    ]
+    evaluation = COCOeval(reference, reference.loadRes(results), 'bbox')
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
+    assert list(ours.values()) == pytest.approx(evaluation.stats[:3].tolist())
+    assert ours['AP'] == pytest.approx(1)
+
+
+def test_nothing_but_crowds_is_nothing_to_find():
+    figures = coco_ap(truth(), found((100, 100, 100)), 2, 3, np.ones(3, bool))
+    assert all(np.isnan(value) for value in figures.values())
