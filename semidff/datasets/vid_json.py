@@ -15,7 +15,7 @@ from mmengine.fileio import get_local_path
 
 from semidff.utils.deprecation import warn_renamed
 
-from .vid_schema import check_vid_json
+from .vid_schema import SCHEMA, check_vid_json
 
 
 def load_vid_json(ann_file: str, backend_args: dict | None = None) -> dict:
@@ -25,7 +25,8 @@ def load_vid_json(ann_file: str, backend_args: dict | None = None) -> dict:
         ann_file: Path or URL.
 
     Returns:
-        Content of the file; ``images``, ``annotations``, ``categories`` and ``videos`` are lists.
+        Content of the file; ``images``, ``annotations``, ``categories`` and ``videos`` are lists. Keys of their
+        entries whose value is null are left out.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -47,6 +48,11 @@ def load_vid_json(ann_file: str, backend_args: dict | None = None) -> dict:
             warn_renamed('json key', 'is_labelled', 'is_labeled')
             image.setdefault('is_labeled', image.pop('is_labelled'))
     check_vid_json(content, str(ann_file))
+    for name in SCHEMA:
+        content[name] = [
+            {key: value for key, value in entry.items() if value is not None}
+            for entry in content[name]
+        ]
     return content
 
 
