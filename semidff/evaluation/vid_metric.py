@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from mmdet.registry import METRICS
+from mmengine.dist import is_main_process
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
@@ -44,12 +45,15 @@ class VIDMetric(BaseMetric):
     padding) is used once, so that the metrics do not depend on the number of processes. Frames with ``is_labeled:
     false`` in the annotation file are not evaluated.
 
+    The annotation file is read when ``dataset_meta`` is set, which loops do before the first frame.
+
     Samples with ``key_distance`` are results at several distances from the key frame (protocol ``pairs``, DFF 5.2).
     Every metric is then the mean over the distances, and ``vid/mAP_at/<distance>`` is the mAP at each.
 
     Args:
         ann_file: COCO-VID JSON file of the evaluated videos.
-        outfile: File for the detections in ILSVRC's submission format; None writes no file.
+        outfile: File for the detections in ILSVRC's submission format, written before they are evaluated; None writes
+            no file.
         class_mean: ``'present'``: mAP is the mean over classes with ground truth; ``'imagenet'``: over all classes,
             see :func:`~semidff.evaluation.vid_ap.mean_ap`.
         per_video: Whether to add the mAP of each video, ``vid/mAP_of/<video name>``.
@@ -79,6 +83,16 @@ class VIDMetric(BaseMetric):
         self.class_mean = class_mean
         self.per_video = per_video
         self._size = 0
+        self._evaluator: VIDEvaluator | None = None
+
+    @BaseMetric.dataset_meta.setter
+    def dataset_meta(self, dataset_meta: dict) -> None:
+        self._dataset_meta = dataset_meta
+        # now, since an error after the last frame would cost the whole test
+        self._evaluator = self._read() if is_main_process() else None
+
+    def _read(self) -> VIDEvaluator:
+        return VIDEvaluator(self.ann_file, (self.dataset_meta or {}).get('classes'))
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Store the predictions of some frames.
@@ -123,8 +137,7 @@ class VIDMetric(BaseMetric):
 
     def compute_metrics(self, results: list) -> dict:
         """Compute the metrics of :meth:`evaluate`, without the prefix, from the results of all processes."""
-        classes = (self.dataset_meta or {}).get('classes')
-        evaluator = VIDEvaluator(self.ann_file, classes)
+        evaluator = self._evaluator or self._read()
         distances = sorted({frame.distance for frame in results}) or [None]
         groups = ([frame for frame in results if frame.distance == d] for d in distances)
         outcomes = [self._evaluate(group, evaluator) for group in groups]
@@ -145,12 +158,14 @@ class VIDMetric(BaseMetric):
         self, results: list[FrameResult], evaluator: VIDEvaluator
     ) -> tuple[VIDResult, dict[str, float]]:
         """Evaluate one result per frame; also each video's mAP with ``per_video``."""
-        frames = self._in_order(results, evaluator)
+        found, unknown = _by_position(results, evaluator)
+        frames = sorted(found.items())
         if self.outfile is not None:
             numbers = evaluator.frame_numbers
             rows = ((numbers[at], f.labels, f.scores, f.boxes) for at, f in frames)
             write_detections(self.outfile, rows)
             print_log(f'Detections written to {self.outfile}', logger='current')
+        self._check_complete(found, unknown, evaluator)
         only = np.array([at for at, _ in frames], np.int32)
         columns = zip(*((f.labels, f.scores, f.boxes) for _, f in frames), strict=True)
         counts = [len(frame.labels) for _, frame in frames]
@@ -164,25 +179,16 @@ class VIDMetric(BaseMetric):
                 videos[name] = alone.mean(self.class_mean)
         return result, videos
 
-    def _in_order(
-        self, results: list[FrameResult], evaluator: VIDEvaluator
-    ) -> list[tuple[int, FrameResult]]:
-        """Results with the positions of their frames in the evaluation order, ascending, each frame once."""
-        positions: dict[Any, int] = {}
-        for at, frame in enumerate(evaluator.frames):
-            positions[frame['id']] = positions[frame['video_id'], frame['frame_id']] = at
-        found: dict[int, FrameResult] = {}
-        for frame in results:
-            at = positions.get(frame.video_frame if frame.image is None else frame.image)
-            if at is None:
-                raise ValueError(
-                    f'the result with img_id {frame.image} and (video_id, frame_id) {frame.video_frame} is of no '
-                    f'frame of {self.ann_file}; use the same ann_file for metric and dataset, and '
-                    'PackVideoFrame in the pipeline'
-                )
-            # Pairs of unlabeled frames occur where the samples have no is_labeled.
-            if frame.distance is None or evaluator.labeled[at]:
-                found.setdefault(at, frame)
+    def _check_complete(
+        self, found: dict[int, FrameResult], unknown: list[FrameResult], evaluator: VIDEvaluator
+    ) -> None:
+        """Check that the results are those of all frames of the dataset; warn if these are a part of the file's."""
+        if unknown:
+            raise ValueError(
+                f'the result with img_id {unknown[0].image} and (video_id, frame_id) {unknown[0].video_frame} is of no '
+                f'frame of {self.ann_file}; use the same ann_file for metric and dataset, and '
+                'PackVideoFrame in the pipeline'
+            )
         missing = [
             f['file_name']
             for at, f in enumerate(evaluator.frames)
@@ -200,7 +206,25 @@ class VIDMetric(BaseMetric):
                 logger='current',
                 level=logging.WARNING,
             )
-        return sorted(found.items(), key=lambda item: item[0])
+
+
+def _by_position(
+    results: list[FrameResult], evaluator: VIDEvaluator
+) -> tuple[dict[int, FrameResult], list[FrameResult]]:
+    """Return the results by the positions of their frames in the evaluation order, and those of unknown frames."""
+    positions: dict[Any, int] = {}
+    for at, frame in enumerate(evaluator.frames):
+        positions[frame['id']] = positions[frame['video_id'], frame['frame_id']] = at
+    found: dict[int, FrameResult] = {}
+    unknown = []
+    for frame in results:
+        at = positions.get(frame.video_frame if frame.image is None else frame.image)
+        if at is None:
+            unknown.append(frame)
+        # Pairs of unlabeled frames occur where the samples have no is_labeled.
+        elif frame.distance is None or evaluator.labeled[at]:
+            found.setdefault(at, frame)
+    return found, unknown
 
 
 def result_table(result: VIDResult, means: dict[str, float]) -> str:

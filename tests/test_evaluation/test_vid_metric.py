@@ -200,10 +200,32 @@ def test_unknown_frame_is_an_error(ann_file):
 
 def test_other_classes_are_an_error(ann_file):
     made = evaluator(ann_file)
-    made.dataset_meta = {'classes': ('cat', 'bear')}
-    made.process(samples())
     with pytest.raises(ValueError, match=r"(?s)'horse'.*'bear'"):
-        made.evaluate(20)
+        made.dataset_meta = {'classes': ('cat', 'bear')}
+
+
+def test_a_missing_annotation_file_is_an_error_before_the_first_frame(tmp_path):
+    with pytest.raises(FileNotFoundError, match="'.*none.json' does not exist"):
+        evaluator(str(tmp_path / 'none.json'))
+
+
+def test_the_annotation_file_is_read_once(ann_file):
+    made = evaluator(ann_file)
+    Path(ann_file).unlink()
+    for _ in range(2):
+        made.process(samples())
+        assert made.evaluate(20)['vid/mAP'] > 0
+
+
+def test_outfile_is_written_if_the_evaluation_fails(ann_file, tmp_path):
+    data = samples()
+    data[3].set_metainfo({'img_id': 99})
+    whole, part = tmp_path / 'whole.txt', tmp_path / 'part.txt'
+    run(ann_file, samples(), outfile=str(whole))
+    with pytest.raises(ValueError, match='img_id 99'):
+        run(ann_file, data, outfile=str(part))
+    expected = [line for line in whole.read_text().splitlines() if not line.startswith('4 ')]
+    assert part.read_text().splitlines() == expected
 
 
 def test_unknown_mean_is_an_error(ann_file):
