@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +25,9 @@ from .table import (
 FORMATS = {'fps': (1, 2, ''), 'speed-up': (1, 2, '×'), 'gap recovery': (100, 1, ' %')}
 # Slices vary like mAP; all deviations are in table.json.
 WITH_DEVIATION = {'mAP', 'gap recovery'}
+# Speed is measured with the first seed only.
+OF_FIRST_SEED = {'fps', 'speed-up'}
+FEWER = '(n): the figure is that of n seeds only; the other seeds have none.'
 BUSY = 'The speed of rows with - varied too much: the machine was busy.'
 
 
@@ -84,15 +87,23 @@ def _write(
     return text(blocks)
 
 
-def show(column: str, cell: Cell) -> str:
-    """Format a cell: shares in percent, mean ± deviation, '-' where it is undefined."""
+def show(column: str, cell: Cell, seeds: int = 1) -> str:
+    """Format a cell: shares in percent, mean ± deviation, '-' where it is undefined.
+
+    Args:
+        seeds: Number of seeds in the cell's block; if the cell has fewer, their number is added in brackets.
+    """
     if cell.mean is None:
         return '-'
     factor, digits, unit = FORMATS.get(column, (100, 1, ''))
     shown = f'{factor * cell.mean:.{digits}f}'
     if cell.sd is not None and column in WITH_DEVIATION:
         shown += f' ± {factor * cell.sd:.{digits}f}'
-    return shown + unit
+    return shown + unit + (f' ({cell.count})' if _has_fewer(column, cell, seeds) else '')
+
+
+def _has_fewer(column: str, cell: Cell, seeds: int) -> bool:
+    return column not in OF_FIRST_SEED and 0 < cell.count < seeds
 
 
 def by_interval(entries: Sequence[Entry]) -> list[Block]:
@@ -102,7 +113,7 @@ def by_interval(entries: Sequence[Entry]) -> list[Block]:
     for interval in intervals or [None]:
         lines = [(e.row, e) for e in entries if e.key_interval in (interval, None)]
         title = 'Every frame' if interval is None else f'A key frame every {interval} frames'
-        blocks.append(_block(title + _seeds(e for _, e in lines), COLUMNS, lines))
+        blocks.append(_block(title + _seeds([e for _, e in lines]), COLUMNS, lines))
     return blocks
 
 
@@ -121,9 +132,13 @@ def by_table(entries: Sequence[Entry]) -> list[Block]:
     return blocks
 
 
-def _seeds(entries: Iterable[Entry]) -> str:
+def _count_seeds(entries: Sequence[Entry]) -> int:
+    return len({seed for e in entries for seed in e.seeds})
+
+
+def _seeds(entries: Sequence[Entry]) -> str:
     """Return the end of a title, which tells how many seeds there are."""
-    seeds = len({seed for e in entries for seed in e.seeds})
+    seeds = _count_seeds(entries)
     return f', {seeds} seeds (mean ± standard deviation)' if seeds > 1 else ', one seed'
 
 
@@ -143,12 +158,14 @@ def by_row(entries: Sequence[Entry]) -> list[Block]:
 
 
 def _block(title: str, columns: Sequence[str], lines: Sequence[tuple[str, Entry]]) -> Block:
-    accuracy = lines[0][1].accuracy
-    names = _columns(accuracy, columns)
-    rows = [[name, *(show(column, e.cells[column]) for column in names)] for name, e in lines]
-    return Block(
-        title, [['', *names.values()], *rows], BUSY if any(e.busy for _, e in lines) else ''
-    )
+    entries = [e for _, e in lines]
+    names, seeds = _columns(entries[0].accuracy, columns), _count_seeds(entries)
+    rows = [
+        [name, *(show(column, e.cells[column], seeds) for column in names)] for name, e in lines
+    ]
+    fewer = any(_has_fewer(column, e.cells[column], seeds) for e in entries for column in names)
+    notes = [FEWER] * fewer + [BUSY] * any(e.busy for e in entries)
+    return Block(title, [['', *names.values()], *rows], ' '.join(notes))
 
 
 def _columns(accuracy: str, columns: Sequence[str]) -> dict[str, str]:

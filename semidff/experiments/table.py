@@ -74,6 +74,11 @@ class Cell:
         sd = statistics.stdev(defined) if len(defined) > 1 else None
         return cls(mean, sd, tuple(values))
 
+    @property
+    def count(self) -> int:
+        """Number of seeds for which the figure is defined."""
+        return sum(value is not None for value in self.values)
+
 
 @dataclass(frozen=True)
 class Entry:

@@ -9,6 +9,7 @@ import pytest
 from semidff.experiments.plot import draw
 from semidff.experiments.report import (
     BUSY,
+    FEWER,
     as_json,
     by_interval,
     by_table,
@@ -17,7 +18,7 @@ from semidff.experiments.report import (
     text,
     write_report,
 )
-from semidff.experiments.table import Cell, Measurement, build_table, by_video, collect
+from semidff.experiments.table import COLUMNS, Cell, Measurement, build_table, by_video, collect
 from tests.test_experiments.project import cells, load, make_project
 
 FPS_OF_FRAME = 5.0, 4.0
@@ -123,6 +124,28 @@ def test_text_and_markdown_have_a_block_for_each_interval():
     assert len({len(line) for line in blocks[0].splitlines()[1:]}) == 1, 'columns line up'
     assert [line[0] for line in cells(blocks[1])[1:]] == ['frame', 'copy']
     assert '| two-step | 77.5 ± 10.6 | ' in markdown(by_interval(table))
+
+
+def test_figures_of_fewer_seeds_are_marked():
+    """Seed 2 has no gap recovery, since copy is as good as frame, and no regression; speed is of one seed by design."""
+    third = [
+        measure('frame', 'frame', None, 0, 0.8, None),
+        measure('copy', 'copy', 10, 0, 0.8, None),
+        measure('two-step', 'propagate', 10, 0, 0.7, None),
+    ]
+    more = [*MEASURED, *(replace(item, seed=2) for item in third)]
+    more += [measure('reg', 'propagate', 10, seed, 0.6, None) for seed in (0, 1)]
+    (block,) = by_interval(build_table(more))
+    assert '3 seeds' in block.title
+    assert block.rows[0] == ['', *COLUMNS]
+    rows = {row[0]: dict(zip(block.rows[0], row, strict=True)) for row in block.rows[1:]}
+    assert rows['two-step']['mAP'] == '75.0 ± 8.7'
+    assert rows['two-step']['gap recovery'] == '82.5 ± 10.6 % (2)'
+    assert rows['two-step']['fps'] == '20.00'
+    assert rows['reg']['mAP'] == '60.0 ± 0.0 (2)' and rows['reg']['slow'] == '60.0 (2)'
+    assert rows['frame']['gap recovery'] == '-'
+    assert block.note == FEWER and FEWER in text([block])
+    assert FEWER not in text(by_interval(build_table(MEASURED)))
 
 
 def test_a_block_for_each_table_of_a_paper(tmp_path):
