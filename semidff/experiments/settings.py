@@ -108,6 +108,11 @@ class ExperimentSettings:
     cfg_options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if ',' in str(self.work_dir):
+            raise ExperimentError(
+                f'work_dir = {str(self.work_dir)!r}: commas separate the parts of a row whose speed is measured; give '
+                'another work_dir.'
+            )
         for key in ('steps', 'rows'):
             if isinstance(value := getattr(self, key), str) or not isinstance(value, Sequence):
                 raise ExperimentError(f'{key} = {value!r}: expected a list of dicts.')
@@ -216,6 +221,6 @@ def cli_value(key: str, value: Any) -> str:
     if isinstance(value, str) and re.search(r'[\s,\[\]()]', value):
         raise ExperimentError(
             f'cfg_options {key!r} = {value!r}: blanks, commas and brackets do not survive '
-            'a command line.'
+            'a command line; if they are those of work_dir, give another work_dir.'
         )
     return str(value)

@@ -176,6 +176,12 @@ class _SeedLayout:
         where = (row.name, row.method, interval, self.seed, label)
         return RowRun(*where, step, model, row.group, row.tables)
 
+    def _filled(self, value: Any) -> Any:
+        """Fill the strings in a setting."""
+        if isinstance(value, list | tuple):
+            return type(value)(map(self._filled, value))
+        return self._fill(value) if isinstance(value, str) else value
+
     def _fill(self, text: str) -> str:
         """Replace the names in braces by paths and the seed."""
         known = {'work_dir': str(self.work_dir), 'seed': str(self.seed)}
@@ -190,7 +196,7 @@ class _SeedLayout:
 
     def _options(self, values: Mapping[str, Any]) -> list[str]:
         values = {**self.settings.cfg_options, **values}
-        pairs = [self._fill(f'{key}={cli_value(key, value)}') for key, value in values.items()]
+        pairs = [f'{key}={cli_value(key, self._filled(value))}' for key, value in values.items()]
         return ['--cfg-options', *pairs] if pairs else []
 
     def _needs(self, own: str, texts: Sequence[str], listed: Sequence[str] = ()) -> tuple[str, ...]:

@@ -114,6 +114,25 @@ def test_settings_survive_the_command_line():
         cli_value('path', 'my videos/a.mp4')
 
 
+@pytest.mark.parametrize('work_dir', ['my results', 'a,b', 'run [1]', 'run(1)'])
+def test_work_dirs_that_break_settings_are_refused(tmp_path, work_dir):
+    with pytest.raises(ExperimentError, match='give another work_dir'):
+        load(make_project(tmp_path), work_dir=work_dir)
+
+
+def test_names_are_filled_in_inside_lists(tmp_path):
+    text = EXPERIMENT.replace("{'data': '{dataset}/n'}", "{'data': ['{dataset}/n', ('{seed}', 2)]}")
+    steps = by_name(load(make_project(tmp_path, text)))
+    assert steps['stage_one'].command[-1] == 'data=[out/dataset/n,(0,2)]'
+
+
+def test_blanks_in_a_work_dir_are_no_matter_where_no_setting_names_it(tmp_path):
+    text = EXPERIMENT.replace("cfg_options={'data': '{dataset}/n'}", '')
+    text = text.replace("cfg_options={'load_from': '{stage_one}/last.pth'}", '')
+    steps = by_name(load(make_project(tmp_path, text), work_dir='my results'))
+    assert steps['rows/copy/l5'].needs == ('stage_one',)
+
+
 def test_missing_experiment_config():
     with pytest.raises(FileNotFoundError, match='no-such-experiment'):
         load(Path('no-such-experiment.py'))
