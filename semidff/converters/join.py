@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from semidff.utils.checkpoint import CheckpointError, read_state_dict
+from semidff.utils.checkpoint import CheckpointError, read_checkpoint, stored_classes
 from semidff.utils.tool_files import CheckpointFile
 
 from .fit import write_checkpoint
@@ -36,21 +36,31 @@ class Part(NamedTuple):
 
 
 def join_checkpoints(parts: Sequence[Part], out: str | Path) -> dict[str, Tensor]:
-    """Write a checkpoint that consists of parts of others.
+    """Write a checkpoint that consists of parts of others, with their class names.
+
+    A temporal module detects nothing: the class names of its checkpoint do not matter.
 
     Returns:
         The weights.
 
     Raises:
-        CheckpointError: If a file cannot be read or has no weights under a part's prefix.
+        CheckpointError: If a file cannot be read or has no weights under a part's prefix, or if two parts were trained
+            for different classes.
     """
-    joined = {}
+    joined: dict[str, Tensor] = {}
+    names: dict[tuple[str, ...], str] = {}
     for part in parts:
         prefix = f'{part.prefix}.' if part.prefix else ''
-        state = read_state_dict(part.checkpoint)
+        state, meta = read_checkpoint(part.checkpoint)
         chosen = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
         if not chosen:
             raise CheckpointError(f'{part.checkpoint}: no weights under {part.prefix!r}')
         joined |= {f'{part.name}.{key}': value for key, value in chosen.items()}
-    write_checkpoint(joined, {}, out)
+        if (classes := stored_classes(meta)) and part.name.partition('.')[0] != 'temporal':
+            names.setdefault(classes, part.checkpoint)
+    if len(names) > 1:
+        listed = '\n'.join(f'  {file}: {list(classes)}' for classes, file in names.items())
+        raise CheckpointError(f'the parts were trained for different classes:\n{listed}')
+    classes = next(iter(names), None)
+    write_checkpoint(joined, dict(dataset_meta=dict(classes=classes)) if classes else {}, out)
     return joined
