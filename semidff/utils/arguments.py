@@ -69,11 +69,19 @@ class ToolParser(argparse.ArgumentParser):
 
     def add_argument(self, *names, **options) -> argparse.Action:
         kind = options.get('type')
-        for mark, (name, text) in _WITH_TYPE.items():
-            known = name in self._option_string_actions
-            if isinstance(kind, type) and issubclass(kind, mark) and not known:
-                super().add_argument(name, action='store_true', help=text)
+        for mark in _WITH_TYPE:
+            if isinstance(kind, type) and issubclass(kind, mark):
+                self.add_option_for(mark)
         return super().add_argument(*names, **options)
+
+    def add_option_for(self, mark: type) -> None:
+        """Add the option for files of a kind, ``--overwrite`` or ``--trust``, if it is not there.
+
+        Needed only where an option's text has more than the file's name.
+        """
+        name, text = _WITH_TYPE[mark]
+        if name not in self._option_string_actions:
+            super().add_argument(name, action='store_true', help=text)
 
 
 class SettingsAction(DictAction):

@@ -93,7 +93,8 @@ def _load(read: Callable, source: Any, map_location: Any = None, **options: Any)
         if foreign := re.search(r'GLOBAL (\S+)|unrecognized function (.*)', reason):
             raise CheckpointError(
                 f'{source}: refused, because it holds {foreign[1] or foreign[2]}, and loading that could run code. If '
-                'you trust the file, give --trust (trust=True in Python), or save its state_dict alone'
+                'you trust the file, give --trust (trust=True in Python); for experiments and curves, which do not '
+                'have this option, save its state_dict alone'
             ) from error
         raise CheckpointError(
             f'{source}: cannot be read as a checkpoint ({type(error).__name__}: {reason.splitlines()[0]}); the file '

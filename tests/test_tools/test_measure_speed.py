@@ -9,6 +9,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from tests.test_utils.test_safe_loading import Touch
 from tests.tiny_video import build, test_settings, video_detector_cfg, write_videos
 
 TOOL = Path(__file__).resolve().parents[2] / 'tools' / 'analysis' / 'measure_speed.py'
@@ -37,6 +38,17 @@ def test_writes_json_and_a_summary(tool, capsys):
     assert report['reference'] == 'dense' and list(report['rows']) == ['dense', 'ours']
     printed = capsys.readouterr().out
     assert 'dense' in printed and f'{report["rows"]["ours"]["speed_up"]:.2f}' in printed
+
+
+def test_checkpoints_that_can_run_code_need_trust(tool, tmp_path):
+    content = torch.load('two.pth') | dict(other=Touch(str(tmp_path / 'touched')))
+    torch.save(content, 'old.pth')
+    row = ('--row', 'ours=config.py,old.pth,copy,2')
+    with pytest.raises(SystemExit, match='refused.*--trust'):
+        tool(*row)
+    with pytest.warns(UserWarning, match='loaded with --trust'):
+        tool(*row, '--trust')
+    assert Path('out.json').exists()
 
 
 def test_rows_with_a_schedule_have_no_speed(tool, capsys):

@@ -16,7 +16,7 @@ from semidff.utils.arguments import (
 )
 from semidff.utils.atomic_write import write_json
 from semidff.utils.tables import text_table
-from semidff.utils.tool_files import ReportFile
+from semidff.utils.tool_files import CheckpointFile, ReportFile
 
 
 def parse_args() -> argparse.Namespace:
@@ -29,6 +29,7 @@ def parse_args() -> argparse.Namespace:
         help='a row: METHOD as in tools/test.py, L the key-frame interval; may be given several times. The first row '
         'with method frame is the reference of the speed-ups',
     )
+    parser.add_option_for(CheckpointFile)
     parser.add_argument(
         '--out', type=ReportFile, required=True, metavar='FILE', help='JSON file to write'
     )

@@ -4,7 +4,7 @@ import argparse
 
 from semidff.converters.join import Part, join_checkpoints
 from semidff.utils.arguments import ToolParser, run_tool
-from semidff.utils.tool_files import OutputFile
+from semidff.utils.tool_files import CheckpointFile, OutputFile
 
 
 def parse_args() -> argparse.Namespace:
@@ -18,6 +18,7 @@ def parse_args() -> argparse.Namespace:
         help='module of the new checkpoint, file with its weights, and name of the module in that file, such as '
         'temporal=flow.pth:temporal; give the option once per part',
     )
+    parser.add_option_for(CheckpointFile)
     parser.add_argument('--out', type=OutputFile, required=True, help='checkpoint to write')
     return parser.parse_args()
 
