@@ -136,7 +136,7 @@ def _move(folder: Path, target: Path) -> None:
 
 def inside(folder: Path) -> re.Pattern[str]:
     """Return a pattern that finds a folder, or the beginning of a path in it, in a text."""
-    return re.compile(rf'(?<![\w./-]){re.escape(str(folder))}(?=["/]|$)')
+    return re.compile(rf'(?<![\w./-])(\./+)*{re.escape(str(folder))}(?![\w.-])')
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,34 @@ def test_a_folder_named_in_full_makes_a_dependency_too(tmp_path):
     assert steps['rows/frame'].needs == ('stage_one',)
 
 
+@pytest.mark.parametrize(
+    'text', ['./out/stage_one/last.pth', './/out/stage_one', '././out/stage_one/']
+)
+def test_a_path_from_the_current_folder_makes_a_dependency_too(tmp_path, text):
+    experiment = make_project(tmp_path, two=f'load_from = {text!r}')
+    experiment.write_text(experiment.read_text().replace("'{stage_one}/last.pth'}),", '1}),'))
+    assert by_name(load(experiment))['stage_two'].needs == ('stage_one',)
+
+
+@pytest.mark.parametrize(
+    'argument', ['[{stage_one}]', '[{stage_one},3]', 'a={stage_one}:b', '{stage_one}']
+)
+def test_folders_inside_arguments_make_dependencies(tmp_path, argument):
+    more = f"    dict(name='last', command=['python', '-c', 'pass', {argument!r}]),\n]\n_one"
+    steps = by_name(load(make_project(tmp_path, EXPERIMENT.replace(']\n_one', more))))
+    assert steps['last'].needs == ('stage_one',)
+
+
+@pytest.mark.parametrize(
+    'folder',
+    ['{stage_one}-2', '{stage_one}.old', '{stage_one}2', '../{stage_one}', 'a/{stage_one}'],
+)
+def test_folders_of_similar_names_make_no_dependency(tmp_path, folder):
+    more = f"    dict(name='last', command=['python', '-c', 'pass', {folder!r}]),\n]\n_one"
+    steps = by_name(load(make_project(tmp_path, EXPERIMENT.replace(']\n_one', more))))
+    assert steps['last'].needs == ()
+
+
 def test_configs_refer_to_the_experiment_by_variables(tmp_path, monkeypatch):
     monkeypatch.setenv('RUN_DIR', 'the-user-s-own')
     experiment = make_project(
