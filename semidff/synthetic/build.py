@@ -9,6 +9,7 @@ from pathlib import Path
 
 from semidff.utils.atomic_write import write_json
 from semidff.utils.progress import track
+from semidff.utils.run_folder import occupy
 from semidff.utils.worker_pool import mapped
 
 from .parts import PARTS, Part
@@ -35,6 +36,7 @@ def build_dataset(root: str | Path, spec: DatasetSpec, workers: int = 1) -> dict
 
     Raises:
         ValueError: If ``workers`` is not positive.
+        FolderInUse: If another process writes a data set into the folder.
         OSError: If a file cannot be written, or if the folder holds files of these names that were
             not generated.
     """
@@ -43,12 +45,31 @@ def build_dataset(root: str | Path, spec: DatasetSpec, workers: int = 1) -> dict
     root = Path(root)
     root.mkdir(parents=True, exist_ok=True)
     _refuse_foreign(root)
-    done = (_read(root / MANIFEST) or _read(root / _UNFINISHED)).get('parts', {})
-    wanted = [part for part in PARTS if spec.count(part.name)]
-    missing = [p for p in wanted if not _is_complete(root, p, spec, done.get(p.name))]
-    if not missing and _read(root / MANIFEST).get('spec') == asdict(spec):
-        print(f'{root}: the data set is there already ({", ".join(part.name for part in wanted)})')
+    if not _missing(root, spec) and _read(root / MANIFEST).get('spec') == asdict(spec):
+        names = ', '.join(part.name for part in _wanted(spec))
+        print(f'{root}: the data set is there already ({names})')
         return _read(root / MANIFEST)
+    with occupy(root, 'make_synthetic', 'folder'):
+        return _build(root, spec, workers)
+
+
+def _wanted(spec: DatasetSpec) -> list[Part]:
+    return [part for part in PARTS if spec.count(part.name)]
+
+
+def _finished(root: Path) -> dict[str, dict]:
+    """Return what the manifest has of the parts that earlier calls finished, by their names."""
+    return (_read(root / MANIFEST) or _read(root / _UNFINISHED)).get('parts', {})
+
+
+def _missing(root: Path, spec: DatasetSpec) -> list[Part]:
+    done = _finished(root)
+    return [p for p in _wanted(spec) if not _is_complete(root, p, spec, done.get(p.name))]
+
+
+def _build(root: Path, spec: DatasetSpec, workers: int) -> dict:
+    """Generate the missing parts and write the manifest."""
+    wanted, missing, done = _wanted(spec), _missing(root, spec), _finished(root)
     manifest = {
         'version': VERSION,
         'spec': asdict(spec),

@@ -69,14 +69,18 @@ def dump_config(runner: mmengine_runner.Runner) -> None:
 
 
 class FolderInUse(RuntimeError):
-    """Another training works in the folder."""
+    """Another process works in the folder."""
 
 
-def occupy(folder: str | Path) -> IO:
+def occupy(folder: str | Path, work: str = 'training', option: str = '--work-dir') -> IO:
     """Lock the folder of a training against other trainings, until the returned file is closed or the process ends.
 
     The lock belongs to this process; its data workers do not prolong it. Of a distributed run, only the first process
     calls this.
+
+    Args:
+        work: What else is locked out, for the message.
+        option: How the user names the folder, for the message.
 
     Raises:
         FolderInUse: If another training works in the folder.
@@ -88,7 +92,7 @@ def occupy(folder: str | Path) -> IO:
     except BlockingIOError:
         file.close()
         raise FolderInUse(
-            f'{folder}: another training works in this folder; wait for it, stop it, or give another --work-dir'
+            f'{folder}: another {work} works in this folder; wait for it, stop it, or give another {option}'
         ) from None
     return file
 

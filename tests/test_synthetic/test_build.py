@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 from dataclasses import replace
+from multiprocessing import get_context
 
 import cv2
 import decord
@@ -16,6 +17,7 @@ from semidff.synthetic import build
 from semidff.synthetic.build import build_dataset
 from semidff.synthetic.parts import PARTS
 from semidff.synthetic.presets import PRESETS, make_spec
+from semidff.utils.run_folder import FolderInUse, occupy
 
 TINY = PRESETS['tiny']
 
@@ -218,6 +220,41 @@ def test_a_folder_of_something_else_is_not_touched(tmp_path):
     with pytest.raises(FileExistsError, match='not a folder of a generated data set'):
         build_dataset(tmp_path, TINY)
     assert (tmp_path / 'val' / 'photo.jpg').read_bytes() == b'mine'
+
+
+def _occupy(root, occupied, end):
+    with occupy(root, 'make_synthetic', 'folder'):
+        occupied.set()
+        end.wait(60)
+
+
+def test_two_calls_do_not_write_into_one_folder(tmp_path):
+    root, spec = _small(tmp_path)
+    build_dataset(root, spec)
+    (root / 'flow' / '00001_img1.ppm').unlink()
+    before = _digests(root)
+    fork = get_context('fork')
+    occupied, end = fork.Event(), fork.Event()
+    other = fork.Process(target=_occupy, args=(root, occupied, end))
+    other.start()
+    try:
+        assert occupied.wait(60)
+        with pytest.raises(FolderInUse, match='another make_synthetic works in this folder'):
+            build_dataset(root, spec)
+        assert _digests(root) == before
+    finally:
+        end.set()
+        other.join()
+    build_dataset(root, spec)
+    assert (root / 'flow' / '00001_img1.ppm').exists()
+
+
+def test_a_complete_data_set_is_not_locked(data_set, tmp_path):
+    root = tmp_path / 'data'
+    shutil.copytree(data_set, root)
+    (root / '.run.lock').unlink()
+    build_dataset(root, TINY)
+    assert not (root / '.run.lock').exists()
 
 
 @pytest.mark.parametrize(
