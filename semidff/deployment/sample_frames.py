@@ -9,7 +9,7 @@ from mmengine.dataset import pseudo_collate
 from semidff.analysis.part_times import batch_of
 from semidff.analysis.smooth_video import smooth_frames
 from semidff.datasets.video_readers import open_video
-from semidff.inference.frame_pipeline import frame_pipeline
+from semidff.inference.frame_pipeline import frame_pipeline, pair
 from semidff.utils.image_detectors import test_datasets
 
 
@@ -48,11 +48,11 @@ def sample_batches(
 def _scale(cfg: Config) -> tuple[int, int]:
     """Height and width of the pipeline's Resize."""
     steps = test_datasets(cfg)[0]['pipeline']
-    scales = [step['scale'] for step in steps if isinstance(step.get('scale'), list | tuple)]
+    scales = [step['scale'] for step in steps if step.get('scale') is not None]
     if not scales:
         raise ValueError(
             f'the test pipeline has no Resize with a scale ({[step["type"] for step in steps]}), so the size of '
             'frames is unknown: give --shape H W or a --video'
         )
-    width, height = scales[0]
+    width, height = pair(scales[0])
     return height, width

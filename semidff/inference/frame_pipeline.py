@@ -111,6 +111,11 @@ def frame_pipeline(
     return Compose(steps if scale == 1 else _scaled(steps, scale, at))
 
 
+def pair(value: float | Sequence[float]) -> tuple:
+    """Return the values for width and height of a setting that may be one number for both."""
+    return tuple(value) if isinstance(value, list | tuple) else (value, value)
+
+
 def _scaled(steps: list[dict], scale: float, loading: int) -> list[dict]:
     """Multiply the input size of a pipeline; padding to a fixed size stays a multiple of 32 pixels."""
     if not scale > 0:
@@ -121,11 +126,9 @@ def _scaled(steps: list[dict], scale: float, loading: int) -> list[dict]:
         steps.insert(loading + 1, resizes[0])
     for step in resizes:
         if step.get('scale') is not None:
-            step['scale'] = tuple(max(1, round(side * scale)) for side in step['scale'])
+            step['scale'] = tuple(max(1, round(side * scale)) for side in pair(step['scale']))
         else:
-            factor = step['scale_factor']
-            factors = factor if isinstance(factor, list | tuple) else (factor, factor)
-            step['scale_factor'] = tuple(one * scale for one in factors)
+            step['scale_factor'] = tuple(one * scale for one in pair(step['scale_factor']))
     for step in steps:
         if str(step['type']).rpartition('.')[2] == 'Pad' and step.get('size'):
             step['size'] = tuple(32 * math.ceil(side * scale / 32) for side in step['size'])
