@@ -15,6 +15,8 @@ from .plan import Plan, PlanError
 
 _SCHEDULE = 'semidff::_base_/schedules/adam_two_step.py'
 _WINDOW = 20  # frames
+_PAIRS, _INTERLEAVE = 8, 8  # pairs of a window, windows that alternate
+PAIRS_AT_ONCE = _PAIRS * _INTERLEAVE
 _RATIOS = 0.5, 1.0  # of the detector's input size
 FEW_PROPOSALS = 100
 
@@ -118,8 +120,9 @@ def make_config(own: Config, plan: Plan, lists: Sequence[str], device: str) -> C
         portion=plan.portion,
         interval=dict(type='UniformInterval', low=plan.interval[0], high=plan.interval[1]),
         window=_WINDOW,
-        pairs_per_window=8,
-        interleave=8,
+        pairs_per_window=_PAIRS,
+        interleave=_INTERLEAVE,
+        cache_bytes=plan.cache_bytes,
         pipeline=training_pipeline(own, plan.crop, flip=not plan.feature_cache),
     )
     longest = max(plan.seconds.values()) if plan.seconds else 1.0

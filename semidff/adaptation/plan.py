@@ -74,6 +74,7 @@ class Plan:
         batch_size: Pairs per iteration.
         feature_cache: Gigabytes of memory for kept features.
         kept_frames: Number of frames whose features it holds.
+        cache_bytes: Limit of the decoded frames that a data worker keeps.
         disk: Gigabytes that the training needs.
         seconds: Seconds per iteration of each kind of step, of the first computation of a frame's features
             (``first``), and for reading a batch (``read``).
@@ -108,6 +109,7 @@ class Plan:
     batch_size: int = 4
     feature_cache: float = 0.0
     kept_frames: int = 0
+    cache_bytes: int = 512 * 2**20
     disk: float = 0.0
     seconds: dict[str, float] = field(default_factory=dict)
     portion: float = 1.0

@@ -25,7 +25,7 @@ from semidff.models.video_detector import VideoDetector
 from semidff.utils.checkpoint import detector_digest
 from semidff.utils.tool_files import FileError
 
-from .config import detector_config, make_config
+from .config import PAIRS_AT_ONCE, detector_config, make_config
 from .parts import choose_parts, first_frames
 from .plan import Plan, PlanError
 from .validation import check_held_back, check_scales
@@ -189,7 +189,7 @@ def _choose_data(
     """Choose crops, batch size, and the memory for kept features.
 
     Large frames are cropped, since a pair of them costs too much. The features of small ones are kept in memory, if a
-    quarter of it holds most of them.
+    quarter of it holds most of them. Decoded frames of all pairs that are drawn at once are kept, if an eighth does.
     """
     pipeline = frame_pipeline(own)
     sizes = sorted({(video.height, video.width) for video in videos})
@@ -207,6 +207,9 @@ def _choose_data(
     largest = max(inputs, key=np.prod)
     area = np.prod(plan.crop or largest)
     plan.batch_size = 4 if area <= 100_000 or plan.device != 'cpu' else 2
+    decoded = PAIRS_AT_ONCE * 2 * 3 * max(height * width for height, width in sizes)
+    share = 8 if plan.device == 'cpu' else 32  # of four data workers
+    plan.cache_bytes = max(plan.cache_bytes, min(decoded, _memory() // share))
     if plan.crop:
         return
     images = torch.zeros(1, 3, *largest, device=next(model.parameters()).device)

@@ -98,7 +98,7 @@ def adapt(
     detector = os.path.abspath(detector) if Path(detector).is_file() else detector
     if labels is not None:
         check_labels(labels, detector_config(detector), checkpoint)
-    with occupy(out):
+    with occupy(out, 'adaptation', '--out'):
         given = [str(video) for video in videos]
         plan = _planned(detector, checkpoint, given, out, minutes, key_interval, fps, device)
         if not plan_only:

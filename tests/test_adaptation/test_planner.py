@@ -2,7 +2,26 @@
 
 import pytest
 
+from semidff.adaptation import planner
+from semidff.adaptation.config import detector_config
+from semidff.adaptation.plan import Plan
 from semidff.adaptation.planner import _memory
+from semidff.datasets.video_list import VideoInfo
+
+
+@pytest.mark.parametrize(
+    'size, memory, kept',
+    [
+        ((360, 640), 80, 512 * 2**20),
+        ((2160, 3840), 80, 64 * 6 * 2160 * 3840),
+        ((2160, 3840), 8, 2**30),
+    ],
+)
+def test_decoded_frames_of_pairs_that_are_drawn_at_once_are_kept(monkeypatch, size, memory, kept):
+    monkeypatch.setattr(planner, '_memory', lambda: memory * 2**30)
+    plan, own = Plan('', '', '', 'cpu'), detector_config('retinanet_r50_fpn_1x_coco')
+    planner._choose_data(plan, own, [VideoInfo('a.mp4', 'a', 100, *size)], None)
+    assert plan.cache_bytes == kept and plan.crop
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,43 @@
+"""The pipeline of an adaptation's training pairs."""
+
+import numpy as np
+import pytest
+from mmengine.config import Config
+from mmengine.dataset import Compose
+from mmengine.registry import init_default_scope
+
+from semidff.adaptation.config import training_pipeline
+
+RESIZE = dict(type='Resize', scale=(300, 200), keep_ratio=True)
+
+
+def pairs(resize: dict, crop: tuple | None, count: int = 20) -> set[tuple[int, int]]:
+    """Sizes of pairs from frames of 200 x 300."""
+    init_default_scope('mmdet')
+    steps = [dict(type='LoadImageFromFile'), resize, dict(type='PackDetInputs')]
+    own = Config(dict(detector_dataset=dict(pipeline=steps)))
+    pipeline = Compose(training_pipeline(own, crop, flip=True))
+    frames = [np.zeros((200, 300, 3), np.uint8), np.ones((200, 300, 3), np.uint8)]
+    found = set()
+    for _ in range(count):
+        shapes = [frame.shape[:2] for frame in frames]
+        results = dict(img=list(frames), img_shape=shapes, ori_shape=shapes, frame_id=[0, 1])
+        key, current = pipeline(results)['inputs']
+        assert key.shape == current.shape and not key.any() and current.all()
+        found.add(tuple(key.shape[1:]))
+    return found
+
+
+def test_cropped_frames_have_several_sizes():
+    sizes = pairs(RESIZE, (160, 160))
+    assert len(sizes) > 5
+    assert {width for _, width in sizes} >= {160}
+    assert min(height for height, _ in sizes) < 130 and max(height for height, _ in sizes) == 160
+
+
+@pytest.mark.parametrize(
+    'resize, crop, size',
+    [(RESIZE, None, (200, 300)), (dict(RESIZE, scale=100), (90, 90), (67, 90))],
+)
+def test_whole_frames_and_sizes_of_one_number_stay(resize, crop, size):
+    assert pairs(resize, crop, 5) == {size}
