@@ -156,7 +156,7 @@ def shrink_network(part: ConfigDict, kind: str, deep: bool) -> None:
         part.update(depth=11, out_feature_indices=(14, 24))
     if kind == 'RFCNNeck' and part.in_channels == 2048:
         part.in_channels = 128
-    if kind == 'FPN':
+    if kind == 'FPN' and part.in_channels[-1] == 2048:
         part.in_channels = [16, 32, 64, 128]
     if kind == 'FlowNetS':
         part.width = part.get('width', 1) / 16
