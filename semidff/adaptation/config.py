@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from semidff.models.spatial.output_split import FEW_PROPOSALS
 from semidff.utils.atomic_write import atomic_path
 from semidff.utils.image_detectors import read_detector
 from semidff.utils.model_building import read_config
@@ -18,7 +19,6 @@ _WINDOW = 20  # frames
 _PAIRS, _INTERLEAVE = 8, 8  # pairs of a window, windows that alternate
 PAIRS_AT_ONCE = _PAIRS * _INTERLEAVE
 _RATIOS = 0.5, 1.0  # of the detector's input size
-FEW_PROPOSALS = 100
 
 
 def detector_config(name: str) -> Config:
@@ -55,7 +55,6 @@ def model_config(own: Config, plan: Plan, kind: str) -> dict:
         detector=copy.deepcopy(own.model),
         checkpoint=plan.checkpoint,
         split=dict(type=plan.split),
-        # Nothing but the second stage, which takes as long as there are proposals, is left to non-key frames.
         non_key_test_cfg=dict(rpn=dict(max_per_img=FEW_PROPOSALS)) if few else None,
         temporal=dict(
             type='TemporalModule',

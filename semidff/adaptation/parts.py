@@ -21,6 +21,7 @@ from semidff.datasets.video_list import VideoInfo
 from semidff.datasets.video_readers import VideoError, open_stream, open_video
 from semidff.inference.frame_pipeline import frame_pipeline
 from semidff.models.channels_last import to_channels_last
+from semidff.models.spatial.head_family import head_family
 from semidff.models.video_detector import VideoDetector
 
 from .config import model_config
@@ -161,7 +162,7 @@ def _build(plan: Plan, own: Config, device: str, kind: str = 'VideoDetector') ->
 def _describe(plan: Plan, own: Config, device: str) -> nn.Module:
     """Build the chosen video detector for training, and note what it propagates and what can be distilled."""
     model = _build(plan, own, device, 'SemiDFF')
-    plan.family = model.spatial.detector_name
+    plan.family = head_family(model.spatial.detector).name
     plan.channels, plan.strides = map(list, model.spatial.probe_levels())
     plan.flow_stride = model.temporal.flow_network.stride
     try:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from semidff.inference.acceleration import Acceleration, accelerate
 from semidff.models import FeatureSemantics, SemiDFF, VideoDetector
 from semidff.models.objectives import Distillation
+from semidff.models.spatial.output_split import FEW_PROPOSALS
 from semidff.models.spatial.probe import plain_samples
 
 from .benchmark import benchmark
@@ -31,8 +32,6 @@ from .stock_detectors import StockDetector, build_stock, calibrate, overfit, pic
 SPLITS = ('default', 'TowerSplit', 'OutputSplit')
 FLOW_NETWORK = dict(type='FlowNetS', width=1 / 8)
 KEY_INTERVAL = 10
-FEW_PROPOSALS = dict(rpn=dict(max_per_img=100))
-"""Test settings of non-key frames where only the second stage is left to them."""
 TRAINED = 0.3
 """Score above which the teacher counts as trained, so that its loss parts can be compared."""
 BALANCED = 30.0
@@ -65,13 +64,14 @@ def video_detector(
     detector: nn.Module, split: str, kind: type[VideoDetector] = VideoDetector
 ) -> VideoDetector:
     """Build a video detector around a copy of a detector; ``split`` is a name in :data:`SPLITS`."""
+    few = dict(rpn=dict(max_per_img=FEW_PROPOSALS))
     outputs_of_stage_one = split == 'OutputSplit' and hasattr(detector, 'rpn_head')
     model = kind(
         copy.deepcopy(detector),
         dict(type='TemporalModule', flow_network=FLOW_NETWORK, init_std=None),
         split=None if split == 'default' else dict(type=split),
         data_preprocessor=detector.data_preprocessor,
-        non_key_test_cfg=FEW_PROPOSALS if outputs_of_stage_one else None,
+        non_key_test_cfg=few if outputs_of_stage_one else None,
     )
     return model.eval()
 

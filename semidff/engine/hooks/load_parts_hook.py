@@ -58,9 +58,8 @@ class LoadPartsHook(Hook):
         if has_features and hasattr(model, 'own_teacher_features'):
             model.own_teacher_features()
         own = model.state_dict()
-        for (
-            prefix
-        ) in TRAINING_ONLY:  # of another split point, only a part of the teacher may be there
+        for prefix in TRAINING_ONLY:
+            # Of another split point, only a part of the teacher may be there.
             needed = [key for key in own if key.startswith(prefix)]
             if needed and all(shapes.get(key) == own[key].shape for key in needed):
                 self._loaded_teacher.add(prefix.rstrip('.'))

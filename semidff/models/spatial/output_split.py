@@ -13,6 +13,9 @@ from .probe import probe
 from .split import ExtractFeatSplit, Split
 from .two_stage_heads import ROI_INPUTS
 
+FEW_PROPOSALS = 100
+"""On non-key frames of two-stage detectors: the second stage, all that is left to them, takes as long as there are."""
+
 
 @TASK_UTILS.register_module()
 class OutputSplit(Split):

@@ -70,11 +70,6 @@ class SpatialModule(BaseModule):
         return self._heads.prediction
 
     @property
-    def detector_name(self) -> str:
-        """Classes of the detector and of its head."""
-        return self._heads.name
-
-    @property
     def dense_head(self) -> nn.Module | None:
         """The head that reads the feature maps, None if there is no such head."""
         return self._heads.dense_head
