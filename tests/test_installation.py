@@ -35,7 +35,7 @@ def test_wheel_has_all_modules_configs_and_tools(wheel):
         ('configs', 'semidff/.mim/'),
         ('tools', 'semidff/.mim/'),
     ):
-        files = (ROOT / folder).rglob('*.py')
+        files = [*(ROOT / folder).rglob('*.py'), *(ROOT / folder).rglob('*.pth')]
         expected |= {f'{inside}{path.relative_to(ROOT).as_posix()}' for path in files}
     assert {name for name in wheel.namelist() if '.dist-info/' not in name} == expected
 

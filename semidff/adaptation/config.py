@@ -15,10 +15,12 @@ from semidff.utils.model_building import read_config
 from .plan import Plan, PlanError
 
 _SCHEDULE = 'semidff::_base_/schedules/adam_two_step.py'
+_FLOW = 'semidff::pretrained/flownet-s-eighth_synthetic.pth'  # trained for optical flow
+_FLOW_PART = 'temporal.flow_network'
 _WINDOW = 20  # frames
 _PAIRS, _INTERLEAVE = 8, 8  # pairs of a window, windows that alternate
 PAIRS_AT_ONCE = _PAIRS * _INTERLEAVE
-_RATIOS = 0.5, 1.0  # of the detector's input size
+RATIOS = 0.5, 1.0  # of the detector's input size, between which large frames are resized
 
 
 def detector_config(name: str) -> Config:
@@ -69,34 +71,43 @@ def model_config(own: Config, plan: Plan, kind: str) -> dict:
     )
 
 
-def training_pipeline(own: Config, crop: Sequence[int] | None, flip: bool) -> list[dict]:
+def training_pipeline(own: Config, plan: Plan) -> list[dict]:
     """Return the pipeline of pairs: the geometric part of the detector's test pipeline, then crops and flips.
 
     Frames that are cropped are resized to half of the detector's input size and more: objects and their motion are
-    smaller then, crops show more of them, and iterations take less time.
+    smaller then, crops show more of them, and iterations take less time. Frames whose features are kept have two sizes
+    and are not flipped, so that they recur.
     """
-    kept = [
+    shared = [
         dict(step)
         for step in own.detector_dataset['pipeline']
         if not str(step['type']).rpartition('.')[2].startswith(('Load', 'Pack'))
     ]
-    if crop:
-        kept = [_smaller(step) for step in kept]
-        kept.append(dict(type='RandomCrop', crop_size=tuple(crop)))
-    if flip:
-        kept.append(dict(type='RandomFlip', prob=0.5))
-    shared = dict(
-        type='TransformBroadcaster', auto_remap=True, share_random_params=True, transforms=kept
+    crop = []
+    if plan.crop:
+        shared = [_smaller(step, plan.feature_cache > 0) for step in shared]
+        crop = [dict(type='RandomCrop', crop_size=tuple(plan.crop))]
+        if plan.feature_cache:
+            divisor = int(max(plan.strides))
+            crop = [dict(type='RandomCropWindow', crop_size=tuple(plan.crop), divisor=divisor)]
+    if not plan.feature_cache:
+        shared += [*crop, dict(type='RandomFlip', prob=0.5)]
+        crop = []
+    broadcast = dict(
+        type='TransformBroadcaster', auto_remap=True, share_random_params=True, transforms=shared
     )
-    return [*([shared] if kept else []), dict(type='PackFramePair')]
+    return [*([broadcast] if shared else []), *crop, dict(type='PackFramePair')]
 
 
-def _smaller(step: dict) -> dict:
+def _smaller(step: dict, two_sizes: bool) -> dict:
     scale = step.get('scale')
     if str(step['type']).rpartition('.')[2] != 'Resize' or not isinstance(scale, list | tuple):
         return step
-    ratios = dict(type='RandomResize', scale=tuple(scale), ratio_range=_RATIOS)
-    return ratios | {key: value for key, value in step.items() if key not in ('type', 'scale')}
+    kept = {key: value for key, value in step.items() if key not in ('type', 'scale')}
+    if two_sizes:
+        scales = [tuple(round(ratio * side) for side in scale) for ratio in RATIOS]
+        return dict(type='RandomChoiceResize', scales=scales, **kept)
+    return dict(type='RandomResize', scale=tuple(scale), ratio_range=RATIOS, **kept)
 
 
 def make_config(own: Config, plan: Plan, lists: Sequence[str], device: str) -> Config:
@@ -122,7 +133,7 @@ def make_config(own: Config, plan: Plan, lists: Sequence[str], device: str) -> C
         pairs_per_window=_PAIRS,
         interleave=_INTERLEAVE,
         cache_bytes=plan.cache_bytes,
-        pipeline=training_pipeline(own, plan.crop, flip=not plan.feature_cache),
+        pipeline=training_pipeline(own, plan),
     )
     longest = max(plan.seconds.values()) if plan.seconds else 1.0
     saved, logged = (max(5, min(500, round(seconds / longest))) for seconds in (60, 15))
@@ -133,6 +144,7 @@ def make_config(own: Config, plan: Plan, lists: Sequence[str], device: str) -> C
             ),
             custom_imports=dict(imports=list(dict.fromkeys(imports))),
             model=model,
+            load_parts=dict(flow=dict(part=_FLOW_PART, prefix=_FLOW_PART, checkpoint=_FLOW)),
             detector_dataset=own.detector_dataset,
             train_dataloader=dict(
                 batch_size=plan.batch_size,

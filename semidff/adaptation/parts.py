@@ -27,7 +27,8 @@ from semidff.models.video_detector import VideoDetector
 from .config import model_config
 from .plan import LEAST_SPEEDUP, Candidate, Plan, PlanError
 
-FLOW_NETWORKS = (3 / 8, 2), (1 / 8, 2), (1 / 8, 4)  # width and downsampling, lighter and lighter
+WIDTH = 1 / 8  # of FlowNetS
+DOWNSAMPLING = 2, 4  # of the frames
 _ROUNDS = 4  # of the measurement of times
 _INTERVALS = 5, 10, 15, 20, 30, 40
 
@@ -86,12 +87,12 @@ def choose_parts(
     progress('measuring split points and flow networks')
     models = {}
     for split in splits:
-        for width, downsampling in FLOW_NETWORKS:
-            candidate = Candidate(split, width, downsampling)
+        for downsampling in DOWNSAMPLING:
+            candidate = Candidate(split, WIDTH, downsampling)
             plan.candidates.append(candidate)
             try:
                 model = _build(
-                    replace(plan, split=split, width=width, downsampling=downsampling), own, device
+                    replace(plan, split=split, width=WIDTH, downsampling=downsampling), own, device
                 )
             except (TypeError, ValueError, NotImplementedError) as error:
                 candidate.refused = str(error)
@@ -128,20 +129,14 @@ def _part_times(models: dict, frames: list[np.ndarray]) -> dict:
 def _best(candidates: Sequence[Candidate], splits: Sequence[str], fps: float | None) -> Candidate:
     """Return the first candidate, in order of accuracy, that is fast enough; the fastest if none is.
 
-    A wider flow network is chosen where it costs at most a fifth of the speed. Frames at a quarter of their size are
-    chosen where, at the same split point and key-frame interval, larger ones do not reach the frame rate or a speed-up
-    of 1.3: they are preferred to later split points and to longer intervals.
+    Frames at a quarter of their size are chosen where, at the same split point and key-frame interval, larger ones do
+    not reach the frame rate or a speed-up of 1.3: they are preferred to later split points and to longer intervals.
     """
     possible = [one for one in candidates if not one.refused]
     for split in splits:
-        for downsampling in (2, 4):
-            same = [
-                one for one in possible if (one.split, one.downsampling) == (split, downsampling)
-            ]
-            least = max(LEAST_SPEEDUP, 0.8 * max((one.speedup for one in same), default=0.0))
-            fast = [one for one in same if one.speedup >= least and one.fps >= (fps or 0)]
-            if fast:
-                return max(fast, key=lambda one: one.width)
+        for one in possible:  # larger frames first
+            if one.split == split and one.speedup >= LEAST_SPEEDUP and one.fps >= (fps or 0):
+                return one
     return max(possible, key=lambda one: one.speedup)
 
 

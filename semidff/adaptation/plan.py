@@ -73,7 +73,7 @@ class Plan:
         crop: Height and width of random crops, None for whole frames.
         batch_size: Pairs per iteration.
         feature_cache: Gigabytes of memory for kept features.
-        kept_frames: Number of frames whose features it holds.
+        kept_frames: Number of frames whose features it holds, in all sizes.
         cache_bytes: Limit of the decoded frames that a data worker keeps.
         disk: Gigabytes that the training needs.
         seconds: Seconds per iteration of each kind of step, of the first computation of a frame's features
@@ -176,11 +176,7 @@ class Plan:
         if sum(map(self.time_of, self.steps)) > 60 * self.minutes:
             notes.append(f'The least training, which takes longer than {self.minutes:g} minutes')
         part = 'whole videos' if self.portion == 1 else f'the last {1 - self.portion:.0%} of each'
-        memory = (
-            f'{self.feature_cache:.2f} GB of memory'
-            if self.feature_cache
-            else 'none (random sizes and crops)'
-        )
+        memory = f'{self.feature_cache:.2f} GB of memory' if self.feature_cache else 'none'
         size = 'x'.join(map(str, self.crop or self.input_size))
         lines = [
             f'Detector: {self.family}; propagated: {levels}',
@@ -201,6 +197,11 @@ class Plan:
             'Input sizes of the validation: × ' + ', '.join(f'{scale:g}' for scale in self.scales),
         ]
         return '\n'.join(lines)
+
+    @property
+    def sizes(self) -> int:
+        """Number of sizes of each frame whose features are kept."""
+        return 2 if self.crop else 1
 
     @property
     def first(self) -> float:

@@ -25,7 +25,7 @@ from semidff.models.video_detector import VideoDetector
 from semidff.utils.checkpoint import detector_digest
 from semidff.utils.tool_files import FileError
 
-from .config import PAIRS_AT_ONCE, detector_config, make_config
+from .config import PAIRS_AT_ONCE, RATIOS, detector_config, make_config
 from .parts import choose_parts, first_frames
 from .plan import Plan, PlanError
 from .validation import check_held_back, check_scales
@@ -34,6 +34,7 @@ from .videos import hold_back, named_videos, write_list, write_step_lists
 _CROP = 480, 640
 _TRAINING = 0.75  # share of the time; the rest is for measurements and the validation
 _REGRESSION = 0.4  # share of the iterations
+_BATCHES = 5  # whose iterations are timed
 _LEAST = dict(regression=200, semantic=300)  # iterations, below which no training is worth its name
 
 
@@ -120,8 +121,8 @@ def iterations(plan: Plan, minutes: float, later: bool = False) -> list[int]:
     seconds, kept = 60 * minutes * _TRAINING, plan.kept_frames / plan.frames
     each = sum(plan.time_of(dict(name=k, iters=s)) for k, s in zip(kinds, shares, strict=True))
     count = seconds / (each + kept * plan.first)  # while frames are new
-    if count * 2 * plan.batch_size > plan.frames and not later:
-        count = (seconds - plan.kept_frames * plan.seconds['first']) / each
+    if count * 2 * plan.batch_size > plan.sizes * plan.frames and not later:
+        count = (seconds - plan.sizes * plan.kept_frames * plan.seconds['first']) / each
     return [
         max(_LEAST[kind], 10 * round(share * count / 10))
         for kind, share in zip(kinds, shares, strict=True)
@@ -188,8 +189,9 @@ def _choose_data(
 ) -> None:
     """Choose crops, batch size, and the memory for kept features.
 
-    Large frames are cropped, since a pair of them costs too much. The features of small ones are kept in memory, if a
-    quarter of it holds most of them. Decoded frames of all pairs that are drawn at once are kept, if an eighth does.
+    Large frames are cropped, since a pair of them costs too much. Features are kept in memory, if a quarter of it holds
+    most of them; those of large frames on a CPU only, for a GPU computes them as fast as it gets them. Decoded frames
+    of all pairs that are drawn at once are kept, if an eighth does.
     """
     pipeline = frame_pipeline(own)
     sizes = sorted({(video.height, video.width) for video in videos})
@@ -210,15 +212,22 @@ def _choose_data(
     decoded = PAIRS_AT_ONCE * 2 * 3 * max(height * width for height, width in sizes)
     share = 8 if plan.device == 'cpu' else 32  # of four data workers
     plan.cache_bytes = max(plan.cache_bytes, min(decoded, _memory() // share))
-    if plan.crop:
+    if plan.crop and plan.device != 'cpu':
         return
     images = torch.zeros(1, 3, *largest, device=next(model.parameters()).device)
     with torch.no_grad(), torch.autocast(images.device.type, torch.bfloat16):
         each = sum(level.nbytes for level in model.spatial.features(images))
+    if plan.crop:  # two sizes of each frame
+        each *= sum(ratio**2 for ratio in RATIOS)
     needed, limit = plan.frames * each / 1e9, 0.25 * _memory() / 1e9
     if needed <= 2 * limit:
         plan.feature_cache = round(max(min(1.1 * needed, limit), 0.01), 2)
         plan.kept_frames = min(plan.frames, int(1e9 * plan.feature_cache / each))
+    if plan.crop and plan.feature_cache:  # the smaller size, too, must hold a crop
+        plan.crop = [
+            max(32, int(min(side, RATIOS[0] * low)) // 32 * 32)
+            for side, low in zip(plan.crop, least, strict=True)
+        ]
 
 
 def _memory(groups: Path = Path('/sys/fs/cgroup')) -> int:
@@ -257,16 +266,14 @@ def _time_iterations(plan: Plan, config: Config, device: str) -> float:
         model.enter_step(step.objectives, step.trainable)
         wrapper = build_optim_wrapper(model, config.optim_wrapper)
         laps = []
-        # The features of a batch are new once; without them, batches differ in size.
-        later = 2 * batches[1:2] if plan.feature_cache else batches[2:8]
-        for batch in (*batches[:2], *later):
+        for batch in 2 * batches[:_BATCHES]:  # of random sizes; their features are new once
             with timed(torch.device(device)) as lap:
                 model.train_step(batch, wrapper)
             laps.append(lap.seconds)
-        plan.seconds[step.name] = float(np.median(laps[2:]))
+        plan.seconds[step.name] = float(np.median(laps[_BATCHES:]))
         if plan.feature_cache and step.name == 'regression':
-            new = max(laps[1] - plan.seconds[step.name], 0.0)
-            plan.seconds['first'] = new / (2 * plan.batch_size)
+            new = max(np.mean(laps[1:_BATCHES]) - plan.seconds[step.name], 0.0)
+            plan.seconds['first'] = float(new / (2 * plan.batch_size))
     weights = sum(tensor.nbytes for tensor in model.state_dict().values())
     moments = 2 * sum(p.nbytes for p in model.parameters() if p.requires_grad)
     # Two checkpoints, the one that is being written, the results of the steps, and the video detector.

@@ -20,7 +20,7 @@ HELD_BACK = 0.15
 CLIP = 41
 """Least frames of a video that is held back; the end of a video has half of them at least."""
 
-_MIN_VIDEOS = 4  # below this number, the ends of all videos are held back instead of whole videos
+_SEVERAL, _MANY = 4, 10  # videos
 _MIN_FRAMES = 100
 
 
@@ -80,8 +80,9 @@ def _log_skipped(paths: Sequence[str], reason: str) -> None:
 def hold_back(videos: Sequence[VideoInfo]) -> tuple[list[VideoInfo], list[VideoInfo], float]:
     """Divide videos into those that are trained on and those that validate.
 
-    Of four videos or more, some that are spread evenly over the list are held back, which together have at most 30 % of
-    the frames; of fewer, the end of each that is not too short.
+    Of fewer than ten videos, the end of each that is not too short is held back, since every scene counts for the
+    training. Of more or shorter ones, some that are spread evenly over the list, which together have at most 30 % of
+    the frames.
 
     Returns:
         The videos of the training, those of the validation, and the share of each video that is trained on.
@@ -98,8 +99,8 @@ def hold_back(videos: Sequence[VideoInfo]) -> tuple[list[VideoInfo], list[VideoI
     count = max(1, round(HELD_BACK * len(videos)))
     most = 2 * HELD_BACK * frames / count
     short = [i for i, video in enumerate(videos) if video.length <= most]
-    if len(videos) < _MIN_VIDEOS or not short:
-        ends = [video for video in videos if HELD_BACK * video.length >= CLIP / 2]
+    ends = [video for video in videos if HELD_BACK * video.length >= CLIP / 2]
+    if len(videos) < (_MANY if ends else _SEVERAL) or not short:
         longest = max(videos, key=lambda video: video.length)
         return list(videos), ends or [longest], 1 - HELD_BACK
     enough = [index for index in short if videos[index].length >= CLIP]

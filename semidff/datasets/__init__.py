@@ -21,6 +21,7 @@ from .transforms import (
     PackVideoFrame,
     RandomAffineFlowPair,
     RandomColorFlowPair,
+    RandomCropWindow,
     RandomFlipFlowPair,
     RandomPan,
 )

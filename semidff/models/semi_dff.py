@@ -8,6 +8,7 @@ from mmdet.registry import MODELS
 from mmdet.structures import SampleList
 from torch import Tensor, nn
 
+from .crop_window import crop_images, crop_samples, crop_windows, cropped_features
 from .feature_cache import FeatureCache
 from .objectives import Distillation, FeatureSemantics
 from .spatial import SpatialModule
@@ -32,7 +33,9 @@ class SemiDFF(VideoDetector):
             anyway.
         feature_cache: Gigabytes of host memory per process for a
             :class:`~semidff.models.feature_cache.FeatureCache`, 0 for none. It pays off if a good part of the
-            training frames fits, without random crops or sizes. Not used if a step trains the feature network.
+            training frames fits, without random crops or sizes; crops by
+            :class:`~semidff.datasets.transforms.RandomCropWindow` are possible. Not used if a step trains the feature
+            network.
         kwargs: Arguments of :class:`~semidff.models.video_detector.VideoDetector`.
     """
 
@@ -145,13 +148,16 @@ class SemiDFF(VideoDetector):
             raise RuntimeError(
                 'no distillation step was entered; set train_cfg.type=DistillationLoop'
             )
-        key, *middle, current = batch_inputs.unbind(1)
-        samples = batch_data_samples
+        frames, samples = batch_inputs.unbind(1), batch_data_samples
+        features, target = self._features_and_target(frames[0], frames[-1], samples)
+        if windows := crop_windows(samples):
+            frames = [crop_images(images, windows) for images in frames]
+            samples = crop_samples(samples, windows)
+        key, *middle, current = frames
         if self.both_directions:
             key, current = torch.cat((key, current)), torch.cat((current, key))
             middle = [torch.cat((frame, frame)) for frame in middle]
             samples = [*samples, *samples]
-        features, target = self._features_and_target(key, current)
         propagated = self.propagate(key, current, features, samples)
         halfway = [self.propagate(key, frame, features, samples) for frame in middle]
         sequence = (features, *halfway, propagated)
@@ -161,9 +167,21 @@ class SemiDFF(VideoDetector):
             losses.update(objective(batch))
         return losses
 
-    def _features_and_target(self, key: Tensor, current: Tensor) -> tuple[tuple, tuple]:
-        """Return the student's features of the key frames and the teacher's of the current frames."""
+    def _features_and_target(
+        self, key: Tensor, current: Tensor, samples: SampleList
+    ) -> tuple[tuple, tuple]:
+        """Return the student's features of the key frames and the teacher's of the current frames, or of crops.
+
+        In both directions, each half of the maps is that of a direction.
+        """
+        windows = crop_windows(samples)
+        if windows and (self.feature_cache is None or self.teacher_features is not None):
+            raise ValueError(
+                'RandomCropWindow needs model.feature_cache and a frozen feature network; use RandomCrop'
+            )
         if self.teacher_features is not None:
+            if self.both_directions:
+                key, current = torch.cat((key, current)), torch.cat((current, key))
             trained = any(
                 p.requires_grad for m in self.part('feature_network') for p in m.parameters()
             )
@@ -171,11 +189,20 @@ class SemiDFF(VideoDetector):
                 features = self.spatial.features(key)
             with torch.no_grad():
                 return features, self.teacher.features(current)
-        # One pass over all frames: in both directions, each is a key frame and a current frame.
-        frames = key if self.both_directions else torch.cat((key, current))
-        network = self.spatial.features if self.feature_cache is None else self.feature_cache
-        with torch.no_grad():
-            maps = network(frames)
+        with torch.no_grad():  # one pass over all frames
+            if windows:
+                maps = cropped_features(
+                    self.feature_cache,
+                    (*key, *current),
+                    2 * list(samples),
+                    self.temporal.feat_strides,
+                    self.data_preprocessor.pad_size_divisor,
+                )
+            else:
+                network = (
+                    self.spatial.features if self.feature_cache is None else self.feature_cache
+                )
+                maps = network(torch.cat((key, current)))
         halves = [level.chunk(2) for level in maps]
         if self.both_directions:
             return tuple(maps), tuple(torch.cat((second, first)) for first, second in halves)

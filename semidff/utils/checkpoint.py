@@ -11,6 +11,7 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
 from .error_messages import count_problems
+from .installed import installed_file
 from .model_building import unwrapped
 from .safe_loading import CheckpointError
 from .tool_files import check_inputs
@@ -24,7 +25,7 @@ TRAINING_ONLY = ('teacher_task.', 'teacher_features.')
 
 def check_exists(path: str | Path) -> None:
     """Raise :class:`CheckpointError` if a local checkpoint file is missing; URLs are not checked."""
-    if '://' not in str(path) and not Path(path).is_file():
+    if '://' not in str(path) and not Path(installed_file(path)).is_file():
         raise CheckpointError(f'{path}: there is no such checkpoint file')
 
 
@@ -37,7 +38,8 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict]:
     """Read a checkpoint of mmengine or a bare state dict.
 
     Args:
-        path: A file, or a URL that mmengine's ``CheckpointLoader`` supports.
+        path: A file, a name as of :func:`~semidff.utils.installed.installed_file`, or a URL that mmengine's
+            ``CheckpointLoader`` supports.
 
     Returns:
         Weights on the CPU, without the prefix ``module.`` of parallel wrappers, and the checkpoint's ``meta``.
@@ -46,6 +48,7 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict]:
         CheckpointError: If the file is missing, damaged or unsafe to load, or holds no weights.
     """
     check_exists(path)
+    path = installed_file(path)
     check_inputs([path])
     checkpoint = CheckpointLoader.load_checkpoint(str(path), 'cpu', logger='silent')
     state = checkpoint.get('state_dict', checkpoint) if isinstance(checkpoint, dict) else None

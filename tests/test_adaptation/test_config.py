@@ -7,22 +7,30 @@ from mmengine.dataset import Compose
 from mmengine.registry import init_default_scope
 
 from semidff.adaptation.config import training_pipeline
+from semidff.adaptation.plan import Plan
 
 RESIZE = dict(type='Resize', scale=(300, 200), keep_ratio=True)
 
 
-def pairs(resize: dict, crop: tuple | None, count: int = 20) -> set[tuple[int, int]]:
+def pairs(
+    resize: dict, crop: tuple | None, count: int = 20, feature_cache: float = 0.0
+) -> set[tuple[int, int]]:
     """Sizes of pairs from frames of 200 x 300."""
     init_default_scope('mmdet')
     steps = [dict(type='LoadImageFromFile'), resize, dict(type='PackDetInputs')]
     own = Config(dict(detector_dataset=dict(pipeline=steps)))
-    pipeline = Compose(training_pipeline(own, crop, flip=True))
+    plan = Plan('', '', '', 'cpu', crop=crop, feature_cache=feature_cache, strides=[8, 16])
+    pipeline = Compose(training_pipeline(own, plan))
     frames = [np.zeros((200, 300, 3), np.uint8), np.ones((200, 300, 3), np.uint8)]
     found = set()
     for _ in range(count):
         shapes = [frame.shape[:2] for frame in frames]
         results = dict(img=list(frames), img_shape=shapes, ori_shape=shapes, frame_id=[0, 1])
-        key, current = pipeline(results)['inputs']
+        packed = pipeline(results)
+        key, current = packed['inputs']
+        window = packed['data_samples'].metainfo.get('crop_window')
+        assert (window is not None) == bool(crop and feature_cache)
+        assert window is None or (window[2:] == crop and not window[0] % 16 and not window[1] % 16)
         assert key.shape == current.shape and not key.any() and current.all()
         found.add(tuple(key.shape[1:]))
     return found
@@ -41,3 +49,8 @@ def test_cropped_frames_have_several_sizes():
 )
 def test_whole_frames_and_sizes_of_one_number_stay(resize, crop, size):
     assert pairs(resize, crop, 5) == {size}
+
+
+def test_frames_whose_features_are_kept_stay_whole_and_have_two_sizes():
+    assert pairs(RESIZE, (96, 96), feature_cache=1.0) == {(200, 300), (100, 150)}
+    assert pairs(RESIZE, None, feature_cache=1.0) == {(200, 300)}

@@ -10,35 +10,34 @@ SPLITS = 'TowerSplit', 'OutputSplit'
 
 
 def candidates(**frame_rates):
-    """Candidates on a detector of 10 frames per second, by frame rates with 3/8, 1/8, and 1/8 on smaller frames."""
-    networks = (3 / 8, 2), (1 / 8, 2), (1 / 8, 4)
+    """Candidates on a detector of 10 frames per second, by frame rates with half-size and with quarter-size frames."""
     return [
-        Candidate(split, *network, fps=fps, speedup=fps / 10)
+        Candidate(split, 1 / 8, downsampling, fps=fps, speedup=fps / 10)
         for split, rates in frame_rates.items()
-        for network, fps in zip(networks, rates, strict=True)
+        for downsampling, fps in zip((2, 4), rates, strict=True)
     ]
 
 
 @pytest.mark.parametrize(
     'towers, fps, chosen',
     [
-        ((50, 60, 90), None, ('TowerSplit', 3 / 8, 2)),  # a fifth slower than the light one at most
-        ((40, 60, 90), None, ('TowerSplit', 1 / 8, 2)),
-        ((40, 60, 90), 80, ('TowerSplit', 1 / 8, 4)),
-        ((40, 60, 90), 95, ('OutputSplit', 3 / 8, 2)),
-        ((40, 60, 90), 105, ('OutputSplit', 1 / 8, 4)),
-        ((40, 60, 90), 200, ('OutputSplit', 1 / 8, 4)),  # the fastest
-        ((11, 12, 12), None, ('OutputSplit', 3 / 8, 2)),  # hardly faster than the detector
+        ((60, 90), None, ('TowerSplit', 1 / 8, 2)),
+        ((60, 90), 80, ('TowerSplit', 1 / 8, 4)),
+        ((60, 90), 95, ('OutputSplit', 1 / 8, 2)),
+        ((60, 90), 105, ('OutputSplit', 1 / 8, 4)),
+        ((60, 90), 200, ('OutputSplit', 1 / 8, 4)),  # the fastest
+        ((11, 12), None, ('OutputSplit', 1 / 8, 2)),  # hardly faster than the detector
+        ((12, 14), None, ('TowerSplit', 1 / 8, 4)),
     ],
 )
 def test_most_accurate_candidate_that_is_fast_enough(towers, fps, chosen):
-    found = candidates(TowerSplit=towers, OutputSplit=(97, 98, 110))
+    found = candidates(TowerSplit=towers, OutputSplit=(98, 110))
     assert _best(found, SPLITS, fps).parts == chosen
 
 
 def test_split_points_that_are_impossible_are_not_chosen():
-    refused = [Candidate('TowerSplit', 3 / 8, refused='no towers')]
-    found = refused + candidates(OutputSplit=(30, 40, 50))
+    refused = [Candidate('TowerSplit', 1 / 8, refused='no towers')]
+    found = refused + candidates(OutputSplit=(40, 50))
     assert _best(found, SPLITS, None).parts == ('OutputSplit', 1 / 8, 2)
 
 

@@ -1,12 +1,23 @@
 """Choices of an adaptation from what the machine has."""
 
+from types import SimpleNamespace
+
 import pytest
+import torch
 
 from semidff.adaptation import planner
 from semidff.adaptation.config import detector_config
 from semidff.adaptation.plan import Plan
 from semidff.adaptation.planner import _memory
 from semidff.datasets.video_list import VideoInfo
+
+
+class Features(torch.nn.Linear):
+    """A detector with a megabyte of features per frame."""
+
+    def __init__(self):
+        super().__init__(1, 1)
+        self.spatial = SimpleNamespace(features=lambda images: [torch.zeros(250_000)])
 
 
 @pytest.mark.parametrize(
@@ -20,8 +31,27 @@ from semidff.datasets.video_list import VideoInfo
 def test_decoded_frames_of_pairs_that_are_drawn_at_once_are_kept(monkeypatch, size, memory, kept):
     monkeypatch.setattr(planner, '_memory', lambda: memory * 2**30)
     plan, own = Plan('', '', '', 'cpu'), detector_config('retinanet_r50_fpn_1x_coco')
-    planner._choose_data(plan, own, [VideoInfo('a.mp4', 'a', 100, *size)], None)
+    planner._choose_data(plan, own, [VideoInfo('a.mp4', 'a', 100, *size)], Features())
     assert plan.cache_bytes == kept and plan.crop
+
+
+@pytest.mark.parametrize(
+    'device, frames, gigabytes',
+    [('cpu', 100, 1.1 * 0.1 * 1.25), ('cpu', 10_000, 0), ('cuda', 100, 0)],
+)
+def test_features_of_large_frames_are_kept_on_a_cpu_if_they_fit(
+    monkeypatch, device, frames, gigabytes
+):
+    monkeypatch.setattr(planner, '_memory', lambda: 20e9)
+    plan, own = (
+        Plan('', '', '', device, frames=frames),
+        detector_config('retinanet_r50_fpn_1x_coco'),
+    )
+    planner._choose_data(plan, own, [VideoInfo('a.mp4', 'a', frames, 720, 1280)], Features())
+    assert plan.feature_cache == pytest.approx(gigabytes, abs=0.01)
+    assert plan.kept_frames == (frames if gigabytes else 0)
+    # Crops fit into the smaller size, whose height is 375.
+    assert plan.crop == ([352, 640] if gigabytes else [480, 640])
 
 
 @pytest.mark.parametrize(

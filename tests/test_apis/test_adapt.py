@@ -51,7 +51,7 @@ def project(tmp_path_factory):
 def short():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(planner, '_LEAST', LEAST)
-        patch.setattr(parts, 'FLOW_NETWORKS', ((1 / 8, 2),))
+        patch.setattr(parts, 'DOWNSAMPLING', (2,))
         # Formatting the config for each checkpoint would take most of the time.
         patch.setattr(yapf_api, 'FormatCode', lambda text, **options: (text, True))
         patch.setattr(validation, 'SCALES', (1.0,))
@@ -178,6 +178,8 @@ def test_hold_back():
 
     assert held(1000, 50, 2) == ([1000], 0.85)  # the ends of the others are too short
     assert held(90, 20) == ([90], 0.85)
+    assert held(*[200] * 9) == ([200] * 9, 0.85)  # none of few scenes is left out
+    assert held(*[20] * 5) == ([20], 1)  # too short for ends
     assert held(*[50, 3] * 10) == ([50] * 3, 1)
     # three videos of 250 would be most of the frames
     assert sum(held(*[30] * 8, 250, 250, 250, *[30] * 8)[0]) <= 0.3 * 1230

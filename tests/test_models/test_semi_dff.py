@@ -153,6 +153,48 @@ def test_cached_features_give_the_same_losses(step):
     assert passed == [1] * 4  # once per frame, though each came three times
 
 
+def cropped_samples(windows):
+    given = samples(len(windows))
+    for sample, window in zip(given, windows, strict=True):
+        sample.set_metainfo(dict(crop_window=window))
+    return given
+
+
+@pytest.mark.parametrize('both', [False, True])
+@pytest.mark.parametrize('step', PARTS)
+def test_windows_are_crops_of_the_features_of_whole_frames(step, both, monkeypatch):
+    model = tiny_semi_dff(feature_cache=1.0, both_directions=both).train()
+    model.enter_step(*PARTS[step])
+    seen = []
+    propagate = model.propagate
+    monkeypatch.setattr(model, 'propagate', lambda *args: (seen.append(args), propagate(*args))[1])
+    windows = [(0, 32, 32, 64), (16, 0, 32, 64)]
+    for _ in range(2):
+        losses = model(pairs(), cropped_samples(windows), mode='loss')
+        assert all(loss.isfinite().all() for loss in losses.values())
+    assert len(model.feature_cache) == 4
+    key, current, (features,), cropped = seen[1]
+    assert len(key) == len(current) == len(features) == len(cropped) == (4 if both else 2)
+    (whole,) = model.spatial.features(pairs()[:, 0])
+    for i, (top, left, height, width) in enumerate(windows):
+        part = pairs()[i, 0, :, top : top + height, left : left + width]
+        assert torch.equal(key[i], part)
+        cells = whole[i, :, top // 16 : (top + height) // 16, left // 16 : (left + width) // 16]
+        assert torch.allclose(features[i], cells, atol=1e-5)
+        assert cropped[i].img_shape == (height, width)
+
+
+def test_windows_without_kept_features_are_refused():
+    model = tiny_semi_dff().train()
+    model.enter_step([REG], ('temporal',))
+    with pytest.raises(ValueError, match='feature_cache'):
+        model(pairs(1), cropped_samples([(0, 0, 32, 32)]), mode='loss')
+    model = tiny_semi_dff(feature_cache=1.0).train()
+    model.enter_step([REG], ('temporal',))
+    with pytest.raises(ValueError, match='differ in size'):
+        model(pairs(), cropped_samples([(0, 0, 32, 32), (0, 0, 32, 48)]), mode='loss')
+
+
 def test_nothing_is_cached_of_a_feature_network_that_learns():
     model = tiny_semi_dff(feature_cache=1.0).train()
     model.enter_step([REG], ('temporal',))

@@ -6,4 +6,5 @@ from .original_transforms import OriginalFlip, OriginalResize
 from .pack_frame_pair import PackFramePair
 from .pack_video_frame import PackVideoFrame
 from .random_affine_flow_pair import RandomAffineFlowPair
+from .random_crop_window import RandomCropWindow
 from .random_pan import RandomPan

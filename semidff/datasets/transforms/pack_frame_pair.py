@@ -25,7 +25,7 @@ class PackFramePair(BaseTransform):
     """
 
     def __init__(self, packer: str = 'mmdet.PackDetInputs') -> None:
-        meta_keys = (*META_KEYS, 'key_frame_id')
+        meta_keys = (*META_KEYS, 'key_frame_id', 'crop_window')
         self.pack = TRANSFORMS.build(dict(type=packer, meta_keys=meta_keys))
 
     def transform(self, results: dict) -> dict:
