@@ -48,6 +48,9 @@ def parse_args() -> argparse.Namespace:
         metavar='FILE',
         help='COCO-VID json of labeled videos, for mAP beside the agreement with the detector',
     )
+    parser.add_argument(
+        '--seed', type=int, help='seed of the training (default: 0, or that of the plan in DIR)'
+    )
     parser.add_argument('--plan-only', action='store_true', help='stop after the plan')
     parser.add_argument(
         '--anyway', action='store_true', help='train even if the forecast speed-up is below 1.3'

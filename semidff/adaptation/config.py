@@ -144,6 +144,7 @@ def make_config(own: Config, plan: Plan, lists: Sequence[str], device: str) -> C
             ),
             custom_imports=dict(imports=list(dict.fromkeys(imports))),
             model=model,
+            randomness=dict(seed=plan.seed),
             load_parts=dict(flow=dict(part=_FLOW_PART, prefix=_FLOW_PART, checkpoint=_FLOW)),
             detector_dataset=own.detector_dataset,
             train_dataloader=dict(

@@ -83,6 +83,7 @@ class Plan:
         skipped: Videos that cannot be read.
         scales: Input sizes of the validation, relative to that of the config.
         frames: Number of frames that are trained on.
+        seed: Seed of the training.
         steps: Steps of the training: name, iterations, minutes of the command and videos.
     """
 
@@ -117,6 +118,7 @@ class Plan:
     skipped: list[str] = field(default_factory=list)
     scales: list[float] = field(default_factory=lambda: [*SCALES, *DENSE_SCALES])
     frames: int = 0
+    seed: int = 0
     steps: list[dict] = field(default_factory=list)
 
     @classmethod

@@ -49,6 +49,7 @@ def adapt(
     plan_only: bool = False,
     anyway: bool = False,
     device: str | None = None,
+    seed: int | None = None,
 ) -> Path:
     """Turn an image detector into a faster video detector, with unlabeled videos.
 
@@ -67,6 +68,7 @@ def adapt(
         plan_only: Whether to stop after the plan.
         anyway: Whether to train even if the forecast speed-up is below 1.3.
         device: Device; default: a GPU if available.
+        seed: Seed of the training; None: 0, or that of the plan in the folder.
 
     Returns:
         The folder, which :class:`VideoInferencer` takes.
@@ -101,6 +103,10 @@ def adapt(
     with occupy(out, 'adaptation', '--out'):
         given = [str(video) for video in videos]
         plan = _planned(detector, checkpoint, given, out, minutes, key_interval, fps, device)
+        if seed is not None and seed != plan.seed:
+            if any((out / 'training').glob('*.pth')) or (out / 'last.pth').exists():
+                raise PlanError(f'{out}: its training has the seed {plan.seed}; give another --out')
+            plan.seed = seed
         if not plan_only:
             plan.save(out / 'plan.json')
         print(plan.text(), flush=True)
@@ -184,7 +190,7 @@ def _train(plan: Plan, out: Path, device: str) -> None:
         config = read_config(path)
         config.train_cfg.steps = training_steps(plan, lists)
         config.train_dataloader.dataset.dataset.ann_file = lists[0]
-        config.model.checkpoint = plan.checkpoint
+        config.model.checkpoint, config.randomness = plan.checkpoint, dict(seed=plan.seed)
     else:
         config = make_config(detector_config(plan.detector), plan, lists, device)
     check_space(plan, out)

@@ -13,7 +13,7 @@ from mmdet.models import ResNet
 from mmengine.config import Config
 
 from semidff.adaptation import Plan, PlanError, parts, planner, validation
-from semidff.adaptation.config import detector_config
+from semidff.adaptation.config import detector_config, make_config
 from semidff.adaptation.videos import hold_back
 from semidff.apis import VideoInferencer, adapt
 from semidff.datasets.video_list import VideoInfo, VideoListError
@@ -85,6 +85,9 @@ def test_plan(project, adapted):
     assert (plan['input_size'], plan['crop']) == ([64, 96], None)
     measured = [(one['split'], one['width']) for one in plan['candidates']]
     assert len(measured) == 3 and (plan['split'], plan['width']) in measured
+    other, own = Plan.load(adapted / 'plan.json'), detector_config(str(project / 'detector.py'))
+    other.seed = 5
+    assert make_config(own, other, ['a.txt', 'a.txt'], 'cpu').randomness.seed == 5
     text = Plan.load(adapted / 'plan.json').text()
     assert 'takes longer than 0.001 minutes' in text and 'None of them reaches' not in text
 
@@ -274,6 +277,8 @@ def test_looking_at_plans_changes_nothing_that_is_trained(project, adapted, tmp_
     assert (tmp_path / 'done' / 'plan.json').read_text() == before
     with pytest.raises(PlanError, match='which a continuation does not change'):
         run(project, tmp_path / 'done', **look | dict(key_interval=5))
+    with pytest.raises(PlanError, match='its training has the seed 0'):
+        run(project, tmp_path / 'done', **look | dict(seed=5))
     shutil.rmtree(tmp_path / 'done' / 'training')
     (tmp_path / 'done' / 'detector.pth').unlink()
     run(project, tmp_path / 'done', minutes=None)  # finished, but for a file
