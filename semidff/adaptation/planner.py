@@ -189,7 +189,7 @@ def _choose_data(
 ) -> None:
     """Choose crops, batch size, and the memory for kept features.
 
-    Large frames are cropped, since a pair of them costs too much. Features are kept in memory, if a quarter of it holds
+    Large frames are cropped, since a pair of them costs too much. Features are kept in memory, if two fifths of it hold
     most of them; those of large frames on a CPU only, for a GPU computes them as fast as it gets them. Decoded frames
     of all pairs that are drawn at once are kept, if an eighth does.
     """
@@ -219,7 +219,7 @@ def _choose_data(
         each = sum(level.nbytes for level in model.spatial.features(images))
     if plan.crop:  # two sizes of each frame
         each *= sum(ratio**2 for ratio in RATIOS)
-    needed, limit = plan.frames * each / 1e9, 0.25 * _memory() / 1e9
+    needed, limit = plan.frames * each / 1e9, 0.4 * _memory() / 1e9
     if needed <= 2 * limit:
         plan.feature_cache = round(max(min(1.1 * needed, limit), 0.01), 2)
         plan.kept_frames = min(plan.frames, int(1e9 * plan.feature_cache / each))

@@ -37,7 +37,7 @@ def test_decoded_frames_of_pairs_that_are_drawn_at_once_are_kept(monkeypatch, si
 
 @pytest.mark.parametrize(
     'device, frames, gigabytes',
-    [('cpu', 100, 1.1 * 0.1 * 1.25), ('cpu', 10_000, 0), ('cuda', 100, 0)],
+    [('cpu', 100, 1.1 * 0.1 * 1.25), ('cpu', 20_000, 0), ('cuda', 100, 0)],
 )
 def test_features_of_large_frames_are_kept_on_a_cpu_if_they_fit(
     monkeypatch, device, frames, gigabytes
