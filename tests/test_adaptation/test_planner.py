@@ -4,12 +4,18 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from mmengine.registry import init_default_scope
 
 from semidff.adaptation import planner
 from semidff.adaptation.config import detector_config
 from semidff.adaptation.plan import Plan
 from semidff.adaptation.planner import _memory
 from semidff.datasets.video_list import VideoInfo
+
+
+@pytest.fixture(autouse=True)
+def _scope():
+    init_default_scope('mmdet')
 
 
 class Features(torch.nn.Linear):
