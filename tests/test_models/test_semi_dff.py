@@ -4,6 +4,7 @@ import torch
 from semidff.models import FeatureRegression, SemiDFF
 from tests.models import (
     CLASSES,
+    KINDS,
     build,
     frames,
     samples,
@@ -162,26 +163,33 @@ def cropped_samples(windows):
 
 @pytest.mark.parametrize('both', [False, True])
 @pytest.mark.parametrize('step', PARTS)
-def test_windows_are_crops_of_the_features_of_whole_frames(step, both, monkeypatch):
-    model = tiny_semi_dff(feature_cache=1.0, both_directions=both).train()
+@pytest.mark.parametrize('kind', KINDS)
+def test_windows_are_crops_of_the_features_of_whole_frames(kind, step, both, monkeypatch):
+    model = tiny_semi_dff(kind, feature_cache=1.0, both_directions=both).train()
     model.enter_step(*PARTS[step])
     seen = []
     propagate = model.propagate
     monkeypatch.setattr(model, 'propagate', lambda *args: (seen.append(args), propagate(*args))[1])
-    windows = [(0, 32, 32, 64), (16, 0, 32, 64)]
+    windows = [(0, 32, 32, 64), (32, 0, 32, 64)]
     for _ in range(2):
         losses = model(pairs(), cropped_samples(windows), mode='loss')
         assert all(loss.isfinite().all() for loss in losses.values())
+    sum(losses.values()).backward()
+    assert model.temporal.flow_network.predict_flow.weight.grad.any()
     assert len(model.feature_cache) == 4
-    key, current, (features,), cropped = seen[1]
-    assert len(key) == len(current) == len(features) == len(cropped) == (4 if both else 2)
-    (whole,) = model.spatial.features(pairs()[:, 0])
+    key, current, features, cropped = seen[1]
+    assert len(key) == len(current) == len(cropped) == (4 if both else 2)
+    whole = model.spatial.features(pairs()[:, 0])
     for i, (top, left, height, width) in enumerate(windows):
         part = pairs()[i, 0, :, top : top + height, left : left + width]
         assert torch.equal(key[i], part)
-        cells = whole[i, :, top // 16 : (top + height) // 16, left // 16 : (left + width) // 16]
-        assert torch.allclose(features[i], cells, atol=1e-5)
         assert cropped[i].img_shape == (height, width)
+        for level, of_frame, stride in zip(
+            features, whole, model.temporal.feat_strides, strict=True
+        ):
+            place = (slice(at // stride, (at + size) // stride) for at, size in
+                     ((top, height), (left, width)))  # fmt: skip
+            assert torch.allclose(level[i], of_frame[i][(..., *place)], atol=1e-5)
 
 
 def test_windows_without_kept_features_are_refused():
