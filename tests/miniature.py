@@ -92,13 +92,15 @@ def write_labels(
 
 
 def write_generated(root: Path) -> None:
-    """Write the generated data set, and its parts in the layouts of Flying Chairs and of configs/person."""
+    """Write the generated data set, and its parts where other configs expect their data."""
     dataset = root / 'work_dirs/quickstart/dataset'
     build_dataset(dataset, make_spec('tiny', label_maps=1), workers=1)
     chairs, person = root / 'data/FlyingChairs_release', root / 'data/person'
-    shutil.copytree(dataset / 'flow', chairs / 'data')
     for split in (dataset / 'flow/split.txt', chairs / 'FlyingChairs_train_val.txt'):
+        split.parent.mkdir(parents=True, exist_ok=True)
         split.write_text('1\n1\n2\n2\n')  # training, validation
+    shutil.copytree(dataset / 'flow', chairs / 'data')
+    shutil.copytree(dataset / 'flow', root / 'data/synthetic_flow/flow')
     shutil.copytree(dataset / 'stills', person / 'images')
     shutil.copytree(dataset / 'val', person / 'val')
     for source, target in (('stills.json', 'train.json'), ('val.json', 'val/val.json')):
