@@ -1,3 +1,4 @@
+import pytest
 import torch
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
@@ -40,6 +41,24 @@ def test_pairs_are_the_frames_one_by_one():
     assert [s.name for s in data['data_samples']] == [0, 1]
     assert [s.img_shape for s in data['data_samples']] == [(24, 40), (30, 33)]
     assert all(s.batch_input_shape == (32, 48) for s in data['data_samples'])
+
+
+@pytest.mark.parametrize(
+    'settings', [dict(), dict(pad_size_divisor=32, pad_value=114), dict(bgr_to_rgb=True)]
+)
+@pytest.mark.parametrize('normalized', [True, False])
+def test_frames_are_those_of_mmdet(settings, normalized):
+    if normalized:
+        settings = dict(settings, mean=[103.53, 116.28, 123.675], std=[57.375, 57.12, 58.395])
+    frames = [random(3, 30, 41), random(3, 64, 24)]
+    expected, found = (
+        MODELS.build(dict(settings, type=kind))(batch(*frames))
+        for kind in ('DetDataPreprocessor', 'VideoDataPreprocessor')
+    )
+    assert torch.equal(found['inputs'], expected['inputs'])
+    assert [s.metainfo for s in found['data_samples']] == [
+        s.metainfo for s in expected['data_samples']
+    ]
 
 
 def test_channels_are_exchanged_and_normalized():

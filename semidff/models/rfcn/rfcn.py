@@ -9,6 +9,7 @@ from mmdet.models.detectors import TwoStageDetector
 from mmdet.models.roi_heads import StandardRoIHead
 from mmdet.registry import MODELS
 from mmengine.model import BaseModule
+from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 
@@ -93,6 +94,30 @@ class RFCNRPNHead(RPNHead):
         # Decoding and losses are in full precision, under autocast too.
         scores, deltas = ([m.float() for m in levels] for levels in zip(*maps, strict=True))
         return scores, deltas
+
+    def _predict_by_feat_single(
+        self,
+        cls_score_list,
+        bbox_pred_list,
+        score_factor_list,
+        mlvl_priors,
+        img_meta,
+        cfg,
+        **kwargs,
+    ) -> InstanceData:
+        """Select the ``nms_pre`` best anchors and leave the rest to mmdet, which would sort all of them."""
+        cfg = self.test_cfg if cfg is None else cfg
+        (scores,), (deltas,), (anchors,) = cls_score_list, bbox_pred_list, mlvl_priors
+        rows = scores.permute(1, 2, 0).reshape(-1, self.cls_out_channels)
+        if 0 < cfg.get('nms_pre', -1) < len(rows):
+            logits = rows[:, 0] if self.use_sigmoid_cls else rows[:, 0] - rows[:, 1]
+            best = logits.topk(cfg.nms_pre).indices
+            scores = rows[best].T[:, None]
+            deltas = deltas.permute(1, 2, 0).reshape(len(rows), -1)[best].T[:, None]
+            anchors = anchors[best]
+        return super()._predict_by_feat_single(
+            [scores], [deltas], score_factor_list, [anchors], img_meta, cfg, **kwargs
+        )
 
 
 @MODELS.register_module()

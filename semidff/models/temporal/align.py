@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .constants import constants
+from .pooling import average_pool
 
 
 def align(field: Tensor, stride: float, level_stride: float, size: Sequence[int]) -> Tensor:
@@ -34,7 +35,7 @@ def align(field: Tensor, stride: float, level_stride: float, size: Sequence[int]
     if ratio != int(ratio) and inverse != int(inverse):
         return _interpolate(_interpolate(field, -1, ratio, width), -2, ratio, height)
     if ratio > 1:
-        field = F.avg_pool2d(field, int(ratio), ceil_mode=True)
+        field = average_pool(field, int(ratio))
     elif ratio < 1:
         field = F.interpolate(field, scale_factor=inverse, mode='bilinear', align_corners=False)
     beyond = (0, max(width - field.shape[-1], 0), 0, max(height - field.shape[-2], 0))

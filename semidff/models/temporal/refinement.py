@@ -23,6 +23,8 @@ from torch import Tensor, nn
 
 from semidff.models.precision import run_in_full_precision
 
+from .pooling import average_pool
+
 
 class FlowOutput(NamedTuple):
     """Output of a flow network.
@@ -125,7 +127,7 @@ class FlowNetwork(nn.Module, ABC):
 
     def prepare(self, image: Tensor) -> Tensor:
         """Downsample normalized frames (N, 3, H, W) and scale them; the key frame's result can be kept."""
-        return F.avg_pool2d(image, self.downsampling, ceil_mode=True) * self.input_scale
+        return average_pool(image, self.downsampling) * self.input_scale
 
     def forward(self, current: Tensor, key: Tensor) -> FlowOutput:
         """Estimate the flow from the current frame to the key frame.
@@ -160,7 +162,7 @@ class FlowNetwork(nn.Module, ABC):
     def pool(self, maps: Tensor) -> Tensor:
         """Average maps of the last features' stride to the flow network's stride."""
         finest = self.stride == 4 * self.downsampling
-        return maps if finest else F.avg_pool2d(maps, 2, ceil_mode=True)
+        return maps if finest else average_pool(maps, 2)
 
 
 def cropped(maps: Tensor, size: Sequence[int]) -> Tensor:

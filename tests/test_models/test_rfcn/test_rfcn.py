@@ -1,8 +1,12 @@
+from functools import partial
+
 import pytest
 import torch
 import torch.nn.functional as F
+from mmdet.models.dense_heads import RPNHead
+from mmengine.config import ConfigDict
 
-from tests.models import CLASSES, L1, frames, samples, tiny_rfcn
+from tests.models import CLASSES, L1, build, frames, rfcn, samples, tiny_rfcn
 
 POOLINGS = ['PSRoIPool', 'PSRoIAlign', 'ExactPSRoIPool']
 
@@ -40,6 +44,27 @@ def test_losses_have_gradients_in_every_part(name):
             assert parameter.grad is not None and parameter.grad.isfinite().all(), name
     assert model.roi_head.bbox_head.conv_reg.weight.grad.any()
     assert model.neck.conv.weight.grad.any()
+
+
+@pytest.mark.parametrize('sigmoid', [False, True])
+@pytest.mark.parametrize('nms_pre', [7, 40, 10_000])
+def test_proposals_are_those_of_mmdet(sigmoid, nms_pre):
+    """mmdet's head sorts the scores of all anchors; R-FCN's selects the best ones."""
+    config = rfcn()['rpn_head']
+    head = build(dict(config, loss_cls=dict(config['loss_cls'], use_sigmoid=sigmoid)))
+    anchors = head.num_base_priors
+    scores = [torch.randn(2, anchors * head.cls_out_channels, 4, 6)]
+    deltas = [0.3 * torch.randn(2, anchors * 4, 4, 6)]
+    cfg = ConfigDict(
+        nms_pre=nms_pre, max_per_img=50, nms=dict(type='nms', iou_threshold=0.7), min_bbox_size=0
+    )
+    given = dict(batch_img_metas=[dict(img_shape=(64, 96))] * 2, cfg=cfg)
+    found = head.predict_by_feat(scores, deltas, **given)
+    head._predict_by_feat_single = partial(RPNHead._predict_by_feat_single, head)
+    expected = head.predict_by_feat(scores, deltas, **given)
+    for one, other in zip(found, expected, strict=True):
+        assert len(one) and torch.equal(one.bboxes, other.bboxes)
+        assert torch.equal(one.scores, other.scores)
 
 
 def test_predictions_are_boxes_inside_the_image():
