@@ -4,6 +4,7 @@ import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from semidff.models.temporal import warp
+from semidff.models.temporal.warp import Sampler
 
 SIZES = [(1, 1), (1, 7), (5, 3), (12, 22), (13, 17), (38, 63), (64, 64)]
 
@@ -12,18 +13,27 @@ def random(*shape, seed=0, dtype=torch.float32):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 
 
+@pytest.fixture(params=['contiguous', 'channels-last'])
+def ordered(request):
+    """Puts maps into an order; predictions sample channels-last ones with another operator."""
+    last = request.param == 'channels-last'
+    order = torch.channels_last if last else torch.contiguous_format
+    with torch.set_grad_enabled(not last):
+        yield lambda maps: maps.contiguous(memory_format=order)
+
+
 @pytest.mark.parametrize('size', SIZES)
 @pytest.mark.parametrize('dtype', [torch.float32, torch.float64, torch.bfloat16])
-def test_zero_flow_is_the_identity_exactly(size, dtype):
-    features = random(2, 3, *size).to(dtype)
+def test_zero_flow_is_the_identity_exactly(size, dtype, ordered):
+    features = ordered(random(2, 3, *size).to(dtype))
     assert torch.equal(warp(features, torch.zeros(2, 2, *size)), features)
 
 
 @pytest.mark.parametrize('size', SIZES)
 @pytest.mark.parametrize('dx,dy', [(1, 0), (0, 1), (-2, 3), (4, -1)])
-def test_whole_cells_move_exactly(size, dx, dy):
+def test_whole_cells_move_exactly(size, dx, dy, ordered):
     height, width = size
-    features = random(1, 3, *size)
+    features = ordered(random(1, 3, *size))
     flow = torch.tensor([dx, dy]).float().view(1, 2, 1, 1).expand(1, 2, *size)
     expected = torch.zeros_like(features)
     for y in range(height):
@@ -49,6 +59,29 @@ def test_agrees_with_grid_sample_at_aligned_corners(size):
     grid = torch.stack((2 * x / (width - 1) - 1, 2 * y / (height - 1) - 1), dim=-1)
     reference = F.grid_sample(features, grid, padding_mode='zeros', align_corners=True)
     assert torch.allclose(warp(features, flow), reference, atol=2e-5)
+
+
+@pytest.mark.parametrize('size', SIZES)
+@pytest.mark.parametrize('border', [False, True])
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64, torch.bfloat16])
+def test_channels_last_maps_are_sampled_alike_and_stay_channels_last(size, border, dtype):
+    features, flow = random(3, 4, *size).to(dtype), 4 * random(3, 2, *size, seed=1)
+    expected = Sampler(flow, border)(features)
+    with torch.no_grad():
+        last = features.contiguous(memory_format=torch.channels_last)
+        sampler = Sampler(flow, border)
+        assert any('embedding_bag' in name for name in operators(sampler, last)) == (size != (1, 1))
+        found = sampler(last)
+    tolerance = 1e-2 if dtype == torch.bfloat16 else 2e-5
+    torch.testing.assert_close(found, expected, atol=tolerance, rtol=tolerance)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize('far', [1e4, 1e30, float('inf')])
+def test_positions_far_outside_are_zero_or_undefined(far, ordered):
+    flow = torch.full((1, 2, 3, 5), far)
+    flow[:, 1] = -far
+    assert not warp(ordered(torch.ones(1, 2, 3, 5)), flow).nan_to_num().any()
 
 
 def test_gradients():

@@ -11,7 +11,7 @@ from .flownet_inception import FlowNetInception
 from .flownet_light import FlowNetLight
 from .flownet_s import FlowNetS
 from .refinement import FlowNetwork
-from .warp import sample, sampling_grid
+from .warp import Sampler
 
 MODELS.register_module(name='FlowNetS', module=FlowNetS, force=False)
 MODELS.register_module(name='FlowNetInception', module=FlowNetInception, force=False)
@@ -114,16 +114,16 @@ class TemporalModule(BaseModule):
             fields = dict(
                 zip(self.field_channels, scale.split(self.field_channels, 1), strict=True)
             )
-        grids, scales, propagated = {}, {}, []
+        samplers, scales, propagated = {}, {}, []
         for level, stride in zip(features, self.feat_strides, strict=True):
             channels, *size = level.shape[1:]
             place = (stride, *size)
-            if place not in grids:
+            if place not in samplers:
                 self._check_extent(size, stride, flow.shape[-2:])
                 moved = align(flow, own, stride, size)
                 moved = moved if stride == own else moved * (own / stride)
-                grids[place] = sampling_grid(moved, self.padding == 'border')
-            warped = sample(level, grids[place])
+                samplers[place] = Sampler(moved, self.padding == 'border')
+            warped = samplers[place](level)
             if scale is not None:
                 if (place, channels) not in scales:
                     self._check_channels(channels)

