@@ -167,7 +167,13 @@ def _bilinear(*args: Any, out_shape: Sequence[int], **kwargs: Any) -> int:
     return 2 * 4 * torch.Size(out_shape).numel()
 
 
+def _bilinear_rows(*args: Any, out_shape: Sequence, **kwargs: Any) -> int:
+    """FLOPs of the same for channels-last maps, see :class:`~semidff.models.temporal.warp.Sampler`."""
+    return _bilinear(out_shape=out_shape[0])
+
+
 _SAMPLING = {
     torch.ops.aten.grid_sampler_2d: _bilinear,
     torch.ops.aten.cudnn_grid_sampler: _bilinear,
+    torch.ops.aten._embedding_bag_forward_only: _bilinear_rows,
 }

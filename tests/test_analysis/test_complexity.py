@@ -46,10 +46,12 @@ def test_counts_multiply_adds_by_hand():
     assert count(nn.Conv2d(3, 6, 3, padding=1, groups=3), image)[0] == 2 * 6 * 120 * 9
     assert count(nn.ConvTranspose2d(3, 4, 4, 2, 1), image)[0] == 2 * 3 * 120 * 4 * 16
     assert count(nn.Linear(12, 7), image)[0] == 60 * 12 * 7
-    # four neighbors for each element, independent of the padding of the warp
-    flops, moved = count(warp, image, torch.zeros(2, 2, 10, 12))
-    assert flops == 4 * image.numel()
-    assert torch.equal(moved, image)
+    # four neighbors for each element, independent of the padding of the warp and of the memory layout
+    with torch.no_grad():
+        for maps in (image, image.contiguous(memory_format=torch.channels_last)):
+            flops, moved = count(warp, maps, torch.zeros(2, 2, 10, 12))
+            assert flops == 4 * image.numel()
+            assert torch.equal(moved, image)
 
 
 def test_counts_the_parts_of_rfcn_by_hand():
