@@ -22,16 +22,15 @@ class FrameNormalizer(ImgDataPreprocessor):
             math.ceil(max(frame.shape[axis] for frame in frames) / divisor) * divisor
             for axis in (1, 2)
         )
-        batch = torch.full(
-            (len(frames), *frames[0].shape[:1], height, width),
-            float(self.pad_value),
-            device=frames[0].device,
-        )
+        batch = torch.empty(len(frames), len(frames[0]), height, width, device=frames[0].device)
         for frame, place in zip(frames, batch, strict=True):
-            place = place[:, : frame.shape[1], : frame.shape[2]]
-            place.copy_(frame.flip(0) if self._channel_conversion else frame)
+            rows, columns = frame.shape[1:]
+            place[:, rows:] = self.pad_value
+            place[:, :rows, columns:] = self.pad_value
+            pixels = place[:, :rows, :columns]
+            pixels.copy_(frame.flip(0) if self._channel_conversion else frame)
             if self._enable_normalize:
-                place.sub_(self.mean).div_(self.std)
+                pixels.sub_(self.mean).div_(self.std)
         return dict(data, inputs=batch, data_samples=data.get('data_samples'))
 
 
