@@ -4,6 +4,8 @@ from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmengine.registry import init_default_scope
 
+import semidff  # noqa: F401 (registers the package's parts)
+
 
 def build():
     init_default_scope('mmdet')
