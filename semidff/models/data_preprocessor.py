@@ -16,15 +16,28 @@ class FrameNormalizer(ImgDataPreprocessor):
     """
 
     def forward(self, data: dict, training: bool = False) -> dict:
+        """Normalize and pad ``inputs``, frames (C, H, W) of any sizes, to a batch.
+
+        Raises:
+            ValueError: If a frame does not have the channels that are normalized or exchanged.
+        """
         data = self.cast_data(data)
         frames, divisor = data['inputs'], self.pad_size_divisor
         height, width = (
             math.ceil(max(frame.shape[axis] for frame in frames) / divisor) * divisor
             for axis in (1, 2)
         )
-        batch = torch.empty(len(frames), len(frames[0]), height, width, device=frames[0].device)
-        for frame, place in zip(frames, batch, strict=True):
-            rows, columns = frame.shape[1:]
+        channels, dtype = len(frames[0]), torch.float32
+        if self._enable_normalize:
+            dtype = torch.promote_types(dtype, self.mean.dtype)
+        if self._channel_conversion or self._enable_normalize and len(self.mean) == 3:
+            channels = 3
+        if any(len(frame) != channels for frame in frames):
+            raise ValueError(f'frames must have {channels} channels, got {[*map(len, frames)]}')
+        shape = len(frames), channels, height, width
+        batch = torch.empty(shape, dtype=dtype, device=frames[0].device)
+        for i, frame in enumerate(frames):
+            place, (rows, columns) = batch[i], frame.shape[1:]
             place[:, rows:] = self.pad_value
             place[:, :rows, columns:] = self.pad_value
             pixels = place[:, :rows, :columns]

@@ -63,6 +63,23 @@ def test_frames_are_those_of_mmdet(settings, normalized):
     ]
 
 
+def test_frames_may_be_double_and_require_gradients():
+    preprocessor = build().double()
+    frames = [torch.rand(3, 16, 16, dtype=torch.float64, requires_grad=True) for _ in range(2)]
+    inputs = preprocessor(batch(*frames))['inputs']
+    assert inputs.dtype == torch.float64
+    inputs.sum().backward()
+    assert all(
+        (frame.grad.flatten(1).mean(1) == torch.tensor([0.25, 0.5, 1])).all() for frame in frames
+    )
+
+
+@pytest.mark.parametrize('shapes', [(4, 4), (1, 1), (3, 1)])
+def test_frames_with_other_channels_are_refused(shapes):
+    with pytest.raises(ValueError, match='frames must have 3 channels, got'):
+        build()(batch(*(random(c, 16, 16) for c in shapes)))
+
+
 def test_channels_are_exchanged_and_normalized():
     frame = torch.stack([torch.full((16, 16), v, dtype=torch.uint8) for v in (34, 22, 11)])
     inputs = build()(batch(torch.stack((frame, frame))))['inputs']

@@ -105,11 +105,14 @@ class RFCNRPNHead(RPNHead):
         cfg,
         **kwargs,
     ) -> InstanceData:
-        """Select the ``nms_pre`` best anchors and leave the rest to mmdet, which would sort all of them."""
+        """Select the ``nms_pre`` best anchors and leave the rest to mmdet, which would sort all of them.
+
+        Among equal scores at the limit, the selected ones may be others than mmdet's.
+        """
         cfg = self.test_cfg if cfg is None else cfg
         (scores,), (deltas,), (anchors,) = cls_score_list, bbox_pred_list, mlvl_priors
         rows = scores.permute(1, 2, 0).reshape(-1, self.cls_out_channels)
-        if 0 < cfg.get('nms_pre', -1) < len(rows):
+        if 1 < cfg.get('nms_pre', -1) < len(rows):
             logits = rows[:, 0] if self.use_sigmoid_cls else rows[:, 0] - rows[:, 1]
             best = logits.topk(cfg.nms_pre).indices
             scores = rows[best].T[:, None]

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from mmdet.registry import MODELS
 from torch import Tensor, nn
 
+from .pooling import average_pool
 from .refinement import FlowOutput
 
 # DIS preset, and the settings that differ from it
@@ -86,7 +87,7 @@ class OpenCVFlow(nn.Module):
                 f'gray values from {low:.0f} to {high:.0f} instead of 0 to 255: set mean, std and rgb of OpenCVFlow '
                 'to those of the data preprocessor that normalizes the frames'
             )
-        gray = F.avg_pool2d(gray[:, None], 2, ceil_mode=True)
+        gray = average_pool(gray[:, None], 2)
         return gray.round().clamp(0, 255).to(torch.uint8)
 
     @torch.no_grad()

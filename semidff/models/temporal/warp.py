@@ -6,18 +6,19 @@ corner convention maps a cell back onto itself without rounding errors. Therefor
 powers of two, for which normalization and its inverse are exact in floating point. The zeros of the padding are the
 values that DFF's kernel reads outside the map.
 
-In predictions on CPUs, ``embedding_bag`` replaces ``grid_sample`` for channels-last maps: a cell is the weighted sum of
-four rows of the map. For 1024 maps of 38 x 63 cells this takes 0.7 ms on one core instead of 6.2 ms, and the result is
-channels-last too, which ``grid_sample``'s is not.
+In predictions on CPUs, ``embedding_bag`` replaces ``grid_sample`` for channels-last maps of many channels: a cell is
+the weighted sum of four rows of the map. For 1024 maps of 38 x 63 cells this takes 0.7 ms on one core instead of
+6.2 ms, and the result is channels-last too, which ``grid_sample``'s is not.
 """
-
-from functools import cached_property
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from .constants import constants
+
+# Channels from which on sums of rows are faster than ``grid_sample``.
+_MANY = 64
 
 
 def warp(features: Tensor, flow: Tensor) -> Tensor:
@@ -57,6 +58,8 @@ class Sampler:
         self._position = flow + cells
         if border:
             self._position = self._position.clamp(min=0).minimum(self._last)
+        # Made by the first call and shared by all levels of the flow's size.
+        self._grid = self._rows = None
 
     def __call__(self, features: Tensor) -> Tensor:
         # At least float32, under autocast too: half precision is too coarse for positions in a map of 64 cells.
@@ -65,6 +68,8 @@ class Sampler:
         return sampled.to(features.dtype)
 
     def _sample_grid(self, maps: Tensor) -> Tensor:
+        if self._grid is None:
+            self._grid = self._make_grid()
         height, width = maps.shape[-2:]
         beyond = (0, _power_of_two(width) - width, 0, _power_of_two(height) - height)
         return F.grid_sample(
@@ -76,20 +81,20 @@ class Sampler:
         )
 
     def _sum_rows(self, maps: Tensor) -> Tensor:
+        if self._rows is None:
+            self._rows = self._make_rows()
         n, channels, height, width = maps.shape
         rows, weights = self._rows
         table = maps.permute(0, 2, 3, 1).reshape(-1, channels)
         cells = F.embedding_bag(rows, table, mode='sum', per_sample_weights=weights.to(maps.dtype))
         return cells.view(n, height, width, channels).permute(0, 3, 1, 2)
 
-    @cached_property
-    def _grid(self) -> Tensor:
+    def _make_grid(self) -> Tensor:
         """Positions (N, H, W, 2) in the padded map, normalized to [-1, 1]."""
         factor, minus_one = self._normalize
         return torch.addcmul(minus_one, self._position + 0.5, factor).permute(0, 2, 3, 1)
 
-    @cached_property
-    def _rows(self) -> tuple[Tensor, Tensor]:
+    def _make_rows(self) -> tuple[Tensor, Tensor]:
         """The four cells around each position, as rows of maps (N * H * W, C), and their weights, (N * H * W, 4)."""
         n, _, height, width = self._position.shape
         low = self._position.floor()
@@ -105,10 +110,10 @@ class Sampler:
 
 
 def _has_rows(maps: Tensor) -> bool:
-    """Whether the channels of a cell lie side by side, on a CPU, and no graph is recorded."""
+    """Whether the channels of a cell are many and lie side by side, on a CPU, and no graph is recorded."""
     recorded = torch.is_grad_enabled() or torch.compiler.is_compiling()
     in_rows = maps.is_contiguous(memory_format=torch.channels_last) and not maps.is_contiguous()
-    return maps.device.type == 'cpu' and in_rows and not recorded
+    return maps.device.type == 'cpu' and in_rows and len(maps[0]) >= _MANY and not recorded
 
 
 def _precision(tensor: Tensor) -> torch.dtype:

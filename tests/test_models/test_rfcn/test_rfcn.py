@@ -47,7 +47,7 @@ def test_losses_have_gradients_in_every_part(name):
 
 
 @pytest.mark.parametrize('sigmoid', [False, True])
-@pytest.mark.parametrize('nms_pre', [7, 40, 10_000])
+@pytest.mark.parametrize('nms_pre', [1, 7, 40, 10_000])
 def test_proposals_are_those_of_mmdet(sigmoid, nms_pre):
     """mmdet's head sorts the scores of all anchors; R-FCN's selects the best ones."""
     config = rfcn()['rpn_head']
