@@ -31,9 +31,9 @@ def parse_args() -> argparse.Namespace:
         METHODS.module_dict,
         "propagate: features propagated by the temporal module; frame: detector on every frame; copy: key frame's "
         'boxes repeated; coast: boxes extrapolated by a causal tracker; interpolate: boxes interpolated between key '
-        'frames, offline; centered: as propagate, from the nearest key frame before or after, offline; sff-fast, '
-        "sff-slow: features propagated by OpenCV's optical flow (default: the config's, else propagate, and frame "
-        'without temporal module)',
+        'frames, offline; centered: as propagate, from the nearest key frame before or after, offline; blend: as '
+        'centered, with boxes averaged with those of interpolate, offline; sff-fast, sff-slow: features propagated by '
+        "OpenCV's optical flow (default: the config's, else propagate, and frame without temporal module)",
         "the config's",
     )
     parser.add_argument(

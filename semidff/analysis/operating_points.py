@@ -26,7 +26,7 @@ from .operating_report import MeasuredPoint, OperatingReport
 from .point_detections import ADAPTIVE, OperatingPoint, PointDetections, PointRun
 from .point_times import PointTimes
 
-METHODS = ('frame', 'coast', 'interpolate', 'propagate', 'centered', ADAPTIVE)
+METHODS = ('frame', 'coast', 'interpolate', 'propagate', 'centered', 'blend', ADAPTIVE)
 UNTRAINED = ('frame', 'coast', 'interpolate')
 """Methods that need no temporal module."""
 

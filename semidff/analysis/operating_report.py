@@ -17,7 +17,9 @@ from semidff.utils.tables import markdown_table
 
 from .point_detections import OperatingPoint
 
-MARKERS = dict(frame='*', copy='v', coast='s', interpolate='D', propagate='o', centered='^', adaptive='P')  # fmt: skip
+MARKERS = dict(
+    frame='*', copy='v', coast='s', interpolate='D', propagate='o', centered='^', blend='X', adaptive='P'
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,8 @@ class VideoEngine:
         model: A ``VideoDetector``, or any mmdet detector for methods without temporal module. It is put into eval
             mode.
         method: ``propagate`` (temporal module), ``frame`` (spatial module on every frame), ``copy``, ``coast``,
-            ``interpolate``, ``centered`` (temporal module, from the nearer key frame, offline), ``sff-fast`` or
-            ``sff-slow`` (OpenCV's optical flow).
+            ``interpolate``, ``centered`` (temporal module, from the nearer key frame, offline), ``blend`` (the same,
+            with boxes averaged with interpolated ones), ``sff-fast`` or ``sff-slow`` (OpenCV's optical flow).
         key_interval: Key-frame interval l; ``frame`` ignores it.
         schedule: Key-frame schedule or its config; None for a key frame every ``key_interval`` frames.
         timer: Timer that collects the times of frames; a new one by default.

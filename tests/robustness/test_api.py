@@ -150,7 +150,9 @@ def boxes(samples) -> list[torch.Tensor]:
     return [sample.pred_instances.bboxes.clone() for sample in samples]
 
 
-@pytest.mark.parametrize('method', ['copy', 'interpolate', 'propagate', 'coast', 'centered'])
+@pytest.mark.parametrize(
+    'method', ['copy', 'interpolate', 'propagate', 'coast', 'centered', 'blend']
+)
 def test_a_changed_result_changes_no_other(files, method):
     inferencer = make(files, method=method)
     expected = boxes(inferencer(FRAMES))

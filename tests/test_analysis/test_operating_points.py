@@ -30,7 +30,7 @@ from tests.tiny_video import (
     write_videos,
 )
 
-METHODS = ('frame', 'coast', 'interpolate', 'propagate', 'centered')
+METHODS = ('frame', 'coast', 'interpolate', 'propagate', 'centered', 'blend')
 
 
 @pytest.fixture(scope='module')
@@ -79,7 +79,7 @@ def test_detections_are_those_of_the_engine_and_each_is_computed_once(clip, mode
     runs.detect(points, lambda text: None)
     hook.remove()
     # first key frames 0, 4 (propagate: 5 pairs; centered: frame 3 from frame 4) and 0, 2, 6 (4 pairs, of which frame 1
-    # from 0 is known; centered: frame 5 from frame 6)
+    # from 0 is known; centered: frame 5 from frame 6); blend: those of centered
     assert len(calls) == 5 + 1 + 3 + 1
     for point in points:
         for first, found in zip(

@@ -237,7 +237,7 @@ def test_without_readable_training_videos_there_are_no_adaptive_key_frames(
     assert not (out / 'adaptive.json').exists()
     assert 'Adaptive key frames could not be fitted' in (out / 'report.md').read_text()
     methods = {p['method'] for p in json.loads((out / 'report.json').read_text())['points']}
-    assert methods == {'frame', 'coast', 'interpolate', 'propagate', 'centered'}
+    assert methods == {'frame', 'coast', 'interpolate', 'propagate', 'centered', 'blend'}
 
 
 def test_a_gpu_needs_no_index(monkeypatch):

@@ -36,7 +36,7 @@ def arrays(video: int, length: int) -> list[np.ndarray]:
     return [frame(video, index) for index in range(length)]
 
 
-@pytest.mark.parametrize('method', ['propagate', 'centered', 'interpolate'])
+@pytest.mark.parametrize('method', ['propagate', 'centered', 'interpolate', 'blend'])
 def test_each_video_as_it_is_alone(make, method):
     """Of different lengths, one of them of another size."""
     inferencer = make(method)

@@ -74,7 +74,7 @@ def test_copy_repeats_the_key_frame(model, by_frame):
     assert all(same(result, by_frame[i // 4 * 4]) for i, result in enumerate(results))
 
 
-OFFLINE = ('interpolate', 'centered')
+OFFLINE = ('interpolate', 'centered', 'blend')
 
 
 def test_causal_methods_answer_at_once_and_offline_ones_wait(model):

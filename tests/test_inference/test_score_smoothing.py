@@ -65,14 +65,14 @@ def model():
     return build(video_detector_cfg())
 
 
-@pytest.mark.parametrize('method', ['frame', 'propagate', 'centered'])
+@pytest.mark.parametrize('method', ['frame', 'propagate', 'centered', 'blend'])
 def test_engine(model, method):
     """All frames in order with their boxes; a window of no frame changes nothing."""
     runs = []
     for smooth in (0, 3):
         engine = VideoEngine(model, method, 3, smooth_scores=smooth)
         first = engine.push(batch(0, 0))
-        assert len(first) == (0 if smooth and method == 'centered' else 1)
+        assert len(first) == (0 if smooth and method in ('centered', 'blend') else 1)
         results = first + [one for index in range(1, 8) for one in engine.push(batch(0, index))]
         runs.append(results + engine.flush())
     plain, smooth = runs

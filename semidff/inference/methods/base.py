@@ -45,6 +45,9 @@ class VideoMethod(ABC):
 
     Args:
         model: A ``VideoDetector`` in eval mode.
+
+    Raises:
+        MethodError: If the method moves boxes and the model predicts none.
     """
 
     reads_non_key_frames = False
@@ -65,10 +68,18 @@ class VideoMethod(ABC):
     offline = False
     """Whether results wait for later frames."""
 
+    needs_boxes = False
+    """Whether the method moves boxes, so that a model has to predict some."""
+
     memory_class: type | None = None
     """Class of the memory of a video; None if nothing is kept from frame to frame."""
 
     def __init__(self, model: nn.Module) -> None:
+        if self.needs_boxes and model.spatial.prediction != 'pred_instances':
+            raise MethodError(
+                f'method {type(self).__name__.lower()!r} moves boxes, but this model predicts '
+                f'{model.spatial.prediction}: use one of frame, copy, propagate, centered, sff-fast, sff-slow'
+            )
         self.model = model
 
     def begin(self) -> Any:
@@ -117,25 +128,15 @@ class BoxMemory:
 
 
 class BoxMethod(VideoMethod):
-    """A method that runs the spatial module on key frames and derives all other boxes from theirs.
-
-    Raises:
-        MethodError: If the model predicts no boxes.
-    """
+    """A method that runs the spatial module on key frames and derives all other boxes from theirs."""
 
     memory_class = BoxMemory
 
     needs_boxes = True
-    """Whether only boxes can be predicted."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__(model)
         self.prediction = model.spatial.prediction
-        if self.needs_boxes and self.prediction != 'pred_instances':
-            raise MethodError(
-                f'method {type(self).__name__.lower()!r} moves boxes, but this model predicts {self.prediction}: use '
-                'one of frame, copy, propagate, centered, sff-fast, sff-slow'
-            )
 
     def key(self, frames: Frames) -> list[SampleList]:
         results = self.model.predict_key(frames.inputs, frames.samples)[0]

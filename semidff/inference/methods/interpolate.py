@@ -5,10 +5,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from mmdet.structures import DetDataSample, SampleList
-from mmengine.structures import InstanceData
 
 from .base import METHODS, BoxMemory, BoxMethod, instances_like
-from .linking import Arrays, link
+from .linking import Arrays, arrays_of, link
 
 
 @dataclass
@@ -35,7 +34,7 @@ class Interpolate(BoxMethod):
     def _key(self, result: DetDataSample, memory: InterpolateMemory) -> SampleList:
         finished, following = memory.samples, result.pred_instances
         if finished:
-            before, after = _arrays(memory.detections), _arrays(following)
+            before, after = arrays_of(memory.detections), arrays_of(following)
             links = link(before, after)
             for position, sample in enumerate(finished, start=1):
                 arrays = interpolate(before, after, links, position / (len(finished) + 1))
@@ -79,8 +78,3 @@ def interpolate(
     labels = np.concatenate([before[2][rows], nearer[2][single]])
     order = np.argsort(-scores, kind='stable')
     return boxes[order], scores[order], labels[order]
-
-
-def _arrays(instances: InstanceData) -> Arrays:
-    found = instances.cpu()
-    return found.bboxes.numpy().astype(np.float64), found.scores.numpy(), found.labels.numpy()

@@ -3,10 +3,11 @@
 import numpy as np
 import torch
 from mmdet.structures.bbox import bbox_overlaps
+from mmengine.structures import InstanceData
 from scipy.optimize import linear_sum_assignment
 
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]
-"""Boxes, scores and labels of a frame."""
+"""Boxes (n, 4) float64, scores (n,) and labels (n,) of a frame."""
 
 MAX_DISTANCE = 2.0
 """Largest :func:`box_distance` of linked boxes.
@@ -18,6 +19,13 @@ baselines considerably.
 
 SCORE_WEIGHT = 0.5
 """Weight of the difference in score, which prevents links to a weak second box on the same object."""
+
+
+def arrays_of(instances: InstanceData) -> Arrays:
+    """Return copies of boxes, scores and labels."""
+    found = instances.cpu()
+    scores, labels = (found[name].numpy().copy() for name in ('scores', 'labels'))
+    return found.bboxes.numpy().astype(np.float64), scores, labels
 
 
 def box_distance(first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -87,7 +87,7 @@ def test_the_frame_at_a_cut_has_the_detections_of_method_frame(model):
     assert results[3].is_key_frame and same(results[3], alone)
 
 
-@pytest.mark.parametrize('method', ['centered', 'interpolate', 'coast'])
+@pytest.mark.parametrize('method', ['centered', 'interpolate', 'coast', 'blend'])
 @pytest.mark.parametrize('smooth_scores', [0, 4])
 def test_the_scenes_of_a_video_do_not_see_each_other(model, method, smooth_scores):
     """The frames of each scene have the results of a video that holds this scene alone."""
