@@ -3,10 +3,10 @@
 Protocol: batch 1. In each round every set of options runs one clip with every method, one after the other, and its
 parts are timed alone on the same clip. So noise of the machine affects all of them alike, and a speed-up compares clips
 that were timed together. A clip is a key frame, which is not counted, and the l frames after it, of which the last is
-the next key frame; with *centered* its first l frames and the flush after them are counted. Each method reads the video
-by a stream of its own, which starts over at its end. A frame is decoded, goes through the config's test pipeline, to
-the device and through the engine, one step after the other (``VideoInferencer`` decodes ahead in the background, which
-is not measured here). The first round is warm-up, compiles, and is not counted.
+the next key frame. Each method reads the video by a stream of its own, which starts over at its end. A frame is
+decoded, goes through the config's test pipeline, to the device and through the engine, one step after the other
+(``VideoInferencer`` decodes ahead in the background, which is not measured here). The first round is warm-up, compiles,
+and is not counted.
 """
 
 import copy

@@ -62,8 +62,8 @@ class ClipTimer:
             model, method, key_interval, schedule, self._timer, smooth_scores=smooth_scores
         )
         self._key_interval = key_interval
-        # *centered* propagates the frames after the last key frame at the flush, *interpolate* only copies boxes there.
-        self._flushes = self._engine.method.offline and self._engine.method.uses_temporal
+        # Non-key frames are propagated at the next key frame.
+        self._waits = self._engine.method.offline and self._engine.method.uses_temporal
         self._pack = pack
         self._device = next(model.parameters()).device
         self._own = sum(t.nbytes for t in (*model.parameters(), *model.buffers()))
@@ -72,25 +72,15 @@ class ClipTimer:
         """Run the engine on one whole key-frame interval.
 
         This is a key frame, which is not counted, and the l frames after it, of which the last is the next key frame:
-        so work at a key frame on the frames before it is counted. With offline methods that propagate features it is
-        a key frame, the l - 1 frames after it, and the flush, whose time is spread evenly over these l - 1 frames.
+        so work at a key frame on the frames before it is counted. With offline methods that propagate features, what
+        the last frame takes more than the first one is spread evenly over the l - 1 frames between them.
 
         Args:
-            frames: At least l + 1 frames; l + 1 of an iterator are read.
+            frames: At least l + 1 frames; l + 1 of an iterator are read. Reading them is part of what is timed.
 
         Returns:
             Measurements of l frames, those of the key frame first.
         """
-        frames = islice(frames, self._key_interval + 1)
-        if self._flushes:
-            clip = self._run(islice(frames, self._key_interval), skipped=0)
-            next(frames, None)  # other methods, on streams of their own, have read it
-            return clip
-        clip = self._run(frames, skipped=1)
-        return clip._replace(seconds=np.roll(clip.seconds, 1, axis=0))
-
-    def _run(self, frames: Iterable[Any], skipped: int) -> Clip:
-        """Run a clip and flush, without counting its first frames; reading the frames is part of what is timed."""
         memory, on_gpu = None, self._device.type == 'cuda'
         if on_gpu:
             torch.cuda.reset_peak_memory_stats(self._device)
@@ -98,7 +88,7 @@ class ClipTimer:
         self._engine.reset()
         results, seconds = [], []
         start = time.perf_counter()
-        for frame in frames:
+        for frame in islice(frames, self._key_interval + 1):
             read = time.perf_counter()
             data = self._pack(frame)
             packed = time.perf_counter()
@@ -111,16 +101,19 @@ class ClipTimer:
         results += self._engine.flush()
         synchronize(self._device)
         flush = time.perf_counter() - start
-        # non-key frames that are propagated, or all frames whose scores are averaged
-        finished = (seconds[1:] if self._flushes else []) or seconds
-        for own in finished:
-            own[-1] += flush / len(finished)
+        first, *counted = np.array(seconds)
+        counted = np.roll(counted, 1, axis=0)
+        counted[:, -1] += flush / len(counted)  # averaged scores
+        if self._waits and len(counted) > 1:
+            key = min(first[-1], counted[0, -1])
+            counted[1:, -1] += (counted[0, -1] - key) / (len(counted) - 1)
+            counted[0, -1] = key
         if on_gpu:
             peak = torch.cuda.max_memory_allocated(self._device)
             memory = (peak - before + self._own) / 2**20
-        boxes = (result.get('pred_instances') for result in results[skipped:])
+        boxes = (result.get('pred_instances') for result in results[1:])
         detections = sum(len(found) for found in boxes if found is not None)
-        return Clip(np.array(seconds[skipped:]), detections, memory)
+        return Clip(counted, detections, memory)
 
 
 class _Total(FrameTimer):

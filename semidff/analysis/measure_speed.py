@@ -2,10 +2,10 @@
 
 Protocol: batch 1, forward pass and post-processing, without reading, resizing and copying to the device. In each
 round every row runs one clip, one row after the other, so that noise of the machine affects all rows alike. A clip is a
-key frame, which is not counted, and the l frames after it, of which the last is the next key frame; with *centered* its
-first l frames and the flush after them are counted. A speed-up compares clips of the same round. The first round is
-warm-up and is not counted. ``test_cfg.smooth_scores`` of the configs is applied within a clip. With a
-``test_cfg.schedule``, the key frames depend on the video, so only method *frame* has a speed.
+key frame, which is not counted, and the l frames after it, of which the last is the next key frame. A speed-up compares
+clips of the same round. The first round is warm-up and is not counted. ``test_cfg.smooth_scores`` of the configs is
+applied within a clip. With a ``test_cfg.schedule``, the key frames depend on the video, so only method *frame* has a
+speed.
 """
 
 from collections.abc import Callable, Iterator, Sequence

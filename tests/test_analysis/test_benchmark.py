@@ -41,10 +41,10 @@ def test_every_method_and_part_under_all_options(video):
             assert times.detections > 0 and times.memory is None
         assert all(value > 0 for value in run.parts)
     assert report.process_memory > 50
-    # 2 options x 3 clips: frame 4, propagate 2, copy 2, centered 1, parts 4; propagated 2 + parts 3 + centered 1 batch
-    assert calls == dict(backbone=6 * 13, flow=6 * 6)
+    # 2 options x 3 clips: frame 4, propagate 2, copy 2, centered 2, parts 4; propagated 2 + parts 3 + centered 1 batch
+    assert calls == dict(backbone=6 * 14, flow=6 * 6)
     # each method, and the parts, read the video for themselves, again and again
-    assert len(packed) == 6 * (4 * 4 + 3)
+    assert len(packed) == 6 * 5 * 4
     names = [line.split(': ')[0] for line in lines]
     assert names[:3] == ['warm-up, fp32', 'warm-up, bf16, channels-last', 'clip 1 of 2, fp32']
     assert next(model.parameters()).dtype == model.spatial.detector.backbone.conv1.weight.dtype

@@ -19,7 +19,7 @@ from semidff.evaluation import Detections
 from semidff.evaluation.agreement import agreement
 from semidff.inference import FixedSchedule, MethodError, VideoEngine
 from semidff.inference.frame_pipeline import frame_pipeline
-from semidff.inference.methods import interpolate
+from semidff.inference.methods import blend, interpolate
 from tests.damaged_video import write_video
 from tests.tiny_video import (
     CLASSES,
@@ -170,14 +170,15 @@ def test_work_at_key_frames_is_timed(clip, model, monkeypatch):
         time.sleep(0.5)
         return link(*args)
 
-    monkeypatch.setattr(interpolate, 'link', slow)
-    points = {OperatingPoint(method, 10): model for method in ('interpolate', 'centered')}
+    for module in (interpolate, blend):
+        monkeypatch.setattr(module, 'link', slow)
+    points = {OperatingPoint(method, 10): model for method in ('interpolate', 'centered', 'blend')}
     times = PointTimes(points, clip)
     times.measure(1, lambda text: None)
-    of_interpolate, of_centered = (times.seconds(point, 10)[0] for point in points)
+    of_interpolate, of_centered, of_blend = (times.seconds(point, 10)[0] for point in points)
     assert of_interpolate > 0.05
     assert times.seconds(OperatingPoint('interpolate', 10), 20)[0] < of_interpolate
-    assert of_centered > 0
+    assert 0 < of_centered < 0.05 < of_blend
 
 
 def test_labels(folder, model):
