@@ -155,6 +155,11 @@ class Plan:
         """Videos that are trained on."""
         return self.steps[-1]['videos']
 
+    @property
+    def named(self) -> set[str]:
+        """All videos that the plan was made for."""
+        return {*self.videos, *self.held_back, *self.skipped}
+
     def text(self) -> str:
         """Describe the plan for a user."""
         levels = ', '.join(

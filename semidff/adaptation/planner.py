@@ -144,8 +144,7 @@ def extend(plan: Plan, videos: Sequence[str], out: Path, minutes: float) -> bool
     Returns:
         Whether a step was added.
     """
-    known = {*plan.videos, *plan.held_back, *plan.skipped}
-    new = [path for path in named_videos(videos, out) if path not in known]
+    new = [path for path in named_videos(videos, out) if path not in plan.named]
     try:
         readable = load_videos(write_list(out / 'videos' / 'new.txt', new)) if new else []
     except VideoListError as error:  # none of the new ones

@@ -1,10 +1,12 @@
 """Validation of an adaptation on held-back frames."""
 
 import logging
+import math
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.logging import print_log
@@ -30,6 +32,7 @@ from semidff.utils.tool_files import FileError
 from .plan import DENSE_SCALES, SCALES, Plan, PlanError
 from .videos import CLIP
 
+ADAPTIVE_FILE = 'adaptive.json'
 INTERVALS = 5, 10, 20
 _SHARE = 0.2  # of the minutes
 _LEAST, _MOST = 120, 900  # frames
@@ -61,12 +64,12 @@ def validate(
     intervals = sorted({*INTERVALS, plan.key_interval})
     scales = [scale for scale in SCALES if scale in plan.scales]
     dense = [scale for scale in DENSE_SCALES if scale in plan.scales]
-    adaptive = out / 'adaptive.json'
+    adaptive, clips = out / 'validation' / ADAPTIVE_FILE, readable_clips(plan)
     methods = measured_methods(True, adaptive.is_file())
     points = grid_of_points(methods, intervals, scales)
     report = measure_operating_points(
         model,
-        () if labels else readable_clips(plan),
+        clips,
         points + [OperatingPoint('frame', 1, scale) for scale in dense],
         detector=detector,
         labels=labels,
@@ -98,24 +101,32 @@ def held_back_clips(plan: Plan) -> list[EvaluationClip]:
     """Return clips of the held-back frames: as many as can be evaluated in a fifth of the plan's minutes.
 
     The clips are spread evenly over the held-back videos, and begin where the training ends. They end with a key frame
-    of 5, 10 and 20 frames where they are long enough: without the next key frame, offline methods do worse than in a
-    whole video.
+    of 5, 10 and 20 frames, and of the plan's interval, where they are long enough: without the next key frame, offline
+    methods do worse than in a whole video.
     """
     one = plan.chosen
     methods = 3 * 3 * len(SCALES)  # propagating methods at three intervals and all scales
     cost = (2.8 * one.key + methods * one.non_key + 2 * plan.overhead) / 1000
     frames = min(max(60 * plan.minutes * _SHARE / cost, _LEAST), _MOST)
-    count = max(1, min(len(plan.held_back), round(frames / CLIP)))
-    chosen = plan.held_back[:: max(1, len(plan.held_back) // count)][:count]
-    length = min(max(round(frames / count), CLIP), _LONGEST)
+    every = math.lcm(INTERVALS[-1], plan.key_interval)
+    every = every if every < _LONGEST else INTERVALS[-1]
+    least = max(CLIP, every + 1)
+    count = max(1, min(len(plan.held_back), round(frames / least)))
+    places = np.linspace(0, len(plan.held_back) - 1, count).round().astype(int)
+    length = min(max(round(frames / count), least), _LONGEST)
     clips = []
-    for path in chosen:
-        with closing(open_video(path)) as reader:
-            total = len(reader)
+    for path in (plan.held_back[place] for place in places):
+        try:
+            with closing(open_video(path)) as reader:
+                total = len(reader)
+        except VideoError:  # is reported where it is decoded
+            clips.append(EvaluationClip(path))
+            continue
         start = 0 if plan.portion == 1 else int(total * plan.portion)
         available = min(total - start, length)
         if available >= CLIP:
-            available = (available - 1) // INTERVALS[-1] * INTERVALS[-1] + 1
+            cut = every if available > every else INTERVALS[-1]
+            available = (available - 1) // cut * cut + 1
         clips.append(EvaluationClip(path, start, start + available))
     return clips
 
@@ -183,6 +194,9 @@ def check_scales(plan: Plan, own: Config, model: nn.Module) -> None:
     Args:
         own: Result of :func:`~semidff.adaptation.config.detector_config`.
         model: Video detector on its device.
+
+    Raises:
+        PlanError: If it fails at the config's input size.
     """
     images = [next(clip.images()) for clip in held_back_clips(plan)]
     shapes = {image.shape: image for image in images}
@@ -200,6 +214,11 @@ def check_scales(plan: Plan, own: Config, model: nn.Module) -> None:
                 f'input size × {scale:g} is left out of the validation, the detector fails: {error}'
             )
             print_log(text, logger='current', level=logging.WARNING)
+    if 1.0 not in plan.scales:
+        raise PlanError(
+            "the detector fails on the frames that are held back at the config's input size, see the warning above; "
+            'give a config with a smaller input size'
+        )
 
 
 def check_labels(labels: str | Path, own: Config, checkpoint: str) -> None:

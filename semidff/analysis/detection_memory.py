@@ -15,7 +15,7 @@ class DetectionMemory(VideoDetector):
 
     Methods and schedules differ in the pairs that they choose. So one method at several key-frame intervals, and
     several methods at one interval, share most detections. Features are not kept: those of a key frame are computed
-    again when a pair is missing.
+    again when a pair is missing. Of instances with masks, the boxes are kept alone.
 
     Batches must hold one frame, with ``frame_id`` in its metainfo.
 
@@ -37,7 +37,7 @@ class DetectionMemory(VideoDetector):
         key = _Key(self, inputs, sample.frame_id)
         if sample.frame_id not in self._found:
             (result,), key.frame = super().predict_key(inputs, samples)
-            self._found[sample.frame_id] = result.pred_instances
+            self._found[sample.frame_id] = _boxes(result.pred_instances)
         sample.pred_instances = copy.deepcopy(self._found[sample.frame_id])
         return [sample], key
 
@@ -53,9 +53,13 @@ class DetectionMemory(VideoDetector):
         pair = key.index, sample.frame_id
         if pair not in self._found:
             (result,) = super().predict_non_key(inputs, samples, key.computed(), flow_field)
-            self._found[pair] = result.pred_instances
+            self._found[pair] = _boxes(result.pred_instances)
         sample.pred_instances = copy.deepcopy(self._found[pair])
         return [sample]
+
+
+def _boxes(found: InstanceData) -> InstanceData:
+    return InstanceData(bboxes=found.bboxes, scores=found.scores, labels=found.labels)
 
 
 class _Key:

@@ -85,7 +85,7 @@ def measure_operating_points(
     Args:
         model: From :func:`~semidff.inference.frame_pipeline.load_model`: on its device, with ``cfg`` and
             ``dataset_meta``.
-        videos: Video files, folders of frames or clips; not used with labels.
+        videos: Video files, folders of frames or clips; with labels, only for the times.
         points: The operating points; None: :func:`grid_of_points`, with the methods that the model supports. The
             dense detector at the config's input size is added. Intervals longer than all clips are left out.
         detector: Video detector with the weights from before stage two, which changes the task network. It is what
@@ -114,9 +114,8 @@ def measure_operating_points(
         adaptive = ErrorPredictor.load(adaptive)
     chosen = _supported(points, model, adaptive)
     classes, evaluator = model.dataset_meta['classes'], None
-    if labels is None:
-        clips = unlabeled_clips(videos, max_frames)
-    else:
+    timed = clips = unlabeled_clips(videos, max_frames)
+    if labels is not None:
         clips, evaluator = labeled_clips(labels, images, classes or None)
     if not clips or places < 1 or rounds < 1:
         raise ValueError(
@@ -129,7 +128,8 @@ def measure_operating_points(
         own = [point for point in chosen if models[point] is one]
         runs.detect(own, progress)
         found |= {point: runs.of(point) for point in own if point.key_interval <= runs.longest}
-    times = PointTimes({point: models[point] for point in found}, clips[0], adaptive)
+    timed = (timed or clips)[0]
+    times = PointTimes({point: models[point] for point in found}, timed, adaptive)
     times.measure(rounds, progress)
     reference = OperatingPoint('frame')
     compared = found[reference].detections[0], runs.num_frames, min_score
@@ -146,6 +146,7 @@ def measure_operating_points(
     settings = dict(
         labels=None if labels is None else str(labels), min_score=min_score, places=places,
         rounds=rounds, frames=runs.num_frames, clips=len(clips), sizes=times.sizes,
+        timed=timed.path or timed.files[0],
     )  # fmt: skip
     return OperatingReport(measured, max_loss, settings, fps)
 

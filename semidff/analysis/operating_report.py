@@ -71,7 +71,7 @@ class OperatingReport:
         max_loss: Largest loss of the recommended point in the first metric, 0..1.
         fps: Frames per second that the recommended point has to reach, in place of ``max_loss``.
         settings: What was measured: ``labels``, ``min_score``, ``places``, ``rounds``, ``frames``, ``clips``, and
-            ``sizes``, height and width of the network's input by scale.
+            ``sizes``, height and width of the network's input by scale, and ``timed``, the video of the times.
     """
 
     points: list[MeasuredPoint]
@@ -227,8 +227,9 @@ class OperatingReport:
         return (
             f'{given.get("frames")} frames of {given.get("clips")} clips; metrics in per cent, by {against}; '
             f'positions of the key frames: {given.get("places")}; l in brackets: average interval; times in ms per '
-            f'frame from decoding to boxes, median of {given.get("rounds")} interleaved rounds. "Above smaller frames" '
-            'is the difference to the dense detector at the input size that takes the same time.'
+            f'frame of {given.get("timed")} from decoding to boxes, median of {given.get("rounds")} interleaved '
+            'rounds. "Above smaller frames" is the difference to the dense detector at the input size that takes the '
+            'same time.'
         )
 
     def plot(self, path: str | Path) -> None:

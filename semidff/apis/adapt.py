@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from argparse import Namespace
 from collections.abc import Sequence
 from contextlib import closing
@@ -16,10 +17,10 @@ from semidff.adaptation import Plan, PlanError, make_plan
 from semidff.adaptation.config import detector_config, make_config, training_steps, write_config
 from semidff.adaptation.plan import LEAST_SPEEDUP
 from semidff.adaptation.planner import check_space, extend
-from semidff.adaptation.validation import check_labels, readable_clips, validate
-from semidff.adaptation.videos import write_list, write_step_lists
+from semidff.adaptation.validation import ADAPTIVE_FILE, check_labels, readable_clips, validate
+from semidff.adaptation.videos import named_videos, write_list, write_step_lists
 from semidff.datasets.class_names import class_names
-from semidff.datasets.video_list import load_videos
+from semidff.datasets.video_list import VideoListError, load_videos
 from semidff.datasets.video_readers import Frame, open_stream
 from semidff.engine.training import run_training
 from semidff.inference.schedules.fit import FitError, fit_adaptive
@@ -160,6 +161,8 @@ def _planned(
                 'change; give the same, or another --out'
             )
         minutes = minutes or plan.minutes
+        other |= not plan.named <= {*named_videos(videos, out)}
+        other |= plan.device != torch.device(device).type
         fewer, extended = plan.minutes - minutes > 1e-6, extend(plan, videos, out, minutes)
         if begun or not (other or fewer or extended):
             if extended:
@@ -216,7 +219,12 @@ def _finish(plan: Plan, out: Path, device: str, labels: str | Path | None) -> No
     """Write what follows from ``last.pth`` and is not there yet: schedule, report and video."""
     file = out / 'progress.json'
     done = json.loads(file.read_text()) if file.exists() else {}
-    iters, given = sum(step['iters'] for step in plan.steps), labels and str(labels)
+    iters = sum(step['iters'] for step in plan.steps)
+    given = done.get('report', [None, None])[1]
+    if labels is not None:
+        given = [os.path.abspath(labels), os.stat(labels).st_size, os.stat(labels).st_mtime_ns]
+    elif isinstance(given, list):  # of an earlier validation
+        labels = given[0]
     stages = dict(
         adaptive=(_fit, [iters]),
         report=(_validate, [iters, given]),
@@ -230,16 +238,19 @@ def _finish(plan: Plan, out: Path, device: str, labels: str | Path | None) -> No
 
 
 def _fit(plan: Plan, out: Path, device: str, labels: str | Path | None) -> None:
-    """Fit the adaptive schedule to the frames of the training, if any can be read."""
+    """Fit the adaptive schedule to the frames of the training, if any can be read.
+
+    Until the validation is finished, the folder keeps the schedule that it recommends.
+    """
     _say('fitting the adaptive schedule')
-    inferencer, file = _load(out, device), out / 'adaptive.json'
-    videos = load_videos(write_list(out / 'videos' / 'all.txt', plan.videos))
-    videos = [replace(video, length=int(video.length * plan.portion)) for video in videos]
+    inferencer, file = _load(out, device), out / 'validation' / ADAPTIVE_FILE
     pack = lambda image: inferencer.preprocess(Frame(image, 0, 0.0))  # noqa: E731
     clips = min(max(round(plan.minutes / 3), _CLIPS[0]), _CLIPS[1])
     try:
+        videos = load_videos(write_list(out / 'videos' / 'all.txt', plan.videos))
+        videos = [replace(video, length=int(video.length * plan.portion)) for video in videos]
         fit_adaptive(inferencer.model, pack, videos, clips).predictor.save(file)
-    except FitError as error:
+    except (FitError, VideoListError) as error:
         _say(f'no adaptive key frames: {error}')
         file.unlink(missing_ok=True)
 
@@ -251,6 +262,12 @@ def _validate(plan: Plan, out: Path, device: str, labels: str | Path | None) -> 
     recommended = validate(plan, _load(out, device).model, detector, out, labels, _say)
     config = read_config(out / 'config.py')
     config.recommended = recommended
+    fitted, file = out / 'validation' / ADAPTIVE_FILE, out / ADAPTIVE_FILE
+    if fitted.exists():
+        with atomic_path(file) as unfinished:
+            shutil.copyfile(fitted, unfinished)
+    else:
+        file.unlink(missing_ok=True)
     write_config(config, out / 'config.py')
 
 
