@@ -10,6 +10,7 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 
+from semidff.analysis.detection_memory import DetectionMemory
 from semidff.analysis.evaluation_clips import EvaluationClip
 from semidff.analysis.operating_points import OperatingPoint, measure_operating_points
 from semidff.analysis.operating_report import MeasuredPoint, OperatingReport
@@ -179,6 +180,27 @@ def test_work_at_key_frames_is_timed(clip, model, monkeypatch):
     assert of_interpolate > 0.05
     assert times.seconds(OperatingPoint('interpolate', 10), 20)[0] < of_interpolate
     assert 0 < of_centered < 0.05 < of_blend
+
+
+def test_masks_are_not_kept(clip, model, monkeypatch):
+    """Those of all frames of a clip would not fit into memory."""
+    predict = model.spatial.predict
+
+    def with_masks(*args):
+        samples = predict(*args)
+        for sample in samples:
+            sample.pred_instances.masks = torch.zeros(len(sample.pred_instances), 64, 96)
+        return samples
+
+    monkeypatch.setattr(model.spatial, 'predict', with_masks)
+    memory = DetectionMemory(model)
+    engine, pipeline = VideoEngine(memory, 'propagate', key_interval=3), frame_pipeline(model.cfg)
+    for index, image in enumerate(clip.images()):
+        data = pseudo_collate([pipeline(dict(img=image))])
+        data['data_samples'][0].set_metainfo(dict(frame_id=index))
+        (result,) = engine.push(data)
+        assert 'masks' not in result.pred_instances and len(result.pred_instances)
+    assert not any('masks' in found for found in memory._found.values())
 
 
 def test_labels(folder, model):

@@ -151,10 +151,15 @@ def test_input_sizes_at_which_the_detector_fails_are_left_out(
     plan = Plan.load(run(project, tmp_path / 'out', plan_only=True) / 'plan.json')
     assert plan.scales == [1] and 'Input sizes of the validation: × 1\n' in plan.text() + '\n'
     assert 'input size × 0.5 is left out' in log.text and 'greater than input' in log.text
-    shutil.copy(adapted / 'adaptive.json', tmp_path / 'out')
+    (tmp_path / 'out' / 'validation').mkdir()
+    shutil.copy(adapted / 'adaptive.json', tmp_path / 'out' / 'validation')
     validation.validate(plan, found.model, found.model, tmp_path / 'out')
     report = json.loads((tmp_path / 'out' / 'report.json').read_text())
     assert {point['scale'] for point in report['points']} == {1}
+    assert 'adaptive' in {point['method'] for point in report['points']}
+    monkeypatch.setattr(ResNet, 'forward', lambda self, x: 1 / 0)
+    with pytest.raises(PlanError, match="fails on the frames .* at the config's input size"):
+        validation.check_scales(plan, own, found.model)
 
 
 def test_plans_of_earlier_versions_have_all_input_sizes(adapted, tmp_path):
@@ -223,21 +228,84 @@ def test_methods_without_training_run_the_given_detector(project, adapted, tmp_p
     assert f'VideoInferencer({str(adapted)!r})' in (adapted / 'report.md').read_text()
 
 
+@pytest.mark.parametrize('gone', [False, True])
 def test_without_readable_training_videos_there_are_no_adaptive_key_frames(
-    project, adapted, tmp_path
+    project, adapted, tmp_path, gone
 ):
     out = tmp_path / 'out'
     shutil.copytree(adapted, out)
     (out / 'progress.json').unlink()
     plan = Plan.load(out / 'plan.json')
     plan.steps[-1]['videos'] = [
-        str(wipe(tmp_path / 'wiped.mp4', project / 'videos' / '0.mp4', 0.3))
+        str(tmp_path / 'gone.mp4')
+        if gone
+        else str(wipe(tmp_path / 'wiped.mp4', project / 'videos' / '0.mp4', 0.3))
     ]
     sys.modules['semidff.apis.adapt']._finish(plan, out, 'cpu', None)
     assert not (out / 'adaptive.json').exists()
     assert 'Adaptive key frames could not be fitted' in (out / 'report.md').read_text()
     methods = {p['method'] for p in json.loads((out / 'report.json').read_text())['points']}
     assert methods == {'frame', 'coast', 'interpolate', 'propagate', 'centered', 'blend'}
+
+
+def test_videos_that_disappear_are_left_out_of_the_validation(project, adapted, log):
+    plan, whole = Plan.load(adapted / 'plan.json'), str(project / 'videos' / '1.mp4')
+    plan.held_back = [str(project / 'gone.mp4'), whole]
+    plan.steps[0]['minutes'] = 60
+    assert [clip.path for clip in validation.readable_clips(plan)] == [whole]
+    assert 'gone.mp4' in log.text and 'the validation leaves this video out' in log.text
+
+
+def test_validation_covers_the_whole_list_of_videos(project, adapted, monkeypatch):
+    monkeypatch.setattr(validation, '_LEAST', 80)  # two clips
+    plan = Plan.load(adapted / 'plan.json')
+    plan.held_back = [str(project / 'videos' / f'{number}.mp4') for number in range(3)]
+    clips = validation.held_back_clips(plan)
+    assert [Path(clip.path).stem for clip in clips] == ['0', '2']
+
+
+def test_the_recommended_schedule_stays_until_there_is_another(
+    project, adapted, tmp_path, monkeypatch
+):
+    module, out = sys.modules['semidff.apis.adapt'], tmp_path / 'out'
+    shutil.copytree(adapted, out)
+    (out / 'adaptive.json').write_text('before')
+    (out / 'progress.json').unlink()
+    plan = Plan.load(out / 'plan.json')
+
+    def stop(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, 'validate', stop)
+        with pytest.raises(KeyboardInterrupt):
+            module._finish(plan, out, 'cpu', None)
+    assert (out / 'adaptive.json').read_text() == 'before'
+    module._finish(plan, out, 'cpu', None)
+    fitted = (out / 'validation' / 'adaptive.json').read_text()
+    assert (out / 'adaptive.json').read_text() == fitted != 'before'
+
+
+def test_labels_are_kept_and_changed_ones_are_evaluated(adapted, tmp_path, monkeypatch):
+    module, runs = sys.modules['semidff.apis.adapt'], []
+    for name in ('_fit', '_validate', '_render'):
+        monkeypatch.setattr(module, name, lambda *args, name=name: runs.append((name, args[3])))
+    plan, labels = Plan.load(adapted / 'plan.json'), tmp_path / 'a.json'
+    labels.write_text('{}')
+
+    def finish(given):
+        runs.clear()
+        module._finish(plan, tmp_path, 'cpu', given)
+        return [name for name, _ in runs]
+
+    assert finish(None) == ['_fit', '_validate', '_render'] and finish(None) == []
+    assert finish(str(labels)) == ['_validate', '_render']
+    assert finish(str(labels)) == [] and finish(None) == []
+    labels.write_text('{"images": []}')
+    assert finish(str(labels)) == ['_validate', '_render']
+    plan.steps[-1]['iters'] += 1
+    assert finish(None) == ['_fit', '_validate', '_render']
+    assert {given for _, given in runs} == {str(labels)}
 
 
 def test_a_gpu_needs_no_index(monkeypatch):
@@ -257,6 +325,12 @@ def test_clips_end_with_a_key_frame(project, adapted, tmp_path):
         plan.held_back, plan.portion, plan.steps[0]['minutes'] = [tmp_path / f'{length}.mp4'], 1, 60
         (clip,) = validation.held_back_clips(plan)
         assert (clip.start, clip.stop) == (0, expected)
+    plan.key_interval = 15  # and 60 = lcm(20, 15)
+    (clip,) = validation.held_back_clips(plan)
+    assert clip.stop == 301
+    plan.held_back = [write_video(tmp_path / '130.mp4', 130, size=SIZE)]
+    (clip,) = validation.held_back_clips(plan)
+    assert clip.stop == 121
 
 
 def test_looking_at_plans_changes_nothing_that_is_trained(project, adapted, tmp_path):
@@ -270,6 +344,12 @@ def test_looking_at_plans_changes_nothing_that_is_trained(project, adapted, tmp_
     assert (plan.minutes, plan.key_interval, len(plan.steps)) == (1e-3, 5, 2)
     run(project, out, **look | dict(key_interval=7))
     assert (Plan.load(file).minutes, Plan.load(file).key_interval) == (1e-3, 7)
+    further = write_video(tmp_path / 'further.mp4', 24, size=SIZE)
+    more = dict(videos=[project / 'videos', further])
+    run(project, out, **look | more)
+    assert str(further) in Plan.load(file).named
+    run(project, out, **look)
+    assert str(further) not in Plan.load(file).named
     shutil.copytree(adapted, tmp_path / 'done')
     before = (tmp_path / 'done' / 'plan.json').read_text()
     run(project, tmp_path / 'done', **look | dict(minutes=1))
