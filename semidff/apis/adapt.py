@@ -89,7 +89,8 @@ def adapt(
         raise PlanError(f'key_interval is {key_interval}; it must be at least 2')
     if fps is not None and not 0 < fps < float('inf'):
         raise PlanError(f'fps is {fps}; it must be above 0 and finite')
-    out, checkpoint = Path(out).resolve(), _absolute(checkpoint)
+    out, url = Path(out).resolve(), '://' in str(checkpoint)
+    checkpoint = str(checkpoint) if url else os.path.abspath(checkpoint)
     check_outputs([OutputFolder(out)])
     foreign = [name for name in _FOREIGN if (out / name).exists()]
     if foreign and not (out / 'plan.json').exists():
@@ -238,10 +239,7 @@ def _finish(plan: Plan, out: Path, device: str, labels: str | Path | None) -> No
 
 
 def _fit(plan: Plan, out: Path, device: str, labels: str | Path | None) -> None:
-    """Fit the adaptive schedule to the frames of the training, if any can be read.
-
-    Until the validation is finished, the folder keeps the schedule that it recommends.
-    """
+    """Fit the adaptive schedule, which replaces the recommended one when the validation is finished."""
     _say('fitting the adaptive schedule')
     inferencer, file = _load(out, device), out / 'validation' / ADAPTIVE_FILE
     pack = lambda image: inferencer.preprocess(Frame(image, 0, 0.0))  # noqa: E731
@@ -288,10 +286,6 @@ def _render(plan: Plan, out: Path, device: str, labels: str | Path | None) -> No
     inferencer = VideoInferencer(out, device=device, show_progress=False)
     for _ in inferencer(islice(clip.images(), _RENDERED), out_video=out / 'video.mp4', fps=rate):
         pass
-
-
-def _absolute(checkpoint: str | Path) -> str:
-    return str(checkpoint) if '://' in str(checkpoint) else os.path.abspath(checkpoint)
 
 
 def _use(device: str | None) -> str:
