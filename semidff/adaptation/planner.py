@@ -169,6 +169,8 @@ def extend(plan: Plan, videos: Sequence[str], out: Path, minutes: float) -> bool
             videos=plan.videos + names,
         )
     )
+    if (out / 'last.pth').exists():  # as large as the result of the further step
+        plan.disk += (out / 'last.pth').stat().st_size / 1e9
     return True
 
 

@@ -177,6 +177,13 @@ def test_the_same_minutes_again_are_no_more_minutes(project, adapted, tmp_path):
     assert not planner.extend(plan, [project / 'videos'], tmp_path, 56.1)
 
 
+def test_a_further_step_needs_space_for_its_result(project, adapted):
+    plan = Plan.load(adapted / 'plan.json')
+    before = plan.disk
+    assert planner.extend(plan, [project / 'videos'], adapted, 2 * plan.minutes)
+    assert plan.disk == pytest.approx(before + (adapted / 'last.pth').stat().st_size / 1e9)
+
+
 def test_hold_back():
     def held(*lengths):
         videos = [VideoInfo(str(n), '', length, 48, 64) for n, length in enumerate(lengths)]
