@@ -257,9 +257,8 @@ def _validate(plan: Plan, out: Path, device: str, labels: str | Path | None) -> 
     """Measure operating points, and put the recommended one into the config."""
     _say('validation on held-back frames')
     detector = _load(out, device, 'detector.pth', 'frame').model
-    recommended = validate(plan, _load(out, device).model, detector, out, labels, _say)
-    config = read_config(out / 'config.py')
-    config.recommended = recommended
+    config, model = read_config(out / 'config.py'), _load(out, device).model
+    config.recommended = validate(plan, model, detector, out, labels, _say)
     fitted, file = out / 'validation' / ADAPTIVE_FILE, out / ADAPTIVE_FILE
     if fitted.exists():
         with atomic_path(file) as unfinished:
