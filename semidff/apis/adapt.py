@@ -112,14 +112,13 @@ def adapt(
         if not plan_only:
             plan.save(out / 'plan.json')
         print(plan.text(), flush=True)
-        speedup = plan.chosen.speedup
         if plan_only:
             return out
-        if speedup < LEAST_SPEEDUP and not anyway:
+        if plan.chosen.speedup < LEAST_SPEEDUP and not anyway:
             raise PlanError(
-                f'the forecast speed-up at l = {plan.key_interval} is {speedup:.2f}, below {LEAST_SPEEDUP}: what runs '
-                'on every frame is nearly as expensive as the detector. Use a smaller input size instead, or train '
-                'with --anyway'
+                f'the forecast speed-up at l = {plan.key_interval} is {plan.chosen.speedup:.2f}, below '
+                f'{LEAST_SPEEDUP}: what runs on every frame is nearly as expensive as the detector. Use a smaller '
+                'input size instead, or train with --anyway'
             )
         _train(plan, out, device)
         _finish(plan, out, device, labels)
