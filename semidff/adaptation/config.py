@@ -1,6 +1,8 @@
 """The config of an adaptation: that of its training, and of the video detector that results."""
 
 import copy
+import hashlib
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,6 +43,12 @@ def detector_config(name: str) -> Config:
             own.pop('test_dataloader', None)
             return own
     raise PlanError(f'{name}: has no test pipeline (test_dataloader.dataset.pipeline)')
+
+
+def config_digest(own: Config) -> str:
+    """Hash the model and the test pipeline of :func:`detector_config`."""
+    used = json.dumps([own.model, own.detector_dataset], default=str)
+    return hashlib.sha256(used.encode()).hexdigest()
 
 
 def model_config(own: Config, plan: Plan, kind: str) -> dict:

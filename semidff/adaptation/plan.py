@@ -54,6 +54,7 @@ class Plan:
         detector: Config or name of the image detector.
         checkpoint: Its weights.
         digest: Hash of the weights.
+        config_digest: Hash of the config, empty in plans of earlier versions.
         device: Type of the device on which times were measured.
         family: Family of heads and dense head.
         channels: Channels of each propagated level.
@@ -91,6 +92,7 @@ class Plan:
     checkpoint: str
     digest: str
     device: str
+    config_digest: str = ''
     family: str = ''
     channels: list[int] = field(default_factory=list)
     strides: list[float] = field(default_factory=list)

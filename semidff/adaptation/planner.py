@@ -1,6 +1,5 @@
 """Choices of an adaptation, from what the detector computes and from times that are measured on this machine."""
 
-import logging
 import re
 import shutil
 import time
@@ -13,11 +12,10 @@ import numpy as np
 import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config
-from mmengine.logging import print_log
 from mmengine.optim import build_optim_wrapper
 from mmengine.runner import Runner
 
-from semidff.datasets.video_list import VideoInfo, VideoListError, load_videos
+from semidff.datasets.video_list import VideoInfo, load_videos
 from semidff.inference.frame_pipeline import frame_pipeline
 from semidff.inference.timer import timed
 from semidff.models.channels_last import to_channels_last
@@ -25,7 +23,7 @@ from semidff.models.video_detector import VideoDetector
 from semidff.utils.checkpoint import detector_digest
 from semidff.utils.tool_files import FileError
 
-from .config import PAIRS_AT_ONCE, RATIOS, detector_config, make_config
+from .config import PAIRS_AT_ONCE, RATIOS, config_digest, detector_config, make_config
 from .parts import choose_parts, first_frames
 from .plan import Plan, PlanError
 from .validation import check_held_back, check_scales
@@ -74,7 +72,7 @@ def make_plan(
     """
     own = detector_config(detector)
     plan = Plan(detector, checkpoint, detector_digest(checkpoint), torch.device(device).type)
-    plan.fps = fps
+    plan.config_digest, plan.fps = config_digest(own), fps
     progress('opening the videos')
     found = named_videos(videos, out)
     readable = load_videos(write_list(out / 'videos' / 'found.txt', found))
@@ -90,7 +88,7 @@ def make_plan(
             f'{detector}: predicts label maps; only detectors are adapted. Networks of segmentation are trained with '
             'configs (docs/segmentation.md)'
         )
-    kinds, names = _kinds(plan), [video.path for video in trained]
+    kinds, names = step_kinds(plan), [video.path for video in trained]
     plan.steps = [
         dict(name=kind, iters=1, minutes=minutes / len(kinds), videos=names) for kind in kinds
     ]
@@ -114,7 +112,7 @@ def iterations(plan: Plan, minutes: float, later: bool = False) -> list[int]:
     Args:
         later: Whether there is one step, which continues the last one.
     """
-    kinds = _kinds(plan)
+    kinds = step_kinds(plan)
     shares = {1: [1.0], 2: [_REGRESSION, 1 - _REGRESSION]}[len(kinds)]
     if later:
         kinds, shares = kinds[-1:], [1.0]
@@ -129,49 +127,9 @@ def iterations(plan: Plan, minutes: float, later: bool = False) -> list[int]:
     ]
 
 
-def _kinds(plan: Plan) -> list[str]:
+def step_kinds(plan: Plan) -> list[str]:
+    """Return the names of the first steps."""
     return ['regression', 'semantic'] if plan.semantic else ['regression']
-
-
-def extend(plan: Plan, videos: Sequence[str], out: Path, minutes: float) -> bool:
-    """Add a step to a plan if there are new videos or more minutes; nothing else is chosen again.
-
-    New videos without more minutes get a share of the minutes that corresponds to their share of the frames.
-
-    Args:
-        minutes: Minutes of the adaptation from its beginning.
-
-    Returns:
-        Whether a step was added.
-    """
-    new = [path for path in named_videos(videos, out) if path not in plan.named]
-    try:
-        readable = load_videos(write_list(out / 'videos' / 'new.txt', new)) if new else []
-    except VideoListError as error:  # none of the new ones
-        print_log(str(error), logger='current', level=logging.WARNING)
-        readable = []
-    names = [video.path for video in readable]
-    plan.skipped += [path for path in new if path not in names]
-    added = sum(int(video.length * plan.portion) for video in readable)
-    plan.frames += added
-    more = round(minutes - plan.minutes, 6)  # of sums, whose rounding errors are no further minutes
-    if more <= 0:
-        more = plan.minutes * added / plan.frames
-    if not more:
-        return False
-    kind = _kinds(plan)[-1]
-    (iters,) = iterations(plan, more, later=True)
-    plan.steps.append(
-        dict(
-            name=f'{kind}_{len(plan.steps) + 1}',
-            iters=iters,
-            minutes=more,
-            videos=plan.videos + names,
-        )
-    )
-    if (out / 'last.pth').exists():  # as large as the result of the further step
-        plan.disk += (out / 'last.pth').stat().st_size / 1e9
-    return True
 
 
 def check_space(plan: Plan, out: Path) -> None:

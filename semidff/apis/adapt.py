@@ -13,19 +13,25 @@ from pathlib import Path
 import mmengine.device.utils as mmengine_device
 import torch
 
-from semidff.adaptation import Plan, PlanError, make_plan
-from semidff.adaptation.config import detector_config, make_config, training_steps, write_config
+from semidff.adaptation import Plan, PlanError, folder_plan
+from semidff.adaptation.config import (
+    detector_config,
+    make_config,
+    training_steps,
+    write_config,
+)
+from semidff.adaptation.continuation import is_begun
 from semidff.adaptation.plan import LEAST_SPEEDUP
-from semidff.adaptation.planner import check_space, extend
+from semidff.adaptation.planner import check_space
 from semidff.adaptation.validation import ADAPTIVE_FILE, check_labels, readable_clips, validate
-from semidff.adaptation.videos import named_videos, write_list, write_step_lists
+from semidff.adaptation.videos import write_list, write_step_lists
 from semidff.datasets.class_names import class_names
 from semidff.datasets.video_list import VideoListError, load_videos
 from semidff.datasets.video_readers import Frame, open_stream
 from semidff.engine.training import run_training
 from semidff.inference.schedules.fit import FitError, fit_adaptive
 from semidff.utils.atomic_write import atomic_path, write_json
-from semidff.utils.checkpoint import TRAINING_ONLY, detector_digest, read_checkpoint
+from semidff.utils.checkpoint import TRAINING_ONLY, read_checkpoint
 from semidff.utils.model_building import read_config
 from semidff.utils.run_folder import occupy
 from semidff.utils.tool_files import FileError, OutputFolder, check_outputs
@@ -33,7 +39,6 @@ from semidff.utils.tool_files import FileError, OutputFolder, check_outputs
 from .video_inferencer import VideoInferencer
 
 _FOREIGN = 'config.py', 'last.pth', 'detector.pth', 'adaptive.json', 'report.md', 'video.mp4'
-MINUTES = 60
 _CLIPS = 5, 20  # fewest and most to which the adaptive schedule is fitted
 _RENDERED = 250  # frames
 
@@ -104,9 +109,10 @@ def adapt(
         check_labels(labels, detector_config(detector), checkpoint)
     with occupy(out, 'adaptation', '--out'):
         given = [str(video) for video in videos]
-        plan = _planned(detector, checkpoint, given, out, minutes, key_interval, fps, device)
+        asked = minutes, key_interval, fps
+        plan = folder_plan(detector, checkpoint, given, out, *asked, device, _say)
         if seed is not None and seed != plan.seed:
-            if any((out / 'training').glob('*.pth')) or (out / 'last.pth').exists():
+            if is_begun(out):
                 raise PlanError(f'{out}: its training has the seed {plan.seed}; give another --out')
             plan.seed = seed
         if not plan_only:
@@ -129,53 +135,6 @@ def adapt(
         flush=True,
     )
     return out
-
-
-def _planned(
-    detector: str,
-    checkpoint: str,
-    videos: list[str],
-    out: Path,
-    minutes: float | None,
-    key_interval: int | None,
-    fps: float | None,
-    device: str,
-) -> Plan:
-    """Return the folder's plan, with a further step for further videos or minutes, or make one.
-
-    A new plan is saved. As long as nothing has been trained by a plan, other settings make a new one.
-    """
-    file = out / 'plan.json'
-    if file.exists():
-        plan = Plan.load(file)
-        if (plan.detector, plan.digest) != (detector, detector_digest(checkpoint)):
-            raise PlanError(
-                f'{out}: is the adaptation of {plan.detector} with {plan.checkpoint}; give the same, or another --out'
-            )
-        plan.checkpoint = checkpoint  # the same file may have been moved
-        other = fps not in (None, plan.fps) or key_interval not in (None, plan.key_interval)
-        begun = any((out / 'training').glob('*.pth')) or (out / 'last.pth').exists()
-        if other and begun:
-            raise PlanError(
-                f'{file}: is for key_interval={plan.key_interval} and fps={plan.fps}, which a continuation does not '
-                'change; give the same, or another --out'
-            )
-        minutes = minutes or plan.minutes
-        other |= not plan.named <= {*named_videos(videos, out)}
-        other |= plan.device != torch.device(device).type
-        fewer, extended = plan.minutes - minutes > 1e-6, extend(plan, videos, out, minutes)
-        if begun or not (other or fewer or extended):
-            if extended:
-                readable_clips(plan)  # other ones than those that were checked with the plan
-            _say(f'continuing the plan of this folder, made for {plan.minutes:g} minutes')
-            return plan
-        if fps is key_interval is None:
-            fps, key_interval = plan.fps, None if plan.fps else plan.key_interval
-        (out / 'config.py').unlink(missing_ok=True)
-    asked = minutes or MINUTES, key_interval, fps
-    plan = make_plan(detector, checkpoint, videos, out, *asked, device, _say)
-    plan.save(file)
-    return plan
 
 
 def _train(plan: Plan, out: Path, device: str) -> None:

@@ -1,19 +1,20 @@
-"""Channels-last memory format, and the operators that cannot read it."""
+"""Channels-last memory format, and the modules that cannot read it."""
 
-import functools
-import sys
+import logging
 
-import mmcv.ops
 import torch
+from mmcv.cnn.bricks.conv_ws import ConvAWS2d, ConvWS2d
 from mmdet.models.dense_heads import CenterNetHead, CornerHead
-from mmdet.models.roi_heads.roi_extractors.base_roi_extractor import BaseRoIExtractor
+from mmengine.logging import print_log
 from mmengine.utils import apply_to
 from torch import Tensor, nn
 
-# Compiled operators that mmdetection's modules call as functions.
-_FUNCTIONS = {
-    id(value) for value in vars(mmcv.ops).values() if getattr(value, '__name__', '') == 'apply'
-}
+from .compiled_operators import uses_compiled_operators
+from .spatial import SpatialModule
+from .spatial.probe import probe
+
+_DEVIATION = 0.01
+"""Relative deviation of features above which they are wrong; rounding causes less than 0.0001."""
 
 
 def to_channels_last(model: nn.Module) -> None:
@@ -21,37 +22,67 @@ def to_channels_last(model: nn.Module) -> None:
 
     mmcv's compiled operators read the memory of a map as if it were contiguous: from a channels-last map they compute
     wrong values without an error, or fail. Modules of ``mmcv.ops``, and modules that call such an operator as a
-    function, therefore keep contiguous weights, submodules included, and their inputs are made contiguous. A second
-    call changes nothing; the state dict stays the same.
+    function, therefore keep contiguous weights, submodules included, and their inputs are made contiguous.
+    Convolutions with weight standardization keep contiguous weights. A second call changes nothing; the state dict
+    stays the same.
+
+    Operators of other libraries are not known here. The features that a video detector computes from a random image
+    are compared with those before; if they differ, its feature network stays contiguous, with a warning.
     """
+    spatial = getattr(model, 'spatial', None)
+    before = _probed(spatial)
+    _convert(model)
+    if before is None:
+        return
+    deviation = _deviation(before, _probed(spatial))
+    if deviation > _DEVIATION:
+        for module in spatial.feature_network:
+            _keep_contiguous(module)
+        print_log(
+            f'channels-last maps change the features of {type(spatial.detector).__name__} (relative deviation '
+            f'{deviation:.2g}): its feature network keeps contiguous ones, which is slower',
+            logger='current',
+            level=logging.WARNING,
+        )
+
+
+def _convert(model: nn.Module) -> None:
+    if _contiguous_inputs in model._forward_pre_hooks.values():
+        return
     # The post-processing of these heads calls `view` on their outputs, which have the order of the inputs.
     if isinstance(model, CenterNetHead | CornerHead) or uses_compiled_operators(type(model)):
-        if _contiguous_inputs not in model._forward_pre_hooks.values():
-            model.register_forward_pre_hook(_contiguous_inputs, with_kwargs=True)
+        _keep_contiguous(model)
+        return
+    # Their forward() calls `view` on the weights.
+    if isinstance(model, ConvWS2d | ConvAWS2d):
         return
     for tensor in (*model.parameters(recurse=False), *model.buffers(recurse=False)):
         if tensor.dim() == 4:
             tensor.data = tensor.data.to(memory_format=torch.channels_last)
     for child in model.children():
-        to_channels_last(child)
+        _convert(child)
 
 
-@functools.cache
-def uses_compiled_operators(kind: type[nn.Module]) -> bool:
-    """Return whether modules of a class are operators of mmcv or call one as a function."""
-    # An extractor's layers are mmcv's as a rule, and its inputs are all the maps.
-    if issubclass(kind, BaseRoIExtractor):
-        return True
-    for cls in kind.__mro__:
-        if cls.__module__.startswith('mmcv.ops.'):
-            return True
-        names = vars(sys.modules[cls.__module__])
-        if cls.__module__.startswith('mmdet.') and any(
-            id(value) in _FUNCTIONS for value in names.values()
-        ):
-            return True
-    return False
+def _keep_contiguous(module: nn.Module) -> None:
+    for tensor in (*module.parameters(), *module.buffers()):
+        tensor.data = tensor.data.contiguous()
+    module.register_forward_pre_hook(_contiguous_inputs, with_kwargs=True)
 
 
 def _contiguous_inputs(module: nn.Module, inputs: tuple, keywords: dict) -> tuple[tuple, dict]:
     return apply_to((inputs, keywords), torch.is_tensor, Tensor.contiguous)
+
+
+def _probed(spatial: SpatialModule | None) -> tuple[Tensor, ...] | None:
+    """Return the features of a random image, None if they cannot be computed."""
+    try:
+        return probe(spatial, spatial.features)[1] if spatial else None
+    except RuntimeError:
+        return None
+
+
+def _deviation(before: tuple[Tensor, ...], after: tuple[Tensor, ...] | None) -> float:
+    if after is None:
+        return float('inf')
+    pairs = zip(before, after, strict=True)
+    return max(((a - b).norm() / a.norm().clamp(min=1e-12)).item() for a, b in pairs)

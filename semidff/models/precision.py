@@ -9,7 +9,7 @@ from mmdet.models.dense_heads import CenterNetHead, DETRHead, YOLOFHead
 from mmengine.utils import apply_to
 from torch import Tensor, nn
 
-from .channels_last import uses_compiled_operators
+from .compiled_operators import uses_compiled_operators
 
 # CenterNet's head returns probabilities, among which its post-processing looks for local maxima: rounded, neighbors are
 # equal. DETR's heads return boxes relative to the frame, from a sigmoid: rounded to bfloat16, by up to 1/512 of it.

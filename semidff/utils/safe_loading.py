@@ -79,8 +79,8 @@ def _load(read: Callable, source: Any, map_location: Any = None, **options: Any)
         options: Other arguments of ``read``.
 
     Raises:
-        CheckpointError: If the file is damaged, or holds other objects than tensors, plain data and the state of
-            mmengine's Runner.
+        CheckpointError: If the file cannot be read or downloaded, is damaged, or holds other objects than tensors,
+            plain data and the state of mmengine's Runner.
     """
     safe = not _trust.get()
     if not safe:
@@ -88,6 +88,8 @@ def _load(read: Callable, source: Any, map_location: Any = None, **options: Any)
     try:
         with torch.serialization.safe_globals(ALLOWED):
             return read(source, map_location=map_location, weights_only=safe, **options)
+    except OSError as error:
+        raise CheckpointError(f'{source}: cannot be read or downloaded ({error})') from error
     except Exception as error:  # unpicklers raise nearly anything on a broken file
         reason = str(error).rpartition('WeightsUnpickler error:')[2].strip() or 'no content'
         if foreign := re.search(r'GLOBAL (\S+)|unrecognized function (.*)', reason):

@@ -373,6 +373,22 @@ def test_looking_at_plans_changes_nothing_that_is_trained(project, adapted, tmp_
     assert (tmp_path / 'done' / 'plan.json').read_text() == before
 
 
+def test_a_changed_config_is_another_detector(project, tmp_path):
+    own, out = shutil.copytree(project, tmp_path / 'own'), tmp_path / 'out'
+    config, look = Config.fromfile(own / 'detector.py'), dict(plan_only=True)
+    before = Plan.load(run(own, out, **look) / 'plan.json')
+    (out / 'detector.pth').write_bytes(b'of the former detector')
+    config.model.test_cfg.score_thr = 0.2
+    config.dump(own / 'detector.py')
+    after = Plan.load(run(own, out, **look) / 'plan.json')
+    assert after.config_digest != before.config_digest and not (out / 'detector.pth').exists()
+    (out / 'last.pth').touch()  # of a training
+    config.model.test_cfg.score_thr = 0.1
+    config.dump(own / 'detector.py')
+    with pytest.raises(PlanError, match='as they were then; give the same, or another --out'):
+        run(own, out, **look)
+
+
 def test_an_interrupted_training_continues_with_the_same_result(project, adapted, tmp_path):
     out = tmp_path / 'out'
     out.mkdir()

@@ -1,9 +1,13 @@
 """Channels-last weights give the results of contiguous ones, whatever operators a detector is made of."""
 
 import logging
+from pathlib import Path
 
+import mmdet
 import pytest
 import torch
+from mmcv.cnn import build_conv_layer
+from mmdet.models import ResNet
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmengine.config import Config, ConfigDict
@@ -11,6 +15,7 @@ from mmengine.registry import init_default_scope
 from torch import Tensor
 
 from semidff.models.channels_last import to_channels_last
+from tests.tiny_video import build, video_detector_cfg
 
 # Stock configs with operators of mmcv: as modules, in the backbone, the neck and the head, and as functions.
 CONFIGS = (
@@ -21,6 +26,7 @@ CONFIGS = (
     'vfnet/vfnet_r50_fpn_1x_coco.py',
     'reppoints/reppoints-moment_r50_fpn_1x_coco.py',
     'tood/tood_r50_fpn_1x_coco.py',
+    'gn+ws/faster-rcnn_r50_fpn_gn-ws-all_1x_coco.py',
     'retinanet/retinanet_r18_fpn_1x_coco.py',
 )
 
@@ -28,7 +34,7 @@ CONFIGS = (
 @pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.split('/')[0])
 def test_stock_detectors_compute_the_same(path):
     init_default_scope('mmdet')
-    config = Config.fromfile(Config._get_cfg_path(f'mmdet::{path}', '')[0]).model
+    config = Config.fromfile(Path(mmdet.__file__).parent / '.mim' / 'configs' / path).model
     config.backbone.pop('init_cfg', None)
     torch.manual_seed(0)
     model = MODELS.build(config).eval()
@@ -48,6 +54,47 @@ def test_stock_detectors_compute_the_same(path):
         assert (reference - found).abs().max() <= 1e-4 * scale + 1e-6
     if 'centernet' in path:  # its post-processing calls `view`
         assert all(found.is_contiguous() for found in after[-3:])
+
+
+class RawMemory(ResNet):
+    """Reads the memory of its last map as a compiled operator of an unknown library does."""
+
+    def forward(self, x):
+        *others, last = super().forward(x)
+        n, c, h, w = last.shape
+        return *others, last.as_strided(last.shape, (c * h * w, h * w, w, 1))
+
+
+@pytest.mark.parametrize('backbone', [RawMemory, ResNet])
+def test_unknown_operators_are_found_by_their_features(backbone, log):
+    cfg = video_detector_cfg()
+    cfg['detector']['backbone']['type'] = backbone
+    model, images = build(cfg), torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        expected = model.spatial.features(images)
+        for _ in range(2):
+            to_channels_last(model)
+            found = model.spatial.features(images.contiguous(memory_format=torch.channels_last))
+            torch.testing.assert_close(found, expected)
+    weights = (
+        model.spatial.detector.backbone.layer1[0].conv1.weight,
+        next(model.temporal.flow_network.parameters()),
+    )
+    last = [w.is_contiguous(memory_format=torch.channels_last) for w in weights]
+    assert last == [backbone is ResNet, True]
+    warned = 'channels-last maps change the features of RetinaNet' in log.text
+    assert warned == (backbone is RawMemory)
+
+
+@pytest.mark.parametrize('kind', ['ConvWS', 'ConvAWS'])
+def test_weight_standardization(kind):
+    torch.manual_seed(0)
+    layer = build_conv_layer(dict(type=kind), 8, 8, 3)
+    images = torch.randn(1, 8, 16, 16)
+    expected = layer(images)
+    to_channels_last(layer)
+    found = layer(images.contiguous(memory_format=torch.channels_last))
+    torch.testing.assert_close(found, expected)
 
 
 @pytest.mark.parametrize(

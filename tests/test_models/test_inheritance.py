@@ -3,6 +3,7 @@
 import pytest
 import torch
 from mmengine.config import ConfigDict
+from mmengine.hub import get_config
 
 from tests import models
 
@@ -70,6 +71,17 @@ def test_semi_supervised_detectors_are_refused():
         ),
     )
     with pytest.raises(TypeError, match='SemiBaseDetector holds .*give its inner detector'):
+        models.build(dict(type='VideoDetector', detector=detector))
+
+
+@pytest.mark.parametrize(
+    'name',
+    ['panoptic_fpn/panoptic-fpn_r50_fpn_1x_coco', 'maskformer/maskformer_r50_ms-16xb1-75e_coco'],
+)
+def test_panoptic_segmentation_is_refused(name):
+    detector = get_config(f'mmdet::{name}.py').model
+    detector.backbone.pop('init_cfg')
+    with pytest.raises(TypeError, match='predicts panoptic segmentation alone: give a detector'):
         models.build(dict(type='VideoDetector', detector=detector))
 
 

@@ -436,6 +436,6 @@ def test_outputs_of_box_heads_that_cannot_be_compared_are_refused_before_trainin
     config = video_config('faster_rcnn')
     change(config['detector'])
     model = build(config)
-    with pytest.raises(TypeError, match=f'{found}; train it with the regression loss alone'):
+    with pytest.raises(TypeError, match=f'{found}. Only the regression loss applies'):
         model.without_gradient([SEM])
     assert model.without_gradient([REG]) == []

@@ -109,6 +109,6 @@ def test_a_detector_without_dense_head_says_so():
         bbox_head = None
 
     with pytest.raises(
-        TypeError, match='head outputs of Queries; train it with the regression loss alone'
+        TypeError, match='head outputs of Queries. Only the regression loss applies'
     ):
         SpatialModule(Queries()).head_outputs({}, [], None)

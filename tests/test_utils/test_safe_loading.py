@@ -99,6 +99,12 @@ def test_downloads_are_read_in_the_same_way(tmp_path, monkeypatch):
     assert torch.equal(loaded['a'], torch.ones(2))
 
 
+def test_a_failed_download_is_no_damaged_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
+    with pytest.raises(CheckpointError, match=r'none\.pth: cannot be read or downloaded'):
+        CheckpointLoader.load_checkpoint('https://nowhere.invalid/none.pth')
+
+
 def test_mmengine_has_the_functions_that_are_replaced():
     source = Path(mmengine_checkpoint.__file__).read_text()
     assert 'def _safe_torch_load(' in source and 'load_url(' in source

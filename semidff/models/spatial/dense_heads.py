@@ -11,7 +11,15 @@ from torch import Tensor, nn
 
 from . import box_outputs
 from .box_outputs import joint, weighted
-from .head_family import HEAD_FAMILIES, HeadFamily, HeadOutput, levels, numbered, rows
+from .head_family import (
+    HEAD_FAMILIES,
+    REGRESSION_ONLY,
+    HeadFamily,
+    HeadOutput,
+    levels,
+    numbered,
+    rows,
+)
 from .twin import twin
 
 ROI_INPUTS = 'roi_inputs'
@@ -97,7 +105,7 @@ class DenseHeads(HeadFamily):
             if not (isinstance(maps, list | tuple) and all(isinstance(m, Tensor) for m in maps)):
                 raise TypeError(
                     f'{type(head).__name__} does not return a list of maps for each kind of output, but '
-                    f'{type(maps).__name__}; its outputs cannot be named'
+                    f'{type(maps).__name__}, so that it cannot be cut ahead of its post-processing. {REGRESSION_ONLY}'
                 )
             raw.update(numbered(name, maps))
         return raw
@@ -147,8 +155,7 @@ class DenseHeads(HeadFamily):
                 'predict_by_feat()'
             )
         raise TypeError(
-            f'{self.name} cannot be cut ahead of its post-processing: {reason}. Only the regression loss applies '
-            '(objectives=[dict(type="FeatureRegression")])'
+            f'{self.name} cannot be cut ahead of its post-processing: {reason}. {REGRESSION_ONLY}'
         )
 
 
@@ -162,8 +169,7 @@ def not_comparable(module: nn.Module, part: nn.Module | None = None) -> TypeErro
     part = part or getattr(module, 'bbox_head', None)
     found = type(module).__name__ + (f' with {type(part).__name__}' if part else '')
     return TypeError(
-        f'the semantic loss does not know the head outputs of {found}; train it with the regression loss alone '
-        '(objectives=[dict(type="FeatureRegression")])'
+        f'the semantic loss does not know the head outputs of {found}. {REGRESSION_ONLY}'
     )
 
 

@@ -10,6 +10,7 @@ from mmdet.structures import SampleList
 from mmengine.registry import Registry
 from torch import Tensor, nn
 
+REGRESSION_ONLY = 'Only the regression loss applies (objectives=[dict(type="FeatureRegression")])'
 HEAD_FAMILIES = Registry('head family', locations=['semidff.models'])
 
 

@@ -8,7 +8,7 @@ from mmengine.config import ConfigDict
 from mmengine.structures import PixelData
 from torch import Tensor, nn
 
-from .head_family import HEAD_FAMILIES, HeadFamily, HeadOutput, rows
+from .head_family import HEAD_FAMILIES, REGRESSION_ONLY, HeadFamily, HeadOutput, rows
 from .twin import twin
 
 LOGITS = 'seg_logits'
@@ -60,8 +60,7 @@ class SegmentorHeads(HeadFamily):
         if not isinstance(head, BaseDecodeHead) or type(head).predict is not BaseDecodeHead.predict:
             raise TypeError(
                 f'{type(self.detector).__name__} with {type(self.detector.decode_head).__name__} does not predict from '
-                'one map of logits per pixel; only the regression loss applies '
-                '(objectives=[dict(type="FeatureRegression")])'
+                f'one map of logits per pixel. {REGRESSION_ONLY}'
             )
         return {LOGITS: head(inputs)}
 

@@ -4,7 +4,7 @@ import copy
 import math
 from collections.abc import Mapping, Sequence
 
-from mmdet.models.detectors import SemiBaseDetector
+from mmdet.models.detectors import MaskFormer, SemiBaseDetector, TwoStagePanopticSegmentor
 from mmdet.registry import MODELS, TASK_UTILS
 from mmdet.structures import SampleList
 from mmengine.model import BaseModule
@@ -31,7 +31,8 @@ class SpatialModule(BaseModule):
             heads. The state dict is the same at all splits.
 
     Raises:
-        TypeError: If the detector is a semi-supervised one, or cannot be cut at the split point.
+        TypeError: If the detector is a semi-supervised one, predicts panoptic segmentation alone, or cannot be cut at
+            the split point.
     """
 
     def __init__(self, detector: dict | nn.Module, split: dict | Split | None = None) -> None:
@@ -44,6 +45,13 @@ class SpatialModule(BaseModule):
             raise TypeError(
                 f'{type(detector).__name__} holds a student and a teacher and is no detector itself: give its inner '
                 'detector, model.detector of its config'
+            )
+        if isinstance(detector, TwoStagePanopticSegmentor) or (
+            isinstance(detector, MaskFormer) and not (detector.test_cfg or {}).get('instance_on')
+        ):
+            raise TypeError(
+                f'{type(detector).__name__} predicts panoptic segmentation alone: give a detector, or a model that '
+                'predicts instances (test_cfg.instance_on of MaskFormer and Mask2Former)'
             )
         self.detector = detector
         if not isinstance(split, Split):
