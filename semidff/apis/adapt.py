@@ -88,12 +88,11 @@ def adapt(
             missing.
         ValueError: If the labels do not fit the detector.
     """
-    if minutes is not None and not 0 < minutes < float('inf'):
-        raise PlanError(f'minutes is {minutes}; it must be above 0 and finite')
+    for name, value in (('minutes', minutes), ('fps', fps)):
+        if value is not None and not 0 < value < float('inf'):
+            raise PlanError(f'{name} is {value}; it must be above 0 and finite')
     if key_interval is not None and key_interval < 2:
         raise PlanError(f'key_interval is {key_interval}; it must be at least 2')
-    if fps is not None and not 0 < fps < float('inf'):
-        raise PlanError(f'fps is {fps}; it must be above 0 and finite')
     out, url = Path(out).resolve(), '://' in str(checkpoint)
     checkpoint = str(checkpoint) if url else os.path.abspath(checkpoint)
     check_outputs([OutputFolder(out)])

@@ -12,7 +12,7 @@ import yapf.yapflib.yapf_api as yapf_api
 from mmdet.models import ResNet
 from mmengine.config import Config
 
-from semidff.adaptation import Plan, PlanError, parts, planner, validation
+from semidff.adaptation import Plan, PlanError, continuation, parts, planner, validation
 from semidff.adaptation.config import detector_config, make_config
 from semidff.adaptation.videos import hold_back
 from semidff.apis import VideoInferencer, adapt
@@ -174,13 +174,13 @@ def test_the_same_minutes_again_are_no_more_minutes(project, adapted, tmp_path):
     plan.steps[0]['minutes'] = plan.steps[1]['minutes'] = 8.3 / 2
     plan.steps.append(dict(plan.steps[1], name='semantic_3', minutes=56.1 - 8.3))
     assert plan.minutes < 56.1  # by a rounding error
-    assert not planner.extend(plan, [project / 'videos'], tmp_path, 56.1)
+    assert not continuation.extend(plan, [project / 'videos'], tmp_path, 56.1)
 
 
 def test_a_further_step_needs_space_for_its_result(project, adapted):
     plan = Plan.load(adapted / 'plan.json')
     before = plan.disk
-    assert planner.extend(plan, [project / 'videos'], adapted, 2 * plan.minutes)
+    assert continuation.extend(plan, [project / 'videos'], adapted, 2 * plan.minutes)
     assert plan.disk == pytest.approx(before + (adapted / 'last.pth').stat().st_size / 1e9)
 
 
