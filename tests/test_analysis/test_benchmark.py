@@ -41,8 +41,9 @@ def test_every_method_and_part_under_all_options(video):
             assert times.detections > 0 and times.memory is None
         assert all(value > 0 for value in run.parts)
     assert report.process_memory > 50
-    # 2 options x 3 clips: frame 4, propagate 2, copy 2, centered 2, parts 4; propagated 2 + parts 3 + centered 1 batch
-    assert calls == dict(backbone=6 * 14, flow=6 * 6)
+    # 2 options x 3 clips: frame 4, propagate 2, copy 2, centered 2, parts 4; propagated 2 + parts 3 + centered 1 batch;
+    # and two random images, on which channels-last maps are compared with contiguous ones
+    assert calls == dict(backbone=6 * 14 + 2, flow=6 * 6)
     # each method, and the parts, read the video for themselves, again and again
     assert len(packed) == 6 * 5 * 4
     names = [line.split(': ')[0] for line in lines]

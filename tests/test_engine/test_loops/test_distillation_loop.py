@@ -79,7 +79,9 @@ def test_a_later_step_is_refused_before_the_first(videos, tmp_path, monkeypatch)
     monkeypatch.delitem(dense_heads.OUTPUTS, 'RetinaHead')
     cfg, diary = config(videos, tmp_path), Diary()
     cfg.model = video_config('retinanet')
-    with pytest.raises(TypeError, match='RetinaNet with RetinaHead; train it with the regression'):
+    with pytest.raises(
+        TypeError, match='RetinaNet with RetinaHead. Only the regression loss applies'
+    ):
         run(cfg, diary)
     assert diary.rows == []
 
