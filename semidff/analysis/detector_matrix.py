@@ -7,11 +7,11 @@ Costs are those of the stock detector with random weights at its own input size.
 
 import copy
 import gc
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -25,9 +25,17 @@ from semidff.models.spatial.probe import plain_samples
 from .benchmark import benchmark
 from .complexity import measure_complexity
 from .matrix_table import cell, reason_of
+from .output_deviation import output_deviation
 from .part_times import batch_of, measure_parts, speedup_of
 from .smooth_video import smooth_frames, write_smooth_video
-from .stock_detectors import StockDetector, build_stock, calibrate, overfit, pictures
+from .stock_detectors import (
+    StockDetector,
+    build_stock,
+    calibrate,
+    motion_of,
+    overfit,
+    pictures,
+)
 
 SPLITS = ('default', 'TowerSplit', 'OutputSplit')
 FLOW_NETWORK = dict(type='FlowNetS', width=1 / 8)
@@ -37,7 +45,7 @@ TRAINED = 0.3
 BALANCED = 30.0
 """Largest ratio of the gradient norms of two loss parts."""
 TOLERANCES = dict(channels_last=1e-3, bf16=0.1, fp16=0.02)
-"""Largest relative deviation of the head's outputs from those of contiguous maps in float32."""
+"""Largest deviation of the outputs from those of contiguous maps in float32."""
 
 
 class Case(NamedTuple):
@@ -103,43 +111,12 @@ OPTIONS = dict(
 )
 
 
-@torch.no_grad()
 def check_options(case: Case, name: str) -> dict:
-    """Compare the head's outputs with some of :data:`OPTIONS` with those of contiguous maps in float32."""
-    expected = head_outputs(case.model, case.stock.small)
-    found = head_outputs(accelerate(copy.deepcopy(case.model), OPTIONS[name]), case.stock.small)
-    worst = max(
-        ((a - b).norm() / a.norm().clamp(min=1e-12)).item()
-        for a, b in zip(expected, found, strict=True)
-    )
+    """Compare the outputs with some of :data:`OPTIONS` with those of contiguous maps in float32."""
+    accelerated = accelerate(copy.deepcopy(case.model), OPTIONS[name])
+    worst = output_deviation(case.model, accelerated, pictures(case.stock.small)[0])
     status = 'ok' if worst <= TOLERANCES[name] else 'failed'
     return cell('equal' if worst == 0 else f'{worst:.1e}', status, deviation=worst)
-
-
-def head_outputs(model: VideoDetector, size: tuple[int, int]) -> list[Tensor]:
-    """Return what the first head outputs for the pictures, with the levels of an output as one tensor."""
-    detector, found = model.spatial.detector, []
-    head = model.spatial.dense_head or detector.bbox_head
-    # Copies, since some heads' post-processing works in place (YOLOv3's sigmoid of channels-last maps).
-    handle = head.register_forward_hook(
-        lambda module, inputs, output: found.append(
-            [
-                torch.cat([level.float().flatten() for level in _tensors(maps)])
-                for maps in (output if isinstance(output, tuple) else (output,))
-            ]
-        )
-    )
-    images, _ = pictures(size)
-    model.predict(images, plain_samples(len(images), size))
-    handle.remove()
-    return found[-1]
-
-
-def _tensors(value: Any) -> Iterable[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    for item in value if isinstance(value, list | tuple) else ():
-        yield from _tensors(item)
 
 
 def check_semantic(case: Case) -> dict:
@@ -166,11 +143,12 @@ def gradient_norms(model: SemiDFF, images: Tensor, labeled: list) -> dict[str, f
     """Return the mean norms of the loss parts' gradients with respect to the flow, in pixels, of four motions.
 
     The flow is what all parts train at every split point, so their gradients have the same unit; it is 0 here, which
-    is wrong for pictures that move by 4 pixels.
+    is wrong for pictures that move (:func:`~semidff.analysis.stock_detectors.motion_of`).
     """
+    motion = motion_of(model.temporal.feat_strides)
     found = [
-        _norms(model, images, images.roll(motion, (2, 3)), labeled)
-        for motion in ((0, 4), (4, 0), (0, -4), (-4, 0))
+        _norms(model, images, images.roll(shift, (2, 3)), labeled)
+        for shift in ((0, motion), (motion, 0), (0, -motion), (-motion, 0))
     ]
     return {name: sum(norms[name] for norms in found) / len(found) for name in found[0]}
 

@@ -31,10 +31,10 @@ Size = tuple[int, int]
 CLASS_LAYERS = re.compile(r'_(cls|obj)(\.\d+)*$')
 """Names of the layers of mmdet's heads that predict sigmoid class scores and objectness."""
 CANDIDATES = 1000
-MOTION = 5
-"""Largest shift of the pictures in the training, in pixels."""
 NARROW = 4
 """Divisor of the channels in a narrow detector."""
+QUERIES = 100
+"""Largest number of a narrow transformer's queries."""
 
 
 class StockDetector(NamedTuple):
@@ -91,7 +91,7 @@ STOCK = (
     StockDetector('dab_detr/dab-detr_r50_8xb2-50e_coco'),
     StockDetector('deformable_detr/deformable-detr_r50_16xb2-50e_coco'),
     StockDetector('deformable_detr/deformable-detr-refine-twostage_r50_16xb2-50e_coco'),
-    StockDetector('dino/dino-4scale_r50_8xb2-12e_coco', small=(192, 256)),  # for 900 queries
+    StockDetector('dino/dino-4scale_r50_8xb2-12e_coco'),
 )
 
 
@@ -178,11 +178,12 @@ def _set_limits(model: ConfigDict) -> None:
         test_cfg.rpn.update(few)
         test_cfg.rcnn.update(score_thr=0.0, max_per_img=20)
         model.train_cfg.rpn_proposal.update(few)
-        model.train_cfg.rpn.allowed_border = (
-            -1
-        )  # anchors larger than the small picture are trained too
+        # Anchors larger than the small picture are trained, too.
+        model.train_cfg.rpn.allowed_border = -1
     elif 'score_thr' in test_cfg:
         test_cfg.update(few, score_thr=0.0)
+    if 'num_queries' in model:  # DINO selects 900 cells, more than the small picture has
+        model.num_queries = min(model.num_queries, QUERIES)
 
 
 def _divide_channels(config: Any) -> None:
@@ -235,6 +236,14 @@ def shifted(images: Tensor, labeled: SampleList, dx: int, dy: int) -> tuple[Tens
     return images.roll((dy, dx), (2, 3)), moved
 
 
+def motion_of(strides: Sequence[float]) -> int:
+    """Return the motion of the checks in pixels: half a cell of the finest level, at least 4.
+
+    The outputs of a detector with large cells hardly change where objects move by an eighth of a cell.
+    """
+    return max(4, int(min(strides)) // 2)
+
+
 def overfit(detector: nn.Module, size: Size, iterations: int) -> float:
     """Train a detector on moving :func:`pictures`, in place, and return its highest score on them.
 
@@ -242,13 +251,13 @@ def overfit(detector: nn.Module, size: Size, iterations: int) -> float:
     boxes.
     """
     images, labeled = pictures(size)
+    largest = motion_of(SpatialModule(detector).probe_levels()[1]) + 1
     shifts = torch.Generator().manual_seed(0)
     if not getattr(detector, 'with_mask', False):
         for sample in labeled:
             del sample.gt_instances.masks  # RTMDet would match by masks
-    MessageHub.get_current_instance().update_info(
-        'epoch', 0
-    )  # as mmengine and mmdet's SetEpochInfoHook set it
+    # As mmengine and mmdet's SetEpochInfoHook set it.
+    MessageHub.get_current_instance().update_info('epoch', 0)
     for module in detector.modules():
         if hasattr(module, 'epoch'):
             module.epoch = 0
@@ -256,7 +265,7 @@ def overfit(detector: nn.Module, size: Size, iterations: int) -> float:
     optimizer = torch.optim.AdamW(detector.parameters(), lr=rate)
     detector.train()
     for _ in range(iterations):
-        dx, dy = torch.randint(-MOTION, MOTION + 1, (2,), generator=shifts).tolist()
+        dx, dy = torch.randint(-largest, largest + 1, (2,), generator=shifts).tolist()
         losses = detector.loss(*shifted(images, labeled, dx, dy))
         optimizer.zero_grad()
         detector.parse_losses(losses)[0].backward()
