@@ -95,6 +95,11 @@ STOCK = (
 )
 
 
+def read_stock(config: str) -> Config:
+    """Read a config by its name in mmdetection or from a config file."""
+    return Config.fromfile(config) if config.endswith('.py') else get_config(f'mmdet::{config}.py')
+
+
 def build_stock(config: str, narrow: bool = False) -> nn.Module:
     """Build a detector with random weights, always the same ones.
 
@@ -103,9 +108,7 @@ def build_stock(config: str, narrow: bool = False) -> nn.Module:
         narrow: Whether to divide the channels of a ResNet-50 and of what follows it by :data:`NARROW`. Transformers
             and other backbones keep theirs. All boxes count as detections then, but there are fewer of them.
     """
-    file = config.endswith('.py')
-    cfg = Config.fromfile(config) if file else get_config(f'mmdet::{config}.py')
-    model = copy.deepcopy(cfg.model)
+    model = copy.deepcopy(read_stock(config).model)
     model.backbone.pop('pretrained', None)
     transformer = any('encoder' in key for key in model)
     shared = (model.get('roi_head') or {}).get('shared_head')

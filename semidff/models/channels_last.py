@@ -5,6 +5,7 @@ import logging
 import torch
 from mmcv.cnn.bricks.conv_ws import ConvAWS2d, ConvWS2d
 from mmdet.models.dense_heads import CenterNetHead, CornerHead
+from mmdet.models.roi_heads.mask_heads import GridHead
 from mmengine.logging import print_log
 from mmengine.utils import apply_to
 from torch import Tensor, nn
@@ -27,7 +28,8 @@ def to_channels_last(model: nn.Module) -> None:
     stays the same.
 
     Operators of other libraries are not known here. The features that a video detector computes from a random image
-    are compared with those before; if they differ, its feature network stays contiguous, with a warning.
+    are compared with those before; if they differ, its feature network and its teacher's stay contiguous, with a
+    warning.
     """
     spatial = getattr(model, 'spatial', None)
     before = _probed(spatial)
@@ -36,7 +38,9 @@ def to_channels_last(model: nn.Module) -> None:
         return
     deviation = _deviation(before, _probed(spatial))
     if deviation > _DEVIATION:
-        for module in spatial.feature_network:
+        # A teacher may have a copy of the feature network.
+        networks = (own.feature_network for own in (spatial, getattr(model, 'teacher', spatial)))
+        for module in {module for network in networks for module in network}:
             _keep_contiguous(module)
         print_log(
             f'channels-last maps change the features of {type(spatial.detector).__name__} (relative deviation '
@@ -50,7 +54,9 @@ def _convert(model: nn.Module) -> None:
     if _contiguous_inputs in model._forward_pre_hooks.values():
         return
     # The post-processing of these heads calls `view` on their outputs, which have the order of the inputs.
-    if isinstance(model, CenterNetHead | CornerHead) or uses_compiled_operators(type(model)):
+    if isinstance(model, CenterNetHead | CornerHead | GridHead) or uses_compiled_operators(
+        type(model)
+    ):
         _keep_contiguous(model)
         return
     # Their forward() calls `view` on the weights.

@@ -80,7 +80,8 @@ def inherited_config(detector: dict | nn.Module) -> dict | nn.Module:
     if isinstance(detector, nn.Module):
         return detector.data_preprocessor
     own = dict(detector.get('data_preprocessor') or {})
-    kind = str(own.pop('type', 'DetDataPreprocessor')).rpartition('.')[2]
+    kind = own.pop('type', 'DetDataPreprocessor')
+    kind = kind.__name__ if isinstance(kind, type) else kind.rpartition('.')[2]
     if kind == 'SegDataPreProcessor':
         own = _of_segmentor(own)
     elif kind not in ('DetDataPreprocessor', 'VideoDataPreprocessor'):
@@ -111,14 +112,21 @@ def check_normalization(preprocessor: nn.Module, detector: nn.Module) -> None:
 
     Args:
         preprocessor: Data preprocessor of the video detector.
-        detector: The image detector; one without normalization of its own fits any.
+        detector: The image detector; one without data preprocessor of its own fits any.
 
     Raises:
         ValueError: If mean, std or channel order differ.
     """
-    wanted = normalization(detector.data_preprocessor)
-    found = normalization(preprocessor)
-    if wanted is not None and wanted != found:
+    own = detector.data_preprocessor
+    wanted, found = normalization(own), normalization(preprocessor)
+    # Without a config, mmengine gives the detector a BaseDataPreprocessor.
+    explicit = isinstance(own, ImgDataPreprocessor)
+    orders = _channel_order(own), _channel_order(preprocessor)
+    if wanted != found and (wanted or explicit) or explicit and orders[0] != orders[1]:
+        wanted, found = (
+            settings or f'nothing (channels {order})'
+            for settings, order in zip((wanted, found), orders, strict=True)
+        )
         raise ValueError(
             f"model.data_preprocessor normalizes frames with {found}, the detector's own with {wanted}: leave "
             'model.data_preprocessor out to inherit it, or set both alike'
@@ -132,5 +140,9 @@ def normalization(preprocessor: nn.Module) -> dict | None:
     if not getattr(preprocessor, '_enable_normalize', False) or preprocessor.mean.is_meta:
         return None
     mean, std = (getattr(preprocessor, name).flatten().tolist() for name in ('mean', 'std'))
+    return dict(mean=mean, std=std, channels=_channel_order(preprocessor))
+
+
+def _channel_order(preprocessor: nn.Module) -> str:
     # Files are read as BGR; no public method of mmengine's class tells whether channels are exchanged.
-    return dict(mean=mean, std=std, channels='rgb' if preprocessor._channel_conversion else 'bgr')
+    return 'rgb' if getattr(preprocessor, '_channel_conversion', False) else 'bgr'

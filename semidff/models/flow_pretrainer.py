@@ -15,6 +15,7 @@ from mmengine.structures import PixelData
 from torch import Tensor
 
 from .losses import end_point_error
+from .temporal.input_scale import with_input_scale
 
 
 @MODELS.register_module()
@@ -25,6 +26,8 @@ class FlowPretrainer(BaseModel):
     are in pixels of the image.
 
     Args:
+        temporal: Config of the temporal module; ``input_scale`` follows from ``data_preprocessor``, as in a video
+            detector.
         coarse_weights: Weights of the coarse predictions' mean errors, coarse to fine; the output's weight is 1. The
             default corresponds to FlowNet's 0.32, 0.08, 0.02, 0.01 and 0.005, which apply to errors summed over maps,
             each with four times the cells of the one before.
@@ -38,7 +41,7 @@ class FlowPretrainer(BaseModel):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(data_preprocessor or dict(type='VideoDataPreprocessor'), init_cfg)
-        self.temporal = MODELS.build(temporal)
+        self.temporal = MODELS.build(with_input_scale(temporal, self.data_preprocessor))
         self.coarse_weights = tuple(coarse_weights)
         if self.temporal.scale is not None:
             # It has no loss, and distributed training waits for the gradients of all trained parameters.

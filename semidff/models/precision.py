@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from mmdet.models.dense_heads import CenterNetHead, DETRHead, YOLOFHead
+from mmdet.models.roi_heads.mask_heads import MaskPointHead
 from mmengine.utils import apply_to
 from torch import Tensor, nn
 
@@ -29,7 +30,8 @@ def keep_boxes_precise(detector: nn.Module) -> None:
         if uses_compiled_operators(type(module)) or isinstance(module, _PRECISE):
             run_in_full_precision(module)
         hooks = module._forward_hooks.values()
-        if hasattr(module, 'predict_by_feat') and _full_output not in hooks:
+        is_head = hasattr(module, 'predict_by_feat') or isinstance(module, MaskPointHead)
+        if is_head and _full_output not in hooks:
             module.register_forward_hook(_full_output)
 
 

@@ -14,10 +14,11 @@ from semidff.utils.checkpoint import load_for_test, read_checkpoint, stored_clas
 from semidff.utils.image_detectors import read_detector
 from semidff.utils.model_building import is_kind
 
-from .data_preprocessor import check_normalization, inherited_config, normalization
+from .data_preprocessor import check_normalization, inherited_config
 from .spatial import SpatialModule, Split
 from .spatial.twin import twin, with_test_cfg
-from .temporal import FlowNetwork, TemporalModule
+from .temporal import ResidualModule, TemporalModule
+from .temporal.input_scale import with_input_scale
 
 PARTS = ('temporal', 'task_network', 'feature_network')
 
@@ -141,7 +142,7 @@ class VideoDetector(BaseDetector):
     def _build_temporal(self, config: dict) -> nn.Module:
         """Build the temporal module; what its config leaves open follows from the detector."""
         config = dict(config)
-        if is_kind(config, TemporalModule):
+        if is_kind(config, TemporalModule | ResidualModule):
             channels, strides = self.spatial.probe_levels()
             config = dict(feat_channels=channels, feat_strides=strides) | config
             typed = tuple(config['feat_strides'])
@@ -150,14 +151,9 @@ class VideoDetector(BaseDetector):
                     f'temporal.feat_strides is {typed}, but the strides of the feature network are {strides}: correct '
                     'the setting, or leave it out'
                 )
-            config.setdefault('padding', self.spatial.split.padding)
-            network = dict(config['flow_network'])
-            normalized = normalization(self.data_preprocessor)
-            if 'input_scale' not in network and is_kind(network, FlowNetwork):
-                # The original divides mean-subtracted frames by 255.
-                std = normalized['std'] if normalized else [1.0]
-                config['flow_network'] = dict(network, input_scale=sum(std) / len(std) / 255)
-        return MODELS.build(config)
+            if is_kind(config, TemporalModule):
+                config.setdefault('padding', self.spatial.split.padding)
+        return MODELS.build(with_input_scale(config, self.data_preprocessor))
 
     @classmethod
     def wrap(cls, detector: nn.Module) -> 'VideoDetector':

@@ -40,6 +40,11 @@ def read_detector(name: str, warn: bool) -> Config:
         )
     if 'data_preprocessor' in config:  # as mmengine's Runner does
         model.setdefault('data_preprocessor', config.data_preprocessor)
+    if 'data_preprocessor' not in model:
+        raise ConfigError(
+            f'{name}: has no model.data_preprocessor, without which frames are not normalized (configs of mmdetection '
+            '2.x have their normalization in the pipeline): add one'
+        )
     scope = config.get('default_scope', 'mmdet')
     if scope != 'mmdet':
         import_extras(config)

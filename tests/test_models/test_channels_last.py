@@ -86,6 +86,21 @@ def test_unknown_operators_are_found_by_their_features(backbone, log):
     assert warned == (backbone is RawMemory)
 
 
+def test_the_teachers_own_feature_network_is_compared_too():
+    cfg = video_detector_cfg()
+    cfg.update(type='SemiDFF')
+    cfg['detector']['backbone']['type'] = RawMemory
+    model, images = build(cfg), torch.randn(1, 3, 64, 96)
+    model.own_teacher_features()
+    model.reset_teacher()
+    with torch.no_grad():
+        expected = model.spatial.features(images)
+        to_channels_last(model)
+        images = images.contiguous(memory_format=torch.channels_last)
+        for found in (model.spatial.features(images), model.teacher.features(images)):
+            torch.testing.assert_close(found, expected)
+
+
 @pytest.mark.parametrize('kind', ['ConvWS', 'ConvAWS'])
 def test_weight_standardization(kind):
     torch.manual_seed(0)
@@ -142,3 +157,15 @@ def maps_of(value) -> list[Tensor]:
     if isinstance(value, Tensor):
         return [value]
     return [found for item in value or () for found in maps_of(item)]
+
+
+def test_the_grid_head_of_grid_rcnn():
+    init_default_scope('mmdet')
+    torch.manual_seed(0)
+    head = MODELS.build(dict(type='GridHead', num_convs=1, in_channels=8)).eval()
+    images = torch.randn(1, 8, 14, 14)
+    with torch.no_grad():
+        expected = head(images)['fused']
+        to_channels_last(head)
+        found = head(images.contiguous(memory_format=torch.channels_last))['fused']
+    torch.testing.assert_close(found, expected)

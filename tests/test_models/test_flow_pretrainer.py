@@ -124,6 +124,14 @@ def test_scale_field_does_not_learn_and_everything_else_does():
     assert torch.equal(model.temporal.scale.bias, torch.ones(4))
 
 
+def test_the_input_scale_is_that_of_a_video_detector(monkeypatch):
+    monkeypatch.delitem(FLOW_NETWORK, 'input_scale')
+    normalized = dict(type='VideoDataPreprocessor', mean=[0.0] * 3, std=[50.0, 60.0, 70.0])
+    assert pretrainer().temporal.flow_network.input_scale == pytest.approx(1 / 255)
+    model = pretrainer(data_preprocessor=normalized)
+    assert model.temporal.flow_network.input_scale == pytest.approx(60 / 255)
+
+
 def test_training_lowers_the_error():
     """Pairs that are shifted as a whole, by one of two flows."""
     model = pretrainer()

@@ -141,6 +141,8 @@ def test_settings_of_non_key_frames():
         build(dict(config, non_key_test_cfg=dict(rpn=dict(max_per_image=3))))
     with pytest.raises(ValueError, match='no test setting rccn'):
         build(dict(config, non_key_test_cfg=dict(rccn=dict(score_thr=0.5))))
+    with pytest.raises(ValueError, match='the test settings rpn must be a dict, got 100'):
+        build(dict(config, non_key_test_cfg=dict(rpn=100)))
 
 
 def test_outputs_that_differ_in_training_are_refused():

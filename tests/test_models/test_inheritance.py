@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from mmdet.models.data_preprocessors import DetDataPreprocessor
 from mmengine.config import ConfigDict
 from mmengine.hub import get_config
 
@@ -53,11 +54,28 @@ def test_the_probe_leaves_no_trace():
     assert modes == [module.training for module in typed.modules()]
 
 
-def test_another_normalization_is_refused():
+@pytest.mark.parametrize(
+    ('video', 'own', 'message'),
+    [
+        ({}, NORMALIZATION, "with nothing .channels bgr., the detector's own with {'mean'"),
+        (NORMALIZATION, {}, "the detector's own with nothing .channels bgr.: leave model.data_"),
+        (dict(bgr_to_rgb=True), {}, 'with nothing .channels rgb.*with nothing .channels bgr.'),
+    ],
+)
+def test_another_normalization_is_refused(video, own, message):
     broken = config('retinanet')
-    broken['data_preprocessor'] = dict(type='VideoDataPreprocessor')
-    with pytest.raises(ValueError, match='normalizes frames with None.*leave model.data_preproc'):
+    broken['detector']['data_preprocessor'] = dict(type='DetDataPreprocessor', **own)
+    broken['data_preprocessor'] = dict(type='VideoDataPreprocessor', **video)
+    with pytest.raises(ValueError, match=message):
         models.build(broken)
+
+
+def test_the_type_of_a_preprocessor_may_be_a_class():
+    cfg = config('retinanet')
+    cfg['detector']['data_preprocessor']['type'] = DetDataPreprocessor
+    assert models.build(cfg).data_preprocessor.mean.flatten().tolist() == pytest.approx(
+        NORMALIZATION['mean']
+    )
 
 
 def test_semi_supervised_detectors_are_refused():

@@ -6,6 +6,7 @@ import pytest
 import torch
 from mmcv.ops import ModulatedDeformConv2dPack
 from mmdet.models.dense_heads import CenterNetHead, ConditionalDETRHead, DETRHead, YOLOFHead
+from mmdet.models.roi_heads.mask_heads import MaskPointHead
 from torch import Tensor, nn
 
 from semidff.models.precision import keep_boxes_precise, run_in_full_precision, to_half
@@ -135,6 +136,15 @@ def test_outputs_of_sigmoids(head, inputs, half):
         found = head(*inputs)
     for one, other in zip(found, expected, strict=True):
         assert torch.equal(one[0], other[0])
+
+
+@pytest.mark.parametrize('half', HALVES)
+def test_the_point_head_of_point_rend(half):
+    """Its logits are written into the coarse masks, which are float32."""
+    head = MaskPointHead(num_classes=2, in_channels=8, fc_channels=8)
+    keep_boxes_precise(head)
+    with torch.autocast('cpu', HALVES[half]):
+        assert head(torch.randn(1, 8, 4), torch.randn(1, 2, 4)).dtype == torch.float32
 
 
 def test_copies_run_their_own_weights():

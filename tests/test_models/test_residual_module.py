@@ -31,6 +31,23 @@ def test_starts_as_a_copy_on_levels_of_all_strides():
         torch.testing.assert_close(moved, level + 3.0 * (i == 1))
 
 
+def test_levels_and_input_scale_are_those_of_the_detector():
+    init_default_scope('mmdet')
+    cfg = video_config()
+    normalization = dict(mean=[0.0] * 3, std=[51.0] * 3)
+    cfg['detector']['data_preprocessor'] = dict(type='DetDataPreprocessor', **normalization)
+    cfg['data_preprocessor'] = None
+    network = dict(type='FlowNetS', width=1 / 16)
+    cfg['temporal'] = dict(type='ResidualModule', flow_network=network)
+    model = MODELS.build(ConfigDict(cfg))
+    channels, strides = model.spatial.probe_levels()
+    assert (model.temporal.feat_channels, model.temporal.feat_strides) == (channels, strides)
+    assert model.temporal.network.input_scale == pytest.approx(0.2)
+    cfg['temporal']['feat_strides'] = [2 * stride for stride in strides]
+    with pytest.raises(ValueError, match='temporal.feat_strides is'):
+        MODELS.build(ConfigDict(cfg))
+
+
 def test_regression_trains_all_of_it_and_nothing_else(model):
     model.enter_step([dict(type='FeatureRegression')], ['temporal'])
     model.train()

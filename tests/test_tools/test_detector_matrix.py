@@ -41,3 +41,17 @@ def test_unknown_detectors_are_refused(monkeypatch, capsys):
         run(monkeypatch, '--detectors', 'no_such_detector')
     assert caught.value.code == 2 or 'no_such_detector' in str(caught.value.code)
     assert 'no_such_detector' in capsys.readouterr().err + str(caught.value.code)
+
+
+def test_an_edited_config_is_checked_again(tmp_path, monkeypatch):
+    file, out = tmp_path / 'mine.py', tmp_path / 'out.json'
+    options = ('--detectors', file, '--splits', 'default', '--iterations', 1, '--small', 64, 96)
+    base = "_base_ = ['mmdet::retinanet/retinanet_r50_fpn_1x_coco.py']\n"
+    file.write_text(base + "model = dict(bbox_head=dict(type='RetinaHeadd'))\n")
+    with pytest.raises(SystemExit):
+        run(monkeypatch, *options, '--checks', 'frame', '--out', out)
+    assert 'RetinaHeadd' in out.read_text()
+    file.write_text(base)
+    run(monkeypatch, *options, '--checks', 'frame', '--out', out)
+    ((_, rows),) = json.loads(out.read_text())['detectors'].items()
+    assert list(rows) == ['default'] and rows['default']['frame']['text'] == 'equal'

@@ -56,6 +56,16 @@ def test_what_is_no_image_detector_is_refused(name, message):
         read_detector(name, warn=False)
 
 
+def test_configs_of_mmdetection_2_are_refused(tmp_path):
+    file = tmp_path / 'old.py'
+    file.write_text(
+        "model = dict(type='RetinaNet', pretrained='torchvision://resnet50')\n"
+        'data = dict(test=dict(pipeline=[]))\n'
+    )
+    with pytest.raises(ConfigError, match='old.py: has no model.data_preprocessor.*2.x'):
+        read_detector(str(file), warn=False)
+
+
 def test_a_config_with_a_named_detector_becomes_whole(tmp_path, recwarn):
     preprocessor = detector_cfg().pop('data_preprocessor')
     model = dict(detector_cfg(), data_preprocessor=None)

@@ -5,13 +5,14 @@ something fails that is not refused with a reason.
 """
 
 import argparse
+import hashlib
 import json
 import sys
 from pathlib import Path
 
 from semidff.analysis.detector_matrix import CHECKS, SPLITS, examine, onnx_check
 from semidff.analysis.matrix_table import failures, markdown
-from semidff.analysis.stock_detectors import STOCK, StockDetector
+from semidff.analysis.stock_detectors import STOCK, StockDetector, read_stock
 from semidff.deployment.export import export_onnx
 from semidff.utils.arguments import SIZE, ToolParser, run_tool
 from semidff.utils.atomic_write import atomic_write, write_json
@@ -73,10 +74,16 @@ def chosen(args: argparse.Namespace) -> list[StockDetector]:
 
 def main(args: argparse.Namespace) -> None:
     stocks = chosen(args)
-    results = {}
+    results, configs = {}, {}
     if args.out and Path(args.out).exists():
-        results = json.loads(Path(args.out).read_text())['detectors']
+        stored = json.loads(Path(args.out).read_text())
+        results, configs = stored['detectors'], stored.get('configs', {})
     for stock in track(stocks, 'checked', len(stocks), 'detectors'):
+        text = read_stock(stock.config).pretty_text
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        if configs.get(stock.name, digest) != digest:  # another config of the same name
+            del results[stock.name]
+        configs[stock.name] = digest
         known = results.setdefault(stock.name, {})
         missing = [
             name
@@ -91,9 +98,11 @@ def main(args: argparse.Namespace) -> None:
         if missing:
             rows = examine(stock, {n: ALL[n] for n in missing}, args.splits, args.iterations)
             for split, row in rows.items():
-                known[split] = known.get(split, {}) | row
+                before = known.get(split, {})
+                known[split] = row if 'split' in before or 'split' in row else before | row
         if args.out:
-            write_json(dict(detectors=results), args.out, indent=2, nan_as_null=True)
+            stored = dict(detectors=results, configs=configs)
+            write_json(stored, args.out, indent=2, nan_as_null=True)
     print(markdown(results))
     if args.markdown:
         with atomic_write(args.markdown) as file:

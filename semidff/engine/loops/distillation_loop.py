@@ -114,8 +114,12 @@ class DistillationStepHook(Hook):
     def before_train(self, runner: Runner) -> None:
         model = unwrapped(runner.model)
         for step in self.steps:  # refuse a later step now, not after the first
-            for name in step['trainable']:
-                model.part(name)
+            modules = [module for name in step['trainable'] for module in model.part(name)]
+            if not any(True for module in modules for _ in module.parameters()):
+                raise ValueError(
+                    f'the step "{step["name"]}" trains {list(step["trainable"])}, which have no weights at this split '
+                    "point: add 'temporal' to trainable"
+                )
             model.without_gradient(step['objectives'])
         # A resumed run has loaded its logged scalars after it entered its step.
         self._forget_losses(runner)

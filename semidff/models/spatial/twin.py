@@ -46,10 +46,12 @@ def with_test_cfg(detector: nn.Module, test_cfg: dict) -> nn.Module:
     heads = {}
     for name, section in sections.items():
         head, changes = getattr(detector, name, None), given.get(section, {})
-        own = dict(getattr(head, 'test_cfg', None) or {})
+        own = ConfigDict(getattr(head, 'test_cfg', None) or {})
+        if not isinstance(changes, dict):
+            raise ValueError(f'the test settings {section} must be a dict, got {changes!r}')
         unknown += [f'{section}.{key}'.strip('.') for key in changes.keys() - own.keys()]
         if changes:
-            heads[name] = twin(head, test_cfg=ConfigDict(own | changes))
+            heads[name] = twin(head, test_cfg=own | changes)  # nested settings are merged
     if unknown:
         raise ValueError(
             f'{type(detector).__name__} has no test setting {", ".join(sorted(unknown))}; its test_cfg is '

@@ -86,6 +86,17 @@ def test_a_later_step_is_refused_before_the_first(videos, tmp_path, monkeypatch)
     assert diary.rows == []
 
 
+def test_a_later_step_without_weights_is_refused_before_the_first(videos, tmp_path):
+    cfg, diary = config(videos, tmp_path), Diary()
+    cfg.model = video_config('retinanet', split=dict(type='OutputSplit'))
+    for name in ('feat_channels', 'feat_strides'):
+        cfg.model['temporal'].pop(name, None)
+    cfg.train_cfg.steps[-1].trainable = ['task_network']
+    with pytest.raises(ValueError, match="trains .'task_network'., which have no weights"):
+        run(cfg, diary)
+    assert diary.rows == []
+
+
 def test_each_step_leaves_its_checkpoint(uninterrupted):
     folder, _, _ = uninterrupted
     assert not differing(

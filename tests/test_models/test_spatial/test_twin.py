@@ -1,9 +1,12 @@
 """Shallow copies of modules with other parts."""
 
+import pytest
 import torch
+from mmengine.config import ConfigDict
 from torch import Tensor, nn
 
-from semidff.models.spatial.twin import twin
+from semidff.models.spatial.twin import twin, with_test_cfg
+from tests.models import build, faster_rcnn
 
 
 class Stack(nn.Module):
@@ -35,3 +38,13 @@ def test_twins_of_modules_with_shared_layers_are_exported():
     module, values = WithoutLevels(), torch.randn(3, 2)
     program = torch.export.export(module, (values,), strict=False)
     assert torch.equal(program.module()(values), module.stack.last(values))
+
+
+@pytest.mark.parametrize('kind', [dict, ConfigDict])
+def test_nested_settings_of_non_key_frames_are_merged(kind):
+    detector = build(faster_rcnn())
+    detector.roi_head.test_cfg.nms = dict(type='soft_nms', iou_threshold=0.5, min_score=0.1)
+    twin = with_test_cfg(detector, kind(rcnn=kind(nms=kind(iou_threshold=0.4))))
+    merged = dict(type='soft_nms', iou_threshold=0.4, min_score=0.1)
+    assert twin.roi_head.test_cfg.nms == merged
+    assert detector.roi_head.test_cfg.nms.iou_threshold == 0.5
