@@ -58,7 +58,8 @@ def load_model(
     if weights is not None:
         load_for_test(model, weights, needs_temporal, state)
     elif needs_temporal or not hasattr(model, 'dataset_meta'):
-        warnings.warn('no weights are given: the model has random weights', stacklevel=2)
+        part = 'temporal module' if hasattr(model, 'dataset_meta') else 'model'
+        warnings.warn(f'no weights are given: the {part} has random weights', stacklevel=2)
     model = revert_sync_batchnorm(model).to(device).eval()
     if precision is None:
         half = 'bf16' if torch.device(device).type == 'cpu' else 'fp16'

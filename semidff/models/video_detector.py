@@ -8,6 +8,7 @@ import torch
 from mmdet.models.detectors import BaseDetector
 from mmdet.registry import MODELS
 from mmdet.structures import SampleList
+from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from semidff.utils.checkpoint import load_for_test, read_checkpoint, stored_classes
@@ -119,6 +120,8 @@ class VideoDetector(BaseDetector):
         if isinstance(detector, str):
             detector = read_detector(detector, warn=checkpoint is None).model
         spatial = SpatialModule(detector, split)
+        if not isinstance(spatial.detector, BaseModel):
+            raise TypeError(f'{type(spatial.detector).__name__} is no detector: give one')
         super().__init__(data_preprocessor or inherited_config(detector), init_cfg)
         self.spatial = spatial
         if checkpoint is not None:
@@ -145,8 +148,9 @@ class VideoDetector(BaseDetector):
         if is_kind(config, TemporalModule | ResidualModule):
             channels, strides = self.spatial.probe_levels()
             config = dict(feat_channels=channels, feat_strides=strides) | config
-            typed = tuple(config['feat_strides'])
-            if len(typed) == len(strides) and typed != tuple(strides):
+            typed = config['feat_strides']
+            typed = tuple(typed) if isinstance(typed, Sequence) else (typed,)
+            if typed != tuple(strides):
                 raise ValueError(
                     f'temporal.feat_strides is {typed}, but the strides of the feature network are {strides}: correct '
                     'the setting, or leave it out'

@@ -78,6 +78,33 @@ def test_the_type_of_a_preprocessor_may_be_a_class():
     )
 
 
+@pytest.mark.parametrize(
+    ('detector', 'message'),
+    [
+        (dict(type='ResNet', depth=18), 'ResNet is no detector: give one'),
+        (
+            dict(
+                type='FastRCNN',
+                backbone=dict(type='ResNet', depth=18),
+                roi_head=models.faster_rcnn()['roi_head'],
+                train_cfg=models.faster_rcnn()['train_cfg'],
+                test_cfg=models.faster_rcnn()['test_cfg'],
+            ),
+            'FastRCNN needs proposals from a file',
+        ),
+    ],
+)
+def test_what_is_no_detector_is_refused(detector, message):
+    with pytest.raises(TypeError, match=message):
+        models.build(dict(type='VideoDetector', detector=detector))
+
+
+@pytest.mark.parametrize('strides', [16, (16,), (4, 8, 16)])
+def test_other_strides_are_refused(strides):
+    with pytest.raises(ValueError, match='the strides of the feature network are .8.*, 16.*, 32'):
+        models.build(config('retinanet', feat_strides=strides))
+
+
 def test_semi_supervised_detectors_are_refused():
     inner = dict(models.retinanet(), data_preprocessor=dict(type='DetDataPreprocessor'))
     detector = dict(

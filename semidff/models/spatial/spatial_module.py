@@ -4,7 +4,12 @@ import copy
 import math
 from collections.abc import Mapping, Sequence
 
-from mmdet.models.detectors import MaskFormer, SemiBaseDetector, TwoStagePanopticSegmentor
+from mmdet.models.detectors import (
+    FastRCNN,
+    MaskFormer,
+    SemiBaseDetector,
+    TwoStagePanopticSegmentor,
+)
 from mmdet.registry import MODELS, TASK_UTILS
 from mmdet.structures import SampleList
 from mmengine.model import BaseModule
@@ -31,8 +36,8 @@ class SpatialModule(BaseModule):
             heads. The state dict is the same at all splits.
 
     Raises:
-        TypeError: If the detector is a semi-supervised one, predicts panoptic segmentation alone, or cannot be cut at
-            the split point.
+        TypeError: If the detector needs proposals from elsewhere, is a semi-supervised one, predicts panoptic
+            segmentation alone, or cannot be cut at the split point.
     """
 
     def __init__(self, detector: dict | nn.Module, split: dict | Split | None = None) -> None:
@@ -41,18 +46,7 @@ class SpatialModule(BaseModule):
             import_extras(detector)
             scope = str(detector['type']).rpartition('.')[0]
             detector = MODELS.build({**detector, '_scope_': scope} if scope else detector)
-        if isinstance(detector, SemiBaseDetector):
-            raise TypeError(
-                f'{type(detector).__name__} holds a student and a teacher and is no detector itself: give its inner '
-                'detector, model.detector of its config'
-            )
-        if isinstance(detector, TwoStagePanopticSegmentor) or (
-            isinstance(detector, MaskFormer) and not (detector.test_cfg or {}).get('instance_on')
-        ):
-            raise TypeError(
-                f'{type(detector).__name__} predicts panoptic segmentation alone: give a detector, or a model that '
-                'predicts instances (test_cfg.instance_on of MaskFormer and Mask2Former)'
-            )
+        _check_kind(detector)
         self.detector = detector
         if not isinstance(split, Split):
             split = TASK_UTILS.build(split or dict(type='ExtractFeatSplit'))
@@ -157,3 +151,26 @@ def feature_stride(image: Sequence[int], level: Sequence[int]) -> float:
     power = 2 ** math.ceil(math.log2(ratio))
     fits = all(math.ceil(side / power) == cells for side, cells in zip(image, level, strict=True))
     return power if fits else ratio
+
+
+def _check_kind(detector: nn.Module) -> None:
+    """Refuse models that cannot detect on the features of a frame.
+
+    Raises:
+        TypeError: With the remedy.
+    """
+    name = type(detector).__name__
+    if isinstance(detector, FastRCNN):
+        raise TypeError(f'{name} needs proposals from a file: give a detector with an RPN')
+    if isinstance(detector, SemiBaseDetector):
+        raise TypeError(
+            f'{name} holds a student and a teacher and is no detector itself: give its inner detector, model.detector '
+            'of its config'
+        )
+    if isinstance(detector, TwoStagePanopticSegmentor) or (
+        isinstance(detector, MaskFormer) and not (detector.test_cfg or {}).get('instance_on')
+    ):
+        raise TypeError(
+            f'{name} predicts panoptic segmentation alone: give a detector, or a model that predicts instances '
+            '(test_cfg.instance_on of MaskFormer and Mask2Former)'
+        )
