@@ -1,11 +1,13 @@
 """The feature regression loss and its gradients against the authors' code (semi-DFF Eq. 4)."""
 
+import pytest
 import torch
 
 from semidff.models import FeatureRegression
 from tests.test_golden.gradients import by_original_name, check_full, check_probes
 from tests.test_golden.original import arrays, compared, pair, read_json, sample
 
+pytestmark = pytest.mark.usefixtures('exact_activations')
 FILE = 'semi_reg_golden.npz'
 
 

@@ -22,6 +22,7 @@ from tests.test_golden.original import (
 )
 from tests.test_golden.test_network import by_name, check_heads
 
+pytestmark = pytest.mark.usefixtures('exact_activations')
 FILE, GRADS = 'semi_sem_golden.npz', 'semi_sem_golden_grads.json'
 LOSS = 1e-5
 

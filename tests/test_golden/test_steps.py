@@ -3,6 +3,7 @@
 import copy
 
 import numpy as np
+import pytest
 import torch
 from mmengine.optim import build_optim_wrapper
 
@@ -21,6 +22,7 @@ from tests.test_golden.original import (
     student,
 )
 
+pytestmark = pytest.mark.usefixtures('exact_activations')
 RATE = 5e-5
 KEY, CURRENT = 0, 1
 

@@ -18,6 +18,7 @@ from tests.test_golden.original import (
 )
 from tests.test_golden.test_targets import check_anchor_targets, roi_targets
 
+pytestmark = pytest.mark.usefixtures('exact_activations')
 LOSSES = ('loss_rpn_cls', 'loss_rpn_bbox', 'loss_cls', 'loss_bbox')
 CASES = pytest.mark.parametrize('case', ['eq0', 'eq1'])
 NORM, VALUE = 2e-3, 5e-3
