@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import logging
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -13,7 +12,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from mmengine.logging import MMLogger, print_log
+from mmengine.logging import MMLogger
 
 from semidff.utils.deprecation import warn_renamed
 from semidff.utils.installed import PROJECT, installed_file
@@ -36,7 +35,6 @@ class StepSettings:
     command: Sequence[Any] | None = None
     train: str | None = None
     needs: Sequence[str] = ()
-    minutes: float | None = None  # deprecated
     cfg_options: Mapping[str, Any] = field(default_factory=dict)
     shared: bool = False
     alone: bool = False
@@ -71,7 +69,6 @@ class RowSettings:
     config: str
     checkpoint: str
     method: str
-    minutes: float | None = None  # deprecated
     cfg_options: Mapping[str, Any] = field(default_factory=dict)
     key_intervals: Sequence[int] | None = None
     group: str = ''
@@ -136,9 +133,6 @@ class ExperimentSettings:
                 raise ExperimentError(
                     f'render: there is no row {self.render.row!r}; the rows are {names}.'
                 )
-        if any(entry.minutes is not None for entry in (*self.steps, *self.rows)):
-            message = "'minutes' of steps and rows is deprecated and has no effect: remove it"
-            print_log(message, 'current', logging.WARNING)
         self.seeds = _integers('seeds', self.seeds, least=0)
         self.key_intervals = _integers('key_intervals', self.key_intervals, least=1)
 

@@ -45,7 +45,6 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument(
         '--methods',
-        '--modes',
         nargs='+',
         default=['frame', 'propagate'],
         type=renamed_method,
