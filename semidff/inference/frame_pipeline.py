@@ -133,4 +133,6 @@ def _scaled(steps: list[dict], scale: float, loading: int) -> list[dict]:
     for step in steps:
         if str(step['type']).rpartition('.')[2] == 'Pad' and step.get('size'):
             step['size'] = tuple(32 * math.ceil(side * scale / 32) for side in step['size'])
+        if 'meta_keys' in step:  # a pipeline without Resize (CenterNet) may leave it out
+            step['meta_keys'] = (*step['meta_keys'], 'scale_factor')
     return steps

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from mmengine.config import Config
+from mmengine.hub import get_config
 from mmengine.registry import init_default_scope
 
 from semidff.inference.frame_pipeline import frame_pipeline
@@ -24,3 +25,11 @@ def test_half_of_the_input_size(resize, size):
     config = Config(dict(test_dataloader=dict(dataset=dict(pipeline=steps))))
     packed = frame_pipeline(config, scale=0.5)(dict(img=np.zeros((48, 96, 3), np.uint8)))
     assert packed['inputs'].shape[1:] == size
+
+
+def test_boxes_on_smaller_frames_are_in_pixels_of_the_original():
+    """CenterNet's stock pipeline does not resize, and its data samples have no scale factor."""
+    init_default_scope('mmdet')
+    config = get_config('mmdet::centernet/centernet_r18_8xb16-crop512-140e_coco.py')
+    packed = frame_pipeline(config, scale=0.5)(dict(img=np.zeros((64, 96, 3), np.uint8)))
+    assert packed['data_samples'].scale_factor == (0.5, 0.5)
