@@ -11,6 +11,7 @@ META_KEYS = (
     'scale_factor',
     'flip',
     'flip_direction',
+    'border',  # CenterNet, CornerNet
     'video_id',
     'frame_id',
     'video_name',

@@ -12,7 +12,7 @@ register_all_modules(init_default_scope=True)
 
 def test_sample_of_mmdet_with_the_place_in_the_video():
     picture = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
-    own = dict(img_path='a.jpg', ori_shape=(6, 8), img_shape=(6, 8))
+    own = dict(img_path='a.jpg', ori_shape=(6, 8), img_shape=(6, 8), border=(1, 5, 2, 6))
     place = dict(video_id=3, frame_id=0, video_name='v', video_length=5, is_labeled=False)
     frame = dict(own, **place, img=picture, gt_bboxes_labels=np.array([1]))
     packed = PackVideoFrame()(dict(frame))
