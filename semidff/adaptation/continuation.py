@@ -1,14 +1,13 @@
 """The plan of a folder: a new one, or that of an earlier call, with a further step for further videos or minutes."""
 
-import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
-from mmengine.logging import print_log
 
 from semidff.datasets.video_list import VideoListError, load_videos
 from semidff.utils.checkpoint import detector_digest
+from semidff.utils.logs import log_warning
 
 from .config import config_digest, detector_config
 from .plan import Plan, PlanError
@@ -98,7 +97,7 @@ def extend(plan: Plan, videos: Sequence[str], out: Path, minutes: float) -> bool
     try:
         readable = load_videos(write_list(out / 'videos' / 'new.txt', new)) if new else []
     except VideoListError as error:  # none of the new ones
-        print_log(str(error), logger='current', level=logging.WARNING)
+        log_warning(str(error))
         readable = []
     names = [video.path for video in readable]
     plan.skipped += [path for path in new if path not in names]

@@ -1,6 +1,5 @@
 """Validation of an adaptation on held-back frames."""
 
-import logging
 import math
 from collections.abc import Callable
 from contextlib import closing
@@ -9,7 +8,6 @@ from pathlib import Path
 import numpy as np
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
-from mmengine.logging import print_log
 from torch import nn
 
 from semidff.analysis.evaluation_clips import EvaluationClip, labeled_clips
@@ -27,6 +25,7 @@ from semidff.inference.frame_pipeline import frame_pipeline
 from semidff.inference.timer import NoTimer
 from semidff.utils.atomic_write import atomic_write, write_json
 from semidff.utils.checkpoint import read_checkpoint
+from semidff.utils.logs import log_warning
 from semidff.utils.tool_files import FileError
 
 from .plan import DENSE_SCALES, SCALES, Plan, PlanError
@@ -146,8 +145,7 @@ def readable_clips(plan: Plan) -> list[EvaluationClip]:
                 pass
             clips.append(clip)
         except VideoError as error:
-            text = f'{error}; the validation leaves this video out'
-            print_log(text, logger='current', level=logging.WARNING)
+            log_warning(f'{error}; the validation leaves this video out')
     if not clips:
         raise PlanError('none of the frames that are held back can be decoded')
     return clips
@@ -210,10 +208,9 @@ def check_scales(plan: Plan, own: Config, model: nn.Module) -> None:
                     engine.push(pseudo_collate([pipeline(dict(img=image))]))
             plan.scales.append(scale)
         except Exception as error:  # whatever the code of any detector raises
-            text = (
+            log_warning(
                 f'input size × {scale:g} is left out of the validation, the detector fails: {error}'
             )
-            print_log(text, logger='current', level=logging.WARNING)
     if 1.0 not in plan.scales:
         raise PlanError(
             "the detector fails on the frames that are held back at the config's input size, see the warning above; "

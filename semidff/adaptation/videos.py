@@ -1,19 +1,18 @@
 """The videos of an adaptation: what the user names, and which part of it is held back for validation."""
 
 import glob
-import logging
 import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-from mmengine.logging import print_log
 
 from semidff.datasets.video_folders import find_videos, is_archive
 from semidff.datasets.video_list import VideoInfo, VideoListError
 from semidff.datasets.video_readers import VideoError, natural_key
 from semidff.utils.atomic_write import atomic_write
+from semidff.utils.logs import log_warning
 
 HELD_BACK = 0.15
 """Share of the frames that is held back, as whole videos or as the end of each video."""
@@ -73,8 +72,7 @@ def named_videos(given: Sequence[str], own: Path) -> list[str]:
 
 def _log_skipped(paths: Sequence[str], reason: str) -> None:
     if paths:
-        text = f'{len(paths)} {reason}: {paths[:10]}'
-        print_log(text, logger='current', level=logging.WARNING)
+        log_warning(f'{len(paths)} {reason}: {paths[:10]}')
 
 
 def hold_back(videos: Sequence[VideoInfo]) -> tuple[list[VideoInfo], list[VideoInfo], float]:

@@ -1,12 +1,12 @@
 """Dataset of labeled videos and images in COCO-VID json."""
 
-import logging
 import os.path as osp
 from collections import defaultdict
 
 from mmdet.datasets import CocoDataset
 from mmdet.registry import DATASETS
-from mmengine.logging import print_log
+
+from semidff.utils.logs import log_warning
 
 from .vid_json import frame_patterns, load_vid_json, match_classes, ordered_frames
 from .video_readers.frame_folder import check_image
@@ -104,11 +104,9 @@ class CocoVIDDataset(CocoDataset):
             # images are turned by their EXIF data
             self._sizes_differ = tuple(found) not in (stated, stated[::-1])
             if self._sizes_differ:
-                print_log(
+                log_warning(
                     f'{info["img_path"]}: has {found[1]}x{found[0]} pixels, but {self.ann_file} says '
-                    f'{stated[1]}x{stated[0]}; are these annotations of other images?',
-                    logger='current',
-                    level=logging.WARNING,
+                    f'{stated[1]}x{stated[0]}; are these annotations of other images?'
                 )
         return packed
 

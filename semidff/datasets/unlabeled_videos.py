@@ -13,7 +13,6 @@ Memory: a worker keeps ``interleave * pairs_per_window * 2`` frames (4 x 8 x 2 o
 380 MB), at most ``cache_bytes`` unless a single window is larger, and ``max_open`` decoders.
 """
 
-import logging
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -23,8 +22,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from mmdet.registry import DATASETS, TASK_UTILS
 from mmengine.dataset import Compose
-from mmengine.logging import print_log
 from torch.utils.data import Dataset
+
+from semidff.utils.logs import log_warning
 
 from .intervals import choose_pair
 from .samplers.sample_stream import permutation
@@ -155,13 +155,11 @@ class UnlabeledVideoDataset(Dataset):
         frame = max(video.height * video.width * 3 for video in self.videos)
         need = self.interleave * self.pairs_per_window * (2 + self.triplets) * frame
         if need > self.cache_bytes:
-            print_log(
+            log_warning(
                 f'{self.ann_file}: {self.interleave} interleaved windows need up to '
                 f'{need / 2**20:.0f} MB, cache_bytes is {self.cache_bytes / 2**20:.0f} MB; windows '
                 'may be decoded repeatedly. Raise cache_bytes, or lower interleave or '
-                'pairs_per_window.',
-                logger='current',
-                level=logging.WARNING,
+                'pairs_per_window.'
             )
 
     @property
@@ -234,11 +232,9 @@ class UnlabeledVideoDataset(Dataset):
                 path = self._video_of(source)[0].path
                 self.failures[path] += 1
                 if self.failures[path] == 1:
-                    print_log(
+                    log_warning(
                         f'{error}; replaced by other pairs ({len(self.failures)} of '
-                        f'{len(self.videos)} videos have failed in this process)',
-                        logger='current',
-                        level=logging.WARNING,
+                        f'{len(self.videos)} videos have failed in this process)'
                     )
         worst = ', '.join(f'{name} ({count})' for name, count in self.failures.most_common(5))
         raise RuntimeError(

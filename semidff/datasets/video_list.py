@@ -8,7 +8,6 @@ Lists of frames name a video and the number of a frame from 0 on each line: ``vi
 """
 
 import glob
-import logging
 import os
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +18,7 @@ from pathlib import Path
 
 from mmengine.logging import print_log
 
+from semidff.utils.logs import log_warning
 from semidff.utils.tool_files import FileError, check_inputs, check_regular
 
 from .video_readers import VideoError, natural_key, open_video
@@ -125,11 +125,7 @@ def _open_all(
             'whether a player opens the files.'
         )
     if failures:
-        print_log(
-            f'{ann_file}: {len(failures)} of {total} entries are skipped:\n{named}',
-            logger='current',
-            level=logging.WARNING,
-        )
+        log_warning(f'{ann_file}: {len(failures)} of {total} entries are skipped:\n{named}')
     _report_ends(ann_file, [video.path for video in videos if os.path.isfile(video.path)])
     frames = sum(video.length for video in videos)
     print_log(f'{ann_file}: {len(videos)} videos, {frames} frames', logger='current')
@@ -140,11 +136,9 @@ def _report_ends(ann_file: str | Path, files: list[str]) -> None:
     """Log which video files are cut off, of how many that cannot be known, and in which the size changes."""
     ends = [end_is_missing(file) for file in files]
     if cut := [file for file, missing in zip(files, ends, strict=True) if missing]:
-        print_log(
+        log_warning(
             f'{ann_file}: {len(cut)} videos are cut off, only their first frames are used: '
-            + ', '.join(cut[:_NAMED]),
-            logger='current',
-            level=logging.WARNING,
+            + ', '.join(cut[:_NAMED])
         )
     if unknown := ends.count(None):
         print_log(
@@ -153,11 +147,9 @@ def _report_ends(ann_file: str | Path, files: list[str]) -> None:
             logger='current',
         )
     if changing := [file for file in files if size_changes(file)]:
-        print_log(
+        log_warning(
             f'{ann_file}: in {len(changing)} videos the size of the frames changes; they are scaled to the size of '
-            'the first frame: ' + ', '.join(changing[:_NAMED]),
-            logger='current',
-            level=logging.WARNING,
+            'the first frame: ' + ', '.join(changing[:_NAMED])
         )
 
 

@@ -1,6 +1,5 @@
 """ImageNet VID metric as an mmengine metric."""
 
-import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
 from semidff.datasets.ilsvrc_format import write_detections
+from semidff.utils.logs import log_warning
 from semidff.utils.tables import text_table
 
 from .motion_speed import SPEEDS
@@ -201,10 +201,8 @@ class VIDMetric(BaseMetric):
             )
         if missing:
             total = np.count_nonzero(evaluator.labeled)
-            print_log(
-                f'Only {total - len(missing)} of {total} frames of {self.ann_file} are evaluated',
-                logger='current',
-                level=logging.WARNING,
+            log_warning(
+                f'Only {total - len(missing)} of {total} frames of {self.ann_file} are evaluated'
             )
 
 

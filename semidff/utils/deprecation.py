@@ -1,12 +1,12 @@
 """Former names, which keep working for one version."""
 
 import functools
-import logging
 import re
 from pathlib import Path
 
-from mmengine.logging import print_log
 from mmengine.registry import Registry
+
+from .logs import log_warning
 
 FORMER_FILES = (
     (r'configs/quickstart/_base_/dff_chain\.py', 'configs/quickstart/_base_/dff_experiment.py'),
@@ -21,7 +21,7 @@ FORMER_FILES = (
 def warn_renamed(kind: str, old: str, new: str) -> None:
     """Report the use of a former name in one line, once per process."""
     message = f'{kind} {old!r} is deprecated and will be removed in the next version: use {new!r}'
-    print_log(message, 'current', logging.WARNING)
+    log_warning(message)
 
 
 def renamed_file(path: str) -> str:

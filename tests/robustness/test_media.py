@@ -88,19 +88,16 @@ def test_a_cut_video_is_never_silent(whole, tmp_path, kind, share):
 
 @pytest.mark.parametrize('share', (0.3, 0.6, 0.9))
 @pytest.mark.parametrize('kind', KINDS)
-def test_a_cut_video_in_a_list_is_reported(whole, tmp_path, monkeypatch, kind, share):
+def test_a_cut_video_in_a_list_is_reported(whole, tmp_path, log, kind, share):
     data = whole[kind].read_bytes()
     (tmp_path / f'cut.{kind}').write_bytes(data[: int(share * len(data))])
     (tmp_path / 'list.txt').write_text(f'cut.{kind}\n')
-    told = []
-    monkeypatch.setattr(
-        'semidff.datasets.video_list.print_log', lambda text, *_, **__: told.append(text)
-    )
     try:
         videos = load_videos(tmp_path / 'list.txt')
     except VideoListError as error:
         assert f'cut.{kind}' in str(error)
         return
+    told = [record.getMessage() for record in log.records]
     noticed = any('cut off' in text or 'do not state their length' in text for text in told)
     assert noticed or videos[0].length == media.FRAMES, told
 
@@ -135,9 +132,7 @@ def test_a_change_of_size_is_reported(tmp_path, monkeypatch, kind):
         read(path, strict=True)
     (tmp_path / 'list.txt').write_text(f'{path.name}\n')
     logged = []
-    monkeypatch.setattr(
-        'semidff.datasets.video_list.print_log', lambda text, *_, **__: logged.append(text)
-    )
+    monkeypatch.setattr('semidff.datasets.video_list.log_warning', logged.append)
     try:
         load_videos(tmp_path / 'list.txt')
     except VideoListError as error:  # decord reads no raw streams

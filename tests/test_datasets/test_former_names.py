@@ -15,7 +15,7 @@ def deprecations(monkeypatch):
     deprecation.warn_renamed.cache_clear()
 
     texts = []
-    monkeypatch.setattr(deprecation, 'print_log', lambda text, *_: texts.append(text))
+    monkeypatch.setattr(deprecation, 'log_warning', lambda text: texts.append(text))
 
     def collect(*calls):
         return [call() for call in calls], texts

@@ -168,7 +168,7 @@ def test_missing_experiment_config():
 def test_former_names_keep_working(tmp_path, monkeypatch):
     lines = []
     deprecation.warn_renamed.cache_clear()
-    monkeypatch.setattr(deprecation, 'print_log', lambda text, *_: lines.append(text))
+    monkeypatch.setattr(deprecation, 'log_warning', lambda text: lines.append(text))
     text = EXPERIMENT.replace("method='propagate'", "method='centred'")
     text = text.replace("train='two.py'", "train='configs/quickstart/flow_world.py'")
     experiment = make_project(tmp_path, text, one="data = '{{$CHAIN_DIR:w}}/dataset/a'")

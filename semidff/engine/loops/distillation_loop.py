@@ -1,7 +1,6 @@
 """Training loop in steps, each with its own objectives, trainable parts, iterations and optimizer (semi-DFF 3.4)."""
 
 import copy
-import logging
 import re
 from collections.abc import Sequence
 from itertools import accumulate
@@ -9,10 +8,10 @@ from itertools import accumulate
 from mmdet.registry import HOOKS, LOOPS
 from mmengine.config import Config
 from mmengine.hooks import Hook
-from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
+from semidff.utils.logs import log_warning
 from semidff.utils.model_building import unwrapped
 
 from .accumulating_loop import AccumulatingLoop
@@ -207,11 +206,9 @@ def _check_data(step: dict, dataset: dict) -> None:
         )
     interval = dataset.get('interval') or {}
     if dataset and interval.get('low', 1) > 0 and 'task_network' in step['trainable']:
-        print_log(
+        log_warning(
             f'step "{step["name"]}" trains the task network without still pairs, which may make predictions on key '
-            'frames worse; set train_dataloader=dict(dataset=dict(dataset=dict(interval=dict(low=0)))) in this step',
-            logger='current',
-            level=logging.WARNING,
+            'frames worse; set train_dataloader=dict(dataset=dict(dataset=dict(interval=dict(low=0)))) in this step'
         )
 
 
