@@ -11,7 +11,7 @@ from mmengine.config import Config
 
 from semidff.models.spatial.output_split import FEW_PROPOSALS
 from semidff.utils.atomic_write import atomic_path
-from semidff.utils.image_detectors import read_detector
+from semidff.utils.image_detectors import imports_of, read_detector
 from semidff.utils.model_building import read_config
 
 from .plan import Plan, PlanError
@@ -127,8 +127,6 @@ def make_config(own: Config, plan: Plan, lists: Sequence[str], device: str) -> C
         device: Device of the training; there are data workers beside a GPU only.
     """
     config = read_config('semidff::_base_/default_runtime.py')
-    imports = (own.get('custom_imports') or {}).get('imports', [])
-    imports = [*([imports] if isinstance(imports, str) else imports), 'semidff']
     workers = 0 if device == 'cpu' else min(4, (os.cpu_count() or 1) - 1)
     model = model_config(own, plan, 'SemiDFF')
     model |= dict(both_directions=True, feature_cache=plan.feature_cache)
@@ -150,7 +148,7 @@ def make_config(own: Config, plan: Plan, lists: Sequence[str], device: str) -> C
             default_hooks=dict(
                 checkpoint=dict(interval=saved), logger=dict(interval=min(logged, 50))
             ),
-            custom_imports=dict(imports=list(dict.fromkeys(imports))),
+            custom_imports=dict(imports=list(dict.fromkeys((*imports_of(own), 'semidff')))),
             model=model,
             randomness=dict(seed=plan.seed),
             load_parts=dict(flow=dict(part=_FLOW_PART, prefix=_FLOW_PART, checkpoint=_FLOW)),

@@ -83,7 +83,15 @@ def resolve_detector(config: Config, keep_checkpoint: bool) -> None:
     unknown = not (model.get('checkpoint') or config.get('load_parts'))
     own = read_detector(name, warn=keep_checkpoint and unknown)
     model['detector'] = own.model
+    imports = dict.fromkeys((*imports_of(own), *imports_of(config)))
+    config.custom_imports = dict(config.get('custom_imports') or {}, imports=list(imports))
     config.detector_dataset = (own.get('test_dataloader') or {}).get('dataset') or {}
+
+
+def imports_of(config: Config) -> list[str]:
+    """Return the modules that a config imports to register their parts."""
+    imports = (config.get('custom_imports') or {}).get('imports') or []
+    return [imports] if isinstance(imports, str) else list(imports)
 
 
 def test_datasets(config: Config) -> list[dict]:

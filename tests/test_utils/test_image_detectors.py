@@ -95,6 +95,15 @@ def test_a_config_with_a_named_detector_becomes_whole(tmp_path, recwarn):
     ]
 
 
+def test_the_whole_config_imports_what_its_detector_needs(tmp_path):
+    own = dict(custom_imports=dict(imports='colorsys'), model=detector_cfg())
+    Config(own).dump(tmp_path / 'own.py')
+    model = dict(type='SemiDFF', detector=str(tmp_path / 'own.py'))
+    config = Config(dict(custom_imports=dict(imports=['semidff']), model=model))
+    resolve_detector(config, keep_checkpoint=False)
+    assert config.custom_imports.imports == ['colorsys', 'semidff']
+
+
 @pytest.mark.parametrize(
     'given', [dict(model=dict(checkpoint='a.pth')), dict(load_parts=dict(a=1))]
 )
