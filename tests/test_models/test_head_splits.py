@@ -10,7 +10,7 @@ from mmengine.registry import init_default_scope
 
 from semidff.models import SpatialModule, VideoDetector
 from semidff.models.spatial import OutputSplit, TowerSplit
-from tests.models import build, faster_rcnn, frames, samples, video_config
+from tests.models import build, faster_rcnn, frames, retinanet, samples, video_config
 
 TOWERS = {
     'retinanet/retinanet_r18_fpn_1x_coco.py': 256 * 2,
@@ -125,6 +125,23 @@ def test_boxes_move_with_warped_outputs():
 def test_detectors_without_such_outputs_are_refused():
     with pytest.raises(TypeError, match='TowerSplit cuts dense heads.*FasterRCNN with RPNHead'):
         SpatialModule(build(faster_rcnn()), TowerSplit())
+
+
+def test_towers_of_different_widths_are_refused():
+    head = dict(
+        type='FoveaHead',
+        num_classes=2,
+        in_channels=16,
+        feat_channels=16,
+        stacked_convs=1,
+        strides=[8, 16, 32],
+        base_edge_list=[16, 32, 64],
+        scale_ranges=((1, 32), (16, 64), (32, 128)),
+        with_deform=True,
+    )
+    detector = build(dict(retinanet(), type='FOVEA', bbox_head=head, train_cfg=None))
+    with pytest.raises(TypeError, match='FoveaHead reads more than the outputs of its towers'):
+        SpatialModule(detector, TowerSplit())
 
 
 def test_settings_of_non_key_frames():

@@ -38,7 +38,10 @@ class TowerSplit(Split):
 
         def compute(images: Tensor) -> bool:
             whole = heads.raw_outputs(self._before.features(detector, images))
-            parts = self.raw_outputs(detector, self.features(detector, images))
+            try:
+                parts = self.raw_outputs(detector, self.features(detector, images))
+            except RuntimeError:  # the widths do not fit
+                return False
             return images.is_meta or all(torch.equal(maps, parts[k]) for k, maps in whole.items())
 
         if not probe(detector, compute)[1]:
