@@ -69,7 +69,8 @@ def view_distillation(model: SemiDFF, frames: Tensor, sample: DetDataSample) -> 
     """
     sample, frames = copy.deepcopy(sample), frames[[0, -1]]
     # detections in pixels of the network's input, not of the original image
-    sample.set_metainfo(dict(scale_factor=(1.0, 1.0), ori_shape=sample.img_shape))
+    whole = dict(scale_factor=(1.0, 1.0), ori_shape=sample.img_shape, border=(0,) * 4)
+    sample.set_metainfo(whole)
     data = model.data_preprocessor(dict(inputs=[frames], data_samples=[sample]), False)
     key, current = data['inputs'].unbind(1)
     pictures = frames.permute(0, 2, 3, 1).cpu().numpy()

@@ -147,6 +147,27 @@ def test_view_of_a_still_pair_has_equal_features_and_boxes():
     assert sample.scale_factor == (0.5, 0.5)
 
 
+def test_heads_that_subtract_a_border_find_none():
+    """CenterNet needs the border that its stock test pipeline pads."""
+    cfg = model_cfg()
+    cfg['temporal'].update(feat_channels=8, feat_strides=(4,))
+    cfg['detector'] = dict(
+        type='CenterNet',
+        backbone=dict(type='ResNet', depth=18, base_channels=8),
+        neck=dict(
+            type='CTResNetNeck',
+            in_channels=64,
+            num_deconv_filters=(16, 8, 8),
+            num_deconv_kernels=(4, 4, 4),
+            use_dcn=False,
+        ),
+        bbox_head=dict(type='CenterNetHead', in_channels=8, feat_channels=8, num_classes=2),
+        test_cfg=dict(topk=10, local_maximum_kernel=3, max_per_img=10),
+    )
+    view = view_distillation(build(cfg), *pair(0, 4))
+    assert len(view.student) == len(view.teacher) == 10
+
+
 def test_figure_shows_moving_frames_and_does_without_flow():
     model = build(model_cfg(), seed=3)
     with undisturbed(model):
