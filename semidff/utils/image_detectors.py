@@ -153,8 +153,8 @@ def _drop_pretrained(settings: object) -> None:
     elif isinstance(settings, dict):
         init = settings.get('init_cfg') or []
         cfgs = init if isinstance(init, list | tuple) else [init]
-        if any(cfg['type'] == 'Pretrained' for cfg in cfgs):
-            settings['init_cfg'] = [cfg for cfg in cfgs if cfg['type'] != 'Pretrained'] or None
+        if any('checkpoint' in cfg for cfg in cfgs):
+            settings['init_cfg'] = [cfg for cfg in cfgs if 'checkpoint' not in cfg] or None
         settings.pop('pretrained', None)
         for item in settings.values():
             _drop_pretrained(item)

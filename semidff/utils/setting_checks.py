@@ -46,7 +46,13 @@ def read_file(path: str, **options: bool) -> Config:
     if not Path(path).is_file():
         raise ConfigError(f'{path}: there is no such config')
     try:
-        return Config.fromfile(path, **options)
+        config = Config.fromfile(path, **options)
+        if config._imported_names:  # a pure Python config: dotted names in place of its classes
+            config = Config(config.to_dict(), filename=config.filename)
+            for key, value in settings_of(config):
+                if key.endswith('.nms') and 'type' in (value or ()):  # mmcv evaluates the bare name
+                    value['type'] = value['type'].rpartition('.')[2]
+        return config
     except ConfigError:
         raise
     except (Exception, SystemExit) as error:  # whatever the code of the config raises

@@ -1,10 +1,15 @@
 """Image detectors by name: the configs of the installed mmdet, without a download."""
 
 import pytest
+import torch
 from mmdet.apis import DetInferencer
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
 
+from semidff.models import SpatialModule
 from semidff.utils.image_detectors import ConfigError, read_detector, resolve_detector
+from semidff.utils.setting_checks import read_file
+from tests.models import frames, retinanet, samples
 from tests.tiny_video import detector_cfg
 
 TINY = 'rtmdet/rtmdet_tiny_8xb32-300e_coco.py'
@@ -93,6 +98,31 @@ def test_a_config_with_a_named_detector_becomes_whole(tmp_path, recwarn):
     assert [str(w.message) for w in recwarn if 'random weights' in str(w.message)] == [
         f"detector='{tmp_path / 'own.py'}' has random weights; set checkpoint"
     ]
+
+
+def test_pure_python_configs(tmp_path):
+    file = tmp_path / 'own.py'
+    file.write_text(f"""
+from mmcv.ops import nms
+from mmdet.models import DetDataPreprocessor, RetinaNet
+from mmengine.model import PretrainedInit
+
+model = {retinanet()}
+model['type'] = RetinaNet
+model['data_preprocessor'] = dict(type=DetDataPreprocessor)
+model['backbone']['init_cfg'] = dict(type=PretrainedInit, checkpoint='torchvision://resnet18')
+model['test_cfg']['nms'] = dict(type=nms, iou_threshold=0.3)
+""")
+    config = Config(dict(model=dict(type='SemiDFF', detector=str(file))))
+    resolve_detector(config, keep_checkpoint=False)
+    config.dump(tmp_path / 'whole.py')
+    whole = read_file(str(tmp_path / 'whole.py'))
+    assert whole.model.detector.backbone.init_cfg is None
+    init_default_scope('mmdet')
+    spatial = SpatialModule(whole.model.detector).eval()
+    with torch.no_grad():
+        (found,) = spatial.predict(spatial.features(frames(1)), samples(1))
+    assert len(found.pred_instances)
 
 
 def test_the_whole_config_imports_what_its_detector_needs(tmp_path):

@@ -44,8 +44,10 @@ class SpatialModule(BaseModule):
         super().__init__()
         if not isinstance(detector, nn.Module):
             import_extras(detector)
-            scope = str(detector['type']).rpartition('.')[0]
-            detector = MODELS.build({**detector, '_scope_': scope} if scope else detector)
+            kind = detector['type']
+            if isinstance(kind, str) and '.' in kind:
+                detector = {**detector, '_scope_': kind.partition('.')[0]}
+            detector = MODELS.build(detector)
         _check_kind(detector)
         self.detector = detector
         if not isinstance(split, Split):
