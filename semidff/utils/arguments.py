@@ -74,6 +74,11 @@ class ToolParser(argparse.ArgumentParser):
                 self.add_option_for(mark)
         return super().add_argument(*names, **options)
 
+    def add_number(self, name: str, default: int, help: str, metavar: str = 'N') -> None:
+        """Add an option for an integer; its help ends with the default."""
+        help = f'{help} (default: {default})'
+        self.add_argument(name, type=int, default=default, metavar=metavar, help=help)
+
     def add_option_for(self, mark: type) -> None:
         """Add the option for files of a kind, ``--overwrite`` or ``--trust``, if it is not there.
 
@@ -104,19 +109,11 @@ def detector_parser(description: str) -> ToolParser:
     return parser
 
 
-def add_key_intervals(
-    parser: argparse.ArgumentParser, default: int | Sequence[int], help: str
-) -> None:
-    """Add ``--key-interval``, or ``--key-intervals`` where the default is a sequence."""
-    several = not isinstance(default, int)
-    shown = ' '.join(map(str, default)) if several else default
+def add_key_intervals(parser: argparse.ArgumentParser, default: Sequence[int], help: str) -> None:
+    """Add ``--key-intervals``."""
+    help = f'{help} (default: {" ".join(map(str, default))})'
     parser.add_argument(
-        '--key-intervals' if several else '--key-interval',
-        type=int,
-        nargs='+' if several else None,
-        default=default,
-        metavar='L',
-        help=f'{help} (default: {shown})',
+        '--key-intervals', type=int, nargs='+', default=default, metavar='L', help=help
     )
 
 

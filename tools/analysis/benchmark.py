@@ -23,7 +23,6 @@ from semidff.inference.methods import METHODS, renamed_method
 from semidff.utils.arguments import (
     SIZE,
     ToolParser,
-    add_key_intervals,
     add_model_arguments,
     add_timing_arguments,
     prepare_timing,
@@ -66,19 +65,13 @@ def parse_args() -> argparse.Namespace:
         action='store_true',
         help='also measure each precision with torch.compile; the warm-up takes minutes',
     )
-    add_key_intervals(parser, 10, 'key-frame interval')
+    parser.add_number('--key-interval', 10, 'key-frame interval', metavar='L')
     parser.add_argument(
         '--shape',
         **SIZE,
         help="resize frames to this size of the network's input (default: the config's test pipeline)",
     )
-    parser.add_argument(
-        '--repeats',
-        type=int,
-        default=3,
-        metavar='N',
-        help='clips of L frames after one of warm-up (default: 3)',
-    )
+    parser.add_number('--repeats', 3, 'clips of L frames after one of warm-up')
     add_timing_arguments(parser, 'a synthetic pan over a smooth texture')
     parser.add_argument('--out', type=ReportFile, metavar='FILE', help='write the figures as JSON')
     parser.add_argument(

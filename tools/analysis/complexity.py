@@ -32,13 +32,8 @@ def parse_args() -> argparse.Namespace:
         action='store_true',
         help='also measure r and the speed-ups with other flow networks, and name the largest with r <= 0.1',
     )
-    parser.add_argument(
-        '--repeats',
-        type=int,
-        default=5,
-        metavar='N',
-        help='with --flow-networks: pairs of frames to time after a warm-up (default: 5)',
-    )
+    repeats = 'with --flow-networks: pairs of frames to time after a warm-up'
+    parser.add_number('--repeats', 5, repeats)
     parser.add_argument('--json', type=ReportFile, metavar='FILE', help='write the figures as JSON')
     add_model_arguments(parser)
     return parser.parse_args()

@@ -41,13 +41,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--splits', nargs='+', choices=SPLITS, default=SPLITS, help='rows')
     parser.add_argument('--size', **SIZE, help="input size of the costs (default: the detector's)")
     parser.add_argument('--small', **SIZE, help='input size of the other checks')
-    parser.add_argument(
-        '--iterations',
-        type=int,
-        default=140,
-        metavar='N',
-        help='iterations of the training on two pictures (default: 140)',
-    )
+    parser.add_number('--iterations', 140, 'iterations of the training on two pictures')
     parser.add_argument(
         '--out', type=ReportFile, metavar='FILE', help='results as JSON, continued if it exists'
     )

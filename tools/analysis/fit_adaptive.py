@@ -27,24 +27,13 @@ def parse_args() -> argparse.Namespace:
         help='text file with a video file, a folder of frames or a glob on each line (default: the '
         "unlabeled videos of the config's training)",
     )
-    parser.add_argument(
-        '--clips', type=int, default=60, metavar='N', help='number of clips (default: 60)'
-    )
-    parser.add_argument(
+    parser.add_number('--clips', 60, 'number of clips')
+    parser.add_number(
         '--clip-length',
-        type=int,
-        default=60,
-        metavar='N',
-        help='frames of a clip, fewer where videos are shorter; average intervals up to 0.4 N are calibrated '
-        '(default: 60)',
+        60,
+        'frames of a clip, fewer where videos are shorter; average intervals up to 0.4 N are calibrated',
     )
-    parser.add_argument(
-        '--max-interval',
-        type=int,
-        default=30,
-        metavar='L',
-        help='longest key-frame interval (default: 30)',
-    )
+    parser.add_number('--max-interval', 30, 'longest key-frame interval', metavar='L')
     add_device(parser)
     return parser.parse_args()
 

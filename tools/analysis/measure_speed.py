@@ -33,9 +33,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--out', type=ReportFile, required=True, metavar='FILE', help='JSON file to write'
     )
-    parser.add_argument(
-        '--rounds', type=int, default=10, metavar='N', help='rounds after the warm-up (default: 10)'
-    )
+    parser.add_number('--rounds', 10, 'rounds after the warm-up')
     add_timing_arguments(parser, "videos of the config's test data set")
     add_model_arguments(parser, 'every config')
     return parser.parse_args()

@@ -60,16 +60,13 @@ def parse_args() -> argparse.Namespace:
                         help='error predictor, made by tools/analysis/fit_adaptive.py')  # fmt: skip
     parser.add_argument('--smooth-scores', type=int, nargs='+', default=(0,), metavar='N',
                         help='average the scores of an object over N frames (default: 0, not)')  # fmt: skip
-    parser.add_argument('--places', type=int, default=1, metavar='N',
-                        help='average accuracy over N positions of the key frames (default: 1)')  # fmt: skip
-    parser.add_argument('--rounds', type=int, default=5, metavar='N',
-                        help='rounds of the measurement of time (default: 5)')  # fmt: skip
+    parser.add_number('--places', 1, 'average accuracy over N positions of the key frames')
+    parser.add_number('--rounds', 5, 'rounds of the measurement of time')
     parser.add_argument('--max-loss', type=finite, metavar='POINTS',
                         help='largest loss of the recommended point (default: 3, without labels 10)')  # fmt: skip
     parser.add_argument('--min-score', type=finite, default=MIN_SCORE, metavar='S',
                         help='lowest score of a reference box, without labels (default: %(default)s)')  # fmt: skip
-    parser.add_argument('--max-frames', type=int, default=300, metavar='N',
-                        help='first frames of each of the --videos that are used (default: 300)')  # fmt: skip
+    parser.add_number('--max-frames', 300, 'first frames of each of the --videos that are used')
     parser.add_argument('--threads', type=int, help="CPU threads (default: PyTorch's choice)")
     add_model_arguments(parser)
     return parser.parse_args()

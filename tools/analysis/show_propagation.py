@@ -38,13 +38,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--arrows', action='store_true', help='draw the feature flow with arrows too'
     )
-    parser.add_argument(
-        '--level',
-        type=int,
-        default=0,
-        metavar='N',
-        help='level of the features; 0 is the finest (default: 0)',
-    )
+    parser.add_number('--level', 0, 'level of the features; 0 is the finest')
     add_score_threshold(parser)
     add_device(parser)
     return parser.parse_args()

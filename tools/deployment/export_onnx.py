@@ -38,13 +38,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--verify', action='store_true', help='compare both graphs with PyTorch on some frames'
     )
-    parser.add_argument(
-        '--frames',
-        type=int,
-        default=5,
-        metavar='N',
-        help='number of frames for --verify, the first one a key frame (default: 5)',
-    )
+    parser.add_number('--frames', 5, 'number of frames for --verify, the first one a key frame')
     return parser.parse_args()
 
 
