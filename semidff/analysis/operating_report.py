@@ -1,7 +1,6 @@
 """Report on operating points: table, Pareto front, recommended point, picture."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -110,13 +109,17 @@ class OperatingReport:
             points = [one for one in points if one.accuracy >= least]
         return min(points, key=lambda one: one.milliseconds)
 
-    def pareto(
-        self, chosen: Callable[[MeasuredPoint], bool] = lambda one: True
-    ) -> list[MeasuredPoint]:
-        """Return the points that no other chosen one exceeds in both accuracy and speed, from the fastest on."""
-        front: list[MeasuredPoint] = []
-        for one in sorted(filter(chosen, self.points), key=lambda p: (p.milliseconds, -p.accuracy)):
-            if not front or one.accuracy > front[-1].accuracy:
+    def pareto(self, method: str | None = None, metric: str | None = None) -> list[MeasuredPoint]:
+        """Return the points that no other one exceeds in both accuracy and speed, from the fastest on.
+
+        Args:
+            method: Method of the points that are compared; None: all.
+            metric: Name of the accuracy; None: the metric that decides.
+        """
+        name, front = metric or self.measure, []
+        points = [one for one in self.points if method in (None, one.point.method)]
+        for one in sorted(points, key=lambda p: (p.milliseconds, -p.metrics[name])):
+            if not front or one.metrics[name] > front[-1].metrics[name]:
                 front.append(one)
         return front
 
@@ -125,7 +128,7 @@ class OperatingReport:
 
         Between two input sizes, accuracy is interpolated linearly in the logarithm of the time.
         """
-        dense = self.pareto(lambda p: p.point.method == 'frame')
+        dense = self.pareto('frame')
         times = [p.milliseconds for p in dense]
         if one.milliseconds < times[0]:
             return None
@@ -255,10 +258,7 @@ class OperatingReport:
                 [p.milliseconds for p in own], [100 * p.metrics[name] for p in own],
                 marker=marker, alpha=0.35, s=30,
             )  # fmt: skip
-            color, front = drawn.get_facecolor()[0, :3], []
-            for one in sorted(own, key=lambda p: p.milliseconds):
-                if not front or one.metrics[name] > front[-1].metrics[name]:
-                    front.append(one)
+            color, front = drawn.get_facecolor()[0, :3], self.pareto(method, name)
             x, y = [p.milliseconds for p in front], [100 * p.metrics[name] for p in front]
             axes.plot(x, y, marker=marker, color=color, label=label)
             for one, left, top in zip(front, x, y, strict=True):

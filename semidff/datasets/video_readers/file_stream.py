@@ -55,7 +55,7 @@ class FileStream(FrameStream):
 
         This takes about 0.2 s for 10,000 frames. ``length`` is exact afterwards.
         """
-        times = np.fromiter(_packet_times(self.path), float)
+        times = np.fromiter(map(_time_of, _packets(self.path)), float)
         self.length = len(times) or self.length
         duration = float(np.ptp(times)) if len(times) else 0.0
         rate = (len(times) - 1) / duration if duration else None
@@ -81,7 +81,7 @@ class FileStream(FrameStream):
             raise VideoError(self.path, 'not a single frame can be decoded')
         self._cut = end_is_missing(self.path)
         if self._ends_early(count, last) or any(
-            time > last + _SAME for time in _packet_times(self.path)
+            time > last + _SAME for time in map(_time_of, _packets(self.path))
         ):
             reason = (
                 f'frame {count} is damaged or missing; the {count} before it, until '
@@ -140,7 +140,8 @@ def size_changes(path: str) -> list[int]:
     capture = capture_of(path)
     codec = int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, 'little').decode('latin-1')
     capture.release()
-    return sequence_headers(_packets(path), codec)
+    packets = (packet.retrieve()[1].tobytes() for packet in _packets(path))
+    return sequence_headers(packets, codec)
 
 
 def _time_of(capture: cv2.VideoCapture) -> float:
@@ -149,17 +150,9 @@ def _time_of(capture: cv2.VideoCapture) -> float:
     return max(capture.get(cv2.CAP_PROP_POS_MSEC), 0.0) / 1000
 
 
-def _packets(path: str) -> Iterator[bytes]:
-    """Yield all packets, without decoding."""
+def _packets(path: str) -> Iterator[cv2.VideoCapture]:
+    """Yield the open file at each of its packets, in decoding order, without decoding."""
     capture = capture_of(path)
     capture.set(cv2.CAP_PROP_FORMAT, -1)
     while capture.grab():
-        yield capture.retrieve()[1].tobytes()
-
-
-def _packet_times(path: str) -> Iterator[float]:
-    """Yield the presentation times of all packets in seconds, in decoding order, without decoding."""
-    capture = capture_of(path)
-    capture.set(cv2.CAP_PROP_FORMAT, -1)
-    while capture.grab():
-        yield _time_of(capture)
+        yield capture
