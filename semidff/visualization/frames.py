@@ -14,6 +14,7 @@ from .panels import BLACK, PANELS, WHITE, covered_share, text_width
 KEY_COLOR = (0, 200, 255)  # BGR
 LARGEST = 2**15  # pixels; OpenCV takes 32 bits
 MASK_WEIGHT = 0.5
+MAX_BOXES = 20  # of a scaled frame
 NO_BOXES = InstanceData(scores=torch.zeros(0))
 
 
@@ -83,12 +84,11 @@ def render_scaled(
     width: int,
     is_key: bool = False,
     score_thr: float = 0.3,
-    max_boxes: int = 20,
 ) -> np.ndarray:
     """Scale a frame to ``width`` pixels and draw its best detections, with lines and text of constant size.
 
     Args:
-        prediction: Detections in pixels of the image, of which at most ``max_boxes`` are drawn, or its labels.
+        prediction: Detections in pixels of the image, of which at most :data:`MAX_BOXES` are drawn, or its labels.
 
     Returns:
         (h, width, 3) uint8, BGR, with the image's aspect ratio.
@@ -101,7 +101,7 @@ def render_scaled(
         labels = F.interpolate(prediction.data[None].float(), size[::-1], mode='nearest')[0]
         sample.pred_sem_seg = PixelData(data=labels.long())
     else:
-        best = prediction[prediction.scores.topk(min(max_boxes, len(prediction))).indices]
+        best = prediction[prediction.scores.topk(min(MAX_BOXES, len(prediction))).indices]
         best = InstanceData(bboxes=best.bboxes * zoom, scores=best.scores, labels=best.labels)
         sample.pred_instances = best
     return render_frame(cv2.resize(image, size, interpolation=method), sample, classes, score_thr)

@@ -36,13 +36,11 @@ class FigureStyle(NamedTuple):
 
     Attributes:
         score_thr: Detections with lower scores are not drawn.
-        max_boxes: Maximum number of detections, the best ones, that are drawn on a frame.
         arrows: Whether the flow has arrows, from each cell to the source of its features.
     """
 
     classes: Sequence[str] = ()
     score_thr: float = 0.3
-    max_boxes: int = 20
     arrows: bool = False
     dpi: int = 110
 
@@ -89,8 +87,8 @@ def _draw_pair(
         (view.frames[1], view.teacher, f'current frame {names[1]}', 'teacher: its own features'),
     )
     for axes, (image, detections, *title) in zip(upper, frames, strict=False):
-        is_key, limits = axes is upper[0], (style.score_thr, style.max_boxes)
-        drawn = render_scaled(image, detections, style.classes, PIXELS, is_key, *limits)
+        is_key = axes is upper[0]
+        drawn = render_scaled(image, detections, style.classes, PIXELS, is_key, style.score_thr)
         axes.imshow(cv2.cvtColor(drawn, cv2.COLOR_BGR2RGB))
         _title(axes, *title)
     _flow(upper[3], view, style)

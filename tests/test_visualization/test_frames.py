@@ -50,12 +50,13 @@ def test_names_stay_inside_the_picture():
     assert (both[13:28, 29:60] == middle[13:28, 29:60]).all()
 
 
-def test_scaled_first_and_drawn_then():
+def test_scaled_first_and_drawn_then(monkeypatch):
+    monkeypatch.setattr('semidff.visualization.frames.MAX_BOXES', 1)
     many = sample()
     many.pred_instances = InstanceData.cat([many.pred_instances] * 3)
     many.pred_instances.scores = torch.tensor([0.9, 0.8, 0.7])
     many.pred_instances.bboxes[1:] += 10
-    picture = render_scaled(GRAY, many.pred_instances, ('a', 'b'), 240, max_boxes=1)
+    picture = render_scaled(GRAY, many.pred_instances, ('a', 'b'), 240)
     assert picture.shape == (160, 240, 3)
     assert tuple(picture[120, 100]) == class_color(1)  # twice as far down
     assert tuple(picture[140, 100]) == (90, 90, 90)  # the second one is not drawn

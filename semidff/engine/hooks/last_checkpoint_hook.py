@@ -11,6 +11,8 @@ from mmengine.runner import Runner
 
 from semidff.utils.atomic_write import atomic_path
 
+NAME = 'last.pth'
+
 
 @HOOKS.register_module()
 class LastCheckpointHook(Hook):
@@ -19,22 +21,16 @@ class LastCheckpointHook(Hook):
     Configs of later trainings can refer to it without knowing the number of iterations. It is a hard link to the
     final ``iter_N.pth``, or a copy on file systems without hard links. Without a checkpoint of the final iteration
     (early stopping, ``save_last=False``) the state is saved. The file is created atomically.
-
-    Args:
-        name: Name of the file.
     """
 
     priority = 'LOWEST'
-
-    def __init__(self, name: str = 'last.pth') -> None:
-        self.name = name
 
     @master_only
     def after_train(self, runner: Runner) -> None:
         folder = Path(runner.work_dir)
         final = folder / f'iter_{runner.iter}.pth'
         if final.is_file():
-            with atomic_path(folder / self.name) as unfinished:
+            with atomic_path(folder / NAME) as unfinished:
                 unfinished.unlink()  # a link needs a new name
                 try:
                     os.link(final, unfinished)
@@ -42,5 +38,5 @@ class LastCheckpointHook(Hook):
                     shutil.copy2(final, unfinished)
         else:
             meta = dict(epoch=runner.epoch, iter=runner.iter)
-            runner.save_checkpoint(str(folder), self.name, meta=meta, by_epoch=False)
-        runner.logger.info(f'The result of the training is {folder / self.name}')
+            runner.save_checkpoint(str(folder), NAME, meta=meta, by_epoch=False)
+        runner.logger.info(f'The result of the training is {folder / NAME}')

@@ -24,9 +24,7 @@ class Line(BaseModel):
         return dict(loss=(self.weight * value - 1).square().mean())
 
 
-def train(
-    folder: Path, iters: int, name: str = 'last.pth', resume: bool = False, **checkpoint
-) -> float:
+def train(folder: Path, iters: int, resume: bool = False, **checkpoint) -> float:
     """Trains and returns the final weight."""
     runner = Runner(
         Line(),
@@ -35,7 +33,7 @@ def train(
         train_cfg=dict(type='IterBasedTrainLoop', max_iters=iters),
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
         default_hooks=dict(checkpoint=dict(type='CheckpointHook', by_epoch=False, **checkpoint)),
-        custom_hooks=[module.LastCheckpointHook(name=name)],
+        custom_hooks=[module.LastCheckpointHook()],
         log_processor=dict(by_epoch=False),
         default_scope='mmdet',
         resume=resume,
@@ -68,9 +66,9 @@ def test_a_second_training_replaces_it_and_the_same_one_may_end_twice(tmp_path):
 
 
 def test_is_saved_where_the_final_iteration_has_no_checkpoint(tmp_path):
-    final = train(tmp_path, 5, name='result.pth', interval=2, save_last=False)
+    final = train(tmp_path, 5, interval=2, save_last=False)
     assert not (tmp_path / 'iter_5.pth').exists()
-    assert stored(tmp_path / 'result.pth') == (final, 5)
+    assert stored(tmp_path / 'last.pth') == (final, 5)
 
 
 def test_is_a_copy_without_hard_links(tmp_path, monkeypatch):
