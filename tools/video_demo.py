@@ -188,17 +188,8 @@ def open_archive(args: argparse.Namespace) -> Archive:
             f'{args.input}: is a folder of videos; give --out DIR, a folder for the results of each, and no --json, '
             '--txt or --labels'
         )
-    others = [
-        'input',
-        'out',
-        'json',
-        'txt',
-        'labels',
-        'no_video',
-        'device',
-        'read_ahead',
-        'compile',
-    ]
+    outputs = ['out', 'json', 'txt', 'labels', 'no_video']
+    others = ['input', *outputs, 'device', 'read_ahead', 'compile']
     settings = {name: value for name, value in vars(args).items() if name not in others}
     if not args.checkpoint:
         settings['config'], settings['checkpoint'] = AdaptedFolder.read(Path(args.config))[:2]

@@ -66,10 +66,8 @@ def folder_plan(
             return plan
         if fps is key_interval is None:
             fps, key_interval = plan.fps, None if plan.fps else plan.key_interval
-        for name in (
-            'config.py',
-            'detector.pth',
-        ):  # of a training that stopped before its first checkpoint
+        # of a training that stopped before its first checkpoint
+        for name in ('config.py', 'detector.pth'):
             (out / name).unlink(missing_ok=True)
     asked = minutes or MINUTES, key_interval, fps
     plan = make_plan(detector, checkpoint, videos, out, *asked, device, progress)

@@ -7,6 +7,7 @@ from .safe_loading import CheckpointError
 
 # `type='mmdet.ResNet'` is a name in a registry; mmengine would import and call any other dotted name.
 _TYPE = re.compile(r'((mmdet|mmengine|semidff)\.)?\w+')
+_NOT_DATA = (SyntaxError, ValueError, TypeError, AttributeError, RecursionError, MemoryError)
 _CONSTANTS = {'inf': float('inf'), 'nan': float('nan')}
 
 
@@ -23,14 +24,7 @@ def parse_config(text: str, source: str) -> dict:
     """
     try:
         return {node.targets[0].id: _value(node.value) for node in ast.parse(text).body}
-    except (
-        SyntaxError,
-        ValueError,
-        TypeError,
-        AttributeError,
-        RecursionError,
-        MemoryError,
-    ) as error:
+    except _NOT_DATA as error:
         raise CheckpointError(
             f'{source}: the config in it is no plain data ({error}) and is not run; give the config file'
         ) from error
