@@ -124,6 +124,8 @@ class DenseHeads(HeadFamily):
         if known is None or len(outputs := self._outputs(raw)) != len(known) + 1:
             raise not_comparable(self.detector)
         kind, *quality = known
+        if kind == 'deltas' and not hasattr(head.bbox_coder, 'stds'):
+            raise not_comparable(self.detector)
         scores, boxes, *qualities = outputs
         logits = rows(scores, head.cls_out_channels)
         qualities = [rows(maps, 1) for maps in qualities]

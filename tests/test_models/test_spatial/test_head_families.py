@@ -10,7 +10,7 @@ from torch import nn
 
 from semidff.models import FeatureSemantics, SpatialModule
 from semidff.models.objectives import Distillation
-from tests.models import tiny_semi_dff
+from tests.models import build, tiny_semi_dff, video_config
 
 SIZE = (96, 128)
 SINGLE_STAGE = {
@@ -135,6 +135,13 @@ def test_transformers_have_the_default_split_point_only(split, message):
     detector = stock('detr/detr_r50_8xb2-150e_coco').detector
     with pytest.raises(TypeError, match=message):
         SpatialModule(detector, dict(type=split))
+
+
+def test_boxes_of_another_coder_are_refused():
+    config = video_config('retinanet')
+    config['detector']['bbox_head']['bbox_coder'] = dict(type='TBLRBBoxCoder')
+    with pytest.raises(TypeError, match='RetinaHead.*FeatureRegression'):
+        build(config).enter_step([dict(type='FeatureSemantics')], ('temporal',))
 
 
 def test_weights_without_gradient_are_frozen():
