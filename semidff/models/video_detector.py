@@ -149,7 +149,7 @@ class VideoDetector(BaseDetector):
             channels, strides = self.spatial.probe_levels()
             config = dict(feat_channels=channels, feat_strides=strides) | config
             typed = config['feat_strides']
-            typed = tuple(typed) if isinstance(typed, Sequence) else (typed,)
+            config['feat_strides'] = typed = (*typed,) if isinstance(typed, Sequence) else (typed,)
             if typed != tuple(strides):
                 raise ValueError(
                     f'temporal.feat_strides is {typed}, but the strides of the feature network are {strides}: correct '

@@ -105,6 +105,10 @@ def test_other_strides_are_refused(strides):
         models.build(config('retinanet', feat_strides=strides))
 
 
+def test_the_stride_of_a_single_level_may_be_a_number():
+    assert models.build(config('rfcn', feat_strides=16)).temporal.feat_strides == (16,)
+
+
 def test_semi_supervised_detectors_are_refused():
     inner = dict(models.retinanet(), data_preprocessor=dict(type='DetDataPreprocessor'))
     detector = dict(
