@@ -21,6 +21,7 @@ from mmengine.dataset import pseudo_collate
 from semidff.datasets.samplers.video_sampler import frames_of_videos
 from semidff.inference.frame_pipeline import frame_pipeline, load_model
 from semidff.inference.methods import method_class, renamed_method
+from semidff.utils.image_detectors import test_datasets
 from semidff.utils.model_building import read_config
 
 from .clip_timer import ClipTimer, endless_frames
@@ -130,7 +131,7 @@ def _prepare(
         methods = [row.method for row in members]
         needs_all = (method for method in methods if method_class(method).uses_temporal)
         model = load_model(cfg, checkpoint, device, next(needs_all, methods[0]))
-        source = str(cfg.get('test_dataloader'))
+        source = str(test_datasets(cfg))
         if source not in clips:
             clips[source] = _clips(cfg, length + 1, rounds + 1, video)
         test = cfg.get('test_cfg') or {}

@@ -74,6 +74,9 @@ def inherited_config(detector: dict | nn.Module) -> dict | nn.Module:
 
     Batch augmentations are left out; they need labels and change the frames of a video from batch to batch.
 
+    Args:
+        detector: The image detector or its config.
+
     Raises:
         ValueError: If the detector's preprocessor is of a kind that cannot take frame pairs.
     """

@@ -15,7 +15,7 @@ from semidff.utils.checkpoint import load_for_test, read_checkpoint, stored_clas
 from semidff.utils.image_detectors import read_detector
 from semidff.utils.model_building import is_kind
 
-from .data_preprocessor import check_normalization, inherited_config
+from .data_preprocessor import VideoDataPreprocessor, check_normalization, inherited_config
 from .spatial import SpatialModule, Split
 from .spatial.twin import twin, with_test_cfg
 from .temporal import ResidualModule, TemporalModule
@@ -122,6 +122,9 @@ class VideoDetector(BaseDetector):
         spatial = SpatialModule(detector, split)
         if not isinstance(spatial.detector, BaseModel):
             raise TypeError(f'{type(spatial.detector).__name__} is no detector: give one')
+        typed = isinstance(data_preprocessor, dict) and temporal is not None
+        if typed and not is_kind(data_preprocessor, VideoDataPreprocessor):  # takes no pairs
+            data_preprocessor = inherited_config(dict(data_preprocessor=data_preprocessor))
         super().__init__(data_preprocessor or inherited_config(detector), init_cfg)
         self.spatial = spatial
         if checkpoint is not None:

@@ -164,6 +164,33 @@ def test_frames_of_a_video_file(rows, clips, tmp_path):
     assert [frames for _, _, frames in clips] == [3, 3]
 
 
+def test_configs_without_test_data_have_frames_of_their_own_size(rows, monkeypatch, tmp_path):
+    """Their pipeline is that of the image detector."""
+    sizes, run = [], ClipTimer.run_interval
+
+    def run_and_note(timer, frames):
+        sizes.append(frames[0]['inputs'].shape[1:])
+        return run(timer, frames)
+
+    monkeypatch.setattr(ClipTimer, 'run_interval', run_and_note)
+    made = []
+    for side in (32, 64):
+        row = rows(str(side), 'frame', 1)
+        config = Config.fromfile(row.config)
+        resize = dict(type='Resize', scale=(side, side), keep_ratio=False)
+        steps = [dict(type='LoadImageFromFile'), resize, dict(type='PackVideoFrame')]
+        config.detector_dataset = dict(pipeline=steps)
+        for key in ('test_dataloader', 'test_evaluator', 'test_cfg'):
+            config.pop(key)
+        config.dump(tmp_path / f'{side}.py')
+        made.append(row._replace(config=str(tmp_path / f'{side}.py')))
+    folder = tmp_path / 'frames'
+    folder.mkdir()
+    (tmp_path / 'v0_000.png').rename(folder / '0.png')
+    measure_speed(made, rounds=1, video=str(folder))
+    assert sizes == 2 * [(32, 32), (64, 64)]
+
+
 def test_every_frame_is_detected(rows):
     timer = ClipTimer(build(video_detector_cfg()), 'centered', 4, module._pack)
     cfg = Config.fromfile(rows('a', 'frame', 1).config)

@@ -42,6 +42,14 @@ def test_channels_strides_and_input_scale_follow_from_the_detector(kind):
     assert temporal.flow_network.input_scale == pytest.approx(57.63 / 255, rel=1e-3)
 
 
+def test_a_typed_preprocessor_of_images_takes_pairs():
+    settings = dict(type='DetDataPreprocessor', pad_size_divisor=32, **NORMALIZATION)
+    model = models.build(dict(config('retinanet'), data_preprocessor=settings))
+    pair = torch.randint(0, 256, (2, 3, 50, 90), dtype=torch.uint8)
+    data = model.data_preprocessor(dict(inputs=[pair], data_samples=models.samples(1)), True)
+    assert data['inputs'].shape == (1, 2, 3, 64, 96)
+
+
 def test_the_probe_leaves_no_trace():
     config_of = config('retinanet')
     torch.manual_seed(0)

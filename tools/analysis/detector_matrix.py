@@ -71,6 +71,8 @@ def main(args: argparse.Namespace) -> None:
     results, configs = {}, {}
     if args.out and Path(args.out).exists():
         stored = json.loads(Path(args.out).read_text())
+        if 'detectors' not in stored:
+            raise ValueError(f'{args.out}: is no report of this tool; give another --out')
         results, configs = stored['detectors'], stored.get('configs', {})
     for stock in track(stocks, 'checked', len(stocks), 'detectors'):
         text = read_stock(stock.config).pretty_text
