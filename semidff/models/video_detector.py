@@ -147,10 +147,9 @@ class VideoDetector(BaseDetector):
 
     def _build_temporal(self, config: dict) -> nn.Module:
         """Build the temporal module; what its config leaves open follows from the detector."""
-        config = dict(config)
         if is_kind(config, TemporalModule | ResidualModule):
             channels, strides = self.spatial.probe_levels()
-            config = dict(feat_channels=channels, feat_strides=strides) | config
+            config = {'feat_channels': channels, 'feat_strides': strides, **config}
             typed = config['feat_strides']
             config['feat_strides'] = typed = (*typed,) if isinstance(typed, Sequence) else (typed,)
             if typed != tuple(strides):
@@ -285,15 +284,12 @@ class VideoDetector(BaseDetector):
             features: Features of the key frames, (N, C, H_l, W_l) per level.
             samples: Data samples of the current frames (``frame_id``, ``key_frame_id``).
         """
-        propagated = self.temporal(
-            self.temporal.prepare(key), self.temporal.prepare(current), features
-        )
-        same = key.new_tensor(
-            [s.get('key_frame_id', -1) == s.get('frame_id') for s in samples], dtype=torch.bool
-        )
-        if not same.any():
+        prepare = self.temporal.prepare
+        propagated = self.temporal(prepare(key), prepare(current), features)
+        still = [s.get('key_frame_id', -1) == s.get('frame_id') for s in samples]
+        if not any(still):
             return propagated
-        same = same[:, None, None, None]
+        same = key.new_tensor(still, dtype=torch.bool)[:, None, None, None]
         return tuple(
             torch.where(same, old, new) for old, new in zip(features, propagated, strict=True)
         )
