@@ -9,9 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from mmcv.ops import RoIAlign
+from mmdet.models.roi_heads.roi_extractors import BaseRoIExtractor
 from torch import Tensor
 
 from semidff.models import VideoDetector
+from semidff.models.compiled_operators import uses_compiled_operators
 from semidff.models.data_preprocessor import normalization
 from semidff.models.spatial.head_family import levels, numbered
 from semidff.utils.atomic_write import atomic_write
@@ -137,6 +140,16 @@ def _write(graph: Graph, inputs: dict[str, Tensor], outputs: list[str], path: Pa
             while cause.__cause__ is not None:
                 cause = cause.__cause__
             text = f'{type(cause).__name__}: {str(cause).strip().partition(chr(10))[0]}'
+            kinds = {type(module) for module in graph.modules()}
+            # RoIs are pooled behind the graph.
+            names = sorted(
+                kind.__name__
+                for kind in kinds
+                if uses_compiled_operators(kind)
+                and not issubclass(kind, BaseRoIExtractor | RoIAlign)
+            )
+            if names:
+                text = f'{", ".join(names)} call compiled operators of mmcv, which have no ONNX form ({text})'
             raise ExportError(f'{path.name}: PyTorch cannot export this model: {text}') from error
     # One file with the weights; protobuf is limited to 2 GB.
     with atomic_write(path, binary=True) as file:

@@ -13,7 +13,7 @@ import torch
 from semidff.deployment import Description, ExportError, OnnxVideoDetector, export_onnx, verify
 from semidff.inference import VideoEngine
 from semidff.models import TemporalModule, VideoDetector
-from tests.models import SIZE, tiny_semi_dff
+from tests.models import SIZE, build, fcos, tiny_semi_dff, video_config
 from tests.tiny_video import batch, frame
 
 pytest.importorskip('onnxscript', reason="needs the extra 'onnx'")
@@ -205,4 +205,13 @@ def test_models_that_have_no_two_graphs(model, tmp_path):
         export_onnx(copy.deepcopy(model).bfloat16(), tmp_path, SIZE)
     with pytest.raises(ExportError, match=r'the shape is \(0, 5\)'):
         export_onnx(model, tmp_path, (0, 5))
+    assert not list(tmp_path.iterdir())
+
+
+def test_operators_without_onnx_form_are_named(tmp_path):
+    config = video_config('retinanet')
+    config['detector'] = fcos()
+    config['detector']['bbox_head']['dcn_on_last_conv'] = True
+    with pytest.raises(ExportError, match='ModulatedDeformConv2dPack call compiled operators'):
+        export_onnx(build(config).eval(), tmp_path, SIZE)
     assert not list(tmp_path.iterdir())
