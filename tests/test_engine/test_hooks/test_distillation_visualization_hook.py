@@ -172,7 +172,7 @@ def test_figure_shows_moving_frames_and_does_without_flow():
     model = build(model_cfg(), seed=3)
     with undisturbed(model):
         view = view_distillation(model, *pair(0, 4))
-    style = FigureStyle(('disc', 'square'), score_thr=0.0, max_boxes=0)
+    style = FigureStyle(('disc', 'square'), score_thr=1.1)
     figure = draw_propagation([view], [('0', '4')], style)
     picture = to_array(figure)
     assert picture.dtype == np.uint8 and picture.std() > 10
