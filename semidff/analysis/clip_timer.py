@@ -73,7 +73,7 @@ class ClipTimer:
 
         This is a key frame, which is not counted, and the l frames after it, of which the last is the next key frame:
         so work at a key frame on the frames before it is counted. With offline methods that propagate features, what
-        the last frame takes more than the first one is spread evenly over the l - 1 frames between them.
+        the last frame takes more than the first one is spread evenly over the l - 1 non-key frames.
 
         Args:
             frames: At least l + 1 frames; l + 1 of an iterator are read. Reading them is part of what is timed.

@@ -41,19 +41,19 @@ class Blend(Centered):
 
     def key(self, frames: Frames) -> list[SampleList]:
         finished = super().key(frames)
-        for (*between, key), memory in zip(finished, frames.memories, strict=True):
+        for (*non_key, key), memory in zip(finished, frames.memories, strict=True):
             following = arrays_of(key.pred_instances)
-            if between and 'masks' not in key.pred_instances:
-                _blend(between, memory.detections, following)
+            if non_key and 'masks' not in key.pred_instances:
+                _blend(non_key, memory.detections, following)
             memory.detections = following
         return finished
 
 
-def _blend(between: Sequence[DetDataSample], before: Arrays, after: Arrays) -> None:
-    """Average the boxes of all frames between two key frames."""
+def _blend(non_key: Sequence[DetDataSample], before: Arrays, after: Arrays) -> None:
+    """Average the boxes of all non-key frames of an interval."""
     links = link(before, after)
-    for position, sample in enumerate(between, start=1):
-        tracks, _, labels = interpolate(before, after, links, position / (len(between) + 1))
+    for position, sample in enumerate(non_key, start=1):
+        tracks, _, labels = interpolate(before, after, links, position / (len(non_key) + 1))
         found = sample.pred_instances
         found.bboxes = found.bboxes.new_tensor(average(arrays_of(found), tracks, labels))
 
