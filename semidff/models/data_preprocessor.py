@@ -1,5 +1,6 @@
 """Data preprocessor of frames and frame pairs, inherited from the detector."""
 
+import copy
 import math
 
 import torch
@@ -70,7 +71,7 @@ class VideoDataPreprocessor(DetDataPreprocessor, FrameNormalizer):
 
 
 def inherited_config(detector: dict | nn.Module) -> dict | nn.Module:
-    """Return the data preprocessor of a video detector whose config has none: that of its image detector.
+    """Return the data preprocessor of a video detector whose config has none: that of its image detector, for pairs too.
 
     Batch augmentations are left out; they need labels and change the frames of a video from batch to batch.
 
@@ -81,7 +82,12 @@ def inherited_config(detector: dict | nn.Module) -> dict | nn.Module:
         ValueError: If the detector's preprocessor is of a kind that cannot take frame pairs.
     """
     if isinstance(detector, nn.Module):
-        return detector.data_preprocessor
+        module = detector.data_preprocessor
+        if type(module) is DetDataPreprocessor:
+            module = copy.copy(module)
+            module.__class__ = VideoDataPreprocessor  # has no state of its own
+            module.batch_augments = None
+        return module
     own = dict(detector.get('data_preprocessor') or {})
     kind = own.pop('type', 'DetDataPreprocessor')
     kind = kind.__name__ if isinstance(kind, type) else kind.rpartition('.')[2]

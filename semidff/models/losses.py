@@ -13,6 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+WHOLE_OBJECT = 10
+"""Size of an object in the unit of box outputs, about a tenth of it."""
+
 
 def class_distillation_loss(
     student: Tensor, teacher: Tensor, temperature: float = 1.0, weight: Tensor | None = None
@@ -76,11 +79,12 @@ def box_distillation_loss(student: Tensor, teacher: Tensor, weight: Tensor | Non
         student: Box outputs (..., D).
         teacher: The teacher's box outputs, same shape; no gradient flows into them.
         weight: Weights of the rows, a number or one per row, for a sum of the rows' means; None for the mean over all
-            rows.
+            rows. With weights, differences of more than :data:`WHOLE_OBJECT` count linearly: the teacher's box may be
+            much smaller than the object, and a few such rows would be most of the loss.
     """
     if weight is None:
         return F.mse_loss(student, teacher.detach())
-    square = (student - teacher.detach()).square()
+    square = 2 * F.huber_loss(student, teacher.detach(), reduction='none', delta=WHOLE_OBJECT)
     return _total(square / square.shape[-1], weight)
 
 

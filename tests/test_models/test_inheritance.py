@@ -3,6 +3,7 @@
 import pytest
 import torch
 from mmdet.models.data_preprocessors import DetDataPreprocessor
+from mmdet.registry import MODELS
 from mmengine.config import ConfigDict
 from mmengine.hub import get_config
 
@@ -48,6 +49,20 @@ def test_a_typed_preprocessor_of_images_takes_pairs():
     pair = torch.randint(0, 256, (2, 3, 50, 90), dtype=torch.uint8)
     data = model.data_preprocessor(dict(inputs=[pair], data_samples=models.samples(1)), True)
     assert data['inputs'].shape == (1, 2, 3, 64, 96)
+
+
+def test_a_built_detector_gives_its_preprocessor_for_pairs():
+    settings = config('retinanet')
+    augments = [dict(type='BatchSyncRandomResize', random_size_range=(32, 64))]
+    settings['detector']['data_preprocessor']['batch_augments'] = augments
+    detector = MODELS.build(settings['detector'])
+    model = models.build(dict(settings, detector=detector))
+    pair = torch.randint(0, 256, (2, 3, 50, 90), dtype=torch.uint8)
+    data = model.data_preprocessor(dict(inputs=[pair], data_samples=models.samples(1)), True)
+    assert data['inputs'].shape == (1, 2, 3, 64, 96)
+    frame = detector.data_preprocessor(dict(inputs=[pair[1]], data_samples=None), False)
+    assert torch.equal(data['inputs'][:, 1], frame['inputs'])
+    assert type(detector.data_preprocessor) is DetDataPreprocessor
 
 
 def test_the_probe_leaves_no_trace():
