@@ -11,7 +11,7 @@ from mmengine.config import Config
 
 from semidff.models.spatial.output_split import FEW_PROPOSALS
 from semidff.utils.atomic_write import atomic_path
-from semidff.utils.image_detectors import imports_of, read_detector
+from semidff.utils.image_detectors import imports_of, inner_dataset, read_detector
 from semidff.utils.model_building import read_config
 
 from .plan import Plan, PlanError
@@ -34,9 +34,7 @@ def detector_config(name: str) -> Config:
     """
     own = read_detector(name, warn=False)
     for part in ('test_dataloader', 'val_dataloader'):
-        dataset = (own.get(part) or {}).get('dataset') or {}
-        while 'pipeline' not in dataset and 'dataset' in dataset:  # wrappers
-            dataset = dataset['dataset']
+        dataset = inner_dataset((own.get(part) or {}).get('dataset') or {})
         if dataset.get('pipeline'):
             kept = ('type', '_scope_', 'metainfo', 'pipeline')
             own.detector_dataset = {key: dataset[key] for key in kept if key in dataset}

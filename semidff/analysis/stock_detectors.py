@@ -177,13 +177,15 @@ def calibrate(detector: nn.Module, size: Size) -> None:
 
 def _set_limits(model: ConfigDict) -> None:
     test_cfg, few = model.get('test_cfg') or {}, dict(nms_pre=100, max_per_img=20)
-    if 'rpn' in test_cfg:
-        test_cfg.rpn.update(few)
-        test_cfg.rcnn.update(score_thr=0.0, max_per_img=20)
-        model.train_cfg.rpn_proposal.update(few)
-        # Anchors larger than the small picture are trained, too.
-        model.train_cfg.rpn.allowed_border = -1
-    elif 'score_thr' in test_cfg:
+    for section, limits in dict(rpn=few, rcnn=dict(score_thr=0.0, max_per_img=20)).items():
+        if test_cfg.get(section):
+            test_cfg[section].update(limits)
+    train_cfg = model.get('train_cfg') or {}
+    if train_cfg.get('rpn_proposal'):
+        train_cfg.rpn_proposal.update(few)
+    if train_cfg.get('rpn'):  # anchors larger than the small picture are trained, too
+        train_cfg.rpn.allowed_border = -1
+    if 'score_thr' in test_cfg:
         test_cfg.update(few, score_thr=0.0)
     if 'num_queries' in model:  # DINO selects 900 cells, more than the small picture has
         model.num_queries = min(model.num_queries, QUERIES)

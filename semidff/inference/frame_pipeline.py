@@ -15,7 +15,7 @@ from semidff.datasets.class_names import class_names
 from semidff.inference.methods import method_class
 from semidff.utils.checkpoint import CheckpointError, load_for_test, read_checkpoint
 from semidff.utils.image_detectors import test_datasets
-from semidff.utils.model_building import build_model
+from semidff.utils.model_building import build_model, num_classes_of
 from semidff.utils.stored_config import parse_config
 
 from . import Acceleration, accelerate
@@ -74,6 +74,15 @@ def load_model(
         model.data_preprocessor._non_blocking = True  # frames are in pinned memory
     meta = meta or dict(dataset_meta=getattr(model, 'dataset_meta', None))
     classes = tuple(classes or class_names(cfg, meta))
+    for name, count in num_classes_of(model).items():
+        if classes and len(classes) != count:
+            warnings.warn(
+                f'the model has num_classes={count} ({name}), but there are {len(classes)} class names: '
+                f'{", ".join(classes[:3])}, ...; classes are named "class 0", "class 1", ... (give '
+                "classes=('first', 'second', ...))",
+                stacklevel=2,
+            )
+            classes = ()
     model.cfg, model.dataset_meta = cfg, dict(classes=classes)
     return model
 
@@ -99,6 +108,11 @@ def frame_pipeline(
     if 'LoadImageFromFile' not in kinds:
         raise ValueError(
             f'test_dataloader.dataset.pipeline of the config has no LoadImageFromFile, only {kinds}'
+        )
+    if 'TestTimeAug' in kinds:
+        raise ValueError(
+            'test_dataloader.dataset.pipeline of the config has TestTimeAug, but frames are predicted once: give a '
+            'pipeline without it'
         )
     at = kinds.index('LoadImageFromFile')
     as_float = steps[at].get('to_float32', False)
@@ -128,6 +142,8 @@ def _scaled(steps: list[dict], scale: float, loading: int) -> list[dict]:
     for step in resizes:
         if step.get('scale') is not None:
             step['scale'] = tuple(max(1, round(side * scale)) for side in pair(step['scale']))
+        elif 'width' in step:  # FixShapeResize
+            step.update({side: max(1, round(step[side] * scale)) for side in ('width', 'height')})
         else:
             step['scale_factor'] = tuple(one * scale for one in pair(step['scale_factor']))
     for step in steps:

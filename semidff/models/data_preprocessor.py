@@ -71,9 +71,10 @@ class VideoDataPreprocessor(DetDataPreprocessor, FrameNormalizer):
 
 
 def inherited_config(detector: dict | nn.Module) -> dict | nn.Module:
-    """Return the data preprocessor of a video detector whose config has none: that of its image detector, for pairs too.
+    """Return the data preprocessor of a video detector whose config has none: that of its image detector.
 
-    Batch augmentations are left out; they need labels and change the frames of a video from batch to batch.
+    It takes frame pairs, too. Batch augmentations are left out; they need labels and change the frames of a video from
+    batch to batch.
 
     Args:
         detector: The image detector or its config.

@@ -95,9 +95,22 @@ def imports_of(config: Config) -> list[str]:
 
 
 def test_datasets(config: Config) -> list[dict]:
-    """Return the test data sets that a config describes: its own, and that of its image detector's config."""
-    own = (config.get('test_dataloader') or {}).get('dataset')
-    return [dataset for dataset in (own, config.get('detector_dataset')) if dataset]
+    """Return the test data sets that a config describes: its own, and that of its image detector's config.
+
+    Of data sets that are repeated or concatenated, this is the first one inside.
+    """
+    own = (config.get('test_dataloader') or {}).get('dataset') or {}
+    found = [own, config.get('detector_dataset') or {}]
+    return [inner for dataset in found if (inner := inner_dataset(dataset))]
+
+
+def inner_dataset(dataset: dict) -> dict:
+    """Return the data set, or the first of several, inside of mmengine's wrappers."""
+    while 'pipeline' not in dataset and (
+        inner := dataset.get('datasets') or dataset.get('dataset')
+    ):
+        dataset = inner[0] if isinstance(inner, list | tuple) else inner
+    return dataset
 
 
 def _config_file(name: str) -> Path:

@@ -3,11 +3,13 @@
 import difflib
 import inspect
 import math
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from mmdet.models.dense_heads import RPNHead
 from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.model import is_model_wrapper
@@ -27,6 +29,7 @@ from .setting_checks import (
 )
 from .tool_files import check_inputs
 
+_HEAD = re.compile(r'(.*\.)?(bbox|decode|auxiliary)_head(\.\d+)?')
 # Settings that configs may lack: those of mmengine's Runner, and those of this package's hooks.
 RUNNER_SETTINGS = frozenset(inspect.signature(Runner).parameters) | {
     'activation_checkpointing', 'compile', 'custom_imports', 'efficient_conv_bn_eval',
@@ -131,6 +134,8 @@ def build_model(config: str | Path | Config, keep_checkpoint: bool = False) -> n
         config = read_config(config)
     check_settings(config)
     init_default_scope(config.get('default_scope', 'mmdet'))
+    if config.get('data_preprocessor'):  # as mmengine's Runner does
+        config.model.setdefault('data_preprocessor', config.data_preprocessor)
     resolve_detector(config, keep_checkpoint)
     model = MODELS.build(config.model)
     model.cfg = config
@@ -150,6 +155,17 @@ def build_video_detector(path: str | Path, cfg_options: dict | None = None) -> n
             f'{path}: {type(model).__name__} has no temporal module; give a stage-two config'
         )
     return model
+
+
+def num_classes_of(model: nn.Module) -> dict[str, int]:
+    """Return the number of classes of each head that predicts classes, by the head's name in the model."""
+    return {
+        name: head.num_classes
+        for name, head in model.named_modules()
+        if _HEAD.fullmatch(name)
+        and isinstance(getattr(head, 'num_classes', None), int)
+        and not isinstance(head, RPNHead)  # objects of any class
+    }
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
@@ -173,5 +189,6 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
 
 def is_kind(config: dict, base: type) -> bool:
     """Return whether a config's ``type`` is a class derived from ``base``, or the registered name of one."""
-    kind = config['type'] if isinstance(config['type'], type) else MODELS.get(config['type'])
+    kind = config.get('type', '')
+    kind = kind if isinstance(kind, type) else MODELS.get(kind)
     return isinstance(kind, type) and issubclass(kind, base)

@@ -15,7 +15,7 @@ from semidff.analysis.detector_matrix import (
     video_detector,
 )
 from semidff.analysis.matrix_table import failures, markdown
-from semidff.analysis.stock_detectors import StockDetector, build_stock, overfit
+from semidff.analysis.stock_detectors import NARROW, StockDetector, build_stock, overfit
 
 SMALL = (64, 96)
 RETINANET = StockDetector('retinanet/retinanet_r50_fpn_1x_coco', small=SMALL)
@@ -39,6 +39,14 @@ def test_all_checks_of_a_detector_pass():
         assert row['frame']['deviation'] == 0 and row['frame']['boxes'] > 0
         assert row['bf16']['deviation'] > 0 and row['fp16']['deviation'] > 0
     assert len([line for line in markdown(results).splitlines() if 'retinanet' in line]) == 3
+
+
+@pytest.mark.parametrize(
+    'config', ['rpn/rpn_r50_fpn_1x_coco', 'sparse_rcnn/sparse-rcnn_r50_fpn_1x_coco']
+)
+def test_detectors_with_one_of_two_stages_are_built(config):
+    detector = build_stock(config, narrow=True)
+    assert detector.neck.out_channels == 256 // NARROW
 
 
 def test_refusals_have_a_reason():

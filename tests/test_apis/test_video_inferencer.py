@@ -397,12 +397,36 @@ def test_class_names(project, tmp_path):
     named = VideoInferencer(project / 'config.py', tmp_path / 'trained.pth', device='cpu')
     assert named.model.dataset_meta == dict(classes=('cat', 'dog'))
     config = Config.fromfile(project / 'config.py')
+    config.test_dataloader.dataset.metainfo = dict(classes=('a', 'b', 'c'))
+    with pytest.warns(UserWarning, match=r'num_classes=2 .* but there are 3 class names: a, b, c'):
+        wrong = VideoInferencer(config, project / 'two.pth', device='cpu', show_progress=False)
+    assert wrong.model.dataset_meta == dict(classes=())
+    config.test_dataloader.dataset.pop('metainfo')
     config.test_dataloader.dataset.ann_file = 'gone.json'
     with pytest.warns(UserWarning, match='class names are neither'):
         nameless = VideoInferencer(config, project / 'two.pth', device='cpu', show_progress=False)
     list(nameless(arrays(0, 2), out_json=tmp_path / 'o.json', out_video=tmp_path / 'o.mp4'))
     categories = json.loads((tmp_path / 'o.json').read_text())['categories']
     assert [c['name'] for c in categories] == ['class 0', 'class 1'][: len(categories)]
+
+
+@pytest.mark.parametrize('model', ['video detector', 'image detector'])
+def test_a_preprocessor_beside_the_model_is_used(project, model):
+    """As mmengine's Runner does."""
+    settings = dict(type='DetDataPreprocessor', mean=[120.0] * 3, std=[30.0] * 3)
+    results = []
+    for beside in (True, False):
+        config = Config.fromfile(project / 'config.py')
+        config.model.pop('data_preprocessor', None)
+        config.model.detector.pop('data_preprocessor', None)
+        if model == 'image detector':
+            config.model = config.model.detector
+        (config if beside else config.model).data_preprocessor = settings
+        inferencer = VideoInferencer(
+            config, project / 'one.pth', device='cpu', method='frame', show_progress=False
+        )
+        results.append(list(inferencer(arrays(0, 2))))
+    assert all_same(*results)
 
 
 def test_progress_has_frames_rate_and_time_left(project, capsys):

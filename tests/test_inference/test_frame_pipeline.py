@@ -16,11 +16,12 @@ from semidff.inference.frame_pipeline import frame_pipeline
         (dict(scale=40, keep_ratio=False), (20, 20)),
         (dict(scale_factor=0.5), (12, 24)),
         (dict(scale_factor=(0.5, 1.0)), (24, 24)),
+        (dict(type='FixShapeResize', width=40, height=80), (40, 20)),
     ],
 )
 def test_half_of_the_input_size(resize, size):
     init_default_scope('mmdet')
-    steps = [dict(type='LoadImageFromFile'), dict(type='Resize', **resize)]
+    steps = [dict(type='LoadImageFromFile'), dict(dict(type='Resize'), **resize)]
     steps.append(dict(type='PackDetInputs', meta_keys=()))
     config = Config(dict(test_dataloader=dict(dataset=dict(pipeline=steps))))
     packed = frame_pipeline(config, scale=0.5)(dict(img=np.zeros((48, 96, 3), np.uint8)))
@@ -33,3 +34,19 @@ def test_boxes_on_smaller_frames_are_in_pixels_of_the_original():
     config = get_config('mmdet::centernet/centernet_r18_8xb16-crop512-140e_coco.py')
     packed = frame_pipeline(config, scale=0.5)(dict(img=np.zeros((64, 96, 3), np.uint8)))
     assert packed['data_samples'].scale_factor == (0.5, 0.5)
+
+
+def test_the_pipeline_inside_of_other_data_sets():
+    init_default_scope('mmdet')
+    steps = [dict(type='LoadImageFromFile'), dict(type='PackDetInputs', meta_keys=())]
+    dataset = dict(type='RepeatDataset', times=2, dataset=dict(pipeline=steps))
+    for wrapper in (dataset, dict(type='ConcatDataset', datasets=[dataset, dict(type='Other')])):
+        pipeline = frame_pipeline(Config(dict(test_dataloader=dict(dataset=wrapper))))
+        assert pipeline(dict(img=np.zeros((4, 6, 3), np.uint8)))['inputs'].shape == (3, 4, 6)
+
+
+def test_test_time_augmentation_is_refused():
+    steps = [dict(type='LoadImageFromFile'), dict(type='TestTimeAug', transforms=[])]
+    config = Config(dict(test_dataloader=dict(dataset=dict(pipeline=steps))))
+    with pytest.raises(ValueError, match='has TestTimeAug, but frames are predicted once'):
+        frame_pipeline(config)

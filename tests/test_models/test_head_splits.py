@@ -156,6 +156,9 @@ def test_settings_of_non_key_frames():
     assert len(again[0].pred_instances) == len(results[0].pred_instances)
     with pytest.raises(ValueError, match='FasterRCNN has no test setting rpn.max_per_image'):
         build(dict(config, non_key_test_cfg=dict(rpn=dict(max_per_image=3))))
+    with pytest.raises(ValueError, match='FasterRCNN has no test setting rpn.nms.iou_thresh'):
+        build(dict(config, non_key_test_cfg=dict(rpn=dict(nms=dict(iou_thresh=0.5)))))
+    build(dict(config, non_key_test_cfg=dict(rpn=dict(nms=dict(type='soft_nms', min_score=0.1)))))
     with pytest.raises(ValueError, match='no test setting rccn'):
         build(dict(config, non_key_test_cfg=dict(rccn=dict(score_thr=0.5))))
     with pytest.raises(ValueError, match='the test settings rpn must be a dict, got 100'):

@@ -2,7 +2,9 @@ import pytest
 import torch
 from torch import nn
 
+from semidff.analysis.stock_detectors import build_stock
 from semidff.models import SpatialModule
+from semidff.models.spatial import feature_stride
 from tests.models import KINDS, build, frames, samples
 
 ALL = pytest.mark.parametrize('kind', KINDS)
@@ -112,3 +114,32 @@ def test_a_detector_without_dense_head_says_so():
         TypeError, match='head outputs of Queries. Only the regression loss applies'
     ):
         SpatialModule(Queries()).head_outputs({}, [], None)
+
+
+@pytest.mark.parametrize(
+    ('image', 'level', 'stride'),
+    [
+        ((600, 1000), (150, 250), 4),
+        ((600, 1000), (38, 63), 16),
+        ((600, 1000), (19, 32), 32),
+        ((600, 1000), (10, 16), 64),
+        ((600, 1000), (5, 8), 128),
+        ((333, 500), (21, 32), 16),
+        ((64, 96), (1, 1), 128),
+        ((518, 518), (37, 37), 14),
+        ((256, 320), (18, 22), 14),
+        ((256, 320), (19, 23), 14),
+        ((256, 320), (2, 2), 128),  # NAS-FPN rounds down
+        ((608, 1024), (9, 16), 64),
+        ((512, 640), (6, 8), 512 / 6),  # SSD300, without padding
+    ],
+)
+def test_strides_from_sizes(image, level, stride):
+    assert feature_stride(image, level) == stride
+
+
+def test_strides_are_those_of_the_detectors_own_anchors():
+    """NAS-FPN's last level has two cells where others have three."""
+    detector = build_stock('nas_fpn/retinanet_r50_nasfpn_crop640-50e_coco', narrow=True)
+    anchors = detector.bbox_head.prior_generator.strides
+    assert SpatialModule(detector).probe_levels()[1] == tuple(stride for stride, _ in anchors)

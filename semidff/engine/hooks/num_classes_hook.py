@@ -1,15 +1,11 @@
 """Hook that compares the classes of model and data."""
 
-import re
-
 from mmdet.registry import HOOKS
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch.utils.data import Dataset
 
-from semidff.utils.model_building import unwrapped
-
-_HEAD = re.compile(r'(.*\.)?(bbox|decode|auxiliary)_head(\.\d+)?')
+from semidff.utils.model_building import num_classes_of, unwrapped
 
 
 class NumClassesError(ValueError):
@@ -38,9 +34,8 @@ class NumClassesHook(Hook):
         classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
         if not classes:
             return
-        for name, module in unwrapped(runner.model).named_modules():
-            known = getattr(module, 'num_classes', None)
-            if _HEAD.fullmatch(name) and isinstance(known, int) and known != len(classes):
+        for name, known in num_classes_of(unwrapped(runner.model)).items():
+            if known != len(classes):
                 raise NumClassesError(
                     f'the model has num_classes={known} ({name}), but the data has {len(classes)} classes: '
                     f'{", ".join(map(str, classes[:10]))}; set num_classes={len(classes)} or metainfo of the data set'

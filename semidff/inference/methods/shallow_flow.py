@@ -5,13 +5,9 @@ It works for any detector without training: key-frame features are warped by Ope
 
 import torch
 from mmdet.registry import MODELS
-from mmdet.structures import SampleList
 from torch import nn
 
-from semidff.models.spatial import feature_stride
-from semidff.models.video_detector import FlowField
-
-from .base import METHODS, Frames
+from .base import METHODS
 from .propagate import Propagate
 
 
@@ -27,25 +23,19 @@ class ShallowFlow(Propagate):
     """Preset of :class:`~semidff.models.temporal.OpenCVFlow`."""
 
     def __init__(self, model: nn.Module, keep_fields: bool = False) -> None:
+        with model.running():
+            strides = model.spatial.probe_levels()[1]
         flow_network = dict(
             type='OpenCVFlow', preset=self.preset, **_normalization(model.data_preprocessor)
         )
         temporal = dict(
             type='TemporalModule',
             flow_network=flow_network,
+            feat_strides=strides,
             with_scale=False,
             padding=model.spatial.split.padding,
         )
         super().__init__(model.with_temporal(MODELS.build(temporal)), keep_fields)
-
-    def non_key(self, frames: Frames, flow_field: FlowField | None = None) -> list[SampleList]:
-        """Set the strides of the features first, which no config names."""
-        size = frames.inputs.shape[-2:]
-        self.model.temporal.feat_strides = tuple(
-            feature_stride(size, level.shape[-2:])
-            for level in frames.memories[0].key_frame.features
-        )
-        return super().non_key(frames, flow_field)
 
 
 @METHODS.register_module(name='sff-fast')

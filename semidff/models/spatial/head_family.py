@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from mmdet.models.detectors import SingleStageDetector, TwoStageDetector
 from mmdet.structures import SampleList
+from mmdet.structures.mask import mask2bbox
 from mmengine.registry import Registry
 from torch import Tensor, nn
 
@@ -111,7 +112,12 @@ class HeadFamily(ABC):
             inputs: Any tensor of the batch on its device, in place of the images.
             samples: Data samples of the N frames.
         """
-        return detector.predict(inputs, samples, rescale=True)
+        results = detector.predict(inputs, samples, rescale=True)
+        for found in (result.get(self.prediction) for result in results):
+            if 'masks' in found and len(found) and not found.bboxes.any():
+                # SOLO finds masks only, and mmdet returns zeros as their boxes.
+                found.bboxes = mask2bbox(found.masks).to(found.bboxes)
+        return results
 
     def loss(self, detector: nn.Module, inputs: Tensor, samples: SampleList) -> dict:
         """Compute the detector's own losses; the arguments are those of :meth:`predict`."""

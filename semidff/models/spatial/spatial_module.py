@@ -146,13 +146,24 @@ class SpatialModule(BaseModule):
 def feature_stride(image: Sequence[int], level: Sequence[int]) -> float:
     """Return the stride of a feature level from the sizes (height, width) of the network's input and of the level.
 
-    It is a power of two if one fits, since the last cell of a row is seldom a whole one (1000 pixels in 63 cells have
-    stride 16, not 15.9), and else the ratio of the sizes (a ViT with patches of 14 pixels).
+    It is a power of two if one fits, since the last cell of a row is seldom a whole one: 1000 pixels in 63 cells have
+    stride 16, not 15.9, and 320 pixels in 2 cells of NAS-FPN, which rounds down, stride 128. Otherwise it is the only
+    whole number that fits (a ViT with patches of 14 pixels), or else the ratio of the sizes (levels of SSD behind
+    convolutions without padding).
     """
-    ratio = max(image[0] / level[0], image[1] / level[1])
-    power = 2 ** math.ceil(math.log2(ratio))
-    fits = all(math.ceil(side / power) == cells for side, cells in zip(image, level, strict=True))
-    return power if fits else ratio
+    ratios = [side / cells for side, cells in zip(image, level, strict=True)]
+    powers = {2 ** math.ceil(math.log2(max(ratios))), 2 ** math.floor(math.log2(min(ratios)))}
+    others = range(1, math.ceil(2 * max(ratios)))
+    for strides, rounded in (
+        (powers, math.ceil),
+        (powers, math.floor),
+        (others, math.floor),
+        (others, math.ceil),
+    ):
+        found = [s for s in strides if [rounded(side / s) for side in image] == list(level)]
+        if len(found) == 1:
+            return found[0]
+    return max(ratios)
 
 
 def _check_kind(detector: nn.Module) -> None:

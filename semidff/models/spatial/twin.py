@@ -49,12 +49,28 @@ def with_test_cfg(detector: nn.Module, test_cfg: dict) -> nn.Module:
         own = ConfigDict(getattr(head, 'test_cfg', None) or {})
         if not isinstance(changes, dict):
             raise ValueError(f'the test settings {section} must be a dict, got {changes!r}')
-        unknown += [f'{section}.{key}'.strip('.') for key in changes.keys() - own.keys()]
+        unknown += _unknown(changes, own, section)
         if changes:
-            heads[name] = twin(head, test_cfg=own | changes)  # nested settings are merged
+            merged = copy.deepcopy(own)
+            merged.update(changes)  # nested settings are merged
+            heads[name] = twin(head, test_cfg=merged)
     if unknown:
         raise ValueError(
             f'{type(detector).__name__} has no test setting {", ".join(sorted(unknown))}; its test_cfg is '
             f'{getattr(detector, "test_cfg", None) or own}'
         )
     return twin(detector, **heads)
+
+
+def _unknown(changes: dict, own: dict, section: str) -> list[str]:
+    """Return the names of the settings that do not exist; those of another ``type``, as of NMS, are not known."""
+    if 'type' in changes:
+        return []
+    found = []
+    for key, value in changes.items():
+        name = f'{section}.{key}'.strip('.')
+        if key not in own:
+            found.append(name)
+        elif isinstance(value, dict) and isinstance(own[key], dict):
+            found += _unknown(value, own[key], name)
+    return found

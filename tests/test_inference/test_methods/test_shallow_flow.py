@@ -12,7 +12,6 @@ from mmengine.config import Config
 
 from semidff.analysis.smooth_video import smooth_frames
 from semidff.inference import VideoEngine
-from semidff.inference.methods.shallow_flow import feature_stride
 from semidff.models import VideoDetector
 from tests import models
 from tests.test_inference.test_engine import same, walk
@@ -97,23 +96,6 @@ def test_normalization_is_that_of_the_detector():
     assert flows[0][0, 2:-2, 2:-2].mean() == pytest.approx(1, abs=0.05)
     for flow in flows[1:]:
         assert (flow - flows[0]).abs().mean() < 0.01
-
-
-@pytest.mark.parametrize(
-    ('image', 'level', 'stride'),
-    [
-        ((600, 1000), (150, 250), 4),
-        ((600, 1000), (38, 63), 16),
-        ((600, 1000), (19, 32), 32),
-        ((600, 1000), (10, 16), 64),
-        ((600, 1000), (5, 8), 128),
-        ((333, 500), (21, 32), 16),
-        ((64, 96), (1, 1), 128),
-        ((518, 518), (37, 37), 14),
-    ],
-)
-def test_strides_from_sizes(image, level, stride):
-    assert feature_stride(image, level) == stride
 
 
 def test_command_line_with_stage_one_weights_only(tmp_path, monkeypatch):

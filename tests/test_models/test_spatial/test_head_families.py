@@ -10,6 +10,7 @@ from torch import nn
 
 from semidff.models import FeatureSemantics, SpatialModule
 from semidff.models.objectives import Distillation
+from semidff.models.spatial.probe import plain_samples
 from tests.models import build, tiny_semi_dff, video_config
 
 SIZE = (96, 128)
@@ -135,6 +136,21 @@ def test_transformers_have_the_default_split_point_only(split, message):
     detector = stock('detr/detr_r50_8xb2-150e_coco').detector
     with pytest.raises(TypeError, match=message):
         SpatialModule(detector, dict(type=split))
+
+
+def test_boxes_of_detectors_that_find_masks_only():
+    spatial = stock('solo/solo_r50_fpn_1x_coco')
+    spatial.detector.mask_head.test_cfg.update(score_thr=0.0, filter_thr=0.0)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        features = spatial.features(torch.randn(1, 3, *SIZE))
+        (sample,) = spatial.predict(features, plain_samples(1, SIZE))
+    found = sample.pred_instances
+    assert len(found) and found.bboxes.any()
+    for box, mask in zip(found.bboxes.tolist(), found.masks, strict=True):
+        if mask.any():
+            y, x = mask.nonzero().unbind(1)
+            assert box == [x.min(), y.min(), x.max() + 1, y.max() + 1]
 
 
 def test_boxes_of_another_coder_are_refused():

@@ -47,4 +47,5 @@ def test_nested_settings_of_non_key_frames_are_merged(kind):
     twin = with_test_cfg(detector, kind(rcnn=kind(nms=kind(iou_threshold=0.4))))
     merged = dict(type='soft_nms', iou_threshold=0.4, min_score=0.1)
     assert twin.roi_head.test_cfg.nms == merged
+    assert type(twin.roi_head.test_cfg) is ConfigDict
     assert detector.roi_head.test_cfg.nms.iou_threshold == 0.5
