@@ -16,6 +16,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.runner import Runner
 
 from semidff.datasets.video_list import VideoInfo, load_videos
+from semidff.engine.optimizers.bfloat16_optim_wrapper import bfloat16_pays
 from semidff.inference.frame_pipeline import frame_pipeline
 from semidff.inference.timer import timed
 from semidff.models.channels_last import to_channels_last
@@ -174,7 +175,8 @@ def _choose_data(
     if plan.crop and plan.device != 'cpu':
         return
     images = torch.zeros(1, 3, *largest, device=next(model.parameters()).device)
-    with torch.no_grad(), torch.autocast(images.device.type, torch.bfloat16):
+    kind = images.device.type
+    with torch.no_grad(), torch.autocast(kind, torch.bfloat16, enabled=bfloat16_pays(kind)):
         each = sum(level.nbytes for level in model.spatial.features(images))
     if plan.crop:  # two sizes of each frame
         each *= sum(ratio**2 for ratio in RATIOS)

@@ -1,10 +1,13 @@
 """Mixed precision on the CPU."""
 
+import time
+
 import pytest
 import torch
 from torch import nn
 
 from semidff.engine import BFloat16OptimWrapper
+from semidff.engine.optimizers import bfloat16_optim_wrapper as module
 
 
 def _wrapper(enabled) -> tuple[nn.Module, BFloat16OptimWrapper]:
@@ -31,10 +34,42 @@ def test_off_means_float32():
         assert model(torch.ones(2, 4)).dtype is torch.float32
 
 
-def test_auto_asks_the_processor():
+@pytest.mark.parametrize(
+    'capable, half, expected', [(True, 0.001, True), (True, 0.004, False), (False, 0.001, False)]
+)
+def test_auto_times_a_convolution(monkeypatch, capable, half, expected):
+    """Some processors have bfloat16 instructions that are slower than those of float32."""
+    seconds = {torch.float32: 0.003, torch.bfloat16: half}
+    monkeypatch.setattr(module.F, 'conv2d', lambda maps, *_, **__: time.sleep(seconds[maps.dtype]))
+    monkeypatch.setattr(torch.backends.cpu, 'get_cpu_capability', lambda: 'AVX512')
+    monkeypatch.setattr(torch.cpu, '_is_avx512_bf16_supported', lambda: capable)
+    module.bfloat16_pays.cache_clear()
+    try:
+        assert _wrapper('auto')[1].enabled is expected
+    finally:
+        module.bfloat16_pays.cache_clear()
+
+
+@pytest.mark.parametrize('began', [True, False])
+def test_a_resumed_training_keeps_its_precision(monkeypatch, began):
+    """On another machine, too; but a precision that the config asks for is that of the config."""
+    monkeypatch.setattr(module, 'bfloat16_pays', lambda device: not began)
+    model, resumed = _wrapper('auto')
+    state = _wrapper(began)[1].state_dict()
+    resumed.load_state_dict(state)
+    with resumed.optim_context(model):
+        assert (model(torch.ones(2, 4)).dtype is torch.bfloat16) is began
+    assert resumed.state_dict() == state
+    asked = _wrapper(not began)[1]
+    asked.load_state_dict(state)
+    assert asked.enabled is not began
+
+
+def test_a_checkpoint_without_precision_is_resumed():
     _, wrapper = _wrapper('auto')
-    capable = torch.cpu._is_avx512_bf16_supported()
-    assert not wrapper.enabled or capable
+    enabled = wrapper.enabled
+    wrapper.load_state_dict(wrapper.optimizer.state_dict())
+    assert wrapper.enabled is enabled
 
 
 def test_refuses_other_settings():
