@@ -74,8 +74,8 @@ class BFloat16OptimWrapper(OptimWrapper):
 def bfloat16_pays(device: str) -> bool:
     """Return whether bfloat16 is faster than float32 on a device.
 
-    CPUs without bfloat16 instructions emulate them. An Intel Xeon that has them, but no AMX, takes 1.7 times as long as in
-    float32 for a convolution, so that one is timed.
+    CPUs without bfloat16 instructions emulate them. An Intel Xeon that has them, but no AMX, takes 1.7 times as long as
+    in float32 for a convolution, so that one is timed.
     """
     if device == 'cuda':
         return torch.cuda.is_bf16_supported()
