@@ -104,7 +104,9 @@ class DistillationStepHook(Hook):
         runner.train_loop.use_data(self.current)
         if iteration in self.ends[:-1]:
             # The checkpoint was saved between two steps: its state belongs to the finished one.
-            checkpoint.pop('optimizer', None)
+            state = checkpoint.pop('optimizer', None) or {}
+            if 'bfloat16' in state and getattr(runner.optim_wrapper, 'auto', False):
+                runner.optim_wrapper.keep_precision(state['bfloat16'])
             checkpoint.pop('param_schedulers', None)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -156,7 +158,10 @@ class DistillationStepHook(Hook):
             # DistributedDataParallel handles only the parameters that were trainable when it was created.
             runner.model = runner.wrap_model(runner.cfg.get('model_wrapper_cfg'), model)
         config = step.get('optim_wrapper', runner.cfg.optim_wrapper)
+        previous = runner.optim_wrapper
         runner.optim_wrapper = runner.build_optim_wrapper(copy.deepcopy(config))
+        if getattr(previous, 'auto', False) and getattr(runner.optim_wrapper, 'auto', False):
+            runner.optim_wrapper.keep_precision(previous.enabled)
         runner.scale_lr(runner.optim_wrapper, runner.auto_scale_lr)
         runner.optim_wrapper.initialize_count_status(
             runner.model, iteration, runner.train_loop.max_iters
@@ -225,6 +230,11 @@ def _check(steps: Sequence[dict]) -> None:
                 f'param_scheduler and train_dataloader; missing {sorted(missing)}, unknown {sorted(unknown)}, '
                 f'iters {iters!r}'
             )
+        for key in ('objectives', 'trainable'):
+            if not isinstance(step[key], list | tuple) or not step[key]:
+                raise ValueError(
+                    f'train_cfg.steps[{i}].{key} is {step[key]!r}; it must be a list with at least one entry'
+                )
         if 'task_network' in step['trainable'] and _kinds(step) <= _ON_FEATURES:
             raise ValueError(
                 f'train_cfg.steps[{i}] trains the task network, but none of its objectives compares what that '

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import torch
 import torch.nn.functional as F
 from mmengine.device import get_device
+from mmengine.dist import broadcast_object_list
 from mmengine.logging import print_log
 from mmengine.optim import OptimWrapper
 from mmengine.registry import OPTIM_WRAPPERS
@@ -41,7 +42,11 @@ class BFloat16OptimWrapper(OptimWrapper):
             raise ValueError(f"enabled must be True, False or 'auto', got {enabled!r}")
         self.device = get_device()
         self.auto = enabled == 'auto'
-        self.enabled = bfloat16_pays(self.device) if self.auto else enabled
+        if self.auto:  # the same in all processes of a training
+            decision = [bfloat16_pays(self.device)]
+            broadcast_object_list(decision)
+            enabled = decision[0]
+        self.enabled = enabled
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
@@ -58,7 +63,11 @@ class BFloat16OptimWrapper(OptimWrapper):
     def load_state_dict(self, state_dict: dict) -> None:
         """Load the optimizer's state and, with ``auto``, whether autocast was on."""
         state_dict = dict(state_dict)
-        enabled = state_dict.pop('bfloat16', self.enabled)
+        self.keep_precision(state_dict.pop('bfloat16', self.enabled))
+        super().load_state_dict(state_dict)
+
+    def keep_precision(self, enabled: bool) -> None:
+        """With ``auto``, continue in the precision in which the training began."""
         if self.auto and enabled != self.enabled:
             names = {True: 'bfloat16', False: 'float32'}
             print_log(
@@ -67,7 +76,6 @@ class BFloat16OptimWrapper(OptimWrapper):
                 'current',
             )
             self.enabled = enabled
-        super().load_state_dict(state_dict)
 
 
 @functools.cache
@@ -78,7 +86,7 @@ def bfloat16_pays(device: str) -> bool:
     in float32 for a convolution, so that one is timed.
     """
     if device == 'cuda':
-        return torch.cuda.is_bf16_supported()
+        return torch.cuda.is_bf16_supported(including_emulation=False)
     capable = 'AVX512' in torch.backends.cpu.get_cpu_capability()
     if not (capable and torch.cpu._is_avx512_bf16_supported()):
         return False

@@ -3,6 +3,7 @@ import torch
 from mmengine.hooks import Hook
 
 from semidff.engine import DistillationLoop
+from semidff.engine.optimizers import bfloat16_optim_wrapper
 from semidff.models.spatial import dense_heads
 from tests.models import video_config
 from tests.stage_two import ITERS, STEPS, Kill, config, differing, run, weights, write_videos
@@ -133,6 +134,19 @@ def test_a_killed_run_continues_bit_by_bit(videos, uninterrupted, tmp_path, kill
     assert_same_state(resumed.optim_wrapper.optimizer, whole.optim_wrapper.optimizer)
 
 
+@pytest.mark.parametrize('killed_at', [2, ITERS[0]])
+def test_a_resumed_run_keeps_its_precision_in_all_steps(videos, tmp_path, monkeypatch, killed_at):
+    """It began in bfloat16 and is resumed on a device that would choose float32."""
+    wrapper = dict(type='BFloat16OptimWrapper', optimizer=dict(type='Adam', lr=1e-4))
+    steps = [dict(step, optim_wrapper=wrapper) for step in STEPS]
+    monkeypatch.setattr(bfloat16_optim_wrapper, 'bfloat16_pays', lambda device: True)
+    with pytest.raises(KeyboardInterrupt):
+        run(config(videos, tmp_path, steps), Kill(killed_at))
+    monkeypatch.setattr(bfloat16_optim_wrapper, 'bfloat16_pays', lambda device: False)
+    resumed = run(config(videos, tmp_path, steps, resume=True))
+    assert resumed.optim_wrapper.enabled
+
+
 def test_an_empty_feature_cache_does_not_change_a_resumed_run(videos, tmp_path):
     def cached(folder, **changes):
         return config(videos, tmp_path / folder, model=video_config(feature_cache=1.0), **changes)
@@ -200,6 +214,9 @@ def test_schedules_without_end_last_for_their_step(videos, tmp_path):
     [
         (dict(iters=0), 'iters 0'),
         (dict(optimizer=dict()), r"unknown \['optimizer'\]"),
+        (dict(objectives=[]), r'objectives is \[\]; it must be a list'),
+        (dict(objectives=dict(type='FeatureRegression')), 'it must be a list'),
+        (dict(trainable='temporal'), "trainable is 'temporal'; it must be a list"),
         (dict(objectives=None), r"missing \['objectives'\]"),
         (dict(trainable=['temporal', 'task_network']), 'compares what that predicts'),
         (dict(name='semantic'), r"different names.*\['semantic', 'semantic'\]"),

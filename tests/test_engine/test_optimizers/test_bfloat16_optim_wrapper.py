@@ -50,6 +50,15 @@ def test_auto_times_a_convolution(monkeypatch, capable, half, expected):
         module.bfloat16_pays.cache_clear()
 
 
+def test_emulation_on_gpus_does_not_pay(monkeypatch):
+    monkeypatch.setattr(
+        torch.cuda, 'is_bf16_supported', lambda including_emulation=True: including_emulation
+    )
+    module.bfloat16_pays.cache_clear()
+    assert module.bfloat16_pays('cuda') is False
+    module.bfloat16_pays.cache_clear()
+
+
 @pytest.mark.parametrize('began', [True, False])
 def test_a_resumed_training_keeps_its_precision(monkeypatch, began):
     """On another machine, too; but a precision that the config asks for is that of the config."""
