@@ -6,8 +6,9 @@ from mmdet.structures import SampleList
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from semidff.models.key_frame import FlowField, KeyFrame
 from semidff.models.spatial.twin import twin
-from semidff.models.video_detector import FlowField, KeyFrame, VideoDetector
+from semidff.models.video_detector import VideoDetector
 
 
 class DetectionMemory(VideoDetector):

@@ -11,8 +11,9 @@ from mmdet.structures import SampleList
 from torch import Tensor
 
 from semidff.inference.timer import timed
+from semidff.models.key_frame import KeyFrame
 from semidff.models.spatial.probe import plain_samples
-from semidff.models.video_detector import KeyFrame, VideoDetector
+from semidff.models.video_detector import VideoDetector
 
 PARTS = {
     'feature_network': 'N_feat: feature network',

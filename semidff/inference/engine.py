@@ -8,7 +8,8 @@ import torch
 from mmdet.structures import DetDataSample, SampleList
 from torch import nn
 
-from semidff.models.video_detector import FlowField, VideoDetector
+from semidff.models.key_frame import FlowField
+from semidff.models.video_detector import VideoDetector
 
 from .methods import METHODS, Frames, MethodError, method_class
 from .schedules.base import KeyFrameSchedule, build_schedule

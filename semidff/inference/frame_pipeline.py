@@ -121,7 +121,7 @@ def frame_pipeline(
         steps = [step for step, kind in zip(steps, kinds, strict=True) if 'Resize' not in kind]
         steps.insert(at + 1, dict(type='mmdet.Resize', scale=tuple(shape)[::-1], keep_ratio=False))
     # videos have no labels
-    labels = ('LoadAnnotations', 'LoadLabelMap')
+    labels = ('Annotations', 'LoadLabelMap')
     steps = [step for step in steps if not str(step['type']).endswith(labels)]
     return Compose(steps if scale == 1 else _scaled(steps, scale, at))
 

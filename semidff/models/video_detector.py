@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from mmdet.models.detectors import BaseDetector
@@ -16,68 +16,13 @@ from semidff.utils.image_detectors import read_detector
 from semidff.utils.model_building import is_kind
 
 from .data_preprocessor import VideoDataPreprocessor, check_normalization, inherited_config
+from .key_frame import FlowField, KeyFrame
 from .spatial import SpatialModule, Split
 from .spatial.twin import twin, with_test_cfg
 from .temporal import ResidualModule, TemporalModule
 from .temporal.input_scale import with_input_scale
 
 PARTS = ('temporal', 'task_network', 'feature_network')
-
-
-class KeyFrame(NamedTuple):
-    """What is kept of a key frame.
-
-    Attributes:
-        image: The temporal module's input (N, 3, H / 2, W / 2), None without a temporal module.
-        features: One map (N, C, H_l, W_l) per level.
-    """
-
-    image: Tensor | None
-    features: tuple[Tensor, ...]
-
-    @classmethod
-    def batch(cls, keys: 'Sequence[KeyFrame]') -> 'KeyFrame':
-        """Concatenate key frames of equal size."""
-        if len(keys) == 1:
-            return keys[0]
-        images, features = zip(*keys, strict=True)
-        image = None if images[0] is None else torch.cat(images)
-        return cls(image, tuple(torch.cat(level) for level in zip(*features, strict=True)))
-
-    def split(self) -> 'list[KeyFrame]':
-        """Return the key frames of a batch, each with its own memory, so that none keeps the batch alive."""
-        count = len(self.features[0])
-        if count == 1:
-            return [self]
-        images = [None] * count if self.image is None else self.image.split(1)
-        levels = zip(*(level.split(1) for level in self.features), strict=True)
-        return [
-            KeyFrame(image if image is None else image.clone(), tuple(map(torch.clone, features)))
-            for image, features in zip(images, levels, strict=True)
-        ]
-
-
-class FlowField(NamedTuple):
-    """Feature flow and scale field of current frames, with the images that they were computed from.
-
-    Attributes:
-        key: The temporal module's input of the key frames, (N, 3, H / 2, W / 2).
-        current: The temporal module's input of the current frames, likewise.
-        flow: Feature flow (N, 2, h, w) in cells of the flow network's stride.
-        scale: Scale field (N, C, h, w), None without one.
-    """
-
-    key: Tensor
-    current: Tensor
-    flow: Tensor
-    scale: Tensor | None
-
-    def select(self, indices: Sequence[int]) -> 'FlowField':
-        """Return the flow fields of some of the frames, without a copy if these are all frames."""
-        indices = list(indices)
-        if indices == list(range(len(self.flow))):
-            return self
-        return FlowField(*(field if field is None else field[indices] for field in self))
 
 
 @MODELS.register_module()
@@ -268,7 +213,16 @@ class VideoDetector(BaseDetector):
             batch_inputs: Pairs (N, 2, 3, H, W) of key frame and current frame.
             batch_data_samples: Data samples of the current frames, with ground truth. A pair whose
                 ``key_frame_id`` equals its ``frame_id`` trains the detector on the key frame's own features.
+
+        Raises:
+            ValueError: If the inputs are no pairs, or there is no temporal module.
         """
+        if not self.has_temporal or batch_inputs.dim() != 5 or batch_inputs.shape[1] != 2:
+            raise ValueError(
+                f'a video detector is trained on pairs of frames (N, 2, 3, H, W), got {tuple(batch_inputs.shape)}, and '
+                f'needs a temporal module, got {type(self.temporal).__name__}: set model.temporal and use '
+                'LabeledPairDataset; train an image detector on images'
+            )
         key, current = batch_inputs.unbind(1)
         features = self.propagate(key, current, self.spatial.features(key), batch_data_samples)
         return self.spatial.loss(features, batch_data_samples)

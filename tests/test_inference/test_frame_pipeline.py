@@ -45,6 +45,12 @@ def test_the_pipeline_inside_of_other_data_sets():
         assert pipeline(dict(img=np.zeros((4, 6, 3), np.uint8)))['inputs'].shape == (3, 4, 6)
 
 
+def test_no_labels_are_loaded():
+    config = get_config('mmdet::mask2former/mask2former_r50_8xb2-lsj-50e_coco-panoptic.py')
+    packed = frame_pipeline(config)(dict(img=np.zeros((48, 96, 3), np.uint8)))
+    assert packed['inputs'].shape[0] == 3
+
+
 def test_test_time_augmentation_is_refused():
     steps = [dict(type='LoadImageFromFile'), dict(type='TestTimeAug', transforms=[])]
     config = Config(dict(test_dataloader=dict(dataset=dict(pipeline=steps))))

@@ -89,6 +89,14 @@ def test_still_pairs_in_a_batch_keep_the_others_propagated(model):
     assert torch.equal(mixed[0][0], features[0][0]) and torch.equal(mixed[0][1], moved[0][1])
 
 
+def test_only_pairs_are_trained(model):
+    with pytest.raises(ValueError, match=r'on pairs of frames .*, got \(2, 3, \d+, \d+\)'):
+        model.loss(frames(2), samples(2, boxes=True))
+    pairs = torch.stack((frames(2), frames(2, seed=1)), 1)
+    with pytest.raises(ValueError, match='a temporal module, got NoneType'):
+        model.with_temporal(None).loss(pairs, samples(2, boxes=True))
+
+
 def test_supervised_loss_trains_all_parts(model):
     pairs = torch.stack((frames(2), frames(2, seed=1)), 1)
     total, _ = model.parse_losses(model.loss(pairs, samples(2, boxes=True)))

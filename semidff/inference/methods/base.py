@@ -11,7 +11,7 @@ from mmengine.registry import Registry
 from mmengine.structures import BaseDataElement, InstanceData
 from torch import Tensor, nn
 
-from semidff.models.video_detector import FlowField
+from semidff.models.key_frame import FlowField
 from semidff.utils.deprecation import renamed_method
 
 METHODS = Registry('video method', locations=['semidff.inference.methods'])

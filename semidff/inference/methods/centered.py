@@ -8,7 +8,7 @@ import torch
 from mmdet.structures import DetDataSample, SampleList
 from torch import Tensor
 
-from semidff.models.video_detector import FlowField, KeyFrame
+from semidff.models.key_frame import FlowField, KeyFrame
 
 from .base import METHODS, Frames
 from .propagate import Propagate, PropagateMemory

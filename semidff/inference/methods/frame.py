@@ -2,7 +2,7 @@
 
 from mmdet.structures import SampleList
 
-from semidff.models.video_detector import FlowField
+from semidff.models.key_frame import FlowField
 
 from .base import METHODS, Frames, VideoMethod
 

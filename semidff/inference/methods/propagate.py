@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from mmdet.structures import SampleList
 from torch import Tensor, nn
 
-from semidff.models.video_detector import FlowField, KeyFrame
+from semidff.models.key_frame import FlowField, KeyFrame
 
 from .base import METHODS, Frames, MethodError, VideoMethod
 

@@ -4,7 +4,7 @@ from mmdet.registry import TASK_UTILS
 from torch import Tensor
 
 from semidff.inference.stream_state import StreamState
-from semidff.models.video_detector import FlowField
+from semidff.models.key_frame import FlowField
 
 from .base import KeyFrameSchedule, ScheduleError
 from .error_predictor import ErrorPredictor

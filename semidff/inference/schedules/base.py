@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from mmdet.registry import TASK_UTILS
 
 from semidff.inference.stream_state import StreamState
-from semidff.models.video_detector import FlowField
+from semidff.models.key_frame import FlowField
 
 
 class ScheduleError(ValueError):

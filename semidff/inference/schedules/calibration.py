@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from semidff.inference.stream_state import StreamState
-from semidff.models.video_detector import FlowField
+from semidff.models.key_frame import FlowField
 
 from .adaptive import AdaptiveSchedule
 from .error_predictor import ErrorPredictor

@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from semidff.models.key_frame import FlowField
 from semidff.models.temporal import warp
-from semidff.models.video_detector import FlowField
 from semidff.utils.atomic_write import write_json
 
 from .base import ScheduleError

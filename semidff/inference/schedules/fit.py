@@ -16,7 +16,8 @@ from torch import Tensor
 from semidff.datasets.video_list import VideoInfo, VideoListError, load_videos
 from semidff.datasets.video_readers import VideoError, open_video
 from semidff.inference.methods.base import MethodError
-from semidff.models.video_detector import KeyFrame, VideoDetector
+from semidff.models.key_frame import KeyFrame
+from semidff.models.video_detector import VideoDetector
 from semidff.utils.progress import track
 
 from .calibration import calibrate

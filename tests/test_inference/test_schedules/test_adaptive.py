@@ -10,7 +10,7 @@ import torch
 from semidff.inference import AdaptiveSchedule, ErrorPredictor, ScheduleError, VideoEngine
 from semidff.inference.schedules.error_predictor import STATISTICS, flow_statistics
 from semidff.inference.stream_state import StreamState
-from semidff.models.video_detector import FlowField
+from semidff.models.key_frame import FlowField
 from tests.test_inference.test_engine import same
 from tests.tiny_video import batch, build, video_detector_cfg
 

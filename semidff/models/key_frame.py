@@ -1,0 +1,63 @@
+"""What is kept of key frames, and the motion of current frames with respect to them (DFF Algorithm 1)."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class KeyFrame(NamedTuple):
+    """What is kept of a key frame.
+
+    Attributes:
+        image: The temporal module's input (N, 3, H / 2, W / 2), None without a temporal module.
+        features: One map (N, C, H_l, W_l) per level.
+    """
+
+    image: Tensor | None
+    features: tuple[Tensor, ...]
+
+    @classmethod
+    def batch(cls, keys: 'Sequence[KeyFrame]') -> 'KeyFrame':
+        """Concatenate key frames of equal size."""
+        if len(keys) == 1:
+            return keys[0]
+        images, features = zip(*keys, strict=True)
+        image = None if images[0] is None else torch.cat(images)
+        return cls(image, tuple(torch.cat(level) for level in zip(*features, strict=True)))
+
+    def split(self) -> 'list[KeyFrame]':
+        """Return the key frames of a batch, each with its own memory, so that none keeps the batch alive."""
+        count = len(self.features[0])
+        if count == 1:
+            return [self]
+        images = [None] * count if self.image is None else self.image.split(1)
+        levels = zip(*(level.split(1) for level in self.features), strict=True)
+        return [
+            KeyFrame(image if image is None else image.clone(), tuple(map(torch.clone, features)))
+            for image, features in zip(images, levels, strict=True)
+        ]
+
+
+class FlowField(NamedTuple):
+    """Feature flow and scale field of current frames, with the images that they were computed from.
+
+    Attributes:
+        key: The temporal module's input of the key frames, (N, 3, H / 2, W / 2).
+        current: The temporal module's input of the current frames, likewise.
+        flow: Feature flow (N, 2, h, w) in cells of the flow network's stride.
+        scale: Scale field (N, C, h, w), None without one.
+    """
+
+    key: Tensor
+    current: Tensor
+    flow: Tensor
+    scale: Tensor | None
+
+    def select(self, indices: Sequence[int]) -> 'FlowField':
+        """Return the flow fields of some of the frames, without a copy if these are all frames."""
+        indices = list(indices)
+        if indices == list(range(len(self.flow))):
+            return self
+        return FlowField(*(field if field is None else field[indices] for field in self))
