@@ -164,7 +164,8 @@ class SemiDFF(VideoDetector):
         batch = Distillation(self.spatial, self.teacher, propagated, target, samples, sequence)
         losses = {}
         for objective in self.objectives:
-            losses.update(objective(batch))
+            for name, loss in objective(batch).items():  # two objectives may be of one type
+                losses[name] = losses[name] + loss if name in losses else loss
         return losses
 
     def _features_and_target(

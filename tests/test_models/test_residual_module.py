@@ -84,6 +84,13 @@ def test_flow_network_without_refinement_is_refused():
         MODELS.build(light)
 
 
+def test_levels_and_their_channels_are_counted():
+    init_default_scope('mmdet')
+    config = dict(type='ResidualModule', flow_network=dict(type='FlowNetS', width=1 / 32))
+    with pytest.raises(ValueError, match=r'feat_channels=\(8, 8\) and feat_strides=\(16,\)'):
+        MODELS.build(dict(config, feat_channels=(8, 8), feat_strides=(16,)))
+
+
 def test_what_needs_a_flow_is_refused(model):
     with pytest.raises(MethodError, match='ResidualModule has no feature flow to keep'):
         VideoEngine(model, keep_fields=True)

@@ -203,6 +203,17 @@ def test_windows_without_kept_features_are_refused():
         model(pairs(), cropped_samples([(0, 0, 32, 32), (0, 0, 32, 48)]), mode='loss')
 
 
+def test_losses_of_objectives_of_one_type_are_added():
+    model = tiny_semi_dff().train()
+    single = []
+    for weight in (1.0, 0.5):
+        model.enter_step([dict(REG, weight=weight)], ('temporal',))
+        single.append(model(pairs(), samples(2), mode='loss')['loss_reg'])
+    model.enter_step([REG, dict(REG, weight=0.5)], ('temporal',))
+    total = model(pairs(), samples(2), mode='loss')['loss_reg']
+    assert total.item() == pytest.approx(sum(single).item())
+
+
 def test_nothing_is_cached_of_a_feature_network_that_learns():
     model = tiny_semi_dff(feature_cache=1.0).train()
     model.enter_step([REG], ('temporal',))

@@ -40,12 +40,16 @@ def with_test_cfg(detector: nn.Module, test_cfg: dict) -> nn.Module:
         ValueError: If the detector has no such setting.
     """
     two_stage = hasattr(detector, 'roi_head')
-    sections = dict(rpn_head='rpn', roi_head='rcnn') if two_stage else dict(bbox_head='')
-    given = test_cfg if two_stage else {'': test_cfg}
+    one_stage = dict.fromkeys(('bbox_head', 'mask_head', 'panoptic_fusion_head'), '')
+    sections = dict(rpn_head='rpn', roi_head='rcnn') if two_stage else one_stage
+    sections = {
+        k: v for k, v in sections.items() if getattr(getattr(detector, k, None), 'test_cfg', None)
+    }
+    given = test_cfg if two_stage or not sections else {'': test_cfg}
     unknown = [f'{section}' for section in given.keys() - set(sections.values())]
     heads = {}
     for name, section in sections.items():
-        head, changes = getattr(detector, name, None), given.get(section, {})
+        head, changes = getattr(detector, name), given.get(section, {})
         own = ConfigDict(getattr(head, 'test_cfg', None) or {})
         if not isinstance(changes, dict):
             raise ValueError(f'the test settings {section} must be a dict, got {changes!r}')
@@ -56,8 +60,8 @@ def with_test_cfg(detector: nn.Module, test_cfg: dict) -> nn.Module:
             heads[name] = twin(head, test_cfg=merged)
     if unknown:
         raise ValueError(
-            f'{type(detector).__name__} has no test setting {", ".join(sorted(unknown))}; its test_cfg is '
-            f'{getattr(detector, "test_cfg", None) or own}'
+            f'{type(detector).__name__} has no test setting {", ".join(sorted(set(unknown)))}; its test_cfg is '
+            f'{getattr(detector, "test_cfg", None)}'
         )
     return twin(detector, **heads)
 

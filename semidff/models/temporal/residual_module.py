@@ -49,6 +49,11 @@ class ResidualModule(BaseModule):
         self.feat_channels = (
             (feat_channels,) * len(feat_strides) if shared else tuple(feat_channels)
         )
+        if len(self.feat_channels) != len(self.feat_strides):
+            raise ValueError(
+                f'feat_channels={self.feat_channels} and feat_strides={self.feat_strides} name different numbers of '
+                'levels'
+            )
         self.residual = nn.Conv2d(
             self.network.hidden_channels, sum(self.feat_channels), 3, padding=1
         )

@@ -5,6 +5,7 @@ import torch
 from mmengine.config import ConfigDict
 from torch import Tensor, nn
 
+from semidff.analysis.stock_detectors import build_stock
 from semidff.models.spatial.twin import twin, with_test_cfg
 from tests.models import build, faster_rcnn
 
@@ -49,3 +50,30 @@ def test_nested_settings_of_non_key_frames_are_merged(kind):
     assert twin.roi_head.test_cfg.nms == merged
     assert type(twin.roi_head.test_cfg) is ConfigDict
     assert detector.roi_head.test_cfg.nms.iou_threshold == 0.5
+
+
+@pytest.mark.parametrize(
+    'config, settings, heads',
+    [
+        ('solo/solo_r50_fpn_1x_coco', dict(score_thr=0.3), ['mask_head']),
+        (
+            'condinst/condinst_r50_fpn_ms-poly-90k_coco_instance',
+            dict(mask_thr=0.9),
+            ['bbox_head', 'mask_head'],
+        ),
+        (
+            'mask2former/mask2former_r50_8xb2-lsj-50e_coco',
+            dict(max_per_image=5),
+            ['panoptic_fusion_head'],
+        ),
+    ],
+)
+def test_settings_reach_the_heads_that_read_them(config, settings, heads):
+    detector = build_stock(config, narrow=True)
+    changed = with_test_cfg(detector, settings)
+    for head in heads:
+        own = getattr(changed, head).test_cfg
+        assert {key: own[key] for key in settings} == settings
+        assert getattr(detector, head).test_cfg != own
+    with pytest.raises(ValueError, match='has no test setting max_per_imgs; its test_cfg is'):
+        with_test_cfg(detector, dict(max_per_imgs=5))
