@@ -14,6 +14,7 @@ from mmengine.runner import Runner
 from semidff.utils.logs import log_warning
 from semidff.utils.model_building import unwrapped
 
+from ..optimizers.bfloat16_optim_wrapper import BFloat16OptimWrapper
 from .accumulating_loop import AccumulatingLoop
 
 _NEEDED = {'name', 'iters', 'objectives', 'trainable'}
@@ -105,8 +106,9 @@ class DistillationStepHook(Hook):
         if iteration in self.ends[:-1]:
             # The checkpoint was saved between two steps: its state belongs to the finished one.
             state = checkpoint.pop('optimizer', None) or {}
-            if 'bfloat16' in state and getattr(runner.optim_wrapper, 'auto', False):
-                runner.optim_wrapper.keep_precision(state['bfloat16'])
+            wrapper = runner.optim_wrapper
+            if isinstance(wrapper, BFloat16OptimWrapper):
+                wrapper.keep_precision(state.get('bfloat16', wrapper.enabled))
             checkpoint.pop('param_schedulers', None)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -160,7 +162,8 @@ class DistillationStepHook(Hook):
         config = step.get('optim_wrapper', runner.cfg.optim_wrapper)
         previous = runner.optim_wrapper
         runner.optim_wrapper = runner.build_optim_wrapper(copy.deepcopy(config))
-        if getattr(previous, 'auto', False) and getattr(runner.optim_wrapper, 'auto', False):
+        both = previous, runner.optim_wrapper
+        if all(isinstance(wrapper, BFloat16OptimWrapper) and wrapper.auto for wrapper in both):
             runner.optim_wrapper.keep_precision(previous.enabled)
         runner.scale_lr(runner.optim_wrapper, runner.auto_scale_lr)
         runner.optim_wrapper.initialize_count_status(

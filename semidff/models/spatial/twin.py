@@ -46,11 +46,11 @@ def with_test_cfg(detector: nn.Module, test_cfg: dict) -> nn.Module:
         k: v for k, v in sections.items() if getattr(getattr(detector, k, None), 'test_cfg', None)
     }
     given = test_cfg if two_stage or not sections else {'': test_cfg}
-    unknown = [f'{section}' for section in given.keys() - set(sections.values())]
+    unknown = list(given.keys() - set(sections.values()))
     heads = {}
     for name, section in sections.items():
         head, changes = getattr(detector, name), given.get(section, {})
-        own = ConfigDict(getattr(head, 'test_cfg', None) or {})
+        own = ConfigDict(head.test_cfg)
         if not isinstance(changes, dict):
             raise ValueError(f'the test settings {section} must be a dict, got {changes!r}')
         unknown += _unknown(changes, own, section)
