@@ -126,7 +126,12 @@ class FeatureSemantics:
         self.weight = weight
 
     def __call__(self, batch: Distillation) -> dict[str, Tensor]:
-        """Return ``loss_<name>`` for each of the :class:`~semidff.models.spatial.head_family.HeadOutput` compared."""
+        """Return ``loss_<name>`` for each of the :class:`~semidff.models.spatial.head_family.HeadOutput` compared.
+
+        Raises:
+            TypeError: If the outputs of this detector cannot be compared.
+            ValueError: If it has none of the outputs that ``attention``, ``classes`` and ``boxes`` select.
+        """
         target = batch.teacher.raw_outputs(batch.target)
         propagated = batch.student.raw_outputs(batch.propagated)
         proposals = batch.teacher.proposals(target, batch.samples)
@@ -139,6 +144,12 @@ class FeatureSemantics:
             used = self.boxes if boxes else self.classes if 'roi' in part else self.attention
             if used:
                 losses[f'loss_{teacher.name}'] = self._loss(student, teacher, boxes)
+        if not losses:
+            raise ValueError(
+                f'FeatureSemantics compares none of the outputs {[t.name for t in teachers]} of this detector with '
+                f'attention={self.attention}, classes={self.classes}, boxes={self.boxes}: classes selects the scores '
+                'of RoIs, attention those of all other heads'
+            )
         return losses
 
     def _loss(self, student: HeadOutput, teacher: HeadOutput, boxes: bool) -> Tensor:

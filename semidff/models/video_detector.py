@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from mmdet.models.detectors import BaseDetector
+from mmdet.models.detectors import BaseDetector, TridentFasterRCNN
 from mmdet.registry import MODELS
 from mmdet.structures import SampleList
 from mmengine.model import BaseModel
@@ -216,12 +216,18 @@ class VideoDetector(BaseDetector):
 
         Raises:
             ValueError: If the inputs are no pairs, or there is no temporal module.
+            TypeError: If the detector trains several branches on each image, as TridentNet does.
         """
         if not self.has_temporal or batch_inputs.dim() != 5 or batch_inputs.shape[1] != 2:
             raise ValueError(
                 f'a video detector is trained on pairs of frames (N, 2, 3, H, W), got {tuple(batch_inputs.shape)}, and '
                 f'needs a temporal module, got {type(self.temporal).__name__}: set model.temporal and use '
                 'LabeledPairDataset; train an image detector on images'
+            )
+        if isinstance(self.spatial.detector, TridentFasterRCNN):
+            raise TypeError(
+                'TridentFasterRCNN computes its own losses on three branches of the backbone, of which one is '
+                'propagated: train it as an image detector, then distill it (model.type=SemiDFF)'
             )
         key, current = batch_inputs.unbind(1)
         features = self.propagate(key, current, self.spatial.features(key), batch_data_samples)

@@ -235,6 +235,27 @@ def test_losses_of_a_frozen_task_network_are_those_of_training():
         torch.testing.assert_close(loss, losses[1][name])
 
 
+def test_losses_on_propagated_outputs_of_fsaf_are_those_on_its_features():
+    detector = build_stock('fsaf/fsaf_r50_fpn_1x_coco', narrow=True)
+    pairs, labels = frames(2)[:, None].expand(-1, 2, -1, -1, -1), samples(2, boxes=True)
+    for sample in labels:
+        sample.set_metainfo(dict(frame_id=0, key_frame_id=0))
+    losses = []
+    for split in (None, dict(type='OutputSplit')):
+        temporal = dict(type='TemporalModule', flow_network=dict(type='FlowNetS', width=1 / 8))
+        model = VideoDetector(detector, temporal, split=split, trainable=['temporal']).train()
+        losses.append(model.loss(pairs, labels))
+    torch.testing.assert_close(*losses)
+
+
+def test_losses_of_several_branches_are_refused():
+    detector = build_stock('tridentnet/tridentnet_r50-caffe_1x_coco', narrow=True)
+    temporal = dict(type='TemporalModule', flow_network=dict(type='FlowNetS', width=1 / 8))
+    model = VideoDetector(detector, temporal, trainable=['temporal']).train()
+    with pytest.raises(TypeError, match='distill it'):
+        model.loss(torch.stack((frames(2), frames(2)), 1), samples(2, boxes=True))
+
+
 @pytest.mark.parametrize('parts', [['temporal'], ['temporal', 'task_network']])
 def test_parameters_of_the_detector_itself_are_those_of_the_task_network(parts):
     detector = tiny_rfcn()

@@ -141,9 +141,10 @@ class DenseHeads(HeadFamily):
             box_weight=self.box_weight,
         )
 
-    def _outputs(self, raw: Mapping[str, Tensor]) -> tuple[tuple[Tensor, ...], ...]:
-        """Return what ``forward`` of the dense head returns."""
-        return tuple(maps for name in _names(self._separable_head()) if (maps := levels(name, raw)))
+    def _outputs(self, raw: Mapping[str, Tensor]) -> tuple[list[Tensor], ...]:
+        """Return what ``forward`` of the dense head returns: lists, some of which FSAF's loss changes."""
+        names = _names(self._separable_head())
+        return tuple([*maps] for name in names if (maps := levels(name, raw)))
 
     def _separable_head(self) -> nn.Module:
         """Return the dense head if its ``predict`` is ``forward`` followed by ``predict_by_feat``."""

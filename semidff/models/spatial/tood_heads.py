@@ -22,7 +22,7 @@ class TOODHeads(DenseHeads):
 
     @classmethod
     def handles(cls, detector: nn.Module) -> bool:
-        return type(getattr(detector, 'bbox_head', None)) is TOODHead
+        return isinstance(getattr(detector, 'bbox_head', None), TOODHead)
 
     def raw_outputs(self, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
         raw = super().raw_outputs(inputs)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from mmdet.models.dense_heads import TOODHead
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmengine.hub import get_config
@@ -184,8 +185,15 @@ def test_weights_outside_all_modules_are_shared_and_frozen():
     assert twin.detector.head.weight is not spatial.detector.head.weight
 
 
-def test_raw_outputs_of_tood_are_relative_to_the_cell():
-    spatial = stock('tood/tood_r50_fpn_1x_coco')
+class InheritedTOODHead(TOODHead):
+    """A user's head with the outputs of mmdet's."""
+
+
+@pytest.mark.parametrize('kind', [TOODHead, InheritedTOODHead])
+def test_raw_outputs_of_tood_are_relative_to_the_cell(kind):
+    detector = stock('tood/tood_r50_fpn_1x_coco').detector
+    detector.bbox_head.__class__ = kind
+    spatial = SpatialModule(detector)
     head = spatial.detector.bbox_head
     with torch.no_grad():
         features = spatial.features(torch.zeros(1, 3, *SIZE))
