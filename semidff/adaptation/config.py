@@ -89,6 +89,12 @@ def training_pipeline(own: Config, plan: Plan) -> list[dict]:
         for step in own.detector_dataset['pipeline']
         if not str(step['type']).rpartition('.')[2].startswith(('Load', 'Pack'))
     ]
+    for i, step in enumerate(shared):
+        # The padding of CenterNet and CornerNet, which mmcv does not apply to several images alike.
+        if str(step['type']).rpartition('.')[2] == 'RandomCenterCropPad':
+            mode, number = step.get('test_pad_mode', ('logical_or', 127))
+            divisor = number + 1 if mode == 'logical_or' else number
+            shared[i] = dict(type='mmdet.Pad', size_divisor=divisor)
     crop = []
     if plan.crop:
         shared = [_smaller(step, plan.feature_cache > 0) for step in shared]

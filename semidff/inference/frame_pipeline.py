@@ -100,7 +100,8 @@ def frame_pipeline(
         scale: Input size relative to that of the config, for height and width.
 
     Raises:
-        ValueError: The config has no test pipeline, or one that loads no image; the scale is not above 0.
+        ValueError: The config has no test pipeline, or one that loads no image or grayscale ones; the scale is not
+            above 0.
     """
     dataset = next(iter(test_datasets(cfg)), {})
     steps = copy.deepcopy(list(dataset.get('pipeline') or ()))
@@ -115,6 +116,11 @@ def frame_pipeline(
             'pipeline without it'
         )
     at = kinds.index('LoadImageFromFile')
+    if 'grayscale' in (color := steps[at].get('color_type', 'color')):
+        raise ValueError(
+            f'test_dataloader.dataset.pipeline of the config loads images with color_type={color!r}, but frames have '
+            'three channels: give a detector for color images'
+        )
     as_float = steps[at].get('to_float32', False)
     steps[at] = dict(type='mmdet.LoadImageFromNDArray', to_float32=as_float)
     if shape is not None:

@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.fileio import load
 
 from .installed import installed_file
-from .setting_checks import ConfigError, import_extras, read_file
+from .setting_checks import ConfigError, import_extras, read_file, settings_of
 
 
 def read_detector(name: str, warn: bool) -> Config:
@@ -27,7 +27,7 @@ def read_detector(name: str, warn: bool) -> Config:
         The config. Its model reads no pre-trained weights.
 
     Raises:
-        ConfigError: If there is no such file or model, or it is no image detector.
+        ConfigError: If there is no such file or model, it is no image detector, or its pipeline normalizes images.
     """
     path = _config_file(name)
     config = read_file(str(path))
@@ -45,6 +45,7 @@ def read_detector(name: str, warn: bool) -> Config:
             f'{name}: has no model.data_preprocessor, without which frames are not normalized (configs of mmdetection '
             '2.x have their normalization in the pipeline): add one'
         )
+    _check_pipelines(config, name)
     scope = config.get('default_scope', 'mmdet')
     if scope != 'mmdet':
         import_extras(config)
@@ -72,9 +73,11 @@ def resolve_detector(config: Config, keep_checkpoint: bool) -> None:
             Otherwise all weights are loaded from another checkpoint, and ``model.checkpoint`` is removed.
 
     Raises:
-        ConfigError: If there is no such detector.
+        ConfigError: If there is no such detector, or a pipeline normalizes frames for a temporal module.
     """
     model = config.get('model') or {}
+    if model.get('temporal'):
+        _check_pipelines(config, config.filename or 'the config')
     if 'detector' in model and not keep_checkpoint:
         model.pop('checkpoint', None)
     name = model.get('detector')
@@ -156,6 +159,16 @@ def _folder(package: str) -> Path:
         raise ConfigError(f'{package}:: the package is not installed')
     installed = Path(spec.submodule_search_locations[0])
     return installed / '.mim' if (installed / '.mim').is_dir() else installed.parent
+
+
+def _check_pipelines(config: Config, name: str) -> None:
+    """Refuse frames that are normalized ahead of the preprocessor, whose std the flow network's input needs."""
+    for key, value in settings_of(config):
+        if isinstance(value, dict) and str(value.get('type')).rpartition('.')[2] == 'Normalize':
+            raise ConfigError(
+                f'{name}: {key} normalizes in the pipeline, where the flow network cannot undo it: move mean and std '
+                'to model.data_preprocessor, to_rgb as its bgr_to_rgb'
+            )
 
 
 def _drop_pretrained(settings: object) -> None:

@@ -1,4 +1,4 @@
-"""Frames with detections and key-frame marks."""
+"""Frames with detections, instance masks and key-frame marks."""
 
 from collections.abc import Sequence
 
@@ -32,7 +32,7 @@ def render_frame(
     score_thr: float = 0.3,
     panels: Sequence[str] = (),
 ) -> np.ndarray:
-    """Draw a frame with its detections, or the colors of its labels; key frames are marked.
+    """Draw a frame with its detections and their masks, or the colors of its labels; key frames are marked.
 
     Pixels of a class that is called ``background`` keep their colors.
 
@@ -63,6 +63,10 @@ def render_frame(
         if score >= score_thr:
             label = int(instances.labels[index])
             name = classes[label] if label < len(classes) else f'class {label}'
+            if 'masks' in instances:
+                mask = instances.masks[index].numpy()
+                color = np.array(class_color(label))
+                canvas[mask] = (1 - MASK_WEIGHT) * canvas[mask] + MASK_WEIGHT * color
             corners = instances.bboxes[index].clamp(-LARGEST, LARGEST)
             x1, y1, x2, y2 = (round(value) for value in corners.tolist())
             cv2.rectangle(canvas, (x1, y1), (x2, y2), class_color(label), 2)

@@ -31,7 +31,7 @@ def pairs(
         window = packed['data_samples'].metainfo.get('crop_window')
         assert (window is not None) == bool(crop and feature_cache)
         assert window is None or (window[2:] == crop and not window[0] % 16 and not window[1] % 16)
-        assert key.shape == current.shape and not key.any() and current.all()
+        assert key.shape == current.shape and not key.any() and current.any()
         found.add(tuple(key.shape[1:]))
     return found
 
@@ -49,6 +49,13 @@ def test_cropped_frames_have_several_sizes():
 )
 def test_whole_frames_and_sizes_of_one_number_stay(resize, crop, size):
     assert pairs(resize, crop, 5) == {size}
+
+
+@pytest.mark.parametrize('mode', [('logical_or', 31), ('size_divisor', 32)])
+def test_padding_of_centernet(mode):
+    none = dict.fromkeys(('crop_size', 'ratios', 'border'))
+    pad = dict(type='RandomCenterCropPad', test_mode=True, test_pad_mode=mode, **none)
+    assert pairs(pad, None, 5) == {(224, 320)}
 
 
 def test_frames_whose_features_are_kept_stay_whole_and_have_two_sizes():

@@ -56,3 +56,10 @@ def test_test_time_augmentation_is_refused():
     config = Config(dict(test_dataloader=dict(dataset=dict(pipeline=steps))))
     with pytest.raises(ValueError, match='has TestTimeAug, but frames are predicted once'):
         frame_pipeline(config)
+
+
+def test_grayscale_detectors_are_refused():
+    steps = [dict(type='LoadImageFromFile', color_type='grayscale')]
+    config = Config(dict(test_dataloader=dict(dataset=dict(pipeline=steps))))
+    with pytest.raises(ValueError, match="color_type='grayscale', but frames have three channels"):
+        frame_pipeline(config)

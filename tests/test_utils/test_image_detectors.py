@@ -71,6 +71,21 @@ def test_configs_of_mmdetection_2_are_refused(tmp_path):
         read_detector(str(file), warn=False)
 
 
+def test_frames_normalized_in_the_pipeline_are_refused(tmp_path):
+    step = dict(type='mmcv.Normalize', mean=[123.0] * 3, std=[58.0] * 3, to_rgb=True)
+    data = dict(dataset=dict(pipeline=[dict(type='LoadImageFromFile'), step]))
+    image = dict(model=dict(retinanet(), data_preprocessor=dict(type='DetDataPreprocessor')))
+    path = tmp_path / 'ported.py'
+    Config(dict(image, test_dataloader=data)).dump(path)
+    message = 'test_dataloader.dataset.pipeline.1 normalizes .*move mean and std to model.data_pre'
+    with pytest.raises(ConfigError, match=f'ported.py: {message}'):
+        read_detector(str(path), warn=False)
+    video = dict(type='SemiDFF', detector=image['model'], temporal=dict(type='TemporalModule'))
+    with pytest.raises(ConfigError, match=message):
+        resolve_detector(Config(dict(model=video, test_dataloader=data)), keep_checkpoint=False)
+    resolve_detector(Config(dict(image, test_dataloader=data)), keep_checkpoint=False)
+
+
 def test_a_config_with_a_named_detector_becomes_whole(tmp_path, recwarn):
     preprocessor = detector_cfg().pop('data_preprocessor')
     model = dict(detector_cfg(), data_preprocessor=None)

@@ -35,6 +35,14 @@ def test_boxes_that_exceed_all_bounds_are_drawn():
     assert (drawn[60] == class_color(1)).all()
 
 
+def test_masks_are_drawn():
+    masked = sample()
+    masked.pred_instances.masks = torch.zeros(1, 80, 120, dtype=torch.bool)
+    masked.pred_instances.masks[0, 40:50, 40:50] = True
+    changed = render_frame(GRAY, masked, ('a', 'b')) != render_frame(GRAY, sample(), ('a', 'b'))
+    assert changed[40:50, 40:50].any(-1).all() and changed.any(-1).sum() == 100
+
+
 def test_names_stay_inside_the_picture():
     edge = sample()
     edge.pred_instances.bboxes = torch.tensor([[100.0, 30, 118, 60]])

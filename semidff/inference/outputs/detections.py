@@ -8,6 +8,9 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TextIO
 
+from mmdet.structures.mask import encode_mask_results
+from pycocotools.mask import area
+
 from semidff.datasets.ilsvrc_format import detection_lines
 from semidff.utils.atomic_write import atomic_write
 
@@ -16,6 +19,8 @@ from .base import Output, Result
 
 class DetectionsJson(Output):
     """Write detections as COCO-VID json, as :class:`~semidff.datasets.CocoVIDDataset` reads it, with scores.
+
+    Instance masks are written as run-length encoded ``segmentation``; ``area`` is that of the mask then.
 
     Neither boxes nor frames are kept in memory: boxes go to the file itself, frames to a temporary file
     beside it, which is appended at the end.
@@ -52,7 +57,9 @@ class DetectionsJson(Output):
         )
         _append(self._images, image, first=self._images.tell() == 0)
         found = [array.tolist() for array in result.detections()]
-        for label, score, (x1, y1, x2, y2) in zip(*found, strict=True):
+        masks = result.sample.pred_instances.get('masks')
+        masks = encode_mask_results(masks.cpu().numpy()) if masks is not None else []
+        for i, (label, score, (x1, y1, x2, y2)) in enumerate(zip(*found, strict=True)):
             self._names += [f'class {n}' for n in range(len(self._names), label + 1)]
             box = dict(
                 id=self._boxes + 1,
@@ -63,6 +70,9 @@ class DetectionsJson(Output):
                 iscrowd=0,
                 score=score,
             )
+            if masks:
+                box.update(area=int(area(masks[i])), segmentation=masks[i])
+                masks[i]['counts'] = masks[i]['counts'].decode()
             _append(self._file, box, first=self._boxes == 0)
             self._boxes += 1
 

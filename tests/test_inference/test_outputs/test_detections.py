@@ -1,0 +1,34 @@
+"""Detections as files."""
+
+import numpy as np
+import torch
+from mmdet.structures import DetDataSample
+from mmengine.structures import InstanceData
+from pycocotools.coco import COCO
+
+from semidff.datasets.video_readers import Frame
+from semidff.inference.outputs.base import Result
+from semidff.inference.outputs.detections import detections_json
+
+
+def test_masks_are_run_length_encoded(tmp_path):
+    masks = torch.zeros(2, 40, 60, dtype=torch.bool)
+    masks[0, 10:20, 5:30] = masks[1, 3, 7] = True
+    found = InstanceData(
+        labels=torch.tensor([0, 1]),
+        scores=torch.tensor([0.9, 0.4]),
+        bboxes=torch.tensor([[5.0, 10, 30, 20], [7, 3, 8, 4]]),
+        masks=masks,
+    )
+    boxes = InstanceData(**{key: found[key] for key in ('labels', 'scores', 'bboxes')})
+    image = np.zeros((40, 60, 3), np.uint8)
+    with detections_json(tmp_path / 'o.json', ('a', 'b')) as writer:
+        writer.start('v', 25.0)
+        for index, instances in enumerate((found, boxes)):
+            sample = DetDataSample(metainfo=dict(is_key_frame=not index), pred_instances=instances)
+            writer.add(Result(Frame(image, index, index / 25), sample, index + 1))
+    coco = COCO(tmp_path / 'o.json')
+    for id, mask in enumerate(masks, start=1):
+        assert (coco.annToMask(coco.anns[id]) == mask.numpy()).all()
+        assert coco.anns[id]['area'] == mask.sum()
+    assert 'segmentation' not in coco.anns[3] and coco.anns[3]['area'] == 250
