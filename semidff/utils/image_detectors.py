@@ -77,7 +77,7 @@ def resolve_detector(config: Config, keep_checkpoint: bool) -> None:
     """
     model = config.get('model') or {}
     if model.get('temporal'):
-        _check_pipelines(config, config.filename or 'the config')
+        _check_pipelines(config, 'the config')
     if 'detector' in model and not keep_checkpoint:
         model.pop('checkpoint', None)
     name = model.get('detector')
