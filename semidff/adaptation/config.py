@@ -11,7 +11,12 @@ from mmengine.config import Config
 
 from semidff.models.spatial.output_split import FEW_PROPOSALS
 from semidff.utils.atomic_write import atomic_path
-from semidff.utils.image_detectors import imports_of, inner_dataset, read_detector
+from semidff.utils.image_detectors import (
+    imports_of,
+    inner_dataset,
+    read_detector,
+    transform_name,
+)
 from semidff.utils.model_building import read_config
 
 from .plan import Plan, PlanError
@@ -85,16 +90,10 @@ def training_pipeline(own: Config, plan: Plan) -> list[dict]:
     and are not flipped, so that they recur.
     """
     shared = [
-        dict(step)
+        _for_pairs(dict(step))
         for step in own.detector_dataset['pipeline']
-        if not str(step['type']).rpartition('.')[2].startswith(('Load', 'Pack'))
+        if not transform_name(step).startswith(('Load', 'Pack'))
     ]
-    for i, step in enumerate(shared):
-        # The padding of CenterNet and CornerNet, which mmcv does not apply to several images alike.
-        if str(step['type']).rpartition('.')[2] == 'RandomCenterCropPad':
-            mode, number = step.get('test_pad_mode', ('logical_or', 127))
-            divisor = number + 1 if mode == 'logical_or' else number
-            shared[i] = dict(type='mmdet.Pad', size_divisor=divisor)
     crop = []
     if plan.crop:
         shared = [_smaller(step, plan.feature_cache > 0) for step in shared]
@@ -111,9 +110,17 @@ def training_pipeline(own: Config, plan: Plan) -> list[dict]:
     return [*([broadcast] if shared else []), *crop, dict(type='PackFramePair')]
 
 
+def _for_pairs(step: dict) -> dict:
+    """Replace the padding of CenterNet and CornerNet, which mmcv does not apply to several images alike."""
+    if transform_name(step) != 'RandomCenterCropPad':
+        return step
+    mode, number = step.get('test_pad_mode', ('logical_or', 127))
+    return dict(type='mmdet.Pad', size_divisor=number + 1 if mode == 'logical_or' else number)
+
+
 def _smaller(step: dict, two_sizes: bool) -> dict:
     scale = step.get('scale')
-    if str(step['type']).rpartition('.')[2] != 'Resize' or not isinstance(scale, list | tuple):
+    if transform_name(step) != 'Resize' or not isinstance(scale, list | tuple):
         return step
     kept = {key: value for key, value in step.items() if key not in ('type', 'scale')}
     if two_sizes:

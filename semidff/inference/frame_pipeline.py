@@ -14,7 +14,7 @@ from torch import nn
 from semidff.datasets.class_names import class_names
 from semidff.inference.methods import method_class
 from semidff.utils.checkpoint import CheckpointError, load_for_test, read_checkpoint
-from semidff.utils.image_detectors import test_datasets
+from semidff.utils.image_detectors import test_datasets, transform_name
 from semidff.utils.model_building import build_model, num_classes_of
 from semidff.utils.stored_config import parse_config
 
@@ -105,7 +105,7 @@ def frame_pipeline(
     """
     dataset = next(iter(test_datasets(cfg)), {})
     steps = copy.deepcopy(list(dataset.get('pipeline') or ()))
-    kinds = [str(step['type']).rpartition('.')[2] for step in steps]
+    kinds = [transform_name(step) for step in steps]
     if 'LoadImageFromFile' not in kinds:
         raise ValueError(
             f'test_dataloader.dataset.pipeline of the config has no LoadImageFromFile, only {kinds}'
@@ -153,7 +153,7 @@ def _scaled(steps: list[dict], scale: float, loading: int) -> list[dict]:
         else:
             step['scale_factor'] = tuple(one * scale for one in pair(step['scale_factor']))
     for step in steps:
-        if str(step['type']).rpartition('.')[2] == 'Pad' and step.get('size'):
+        if transform_name(step) == 'Pad' and step.get('size'):
             step['size'] = tuple(32 * math.ceil(side * scale / 32) for side in step['size'])
         if 'meta_keys' in step:  # a pipeline without Resize (CenterNet) may leave it out
             step['meta_keys'] = (*step['meta_keys'], 'scale_factor')

@@ -116,6 +116,11 @@ def inner_dataset(dataset: dict) -> dict:
     return dataset
 
 
+def transform_name(step: dict) -> str:
+    """Return the type of a step of a pipeline without its scope: ``Resize`` of ``mmdet.Resize``."""
+    return str(step.get('type')).rpartition('.')[2]
+
+
 def _config_file(name: str) -> Path:
     package, _, inside = name.rpartition('::')
     own = package in ('', 'semidff')
@@ -164,7 +169,7 @@ def _folder(package: str) -> Path:
 def _check_pipelines(config: Config, name: str) -> None:
     """Refuse frames that are normalized ahead of the preprocessor, whose std the flow network's input needs."""
     for key, value in settings_of(config):
-        if isinstance(value, dict) and str(value.get('type')).rpartition('.')[2] == 'Normalize':
+        if isinstance(value, dict) and transform_name(value) == 'Normalize':
             raise ConfigError(
                 f'{name}: {key} normalizes in the pipeline, where the flow network cannot undo it: move mean and std '
                 'to model.data_preprocessor, to_rgb as its bgr_to_rgb'

@@ -9,6 +9,8 @@ from tests import models
 from tests.models import fcos, frames, samples, tiny_rfcn, tiny_video_detector
 from tests.tiny_video import build, detector_cfg
 
+LIGHT = dict(type='TemporalModule', flow_network=dict(type='FlowNetS', width=1 / 8))
+
 
 @pytest.fixture
 def model():
@@ -223,7 +225,7 @@ def test_losses_of_a_frozen_task_network_are_those_of_training():
     config = dict(
         type='VideoDetector',
         detector=fcos(),
-        temporal=dict(type='TemporalModule', flow_network=dict(type='FlowNetS', width=1 / 8)),
+        temporal=LIGHT,
     )
     pairs = torch.stack((frames(2), frames(2, seed=1)), 1)
     losses = []
@@ -242,16 +244,14 @@ def test_losses_on_propagated_outputs_of_fsaf_are_those_on_its_features():
         sample.set_metainfo(dict(frame_id=0, key_frame_id=0))
     losses = []
     for split in (None, dict(type='OutputSplit')):
-        temporal = dict(type='TemporalModule', flow_network=dict(type='FlowNetS', width=1 / 8))
-        model = VideoDetector(detector, temporal, split=split, trainable=['temporal']).train()
+        model = VideoDetector(detector, LIGHT, split=split, trainable=['temporal']).train()
         losses.append(model.loss(pairs, labels))
     torch.testing.assert_close(*losses)
 
 
 def test_losses_of_several_branches_are_refused():
     detector = build_stock('tridentnet/tridentnet_r50-caffe_1x_coco', narrow=True)
-    temporal = dict(type='TemporalModule', flow_network=dict(type='FlowNetS', width=1 / 8))
-    model = VideoDetector(detector, temporal, trainable=['temporal']).train()
+    model = VideoDetector(detector, LIGHT, trainable=['temporal']).train()
     with pytest.raises(TypeError, match='distill it'):
         model.loss(torch.stack((frames(2), frames(2)), 1), samples(2, boxes=True))
 
@@ -267,7 +267,6 @@ def test_parameters_of_the_detector_itself_are_those_of_the_task_network(parts):
 
 def test_a_head_that_is_cut_learns_nothing_with_the_temporal_module():
     detector = build_stock('reppoints/reppoints-moment_r50_fpn_1x_coco', narrow=True)
-    temporal = dict(type='TemporalModule', flow_network=dict(type='FlowNetS', width=1 / 8))
-    model = VideoDetector(detector, temporal, split=dict(type='TowerSplit'), trainable=['temporal'])
+    model = VideoDetector(detector, LIGHT, split=dict(type='TowerSplit'), trainable=['temporal'])
     learns = [name for name, weight in model.named_parameters() if weight.requires_grad]
     assert learns and all(name.startswith('temporal.') for name in learns)

@@ -23,8 +23,9 @@ class Result(NamedTuple):
 
     def detections(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return labels (n,), scores (n,) and boxes (n, 4) x1, y1, x2, y2."""
-        found = self.sample.pred_instances.cpu()
-        return found.labels.numpy(), found.scores.float().numpy(), found.bboxes.float().numpy()
+        found = self.sample.pred_instances  # masks, which may be large, stay where they are
+        fields = found.labels, found.scores.float(), found.bboxes.float()
+        return tuple(field.cpu().numpy() for field in fields)
 
 
 class Output:

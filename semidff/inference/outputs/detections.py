@@ -58,7 +58,7 @@ class DetectionsJson(Output):
         _append(self._images, image, first=self._images.tell() == 0)
         found = [array.tolist() for array in result.detections()]
         masks = result.sample.pred_instances.get('masks')
-        masks = encode_mask_results(masks.cpu().numpy()) if masks is not None else []
+        encoded = [] if masks is None else encode_mask_results(masks.cpu().numpy())
         for i, (label, score, (x1, y1, x2, y2)) in enumerate(zip(*found, strict=True)):
             self._names += [f'class {n}' for n in range(len(self._names), label + 1)]
             box = dict(
@@ -70,9 +70,9 @@ class DetectionsJson(Output):
                 iscrowd=0,
                 score=score,
             )
-            if masks:
-                box.update(area=int(area(masks[i])), segmentation=masks[i])
-                masks[i]['counts'] = masks[i]['counts'].decode()
+            if encoded:
+                text = dict(encoded[i], counts=encoded[i]['counts'].decode())
+                box.update(area=int(area(encoded[i])), segmentation=text)
             _append(self._file, box, first=self._boxes == 0)
             self._boxes += 1
 
