@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from semidff.models.spatial.output_split import FEW_PROPOSALS
+from semidff.models.spatial.output_split import CORRECTION_WIDTH, FEW_PROPOSALS
 from semidff.utils.atomic_write import atomic_path
 from semidff.utils.image_detectors import (
     imports_of,
@@ -78,6 +78,7 @@ def model_config(own: Config, plan: Plan, kind: str) -> dict:
                 stride=max(plan.flow_stride, 4 * plan.downsampling),
             ),
             init_std=None,
+            correction_width=CORRECTION_WIDTH if plan.split == 'OutputSplit' else 0,
         ),
     )
 

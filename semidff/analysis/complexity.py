@@ -131,10 +131,15 @@ def measure_complexity(model: VideoDetector, height: int, width: int) -> Complex
     flops = {}
     flops['feature_network'], features = count(model.spatial.features, inputs)
     flops['flow'], output = count(temporal.flow_network, image, image)
-    scale = None
+    scale = context = None
+    correction = []
     if temporal.scale is not None:
         flops['scale'], scale = count(temporal.scale, output.hidden)
-    flops['warp'], _ = count(temporal.propagate, features, output.flow, scale)
+    if temporal.correction is not None:
+        correction.append(temporal.correction)
+        flops['context'], context = count(temporal.correction.context, output.hidden)
+    flops['warp'], _ = count(temporal.propagate, features, output.flow, scale, context)
+    flops['warp'] += flops.pop('context', 0)
     settings = model.non_key_test_cfg
     flops['task_network'], _ = count(model.spatial.predict, features, samples, settings)
     if settings:
@@ -143,6 +148,7 @@ def measure_complexity(model: VideoDetector, height: int, width: int) -> Complex
         feature_network=model.part('feature_network'),
         flow=[temporal.flow_network],
         scale=[] if temporal.scale is None else [temporal.scale],
+        warp=correction,
         task_network=model.part('task_network'),
         task_key=model.part('task_network'),
     )

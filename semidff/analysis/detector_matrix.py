@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from semidff.inference.acceleration import Acceleration, accelerate
 from semidff.models import FeatureSemantics, SemiDFF, VideoDetector
 from semidff.models.objectives import Distillation
-from semidff.models.spatial.output_split import FEW_PROPOSALS
+from semidff.models.spatial.output_split import CORRECTION_WIDTH, FEW_PROPOSALS
 from semidff.models.spatial.probe import plain_samples
 
 from .benchmark import benchmark
@@ -73,10 +73,12 @@ def video_detector(
 ) -> VideoDetector:
     """Build a video detector around a copy of a detector; ``split`` is a name in :data:`SPLITS`."""
     few = dict(rpn=dict(max_per_img=FEW_PROPOSALS))
-    outputs_of_stage_one = split == 'OutputSplit' and hasattr(detector, 'rpn_head')
+    of_outputs = split == 'OutputSplit'
+    outputs_of_stage_one = of_outputs and hasattr(detector, 'rpn_head')
+    temporal = dict(type='TemporalModule', flow_network=FLOW_NETWORK, init_std=None)
     model = kind(
         copy.deepcopy(detector),
-        dict(type='TemporalModule', flow_network=FLOW_NETWORK, init_std=None),
+        temporal | dict(correction_width=CORRECTION_WIDTH if of_outputs else 0),
         split=None if split == 'default' else dict(type=split),
         data_preprocessor=detector.data_preprocessor,
         non_key_test_cfg=few if outputs_of_stage_one else None,
@@ -157,10 +159,10 @@ def _norms(model: SemiDFF, key: Tensor, current: Tensor, labeled: list) -> dict[
     spatial, temporal = model.spatial, model.temporal
     with torch.no_grad():
         features, target = spatial.features(key), spatial.features(current)
-        flow, scale = temporal.flow_and_scale(temporal.prepare(key), temporal.prepare(current))
+        flow, *others = temporal.fields(temporal.prepare(key), temporal.prepare(current))
     flow = torch.zeros_like(flow).requires_grad_()
     stride = temporal.flow_network.stride
-    propagated = temporal.propagate(features, flow / stride, scale)
+    propagated = temporal.propagate(features, flow / stride, *others)
     batch = Distillation(spatial, model.teacher, propagated, target, labeled)
     norms = {}
     for name, loss in FeatureSemantics()(batch).items():

@@ -60,7 +60,7 @@ def compare_flow_networks(
     In each round all of them and the other parts are timed, so that noise of the machine affects them alike.
 
     Args:
-        model: With a :class:`~semidff.models.temporal.TemporalModule`, whose levels and scale field are kept; it is
+        model: With a :class:`~semidff.models.temporal.TemporalModule`, whose other settings are kept; it is
             put into eval mode.
         frames: Two or more frames of a video, (H, W, 3) uint8, of the network's input size.
         repeats: Number of rounds.
@@ -79,7 +79,13 @@ def compare_flow_networks(
     features = model.spatial.features(key)
     modules = [
         TemporalModule(
-            config, own.field_channels, own.feat_strides, own.scale is not None, init_std=None
+            config,
+            own.feat_channels,
+            own.feat_strides,
+            own.scale is not None,
+            init_std=None,
+            padding=own.padding,
+            correction_width=own.correction_width,
         )
         .to(key)
         .eval()
@@ -92,7 +98,7 @@ def compare_flow_networks(
         for module, laps in zip(modules, seconds, strict=True):
             image = module.prepare(key)
             with model.running(), timed(key.device) as lap:
-                field = module.flow_and_scale(image, module.prepare(current))
+                field = module.fields(image, module.prepare(current))
             laps['flow_and_scale'].append(lap.seconds)
             with model.running(), timed(key.device) as lap:
                 module.propagate(features, *field)
@@ -100,7 +106,7 @@ def compare_flow_networks(
     return [
         Candidate(
             config,
-            count(module.flow_and_scale, *[module.prepare(key)] * 2)[0],
+            count(module.fields, *[module.prepare(key)] * 2)[0],
             PartTimes.medians(others | laps),
         )
         for config, module, laps in zip(configs, modules, seconds, strict=True)

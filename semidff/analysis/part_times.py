@@ -20,7 +20,7 @@ PARTS = {
     'flow': 'F: flow network',
     'scale': 'S: scale field',
     'flow_and_scale': 'F + S: flow network with its downsampled input, scale field',
-    'warp': 'W: warp and product',
+    'warp': 'W: warp, product and correction',
     'task_network': 'N_task: task network',
     'task_non_key': 'N_task: task network and post-processing, propagated features',
     'task_key': "N_task: the same, the frame's own features",
@@ -91,7 +91,7 @@ def time_parts(model: VideoDetector, clip: Iterable[dict], seconds: dict[str, li
         return result
 
     def flow_and_scale(inputs: Tensor) -> tuple:
-        return temporal.flow_and_scale(key.image, temporal.prepare(inputs))
+        return temporal.fields(key.image, temporal.prepare(inputs))
 
     key = None
     for data in clip:

@@ -19,7 +19,7 @@ _BELOW = {
     'feature_network': (f'{DETECTOR}backbone.', f'{DETECTOR}neck.'),
     'task_network': (f'{DETECTOR}rpn_head.', f'{DETECTOR}roi_head.'),
     'flow_network': ('temporal.flow_network.',),
-    'temporal': ('temporal.flow_network.', 'temporal.scale.'),
+    'temporal': ('temporal.flow_network.', 'temporal.scale.', 'temporal.correction.'),
 }
 
 

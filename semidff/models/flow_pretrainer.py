@@ -22,7 +22,7 @@ from .temporal.input_scale import with_input_scale
 class FlowPretrainer(BaseModel):
     """Trains a temporal module's flow network with the end-point error of its output and its coarse predictions.
 
-    Its ``temporal.*`` weights are those of a video detector's temporal module; the scale field is not trained. Errors
+    Its ``temporal.*`` weights are those of a video detector's temporal module; scale field and correction are not trained. Errors
     are in pixels of the image.
 
     Args:
@@ -43,9 +43,8 @@ class FlowPretrainer(BaseModel):
         super().__init__(data_preprocessor or dict(type='VideoDataPreprocessor'), init_cfg)
         self.temporal = MODELS.build(with_input_scale(temporal, self.data_preprocessor))
         self.coarse_weights = tuple(coarse_weights)
-        if self.temporal.scale is not None:
-            # It has no loss, and distributed training waits for the gradients of all trained parameters.
-            self.temporal.scale.requires_grad_(False)
+        # Nothing else has a loss, and distributed training waits for the gradients of all trained parameters.
+        self.temporal.requires_grad_(False).flow_network.requires_grad_(True)
 
     def forward(self, inputs: Tensor, data_samples: list | None = None, mode: str = 'tensor'):
         """Estimate the flow of pairs.

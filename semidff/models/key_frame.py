@@ -41,19 +41,26 @@ class KeyFrame(NamedTuple):
 
 
 class FlowField(NamedTuple):
-    """Feature flow and scale field of current frames, with the images that they were computed from.
+    """Feature flow, scale field and context of current frames, with the images that they were computed from.
 
     Attributes:
         key: The temporal module's input of the key frames, (N, 3, H / 2, W / 2).
         current: The temporal module's input of the current frames, likewise.
         flow: Feature flow (N, 2, h, w) in cells of the flow network's stride.
         scale: Scale field (N, C, h, w), None without one.
+        context: Context of the correction (N, C, h, w), None without one.
     """
 
     key: Tensor
     current: Tensor
     flow: Tensor
     scale: Tensor | None
+    context: Tensor | None = None
+
+    @property
+    def fields(self) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Flow, scale field and context, as the temporal module's ``fields()`` returns them."""
+        return self.flow, self.scale, self.context
 
     def select(self, indices: Sequence[int]) -> 'FlowField':
         """Return the flow fields of some of the frames, without a copy if these are all frames."""

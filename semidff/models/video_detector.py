@@ -170,13 +170,13 @@ class VideoDetector(BaseDetector):
             return self.spatial.predict(features, samples), KeyFrame(image, features)
 
     def flow_field(self, inputs: Tensor, key: KeyFrame) -> FlowField:
-        """Compute feature flow and scale field of normalized current frames (N, 3, H, W) with respect to key frames.
+        """Compute feature flow, scale field and context of normalized current frames (N, 3, H, W) with respect to key frames.
 
         This is the expensive part of propagation.
         """
         with self.running():
             current = self.temporal.prepare(inputs)
-            return FlowField(key.image, current, *self.temporal.flow_and_scale(key.image, current))
+            return FlowField(key.image, current, *self.temporal.fields(key.image, current))
 
     def predict_non_key(
         self,
@@ -195,7 +195,7 @@ class VideoDetector(BaseDetector):
             if flow_field is None:
                 features = self.temporal(key.image, self.temporal.prepare(inputs), key.features)
             else:
-                features = self.temporal.propagate(key.features, flow_field.flow, flow_field.scale)
+                features = self.temporal.propagate(key.features, *flow_field.fields)
             return self.spatial.predict(features, samples, self.non_key_test_cfg)
 
     def extract_feat(self, batch_inputs: Tensor) -> tuple[Tensor, ...]:

@@ -97,7 +97,7 @@ def check_panels(panels: Sequence[str], method: str, engine: VideoEngine) -> Non
             f'leave them out, or choose one of {able}'
         )
     temporal = engine.method.model.temporal
-    if not hasattr(temporal, 'flow_and_scale'):
+    if not hasattr(temporal, 'fields'):
         raise MethodError(f'{type(temporal).__name__} has no feature flow; leave out the panels')
     if 'scale' in panels and getattr(temporal, 'scale', None) is None:
         raise MethodError(

@@ -130,8 +130,8 @@ def view_pair(
             )
         propagated = model.propagate(key, current, key_features, [sample])
         temporal, flow, scale = model.temporal, None, None
-        if hasattr(temporal, 'flow_and_scale'):
-            flow, scale = temporal.flow_and_scale(temporal.prepare(key), temporal.prepare(current))
+        if hasattr(temporal, 'fields'):
+            flow, scale, _ = temporal.fields(temporal.prepare(key), temporal.prepare(current))
         stride = getattr(getattr(temporal, 'flow_network', None), 'stride', 16)
 
         def predictions(
@@ -179,9 +179,9 @@ def view_frames(
         VideoError: The video cannot be read, or one of the frames is not in it.
         ValueError: The frames differ in size, or there is no such level.
     """
-    if not hasattr(model.temporal, 'flow_and_scale'):
+    if not hasattr(model.temporal, 'fields'):
         raise MethodError(
-            f'{type(model.temporal).__name__} has no feature flow (flow_and_scale) to show: give a config whose '
+            f'{type(model.temporal).__name__} has no feature flow (fields) to show: give a config whose '
             'temporal module is TemporalModule'
         )
     wanted, frames, last = {key, *currents}, {}, -1

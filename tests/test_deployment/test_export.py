@@ -52,7 +52,7 @@ def exported(model, folder):
 def test_some_of_the_flow_leaves_the_map(model):
     """The parity test needs such flow."""
     inputs = [model.data_preprocessor(copy.deepcopy(b), False)['inputs'] for b in BATCHES[:2]]
-    flow, _ = model.temporal.flow_and_scale(*map(model.temporal.prepare, inputs))
+    flow, *_ = model.temporal.fields(*map(model.temporal.prepare, inputs))
     height, width = flow.shape[-2:]
     x = flow[0, 0] + torch.arange(width)
     y = flow[0, 1] + torch.arange(height)[:, None]

@@ -87,7 +87,7 @@ def flow_tensors(model: VideoDetector, key: Tensor, current: Tensor) -> dict[str
 
     hooks = [m.register_forward_hook(remember(name)) for name, m in net.named_children()]
     prepared = model.temporal.prepare(key), model.temporal.prepare(current)
-    flow, scale = model.temporal.flow_and_scale(*prepared)
+    flow, scale, _ = model.temporal.fields(*prepared)
     for hook in hooks:
         hook.remove()
     scaled = current * net.input_scale, key * net.input_scale

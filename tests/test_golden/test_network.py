@@ -28,7 +28,7 @@ def test_parameters_fill_the_network(model):
 def test_flow_scale_and_warp(model):
     golden = arrays('net_golden.npz')
     key, current = (model.temporal.prepare(frame[None]) for frame in pair())
-    flow, scale = model.temporal.flow_and_scale(key, current)
+    flow, scale, _ = model.temporal.fields(key, current)
     assert relative(flow, golden['cur_flow']) < 1e-5
     assert relative(scale, golden['cur_scale_map']) < 1e-5
     features = (torch.from_numpy(golden['key_conv_feat']),)

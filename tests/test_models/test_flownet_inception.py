@@ -56,7 +56,7 @@ def test_complexity_is_that_of_table_2():
         image = torch.empty(1, 3, 600, 1000)
         temporal = {name: TemporalModule(cfg) for name, cfg in FLOW_NETWORKS.items()}
         cost = {
-            name: operations(module.flow_and_scale, *[module.prepare(image)] * 2)
+            name: operations(module.fields, *[module.prepare(image)] * 2)
             for name, module in temporal.items()
         }
         for depth, row in TABLE_2.items():

@@ -59,7 +59,7 @@ def test_levels_of_a_frame_of_any_size(stride):
     frame = module.prepare(torch.randn(1, 3, 150, 203))
     levels = [torch.randn(1, 4, math.ceil(150 / s), math.ceil(203 / s)) for s in (8, 16, 32, 64)]
     with torch.no_grad():
-        flow, scale = module.flow_and_scale(frame, frame)
+        flow, scale, _ = module.fields(frame, frame)
         flow = torch.rand_like(flow)
         for level, result, s in zip(
             levels, module.propagate(levels, flow, scale), (8, 16, 32, 64), strict=True

@@ -27,7 +27,7 @@ def frames(module, seed=0):
 def test_scale_starts_at_exactly_one():
     module = build(8)
     module.init_weights()
-    _, scale = module.flow_and_scale(*frames(module))
+    _, scale, _ = module.fields(*frames(module))
     assert torch.equal(scale, torch.ones(2, 8, 4, 6))
 
 
@@ -49,7 +49,7 @@ def test_hes_start_keeps_the_size_of_the_signal():
         module.flow_network.conv6_1.register_forward_hook(
             lambda m, i, o, kept=layers: kept.append(o)
         )
-        module.flow_and_scale(*frames(module))
+        module.fields(*frames(module))
         deepest[std] = layers[0].std().item()
     assert deepest[None] > 100 * deepest[0.02] > 0
 
@@ -59,7 +59,7 @@ def test_propagated_features_are_warped_times_scale():
     nn.init.normal_(module.scale.weight)
     key, current = frames(module)
     features = torch.randn(2, 8, 4, 6)
-    flow, scale = module.flow_and_scale(key, current)
+    flow, scale, _ = module.fields(key, current)
     propagated = module(key, current, (features,))
     assert len(propagated) == 1
     assert torch.equal(propagated[0], warp(features, flow) * scale)
@@ -69,7 +69,7 @@ def test_propagated_features_are_warped_times_scale():
 def test_without_a_scale_field():
     module = build(8, with_scale=False)
     assert module.scale is None
-    flow, scale = module.flow_and_scale(*frames(module))
+    flow, scale, _ = module.fields(*frames(module))
     assert scale is None
     features = torch.randn(2, 8, 4, 6)
     assert torch.equal(module.propagate((features,), torch.zeros_like(flow), None)[0], features)

@@ -79,7 +79,7 @@ class VideoTestLoop(TestLoop):
         self.render = None
         if render:
             kind = method_class(self.method)
-            has_flow = not kind.uses_temporal or hasattr(temporal, 'flow_and_scale')
+            has_flow = not kind.uses_temporal or hasattr(temporal, 'fields')
             self.render = {'with_flow': kind.shows_flow and has_flow, **render}
         self._check_protocol()
 

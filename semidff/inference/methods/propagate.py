@@ -46,8 +46,8 @@ class Propagate(VideoMethod):
                 'stage-two config and checkpoint, or one of frame, copy, coast, interpolate, sff-fast'
             )
         super().__init__(model)
-        self.inspectable = self.inspectable and hasattr(model.temporal, 'flow_and_scale')
-        if keep_fields and not hasattr(model.temporal, 'flow_and_scale'):
+        self.inspectable = self.inspectable and hasattr(model.temporal, 'fields')
+        if keep_fields and not hasattr(model.temporal, 'fields'):
             raise MethodError(f'{type(model.temporal).__name__} has no feature flow to keep')
         self.keep_fields = keep_fields
 

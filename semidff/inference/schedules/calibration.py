@@ -41,7 +41,7 @@ def calibrate(
         @cache
         def error(key: int, current: int, images: Sequence[Tensor] = images) -> float:
             pair = images[key], images[current]
-            return float(predictor(FlowField(*pair, *temporal.flow_and_scale(*pair))))
+            return float(predictor(FlowField(*pair, *temporal.fields(*pair))))
 
         keys += [count_key_frames(schedule, len(images), error) for schedule in schedules]
         lengths.append(len(images))

@@ -125,7 +125,7 @@ def _pairs(
         current = preprocess(clip[start + distance])
         if current.shape == key_input.shape:
             flow_field = model.flow_field(current, key)
-            propagated = model.temporal.propagate(key.features, flow_field.flow, flow_field.scale)
+            propagated = model.temporal.propagate(key.features, *flow_field.fields)
             truth, compare = model.spatial.features(current), model.spatial.split.comparable
             error = relative_error(compare(propagated, truth), compare(truth, truth))
             yield flow_statistics(flow_field).cpu(), error.cpu()

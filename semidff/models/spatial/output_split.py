@@ -16,6 +16,9 @@ from .two_stage_heads import ROI_INPUTS
 FEW_PROPOSALS = 100
 """On non-key frames of two-stage detectors: the second stage, all that is left to them, takes as long as there are."""
 
+CORRECTION_WIDTH = 32
+"""Width of the temporal module's correction of outputs; no weights of a dense head follow that could correct them."""
+
 
 @TASK_UTILS.register_module()
 class OutputSplit(Split):

@@ -7,6 +7,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from .align import align
+from .correction import Correction
 from .flownet_inception import FlowNetInception
 from .flownet_light import FlowNetLight
 from .flownet_s import FlowNetS
@@ -39,10 +40,12 @@ class TemporalModule(BaseModule):
         padding: What cells of the key frame outside its maps hold: ``zeros``, as in the papers, or ``border``, the
             nearest cell. A video detector's config may leave it out: zero logits would be detections, so outputs are
             continued by their border.
+        correction_width: Channels of a :class:`~semidff.models.temporal.correction.Correction` of the warped and
+            scaled maps; 0, as in the papers, for none.
 
     Raises:
         ValueError: If the padding is unknown, or the flow network has no hidden features for a
-            scale field (``OpenCVFlow``).
+            scale field or a correction (``OpenCVFlow``).
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class TemporalModule(BaseModule):
         with_scale: bool = True,
         init_std: float | None = 0.02,
         padding: str = 'zeros',
+        correction_width: int = 0,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -61,17 +65,30 @@ class TemporalModule(BaseModule):
         self.padding = padding
         self.flow_network = MODELS.build(flow_network)
         self.feat_strides = tuple(feat_strides)
-        channels = (feat_channels,) if isinstance(feat_channels, int) else feat_channels
+        shared = isinstance(feat_channels, int)
+        channels = (feat_channels,) * len(self.feat_strides) if shared else feat_channels
+        self.feat_channels = tuple(channels)
         self.field_channels = tuple(dict.fromkeys(channels))
         self.init_std = init_std
-        if with_scale and not self.flow_network.hidden_channels:
+        if (with_scale or correction_width) and not self.flow_network.hidden_channels:
             raise ValueError(
-                f'{type(self.flow_network).__name__} has no hidden features to predict a scale field from: '
-                'set with_scale=False'
+                f'{type(self.flow_network).__name__} has no hidden features to predict a scale field or a correction '
+                'from: set with_scale=False and correction_width=0'
             )
         self.scale = (
             nn.Conv2d(self.flow_network.hidden_channels, sum(self.field_channels), 1)
             if with_scale
+            else None
+        )
+        self.correction_width = correction_width
+        if correction_width and len(channels) != len(self.feat_strides):
+            raise ValueError(
+                f'feat_channels={self.feat_channels} and feat_strides={self.feat_strides} name different numbers of '
+                'levels'
+            )
+        self.correction = (
+            Correction(self.flow_network.hidden_channels, channels, correction_width)
+            if correction_width
             else None
         )
         self._reset()
@@ -87,22 +104,43 @@ class TemporalModule(BaseModule):
         """Return the flow network's downsampled input for normalized frames (N, 3, H, W)."""
         return self.flow_network.prepare(image)
 
-    def flow_and_scale(self, key: Tensor, current: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return feature flow (N, 2, h, w), in cells of the flow network's stride, and scale field (N, C, h, w).
-
-        The scale field holds one field per number of channels of the levels, in the order of ``field_channels``.
+    def fields(self, key: Tensor, current: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Return what the flow network says about pairs, for :meth:`propagate`.
 
         Args:
             key: Key frames from :meth:`prepare`.
             current: Current frames from :meth:`prepare`.
+
+        Returns:
+            The feature flow (N, 2, h, w) in cells of the flow network's stride; the scale field (N, C, h, w), None
+            without one; and the context (N, ``correction_width``, h, w), None without a correction. The scale field
+            holds one field per number of channels of the levels, in the order of ``field_channels``.
         """
         output = self.flow_network(current, key)
-        return output.flow, None if self.scale is None else self.scale(output.hidden)
+        return (
+            output.flow,
+            None if self.scale is None else self.scale(output.hidden),
+            None if self.correction is None else self.correction.context(output.hidden),
+        )
 
     def propagate(
-        self, features: Sequence[Tensor], flow: Tensor, scale: Tensor | None
+        self,
+        features: Sequence[Tensor],
+        flow: Tensor,
+        scale: Tensor | None = None,
+        context: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
-        """Warp and scale the key-frame features, (N, C, h_l, w_l) per level."""
+        """Warp, scale and correct the key-frame features, (N, C, h_l, w_l) per level.
+
+        Args:
+            features: The key-frame features.
+            flow, scale, context: Result of :meth:`fields`.
+
+        Raises:
+            ValueError: If the levels do not fit the temporal module's strides and channels, or the context is missing.
+        """
+        if self.correction is not None and context is None:
+            raise ValueError('this temporal module has a correction: give the context of fields()')
         if len(features) != len(self.feat_strides):
             raise ValueError(
                 f'the feature network returned {len(features)} levels, but feat_strides names '
@@ -114,8 +152,8 @@ class TemporalModule(BaseModule):
             fields = dict(
                 zip(self.field_channels, scale.split(self.field_channels, 1), strict=True)
             )
-        samplers, scales, propagated = {}, {}, []
-        for level, stride in zip(features, self.feat_strides, strict=True):
+        samplers, aligned, propagated = {}, {}, []
+        for index, (level, stride) in enumerate(zip(features, self.feat_strides, strict=True)):
             channels, *size = level.shape[1:]
             place = (stride, *size)
             if place not in samplers:
@@ -125,10 +163,14 @@ class TemporalModule(BaseModule):
                 samplers[place] = Sampler(moved, self.padding == 'border')
             warped = samplers[place](level)
             if scale is not None:
-                if (place, channels) not in scales:
+                if (place, channels) not in aligned:
                     self._check_channels(channels)
-                    scales[place, channels] = align(fields[channels], own, stride, size)
-                warped = warped * scales[place, channels]
+                    aligned[place, channels] = align(fields[channels], own, stride, size)
+                warped = warped * aligned[place, channels]
+            if context is not None:
+                if place not in aligned:
+                    aligned[place] = align(context, own, stride, size)
+                warped = self.correction(warped, aligned[place], index)
             propagated.append(warped)
         return tuple(propagated)
 
@@ -164,4 +206,4 @@ class TemporalModule(BaseModule):
             current: Current frames, likewise.
             features: Key-frame features, (N, C, h_l, w_l) per level.
         """
-        return self.propagate(features, *self.flow_and_scale(key, current))
+        return self.propagate(features, *self.fields(key, current))

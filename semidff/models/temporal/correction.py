@@ -1,0 +1,88 @@
+"""Correction of propagated maps by a light residual block (not in the papers)."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from mmdet.utils import reduce_mean
+from torch import Tensor, nn
+
+_BATCHES = 100
+"""Training batches over which the units are averaged; after these they do not change."""
+
+
+def typical_size(maps: Tensor, dims: Sequence[int]) -> Tensor:
+    """Return the standard deviation over some dimensions, at least a tenth of the root mean square.
+
+    It is the unit of outputs of different kinds: class logits, boxes in pixels, logarithms of sizes. The root mean
+    square serves those that hardly vary.
+    """
+    maps = maps.detach().float()
+    deviation = maps.std(dims, correction=0)
+    return torch.maximum(deviation, maps.square().mean(dims).sqrt() / 10).clamp(min=1e-6)
+
+
+class Correction(nn.Module):
+    """Corrects warped maps x: ``x + u * W3 relu(W2 relu(W1 (x / u) + c))``.
+
+    Outputs of a head do more than move: if an object comes closer, its offsets grow, and interpolation between cells
+    lowers the peaks of scores. A product with the scale field can express neither. The block reads all channels of
+    3 x 3 cells and the context c, a linear function of the flow network's last features, which know both frames. W1 and
+    W3 are 1 x 1 convolutions, W2 is a 3 x 3 convolution. W3 starts at zero, so that an untrained block changes nothing.
+
+    Levels with the same number of channels share the weights. The units u, one for each channel of each level, are
+    averages of :func:`typical_size` over the first training batches.
+
+    Args:
+        hidden_channels: Channels of the flow network's last features.
+        channels: Channels of each level.
+        width: Channels of the context and between the convolutions.
+    """
+
+    def __init__(self, hidden_channels: int, channels: Sequence[int], width: int) -> None:
+        super().__init__()
+        self.context = nn.Conv2d(hidden_channels, width, 1)
+        self.blocks = nn.ModuleDict(
+            {
+                str(count): nn.ModuleList(
+                    [
+                        nn.Conv2d(count, width, 1),
+                        nn.Conv2d(width, width, 3, padding=1),
+                        nn.Conv2d(width, count, 1),
+                    ]
+                )
+                for count in channels
+            }
+        )
+        for level, count in enumerate(channels):
+            self.register_buffer(f'unit{level}', torch.ones(count))
+        self.register_buffer('batches', torch.zeros(len(channels)))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Initialize the last convolutions with zero, the others by He's method."""
+        for first, second, last in self.blocks.values():
+            for conv in (first, second):
+                nn.init.kaiming_normal_(conv.weight, nonlinearity='relu')
+                nn.init.zeros_(conv.bias)
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
+
+    def forward(self, maps: Tensor, context: Tensor, level: int) -> Tensor:
+        """Correct the warped maps of a level.
+
+        Args:
+            maps: (N, C, h, w).
+            context: Output of the layer ``context`` at the cells of the level, (N, width, h, w).
+            level: Index of the level.
+        """
+        unit = getattr(self, f'unit{level}')
+        if self.training and self.batches[level] < _BATCHES:
+            self.batches[level] += 1
+            unit.lerp_(reduce_mean(typical_size(maps, (0, 2, 3))), 1 / self.batches[level].item())
+        unit = unit[:, None, None]
+        first, second, last = self.blocks[str(maps.shape[1])]
+        # The division is part of the weights, which are fewer than the maps' elements.
+        hidden = F.conv2d(maps, first.weight / unit, first.bias)
+        correction = last(F.relu(second(F.relu(hidden + context))))
+        return torch.addcmul(maps, correction.to(maps.dtype), unit.to(maps.dtype))

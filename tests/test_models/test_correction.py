@@ -1,0 +1,170 @@
+import copy
+
+import pytest
+import torch
+from mmdet.registry import MODELS
+from mmengine.registry import init_default_scope
+from torch import nn
+
+from semidff.models.temporal.correction import Correction, typical_size
+from semidff.models.temporal.temporal_module import TemporalModule
+
+LEVELS = (6, 6, 3)
+STRIDES = (8, 16, 32)
+FLOW = dict(type='FlowNetS', width=1 / 16, stride=8, input_scale=1.0)
+
+
+@pytest.fixture(autouse=True)
+def scope():
+    init_default_scope('mmdet')
+
+
+def build(correction_width=4, **kwargs) -> TemporalModule:
+    torch.manual_seed(0)
+    config = dict(
+        type='TemporalModule',
+        flow_network=FLOW,
+        feat_channels=LEVELS,
+        feat_strides=STRIDES,
+        init_std=None,
+        correction_width=correction_width,
+    )
+    return MODELS.build({**config, **kwargs})
+
+
+def maps(seed=0, count=2) -> list[torch.Tensor]:
+    torch.manual_seed(seed)
+    sizes = [(8, 12), (4, 6), (2, 3)]
+    return [torch.randn(count, c, *size) for c, size in zip(LEVELS, sizes, strict=True)]
+
+
+def frames(module, seed=0) -> list[torch.Tensor]:
+    torch.manual_seed(seed)
+    return [module.prepare(torch.randn(2, 3, 64, 96)) for _ in range(2)]
+
+
+def disturb(module: TemporalModule) -> None:
+    for block in module.correction.blocks.values():
+        nn.init.normal_(block[-1].weight)
+
+
+def test_the_untrained_correction_changes_nothing():
+    corrected, plain = build(), build(correction_width=0)
+    plain.load_state_dict(corrected.state_dict(), strict=False)
+    pair = frames(corrected)
+    for mode in (True, False):
+        results = [module.train(mode)(*pair, maps()) for module in (corrected, plain)]
+        for own, other in zip(*results, strict=True):
+            assert torch.equal(own, other)
+
+
+def test_without_a_correction_the_state_dict_is_that_of_the_papers():
+    plain = build(correction_width=0)
+    assert plain.correction is None
+    assert not any('correction' in name for name in plain.state_dict())
+
+
+def test_the_correction_follows_warp_and_scale():
+    """A reference with plain modules; the scale field differs from one."""
+    module = build().eval()
+    disturb(module)
+    nn.init.normal_(module.scale.weight, std=0.1)
+    pair = frames(module)
+    flow, scale, context = module.fields(*pair)
+    plain = build(correction_width=0)
+    warped = plain.propagate(maps(), flow, scale)
+    found = module.propagate(maps(), flow, scale, context)
+    first, second, last = module.correction.blocks['6']
+    inner = second((first(warped[0]) + context).relu()).relu()
+    assert torch.allclose(found[0], warped[0] + last(inner), atol=1e-5)
+    assert not torch.allclose(found[0], warped[0], atol=0.1)
+
+
+def test_the_correction_adds_where_the_key_frame_has_nothing():
+    """What a scale field cannot do; the reason is the pair of frames."""
+    module = build().eval()
+    disturb(module)
+    empty = [torch.zeros_like(level) for level in maps()]
+    first, other = (module(*frames(module, seed), empty)[0] for seed in (0, 1))
+    assert first.abs().mean() > 0.01 and not torch.allclose(first, other)
+
+
+def test_levels_of_other_units_learn_alike():
+    """Boxes in pixels beside logits: their unit follows from the first training batches, and is then fixed."""
+    correction = Correction(5, LEVELS, 4).train()
+    factor = torch.tensor([1.0, 1000.0, 1.0, 1.0, 1.0, 0.01])[:, None, None]
+    context = torch.zeros(4, 4, 8, 12)
+    torch.manual_seed(0)
+    for _ in range(110):
+        correction(factor * torch.randn(4, 6, 8, 12), context, 0)
+    assert torch.allclose(correction.unit0, factor.flatten(), rtol=0.05)
+    assert torch.equal(correction.unit1, torch.ones(6))  # a level of its own
+    kept = correction.unit0.clone()
+    correction(100 * factor * torch.randn(4, 6, 8, 12), context, 0)
+    assert torch.equal(correction.unit0, kept)
+    nn.init.constant_(correction.blocks['6'][-1].bias, 1.0)
+    added = correction.eval()(torch.zeros(1, 6, 8, 12), context[:1], 0)
+    assert torch.allclose(added[0, :, 0, 0], correction.unit0)
+
+
+def test_units_do_not_change_in_evaluation():
+    correction = Correction(5, LEVELS, 4).eval()
+    correction(50 * maps()[0], torch.zeros(2, 4, 8, 12), 0)
+    assert torch.equal(correction.unit0, torch.ones(6)) and not correction.batches.any()
+
+
+def test_the_unit_of_a_constant_is_a_tenth_of_it():
+    assert typical_size(torch.full((2, 1, 3, 3), -5.0), (0, 2, 3)).item() == pytest.approx(0.5)
+    assert typical_size(torch.zeros(2, 1, 3, 3), (0, 2, 3)).item() > 0
+
+
+def test_every_weight_learns():
+    module = build().train()
+    disturb(module)
+    sum(level.square().sum() for level in module(*frames(module), maps())).backward()
+    for name, weight in module.correction.named_parameters():
+        assert weight.grad is not None and weight.grad.abs().sum() > 0, name
+
+
+def test_half_precision_keeps_the_maps_precise():
+    module = build().eval()
+    disturb(module)
+    pair = frames(module)
+    pixels = [1000 + level for level in maps()]
+    fields = module.fields(*pair)
+    full = module.propagate(pixels, *fields)
+    with torch.autocast('cpu', torch.bfloat16):
+        half = module.propagate(pixels, *fields)
+    plain = build(correction_width=0)
+    for own, rounded, warped in zip(full, half, plain.propagate(pixels, *fields[:2]), strict=True):
+        change = (own - warped).abs().max()
+        assert rounded.dtype == torch.float32
+        # The correction is rounded, the pixels are not: bfloat16 has steps of 4 at 1000.
+        assert (own - rounded).abs().max() < 0.05 * change
+
+
+def test_channels_last_maps_are_corrected_alike():
+    module = build().eval()
+    disturb(module)
+    pair = frames(module)
+    last = [level.to(memory_format=torch.channels_last) for level in maps()]
+    other = copy.deepcopy(module).to(memory_format=torch.channels_last)
+    for a, b in zip(module(*pair, maps()), other(*pair, last), strict=True):
+        assert torch.allclose(a, b, atol=1e-4)
+
+
+def test_a_missing_context_is_refused():
+    module = build()
+    flow, scale, _ = module.fields(*frames(module))
+    with pytest.raises(ValueError, match='context'):
+        module.propagate(maps(), flow, scale)
+
+
+def test_a_flow_without_hidden_features_is_refused():
+    with pytest.raises(ValueError, match='correction_width=0'):
+        build(flow_network=dict(type='OpenCVFlow'), with_scale=False)
+
+
+def test_channels_of_every_level_are_needed():
+    with pytest.raises(ValueError, match='different numbers of levels'):
+        build(feat_channels=(6, 3))
