@@ -22,8 +22,8 @@ from .temporal.input_scale import with_input_scale
 class FlowPretrainer(BaseModel):
     """Trains a temporal module's flow network with the end-point error of its output and its coarse predictions.
 
-    Its ``temporal.*`` weights are those of a video detector's temporal module; scale field and correction are not trained. Errors
-    are in pixels of the image.
+    Its ``temporal.*`` weights are those of a video detector's temporal module; scale field and correction are not
+    trained. Errors are in pixels of the image.
 
     Args:
         temporal: Config of the temporal module; ``input_scale`` follows from ``data_preprocessor``, as in a video

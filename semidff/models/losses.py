@@ -1,4 +1,4 @@
-"""Parts of the feature semantic loss (semi-DFF Eqs. 5-9), and the loss of flow networks.
+"""Parts of the feature semantic loss (semi-DFF Eqs. 5-9), the loss of flow networks, and the unit of outputs.
 
 The semantic losses follow the authors' code where it differs from the paper:
 
@@ -8,6 +8,8 @@ The semantic losses follow the authors' code where it differs from the paper:
   cross-entropy by the teacher's entropy, a constant;
 - box losses are means over all outputs, background included, unless weights are given.
 """
+
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -92,6 +94,17 @@ def end_point_error(predicted: Tensor, target: Tensor) -> Tensor:
     """Return the mean Euclidean distance of two flow fields of shape (N, 2, H, W), in their unit."""
     # The square root has no gradient at 0, the error of zero flow without motion.
     return torch.sqrt((predicted - target).square().sum(1) + 1e-12).mean()
+
+
+def typical_size(maps: Tensor, dims: Sequence[int]) -> Tensor:
+    """Return the standard deviation over some dimensions, at least a tenth of the root mean square.
+
+    It is the unit of outputs of different kinds: class logits, boxes in pixels, logarithms of sizes. The root mean
+    square serves those that hardly vary.
+    """
+    maps = maps.detach().float()
+    deviation = maps.std(dims, correction=0)
+    return torch.maximum(deviation, maps.square().mean(dims).sqrt() / 10).clamp(min=1e-6)
 
 
 def _total(terms: Tensor, weight: Tensor | None) -> Tensor:

@@ -170,7 +170,7 @@ class VideoDetector(BaseDetector):
             return self.spatial.predict(features, samples), KeyFrame(image, features)
 
     def flow_field(self, inputs: Tensor, key: KeyFrame) -> FlowField:
-        """Compute feature flow, scale field and context of normalized current frames (N, 3, H, W) with respect to key frames.
+        """Compute the fields of normalized current frames (N, 3, H, W) with respect to key frames.
 
         This is the expensive part of propagation.
         """

@@ -72,6 +72,20 @@ def test_both_graphs_are_equal_to_pytorch(model, exported):
     assert report.detections > 20 and report.lost == report.added == 0
 
 
+def test_a_correction_is_exported(tmp_path):
+    config = video_config('retinanet', split=dict(type='OutputSplit'))
+    for name in ('feat_channels', 'feat_strides'):
+        config['temporal'].pop(name)
+    config['temporal']['correction_width'] = 8
+    corrected = build(config).eval()
+    correction = corrected.temporal.correction
+    torch.nn.init.normal_(next(iter(correction.blocks.values()))[-1].weight)
+    torch.nn.init.uniform_(correction.unit0, 0.5, 2)
+    export_onnx(corrected, tmp_path, SIZE)
+    report = verify(corrected, OnnxVideoDetector(corrected, tmp_path), BATCHES)
+    assert report.equal and report.detections and report.lost == report.added == 0, str(report)
+
+
 def test_another_model_is_noticed(model, exported):
     other = copy.deepcopy(model)
     with torch.no_grad():

@@ -6,7 +6,8 @@ from mmdet.registry import MODELS
 from mmengine.registry import init_default_scope
 from torch import nn
 
-from semidff.models.temporal.correction import Correction, typical_size
+from semidff.models.losses import typical_size
+from semidff.models.temporal.correction import Correction
 from semidff.models.temporal.temporal_module import TemporalModule
 
 LEVELS = (6, 6, 3)

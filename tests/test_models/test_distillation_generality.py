@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tests.models import frames, samples, tiny_semi_dff
+from tests.models import awake, build, fcos, frames, samples, tiny_semi_dff, video_config
 
 KINDS = pytest.mark.parametrize('kind', ['rfcn', 'faster_rcnn', 'retinanet'])
 TWO_STAGE = {'loss_rpn_cls', 'loss_rpn_box', 'loss_roi_cls', 'loss_roi_box'}
@@ -66,3 +66,63 @@ def test_video_prediction(kind):
     assert len(calls) == 1
     for result in (on_key[0].pred_instances, on_current[0].pred_instances):
         assert len(result) and result.bboxes.shape[1] == 4 and result.scores.isfinite().all()
+
+
+def corrected(kind, split):
+    """A SemiDFF with a correction, whose maps are probed."""
+    config = video_config('retinanet' if kind == 'fcos' else kind, split=dict(type=split))
+    if kind == 'fcos':
+        config['detector'] = fcos()
+    for name in ('feat_channels', 'feat_strides'):
+        config['temporal'].pop(name)
+    config['temporal']['correction_width'] = 8
+    model = build(config)
+    awake(model)
+    model.reset_teacher()
+    return model
+
+
+CORRECTED = pytest.mark.parametrize(
+    ('kind', 'split'),
+    [
+        ('rfcn', 'OutputSplit'),
+        ('faster_rcnn', 'OutputSplit'),
+        ('faster_rcnn', 'ExtractFeatSplit'),
+        ('retinanet', 'OutputSplit'),
+        ('retinanet', 'TowerSplit'),
+        ('fcos', 'OutputSplit'),  # distances in pixels
+    ],
+)
+
+
+@CORRECTED
+def test_the_correction_learns_in_the_semantic_step(kind, split):
+    """Trained alone, on a motion that the flow network does not see yet."""
+    model = corrected(kind, split).train()
+    model.enter_step([dict(type='FeatureSemantics')], ('temporal',))
+    weights = list(model.temporal.correction.parameters())
+    optimizer = torch.optim.Adam(weights, lr=5e-3)
+    values = []
+    for _ in range(20):
+        loss = sum(model(pairs(), samples(2), mode='loss').values())
+        optimizer.zero_grad()
+        loss.backward()
+        if values:  # the last convolution starts at zero
+            assert all(p.grad.any() for p in weights)
+        optimizer.step()
+        values.append(loss.item())
+    assert values[-1] < 0.9 * values[0]
+
+
+@CORRECTED
+@torch.no_grad()
+def test_key_frames_are_not_corrected(kind, split):
+    model, plain = corrected(kind, split).eval(), corrected(kind, split).eval()
+    plain.temporal = None
+    for block in model.temporal.correction.blocks.values():
+        torch.nn.init.normal_(block[-1].weight)
+    (found, key), (expected, _) = (m.predict_key(frames(1), samples(1)) for m in (model, plain))
+    for name in ('bboxes', 'scores', 'labels'):
+        one, other = (result[0].pred_instances[name] for result in (found, expected))
+        assert len(one) and torch.equal(one, other)
+    assert model.predict_non_key(frames(1, seed=1), samples(1), key)[0].pred_instances is not None

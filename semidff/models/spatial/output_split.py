@@ -8,6 +8,8 @@ import torch
 from mmdet.registry import TASK_UTILS
 from torch import Tensor, nn
 
+from semidff.models.losses import typical_size
+
 from .head_family import head_family
 from .probe import probe
 from .split import ExtractFeatSplit, Split
@@ -92,19 +94,16 @@ class OutputSplit(Split):
         return raw
 
     def comparable(self, features: Sequence[Tensor], truth: Sequence[Tensor]) -> list[Tensor]:
-        """Return each output of each level in units of its true standard deviation.
+        """Return each output of each level in units of its true :func:`~semidff.models.losses.typical_size`.
 
         Class logits, boxes in pixels and logarithms of sizes have different units, and boxes in pixels other sizes on
-        each level. The unit is at least a tenth of the root mean square, for outputs that hardly vary.
+        each level.
         """
         outputs = []
         for maps, true, level in zip(features, truth, self._layout, strict=True):
             channels = [count for _, count in level]
             for own, other in zip(maps.split(channels, 1), true.split(channels, 1), strict=True):
-                other = other.detach().float()
-                size = other.square().mean().sqrt()
-                unit = torch.maximum(other.std(correction=0), size / 10).clamp(min=1e-6)
-                outputs.append(own / unit)
+                outputs.append(own / typical_size(other, (0, 1, 2, 3)))
         return outputs
 
 

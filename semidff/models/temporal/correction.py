@@ -7,19 +7,10 @@ import torch.nn.functional as F
 from mmdet.utils import reduce_mean
 from torch import Tensor, nn
 
+from semidff.models.losses import typical_size
+
 _BATCHES = 100
 """Training batches over which the units are averaged; after these they do not change."""
-
-
-def typical_size(maps: Tensor, dims: Sequence[int]) -> Tensor:
-    """Return the standard deviation over some dimensions, at least a tenth of the root mean square.
-
-    It is the unit of outputs of different kinds: class logits, boxes in pixels, logarithms of sizes. The root mean
-    square serves those that hardly vary.
-    """
-    maps = maps.detach().float()
-    deviation = maps.std(dims, correction=0)
-    return torch.maximum(deviation, maps.square().mean(dims).sqrt() / 10).clamp(min=1e-6)
 
 
 class Correction(nn.Module):
@@ -31,7 +22,7 @@ class Correction(nn.Module):
     W3 are 1 x 1 convolutions, W2 is a 3 x 3 convolution. W3 starts at zero, so that an untrained block changes nothing.
 
     Levels with the same number of channels share the weights. The units u, one for each channel of each level, are
-    averages of :func:`typical_size` over the first training batches.
+    averages of :func:`~semidff.models.losses.typical_size` over the first training batches.
 
     Args:
         hidden_channels: Channels of the flow network's last features.
