@@ -13,6 +13,8 @@ from semidff.synthetic.build import build_dataset
 from semidff.synthetic.presets import make_spec
 
 WIDTH, HEIGHT, FRAMES = 144, 96, 4
+DARKNET = (1, 1, 1, 1, 1), ((32, 4), (4, 8), (8, 16), (16, 32), (32, 64))
+"""Layers and channels of Darknet-53's stages in place of mmdetection's, which no config can change."""
 DOG, CAR = 'n02084071', 'n02958343'
 CITYSCAPES_SIZE = 32, 64
 SNIPPETS = dict(train=[('aachen', 0, 19), ('bochum', 0, 313)], val=[('ulm', 3, 19)])
@@ -154,6 +156,9 @@ def shrink_network(part: ConfigDict, kind: str, deep: bool) -> None:
         part.update(depth=part.depth if deep else 50, base_channels=4, init_cfg=None)
     if kind in ('SSDVGG', 'Darknet'):
         part.init_cfg = dict(type='Normal', layer='Conv2d', std=0.01)
+    if kind in ('YOLOV3Neck', 'YOLOV3Head'):
+        for name in ('in_channels', 'out_channels'):
+            part[name] = [channels // 16 for channels in part[name]]
     if kind == 'SSDVGG':
         part.update(depth=11, out_feature_indices=(14, 24))
     if kind == 'RFCNNeck' and part.in_channels == 2048:

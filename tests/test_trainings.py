@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from mmdet.models.backbones import Darknet
 from mmengine.config import Config
 from mmengine.runner import Runner
 
@@ -10,7 +11,7 @@ import semidff  # noqa: F401 (registers the package's parts)
 from semidff.converters.cityscapes import convert_cityscapes
 from semidff.utils.image_detectors import resolve_detector
 from tests.config_files import ROOT, trainings
-from tests.miniature import shrink, write_cityscapes, write_generated, write_imagenet
+from tests.miniature import DARKNET, shrink, write_cityscapes, write_generated, write_imagenet
 
 # Trainings of the tables, with accumulated gradients: those that change the objective, and some with other weights.
 CAFFE = Config.fromfile(ROOT / 'configs/imagenet/tables_caffe.py')
@@ -40,6 +41,7 @@ def folder(tmp_path_factory):
 @pytest.mark.parametrize('name', [*trainings(), *STEPS])
 def test_trains_and_is_tested(name, folder, monkeypatch):
     monkeypatch.chdir(folder)
+    monkeypatch.setitem(Darknet.arch_settings, 53, DARKNET)
     step = STEPS.get(name, dict(train=f'configs/{name}', cfg_options={}))
     cfg = Config.fromfile(ROOT / step['train'])
     options = {k: v for k, v in step['cfg_options'].items() if not k.startswith('load_parts')}
