@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from semidff.inference.acceleration import Acceleration, accelerate
 from semidff.models import FeatureSemantics, SemiDFF, VideoDetector
 from semidff.models.objectives import Distillation
-from semidff.models.spatial.output_split import CORRECTION_WIDTH, FEW_PROPOSALS
+from semidff.models.spatial.output_split import CORRECTION_WIDTHS, FEW_PROPOSALS
 from semidff.models.spatial.probe import plain_samples
 
 from .benchmark import benchmark
@@ -72,16 +72,19 @@ def video_detector(
     detector: nn.Module, split: str, kind: type[VideoDetector] = VideoDetector
 ) -> VideoDetector:
     """Build a video detector around a copy of a detector; ``split`` is a name in :data:`SPLITS`."""
-    few = dict(rpn=dict(max_per_img=FEW_PROPOSALS))
-    of_outputs = split == 'OutputSplit'
-    outputs_of_stage_one = of_outputs and hasattr(detector, 'rpn_head')
     temporal = dict(type='TemporalModule', flow_network=FLOW_NETWORK, init_std=None)
+    few = None
+    if split == 'OutputSplit':
+        two_stage = hasattr(detector, 'rpn_head')
+        few = dict(rpn=dict(max_per_img=FEW_PROPOSALS)) if two_stage else None
+        kind_of_head = 'two_stage' if two_stage else 'single_stage'
+        temporal['correction_width'] = CORRECTION_WIDTHS[kind_of_head]
     model = kind(
         copy.deepcopy(detector),
-        temporal | dict(correction_width=CORRECTION_WIDTH if of_outputs else 0),
+        temporal,
         split=None if split == 'default' else dict(type=split),
         data_preprocessor=detector.data_preprocessor,
-        non_key_test_cfg=few if outputs_of_stage_one else None,
+        non_key_test_cfg=few,
     )
     return model.eval()
 

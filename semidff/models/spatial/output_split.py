@@ -18,8 +18,11 @@ from .two_stage_heads import ROI_INPUTS
 FEW_PROPOSALS = 100
 """On non-key frames of two-stage detectors: the second stage, all that is left to them, takes as long as there are."""
 
-CORRECTION_WIDTH = 32
-"""Width of the temporal module's correction of outputs; no weights of a dense head follow that could correct them."""
+CORRECTION_WIDTHS = dict(single_stage=64, two_stage=32)
+"""Widths of the temporal module's correction, which learns what no weights behind the outputs of a dense head can.
+
+Those of two-stage detectors include the maps that the RoI head pools, which have many cells and learn behind them.
+"""
 
 
 @TASK_UTILS.register_module()
