@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from semidff.models.spatial.output_split import CORRECTION_WIDTHS, FEW_PROPOSALS
+from semidff.models.spatial.output_split import FEW_PROPOSALS
 from semidff.utils.atomic_write import atomic_path
 from semidff.utils.image_detectors import (
     imports_of,
@@ -63,7 +63,6 @@ def model_config(own: Config, plan: Plan, kind: str) -> dict:
     """
     rpn = (own.model.get('test_cfg') or {}).get('rpn') or {}
     few = plan.split == 'OutputSplit' and rpn.get('max_per_img', 0) > FEW_PROPOSALS
-    width = CORRECTION_WIDTHS['two_stage' if rpn else 'single_stage']
     return dict(
         type=kind,
         detector=copy.deepcopy(own.model),
@@ -79,7 +78,7 @@ def model_config(own: Config, plan: Plan, kind: str) -> dict:
                 stride=max(plan.flow_stride, 4 * plan.downsampling),
             ),
             init_std=None,
-            correction_width=width if plan.split == 'OutputSplit' else 0,
+            correction_width=plan.correction_width,
         ),
     )
 

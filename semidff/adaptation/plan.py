@@ -66,6 +66,7 @@ class Plan:
         width: The chosen width of FlowNetS.
         downsampling: The chosen factor by which it downsamples frames.
         flow_stride: Stride of the feature flow.
+        correction_width: Width of the temporal module's correction; 0 without one, as in plans of earlier versions.
         semantic: Whether there is a semantic step; if not, ``reason`` says why.
         reason: Empty, or why only the regression loss can be used.
         key_interval: Key-frame interval of the forecasts.
@@ -103,6 +104,7 @@ class Plan:
     width: float = 0.0
     downsampling: int = 2
     flow_stride: int = 16
+    correction_width: int = 0
     semantic: bool = True
     reason: str = ''
     key_interval: int = 10

@@ -53,20 +53,6 @@ def test_few_proposals_where_only_the_second_stage_is_left(split, proposals):
     assert model_config(own, plan, 'VideoDetector')['non_key_test_cfg'] is None
 
 
-@pytest.mark.parametrize(
-    'detector, split, width',
-    [
-        ('faster-rcnn_r50_fpn_1x_coco', 'OutputSplit', 32),
-        ('retinanet_r50_fpn_1x_coco', 'OutputSplit', 64),
-        ('retinanet_r50_fpn_1x_coco', 'TowerSplit', 0),
-    ],
-)
-def test_outputs_are_corrected(detector, split, width):
-    plan = Plan(detector, 'one.pth', '', 'cpu', split=split, width=1 / 8)
-    config = model_config(detector_config(detector), plan, 'SemiDFF')
-    assert config['temporal']['correction_width'] == width
-
-
 @pytest.mark.parametrize('downsampling, stride', [(2, 8), (4, 16)])
 def test_flow_on_smaller_frames_is_coarser(downsampling, stride):
     own = detector_config('retinanet_r50_fpn_1x_coco')

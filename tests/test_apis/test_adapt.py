@@ -169,6 +169,24 @@ def test_plans_of_earlier_versions_have_all_input_sizes(adapted, tmp_path):
     assert Plan.load(tmp_path / 'plan.json').scales == [1, 0.75, 0.5, 0.6, 0.35]
 
 
+def test_outputs_are_corrected(project, tmp_path, monkeypatch):
+    def outputs(candidates, *_):
+        return next(one for one in candidates if one.split == 'OutputSplit')
+
+    monkeypatch.setattr(parts, '_best', outputs)
+    out = run(project, tmp_path / 'out')
+    plan = Plan.load(out / 'plan.json')
+    assert (plan.split, plan.correction_width) == ('OutputSplit', 64)
+    key = f'temporal.correction.blocks.{plan.channels[0]}.2.weight'
+    assert weights(out)['state_dict'][key].any()
+    content = json.loads((out / 'plan.json').read_text())
+    del content['correction_width']  # a plan of an earlier version
+    (tmp_path / 'plan.json').write_text(json.dumps(content))
+    own = detector_config(str(project / 'detector.py'))
+    config = make_config(own, Plan.load(tmp_path / 'plan.json'), ['a.txt', 'a.txt'], 'cpu')
+    assert config.model.temporal.correction_width == 0
+
+
 def test_the_same_minutes_again_are_no_more_minutes(project, adapted, tmp_path):
     plan = Plan.load(adapted / 'plan.json')
     plan.steps[0]['minutes'] = plan.steps[1]['minutes'] = 8.3 / 2
