@@ -127,6 +127,17 @@ def test_every_weight_learns():
         assert weight.grad is not None and weight.grad.abs().sum() > 0, name
 
 
+def test_pairs_of_one_iteration_may_be_propagated_one_after_the_other():
+    """As those of triplets; each changes the units."""
+    module = build().train()
+    disturb(module)
+    results = [module(*frames(module, seed), maps(seed)) for seed in (0, 1)]
+    sum(level.square().sum() for result in results for level in result).backward()
+    assert all(weight.grad is not None for weight in module.correction.parameters())
+    assert module.correction.batches.tolist() == [2, 2, 2]
+    assert 'correction.unit0' in module.state_dict()
+
+
 def test_half_precision_keeps_the_maps_precise():
     module = build().eval()
     disturb(module)

@@ -70,7 +70,10 @@ class Correction(nn.Module):
         unit = getattr(self, f'unit{level}')
         if self.training and self.batches[level] < _BATCHES:
             self.batches[level] += 1
-            unit.lerp_(reduce_mean(typical_size(maps, (0, 2, 3))), 1 / self.batches[level].item())
+            size = reduce_mean(typical_size(maps, (0, 2, 3)))
+            # Not in place: the unit of an earlier call may be needed for its gradient.
+            unit = unit.lerp(size, 1 / self.batches[level].item())
+            setattr(self, f'unit{level}', unit)
         unit = unit[:, None, None]
         first, second, last = self.blocks[str(maps.shape[1])]
         # The division is part of the weights, which are fewer than the maps' elements.
