@@ -4,12 +4,9 @@ _base_ = ['./_base_/stage_two.py']
 
 model = dict(
     detector='configs/quickstart/detectors/faster-rcnn_synthetic.py',
-    split=dict(type='ExtractFeatSplit'),
+    split=dict(type='OutputSplit'),
+    temporal=dict(correction_width=32),
 )
 load_parts = dict(
     detector=dict(checkpoint='{{$RUN_DIR:work_dirs/quickstart_detectors}}/faster-rcnn/last.pth')
 )
-# 4,000 iterations recover 88 % of the gap.
-_regression, _semantic = _base_.train_cfg.steps
-_semantic.iters = _semantic.param_scheduler[0].total_steps = 4000
-train_cfg = dict(steps=[_regression, _semantic])
