@@ -74,11 +74,16 @@ def test_both_processes_end_with_the_same_weights(trained):
 def test_the_folder_is_locked_once_where_the_group_starts_late(tmp_path):
     steps = [dict(STEPS[0], iters=1)]
     cfg = config(write_videos(tmp_path / 'videos'), tmp_path / 'run', steps)
+    cfg.model.temporal.correction_width = 4
     cfg.env_cfg = dict(dist_cfg=dict(backend='gloo'))
     (tmp_path / 'gpus.py').write_text(GPUS)
     cfg.custom_imports.imports.append('gpus')
     train(tmp_path, cfg)
     assert {path.name for path in (tmp_path / 'run').glob('rank*')} == {'rank0.pth', 'rank1.pth'}
+    # The units of the correction are means over both processes, whose batches differ.
+    first, second = (weights(tmp_path / 'run' / f'rank{rank}.pth') for rank in (0, 1))
+    assert not differing(first, second)
+    assert (first['temporal.correction.unit0'] != 1).all()
 
 
 def test_two_processes_learn_what_one_with_the_whole_batch_learns(trained, tmp_path):
