@@ -102,8 +102,8 @@ def _draw_pair(
     features = view.key_features, view.propagated, view.target
     limits = feature_limits(*(channel_mean(view.visible(each)) for each in features))
     titles = (
-        'key-frame features, before the warp',
-        'propagated features, after warp and scale',
+        'key-frame features',
+        'propagated features',
         'teacher features',
     )
     means = zip(map(channel_mean, features), titles, 3 * ['mean over channels'], strict=True)
@@ -112,7 +112,8 @@ def _draw_pair(
     largest = torch.maximum(*(view.visible(error) for error in errors))
     limits = (0.0, max(float(np.percentile(largest.numpy(), 99)), 1e-6))
     titles = (
-        f'error against the teacher, {name}' for name in ('before the warp', 'after warp and scale')
+        f'error against the teacher, {name}'
+        for name in ('key-frame features', 'propagated features')
     )
     relative = (f'relative error {view.feature_error(each):.1%}' for each in features[:2])
     maps = list(zip((error.numpy() for error in errors), titles, relative, strict=True))

@@ -32,7 +32,7 @@ class PairView(NamedTuple):
             temporal module has none.
         scale (Tensor | None): Scale field (C, h, w), likewise.
         key_features (Tensor): Features of the key frame at one level, (C, h, w), before the warp.
-        propagated (Tensor): Propagated features, after warp and scale, likewise.
+        propagated (Tensor): Propagated features, likewise.
         target (Tensor): The teacher's features of the current frame, likewise.
         key (BaseDataElement): Detections or labels on the key frame, in pixels of ``frames``.
         student (BaseDataElement): Those on the propagated features, with the settings of non-key frames.

@@ -51,7 +51,7 @@ def test_panels_titles_and_size(tmp_path):
     assert titles[:10] == titles[10:]
     for title, figures in zip(
         titles,
-        ('10', '13 (+3)', '13 (+3)', '16.0 pixels (1.00', '0.200', 'before', 'after', 'teacher', '100.0%', '10.0%'),
+        ('10', '13 (+3)', '13 (+3)', '16.0 pixels (1.00', '0.200', 'key-', 'propagated', 'teacher', '100.0%', '10.0%'),
         strict=False,
     ):  # fmt: skip
         assert figures in title

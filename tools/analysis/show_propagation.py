@@ -1,7 +1,7 @@
 """Draw the propagation from a key frame to other frames of a video.
 
 For each current frame: key frame, current frame with the student's and the teacher's detections, feature flow with
-its color wheel, scale field, features before and after warp and scale, the teacher's features, and the errors.
+its color wheel, scale field, the features of the key frame, the propagated ones and the teacher's, and the errors.
 """
 
 import argparse
