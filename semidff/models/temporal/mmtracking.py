@@ -74,9 +74,13 @@ class MMTrackingTemporalModule(TemporalModule):
             )
 
     def propagate(
-        self, features: Sequence[Tensor], flow: Tensor, scale: Tensor | None
+        self,
+        features: Sequence[Tensor],
+        flow: Tensor,
+        scale: Tensor | None = None,
+        context: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
-        return super().propagate(features, as_mmtracking_reads(flow), scale)
+        return super().propagate(features, as_mmtracking_reads(flow), scale, context)
 
 
 def as_mmtracking_reads(flow: Tensor) -> Tensor:
