@@ -22,7 +22,7 @@ from semidff.datasets.video_readers import VideoError, open_stream, open_video
 from semidff.inference.frame_pipeline import frame_pipeline
 from semidff.models.channels_last import to_channels_last
 from semidff.models.spatial.head_family import head_family
-from semidff.models.spatial.output_split import CORRECTION_WIDTHS
+from semidff.models.spatial.output_split import correction_width
 from semidff.models.video_detector import VideoDetector
 
 from .config import model_config
@@ -84,19 +84,18 @@ def choose_parts(
     splits = ['ExtractFeatSplit', 'OutputSplit'] if two_stage else [
         'TowerSplit', 'OutputSplit', 'ExtractFeatSplit'
     ]  # fmt: skip
-    corrections = dict.fromkeys(splits, 0)
-    corrections['OutputSplit'] = CORRECTION_WIDTHS['two_stage' if two_stage else 'single_stage']
     intervals = [key_interval] if key_interval else _INTERVALS if fps else [10]
     progress('measuring split points and flow networks')
     models = {}
     for split in splits:
+        plan.correction_width = correction_width(two_stage) if split == 'OutputSplit' else 0
         for downsampling in DOWNSAMPLING:
             candidate = Candidate(split, WIDTH, downsampling)
             plan.candidates.append(candidate)
-            choice = dict(split=split, width=WIDTH, downsampling=downsampling)
             try:
-                own_plan = replace(plan, **choice, correction_width=corrections[split])
-                model = _build(own_plan, own, device)
+                model = _build(
+                    replace(plan, split=split, width=WIDTH, downsampling=downsampling), own, device
+                )
             except (TypeError, ValueError, NotImplementedError) as error:
                 candidate.refused = str(error)
                 break
@@ -116,7 +115,7 @@ def choose_parts(
         if not fps or (chosen.fps >= fps and chosen.speedup >= LEAST_SPEEDUP):
             break
     plan.split, plan.width, plan.downsampling = chosen.parts
-    plan.correction_width = corrections[plan.split]
+    plan.correction_width = models[chosen.parts].temporal.correction_width
     return _describe(plan, own, device)
 
 

@@ -132,14 +132,13 @@ def measure_complexity(model: VideoDetector, height: int, width: int) -> Complex
     flops['feature_network'], features = count(model.spatial.features, inputs)
     flops['flow'], output = count(temporal.flow_network, image, image)
     scale = context = None
-    correction = []
+    of_context = 0
     if temporal.scale is not None:
         flops['scale'], scale = count(temporal.scale, output.hidden)
     if temporal.correction is not None:
-        correction.append(temporal.correction)
-        flops['context'], context = count(temporal.correction.context, output.hidden)
+        of_context, context = count(temporal.correction.context, output.hidden)
     flops['warp'], _ = count(temporal.propagate, features, output.flow, scale, context)
-    flops['warp'] += flops.pop('context', 0)
+    flops['warp'] += of_context
     settings = model.non_key_test_cfg
     flops['task_network'], _ = count(model.spatial.predict, features, samples, settings)
     if settings:
@@ -148,7 +147,7 @@ def measure_complexity(model: VideoDetector, height: int, width: int) -> Complex
         feature_network=model.part('feature_network'),
         flow=[temporal.flow_network],
         scale=[] if temporal.scale is None else [temporal.scale],
-        warp=correction,
+        warp=[] if temporal.correction is None else [temporal.correction],
         task_network=model.part('task_network'),
         task_key=model.part('task_network'),
     )

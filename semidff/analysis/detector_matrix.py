@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from semidff.inference.acceleration import Acceleration, accelerate
 from semidff.models import FeatureSemantics, SemiDFF, VideoDetector
 from semidff.models.objectives import Distillation
-from semidff.models.spatial.output_split import CORRECTION_WIDTHS, FEW_PROPOSALS
+from semidff.models.spatial.output_split import FEW_PROPOSALS, correction_width
 from semidff.models.spatial.probe import plain_samples
 
 from .benchmark import benchmark
@@ -77,8 +77,7 @@ def video_detector(
     if split == 'OutputSplit':
         two_stage = hasattr(detector, 'rpn_head')
         few = dict(rpn=dict(max_per_img=FEW_PROPOSALS)) if two_stage else None
-        kind_of_head = 'two_stage' if two_stage else 'single_stage'
-        temporal['correction_width'] = CORRECTION_WIDTHS[kind_of_head]
+        temporal['correction_width'] = correction_width(two_stage)
     model = kind(
         copy.deepcopy(detector),
         temporal,

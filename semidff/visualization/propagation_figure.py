@@ -101,20 +101,13 @@ def _draw_pair(
         _maps(upper[4:], view, [(channel_mean(view.scale), *title)], SCALE_COLORS, limits)
     features = view.key_features, view.propagated, view.target
     limits = feature_limits(*(channel_mean(view.visible(each)) for each in features))
-    titles = (
-        'key-frame features',
-        'propagated features',
-        'teacher features',
-    )
-    means = zip(map(channel_mean, features), titles, 3 * ['mean over channels'], strict=True)
+    names = 'key-frame features', 'propagated features', 'teacher features'
+    means = zip(map(channel_mean, features), names, 3 * ['mean over channels'], strict=True)
     _maps(lower[:3], view, list(means), FEATURE_COLORS, limits)
     errors = [view.error_map(each) for each in features[:2]]
     largest = torch.maximum(*(view.visible(error) for error in errors))
     limits = (0.0, max(float(np.percentile(largest.numpy(), 99)), 1e-6))
-    titles = (
-        f'error against the teacher, {name}'
-        for name in ('key-frame features', 'propagated features')
-    )
+    titles = (f'error against the teacher, {name}' for name in names[:2])
     relative = (f'relative error {view.feature_error(each):.1%}' for each in features[:2])
     maps = list(zip((error.numpy() for error in errors), titles, relative, strict=True))
     _maps(lower[3:], view, maps, ERROR_COLORS, limits)

@@ -18,12 +18,6 @@ from .two_stage_heads import ROI_INPUTS
 FEW_PROPOSALS = 100
 """On non-key frames of two-stage detectors: the second stage, all that is left to them, takes as long as there are."""
 
-CORRECTION_WIDTHS = dict(single_stage=64, two_stage=32)
-"""Widths of the temporal module's correction, which learns what no weights behind the outputs of a dense head can.
-
-Those of two-stage detectors include the maps that the RoI head pools, which have many cells and learn behind them.
-"""
-
 
 @TASK_UTILS.register_module()
 class OutputSplit(Split):
@@ -108,6 +102,15 @@ class OutputSplit(Split):
             for own, other in zip(maps.split(channels, 1), true.split(channels, 1), strict=True):
                 outputs.append(own / typical_size(other, (0, 1, 2, 3)))
         return outputs
+
+
+def correction_width(two_stage: bool) -> int:
+    """Return the width of the temporal module's correction of outputs.
+
+    The correction learns what no weights behind the outputs of a dense head can. It is narrower for two-stage
+    detectors: the maps that the RoI head pools have many cells, and weights that learn follow them.
+    """
+    return 32 if two_stage else 64
 
 
 def _level(name: str) -> int:

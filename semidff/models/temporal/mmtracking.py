@@ -74,13 +74,9 @@ class MMTrackingTemporalModule(TemporalModule):
             )
 
     def propagate(
-        self,
-        features: Sequence[Tensor],
-        flow: Tensor,
-        scale: Tensor | None = None,
-        context: Tensor | None = None,
+        self, features: Sequence[Tensor], flow: Tensor, *others: Tensor | None
     ) -> tuple[Tensor, ...]:
-        return super().propagate(features, as_mmtracking_reads(flow), scale, context)
+        return super().propagate(features, as_mmtracking_reads(flow), *others)
 
 
 def as_mmtracking_reads(flow: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from .align import align
+from .level_channels import level_channels
 
 
 @MODELS.register_module()
@@ -45,15 +46,7 @@ class ResidualModule(BaseModule):
         self.network.reset_parameters(init_std)
         del self.network.predict_flow  # DistributedDataParallel aborts if a weight gets no gradient
         self.feat_strides = tuple(feat_strides)
-        shared = isinstance(feat_channels, int)
-        self.feat_channels = (
-            (feat_channels,) * len(feat_strides) if shared else tuple(feat_channels)
-        )
-        if len(self.feat_channels) != len(self.feat_strides):
-            raise ValueError(
-                f'feat_channels={self.feat_channels} and feat_strides={self.feat_strides} name different numbers of '
-                'levels'
-            )
+        self.feat_channels = level_channels(feat_channels, feat_strides)
         self.residual = nn.Conv2d(
             self.network.hidden_channels, sum(self.feat_channels), 3, padding=1
         )

@@ -11,6 +11,7 @@ from .correction import Correction
 from .flownet_inception import FlowNetInception
 from .flownet_light import FlowNetLight
 from .flownet_s import FlowNetS
+from .level_channels import level_channels
 from .refinement import FlowNetwork
 from .warp import Sampler
 
@@ -44,8 +45,8 @@ class TemporalModule(BaseModule):
             scaled maps; 0, as in the papers, for none.
 
     Raises:
-        ValueError: If the padding is unknown, or the flow network has no hidden features for a
-            scale field or a correction (``OpenCVFlow``).
+        ValueError: If the padding is unknown, the flow network has no hidden features for a scale field or a
+            correction (``OpenCVFlow``), or a correction does not know the channels of each level.
     """
 
     def __init__(
@@ -65,9 +66,8 @@ class TemporalModule(BaseModule):
         self.padding = padding
         self.flow_network = MODELS.build(flow_network)
         self.feat_strides = tuple(feat_strides)
-        shared = isinstance(feat_channels, int)
-        channels = (feat_channels,) * len(self.feat_strides) if shared else feat_channels
-        self.feat_channels = tuple(channels)
+        self.feat_channels = feat_channels
+        channels = (feat_channels,) if isinstance(feat_channels, int) else feat_channels
         self.field_channels = tuple(dict.fromkeys(channels))
         self.init_std = init_std
         if (with_scale or correction_width) and not self.flow_network.hidden_channels:
@@ -81,13 +81,12 @@ class TemporalModule(BaseModule):
             else None
         )
         self.correction_width = correction_width
-        if correction_width and len(channels) != len(self.feat_strides):
-            raise ValueError(
-                f'feat_channels={self.feat_channels} and feat_strides={self.feat_strides} name different numbers of '
-                'levels'
-            )
         self.correction = (
-            Correction(self.flow_network.hidden_channels, channels, correction_width)
+            Correction(
+                self.flow_network.hidden_channels,
+                level_channels(feat_channels, feat_strides),
+                correction_width,
+            )
             if correction_width
             else None
         )
