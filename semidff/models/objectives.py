@@ -93,7 +93,7 @@ class FeatureSemantics:
     """Feature semantic loss L_sem (Eqs. 5-9) of the heads' outputs to the teacher's.
 
     Student and teacher are compared on the same anchors and on the same RoIs: the teacher's proposals on the current
-    frame, with its test settings.
+    frame, with its test settings, of which ``proposals_per_image`` can select the best.
 
     Args:
         temperature: T of Eq. 7. The text ``'inf'`` is infinity, for configs: mmengine cannot read a dumped ``inf``.
@@ -105,6 +105,11 @@ class FeatureSemantics:
         attention: Whether to compare class and quality scores of the dense head ("attention maps" in Table 3c).
         classes: Whether to compare class scores of the RoIs ("inter-class relationship").
         boxes: Whether to compare box outputs of the dense head and of the RoIs ("bbox accurate location"), and masks.
+        proposals_per_image: Number of an image's best proposals that are compared, None for all. The RoI head of a
+            two-stage detector, which runs forward and backward on every proposal, takes much of a training's time.
+
+    Raises:
+        ValueError: If ``proposals_per_image`` is not positive.
     """
 
     def __init__(
@@ -116,7 +121,10 @@ class FeatureSemantics:
         classes: bool = True,
         boxes: bool = True,
         weight: float = 1.0,
+        proposals_per_image: int | None = None,
     ) -> None:
+        if proposals_per_image is not None and proposals_per_image < 1:
+            raise ValueError(f'proposals_per_image must be positive, got {proposals_per_image}')
         self.temperature = float(temperature)
         self.box_weight = box_weight * weight
         self.roi_box_weight = weight * (box_weight if roi_box_weight is None else roi_box_weight)
@@ -124,6 +132,7 @@ class FeatureSemantics:
         self.classes = classes
         self.boxes = boxes
         self.weight = weight
+        self.proposals_per_image = proposals_per_image
 
     def __call__(self, batch: Distillation) -> dict[str, Tensor]:
         """Return ``loss_<name>`` for each of the :class:`~semidff.models.spatial.head_family.HeadOutput` compared.
@@ -135,6 +144,8 @@ class FeatureSemantics:
         target = batch.teacher.raw_outputs(batch.target)
         propagated = batch.student.raw_outputs(batch.propagated)
         proposals = batch.teacher.proposals(target, batch.samples)
+        if proposals is not None:  # in the order of their scores
+            proposals = [image[: self.proposals_per_image] for image in proposals]
         teachers = batch.teacher.head_outputs(target, batch.samples, proposals)
         students = batch.student.head_outputs(propagated, batch.samples, proposals)
         losses = {}

@@ -110,6 +110,30 @@ def test_stock_detector(name, outputs):
             assert parameter.grad is not None and parameter.grad.isfinite().all(), (part, weight)
 
 
+@pytest.mark.parametrize('name', TWO_STAGE)
+def test_best_proposals_are_those_of_a_detector_with_fewer(name):
+    student = stock(name)
+    teacher = student.with_own_task_network().requires_grad_(False)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        target = student.features(torch.randn(2, 3, *SIZE, generator=generator))
+        batch = Distillation(student, teacher, [2 * level for level in target], target, samples())
+        every = FeatureSemantics()(batch)
+        best = FeatureSemantics(proposals_per_image=4)(batch)
+        for module in (student, teacher):
+            module.detector.rpn_head.test_cfg.max_per_img = 4
+        expected = FeatureSemantics()(batch)
+    assert {k: v.item() for k, v in best.items()} == pytest.approx(
+        {k: v.item() for k, v in expected.items()}, rel=1e-4
+    )
+    assert all(best[name] != every[name] for name in best if 'roi' in name)
+
+
+def test_number_of_proposals_must_be_positive():
+    with pytest.raises(ValueError, match='proposals_per_image must be positive, got 0'):
+        FeatureSemantics(proposals_per_image=0)
+
+
 @pytest.mark.parametrize('name', REFUSED)
 def test_detectors_without_adapter_are_refused(name):
     spatial = stock(name)
