@@ -25,7 +25,7 @@ help:
 	@echo 'make demo-segmentation  semantic segmentation in place of detection'
 	@echo 'make test    run the tests (a few minutes on 2 cores)'
 	@echo 'make env     create the environment in $(VENV), as demo and test do'
-	@echo '             (about 10 minutes on 2 cores the first time, mostly to compile mmcv)'
+	@echo '             (10 to 20 minutes on 2 cores the first time, mostly to compile mmcv)'
 	@echo 'make lint    check the style with ruff;  make format  apply it'
 	@echo 'make clean   remove caches, but neither $(VENV) nor work_dirs'
 	@echo ''
@@ -86,7 +86,7 @@ $(STAMP):
 	fi
 	@echo '2/4 PyTorch and build tools: a minute or two, 3 GB to download'
 	$(INSTALL) --constraint requirements.txt $(BUILD_TOOLS)
-	@echo '3/4 mmcv, compiled with $(MAX_JOBS) processes (about 6 minutes on 2 cores without output;'
+	@echo '3/4 mmcv, compiled with $(MAX_JOBS) processes (6 to 20 minutes on 2 cores without output;'
 	@echo '    later environments use the cache), and the other packages'
 	$(INSTALL) --no-build-isolation-package onedl-mmcv -r requirements.txt
 	@echo '4/4 semidff, and a test of the imports'
