@@ -23,6 +23,8 @@ class Distillation(NamedTuple):
         samples: Data samples of the current frames.
         sequence: The student's features of the key frames, the features propagated to the middle frames of triplets,
             and ``propagated``.
+        test_cfg: Test settings of non-key frames (:class:`~semidff.models.video_detector.VideoDetector`), which select
+            the proposals.
     """
 
     student: SpatialModule
@@ -31,6 +33,7 @@ class Distillation(NamedTuple):
     target: Sequence[Tensor]
     samples: SampleList
     sequence: Sequence[Sequence[Tensor]] = ()
+    test_cfg: dict | None = None
 
 
 @MODELS.register_module()
@@ -93,7 +96,7 @@ class FeatureSemantics:
     """Feature semantic loss L_sem (Eqs. 5-9) of the heads' outputs to the teacher's.
 
     Student and teacher are compared on the same anchors and on the same RoIs: the teacher's proposals on the current
-    frame, with its test settings, of which ``proposals_per_image`` can select the best.
+    frame, with the test settings of non-key frames, of which ``proposals_per_image`` can select the best.
 
     Args:
         temperature: T of Eq. 7. The text ``'inf'`` is infinity, for configs: mmengine cannot read a dumped ``inf``.
@@ -143,7 +146,7 @@ class FeatureSemantics:
         """
         target = batch.teacher.raw_outputs(batch.target)
         propagated = batch.student.raw_outputs(batch.propagated)
-        proposals = batch.teacher.proposals(target, batch.samples)
+        proposals = batch.teacher.proposals(target, batch.samples, batch.test_cfg)
         if proposals is not None:  # in the order of their scores
             proposals = [image[: self.proposals_per_image] for image in proposals]
         teachers = batch.teacher.head_outputs(target, batch.samples, proposals)

@@ -161,7 +161,15 @@ class SemiDFF(VideoDetector):
         propagated = self.propagate(key, current, features, samples)
         halfway = [self.propagate(key, frame, features, samples) for frame in middle]
         sequence = (features, *halfway, propagated)
-        batch = Distillation(self.spatial, self.teacher, propagated, target, samples, sequence)
+        batch = Distillation(
+            self.spatial,
+            self.teacher,
+            propagated,
+            target,
+            samples,
+            sequence,
+            self.non_key_test_cfg,
+        )
         losses = {}
         for objective in self.objectives:
             for name, loss in objective(batch).items():  # two objectives may be of one type

@@ -200,11 +200,19 @@ def finite(text: str) -> float:
     return value
 
 
+def probability(text: str) -> float:
+    """Parse a number from 0 to 1."""
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f'{text} is not from 0 to 1')
+    return value
+
+
 def add_score_threshold(parser: argparse.ArgumentParser) -> None:
     """Add ``--score-thr``, below which detections are not drawn."""
     parser.add_argument(
         '--score-thr',
-        type=finite,
+        type=probability,
         default=0.3,
         help='detections with lower scores are not drawn (default: 0.3)',
     )

@@ -357,6 +357,7 @@ def test_invalid_arguments(tmp_path, project, inferencer):
         (dict(out_video='out.avi'), 'only .mp4'),
         (dict(max_frames=0), 'max_frames is 0'),
         (dict(fps=0), 'fps is 0'),
+        (dict(pred_score_thr=30), 'pred_score_thr is 30; it must be from 0 to 1'),
     ):
         with pytest.raises(ValueError, match=message):
             inferencer(source, **options)

@@ -122,6 +122,18 @@ def test_both_directions_of_a_feature_network_that_learns():
     assert compared[0].propagated[0].requires_grad and not compared[0].target[0].requires_grad
 
 
+def test_proposals_of_non_key_frames_are_compared():
+    losses = []
+    for settings in (None, dict(rpn=dict(max_per_img=3))):
+        model = tiny_semi_dff('faster_rcnn', non_key_test_cfg=settings).train()
+        model.enter_step(*PARTS['sem'])
+        losses.append(model(pairs(), samples(2), mode='loss'))
+    same = {name: torch.equal(losses[0][name], losses[1][name]) for name in losses[0]}
+    assert same == dict(
+        loss_rpn_cls=True, loss_rpn_box=True, loss_roi_cls=False, loss_roi_box=False
+    )
+
+
 def test_a_shared_weight_outside_all_parts_stays(model):
     """As the level embedding of Deformable DETR."""
     model.spatial.detector.embedding = torch.nn.Parameter(torch.zeros(3))

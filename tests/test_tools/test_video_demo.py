@@ -63,7 +63,7 @@ def test_from_video_to_video(project, demo):
 
 
 def test_options(project, demo):
-    options = ('--method', 'frame', '--max-frames', '4', '--fps', '5', '--score-thr', '2')
+    options = ('--method', 'frame', '--max-frames', '4', '--fps', '5', '--score-thr', '1')
     code, printed = demo('in.mp4', 'config.py', 'two.pth', '--out', 'few.mp4', *options)
     assert code == 0 and '4 frames, 4 key frames' in printed
     drawn = open_stream(project / 'few.mp4')

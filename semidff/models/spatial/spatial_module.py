@@ -124,9 +124,12 @@ class SpatialModule(BaseModule):
         detector = self.split.given(self.detector, features)
         return self._heads.loss(detector, features[0], samples)
 
-    def proposals(self, raw: Mapping[str, Tensor], samples: SampleList) -> list | None:
-        """Return each image's proposals with the test settings, None for a single-stage detector."""
-        return self._heads.proposals(raw, samples)
+    def proposals(
+        self, raw: Mapping[str, Tensor], samples: SampleList, test_cfg: dict | None = None
+    ) -> list | None:
+        """Return each image's proposals, None for a single-stage detector; ``test_cfg`` as in :meth:`predict`."""
+        heads = head_family(with_test_cfg(self.detector, test_cfg)) if test_cfg else self._heads
+        return heads.proposals(raw, samples)
 
     def head_outputs(
         self, raw: Mapping[str, Tensor], samples: SampleList, proposals: list | None
