@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from semidff.inference.acceleration import Acceleration, accelerate
 from semidff.models import FeatureSemantics, SemiDFF, VideoDetector
 from semidff.models.objectives import Distillation
+from semidff.models.spatial import SpatialModule
 from semidff.models.spatial.output_split import FEW_PROPOSALS, correction_width
 from semidff.models.spatial.probe import plain_samples
 
@@ -38,7 +39,7 @@ from .stock_detectors import (
 )
 
 SPLITS = ('default', 'TowerSplit', 'OutputSplit')
-FLOW_NETWORK = dict(type='FlowNetS', width=1 / 8)
+FLOW_WIDTH = 1 / 8
 KEY_INTERVAL = 10
 TRAINED = 0.3
 """Score above which the teacher counts as trained, so that its loss parts can be compared."""
@@ -56,6 +57,7 @@ class Case(NamedTuple):
         split: Name in :data:`SPLITS`.
         detector: The narrow detector, trained; None if only costs are computed.
         score: Its highest score on the pictures.
+        flow_width: Width of FlowNetS.
         model: A video detector around a copy of it.
         wide: A video detector around the stock detector, None if only correctness is checked.
     """
@@ -64,15 +66,28 @@ class Case(NamedTuple):
     split: str
     detector: nn.Module | None
     score: float
+    flow_width: float
     model: VideoDetector | None
     wide: VideoDetector | None
 
 
 def video_detector(
-    detector: nn.Module, split: str, kind: type[VideoDetector] = VideoDetector
+    detector: nn.Module,
+    split: str,
+    flow_width: float = FLOW_WIDTH,
+    kind: type[VideoDetector] = VideoDetector,
 ) -> VideoDetector:
-    """Build a video detector around a copy of a detector; ``split`` is a name in :data:`SPLITS`."""
-    temporal = dict(type='TemporalModule', flow_network=FLOW_NETWORK, init_std=None)
+    """Build a video detector around a copy of a detector.
+
+    Args:
+        detector: The detector.
+        split: Name in :data:`SPLITS`.
+        flow_width: Width of FlowNetS, whose stride is 8 if the finest level has stride 8 or less.
+        kind: Class of the video detector.
+    """
+    fine = min(SpatialModule(detector).probe_levels()[1]) <= 8
+    flow_network = dict(type='FlowNetS', width=flow_width, stride=8 if fine else 16)
+    temporal = dict(type='TemporalModule', flow_network=flow_network, init_std=None)
     few = None
     if split == 'OutputSplit':
         two_stage = hasattr(detector, 'rpn_head')
@@ -126,7 +141,7 @@ def check_options(case: Case, name: str) -> dict:
 def check_semantic(case: Case) -> dict:
     """Enter the semantic step, and look for trained weights without gradient and for unbalanced loss parts."""
     torch.manual_seed(0)
-    model = video_detector(case.detector, case.split, SemiDFF)
+    model = video_detector(case.detector, case.split, case.flow_width, SemiDFF)
     model.enter_step([dict(type='FeatureSemantics')], ('temporal', 'task_network'))
     images, _ = pictures(case.stock.small)
     labeled = plain_samples(2, case.stock.small)
@@ -231,6 +246,7 @@ def examine(
     checks: dict[str, Callable[[Case], dict]],
     splits: Sequence[str] = SPLITS,
     iterations: int = 140,
+    flow_width: float = FLOW_WIDTH,
 ) -> dict[str, dict]:
     """Run checks of a detector at several split points; nothing is raised.
 
@@ -239,6 +255,7 @@ def examine(
         checks: Checks by name.
         splits: Names of :data:`SPLITS`.
         iterations: Iterations of the training on two pictures.
+        flow_width: Width of FlowNetS.
 
     Returns:
         Cells by check for each split; ``split`` alone, with the reason, where the detector cannot be cut.
@@ -254,8 +271,8 @@ def examine(
     rows = {}
     for split in splits:
         try:
-            models = (one and video_detector(one, split) for one in (narrow, wide))
-            case = Case(stock, split, narrow, score, *models)
+            models = (one and video_detector(one, split, flow_width) for one in (narrow, wide))
+            case = Case(stock, split, narrow, score, flow_width, *models)
         except Exception as error:
             rows[split] = dict(split=reason_of(error))
             continue

@@ -26,7 +26,7 @@ def retinanet():
     detector = build_stock(RETINANET.config, narrow=True)
     score = overfit(detector, SMALL, 1)
     model = video_detector(detector, 'default')
-    return Case(RETINANET, 'default', detector, score, model, None)
+    return Case(RETINANET, 'default', detector, score, 1 / 8, model, None)
 
 
 def test_all_checks_of_a_detector_pass():
@@ -47,6 +47,16 @@ def test_all_checks_of_a_detector_pass():
 def test_detectors_with_one_of_two_stages_are_built(config):
     detector = build_stock(config, narrow=True)
     assert detector.neck.out_channels == 256 // NARROW
+
+
+def test_flow_network_has_the_width_asked_for_and_the_stride_of_fine_levels(retinanet):
+    coarse = build_stock('yolof/yolof_r50-c5_8xb8-1x_coco', narrow=True)
+    networks = [
+        video_detector(detector, 'default', width).temporal.flow_network
+        for detector, width in ((retinanet.detector, 1 / 8), (coarse, 1 / 4))
+    ]
+    assert [network.stride for network in networks] == [8, 16]
+    assert [network.conv1.out_channels for network in networks] == [8, 16]
 
 
 def test_refusals_have_a_reason():

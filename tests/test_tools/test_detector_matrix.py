@@ -34,6 +34,8 @@ def test_continues_its_results(tmp_path, monkeypatch, capsys):
     assert 0 < after['counted']['ratio'] < 1 and after['measured']['flow_and_scale'] > 0
     assert rows_after['TowerSplit'] == refused['TowerSplit']  # rows of other splits are kept
     assert name in table.read_text() and table.read_text() in capsys.readouterr().out
+    with pytest.raises(SystemExit, match='out.json: is of --flow-width 0.125'):
+        run(monkeypatch, *options, '--flow-width', 0.25)
 
 
 def test_unknown_detectors_are_refused(monkeypatch, capsys):

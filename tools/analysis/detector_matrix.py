@@ -10,11 +10,11 @@ import json
 import sys
 from pathlib import Path
 
-from semidff.analysis.detector_matrix import CHECKS, SPLITS, examine, onnx_check
+from semidff.analysis.detector_matrix import CHECKS, FLOW_WIDTH, SPLITS, examine, onnx_check
 from semidff.analysis.matrix_table import failures, markdown
 from semidff.analysis.stock_detectors import STOCK, StockDetector, read_stock
 from semidff.deployment.export import export_onnx
-from semidff.utils.arguments import SIZE, ToolParser, run_tool
+from semidff.utils.arguments import SIZE, ToolParser, finite, run_tool
 from semidff.utils.atomic_write import atomic_write, write_json
 from semidff.utils.progress import track
 from semidff.utils.tool_files import OutputFile, ReportFile
@@ -42,6 +42,13 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--size', **SIZE, help="input size of the costs (default: the detector's)")
     parser.add_argument('--small', **SIZE, help='input size of the other checks')
     parser.add_number('--iterations', 140, 'iterations of the training on two pictures')
+    parser.add_argument(
+        '--flow-width',
+        type=finite,
+        default=FLOW_WIDTH,
+        metavar='W',
+        help=f'width of FlowNetS (default: {FLOW_WIDTH})',
+    )
     parser.add_argument(
         '--out', type=ReportFile, metavar='FILE', help='results as JSON, continued if it exists'
     )
@@ -74,6 +81,8 @@ def main(args: argparse.Namespace) -> None:
         if 'detectors' not in stored:
             raise ValueError(f'{args.out}: is no report of this tool; give another --out')
         results, configs = stored['detectors'], stored.get('configs', {})
+        if (width := stored.get('flow_width', FLOW_WIDTH)) != args.flow_width:
+            raise ValueError(f'{args.out}: is of --flow-width {width}; give another --out')
     for stock in track(stocks, 'checked', len(stocks), 'detectors'):
         text = read_stock(stock.config).pretty_text
         digest = hashlib.sha256(text.encode()).hexdigest()
@@ -92,12 +101,13 @@ def main(args: argparse.Namespace) -> None:
             )
         ]
         if missing:
-            rows = examine(stock, {n: ALL[n] for n in missing}, args.splits, args.iterations)
+            checks = {n: ALL[n] for n in missing}
+            rows = examine(stock, checks, args.splits, args.iterations, args.flow_width)
             for split, row in rows.items():
                 before = known.get(split, {})
                 known[split] = row if 'split' in before or 'split' in row else before | row
         if args.out:
-            stored = dict(detectors=results, configs=configs)
+            stored = dict(flow_width=args.flow_width, detectors=results, configs=configs)
             write_json(stored, args.out, indent=2, nan_as_null=True)
     print(markdown(results))
     if args.markdown:
