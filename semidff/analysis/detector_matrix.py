@@ -45,6 +45,8 @@ TRAINED = 0.3
 """Score above which the teacher counts as trained, so that its loss parts can be compared."""
 BALANCED = 30.0
 """Largest ratio of the gradient norms of two loss parts."""
+CONSTANT = 0.02
+"""Standard deviation of the teacher's quality at objects below which its loss part cannot be compared with others."""
 TOLERANCES = dict(channels_last=1e-3, bf16=0.1, fp16=0.02)
 """Largest deviation of the outputs from those of contiguous maps in float32."""
 
@@ -151,11 +153,30 @@ def check_semantic(case: Case) -> dict:
     if without:
         return cell(f'no gradient: {", ".join(without[:3])}', 'failed')
     norms = gradient_norms(model, images, labeled)
-    ratio = max(norms.values()) / max(min(norms.values()), 1e-30)
-    figures = dict(ratio=ratio, norms=norms, score=case.score)
+    spread = quality_spread(model.teacher, images, labeled)
+    constant = spread is not None and spread < CONSTANT
+    compared = [norm for name, norm in norms.items() if not (constant and name == 'quality')]
+    ratio = max(compared) / max(min(compared), 1e-30)
+    figures = dict(ratio=ratio, norms=norms, quality_spread=spread, score=case.score)
     if case.score < TRAINED:
         return cell('teacher untrained', **figures)
-    return cell(f'{ratio:.1f}', 'ok' if ratio <= BALANCED else 'failed', **figures)
+    text = f'{ratio:.1f}' + (' (quality constant)' if constant else '')
+    return cell(text, 'ok' if ratio <= BALANCED else 'failed', **figures)
+
+
+@torch.no_grad()
+def quality_spread(teacher: SpatialModule, images: Tensor, labeled: list) -> float | None:
+    """Return the standard deviation of the teacher's quality (IoU, centerness) at objects; None if it has none.
+
+    A quality that is the same at all objects, as of a teacher whose boxes all fit, does not show that they have moved.
+    """
+    raw = teacher.raw_outputs(teacher.features(images))
+    outputs = teacher.head_outputs(raw, labeled, teacher.proposals(raw, labeled))
+    for output in outputs:
+        if output.name == 'quality' and isinstance(output.weight, Tensor) and output.weight.dim():
+            values, weight = output.values.sigmoid()[:, 0], output.weight / output.weight.sum()
+            return (values - values @ weight).square().dot(weight).sqrt().item()
+    return None
 
 
 def gradient_norms(model: SemiDFF, images: Tensor, labeled: list) -> dict[str, float]:

@@ -6,6 +6,7 @@ from torch import nn
 
 from semidff.analysis.detector_matrix import (
     CHECKS,
+    CONSTANT,
     Case,
     check_frame,
     check_options,
@@ -89,6 +90,24 @@ def test_weights_without_gradient_and_unbalanced_parts_fail(retinanet, monkeypat
     found = check_semantic(trained)
     del detector.bbox_head.unused
     assert found['status'] == 'failed' and 'unused' in found['text']
+
+
+def test_a_constant_quality_is_not_compared():
+    detector = build_stock('atss/atss_r50_fpn_1x_coco', narrow=True)
+    atss = StockDetector('atss/atss_r50_fpn_1x_coco', small=SMALL)
+    case = Case(atss, 'default', detector, 1.0, 1 / 8, None, None)
+    cells = []
+    for factor in (100.0, 0.0):
+        with torch.no_grad():
+            detector.bbox_head.atss_centerness.weight.mul_(factor)
+        cells.append(check_semantic(case))
+    varied, constant = cells
+    assert varied['quality_spread'] > CONSTANT > constant['quality_spread']
+    assert 'constant' not in varied['text']
+    norms = constant['norms']
+    assert norms['quality'] < 1e-6 * norms['cls']
+    assert constant['text'].endswith('(quality constant)')
+    assert constant['ratio'] == max(norms['cls'] / norms['box'], norms['box'] / norms['cls'])
 
 
 def test_exceptions_become_cells(retinanet):
