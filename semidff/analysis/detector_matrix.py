@@ -14,17 +14,17 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from semidff.inference.acceleration import Acceleration, accelerate
-from semidff.models import FeatureSemantics, SemiDFF, VideoDetector
-from semidff.models.objectives import Distillation
+from semidff.models import SemiDFF, VideoDetector
 from semidff.models.spatial import SpatialModule
 from semidff.models.spatial.output_split import FEW_PROPOSALS, correction_width
 from semidff.models.spatial.probe import plain_samples
 
 from .benchmark import benchmark
 from .complexity import measure_complexity
+from .loss_parts import gradient_norms, quality_spread
 from .matrix_table import cell, reason_of
 from .output_deviation import output_deviation
 from .part_times import batch_of, measure_parts, speedup_of
@@ -33,7 +33,6 @@ from .stock_detectors import (
     StockDetector,
     build_stock,
     calibrate,
-    motion_of,
     overfit,
     pictures,
 )
@@ -162,51 +161,6 @@ def check_semantic(case: Case) -> dict:
         return cell('teacher untrained', **figures)
     text = f'{ratio:.1f}' + (' (quality constant)' if constant else '')
     return cell(text, 'ok' if ratio <= BALANCED else 'failed', **figures)
-
-
-@torch.no_grad()
-def quality_spread(teacher: SpatialModule, images: Tensor, labeled: list) -> float | None:
-    """Return the standard deviation of the teacher's quality (IoU, centerness) at objects; None if it has none.
-
-    A quality that is the same at all objects, as of a teacher whose boxes all fit, does not show that they have moved.
-    """
-    raw = teacher.raw_outputs(teacher.features(images))
-    outputs = teacher.head_outputs(raw, labeled, teacher.proposals(raw, labeled))
-    for output in outputs:
-        if output.name == 'quality' and isinstance(output.weight, Tensor) and output.weight.dim():
-            values, weight = output.values.sigmoid()[:, 0], output.weight / output.weight.sum()
-            return (values - values @ weight).square().dot(weight).sqrt().item()
-    return None
-
-
-def gradient_norms(model: SemiDFF, images: Tensor, labeled: list) -> dict[str, float]:
-    """Return the mean norms of the loss parts' gradients with respect to the flow, in pixels, of four motions.
-
-    The flow is what all parts train at every split point, so their gradients have the same unit; it is 0 here, which
-    is wrong for pictures that move (:func:`~semidff.analysis.stock_detectors.motion_of`).
-    """
-    motion = motion_of(model.temporal.feat_strides)
-    found = [
-        _norms(model, images, images.roll(shift, (2, 3)), labeled)
-        for shift in ((0, motion), (motion, 0), (0, -motion), (-motion, 0))
-    ]
-    return {name: sum(norms[name] for norms in found) / len(found) for name in found[0]}
-
-
-def _norms(model: SemiDFF, key: Tensor, current: Tensor, labeled: list) -> dict[str, float]:
-    spatial, temporal = model.spatial, model.temporal
-    with torch.no_grad():
-        features, target = spatial.features(key), spatial.features(current)
-        flow, *others = temporal.fields(temporal.prepare(key), temporal.prepare(current))
-    flow = torch.zeros_like(flow).requires_grad_()
-    stride = temporal.flow_network.stride
-    propagated = temporal.propagate(features, flow / stride, *others)
-    batch = Distillation(spatial, model.teacher, propagated, target, labeled)
-    norms = {}
-    for name, loss in FeatureSemantics()(batch).items():
-        (gradient,) = torch.autograd.grad(loss, flow, retain_graph=True)
-        norms[name.removeprefix('loss_')] = gradient.norm().item()
-    return norms
 
 
 def check_counted(case: Case) -> dict:

@@ -103,7 +103,9 @@ class Archive:
             ValueError: If an option is invalid.
             FileError: If results cannot be written.
         """
-        check_limits(options.get('fps'), options.get('max_frames'))
+        check_limits(
+            options.get('fps'), options.get('max_frames'), options.get('pred_score_thr', 0)
+        )
         busy = []
         with open(self.out / RECORDS / 'claims', 'ab') as claims:
             # the others' videos last, when they are complete or abandoned

@@ -178,9 +178,7 @@ class VideoInferencer(BaseInferencer):
             VideoError: A video cannot be opened or has no frame; with ``strict``, is damaged.
             ValueError: An argument is invalid.
         """
-        check_limits(fps, max_frames)
-        if not 0 <= pred_score_thr <= 1:
-            raise ValueError(f'pred_score_thr is {pred_score_thr}; it must be from 0 to 1')
+        check_limits(fps, max_frames, pred_score_thr)
         sources = sources_of(inputs, fps, strict)
         files = [source.path for source in sources]
         check_out_video(out_video, files)

@@ -202,10 +202,9 @@ def finite(text: str) -> float:
 
 def probability(text: str) -> float:
     """Parse a number from 0 to 1."""
-    value = float(text)
-    if not 0 <= value <= 1:
+    if not 0 <= float(text) <= 1:
         raise argparse.ArgumentTypeError(f'{text} is not from 0 to 1')
-    return value
+    return float(text)
 
 
 def add_score_threshold(parser: argparse.ArgumentParser) -> None:

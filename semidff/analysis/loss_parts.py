@@ -1,0 +1,55 @@
+"""Gradients of the parts of the semantic loss, for the comparison of their sizes."""
+
+import torch
+from torch import Tensor
+
+from semidff.models import FeatureSemantics, SemiDFF
+from semidff.models.objectives import Distillation
+from semidff.models.spatial import SpatialModule
+
+from .stock_detectors import motion_of
+
+
+@torch.no_grad()
+def quality_spread(teacher: SpatialModule, images: Tensor, labeled: list) -> float | None:
+    """Return the standard deviation of the teacher's quality (IoU, centerness) at objects; None if it has none.
+
+    A quality that is the same at all objects, as of a teacher whose boxes all fit, does not show that they have moved.
+    """
+    raw = teacher.raw_outputs(teacher.features(images))
+    outputs = teacher.head_outputs(raw, labeled, teacher.proposals(raw, labeled))
+    for output in outputs:
+        if output.name == 'quality' and isinstance(output.weight, Tensor) and output.weight.dim():
+            values, weight = output.values.sigmoid()[:, 0], output.weight / output.weight.sum()
+            return (values - values @ weight).square().dot(weight).sqrt().item()
+    return None
+
+
+def gradient_norms(model: SemiDFF, images: Tensor, labeled: list) -> dict[str, float]:
+    """Return the mean norms of the loss parts' gradients with respect to the flow, in pixels, of four motions.
+
+    The flow is what all parts train at every split point, so their gradients have the same unit; it is 0 here, which
+    is wrong for pictures that move (:func:`~semidff.analysis.stock_detectors.motion_of`).
+    """
+    motion = motion_of(model.temporal.feat_strides)
+    found = [
+        _norms(model, images, images.roll(shift, (2, 3)), labeled)
+        for shift in ((0, motion), (motion, 0), (0, -motion), (-motion, 0))
+    ]
+    return {name: sum(norms[name] for norms in found) / len(found) for name in found[0]}
+
+
+def _norms(model: SemiDFF, key: Tensor, current: Tensor, labeled: list) -> dict[str, float]:
+    spatial, temporal = model.spatial, model.temporal
+    with torch.no_grad():
+        features, target = spatial.features(key), spatial.features(current)
+        flow, *others = temporal.fields(temporal.prepare(key), temporal.prepare(current))
+    flow = torch.zeros_like(flow).requires_grad_()
+    stride = temporal.flow_network.stride
+    propagated = temporal.propagate(features, flow / stride, *others)
+    batch = Distillation(spatial, model.teacher, propagated, target, labeled)
+    norms = {}
+    for name, loss in FeatureSemantics()(batch).items():
+        (gradient,) = torch.autograd.grad(loss, flow, retain_graph=True)
+        norms[name.removeprefix('loss_')] = gradient.norm().item()
+    return norms
