@@ -124,8 +124,8 @@ OPTIONS = (
 )  # fmt: skip
 USAGE = (
     ('video_demo.py', VIDEO, (
-        '--fps x', '--score-thr nan', '--score-thr 30', '--score-thr x', '--max-frames x', '--device nope',
-        '--device cuda:77', '--device meta', '--method nope', '--precision int8', '--panels nope')),
+        '--fps x', '--score-thr nan', '--score-thr inf', '--score-thr 30', '--score-thr x', '--max-frames x',
+        '--device nope', '--device cuda:77', '--device meta', '--method nope', '--precision int8', '--panels nope')),
     ('test.py', DETECTOR, ('--cfg-options x', '--cfg-options a b', '--local_rank x', '--launcher nope', '--method x',
                            '--cfg-options a=(1,2', '--protocol x')),
     ('train.py', ('train.py',), ('--cfg-options x', '--seed x', '--accumulate x')),
