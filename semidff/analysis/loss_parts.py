@@ -17,9 +17,8 @@ def quality_spread(teacher: SpatialModule, images: Tensor, labeled: list) -> flo
     A quality that is the same at all objects, as of a teacher whose boxes all fit, does not show that they have moved.
     """
     raw = teacher.raw_outputs(teacher.features(images))
-    outputs = teacher.head_outputs(raw, labeled, teacher.proposals(raw, labeled))
-    for output in outputs:
-        if output.name == 'quality' and isinstance(output.weight, Tensor) and output.weight.dim():
+    for output in teacher.head_outputs(raw, labeled, None):
+        if output.name == 'quality' and output.weight.dim():  # an objectness has one weight for all
             values, weight = output.values.sigmoid()[:, 0], output.weight / output.weight.sum()
             return (values - values @ weight).square().dot(weight).sqrt().item()
     return None

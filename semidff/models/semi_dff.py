@@ -127,7 +127,14 @@ class SemiDFF(VideoDetector):
             samples = plain_samples(1, tuple(images.shape[-2:]))
             features = self.spatial.features(images)
             with torch.enable_grad():
-                batch = Distillation(self.spatial, self.teacher, features, features, samples)
+                batch = Distillation(
+                    self.spatial,
+                    self.teacher,
+                    features,
+                    features,
+                    samples,
+                    test_cfg=self.non_key_test_cfg,
+                )
                 total = sum(loss for each in semantics for loss in each(batch).values())
                 return torch.autograd.grad(total, weights, allow_unused=True) if weights else ()
 
