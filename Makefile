@@ -2,8 +2,8 @@
 # Both can be interrupted; a repeated call continues with the first step that is not complete.
 
 PYTHON ?= python3
-EXPERIMENT ?= $(or $(CHAIN),configs/quickstart/experiment.py)
-DFF_EXPERIMENT ?= $(or $(DFF_CHAIN),configs/quickstart/experiment_dff.py)
+EXPERIMENT ?= configs/quickstart/experiment.py
+DFF_EXPERIMENT ?= configs/quickstart/experiment_dff.py
 ARGS ?=
 MAX_JOBS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 

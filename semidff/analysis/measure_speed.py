@@ -20,7 +20,7 @@ from mmengine.dataset import pseudo_collate
 
 from semidff.datasets.samplers.video_sampler import frames_of_videos
 from semidff.inference.frame_pipeline import frame_pipeline, load_model
-from semidff.inference.methods import method_class, renamed_method
+from semidff.inference.methods import method_class
 from semidff.utils.image_detectors import test_datasets
 from semidff.utils.model_building import read_config
 
@@ -58,7 +58,6 @@ class SpeedRow(NamedTuple):
             raise ValueError(
                 f'--row {text!r}: the key-frame interval {interval!r} is no number >= 1'
             )
-        method = renamed_method(method)
         method_class(method)  # refuses unknown methods
         return cls(name.strip(), config, checkpoint, method, int(interval))
 

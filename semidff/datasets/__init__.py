@@ -1,9 +1,5 @@
 """Datasets of labeled and unlabeled videos, flow pairs and crops, with their transforms and samplers."""
 
-from mmdet.registry import DATASETS, TRANSFORMS
-
-from semidff.utils.deprecation import register_former_name
-
 from .coco_vid import CocoVIDDataset
 from .crops import CropsDataset
 from .flying_chairs import FlyingChairsDataset
@@ -26,6 +22,3 @@ from .transforms import (
     RandomPan,
 )
 from .unlabeled_videos import UnlabeledVideoDataset
-
-register_former_name(DATASETS, 'LabelledPairDataset', LabeledPairDataset)
-register_former_name(TRANSFORMS, 'RandomColourFlowPair', RandomColorFlowPair, colour='color')

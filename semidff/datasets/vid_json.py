@@ -13,8 +13,6 @@ from pathlib import Path
 
 from mmengine.fileio import get_local_path
 
-from semidff.utils.deprecation import warn_renamed
-
 from .vid_schema import SCHEMA, check_vid_json
 
 
@@ -42,11 +40,6 @@ def load_vid_json(ann_file: str, backend_args: dict | None = None) -> dict:
             content = json.loads(Path(path).read_bytes())
         except (ValueError, RecursionError) as error:
             raise ValueError(f'{ann_file} is not a json file: {error}') from error
-    images = content.get('images') if isinstance(content, dict) else None
-    for image in images if isinstance(images, list) else ():
-        if isinstance(image, dict) and 'is_labelled' in image:
-            warn_renamed('json key', 'is_labelled', 'is_labeled')
-            image.setdefault('is_labeled', image.pop('is_labelled'))
     check_vid_json(content, str(ann_file))
     for name in SCHEMA:
         content[name] = [

@@ -14,14 +14,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from semidff.utils.checkpoint import detector_digest
-from semidff.utils.deprecation import renamed_method
 from semidff.utils.image_detectors import read_detector
 
 from .experiment import Experiment
 from .settings import ExperimentError, config_text
 from .spec import build_experiment
 
-INHERITED = ('EXPERIMENT_DIR', 'RUN_DIR', 'CHAIN_DIR')
+INHERITED = ('EXPERIMENT_DIR', 'RUN_DIR')
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,6 @@ class Run:
         parts = [part.strip() for part in rest.split(',')]
         if not name or len(parts) not in (2, 3) or not all(parts):
             raise ExperimentError(f'--run {text!r}: expected NAME=CONFIG,CHECKPOINT[,METHOD].')
-        parts[2:] = map(renamed_method, parts[2:])
         return cls(name.strip(), *parts)
 
 

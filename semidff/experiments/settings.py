@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 
 from mmengine.logging import MMLogger
 
-from semidff.utils.deprecation import warn_renamed
 from semidff.utils.installed import PROJECT, installed_file
 from semidff.utils.setting_checks import read_file
 
@@ -194,8 +193,6 @@ def config_text(path: str, environment: Mapping[str, str]) -> str:
         logger.setLevel(level)
         os.environ.clear()
         os.environ.update(before)
-    if '$CHAIN_DIR' in config.text:
-        warn_renamed('variable', 'CHAIN_DIR', 'EXPERIMENT_DIR')
     return json.dumps(config.to_dict(), sort_keys=True, default=str)
 
 

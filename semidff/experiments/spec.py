@@ -23,7 +23,6 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from semidff.utils.deprecation import renamed_method
 from semidff.utils.setting_checks import read_file
 
 from .experiment import Experiment, RowRun, Step, inside
@@ -86,7 +85,6 @@ def build_experiment(
     """
     parsed = parse(ExperimentSettings, 'the experiment', settings)
     for row in parsed.rows:
-        row.method = renamed_method(row.method)
         if row.method not in methods:
             raise ExperimentError(
                 f'row {row.name!r}: method = {row.method!r}, expected one of {tuple(methods)}.'
@@ -115,7 +113,7 @@ class _SeedLayout:
         self.home = f'seed{seed}/' if len(settings.seeds) > 1 else ''
         self.names = {e.name: e.name if e.shared else self.home + e.name for e in settings.steps}
         folder, run_dir = str(self.work_dir), str(self.work_dir / self.home)
-        own = {'EXPERIMENT_DIR': folder, 'RUN_DIR': run_dir, 'CHAIN_DIR': folder}
+        own = {'EXPERIMENT_DIR': folder, 'RUN_DIR': run_dir}
         self.environment = own if environment is None else dict(environment)
         # many rows share a config
         self.text_of = functools.cache(lambda path: config_text(path, self.environment))

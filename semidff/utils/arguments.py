@@ -14,7 +14,6 @@ import torch
 from mmengine.config import DictAction
 
 from .allocator import keep_freed_memory
-from .deprecation import renamed_method
 from .error_messages import describe
 from .safe_loading import trusted
 from .tool_files import (
@@ -170,7 +169,7 @@ def add_method_arguments(
         help: Help on the methods.
         interval: The default key-frame interval that the help names.
     """
-    parser.add_argument('--method', type=renamed_method, choices=list(methods), help=help)
+    parser.add_argument('--method', choices=list(methods), help=help)
     parser.add_argument(
         '--key-interval',
         type=int,

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from semidff.experiments.settings import ExperimentError, cli_value
-from semidff.utils import deprecation
 from tests.test_experiments.project import EXPERIMENT, load, make_project
 
 
@@ -79,7 +78,7 @@ def test_configs_refer_to_the_experiment_by_variables(tmp_path, monkeypatch):
     assert steps['seed1/stage_one'].needs == ('dataset',)
     assert '"x": "out/seed1"' in steps['seed1/stage_two'].config
     assert steps['seed1/stage_two'].environment == {
-        'EXPERIMENT_DIR': 'out', 'RUN_DIR': 'out/seed1', 'CHAIN_DIR': 'out'
+        'EXPERIMENT_DIR': 'out', 'RUN_DIR': 'out/seed1'
     }  # fmt: skip
     assert os.environ['RUN_DIR'] == 'the-user-s-own'
 
@@ -163,19 +162,3 @@ def test_blanks_in_a_work_dir_are_no_matter_where_no_setting_names_it(tmp_path):
 def test_missing_experiment_config():
     with pytest.raises(FileNotFoundError, match='no-such-experiment'):
         load(Path('no-such-experiment.py'))
-
-
-def test_former_names_keep_working(tmp_path, monkeypatch):
-    lines = []
-    deprecation.warn_renamed.cache_clear()
-    monkeypatch.setattr(deprecation, 'log_warning', lambda text: lines.append(text))
-    text = EXPERIMENT.replace("method='propagate'", "method='centred'")
-    text = text.replace("train='two.py'", "train='configs/quickstart/flow_world.py'")
-    experiment = make_project(tmp_path, text, one="data = '{{$CHAIN_DIR:w}}/dataset/a'")
-    steps = by_name(load(experiment))
-    row = steps['rows/two-step/l5'].command
-    assert row[row.index('--method') + 1] == 'centered'
-    assert '"data": "out/dataset/a"' in steps['stage_one'].config
-    assert 'FlyingChairs' in steps['stage_two'].config
-    words = ('centred', 'CHAIN_DIR', 'flow_world.py')
-    assert [sum(word in line for line in lines) for word in words] == [1, 1, 1]

@@ -19,7 +19,7 @@ from semidff.analysis.speed_report import SpeedReport
 from semidff.inference import Acceleration
 from semidff.inference.acceleration import PRECISIONS
 from semidff.inference.frame_pipeline import frame_pipeline
-from semidff.inference.methods import METHODS, renamed_method
+from semidff.inference.methods import METHODS
 from semidff.utils.arguments import (
     SIZE,
     ToolParser,
@@ -46,7 +46,6 @@ def parse_args() -> argparse.Namespace:
         '--methods',
         nargs='+',
         default=['frame', 'propagate'],
-        type=renamed_method,
         choices=list(METHODS.module_dict),
         help='methods to measure; frame is always added (default: frame propagate)',
     )

@@ -12,7 +12,6 @@ from mmengine.structures import BaseDataElement, InstanceData
 from torch import Tensor, nn
 
 from semidff.models.key_frame import FlowField
-from semidff.utils.deprecation import renamed_method
 
 METHODS = Registry('video method', locations=['semidff.inference.methods'])
 """Methods by the name that configs and tools use."""
@@ -112,7 +111,7 @@ def method_class(name: str) -> type[VideoMethod]:
     Raises:
         MethodError: If there is none.
     """
-    found = METHODS.get(renamed_method(name))
+    found = METHODS.get(name)
     if found is None:
         raise MethodError(
             f'unknown method {name!r}; choose one of {", ".join(METHODS.module_dict)}'

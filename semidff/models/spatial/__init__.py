@@ -1,9 +1,5 @@
 """The spatial module: an adapter around any mmdetection detector, its split points and families of heads."""
 
-from mmdet.registry import TASK_UTILS
-
-from semidff.utils.deprecation import register_former_name
-
 from .cascade_heads import CascadeHeads
 from .centernet_heads import CenterNetHeads
 from .dense_heads import DenseHeads
@@ -18,5 +14,3 @@ from .tood_heads import TOODHeads
 from .tower_split import TowerSplit
 from .two_stage_heads import TwoStageHeads
 from .yolo_v3_heads import YOLOV3Heads
-
-register_former_name(TASK_UTILS, 'ScoreMapSplit', OutputSplit)
