@@ -64,6 +64,8 @@ SCHEMA = {
         video_length=_FRAME,
         ilsvrc_id=_OPTIONAL_ID,
         is_labeled=Field(lambda value: type(value) is bool, 'true or false'),
+        # The key of version 0.1: unknown keys are ignored, and unlabeled frames would be taken for empty ones.
+        is_labelled=Field(lambda value: False, 'renamed to is_labeled'),
     ),
     'annotations': dict(
         id=_OPTIONAL_ID,

@@ -50,6 +50,7 @@ CHANGES = [
         ('images', 'video_id', ('7', 8, {})),
         ('images', 'frame_id', (-1, 0.5, '0', 10**12, True)),
         ('images', 'is_labeled', ('false', 0, 'no')),
+        ('images', 'is_labelled', (True, False)),
         ('images', 'ilsvrc_id', ('1', 1.5)),
         ('annotations', 'area', ('big', NAN, INF, [])),
         ('annotations', 'iscrowd', ('yes', 2, -1, [])),
