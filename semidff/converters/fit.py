@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from semidff.utils.arguments import ToolParser, run_tool
 from semidff.utils.atomic_write import atomic_write
 from semidff.utils.checkpoint import DETECTOR, TRAINING_ONLY, CheckpointError, load_strict
-from semidff.utils.model_building import ConfigError
 from semidff.utils.tool_files import CheckpointFile, InputFile, OutputFile
 
 _BELOW = {
@@ -41,12 +40,6 @@ def argument_parser(description: str, suffix: str = '.pth') -> ToolParser:
 def run_converter(convert_file: Callable[..., list[str]], parser: ToolParser) -> None:
     """Run ``convert_file`` with the options of the command line and print the lines that it returns."""
     run_tool(lambda args: print('\n'.join(convert_file(**vars(args)))), parser.parse_args())
-
-
-def check_different(source: str | Path, out: str | Path) -> None:
-    """Raise :class:`ConfigError` if ``out`` is ``source``."""
-    if Path(source).resolve() == Path(out).resolve():
-        raise ConfigError(f'{out}: is the file that is read; write to another')
 
 
 def write_checkpoint(state: Mapping[str, Tensor], meta: Mapping, out: str | Path) -> None:

@@ -29,7 +29,7 @@ from semidff.utils.checkpoint import TRAINING_ONLY, CheckpointError, load_strict
 from semidff.utils.error_messages import count_problems
 from semidff.utils.model_building import build_model
 
-from .fit import check_different, load_parts, write_checkpoint
+from .fit import load_parts, write_checkpoint
 from .mxnet.names import targets
 
 _FLOW = 'temporal.flow_network.'
@@ -100,9 +100,8 @@ def convert_file(
 
     Raises:
         CheckpointError: If the file cannot be read, is of another network, or does not fit the config's model.
-        ConfigError: If the config has no model, or ``out`` is ``source``.
+        ConfigError: If the config has no model.
     """
-    check_different(source, out)
     given, meta = read_checkpoint(source)
     try:
         state = convert(given)

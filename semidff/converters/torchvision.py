@@ -12,7 +12,7 @@ from mmdet.models.backbones.resnet import BasicBlock, Bottleneck
 from semidff.utils.checkpoint import CheckpointError, load_strict, read_state_dict
 from semidff.utils.model_building import ConfigError, build_model
 
-from .fit import check_different, departures, detector_of, load_parts, write_checkpoint
+from .fit import departures, detector_of, load_parts, write_checkpoint
 
 # Mean and standard deviation (red, green, blue) for pixels from 0 to 255.
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
@@ -28,9 +28,8 @@ def convert_file(
 
     Raises:
         CheckpointError: If the file cannot be read, is of another network, or does not fit the config's model.
-        ConfigError: If the config has no model with a backbone, or ``out`` is ``source``.
+        ConfigError: If the config has no model with a backbone.
     """
-    check_different(source, out)
     given = read_state_dict(source)
     names = [key.split('.') for key in given]
     counts = tuple(len({n[1] for n in names if n[0] == f'layer{stage}'}) for stage in range(1, 5))

@@ -4,8 +4,6 @@ A curve is an experiment without trainings. It has a row for each run, and a row
 for each distinct detector among them.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os
@@ -33,7 +31,7 @@ class Run:
     method: str = 'propagate'
 
     @classmethod
-    def parse(cls, text: str) -> Run:
+    def parse(cls, text: str) -> 'Run':
         """Parse ``NAME=CONFIG,CHECKPOINT[,METHOD]``.
 
         Raises:

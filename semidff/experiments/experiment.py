@@ -1,7 +1,5 @@
 """Experiments: steps, which are processes with their folders and stamps, and evaluations."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

@@ -1,7 +1,5 @@
 """Entry points of ``tools/run_experiment.py``, ``accuracy_speed.py`` and ``accuracy_by_distance.py``."""
 
-from __future__ import annotations
-
 import argparse
 import os
 import sys

@@ -1,7 +1,5 @@
 """Plots of a table: accuracy over speed, gap recovery, accuracy over distance."""
 
-from __future__ import annotations
-
 import contextlib
 import math
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Tables on the console, as Markdown and JSON files, each with a picture."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """Execution of an experiment's steps as processes, several at a time."""
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import functools

@@ -1,7 +1,5 @@
 """Entries of experiment configs with their checks, and how values are read and passed on."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import json

@@ -15,8 +15,6 @@ The evaluations (rows) give accuracy. Speed is measured afterwards, without othe
 by one step that runs the rows of the first seed in turn.
 """
 
-from __future__ import annotations
-
 import functools
 import re
 from collections.abc import Collection, Mapping, Sequence

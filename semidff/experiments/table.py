@@ -1,7 +1,5 @@
 """semi-DFF's Table 1: means over the seeds, speed-up over *frame*, gap recovery; mAP at distances."""
 
-from __future__ import annotations
-
 import json
 import math
 import re
@@ -67,7 +65,7 @@ class Cell:
     values: tuple[float | None, ...]
 
     @classmethod
-    def of(cls, values: Sequence[float | None]) -> Cell:
+    def of(cls, values: Sequence[float | None]) -> 'Cell':
         """Summarize one value per seed; the deviation needs two."""
         defined = [value for value in values if value is not None]
         mean = statistics.fmean(defined) if defined else None
@@ -187,7 +185,7 @@ class DistanceLine:
     accuracy: str = 'mAP'
 
     @classmethod
-    def of(cls, item: Measurement) -> DistanceLine:
+    def of(cls, item: Measurement) -> 'DistanceLine':
         """Read the mAP at each distance from the metrics of a test.
 
         Raises:

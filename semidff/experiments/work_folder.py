@@ -1,7 +1,5 @@
 """The folder of an experiment: one run at a time, and no foreign results."""
 
-from __future__ import annotations
-
 import contextlib
 import fcntl
 import signal

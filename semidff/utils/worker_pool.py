@@ -1,12 +1,10 @@
 """Calculations in several processes, which end with this process and never keep it waiting."""
 
 import signal
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from itertools import islice
 from multiprocessing import active_children, get_all_start_methods, get_context
 from typing import TypeVar
 
@@ -14,8 +12,6 @@ import cv2
 
 T = TypeVar('T')
 R = TypeVar('R')
-
-_CHUNKS_AHEAD = 2  # for each process
 
 
 class WorkerError(RuntimeError):
@@ -30,7 +26,7 @@ def mapped(
 
     Args:
         function: Function that can be pickled.
-        items: They are read only as far as the results are.
+        items: The items.
         workers: Number of processes; with 1 or less, the function runs in this process.
         chunk: Number of items that a process takes at once.
 
@@ -48,7 +44,7 @@ def mapped(
     context = get_context('fork' if 'fork' in get_all_start_methods() else None)
     with ProcessPoolExecutor(workers, context, _prepare_worker) as pool:
         try:
-            yield _in_order(pool, function, items, workers, chunk)
+            yield pool.map(function, items, chunksize=chunk)
         except BaseException as error:
             for process in active_children():
                 if process not in others:
@@ -66,21 +62,3 @@ def _prepare_worker() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process ends its workers
     cv2.setNumThreads(0)  # OpenCV's threads do not survive a fork
-
-
-def _in_order(
-    pool: Executor, function: Callable[[T], R], items: Iterable[T], workers: int, chunk: int
-) -> Iterator[R]:
-    """Yield the results; only a few chunks are submitted before their results are asked for."""
-    items = iter(items)
-    pending: deque[Future[list[R]]] = deque()
-    while True:
-        while len(pending) < _CHUNKS_AHEAD * workers and (part := list(islice(items, chunk))):
-            pending.append(pool.submit(_apply, function, part))
-        if not pending:
-            return
-        yield from pending.popleft().result()
-
-
-def _apply(function: Callable[[T], R], items: list[T]) -> list[R]:
-    return [function(item) for item in items]

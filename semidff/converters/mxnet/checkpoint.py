@@ -8,7 +8,6 @@ import numpy as np
 from torch import nn
 
 from semidff.converters.fit import (
-    check_different,
     departures,
     detector_of,
     load_parts,
@@ -118,9 +117,8 @@ def convert_file(
         MXNetFileError: If the file is of another kind or damaged.
         NameMappingError: If its parameters are not those of the network.
         CheckpointError: If they do not fit the config's model.
-        ConfigError: If the config has no model, or ``out`` is ``source``.
+        ConfigError: If the config has no model.
     """
-    check_different(source, out)
     arrays = read_params(source)
     model = None if config is None else build_model(config)
     options = {} if model is None else _box_options(model)
