@@ -1,6 +1,7 @@
 """What stays in float32 when a detector runs under autocast or with weights of half precision."""
 
 from contextlib import nullcontext
+from itertools import chain
 from types import MethodType
 from typing import Any
 
@@ -16,23 +17,39 @@ from .compiled_operators import uses_compiled_operators
 # equal. DETR's heads return boxes relative to the frame, from a sigmoid: rounded to bfloat16, by up to 1/512 of it.
 # YOLOF's head limits exponentials to 1e8, which float16 cannot represent.
 _PRECISE = CenterNetHead, DETRHead, YOLOFHead
+# What a DETR-type detector computes its reference points with, outside the branches of its head.
+_REFERENCE_POINTS = 'reference_points_fc', 'ref_point_head'
 
 
 def keep_boxes_precise(detector: nn.Module) -> None:
     """Let an mmdet detector predict and learn in mixed precision, in place.
 
     Half precision cannot represent pixel coordinates, and mmcv's compiled operators do not take it, or not all of
-    their inputs. Modules that use such an operator, and the heads of CenterNet, YOLOF and DETR-type detectors, run in
-    full precision, and the outputs of all heads, from which boxes are decoded and losses computed, become float32.
+    their inputs. Modules that use such an operator, the heads of CenterNet, YOLOF and DETR-type detectors, and what
+    the latter compute reference points with, run in full precision. The outputs of all heads, from which boxes are
+    decoded and losses computed, become float32.
     Without tensors of half precision nothing changes. A second call changes nothing.
     """
-    for module in detector.modules():
-        if uses_compiled_operators(type(module)) or isinstance(module, _PRECISE):
+    for name, module in detector.named_modules():
+        if (
+            uses_compiled_operators(type(module))
+            or isinstance(module, _PRECISE)
+            or name.rpartition('.')[2] in _REFERENCE_POINTS
+        ):
             run_in_full_precision(module)
+        if isinstance(module, DETRHead):
+            for branch in _branches(module):
+                run_in_full_precision(branch)
         hooks = module._forward_hooks.values()
         is_head = hasattr(module, 'predict_by_feat') or isinstance(module, MaskPointHead)
         if is_head and _full_output not in hooks:
             module.register_forward_hook(_full_output)
+
+
+def _branches(head: DETRHead) -> list[nn.Module]:
+    """Return the parts of a head that encoder and decoder call themselves, to choose and refine reference boxes."""
+    children = (child if isinstance(child, nn.ModuleList) else [child] for child in head.children())
+    return list(chain.from_iterable(children))
 
 
 def run_in_full_precision(module: nn.Module) -> None:

@@ -9,7 +9,9 @@ from mmdet.models.dense_heads import CenterNetHead, ConditionalDETRHead, DETRHea
 from mmdet.models.roi_heads.mask_heads import MaskPointHead
 from torch import Tensor, nn
 
+from semidff.analysis.stock_detectors import build_stock
 from semidff.models.precision import keep_boxes_precise, run_in_full_precision, to_half
+from semidff.models.spatial.probe import plain_samples
 from semidff.models.video_detector import VideoDetector
 from tests import models
 
@@ -136,6 +138,32 @@ def test_outputs_of_sigmoids(head, inputs, half):
         found = head(*inputs)
     for one, other in zip(found, expected, strict=True):
         assert torch.equal(one[0], other[0])
+
+
+@pytest.mark.parametrize(
+    'config',
+    [
+        'conditional_detr/conditional-detr_r50_8xb2-50e_coco',
+        'dab_detr/dab-detr_r50_8xb2-50e_coco',
+        'deformable_detr/deformable-detr_r50_16xb2-50e_coco',
+        'deformable_detr/deformable-detr-refine-twostage_r50_16xb2-50e_coco',
+    ],
+)
+@torch.no_grad()
+def test_reference_points_of_detr_are_not_rounded(config):
+    """They are added to the boxes: rounded to bfloat16, these are off by up to 1/512 of the frame, here 1 pixel."""
+    torch.manual_seed(0)
+    detector = build_stock(config, narrow=True)
+    keep_boxes_precise(detector)
+    references: list[Tensor] = []
+    detector.bbox_head.register_forward_pre_hook(lambda head, inputs: references.append(inputs[1]))
+    images, samples = torch.randn(1, 3, 128, 160), plain_samples(1, (128, 160))
+    with torch.autocast('cpu', torch.bfloat16):
+        detector.predict(images, samples)
+    (found,) = references
+    found = found if isinstance(found, list) else [found]
+    assert all(points.dtype == torch.float32 for points in found)
+    assert any(not torch.equal(points, points.bfloat16()) for points in found)
 
 
 @pytest.mark.parametrize('half', HALVES)
