@@ -10,7 +10,7 @@ from mmengine.registry import init_default_scope
 
 from semidff.models import SpatialModule, VideoDetector
 from semidff.models.spatial import OutputSplit, TowerSplit
-from tests.models import build, faster_rcnn, frames, retinanet, samples, video_config
+from tests.models import build, faster_rcnn, fcos, frames, retinanet, samples, video_config
 
 TOWERS = {
     'retinanet/retinanet_r18_fpn_1x_coco.py': 256 * 2,
@@ -172,3 +172,18 @@ def test_outputs_that_differ_in_training_are_refused():
     detector.train()
     with pytest.raises(TypeError, match='VFNetHead returns other outputs in training'):
         split.features(detector, torch.zeros(1, 3, 64, 64))
+
+
+@pytest.mark.parametrize('normalized', [False, True])
+def test_outputs_in_other_units_in_training_are_refused(normalized):
+    """In pixels in tests and, with normalized boxes, in strides in training."""
+    config = fcos()
+    config['bbox_head']['norm_on_bbox'] = normalized
+    detector, split = build(config), OutputSplit()
+    split.check(detector)
+    detector.train()
+    if normalized:
+        with pytest.raises(TypeError, match='FCOSHead returns other outputs in training'):
+            split.features(detector, frames(1))
+    else:
+        split.features(detector, frames(1))

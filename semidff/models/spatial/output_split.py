@@ -33,6 +33,7 @@ class OutputSplit(Split):
     def __init__(self) -> None:
         self._before = ExtractFeatSplit()
         self._layout: list[list[tuple[str, int]]] = []  # names and channels in each propagated map
+        self._same_in_training = True
 
     def check(self, detector: nn.Module) -> None:
         """Check that the detector can be cut here.
@@ -41,9 +42,15 @@ class OutputSplit(Split):
             TypeError: If the outputs of the detector's head are not known, or warping would not move its boxes.
         """
         heads = head_family(detector)
-        _, raw = probe(
-            detector, lambda images: heads.raw_outputs(self._before.features(detector, images))
-        )
+
+        def compute(images: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+            inputs = self._before.features(detector, images)
+            raw = heads.raw_outputs(inputs)
+            for module in self._output_modules(detector):
+                module.training = True  # not that of its batch norms; probe() restores it
+            return raw, heads.raw_outputs(inputs)
+
+        _, (raw, in_training) = probe(detector, compute)
         if not heads.propagates_outputs:
             raise TypeError(
                 f'split=OutputSplit propagates outputs relative to their cells, but {heads.name} '
@@ -55,6 +62,9 @@ class OutputSplit(Split):
         self._layout = [
             [(name, raw[name].shape[1]) for name in level] for level in outputs + inputs
         ]
+        self._same_in_training = raw.keys() == in_training.keys() and all(
+            _alike(maps, in_training[name]) for name, maps in raw.items()
+        )
 
     def feature_names(self, detector: nn.Module) -> list[str]:
         return [
@@ -69,16 +79,18 @@ class OutputSplit(Split):
             TypeError: If the head returns other outputs in training.
         """
         heads = head_family(detector)
-        raw = heads.raw_outputs(self._before.features(detector, images))
-        propagated = {name: count for level in self._layout for name, count in level}
-        found = {name: maps.shape[1] for name, maps in raw.items()}
-        if found != propagated:
+        training = any(module.training for module in self._output_modules(detector))
+        if training and not self._same_in_training:
             raise TypeError(
                 f'{heads.name} returns other outputs in training than in tests, so that '
                 'split=OutputSplit cannot be trained with labels; use TowerSplit'
             )
+        raw = heads.raw_outputs(self._before.features(detector, images))
         maps = ([raw[name] for name, _ in level] for level in self._layout)
         return tuple(level[0] if len(level) == 1 else torch.cat(level, 1) for level in maps)
+
+    def _output_modules(self, detector: nn.Module) -> list[nn.Module]:
+        return [detector.get_submodule(name) for name in head_family(detector).output_modules]
 
     def given(self, detector: nn.Module, features: Sequence[Tensor]) -> nn.Module:
         return head_family(detector).given_raw_outputs(self.raw_outputs(detector, features))
@@ -111,6 +123,12 @@ def correction_width(two_stage: bool) -> int:
     detectors: the maps that the RoI head pools have many cells, and weights that learn follow them.
     """
     return 32 if two_stage else 64
+
+
+def _alike(one: Tensor, other: Tensor) -> bool:
+    if one.shape != other.shape or one.is_meta:  # meta tensors have no values
+        return one.shape == other.shape
+    return torch.allclose(one, other, rtol=1e-3, atol=1e-5, equal_nan=True)
 
 
 def _level(name: str) -> int:
