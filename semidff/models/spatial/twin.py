@@ -55,15 +55,25 @@ def with_test_cfg(detector: nn.Module, test_cfg: dict) -> nn.Module:
             raise ValueError(f'the test settings {section} must be a dict, got {changes!r}')
         unknown += _unknown(changes, own, section)
         if changes:
-            merged = copy.deepcopy(own)
-            merged.update(changes)  # nested settings are merged
-            heads[name] = twin(head, test_cfg=merged)
+            heads[name] = twin(head, test_cfg=ConfigDict(_merged(own, changes)))
     if unknown:
         raise ValueError(
             f'{type(detector).__name__} has no test setting {", ".join(sorted(set(unknown)))}; its test_cfg is '
             f'{getattr(detector, "test_cfg", None)}'
         )
     return twin(detector, **heads)
+
+
+def _merged(own: dict, changes: dict) -> dict:
+    """Merge nested settings; those of another ``type`` replace the detector's."""
+    if changes.get('type', own.get('type')) != own.get('type'):
+        return changes
+    nested = {
+        key: _merged(own[key], value)
+        for key, value in changes.items()
+        if isinstance(value, dict) and isinstance(own.get(key), dict)
+    }
+    return {**copy.deepcopy(own), **changes, **nested}
 
 
 def _unknown(changes: dict, own: dict, section: str) -> list[str]:

@@ -52,6 +52,15 @@ def test_nested_settings_of_non_key_frames_are_merged(kind):
     assert detector.roi_head.test_cfg.nms.iou_threshold == 0.5
 
 
+def test_settings_of_another_type_replace_the_detectors():
+    detector = build(faster_rcnn())
+    detector.roi_head.test_cfg.nms = dict(type='soft_nms', iou_threshold=0.5, min_score=0.1)
+    other = dict(type='nms', iou_threshold=0.4)
+    twin = with_test_cfg(detector, dict(rcnn=dict(nms=other)))
+    assert twin.roi_head.test_cfg.nms == other
+    assert twin.roi_head.test_cfg.score_thr == detector.roi_head.test_cfg.score_thr
+
+
 @pytest.mark.parametrize(
     'config, settings, heads',
     [
