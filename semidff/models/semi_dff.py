@@ -136,7 +136,9 @@ class SemiDFF(VideoDetector):
                     test_cfg=self.non_key_test_cfg,
                 )
                 total = sum(loss for each in semantics for loss in each(batch).values())
-                return torch.autograd.grad(total, weights, allow_unused=True) if weights else ()
+                if not weights or not total.requires_grad:  # only propagated maps are compared
+                    return [None] * len(weights)
+                return torch.autograd.grad(total, weights, allow_unused=True)
 
         _, gradients = probe(self.spatial, compute)
         return [p for p, gradient in zip(weights, gradients, strict=True) if gradient is None]

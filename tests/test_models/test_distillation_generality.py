@@ -114,6 +114,16 @@ def test_the_correction_learns_in_the_semantic_step(kind, split):
     assert values[-1] < 0.9 * values[0]
 
 
+def test_only_propagated_maps_are_compared():
+    """The outputs of the RPN, after which no weights of the task network come."""
+    model = corrected('faster_rcnn', 'OutputSplit').train()
+    semantics = dict(type='FeatureSemantics', classes=False, boxes=False)
+    model.enter_step([semantics], ('temporal', 'task_network'))
+    assert not any(p.requires_grad for m in model.part('task_network') for p in m.parameters())
+    sum(model(pairs(), samples(2), mode='loss').values()).backward()
+    assert any(p.grad is not None for p in model.temporal.parameters())
+
+
 @CORRECTED
 @torch.no_grad()
 def test_key_frames_are_not_corrected(kind, split):
