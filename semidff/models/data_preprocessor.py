@@ -125,7 +125,7 @@ def check_normalization(preprocessor: nn.Module, detector: nn.Module) -> None:
         detector: The image detector; one without data preprocessor of its own fits any.
 
     Raises:
-        ValueError: If mean, std or channel order differ.
+        ValueError: If mean, std, channel order or padding differ.
     """
     own = detector.data_preprocessor
     wanted, found = normalization(own), normalization(preprocessor)
@@ -141,6 +141,13 @@ def check_normalization(preprocessor: nn.Module, detector: nn.Module) -> None:
             f"model.data_preprocessor normalizes frames with {found}, the detector's own with {wanted}: leave "
             'model.data_preprocessor out to inherit it, or set both alike'
         )
+    for name in ('pad_size_divisor', 'pad_value'):
+        wanted, found = (getattr(module, name, None) for module in (own, preprocessor))
+        if explicit and wanted != found:
+            raise ValueError(
+                f"model.data_preprocessor has {name}={found}, the detector's own {wanted}, which changes its features: "
+                'leave model.data_preprocessor out to inherit it, or set both alike'
+            )
 
 
 def normalization(preprocessor: nn.Module) -> dict | None:

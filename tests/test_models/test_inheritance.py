@@ -83,6 +83,8 @@ def test_the_probe_leaves_no_trace():
         ({}, NORMALIZATION, "with nothing .channels bgr., the detector's own with {'mean'"),
         (NORMALIZATION, {}, "the detector's own with nothing .channels bgr.: leave model.data_"),
         (dict(bgr_to_rgb=True), {}, 'with nothing .channels rgb.*with nothing .channels bgr.'),
+        ({}, dict(pad_size_divisor=32), "has pad_size_divisor=1, the detector's own 32"),
+        (dict(pad_value=114), {}, "has pad_value=114, the detector's own 0"),
     ],
 )
 def test_another_normalization_is_refused(video, own, message):
