@@ -108,6 +108,17 @@ def test_levels_of_other_units_learn_alike():
     assert torch.allclose(added[0, :, 0, 0], correction.unit0)
 
 
+def test_a_channel_that_was_always_zero_has_the_unit_of_the_others():
+    """After a ReLU; it may have values later."""
+    correction = Correction(5, LEVELS, 4).train()
+    alive = torch.tensor([1.0, 1.0, 0.0, 1.0, 1.0, 1.0])[:, None, None]
+    context = torch.zeros(4, 4, 8, 12)
+    torch.manual_seed(0)
+    for _ in range(100):
+        correction(alive * torch.randn(4, 6, 8, 12), context, 0)
+    assert correction.unit0[2] == pytest.approx(1.0, rel=0.05)
+
+
 def test_units_do_not_change_in_evaluation():
     correction = Correction(5, LEVELS, 4).eval()
     correction(50 * maps()[0], torch.zeros(2, 4, 8, 12), 0)

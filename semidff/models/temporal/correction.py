@@ -71,6 +71,9 @@ class Correction(nn.Module):
         if self.training and self.batches[level] < _BATCHES:
             self.batches[level] += 1
             size = reduce_mean(typical_size(maps, (0, 2, 3)))
+            # Maps after a ReLU have channels that are always zero; in a unit of zero, they would be all that counts.
+            usual = size.median()
+            size = torch.where(size > 1e-5 * usual, size, usual)
             # Not in place: the unit of an earlier call may be needed for its gradient.
             unit = unit.lerp(size, 1 / self.batches[level].item())
             setattr(self, f'unit{level}', unit)
