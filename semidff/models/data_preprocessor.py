@@ -143,7 +143,8 @@ def check_normalization(preprocessor: nn.Module, detector: nn.Module) -> None:
         )
     for name in ('pad_size_divisor', 'pad_value'):
         wanted, found = (getattr(module, name, None) for module in (own, preprocessor))
-        if explicit and wanted != found:
+        # Preprocessors of segmentors have other settings for it.
+        if isinstance(own, DetDataPreprocessor) and wanted != found:
             raise ValueError(
                 f"model.data_preprocessor has {name}={found}, the detector's own {wanted}, which changes its features: "
                 'leave model.data_preprocessor out to inherit it, or set both alike'
