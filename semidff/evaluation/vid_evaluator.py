@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -58,6 +59,7 @@ class VIDEvaluator:
 
     Attributes:
         frames: Images of the file in (video, frame) order.
+        positions: Positions in :attr:`frames` by image id, and by ``(video_id, frame_id)``.
         frame_numbers: ILSVRC frame id of each frame: ``ilsvrc_id`` where the file has it, else 1, 2, 3, ...
         labeled: (frames,) bool, which frames are evaluated.
         crowd: (boxes,) bool, which annotations are crowds; only :meth:`coco_ap` treats them differently.
@@ -74,6 +76,9 @@ class VIDEvaluator:
         content = load_vid_json(ann_file)
         self.classes, labels = match_classes(content, classes, ann_file)
         self.frames = ordered_frames(content, ann_file)
+        self.positions: dict[Any, int] = {}
+        for at, frame in enumerate(self.frames):
+            self.positions[frame['id']] = self.positions[frame['video_id'], frame['frame_id']] = at
         self.frame_numbers = _frame_numbers(self.frames, ann_file)
         self.labeled = np.array([frame.get('is_labeled', True) for frame in self.frames], bool)
         if not self.labeled.any():

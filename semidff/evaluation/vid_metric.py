@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -101,8 +102,13 @@ class VIDMetric(BaseMetric):
             data_batch: Not used.
             data_samples: Predictions as dicts: ``pred_instances`` with bboxes (n, 4) in pixels of the original image,
                 scores (n,) and labels (n,), and the frame's identity.
+
+        Raises:
+            ValueError: If a frame is another one in the annotation file, or has results at several distances that
+                ``outfile`` cannot hold.
         """
         for sample in data_samples:
+            self._check_frame(sample)
             if self.outfile is not None and sample.get('key_distance') is not None:
                 raise ValueError(
                     f"{self.outfile} cannot be written: with protocol 'pairs' each frame has detections at several "
@@ -118,6 +124,19 @@ class VIDMetric(BaseMetric):
                     _array(predicted['scores'], np.float32),
                     _array(predicted['bboxes'], np.float32).reshape(-1, 4),
                 )
+            )
+
+    def _check_frame(self, sample: dict) -> None:
+        """Check that the image of an id has the same name in the annotation file: ids of most files begin with 1."""
+        image, path = sample.get('img_id'), sample.get('img_path')
+        if self._evaluator is None or image is None or path is None:
+            return
+        at = self._evaluator.positions.get(image)
+        name = None if at is None else self._evaluator.frames[at]['file_name']
+        if name is not None and not Path(path).as_posix().endswith(Path(name).as_posix()):
+            raise ValueError(
+                f'{path}: its id {image} is that of {name} in {self.ann_file}; set test_evaluator.ann_file to the '
+                'ann_file of the test data set'
             )
 
     def evaluate(self, size: int) -> dict:
@@ -210,13 +229,10 @@ def _by_position(
     results: list[FrameResult], evaluator: VIDEvaluator
 ) -> tuple[dict[int, FrameResult], list[FrameResult]]:
     """Return the results by the positions of their frames in the evaluation order, and those of unknown frames."""
-    positions: dict[Any, int] = {}
-    for at, frame in enumerate(evaluator.frames):
-        positions[frame['id']] = positions[frame['video_id'], frame['frame_id']] = at
     found: dict[int, FrameResult] = {}
     unknown = []
     for frame in results:
-        at = positions.get(frame.video_frame if frame.image is None else frame.image)
+        at = evaluator.positions.get(frame.video_frame if frame.image is None else frame.image)
         if at is None:
             unknown.append(frame)
         # Pairs of unlabeled frames occur where the samples have no is_labeled.

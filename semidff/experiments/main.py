@@ -43,7 +43,11 @@ def add_run_arguments(parser: argparse.ArgumentParser, methods: str) -> None:
     parser.add_argument(
         '--out', required=True, metavar='DIR', help='folder for all results: tables, picture, logs'
     )
-    add_cfg_options(parser, 'every config, e.g. test_dataloader.dataset.ann_file=dev.json')
+    add_cfg_options(
+        parser,
+        'every config, e.g. test_dataloader.dataset.ann_file=dev.json '
+        'test_evaluator.ann_file=dev.json',
+    )
 
 
 def main(args: argparse.Namespace, methods: Collection[str]) -> None:
