@@ -6,11 +6,12 @@ from functools import partial
 
 from mmdet.registry import LOOPS
 from mmdet.structures import DetDataSample
-from mmengine.dist import is_main_process
+from mmengine.dist import get_world_size, is_main_process
 from mmengine.evaluator import Evaluator
 from mmengine.runner import Runner, TestLoop, autocast
 from torch.utils.data import DataLoader
 
+from semidff.datasets.samplers import VideoSampler
 from semidff.inference import FrameTimer, MethodError, PairEngine, VideoEngine
 from semidff.inference.methods import method_class
 from semidff.inference.outputs import VideoOutput
@@ -51,7 +52,8 @@ class VideoTestLoop(TestLoop):
             for protocol ``dense``.
 
     Raises:
-        MethodError: If the protocol is unknown or does not support ``render``, ``schedule`` or a metric.
+        MethodError: If the protocol is unknown or does not support ``render``, ``schedule`` or a metric, or several
+            processes do not share whole videos.
     """
 
     def __init__(
@@ -82,6 +84,12 @@ class VideoTestLoop(TestLoop):
             has_flow = not kind.uses_temporal or hasattr(temporal, 'fields')
             self.render = {'with_flow': kind.shows_flow and has_flow, **render}
         self._check_protocol()
+        sampler = self.dataloader.sampler
+        if get_world_size() > 1 and not isinstance(sampler, VideoSampler):
+            raise MethodError(
+                f'{type(sampler).__name__} divides the frames of a video among the processes; use '
+                "test_dataloader.sampler=dict(type='VideoSampler')"
+            )
 
     def _check_protocol(self) -> None:
         if self.protocol not in PROTOCOLS:

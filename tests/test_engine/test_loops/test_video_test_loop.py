@@ -11,7 +11,9 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from semidff.engine.loops import video_test_loop
 from semidff.engine.loops.video_test_loop import FrameOrder
+from semidff.inference import MethodError
 from tests.process_group import run_in_group
 from tests.tiny_video import batch, build, test_settings, video_detector_cfg, write_videos
 
@@ -70,6 +72,33 @@ def test_interval_one_equals_frame_for_every_method(world):
     for method in ('propagate', 'copy', 'coast', 'interpolate'):
         assert run(world, method=method, key_interval=1)[1] == reference
     assert run(world, method='propagate', key_interval=4)[1] != reference
+
+
+def test_processes_must_share_whole_videos(world, monkeypatch):
+    """mmdet's sampler gives each process every second frame, which is another motion."""
+    settings = test_settings(world / 'val.json', world / 'work')
+    settings['test_dataloader']['sampler'] = dict(type='DefaultSampler', shuffle=False)
+    settings['experiment_name'] = f'run{os.urandom(4).hex()}'
+    runner = Runner.from_cfg(Config(settings))
+    assert runner.test_loop.method == 'propagate'
+    settings['experiment_name'] = f'run{os.urandom(4).hex()}'
+    runner = Runner.from_cfg(Config(settings))
+    monkeypatch.setattr(video_test_loop, 'get_world_size', lambda: 2)
+    with pytest.raises(MethodError, match="DefaultSampler divides the frames.*'VideoSampler'"):
+        runner.test_loop  # noqa: B018
+
+
+def test_metrics_of_another_file_are_refused(world, tmp_path):
+    """Its ids are those of other frames."""
+    content = json.loads((world / 'val.json').read_text())
+    for image in content['images']:
+        image['file_name'] = f'other_{image["file_name"]}'
+    (tmp_path / 'other.json').write_text(json.dumps(content))
+    settings = test_settings(world / 'val.json', world / 'work')
+    settings['test_evaluator'][0]['ann_file'] = str(tmp_path / 'other.json')
+    settings['experiment_name'] = f'run{os.urandom(4).hex()}'
+    with pytest.raises(ValueError, match='its id 0 is that of other_.*set test_evaluator.ann_file'):
+        Runner.from_cfg(Config(settings)).test()
 
 
 def test_metrics_hold_times(world):
