@@ -12,8 +12,9 @@ class FeatureCache:
 
     Stage two draws its pairs from the same frames repeatedly, and the frozen feature network costs more than the
     forward and backward pass of the temporal module. The cache's key is a frame's content, so that it is correct with
-    any augmentation. Once full, the cache keeps its content: in a random order all frames are equally likely to
-    recur, and evicting the oldest ones would leave none long enough.
+    any augmentation, and the precision, which the steps of a training may change. Once full, the cache keeps its
+    content: in a random order all frames are equally likely to recur, and evicting the oldest ones would leave none
+    long enough.
 
     Frames pass through the network one by one, so that a map does not depend on the batch, and a resumed training,
     which starts with an empty cache, computes the same result.
@@ -51,7 +52,9 @@ class FeatureCache:
     def _maps_of(self, image: Tensor) -> tuple[Tensor, ...]:
         # With the shape, since black frames in portrait and landscape have the same bytes.
         content = sha1(image.cpu().contiguous().numpy(), usedforsecurity=False).digest()
-        key = (image.shape, content)
+        kind = image.device.type
+        half = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
+        key = (image.shape, content, half)
         if key in self._maps:
             return self._maps[key]
         maps = tuple(level.cpu() for level in self.network(image))

@@ -55,6 +55,19 @@ def test_frames_of_the_same_bytes_in_another_shape_are_others(network):
         assert cache(torch.zeros(shape))[0].shape == Network()(torch.zeros(shape))[0].shape
 
 
+def test_maps_of_another_precision_are_others():
+    """The steps of a training may have optimizer wrappers of different precision."""
+    cache = FeatureCache(
+        lambda images: (torch.nn.functional.conv2d(images, torch.ones(1, 3, 1, 1)),), 1.0
+    )
+    images = frames(2)
+    for _ in range(2):
+        with torch.autocast('cpu', torch.bfloat16):
+            assert cache(images)[0].dtype == torch.bfloat16
+        assert cache(images)[0].dtype == torch.float32
+    assert len(cache) == 4
+
+
 def test_memory_is_bounded_and_what_is_kept_stays(network):
     images = frames(4)
     of_one = sum(level.nbytes for level in Network()(images[:1]))
