@@ -18,6 +18,8 @@ import torch
 from mmdet.registry import DATASETS
 from torch.utils.data import Dataset
 
+from semidff.utils.error_messages import short
+
 _MIX, _ORDER, _SAMPLE = 1, 2, 3  # Separate the random streams.
 
 
@@ -42,7 +44,7 @@ class SampleStream(Dataset):
         max_refetch: Number of other samples to try where a pipeline returns None.
 
     Raises:
-        ValueError: If ``ratio`` does not match the datasets, or a dataset is empty.
+        ValueError: If ``ratio`` does not match the datasets, a dataset is empty, or two have different classes.
     """
 
     def __init__(
@@ -69,6 +71,14 @@ class SampleStream(Dataset):
                 raise ValueError(
                     f'dataset {index} of the stream ({type(dataset).__name__}) is empty: check its '
                     'ann_file and filter_cfg'
+                )
+        metainfos = (getattr(dataset, 'metainfo', None) or {} for dataset in self.datasets)
+        classes = [tuple(info['classes']) for info in metainfos if info.get('classes')]
+        for other in classes[1:]:
+            if other != classes[0]:
+                raise ValueError(
+                    f'the datasets of the stream have different classes, or in another order: {short(classes[0])} and '
+                    f'{short(other)}; give all of them metainfo=dict(classes=...)'
                 )
 
     @property

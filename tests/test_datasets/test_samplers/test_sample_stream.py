@@ -67,6 +67,20 @@ def test_every_pass_is_a_new_permutation():
     assert one != other
 
 
+def test_classes_in_another_order_are_refused():
+    """The labels of the datasets would mean different classes."""
+    one, other = (
+        numbers(metainfo=dict(classes=names)) for names in (('cat', 'dog'), ('dog', 'cat'))
+    )
+    with pytest.raises(
+        ValueError, match=r"different classes.*\('cat', 'dog'\) and \('dog', 'cat'\)"
+    ):
+        SampleStream([one, other])
+    without = DATASETS.build(numbers())
+    without._metainfo = {}
+    assert SampleStream([one, without, one]).metainfo['classes'] == ('cat', 'dog')
+
+
 def test_a_sample_is_a_function_of_seed_and_counter():
     stream = SampleStream(dataset=numbers())
     first = [stream[9, counter] for counter in range(25)]
