@@ -14,7 +14,7 @@ from semidff.engine.loops.video_test_loop import PROTOCOLS
 from semidff.inference.methods import METHODS, method_class
 from semidff.utils.arguments import ToolParser, add_method_arguments, run_tool
 from semidff.utils.atomic_write import write_json
-from semidff.utils.checkpoint import load_for_test
+from semidff.utils.checkpoint import check_class_order, load_for_test, read_checkpoint
 from semidff.utils.tool_files import CheckpointFile, InputFile, OutputFile, OutputFolder, ReportFile
 
 
@@ -78,7 +78,10 @@ def main(args: argparse.Namespace) -> None:
     method = apply_test_options(cfg, args)
     runner = Runner.from_cfg(cfg)
     needs_temporal = None if method is None else method_class(method).uses_temporal
-    load_for_test(runner.model, args.checkpoint, needs_temporal)
+    state, meta = read_checkpoint(args.checkpoint)
+    metainfo = getattr(runner.test_loop.dataloader.dataset, 'metainfo', None) or {}
+    check_class_order(args.checkpoint, meta, metainfo.get('classes') or ())
+    load_for_test(runner.model, args.checkpoint, needs_temporal, state)
     metrics = runner.test()
     if args.metrics_out and is_main_process():
         write_json(metrics, args.metrics_out, indent=2, nan_as_null=True)

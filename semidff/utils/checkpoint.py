@@ -10,7 +10,7 @@ from mmengine.logging import print_log
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
-from .error_messages import count_problems
+from .error_messages import count_problems, short
 from .installed import installed_file
 from .model_building import unwrapped
 from .safe_loading import CheckpointError
@@ -81,6 +81,25 @@ def stored_classes(meta: Mapping) -> tuple[str, ...]:
     trained_on = {key.lower(): value for key, value in (meta.get('dataset_meta') or {}).items()}
     names = trained_on.get('classes') or meta.get('CLASSES') or ()
     return (names,) if isinstance(names, str) else tuple(names)
+
+
+def check_class_order(path: str | Path, meta: Mapping, classes: Sequence[str]) -> None:
+    """Check that the classes of the data are not those of a checkpoint in another order.
+
+    Args:
+        path: The checkpoint.
+        meta: Its ``meta``.
+        classes: The data's class names, in the order of the labels.
+
+    Raises:
+        CheckpointError: If they are.
+    """
+    own = stored_classes(meta)
+    if own != tuple(classes) and sorted(own) == sorted(classes):
+        raise CheckpointError(
+            f'{path}: was trained with the classes in the order {short(own)}, the data has {short(tuple(classes))}; '
+            'set metainfo=dict(classes=...) of the test data set to the order of the checkpoint'
+        )
 
 
 def load_strict(

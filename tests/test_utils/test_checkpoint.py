@@ -9,6 +9,7 @@ from torch import nn
 from semidff.inference.methods import method_class
 from semidff.utils.checkpoint import (
     CheckpointError,
+    check_class_order,
     check_exists,
     load_for_test,
     load_strict,
@@ -42,6 +43,15 @@ def test_loads_mmengine_and_bare_files(tmp_path):
         target = net()
         load_strict(target, tmp_path / name)
         assert equal(target, source)
+
+
+def test_classes_in_another_order_are_refused():
+    meta = dict(dataset_meta=dict(classes=('cat', 'dog')))
+    for classes in (('cat', 'dog'), ('cat', 'hound'), ('cat',), ()):
+        check_class_order('a.pth', meta, classes)
+    check_class_order('a.pth', {}, ('dog', 'cat'))
+    with pytest.raises(CheckpointError, match=r"a.pth: .* order \('cat', 'dog'\), the data has"):
+        check_class_order('a.pth', meta, ['dog', 'cat'])
 
 
 def test_prefix_takes_a_part(tmp_path):
