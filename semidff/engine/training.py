@@ -5,7 +5,7 @@ from contextlib import nullcontext
 
 from mmengine.runner import Runner
 
-from semidff.utils.run_folder import occupy
+from semidff.utils.run_folder import forget_earlier_run, occupy
 
 from .launch import apply_train_options, is_first_process, prepare_run
 
@@ -24,5 +24,8 @@ def run_training(args: argparse.Namespace) -> None:
     """
     cfg = prepare_run(args)
     apply_train_options(cfg, args)
-    with occupy(cfg.work_dir) if is_first_process(cfg.launcher) else nullcontext():
+    first = is_first_process(cfg.launcher)
+    with occupy(cfg.work_dir) if first else nullcontext():
+        if first and not cfg.get('resume'):
+            forget_earlier_run(cfg.work_dir)
         Runner.from_cfg(cfg).train()

@@ -97,6 +97,14 @@ def occupy(folder: str | Path, work: str = 'training', option: str = '--work-dir
     return file
 
 
+def forget_earlier_run(folder: str | Path) -> None:
+    """Let ``--resume`` not continue an earlier training of the folder in place of one that starts anew in it.
+
+    The checkpoints of the earlier one remain until others of their names replace them.
+    """
+    (Path(folder) / 'last_checkpoint').unlink(missing_ok=True)
+
+
 def latest_checkpoint(folder: str | Path) -> str | None:
     """Return the checkpoint that the file ``last_checkpoint`` names: that in the folder itself if there is one.
 

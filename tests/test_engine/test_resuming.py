@@ -6,8 +6,10 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from semidff.engine import training
 from semidff.engine.launch import OptionError
 from semidff.engine.resuming import apply_resume
+from semidff.utils.run_folder import latest_checkpoint
 
 STATE = dict(weight=torch.ones(1))
 
@@ -63,3 +65,19 @@ def test_the_seed_is_that_of_the_checkpoint(checkpoint, seed):
 def test_another_seed_is_refused(checkpoint):
     with pytest.raises(OptionError, match='--seed 4: .*iter_2.pth is of a training with seed 3'):
         resume(Config(), str(checkpoint), 4)
+
+
+@pytest.mark.parametrize('resumed', [False, True])
+def test_a_new_training_is_not_taken_for_the_earlier_one_of_its_folder(
+    tmp_path, checkpoint, monkeypatch, resumed
+):
+    """It may end before its first checkpoint."""
+    cfg = Config(dict(work_dir=str(tmp_path), resume=resumed, launcher='none'))
+    found = []
+    runner = Namespace(train=lambda: found.append(latest_checkpoint(tmp_path)))
+    monkeypatch.setattr(training, 'prepare_run', lambda args: cfg)
+    monkeypatch.setattr(training, 'apply_train_options', lambda cfg, args: None)
+    monkeypatch.setattr(training.Runner, 'from_cfg', lambda cfg: runner)
+    training.run_training(Namespace())
+    assert found == [str(checkpoint) if resumed else None]
+    assert checkpoint.exists()
