@@ -61,3 +61,16 @@ def test_what_a_killed_run_has_not_removed_is_removed_on_resuming(tmp_path, monk
     assert checkpoints(tmp_path) == {'iter_2.pth', 'iter_3.pth'}
     assert train(tmp_path, 5, resume=True, interval=1, max_keep_ckpts=1) == whole
     assert checkpoints(tmp_path) == {'last.pth', 'iter_5.pth'}
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        (dict(train_dataloader=dict(batch_size=2)), 'images_per_iteration 1, not 2'),
+        (dict(optim_wrapper=dict(type='AmpOptimWrapper')), 'optim_wrapper OptimWrapper, not Amp'),
+    ],
+)
+def test_another_batch_or_precision_is_refused_on_resuming(tmp_path, changes, message):
+    train(tmp_path, 2, interval=1)
+    with pytest.raises(ValueError, match=message):
+        train(tmp_path, 4, resume=True, cfg=changes, interval=1)

@@ -24,7 +24,9 @@ class Line(BaseModel):
         return dict(loss=(self.weight * value - 1).square().mean())
 
 
-def train(folder: Path, iters: int, resume: bool = False, **checkpoint) -> float:
+def train(
+    folder: Path, iters: int, resume: bool = False, cfg: dict | None = None, **checkpoint
+) -> float:
     """Trains and returns the final weight."""
     runner = Runner(
         Line(),
@@ -37,6 +39,7 @@ def train(folder: Path, iters: int, resume: bool = False, **checkpoint) -> float
         log_processor=dict(by_epoch=False),
         default_scope='mmdet',
         resume=resume,
+        cfg=cfg,
         experiment_name=f'{folder.name}_{os.urandom(4).hex()}',
     )
     runner.train()
