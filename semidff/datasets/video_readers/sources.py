@@ -32,7 +32,7 @@ class Source(NamedTuple):
 
     Attributes:
         open: Opens it.
-        path: The video file, if it is one.
+        path: The video file or the folder of frames, if it is one.
         depth: Default number of frames that are read ahead; 0 for cameras and iterators, where the time of
             reading matters.
     """
@@ -110,8 +110,9 @@ def _source(given: Any, fps: float, strict: bool, number: int) -> Source:
         return Source(lambda: open_stream(given, fps, strict))
     if isinstance(given, str | os.PathLike):
         open_stream(given, fps, strict).close()
-        path = str(given) if os.path.isfile(given) else None
-        return Source(lambda: open_stream(Path(given), fps, strict), path, depth=READ_AHEAD)
+        return Source(
+            lambda: open_stream(Path(given), fps, strict), os.fspath(given), depth=READ_AHEAD
+        )
     if not isinstance(given, Iterable) or _is_frame(given):
         raise TypeError(f'a single {type(given).__name__} is no video; {_WANTED}')
     name = f'frames{number}' if number else 'frames'

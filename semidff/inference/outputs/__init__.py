@@ -39,7 +39,7 @@ def open_outputs(
         if out_txt is not None:
             outputs.append(TextOutput(stack.enter_context(atomic_write(out_txt))))
         if out_labels is not None:
-            outputs.append(LabelMaps(out_labels))
+            outputs.append(stack.enter_context(LabelMaps(out_labels)))
         yield outputs
 
 
