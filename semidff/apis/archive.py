@@ -176,13 +176,21 @@ class Archive:
         return self.out / RECORDS / f'{_digest(video)}.json'
 
     def _record(self, video: Path, of_any_settings: bool = False) -> dict[str, Any] | None:
-        """Return the record of a video that has not changed since, None without one."""
+        """Return the record of a video that has not changed since, None without one or without its results."""
         try:
             record = json.loads(self._file(video).read_bytes())
         except FileNotFoundError:
             return None
         valid = of_any_settings or record['settings'] == self.settings
+        valid = valid and (record['error'] or self._has_results(video, record['settings']['draw']))
         return record if valid and record['file'] == _state(self.folder / video) else None
+
+    def _has_results(self, video: Path, draw: bool) -> bool:
+        json, labels, boxes = (
+            (self.out / video).with_name(f'{video.name}.{kind}').exists()
+            for kind in ('json', 'labels', 'boxes.mp4')
+        )
+        return (json or labels) and (boxes or not draw)
 
 
 @contextmanager

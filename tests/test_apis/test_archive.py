@@ -96,6 +96,19 @@ def test_every_video_once_and_broken_ones_with_the_reason(project, inferencer, t
     assert lines == ['gone.mp4: gone.mp4: no video']
 
 
+def test_lost_results_are_made_again(project, inferencer, tmp_path):
+    lines = []
+    Archive(project / 'videos', tmp_path / 'out', SETTINGS).run(inferencer, lines.append)
+    (tmp_path / 'out' / '1.mp4.json').unlink()
+    (tmp_path / 'out' / '2.mp4.boxes.mp4').unlink()
+    lines.clear()
+    with writing([], overwrite=False):
+        archive = Archive(project / 'videos', tmp_path / 'out', SETTINGS)
+    archive.run(inferencer, lines.append)
+    assert lines == ['1.mp4: 4 frames', '2.mp4: 5 frames']
+    assert (tmp_path / 'out' / '1.mp4.json').exists()
+
+
 def test_error_of_the_machine_ends_the_run_and_the_next_one_continues(
     project, inferencer, tmp_path, monkeypatch
 ):
