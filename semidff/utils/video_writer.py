@@ -1,5 +1,6 @@
 """Writing of mp4 files."""
 
+import os
 from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 from pathlib import Path
@@ -68,7 +69,7 @@ class VideoWriter(AbstractContextManager):
         path = self._stack.enter_context(atomic_path(self.path))
         even = (size[1] + size[1] % 2, size[0] + size[0] % 2)
         code = cv2.VideoWriter_fourcc(*'mp4v')
-        self._writer = cv2.VideoWriter(str(path), code, _storable(self.fps), even)
+        self._writer = cv2.VideoWriter(os.path.abspath(path), code, _storable(self.fps), even)
         self._stack.push(partial(self._close, path))
         if not self._writer.isOpened():
             raise OSError(f'{self.path}: cannot be written; check the folder and its free space')
@@ -85,7 +86,7 @@ class VideoWriter(AbstractContextManager):
 
 def count_packets(path: str | Path) -> int:
     """Return the number of frames in a video file, without decoding; 0 if it cannot be opened."""
-    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    capture = cv2.VideoCapture(os.path.abspath(path), cv2.CAP_FFMPEG)
     capture.set(cv2.CAP_PROP_FORMAT, -1)  # packets
     count = 0
     while capture.grab():

@@ -128,6 +128,7 @@ def capture_of(path: str) -> cv2.VideoCapture:
 
     Frames are rotated according to the file's metadata.
     """
+    path = os.path.abspath(path)  # FFmpeg takes what precedes a colon in a name for a protocol
     capture = cv2.VideoCapture(path, cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
     capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
     return capture

@@ -57,12 +57,13 @@ class DecordReader(VideoReader):
 
     def _open(self) -> decord.VideoReader:
         check_video_file(self.path)
+        path = os.path.abspath(self.path)  # FFmpeg takes what precedes a colon for a protocol
         try:
-            return _OwnedReader(self.path)
+            return _OwnedReader(path)
         except Exception as error:  # decord raises RuntimeError, AssertionError and DECORDError.
             # Its message without the C++ stack and the file's name.
             line = re.sub(r'\[\d+:\d+:\d+\] \S+?: ', '', str(error).strip().split('\n')[0])
-            line = f'{type(error).__name__}: {line.replace(f" {self.path}...", "")[:160]}'
+            line = f'{type(error).__name__}: {line.replace(f" {path}...", "")[:160]}'
             reason = f'not a readable video, or truncated ({line})'
             raise VideoError(self.path, reason) from None
 

@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from contextlib import closing
 
 import cv2
 import numpy as np
@@ -16,6 +17,7 @@ from semidff.datasets.video_readers import (
     open_video,
     read_image,
 )
+from semidff.utils.video_writer import VideoWriter, count_packets
 from tests.damaged_video import (
     cut,
     huge_png,
@@ -234,3 +236,15 @@ def test_the_limit_of_pixels_can_be_changed(tmp_path, monkeypatch):
     monkeypatch.setenv('SEMIDFF_MAX_PIXELS', '599')
     with pytest.raises(VideoError, match='has 600 pixels, more than 599'):
         read_image(path)
+
+
+def test_a_relative_name_with_a_colon(tmp_path, monkeypatch):
+    """FFmpeg takes what precedes the colon for a protocol; cameras name files by the time."""
+    write_video(tmp_path / 'whole.mp4', 5).rename(tmp_path / '10:30.mp4')
+    monkeypatch.chdir(tmp_path)
+    with closing(open_stream('10:30.mp4')) as stream:
+        assert len(list(stream)) == 5
+    assert len(open_video('10:30.mp4')) == 5
+    with VideoWriter('11:30.mp4') as writer:
+        writer.write(picture(0))
+    assert count_packets('11:30.mp4') == 1
