@@ -61,12 +61,13 @@ class DetectionsJson(Output):
         encoded = [] if masks is None else encode_mask_results(masks.cpu().numpy())
         for i, (label, score, (x1, y1, x2, y2)) in enumerate(zip(*found, strict=True)):
             self._names += [f'class {n}' for n in range(len(self._names), label + 1)]
+            width, height = max(x2 - x1, 0.0), max(y2 - y1, 0.0)  # CenterNet's may be negative
             box = dict(
                 id=self._boxes + 1,
                 image_id=result.number,
                 category_id=label + 1,
-                bbox=[x1, y1, x2 - x1, y2 - y1],
-                area=(x2 - x1) * (y2 - y1),
+                bbox=[x1, y1, width, height],
+                area=width * height,
                 iscrowd=0,
                 score=score,
             )

@@ -6,6 +6,7 @@ from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 from pycocotools.coco import COCO
 
+from semidff.datasets.vid_json import load_vid_json
 from semidff.datasets.video_readers import Frame
 from semidff.inference.outputs.base import Result
 from semidff.inference.outputs.detections import detections_json
@@ -32,3 +33,18 @@ def test_masks_are_run_length_encoded(tmp_path):
         assert (coco.annToMask(coco.anns[id]) == mask.numpy()).all()
         assert coco.anns[id]['area'] == mask.sum()
     assert 'segmentation' not in coco.anns[3] and coco.anns[3]['area'] == 250
+
+
+def test_boxes_without_area_can_be_read_again(tmp_path):
+    """CenterNet may predict a negative width."""
+    found = InstanceData(
+        labels=torch.tensor([0]),
+        scores=torch.tensor([0.1]),
+        bboxes=torch.tensor([[50.0, 20, 49.5, 40]]),
+    )
+    sample = DetDataSample(metainfo=dict(is_key_frame=True), pred_instances=found)
+    with detections_json(tmp_path / 'o.json', ('a',)) as writer:
+        writer.start('v', 25.0)
+        writer.add(Result(Frame(np.zeros((40, 60, 3), np.uint8), 0, 0.0), sample, 1))
+    (box,) = load_vid_json(tmp_path / 'o.json')['annotations']
+    assert box['bbox'] == [50, 20, 0, 20] and box['area'] == 0
