@@ -6,7 +6,7 @@ from typing import Any
 
 from mmdet.structures import DetDataSample
 
-from semidff.datasets.video_readers.sources import Source, sources_of
+from semidff.datasets.video_readers.sources import Source, check_limits, sources_of
 from semidff.inference import StreamState
 
 from .video_inferencer import VideoInferencer
@@ -38,11 +38,13 @@ def detect_together(
     Raises:
         VideoError: A video cannot be opened or has no frame; with ``strict``, is damaged.
         TypeError: One of the inputs is not a video.
+        ValueError: ``max_frames`` or ``fps`` is impossible.
 
     Example:
         >>> for sample in detect_together(inferencer, ['north.mp4', 'south.mp4']):
         ...     sample.video_name, sample.pred_instances
     """
+    check_limits(fps, max_frames)
     sources = [source for given in inputs for source in sources_of(given, fps, strict)]
     return _results(inferencer, sources, max_frames)
 

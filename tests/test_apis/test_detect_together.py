@@ -78,3 +78,9 @@ def test_frames_are_processed_on_request(make):
 def test_a_missing_video_is_an_error_before_anything_runs(make, tmp_path):
     with pytest.raises(VideoError, match='nowhere'):
         detect_together(make(), [arrays(0, 3), str(tmp_path / 'nowhere.mp4')])
+
+
+@pytest.mark.parametrize('limits', [dict(max_frames=0), dict(fps=-5)])
+def test_impossible_limits_are_refused(make, limits):
+    with pytest.raises(ValueError, match='it must be'):
+        detect_together(make(), [arrays(0, 2)], **limits)

@@ -1,6 +1,5 @@
 """*interpolate*: boxes interpolated between consecutive key frames; offline."""
 
-from copy import deepcopy
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -50,7 +49,8 @@ class Interpolate(BoxMethod):
         """Return the frames after the last key frame, with its boxes."""
         finished, memory.samples = memory.samples, []
         for sample in finished:
-            sample.pred_instances = deepcopy(memory.detections)
+            arrays = arrays_of(memory.detections)
+            sample.pred_instances = instances_like(memory.detections, *arrays)
         return finished
 
 

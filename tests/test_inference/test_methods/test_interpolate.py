@@ -64,6 +64,18 @@ def test_after_the_last_key_frame_boxes_are_repeated():
     assert [found.bboxes.tolist() for found in run(keys, 3)] == [[[0.0, 0.0, 10.0, 10.0]]] * 3
 
 
+def test_masks_do_not_move_and_are_left_out():
+    keys = {0: ([[0.0, 0, 10, 10]], [0.9], [0])}
+    method = Interpolate(Detections())
+    memory = method.begin()
+    samples = [DetDataSample() for _ in range(2)]
+    method.key(Frames(keys[0], samples[:1], [memory]))
+    memory.detections.masks = torch.ones(1, 20, 20, dtype=torch.bool)
+    method.non_key(Frames(None, samples[1:], [memory]))
+    (last,) = method.flush(memory)
+    assert sorted(last.pred_instances.keys()) == ['bboxes', 'labels', 'scores']
+
+
 def test_empty_key_frames():
     keys = {0: ([], [], []), 3: ([[0.0, 0, 10, 10]], [0.9], [0]), 6: ([], [], [])}
     assert [len(found) for found in run(keys, 7)] == [0, 0, 1, 1, 1, 0, 0]
