@@ -115,7 +115,8 @@ def by_hand(model, key: int, current: int):
     if key != current:
         results = model.predict_non_key(two['inputs'], two['data_samples'], state)
     # the tiny videos number images in order
-    results[0].set_metainfo(dict(img_id=current, frame_id=current))
+    path = f'v0_{current:03d}.png'
+    results[0].set_metainfo(dict(img_id=current, frame_id=current, img_path=path))
     return results[0]
 
 
