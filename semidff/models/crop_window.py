@@ -49,9 +49,18 @@ def cropped_features(
 
     Returns:
         Maps (N, C_l, ceil(h / s_l), ceil(w / s_l)) for windows of (h, w).
+
+    Raises:
+        ValueError: If the position of a window is no multiple of a stride.
     """
+    whole = [int(stride) for stride in strides if stride == int(stride)]  # not those of SSD's last levels
     crops = []
     for image, sample, window in zip(images, samples, crop_windows(samples), strict=True):
+        if any(side % stride for side in window[:2] for stride in whole):
+            raise ValueError(
+                f'RandomCropWindow: a window begins at {window[:2]}, which are no multiples of the strides '
+                f'{whole}; set its divisor to a multiple of them'
+            )
         height, width = (-(-side // divisor) * divisor for side in sample.img_shape[:2])
         levels = network(image[None, :, :height, :width])
         crops.append(

@@ -43,10 +43,20 @@ class AccumulatingLoop(IterBasedTrainLoop):
             )
 
     def run_iter(self, data_batch: dict[str, Sequence]) -> None:
-        """Train on the parts of a batch and update the weights once."""
+        """Train on the parts of a batch and update the weights once.
+
+        Raises:
+            ValueError: If the batch cannot be divided, as the last one of a finite sampler.
+        """
         if self.accumulate == 1:
             super().run_iter(data_batch)
             return
+        count = len(next(iter(data_batch.values())))
+        if count % self.accumulate:
+            raise ValueError(
+                f'a batch has {count} samples, which cannot be divided into {self.accumulate} equal parts; set '
+                'train_dataloader.drop_last=True'
+            )
         runner = self.runner
         runner.call_hook('before_train_iter', batch_idx=self._iter, data_batch=data_batch)
         logged = []

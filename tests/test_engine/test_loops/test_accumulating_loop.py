@@ -23,6 +23,16 @@ class Line(BaseModel):
         return dict(loss=(self.line(means) - means.square()).square().mean())
 
 
+class Fours(torch.utils.data.Dataset):
+    metainfo: dict = {}
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        return dict(inputs=torch.zeros(2, 3, 4, 4), data_samples=index)
+
+
 @pytest.fixture(scope='module')
 def videos(tmp_path_factory):
     return write_videos(tmp_path_factory.mktemp('videos'))
@@ -79,3 +89,11 @@ def test_a_killed_run_continues_bit_by_bit(videos, tmp_path):
 def test_nonsense_is_refused(accumulate, message):
     with pytest.raises(ValueError, match=message):
         AccumulatingLoop(None, dict(batch_size=4), accumulate=accumulate, max_iters=1)
+
+
+def test_an_incomplete_batch_is_refused(videos, tmp_path):
+    cfg = stage_one(videos, tmp_path, 6, PARTS)
+    cfg.train_dataloader.sampler = dict(type='DefaultSampler', shuffle=False)
+    cfg.train_dataloader.dataset = dict(type=Fours)
+    with pytest.raises(ValueError, match='a batch has 4 samples.*3 equal parts.*drop_last=True'):
+        run(cfg)
