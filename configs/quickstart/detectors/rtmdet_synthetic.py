@@ -7,7 +7,8 @@ load_parts = dict(
         checkpoint='{{$EXPERIMENT_DIR:work_dirs/quickstart_detectors}}/backbone_cspnext/last.pth'
     )
 )
-iters = 600
+# With 600 iterations, one training of four still confused classes (mAP 74, the others 96 and 97).
+iters = 1200
 train_cfg = dict(max_iters=iters)
 optim_wrapper = dict(optimizer=dict(lr=2e-3))
 param_scheduler = [
