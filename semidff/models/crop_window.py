@@ -53,7 +53,9 @@ def cropped_features(
     Raises:
         ValueError: If the position of a window is no multiple of a stride.
     """
-    whole = [int(stride) for stride in strides if stride == int(stride)]  # not those of SSD's last levels
+    whole = [
+        int(stride) for stride in strides if stride == int(stride)
+    ]  # not those of SSD's last levels
     crops = []
     for image, sample, window in zip(images, samples, crop_windows(samples), strict=True):
         if any(side % stride for side in window[:2] for stride in whole):

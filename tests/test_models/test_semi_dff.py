@@ -213,7 +213,9 @@ def test_windows_without_kept_features_are_refused():
     model.enter_step([REG], ('temporal',))
     with pytest.raises(ValueError, match='differ in size'):
         model(pairs(), cropped_samples([(0, 0, 32, 32), (0, 0, 32, 48)]), mode='loss')
-    with pytest.raises(ValueError, match=r'begins at \(0, 8\), which are no multiples of .*divisor'):
+    with pytest.raises(
+        ValueError, match=r'begins at \(0, 8\), which are no multiples of .*divisor'
+    ):
         model(pairs(1), cropped_samples([(0, 8, 32, 32)]), mode='loss')
 
 

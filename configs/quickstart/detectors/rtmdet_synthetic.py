@@ -7,7 +7,7 @@ load_parts = dict(
         checkpoint='{{$EXPERIMENT_DIR:work_dirs/quickstart_detectors}}/backbone_cspnext/last.pth'
     )
 )
-# With 600 iterations, one training of four still confused classes (mAP 74, the others 96 and 97).
+# With 600 iterations, the detector of one seed of three confused classes (mAP 74.1; the others 95.7 and 96.8).
 iters = 1200
 train_cfg = dict(max_iters=iters)
 optim_wrapper = dict(optimizer=dict(lr=2e-3))
