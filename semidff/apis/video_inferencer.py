@@ -1,6 +1,5 @@
 """Video detection from Python."""
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
@@ -29,7 +28,6 @@ from semidff.inference import KeyFrameSchedule, VideoEngine, build_schedule
 from semidff.inference.frame_pipeline import frame_pipeline, load_model
 from semidff.inference.methods import method_class
 from semidff.inference.outputs import Output, Result, check_kinds, check_out_video, open_outputs
-from semidff.inference.outputs.label_maps import check_label_folder
 from semidff.inference.timer import NoTimer
 from semidff.utils.installed import installed_file
 from semidff.utils.model_building import ConfigError, read_config
@@ -183,14 +181,11 @@ class VideoInferencer(BaseInferencer):
         check_limits(fps, max_frames, pred_score_thr)
         sources = sources_of(inputs, fps, strict)
         paths = [source.path for source in sources]
-        files = [path if path and os.path.isfile(path) else None for path in paths]
-        check_out_video(out_video, files)
-        if out_labels:
-            check_label_folder(out_labels, paths)
+        check_out_video(out_video, paths)
         video = out_video and OutputVideo(out_video)
         labels = out_labels and OutputFolder(out_labels)
         check_outputs([video, out_json, out_txt, labels], [*paths, *self._read])
-        check_kinds(self.engine().model.spatial.prediction, out_json or out_txt, out_labels)
+        check_kinds(self.engine().model.spatial.prediction, out_json or out_txt, out_labels, paths)
         draw = partial(self.visualize, pred_score_thr=pred_score_thr)
         classes = self.model.dataset_meta['classes']
         outputs = open_outputs(classes, draw, out_video, out_json, out_txt, out_labels)

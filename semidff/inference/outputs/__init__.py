@@ -8,7 +8,7 @@ from semidff.utils.atomic_write import atomic_write
 
 from .base import Output, Result
 from .detections import TextOutput, detections_json
-from .label_maps import LabelMaps
+from .label_maps import LabelMaps, check_label_folder
 from .video import Draw, VideoOutput, check_out_video
 
 
@@ -43,17 +43,26 @@ def open_outputs(
         yield outputs
 
 
-def check_kinds(prediction: str, boxes: str | Path | None, labels: str | Path | None) -> None:
-    """Refuse outputs for boxes of a segmentation network, and for labels of a detector.
+def check_kinds(
+    prediction: str,
+    boxes: str | Path | None,
+    labels: str | Path | None,
+    inputs: Sequence[str | None] = (),
+) -> None:
+    """Refuse outputs for boxes of a segmentation network, and for labels of a detector or among the frames.
 
     Args:
         prediction: What the model predicts, ``pred_instances`` or ``pred_sem_seg``.
         boxes: An output for boxes, if there is one.
         labels: An output for label maps, if there is one.
+        inputs: Video files or folders of frames; None for other inputs.
 
     Raises:
         ValueError: If the model does not predict what one of them needs.
+        FileError: If label maps would be written among the frames of an input.
     """
+    if labels:
+        check_label_folder(labels, inputs)
     segments = prediction == 'pred_sem_seg'
     if wrong := boxes if segments else labels:
         found, remedy = 'boxes', 'out_json (--json), out_txt (--txt)'

@@ -1,5 +1,6 @@
 """Annotated videos."""
 
+import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -97,7 +98,7 @@ def check_out_video(path: str | Path | None, inputs: Sequence[str | None]) -> No
 
     Args:
         path: The mp4 file or folder; None: no annotated videos.
-        inputs: The files of the input videos; None for those that are no files.
+        inputs: The files or folders of the input videos; None for others.
 
     Raises:
         ValueError: The name does not fit the number of videos or would overwrite one of them.
@@ -109,5 +110,6 @@ def check_out_video(path: str | Path | None, inputs: Sequence[str | None]) -> No
         raise ValueError(f'{path}: {len(inputs)} videos need a folder; give a name without suffix')
     if suffix not in ('', '.mp4'):
         raise ValueError(f'{path}: only .mp4 files are written; give a name that ends in .mp4')
-    folders = [Path(file).parent for file in inputs if file and not suffix]
+    files = [file for file in inputs if file and os.path.isfile(file)]
+    folders = [Path(file).parent for file in files if not suffix]
     check_outputs([OutputVideo(path)], folders)
