@@ -49,6 +49,15 @@ def disturb(module: TemporalModule) -> None:
         nn.init.normal_(block[-1].weight)
 
 
+def trained(factor: torch.Tensor, batches: int) -> Correction:
+    """A correction that has seen batches of the finest level, random maps times ``factor`` (C, 1, 1)."""
+    correction = Correction(5, LEVELS, 4).train()
+    torch.manual_seed(0)
+    for _ in range(batches):
+        correction(factor * torch.randn(4, 6, 8, 12), torch.zeros(4, 4, 8, 12), 0)
+    return correction
+
+
 def test_the_untrained_correction_changes_nothing():
     corrected, plain = build(), build(correction_width=0)
     plain.load_state_dict(corrected.state_dict(), strict=False)
@@ -92,12 +101,9 @@ def test_the_correction_adds_where_the_key_frame_has_nothing():
 
 def test_levels_of_other_units_learn_alike():
     """Boxes in pixels beside logits: their unit follows from the first training batches, and is then fixed."""
-    correction = Correction(5, LEVELS, 4).train()
     factor = torch.tensor([1.0, 1000.0, 1.0, 1.0, 1.0, 0.01])[:, None, None]
     context = torch.zeros(4, 4, 8, 12)
-    torch.manual_seed(0)
-    for _ in range(110):
-        correction(factor * torch.randn(4, 6, 8, 12), context, 0)
+    correction = trained(factor, 110)
     assert torch.allclose(correction.unit0, factor.flatten(), rtol=0.05)
     assert torch.equal(correction.unit1, torch.ones(6))  # a level of its own
     kept = correction.unit0.clone()
@@ -110,12 +116,7 @@ def test_levels_of_other_units_learn_alike():
 
 def test_a_channel_that_was_always_zero_has_the_unit_of_the_others():
     """After a ReLU; it may have values later."""
-    correction = Correction(5, LEVELS, 4).train()
-    alive = torch.tensor([1.0, 1.0, 0.0, 1.0, 1.0, 1.0])[:, None, None]
-    context = torch.zeros(4, 4, 8, 12)
-    torch.manual_seed(0)
-    for _ in range(100):
-        correction(alive * torch.randn(4, 6, 8, 12), context, 0)
+    correction = trained(torch.tensor([1.0, 1.0, 0.0, 1.0, 1.0, 1.0])[:, None, None], 100)
     assert correction.unit0[2] == pytest.approx(1.0, rel=0.05)
 
 

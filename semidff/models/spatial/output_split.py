@@ -46,8 +46,10 @@ class OutputSplit(Split):
         def compute(images: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
             inputs = self._before.features(detector, images)
             raw = heads.raw_outputs(inputs)
-            for module in self._output_modules(detector):
-                module.training = True  # not that of its batch norms; probe() restores it
+            for name in heads.output_modules:
+                detector.get_submodule(
+                    name
+                ).training = True  # not that of its batch norms; probe() restores it
             return raw, heads.raw_outputs(inputs)
 
         _, (raw, in_training) = probe(detector, compute)
@@ -79,7 +81,7 @@ class OutputSplit(Split):
             TypeError: If the head returns other outputs in training.
         """
         heads = head_family(detector)
-        training = any(module.training for module in self._output_modules(detector))
+        training = any(detector.get_submodule(name).training for name in heads.output_modules)
         if training and not self._same_in_training:
             raise TypeError(
                 f'{heads.name} returns other outputs in training than in tests, so that '
@@ -88,9 +90,6 @@ class OutputSplit(Split):
         raw = heads.raw_outputs(self._before.features(detector, images))
         maps = ([raw[name] for name, _ in level] for level in self._layout)
         return tuple(level[0] if len(level) == 1 else torch.cat(level, 1) for level in maps)
-
-    def _output_modules(self, detector: nn.Module) -> list[nn.Module]:
-        return [detector.get_submodule(name) for name in head_family(detector).output_modules]
 
     def given(self, detector: nn.Module, features: Sequence[Tensor]) -> nn.Module:
         return head_family(detector).given_raw_outputs(self.raw_outputs(detector, features))
