@@ -46,10 +46,8 @@ class OutputSplit(Split):
         def compute(images: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
             inputs = self._before.features(detector, images)
             raw = heads.raw_outputs(inputs)
-            for name in heads.output_modules:
-                detector.get_submodule(
-                    name
-                ).training = True  # not that of its batch norms; probe() restores it
+            for name in heads.output_modules:  # not their batch norms; probe() restores the modes
+                detector.get_submodule(name).training = True
             return raw, heads.raw_outputs(inputs)
 
         _, (raw, in_training) = probe(detector, compute)
