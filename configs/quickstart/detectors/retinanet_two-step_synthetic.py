@@ -10,7 +10,6 @@ model = dict(
 load_parts = dict(
     detector=dict(checkpoint='{{$RUN_DIR:work_dirs/quickstart_detectors}}/retinanet/last.pth')
 )
-# Stage two takes less than 20 minutes on 2 cores.
 semantic_iters = 5400
 _regression, _semantic = _base_.train_cfg.steps
 _semantic.iters = _semantic.param_scheduler[0].total_steps = semantic_iters
