@@ -46,7 +46,7 @@ def parse_args() -> argparse.Namespace:
         '--labels',
         type=InputFile,
         metavar='FILE',
-        help='COCO-VID json of labeled videos, for mAP beside the agreement with the detector',
+        help='COCO-VID json of labeled videos: measure mAP, too, on all of their frames',
     )
     parser.add_argument(
         '--seed', type=int, help='seed of the training (default: 0, or that of the plan in DIR)'

@@ -21,7 +21,7 @@ def parse_args() -> argparse.Namespace:
         nargs='?',
         const='auto',
         metavar='CHECKPOINT',
-        help='resume from CHECKPOINT, or from the latest checkpoint in the work folder if there is one',
+        help='resume from CHECKPOINT, or from the latest checkpoint in the work directory if there is one',
     )
     parser.add_argument('--amp', action='store_true', help='use automatic mixed precision')
     parser.add_argument(

@@ -1,6 +1,6 @@
 """What works with a detector at each split point, and what it costs: the table of ``docs/detectors.md``.
 
-Correctness is checked with narrow detectors that were trained for a moment on two synthetic pictures
+Correctness is checked with narrow detectors that were trained briefly on two synthetic pictures
 (:mod:`semidff.analysis.stock_detectors`), since neither boxes nor loss parts of untrained detectors mean anything.
 Costs are those of the stock detector with random weights at its own input size.
 """

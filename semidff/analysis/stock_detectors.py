@@ -1,4 +1,4 @@
-"""Stock detectors of mmdetection for tests of compatibility, narrow and trained for a moment, without downloads."""
+"""Stock detectors of mmdetection for tests of compatibility, narrow and trained briefly, without downloads."""
 
 import copy
 import logging

@@ -1,6 +1,6 @@
 """Check which detectors of mmdetection work, at which split point, and what they cost.
 
-Weights are random, trained for a moment on two synthetic pictures; nothing is downloaded. The exit code is 1 if
+Weights are random, trained briefly on two synthetic pictures; nothing is downloaded. The exit code is 1 if
 something fails that is not refused with a reason.
 """
 
