@@ -219,11 +219,15 @@ def check_scales(plan: Plan, own: Config, model: nn.Module) -> None:
 
 
 def check_labels(labels: str | Path, own: Config, checkpoint: str) -> None:
-    """Check before the training that labels fit the detector and that their images exist.
+    """Check before the training that labels fit the detector and that their images can be read.
 
     Raises:
-        ValueError: If they do not.
+        FileError: If labels or images are missing.
+        VideoError: If an image cannot be decoded.
+        ValueError: If the labels do not fit the detector.
     """
+    if not Path(labels).is_file():
+        raise FileError(f'{labels}: there is no such file; give --labels')
     classes = class_names(own, read_checkpoint(checkpoint)[1])
     clips, _ = labeled_clips(labels, None, classes or None)
     missing = [file for clip in clips for file in clip.files if not Path(file).is_file()]
@@ -232,3 +236,6 @@ def check_labels(labels: str | Path, own: Config, checkpoint: str) -> None:
             f'{labels}: {len(missing)} of its images are missing, {missing[0]} for example; the folder of the images '
             'must be that of the json or, beside it, have its name'
         )
+    for clip in clips:
+        for _ in clip.images():
+            pass

@@ -83,8 +83,9 @@ def measure_speed(
     Returns:
         ``reference``, the name of the first row with method *frame*, or None; ``rounds``; and ``rows``, by name:
         ``fps`` from the median clip; ``speed_up`` over the reference, the median over rounds; ``spread``, the
-        interquartile range of the rounds' speed-ups relative to their median. Without a reference, the last two are
-        None. For a row with a key-frame schedule all three are None, and ``note`` says so.
+        interquartile range of the rounds' speed-ups, of the reference its times, relative to their median. Without a
+        reference, speed-ups are None and spreads those of times. For a row with a key-frame schedule all three are
+        None, and ``note`` says so.
 
     Raises:
         CheckpointError: If a checkpoint cannot be read or does not fit its config.
@@ -178,8 +179,10 @@ def _figures(seconds: dict[str, list[float]], reference: str | None) -> dict[str
         if not own:
             figures[name] = dict(fps=None, speed_up=None, spread=None, note=SCHEDULED)
             continue
-        figures[name] = dict(fps=float(1 / np.median(own)), speed_up=None, spread=None)
-        if reference is not None:
-            low, middle, high = np.percentile(np.divide(seconds[reference], own), (25, 50, 75))
-            figures[name].update(speed_up=float(middle), spread=float((high - low) / middle))
+        # The ratio of the reference to itself would not show how much its times vary.
+        relative = own if reference in (None, name) else np.divide(seconds[reference], own)
+        low, middle, high = np.percentile(relative, (25, 50, 75))
+        speed_up = None if reference is None else 1.0 if name == reference else float(middle)
+        fps, spread = float(1 / np.median(own)), float((high - low) / middle)
+        figures[name] = dict(fps=fps, speed_up=speed_up, spread=spread)
     return figures

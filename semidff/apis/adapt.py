@@ -104,7 +104,7 @@ def adapt(
         )
     device = _use(device)
     detector = os.path.abspath(detector) if Path(detector).is_file() else detector
-    if labels is not None:
+    if labels := labels or _earlier_labels(out):
         check_labels(labels, detector_config(detector), checkpoint)
     with occupy(out, 'adaptation', '--out'):
         given = [str(video) for video in videos]
@@ -173,16 +173,23 @@ def _save(file: Path, state: dict, meta: dict) -> None:
         torch.save(dict(state_dict=kept, meta=meta), unfinished)
 
 
+def _progress(out: Path) -> dict:
+    """Return what each stage after the training was made from."""
+    file = out / 'progress.json'
+    return json.loads(file.read_text()) if file.exists() else {}
+
+
+def _earlier_labels(out: Path) -> str | None:
+    """Return the labels of an earlier validation."""
+    given = _progress(out).get('report', [None, None])[1]
+    return given[0] if isinstance(given, list) else None
+
+
 def _finish(plan: Plan, out: Path, device: str, labels: str | Path | None) -> None:
     """Write what follows from ``last.pth`` and is not there yet: schedule, report and video."""
-    file = out / 'progress.json'
-    done = json.loads(file.read_text()) if file.exists() else {}
-    iters = sum(step['iters'] for step in plan.steps)
-    given = done.get('report', [None, None])[1]
+    done, iters, given = _progress(out), sum(step['iters'] for step in plan.steps), None
     if labels is not None:
         given = [os.path.abspath(labels), os.stat(labels).st_size, os.stat(labels).st_mtime_ns]
-    elif isinstance(given, list):  # of an earlier validation
-        labels = given[0]
     stages = dict(
         adaptive=(_fit, [iters]),
         report=(_validate, [iters, given]),
@@ -192,7 +199,7 @@ def _finish(plan: Plan, out: Path, device: str, labels: str | Path | None) -> No
         if done.get(name) != state:
             run(plan, out, device, labels)
             done[name] = state
-            write_json(done, file)
+            write_json(done, out / 'progress.json')
 
 
 def _fit(plan: Plan, out: Path, device: str, labels: str | Path | None) -> None:

@@ -29,8 +29,7 @@ class LabeledPairDataset(Dataset):
         interval: Config of the interval's distribution, ``UniformInterval``; DFF: 0 to 9.
 
     Raises:
-        ValueError: If the dataset cannot locate other frames of its videos, or is not in training
-            mode.
+        ValueError: If the dataset cannot locate a possible key frame, or is not in training mode.
     """
 
     def __init__(self, dataset: dict | CocoVIDDataset, interval: dict, pipeline: list) -> None:
@@ -50,8 +49,8 @@ class LabeledPairDataset(Dataset):
         # Refuse a json without the preceding frames now, not hours later.
         for index in range(len(self.dataset)):
             info = self.dataset.get_data_info(index)
-            if info['frame_id'] > 0:
-                self._path(info, info['frame_id'] - 1)
+            for distance in range(max(self.interval.low, 1), self.interval.high + 1):
+                self._path(info, max(info['frame_id'] - distance, 0))
 
     def full_init(self) -> None:
         """Do nothing; mmengine's ``ConcatDataset`` calls it."""

@@ -42,8 +42,13 @@ class Description:
     raw: dict[str, str]
     format: int = FORMAT
 
+    @staticmethod
+    def path(folder: str | Path) -> Path:
+        """Return the file, without which the graphs of the folder are not read."""
+        return Path(folder) / FILE
+
     def write(self, folder: str | Path) -> None:
-        write_json(asdict(self), Path(folder) / FILE, indent=2)
+        write_json(asdict(self), self.path(folder), indent=2)
 
     @classmethod
     def is_in(cls, folder: str | Path) -> bool:
@@ -62,7 +67,7 @@ class Description:
             FileNotFoundError: If there is no such file.
             ValueError: If it is damaged or has another format.
         """
-        path = Path(folder) / FILE
+        path = cls.path(folder)
         if not path.is_file():
             raise FileNotFoundError(
                 f'{path}: there is no such file; tools/deployment/export_onnx.py writes it next to the graphs'

@@ -89,6 +89,7 @@ def export_onnx(
         **shapes,
         raw=non_key_graph.raw_names(features),
     )
+    Description.path(folder).unlink(missing_ok=True)  # graphs of two models would fit together
     _write(key_graph, key_inputs, list(key), Path(folder) / KEY)
     _write(non_key_graph, inputs, list(non_key), Path(folder) / NON_KEY)
     description.write(folder)

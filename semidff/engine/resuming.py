@@ -1,6 +1,8 @@
 """Resuming of a training: the checkpoint that it continues from, and its seed."""
 
 import argparse
+import os
+from pathlib import Path
 
 from mmengine.config import Config
 
@@ -12,7 +14,7 @@ from semidff.utils.run_folder import latest_checkpoint
 def apply_resume(cfg: Config, args: argparse.Namespace) -> bool:
     """Put the checkpoint to resume from, and its seed, into a training config.
 
-    Without a checkpoint in the work folder, ``--resume`` starts the training as without the option.
+    Without any checkpoint in the work folder, ``--resume`` starts the training as without the option.
 
     Args:
         cfg: The config, changed in place.
@@ -22,13 +24,19 @@ def apply_resume(cfg: Config, args: argparse.Namespace) -> bool:
         Whether the training is resumed.
 
     Raises:
-        OptionError: If the checkpoint has no state of a training, or another seed than ``--seed``.
+        OptionError: If the checkpoint has no state of a training, or another seed than ``--seed``, or the work folder
+            has checkpoints of an earlier training alone.
         CheckpointError: If it cannot be read.
     """
     given = args.resume or (cfg.get('resume') and (cfg.get('load_from') or 'auto'))
     if not given:
         return False
     path = latest_checkpoint(cfg.work_dir) if given == 'auto' else given
+    if path is None and (earlier := _checkpoints(Path(cfg.work_dir))):
+        raise OptionError(
+            f'{cfg.work_dir}: the last training in this folder has no checkpoint yet. To continue the one before it, '
+            f'give --resume {earlier[-1]}; to start anew, leave --resume out'
+        )
     cfg.resume = path is not None
     if path is None:
         return False
@@ -51,3 +59,8 @@ def apply_resume(cfg: Config, args: argparse.Namespace) -> bool:
         # Here, since mmengine sets it after it has built the data loader.
         cfg.randomness = dict(cfg.get('randomness', {}), seed=seed)
     return True
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    found = (path for name in ('iter', 'epoch') for path in folder.glob(f'{name}_*.pth'))
+    return sorted(found, key=os.path.getmtime)

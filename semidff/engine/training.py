@@ -26,6 +26,7 @@ def run_training(args: argparse.Namespace) -> None:
     apply_train_options(cfg, args)
     first = is_first_process(cfg.launcher)
     with occupy(cfg.work_dir) if first else nullcontext():
+        runner = Runner.from_cfg(cfg)
         if first and not cfg.get('resume'):
             forget_earlier_run(cfg.work_dir)
-        Runner.from_cfg(cfg).train()
+        runner.train()

@@ -191,7 +191,7 @@ def config_text(path: str, environment: Mapping[str, str]) -> str:
         logger.setLevel(level)
         os.environ.clear()
         os.environ.update(before)
-    return json.dumps(config.to_dict(), sort_keys=True, default=str)
+    return json.dumps(config.to_dict(), sort_keys=True, default=str, ensure_ascii=False)
 
 
 def cli_value(key: str, value: Any) -> str:

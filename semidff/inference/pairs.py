@@ -1,6 +1,7 @@
 """Evaluation of labeled frames at every distance from their key frame (DFF section 5.2)."""
 
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mmdet.structures import DetDataSample
@@ -89,12 +90,7 @@ class PairEngine:
     def _pair(self, key_id: int, data: dict) -> DetDataSample:
         sample, slot = data['data_samples'][0], self._slots[key_id % len(self._slots)]
         if slot.frame_id != key_id:
-            raise ValueError(
-                f'frame {sample.frame_id} of video {sample.get("video_name", "?")!r} is labeled, '
-                f"but frame {key_id} before it is not in the data: protocol 'pairs' needs the "
-                f'{len(self._slots) - 1} frames before each labeled one; list them in the json '
-                "with is_labeled=false (frame_id counts from 0), or use protocol 'dense'"
-            )
+            raise _missing(sample, key_id, len(self._slots))
         if slot.data is not None:
             key_data, slot.data = slot.data, None
             result = self._detect(key_data, slot.state)
@@ -106,6 +102,33 @@ class PairEngine:
         """Return the result of a frame in a new data sample."""
         samples = [sample.new() for sample in data['data_samples']]
         return self._engine.push({**data, 'data_samples': samples}, state)[0]
+
+
+def check_preceding_frames(frames: Iterable[dict], key_interval: int) -> None:
+    """Check that the l - 1 frames before each labeled frame are there, before a long evaluation.
+
+    Args:
+        frames: ``video_id``, ``frame_id`` and, for frames without labels, ``is_labeled=False``.
+
+    Raises:
+        ValueError: If one is missing.
+    """
+    frames = list(frames)
+    listed = {(frame['video_id'], frame['frame_id']) for frame in frames}
+    for frame in frames:
+        first = max(frame['frame_id'] - key_interval + 1, 0)
+        for key_id in range(first, frame['frame_id']) if frame.get('is_labeled', True) else ():
+            if (frame['video_id'], key_id) not in listed:
+                raise _missing(frame, key_id, key_interval)
+
+
+def _missing(frame: dict | DetDataSample, key_id: int, key_interval: int) -> ValueError:
+    return ValueError(
+        f'frame {frame.get("frame_id")} of video {frame.get("video_name", "?")!r} is labeled, but '
+        f"frame {key_id} before it is not in the data: protocol 'pairs' needs the {key_interval - 1} frames "
+        'before each labeled one; list them in the json with is_labeled=false (frame_id counts from '
+        "0), or use protocol 'dense'"
+    )
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -53,7 +54,7 @@ class VideoDetector(BaseDetector):
 
     def __init__(
         self,
-        detector: dict | nn.Module | str,
+        detector: dict | nn.Module | str | Path,
         temporal: dict | None = None,
         split: dict | Split | None = None,
         trainable: Sequence[str] = PARTS,
@@ -62,8 +63,8 @@ class VideoDetector(BaseDetector):
         data_preprocessor: dict | nn.Module | None = None,
         init_cfg: dict | None = None,
     ) -> None:
-        if isinstance(detector, str):
-            detector = read_detector(detector, warn=checkpoint is None).model
+        if isinstance(detector, str | Path):
+            detector = read_detector(str(detector), warn=checkpoint is None).model
         spatial = SpatialModule(detector, split)
         if not isinstance(spatial.detector, BaseModel):
             raise TypeError(f'{type(spatial.detector).__name__} is no detector: give one')

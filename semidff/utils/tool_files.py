@@ -194,7 +194,8 @@ def _check_place(path: str | Path) -> None:
     above = next(folder for folder in file.absolute().parents if folder.exists())
     if not above.is_dir():
         raise FileError(f'{path}: cannot be written, since {above} is not a folder')
-    if not file.exists() and not os.access(above, os.W_OK):
+    # Existing files are replaced, not written to.
+    if not file.is_dir() and not os.access(above, os.W_OK):
         raise FileError(f'{path}: cannot be written, since {above} is write-protected')
 
 

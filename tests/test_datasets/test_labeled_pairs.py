@@ -168,3 +168,7 @@ def test_what_cannot_give_pairs_is_refused(data, frames_of, tmp_path):
     unlabeled = UnlabeledVideoDataset(ann_file=str(tmp_path / 'videos.txt'))
     with pytest.raises(ValueError, match='needs a CocoVIDDataset.*UnlabeledVideoDataset'):
         pairs(unlabeled)
+    data['images'] = [image for image in data['images'] if image['frame_id'] != 2]
+    pairs(frames_of(data), 0, 2)
+    with pytest.raises(ValueError, match="frame 2 of video 'clip' is a key frame, but the json"):
+        pairs(frames_of(data), 0, 3)

@@ -208,6 +208,23 @@ def test_damaged_files(model, folder, tmp_path):
             OnnxVideoDetector(model, copied)
 
 
+def test_graphs_of_two_models_are_not_joined(model, folder, tmp_path, monkeypatch):
+    shutil.copytree(folder, copied := tmp_path / 'copy')
+    graphs = []
+
+    def interrupted(graph, inputs, outputs, path):
+        graphs.append(path.name)
+        if len(graphs) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr('semidff.deployment.export._write', interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        export_onnx(model, copied, SIZE, ['disc', 'square'])
+    assert graphs == ['key.onnx', 'non_key.onnx']
+    with pytest.raises(FileNotFoundError, match='export_onnx.py writes it'):
+        OnnxVideoDetector(model, copied)
+
+
 def test_models_that_have_no_two_graphs(model, tmp_path):
     detector = VideoDetector(model.spatial.detector, data_preprocessor=model.data_preprocessor)
     with pytest.raises(ExportError, match='no temporal module'):

@@ -33,6 +33,13 @@ def test_without_a_checkpoint_load_from_stays(tmp_path):
     assert cfg.load_from == 'stage_one.pth' and not cfg.resume
 
 
+def test_checkpoints_of_an_earlier_training_alone_are_refused(tmp_path, checkpoint):
+    (tmp_path / 'last_checkpoint').unlink()
+    with pytest.raises(OptionError, match=r'has no checkpoint yet.*--resume .*iter_2\.pth'):
+        resume(Config(dict(work_dir=str(tmp_path))), 'auto')
+    assert resume(Config(dict(work_dir=str(tmp_path))), str(checkpoint))
+
+
 def test_the_latest_checkpoint_replaces_load_from(tmp_path, checkpoint):
     cfg = Config(dict(work_dir=str(tmp_path), load_from='stage_one.pth'))
     assert resume(cfg, 'auto')
@@ -78,6 +85,15 @@ def test_a_new_training_is_not_taken_for_the_earlier_one_of_its_folder(
     monkeypatch.setattr(training, 'prepare_run', lambda args: cfg)
     monkeypatch.setattr(training, 'apply_train_options', lambda cfg, args: None)
     monkeypatch.setattr(training.Runner, 'from_cfg', lambda cfg: runner)
+    with monkeypatch.context() as broken:  # such as data that are missing
+
+        def fail(cfg):
+            raise FileNotFoundError
+
+        broken.setattr(training.Runner, 'from_cfg', fail)
+        with pytest.raises(FileNotFoundError):
+            training.run_training(Namespace())
+    assert latest_checkpoint(tmp_path) == str(checkpoint)
     training.run_training(Namespace())
     assert found == [str(checkpoint) if resumed else None]
     assert checkpoint.exists()

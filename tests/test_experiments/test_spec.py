@@ -48,6 +48,13 @@ def test_a_path_from_the_current_folder_makes_a_dependency_too(tmp_path, text):
     assert by_name(load(experiment))['stage_two'].needs == ('stage_one',)
 
 
+def test_names_may_have_any_letters(tmp_path):
+    experiment = make_project(tmp_path, two="x = '{{$EXPERIMENT_DIR:w}}/stage_one/last.pth'")
+    experiment.write_text(experiment.read_text().replace("'{stage_one}/last.pth'}),", '1}),'))
+    steps = by_name(load(experiment, work_dir='prüfung'))
+    assert steps['stage_two'].needs == ('stage_one',)
+
+
 @pytest.mark.parametrize(
     'argument', ['[{stage_one}]', '[{stage_one},3]', 'a={stage_one}:b', '{stage_one}']
 )

@@ -20,14 +20,13 @@ def run(monkeypatch, *arguments: object) -> None:
 def test_continues_its_results(tmp_path, monkeypatch, capsys):
     out, table = tmp_path / 'out.json', tmp_path / 'table.md'
     options = ('--detectors', 'retinanet_r50_fpn_1x', '--splits', 'default', '--iterations', 1)
-    options = (*options, '--small', 64, 96, '--out', out, '--checks', 'frame')
+    options = (*options, '--size', 64, 96, '--small', 64, 96, '--out', out, '--checks', 'frame')
     refused = {'TowerSplit': {'split': cell('refused', 'refused', reason='no towers')}}
     out.write_text(json.dumps({'detectors': {'retinanet_r50_fpn_1x': refused}}))
     run(monkeypatch, *options)
     ((name, rows),) = json.loads(out.read_text())['detectors'].items()
     assert rows['default']['frame']['text'] == 'equal'
-    costs = ('counted', 'measured', '--size', 64, 96)
-    run(monkeypatch, *options, 'bf16', *costs, '--markdown', table)
+    run(monkeypatch, *options, 'bf16', 'counted', 'measured', '--markdown', table)
     rows_after = json.loads(out.read_text())['detectors'][name]
     after = rows_after['default']
     assert after['frame'] == rows['default']['frame'] and after['bf16']['deviation'] > 0
@@ -36,6 +35,10 @@ def test_continues_its_results(tmp_path, monkeypatch, capsys):
     assert name in table.read_text() and table.read_text() in capsys.readouterr().out
     with pytest.raises(SystemExit, match='out.json: is of --flow-width 0.125'):
         run(monkeypatch, *options, '--flow-width', 0.25)
+    with pytest.raises(
+        SystemExit, match=r"out.json: retinanet_r50_fpn_1x is of {'size': \[64, 96\]"
+    ):
+        run(monkeypatch, *options, '--size', 96, 96)
 
 
 def test_unknown_detectors_are_refused(monkeypatch, capsys):

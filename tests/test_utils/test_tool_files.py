@@ -65,6 +65,14 @@ def test_existing_files_are_kept(video, tmp_path):
     check_outputs([tmp_path / 'empty', tmp_path / 'new'], overwrite=False)
 
 
+def test_files_of_write_protected_folders_are_not_replaced(video, monkeypatch):
+    monkeypatch.setattr(
+        'semidff.utils.tool_files.os.access', lambda path, mode: path != video.parent
+    )
+    with pytest.raises(FileError, match='is write-protected'):
+        check_outputs([video])
+
+
 @pytest.mark.parametrize(
     ('content', 'may'),
     [

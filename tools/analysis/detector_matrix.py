@@ -75,12 +75,13 @@ def chosen(args: argparse.Namespace) -> list[StockDetector]:
 
 def main(args: argparse.Namespace) -> None:
     stocks = chosen(args)
-    results, configs = {}, {}
+    results, configs, settings = {}, {}, {}
     if args.out and Path(args.out).exists():
         stored = json.loads(Path(args.out).read_text())
         if 'detectors' not in stored:
             raise ValueError(f'{args.out}: is no report of this tool; give another --out')
         results, configs = stored['detectors'], stored.get('configs', {})
+        settings = stored.get('settings', {})
         if (width := stored.get('flow_width', FLOW_WIDTH)) != args.flow_width:
             raise ValueError(f'{args.out}: is of --flow-width {width}; give another --out')
     for stock in track(stocks, 'checked', len(stocks), 'detectors'):
@@ -89,6 +90,9 @@ def main(args: argparse.Namespace) -> None:
         if configs.get(stock.name, digest) != digest:  # another config of the same name
             del results[stock.name]
         configs[stock.name] = digest
+        own = dict(size=list(stock.size), small=list(stock.small), iterations=args.iterations)
+        if (others := settings.setdefault(stock.name, own)) != own:
+            raise ValueError(f'{args.out}: {stock.name} is of {others}; give another --out')
         known = results.setdefault(stock.name, {})
         missing = [
             name
@@ -107,8 +111,10 @@ def main(args: argparse.Namespace) -> None:
                 before = known.get(split, {})
                 known[split] = row if 'split' in before or 'split' in row else before | row
         if args.out:
-            stored = dict(flow_width=args.flow_width, detectors=results, configs=configs)
-            write_json(stored, args.out, indent=2, nan_as_null=True)
+            stored = dict(detectors=results, configs=configs, settings=settings)
+            write_json(
+                stored | dict(flow_width=args.flow_width), args.out, indent=2, nan_as_null=True
+            )
     print(markdown(results))
     if args.markdown:
         with atomic_write(args.markdown) as file:

@@ -1,6 +1,6 @@
 """Test loop over videos, frame by frame (DFF Algorithm 1)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from functools import partial
 
@@ -15,6 +15,7 @@ from semidff.datasets.samplers import VideoSampler
 from semidff.inference import FrameTimer, MethodError, PairEngine, VideoEngine
 from semidff.inference.methods import method_class
 from semidff.inference.outputs import VideoOutput
+from semidff.inference.pairs import check_preceding_frames
 from semidff.utils.model_building import unwrapped
 from semidff.visualization.frames import render_frame
 
@@ -112,6 +113,8 @@ class VideoTestLoop(TestLoop):
                 "protocol 'pairs' yields several results per frame, which only VIDMetric and VideoIoUMetric support; "
                 f'remove {", ".join(others)} from the evaluator'
             )
+        if self.method != 'frame':
+            check_preceding_frames(self._frames(), self.key_interval)
 
     def run(self) -> dict:
         """Run the test on all videos.
@@ -185,11 +188,13 @@ class VideoTestLoop(TestLoop):
 
     def _num_frames(self) -> int:
         """Return the number of frames with results, over all processes."""
-        dataset = self.dataloader.dataset
         if self.protocol == 'dense':
-            return len(dataset)
-        infos = (dataset.get_data_info(index) for index in range(len(dataset)))
-        return sum(bool(info.get('is_labeled', True)) for info in infos)
+            return len(self.dataloader.dataset)
+        return sum(bool(frame.get('is_labeled', True)) for frame in self._frames())
+
+    def _frames(self) -> Iterator[dict]:
+        dataset = self.dataloader.dataset
+        return (dataset.get_data_info(index) for index in range(len(dataset)))
 
     def _build_renderer(self) -> VideoOutput | None:
         if self.render is None:

@@ -47,6 +47,7 @@ class DetectionsJson(Output):
         height, width = frame.image.shape[:2]
         image = dict(
             id=result.number,
+            ilsvrc_id=result.number,  # as in text; a frame that cannot be read has none
             video_id=video['id'],
             frame_id=frame.index,
             file_name=frame.path or f'{video["name"]}/{frame.index:06d}.jpg',

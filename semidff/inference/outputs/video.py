@@ -111,5 +111,6 @@ def check_out_video(path: str | Path | None, inputs: Sequence[str | None]) -> No
     if suffix not in ('', '.mp4'):
         raise ValueError(f'{path}: only .mp4 files are written; give a name that ends in .mp4')
     files = [file for file in inputs if file and os.path.isfile(file)]
-    folders = [Path(file).parent for file in files if not suffix]
+    names = [name for file in files for name in (file, os.path.realpath(file))]
+    folders = [Path(name).parent for name in names if not suffix]
     check_outputs([OutputVideo(path)], folders)

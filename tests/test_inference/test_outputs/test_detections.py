@@ -8,8 +8,9 @@ from pycocotools.coco import COCO
 
 from semidff.datasets.vid_json import load_vid_json
 from semidff.datasets.video_readers import Frame
+from semidff.evaluation import evaluate_detections_file
 from semidff.inference.outputs.base import Result
-from semidff.inference.outputs.detections import detections_json
+from semidff.inference.outputs.detections import TextOutput, detections_json
 
 
 def test_masks_are_run_length_encoded(tmp_path):
@@ -33,6 +34,30 @@ def test_masks_are_run_length_encoded(tmp_path):
         assert (coco.annToMask(coco.anns[id]) == mask.numpy()).all()
         assert coco.anns[id]['area'] == mask.sum()
     assert 'segmentation' not in coco.anns[3] and coco.anns[3]['area'] == 250
+
+
+def test_json_and_text_number_frames_alike(tmp_path):
+    """The third frame cannot be read."""
+    image = np.zeros((40, 60, 3), np.uint8)
+    with (
+        detections_json(tmp_path / 'o.json', ('a',)) as writer,
+        open(tmp_path / 'o.txt', 'w') as text,
+    ):
+        outputs = writer, TextOutput(text)
+        for output in outputs:
+            output.start('v', 25.0)
+        for index in (0, 1, 3, 4):
+            found = InstanceData(
+                labels=torch.tensor([0]),
+                scores=torch.tensor([0.9]),
+                bboxes=torch.tensor([[5.0, 10, 30, 20]]) + 10 * index,
+            )
+            sample = DetDataSample(metainfo=dict(is_key_frame=True), pred_instances=found)
+            for output in outputs:
+                output.add(Result(Frame(image, index, index / 25), sample, index + 1))
+    files = [tmp_path / name for name in ('o.json', 'o.txt', 'metrics.json')]
+    done = evaluate_detections_file(*files, mean='present')
+    assert done.result.mean() == 1 and not done.num_outside
 
 
 def test_boxes_without_area_can_be_read_again(tmp_path):

@@ -8,6 +8,8 @@ from mmdet.structures import DetDataSample
 from PIL import Image
 
 from semidff.inference.outputs import VideoOutput
+from semidff.inference.outputs.video import check_out_video
+from semidff.utils.tool_files import FileError
 from tests.test_utils.test_video_writer import GRAY, frames_in
 
 
@@ -31,6 +33,17 @@ def test_renders_one_file_per_video(tmp_path):
     assert frames_in(tmp_path / 'out' / 'val_one.mp4') == 3
     drawn = cv2.VideoCapture(str(tmp_path / 'out' / 'two.mp4')).read()[1]
     assert np.abs(drawn.astype(int) - 45).max() < 6
+
+
+def test_a_linked_video_is_not_overwritten(tmp_path):
+    for name in ('links', 'data'):
+        (tmp_path / name).mkdir()
+    (tmp_path / 'data' / 'street.mp4').touch()
+    (tmp_path / 'links' / 'street.mp4').symlink_to(tmp_path / 'data' / 'street.mp4')
+    for folder in ('links', 'data'):
+        with pytest.raises(FileError, match='would overwrite'):
+            check_out_video(tmp_path / folder, [str(tmp_path / 'links' / 'street.mp4')])
+    check_out_video(tmp_path / 'new', [str(tmp_path / 'links' / 'street.mp4')])
 
 
 def test_missing_image_is_named(tmp_path):
