@@ -65,9 +65,12 @@ class SemiDFF(VideoDetector):
         A run with such a step calls this before it loads weights, so that every checkpoint holds the copy.
         """
         if self.teacher_features is None:
-            # Its own parameters have no values yet and are in no checkpoint; they stay those of the student.
-            own = {id(weight): weight for weight in self.teacher.detector.parameters(recurse=False)}
-            detector = copy.deepcopy(self.teacher.detector, own)
+            # Weights of no part have no values yet and are in no checkpoint: they stay those of the student.
+            teacher = self.teacher
+            parts = (*teacher.feature_network, *teacher.task_network.values())
+            copied = {weight for module in parts for weight in module.parameters()}
+            others = set(teacher.detector.parameters()) - copied
+            detector = copy.deepcopy(teacher.detector, {id(weight): weight for weight in others})
             self._set_teacher(SpatialModule(detector, self.teacher.split))
             self.teacher_features = nn.ModuleList(self.teacher.feature_network)
             self._forget_features()
@@ -109,9 +112,10 @@ class SemiDFF(VideoDetector):
         self.zero_grad(set_to_none=True)
 
     def without_gradient(self, objectives: Sequence[dict]) -> list[nn.Parameter]:
-        """Compute the semantic losses of an image to find trainable weights of the task network without gradient.
+        """Compute the semantic losses of an image to find trainable weights without gradient.
 
-        Such weights are those of outputs that are left out, or that only mmdet's own losses use.
+        Such weights are those of outputs that are left out, or that only mmdet's own losses use, and a correction's
+        weights of maps that no output depends on. All other objectives compare all maps.
 
         Raises:
             TypeError: If the semantic loss does not know the detector's outputs.
@@ -120,27 +124,29 @@ class SemiDFF(VideoDetector):
         semantics = [objective for objective in built if isinstance(objective, FeatureSemantics)]
         if not semantics or next(self.parameters()).is_meta:
             return []
-        modules = self.spatial.task_network.values()
+        modules = [*self.spatial.task_network.values()]
+        modules += [self.temporal] if len(semantics) == len(built) else []
         weights = [p for module in modules for p in module.parameters() if p.requires_grad]
 
         def compute(images: Tensor) -> Sequence[Tensor | None]:
             samples = plain_samples(1, tuple(images.shape[-2:]))
             features = self.spatial.features(images)
             with torch.enable_grad():
+                propagated = self.propagate(images, images, features, samples)
                 batch = Distillation(
                     self.spatial,
                     self.teacher,
-                    features,
+                    propagated,
                     features,
                     samples,
                     test_cfg=self.non_key_test_cfg,
                 )
                 total = sum(loss for each in semantics for loss in each(batch).values())
-                if not weights or not total.requires_grad:  # only propagated maps are compared
+                if not weights or not total.requires_grad:
                     return [None] * len(weights)
                 return torch.autograd.grad(total, weights, allow_unused=True)
 
-        _, gradients = probe(self.spatial, compute)
+        _, gradients = probe(self, compute)
         return [p for p, gradient in zip(weights, gradients, strict=True) if gradient is None]
 
     def train(self, mode: bool = True) -> 'SemiDFF':

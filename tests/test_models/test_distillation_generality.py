@@ -121,7 +121,14 @@ def test_only_propagated_maps_are_compared():
     model.enter_step([semantics], ('temporal', 'task_network'))
     assert not any(p.requires_grad for m in model.part('task_network') for p in m.parameters())
     sum(model(pairs(), samples(2), mode='loss').values()).backward()
-    assert any(p.grad is not None for p in model.temporal.parameters())
+    learning = {name for name, p in model.temporal.named_parameters() if p.requires_grad}
+    got = {name for name, p in model.temporal.named_parameters() if p.grad is not None}
+    assert learning == got
+    # The maps that the RoI head pools have 16 channels, and are not compared.
+    others = {name for name, _ in model.temporal.named_parameters()} - learning
+    assert others and all(name.startswith('correction.blocks.16.') for name in others)
+    model.enter_step([semantics, dict(type='FeatureRegression')], ('temporal',))
+    assert all(p.requires_grad for p in model.temporal.parameters())
 
 
 @CORRECTED

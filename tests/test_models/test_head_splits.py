@@ -36,11 +36,13 @@ OUTPUTS = {
 }
 
 
-def stock(path: str) -> torch.nn.Module:
+def stock(path: str, **head) -> torch.nn.Module:
     init_default_scope('mmdet')
     config = Config.fromfile(Config._get_cfg_path(f'mmdet::{path}', '')[0]).model
     for part in (config, config.backbone):
         part.pop('init_cfg', None)
+    if head:
+        config.bbox_head.update(head)
     if 'roi_head' in config:
         config.test_cfg.rcnn.score_thr = 0.0
     if 'ssd' in path:
@@ -141,6 +143,13 @@ def test_towers_of_different_widths_are_refused():
     )
     detector = build(dict(retinanet(), type='FOVEA', bbox_head=head, train_cfg=None))
     with pytest.raises(TypeError, match='FoveaHead reads more than the outputs of its towers'):
+        SpatialModule(detector, TowerSplit())
+
+
+def test_heads_without_layers_after_their_towers_are_refused():
+    """With three classes, the two outputs of SSD have as many channels as if they were towers."""
+    detector = stock('ssd/ssd300_coco.py', num_classes=3)
+    with pytest.raises(TypeError, match='SSDHead has no(ne| layers)'):
         SpatialModule(detector, TowerSplit())
 
 

@@ -235,3 +235,54 @@ def test_padded_frames():
     padded.spatial.loss(features, batch['data_samples'])
     labels = batch['data_samples'][0].gt_sem_seg.data
     assert labels.shape[-2:] == (64, 96) and labels.eq(255).sum() == 64 * 96 - 50 * 70
+
+
+def test_single_maps_are_refused():
+    """As those of PIDNet and DDRNet, which are in no tuple in tests."""
+    from mmseg.models import ResNetV1c
+
+    class SingleMapBackbone(ResNetV1c):
+        def forward(self, images):
+            return super().forward(images)[-1]
+
+    config = segmentor()
+    config['backbone']['type'] = SingleMapBackbone
+    with pytest.raises(TypeError, match='SingleMapBackbone returns a single map'):
+        build(dict(type='VideoDetector', detector=config, temporal=temporal()))
+
+
+def test_lists_of_outputs_in_training_cannot_be_trained_with_labels():
+    """As those of K-Net, which returns the logits of all stages in training."""
+    from mmseg.models import FCNHead
+
+    class StagesHead(FCNHead):
+        def forward(self, inputs):
+            logits = super().forward(inputs)
+            return [logits] if self.training else logits
+
+    config = segmentor()
+    config['decode_head'].update(type=StagesHead, num_convs=1)
+    del config['decode_head']['pool_scales']
+    cut = dict(type='VideoDetector', detector=config, split=dict(type='OutputSplit'))
+    spatial = build(cut).spatial.eval()
+    with torch.no_grad():
+        assert len(spatial.features(frames(1))) == 1
+    spatial.train()
+    with pytest.raises(TypeError, match='other outputs in training'):
+        spatial.features(frames(1))
+
+
+def test_labels_of_cascades_are_padded():
+    config = segmentor()
+    head = config['decode_head']
+    del head['pool_scales']
+    refined = dict(head, type='OCRHead', ocr_channels=8)
+    head.update(type='FCNHead', num_convs=1)
+    config.update(type='mmseg.CascadeEncoderDecoder', num_stages=2, decode_head=[head, refined])
+    model = build(dict(type='VideoDetector', detector=config)).train()
+    meta = labeled(1)
+    height, width = SIZE
+    meta[0].set_metainfo(dict(img_shape=(height - 16, width)))
+    meta[0].gt_sem_seg = PixelData(data=meta[0].gt_sem_seg.data[:, :-16])
+    losses = model.spatial.loss(model.spatial.features(frames(1)), meta)
+    assert all(loss.isfinite() for name, loss in losses.items() if 'loss' in name)

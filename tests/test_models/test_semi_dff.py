@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from semidff.analysis.stock_detectors import build_stock
 from semidff.models import FeatureRegression, SemiDFF
 from tests.models import (
     CLASSES,
@@ -410,6 +411,19 @@ def test_teacher_of_its_own_shares_the_detectors_own_parameters():
     assert model.teacher.detector.level_embed is detector.level_embed
     model.enter_step([REG], ['temporal', 'task_network', 'feature_network'])
     assert not detector.level_embed.requires_grad
+
+
+def test_teacher_of_its_own_has_the_weights_of_a_cut_head():
+    """One that belongs to neither the towers nor the layers behind them."""
+    detector = build_stock('reppoints/reppoints-moment_r50_fpn_1x_coco', narrow=True)
+    flow = temporal()
+    del flow['feat_channels'], flow['feat_strides']
+    model = SemiDFF(detector, temporal=flow, split=dict(type='TowerSplit'))
+    model.own_teacher_features()
+    torch.nn.init.constant_(detector.bbox_head.moment_transfer, 0.5)  # loaded
+    model.reset_teacher()
+    head = model.teacher.detector.bbox_head
+    assert head is not detector.bbox_head and (head.moment_transfer == 0.5).all()
 
 
 def seesaw(config):

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from itertools import groupby
+from typing import Any
 
 import torch
 from mmdet.registry import TASK_UTILS
@@ -122,7 +123,9 @@ def correction_width(two_stage: bool) -> int:
     return 32 if two_stage else 64
 
 
-def _alike(one: Tensor, other: Tensor) -> bool:
+def _alike(one: Tensor, other: Any) -> bool:
+    if not isinstance(other, Tensor):
+        return False
     if one.shape != other.shape or one.is_meta:  # meta tensors have no values
         return one.shape == other.shape
     return torch.allclose(one, other, rtol=1e-3, atol=1e-5, equal_nan=True)

@@ -89,7 +89,8 @@ class SegmentorHeads(HeadFamily):
             labels = sample.gt_sem_seg.data
             padding = _padding(sample.batch_input_shape, sample)
             if any(padding) and labels.shape[-2:] != tuple(sample.batch_input_shape):
-                value = detector.decode_head.ignore_index
+                head = detector.decode_head
+                value = (head[-1] if isinstance(head, nn.ModuleList) else head).ignore_index
                 sample.gt_sem_seg = PixelData(data=F.pad(labels, padding, value=value))
         return _called(detector).loss(inputs, samples)
 

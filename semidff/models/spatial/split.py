@@ -77,7 +77,13 @@ class ExtractFeatSplit(FeatureSplit):
         return [name for name, _ in detector.named_children() if name in ('backbone', 'neck')]
 
     def features(self, detector: nn.Module, images: Tensor) -> tuple[Tensor, ...]:
-        return tuple(detector.extract_feat(images))
+        maps = detector.extract_feat(images)
+        if isinstance(maps, Tensor):
+            raise TypeError(
+                f'{type(detector).__name__} with {type(detector.backbone).__name__} returns a single map in place of '
+                'a tuple of maps, which is not supported'
+            )
+        return tuple(maps)
 
     def finish(self, detector: nn.Module, features: Sequence[Tensor]) -> tuple[Tensor, ...]:
         return tuple(features)

@@ -49,6 +49,13 @@ class TowerSplit(Split):
                 f'split=TowerSplit: {heads.name} reads more than the outputs of its towers {heads.towers}; use '
                 'OutputSplit or leave split out'
             )
+        behind = (
+            m for name, m in self.task_modules(detector).items() if name.startswith('bbox_head.')
+        )
+        if not any(list(module.parameters()) for module in behind):
+            raise TypeError(
+                f'split=TowerSplit: {heads.name} has no layers after {heads.towers}; use OutputSplit or leave split out'
+            )
 
     def feature_names(self, detector: nn.Module) -> list[str]:
         towers = [f'bbox_head.{name}' for name in head_family(detector).towers]
