@@ -36,13 +36,11 @@ OUTPUTS = {
 }
 
 
-def stock(path: str, **head) -> torch.nn.Module:
+def stock(path: str) -> torch.nn.Module:
     init_default_scope('mmdet')
     config = Config.fromfile(Config._get_cfg_path(f'mmdet::{path}', '')[0]).model
     for part in (config, config.backbone):
         part.pop('init_cfg', None)
-    if head:
-        config.bbox_head.update(head)
     if 'roi_head' in config:
         config.test_cfg.rcnn.score_thr = 0.0
     if 'ssd' in path:
@@ -148,9 +146,14 @@ def test_towers_of_different_widths_are_refused():
 
 def test_heads_without_layers_after_their_towers_are_refused():
     """With three classes, the two outputs of SSD have as many channels as if they were towers."""
-    detector = stock('ssd/ssd300_coco.py', num_classes=3)
-    with pytest.raises(TypeError, match='SSDHead has no(ne| layers)'):
-        SpatialModule(detector, TowerSplit())
+    sizes = dict(input_size=300, basesize_ratio_range=(0.15, 0.9), strides=[8, 16, 32])
+    anchors = dict(type='SSDAnchorGenerator', scale_major=False, ratios=[[2]] * 3, **sizes)
+    config = dict(retinanet(), type='SingleStageDetector')
+    config['bbox_head'] = dict(
+        type='SSDHead', num_classes=3, in_channels=[16] * 3, anchor_generator=anchors
+    )
+    with pytest.raises(TypeError, match='SSDHead has no layers after'):
+        SpatialModule(build(config), TowerSplit())
 
 
 def test_settings_of_non_key_frames():
