@@ -17,6 +17,7 @@ from semidff.adaptation.config import detector_config, make_config
 from semidff.adaptation.videos import hold_back
 from semidff.apis import VideoInferencer, adapt
 from semidff.datasets.video_list import VideoInfo, VideoListError
+from semidff.datasets.video_readers import VideoError
 from semidff.engine.loops.distillation_loop import DistillationStepHook
 from semidff.models.spatial import dense_heads
 from semidff.utils.checkpoint import CheckpointError
@@ -496,6 +497,15 @@ def test_refusals(project, adapted, tmp_path, monkeypatch):
     empty.write_text(json.dumps(dict(content, annotations=[])))
     with pytest.raises(ValueError, match='empty.json: has no box'):
         run(project, out, labels=empty)
+    image = next((tmp_path / 'labeled').rglob('*.png'))
+    image.write_bytes(image.read_bytes()[:60])
+    with pytest.raises(VideoError, match=image.name):
+        run(project, out, labels=shutil.copy(labels, tmp_path / 'labeled' / 'val.json'))
+    report = [1, [str(tmp_path / 'gone.json'), 1, 1]]  # of an earlier call
+    (out / 'progress.json').write_text(json.dumps(dict(report=report)))
+    with pytest.raises(FileError, match=r'gone\.json: there is no such file; give --labels'):
+        run(project, out)
+    (out / 'progress.json').unlink()
     with pytest.raises(VideoListError, match='no such file'):
         run(project, out, videos=[project / 'none.mp4'])
     torch.save(dict(state_dict=dict(other=torch.zeros(2))), tmp_path / 'other.pth')
