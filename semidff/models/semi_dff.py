@@ -1,6 +1,5 @@
 """semi-DFF's second stage: distillation from the video detector's own frozen spatial module (semi-DFF 3.4)."""
 
-import copy
 from collections.abc import Collection, Sequence
 
 import torch
@@ -66,12 +65,7 @@ class SemiDFF(VideoDetector):
         """
         if self.teacher_features is None:
             # Weights of no part have no values yet and are in no checkpoint: they stay those of the student.
-            teacher = self.teacher
-            parts = (*teacher.feature_network, *teacher.task_network.values())
-            copied = {weight for module in parts for weight in module.parameters()}
-            others = set(teacher.detector.parameters()) - copied
-            detector = copy.deepcopy(teacher.detector, {id(weight): weight for weight in others})
-            self._set_teacher(SpatialModule(detector, self.teacher.split))
+            self._set_teacher(self.teacher.with_own_task_network(own_features=True))
             self.teacher_features = nn.ModuleList(self.teacher.feature_network)
             self._forget_features()
 

@@ -112,9 +112,8 @@ def main(args: argparse.Namespace) -> None:
                 known[split] = row if 'split' in before or 'split' in row else before | row
         if args.out:
             stored = dict(detectors=results, configs=configs, settings=settings)
-            write_json(
-                stored | dict(flow_width=args.flow_width), args.out, indent=2, nan_as_null=True
-            )
+            stored['flow_width'] = args.flow_width
+            write_json(stored, args.out, indent=2, nan_as_null=True)
     print(markdown(results))
     if args.markdown:
         with atomic_write(args.markdown) as file:

@@ -137,11 +137,20 @@ class SpatialModule(BaseModule):
         """Return the outputs that the semantic loss compares; see :meth:`HeadFamily.head_outputs`."""
         return self._heads.head_outputs(raw, samples, proposals)
 
-    def with_own_task_network(self) -> 'SpatialModule':
-        """Return a twin that *shares* the feature network with this module and has a copy of the task network."""
-        memo: dict[int, object] = {id(module): module for module in self.feature_network}
-        # Weights outside all modules, such as the level embedding of Deformable DETR, are shared too.
-        own = {id(p) for module in self.task_network.values() for p in module.parameters()}
+    def with_own_task_network(self, own_features: bool = False) -> 'SpatialModule':
+        """Return a twin that has a copy of the task network and *shares* the feature network with this module.
+
+        Weights of neither, such as the level embedding of Deformable DETR, are always shared.
+
+        Args:
+            own_features: Whether to copy the feature network, too.
+        """
+        task, features = [*self.task_network.values()], self.feature_network
+        memo: dict[int, object] = (
+            {} if own_features else {id(module): module for module in features}
+        )
+        copied = [*task, *features] if own_features else task
+        own = {id(p) for module in copied for p in module.parameters()}
         memo |= {id(p): p for p in self.detector.parameters() if id(p) not in own}
         return SpatialModule(copy.deepcopy(self.detector, memo), self.split)
 
