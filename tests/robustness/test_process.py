@@ -2,32 +2,20 @@
 
 import json
 import os
+import resource
+import runpy
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.processes import start
 from tests.robustness.project import make_project
 from tests.robustness.verdict import SECONDS, TOOLS
 
 ROOT = TOOLS.parent
-# Runs tools one after the other in one process, with a limit of the size of files; prints a line of JSON for each.
-SERIES = """
-import json, os, resource, runpy, signal, sys
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-report = os.fdopen(os.dup(1), 'w')
-for limit, tool, arguments in json.loads(sys.argv[1]):
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
-    sys.argv = [tool, *arguments]
-    code = 0
-    try:
-        runpy.run_path(tool, run_name='__main__')
-    except SystemExit as end:
-        code = end.code
-    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
-    print(json.dumps(code), file=report, flush=True)
-"""
 VIDEO = ('in.mp4', 'config.py', 'two.pth', '--device', 'cpu')
 FULL = (
     (1000, 'video_demo.py', (*VIDEO, '--out', 'a.mp4'), 'a.mp4'),
@@ -43,9 +31,20 @@ FULL = (
 )  # fmt: skip
 
 
-def start(command: list[str], folder: Path, **options) -> subprocess.Popen:
-    environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'}
-    return subprocess.Popen(command, cwd=folder, env=environment, **options)
+def run_with_limits() -> None:
+    """Run the tools, each with its limit of the size of files; write what they exit with as JSON."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    codes = []
+    for limit, tool, arguments, _ in FULL:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+        sys.argv = [str(TOOLS / tool), *arguments]
+        try:
+            runpy.run_path(sys.argv[0], run_name='__main__')
+            codes.append(0)
+        except SystemExit as end:
+            codes.append(end.code)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+    Path('codes.json').write_text(json.dumps(codes))
 
 
 @pytest.fixture(scope='module')
@@ -55,16 +54,12 @@ def project(tmp_path_factory):
     return folder
 
 
-def test_a_full_disk_is_an_error_and_leaves_nothing(project):
-    series = [(limit, str(TOOLS / tool), arguments) for limit, tool, arguments, _ in FULL]
-    command = [sys.executable, '-c', SERIES, json.dumps(series)]
-    process = start(command, project, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    output, errors = process.communicate(timeout=4 * SECONDS)
-    assert process.returncode == 0, errors[-2000:]
-    codes = [
-        json.loads(line) for line in output.splitlines() if line.startswith('"') or line == '0'
-    ]
-    assert len(codes) == len(FULL), output
+def test_a_full_disk_is_an_error_and_leaves_nothing(project, monkeypatch):
+    monkeypatch.chdir(project)
+    process = start(run_with_limits, output=Path('/dev/null'))
+    process.join(4 * SECONDS)
+    assert process.exitcode == 0
+    codes = json.loads(Path('codes.json').read_text())
     for code, (limit, tool, _, product) in zip(codes, FULL, strict=True):
         assert isinstance(code, str) and 'error: ' in code, f'{tool}, {limit} bytes: {code}'
         assert not (project / product).exists(), f'{tool}: {product}'
@@ -75,9 +70,15 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(project):
 def test_closed_streams_spoil_no_file(project, closed):
     out = f'o{len(closed)}.json'
     shell = f'exec {sys.executable} {TOOLS}/video_demo.py {" ".join(VIDEO)} --json {out} {closed}'
-    process = start(['bash', '-c', shell], project, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
-    _, errors = process.communicate(timeout=2 * SECONDS)
-    assert process.returncode in (0, 1, 120), errors[-500:]
-    assert b'Traceback' not in errors, errors[-2000:]
-    if process.returncode == 0:
+    environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'}
+    done = subprocess.run(
+        ['bash', '-c', shell],
+        cwd=project,
+        env=environment,
+        capture_output=True,
+        timeout=2 * SECONDS,
+    )
+    assert done.returncode in (0, 1, 120), done.stderr[-500:]
+    assert b'Traceback' not in done.stderr, done.stderr[-2000:]
+    if done.returncode == 0:
         assert len(json.loads((project / out).read_text())['images']) == 6

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.process_group import run_in_group
+from tests.processes import run_in_group
 from tests.stage_two import STEPS, config, differing, run, weights, write_videos
 
 # Every rank leaves its weights; checkpoints come from rank 0 alone.

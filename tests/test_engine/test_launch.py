@@ -18,7 +18,7 @@ from semidff.engine.launch import (
     apply_train_options,
     is_first_process,
 )
-from tests.process_group import free_port
+from tests.processes import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 

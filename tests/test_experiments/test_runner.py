@@ -5,22 +5,24 @@ import contextlib
 import io
 import json
 import os
+import runpy
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from functools import partial
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
 
-from semidff.experiments import ExperimentRunner, StepFailed, collect, work_folder
+from semidff.experiments import ExperimentRunner, StepFailed, collect, runner, work_folder
 from semidff.experiments.experiment import Step
 from semidff.experiments.main import main, run_continuable
 from semidff.experiments.runner import THREAD_VARIABLES, may_start
 from semidff.experiments.settings import ROOT
 from semidff.inference.methods import METHODS
+from tests.processes import start
 from tests.test_experiments.project import EXPERIMENT, load, make_project
 from tests.test_experiments.test_process import is_running
 
@@ -281,24 +283,22 @@ def test_the_speed_of_what_has_been_evaluated_is_measured(tmp_path):
     assert started(run(experiment, ['copy'])) == set()
 
 
-# tools/run_experiment.py with the tools of the project
-RUN = """
-import pathlib, runpy, sys
-from semidff.experiments import runner
-runner.PROJECT = pathlib.Path.cwd()
-sys.argv = sys.argv[1:]
-runpy.run_path(sys.argv[0], run_name='__main__')
-"""
+def run_tool(experiment: str) -> None:
+    """Run tools/run_experiment.py with the tools of the project."""
+    runner.PROJECT = Path.cwd()
+    sys.argv = [str(ROOT / 'tools/run_experiment.py'), experiment]
+    runpy.run_path(sys.argv[0], run_name='__main__')
 
 
-def start_command(experiment: Path) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, '-c', RUN, str(ROOT / 'tools/run_experiment.py'), str(experiment)],
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        env=dict(os.environ, PYTHONPATH=str(ROOT)),
-        # a shell in the background has its commands ignore Ctrl-C
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )  # fmt: skip
+def start_command(experiment: Path, ready: str) -> BaseProcess:
+    """Start the tool and return its process when it has written a file."""
+    process = start(run_tool, str(experiment), output=Path('printed.txt'))
+    deadline = time.monotonic() + 300
+    while not Path(ready).exists():
+        assert process.is_alive(), Path('printed.txt').read_text()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return process
 
 
 def arguments(experiment: Path) -> argparse.Namespace:
@@ -308,18 +308,14 @@ def arguments(experiment: Path) -> argparse.Namespace:
 
 def test_the_command_is_interrupted_continued_and_writes_the_table(tmp_path, capsys, monkeypatch):
     experiment = make_project(tmp_path, two='iters = 400; pause = 0.1')
-    process = start_command(experiment)
-    deadline = time.monotonic() + 300
-    while not Path('out/stage_two/iter_2.pth').exists():
-        assert process.poll() is None, process.stdout.read()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    process = start_command(experiment, 'out/stage_two/iter_2.pth')
     monkeypatch.setattr(work_folder, 'LOCK_SECONDS', 0.2)
     with pytest.raises(RuntimeError, match='still works in out'):
         run(experiment)
-    process.send_signal(signal.SIGINT)
-    assert 'The same command continues' in process.communicate()[0]
-    assert process.returncode == 130
+    os.kill(process.pid, signal.SIGINT)
+    process.join()
+    assert 'The same command continues' in Path('printed.txt').read_text()
+    assert process.exitcode == 130
     at_stop = len(list(Path('out/stage_two').glob('iter_*.pth')))
     time.sleep(0.3)
     assert len(list(Path('out/stage_two').glob('iter_*.pth'))) == at_stop, 'the step has ended, too'
@@ -340,13 +336,11 @@ def test_a_step_that_ignores_signals_is_stopped_within_three_seconds(tmp_path):
     )
     steps = [dict(name='a', command=['python', '-c', stubborn])]
     experiment = make_project(tmp_path, f"work_dir = 'out'\nsteps = {steps!r}\n")
-    process = start_command(experiment)
-    while not Path('ready').exists():
-        assert process.poll() is None, process.stdout.read()
-        time.sleep(0.05)
+    process = start_command(experiment, 'ready')
     began = time.monotonic()
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(30) == 130
+    process.terminate()
+    process.join(30)
+    assert process.exitcode == 130
     assert time.monotonic() - began < 3
     run(make_project(tmp_path, "work_dir = 'out'\nsteps = []\n"))  # the folder's lock is free
 
@@ -359,12 +353,10 @@ def test_a_killed_experiment_leaves_no_step_behind_and_is_continued(tmp_path):
         'while os.getppid() == own:\n    time.sleep(0.5)'
     )
     steps = [dict(name='a', command=['python', '-c', code])]
-    process = start_command(make_project(tmp_path, f"work_dir = 'out'\nsteps = {steps!r}\n"))
-    while not Path('parent').exists():
-        assert process.poll() is None, process.stdout.read()
-        time.sleep(0.05)
+    experiment = make_project(tmp_path, f"work_dir = 'out'\nsteps = {steps!r}\n")
+    process = start_command(experiment, 'parent')
     process.kill()
-    process.wait()
+    process.join()
     steps[0]['command'][2] = 'pass'
     run(make_project(tmp_path, f"work_dir = 'out'\nsteps = {steps!r}\n"))
     assert not is_running(int(Path('parent').read_text()))

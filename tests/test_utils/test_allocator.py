@@ -2,38 +2,38 @@
 
 import os
 import platform
-import subprocess
-import sys
+import resource
 
 import pytest
 import torch
 
 from semidff.utils.allocator import keep_freed_memory
+from tests.processes import start
 
 BYTES = 64 << 20
-PROGRAM = f"""
-import resource
-import torch
-from semidff.utils.allocator import keep_freed_memory
 
-def faults():
+
+def faults() -> int:
+    """Return how many pages of ten large tensors were not there yet."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(10):
-        torch.ones({BYTES // 4})
+        torch.ones(BYTES // 4)
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
-print(faults(), keep_freed_memory(), faults())
-"""
+
+def report_faults() -> None:
+    for name in [name for name in os.environ if 'MALLOC_' in name or 'GLIBC' in name]:
+        del os.environ[name]
+    print(faults(), keep_freed_memory(), faults())
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='only glibc has the setting')
 @pytest.mark.skipif(torch.cuda.is_available(), reason='for networks on the CPU')
-def test_freed_memory_is_used_again():
-    environment = {k: v for k, v in os.environ.items() if 'MALLOC_' not in k and 'GLIBC' not in k}
-    done = subprocess.run(
-        [sys.executable, '-c', PROGRAM], env=environment, capture_output=True, text=True, check=True
-    )
-    before, kept, after = done.stdout.splitlines()[-1].split()
+def test_freed_memory_is_used_again(tmp_path):
+    process = start(report_faults, output=tmp_path / 'faults.txt')
+    process.join(60)
+    assert process.exitcode == 0
+    before, kept, after = (tmp_path / 'faults.txt').read_text().split()
     assert kept == 'True'
     if int(before) >= 10 * BYTES // os.sysconf('SC_PAGE_SIZE'):  # not so where pages are huge
         assert int(after) < int(before) / 4

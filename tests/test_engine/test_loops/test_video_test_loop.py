@@ -14,7 +14,7 @@ from mmengine.runner import Runner
 from semidff.engine.loops import video_test_loop
 from semidff.engine.loops.video_test_loop import FrameOrder
 from semidff.inference import MethodError
-from tests.process_group import run_in_group
+from tests.processes import run_in_group
 from tests.tiny_video import batch, build, test_settings, video_detector_cfg, write_videos
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -1,19 +1,40 @@
-"""Two or more processes that run tools as torchrun does, without importing mmdetection in each of them again."""
+"""Processes of their own and groups as of torchrun, without importing mmdetection in each of them again."""
 
 import multiprocessing
 import os
 import runpy
+import signal
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from torch.multiprocessing import start_processes
 
 TOOLS = Path(__file__).resolve().parents[1] / 'tools'
 # The processes are forks of a server, which imports these once.
-multiprocessing.set_forkserver_preload(['semidff'])
+FORKS = multiprocessing.get_context('forkserver')
+FORKS.set_forkserver_preload(['semidff'])
+
+
+def start(function: Callable, *arguments, output: Path) -> BaseProcess:
+    """Call a function of a module in a process of its own, in the current folder; a file gets what it prints."""
+    process = FORKS.Process(target=_call, args=(function, arguments, Path.cwd(), output))
+    process.start()
+    return process
+
+
+def _call(function: Callable, arguments: Sequence, folder: Path, output: Path) -> None:
+    os.chdir(folder)
+    os.environ['OMP_NUM_THREADS'] = '1'
+    # a shell in the background has its commands ignore Ctrl-C
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    with output.open('wb') as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    function(*arguments)
 
 
 def run_in_group(folder: Path, calls: Sequence[Sequence], processes: int = 2) -> None:
