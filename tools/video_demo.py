@@ -8,6 +8,7 @@ interruption. Several processes (torchrun) or commands share the videos.
 """
 
 import argparse
+import hashlib
 import os
 import time
 from pathlib import Path
@@ -19,6 +20,7 @@ from semidff.apis.adapted_folder import AdaptedFolder
 from semidff.apis.archive import Archive, summary_text
 from semidff.datasets.video_folders import is_archive
 from semidff.datasets.video_readers import VideoError
+from semidff.experiments.settings import config_text
 from semidff.inference import schedule_config
 from semidff.inference.acceleration import PRECISIONS
 from semidff.inference.methods import METHODS
@@ -165,7 +167,9 @@ def main(args: argparse.Namespace) -> None:
         channels_last=args.channels_last,
         compile=args.compile,
         read_ahead=args.read_ahead,
-        schedule=schedule_config(args.key_interval or 10, args.adaptive, args.scene_cuts),
+        schedule=schedule_config(
+            10 if args.key_interval is None else args.key_interval, args.adaptive, args.scene_cuts
+        ),
         smooth_scores=args.smooth_scores,
     )
     if archive is None:
@@ -175,10 +179,8 @@ def main(args: argparse.Namespace) -> None:
     options |= dict(max_frames=args.max_frames, strict=args.strict)
     summary = archive.run(inferencer, lambda text: print(text, flush=True), **options)
     print(summary_text(summary))
-    if summary['failed']:
-        raise VideoError(
-            args.input, f'{len(summary["failed"])} videos failed: {args.out}/summary.txt'
-        )
+    if failures := len(summary['failed']) + len(summary['changed']):
+        raise VideoError(args.input, f'{failures} videos failed: {args.out}/summary.txt')
 
 
 def open_archive(args: argparse.Namespace) -> Archive:
@@ -193,6 +195,9 @@ def open_archive(args: argparse.Namespace) -> Archive:
     settings = {name: value for name, value in vars(args).items() if name not in others}
     if not args.checkpoint:
         settings['config'], settings['checkpoint'] = AdaptedFolder.read(Path(args.config))[:2]
+    # The config with its bases and its detector, of which any may change.
+    text = config_text(settings['config'], {})
+    settings['config_digest'] = hashlib.sha256(text.encode()).hexdigest()
     return Archive(args.input, args.out, settings, draw=not args.no_video)
 
 

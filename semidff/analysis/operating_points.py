@@ -7,6 +7,7 @@ points have in common are computed once. Times are from decoding to boxes, batch
 :mod:`semidff.analysis.point_times`.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -121,6 +122,12 @@ def measure_operating_points(
         raise ValueError(
             f'needs videos or labels, places >= 1 and rounds >= 1, got {len(clips)} clips, {places=}, {rounds=}'
         )
+    if max_loss is None:
+        max_loss = 0.1 if evaluator is None else 0.03
+    if not 0 <= max_loss < math.inf or not 0 <= min_score <= 1:
+        raise ValueError(
+            f'needs max_loss >= 0 and min_score from 0 to 1, got {max_loss=}, {min_score=}'
+        )
     models = {point: model if needs_temporal(point) else detector for point in chosen}
     found: dict[OperatingPoint, PointRun] = {}
     for one in dict.fromkeys(models.values()):
@@ -128,21 +135,21 @@ def measure_operating_points(
         own = [point for point in chosen if models[point] is one]
         runs.detect(own, progress)
         found |= {point: runs.of(point) for point in own if point.key_interval <= runs.longest}
+    reference = OperatingPoint('frame')
+    compared = found[reference].detections[0], runs.num_frames, min_score
+    metrics = {}
+    for point, run in found.items():
+        several = [_accuracy(one, evaluator, *compared) for one in run.detections]
+        metrics[point] = {n: float(np.mean([one[n] for one in several])) for n in several[0]}
     timed = (timed or clips)[0]
     times = PointTimes({point: models[point] for point in found}, timed, adaptive)
     times.measure(rounds, progress)
-    reference = OperatingPoint('frame')
-    compared = found[reference].detections[0], runs.num_frames, min_score
     measured = []
     for point, run in found.items():
-        several = [_accuracy(one, evaluator, *compared) for one in run.detections]
-        metrics = {name: float(np.mean([one[name] for one in several])) for name in several[0]}
         seconds = times.seconds(point, run.interval)
         speed_up = float(np.median(times.seconds(reference, 1) / seconds))
         milliseconds = 1000 * float(np.median(seconds))
-        measured.append(MeasuredPoint(point, run.interval, metrics, milliseconds, speed_up))
-    if max_loss is None:
-        max_loss = 0.1 if evaluator is None else 0.03
+        measured.append(MeasuredPoint(point, run.interval, metrics[point], milliseconds, speed_up))
     settings = dict(
         labels=None if labels is None else str(labels), min_score=min_score, places=places,
         rounds=rounds, frames=runs.num_frames, clips=len(clips), sizes=times.sizes,
@@ -203,9 +210,9 @@ def _supported(
         if name not in (*METHODS, 'copy'):
             method_class(name)
             raise ValueError(f'{name!r} is not measured; choose from {", ".join(METHODS)}, copy')
-        if name == ADAPTIVE and predictor is None:
+        if name == ADAPTIVE and not (predictor and predictor.intervals):
             raise ValueError(
-                'adaptive needs an error predictor, made by tools/analysis/fit_adaptive.py: give its file'
+                'adaptive needs a calibrated error predictor, made by tools/analysis/fit_adaptive.py: give its file'
             )
         if needs_temporal(point) and not model.has_temporal:
             raise ValueError(f'{name} needs a temporal module, which this model does not have')

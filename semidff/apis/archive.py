@@ -132,6 +132,7 @@ class Archive:
             key_frames=sum(record['key_frames'] for record in known),
             seconds=sum(record['seconds'] for record in known),
             failed={n: r['error'] for n, r in records.items() if r is not None and r['error']},
+            changed=[n for n, r in records.items() if r is None],
             damaged={n: r['warnings'] for n, r in records.items() if r is not None and r['warnings']},
             settings=self.settings,
         )  # fmt: skip
@@ -244,5 +245,6 @@ def summary_text(content: dict[str, Any]) -> str:
         f'frames, {content["seconds"]:.0f} s in all processes'
     ]
     lines += [f'failed: {name}: {reason}' for name, reason in content['failed'].items()]
+    lines += [f'changed while it was processed: {name}' for name in content['changed']]
     lines += [f'damaged: {name}: {"; ".join(texts)}' for name, texts in content['damaged'].items()]
     return '\n'.join(lines)

@@ -49,9 +49,10 @@ class Difference(NamedTuple):
             )
         size = reference.abs()
         error = (reference - other).abs().nan_to_num(torch.inf, torch.inf)
-        largest = size.max().item()
+        largest = size.nan_to_num(torch.inf, torch.inf).max().item()
         floor = min(largest, 1.0) or torch.finfo(reference.dtype).tiny
-        return cls(largest, error.max().item(), (error / size.clamp(min=floor)).max().item())
+        relative = (error / size.clamp(min=floor)).nan_to_num(torch.inf, torch.inf)
+        return cls(largest, error.max().item(), relative.max().item())
 
     def worst(self, other: 'Difference') -> 'Difference':
         """Return the larger of each number."""

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from mmengine.logging import MMLogger
 
+from semidff.utils.image_detectors import read_detector
 from semidff.utils.installed import PROJECT, installed_file
 from semidff.utils.setting_checks import read_file
 
@@ -72,6 +73,14 @@ class RowSettings:
     tables: Mapping[str, float | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if self.key_intervals is not None:
+            name = f'row {self.name!r}: key_intervals'
+            self.key_intervals = _integers(name, self.key_intervals, least=1)
+        if ',' in f'{self.config}{self.checkpoint}':
+            raise ExperimentError(
+                f'row {self.name!r}: config and checkpoint must have no commas in their names, which separate the '
+                'parts of a row whose speed is measured.'
+            )
         figures = self.tables.values() if isinstance(self.tables, Mapping) else ['']
         if not all(value is None or isinstance(value, int | float) for value in figures):
             raise ExperimentError(
@@ -87,6 +96,9 @@ class RenderSettings:
     row: str
     key_interval: int | None = None
     videos: int = 1
+
+    def __post_init__(self) -> None:
+        _integers('render: videos', self.videos, least=1)
 
 
 @dataclass
@@ -117,10 +129,11 @@ class ExperimentSettings:
         names = [row.name for row in self.rows]
         for kind, used in (('step', [step.name for step in self.steps]), ('row', names)):
             for name in used:
-                if not re.fullmatch(r'[\w.-]+', str(name)) or name in RESERVED:
+                valid = re.fullmatch(r'(?!speed-)[\w.-]+', str(name))
+                if not valid or name in RESERVED:
                     raise ExperimentError(
                         f'{kind} name {name!r}: only letters, digits, "_", "-", "."; '
-                        f'none of {RESERVED}.'
+                        f'none of {RESERVED}, nor "speed-..."'
                     )
                 if used.count(name) > 1:
                     raise ExperimentError(f'{kind} name {name!r} is used {used.count(name)} times.')
@@ -175,7 +188,7 @@ def locate(path: str) -> Path:
 
 
 def config_text(path: str, environment: Mapping[str, str]) -> str:
-    """Return a config with bases and variables resolved as JSON; comments and layout are ignored.
+    """Return a config with bases, variables and detector resolved as JSON; comments and layout are ignored.
 
     Args:
         environment: Variables that it may use (``{{$RUN_DIR:...}}``).
@@ -187,6 +200,8 @@ def config_text(path: str, environment: Mapping[str, str]) -> str:
         logger.setLevel('WARNING')  # without a message for each variable; some are printed
         with contextlib.redirect_stdout(io.StringIO()):
             config = read_file(str(locate(path)), import_custom_modules=False)
+            if isinstance(name := (config.get('model') or {}).get('detector'), str):
+                config.model.detector = read_detector(name, warn=False).model
     finally:
         logger.setLevel(level)
         os.environ.clear()

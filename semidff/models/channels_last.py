@@ -37,7 +37,7 @@ def to_channels_last(model: nn.Module) -> None:
     if before is None:
         return
     deviation = _deviation(before, _probed(spatial))
-    if deviation > _DEVIATION:
+    if not deviation <= _DEVIATION:  # it may be NaN
         # A teacher may have a copy of the feature network.
         networks = (own.feature_network for own in (spatial, getattr(model, 'teacher', spatial)))
         for module in {module for network in networks for module in network}:
@@ -91,4 +91,5 @@ def _deviation(before: tuple[Tensor, ...], after: tuple[Tensor, ...] | None) -> 
     if after is None:
         return float('inf')
     pairs = zip(before, after, strict=True)
-    return max(((a - b).norm() / a.norm().clamp(min=1e-12)).item() for a, b in pairs)
+    deviations = [(a - b).norm() / a.norm().clamp(min=1e-12) for a, b in pairs]
+    return torch.stack(deviations).max().item()

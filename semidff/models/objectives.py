@@ -146,9 +146,9 @@ class FeatureSemantics:
         """
         target = batch.teacher.raw_outputs(batch.target)
         propagated = batch.student.raw_outputs(batch.propagated)
-        proposals = batch.teacher.proposals(target, batch.samples, batch.test_cfg)
-        if proposals is not None:  # in the order of their scores
-            proposals = [image[: self.proposals_per_image] for image in proposals]
+        proposals = batch.teacher.proposals(
+            target, batch.samples, batch.test_cfg, self.proposals_per_image
+        )
         teachers = batch.teacher.head_outputs(target, batch.samples, proposals)
         students = batch.student.head_outputs(propagated, batch.samples, proposals)
         losses = {}

@@ -72,8 +72,19 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict]:
 
 def _are_weights(state: Mapping) -> bool:
     """Return whether a dict is not empty and has tensors under names."""
-    pairs = state.items()
-    return bool(state) and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in pairs)
+    return bool(state) and all(isinstance(k, str) and _is_weight(v) for k, v in state.items())
+
+
+def _is_weight(value: object) -> bool:
+    """Return whether a value is a dense tensor of at least 2 bytes a float that has all of its elements in memory."""
+    if not isinstance(value, Tensor) or value.layout is not torch.strided or value.is_quantized:
+        return False
+    size = value.element_size()
+    # An expanded tensor takes no memory until something is computed from it.
+    in_memory = (
+        value.device.type == 'cpu' and value.numel() * size <= value.untyped_storage().nbytes()
+    )
+    return in_memory and (size > 1 or not value.is_floating_point())
 
 
 def stored_classes(meta: Mapping) -> tuple[str, ...]:

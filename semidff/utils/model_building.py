@@ -3,6 +3,7 @@
 import difflib
 import inspect
 import math
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -103,15 +104,15 @@ def check_settings(config: Config) -> None:
 def files_of(config: Config) -> Iterator[str]:
     """Yield the existing files and folders that a config is made of or names, but for those that a run writes."""
     text = getattr(config, 'text', None) or ''
-    yield from (line for line in text.splitlines() if line.endswith('.py') and Path(line).is_file())
+    yield from (line for line in text.splitlines() if line.endswith('.py') and os.path.isfile(line))
     for key, value in settings_of(config):
         if isinstance(value, dict) and isinstance(value.get('data_root'), str):
             named = [value.get('ann_file'), *(value.get('data_prefix') or {}).values()]
             paths = [str(Path(value['data_root'], name)) for name in named if isinstance(name, str)]
         else:
-            paths = [value] if isinstance(value, str) and len(value) < 4096 else []
+            paths = [value] if isinstance(value, str) else []
         if key.rpartition('.')[2] not in ('type', 'work_dir', 'out_dir', 'save_dir', 'outfile'):
-            yield from (path for path in paths if '\0' not in path and Path(path).exists())
+            yield from filter(os.path.exists, paths)
 
 
 def build_model(config: str | Path | Config, keep_checkpoint: bool = False) -> nn.Module:

@@ -7,6 +7,7 @@ from .safe_loading import CheckpointError
 
 # `type='mmdet.ResNet'` is a name in a registry; mmengine would import and call any other dotted name.
 _TYPE = re.compile(r'((mmdet|mmengine|semidff)\.)?\w+')
+_SCOPES = (None, 'mmengine', 'mmdet', 'mmseg', 'semidff')
 _NOT_DATA = (SyntaxError, ValueError, TypeError, AttributeError, RecursionError, MemoryError)
 _CONSTANTS = {'inf': float('inf'), 'nan': float('nan')}
 
@@ -19,11 +20,12 @@ def parse_config(text: str, source: str) -> dict:
         source: The checkpoint, for messages.
 
     Raises:
-        CheckpointError: If there is anything else in it, a ``type`` that is no name of a registry, or a ``detector``
-            that is the name of another config.
+        CheckpointError: If there is anything else in it, a ``type`` that is no name of a registry, a ``detector``
+            or a ``teacher_config`` that is the name of another config, or a scope of an unknown package, which mmengine
+            would import.
     """
     try:
-        return {node.targets[0].id: _value(node.value) for node in ast.parse(text).body}
+        return _checked({n.targets[0].id: _value(n.value) for n in ast.parse(text).body})
     except _NOT_DATA as error:
         raise CheckpointError(
             f'{source}: the config in it is no plain data ({error}) and is not run; give the config file'
@@ -50,6 +52,10 @@ def _checked(entries: dict) -> dict:
     kind = entries.get('type')
     if kind is not None and not (isinstance(kind, str) and _TYPE.fullmatch(kind)):
         raise ValueError(f'type={kind!r} is no name of a registry')
-    if isinstance(entries.get('detector'), str):
-        raise ValueError(f'detector={entries["detector"]!r} names a file')
+    for name in ('detector', 'teacher_config'):
+        if isinstance(entries.get(name), str):
+            raise ValueError(f'{name}={entries[name]!r} names a file')
+    for name in ('default_scope', '_scope_'):
+        if entries.get(name) not in _SCOPES:
+            raise ValueError(f'{name}={entries[name]!r} names an unknown package')
     return entries

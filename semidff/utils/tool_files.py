@@ -189,7 +189,7 @@ def _check_place(path: str | Path) -> None:
     if isinstance(path, OutputFolder):
         if file.exists() and not file.is_dir():
             raise FileError(f'{path}: is a file; give the name of a folder')
-    elif file.is_dir() and (file.suffix or not isinstance(path, OutputVideo)):
+    elif file.is_dir() and (file.suffix == '.mp4' or not isinstance(path, OutputVideo)):
         raise FileError(f'{path}: is a folder; give the name of a file')
     above = next(folder for folder in file.absolute().parents if folder.exists())
     if not above.is_dir():

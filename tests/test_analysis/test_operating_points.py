@@ -232,11 +232,13 @@ def test_labels_without_boxes_are_refused(folder, model, tmp_path):
 @pytest.mark.parametrize(
     ('points', 'options', 'words'),
     [
-        ([('adaptive', 4)], {}, 'needs an error predictor'),
+        ([('adaptive', 4)], {}, 'needs a calibrated error predictor'),
         ([('sff-fast', 4)], {}, "'sff-fast' is not measured"),
         ([('coast', 0)], {}, 'key_interval >= 1'),
         ([('frame', 1, 0)], {}, 'scale > 0'),
         ([], dict(videos=()), '0 clips'),
+        ([], dict(max_loss=-0.05), 'max_loss >= 0'),
+        ([], dict(min_score=30), 'min_score from 0 to 1'),
     ],
 )
 def test_refused_before_anything_runs(folder, model, points, options, words):

@@ -183,8 +183,11 @@ def test_a_video_that_grows_meanwhile_is_not_complete(project, inferencer, tmp_p
 
     while_it_grows.engine = inferencer.engine
     archive = Archive(tmp_path / 'videos', tmp_path / 'out', SETTINGS, draw=False)
-    assert archive.run(while_it_grows)['done'] == 0
-    assert archive.run(inferencer)['done'] == 1
+    summary = archive.run(while_it_grows)
+    assert summary['done'] == 0 and summary['changed'] == ['a.mp4']
+    assert 'changed while it was processed: a.mp4' in (tmp_path / 'out/summary.txt').read_text()
+    summary = archive.run(inferencer)
+    assert summary['done'] == 1 and not summary['changed']
 
 
 def test_names_that_are_not_utf8_are_written_with_escape_sequences(project, inferencer, tmp_path):

@@ -15,6 +15,8 @@ from semidff.deployment.parity import Difference, _without_counterpart
         ([0.01, 0.0], [0.01, 0.001], (0.01, 0.001, 0.1)),  # all small: to the largest
         ([0.0, 0.0], [0.0, 0.0], (0.0, 0.0, 0.0)),
         ([1.0, 1.0], [1.0, float('nan')], (1.0, float('inf'), float('inf'))),
+        ([1.0, float('nan')], [1.0, 1.0], (float('inf'), float('inf'), float('inf'))),
+        ([1.0, float('inf')], [1.0, float('inf')], (float('inf'), float('inf'), float('inf'))),
     ],
 )
 def test_differences(reference, other, expected):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from semidff.experiments.settings import ExperimentError, cli_value
+from semidff.experiments.settings import ExperimentError, cli_value, config_text
 from tests.test_experiments.project import EXPERIMENT, load, make_project
 
 
@@ -114,6 +114,11 @@ def test_settings_from_the_command_line(tmp_path):
         ("train='two.py'", "train='two.py', command=['ls']", "needs either 'command' or 'train'"),
         ("name='two-step', config", "name='a/b', config", "row name 'a/b'"),
         ("method='copy'", "method='copy', tables=['1']", r"tables = \['1'\], expected a dict"),
+        ("method='copy'", "method='copy', key_intervals=[0]", r"'copy': key_intervals = \[0\]: expected"),
+        ("method='copy'", "method='copy', key_intervals=5.5", r"'copy': key_intervals = \[5.5\]: expected"),
+        ("{stage_two}/last.pth", "{stage_two}/a,b.pth", "must have no commas"),
+        ("videos=2", "videos=0", r"render: videos = \[0\]"),
+        ("name='two-step', config", "name='speed-a', config", "row name 'speed-a'.*nor \"speed-...\""),
         ("{'data': '{dataset}/n'}", "{'data': {'a': 1}}", 'one dotted key for each value'),
         ("train='two.py',", "train='two.py', shared=True,", r"shared by all .*needs \['seed0"),
     ],
@@ -169,3 +174,16 @@ def test_blanks_in_a_work_dir_are_no_matter_where_no_setting_names_it(tmp_path):
 def test_missing_experiment_config():
     with pytest.raises(FileNotFoundError, match='no-such-experiment'):
         load(Path('no-such-experiment.py'))
+
+
+def test_the_config_of_a_named_detector_counts(tmp_path):
+    detector, text = (
+        tmp_path / 'det.py',
+        "model = dict(type='RetinaNet', data_preprocessor=dict(), d={})",
+    )
+    (tmp_path / 'one.py').write_text("model = dict(type='SemiDFF', detector='det.py')")
+    found = []
+    for depth in (18, 18, 50):
+        detector.write_text(text.format(depth))
+        found.append(config_text('one.py', {}))
+    assert found[0] == found[1] != found[2]

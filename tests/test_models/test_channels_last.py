@@ -14,7 +14,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
 from torch import Tensor
 
-from semidff.models.channels_last import to_channels_last
+from semidff.models.channels_last import _deviation, to_channels_last
 from tests.tiny_video import build, video_detector_cfg
 
 # Stock configs with operators of mmcv: as modules, in the backbone, the neck and the head, and as functions.
@@ -169,3 +169,9 @@ def test_the_grid_head_of_grid_rcnn():
         to_channels_last(head)
         found = head(images.contiguous(memory_format=torch.channels_last))['fused']
     torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize('maps', [(1.0, float('nan')), (float('nan'), 1.0)])
+def test_features_that_are_not_numbers_differ(maps):
+    before = torch.ones(1), torch.ones(1)
+    assert not _deviation(before, tuple(torch.tensor([value]) for value in maps)) <= 0.01

@@ -218,3 +218,19 @@ def test_weights_that_are_no_finite_floats_are_refused(tmp_path, value):
     with pytest.raises(CheckpointError, match=r'not finite numbers of the right type: .*1\.bias'):
         load_strict(target, path)
     assert equal(target, before)
+
+
+@pytest.mark.parametrize(
+    'value',
+    [
+        torch.zeros(1).expand(10**15),
+        torch.zeros(3, device='meta'),
+        torch.zeros(3).to_sparse(),
+        torch.zeros(3).to(torch.float8_e4m3fn),
+    ],
+)
+def test_tensors_without_all_of_their_elements_are_no_weights(tmp_path, value):
+    """An expanded tensor has a small file and would take petabytes."""
+    path = save(tmp_path / 'a.pth', net().state_dict() | {'1.bias': value})
+    with pytest.raises(CheckpointError, match='holds no weights'):
+        load_strict(net(), path)

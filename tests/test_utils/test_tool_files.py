@@ -9,6 +9,7 @@ from semidff.utils.tool_files import (
     FileError,
     InputFile,
     OutputFile,
+    OutputVideo,
     ReportFile,
     check_outputs,
     check_regular,
@@ -110,6 +111,8 @@ def test_only_regular_files(tmp_path):
     (tmp_path / 'folder.json').mkdir()
     with pytest.raises(FileError, match='is a folder'):
         check_outputs([tmp_path / 'folder.json'])
+    (tmp_path / 'results.2026').mkdir()  # of an archive
+    check_outputs([OutputVideo(tmp_path / 'results.2026')])
     for name in ('bad\udcff.mp4', 'bad\0.mp4'):
         with pytest.raises(FileError, match='UTF-8|null byte'):
             check_regular(name)

@@ -29,7 +29,9 @@ class LastCheckpointHook(Hook):
     def after_train(self, runner: Runner) -> None:
         folder = Path(runner.work_dir)
         final = folder / f'iter_{runner.iter}.pth'
-        if final.is_file():
+        saved = Path(runner.message_hub.runtime_info.get('last_ckpt') or '')
+        # A file of this name may be left from an earlier training.
+        if final.is_file() and saved.resolve() == final.resolve():
             with atomic_path(folder / NAME) as unfinished:
                 unfinished.unlink()  # a link needs a new name
                 try:

@@ -34,6 +34,9 @@ class LoadPartsHook(Hook):
     checkpoint may have (``['fc']``). The teacher of stage two is synchronized with the loaded detector, but that of a
     ``load_from`` checkpoint stays unless a part of the spatial module is loaded.
 
+    mmengine leaves out weights of another shape. The checkpoint of a resumed run must have all weights of the model, a
+    ``load_from`` checkpoint all of a teacher's detector that ``load_parts`` does not replace.
+
     Raises:
         ValueError: If an entry is incomplete.
         CheckpointError: If a file is missing, damaged or of another model; nothing has been trained then.
@@ -47,12 +50,27 @@ class LoadPartsHook(Hook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         given = checkpoint.get('state_dict', checkpoint)
-        shapes = {k.removeprefix('module.'): getattr(v, 'shape', None) for k, v in given.items()}
+        state = {k.removeprefix('module.'): value for k, value in given.items()}
+        shapes = {k: getattr(value, 'shape', None) for k, value in state.items()}
         model = unwrapped(runner.model)
         if hasattr(model, 'spatial') and not any(key.startswith('spatial.') for key in shapes):
             raise CheckpointError(
                 f'load_from={runner._load_from}: is no checkpoint of a video detector, since it has no weights of '
                 'spatial.detector; give the weights of an image detector as model.checkpoint or in load_parts'
+            )
+        parts = [entry.get('part', '') for entry in (runner.cfg.get('load_parts') or {}).values()]
+        if runner._resume:
+            path = runner._load_from or f'the latest checkpoint of {runner.work_dir}'
+            load_strict(model, path, ignore=TRAINING_ONLY[1:], state=state)
+        elif hasattr(model, 'teacher') and not {'', 'spatial'} & set(parts):
+            replaced = [f'{part.removeprefix("spatial.")}.' for part in parts]
+            load_strict(
+                model.spatial,
+                runner._load_from,
+                'spatial module',
+                prefix='spatial',
+                ignore=replaced,
+                state=state,
             )
         has_features = any(key.startswith('teacher_features.') for key in shapes)
         if has_features and hasattr(model, 'own_teacher_features'):
@@ -65,7 +83,11 @@ class LoadPartsHook(Hook):
                 self._loaded_teacher.add(prefix.rstrip('.'))
 
     def before_train(self, runner: Runner) -> None:
+        model = unwrapped(runner.model)
         if runner.iter > 0:
+            if getattr(model, 'teacher_features', None) is not None:
+                # Without a copy in the checkpoint, no step has trained the feature network yet.
+                model.reset_teacher(keep={'teacher_task', *self._loaded_teacher})
             return
         entries = runner.cfg.get('load_parts') or {}
         for name, entry in entries.items():
@@ -74,7 +96,6 @@ class LoadPartsHook(Hook):
                     f'load_parts.{name} needs part and checkpoint, and may have prefix and ignore; got {sorted(entry)}'
                 )
             check_exists(entry['checkpoint'])
-        model = unwrapped(runner.model)
         for entry in entries.values():
             state, meta = read_checkpoint(entry['checkpoint'])
             classes = stored_classes(meta)

@@ -3,7 +3,7 @@
 import copy
 import re
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 from mmdet.registry import HOOKS, LOOPS
 from mmengine.config import Config
@@ -40,12 +40,20 @@ class DistillationLoop(AccumulatingLoop):
     def __init__(self, runner: Runner, dataloader: dict, steps: Sequence[dict], **kwargs) -> None:
         _check(steps)
         self._data = [_merged(dataloader, step.get('train_dataloader')) for step in steps]
-        self._drawn = 0  # the step whose settings the pairs are drawn with
         iters = sum(step['iters'] for step in steps)
         super().__init__(runner, self._data[0], max_iters=iters, **kwargs)
         for step, data in zip(steps, self._data, strict=True):
             self.check_batch_size(data)
-            _check_data(step, data['dataset'].get('dataset') or {})
+            stream = data['dataset']
+            for dataset in stream.get('datasets') or [stream.get('dataset') or {}]:
+                _check_data(step, dataset)
+        self._loaders = [self.dataloader]
+        for previous, data in pairwise(self._data):
+            changed = data != previous
+            loader = (
+                runner.build_dataloader(data, seed=runner.seed) if changed else self._loaders[-1]
+            )
+            self._loaders.append(loader)
         if any('feature_network' in step['trainable'] for step in steps):
             unwrapped(runner.model).own_teacher_features()
         # A hook, since the optimizer state of a checkpoint is loaded before the loop runs.
@@ -58,10 +66,9 @@ class DistillationLoop(AccumulatingLoop):
             step: Index of the step.
             skipped: Number of iterations whose pairs are skipped.
         """
-        if self._data[step] == self._data[self._drawn]:
+        if self._loaders[step] is self.dataloader:
             return
-        self._drawn = step
-        self.dataloader = self.runner.build_dataloader(self._data[step], seed=self.runner.seed)
+        self.dataloader = self._loaders[step]
         self.dataloader_iterator = type(self.dataloader_iterator)(self.dataloader)
         if skipped:
             self.dataloader_iterator.skip_iter(skipped)
@@ -124,6 +131,10 @@ class DistillationStepHook(Hook):
                     "point: add 'temporal' to trainable"
                 )
             model.without_gradient(step['objectives'])
+            if 'optim_wrapper' in step or 'param_scheduler' in step:
+                built = runner.optim_wrapper, runner.param_schedulers
+                self._optimize(runner, step)
+                runner.optim_wrapper, runner.param_schedulers = built
         # A resumed run has loaded its logged scalars after it entered its step.
         self._forget_losses(runner)
 
@@ -159,16 +170,24 @@ class DistillationStepHook(Hook):
         if is_model_wrapper(runner.model):
             # DistributedDataParallel handles only the parameters that were trainable when it was created.
             runner.model = runner.wrap_model(runner.cfg.get('model_wrapper_cfg'), model)
-        config = step.get('optim_wrapper', runner.cfg.optim_wrapper)
+        runner.model.train()  # the parts that this step trains
         previous = runner.optim_wrapper
-        runner.optim_wrapper = runner.build_optim_wrapper(copy.deepcopy(config))
+        self._optimize(runner, step)
         both = previous, runner.optim_wrapper
         if all(isinstance(wrapper, BFloat16OptimWrapper) and wrapper.auto for wrapper in both):
             runner.optim_wrapper.keep_precision(previous.enabled)
-        runner.scale_lr(runner.optim_wrapper, runner.auto_scale_lr)
         runner.optim_wrapper.initialize_count_status(
             runner.model, iteration, runner.train_loop.max_iters
         )
+        self._forget_losses(runner)
+
+    @staticmethod
+    def _optimize(runner: Runner, step: dict) -> None:
+        """Build the optimizer and the schedules of a step."""
+        config = step.get('optim_wrapper', runner.cfg.optim_wrapper)
+        runner.optim_wrapper = runner.build_optim_wrapper(copy.deepcopy(config))
+        runner.param_schedulers = None  # mmengine scales learning rates before it builds schedules
+        runner.scale_lr(runner.optim_wrapper, runner.auto_scale_lr)
         schedule = step.get('param_scheduler', runner.cfg.get('param_scheduler'))
         if schedule is not None:
             schedules = [schedule] if isinstance(schedule, dict) else schedule
@@ -179,7 +198,6 @@ class DistillationStepHook(Hook):
             ]
             schedule = runner.build_param_scheduler(schedules)
         runner.param_schedulers = schedule
-        self._forget_losses(runner)
 
     @staticmethod
     def _forget_losses(runner: Runner) -> None:

@@ -1,6 +1,7 @@
 """Label maps of semantic segmentation as png files."""
 
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -17,35 +18,33 @@ from .base import Output, Result
 class LabelMaps(Output):
     """Write the class number of each pixel: ``<folder>/<video>/000000.png``, in the size of the frame.
 
-    An error in the block of a ``with`` statement removes what was written.
+    An error in the block of a ``with`` statement removes what was written. Without one, label maps of an earlier run
+    that were not replaced are removed.
     """
 
     def __init__(self, folder: str | Path) -> None:
         self._root, self._names = Path(folder), set()
-        self._frames: dict[Path, int] = {}  # written in each folder
+        self._frames: dict[Path, set[str]] = {}  # names of the files written in each folder
 
     def __enter__(self) -> 'LabelMaps':
         return self
 
     def __exit__(self, *error: object) -> None:
-        if error[0] is not None:
-            for folder, count in self._frames.items():
-                for index in range(count):
-                    _file(folder, index).unlink(missing_ok=True)
+        failed = error[0] is not None
+        for folder, written in self._frames.items():
+            for file in folder.glob('*.png'):
+                if re.fullmatch(r'\d{6,}', file.stem) and (file.name in written) == failed:
+                    file.unlink()
 
     def start(self, name: str, fps: float | None) -> None:
         self._folder = self._root / unique_name(name, self._names)
 
     def add(self, result: Result) -> None:
         labels = result.sample.pred_sem_seg.data[0].cpu().numpy()
-        check_new(file := _file(self._folder, result.frame.index))
+        check_new(file := self._folder / f'{result.frame.index:06d}.png')
         with atomic_path(file) as path:
             Image.fromarray(labels.astype(np.uint8 if labels.max() < 256 else np.uint16)).save(path)
-        self._frames[self._folder] = result.frame.index + 1
-
-
-def _file(folder: Path, index: int) -> Path:
-    return folder / f'{index:06d}.png'
+        self._frames.setdefault(self._folder, set()).add(file.name)
 
 
 def check_label_folder(folder: str | Path, inputs: Iterable[str | None]) -> None:

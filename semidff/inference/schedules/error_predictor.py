@@ -6,6 +6,7 @@ unlabeled videos (:mod:`semidff.inference.schedules.fit`).
 """
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -126,6 +127,8 @@ class ErrorPredictor:
             content = json.loads(Path(path).read_text())
             names = tuple(content.pop('statistics'))
             predictor = cls(**content)
+            lists = predictor.weights, predictor.tolerances, predictor.intervals
+            numbers = [predictor.bias, predictor.max_interval, *(n for each in lists for n in each)]
         except OSError as error:
             raise ScheduleError(
                 f'{path}: {error.strerror}; create the file with tools/analysis/fit_adaptive.py'
@@ -137,5 +140,13 @@ class ErrorPredictor:
         if names != STATISTICS or len(predictor.weights) != len(STATISTICS):
             raise ScheduleError(
                 f'{path}: fitted to the statistics {names} in place of {STATISTICS}; fit it again'
+            )
+        if (
+            not all(type(number) in (int, float) and math.isfinite(number) for number in numbers)
+            or len(predictor.tolerances) != len(predictor.intervals)
+            or predictor.max_interval < 1
+        ):
+            raise ScheduleError(
+                f'{path}: has values that are no numbers or do not fit; fit it again'
             )
         return predictor

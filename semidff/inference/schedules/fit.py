@@ -202,7 +202,7 @@ def unlabeled_videos(config: Config, video_list: str | None = None) -> list[Vide
     """
     if video_list is not None:
         return load_videos(video_list)
-    dataset = config.get('train_dataloader', {}).get('dataset', {})
+    dataset = (config.get('train_dataloader') or {}).get('dataset') or {}
     while 'dataset' in dataset:  # wrappers
         dataset = dataset['dataset']
     if dataset.get('type') != 'UnlabeledVideoDataset':

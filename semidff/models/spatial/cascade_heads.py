@@ -26,9 +26,11 @@ class CascadeHeads(TwoStageHeads):
     def handles(cls, detector: nn.Module) -> bool:
         return type(getattr(detector, 'roi_head', None)) is CascadeRoIHead
 
-    def proposals(self, raw: Mapping[str, Tensor], samples: SampleList) -> list:
+    def proposals(
+        self, raw: Mapping[str, Tensor], samples: SampleList, limit: int | None = None
+    ) -> list:
         """Return the RPN's proposals with ``stages``, the boxes (n, stages, 4) that each stage pools."""
-        proposals = super().proposals(raw, samples)
+        proposals = super().proposals(raw, samples, limit)
         inputs, head = levels(ROI_INPUTS, raw), self.detector.roi_head
         stages = [[p.bboxes for p in proposals]]
         for stage in range(head.num_stages - 1):

@@ -123,12 +123,15 @@ class HeadFamily(ABC):
         """Compute the detector's own losses; the arguments are those of :meth:`predict`."""
         return detector.loss(inputs, samples)
 
-    def proposals(self, raw: Mapping[str, Tensor], samples: SampleList) -> list | None:
+    def proposals(
+        self, raw: Mapping[str, Tensor], samples: SampleList, limit: int | None = None
+    ) -> list | None:
         """Return each image's proposals with the test settings, None for a single-stage detector.
 
         Args:
             raw: The :meth:`raw_outputs`.
             samples: Data samples of the N frames.
+            limit: Largest number of proposals per image, those with the highest scores; None for all.
         """
         return None
 

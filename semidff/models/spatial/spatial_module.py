@@ -125,11 +125,18 @@ class SpatialModule(BaseModule):
         return self._heads.loss(detector, features[0], samples)
 
     def proposals(
-        self, raw: Mapping[str, Tensor], samples: SampleList, test_cfg: dict | None = None
+        self,
+        raw: Mapping[str, Tensor],
+        samples: SampleList,
+        test_cfg: dict | None = None,
+        limit: int | None = None,
     ) -> list | None:
-        """Return each image's proposals, None for a single-stage detector; ``test_cfg`` as in :meth:`predict`."""
+        """Return each image's proposals, None for a single-stage detector; see :meth:`HeadFamily.proposals`.
+
+        ``test_cfg`` as in :meth:`predict`.
+        """
         heads = head_family(with_test_cfg(self.detector, test_cfg)) if test_cfg else self._heads
-        return heads.proposals(raw, samples)
+        return heads.proposals(raw, samples, limit)
 
     def head_outputs(
         self, raw: Mapping[str, Tensor], samples: SampleList, proposals: list | None

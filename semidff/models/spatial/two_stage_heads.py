@@ -38,9 +38,12 @@ class TwoStageHeads(DenseHeads):
     def raw_outputs(self, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
         return super().raw_outputs(inputs) | numbered(ROI_INPUTS, inputs[: self._levels_read()])
 
-    def proposals(self, raw: Mapping[str, Tensor], samples: SampleList) -> list:
+    def proposals(
+        self, raw: Mapping[str, Tensor], samples: SampleList, limit: int | None = None
+    ) -> list:
         head = self.given_raw_outputs(raw).rpn_head
-        return head.predict(levels(ROI_INPUTS, raw), samples, rescale=False)
+        found = head.predict(levels(ROI_INPUTS, raw), samples, rescale=False)
+        return [image[:limit] for image in found]  # in the order of their scores
 
     def head_outputs(
         self, raw: Mapping[str, Tensor], samples: SampleList, proposals: list | None

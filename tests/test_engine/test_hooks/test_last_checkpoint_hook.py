@@ -25,13 +25,18 @@ class Line(BaseModel):
 
 
 def train(
-    folder: Path, iters: int, resume: bool = False, cfg: dict | None = None, **checkpoint
+    folder: Path,
+    iters: int,
+    resume: bool = False,
+    cfg: dict | None = None,
+    value: float = 1,
+    **checkpoint,
 ) -> float:
     """Trains and returns the final weight."""
     runner = Runner(
         Line(),
         str(folder),
-        train_dataloader=DataLoader([dict(value=torch.ones(1))] * 10),
+        train_dataloader=DataLoader([dict(value=torch.tensor([float(value)]))] * 10),
         train_cfg=dict(type='IterBasedTrainLoop', max_iters=iters),
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
         default_hooks=dict(checkpoint=dict(type='CheckpointHook', by_epoch=False, **checkpoint)),
@@ -72,6 +77,13 @@ def test_is_saved_where_the_final_iteration_has_no_checkpoint(tmp_path):
     final = train(tmp_path, 5, interval=2, save_last=False)
     assert not (tmp_path / 'iter_5.pth').exists()
     assert stored(tmp_path / 'last.pth') == (final, 5)
+
+
+def test_is_no_checkpoint_of_an_earlier_training(tmp_path):
+    earlier = train(tmp_path, 4)
+    final = train(tmp_path, 4, interval=3, save_last=False, value=0.5)
+    assert stored(tmp_path / 'iter_4.pth') == (earlier, 4)
+    assert stored(tmp_path / 'last.pth') == (final, 4) and final != earlier
 
 
 def test_is_a_copy_without_hard_links(tmp_path, monkeypatch):

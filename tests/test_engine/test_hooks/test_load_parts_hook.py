@@ -180,3 +180,46 @@ def test_more_in_the_checkpoint_if_the_entry_says_so(videos, stage_one, tmp_path
     run(config(videos, tmp_path / 'run', ONE, load_parts=parts(stage_one, ignore=['fc'])))
     trained = weights(tmp_path / 'run' / 'iter_1.pth')
     assert torch.equal(trained['spatial.detector.neck.conv.bias'], state['neck.conv.bias'])
+
+
+def cut(path, key='spatial.detector.roi_head.bbox_head.conv_cls.weight'):
+    """Remove rows of a weight, as of fewer classes."""
+    stored = torch.load(path, weights_only=False)
+    assert key in stored['state_dict']
+    stored['state_dict'][key] = stored['state_dict'][key][:-4]
+    torch.save(stored, path)
+
+
+def test_a_detector_of_another_shape_is_refused(videos, stage_two, stage_one, tmp_path):
+    """mmengine would leave its weights out: the random ones would teach."""
+    cut(stage_two)
+    cfg = config(videos, tmp_path / 'run', ONE, load_from=str(stage_two))
+    with pytest.raises(CheckpointError, match=r'of another shape: detector\.'):
+        run(cfg)
+    run(
+        config(videos, tmp_path / 'run', ONE, load_from=str(stage_two), load_parts=parts(stage_one))
+    )
+
+
+def test_a_checkpoint_of_another_shape_is_not_resumed(videos, tmp_path):
+    run(config(videos, tmp_path / 'run', ONE))
+    cut(tmp_path / 'run' / 'iter_1.pth', 'teacher_task.roi_head.bbox_head.conv_cls.weight')
+    more = config(videos, tmp_path / 'run', [dict(ONE[0], iters=2)], resume=True)
+    with pytest.raises(
+        CheckpointError, match='run: does not fit the model.*of another shape: teacher_task'
+    ):
+        run(more)
+
+
+def test_a_further_step_that_trains_the_features_has_the_teacher_of_stage_one(
+    videos, stage_one, tmp_path
+):
+    settings = dict(load_parts=parts(stage_one))
+    run(config(videos, tmp_path / 'run', ONE, **settings))
+    more = dict(ONE[0], name='more', trainable=['temporal', 'feature_network'])
+    run(config(videos, tmp_path / 'run', [*ONE, more], resume=True, **settings))
+    result, given = weights(tmp_path / 'run' / 'iter_2.pth'), weights(stage_one)
+    names = [k for k in given if k.startswith('backbone.') and k.endswith('weight')]
+    assert names
+    for key in names:
+        assert torch.equal(result[key.replace('backbone', 'teacher_features.0')], given[key])

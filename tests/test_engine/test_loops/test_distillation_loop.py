@@ -281,3 +281,48 @@ def test_names_of_steps_are_names_of_checkpoints(videos, tmp_path, name):
     steps = [dict(STEPS[0], name=name), STEPS[1]]
     with pytest.raises(ValueError, match='which names the checkpoint of the step'):
         run(config(videos, tmp_path / 'out', steps))
+
+
+WRONG = {
+    'no such list': dict(
+        train_dataloader=dict(dataset=dict(dataset=dict(ann_file='/nowhere.txt')))
+    ),
+    'learning_rate': dict(optim_wrapper=dict(optimizer=dict(type='Adam', learning_rate=1))),
+    'LinearLRR': dict(param_scheduler=dict(type='LinearLRR', by_epoch=False)),
+}
+
+
+@pytest.mark.parametrize('words', WRONG)
+def test_settings_of_a_later_step_are_refused_before_the_first(videos, tmp_path, words):
+    diary = Diary()
+    cfg = config(videos, tmp_path, [STEPS[0], dict(STEPS[1], **WRONG[words])])
+    with pytest.raises(Exception, match=words if words != 'no such list' else 'nowhere'):
+        run(cfg, diary)
+    assert diary.rows == []
+
+
+def test_learning_rates_are_scaled_to_the_batch_size_in_every_step(videos, tmp_path):
+    diary = Diary()
+    scale = dict(enable=True, base_batch_size=4)
+    schedule = [dict(type='ConstantLR', factor=0.5, by_epoch=False)]
+    cfg = config(videos, tmp_path, auto_scale_lr=scale, param_scheduler=schedule)
+    run(cfg, diary)
+    assert diary.rows[0][3] == pytest.approx(1e-4 / 4)
+    assert diary.rows[ITERS[0]][3] == pytest.approx(2e-4 / 2)
+
+
+def test_the_correction_of_a_resumed_run_is_that_of_an_uninterrupted_one(videos, tmp_path):
+    steps = [dict(STEPS[1], name='heads', trainable=['task_network']), dict(STEPS[0])]
+    steps = [dict(step, iters=1) for step in steps]
+    files = []
+    for name, hooks in dict(whole=[], parts=[Kill(1)]).items():
+        cfg = config(videos, tmp_path / name, steps)
+        cfg.model.temporal.correction_width = 4
+        if hooks:
+            with pytest.raises(KeyboardInterrupt):
+                run(cfg, *hooks)
+            cfg.resume = True
+        run(cfg)
+        files.append(weights(tmp_path / name / 'iter_2.pth'))
+    assert not differing(*files)
+    assert files[0]['temporal.correction.batches'] == 1

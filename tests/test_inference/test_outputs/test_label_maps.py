@@ -47,6 +47,16 @@ def test_an_error_removes_what_was_written(tmp_path):
     assert [path for path in tmp_path.rglob('*') if path.is_file()] == [own]
 
 
+def test_label_maps_of_a_longer_run_are_removed(tmp_path):
+    folder = tmp_path / 'street'
+    folder.mkdir()
+    for name in ('000000.png', '000007.png', '1000000.png', 'mine.png', '000007_mine.png'):
+        (folder / name).touch()
+    write(tmp_path)
+    names = {path.name for path in folder.iterdir()}
+    assert names == {'000000.png', '000001.png', 'mine.png', '000007_mine.png'}
+
+
 def test_the_folder_of_the_frames_is_refused(tmp_path):
     """The first frame may be ``street/000000.png``, too."""
     frames = tmp_path / 'street'

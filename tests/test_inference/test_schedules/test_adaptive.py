@@ -90,6 +90,19 @@ def test_files(tmp_path):
     path.write_text(json.dumps(dict(content, statistics=['motion'])))
     with pytest.raises(ScheduleError, match='fit it again'):
         ErrorPredictor.load(path)
+    for wrong in (
+        dict(bias='x'),
+        dict(weights='abcd'),
+        dict(tolerances=[1]),
+        dict(max_interval=0),
+        dict(bias=None),
+    ):
+        path.write_text(json.dumps(dict(content, **wrong)))
+        with pytest.raises(ScheduleError, match='fit it again'):
+            ErrorPredictor.load(path)
+    path.write_text(json.dumps(dict(content, intervals=None)))
+    with pytest.raises(ScheduleError, match='not written by'):
+        ErrorPredictor.load(path)
     path.write_text('[1]')
     with pytest.raises(ScheduleError, match='not written by tools/analysis/fit_adaptive.py'):
         ErrorPredictor.load(path)

@@ -132,6 +132,19 @@ def test_best_proposals_are_those_of_a_detector_with_fewer(name):
     assert all(best[name] != every[name] for name in best if 'roi' in name)
 
 
+def test_no_stage_of_a_cascade_pools_other_proposals(monkeypatch):
+    spatial, pooled = stock('cascade_rcnn/cascade-mask-rcnn_r50_fpn_1x_coco'), []
+    head = spatial.detector.roi_head
+    forward = head._bbox_forward
+    monkeypatch.setattr(
+        head, '_bbox_forward', lambda *given: (pooled.append(len(given[2])), forward(*given))[1]
+    )
+    with torch.no_grad():
+        raw = spatial.raw_outputs(spatial.features(torch.randn(2, 3, *SIZE)))
+        proposals = spatial.proposals(raw, samples(), limit=4)
+    assert pooled == [8, 8] and [len(p.stages) for p in proposals] == [4, 4]
+
+
 def test_number_of_proposals_must_be_positive():
     with pytest.raises(ValueError, match='proposals_per_image must be positive, got 0'):
         FeatureSemantics(proposals_per_image=0)
