@@ -7,7 +7,6 @@ points have in common are computed once. Times are from decoding to boxes, batch
 :mod:`semidff.analysis.point_times`.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -118,15 +117,12 @@ def measure_operating_points(
     timed = clips = unlabeled_clips(videos, max_frames)
     if labels is not None:
         clips, evaluator = labeled_clips(labels, images, classes or None)
-    if not clips or places < 1 or rounds < 1:
-        raise ValueError(
-            f'needs videos or labels, places >= 1 and rounds >= 1, got {len(clips)} clips, {places=}, {rounds=}'
-        )
     if max_loss is None:
         max_loss = 0.1 if evaluator is None else 0.03
-    if not 0 <= max_loss < math.inf or not 0 <= min_score <= 1:
+    if not clips or min(places, rounds) < 1 or not (max_loss >= 0 and 0 <= min_score <= 1):
         raise ValueError(
-            f'needs max_loss >= 0 and min_score from 0 to 1, got {max_loss=}, {min_score=}'
+            'needs videos or labels, places >= 1, rounds >= 1, max_loss >= 0 and min_score from 0 to 1, got '
+            f'{len(clips)} clips, {places=}, {rounds=}, {max_loss=}, {min_score=}'
         )
     models = {point: model if needs_temporal(point) else detector for point in chosen}
     found: dict[OperatingPoint, PointRun] = {}
@@ -137,10 +133,7 @@ def measure_operating_points(
         found |= {point: runs.of(point) for point in own if point.key_interval <= runs.longest}
     reference = OperatingPoint('frame')
     compared = found[reference].detections[0], runs.num_frames, min_score
-    metrics = {}
-    for point, run in found.items():
-        several = [_accuracy(one, evaluator, *compared) for one in run.detections]
-        metrics[point] = {n: float(np.mean([one[n] for one in several])) for n in several[0]}
+    metrics = {point: _mean_accuracy(run, evaluator, *compared) for point, run in found.items()}
     timed = (timed or clips)[0]
     times = PointTimes({point: models[point] for point in found}, timed, adaptive)
     times.measure(rounds, progress)
@@ -170,6 +163,11 @@ def _wrapped(model: nn.Module) -> VideoDetector:
     wrapped = VideoDetector.wrap(model)
     wrapped.cfg, wrapped.dataset_meta = model.cfg, model.dataset_meta
     return wrapped
+
+
+def _mean_accuracy(run: PointRun, evaluator: VIDEvaluator | None, *compared) -> dict[str, float]:
+    several = [_accuracy(one, evaluator, *compared) for one in run.detections]
+    return {name: float(np.mean([one[name] for one in several])) for name in several[0]}
 
 
 def _accuracy(

@@ -122,3 +122,25 @@ def test_a_stop_leaves_complete_files(project, demo, monkeypatch, number):
 def test_camera_that_cannot_be_opened_is_reported(demo):
     code, _ = demo('987', 'config.py', 'two.pth')
     assert str(code).startswith('tools/video_demo.py: ') and 'camera 987: cannot be opened' in code
+
+
+def test_an_archive_notices_changes_of_the_configs_bases(project, demo):
+    (project / 'videos').mkdir()
+    write_video(project / 'videos' / 'a.mp4', 6, fps=12.5, size=(96, 64))
+    config = Config.fromfile(project / 'config.py')
+    config.dump(project / 'base.py')
+    (project / 'child.py').write_text("_base_ = 'base.py'\n")
+    arguments = ('videos', 'child.py', 'two.pth', '--out', 'results.2026', '--no-video')
+    for _ in range(2):
+        code, printed = demo(*arguments)
+        assert code == 0 and '1 of 1 videos' in printed
+    config.model.detector.test_cfg.rcnn.score_thr = 0.5
+    config.dump(project / 'base.py')
+    code, _ = demo(*arguments)
+    assert "made with other settings: ['config_digest']" in code
+
+
+@pytest.mark.parametrize('schedule', [(), ('--scene-cuts',)])
+def test_key_intervals_are_positive(demo, schedule):
+    code, _ = demo('in.mp4', 'config.py', 'two.pth', '--key-interval', '0', *schedule)
+    assert 'the key-frame interval is 0; it must be an integer >= 1' in code

@@ -3,7 +3,7 @@
 import pytest
 from mmengine.config import Config
 
-from semidff.utils.model_building import ConfigError, check_settings, read_config
+from semidff.utils.model_building import ConfigError, check_settings, files_of, read_config
 
 
 def settings(**changes):
@@ -56,3 +56,8 @@ def test_unknown_options(tmp_path):
     assert config.train_cfg.max_iters == 7 and config.load_from == 'a.pth'
     with pytest.raises(ConfigError, match="has no setting 'train_cgf'; did you mean 'train_cfg'"):
         read_config(tmp_path / 'c.py', {'train_cgf.max_iters': 7})
+
+
+def test_settings_that_are_no_paths_are_no_files(tmp_path):
+    config = Config(dict(name='a' * 300, null='a\0b', folder=str(tmp_path), work_dir=str(tmp_path)))
+    assert list(files_of(config)) == [str(tmp_path)]

@@ -186,8 +186,12 @@ def test_the_videos_of_a_config(world):
         dict(train_dataloader=dict(dataset=dict(type='SampleStream', dataset=training)))
     )
     assert [video.length for video in unlabeled_videos(config)] == list(LENGTHS)
-    with pytest.raises(VideoListError, match='--videos'):
-        unlabeled_videos(Config.fromfile(world / 'config.py'))
+    for other in (
+        Config.fromfile(world / 'config.py'),
+        Config(dict(train_dataloader=None)),
+    ):
+        with pytest.raises(VideoListError, match='--videos'):
+            unlabeled_videos(other)
 
 
 def test_bad_numbers_are_refused(world, inferencer):
