@@ -134,7 +134,7 @@ def test_an_archive_notices_changes_of_the_configs_bases(project, demo):
     for _ in range(2):
         code, printed = demo(*arguments)
         assert code == 0 and '1 of 1 videos' in printed
-    config.model.detector.test_cfg.rcnn.score_thr = 0.5
+    config.model.detector.test_cfg.max_per_img = 5
     config.dump(project / 'base.py')
     code, _ = demo(*arguments)
     assert "made with other settings: ['config_digest']" in code

@@ -207,7 +207,7 @@ def unlabeled_videos(config: Config, video_list: str | None = None) -> list[Vide
         dataset = dataset['dataset']
     if dataset.get('type') != 'UnlabeledVideoDataset':
         raise VideoListError(
-            f'{config.filename or "the config"} trains on {dataset.get("type")}, not on unlabeled videos; give a list of videos '
-            '(--videos)'
+            f'{config.filename or "the config"} trains on {dataset.get("type")}, not on unlabeled videos; give a list '
+            'of videos (--videos)'
         )
     return load_videos(dataset.ann_file, dataset.get('data_prefix'))
