@@ -39,21 +39,21 @@ class DistillationLoop(AccumulatingLoop):
 
     def __init__(self, runner: Runner, dataloader: dict, steps: Sequence[dict], **kwargs) -> None:
         _check(steps)
-        self._data = [_merged(dataloader, step.get('train_dataloader')) for step in steps]
+        settings = [_merged(dataloader, step.get('train_dataloader')) for step in steps]
         iters = sum(step['iters'] for step in steps)
-        super().__init__(runner, self._data[0], max_iters=iters, **kwargs)
-        for step, data in zip(steps, self._data, strict=True):
+        super().__init__(runner, settings[0], max_iters=iters, **kwargs)
+        for step, data in zip(steps, settings, strict=True):
             self.check_batch_size(data)
             stream = data['dataset']
             for dataset in stream.get('datasets') or [stream.get('dataset') or {}]:
                 _check_data(step, dataset)
+        # All of them now: a data set that cannot be read is an error before the first step, not after it.
         self._loaders = [self.dataloader]
-        for previous, data in pairwise(self._data):
-            changed = data != previous
-            loader = (
+        for before, data in pairwise(settings):
+            changed = before != data
+            self._loaders.append(
                 runner.build_dataloader(data, seed=runner.seed) if changed else self._loaders[-1]
             )
-            self._loaders.append(loader)
         if any('feature_network' in step['trainable'] for step in steps):
             unwrapped(runner.model).own_teacher_features()
         # A hook, since the optimizer state of a checkpoint is loaded before the loop runs.
