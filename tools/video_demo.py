@@ -20,7 +20,7 @@ from semidff.apis.adapted_folder import AdaptedFolder
 from semidff.apis.archive import Archive, summary_text
 from semidff.datasets.video_folders import is_archive
 from semidff.datasets.video_readers import VideoError
-from semidff.experiments.settings import config_text
+from semidff.experiments.settings import config_text, named_detector
 from semidff.inference import schedule_config
 from semidff.inference.acceleration import PRECISIONS
 from semidff.inference.methods import METHODS
@@ -197,7 +197,7 @@ def open_archive(args: argparse.Namespace) -> Archive:
         settings['config'], settings['checkpoint'] = AdaptedFolder.read(Path(args.config))[:2]
     # The config with its bases and its detector, of which any may change.
     text = config_text(settings['config'], {})
-    settings['config_digest'] = hashlib.sha256(text.encode()).hexdigest()
+    settings['config_digest'] = hashlib.sha256((text + named_detector(text)).encode()).hexdigest()
     return Archive(args.input, args.out, settings, draw=not args.no_video)
 
 

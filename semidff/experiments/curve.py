@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from semidff.utils.checkpoint import detector_digest
+from semidff.utils.image_detectors import read_detector
 
 from .experiment import Experiment
 from .settings import ExperimentError, config_text
@@ -98,7 +99,10 @@ def _detector_key(run: Run, environment: Mapping[str, str]) -> str:
     model = config.get('model')
     if not model:
         raise ExperimentError(f'run {run.name!r}: {run.config} has no model.')
-    detector = _without_training(model.get('detector') or model)
+    detector = model.get('detector') or model
+    if isinstance(detector, str):
+        detector = read_detector(detector, warn=False).model.to_dict()
+    detector = _without_training(detector)
     preprocessor = detector.pop('data_preprocessor', None) or model.get('data_preprocessor') or {}
     preprocessor = {key: value for key, value in preprocessor.items() if key != 'type'}
     test = [config.get(name) for name in ('test_dataloader', 'test_evaluator')]

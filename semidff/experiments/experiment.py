@@ -31,6 +31,7 @@ class Step:
             time of a checkpoint that no step produces.
         environment: Variables that the step's process gets.
         alone: Whether no other step may run at the same time.
+        detector: Hash of the config of the detector that the config names; empty if it names none.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Step:
     config: str = ''
     environment: Mapping[str, str] = field(default_factory=dict)
     alone: bool = False
+    detector: str = ''
 
     @property
     def product(self) -> Path | None:
@@ -122,7 +124,9 @@ class Step:
 
 def _belongs(stamp: Mapping[str, Any], mark: str, needs: Mapping[str, str | None]) -> bool:
     """Return whether a stamp has this definition and these runs; one without ids fits runs that have none either."""
-    return stamp.get('fingerprint') == mark and stamp.get('needs', dict.fromkeys(needs)) == needs
+    known = stamp.get('needs', dict.fromkeys(needs))
+    same = all(known.get(name, run) == run for name, run in needs.items())
+    return same and stamp.get('fingerprint') == mark
 
 
 def _move(folder: Path, target: Path) -> None:

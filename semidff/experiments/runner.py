@@ -169,8 +169,14 @@ class ExperimentRunner:
             self.done.add(step.name)
 
     def _identity(self, step: Step) -> tuple[str, dict[str, str | None]]:
-        """Return a step's fingerprint and the ids of the last runs of the steps that it needs."""
-        return self.marks[step.name], {need: self.steps[need].run for need in step.needs}
+        """Return a step's fingerprint and the ids of the last runs of the steps that it needs.
+
+        The detector that its config names is among them; stamps of before it was do not have it.
+        """
+        needs = {need: self.steps[need].run for need in step.needs}
+        if step.detector:
+            needs['model.detector of the config'] = step.detector
+        return self.marks[step.name], needs
 
     def select(self, only: Collection[str] = ()) -> list[Step]:
         """Return the steps that are still to be run: all, or those named and what they need.

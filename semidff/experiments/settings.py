@@ -14,7 +14,7 @@ from mmengine.logging import MMLogger
 
 from semidff.utils.image_detectors import read_detector
 from semidff.utils.installed import PROJECT, installed_file
-from semidff.utils.setting_checks import read_file
+from semidff.utils.setting_checks import ConfigError, read_file
 
 ROOT = Path(__file__).resolve().parents[2]
 RESERVED = ('work_dir', 'seed', 'rows', 'logs', 'previous', 'speed', '.', '..')
@@ -188,7 +188,7 @@ def locate(path: str) -> Path:
 
 
 def config_text(path: str, environment: Mapping[str, str]) -> str:
-    """Return a config with bases, variables and detector resolved as JSON; comments and layout are ignored.
+    """Return a config with bases and variables resolved as JSON; comments and layout are ignored.
 
     Args:
         environment: Variables that it may use (``{{$RUN_DIR:...}}``).
@@ -200,13 +200,26 @@ def config_text(path: str, environment: Mapping[str, str]) -> str:
         logger.setLevel('WARNING')  # without a message for each variable; some are printed
         with contextlib.redirect_stdout(io.StringIO()):
             config = read_file(str(locate(path)), import_custom_modules=False)
-            if isinstance(name := (config.get('model') or {}).get('detector'), str):
-                config.model.detector = read_detector(name, warn=False).model
     finally:
         logger.setLevel(level)
         os.environ.clear()
         os.environ.update(before)
     return json.dumps(config.to_dict(), sort_keys=True, default=str, ensure_ascii=False)
+
+
+def named_detector(text: str) -> str:
+    """Return the model of the config that :func:`config_text` names as ``model.detector``, as JSON.
+
+    It is empty if none is named, or if it does not exist yet.
+    """
+    name = (json.loads(text).get('model') or {}).get('detector')
+    if not isinstance(name, str):
+        return ''
+    try:
+        model = read_detector(name, warn=False).model
+    except ConfigError:
+        return ''
+    return json.dumps(model.to_dict(), sort_keys=True, default=str)
 
 
 def cli_value(key: str, value: Any) -> str:

@@ -16,6 +16,7 @@ by one step that runs the rows of the first seed in turn.
 """
 
 import functools
+import hashlib
 import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -32,6 +33,7 @@ from .settings import (
     cli_value,
     config_text,
     locate,
+    named_detector,
     parse,
 )
 
@@ -115,15 +117,20 @@ class _SeedLayout:
         self.environment = own if environment is None else dict(environment)
         # many rows share a config
         self.text_of = functools.cache(lambda path: config_text(path, self.environment))
+        self.detector_of = functools.cache(self._detector_of)
+
+    def _detector_of(self, path: str) -> str:
+        text = named_detector(self.text_of(path))
+        return text and hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def add_step(self, entry: StepSettings) -> None:
         """Add a training or command; a shared one is added by the first seed."""
         name = self.names[entry.name]
         if name in self.steps:
             return
-        folder, config = self.work_dir / name, ''
+        folder, config, detector = self.work_dir / name, '', ''
         if entry.train is not None:
-            config = self.text_of(entry.train)
+            config, detector = self.text_of(entry.train), self.detector_of(entry.train)
             command = ['tools/train.py', entry.train, '--work-dir', str(folder)]
             extra = {'randomness.seed': self.seed}
             if 'LastCheckpointHook' not in config:
@@ -136,7 +143,15 @@ class _SeedLayout:
             raise ExperimentError(f'step {name!r} is shared by all seeds, but needs {own}.')
         kind = 'command' if entry.train is None else 'train'
         self.steps[name] = Step(
-            name, kind, tuple(command), folder, needs, config, self.environment, entry.alone
+            name,
+            kind,
+            tuple(command),
+            folder,
+            needs,
+            config,
+            self.environment,
+            entry.alone,
+            detector,
         )
 
     def runs(self, row: RowSettings) -> list[RowRun]:
@@ -167,7 +182,8 @@ class _SeedLayout:
             # no step produces it, so a new version is noticed by its size and time
             config += f'{file.stat().st_size} bytes of {file.stat().st_mtime_ns}'
         needs = self._needs(name, [*command, config])
-        step = Step(name, 'row', tuple(command), folder, needs, config, self.environment)
+        step = Step(name, 'row', tuple(command), folder, needs, config, self.environment,
+                    detector=self.detector_of(row.config))  # fmt: skip
         model = (row.config, checkpoint, *options)
         where = (row.name, row.method, interval, self.seed, label)
         return RowRun(*where, step, model, row.group, row.tables)

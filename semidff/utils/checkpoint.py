@@ -187,7 +187,7 @@ def _incompatible(module: nn.Module, given: dict[str, Tensor]) -> tuple[list[str
         for key in found.unexpected_keys
         if key not in buffers
         or given[key].shape != buffers[key].shape
-        or not torch.allclose(given[key], buffers[key].cpu().to(given[key].dtype))
+        or not torch.allclose(given[key].cpu(), buffers[key].cpu().to(given[key].dtype))
     ]
     missing = [key for key in found.missing_keys if not key.endswith('num_batches_tracked')]
     return missing, unexpected

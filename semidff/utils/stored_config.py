@@ -55,6 +55,11 @@ def _checked(entries: dict) -> dict:
     for name in ('detector', 'teacher_config'):
         if isinstance(entries.get(name), str):
             raise ValueError(f'{name}={entries[name]!r} names a file')
+    # A tracker of mmdet evaluates this one.
+    if not re.fullmatch(
+        r'cv2\.MOTION_\w+', mode := entries.get('warp_mode', 'cv2.MOTION_EUCLIDEAN')
+    ):
+        raise ValueError(f'warp_mode={mode!r} is no motion model of OpenCV')
     for name in ('default_scope', '_scope_'):
         if entries.get(name) not in _SCOPES:
             raise ValueError(f'{name}={entries[name]!r} names an unknown package')

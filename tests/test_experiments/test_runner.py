@@ -392,3 +392,33 @@ def test_listing_runs_nothing(tmp_path, capsys):
     assert lines[1] == 'to run    stage_one (train, needs dataset)'
     assert lines[2].startswith('left out  stage_two')
     assert not Path('out').exists()
+
+
+DETECTOR = "model = dict(type='RetinaNet', data_preprocessor=dict(), d={})\n"
+
+
+def test_a_changed_config_of_a_named_detector_repeats_the_training(tmp_path):
+    two = "iters = 2\nmodel = dict(type='SemiDFF', detector='det.py')"
+    experiment = make_project(tmp_path, two=two)
+    Path('det.py').write_text(DETECTOR.format(18))
+    run(experiment)
+    assert started(run(experiment)) == set()
+    Path('det.py').write_text(DETECTOR.format(50))
+    assert 'stage_two' in started(run(experiment))
+    stamp = Path('out/stage_two/.step.json')
+    content = json.loads(stamp.read_text())
+    del content['needs']['model.detector of the config']  # as stamps of earlier versions
+    stamp.write_text(json.dumps(content))
+    assert started(run(experiment)) == set()
+
+
+def test_a_named_detector_may_be_written_by_a_step(tmp_path):
+    name = '{{$RUN_DIR:out}}/stage_one/det.py'
+    experiment = make_project(
+        tmp_path, two=f"iters = 2\nmodel = dict(type='SemiDFF', detector={name!r})"
+    )
+    for _ in range(2):
+        steps = {step.name: step for step in load(experiment).steps}
+        assert 'stage_one' in steps['stage_two'].needs
+        Path('out/stage_one').mkdir(parents=True, exist_ok=True)
+        Path('out/stage_one/det.py').write_text(DETECTOR.format(18))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from semidff.experiments.settings import ExperimentError, cli_value, config_text
+from semidff.experiments.settings import ExperimentError, cli_value
 from tests.test_experiments.project import EXPERIMENT, load, make_project
 
 
@@ -174,16 +174,3 @@ def test_blanks_in_a_work_dir_are_no_matter_where_no_setting_names_it(tmp_path):
 def test_missing_experiment_config():
     with pytest.raises(FileNotFoundError, match='no-such-experiment'):
         load(Path('no-such-experiment.py'))
-
-
-def test_the_config_of_a_named_detector_counts(tmp_path):
-    detector, text = (
-        tmp_path / 'det.py',
-        "model = dict(type='RetinaNet', data_preprocessor=dict(), d={})",
-    )
-    (tmp_path / 'one.py').write_text("model = dict(type='SemiDFF', detector='det.py')")
-    found = []
-    for depth in (18, 18, 50):
-        detector.write_text(text.format(depth))
-        found.append(config_text('one.py', {}))
-    assert found[0] == found[1] != found[2]

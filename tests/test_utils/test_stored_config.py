@@ -39,6 +39,8 @@ def test_what_mmengine_writes_is_read_back():
         'model = dict([("detector", {path!r})])',
         'model = dict(teacher_config={path!r})',
         'model = dict(_scope_="other")',
+        'model = dict(warp_mode="print(1)")',
+        'model = dict(warp_mode=["print(1)"])',
         'default_scope = "other"',
         'def f(): pass',
         'a = b = 1 +',

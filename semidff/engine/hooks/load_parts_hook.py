@@ -34,8 +34,8 @@ class LoadPartsHook(Hook):
     checkpoint may have (``['fc']``). The teacher of stage two is synchronized with the loaded detector, but that of a
     ``load_from`` checkpoint stays unless a part of the spatial module is loaded.
 
-    mmengine leaves out weights of another shape. The checkpoint of a resumed run must have all weights of the model, a
-    ``load_from`` checkpoint all of a teacher's detector that ``load_parts`` does not replace.
+    mmengine leaves out weights of another shape. The checkpoint of a resumed run must have exactly the weights of the
+    model, a ``load_from`` checkpoint those of a teacher's detector that ``load_parts`` does not replace.
 
     Raises:
         ValueError: If an entry is incomplete.
@@ -58,11 +58,16 @@ class LoadPartsHook(Hook):
                 f'load_from={runner._load_from}: is no checkpoint of a video detector, since it has no weights of '
                 'spatial.detector; give the weights of an image detector as model.checkpoint or in load_parts'
             )
+        has_features = any(key.startswith('teacher_features.') for key in shapes)
+        if has_features and hasattr(model, 'own_teacher_features'):
+            model.own_teacher_features()
         parts = [entry.get('part', '') for entry in (runner.cfg.get('load_parts') or {}).values()]
         if runner._resume:
             path = runner._load_from or f'the latest checkpoint of {runner.work_dir}'
-            load_strict(model, path, ignore=TRAINING_ONLY[1:], state=state)
-        elif hasattr(model, 'teacher') and not {'', 'spatial'} & set(parts):
+            # Without a copy of the feature network, no step has trained it yet.
+            ignore = () if has_features else ('teacher_features.',)
+            load_strict(model, path, ignore=ignore, state=state)
+        elif hasattr(model, 'teacher_task') and not {'', 'spatial'} & set(parts):
             replaced = [f'{part.removeprefix("spatial.")}.' for part in parts]
             load_strict(
                 model.spatial,
@@ -72,9 +77,6 @@ class LoadPartsHook(Hook):
                 ignore=replaced,
                 state=state,
             )
-        has_features = any(key.startswith('teacher_features.') for key in shapes)
-        if has_features and hasattr(model, 'own_teacher_features'):
-            model.own_teacher_features()
         own = model.state_dict()
         for prefix in TRAINING_ONLY:
             # Of another split point, only a part of the teacher may be there.
@@ -86,7 +88,6 @@ class LoadPartsHook(Hook):
         model = unwrapped(runner.model)
         if runner.iter > 0:
             if getattr(model, 'teacher_features', None) is not None:
-                # Without a copy in the checkpoint, no step has trained the feature network yet.
                 model.reset_teacher(keep={'teacher_task', *self._loaded_teacher})
             return
         entries = runner.cfg.get('load_parts') or {}

@@ -45,8 +45,7 @@ class DistillationLoop(AccumulatingLoop):
         for step, data in zip(steps, settings, strict=True):
             self.check_batch_size(data)
             stream = data['dataset']
-            for dataset in stream.get('datasets') or [stream.get('dataset') or {}]:
-                _check_data(step, dataset)
+            _check_data(step, stream.get('datasets') or [stream.get('dataset') or {}])
         # All of them now: a data set that cannot be read is an error before the first step, not after it.
         self._loaders = [self.dataloader]
         for before, data in pairwise(settings):
@@ -69,6 +68,7 @@ class DistillationLoop(AccumulatingLoop):
         if self._loaders[step] is self.dataloader:
             return
         self.dataloader = self._loaders[step]
+        self._loaders[:step] = [None] * step  # their workers end
         self.dataloader_iterator = type(self.dataloader_iterator)(self.dataloader)
         if skipped:
             self.dataloader_iterator.skip_iter(skipped)
@@ -220,18 +220,19 @@ def _kinds(step: dict) -> set[str]:
     return {getattr(kind, '__name__', kind) for kind in (o.get('type') for o in step['objectives'])}
 
 
-def _check_data(step: dict, dataset: dict) -> None:
+def _check_data(step: dict, datasets: Sequence[dict]) -> None:
     """Refuse pairs where triplets are needed.
 
     Warn of a task network that is trained on propagated features only: it drifts away from the key frames' own.
     """
-    if 'SteadyFeatures' in _kinds(step) and dataset and not dataset.get('triplets'):
-        raise ValueError(
-            f'step "{step["name"]}": SteadyFeatures needs triplets of frames; set triplets=True of its '
-            f'{dataset.get("type")}'
-        )
-    interval = dataset.get('interval') or {}
-    if dataset and interval.get('low', 1) > 0 and 'task_network' in step['trainable']:
+    for dataset in filter(None, datasets):
+        if 'SteadyFeatures' in _kinds(step) and not dataset.get('triplets'):
+            raise ValueError(
+                f'step "{step["name"]}": SteadyFeatures needs triplets of frames; set triplets=True of its '
+                f'{dataset.get("type")}'
+            )
+    least = [(dataset.get('interval') or {}).get('low', 1) for dataset in filter(None, datasets)]
+    if min(least, default=0) > 0 and 'task_network' in step['trainable']:
         log_warning(
             f'step "{step["name"]}" trains the task network without still pairs, which may make predictions on key '
             'frames worse; set train_dataloader=dict(dataset=dict(dataset=dict(interval=dict(low=0)))) in this step'

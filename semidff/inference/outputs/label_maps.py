@@ -20,6 +20,9 @@ class LabelMaps(Output):
 
     An error in the block of a ``with`` statement removes what was written. Without one, label maps of an earlier run
     that were not replaced are removed.
+
+    Raises:
+        FileError: If there are label maps of an earlier run, unless existing files may be replaced.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -32,12 +35,14 @@ class LabelMaps(Output):
     def __exit__(self, *error: object) -> None:
         failed = error[0] is not None
         for folder, written in self._frames.items():
-            for file in folder.glob('*.png'):
-                if re.fullmatch(r'\d{6,}', file.stem) and (file.name in written) == failed:
+            for file in _numbered(folder):
+                if (file.name in written) == failed:
                     file.unlink()
 
     def start(self, name: str, fps: float | None) -> None:
         self._folder = self._root / unique_name(name, self._names)
+        for file in _numbered(self._folder):
+            check_new(file)
 
     def add(self, result: Result) -> None:
         labels = result.sample.pred_sem_seg.data[0].cpu().numpy()
@@ -45,6 +50,10 @@ class LabelMaps(Output):
         with atomic_path(file) as path:
             Image.fromarray(labels.astype(np.uint8 if labels.max() < 256 else np.uint16)).save(path)
         self._frames.setdefault(self._folder, set()).add(file.name)
+
+
+def _numbered(folder: Path) -> list[Path]:
+    return [file for file in folder.glob('*.png') if re.fullmatch(r'\d{6,}', file.stem)]
 
 
 def check_label_folder(folder: str | Path, inputs: Iterable[str | None]) -> None:

@@ -6,7 +6,7 @@ import torch
 from semidff.engine import LoadPartsHook
 from semidff.utils.checkpoint import CheckpointError
 from tests.models import build, rfcn, tiny_rfcn, tiny_semi_dff, video_config
-from tests.stage_two import STEPS, config, differing, run, weights, write_videos
+from tests.stage_two import STEPS, Kill, config, differing, run, weights, write_videos
 
 META = dict(dataset_meta=dict(classes=('a', 'b')))
 ONE = [dict(STEPS[0], iters=1)]
@@ -223,3 +223,12 @@ def test_a_further_step_that_trains_the_features_has_the_teacher_of_stage_one(
     assert names
     for key in names:
         assert torch.equal(result[key.replace('backbone', 'teacher_features.0')], given[key])
+
+
+def test_a_run_whose_teacher_is_not_complete_is_not_resumed(videos, tmp_path):
+    steps = [dict(ONE[0], iters=2, trainable=['temporal', 'feature_network'])]
+    with pytest.raises(KeyboardInterrupt):
+        run(config(videos, tmp_path / 'run', steps), Kill(1))
+    cut(tmp_path / 'run' / 'iter_1.pth', 'teacher_features.0.layer1.0.conv1.weight')
+    with pytest.raises(CheckpointError, match='of another shape: teacher_features'):
+        run(config(videos, tmp_path / 'run', steps, resume=True))
