@@ -220,7 +220,6 @@ def examine(
     stock: StockDetector,
     checks: dict[str, Callable[[Case], dict]],
     splits: Sequence[str] = SPLITS,
-    iterations: int = 140,
     flow_width: float = FLOW_WIDTH,
 ) -> dict[str, dict]:
     """Run checks of a detector at several split points; nothing is raised.
@@ -229,7 +228,6 @@ def examine(
         stock: The detector.
         checks: Checks by name.
         splits: Names of :data:`SPLITS`.
-        iterations: Iterations of the training on two pictures.
         flow_width: Width of FlowNetS.
 
     Returns:
@@ -237,7 +235,7 @@ def examine(
     """
     try:
         narrow = build_stock(stock.config, narrow=True) if set(checks) - WIDE else None
-        score = overfit(narrow, stock.small, iterations) if narrow else 0.0
+        score = overfit(narrow, stock.small, stock.iterations) if narrow else 0.0
         wide = build_stock(stock.config) if set(checks) & WIDE else None
         if wide:
             calibrate(wide, stock.size)

@@ -44,11 +44,13 @@ class StockDetector(NamedTuple):
         config: Name in mmdetection, ``retinanet/retinanet_r50_fpn_1x_coco``, or a config file.
         size: Height and width of frames at which it is used.
         small: Height and width for tests of correctness; some detectors need larger frames than others.
+        iterations: Iterations of the training on two pictures of this size.
     """
 
     config: str
     size: Size = (600, 1000)
     small: Size = (128, 160)
+    iterations: int = 140
 
     @property
     def name(self) -> str:
@@ -83,7 +85,7 @@ STOCK = (
     StockDetector('yolox/yolox_tiny_8xb8-300e_coco', (640, 640)),
     StockDetector('yolo/yolov3_mobilenetv2_8xb24-320-300e_coco', (320, 320)),
     StockDetector('ssd/ssd300_coco', (300, 300), (300, 300)),
-    StockDetector('ssd/ssdlite_mobilenetv2-scratch_8xb24-600e_coco', (320, 320), (320, 320)),
+    StockDetector('ssd/ssdlite_mobilenetv2-scratch_8xb24-600e_coco', (320, 320), (320, 320), 600),
     StockDetector('centernet/centernet_r18_8xb16-crop512-140e_coco', (512, 512)),
     StockDetector('centernet/centernet_r18-dcnv2_8xb16-crop512-140e_coco', (512, 512)),
     StockDetector('detr/detr_r50_8xb2-150e_coco'),

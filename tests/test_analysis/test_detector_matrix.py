@@ -32,7 +32,7 @@ def retinanet():
 
 def test_all_checks_of_a_detector_pass():
     checks = {name: CHECKS[name] for name in ('frame', 'channels_last', 'bf16', 'fp16', 'semantic')}
-    results = {RETINANET.name: examine(RETINANET, checks, iterations=1)}
+    results = {RETINANET.name: examine(RETINANET._replace(iterations=1), checks)}
     rows = results[RETINANET.name]
     assert list(rows) == ['default', 'TowerSplit', 'OutputSplit']
     assert failures(results) == []
@@ -61,8 +61,8 @@ def test_flow_network_has_the_width_asked_for_and_the_stride_of_fine_levels(reti
 
 
 def test_refusals_have_a_reason():
-    detr = StockDetector('detr/detr_r50_8xb2-150e_coco', small=SMALL)
-    results = {detr.name: examine(detr, {'frame': CHECKS['frame']}, ['TowerSplit'], iterations=0)}
+    detr = StockDetector('detr/detr_r50_8xb2-150e_coco', small=SMALL, iterations=0)
+    results = {detr.name: examine(detr, {'frame': CHECKS['frame']}, ['TowerSplit'])}
     assert failures(results) == []
     assert 'TowerSplit' in markdown(results)
 

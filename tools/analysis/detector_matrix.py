@@ -41,7 +41,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--splits', nargs='+', choices=SPLITS, default=SPLITS, help='rows')
     parser.add_argument('--size', **SIZE, help="input size of the costs (default: the detector's)")
     parser.add_argument('--small', **SIZE, help='input size of the other checks')
-    parser.add_number('--iterations', 140, 'iterations of the training on two pictures')
+    parser.add_argument(
+        '--iterations',
+        type=int,
+        metavar='N',
+        help="iterations of the training on two pictures (default: the detector's, 140 for most)",
+    )
     parser.add_argument(
         '--flow-width',
         type=finite,
@@ -69,8 +74,10 @@ def chosen(args: argparse.Namespace) -> list[StockDetector]:
         if not matches and not Path(name).is_file():
             raise ValueError(f'--detectors {name}: there is no such config file or stock config')
         found += matches or [StockDetector(name)]
-    sizes = {key: tuple(size) for key in ('size', 'small') if (size := getattr(args, key))}
-    return [one._replace(**sizes) for one in dict.fromkeys(found)]
+    own = {key: tuple(size) for key in ('size', 'small') if (size := getattr(args, key))}
+    if args.iterations is not None:
+        own['iterations'] = args.iterations
+    return [one._replace(**own) for one in dict.fromkeys(found)]
 
 
 def main(args: argparse.Namespace) -> None:
@@ -90,7 +97,7 @@ def main(args: argparse.Namespace) -> None:
         if configs.get(stock.name, digest) != digest:  # another config of the same name
             del results[stock.name]
         configs[stock.name] = digest
-        own = dict(size=list(stock.size), small=list(stock.small), iterations=args.iterations)
+        own = dict(size=list(stock.size), small=list(stock.small), iterations=stock.iterations)
         if (others := settings.setdefault(stock.name, own)) != own:
             raise ValueError(f'{args.out}: {stock.name} is of {others}; give another --out')
         known = results.setdefault(stock.name, {})
@@ -106,7 +113,7 @@ def main(args: argparse.Namespace) -> None:
         ]
         if missing:
             checks = {n: ALL[n] for n in missing}
-            rows = examine(stock, checks, args.splits, args.iterations, args.flow_width)
+            rows = examine(stock, checks, args.splits, args.flow_width)
             for split, row in rows.items():
                 before = known.get(split, {})
                 known[split] = row if 'split' in before or 'split' in row else before | row
