@@ -114,10 +114,14 @@ def test_exceptions_become_cells(retinanet):
     def export(model, folder, size):
         raise KeyError('not ours')
 
-    results = {RETINANET.name: examine(RETINANET, {'onnx': onnx_check(export)}, ['default'], 0)}
+    results = {
+        RETINANET.name: examine(
+            RETINANET._replace(iterations=0), {'onnx': onnx_check(export)}, ['default']
+        )
+    }
     assert results[RETINANET.name]['default']['onnx']['status'] == 'error'
     (line,) = failures(results)
     assert 'not ours' in line
     missing = StockDetector('retinanet/there_is_none')
-    results = {missing.name: examine(missing, {'frame': CHECKS['frame']}, ['default'], 0)}
+    results = {missing.name: examine(missing, {'frame': CHECKS['frame']}, ['default'])}
     assert failures(results)

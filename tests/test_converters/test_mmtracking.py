@@ -75,7 +75,7 @@ def test_what_does_not_fit_is_named(tmp_path):
 
 
 def test_a_file_keeps_its_classes(tmp_path):
-    state = {f'motion.{key}': value for key, value in motion().items()}
+    state = {f'motion.{key}': value.contiguous() for key, value in motion().items()}
     theirs = state['motion.conv1.0.conv.weight'] = torch.rand(64, 6, 7, 7)
     torch.save(dict(meta=dict(CLASSES=['a', 'b']), state_dict=state), tmp_path / 'in.pth')
     convert_file(tmp_path / 'in.pth', tmp_path / 'out.pth')
