@@ -114,11 +114,10 @@ def adapt(
             if is_begun(out):
                 raise PlanError(f'{out}: its training has the seed {plan.seed}; give another --out')
             plan.seed = seed
-        if not plan_only:
-            plan.save(out / 'plan.json')
         print(plan.text(), flush=True)
         if plan_only:
             return out
+        plan.save(out / 'plan.json')
         if plan.chosen.speedup < LEAST_SPEEDUP and not anyway:
             raise PlanError(
                 f'the forecast speed-up at l = {plan.key_interval} is {plan.chosen.speedup:.2f}, below '

@@ -171,7 +171,7 @@ class ExperimentRunner:
     def _identity(self, step: Step) -> tuple[str, dict[str, str | None]]:
         """Return a step's fingerprint and the ids of the last runs of the steps that it needs.
 
-        The detector that its config names is among them; stamps of before it was do not have it.
+        The hash of the detector that its config names is added to them; stamps of earlier versions lack it.
         """
         needs = {need: self.steps[need].run for need in step.needs}
         if step.detector:

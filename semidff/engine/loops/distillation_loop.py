@@ -2,7 +2,7 @@
 
 import copy
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import accumulate, pairwise
 
 from mmdet.registry import HOOKS, LOOPS
@@ -45,7 +45,7 @@ class DistillationLoop(AccumulatingLoop):
         for step, data in zip(steps, settings, strict=True):
             self.check_batch_size(data)
             stream = data['dataset']
-            _check_data(step, stream.get('datasets') or [stream.get('dataset') or {}])
+            _check_data(step, stream.get('datasets') or filter(None, [stream.get('dataset')]))
         # All of them now: a data set that cannot be read is an error before the first step, not after it.
         self._loaders = [self.dataloader]
         for before, data in pairwise(settings):
@@ -220,18 +220,19 @@ def _kinds(step: dict) -> set[str]:
     return {getattr(kind, '__name__', kind) for kind in (o.get('type') for o in step['objectives'])}
 
 
-def _check_data(step: dict, datasets: Sequence[dict]) -> None:
+def _check_data(step: dict, datasets: Iterable[dict]) -> None:
     """Refuse pairs where triplets are needed.
 
     Warn of a task network that is trained on propagated features only: it drifts away from the key frames' own.
     """
-    for dataset in filter(None, datasets):
+    least = []
+    for dataset in datasets:
         if 'SteadyFeatures' in _kinds(step) and not dataset.get('triplets'):
             raise ValueError(
                 f'step "{step["name"]}": SteadyFeatures needs triplets of frames; set triplets=True of its '
                 f'{dataset.get("type")}'
             )
-    least = [(dataset.get('interval') or {}).get('low', 1) for dataset in filter(None, datasets)]
+        least.append((dataset.get('interval') or {}).get('low', 1))
     if min(least, default=0) > 0 and 'task_network' in step['trainable']:
         log_warning(
             f'step "{step["name"]}" trains the task network without still pairs, which may make predictions on key '

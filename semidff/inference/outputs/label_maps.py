@@ -27,33 +27,39 @@ class LabelMaps(Output):
 
     def __init__(self, folder: str | Path) -> None:
         self._root, self._names = Path(folder), set()
-        self._frames: dict[Path, set[str]] = {}  # names of the files written in each folder
+        self._frames: dict[Path, int] = {}  # written in each folder
+        self._old: set[Path] = set()  # files of an earlier run that were not replaced
 
     def __enter__(self) -> 'LabelMaps':
         return self
 
     def __exit__(self, *error: object) -> None:
-        failed = error[0] is not None
-        for folder, written in self._frames.items():
-            for file in _numbered(folder):
-                if (file.name in written) == failed:
-                    file.unlink()
+        if error[0] is None:
+            left = (file for file in self._old if file.parent in self._frames)
+        else:
+            written = (_file(folder, i) for folder, n in self._frames.items() for i in range(n))
+            left = (file for file in written if file not in self._old)
+        for file in left:
+            file.unlink(missing_ok=True)
 
     def start(self, name: str, fps: float | None) -> None:
         self._folder = self._root / unique_name(name, self._names)
-        for file in _numbered(self._folder):
-            check_new(file)
+        for file in self._folder.glob('*.png'):
+            if re.fullmatch(r'\d{6,}', file.stem):
+                check_new(file)
+                self._old.add(file)
 
     def add(self, result: Result) -> None:
         labels = result.sample.pred_sem_seg.data[0].cpu().numpy()
-        check_new(file := self._folder / f'{result.frame.index:06d}.png')
+        check_new(file := _file(self._folder, result.frame.index))
         with atomic_path(file) as path:
             Image.fromarray(labels.astype(np.uint8 if labels.max() < 256 else np.uint16)).save(path)
-        self._frames.setdefault(self._folder, set()).add(file.name)
+        self._old.discard(file)
+        self._frames[self._folder] = result.frame.index + 1
 
 
-def _numbered(folder: Path) -> list[Path]:
-    return [file for file in folder.glob('*.png') if re.fullmatch(r'\d{6,}', file.stem)]
+def _file(folder: Path, index: int) -> Path:
+    return folder / f'{index:06d}.png'
 
 
 def check_label_folder(folder: str | Path, inputs: Iterable[str | None]) -> None:
