@@ -62,6 +62,18 @@ def turn(path: Path, source: Path) -> Path:
     return path
 
 
+def trim(path: Path, source: Path, start: int, length: int, fps: int = 10) -> Path:
+    """Write an mp4 whose edit list shows a part of its frames, as trimming without decoding does."""
+    data = bytearray(source.read_bytes())
+    (unit,) = struct.unpack_from('>I', data, data.find(b'mvhd') + 16)
+    (ticks,) = struct.unpack_from('>I', data, data.find(b'mdhd') + 16)
+    at = data.find(b'elst') + 12
+    (first,) = struct.unpack_from('>i', data, at + 4)
+    struct.pack_into('>Ii', data, at, length * unit // fps, first + start * ticks // fps)
+    path.write_bytes(data)
+    return path
+
+
 def wipe(path: Path, source: Path, start: float = 0.5, end: float = 1.0) -> Path:
     """Write an mp4 with a part of its frame data replaced by zeros."""
     data = source.read_bytes()

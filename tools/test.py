@@ -66,8 +66,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--render-fps',
         type=float,
-        default=10,
-        help='frames per second of the mp4 files (default: 10)',
+        help="frames per second of the mp4 files (default: the config's, or 10)",
     )
     add_launch_arguments(parser, 'test_cfg.fp16=True')
     return parser.parse_args()

@@ -143,22 +143,23 @@ class Archive:
 
     def _detect(self, inferencer: VideoInferencer, video: Path, options: dict) -> dict[str, Any]:
         """Detect in one video and return its record."""
-        target = self.out / video
-        outputs = dict(
-            out_video=target.with_name(f'{target.name}.boxes.mp4') if self.draw else None
-        )
-        labels = target.with_name(f'{target.name}.labels')
+        detections, labels, boxes = self._results(video)
+        outputs = dict(out_video=boxes if self.draw else None)
         if inferencer.engine().model.spatial.prediction == 'pred_sem_seg':
             outputs['out_labels'] = labels
-            shutil.rmtree(labels, ignore_errors=True)  # what a killed process has left
         else:
-            outputs['out_json'] = target.with_name(f'{target.name}.json')
+            outputs['out_json'] = detections
         frames = keys = 0
         error, start = None, time.perf_counter()
         before = _state(self.folder / video)  # a file that grows meanwhile is not complete
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter('always', VideoWarning)
             try:
+                # Those of other settings or contents, and what a killed process has left.
+                shutil.rmtree(labels, ignore_errors=True)
+                for file in (detections, boxes):
+                    if file.is_file():
+                        file.unlink()
                 for sample in inferencer(str(self.folder / video), **outputs, **options):
                     frames, keys = frames + 1, keys + bool(sample.is_key_frame)
             except (VideoError, ValueError, cv2.error, OSError) as reason:
@@ -187,11 +188,13 @@ class Archive:
         return record if valid and record['file'] == _state(self.folder / video) else None
 
     def _has_results(self, video: Path, draw: bool) -> bool:
-        json, labels, boxes = (
-            (self.out / video).with_name(f'{video.name}.{kind}').exists()
-            for kind in ('json', 'labels', 'boxes.mp4')
-        )
-        return (json or labels) and (boxes or not draw)
+        detections, labels, boxes = (file.exists() for file in self._results(video))
+        return (detections or labels) and (boxes or not draw)
+
+    def _results(self, video: Path) -> list[Path]:
+        """Return where the results of a video are: detections, label maps and the annotated video."""
+        kinds = ('json', 'labels', 'boxes.mp4')
+        return [(self.out / video).with_name(f'{video.name}.{kind}') for kind in kinds]
 
 
 @contextmanager

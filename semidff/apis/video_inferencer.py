@@ -188,14 +188,13 @@ class VideoInferencer(BaseInferencer):
         check_kinds(self.engine().model.spatial.prediction, out_json or out_txt, out_labels, paths)
         draw = partial(self.visualize, pred_score_thr=pred_score_thr)
         classes = self.model.dataset_meta['classes']
-        outputs = open_outputs(classes, draw, out_video, out_json, out_txt, out_labels)
-        return self._run(sources, outputs, fps, max_frames)
+        outputs = open_outputs(classes, draw, out_video, out_json, out_txt, out_labels, fps)
+        return self._run(sources, outputs, max_frames)
 
     def _run(
         self,
         sources: list[Source],
         opening: AbstractContextManager[list[Output]],
-        fps: float | None,
         max_frames: int | None,
     ) -> Iterator[DetDataSample]:
         number = 0
@@ -203,7 +202,7 @@ class VideoInferencer(BaseInferencer):
             try:
                 for video_id, source in enumerate(sources):
                     with self.open(source, video_id, max_frames) as (stream, frames):
-                        rate = fps or (stream.mean_rate() if outputs else None)
+                        rate = stream.mean_rate() if outputs else None
                         for output in outputs:
                             output.start(stream.name, rate)
                         before = number

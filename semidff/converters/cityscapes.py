@@ -12,6 +12,7 @@ from PIL import Image
 
 from semidff.utils.atomic_write import atomic_path, atomic_write, write_json
 from semidff.utils.progress import track
+from semidff.utils.tool_files import check_new
 
 # Number of each of the 19 evaluated classes in *_gtFine_labelIds.png, in the order of the training ids.
 CLASS_IDS = {
@@ -70,6 +71,9 @@ def convert_cityscapes(
         )
     root, out = Path(root), Path(out)
     snippets = find_snippets(root, split)
+    if not (out / 'snippets' / split).is_dir():  # otherwise they are of an earlier run
+        check_new(out / f'{split}.json')
+        check_new(out / f'{split}.txt')
     convert = partial(_convert_snippet, out, split)
     with ThreadPoolExecutor(workers) as pool:
         sizes = list(

@@ -20,14 +20,24 @@ def is_archive(path: str | Path) -> bool:
 def find_videos(folder: str | Path) -> list[Path]:
     """Return the videos in a folder and its sub-folders, relative to it, in natural order.
 
-    They are files with the suffix of a video, and sub-folders with images, which are frames. Hidden ones are left out.
+    They are files with the suffix of a video, and sub-folders with images, which are frames. Links are followed. Hidden
+    files and folders are left out.
 
     Raises:
-        VideoError: If there is none.
+        VideoError: If there is none, or a folder cannot be read.
     """
-    found = []
-    for place, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith('.')]
+
+    def refuse(error: OSError) -> None:
+        raise VideoError(str(error.filename), f'the folder cannot be read ({error.strerror})')
+
+    found, seen = [], set()
+    for place, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
+        real = os.path.realpath(place)
+        # A link may lead to a folder around it.
+        folders[:] = sorted(n for n in folders if real not in seen and not n.startswith('.'))
+        if real in seen:
+            continue
+        seen.add(real)
         here = Path(place).relative_to(folder)
         if here != Path() and any(map(is_image, files)):
             found.append(here)

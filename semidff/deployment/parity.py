@@ -106,7 +106,12 @@ def verify(
         model: The model in PyTorch.
         exported: The same model's graphs.
         batches: Collated test batches of one frame each, at least two.
+
+    Raises:
+        ValueError: If there is no non-key frame, or the graphs have other outputs than the model.
     """
+    if len(batches) < 2:
+        raise ValueError('a single frame is a key frame; give a video with at least two frames')
     model.eval()
     maps: dict[str, Difference] = {}
     inputs = [model.data_preprocessor(copy.deepcopy(b), False)['inputs'] for b in batches]

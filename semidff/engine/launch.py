@@ -234,9 +234,16 @@ def apply_test_options(cfg: Config, args: argparse.Namespace) -> str | None:
     if args.adaptive or args.scene_cuts:
         interval = test.get('key_interval', 10)
         test.schedule = schedule_config(interval, args.adaptive, bool(args.scene_cuts))
+    elif test.get('schedule') and args.key_interval is not None:
+        # A schedule decides alone; one with a base has the interval there.
+        schedule = test.schedule
+        while isinstance(schedule.get('base'), dict):
+            schedule = schedule.base
+        schedule['base' if 'base' in schedule else 'interval'] = args.key_interval
     if args.render is not None:
         output = dict(out_dir=args.render, max_videos=args.render_videos, fps=args.render_fps)
-        test.render = {**(test.get('render') or {}), **output}
+        given = {name: value for name, value in output.items() if value is not None}
+        test.render = {**(test.get('render') or {}), **given}
     if args.detections is not None:
         _vid_metric(cfg).outfile = args.detections
     return test.get('method') or default_method(cfg.model.get('temporal'))
@@ -266,8 +273,8 @@ def _check_test(cfg: Config, args: argparse.Namespace) -> None:
         raise OptionError(f'--render-videos is {args.render_videos}; it must be at least 1')
     if args.render_videos is not None and args.render is None:
         raise OptionError('--render-videos needs --render DIR')
-    if not 0 < getattr(args, 'render_fps', 1) < 1e6:
-        raise OptionError(f'--render-fps is {args.render_fps}; it must be above 0 and finite')
+    if args.render_fps is not None and not 1e-3 <= args.render_fps <= 65535:
+        raise OptionError(f'--render-fps is {args.render_fps}; it must be from 0.001 to 65535')
 
 
 def _vid_metric(cfg: Config) -> dict:

@@ -11,7 +11,7 @@ from typing import Any
 
 from semidff.utils.atomic_write import write_json
 
-from .settings import locate
+from .settings import ExperimentError, locate
 
 STAMP = '.step.json'
 PRODUCTS = {'train': 'last.pth', 'row': 'metrics.json', 'speed': 'speed.json'}
@@ -108,8 +108,16 @@ class Step:
         Args:
             mark: Fingerprint of the definition.
             needs: Id of the last run of each step that it needs.
+
+        Raises:
+            ExperimentError: If the folder has a training that no experiment began.
         """
         stamp = self._read_stamp()
+        if self.kind == 'train' and not stamp and (self.folder / 'last_checkpoint').exists():
+            raise ExperimentError(
+                f'{self.folder} has a training that no experiment began, which step {self.name!r} would '
+                'continue; move or remove this folder, or choose another one with --work-dir'
+            )
         # A complete step is only repeated because a step that it needs was run again.
         if stamp and (self._is_complete(stamp) or not _belongs(stamp, mark, needs)):
             _move(self.folder, work_dir / 'previous' / self.name)

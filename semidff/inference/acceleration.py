@@ -1,6 +1,6 @@
 """Speed options of a video detector: memory layout, precision, compiled graphs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 
@@ -82,9 +82,21 @@ def accelerate(model: nn.Module, options: Acceleration, backend: str = 'inductor
 
 def _compile(model: VideoDetector, backend: str) -> None:
     """Compile graphs for key frames (feature network, dense head) and non-key frames (flow network, scale field)."""
-    parts = [*model.spatial.feature_network, model.spatial.dense_head]
+    spatial = model.spatial
+    parts = [*spatial.feature_network, spatial.dense_head]
+    # Where a split point cuts a module, its layers are called one by one.
+    parts += [m for name, m in spatial.task_network.items() if not name.startswith('roi_head')]
     parts += [getattr(model.temporal, name, None) for name in ('flow_network', 'scale')]
-    for part in parts:
+    for part in _called(filter(None, parts)):
         # OpenCV's flow has no parameters and nothing that could be compiled.
-        if part is not None and any(True for _ in part.parameters()):
+        if any(True for _ in part.parameters()):
             part.compile(backend=backend, isolate_recompiles=True)
+
+
+def _called(modules: Iterable[nn.Module]) -> Iterator[nn.Module]:
+    """Yield modules; in place of stages and towers, which split points iterate over, their layers."""
+    for module in modules:
+        if isinstance(module, nn.Sequential | nn.ModuleList):
+            yield from _called(module)
+        else:
+            yield module

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 import torch
+import torch.nn.functional as F
 from mmdet.structures import SampleList
 from torch import Tensor
 
@@ -84,4 +85,7 @@ def crop_samples(samples: SampleList, windows: Sequence[Window]) -> SampleList:
 
 def _crop(maps: Tensor, window: Window, stride: float = 1) -> Tensor:
     top, left, height, width = (-int(-side // stride) for side in window)
-    return maps[..., top : top + height, left : left + width]
+    part = maps[..., top : top + height, left : left + width]
+    # A network that rounds sizes down may lack the window's last cells: as at every border, the outermost are repeated.
+    missing = (0, width - part.shape[-1], 0, height - part.shape[-2])
+    return F.pad(part, missing, mode='replicate') if any(missing) else part

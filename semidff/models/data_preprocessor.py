@@ -1,6 +1,5 @@
 """Data preprocessor of frames and frame pairs, inherited from the detector."""
 
-import copy
 import math
 
 import torch
@@ -8,6 +7,8 @@ from mmdet.models.data_preprocessors import DetDataPreprocessor
 from mmdet.registry import MODELS
 from mmengine.model import ImgDataPreprocessor
 from torch import nn
+
+from .spatial.twin import twin
 
 
 class FrameNormalizer(ImgDataPreprocessor):
@@ -85,9 +86,8 @@ def inherited_config(detector: dict | nn.Module) -> dict | nn.Module:
     if isinstance(detector, nn.Module):
         module = detector.data_preprocessor
         if type(module) is DetDataPreprocessor:
-            module = copy.copy(module)
+            module = twin(module, batch_augments=None)
             module.__class__ = VideoDataPreprocessor  # has no state of its own
-            module.batch_augments = None
         return module
     own = dict(detector.get('data_preprocessor') or {})
     kind = own.pop('type', 'DetDataPreprocessor')

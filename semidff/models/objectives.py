@@ -142,13 +142,19 @@ class FeatureSemantics:
 
         Raises:
             TypeError: If the outputs of this detector cannot be compared.
-            ValueError: If it has none of the outputs that ``attention``, ``classes`` and ``boxes`` select.
+            ValueError: If it has none of the outputs that ``attention``, ``classes`` and ``boxes`` select, or
+                ``proposals_per_image`` is given and it has no proposals.
         """
         target = batch.teacher.raw_outputs(batch.target)
         propagated = batch.student.raw_outputs(batch.propagated)
         proposals = batch.teacher.proposals(
             target, batch.samples, batch.test_cfg, self.proposals_per_image
         )
+        if proposals is None and self.proposals_per_image is not None:
+            raise ValueError(
+                f'FeatureSemantics.proposals_per_image={self.proposals_per_image}: this detector has no proposals; '
+                'leave it out'
+            )
         teachers = batch.teacher.head_outputs(target, batch.samples, proposals)
         students = batch.student.head_outputs(propagated, batch.samples, proposals)
         losses = {}

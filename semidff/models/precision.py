@@ -1,8 +1,8 @@
 """What stays in float32 when a detector runs under autocast or with weights of half precision."""
 
 from contextlib import nullcontext
+from functools import partial
 from itertools import chain
-from types import MethodType
 from typing import Any
 
 import torch
@@ -54,8 +54,8 @@ def _branches(head: DETRHead) -> list[nn.Module]:
 
 def run_in_full_precision(module: nn.Module) -> None:
     """Run a module and its submodules on float32 inputs and without autocast, in place."""
-    # A bound method is copied with the module by copy.deepcopy().
-    module.forward = MethodType(_forward_in_full_precision, module)
+    # Unlike a closure or a bound function, it is copied and pickled with the module.
+    module.forward = partial(_forward_in_full_precision, module)
 
 
 def to_half(model: nn.Module, dtype: torch.dtype) -> None:
@@ -73,7 +73,7 @@ def to_half(model: nn.Module, dtype: torch.dtype) -> None:
 
 def _runs_in_full_precision(module: nn.Module) -> bool:
     forward = vars(module).get('forward')
-    return getattr(forward, '__func__', None) is _forward_in_full_precision
+    return isinstance(forward, partial) and forward.func is _forward_in_full_precision
 
 
 def _forward_in_full_precision(module: nn.Module, *inputs: Any, **keywords: Any) -> Any:

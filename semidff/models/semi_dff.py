@@ -106,7 +106,7 @@ class SemiDFF(VideoDetector):
         self.zero_grad(set_to_none=True)
 
     def without_gradient(self, objectives: Sequence[dict]) -> list[nn.Parameter]:
-        """Compute the semantic losses of an image to find trainable weights without gradient.
+        """Compute the semantic losses of an image to find trainable weights without gradient; removes gradients.
 
         Such weights are those of outputs that are left out, or that only mmdet's own losses use, and a correction's
         weights of maps that no output depends on. All other objectives compare all maps.
@@ -136,11 +136,13 @@ class SemiDFF(VideoDetector):
                     test_cfg=self.non_key_test_cfg,
                 )
                 total = sum(loss for each in semantics for loss in each(batch).values())
-                if not weights or not total.requires_grad:
-                    return [None] * len(weights)
-                return torch.autograd.grad(total, weights, allow_unused=True)
+                if total.requires_grad:
+                    total.backward()  # backbones with checkpoints do not take torch.autograd.grad()
+                return [p.grad for p in weights]
 
+        self.zero_grad(set_to_none=True)
         _, gradients = probe(self, compute)
+        self.zero_grad(set_to_none=True)
         return [p for p, gradient in zip(weights, gradients, strict=True) if gradient is None]
 
     def train(self, mode: bool = True) -> 'SemiDFF':

@@ -21,6 +21,8 @@ def describe(error: Exception, config: str | None = None) -> str:
         config: The config file of the tool, if it has one.
     """
     text = str(error.args[0] if isinstance(error, KeyError) and error.args else error).strip()
+    if text.startswith('Caught '):  # a data worker's error: its traceback, then its message
+        text = re.split(r'\n[\w.]+(?:Error|Exception): ', text)[-1]
     text = _ADDRESS.sub(r'\1', text).partition(' Please check whether the value of')[0]
     if type(error).__module__.startswith('semidff.'):  # some quote a log
         return text or type(error).__name__

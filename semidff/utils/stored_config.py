@@ -3,10 +3,15 @@
 import ast
 import re
 
+import mmengine.registry.registry as mmengine_registry
+
 from .safe_loading import CheckpointError
 
-# `type='mmdet.ResNet'` is a name in a registry; mmengine would import and call any other dotted name.
+# `type='mmdet.ResNet'` is a name in a registry. Names that no registry has are imported and called by mmengine, for
+# configs that were written with imports; here only those that a stored config cannot have.
 _TYPE = re.compile(r'((mmdet|mmengine|semidff)\.)?\w+')
+_import = mmengine_registry.get_object_from_string
+mmengine_registry.get_object_from_string = lambda n: None if _TYPE.fullmatch(n) else _import(n)
 _SCOPES = (None, 'mmengine', 'mmdet', 'mmseg', 'semidff')
 _NOT_DATA = (SyntaxError, ValueError, TypeError, AttributeError, RecursionError, MemoryError)
 _CONSTANTS = {'inf': float('inf'), 'nan': float('nan')}

@@ -29,8 +29,8 @@ class VideoWriter(AbstractContextManager):
     def __init__(self, path: str | Path, fps: float = 10.0) -> None:
         if Path(path).suffix != '.mp4':
             raise ValueError(f'{path}: only .mp4 files are written; give a name that ends in .mp4')
-        if not 0 < fps < 1e6:
-            raise ValueError(f'fps is {fps}; it must be above 0 and finite')
+        if not 1e-3 <= fps <= 65535:
+            raise ValueError(f'{path}: fps is {fps}; an mp4 file can have from 0.001 to 65535')
         self.path = Path(path)
         self.fps = fps
         self._writer: cv2.VideoWriter | None = None

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 
 import cv2
@@ -107,6 +108,44 @@ def test_lost_results_are_made_again(project, inferencer, tmp_path):
     archive.run(inferencer, lines.append)
     assert lines == ['1.mp4: 4 frames', '2.mp4: 5 frames']
     assert (tmp_path / 'out' / '1.mp4.json').exists()
+
+
+def test_results_of_other_settings_or_contents_do_not_stay(project, inferencer, tmp_path):
+    (tmp_path / 'videos').mkdir()
+    for name in ('0.mp4', '1.mp4'):
+        shutil.copy(project / 'videos' / name, tmp_path / 'videos')
+    out = tmp_path / 'out'
+    Archive(tmp_path / 'videos', out, SETTINGS).run(inferencer)
+    assert (out / '0.mp4.boxes.mp4').exists()
+    (tmp_path / 'videos' / '1.mp4').write_bytes(b'no video' * 100)
+    summary = Archive(tmp_path / 'videos', out, SETTINGS, draw=False).run(inferencer)
+    assert list(summary['failed']) == ['1.mp4']
+    found = sorted(p.name for p in out.iterdir() if not p.name.startswith(('.', 'summary')))
+    assert found == ['0.mp4.json']
+
+
+def test_linked_folders_are_searched_once(tmp_path):
+    for name in ('disk/cam', 'videos/own'):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / 'a 5².mp4').write_bytes(b'')
+    (tmp_path / 'videos' / 'cam').symlink_to(tmp_path / 'disk' / 'cam')
+    (tmp_path / 'videos' / 'own' / 'back').symlink_to(tmp_path / 'videos')
+    found = list(map(str, find_videos(tmp_path / 'videos')))
+    assert found == ['cam/a 5².mp4', 'own/a 5².mp4']
+
+
+def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+    (tmp_path / 'locked').mkdir()
+    scan = os.scandir
+
+    def refused(path):
+        if str(path).endswith('locked'):
+            raise PermissionError(13, 'Permission denied', path)
+        return scan(path)
+
+    monkeypatch.setattr(os, 'scandir', refused)
+    with pytest.raises(VideoError, match=r'locked: the folder cannot be read \(Permission denied'):
+        find_videos(tmp_path)
 
 
 def test_error_of_the_machine_ends_the_run_and_the_next_one_continues(

@@ -4,6 +4,7 @@ import gc
 import json
 import os
 import runpy
+import sys
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -254,6 +255,14 @@ def test_outputs(project, tmp_path, inferencer):
     assert {line.split()[0] for line in lines} == {str(n) for n in range(1, 12)}
 
 
+def test_the_frame_rate_of_the_mp4_is_not_that_of_the_json(tmp_path, inferencer):
+    source = write_video(tmp_path / 'street.mp4', 3, fps=10, size=(96, 64))
+    out = dict(out_json=tmp_path / 'boxes.json', out_video=tmp_path / 'boxes.mp4')
+    list(inferencer(source, fps=5, **out))
+    assert json.loads(out['out_json'].read_text())['videos'][0]['fps'] == 10
+    assert open_stream(out['out_video']).mean_rate() == 5
+
+
 def test_the_json_is_a_data_set(project, tmp_path, inferencer):
     path = tmp_path / 'boxes.json'
     samples = list(inferencer([project / 'v0', arrays(1, 3)], out_json=path, fps=5))
@@ -387,6 +396,27 @@ def test_a_checkpoint_that_holds_its_config_is_enough(project, inferencer):
         weights=project / 'two.pth', device='cpu', key_interval=4, show_progress=False
     )
     assert all_same(alone(arrays()), inferencer(arrays()))
+
+
+@pytest.mark.parametrize(
+    'model',
+    [
+        'type="mmengine.put_text", obj="new", filepath={path!r}',
+        'type="mmengine.rmtree", dir_path={folder!r}',
+        'type="antigravity"',
+    ],
+)
+def test_a_stored_config_calls_nothing_that_is_not_registered(tmp_path, model):
+    path = tmp_path / 'folder' / 'file'
+    path.parent.mkdir()
+    path.write_text('content')
+    for config in ('{}', 'type="TemporalModule", flow_network=dict({})'):
+        text = config.format(model.format(path=str(path), folder=str(path.parent)))
+        meta = dict(cfg=f'default_scope = "mmdet"\nmodel = dict({text})')
+        torch.save(dict(meta=meta, state_dict=dict(a=torch.ones(1))), tmp_path / 'stranger.pth')
+        with pytest.raises(Exception, match='not in the .* registry'):
+            VideoInferencer(weights=tmp_path / 'stranger.pth', device='cpu')
+    assert path.read_text() == 'content' and 'antigravity' not in sys.modules
 
 
 def test_class_names(project, tmp_path):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from mmengine.structures import InstanceData
 
-from semidff.deployment.parity import Difference, _without_counterpart
+from semidff.deployment.parity import Difference, _without_counterpart, verify
 
 
 @pytest.mark.parametrize(
@@ -26,6 +26,11 @@ def test_differences(reference, other, expected):
 
 def test_the_worst_of_two():
     assert Difference(1, 0.2, 0.3).worst(Difference(2, 0.1, 0.4)) == (2, 0.2, 0.4)
+
+
+def test_a_key_frame_alone_verifies_nothing():
+    with pytest.raises(ValueError, match='at least two frames'):
+        verify(None, None, [{}])
 
 
 def test_shapes_that_differ():

@@ -97,7 +97,7 @@ def video_config(**test_cfg) -> Config:
 
 
 def options(**given) -> Namespace:
-    return Namespace(**{**dict.fromkeys(VIDEO_OPTIONS), 'render_fps': 10, **given})
+    return Namespace(**{**dict.fromkeys(VIDEO_OPTIONS), 'render_fps': None, **given})
 
 
 def test_video_test_takes_them():
@@ -107,7 +107,7 @@ def test_video_test_takes_them():
     assert cfg.test_cfg.key_interval == 5
     apply_test_options(cfg, options(detections='out.txt', render='videos', render_videos=2))
     assert cfg.test_evaluator.outfile == 'out.txt'
-    assert cfg.test_cfg.render == dict(out_dir='videos', max_videos=2, fps=10)
+    assert cfg.test_cfg.render == dict(out_dir='videos', max_videos=2)
     with pytest.raises(OptionError, match='must be at least 1'):
         apply_test_options(cfg, options(key_interval=0))
 
@@ -138,6 +138,25 @@ def test_schedules():
     assert cfg.test_cfg.schedule == adaptive
     apply_test_options(cfg, options(adaptive='a.json', scene_cuts=True))
     assert cfg.test_cfg.schedule == dict(type='SceneCutSchedule', base=adaptive)
+
+
+def test_the_schedule_of_the_config_takes_the_interval():
+    fixed = dict(type='FixedSchedule', interval=10, first=5)
+    cfg = video_config(type='VideoTestLoop', schedule=fixed)
+    apply_test_options(cfg, options())
+    assert cfg.test_cfg.schedule == fixed
+    apply_test_options(cfg, options(key_interval=20))
+    assert cfg.test_cfg.schedule == dict(fixed, interval=20)
+    for base, changed in ((10, 20), (fixed, dict(fixed, interval=20))):
+        cfg = video_config(type='VideoTestLoop', schedule=dict(type='SceneCutSchedule', base=base))
+        apply_test_options(cfg, options(key_interval=20))
+        assert cfg.test_cfg.schedule == dict(type='SceneCutSchedule', base=changed)
+
+
+def test_rendering_keeps_the_settings_of_the_config():
+    cfg = video_config(type='VideoTestLoop', render=dict(out_dir='a', fps=25, max_videos=2))
+    apply_test_options(cfg, options(render='b'))
+    assert cfg.test_cfg.render == dict(out_dir='b', fps=25, max_videos=2)
 
 
 def test_other_models_have_no_method():

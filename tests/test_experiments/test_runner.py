@@ -20,7 +20,7 @@ from semidff.experiments import ExperimentRunner, StepFailed, collect, runner, w
 from semidff.experiments.experiment import Step
 from semidff.experiments.main import main, run_continuable
 from semidff.experiments.runner import THREAD_VARIABLES, may_start
-from semidff.experiments.settings import ROOT
+from semidff.experiments.settings import ROOT, ExperimentError
 from semidff.inference.methods import METHODS
 from tests.processes import start
 from tests.test_experiments.project import EXPERIMENT, load, make_project
@@ -99,6 +99,16 @@ def test_an_interrupted_training_is_not_continued_after_another_run_of_what_it_n
         run(experiment)
     assert Path('out/stage_two/iter_1.pth').read_text().startswith('0 ')
     assert Path('out/previous/stage_two/iter_1.pth').exists()
+
+
+def test_a_training_of_the_user_is_not_continued(tmp_path):
+    experiment = make_project(tmp_path)
+    own = Path('out/stage_one')
+    own.mkdir(parents=True)
+    (own / 'last_checkpoint').write_text('iter_1.pth')
+    with pytest.raises(ExperimentError, match='out/stage_one has a training that no experiment'):
+        run(experiment)
+    assert sorted(path.name for path in own.iterdir()) == ['last_checkpoint']
 
 
 def test_a_run_killed_before_the_stamp_is_repeated_with_what_depends_on_it(tmp_path):

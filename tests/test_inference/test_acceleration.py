@@ -8,6 +8,7 @@ import torch
 
 from semidff.inference import Acceleration, VideoEngine, accelerate
 from tests import models
+from tests.splits import cut
 from tests.tiny_video import batch, build, detector_cfg
 
 BF16 = Acceleration('bf16')
@@ -130,6 +131,32 @@ def test_compiled_graphs_give_the_same():
     graphs = len(compiled)
     detect(fast, frames=4)
     assert len(compiled) == graphs, 'nothing is compiled twice'
+
+
+def convolutions(model) -> int:
+    """Return how many convolutions the graphs of a video detector have."""
+    graphs = []
+
+    def backend(graph, example):
+        graphs.append(graph)
+        return graph.forward
+
+    fast = accelerate(model.eval(), Acceleration(compile=True), backend=backend)
+    with fast.running():
+        fast.spatial.raw_outputs(fast.spatial.features(torch.zeros(1, 3, 64, 96)))
+    return sum('conv2d' in str(node.target) for graph in graphs for node in graph.graph.nodes)
+
+
+@pytest.mark.parametrize('name', ['12', '5'])
+def test_a_cut_backbone_is_compiled(name):
+    # All but the first convolution: PyTorch compiles none of its own modules alone.
+    assert convolutions(cut(name)) == convolutions(cut('1')) - 1
+
+
+def test_towers_of_a_cut_head_are_compiled():
+    split = dict(split=dict(type='TowerSplit'), temporal=models.temporal(32, (8, 16, 32)))
+    cut_head = models.tiny_video_detector('retinanet', **split)
+    assert convolutions(cut_head) >= 20 + 6 + 2, 'backbone, neck and both towers'
 
 
 @pytest.mark.skipif(shutil.which('g++') is None, reason='torch.compile needs a C++ compiler')

@@ -1,10 +1,12 @@
 import pytest
 import torch
+from mmdet.models.data_preprocessors import DetDataPreprocessor
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmengine.registry import init_default_scope
+from torch import nn
 
-import semidff  # noqa: F401 (registers the package's parts)
+from semidff.models.data_preprocessor import inherited_config
 
 
 def build():
@@ -61,6 +63,14 @@ def test_frames_are_those_of_mmdet(settings, normalized):
     assert [s.metainfo for s in found['data_samples']] == [
         s.metainfo for s in expected['data_samples']
     ]
+
+
+def test_the_detector_of_the_caller_keeps_its_augmentations():
+    augment = dict(type='BatchSyncRandomResize', random_size_range=(32, 64), interval=1)
+    detector = nn.Module()
+    detector.data_preprocessor = DetDataPreprocessor(batch_augments=[augment])
+    assert inherited_config(detector).batch_augments is None
+    assert len(detector.data_preprocessor.batch_augments) == 1
 
 
 def test_frames_may_be_double_and_require_gradients():

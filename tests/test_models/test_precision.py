@@ -1,6 +1,7 @@
 """Mixed precision in every part: predictions, losses, and modules that stay in float32."""
 
 import copy
+import pickle
 
 import pytest
 import torch
@@ -173,6 +174,14 @@ def test_the_point_head_of_point_rend(half):
     keep_boxes_precise(head)
     with torch.autocast('cpu', HALVES[half]):
         assert head(torch.randn(1, 8, 4), torch.randn(1, 2, 4)).dtype == torch.float32
+
+
+def test_models_are_pickled():
+    model = models.tiny_video_detector('faster_rcnn')
+    copied = pickle.loads(pickle.dumps(model))
+    model.spatial.detector.roi_head.bbox_roi_extractor.forward = None  # the copy runs its own
+    with torch.no_grad():
+        assert copied.predict(models.frames(1), models.samples(1))
 
 
 def test_copies_run_their_own_weights():

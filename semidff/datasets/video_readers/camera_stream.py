@@ -40,7 +40,7 @@ class CameraStream(FrameStream):
 
     def mean_rate(self) -> float | None:
         fps = self._capture.get(cv2.CAP_PROP_FPS)
-        return fps if fps > 0 else None
+        return fps if 0 < fps <= 1000 else None  # some sources report the rate of their clock
 
     def __iter__(self) -> Iterator[Frame]:
         index, first, start, last = 0, 0.0, time.monotonic(), 0.0

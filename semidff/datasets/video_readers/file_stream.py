@@ -56,6 +56,9 @@ class FileStream(FrameStream):
         This takes about 0.2 s for 10,000 frames. ``length`` is exact afterwards.
         """
         times = np.fromiter(map(_time_of, _packets(self.path)), float)
+        times = (
+            np.unique(times) if np.any(times) else times
+        )  # frames before an edit list's start have 0, too
         self.length = len(times) or self.length
         duration = float(np.ptp(times)) if len(times) else 0.0
         rate = (len(times) - 1) / duration if duration else None
@@ -114,7 +117,7 @@ class FileStream(FrameStream):
             states_sizes_in_stream(self.path) or (not has_index and self._declared <= 0)
         ):
             return True  # what is declared is computed from what is there
-        if count >= self._declared or self._fps <= 0:
+        if count >= self._declared or self._fps <= 0 or self._cut is False:
             return False
         slack = 0.5 / self._fps if has_index or self._cut else 0.5
         return (self._declared - 1) / self._fps - time > slack

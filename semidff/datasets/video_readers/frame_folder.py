@@ -113,4 +113,4 @@ def check_pixels(path: str, source: str | BinaryIO) -> None:
 def natural_key(name: str) -> list[tuple[int, int, str]]:
     """Return a sorting key that orders numbers inside names by value."""
     parts = re.split(r'(\d+)', name)
-    return [(1, int(part), part) if part.isdigit() else (0, 0, part) for part in parts]
+    return [(1, int(part), part) if part.isdecimal() else (0, 0, part) for part in parts]

@@ -53,7 +53,9 @@ class DecordReader(VideoReader):
     def __init__(self, path: str | Path) -> None:
         self.path = str(path)
         self._reader: decord.VideoReader | None = self._open()
-        self._length = len(self._reader)
+        # decord counts and repeats frames that are not shown, before the start of an mp4 file's edit list.
+        self._hidden = int((self._times() < 0).sum())
+        self._length = len(self._reader) - self._hidden
 
     def _open(self) -> decord.VideoReader:
         check_video_file(self.path)
@@ -70,6 +72,10 @@ class DecordReader(VideoReader):
     def __len__(self) -> int:
         return self._length
 
+    def _times(self) -> np.ndarray:
+        """Return the time stamps of all frames, those that are not shown included, in seconds."""
+        return np.asarray(self._reader.get_frame_timestamp(range(len(self._reader))))[:, 0]
+
     @cached_property
     def _is_rotated(self) -> bool:
         """Whether OpenCV decodes the video: decord returns garbage for rotated ones, in four channels."""
@@ -79,7 +85,7 @@ class DecordReader(VideoReader):
         return angle not in (0, 360)
 
     def _read(self, wanted: list[int]) -> list[np.ndarray]:
-        if not self._is_rotated:
+        if not self._is_rotated and not self._hidden:
             try:
                 return self._decode(wanted)
             except Exception:
@@ -101,8 +107,8 @@ class DecordReader(VideoReader):
 
     def _decode_carefully(self, wanted: list[int]) -> list[np.ndarray]:
         """Decode every frame from the stream's key frame on and check that none is missing."""
-        starts = np.asarray(self._reader.get_key_indices())
-        times = np.asarray(self._reader.get_frame_timestamp(range(self._length)))[:, 0]
+        starts = np.asarray(self._reader.get_key_indices()) - self._hidden
+        times = self._times()[self._hidden :]
         tolerance = np.diff(times).min() / 2 if self._length > 1 else np.inf
         capture = capture_of(self.path)
         position, frames = -1, []

@@ -1,5 +1,6 @@
 """mmengine's checkpoint hook, which keeps the last checkpoint until the next one is written."""
 
+import os
 from collections import deque
 from pathlib import Path
 
@@ -47,6 +48,11 @@ class CheckpointHook(MMEngineCheckpointHook):
         super().before_train(runner)  # removes what a killed run has not removed
         if self.max_keep_ckpts > 0:
             self.keep_ckpt_ids = deque(self.keep_ckpt_ids)
+        named = runner._load_from if runner._resume else None
+        if named and '://' not in named and is_main_process():
+            # Until the next checkpoint, --resume continues from this one, not from the folder's newest.
+            with atomic_write(Path(runner.work_dir, 'last_checkpoint')) as file:
+                file.write(os.path.abspath(named))
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         name = self.filename_tmpl.format(step)

@@ -4,6 +4,7 @@ import copy
 import re
 from collections.abc import Iterable, Sequence
 from itertools import accumulate, pairwise
+from pathlib import Path
 
 from mmdet.registry import HOOKS, LOOPS
 from mmengine.config import Config
@@ -96,13 +97,11 @@ class DistillationStepHook(Hook):
         iteration = checkpoint['meta']['iter']
         done = self._index(iteration)
         before = checkpoint['meta'].get('distillation_steps', self._lengths())
-        # The step that was interrupted may become longer; a finished training may get further steps.
-        current = [name for name, _ in before[done : done + 1]]
-        further = done == len(before) and iteration == sum(iters for _, iters in before)
-        same = before[:done] == self._lengths()[:done] and (
-            further or current == [self.steps[done]['name']]
-        )
-        if not same or iteration > self.ends[-1]:
+        # The steps after the interrupted one may change, and a finished training may get further steps. The
+        # interrupted one keeps its length: the state of its schedules, which is loaded, has their old end.
+        further = iteration == sum(iters for _, iters in before)
+        begun = done if further else done + 1
+        if before[:begun] != self._lengths()[:begun] or iteration > self.ends[-1]:
             raise ValueError(
                 f'the checkpoint is of iteration {iteration} of a training with the steps {before}, but '
                 f'train_cfg.steps are {self._lengths()}; resume with the same steps, or start anew with '
@@ -123,20 +122,31 @@ class DistillationStepHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         model = unwrapped(runner.model)
+        current = model.trainable, [(p, p.requires_grad) for p in model.parameters()]
         for step in self.steps:  # refuse a later step now, not after the first
+            model.set_trainable(step['trainable'])
             modules = [module for name in step['trainable'] for module in model.part(name)]
-            if not any(True for module in modules for _ in module.parameters()):
+            weights = {p for module in modules for p in module.parameters() if p.requires_grad}
+            if not weights.difference(model.without_gradient(step['objectives'])):
                 raise ValueError(
                     f'the step "{step["name"]}" trains {list(step["trainable"])}, which have no weights at this split '
-                    "point: add 'temporal' to trainable"
+                    "point that its objectives depend on: add 'temporal' to trainable"
                 )
-            model.without_gradient(step['objectives'])
             if 'optim_wrapper' in step or 'param_scheduler' in step:
                 built = runner.optim_wrapper, runner.param_schedulers
                 self._optimize(runner, step)
                 runner.optim_wrapper, runner.param_schedulers = built
+        model.set_trainable(current[0])
+        for weight, is_trained in current[1]:
+            weight.requires_grad = is_trained
         # A resumed run has loaded its logged scalars after it entered its step.
         self._forget_losses(runner)
+        if runner.iter in self.ends[:-1]:
+            # A finished training gets further steps: its last step saved no checkpoint of its own.
+            name = self.steps[self.ends.index(runner.iter)]['name']
+            if not Path(runner.work_dir, f'{name}.pth').exists():
+                meta = dict(epoch=runner.epoch, iter=runner.iter)
+                runner.save_checkpoint(runner.work_dir, f'{name}.pth', meta=meta, by_epoch=False)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:
         if self.current != self._index(runner.iter):

@@ -20,6 +20,7 @@ def open_outputs(
     out_json: str | Path | None = None,
     out_txt: str | Path | None = None,
     out_labels: str | Path | None = None,
+    fps: float | None = None,
 ) -> Iterator[list[Output]]:
     """Open the requested outputs. An error in the block leaves no unfinished file behind.
 
@@ -29,11 +30,12 @@ def open_outputs(
         out_json: COCO-VID json, see :class:`~semidff.inference.outputs.detections.DetectionsJson`.
         out_txt: Detections in the ILSVRC format.
         out_labels: Folder of label maps, see :class:`~semidff.inference.outputs.label_maps.LabelMaps`.
+        fps: Frame rate of the mp4 files; None: that of the videos.
     """
     with ExitStack() as stack:
         outputs: list[Output] = []
         if out_video is not None:
-            outputs.append(stack.enter_context(VideoOutput(out_video, draw)))
+            outputs.append(stack.enter_context(VideoOutput(out_video, draw, rate=fps)))
         if out_json is not None:
             outputs.append(stack.enter_context(detections_json(out_json, classes)))
         if out_txt is not None:

@@ -30,13 +30,19 @@ class VideoOutput(Output, AbstractContextManager):
         draw: Returns the picture of a frame (H, W, 3) uint8 BGR and its result.
         fps: Frame rate of videos whose own rate is unknown.
         max_videos: Number of videos that are rendered; None: all.
+        rate: Frame rate of the mp4 files in place of the videos'.
     """
 
     def __init__(
-        self, path: str | Path, draw: Draw, fps: float = DEFAULT_FPS, max_videos: int | None = None
+        self,
+        path: str | Path,
+        draw: Draw,
+        fps: float = DEFAULT_FPS,
+        max_videos: int | None = None,
+        rate: float | None = None,
     ) -> None:
         self.path, self.draw = Path(path), draw
-        self.fps, self.max_videos = fps, max_videos
+        self.fps, self.max_videos, self.rate = fps, max_videos, rate
         self._writer: VideoWriter | None = None
         self._size: tuple[int, int] | None = None
         self._names: set[str] = set()
@@ -55,7 +61,7 @@ class VideoOutput(Output, AbstractContextManager):
         path = self.path if self.path.suffix == '.mp4' else self.path / f'{name}.mp4'
         if path != self.path:
             check_new(path)
-        self._writer, self._size = VideoWriter(path, fps or self.fps), None
+        self._writer, self._size = VideoWriter(path, self.rate or fps or self.fps), None
 
     def add(self, result: Result) -> None:
         self.render(result.sample, result.frame.image)

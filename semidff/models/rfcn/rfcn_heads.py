@@ -39,12 +39,6 @@ class RFCNHeads(TwoStageHeads):
         maps = ScoreMaps(**raw)
         return twin(self.detector, extract_feat=lambda *_, **__: maps)
 
-    def proposals(
-        self, raw: Mapping[str, Tensor], samples: SampleList, limit: int | None = None
-    ) -> list:
-        found = self.dense_head.predict(ScoreMaps(**raw), samples, rescale=False)
-        return [image[:limit] for image in found]
-
     def head_outputs(
         self, raw: Mapping[str, Tensor], samples: SampleList, proposals: list | None
     ) -> list[HeadOutput]:

@@ -1,7 +1,7 @@
 """Shallow copies of modules with other parts."""
 
 import copy
-from types import MethodType
+from functools import partial
 from typing import Any
 
 from mmengine.config import ConfigDict
@@ -21,8 +21,8 @@ def twin(module: nn.Module, **replacements: Any) -> nn.Module:
     copied._modules = dict(module._modules)
     copied._compiled_call_impl = None  # a compiled module would run its own forward, not the twin's
     for name, value in vars(module).items():
-        if isinstance(value, MethodType) and value.__self__ is module:
-            setattr(copied, name, MethodType(value.__func__, copied))
+        if isinstance(value, partial) and value.args[:1] == (module,):
+            setattr(copied, name, partial(value.func, copied))
     for name, value in replacements.items():
         setattr(copied, name, value)
     return copied

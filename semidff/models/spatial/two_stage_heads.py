@@ -41,8 +41,8 @@ class TwoStageHeads(DenseHeads):
     def proposals(
         self, raw: Mapping[str, Tensor], samples: SampleList, limit: int | None = None
     ) -> list:
-        head = self.given_raw_outputs(raw).rpn_head
-        found = head.predict(levels(ROI_INPUTS, raw), samples, rescale=False)
+        detector = self.given_raw_outputs(raw)
+        found = detector.rpn_head.predict(detector.extract_feat(None), samples, rescale=False)
         return [image[:limit] for image in found]  # in the order of their scores
 
     def head_outputs(

@@ -3,6 +3,7 @@
 import os
 import warnings
 from contextlib import closing
+from unittest.mock import Mock
 
 import cv2
 import numpy as np
@@ -23,6 +24,7 @@ from tests.damaged_video import (
     huge_png,
     index_first,
     picture,
+    trim,
     turn,
     wipe,
     write_odd,
@@ -56,6 +58,20 @@ def test_a_file_from_its_first_frame_to_its_last(video):
     assert [frame.index for frame in frames] == list(range(30))
     assert np.allclose([frame.timestamp for frame in frames], np.arange(30) / 10)
     assert all(f.image.shape == (48, 64, 3) and f.image.dtype == np.uint8 for f in frames)
+
+
+@pytest.mark.parametrize(('start', 'length'), [(0, 30), (0, 14), (5, 20), (17, 10)])
+def test_a_file_that_was_trimmed_without_decoding(tmp_path, video, start, length):
+    """An edit list shows a part of it; frames from the key frame of the codec on precede it."""
+    path = trim(tmp_path / 'trimmed.mp4', video, start, length)
+    stream, reader = open_stream(path), open_video(path)
+    assert (stream.mean_rate(), stream.length, len(reader)) == (10, length, length)
+    frames = list(stream)
+    assert [number(frame.image) for frame in frames] == list(range(start, start + length))
+    assert np.allclose([frame.timestamp for frame in frames], np.arange(length) / 10)
+    order = [length - 1, 0, length // 2, length - 3]
+    for index, image in zip(order, reader.frames(order), strict=True):
+        assert number(image) == start + index
 
 
 def test_variable_frame_rate(tmp_path, video):
@@ -205,6 +221,12 @@ def test_a_live_stream_ends_with_a_warning(video):
         frames = list(stream)
     assert [number(frame.image) for frame in frames] == list(range(30))
     assert np.allclose([frame.timestamp for frame in frames], np.arange(30) / 10)
+
+
+def test_the_rate_of_a_clock_is_no_frame_rate(video):
+    stream = open_stream(f'file://{video}')
+    stream._capture = Mock(get=Mock(return_value=90000.0))
+    assert stream.mean_rate() is None
 
 
 def test_a_camera_that_is_not_there_and_a_password():

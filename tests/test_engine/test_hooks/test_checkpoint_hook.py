@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from mmengine.runner import find_latest_checkpoint
@@ -43,6 +44,16 @@ def test_a_copied_run_continues_from_its_own_checkpoint(tmp_path):
     (tmp_path / 'first' / 'iter_2.pth').write_bytes(b'of another run')
     whole = train(tmp_path / 'whole', 4, interval=1)
     assert train(tmp_path / 'copy', 4, resume=True, interval=1) == whole
+
+
+def test_a_named_checkpoint_is_that_of_the_next_resume_too(tmp_path, monkeypatch):
+    """The run is killed before its next checkpoint."""
+    train(tmp_path, 5, interval=1)
+    first = str(tmp_path / 'iter_2.pth')
+    monkeypatch.setattr(CheckpointHook, 'after_train_iter', Mock(side_effect=KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, 9, resume=True, load_from=first, interval=1)
+    assert find_latest_checkpoint(str(tmp_path)) == first
 
 
 def test_what_a_killed_run_has_not_removed_is_removed_on_resuming(tmp_path, monkeypatch):

@@ -30,6 +30,7 @@ def train(
     resume: bool = False,
     cfg: dict | None = None,
     value: float = 1,
+    load_from: str | None = None,
     **checkpoint,
 ) -> float:
     """Trains and returns the final weight."""
@@ -44,6 +45,7 @@ def train(
         log_processor=dict(by_epoch=False),
         default_scope='mmdet',
         resume=resume,
+        load_from=load_from,
         cfg=cfg,
         experiment_name=f'{folder.name}_{os.urandom(4).hex()}',
     )

@@ -98,6 +98,19 @@ def test_a_later_step_without_weights_is_refused_before_the_first(videos, tmp_pa
     assert diary.rows == []
 
 
+def test_a_later_step_that_trains_nothing_is_refused_before_the_first(videos, tmp_path):
+    """The RoI head, where only the RPN's scores are compared."""
+    cfg, diary = config(videos, tmp_path), Diary()
+    cfg.model = video_config('faster_rcnn', split=dict(type='OutputSplit'))
+    for name in ('feat_channels', 'feat_strides'):
+        cfg.model['temporal'].pop(name, None)
+    cfg.train_cfg.steps[-1].trainable = ['task_network']
+    cfg.train_cfg.steps[-1].objectives[0].update(classes=False, boxes=False)
+    with pytest.raises(ValueError, match="trains .'task_network'., which have no weights at this"):
+        run(cfg, diary)
+    assert diary.rows == []
+
+
 def test_each_step_leaves_its_checkpoint(uninterrupted):
     folder, _, _ = uninterrupted
     assert not differing(
@@ -274,6 +287,27 @@ def test_a_run_with_other_steps_is_not_resumed(videos, uninterrupted, tmp_path):
         ValueError, match=r'iteration 4 of a training with the steps .*resume with the same steps'
     ):
         run(cfg)
+
+
+@pytest.mark.parametrize('iters', [4, 2])
+def test_an_interrupted_step_keeps_its_length(videos, uninterrupted, tmp_path, iters):
+    """Its schedules, whose state is loaded, would end as before."""
+    folder, _, _ = uninterrupted
+    steps = [STEPS[0], dict(STEPS[1], iters=iters)]
+    first = str(folder / f'iter_{ITERS[0] + 1}.pth')
+    with pytest.raises(ValueError, match='resume with the same steps'):
+        run(config(videos, tmp_path, steps, resume=True, load_from=first))
+
+
+def test_a_finished_training_with_a_further_step_keeps_its_result(videos, tmp_path):
+    run(config(videos, tmp_path, STEPS[:1]))
+    result = weights(tmp_path / f'iter_{ITERS[0]}.pth')
+    cfg = config(videos, tmp_path, resume=True)
+    cfg.default_hooks.checkpoint.max_keep_ckpts = 1
+    run(cfg)
+    assert not differing(weights(tmp_path / 'regression.pth'), result)
+    meta = torch.load(tmp_path / 'regression.pth', weights_only=False)['meta']
+    assert meta['iter'] == ITERS[0]
 
 
 @pytest.mark.parametrize('name', ['iter_10', 'last', 'a/b', '..', ''])

@@ -12,7 +12,7 @@ from torch import nn
 from semidff.models import FeatureSemantics, SpatialModule
 from semidff.models.objectives import Distillation
 from semidff.models.spatial.probe import plain_samples
-from tests.models import build, tiny_semi_dff, video_config
+from tests.models import build, temporal, tiny_semi_dff, video_config
 
 SIZE = (96, 128)
 SINGLE_STAGE = {
@@ -210,6 +210,24 @@ def test_weights_without_gradient_are_frozen():
     assert own == {f'{name}.{part}' for name in boxes for part in ('weight', 'bias')}
     model.enter_step([dict(type='FeatureSemantics')], ('temporal', 'task_network'))
     assert all(p.requires_grad for p in model.spatial.detector.rpn_head.parameters())
+
+
+def test_backbones_with_checkpoints_are_distilled():
+    """Their memory saving does not admit torch.autograd.grad()."""
+    config = video_config(
+        split=dict(type='ResNetSplit', task_from='layer4.1'), temporal=temporal(64)
+    )
+    config['detector']['backbone']['with_cp'] = True
+    model = build(config)
+    model.enter_step([dict(type='FeatureSemantics')], ('temporal', 'task_network'))
+    assert all(p.requires_grad for p in model.temporal.parameters())
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_proposals_of_a_detector_without_them_are_refused():
+    model = tiny_semi_dff('retinanet')
+    with pytest.raises(ValueError, match='proposals_per_image=4: this detector has no proposals'):
+        model.enter_step([dict(type='FeatureSemantics', proposals_per_image=4)], ('temporal',))
 
 
 def test_weights_outside_all_modules_are_shared_and_frozen():
