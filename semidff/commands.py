@@ -1,13 +1,20 @@
 """Console commands ``semidff-...``: they run the files of tools/, which are in the package too."""
 
 import runpy
+import sys
 from functools import partial
 
 from semidff.utils.installed import PROJECT
 
 
 def _run(tool: str) -> None:
-    runpy.run_path(str(PROJECT / 'tools' / f'{tool}.py'), run_name='__main__')
+    file = PROJECT / 'tools' / f'{tool}.py'
+    if not file.is_file():  # .mim has links, which zip archives do not restore
+        sys.exit(
+            f'{file}: is missing. semidff was installed from an archive without symbolic links, such as a zip file; '
+            'install it from git or a tar archive'
+        )
+    runpy.run_path(str(file), run_name='__main__')
 
 
 train = partial(_run, 'train')

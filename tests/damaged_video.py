@@ -62,14 +62,14 @@ def turn(path: Path, source: Path) -> Path:
     return path
 
 
-def trim(path: Path, source: Path, start: int, length: int, fps: int = 10) -> Path:
+def trim(path: Path, source: Path, start: float, length: int, fps: int = 10) -> Path:
     """Write an mp4 whose edit list shows a part of its frames, as trimming without decoding does."""
     data = bytearray(source.read_bytes())
     (unit,) = struct.unpack_from('>I', data, data.find(b'mvhd') + 16)
     (ticks,) = struct.unpack_from('>I', data, data.find(b'mdhd') + 16)
     at = data.find(b'elst') + 12
     (first,) = struct.unpack_from('>i', data, at + 4)
-    struct.pack_into('>Ii', data, at, length * unit // fps, first + start * ticks // fps)
+    struct.pack_into('>Ii', data, at, length * unit // fps, first + round(start * ticks / fps))
     path.write_bytes(data)
     return path
 

@@ -1,5 +1,6 @@
 """The plan of a folder: a new one, or that of an earlier call, with a further step for further videos or minutes."""
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -9,9 +10,9 @@ from semidff.datasets.video_list import VideoListError, load_videos
 from semidff.utils.checkpoint import detector_digest
 from semidff.utils.logs import log_warning
 
-from .config import config_digest, detector_config
+from .config import RATIOS, config_digest, detector_config
 from .plan import Plan, PlanError
-from .planner import iterations, make_plan, step_kinds
+from .planner import input_sizes, iterations, make_plan, step_kinds
 from .validation import readable_clips
 from .videos import named_videos, write_list
 
@@ -56,7 +57,9 @@ def folder_plan(
                 'change; give the same, or another --out'
             )
         minutes = minutes or plan.minutes
-        other |= settings or not plan.named <= {*named_videos(videos, out)}
+        other |= settings or not plan.named.issubset(
+            map(os.path.realpath, named_videos(videos, out))
+        )
         other |= plan.device != torch.device(device).type
         fewer, extended = plan.minutes - minutes > 1e-6, extend(plan, videos, out, minutes)
         if begun or not (other or fewer or extended):
@@ -91,13 +94,25 @@ def extend(plan: Plan, videos: Sequence[str], out: Path, minutes: float) -> bool
     Returns:
         Whether a step was added.
     """
-    new = [path for path in named_videos(videos, out) if path not in plan.named]
+    # Videos that could not be read before may be complete now.
+    new = [path for path in named_videos(videos, out) if os.path.realpath(path) not in plan.used]
     try:
         readable = load_videos(write_list(out / 'videos' / 'new.txt', new)) if new else []
     except VideoListError as error:  # none of the new ones
         log_warning(str(error))
         readable = []
+    if plan.crop and plan.feature_cache:
+        sizes = input_sizes(detector_config(plan.detector), readable)
+        large = [all(RATIOS[0] * a >= b for a, b in zip(s, plan.crop, strict=True)) for s in sizes]
+        if small := [video.path for video, fits in zip(readable, large, strict=True) if not fits]:
+            log_warning(
+                f'{len(small)} videos are skipped, since the crops of this training ({plan.crop[0]}x{plan.crop[1]}) '
+                f'do not fit into their frames: {small[:10]}; give another --out for all videos'
+            )
+        readable = [video for video, fits in zip(readable, large, strict=True) if fits]
     names = [video.path for video in readable]
+    tried = set(map(os.path.realpath, new))
+    plan.skipped = [path for path in plan.skipped if os.path.realpath(path) not in tried]
     plan.skipped += [path for path in new if path not in names]
     added = sum(int(video.length * plan.portion) for video in readable)
     plan.frames += added

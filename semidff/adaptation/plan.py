@@ -1,6 +1,7 @@
 """The plan of an adaptation: everything that is chosen before the training, kept as ``plan.json``."""
 
 import json
+import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -160,9 +161,14 @@ class Plan:
         return self.steps[-1]['videos']
 
     @property
+    def used(self) -> set[str]:
+        """Resolved paths of the videos that are trained on or held back."""
+        return set(map(os.path.realpath, (*self.videos, *self.held_back)))
+
+    @property
     def named(self) -> set[str]:
-        """All videos that the plan was made for."""
-        return {*self.videos, *self.held_back, *self.skipped}
+        """Resolved paths of all videos that the plan was made for."""
+        return self.used.union(map(os.path.realpath, self.skipped))
 
     def text(self) -> str:
         """Describe the plan for a user."""

@@ -153,10 +153,8 @@ def _choose_data(
     most of them; those of large frames on a CPU only, for a GPU computes them as fast as it gets them. Decoded frames
     of all pairs that are drawn at once are kept, if an eighth does.
     """
-    pipeline = frame_pipeline(own)
     sizes = sorted({(video.height, video.width) for video in videos})
-    blank = (dict(img=np.zeros((*size, 3), np.uint8)) for size in sizes)
-    inputs = [tuple(pipeline(one)['inputs'].shape[-2:]) for one in blank]
+    inputs = sorted(set(input_sizes(own, videos)))
     pads = any(str(s['type']).endswith('Pad') for s in own.detector_dataset['pipeline'])
     large = max(h * w for h, w in inputs) > 1.1 * _CROP[0] * _CROP[1]
     if large and not pads:
@@ -189,6 +187,16 @@ def _choose_data(
             max(32, int(min(side, RATIOS[0] * low)) // 32 * 32)
             for side, low in zip(plan.crop, least, strict=True)
         ]
+
+
+def input_sizes(own: Config, videos: Sequence[VideoInfo]) -> list[tuple[int, int]]:
+    """Return height and width of the detector's input for each video."""
+    pipeline = frame_pipeline(own)
+    sizes = {(video.height, video.width): (0, 0) for video in videos}
+    for size in sizes:
+        blank = dict(img=np.zeros((*size, 3), np.uint8))
+        sizes[size] = tuple(pipeline(blank)['inputs'].shape[-2:])
+    return [sizes[video.height, video.width] for video in videos]
 
 
 def _memory(groups: Path = Path('/sys/fs/cgroup')) -> int:

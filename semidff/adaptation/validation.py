@@ -1,7 +1,8 @@
 """Validation of an adaptation on held-back frames."""
 
 import math
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -218,11 +219,14 @@ def check_scales(plan: Plan, own: Config, model: nn.Module) -> None:
         )
 
 
-def check_labels(labels: str | Path, own: Config, checkpoint: str) -> None:
+def check_labels(labels: str | Path, own: Config, checkpoint: str, videos: Sequence[str]) -> None:
     """Check before the training that labels fit the detector and that their images can be read.
 
+    Args:
+        videos: Videos that are trained on or held back.
+
     Raises:
-        FileError: If labels or images are missing.
+        FileError: If labels or images are missing, or the images are those of one of the videos.
         VideoError: If an image cannot be decoded.
         ValueError: If the labels do not fit the detector.
     """
@@ -235,6 +239,12 @@ def check_labels(labels: str | Path, own: Config, checkpoint: str) -> None:
         raise FileError(
             f'{labels}: {len(missing)} of its images are missing, {missing[0]} for example; the folder of the images '
             'must be that of the json or, beside it, have its name'
+        )
+    labeled = {os.path.realpath(os.path.dirname(file)) for clip in clips for file in clip.files}
+    if shared := [video for video in videos if os.path.realpath(video) in labeled]:
+        raise FileError(
+            f'{labels}: {len(shared)} of the labeled videos would be trained on, {shared[0]} for example; name the '
+            'other videos alone'
         )
     for clip in clips:
         for _ in clip.images():

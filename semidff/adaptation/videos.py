@@ -24,7 +24,7 @@ _MIN_FRAMES = 100
 
 
 def named_videos(given: Sequence[str], own: Path) -> list[str]:
-    """Return the absolute paths of the videos that are named, without duplicates.
+    """Return the absolute paths of the videos that are named, without duplicates; a link is one of its target.
 
     Args:
         given: Video files, folders of frames, folders that contain either at any depth, and globs.
@@ -48,7 +48,12 @@ def named_videos(given: Sequence[str], own: Path) -> list[str]:
                 found += [os.path.join(match, one) for one in find_videos(match)]
             except VideoError:
                 empty.append(match)
-    paths = list(dict.fromkeys(map(os.path.abspath, found)))
+    first: dict[
+        str, str
+    ] = {}  # a video that is held back must not be trained on under another name
+    for path in map(os.path.abspath, found):
+        first.setdefault(os.path.realpath(path), path)
+    paths = list(first.values())
     results = [
         path for path in paths if own in (Path(path).resolve(), *Path(path).resolve().parents)
     ]

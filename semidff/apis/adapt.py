@@ -24,7 +24,7 @@ from semidff.adaptation.continuation import is_begun
 from semidff.adaptation.plan import LEAST_SPEEDUP
 from semidff.adaptation.planner import check_space
 from semidff.adaptation.validation import ADAPTIVE_FILE, check_labels, readable_clips, validate
-from semidff.adaptation.videos import write_list, write_step_lists
+from semidff.adaptation.videos import named_videos, write_list, write_step_lists
 from semidff.datasets.class_names import class_names
 from semidff.datasets.video_list import VideoListError, load_videos
 from semidff.datasets.video_readers import Frame, open_stream
@@ -104,16 +104,17 @@ def adapt(
         )
     device = _use(device)
     detector = os.path.abspath(detector) if Path(detector).is_file() else detector
+    given = [str(video) for video in videos]
     if labels := labels or _earlier_labels(out):
-        check_labels(labels, detector_config(detector), checkpoint)
+        check_labels(labels, detector_config(detector), checkpoint, named_videos(given, out))
     with occupy(out, 'adaptation', '--out'):
-        given = [str(video) for video in videos]
         asked = minutes, key_interval, fps
         plan = folder_plan(detector, checkpoint, given, out, *asked, device, _say)
         if seed is not None and seed != plan.seed:
             if is_begun(out):
                 raise PlanError(f'{out}: its training has the seed {plan.seed}; give another --out')
             plan.seed = seed
+            plan.save(out / 'plan.json')
         print(plan.text(), flush=True)
         if plan_only:
             return out

@@ -61,7 +61,7 @@ class Archive:
         inside = self.out.resolve(), self.folder.resolve()
         if inside[0] in (inside[1], *inside[1].parents) or inside[1] in inside[0].parents:
             raise FileError(f'{out}: must be neither in the folder of the videos nor around it')
-        self.videos = find_videos(folder)
+        self.videos = find_videos(folder, self.out)
         if self.out.is_dir() and any(self.out.iterdir()) and not (self.out / RECORDS).is_dir():
             raise FileError(f'{out}: is a folder with other files; give a new one')
         (self.out / RECORDS).mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from semidff.utils.logs import log_warning
+
 from .video_readers import VideoError, natural_key
 from .video_readers.base import is_image
 
@@ -17,31 +19,40 @@ def is_archive(path: str | Path) -> bool:
     return os.path.isdir(path) and (any(map(_is_video, names)) or not any(map(is_image, names)))
 
 
-def find_videos(folder: str | Path) -> list[Path]:
+def find_videos(folder: str | Path, own: str | Path | None = None) -> list[Path]:
     """Return the videos in a folder and its sub-folders, relative to it, in natural order.
 
-    They are files with the suffix of a video, and sub-folders with images, which are frames. Links are followed. Hidden
-    files and folders are left out.
+    They are files with the suffix of a video, and sub-folders with images, which are frames. Linked folders are
+    searched after all others; none is searched twice. Hidden ones are left out, and those that cannot be read are
+    logged.
+
+    Args:
+        own: A folder to leave out, that of the results.
 
     Raises:
-        VideoError: If there is none, or a folder cannot be read.
+        VideoError: If there is none.
     """
 
-    def refuse(error: OSError) -> None:
-        raise VideoError(str(error.filename), f'the folder cannot be read ({error.strerror})')
+    def log(error: OSError) -> None:
+        log_warning(
+            f'{error.filename}: the folder is skipped, it cannot be read ({error.strerror})'
+        )
 
-    found, seen = [], set()
-    for place, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
-        real = os.path.realpath(place)
-        # A link may lead to a folder around it.
-        folders[:] = sorted(n for n in folders if real not in seen and not n.startswith('.'))
-        if real in seen:
-            continue
-        seen.add(real)
-        here = Path(place).relative_to(folder)
-        if here != Path() and any(map(is_image, files)):
-            found.append(here)
-        found += [here / name for name in files if _is_video(name)]
+    found: list[Path] = []
+    tops, seen = [os.fspath(folder)], set() if own is None else {os.path.realpath(own)}
+    for top in tops:  # links are added meanwhile
+        for place, folders, files in os.walk(top, onerror=log):
+            real = os.path.realpath(place)
+            names = sorted(n for n in folders if real not in seen and not n.startswith('.'))
+            folders[:] = [name for name in names if not os.path.islink(os.path.join(place, name))]
+            if real in seen:
+                continue
+            seen.add(real)
+            tops += [os.path.join(place, name) for name in names if name not in folders]
+            here = Path(place).relative_to(folder)
+            if here != Path() and any(map(is_image, files)):
+                found.append(here)
+            found += [here / name for name in files if _is_video(name)]
     if not found:
         raise VideoError(str(folder), 'the folder and its sub-folders hold no videos')
     return sorted(found, key=lambda path: natural_key(str(path)))

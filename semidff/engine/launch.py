@@ -235,11 +235,14 @@ def apply_test_options(cfg: Config, args: argparse.Namespace) -> str | None:
         interval = test.get('key_interval', 10)
         test.schedule = schedule_config(interval, args.adaptive, bool(args.scene_cuts))
     elif test.get('schedule') and args.key_interval is not None:
-        # A schedule decides alone; one with a base has the interval there.
+        # It decides alone. One with another setting, as a tolerated error, stays as it is.
         schedule = test.schedule
         while isinstance(schedule.get('base'), dict):
             schedule = schedule.base
-        schedule['base' if 'base' in schedule else 'interval'] = args.key_interval
+        if 'interval' in schedule:
+            schedule.interval = args.key_interval
+        elif schedule.get('type') == 'SceneCutSchedule':
+            schedule.base = args.key_interval
     if args.render is not None:
         output = dict(out_dir=args.render, max_videos=args.render_videos, fps=args.render_fps)
         given = {name: value for name, value in output.items() if value is not None}

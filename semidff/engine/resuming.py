@@ -25,7 +25,7 @@ def apply_resume(cfg: Config, args: argparse.Namespace) -> bool:
 
     Raises:
         OptionError: If the checkpoint has no state of a training, or another seed than ``--seed``, or the work folder
-            has checkpoints of an earlier training alone.
+            has checkpoints of an earlier training alone, or another one of the same name.
         CheckpointError: If it cannot be read.
     """
     given = args.resume or (cfg.get('resume') and (cfg.get('load_from') or 'auto'))
@@ -43,6 +43,11 @@ def apply_resume(cfg: Config, args: argparse.Namespace) -> bool:
     cfg.load_from = None if given == 'auto' else path
     if '://' in path:
         return True
+    own = Path(cfg.get('work_dir', ''), Path(path).name)
+    if own.exists() and Path(path).exists() and not own.samefile(path):
+        raise OptionError(
+            f'--resume {path}: {cfg.work_dir} has another {own.name}, that of another training; give another --work-dir'
+        )
     _, meta = read_checkpoint(path)
     if not {'iter', 'epoch'} <= meta.keys():
         raise OptionError(

@@ -84,8 +84,9 @@ def _compile(model: VideoDetector, backend: str) -> None:
     """Compile graphs for key frames (feature network, dense head) and non-key frames (flow network, scale field)."""
     spatial = model.spatial
     parts = [*spatial.feature_network, spatial.dense_head]
-    # Where a split point cuts a module, its layers are called one by one.
-    parts += [m for name, m in spatial.task_network.items() if not name.startswith('roi_head')]
+    # Of what a split point cuts, the layers are called.
+    cut = 'backbone.', 'neck', 'bbox_head.'
+    parts += [module for name, module in spatial.task_network.items() if name.startswith(cut)]
     parts += [getattr(model.temporal, name, None) for name in ('flow_network', 'scale')]
     for part in _called(filter(None, parts)):
         # OpenCV's flow has no parameters and nothing that could be compiled.

@@ -33,6 +33,16 @@ def test_folders_without_videos_are_counted(tmp_path, log):
         named_videos(folders[1:2], tmp_path / 'out')
 
 
+def test_a_video_has_one_name(tmp_path):
+    for name in ('disk/a.mp4', 'disk/b.mp4'):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / 'disk' / 'latest.mp4').symlink_to(tmp_path / 'disk' / 'a.mp4')
+    (tmp_path / 'link').symlink_to(tmp_path / 'disk')
+    found = named_videos([str(tmp_path / 'link'), str(tmp_path / 'disk')], tmp_path / 'out')
+    assert found == [str(tmp_path / 'link' / name) for name in ('a.mp4', 'b.mp4')]
+
+
 def test_results_are_no_videos(tmp_path, log):
     for name in ('a.mp4', 'out/video.mp4', 'out/report.png'):
         (tmp_path / name).parent.mkdir(exist_ok=True)

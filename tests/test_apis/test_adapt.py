@@ -14,6 +14,8 @@ from mmengine.config import Config
 
 from semidff.adaptation import Plan, PlanError, continuation, parts, planner, validation
 from semidff.adaptation.config import detector_config, make_config
+from semidff.adaptation.continuation import extend
+from semidff.adaptation.validation import check_labels
 from semidff.adaptation.videos import hold_back
 from semidff.apis import VideoInferencer, adapt
 from semidff.datasets.video_list import VideoInfo, VideoListError
@@ -201,6 +203,43 @@ def test_a_further_step_needs_space_for_its_result(project, adapted):
     before = plan.disk
     assert continuation.extend(plan, [project / 'videos'], adapted, 2 * plan.minutes)
     assert plan.disk == pytest.approx(before + (adapted / 'last.pth').stat().st_size / 1e9)
+
+
+def test_only_what_is_really_new_makes_a_further_step(project, adapted, tmp_path, log):
+    plan, minutes = Plan.load(adapted / 'plan.json'), 1e-3
+    shutil.copytree(project / 'videos', tmp_path / 'videos')
+    plan.steps[-1]['videos'] = [
+        v.replace(str(project), str(tmp_path)) for v in plan.steps[-1]['videos']
+    ]
+    plan.held_back = [v.replace(str(project), str(tmp_path)) for v in plan.held_back]
+    plan.skipped = [str(tmp_path / 'videos' / 'broken.mp4')]
+    (tmp_path / 'link').symlink_to(tmp_path / 'videos')
+    assert not extend(plan, [str(tmp_path / 'link')], tmp_path / 'out', minutes)
+    shutil.copy(
+        tmp_path / 'videos' / '0.mp4', tmp_path / 'videos' / 'broken.mp4'
+    )  # it is complete now
+    plan.crop, plan.feature_cache = [32, 64], 1.0
+    write_video(tmp_path / 'videos' / 'upright.mp4', 24, size=(64, 96))
+    upright = [str(tmp_path / 'videos' / 'upright.mp4')]
+    assert not extend(plan, upright, tmp_path / 'out', minutes)
+    assert 'the crops of this training (32x64) do not fit' in log.text
+    plan.crop = None
+    assert extend(plan, [str(tmp_path / 'videos')], tmp_path / 'out', minutes)
+    assert plan.skipped == []
+    assert {Path(v).name for v in plan.videos} >= {'broken.mp4', 'upright.mp4'}
+
+
+def test_labeled_videos_are_not_trained_on(project, tmp_path):
+    labels = write_videos(tmp_path, (3,))
+    config, videos = detector_config(str(project / 'detector.py')), [str(tmp_path)]
+    check_labels(labels, config, str(project / 'one.pth'), [str(project / 'videos' / '0.mp4')])
+    with pytest.raises(FileError, match='1 of the labeled videos would be trained on, '):
+        check_labels(labels, config, str(project / 'one.pth'), videos)
+
+
+def test_the_seed_is_that_of_the_plan(project, tmp_path):
+    run(project, tmp_path / 'out', plan_only=True, seed=7)
+    assert Plan.load(tmp_path / 'out' / 'plan.json').seed == 7
 
 
 def test_hold_back():

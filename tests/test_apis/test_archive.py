@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+from pathlib import Path
 
 import cv2
 import pytest
@@ -124,18 +125,21 @@ def test_results_of_other_settings_or_contents_do_not_stay(project, inferencer, 
     assert found == ['0.mp4.json']
 
 
-def test_linked_folders_are_searched_once(tmp_path):
-    for name in ('disk/cam', 'videos/own'):
+def test_linked_folders_are_searched_last_and_once(tmp_path):
+    for name in ('disk/cam', 'videos/own', 'videos/out'):
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / 'a 5².mp4').write_bytes(b'')
     (tmp_path / 'videos' / 'cam').symlink_to(tmp_path / 'disk' / 'cam')
+    (tmp_path / 'videos' / 'latest').symlink_to(tmp_path / 'videos' / 'own')
     (tmp_path / 'videos' / 'own' / 'back').symlink_to(tmp_path / 'videos')
-    found = list(map(str, find_videos(tmp_path / 'videos')))
+    found = list(map(str, find_videos(tmp_path / 'videos', own=tmp_path / 'videos' / 'out')))
     assert found == ['cam/a 5².mp4', 'own/a 5².mp4']
 
 
-def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
-    (tmp_path / 'locked').mkdir()
+def test_a_folder_that_cannot_be_read_is_skipped_and_named(tmp_path, monkeypatch, log):
+    for name in ('locked', 'open'):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / 'a.mp4').touch()
     scan = os.scandir
 
     def refused(path):
@@ -144,8 +148,8 @@ def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
         return scan(path)
 
     monkeypatch.setattr(os, 'scandir', refused)
-    with pytest.raises(VideoError, match=r'locked: the folder cannot be read \(Permission denied'):
-        find_videos(tmp_path)
+    assert find_videos(tmp_path) == [Path('open/a.mp4')]
+    assert 'locked: the folder is skipped, it cannot be read (Permission denied)' in log.text
 
 
 def test_error_of_the_machine_ends_the_run_and_the_next_one_continues(

@@ -151,6 +151,13 @@ def test_the_schedule_of_the_config_takes_the_interval():
         cfg = video_config(type='VideoTestLoop', schedule=dict(type='SceneCutSchedule', base=base))
         apply_test_options(cfg, options(key_interval=20))
         assert cfg.test_cfg.schedule == dict(type='SceneCutSchedule', base=changed)
+    cfg = video_config(type='VideoTestLoop', schedule=dict(type='SceneCutSchedule'))
+    apply_test_options(cfg, options(key_interval=20))
+    assert cfg.test_cfg.schedule == dict(type='SceneCutSchedule', base=20)
+    for other in (dict(type='AdaptiveSchedule', file='a', tolerance=0.1), dict(type='Custom')):
+        cfg = video_config(type='VideoTestLoop', schedule=other)
+        apply_test_options(cfg, options(key_interval=20))
+        assert cfg.test_cfg.schedule == other
 
 
 def test_rendering_keeps_the_settings_of_the_config():

@@ -56,6 +56,14 @@ def test_a_named_checkpoint_or_that_of_the_config(tmp_path, checkpoint):
     assert not resume(Config(dict(load_from=str(checkpoint))), None)
 
 
+def test_a_checkpoint_of_the_same_name_in_the_work_folder_is_not_mistaken(tmp_path, checkpoint):
+    """Interrupted before its first checkpoint, the next --resume would continue that one."""
+    (tmp_path / 'work').mkdir()
+    (tmp_path / 'work' / checkpoint.name).write_bytes(b'')
+    with pytest.raises(OptionError, match=f'has another {checkpoint.name}'):
+        resume(Config(dict(work_dir=str(tmp_path / 'work'))), str(checkpoint))
+
+
 def test_weights_alone_are_refused(tmp_path):
     torch.save(dict(state_dict=STATE), tmp_path / 'weights.pth')
     with pytest.raises(OptionError, match='weights.pth: holds weights, but no state of a training'):

@@ -6,9 +6,11 @@ FFmpeg plays a cut-off file to its last intact packet and reports nothing.
 import os
 import re
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
+
+import numpy as np
 
 _SEGMENT = b'\x18\x53\x80\x67'  # of Matroska and WebM
 _UNKNOWN_SIZE = b'\x01' + b'\xff' * 7
@@ -71,6 +73,84 @@ def _mp4_end_is_missing(file: BinaryIO, size: int) -> bool | None:
         return True
     # The end of a fragmented file is known only by its index of fragments.
     return None if b'moof' in kinds and b'mfra' not in kinds else False
+
+
+def shown(times: np.ndarray, path: str | Path) -> np.ndarray:
+    """Return which frames of a file its player shows.
+
+    After trimming without decoding, an mp4 file still has the frames that others need for their decoding, and an edit
+    list that hides them. FFmpeg sets the time of the first shown frame to 0, also if the list begins between two.
+
+    Args:
+        times: Time stamps in seconds; those of an mp4 file's hidden frames are negative, 0 or beyond its list's end.
+
+    Returns:
+        A mask of the same shape. Of files without edit list, and of lists of several parts, all frames are shown.
+    """
+    duration = _edited_duration(path)
+    if duration is None or len(times) < 2 or not np.any(times >= 0):
+        return np.ones(len(times), bool)
+    mask = times >= 0
+    mask[np.flatnonzero(times == 0)[:-1]] = False  # OpenCV's times are not negative
+    later, slack = times - times[mask].min(), 1.5e-3  # durations are rounded to milliseconds
+    if not mask.all() or np.any(later >= duration - slack):
+        # By how much the list begins before its first frame is not known, but it is less than a frame: the last one may
+        # be lost.
+        duration -= np.median(np.diff(np.unique(later))) - 2 * slack
+    return mask & (later < duration - slack)
+
+
+def _edited_duration(path: str | Path) -> float | None:
+    """Return the duration of the one part that the edit list of an mp4 file's video shows, in seconds."""
+    with open(path, 'rb') as file:
+        if _read(file, 4, 4) != b'ftyp':
+            return None
+        for moov in _boxes(file, 0, os.path.getsize(path), b'moov'):
+            header = [_read(file, at, 24) for at, _ in _boxes(file, *moov, b'mvhd')]
+            for track in _boxes(file, *moov, b'trak'):
+                kinds = [_read(file, at + 8, 4) for at, _ in _boxes(file, *track, b'mdia', b'hdlr')]
+                edits = [_read(file, at, 168) for at, _ in _boxes(file, *track, b'edts', b'elst')]
+                if kinds == [b'vide'] and edits and header:
+                    return _only_edit(header[0], edits[0])
+    return None
+
+
+def _only_edit(header: bytes, edits: bytes) -> float | None:
+    """Return the duration of the only edit in an edit list; empty ones, which delay the track, do not count."""
+    try:
+        (unit,) = struct.unpack_from('>I', header, 20 if header[0] else 12)
+        (count,) = struct.unpack_from('>I', edits, 4)
+        entry = struct.Struct('>QqI' if edits[0] else '>IiI')
+        entries = [entry.unpack_from(edits, 8 + i * entry.size) for i in range(min(count, 9))]
+    except struct.error:
+        return None
+    durations = [duration for duration, time, _ in entries if time >= 0]
+    return durations[0] / unit if len(durations) == 1 and durations[0] and unit else None
+
+
+def _boxes(file: BinaryIO, start: int, end: int, *kinds: bytes) -> Iterator[tuple[int, int]]:
+    """Yield where the contents of an mp4 file's boxes begin and end.
+
+    Args:
+        kinds: Kind of the boxes, after those of the boxes around them.
+    """
+    while start + 8 <= end:
+        head = _read(file, start, 16)
+        length, skipped = int.from_bytes(head[:4], 'big'), 8
+        if length == 1:
+            length, skipped = int.from_bytes(head[8:], 'big'), 16
+        length = length or end - start
+        if length < skipped:
+            return
+        content = start + skipped, min(start + length, end)
+        if head[4:8] == kinds[0]:
+            yield from _boxes(file, *content, *kinds[1:]) if kinds[1:] else [content]
+        start += length
+
+
+def _read(file: BinaryIO, start: int, count: int) -> bytes:
+    file.seek(start)
+    return file.read(count)
 
 
 def _segment_end_is_missing(head: bytes, size: int) -> bool | None:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from .base import VideoError, check_video_file
-from .container import end_is_missing, sequence_headers, states_sizes_in_stream
+from .container import end_is_missing, sequence_headers, shown, states_sizes_in_stream
 from .stream import Frame, FrameStream, VideoWarning, report
 
 # Otherwise FFmpeg prints a line for each damaged macroblock.
@@ -55,15 +55,17 @@ class FileStream(FrameStream):
 
         This takes about 0.2 s for 10,000 frames. ``length`` is exact afterwards.
         """
-        times = np.fromiter(map(_time_of, _packets(self.path)), float)
-        times = (
-            np.unique(times) if np.any(times) else times
-        )  # frames before an edit list's start have 0, too
+        times = self._times()
         self.length = len(times) or self.length
         duration = float(np.ptp(times)) if len(times) else 0.0
         rate = (len(times) - 1) / duration if duration else None
         nominal = self._fps if self._fps > 0 else None
         return nominal if rate is None or (nominal and abs(rate / nominal - 1) < 1e-3) else rate
+
+    def _times(self) -> np.ndarray:
+        """Return the time stamps of all frames that are shown, in seconds; reads the file without decoding it."""
+        times = np.fromiter(map(_time_of, _packets(self.path)), float)
+        return times[shown(times, self.path)]
 
     def __iter__(self) -> Iterator[Frame]:
         count, first, last = 0, 0.0, 0.0
@@ -83,9 +85,7 @@ class FileStream(FrameStream):
         if not count:
             raise VideoError(self.path, 'not a single frame can be decoded')
         self._cut = end_is_missing(self.path)
-        if self._ends_early(count, last) or any(
-            time > last + _SAME for time in map(_time_of, _packets(self.path))
-        ):
+        if self._ends_early(count, last) or np.any(self._times() > last + _SAME):
             reason = (
                 f'frame {count} is damaged or missing; the {count} before it, until '
                 f'{last - first:.2f} s, are used'
@@ -117,8 +117,10 @@ class FileStream(FrameStream):
             states_sizes_in_stream(self.path) or (not has_index and self._declared <= 0)
         ):
             return True  # what is declared is computed from what is there
-        if count >= self._declared or self._fps <= 0 or self._cut is False:
+        if count >= self._declared or self._fps <= 0:
             return False
+        if self._cut is False and head[4:8] == b'ftyp':
+            return False  # an edit list may hide some of the frames
         slack = 0.5 / self._fps if has_index or self._cut else 0.5
         return (self._declared - 1) / self._fps - time > slack
 

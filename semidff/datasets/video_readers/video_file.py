@@ -9,6 +9,7 @@ thus depends on the file only. (OpenCV's colors may differ from decord's by roun
 
 import os
 import re
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import numpy as np
 import torch
 
 from .base import VideoError, VideoReader, check_video_file
+from .container import shown
 from .file_stream import capture_of
 
 # Otherwise FFmpeg prints a line for each damaged macroblock.
@@ -53,9 +55,9 @@ class DecordReader(VideoReader):
     def __init__(self, path: str | Path) -> None:
         self.path = str(path)
         self._reader: decord.VideoReader | None = self._open()
-        # decord counts and repeats frames that are not shown, before the start of an mp4 file's edit list.
-        self._hidden = int((self._times() < 0).sum())
-        self._length = len(self._reader) - self._hidden
+        # decord counts frames that an edit list hides, and repeats others for them.
+        self._shown = np.flatnonzero(shown(self._times(), self.path))
+        self._length = len(self._shown)
 
     def _open(self) -> decord.VideoReader:
         check_video_file(self.path)
@@ -73,7 +75,7 @@ class DecordReader(VideoReader):
         return self._length
 
     def _times(self) -> np.ndarray:
-        """Return the time stamps of all frames, those that are not shown included, in seconds."""
+        """Return the time stamps of all frames in seconds, those of hidden ones too."""
         return np.asarray(self._reader.get_frame_timestamp(range(len(self._reader))))[:, 0]
 
     @cached_property
@@ -85,13 +87,18 @@ class DecordReader(VideoReader):
         return angle not in (0, 360)
 
     def _read(self, wanted: list[int]) -> list[np.ndarray]:
-        if not self._is_rotated and not self._hidden:
+        if not self._is_rotated and self._length == len(self._reader):
             try:
                 return self._decode(wanted)
             except Exception:
                 self._reader = None  # Its decoding thread is dead.
                 self._reader = self._open()
-        return self._decode_carefully(wanted)
+        starts = np.searchsorted(self._shown, self._reader.get_key_indices())
+        if self._length < len(self._reader):
+            with suppress(VideoError):  # seeking may miss the frame where some are hidden
+                return self._decode_carefully(wanted, starts)
+            starts = np.zeros(1, int)
+        return self._decode_carefully(wanted, starts)
 
     def _decode(self, wanted: list[int]) -> list[np.ndarray]:
         # get_batch would hold all frames three times (batch, numpy copy, BGR copy), and allocating
@@ -105,13 +112,12 @@ class DecordReader(VideoReader):
             frames.append(cv2.cvtColor(frame.numpy(), cv2.COLOR_RGB2BGR))
         return frames
 
-    def _decode_carefully(self, wanted: list[int]) -> list[np.ndarray]:
-        """Decode every frame from the stream's key frame on and check that none is missing."""
-        starts = np.asarray(self._reader.get_key_indices()) - self._hidden
-        times = self._times()[self._hidden :]
+    def _decode_carefully(self, wanted: list[int], starts: np.ndarray) -> list[np.ndarray]:
+        """Decode every frame from the last of ``starts`` on, the stream's key frames; check that none is missing."""
+        times = self._times()[self._shown]
         tolerance = np.diff(times).min() / 2 if self._length > 1 else np.inf
         capture = capture_of(self.path)
-        position, frames = -1, []
+        position, frames = 0, []
         for index in wanted:
             start = int(starts[starts <= index].max(initial=0))
             if start > position:

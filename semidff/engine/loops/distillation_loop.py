@@ -95,16 +95,18 @@ class DistillationStepHook(Hook):
         if not runner._resume:
             return
         iteration = checkpoint['meta']['iter']
-        done = self._index(iteration)
         before = checkpoint['meta'].get('distillation_steps', self._lengths())
-        # The steps after the interrupted one may change, and a finished training may get further steps. The
-        # interrupted one keeps its length: the state of its schedules, which is loaded, has their old end.
-        further = iteration == sum(iters for _, iters in before)
-        begun = done if further else done + 1
-        if before[:begun] != self._lengths()[:begun] or iteration > self.ends[-1]:
+        own, starts = self._lengths(), [0, *accumulate(iters for _, iters in before)]
+        # Steps that have not begun may change.
+        begun = before[: sum(iteration > start for start in starts[:-1])]
+        if 0 < len(begun) <= len(own) and not checkpoint.get('param_schedulers'):
+            # So may the length of the current one: there is no schedule, whose state has the old end.
+            last = len(begun) - 1
+            begun = [*begun[:last], [begun[last][0], max(own[last][1], iteration - starts[last])]]
+        if begun != own[: len(begun)] or iteration > self.ends[-1]:
             raise ValueError(
                 f'the checkpoint is of iteration {iteration} of a training with the steps {before}, but '
-                f'train_cfg.steps are {self._lengths()}; resume with the same steps, or start anew with '
+                f'train_cfg.steps are {own}; resume with the same steps, or start anew with '
                 'load_from (and load_parts=None)'
             )
         self._enter(runner, iteration)

@@ -53,7 +53,7 @@ def test_a_named_checkpoint_is_that_of_the_next_resume_too(tmp_path, monkeypatch
     monkeypatch.setattr(CheckpointHook, 'after_train_iter', Mock(side_effect=KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path, 9, resume=True, load_from=first, interval=1)
-    assert find_latest_checkpoint(str(tmp_path)) == first
+    assert run_folder.latest_checkpoint(tmp_path) == first
 
 
 def test_what_a_killed_run_has_not_removed_is_removed_on_resuming(tmp_path, monkeypatch):

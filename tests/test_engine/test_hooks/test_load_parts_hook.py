@@ -55,7 +55,7 @@ def test_part_of_another_checkpoint(videos, tmp_path):
 
 
 def test_a_resumed_run_keeps_what_it_learned(videos, stage_one, tmp_path):
-    steps = [dict(STEPS[1], iters=2)]
+    steps = [dict(STEPS[1], iters=2, param_scheduler=[])]
     settings = dict(load_parts=parts(stage_one))
     run(config(videos, tmp_path / 'run', [dict(steps[0], iters=1)], **settings))
     first = weights(tmp_path / 'run' / 'iter_1.pth')

@@ -289,14 +289,25 @@ def test_a_run_with_other_steps_is_not_resumed(videos, uninterrupted, tmp_path):
         run(cfg)
 
 
-@pytest.mark.parametrize('iters', [4, 2])
-def test_an_interrupted_step_keeps_its_length(videos, uninterrupted, tmp_path, iters):
-    """Its schedules, whose state is loaded, would end as before."""
+@pytest.mark.parametrize(
+    ('done', 'second'),
+    [(ITERS[0] + 1, {'iters': 4}), (ITERS[0] + 1, {'iters': 2}), (TOTAL, {'iters': 8}),
+     (TOTAL, {'name': 'other', 'iters': 8})],
+)  # fmt: skip
+def test_steps_that_have_begun_keep_their_length(videos, uninterrupted, tmp_path, done, second):
+    """The schedule of the second one, whose state is loaded, would end as before."""
     folder, _, _ = uninterrupted
-    steps = [STEPS[0], dict(STEPS[1], iters=iters)]
-    first = str(folder / f'iter_{ITERS[0] + 1}.pth')
+    steps = [STEPS[0], dict(STEPS[1], **second)]
+    first = str(folder / f'iter_{done}.pth')
     with pytest.raises(ValueError, match='resume with the same steps'):
         run(config(videos, tmp_path, steps, resume=True, load_from=first))
+
+
+def test_a_step_that_has_not_begun_may_change(videos, uninterrupted, tmp_path):
+    first = str(uninterrupted[0] / f'iter_{ITERS[0]}.pth')
+    steps = [STEPS[0], dict(STEPS[1], name='other', iters=1)]
+    runner = run(config(videos, tmp_path, steps, resume=True, load_from=first))
+    assert runner.iter == ITERS[0] + 1
 
 
 def test_a_finished_training_with_a_further_step_keeps_its_result(videos, tmp_path):
