@@ -101,7 +101,7 @@ def extend(plan: Plan, videos: Sequence[str], out: Path, minutes: float) -> bool
     except VideoListError as error:  # none of the new ones
         log_warning(str(error))
         readable = []
-    if plan.crop and plan.feature_cache:
+    if plan.crop and plan.feature_cache and is_begun(out):
         sizes = input_sizes(detector_config(plan.detector), readable)
         large = [all(RATIOS[0] * a >= b for a, b in zip(s, plan.crop, strict=True)) for s in sizes]
         if small := [video.path for video, fits in zip(readable, large, strict=True) if not fits]:

@@ -84,6 +84,7 @@ class Plan:
         portion: Share of each video that is trained on, from its start.
         held_back: Videos of the validation; of each the frames after ``portion``, all frames where it is 1.
         skipped: Videos that cannot be read.
+        undecodable: Those of them that were to be held back and have a frame that cannot be decoded.
         scales: Input sizes of the validation, relative to that of the config.
         frames: Number of frames that are trained on.
         seed: Seed of the training.
@@ -121,6 +122,7 @@ class Plan:
     portion: float = 1.0
     held_back: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
+    undecodable: list[str] = field(default_factory=list)
     scales: list[float] = field(default_factory=lambda: [*SCALES, *DENSE_SCALES])
     frames: int = 0
     seed: int = 0
@@ -162,8 +164,8 @@ class Plan:
 
     @property
     def used(self) -> set[str]:
-        """Resolved paths of the videos that are trained on or held back."""
-        return set(map(os.path.realpath, (*self.videos, *self.held_back)))
+        """Resolved paths of the videos that are trained on or held back, or were to be."""
+        return set(map(os.path.realpath, (*self.videos, *self.held_back, *self.undecodable)))
 
     @property
     def named(self) -> set[str]:

@@ -178,6 +178,7 @@ def check_held_back(plan: Plan, own: Config, model: nn.Module) -> None:
                 broken.append(clip.path)
         plan.held_back = [path for path in plan.held_back if path not in broken]
         plan.skipped += broken
+        plan.undecodable += broken
     if highest < MIN_SCORE or not plan.held_back:
         raise PlanError(
             f'the detector finds no object with a score of at least {MIN_SCORE} in the frames that are held back '
@@ -243,8 +244,8 @@ def check_labels(labels: str | Path, own: Config, checkpoint: str, videos: Seque
     labeled = {os.path.realpath(os.path.dirname(file)) for clip in clips for file in clip.files}
     if shared := [video for video in videos if os.path.realpath(video) in labeled]:
         raise FileError(
-            f'{labels}: {len(shared)} of the labeled videos would be trained on, {shared[0]} for example; name the '
-            'other videos alone'
+            f'{labels}: {len(shared)} of the labeled videos would be trained on, or have been, {shared[0]} for '
+            'example; name the other videos alone, or give another --out'
         )
     for clip in clips:
         for _ in clip.images():

@@ -106,7 +106,9 @@ def adapt(
     detector = os.path.abspath(detector) if Path(detector).is_file() else detector
     given = [str(video) for video in videos]
     if labels := labels or _earlier_labels(out):
-        check_labels(labels, detector_config(detector), checkpoint, named_videos(given, out))
+        used = Plan.load(out / 'plan.json').videos if is_begun(out) else []
+        named = [*named_videos(given, out), *used]
+        check_labels(labels, detector_config(detector), checkpoint, named)
     with occupy(out, 'adaptation', '--out'):
         asked = minutes, key_interval, fps
         plan = folder_plan(detector, checkpoint, given, out, *asked, device, _say)

@@ -218,7 +218,11 @@ def test_only_what_is_really_new_makes_a_further_step(project, adapted, tmp_path
     shutil.copy(
         tmp_path / 'videos' / '0.mp4', tmp_path / 'videos' / 'broken.mp4'
     )  # it is complete now
-    plan.crop, plan.feature_cache = [32, 64], 1.0
+    plan.undecodable = [str(tmp_path / 'videos' / 'broken.mp4')]
+    assert not extend(plan, [str(tmp_path / 'videos')], tmp_path / 'out', minutes)
+    plan.crop, plan.feature_cache, plan.undecodable = [32, 64], 1.0, []
+    (tmp_path / 'out').mkdir(exist_ok=True)
+    (tmp_path / 'out' / 'last.pth').touch()
     write_video(tmp_path / 'videos' / 'upright.mp4', 24, size=(64, 96))
     upright = [str(tmp_path / 'videos' / 'upright.mp4')]
     assert not extend(plan, upright, tmp_path / 'out', minutes)

@@ -87,20 +87,20 @@ def shown(times: np.ndarray, path: str | Path) -> np.ndarray:
     Returns:
         A mask of the same shape. Of files without edit list, and of lists of several parts, all frames are shown.
     """
-    duration = _edited_duration(path)
+    duration = edited_duration(path)
     if duration is None or len(times) < 2 or not np.any(times >= 0):
         return np.ones(len(times), bool)
     mask = times >= 0
     mask[np.flatnonzero(times == 0)[:-1]] = False  # OpenCV's times are not negative
     later, slack = times - times[mask].min(), 1.5e-3  # durations are rounded to milliseconds
-    if not mask.all() or np.any(later >= duration - slack):
+    if np.ptp(later[mask]) and (not mask.all() or np.any(later >= duration - slack)):
         # By how much the list begins before its first frame is not known, but it is less than a frame: the last one may
         # be lost.
         duration -= np.median(np.diff(np.unique(later))) - 2 * slack
     return mask & (later < duration - slack)
 
 
-def _edited_duration(path: str | Path) -> float | None:
+def edited_duration(path: str | Path) -> float | None:
     """Return the duration of the one part that the edit list of an mp4 file's video shows, in seconds."""
     with open(path, 'rb') as file:
         if _read(file, 4, 4) != b'ftyp':

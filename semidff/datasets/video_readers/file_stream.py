@@ -9,7 +9,13 @@ import cv2
 import numpy as np
 
 from .base import VideoError, check_video_file
-from .container import end_is_missing, sequence_headers, shown, states_sizes_in_stream
+from .container import (
+    edited_duration,
+    end_is_missing,
+    sequence_headers,
+    shown,
+    states_sizes_in_stream,
+)
 from .stream import Frame, FrameStream, VideoWarning, report
 
 # Otherwise FFmpeg prints a line for each damaged macroblock.
@@ -64,7 +70,7 @@ class FileStream(FrameStream):
 
     def _times(self) -> np.ndarray:
         """Return the time stamps of all frames that are shown, in seconds; reads the file without decoding it."""
-        times = np.fromiter(map(_time_of, _packets(self.path)), float)
+        times = np.fromiter(map(time_of, _packets(self.path)), float)
         return times[shown(times, self.path)]
 
     def __iter__(self) -> Iterator[Frame]:
@@ -74,7 +80,7 @@ class FileStream(FrameStream):
                 read, image = self._capture.read()
                 if not read:
                     break
-                time = _time_of(self._capture)
+                time = time_of(self._capture)
                 if count and time <= last:  # The container has no time stamps.
                     time = last + 1 / max(self._fps, 1.0)
                 first, last = first if count else time, time
@@ -119,8 +125,11 @@ class FileStream(FrameStream):
             return True  # what is declared is computed from what is there
         if count >= self._declared or self._fps <= 0:
             return False
-        if self._cut is False and head[4:8] == b'ftyp':
-            return False  # an edit list may hide some of the frames
+        edited = edited_duration(self.path)
+        if edited is not None and edited < (self._declared - 0.5) / self._fps:
+            # The rest is hidden. The first frame may come later than the part that the edit list shows, and the last
+            # one before its end.
+            return edited - time > 2.5 / self._fps
         slack = 0.5 / self._fps if has_index or self._cut else 0.5
         return (self._declared - 1) / self._fps - time > slack
 
@@ -150,7 +159,7 @@ def size_changes(path: str) -> list[int]:
     return sequence_headers(packets, codec)
 
 
-def _time_of(capture: cv2.VideoCapture) -> float:
+def time_of(capture: cv2.VideoCapture) -> float:
     """Return the presentation time of the last frame or packet, in seconds."""
     # OpenCV replaces a presentation time of 0 by the decoding time, which may be negative.
     return max(capture.get(cv2.CAP_PROP_POS_MSEC), 0.0) / 1000

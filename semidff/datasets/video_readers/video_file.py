@@ -20,7 +20,7 @@ import torch
 
 from .base import VideoError, VideoReader, check_video_file
 from .container import shown
-from .file_stream import capture_of
+from .file_stream import capture_of, time_of
 
 # Otherwise FFmpeg prints a line for each damaged macroblock.
 decord.logging.set_level(decord.logging.QUIET)
@@ -125,8 +125,7 @@ class DecordReader(VideoReader):
                 position = start
             for number in range(position, index + 1):
                 read, frame = capture.read()
-                time = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-                if not read or abs(time - (times[number] - times[0])) > tolerance:
+                if not read or abs(time_of(capture) - (times[number] - times[0])) > tolerance:
                     reason = f'cannot decode frame {number}, needed for frame {index}: damaged'
                     raise VideoError(self.path, reason)
             position = index + 1

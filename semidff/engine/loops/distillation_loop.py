@@ -145,10 +145,13 @@ class DistillationStepHook(Hook):
         self._forget_losses(runner)
         if runner.iter in self.ends[:-1]:
             # A finished training gets further steps: its last step saved no checkpoint of its own.
-            name = self.steps[self.ends.index(runner.iter)]['name']
-            if not Path(runner.work_dir, f'{name}.pth').exists():
+            name = f'{self.steps[self.ends.index(runner.iter)]["name"]}.pth'
+            if (
+                name != Path(runner._load_from or '').name
+                and not Path(runner.work_dir, name).exists()
+            ):
                 meta = dict(epoch=runner.epoch, iter=runner.iter)
-                runner.save_checkpoint(runner.work_dir, f'{name}.pth', meta=meta, by_epoch=False)
+                runner.save_checkpoint(runner.work_dir, name, meta=meta, by_epoch=False)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:
         if self.current != self._index(runner.iter):

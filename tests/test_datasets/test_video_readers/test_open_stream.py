@@ -2,6 +2,7 @@
 
 import math
 import os
+import struct
 import warnings
 from contextlib import closing
 from unittest.mock import Mock
@@ -76,6 +77,23 @@ def test_a_file_that_was_trimmed_without_decoding(tmp_path, codec, start, length
     order = [length - 1, 0, length // 2, length - 3]
     for index, image in zip(order, reader.frames(order), strict=True):
         assert number(image) == start + index
+
+
+def test_a_file_of_which_one_frame_is_shown(tmp_path, video):
+    path = trim(tmp_path / 'one.mp4', video, 17, 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        assert [number(frame.image) for frame in open_stream(path)] == [17]
+        assert len(open_video(path)) == 1
+
+
+def test_frames_that_an_index_has_lost_are_missed(tmp_path, video):
+    """The boxes of the file are complete."""
+    data = bytearray(video.read_bytes())
+    struct.pack_into('>I', data, data.find(b'stsz') + 12, 15)
+    (tmp_path / 'half.mp4').write_bytes(data)
+    with pytest.warns(VideoWarning, match='frame 15 is damaged or missing'):
+        assert len(list(open_stream(tmp_path / 'half.mp4'))) == 15
 
 
 def test_variable_frame_rate(tmp_path, video):
