@@ -83,6 +83,12 @@ def is_begun(out: Path) -> bool:
     return any((out / 'training').glob('*.pth')) or (out / 'last.pth').exists()
 
 
+def all_videos(videos: Sequence[str], out: Path) -> list[str]:
+    """Return the videos that are named, and those of a training that has begun in the folder."""
+    begun = Plan.load(out / 'plan.json').videos if is_begun(out) else []
+    return [*named_videos(videos, out), *begun]
+
+
 def extend(plan: Plan, videos: Sequence[str], out: Path, minutes: float) -> bool:
     """Add a step to a plan if there are new videos or more minutes; nothing else is chosen again.
 

@@ -20,11 +20,11 @@ from semidff.adaptation.config import (
     training_steps,
     write_config,
 )
-from semidff.adaptation.continuation import is_begun
+from semidff.adaptation.continuation import all_videos, is_begun
 from semidff.adaptation.plan import LEAST_SPEEDUP
 from semidff.adaptation.planner import check_space
 from semidff.adaptation.validation import ADAPTIVE_FILE, check_labels, readable_clips, validate
-from semidff.adaptation.videos import named_videos, write_list, write_step_lists
+from semidff.adaptation.videos import write_list, write_step_lists
 from semidff.datasets.class_names import class_names
 from semidff.datasets.video_list import VideoListError, load_videos
 from semidff.datasets.video_readers import Frame, open_stream
@@ -106,9 +106,7 @@ def adapt(
     detector = os.path.abspath(detector) if Path(detector).is_file() else detector
     given = [str(video) for video in videos]
     if labels := labels or _earlier_labels(out):
-        used = Plan.load(out / 'plan.json').videos if is_begun(out) else []
-        named = [*named_videos(given, out), *used]
-        check_labels(labels, detector_config(detector), checkpoint, named)
+        check_labels(labels, detector_config(detector), checkpoint, all_videos(given, out))
     with occupy(out, 'adaptation', '--out'):
         asked = minutes, key_interval, fps
         plan = folder_plan(detector, checkpoint, given, out, *asked, device, _say)

@@ -119,6 +119,8 @@ def test_all_frames_of_the_validation_are_checked_before_the_training(
         run(project, tmp_path / 'out', videos=[broken], minutes=60, plan_only=True)
     plan = Plan.load(adapted / 'plan.json')
     plan.held_back, plan.portion = [str(broken), str(whole)], 0.85
+    # Not as measured: on a busy machine, fewer frames would be validated.
+    plan.chosen.key = plan.chosen.non_key = plan.overhead = 10.0
     assert (
         len(validation.readable_clips(plan)) == 1 and 'broken.mp4' not in log.text
     )  # in a short one

@@ -91,7 +91,7 @@ def test_a_checkpoint_is_enough_for_prediction(project, tmp_path):
 def test_a_run_is_resumed_without_stage_one(project, monkeypatch, tmp_path):
     folder, *_ = project
     config = Config.fromfile(folder / 'run' / 'config.py')
-    config.train_cfg.steps[1].iters = 2
+    config.train_cfg.steps.append(dict(config.train_cfg.steps[1], name='further'))
     config.dump(tmp_path / 'config.py')
     checkpoint = folder / 'run' / 'iter_2.pth'
     arguments = ('--work-dir', tmp_path / 'more', '--resume', checkpoint)

@@ -106,8 +106,8 @@ class DistillationStepHook(Hook):
         if begun != own[: len(begun)] or iteration > self.ends[-1]:
             raise ValueError(
                 f'the checkpoint is of iteration {iteration} of a training with the steps {before}, but '
-                f'train_cfg.steps are {own}; resume with the same steps, or start anew with '
-                'load_from (and load_parts=None)'
+                f'train_cfg.steps are {own}; resume with the same steps, add a step to train on, or '
+                'start anew with load_from (and load_parts=None)'
             )
         self._enter(runner, iteration)
         runner.train_loop.use_data(self.current)
