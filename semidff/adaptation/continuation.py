@@ -109,13 +109,17 @@ def extend(plan: Plan, videos: Sequence[str], out: Path, minutes: float) -> bool
         readable = []
     if plan.crop and plan.feature_cache and is_begun(out):
         sizes = input_sizes(detector_config(plan.detector), readable)
-        large = [all(RATIOS[0] * a >= b for a, b in zip(s, plan.crop, strict=True)) for s in sizes]
-        if small := [video.path for video, fits in zip(readable, large, strict=True) if not fits]:
+        fitting = {
+            video.path
+            for video, size in zip(readable, sizes, strict=True)
+            if all(RATIOS[0] * a >= b for a, b in zip(size, plan.crop, strict=True))
+        }
+        if small := [video.path for video in readable if video.path not in fitting]:
             log_warning(
                 f'{len(small)} videos are skipped, since the crops of this training ({plan.crop[0]}x{plan.crop[1]}) '
                 f'do not fit into their frames: {small[:10]}; give another --out for all videos'
             )
-        readable = [video for video, fits in zip(readable, large, strict=True) if fits]
+        readable = [video for video in readable if video.path in fitting]
     names = [video.path for video in readable]
     tried = set(map(os.path.realpath, new))
     plan.skipped = [path for path in plan.skipped if os.path.realpath(path) not in tried]

@@ -48,9 +48,8 @@ def named_videos(given: Sequence[str], own: Path) -> list[str]:
                 found += [os.path.join(match, one) for one in find_videos(match)]
             except VideoError:
                 empty.append(match)
-    first: dict[
-        str, str
-    ] = {}  # a video that is held back must not be trained on under another name
+    # A video that is held back must not be trained on under another name.
+    first: dict[str, str] = {}
     for path in map(os.path.abspath, found):
         first.setdefault(os.path.realpath(path), path)
     paths = list(first.values())

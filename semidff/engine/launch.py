@@ -17,6 +17,7 @@ from semidff.utils.arguments import OptionError, add_cfg_options
 from semidff.utils.image_detectors import resolve_detector
 from semidff.utils.model_building import check_settings, read_config
 from semidff.utils.run_folder import check_work_dir
+from semidff.utils.video_writer import is_storable
 
 from .loops.video_test_loop import default_method
 from .resuming import apply_resume
@@ -276,7 +277,7 @@ def _check_test(cfg: Config, args: argparse.Namespace) -> None:
         raise OptionError(f'--render-videos is {args.render_videos}; it must be at least 1')
     if args.render_videos is not None and args.render is None:
         raise OptionError('--render-videos needs --render DIR')
-    if args.render_fps is not None and not 1e-3 <= args.render_fps <= 65535:
+    if args.render_fps is not None and not is_storable(args.render_fps):
         raise OptionError(f'--render-fps is {args.render_fps}; it must be from 0.001 to 65535')
 
 

@@ -29,7 +29,7 @@ class VideoWriter(AbstractContextManager):
     def __init__(self, path: str | Path, fps: float = 10.0) -> None:
         if Path(path).suffix != '.mp4':
             raise ValueError(f'{path}: only .mp4 files are written; give a name that ends in .mp4')
-        if not 1e-3 <= fps <= 65535:
+        if not is_storable(fps):
             raise ValueError(f'{path}: fps is {fps}; an mp4 file can have from 0.001 to 65535')
         self.path = Path(path)
         self.fps = fps
@@ -93,6 +93,11 @@ def count_packets(path: str | Path) -> int:
         count += 1
     capture.release()
     return count
+
+
+def is_storable(fps: float) -> bool:
+    """Return whether an mp4 file can have a frame rate."""
+    return 1e-3 <= fps <= 65535
 
 
 def _storable(fps: float) -> float:

@@ -217,9 +217,8 @@ def test_only_what_is_really_new_makes_a_further_step(project, adapted, tmp_path
     plan.skipped = [str(tmp_path / 'videos' / 'broken.mp4')]
     (tmp_path / 'link').symlink_to(tmp_path / 'videos')
     assert not extend(plan, [str(tmp_path / 'link')], tmp_path / 'out', minutes)
-    shutil.copy(
-        tmp_path / 'videos' / '0.mp4', tmp_path / 'videos' / 'broken.mp4'
-    )  # it is complete now
+    # It is complete now.
+    shutil.copy(tmp_path / 'videos' / '0.mp4', tmp_path / 'videos' / 'broken.mp4')
     plan.undecodable = [str(tmp_path / 'videos' / 'broken.mp4')]
     assert not extend(plan, [str(tmp_path / 'videos')], tmp_path / 'out', minutes)
     plan.crop, plan.feature_cache, plan.undecodable = [32, 64], 1.0, []

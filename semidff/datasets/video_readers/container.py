@@ -57,13 +57,10 @@ def _mp4_end_is_missing(file: BinaryIO, size: int) -> bool | None:
     """Compare the sizes of the boxes of the top level with that of the file."""
     position, kinds = 0, set()
     while position < size:
-        file.seek(position)
-        head = file.read(16)
-        if len(head) < 8:
+        kind, _, length = _box_header(file, position)
+        if len(kind) < 4:
             return True
-        length, kinds = int.from_bytes(head[:4], 'big'), kinds | {head[4:8]}
-        if length == 1:
-            length = int.from_bytes(head[8:16], 'big')
+        kinds = kinds | {kind}
         if length == 0:  # up to the end of the file
             break
         if length < 8:
@@ -135,17 +132,23 @@ def _boxes(file: BinaryIO, start: int, end: int, *kinds: bytes) -> Iterator[tupl
         kinds: Kind of the boxes, after those of the boxes around them.
     """
     while start + 8 <= end:
-        head = _read(file, start, 16)
-        length, skipped = int.from_bytes(head[:4], 'big'), 8
-        if length == 1:
-            length, skipped = int.from_bytes(head[8:], 'big'), 16
+        kind, skipped, length = _box_header(file, start)
         length = length or end - start
         if length < skipped:
             return
         content = start + skipped, min(start + length, end)
-        if head[4:8] == kinds[0]:
+        if kind == kinds[0]:
             yield from _boxes(file, *content, *kinds[1:]) if kinds[1:] else [content]
         start += length
+
+
+def _box_header(file: BinaryIO, start: int) -> tuple[bytes, int, int]:
+    """Return kind, length of the header and length of a box, which is 0 if it ends with what is around it."""
+    head = _read(file, start, 16)
+    length = int.from_bytes(head[:4], 'big')
+    if length == 1:
+        return head[4:8], 16, int.from_bytes(head[8:], 'big')
+    return head[4:8], 8, length
 
 
 def _read(file: BinaryIO, start: int, count: int) -> bytes:

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from semidff.utils.video_writer import is_storable
+
 from . import ArrayStream, FrameStream, open_stream
 from .stream import DEFAULT_FPS
 
@@ -46,7 +48,7 @@ def check_limits(fps: float | None, max_frames: int | None, pred_score_thr: floa
     """Raise a ValueError if a frame rate, a number of frames or a threshold is impossible; None is possible."""
     if max_frames is not None and max_frames < 1:
         raise ValueError(f'max_frames is {max_frames}; it must be at least 1')
-    if fps is not None and not 1e-3 <= fps <= 65535:
+    if fps is not None and not is_storable(fps):
         raise ValueError(f'fps is {fps}; it must be from 0.001 to 65535')
     if not 0 <= pred_score_thr <= 1:
         raise ValueError(f'pred_score_thr is {pred_score_thr}; it must be from 0 to 1')

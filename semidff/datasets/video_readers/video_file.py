@@ -56,8 +56,9 @@ class DecordReader(VideoReader):
         self.path = str(path)
         self._reader: decord.VideoReader | None = self._open()
         # decord counts frames that an edit list hides, and repeats others for them.
-        self._shown = np.flatnonzero(shown(self._times(), self.path))
-        self._length = len(self._shown)
+        times = np.asarray(self._reader.get_frame_timestamp(range(len(self._reader))))[:, 0]
+        self._shown = np.flatnonzero(shown(times, self.path))
+        self._times, self._length = times[self._shown], len(self._shown)
 
     def _open(self) -> decord.VideoReader:
         check_video_file(self.path)
@@ -73,10 +74,6 @@ class DecordReader(VideoReader):
 
     def __len__(self) -> int:
         return self._length
-
-    def _times(self) -> np.ndarray:
-        """Return the time stamps of all frames in seconds, those of hidden ones too."""
-        return np.asarray(self._reader.get_frame_timestamp(range(len(self._reader))))[:, 0]
 
     @cached_property
     def _is_rotated(self) -> bool:
@@ -114,7 +111,7 @@ class DecordReader(VideoReader):
 
     def _decode_carefully(self, wanted: list[int], starts: np.ndarray) -> list[np.ndarray]:
         """Decode every frame from the last of ``starts`` on, the stream's key frames; check that none is missing."""
-        times = self._times()[self._shown]
+        times = self._times
         tolerance = np.diff(times).min() / 2 if self._length > 1 else np.inf
         capture = capture_of(self.path)
         position, frames = 0, []

@@ -87,25 +87,19 @@ def test_a_later_step_is_refused_before_the_first(videos, tmp_path, monkeypatch)
     assert diary.rows == []
 
 
-def test_a_later_step_without_weights_is_refused_before_the_first(videos, tmp_path):
+@pytest.mark.parametrize(
+    ('kind', 'compared'), [('retinanet', {}), ('faster_rcnn', dict(classes=False, boxes=False))]
+)
+def test_a_later_step_that_trains_nothing_is_refused_before_the_first(
+    videos, tmp_path, kind, compared
+):
+    """No weights are behind the outputs, or those of the RoI head, where only the RPN's scores are compared."""
     cfg, diary = config(videos, tmp_path), Diary()
-    cfg.model = video_config('retinanet', split=dict(type='OutputSplit'))
+    cfg.model = video_config(kind, split=dict(type='OutputSplit'))
     for name in ('feat_channels', 'feat_strides'):
         cfg.model['temporal'].pop(name, None)
     cfg.train_cfg.steps[-1].trainable = ['task_network']
-    with pytest.raises(ValueError, match="trains .'task_network'., which have no weights"):
-        run(cfg, diary)
-    assert diary.rows == []
-
-
-def test_a_later_step_that_trains_nothing_is_refused_before_the_first(videos, tmp_path):
-    """The RoI head, where only the RPN's scores are compared."""
-    cfg, diary = config(videos, tmp_path), Diary()
-    cfg.model = video_config('faster_rcnn', split=dict(type='OutputSplit'))
-    for name in ('feat_channels', 'feat_strides'):
-        cfg.model['temporal'].pop(name, None)
-    cfg.train_cfg.steps[-1].trainable = ['task_network']
-    cfg.train_cfg.steps[-1].objectives[0].update(classes=False, boxes=False)
+    cfg.train_cfg.steps[-1].objectives[0].update(compared)
     with pytest.raises(ValueError, match="trains .'task_network'., which have no weights at this"):
         run(cfg, diary)
     assert diary.rows == []
