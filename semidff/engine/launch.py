@@ -275,8 +275,9 @@ def _check_test(cfg: Config, args: argparse.Namespace) -> None:
         raise OptionError(f'--key-interval is {args.key_interval}; it must be at least 1')
     if args.render_videos is not None and args.render_videos < 1:
         raise OptionError(f'--render-videos is {args.render_videos}; it must be at least 1')
-    if args.render_videos is not None and args.render is None:
-        raise OptionError('--render-videos needs --render DIR')
+    for name in ('render_videos', 'render_fps'):
+        if getattr(args, name) is not None and args.render is None:
+            raise OptionError(f'--{name.replace("_", "-")} needs --render DIR')
     if args.render_fps is not None and not is_storable(args.render_fps):
         raise OptionError(f'--render-fps is {args.render_fps}; it must be from 0.001 to 65535')
 

@@ -8,7 +8,7 @@ from mmdet.structures import DetDataSample
 from torch import nn
 
 from .engine import VideoEngine
-from .methods.base import MethodError
+from .methods.base import MethodError, pairwise_methods
 from .schedules import FixedSchedule
 from .stream_state import StreamState
 from .timer import FrameTimer
@@ -24,8 +24,8 @@ class PairEngine:
     :class:`~semidff.inference.VideoEngine`.
 
     Args:
-        method: A method whose results depend on key frame and current frame alone: ``propagate``, ``frame`` or
-            ``copy``.
+        method: A method whose results depend on key frame and current frame alone (``pairwise``), such as
+            ``propagate``, ``frame`` or ``copy``.
         key_interval: Number l of distances; ``frame`` has distance 0 only.
         timer: Timer that collects the times of frames; a new one by default.
 
@@ -48,7 +48,7 @@ class PairEngine:
         if not engine.method.pairwise:
             raise MethodError(
                 f"method {method!r} depends on all frames since the key frame, but protocol 'pairs' predicts from "
-                "two frames: choose propagate, frame or copy, or protocol 'dense'"
+                f"two frames: choose one of {', '.join(pairwise_methods())}, or protocol 'dense'"
             )
 
     def reset(self) -> None:

@@ -52,6 +52,9 @@ class VideoDetector(BaseDetector):
         CheckpointError: If the checkpoint does not fit the detector.
     """
 
+    both_directions = False
+    """Whether the temporal module learns to propagate backward, too."""
+
     def __init__(
         self,
         detector: dict | nn.Module | str | Path,

@@ -83,12 +83,24 @@ def resolve_detector(config: Config, keep_checkpoint: bool) -> None:
     name = model.get('detector')
     if not isinstance(name, str):
         return
-    unknown = not (model.get('checkpoint') or config.get('load_parts'))
-    own = read_detector(name, warn=keep_checkpoint and unknown)
+    own = read_detector(name, warn=keep_checkpoint and not gives_detector_weights(config))
     model['detector'] = own.model
     imports = dict.fromkeys((*imports_of(own), *imports_of(config)))
     config.custom_imports = dict(config.get('custom_imports') or {}, imports=list(imports))
     config.detector_dataset = (own.get('test_dataloader') or {}).get('dataset') or {}
+
+
+def gives_detector_weights(config: Config) -> bool:
+    """Return whether a training config names weights for the whole image detector of its video detector."""
+    parts = [entry.get('part', '') for entry in (config.get('load_parts') or {}).values()]
+    model = config.get('model') or {}
+    detector = model.get('detector')
+    return bool(
+        model.get('checkpoint')
+        or config.get('load_from')
+        or {'', 'spatial', 'spatial.detector'}.intersection(parts)
+        or (isinstance(detector, dict) and detector.get('init_cfg'))
+    )
 
 
 def imports_of(config: Config) -> list[str]:

@@ -81,7 +81,8 @@ OPTIONS = (
     ('test.py', DETECTOR, (
         '--key-interval 0', '--key-interval -5', '--render r --render-fps inf', '--render r --render-fps nan',
         '--render r --render-fps 0', '--render r --render-videos -1', '--render r --render-videos 0',
-        '--render-videos 3', '--adaptive images/val.json', '--adaptive gone.json', '--adaptive two.pth',
+        '--render-videos 3', '--render-fps 25',
+        '--adaptive images/val.json', '--adaptive gone.json', '--adaptive two.pth',
         '--protocol pairs --method interpolate', '--protocol pairs --render r', '--protocol pairs --scene-cuts',
         '--launcher pytorch', '--launcher slurm', '--launcher mpi')),
     ('train.py', ('train.py',), (

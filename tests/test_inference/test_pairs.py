@@ -127,6 +127,15 @@ def test_methods_that_need_the_frames_between_are_refused(model, method):
         PairEngine(model, method, L)
 
 
+def test_the_methods_to_choose_from_are_accepted(model):
+    with pytest.raises(MethodError, match='choose one of') as refused:
+        PairEngine(model, 'coast', L)
+    named = str(refused.value).split('choose one of ')[1].split(', or')[0].split(', ')
+    assert {'propagate', 'sff-fast', 'sff-slow'} <= set(named)
+    for method in named:
+        PairEngine(model, method, L)
+
+
 def test_missing_key_frames_are_an_error_not_a_shorter_distance(model):
     engine = PairEngine(model, 'propagate', L)
     some = frames(labeled=(7,))

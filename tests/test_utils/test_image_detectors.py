@@ -150,11 +150,19 @@ def test_the_whole_config_imports_what_its_detector_needs(tmp_path):
 
 
 @pytest.mark.parametrize(
-    'given', [dict(model=dict(checkpoint='a.pth')), dict(load_parts=dict(a=1))]
+    ('given', 'warned'),
+    [
+        (dict(model=dict(checkpoint='a.pth')), False),
+        (dict(load_from='a.pth'), False),
+        (dict(load_parts=dict(a=dict(part='spatial.detector', checkpoint='a.pth'))), False),
+        (dict(load_parts=dict(a=dict(part='', checkpoint='a.pth'))), False),
+        (dict(load_parts=dict(flow=dict(part='temporal', checkpoint='a.pth'))), True),
+        (dict(load_parts=dict(a=dict(part='spatial.detector.backbone', checkpoint='a'))), True),
+    ],
 )
-def test_weights_from_elsewhere_need_no_warning(given, recwarn):
+def test_only_weights_of_the_whole_detector_need_no_warning(given, warned, recwarn):
     config = Config(dict(model=dict(type='SemiDFF', detector='rtmdet-t')))
     config.merge_from_dict(given)
     resolve_detector(config, keep_checkpoint=True)
     assert config.model.detector.type == 'RTMDet'
-    assert not [w for w in recwarn if 'random weights' in str(w.message)]
+    assert any('random weights' in str(w.message) for w in recwarn) == warned

@@ -60,7 +60,7 @@ def _mp4_end_is_missing(file: BinaryIO, size: int) -> bool | None:
         kind, _, length = _box_header(file, position)
         if len(kind) < 4:
             return True
-        kinds = kinds | {kind}
+        kinds.add(kind)
         if length == 0:  # up to the end of the file
             break
         if length < 8:

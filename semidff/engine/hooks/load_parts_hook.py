@@ -12,6 +12,8 @@ from semidff.utils.checkpoint import (
     read_checkpoint,
     stored_classes,
 )
+from semidff.utils.image_detectors import gives_detector_weights
+from semidff.utils.logs import log_warning
 from semidff.utils.model_building import unwrapped
 
 _KEYS = {'part', 'checkpoint', 'prefix', 'ignore'}
@@ -32,7 +34,8 @@ class LoadPartsHook(Hook):
     ``part`` is the dotted name of the module to load (empty: the whole model), ``prefix`` its name in the checkpoint
     (by default the checkpoint holds nothing but the part), and ``ignore`` lists prefixes of additional keys that the
     checkpoint may have (``['fc']``). The teacher of stage two is synchronized with the loaded detector, but that of a
-    ``load_from`` checkpoint stays unless a part of the spatial module is loaded.
+    ``load_from`` checkpoint stays unless a part of the spatial module is loaded. If nothing gives the detector its
+    weights, and so the teacher, a warning is logged.
 
     mmengine leaves out weights of another shape. The checkpoint of a resumed run must have exactly the weights of the
     model, a ``load_from`` checkpoint those of a teacher's detector that ``load_parts`` does not replace.
@@ -111,6 +114,11 @@ class LoadPartsHook(Hook):
                 state=state,
             )
         if hasattr(model, 'reset_teacher'):
+            if not gives_detector_weights(runner.cfg):
+                log_warning(
+                    'The teacher has random weights: set model.checkpoint, or a load_parts entry with '
+                    "part='spatial.detector', to those of the image detector"
+                )
             parts = [f'{entry["part"]}.' for entry in entries.values()]
             replaced = any(part.startswith(('.', 'spatial.')) for part in parts)
             model.reset_teacher(keep=() if replaced else self._loaded_teacher)

@@ -1,6 +1,6 @@
 """Methods: how detections of key frames and non-key frames are obtained."""
 
-from .base import METHODS, Frames, MethodError, VideoMethod, method_class
+from .base import METHODS, Frames, MethodError, VideoMethod, method_class, pairwise_methods
 from .blend import Blend
 from .centered import Centered
 from .coast import Coast

@@ -119,6 +119,11 @@ def method_class(name: str) -> type[VideoMethod]:
     return found
 
 
+def pairwise_methods() -> list[str]:
+    """Return the names of the methods whose results depend on the frame and its key frame alone."""
+    return [name for name, method in METHODS.module_dict.items() if method.pairwise]
+
+
 @dataclass
 class BoxMemory:
     """Detections on the last key frame of a video; with *copy*, predictions of any kind."""

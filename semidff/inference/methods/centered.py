@@ -3,12 +3,14 @@
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 import torch
 from mmdet.structures import DetDataSample, SampleList
-from torch import Tensor
+from torch import Tensor, nn
 
 from semidff.models.key_frame import FlowField, KeyFrame
+from semidff.utils.logs import log_warning
 
 from .base import METHODS, Frames
 from .propagate import Propagate, PropagateMemory
@@ -29,7 +31,8 @@ class Centered(Propagate):
     exactly in the middle is propagated from the earlier key frame, and so are all frames after the last one. Results
     of non-key frames are returned together with those of the next key frame, and are computed in batches.
 
-    The temporal module has to be trained in both directions (``both_directions=True`` of SemiDFF).
+    The temporal module has to be trained in both directions (``both_directions=True`` of SemiDFF); else a warning is
+    logged.
     """
 
     pairwise = False
@@ -39,6 +42,12 @@ class Centered(Propagate):
 
     batch_size = 16
     """Largest number of frames that are propagated at a time."""
+
+    def __init__(self, model: nn.Module, keep_fields: bool = False) -> None:
+        super().__init__(model, keep_fields)
+        # What the model in an exported graph was trained for is not known.
+        if not getattr(model, 'both_directions', True):
+            _warn_of_backward(type(self).__name__.lower())
 
     def key(self, frames: Frames) -> list[SampleList]:
         """Detect on key frames, and on the non-key frames before them."""
@@ -72,3 +81,11 @@ class Centered(Propagate):
             finished = super().non_key(Frames(torch.stack(inputs), list(samples), memories))
             results += itertools.chain(*finished)
         return results
+
+
+@cache  # an evaluation of many operating points builds as many methods
+def _warn_of_backward(method: str) -> None:
+    log_warning(
+        f'method {method!r} propagates in both directions, but by its config this model was trained in one: train with '
+        'model.both_directions=True, or use method propagate'
+    )

@@ -13,7 +13,7 @@ import torch
 from mmengine.config import Config
 from torch import Tensor
 
-from semidff.datasets.video_list import VideoInfo, VideoListError, load_videos
+from semidff.datasets.video_list import VideoInfo, VideoListError, load_frames, load_videos
 from semidff.datasets.video_readers import VideoError, open_video
 from semidff.inference.methods.base import MethodError
 from semidff.models.key_frame import KeyFrame
@@ -210,4 +210,7 @@ def unlabeled_videos(config: Config, video_list: str | None = None) -> list[Vide
             f'{config.filename or "the config"} trains on {dataset.get("type")}, not on unlabeled videos; give a list '
             'of videos (--videos)'
         )
-    return load_videos(dataset.ann_file, dataset.get('data_prefix'))
+    files = dataset.ann_file, dataset.get('data_prefix')
+    if dataset.get('lists') == 'frames':
+        return [video for video, _ in load_frames(*files)]
+    return load_videos(*files)

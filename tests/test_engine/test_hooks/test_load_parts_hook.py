@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from semidff.engine import LoadPartsHook
+from semidff.engine.hooks import load_parts_hook
 from semidff.utils.checkpoint import CheckpointError
 from tests.models import build, rfcn, tiny_rfcn, tiny_semi_dff, video_config
 from tests.stage_two import STEPS, Kill, config, differing, run, weights, write_videos
@@ -52,6 +53,18 @@ def test_part_of_another_checkpoint(videos, tmp_path):
     same = {k for k in source if k not in differing(source, trained)}
     assert {k for k in source if k.startswith('temporal.')} <= same
     assert not any(k in same for k in source if 'rpn_head.rpn_cls' in k)
+
+
+@pytest.mark.parametrize('part', ['temporal', 'spatial.detector'])
+def test_a_random_teacher_is_warned_of(videos, stage_one, tmp_path, part, monkeypatch):
+    path, warnings = stage_one, []
+    if part == 'temporal':
+        path = tmp_path / 'flow.pth'
+        torch.save(dict(state_dict=tiny_semi_dff().temporal.state_dict(), meta=dict()), path)
+    monkeypatch.setattr(load_parts_hook, 'log_warning', warnings.append)
+    run(config(videos, tmp_path / 'run', ONE, load_parts=parts(path, part)))
+    assert len(warnings) == (part == 'temporal')
+    assert all("part='spatial.detector'" in text for text in warnings)
 
 
 def test_a_resumed_run_keeps_what_it_learned(videos, stage_one, tmp_path):

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from semidff.inference import VideoEngine
+from semidff.inference.methods import centered
 from tests.tiny_video import batch, build, video_detector_cfg
 
 FRAMES, INTERVAL = 12, 5
@@ -77,3 +78,18 @@ def test_each_frame_has_its_own_flow(model):
     flows = [result.feature_flow for result in results if 'feature_flow' in result]
     assert len(flows) == FRAMES - 3 and flows[0].ndim == 3 and len(flows[0]) == 2
     assert not any(torch.equal(a, b) for a, b in zip(flows, flows[1:], strict=False))
+
+
+@pytest.mark.parametrize('method', ['centered', 'blend'])
+def test_a_model_trained_in_one_direction_is_warned_of_once(model, method, monkeypatch):
+    warnings = []
+    monkeypatch.setattr(centered, 'log_warning', warnings.append)
+    centered._warn_of_backward.cache_clear()
+    for _ in range(2):
+        VideoEngine(model, method)
+    (text,) = warnings
+    assert f"'{method}'" in text and 'both_directions=True' in text
+    monkeypatch.setattr(model, 'both_directions', True)
+    centered._warn_of_backward.cache_clear()
+    VideoEngine(model, method)
+    assert len(warnings) == 1

@@ -186,6 +186,10 @@ def test_the_videos_of_a_config(world):
         dict(train_dataloader=dict(dataset=dict(type='SampleStream', dataset=training)))
     )
     assert [video.length for video in unlabeled_videos(config)] == list(LENGTHS)
+    (world / 'frames.txt').write_text('v0 1 3 12\nv0 1 7 12\nv2 1 4 10\n')
+    training.update(ann_file=str(world / 'frames.txt'), lists='frames')
+    config = Config(dict(train_dataloader=dict(dataset=training)))
+    assert [video.length for video in unlabeled_videos(config)] == [12, 10]
     for other in (
         Config.fromfile(world / 'config.py'),
         Config(dict(train_dataloader=None)),
