@@ -81,7 +81,7 @@ def inherited_config(detector: dict | nn.Module) -> dict | nn.Module:
         detector: The image detector or its config.
 
     Raises:
-        ValueError: If the detector's preprocessor is of a kind that cannot take frame pairs.
+        ValueError: If the detector's config has no preprocessor, or one of a kind that cannot take frame pairs.
     """
     if isinstance(detector, nn.Module):
         module = detector.data_preprocessor
@@ -89,7 +89,12 @@ def inherited_config(detector: dict | nn.Module) -> dict | nn.Module:
             module = twin(module, batch_augments=None)
             module.__class__ = VideoDataPreprocessor  # has no state of its own
         return module
-    own = dict(detector.get('data_preprocessor') or {})
+    if 'data_preprocessor' not in detector:
+        raise ValueError(
+            'neither the model nor its detector has a data_preprocessor, without which frames are not normalized: set '
+            'model.data_preprocessor, without mean and std for a detector of frames from 0 to 255'
+        )
+    own = dict(detector['data_preprocessor'] or {})
     kind = own.pop('type', 'DetDataPreprocessor')
     kind = kind.__name__ if isinstance(kind, type) else kind.rpartition('.')[2]
     if kind == 'SegDataPreProcessor':
@@ -131,7 +136,7 @@ def check_normalization(preprocessor: nn.Module, detector: nn.Module) -> None:
     wanted, found = normalization(own), normalization(preprocessor)
     # Without a config, mmengine gives the detector a BaseDataPreprocessor.
     explicit = isinstance(own, ImgDataPreprocessor)
-    orders = _channel_order(own), _channel_order(preprocessor)
+    orders = channel_order(own), channel_order(preprocessor)
     if wanted != found and (wanted or explicit) or explicit and orders[0] != orders[1]:
         wanted, found = (
             settings or f'nothing (channels {order})'
@@ -158,9 +163,10 @@ def normalization(preprocessor: nn.Module) -> dict | None:
     if not getattr(preprocessor, '_enable_normalize', False) or preprocessor.mean.is_meta:
         return None
     mean, std = (getattr(preprocessor, name).flatten().tolist() for name in ('mean', 'std'))
-    return dict(mean=mean, std=std, channels=_channel_order(preprocessor))
+    return dict(mean=mean, std=std, channels=channel_order(preprocessor))
 
 
-def _channel_order(preprocessor: nn.Module) -> str:
+def channel_order(preprocessor: nn.Module) -> str:
+    """Return the order of the channels after a data preprocessor, ``rgb`` or ``bgr``."""
     # Files are read as BGR; no public method of mmengine's class tells whether channels are exchanged.
     return 'rgb' if getattr(preprocessor, '_channel_conversion', False) else 'bgr'

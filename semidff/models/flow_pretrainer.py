@@ -15,7 +15,7 @@ from mmengine.structures import PixelData
 from torch import Tensor
 
 from .losses import end_point_error
-from .temporal.input_scale import with_input_scale
+from .temporal.normalization import with_normalization
 
 
 @MODELS.register_module()
@@ -41,7 +41,7 @@ class FlowPretrainer(BaseModel):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(data_preprocessor or dict(type='VideoDataPreprocessor'), init_cfg)
-        self.temporal = MODELS.build(with_input_scale(temporal, self.data_preprocessor))
+        self.temporal = MODELS.build(with_normalization(temporal, self.data_preprocessor))
         self.coarse_weights = tuple(coarse_weights)
         # Nothing else has a loss, and distributed training waits for the gradients of all trained parameters.
         self.temporal.requires_grad_(False).flow_network.requires_grad_(True)

@@ -86,7 +86,9 @@ class SteadyFeatures:
             raise ValueError(
                 'SteadyFeatures needs triplets of frames; set triplets=True of UnlabeledVideoDataset'
             )
-        sequences = zip(*batch.sequence, strict=True)
+        compare = batch.teacher.split.comparable
+        maps = (compare(one, batch.target) for one in batch.sequence)
+        sequences = zip(*maps, strict=True)
         levels = [F.mse_loss(last - middle, middle - key) for key, middle, last in sequences]
         return dict(loss_steady=sum(levels) / len(levels))
 

@@ -58,6 +58,11 @@ class SemiDFF(VideoDetector):
         # Not registered as a submodule: the feature network must not appear twice in the state dict.
         object.__setattr__(self, 'teacher', teacher)
 
+    def init_weights(self) -> None:
+        """Initialize the weights, and give the teacher those of the spatial module."""
+        super().init_weights()
+        self.reset_teacher()
+
     def own_teacher_features(self) -> None:
         """Give the teacher a copy of the feature network, if it has none; needed before a step that trains it.
 
@@ -145,6 +150,11 @@ class SemiDFF(VideoDetector):
         self.zero_grad(set_to_none=True)
         return [p for p, gradient in zip(weights, gradients, strict=True) if gradient is None]
 
+    @property
+    def takes_crop_windows(self) -> bool:
+        """Whether batches may have crops by :class:`~semidff.datasets.transforms.RandomCropWindow`."""
+        return self.feature_cache is not None and self.teacher_features is None
+
     def train(self, mode: bool = True) -> 'SemiDFF':
         """Set the mode of the temporal module; spatial module and teacher stay in eval mode."""
         super().train(mode)
@@ -195,7 +205,7 @@ class SemiDFF(VideoDetector):
         In both directions, each half of the maps is that of a direction.
         """
         windows = crop_windows(samples)
-        if windows and (self.feature_cache is None or self.teacher_features is not None):
+        if windows and not self.takes_crop_windows:
             raise ValueError(
                 'RandomCropWindow needs model.feature_cache and a frozen feature network; use RandomCrop'
             )

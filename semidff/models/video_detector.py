@@ -21,7 +21,8 @@ from .key_frame import FlowField, KeyFrame
 from .spatial import SpatialModule, Split
 from .spatial.twin import twin, with_test_cfg
 from .temporal import ResidualModule, TemporalModule
-from .temporal.input_scale import with_input_scale
+from .temporal.level_channels import level_channels
+from .temporal.normalization import with_normalization
 
 PARTS = ('temporal', 'task_network', 'feature_network')
 
@@ -101,14 +102,11 @@ class VideoDetector(BaseDetector):
             config = {'feat_channels': channels, 'feat_strides': strides, **config}
             typed = config['feat_strides']
             config['feat_strides'] = typed = (*typed,) if isinstance(typed, Sequence) else (typed,)
-            if typed != tuple(strides):
-                raise ValueError(
-                    f'temporal.feat_strides is {typed}, but the strides of the feature network are {strides}: correct '
-                    'the setting, or leave it out'
-                )
+            _check_levels('strides', typed, strides)
+            _check_levels('channels', level_channels(config['feat_channels'], typed), channels)
             if is_kind(config, TemporalModule):
                 config.setdefault('padding', self.spatial.split.padding)
-        return MODELS.build(with_input_scale(config, self.data_preprocessor))
+        return MODELS.build(with_normalization(config, self.data_preprocessor))
 
     @classmethod
     def wrap(cls, detector: nn.Module) -> 'VideoDetector':
@@ -261,3 +259,16 @@ class VideoDetector(BaseDetector):
     def _forward(self, batch_inputs: Tensor, batch_data_samples: SampleList | None = None) -> tuple:
         """Return the features, for tools that trace the network."""
         return self.extract_feat(batch_inputs)
+
+
+def _check_levels(name: str, typed: tuple, found: Sequence) -> None:
+    """Check strides or channels of the feature levels against those of the feature network.
+
+    Raises:
+        ValueError: If they differ.
+    """
+    if typed != tuple(found):
+        raise ValueError(
+            f'temporal.feat_{name} is {typed}, but the {name} of the feature network are {found}: correct the setting, '
+            'or leave it out'
+        )

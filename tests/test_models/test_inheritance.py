@@ -18,7 +18,8 @@ def config(kind: str, model: str = 'SemiDFF', **temporal) -> dict:
         models.KINDS[kind][0](),
         data_preprocessor=dict(type='DetDataPreprocessor', pad_size_divisor=32, **NORMALIZATION),
     )
-    parts = dict(type='TemporalModule', flow_network=dict(type='FlowNetS', width=1 / 8), **temporal)
+    flow_network = dict(type='FlowNetS', width=1 / 8)
+    parts = dict(dict(type='TemporalModule', flow_network=flow_network), **temporal)
     return dict(type=model, detector=detector, temporal=parts)
 
 
@@ -128,6 +129,43 @@ def test_what_is_no_detector_is_refused(detector, message):
 def test_other_strides_are_refused(strides):
     with pytest.raises(ValueError, match='the strides of the feature network are .8.*, 16.*, 32'):
         models.build(config('retinanet', feat_strides=strides))
+
+
+@pytest.mark.parametrize('channels', [1024, (16, 16, 8), (16, 16)])
+def test_other_channels_are_refused(channels):
+    with pytest.raises(ValueError, match='feat_channels'):
+        models.build(config('retinanet', feat_channels=channels, with_scale=False))
+
+
+def test_a_detector_without_preprocessor_is_refused():
+    broken = config('retinanet')
+    del broken['detector']['data_preprocessor']
+    with pytest.raises(ValueError, match='without which frames are not normalized'):
+        models.build(broken)
+
+
+@pytest.mark.parametrize('rgb', [False, True])
+def test_optical_flow_inherits_the_normalization(rgb):
+    cfg = config('retinanet', flow_network=dict(type='OpenCVFlow'), with_scale=False)
+    cfg['type'] = 'VideoDetector'
+    cfg['detector']['data_preprocessor'].update(
+        mean=[103.5, 116.3, 123.7], std=[57.4, 57.1, 58.4], bgr_to_rgb=rgb
+    )
+    model = models.build(cfg)
+    frame = torch.zeros(3, 32, 64, dtype=torch.uint8)
+    frame[0] = 255  # blue
+    data = model.data_preprocessor(dict(inputs=[frame], data_samples=None), False)
+    assert model.temporal.prepare(data['inputs']).unique().tolist() == [29]  # 0.114 * 255
+
+
+@pytest.mark.parametrize('change', [dict(bgr_to_rgb=False), dict(std=[1.0] * 3)])
+def test_mmtrackings_flow_network_needs_its_normalization(change):
+    flow = dict(flow_network=dict(type='MMTrackingFlowNet', width=1 / 8))
+    models.build(config('retinanet', **flow))
+    broken = config('retinanet', **flow)
+    broken['detector']['data_preprocessor'].update(change)
+    with pytest.raises(ValueError, match='MMTrackingFlowNet needs frames in the order RGB'):
+        models.build(broken)
 
 
 def test_the_stride_of_a_single_level_may_be_a_number():

@@ -363,6 +363,19 @@ def test_l1_regression(model):
         FeatureRegression(norm='l3')
 
 
+def test_the_teacher_has_the_initialized_weights(tmp_path):
+    """Also where nothing but ``init_cfg`` gives the detector its weights."""
+    trained = tiny_semi_dff()
+    torch.save(dict(state_dict=trained.spatial.detector.state_dict()), tmp_path / 'one.pth')
+    cfg = video_config()
+    cfg['detector']['init_cfg'] = dict(type='Pretrained', checkpoint=str(tmp_path / 'one.pth'))
+    model = build(cfg)
+    model.init_weights()
+    for key, value in trained.spatial.detector.state_dict().items():
+        assert torch.equal(model.spatial.detector.state_dict()[key], value)
+        assert torch.equal(model.teacher.detector.state_dict()[key], value)
+
+
 @pytest.mark.parametrize('both', [False, True])
 def test_steady_features(both):
     """The second difference of the features of three frames; none where nothing moves."""

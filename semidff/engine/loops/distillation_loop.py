@@ -14,6 +14,7 @@ from mmengine.runner import Runner
 
 from semidff.utils.logs import log_warning
 from semidff.utils.model_building import unwrapped
+from semidff.utils.setting_checks import settings_of
 
 from ..optimizers.bfloat16_optim_wrapper import BFloat16OptimWrapper
 from .accumulating_loop import AccumulatingLoop
@@ -45,8 +46,7 @@ class DistillationLoop(AccumulatingLoop):
         super().__init__(runner, settings[0], max_iters=iters, **kwargs)
         for step, data in zip(steps, settings, strict=True):
             self.check_batch_size(data)
-            stream = data['dataset']
-            _check_data(step, stream.get('datasets') or filter(None, [stream.get('dataset')]))
+            _check_data(step, _sources(data['dataset']))
         # All of them now: a data set that cannot be read is an error before the first step, not after it.
         self._loaders = [self.dataloader]
         for before, data in pairwise(settings):
@@ -54,8 +54,15 @@ class DistillationLoop(AccumulatingLoop):
             self._loaders.append(
                 runner.build_dataloader(data, seed=runner.seed) if changed else self._loaders[-1]
             )
+        model = unwrapped(runner.model)
         if any('feature_network' in step['trainable'] for step in steps):
-            unwrapped(runner.model).own_teacher_features()
+            model.own_teacher_features()
+        transforms = [value for _, value in settings_of(settings) if value == 'RandomCropWindow']
+        if transforms and not model.takes_crop_windows:
+            raise ValueError(
+                'RandomCropWindow needs model.feature_cache, and no step that trains the feature network; use '
+                'RandomCrop'
+            )
         # A hook, since the optimizer state of a checkpoint is loaded before the loop runs.
         runner.register_hook(DistillationStepHook(steps), priority='VERY_HIGH')
 
@@ -233,6 +240,12 @@ def _merged(dataloader: dict, changes: dict | None) -> dict:
 
 def _kinds(step: dict) -> set[str]:
     return {getattr(kind, '__name__', kind) for kind in (o.get('type') for o in step['objectives'])}
+
+
+def _sources(dataset: dict) -> list[dict]:
+    """Return the configs of the data sets inside of wrappers."""
+    inner = dataset.get('datasets') or filter(None, [dataset.get('dataset')])
+    return [source for each in inner for source in _sources(each)] or [dataset]
 
 
 def _check_data(step: dict, datasets: Iterable[dict]) -> None:

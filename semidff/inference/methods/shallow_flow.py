@@ -3,9 +3,10 @@
 It works for any detector without training: key-frame features are warped by OpenCV's flow, without a scale field.
 """
 
-import torch
 from mmdet.registry import MODELS
 from torch import nn
+
+from semidff.models.temporal.normalization import with_normalization
 
 from .base import METHODS
 from .propagate import Propagate
@@ -25,17 +26,15 @@ class ShallowFlow(Propagate):
     def __init__(self, model: nn.Module, keep_fields: bool = False) -> None:
         with model.running():
             strides = model.spatial.probe_levels()[1]
-        flow_network = dict(
-            type='OpenCVFlow', preset=self.preset, **_normalization(model.data_preprocessor)
-        )
         temporal = dict(
             type='TemporalModule',
-            flow_network=flow_network,
+            flow_network=dict(type='OpenCVFlow', preset=self.preset),
             feat_strides=strides,
             with_scale=False,
             padding=model.spatial.split.padding,
         )
-        super().__init__(model.with_temporal(MODELS.build(temporal)), keep_fields)
+        temporal = MODELS.build(with_normalization(temporal, model.data_preprocessor))
+        super().__init__(model.with_temporal(temporal), keep_fields)
 
 
 @METHODS.register_module(name='sff-fast')
@@ -50,14 +49,3 @@ class ShallowFlowSlow(ShallowFlow):
     """SFF with the most accurate settings of the flow."""
 
     preset = 'slow'
-
-
-def _normalization(preprocessor: nn.Module) -> dict:
-    """Return mean, std and channel order of a data preprocessor, from its results on black, white and red images."""
-    images = torch.zeros(3, 3, 32, 32, dtype=torch.uint8)
-    images[1] = 255
-    images[2, 2] = 255  # frames are BGR
-    batch = preprocessor(dict(inputs=list(images), data_samples=None), False)
-    black, white, red = batch['inputs'][:, :, 0, 0]
-    std = 255 / (white - black)
-    return dict(mean=(-black * std).tolist(), std=std.tolist(), rgb=bool(red[0] > black[0]))

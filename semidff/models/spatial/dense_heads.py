@@ -70,6 +70,8 @@ class DenseHeads(HeadFamily):
     prefix, box_weight = '', box_outputs.BOXES
     head_name = 'bbox_head'
     """Name of the dense head in the detector."""
+    probabilities = ''
+    """Name of the head's output that holds probabilities; the raw outputs have logits instead, which can be scaled."""
 
     def __init__(self, detector: nn.Module) -> None:
         super().__init__(detector)
@@ -99,7 +101,7 @@ class DenseHeads(HeadFamily):
 
     def raw_outputs(self, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
         head = self._separable_head()
-        outputs = head(inputs)
+        outputs = self._forward(head, inputs)
         raw = {}
         for name, maps in zip(_names(head)[: len(outputs)], outputs, strict=True):
             if not (isinstance(maps, list | tuple) and all(isinstance(m, Tensor) for m in maps)):
@@ -110,7 +112,13 @@ class DenseHeads(HeadFamily):
             raw.update(numbered(name, maps))
         return raw
 
+    def _forward(self, head: nn.Module, inputs: Sequence[Tensor]) -> tuple[list[Tensor], ...]:
+        """Return the outputs of the head, with logits in place of :attr:`probabilities`."""
+        return head(inputs)
+
     def given_raw_outputs(self, raw: Mapping[str, Tensor]) -> nn.Module:
+        logits = levels(self.probabilities, raw)
+        raw = {**raw, **numbered(self.probabilities, [level.sigmoid() for level in logits])}
         inputs, outputs = levels(ROI_INPUTS, raw), self._outputs(raw)
         head = twin(self._separable_head(), forward=lambda *_, **__: outputs)
         names = {self.head_name: head}

@@ -20,6 +20,12 @@ class TOODHeads(DenseHeads):
     scores are geometric means of two probabilities and are compared as binary distributions.
     """
 
+    probabilities = 'cls_scores'
+
+    def _forward(self, head: nn.Module, inputs: Sequence[Tensor]) -> tuple[list[Tensor], ...]:
+        scores, boxes = head(inputs)
+        return [torch.logit(level.float(), eps=1e-6) for level in scores], boxes
+
     @classmethod
     def handles(cls, detector: nn.Module) -> bool:
         return isinstance(getattr(detector, 'bbox_head', None), TOODHead)
@@ -43,7 +49,7 @@ class TOODHeads(DenseHeads):
         self, raw: Mapping[str, Tensor], samples: SampleList, proposals: list | None
     ) -> list[HeadOutput]:
         scores, boxes = self._outputs(raw)
-        logits = torch.logit(rows(scores, self.dense_head.cls_out_channels), eps=1e-6)
+        logits = rows(scores, self.dense_head.cls_out_channels)
         return weighted(logits, distances(boxes, self.dense_head))
 
     def _with_centers(self, raw: Mapping[str, Tensor]) -> Iterator[tuple[Tensor, Tensor]]:

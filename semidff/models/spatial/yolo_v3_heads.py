@@ -20,7 +20,7 @@ class YOLOV3Heads(DenseHeads):
 
     @classmethod
     def handles(cls, detector: nn.Module) -> bool:
-        return type(getattr(detector, 'bbox_head', None)) is YOLOV3Head
+        return isinstance(getattr(detector, 'bbox_head', None), YOLOV3Head)
 
     def given_raw_outputs(self, raw: Mapping[str, Tensor]) -> nn.Module:
         # The post-processing applies the sigmoid in place.

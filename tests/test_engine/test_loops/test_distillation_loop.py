@@ -1,8 +1,11 @@
+from contextlib import nullcontext
+
 import pytest
 import torch
 from mmengine.hooks import Hook
 
 from semidff.engine import DistillationLoop
+from semidff.engine.loops import distillation_loop
 from semidff.engine.optimizers import bfloat16_optim_wrapper
 from semidff.models.spatial import dense_heads
 from tests.models import video_config
@@ -259,6 +262,26 @@ def test_steady_features_need_triplets(videos, tmp_path):
     later = dict(STEPS[1], objectives=[dict(type='SteadyFeatures')], trainable=['temporal'])
     with pytest.raises(ValueError, match='step "semantic": SteadyFeatures needs triplets'):
         run(config(videos, tmp_path, [STEPS[0], later]))
+
+
+@pytest.mark.parametrize('triplets', [False, True])
+def test_data_inside_of_any_wrappers_is_checked(triplets):
+    videos = dict(type='UnlabeledVideoDataset', triplets=triplets, interval=dict(low=0))
+    steady = dict(STEPS[0], objectives=[dict(type='SteadyFeatures')])
+    repeated = dict(type='ConcatDataset', datasets=[dict(type='RepeatDataset', dataset=videos)])
+    for data in (videos, repeated, dict(type='SampleStream', dataset=repeated)):
+        sources = distillation_loop._sources(data)
+        assert sources == [videos]
+        with nullcontext() if triplets else pytest.raises(ValueError, match='needs triplets'):
+            distillation_loop._check_data(steady, sources)
+
+
+def test_crop_windows_without_a_feature_cache_are_refused_before_the_first_step(videos, tmp_path):
+    crop = dict(type='RandomCropWindow', crop_size=(32, 32), divisor=16)
+    crops = dict(dataset=dict(dataset=dict(pipeline=[crop])))
+    with pytest.raises(ValueError, match='RandomCropWindow needs model.feature_cache'):
+        run(config(videos, tmp_path, [STEPS[0], dict(STEPS[1], train_dataloader=crops)]))
+    assert not list(tmp_path.rglob('*.pth'))
 
 
 @pytest.mark.parametrize('low', [0, 1])

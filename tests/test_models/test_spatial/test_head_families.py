@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from mmdet.models.dense_heads import TOODHead
+from mmdet.models.dense_heads import TOODHead, YOLOV3Head
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmengine.hub import get_config
@@ -241,6 +241,22 @@ def test_weights_outside_all_modules_are_shared_and_frozen():
     twin = spatial.with_own_task_network()
     assert twin.detector.level_embed is spatial.detector.level_embed
     assert twin.detector.head.weight is not spatial.detector.head.weight
+
+
+class InheritedYOLOV3Head(YOLOV3Head):
+    """A user's head with the outputs of mmdet's."""
+
+
+@pytest.mark.parametrize('kind', [YOLOV3Head, InheritedYOLOV3Head])
+@torch.no_grad()
+def test_predictions_leave_the_propagated_maps_of_yolov3_as_they_are(kind):
+    detector = stock('yolo/yolov3_mobilenetv2_8xb24-320-300e_coco').detector
+    detector.bbox_head.__class__ = kind
+    spatial = SpatialModule(detector, dict(type='OutputSplit'))
+    features = spatial.features(torch.randn(2, 3, *SIZE).to(memory_format=torch.channels_last))
+    before = [level.clone() for level in features]
+    spatial.predict(features, samples())
+    assert all(torch.equal(*levels) for levels in zip(features, before, strict=True))
 
 
 class InheritedTOODHead(TOODHead):
