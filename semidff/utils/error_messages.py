@@ -1,4 +1,4 @@
-"""Messages of errors, in place of tracebacks."""
+"""Errors of configs, and messages of errors in place of tracebacks."""
 
 import re
 import traceback
@@ -9,6 +9,10 @@ _ADDRESS = re.compile(r'<(?:[\w.]+\.)?(\w+) object at 0x[0-9a-f]+>')
 _SHOWN = 300  # characters of settings
 _NAMES = 4  # names of a list
 _LONGEST = 1500  # characters; mmengine quotes whole configs
+
+
+class ConfigError(ValueError):
+    """A config that is missing, or that has no model of the kind that is needed."""
 
 
 def describe(error: Exception, config: str | None = None) -> str:

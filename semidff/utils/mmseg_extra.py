@@ -4,7 +4,7 @@ import io
 from contextlib import redirect_stdout
 from importlib import import_module
 
-from .setting_checks import ConfigError
+from .error_messages import ConfigError
 
 try:
     with redirect_stdout(io.StringIO()):  # it prints "Could not import OneDL", as mmdet does

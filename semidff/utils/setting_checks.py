@@ -8,7 +8,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from .error_messages import short
+from .error_messages import ConfigError, short
 
 LARGEST_INPUT = 1 << 27  # pixels that a transform may resize to
 
@@ -28,10 +28,6 @@ _KINDS = {
     'test_cfg.fp16': bool, 'test_cfg.warmup': int,
 }  # fmt: skip
 _NAMES = {dict: 'a dict', str: 'a text', int: 'an integer', bool: 'True or False', list: 'a list'}
-
-
-class ConfigError(ValueError):
-    """A config that is missing, or that has no model of the kind that is needed."""
 
 
 def read_file(path: str, **options: bool) -> Config:
