@@ -42,9 +42,9 @@ class OpenCVFlow(nn.Module):
     Args:
         preset: ``ultrafast``, ``fast`` or ``medium`` (OpenCV's presets of DIS), or ``slow``: DIS at full resolution,
             with 100 iterations of the patch search and 20 of the variational refinement.
-        mean: Mean of the data preprocessor.
-        std: Standard deviation of the data preprocessor.
-        rgb: Whether the channels of normalized frames are in the order red, green, blue.
+        mean: Mean of the data preprocessor; :class:`~semidff.models.video_detector.VideoDetector` gives its own.
+        std: Standard deviation of the data preprocessor, likewise.
+        rgb: Whether the channels of normalized frames are in the order red, green, blue, likewise.
 
     Raises:
         ValueError: If the preset is unknown.
