@@ -150,10 +150,16 @@ class SemiDFF(VideoDetector):
         self.zero_grad(set_to_none=True)
         return [p for p, gradient in zip(weights, gradients, strict=True) if gradient is None]
 
-    @property
-    def takes_crop_windows(self) -> bool:
-        """Whether batches may have crops by :class:`~semidff.datasets.transforms.RandomCropWindow`."""
-        return self.feature_cache is not None and self.teacher_features is None
+    def check_crop_windows(self) -> None:
+        """Check that batches may have crops by :class:`~semidff.datasets.transforms.RandomCropWindow`.
+
+        Raises:
+            ValueError: If there is no feature cache, or a step trains the feature network.
+        """
+        if self.feature_cache is None or self.teacher_features is not None:
+            raise ValueError(
+                'RandomCropWindow needs model.feature_cache and a frozen feature network; use RandomCrop'
+            )
 
     def train(self, mode: bool = True) -> 'SemiDFF':
         """Set the mode of the temporal module; spatial module and teacher stay in eval mode."""
@@ -205,10 +211,8 @@ class SemiDFF(VideoDetector):
         In both directions, each half of the maps is that of a direction.
         """
         windows = crop_windows(samples)
-        if windows and not self.takes_crop_windows:
-            raise ValueError(
-                'RandomCropWindow needs model.feature_cache and a frozen feature network; use RandomCrop'
-            )
+        if windows:
+            self.check_crop_windows()
         if self.teacher_features is not None:
             if self.both_directions:
                 key, current = torch.cat((key, current)), torch.cat((current, key))

@@ -224,7 +224,7 @@ def test_losses_of_a_frozen_task_network_are_those_of_training():
     """FCOS with norm_on_bbox returns other boxes in evaluation, which its loss does not fit."""
     config = dict(
         type='VideoDetector',
-        detector=fcos(),
+        detector=dict(fcos(), data_preprocessor=dict(type='DetDataPreprocessor')),
         temporal=LIGHT,
     )
     pairs = torch.stack((frames(2), frames(2, seed=1)), 1)

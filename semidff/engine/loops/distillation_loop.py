@@ -57,12 +57,8 @@ class DistillationLoop(AccumulatingLoop):
         model = unwrapped(runner.model)
         if any('feature_network' in step['trainable'] for step in steps):
             model.own_teacher_features()
-        transforms = [value for _, value in settings_of(settings) if value == 'RandomCropWindow']
-        if transforms and not model.takes_crop_windows:
-            raise ValueError(
-                'RandomCropWindow needs model.feature_cache, and no step that trains the feature network; use '
-                'RandomCrop'
-            )
+        if any(value == 'RandomCropWindow' for _, value in settings_of(settings)):
+            model.check_crop_windows()
         # A hook, since the optimizer state of a checkpoint is loaded before the loop runs.
         runner.register_hook(DistillationStepHook(steps), priority='VERY_HIGH')
 
