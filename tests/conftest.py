@@ -2,10 +2,15 @@
 
 import gc
 import logging
+import os
 
 import pytest
 from mmengine.logging import MMLogger
 from yapf.yapflib import yapf_api
+
+# Configs read these; an experiment of the user's shell must not become the tests' data.
+for _name in ('EXPERIMENT_DIR', 'RUN_DIR', 'DATA_ROOT', 'TRUNK'):
+    os.environ.pop(_name, None)
 
 
 def pytest_collection_finish():
