@@ -24,12 +24,11 @@ def with_normalization(temporal: dict, preprocessor: nn.Module) -> dict:
         ValueError: If the flow network is mmtracking's, and the normalization is not.
     """
     network = temporal.get('flow_network')
+    if network is None or any(buffer.is_meta for buffer in preprocessor.buffers()):
+        return temporal  # without flow, or on the meta device, which has no values
     own = normalization(preprocessor) or dict(
         mean=[0.0], std=[1.0], channels=channel_order(preprocessor)
     )
-    is_known = not any(buffer.is_meta for buffer in preprocessor.buffers())
-    if network is None or not is_known:
-        return temporal
     if is_kind(network, MMTrackingFlowNet):
         theirs = own['channels'] == 'rgb' and len(own['mean']) == 3
         if not (theirs and allclose(tensor([own['mean'], own['std']]), tensor([MEAN, STD]))):
