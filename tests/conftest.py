@@ -11,6 +11,9 @@ from yapf.yapflib import yapf_api
 # Configs read these; an experiment of the user's shell must not become the tests' data.
 for _name in ('EXPERIMENT_DIR', 'RUN_DIR', 'DATA_ROOT', 'TRUNK'):
     os.environ.pop(_name, None)
+# Trainings and inferencers would take a GPU, while the tests compare on the CPU.
+if not os.environ.get('SEMIDFF_TEST_GPU'):
+    os.environ['CUDA_VISIBLE_DEVICES'] = ''
 
 
 def pytest_collection_finish():

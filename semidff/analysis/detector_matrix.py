@@ -14,7 +14,8 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import torch
-from torch import nn
+from mmdet.structures import SampleList
+from torch import Tensor, nn
 
 from semidff.inference.acceleration import Acceleration, accelerate
 from semidff.models import SemiDFF, VideoDetector
@@ -71,6 +72,10 @@ class Case(NamedTuple):
     model: VideoDetector | None
     wide: VideoDetector | None
 
+    def pictures(self) -> tuple[Tensor, SampleList]:
+        """Return the :func:`~semidff.analysis.stock_detectors.pictures` on the detector's device."""
+        return pictures(self.stock.small, next(self.detector.parameters()).device)
+
 
 def video_detector(
     detector: nn.Module,
@@ -101,13 +106,13 @@ def video_detector(
         data_preprocessor=detector.data_preprocessor,
         non_key_test_cfg=few,
     )
-    return model.eval()
+    return model.to(next(detector.parameters()).device).eval()
 
 
 @torch.no_grad()
 def check_frame(case: Case) -> dict:
     """Compare the boxes at l = 1 with those of the image detector."""
-    images, _ = pictures(case.stock.small)
+    images, _ = case.pictures()
     own = case.detector.predict(images, plain_samples(2, case.stock.small))
     found = case.model.predict(images, plain_samples(2, case.stock.small))
     worst, count = 0.0, 0
@@ -134,7 +139,8 @@ OPTIONS = dict(
 def check_options(case: Case, name: str) -> dict:
     """Compare the outputs with some of :data:`OPTIONS` with those of contiguous maps in float32."""
     accelerated = accelerate(copy.deepcopy(case.model), OPTIONS[name])
-    worst = output_deviation(case.model, accelerated, pictures(case.stock.small)[0])
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        worst = output_deviation(case.model, accelerated, case.pictures()[0])
     status = 'ok' if worst <= TOLERANCES[name] else 'failed'
     return cell('equal' if worst == 0 else f'{worst:.1e}', status, deviation=worst)
 
@@ -144,7 +150,7 @@ def check_semantic(case: Case) -> dict:
     torch.manual_seed(0)
     model = video_detector(case.detector, case.split, case.flow_width, SemiDFF)
     model.enter_step([dict(type='FeatureSemantics')], ('temporal', 'task_network'))
-    images, _ = pictures(case.stock.small)
+    images, _ = case.pictures()
     labeled = plain_samples(2, case.stock.small)
     pairs = torch.stack((images, images.roll(4, -1)), 1)
     sum(model.loss(pairs, labeled).values()).backward()
@@ -221,6 +227,7 @@ def examine(
     checks: dict[str, Callable[[Case], dict]],
     splits: Sequence[str] = SPLITS,
     flow_width: float = FLOW_WIDTH,
+    device: str = 'cpu',
 ) -> dict[str, dict]:
     """Run checks of a detector at several split points; nothing is raised.
 
@@ -229,14 +236,15 @@ def examine(
         checks: Checks by name.
         splits: Names of :data:`SPLITS`.
         flow_width: Width of FlowNetS.
+        device: Where to run the checks.
 
     Returns:
         Cells by check for each split; ``split`` alone, with the reason, where the detector cannot be cut.
     """
     try:
-        narrow = build_stock(stock.config, narrow=True) if set(checks) - WIDE else None
+        narrow = build_stock(stock.config, narrow=True).to(device) if set(checks) - WIDE else None
         score = overfit(narrow, stock.small, stock.iterations) if narrow else 0.0
-        wide = build_stock(stock.config) if set(checks) & WIDE else None
+        wide = build_stock(stock.config).to(device) if set(checks) & WIDE else None
         if wide:
             calibrate(wide, stock.size)
     except Exception as error:

@@ -1,5 +1,7 @@
 """Gradients of the parts of the semantic loss, for the comparison of their sizes."""
 
+import re
+
 import torch
 from torch import Tensor
 
@@ -8,6 +10,9 @@ from semidff.models.objectives import Distillation
 from semidff.models.spatial import SpatialModule
 
 from .stock_detectors import motion_of
+
+STAGE = re.compile(r'_\d+$')
+"""What a cascade adds to the names of its stages' parts."""
 
 
 @torch.no_grad()
@@ -28,7 +33,8 @@ def gradient_norms(model: SemiDFF, images: Tensor, labeled: list) -> dict[str, f
     """Return the mean norms of the loss parts' gradients with respect to the flow, in pixels, of four motions.
 
     The flow is what all parts train at every split point, so their gradients have the same unit; it is 0 here, which
-    is wrong for pictures that move (:func:`~semidff.analysis.stock_detectors.motion_of`).
+    is wrong for pictures that move (:func:`~semidff.analysis.stock_detectors.motion_of`). The parts of a cascade's
+    stages are added: classes, boxes and masks are one part each.
     """
     motion = motion_of(model.temporal.feat_strides)
     found = [
@@ -47,8 +53,12 @@ def _norms(model: SemiDFF, key: Tensor, current: Tensor, labeled: list) -> dict[
     stride = temporal.flow_network.stride
     propagated = temporal.propagate(features, flow / stride, *others)
     batch = Distillation(spatial, model.teacher, propagated, target, labeled)
-    norms = {}
+    parts: dict[str, Tensor] = {}
     for name, loss in FeatureSemantics()(batch).items():
+        part = STAGE.sub('', name.removeprefix('loss_'))
+        parts[part] = parts.get(part, 0) + loss
+    norms = {}
+    for name, loss in parts.items():
         (gradient,) = torch.autograd.grad(loss, flow, retain_graph=True)
-        norms[name.removeprefix('loss_')] = gradient.norm().item()
+        norms[name] = gradient.norm().item()
     return norms

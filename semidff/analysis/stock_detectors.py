@@ -205,7 +205,7 @@ def _divide_channels(config: Any) -> None:
                 part[key] = [v // NARROW for v in value] if several else value // NARROW
 
 
-def pictures(size: Size) -> tuple[Tensor, SampleList]:
+def pictures(size: Size, device: torch.device | str = 'cpu') -> tuple[Tensor, SampleList]:
     """Two normalized pictures (2, 3, H, W) of noise with two bright objects each, and their data samples."""
     generator = torch.Generator().manual_seed(3)
     images = 0.2 * torch.randn(2, 3, *size, generator=generator)
@@ -228,7 +228,7 @@ def pictures(size: Size) -> tuple[Tensor, SampleList]:
         sample.gt_instances = InstanceData(
             bboxes=boxes, labels=labels, masks=BitmapMasks(masks, *size)
         )
-    return images, labeled
+    return images.to(device), [sample.to(device) for sample in labeled]
 
 
 def shifted(images: Tensor, labeled: SampleList, dx: int, dy: int) -> tuple[Tensor, SampleList]:
@@ -257,7 +257,7 @@ def overfit(detector: nn.Module, size: Size, iterations: int) -> float:
     The boxes of a teacher that has never seen motion may be anything for moving objects, and so may the loss parts on
     boxes.
     """
-    images, labeled = pictures(size)
+    images, labeled = pictures(size, next(detector.parameters()).device)
     largest = motion_of(SpatialModule(detector).probe_levels()[1]) + 1
     shifts = torch.Generator().manual_seed(0)
     if not getattr(detector, 'with_mask', False):

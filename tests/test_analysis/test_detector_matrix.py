@@ -1,5 +1,7 @@
 """The table of detectors, on three of them."""
 
+import re
+
 import pytest
 import torch
 from torch import nn
@@ -108,6 +110,21 @@ def test_a_constant_quality_is_not_compared():
     assert norms['quality'] < 1e-6 * norms['cls']
     assert constant['text'].endswith('(quality constant)')
     assert constant['ratio'] == max(norms['cls'] / norms['box'], norms['box'] / norms['cls'])
+
+
+def test_parts_of_a_cascade_s_stages_are_added(monkeypatch):
+    config = 'cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco'
+    stock, detector = StockDetector(config, small=SMALL), build_stock(config, narrow=True)
+    case = Case(stock, 'default', detector, 1.0, 1 / 8, None, None)
+    added = check_semantic(case)['norms']
+    monkeypatch.setattr('semidff.analysis.loss_parts.STAGE', re.compile('never'))
+    alone = check_semantic(case)['norms']
+    assert set(added) == {'rpn_cls', 'rpn_box', 'roi_cls', 'roi_box'}
+    assert added['rpn_cls'] == pytest.approx(alone['rpn_cls'])
+    for name in ('roi_cls', 'roi_box'):
+        stages = [norm for part, norm in alone.items() if part.startswith(name)]
+        assert len(stages) == 3
+        assert max(stages) < added[name] <= sum(stages) * (1 + 1e-5)
 
 
 def test_exceptions_become_cells(retinanet):

@@ -14,7 +14,7 @@ from semidff.analysis.detector_matrix import CHECKS, FLOW_WIDTH, SPLITS, examine
 from semidff.analysis.matrix_table import failures, markdown
 from semidff.analysis.stock_detectors import STOCK, StockDetector, read_stock
 from semidff.deployment.export import export_onnx
-from semidff.utils.arguments import SIZE, ToolParser, finite, run_tool
+from semidff.utils.arguments import SIZE, ToolParser, add_device, finite, run_tool
 from semidff.utils.atomic_write import atomic_write, write_json
 from semidff.utils.progress import track
 from semidff.utils.tool_files import OutputFile, ReportFile
@@ -54,6 +54,7 @@ def parse_args() -> argparse.Namespace:
         metavar='W',
         help=f'width of FlowNetS (default: {FLOW_WIDTH})',
     )
+    add_device(parser)
     parser.add_argument(
         '--out', type=ReportFile, metavar='FILE', help='results as JSON, continued if it exists'
     )
@@ -91,6 +92,8 @@ def main(args: argparse.Namespace) -> None:
         settings = stored.get('settings', {})
         if (width := stored.get('flow_width', FLOW_WIDTH)) != args.flow_width:
             raise ValueError(f'{args.out}: is of --flow-width {width}; give another --out')
+        if (device := stored.get('device', 'cpu')) != args.device:
+            raise ValueError(f'{args.out}: is of --device {device}; give another --out')
     for stock in track(stocks, 'checked', len(stocks), 'detectors'):
         text = read_stock(stock.config).pretty_text
         digest = hashlib.sha256(text.encode()).hexdigest()
@@ -113,13 +116,13 @@ def main(args: argparse.Namespace) -> None:
         ]
         if missing:
             checks = {n: ALL[n] for n in missing}
-            rows = examine(stock, checks, args.splits, args.flow_width)
+            rows = examine(stock, checks, args.splits, args.flow_width, args.device)
             for split, row in rows.items():
                 before = known.get(split, {})
                 known[split] = row if 'split' in before or 'split' in row else before | row
         if args.out:
             stored = dict(detectors=results, configs=configs, settings=settings)
-            stored['flow_width'] = args.flow_width
+            stored.update(flow_width=args.flow_width, device=args.device)
             write_json(stored, args.out, indent=2, nan_as_null=True)
     print(markdown(results))
     if args.markdown:
