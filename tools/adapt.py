@@ -60,7 +60,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
-    keep_freed_memory()
+    keep_freed_memory(args.device)
     adapt(**vars(args))
 
 

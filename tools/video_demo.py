@@ -144,16 +144,17 @@ def add_speed_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> None:
-    keep_freed_memory()
+    keep_freed_memory(args.device)
     if not args.checkpoint and not os.path.isdir(args.config):
         raise FileError(
             f'{args.config}: needs a checkpoint; only the folder of an adaptation has one'
         )
     archive = None
     if is_archive(args.input):
+        # mmengine's logger fails where there are fewer GPUs than processes.
+        rank = int(os.environ.pop('LOCAL_RANK', 0))
         archive = open_archive(args)
         if args.device == 'cuda':  # each process of torchrun its own GPU
-            rank = int(os.environ.get('LOCAL_RANK', 0))
             args.device = f'cuda:{rank % torch.cuda.device_count()}'
     inferencer = VideoInferencer(
         args.config,

@@ -81,11 +81,11 @@ class ClipTimer:
         Returns:
             Measurements of l frames, those of the key frame first.
         """
+        self._engine.reset()  # first, since it frees the key frame of the clip before
         memory, on_gpu = None, self._device.type == 'cuda'
         if on_gpu:
             torch.cuda.reset_peak_memory_stats(self._device)
             before = torch.cuda.memory_allocated(self._device)
-        self._engine.reset()
         results, seconds = [], []
         start = time.perf_counter()
         for frame in islice(frames, self._key_interval + 1):

@@ -1,11 +1,12 @@
 """From an image detector and unlabeled videos to a faster video detector, in one call."""
 
+import gc
 import json
 import os
 import shutil
 from argparse import Namespace
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -102,12 +103,11 @@ def adapt(
             f'{out / foreign[0]}: exists already, in a folder that is not that of an earlier adaptation; give another '
             '--out'
         )
-    device = _use(device)
     detector = os.path.abspath(detector) if Path(detector).is_file() else detector
     given = [str(video) for video in videos]
     if labels := labels or _earlier_labels(out):
         check_labels(labels, detector_config(detector), checkpoint, all_videos(given, out))
-    with occupy(out, 'adaptation', '--out'):
+    with _training_device(device) as device, occupy(out, 'adaptation', '--out'):
         asked = minutes, key_interval, fps
         plan = folder_plan(detector, checkpoint, given, out, *asked, device, _say)
         if seed is not None and seed != plan.seed:
@@ -159,6 +159,7 @@ def _train(plan: Plan, out: Path, device: str) -> None:
     options = dict.fromkeys(('cfg_options', 'accumulate', 'seed'), None)
     options |= dict(launcher='none', local_rank=0, amp=False, resume='auto')
     run_training(Namespace(config=str(path), work_dir=str(folder), **options))
+    gc.collect()  # the Runner and its loop, which refer to each other, hold models and data workers
     state, meta = read_checkpoint(folder / 'last.pth')
     meta = dict(
         iter=meta['iter'], dataset_meta=dict(classes=class_names(config, meta)), cfg=meta['cfg']
@@ -251,13 +252,17 @@ def _render(plan: Plan, out: Path, device: str, labels: str | Path | None) -> No
         pass
 
 
-def _use(device: str | None) -> str:
-    """Make mmengine train on a device, and return it."""
+@contextmanager
+def _training_device(device: str | None) -> Iterator[str]:
+    """Make mmengine train on a device, which is yielded, until the block ends."""
     device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
-    mmengine_device.DEVICE = torch.device(device).type
-    if mmengine_device.DEVICE == 'cuda':
-        torch.cuda.set_device(torch.device(device).index or 0)
-    return device
+    own, before = torch.device(device), mmengine_device.DEVICE
+    mmengine_device.DEVICE = own.type
+    try:
+        with torch.cuda.device(own.index or 0) if own.type == 'cuda' else nullcontext():
+            yield device
+    finally:
+        mmengine_device.DEVICE = before
 
 
 def _say(text: str) -> None:

@@ -10,6 +10,7 @@ import torch
 from mmdet.registry import OPTIMIZERS
 from mmdet.utils import setup_cache_size_limit_of_dynamo
 from mmengine.config import Config
+from mmengine.device import get_device
 
 from semidff.inference import schedule_config
 from semidff.utils.allocator import keep_freed_memory
@@ -74,7 +75,7 @@ def prepare_run(args: argparse.Namespace) -> Config:
             f'--launcher {args.launcher}: the environment variable {variable} is missing, so no such launcher started '
             'this process; for one process leave the option out'
         )
-    keep_freed_memory()
+    keep_freed_memory(get_device())
     setup_cache_size_limit_of_dynamo()
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cfg = read_config(args.config, args.cfg_options)

@@ -10,7 +10,7 @@ _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
 _SETTINGS = ('GLIBC_TUNABLES', 'MALLOC_TRIM_THRESHOLD_', 'MALLOC_TOP_PAD_', 'MALLOC_MMAP_MAX_')
 
 
-def keep_freed_memory() -> bool:
+def keep_freed_memory(device: str) -> bool:
     """Make this process reuse the memory that it frees, for networks on the CPU.
 
     glibc returns every large block to the system when it is freed. A network frees and allocates the same maps in
@@ -19,10 +19,13 @@ def keep_freed_memory() -> bool:
     environment variables ``GLIBC_TUNABLES``, ``MALLOC_MMAP_MAX_``, ``MALLOC_TOP_PAD_`` and
     ``MALLOC_TRIM_THRESHOLD_`` take precedence.
 
+    Args:
+        device: Where the networks run.
+
     Returns:
-        Whether memory is kept: False with a GPU, without glibc, or if one of these variables is set.
+        Whether memory is kept: False on a GPU, without glibc, or if one of these variables is set.
     """
-    if torch.cuda.is_available() or any(name in os.environ for name in _SETTINGS):
+    if torch.device(device).type != 'cpu' or any(name in os.environ for name in _SETTINGS):
         return False
     mallopt = getattr(ctypes.CDLL(None), 'mallopt', None)
     if mallopt is None:  # not glibc

@@ -226,7 +226,7 @@ def add_timing_arguments(parser: argparse.ArgumentParser, default_video: str) ->
 
 def prepare_timing(args: argparse.Namespace) -> None:
     """Configure the process for measurements of time."""
-    keep_freed_memory()
+    keep_freed_memory(args.device)
     if args.threads:
         torch.set_num_threads(args.threads)
 

@@ -201,6 +201,24 @@ def test_every_frame_is_detected(rows):
     assert timer.run_interval(frames).detections == clip.detections  # frames are not changed
 
 
+def test_gpu_memory_is_that_of_one_clip(rows, monkeypatch):
+    """The key frame of the clip before is freed first, or its size would be subtracted from this clip's."""
+    timer = ClipTimer(build(video_detector_cfg()), 'propagate', 4, module._pack)
+    frames = next(module._clips(Config.fromfile(rows('a', 'frame', 1).config), 5, 1, None))
+    calls, reset = [], timer._engine.reset
+    timer._device = torch.device('cuda')
+    monkeypatch.setattr(timer._engine, 'reset', lambda: (calls.append('reset'), reset()))
+    monkeypatch.setattr(
+        torch.cuda, 'memory_allocated', lambda device: calls.append('allocated') or 0
+    )
+    monkeypatch.setattr(torch.cuda, 'max_memory_allocated', lambda device: 3 << 20)
+    for name in ('reset_peak_memory_stats', 'synchronize'):
+        monkeypatch.setattr(torch.cuda, name, lambda device: None)
+    own = sum(p.nbytes for p in timer._engine.model.parameters())
+    assert timer.run_interval(frames).memory >= 3 + own / 2**20
+    assert calls[:2] == ['reset', 'allocated']
+
+
 def test_figures(monkeypatch, rows):
     """Two frames each; the rounds' times are those of a machine that gets slower."""
     times = iter([9, 9, 0.4, 0.2, 0.8, 0.4, 1.2, 0.3])

@@ -4,6 +4,7 @@ import json
 import runpy
 import shutil
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -378,12 +379,15 @@ def test_labels_are_kept_and_changed_ones_are_evaluated(adapted, tmp_path, monke
     assert {given for _, given in runs} == {str(labels)}
 
 
-def test_a_gpu_needs_no_index(monkeypatch):
-    chosen = []
-    monkeypatch.setattr(torch.cuda, 'set_device', chosen.append)
-    monkeypatch.setattr(sys.modules['semidff.apis.adapt'].mmengine_device, 'DEVICE', 'cpu')
-    for device in ('cuda', 'cuda:1'):
-        assert sys.modules['semidff.apis.adapt']._use(device) == device
+def test_a_gpu_is_used_until_the_adaptation_ends(monkeypatch):
+    module, chosen = sys.modules['semidff.apis.adapt'], []
+    monkeypatch.setattr(torch.cuda, 'device', lambda index: nullcontext(chosen.append(index)))
+    monkeypatch.setattr(module.mmengine_device, 'DEVICE', 'npu')
+    for device in ('cuda', 'cuda:1', 'cpu'):
+        with pytest.raises(KeyError), module._training_device(device) as used:
+            assert (used, module.mmengine_device.DEVICE) == (device, torch.device(device).type)
+            raise KeyError
+        assert module.mmengine_device.DEVICE == 'npu'
     assert chosen == [0, 1]
 
 

@@ -4,12 +4,14 @@ import json
 import os
 import runpy
 import signal
+from collections import OrderedDict
 from pathlib import Path
 from statistics import median
 
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 
 from semidff.datasets.video_readers import open_stream
 from semidff.evaluation import evaluate_detections_file
@@ -138,6 +140,19 @@ def test_an_archive_notices_changes_of_the_configs_bases(project, demo):
     config.dump(project / 'base.py')
     code, _ = demo(*arguments)
     assert "made with other settings: ['config_digest']" in code
+
+
+def test_an_archive_may_have_more_processes_than_gpus(project, demo, monkeypatch):
+    (project / 'one').mkdir()
+    write_video(project / 'one' / 'a.mp4', 6, fps=12.5, size=(96, 64))
+    visible = ['0']
+    monkeypatch.setattr(
+        'mmengine.logging.logger._get_device_id', lambda: visible[int(os.getenv('LOCAL_RANK', 0))]
+    )
+    monkeypatch.setattr(MMLogger, '_instance_dict', OrderedDict())  # a new one, as in a process
+    monkeypatch.setenv('LOCAL_RANK', '1')
+    code, printed = demo('one', 'config.py', 'two.pth', '--out', 'results', '--no-video')
+    assert code == 0 and '1 of 1 videos' in printed
 
 
 @pytest.mark.parametrize('schedule', [(), ('--scene-cuts',)])

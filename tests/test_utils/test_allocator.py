@@ -7,6 +7,7 @@ import resource
 import pytest
 import torch
 
+from semidff.utils import allocator
 from semidff.utils.allocator import keep_freed_memory
 from tests.processes import start
 
@@ -24,11 +25,10 @@ def faults() -> int:
 def report_faults() -> None:
     for name in [name for name in os.environ if 'MALLOC_' in name or 'GLIBC' in name]:
         del os.environ[name]
-    print(faults(), keep_freed_memory(), faults())
+    print(faults(), keep_freed_memory('cpu'), faults())
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='only glibc has the setting')
-@pytest.mark.skipif(torch.cuda.is_available(), reason='for networks on the CPU')
 def test_freed_memory_is_used_again(tmp_path):
     process = start(report_faults, output=tmp_path / 'faults.txt')
     process.join(60)
@@ -41,4 +41,10 @@ def test_freed_memory_is_used_again(tmp_path):
 
 def test_settings_of_the_environment_are_respected(monkeypatch):
     monkeypatch.setenv('MALLOC_TOP_PAD_', '131072')
-    assert not keep_freed_memory()
+    assert not keep_freed_memory('cpu')
+
+
+@pytest.mark.parametrize('device', ['cuda', 'cuda:1'])
+def test_networks_on_gpus_keep_the_allocator_as_it_is(monkeypatch, device):
+    monkeypatch.setattr(allocator.ctypes, 'CDLL', None)
+    assert not keep_freed_memory(device)

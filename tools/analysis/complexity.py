@@ -42,12 +42,13 @@ def parse_args() -> argparse.Namespace:
 def main(args: argparse.Namespace) -> None:
     if min(args.key_intervals) < 1:
         raise ValueError(f'--key-intervals {args.key_intervals}: each must be at least 1')
-    model = build_video_detector(args.config, args.cfg_options).to(args.device)
+    model = build_video_detector(args.config, args.cfg_options)
     report = measure_complexity(model, *args.size)
     candidates = []
     print(report.text(args.key_intervals))
     if args.flow_networks:
-        candidates = compare_flow_networks(model, smooth_frames(2, *args.size), args.repeats)
+        frames = smooth_frames(2, *args.size)
+        candidates = compare_flow_networks(model.to(args.device), frames, args.repeats)
         print(comparison_text(candidates, args.key_intervals))
     if args.json:
         figures = report.to_dict(args.key_intervals)
