@@ -79,7 +79,7 @@ STOCK = (
     StockDetector('ddod/ddod_r50_fpn_1x_coco', small=(384, 384)),
     StockDetector('reppoints/reppoints-moment_r50_fpn_1x_coco'),
     StockDetector('nas_fpn/retinanet_r50_nasfpn_crop640-50e_coco', (640, 1024), (128, 256)),
-    StockDetector('yolof/yolof_r50-c5_8xb8-1x_coco', small=(256, 320)),
+    StockDetector('yolof/yolof_r50-c5_8xb8-1x_coco', small=(256, 320), iterations=300),
     StockDetector('rtmdet/rtmdet_tiny_8xb32-300e_coco', (640, 640)),
     StockDetector('rtmdet/rtmdet_s_8xb32-300e_coco', (640, 640)),
     StockDetector('yolox/yolox_tiny_8xb8-300e_coco', (640, 640)),
