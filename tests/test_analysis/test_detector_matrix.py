@@ -76,6 +76,23 @@ def test_a_wrong_detector_fails(retinanet, monkeypatch):
     assert check_options(retinanet, 'channels_last')['status'] == 'failed'
 
 
+@pytest.mark.parametrize('check', ['measured', 'end_to_end'])
+def test_times_are_of_channels_last_maps(retinanet, check):
+    layouts = []
+
+    def record(layer, maps):
+        layouts.append(maps[0].is_contiguous(memory_format=torch.channels_last))
+
+    wide = video_detector(retinanet.detector, 'OutputSplit')
+    wide.spatial.detector.neck.fpn_convs[0].conv.register_forward_pre_hook(record)
+    stock = StockDetector(RETINANET.config, size=SMALL)
+    found = CHECKS[check](retinanet._replace(stock=stock, wide=wide))
+    _, *timed = layouts  # the conversion computes features before it
+    assert timed and all(timed) and found['text'].endswith('x')
+    if check == 'end_to_end':
+        assert found['options'] == 'fp32, channels-last'
+
+
 def misread(self, maps):
     if maps.is_contiguous():
         return maps.relu()
