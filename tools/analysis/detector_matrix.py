@@ -14,6 +14,7 @@ from semidff.analysis.detector_matrix import CHECKS, FLOW_WIDTH, SPLITS, examine
 from semidff.analysis.matrix_table import failures, markdown
 from semidff.analysis.stock_detectors import STOCK, StockDetector, read_stock
 from semidff.deployment.export import export_onnx
+from semidff.utils.allocator import keep_freed_memory
 from semidff.utils.arguments import SIZE, ToolParser, add_device, finite, run_tool
 from semidff.utils.atomic_write import atomic_write, write_json
 from semidff.utils.progress import track
@@ -82,6 +83,7 @@ def chosen(args: argparse.Namespace) -> list[StockDetector]:
 
 
 def main(args: argparse.Namespace) -> None:
+    keep_freed_memory(args.device)
     stocks = chosen(args)
     results, configs, settings = {}, {}, {}
     if args.out and Path(args.out).exists():
