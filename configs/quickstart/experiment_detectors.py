@@ -33,10 +33,11 @@ steps = [
         ],
         shared=True,
     ),
-    # A flow network, trained without labels, from which stage two of all detectors starts.
+    # Flow networks, trained without labels, from which stage two of all detectors starts.
     dict(name='backbone', train='configs/quickstart/crops_synthetic.py', shared=True),
     dict(name='rfcn', train='configs/quickstart/rfcn_synthetic.py', shared=True),
     dict(name='flow', train=f'{_folder}/flow_synthetic.py', shared=True),
+    dict(name='flow_quarter', train=f'{_folder}/flow_quarter_synthetic.py', shared=True),
     *(
         dict(name=f'backbone_{name}', train=f'{_folder}/crops_{name}_synthetic.py', shared=True)
         for name in _backbones

@@ -1,4 +1,4 @@
-"""Flow network from which stage two of all detectors starts.
+"""Flow network from which stage two of most detectors starts.
 
 It is trained with the quick start's R-FCN, without labels, in the steps of its two-step config with more iterations.
 """
