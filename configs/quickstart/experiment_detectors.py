@@ -33,7 +33,7 @@ steps = [
         ],
         shared=True,
     ),
-    # Flow networks, trained without labels, from which stage two of all detectors starts.
+    # Flow networks, trained without labels, from which stage two of the detectors starts.
     dict(name='backbone', train='configs/quickstart/crops_synthetic.py', shared=True),
     dict(name='rfcn', train='configs/quickstart/rfcn_synthetic.py', shared=True),
     dict(name='flow', train=f'{_folder}/flow_synthetic.py', shared=True),

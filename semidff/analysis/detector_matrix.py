@@ -135,7 +135,7 @@ OPTIONS = dict(
     fp16=Acceleration('fp16'),
 )
 TIMED_OPTIONS = OPTIONS['channels_last']
-"""Options of all timings: the layout of ``ChannelsLastHook``, which the configs have and the tools use by default."""
+"""Options of all timings: float32 with channels-last maps, as with ``ChannelsLastHook`` in this project's configs."""
 
 
 def check_options(case: Case, name: str) -> dict:

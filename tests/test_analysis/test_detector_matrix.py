@@ -77,7 +77,7 @@ def test_a_wrong_detector_fails(retinanet, monkeypatch):
 
 
 @pytest.mark.parametrize('check', ['measured', 'end_to_end'])
-def test_times_are_of_channels_last_maps(retinanet, check):
+def test_timings_use_channels_last_maps(retinanet, check):
     layouts = []
 
     def record(layer, maps):
@@ -87,7 +87,7 @@ def test_times_are_of_channels_last_maps(retinanet, check):
     wide.spatial.detector.neck.fpn_convs[0].conv.register_forward_pre_hook(record)
     stock = StockDetector(RETINANET.config, size=SMALL)
     found = CHECKS[check](retinanet._replace(stock=stock, wide=wide))
-    _, *timed = layouts  # the conversion computes features before it
+    _, *timed = layouts  # the first call is part of the conversion
     assert timed and all(timed) and found['text'].endswith('x')
     if check == 'end_to_end':
         assert found['options'] == 'fp32, channels-last'

@@ -2,7 +2,7 @@
 
 _base_ = ['./_base_/stage_two.py']
 
-# At 3/8 of its width, FlowNetS takes a fifth of this detector's time, at 1/4 an eighth (640 x 640).
+# At 3/8 of its width, FlowNetS takes a fifth of this detector's time, at 1/4 a ninth (640 x 640).
 model = dict(
     detector='configs/quickstart/detectors/rtmdet_synthetic.py',
     split=dict(type='TowerSplit'),
