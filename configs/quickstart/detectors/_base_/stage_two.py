@@ -34,8 +34,7 @@ load_parts = dict(
 # Without flips, which would double the number of frames whose features are computed.
 train_dataloader = dict(dataset=dict(dataset=dict(pipeline=[dict(type='PackFramePair')])))
 regression_iters = 300
-# Stage two takes less than 20 minutes on 2 cores. With 4,000 iterations, RetinaNet and RTMDet-tiny recover 83 to 86 %
-# of the gap.
+# Stage two takes less than 20 minutes on 2 cores. With 4,000 iterations, RetinaNet recovers 84 to 86 % of the gap.
 semantic_iters = 5000
 _regression, _semantic = _base_.train_cfg.steps
 _regression.iters = _regression.param_scheduler[0].total_steps = regression_iters
