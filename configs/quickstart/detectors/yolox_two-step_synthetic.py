@@ -1,18 +1,12 @@
 """Stage two on generated data: YOLOX-tiny on unlabeled videos."""
 
-_base_ = ['./_base_/stage_two.py']
+_base_ = ['./_base_/stage_two_quarter.py']
 
-# At 3/8 of its width, FlowNetS takes a fifth of this detector's time, at 1/4 a ninth (640 x 640).
 model = dict(
-    detector='configs/quickstart/detectors/yolox_synthetic.py',
-    split=dict(type='TowerSplit'),
-    temporal=dict(flow_network=dict(width=1 / 4)),
+    detector='configs/quickstart/detectors/yolox_synthetic.py', split=dict(type='TowerSplit')
 )
 load_parts = dict(
-    flow=dict(
-        checkpoint='{{$EXPERIMENT_DIR:work_dirs/quickstart_detectors}}/flow_quarter/last.pth'
-    ),
-    detector=dict(checkpoint='{{$RUN_DIR:work_dirs/quickstart_detectors}}/yolox/last.pth'),
+    detector=dict(checkpoint='{{$RUN_DIR:work_dirs/quickstart_detectors}}/yolox/last.pth')
 )
 # 4,000 iterations recover 86 to 87 % of the gap.
 _regression, _semantic = _base_.train_cfg.steps
