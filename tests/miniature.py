@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from mmengine.config import Config, ConfigDict
 
-from semidff.converters.ilsvrc.to_coco import convert_det, convert_vid
+from semidff.converters.ilsvrc import convert_det, convert_vid
 from semidff.synthetic.build import build_dataset
 from semidff.synthetic.presets import make_spec
 

@@ -21,8 +21,6 @@ SHARED_OPTIONS = {
     'add_method_arguments': 'utils/arguments.py',
     'add_score_threshold': 'utils/arguments.py',
     'add_timing_arguments': 'utils/arguments.py',
-    'fit import argument_parser': 'converters/fit.py',
-    'to_coco import argument_parser': 'converters/ilsvrc/to_coco.py',
 }
 THE_READERS_OWN = ('configs/mine',)
 

@@ -12,9 +12,7 @@ from semidff.utils.tool_files import OutputFolder
 def parse_args() -> argparse.Namespace:
     parser = ToolParser(description=__doc__)
     parser.add_argument('root', type=OutputFolder, help='folder of the data set')
-    parser.add_argument(
-        '--preset', default='quickstart', choices=PRESETS, help='sizes to start from'
-    )
+    parser.add_argument('--preset', default='quickstart', choices=PRESETS, help='initial sizes')
     parser.add_argument('--workers', type=int, default=2, help='processes (default: 2)')
     for field in fields(DatasetSpec):
         parser.add_argument(

@@ -73,4 +73,4 @@ _sem_ablations = {
 }
 
 # DFF separate, R-FCN flow: detector and flow network, each trained alone.
-_join = ['tools/model_converters/join_checkpoints.py', '--overwrite', '--part']
+_join = ['tools/convert_checkpoint.py', 'join', '--overwrite', '--part']

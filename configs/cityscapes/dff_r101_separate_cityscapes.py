@@ -1,7 +1,7 @@
 # DFF separate (Tables 3 and 4: 66.9): the network as trained on single frames and the flow network as trained on
 # Flying Chairs, joined.
 #
-#   python tools/model_converters/join_checkpoints.py \
+#   python tools/convert_checkpoint.py join \
 #       --part spatial.detector=work_dirs/fcn_r101_cityscapes/last.pth \
 #       --part temporal=work_dirs/flownet-s_flying-chairs/last.pth:temporal \
 #       --out work_dirs/dff_r101_separate_cityscapes/last.pth

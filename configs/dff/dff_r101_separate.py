@@ -1,7 +1,7 @@
 # DFF separate (Tables 3 and 4: 67.4): the detector as trained on single frames and the flow network as
 # trained on Flying Chairs, put together without further training:
 #
-#   python tools/model_converters/join_checkpoints.py \
+#   python tools/convert_checkpoint.py join \
 #       --part spatial.detector=work_dirs/rfcn_r101_imagenet-det-vid/last.pth \
 #       --part temporal=work_dirs/flownet-s_flying-chairs/last.pth:temporal \
 #       --out work_dirs/dff_r101_separate/last.pth

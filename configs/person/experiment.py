@@ -28,7 +28,8 @@ steps = [
     dict(
         name='flow_detector',
         command=[
-            'tools/model_converters/join_checkpoints.py',
+            'tools/convert_checkpoint.py',
+            'join',
             '--overwrite',
             '--part', 'spatial.detector={stage_one}/last.pth',
             '--part', 'temporal={flow}/last.pth:temporal',

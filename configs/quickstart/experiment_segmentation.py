@@ -17,7 +17,8 @@ def _join(name, network):
     return dict(
         name=name,
         command=[
-            'tools/model_converters/join_checkpoints.py',
+            'tools/convert_checkpoint.py',
+            'join',
             '--overwrite',
             '--part',
             f'spatial.detector={{{network}}}/last.pth',

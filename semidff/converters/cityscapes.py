@@ -23,7 +23,6 @@ CLASS_IDS = {
 }  # fmt: skip
 IGNORED = 255
 LENGTH, LABELED = 30, 19  # frames of a snippet; number of the labeled one, from 0
-_KNOWN = {*range(34), IGNORED}  # license plates, number -1, are stored as 255
 _FILE = re.compile(r'(\w+?)_(\d{6})_(\d{6})_gtFine_labelIds\.png')
 
 
@@ -57,18 +56,10 @@ def convert_cityscapes(
 
     Returns:
         Numbers of snippets and of frames in the json.
-
-    Raises:
-        FileNotFoundError: If there are no labels, or a frame of a snippet is missing.
-        ValueError: If ``frames_before`` is not in 0..19 or ``frames_after`` not in 0..10, or a label file has another
-            size than its frame or an unknown label.
     """
-    if not 0 <= frames_before <= LABELED:
-        raise ValueError(f'frames_before is {frames_before}; it must be from 0 to {LABELED}')
-    if not 0 <= frames_after < LENGTH - LABELED:
-        raise ValueError(
-            f'frames_after is {frames_after}; it must be from 0 to {LENGTH - LABELED - 1}'
-        )
+    listed = range(LABELED - frames_before, LABELED + frames_after + 1)
+    if listed[0] < 0 or listed[-1] >= LENGTH:
+        raise ValueError(f'a snippet has {LABELED} frames before and {LENGTH - LABELED - 1} after')
     root, out = Path(root), Path(out)
     snippets = find_snippets(root, split)
     if not (out / 'snippets' / split).is_dir():  # otherwise they are of an earlier run
@@ -76,14 +67,12 @@ def convert_cityscapes(
         check_new(out / f'{split}.txt')
     convert = partial(_convert_snippet, out, split)
     with ThreadPoolExecutor(workers) as pool:
-        sizes = list(
-            track(pool.map(convert, snippets), split, total=len(snippets), unit='snippets')
-        )
+        sizes = list(track(pool.map(convert, snippets), split, len(snippets), 'snippets'))
     videos, images = [], []
     for number, (snippet, (width, height)) in enumerate(zip(snippets, sizes, strict=True), 1):
         pattern = f'{snippet.name}/%06d.png'
         videos.append(dict(id=number, name=snippet.name, length=LENGTH, frame_pattern=pattern))
-        for frame in range(LABELED - frames_before, LABELED + frames_after + 1):
+        for frame in listed:
             image = dict(id=len(images) + 1, video_id=number, frame_id=frame)
             image |= dict(file_name=pattern % frame, width=width, height=height)
             images.append(image | dict(is_labeled=frame == LABELED))
@@ -123,13 +112,7 @@ def find_snippets(root: Path, split: str) -> list[Snippet]:
 
 
 def training_ids(labels: np.ndarray) -> np.ndarray:
-    """Map the numbers of ``labelIds`` files to the training ids 0 to 18, and to 255 for all other classes.
-
-    Raises:
-        ValueError: If there is a number that Cityscapes does not have.
-    """
-    if unknown := set(np.unique(labels).tolist()) - _KNOWN:
-        raise ValueError(f'has the label {min(unknown)}, which Cityscapes does not have')
+    """Map the numbers of ``labelIds`` files to the training ids 0 to 18, and to 255 for all other classes."""
     table = np.full(256, IGNORED, np.uint8)
     table[list(CLASS_IDS.values())] = range(len(CLASS_IDS))
     return table[labels]
@@ -137,23 +120,14 @@ def training_ids(labels: np.ndarray) -> np.ndarray:
 
 def _convert_snippet(out: Path, split: str, snippet: Snippet) -> tuple[int, int]:
     """Link the frames of a snippet and write its label map; return width and height."""
-    with Image.open(snippet.frames[LABELED]) as image:
-        size = image.size
-    labels = Image.open(snippet.labels)
-    if labels.size != size:
-        raise ValueError(
-            f'{snippet.labels}: has {labels.size[0]}x{labels.size[1]} pixels, but its frame {size[0]}x{size[1]}'
-        )
-    try:
-        ids = training_ids(np.array(labels))
-    except ValueError as error:
-        raise ValueError(f'{snippet.labels}: {error}') from None
+    with Image.open(snippet.labels) as labels:
+        ids = Image.fromarray(training_ids(np.array(labels)))
     with atomic_path(out / 'labels' / split / snippet.name / f'{LABELED:06d}.png') as path:
-        Image.fromarray(ids).save(path)
+        ids.save(path)
     folder = out / 'snippets' / split / snippet.name
     folder.mkdir(parents=True, exist_ok=True)
     for number, frame in enumerate(snippet.frames):
         link = folder / f'{number:06d}.png'
         link.unlink(missing_ok=True)
         link.symlink_to(os.path.relpath(frame.resolve(), folder.resolve()))
-    return size
+    return ids.size

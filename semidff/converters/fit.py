@@ -1,6 +1,6 @@
-"""Steps that all checkpoint converters share: building the config's model, loading into it, writing."""
+"""Checkpoints of converters: loading into the model of a config, writing, and joining parts of several."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -8,10 +8,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from semidff.utils.arguments import ToolParser, run_tool
 from semidff.utils.atomic_write import atomic_write
-from semidff.utils.checkpoint import DETECTOR, TRAINING_ONLY, CheckpointError, load_strict
-from semidff.utils.tool_files import CheckpointFile, InputFile, OutputFile
+from semidff.utils.checkpoint import (
+    DETECTOR,
+    TRAINING_ONLY,
+    CheckpointError,
+    load_strict,
+    read_checkpoint,
+    stored_classes,
+)
 
 _BELOW = {
     'backbone': (f'{DETECTOR}backbone.',),
@@ -22,30 +27,40 @@ _BELOW = {
 }
 
 
-def argument_parser(description: str, suffix: str = '.pth') -> ToolParser:
-    """Return a parser of the options that the tools in ``tools/model_converters`` share."""
-    parser = ToolParser(description=description)
-    parser.add_argument(
-        'source', type=CheckpointFile, metavar='IN', help=f'file to convert ({suffix})'
-    )
-    parser.add_argument('out', type=OutputFile, metavar='OUT', help='checkpoint to write')
-    parser.add_argument(
-        '--config',
-        type=InputFile,
-        help='config whose model the weights must fit; nothing is written if they do not',
-    )
-    return parser
-
-
-def run_converter(convert_file: Callable[..., list[str]], parser: ToolParser) -> None:
-    """Run ``convert_file`` with the options of the command line and print the lines that it returns."""
-    run_tool(lambda args: print('\n'.join(convert_file(**vars(args)))), parser.parse_args())
-
-
 def write_checkpoint(state: Mapping[str, Tensor], meta: Mapping, out: str | Path) -> None:
     """Write weights and ``meta`` as a checkpoint, atomically."""
     with atomic_write(out, binary=True) as file:
         torch.save({'meta': meta, 'state_dict': state}, file)
+
+
+def join_checkpoints(parts: Sequence[tuple[str, str, str]], out: str | Path) -> dict[str, Tensor]:
+    """Write a checkpoint that consists of parts of others, with the class names of its detector.
+
+    Args:
+        parts: Dotted name of a module in the new checkpoint, the file with its weights, and the name of the module in
+            that file (empty: the file holds nothing else).
+
+    Returns:
+        The weights.
+    """
+    joined: dict[str, Tensor] = {}
+    names: dict[tuple[str, ...], str] = {}
+    for name, checkpoint, part in parts:
+        prefix = f'{part}.' if part else ''
+        state, meta = read_checkpoint(checkpoint)
+        chosen = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+        if not chosen:
+            raise CheckpointError(f'{checkpoint}: no weights under {part!r}')
+        joined |= {f'{name}.{key}': value for key, value in chosen.items()}
+        # A temporal module detects nothing: the class names of its checkpoint do not matter.
+        if (classes := stored_classes(meta)) and name.partition('.')[0] != 'temporal':
+            names.setdefault(classes, checkpoint)
+    if len(names) > 1:
+        listed = ', '.join(f'{file}: {list(classes)}' for classes, file in names.items())
+        raise CheckpointError(f'the parts were trained for different classes ({listed})')
+    classes = next(iter(names), None)
+    write_checkpoint(joined, dict(dataset_meta=dict(classes=classes)) if classes else {}, out)
+    return joined
 
 
 def detector_of(model: nn.Module) -> nn.Module:
@@ -62,9 +77,6 @@ def load_parts(
         model: A video detector, a detector, or a flow pre-training.
         state: All weights of these parts, with the names of a video detector.
         parts: Any of ``backbone``, ``feature_network``, ``task_network``, ``flow_network``, ``temporal``.
-
-    Raises:
-        CheckpointError: If weights are missing, unexpected or of another shape; the message names some.
     """
     others = {*chain(*_BELOW.values())}.difference(*(_BELOW[part] for part in parts))
     ignore, given = [*others, *TRAINING_ONLY], dict(state)

@@ -42,13 +42,13 @@ VID_CLASSES: tuple[str, ...] = tuple(VID_WNIDS)
 
 @DATASETS.register_module()
 class ImageNetVIDDataset(CocoVIDDataset):
-    """ImageNet VID, converted by ``tools/dataset_converters/imagenet_vid.py``."""
+    """ImageNet VID, converted by ``tools/convert_dataset.py imagenet-vid``."""
 
     METAINFO = {'classes': VID_CLASSES, 'wnids': tuple(VID_WNIDS.values())}
 
 
 @DATASETS.register_module()
 class ImageNetDETDataset(CocoVIDDataset):
-    """ImageNet DET with VID's 30 classes, converted by ``tools/dataset_converters/imagenet_det.py``."""
+    """ImageNet DET with VID's 30 classes, converted by ``tools/convert_dataset.py imagenet-det``."""
 
     METAINFO = {'classes': VID_CLASSES, 'wnids': tuple(VID_WNIDS.values())}

@@ -70,7 +70,7 @@ class Description:
         path = cls.path(folder)
         if not path.is_file():
             raise FileNotFoundError(
-                f'{path}: there is no such file; tools/deployment/export_onnx.py writes it next to the graphs'
+                f'{path}: there is no such file; tools/export_onnx.py writes it next to the graphs'
             )
         try:
             content = json.loads(path.read_text(encoding='utf-8'))

@@ -1,152 +1,336 @@
-"""Writing a generated data set: only missing parts, in several processes, the manifest last."""
+"""Generated data set on disk: items of the parts in several processes, then their indices, the manifest last."""
 
 import json
 import shutil
 import time
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
 
 from semidff.utils.atomic_write import write_json
 from semidff.utils.progress import track
 from semidff.utils.run_folder import occupy
-from semidff.utils.worker_pool import mapped
+from semidff.utils.video_writer import VideoWriter
+from semidff.utils.worker_pool import pool_map
 
-from .parts import PARTS, Part
+from .chairs import make_chairs
+from .clip import TrueBox, make_clip, make_crop, true_boxes
 from .presets import VERSION, DatasetSpec
-from .sprites import CLASSES, CROP_CLASSES
+from .render import Clip, render, true_flow, write_flow
+from .sprites import CLASSES, CROP_CLASSES, SEGMENTATION_CLASSES
 
-# Existing data sets are recognized by these names.
 MANIFEST = 'world.json'
 _UNFINISHED = 'world.unfinished.json'
+_VIDEO_FPS = 25
+
+
+class Item(NamedTuple):
+    """One item of a part, and its folder and random stream."""
+
+    folder: Path
+    spec: DatasetSpec
+    split: str
+    index: int
+    seed: np.random.SeedSequence
 
 
 def build_dataset(root: str | Path, spec: DatasetSpec, workers: int = 1) -> dict:
     """Write a data set, or the missing parts of it, into a folder.
 
-    A part is kept if an earlier call finished it with the same arguments and all of its files
-    exist. Any other part is removed and generated again. The manifest ``world.json`` is written
-    last: if it exists, the data set is complete.
+    A part is kept if an earlier call finished it with the same arguments; any other part is removed and generated
+    again. The manifest ``world.json`` is written last: if it exists, the data set is complete.
 
     Args:
         workers: Number of processes. The result does not depend on it.
 
     Returns:
         The manifest.
-
-    Raises:
-        ValueError: If ``workers`` is not positive.
-        FolderInUse: If another process writes a data set into the folder.
-        OSError: If a file cannot be written, or if the folder holds files of these names that were
-            not generated.
     """
-    if workers < 1:
-        raise ValueError(f'workers={workers}: must be at least 1')
     root = Path(root)
     root.mkdir(parents=True, exist_ok=True)
-    _refuse_foreign(root)
-    if not _missing(root, spec) and _read(root / MANIFEST).get('spec') == asdict(spec):
-        names = ', '.join(part.name for part in _wanted(spec))
-        print(f'{root}: the data set is there already ({names})')
-        return _read(root / MANIFEST)
+    manifests = [path for path in (root / MANIFEST, root / _UNFINISHED) if path.exists()]
+    if not manifests:
+        _refuse_foreign(root)
+    found = json.loads(manifests[0].read_text()) if manifests else {'parts': {}}
+    wanted = [part for part in PARTS if spec.count(part.name)]
+    done = {
+        part.name: found['parts'][part.name]
+        for part in wanted
+        if found['parts'].get(part.name, {}).get('arguments') == _arguments(part, spec)
+        and all((root / output).exists() for output in part.outputs)
+    }
+    if (
+        (root / MANIFEST) in manifests
+        and len(done) == len(wanted)
+        and found['spec'] == asdict(spec)
+    ):
+        print(f'{root}: the data set is there already ({", ".join(done)})')
+        return found
     with occupy(root, 'make_synthetic', 'folder'):
-        return _build(root, spec, workers)
+        return _build(root, spec, workers, wanted, done)
 
 
-def _wanted(spec: DatasetSpec) -> list[Part]:
-    return [part for part in PARTS if spec.count(part.name)]
-
-
-def _finished(root: Path) -> dict[str, dict]:
-    """Return what the manifest has of the parts that earlier calls finished, by their names."""
-    return (_read(root / MANIFEST) or _read(root / _UNFINISHED)).get('parts', {})
-
-
-def _missing(root: Path, spec: DatasetSpec) -> list[Part]:
-    done = _finished(root)
-    return [p for p in _wanted(spec) if not _is_complete(root, p, spec, done.get(p.name))]
-
-
-def _build(root: Path, spec: DatasetSpec, workers: int) -> dict:
-    """Generate the missing parts and write the manifest."""
-    wanted, missing, done = _wanted(spec), _missing(root, spec), _finished(root)
+def _build(
+    root: Path, spec: DatasetSpec, workers: int, wanted: list['Part'], done: dict[str, dict]
+) -> dict:
     manifest = {
         'version': VERSION,
         'spec': asdict(spec),
-        'classes': CLASSES,
-        'crop_classes': CROP_CLASSES,
-        'parts': {p.name: done[p.name] for p in wanted if p not in missing},
+        'classes': list(CLASSES),
+        'crop_classes': list(CROP_CLASSES),
+        'parts': done,
     }
     (root / MANIFEST).unlink(missing_ok=True)
     write_json(manifest, root / _UNFINISHED)
     for part in PARTS:
-        if part not in wanted or part in missing:
+        if part.name not in done:
             for path in (root / output for output in part.outputs):
                 if path.is_dir():
                     shutil.rmtree(path)
                 else:
                     path.unlink(missing_ok=True)
-    for number, part in enumerate(missing, 1):
-        start = time.monotonic()
-        summary = _build_part(root, part, spec, workers)
-        manifest['parts'][part.name] = {'arguments': _arguments(part, spec), **summary}
+    for part in wanted:
+        if part.name in done:
+            continue
+        start, count = time.monotonic(), spec.count(part.name)
+        if '.' not in part.outputs[0]:
+            (root / part.outputs[0]).mkdir()
+        results = pool_map(partial(_make_item, root, spec, part.name), range(count), workers)
+        records = list(track(results, part.name, count, 'items'))
+        summary = part.finish(root, spec, part.split, records)
+        done[part.name] = {'arguments': _arguments(part, spec), **summary}
         write_json(manifest, root / _UNFINISHED)
-        print(
-            f'[{number}/{len(missing)}] {part.name}: {spec.count(part.name)} items in '
-            f'{time.monotonic() - start:.1f} s -> {root}',
-            flush=True,
-        )
-    manifest['parts'] = {part.name: manifest['parts'][part.name] for part in wanted}
+        seconds = time.monotonic() - start
+        print(f'{part.name}: {count} items in {seconds:.1f} s -> {root}', flush=True)
+    manifest['parts'] = {part.name: done[part.name] for part in wanted}
     write_json(manifest, root / MANIFEST)
     (root / _UNFINISHED).unlink()
-    return _read(root / MANIFEST)
-
-
-def _build_part(root: Path, part: Part, spec: DatasetSpec, workers: int) -> dict:
-    for output in part.outputs:
-        if '.' not in output:
-            (root / output).mkdir()
-    count = spec.count(part.name)
-    make = partial(_make_item, root, spec, part.name)
-    chunk = max(1, min(16, count // (8 * workers)))
-    with mapped(make, range(count), workers, chunk) as results:
-        records = list(track(results, part.name, count, 'items'))
-    return part.finish(root, spec, records)
+    return manifest
 
 
 def _make_item(root: Path, spec: DatasetSpec, name: str, index: int) -> object:
     part = next(part for part in PARTS if part.name == name)
-    return part.make(root, spec, index, part.seed(spec, index))
+    return part.make(Item(root / name, spec, part.split, index, part.seed(spec, index)))
 
 
-def _arguments(part: Part, spec: DatasetSpec) -> dict:
-    names = ('seed', 'height', 'width', part.name.removesuffix('_labels'), *part.fields)
+def _arguments(part: 'Part', spec: DatasetSpec) -> dict:
+    names = ('seed', 'height', 'width', part.split, *part.fields)
     return {'version': VERSION, **{name: getattr(spec, name) for name in names}}
 
 
 def _refuse_foreign(root: Path) -> None:
     """Raise FileExistsError where building would remove files that were not generated."""
-    if (root / MANIFEST).exists() or (root / _UNFINISHED).exists():
-        return
     for path in (root / output for part in PARTS for output in part.outputs):
         if path.exists():
             raise FileExistsError(
-                f'{path} exists, but {root} has no {MANIFEST}: this is not a folder of a generated '
-                'data set. Choose another folder, or remove that one yourself'
+                f'{path} exists, but {root} has no {MANIFEST}: this is not a folder of a generated data set'
             )
 
 
-def _is_complete(root: Path, part: Part, spec: DatasetSpec, entry: dict | None) -> bool:
-    if entry is None or entry.get('arguments') != _arguments(part, spec):
-        return False
-    paths = [root / output for output in part.outputs]
-    paths += [path for folder in paths for path in folder.rglob('*')]
-    files = [path for path in paths if path.is_file()]
-    return len(files) == part.files(spec) and all(path.stat().st_size for path in files)
+def _save(path: Path, picture: np.ndarray) -> None:
+    quality = [cv2.IMWRITE_JPEG_QUALITY, 92] if path.suffix == '.jpg' else []
+    if not cv2.imwrite(str(path), picture, quality):
+        raise OSError(f'cannot write {path}: is the disk full?')
 
 
-def _read(path: Path) -> dict:
-    try:
-        return json.loads(path.read_text()) if path.exists() else {}
-    except json.JSONDecodeError:
-        return {}
+def _clip_name(index: int) -> str:
+    return f'{index:03d}_{_pace(index)}'
+
+
+def _pace(index: int) -> str:
+    return 'fast' if index % 2 else 'slow'
+
+
+def _labeled_clip(item: Item) -> tuple[Clip, list[Path]]:
+    """Return a labeled clip and the paths of its frames without suffix; a still is a clip of one frame."""
+    spec, index = item.spec, item.index
+    if item.split == 'stills':
+        return make_clip(item.seed, spec.size, 1, 'fast'), [item.folder / f'{index:06d}']
+    clip = make_clip(item.seed, spec.size, spec.length(item.split), _pace(index), spec.motion)
+    folder = item.folder / _clip_name(index)
+    folder.mkdir()
+    return clip, [folder / f'{frame:06d}' for frame in range(len(clip))]
+
+
+def _make_labeled(item: Item) -> list[list[TrueBox]]:
+    """Write the frames of a labeled video, or a still; return the boxes of each frame."""
+    clip, paths = _labeled_clip(item)
+    record = []
+    for frame, path in enumerate(paths):
+        picture, owner = render(clip, frame)
+        _save(path.with_suffix('.jpg'), picture)
+        record.append(true_boxes(clip, frame, owner))
+    return record
+
+
+def _finish_stills(root: Path, spec: DatasetSpec, split: str, records: list) -> dict:
+    images = [_image(spec, i + 1, f'{i:06d}.jpg') for i in range(len(records))]
+    annotations = [_annotation(i + 1, box) for i, (boxes,) in enumerate(records) for box in boxes]
+    write_json(_coco(images, annotations), root / 'stills.json')
+    return {'images': len(images), 'boxes': len(annotations)}
+
+
+def _finish_labeled_videos(root: Path, spec: DatasetSpec, split: str, records: list) -> dict:
+    videos, images, annotations, tracks = [], [], [], {}
+    for index, frames in enumerate(records):
+        name = _clip_name(index)
+        videos.append({'id': index + 1, 'name': name, 'width': spec.width, 'height': spec.height})
+        for frame, boxes in enumerate(frames):
+            image = _image(spec, len(images) + 1, f'{name}/{frame:06d}.jpg')
+            images.append({**image, 'video_id': index + 1, 'frame_id': frame})
+            # Sparse labels, like the 15 frames per snippet of ImageNet VID.
+            labeled = spec.is_labeled(split, frame)
+            if not labeled:
+                images[-1]['is_labeled'] = False
+            for box in boxes:
+                track_id = tracks.setdefault((index, box.layer), len(tracks) + 1)
+                if labeled:
+                    annotations.append({**_annotation(image['id'], box), 'instance_id': track_id})
+    write_json({'videos': videos, **_coco(images, annotations)}, root / f'{split}.json')
+    return {'videos': len(videos), 'images': len(images), 'boxes': len(annotations)}
+
+
+def _make_label_maps(item: Item) -> None:
+    """Write the label maps of a labeled video or a still: 0 background, n the n-th object class."""
+    clip, paths = _labeled_clip(item)
+    classes = np.array([0, *(layer.label + 1 for layer in clip.layers)], np.uint8)
+    for frame, path in enumerate(paths):
+        if item.spec.is_labeled(item.split, frame):
+            _save(path.with_suffix('.png'), classes[render(clip, frame)[1] + 1])
+
+
+def _finish_label_maps(root: Path, spec: DatasetSpec, split: str, records: list) -> dict:
+    """Write the json for segmentation: that of detection without boxes, with the background as a class."""
+    content = json.loads((root / f'{split}.json').read_text())
+    content |= {'annotations': [], 'categories': _categories(SEGMENTATION_CLASSES)}
+    write_json(content, root / f'{split}_labels.json')
+    return {'label_maps': sum(image.get('is_labeled', True) for image in content['images'])}
+
+
+def _make_video(item: Item) -> None:
+    spec, index = item.spec, item.index
+    clip = make_clip(item.seed, spec.size, spec.video_length, _pace(index), spec.motion)
+    with VideoWriter(item.folder / f'{index:04d}.mp4', _VIDEO_FPS) as writer:
+        for frame in range(len(clip)):
+            writer.write(render(clip, frame)[0])
+
+
+def _finish_videos(root: Path, spec: DatasetSpec, split: str, records: list) -> dict:
+    lines = [f'videos/{index:04d}.mp4\n' for index in range(len(records))]
+    (root / 'videos.txt').write_text(''.join(lines))
+    return {'videos': len(records), 'frames': len(records) * spec.video_length}
+
+
+def _make_pair(item: Item) -> float:
+    """Write a pair with its flow; return the mean length of the flow in pixels."""
+    clip = make_chairs(item.seed, item.spec.size)
+    (first, owner), (second, second_owner) = render(clip, 0), render(clip, 1)
+    flow, _ = true_flow(clip, owner, second_owner, 0, 1)
+    stem = item.folder / f'{item.index + 1:05d}'  # Flying Chairs counts from 1.
+    _save(Path(f'{stem}_img1.ppm'), first)
+    _save(Path(f'{stem}_img2.ppm'), second)
+    write_flow(f'{stem}_flow.flo', flow)
+    return float(np.linalg.norm(flow, axis=-1).mean())
+
+
+def _finish_pairs(root: Path, spec: DatasetSpec, split: str, records: list[float]) -> dict:
+    """Write split.txt like FlyingChairs_train_val.txt: one line per pair, 1 = training, 2 = val."""
+    lines = ['2\n' if index % 20 == 19 else '1\n' for index in range(len(records))]
+    (root / 'flow' / 'split.txt').write_text(''.join(lines))
+    return {'pairs': len(records), 'mean_flow': round(float(np.mean(records)), 3)}
+
+
+def _make_crop(item: Item) -> np.ndarray:
+    return make_crop(item.seed, item.spec.crop_size, item.index % len(CROP_CLASSES))
+
+
+def _finish_crops(root: Path, spec: DatasetSpec, split: str, records: list[np.ndarray]) -> dict:
+    """Write crops.npz: `images` (N, H, W, 3) uint8 BGR, `labels` (N,) int64, `classes`."""
+    labels, classes = np.arange(len(records)) % len(CROP_CLASSES), np.array(CROP_CLASSES)
+    np.savez(root / 'crops.npz', images=np.stack(records), labels=labels, classes=classes)
+    return {'crops': len(records), 'classes': len(CROP_CLASSES)}
+
+
+def _image(spec: DatasetSpec, image_id: int, name: str) -> dict:
+    return {'id': image_id, 'file_name': name, 'width': spec.width, 'height': spec.height}
+
+
+def _annotation(image_id: int, box: TrueBox) -> dict:
+    x1, y1, x2, y2 = box.box
+    bbox = [round(value, 2) for value in (x1, y1, x2 - x1, y2 - y1)]
+    return {
+        'image_id': image_id,
+        'category_id': box.label + 1,
+        'bbox': bbox,
+        'area': round(bbox[2] * bbox[3], 2),
+        'iscrowd': 0,
+        'visible': round(box.visible, 3),
+    }
+
+
+def _coco(images: list[dict], annotations: list[dict]) -> dict:
+    numbered = [{'id': i + 1, **annotation} for i, annotation in enumerate(annotations)]
+    return {'images': images, 'annotations': numbered, 'categories': _categories(CLASSES)}
+
+
+def _categories(names: Sequence[str]) -> list[dict]:
+    return [{'id': i + 1, 'name': name} for i, name in enumerate(names)]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a data set.
+
+    Attributes:
+        name: Name of the part and, unless it is one file, of its folder. `DatasetSpec.count` has its number of items.
+        stream: Number of its random stream.
+        outputs: Its files and folders, relative to the root; the folder first.
+        fields: Further `DatasetSpec` fields that it depends on.
+        make: Item -> record; writes the item.
+        finish: (root, spec, split, records) -> summary for the manifest; writes the index of the part.
+    """
+
+    name: str
+    stream: int
+    outputs: tuple[str, ...]
+    fields: tuple[str, ...]
+    make: Callable[[Item], object]
+    finish: Callable
+
+    @property
+    def split(self) -> str:
+        """Name of the part whose clips it draws: its own, except for label maps."""
+        return self.name.removesuffix('_labels')
+
+    def seed(self, spec: DatasetSpec, index: int) -> np.random.SeedSequence:
+        return np.random.SeedSequence(spec.seed, spawn_key=(self.stream, index))
+
+
+_EVAL = ('eval_length', 'motion')
+PARTS = (
+    Part('stills', 0, ('stills', 'stills.json'), (), _make_labeled, _finish_stills),
+    Part('videos', 1, ('videos', 'videos.txt'), ('video_length', 'motion'), _make_video, _finish_videos),
+    Part('val', 2, ('val', 'val.json'), _EVAL, _make_labeled, _finish_labeled_videos),
+    Part('dev', 3, ('dev', 'dev.json'), _EVAL, _make_labeled, _finish_labeled_videos),
+    Part('train', 6, ('train', 'train.json'), ('train_length', 'label_every', 'motion'),
+         _make_labeled, _finish_labeled_videos),
+    Part('flow', 4, ('flow',), (), _make_pair, _finish_pairs),
+    Part('crops', 5, ('crops.npz',), ('crop_size',), _make_crop, _finish_crops),
+)  # fmt: skip
+PARTS += tuple(
+    Part(
+        f'{part.name}_labels',
+        part.stream,
+        (f'{part.name}_labels', f'{part.name}_labels.json'),
+        part.fields,
+        _make_label_maps,
+        _finish_label_maps,
+    )
+    for part in PARTS
+    if part.make is _make_labeled
+)

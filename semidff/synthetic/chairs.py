@@ -7,19 +7,15 @@ background that moves by another one. They look unlike the objects of the videos
 import cv2
 import numpy as np
 
-from .backgrounds import make_background, noise_picture
 from .clip import compose, make_look, pose, turned
 from .render import Clip, Layer
-from .sprites import Sprite, cut_out
+from .sprites import Sprite, cut_out, make_background, noise_picture
 
 _MARGIN = 48  # pixels of background around the frame
 
 
 def make_chairs(seed: np.random.SeedSequence, size: tuple[int, int]) -> Clip:
-    """Make a clip of two frames, the first and the second picture of the pair.
-
-    ``size`` is the height and width of the pictures.
-    """
+    """Make a clip of two frames, the pair of pictures; `size` is their height and width."""
     rng = np.random.default_rng(seed)
     height, width = size
     background = make_background(

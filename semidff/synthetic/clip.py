@@ -4,10 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .backgrounds import make_background
 from .motion import PACES, Pace, camera_path, object_path, uneven_rates
 from .render import Clip, Layer, Look, render
-from .sprites import CLASSES, CROP_CLASSES, Sprite, make_sprite
+from .sprites import CLASSES, CROP_CLASSES, Sprite, make_background, make_sprite
 
 SIZE_RANGE = (32.0, 84.0)  # side of an object in pixels
 MIN_VISIBLE = 0.25  # Objects with a smaller visible fraction of their area are not labeled.
@@ -20,8 +19,7 @@ class TrueBox:
     Attributes:
         layer: Index of the object in its clip.
         label: Index into `CLASSES`.
-        box: x1, y1, x2, y2 in pixels, including hidden parts, clipped to the frame; pixel i covers
-            [i, i + 1].
+        box: x1, y1, x2, y2 in pixels, including hidden parts, clipped to the frame; pixel i covers [i, i + 1].
         visible: Fraction of the object's area that is inside the frame and not hidden.
     """
 
@@ -41,8 +39,6 @@ def make_clip(
         pace: 'slow' or 'fast'.
         motion: Factor on all movements of the pace.
     """
-    if pace not in PACES:
-        raise ValueError(f'pace {pace!r} is not one of {tuple(PACES)}')
     rng = np.random.default_rng(seed)
     limits = PACES[pace].scaled(motion * rng.uniform(*PACES[pace].range))
     path = camera_path(rng, length, limits)
@@ -56,8 +52,7 @@ def make_clip(
 def make_crop(seed: np.random.SeedSequence, size: int, label: int) -> np.ndarray:
     """Draw one (size, size, 3) uint8 BGR crop of an object of `CROP_CLASSES[label]`.
 
-    The object fills at least half of the crop, off its center, and sometimes covers a part of
-    another object.
+    The object fills at least half of the crop, off its center, and sometimes covers a part of another object.
     """
     rng = np.random.default_rng(seed)
     background = make_background(rng, size + 4, size + 4, int(rng.integers(0, 4)))

@@ -1,8 +1,7 @@
 """Uneven motion: velocities that jump, stop and start again, and a hand-held camera.
 
-With constant velocities, interpolating boxes between two key frames is nearly perfect, and a video
-cannot evaluate feature propagation. Every velocity therefore follows a target that is drawn again
-after a random, short time.
+With constant velocities, interpolating boxes between two key frames is nearly perfect, and a video cannot evaluate
+feature propagation. Every velocity therefore follows a target that is drawn again after a random, short time.
 """
 
 from dataclasses import dataclass, replace
@@ -39,7 +38,7 @@ class Pace:
     range: tuple[float, float]
 
     def scaled(self, factor: float) -> 'Pace':
-        """Return the pace with all movements multiplied by `factor`."""
+        """Multiply all movements."""
         names = ('speed', 'spin', 'zoom', 'pan', 'shake', 'jerk', 'roll')
         return replace(self, **{name: getattr(self, name) * factor for name in names})
 

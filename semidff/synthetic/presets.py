@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field, fields, replace
 
-LARGEST_SIDE = 4096  # pixels
 VERSION = 1  # Increase it if the same arguments give other pictures.
 
 
@@ -45,10 +44,12 @@ class DatasetSpec:
             name, value = argument.name, getattr(self, argument.name)
             if value < argument.metadata['least']:
                 raise ValueError(f'{name}={value}: must be at least {argument.metadata["least"]}')
-            if name in ('height', 'width', 'crop_size') and value > LARGEST_SIDE:
-                raise ValueError(f'{name}={value}: must be at most {LARGEST_SIDE}')
             if name in ('height', 'width') and value % 2:
                 raise ValueError(f'{name}={value}: must be even')
+
+    def length(self, split: str) -> int:
+        """Return the number of frames of a labeled video."""
+        return self.train_length if split == 'train' else self.eval_length
 
     def is_labeled(self, split: str, frame: int) -> bool:
         """Return whether a frame of a labeled video has labels."""
@@ -81,6 +82,4 @@ PRESETS = {
 
 def make_spec(preset: str = 'quickstart', **changes) -> DatasetSpec:
     """Return a preset with some arguments changed; arguments that are None keep the preset's value."""
-    if preset not in PRESETS:
-        raise ValueError(f'preset {preset!r} is not one of {tuple(PRESETS)}')
     return replace(PRESETS[preset], **{k: v for k, v in changes.items() if v is not None})

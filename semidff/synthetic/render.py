@@ -71,8 +71,7 @@ def render(clip: Clip, frame: int) -> tuple[np.ndarray, np.ndarray]:
     """Render the frame of a 0-based number.
 
     Returns:
-        The picture, (H, W, 3) uint8 BGR, and the index of the visible layer of every pixel,
-        (H, W) int16 with -1 for the background.
+        The picture, (H, W, 3) uint8 BGR, and the visible layer of every pixel, (H, W) int16, -1 for the background.
     """
     height, width = clip.size
     image = cv2.warpAffine(
@@ -89,16 +88,14 @@ def true_flow(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the offset of each pixel of the current frame to its position in the key frame (DFF Eq. 1).
 
-    With the first picture of a pair as the current frame and the second as the key frame, this is
-    the flow of Flying Chairs.
+    With the first picture of a pair as the current frame and the second as the key frame, it is that of Flying Chairs.
 
     Args:
         owner: (H, W) layer of each pixel of the current frame, the second value of `render`.
         key_owner: (H, W) layer of each pixel of the key frame.
 
     Returns:
-        The flow, (H, W, 2) float32 in pixels, x first, and a mask, (H, W) bool, of the pixels that
-        are visible in both frames.
+        The flow, (H, W, 2) float32 in pixels, x first, and a mask of the pixels visible in both frames, (H, W) bool.
     """
     maps = []  # affine maps of each layer from the current frame's pixels to the key frame's
     for poses in (clip.camera, *(layer.poses for layer in clip.layers)):

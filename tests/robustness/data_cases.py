@@ -96,7 +96,17 @@ XML = (
 GOOD = dict(
     width=64, height=48, track=0, name='n02084071', xmin=1, ymin=2, xmax=9, ymax=8, occluded=0
 )
-CONVERT = ('--ann-dir', 'ann', '--image-set', 'set.txt', '--out', 'val.json', '--workers', '1')
+CONVERT = (
+    'imagenet-vid',
+    '--ann-dir',
+    'ann',
+    '--image-set',
+    'set.txt',
+    '--out',
+    'val.json',
+    '--workers',
+    '1',
+)
 
 
 def xml_folder(folder: Path, text: str | bytes, listed: str | bytes = 'a/000000 1\n') -> None:
@@ -108,7 +118,7 @@ def xml_folder(folder: Path, text: str | bytes, listed: str | bytes = 'a/000000 
 
 
 def wrong_xml() -> Iterator[Case]:
-    make = partial(Case, tool='dataset_converters/imagenet_vid.py', arguments=CONVERT)
+    make = partial(Case, tool='convert_dataset.py', arguments=CONVERT)
     words = 'none of the 1 annotation files.*first a/000000.xml: '
     values = ('', 'x', 'nan', 'inf', '1e99', '0x1')
     changes = [(key, value) for key in GOOD if key != 'name' for value in values]
@@ -147,11 +157,8 @@ def wrong_xml() -> Iterator[Case]:
         'a b c\n',
         'a x 0 3\n',
         'a 1 0 x\n',
-        'a 1 0 99999999999\n',
-        'a -1 0 3\n',
     )
     lists += (
-        'a 1 0 20000000\n',
         'none\n',
         'a/000000 x\n',
         b'\x89PNG\r\n\x1a\n',
@@ -186,9 +193,7 @@ class Code:
 def wrong_checkpoints() -> Iterator[Case]:
     weights = dict(state_dict={f'a.{n}': torch.ones(9, 9) for n in range(5)}, meta={})
     readers = {
-        'model_converters/join_checkpoints.py': ('--part', 'x=w.pth', '--out', 'o.pth'),
-        'model_converters/torchvision_resnet.py': ('w.pth', 'o.pth'),
-        'model_converters/mmtracking.py': ('w.pth', 'o.pth'),
+        'convert_checkpoint.py': ('join', '--part', 'x=w.pth', '--out', 'o.pth'),
     }
     payloads = dict(
         mkdir=Touch('touched'), system=Code(os.system, 'touch touched'), exec=Code(exec, 'x = 1'),
@@ -238,7 +243,7 @@ def whole_params() -> bytes:
 
 
 def wrong_params() -> Iterator[Case]:
-    make = partial(Case, tool='model_converters/mxnet.py', arguments=('p.params', 'o.pth'))
+    make = partial(Case, tool='convert_checkpoint.py', arguments=('mxnet', 'p.params', 'o.pth'))
     whole = whole_params()
     for cut in range(0, len(whole), 6):
         yield make(

@@ -34,7 +34,7 @@ OPTIONS = (
     ('analysis/complexity.py', ('config.py', '--size', '64', '96', *CPU), '--json', ('config.py', 'images/val.json')),
     ('analysis/measure_speed.py', (*ROW, '--video', 'in.mp4'), '--out',
      ('config.py', 'two.pth', 'in.mp4', 'images/val.json')),
-    ('model_converters/join_checkpoints.py', ('--part', 'x=two.pth'), '--out', ('two.pth',)),
+    ('convert_checkpoint.py', ('join', '--part', 'x=two.pth'), '--out', ('two.pth',)),
     ('eval_detections.py', ('--ann-file', 'images/val.json', '--detections', 'notes.txt'), '--out',
      ('images/val.json', 'notes.txt')),
 )  # fmt: skip
@@ -42,7 +42,7 @@ FOLDERS = (
     ('test.py', DETECTOR, '--render'),
     ('test.py', DETECTOR, '--work-dir'),
     ('train.py', ('train.py',), '--work-dir'),
-    ('deployment/export_onnx.py', (*DETECTOR, '--shape', '64', '96'), '--out'),
+    ('export_onnx.py', (*DETECTOR, '--shape', '64', '96'), '--out'),
     ('analysis/operating_points.py', (*DETECTOR, '--videos', 'in.mp4', *CPU), '--out'),
     ('analysis/accuracy_speed.py', ('--run', 'a=config.py,two.pth'), '--out'),
     ('analysis/accuracy_by_distance.py', ('--run', 'a=config.py,two.pth'), '--out'),

@@ -106,7 +106,7 @@ OPTIONS = (
         '--row b=config.py,gone.pth,propagate,2', '--row b=config.py,pipe,propagate,2', '--video gone',
         '--video pipe', '--row b=in.mp4,two.pth,propagate,2', '--row b=config.py,in.mp4,propagate,2',
         '--row b=config.py,two.pth', '--row b=,,,')),
-    ('deployment/export_onnx.py', (*DETECTOR, '--out', 'o'), (
+    ('export_onnx.py', (*DETECTOR, '--out', 'o'), (
         '--frames 1', '--frames 0', '--frames -1', '--video gone.mp4', '--video config.py', '--video pipe')),
     ('analysis/accuracy_speed.py', ('--run', 'a=config.py,two.pth', '--out', 'o'), (
         '--key-intervals 0', '--key-intervals 2 2', '--run x', '--run a=gone.py,two.pth', '--run b=config.py,gone.pth',
@@ -118,7 +118,7 @@ OPTIONS = (
         '--list --cfg-options steps=x', '--list --cfg-options key_intervals=[0]', '--list --cfg-options nope=3',
         '--list --cfg-options seeds=x', '--list --cfg-options render=3')),
     ('make_synthetic.py', ('s',), (
-        '--width 0', '--width -5', '--width 1000000', '--height 97', '--workers 0', '--workers -1', '--train -1')),
+        '--width 0', '--width -5', '--height 97', '--workers 0', '--workers -1', '--train -1')),
     ('eval_detections.py', ('--ann-file', 'images/val.json', '--detections', 'd.txt', '--out', 'o.json'), (
         '--ann-file gone.json', '--ann-file pipe', '--ann-file in.mp4', '--ann-file frames', '--detections gone.txt',
         '--detections frames', '--detections in.mp4', '--ann-file package.json')),
@@ -132,11 +132,11 @@ USAGE = (
     ('train.py', ('train.py',), ('--cfg-options x', '--seed x', '--accumulate x')),
     ('analysis/benchmark.py', (*DETECTOR, *CPU), ('--shape 0 9', '--shape -5 9', '--shape x 9', '--device nope')),
     ('analysis/complexity.py', ('config.py', *CPU), ('--size 0 96', '--size -1 96')),
-    ('deployment/export_onnx.py', (*DETECTOR, '--out', 'o'), ('--shape 0 96', '--shape -5 96')),
+    ('export_onnx.py', (*DETECTOR, '--out', 'o'), ('--shape 0 96', '--shape -5 96')),
     ('eval_detections.py', ('--ann-file', 'images/val.json', '--detections', 'd.txt', '--out', 'o.json'), (
         '--min-score nan', '--min-score x', '--mean x')),
     ('make_synthetic.py', ('s',), ('--preset x', '--nope 3')),
-    ('model_converters/join_checkpoints.py', ('--out', 'o.pth'), ('--part x', '--part =two.pth', '--part x=')),
+    ('convert_checkpoint.py', ('join', '--out', 'o.pth'), ('--part x', '--part =two.pth', '--part x=')),
 )  # fmt: skip
 FILES = ('gone', 'in.mp4', 'two.pth', 'frames', 'pipe', 'package.json', 'notes.txt')
 METAS = {
@@ -218,7 +218,7 @@ def cases() -> Iterator[Case]:
         own = ('in.mp4', 'config.py', 'w.pth')
         yield Case(f'meta with {name}', 'video_demo.py', own, r'w\.pth: ', make)
         own = ('config.py', 'w.pth', '--out', 'o', '--shape', '64', '96')
-        yield Case(f'meta with {name}', 'deployment/export_onnx.py', own, r'w\.pth: ', make)
+        yield Case(f'meta with {name}', 'export_onnx.py', own, r'w\.pth: ', make)
     for name, text in CONFIGS.items():
         make = partial(_config, text)
         for tool, before, after in (

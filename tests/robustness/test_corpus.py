@@ -55,10 +55,10 @@ def test_the_valid_inputs_of_the_corpus_are_accepted(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     data_cases.annotations(tmp_path, detections=data_cases.ROWS)
     data_cases.xml_folder(tmp_path, data_cases.XML.format(**data_cases.GOOD))
-    convert = (*data_cases.CONVERT[:5], 'new.json', *data_cases.CONVERT[6:])
+    convert = (*data_cases.CONVERT[:6], 'new.json', *data_cases.CONVERT[7:])
     for tool, arguments in (
         ('eval_detections.py', data_cases.EVALUATE),
-        ('dataset_converters/imagenet_vid.py', convert),
+        ('convert_dataset.py', convert),
     ):
         monkeypatch.setattr(sys, 'argv', [str(TOOLS / tool), *arguments])
         runpy.run_path(str(TOOLS / tool), run_name='__main__')

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from semidff.converters.ilsvrc.image_set import read_video_image_set
-from semidff.converters.ilsvrc.xml_file import read_xml
+from semidff.converters.ilsvrc import read_video_image_set, read_xml
 from semidff.converters.mxnet.params_file import MXNetFileError, read_params
 from semidff.datasets.ilsvrc_format import read_detections
 from semidff.datasets.vid_json import frame_patterns, load_vid_json, match_classes, ordered_frames

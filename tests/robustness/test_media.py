@@ -9,8 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from semidff.converters.ilsvrc.image_set import read_lines
-from semidff.converters.ilsvrc.xml_file import read_xml
+from semidff.converters.ilsvrc import read_lines, read_xml
 from semidff.datasets.ilsvrc_format import read_detections
 from semidff.datasets.vid_json import load_vid_json
 from semidff.datasets.video_list import VideoListError, load_videos

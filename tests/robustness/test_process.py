@@ -26,7 +26,7 @@ FULL = (
      ('config.py', '--size', '64', '96', '--json', 'c.json', '--device', 'cpu'), 'c.json'),
     (4000, 'analysis/show_propagation.py',
      ('config.py', 'two.pth', 'in.mp4', '--key', '0', '--current', '1', '--out', 'p.png', '--device', 'cpu'), 'p.png'),
-    (5000, 'model_converters/join_checkpoints.py', ('--part', 'x=two.pth', '--out', 'j.pth'), 'j.pth'),
+    (5000, 'convert_checkpoint.py', ('join', '--part', 'x=two.pth', '--out', 'j.pth'), 'j.pth'),
     (20_000, 'train.py', ('train.py',), 'work/last_checkpoint'),
 )  # fmt: skip
 

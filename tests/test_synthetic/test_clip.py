@@ -134,8 +134,3 @@ def test_motion_factor_zero_stops_everything():
     clip = _clip(0, motion=0.0)
     assert np.allclose(clip.camera, clip.camera[0])
     assert all(np.allclose(layer.poses, layer.poses[0]) for layer in clip.layers)
-
-
-def test_unknown_pace():
-    with pytest.raises(ValueError, match="'brisk'"):
-        _clip(0, pace='brisk')

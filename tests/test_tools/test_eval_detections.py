@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from semidff.converters.ilsvrc.to_coco import convert_vid
+from semidff.converters.ilsvrc import convert_vid
 from semidff.evaluation import evaluate_detections_file
 from tests.shared_data import shared
 

@@ -1,4 +1,4 @@
-"""tools/deployment/export_onnx.py: RetinaNet from a checkpoint to two graphs that are compared with PyTorch."""
+"""tools/export_onnx.py: RetinaNet from a checkpoint to two graphs that are compared with PyTorch."""
 
 import re
 import runpy
@@ -12,7 +12,7 @@ from semidff.deployment import Description
 from tests.damaged_video import write_video
 from tests.tiny_video import build, test_settings, video_detector_cfg, write_videos
 
-TOOL = Path(__file__).resolve().parents[2] / 'tools' / 'deployment' / 'export_onnx.py'
+TOOL = Path(__file__).resolve().parents[2] / 'tools/export_onnx.py'
 
 
 @pytest.fixture(scope='module')
@@ -78,6 +78,6 @@ def test_export_and_verify(folder, export):
 )
 def test_bad_input(export, arguments, message):
     code, _ = export(*arguments, '--out', 'nothing')
-    assert isinstance(code, str) and code.startswith('tools/deployment/export_onnx.py: ')
+    assert isinstance(code, str) and code.startswith('tools/export_onnx.py: ')
     assert re.search(message, code), code
     assert not Path('nothing').exists()

@@ -1,6 +1,6 @@
 # Labeled images: ImageNet DET, the 30 classes of VID (53,639 images).
 #
-#   python tools/dataset_converters/imagenet_det.py --ann-dir data/ILSVRC2015/Annotations/DET \
+#   python tools/convert_dataset.py imagenet-det --ann-dir data/ILSVRC2015/Annotations/DET \
 #       --image-set data/ILSVRC2015/ImageSets/DET_train_30classes.txt \
 #       --out data/ILSVRC2015/annotations/imagenet_det_train_30classes.json
 data_root = 'data/ILSVRC2015/'

@@ -1,7 +1,7 @@
 # Labeled images of ImageNet DET (53,639) and labeled video frames of ImageNet VID (57,834, 15 of each
 # snippet), joined to one list of 111,473.
 #
-#   python tools/dataset_converters/imagenet_vid.py --ann-dir data/ILSVRC2015/Annotations/VID \
+#   python tools/convert_dataset.py imagenet-vid --ann-dir data/ILSVRC2015/Annotations/VID \
 #       --image-set data/ILSVRC2015/ImageSets/VID_train_15frames.txt \
 #       --out data/ILSVRC2015/annotations/imagenet_vid_train_15frames.json
 #

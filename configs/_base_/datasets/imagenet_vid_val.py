@@ -1,6 +1,6 @@
 # Test: ImageNet VID's validation set (555 videos, 176,126 frames), frame by frame.
 #
-#   python tools/dataset_converters/imagenet_vid.py --ann-dir data/ILSVRC2015/Annotations/VID \
+#   python tools/convert_dataset.py imagenet-vid --ann-dir data/ILSVRC2015/Annotations/VID \
 #       --image-set data/ILSVRC2015/ImageSets/VID_val_videos.txt \
 #       --out data/ILSVRC2015/annotations/imagenet_vid_val.json
 test_pipeline = [

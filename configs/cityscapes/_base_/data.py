@@ -1,6 +1,6 @@
 # Cityscapes in its full size of 1024 x 2048, the paper's short side of 1024 pixels.
 #
-#   python tools/dataset_converters/cityscapes.py data/cityscapes data/cityscapes_videos
+#   python tools/convert_dataset.py cityscapes data/cityscapes data/cityscapes_videos
 data_root = 'data/cityscapes_videos/'
 
 train_set = dict(

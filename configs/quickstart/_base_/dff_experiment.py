@@ -8,7 +8,8 @@ _dff_steps = [
     dict(
         name='dff_separate',
         command=[
-            'tools/model_converters/join_checkpoints.py',
+            'tools/convert_checkpoint.py',
+            'join',
             '--overwrite',
             '--part',
             'spatial.detector={stage_one_vid}/last.pth',

@@ -1,24 +1,34 @@
-"""Conversion of the original's parameters (MXNet) into a checkpoint of this project."""
+"""Conversion of the original's parameters (MXNet) into a checkpoint of this project.
+
+**Box weights.** The original trains its box maps ``rfcn_bbox_*`` on normalized targets and applies no standard
+deviations at test time. Training therefore writes the maps twice: plain, and multiplied by the standard deviations as
+``rfcn_bbox_*_test``. Inference replaces the plain weights with the copies where they exist, and uses the plain weights
+otherwise. A file therefore has one of three forms:
+
+- ``copies``: the plain weights are those of training, the ``_test`` copies those of inference. Training writes this.
+- ``inference``: there are no copies; the plain weights are those of inference.
+- ``training``: the plain weights are those of training, with or without copies.
+
+Our box coder multiplies by the standard deviations after the network, so our weights are those of training. From
+``copies`` the plain weights are taken unchanged if, multiplied by the standard deviations, they equal the copies up to
+rounding. Otherwise the copies are divided, because the original's inference uses them. From ``inference`` the plain
+weights are divided.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from torch import nn
 
-from semidff.converters.fit import (
-    departures,
-    detector_of,
-    load_parts,
-    write_checkpoint,
-)
+from semidff.converters.fit import departures, detector_of, load_parts, write_checkpoint
 from semidff.datasets.imagenet import VID_CLASSES
 from semidff.utils.checkpoint import DETECTOR
 from semidff.utils.error_messages import first_names
-from semidff.utils.model_building import ConfigError, build_model
+from semidff.utils.model_building import build_model
 
-from .boxes import NAMES, ORIGINAL_NORMALIZATION, Normalization, training_boxes
 from .names import (
     PARTS,
     SMALL_PARTS,
@@ -31,6 +41,12 @@ from .names import (
 )
 from .params_file import read_params
 
+FORMS = ('copies', 'inference', 'training')
+AGREEMENT = 1e-5
+"""Largest rounding difference between a copy and plain weight times deviation, relative to the largest value."""
+# Mean pixel value (red, green, blue) that the original subtracts. It divides by nothing.
+MEAN, STD = (123.15, 115.90, 103.06), (1.0, 1.0, 1.0)
+_BOXES = ('rfcn_bbox_weight', 'rfcn_bbox_bias')
 _CLASSIFIER = ('fc1000_weight', 'fc1000_bias')
 _TEACHER = 'teacher_'
 _KINDS = {
@@ -50,8 +66,11 @@ _FORMS = {
 }
 
 
-# Mean pixel value (red, green, blue) that the original subtracts. It divides by nothing.
-MEAN, STD = (123.15, 115.90, 103.06), (1.0, 1.0, 1.0)
+class Normalization(NamedTuple):
+    """Means and standard deviations of the box coder's (dx, dy, dw, dh); by default the original's."""
+
+    means: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)
+    stds: tuple[float, ...] = (0.1, 0.1, 0.2, 0.2)
 
 
 @dataclass
@@ -62,7 +81,7 @@ class Converted:
         content: The checkpoint (``meta``, ``state_dict``).
         parts: Parts of the network that were converted.
         prefix: Prefix that the names of a video detector have in addition to those of the checkpoint.
-        form: Meaning of the box weights, see :mod:`~semidff.converters.mxnet.boxes`; None without box weights.
+        form: Meaning of the box weights, one of ``FORMS``; None without box weights.
         agree: Whether plain box weights and their test copies agree.
         passed_over: Names in the file that were skipped.
     """
@@ -112,12 +131,6 @@ def convert_file(
 
     Returns:
         Lines of a report, with the settings of the config that differ from the original's network.
-
-    Raises:
-        MXNetFileError: If the file is of another kind or damaged.
-        NameMappingError: If its parameters are not those of the network.
-        CheckpointError: If they do not fit the config's model.
-        ConfigError: If the config has no model.
     """
     arrays = read_params(source)
     model = None if config is None else build_model(config)
@@ -141,7 +154,7 @@ def to_checkpoint(
     arrays: Mapping[str, np.ndarray],
     parts: Sequence[str] | None = None,
     form: str | None = None,
-    normalization: Normalization = ORIGINAL_NORMALIZATION,
+    normalization: Normalization | None = None,
     box_groups: int = 2,
     pass_over: Sequence[str] = (),
 ) -> Converted:
@@ -162,7 +175,11 @@ def to_checkpoint(
     Raises:
         NameMappingError: If a parameter is missing, unknown, of another shape or not finite.
     """
-    params = _without_prefixes(arrays)
+    params = {full.partition(':')[2]: array for full, array in arrays.items()}
+    if '' in params:
+        raise NameMappingError(
+            'its names have neither arg: nor aux: before them; files of Gluon are of other networks'
+        )
     network = network_of(params)._replace(box_groups=box_groups)
     parts = tuple(parts) if parts else _parts_of(params, network)
     wanted, known = targets(parts, network), targets(network=network)
@@ -183,15 +200,14 @@ def to_checkpoint(
         {'meta': meta}, parts, network, passed_over=[name for name in params if name not in kept]
     )
     if 'task_network' in parts:
-        copied = any(f'{name}_test' in kept for name in NAMES)
+        copied = any(f'{name}_test' in kept for name in _BOXES)
         result.form = form or ('copies' if copied else 'inference')
         meta['mxnet']['form'] = result.form
-        boxes, result.agree = training_boxes(kept, result.form, normalization)
+        boxes, result.agree = _training_boxes(kept, result.form, normalization or Normalization())
         kept |= boxes
         if network.classes == len(VID_CLASSES) + 1:
             meta['dataset_meta'] = {'classes': VID_CLASSES}
-    broken = [name for name in wanted if not np.isfinite(kept[name]).all()]
-    if broken:
+    if broken := [name for name in wanted if not np.isfinite(kept[name]).all()]:
         raise NameMappingError(
             f'{len(broken)} not finite: {first_names(broken)}; the training that made the file has '
             'diverged, or the file is damaged'
@@ -203,37 +219,50 @@ def to_checkpoint(
     return result
 
 
+def _training_boxes(
+    params: Mapping[str, np.ndarray], form: str, normalization: Normalization
+) -> tuple[dict[str, np.ndarray], bool]:
+    """Return the box weights of training, and whether plain weights and copies agree (True for the other forms).
+
+    ``params`` has ``rfcn_bbox_*`` in eight outputs per bin.
+    """
+    plain = {name: np.asarray(params[name], np.float32) for name in _BOXES}
+    if form == 'training':
+        return plain, True
+    weight, bias = _BOXES
+    # The outputs are two groups of the four values, each value for all bins.
+    means, stds = (
+        np.repeat(np.tile(np.float32(v), 2), len(plain[bias]) // 8) for v in normalization
+    )
+    scale = stds[:, None, None, None]
+    inference = plain
+    if form == 'copies':
+        copies = {name: params.get(f'{name}_test') for name in _BOXES}
+        for name, copy in copies.items():
+            if copy is None:
+                raise NameMappingError(f'1 missing: {name}_test')
+            if copy.shape != plain[name].shape:
+                shapes = f'{copy.shape} instead of {plain[name].shape}'
+                raise NameMappingError(f'1 of another shape: {name}_test {shapes}')
+        inference = {name: np.asarray(copy, np.float32) for name, copy in copies.items()}
+        multiplied = {weight: plain[weight] * scale, bias: plain[bias] * stds + means}
+        largest = {name: AGREEMENT * np.abs(inference[name]).max() for name in _BOXES}
+        if all(np.abs(multiplied[n] - inference[n]).max() <= largest[n] for n in _BOXES):
+            return plain, True
+    divided = {weight: inference[weight] / scale, bias: (inference[bias] - means) / stds}
+    return divided, form == 'inference'
+
+
 def _box_options(model: nn.Module) -> dict:
     """Return the options of ``to_checkpoint`` that the model's R-FCN head determines, none without such a head."""
     head = getattr(getattr(detector_of(model), 'roi_head', None), 'bbox_head', None)
     if not hasattr(head, 'conv_reg'):
         return {}
-    coder = getattr(head, 'bbox_coder', None)
-    if not hasattr(coder, 'means') or not hasattr(coder, 'stds'):
-        raise ConfigError(
-            f'the box coder of the config, {type(coder).__name__}, has no means and stds, which '
-            'scale the box weights; use DeltaXYWHBBoxCoder'
-        )
     bins = head.conv_cls.out_channels // (head.num_classes + 1)
     return dict(
-        normalization=Normalization(tuple(coder.means), tuple(coder.stds)),
+        normalization=Normalization(tuple(head.bbox_coder.means), tuple(head.bbox_coder.stds)),
         box_groups=head.conv_reg.out_channels // (4 * bins),
     )
-
-
-def _without_prefixes(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    params = {}
-    for full, array in arrays.items():
-        group, _, name = full.partition(':')
-        if group not in ('arg', 'aux') or not name:
-            raise NameMappingError(
-                f'the name {full!r} has neither arg: nor aux: before it; files of Gluon are of '
-                'other networks'
-            )
-        if name in params:
-            raise NameMappingError(f'{name} is there as arg: and as aux:')
-        params[name] = array
-    return params
 
 
 def _parts_of(params: Mapping[str, np.ndarray], network: Network) -> tuple[str, ...]:

@@ -3,8 +3,7 @@
 The mapping consists of names, shapes and channel orders. The network is the original's: R-FCN on ResNet-101 with 30
 classes, FlowNetS and the scale field, which is
 ``VideoDetector(detector=RFCN(..., bbox_head=RFCNBBoxHead(box_groups=2)), temporal=TemporalModule(FlowNetS))``
-with a softmax RPN (``use_sigmoid=False``). :class:`Network` holds the sizes that
-differ between files.
+with a softmax RPN (``use_sigmoid=False``). :class:`Network` holds the sizes that differ between files.
 
 Three channel orders differ:
 
@@ -12,8 +11,8 @@ Three channel orders differ:
   (foreground, background) per anchor. The order of the anchors, ratio before scale, is the same.
 - R-FCN classes: background is the first class of the original and the last of mmdet.
 - Box maps: mmdet's box coder multiplies by the standard deviations of the targets after the network, so our weights
-  are the original's *training* weights (:mod:`~semidff.converters.mxnet.boxes`). Only the second of their two groups
-  of four outputs is used; a head with ``box_groups=1`` has that group alone.
+  are the original's *training* weights (:mod:`~semidff.converters.mxnet.checkpoint`). Only the second of their two
+  groups of four outputs is used; a head with ``box_groups=1`` has that group alone.
 """
 
 import math
@@ -135,14 +134,7 @@ class NameMappingError(CheckpointError):
 
 
 def targets(parts: Sequence[str] = PARTS, network: Network = ORIGINAL) -> dict[str, Target]:
-    """Return the destinations of all parameters of some parts of the original network.
-
-    Args:
-        parts: Any of ``PARTS`` and ``SMALL_PARTS``.
-
-    Returns:
-        Targets by the original's names, without ``arg:`` or ``aux:``.
-    """
+    """Return the destinations of all parameters of some parts, by the original's names without ``arg:`` or ``aux:``."""
     tables = dict(
         feature_network=_feature_network,
         task_network=_task_network,
@@ -150,8 +142,7 @@ def targets(parts: Sequence[str] = PARTS, network: Network = ORIGINAL) -> dict[s
         backbone=_backbone,
         flow_network=_flow_network,
     )
-    unknown = set(parts) - set(tables)
-    if unknown:
+    if unknown := set(parts) - set(tables):
         raise ValueError(f'unknown parts {sorted(unknown)}; choose from {tuple(tables)}')
     return {name: target for part in parts for name, target in tables[part](network)}
 
@@ -168,9 +159,6 @@ def convert(
 
     Returns:
         State dict of these parts of a ``VideoDetector`` or ``SemiDFF``, without ``num_batches_tracked``.
-
-    Raises:
-        NameMappingError: If parameters are missing, unknown or of another shape.
     """
     check_names(params, parts, network)
     state = {}

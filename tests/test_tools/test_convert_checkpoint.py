@@ -1,4 +1,4 @@
-"""tools/model_converters/mxnet.py: files in, files out, and a message and no file on bad input."""
+"""tools/convert_checkpoint.py: files in, files out, and a message and no file on bad input."""
 
 import runpy
 from pathlib import Path
@@ -8,11 +8,12 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from semidff.utils.checkpoint import read_state_dict
+from semidff.utils.checkpoint import read_checkpoint, read_state_dict, stored_classes
 from tests.models import rfcn
 from tests.test_converters.mxnet_params import full, heads, with_copies, write_params
+from tests.test_utils.test_safe_loading import Touch
 
-TOOL = Path(__file__).resolve().parents[2] / 'tools' / 'model_converters' / 'mxnet.py'
+TOOL = Path(__file__).resolve().parents[2] / 'tools/convert_checkpoint.py'
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def run(monkeypatch, capsys):
     """Runs the tool; what it prints."""
 
     def run(*arguments) -> str:
-        monkeypatch.setattr('sys.argv', ['mxnet.py', *map(str, arguments)])
+        monkeypatch.setattr('sys.argv', [TOOL.name, *map(str, arguments)])
         runpy.run_path(str(TOOL), run_name='__main__')
         return capsys.readouterr().out
 
@@ -42,10 +43,10 @@ def refused(run, tmp_path):
     def refused(source, *arguments) -> str:
         out = tmp_path / 'out' / 'out.pth'
         with pytest.raises(SystemExit) as end:
-            run(source, out, *arguments)
+            run('mxnet', source, out, *arguments)
         assert not list(tmp_path.glob('out/*')), 'a file was left'
         message = str(end.value.code)  # a text as exit code is printed and gives status 1
-        assert message.startswith('tools/model_converters/mxnet.py: ')
+        assert message.startswith('tools/convert_checkpoint.py: ')
         return message
 
     return refused
@@ -66,7 +67,7 @@ def config(tmp_path, **changes) -> Path:
 
 def test_a_file_without_config(run, source, tmp_path):
     out = tmp_path / 'a.pth'
-    printed = run(source, out)
+    printed = run('mxnet', source, out)
     assert f'{source}: task_network (task_network, 30 classes)' in printed
     assert 'they agree' in printed
     checkpoint = torch.load(out, weights_only=True)
@@ -78,7 +79,7 @@ def test_a_file_without_config(run, source, tmp_path):
 
 def test_a_config_that_fits(run, source, tmp_path):
     cfg = config(tmp_path, bbox_coder=dict(type='DeltaXYWHBBoxCoder', target_stds=[1, 1, 2, 2]))
-    printed = run(source, tmp_path / 'a.pth', '--config', cfg)
+    printed = run('mxnet', source, tmp_path / 'a.pth', '--config', cfg)
     assert 'the plain ones are of another training' in printed  # with other deviations
     assert "note: backbone.style is 'pytorch'; these weights want 'caffe'" in printed
     assert "data_preprocessor has {'mean': None" in printed
@@ -101,11 +102,11 @@ def test_configs_without_place_for_the_weights(refused, source, tmp_path):
 
 
 def test_broken_files(refused, source, tmp_path):
-    assert f'{tmp_path}/gone.params: cannot be read' in refused(tmp_path / 'gone.params')
+    assert f'{tmp_path}/gone.params' in refused(tmp_path / 'gone.params')
     source.write_bytes(source.read_bytes()[:-100])
     assert f'{source}: ' in refused(source) and 'truncated' in refused(source)
     torch.save(dict(state_dict={}), source)
-    assert 'a zip archive, such as a checkpoint of PyTorch' in refused(source)
+    assert 'is not a parameter file of MXNet' in refused(source)
     params = full(heads())
     del params['arg:rfcn_cls_bias']
     write_params(source, params)
@@ -115,5 +116,44 @@ def test_broken_files(refused, source, tmp_path):
 def test_does_not_overwrite_what_it_reads(run, source):
     content = source.read_bytes()
     with pytest.raises(SystemExit, match='would overwrite the input'):
-        run(source, source)
+        run('mxnet', source, source)
     assert source.read_bytes() == content
+
+
+def test_joined_checkpoints_keep_the_classes_of_the_detector(run, tmp_path):
+    def save(name, classes, **weights):
+        meta = dict(dataset_meta=dict(CLASSES=classes)) if classes else {}
+        torch.save(dict(meta=meta, state_dict=weights), tmp_path / name)
+
+    save('a.pth', ('cat', 'dog'), **{'conv.weight': torch.ones(2)})
+    save('b.pth', ('horse',), **{'temporal.scale': torch.zeros(3), 'other': torch.ones(1)})
+    parts = (f'spatial.detector={tmp_path}/a.pth', f'temporal={tmp_path}/b.pth:temporal')
+    out = tmp_path / 'new' / 'c.pth'
+    printed = run('join', '--part', parts[0], '--part', parts[1], '--out', out)
+    assert f'{out}: 2 tensors from 2 checkpoints' in printed
+    state, meta = read_checkpoint(out)
+    assert sorted(state) == ['spatial.detector.conv.weight', 'temporal.scale']
+    assert torch.equal(state['temporal.scale'], torch.zeros(3))
+    assert stored_classes(meta) == ('cat', 'dog')
+
+    for wrong, message in (
+        (f'temporal={tmp_path}/a.pth:temporal', "a.pth: no weights under 'temporal'"),
+        (f'spatial.other={tmp_path}/b.pth', r"different classes .*a.pth: \['cat', 'dog'\], "),
+    ):
+        with pytest.raises(SystemExit, match=message):
+            run('join', '--part', parts[0], '--part', wrong, '--out', tmp_path / 'd.pth')
+        assert not (tmp_path / 'd.pth').exists()
+    for wrong in ('temporal', '=a.pth', 'temporal='):
+        with pytest.raises(SystemExit, match='2'):
+            run('join', '--part', wrong, '--out', tmp_path / 'd.pth')
+
+
+def test_checkpoints_that_can_run_code_need_trust(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save(dict(state_dict=dict(a=torch.ones(1)), other=Touch('touched')), 'old.pth')
+    call = ('join', '--part', 'spatial=old.pth', '--out', 'new.pth')
+    with pytest.raises(SystemExit, match=r'refused.*--trust.*for experiments.*state_dict alone'):
+        run(*call)
+    assert not Path('touched').exists()
+    with pytest.warns(UserWarning, match='loaded with --trust'):
+        assert 'new.pth: 1 tensors' in run(*call, '--trust')

@@ -61,7 +61,7 @@ def main(args: argparse.Namespace) -> None:
         report = verify(model, OnnxVideoDetector(model, args.out), batches)
         print(report)
         if not report.equal:
-            sys.exit('tools/deployment/export_onnx.py: the graphs differ from PyTorch, see above')
+            sys.exit('tools/export_onnx.py: the graphs differ from PyTorch, see above')
 
 
 if __name__ == '__main__':

@@ -1,0 +1,375 @@
+"""ImageNet DET and VID: from the layout of ILSVRC2015 to COCO-VID json.
+
+Image-set lists of ILSVRC have lines of one kind:
+
+| line | example | meaning |
+|---|---|---|
+| ``path first_id 0 length`` | VID_val_videos | all frames, with ids from first_id |
+| ``path 1 frame length`` | VID_train_15frames | one frame of the video, numbered as its file |
+| ``path/000012 id`` | VID_val_videos_eval, VID_val_frames | one frame and its id |
+| ``path`` or ``path 1``, a folder | train_1 ... of the development kit | the whole video |
+
+Of the two formats with four columns, a list of videos has 0 in every third column.
+"""
+
+import xml.etree.ElementTree as ET
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from semidff.datasets.imagenet import VID_WNIDS
+from semidff.utils.atomic_write import write_json
+from semidff.utils.progress import track
+from semidff.utils.worker_pool import pool_map
+
+_FILES_AT_ONCE = 64
+_CATEGORY = {wnid: number for number, wnid in enumerate(VID_WNIDS.values(), 1)}
+
+
+class ListedFrame(NamedTuple):
+    """A frame of an image set.
+
+    Attributes:
+        video: Path of the video's folder, relative to the annotation folder.
+        frame_id: Number of the frame in the video, which is the name of its file.
+        video_length: Number of frames of the whole video; None if the list does not contain it.
+        ilsvrc_id: Frame id of the image set; None if there is none.
+    """
+
+    video: str
+    frame_id: int
+    video_length: int | None
+    ilsvrc_id: int | None
+
+    @property
+    def path(self) -> str:
+        """Path of the frame without suffix, relative to the annotation or image folder."""
+        return f'{self.video}/{self.frame_id:06d}'
+
+
+class XMLObject(NamedTuple):
+    """An annotated object.
+
+    Attributes:
+        wnid: WordNet id of its class.
+        box: xmin, ymin, xmax, ymax as in the file, in pixels, the last ones inclusive.
+        track_id: Number of the object in its video; None in DET.
+        occluded: Whether it is marked as occluded.
+        generated: Whether the annotation tool interpolated its box.
+    """
+
+    wnid: str
+    box: tuple[float, float, float, float]
+    track_id: int | None
+    occluded: bool
+    generated: bool
+
+
+class XMLFrame(NamedTuple):
+    """Content of an annotation file: image size in pixels and objects in the order of the file."""
+
+    width: int
+    height: int
+    objects: tuple[XMLObject, ...]
+
+
+@dataclass
+class ConversionReport:
+    """Counts of a conversion.
+
+    Attributes:
+        other_objects: Number of objects of classes other than the 30.
+        broken: Path and error of each annotation file that could not be read; its image is left out.
+    """
+
+    out: str
+    videos: int = 0
+    images: int = 0
+    boxes: int = 0
+    other_objects: int = 0
+    broken: list[tuple[str, str]] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        text = f'{self.out}: {self.images} images'
+        text += f' of {self.videos} videos' if self.videos else ''
+        text += f', {self.boxes} boxes, {self.other_objects} objects of other classes left out'
+        if not self.broken:
+            return text
+        names = ''.join(f'\n  {path}: {reason}' for path, reason in self.broken)
+        count = len(self.broken)
+        warning = f'WARNING: {count} images left out, their annotation is missing or broken:'
+        return f'{text}\n{warning}{names}'
+
+
+def convert_vid(
+    ann_dir: str | Path,
+    image_set: str | Path,
+    out: str | Path,
+    workers: int = 4,
+    frames_per_video: int | None = None,
+    image_suffix: str = '.JPEG',
+) -> ConversionReport:
+    """Convert an image set of ImageNet VID.
+
+    ``bbox`` is ``[xmin, ymin, xmax - xmin, ymax - ymin]`` with the file's coordinates; only the metric adds the
+    inclusive last pixel. Each annotation keeps ``occluded``, ``generated`` and the file's ``track_id``; ``instance_id``
+    is unique in the json. Each image keeps ``ilsvrc_id``, the image set's frame id, if it has one.
+
+    Args:
+        ann_dir: The folder ``Annotations/VID``.
+        image_set: A list of one of the kinds of this module.
+        frames_per_video: Number of evenly spaced frames to take of each video; None for all.
+    """
+    listed = read_video_image_set(image_set, ann_dir, frames_per_video)
+    frames = _read_all([frame.path for frame in listed], ann_dir, workers)
+    videos: dict[str, dict] = {}
+    instances: dict[tuple, int] = {}
+    writer = _Writer(out)
+    for frame, xml in zip(listed, frames, strict=True):
+        if isinstance(xml, str):
+            writer.report.broken.append((f'{frame.path}.xml', xml))
+            continue
+        # Supervised training reads unlisted frames as key frames of listed ones.
+        pattern = f'{frame.video}/%06d{image_suffix}'
+        new = {'id': len(videos) + 1, 'name': frame.video, 'frame_pattern': pattern}
+        video = videos.setdefault(frame.video, new | _given(length=frame.video_length))
+        numbers = _given(video_length=frame.video_length, ilsvrc_id=frame.ilsvrc_id)
+        image = {'video_id': video['id'], 'frame_id': frame.frame_id, **numbers}
+        keys = [(video['id'], found.track_id, found.wnid) for found in xml.objects]
+        tracks = [
+            None if key[1] is None else instances.setdefault(key, len(instances) + 1)
+            for key in keys
+        ]
+        writer.add(frame.path + image_suffix, xml, image, tracks)
+    return writer.write(list(videos.values()), image_set)
+
+
+def convert_det(
+    ann_dir: str | Path,
+    image_set: str | Path,
+    out: str | Path,
+    workers: int = 4,
+    image_suffix: str = '.JPEG',
+) -> ConversionReport:
+    """Convert an image set of ImageNet DET; keep the objects of VID's 30 classes.
+
+    Args:
+        ann_dir: The folder ``Annotations/DET``.
+        image_set: List whose lines start with an image's path without suffix, such as DET_train_30classes.
+    """
+    paths = list(dict.fromkeys(line[0] for line in read_lines(image_set)))
+    writer = _Writer(out)
+    for path, xml in zip(paths, _read_all(paths, ann_dir, workers), strict=True):
+        if isinstance(xml, str):
+            writer.report.broken.append((f'{path}.xml', xml))
+        else:
+            writer.add(path + image_suffix, xml, {}, [None] * len(xml.objects))
+    return writer.write([], image_set)
+
+
+class _Writer:
+    """Collector of the images and annotations of a json file."""
+
+    def __init__(self, out: str | Path) -> None:
+        self.report = ConversionReport(str(out))
+        self.images: list[dict] = []
+        self.annotations: list[dict] = []
+
+    def add(
+        self, file_name: str, xml: XMLFrame, extra: dict, instances: Sequence[int | None]
+    ) -> None:
+        image_id = len(self.images) + 1
+        size = {'width': xml.width, 'height': xml.height}
+        self.images.append({'id': image_id, 'file_name': file_name, **size, **extra})
+        video_id = extra.get('video_id')
+        for found, instance in zip(xml.objects, instances, strict=True):
+            if found.wnid not in _CATEGORY:
+                self.report.other_objects += 1
+                continue
+            xmin, ymin, xmax, ymax = found.box
+            width, height = xmax - xmin, ymax - ymin
+            self.annotations.append(
+                {
+                    'id': len(self.annotations) + 1,
+                    'image_id': image_id,
+                    'category_id': _CATEGORY[found.wnid],
+                    'bbox': [xmin, ymin, width, height],
+                    'area': width * height,
+                    'iscrowd': 0,
+                    'occluded': found.occluded,
+                    'generated': found.generated,
+                    **_given(video_id=video_id, instance_id=instance, track_id=found.track_id),
+                }
+            )
+
+    def write(self, videos: list[dict], image_set: str | Path) -> ConversionReport:
+        broken = self.report.broken
+        if not self.images:
+            raise ValueError(
+                f'none of the {len(broken)} annotation files of {str(image_set)!r} can be read; first '
+                f'{broken[0][0]}: {broken[0][1]}. The paths in the list must be relative to the '
+                'annotation folder.'
+            )
+        categories = [
+            {'id': number, 'name': name, 'wnid': wnid}
+            for number, (name, wnid) in enumerate(VID_WNIDS.items(), 1)
+        ]
+        content = {
+            'info': {'image_set': Path(image_set).name, 'left_out': dict(broken)},
+            'videos': videos,
+            'images': self.images,
+            'annotations': self.annotations,
+            'categories': categories,
+        }
+        write_json(content, self.report.out)
+        counts = len(videos), len(self.images), len(self.annotations)
+        self.report.videos, self.report.images, self.report.boxes = counts
+        return self.report
+
+
+def _given(**entries: int | None) -> dict[str, int]:
+    return {key: value for key, value in entries.items() if value is not None}
+
+
+def read_lines(image_set: str | Path) -> list[list[str]]:
+    """Return the words of each non-empty line."""
+    text = Path(image_set).read_text(encoding='utf-8', errors='replace')
+    lines = [line.split() for line in text.splitlines() if line.strip()]
+    if not lines:
+        raise ValueError(f'image set {str(image_set)!r} is empty')
+    return lines
+
+
+def read_video_image_set(
+    image_set: str | Path, ann_dir: str | Path, frames_per_video: int | None = None
+) -> list[ListedFrame]:
+    """Read an image set of videos.
+
+    Args:
+        ann_dir: Annotation folder, to count the frames of videos whose length is not in the list.
+        frames_per_video: Number of evenly spaced frames to take of each video; None takes all listed frames.
+
+    Returns:
+        Videos in the order of the list, each once, with their frames in temporal order.
+    """
+    lines = read_lines(image_set)
+    columns = len(lines[0])
+    for number, line in enumerate(lines, 1):
+        if len(line) != columns or columns not in (1, 2, 4):
+            raise ValueError(
+                f'{image_set}, line {number}: {" ".join(line)!r} has {len(line)} columns, the '
+                f'first line {columns}; lines are "path first_id 0 length", '
+                '"path 1 frame length", "path/frame id" or "path"'
+            )
+    lines = list(dict.fromkeys(map(tuple, lines)))
+    try:
+        frames = _four_columns(lines) if columns == 4 else _paths(lines, Path(ann_dir))
+    except ValueError as error:
+        raise ValueError(f'{image_set}: {error}') from error
+    videos: dict[str, dict[int, ListedFrame]] = {}
+    for frame in frames:
+        videos.setdefault(frame.video, {}).setdefault(frame.frame_id, frame)
+    picked = []
+    for video in videos.values():
+        ordered = [video[frame_id] for frame_id in sorted(video)]
+        picked += [ordered[i] for i in spaced(len(ordered), frames_per_video)]
+    return picked
+
+
+def spaced(length: int, count: int | None) -> list[int]:
+    """Return the positions of ``count`` evenly spaced frames, each centered in its share of ``length``.
+
+    15 of 300 are 10, 30, ..., 290, as in VID_train_15frames. All are returned if there are no more than ``count``.
+    """
+    if count is None or count >= length:
+        return list(range(length))
+    return [(2 * i + 1) * length // (2 * count) for i in range(count)]
+
+
+def _four_columns(lines: Sequence[Sequence[str]]) -> list[ListedFrame]:
+    rows = [(line[0], *map(int, line[1:])) for line in lines]
+    if any(row[2] for row in rows):
+        return [ListedFrame(video, frame, length, None) for video, _, frame, length in rows]
+    return [
+        ListedFrame(video, index, length, first + index)
+        for video, first, _, length in rows
+        for index in range(length)
+    ]
+
+
+def _paths(lines: Sequence[Sequence[str]], ann_dir: Path) -> list[ListedFrame]:
+    """Return the frames of a list with one or two columns: paths of frames or of whole videos."""
+    frames = []
+    for path, *number in lines:
+        video, _, name = path.rpartition('/')
+        if video and name.isdigit():
+            frames.append(ListedFrame(video, int(name), None, int(number[0]) if number else None))
+        else:
+            files = sorted((ann_dir / path).glob('*.xml'))
+            ids = [int(file.stem) for file in files if file.stem.isdigit()]
+            if not ids:
+                raise ValueError(f'{str(ann_dir / path)!r} has no annotation files 000000.xml, ...')
+            frames += [ListedFrame(path, frame, len(ids), None) for frame in ids]
+    counts = Counter(frame.ilsvrc_id for frame in frames)
+    if None in counts or max(counts.values()) > 1:
+        # A second column with repeated numbers is a flag, not an id.
+        frames = [frame._replace(ilsvrc_id=None) for frame in frames]
+    return frames
+
+
+def _read_all(paths: list[str], ann_dir: str | Path, workers: int) -> list[XMLFrame | str]:
+    read = partial(_read_or_reason, ann_dir=str(ann_dir))
+    contents = pool_map(read, paths, workers, _FILES_AT_ONCE)
+    return list(track(contents, 'annotations', len(paths), 'files'))
+
+
+def _read_or_reason(path: str, ann_dir: str) -> XMLFrame | str:
+    try:
+        return read_xml(f'{ann_dir}/{path}.xml')
+    except FileNotFoundError:
+        return 'missing'
+    except (OSError, ValueError) as error:
+        return str(error)
+
+
+def read_xml(path: str | Path) -> XMLFrame:
+    """Read an annotation file; raise ValueError, without its name, if it is not XML or incomplete."""
+    try:
+        root = ET.parse(path).getroot()
+    except (ET.ParseError, UnicodeError, LookupError) as error:
+        raise ValueError(f'not XML: {error}') from None
+    width, height = (int(_number(root, f'size/{side}')) for side in ('width', 'height'))
+    if width <= 0 or height <= 0:
+        raise ValueError(f'image size is {width} x {height}')
+    return XMLFrame(width, height, tuple(map(_read_object, root.iter('object'))))
+
+
+def _read_object(node: ET.Element) -> XMLObject:
+    name = (node.findtext('name') or '').strip()
+    if not name:
+        raise ValueError('an object has no <name>')
+    box = tuple(_number(node, f'bndbox/{side}') for side in ('xmin', 'ymin', 'xmax', 'ymax'))
+    xmin, ymin, xmax, ymax = box
+    if xmin < -1 or ymin < -1 or xmax < xmin or ymax < ymin:
+        raise ValueError(f'<object> {name} has the box {xmin:g}, {ymin:g}, {xmax:g}, {ymax:g}')
+    track = None if node.find('trackid') is None else int(_number(node, 'trackid'))
+    occluded, generated = (
+        node.find(flag) is not None and _number(node, flag) != 0
+        for flag in ('occluded', 'generated')
+    )
+    return XMLObject(name, box, track, occluded, generated)
+
+
+def _number(node: ET.Element, path: str) -> float:
+    """Return the finite number at ``path`` below a node."""
+    text = node.findtext(path)
+    try:
+        value = float(text)
+    except (TypeError, ValueError):
+        raise ValueError(f'<{node.tag}> has {path} {text!r}, not a number') from None
+    if not abs(value) < 1e9:
+        raise ValueError(f'<{node.tag}> has {path} {text!r}, not a coordinate')
+    return value

@@ -1,0 +1,80 @@
+"""Convert ImageNet VID, ImageNet DET (with VID's 30 classes) or Cityscapes to COCO-VID json.
+
+For Cityscapes, label maps, a list of the snippets and links to their frames are written, too.
+"""
+
+import argparse
+
+from semidff.converters.cityscapes import convert_cityscapes
+from semidff.converters.ilsvrc import convert_det, convert_vid
+from semidff.utils.arguments import ToolParser, positive, run_tool
+from semidff.utils.tool_files import InputFile, OutputFile, OutputFolder
+
+IMAGE_SETS = {
+    'imagenet-vid': 'videos or frames, such as VID_val_videos.txt, VID_train_15frames.txt or VID_val_frames.txt',
+    'imagenet-det': 'images without suffix, such as DET_train_30classes.txt; further columns are ignored',
+}
+
+
+def parse_args() -> argparse.Namespace:
+    parser = ToolParser(description=__doc__)
+    data_sets = parser.add_subparsers(dest='data_set', required=True)
+    for name, listed in IMAGE_SETS.items():
+        imagenet = data_sets.add_parser(name, help=f'annotations of {name}')
+        imagenet.add_argument(
+            '--ann-dir',
+            type=InputFile,
+            required=True,
+            help=f'folder Annotations/{name[-3:].upper()} of ILSVRC2015',
+        )
+        imagenet.add_argument(
+            '--image-set', type=InputFile, required=True, help=f'list of {listed}'
+        )
+        imagenet.add_argument('--out', type=OutputFile, required=True, help='json file to write')
+        imagenet.add_argument('--workers', type=positive, default=4, help='processes (default: 4)')
+        imagenet.add_argument(
+            '--image-suffix', default='.JPEG', help='suffix of the images (.JPEG)'
+        )
+        if name == 'imagenet-vid':
+            imagenet.add_argument(
+                '--frames-per-video',
+                type=positive,
+                help='number of evenly spaced frames to take of each video (default: all listed frames)',
+            )
+    cityscapes = data_sets.add_parser('cityscapes', help='Cityscapes and its video snippets')
+    cityscapes.add_argument(
+        'root', type=InputFile, help='folder with leftImg8bit_sequence and gtFine, unpacked'
+    )
+    cityscapes.add_argument('out', type=OutputFolder, help='folder to write')
+    cityscapes.add_argument(
+        '--splits', nargs='+', default=['train', 'val'], choices=['train', 'val'], help='splits'
+    )
+    cityscapes.add_argument(
+        '--frames-before',
+        type=int,
+        default=9,
+        help='frames before the labeled one that the json lists (default: 9, for l <= 10)',
+    )
+    cityscapes.add_argument(
+        '--frames-after',
+        type=int,
+        default=0,
+        help='frames after the labeled one, for method centered (default: 0)',
+    )
+    cityscapes.add_argument('--workers', type=positive, default=4, help='threads (default: 4)')
+    return parser.parse_args()
+
+
+def main(args: argparse.Namespace) -> None:
+    options = vars(args)
+    data_set = options.pop('data_set')
+    if data_set != 'cityscapes':
+        print((convert_vid if data_set == 'imagenet-vid' else convert_det)(**options))
+        return
+    for split in options.pop('splits'):
+        done = convert_cityscapes(split=split, **options)
+        print(f'{split}: {done["snippets"]} snippets, {done["images"]} frames -> {args.out}')
+
+
+if __name__ == '__main__':
+    run_tool(main, parse_args())
