@@ -20,7 +20,7 @@ from semidff.analysis.operating_points import (
 )
 from semidff.datasets.class_names import class_names
 from semidff.datasets.video_readers import VideoError, open_video
-from semidff.evaluation.agreement import MIN_SCORE
+from semidff.evaluation.metrics import MIN_SCORE
 from semidff.inference import VideoEngine
 from semidff.inference.frame_pipeline import frame_pipeline
 from semidff.inference.timer import NoTimer

@@ -16,7 +16,7 @@ from mmengine.registry import init_default_scope
 from torch import nn
 
 from semidff.evaluation import Detections, VIDEvaluator
-from semidff.evaluation.agreement import MIN_SCORE, agreement
+from semidff.evaluation.metrics import MIN_SCORE, agreement
 from semidff.inference import ErrorPredictor
 from semidff.inference.methods import method_class
 from semidff.models.video_detector import VideoDetector
@@ -80,7 +80,7 @@ def measure_operating_points(
     """Measure accuracy and time of operating points by the protocol of this module.
 
     Without labels, accuracy is the agreement with the dense detector at the config's input size, see
-    :func:`~semidff.evaluation.agreement.agreement`. With labels, it is mAP, and the agreement is measured, too.
+    :func:`~semidff.evaluation.metrics.agreement`. With labels, it is mAP, and the agreement is measured, too.
 
     Args:
         model: From :func:`~semidff.inference.frame_pipeline.load_model`: on its device, with ``cfg`` and

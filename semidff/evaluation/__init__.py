@@ -2,7 +2,7 @@
 
 from .detections_file import evaluate_detections_file
 from .end_point_error import EndPointErrorMetric
-from .gap import gap_recovery
+from .metrics import gap_recovery
 from .motion_speed import SPEEDS, ap_by_speed, motion_iou, speed_of
 from .vid_ap import Detections, GroundTruth, mean_ap
 from .vid_evaluator import VIDEvaluator, VIDResult

@@ -47,15 +47,9 @@ def evaluate_detections_file(
         detections: File with lines ``frame_id class score x1 y1 x2 y2``.
         out: JSON file to write: ``mAP``, ``AP`` (class name -> value), ``mAP_slow``, ``mAP_medium``, ``mAP_fast``,
             ``mAP_classes_with_ground_truth``, and the metrics of ``coco``; null where undefined.
-        mean: How ``mAP`` treats classes without ground truth, see
-            :func:`~semidff.evaluation.vid_ap.mean_ap`.
+        mean: How ``mAP`` treats classes without ground truth, see :func:`~semidff.evaluation.vid_ap.mean_ap`.
         min_score: Annotations with a lower ``score`` are ignored; only detections have a score.
-        coco: Whether to add ``coco_AP``, ``coco_AP_50`` and ``coco_AP_75``, see
-            :func:`~semidff.evaluation.coco_ap.coco_ap`.
-
-    Raises:
-        FileNotFoundError: If an input is missing.
-        ValueError: If an input is malformed, or no annotation has the score. Nothing is written then.
+        coco: Whether to add ``coco_AP``, ``coco_AP_50`` and ``coco_AP_75``.
     """
     evaluator = VIDEvaluator(str(ann_file), min_score=min_score)
     table = read_detections(detections, len(evaluator.classes))

@@ -17,19 +17,9 @@ class EndPointErrorMetric(BaseMetric):
     default_prefix = 'flow'
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
-        """Store the sums of each pair.
-
-        Raises:
-            ValueError: If a prediction has another size than its true flow.
-        """
         for sample in data_samples:
-            predicted, true = sample['pred_flow']['data'], sample['gt_flow']['data']
-            if predicted.shape != true.shape:
-                raise ValueError(
-                    f'{sample.get("img_path")}: predicted flow of shape {tuple(predicted.shape)} '
-                    f'for a true flow of {tuple(true.shape)}'
-                )
-            true = true.to(predicted.device, torch.float64)
+            predicted = sample['pred_flow']['data']
+            true = sample['gt_flow']['data'].to(predicted.device, torch.float64)
             self.results.append(
                 (_length(predicted.double() - true), _length(true), true[0].numel())
             )

@@ -9,8 +9,7 @@ of the field use:
 
 * nearest (by IoU, of all classes) to a box of this speed: 1; to a box of another: 0;
 * equally near to both, in particular far from all: the frame's share of boxes of *other* speeds;
-* in a frame without boxes: the share of this speed among all boxes, where an empty frame stands for
-  a fast box.
+* in a frame without boxes: the share of this speed among all boxes, where an empty frame stands for a fast box.
 
 The last two rules look odd; they are kept so that results are comparable.
 """
@@ -78,8 +77,7 @@ def ap_by_speed(
         speeds: (m,) from :func:`speed_of`.
 
     Returns:
-        For each speed's name: AP (num_classes,), NaN for classes without boxes of this speed, and
-        the number of boxes (num_classes,).
+        For each speed's name: AP (num_classes,), NaN for classes without boxes of this speed; number of boxes.
     """
     per_frame = np.zeros((num_frames, _UNKNOWN + 1))
     np.add.at(per_frame, (truth.frames, speeds), 1)

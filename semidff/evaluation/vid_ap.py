@@ -16,6 +16,7 @@ from typing import TypeVar
 
 import numpy as np
 
+MEAN_RULES = ('present', 'imagenet')
 _PAIRS_AT_ONCE = 2_000_000
 
 _R = TypeVar('_R', bound='_Rows')
@@ -185,13 +186,10 @@ def mean_ap(ap: np.ndarray, num_boxes: np.ndarray, rule: str = 'present') -> flo
 
     Returns:
         mAP in 0..1; NaN where it is undefined.
-
-    Raises:
-        ValueError: If the rule is unknown.
     """
+    if rule not in MEAN_RULES:
+        raise ValueError(f'the mean is {rule!r}; choose from {MEAN_RULES}')
     if rule == 'imagenet':
         return float(np.mean(ap))
-    if rule != 'present':
-        raise ValueError(f"the mean's rule must be 'present' or 'imagenet', got {rule!r}")
     present = ap[num_boxes > 0]
     return float(np.mean(present)) if len(present) else float('nan')

@@ -9,7 +9,7 @@ import numpy as np
 
 from semidff.datasets.vid_json import load_vid_json, match_classes, ordered_frames
 
-from .coco_ap import coco_ap
+from .metrics import coco_ap
 from .motion_speed import SPEEDS, ap_by_speed, motion_iou, speed_of
 from .vid_ap import Detections, GroundTruth, ap_per_class, match_detections, mean_ap
 
@@ -63,11 +63,6 @@ class VIDEvaluator:
         frame_numbers: ILSVRC frame id of each frame: ``ilsvrc_id`` where the file has it, else 1, 2, 3, ...
         labeled: (frames,) bool, which frames are evaluated.
         crowd: (boxes,) bool, which annotations are crowds; only :meth:`coco_ap` treats them differently.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file is malformed, has other classes, no labeled frame, or only annotations with lower
-            scores.
     """
 
     def __init__(
@@ -82,9 +77,7 @@ class VIDEvaluator:
         self.frame_numbers = _frame_numbers(self.frames, ann_file)
         self.labeled = np.array([frame.get('is_labeled', True) for frame in self.frames], bool)
         if not self.labeled.any():
-            raise ValueError(
-                f'{ann_file}: all images have is_labeled=false; at least one must be labeled'
-            )
+            raise ValueError(f'{ann_file}: all images have is_labeled=false')
         position = {self.frames[index]['id']: index for index in np.flatnonzero(self.labeled)}
         present = [
             a
@@ -127,7 +120,7 @@ class VIDEvaluator:
         return VIDResult(self.classes, ap, count, *by_speed)
 
     def coco_ap(self, detections: Detections) -> dict[str, float]:
-        """Compute COCO's AP over the labeled frames, see :func:`~semidff.evaluation.coco_ap.coco_ap`."""
+        """Compute COCO's AP over the labeled frames."""
         truth, detections, only, kept = self._select(detections)
         return coco_ap(truth, detections, len(only), len(self.classes), self.crowd[kept])
 

@@ -17,7 +17,7 @@ from semidff.utils.logs import log_warning
 from semidff.utils.tables import text_table
 
 from .motion_speed import SPEEDS
-from .vid_ap import Detections
+from .vid_ap import MEAN_RULES, Detections
 from .vid_evaluator import VIDEvaluator, VIDResult
 
 
@@ -58,11 +58,6 @@ class VIDMetric(BaseMetric):
         class_mean: ``'present'``: mAP is the mean over classes with ground truth; ``'imagenet'``: over all classes,
             see :func:`~semidff.evaluation.vid_ap.mean_ap`.
         per_video: Whether to add the mAP of each video, ``vid/mAP_of/<video name>``.
-        **kwargs: Arguments of mmengine's ``BaseMetric``.
-
-    Raises:
-        ValueError: If ``class_mean`` is unknown; in evaluation, if frames are unknown or missing, or ``outfile`` is
-            given with results at several distances.
     """
 
     default_prefix = 'vid'
@@ -77,8 +72,8 @@ class VIDMetric(BaseMetric):
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
-        if class_mean not in ('present', 'imagenet'):
-            raise ValueError(f"class_mean must be 'present' or 'imagenet', got {class_mean!r}")
+        if class_mean not in MEAN_RULES:
+            raise ValueError(f'class_mean is {class_mean!r}; choose from {MEAN_RULES}')
         self.ann_file = ann_file
         self.outfile = outfile
         self.class_mean = class_mean
@@ -102,10 +97,6 @@ class VIDMetric(BaseMetric):
             data_batch: Not used.
             data_samples: Predictions as dicts: ``pred_instances`` with bboxes (n, 4) in pixels of the original image,
                 scores (n,) and labels (n,), and the frame's identity.
-
-        Raises:
-            ValueError: If a frame is another one in the annotation file, or has results at several distances that
-                ``outfile`` cannot hold.
         """
         for sample in data_samples:
             self._check_frame(sample)
@@ -146,8 +137,7 @@ class VIDMetric(BaseMetric):
             size: Number of samples of the dataset; of labeled samples where they have ``key_distance``.
 
         Returns:
-            ``vid/mAP``, ``vid/mAP_slow``, ``vid/mAP_medium``, ``vid/mAP_fast`` and
-            ``vid/AP_<class>``, in 0..1.
+            ``vid/mAP``, ``vid/mAP_slow``, ``vid/mAP_medium``, ``vid/mAP_fast`` and ``vid/AP_<class>``, in 0..1.
         """
         self._size = size
         # mmengine truncates the interleaved results to `size`, which drops frames when the processes have unequal
@@ -177,7 +167,14 @@ class VIDMetric(BaseMetric):
         self, results: list[FrameResult], evaluator: VIDEvaluator
     ) -> tuple[VIDResult, dict[str, float]]:
         """Evaluate one result per frame; also each video's mAP with ``per_video``."""
-        found, unknown = _by_position(results, evaluator)
+        found, unknown = {}, []
+        for frame in results:
+            at = evaluator.positions.get(frame.video_frame if frame.image is None else frame.image)
+            if at is None:
+                unknown.append(frame)
+            # Pairs of unlabeled frames occur where the samples have no is_labeled.
+            elif frame.distance is None or evaluator.labeled[at]:
+                found.setdefault(at, frame)
         frames = sorted(found.items())
         if self.outfile is not None:
             numbers = evaluator.frame_numbers
@@ -223,22 +220,6 @@ class VIDMetric(BaseMetric):
             log_warning(
                 f'Only {total - len(missing)} of {total} frames of {self.ann_file} are evaluated'
             )
-
-
-def _by_position(
-    results: list[FrameResult], evaluator: VIDEvaluator
-) -> tuple[dict[int, FrameResult], list[FrameResult]]:
-    """Return the results by the positions of their frames in the evaluation order, and those of unknown frames."""
-    found: dict[int, FrameResult] = {}
-    unknown = []
-    for frame in results:
-        at = evaluator.positions.get(frame.video_frame if frame.image is None else frame.image)
-        if at is None:
-            unknown.append(frame)
-        # Pairs of unlabeled frames occur where the samples have no is_labeled.
-        elif frame.distance is None or evaluator.labeled[at]:
-            found.setdefault(at, frame)
-    return found, unknown
 
 
 def result_table(result: VIDResult, means: dict[str, float]) -> str:

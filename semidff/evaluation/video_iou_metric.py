@@ -21,12 +21,6 @@ class VideoIoUMetric(BaseMetric):
 
     Samples with ``key_distance`` are results at several distances from the key frame (protocol ``pairs``, DFF 5.2).
     Every metric is then the mean over the distances, and ``seg/mIoU_at/<distance>`` is the mIoU at each.
-
-    Args:
-        **kwargs: Arguments of mmengine's ``BaseMetric``.
-
-    Raises:
-        ConfigError: If mmsegmentation is not installed.
     """
 
     default_prefix = 'seg'
@@ -38,13 +32,7 @@ class VideoIoUMetric(BaseMetric):
         self._iou = import_module('mmseg.evaluation').IoUMetric
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Store the areas of some frames: intersection, union, prediction and label of each class.
-
-        Args:
-            data_batch: Not used.
-            data_samples: Predictions as dicts, with ``pred_sem_seg`` and ``gt_sem_seg``. Frames with
-                ``is_labeled=False`` are left out.
-        """
+        """Store the areas of each class (intersection, union, prediction, label) in the labeled frames."""
         for sample in data_samples:
             if sample.get('is_labeled', True):
                 predicted = sample['pred_sem_seg']['data'].squeeze(0)
@@ -66,9 +54,7 @@ class VideoIoUMetric(BaseMetric):
     def compute_metrics(self, results: list) -> dict:
         """Compute the metrics of :meth:`evaluate`, without the prefix."""
         if not results:
-            raise ValueError(
-                'none of the frames is labeled; is_labeled is false in the annotation file'
-            )
+            raise ValueError('is_labeled is false for all images in the annotation file')
         groups = defaultdict(list)
         for distance, areas in results:
             groups[distance].append(areas)
@@ -89,10 +75,7 @@ class VideoIoUMetric(BaseMetric):
         classes = self.dataset_meta['classes']
         ious = np.mean([one['IoU'] for one in each.values()], axis=0)
         metrics |= {f'IoU_{name}': float(iou) for name, iou in zip(classes, ious, strict=True)}
-        rows = [
-            ('class', 'IoU'),
-            *((name, f'{100 * metrics[f"IoU_{name}"]:.2f}') for name in classes),
-        ]
-        rows.append(('mean', f'{100 * metrics["mIoU"]:.2f}'))
+        table = [*((name, metrics[f'IoU_{name}']) for name in classes), ('mean', metrics['mIoU'])]
+        rows = [('class', 'IoU'), *((name, f'{100 * value:.2f}') for name, value in table)]
         print_log('\n' + text_table(rows, footer=True), logger='current')
         return metrics

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from semidff.evaluation.gap import gap_recovery
+from semidff.evaluation.metrics import gap_recovery
 
 from .experiment import Experiment
 

@@ -17,7 +17,7 @@ from semidff.analysis.operating_report import MeasuredPoint, OperatingReport
 from semidff.analysis.point_detections import PointDetections
 from semidff.analysis.point_times import PointTimes
 from semidff.evaluation import Detections
-from semidff.evaluation.agreement import agreement
+from semidff.evaluation.metrics import agreement
 from semidff.inference import FixedSchedule, MethodError, VideoEngine
 from semidff.inference.frame_pipeline import frame_pipeline
 from semidff.inference.methods import blend, interpolate

@@ -18,7 +18,7 @@ from semidff.analysis.operating_points import (
     measure_operating_points,
     measured_methods,
 )
-from semidff.evaluation.agreement import MIN_SCORE
+from semidff.evaluation.metrics import MIN_SCORE
 from semidff.inference.frame_pipeline import load_model
 from semidff.utils.arguments import (
     ToolParser,

@@ -1,7 +1,8 @@
-"""COCO's average precision over IoU 0.5 to 0.95, which measures localization."""
+"""Further metrics: COCO's AP, agreement with a reference detector, and gap recovery."""
 
 import contextlib
 import io
+import math
 
 import numpy as np
 from pycocotools.coco import COCO
@@ -11,6 +12,54 @@ from .vid_ap import Detections, GroundTruth
 
 FIGURES = ('AP', 'AP_50', 'AP_75')
 """Mean over IoU 0.5 to 0.95, at 0.5 and at 0.75: the first of ``COCOeval.stats``."""
+MIN_SCORE = 0.3
+"""Detections of the reference with a lower score are no ground truth for :func:`agreement`."""
+
+
+def gap_recovery(score: float, frame: float, copy: float) -> float:
+    """Compute ``(mAP - mAP_copy) / (mAP_frame - mAP_copy)``: the share of the gap that a method recovers.
+
+    It is 0 for copy itself, 1 for frame, below 0 for a method worse than copy, above 1 for one better than frame.
+
+    Args:
+        score: mAP of the method.
+        frame: mAP of the image detector on every frame, in the same unit.
+        copy: mAP of key-frame features kept unchanged, in the same unit.
+
+    Returns:
+        The share; NaN where copy is as good as frame or better (the videos are too easy, or the interval is too short,
+        for a comparison), or where an mAP is NaN. Tables show ``-``.
+    """
+    gap = frame - copy
+    return (score - copy) / gap if gap > 0 else math.nan
+
+
+def agreement(
+    reference: Detections, found: Detections, num_frames: int, min_score: float = MIN_SCORE
+) -> dict[str, float]:
+    """Compute COCO's AP with a reference detector's confident detections in place of ground truth.
+
+    It is 1 where the boxes are those of the reference and no other box has a higher score than one of them. It cannot
+    tell an error of the reference from one of the evaluated detections.
+
+    Args:
+        reference: Detections of the reference detector, usually the dense one.
+        found: Detections to evaluate, in the same frames.
+        min_score: Lowest score of a reference box.
+
+    Returns:
+        ``AP``, ``AP_50`` and ``AP_75`` in 0..1, see :func:`coco_ap`.
+    """
+    sure = reference.select(np.flatnonzero(reference.scores >= min_score))
+    if not len(sure):
+        highest = max(reference.scores, default=0.0)
+        raise ValueError(
+            f'the dense detector finds no box with a score of at least {min_score} in {num_frames} frames (highest '
+            f'{highest:.2f}), so that there is nothing to agree with: lower the score threshold, or give other videos'
+        )
+    truth = GroundTruth(sure.frames, sure.labels, sure.boxes)
+    num_classes = 1 + max(sure.labels.max(), found.labels.max(initial=0))
+    return coco_ap(truth, found, num_frames, int(num_classes))
 
 
 def coco_ap(

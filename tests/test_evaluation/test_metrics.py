@@ -1,13 +1,14 @@
-"""COCO AP of arrays, compared with its definition."""
+"""COCO AP of arrays, compared with its definition, and gap recovery."""
 
 import json
+import math
 
 import numpy as np
 import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from semidff.evaluation.coco_ap import coco_ap
+from semidff.evaluation.metrics import coco_ap, gap_recovery
 from semidff.evaluation.vid_ap import Detections, GroundTruth
 from semidff.evaluation.vid_evaluator import VIDEvaluator
 
@@ -80,3 +81,13 @@ def test_crowds_count_as_in_pycocotools(tmp_path):
 def test_nothing_but_crowds_is_nothing_to_find():
     figures = coco_ap(truth(), found((100, 100, 100)), 2, 3, np.ones(3, bool))
     assert all(np.isnan(value) for value in figures.values())
+
+
+@pytest.mark.parametrize(('score', 'share'), [(20, 0), (90, 1), (55, 0.5), (6, -0.2), (97, 1.1)])
+def test_share_of_the_gap(score, share):
+    assert gap_recovery(score, frame=90, copy=20) == pytest.approx(share)
+
+
+@pytest.mark.parametrize(('frame', 'copy'), [(50, 50), (40, 50), (math.nan, 50), (50, math.nan)])
+def test_no_gap_to_recover(frame, copy):
+    assert math.isnan(gap_recovery(45, frame, copy))
