@@ -2,10 +2,10 @@
 
 import logging
 import time
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -16,7 +16,7 @@ from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 from torch import nn
 
-from semidff.analysis.part_times import PartTimes, batch_of, time_parts
+from semidff.analysis.speed import PartTimes, batch_of, take_turns, time_parts
 from semidff.datasets.video_list import VideoInfo
 from semidff.datasets.video_readers import VideoError, open_stream, open_video
 from semidff.inference.frame_pipeline import frame_pipeline
@@ -121,12 +121,9 @@ def choose_parts(
 
 def _part_times(models: dict, frames: list[np.ndarray]) -> dict:
     """Measure the parts of several video detectors in turn, so that noise of the machine affects all alike."""
-    seconds = {key: defaultdict(list) for key in models}
-    for number in range(_ROUNDS + 1):
-        for key, model in models.items():
-            kept = seconds[key] if number else defaultdict(list)  # the first round is warm-up
-            time_parts(model, map(batch_of, frames), kept)
-    return {key: PartTimes.medians(found) for key, found in seconds.items()}
+    batches = [batch_of(frame) for frame in frames]
+    tasks = {key: partial(time_parts, model, batches) for key, model in models.items()}
+    return {key: PartTimes.medians(laps) for key, laps in take_turns(tasks, _ROUNDS).items()}
 
 
 def _best(candidates: Sequence[Candidate], splits: Sequence[str], fps: float | None) -> Candidate:

@@ -1,4 +1,4 @@
-"""Cost of a video detector's parts in operations, and the ratios of DFF Eqs. 5-7 that follow.
+"""Cost of a video detector's parts in operations, the ratios of DFF Eqs. 5-7, and flow networks compared by time.
 
 One FLOP is one multiply-add, as in DFF Table 2. Convolutions, deconvolutions, matrix products, attention and bilinear
 sampling are counted on the real modules, for one frame. Not counted: additions of biases, normalization, activations,
@@ -11,19 +11,35 @@ their strides on the first 1 x 1 convolution of a block (style 'caffe').
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from semidff.inference.timer import timed
+from semidff.models.temporal import TemporalModule
 from semidff.models.video_detector import VideoDetector
 from semidff.utils.tables import text_table
 
-from .part_times import PARTS, batch_of, speedup_of
 from .smooth_video import smooth_frames
+from .speed import PARTS, PartTimes, batch_of, speedup_of, take_turns, time_parts
 
-COUNTED = ('feature_network', 'flow', 'scale', 'warp', 'task_network', 'task_key')
-"""The counted parts; :data:`~semidff.analysis.part_times.PARTS` has their labels."""
+FLOW_NETWORKS = (
+    dict(type='FlowNetS'),
+    dict(type='FlowNetS', width=1 / 2),
+    dict(type='FlowNetS', width=3 / 8),
+    dict(type='FlowNetS', width=1 / 4),
+    dict(type='FlowNetS', width=3 / 8, downsampling=4),
+    dict(type='FlowNetS', width=1 / 8),
+    dict(type='FlowNetInception'),
+    dict(type='FlowNetLight'),
+    dict(type='FlowNetLight', stride=32),
+)
+MAX_RATIO = 0.1
+"""Ratio r of DFF Eq. 5 below which the speed-up at l = 10 is at least 5.3."""
 
 
 class Cost(NamedTuple):
@@ -38,16 +54,12 @@ class ComplexityReport(NamedTuple):
 
     Attributes:
         size: Height and width of the network's input, padding included.
-        parts: Costs, by the names of :data:`COUNTED`. ``task_network`` is that of non-key frames; ``task_key``, that
-            of key frames, is there where the model has other test settings for non-key frames.
+        parts: Costs, with names of :data:`~semidff.analysis.speed.PARTS`. ``task_network`` is that of non-key frames;
+            ``task_key``, that of key frames, is there where the model has other test settings for non-key frames.
     """
 
     size: tuple[int, int]
     parts: dict[str, Cost]
-
-    @property
-    def flow_is_network(self) -> bool:
-        return self.parts['flow'].flops > 0
 
     @property
     def ratio(self) -> float:
@@ -59,13 +71,11 @@ class ComplexityReport(NamedTuple):
     @property
     def inverse_ratios(self) -> dict[str, float]:
         """1 / r of DFF Eq. 6, for F alone and for F with S; empty where F is not a network."""
-        if not self.flow_is_network:
+        features, flow = self._sum('feature_network'), self._sum('flow')
+        if not flow:
             return {}
-        features = self._sum('feature_network')
-        return {
-            'N_feat / F': features / self._sum('flow'),
-            'N_feat / (F + S)': features / self._sum('flow', 'scale'),
-        }
+        both = self._sum('flow', 'scale')
+        return {'N_feat / F': features / flow, 'N_feat / (F + S)': features / both}
 
     def to_dict(self, key_intervals: Sequence[int]) -> dict:
         """All figures, for JSON: speed-ups at each of the key-frame intervals l."""
@@ -73,7 +83,7 @@ class ComplexityReport(NamedTuple):
             height=self.size[0],
             width=self.size[1],
             parts={name: cost._asdict() for name, cost in self.parts.items()},
-            flow_is_network=self.flow_is_network,
+            flow_is_network=self.parts['flow'].flops > 0,
             ratio=self.ratio,
             inverse_ratios=self.inverse_ratios,
             speedups={length: speedup_of(self.ratio, length) for length in key_intervals},
@@ -84,23 +94,23 @@ class ComplexityReport(NamedTuple):
         rows = [('one frame of {} x {}'.format(*self.size), 'GFLOPs', 'M params')]
         for name, cost in self.parts.items():
             rows.append((PARTS[name], f'{cost.flops / 1e9:.3f}', f'{cost.parameters / 1e6:.3f}'))
-        ratio_rows = [('', 'counted')]
+        ratios = [('', 'counted')]
         for name, value in self.inverse_ratios.items():
-            ratio_rows.append((f'1 / r (DFF Eq. 6), {name}', f'{value:.2f}'))
-        ratio_rows.append(('r (DFF Eq. 5)', f'{self.ratio:.4f}'))
+            ratios.append((f'1 / r (DFF Eq. 6), {name}', f'{value:.2f}'))
+        ratios.append(('r (DFF Eq. 5)', f'{self.ratio:.4f}'))
         for length in key_intervals:
             speedup = f'{speedup_of(self.ratio, length):.2f}'
-            ratio_rows.append((f's (DFF Eq. 7) at l = {length}', speedup))
+            ratios.append((f's (DFF Eq. 7) at l = {length}', speedup))
         notes = [
             'FLOPs are multiply-adds. Not counted: biases, normalization, activations, pooling, products '
             'of maps, resizing, proposals and non-maximum suppression.'
         ]
-        if not self.flow_is_network:
+        if not self.parts['flow'].flops:
             notes.append(
-                'F is not a network, so its operations are not counted: the counted r and s are those '
-                'of the other parts. The times of tools/analysis/benchmark.py include it.'
+                'F is not a network and is not counted: r and s are those of the other parts. The times of '
+                'tools/analysis/speed.py include it.'
             )
-        return '\n'.join([text_table(rows), text_table(ratio_rows), *notes])
+        return '\n'.join([text_table(rows), text_table(ratios), *notes])
 
     def _sum(self, *names: str) -> int:
         return sum(self.parts[name].flops for name in names)
@@ -128,35 +138,29 @@ def measure_complexity(model: VideoDetector, height: int, width: int) -> Complex
     data = model.data_preprocessor(batch_of(smooth_frames(1, height, width)[0]), False)
     inputs, samples = data['inputs'], data['data_samples']
     image = temporal.prepare(inputs)
-    flops = {}
-    flops['feature_network'], features = count(model.spatial.features, inputs)
-    flops['flow'], output = count(temporal.flow_network, image, image)
-    scale = context = None
-    of_context = 0
-    if temporal.scale is not None:
-        flops['scale'], scale = count(temporal.scale, output.hidden)
-    if temporal.correction is not None:
-        of_context, context = count(temporal.correction.context, output.hidden)
-    flops['warp'], _ = count(temporal.propagate, features, output.flow, scale, context)
-    flops['warp'] += of_context
-    settings = model.non_key_test_cfg
-    flops['task_network'], _ = count(model.spatial.predict, features, samples, settings)
+    task, settings, parts = model.part('task_network'), model.non_key_test_cfg, {}
+
+    def scale_field(hidden: Tensor) -> Tensor | None:
+        return None if temporal.scale is None else temporal.scale(hidden)
+
+    def warp(features: Sequence[Tensor], output: Any, scale: Tensor | None) -> tuple:
+        correction = temporal.correction
+        context = None if correction is None else correction.context(output.hidden)
+        return temporal.propagate(features, output.flow, scale, context)
+
+    def add(name: str, modules: Sequence[nn.Module | None], function: Callable, *args: Any) -> Any:
+        flops, result = count(function, *args)
+        weights = {p for module in modules if module is not None for p in module.parameters()}
+        parts[name] = Cost(flops, sum(p.numel() for p in weights))
+        return result
+
+    features = add('feature_network', model.part('feature_network'), model.spatial.features, inputs)
+    output = add('flow', [temporal.flow_network], temporal.flow_network, image, image)
+    scale = add('scale', [temporal.scale], scale_field, output.hidden)
+    add('warp', [temporal.correction], warp, features, output, scale)
+    add('task_network', task, model.spatial.predict, features, samples, settings)
     if settings:
-        flops['task_key'], _ = count(model.spatial.predict, features, samples)
-    modules = dict(
-        feature_network=model.part('feature_network'),
-        flow=[temporal.flow_network],
-        scale=[] if temporal.scale is None else [temporal.scale],
-        warp=[] if temporal.correction is None else [temporal.correction],
-        task_network=model.part('task_network'),
-        task_key=model.part('task_network'),
-    )
-    parts = {}
-    for name in COUNTED:
-        if name == 'task_key' and not settings:
-            continue
-        shared = {p for module in modules.get(name, []) for p in module.parameters()}
-        parts[name] = Cost(flops.get(name, 0), sum(p.numel() for p in shared))
+        add('task_key', task, model.spatial.predict, features, samples)
     return ComplexityReport(tuple(inputs.shape[-2:]), parts)
 
 
@@ -182,3 +186,94 @@ _SAMPLING = {
     torch.ops.aten.cudnn_grid_sampler: _bilinear,
     torch.ops.aten._embedding_bag_forward_only: _bilinear_rows,
 }
+
+
+@torch.no_grad()
+def compare_flow_networks(
+    model: VideoDetector,
+    frames: Sequence[np.ndarray],
+    key_intervals: Sequence[int],
+    rounds: int = 5,
+    configs: Sequence[dict] = FLOW_NETWORKS,
+) -> list[dict[str, Any]]:
+    """Measure a video detector's part times with each of several untrained flow networks, in turn.
+
+    How much a flow network may cost depends on the detector: FlowNetS at 3/8 of its width is cheap beside ResNet-101,
+    and more expensive than RTMDet-tiny.
+
+    Args:
+        model: With a :class:`~semidff.models.temporal.TemporalModule`, whose other settings are kept; it is
+            put into eval mode.
+        frames: Two frames of a video, (H, W, 3) uint8, of the network's input size.
+        key_intervals: Key-frame intervals l of the speed-ups.
+        rounds: Number of rounds.
+        configs: Configs of flow networks.
+
+    Returns:
+        For each flow network: its config ``flow_network``, the multiply-adds ``flops`` of flow network and scale
+        field, the part times ``ms``, the ``ratio`` r of DFF Eq. 5 and the ``speedups`` of Eq. 7 by l.
+
+    Raises:
+        ValueError: If there is no such temporal module.
+    """
+    own = model.eval().temporal
+    if not isinstance(own, TemporalModule):
+        raise ValueError(f'{type(own).__name__} has no flow network that could be replaced')
+    batches = [batch_of(frame) for frame in frames]
+    key, current = (model.data_preprocessor(batch, False)['inputs'] for batch in batches)
+    features = model.spatial.features(key)
+    settings = dict(init_std=None, padding=own.padding, correction_width=own.correction_width)
+    levels = own.feat_channels, own.feat_strides, own.scale is not None
+    modules = [TemporalModule(one, *levels, **settings).to(key).eval() for one in configs]
+
+    def propagate(module: TemporalModule) -> dict[str, list[float]]:
+        image = module.prepare(key)
+        with model.running(), timed(key.device) as flow:
+            fields = module.fields(image, module.prepare(current))
+        with model.running(), timed(key.device) as warp:
+            module.propagate(features, *fields)
+        return dict(flow_and_scale=[flow.seconds], warp=[warp.seconds])
+
+    tasks = dict(enumerate(partial(propagate, module) for module in modules))
+    laps = take_turns({'model': partial(time_parts, model, batches), **tasks}, rounds)
+    found = []
+    for number, (config, module) in enumerate(zip(configs, modules, strict=True)):
+        times = PartTimes.medians(
+            [{**all_, **part} for all_, part in zip(laps['model'], laps[number], strict=True)]
+        )
+        flops, _ = count(module.fields, *[module.prepare(key)] * 2)
+        speedups = {length: times.bound(length) for length in key_intervals}
+        line = dict(flow_network=config, flops=flops, ms=times._asdict(), ratio=times.ratio)
+        found.append(dict(line, speedups=speedups))
+    return found
+
+
+def recommended(candidates: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return the most expensive flow network with r of at most :data:`MAX_RATIO`, None if there is none."""
+    light = [one for one in candidates if one['ratio'] <= MAX_RATIO]
+    return max(light, key=lambda one: one['ms']['flow_and_scale'], default=None)
+
+
+def comparison_text(candidates: Sequence[dict[str, Any]]) -> str:
+    """Return the table of :func:`compare_flow_networks` for a terminal, and the recommended flow network."""
+    speedups = (f's at l = {length}' for length in candidates[0]['speedups'])
+    rows = [('flow network', 'GFLOPs', 'F + S, ms', 'warp, ms', 'r', *speedups)]
+    for one in candidates:
+        name, times = _written(one['flow_network']), one['ms']
+        numbers = (
+            f'{one["flops"] / 1e9:.3f}',
+            f'{times["flow_and_scale"]:.1f}',
+            f'{times["warp"]:.1f}',
+        )
+        speedups = (f'{value:.2f}' for value in one['speedups'].values())
+        rows.append((name, *numbers, f'{one["ratio"]:.3f}', *speedups))
+    best = recommended(candidates)
+    advice = f'No flow network has r <= {MAX_RATIO}: the task network or the warp takes too long.'
+    if best:
+        setting = f'model.temporal.flow_network={_written(best["flow_network"])}'
+        advice = f'The largest one with r <= {MAX_RATIO}: {setting}'
+    return f'{text_table(rows)}\n{advice}'
+
+
+def _written(config: dict) -> str:
+    return f'dict({", ".join(f"{key}={value!r}" for key, value in config.items())})'

@@ -23,13 +23,13 @@ from semidff.models.spatial import SpatialModule
 from semidff.models.spatial.output_split import FEW_PROPOSALS, correction_width
 from semidff.models.spatial.probe import plain_samples
 
-from .benchmark import benchmark
 from .complexity import measure_complexity
 from .loss_parts import gradient_norms, quality_spread
 from .matrix_table import cell, reason_of
 from .output_deviation import output_deviation
-from .part_times import batch_of, measure_parts, speedup_of
 from .smooth_video import smooth_frames, write_smooth_video
+from .speed import PartTimes, batch_of, speedup_of, take_turns, time_parts
+from .speed_report import measure_methods
 from .stock_detectors import (
     StockDetector,
     build_stock,
@@ -180,28 +180,27 @@ def check_counted(case: Case) -> dict:
 
 def check_measured(case: Case) -> dict:
     """Measure the times of the parts at the detector's own input size, with channels-last maps."""
-    repeats = 3
-    frames = smooth_frames(2 * (repeats + 1), *case.stock.size)
+    batches = list(map(batch_of, smooth_frames(2, *case.stock.size)))
     model = accelerate(copy.deepcopy(case.wide), TIMED_OPTIONS)
-    times = measure_parts(model, frames, repeats)
+    times = PartTimes.medians(take_turns({'': lambda: time_parts(model, batches)}, 3)[''])
     return _speed(times.ratio, times._asdict())
 
 
 @torch.no_grad()
 def check_end_to_end(case: Case) -> dict:
-    """Measure the speed-up from decoding to boxes (:mod:`semidff.analysis.benchmark`), with channels-last maps."""
+    """Measure the speed-up from decoding to boxes (:mod:`semidff.analysis.speed`), with channels-last maps."""
     with TemporaryDirectory() as folder:
         video = write_smooth_video(Path(folder) / 'pan.mp4', 2 * KEY_INTERVAL, *case.stock.size)
-        report = benchmark(
+        report = measure_methods(
             case.wide,
             video,
             batch_of,
             options=[TIMED_OPTIONS],
             key_interval=KEY_INTERVAL,
-            repeats=2,
+            rounds=2,
         )
-    (run,) = report.to_dict()['runs']
-    return cell(f'{run["methods"]["propagate"]["speedup_end_to_end"]:.2f}x', **run)
+    *_, row = report['rows'].values()
+    return cell(f'{row["end_to_end"]["speed_up"]:.2f}x', **report)
 
 
 def _speed(ratio: float, figures: dict) -> dict:

@@ -2,7 +2,7 @@
 
 In each round every method runs one clip at every input size, one method after the other and all on the same frames,
 so that noise of the machine affects all of them alike. The first round is warm-up and is not counted. A clip is an
-interval of :data:`TIMED_FRAMES` frames, see :meth:`~semidff.analysis.clip_timer.ClipTimer.run_interval`; the time of
+interval of :data:`TIMED_FRAMES` frames, see :mod:`semidff.analysis.speed`; the time of
 an operating point is (t_key + (l - 1) t_non_key) / l at its key-frame interval l. A speed-up compares times of the
 same round. A frame is decoded, goes through the test pipeline, to the device and through the engine, one step after
 the other.
@@ -17,9 +17,9 @@ from semidff.inference import AdaptiveSchedule, ErrorPredictor
 from semidff.inference.frame_pipeline import frame_pipeline
 from semidff.models.video_detector import VideoDetector
 
-from .clip_timer import ClipTimer, endless_frames
 from .evaluation_clips import EvaluationClip
 from .point_detections import ADAPTIVE, OperatingPoint
+from .speed import ClipTimer, clips_of, take_turns
 
 TIMED_FRAMES = 10
 
@@ -44,8 +44,7 @@ class PointTimes:
         self.sizes: dict[float, tuple[int, int]] = {}
         pairs = {(p.method, p.scale, p.smooth): model for p, model in models.items()}
         self._timers = {pair: self._timer(model, *pair) for pair, model in pairs.items()}
-        self._frames = {pair: endless_frames(self.clip) for pair in pairs}
-        self._seconds: dict[tuple, list[tuple[float, float]]] = {p: [] for p in pairs}
+        self._seconds: dict[tuple, list[tuple[float, float]]] = {}
 
     def _timer(self, model: VideoDetector, method: str, scale: float, smooth: int) -> ClipTimer:
         pipeline = frame_pipeline(model.cfg, scale=scale)
@@ -66,12 +65,17 @@ class PointTimes:
 
     def measure(self, rounds: int, progress: Callable[[str], None]) -> None:
         """Measure ``rounds`` rounds after one of warm-up."""
-        for number in range(rounds + 1):
-            for pair, timer in self._timers.items():
-                seconds = timer.run_interval(self._frames[pair]).seconds.sum(axis=1)
-                if number:
-                    self._seconds[pair].append((seconds[0], seconds[1:].mean()))
-            progress(f'times, round {number} of {rounds}' if number else 'times, warm-up')
+        tasks = {pair: self._task(timer) for pair, timer in self._timers.items()}
+        self._seconds = take_turns(tasks, rounds, lambda text: progress(f'times, {text}'))
+
+    def _task(self, timer: ClipTimer) -> Callable[[], tuple[float, float]]:
+        clips = clips_of(self.clip, TIMED_FRAMES + 1)
+
+        def run() -> tuple[float, float]:
+            seconds = timer.run(next(clips)).seconds.sum(axis=1)
+            return seconds[0], seconds[1:].mean()
+
+        return run
 
     def seconds(self, point: OperatingPoint, interval: float) -> np.ndarray:
         """Return the mean seconds of a frame, (rounds,), at an average key-frame interval."""

@@ -1,14 +1,30 @@
-"""Figures of a speed benchmark, as JSON and as tables."""
+"""Reports of speed: methods of one video detector with several options, or several detectors side by side."""
 
-from collections.abc import Sequence
+import copy
+import resource
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from itertools import cycle, islice
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
+from mmdet.registry import DATASETS
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
 
-from semidff.utils.tables import markdown_table, text_table
+from semidff.datasets.samplers.video_sampler import frames_of_videos
+from semidff.inference.acceleration import Acceleration, accelerate
+from semidff.inference.frame_pipeline import frame_pipeline, load_model
+from semidff.inference.methods import method_class
+from semidff.models.video_detector import VideoDetector
+from semidff.utils.image_detectors import test_datasets
+from semidff.utils.model_building import read_config
 
-from .clip_timer import Clip
-from .part_times import PARTS, PartTimes
+from .speed import PARTS, ClipTimer, ClipTimes, PartTimes, clips_of, take_turns, time_parts
+
+MAX_DENSE_FRAMES = 10
+"""Longest clip of method *frame*, whose frames all take the same time."""
 
 PERCENTILES = (50, 90, 99)
 OVERHEADS = {
@@ -16,195 +32,323 @@ OVERHEADS = {
     'pipeline': "resizing, the config's test pipeline",
     'to_device': 'copy to the device, normalization, padding',
 }
+SCHEDULED = 'test_cfg.schedule: the speed is not measured, since the key frames depend on the video'
+"""Note of rows without a speed."""
+
+_NETWORK = {
+    'fps': ('fps', '.2f'),
+    'speed_up': ('speed-up', '.2f'),
+    'spread': ('spread', '.1%'),
+    'share': ('of its bound (DFF Eq. 7)', '.1%'),
+}
+_END_TO_END = {
+    'fps': ('fps', '.2f'),
+    'key': ('key p50/p90/p99, ms', '.1f'),
+    'non_key': ('non-key p50/p90/p99, ms', '.1f'),
+    'speed_up': ('speed-up', '.2f'),
+    'spread': ('spread', '.1%'),
+    'share': ('of its bound', '.1%'),
+    'share_of_eq7': ('of DFF Eq. 7', '.1%'),
+    'gain': ('gain over the first row', '.2f'),
+}
 
 
-class MethodTimes(NamedTuple):
-    """Times of one method with one set of speed options: milliseconds of each frame, (clips, l), the key frame first.
+class SpeedRow(NamedTuple):
+    """A detector, its weights, and how it is run."""
 
-    Attributes:
-        pipeline: The config's test pipeline: resizing.
-        to_device: Copy to the device, normalization, padding.
-        network: Networks and post-processing.
-        detections: Mean number of detections per frame.
-        memory: Peak of the GPU's memory in MiB; None on CPUs.
-    """
-
-    decode: np.ndarray
-    pipeline: np.ndarray
-    to_device: np.ndarray
-    network: np.ndarray
-    detections: float = 0.0
-    memory: float | None = None
+    name: str
+    config: str
+    checkpoint: str
+    method: str
+    key_interval: int
 
     @classmethod
-    def of(cls, clips: Sequence[Clip]) -> 'MethodTimes':
-        """Collect the measurements of several clips of l frames."""
-        times = 1000 * np.array([clip.seconds for clip in clips])
-        detections = sum(clip.detections for clip in clips) / times[..., 0].size
-        memory = None if clips[0].memory is None else max(clip.memory for clip in clips)
-        return cls(*np.moveaxis(times, 2, 0), detections, memory)
+    def parse(cls, text: str) -> 'SpeedRow':
+        """Read ``NAME=CONFIG,CHECKPOINT,METHOD,L``.
 
-    @property
-    def total(self) -> np.ndarray:
-        """Time from decoding to boxes."""
-        return self.decode + self.pipeline + self.to_device + self.network
-
-
-class Run(NamedTuple):
-    """Measurements with one set of speed options.
-
-    Attributes:
-        methods: Times by method; ``frame``, the dense detector, is among them.
-    """
-
-    options: str
-    parts: PartTimes
-    methods: dict[str, MethodTimes]
-
-
-class SpeedReport(NamedTuple):
-    """All measurements of a benchmark.
-
-    Attributes:
-        key_interval: Key-frame interval l.
-        runs: One for each set of speed options; gains are relative to the first.
-        process_memory: Peak of the process's memory in MiB, with all models of the benchmark.
-    """
-
-    key_interval: int
-    runs: Sequence[Run]
-    process_memory: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """All figures, for JSON."""
-        runs = [self._run(run) for run in self.runs]
-        return dict(
-            key_interval=self.key_interval, process_memory_mib=self.process_memory, runs=runs
-        )
-
-    def _run(self, run: Run) -> dict[str, Any]:
-        length, parts = self.key_interval, run.parts
-        overheads = {
-            name: float(np.median([getattr(times, name) for times in run.methods.values()]))
-            for name in OVERHEADS
-        }
-        figures = dict(
-            options=run.options,
-            parts_ms={**overheads, **parts._asdict()},
-            ratio=parts.ratio,
-            bound_network=parts.bound(length),
-            bound_end_to_end=parts.bound(length, sum(overheads.values())),
-        )
-        methods = {method: self._method(run, method) for method in run.methods}
-        if propagate := methods.get('propagate'):
-            network, end_to_end = propagate['speedup_network'], propagate['speedup_end_to_end']
-            propagate.update(
-                share_network=network / figures['bound_network'],
-                share_end_to_end=end_to_end / figures['bound_end_to_end'],
-                share_end_to_end_of_eq7=end_to_end / figures['bound_network'],
+        Raises:
+            ValueError: If the text has another form, L is not a positive integer, or the method is unknown.
+        """
+        name, _, rest = text.partition('=')
+        parts = [part.strip() for part in rest.split(',')]
+        if not name or len(parts) != 4 or not all(parts):
+            raise ValueError(f'--row {text!r}: expected NAME=CONFIG,CHECKPOINT,METHOD,L')
+        config, checkpoint, method, interval = parts
+        if not interval.isdecimal() or int(interval) < 1:
+            raise ValueError(
+                f'--row {text!r}: the key-frame interval {interval!r} is no number >= 1'
             )
-        return dict(figures, methods=methods)
-
-    def _method(self, run: Run, method: str) -> dict[str, Any]:
-        times, dense, first = run.methods[method], run.methods['frame'], self.runs[0]
-        return dict(
-            fps=1000 / _mean(times.total),
-            end_to_end_ms=_latencies(times.total, method),
-            network_ms=_latencies(times.network, method),
-            speedup_network=_speedup(dense.network, times.network),
-            speedup_end_to_end=_speedup(dense.total, times.total),
-            gain_over_first=_speedup(first.methods['frame'].total, times.total),
-            detections=times.detections,
-            gpu_memory_mib=times.memory,
-        )
-
-    def text(self) -> str:
-        """Tables for a terminal."""
-        return '\n\n'.join(map(text_table, self._tables()))
-
-    def markdown(self) -> str:
-        """The same tables in Markdown."""
-        return '\n\n'.join(map(markdown_table, self._tables())) + '\n'
-
-    def _tables(self) -> list[list[tuple[str, ...]]]:
-        runs = self.to_dict()['runs']
-        cases = {
-            f'{run["options"]}: {method}': figures
-            for run in runs
-            for method, figures in run['methods'].items()
-        }
-        used = {case: figures['gpu_memory_mib'] for case, figures in cases.items()}
-        memory = [(case, f'{mib:.0f}') for case, mib in used.items() if mib is not None]
-        process = ('the process, all of the above together', f'{self.process_memory:.0f}')
-        return [
-            self._part_rows(runs),
-            _latency_rows(cases),
-            _speedup_rows(cases, runs[0]['options']),
-            [('peak memory', 'MiB'), *memory, process],
-        ]
-
-    def _part_rows(self, runs: list[dict]) -> list[tuple[str, ...]]:
-        rows = [('part times, ms', *(run['options'] for run in runs))]
-        for name in runs[0]['parts_ms']:
-            label = OVERHEADS.get(name) or PARTS[name]
-            rows.append((label, *(f'{run["parts_ms"][name]:.1f}' for run in runs)))
-        bound = f'bound at l = {self.key_interval},'
-        for name, label, form in (
-            ('ratio', 'r (DFF Eq. 5)', '.4f'),
-            ('bound_network', f'{bound} network (DFF Eq. 7)', '.3f'),
-            ('bound_end_to_end', f'{bound} decoding to boxes', '.3f'),
-        ):
-            rows.append((label, *(f'{run[name]:{form}}' for run in runs)))
-        return rows
+        method_class(method)  # refuses unknown methods
+        return cls(name.strip(), config, checkpoint, method, int(interval))
 
 
-def _mean(times: np.ndarray) -> float:
-    """Mean time per frame of the median clip: the mean of the schedule."""
-    return float(np.median(times.mean(axis=1)))
+@torch.no_grad()
+def measure_methods(
+    model: VideoDetector,
+    video: str,
+    pack: Callable[[np.ndarray], dict],
+    methods: Sequence[str] = ('frame', 'propagate'),
+    options: Sequence[Acceleration] = (Acceleration(),),
+    key_interval: int = 10,
+    rounds: int = 5,
+    progress: Callable[[str], None] = lambda text: None,
+) -> dict[str, Any]:
+    """Measure the speed of methods of one video detector from decoding to boxes, and the times of its parts.
+
+    Args:
+        model: With a temporal module, on its device; it is not changed.
+        video: A video file or a folder of frames.
+        pack: Makes a collated test batch of a frame (H, W, 3) uint8.
+        methods: Methods of :class:`~semidff.inference.VideoEngine`; ``frame``, the reference, is always added.
+        options: Sets of speed options; speed-ups compare methods with the same options.
+        key_interval: Key-frame interval l, at least 2.
+        rounds: Number of rounds after the warm-up.
+
+    Returns:
+        ``rows``, by options and method, as of :func:`measure_rows`, with ``detections`` per frame, ``gpu_memory_mib``
+        and ``end_to_end``, decoding included: percentiles of the milliseconds of ``key`` and ``non_key`` frames, and
+        ``gain`` over the first row. *propagate* has its ``share`` of the bound. ``parts``, by options: ``parts_ms``,
+        ``ratio`` (DFF Eq. 5), ``bound_network`` (Eq. 7) and ``bound_end_to_end``. ``process_memory_mib`` is the peak
+        of the process, with all models.
+
+    Raises:
+        ValueError: If the model has no temporal module, or a number is too small.
+        VideoError: If the video cannot be read.
+    """
+    if not model.has_temporal:
+        raise ValueError('the model has no temporal module: give a stage-two config')
+    if key_interval < 2:
+        raise ValueError(f'needs key_interval >= 2, got {key_interval=}')
+    tasks: dict[Any, Callable] = {}
+    options, methods = list(dict.fromkeys(options)), list(dict.fromkeys(['frame', *methods]))
+    for one in options:
+        fast = accelerate(copy.deepcopy(model).eval(), one)
+        for method in methods:
+            timer = ClipTimer(fast, method, _frames(method, key_interval, key_interval), pack)
+            tasks[one, method] = _clip_task(timer, clips_of(video, key_interval + 1))
+        tasks[one] = _parts_task(fast, clips_of(video, key_interval + 1), pack)
+    times = take_turns(tasks, rounds, progress)
+    rows, parts, first = {}, {}, times[options[0], 'frame']
+    for one in options:
+        own = {method: times[one, method] for method in methods}
+        parts[str(one)] = bound = _bounds(own.values(), PartTimes.medians(times[one]), key_interval)
+        for method, clips in own.items():
+            row = _speeds(clips, own['frame'], 'network')
+            row['end_to_end'] = whole = _speeds(clips, own['frame'], 'total') | _latencies(
+                clips, method
+            )
+            whole['gain'] = _speeds(clips, first, 'total')['speed_up']
+            if method == 'propagate':
+                row['share'] = row['speed_up'] / bound['bound_network']
+                whole['share'] = whole['speed_up'] / bound['bound_end_to_end']
+                whole['share_of_eq7'] = whole['speed_up'] / bound['bound_network']
+            row['detections'] = float(np.mean([c.detections / len(c.seconds) for c in clips]))
+            row['gpu_memory_mib'] = max((c.memory for c in clips if c.memory), default=None)
+            rows[f'{one}: {method}'] = row
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # Linux counts in KiB
+    return dict(
+        key_interval=key_interval, rounds=rounds, rows=rows, parts=parts, process_memory_mib=memory
+    )
 
 
-def _speedup(slow: np.ndarray, fast: np.ndarray) -> float:
-    """Median over the ratios of clips that were timed one after the other."""
-    return float(np.median(slow.sum(axis=1) / fast.sum(axis=1)))
+@torch.no_grad()
+def measure_rows(
+    rows: Sequence[SpeedRow],
+    rounds: int = 10,
+    video: str | None = None,
+    cfg_options: dict | None = None,
+    device: str = 'cpu',
+    progress: Callable[[str], None] = lambda text: None,
+) -> dict[str, Any]:
+    """Measure the speed of networks and post-processing of several detectors, methods and key-frame intervals.
+
+    Rows with the same config and checkpoint share one model. ``test_cfg.smooth_scores`` of the configs is applied
+    within a clip. With a ``test_cfg.schedule``, the key frames depend on the video, so only method *frame* has a speed.
+
+    Args:
+        rows: The rows, with different names.
+        rounds: Number of rounds after the warm-up.
+        video: A video file or a folder of frames; None: videos of each config's test data set.
+        cfg_options: Settings that replace those of every config, by dotted keys.
+        device: Where the models run.
+
+    Returns:
+        ``reference``, the name of the first row with method *frame*, or None; ``rounds``; and ``rows``, by name:
+        ``fps`` from the median clip; ``speed_up`` over the reference, the median over rounds; ``spread``, the
+        interquartile range of the rounds' speed-ups, of the reference its times, relative to their median. Without a
+        reference, speed-ups are None and spreads those of times. For a row with a key-frame schedule all three are
+        None, and ``note`` says so.
+
+    Raises:
+        CheckpointError: If a checkpoint cannot be read or does not fit its config.
+        VideoError: If the video cannot be read.
+        ValueError: If names are repeated, ``rounds`` is less than 1, or a config has no test videos.
+    """
+    names = [row.name for row in rows]
+    if not rows or len(set(names)) < len(names):
+        raise ValueError(f'needs rows of different names, got {names}')
+    longest = max(row.key_interval for row in rows)
+    tasks: dict[str, Callable | None] = dict.fromkeys(names)
+    sources: dict[str, Callable[[int], list[dict]]] = {}
+    for path, checkpoint in dict.fromkeys((row.config, row.checkpoint) for row in rows):
+        members = [row for row in rows if (row.config, row.checkpoint) == (path, checkpoint)]
+        cfg = read_config(path, cfg_options or {})
+        methods = [row.method for row in members]
+        needs_all = (method for method in methods if method_class(method).uses_temporal)
+        model = load_model(cfg, checkpoint, device, next(needs_all, methods[0]))
+        pack, source = _pack, str(test_datasets(cfg))
+        if video:
+            pack = pack_with(frame_pipeline(cfg))
+        elif source not in sources:
+            sources[source] = _clips_of_test_data(cfg, longest + 1, rounds + 1)
+        test = cfg.get('test_cfg') or {}
+        for row in members:
+            if test.get('schedule') and row.method != 'frame':
+                continue
+            count = _frames(row.method, row.key_interval, longest)
+            timer = ClipTimer(
+                model, row.method, count, pack, smooth_scores=test.get('smooth_scores', 0)
+            )
+            own = clips_of(video, longest + 1) if video else map(sources[source], range(rounds + 1))
+            tasks[row.name] = _clip_task(timer, own)
+    times = take_turns({name: task for name, task in tasks.items() if task}, rounds, progress)
+    reference = next((row.name for row in rows if row.method == 'frame'), None)
+    unknown = dict(fps=None, speed_up=None, spread=None, note=SCHEDULED)
+    figures = {
+        name: _speeds(times[name], times.get(reference), 'network') if name in times else unknown
+        for name in names
+    }
+    return dict(reference=reference, rounds=rounds, rows=figures)
 
 
-def _latencies(times: np.ndarray, method: str) -> dict[str, Any]:
-    """Mean of the schedule, and percentiles of key frames and of non-key frames."""
+def pack_with(pipeline: Callable[[dict], dict]) -> Callable[[np.ndarray], dict]:
+    """Return the function that makes a collated test batch of a frame by a test pipeline."""
+    return lambda image: pseudo_collate([pipeline(dict(img=image))])
+
+
+def _pack(item: dict) -> dict:
+    """Make a batch of a packed frame, whose data sample other rows share."""
+    return pseudo_collate([dict(item, data_samples=item['data_samples'].new())])
+
+
+def _frames(method: str, key_interval: int, longest: int) -> int:
+    return min(longest, MAX_DENSE_FRAMES) if method == 'frame' else key_interval
+
+
+def _clip_task(timer: ClipTimer, clips: Iterator[Iterable]) -> Callable[[], ClipTimes]:
+    return lambda: timer.run(next(clips))
+
+
+def _parts_task(
+    model: VideoDetector, clips: Iterator[Iterable], pack: Callable
+) -> Callable[[], dict]:
+    return lambda: time_parts(model, map(pack, next(clips)))
+
+
+def _clips_of_test_data(cfg: Config, length: int, count: int) -> Callable[[int], list[dict]]:
+    """Return the function that prepares one of ``count`` clips, of evenly spaced videos of a config's test data set.
+
+    A clip longer than its video starts over at the video's end.
+    """
+    if not cfg.get('test_dataloader'):
+        raise ValueError(f'{cfg.filename}: no test_dataloader; give a --video')
+    dataset = DATASETS.build(cfg.test_dataloader.dataset)
+    videos = frames_of_videos(dataset)
+    if not videos:
+        raise ValueError(f'{cfg.filename}: the test data set is empty; give a --video')
+
+    @lru_cache(maxsize=1)  # the rows take turns on it
+    def clip(number: int) -> list[dict]:
+        indices = videos[number * len(videos) // count]
+        return [dataset[index] for index in islice(cycle(indices), length)]
+
+    return clip
+
+
+def _speeds(clips: Sequence[ClipTimes], dense: Sequence[ClipTimes] | None, of: str) -> dict:
+    """Compute fps, speed-up and spread from the rounds of a row and of its reference.
+
+    Args:
+        of: ``network`` or ``total``, of :class:`ClipTimes`.
+    """
+    own = np.array([getattr(clip, of) for clip in clips])
+    # The ratio of the reference to itself would not show how much its times vary.
+    itself = dense is None or dense is clips
+    relative = own if itself else np.array([getattr(clip, of) for clip in dense]) / own
+    low, middle, high = np.percentile(relative, (25, 50, 75))
+    speed_up = None if dense is None else 1.0 if itself else float(middle)
+    spread = float((high - low) / middle)
+    return dict(fps=float(1 / np.median(own)), speed_up=speed_up, spread=spread)
+
+
+def _latencies(clips: Sequence[ClipTimes], method: str) -> dict[str, dict[str, float]]:
+    """Percentiles of the milliseconds of key frames and of non-key frames."""
+    times = 1000 * np.array([clip.seconds.sum(axis=1) for clip in clips])
     kinds = dict(key=times) if method == 'frame' else dict(key=times[:, :1], non_key=times[:, 1:])
-    percentiles = {
+    return {
         kind: {f'p{p}': float(np.percentile(values, p)) for p in PERCENTILES}
         for kind, values in kinds.items()
     }
-    return dict(mean=_mean(times), **percentiles)
 
 
-def _latency_rows(cases: dict[str, dict]) -> list[tuple[str, ...]]:
-    names = '/'.join(f'p{p}' for p in PERCENTILES)
-    rows = [('decoding to boxes, ms', 'fps', 'mean', f'key {names}', f'non-key {names}')]
-    for case, figures in cases.items():
-        times = figures['end_to_end_ms']
-        kinds = (
-            ' / '.join(f'{value:.1f}' for value in times.get(kind, {}).values())
-            for kind in ('key', 'non_key')
-        )
-        rows.append((case, f'{figures["fps"]:.2f}', f'{times["mean"]:.1f}', *kinds))
-    return rows
+def _bounds(
+    methods: Iterable[Sequence[ClipTimes]], times: PartTimes, key_interval: int
+) -> dict[str, Any]:
+    """Compute r and the bounds of the speed-ups of one set of options."""
+    seconds = np.concatenate([clip.seconds for clips in methods for clip in clips])
+    overheads = dict(zip(OVERHEADS, 1000 * np.median(seconds[:, :-1], axis=0), strict=True))
+    overheads = {name: float(value) for name, value in overheads.items()}
+    return dict(
+        parts_ms=overheads | times._asdict(),
+        ratio=times.ratio,
+        bound_network=times.bound(key_interval),
+        bound_end_to_end=times.bound(key_interval, sum(overheads.values())),
+    )
 
 
-def _speedup_rows(cases: dict[str, dict], first: str) -> list[tuple[str, ...]]:
-    columns = {
-        'speedup_network': ('network', '.3f'),
-        'share_network': ('of its bound', '.1%'),
-        'speedup_end_to_end': ('decoding to boxes', '.3f'),
-        'share_end_to_end': ('of its bound', '.1%'),
-        'share_end_to_end_of_eq7': ('of Eq. 7', '.1%'),
-        'gain_over_first': (f'gain over {first}: frame', '.3f'),
-    }
-    rows = [('speed-up over frame, same options', *(title for title, _ in columns.values()))]
-    for case, figures in cases.items():
-        cells = (
-            f'{figures[name]:{form}}' if name in figures else ''
-            for name, (_, form) in columns.items()
-        )
-        rows.append((case, *cells))
-    return rows
+def speed_tables(report: Mapping[str, Any]) -> list[list[tuple[str, ...]]]:
+    """Return the tables of a report: times of the parts, speeds, memory; only those of what was measured."""
+    rows, tables = report['rows'], []
+    if parts := report.get('parts'):
+        tables.append(_part_rows(parts, report['key_interval']))
+    tables.append(_rows('networks and post-processing', rows, _NETWORK))
+    whole = {name: row['end_to_end'] for name, row in rows.items() if 'end_to_end' in row}
+    if whole:
+        tables.append(_rows('decoding to boxes', whole, _END_TO_END))
+        memory = [('peak memory', 'MiB')]
+        memory += [
+            (name, f'{row["gpu_memory_mib"]:.0f}')
+            for name, row in rows.items()
+            if row['gpu_memory_mib'] is not None
+        ]
+        together = ('the process, all of the above together', f'{report["process_memory_mib"]:.0f}')
+        tables.append([*memory, together])
+    return tables
+
+
+def _part_rows(parts: Mapping[str, dict], key_interval: int) -> list[tuple[str, ...]]:
+    table, runs = [('part times, ms', *parts)], list(parts.values())
+    for name in runs[0]['parts_ms']:
+        label = OVERHEADS.get(name) or PARTS[name]
+        table.append((label, *(f'{run["parts_ms"][name]:.1f}' for run in runs)))
+    for name, label in (
+        ('ratio', 'r (DFF Eq. 5)'),
+        ('bound_network', f'bound at l = {key_interval}, network (DFF Eq. 7)'),
+        ('bound_end_to_end', f'bound at l = {key_interval}, decoding to boxes'),
+    ):
+        table.append((label, *(f'{run[name]:.3f}' for run in runs)))
+    return table
+
+
+def _rows(title: str, rows: Mapping[str, dict], columns: Mapping[str, tuple]) -> list[tuple]:
+    """Make a table with a line for each row and the columns that any of them has."""
+    used = [key for key in columns if any(row.get(key) is not None for row in rows.values())]
+    table = [(title, *(columns[key][0] for key in used))]
+    for name, row in rows.items():
+        cells = []
+        for key in used:
+            value = row.get(key)
+            values = value.values() if isinstance(value, dict) else [] if value is None else [value]
+            cells.append(' / '.join(format(one, columns[key][1]) for one in values) or '-')
+        table.append((name, *cells))
+    return table

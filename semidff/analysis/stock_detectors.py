@@ -24,8 +24,8 @@ from semidff.models.spatial import SpatialModule
 from semidff.models.spatial.head_family import head_family, levels, rows
 from semidff.models.spatial.probe import plain_samples
 
-from .part_times import batch_of
 from .smooth_video import smooth_frames
+from .speed import batch_of
 
 Size = tuple[int, int]
 CLASS_LAYERS = re.compile(r'_(cls|obj)(\.\d+)*$')

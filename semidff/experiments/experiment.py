@@ -225,7 +225,7 @@ class Experiment:
         steps = []
         for group, runs in groups.items():
             file = self.speed_file(group)
-            command = ['tools/analysis/measure_speed.py', '--out', str(file)]
+            command = ['tools/analysis/speed.py', '--rounds', '10', '--out', str(file)]
             configs: dict[tuple[str, ...], Path] = {}
             for run in runs:
                 config, checkpoint, *_ = run.model

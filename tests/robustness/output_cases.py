@@ -28,11 +28,11 @@ OPTIONS = (
      ('in.mp4', 'config.py', 'two.pth')),
     ('analysis/show_propagation.py', (*DETECTOR, 'frames', '--key', '0', '--current', '1', *CPU), '--out',
      ('frames/000.png',)),
-    ('analysis/benchmark.py', (*DETECTOR, '--video', 'in.mp4', *CPU), '--out', ('config.py', 'two.pth', 'in.mp4')),
-    ('analysis/benchmark.py', (*DETECTOR, '--video', 'in.mp4', *CPU), '--markdown',
+    ('analysis/speed.py', (*DETECTOR, '--video', 'in.mp4', *CPU), '--out', ('config.py', 'two.pth', 'in.mp4')),
+    ('analysis/speed.py', (*DETECTOR, '--video', 'in.mp4', *CPU), '--markdown',
      ('config.py', 'two.pth', 'in.mp4')),
     ('analysis/complexity.py', ('config.py', '--size', '64', '96', *CPU), '--json', ('config.py', 'images/val.json')),
-    ('analysis/measure_speed.py', (*ROW, '--video', 'in.mp4'), '--out',
+    ('analysis/speed.py', (*ROW, '--video', 'in.mp4'), '--out',
      ('config.py', 'two.pth', 'in.mp4', 'images/val.json')),
     ('convert_checkpoint.py', ('join', '--part', 'x=two.pth'), '--out', ('two.pth',)),
     ('eval_detections.py', ('--ann-file', 'images/val.json', '--detections', 'notes.txt'), '--out',
@@ -77,7 +77,7 @@ def cases() -> Iterator[Case]:
     test = (*DETECTOR, '--detections', 'o.txt', '--metrics-out', 'o.txt')
     yield Case('two outputs of test.py', 'test.py', test, REFUSED)
     own = (*DETECTOR, '--out', 'o.x', '--markdown', './o.x', *CPU)
-    yield Case('two outputs of benchmark.py', 'analysis/benchmark.py', own, REFUSED)
+    yield Case('two outputs of speed.py', 'analysis/speed.py', own, REFUSED)
     train = ('train.py', '--work-dir', 'w', '--cfg-options')
     yield Case('load_from in the work folder', 'train.py', (*train, 'load_from=w/iter_1.pth'), REFUSED,
                lambda folder: [(folder / 'w').mkdir(), (folder / 'w/.run.lock').touch(),

@@ -93,13 +93,13 @@ OPTIONS = (
         '--videos in.mp4', '--videos gone.txt', '--videos pipe', '--videos frames', '--videos notes.txt')),
     ('analysis/show_propagation.py', (*DETECTOR, 'in.mp4', '--key', '0', '--current', '1', '--out', 'p.png', *CPU), (
         '--key -1', '--key 99', '--current 99', '--current -1', '--level 9', '--level -9', '--out p.xyz')),
-    ('analysis/benchmark.py', (*DETECTOR, '--shape', '64', '96', '--key-interval', '2', *CPU), (
-        '--repeats 0', '--repeats -1', '--key-interval 0', '--key-interval -1', '--video gone.mp4', '--video pipe',
+    ('analysis/speed.py', (*DETECTOR, '--shape', '64', '96', '--key-interval', '2', *CPU), (
+        '--rounds 0', '--key-interval 0', '--key-interval -1', '--video gone.mp4', '--video pipe',
         '--video config.py', '--video notes.txt', '--threads -1')),
     ('analysis/complexity.py', ('config.py', '--size', '64', '96', *CPU), (
-        '--key-intervals 0', '--key-intervals 5 -1', '--flow-networks --repeats 0',
-        '--flow-networks --repeats -3')),
-    ('analysis/measure_speed.py', ('--row', 'a=config.py,two.pth,frame,1', '--out', 'o.json', *CPU), (
+        '--key-intervals 0', '--key-intervals 5 -1', '--flow-networks --rounds 0',
+        '--flow-networks --rounds -3')),
+    ('analysis/speed.py', ('--row', 'a=config.py,two.pth,frame,1', '--out', 'o.json', *CPU), (
         '--rounds 0', '--rounds -1', '--row x', '--row =config.py,two.pth,frame,1', '--row a=config.py,two.pth,frame,1',
         '--row b=config.py,two.pth,nope,1', '--row b=config.py,two.pth,propagate,0',
         '--row b=config.py,two.pth,propagate,x', '--row b=gone.py,two.pth,propagate,2',
@@ -130,7 +130,7 @@ USAGE = (
     ('test.py', DETECTOR, ('--cfg-options x', '--cfg-options a b', '--local_rank x', '--launcher nope', '--method x',
                            '--cfg-options a=(1,2', '--protocol x')),
     ('train.py', ('train.py',), ('--cfg-options x', '--seed x', '--accumulate x')),
-    ('analysis/benchmark.py', (*DETECTOR, *CPU), ('--shape 0 9', '--shape -5 9', '--shape x 9', '--device nope')),
+    ('analysis/speed.py', (*DETECTOR, *CPU), ('--shape 0 9', '--shape -5 9', '--shape x 9', '--device nope')),
     ('analysis/complexity.py', ('config.py', *CPU), ('--size 0 96', '--size -1 96')),
     ('export_onnx.py', (*DETECTOR, '--out', 'o'), ('--shape 0 96', '--shape -5 96')),
     ('eval_detections.py', ('--ann-file', 'images/val.json', '--detections', 'd.txt', '--out', 'o.json'), (

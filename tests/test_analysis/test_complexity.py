@@ -10,12 +10,20 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from torch import nn
 
-from semidff.analysis.complexity import ComplexityReport, Cost, count, measure_complexity
+from semidff.analysis.complexity import (
+    ComplexityReport,
+    Cost,
+    compare_flow_networks,
+    comparison_text,
+    count,
+    measure_complexity,
+    recommended,
+)
 from semidff.analysis.stock_detectors import build_stock
 from semidff.models import OpenCVFlow, VideoDetector
 from semidff.models.temporal import FlowNetS, warp
 from tests import models
-from tests.tiny_video import build, video_detector_cfg
+from tests.tiny_video import build, frame, video_detector_cfg
 
 ROOT = Path(__file__).resolve().parents[2]
 PREPROCESSOR = dict(type='VideoDataPreprocessor', mean=[120.0] * 3, std=[60.0] * 3)
@@ -170,3 +178,36 @@ def test_refuses_what_cannot_be_counted():
     model.temporal = OpenCVFlow()
     with pytest.raises(ValueError, match='OpenCVFlow has no flow network'):
         measure_complexity(model, 64, 96)
+
+
+def candidate(ratio: float, flow: float, **config) -> dict:
+    """A line of the comparison of flow networks."""
+    network = dict(type='FlowNetS', **config)
+    times = dict(flow_and_scale=flow, warp=1.0)
+    return dict(flow_network=network, flops=10**9, ms=times, ratio=ratio, speedups={10: 5.0})
+
+
+def test_the_most_expensive_flow_network_within_the_limit_is_recommended():
+    small, fitting = candidate(0.05, 3.0), candidate(0.1, 7.0, width=0.5)
+    large = candidate(0.101, 7.1)
+    assert recommended([small, large, fitting]) is fitting
+    assert recommended([large]) is None
+    text = comparison_text([small, fitting, large])
+    assert "r <= 0.1: model.temporal.flow_network=dict(type='FlowNetS', width=0.5)" in text
+    assert '0.101' in text and 's at l = 10' in text and '5.00' in text
+    assert 'No flow network' in comparison_text([large])
+
+
+def test_every_flow_network_is_measured_with_the_levels_of_the_model():
+    model = build(models.video_config('retinanet'))
+    before = model.temporal
+    configs = dict(type='FlowNetS', width=1 / 4), dict(type='FlowNetS', width=1 / 16)
+    found = compare_flow_networks(model, [frame(1, i) for i in range(2)], [5], 1, configs)
+    assert [one['flow_network'] for one in found] == list(configs)
+    assert all(time > 0 for one in found for time in one['ms'].values())
+    assert found[0]['flops'] > 4 * found[1]['flops'] > 0
+    # Only what depends on the flow network differs.
+    same = ('feature_network', 'task_key', 'task_non_key')
+    assert len({tuple(one['ms'][name] for name in same) for one in found}) == 1
+    assert model.temporal is before
+    assert found[0]['speedups'][5] == pytest.approx(5 / (1 + 4 * found[0]['ratio']))

@@ -1,88 +1,258 @@
-"""A speed report's arithmetic, by hand-made times."""
-
-import json
+"""Reports of speed: what takes turns on which frames, and the figures of given times."""
 
 import numpy as np
 import pytest
+import torch
+from mmengine.config import Config
 
-from semidff.analysis.part_times import PartTimes
-from semidff.analysis.speed_report import MethodTimes, Run, SpeedReport
-from semidff.utils.atomic_write import write_json
-
-PARTS = PartTimes(
-    feature_network=90.0, flow_and_scale=12.0, warp=3.0, task_non_key=5.0, task_key=10.0
-)
-
-
-def times(network, **more) -> MethodTimes:
-    """Of two clips of three frames: 2 ms for decoding, 1 for resizing, 1 for the copy."""
-    network = np.array(network, float)
-    same = np.ones_like(network)
-    return MethodTimes(2 * same, same, same, network, **more)
+from semidff.analysis import speed_report as module
+from semidff.analysis.speed import ClipTimer, ClipTimes, batch_of
+from semidff.analysis.speed_report import SpeedRow, measure_methods, measure_rows, speed_tables
+from semidff.inference import Acceleration, MethodError
+from tests.damaged_video import write_video
+from tests.tiny_video import build, test_settings, video_detector_cfg, write_videos
 
 
-FRAME = times([[100, 100, 100], [102, 104, 106]])
-PROPAGATE = times([[110, 20, 30], [104, 26, 26]], detections=7.0)
+@pytest.fixture
+def video(tmp_path):
+    return str(write_video(tmp_path / 'in.mp4', 5, size=(96, 64)))
 
 
-def report(*more: Run) -> SpeedReport:
-    run = Run('fp32', PARTS, dict(frame=FRAME, propagate=PROPAGATE))
-    return SpeedReport(3, [run, *more], process_memory=512.0)
+@pytest.fixture
+def rows(tmp_path):
+    """Makes rows of a tiny config with two checkpoints and three videos of four frames."""
+    settings = test_settings(write_videos(tmp_path, (4, 4, 4)), tmp_path / 'work')
+    Config(settings).dump(tmp_path / 'config.py')
+    for seed in (0, 1):
+        state = build(video_detector_cfg(), seed).state_dict()
+        torch.save(dict(state_dict=state), tmp_path / f'{seed}.pth')
+
+    def make(name: str, method: str, key_interval: int, seed: int = 0) -> SpeedRow:
+        paths = str(tmp_path / 'config.py'), str(tmp_path / f'{seed}.pth')
+        return SpeedRow(name, *paths, method, key_interval)
+
+    return make
 
 
-def test_speed_ups_and_their_bounds():
-    (run,) = report().to_dict()['runs']
-    assert run['ratio'] == pytest.approx(0.2)
-    assert run['bound_network'] == pytest.approx(3 / 1.4)
-    assert run['bound_end_to_end'] == pytest.approx(3 * 104 / (104 + 2 * 24))
-    assert run['parts_ms'] == dict(decode=2, pipeline=1, to_device=1, **PARTS._asdict())
-    methods = run['methods']
-    network = (300 / 160 + 312 / 156) / 2  # the median of two clips
-    whole = (312 / 172 + 324 / 168) / 2
-    assert methods['propagate']['speedup_network'] == pytest.approx(network)
-    assert methods['propagate']['speedup_end_to_end'] == pytest.approx(whole)
-    assert methods['propagate']['share_network'] == pytest.approx(network / (3 / 1.4))
-    assert methods['propagate']['share_end_to_end'] == pytest.approx(whole / (3 * 104 / 152))
-    assert methods['propagate']['share_end_to_end_of_eq7'] == pytest.approx(whole / (3 / 1.4))
-    assert methods['frame']['speedup_network'] == methods['frame']['speedup_end_to_end'] == 1
-    assert 'share_network' not in methods['frame']
+@pytest.fixture
+def timers(monkeypatch):
+    """What is timed: model, method, l and averaged scores."""
+    made, create = [], ClipTimer.__init__
+
+    def note(timer, model, method, length, *arguments, smooth_scores=0):
+        made.append((model, method, length, smooth_scores))
+        create(timer, model, method, length, *arguments, smooth_scores=smooth_scores)
+
+    monkeypatch.setattr(ClipTimer, '__init__', note)
+    return made
 
 
-def test_latencies():
-    methods = report().to_dict()['runs'][0]['methods']
-    times = methods['propagate']['end_to_end_ms']
-    assert times['mean'] == pytest.approx((172 / 3 + 168 / 3) / 2)
-    assert methods['propagate']['fps'] == pytest.approx(1000 / times['mean'])
-    assert times['key'] == pytest.approx(dict(p50=111.0, p90=113.4, p99=113.94))
-    assert times['non_key']['p50'] == pytest.approx(30)
-    assert methods['propagate']['network_ms']['non_key']['p50'] == pytest.approx(26)
-    assert 'non_key' not in methods['frame']['end_to_end_ms']
-    assert methods['frame']['end_to_end_ms']['key']['p50'] == pytest.approx(105)
+@pytest.fixture
+def clips(monkeypatch):
+    """The clips that are run: their frames' videos and numbers, or inputs."""
+    seen, run = [], ClipTimer.run
+
+    def run_and_note(timer, frames):
+        frames = list(frames)
+        seen.append(frames)
+        return run(timer, frames)
+
+    monkeypatch.setattr(ClipTimer, 'run', run_and_note)
+    return seen
 
 
-def test_gains_are_over_the_dense_detector_of_the_first_options():
-    fast = Run('bf16', PARTS, dict(frame=times(np.full((2, 3), 50.0)), propagate=PROPAGATE))
-    run = report(fast).to_dict()['runs'][1]
-    assert run['methods']['frame']['gain_over_first'] == pytest.approx((312 + 324) / 2 / 162)
-    assert run['methods']['frame']['speedup_end_to_end'] == 1
-    # the fair reference has the same options
-    assert run['methods']['propagate']['speedup_network'] == pytest.approx(
-        (150 / 160 + 150 / 156) / 2
+def test_every_method_and_part_under_all_options(video, timers):
+    model = build(video_detector_cfg())
+    options = [Acceleration(), Acceleration('bf16', channels_last=True)]
+    report = measure_methods(model, video, batch_of, ['propagate', 'centered'], options, 3, 2)
+    methods = ('frame', 'propagate', 'centered')
+    names = [f'{one}: {m}' for one in ('fp32', 'bf16, channels-last') for m in methods]
+    assert list(report['rows']) == names
+    assert [(method, length) for _, method, length, _ in timers] == [(m, 3) for m in 2 * methods]
+    for name, row in report['rows'].items():
+        assert row['fps'] > row['end_to_end']['fps'] > 0 and row['detections'] > 0
+        assert (row['speed_up'] == 1) == ('frame' in name) == ('non_key' not in row['end_to_end'])
+        assert ('share' in row) == ('propagate' in name)
+    assert list(report['parts']) == ['fp32', 'bf16, channels-last']
+    for part in report['parts'].values():
+        assert all(value > 0 for value in part['parts_ms'].values())
+    assert report['process_memory_mib'] > 50
+    assert next(model.parameters()).dtype == torch.float32
+
+
+def test_refuses_what_cannot_be_measured(video):
+    model = build(video_detector_cfg())
+    with pytest.raises(ValueError, match='no temporal module'):
+        measure_methods(build(video_detector_cfg(temporal=False)), video, batch_of)
+    with pytest.raises(ValueError, match='key_interval=1'):
+        measure_methods(model, video, batch_of, key_interval=1)
+
+
+def given(network, memory=None) -> ClipTimes:
+    """A clip with 2 ms for decoding, 1 for resizing and 1 for the copy."""
+    seconds = np.array([[2, 1, 1, one] for one in network]) / 1000
+    return ClipTimes(seconds, 7 * len(network), memory)
+
+
+def test_figures_of_methods(monkeypatch, video):
+    """Two rounds of three frames after a warm-up, with two sets of options."""
+    frame = given([9] * 3), given([100, 100, 100]), given([102, 104, 106])
+    propagate = given([9] * 3), given([110, 20, 30], 40.0), given([104, 26, 26], 30.0)
+    fast = given([9] * 3), given([50, 50, 50]), given([50, 50, 50])
+    turns = [
+        clip for round_ in zip(frame, propagate, fast, propagate, strict=True) for clip in round_
+    ]
+    monkeypatch.setattr(ClipTimer, 'run', lambda timer, frames: turns.pop(0))
+    parts = dict(
+        feature_network=[0.09], flow_and_scale=[0.012], warp=[0.003], task_non_key=[0.005], task_key=[0.01]
+    )  # fmt: skip
+    monkeypatch.setattr(module, 'time_parts', lambda model, clip: parts)
+    options = [Acceleration(), Acceleration('bf16')]
+    report = measure_methods(
+        build(video_detector_cfg()), video, batch_of, ['propagate'], options, 3, 2
     )
+    bounds = report['parts']['fp32']
+    assert bounds['ratio'] == pytest.approx(0.2)
+    assert bounds['bound_network'] == pytest.approx(3 / 1.4)
+    assert bounds['bound_end_to_end'] == pytest.approx(3 * 104 / (104 + 2 * 24))
+    overheads = {name: bounds['parts_ms'][name] for name in ('decode', 'pipeline', 'to_device')}
+    assert overheads == pytest.approx(dict(decode=2, pipeline=1, to_device=1))
+    dense, row, faster, _ = report['rows'].values()
+    whole = row['end_to_end']
+    speed_up = (312 / 172 + 324 / 168) / 2
+    assert row['speed_up'] == pytest.approx((300 / 160 + 312 / 156) / 2)  # the median of two clips
+    assert row['share'] == pytest.approx(row['speed_up'] / (3 / 1.4))
+    assert whole['speed_up'] == pytest.approx(speed_up)
+    assert whole['share'] == pytest.approx(speed_up / (3 * 104 / 152))
+    assert whole['share_of_eq7'] == pytest.approx(speed_up / (3 / 1.4))
+    assert whole['key'] == pytest.approx(dict(p50=111.0, p90=113.4, p99=113.94))
+    assert whole['non_key']['p50'] == pytest.approx(30)
+    assert whole['fps'] == pytest.approx(1000 / ((172 + 168) / 6))
+    assert dense['end_to_end']['speed_up'] == 1 and dense['end_to_end']['key']['p50'] == 105
+    assert (row['detections'], row['gpu_memory_mib'], dense['gpu_memory_mib']) == (7, 40, None)
+    # the first row is the reference of gains, *frame* with the same options that of speed-ups
+    assert faster['end_to_end']['gain'] == pytest.approx((312 + 324) / 2 / 162)
+    assert faster['end_to_end']['speed_up'] == 1
+    tables = speed_tables(report)
+    assert [len(table) for table in tables] == [12, 5, 5, 4]
+    assert tables[0][-2:] == [
+        ('bound at l = 3, network (DFF Eq. 7)', '2.143', '2.143'),
+        ('bound at l = 3, decoding to boxes', '2.053', '2.053'),
+    ]
+    assert tables[2][2][:3] == ('fp32: propagate', '17.65', '111.0 / 113.4 / 113.9')
+    assert tables[3][1] == ('fp32: propagate', '40')
 
 
-def test_text_and_markdown_and_json(tmp_path):
-    both = report(Run('bf16', PARTS, dict(frame=FRAME._replace(memory=40.0), propagate=PROPAGATE)))
-    text = both.text()
-    assert 'bound at l = 3, network (DFF Eq. 7)' in text and '2.143' in text
-    row = next(line for line in text.splitlines() if line.startswith('| fp32: propagate'))
-    assert row.split()[4:7:2] == ['17.65', '56.7'] and '111.0 / 113.4 / 113.9' in row
-    assert 'bf16: frame' in text and '512' in text and ' 40 |\n' in text
-    tables = both.markdown().split('\n\n')
-    assert len(tables) == 4
-    for table in tables:
-        head, rule, *rows = table.strip().splitlines()
-        assert set(rule) <= set('|-:') and len(rows) > 1
-        assert {row.count('|') for row in (head, rule, *rows)} == {head.count('|')}
-    write_json(both.to_dict(), tmp_path / 'report.json', indent=2, nan_as_null=True)
-    assert json.loads((tmp_path / 'report.json').read_text())['runs'][1]['options'] == 'bf16'
+def test_rows_take_turns_on_the_same_frames(rows, timers, clips):
+    given = [rows('b', 'propagate', 3), rows('a', 'frame', 1), rows('c', 'copy', 2, seed=1)]
+    report = measure_rows(given, rounds=2)
+    assert {(method, length) for _, method, length, _ in timers} == {
+        ('propagate', 3), ('frame', 3), ('copy', 2)
+    }  # fmt: skip
+    models = {method: model for model, method, *_ in timers}
+    assert models['propagate'] is models['frame'] is not models['copy']
+    assert all(
+        torch.equal(
+            models['frame'].temporal.state_dict()[name], value
+        )  # as any of its methods needs
+        for name, value in build(video_detector_cfg()).temporal.state_dict().items()
+    )
+    numbers = [[(f['data_samples'].video_id, f['data_samples'].frame_id) for f in c] for c in clips]
+    # the warm-up and two rounds, evenly spread over the videos: l frames after a key frame
+    assert numbers == [[(v, i) for i in range(4)] for v in range(3) for _ in range(3)]
+    assert (report['reference'], report['rounds']) == ('a', 2)
+    assert list(report['rows']) == ['b', 'a', 'c']
+    for row in report['rows'].values():
+        assert list(row) == ['fps', 'speed_up', 'spread'] and row['fps'] > 0
+    assert report['rows']['a']['speed_up'] == 1
+
+
+def test_a_dense_clip_has_at_most_ten_frames_and_a_short_video_starts_over(rows, timers, clips):
+    measure_rows([rows('a', 'frame', 1), rows('b', 'copy', 12)], rounds=1)
+    assert [length for *_, length, _ in timers] == [10, 12]
+    assert [f['data_samples'].frame_id for f in clips[1]] == [*([0, 1, 2, 3] * 3), 0]
+
+
+def test_rows_with_averaged_scores_and_with_a_schedule(rows, timers):
+    both = [rows('a', 'frame', 1), rows('b', 'copy', 2)]
+    measure_rows(both, rounds=1, cfg_options={'test_cfg.smooth_scores': 4})
+    assert [smooth for *_, smooth in timers] == [4, 4]
+    schedule = {'test_cfg.schedule': dict(type='SceneCutSchedule', base=2)}
+    report = measure_rows(both, rounds=1, cfg_options=schedule)['rows']
+    assert report['a']['speed_up'] == 1
+    assert report['b'] == dict(fps=None, speed_up=None, spread=None, note=module.SCHEDULED)
+
+
+def test_configs_without_test_data_have_frames_of_their_own_size(
+    rows, video, tmp_path, monkeypatch
+):
+    """Their pipeline is that of the image detector."""
+    made = []
+    for side in (32, 64):
+        row = rows(str(side), 'frame', 1)
+        config = Config.fromfile(row.config)
+        resize = dict(type='Resize', scale=(side, side), keep_ratio=False)
+        steps = [dict(type='LoadImageFromFile'), resize, dict(type='PackVideoFrame')]
+        config.detector_dataset = dict(pipeline=steps)
+        for key in ('test_dataloader', 'test_evaluator', 'test_cfg'):
+            config.pop(key)
+        config.dump(tmp_path / f'{side}.py')
+        made.append(row._replace(config=str(tmp_path / f'{side}.py')))
+    sizes, run = [], ClipTimer.run
+
+    def run_and_note(timer, frames):
+        first, *others = frames
+        sizes.append(timer._pack(first)['inputs'][0].shape[1:])
+        return run(timer, [first, *others])
+
+    monkeypatch.setattr(ClipTimer, 'run', run_and_note)
+    measure_rows(made, rounds=1, video=video)
+    assert sizes == 2 * [(32, 32), (64, 64)]
+
+
+def test_figures_of_rows(monkeypatch, rows):
+    """The rounds' times are those of a machine that gets slower."""
+    times = iter([9, 9, 400, 200, 800, 400, 1200, 300])
+    monkeypatch.setattr(ClipTimer, 'run', lambda timer, frames: given([next(times), 0]))
+    report = measure_rows([rows('a', 'frame', 1), rows('b', 'copy', 2)], rounds=3)
+    # times 0.4, 0.8, 1.2: quartiles 0.6 and 1
+    expected = dict(fps=pytest.approx(2 / 0.8), speed_up=1, spread=pytest.approx(0.5))
+    assert report['rows']['a'] == expected
+    # speed-ups 2, 2, 4: quartiles 2 and 3
+    expected = dict(
+        fps=pytest.approx(2 / 0.3), speed_up=pytest.approx(2), spread=pytest.approx(0.5)
+    )
+    assert report['rows']['b'] == expected
+    assert speed_tables(report) == [[
+        ('networks and post-processing', 'fps', 'speed-up', 'spread'),
+        ('a', '2.50', '1.00', '50.0%'), ('b', '6.67', '2.00', '50.0%'),
+    ]]  # fmt: skip
+
+
+def test_without_a_row_of_method_frame_there_is_no_speed_up(rows):
+    report = measure_rows([rows('a', 'copy', 2)], rounds=1)
+    assert report['reference'] is None
+    assert report['rows']['a']['speed_up'] is None and report['rows']['a']['spread'] == 0
+
+
+def test_rows_are_parsed():
+    assert SpeedRow.parse('DFF=a.py, b.pth,propagate,10') == (
+        'DFF', 'a.py', 'b.pth', 'propagate', 10,
+    )  # fmt: skip
+    for text, words in (
+        ('a.py,b.pth,frame,1', 'expected NAME=CONFIG,CHECKPOINT,METHOD,L'),
+        ('x=a.py,b.pth,frame', 'expected NAME=CONFIG,CHECKPOINT,METHOD,L'),
+        ('x=a.py,b.pth,frame,0', "interval '0'"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            SpeedRow.parse(text)
+    with pytest.raises(MethodError, match='magic'):
+        SpeedRow.parse('x=a.py,b.pth,magic,5')
+
+
+def test_rows_that_cannot_be_measured(rows):
+    row = rows('a', 'frame', 1)
+    with pytest.raises(ValueError, match="different names, got \\['a', 'a'\\]"):
+        measure_rows([row, row])
+    with pytest.raises(ValueError, match='config.py: no test_dataloader; give a --video'):
+        measure_rows([row], cfg_options=dict(test_dataloader=None))

@@ -47,11 +47,11 @@ if a.render:
     pathlib.Path(a.render).mkdir(); (pathlib.Path(a.render) / 'v.mp4').write_text(a.render_videos)
 """
 
-# Behaves like tools/analysis/measure_speed.py: fps are ten times L.
+# Behaves like tools/analysis/speed.py: fps are ten times L.
 SPEED = """
 import argparse, json
 p = argparse.ArgumentParser()
-p.add_argument('--row', action='append'); p.add_argument('--out')
+p.add_argument('--row', action='append'); p.add_argument('--out'); p.add_argument('--rounds')
 a = p.parse_args()
 rows = {}
 for row in a.row:
@@ -94,7 +94,7 @@ def make_project(folder: Path, experiment: str = EXPERIMENT, one: str = '', two:
     (folder / 'tools/analysis').mkdir(parents=True, exist_ok=True)
     (folder / 'tools/train.py').write_text(TRAIN)
     (folder / 'tools/test.py').write_text(TEST)
-    (folder / 'tools/analysis/measure_speed.py').write_text(SPEED)
+    (folder / 'tools/analysis/speed.py').write_text(SPEED)
     (folder / 'one.py').write_text(f'{CONFIG}{one}\n')
     (folder / 'two.py').write_text(f'{CONFIG}{two}\n')
     (folder / 'experiment.py').write_text(experiment)

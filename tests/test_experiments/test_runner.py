@@ -138,7 +138,7 @@ def test_stamps_without_ids_of_runs_count_as_done(tmp_path):
 def test_tools_of_another_project_in_the_current_folder_do_not_run(tmp_path, monkeypatch):
     make_project(tmp_path)
     experiment = make_project(tmp_path / 'mmdetection')
-    for name in ('train', 'test', 'analysis/measure_speed'):
+    for name in ('train', 'test', 'analysis/speed'):
         (tmp_path / f'mmdetection/tools/{name}.py').write_text("raise SystemExit('not ours')")
     monkeypatch.chdir(tmp_path / 'mmdetection')
     assert 'stage_two' in started(run(experiment))

@@ -41,7 +41,7 @@ def test_counts(tool, tmp_path, capsys):
 
 
 def test_flow_networks_are_compared(tool, tmp_path, capsys):
-    options = ('--flow-networks', '--repeats', 1, '--json', tmp_path / 'o.json')
+    options = ('--flow-networks', '--rounds', 1, '--json', tmp_path / 'o.json')
     tool(video_detector_cfg(), *options, '--key-intervals', 10)
     printed = capsys.readouterr().out
     assert "dict(type='FlowNetS', width=0.125)" in printed and 's at l = 10' in printed

@@ -111,10 +111,10 @@ def test_evaluation_and_measurements(project, monkeypatch, tmp_path, capsys):
     run(monkeypatch, 'test.py', tmp_path / 'config.py', weights, '--metrics-out', tmp_path / 'm')
     assert json.loads((tmp_path / 'm').read_text())
     write_video(tmp_path / 'in.mp4', 4, size=SIZE)
-    common = ('--device', 'cpu', '--repeats', 1)
+    common = ('--device', 'cpu', '--rounds', 1)
     run(
         monkeypatch,
-        'analysis/benchmark.py',
+        'analysis/speed.py',
         *(folder / 'config.py', weights, '--video', tmp_path / 'in.mp4', '--key-interval', 2),
         *common,
     )

@@ -19,7 +19,7 @@ def test_file_of_the_package():
     for given in (CONFIG, Path(CONFIG), 'semidff::dff/dff_r101-original.py'):
         assert installed_file(given) == str(PROJECT / CONFIG)
     assert (PROJECT / CONFIG).is_file()
-    for tool in ('train', 'test', 'analysis/measure_speed'):  # which experiments run
+    for tool in ('train', 'test', 'analysis/speed'):  # which experiments run
         assert (PROJECT / f'tools/{tool}.py').is_file()
         assert installed_file(f'tools/{tool}.py') == str(PROJECT / f'tools/{tool}.py')
 

@@ -5,8 +5,7 @@ FLOPs are multiply-adds. Weights are random; nothing is downloaded.
 
 import argparse
 
-from semidff.analysis.complexity import measure_complexity
-from semidff.analysis.flow_networks import compare_flow_networks, comparison, comparison_text
+from semidff.analysis.complexity import compare_flow_networks, comparison_text, measure_complexity
 from semidff.analysis.smooth_video import smooth_frames
 from semidff.utils.arguments import (
     SIZE,
@@ -32,8 +31,7 @@ def parse_args() -> argparse.Namespace:
         action='store_true',
         help='also measure r and the speed-ups with other flow networks, and name the largest with r <= 0.1',
     )
-    repeats = 'with --flow-networks: pairs of frames to time after a warm-up'
-    parser.add_number('--repeats', 5, repeats)
+    parser.add_number('--rounds', 5, 'with --flow-networks: rounds of the measurement of time')
     parser.add_argument('--json', type=ReportFile, metavar='FILE', help='write the figures as JSON')
     add_model_arguments(parser)
     return parser.parse_args()
@@ -48,11 +46,11 @@ def main(args: argparse.Namespace) -> None:
     print(report.text(args.key_intervals))
     if args.flow_networks:
         frames = smooth_frames(2, *args.size)
-        candidates = compare_flow_networks(model.to(args.device), frames, args.repeats)
-        print(comparison_text(candidates, args.key_intervals))
+        model = model.to(args.device)
+        candidates = compare_flow_networks(model, frames, args.key_intervals, args.rounds)
+        print(comparison_text(candidates))
     if args.json:
-        figures = report.to_dict(args.key_intervals)
-        figures['flow_networks'] = comparison(candidates, args.key_intervals)
+        figures = dict(report.to_dict(args.key_intervals), flow_networks=candidates)
         write_json(dict(config=args.config, **figures), args.json, indent=2, nan_as_null=True)
 
 

@@ -1,0 +1,297 @@
+"""Speed of video detectors: the protocol of all measurements of this package.
+
+Batch 1; a frame is read, goes through the test pipeline, to the device and through the engine, one step after the
+other. A *clip* is a key frame, which is not counted, and the l frames after it, of which the last is the next key
+frame: so work at a key frame on the frames before it is counted. What is compared takes turns: in each round all run
+one clip, one after the other and on the same frames, so that noise of the machine affects all alike, and speed-ups
+compare times of the same round. The first round is warm-up, which compiles, too, and is not counted.
+"""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice, repeat
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+import torch
+from mmdet.structures import SampleList
+from torch import Tensor, nn
+
+from semidff.inference.engine import VideoEngine
+from semidff.inference.schedules import KeyFrameSchedule
+from semidff.inference.timer import FrameTimer, synchronize, timed
+from semidff.models.key_frame import KeyFrame
+from semidff.models.spatial.probe import plain_samples
+from semidff.models.video_detector import VideoDetector
+
+from .evaluation_clips import EvaluationClip
+
+PARTS = {
+    'feature_network': 'N_feat: feature network',
+    'flow': 'F: flow network',
+    'scale': 'S: scale field',
+    'flow_and_scale': 'F + S: flow network with its downsampled input, scale field',
+    'warp': 'W: warp, product and correction',
+    'task_network': 'N_task: task network',
+    'task_non_key': 'N_task: task network and post-processing, propagated features',
+    'task_key': "N_task: the same, the frame's own features",
+}
+"""Labels of the parts that are timed (:class:`PartTimes`) or counted (``complexity``)."""
+
+Key = TypeVar('Key', bound=Hashable)
+Result = TypeVar('Result')
+
+
+def take_turns(
+    tasks: Mapping[Key, Callable[[], Result]],
+    rounds: int,
+    progress: Callable[[str], None] = lambda text: None,
+) -> dict[Key, list[Result]]:
+    """Run each task once per round, one after the other.
+
+    Returns:
+        The results of each task, one for each round after the warm-up.
+
+    Raises:
+        ValueError: If ``rounds`` is less than 1.
+    """
+    if rounds < 1:
+        raise ValueError(f'needs one round or more, got {rounds=}')
+    results: dict[Key, list[Result]] = {key: [] for key in tasks}
+    for number in range(rounds + 1):
+        for key, task in tasks.items():
+            result = task()
+            if number:
+                results[key].append(result)
+        progress(f'round {number} of {rounds}' if number else 'warm-up')
+    return results
+
+
+class ClipTimes(NamedTuple):
+    """Measurements of one clip.
+
+    Attributes:
+        seconds: (l, 4), the key frame first, for each frame: reading it; test pipeline; copy to the device,
+            normalization and padding; networks and post-processing.
+        detections: Number of detections in these frames.
+        memory: Peak of the GPU's memory with this model alone, in MiB; None on CPUs.
+    """
+
+    seconds: np.ndarray
+    detections: int
+    memory: float | None
+
+    @property
+    def network(self) -> float:
+        """Mean seconds of a frame, networks and post-processing."""
+        return float(self.seconds[:, -1].mean())
+
+    @property
+    def total(self) -> float:
+        """Mean seconds of a frame, from reading it to boxes."""
+        return float(self.seconds.sum(axis=1).mean())
+
+
+class ClipTimer:
+    """Runs one method on clips.
+
+    Args:
+        model: Detector, already on its device.
+        method: Method of :class:`~semidff.inference.VideoEngine`.
+        key_interval: Key-frame interval l.
+        pack: Makes a collated test batch of a frame.
+        schedule: Key-frame schedule in place of the interval.
+        smooth_scores: As of the engine.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        method: str,
+        key_interval: int,
+        pack: Callable[[Any], dict],
+        schedule: KeyFrameSchedule | None = None,
+        smooth_scores: int = 0,
+    ) -> None:
+        self._timer = _Total()
+        self._engine = VideoEngine(
+            model, method, key_interval, schedule, self._timer, smooth_scores=smooth_scores
+        )
+        self._key_interval, self._pack = key_interval, pack
+        # Non-key frames are propagated at the next key frame.
+        self._waits = self._engine.method.offline and self._engine.method.uses_temporal
+        self._device = next(model.parameters()).device
+        self._own = sum(t.nbytes for t in (*model.parameters(), *model.buffers()))
+
+    def run(self, frames: Iterable[Any]) -> ClipTimes:
+        """Run the engine on a clip.
+
+        With offline methods that propagate features, what the last frame takes more than the first one is spread
+        evenly over the l - 1 non-key frames.
+
+        Args:
+            frames: At least l + 1 frames; l + 1 of an iterator are read, which is part of what is timed.
+        """
+        self._engine.reset()  # first, since it frees the key frame of the clip before
+        memory, on_gpu = None, self._device.type == 'cuda'
+        if on_gpu:
+            torch.cuda.reset_peak_memory_stats(self._device)
+            before = torch.cuda.memory_allocated(self._device)
+        results, seconds = [], []
+        start = time.perf_counter()
+        for frame in islice(frames, self._key_interval + 1):
+            read = time.perf_counter()
+            data = self._pack(frame)
+            packed = time.perf_counter()
+            self._timer.total = 0.0
+            results += self._engine.push(data)
+            synchronize(self._device)
+            end, network = time.perf_counter(), self._timer.total
+            seconds.append([read - start, packed - read, end - packed - network, network])
+            start = end
+        results += self._engine.flush()
+        synchronize(self._device)
+        flush = time.perf_counter() - start
+        first, *counted = np.array(seconds)
+        counted = np.roll(counted, 1, axis=0)
+        counted[:, -1] += flush / len(counted)  # averaged scores
+        if self._waits and len(counted) > 1:
+            key = min(first[-1], counted[0, -1])
+            counted[1:, -1] += (counted[0, -1] - key) / (len(counted) - 1)
+            counted[0, -1] = key
+        if on_gpu:
+            peak = torch.cuda.max_memory_allocated(self._device)
+            memory = (peak - before + self._own) / 2**20
+        boxes = (result.get('pred_instances') for result in results[1:])
+        detections = sum(len(found) for found in boxes if found is not None)
+        return ClipTimes(counted, detections, memory)
+
+
+class _Total(FrameTimer):
+    """Sum of the times of the engine's model calls."""
+
+    total = 0.0
+
+    def add(self, is_key: bool, seconds: float, *_: Any) -> None:
+        self.total += seconds
+
+
+def clips_of(video: str | EvaluationClip, length: int) -> Iterator[Iterator[np.ndarray]]:
+    """Iterate over consecutive clips of a video, which starts over at its end, in frames (H, W, 3) uint8.
+
+    Frames are decoded where they are read. What is not read of a clip is skipped at the next one.
+
+    Raises:
+        VideoError: If the video cannot be read.
+    """
+    source = EvaluationClip(video) if isinstance(video, str) else video
+    frames = chain.from_iterable(source.images() for _ in repeat(None))
+    while True:
+        clip = islice(frames, length)
+        yield clip
+        for _ in clip:
+            pass
+
+
+class PartTimes(NamedTuple):
+    """Median times of the parts in milliseconds; :data:`PARTS` says what each one includes."""
+
+    feature_network: float
+    flow_and_scale: float
+    warp: float
+    task_non_key: float
+    task_key: float
+
+    @classmethod
+    def medians(cls, rounds: Sequence[Mapping[str, Sequence[float]]]) -> 'PartTimes':
+        """Compute the medians over the frames of all rounds of :func:`time_parts`."""
+        return cls(
+            *(1000 * float(np.median([s for r in rounds for s in r[n]])) for n in cls._fields)
+        )
+
+    @property
+    def key(self) -> float:
+        """Time of a key frame."""
+        return self.feature_network + self.task_key
+
+    @property
+    def non_key(self) -> float:
+        """Time of a non-key frame."""
+        return self.flow_and_scale + self.warp + self.task_non_key
+
+    @property
+    def ratio(self) -> float:
+        """r of DFF Eq. 5."""
+        return self.non_key / self.key
+
+    def bound(self, key_interval: int, overhead: float = 0.0) -> float:
+        """Largest speed-up over frame-by-frame detection.
+
+        Args:
+            key_interval: Key-frame interval l.
+            overhead: Milliseconds a that *every* frame takes outside the network (decoding, for example). With 0, the
+                bound is that of Eq. 7; else it is ``l (a + key) / (l a + key + (l - 1) non_key)``.
+        """
+        return speedup_of((overhead + self.non_key) / (overhead + self.key), key_interval)
+
+
+def speedup_of(ratio: float, key_interval: int) -> float:
+    """Speed-up s of DFF Eq. 7 for a ratio r of costs (Eq. 5) and a key-frame interval l."""
+    return key_interval / (1 + (key_interval - 1) * ratio)
+
+
+@torch.no_grad()
+def time_parts(model: VideoDetector, clip: Iterable[dict]) -> dict[str, list[float]]:
+    """Time each part alone, one after the other, on a key frame and on the non-key frames that follow it.
+
+    Args:
+        model: With a temporal module, in eval mode.
+        clip: Collated test batches of one frame each, two or more.
+
+    Returns:
+        Seconds, by the fields of :class:`PartTimes`.
+
+    Raises:
+        ValueError: If the model has no temporal module.
+    """
+    if not model.has_temporal:
+        raise ValueError('the model has no temporal module: give a stage-two config')
+    device, temporal, spatial = next(model.parameters()).device, model.temporal, model.spatial
+    seconds = defaultdict(list)
+
+    def run(name: str, function: Callable, *arguments: Any) -> Any:
+        with timed(device) as lap:
+            result = function(*arguments)
+        seconds[name].append(lap.seconds)
+        return result
+
+    def flow_and_scale(inputs: Tensor) -> tuple:
+        return temporal.fields(key.image, temporal.prepare(inputs))
+
+    key = None
+    for data in clip:
+        data = model.data_preprocessor(data, False)
+        inputs, samples = data['inputs'], data['data_samples']
+        with model.running():
+            features = run('feature_network', spatial.features, inputs)
+            run('task_key', spatial.predict, features, _fresh(samples))
+            if key is None:
+                key = KeyFrame(temporal.prepare(inputs), features)
+            else:
+                fields = run('flow_and_scale', flow_and_scale, inputs)
+                features = run('warp', temporal.propagate, key.features, *fields)
+                settings = model.non_key_test_cfg
+                run('task_non_key', spatial.predict, features, _fresh(samples), settings)
+    return seconds
+
+
+def batch_of(frame: np.ndarray) -> dict:
+    """Make a collated test batch of a frame (H, W, 3) uint8 of the network's input size."""
+    image = torch.from_numpy(np.ascontiguousarray(frame.transpose(2, 0, 1)))
+    return dict(inputs=[image], data_samples=plain_samples(1, frame.shape[:2]))
+
+
+def _fresh(samples: SampleList) -> SampleList:
+    """Copies of the data samples, since predictions are written into them."""
+    return [sample.clone() for sample in samples]

@@ -1,0 +1,174 @@
+"""The protocol of speed: what is run in which order, and what is counted of a clip."""
+
+import time
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+
+from semidff.analysis.speed import (
+    ClipTimer,
+    PartTimes,
+    batch_of,
+    clips_of,
+    speedup_of,
+    take_turns,
+    time_parts,
+)
+from semidff.datasets.video_readers import VideoError
+from semidff.inference.methods.centered import Centered
+from semidff.inference.methods.copy import Copy
+from semidff.inference.methods.interpolate import Interpolate
+from tests.damaged_video import write_video
+from tests.models import tiny_video_detector
+from tests.tiny_video import build, frame, video_detector_cfg
+
+PARTS = PartTimes(
+    feature_network=90.0, flow_and_scale=12.0, warp=3.0, task_non_key=5.0, task_key=10.0
+)
+FRAMES = [frame(1, index) for index in range(5)]
+
+
+@pytest.fixture(scope='module')
+def model():
+    return build(video_detector_cfg())
+
+
+def test_turns_after_a_warm_up():
+    seen, lines = [], []
+    tasks = {name: lambda name=name: seen.append(name) or len(seen) for name in 'ab'}
+    assert take_turns(tasks, 2, lines.append) == dict(a=[3, 5], b=[4, 6])
+    assert seen == [*'ababab']
+    assert lines == ['warm-up', 'round 1 of 2', 'round 2 of 2']
+    with pytest.raises(ValueError, match='rounds=0'):
+        take_turns(tasks, 0)
+
+
+def test_clips_start_over_and_skip_what_is_not_read(tmp_path):
+    video = str(write_video(tmp_path / 'in.mp4', 5, size=(96, 64)))
+    frames = [image for clip in [next(clips_of(video, 5))] for image in clip]
+    clips = clips_of(video, 3)
+    next(next(clips))
+    second = list(next(clips))
+    for found, expected in zip(second, (frames[3], frames[4], frames[0]), strict=True):
+        assert np.array_equal(found, expected)
+    with pytest.raises(VideoError, match='no such file'):
+        next(next(clips_of(str(tmp_path / 'gone.mp4'), 3)))
+
+
+@pytest.mark.parametrize(
+    ('method', 'function', 'finished'),
+    [(Interpolate, '_key', [1, 4]), (Centered, '_finish', [0, 3, 0])],
+)
+def test_offline_methods_finish_at_the_next_key_frame(
+    model, monkeypatch, method, function, finished
+):
+    """Nothing is left for the flush; every frame is detected, and the frames are not changed."""
+    counts, run = [], getattr(method, function)
+
+    def count(*arguments):
+        results = run(*arguments)
+        counts.append(len(results))
+        return results
+
+    monkeypatch.setattr(method, function, count)
+    timer = ClipTimer(model, method.__name__.lower(), 4, batch_of)
+    clip = timer.run(FRAMES)
+    assert clip.seconds.shape == (4, 4) and counts == finished
+    assert timer.run(FRAMES).detections == clip.detections > 0
+
+
+def test_propagation_at_the_next_key_frame_is_work_of_the_non_key_frames(model, monkeypatch):
+    finish = Centered._finish
+
+    def slow(*arguments):
+        results = finish(*arguments)
+        time.sleep(0.3 * len(results))
+        return results
+
+    monkeypatch.setattr(Centered, '_finish', slow)
+    key, *non_key = ClipTimer(model, 'centered', 4, batch_of).run(FRAMES).seconds[:, 3]
+    assert min(non_key) > 0.25 and key < 0.3
+
+
+def test_the_first_key_frame_is_not_counted_and_the_next_one_stands_first(model, monkeypatch):
+    waits = iter([0.6, 0, 0.3])  # reading the first frame, another and the next key frame
+    key = Copy.key
+
+    def slow(*arguments):
+        time.sleep(next(keys))
+        return key(*arguments)
+
+    def reading():
+        for image in FRAMES[:3]:
+            time.sleep(next(waits))
+            yield image
+
+    keys = iter([0.5, 0.2])
+    monkeypatch.setattr(Copy, 'key', slow)
+    clip = ClipTimer(model, 'copy', 2, batch_of).run(reading())
+    assert clip.seconds[:, 0] == pytest.approx([0.3, 0], abs=0.1)
+    assert clip.seconds[:, 3] == pytest.approx([0.2, 0], abs=0.15)
+    assert clip.network == pytest.approx(clip.seconds[:, 3].mean())
+    assert clip.total == pytest.approx(clip.seconds.sum() / 2)
+    assert clip.memory is None
+
+
+def test_gpu_memory_is_that_of_one_clip(model, monkeypatch):
+    """The key frame of the clip before is freed first, or its size would be subtracted from this clip's."""
+    timer = ClipTimer(model, 'propagate', 4, batch_of)
+    calls, reset = [], timer._engine.reset
+    timer._device = torch.device('cuda')
+    monkeypatch.setattr(timer._engine, 'reset', lambda: (calls.append('reset'), reset()))
+    monkeypatch.setattr(
+        torch.cuda, 'memory_allocated', lambda device: calls.append('allocated') or 0
+    )
+    monkeypatch.setattr(torch.cuda, 'max_memory_allocated', lambda device: 3 << 20)
+    for name in ('reset_peak_memory_stats', 'synchronize'):
+        monkeypatch.setattr(torch.cuda, name, lambda device: None)
+    own = sum(p.nbytes for p in model.parameters())
+    assert timer.run(FRAMES).memory >= 3 + own / 2**20
+    assert calls[:2] == ['reset', 'allocated']
+
+
+def test_equations_5_and_7():
+    assert PARTS.key == 100 and PARTS.non_key == 20
+    assert PARTS.ratio == pytest.approx(0.2)
+    assert PARTS.bound(10) == pytest.approx(10 / (1 + 9 * 0.2)) == speedup_of(0.2, 10)
+    assert PARTS.bound(1) == 1
+    # ten frames of 100 + 25 ms over one of 100 + 25 and nine of 20 + 25
+    assert PARTS.bound(10, overhead=25.0) == pytest.approx(1250 / (125 + 9 * 45))
+    assert PARTS.bound(10, overhead=1e9) == pytest.approx(1.0, abs=1e-6)
+
+
+def test_times_every_part(model):
+    calls = Counter()
+    watched = dict(backbone=model.spatial.detector.backbone, flow=model.temporal.flow_network)
+    hooks = [
+        module.register_forward_hook(lambda *_, name=name: calls.update([name]))
+        for name, module in watched.items()
+    ]
+    seconds = time_parts(model, map(batch_of, FRAMES[:3]))
+    for hook in hooks:
+        hook.remove()
+    assert {name: len(laps) for name, laps in seconds.items()} == dict(
+        feature_network=3, task_key=3, flow_and_scale=2, warp=2, task_non_key=2
+    )
+    assert calls == dict(backbone=3, flow=2)
+    doubled = {name: [2 * one for one in laps] for name, laps in seconds.items()}
+    assert PartTimes.medians([seconds, doubled]).warp == pytest.approx(
+        1000 * np.median(seconds['warp'] + doubled['warp'])
+    )
+    with pytest.raises(ValueError, match='no temporal module'):
+        time_parts(build(video_detector_cfg(temporal=False)), [])
+
+
+def test_non_key_frames_have_their_own_test_settings():
+    model = tiny_video_detector('faster_rcnn', non_key_test_cfg=dict(rpn=dict(max_per_img=5)))
+    regions = []
+    head = model.spatial.detector.roi_head.bbox_head
+    head.register_forward_pre_hook(lambda _, inputs: regions.append(len(inputs[0])))
+    time_parts(model.eval(), map(batch_of, FRAMES[:2]))
+    # two key frames' features and propagated ones
+    assert len(regions) == 3 and regions[2] == 5 < min(regions[:2])

@@ -1,0 +1,151 @@
+"""Measure the speed of one video detector from decoding to boxes, or of several detectors side by side.
+
+With CONFIG [CHECKPOINT]: methods and sets of speed options, relative to the dense detector and to DFF Eq. 7. Without
+CHECKPOINT the weights are random, so that post-processing takes longer than with trained ones; it also depends on the
+frames: give a --video. With --row: networks and post-processing of any detectors, methods and key-frame intervals.
+
+Everything is measured in one process, interleaved clip by clip.
+"""
+
+import argparse
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+
+from semidff.analysis.smooth_video import write_smooth_video
+from semidff.analysis.speed_report import (
+    SpeedRow,
+    measure_methods,
+    measure_rows,
+    pack_with,
+    speed_tables,
+)
+from semidff.inference import Acceleration
+from semidff.inference.acceleration import PRECISIONS
+from semidff.inference.frame_pipeline import frame_pipeline
+from semidff.inference.methods import METHODS
+from semidff.utils.arguments import (
+    SIZE,
+    ToolParser,
+    add_model_arguments,
+    add_timing_arguments,
+    prepare_timing,
+    run_tool,
+)
+from semidff.utils.atomic_write import atomic_write, write_json
+from semidff.utils.checkpoint import load_for_test
+from semidff.utils.model_building import build_video_detector
+from semidff.utils.tables import markdown_table, text_table
+from semidff.utils.tool_files import CheckpointFile, InputFile, OutputFile, ReportFile
+
+DEFAULT_SHAPE = (600, 1000)  # of the synthetic video
+
+
+def parse_args() -> argparse.Namespace:
+    parser = ToolParser(description=__doc__)
+    parser.add_argument('config', type=InputFile, nargs='?', help='config of a video detector')
+    parser.add_argument(
+        'checkpoint', type=CheckpointFile, nargs='?', help='its weights (default: random ones)'
+    )
+    parser.add_argument(
+        '--methods',
+        nargs='+',
+        default=['frame', 'propagate'],
+        choices=list(METHODS.module_dict),
+        help='methods to measure; frame is always added (default: frame propagate)',
+    )
+    parser.add_argument(
+        '--precision',
+        nargs='+',
+        default=['fp32'],
+        choices=list(PRECISIONS),
+        help='precisions to measure (default: fp32)',
+    )
+    parser.add_argument(
+        '--channels-last', action='store_true', help='use channels-last maps in all measurements'
+    )
+    parser.add_argument(
+        '--compile',
+        action='store_true',
+        help='also measure each precision with torch.compile; the warm-up takes minutes',
+    )
+    parser.add_number('--key-interval', 10, 'key-frame interval', metavar='L')
+    parser.add_argument(
+        '--shape',
+        **SIZE,
+        help="resize frames to this size of the network's input "
+        "(default: the config's test pipeline)",
+    )
+    parser.add_argument(
+        '--row',
+        action='append',
+        metavar='NAME=CONFIG,CHECKPOINT,METHOD,L',
+        help='in place of CONFIG, several times: METHOD as in tools/test.py, L the key-frame interval; '
+        'the first row with method frame is the reference of the speed-ups',
+    )
+    parser.add_number('--rounds', 5, 'rounds after the warm-up')
+    add_timing_arguments(
+        parser, "a synthetic pan over a smooth texture; with --row the config's test data"
+    )
+    parser.add_argument('--out', type=ReportFile, metavar='FILE', help='write the figures as JSON')
+    parser.add_argument(
+        '--markdown', type=OutputFile, metavar='FILE', help='write the tables in Markdown'
+    )
+    add_model_arguments(parser, 'every config')
+    return parser.parse_args()
+
+
+def measure_one(args: argparse.Namespace) -> dict:
+    """Measure methods and options of one video detector."""
+    compiled = (False, True) if args.compile else (False,)
+    options = [Acceleration(p, args.channels_last, c) for p in args.precision for c in compiled]
+    model = build_video_detector(args.config, args.cfg_options)
+    if args.checkpoint:
+        load_for_test(model, args.checkpoint, needs_temporal=True)
+    pack = pack_with(frame_pipeline(model.cfg, args.shape))
+    settings = dict(
+        config=args.config,
+        weights=args.checkpoint or 'random',
+        video=args.video or 'smooth texture',
+        shape=args.shape or "the config's",
+        device=args.device,
+        threads=torch.get_num_threads(),
+    )
+    model, measured = model.to(args.device), (args.methods, options, args.key_interval, args.rounds)
+    with TemporaryDirectory() as folder:
+        count = args.key_interval * (args.rounds + 1)
+        video = args.video or write_smooth_video(
+            Path(folder) / 'smooth.mp4', count, *(args.shape or DEFAULT_SHAPE)
+        )
+        return settings | measure_methods(model, video, pack, *measured, progress=report_progress)
+
+
+def report_progress(text: str) -> None:
+    print(text, flush=True)
+
+
+def main(args: argparse.Namespace) -> None:
+    prepare_timing(args)
+    if bool(args.row) == bool(args.config):
+        raise ValueError('give either CONFIG [CHECKPOINT] or --row NAME=CONFIG,CHECKPOINT,METHOD,L')
+    if args.row:
+        rows = [SpeedRow.parse(text) for text in args.row]
+        options = args.video, args.cfg_options, args.device, report_progress
+        report = measure_rows(rows, args.rounds, *options)
+    else:
+        report = measure_one(args)
+    tables = speed_tables(report)
+    print('\n\n'.join(map(text_table, tables)))
+    for name, row in report['rows'].items():
+        if 'note' in row:
+            print(f'{name}: {row["note"]}')
+    if args.out:
+        write_json(report, args.out, indent=2, nan_as_null=True)
+    if args.markdown:
+        with atomic_write(args.markdown) as file:
+            file.write('\n\n'.join(map(markdown_table, tables)) + '\n')
+
+
+if __name__ == '__main__':
+    run_tool(main, parse_args())
