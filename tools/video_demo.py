@@ -41,7 +41,7 @@ from semidff.utils.tool_files import (
     OutputFolder,
     OutputVideo,
 )
-from semidff.visualization.panels import PANELS
+from semidff.visualization.frames import PANELS
 
 
 def parse_args() -> argparse.Namespace:

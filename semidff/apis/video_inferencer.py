@@ -34,8 +34,7 @@ from semidff.utils.model_building import ConfigError, read_config
 from semidff.utils.progress import track
 from semidff.utils.safe_loading import trusted
 from semidff.utils.tool_files import OutputFolder, OutputVideo, check_outputs
-from semidff.visualization.frames import render_frame
-from semidff.visualization.panels import check_panels
+from semidff.visualization.frames import check_panels, render_frame
 
 from .adapted_folder import AdaptedFolder
 

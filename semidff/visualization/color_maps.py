@@ -1,7 +1,7 @@
 """Color maps for feature flow, scale field and features.
 
-Flow uses the color wheel of Baker et al. (torchvision's ``flow_to_image``), the scale field a diverging
-map centered at one, features and their errors sequential maps.
+Flow uses the color wheel of Baker et al. (torchvision's ``flow_to_image``), the scale field a diverging map centered at
+one, features and their errors sequential maps.
 """
 
 import math
@@ -22,8 +22,7 @@ def flow_colors(flow: Tensor, longest: float | None = None) -> np.ndarray:
 
     Args:
         flow: (2, h, w), x to the right and y down, in any unit.
-        longest: Length at which the saturation is full, in the same unit; longer vectors are clipped.
-            None: the maximum length.
+        longest: Length of full saturation, in the same unit, to which vectors are clipped; None: the maximum.
 
     Returns:
         (h, w, 3) uint8, RGB; white is no motion.
@@ -40,10 +39,9 @@ def flow_colors(flow: Tensor, longest: float | None = None) -> np.ndarray:
 
 
 def flow_wheel(size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the legend of :func:`flow_colors`; its radius is the length at which the saturation is full.
+    """Return the legend of :func:`flow_colors`, (size, size, 3) uint8, RGB, and the mask of the wheel in it.
 
-    Returns:
-        The picture, (size, size, 3) uint8, RGB, and the mask of the wheel in it, (size, size) bool.
+    Its radius is the length at which the saturation is full.
     """
     line = (torch.arange(size) + 0.5) / size * 2 - 1
     y, x = torch.meshgrid(line, line, indexing='ij')
@@ -56,10 +54,7 @@ def channel_mean(features: Tensor) -> np.ndarray:
 
 
 def scale_limits(scale: np.ndarray, least: float = 1e-3) -> tuple[float, float]:
-    """Return the color limits of a scale field's means over the channels (h, w), symmetric about one.
-
-    They differ by ``least`` from one at least.
-    """
+    """Return color limits of a scale field's means (h, w): symmetric about one, at least ``least`` away from it."""
     spread = max(float(np.abs(scale - 1).max()), least)
     return 1 - spread, 1 + spread
 
@@ -71,10 +66,7 @@ def feature_limits(*maps: np.ndarray) -> tuple[float, float]:
 
 
 def colored(values: np.ndarray, limits: tuple[float, float], colors: str) -> np.ndarray:
-    """Apply a color map of matplotlib to values (h, w); return (h, w, 3) uint8, RGB.
-
-    ``limits`` are the values of the first and of the last color.
-    """
+    """Apply a color map of matplotlib between two limits to values (h, w); return (h, w, 3) uint8, RGB."""
     position = (values - limits[0]) / max(limits[1] - limits[0], 1e-12)
     return matplotlib.colormaps[colors](position, bytes=True)[..., :3]
 

@@ -1,21 +1,38 @@
-"""Frames with detections, instance masks and key-frame marks."""
+"""Frames with detections, instance masks, key-frame marks and panels of feature flow and scale field."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import cache
+from itertools import chain
+from pathlib import Path
 
 import cv2
+import matplotlib
 import numpy as np
 import torch
 import torch.nn.functional as F
+from matplotlib import font_manager
+from matplotlib.ft2font import FT2Font
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData, PixelData
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
 
-from .panels import BLACK, PANELS, WHITE, covered_share, text_width
+from semidff.inference import MethodError, VideoEngine
+from semidff.inference.methods import METHODS, method_class
+from semidff.utils.frame_size import frame_size
+from semidff.utils.logs import log_warning
 
+from .color_maps import SCALE_COLORS, channel_mean, colored, flow_colors, flow_wheel, rounded_up
+
+BLACK, WHITE = (0, 0, 0), (255, 255, 255)
 KEY_COLOR = (0, 200, 255)  # BGR
 LARGEST = 2**15  # pixels; OpenCV takes 32 bits
 MASK_WEIGHT = 0.5
 MAX_BOXES = 20  # of a scaled frame
 NO_BOXES = InstanceData(scores=torch.zeros(0))
+TEXT_SIZE = 14  # pixels
+FULL_FLOW = 0.5  # cells; the color scale of the flow never ends below this
+FULL_SCALE = 0.05  # likewise for the deviation of the scale field from one
 
 
 def class_color(label: int) -> tuple[int, int, int]:
@@ -39,10 +56,10 @@ def render_frame(
     Args:
         image: (H, W, 3) uint8, BGR; not modified.
         sample: With ``pred_instances`` or ``pred_sem_seg`` in pixels of the image, ``is_key_frame`` (False if
-            missing) and, for panels, ``feature_flow`` (2, h, w) in cells and ``scale_field`` (1, h, w); without
-            them (key frames) no motion and a scale of one are drawn.
+            missing) and, for panels, ``feature_flow`` (2, h, w) in cells and ``scale_field`` (1, h, w); without them
+            (key frames) no motion and a scale of one are drawn.
         score_thr: Detections with lower scores are not drawn.
-        panels: Panels beside the frame, of :data:`~semidff.visualization.panels.PANELS`.
+        panels: Panels beside the frame, of :data:`PANELS`.
 
     Returns:
         (H, (1 + number of panels) W, 3) uint8, BGR.
@@ -62,7 +79,6 @@ def render_frame(
         score = float(instances.scores[index])
         if score >= score_thr:
             label = int(instances.labels[index])
-            name = classes[label] if label < len(classes) else f'class {label}'
             if 'masks' in instances:
                 mask = instances.masks[index].numpy()
                 color = np.array(class_color(label))
@@ -70,11 +86,12 @@ def render_frame(
             corners = instances.bboxes[index].clamp(-LARGEST, LARGEST)
             x1, y1, x2, y2 = (round(value) for value in corners.tolist())
             cv2.rectangle(canvas, (x1, y1), (x2, y2), class_color(label), 2)
-            _label(canvas, f'{name} {score:.2f}', (x1, y1), class_color(label))
+            name, font = drawable(classes[label] if label < len(classes) else f'class {label}')
+            _label(canvas, f'{name} {score:.2f}', (x1, y1), class_color(label), font)
     if sample.get('is_key_frame', False):
         thickness = max(3, min(height, width) // 80)
         cv2.rectangle(canvas, (0, 0), (width - 1, height - 1), KEY_COLOR, thickness)
-        _label(canvas, 'KEY', (thickness, thickness + 19), KEY_COLOR)
+        _label(canvas, 'KEY', (thickness, thickness + 19), KEY_COLOR, drawable('KEY')[1])
     for field, draw in (PANELS[name] for name in panels):
         drawn = draw(sample.get(field), height, width, covered_share(sample))
         canvas = np.concatenate([canvas, drawn], axis=1)
@@ -111,12 +128,154 @@ def render_scaled(
     return render_frame(cv2.resize(image, size, interpolation=method), sample, classes, score_thr)
 
 
-def _label(canvas: np.ndarray, text: str, corner: tuple[int, int], color: tuple) -> None:
+@cache
+def drawable(name: str) -> tuple[str, ImageFont.FreeTypeFont]:
+    """Return a class name as it is drawn, and its font: DejaVu Sans, or the first font with all of its letters.
+
+    Where no font has them, they are drawn as their code points (``\\u6c7d``), which a warning says.
+    """
+    own = Path(matplotlib.get_data_path(), 'fonts', 'ttf', 'DejaVuSans.ttf')
+    for path in chain([own], _system_fonts()):
+        try:
+            if {*map(ord, name)} <= FT2Font(path).get_charmap().keys():
+                return name, ImageFont.truetype(path, TEXT_SIZE)
+        except (OSError, RuntimeError):  # bitmap and damaged fonts
+            continue
+    escaped = name.encode('ascii', 'backslashreplace').decode()
+    log_warning(
+        f'No installed font has all letters of the class name {name!r}, which is drawn as {escaped}'
+    )
+    return escaped, ImageFont.truetype(own, TEXT_SIZE)
+
+
+def _system_fonts() -> Iterator[str]:
+    for font in font_manager.fontManager.ttflist:
+        if not font.name.startswith('Last Resort'):  # draws a box in place of any letter
+            yield font.fname
+
+
+def _label(
+    canvas: np.ndarray,
+    text: str,
+    corner: tuple[int, int],
+    color: tuple[int, int, int],
+    font: ImageFont.FreeTypeFont,
+) -> None:
     """Write a text on a filled strip above a corner, shifted to lie inside the picture."""
-    left = max(min(corner[0] + 1, canvas.shape[1] - text_width(text) - 3), 2)
-    base = max(corner[1] - 5, 13)
-    ends = (left - 2, base - 13), (left + text_width(text) + 1, base + 4)
-    cv2.rectangle(canvas, *ends, color, cv2.FILLED)
+    width = round(font.getlength(text))
+    left, top = max(min(corner[0] - 1, canvas.shape[1] - width - 5), 0), max(corner[1] - 18, 0)
     blue, green, red = color
     ink = BLACK if 0.11 * blue + 0.59 * green + 0.3 * red > 110 else WHITE
-    cv2.putText(canvas, text, (left, base), cv2.FONT_HERSHEY_SIMPLEX, 0.5, ink, 1, cv2.LINE_AA)
+    strip = Image.new('RGB', (width + 4, 18), color)  # BGR, like the canvas
+    ImageDraw.Draw(strip).text((2, 13), text, ink, font, anchor='ls')
+    place = canvas[top : top + 18, left : left + width + 4]
+    place[:] = np.asarray(strip)[: place.shape[0], : place.shape[1]]
+
+
+def flow_panel(
+    flow: Tensor | None, height: int, width: int, covered: tuple[float, float] = (1.0, 1.0)
+) -> np.ndarray:
+    """Draw feature flow in the colors of the flow wheel, at the size of the frame.
+
+    Args:
+        flow: (2, h, w), in cells; None (key frames): no motion.
+        covered: Share of the map's rows and columns that the frame covers; the rest, padding, is cut off.
+
+    Returns:
+        (height, width, 3) uint8, BGR. White is no motion; the wheel's edge is the first of 0.5, 1, 2,
+        4, ... cells that no vector exceeds.
+    """
+    flow = torch.zeros(2, 1, 1) if flow is None else flow.detach().float().cpu()
+    longest = rounded_up(float(flow.norm(dim=0).max()), FULL_FLOW)
+    panel = _resized(flow_colors(flow, longest), height, width, covered)
+    size = max(min(height, width) // 6, 9)
+    wheel, inside = flow_wheel(size)
+    corner = panel[height - size - 8 : height - 8, width - size - 8 : width - 8]
+    corner[inside] = wheel[..., ::-1][inside]
+    center = (width - 8 - size // 2, height - 8 - size // 2)
+    cv2.circle(panel, center, size // 2, BLACK, 1, cv2.LINE_AA)
+    unit = 'cell' if longest == 1 else 'cells'
+    return _caption(panel, 'feature flow', f'{longest:g} {unit}', center[0] - size // 2 - 6)
+
+
+def scale_panel(
+    scale: Tensor | None, height: int, width: int, covered: tuple[float, float] = (1.0, 1.0)
+) -> np.ndarray:
+    """Draw the scale field's mean over channels in diverging colors, at the size of the frame.
+
+    Args:
+        scale: (C, h, w), usually C = 1; None (key frames): one everywhere.
+        covered: As in :func:`flow_panel`.
+
+    Returns:
+        (height, width, 3) uint8, BGR. Gray is one, blue is below, red above; the color limits are the
+        first of 1 -+ 0.05, 0.1, 0.2, ... that no value exceeds.
+    """
+    mean = channel_mean(torch.ones(1, 1, 1) if scale is None else scale)
+    spread = rounded_up(float(np.abs(mean - 1).max()), FULL_SCALE)
+    limits = 1 - spread, 1 + spread
+    panel = _resized(colored(mean, limits, SCALE_COLORS), height, width, covered)
+    bar_width, bar_height = max(width // 6, 9), 12
+    bar = colored(np.linspace(*limits, bar_width)[None], limits, SCALE_COLORS)[..., ::-1]
+    left, top = width - bar_width - 8, height - bar_height - 8
+    panel[top : top + bar_height, left : left + bar_width] = bar
+    cv2.rectangle(
+        panel, (left - 1, top - 1), (left + bar_width, top + bar_height), BLACK, 1, cv2.LINE_AA
+    )
+    return _caption(panel, 'scale field', f'1 +- {spread:g}', left - 6)
+
+
+PANELS = {'flow': ('feature_flow', flow_panel), 'scale': ('scale_field', scale_panel)}
+"""Panels by name: the field of the result that is shown, and the function that draws it."""
+
+
+def check_panels(panels: Sequence[str], method: str, engine: VideoEngine) -> None:
+    """Raise MethodError if the results of an engine with ``method`` lack the fields that the panels show."""
+    if unknown := set(panels) - PANELS.keys():
+        raise MethodError(f'unknown panels {sorted(unknown)}; choose from {", ".join(PANELS)}')
+    if not panels:
+        return
+    if not method_class(method).shows_flow:
+        able = ', '.join(name for name, m in METHODS.module_dict.items() if m.shows_flow)
+        raise MethodError(
+            f'method {method!r} propagates no features, so the panels {", ".join(panels)} would be empty: '
+            f'leave them out, or choose one of {able}'
+        )
+    temporal = engine.method.model.temporal
+    if not hasattr(temporal, 'fields'):
+        raise MethodError(f'{type(temporal).__name__} has no feature flow; leave out the panels')
+    if 'scale' in panels and getattr(temporal, 'scale', None) is None:
+        raise MethodError(
+            f'method {method!r} has no scale field with this model; leave out the panel scale'
+        )
+
+
+def covered_share(sample: DetDataSample) -> tuple[float, float]:
+    """Return the share of the network input's rows and columns that the frame covers; the rest is padding."""
+    padded = sample.get('batch_input_shape')
+    if not padded or not sample.get('img_shape'):
+        return 1.0, 1.0
+    height, width = frame_size(sample)
+    return height / padded[0], width / padded[1]
+
+
+def _resized(
+    picture: np.ndarray, height: int, width: int, covered: tuple[float, float]
+) -> np.ndarray:
+    """Return the covered part of an RGB picture of a map, as BGR in the size of a panel."""
+    whole = (round(width / covered[1]), round(height / covered[0]))
+    bgr = np.ascontiguousarray(picture[..., ::-1])
+    resized = cv2.resize(bgr, whole, interpolation=cv2.INTER_LINEAR)
+    return np.ascontiguousarray(resized[:height, :width])
+
+
+def _caption(panel: np.ndarray, name: str, legend: str, right: int) -> np.ndarray:
+    """Write the panel's name (if it fits) and its legend, the latter right-aligned to a column."""
+    style = cv2.FONT_HERSHEY_SIMPLEX, 0.5
+    name_width, legend_width = (cv2.getTextSize(text, *style, 1)[0][0] for text in (name, legend))
+    base, left = panel.shape[0] - 10, right - legend_width
+    texts = [(name, 8)] if 8 + name_width + 8 < left else []
+    for text, x in [*texts, (legend, left)]:
+        for shade, thickness in ((WHITE, 3), (BLACK, 1)):  # black with a white outline
+            cv2.putText(panel, text, (x, base), *style, shade, thickness, cv2.LINE_AA)
+    return panel

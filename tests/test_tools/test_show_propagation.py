@@ -77,7 +77,7 @@ def test_bad_input_is_reported(show, model, words):
 def test_a_temporal_module_without_flow_is_refused(project):
     from semidff.apis import VideoInferencer
     from semidff.inference import MethodError
-    from semidff.visualization.propagation_view import view_frames
+    from semidff.visualization.propagation import view_frames
 
     inferencer = VideoInferencer(str(project / 'two.py'), str(project / 'two.pth'), 'cpu')
     inferencer.model.temporal = torch.nn.Identity()

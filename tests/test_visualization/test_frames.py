@@ -5,8 +5,15 @@ import torch
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData, PixelData
 
-from semidff.visualization.frames import KEY_COLOR, class_color, render_frame, render_scaled
-from semidff.visualization.panels import flow_panel, scale_panel
+from semidff.visualization.frames import (
+    KEY_COLOR,
+    class_color,
+    drawable,
+    flow_panel,
+    render_frame,
+    render_scaled,
+    scale_panel,
+)
 
 GRAY = np.full((80, 120, 3), 90, np.uint8)
 
@@ -56,6 +63,19 @@ def test_names_stay_inside_the_picture():
     many.pred_instances.scores[1] = 0.4
     both = render_frame(GRAY, many, ('mmmm', 'a'))
     assert (both[13:28, 29:60] == middle[13:28, 29:60]).all()
+
+
+def test_names_in_other_letters_differ(monkeypatch, log):
+    drawn = [render_frame(GRAY, sample(), ('a', name)) for name in ('дом', 'лес', 'ñandú')]
+    assert not (drawn[0] == drawn[1]).all() and not (drawn[1] == drawn[2]).all()
+    monkeypatch.setattr('semidff.visualization.frames.font_manager.fontManager.ttflist', [])
+    drawable.cache_clear()
+    drawn = [
+        render_frame(GRAY, sample(), ('a', name)) for name in ('汽车', '\\u6c7d\\u8f66', '行人')
+    ]
+    drawable.cache_clear()
+    assert (drawn[0] == drawn[1]).all() and not (drawn[0] == drawn[2]).all()
+    assert r"letters of the class name '汽车', which is drawn as \u6c7d\u8f66" in log.text
 
 
 def test_scaled_first_and_drawn_then(monkeypatch):

@@ -12,7 +12,7 @@ from mmengine.config import Config
 from semidff.apis import VideoInferencer
 from semidff.datasets.video_readers import open_stream
 from semidff.inference import MethodError
-from semidff.visualization.panels import flow_panel, scale_panel
+from semidff.visualization.frames import flow_panel, scale_panel
 from tests.damaged_video import write_video
 from tests.tiny_video import build, frame, test_settings, write_videos
 
@@ -66,8 +66,7 @@ def test_results_have_the_fields_of_the_panels(project, tmp_path):
 @pytest.mark.parametrize(
     ('name', 'options', 'message'),
     [
-        ('two', dict(panels=('flaw',)), "unknown panel 'flaw'; choose from flow, scale"),
-        ('two', dict(panels=('flow', 'flow')), 'named twice'),
+        ('two', dict(panels=('flaw',)), "unknown panels .'flaw'.; choose from flow, scale"),
         ('two', dict(panels=('flow',), method='copy'), "'copy' propagates no features"),
         ('two', dict(panels=('scale',), method='sff-fast'), 'leave out the panel scale'),
         ('unscaled', dict(panels=('flow', 'scale')), 'leave out the panel scale'),

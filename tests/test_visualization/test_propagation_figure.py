@@ -6,14 +6,14 @@ import pytest
 import torch
 from mmengine.structures import InstanceData
 
-from semidff.visualization.propagation_figure import (
+from semidff.visualization.propagation import (
     MARGIN,
     PANEL,
     FigureStyle,
+    PairView,
     draw_propagation,
     to_array,
 )
-from semidff.visualization.propagation_view import PairView
 
 NAMES = ('10', '13 (+3)')
 

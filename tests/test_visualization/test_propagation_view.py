@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from semidff.inference import Acceleration, MethodError, accelerate
+from semidff.inference import Acceleration, accelerate
 from semidff.models.temporal.warp import warp
-from semidff.visualization.propagation_view import view_pair
+from semidff.visualization.propagation import view_pair
 from tests.tiny_video import batch, build, frame, video_detector_cfg
 
 
@@ -99,13 +99,6 @@ def test_accelerated_models_can_be_viewed(precision):
     assert half.mean_scaling() == pytest.approx(view.mean_scaling(), abs=0.01)
 
 
-def test_pairs_that_cannot_be_viewed_are_refused():
-    model = make_model()
-    one, _ = prepared(model, 0)
-    two, sample = prepared(model, 1, (32, 64))
-    with pytest.raises(ValueError, match=r'\(64, 96\), the current frame \(32, 64\)'):
-        view_pair(model, one, two, sample, np.zeros((2, 64, 96, 3), np.uint8))
+def test_level_that_the_model_does_not_have():
     with pytest.raises(ValueError, match='level is 3; the feature network gives 3'):
-        view_of(model, level=3)
-    with pytest.raises(MethodError, match='no temporal module'):
-        view_of(build(video_detector_cfg(temporal=False)))
+        view_of(make_model(), level=3)

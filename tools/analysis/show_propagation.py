@@ -10,8 +10,7 @@ from semidff.apis import VideoInferencer
 from semidff.utils.arguments import add_device, add_score_threshold, detector_parser, run_tool
 from semidff.utils.atomic_write import atomic_path
 from semidff.utils.tool_files import InputFile, OutputFile
-from semidff.visualization.propagation_figure import FigureStyle, draw_propagation
-from semidff.visualization.propagation_view import view_frames
+from semidff.visualization.propagation import FigureStyle, draw_propagation, view_frames
 
 
 def parse_args() -> argparse.Namespace:

@@ -11,8 +11,13 @@ from torch import Tensor
 
 from semidff.models.semi_dff import SemiDFF
 from semidff.utils.model_building import undisturbed, unwrapped
-from semidff.visualization.propagation_figure import FigureStyle, draw_propagation, to_array
-from semidff.visualization.propagation_view import PairView, view_pair
+from semidff.visualization.propagation import (
+    FigureStyle,
+    PairView,
+    draw_propagation,
+    to_array,
+    view_pair,
+)
 
 
 @HOOKS.register_module()
@@ -20,7 +25,7 @@ class DistillationVisualizationHook(Hook):
     """Draw the propagation of the batch's first pair with the runner's visualizer.
 
     The figure is that of ``tools/analysis/show_propagation.py``, see
-    :func:`~semidff.visualization.propagation_figure.draw_propagation`. The visualizer's backends write it:
+    :func:`~semidff.visualization.propagation.draw_propagation`. The visualizer's backends write it:
     ``TensorboardVisBackend`` (tag ``distillation``), ``LocalVisBackend``
     (``vis_data/vis_image/distillation_<N>.png``).
 

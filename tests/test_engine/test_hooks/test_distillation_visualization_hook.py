@@ -13,7 +13,7 @@ from semidff.engine.hooks.distillation_visualization_hook import (
     undisturbed,
     view_distillation,
 )
-from semidff.visualization.propagation_figure import (
+from semidff.visualization.propagation import (
     MARGIN,
     PANEL,
     PIXELS,

@@ -1,0 +1,357 @@
+"""Propagation from a key frame to a current frame (semi-DFF Eq. 1): fields, features, detections, and their figure."""
+
+import copy
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg  # no display, no global state
+from matplotlib.figure import Figure, SubFigure
+from mmdet.structures import DetDataSample
+from mmengine.structures import BaseDataElement
+from torch import Tensor
+
+from semidff.datasets.video_readers import VideoError, open_stream
+from semidff.inference.methods.base import MethodError
+from semidff.models.spatial import SpatialModule
+from semidff.models.video_detector import VideoDetector
+
+from .color_maps import (
+    ERROR_COLORS,
+    FEATURE_COLORS,
+    SCALE_COLORS,
+    channel_mean,
+    feature_limits,
+    flow_colors,
+    flow_wheel,
+    scale_limits,
+)
+from .frames import FULL_SCALE, covered_share, render_scaled
+
+PANEL = 3.6  # width of a panel in inches
+MARGIN = 2.2  # width of the legends in inches
+PIXELS = 480  # width of a frame, small enough that the labels of boxes can be read
+ARROWS = 24  # maximum number of arrows in a row of the flow
+OUTSIDE = 1.03  # left edge of the legends, in widths of a panel
+
+
+class PairView(NamedTuple):
+    """A propagation from a key frame to a current frame.
+
+    Maps cover the network's input, padding included; means are over the cells that the frame covers.
+
+    Attributes:
+        frames (ndarray): Key and current frame, (2, H, W, 3) uint8, BGR.
+        flow (Tensor | None): Feature flow (2, h, w) in cells of the flow network's stride; None if there is none.
+        scale (Tensor | None): Scale field (C, h, w), likewise.
+        key_features (Tensor): Features of the key frame at one level, (C, h, w), before the warp.
+        propagated (Tensor): Propagated features, likewise.
+        target (Tensor): The teacher's features of the current frame, likewise.
+        key (BaseDataElement): Detections or labels on the key frame, in pixels of ``frames``.
+        student (BaseDataElement): Those on the propagated features, with the settings of non-key frames.
+        teacher (BaseDataElement): Those on the teacher's features.
+        cell (tuple[float, float]): Size of a cell of the flow in pixels of ``frames``, x and y.
+        covered (tuple[float, float]): Share of the maps' rows and columns that the frame covers.
+    """
+
+    frames: np.ndarray
+    flow: Tensor | None
+    scale: Tensor | None
+    key_features: Tensor
+    propagated: Tensor
+    target: Tensor
+    key: BaseDataElement
+    student: BaseDataElement
+    teacher: BaseDataElement
+    cell: tuple[float, float] = (16.0, 16.0)
+    covered: tuple[float, float] = (1.0, 1.0)
+
+    def visible(self, field: Tensor) -> Tensor:
+        """Return the cells (..., h, w) of a map that the frame covers at least in part."""
+        rows, columns = (
+            int(np.ceil(share * size - 1e-6))
+            for share, size in zip(self.covered, field.shape[-2:], strict=True)
+        )
+        return field[..., :rows, :columns].detach().float().cpu()
+
+    def pixel_flow(self) -> Tensor:
+        """Return the flow in pixels of ``frames``."""
+        return self.flow * self.flow.new_tensor(self.cell)[:, None, None]
+
+    def mean_motion(self) -> float:
+        """Return the mean length of the flow in pixels of ``frames``."""
+        return float(self.visible(self.pixel_flow()).norm(dim=0).mean())
+
+    def mean_scaling(self) -> float:
+        """Return the mean deviation of the scale field from one, over cells and channels."""
+        return float((self.visible(self.scale) - 1).abs().mean())
+
+    def feature_error(self, features: Tensor) -> float:
+        """Return the relative error of features against the teacher's, ‖f̂ - f‖ / ‖f‖."""
+        target = self.visible(self.target)
+        return float((self.visible(features) - target).norm() / target.norm().clamp(min=1e-12))
+
+    def error_map(self, features: Tensor) -> Tensor:
+        """Return the error of each cell, (h, w); its root mean square is :meth:`feature_error`."""
+        typical = self.visible(self.target).square().sum(0).mean().sqrt().clamp(min=1e-12)
+        difference = features.detach().float().cpu() - self.target.detach().float().cpu()
+        return difference.norm(dim=0) / typical
+
+
+@torch.no_grad()
+def view_pair(
+    model: VideoDetector,
+    key: Tensor,
+    current: Tensor,
+    sample: DetDataSample,
+    frames: Sequence[np.ndarray],
+    teacher: SpatialModule | None = None,
+    level: int = 0,
+) -> PairView:
+    """Propagate features from a key frame to a current frame and compare them with the teacher's.
+
+    Args:
+        model: In evaluation mode.
+        key: The preprocessed key frame, (1, 3, H, W).
+        current: The preprocessed current frame, (1, 3, H, W).
+        sample: The current frame's, after preprocessing; not modified.
+        frames: Both frames for display, in the sample's ``ori_shape``: (2, H, W, 3) uint8, BGR.
+        teacher: The detector of the current frame; by default the model's own spatial module.
+        level: Level of the features.
+    """
+    teacher = teacher or model.spatial
+    with model.running():
+        key_features, target = model.spatial.features(key), teacher.features(current)
+        if not 0 <= level < len(target):
+            raise ValueError(
+                f'level is {level}; the feature network gives {len(target)} levels, choose 0 to {len(target) - 1}'
+            )
+        propagated = model.propagate(key, current, key_features, [sample])
+        temporal, flow, scale = model.temporal, None, None
+        if hasattr(temporal, 'fields'):
+            flow, scale, _ = temporal.fields(temporal.prepare(key), temporal.prepare(current))
+        stride = getattr(getattr(temporal, 'flow_network', None), 'stride', 16)
+
+        def predictions(
+            module: SpatialModule, features: tuple[Tensor, ...], test_cfg: dict | None = None
+        ) -> BaseDataElement:
+            # predict() writes into its sample, so each gets a copy
+            result = module.predict(features, [copy.deepcopy(sample)], test_cfg)[0]
+            return result.get(module.prediction).cpu()
+
+        return PairView(
+            frames=np.stack(frames),
+            flow=None if flow is None else flow[0],
+            scale=None if scale is None else scale[0],
+            key_features=key_features[level][0],
+            propagated=propagated[level][0],
+            target=target[level][0],
+            key=predictions(model.spatial, key_features),
+            student=predictions(model.spatial, propagated, model.non_key_test_cfg),
+            teacher=predictions(teacher, target),
+            cell=tuple(stride / factor for factor in sample.get('scale_factor', (1.0, 1.0))),
+            covered=covered_share(sample),
+        )
+
+
+def view_frames(
+    model: VideoDetector,
+    pack: Callable[..., dict],
+    video: str | Path,
+    key: int,
+    currents: Sequence[int],
+    level: int = 0,
+) -> list[PairView]:
+    """Return a view of the propagation from a key frame of a video to each of other frames of it.
+
+    Args:
+        model: In evaluation mode.
+        pack: Returns the collated test batch of a frame: ``pack(frame, **metainfo)``, as
+            :meth:`~semidff.apis.VideoInferencer.preprocess`.
+        video: A video file or a folder of frames.
+        key: Index of the key frame, from 0.
+        currents: Indices of the current frames, before or after the key frame.
+    """
+    if not hasattr(model.temporal, 'fields'):
+        name = type(model.temporal).__name__
+        raise MethodError(f'{name} has no feature flow to show; give a config with TemporalModule')
+    wanted, frames, last = {key, *currents}, {}, -1
+    with closing(open_stream(Path(video))) as stream:
+        for frame in islice(stream, max(0, *wanted) + 1):
+            last = frame.index
+            if last in wanted:
+                frames[last] = frame
+    if missing := wanted - frames.keys():
+        reason = f'frame {min(missing)} asked for, the frames that can be read end with {last} (first: 0)'
+        raise VideoError(video, reason)
+    views = []
+    for current in currents:
+        pair = frames[key], frames[current]
+        batches = [model.data_preprocessor(pack(f, key_frame_id=key), False) for f in pair]
+        images = [batch['inputs'] for batch in batches]
+        sample = batches[1]['data_samples'][0]
+        shown = [frame.image for frame in pair]
+        views.append(view_pair(model, *images, sample, shown, level=level))
+    return views
+
+
+class FigureStyle(NamedTuple):
+    """Options of the figure.
+
+    Attributes:
+        score_thr: Detections with lower scores are not drawn.
+        arrows: Whether the flow has arrows, from each cell to the source of its features.
+    """
+
+    classes: Sequence[str] = ()
+    score_thr: float = 0.3
+    arrows: bool = False
+    dpi: int = 110
+
+
+def draw_propagation(
+    views: Sequence[PairView], names: Sequence[tuple[str, str]], style: FigureStyle
+) -> Figure:
+    """Draw pairs one below the other.
+
+    The panels of a pair: key frame, current frame with the student's and with the teacher's detections, feature flow,
+    scale field; key-frame features, propagated features, the teacher's features, all three with the same color limits;
+    and the errors of the first two against the third, likewise.
+
+    Args:
+        views: The pairs.
+        names: Names of key frame and current frame of each pair.
+    """
+    height, width = views[0].frames.shape[1:3]
+    row = PANEL * height / width + 0.5  # with its titles
+    size = 5 * PANEL + MARGIN, 2 * row * len(views)
+    figure = Figure(size, dpi=style.dpi, layout='constrained')
+    FigureCanvasAgg(figure)
+    blocks = np.atleast_1d(figure.subfigures(len(views), 1))
+    for block, view, name in zip(blocks, views, names, strict=True):
+        _draw_pair(block, view, name, style)
+    return figure
+
+
+def to_array(figure: Figure) -> np.ndarray:
+    """Render a figure of :func:`draw_propagation` to an image (H, W, 3) uint8, RGB."""
+    figure.canvas.draw()
+    return np.array(figure.canvas.buffer_rgba())[..., :3]
+
+
+def _draw_pair(
+    block: SubFigure, view: PairView, names: tuple[str, str], style: FigureStyle
+) -> None:
+    upper, lower = block.subplots(2, 5)
+    for axes in (*upper, *lower):
+        axes.set(xticks=[], yticks=[])
+    frames = (
+        (view.frames[0], view.key, f'key frame {names[0]}', 'spatial module'),
+        (view.frames[1], view.student, f'current frame {names[1]}', 'student: propagated features'),
+        (view.frames[1], view.teacher, f'current frame {names[1]}', 'teacher: its own features'),
+    )
+    for axes, (image, detections, *title) in zip(upper, frames, strict=False):
+        is_key = axes is upper[0]
+        drawn = render_scaled(image, detections, style.classes, PIXELS, is_key, style.score_thr)
+        axes.imshow(cv2.cvtColor(drawn, cv2.COLOR_BGR2RGB))
+        _title(axes, *title)
+    _flow(upper[3], view, style)
+    if view.scale is None:
+        _empty(upper[4], 'scale field')
+    else:
+        limits = scale_limits(channel_mean(view.visible(view.scale)), FULL_SCALE)
+        deviation = f'mean |S \N{MINUS SIGN} 1| = {view.mean_scaling():.3f}'
+        title = 'scale field S, mean over channels', deviation
+        _maps(upper[4:], view, [(channel_mean(view.scale), *title)], SCALE_COLORS, limits)
+    features = view.key_features, view.propagated, view.target
+    limits = feature_limits(*(channel_mean(view.visible(each)) for each in features))
+    names = 'key-frame features', 'propagated features', 'teacher features'
+    means = zip(map(channel_mean, features), names, 3 * ['mean over channels'], strict=True)
+    _maps(lower[:3], view, list(means), FEATURE_COLORS, limits)
+    errors = [view.error_map(each) for each in features[:2]]
+    largest = torch.maximum(*(view.visible(error) for error in errors))
+    limits = (0.0, max(float(np.percentile(largest.numpy(), 99)), 1e-6))
+    titles = (f'error against the teacher, {name}' for name in names[:2])
+    relative = (f'relative error {view.feature_error(each):.1%}' for each in features[:2])
+    maps = list(zip((error.numpy() for error in errors), titles, relative, strict=True))
+    _maps(lower[3:], view, maps, ERROR_COLORS, limits)
+
+
+def _flow(axes: Axes, view: PairView, style: FigureStyle) -> None:
+    if view.flow is None:
+        _empty(axes, 'feature flow')
+        return
+    pixels = view.pixel_flow()
+    flow = view.visible(pixels)
+    longest = float(flow.norm(dim=0).max())
+    cells = float(view.visible(view.flow).norm(dim=0).mean())
+    mean = f'mean {view.mean_motion():.1f} pixels ({cells:.2f} cells)'
+    title = 'feature flow, from current to key frame', mean
+    _maps([axes], view, [(flow_colors(pixels, longest), *title)])
+    if style.arrows:
+        _arrows(axes, view, flow)
+    legend = axes.inset_axes([OUTSIDE, 0.3, 0.3, 0.4])
+    picture, inside = flow_wheel(160)
+    alpha = inside[..., None] * np.uint8(255)
+    legend.imshow(np.concatenate((picture, alpha), axis=-1), extent=(-1, 1, 1, -1))
+    arrow = dict(arrowstyle='->', shrinkA=0, shrinkB=0, linewidth=0.8)
+    legend.annotate('', (1, 0), (0, 0), arrowprops=arrow)
+    legend.set(xticks=[], yticks=[], aspect='equal')
+    legend.set_xlabel(f'edge: {longest:.1f} px', fontsize=8)
+    legend.spines[:].set_visible(False)
+
+
+def _arrows(axes: Axes, view: PairView, flow: torch.Tensor) -> None:
+    """Draw arrows from cells of the current frame to the source of their features in the key frame."""
+    height, width = _extent(view)
+    step = max(1, -(-flow.shape[-1] // ARROWS))
+    rows, columns = np.mgrid[step // 2 : flow.shape[-2] : step, step // 2 : flow.shape[-1] : step]
+    x = (columns + 0.5) * width / view.flow.shape[-1]
+    y = (rows + 0.5) * height / view.flow.shape[-2]
+    u, v = flow[:, rows, columns].numpy()
+    axes.quiver(
+        x, y, u, v, angles='xy', scale_units='xy', scale=1, color='black', alpha=0.75, width=0.003
+    )
+
+
+def _maps(
+    panels: Sequence[Axes],
+    view: PairView,
+    maps: Sequence[tuple[np.ndarray, str, str]],
+    colors: str | None = None,
+    limits: tuple[float, float] = (0.0, 1.0),
+) -> None:
+    """Draw maps with their titles, without padding and without interpolation; a color bar after the last one."""
+    height, width = _extent(view)
+    for axes, (picture, *title) in zip(panels, maps, strict=True):
+        drawn = axes.imshow(
+            picture, cmap=colors, vmin=limits[0], vmax=limits[1], extent=(0, width, height, 0),
+            interpolation='nearest',
+        )  # fmt: skip
+        axes.set(xlim=(0, width * view.covered[1]), ylim=(height * view.covered[0], 0))
+        _title(axes, *title)
+    if colors:
+        place = axes.inset_axes([OUTSIDE, 0, 0.04, 1])
+        axes.figure.colorbar(drawn, cax=place).ax.tick_params(labelsize=8)
+
+
+def _extent(view: PairView) -> tuple[float, float]:
+    """Return height and width of the maps in pixels of the frames."""
+    height, width = view.frames.shape[1:3]
+    return height / view.covered[0], width / view.covered[1]
+
+
+def _empty(axes: Axes, name: str) -> None:
+    """Mark a panel whose field the temporal module does not have."""
+    axes.set_axis_off()
+    axes.text(0.5, 0.5, f'no {name}', ha='center', va='center', transform=axes.transAxes)
+
+
+def _title(axes: Axes, first: str, second: str) -> None:
+    axes.set_title(f'{first}\n{second}', fontsize=9)
