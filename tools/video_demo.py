@@ -16,8 +16,8 @@ from pathlib import Path
 import torch
 
 from semidff.apis import VideoInferencer
-from semidff.apis.adapted_folder import AdaptedFolder
 from semidff.apis.archive import Archive, summary_text
+from semidff.apis.video_inferencer import AdaptedFolder
 from semidff.datasets.video_folders import is_archive
 from semidff.datasets.video_readers import VideoError
 from semidff.experiments.settings import config_text, named_detector

@@ -19,7 +19,7 @@ from torch import nn
 from semidff.analysis.speed import PartTimes, batch_of, take_turns, time_parts
 from semidff.datasets.video_list import VideoInfo
 from semidff.datasets.video_readers import VideoError, open_stream, open_video
-from semidff.inference.frame_pipeline import frame_pipeline
+from semidff.inference.loading import frame_pipeline
 from semidff.models.channels_last import to_channels_last
 from semidff.models.spatial.head_family import head_family
 from semidff.models.spatial.output_split import correction_width

@@ -17,7 +17,7 @@ from mmengine.runner import Runner
 
 from semidff.datasets.video_list import VideoInfo, load_videos
 from semidff.engine.optimizers.bfloat16_optim_wrapper import bfloat16_pays
-from semidff.inference.frame_pipeline import frame_pipeline
+from semidff.inference.loading import frame_pipeline
 from semidff.inference.timer import timed
 from semidff.models.channels_last import to_channels_last
 from semidff.models.video_detector import VideoDetector

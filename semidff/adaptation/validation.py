@@ -22,7 +22,7 @@ from semidff.datasets.class_names import class_names
 from semidff.datasets.video_readers import VideoError, open_video
 from semidff.evaluation.metrics import MIN_SCORE
 from semidff.inference import VideoEngine
-from semidff.inference.frame_pipeline import frame_pipeline
+from semidff.inference.loading import frame_pipeline
 from semidff.inference.timer import NoTimer
 from semidff.utils.atomic_write import atomic_write, write_json
 from semidff.utils.checkpoint import read_checkpoint
@@ -50,7 +50,7 @@ def validate(
     """Measure operating points and write ``report.json``, ``report.md`` and ``report.png``.
 
     Args:
-        model: The result of the training, as :func:`~semidff.inference.frame_pipeline.load_model` returns it.
+        model: The result of the training, as :func:`~semidff.inference.loading.load_model` returns it.
         detector: The same with the weights of the image detector, to which all points are compared.
         out: Folder of the results. Detections are kept in ``validation``, so that an interrupted validation continues.
         labels: COCO-VID json of videos that are evaluated in place of the held-back frames, by mAP, too.

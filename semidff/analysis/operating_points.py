@@ -83,7 +83,7 @@ def measure_operating_points(
     :func:`~semidff.evaluation.metrics.agreement`. With labels, it is mAP, and the agreement is measured, too.
 
     Args:
-        model: From :func:`~semidff.inference.frame_pipeline.load_model`: on its device, with ``cfg`` and
+        model: From :func:`~semidff.inference.loading.load_model`: on its device, with ``cfg`` and
             ``dataset_meta``.
         videos: Video files, folders of frames or clips; with labels, only for the times.
         points: The operating points; None: :func:`grid_of_points`, with the methods that the model supports. The

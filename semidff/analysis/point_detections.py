@@ -10,7 +10,7 @@ from mmengine.dataset import pseudo_collate
 
 from semidff.evaluation import Detections
 from semidff.inference import AdaptiveSchedule, ErrorPredictor, FixedSchedule, VideoEngine
-from semidff.inference.frame_pipeline import frame_pipeline
+from semidff.inference.loading import frame_pipeline
 from semidff.inference.schedules import KeyFrameSchedule
 from semidff.models.video_detector import VideoDetector
 from semidff.utils.atomic_write import atomic_path

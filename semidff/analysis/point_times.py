@@ -14,7 +14,7 @@ import numpy as np
 from mmengine.dataset import pseudo_collate
 
 from semidff.inference import AdaptiveSchedule, ErrorPredictor
-from semidff.inference.frame_pipeline import frame_pipeline
+from semidff.inference.loading import frame_pipeline
 from semidff.models.video_detector import VideoDetector
 
 from .evaluation_clips import EvaluationClip

@@ -18,7 +18,7 @@ import torch
 from mmdet.structures import SampleList
 from torch import Tensor, nn
 
-from semidff.inference.engine import VideoEngine
+from semidff.inference.video_engine import VideoEngine
 from semidff.inference.schedules import KeyFrameSchedule
 from semidff.inference.timer import FrameTimer, synchronize, timed
 from semidff.models.key_frame import KeyFrame

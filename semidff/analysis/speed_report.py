@@ -15,7 +15,7 @@ from mmengine.dataset import pseudo_collate
 
 from semidff.datasets.samplers.video_sampler import frames_of_videos
 from semidff.inference.acceleration import Acceleration, accelerate
-from semidff.inference.frame_pipeline import frame_pipeline, load_model
+from semidff.inference.loading import frame_pipeline, load_model
 from semidff.inference.methods import method_class
 from semidff.models.video_detector import VideoDetector
 from semidff.utils.image_detectors import test_datasets

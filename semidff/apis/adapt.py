@@ -30,7 +30,7 @@ from semidff.datasets.class_names import class_names
 from semidff.datasets.video_list import VideoListError, load_videos
 from semidff.datasets.video_readers import Frame, open_stream
 from semidff.engine.training import run_training
-from semidff.inference.schedules.fit import FitError, fit_adaptive
+from semidff.inference.schedule_fit import FitError, fit_adaptive
 from semidff.utils.atomic_write import atomic_path, write_json
 from semidff.utils.checkpoint import TRAINING_ONLY, read_checkpoint
 from semidff.utils.model_building import read_config

@@ -145,7 +145,7 @@ class Archive:
         """Detect in one video and return its record."""
         detections, labels, boxes = self._results(video)
         outputs = dict(out_video=boxes if self.draw else None)
-        if inferencer.engine().model.spatial.prediction == 'pred_sem_seg':
+        if inferencer.engine.model.spatial.prediction == 'pred_sem_seg':
             outputs['out_labels'] = labels
         else:
             outputs['out_json'] = detections

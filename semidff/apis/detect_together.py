@@ -52,7 +52,7 @@ def detect_together(
 def _results(
     inferencer: VideoInferencer, sources: Sequence[Source], max_frames: int | None
 ) -> Iterator[DetDataSample]:
-    engine = inferencer.engine()
+    engine = inferencer.engine
     with ExitStack() as stack:
         live: list[tuple[Iterator[tuple], StreamState]] = []
         for video_id, source in enumerate(sources):

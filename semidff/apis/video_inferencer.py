@@ -1,55 +1,91 @@
 """Video detection from Python."""
 
+import copy
+import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
 from mmdet.structures import DetDataSample
 from mmengine.config import Config, ConfigDict
-from mmengine.dataset import Compose, pseudo_collate
-from mmengine.infer.infer import BaseInferencer
+from mmengine.dataset import pseudo_collate
+from mmengine.device import get_device
 from mmengine.registry import init_default_scope
-from torch import nn
 
 from semidff.datasets.video_readers import Frame, FrameStream
-from semidff.datasets.video_readers.sources import (
-    MAX_READ_AHEAD,
-    Source,
-    check_limits,
-    prefetch,
-    sources_of,
-)
-from semidff.inference import KeyFrameSchedule, VideoEngine, build_schedule
-from semidff.inference.frame_pipeline import frame_pipeline, load_model
+from semidff.datasets.video_readers.sources import Source, check_limits, prefetch, sources_of
+from semidff.inference import KeyFrameSchedule, NoTimer, VideoEngine, schedule_config
+from semidff.inference.loading import frame_pipeline, load_model
 from semidff.inference.methods import method_class
-from semidff.inference.outputs import Output, Result, check_kinds, check_out_video, open_outputs
-from semidff.inference.timer import NoTimer
+from semidff.inference.outputs import Output, Result, check_requested, open_outputs
+from semidff.utils.image_detectors import read_detector
 from semidff.utils.installed import installed_file
 from semidff.utils.model_building import ConfigError, read_config
 from semidff.utils.progress import track
 from semidff.utils.safe_loading import trusted
-from semidff.utils.tool_files import OutputFolder, OutputVideo, check_outputs
 from semidff.visualization.frames import check_panels, render_frame
 
-from .adapted_folder import AdaptedFolder
+
+class AdaptedFolder(NamedTuple):
+    """What is used of a folder of :func:`~semidff.apis.adapt`.
+
+    Attributes:
+        config: The config file.
+        weights: The checkpoint of the video detector.
+        detector: That of the image detector, for methods that do not run the temporal module: training changes the
+            task network.
+        method: The recommended method.
+        key_interval: The recommended key-frame interval.
+        schedule: Config of the recommended schedule; None: fixed intervals.
+        scale: Recommended input size relative to that of the config.
+    """
+
+    config: str
+    weights: str
+    detector: str
+    method: str
+    key_interval: int
+    schedule: dict | None
+    scale: float
+
+    @classmethod
+    def read(cls, folder: Path) -> 'AdaptedFolder':
+        """Read a folder, with a warning if it recommends nothing."""
+        files = [folder / name for name in ('config.py', 'last.pth', 'detector.pth')]
+        if missing := [file.name for file in files if not file.is_file()]:
+            raise ConfigError(
+                f'{folder}: has no {" and no ".join(missing)}; give a folder that tools/adapt.py has finished, or a '
+                'config file'
+            )
+        point = read_config(files[0]).get('recommended') or {}
+        if not point:
+            warnings.warn(
+                f'{folder}: recommends no operating point, since its validation is not finished; the default is '
+                'propagation with key-frame interval 10. Run tools/adapt.py again',
+                stacklevel=2,
+            )
+        method, interval = point.get('method', 'propagate'), point.get('key_interval', 10)
+        schedule = None
+        if method == 'adaptive':
+            method, schedule = 'propagate', schedule_config(interval, str(folder / 'adaptive.json'))
+        return cls(*map(str, files), method, interval, schedule, point.get('scale', 1.0))
 
 
-class VideoInferencer(BaseInferencer):
+class VideoInferencer:
     """Detect objects in videos, or segment them, with the engine of ``tools/test.py``.
 
     Names and arguments follow mmdet's ``DetInferencer``, with one difference: a call returns an iterator,
     since a video may be endless. A frame is detected and written when its result is requested, and read a
     few frames ahead; memory does not grow with the video. Several iterators of one inferencer may run
-    concurrently: they share the model only.
+    concurrently: they share model and engine only.
 
     Args:
-        model: The config or its file, or a folder of ``tools/adapt.py``, which holds config and checkpoint; None: the
-            config in the checkpoint.
+        model: The config or its file, the name of an image detector of mmdet, or a folder of ``tools/adapt.py``, which
+            holds config and checkpoint; None: the config in the checkpoint.
         weights: The checkpoint; None: random weights, with a warning.
         device: Device; default: a GPU if available.
         method: Method of :class:`~semidff.inference.VideoEngine`; default: ``propagate``. What a folder recommends is
@@ -72,11 +108,14 @@ class VideoInferencer(BaseInferencer):
         trust: Whether to load a checkpoint that can run code.
         smooth_scores: Number of frames over which scores are averaged, see :class:`~semidff.inference.VideoEngine`.
 
+    Attributes:
+        model: The video detector.
+        engine: Its engine, which keeps no times, since streams may be endless.
+
     Raises:
-        FileNotFoundError: There is no such config.
+        ConfigError: There is no such config.
         CheckpointError: The checkpoint does not fit, or has no config and none is given.
         MethodError: The method is unknown or not supported by the model, or a panel has nothing to show.
-        ValueError: The precision, ``key_interval`` or ``read_ahead`` is invalid.
 
     Example:
         >>> inferencer = VideoInferencer('config.py', 'last.pth', key_interval=10)
@@ -103,40 +142,27 @@ class VideoInferencer(BaseInferencer):
         trust: bool = False,
         smooth_scores: int = 0,
     ) -> None:
-        if read_ahead is not None and not 0 <= read_ahead <= MAX_READ_AHEAD:
-            raise ValueError(
-                f'read_ahead is {read_ahead}; it must be a number of frames from 0 to {MAX_READ_AHEAD}'
-            )
-        self._scale = 1.0
+        scale = 1.0
         if isinstance(model, str | Path) and Path(model).is_dir():
             folder = AdaptedFolder.read(Path(model))
             if method is key_interval is schedule is None:
-                method, key_interval, schedule, self._scale = folder[3:]
+                method, key_interval, schedule, scale = folder[3:]
             trained = method_class(method or 'propagate').uses_temporal
             model = folder.config
             weights = weights or (folder.weights if trained else folder.detector)
-        self.schedule = None if schedule is None else build_schedule(schedule)
-        self.read_ahead = read_ahead
-        self.panels, self.smooth_scores = tuple(panels), smooth_scores
-        self.method, self.classes = method or 'propagate', classes
-        self.key_interval = 10 if key_interval is None else key_interval
-        self._speed = precision, channels_last, compile
-        self._read: list[str] = []
-        if isinstance(model, str | Path):
-            model = installed_file(model)
-            if model.endswith('.py') and not Path(model).is_file():
-                raise FileNotFoundError(f'{model}: there is no such config file')
-            if Path(model).is_file():
-                self._read.append(model)
-                model = read_config(model)
-                if 'model' not in model:
-                    raise ConfigError(f"{self._read[0]}: has no model; give a detector's config")
+        self.method = method = method or 'propagate'
+        self.read_ahead, self.panels, self.show_progress = read_ahead, tuple(panels), show_progress
+        self._read = [str(given) for given in (model, weights) if isinstance(given, str | Path)]
         init_default_scope(scope)
-        weights = None if weights is None else str(weights)
-        self._read += [given for given in (model, weights) if isinstance(given, str)]
+        weights, device = None if weights is None else str(weights), device or get_device()
         with trusted(trust):
-            super().__init__(model, weights, device, scope, show_progress)
-        check_panels(self.panels, self.method, self.engine())  # engine() checks method and model
+            speed = precision, channels_last, compile
+            self.model = load_model(_config(model), weights, device, method, classes, *speed)
+        self.pipeline = frame_pipeline(self.model.cfg, scale=scale)
+        interval = 10 if key_interval is None else key_interval
+        settings = method, interval, schedule, NoTimer(), bool(panels), smooth_scores
+        self.engine = VideoEngine(self.model, *settings)
+        check_panels(self.panels, method, self.engine)
 
     def __call__(
         self,
@@ -179,16 +205,12 @@ class VideoInferencer(BaseInferencer):
         """
         check_limits(fps, max_frames, pred_score_thr)
         sources = sources_of(inputs, fps, strict)
+        files = out_video, out_json, out_txt, out_labels
         paths = [source.path for source in sources]
-        check_out_video(out_video, paths)
-        video = out_video and OutputVideo(out_video)
-        labels = out_labels and OutputFolder(out_labels)
-        check_outputs([video, out_json, out_txt, labels], [*paths, *self._read])
-        check_kinds(self.engine().model.spatial.prediction, out_json or out_txt, out_labels, paths)
-        draw = partial(self.visualize, pred_score_thr=pred_score_thr)
+        check_requested(self.engine.model.spatial.prediction, paths, self._read, *files)
         classes = self.model.dataset_meta['classes']
-        outputs = open_outputs(classes, draw, out_video, out_json, out_txt, out_labels, fps)
-        return self._run(sources, outputs, max_frames)
+        draw = partial(render_frame, classes=classes, score_thr=pred_score_thr, panels=self.panels)
+        return self._run(sources, open_outputs(classes, draw, *files, fps), max_frames)
 
     def _run(
         self,
@@ -197,40 +219,35 @@ class VideoInferencer(BaseInferencer):
         max_frames: int | None,
     ) -> Iterator[DetDataSample]:
         number = 0
-        with opening as outputs:
-            try:
-                for video_id, source in enumerate(sources):
-                    with self.open(source, video_id, max_frames) as (stream, frames):
-                        rate = stream.mean_rate() if outputs else None
+        # The caller may stop early: the files are complete up to there.
+        with opening as outputs, suppress(GeneratorExit):
+            for video_id, source in enumerate(sources):
+                with self.open(source, video_id, max_frames) as (stream, frames):
+                    rate = stream.mean_rate() if outputs else None
+                    for output in outputs:
+                        output.start(stream.name, rate)
+                    results, before = self._results(frames), number
+                    if self.show_progress:
+                        results = track(results, stream.name, max_frames or stream.length)
+                    for frame, sample in results:
+                        number = before + frame.index + 1
                         for output in outputs:
-                            output.start(stream.name, rate)
-                        before = number
-                        for frame, sample in self._results(stream, frames, max_frames):
-                            number = before + frame.index + 1
-                            self.postprocess(Result(frame, sample, number), outputs)
-                            yield sample
-                        for output in outputs:
-                            output.end()
-            except GeneratorExit:
-                return  # the caller stops early: the files are complete up to here
+                            output.add(Result(frame, sample, number))
+                        yield sample
+                    for output in outputs:
+                        output.end()
 
     def _results(
-        self, stream: FrameStream, frames: Iterator[tuple[Frame, dict]], max_frames: int | None
+        self, frames: Iterator[tuple[Frame, dict]]
     ) -> Iterator[tuple[Frame, DetDataSample]]:
-        """Yield the frames of a video with their results, and show the progress."""
-        engine = self.engine()
+        """Yield the frames of a video with their results."""
+        state = self.engine.open()
         waiting: deque[Frame] = deque()  # offline methods return results later
-
-        def finished() -> Iterator[DetDataSample]:
-            for frame, batch in frames:
-                waiting.append(frame)
-                yield from engine.push(batch)
-            yield from engine.flush()
-
-        samples = finished()
-        if self.show_progress:
-            samples = track(samples, stream.name, max_frames or stream.length)
-        for sample in samples:
+        for frame, batch in frames:
+            waiting.append(frame)
+            for sample in self.engine.push(batch, state):
+                yield waiting.popleft(), sample
+        for sample in self.engine.flush(state):
             yield waiting.popleft(), sample
 
     @contextmanager
@@ -262,37 +279,16 @@ class VideoInferencer(BaseInferencer):
         )
         if next(self.model.parameters()).is_cuda:
             packed['inputs'] = packed['inputs'].pin_memory()  # for a copy that does not block
-        return self.collate_fn([packed])
+        return pseudo_collate([packed])
 
-    def visualize(
-        self, inputs: np.ndarray, preds: DetDataSample, pred_score_thr: float = 0.3
-    ) -> np.ndarray:
-        """Draw a frame with its detections and panels, see :func:`~semidff.visualization.render_frame`."""
-        classes = self.model.dataset_meta['classes']
-        return render_frame(inputs, preds, classes, pred_score_thr, self.panels)
 
-    def postprocess(self, preds: Result, outputs: Iterable[Output] = ()) -> None:
-        """Add a frame's result to the outputs."""
-        for output in outputs:
-            output.add(preds)
-
-    def engine(self) -> VideoEngine:
-        """Build an engine with these settings. It keeps no times, since streams may be endless."""
-        settings = self.method, self.key_interval, self.schedule
-        return VideoEngine(self.model, *settings, NoTimer(), bool(self.panels), self.smooth_scores)
-
-    def _init_model(
-        self, cfg: Config | ConfigDict, weights: str | None, device: str = 'cpu'
-    ) -> nn.Module:
-        return load_model(cfg, weights, device, self.method, self.classes, *self._speed)
-
-    def _init_pipeline(self, cfg: Config | ConfigDict) -> Compose:
-        return frame_pipeline(cfg, scale=self._scale)
-
-    def _init_collate(self, cfg: Config | ConfigDict) -> Callable:
-        if 'collate_fn' in (cfg.get('test_dataloader') or {}):
-            return super()._init_collate(cfg)
-        return pseudo_collate  # the default of BaseInferencer, which warns
-
-    def _init_visualizer(self, cfg: Config | ConfigDict) -> None:
-        """Build none: :meth:`visualize` draws; the config's visualizer is for training."""
+def _config(model: str | Path | Config | dict | None) -> Config | ConfigDict:
+    """Read a config; an empty one stands for that of the checkpoint."""
+    if not isinstance(model, str | Path):
+        return copy.deepcopy(model if isinstance(model, Config) else ConfigDict(model or {}))
+    if not Path(file := installed_file(model)).is_file():
+        return read_detector(str(model), warn=False)
+    config = read_config(file)
+    if 'model' not in config:
+        raise ConfigError(f"{model}: has no model; give a detector's config")
+    return config

@@ -9,7 +9,7 @@ from mmengine.dataset import pseudo_collate
 from semidff.analysis.smooth_video import smooth_frames
 from semidff.analysis.speed import batch_of
 from semidff.datasets.video_readers import open_video
-from semidff.inference.frame_pipeline import frame_pipeline, pair
+from semidff.inference.loading import frame_pipeline, pair
 from semidff.utils.image_detectors import test_datasets
 
 

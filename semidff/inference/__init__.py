@@ -1,7 +1,6 @@
 """Video inference: methods, key-frame schedules and the engine that runs them over videos."""
 
 from .acceleration import Acceleration, accelerate
-from .engine import VideoEngine
 from .methods import METHODS, MethodError
 from .pairs import PairEngine
 from .schedules import (
@@ -11,8 +10,9 @@ from .schedules import (
     KeyFrameSchedule,
     SceneCutSchedule,
     ScheduleError,
+    StreamState,
     build_schedule,
     schedule_config,
 )
-from .stream_state import StreamState
 from .timer import FrameTimer, Lap, NoTimer, synchronize, timed
+from .video_engine import VideoEngine

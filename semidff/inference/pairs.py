@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from mmdet.structures import DetDataSample
 from torch import nn
 
-from .engine import VideoEngine
 from .methods.base import MethodError, pairwise_methods
-from .schedules import FixedSchedule
-from .stream_state import StreamState
+from .schedules import FixedSchedule, StreamState
 from .timer import FrameTimer
+from .video_engine import VideoEngine
 
 _FIRST_ONLY = FixedSchedule(sys.maxsize)
 
@@ -28,9 +27,6 @@ class PairEngine:
             ``propagate``, ``frame`` or ``copy``.
         key_interval: Number l of distances; ``frame`` has distance 0 only.
         timer: Timer that collects the times of frames; a new one by default.
-
-    Raises:
-        MethodError: If the method is unknown, depends on other frames too, or does not work with this model.
     """
 
     def __init__(

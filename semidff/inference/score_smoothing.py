@@ -13,7 +13,7 @@ from itertools import islice
 import numpy as np
 from mmdet.structures import DetDataSample, SampleList
 
-from .methods.linking import link
+from .methods.boxes import link
 
 MIN_SCORE = 0.05
 """Detections with a lower score belong to no track and keep their score."""
@@ -32,7 +32,7 @@ class ScoreSmoother:
 
     def __init__(self, window: int, offline: bool = False) -> None:
         self.window, self.ahead = window, window if offline else 0
-        self._frames: deque[_Frame] = deque(maxlen=window + self.ahead + 1)
+        self._frames: deque[_Linked] = deque(maxlen=window + self.ahead + 1)
         self._waiting = self._tracks = 0
 
     def push(self, samples: SampleList) -> SampleList:
@@ -49,11 +49,11 @@ class ScoreSmoother:
         """Return the results that wait for later frames."""
         return [self._finish() for _ in range(self._waiting)]
 
-    def _linked(self, sample: DetDataSample) -> '_Frame':
+    def _linked(self, sample: DetDataSample) -> '_Linked':
         """Assign the detections of the next frame to tracks."""
         found = sample.pred_instances.cpu()
         boxes, labels = found.bboxes.numpy(), found.labels.numpy()
-        frame = _Frame(sample, boxes, found.scores.numpy().astype(np.float64), labels)
+        frame = _Linked(sample, boxes, found.scores.numpy().astype(np.float64), labels)
         strong = np.flatnonzero(frame.scores >= MIN_SCORE)
         if self._frames:
             before = self._frames[-1]
@@ -92,7 +92,7 @@ class ScoreSmoother:
         return frame.sample
 
 
-class _Frame:
+class _Linked:
     """A result, its detections as arrays and their tracks, -1 where they belong to none."""
 
     def __init__(

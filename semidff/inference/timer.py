@@ -29,11 +29,7 @@ class Lap:
 
 @contextmanager
 def timed(device: torch.device) -> Iterator[Lap]:
-    """Measure the time of a block, including the work that it queues on ``device``.
-
-    Yields:
-        Lap whose ``seconds`` are set when the block ends.
-    """
+    """Measure the time of a block, with the work that it queues on ``device``; it is known when the block ends."""
     lap = Lap()
     synchronize(device)
     start = time.perf_counter()
@@ -55,23 +51,13 @@ class FrameTimer:
     measure = staticmethod(timed)
 
     def __init__(self, warmup: int = 3, key_interval: int | None = None) -> None:
-        if warmup < 0:
-            raise ValueError(f'warmup is {warmup}; it must be a number of frames, 0 or more')
         self.warmup = warmup
         self.key_interval = key_interval
         self.seconds: dict[str, list[float]] = {'key': [], 'non_key': []}
-        self.lost: dict[int, float] = {}
         self.deferred: float | None = None
 
-    def add(self, is_key: bool, seconds: float, lost: float | None = None) -> None:
-        """Count a frame.
-
-        Args:
-            lost: Part of the time that computed a flow in vain: the schedule made the frame a key frame only after
-                the flow network had run. None for all other frames.
-        """
-        if lost is not None:
-            self.lost[len(self.seconds['key'])] = lost
+    def add(self, is_key: bool, seconds: float) -> None:
+        """Count a frame."""
         self.seconds['key' if is_key else 'non_key'].append(seconds)
 
     def add_deferred(self, seconds: float) -> None:
@@ -115,24 +101,17 @@ class FrameTimer:
 
         Returns:
             ``schedule/interval``, frames per key frame; ``schedule/key_share``, share of key frames;
-            ``schedule/rejected_share``, share of frames whose flow was computed in vain; ``schedule/cost``, the mean
-            time of a frame relative to a key frame's without lost flow, unless the method is offline. Empty without
-            key frames.
+            ``schedule/cost``, the mean time of a frame relative to a key frame's, unless the method is offline. Empty
+            without key frames.
         """
         keys, frames = len(self.seconds['key']), sum(map(len, self.seconds.values()))
         if not keys:
             return {}
-        found = {
-            'schedule/interval': frames / keys,
-            'schedule/key_share': keys / frames,
-            'schedule/rejected_share': len(self.lost) / frames,
-        }
-        if self.deferred is not None:
-            return found
-        counted = range(min(self.warmup, keys - 1), keys)
-        dense = np.mean([self.seconds['key'][i] - self.lost.get(i, 0.0) for i in counted])
-        cost = self.summary()['time/mean_ms'] / max(1000 * float(dense), 1e-9)
-        return found | {'schedule/cost': cost}
+        found = {'schedule/interval': frames / keys, 'schedule/key_share': keys / frames}
+        if self.deferred is None:
+            times = self.summary()
+            found['schedule/cost'] = times['time/mean_ms'] / max(times['time/key_ms'], 1e-9)
+        return found
 
 
 class NoTimer(FrameTimer):

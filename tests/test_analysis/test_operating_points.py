@@ -19,8 +19,8 @@ from semidff.analysis.point_times import PointTimes
 from semidff.evaluation import Detections
 from semidff.evaluation.metrics import agreement
 from semidff.inference import FixedSchedule, MethodError, VideoEngine
-from semidff.inference.frame_pipeline import frame_pipeline
-from semidff.inference.methods import blend, interpolate
+from semidff.inference.loading import frame_pipeline
+from semidff.inference.methods import boxes, propagation
 from tests.damaged_video import write_video
 from tests.tiny_video import (
     CLASSES,
@@ -165,13 +165,13 @@ def test_the_dense_detector_is_that_of_before_the_training(clip, model, tmp_path
 
 
 def test_work_at_key_frames_is_timed(clip, model, monkeypatch):
-    link = interpolate.link
+    link = boxes.link
 
     def slow(*args):
         time.sleep(0.5)
         return link(*args)
 
-    for module in (interpolate, blend):
+    for module in (boxes, propagation):
         monkeypatch.setattr(module, 'link', slow)
     points = {OperatingPoint(method, 10): model for method in ('interpolate', 'centered', 'blend')}
     times = PointTimes(points, clip)

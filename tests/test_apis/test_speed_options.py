@@ -129,5 +129,3 @@ def test_defaults_are_those_of_the_config(project):
 def test_invalid_options(project):
     with pytest.raises(ValueError, match="precision 'int4' is unknown"):
         make(project, precision='int4')
-    with pytest.raises(ValueError, match='read_ahead is -1'):
-        make(project, read_ahead=-1)

@@ -23,6 +23,7 @@ from semidff.datasets import CocoVIDDataset
 from semidff.datasets.video_readers import Frame, VideoError, VideoWarning, open_stream
 from semidff.inference import MethodError
 from semidff.utils.checkpoint import CheckpointError
+from semidff.utils.model_building import ConfigError
 from tests.damaged_video import wipe, write_video
 from tests.tiny_video import (
     CLASSES,
@@ -362,7 +363,7 @@ def test_invalid_arguments(tmp_path, project, inferencer):
     source = write_video(tmp_path / 'street.mp4', 3)
     for options, message in (
         (dict(out_video=source), 'would overwrite the input'),
-        (dict(out_video=tmp_path), 'would overwrite the input'),
+        (dict(out_video=tmp_path), 'is the folder of an input'),
         (dict(out_video='out.avi'), 'only .mp4'),
         (dict(max_frames=0), 'max_frames is 0'),
         (dict(fps=0), 'fps is 0'),
@@ -377,7 +378,7 @@ def test_invalid_arguments(tmp_path, project, inferencer):
 
 
 def test_models_that_cannot_be_used(project):
-    with pytest.raises(FileNotFoundError, match=r'gone\.py: there is no such config'):
+    with pytest.raises(ConfigError, match=r'gone\.py: there is no such config'):
         VideoInferencer('gone.py', project / 'two.pth')
     with pytest.raises(CheckpointError, match='no such checkpoint'):
         VideoInferencer(project / 'config.py', project / 'gone.pth')

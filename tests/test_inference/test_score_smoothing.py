@@ -84,9 +84,3 @@ def test_engine(model, method):
         assert boxes[0] == boxes[1]
         changed += not torch.allclose(one.pred_instances.scores, other.pred_instances.scores)
     assert changed > 1
-
-
-def test_bad_window_is_refused(model):
-    for wrong in (-1, 1.5):
-        with pytest.raises(ValueError, match=f'smooth_scores is {wrong}'):
-            VideoEngine(model, 'frame', smooth_scores=wrong)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from semidff.inference import METHODS, FixedSchedule, VideoEngine
-from tests.test_inference.test_engine import same, walk
+from tests.test_inference.test_video_engine import same, walk
 from tests.tiny_video import batch, build, video_detector_cfg
 
 FRAMES = 7
@@ -121,27 +121,6 @@ def test_a_new_size_begins_anew(model, method):
     if method != 'frame':
         keys = [result.frame_id for result in results if result.is_key_frame]
         assert keys == [0, 2, 5]
-
-
-@pytest.mark.parametrize('method', list(METHODS.module_dict))
-def test_snapshots_return_to_a_place(model, alone, method):
-    engine = VideoEngine(model, method, key_interval=INTERVAL)
-    state = engine.open()
-    before = [result for index in range(2) for result in engine.push(batch(0, index), state)]
-    saved = state.snapshot()
-    for index in range(3):  # something quite different happens in between
-        engine.push(batch(1, index), state)
-
-    stored = io.BytesIO()
-    torch.save(saved, stored)
-    stored.seek(0)
-    for returned in (saved, torch.load(stored, weights_only=False)):
-        other = VideoEngine(model, method, key_interval=INTERVAL)
-        after = [
-            result for index in range(2, FRAMES) for result in other.push(batch(0, index), returned)
-        ]
-        found = before + after + other.flush(returned)
-        assert all(same(*pair) for pair in zip(found, alone(method, 0), strict=True))
 
 
 def test_states_do_not_grow(model):

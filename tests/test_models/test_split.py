@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from semidff.inference.schedules.fit import relative_error
+from semidff.inference.schedule_fit import relative_error
 from semidff.models import FeatureRegression
 from semidff.models.objectives import Distillation
 from tests.models import frames, samples, tiny_semi_dff

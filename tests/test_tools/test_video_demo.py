@@ -15,6 +15,7 @@ from mmengine.logging import MMLogger
 
 from semidff.datasets.video_readers import open_stream
 from semidff.evaluation import evaluate_detections_file
+from semidff.inference.outputs import VideoOutput
 from tests.damaged_video import write_video
 from tests.tiny_video import build, test_settings, video_detector_cfg, write_videos
 
@@ -106,16 +107,14 @@ def test_speed_options(project, demo):
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_a_stop_leaves_complete_files(project, demo, monkeypatch, number):
-    from semidff.apis import VideoInferencer
+    add = VideoOutput.add
 
-    postprocess = VideoInferencer.postprocess
-
-    def interrupted(self, preds, outputs=()):
-        postprocess(self, preds, outputs)
-        if preds.frame.index == 2:
+    def interrupted(self, result):
+        add(self, result)
+        if result.frame.index == 2:
             os.kill(os.getpid(), number)
 
-    monkeypatch.setattr(VideoInferencer, 'postprocess', interrupted)
+    monkeypatch.setattr(VideoOutput, 'add', interrupted)
     code, printed = demo('in.mp4', 'config.py', 'two.pth', '--out', 'stopped.mp4', '--overwrite')
     assert code == 0 and '3 frames, 1 key frames' in printed
     assert len(list(open_stream(project / 'stopped.mp4'))) == 3

@@ -9,7 +9,7 @@ import argparse
 
 from semidff.apis import VideoInferencer
 from semidff.datasets.video_readers import Frame
-from semidff.inference.schedules.fit import fit_adaptive, unlabeled_videos
+from semidff.inference.schedule_fit import fit_adaptive, unlabeled_videos
 from semidff.utils.arguments import add_device, detector_parser, run_tool
 from semidff.utils.tables import text_table
 from semidff.utils.tool_files import InputFile, ReportFile

@@ -19,7 +19,7 @@ from semidff.analysis.operating_points import (
     measured_methods,
 )
 from semidff.evaluation.metrics import MIN_SCORE
-from semidff.inference.frame_pipeline import load_model
+from semidff.inference.loading import load_model
 from semidff.utils.arguments import (
     ToolParser,
     add_key_intervals,

@@ -23,7 +23,7 @@ from semidff.analysis.speed_report import (
 )
 from semidff.inference import Acceleration
 from semidff.inference.acceleration import PRECISIONS
-from semidff.inference.frame_pipeline import frame_pipeline
+from semidff.inference.loading import frame_pipeline
 from semidff.inference.methods import METHODS
 from semidff.utils.arguments import (
     SIZE,

@@ -1,14 +1,11 @@
-"""Base classes of the methods."""
+"""Base class of the methods, and their registry."""
 
-import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from mmdet.structures import DetDataSample, SampleList
+from mmdet.structures import SampleList
 from mmengine.registry import Registry
-from mmengine.structures import BaseDataElement, InstanceData
 from torch import Tensor, nn
 
 from semidff.models.key_frame import FlowField
@@ -44,9 +41,6 @@ class VideoMethod(ABC):
 
     Args:
         model: A ``VideoDetector`` in eval mode.
-
-    Raises:
-        MethodError: If the method moves boxes and the model predicts none.
     """
 
     reads_non_key_frames = False
@@ -61,8 +55,8 @@ class VideoMethod(ABC):
     shows_flow = False
     """Whether results can hold the feature flow and the scale field."""
 
-    inspectable = False
-    """Whether a schedule can inspect the flow field of a frame before it is propagated; see :meth:`flow_field`."""
+    observable = False
+    """Whether a schedule can observe the flow field of a frame before it is propagated; see :meth:`flow_field`."""
 
     offline = False
     """Whether results wait for later frames."""
@@ -106,11 +100,7 @@ class VideoMethod(ABC):
 
 
 def method_class(name: str) -> type[VideoMethod]:
-    """Return the method registered under ``name``.
-
-    Raises:
-        MethodError: If there is none.
-    """
+    """Return the method registered under ``name``."""
     found = METHODS.get(name)
     if found is None:
         raise MethodError(
@@ -122,55 +112,3 @@ def method_class(name: str) -> type[VideoMethod]:
 def pairwise_methods() -> list[str]:
     """Return the names of the methods whose results depend on the frame and its key frame alone."""
     return [name for name, method in METHODS.module_dict.items() if method.pairwise]
-
-
-@dataclass
-class BoxMemory:
-    """Detections on the last key frame of a video; with *copy*, predictions of any kind."""
-
-    detections: BaseDataElement | None = None
-
-
-class BoxMethod(VideoMethod):
-    """A method that runs the spatial module on key frames and derives all other boxes from theirs."""
-
-    memory_class = BoxMemory
-
-    needs_boxes = True
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__(model)
-        self.prediction = model.spatial.prediction
-
-    def key(self, frames: Frames) -> list[SampleList]:
-        results = self.model.predict_key(frames.inputs, frames.samples)[0]
-        finished = [self._key(*pair) for pair in zip(results, frames.memories, strict=True)]
-        for result in results:
-            # The memory keeps the tensors; what a caller does to a result must not change later frames.
-            setattr(result, self.prediction, copy.deepcopy(result.get(self.prediction)))
-        return finished
-
-    def non_key(self, frames: Frames, flow_field: FlowField | None = None) -> list[SampleList]:
-        return [self._non_key(*pair) for pair in zip(frames.samples, frames.memories, strict=True)]
-
-    @abstractmethod
-    def _key(self, result: DetDataSample, memory: Any) -> SampleList:
-        """Process the detections on a key frame; return the finished results."""
-
-    @abstractmethod
-    def _non_key(self, sample: DetDataSample, memory: Any) -> SampleList:
-        """Process a non-key frame; return the finished results."""
-
-
-def instances_like(template: InstanceData, bboxes, scores, labels) -> InstanceData:
-    """Return instances from arrays, with the dtypes and on the device of ``template``.
-
-    Args:
-        template: Detections with ``bboxes``, ``scores`` and ``labels``.
-        bboxes: (n, 4), xyxy in pixels of the original image, with ``scores`` and ``labels`` (n,).
-    """
-    return InstanceData(
-        bboxes=template.bboxes.new_tensor(bboxes).reshape(-1, 4),
-        scores=template.scores.new_tensor(scores),
-        labels=template.labels.new_tensor(labels),
-    )

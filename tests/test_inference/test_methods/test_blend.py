@@ -6,7 +6,7 @@ import torch
 from mmengine.structures import InstanceData
 
 from semidff.inference import MethodError, VideoEngine
-from semidff.inference.methods.blend import average
+from semidff.inference.methods.propagation import average
 from tests.tiny_video import batch, build, video_detector_cfg
 
 FRAMES, INTERVAL = 12, 5

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from semidff.inference import VideoEngine
-from semidff.inference.methods import centered
+from semidff.inference.methods import propagation
 from tests.tiny_video import batch, build, video_detector_cfg
 
 FRAMES, INTERVAL = 12, 5
@@ -83,13 +83,13 @@ def test_each_frame_has_its_own_flow(model):
 @pytest.mark.parametrize('method', ['centered', 'blend'])
 def test_a_model_trained_in_one_direction_is_warned_of_once(model, method, monkeypatch):
     warnings = []
-    monkeypatch.setattr(centered, 'log_warning', warnings.append)
-    centered._warn_of_backward.cache_clear()
+    monkeypatch.setattr(propagation, 'log_warning', warnings.append)
+    propagation._warn_of_backward.cache_clear()
     for _ in range(2):
         VideoEngine(model, method)
     (text,) = warnings
     assert f"'{method}'" in text and 'both_directions=True' in text
     monkeypatch.setattr(model, 'both_directions', True)
-    centered._warn_of_backward.cache_clear()
+    propagation._warn_of_backward.cache_clear()
     VideoEngine(model, method)
     assert len(warnings) == 1

@@ -5,7 +5,7 @@ import pytest
 import torch
 from mmdet.structures.bbox import bbox_overlaps
 
-from semidff.inference.methods.box_tracker import BoxTracker
+from semidff.inference.methods.boxes import BoxTracker
 
 LABELS, SCORES = np.array([0]), np.array([0.9])
 VELOCITY = np.array([4.0, -1.0, 4.0, -1.0])

@@ -9,8 +9,7 @@ from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 
 from semidff.inference.methods import Frames
-from semidff.inference.methods.interpolate import Interpolate, interpolate
-from semidff.inference.methods.linking import box_distance, link
+from semidff.inference.methods.boxes import Interpolate, box_distance, interpolate, link
 
 
 class Detections:

@@ -14,7 +14,7 @@ from semidff.analysis.smooth_video import smooth_frames
 from semidff.inference import VideoEngine
 from semidff.models import VideoDetector
 from tests import models
-from tests.test_inference.test_engine import same, walk
+from tests.test_inference.test_video_engine import same, walk
 from tests.tiny_video import (
     batch,
     build,

@@ -9,8 +9,7 @@ from pycocotools.coco import COCO
 from semidff.datasets.vid_json import load_vid_json
 from semidff.datasets.video_readers import Frame
 from semidff.evaluation import evaluate_detections_file
-from semidff.inference.outputs.base import Result
-from semidff.inference.outputs.detections import TextOutput, detections_json
+from semidff.inference.outputs import Result, open_outputs
 
 
 def test_masks_are_run_length_encoded(tmp_path):
@@ -24,7 +23,7 @@ def test_masks_are_run_length_encoded(tmp_path):
     )
     boxes = InstanceData(**{key: found[key] for key in ('labels', 'scores', 'bboxes')})
     image = np.zeros((40, 60, 3), np.uint8)
-    with detections_json(tmp_path / 'o.json', ('a', 'b')) as writer:
+    with open_outputs(('a', 'b'), None, out_json=tmp_path / 'o.json') as (writer,):
         writer.start('v', 25.0)
         for index, instances in enumerate((found, boxes)):
             sample = DetDataSample(metainfo=dict(is_key_frame=not index), pred_instances=instances)
@@ -39,11 +38,8 @@ def test_masks_are_run_length_encoded(tmp_path):
 def test_json_and_text_number_frames_alike(tmp_path):
     """The third frame cannot be read."""
     image = np.zeros((40, 60, 3), np.uint8)
-    with (
-        detections_json(tmp_path / 'o.json', ('a',)) as writer,
-        open(tmp_path / 'o.txt', 'w') as text,
-    ):
-        outputs = writer, TextOutput(text)
+    names = dict(out_json=tmp_path / 'o.json', out_txt=tmp_path / 'o.txt')
+    with open_outputs(('a',), None, **names) as outputs:
         for output in outputs:
             output.start('v', 25.0)
         for index in (0, 1, 3, 4):
@@ -68,7 +64,7 @@ def test_boxes_without_area_can_be_read_again(tmp_path):
         bboxes=torch.tensor([[50.0, 20, 49.5, 40]]),
     )
     sample = DetDataSample(metainfo=dict(is_key_frame=True), pred_instances=found)
-    with detections_json(tmp_path / 'o.json', ('a',)) as writer:
+    with open_outputs(('a',), None, out_json=tmp_path / 'o.json') as (writer,):
         writer.start('v', 25.0)
         writer.add(Result(Frame(np.zeros((40, 60, 3), np.uint8), 0, 0.0), sample, 1))
     (box,) = load_vid_json(tmp_path / 'o.json')['annotations']

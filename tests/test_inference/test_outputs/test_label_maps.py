@@ -8,8 +8,7 @@ from mmengine.structures import PixelData
 from PIL import Image
 
 from semidff.datasets.video_readers import Frame
-from semidff.inference.outputs.base import Result
-from semidff.inference.outputs.label_maps import LabelMaps, check_label_folder
+from semidff.inference.outputs import LabelMaps, Result, check_requested
 from semidff.utils.tool_files import FileError, writing
 
 
@@ -69,7 +68,7 @@ def test_the_folder_of_the_frames_is_refused(tmp_path):
     """The first frame may be ``street/000000.png``, too."""
     frames = tmp_path / 'street'
     frames.mkdir()
-    check_label_folder(tmp_path / 'labels', [str(frames), None])
-    check_label_folder(tmp_path, [str(tmp_path / 'street.mp4')])
-    with pytest.raises(FileError, match='street would be written among its frames'):
-        check_label_folder(tmp_path / 'street' / '..', [str(frames)])
+    check_requested('pred_sem_seg', [str(frames), None], out_labels=tmp_path / 'labels')
+    check_requested('pred_sem_seg', [str(tmp_path / 'street.mp4')], out_labels=tmp_path)
+    with pytest.raises(FileError, match='is the folder of an input'):
+        check_requested('pred_sem_seg', [str(frames)], out_labels=tmp_path / 'street' / '..')

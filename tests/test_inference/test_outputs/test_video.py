@@ -7,8 +7,7 @@ from mmcv.transforms import LoadImageFromFile
 from mmdet.structures import DetDataSample
 from PIL import Image
 
-from semidff.inference.outputs import VideoOutput
-from semidff.inference.outputs.video import check_out_video
+from semidff.inference.outputs import VideoOutput, check_requested
 from semidff.utils.tool_files import FileError
 from tests.test_utils.test_video_writer import GRAY, frames_in
 
@@ -40,10 +39,11 @@ def test_a_linked_video_is_not_overwritten(tmp_path):
         (tmp_path / name).mkdir()
     (tmp_path / 'data' / 'street.mp4').touch()
     (tmp_path / 'links' / 'street.mp4').symlink_to(tmp_path / 'data' / 'street.mp4')
+    video = str(tmp_path / 'links' / 'street.mp4')
     for folder in ('links', 'data'):
-        with pytest.raises(FileError, match='would overwrite'):
-            check_out_video(tmp_path / folder, [str(tmp_path / 'links' / 'street.mp4')])
-    check_out_video(tmp_path / 'new', [str(tmp_path / 'links' / 'street.mp4')])
+        with pytest.raises(FileError, match='is the folder of an input'):
+            check_requested('pred_instances', [video], out_video=tmp_path / folder)
+    check_requested('pred_instances', [video], out_video=tmp_path / 'new')
 
 
 def test_missing_image_is_named(tmp_path):

@@ -8,10 +8,9 @@ import pytest
 import torch
 
 from semidff.inference import AdaptiveSchedule, ErrorPredictor, ScheduleError, VideoEngine
-from semidff.inference.schedules.error_predictor import STATISTICS, flow_statistics
-from semidff.inference.stream_state import StreamState
+from semidff.inference.schedules import STATISTICS, StreamState, flow_statistics
 from semidff.models.key_frame import FlowField
-from tests.test_inference.test_engine import same
+from tests.test_inference.test_video_engine import same
 from tests.tiny_video import batch, build, video_detector_cfg
 
 # error = 0.01 * (1 + mean motion in pixels): by hand, so that the tests know what is predicted
@@ -88,31 +87,14 @@ def test_files(tmp_path):
     assert AdaptiveSchedule(str(path), interval=6).tolerance == pytest.approx(0.4)
     content = json.loads(path.read_text())
     path.write_text(json.dumps(dict(content, statistics=['motion'])))
-    with pytest.raises(ScheduleError, match='fit it again'):
-        ErrorPredictor.load(path)
-    for wrong in (
-        dict(bias='x'),
-        dict(weights='abcd'),
-        dict(tolerances=[1]),
-        dict(max_interval=0),
-        dict(bias=None),
-    ):
-        path.write_text(json.dumps(dict(content, **wrong)))
-        with pytest.raises(ScheduleError, match='fit it again'):
-            ErrorPredictor.load(path)
-    path.write_text(json.dumps(dict(content, intervals=None)))
-    with pytest.raises(ScheduleError, match='not written by'):
+    with pytest.raises(ScheduleError, match='fitted to the statistics'):
         ErrorPredictor.load(path)
     path.write_text('[1]')
     with pytest.raises(ScheduleError, match='not written by tools/analysis/fit_adaptive.py'):
         ErrorPredictor.load(path)
-    with pytest.raises(ScheduleError, match='create the file with'):
-        ErrorPredictor.load(tmp_path / 'missing.json')
 
 
-@pytest.mark.parametrize(
-    'options', [{}, dict(interval=4, tolerance=0.3), dict(tolerance=0), dict(tolerance=-1)]
-)
+@pytest.mark.parametrize('options', [{}, dict(interval=4, tolerance=0.3)])
 def test_bad_arguments_are_refused(options):
     with pytest.raises(ScheduleError):
         AdaptiveSchedule(TABLE, **options)
@@ -157,14 +139,14 @@ def test_key_frames_are_where_the_motion_is(model):
     assert keys[0] == 0 and all(8 < key <= 16 for key in keys[1:]) and len(keys) > 2
 
 
-def test_no_flow_is_computed_in_vain_and_the_results_are_those_of_the_key_frames(model):
+def test_each_flow_is_computed_once_and_the_results_are_those_of_the_key_frames(model):
     calls = []
     hook = model.temporal.flow_network.register_forward_hook(lambda *_: calls.append(1))
     predictor = ErrorPredictor([1.0, 0, 0, 0], 0.0, max_interval=3)
     engine = VideoEngine(model, schedule=AdaptiveSchedule(predictor, tolerance=1e6))
     results = [r for index in range(8) for r in engine.push(batch(0, index))]
     hook.remove()
-    assert len(calls) == 5 and not engine.timer.lost
+    assert len(calls) == 5
     fixed = VideoEngine(model, key_interval=3)
     expected = [r for index in range(8) for r in fixed.push(batch(0, index))]
     assert all(same(*pair) for pair in zip(results, expected, strict=True))
@@ -174,11 +156,11 @@ def test_the_error_is_not_read_before_the_next_frame():
     """Reading a number waits for the GPU; of a tensor on the meta device it is an error."""
     image, flow = (torch.empty(1, c, *s, device='meta') for c, s in ((3, (32, 48)), (2, (4, 6))))
     schedule, state = AdaptiveSchedule(BY_MOTION, tolerance=0.05), StreamState(distance=1)
-    assert not schedule.rejects(state, FlowField(image, image, flow, None))
+    schedule.observe(state, FlowField(image, image, flow, None))
     assert state.notes
-    schedule.rejects(state, flow_field(torch.full((1, 2, 4, 6), 1.0)))
+    schedule.observe(state, flow_field(torch.full((1, 2, 4, 6), 1.0)))
     assert schedule.is_key(state, {})
-    schedule.rejects(state, flow_field(torch.zeros(1, 2, 4, 6)))
+    schedule.observe(state, flow_field(torch.zeros(1, 2, 4, 6)))
     assert not schedule.is_key(state, {})
 
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from semidff.inference import SceneCutSchedule, ScheduleError, VideoEngine
-from semidff.inference.schedules.scene_cuts import _signature, frame_signature, scene_change
-from tests.test_inference.test_engine import same
+from semidff.inference.schedules import _signature, frame_signature, scene_change
+from tests.test_inference.test_video_engine import same
 from tests.tiny_video import batch, build, video_detector_cfg
 
 

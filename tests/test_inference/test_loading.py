@@ -6,7 +6,7 @@ from mmengine.config import Config
 from mmengine.hub import get_config
 from mmengine.registry import init_default_scope
 
-from semidff.inference.frame_pipeline import frame_pipeline
+from semidff.inference.loading import frame_pipeline
 
 
 @pytest.mark.parametrize(

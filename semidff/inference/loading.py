@@ -12,13 +12,13 @@ from mmengine.model.utils import revert_sync_batchnorm
 from torch import nn
 
 from semidff.datasets.class_names import class_names
-from semidff.inference.methods import method_class
 from semidff.utils.checkpoint import CheckpointError, load_for_test, read_checkpoint
 from semidff.utils.image_detectors import test_datasets, transform_name
 from semidff.utils.model_building import build_model, num_classes_of
 from semidff.utils.stored_config import parse_config
 
-from . import Acceleration, accelerate
+from .acceleration import Acceleration, accelerate
+from .methods import method_class
 
 
 def load_model(
@@ -43,10 +43,6 @@ def load_model(
             means bf16 on CPUs, as in ``tools/test.py``).
         channels_last: Whether convolutions work on channels-last maps; default: whether the config has
             ``ChannelsLastHook``.
-
-    Raises:
-        CheckpointError: The checkpoint does not fit, or has no config and none is given.
-        ValueError: The precision is unknown.
     """
     state, meta = (None, {}) if weights is None else read_checkpoint(weights)
     if not cfg:
@@ -98,10 +94,6 @@ def frame_pipeline(
         cfg: The config.
         shape: Height and width to which frames are resized, in place of the config's resizing.
         scale: Input size relative to that of the config, for height and width.
-
-    Raises:
-        ValueError: The config has no test pipeline, or one that loads no image or grayscale ones; the scale is not
-            above 0.
     """
     dataset = next(iter(test_datasets(cfg)), {})
     steps = copy.deepcopy(list(dataset.get('pipeline') or ()))
@@ -139,8 +131,6 @@ def pair(value: float | Sequence[float]) -> tuple:
 
 def _scaled(steps: list[dict], scale: float, loading: int) -> list[dict]:
     """Multiply the input size of a pipeline; padding to a fixed size stays a multiple of 32 pixels."""
-    if not scale > 0:
-        raise ValueError(f'the scale of the input size is {scale}; it must be above 0')
     resizes = [step for step in steps if 'Resize' in str(step['type'])]
     if not resizes:
         resizes = [dict(type='mmdet.Resize', scale_factor=1.0, keep_ratio=True)]

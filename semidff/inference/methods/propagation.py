@@ -1,0 +1,256 @@
+"""Methods that propagate key-frame features to non-key frames (DFF section 3, semi-DFF 3.1)."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
+
+import numpy as np
+import torch
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample, SampleList
+from mmdet.structures.bbox import bbox_overlaps
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor, nn
+
+from semidff.models.key_frame import FlowField, KeyFrame
+from semidff.models.temporal.normalization import with_normalization
+from semidff.utils.logs import log_warning
+
+from .base import METHODS, Frames, MethodError, VideoMethod
+from .boxes import Arrays, arrays_of, interpolate, link
+
+
+@dataclass
+class PropagateMemory:
+    """Last key frame of a video."""
+
+    key_frame: KeyFrame | None = None
+
+
+@METHODS.register_module(name='propagate')
+class Propagate(VideoMethod):
+    """Feature network on key frames, temporal module on non-key frames.
+
+    Features are propagated directly from the last key frame, never from a non-key frame.
+
+    Args:
+        keep_fields: Whether results hold their ``feature_flow`` (2, h, w) in cells, and their ``scale_field``
+            (1, h, w), the mean over its channels, if there is one; for visualization.
+    """
+
+    reads_non_key_frames = True
+    uses_temporal = True
+    pairwise = True
+    shows_flow = True
+    observable = True
+    memory_class = PropagateMemory
+
+    def __init__(self, model: nn.Module, keep_fields: bool = False) -> None:
+        if not model.has_temporal:
+            raise MethodError(
+                "method 'propagate' needs a temporal module and this model has none: use a "
+                'stage-two config and checkpoint, or one of frame, copy, coast, interpolate, sff-fast'
+            )
+        super().__init__(model)
+        self.observable = self.observable and hasattr(model.temporal, 'fields')
+        if keep_fields and not hasattr(model.temporal, 'fields'):
+            raise MethodError(f'{type(model.temporal).__name__} has no feature flow to keep')
+        self.keep_fields = keep_fields
+
+    def key(self, frames: Frames) -> list[SampleList]:
+        for memory in frames.memories:
+            memory.key_frame = None  # freed before the next one is allocated
+        results, keys = self.model.predict_key(frames.inputs, frames.samples)
+        for memory, key in zip(frames.memories, keys.split(), strict=True):
+            memory.key_frame = key
+        return [[result] for result in results]
+
+    def non_key(self, frames: Frames, flow_field: FlowField | None = None) -> list[SampleList]:
+        key = KeyFrame.batch([memory.key_frame for memory in frames.memories])
+        if flow_field is None and self.keep_fields:
+            flow_field = self.model.flow_field(frames.inputs, key)
+        results = self.model.predict_non_key(frames.inputs, frames.samples, key, flow_field)
+        if self.keep_fields:
+            for index, result in enumerate(results):
+                result.feature_flow = flow_field.flow[index]
+                if flow_field.scale is not None:
+                    result.scale_field = flow_field.scale[index].mean(0, keepdim=True)
+        return [[result] for result in results]
+
+    def flow_field(self, inputs: Tensor, memories: Sequence[PropagateMemory]) -> FlowField:
+        return self.model.flow_field(inputs, KeyFrame.batch([m.key_frame for m in memories]))
+
+
+@dataclass
+class CenteredMemory(PropagateMemory):
+    """Last key frame of a video, and the frames that wait for the next one."""
+
+    waiting: list[tuple[Tensor, DetDataSample]] = field(default_factory=list)
+
+
+@METHODS.register_module(name='centered')
+class Centered(Propagate):
+    """Propagation in both directions, which puts a key frame in the middle of its non-key frames.
+
+    Key frames and cost are those of *propagate*, but the largest distance to a key frame is half as large. A frame
+    exactly in the middle is propagated from the earlier key frame, and so are all frames after the last one. Results
+    of non-key frames are returned together with those of the next key frame, and are computed in batches.
+
+    The temporal module has to be trained in both directions (``both_directions=True`` of SemiDFF); else a warning is
+    logged.
+    """
+
+    pairwise = False
+    observable = False  # a frame's key frame may be the next one
+    offline = True
+    memory_class = CenteredMemory
+
+    batch_size = 16
+    """Largest number of frames that are propagated at a time."""
+
+    def __init__(self, model: nn.Module, keep_fields: bool = False) -> None:
+        super().__init__(model, keep_fields)
+        # What the model in an exported graph was trained for is not known.
+        if not getattr(model, 'both_directions', True):
+            _warn_of_backward(type(self).__name__.lower())
+
+    def key(self, frames: Frames) -> list[SampleList]:
+        """Detect on key frames, and on the non-key frames before them."""
+        results, keys = self.model.predict_key(frames.inputs, frames.samples)
+        finished = []
+        for result, key, memory in zip(results, keys.split(), frames.memories, strict=True):
+            earlier = [memory.key_frame] * ((len(memory.waiting) + 1) // 2)
+            later = [key] * (len(memory.waiting) // 2)
+            finished.append([*self._finish(memory, earlier + later), result])
+            memory.key_frame = key
+        return finished
+
+    def non_key(self, frames: Frames, flow_field: FlowField | None = None) -> list[SampleList]:
+        """Keep frames until the next key frame."""
+        for image, sample, memory in zip(*frames, strict=True):
+            memory.waiting.append((image, sample))
+        return [[] for _ in frames.samples]
+
+    def flush(self, memory: CenteredMemory) -> SampleList:
+        """Return the results after the last key frame."""
+        return self._finish(memory, [memory.key_frame] * len(memory.waiting))
+
+    def _finish(self, memory: CenteredMemory, keys: Sequence[KeyFrame]) -> SampleList:
+        """Return the results of all waiting frames, each propagated from its key frame."""
+        waiting, memory.waiting = memory.waiting, []
+        results: SampleList = []
+        for start in range(0, len(waiting), self.batch_size):
+            chosen = slice(start, start + self.batch_size)
+            inputs, samples = zip(*waiting[chosen], strict=True)
+            memories = [PropagateMemory(key) for key in keys[chosen]]
+            finished = super().non_key(Frames(torch.stack(inputs), list(samples), memories))
+            results += itertools.chain(*finished)
+        return results
+
+
+@cache  # an evaluation of many operating points builds as many methods
+def _warn_of_backward(method: str) -> None:
+    log_warning(
+        f'method {method!r} propagates in both directions, but by its config this model was trained in one: train with '
+        'model.both_directions=True, or use method propagate'
+    )
+
+
+@dataclass
+class BlendMemory(CenteredMemory):
+    """Last key frame of a video with its detections, and the frames that wait for the next one."""
+
+    detections: Arrays | None = None
+
+
+@METHODS.register_module(name='blend')
+class Blend(Centered):
+    """*centered*, with boxes drawn towards those of *interpolate*.
+
+    The error of a propagated box grows with the distance from its key frame and differs from frame to frame, that of
+    an interpolated one with the change of motion. Their mean is tighter than both where they are close to one another.
+    Each propagated box is averaged with the interpolated box of its class that it overlaps most, one to one; the weight
+    of the interpolated one is IoU² / 2. Scores and classes are the propagated ones. Boxes after the last key frame of a
+    video, and boxes of instances with masks, are not changed.
+    """
+
+    needs_boxes = True
+    memory_class = BlendMemory
+
+    def key(self, frames: Frames) -> list[SampleList]:
+        finished = super().key(frames)
+        for (*non_key, key), memory in zip(finished, frames.memories, strict=True):
+            following = arrays_of(key.pred_instances)
+            if non_key and 'masks' not in key.pred_instances:
+                _blend(non_key, memory.detections, following)
+            memory.detections = following
+        return finished
+
+
+def _blend(non_key: Sequence[DetDataSample], before: Arrays, after: Arrays) -> None:
+    """Average the boxes of all non-key frames of an interval."""
+    links = link(before, after)
+    for position, sample in enumerate(non_key, start=1):
+        tracks, _, labels = interpolate(before, after, links, position / (len(non_key) + 1))
+        found = sample.pred_instances
+        found.bboxes = found.bboxes.new_tensor(average(arrays_of(found), tracks, labels))
+
+
+def average(found: Arrays, tracks: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Average boxes with those of tracks.
+
+    Args:
+        found: Boxes (n, 4), scores (n,) and labels (n,).
+        tracks: Boxes (m, 4) of the tracks.
+        labels: Classes (m,) of the tracks.
+
+    Returns:
+        Boxes (n, 4); those that overlap no track of their class are unchanged.
+    """
+    boxes = found[0]
+    overlaps = bbox_overlaps(torch.from_numpy(boxes), torch.from_numpy(tracks)).numpy()
+    overlaps = np.where(found[2][:, None] == labels, overlaps, 0)
+    rows, columns = linear_sum_assignment(overlaps, maximize=True)
+    weights = overlaps[rows, columns, None] ** 2 / 2
+    boxes[rows] += weights * (tracks[columns] - boxes[rows])
+    return boxes
+
+
+class ShallowFlow(Propagate):
+    """Shallow feature flow: propagation by off-the-shelf optical flow, that of OpenCV (DFF Tables 3 and 4).
+
+    It works for any detector without training, with a flow that has no scale field. The given model is not changed.
+    """
+
+    uses_temporal = False
+
+    preset: str
+    """Preset of :class:`~semidff.models.temporal.OpenCVFlow`."""
+
+    def __init__(self, model: nn.Module, keep_fields: bool = False) -> None:
+        with model.running():
+            strides = model.spatial.probe_levels()[1]
+        temporal = dict(
+            type='TemporalModule',
+            flow_network=dict(type='OpenCVFlow', preset=self.preset),
+            feat_strides=strides,
+            with_scale=False,
+            padding=model.spatial.split.padding,
+        )
+        temporal = MODELS.build(with_normalization(temporal, model.data_preprocessor))
+        super().__init__(model.with_temporal(temporal), keep_fields)
+
+
+@METHODS.register_module(name='sff-fast')
+class ShallowFlowFast(ShallowFlow):
+    """SFF with the default settings of the flow."""
+
+    preset = 'fast'
+
+
+@METHODS.register_module(name='sff-slow')
+class ShallowFlowSlow(ShallowFlow):
+    """SFF with the most accurate settings of the flow."""
+
+    preset = 'slow'

@@ -1,0 +1,362 @@
+"""Key-frame schedules, registered in ``TASK_UTILS``: the decision which frames are key frames.
+
+The adaptive schedule predicts the relative feature error |f - f'| / |f|, with the features f of the feature network on
+the current frame and the propagated features f'. Its logarithm is modeled as a linear function of four statistics of
+the flow field, fitted on unlabeled videos (:mod:`semidff.inference.schedule_fit`).
+"""
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from mmdet.registry import TASK_UTILS
+from torch import Tensor
+
+from semidff.models.key_frame import FlowField
+from semidff.models.temporal import warp
+from semidff.utils.atomic_write import write_json
+from semidff.utils.frame_size import frame_size
+
+STATISTICS = ('motion', 'roughness', 'scaling', 'residual')
+
+_CHANNELS = 128  # of the scale field that are read, roughly at most
+_ADAPTIVE, _SCENE_CUTS = 'adaptive', 'scene_cuts'  # keys of notes
+_SAMPLES = 48  # sampled pixels along the shorter side
+_GRID = 8  # cells of the thumbnail along each side
+_BITS = 2  # per color channel of the histogram
+
+
+class ScheduleError(ValueError):
+    """An invalid setting of a schedule, or a file that is missing or no schedule's."""
+
+
+@dataclass
+class StreamState:
+    """State of a stream, created by :meth:`~semidff.inference.VideoEngine.open`.
+
+    Its size is constant (offline methods keep the frames since the last key frame), and it holds no part of the
+    model: any number of streams share one engine.
+
+    Attributes:
+        index: Number of frames processed since the stream began.
+        distance: Distance of the next frame to the last key frame; 0 without a key frame.
+        size: Shapes of the last frame, as input of the network and originally; None at first.
+        memory: State of the method; for *propagate*, the key frame's image and features.
+        notes: State of the schedule.
+        smoother: State of the smoothing of scores; None without smoothing.
+    """
+
+    index: int = 0
+    distance: int = 0
+    size: tuple | None = None
+    memory: Any = None
+    notes: dict[str, Any] = field(default_factory=dict)
+    smoother: Any = None
+
+
+class KeyFrameSchedule(ABC):
+    """Decides, causally and frame by frame, which frames are key frames.
+
+    A schedule is stateless: what it has to remember of a stream is in ``state.notes``. The first frame of a stream,
+    the first frame of another size and the frame after a cut are always key frames, and all memory of a stream begins
+    anew with them; :meth:`is_key` is not called for them.
+    """
+
+    observes = False
+    """Whether :meth:`observe` has to be called with the flow field of each non-key frame."""
+
+    @abstractmethod
+    def is_key(self, state: StreamState, data: dict) -> bool:
+        """Return whether the next frame of a stream is a key frame.
+
+        Args:
+            state: The stream before the frame; ``state.distance`` is the frame's distance to the last key frame.
+            data: Collated test batch of the frame, before the data preprocessor.
+        """
+
+    def is_cut(self, state: StreamState, data: dict) -> bool:
+        """Return whether the next frame begins another scene; called ahead of :meth:`is_key`, with its arguments."""
+        return False
+
+    def observe(self, state: StreamState, flow_field: FlowField) -> None:  # noqa: B027 (optional)
+        """Take the flow field (N = 1) of a non-key frame."""
+
+    def note_key(self, state: StreamState, data: dict) -> None:  # noqa: B027 (optional)
+        """Take a key frame; called for every one, with the arguments of :meth:`is_key`."""
+
+
+def build_schedule(schedule: KeyFrameSchedule | dict | int) -> KeyFrameSchedule:
+    """Return a schedule, given as itself, as a config for ``TASK_UTILS``, or as the interval of a fixed one."""
+    if isinstance(schedule, KeyFrameSchedule):
+        return schedule
+    if not isinstance(schedule, dict):
+        schedule = dict(type='FixedSchedule', interval=schedule)
+    return TASK_UTILS.build(schedule)
+
+
+def schedule_config(
+    key_interval: int, adaptive: str | None = None, scene_cuts: bool = False
+) -> dict | None:
+    """Return the config of a schedule from command-line options; None for a fixed interval.
+
+    Args:
+        key_interval: Key-frame interval; with ``adaptive``, the average one.
+        adaptive: File of an :class:`AdaptiveSchedule`.
+        scene_cuts: Whether frames after a scene cut become key frames, too.
+    """
+    config = None
+    if adaptive:
+        config = dict(type='AdaptiveSchedule', file=adaptive, interval=key_interval)
+    if scene_cuts:
+        config = dict(type='SceneCutSchedule', base=config or key_interval)
+    return config
+
+
+@TASK_UTILS.register_module()
+class FixedSchedule(KeyFrameSchedule):
+    """Schedule with a key frame ``interval`` frames after the last one (DFF section 3).
+
+    Args:
+        interval: Key-frame interval l in frames; with 1, every frame is a key frame.
+        first: Frames from the first key frame of a stream to the second; None for ``interval``. On few or short
+            videos, the accuracy depends on which frames are key frames; averaging over several values of ``first``
+            reduces this variance.
+    """
+
+    def __init__(self, interval: int, first: int | None = None) -> None:
+        first = interval if first is None else first
+        for name, number in (('key-frame interval', interval), ('first key-frame interval', first)):
+            if number != int(number) or number < 1:
+                raise ScheduleError(f'the {name} is {number!r}; it must be an integer >= 1')
+        self.interval, self.first = int(interval), int(first)
+
+    def is_key(self, state: StreamState, data: dict) -> bool:
+        in_first_interval = state.distance == state.index
+        return state.distance >= (self.first if in_first_interval else self.interval)
+
+
+def flow_statistics(flow_field: FlowField) -> Tensor:
+    """Return the :data:`STATISTICS` (N, 4) of flow fields, all of them 0 on still frames:
+
+    - *motion*: log(1 + mean length of the feature flow in half pixels of the flow network's input; for FlowNet in
+      pixels of the frame);
+    - *roughness*: log(1 + mean difference of neighboring cells' flow in pixels);
+    - *scaling*: mean of |S - 1| over up to about 128 channels; 0 without scale field;
+    - *residual*: mean difference of the current image and the key image warped by the flow, relative to the current
+      image's standard deviation; both at twice the flow's resolution.
+    """
+    flow = flow_field.flow.float()
+    pixels = flow * (2 * flow_field.current.shape[-2] / flow.shape[-2])
+    steps = [pixels.diff(dim=2), pixels.diff(dim=3)]
+    roughness = sum(_mean(step.norm(dim=1)) for step in steps) / 2
+    scaling, scale = flow.new_zeros(len(flow)), flow_field.scale
+    if scale is not None:
+        scaling = _mean((scale[:, :: max(1, scale.shape[1] // _CHANNELS)].float() - 1).abs())
+    columns = (
+        _mean(pixels.norm(dim=1)).log1p(),
+        roughness.log1p(),
+        scaling,
+        _residual(flow_field),
+    )
+    return torch.stack(columns, dim=1)
+
+
+def _mean(maps: Tensor) -> Tensor:
+    return maps.flatten(1).mean(dim=1)
+
+
+def _residual(flow_field: FlowField) -> Tensor:
+    size = [2 * side for side in flow_field.flow.shape[-2:]]
+    key, current = (
+        F.interpolate(image.float(), size=size, mode='area')
+        for image in (flow_field.key, flow_field.current)
+    )
+    flow = 2 * F.interpolate(flow_field.flow.float(), size=size, mode='bilinear')
+    contrast = current.flatten(2).std(dim=2).mean(dim=1)
+    return _mean((current - warp(key, flow)).abs()) / contrast.clamp(min=1e-6)
+
+
+@dataclass(frozen=True)
+class ErrorPredictor:
+    """Predictor of the relative feature error, with the calibration of its tolerance.
+
+    Attributes:
+        weights: Weights of the :data:`STATISTICS`.
+        bias: Logarithm of the error where all statistics are 0.
+        tolerances: Tolerated relative errors, ascending.
+        intervals: Average key-frame interval at each tolerance, measured on unlabeled videos.
+        max_interval: Longest key-frame interval in this measurement.
+    """
+
+    weights: Sequence[float]
+    bias: float
+    tolerances: Sequence[float] = ()
+    intervals: Sequence[float] = ()
+    max_interval: int = 30
+
+    def __call__(self, flow_field: FlowField) -> Tensor:
+        """Return the predicted relative feature errors (N,), above 0."""
+        return self.of_statistics(flow_statistics(flow_field))
+
+    def of_statistics(self, statistics: Tensor) -> Tensor:
+        """Return the predicted errors (N,) from statistics (N, 4)."""
+        # Not a matrix product, which autocast would compute in half precision.
+        weights = statistics.new_tensor(list(self.weights))
+        return ((statistics * weights).sum(dim=1) + self.bias).exp()
+
+    def tolerance_for(self, interval: float) -> float:
+        """Return the tolerance for an average key-frame interval, interpolated in the calibration.
+
+        Raises:
+            ScheduleError: If the interval is outside of the calibrated range.
+        """
+        known = self.intervals
+        if not known or not known[0] <= interval <= known[-1]:
+            reach = f'{known[0]:.3g} to {known[-1]:.3g}' if known else 'none'
+            raise ScheduleError(
+                f'the adaptive schedule was calibrated for average key-frame intervals {reach}, not for {interval:g}: '
+                'choose one of these, or fit it on longer videos (tools/analysis/fit_adaptive.py)'
+            )
+        return float(np.interp(interval, known, self.tolerances))
+
+    def save(self, path: str | Path) -> None:
+        """Write a JSON file for :meth:`load`."""
+        write_json(dict(statistics=STATISTICS, **asdict(self)), path, indent=2)
+
+    @classmethod
+    def load(cls, path: str | Path) -> 'ErrorPredictor':
+        """Read a file written by :meth:`save`.
+
+        Raises:
+            ScheduleError: If it holds something else.
+        """
+        try:
+            content = json.loads(Path(path).read_text())
+            names = tuple(content.pop('statistics'))
+            predictor = cls(**content)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ScheduleError(
+                f'{path}: not written by tools/analysis/fit_adaptive.py ({error!r})'
+            ) from None
+        if names != STATISTICS or len(predictor.weights) != len(STATISTICS):
+            raise ScheduleError(f'{path}: fitted to the statistics {names}, not to {STATISTICS}')
+        return predictor
+
+
+@TASK_UTILS.register_module()
+class AdaptiveSchedule(KeyFrameSchedule):
+    """Schedule that makes the frame after one with a large predicted feature error a key frame (DFF section 6).
+
+    The error is predicted from the flow field that propagation computes anyway. It decides about the *next* frame, so
+    that each flow field is used; the error grows steadily, so that this costs little accuracy. For scene cuts,
+    where the error jumps, wrap this schedule in a :class:`SceneCutSchedule`.
+
+    Args:
+        file: File written by ``tools/analysis/fit_adaptive.py``, or the error predictor itself.
+        interval: Average key-frame interval; the predictor's calibration gives the tolerance.
+        tolerance: Predicted relative feature error that makes the next frame a key frame. Exactly one of
+            ``interval`` and ``tolerance`` is required.
+        max_interval: Longest interval; None for that of the calibration.
+    """
+
+    observes = True
+
+    def __init__(
+        self,
+        file: str | ErrorPredictor,
+        interval: float | None = None,
+        tolerance: float | None = None,
+        max_interval: int | None = None,
+    ) -> None:
+        if (interval is None) == (tolerance is None):
+            raise ScheduleError(
+                f'AdaptiveSchedule takes either interval or tolerance, got {interval=} and {tolerance=}'
+            )
+        self.predictor = file if isinstance(file, ErrorPredictor) else ErrorPredictor.load(file)
+        if tolerance is None:
+            tolerance = self.predictor.tolerance_for(interval)
+        self.tolerance = tolerance
+        self.max_interval = max_interval or self.predictor.max_interval
+
+    def is_key(self, state: StreamState, data: dict) -> bool:
+        error = float(state.notes.get(_ADAPTIVE, 0.0))
+        return state.distance >= self.max_interval or error >= self.tolerance
+
+    def observe(self, state: StreamState, flow_field: FlowField) -> None:
+        # Without a conversion to float, which would wait for the GPU between flow and propagation.
+        state.notes[_ADAPTIVE] = self.predictor(flow_field)
+
+    def note_key(self, state: StreamState, data: dict) -> None:
+        state.notes.pop(_ADAPTIVE, None)
+
+
+@TASK_UTILS.register_module()
+class SceneCutSchedule(KeyFrameSchedule):
+    """Schedule that adds a key frame at each scene cut to those of another schedule.
+
+    Consecutive frames are compared by :func:`scene_change`, which takes a fraction of a millisecond and no network,
+    so that the schedule works with every method. Nothing is propagated, interpolated or linked across a cut.
+
+    Args:
+        base: The other schedule, its config, or a fixed interval.
+        threshold: Least change that counts as a cut, in (0, 1]. Measured: at most 0.06 between consecutive frames of
+            the synthetic videos, with their fast camera, and of street scenes; at least 0.32 between frames of
+            different videos.
+    """
+
+    def __init__(self, base: KeyFrameSchedule | dict | int = 10, threshold: float = 0.2) -> None:
+        if not 0 < threshold <= 1:
+            raise ScheduleError(f'the scene-cut threshold is {threshold!r}; it must be in (0, 1]')
+        self.base = build_schedule(base)
+        self.observes, self.observe = self.base.observes, self.base.observe
+        self.threshold = threshold
+
+    def is_cut(self, state: StreamState, data: dict) -> bool:
+        before, state.notes[_SCENE_CUTS] = state.notes.get(_SCENE_CUTS), _signature(data)
+        return (
+            before is not None and scene_change(before, state.notes[_SCENE_CUTS]) >= self.threshold
+        )
+
+    def is_key(self, state: StreamState, data: dict) -> bool:
+        return self.base.is_key(state, data)
+
+    def note_key(self, state: StreamState, data: dict) -> None:
+        if state.distance == 0:  # is_cut was not called, or what it noted is forgotten
+            state.notes[_SCENE_CUTS] = _signature(data)
+        self.base.note_key(state, data)
+
+
+def _signature(data: dict) -> tuple[Tensor, Tensor]:
+    """Return the signature of a frame without its padding, which would make all frames alike."""
+    height, width = frame_size(data['data_samples'][0])
+    return frame_signature(data['inputs'][0][:, :height, :width])
+
+
+def frame_signature(frame: Tensor) -> tuple[Tensor, Tensor]:
+    """Return a thumbnail (3, 8, 8) and a normalized histogram of 64 colors (64,) of a frame (3, H, W), 0 to 255."""
+    step = max(1, min(frame.shape[-2:]) // _SAMPLES)
+    pixels = frame[:, ::step, ::step]
+    thumbnail = F.adaptive_avg_pool2d(pixels.float(), _GRID)
+    levels = (pixels.to(torch.uint8) >> (8 - _BITS)).long()
+    codes = (levels[0] << 2 * _BITS) | (levels[1] << _BITS) | levels[2]
+    histogram = torch.bincount(codes.flatten(), minlength=1 << 3 * _BITS).float()
+    return thumbnail, histogram / codes.numel()
+
+
+def scene_change(before: tuple[Tensor, Tensor], after: tuple[Tensor, Tensor]) -> float:
+    """Return the scene change between two frames, 0 to 1, from their :func:`frame_signature`.
+
+    It is the geometric mean of the histograms' distance, which camera motion hardly affects, and of one minus the
+    correlation of the thumbnails, which lighting hardly affects. A cut changes both.
+    """
+    colors = 0.5 * (before[1] - after[1]).abs().sum()
+    first, second = (thumbnail - thumbnail.mean() for thumbnail, _ in (before, after))
+    norms = (first.norm() * second.norm()).clamp(min=1e-6)
+    layout = (1 - (first * second).sum() / norms).clamp(0, 1)
+    return float((colors * layout).sqrt())
