@@ -18,9 +18,9 @@ import torch
 from mmdet.structures import SampleList
 from torch import Tensor, nn
 
-from semidff.inference.video_engine import VideoEngine
 from semidff.inference.schedules import KeyFrameSchedule
 from semidff.inference.timer import FrameTimer, synchronize, timed
+from semidff.inference.video_engine import VideoEngine
 from semidff.models.key_frame import KeyFrame
 from semidff.models.spatial.probe import plain_samples
 from semidff.models.video_detector import VideoDetector

@@ -17,9 +17,8 @@ from semidff.analysis.speed import (
     time_parts,
 )
 from semidff.datasets.video_readers import VideoError
+from semidff.inference.methods.boxes import Copy, Interpolate
 from semidff.inference.methods.propagation import Centered
-from semidff.inference.methods.boxes import Copy
-from semidff.inference.methods.boxes import Interpolate
 from tests.damaged_video import write_video
 from tests.models import tiny_video_detector
 from tests.tiny_video import build, frame, video_detector_cfg
