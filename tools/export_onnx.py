@@ -45,9 +45,7 @@ def parse_args() -> argparse.Namespace:
 @torch.no_grad()
 def main(args: argparse.Namespace) -> None:
     if args.frames < 2:
-        raise ValueError(
-            f'--frames is {args.frames}; a key frame and at least one non-key frame are needed'
-        )
+        raise ValueError(f'--frames is {args.frames}; the first is a key frame, one more is needed')
     model = build_video_detector(args.config)
     state, meta = read_checkpoint(args.checkpoint)
     load_for_test(model, args.checkpoint, needs_temporal=True, state=state)

@@ -3,9 +3,6 @@
 The packages of the extra ``onnx`` are imported on first use.
 """
 
-from .description import Description
 from .export import ExportError, export_onnx
-from .onnx_video_detector import OnnxVideoDetector
-from .packages import MissingPackageError
-from .parity import ParityReport, verify
-from .sample_frames import sample_batches
+from .onnx_video_detector import Description, OnnxVideoDetector
+from .parity import ParityReport, sample_batches, verify

@@ -18,11 +18,9 @@ from semidff.models.compiled_operators import uses_compiled_operators
 from semidff.models.data_preprocessor import normalization
 from semidff.models.spatial.head_family import levels, numbered
 from semidff.utils.atomic_write import atomic_write
-from semidff.utils.tool_files import check_new
 
-from .description import FILE, KEY, NON_KEY, Description
 from .graphs import Graph, KeyGraph, NonKeyGraph
-from .packages import require
+from .onnx_video_detector import FILE, KEY, NON_KEY, Description
 
 OPSET = 18
 """ONNX opset; the warp needs GridSample, which exists since 16."""
@@ -46,18 +44,8 @@ def export_onnx(
 
     Returns:
         The content of ``video_detector.json``.
-
-    Raises:
-        ExportError: If the model predicts no boxes, has no temporal module, or one without weights (OpenCV's optical
-            flow, which runs outside of PyTorch), or is in half precision, or PyTorch cannot export a part of it.
-        MissingPackageError: If the packages of the extra ``onnx`` are not installed.
-        TypeError: If the detector has no raw outputs before its post-processing.
     """
-    _check(model, shape)
-    if not Description.is_in(folder):
-        for name in (KEY, NON_KEY, FILE):
-            check_new(Path(folder) / name)
-    require('onnx', 'onnxscript')
+    _check(model)
     model.eval()
     device = next(model.parameters()).device
     # A random example frame has no regularities that tracing could exploit.
@@ -66,7 +54,6 @@ def export_onnx(
     key_graph, non_key_graph = KeyGraph(model), NonKeyGraph(model)
     key = key_graph.named(frame)
     features = levels('features', key)
-    key_inputs = dict(frame=frame)
     inputs = dict(key_image=key['key_image'], frame=frame, **numbered('key_features', features))
     non_key = non_key_graph.named(*inputs.values())
     preprocessor = model.data_preprocessor
@@ -74,51 +61,47 @@ def export_onnx(
     normalized = normalization(preprocessor) or dict(
         mean=[0.0] * 3, std=[1.0] * 3, channels='rgb' if exchanged else 'bgr'
     )
-    maps = dict(
-        key_inputs=key_inputs, key_outputs=key, non_key_inputs=inputs, non_key_outputs=non_key
-    )
-    shapes = {
-        kind: {name: list(tensor.shape) for name, tensor in tensors.items()}
-        for kind, tensors in maps.items()
-    }
+
+    def shapes(maps: dict[str, Tensor]) -> dict[str, list[int]]:
+        return {name: list(tensor.shape) for name, tensor in maps.items()}
+
     description = Description(
         shape=list(shape),
         normalization=dict(normalized, pad_value=getattr(preprocessor, 'pad_value', 0)),
         strides=list(getattr(model.temporal, 'feat_strides', ())),
         classes=list(classes),
-        **shapes,
+        key_inputs=shapes(dict(frame=frame)),
+        key_outputs=shapes(key),
+        non_key_inputs=shapes(inputs),
+        non_key_outputs=shapes(non_key),
         raw=non_key_graph.raw_names(features),
     )
-    Description.path(folder).unlink(missing_ok=True)  # graphs of two models would fit together
-    _write(key_graph, key_inputs, list(key), Path(folder) / KEY)
-    _write(non_key_graph, inputs, list(non_key), Path(folder) / NON_KEY)
+    folder = Path(folder)
+    (folder / FILE).unlink(missing_ok=True)  # graphs of two models would fit together
+    _write(key_graph, dict(frame=frame), list(key), folder / KEY)
+    _write(non_key_graph, inputs, list(non_key), folder / NON_KEY)
     description.write(folder)
     return description
 
 
-def _check(model: VideoDetector, shape: Sequence[int]) -> None:
-    if len(shape) != 2 or min(shape) < 1:
-        raise ExportError(f'the shape is {tuple(shape)}; it must be height and width in pixels')
+def _check(model: VideoDetector) -> None:
     if model.spatial.prediction != 'pred_instances':
         raise ExportError(
             f'this model predicts {model.spatial.prediction}; only detectors are exported'
         )
     if model.temporal is None:
         raise ExportError(
-            'the model has no temporal module, so there is no graph for non-key frames: give a stage-two config and '
-            'checkpoint'
+            'the model has no temporal module, so there is no graph for non-key frames; give a config of stage two'
         )
     kinds = {parameter.dtype for parameter in model.parameters()}
     if kinds != {torch.float32}:
         raise ExportError(
-            f'the weights are {", ".join(map(str, kinds))}; export them in float32 and choose the precision in '
-            'the runtime'
+            f'the weights are {", ".join(map(str, kinds))}; export float32, and choose the precision in the runtime'
         )
     if not model.temporal.state_dict():
         network = type(getattr(model.temporal, 'flow_network', model.temporal)).__name__
         raise ExportError(
-            f'the temporal module has no weights ({network}): its flow is computed outside of PyTorch and cannot be '
-            'part of a graph; give a config with a flow network'
+            f'the temporal module has no weights ({network}): its flow is computed outside of PyTorch'
         )
 
 

@@ -1,17 +1,119 @@
-"""Video detector whose networks run in onnxruntime and whose post-processing runs in PyTorch."""
+"""Exported graphs in onnxruntime: a video detector whose post-processing runs in PyTorch, and its description."""
 
+import json
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NoReturn
 
+import numpy as np
+import torch
 from mmdet.structures import SampleList
 from torch import Tensor
 
 from semidff.models import KeyFrame, VideoDetector
 from semidff.models.spatial.head_family import levels, numbered
+from semidff.utils.atomic_write import write_json
 
-from .description import KEY, NON_KEY, Description
-from .onnx_graph import OnnxGraph
+KEY, NON_KEY, FILE = 'key.onnx', 'non_key.onnx', 'video_detector.json'
+FORMAT = 2
+
+Shapes = dict[str, list[int]]
+
+
+@dataclass(frozen=True)
+class Description:
+    """Inputs and outputs of the graphs, in the graphs' order, and the preprocessing of frames.
+
+    Attributes:
+        shape: Height and width of the network's input, padding included.
+        normalization: ``channels`` (``rgb`` or ``bgr``), ``mean`` and ``std`` per channel of frames in 0 to 255,
+            ``pad_value`` (after normalization, on the right and at the bottom).
+        strides: Strides of the feature levels.
+        classes: Class names; empty if unknown.
+        key_inputs: Shapes of the inputs of ``key.onnx``, by name.
+        key_outputs: Shapes of its outputs.
+        non_key_inputs: Shapes of the inputs of ``non_key.onnx``; its ``key_features_i`` are ``features_i`` of
+            ``key.onnx``.
+        non_key_outputs: Shapes of its outputs.
+        raw: Name in the graphs of each output that the detector's post-processing reads, by the detector's name.
+        format: Version of this file; 1 had other names for non-key frames and the normalization.
+    """
+
+    shape: list[int]
+    normalization: dict
+    strides: list[int]
+    classes: list[str]
+    key_inputs: Shapes
+    key_outputs: Shapes
+    non_key_inputs: Shapes
+    non_key_outputs: Shapes
+    raw: dict[str, str]
+    format: int = FORMAT
+
+    def write(self, folder: str | Path) -> None:
+        write_json(asdict(self), Path(folder) / FILE, indent=2)
+
+    @classmethod
+    def read(cls, folder: str | Path) -> 'Description':
+        path = Path(folder) / FILE
+        content = json.loads(path.read_text(encoding='utf-8'))
+        if content.get('format') != FORMAT:
+            raise ValueError(
+                f'{path}: is of another version of this package; export the model again'
+            )
+        return cls(**content)
+
+
+class OnnxGraph:
+    """Runs an ONNX file on PyTorch tensors, which are copied through the CPU's memory.
+
+    Args:
+        path: The file.
+        shapes: Shapes of its inputs, by name.
+        providers: onnxruntime's execution providers, in order of preference.
+        threads: Number of CPU threads; by default that of PyTorch.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        shapes: Shapes,
+        providers: Sequence[str] = ('CPUExecutionProvider',),
+        threads: int | None = None,
+    ) -> None:
+        import onnxruntime  # of the extra ``onnx``
+
+        self.path, self.shapes = path, shapes
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads or torch.get_num_threads()
+        self.session = onnxruntime.InferenceSession(path, options, providers=list(providers))
+        self.outputs = [output.name for output in self.session.get_outputs()]
+
+    def __call__(self, **inputs: Tensor) -> dict[str, Tensor]:
+        """Run the graph; return the outputs by name, on the inputs' device.
+
+        Args:
+            **inputs: Tensors with the graph's shapes except for the batch size N; the entries run one after the other.
+        """
+        for name, shape in self.shapes.items():
+            given = tuple(inputs[name].shape)
+            if given[1:] != tuple(shape[1:]):
+                raise ValueError(
+                    f'{self.path.name}: {name} must have shape {("N", *shape[1:])}, got {given}. Graphs are exported '
+                    'for one size of frames: resize the frames to it, or export again with another --shape'
+                )
+        device = next(iter(inputs.values())).device
+        arrays = {n: tensor.float().contiguous().cpu().numpy() for n, tensor in inputs.items()}
+        runs = [
+            self.session.run(None, {n: array[i : i + 1] for n, array in arrays.items()})
+            for i in range(len(next(iter(arrays.values()))))
+        ]
+        outputs = {
+            name: entries[0] if len(entries) == 1 else np.concatenate(entries)
+            for name, *entries in zip(self.outputs, *runs, strict=True)
+        }
+        return {name: torch.from_numpy(array).to(device) for name, array in outputs.items()}
 
 
 class OnnxVideoDetector(VideoDetector):
@@ -23,11 +125,6 @@ class OnnxVideoDetector(VideoDetector):
         folder: Folder of the graphs, see :func:`~semidff.deployment.export_onnx`.
         providers: onnxruntime's execution providers, in order of preference.
         threads: Number of CPU threads; by default that of PyTorch.
-
-    Raises:
-        FileNotFoundError: If a file is missing.
-        MissingPackageError: If onnxruntime is not installed.
-        ValueError: If a file is damaged, or the files do not belong together.
 
     Example:
         >>> engine = VideoEngine(OnnxVideoDetector(model, 'exported'), 'propagate', key_interval=10)

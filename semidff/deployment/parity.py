@@ -2,22 +2,29 @@
 
 import copy
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from typing import NamedTuple
 
 import torch
 from mmdet.structures import SampleList
 from mmdet.structures.bbox import bbox_overlaps
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from semidff.analysis.smooth_video import smooth_frames
+from semidff.analysis.speed import batch_of
+from semidff.datasets.video_readers import open_video
 from semidff.inference import VideoEngine
+from semidff.inference.loading import frame_pipeline, pair
 from semidff.models import VideoDetector
 from semidff.models.spatial.head_family import levels
+from semidff.utils.image_detectors import test_datasets
 from semidff.utils.tables import text_table
 
-from .description import KEY, NON_KEY
 from .graphs import KeyGraph, NonKeyGraph
-from .onnx_video_detector import OnnxVideoDetector
+from .onnx_video_detector import KEY, NON_KEY, OnnxVideoDetector
 
 TOLERANCE = 1e-3
 """Bound of :attr:`Difference.relative`."""
@@ -42,21 +49,13 @@ class Difference(NamedTuple):
 
     @classmethod
     def between(cls, reference: Tensor, other: Tensor) -> 'Difference':
-        """Compare two tensors of equal shape; the difference is infinite where one is not finite."""
-        if reference.shape != other.shape:
-            raise ValueError(
-                f'tensors of shapes {tuple(reference.shape)} and {tuple(other.shape)} cannot be compared'
-            )
+        """Compare two tensors of equal shape; differences are infinite where one is not finite."""
         size = reference.abs()
         error = (reference - other).abs().nan_to_num(torch.inf, torch.inf)
         largest = size.nan_to_num(torch.inf, torch.inf).max().item()
         floor = min(largest, 1.0) or torch.finfo(reference.dtype).tiny
         relative = (error / size.clamp(min=floor)).nan_to_num(torch.inf, torch.inf)
         return cls(largest, error.max().item(), relative.max().item())
-
-    def worst(self, other: 'Difference') -> 'Difference':
-        """Return the larger of each number."""
-        return Difference(*map(max, self, other))
 
 
 class ParityReport(NamedTuple):
@@ -105,24 +104,15 @@ def verify(
     Args:
         model: The model in PyTorch.
         exported: The same model's graphs.
-        batches: Collated test batches of one frame each, at least two.
-
-    Raises:
-        ValueError: If there is no non-key frame, or the graphs have other outputs than the model.
+        batches: Collated test batches of one frame each; the first is the key frame.
     """
-    if len(batches) < 2:
-        raise ValueError('a single frame is a key frame; give a video with at least two frames')
     model.eval()
     maps: dict[str, Difference] = {}
     inputs = [model.data_preprocessor(copy.deepcopy(b), False)['inputs'] for b in batches]
     for graph, reference, other in _outputs(model, exported, inputs):
-        if reference.keys() != other.keys():
-            raise ValueError(
-                f'{graph}: its outputs are {list(other)}, the model has {list(reference)}; export again'
-            )
         for output, expected in reference.items():
             name, difference = f'{graph} {output}', Difference.between(expected, other[output])
-            maps[name] = difference.worst(maps.get(name, Difference()))
+            maps[name] = Difference(*map(max, difference, maps.get(name, Difference())))
     results = (_detect(detector, batches) for detector in (model, exported))
     pairs = [(a.pred_instances, b.pred_instances) for a, b in zip(*results, strict=True)]
     return ParityReport(
@@ -159,3 +149,43 @@ def _without_counterpart(detections: InstanceData, others: InstanceData) -> int:
     same &= detections.labels[:, None] == others.labels
     same &= (detections.scores[:, None] - others.scores).abs() <= SAME_SCORE
     return int((~same.any(1)).sum())
+
+
+def sample_batches(
+    cfg: Config, count: int, shape: Sequence[int] | None = None, video: str | None = None
+) -> list[dict]:
+    """Make collated test batches of one frame each for :class:`~semidff.inference.VideoEngine`.
+
+    Args:
+        cfg: A config with a test pipeline.
+        count: Largest number of frames.
+        shape: Height and width of the frames after the pipeline; by default that of the video's frames, or without a
+            video the scale of the pipeline's Resize.
+        video: A video file or folder of frames; None: synthetic frames.
+    """
+    if video is None:
+        return [batch_of(frame) for frame in smooth_frames(count, *(shape or _scale(cfg)))]
+    pipeline = frame_pipeline(cfg)
+    with closing(open_video(video)) as reader:
+        frames = reader.frames(range(min(count, len(reader))))
+        batches = [pseudo_collate([pipeline(dict(img=frame))]) for frame in frames]
+    found = tuple(batches[0]['inputs'][0].shape[-2:])
+    if shape is not None and found != tuple(shape):
+        raise ValueError(
+            f'{video}: its frames leave the test pipeline as {found[0]} x {found[1]}, not as {shape[0]} x {shape[1]}; '
+            f'give --shape {found[0]} {found[1]}, or change the scale of the config'
+        )
+    return batches
+
+
+def _scale(cfg: Config) -> tuple[int, int]:
+    """Height and width of the pipeline's Resize."""
+    steps = next(iter(test_datasets(cfg)), {}).get('pipeline') or ()
+    scales = [step['scale'] for step in steps if step.get('scale') is not None]
+    if not scales:
+        raise ValueError(
+            'the test pipeline has no Resize with a scale, so the size of frames is unknown: give --shape H W or a '
+            '--video'
+        )
+    width, height = pair(scales[0])
+    return height, width

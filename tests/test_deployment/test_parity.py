@@ -1,10 +1,12 @@
-"""Difference of tensors, and detections without a counterpart."""
+"""Difference of tensors, detections without a counterpart, and frames to compare."""
 
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.structures import InstanceData
 
-from semidff.deployment.parity import Difference, _without_counterpart, verify
+from semidff.deployment import sample_batches
+from semidff.deployment.parity import Difference, _without_counterpart
 
 
 @pytest.mark.parametrize(
@@ -24,20 +26,6 @@ def test_differences(reference, other, expected):
     assert tuple(found) == pytest.approx(expected, rel=1e-4)
 
 
-def test_the_worst_of_two():
-    assert Difference(1, 0.2, 0.3).worst(Difference(2, 0.1, 0.4)) == (2, 0.2, 0.4)
-
-
-def test_a_key_frame_alone_verifies_nothing():
-    with pytest.raises(ValueError, match='at least two frames'):
-        verify(None, None, [{}])
-
-
-def test_shapes_that_differ():
-    with pytest.raises(ValueError, match=r'\(2,\) and \(1,\) cannot be compared'):
-        Difference.between(torch.zeros(2), torch.zeros(1))
-
-
 def detections(*rows):
     boxes = torch.tensor([row[:4] for row in rows], dtype=torch.float).reshape(-1, 4)
     scores = torch.tensor([row[4] for row in rows])
@@ -54,3 +42,16 @@ def test_counterparts():
     assert _without_counterpart(three, detections()) == 3
     assert _without_counterpart(detections(), three) == 0
     assert _without_counterpart(detections((0, 0, 100, 90, 0.5, 0)), detections(one)) == 1
+
+
+@pytest.mark.parametrize(('scale', 'size'), [((96, 64), (64, 96)), (64, (64, 64))])
+def test_frames_have_the_scale_of_the_pipeline(scale, size):
+    steps = [dict(type='LoadImageFromFile'), dict(type='Resize', scale=scale)]
+    config = Config(dict(test_dataloader=dict(dataset=dict(pipeline=steps))))
+    (batch,) = sample_batches(config, 1)
+    assert batch['inputs'][0].shape[1:] == size
+
+
+def test_a_size_is_needed_without_test_data():
+    with pytest.raises(ValueError, match='give --shape H W or a --video'):
+        sample_batches(Config(), 1)
