@@ -40,6 +40,7 @@ from semidff.utils.tool_files import (
     OutputFile,
     OutputFolder,
     OutputVideo,
+    _overwrite,
 )
 from semidff.visualization.frames import PANELS
 
@@ -199,7 +200,7 @@ def open_archive(args: argparse.Namespace) -> Archive:
     # The config with its bases and its detector, of which any may change.
     text = config_text(settings['config'], {})
     settings['config_digest'] = hashlib.sha256((text + named_detector(text)).encode()).hexdigest()
-    return Archive(args.input, args.out, settings, draw=not args.no_video)
+    return Archive(args.input, args.out, settings, not args.no_video, _overwrite.get())
 
 
 def detect_in_video(inferencer: VideoInferencer, args: argparse.Namespace) -> None:

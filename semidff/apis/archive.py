@@ -1,8 +1,8 @@
 """Detection in all videos of a folder, by any number of processes that may be killed at any time.
 
-A process claims a video by a lock on a byte of one file, which the system releases when the process ends, however it
-ends. What became of a video is written to a record when its outputs are complete; a video without a record is free for
-the next process, of this run or of a later one.
+A process claims a video by a file lock, which the system releases when the process ends. What became of a video is
+written to a record when its outputs are complete; a video without a record is free for the next process, of this run or
+of a later one.
 """
 
 import errno
@@ -12,8 +12,8 @@ import os
 import shutil
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from semidff.datasets.video_folders import find_videos
 from semidff.datasets.video_readers import VideoError, VideoWarning
 from semidff.datasets.video_readers.sources import check_limits
 from semidff.utils.atomic_write import atomic_write, write_json
-from semidff.utils.tool_files import FileError, check_new
+from semidff.utils.tool_files import FileError
 
 from .video_inferencer import VideoInferencer
 
@@ -36,8 +36,7 @@ class Archive:
 
     ``street.mp4`` has the results ``street.mp4.json``, detections as COCO-VID json, and ``street.mp4.boxes.mp4``,
     in the same sub-folder of ``out``. A segmentation network writes label maps to the folder ``street.mp4.labels`` in
-    place of the json. Videos that failed in an earlier run are tried again if existing files may be replaced
-    (``--overwrite``; from Python always).
+    place of the json.
 
     Args:
         folder: Folder of videos.
@@ -45,40 +44,37 @@ class Archive:
         settings: What the results depend on, such as config, checkpoint and method. Files count with their size and
             time of change.
         draw: Whether to write annotated videos.
+        overwrite: Whether results of other settings are replaced and failed videos tried again.
 
     Raises:
-        FileError: If ``out`` is inside ``folder`` or the other way round, holds something else, or holds results of
-            other settings, unless existing files may be replaced.
+        FileError: If ``out`` holds something else, or results of other settings.
         VideoError: If there are no videos.
     """
 
     def __init__(
-        self, folder: str | Path, out: str | Path, settings: dict[str, Any], draw: bool = True
+        self,
+        folder: str | Path,
+        out: str | Path,
+        settings: dict[str, Any],
+        draw: bool = True,
+        overwrite: bool = True,
     ) -> None:
         self.folder, self.out, self.draw = Path(folder), Path(out), draw
-        settings = {k: [v, *_state(v)] if _is_file(v) else v for k, v in settings.items()}
-        self.settings = json.loads(json.dumps(dict(settings, draw=draw)))
-        inside = self.out.resolve(), self.folder.resolve()
-        if inside[0] in (inside[1], *inside[1].parents) or inside[1] in inside[0].parents:
-            raise FileError(f'{out}: must be neither in the folder of the videos nor around it')
+        files = {k: [v, *_state(v)] for k, v in settings.items() if os.path.isfile(str(v))}
+        self.settings = json.loads(json.dumps(dict(settings, **files, draw=draw)))
         self.videos = find_videos(folder, self.out)
         if self.out.is_dir() and any(self.out.iterdir()) and not (self.out / RECORDS).is_dir():
             raise FileError(f'{out}: is a folder with other files; give a new one')
         (self.out / RECORDS).mkdir(parents=True, exist_ok=True)
-        self._again: dict[Path, dict] = {}  # records of failures that are to be replaced
-        for video in self.videos:
-            record = self._record(video, of_any_settings=True)
-            if record is None or (record['settings'] == self.settings and not record['error']):
-                continue
-            try:
-                check_new(self._file(video))
-                self._again[video] = record
-            except FileError as error:
-                if record['settings'] != self.settings:
-                    changed = [
-                        k for k, v in self.settings.items() if record['settings'].get(k) != v
-                    ]
-                    raise FileError(f'{error} (made with other settings: {changed})') from None
+        known = {video: self._record(video) for video in self.videos}
+        old = {record['video']: record['settings'] for record in known.values() if record}
+        for name, other in {} if overwrite else old.items():
+            if changed := [k for k in self.settings if self.settings[k] != other.get(k)]:
+                raise FileError(
+                    f'{out}: holds results of other settings ({", ".join(changed)}; {name}); give another --out, or '
+                    '--overwrite'
+                )
+        self._again = {v: r for v, r in known.items() if overwrite and r and r['error']}
 
     def run(
         self,
@@ -98,44 +94,46 @@ class Archive:
 
         Returns:
             The summary, which is in ``summary.json`` and ``summary.txt``, too.
-
-        Raises:
-            ValueError: If an option is invalid.
-            FileError: If results cannot be written.
         """
         check_limits(
             options.get('fps'), options.get('max_frames'), options.get('pred_score_thr', 0)
         )
         busy = []
-        with open(self.out / RECORDS / 'claims', 'ab') as claims:
-            # the others' videos last, when they are complete or abandoned
-            for wait in (False, True):
-                for video in busy if wait else self.videos:
-                    with _claimed(claims, video, wait) as is_mine:
-                        if not is_mine:
-                            busy.append(video)
-                        elif self._record(video) in (None, self._again.get(video)):
-                            record = self._detect(inferencer, video, options)
-                            write_json(record, self._file(video), indent=1)
-                            result = record['error'] or f'{record["frames"]} frames'
-                            progress(f'{record["video"]}: {result}')
+        # the others' videos last, when they are complete or abandoned
+        for wait in (False, True):
+            for video in busy if wait else self.videos:
+                with _claimed(self._file(video).with_suffix('.lock'), wait) as is_mine:
+                    if not is_mine:
+                        busy.append(video)
+                        continue
+                    record = self._record(video)
+                    known = record and record['settings'] == self.settings
+                    if not known or record == self._again.get(video):
+                        record = self._detect(inferencer, video, options)
+                        write_json(record, self._file(video), indent=1)
+                        result = record['error'] or f'{record["frames"]} frames'
+                        progress(f'{record["video"]}: {result}')
         return self.summary()
 
     def summary(self) -> dict[str, Any]:
         """Count videos and frames and list what failed; write both to the output folder."""
         records = {_text(video): self._record(video) for video in self.videos}
-        known = [record for record in records.values() if record is not None]
+        known = {
+            n: r for n, r in records.items() if r is not None and r['settings'] == self.settings
+        }
+        total = {
+            key: sum(record[key] for record in known.values())
+            for key in ('frames', 'key_frames', 'seconds')
+        }
         content = dict(
             videos=len(records),
-            done=sum(record['error'] is None for record in known),
-            frames=sum(record['frames'] for record in known),
-            key_frames=sum(record['key_frames'] for record in known),
-            seconds=sum(record['seconds'] for record in known),
-            failed={n: r['error'] for n, r in records.items() if r is not None and r['error']},
-            changed=[n for n, r in records.items() if r is None],
-            damaged={n: r['warnings'] for n, r in records.items() if r is not None and r['warnings']},
+            done=sum(record['error'] is None for record in known.values()),
+            **total,
+            failed={name: record['error'] for name, record in known.items() if record['error']},
+            changed=[name for name in records if name not in known],
+            damaged={n: record['warnings'] for n, record in known.items() if record['warnings']},
             settings=self.settings,
-        )  # fmt: skip
+        )
         write_json(content, self.out / 'summary.json', indent=1)
         with atomic_write(self.out / 'summary.txt') as file:
             file.write(summary_text(content) + '\n')
@@ -143,82 +141,81 @@ class Archive:
 
     def _detect(self, inferencer: VideoInferencer, video: Path, options: dict) -> dict[str, Any]:
         """Detect in one video and return its record."""
-        detections, labels, boxes = self._results(video)
-        outputs = dict(out_video=boxes if self.draw else None)
-        if inferencer.engine.model.spatial.prediction == 'pred_sem_seg':
-            outputs['out_labels'] = labels
-        else:
-            outputs['out_json'] = detections
+        path, results = str(self.folder / video), self._results(video)
+        outputs = dict(out_video=results[2] if self.draw else None)
+        segments = inferencer.engine.model.spatial.prediction == 'pred_sem_seg'
+        outputs['out_labels' if segments else 'out_json'] = results[1 if segments else 0]
         frames = keys = 0
         error, start = None, time.perf_counter()
-        before = _state(self.folder / video)  # a file that grows meanwhile is not complete
+        before = _state(path)  # a file that grows meanwhile is not complete
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter('always', VideoWarning)
             try:
-                # Those of other settings or contents, and what a killed process has left.
-                shutil.rmtree(labels, ignore_errors=True)
-                for file in (detections, boxes):
-                    if file.is_file():
-                        file.unlink()
-                for sample in inferencer(str(self.folder / video), **outputs, **options):
+                self._remove(video)  # those of other settings, and what a killed process has left
+                for sample in inferencer(path, **outputs, **options):
                     frames, keys = frames + 1, keys + bool(sample.is_key_frame)
             except (VideoError, ValueError, cv2.error, OSError) as reason:
-                if not _is_of_video(reason, video):
+                if isinstance(reason, OSError) and reason.errno != errno.ENAMETOOLONG:
                     raise
-                error = f'{reason}'.replace(f'{self.folder / video}: ', '') or type(reason).__name__
-                shutil.rmtree(labels, ignore_errors=True)
+                error = _text(reason).replace(f'{path}: ', '') or type(reason).__name__
+                frames = keys = 0
+                with suppress(OSError):
+                    self._remove(video)
         noted = [_text(one.message) for one in caught if issubclass(one.category, VideoWarning)]
         return dict(
-            video=_text(video), file=before, settings=self.settings, error=error and _text(error),
-            frames=0 if error else frames, key_frames=0 if error else keys, warnings=noted,
-            seconds=round(time.perf_counter() - start, 3), process=os.getpid(),
+            video=_text(video), file=before, settings=self.settings, error=error, frames=frames,
+            key_frames=keys, warnings=noted, seconds=round(time.perf_counter() - start, 3),
+            process=os.getpid(),
         )  # fmt: skip
 
     def _file(self, video: Path) -> Path:
-        return self.out / RECORDS / f'{_digest(video)}.json'
+        return self.out / RECORDS / f'{sha256(os.fsencode(video)).hexdigest()[:32]}.json'
 
-    def _record(self, video: Path, of_any_settings: bool = False) -> dict[str, Any] | None:
+    def _record(self, video: Path) -> dict[str, Any] | None:
         """Return the record of a video that has not changed since, None without one or without its results."""
         try:
             record = json.loads(self._file(video).read_bytes())
-        except FileNotFoundError:
+        except (FileNotFoundError, ValueError):
             return None
-        valid = of_any_settings or record['settings'] == self.settings
-        valid = valid and (record['error'] or self._has_results(video, record['settings']['draw']))
-        return record if valid and record['file'] == _state(self.folder / video) else None
-
-    def _has_results(self, video: Path, draw: bool) -> bool:
-        detections, labels, boxes = (file.exists() for file in self._results(video))
-        return (detections or labels) and (boxes or not draw)
+        if not record or record['file'] != _state(self.folder / video):
+            return None
+        detections, labels, boxes = map(os.path.exists, self._results(video))
+        complete = (detections or labels) and (boxes or not record['settings']['draw'])
+        return record if record['error'] or complete else None
 
     def _results(self, video: Path) -> list[Path]:
         """Return where the results of a video are: detections, label maps and the annotated video."""
         kinds = ('json', 'labels', 'boxes.mp4')
         return [(self.out / video).with_name(f'{video.name}.{kind}') for kind in kinds]
 
+    def _remove(self, video: Path) -> None:
+        for result in self._results(video):
+            if result.is_dir():
+                shutil.rmtree(result)
+            else:
+                result.unlink(missing_ok=True)
+
 
 @contextmanager
-def _claimed(claims: Any, video: Path, wait: bool) -> Iterator[bool]:
-    """Lock the byte of a video, if it is free or when it becomes so; yield whether it is locked."""
-    place = int(_digest(video)[:15], 16)
-    try:
-        fcntl.lockf(claims, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB), 1, place)
-    except (BlockingIOError, PermissionError):
-        yield False
-        return
-    try:
+def _claimed(file: Path, wait: bool) -> Iterator[bool]:
+    """Lock a file, if it is free or when it becomes so; yield whether it is locked."""
+    with open(file, 'ab') as claim:
+        try:
+            fcntl.flock(claim, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+            return
+        except OSError:  # a file system without locks, where processes must not share an archive
+            pass
         yield True
-    finally:
-        fcntl.lockf(claims, fcntl.LOCK_UN, 1, place)
 
 
 def _state(path: str | Path) -> list[int]:
     """Size and time of change of a file, nothing if it is gone or a link to nowhere."""
-    try:
+    with suppress(FileNotFoundError):
         status = os.stat(path)
-    except FileNotFoundError:
-        return []
-    return [status.st_size, status.st_mtime_ns]
+        return [status.st_size, status.st_mtime_ns]
+    return []
 
 
 def _text(value: object) -> str:
@@ -226,24 +223,9 @@ def _text(value: object) -> str:
     return str(value).encode(errors='backslashreplace').decode()
 
 
-def _is_of_video(error: Exception, video: Path) -> bool:
-    """Return whether an error has to do with a video or its name, and not with the machine or the folder of results."""
-    if isinstance(error, FileError):
-        return _text(video) != str(video)
-    return not isinstance(error, OSError) or error.errno == errno.ENAMETOOLONG
-
-
-def _is_file(value: Any) -> bool:
-    return isinstance(value, str) and os.path.isfile(value)
-
-
-def _digest(video: Path) -> str:
-    return sha256(os.fsencode(video)).hexdigest()[:32]
-
-
 def summary_text(content: dict[str, Any]) -> str:
     """Return the summary of an archive as text: what was detected, and what failed and why."""
-    lines: Sequence[str] = [
+    lines = [
         f'{content["done"]} of {content["videos"]} videos, {content["frames"]} frames, {content["key_frames"]} key '
         f'frames, {content["seconds"]:.0f} s in all processes'
     ]

@@ -15,7 +15,7 @@ from semidff.apis import VideoInferencer
 from semidff.apis.archive import Archive
 from semidff.datasets.video_folders import find_videos, is_archive
 from semidff.datasets.video_readers import VideoError
-from semidff.utils.tool_files import FileError, writing
+from semidff.utils.tool_files import FileError
 from tests.damaged_video import write_video
 from tests.tiny_video import build, test_settings, video_detector_cfg, write_videos
 
@@ -86,8 +86,7 @@ def test_every_video_once_and_broken_ones_with_the_reason(project, inferencer, t
     # the same again: nothing is left to do but what has changed
     lines.clear()
     (project / 'videos' / 'broken.mp4').write_bytes((project / 'videos' / '0.mp4').read_bytes())
-    with writing([], overwrite=False):
-        archive = Archive(project / 'videos', tmp_path / 'out', SETTINGS)
+    archive = Archive(project / 'videos', tmp_path / 'out', SETTINGS, overwrite=False)
     again = archive.run(inferencer, lines.append)
     assert lines == ['broken.mp4: 3 frames']
     assert (again['done'], [*again['failed']]) == (7, ['gone.mp4'])
@@ -104,8 +103,7 @@ def test_lost_results_are_made_again(project, inferencer, tmp_path):
     (tmp_path / 'out' / '1.mp4.json').unlink()
     (tmp_path / 'out' / '2.mp4.boxes.mp4').unlink()
     lines.clear()
-    with writing([], overwrite=False):
-        archive = Archive(project / 'videos', tmp_path / 'out', SETTINGS)
+    archive = Archive(project / 'videos', tmp_path / 'out', SETTINGS, overwrite=False)
     archive.run(inferencer, lines.append)
     assert lines == ['1.mp4: 4 frames', '2.mp4: 5 frames']
     assert (tmp_path / 'out' / '1.mp4.json').exists()
@@ -152,24 +150,27 @@ def test_a_folder_that_cannot_be_read_is_skipped_and_named(tmp_path, monkeypatch
     assert 'locked: the folder is skipped, it cannot be read (Permission denied)' in log.text
 
 
-def test_error_of_the_machine_ends_the_run_and_the_next_one_continues(
-    project, inferencer, tmp_path, monkeypatch
-):
-    archive = Archive(project / 'videos', tmp_path / 'out', SETTINGS, draw=False)
-    detect, seen = archive._detect, []
-
-    def full_disk(inferencer, video, options):
-        seen.append(str(video))
-        if len(seen) == 3:
-            raise OSError(28, 'No space left on device')
-        return detect(inferencer, video, options)
-
-    monkeypatch.setattr(archive, '_detect', full_disk)
+def test_a_full_disk_ends_the_run_and_the_next_one_continues(project, inferencer, tmp_path):
+    full = stub(inferencer, OSError(28, 'No space left on device'), '2.mp4')
+    archive, lines = Archive(project / 'videos', tmp_path / 'out', SETTINGS, draw=False), []
     with pytest.raises(OSError, match='No space'):
-        archive.run(inferencer)
+        archive.run(full, lines.append)
     assert archive.summary()['done'] == 2 and not list((tmp_path / 'out').rglob('*.mp4'))
-    archive.run(inferencer)
-    assert sorted(seen) == sorted([*NAMES, '2.mp4'])
+    archive.run(inferencer, lines.append)
+    assert [line.split(': ')[0] for line in lines] == NAMES
+
+
+def test_results_may_be_among_the_videos_and_a_damaged_record_is_none(
+    project, inferencer, tmp_path
+):
+    (tmp_path / 'videos').mkdir()
+    (tmp_path / 'videos' / 'a.mp4').hardlink_to(project / 'videos' / '0.mp4')
+    out = tmp_path / 'videos' / 'results'
+    for _ in range(2):
+        archive = Archive(tmp_path / 'videos', out, SETTINGS, overwrite=False)
+        assert archive.run(inferencer)['videos'] == 1
+        (record,) = (out / '.records').glob('*.json')
+        record.write_text(record.read_text()[:30])
 
 
 @pytest.mark.parametrize(
@@ -183,18 +184,11 @@ def test_errors_of_the_device_are_no_failures_of_a_video(project, inferencer, tm
     assert archive.run(inferencer)['frames'] >= 24
 
 
-def test_wrong_options_and_results_that_cannot_be_written_are_no_failures_of_a_video(
-    project, inferencer, tmp_path
-):
+def test_wrong_options_are_no_failures_of_a_video(project, inferencer, tmp_path):
     archive = Archive(project / 'videos', tmp_path / 'out', SETTINGS, draw=False)
     for options in (dict(max_frames=0), dict(fps=0.0)):
         with pytest.raises(ValueError, match='is 0'):
             archive.run(inferencer, **options)
-    (tmp_path / 'out' / '2.mp4.json').mkdir()
-    with pytest.raises(FileError, match='2.mp4.json: is a folder'):
-        archive.run(inferencer)
-    assert (archive.summary()['done'], archive.summary()['failed']) == (2, {})
-    (tmp_path / 'out' / '2.mp4.json').rmdir()
     assert archive.run(inferencer)['frames'] >= 24
 
 
@@ -255,19 +249,13 @@ def test_refused(project, inferencer, tmp_path):
     assert list(map(str, find_videos(videos))) == NAMES
     with pytest.raises(VideoError, match='hold no videos'):
         find_videos(tmp_path)
-    for out in (videos, videos / 'out', project):
-        with pytest.raises(FileError, match='neither in the folder of the videos nor around it'):
-            Archive(videos, out, SETTINGS)
     (tmp_path / 'mine.txt').write_text('')
     with pytest.raises(FileError, match='folder with other files'):
         Archive(videos, tmp_path, SETTINGS)
     out = tmp_path / 'out'
     Archive(videos, out, SETTINGS, draw=False).run(inferencer)
-    with (
-        writing([], overwrite=False),
-        pytest.raises(FileError, match=r"--overwrite .*other settings: \['method'\]"),
-    ):
-        Archive(videos, out, dict(method='frame'), draw=False)
+    with pytest.raises(FileError, match=r'out: holds results of other settings \(method; .*\)'):
+        Archive(videos, out, dict(method='frame'), draw=False, overwrite=False)
     assert Archive(videos, out, dict(method='frame'), draw=False).summary()['done'] == 0
 
 

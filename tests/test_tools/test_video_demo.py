@@ -138,7 +138,7 @@ def test_an_archive_notices_changes_of_the_configs_bases(project, demo):
     config.model.detector.test_cfg.max_per_img = 5
     config.dump(project / 'base.py')
     code, _ = demo(*arguments)
-    assert "made with other settings: ['config_digest']" in code
+    assert 'holds results of other settings (config_digest; a.mp4)' in code
 
 
 def test_an_archive_may_have_more_processes_than_gpus(project, demo, monkeypatch):
