@@ -18,6 +18,7 @@ from semidff.analysis.operating_points import (
     measure_operating_points,
     measured_methods,
 )
+from semidff.analysis.operating_report import plot_points, points_table
 from semidff.datasets.class_names import class_names
 from semidff.datasets.video_readers import VideoError, open_video
 from semidff.evaluation.metrics import MIN_SCORE
@@ -52,7 +53,7 @@ def validate(
     Args:
         model: The result of the training, as :func:`~semidff.inference.loading.load_model` returns it.
         detector: The same with the weights of the image detector, to which all points are compared.
-        out: Folder of the results. Detections are kept in ``validation``, so that an interrupted validation continues.
+        out: Folder of the results.
         labels: COCO-VID json of videos that are evaluated in place of the held-back frames, by mAP, too.
 
     Returns:
@@ -76,10 +77,9 @@ def validate(
         adaptive=adaptive if adaptive.is_file() else None,
         rounds=3 if plan.minutes < 30 else 5,
         fps=plan.fps,
-        folder=out / 'validation',
         progress=progress,
     )
-    report.plot(out / 'report.png')
+    plot_points(report, out / 'report.png')
     with atomic_write(out / 'report.md') as file:
         use = (
             f'semidff-demo VIDEO {out} --out boxes.mp4\nVideoInferencer({str(out)!r})  # in Python'
@@ -90,11 +90,11 @@ def validate(
             else 'Adaptive key frames could not be fitted: no training video can be read.\n\n'
         )
         file.write(
-            f'# {plan.family}\n\n{report.markdown()}\n{note}```\n{use}\n```\n\n```\n{plan.text()}\n```\n'
+            f'# {plan.family}\n\n{points_table(report)}\n{note}```\n{use}\n```\n\n```\n{plan.text()}\n```\n'
         )
-    write_json(report.to_dict(), out / 'report.json', indent=2, nan_as_null=True)
-    progress(report.verdict())
-    return report.recommended.point._asdict()
+    write_json(report, out / 'report.json', indent=2, nan_as_null=True)
+    progress(report['verdict'])
+    return {name: report['recommended'][name] for name in OperatingPoint._fields}
 
 
 def held_back_clips(plan: Plan) -> list[EvaluationClip]:

@@ -1,6 +1,5 @@
 """Clips that detectors are evaluated on: ranges of videos, or the frames of a labeled data set."""
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from itertools import groupby, islice
@@ -52,12 +51,6 @@ class EvaluationClip(NamedTuple):
             stop = len(reader) if self.stop is None else min(self.stop, len(reader))
             for first in range(self.start, stop, _AT_ONCE):
                 yield from reader.frames(range(first, min(first + _AT_ONCE, stop)))
-
-    def identity(self) -> str:
-        """Text that changes with the frames."""
-        paths = self.files or (self.path,)
-        changes = [(path, os.stat(path).st_size, os.stat(path).st_mtime_ns) for path in paths]
-        return f'{self.start} {self.stop} {changes}'
 
 
 def unlabeled_clips(

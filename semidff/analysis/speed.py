@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import torch
 from mmdet.structures import SampleList
+from mmengine.dataset import pseudo_collate
 from torch import Tensor, nn
 
 from semidff.inference.schedules import KeyFrameSchedule
@@ -173,7 +174,7 @@ class _Total(FrameTimer):
 
     total = 0.0
 
-    def add(self, is_key: bool, seconds: float, *_: Any) -> None:
+    def add(self, is_key: bool, seconds: float) -> None:
         self.total += seconds
 
 
@@ -284,6 +285,11 @@ def time_parts(model: VideoDetector, clip: Iterable[dict]) -> dict[str, list[flo
                 settings = model.non_key_test_cfg
                 run('task_non_key', spatial.predict, features, _fresh(samples), settings)
     return seconds
+
+
+def pack_with(pipeline: Callable[[dict], dict]) -> Callable[[np.ndarray], dict]:
+    """Return the function that makes a collated test batch of a frame by a test pipeline."""
+    return lambda image: pseudo_collate([pipeline(dict(img=image))])
 
 
 def batch_of(frame: np.ndarray) -> dict:

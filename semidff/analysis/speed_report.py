@@ -21,7 +21,16 @@ from semidff.models.video_detector import VideoDetector
 from semidff.utils.image_detectors import test_datasets
 from semidff.utils.model_building import read_config
 
-from .speed import PARTS, ClipTimer, ClipTimes, PartTimes, clips_of, take_turns, time_parts
+from .speed import (
+    PARTS,
+    ClipTimer,
+    ClipTimes,
+    PartTimes,
+    clips_of,
+    pack_with,
+    take_turns,
+    time_parts,
+)
 
 MAX_DENSE_FRAMES = 10
 """Longest clip of method *frame*, whose frames all take the same time."""
@@ -219,11 +228,6 @@ def measure_rows(
         for name in names
     }
     return dict(reference=reference, rounds=rounds, rows=figures)
-
-
-def pack_with(pipeline: Callable[[dict], dict]) -> Callable[[np.ndarray], dict]:
-    """Return the function that makes a collated test batch of a frame by a test pipeline."""
-    return lambda image: pseudo_collate([pipeline(dict(img=image))])
 
 
 def _pack(item: dict) -> dict:

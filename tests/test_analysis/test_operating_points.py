@@ -10,12 +10,20 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 
-from semidff.analysis.detection_memory import DetectionMemory
 from semidff.analysis.evaluation_clips import EvaluationClip
-from semidff.analysis.operating_points import OperatingPoint, measure_operating_points
-from semidff.analysis.operating_report import MeasuredPoint, OperatingReport
-from semidff.analysis.point_detections import PointDetections
-from semidff.analysis.point_times import PointTimes
+from semidff.analysis.operating_points import (
+    DetectionMemory,
+    OperatingPoint,
+    measure_operating_points,
+)
+from semidff.analysis.operating_report import (
+    above_dense,
+    best,
+    operating_report,
+    pareto,
+    plot_points,
+    points_table,
+)
 from semidff.evaluation import Detections
 from semidff.evaluation.metrics import agreement
 from semidff.inference import FixedSchedule, MethodError, VideoEngine
@@ -66,73 +74,59 @@ def test_a_clip_that_begins_later_has_the_frames_of_the_stream(folder):
 
 def by_engine(model, clip, method, schedule):
     pipeline, engine = frame_pipeline(model.cfg), VideoEngine(model, method, schedule=schedule)
+    if hasattr(engine.method, 'batch_size'):
+        engine.method.batch_size = 1
     results = []
-    for image in clip.images():
-        results += engine.push(pseudo_collate([pipeline(dict(img=image))]))
-    return results + engine.flush()
+    for index, image in enumerate(clip.images()):
+        data = pseudo_collate([pipeline(dict(img=image))])
+        data['data_samples'][0].set_metainfo(dict(frame_id=index))
+        results += engine.push(data)
+    return [result.pred_instances for result in results + engine.flush()]
 
 
 def test_detections_are_those_of_the_engine_and_each_is_computed_once(clip, model):
     calls = []
     hook = model.temporal.register_forward_hook(lambda *_: calls.append(1))
-    runs = PointDetections(model, [clip], places=2)
-    points = [OperatingPoint('frame'), *(OperatingPoint(m, 4) for m in METHODS[1:])]
-    runs.detect(points, lambda text: None)
-    hook.remove()
+    memory, found = DetectionMemory(model), {}
+    for method in METHODS:
+        for first in (2, 4):
+            schedule = FixedSchedule(1 if method == 'frame' else 4, first)
+            found[method, first] = by_engine(memory, clip, method, schedule)
     # first key frames 0, 4 (propagate: 5 pairs; centered: frame 3 from frame 4) and 0, 2, 6 (4 pairs, of which frame 1
     # from 0 is known; centered: frame 5 from frame 6); blend: those of centered
     assert len(calls) == 5 + 1 + 3 + 1
-    for point in points:
-        for first, found in zip(
-            (2, 4) if point.method != 'frame' else (1,), runs.of(point).detections, strict=True
-        ):
-            schedule = FixedSchedule(point.key_interval, first)
-            expected = by_engine(model, clip, point.method, schedule)
-            boxes = np.concatenate([one.pred_instances.bboxes.numpy() for one in expected])
-            assert found.boxes == pytest.approx(boxes, abs=1e-4) and len(boxes) > 20
-            counts = [len(one.pred_instances) for one in expected]
-            assert np.bincount(found.frames, minlength=7).tolist() == counts
+    hook.remove()
+    for (method, first), given in found.items():
+        schedule = FixedSchedule(1 if method == 'frame' else 4, first)
+        expected = by_engine(model, clip, method, schedule)
+        assert [len(one) for one in given] == [len(one) for one in expected]
+        assert sum(map(len, given)) > 20
+        for one, other in zip(given, expected, strict=True):
+            assert torch.allclose(one.bboxes, other.bboxes, atol=1e-4)
+    memory.forget()
+    assert not memory._found
 
 
-def test_smaller_input_and_continued_run(folder, clip, model, tmp_path, monkeypatch):
+def test_points_with_smaller_input_and_averaged_scores(folder, clip, model):
     points = [
         OperatingPoint('frame', 1, 0.5),
         OperatingPoint('coast', 3),
         OperatingPoint('copy', 3, 0.5, 2),
+        OperatingPoint('coast', 8),  # longer than all clips
     ]
-    settings = dict(rounds=1, folder=tmp_path, places=2, min_score=0.0)
-    longer = OperatingPoint('coast', 8)  # than all clips
-    report = measure_operating_points(
-        model, [clip, folder / 'in.mp4'], [*points, longer], **settings
+    videos = [clip, folder / 'in.mp4']
+    report = measure_operating_points(model, videos, points, rounds=1, places=2, min_score=0.0)
+    dense, *others = json.loads(json.dumps(report))['points']
+    assert [one['method'] for one in others] == ['frame', 'coast', 'copy']
+    assert report['settings']['sizes'] == {1.0: (64, 96), 0.5: (32, 48)}
+    assert (
+        dense['metrics'] == pytest.approx(dict(AP_50=1, AP=1, AP_75=1)) and dense['speed_up'] == 1
     )
-    content = json.loads(json.dumps(report.to_dict()))
-    assert [one['method'] for one in content['points']] == ['frame', 'frame', 'coast', 'copy']
-    assert report.settings['sizes'] == {1.0: (64, 96), 0.5: (32, 48)}
-    dense = report.points[0]
-    assert list(dense.metrics) == ['AP_50', 'AP', 'AP_75'] and dense.speed_up == 1
-    assert list(dense.metrics.values()) == pytest.approx([1, 1, 1])
-    assert all(one.accuracy < 1 and one.milliseconds > 0 for one in report.points[1:])
-    monkeypatch.setattr(
-        PointDetections, '_run', None
-    )  # nothing is detected again, whatever a teacher's weights
-    monkeypatch.setitem(model._modules, 'teacher_task', torch.nn.Linear(1, 1))
-    again = measure_operating_points(model, [clip, folder / 'in.mp4'], points, **settings)
-    assert [one.metrics for one in again.points] == [one.metrics for one in report.points]
+    assert all(one['metrics']['AP_50'] < 1 and one['milliseconds'] > 0 for one in others)
 
 
-def test_kept_detections_are_those_of_the_same_pipeline(clip, model, tmp_path):
-    def boxes(size):
-        pipeline = [dict(type='LoadImageFromFile'), dict(type='Resize', scale=size)]
-        pipeline.append(dict(type='PackVideoFrame'))
-        own = copy.copy(model)
-        own.cfg = Config(dict(model=model.cfg.model, detector_dataset=dict(pipeline=pipeline)))
-        runs = PointDetections(own, [clip], folder=tmp_path)
-        runs.detect([OperatingPoint('frame')], lambda text: None)
-        return runs.of(OperatingPoint('frame')).detections[0].boxes
-
-    first = boxes((96, 64))
-    assert not np.array_equal(first, boxes((48, 32)))
-    assert np.array_equal(first, boxes((96, 64))) and len(list(tmp_path.glob('*.npz'))) == 2
+def metrics_of(report):
+    return [one['metrics'] for one in report['points']]
 
 
 def test_an_image_detector_needs_no_training(folder, clip, model):
@@ -142,26 +136,21 @@ def test_an_image_detector_needs_no_training(folder, clip, model):
     points = [OperatingPoint('coast', 3)]
     report = measure_operating_points(detector, [clip], points, rounds=1, min_score=0.0)
     expected = measure_operating_points(model, [clip], points, rounds=1, min_score=0.0)
-    assert [p.metrics for p in report.points] == [p.metrics for p in expected.points]
+    assert metrics_of(report) == metrics_of(expected)
 
 
-def test_the_dense_detector_is_that_of_before_the_training(clip, model, tmp_path, monkeypatch):
+def test_the_dense_detector_is_that_of_before_the_training(clip, model):
     before = build(video_detector_cfg())
     before.cfg, before.dataset_meta = model.cfg, model.dataset_meta
     with torch.no_grad():
         before.spatial.detector.bbox_head.retina_reg.bias += 0.2
     points = [OperatingPoint('coast', 3), OperatingPoint('propagate', 1)]
-    settings = dict(rounds=1, min_score=0.0, folder=tmp_path)
+    settings = dict(rounds=1, min_score=0.0)
     report = measure_operating_points(model, [clip], points, detector=before, **settings)
-    dense, coast, propagate = (one.metrics for one in report.points)
+    dense, coast, propagate = metrics_of(report)
     alone = measure_operating_points(before, [clip], points[:1], **settings)
-    assert [dense, coast] == [one.metrics for one in alone.points] and dense['AP'] == 1
+    assert [dense, coast] == metrics_of(alone) and dense['AP'] == 1
     assert propagate['AP'] < 0.9  # its key frames are those of other heads
-    monkeypatch.setattr(PointDetections, '_run', None)  # nothing is detected again,
-    for weight in before.temporal.parameters():  # whatever its unused temporal module
-        weight.data += 1
-    again = measure_operating_points(model, [clip], points, detector=before, **settings)
-    assert [one.metrics for one in again.points] == [one.metrics for one in report.points]
 
 
 def test_work_at_key_frames_is_timed(clip, model, monkeypatch):
@@ -173,13 +162,11 @@ def test_work_at_key_frames_is_timed(clip, model, monkeypatch):
 
     for module in (boxes, propagation):
         monkeypatch.setattr(module, 'link', slow)
-    points = {OperatingPoint(method, 10): model for method in ('interpolate', 'centered', 'blend')}
-    times = PointTimes(points, clip)
-    times.measure(1, lambda text: None)
-    of_interpolate, of_centered, of_blend = (times.seconds(point, 10)[0] for point in points)
-    assert of_interpolate > 0.05
-    assert times.seconds(OperatingPoint('interpolate', 10), 20)[0] < of_interpolate
-    assert 0 < of_centered < 0.05 < of_blend
+    methods = ('interpolate', 'centered', 'blend')
+    points = [OperatingPoint(method, 5) for method in methods]
+    report = measure_operating_points(model, [clip], points, rounds=1, min_score=0.0)
+    _, of_interpolate, of_centered, of_blend = (one['milliseconds'] for one in report['points'])
+    assert of_interpolate > 100 and of_blend > of_centered + 20 > 20
 
 
 def test_masks_are_not_kept(clip, model, monkeypatch):
@@ -212,14 +199,11 @@ def test_labels(folder, model):
         nameless, points=points, labels=folder / 'val.json', rounds=1, max_loss=0.5
     )
     names = ['mAP', 'AP', 'AP_50', 'AP_75', 'agreement_50', 'agreement']
-    assert list(report.points[0].metrics) == names
-    assert (
-        report.points[0].metrics['agreement'] == pytest.approx(1)
-        and '"agreement"' in report.markdown()
-    )
-    assert report.points[1].metrics['agreement'] < 1
-    assert report.settings['frames'] == 11 and report.settings['clips'] == 2
-    assert all(0 <= one.accuracy <= 1 for one in report.points)
+    dense, *_, larger = metrics_of(report)
+    assert list(dense) == names and larger['agreement'] < 1 == pytest.approx(dense['agreement'])
+    assert '"agreement"' in points_table(report)
+    assert report['settings']['frames'] == 11 and report['settings']['clips'] == 2
+    assert all(0 <= one['mAP'] <= 1 for one in metrics_of(report))
 
 
 def test_labels_without_boxes_are_refused(folder, model, tmp_path):
@@ -261,45 +245,65 @@ def test_agreement_counts_confident_boxes_only():
 
 
 def measured(method, interval, scale, accuracy, milliseconds):
-    point = OperatingPoint(method, interval, scale)
-    return MeasuredPoint(
-        point, interval, dict(mAP=accuracy, AP=accuracy), milliseconds, 100 / milliseconds
+    return dict(
+        OperatingPoint(method, interval, scale)._asdict(),
+        interval=interval,
+        milliseconds=milliseconds,
+        speed_up=100 / milliseconds,
+        metrics=dict(mAP=accuracy, AP=accuracy),
+        causal=method not in ('centered', 'blend', 'interpolate'),
     )
 
 
-def test_report(tmp_path):
-    dense = [measured('frame', 1, 1.0, 0.9, 100), measured('frame', 1, 0.5, 0.7, 25)]
-    above = measured('propagate', 10, 1.0, 0.89, 30)
-    below = measured('propagate', 20, 1.0, 0.6, 26)
-    fast = measured('centered', 20, 1.0, 0.88, 20)
-    report = OperatingReport([*dense, above, below], 0.03)
-    assert report.recommended is above and report.pareto() == [dense[1], above, dense[0]]
+DENSE = [measured('frame', 1, 1.0, 0.9, 100), measured('frame', 1, 0.5, 0.7, 25)]
+ABOVE = measured('propagate', 10, 1.0, 0.89, 30)
+BELOW = measured('propagate', 20, 1.0, 0.6, 26)
+OFFLINE = measured('centered', 20, 1.0, 0.88, 20)
+
+
+def test_front_and_recommended_point(tmp_path):
+    points = [*DENSE, ABOVE, BELOW]
+    assert best(points, 0.03) is ABOVE and pareto(points) == [DENSE[1], ABOVE, DENSE[0]]
     # between 25 ms and 100 ms in the logarithm
-    assert report.above_dense(above) == pytest.approx(0.89 - (0.7 + 0.2 * np.log(1.2) / np.log(4)))
-    assert report.verdict().startswith(
-        'Use propagate at l = 10: 3.3 times as fast, within 3 points'
-    )
-    offline = OperatingReport([*dense, above, fast], 0.03)
-    assert 'centered at l = 20' in offline.verdict() and offline.above_dense(fast) is None
-    assert offline.verdict().endswith('for live video use propagate at l = 10 (3.3 times as fast).')
-    rival = OperatingReport([*dense, below], 0.25)
-    assert rival.verdict().startswith('Use smaller frames instead: dense, input size × 0.5 is 4.0')
-    assert OperatingReport([*dense, below], 0.03).verdict().startswith('Keep the dense detector')
-    better = OperatingReport([dense[0], measured('frame', 1, 0.5, 0.91, 25)], 0.03)
-    assert better.verdict().startswith('Use smaller frames instead: dense, input size × 0.5')
-    # with a frame rate, the most accurate point that reaches it, whatever it loses
-    for fps, *expected in ((9, dense[0], dense[0]), (33, above, above), (40, fast, dense[1])):
-        target = OperatingReport([*dense, above, below, fast], 0.03, fps=fps)
-        assert [target.recommended, target.best(causal=True)] == expected
-    assert ', 50.0 frames per second, 2.0 points of mAP lost' in target.verdict()
-    assert target.verdict().endswith('for live video use smaller frames (4.0 times as fast).')
-    target = OperatingReport([dense[0], above, fast], 0.03, fps=40)
-    assert target.verdict().endswith(
+    assert above_dense(points, ABOVE) == pytest.approx(0.89 - (0.7 + 0.2 * np.log(1.2) / np.log(4)))
+    assert above_dense([*points, OFFLINE], OFFLINE) is None
+    report = operating_report([*DENSE, ABOVE, OFFLINE], 0.03)
+    assert (report['measure'], report['reference']['scale']) == ('mAP', 1.0)
+    assert [one['pareto'] for one in report['points']] == [True, False, True, True]
+    table = points_table(report)
+    assert '| dense | | 1 | 100.0 | 1.00 | 90.0 | 90.0 |' in table and 'centered (offline)' in table
+    plot_points(report, tmp_path / 'points.png')
+    assert (tmp_path / 'points.png').stat().st_size > 10000
+
+
+def test_the_fastest_point_that_loses_little_is_recommended():
+    def verdict(points, max_loss=0.03):
+        return operating_report(points, max_loss)['verdict']
+
+    text = verdict([*DENSE, ABOVE, BELOW])
+    assert text.startswith('Use propagate at l = 10: 3.3 times as fast, within 3 points')
+    text = verdict([*DENSE, ABOVE, OFFLINE])
+    assert 'centered at l = 20' in text
+    assert text.endswith('for live video use propagate at l = 10 (3.3 times as fast).')
+    text = verdict([*DENSE, BELOW], 0.25)
+    assert text.startswith('Use smaller frames instead: dense, input size × 0.5 is 4.0')
+    assert verdict([*DENSE, BELOW]).startswith('Keep the dense detector')
+    better = verdict([DENSE[0], measured('frame', 1, 0.5, 0.91, 25)])
+    assert better.startswith('Use smaller frames instead: dense, input size × 0.5')
+
+
+def test_the_most_accurate_point_with_a_frame_rate_is_recommended():
+    """Whatever it loses."""
+    points = [*DENSE, ABOVE, BELOW, OFFLINE]
+    for fps, *expected in ((9, DENSE[0], DENSE[0]), (33, ABOVE, ABOVE), (40, OFFLINE, DENSE[1])):
+        found = [best(points, 0.03, fps, causal) for causal in (False, True)]
+        assert found == expected
+    text = operating_report(points, 0.03, fps=40)['verdict']
+    assert ', 50.0 frames per second, 2.0 points of mAP lost' in text
+    assert text.endswith('for live video use smaller frames (4.0 times as fast).')
+    text = operating_report([DENSE[0], ABOVE, OFFLINE], 0.03, fps=40)['verdict']
+    assert text.endswith(
         'for live video use propagate at l = 10 (3.3 times as fast, 33.3 frames per second; nothing causal reaches 40).'
     )
-    target = OperatingReport([*dense, above], 0.03, fps=99)
-    assert 'nothing that was measured reaches 99' in target.verdict()
-    table = offline.markdown()
-    assert '| dense | | 1 | 100.0 | 1.00 | 90.0 | 90.0 |' in table and 'centered (offline)' in table
-    offline.plot(tmp_path / 'points.png')
-    assert (tmp_path / 'points.png').stat().st_size > 10000
+    text = operating_report([*DENSE, ABOVE], 0.03, fps=99)['verdict']
+    assert 'nothing that was measured reaches 99' in text

@@ -2,7 +2,7 @@
 
 The dense detector at smaller input sizes, coast and interpolate are measured too, and the report says whether
 propagation is worth it. Accuracy is that on the config's test data or on --labels. With --videos, which need no labels,
-it is the agreement with the dense detector. The same command continues after an interruption.
+it is the agreement with the dense detector.
 """
 
 import argparse
@@ -18,6 +18,7 @@ from semidff.analysis.operating_points import (
     measure_operating_points,
     measured_methods,
 )
+from semidff.analysis.operating_report import plot_points, points_table
 from semidff.evaluation.metrics import MIN_SCORE
 from semidff.inference.loading import load_model
 from semidff.utils.arguments import (
@@ -40,7 +41,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('checkpoint', type=CheckpointFile, help='its weights')
     parser.add_argument('--out', type=OutputFolder, required=True, metavar='DIR',
-                        help='folder for points.md, points.json, points.png and kept detections')  # fmt: skip
+                        help='folder for points.md, points.json and points.png')  # fmt: skip
     data = parser.add_mutually_exclusive_group()
     data.add_argument('--videos', type=InputFile, nargs='+', metavar='VIDEO',
                       help='unlabeled videos: files or folders of frames')  # fmt: skip
@@ -102,14 +103,13 @@ def main(args: argparse.Namespace) -> None:
         max_loss=None if args.max_loss is None else args.max_loss / 100,
         min_score=args.min_score,
         max_frames=args.max_frames,
-        folder=out / 'detections',
         progress=lambda text: print(text, file=sys.stderr, flush=True),
     )
-    write_json(report.to_dict(), out / 'points.json', indent=2, nan_as_null=True)
+    write_json(report, out / 'points.json', indent=2, nan_as_null=True)
     with atomic_write(out / 'points.md') as file:
-        file.write(report.markdown())
-    report.plot(out / 'points.png')
-    print(report.markdown())
+        file.write(points_table(report))
+    plot_points(report, out / 'points.png')
+    print(points_table(report))
     print(f'Written to {out}: points.md, points.json, points.png')
 
 

@@ -14,13 +14,8 @@ from tempfile import TemporaryDirectory
 import torch
 
 from semidff.analysis.smooth_video import write_smooth_video
-from semidff.analysis.speed_report import (
-    SpeedRow,
-    measure_methods,
-    measure_rows,
-    pack_with,
-    speed_tables,
-)
+from semidff.analysis.speed import pack_with
+from semidff.analysis.speed_report import SpeedRow, measure_methods, measure_rows, speed_tables
 from semidff.inference import Acceleration
 from semidff.inference.acceleration import PRECISIONS
 from semidff.inference.loading import frame_pipeline
