@@ -1,8 +1,7 @@
 """Turn an image detector into a faster video detector, with unlabeled videos: plan, training, validation.
 
 Writes DIR/config.py and DIR/last.pth, which `VideoInferencer(DIR)` and `tools/video_demo.py VIDEO DIR` load, a report
-(report.md, report.json, report.png) and a rendered mp4. After an interruption, the same command continues; more videos
-or minutes train further.
+(report.md, report.json, report.png) and a rendered mp4. After an interruption, the same command continues.
 """
 
 import argparse

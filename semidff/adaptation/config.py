@@ -4,7 +4,6 @@ import copy
 import hashlib
 import json
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 from mmengine.config import Config
@@ -130,21 +129,21 @@ def _smaller(step: dict, two_sizes: bool) -> dict:
     return dict(type='RandomResize', scale=tuple(scale), ratio_range=RATIOS, **kept)
 
 
-def make_config(own: Config, plan: Plan, lists: Sequence[str], device: str) -> Config:
-    """Return the whole config, which needs no other file but, for training, the checkpoint and the lists.
+def make_config(own: Config, plan: Plan, videos: str, device: str) -> Config:
+    """Return the whole config, which needs no other file but, for training, the checkpoint and the list of videos.
 
     Args:
         own: Result of :func:`detector_config`.
-        lists: List of videos of each step.
+        videos: The list of videos that are trained on.
         device: Device of the training; there are data workers beside a GPU only.
     """
     config = read_config('semidff::_base_/default_runtime.py')
     workers = 0 if device == 'cpu' else min(4, (os.cpu_count() or 1) - 1)
     model = model_config(own, plan, 'SemiDFF')
     model |= dict(both_directions=True, feature_cache=plan.feature_cache)
-    videos = dict(
+    dataset = dict(
         type='UnlabeledVideoDataset',
-        ann_file=lists[0],
+        ann_file=videos,
         portion=plan.portion,
         interval=dict(type='UniformInterval', low=plan.interval[0], high=plan.interval[1]),
         window=_WINDOW,
@@ -170,31 +169,23 @@ def make_config(own: Config, plan: Plan, lists: Sequence[str], device: str) -> C
                 num_workers=workers,
                 persistent_workers=workers > 0,
                 sampler=dict(type='StreamSampler'),
-                dataset=dict(type='SampleStream', dataset=videos),
+                dataset=dict(type='SampleStream', dataset=dataset),
             ),
             optim_wrapper=read_config(_SCHEDULE).optim_wrapper,
-            train_cfg=dict(type='DistillationLoop', steps=training_steps(plan, lists)),
+            train_cfg=dict(type='DistillationLoop', steps=training_steps(plan)),
         )
     )
     return config
 
 
-def training_steps(plan: Plan, lists: Sequence[str]) -> list[dict]:
-    """Return the steps of the ``DistillationLoop``; steps that were added later have half of the learning rate."""
+def training_steps(plan: Plan) -> list[dict]:
+    """Return the steps of the ``DistillationLoop``."""
     schedule = read_config(_SCHEDULE)
-    rate = schedule.optim_wrapper.optimizer.lr
-    settings = {step.name: step for step in schedule.train_cfg.steps}
-    steps = []
-    for step, videos in zip(plan.steps, lists, strict=True):
-        name, _, later = step['name'].partition('_')
-        own = copy.deepcopy(settings[name])
-        own.update(name=step['name'], iters=step['iters'])
-        own.param_scheduler[0].update(
-            eta_max=rate / 2 if later else rate, total_steps=step['iters']
-        )
-        own.setdefault('train_dataloader', dict(dataset=dict(dataset=dict())))
-        own.train_dataloader.dataset.dataset.ann_file = videos
-        steps.append(own)
+    steps = [step for step in schedule.train_cfg.steps if step.name in plan.steps]
+    for step in steps:
+        step.iters = plan.steps[step.name]
+        rate = schedule.optim_wrapper.optimizer.lr
+        step.param_scheduler[0].update(eta_max=rate, total_steps=step.iters)
     return steps
 
 

@@ -49,13 +49,13 @@ class Candidate:
 
 @dataclass
 class Plan:
-    """All choices of an adaptation. They are made once; a continuation adds steps only.
+    """All choices of an adaptation, which are made once.
 
     Attributes:
         detector: Config or name of the image detector.
         checkpoint: Its weights.
         digest: Hash of the weights.
-        config_digest: Hash of the config, empty in plans of earlier versions.
+        config_digest: Hash of the config.
         device: Type of the device on which times were measured.
         family: Family of heads and dense head.
         channels: Channels of each propagated level.
@@ -67,7 +67,7 @@ class Plan:
         width: The chosen width of FlowNetS.
         downsampling: The chosen factor by which it downsamples frames.
         flow_stride: Stride of the feature flow.
-        correction_width: Width of the temporal module's correction; 0 without one, as in plans of earlier versions.
+        correction_width: Width of the temporal module's correction; 0 without one.
         semantic: Whether there is a semantic step; if not, ``reason`` says why.
         reason: Empty, or why only the regression loss can be used.
         key_interval: Key-frame interval of the forecasts.
@@ -83,12 +83,14 @@ class Plan:
             (``first``), and for reading a batch (``read``).
         portion: Share of each video that is trained on, from its start.
         held_back: Videos of the validation; of each the frames after ``portion``, all frames where it is 1.
+        clips: Path, first frame and end of the clips of the validation.
         skipped: Videos that cannot be read.
-        undecodable: Those of them that were to be held back and have a frame that cannot be decoded.
         scales: Input sizes of the validation, relative to that of the config.
         frames: Number of frames that are trained on.
         seed: Seed of the training.
-        steps: Steps of the training: name, iterations, minutes of the command and videos.
+        minutes: Time of the whole adaptation.
+        videos: Videos that are trained on.
+        steps: Iterations of each step of the training, ``regression`` and ``semantic``.
     """
 
     detector: str
@@ -121,12 +123,14 @@ class Plan:
     seconds: dict[str, float] = field(default_factory=dict)
     portion: float = 1.0
     held_back: list[str] = field(default_factory=list)
+    clips: list[list] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
-    undecodable: list[str] = field(default_factory=list)
     scales: list[float] = field(default_factory=lambda: [*SCALES, *DENSE_SCALES])
     frames: int = 0
     seed: int = 0
-    steps: list[dict] = field(default_factory=list)
+    minutes: float = 60.0
+    videos: list[str] = field(default_factory=list)
+    steps: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def load(cls, path: Path) -> 'Plan':
@@ -153,24 +157,9 @@ class Plan:
         return next(one for one in self.candidates if one.parts == chosen)
 
     @property
-    def minutes(self) -> float:
-        """Minutes of all steps."""
-        return sum(step['minutes'] for step in self.steps)
-
-    @property
-    def videos(self) -> list[str]:
-        """Videos that are trained on."""
-        return self.steps[-1]['videos']
-
-    @property
-    def used(self) -> set[str]:
-        """Resolved paths of the videos that are trained on or held back, or were to be."""
-        return set(map(os.path.realpath, (*self.videos, *self.held_back, *self.undecodable)))
-
-    @property
     def named(self) -> set[str]:
         """Resolved paths of all videos that the plan was made for."""
-        return self.used.union(map(os.path.realpath, self.skipped))
+        return set(map(os.path.realpath, (*self.videos, *self.held_back, *self.skipped)))
 
     def text(self) -> str:
         """Describe the plan for a user."""
@@ -192,7 +181,7 @@ class Plan:
             notes.append(
                 f'None of them reaches {self.fps:g} frames per second; smaller inputs are measured after the training'
             )
-        if sum(map(self.time_of, self.steps)) > 60 * self.minutes:
+        if sum(self.time_of(*step) for step in self.steps.items()) > 60 * self.minutes:
             notes.append(f'The least training, which takes longer than {self.minutes:g} minutes')
         part = 'whole videos' if self.portion == 1 else f'the last {1 - self.portion:.0%} of each'
         memory = f'{self.feature_cache:.2f} GB of memory' if self.feature_cache else 'none'
@@ -208,8 +197,8 @@ class Plan:
             f'Training: batches of {self.batch_size} pairs of {size}, intervals {self.interval[0]} to '
             f'{self.interval[1]}; kept features: {memory}; disk: {self.disk:.2f} GB',
             *(
-                f'  {step["name"]}: {step["iters"]} iterations, about {self.time_of(step) / 60:.0f} minutes'
-                for step in self.steps
+                f'  {name}: {iters} iterations, about {self.time_of(name, iters) / 60:.0f} minutes'
+                for name, iters in self.steps.items()
             ),
             f'Videos: {len(self.videos)} for training, {len(self.held_back)} for validation ({part}), '
             f'{len(self.skipped)} skipped',
@@ -227,8 +216,7 @@ class Plan:
         """Seconds per iteration for features that are not kept yet."""
         return 2 * self.batch_size * self.seconds['first']
 
-    def time_of(self, step: dict) -> float:
+    def time_of(self, name: str, iters: float) -> float:
         """Return the expected seconds of a step, without the first computation of features that are kept."""
-        kind = step['name'].split('_')[0]
         again = (1 - self.kept_frames / self.frames) * self.first
-        return step['iters'] * (self.seconds[kind] + self.seconds['read'] + again)
+        return iters * (self.seconds[name] + self.seconds['read'] + again)

@@ -1,10 +1,14 @@
 """Choices of an adaptation, from what the detector computes and from times that are measured on this machine."""
 
+import logging
+import os
 import re
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
+from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -12,125 +16,301 @@ import numpy as np
 import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmengine.optim import build_optim_wrapper
+from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
+from torch import nn
 
+from semidff.analysis.speed import PartTimes, batch_of, take_turns, time_parts
 from semidff.datasets.video_list import VideoInfo, load_videos
+from semidff.datasets.video_readers import VideoError, open_stream, open_video
 from semidff.engine.optimizers.bfloat16_optim_wrapper import bfloat16_pays
 from semidff.inference.loading import frame_pipeline
 from semidff.inference.timer import timed
 from semidff.models.channels_last import to_channels_last
+from semidff.models.spatial.head_family import head_family
+from semidff.models.spatial.output_split import correction_width
 from semidff.models.video_detector import VideoDetector
 from semidff.utils.checkpoint import detector_digest
 from semidff.utils.tool_files import FileError
 
-from .config import PAIRS_AT_ONCE, RATIOS, config_digest, detector_config, make_config
-from .parts import choose_parts, first_frames
-from .plan import Plan, PlanError
-from .validation import check_held_back, check_scales
-from .videos import hold_back, named_videos, write_list, write_step_lists
+from .config import PAIRS_AT_ONCE, RATIOS, config_digest, detector_config, make_config, model_config
+from .plan import LEAST_SPEEDUP, Candidate, Plan, PlanError
+from .validation import check_clips
+from .videos import hold_back, write_list
 
+WIDTH = 1 / 8  # of FlowNetS
+DOWNSAMPLING = 2, 4  # of the frames
+_ROUNDS = 4  # of the measurement of times
+_INTERVALS = 5, 10, 15, 20, 30, 40
 _CROP = 480, 640
 _TRAINING = 0.75  # share of the time; the rest is for measurements and the validation
 _REGRESSION = 0.4  # share of the iterations
 _BATCHES = 5  # whose iterations are timed
 _LEAST = dict(regression=200, semantic=300)  # iterations, below which no training is worth its name
+_MINUTES = 60.0
 
 
-def make_plan(
+def folder_plan(
     detector: str,
     checkpoint: str,
     videos: Sequence[str],
     out: Path,
-    minutes: float,
+    minutes: float | None = None,
     key_interval: int | None = None,
     fps: float | None = None,
+    seed: int | None = None,
     device: str = 'cpu',
     progress: Callable[[str], None] = lambda text: None,
 ) -> Plan:
-    """Make all choices of an adaptation.
+    """Return the plan of a folder, or make one and save it.
+
+    As long as nothing has been trained by a plan, other arguments make a new one; those that are None are its own. A
+    training that has begun continues with its own videos.
 
     Args:
         detector: Config file or name of an image detector.
         checkpoint: Its weights.
-        videos: Video files, folders and globs.
+        videos: Paths of the videos.
         out: Folder of the results.
-        minutes: Time of the whole adaptation.
-        key_interval: Key-frame interval l; None: 10, or what ``fps`` needs.
+        minutes: Time of the whole adaptation; default: 60.
+        key_interval: Key-frame interval l; default: 10, or what ``fps`` needs.
         fps: Frames per second to reach, from decoding to boxes.
+        seed: Seed of the training; default: 0.
+        device: Device of the training.
         progress: Receives a line for each thing that takes a while.
 
-    Returns:
-        The plan.
-
     Raises:
-        ConfigError: If there is no such detector.
-        CheckpointError: If the checkpoint does not fit it.
+        PlanError: If a training has begun with other arguments, the network predicts label maps, no split point is
+            possible, or the detector finds nothing in the held-back frames.
         VideoListError: If there are no readable videos, or too few frames.
         FileError: If the disk has too little space.
-        PlanError: If the network predicts label maps, no split point is possible, or the detector finds nothing in the
-            held-back frames.
     """
-    own = detector_config(detector)
+    file, own = out / 'plan.json', detector_config(detector)
+    if file.exists():
+        plan = Plan.load(file)
+        asked = dict(minutes=minutes, key_interval=key_interval, fps=fps, seed=seed)
+        settings = {k: v for k, v in asked.items() if v not in (None, getattr(plan, k))}
+        digests = detector_digest(checkpoint), config_digest(own)
+        other = [k for k in settings if k != 'seed']
+        if (plan.digest, plan.config_digest) != digests:
+            other.append('detector')
+        if is_begun(out):
+            if differs := ', '.join(sorted({*other, *settings})):
+                raise PlanError(
+                    f'{out}: is the adaptation of {plan.detector} with minutes={plan.minutes:g}, '
+                    f'key_interval={plan.key_interval}, fps={plan.fps} and seed={plan.seed}, but {differs} differs; '
+                    'give the same, or another --out'
+                )
+            progress('continuing the training of this folder')
+        elif plan.device != torch.device(device).type or plan.named != set(
+            map(os.path.realpath, videos)
+        ):
+            other.append('machine or videos')
+        if not other:
+            plan.checkpoint = checkpoint  # the same file may have been moved
+            plan.seed = plan.seed if seed is None else seed
+            plan.save(file)
+            return plan
+        minutes, seed = minutes or plan.minutes, plan.seed if seed is None else seed
+        if fps is key_interval is None:
+            fps, key_interval = plan.fps, None if plan.fps else plan.key_interval
+    (out / 'detector.pth').unlink(missing_ok=True)  # of a training that stopped at its start
     plan = Plan(detector, checkpoint, detector_digest(checkpoint), torch.device(device).type)
     plan.config_digest, plan.fps = config_digest(own), fps
+    plan.minutes, plan.seed = minutes or _MINUTES, seed or 0
+    _choose(plan, own, videos, out, key_interval, device, progress)
+    plan.save(file)
+    return plan
+
+
+def is_begun(out: Path) -> bool:
+    """Return whether a training has begun in a folder."""
+    return any((out / 'training').glob('*.pth')) or (out / 'last.pth').exists()
+
+
+def _choose(
+    plan: Plan,
+    own: Config,
+    found: Sequence[str],
+    out: Path,
+    key_interval: int | None,
+    device: str,
+    progress: Callable[[str], None],
+) -> None:
+    """Make all choices of a plan."""
     progress('opening the videos')
-    found = named_videos(videos, out)
     readable = load_videos(write_list(out / 'videos' / 'found.txt', found))
     trained, held_back, plan.portion = hold_back(readable)
-    plan.held_back = [video.path for video in held_back]
+    plan.videos, plan.held_back = ([video.path for video in part] for part in (trained, held_back))
     known = {video.path for video in readable}
     plan.skipped = [path for path in found if path not in known]
     plan.frames = sum(int(video.length * plan.portion) for video in trained)
     frames = first_frames(plan, own, trained)
-    model = choose_parts(plan, own, frames, key_interval, fps, device, progress)
+    model = choose_parts(plan, own, frames, key_interval, device, progress)
     if model.spatial.prediction != 'pred_instances':
         raise PlanError(
-            f'{detector}: predicts label maps; only detectors are adapted. Networks of segmentation are trained with '
-            'configs (docs/segmentation.md)'
+            f'{plan.detector}: predicts label maps; only detectors are adapted. Networks of segmentation are trained '
+            'with configs (docs/segmentation.md)'
         )
-    kinds, names = step_kinds(plan), [video.path for video in trained]
-    plan.steps = [
-        dict(name=kind, iters=1, minutes=minutes / len(kinds), videos=names) for kind in kinds
-    ]
-    check_held_back(plan, own, model)
-    progress('checking the input sizes of the validation')
-    check_scales(plan, own, model)
+    kinds = ['regression', 'semantic'] if plan.semantic else ['regression']
+    plan.steps = dict.fromkeys(kinds, 1)
+    progress('checking the frames and the input sizes of the validation')
+    check_clips(plan, own, model)
     plan.interval = [1, max(2 * plan.key_interval - 1, 5)]
     _choose_data(plan, own, trained, model)
-    config = make_config(own, plan, write_step_lists(plan.steps, out), device)
     progress('measuring iterations')
-    plan.disk = _time_iterations(plan, config, device)
-    for step, iters in zip(plan.steps, iterations(plan, minutes), strict=True):
-        step['iters'] = iters
+    videos = write_list(out / 'videos' / 'train.txt', plan.videos)
+    plan.disk = _time_iterations(plan, make_config(own, plan, videos, device), device)
+    plan.steps = iterations(plan)
     check_space(plan, out)
-    return plan
 
 
-def iterations(plan: Plan, minutes: float, later: bool = False) -> list[int]:
-    """Return the iterations of the steps that fit into a time, but no fewer than a minimum.
+def first_frames(plan: Plan, own: Config, videos: Sequence[VideoInfo]) -> list[np.ndarray]:
+    """Return two inputs of the network, (H, W, 3) uint8, and measure the time of a frame outside the networks.
 
-    Args:
-        later: Whether there is one step, which continues the last one.
+    They are from the first video whose middle can be decoded.
     """
-    kinds = step_kinds(plan)
-    shares = {1: [1.0], 2: [_REGRESSION, 1 - _REGRESSION]}[len(kinds)]
-    if later:
-        kinds, shares = kinds[-1:], [1.0]
-    seconds, kept = 60 * minutes * _TRAINING, plan.kept_frames / plan.frames
-    each = sum(plan.time_of(dict(name=k, iters=s)) for k, s in zip(kinds, shares, strict=True))
+    init_default_scope('mmdet')
+    pipeline = frame_pipeline(own)
+
+    def prepare(image: np.ndarray) -> torch.Tensor:
+        return pipeline(dict(img=image))['inputs']
+
+    for video in videos:
+        try:
+            with closing(open_video(video.path)) as reader:
+                images = reader.frames([video.length // 2 - 1, video.length // 2])
+            break
+        except VideoError as error:
+            reason = error
+    else:
+        raise reason
+    inputs = [np.ascontiguousarray(prepare(image).permute(1, 2, 0).byte()) for image in images]
+    plan.input_size = list(inputs[0].shape[:2])
+    laps = []
+    with closing(open_stream(video.path)) as stream:
+        start = time.perf_counter()
+        for frame in islice(stream, 12):
+            prepare(frame.image)
+            laps.append(time.perf_counter() - start)
+            start = time.perf_counter()
+    plan.overhead = 1000 * float(np.median(laps))
+    return inputs
+
+
+def choose_parts(
+    plan: Plan,
+    own: Config,
+    frames: list[np.ndarray],
+    key_interval: int | None,
+    device: str,
+    progress: Callable[[str], None],
+) -> VideoDetector:
+    """Choose split point, flow network and key-frame interval by measured times; return the video detector."""
+    two_stage = 'roi_head' in own.model
+    splits = ['ExtractFeatSplit', 'OutputSplit'] if two_stage else [
+        'TowerSplit', 'OutputSplit', 'ExtractFeatSplit'
+    ]  # fmt: skip
+    fps = plan.fps
+    intervals = [key_interval] if key_interval else _INTERVALS if fps else [10]
+    progress('measuring split points and flow networks')
+    models = {}
+    for split in splits:
+        plan.correction_width = correction_width(two_stage) if split == 'OutputSplit' else 0
+        for downsampling in DOWNSAMPLING:
+            candidate = Candidate(split, WIDTH, downsampling)
+            plan.candidates.append(candidate)
+            try:
+                model = _build(
+                    replace(plan, split=split, width=WIDTH, downsampling=downsampling), own, device
+                )
+            except (TypeError, ValueError, NotImplementedError) as error:
+                candidate.refused = str(error)
+                break
+            plan.flow_stride = min(plan.flow_stride, model.temporal.flow_network.stride)
+            models[candidate.parts] = model
+    parts = _part_times(models, frames)
+    if not parts:
+        raise PlanError(f'{plan.detector}: {plan.candidates[0].refused}')
+    for plan.key_interval in intervals:
+        for one in plan.candidates:
+            if not one.refused:
+                times = parts[one.parts]
+                one.key, one.non_key = times.key, times.non_key
+                one.speedup = times.bound(plan.key_interval, plan.overhead)
+                one.fps = 1000 * one.speedup / (plan.overhead + times.key)
+        chosen = _best(plan.candidates, splits, fps)
+        if not fps or (chosen.fps >= fps and chosen.speedup >= LEAST_SPEEDUP):
+            break
+    plan.split, plan.width, plan.downsampling = chosen.parts
+    plan.correction_width = models[chosen.parts].temporal.correction_width
+    return _describe(plan, own, device)
+
+
+def _part_times(models: dict, frames: list[np.ndarray]) -> dict:
+    """Measure the parts of several video detectors in turn, so that noise of the machine affects all alike."""
+    batches = [batch_of(frame) for frame in frames]
+    tasks = {key: partial(time_parts, model, batches) for key, model in models.items()}
+    return {key: PartTimes.medians(laps) for key, laps in take_turns(tasks, _ROUNDS).items()}
+
+
+def _best(candidates: Sequence[Candidate], splits: Sequence[str], fps: float | None) -> Candidate:
+    """Return the first candidate, in order of accuracy, that is fast enough; the fastest if none is.
+
+    Frames at a quarter of their size are chosen where, at the same split point and key-frame interval, larger ones do
+    not reach the frame rate or a speed-up of 1.3: they are preferred to later split points and to longer intervals.
+    """
+    possible = [one for one in candidates if not one.refused]
+    for split in splits:
+        for one in possible:  # larger frames first
+            if one.split == split and one.speedup >= LEAST_SPEEDUP and one.fps >= (fps or 0):
+                return one
+    return max(possible, key=lambda one: one.speedup)
+
+
+def _build(plan: Plan, own: Config, device: str, kind: str = 'VideoDetector') -> nn.Module:
+    """Build the video detector with the finest flow that its levels need."""
+    logger = MMLogger.get_current_instance()
+    logger.setLevel(logging.WARNING)  # not a line for each loaded checkpoint
+    try:
+        model = MODELS.build(model_config(own, plan, kind))
+    finally:
+        logger.setLevel(logging.INFO)
+    if plan.downsampling == 2 and min(model.temporal.feat_strides) <= 8 < plan.flow_stride:
+        return _build(replace(plan, flow_stride=8), own, device, kind)
+    to_channels_last(model)
+    return model.to(device).eval()
+
+
+def _describe(plan: Plan, own: Config, device: str) -> nn.Module:
+    """Build the chosen video detector for training, and note what it propagates and what can be distilled."""
+    model = _build(plan, own, device, 'SemiDFF')
+    plan.family = head_family(model.spatial.detector).name
+    plan.channels, plan.strides = map(list, model.spatial.probe_levels())
+    plan.flow_stride = model.temporal.flow_network.stride
+    try:
+        model.set_trainable(['temporal', 'task_network'])
+        model.without_gradient([dict(type='FeatureSemantics')])
+    except (TypeError, NotImplementedError) as error:
+        plan.semantic, plan.reason = False, str(error)
+    return model
+
+
+def iterations(plan: Plan) -> dict[str, int]:
+    """Return the iterations of the steps that fit into the plan's time, but no fewer than a minimum."""
+    shares = dict.fromkeys(plan.steps, 1.0)
+    if len(shares) == 2:
+        shares = dict(regression=_REGRESSION, semantic=1 - _REGRESSION)
+    seconds, kept = 60 * plan.minutes * _TRAINING, plan.kept_frames / plan.frames
+    each = sum(plan.time_of(*share) for share in shares.items())
     count = seconds / (each + kept * plan.first)  # while frames are new
-    if count * 2 * plan.batch_size > plan.sizes * plan.frames and not later:
+    if count * 2 * plan.batch_size > plan.sizes * plan.frames:
         count = (seconds - plan.sizes * plan.kept_frames * plan.seconds['first']) / each
-    return [
-        max(_LEAST[kind], 10 * round(share * count / 10))
-        for kind, share in zip(kinds, shares, strict=True)
-    ]
-
-
-def step_kinds(plan: Plan) -> list[str]:
-    """Return the names of the first steps."""
-    return ['regression', 'semantic'] if plan.semantic else ['regression']
+    return {
+        kind: max(_LEAST[kind], 10 * round(share * count / 10)) for kind, share in shares.items()
+    }
 
 
 def check_space(plan: Plan, out: Path) -> None:
@@ -200,23 +380,21 @@ def input_sizes(own: Config, videos: Sequence[VideoInfo]) -> list[tuple[int, int
 
 
 def _memory(groups: Path = Path('/sys/fs/cgroup')) -> int:
-    """Return the bytes of memory that are available, on the machine and within the limits of its containers.
+    """Return the bytes of memory that are available, on the machine and within the limit of a container.
 
     Args:
         groups: Where the control groups (version 1 or 2) are mounted. Their cache of files is available, too.
     """
     text = Path('/proc/meminfo').read_text()
     free = [1024 * int(re.search(r'MemAvailable:\s+(\d+)', text)[1])]
-    own = Path('/proc/self/cgroup')
-    paths = re.findall(r':(?:memory)?:/(.*)', own.read_text()) if own.exists() else []
-    own_groups = [root / path for root in (groups, groups / 'memory') for path in ('.', *paths)]
-    for place in {*own_groups, *(above for group in own_groups for above in group.parents)}:
-        for limit, used in (('max', 'current'), ('limit_in_bytes', 'usage_in_bytes')):
-            with suppress(OSError, ValueError):  # no such group, or no limit
-                most = int((place / f'memory.{limit}').read_text())
-                stat = (place / 'memory.stat').read_text()
-                cache = [0, *map(int, re.findall(r'inactive_file (\d+)', stat))][-1]  # in total
-                free.append(most - int((place / f'memory.{used}').read_text()) + cache)
+    for place, limit, used in (
+        (groups, 'memory.max', 'memory.current'),
+        (groups / 'memory', 'memory.limit_in_bytes', 'memory.usage_in_bytes'),
+    ):
+        with suppress(OSError, ValueError):  # no such group, or no limit
+            stat = (place / 'memory.stat').read_text()
+            cache = [0, *map(int, re.findall(r'inactive_file (\d+)', stat))][-1]  # in total
+            free.append(int((place / limit).read_text()) - int((place / used).read_text()) + cache)
     return max(0, min(free))
 
 

@@ -58,14 +58,11 @@ def validate(
 
     Returns:
         Method, key-frame interval and scale of the recommended operating point.
-
-    Raises:
-        PlanError: If none of the clips can be decoded.
     """
     intervals = sorted({*INTERVALS, plan.key_interval})
     scales = [scale for scale in SCALES if scale in plan.scales]
     dense = [scale for scale in DENSE_SCALES if scale in plan.scales]
-    adaptive, clips = out / 'validation' / ADAPTIVE_FILE, readable_clips(plan)
+    adaptive, clips = out / 'validation' / ADAPTIVE_FILE, held_back_clips(plan)
     methods = measured_methods(True, adaptive.is_file())
     points = grid_of_points(methods, intervals, scales)
     report = measure_operating_points(
@@ -98,11 +95,19 @@ def validate(
 
 
 def held_back_clips(plan: Plan) -> list[EvaluationClip]:
-    """Return clips of the held-back frames: as many as can be evaluated in a fifth of the plan's minutes.
+    """Return the clips of the validation."""
+    return [EvaluationClip(*clip) for clip in plan.clips]
+
+
+def choose_clips(plan: Plan) -> list[list]:
+    """Choose clips of the held-back frames: as many as can be evaluated in a fifth of the plan's minutes.
 
     The clips are spread evenly over the held-back videos, and begin where the training ends. They end with a key frame
     of 5, 10 and 20 frames, and of the plan's interval, where they are long enough: without the next key frame, offline
     methods do worse than in a whole video.
+
+    Returns:
+        Path, first frame and end of each clip.
     """
     one = plan.chosen
     methods = 3 * 3 * len(SCALES)  # propagating methods at three intervals and all scales
@@ -120,42 +125,23 @@ def held_back_clips(plan: Plan) -> list[EvaluationClip]:
             with closing(open_video(path)) as reader:
                 total = len(reader)
         except VideoError:  # is reported where it is decoded
-            clips.append(EvaluationClip(path))
+            clips.append([path])
             continue
         start = 0 if plan.portion == 1 else int(total * plan.portion)
         available = min(total - start, length)
         if available >= CLIP:
             cut = every if available > every else INTERVALS[-1]
             available = (available - 1) // cut * cut + 1
-        clips.append(EvaluationClip(path, start, start + available))
+        clips.append([path, start, start + available])
     return clips
 
 
-def readable_clips(plan: Plan) -> list[EvaluationClip]:
-    """Return the held-back clips without those that cannot be decoded, which are logged.
+def check_clips(plan: Plan, own: Config, model: nn.Module) -> None:
+    """Choose clips of the held-back frames and check before the training that the validation can run on them.
 
-    A continuation has other clips than those that were checked with the plan.
-
-    Raises:
-        PlanError: If none remains.
-    """
-    clips = []
-    for clip in held_back_clips(plan):
-        try:
-            for _ in clip.images():
-                pass
-            clips.append(clip)
-        except VideoError as error:
-            log_warning(f'{error}; the validation leaves this video out')
-    if not clips:
-        raise PlanError('none of the frames that are held back can be decoded')
-    return clips
-
-
-def check_held_back(plan: Plan, own: Config, model: nn.Module) -> None:
-    """Check before the training that the held-back frames can be decoded and that the detector finds objects in them.
-
-    Videos that cannot be decoded are moved from ``plan.held_back`` to ``plan.skipped``.
+    All frames are decoded, and videos where this fails are moved from ``plan.held_back`` to ``plan.skipped``. The
+    detector must find objects in them. It runs at each input size of the validation; those at which it fails, since
+    some networks have a least size, are left out of ``plan.scales`` and logged.
 
     Args:
         own: Result of :func:`~semidff.adaptation.config.detector_config`.
@@ -165,12 +151,14 @@ def check_held_back(plan: Plan, own: Config, model: nn.Module) -> None:
         PlanError: If no video remains, or nothing is found.
     """
     pipeline, engine = frame_pipeline(own), VideoEngine(model, 'frame', timer=NoTimer())
-    broken, highest = [''], 0.0
+    images, highest, broken = {}, 0.0, ['']
     while broken and plan.held_back:
         broken = []
+        plan.clips = choose_clips(plan)
         for clip in held_back_clips(plan):
             try:
                 for image in clip.images():
+                    images[image.shape] = image
                     if highest < MIN_SCORE:
                         (result,) = engine.push(pseudo_collate([pipeline(dict(img=image))]))
                         highest = max(highest, *result.pred_instances.scores.tolist(), 0.0)
@@ -178,61 +166,38 @@ def check_held_back(plan: Plan, own: Config, model: nn.Module) -> None:
                 broken.append(clip.path)
         plan.held_back = [path for path in plan.held_back if path not in broken]
         plan.skipped += broken
-        plan.undecodable += broken
     if highest < MIN_SCORE or not plan.held_back:
         raise PlanError(
             f'the detector finds no object with a score of at least {MIN_SCORE} in the frames that are held back '
             f'(highest score: {highest:.2f}), or they cannot be decoded; give other or more videos'
         )
-
-
-def check_scales(plan: Plan, own: Config, model: nn.Module) -> None:
-    """Run the detector before the training at each input size of the validation.
-
-    Those at which it fails, since some networks have a least size, are left out of ``plan.scales`` and logged.
-
-    Args:
-        own: Result of :func:`~semidff.adaptation.config.detector_config`.
-        model: Video detector on its device.
-
-    Raises:
-        PlanError: If it fails at the config's input size.
-    """
-    images = [next(clip.images()) for clip in held_back_clips(plan)]
-    shapes = {image.shape: image for image in images}
     plan.scales = []
     for scale in (*SCALES, *DENSE_SCALES):
         pipeline = frame_pipeline(own, scale=scale)
         engine = VideoEngine(model, 'propagate' if scale in SCALES else 'frame', timer=NoTimer())
         try:
-            for image in shapes.values():
+            for image in images.values():
                 for _ in range(2):  # a key frame and another one
                     engine.push(pseudo_collate([pipeline(dict(img=image))]))
             plan.scales.append(scale)
         except Exception as error:  # whatever the code of any detector raises
+            if scale == 1:
+                raise
             log_warning(
                 f'input size × {scale:g} is left out of the validation, the detector fails: {error}'
             )
-    if 1.0 not in plan.scales:
-        raise PlanError(
-            "the detector fails on the frames that are held back at the config's input size, see the warning above; "
-            'give a config with a smaller input size'
-        )
 
 
 def check_labels(labels: str | Path, own: Config, checkpoint: str, videos: Sequence[str]) -> None:
-    """Check before the training that labels fit the detector and that their images can be read.
+    """Check before the training that labels fit the detector and that their images are there.
 
     Args:
         videos: Videos that are trained on or held back.
 
     Raises:
         FileError: If labels or images are missing, or the images are those of one of the videos.
-        VideoError: If an image cannot be decoded.
         ValueError: If the labels do not fit the detector.
     """
-    if not Path(labels).is_file():
-        raise FileError(f'{labels}: there is no such file; give --labels')
     classes = class_names(own, read_checkpoint(checkpoint)[1])
     clips, _ = labeled_clips(labels, None, classes or None)
     missing = [file for clip in clips for file in clip.files if not Path(file).is_file()]
@@ -244,9 +209,6 @@ def check_labels(labels: str | Path, own: Config, checkpoint: str, videos: Seque
     labeled = {os.path.realpath(os.path.dirname(file)) for clip in clips for file in clip.files}
     if shared := [video for video in videos if os.path.realpath(video) in labeled]:
         raise FileError(
-            f'{labels}: {len(shared)} of the labeled videos would be trained on, or have been, {shared[0]} for '
-            'example; name the other videos alone, or give another --out'
+            f'{labels}: {len(shared)} of the labeled videos would be trained on, {shared[0]} for example; name the '
+            'other videos alone'
         )
-    for clip in clips:
-        for _ in clip.images():
-            pass

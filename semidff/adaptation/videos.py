@@ -113,18 +113,6 @@ def hold_back(videos: Sequence[VideoInfo]) -> tuple[list[VideoInfo], list[VideoI
     return trained, [videos[index] for index in sorted(held)], 1.0
 
 
-def write_step_lists(steps: Sequence[dict], out: Path) -> list[str]:
-    """Write the list of videos of each training step; return their paths.
-
-    The steps ``regression`` and ``semantic`` of a plan share one. No list changes with a further step.
-    """
-    names = ['regression' if step['name'] == 'semantic' else step['name'] for step in steps]
-    return [
-        write_list(out / 'videos' / f'train_{name}.txt', step['videos'])
-        for name, step in zip(names, steps, strict=True)
-    ]
-
-
 def write_list(path: Path, videos: Iterable[str]) -> str:
     """Write a list of videos for a training; return its path."""
     with atomic_write(path) as file:

@@ -6,7 +6,7 @@ import os
 import shutil
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -15,17 +15,11 @@ import mmengine.device.utils as mmengine_device
 import torch
 
 from semidff.adaptation import Plan, PlanError, folder_plan
-from semidff.adaptation.config import (
-    detector_config,
-    make_config,
-    training_steps,
-    write_config,
-)
-from semidff.adaptation.continuation import all_videos, is_begun
+from semidff.adaptation.config import detector_config, make_config, write_config
 from semidff.adaptation.plan import LEAST_SPEEDUP
 from semidff.adaptation.planner import check_space
-from semidff.adaptation.validation import ADAPTIVE_FILE, check_labels, readable_clips, validate
-from semidff.adaptation.videos import write_list, write_step_lists
+from semidff.adaptation.validation import ADAPTIVE_FILE, check_labels, held_back_clips, validate
+from semidff.adaptation.videos import named_videos, write_list
 from semidff.datasets.class_names import class_names
 from semidff.datasets.video_list import VideoListError, load_videos
 from semidff.datasets.video_readers import Frame, open_stream
@@ -33,13 +27,14 @@ from semidff.engine.training import run_training
 from semidff.inference.schedule_fit import FitError, fit_adaptive
 from semidff.utils.atomic_write import atomic_path, write_json
 from semidff.utils.checkpoint import TRAINING_ONLY, read_checkpoint
-from semidff.utils.model_building import read_config
+from semidff.utils.model_building import ConfigError, read_config
 from semidff.utils.run_folder import occupy
 from semidff.utils.tool_files import FileError, OutputFolder, check_outputs
 
 from .video_inferencer import VideoInferencer
 
 _FOREIGN = 'config.py', 'last.pth', 'detector.pth', 'adaptive.json', 'report.md', 'video.mp4'
+_REPORT = 'report.md', 'report.json', 'report.png'
 _CLIPS = 5, 20  # fewest and most to which the adaptive schedule is fitted
 _RENDERED = 250  # frames
 
@@ -60,7 +55,7 @@ def adapt(
 ) -> Path:
     """Turn an image detector into a faster video detector, with unlabeled videos.
 
-    What was interrupted continues with the same arguments. More minutes or videos train further.
+    What was interrupted continues with the same arguments.
 
     Args:
         detector: Config file, or name of a model of mmdetection.
@@ -79,15 +74,6 @@ def adapt(
 
     Returns:
         The folder, which :class:`VideoInferencer` takes.
-
-    Raises:
-        PlanError: If the folder has another plan, or the speed-up is not worth a training.
-        ConfigError: If there is no such detector.
-        CheckpointError: If the checkpoint does not fit the detector.
-        VideoListError: If there are too few readable videos.
-        FileError: If there is too little disk space, the folder is that of something else, or images of the labels are
-            missing.
-        ValueError: If the labels do not fit the detector.
     """
     for name, value in (('minutes', minutes), ('fps', fps)):
         if value is not None and not 0 < value < float('inf'):
@@ -104,21 +90,15 @@ def adapt(
             '--out'
         )
     detector = os.path.abspath(detector) if Path(detector).is_file() else detector
-    given = [str(video) for video in videos]
-    if labels := labels or _earlier_labels(out):
-        check_labels(labels, detector_config(detector), checkpoint, all_videos(given, out))
+    found = named_videos([str(video) for video in videos], out)
+    if labels is not None:
+        check_labels(labels, detector_config(detector), checkpoint, found)
     with _training_device(device) as device, occupy(out, 'adaptation', '--out'):
-        asked = minutes, key_interval, fps
-        plan = folder_plan(detector, checkpoint, given, out, *asked, device, _say)
-        if seed is not None and seed != plan.seed:
-            if is_begun(out):
-                raise PlanError(f'{out}: its training has the seed {plan.seed}; give another --out')
-            plan.seed = seed
-            plan.save(out / 'plan.json')
+        asked = minutes, key_interval, fps, seed
+        plan = folder_plan(detector, checkpoint, found, out, *asked, device, _say)
         print(plan.text(), flush=True)
         if plan_only:
             return out
-        plan.save(out / 'plan.json')
         if plan.chosen.speedup < LEAST_SPEEDUP and not anyway:
             raise PlanError(
                 f'the forecast speed-up at l = {plan.key_interval} is {plan.chosen.speedup:.2f}, below '
@@ -139,23 +119,19 @@ def adapt(
 def _train(plan: Plan, out: Path, device: str) -> None:
     """Train what the plan has and the folder lacks, and write ``last.pth`` and ``detector.pth``."""
     folder, path, slim = out / 'training', out / 'config.py', out / 'last.pth'
-    total = sum(step['iters'] for step in plan.steps)
     if not (out / 'detector.pth').exists():
         own, meta = read_checkpoint(plan.checkpoint)
         classes = class_names(detector_config(plan.detector), meta)
         _save(out / 'detector.pth', own, dict(dataset_meta=dict(classes=classes)))
-    if slim.exists() and read_checkpoint(slim)[1].get('iter') == total:
+    trained = slim.exists()
+    if trained and _recommended(out):
         return
-    lists = write_step_lists(plan.steps, out)
-    if path.exists():
-        config = read_config(path)
-        config.train_cfg.steps = training_steps(plan, lists)
-        config.train_dataloader.dataset.dataset.ann_file = lists[0]
-        config.model.checkpoint, config.randomness = plan.checkpoint, dict(seed=plan.seed)
-    else:
-        config = make_config(detector_config(plan.detector), plan, lists, device)
-    check_space(plan, out)
+    videos = write_list(out / 'videos' / 'train.txt', plan.videos)
+    config = make_config(detector_config(plan.detector), plan, videos, device)
     write_config(config, path)
+    if trained:
+        return
+    check_space(plan, out)
     options = dict.fromkeys(('cfg_options', 'accumulate', 'seed'), None)
     options |= dict(launcher='none', local_rank=0, amp=False, resume='auto')
     run_training(Namespace(config=str(path), work_dir=str(folder), **options))
@@ -174,30 +150,28 @@ def _save(file: Path, state: dict, meta: dict) -> None:
         torch.save(dict(state_dict=kept, meta=meta), unfinished)
 
 
-def _progress(out: Path) -> dict:
-    """Return what each stage after the training was made from."""
-    file = out / 'progress.json'
-    return json.loads(file.read_text()) if file.exists() else {}
-
-
-def _earlier_labels(out: Path) -> str | None:
-    """Return the labels of an earlier validation."""
-    given = _progress(out).get('report', [None, None])[1]
-    return given[0] if isinstance(given, list) else None
+def _recommended(out: Path) -> dict | None:
+    """Return the recommended operating point of the folder's config, None if it lacks it or cannot be read."""
+    with suppress(ConfigError):
+        return read_config(out / 'config.py').get('recommended')
+    return None
 
 
 def _finish(plan: Plan, out: Path, device: str, labels: str | Path | None) -> None:
     """Write what follows from ``last.pth`` and is not there yet: schedule, report and video."""
-    done, iters, given = _progress(out), sum(step['iters'] for step in plan.steps), None
+    done, given = {}, None
+    with suppress(FileNotFoundError, ValueError):
+        done = json.loads((out / 'progress.json').read_text())
     if labels is not None:
         given = [os.path.abspath(labels), os.stat(labels).st_size, os.stat(labels).st_mtime_ns]
+    complete = all((out / name).exists() for name in _REPORT) and _recommended(out)
     stages = dict(
-        adaptive=(_fit, [iters]),
-        report=(_validate, [iters, given]),
-        video=(_render, [iters, given]),
+        adaptive=(_fit, 'done', True),
+        report=(_validate, given, complete),
+        video=(_render, given, (out / 'video.mp4').exists()),
     )
-    for name, (run, state) in stages.items():  # each depends on the training, and on the labels
-        if done.get(name) != state:
+    for name, (run, state, present) in stages.items():
+        if name not in done or done[name] != state or not present:
             run(plan, out, device, labels)
             done[name] = state
             write_json(done, out / 'progress.json')
@@ -244,7 +218,7 @@ def _load(
 def _render(plan: Plan, out: Path, device: str, labels: str | Path | None) -> None:
     """Draw what the recommended operating point detects in held-back frames."""
     _say('rendering a held-back clip')
-    clip = readable_clips(plan)[0]
+    clip = held_back_clips(plan)[0]
     with closing(open_stream(clip.path)) as stream:
         rate = stream.mean_rate()
     inferencer = VideoInferencer(out, device=device, show_progress=False)

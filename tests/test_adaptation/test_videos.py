@@ -1,11 +1,11 @@
-"""The videos of an adaptation: what is named, what is left out, and the lists of the steps."""
+"""The videos of an adaptation: what is named, and what is left out."""
 
 import os
 from pathlib import Path
 
 import pytest
 
-from semidff.adaptation.videos import named_videos, write_list, write_step_lists
+from semidff.adaptation.videos import named_videos, write_list
 from semidff.datasets.video_list import VideoListError, load_videos
 from tests.damaged_video import write_video
 
@@ -65,15 +65,3 @@ def test_one_hundred_of_one_thousand_files_are_broken(tmp_path, log):
     readable = load_videos(write_list(tmp_path / 'list.txt', found))
     assert [video.path for video in readable] == [p for i, p in enumerate(found) if i % 10]
     assert '100 of 1000 entries are skipped' in log.text
-
-
-def test_a_further_step_changes_no_earlier_list(tmp_path):
-    def lists(**videos):
-        steps = [dict(name=name, videos=list(given)) for name, given in videos.items()]
-        paths = write_step_lists(steps, tmp_path)
-        return paths, [Path(path).read_text().split() for path in paths]
-
-    assert lists(regression='a')[1] == [['a']]
-    assert lists(regression='a', regression_2='ab')[1] == [['a'], ['a', 'b']]
-    paths, contents = lists(regression='a', semantic='a', semantic_3='ab')
-    assert paths[0] == paths[1] and contents == [['a'], ['a'], ['a', 'b']]

@@ -3,8 +3,8 @@
 import pytest
 
 from semidff.adaptation.config import detector_config, model_config
-from semidff.adaptation.parts import _best
 from semidff.adaptation.plan import Candidate, Plan
+from semidff.adaptation.planner import _best
 
 SPLITS = 'TowerSplit', 'OutputSplit'
 
