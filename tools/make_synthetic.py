@@ -5,7 +5,7 @@ from dataclasses import fields
 
 from semidff.synthetic.build import build_dataset
 from semidff.synthetic.presets import PRESETS, DatasetSpec, make_spec
-from semidff.utils.arguments import ToolParser, run_tool
+from semidff.utils.arguments import ToolParser, positive, run_tool
 from semidff.utils.tool_files import OutputFolder
 
 
@@ -13,7 +13,7 @@ def parse_args() -> argparse.Namespace:
     parser = ToolParser(description=__doc__)
     parser.add_argument('root', type=OutputFolder, help='folder of the data set')
     parser.add_argument('--preset', default='quickstart', choices=PRESETS, help='initial sizes')
-    parser.add_argument('--workers', type=int, default=2, help='processes (default: 2)')
+    parser.add_argument('--workers', type=positive, default=2, help='processes (default: 2)')
     for field in fields(DatasetSpec):
         parser.add_argument(
             '--' + field.name.replace('_', '-'),

@@ -118,7 +118,7 @@ OPTIONS = (
         '--list --cfg-options steps=x', '--list --cfg-options key_intervals=[0]', '--list --cfg-options nope=3',
         '--list --cfg-options seeds=x', '--list --cfg-options render=3')),
     ('make_synthetic.py', ('s',), (
-        '--width 0', '--width -5', '--height 97', '--workers 0', '--workers -1', '--train -1')),
+        '--width 0', '--width -5', '--height 97', '--train -1')),
     ('eval_detections.py', ('--ann-file', 'images/val.json', '--detections', 'd.txt', '--out', 'o.json'), (
         '--ann-file gone.json', '--ann-file pipe', '--ann-file in.mp4', '--ann-file frames', '--detections gone.txt',
         '--detections frames', '--detections in.mp4', '--ann-file package.json')),
@@ -135,7 +135,7 @@ USAGE = (
     ('export_onnx.py', (*DETECTOR, '--out', 'o'), ('--shape 0 96', '--shape -5 96')),
     ('eval_detections.py', ('--ann-file', 'images/val.json', '--detections', 'd.txt', '--out', 'o.json'), (
         '--min-score nan', '--min-score x', '--mean x')),
-    ('make_synthetic.py', ('s',), ('--preset x', '--nope 3')),
+    ('make_synthetic.py', ('s',), ('--preset x', '--nope 3', '--workers 0')),
     ('convert_checkpoint.py', ('join', '--out', 'o.pth'), ('--part x', '--part =two.pth', '--part x=')),
 )  # fmt: skip
 FILES = ('gone', 'in.mp4', 'two.pth', 'frames', 'pipe', 'package.json', 'notes.txt')

@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 import pytest
 
-from semidff.converters.ilsvrc import read_lines, read_xml
 from semidff.datasets.ilsvrc_format import read_detections
 from semidff.datasets.vid_json import load_vid_json
 from semidff.datasets.video_list import VideoListError, load_videos
@@ -177,8 +176,8 @@ def test_headers_are_read_before_pixels(tmp_path, read_file):
 
 
 READERS = {
-    'stream': open_stream, 'video': open_video, 'image': read_image, 'list': load_videos, 'xml': read_xml,
-    'json': load_vid_json, 'image set': read_lines, 'detections': lambda path: read_detections(path, 2),
+    'stream': open_stream, 'video': open_video, 'image': read_image, 'list': load_videos,
+    'json': load_vid_json, 'detections': lambda path: read_detections(path, 2),
     'checkpoint': read_checkpoint,
 }  # fmt: skip
 ERRORS = (VideoError, ValueError, OSError, CheckpointError)
