@@ -12,7 +12,6 @@ PATH = re.compile(r'(?<![\w./-])(?:configs|tools|tests|docs|semidff)/[\w./-]*[\w
 # functions that add options which several tools have in common, and their modules
 SHARED_OPTIONS = {
     'add_launch_arguments': 'engine/launch.py',
-    'add_run_arguments': 'experiments/main.py',
     'ToolParser': 'utils/arguments.py',
     'add_cfg_options': 'utils/arguments.py',
     'add_device': 'utils/arguments.py',

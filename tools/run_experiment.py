@@ -1,18 +1,22 @@
-"""Run an experiment: trainings, evaluations and tables."""
+"""Run an experiment: trainings, evaluations and tables; or evaluate several checkpoints and plot them.
+
+The same command continues after an interruption. Finished steps are kept as long as their configs, checkpoints and
+settings are the same.
+"""
 
 import argparse
-from functools import partial
 
-from semidff.experiments.main import main, run_continuable
-from semidff.inference.methods import METHODS
-from semidff.utils.arguments import ToolParser, add_cfg_options
+from semidff.utils.arguments import ToolParser, add_cfg_options, run_tool
 from semidff.utils.tool_files import InputFile
 
 
 def parse_args() -> argparse.Namespace:
     parser = ToolParser(description=__doc__)
     parser.add_argument(
-        'config', type=InputFile, help='experiment config, e.g. configs/quickstart/experiment.py'
+        'config',
+        type=InputFile,
+        nargs='?',
+        help='experiment config, e.g. configs/quickstart/experiment.py',
     )
     parser.add_argument(
         '--work-dir', help='folder for all results (default: work_dir of the config)'
@@ -37,9 +41,57 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--list', action='store_true', help='list the steps and whether they are done; run nothing'
     )
-    add_cfg_options(parser, 'the experiment config, e.g. seeds=[0,1,2] key_intervals=[5,10]')
-    return parser.parse_args()
+    parser.add_argument(
+        '--run',
+        action='append',
+        metavar='NAME=CONFIG,CHECKPOINT[,METHOD]',
+        help='in place of an experiment config: a checkpoint to test and the method of tools/test.py (default: '
+        'propagate). Can be given several times. Method frame is added for each distinct detector. Accuracy is plotted '
+        'over speed',
+    )
+    parser.add_argument(
+        '--distances',
+        action='store_true',
+        help='of --run: plot accuracy over the distance from the key frame, 0 ... L-1 frames (protocol pairs)',
+    )
+    parser.add_argument(
+        '--key-intervals',
+        type=int,
+        nargs='+',
+        metavar='L',
+        help='of --run: a key frame every L frames (default: 1 2 5 10 15 20; with --distances 10)',
+    )
+    add_cfg_options(
+        parser,
+        'the experiment config, e.g. seeds=[0,1,2] key_intervals=[5,10]; with --run, of every model config',
+    )
+    args = parser.parse_args()
+    if bool(args.config) == bool(args.run) or (args.run and not args.work_dir):
+        parser.error('expected an experiment config, or --run and --work-dir')
+    return args
+
+
+def main(args: argparse.Namespace) -> None:
+    from semidff.experiments import ExperimentRunner, load_experiment, load_runs
+    from semidff.inference.methods import METHODS, pairwise_methods
+
+    if args.run:
+        methods = ['frame', *pairwise_methods()] if args.distances else list(METHODS.module_dict)
+        experiment = load_runs(
+            args.run, methods, args.work_dir, args.key_intervals, args.cfg_options, args.distances
+        )
+    else:
+        methods = list(METHODS.module_dict)
+        experiment = load_experiment(args.config, methods, args.work_dir, args.cfg_options)
+    runner = ExperimentRunner(experiment, args.jobs)
+    only = [*args.only, *experiment.rows_of(args.tables)]
+    if args.list:
+        print(runner.listing(only))
+        return
+    runner.run(only)
+    if any(evaluation.step.name in runner.stamps for evaluation in experiment.evaluations):
+        print(f'\n{runner.write_report()}\nWritten to {experiment.work_dir}')
 
 
 if __name__ == '__main__':
-    run_continuable(partial(main, methods=list(METHODS.module_dict)), parse_args())
+    run_tool(main, parse_args())

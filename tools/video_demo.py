@@ -20,7 +20,7 @@ from semidff.apis.archive import Archive, summary_text
 from semidff.apis.video_inferencer import AdaptedFolder
 from semidff.datasets.video_folders import is_archive
 from semidff.datasets.video_readers import VideoError
-from semidff.experiments.settings import config_text, named_detector
+from semidff.experiments import config_text
 from semidff.inference import schedule_config
 from semidff.inference.acceleration import PRECISIONS
 from semidff.inference.methods import METHODS
@@ -198,8 +198,8 @@ def open_archive(args: argparse.Namespace) -> Archive:
     if not args.checkpoint:
         settings['config'], settings['checkpoint'] = AdaptedFolder.read(Path(args.config))[:2]
     # The config with its bases and its detector, of which any may change.
-    text = config_text(settings['config'], {})
-    settings['config_digest'] = hashlib.sha256((text + named_detector(text)).encode()).hexdigest()
+    text = config_text(settings['config'])
+    settings['config_digest'] = hashlib.sha256(text.encode()).hexdigest()
     return Archive(args.input, args.out, settings, not args.no_video, _overwrite.get())
 
 

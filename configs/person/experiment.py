@@ -18,13 +18,18 @@ steps = [
     dict(
         name='flow',
         train='configs/quickstart/flow_synthetic.py',
+        needs=['dataset'],
         cfg_options={'model.temporal.flow_network.width': 0.125},
     ),
     # All seeds share one detector; they differ in what is trained on the videos.
     dict(name='stage_one', train='configs/person/rfcn_person.py', shared=True),
-    dict(name='two_step', train='configs/person/two_step_person.py'),
-    dict(name='fix_task', train='configs/person/two_step_fix-task_person.py'),
-    dict(name='sem', train='configs/person/sem_person.py'),
+    dict(name='two_step', train='configs/person/two_step_person.py', needs=['stage_one']),
+    dict(
+        name='fix_task',
+        train='configs/person/two_step_fix-task_person.py',
+        needs=['stage_one'],
+    ),
+    dict(name='sem', train='configs/person/sem_person.py', needs=['stage_one']),
     dict(
         name='flow_detector',
         command=[

@@ -28,6 +28,7 @@ for _name, _network in _flow_networks.items():
         dict(
             name=_name,
             train=_network['config'],
+            needs=['stage_one'],
             cfg_options=_network.get('cfg_options', {}),
         )
     )

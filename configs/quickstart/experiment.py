@@ -20,12 +20,22 @@ steps = [
         ],
         shared=True,
     ),
-    dict(name='backbone', train='configs/quickstart/crops_synthetic.py', shared=True),
-    dict(name='flow', train='configs/quickstart/flow_synthetic.py'),
+    dict(
+        name='backbone',
+        train='configs/quickstart/crops_synthetic.py',
+        needs=['dataset'],
+        shared=True,
+    ),
+    dict(name='flow', train='configs/quickstart/flow_synthetic.py', needs=['dataset']),
     # All later steps depend on it, so it runs alone on all cores.
-    dict(name='stage_one', train='configs/quickstart/rfcn_synthetic.py', alone=True),
-    dict(name='two_step', train='configs/quickstart/two_step_synthetic.py'),
-    dict(name='sem', train='configs/quickstart/sem_synthetic.py'),
+    dict(
+        name='stage_one',
+        train='configs/quickstart/rfcn_synthetic.py',
+        needs=['backbone'],
+        alone=True,
+    ),
+    dict(name='two_step', train='configs/quickstart/two_step_synthetic.py', needs=['stage_one']),
+    dict(name='sem', train='configs/quickstart/sem_synthetic.py', needs=['stage_one']),
     # The flow network trained on true optical flow, joined with the detector of stage one.
     dict(
         name='flow_detector',

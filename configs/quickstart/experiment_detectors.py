@@ -7,15 +7,22 @@ work_dir = 'work_dirs/quickstart_detectors'
 
 _folder = 'configs/quickstart/detectors'
 _backbones = ('r18', 'cspnext', 'cspdarknet')
-# Folder and config of stage two by detector.
-_stage_two = {
-    'retinanet': 'retinanet_two-step',
-    'atss': 'atss_two-step',
-    'rtmdet': 'rtmdet_two-step',
-    'yolox': 'yolox_two-step',
-    'faster-rcnn': 'faster-rcnn_two-step',
-    'dino': 'dino_reg',
+# Config of stage two, backbone and flow network of each detector.
+_detectors = {
+    'retinanet': ('retinanet_two-step', 'r18', 'flow'),
+    'atss': ('atss_two-step', 'r18', 'flow'),
+    'rtmdet': ('rtmdet_two-step', 'cspnext', 'flow_quarter'),
+    'yolox': ('yolox_two-step', 'cspdarknet', 'flow_quarter'),
+    'faster-rcnn': ('faster-rcnn_two-step', 'r18', 'flow'),
+    'dino': ('dino_reg', 'r18', 'flow'),
 }
+
+
+def _train(name, needs, folder=_folder, file=None, shared=True):
+    """Return a training."""
+    config = f'{folder}/{file or name}_synthetic.py'
+    return dict(name=name, train=config, needs=needs, shared=shared)
+
 
 steps = [
     dict(
@@ -34,16 +41,19 @@ steps = [
         shared=True,
     ),
     # Flow networks, trained without labels, from which stage two of the detectors starts.
-    dict(name='backbone', train='configs/quickstart/crops_synthetic.py', shared=True),
-    dict(name='rfcn', train='configs/quickstart/rfcn_synthetic.py', shared=True),
-    dict(name='flow', train=f'{_folder}/flow_synthetic.py', shared=True),
-    dict(name='flow_quarter', train=f'{_folder}/flow_quarter_synthetic.py', shared=True),
+    _train('backbone', ['dataset'], 'configs/quickstart', 'crops'),
+    _train('rfcn', ['backbone'], 'configs/quickstart'),
+    _train('flow', ['rfcn']),
+    _train('flow_quarter', ['rfcn']),
+    *(_train(f'backbone_{name}', ['dataset'], file=f'crops_{name}') for name in _backbones),
     *(
-        dict(name=f'backbone_{name}', train=f'{_folder}/crops_{name}_synthetic.py', shared=True)
-        for name in _backbones
+        _train(name, [f'backbone_{backbone}'], shared=False)
+        for name, (_, backbone, _) in _detectors.items()
     ),
-    *(dict(name=name, train=f'{_folder}/{name}_synthetic.py') for name in _stage_two),
-    *(dict(name=name, train=f'{_folder}/{name}_synthetic.py') for name in _stage_two.values()),
+    *(
+        _train(stage_two, [name, flow], shared=False)
+        for name, (stage_two, _, flow) in _detectors.items()
+    ),
 ]
 
 
@@ -66,6 +76,6 @@ def _rows(name, stage_two):
     ]
 
 
-rows = [row for names in _stage_two.items() for row in _rows(*names)]
+rows = [row for name, (stage_two, *_) in _detectors.items() for row in _rows(name, stage_two)]
 key_intervals = [10]
 seeds = [0, 1, 2]

@@ -47,10 +47,15 @@ steps = [
         ],
         shared=True,
     ),
-    dict(name='fcn', train=f'{_folder}/fcn_synthetic.py', needs=['label_maps'], alone=True),
-    dict(name='fcn_vid', train=f'{_folder}/fcn_vid_synthetic.py', needs=['label_maps']),
-    dict(name='fcn_two_step', train=f'{_folder}/two_step_synthetic.py'),
-    dict(name='fcn_dff', train=f'{_folder}/dff_synthetic.py', needs=['label_maps']),
+    dict(
+        name='fcn',
+        train=f'{_folder}/fcn_synthetic.py',
+        needs=['backbone', 'label_maps'],
+        alone=True,
+    ),
+    dict(name='fcn_vid', train=f'{_folder}/fcn_vid_synthetic.py', needs=['fcn']),
+    dict(name='fcn_two_step', train=f'{_folder}/two_step_synthetic.py', needs=['fcn', 'flow']),
+    dict(name='fcn_dff', train=f'{_folder}/dff_synthetic.py', needs=['fcn', 'flow']),
     _join('fcn_flow', 'fcn'),
 ]
 
@@ -72,11 +77,11 @@ rows = [
     dict(_video, name='dff', checkpoint='{fcn_dff}/last.pth'),
 ]
 # Variants of DFF Tables 3 and 4, for experiment_segmentation_long.py.
-_variants = ('dff_fix-n', 'dff_fix-f')
+_variants = {'dff_fix-n': ['fcn_vid', 'flow'], 'dff_fix-f': ['fcn', 'flow']}
 _variant_steps = [
     *(
-        dict(name=f'fcn_{name}', train=f'{_folder}/{name}_synthetic.py', needs=['label_maps'])
-        for name in _variants
+        dict(name=f'fcn_{name}', train=f'{_folder}/{name}_synthetic.py', needs=needs)
+        for name, needs in _variants.items()
     ),
     _join('fcn_dff_separate', 'fcn_vid'),
 ]

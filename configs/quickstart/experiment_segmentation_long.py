@@ -41,8 +41,18 @@ def _step(step):
 
 # A flow network, trained without labels of videos, from which stage two of all seeds starts.
 _flow_steps = [
-    dict(name='rfcn', train='configs/quickstart/rfcn_synthetic.py', shared=True),
-    dict(name='video_flow', train='configs/quickstart/detectors/flow_synthetic.py', shared=True),
+    dict(
+        name='rfcn',
+        train='configs/quickstart/rfcn_synthetic.py',
+        needs=['backbone'],
+        shared=True,
+    ),
+    dict(
+        name='video_flow',
+        train='configs/quickstart/detectors/flow_synthetic.py',
+        needs=['rfcn'],
+        shared=True,
+    ),
 ]
 _dataset, _backbone, *_others = _base_.steps
 steps = [

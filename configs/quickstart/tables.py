@@ -30,6 +30,7 @@ def _stage_two(name, variant, options=None):
     return dict(
         name=name,
         train=f'configs/quickstart/{variant}_synthetic.py',
+        needs=['stage_one'],
         cfg_options={**_length(0, _iters), **second, **(options or {})},
     )
 
@@ -49,6 +50,7 @@ steps = [
     dict(
         name='dff_fix-n_stills',
         train='configs/quickstart/dff_fix-n_synthetic.py',
+        needs=['flow'],
         cfg_options={'load_parts.detector.checkpoint': '{stage_one}/last.pth'},
     ),
     _stage_two('vid_two_step', 'two_step', _vid),

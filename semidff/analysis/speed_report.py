@@ -1,6 +1,7 @@
 """Reports of speed: methods of one video detector with several options, or several detectors side by side."""
 
 import copy
+import re
 import resource
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -76,19 +77,15 @@ class SpeedRow(NamedTuple):
         """Read ``NAME=CONFIG,CHECKPOINT,METHOD,L``.
 
         Raises:
-            ValueError: If the text has another form, L is not a positive integer, or the method is unknown.
+            ValueError: If the text has another form, or the method is unknown.
         """
-        name, _, rest = text.partition('=')
-        parts = [part.strip() for part in rest.split(',')]
-        if not name or len(parts) != 4 or not all(parts):
+        # names of files may have commas
+        match = re.fullmatch(r'([^=]+)=(.+?\.\w+),(.+),([\w-]+),([1-9]\d*)', text)
+        if not match:
             raise ValueError(f'--row {text!r}: expected NAME=CONFIG,CHECKPOINT,METHOD,L')
-        config, checkpoint, method, interval = parts
-        if not interval.isdecimal() or int(interval) < 1:
-            raise ValueError(
-                f'--row {text!r}: the key-frame interval {interval!r} is no number >= 1'
-            )
+        name, config, checkpoint, method, interval = match.groups()
         method_class(method)  # refuses unknown methods
-        return cls(name.strip(), config, checkpoint, method, int(interval))
+        return cls(name, config, checkpoint, method, int(interval))
 
 
 @torch.no_grad()

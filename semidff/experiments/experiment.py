@@ -1,37 +1,52 @@
-"""Experiments: steps, which are processes with their folders and stamps, and evaluations."""
+"""Experiments: their configs, laid out as steps and evaluations for every seed (docs/experiments.md has an example).
 
-import hashlib
+In every string ``{work_dir}``, ``{seed}`` and ``{NAME}`` (the folder of the step NAME, of the same seed) are replaced.
+A step needs the steps that it names in this way and those that it lists as ``needs``.
+
+With several seeds each step that is not ``shared`` runs once per seed, in ``work_dir/seed0/NAME``,
+``work_dir/seed1/NAME``, ...; with one seed in ``work_dir/NAME``. Model configs can use ``{{$EXPERIMENT_DIR:default}}``
+for the work_dir and ``{{$RUN_DIR:default}}`` for the seed's folder in it.
+"""
+
+import contextlib
+import io
 import json
+import os
 import re
-import shutil
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from semidff.utils.atomic_write import write_json
+from mmengine.logging import MMLogger
 
-from .settings import ExperimentError, locate
+from semidff.utils.checkpoint import detector_digest
+from semidff.utils.image_detectors import read_detector
+from semidff.utils.installed import installed_file
+from semidff.utils.setting_checks import ConfigError, read_file
 
-STAMP = '.step.json'
-PRODUCTS = {'train': 'last.pth', 'row': 'metrics.json', 'speed': 'speed.json'}
+RESERVED = ('work_dir', 'seed', 'rows', 'logs', 'by_video', 'speed')
+REPORTS = ('table', 'curve', 'distances')
+_BRACES = re.compile(r'\{([\w.-]+)\}')
+
+
+class ExperimentError(ValueError):
+    """An experiment config that cannot be run; the message names the entry."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """A process with everything that it depends on.
+    """A process with everything that its result depends on.
 
     Attributes:
         name: Unique name, with the seed's folder where there are several seeds (``seed0/flow``).
         kind: 'train' (can be resumed), 'row' (evaluation), 'speed' (measurement) or 'command'.
         command: The program and its arguments, without the interpreter.
-        folder: Folder of the results; it is emptied when the step's definition changes.
         needs: Names of the steps that must be done before.
-        config: Contents of the mmengine config, with bases and variables resolved; and size and
-            time of a checkpoint that no step produces.
-        environment: Variables that the step's process gets.
+        config: The model config; empty if there is none.
+        checkpoint: A checkpoint that no step writes; empty if there is none.
+        environment: Names and values of variables that the process gets.
         alone: Whether no other step may run at the same time.
-        detector: Hash of the config of the detector that the config names; empty if it names none.
     """
 
     name: str
@@ -40,136 +55,44 @@ class Step:
     folder: Path
     needs: tuple[str, ...] = ()
     config: str = ''
-    environment: Mapping[str, str] = field(default_factory=dict)
+    checkpoint: str = ''
+    environment: tuple[tuple[str, str], ...] = ()
     alone: bool = False
-    detector: str = ''
-
-    @property
-    def product(self) -> Path | None:
-        """The file that exists when the step has succeeded; None for a command."""
-        return self.folder / PRODUCTS[self.kind] if self.kind in PRODUCTS else None
-
-    def fingerprint(self, before: Mapping[str, str], work_dir: Path) -> str:
-        """Hash the definition and the fingerprints of the steps that it needs.
-
-        Args:
-            before: Fingerprints of the steps that it needs.
-            work_dir: The experiment's folder; it is left out of the hash, so that it can be moved.
-        """
-        own = [inside(work_dir).sub('{work_dir}', text) for text in (*self.command, self.config)]
-        definition = [own, [before[name] for name in self.needs]]
-        return hashlib.sha256(json.dumps(definition).encode()).hexdigest()[:16]
-
-    def write_stamp(self, mark: str, needs: Mapping[str, str | None], run: str | None) -> None:
-        """Record in the folder what the step is run with.
-
-        Args:
-            mark: Fingerprint of the definition.
-            needs: Id of the run of each step that it needs; None for steps run before runs had ids.
-            run: Random id of this run if the step has succeeded, else None.
-        """
-        content = {'fingerprint': mark, 'done': run is not None, 'run': run, 'needs': dict(needs)}
-        write_json(content, self.folder / STAMP)
-
-    def _read_stamp(self) -> dict[str, Any]:
-        """Return the stamp; empty where there is none or it is unreadable."""
-        try:
-            content = json.loads((self.folder / STAMP).read_text())
-        except (OSError, ValueError):
-            return {}
-        return content if isinstance(content, dict) and 'fingerprint' in content else {}
-
-    @property
-    def run(self) -> str | None:
-        """Id of the run that succeeded; None if there was none, or if it was before runs had ids."""
-        return self._read_stamp().get('run')
-
-    def is_done(self, mark: str, needs: Mapping[str, str | None]) -> bool:
-        """Return whether the step has succeeded with this definition and these runs of the steps it needs.
-
-        Args:
-            mark: Fingerprint of the definition.
-            needs: Id of the last run of each step that it needs.
-        """
-        stamp = self._read_stamp()
-        return self._is_complete(stamp) and _belongs(stamp, mark, needs)
-
-    def _is_complete(self, stamp: Mapping[str, Any]) -> bool:
-        complete = self.product is None or self.product.exists()
-        return complete and stamp.get('done') is True
-
-    def prepare_folder(self, mark: str, needs: Mapping[str, str | None], work_dir: Path) -> bool:
-        """Prepare the folder for a start; return whether a training can be resumed.
-
-        An interrupted training is resumed. Incomplete results of other steps are removed. Results of another
-        definition, and those of other runs of the steps that it needs, are moved to ``previous/``, where they
-        replace older ones. A folder without a stamp was not created by an experiment and is kept.
-
-        Args:
-            mark: Fingerprint of the definition.
-            needs: Id of the last run of each step that it needs.
-
-        Raises:
-            ExperimentError: If the folder has a training that no experiment began.
-        """
-        stamp = self._read_stamp()
-        if self.kind == 'train' and not stamp and (self.folder / 'last_checkpoint').exists():
-            raise ExperimentError(
-                f'{self.folder} has a training that no experiment began, which step {self.name!r} would '
-                'continue; move or remove this folder, or choose another one with --work-dir'
-            )
-        # A complete step is only repeated because a step that it needs was run again.
-        if stamp and (self._is_complete(stamp) or not _belongs(stamp, mark, needs)):
-            _move(self.folder, work_dir / 'previous' / self.name)
-        elif stamp and self.kind != 'train':
-            # Renamed first: without its stamp, a folder that is half removed would be kept.
-            target = self.folder.with_name(f'.{self.folder.name}.incomplete')
-            _move(self.folder, target)
-            shutil.rmtree(target)
-        self.write_stamp(mark, needs, run=None)
-        return self.kind == 'train' and (self.folder / 'last_checkpoint').exists()
-
-
-def _belongs(stamp: Mapping[str, Any], mark: str, needs: Mapping[str, str | None]) -> bool:
-    """Return whether a stamp has this definition and these runs; one without ids fits runs that have none either."""
-    known = stamp.get('needs', dict.fromkeys(needs))
-    same = all(known.get(name, run) == run for name, run in needs.items())
-    return same and stamp.get('fingerprint') == mark
-
-
-def _move(folder: Path, target: Path) -> None:
-    """Move a folder in one step; it replaces ``target``."""
-    shutil.rmtree(target, ignore_errors=True)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.move(folder, target)
-
-
-def inside(folder: Path) -> re.Pattern[str]:
-    """Return a pattern that finds a folder, or the beginning of a path in it, in a text."""
-    return re.compile(rf'(?<![\w./-])(\./+)*{re.escape(str(folder))}(?![\w.-])')
 
 
 @dataclass(frozen=True)
-class RowRun:
-    """Evaluation of one row of the table at one key-frame interval with one seed's weights.
+class Row:
+    """An entry of ``rows``: a checkpoint that is tested with a method at every key interval.
 
     Attributes:
-        key_interval: Key-frame interval l; None for *frame*, which does not depend on it.
-        label: Name of the row and the key-frame interval.
-        model: Config, checkpoint and options in the command; equal for rows that share a model.
-        group: Name that rows with the same detector share: they are compared with its *frame*.
-        tables: The paper's mAP in percent, or None, for each table that the row is in.
+        group: Name that rows with the same detector share: they are compared with the group's *frame* and *copy*.
+        tables: The paper's mAP in percent, or None, for each table of a paper that the row is in.
     """
 
-    row: str
+    name: str
+    config: str
+    checkpoint: str
     method: str
-    key_interval: int | None
-    seed: int
-    label: str
-    step: Step
-    model: tuple[str, ...]
+    needs: Sequence[str] = ()
+    cfg_options: Mapping[str, Any] = field(default_factory=dict)
+    key_intervals: int | Sequence[int] | None = None
     group: str = ''
     tables: Mapping[str, float | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Test of a row at one key-frame interval (None for *frame*, which has none) with one seed's weights."""
+
+    row: Row
+    key_interval: int | None
+    seed: int
+    step: Step
+
+    @property
+    def label(self) -> str:
+        """Name of the row and the key-frame interval."""
+        return _label(self.row, self.key_interval)
 
 
 @dataclass(frozen=True)
@@ -179,69 +102,335 @@ class Experiment:
     Attributes:
         work_dir: Folder of all results.
         steps: Trainings and commands.
-        rows: The evaluations.
-        with_speed: Whether the speed of the first seed's rows is measured, in one step per group.
+        evaluations: The evaluations of all rows; their steps are not among ``steps``.
+        report: 'table', 'curve' (accuracy over speed) or 'distances' (accuracy at each distance from the key frame,
+            without speed).
     """
 
     work_dir: Path
     steps: tuple[Step, ...]
-    rows: tuple[RowRun, ...]
-    with_speed: bool = True
-
-    @property
-    def all_steps(self) -> tuple[Step, ...]:
-        """Trainings and commands, the evaluations, and the measurements of speed."""
-        rows = [run.step for run in self.rows]
-        return (*self.steps, *rows, *self.speed_steps([step.name for step in rows]))
+    evaluations: tuple[Evaluation, ...]
+    report: str = 'table'
 
     def rows_of(self, tables: Collection[str]) -> list[str]:
-        """Return the names of the rows that are in one of some tables, and of those that they are compared with.
-
-        Raises:
-            ValueError: If a table has no row.
-        """
-        known = {table for run in self.rows for table in run.tables}
+        """Return the names of the rows that are in one of some tables, and of those that they are compared with."""
+        rows = {e.row.name: e.row for e in self.evaluations}.values()
+        known = {table for row in rows for table in row.tables}
         if unknown := sorted(set(tables) - known):
-            raise ValueError(f'no row is in table {unknown[0]!r}; there are {sorted(known)}.')
-        found = [run for run in self.rows if not run.tables.keys().isdisjoint(tables)]
-        groups = {run.group for run in found}
-        found += [r for r in self.rows if r.group in groups and r.method in ('frame', 'copy')]
-        return list(dict.fromkeys(run.row for run in found))
+            raise ExperimentError(f'no row is in table {unknown[0]!r}; there are {sorted(known)}')
+        found = [row for row in rows if set(tables) & row.tables.keys()]
+        groups = {row.group for row in found}
+        found += [row for row in rows if row.group in groups and row.method in ('frame', 'copy')]
+        return [row.name for row in found]
 
     def speed_file(self, group: str) -> Path:
         """Return the file with the speeds of a group's rows."""
         return self.work_dir / (f'speed-{group}' if group else 'speed') / 'speed.json'
 
-    def speed_steps(self, rows: Collection[str]) -> list[Step]:
-        """Return the steps that measure the speed of evaluated rows.
-
-        Args:
-            rows: Names of the evaluations' steps.
-        """
-        groups: dict[str, list[RowRun]] = {}
-        for run in self.rows:
-            if self.with_speed and run.seed == self.rows[0].seed and run.step.name in rows:
-                groups.setdefault(run.group, []).append(run)
+    def speed_steps(self, evaluated: Collection[Evaluation]) -> list[Step]:
+        """Return the steps that measure the speed of evaluated rows of the first seed, one for each group."""
+        groups: dict[str, list[Evaluation]] = {}
+        for one in evaluated if self.report != 'distances' else ():
+            if one.seed == self.evaluations[0].seed:
+                groups.setdefault(one.row.group, []).append(one)
         steps = []
-        for group, runs in groups.items():
+        for group, members in groups.items():
             file = self.speed_file(group)
             command = ['tools/analysis/speed.py', '--rounds', '10', '--out', str(file)]
             configs: dict[tuple[str, ...], Path] = {}
-            for run in runs:
-                config, checkpoint, *_ = run.model
-                # The evaluation writes its config there, with all options merged.
-                path = configs.setdefault(run.model, run.step.folder / locate(config).name)
-                row = f'{run.label}={path},{checkpoint},{run.method},{run.key_interval or 1}'
+            for one in members:
+                checkpoint, options = one.step.command[2], str(one.row.cfg_options)
+                # An evaluation writes its config there, with all options merged. Rows of one model share the file.
+                own = one.step.folder / Path(one.row.config).name
+                config = configs.setdefault((one.row.config, checkpoint, options), own)
+                row = f'{one.label}={config},{checkpoint},{one.row.method},{one.key_interval or 1}'
                 command += ['--row', row]
-            steps.append(
-                Step(
-                    name=file.parent.name,
-                    kind='speed',
-                    command=tuple(command),
-                    folder=file.parent,
-                    needs=tuple(run.step.name for run in runs),
-                    environment=runs[0].step.environment,
-                    alone=True,
-                )
-            )
+            needs, variables = tuple(e.step.name for e in members), members[0].step.environment
+            step = Step(file.parent.name, 'speed', tuple(command), file.parent, needs)
+            steps.append(replace(step, environment=variables, alone=True))
         return steps
+
+
+def load_experiment(
+    path: str | Path,
+    methods: Collection[str],
+    work_dir: str | None = None,
+    cfg_options: Mapping[str, Any] | None = None,
+) -> Experiment:
+    """Read an experiment config and lay it out, see :func:`build_experiment`.
+
+    Args:
+        methods: Known methods of ``tools/test.py``.
+        work_dir: Replaces the config's ``work_dir``.
+        cfg_options: Replace settings of the config (``seeds``, ``key_intervals``, ...).
+    """
+    config = read_file(installed_file(path), import_custom_modules=False)
+    config.merge_from_dict(dict(cfg_options or {}))
+    # names with an underscore are the config's own helpers
+    settings = {k: v for k, v in config.to_dict().items() if not k.startswith('_')}
+    settings |= {} if work_dir is None else {'work_dir': work_dir}
+    return _call(build_experiment, path, methods=methods, **settings)
+
+
+def build_experiment(
+    methods: Collection[str],
+    work_dir: str,
+    steps: Sequence[Mapping[str, Any]] = (),
+    rows: Sequence[Mapping[str, Any]] = (),
+    render: Mapping[str, Any] | None = None,
+    key_intervals: int | Sequence[int] = 10,
+    seeds: int | Sequence[int] = 0,
+    cfg_options: Mapping[str, Any] | None = None,
+    report: str = 'table',
+) -> Experiment:
+    """Lay out an experiment from the settings of a config, which docs/experiments.md explains.
+
+    Args:
+        methods: Known methods of ``tools/test.py``.
+
+    Raises:
+        ExperimentError: If an entry is invalid; the message names it.
+    """
+    for kind, entries in (('step', steps), ('row', rows)):
+        names = [str(entry.get('name')) for entry in entries]
+        for name in names:
+            valid = re.fullmatch(r'(?!speed-)[\w.-]*[\w-]', name) and name not in RESERVED
+            if not valid or names.count(name) > 1:
+                raise ExperimentError(
+                    f'{kind} name {name!r}: must be unique, of letters, digits, "_", "-" and ".", none of {RESERVED}, '
+                    'and not begin with "speed-"'
+                )
+    parsed = [_call(Row, f'row {row["name"]}', **row) for row in rows]
+    seeds = _integers('seeds', seeds, least=0)
+    methods = {f'row {row.name}: method': (row.method, tuple(methods)) for row in parsed}
+    shown = {'render: row': (render['row'], [row.name for row in parsed])} if render else {}
+    for what, (value, known) in {'report': (report, REPORTS), **methods, **shown}.items():
+        if value not in known:
+            raise ExperimentError(f'{what} = {value!r}, expected one of {known}')
+    every: dict[str, Step] = {}
+    evaluations: list[Evaluation] = []
+    for seed in seeds:
+        home = f'seed{seed}/' if len(seeds) > 1 else ''
+        names = {e['name']: e['name'] if e.get('shared') else home + e['name'] for e in steps}
+        layout = _SeedLayout(Path(work_dir), seed, home, names, dict(cfg_options or {}), every)
+        for entry in steps:
+            if seed == seeds[0] or not entry.get('shared'):
+                _call(layout.add_step, f'step {entry["name"]}', **entry)
+        for row in parsed:
+            name, intervals = f'row {row.name}: key_intervals', row.key_intervals or key_intervals
+            shown = render if render and render['row'] == row.name and seed == seeds[0] else None
+            evaluations += layout.evaluate(row, _integers(name, intervals, least=1), shown)
+    return Experiment(Path(work_dir), tuple(every.values()), tuple(evaluations), report)
+
+
+@dataclass
+class _SeedLayout:
+    """Builder of one seed's steps and evaluations.
+
+    Attributes:
+        home: The seed's folder in the experiment's.
+        names: Names of the steps with the seed's folder.
+        steps: Those of all seeds so far.
+    """
+
+    work_dir: Path
+    seed: int
+    home: str
+    names: Mapping[str, str]
+    cfg_options: Mapping[str, Any]
+    steps: dict[str, Step]
+
+    def add_step(
+        self,
+        name: str,
+        command: Sequence[Any] = (),
+        train: str = '',
+        needs: Sequence[str] = (),
+        cfg_options: Mapping[str, Any] | None = None,
+        shared: bool = False,
+        alone: bool = False,
+    ) -> None:
+        """Add a training or command; the arguments are the settings of an entry of ``steps``."""
+        if bool(command) == bool(train) or isinstance(command, str) or (command and cfg_options):
+            raise ExperimentError("needs either 'command', a list, or 'train' with its cfg_options")
+        name = self.names[name]
+        options = {'randomness.seed': self.seed, **self.cfg_options, **(cfg_options or {})}
+        options['default_hooks.last_checkpoint.type'] = 'LastCheckpointHook'
+        found = self._needs(name, needs, options if train else command)
+        if shared and (own := [need for need in found if need not in self.names]):
+            raise ExperimentError(f'is shared by all seeds, but needs {own}')
+        if train:
+            folder = str(self.work_dir / name)
+            command = ['tools/train.py', train, '--work-dir', folder, *self._options(options)]
+        else:
+            command = [self._fill(str(argument)) for argument in command]
+        kind = 'train' if train else 'command'
+        self.steps[name] = replace(self._step(name, kind, command, found, train), alone=alone)
+
+    def evaluate(
+        self, row: Row, intervals: Sequence[int], render: Mapping[str, Any] | None
+    ) -> list[Evaluation]:
+        """Return the evaluations of a row."""
+        found, options = [], {**self.cfg_options, **row.cfg_options}
+        for interval in [None] if row.method == 'frame' else intervals:
+            name = f'{self.home}rows/{_label(row, interval)}'
+            folder = self.work_dir / name
+            checkpoint = self._fill(row.checkpoint)
+            command = ['tools/test.py', row.config, checkpoint, '--method', row.method]
+            command += [] if interval is None else ['--key-interval', str(interval)]
+            command += ['--work-dir', str(folder), '--metrics-out', str(folder / 'metrics.json')]
+            if render and interval in (None, render.get('key_interval') or intervals[0]):
+                videos = str(render.get('videos', 1))
+                command += ['--render', str(folder / 'videos'), '--render-videos', videos]
+            command += self._options(options)
+            needs = self._needs(name, row.needs, [row.checkpoint, options])
+            step = self._step(name, 'row', command, needs, row.config)
+            step = replace(step, checkpoint='' if needs else checkpoint)
+            found.append(Evaluation(row, interval, self.seed, step))
+        return found
+
+    def _step(
+        self, name: str, kind: str, command: Sequence[str], needs: Sequence[str], config: str
+    ) -> Step:
+        if config and not Path(installed_file(config)).is_file():
+            raise ExperimentError(f'there is no config {config}')
+        own = {'EXPERIMENT_DIR': self.work_dir, 'RUN_DIR': self.work_dir / self.home}
+        # Without steps, the configs refer to another experiment, whose folders the user may have set.
+        variables = tuple((key, str(value)) for key, value in own.items() if self.names)
+        folder = self.work_dir / name
+        return Step(name, kind, tuple(command), folder, tuple(needs), config, environment=variables)
+
+    def _needs(self, own: str, listed: Sequence[str], texts: Any) -> list[str]:
+        """Return the full names of the steps that are listed, and of those named in braces in ``texts``."""
+        named = [name for name in _BRACES.findall(str(texts)) if name in self.names]
+        found = {self.names.get(name, name) for name in (*listed, *named)} - {own}
+        if missing := sorted(found - self.steps.keys()):
+            raise ExperimentError(f'needs {missing[0]!r}, which is not a step before it')
+        return sorted(found)
+
+    def _fill(self, value: Any) -> Any:
+        """Replace the names in braces by paths and the seed, in lists too."""
+        if isinstance(value, list | tuple):
+            return type(value)(map(self._fill, value))
+        if not isinstance(value, str):
+            return value
+        known = {name: str(self.work_dir / full) for name, full in self.names.items()}
+        known |= {'work_dir': str(self.work_dir), 'seed': str(self.seed)}
+        if unknown := set(_BRACES.findall(value)) - known.keys():
+            raise ExperimentError(f'unknown {unknown} in {value!r}; known are {sorted(known)}')
+        return _BRACES.sub(lambda match: known[match[1]], value)
+
+    def _options(self, values: Mapping[str, Any]) -> list[str]:
+        pairs = [f'{key}={cli_value(key, self._fill(value))}' for key, value in values.items()]
+        return ['--cfg-options', *pairs] if pairs else []
+
+
+def cli_value(key: str, value: Any) -> str:
+    """Format a setting such that ``--cfg-options KEY=VALUE`` reads it back unchanged."""
+    if isinstance(value, list | tuple):
+        inner = ','.join(cli_value(key, item) for item in value)
+        return f'[{inner}]' if isinstance(value, list) else f'({inner})'
+    if isinstance(value, Mapping) or re.search(r'[\s,\[\]()]', str(value)):
+        raise ExperimentError(
+            f'cfg_options {key!r} = {value!r}: --cfg-options cannot express blanks, commas, brackets and dicts; use '
+            'one dotted key for each value, or another work_dir'
+        )
+    return str(value)
+
+
+def config_text(path: str, environment: Sequence[tuple[str, str]] = ()) -> str:
+    """Return a config, and that of the detector that it names, resolved as JSON; comments and layout are ignored.
+
+    Args:
+        environment: Variables that it may use (``{{$RUN_DIR:...}}``).
+    """
+    before, logger = dict(os.environ), MMLogger.get_current_instance()
+    level = logger.level
+    try:
+        os.environ.update(environment)
+        logger.setLevel('WARNING')  # without a message for each variable; some are printed
+        with contextlib.redirect_stdout(io.StringIO()):
+            config = read_file(installed_file(path), import_custom_modules=False)
+    finally:
+        logger.setLevel(level)
+        os.environ.clear()
+        os.environ.update(before)
+    found = [config.to_dict()]
+    detector = (config.get('model') or {}).get('detector')
+    if isinstance(detector, str):
+        with contextlib.suppress(ConfigError):  # it does not exist, or not yet
+            found.append(read_detector(detector, warn=False).model.to_dict())
+    return ''.join(json.dumps(s, sort_keys=True, default=str, ensure_ascii=False) for s in found)
+
+
+def load_runs(
+    runs: Sequence[str],
+    methods: Collection[str],
+    work_dir: str,
+    key_intervals: Sequence[int] | None = None,
+    cfg_options: Mapping[str, Any] | None = None,
+    distances: bool = False,
+) -> Experiment:
+    """Lay out the evaluations of runs ``NAME=CONFIG,CHECKPOINT[,METHOD]``; *frame* is added for each distinct detector.
+
+    Detectors are the same if their weights and test data are.
+
+    Args:
+        methods: Known methods of ``tools/test.py``.
+        cfg_options: Settings that replace those of every model config.
+        distances: Whether to report accuracy at each distance from the key frame instead of accuracy over speed.
+
+    Raises:
+        ExperimentError: If a run has another form.
+        CheckpointError: If a checkpoint does not exist or cannot be read.
+    """
+    rows: list[tuple[str, dict[str, Any]]] = []
+    # names of files may have commas
+    form = re.compile(r'([^=]+)=(.+?\.\w+),(.+?)(?:,([\w-]+))?')
+    for run in runs:
+        if not (match := form.fullmatch(run)):
+            raise ExperimentError(f'--run {run}: expected NAME=CONFIG,CHECKPOINT[,METHOD]')
+        name, config, checkpoint, method = match.groups()
+        row = dict(name=name, config=config, checkpoint=checkpoint, method=method or 'propagate')
+        content = read_file(installed_file(config), import_custom_modules=False)
+        data = [content.get(key) for key in ('test_dataloader', 'test_evaluator')]
+        rows.append((f'{data} {detector_digest(checkpoint)}', row))
+    with_frame = {detector for detector, row in rows if row['method'] == 'frame'}
+    frames: dict[str, dict[str, Any]] = {}
+    for detector, row in rows:
+        if detector not in with_frame:
+            # The first is always named 'frame', so that its evaluation is kept when runs are added.
+            name = f'frame-{row["name"]}' if frames else 'frame'
+            frames.setdefault(detector, dict(row, name=name, method='frame'))
+    rows = [*frames.items(), *rows]
+    groups: dict[str, str] = {}  # named after their first row; the first has no name
+    for detector, row in rows:
+        row['group'] = groups.setdefault(detector, row['name'] if groups else '')
+    settings = dict(
+        report='curve', key_intervals=[1, 2, 5, 10, 15, 20], cfg_options=dict(cfg_options or {})
+    )
+    if distances:
+        settings |= dict(report='distances', key_intervals=[10])
+        settings['cfg_options']['test_cfg.protocol'] = 'pairs'
+    settings |= dict(key_intervals=key_intervals) if key_intervals else {}
+    return build_experiment(methods, work_dir, rows=[row for _, row in rows], **settings)
+
+
+def _label(row: Row, key_interval: int | None) -> str:
+    return row.name if key_interval is None else f'{row.name}/l{key_interval}'
+
+
+def _call(make: Any, what: str | Path, **settings: Any) -> Any:
+    """Call a function with the settings of an entry, which its error names."""
+    try:
+        return make(**settings)
+    except (ExperimentError, TypeError) as error:
+        raise ExperimentError(f'{what}: {error}') from error
+
+
+def _integers(name: str, values: Any, least: int) -> list[int]:
+    """Return ``values`` as a list of distinct integers; a single integer gives a list of one."""
+    values = list(values) if isinstance(values, list | tuple) else [values]
+    if not values or not all(type(v) is int and v >= least for v in values):
+        raise ExperimentError(f'{name} = {values}: expected integers of at least {least}')
+    return list(dict.fromkeys(values))

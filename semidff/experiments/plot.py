@@ -2,42 +2,42 @@
 
 import contextlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from .table import DistanceLine, Entry
+from .tables import Line
 
 MARKERS = 'osDv^Pp>'  # lines are distinguishable without colors
 OF_METHOD = {'frame': '*', 'copy': 'v', 'coast': 's', 'interpolate': 'D'}
-Colors = Mapping[str, tuple[float, ...]]
+Colors = dict[str, tuple[float, ...]]
 
 
-def draw(entries: Sequence[Entry], path: Path) -> None:
+def draw_table(lines: Sequence[Line], path: Path) -> None:
     """Plot mAP over fps, a line per row with a point per key-frame interval, and bars of gap recovery."""
-    colors = _colors(entries)
     with _picture(path, (13, 4.6), columns=2) as (speed, gap):
-        _draw_speed(speed, entries, colors)
-        _draw_gap(gap, entries, colors)
+        _draw_speed(speed, lines)
+        _draw_gap(gap, lines)
 
 
-def draw_curve(entries: Sequence[Entry], path: Path) -> None:
+def draw_curve(lines: Sequence[Line], path: Path) -> None:
     """Plot mAP over fps alone (DFF Figure 3)."""
     with _picture(path) as (axes,):
-        _draw_speed(axes, entries, _colors(entries))
+        _draw_speed(axes, lines)
         axes.set_title('accuracy over speed (numbers: key-frame interval l)')
 
 
-def draw_distances(lines: Sequence[DistanceLine], path: Path) -> None:
+def draw_distances(lines: Sequence[Line], path: Path) -> None:
     """Plot mAP over the distance from the key frame; *frame*, which has none, is dashed."""
     colors = _colors(lines)
-    count = max(len(line.accuracies) for line in lines)
-    frames = [line for line in lines if line.method == 'frame']
+    count = max(len(line.cells) for line in lines) - 1  # one cell is the mean
+    frames = [line for line in lines if line.row.method == 'frame']
     with _picture(path) as (axes,):
         for index, line in enumerate(lines):
-            values = [math.nan if v is None else 100 * v for v in line.accuracies]
-            style = dict(color=colors[line.row], label=line.row)
-            if line.method == 'frame':
+            *cells, _ = line.cells.values()
+            values = [math.nan if cell.mean is None else 100 * cell.mean for cell in cells]
+            style = dict(color=colors[line.row.name], label=line.row.name)
+            if line in frames:
                 dashes = (4 * frames.index(line), (4, 4))  # two equal lines remain visible
                 axes.plot([0, max(count - 1, 1)], values[:1] * 2, linestyle=dashes, **style)
             else:
@@ -47,6 +47,13 @@ def draw_distances(lines: Sequence[DistanceLine], path: Path) -> None:
                  title='accuracy over distance from the key frame')  # fmt: skip
         axes.set_xticks(range(0, count, max(1, count // 15)))
         axes.grid(alpha=0.3)
+
+
+PICTURES = {
+    'table': ('table.png', draw_table),
+    'curve': ('curve.png', draw_curve),
+    'distances': ('distance.png', draw_distances),
+}
 
 
 @contextlib.contextmanager
@@ -68,36 +75,40 @@ def _picture(
     figure.savefig(path, dpi=120)
 
 
-def _colors(entries: Sequence[Entry | DistanceLine]) -> Colors:
+def _colors(lines: Sequence[Line]) -> Colors:
     """Return a color for each row: the dark half of the palette, then the pale half, repeated."""
     from matplotlib import colormaps
 
     pairs = colormaps['tab20'].colors
     palette = pairs[::2] + pairs[1::2]
-    rows = dict.fromkeys(e.row for e in entries)
+    rows = dict.fromkeys(line.row.name for line in lines)
     return {row: palette[i % len(palette)] for i, row in enumerate(rows)}
 
 
-def _draw_speed(axes: Any, entries: Sequence[Entry], colors: Colors) -> None:
+def _draw_speed(axes: Any, lines: Sequence[Line]) -> None:
     from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-    for row, color in colors.items():
-        points = [e for e in entries if e.row == row]
-        points = [e for e in points if None not in (e.cells['mAP'].mean, e.cells['fps'].mean)]
+    for row, color in _colors(lines).items():
+        points = [
+            (line, line.cells['fps'].mean, 100 * line.cells[line.accuracy].mean)
+            for line in lines
+            if line.row.name == row
+            and None not in (line.cells['fps'].mean, line.cells[line.accuracy].mean)
+        ]
         if not points:
             continue
-        x, y = [e.cells['fps'].mean for e in points], [100 * e.cells['mAP'].mean for e in points]
-        error = [100 * (e.cells['mAP'].sd or 0.0) for e in points]
-        marker = OF_METHOD.get(points[0].method, 'o')
+        own, x, y = zip(*points, strict=True)
+        error = [100 * (line.cells[line.accuracy].sd or 0.0) for line in own]
+        marker = OF_METHOD.get(own[0].row.method, 'o')
         axes.errorbar(x, y, yerr=error if any(error) else None, color=color, marker=marker,
-                      linestyle='-' if len(points) > 1 else 'none', capsize=3, label=row,
+                      linestyle='-' if len(own) > 1 else 'none', capsize=3, label=row,
                       markersize=12 if marker == '*' else 6)  # fmt: skip
-        for entry, left, top in zip(points, x, y, strict=True):
-            if entry.key_interval is not None and len(points) > 1:
-                axes.annotate(f'{entry.key_interval}', (left, top), textcoords='offset points',
+        for line, *point in points:
+            if line.key_interval is not None and len(own) > 1:
+                axes.annotate(f'{line.key_interval}', point, textcoords='offset points',
                               xytext=(5, 5), fontsize=8, color=color)  # fmt: skip
-    ylabel = f'{entries[0].accuracy} [%]'
-    axes.set(xlabel='frames per second', ylabel=ylabel, title='accuracy and speed (numbers: l)')
+    axes.set(xlabel='frames per second', ylabel=f'{lines[0].accuracy} [%]',
+             title='accuracy and speed (numbers: l)')  # fmt: skip
     # a log axis with as many labels as fit, within a decade or over several
     axes.set_xscale('log')
     low, high = axes.get_xlim()
@@ -112,19 +123,20 @@ def _draw_speed(axes: Any, entries: Sequence[Entry], colors: Colors) -> None:
     axes.grid(which='both', alpha=0.3)
 
 
-def _draw_gap(axes: Any, entries: Sequence[Entry], colors: Colors) -> None:
+def _draw_gap(axes: Any, lines: Sequence[Line]) -> None:
     """Draw bars grouped by key-frame interval; *frame* (100 %) and *copy* (0 %) are lines."""
-    lines = [e for e in entries if e.method not in ('frame', 'copy')]
-    lines = [e for e in lines if e.cells['gap recovery'].mean is not None]
-    rows = list(dict.fromkeys(e.row for e in lines))
-    intervals = list(dict.fromkeys(e.key_interval for e in lines))
+    colors = _colors(lines)
+    bars = [line for line in lines if line.row.method not in ('frame', 'copy')]
+    bars = [line for line in bars if line.cells['gap recovery'].mean is not None]
+    rows = list(dict.fromkeys(line.row.name for line in bars))
+    intervals = list(dict.fromkeys(line.key_interval for line in bars))
     width = 0.8 / max(1, len(rows))
-    for entry in lines:
-        shift = (rows.index(entry.row) - (len(rows) - 1) / 2) * width
-        cell = entry.cells['gap recovery']
-        axes.bar(intervals.index(entry.key_interval) + shift, 100 * cell.mean, 0.92 * width,
-                 color=colors[entry.row], yerr=None if cell.sd is None else 100 * cell.sd,
-                 capsize=3, label=entry.row)  # fmt: skip
+    for line in bars:
+        row, cell = line.row.name, line.cells['gap recovery']
+        shift = (rows.index(row) - (len(rows) - 1) / 2) * width
+        axes.bar(intervals.index(line.key_interval) + shift, 100 * cell.mean, 0.92 * width,
+                 color=colors[row], yerr=None if cell.sd is None else 100 * cell.sd,
+                 capsize=3, label=row)  # fmt: skip
     axes.axhline(0, color='black', linewidth=0.8)
     axes.axhline(100, color='black', linewidth=0.8, linestyle=':')
     axes.set_xticks(range(len(intervals)), [f'l = {interval}' for interval in intervals])

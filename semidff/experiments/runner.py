@@ -1,144 +1,65 @@
-"""Execution of an experiment's steps as processes, several at a time."""
+"""Execution of an experiment's steps as processes, several at a time; what is done is not repeated.
+
+A step is done if its product exists and its stamp has the time at which it finished and the hash of its command, its
+resolved config and the stamps of the steps that it needs. A repeated step therefore repeats what depends on it.
+"""
 
 import contextlib
-import ctypes
-import functools
+import hashlib
+import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Collection, Sequence
+from functools import cache
 from pathlib import Path
-from uuid import uuid4
+from typing import Any, NamedTuple
 
 import torch
 
-from semidff.utils.installed import PROJECT
+from semidff.utils.atomic_write import atomic_path, atomic_write, write_json
+from semidff.utils.file_names import unique_name
+from semidff.utils.installed import PROJECT, installed_file
 from semidff.utils.progress import clock
+from semidff.utils.run_folder import occupy
 
-from .experiment import PRODUCTS, Experiment, Step
-from .settings import ROOT, locate
-from .work_folder import exclusive
+from .experiment import Experiment, ExperimentError, Step, config_text
+from .plot import PICTURES
+from .tables import Measurement, build_tables
 
+ROOT = Path(__file__).resolve().parents[2]
+STAMP = '.stamp.json'
+PRODUCTS = {'train': 'last.pth', 'row': 'metrics.json', 'speed': 'speed.json'}
 POLL_SECONDS = 0.1
-GRACE_SECONDS = 1.5
-_LIBC = ctypes.CDLL(None)
+GRACE_SECONDS = 5.0
+MAX_SPREAD = 0.2  # relative interquartile range above which a measured speed is not shown
 THREAD_VARIABLES = ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS')
-
-
-def thread_variables(alone: bool, jobs: int) -> dict[str, str]:
-    """Return the variables that set a step's CPU threads; none if the user has set one.
-
-    Args:
-        alone: Whether the step runs alone and gets all cores.
-        jobs: Number of steps that share the cores otherwise.
-    """
-    if any(name in os.environ for name in THREAD_VARIABLES):
-        return {}
-    has_affinity = hasattr(os, 'sched_getaffinity')
-    cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
-    return dict.fromkeys(THREAD_VARIABLES, str(cores if alone else max(1, cores // jobs)))
-
-
-def gpu_variables(used: Sequence[str]) -> dict[str, str]:
-    """Return the variable that gives a step one of several GPUs; none where there are fewer than two.
-
-    Args:
-        used: GPUs of the running steps; the step gets the one that the fewest of them have.
-    """
-    listed = os.environ.get('CUDA_VISIBLE_DEVICES')
-    gpus = listed.split(',') if listed else [str(i) for i in range(torch.cuda.device_count())]
-    return {'CUDA_VISIBLE_DEVICES': min(gpus, key=used.count)} if len(gpus) > 1 else {}
-
-
-def resuming_command(command: tuple[str, ...]) -> list[str]:
-    """Return a training's command that resumes it: its weights come from its own checkpoint."""
-    return [*(part for part in command if not part.startswith('load_from=')), '--resume']
-
-
-def _end_with(parent: int) -> None:
-    """Let Ctrl-C interrupt this process, and the kernel kill it when its parent is killed (on Linux)."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # ignored in what a shell runs in the background
-    if sys.platform == 'linux':
-        _LIBC.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-        if os.getppid() != parent:
-            os._exit(1)  # it has ended already
-
-
-class StepProcess(subprocess.Popen):
-    """Process group of a step whose output goes to a log; the process ends with its parent, on Linux.
-
-    Args:
-        log: The log file; it is continued if the step is resumed.
-        variables: Variables that set the CPU threads and the GPU.
-        resume: Whether a training continues from its last checkpoint.
-        lock: File descriptor of the experiment's lock, which the process keeps open.
-    """
-
-    def __init__(
-        self, step: Step, log: Path, variables: dict[str, str], resume: bool, lock: int
-    ) -> None:
-        self.step, self.log, self.variables = step, log, variables
-        self.started = time.monotonic()
-        log.parent.mkdir(parents=True, exist_ok=True)
-        command = resuming_command(step.command) if resume else list(step.command)
-        if command[0].endswith('.py'):  # with the current interpreter, from any folder
-            # The current folder may have other tools of the same names, as mmdetection's does.
-            file = PROJECT / command[0] if step.kind in PRODUCTS else locate(command[0])
-            command = [sys.executable, str(file), *command[1:]]
-        elif command[0] == 'python':
-            command[0] = sys.executable
-        path = [str(ROOT), *filter(None, [os.environ.get('PYTHONPATH')])]
-        own = {'PYTHONUNBUFFERED': '1', 'PYTHONPATH': os.pathsep.join(path)}
-        with log.open('ab' if resume else 'wb') as output:
-            # the command as a user would type it, to repeat a step by hand
-            settings = [f'{name}={shlex.quote(value)}' for name, value in step.environment.items()]
-            output.write(f'$ {" ".join([*settings, shlex.join(command)])}\n'.encode())
-            output.flush()
-            super().__init__(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, **step.environment, **variables, **own},
-                start_new_session=True,
-                pass_fds=(lock,),
-                preexec_fn=functools.partial(_end_with, os.getpid()),
-            )
-
-    def send_signal(self, number: int) -> None:
-        """Send a signal to the step and its workers, which may have outlived it."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.pid, number)
-
-    def last_lines(self, count: int = 20) -> str:
-        """Return the end of the log; of a progress bar only the last state is kept."""
-        lines = self.log.read_bytes().decode(errors='replace').rstrip().split('\n')
-        return '\n'.join(line.split('\r')[-1].rstrip() for line in lines[-count:])
-
-
-def stop(processes: Collection[StepProcess]) -> None:
-    """Interrupt processes as Ctrl-C does; kill those that have not ended after 1.5 seconds.
-
-    A killed training loses nothing but the iterations since its last checkpoint. A second Ctrl-C kills at once.
-    """
-    deadline = time.monotonic() + GRACE_SECONDS
-    try:
-        for process in processes:
-            process.send_signal(signal.SIGINT)
-        while any(process.poll() is None for process in processes) and time.monotonic() < deadline:
-            time.sleep(0.05)
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
 
 
 class StepFailed(RuntimeError):
     """A step failed; the message has the last lines of its log and the log's path."""
+
+
+class Job(NamedTuple):
+    """A step that runs.
+
+    Attributes:
+        mark: Hash of the step's definition.
+        place: Number of the job among those that run at the same time; it chooses the GPU.
+        started: Reading of the monotonic clock.
+    """
+
+    step: Step
+    process: subprocess.Popen
+    mark: str
+    place: int
+    log: Path
+    started: float
 
 
 class ExperimentRunner:
@@ -150,70 +71,78 @@ class ExperimentRunner:
 
     def __init__(self, experiment: Experiment, jobs: int = 2) -> None:
         if jobs < 1:
-            raise ValueError(f'jobs = {jobs}: expected at least 1.')
+            raise ExperimentError(f'jobs = {jobs}: expected at least 1')
         self.experiment, self.jobs = experiment, jobs
-        self.steps: dict[str, Step] = {}
-        self.marks: dict[str, str] = {}
-        self.done: set[str] = set()
-        for step in experiment.all_steps:
-            self._add(step)
-        self.running: list[StepProcess] = []
+        self.steps = [*experiment.steps, *(e.step for e in experiment.evaluations)]
+        self._text = cache(config_text)
+        self.stamps: dict[str, dict[str, Any]] = {}  # of the steps that are done
+        self._look_for_results()
 
-    def _add(self, step: Step) -> None:
-        """Add a step, or replace the one of the same name."""
-        self.steps[step.name] = step
-        self.marks[step.name] = step.fingerprint(self.marks, self.experiment.work_dir)
-        self.done.discard(step.name)
-        # what needs a step that is not done is repeated after it
-        if self.done.issuperset(step.needs) and step.is_done(*self._identity(step)):
-            self.done.add(step.name)
+    def _look_for_results(self) -> None:
+        self.stamps.clear()
+        for step in self.steps:
+            self._look(step)
+        evaluated = [e for e in self.experiment.evaluations if e.step.name in self.stamps]
+        for step in self.experiment.speed_steps(evaluated):
+            self._look(step)
 
-    def _identity(self, step: Step) -> tuple[str, dict[str, str | None]]:
-        """Return a step's fingerprint and the ids of the last runs of the steps that it needs.
+    def _look(self, step: Step) -> bool:
+        """Return whether a step is done, and remember its stamp."""
+        stamp = _read_stamp(step)
+        complete = stamp.get('finished') and (step.folder / PRODUCTS.get(step.kind, '')).exists()
+        if complete and self.stamps.keys() >= set(step.needs) and stamp['hash'] == self._hash(step):
+            self.stamps[step.name] = stamp
+            return True
+        return False
 
-        The hash of the detector that its config names is added to them; stamps of earlier versions lack it.
-        """
-        needs = {need: self.steps[need].run for need in step.needs}
-        if step.detector:
-            needs['model.detector of the config'] = step.detector
-        return self.marks[step.name], needs
+    def _hash(self, step: Step) -> str:
+        """Hash a step's definition, without the experiment's folder, so that it can be moved."""
+        text = self._text(step.config, step.environment) if step.config else ''
+        file = os.stat(step.checkpoint) if os.path.exists(step.checkpoint) else None
+        version = [file.st_size, file.st_mtime_ns] if file else None
+        needs = [self.stamps[name] for name in step.needs]
+        definition = json.dumps([step.command, text, version, needs], ensure_ascii=False)
+        definition = definition.replace(f'{self.experiment.work_dir}/', '{work_dir}/')
+        return hashlib.sha256(definition.encode()).hexdigest()[:16]
 
     def select(self, only: Collection[str] = ()) -> list[Step]:
         """Return the steps that are still to be run: all, or those named and what they need.
 
-        A name stands for the step of every seed, and a row's name for all its key-frame intervals.
-        The speed of the named rows is measured too, together with that of rows evaluated before.
+        A name stands for the step of every seed, and a row's name for all its key-frame intervals. The speed of the
+        named rows is measured too, together with that of rows evaluated before.
 
         Raises:
-            ValueError: If a name is unknown.
+            ExperimentError: If a name is unknown.
         """
-        wanted = set() if only else set(self.steps)
+        evaluations = self.experiment.evaluations
+        every = [*self.steps, *self.experiment.speed_steps(evaluations)]
+        wanted = set() if only else {step.name for step in every}
         for name in only:
             # 'seed1/rows/copy/l5' is also called 'rows/copy/l5' and 'copy'
             pattern = rf'(seed\d+/)?({re.escape(name)}|rows/{re.escape(name)}(/l\d+)?)'
-            found = {full for full in self.steps if re.fullmatch(pattern, full)}
+            found = {step.name for step in every if re.fullmatch(pattern, step.name)}
             if not found:
-                raise ValueError(f'no step or row {name!r}; there are {sorted(self.steps)}.')
+                names = [step.name for step in every]
+                raise ExperimentError(f'no step or row {name!r}; there are {names}')
             wanted |= found
-        for step in reversed(self.steps.values()):  # each step stands after those that it needs
+        for step in reversed(every):  # each step stands after those that it needs
             if step.name in wanted:
                 wanted |= set(step.needs)
-        rows = {run.step.name for run in self.experiment.rows}
-        if only:
-            for step in self.experiment.speed_steps(rows & (wanted | self.done)):
-                self._add(step)
-                if rows & wanted:
-                    wanted.add(step.name)
-        return [s for s in self.steps.values() if s.name in wanted and s.name not in self.done]
+        evaluated = [e for e in evaluations if e.step.name in wanted | self.stamps.keys()]
+        speed = self.experiment.speed_steps(evaluated)
+        steps = [step for step in self.steps if step.name in wanted]
+        steps += [step for step in speed if wanted & set(step.needs)]
+        return [step for step in steps if not self._look(step)]
 
     def listing(self, only: Collection[str] = ()) -> str:
-        """Return a line for each step: whether it is done, its kind, and the steps it needs."""
+        """Return a line for each step: whether it is done, its kind, and the steps that it needs."""
         waiting = {step.name for step in self.select(only)}
         lines = []
-        for name, step in self.steps.items():
-            state = 'done' if name in self.done else 'to run' if name in waiting else 'left out'
+        for step in [*self.steps, *self.experiment.speed_steps(self.experiment.evaluations)]:
+            done = step.name in self.stamps and step.name not in waiting
+            state = 'done' if done else 'to run' if step.name in waiting else 'left out'
             needs = f', needs {", ".join(step.needs)}' if step.needs else ''
-            lines.append(f'{state:8}  {name} ({step.kind}{needs})')
+            lines.append(f'{state:8}  {step.name} ({step.kind}{needs})')
         return '\n'.join(lines)
 
     def run(self, only: Collection[str] = ()) -> None:
@@ -221,73 +150,157 @@ class ExperimentRunner:
 
         Raises:
             StepFailed: If a step failed; the others are stopped.
-            RuntimeError: If another experiment runs in the same folder.
-            KeyboardInterrupt: After SIGINT or SIGTERM, when all processes have ended.
+            FolderInUse: If another experiment runs in the same folder.
         """
         work_dir = self.experiment.work_dir
-        if not self.select(only):
-            print(f'Nothing to run: {len(self.done)} steps are done in {work_dir}', flush=True)
-            return
-        with exclusive(work_dir) as lock:
-            for step in list(self.steps.values()):  # an earlier command may just have finished some
-                self._add(step)
+        with occupy(work_dir, 'experiment'):
+            self._look_for_results()  # an earlier command may just have finished some
             waiting = self.select(only)
-            total = len(waiting)
-            print(
-                f'{total} steps to run in {work_dir}, {len(self.done)} already done; Ctrl-C stops, the same '
-                'command continues',
-                flush=True,
-            )
+            total, running = len(waiting), []
+            print(f'{total} steps to run in {work_dir}, {len(self.stamps)} done', flush=True)
             try:
-                while waiting or self.running:
-                    self._start(waiting, lock)
+                while waiting or running:
+                    for step in list(waiting):
+                        if self._may_start(step, running):
+                            waiting.remove(step)
+                            running.append(self._start(step, {job.place for job in running}))
                     time.sleep(POLL_SECONDS)
-                    for process in [p for p in self.running if p.poll() is not None]:
-                        self.running.remove(process)
-                        self._finish(process)
-                        count = total - len(waiting) - len(self.running)
-                        took = clock(time.monotonic() - process.started)
-                        print(f'{process.step.name}: done in {took} ({count}/{total})', flush=True)
+                    for job in [job for job in running if job.process.poll() is not None]:
+                        running.remove(job)
+                        self._finish(job)
+                        took = clock(time.monotonic() - job.started)
+                        count = total - len(waiting) - len(running)
+                        print(f'{job.step.name}: done in {took} ({count}/{total})', flush=True)
             finally:
-                stop(self.running)
-                self.running.clear()
+                _stop([job.process for job in running])
 
-    def _start(self, waiting: list[Step], lock: int) -> None:
-        for step in list(waiting):
-            active = [process.step for process in self.running]
-            if not may_start(step, self.done, active, self.jobs):
-                continue
-            waiting.remove(step)
-            resume = step.prepare_folder(*self._identity(step), self.experiment.work_dir)
-            log = self.experiment.work_dir / 'logs' / f'{step.name}.log'
-            used = [p.variables.get('CUDA_VISIBLE_DEVICES', '') for p in self.running]
-            variables = thread_variables(step.alone, self.jobs) | gpu_variables(used)
-            self.running.append(StepProcess(step, log, variables, resume, lock))
-            print(f'{step.name}: {"continued" if resume else "started"}, log in {log}', flush=True)
+    def _may_start(self, step: Step, running: Sequence[Job]) -> bool:
+        alone = step.alone or any(job.step.alone for job in running)
+        free = not running if alone else len(running) < self.jobs
+        return free and self.stamps.keys() >= set(step.needs)
 
-    def _finish(self, process: StepProcess) -> None:
-        step = process.step
-        problem = f'exit status {process.returncode}' if process.returncode else ''
-        if not problem and step.product and not step.product.exists():
-            problem = f'it ended without writing {step.product}'
-        if problem:
-            raise StepFailed(
-                f'{step.name} failed: {problem}. The end of its log:\n'
-                f'{process.last_lines()}\nThe whole log: {process.log}'
+    def _start(self, step: Step, taken: Collection[int]) -> Job:
+        """Start a step; a training goes on if it was interrupted, other incomplete results are removed."""
+        mark, stamp = self._hash(step), _read_stamp(step)
+        resume = step.kind == 'train' and stamp.get('hash') == mark and not stamp['finished']
+        if stamp and not resume:
+            shutil.rmtree(step.folder)
+        write_json(dict(hash=mark, finished=None), step.folder / STAMP)
+        place = min(set(range(self.jobs)) - set(taken))
+        log = self.experiment.work_dir / 'logs' / f'{step.name}.log'
+        log.parent.mkdir(parents=True, exist_ok=True)
+        command = [*step.command, *(['--resume'] if resume else [])]
+        if command[0].endswith('.py'):
+            # The current folder may have other tools of the same names, as mmdetection's does.
+            own = PROJECT / command[0] if step.kind in PRODUCTS else installed_file(command[0])
+            command = [sys.executable, str(own), *command[1:]]
+        elif command[0] == 'python':
+            command[0] = sys.executable
+        path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get('PYTHONPATH')])])
+        variables = {'PYTHONUNBUFFERED': '1', 'PYTHONPATH': path, **self._places(step, place)}
+        with log.open('ab' if resume else 'wb') as output:
+            # the command as a user would type it, to repeat a step by hand
+            settings = [f'{name}={shlex.quote(value)}' for name, value in step.environment]
+            output.write(f'$ {" ".join([*settings, shlex.join(command)])}\n'.encode())
+            output.flush()
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **dict(step.environment), **variables},
+                start_new_session=True,
             )
-        step.write_stamp(*self._identity(step), run=uuid4().hex)
-        self.done.add(step.name)
+        print(f'{step.name}: {"continued" if resume else "started"}, log in {log}', flush=True)
+        return Job(step, process, mark, place, log, time.monotonic())
+
+    def _places(self, step: Step, place: int) -> dict[str, str]:
+        """Return the variables that set a step's CPU threads, unless the user has set them, and its GPU of several."""
+        variables = {}
+        if not any(name in os.environ for name in THREAD_VARIABLES):
+            cores = len(os.sched_getaffinity(0)) if sys.platform == 'linux' else os.cpu_count() or 1
+            count = cores if step.alone else max(1, cores // self.jobs)
+            variables = dict.fromkeys(THREAD_VARIABLES, str(count))
+        listed = os.environ.get('CUDA_VISIBLE_DEVICES')
+        gpus = listed.split(',') if listed else range(torch.cuda.device_count())
+        if len(gpus) > 1:
+            variables['CUDA_VISIBLE_DEVICES'] = str(gpus[place % len(gpus)])
+        return variables
+
+    def _finish(self, job: Job) -> None:
+        step, status = job.step, job.process.returncode
+        product = step.folder / PRODUCTS.get(step.kind, '')
+        if status or not product.exists():
+            problem = f'exit status {status}' if status else f'it ended without writing {product}'
+            lines = job.log.read_text(errors='replace').rstrip().split('\n')[-20:]
+            end = '\n'.join(
+                line.split('\r')[-1].rstrip() for line in lines
+            )  # of a progress bar the last state
+            raise StepFailed(
+                f'{step.name} failed: {problem}. The end of its log:\n{end}\nThe whole log: {job.log}'
+            )
+        self.stamps[step.name] = dict(hash=job.mark, finished=time.time())
+        write_json(self.stamps[step.name], step.folder / STAMP)
+
+    def measurements(self) -> list[Measurement]:
+        """Read the metrics of the rows that have been evaluated so far.
+
+        ``fps`` and ``speed_up`` are those of the measurement of speed: the evaluations' own times depend on what ran
+        beside them.
+        """
+        found = []
+        for one in self.experiment.evaluations:
+            if one.step.name not in self.stamps:
+                continue
+            file, speed = self.experiment.speed_file(one.row.group), {}
+            first = one.seed == self.experiment.evaluations[0].seed
+            if first and file.parent.name in self.stamps:  # the step is named after its folder
+                speed = json.loads(file.read_text())['rows'].get(one.label, {})
+            busy = (speed.get('spread') or 0.0) > MAX_SPREAD
+            metrics = json.loads((one.step.folder / PRODUCTS['row']).read_text())
+            metrics |= {key: None if busy else speed.get(key) for key in ('fps', 'speed_up')}
+            found.append(Measurement(one, metrics, busy))
+        return found
+
+    def write_report(self) -> str:
+        """Write the tables of the rows that have been evaluated, with pictures; return them as text."""
+        report, texts, names = self.experiment.report, [], set()
+        picture, draw = PICTURES[report]
+        for table in build_tables(self.measurements(), report):
+            folder = self.experiment.work_dir
+            if table.video:
+                folder = folder / 'by_video' / unique_name(table.video, names)
+            with atomic_write(folder / 'table.md') as file:
+                file.write(table.markdown())
+            write_json([line.as_json() for line in table.lines], folder / 'table.json', indent=2)
+            with atomic_path(folder / picture) as path:
+                draw(table.lines, path)
+            texts.append(f'{table.video}\n\n{table.text()}'.lstrip())
+        return '\n'.join(texts)
 
 
-def may_start(step: Step, finished: Collection[str], running: Collection[Step], jobs: int) -> bool:
-    """Return whether a step can start beside the running ones.
+def _read_stamp(step: Step) -> dict[str, Any]:
+    """Return the stamp of a step's folder; empty where there is none."""
+    try:
+        return json.loads((step.folder / STAMP).read_text())
+    except FileNotFoundError:
+        return {}
 
-    Args:
-        finished: Names of the steps that are done.
-        jobs: How many may run at the same time.
+
+def _stop(processes: Collection[subprocess.Popen]) -> None:
+    """Interrupt processes; kill those that have not ended after a few seconds, and workers that they left behind.
+
+    A killed training loses nothing but the iterations since its last checkpoint. A second Ctrl-C kills at once.
     """
-    if len(running) >= jobs or any(other.alone for other in running):
-        return False
-    if step.alone and running:
-        return False
-    return all(need in finished for need in step.needs)
+    deadline = time.monotonic() + GRACE_SECONDS
+    try:
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.0, deadline - time.monotonic()))
+    finally:
+        for process in processes:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()

@@ -1,4 +1,4 @@
-"""Kill trainings, experiments and tools/video_demo.py at random moments; check that they continue with the same result.
+"""Kill trainings and tools/video_demo.py at random moments; check that they continue with the same result.
 
     python tests/robustness/kill_series.py [--kills 52] [--seed 0] [--fork] [--only stage_one ...]
 
@@ -23,7 +23,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -33,7 +32,6 @@ import torch
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from semidff.experiments.runner import StepProcess  # noqa: E402
 from semidff.utils.safe_loading import load_file  # noqa: E402
 from semidff.utils.video_writer import VideoWriter, count_packets  # noqa: E402
 from tests import models, stage_two, tiny_video  # noqa: E402
@@ -56,16 +54,6 @@ param_scheduler = [dict(type='LinearLR', start_factor=0.1, by_epoch=False, end=1
 LOAD = """
 load_parts = dict(detector=dict(
     part='spatial.detector', checkpoint='{{{{$RUN_DIR:{default}}}}}/stage_one/last.pth'))
-"""
-EXPERIMENT = """
-work_dir = 'unused'
-steps = [dict(name='stage_one', train={one!r}), dict(name='two_step', train={two!r})]
-rows = [
-    dict(name='frame', config={one!r}, checkpoint='{{stage_one}}/last.pth', method='frame'),
-    dict(name='copy', config={one!r}, checkpoint='{{stage_one}}/last.pth', method='copy'),
-    dict(name='two-step', config={two!r}, checkpoint='{{two_step}}/last.pth', method='propagate'),
-]
-key_intervals = [3]
 """
 
 
@@ -133,8 +121,6 @@ def write_project(folder: Path) -> None:
         (folder / f'{name}.py').write_text(
             text + (LOAD.format(default=folder / 'whole') if name == 'two' else '')
         )
-    configs = {name: str(folder / f'{name}.py') for name in ('one', 'two')}
-    (folder / 'experiment.py').write_text(EXPERIMENT.format(**configs))
 
 
 def subjects(project: Path) -> list[Subject]:
@@ -153,9 +139,6 @@ def subjects(project: Path) -> list[Subject]:
         options = ['--key-interval', '5', '--device', 'cpu', '--overwrite']
         return ['tools/video_demo.py', *inputs, *files, *options]
 
-    def experiment(out: Path) -> list[str]:
-        return ['tools/run_experiment.py', str(project / 'experiment.py'), '--work-dir', str(out)]
-
     return [
         Subject('stage_one', train('one.py'), lambda out: state(out / 'last.pth'), 1),
         Subject('two_step', train('two.py'), stage_two_results, 1, needs=('stage_one',)),
@@ -167,25 +150,12 @@ def subjects(project: Path) -> list[Subject]:
             sightings=3,
             needs=('stage_one', 'two_step'),
         ),
-        Subject('experiment', experiment, experiment_results, 4),
     ]
 
 
 def stage_two_results(out: Path) -> dict:
     first = {f'regression {k}': v for k, v in state(out / 'regression.pth').items()}
     return first | state(out / 'last.pth')
-
-
-def experiment_results(out: Path) -> dict:
-    found = {f'one {k}': v for k, v in state(out / 'stage_one' / 'last.pth').items()}
-    found |= {f'two {k}': v for k, v in stage_two_results(out / 'two_step').items()}
-    for path in out.glob('rows/**/metrics.json'):
-        metrics = json.loads(path.read_text())
-        found |= {f'{path.parent.name} {k}': v for k, v in metrics.items() if k.startswith('vid/')}
-    for line in json.loads((out / 'table.json').read_text()):
-        keys = ('mAP', 'gap recovery')
-        found |= {f'{line["row"]} {key}': line[key]['mean'] for key in keys}
-    return found
 
 
 def state(path: Path) -> dict:
@@ -273,35 +243,8 @@ def run_forked(command: list[str], log: Path) -> None:
     with log.open('ab') as output:
         os.dup2(output.fileno(), 1)
         os.dup2(output.fileno(), 2)
-    StepProcess._execute_child = fork_step
     sys.argv = [str(ROOT / command[0]), *command[1:]]
     runpy.run_path(sys.argv[0], run_name='__main__')
-
-
-def fork_step(
-    self: StepProcess, args, executable, preexec_fn, close_fds, pass_fds, cwd, env, *others
-) -> None:
-    """Replace the method of Popen that starts Python with a fork; everything else is as in Popen."""
-    output = others[6]  # of standard output and errors
-    self.pid = os.fork()
-    if self.pid:
-        self._child_created = True
-        return
-    os.setsid()
-    preexec_fn()
-    os.dup2(output, 1)
-    os.dup2(output, 2)
-    os.environ.update(env)
-    sys.argv, status = args[1:], 0
-    try:
-        runpy.run_path(args[1], run_name='__main__')
-    except BaseException as error:
-        status = int(not isinstance(error, SystemExit) or bool(error.code))
-        if status:
-            traceback.print_exc()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)
 
 
 def problems_after_kill(subject: Subject, run: Run, out: Path) -> Iterator[str]:

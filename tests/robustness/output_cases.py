@@ -44,9 +44,6 @@ FOLDERS = (
     ('train.py', ('train.py',), '--work-dir'),
     ('export_onnx.py', (*DETECTOR, '--shape', '64', '96'), '--out'),
     ('analysis/operating_points.py', (*DETECTOR, '--videos', 'in.mp4', *CPU), '--out'),
-    ('analysis/accuracy_speed.py', ('--run', 'a=config.py,two.pth'), '--out'),
-    ('analysis/accuracy_by_distance.py', ('--run', 'a=config.py,two.pth'), '--out'),
-    ('run_experiment.py', ('exp.py',), '--work-dir'),
     ('make_synthetic.py', (), ''),
 )
 

@@ -108,15 +108,13 @@ OPTIONS = (
         '--row b=config.py,two.pth', '--row b=,,,')),
     ('export_onnx.py', (*DETECTOR, '--out', 'o'), (
         '--frames 1', '--frames 0', '--frames -1', '--video gone.mp4', '--video config.py', '--video pipe')),
-    ('analysis/accuracy_speed.py', ('--run', 'a=config.py,two.pth', '--out', 'o'), (
-        '--key-intervals 0', '--key-intervals 2 2', '--run x', '--run a=gone.py,two.pth', '--run b=config.py,gone.pth',
-        '--run b=config.py,two.pth,nope', '--run a=config.py,two.pth', '--run b=in.mp4,two.pth')),
-    ('analysis/accuracy_by_distance.py', ('--run', 'a=config.py,two.pth', '--out', 'o'), (
-        '--key-interval 0', '--run b=config.py,two.pth,coast', '--run b=config.py,two.pth,nope')),
+    ('run_experiment.py', ('--run', 'a=config.py,two.pth', '--work-dir', 'o'), (
+        '--key-intervals 0', '--run x', '--run a=gone.py,two.pth', '--run b=config.py,gone.pth',
+        '--run b=config.py,two.pth,nope', '--run a=config.py,two.pth', '--run b=in.mp4,two.pth',
+        '--distances --run b=config.py,two.pth,coast')),
     ('run_experiment.py', ('exp.py', '--work-dir', 'o'), (
-        '--only nope', '--jobs 0', '--jobs -1', '--list --cfg-options rows=3', '--list --cfg-options steps=[3]',
-        '--list --cfg-options steps=x', '--list --cfg-options key_intervals=[0]', '--list --cfg-options nope=3',
-        '--list --cfg-options seeds=x', '--list --cfg-options render=3')),
+        '--only nope', '--jobs 0', '--jobs -1', '--list --cfg-options key_intervals=[0]',
+        '--list --cfg-options nope=3', '--list --cfg-options seeds=x')),
     ('make_synthetic.py', ('s',), (
         '--width 0', '--width -5', '--height 97', '--train -1')),
     ('eval_detections.py', ('--ann-file', 'images/val.json', '--detections', 'd.txt', '--out', 'o.json'), (

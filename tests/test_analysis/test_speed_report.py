@@ -236,13 +236,13 @@ def test_without_a_row_of_method_frame_there_is_no_speed_up(rows):
 
 
 def test_rows_are_parsed():
-    assert SpeedRow.parse('DFF=a.py, b.pth,propagate,10') == (
-        'DFF', 'a.py', 'b.pth', 'propagate', 10,
+    assert SpeedRow.parse('DFF=a,1.py,b,1.pth,propagate,10') == (
+        'DFF', 'a,1.py', 'b,1.pth', 'propagate', 10,
     )  # fmt: skip
     for text, words in (
         ('a.py,b.pth,frame,1', 'expected NAME=CONFIG,CHECKPOINT,METHOD,L'),
         ('x=a.py,b.pth,frame', 'expected NAME=CONFIG,CHECKPOINT,METHOD,L'),
-        ('x=a.py,b.pth,frame,0', "interval '0'"),
+        ('x=a.py,b.pth,frame,0', 'expected NAME=CONFIG,CHECKPOINT,METHOD,L'),
     ):
         with pytest.raises(ValueError, match=words):
             SpeedRow.parse(text)

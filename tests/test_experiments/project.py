@@ -1,9 +1,13 @@
 """Small project for tests of experiments: processes that train and test in a fraction of a second."""
 
+import runpy
+import sys
 from pathlib import Path
 
-from semidff.experiments import Experiment, load_experiment
+from semidff.experiments import Experiment, load_experiment, runner
 from semidff.inference.methods import METHODS
+
+TOOL = Path(__file__).resolve().parents[2] / 'tools/run_experiment.py'
 
 # Behaves like tools/train.py: counts iterations, writes checkpoints, continues with --resume.
 TRAIN = """
@@ -15,7 +19,8 @@ p.add_argument('--cfg-options', nargs='+', default=[])
 a = p.parse_args()
 folder = pathlib.Path(a.work_dir); folder.mkdir(parents=True, exist_ok=True)
 settings = {}; exec(open(a.config).read(), settings)
-start = int((folder / 'last_checkpoint').read_text().split('_')[-1][:-4]) if a.resume else 0
+last = folder / 'last_checkpoint'
+start = int(last.read_text().split('_')[-1][:-4]) if a.resume and last.exists() else 0
 i = start
 for i in range(start + 1, settings['iters'] + 1):
     time.sleep(0 if a.resume else settings.get('pause', 0))
@@ -42,6 +47,8 @@ share = {'frame': 1.0, 'copy': 0.5, 'propagate': 0.9}[a.method]
 m = settings['good'] * share
 out = {'vid/mAP': m, 'vid/mAP_slow': m, 'vid/mAP_medium': m, 'vid/mAP_fast': None,
        'fps': 3.0}
+if 'test_cfg.protocol=pairs' in (a.cfg_options or []):
+    out |= {f'vid/mAP_at/{d}': m * (1 - d / 10) for d in range(a.key_interval)}
 pathlib.Path(a.metrics_out).write_text(json.dumps(out))
 if a.render:
     pathlib.Path(a.render).mkdir(); (pathlib.Path(a.render) / 'v.mp4').write_text(a.render_videos)
@@ -70,7 +77,7 @@ steps = [
     dict(name='stage_one', train='one.py', needs=['dataset'],
          cfg_options={'data': '{dataset}/n'}),
     dict(name='stage_two', train='two.py',
-         cfg_options={'load_from': '{stage_one}/last.pth'}),
+         cfg_options={'load_parts.detector.checkpoint': '{stage_one}/last.pth'}),
 ]
 _one = dict(config='one.py', checkpoint='{stage_one}/last.pth')
 rows = [
@@ -104,6 +111,18 @@ def make_project(folder: Path, experiment: str = EXPERIMENT, one: str = '', two:
 def load(path: Path, **settings: object) -> Experiment:
     """Load an experiment config with the methods that exist."""
     return load_experiment(path, list(METHODS.module_dict), **settings)
+
+
+def run_tool(*arguments: str) -> None:
+    """Run tools/run_experiment.py with the tools of the project in the current folder."""
+    runner.PROJECT = Path.cwd()
+    sys.argv = [str(TOOL), *map(str, arguments)]
+    runpy.run_path(str(TOOL), run_name='__main__')
+
+
+def started(printed: str) -> set[str]:
+    """Return the steps that were started, not continued, of an experiment's output."""
+    return {line.split(':')[0] for line in printed.splitlines() if ': started' in line}
 
 
 def cells(table: str) -> list[list[str]]:

@@ -1,9 +1,20 @@
 """Steps and rows of supervised Deep Feature Flow, for the experiments of the quick start."""
 
-_dff_names = ('dff', 'dff_fix-n', 'dff_fix-f', 'dff_no-pretraining')
+# Names of trainings and configs, and the steps that they start from.
+_dff_names = {
+    'dff': ['stage_one', 'flow'],
+    'dff_fix-n': ['stage_one_vid', 'flow'],
+    'dff_fix-f': ['stage_one', 'flow'],
+    'dff_no-pretraining': ['stage_one'],
+}
 _dff_steps = [
-    dict(name='stage_one_vid', train='configs/quickstart/rfcn_vid_synthetic.py'),
-    *(dict(name=name, train=f'configs/quickstart/{name}_synthetic.py') for name in _dff_names),
+    dict(
+        name='stage_one_vid', train='configs/quickstart/rfcn_vid_synthetic.py', needs=['stage_one']
+    ),
+    *(
+        dict(name=name, train=f'configs/quickstart/{name}_synthetic.py', needs=needs)
+        for name, needs in _dff_names.items()
+    ),
     # DFF separate: detector and flow network, each trained alone.
     dict(
         name='dff_separate',
