@@ -68,3 +68,59 @@ rows = [
 key_intervals = [10]
 seeds = [0]
 render = dict(row='two-step', key_interval=10, videos=2)
+
+# Supervised Deep Feature Flow, for experiment_dff.py, experiment_dff_long.py and tables.py.
+# Variants of a training: config, steps that it starts from, settings.
+_fix_n, _fix_f = (
+    {'model.trainable': parts} for parts in (['temporal'], ['feature_network', 'task_network'])
+)
+_vid = {'load_parts.detector.checkpoint': '{stage_one_vid}/last.pth'}
+_dff_variants = {
+    'dff': ('dff', ['stage_one', 'flow'], {}),
+    'dff_fix-n': ('dff', ['flow'], {**_fix_n, **_vid}),
+    'dff_fix-f': ('dff', ['stage_one', 'flow'], _fix_f),
+    'dff_no-pretraining': ('dff_no-pretraining', ['stage_one'], {}),
+}
+_dff_steps = [
+    dict(
+        name='stage_one_vid', train='configs/quickstart/rfcn_vid_synthetic.py', needs=['stage_one']
+    ),
+    *(
+        dict(
+            name=name,
+            train=f'configs/quickstart/{config}_synthetic.py',
+            needs=needs,
+            cfg_options=options,
+        )
+        for name, (config, needs, options) in _dff_variants.items()
+    ),
+    # DFF separate: detector and flow network, each trained alone.
+    dict(
+        name='dff_separate',
+        command=[
+            'tools/convert_checkpoint.py',
+            'join',
+            '--overwrite',
+            '--part',
+            'spatial.detector={stage_one_vid}/last.pth',
+            '--part',
+            'temporal={flow}/last.pth:temporal',
+            '--out',
+            '{dff_separate}/last.pth',
+        ],
+    ),
+]
+
+_dff_video = dict(config='configs/quickstart/dff_synthetic.py', method='propagate')
+_dff_rows = [
+    dict(
+        name='frame-vid',
+        method='frame',
+        config='configs/quickstart/rfcn_vid_synthetic.py',
+        checkpoint='{stage_one_vid}/last.pth',
+    ),
+    *(
+        dict(_dff_video, name=name.replace('_', '-'), checkpoint=f'{{{name}}}/last.pth')
+        for name in (*_dff_variants, 'dff_separate')
+    ),
+]

@@ -6,7 +6,7 @@ It uses the quick start's folder, so steps that `make demo` has done are not rep
 *dff* are trained on labeled frames of videos, the others on labeled stills only.
 """
 
-_base_ = ['./experiment.py', './_base_/dff_experiment.py']
+_base_ = ['./experiment.py']
 
 steps = [*_base_.steps, *_base_._dff_steps]
 rows = [*_base_.rows, *_base_._dff_rows]

@@ -77,11 +77,22 @@ rows = [
     dict(_video, name='dff', checkpoint='{fcn_dff}/last.pth'),
 ]
 # Variants of DFF Tables 3 and 4, for experiment_segmentation_long.py.
-_variants = {'dff_fix-n': ['fcn_vid', 'flow'], 'dff_fix-f': ['fcn', 'flow']}
+_variants = {
+    'dff_fix-n': {
+        'model.trainable': ['temporal'],
+        'load_parts.network.checkpoint': '{fcn_vid}/last.pth',
+    },
+    'dff_fix-f': {'model.trainable': ['feature_network', 'task_network']},
+}
 _variant_steps = [
     *(
-        dict(name=f'fcn_{name}', train=f'{_folder}/{name}_synthetic.py', needs=needs)
-        for name, needs in _variants.items()
+        dict(
+            name=f'fcn_{name}',
+            train=f'{_folder}/dff_synthetic.py',
+            needs=['fcn', 'flow'],
+            cfg_options=options,
+        )
+        for name, options in _variants.items()
     ),
     _join('fcn_dff_separate', 'fcn_vid'),
 ]

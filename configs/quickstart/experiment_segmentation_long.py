@@ -33,7 +33,7 @@ _longer = dict(
 def _step(step):
     """Return a step of the demo with more videos and longer trainings."""
     if step['name'] in _longer:
-        return dict(step, cfg_options=_longer[step['name']])
+        return dict(step, cfg_options={**step.get('cfg_options', {}), **_longer[step['name']]})
     if step['name'] in ('dataset', 'label_maps'):
         return dict(step, command=[*step['command'], '--videos', '400'])
     return step

@@ -8,7 +8,7 @@ iterations as sem, in addition to those of reg, which is its first step. ``sem-l
 steps of two-step. The papers' mAP is that of ImageNet VID and no reference for the values, only for their order.
 """
 
-_base_ = ['./experiment.py', './_base_/dff_experiment.py', '../_base_/tables.py']
+_base_ = ['./experiment.py', '../_base_/tables.py']
 
 work_dir = 'work_dirs/quickstart_tables'
 _iters = 1000
@@ -49,9 +49,9 @@ steps = [
     *_base_._dff_steps,
     dict(
         name='dff_fix-n_stills',
-        train='configs/quickstart/dff_fix-n_synthetic.py',
-        needs=['flow'],
-        cfg_options={'load_parts.detector.checkpoint': '{stage_one}/last.pth'},
+        train='configs/quickstart/dff_synthetic.py',
+        needs=['stage_one', 'flow'],
+        cfg_options=_base_._fix_n,
     ),
     _stage_two('vid_two_step', 'two_step', _vid),
     _stage_two('vid_sem', 'sem', _vid),
@@ -87,7 +87,7 @@ rows = [
     _row('vid-frame', 'rfcn_vid', 'stage_one_vid', 'frame'),
     _row('vid-copy', 'rfcn_vid', 'stage_one_vid', 'copy'),
     _row('vid-flow', 'dff', 'dff_separate'),
-    *(_row(f'vid-{name}'.replace('_', '-'), 'dff', name) for name in _base_._dff_names),
+    *(_row(f'vid-{name}'.replace('_', '-'), 'dff', name) for name in _base_._dff_variants),
     *(_row(f'vid-{sff}', 'rfcn_vid', 'stage_one_vid', sff) for sff in ('sff-slow', 'sff-fast')),
     _row('vid-reg', 'two_step', 'vid_two_step', file='regression'),
     _row('vid-sem', 'two_step', 'vid_sem'),

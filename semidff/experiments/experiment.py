@@ -217,9 +217,10 @@ def build_experiment(
             if seed == seeds[0] or not entry.get('shared'):
                 _call(layout.add_step, f'step {entry["name"]}', **entry)
         for row in parsed:
-            name, intervals = f'row {row.name}: key_intervals', row.key_intervals or key_intervals
+            intervals = _integers('key_intervals', row.key_intervals or key_intervals, least=1)
             shown = render if render and render['row'] == row.name and seed == seeds[0] else None
-            evaluations += layout.evaluate(row, _integers(name, intervals, least=1), shown)
+            settings = dict(row=row, intervals=intervals, render=shown)
+            evaluations += _call(layout.evaluate, f'row {row.name}', **settings)
     return Experiment(Path(work_dir), tuple(every.values()), tuple(evaluations), report)
 
 

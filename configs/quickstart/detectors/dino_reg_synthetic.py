@@ -3,7 +3,7 @@
 DINO's encoder selects the queries, so that those of student and teacher cannot be compared.
 """
 
-_base_ = ['./_base_/stage_two.py']
+_base_ = ['./two-step_synthetic.py']
 
 model = dict(
     detector='configs/quickstart/detectors/dino_synthetic.py', split=dict(type='ExtractFeatSplit')

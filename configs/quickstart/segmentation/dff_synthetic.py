@@ -4,10 +4,45 @@ _base_ = [
     '../../_base_/default_runtime.py',
     '../_base_/model.py',
     './_base_/network.py',
-    './_base_/pairs.py',
+    './_base_/data.py',
 ]
 
 custom_imports = dict(imports=['semidff', 'semidff.utils.mmseg_extra'])
+
+# Labeled frames of videos and stills, 2:1 (DFF 5.1).
+_train = dict(type='CocoVIDDataset', data_root=_base_.data_root)
+videos = dict(
+    _train, ann_file='train_labels.json', data_prefix=dict(img='train/', seg='train_labels/')
+)
+stills = dict(
+    _train, ann_file='stills_labels.json', data_prefix=dict(img='stills/', seg='stills_labels/')
+)
+_pairs = dict(
+    type='LabeledPairDataset',
+    interval=dict(type='UniformInterval', low=0, high=9),
+    pipeline=[
+        dict(
+            type='TransformBroadcaster',
+            share_random_params=True,
+            transforms=[
+                dict(type='LoadImageFromFile'),
+                dict(type='LoadLabelMap'),
+                dict(type='RandomFlip', prob=0.5),
+            ],
+        ),
+        dict(type='PackFramePair', packer='mmseg.PackSegInputs'),
+    ],
+)
+train_dataloader = dict(
+    batch_size=8,
+    num_workers=0,
+    sampler=dict(type='StreamSampler'),
+    dataset=dict(
+        type='SampleStream',
+        datasets=[dict(_pairs, dataset=videos), dict(_pairs, dataset=stills)],
+        ratio=(2, 1),
+    ),
+)
 
 model = dict(type='VideoDetector', detector=_base_.network, temporal=_base_.temporal)
 _run = '{{$RUN_DIR:work_dirs/quickstart}}'

@@ -1,18 +1,21 @@
-"""Stage two: regression loss, then semantic loss, on unlabeled mp4 files.
+"""Stage two on unlabeled mp4 files: regression loss, then semantic loss, with ATSS.
 
-The checkpoint of the first step, ``regression.pth``, is the row *reg*; the last one is *two-step*.
+The checkpoint of the first step, ``regression.pth``, is the row *reg*; the last one is *two-step*. Settings for other
+detectors are in experiment_detectors.py.
 """
 
 _base_ = [
-    '../../../_base_/default_runtime.py',
-    '../../_base_/data.py',
-    '../../_base_/stage_two.py',
+    '../../_base_/default_runtime.py',
+    '../_base_/data.py',
+    '../_base_/stage_two.py',
 ]
 
 # What is left open (channels and strides of the maps, scale of the input) follows from the detector. The finest maps
 # have stride 8; a flow of stride 16 is too coarse for them.
 model = dict(
     type='SemiDFF',
+    detector='configs/quickstart/detectors/atss_synthetic.py',
+    split=dict(type='TowerSplit'),
     temporal=dict(
         type='TemporalModule',
         flow_network=dict(type='FlowNetS', width=3 / 8, stride=8),
@@ -29,7 +32,10 @@ load_parts = dict(
         prefix='temporal.flow_network',
         checkpoint='{{$EXPERIMENT_DIR:work_dirs/quickstart_detectors}}/flow/last.pth',
     ),
-    detector=dict(part='spatial.detector'),
+    detector=dict(
+        part='spatial.detector',
+        checkpoint='{{$RUN_DIR:work_dirs/quickstart_detectors}}/atss/last.pth',
+    ),
 )
 # Without flips, which would double the number of frames whose features are computed.
 train_dataloader = dict(dataset=dict(dataset=dict(pipeline=[dict(type='PackFramePair')])))

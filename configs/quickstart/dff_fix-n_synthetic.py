@@ -1,8 +1,0 @@
-"""DFF fix N: the frame-by-frame detector is frozen, the temporal module is trained with labels (DFF Table 3)."""
-
-_base_ = ['./dff_synthetic.py']
-
-model = dict(trainable=['temporal'])
-load_parts = dict(
-    detector=dict(checkpoint='{{$RUN_DIR:work_dirs/quickstart}}/stage_one_vid/last.pth')
-)
