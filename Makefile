@@ -1,23 +1,21 @@
-# `make demo` and `make test` need only Python 3.10 or newer and a C++ compiler.
+# `make demo` and `make test` need only Python 3.10 or newer.
 # Both can be interrupted; a repeated call continues with the first step that is not complete.
 
 PYTHON ?= python3
 EXPERIMENT ?= configs/quickstart/experiment.py
 DFF_EXPERIMENT ?= configs/quickstart/experiment_dff.py
 ARGS ?=
-MAX_JOBS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 
 VENV := .venv
 BIN := $(VENV)/bin
 # Written when the environment is complete; its name depends on the requirements.
 STAMP := $(VENV)/.ready-$(shell cat requirements.txt setup.cfg pyproject.toml | cksum | cut -d ' ' -f 1)
-BUILD_TOOLS := torch torchvision numpy setuptools wheel ninja packaging psutil pip
-# A system-wide uv shares its cache of compiled packages with other projects; else uv is installed in the environment.
+# A system-wide uv shares its cache of packages with other projects; else uv is installed in the environment.
 UV := $(shell uv --version >/dev/null 2>&1 && echo uv || echo $(BIN)/uv)
-INSTALL := MAX_JOBS=$(MAX_JOBS) $(UV) pip install --python $(BIN)/python
+INSTALL := $(UV) pip install --python $(BIN)/python
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo demo-dff demo-segmentation test lint format clean check-python check-compiler
+.PHONY: help env demo demo-dff demo-segmentation test lint format clean check-python operators
 
 help:
 	@echo 'make demo    train and evaluate on synthetic data (25 minutes on 2 cores with bfloat16)'
@@ -25,15 +23,16 @@ help:
 	@echo 'make demo-segmentation  semantic segmentation in place of detection'
 	@echo 'make test    run the tests (a few minutes on 2 cores)'
 	@echo 'make env     create the environment in $(VENV), as demo and test do'
-	@echo '             (10 to 20 minutes on 2 cores the first time, mostly to compile mmcv)'
+	@echo '             (a few minutes the first time: 3 GB of downloads)'
 	@echo 'make lint    check the style with ruff;  make format  apply it'
 	@echo 'make clean   remove caches, but neither $(VENV) nor work_dirs'
 	@echo ''
 	@echo 'PYTHON=...   Python of the environment (default: python3)'
+	@echo 'OPERATORS=1  with make env: also compile all operators of mmcv, which few detectors need (docs/install.md)'
 	@echo 'EXPERIMENT=... another experiment for make demo, e.g. configs/quickstart/experiment_long.py'
 	@echo 'ARGS=...     options for make demo (tools/run_experiment.py --help) or make test (pytest --help)'
 
-env: $(STAMP)
+env: $(STAMP) $(if $(OPERATORS),operators)
 
 demo: $(STAMP)
 	@echo 'Demo: trainings, evaluations and the table.'
@@ -68,15 +67,10 @@ check-python:
 	  "Python %d.%d is too old: semidff needs 3.10 or newer. Set another: make env PYTHON=python3.11" % v[:2])' \
 	  || { command -v $(PYTHON) >/dev/null || echo 'Name a Python: make env PYTHON=...' >&2; exit 1; }
 
-check-compiler:
-	@command -v $${CXX:-c++} >/dev/null 2>&1 || command -v g++ >/dev/null 2>&1 || { \
-	  echo 'No C++ compiler, which mmcv needs. Debian, Ubuntu: apt install g++; Fedora: dnf install gcc-c++' >&2; \
-	  exit 1; }
-
 $(STAMP):
-	@$(MAKE) --no-print-directory check-python check-compiler
+	@$(MAKE) --no-print-directory check-python
 	@rm -f $(VENV)/.ready-*
-	@echo '1/4 Environment in $(VENV)'
+	@echo '1/3 Environment in $(VENV)'
 	@if [ "$(UV)" = uv ]; then \
 	  uv venv --quiet --allow-existing --python $$($(PYTHON) -c 'import sys; print(sys.executable)') $(VENV); \
 	elif [ ! -x $(BIN)/uv ]; then \
@@ -84,15 +78,19 @@ $(STAMP):
 	    echo 'This Python has no venv module. Debian, Ubuntu: apt install python3-venv; or install uv.' >&2; exit 1; }; \
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check uv; \
 	fi
-	@echo '2/4 PyTorch and build tools: a minute or two, 3 GB to download'
-	$(INSTALL) --constraint requirements.txt $(BUILD_TOOLS)
-	@echo '3/4 mmcv, compiled with $(MAX_JOBS) processes (6 to 20 minutes on 2 cores without output;'
-	@echo '    later environments use the cache), and the other packages'
-	$(INSTALL) --no-build-isolation-package onedl-mmcv -r requirements.txt
-	@echo '4/4 semidff, and a test of the imports'
+	@echo '2/3 Packages: 3 GB to download'
+	$(INSTALL) -r requirements.txt
+	@echo '3/3 semidff, and a test of the imports'
 	$(INSTALL) --quiet --no-deps --no-build-isolation --editable .
-	@$(BIN)/python -c 'import torch, torchvision, mmcv.ops, mmdet, semidff; print("torch", torch.__version__, "mmdet", mmdet.__version__)' || { \
+	@$(BIN)/python -c 'import semidff, torch, torchvision, mmcv.ops, mmdet; print("torch", torch.__version__, "mmdet", mmdet.__version__)' || { \
 	  echo 'The packages cannot be imported; docs/install.md, "When something fails", lists the usual causes.' >&2; \
 	  exit 1; }
 	@touch $@
 	@echo 'The environment is ready.'
+
+# Compiled for the PyTorch of the environment: without build isolation, and never from the cache.
+operators: $(STAMP)
+	@$(BIN)/python -c 'import torch, mmcv._ext' 2>/dev/null || { \
+	  echo 'mmcv with all its operators: 6 to 20 minutes on 2 cores without output'; \
+	  $(INSTALL) --no-deps --no-build-isolation --no-cache --reinstall-package onedl-mmcv \
+	    $$(grep '^onedl-mmcv==' requirements.txt) && $(BIN)/python -c 'import torch, mmcv._ext'; }

@@ -4,7 +4,7 @@ Importing the package registers its datasets, models, metrics, hooks and loops i
 scope ``semidff`` for configs with ``_base_ = 'semidff::...'``.
 """
 
-from .utils import quiet  # noqa: F401 (before mmdet is imported)
+from .utils import mmcv_operators, quiet  # noqa: F401 (before mmdet is imported)
 
 # isort: split
 from . import datasets, engine, evaluation, inference, models, registry

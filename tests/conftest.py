@@ -8,6 +8,8 @@ import pytest
 from mmengine.logging import MMLogger
 from yapf.yapflib import yapf_api
 
+import semidff  # noqa: F401 (before a test imports mmcv.ops)
+
 # Configs read these; an experiment of the user's shell must not become the tests' data.
 for _name in ('EXPERIMENT_DIR', 'RUN_DIR', 'DATA_ROOT', 'TRUNK'):
     os.environ.pop(_name, None)
