@@ -22,7 +22,7 @@ from semidff.utils.atomic_write import atomic_write
 from .graphs import Graph, KeyGraph, NonKeyGraph
 from .onnx_video_detector import FILE, KEY, NON_KEY, Description
 
-OPSET = 18
+OPSET = 19
 """ONNX opset; the warp needs GridSample, which exists since 16."""
 
 
