@@ -13,6 +13,10 @@ from pathlib import Path
 OPERATORS = Path(__file__).with_name('torchvision_operators.py')
 
 
+class MissingOperatorError(NotImplementedError):
+    """An operator of mmcv that torchvision does not have."""
+
+
 class OperatorFinder:
     """A finder of modules; Python asks it last, for what is not in an installed package."""
 

@@ -11,6 +11,8 @@ import torch
 import torchvision
 from torch import Tensor
 
+from semidff.utils.mmcv_operators import MissingOperatorError  # absolute: this module is mmcv._ext
+
 # torchvision's public functions have no separate gradients; these operators do.
 _ops = torch.ops.torchvision
 
@@ -187,7 +189,7 @@ def _focal_loss(
 
 def _missing(name: str) -> NoReturn:
     message = f'{name} needs a compiled mmcv: make env OPERATORS=1 (docs/install.md)'
-    raise NotImplementedError(message)
+    raise MissingOperatorError(message)
 
 
 def __getattr__(name: str) -> Callable[..., Any]:
