@@ -13,13 +13,6 @@ _flow_networks = dict(
     three_eighths=dict(config=_two_step, cfg_options={'model.temporal.flow_network.width': 0.375}),
     eighth=dict(config=_two_step),
     inception=dict(config='configs/person/two_step_flownet-inception_person.py'),
-    light=dict(
-        config=_two_step,
-        cfg_options={
-            'model.temporal.flow_network.type': 'FlowNetLight',
-            'model.temporal.flow_network.width': 1.0,
-        },
-    ),
 )
 steps = [step for step in _base_.steps if step['name'] == 'stage_one']
 rows = [row for row in _base_.rows if row['name'] in ('frame', 'copy')]

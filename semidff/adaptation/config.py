@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from semidff.models.spatial.output_split import FEW_PROPOSALS
+from semidff.models.spatial.head_splits import FEW_PROPOSALS
 from semidff.utils.atomic_write import atomic_path
 from semidff.utils.image_detectors import (
     imports_of,

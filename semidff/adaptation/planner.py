@@ -28,9 +28,8 @@ from semidff.datasets.video_readers import VideoError, open_stream, open_video
 from semidff.engine.optimizers.bfloat16_optim_wrapper import bfloat16_pays
 from semidff.inference.loading import frame_pipeline
 from semidff.inference.timer import timed
-from semidff.models.channels_last import to_channels_last
-from semidff.models.spatial.head_family import head_family
-from semidff.models.spatial.output_split import correction_width
+from semidff.models.precision import to_channels_last
+from semidff.models.spatial.head_splits import correction_width
 from semidff.models.video_detector import VideoDetector
 from semidff.utils.checkpoint import detector_digest
 from semidff.utils.tool_files import FileError
@@ -287,7 +286,7 @@ def _build(plan: Plan, own: Config, device: str, kind: str = 'VideoDetector') ->
 def _describe(plan: Plan, own: Config, device: str) -> nn.Module:
     """Build the chosen video detector for training, and note what it propagates and what can be distilled."""
     model = _build(plan, own, device, 'SemiDFF')
-    plan.family = head_family(model.spatial.detector).name
+    plan.family = model.spatial.heads.name
     plan.channels, plan.strides = map(list, model.spatial.probe_levels())
     plan.flow_stride = model.temporal.flow_network.stride
     try:

@@ -35,8 +35,6 @@ FLOW_NETWORKS = (
     dict(type='FlowNetS', width=3 / 8, downsampling=4),
     dict(type='FlowNetS', width=1 / 8),
     dict(type='FlowNetInception'),
-    dict(type='FlowNetLight'),
-    dict(type='FlowNetLight', stride=32),
 )
 MAX_RATIO = 0.1
 """Ratio r of DFF Eq. 5 below which the speed-up at l = 10 is at least 5.3."""

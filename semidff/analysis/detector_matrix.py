@@ -19,9 +19,8 @@ from torch import Tensor, nn
 
 from semidff.inference.acceleration import Acceleration, accelerate
 from semidff.models import SemiDFF, VideoDetector
-from semidff.models.spatial import SpatialModule
-from semidff.models.spatial.output_split import FEW_PROPOSALS, correction_width
-from semidff.models.spatial.probe import plain_samples
+from semidff.models.spatial import SpatialModule, plain_samples
+from semidff.models.spatial.head_splits import FEW_PROPOSALS, correction_width
 
 from .complexity import measure_complexity
 from .loss_parts import gradient_norms, quality_spread

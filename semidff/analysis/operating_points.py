@@ -29,7 +29,7 @@ from semidff.inference.loading import frame_pipeline
 from semidff.inference.methods import method_class
 from semidff.inference.schedules import KeyFrameSchedule
 from semidff.models.key_frame import FlowField, KeyFrame
-from semidff.models.spatial.twin import twin
+from semidff.models.spatial.head_family import twin
 from semidff.models.video_detector import VideoDetector
 
 from .evaluation_clips import EvaluationClip, labeled_clips, unlabeled_clips

@@ -9,7 +9,7 @@ from torch import Tensor
 from torchvision.ops import box_iou
 
 from semidff.models import VideoDetector
-from semidff.models.spatial.probe import plain_samples
+from semidff.models.spatial import plain_samples
 
 
 @torch.no_grad()

@@ -23,7 +23,7 @@ from semidff.inference.schedules import KeyFrameSchedule
 from semidff.inference.timer import FrameTimer, synchronize, timed
 from semidff.inference.video_engine import VideoEngine
 from semidff.models.key_frame import KeyFrame
-from semidff.models.spatial.probe import plain_samples
+from semidff.models.spatial import plain_samples
 from semidff.models.video_detector import VideoDetector
 
 from .evaluation_clips import EvaluationClip

@@ -20,9 +20,8 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from semidff.models.spatial import SpatialModule
+from semidff.models.spatial import SpatialModule, plain_samples
 from semidff.models.spatial.head_family import head_family, levels, rows
-from semidff.models.spatial.probe import plain_samples
 
 from .smooth_video import smooth_frames
 from .speed import batch_of

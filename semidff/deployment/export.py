@@ -14,8 +14,8 @@ from mmdet.models.roi_heads.roi_extractors import BaseRoIExtractor
 from torch import Tensor
 
 from semidff.models import VideoDetector
-from semidff.models.compiled_operators import uses_compiled_operators
 from semidff.models.data_preprocessor import normalization
+from semidff.models.precision import COMPILED_OPERATORS
 from semidff.models.spatial.head_family import levels, numbered
 from semidff.utils.atomic_write import atomic_write
 
@@ -57,17 +57,15 @@ def export_onnx(
     inputs = dict(key_image=key['key_image'], frame=frame, **numbered('key_features', features))
     non_key = non_key_graph.named(*inputs.values())
     preprocessor = model.data_preprocessor
-    exchanged = getattr(preprocessor, '_channel_conversion', False)
-    normalized = normalization(preprocessor) or dict(
-        mean=[0.0] * 3, std=[1.0] * 3, channels='rgb' if exchanged else 'bgr'
-    )
 
     def shapes(maps: dict[str, Tensor]) -> dict[str, list[int]]:
         return {name: list(tensor.shape) for name, tensor in maps.items()}
 
     description = Description(
         shape=list(shape),
-        normalization=dict(normalized, pad_value=getattr(preprocessor, 'pad_value', 0)),
+        normalization=dict(
+            normalization(preprocessor), pad_value=getattr(preprocessor, 'pad_value', 0)
+        ),
         strides=list(getattr(model.temporal, 'feat_strides', ())),
         classes=list(classes),
         key_inputs=shapes(dict(frame=frame)),
@@ -129,7 +127,7 @@ def _write(graph: Graph, inputs: dict[str, Tensor], outputs: list[str], path: Pa
             names = sorted(
                 kind.__name__
                 for kind in kinds
-                if uses_compiled_operators(kind)
+                if issubclass(kind, COMPILED_OPERATORS)
                 and not issubclass(kind, BaseRoIExtractor | RoIAlign)
             )
             if names:

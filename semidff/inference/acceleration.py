@@ -7,8 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from semidff.models.channels_last import to_channels_last
-from semidff.models.precision import to_half
+from semidff.models.precision import to_channels_last, to_half
 from semidff.models.video_detector import VideoDetector
 
 PRECISIONS: dict[str, torch.dtype | None] = {

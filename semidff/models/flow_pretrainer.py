@@ -15,7 +15,7 @@ from mmengine.structures import PixelData
 from torch import Tensor
 
 from .losses import end_point_error
-from .temporal.normalization import with_normalization
+from .temporal.temporal_module import with_normalization
 
 
 @MODELS.register_module()

@@ -149,7 +149,7 @@ class FeatureSemantics:
         """
         target = batch.teacher.raw_outputs(batch.target)
         propagated = batch.student.raw_outputs(batch.propagated)
-        proposals = batch.teacher.proposals(
+        proposals = batch.teacher.heads.proposals(
             target, batch.samples, batch.test_cfg, self.proposals_per_image
         )
         if proposals is None and self.proposals_per_image is not None:
@@ -157,8 +157,8 @@ class FeatureSemantics:
                 f'FeatureSemantics.proposals_per_image={self.proposals_per_image}: this detector has no proposals; '
                 'leave it out'
             )
-        teachers = batch.teacher.head_outputs(target, batch.samples, proposals)
-        students = batch.student.head_outputs(propagated, batch.samples, proposals)
+        teachers = batch.teacher.heads.head_outputs(target, batch.samples, proposals)
+        students = batch.student.heads.head_outputs(propagated, batch.samples, proposals)
         losses = {}
         for student, teacher in zip(students, teachers, strict=True):
             part = teacher.name.removeprefix('rpn_')

@@ -1,22 +1,36 @@
-"""What stays in float32 when a detector runs under autocast or with weights of half precision."""
+"""What stays in float32 in mixed precision, and what stays contiguous in channels-last memory format."""
 
 from contextlib import nullcontext
 from functools import partial
 from itertools import chain
 from typing import Any
 
+import mmcv.ops
 import torch
-from mmdet.models.dense_heads import CenterNetHead, DETRHead, YOLOFHead
-from mmdet.models.roi_heads.mask_heads import MaskPointHead
+from mmcv.cnn.bricks.conv_ws import ConvAWS2d, ConvWS2d
+from mmdet.models.dense_heads import CenterNetHead, CornerHead, DETRHead, TOODHead, YOLOFHead
+from mmdet.models.roi_heads.mask_heads import GridHead, MaskPointHead
+from mmdet.models.roi_heads.roi_extractors import BaseRoIExtractor
 from mmengine.utils import apply_to
 from torch import Tensor, nn
 
-from .compiled_operators import uses_compiled_operators
+COMPILED_OPERATORS = (
+    *(
+        kind
+        for kind in vars(mmcv.ops).values()
+        if isinstance(kind, type) and issubclass(kind, nn.Module)
+    ),
+    BaseRoIExtractor,  # its layers are mmcv's as a rule, and its inputs are all the maps
+    TOODHead,  # calls one as a function
+)
+"""Classes of modules that run compiled operators of mmcv."""
 
 # CenterNet's head returns probabilities, among which its post-processing looks for local maxima: rounded, neighbors are
 # equal. DETR's heads return boxes relative to the frame, from a sigmoid: rounded to bfloat16, by up to 1/512 of it.
 # YOLOF's head limits exponentials to 1e8, which float16 cannot represent.
 _PRECISE = CenterNetHead, DETRHead, YOLOFHead
+# The post-processing of these heads calls `view` on their outputs, which have the order of the inputs.
+_CONTIGUOUS = CenterNetHead, CornerHead, GridHead
 # What a DETR-type detector computes its reference points with, outside the branches of its head.
 _REFERENCE_POINTS = 'reference_points_fc', 'ref_point_head'
 
@@ -32,8 +46,7 @@ def keep_boxes_precise(detector: nn.Module) -> None:
     """
     for name, module in detector.named_modules():
         if (
-            uses_compiled_operators(type(module))
-            or isinstance(module, _PRECISE)
+            isinstance(module, (*COMPILED_OPERATORS, *_PRECISE))
             or name.rpartition('.')[2] in _REFERENCE_POINTS
         ):
             run_in_full_precision(module)
@@ -94,3 +107,25 @@ def _full(value: Any) -> Any:
     """Convert tensors of half precision to float32, in nested lists, tuples and dicts too."""
     half = torch.bfloat16, torch.float16
     return apply_to(value, lambda v: torch.is_tensor(v) and v.dtype in half, Tensor.float)
+
+
+def to_channels_last(model: nn.Module) -> None:
+    """Put the weights of convolutions into channels-last order, in place; they hand the order on to their outputs.
+
+    mmcv's compiled operators read the memory of a map as if it were contiguous: from a channels-last map they compute
+    wrong values without an error, or fail. Modules that run one therefore keep contiguous weights, submodules included,
+    and their inputs are made contiguous. A second call changes nothing; the state dict stays the same.
+    """
+    if isinstance(model, (*COMPILED_OPERATORS, *_CONTIGUOUS)):
+        if _contiguous_inputs not in model._forward_pre_hooks.values():
+            model.register_forward_pre_hook(_contiguous_inputs, with_kwargs=True)
+        return
+    standardized = isinstance(model, ConvWS2d | ConvAWS2d)  # call `view` on their weights
+    if isinstance(model, nn.Conv2d | nn.ConvTranspose2d) and not standardized:
+        model.weight.data = model.weight.data.to(memory_format=torch.channels_last)
+    for child in model.children():
+        to_channels_last(child)
+
+
+def _contiguous_inputs(module: nn.Module, inputs: tuple, keywords: dict) -> tuple[tuple, dict]:
+    return apply_to((inputs, keywords), torch.is_tensor, Tensor.contiguous)

@@ -1,17 +1,18 @@
 """semi-DFF's second stage: distillation from the video detector's own frozen spatial module (semi-DFF 3.4)."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
+from hashlib import sha1
+from itertools import cycle
 
 import torch
 from mmdet.registry import MODELS
 from mmdet.structures import SampleList
 from torch import Tensor, nn
 
-from .crop_window import crop_images, crop_samples, crop_windows, cropped_features
-from .feature_cache import FeatureCache
 from .objectives import Distillation, FeatureSemantics
-from .spatial import SpatialModule
-from .spatial.probe import plain_samples, probe
+from .spatial import SpatialModule, plain_samples
+from .spatial.spatial_module import probe
 from .video_detector import PARTS, VideoDetector
 
 
@@ -30,9 +31,8 @@ class SemiDFF(VideoDetector):
     Args:
         both_directions: Whether to train on each pair in both directions; the features of both frames are computed
             anyway.
-        feature_cache: Gigabytes of host memory per process for a
-            :class:`~semidff.models.feature_cache.FeatureCache`, 0 for none. It pays off if a good part of the
-            training frames fits, without random crops or sizes; crops by
+        feature_cache: Gigabytes of host memory per process for a :class:`FeatureCache`, 0 for none. It pays off if a
+            good part of the training frames fits, without random crops or sizes; crops by
             :class:`~semidff.datasets.transforms.RandomCropWindow` are possible. Not used if a step trains the feature
             network.
         kwargs: Arguments of :class:`~semidff.models.video_detector.VideoDetector`.
@@ -49,6 +49,7 @@ class SemiDFF(VideoDetector):
             FeatureCache(self.spatial.features, feature_cache) if feature_cache else None
         )
         self.objectives: list = []
+        self._without_gradient: dict[tuple, list[nn.Parameter]] = {}
         self.teacher_features: nn.ModuleList | None = None
         self._set_teacher(self.spatial.with_own_task_network())
 
@@ -111,14 +112,21 @@ class SemiDFF(VideoDetector):
         self.zero_grad(set_to_none=True)
 
     def without_gradient(self, objectives: Sequence[dict]) -> list[nn.Parameter]:
-        """Compute the semantic losses of an image to find trainable weights without gradient; removes gradients.
+        """Find trainable weights that get no gradient from the objectives; removes gradients.
 
         Such weights are those of outputs that are left out, or that only mmdet's own losses use, and a correction's
-        weights of maps that no output depends on. All other objectives compare all maps.
+        weights of maps that no output depends on. The semantic losses of an image are computed to find them, once for
+        a set of trainable parts; all other objectives compare all maps.
 
         Raises:
             TypeError: If the semantic loss does not know the detector's outputs.
         """
+        key = str(objectives), tuple(sorted(self.trainable))
+        if key not in self._without_gradient:
+            self._without_gradient[key] = self._find_without_gradient(objectives)
+        return self._without_gradient[key]
+
+    def _find_without_gradient(self, objectives: Sequence[dict]) -> list[nn.Parameter]:
         built = [MODELS.build(objective) for objective in objectives]
         semantics = [objective for objective in built if isinstance(objective, FeatureSemantics)]
         if not semantics or next(self.parameters()).is_meta:
@@ -150,17 +158,6 @@ class SemiDFF(VideoDetector):
         self.zero_grad(set_to_none=True)
         return [p for p, gradient in zip(weights, gradients, strict=True) if gradient is None]
 
-    def check_crop_windows(self) -> None:
-        """Check that batches may have crops by :class:`~semidff.datasets.transforms.RandomCropWindow`.
-
-        Raises:
-            ValueError: If there is no feature cache, or a step trains the feature network.
-        """
-        if self.feature_cache is None or self.teacher_features is not None:
-            raise ValueError(
-                'RandomCropWindow needs model.feature_cache and a frozen feature network; use RandomCrop'
-            )
-
     def train(self, mode: bool = True) -> 'SemiDFF':
         """Set the mode of the temporal module; spatial module and teacher stay in eval mode."""
         super().train(mode)
@@ -177,9 +174,8 @@ class SemiDFF(VideoDetector):
             )
         frames, samples = batch_inputs.unbind(1), batch_data_samples
         features, target = self._features_and_target(frames[0], frames[-1], samples)
-        if windows := crop_windows(samples):
-            frames = [crop_images(images, windows) for images in frames]
-            samples = crop_samples(samples, windows)
+        if 'crop_window' in samples[0]:
+            frames, samples = _cropped_frames(frames, samples)
         key, *middle, current = frames
         if self.both_directions:
             key, current = torch.cat((key, current)), torch.cat((current, key))
@@ -187,14 +183,13 @@ class SemiDFF(VideoDetector):
             samples = [*samples, *samples]
         propagated = self.propagate(key, current, features, samples)
         halfway = [self.propagate(key, frame, features, samples) for frame in middle]
-        sequence = (features, *halfway, propagated)
         batch = Distillation(
             self.spatial,
             self.teacher,
             propagated,
             target,
             samples,
-            sequence,
+            (features, *halfway, propagated),
             self.non_key_test_cfg,
         )
         losses = {}
@@ -210,37 +205,41 @@ class SemiDFF(VideoDetector):
 
         In both directions, each half of the maps is that of a direction.
         """
-        windows = crop_windows(samples)
-        if windows:
-            self.check_crop_windows()
-        if self.teacher_features is not None:
-            if self.both_directions:
-                key, current = torch.cat((key, current)), torch.cat((current, key))
-            trained = any(
-                p.requires_grad for m in self.part('feature_network') for p in m.parameters()
+        student, teacher = self.spatial.features, self.teacher.features
+        if self.teacher_features is None and self.feature_cache is not None:
+            student = self.feature_cache
+        if 'crop_window' in samples[0]:
+            student, teacher = (
+                partial(self._crops, network, samples) for network in (student, teacher)
             )
-            with torch.set_grad_enabled(trained):
-                features = self.spatial.features(key)
-            with torch.no_grad():
-                return features, self.teacher.features(current)
-        with torch.no_grad():  # one pass over all frames
-            if windows:
-                maps = cropped_features(
-                    self.feature_cache,
-                    (*key, *current),
-                    2 * list(samples),
-                    self.temporal.feat_strides,
-                    self.data_preprocessor.pad_size_divisor,
-                )
-            else:
-                network = (
-                    self.spatial.features if self.feature_cache is None else self.feature_cache
-                )
-                maps = network(torch.cat((key, current)))
-        halves = [level.chunk(2) for level in maps]
+        if self.teacher_features is None:
+            with torch.no_grad():  # one pass over all frames
+                maps = student(torch.cat((key, current)))
+            halves = [level.chunk(2) for level in maps]
+            if self.both_directions:
+                return tuple(maps), tuple(torch.cat((second, first)) for first, second in halves)
+            return tuple(first for first, _ in halves), tuple(second for _, second in halves)
         if self.both_directions:
-            return tuple(maps), tuple(torch.cat((second, first)) for first, second in halves)
-        return tuple(first for first, _ in halves), tuple(second for _, second in halves)
+            key, current = torch.cat((key, current)), torch.cat((current, key))
+        trained = any(p.requires_grad for m in self.part('feature_network') for p in m.parameters())
+        with torch.set_grad_enabled(trained):
+            features = student(key)
+        with torch.no_grad():
+            return features, teacher(current)
+
+    def _crops(
+        self, network: Callable[[Tensor], tuple], samples: SampleList, images: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Return a feature network's maps of whole images, cropped to the windows of their samples, which recur."""
+        divisor, crops = self.data_preprocessor.pad_size_divisor, []
+        for image, sample in zip(images, cycle(samples), strict=False):
+            # Without the padding to the batch's size, so that the cache knows the frame again.
+            height, width = (-(-side // divisor) * divisor for side in sample.img_shape[:2])
+            levels = zip(
+                network(image[None, :, :height, :width]), self.temporal.feat_strides, strict=True
+            )
+            crops.append([_crop(maps[0], sample.crop_window, stride) for maps, stride in levels])
+        return tuple(torch.stack(level) for level in zip(*crops, strict=True))
 
     def _forget_features(self) -> None:
         if self.feature_cache is not None:
@@ -250,3 +249,81 @@ class SemiDFF(VideoDetector):
 def _without_dots(modules: dict[str, nn.Module]) -> dict[str, nn.Module]:
     """Rename modules for a ModuleDict, which takes no dots in names: ``backbone_layer4_2``."""
     return {name.replace('.', '_'): module for name, module in modules.items()}
+
+
+def _cropped_frames(
+    frames: Sequence[Tensor], samples: SampleList
+) -> tuple[list[Tensor], SampleList]:
+    """Crop the frames of a batch, (N, 3, H, W) each, to the windows of its samples; return samples of the crops."""
+    windows = [sample.crop_window for sample in samples]
+    frames = [
+        torch.stack([_crop(image, window) for image, window in zip(images, windows, strict=True)])
+        for images in frames
+    ]
+    samples = [sample.new() for sample in samples]
+    for sample, (*_, height, width) in zip(samples, windows, strict=True):
+        keys = ('img_shape', 'batch_input_shape', 'pad_shape')
+        sample.set_metainfo(dict.fromkeys(keys, (height, width)))
+    return frames, samples
+
+
+def _crop(maps: Tensor, window: Sequence[int], stride: float = 1) -> Tensor:
+    """Crop maps (C, H, W) to a window: top, left, height and width in pixels, multiples of the stride."""
+    top, left, height, width = (-int(-side // stride) for side in window)
+    return maps[..., top : top + height, left : left + width]
+
+
+class FeatureCache:
+    """Runs a frozen feature network once per frame, as far as memory allows.
+
+    Stage two draws its pairs from the same frames repeatedly, and the frozen feature network costs more than the
+    forward and backward pass of the temporal module. The cache's key is a frame's content, so that it is correct with
+    any augmentation, and the precision, which the steps of a training may change. Once full, the cache keeps its
+    content: in a random order all frames are equally likely to recur, and evicting the oldest ones would leave none
+    long enough.
+
+    Frames pass through the network one by one, so that a map does not depend on the batch, and a resumed training,
+    which starts with an empty cache, computes the same result.
+
+    Args:
+        network: Maps images (N, 3, H, W) to one map (N, C_l, H_l, W_l) per level.
+        gigabytes: Bound on the maps' host memory (1 GB = 10^9 bytes).
+
+    Raises:
+        ValueError: If ``gigabytes`` is not positive.
+    """
+
+    def __init__(self, network: Callable[[Tensor], tuple[Tensor, ...]], gigabytes: float) -> None:
+        if not gigabytes > 0:
+            raise ValueError(f'gigabytes must be positive, got {gigabytes}')
+        self.network = network
+        self.size = int(gigabytes * 1e9)
+        self.clear()
+
+    def __len__(self) -> int:
+        """Return the number of cached frames."""
+        return len(self._maps)
+
+    def clear(self) -> None:
+        """Empty the cache, after the network has changed."""
+        self._maps: dict[tuple, tuple[Tensor, ...]] = {}
+        self._free = self.size
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Return the network's maps of images (N, 3, H, W), without gradient."""
+        kind, frames = images.device.type, []
+        half = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
+        for image in images.split(1):
+            # With the shape, since black frames in portrait and landscape have the same bytes.
+            content = sha1(image.cpu().contiguous().numpy(), usedforsecurity=False).digest()
+            key = (image.shape, content, half)
+            maps = self._maps.get(key)
+            if maps is None:
+                maps = tuple(level.cpu() for level in self.network(image))
+                size = sum(level.nbytes for level in maps)
+                if size <= self._free:
+                    self._free -= size
+                    self._maps[key] = maps
+            frames.append(maps)
+        return tuple(torch.cat(level).to(images.device) for level in zip(*frames, strict=True))

@@ -16,13 +16,12 @@ from semidff.utils.checkpoint import load_for_test, read_checkpoint, stored_clas
 from semidff.utils.image_detectors import read_detector
 from semidff.utils.model_building import is_kind
 
-from .data_preprocessor import VideoDataPreprocessor, check_normalization, inherited_config
+from .data_preprocessor import preprocessor_of
 from .key_frame import FlowField, KeyFrame
 from .spatial import SpatialModule, Split
-from .spatial.twin import twin, with_test_cfg
+from .spatial.head_family import twin
 from .temporal import ResidualModule, TemporalModule
-from .temporal.level_channels import level_channels
-from .temporal.normalization import with_normalization
+from .temporal.temporal_module import with_normalization
 
 PARTS = ('temporal', 'task_network', 'feature_network')
 
@@ -36,13 +35,15 @@ class VideoDetector(BaseDetector):
     Args:
         detector: The mmdet detector that is the spatial module, its config, a config file, or the name of a model of
             mmdet, see :func:`~semidff.utils.image_detectors.read_detector`.
-        temporal: Config of the temporal module; None for a detector that works frame by frame only.
+        temporal: Config of the temporal module; None for a detector that works frame by frame only. Its channels and
+            strides are those of the feature network.
         split: The split point, where the feature network ends (DFF Table 5), or its config: ``ExtractFeatSplit``
             (None), ``ResNetSplit``, ``TowerSplit`` or ``OutputSplit``.
         trainable: Parts that are trained, of ``temporal``, ``task_network`` and ``feature_network``.
         non_key_test_cfg: Settings that replace some of the detector's ``test_cfg`` on non-key frames: fewer proposals
             make a second stage faster, ``dict(rpn=dict(max_per_img=100))``.
         checkpoint: Weights of the detector, a file or an address; ``init_weights()`` does not change them.
+        data_preprocessor: Used for a detector that has none of its own.
 
     Attributes:
         options: Speed options of the predictions, set by :func:`~semidff.inference.accelerate`, or None.
@@ -72,16 +73,11 @@ class VideoDetector(BaseDetector):
         spatial = SpatialModule(detector, split)
         if not isinstance(spatial.detector, BaseModel):
             raise TypeError(f'{type(spatial.detector).__name__} is no detector: give one')
-        typed = isinstance(data_preprocessor, dict) and temporal is not None
-        if typed and not is_kind(data_preprocessor, VideoDataPreprocessor):  # takes no pairs
-            data_preprocessor = inherited_config(dict(data_preprocessor=data_preprocessor))
-        super().__init__(data_preprocessor or inherited_config(detector), init_cfg)
+        super().__init__(preprocessor_of(spatial.detector, data_preprocessor), init_cfg)
         self.spatial = spatial
         if checkpoint is not None:
             self._load_detector(checkpoint)
         self.non_key_test_cfg = non_key_test_cfg or {}
-        with_test_cfg(self.spatial.detector, self.non_key_test_cfg)  # refuses unknown settings
-        check_normalization(self.data_preprocessor, self.spatial.detector)
         self.temporal = None if temporal is None else self._build_temporal(temporal)
         self.options: Any = None
         # Parameters that the detector itself froze, such as its stem, stay frozen.
@@ -99,13 +95,9 @@ class VideoDetector(BaseDetector):
         """Build the temporal module; what its config leaves open follows from the detector."""
         if is_kind(config, TemporalModule | ResidualModule):
             channels, strides = self.spatial.probe_levels()
-            config = {'feat_channels': channels, 'feat_strides': strides, **config}
-            typed = config['feat_strides']
-            config['feat_strides'] = typed = (*typed,) if isinstance(typed, Sequence) else (typed,)
-            _check_levels('strides', typed, strides)
-            _check_levels('channels', level_channels(config['feat_channels'], typed), channels)
-            if is_kind(config, TemporalModule):
-                config.setdefault('padding', self.spatial.split.padding)
+            config = {**config, 'feat_channels': channels, 'feat_strides': strides}
+        if is_kind(config, TemporalModule):
+            config.setdefault('padding', self.spatial.split.padding)
         return MODELS.build(with_normalization(config, self.data_preprocessor))
 
     @classmethod
@@ -259,16 +251,3 @@ class VideoDetector(BaseDetector):
     def _forward(self, batch_inputs: Tensor, batch_data_samples: SampleList | None = None) -> tuple:
         """Return the features, for tools that trace the network."""
         return self.extract_feat(batch_inputs)
-
-
-def _check_levels(name: str, typed: tuple, found: Sequence) -> None:
-    """Check strides or channels of the feature levels against those of the feature network.
-
-    Raises:
-        ValueError: If they differ.
-    """
-    if typed != tuple(found):
-        raise ValueError(
-            f'temporal.feat_{name} is {typed}, but the {name} of the feature network are {found}: correct the setting, '
-            'or leave it out'
-        )

@@ -5,7 +5,7 @@ import pytest
 import torch
 from mmcv.ops import nms
 
-from semidff.models.rfcn.original import OriginalBoxCoder, OriginalOverlaps
+from semidff.models.rfcn import OriginalBoxCoder, OriginalOverlaps
 from tests.test_golden.original import arrays, config, head, relative
 
 

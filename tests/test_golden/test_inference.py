@@ -6,7 +6,7 @@ import torch
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 
-from semidff.models.rfcn.original.bbox_head import detections
+from semidff.models.rfcn.original_heads import detections
 from tests.test_golden.original import (
     arrays,
     config,
@@ -136,7 +136,7 @@ def test_end_to_end(detector, frame):
     spatial = detector.spatial.detector
     check_rpn(*(out[0] for out in spatial.rpn_head(whole)), frame, WHOLE)
     raw = detector.spatial.raw_outputs(whole)
-    (proposals,) = detector.spatial.proposals(raw, [sample()])
+    (proposals,) = detector.spatial.heads.proposals(raw, [sample()])
     assert (proposals.bboxes - golden(frame, 'rois')[:, 1:]).abs().max() < 1e-3
     check_head(*spatial.roi_head.forward(whole, [proposals]), frame, WHOLE)
     assert unmatched(result.pred_instances, frame) <= 0.01

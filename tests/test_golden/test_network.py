@@ -65,9 +65,9 @@ def test_heads_on_both_frames(model):
     for who, feature in (('key', 'key_conv_feat'), ('cur', 'cur_conv_feat')):
         give_proposals(model, golden[f'{who}_rois'])
         features = (torch.from_numpy(golden[feature]),)
-        proposals = model.teacher.proposals(None, None)
+        proposals = model.teacher.heads.proposals(None, None)
         raw = model.spatial.raw_outputs(features)
-        heads = by_name(model.spatial.head_outputs(raw, [sample()], proposals))
+        heads = by_name(model.spatial.heads.head_outputs(raw, [sample()], proposals))
         check_heads(heads, golden, f'{who}_rpn_cls_score', f'{who}_rpn_bbox_pred_raw')
         logits = in_original_classes(heads['roi_cls'])
         assert relative(logits, golden[f'{who}_cls_score']) < 1e-5

@@ -6,7 +6,7 @@ import torch
 
 from semidff.engine import RMSpropMX
 from semidff.models.losses import class_distillation_loss
-from semidff.models.rfcn.ps_roi_pool import ExactPSRoIPool
+from semidff.models.rfcn import ExactPSRoIPool
 from semidff.models.temporal import warp
 from tests.test_golden.original import arrays, relative
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from mmengine.config import ConfigDict
 
-from semidff.models.rfcn.original.rpn_head import propose
+from semidff.models.rfcn.original_heads import propose
 from tests.test_golden.original import arrays, head
 
 STDS = torch.tensor([0.1, 0.1, 0.4, 0.4])

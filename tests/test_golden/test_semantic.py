@@ -50,9 +50,9 @@ def check_losses(losses: dict, golden: np.ndarray) -> None:
 def test_teacher_and_student_outputs(model, case):
     golden = arrays(FILE)
     batch = compared(model)
-    given = model.teacher.proposals(None, None)
+    given = model.teacher.heads.proposals(None, None)
     teacher, student = (
-        by_name(spatial.head_outputs(spatial.raw_outputs(features), batch.samples, given))
+        by_name(spatial.heads.head_outputs(spatial.raw_outputs(features), batch.samples, given))
         for spatial, features in (
             (batch.teacher, batch.target),
             (batch.student, batch.propagated),

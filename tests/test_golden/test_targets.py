@@ -5,7 +5,7 @@ import pytest
 import torch
 from mmengine.structures import InstanceData
 
-from semidff.models.rfcn.original.roi_head import with_true_boxes
+from semidff.models.rfcn.original_heads import with_true_boxes
 from tests.test_golden.original import arrays, head, relative
 
 BACKGROUND = 1

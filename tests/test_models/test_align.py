@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from semidff.models.temporal.align import align
+from semidff.models.temporal.warp import align
 
 STRIDE = 16
 

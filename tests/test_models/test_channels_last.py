@@ -7,15 +7,13 @@ import mmdet
 import pytest
 import torch
 from mmcv.cnn import build_conv_layer
-from mmdet.models import ResNet
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
 from torch import Tensor
 
-from semidff.models.channels_last import _deviation, to_channels_last
-from tests.tiny_video import build, video_detector_cfg
+from semidff.models.precision import to_channels_last
 
 # Stock configs with operators of mmcv: as modules, in the backbone, the neck and the head, and as functions.
 CONFIGS = (
@@ -54,51 +52,6 @@ def test_stock_detectors_compute_the_same(path):
         assert (reference - found).abs().max() <= 1e-4 * scale + 1e-6
     if 'centernet' in path:  # its post-processing calls `view`
         assert all(found.is_contiguous() for found in after[-3:])
-
-
-class RawMemory(ResNet):
-    """Reads the memory of its last map as a compiled operator of an unknown library does."""
-
-    def forward(self, x):
-        *others, last = super().forward(x)
-        n, c, h, w = last.shape
-        return *others, last.as_strided(last.shape, (c * h * w, h * w, w, 1))
-
-
-@pytest.mark.parametrize('backbone', [RawMemory, ResNet])
-def test_unknown_operators_are_found_by_their_features(backbone, log):
-    cfg = video_detector_cfg()
-    cfg['detector']['backbone']['type'] = backbone
-    model, images = build(cfg), torch.randn(1, 3, 64, 96)
-    with torch.no_grad():
-        expected = model.spatial.features(images)
-        for _ in range(2):
-            to_channels_last(model)
-            found = model.spatial.features(images.contiguous(memory_format=torch.channels_last))
-            torch.testing.assert_close(found, expected)
-    weights = (
-        model.spatial.detector.backbone.layer1[0].conv1.weight,
-        next(model.temporal.flow_network.parameters()),
-    )
-    last = [w.is_contiguous(memory_format=torch.channels_last) for w in weights]
-    assert last == [backbone is ResNet, True]
-    warned = 'channels-last maps change the features of RetinaNet' in log.text
-    assert warned == (backbone is RawMemory)
-
-
-def test_the_teachers_own_feature_network_is_compared_too():
-    cfg = video_detector_cfg()
-    cfg.update(type='SemiDFF')
-    cfg['detector']['backbone']['type'] = RawMemory
-    model, images = build(cfg), torch.randn(1, 3, 64, 96)
-    model.own_teacher_features()
-    model.reset_teacher()
-    with torch.no_grad():
-        expected = model.spatial.features(images)
-        to_channels_last(model)
-        images = images.contiguous(memory_format=torch.channels_last)
-        for found in (model.spatial.features(images), model.teacher.features(images)):
-            torch.testing.assert_close(found, expected)
 
 
 @pytest.mark.parametrize('kind', ['ConvWS', 'ConvAWS'])
@@ -169,9 +122,3 @@ def test_the_grid_head_of_grid_rcnn():
         to_channels_last(head)
         found = head(images.contiguous(memory_format=torch.channels_last))['fused']
     torch.testing.assert_close(found, expected)
-
-
-@pytest.mark.parametrize('maps', [(1.0, float('nan')), (float('nan'), 1.0)])
-def test_features_that_are_not_numbers_differ(maps):
-    before = torch.ones(1), torch.ones(1)
-    assert not _deviation(before, tuple(torch.tensor([value]) for value in maps)) <= 0.01

@@ -177,18 +177,6 @@ def test_channels_last_maps_are_corrected_alike():
         assert torch.allclose(a, b, atol=1e-4)
 
 
-def test_a_missing_context_is_refused():
-    module = build()
-    flow, scale, _ = module.fields(*frames(module))
-    with pytest.raises(ValueError, match='context'):
-        module.propagate(maps(), flow, scale)
-
-
 def test_a_flow_without_hidden_features_is_refused():
     with pytest.raises(ValueError, match='correction_width=0'):
         build(flow_network=dict(type='OpenCVFlow'), with_scale=False)
-
-
-def test_channels_of_every_level_are_needed():
-    with pytest.raises(ValueError, match='different numbers of levels'):
-        build(feat_channels=(6, 3))

@@ -1,12 +1,8 @@
 import pytest
 import torch
-from mmdet.models.data_preprocessors import DetDataPreprocessor
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmengine.registry import init_default_scope
-from torch import nn
-
-from semidff.models.data_preprocessor import inherited_config
 
 
 def build():
@@ -65,14 +61,6 @@ def test_frames_are_those_of_mmdet(settings, normalized):
     ]
 
 
-def test_the_detector_of_the_caller_keeps_its_augmentations():
-    augment = dict(type='BatchSyncRandomResize', random_size_range=(32, 64), interval=1)
-    detector = nn.Module()
-    detector.data_preprocessor = DetDataPreprocessor(batch_augments=[augment])
-    assert inherited_config(detector).batch_augments is None
-    assert len(detector.data_preprocessor.batch_augments) == 1
-
-
 def test_frames_may_be_double_and_require_gradients():
     preprocessor = build().double()
     frames = [torch.rand(3, 16, 16, dtype=torch.float64, requires_grad=True) for _ in range(2)]
@@ -82,12 +70,6 @@ def test_frames_may_be_double_and_require_gradients():
     assert all(
         (frame.grad.flatten(1).mean(1) == torch.tensor([0.25, 0.5, 1])).all() for frame in frames
     )
-
-
-@pytest.mark.parametrize('shapes', [(4, 4), (1, 1), (3, 1)])
-def test_frames_with_other_channels_are_refused(shapes):
-    with pytest.raises(ValueError, match='frames must have 3 channels, got'):
-        build()(batch(*(random(c, 16, 16) for c in shapes)))
 
 
 def test_channels_are_exchanged_and_normalized():

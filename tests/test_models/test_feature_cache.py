@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from semidff.models.feature_cache import FeatureCache
+from semidff.models.semi_dff import FeatureCache
 from tests.models import frames
 
 VISITS = ([0, 1, 2, 3], [3, 0], [2, 2, 1])

@@ -8,8 +8,8 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from semidff.models.temporal import FlowNetInception, FlowNetS, TemporalModule
+from semidff.models.temporal.flow_networks import FlowNetwork
 from semidff.models.temporal.flownet_inception import Inception
-from semidff.models.temporal.refinement import FlowNetwork
 
 # DFF Table 2: FLOPs of the feature network / FLOPs of the flow network
 TABLE_2 = {

@@ -189,24 +189,12 @@ def test_settings_of_non_key_frames():
         again = model.predict_key(frames(1), samples(1))[0]
     assert len(fewer[0].pred_instances) < len(results[0].pred_instances)
     assert len(again[0].pred_instances) == len(results[0].pred_instances)
-    with pytest.raises(ValueError, match='FasterRCNN has no test setting rpn.max_per_image'):
-        build(dict(config, non_key_test_cfg=dict(rpn=dict(max_per_image=3))))
-    with pytest.raises(ValueError, match='FasterRCNN has no test setting rpn.nms.iou_thresh'):
-        build(dict(config, non_key_test_cfg=dict(rpn=dict(nms=dict(iou_thresh=0.5)))))
-    build(dict(config, non_key_test_cfg=dict(rpn=dict(nms=dict(type='soft_nms', min_score=0.1)))))
-    with pytest.raises(ValueError, match='no test setting rccn'):
-        build(dict(config, non_key_test_cfg=dict(rccn=dict(score_thr=0.5))))
-    with pytest.raises(ValueError, match='the test settings rpn must be a dict, got 100'):
-        build(dict(config, non_key_test_cfg=dict(rpn=100)))
 
 
 def test_outputs_that_differ_in_training_are_refused():
-    detector = stock('vfnet/vfnet_r50_fpn_1x_coco.py')
-    split = OutputSplit()
-    split.check(detector)
-    detector.train()
+    spatial = SpatialModule(stock('vfnet/vfnet_r50_fpn_1x_coco.py'), OutputSplit()).train()
     with pytest.raises(TypeError, match='VFNetHead returns other outputs in training'):
-        split.features(detector, torch.zeros(1, 3, 64, 64))
+        spatial.features(torch.zeros(1, 3, 64, 64))
 
 
 @pytest.mark.parametrize('normalized', [False, True])
@@ -214,11 +202,9 @@ def test_outputs_in_other_units_in_training_are_refused(normalized):
     """In pixels in tests and, with normalized boxes, in strides in training."""
     config = fcos()
     config['bbox_head']['norm_on_bbox'] = normalized
-    detector, split = build(config), OutputSplit()
-    split.check(detector)
-    detector.train()
+    spatial = SpatialModule(build(config), OutputSplit()).train()
     if normalized:
         with pytest.raises(TypeError, match='FCOSHead returns other outputs in training'):
-            split.features(detector, frames(1))
+            spatial.features(frames(1))
     else:
-        split.features(detector, frames(1))
+        spatial.features(frames(1))

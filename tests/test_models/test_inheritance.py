@@ -78,24 +78,6 @@ def test_the_probe_leaves_no_trace():
     assert modes == [module.training for module in typed.modules()]
 
 
-@pytest.mark.parametrize(
-    ('video', 'own', 'message'),
-    [
-        ({}, NORMALIZATION, "with nothing .channels bgr., the detector's own with {'mean'"),
-        (NORMALIZATION, {}, "the detector's own with nothing .channels bgr.: leave model.data_"),
-        (dict(bgr_to_rgb=True), {}, 'with nothing .channels rgb.*with nothing .channels bgr.'),
-        ({}, dict(pad_size_divisor=32), "has pad_size_divisor=1, the detector's own 32"),
-        (dict(pad_value=114), {}, "has pad_value=114, the detector's own 0"),
-    ],
-)
-def test_another_normalization_is_refused(video, own, message):
-    broken = config('retinanet')
-    broken['detector']['data_preprocessor'] = dict(type='DetDataPreprocessor', **own)
-    broken['data_preprocessor'] = dict(type='VideoDataPreprocessor', **video)
-    with pytest.raises(ValueError, match=message):
-        models.build(broken)
-
-
 def test_the_type_of_a_preprocessor_may_be_a_class():
     cfg = config('retinanet')
     cfg['detector']['data_preprocessor']['type'] = DetDataPreprocessor
@@ -125,25 +107,6 @@ def test_what_is_no_detector_is_refused(detector, message):
         models.build(dict(type='VideoDetector', detector=detector))
 
 
-@pytest.mark.parametrize('strides', [16, (16,), (4, 8, 16)])
-def test_other_strides_are_refused(strides):
-    with pytest.raises(ValueError, match='the strides of the feature network are .8.*, 16.*, 32'):
-        models.build(config('retinanet', feat_strides=strides))
-
-
-@pytest.mark.parametrize('channels', [1024, (16, 16, 8), (16, 16)])
-def test_other_channels_are_refused(channels):
-    with pytest.raises(ValueError, match='feat_channels'):
-        models.build(config('retinanet', feat_channels=channels, with_scale=False))
-
-
-def test_a_detector_without_preprocessor_is_refused():
-    broken = config('retinanet')
-    del broken['detector']['data_preprocessor']
-    with pytest.raises(ValueError, match='without which frames are not normalized'):
-        models.build(broken)
-
-
 @pytest.mark.parametrize('rgb', [False, True])
 def test_optical_flow_inherits_the_normalization(rgb):
     cfg = config('retinanet', flow_network=dict(type='OpenCVFlow'), with_scale=False)
@@ -156,20 +119,6 @@ def test_optical_flow_inherits_the_normalization(rgb):
     frame[0] = 255  # blue
     data = model.data_preprocessor(dict(inputs=[frame], data_samples=None), False)
     assert model.temporal.prepare(data['inputs']).unique().tolist() == [29]  # 0.114 * 255
-
-
-@pytest.mark.parametrize('change', [dict(bgr_to_rgb=False), dict(std=[1.0] * 3)])
-def test_mmtrackings_flow_network_needs_its_normalization(change):
-    flow = dict(flow_network=dict(type='MMTrackingFlowNet', width=1 / 8))
-    models.build(config('retinanet', **flow))
-    broken = config('retinanet', **flow)
-    broken['detector']['data_preprocessor'].update(change)
-    with pytest.raises(ValueError, match='MMTrackingFlowNet needs frames in the order RGB'):
-        models.build(broken)
-
-
-def test_the_stride_of_a_single_level_may_be_a_number():
-    assert models.build(config('rfcn', feat_strides=16)).temporal.feat_strides == (16,)
 
 
 def test_semi_supervised_detectors_are_refused():
@@ -195,19 +144,6 @@ def test_panoptic_segmentation_is_refused(name):
     detector.backbone.pop('init_cfg')
     with pytest.raises(TypeError, match='predicts panoptic segmentation alone: give a detector'):
         models.build(dict(type='VideoDetector', detector=detector))
-
-
-def test_preprocessors_that_take_no_pairs_are_refused():
-    broken = config('retinanet')
-    broken['detector']['data_preprocessor']['type'] = 'TrackDataPreprocessor'
-    with pytest.raises(ValueError, match='TrackDataPreprocessor.*does not take frame pairs'):
-        models.build(broken)
-
-
-@pytest.mark.parametrize('strides', [(4, 8, 16), (8, 16, 64), (16, 32, 64)])
-def test_strides_that_do_not_fit_are_refused(strides):
-    with pytest.raises(ValueError, match='temporal.feat_strides'):
-        models.build(config('retinanet', feat_channels=16, feat_strides=strides))
 
 
 def test_levels_of_different_channels_have_a_scale_field_each():

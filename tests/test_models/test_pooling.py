@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from semidff.models.temporal.pooling import average_pool
+from semidff.models.temporal.warp import average_pool
 
 
 @pytest.mark.parametrize('size', [1, 2, 3, 4])

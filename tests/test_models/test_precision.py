@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from semidff.analysis.stock_detectors import build_stock
 from semidff.models.precision import keep_boxes_precise, run_in_full_precision, to_half
-from semidff.models.spatial.probe import plain_samples
+from semidff.models.spatial import plain_samples
 from semidff.models.video_detector import VideoDetector
 from tests import models
 

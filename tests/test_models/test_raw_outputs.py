@@ -7,7 +7,7 @@ from torch import nn
 from semidff.models import SpatialModule
 from semidff.models.spatial import ResNetSplit
 from semidff.models.spatial.head_family import levels, numbered
-from semidff.models.spatial.output_split import OutputSplit
+from semidff.models.spatial.head_splits import OutputSplit
 from tests.models import KINDS, build, frames, samples
 
 NAMES = dict(

@@ -205,21 +205,6 @@ def test_windows_are_crops_of_the_features_of_whole_frames(kind, step, both, mon
             assert torch.allclose(level[i], of_frame[i][(..., *place)], atol=1e-5)
 
 
-def test_windows_without_kept_features_are_refused():
-    model = tiny_semi_dff().train()
-    model.enter_step([REG], ('temporal',))
-    with pytest.raises(ValueError, match='feature_cache'):
-        model(pairs(1), cropped_samples([(0, 0, 32, 32)]), mode='loss')
-    model = tiny_semi_dff(feature_cache=1.0).train()
-    model.enter_step([REG], ('temporal',))
-    with pytest.raises(ValueError, match='differ in size'):
-        model(pairs(), cropped_samples([(0, 0, 32, 32), (0, 0, 32, 48)]), mode='loss')
-    with pytest.raises(
-        ValueError, match=r'begins at \(0, 8\), which are no multiples of .*divisor'
-    ):
-        model(pairs(1), cropped_samples([(0, 8, 32, 32)]), mode='loss')
-
-
 def test_losses_of_objectives_of_one_type_are_added():
     model = tiny_semi_dff().train()
     single = []

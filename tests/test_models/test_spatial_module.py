@@ -57,8 +57,8 @@ def test_head_outputs_have_a_row_per_anchor_and_roi(kind):
     with torch.no_grad():
         features = spatial.features(frames(2))
         raw = spatial.raw_outputs(features)
-        proposals = spatial.proposals(raw, samples(2))
-        heads = by_name(spatial.head_outputs(raw, samples(2), proposals))
+        proposals = spatial.heads.proposals(raw, samples(2))
+        heads = by_name(spatial.heads.head_outputs(raw, samples(2), proposals))
     anchors = 2 * 2 * sum(f.shape[-2] * f.shape[-1] for f in features)
     if kind == 'retinanet':
         assert proposals is None
@@ -79,7 +79,7 @@ def test_rows_are_in_the_order_of_the_anchors():
     with torch.no_grad():
         features = spatial.features(frames(2))
         scores, boxes = spatial.detector.rpn_head(features)
-        heads = by_name(spatial.head_outputs(spatial.raw_outputs(features), samples(2), None))
+        heads = by_name(spatial.heads.head_outputs(spatial.raw_outputs(features), samples(2), None))
     n, y, x, a = 1, 2, 3, 1
     row = ((n * 4 + y) * 6 + x) * 2 + a
     assert torch.equal(heads['rpn_cls'][row], scores[0][n, 2 * a : 2 * a + 2, y, x])
@@ -113,7 +113,7 @@ def test_a_detector_without_dense_head_says_so():
     with pytest.raises(
         TypeError, match='head outputs of Queries. Only the regression loss applies'
     ):
-        SpatialModule(Queries()).head_outputs({}, [], None)
+        SpatialModule(Queries()).heads.head_outputs({}, [], None)
 
 
 @pytest.mark.parametrize(

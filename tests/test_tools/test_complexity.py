@@ -46,11 +46,7 @@ def test_flow_networks_are_compared(tool, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "dict(type='FlowNetS', width=0.125)" in printed and 's at l = 10' in printed
     figures = json.loads((tmp_path / 'o.json').read_text())['flow_networks']
-    assert {one['flow_network']['type'] for one in figures} == {
-        'FlowNetS',
-        'FlowNetInception',
-        'FlowNetLight',
-    }
+    assert {one['flow_network']['type'] for one in figures} == {'FlowNetS', 'FlowNetInception'}
 
 
 def test_pretrained_weights_are_not_looked_for(tool, capsys):

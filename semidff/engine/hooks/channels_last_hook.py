@@ -5,7 +5,7 @@ from mmdet.registry import HOOKS
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from semidff.models.channels_last import to_channels_last
+from semidff.models.precision import to_channels_last
 from semidff.utils.model_building import unwrapped
 
 

@@ -14,7 +14,6 @@ from mmengine.runner import Runner
 
 from semidff.utils.logs import log_warning
 from semidff.utils.model_building import unwrapped
-from semidff.utils.setting_checks import settings_of
 
 from ..optimizers.bfloat16_optim_wrapper import BFloat16OptimWrapper
 from .accumulating_loop import AccumulatingLoop
@@ -57,8 +56,6 @@ class DistillationLoop(AccumulatingLoop):
         model = unwrapped(runner.model)
         if any('feature_network' in step['trainable'] for step in steps):
             model.own_teacher_features()
-        if any(value == 'RandomCropWindow' for _, value in settings_of(settings)):
-            model.check_crop_windows()
         # A hook, since the optimizer state of a checkpoint is loaded before the loop runs.
         runner.register_hook(DistillationStepHook(steps), priority='VERY_HIGH')
 

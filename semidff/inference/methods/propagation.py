@@ -14,7 +14,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
 from semidff.models.key_frame import FlowField, KeyFrame
-from semidff.models.temporal.normalization import with_normalization
+from semidff.models.temporal.temporal_module import with_normalization
 from semidff.utils.logs import log_warning
 
 from .base import METHODS, Frames, MethodError, VideoMethod

@@ -1,7 +1,20 @@
-"""R-FCN, the detector of both papers (Dai et al., NIPS 2016)."""
+"""R-FCN, the detector of both papers (Dai et al., NIPS 2016), and its conventions in the original MXNet code."""
 
-from . import original
-from .ps_roi_pool import ExactPSRoIPool, PSRoIPool
-from .rfcn import RFCN, RFCNNeck, RFCNRoIHead, RFCNRPNHead, ScoreMaps
-from .rfcn_bbox_head import RFCNBBoxHead
-from .rfcn_heads import RFCNHeads
+from .original_boxes import (
+    OriginalAnchorAssigner,
+    OriginalAnchorGenerator,
+    OriginalAnchorSampler,
+    OriginalBoxCoder,
+    OriginalOverlaps,
+)
+from .original_heads import OriginalBBoxHead, OriginalRoIHead, OriginalRPNHead
+from .rfcn import (
+    RFCN,
+    ExactPSRoIPool,
+    PSRoIPool,
+    RFCNBBoxHead,
+    RFCNNeck,
+    RFCNRoIHead,
+    RFCNRPNHead,
+    ScoreMaps,
+)

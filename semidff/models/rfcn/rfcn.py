@@ -1,16 +1,21 @@
-"""R-FCN, the default spatial module (semi-DFF 3.2; Dai et al., NIPS 2016)."""
+"""R-FCN, the default spatial module (semi-DFF 3.2; Dai et al., NIPS 2016): detector, heads and RoI pooling."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import torch
 import torch.nn.functional as F
 from mmdet.models.dense_heads import RPNHead
 from mmdet.models.detectors import TwoStageDetector
 from mmdet.models.roi_heads import StandardRoIHead
+from mmdet.models.roi_heads.bbox_heads import BBoxHead
 from mmdet.registry import MODELS
 from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
+from torchvision import ops
+
+MODELS.register_module(name='PSRoIAlign', module=ops.PSRoIAlign, force=False)
 
 
 class ScoreMaps(NamedTuple):
@@ -37,12 +42,6 @@ class RFCN(TwoStageDetector):
     the first channels go to the RPN, the last ones to the position-sensitive head. Arguments are those of mmdet's
     ``TwoStageDetector``.
     """
-
-    def score_maps(self, features: Sequence[Tensor]) -> ScoreMaps:
-        """Apply the convolutions of both heads to the one level of features (N, C, H, W)."""
-        (level,) = features
-        head = self.roi_head.bbox_head
-        return ScoreMaps(*self.rpn_head.score_maps(level), *head.score_maps(level))
 
 
 @MODELS.register_module()
@@ -125,7 +124,7 @@ class RFCNRPNHead(RPNHead):
 
 @MODELS.register_module()
 class RFCNRoIHead(StandardRoIHead):
-    """mmdet's RoI head around a :class:`~semidff.models.rfcn.rfcn_bbox_head.RFCNBBoxHead`, without RoI extractor."""
+    """mmdet's RoI head around a :class:`RFCNBBoxHead`, without RoI extractor."""
 
     def init_bbox_head(self, bbox_roi_extractor: dict | None, bbox_head: dict) -> None:
         """Build the head; ``bbox_roi_extractor`` must be None."""
@@ -140,3 +139,189 @@ class RFCNRoIHead(StandardRoIHead):
         """Return logits and deltas of RoIs (R, 5) on the one feature level, or on its score maps."""
         logits, deltas = self.bbox_head(x if isinstance(x, ScoreMaps) else x[0], rois)
         return dict(cls_score=logits, bbox_pred=deltas, bbox_feats=logits)
+
+
+@MODELS.register_module()
+class RFCNBBoxHead(BBoxHead):
+    """Position-sensitive score and box maps, pooled per RoI and averaged over the bins ("vote").
+
+    Args:
+        in_channels: The head reads the *last* ``in_channels`` channels of the features.
+        num_classes: Number of foreground classes C.
+        bins: k, bins per side.
+        pooling: Config of the pooling operator, built with ``output_size`` k; by default the original's at stride
+            16.
+        box_groups: Groups of four box outputs. The original has 2 and decodes only the last one, that of the
+            foreground.
+        ohem: Number of hardest RoIs per image that the loss includes; None for all sampled RoIs.
+        kwargs: Arguments of mmdet's ``BBoxHead``, such as losses and box coder.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 512,
+        num_classes: int = 30,
+        bins: int = 7,
+        pooling: dict | None = None,
+        box_groups: int = 1,
+        ohem: int | None = None,
+        init_cfg: dict | list | None = None,
+        **kwargs,
+    ) -> None:
+        super().__init__(
+            in_channels=in_channels,
+            num_classes=num_classes,
+            roi_feat_size=bins,
+            reg_class_agnostic=True,
+            init_cfg=init_cfg or dict(type='Normal', layer='Conv2d', std=0.01),
+            **kwargs,
+        )
+        del self.fc_cls, self.fc_reg
+        self.conv_cls = nn.Conv2d(in_channels, (num_classes + 1) * bins**2, 1)
+        self.conv_reg = nn.Conv2d(in_channels, 4 * box_groups * bins**2, 1)
+        pooling = pooling or dict(type='ExactPSRoIPool', spatial_scale=1 / 16)
+        self.pooling = MODELS.build(dict(pooling, output_size=bins))
+        self.ohem = ohem
+
+    def score_maps(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Return position-sensitive score and box maps (N, groups * k * k, H, W) of features (N, C, H, W)."""
+        x = features[:, -self.in_channels :]
+        return self.conv_cls(x), self.conv_reg(x)
+
+    def forward(self, features: Tensor | ScoreMaps, rois: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute logits and boxes of RoIs.
+
+        Args:
+            features: Features (N, C, H, W), or their score maps.
+            rois: (R, 5), image index and box in pixels of the network's input.
+
+        Returns:
+            Logits (R, num_classes + 1), background last, and normalized deltas (R, 4 * box_groups).
+        """
+        if isinstance(features, ScoreMaps):
+            maps = features.roi_scores, features.roi_deltas
+        else:
+            maps = self.score_maps(features)
+        # torchvision's operators need maps and boxes of one type; under autocast, the maps are in half precision.
+        logits, deltas = (self.pooling(m.float(), rois.float()).mean((2, 3)) for m in maps)
+        return logits, deltas
+
+    def loss(
+        self, cls_score: Tensor, bbox_pred: Tensor, rois: Tensor, *targets: Tensor, **kwargs
+    ) -> dict:
+        """Compute mmdet's RoI loss on the foreground group, over the hardest RoIs if ``ohem`` is set.
+
+        Arguments are those of mmdet: ``targets`` are labels, their weights, box targets and their weights.
+        """
+        rows = (cls_score, bbox_pred[:, -4:], rois, *targets)
+        if self.ohem is not None:
+            labels, _, *boxes = targets
+            chosen = self._hardest(*rows[:3], labels, *boxes)
+            rows = [row[chosen] for row in rows]
+        return super().loss(*rows, **kwargs)
+
+    @torch.no_grad()
+    def _hardest(
+        self,
+        cls_score: Tensor,
+        bbox_pred: Tensor,
+        rois: Tensor,
+        labels: Tensor,
+        bbox_targets: Tensor,
+        bbox_weights: Tensor,
+    ) -> Tensor:
+        """Return the indices of each image's ``ohem`` RoIs with the largest sum of class and box loss."""
+        per_roi = self._class_losses(cls_score, labels)
+        box = F.smooth_l1_loss(bbox_pred, bbox_targets, reduction='none')
+        per_roi = per_roi + (box * bbox_weights).sum(1)
+        chosen = []
+        for image in rois[:, 0].unique():
+            own = (rois[:, 0] == image).nonzero()[:, 0]
+            chosen.append(own[per_roi[own].topk(min(self.ohem, len(own))).indices])
+        return torch.cat(chosen) if chosen else labels.new_zeros(0)
+
+    def _class_losses(self, cls_score: Tensor, labels: Tensor) -> Tensor:
+        """Return the class loss of each RoI, (R,)."""
+        return F.cross_entropy(cls_score, labels, reduction='none')
+
+    def _predict_by_feat_single(self, roi, cls_score, bbox_pred, *args, **kwargs):
+        """Decode the foreground group only."""
+        bbox_pred = None if bbox_pred is None else bbox_pred[:, -4:]
+        return super()._predict_by_feat_single(roi, cls_score, bbox_pred, *args, **kwargs)
+
+
+@MODELS.register_module()
+class PSRoIPool(ops.PSRoIPool):
+    """torchvision's position-sensitive RoI pooling, including the last row and the last column of the maps.
+
+    torchvision's forward pass omits them (it clips bins at ``height - 1`` and ``width - 1``), its backward pass does
+    not. Bins at the border then get a gradient that no change of the maps reduces, scores there grow without bound,
+    and training diverges. Padding by one row and column of zeros moves the clipping to where no bin reaches; the
+    gradient of the padding is dropped.
+
+    Args:
+        output_size: Bins per side, k.
+        spatial_scale: Cells per pixel, 1 / stride.
+    """
+
+    def forward(self, maps: Tensor, rois: Tensor) -> Tensor:
+        """Pool score maps.
+
+        Args:
+            maps: Position-sensitive maps (N, C * k * k, H, W), channel = (c * k + row) * k + column.
+            rois: Rows of (image index, x1, y1, x2, y2) in pixels, within the image, (R, 5).
+
+        Returns:
+            Tensor of shape (R, C, k, k).
+        """
+        return super().forward(F.pad(maps, (0, 1, 0, 1)), rois)
+
+
+@MODELS.register_module()
+class ExactPSRoIPool(nn.Module):
+    """The pooling of the original R-FCN and DFF: the average over the cells that a bin touches.
+
+    Boxes are rounded to whole *pixels*, where :class:`PSRoIPool` rounds them to whole *cells* of 16 pixels; their far
+    side is inclusive. A bin covers the cells from the floor of its start to the ceiling of its end, clipped to the map;
+    an empty bin is 0. torchvision's operator gets each bin as a box of whole cells, which it does not round. Arguments
+    are those of :class:`PSRoIPool`.
+    """
+
+    def __init__(self, output_size: int, spatial_scale: float) -> None:
+        super().__init__()
+        self.output_size = output_size
+        self.spatial_scale = spatial_scale
+
+    def forward(self, maps: Tensor, rois: Tensor) -> Tensor:
+        """Pool score maps; arguments and result as of :meth:`PSRoIPool.forward`."""
+        k = self.output_size
+        height, width = maps.shape[-2:]
+        top, bottom = self._bins(rois[:, 2], rois[:, 4], height)
+        left, right = self._bins(rois[:, 1], rois[:, 3], width)
+        # One image per bin, k * k per image of the batch; padded as in PSRoIPool.
+        of_bins = maps.unflatten(1, (-1, k * k)).transpose(1, 2).flatten(0, 1)
+        image = rois[:, 0, None, None] * k**2 + torch.arange(k**2, device=rois.device).view(k, k)
+        boxes = torch.stack(
+            torch.broadcast_tensors(
+                image, left[:, None, :], top[:, :, None], right[:, None, :], bottom[:, :, None]
+            ),
+            dim=-1,
+        )
+        mean = ops.ps_roi_pool(
+            F.pad(of_bins, (0, 1, 0, 1)), boxes.flatten(0, 2).to(maps.dtype), 1, 1.0
+        )
+        empty = (bottom <= top)[:, :, None] | (right <= left)[:, None, :]
+        mean = mean.view(len(rois), k, k, of_bins.size(1)).masked_fill(empty[..., None], 0)
+        return mean.permute(0, 3, 1, 2)
+
+    def _bins(self, low: Tensor, high: Tensor, size: int) -> tuple[Tensor, Tensor]:
+        """Return the first and one-past-last cell of the k bins of each RoI along one axis, (R, k) each."""
+        k = self.output_size
+        # Half away from zero, as in C; torch.round rounds half to even.
+        first, last = (x.float().sign() * (x.float().abs() + 0.5).floor() for x in (low, high))
+        start, end = first * self.spatial_scale, (last + 1) * self.spatial_scale
+        bin_size = (end - start).clamp(min=0.1) / k
+        index = torch.arange(k, device=low.device, dtype=start.dtype)
+        first = (index * bin_size[:, None] + start[:, None]).floor()
+        last = ((index + 1) * bin_size[:, None] + start[:, None]).ceil()
+        return first.clamp(0, size), last.clamp(0, size)

@@ -19,8 +19,8 @@ from .head_family import (
     levels,
     numbered,
     rows,
+    twin,
 )
-from .twin import twin
 
 ROI_INPUTS = 'roi_inputs'
 """Name of the heads' inputs among the raw outputs of a detector whose RoI head reads them."""
@@ -68,8 +68,6 @@ class DenseHeads(HeadFamily):
     """
 
     prefix, box_weight = '', box_outputs.BOXES
-    head_name = 'bbox_head'
-    """Name of the dense head in the detector."""
     probabilities = ''
     """Name of the head's output that holds probabilities; the raw outputs have logits instead, which can be scaled."""
 
@@ -83,10 +81,6 @@ class DenseHeads(HeadFamily):
     @classmethod
     def handles(cls, detector: nn.Module) -> bool:
         return True
-
-    @property
-    def dense_head(self) -> nn.Module | None:
-        return getattr(self.detector, self.head_name, None)
 
     @property
     def output_modules(self) -> list[str]:

@@ -14,8 +14,7 @@ from torch import Tensor, nn
 
 from .box_outputs import CENTER, weighted
 from .dense_heads import ROI_INPUTS, not_comparable
-from .head_family import HEAD_FAMILIES, HeadFamily, HeadOutput, levels, numbered
-from .twin import twin
+from .head_family import HEAD_FAMILIES, HeadFamily, HeadOutput, levels, numbered, twin
 
 FIXED_QUERIES = (DETR, ConditionalDETR, DABDETR, DeformableDETR)
 """Detectors whose queries are weights, so that query i of the student corresponds to query i of the teacher."""
@@ -36,9 +35,7 @@ class DETRHeads(HeadFamily):
     def handles(cls, detector: nn.Module) -> bool:
         return isinstance(detector, DetectionTransformer)
 
-    @property
-    def dense_head(self) -> None:
-        return None
+    dense_head = None
 
     def raw_outputs(self, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
         return numbered(ROI_INPUTS, inputs)

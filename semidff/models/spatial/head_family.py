@@ -1,13 +1,16 @@
 """Families of heads: all that depends on the kind of detector which a spatial module holds."""
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from mmdet.models.detectors import SingleStageDetector, TwoStageDetector
 from mmdet.structures import SampleList
 from mmdet.structures.mask import mask2bbox
+from mmengine.config import Config, ConfigDict
 from mmengine.registry import Registry
 from torch import Tensor, nn
 
@@ -54,6 +57,15 @@ class HeadFamily(ABC):
     propagates_outputs = True
     """Whether the raw outputs are maps that can be warped: offsets are relative to their cell, not coordinates."""
 
+    head_name = 'bbox_head'
+    """Name of the head that reads the feature maps in the detector."""
+
+    output_modules: Sequence[str] = ()
+    """Dotted names of the detector's modules that compute the raw outputs from the heads' inputs."""
+
+    towers: Sequence[str] = ()
+    """Names of parallel towers in a single-stage detector's head, which only its last convolutions follow."""
+
     def __init__(self, detector: nn.Module) -> None:
         self.detector = detector
 
@@ -63,9 +75,9 @@ class HeadFamily(ABC):
         """Return whether a detector belongs to this family."""
 
     @property
-    @abstractmethod
     def dense_head(self) -> nn.Module | None:
         """The head that reads the feature maps, None if there is no such head."""
+        return getattr(self.detector, self.head_name, None)
 
     @property
     def name(self) -> str:
@@ -78,16 +90,6 @@ class HeadFamily(ABC):
         """Whether ``extract_feat`` is the backbone, followed by the neck if there is one."""
         plain = SingleStageDetector.extract_feat, TwoStageDetector.extract_feat
         return type(self.detector).extract_feat in plain
-
-    @property
-    def output_modules(self) -> list[str]:
-        """Dotted names of the detector's modules that compute the raw outputs from the heads' inputs."""
-        return []
-
-    @property
-    def towers(self) -> list[str]:
-        """Names of parallel towers in a single-stage detector's head, which only its last convolutions follow."""
-        return []
 
     @abstractmethod
     def raw_outputs(self, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
@@ -124,13 +126,18 @@ class HeadFamily(ABC):
         return detector.loss(inputs, samples)
 
     def proposals(
-        self, raw: Mapping[str, Tensor], samples: SampleList, limit: int | None = None
+        self,
+        raw: Mapping[str, Tensor],
+        samples: SampleList,
+        test_cfg: dict | None = None,
+        limit: int | None = None,
     ) -> list | None:
         """Return each image's proposals with the test settings, None for a single-stage detector.
 
         Args:
             raw: The :meth:`raw_outputs`.
             samples: Data samples of the N frames.
+            test_cfg: Settings that replace some of the detector's ``test_cfg``.
             limit: Largest number of proposals per image, those with the highest scores; None for all.
         """
         return None
@@ -159,6 +166,52 @@ def head_family(detector: nn.Module) -> HeadFamily:
     """
     families = reversed(HEAD_FAMILIES.module_dict.values())
     return next(family for family in families if family.handles(detector))(detector)
+
+
+def twin(module: nn.Module, **replacements: Any) -> nn.Module:
+    """Return a shallow copy of a module in which some submodules, methods or attributes are replaced.
+
+    Everything else is shared, the weights too. The module itself does not change, so that several threads can use it.
+    A twin is short-lived: it does not follow later changes of the module's mode.
+    """
+    if hasattr(module, 'get_base'):
+        # Where submodules are shared (RTMDet), PyTorch's exporter traces proxies, which cannot be copied.
+        module = module.get_base()
+    copied = copy.copy(module)
+    copied._modules = dict(module._modules)
+    copied._compiled_call_impl = None  # a compiled module would run its own forward, not the twin's
+    for name, value in vars(module).items():
+        if isinstance(value, partial) and value.args[:1] == (module,):
+            setattr(copied, name, partial(value.func, copied))
+    for name, value in replacements.items():
+        setattr(copied, name, value)
+    return copied
+
+
+def with_test_cfg(detector: nn.Module, test_cfg: dict) -> nn.Module:
+    """Return a twin of an mmdet detector with some of its test settings replaced.
+
+    Args:
+        detector: The detector.
+        test_cfg: The settings, nested as in the detector's own ``test_cfg``: ``dict(rpn=dict(max_per_img=100))`` for
+            a two-stage detector, ``dict(nms_pre=300)`` for others.
+    """
+    names = dict.fromkeys(('bbox_head', 'mask_head', 'panoptic_fusion_head'), test_cfg)
+    if hasattr(detector, 'roi_head'):
+        names = dict(rpn_head=test_cfg.get('rpn'), roi_head=test_cfg.get('rcnn'))
+    heads = {}
+    for name, changes in names.items():
+        head = getattr(detector, name, None)
+        if changes and getattr(head, 'test_cfg', None):
+            heads[name] = twin(head, test_cfg=merged(head.test_cfg, changes))
+    return twin(detector, **heads)
+
+
+def merged(test_cfg: ConfigDict, changes: dict) -> ConfigDict:
+    """Merge test settings as configs that inherit each other are merged; ``_delete_=True`` replaces some."""
+    config = Config(dict(test_cfg=test_cfg))
+    config.merge_from_dict(dict(test_cfg=copy.deepcopy(changes)))
+    return config.test_cfg
 
 
 def numbered(name: str, maps: Iterable[Tensor]) -> dict[str, Tensor]:

@@ -8,8 +8,7 @@ from mmengine.config import ConfigDict
 from mmengine.structures import PixelData
 from torch import Tensor, nn
 
-from .head_family import HEAD_FAMILIES, REGRESSION_ONLY, HeadFamily, HeadOutput, rows
-from .twin import twin
+from .head_family import HEAD_FAMILIES, REGRESSION_ONLY, HeadFamily, HeadOutput, rows, twin
 
 LOGITS = 'seg_logits'
 
@@ -25,6 +24,7 @@ class SegmentorHeads(HeadFamily):
     """
 
     prediction = 'pred_sem_seg'
+    output_modules = ('decode_head',)
 
     def __init__(self, detector: nn.Module) -> None:
         super().__init__(detector)
@@ -48,10 +48,6 @@ class SegmentorHeads(HeadFamily):
         from mmseg.models.segmentors import EncoderDecoder
 
         return type(self.detector).extract_feat is EncoderDecoder.extract_feat
-
-    @property
-    def output_modules(self) -> list[str]:
-        return ['decode_head']
 
     def raw_outputs(self, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
         from mmseg.models.decode_heads.decode_head import BaseDecodeHead

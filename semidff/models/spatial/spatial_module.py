@@ -2,8 +2,11 @@
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
 
+import torch
 from mmdet.models.detectors import (
     FastRCNN,
     MaskFormer,
@@ -11,17 +14,18 @@ from mmdet.models.detectors import (
     TwoStagePanopticSegmentor,
 )
 from mmdet.registry import MODELS, TASK_UTILS
-from mmdet.structures import SampleList
+from mmdet.structures import DetDataSample, SampleList
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from semidff.models.precision import keep_boxes_precise
+from semidff.utils.model_building import undisturbed
 from semidff.utils.setting_checks import import_extras
 
-from .head_family import HeadOutput, head_family
-from .probe import probe
+from .head_family import head_family, twin, with_test_cfg
 from .split import Split
-from .twin import with_test_cfg
+
+_PROBED_SIZES = (256, 320), (512, 640)
 
 
 class SpatialModule(BaseModule):
@@ -34,6 +38,9 @@ class SpatialModule(BaseModule):
         detector: An mmdet detector, an ``EncoderDecoder`` of mmsegmentation, or its config.
         split: Where N_feat ends, a :class:`~semidff.models.spatial.split.Split` or its config; None cuts ahead of the
             heads. The state dict is the same at all splits.
+
+    Attributes:
+        heads: The :class:`~semidff.models.spatial.head_family.HeadFamily` of the detector.
 
     Raises:
         TypeError: If the detector needs proposals from elsewhere, is a semi-supervised one, predicts panoptic
@@ -49,44 +56,49 @@ class SpatialModule(BaseModule):
                 detector = {**detector, '_scope_': kind.partition('.')[0]}
             detector = MODELS.build(detector)
         _check_kind(detector)
+        keep_boxes_precise(detector)
         self.detector = detector
+        self.heads = head_family(detector)
         if not isinstance(split, Split):
             split = TASK_UTILS.build(split or dict(type='ExtractFeatSplit'))
-        split.check(self.detector)
-        keep_boxes_precise(self.detector)
+        split.check(self.heads)
         self.split = split
-        self._heads = head_family(self.detector)
+        self._levels: tuple | None = None
+        if split.needs_probe:
+            self.probe_levels()
 
     @property
     def feature_network(self) -> list[nn.Module]:
         """Modules of N_feat."""
-        names = self.split.feature_names(self.detector)
-        return [self.detector.get_submodule(name) for name in names]
+        return [self.detector.get_submodule(name) for name in self.split.feature_names(self.heads)]
 
     @property
     def task_network(self) -> dict[str, nn.Module]:
         """Modules of N_task by dotted name."""
-        return self.split.task_modules(self.detector)
+        return self.split.task_modules(self.heads)
 
     @property
     def prediction(self) -> str:
         """Field of the data samples that holds the predictions: ``pred_instances`` or ``pred_sem_seg``."""
-        return self._heads.prediction
+        return self.heads.prediction
 
     @property
     def dense_head(self) -> nn.Module | None:
         """The head that reads the feature maps, None if there is no such head."""
-        return self._heads.dense_head
+        return self.heads.dense_head
 
     def features(self, images: Tensor) -> tuple[Tensor, ...]:
         """Run N_feat: map images (N, 3, H, W) to one map (N, C_l, H_l, W_l) per level."""
-        return self.split.features(self.detector, images)
+        return self.split.features(self.heads, images)
 
     def probe_levels(self) -> tuple[tuple[int, ...], tuple[float, ...]]:
-        """Find the channels and the stride of each feature level by running N_feat on an image."""
-        size, maps = probe(self, self.features)
-        channels = tuple(level.shape[1] for level in maps)
-        return channels, tuple(feature_stride(size, level.shape[-2:]) for level in maps)
+        """Return the channels and the stride of each feature level, found once by running N_feat on an image."""
+        if self._levels is None:
+            size, maps = probe(self, partial(self.split.probe, self.heads))
+            channels = tuple(level.shape[1] for level in maps)
+            strides = tuple(feature_stride(size, level.shape[-2:]) for level in maps)
+            self._levels = channels, strides
+        return self._levels
 
     def predict(
         self, features: Sequence[Tensor], samples: SampleList, test_cfg: dict | None = None
@@ -98,18 +110,18 @@ class SpatialModule(BaseModule):
             samples: Data samples of the N frames.
             test_cfg: Settings that replace some of the detector's ``test_cfg``.
         """
-        detector = self.split.given(self.detector, features)
+        detector = self.split.given(self.heads, features)
         return self._predict(detector, features[0], samples, test_cfg)
 
     def raw_outputs(self, features: Sequence[Tensor]) -> dict[str, Tensor]:
         """Run N_task up to the post-processing; see :meth:`HeadFamily.raw_outputs`."""
-        return self.split.raw_outputs(self.detector, features)
+        return self.split.raw_outputs(self.heads, features)
 
     def predict_raw(
         self, raw: Mapping[str, Tensor], samples: SampleList, test_cfg: dict | None = None
     ) -> SampleList:
         """Run the post-processing alone, on :meth:`raw_outputs`; :meth:`predict` is both."""
-        detector = self._heads.given_raw_outputs(raw)
+        detector = self.heads.given_raw_outputs(raw)
         return self._predict(detector, next(iter(raw.values())), samples, test_cfg)
 
     def _predict(
@@ -117,32 +129,12 @@ class SpatialModule(BaseModule):
     ) -> SampleList:
         if test_cfg:
             detector = with_test_cfg(detector, test_cfg)
-        return self._heads.predict(detector, inputs, samples)
+        return self.heads.predict(detector, inputs, samples)
 
     def loss(self, features: Sequence[Tensor], samples: SampleList) -> dict:
         """Compute the detector's own supervised losses on features (semi-DFF Eqs. 2 and 3)."""
-        detector = self.split.given(self.detector, features)
-        return self._heads.loss(detector, features[0], samples)
-
-    def proposals(
-        self,
-        raw: Mapping[str, Tensor],
-        samples: SampleList,
-        test_cfg: dict | None = None,
-        limit: int | None = None,
-    ) -> list | None:
-        """Return each image's proposals, None for a single-stage detector; see :meth:`HeadFamily.proposals`.
-
-        ``test_cfg`` as in :meth:`predict`.
-        """
-        heads = head_family(with_test_cfg(self.detector, test_cfg)) if test_cfg else self._heads
-        return heads.proposals(raw, samples, limit)
-
-    def head_outputs(
-        self, raw: Mapping[str, Tensor], samples: SampleList, proposals: list | None
-    ) -> list[HeadOutput]:
-        """Return the outputs that the semantic loss compares; see :meth:`HeadFamily.head_outputs`."""
-        return self._heads.head_outputs(raw, samples, proposals)
+        detector = self.split.given(self.heads, features)
+        return self.heads.loss(detector, features[0], samples)
 
     def with_own_task_network(self, own_features: bool = False) -> 'SpatialModule':
         """Return a twin that has a copy of the task network and *shares* the feature network with this module.
@@ -153,13 +145,40 @@ class SpatialModule(BaseModule):
             own_features: Whether to copy the feature network, too.
         """
         task, features = [*self.task_network.values()], self.feature_network
-        memo: dict[int, object] = (
-            {} if own_features else {id(module): module for module in features}
-        )
+        shared = [] if own_features else features
         copied = [*task, *features] if own_features else task
         own = {id(p) for module in copied for p in module.parameters()}
+        memo: dict[int, object] = {id(module): module for module in shared}
         memo |= {id(p): p for p in self.detector.parameters() if id(p) not in own}
-        return SpatialModule(copy.deepcopy(self.detector, memo), self.split)
+        detector = copy.deepcopy(self.detector, memo)
+        return twin(self, detector=detector, heads=head_family(detector))
+
+
+def probe(model: nn.Module, compute: Callable[[Tensor], Any]) -> tuple[tuple[int, int], Any]:
+    """Run a function on random images of a model's device, without changing anything.
+
+    Returns:
+        Height and width of the images (1, 3, H, W), and the result. A small size comes first; convolutions without
+        padding, those of SSD512, need a large one.
+    """
+    parameter = next(model.parameters())
+    for size in _PROBED_SIZES:
+        try:
+            with undisturbed(model):
+                torch.manual_seed(0)
+                images = torch.rand(1, 3, *size, dtype=parameter.dtype, device='cpu')
+                return size, compute(images.to(parameter.device))
+        except RuntimeError:
+            if size == _PROBED_SIZES[-1]:
+                raise
+    raise AssertionError
+
+
+def plain_samples(count: int, size: tuple[int, int]) -> SampleList:
+    """Return data samples of frames that have the size (height, width) of the network's input."""
+    keys = ('img_shape', 'ori_shape', 'pad_shape', 'batch_input_shape')
+    meta = dict.fromkeys(keys, size) | dict(scale_factor=(1.0, 1.0), border=(0,) * 4, flip=False)
+    return [DetDataSample(metainfo=meta) for _ in range(count)]
 
 
 def feature_stride(image: Sequence[int], level: Sequence[int]) -> float:

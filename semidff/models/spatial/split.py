@@ -1,13 +1,14 @@
-"""Split points between feature network and task network (DFF section 5.2, Table 5)."""
+"""Split points between feature network and task network (DFF section 5.2, Table 5), ahead of the heads."""
 
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
+from mmdet.models.backbones import ResNet
 from mmdet.registry import TASK_UTILS
 from torch import Tensor, nn
 
-from .head_family import head_family
-from .twin import twin
+from .head_family import HeadFamily, twin
 
 
 class Split(ABC):
@@ -15,34 +16,43 @@ class Split(ABC):
 
     images → :meth:`features` → maps (propagated to other frames) → the detector of :meth:`given` → boxes
 
-    A split has no weights and does not change the detector; the state dict is the same at all split points.
+    A split has no weights and does not change the detector; the state dict is the same at all split points. Its methods
+    get the family of the detector's heads, which has the detector.
     """
 
     padding = 'zeros'
     """What the maps hold outside the frame, see :class:`~semidff.models.temporal.TemporalModule`."""
 
-    def check(self, detector: nn.Module) -> None:  # noqa: B027 (optional)
+    needs_probe = False
+    """Whether the detector must have run once before it is used; see :meth:`probe`."""
+
+    def check(self, heads: HeadFamily) -> None:  # noqa: B027 (optional)
         """Raise a TypeError or ValueError if the detector cannot be cut here."""
 
+    def probe(self, heads: HeadFamily, images: Tensor) -> tuple[Tensor, ...]:
+        """Run N_feat on random images, and check what only the maps show."""
+        return self.features(heads, images)
+
     @abstractmethod
-    def feature_names(self, detector: nn.Module) -> list[str]:
+    def feature_names(self, heads: HeadFamily) -> list[str]:
         """Return the dotted names of the modules of N_feat; all others belong to N_task."""
 
-    def task_modules(self, detector: nn.Module) -> dict[str, nn.Module]:
+    def task_modules(self, heads: HeadFamily) -> dict[str, nn.Module]:
         """Return the modules of N_task by dotted name."""
-        return _outside(detector, {*self.feature_names(detector), 'data_preprocessor'})
+        return _outside(heads.detector, {*self.feature_names(heads), 'data_preprocessor'})
 
     @abstractmethod
-    def features(self, detector: nn.Module, images: Tensor) -> tuple[Tensor, ...]:
+    def features(self, heads: HeadFamily, images: Tensor) -> tuple[Tensor, ...]:
         """Run N_feat: map images (N, 3, H, W) to one map (N, C_l, H_l, W_l) per level."""
 
-    @abstractmethod
-    def given(self, detector: nn.Module, features: Sequence[Tensor]) -> nn.Module:
+    def given(self, heads: HeadFamily, features: Sequence[Tensor]) -> nn.Module:
         """Return a twin of the detector that uses the maps at the split point instead of images."""
+        inputs = tuple(features)
+        return twin(heads.detector, extract_feat=lambda *_, **__: inputs)
 
-    @abstractmethod
-    def raw_outputs(self, detector: nn.Module, features: Sequence[Tensor]) -> dict[str, Tensor]:
+    def raw_outputs(self, heads: HeadFamily, features: Sequence[Tensor]) -> dict[str, Tensor]:
         """Map the maps at the split point to :meth:`HeadFamily.raw_outputs`."""
+        return heads.raw_outputs(features)
 
     def comparable(self, features: Sequence[Tensor], truth: Sequence[Tensor]) -> list[Tensor]:
         """Return maps whose errors have one unit: the features themselves, which Eq. 4 compares.
@@ -54,39 +64,110 @@ class Split(ABC):
         return list(features)
 
 
-class FeatureSplit(Split):
-    """Split point ahead of the heads or further ahead."""
-
-    @abstractmethod
-    def finish(self, detector: nn.Module, features: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Run the part of N_task ahead of the heads: from the maps at the split point to the heads' inputs."""
-
-    def given(self, detector: nn.Module, features: Sequence[Tensor]) -> nn.Module:
-        inputs = self.finish(detector, features)
-        return twin(detector, extract_feat=lambda *_, **__: inputs)
-
-    def raw_outputs(self, detector: nn.Module, features: Sequence[Tensor]) -> dict[str, Tensor]:
-        return head_family(detector).raw_outputs(self.finish(detector, features))
-
-
 @TASK_UTILS.register_module()
-class ExtractFeatSplit(FeatureSplit):
+class ExtractFeatSplit(Split):
     """The default split point, for any mmdet detector: N_feat is ``extract_feat``, which uses backbone and neck."""
 
-    def feature_names(self, detector: nn.Module) -> list[str]:
-        return [name for name, _ in detector.named_children() if name in ('backbone', 'neck')]
+    def feature_names(self, heads: HeadFamily) -> list[str]:
+        children = heads.detector.named_children()
+        return [name for name, _ in children if name in ('backbone', 'neck')]
 
-    def features(self, detector: nn.Module, images: Tensor) -> tuple[Tensor, ...]:
-        maps = detector.extract_feat(images)
+    def features(self, heads: HeadFamily, images: Tensor) -> tuple[Tensor, ...]:
+        maps = heads.detector.extract_feat(images)
         if isinstance(maps, Tensor):
             raise TypeError(
-                f'{type(detector).__name__} with {type(detector.backbone).__name__} returns a single map in place of '
-                'a tuple of maps, which is not supported'
+                f'{type(heads.detector).__name__} with {type(heads.detector.backbone).__name__} returns a single map '
+                'in place of a tuple of maps, which is not supported'
             )
         return tuple(maps)
 
-    def finish(self, detector: nn.Module, features: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        return tuple(features)
+
+@TASK_UTILS.register_module()
+class ResNetSplit(Split):
+    """Split point ahead of a residual unit of mmdet's ResNet; the rest of the backbone and the neck belong to N_task.
+
+    Args:
+        task_from: Name of the first unit of N_task in the backbone: ``layer4.2`` is the third unit of conv5. All
+            outputs of the backbone (``out_indices``) must follow the split point, since only one map is propagated.
+    """
+
+    def __init__(self, task_from: str) -> None:
+        match = re.fullmatch(r'layer(\d+)\.(\d+)', str(task_from))
+        if match is None:
+            raise ValueError(
+                "ResNetSplit.task_from must be the name of a residual unit such as 'layer4.2', "
+                f'got {task_from!r}'
+            )
+        self.task_from = task_from
+        self.first = int(match[1]) - 1, int(match[2])  # stage and unit, from 0
+
+    def check(self, heads: HeadFamily) -> None:
+        """Check that the detector can be cut here.
+
+        Raises:
+            TypeError: If the backbone or the detector's ``extract_feat`` is not a known one.
+            ValueError: If there is no such unit, or the backbone has an output ahead of it.
+        """
+        backbone = getattr(heads.detector, 'backbone', None)
+        known = isinstance(backbone, ResNet) and type(backbone).forward is ResNet.forward
+        if not known or not heads.has_plain_features:
+            raise TypeError(
+                f"split=ResNetSplit cuts detectors made of mmdet's ResNet, a neck and heads, not {heads.name} with "
+                f'backbone {type(backbone).__name__}; leave split out to cut ahead of the heads'
+            )
+        units = dict(_units(backbone))
+        if self.first not in units:
+            raise ValueError(
+                f'ResNetSplit.task_from={self.task_from!r}: the backbone has no such unit; it has '
+                + ', '.join(f'layer{stage + 1}.{unit}' for stage, unit in units)
+            )
+        if min(backbone.out_indices) < self.first[0]:
+            raise ValueError(
+                f'ResNetSplit.task_from={self.task_from!r}: an output ahead of the cut is used too '
+                f'(out_indices={tuple(backbone.out_indices)}), but only one map is propagated. Cut at '
+                f"'layer{min(backbone.out_indices) + 1}.0' or earlier, or leave split out"
+            )
+
+    def feature_names(self, heads: HeadFamily) -> list[str]:
+        backbone, (stage, unit) = heads.detector.backbone, self.first
+        stages = backbone.res_layers
+        stem = [name for name, _ in backbone.named_children() if name not in stages]
+        own = [f'{stages[stage]}.{index}' for index in range(unit)]
+        return [f'backbone.{name}' for name in (*stem, *stages[:stage], *own)]
+
+    def features(self, heads: HeadFamily, images: Tensor) -> tuple[Tensor, ...]:
+        backbone = heads.detector.backbone
+        if backbone.deep_stem:
+            x = backbone.maxpool(backbone.stem(images))
+        else:
+            x = backbone.maxpool(backbone.relu(backbone.norm1(backbone.conv1(images))))
+        for position, unit in _units(backbone):
+            if position < self.first:
+                x = unit(x)
+        return (x,)
+
+    def given(self, heads: HeadFamily, features: Sequence[Tensor]) -> nn.Module:
+        return super().given(heads, self._finish(heads.detector, features))
+
+    def raw_outputs(self, heads: HeadFamily, features: Sequence[Tensor]) -> dict[str, Tensor]:
+        return super().raw_outputs(heads, self._finish(heads.detector, features))
+
+    def _finish(self, detector: nn.Module, features: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Run the rest of the backbone and the neck."""
+        (x,) = features
+        ends = {}
+        for position, unit in _units(detector.backbone):
+            if position >= self.first:
+                x = ends[position[0]] = unit(x)
+        outputs = tuple(ends[stage] for stage in sorted(detector.backbone.out_indices))
+        return tuple(detector.neck(outputs)) if detector.with_neck else outputs
+
+
+def _units(backbone: ResNet) -> Iterator[tuple[tuple[int, int], nn.Module]]:
+    """Yield the residual units in order, each with (stage, unit), both from 0."""
+    for stage, name in enumerate(backbone.res_layers):
+        for index, unit in enumerate(getattr(backbone, name)):
+            yield (stage, index), unit
 
 
 def _outside(parent: nn.Module, names: Collection[str], prefix: str = '') -> dict[str, nn.Module]:

@@ -1,4 +1,4 @@
-"""Detectors with a region proposal network and an RoI head."""
+"""Detectors with a region proposal network and an RoI head: Faster and Mask R-CNN, Cascade R-CNN, R-FCN."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,9 +9,11 @@ from mmdet.structures import SampleList
 from mmdet.structures.bbox import bbox2roi
 from torch import Tensor, nn
 
+from semidff.models.rfcn.rfcn import RFCN, ScoreMaps
+
 from .box_outputs import BOXES, MASKS, count_objects, delta_unit
 from .dense_heads import ROI_INPUTS, DenseHeads, not_comparable
-from .head_family import HEAD_FAMILIES, HeadOutput, levels, numbered
+from .head_family import HEAD_FAMILIES, HeadOutput, levels, merged, numbered, rows, twin
 
 
 @HEAD_FAMILIES.register_module()
@@ -24,6 +26,7 @@ class TwoStageHeads(DenseHeads):
 
     prefix, box_weight = 'rpn_', 0.5  # the RoI head corrects the boxes of proposals
     head_name = 'rpn_head'
+    towers = ()
     masks_per_image = 100
     """Masks are compared on the best proposals of an image, as many as a test image has detections at most."""
 
@@ -31,18 +34,23 @@ class TwoStageHeads(DenseHeads):
     def handles(cls, detector: nn.Module) -> bool:
         return getattr(detector, 'with_rpn', False)
 
-    @property
-    def towers(self) -> list[str]:
-        return []
-
     def raw_outputs(self, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
         return super().raw_outputs(inputs) | numbered(ROI_INPUTS, inputs[: self._levels_read()])
 
     def proposals(
-        self, raw: Mapping[str, Tensor], samples: SampleList, limit: int | None = None
+        self,
+        raw: Mapping[str, Tensor],
+        samples: SampleList,
+        test_cfg: dict | None = None,
+        limit: int | None = None,
     ) -> list:
-        detector = self.given_raw_outputs(raw)
-        found = detector.rpn_head.predict(detector.extract_feat(None), samples, rescale=False)
+        head, changes = self.detector.rpn_head, (test_cfg or {}).get('rpn')
+        found = head.predict_by_feat(
+            *self._outputs(raw),
+            batch_img_metas=[sample.metainfo for sample in samples],
+            cfg=merged(head.test_cfg, changes) if changes else None,
+            rescale=False,
+        )
         return [image[:limit] for image in found]  # in the order of their scores
 
     def head_outputs(
@@ -78,6 +86,109 @@ class TwoStageHeads(DenseHeads):
             return None
         extractors = [m for m in head.modules() if isinstance(m, BaseRoIExtractor)]
         return max(extractor.num_inputs for extractor in extractors)
+
+
+@HEAD_FAMILIES.register_module()
+class CascadeHeads(TwoStageHeads):
+    """Cascade R-CNN and Cascade Mask R-CNN. All stages are compared, each on the *teacher's* boxes of the stage."""
+
+    @classmethod
+    def handles(cls, detector: nn.Module) -> bool:
+        return type(getattr(detector, 'roi_head', None)) is CascadeRoIHead
+
+    def proposals(
+        self,
+        raw: Mapping[str, Tensor],
+        samples: SampleList,
+        test_cfg: dict | None = None,
+        limit: int | None = None,
+    ) -> list:
+        """Return the RPN's proposals with ``stages``, the boxes (n, stages, 4) that each stage pools."""
+        proposals = super().proposals(raw, samples, test_cfg, limit)
+        inputs, head = levels(ROI_INPUTS, raw), self.detector.roi_head
+        stages = [[p.bboxes for p in proposals]]
+        for stage in range(head.num_stages - 1):
+            rois = bbox2roi(stages[-1])
+            results = head._bbox_forward(stage, inputs, rois)
+            check_comparable(results['cls_score'], results['bbox_pred'], head.bbox_head[stage])
+            counts = [len(boxes) for boxes in stages[-1]]
+            labels = results['cls_score'][:, :-1].argmax(1).split(counts)
+            deltas = results['bbox_pred'].split(counts)
+            stages.append(
+                [
+                    head.bbox_head[stage].regress_by_class(*image, sample.metainfo)
+                    for *image, sample in zip(stages[-1], labels, deltas, samples, strict=True)
+                ]
+            )
+        for index, p in enumerate(proposals):
+            p.stages = torch.stack([boxes[index] for boxes in stages], 1)
+        return proposals
+
+    def _roi_outputs(self, inputs: Sequence[Tensor], proposals: list) -> list[HeadOutput]:
+        head = self.detector.roi_head
+        outputs = []
+        for stage in range(head.num_stages):
+            rois = bbox2roi([p.stages[:, stage] for p in proposals])
+            results = head._bbox_forward(stage, inputs, rois)
+            logits = results['cls_score']
+            suffix = f'_{stage}'
+            outputs += roi_outputs(logits, results['bbox_pred'], head.bbox_head[stage], suffix)
+            if head.with_mask:
+                first = self._best(proposals, rois)
+                masks = head._mask_forward(stage, inputs, rois[first])['mask_preds']
+                outputs.append(roi_masks(masks, logits[first], suffix))
+        return outputs
+
+
+@HEAD_FAMILIES.register_module()
+class RFCNHeads(TwoStageHeads):
+    """R-FCN, whose weights all lie ahead of the post-processing.
+
+    Raw outputs are the four :class:`~semidff.models.rfcn.rfcn.ScoreMaps`. All outputs are compared as they are, with
+    means over all anchors and RoIs, as the paper does.
+    """
+
+    output_modules = (
+        'rpn_head.rpn_cls',
+        'rpn_head.rpn_reg',
+        'roi_head.bbox_head.conv_cls',
+        'roi_head.bbox_head.conv_reg',
+    )
+
+    @classmethod
+    def handles(cls, detector: nn.Module) -> bool:
+        return isinstance(detector, RFCN)
+
+    def raw_outputs(self, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
+        (level,) = inputs
+        rpn, roi = self.detector.rpn_head, self.detector.roi_head.bbox_head
+        return ScoreMaps(*rpn.score_maps(level), *roi.score_maps(level))._asdict()
+
+    def given_raw_outputs(self, raw: Mapping[str, Tensor]) -> nn.Module:
+        maps = ScoreMaps(**raw)
+        return twin(self.detector, extract_feat=lambda *_, **__: maps)
+
+    def head_outputs(
+        self, raw: Mapping[str, Tensor], samples: SampleList, proposals: list | None
+    ) -> list[HeadOutput]:
+        head = self.detector.rpn_head
+        scores, deltas = self._outputs(raw)
+        kind = 'sigmoid' if head.use_sigmoid_cls else 'softmax'
+        outputs = [
+            HeadOutput('rpn_cls', kind, rows(scores, head.cls_out_channels)),
+            HeadOutput('rpn_box', 'offsets', rows(deltas, head.bbox_coder.encode_size)),
+        ]
+        if proposals is not None:
+            rois = bbox2roi([p.bboxes for p in proposals])
+            logits, boxes = self.detector.roi_head.bbox_head(ScoreMaps(**raw), rois)
+            outputs += [
+                HeadOutput('roi_cls', 'softmax', logits),
+                HeadOutput('roi_box', 'offsets', boxes),
+            ]
+        return outputs
+
+    def _outputs(self, raw: Mapping[str, Tensor]) -> tuple[list[Tensor], ...]:
+        return self.detector.rpn_head(ScoreMaps(**raw))
 
 
 def roi_outputs(

@@ -1,4 +1,4 @@
-"""FlowNet Inception, about an eighth of FlowNet's operations (DFF section 4, Appendix A and Table 8). Pure PyTorch.
+"""FlowNet Inception, about an eighth of FlowNet's operations (DFF section 4, Appendix A and Table 8).
 
 Table 8 specifies the encoder only. The rest was chosen to reproduce DFF's Table 2, where 1/r is
 FLOPs(N_feat) / FLOPs(F). Counted are multiply-adds of all convolutions at 600 x 1000, with N_feat = ResNet (stride on
@@ -25,16 +25,18 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
+from mmdet.registry import MODELS
 from torch import Tensor, nn
 
-from .refinement import FlowNetwork, activate
+from .flow_networks import FlowNetwork, activate
 
 
+@MODELS.register_module()
 class FlowNetInception(FlowNetwork):
     """FlowNet with an encoder of Inception modules.
 
     Args:
-        **kwargs: Arguments of :class:`~semidff.models.temporal.refinement.FlowNetwork`.
+        **kwargs: Arguments of :class:`~semidff.models.temporal.flow_networks.FlowNetwork`.
     """
 
     def __init__(self, **kwargs: float) -> None:

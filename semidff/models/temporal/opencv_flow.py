@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from mmdet.registry import MODELS
 from torch import Tensor, nn
 
-from .pooling import average_pool
-from .refinement import FlowOutput
+from .flow_networks import FlowOutput
+from .warp import average_pool
 
 # DIS preset, and the settings that differ from it
 _PRESETS = {

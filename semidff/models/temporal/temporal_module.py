@@ -6,18 +6,13 @@ from mmdet.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from .align import align
-from .correction import Correction
-from .flownet_inception import FlowNetInception
-from .flownet_light import FlowNetLight
-from .flownet_s import FlowNetS
-from .level_channels import level_channels
-from .refinement import FlowNetwork
-from .warp import Sampler
+from semidff.models.data_preprocessor import normalization
+from semidff.utils.model_building import is_kind
 
-MODELS.register_module(name='FlowNetS', module=FlowNetS, force=False)
-MODELS.register_module(name='FlowNetInception', module=FlowNetInception, force=False)
-MODELS.register_module(name='FlowNetLight', module=FlowNetLight, force=False)
+from .correction import Correction
+from .flow_networks import FlowNetwork
+from .opencv_flow import OpenCVFlow
+from .warp import Sampler, align
 
 
 @MODELS.register_module()
@@ -29,10 +24,9 @@ class TemporalModule(BaseModule):
 
     Args:
         flow_network: Config of the flow network. It has ``stride``, ``hidden_channels`` and ``prepare``, and returns
-            a :class:`~semidff.models.temporal.refinement.FlowOutput`.
+            a :class:`~semidff.models.temporal.flow_networks.FlowOutput`.
         feat_channels: Channels of the propagated features, of all levels or of each one. Levels with the same number
-            of channels share a scale field. A video detector's config may leave out both settings, which are then
-            probed.
+            of channels share a scale field. In a video detector, channels and strides are those of its feature network.
         feat_strides: Stride of each feature level. All levels are warped with the same flow, sampled at the cells of
             the level and converted to its stride.
         with_scale: Whether there is a scale field; without it, the warped features are returned as they are.
@@ -45,8 +39,8 @@ class TemporalModule(BaseModule):
             scaled maps; 0, as in the papers, for none.
 
     Raises:
-        ValueError: If the padding is unknown, the flow network has no hidden features for a scale field or a
-            correction (``OpenCVFlow``), or a correction does not know the channels of each level.
+        ValueError: If the padding is unknown, or the flow network has no hidden features for a scale field or a
+            correction (``OpenCVFlow``).
     """
 
     def __init__(
@@ -65,37 +59,24 @@ class TemporalModule(BaseModule):
             raise ValueError(f"padding must be 'zeros' or 'border', got {padding!r}")
         self.padding = padding
         self.flow_network = MODELS.build(flow_network)
-        self.feat_strides = tuple(feat_strides)
-        self.feat_channels = feat_channels
-        channels = (feat_channels,) if isinstance(feat_channels, int) else feat_channels
-        self.field_channels = tuple(dict.fromkeys(channels))
-        self.init_std = init_std
-        if (with_scale or correction_width) and not self.flow_network.hidden_channels:
+        hidden = self.flow_network.hidden_channels
+        if (with_scale or correction_width) and not hidden:
             raise ValueError(
                 f'{type(self.flow_network).__name__} has no hidden features to predict a scale field or a correction '
                 'from: set with_scale=False and correction_width=0'
             )
-        self.scale = (
-            nn.Conv2d(self.flow_network.hidden_channels, sum(self.field_channels), 1)
-            if with_scale
-            else None
-        )
+        self.feat_strides = tuple(feat_strides)
+        self.feat_channels = _per_level(feat_channels, self.feat_strides)
+        self.field_channels = tuple(dict.fromkeys(self.feat_channels))
+        self.init_std = init_std
         self.correction_width = correction_width
+        self.scale = nn.Conv2d(hidden, sum(self.field_channels), 1) if with_scale else None
         self.correction = (
-            Correction(
-                self.flow_network.hidden_channels,
-                level_channels(feat_channels, feat_strides),
-                correction_width,
-            )
-            if correction_width
-            else None
+            Correction(hidden, self.feat_channels, correction_width) if correction_width else None
         )
-        self._reset()
-
-    def _reset(self) -> None:
         if isinstance(self.flow_network, FlowNetwork):
-            self.flow_network.reset_parameters(self.init_std)
-        if self.scale is not None:
+            self.flow_network.reset_parameters(init_std)
+        if with_scale:
             nn.init.zeros_(self.scale.weight)
             nn.init.ones_(self.scale.bias)
 
@@ -134,66 +115,31 @@ class TemporalModule(BaseModule):
         Args:
             features: The key-frame features.
             flow, scale, context: Result of :meth:`fields`.
-
-        Raises:
-            ValueError: If the levels do not fit the temporal module's strides and channels, or the context is missing.
         """
-        if self.correction is not None and context is None:
-            raise ValueError('this temporal module has a correction: give the context of fields()')
-        if len(features) != len(self.feat_strides):
-            raise ValueError(
-                f'the feature network returned {len(features)} levels, but feat_strides names '
-                f'{len(self.feat_strides)}: {self.feat_strides}'
-            )
         own = self.flow_network.stride
-        fields = {}
+        scales = {}
         if scale is not None:
-            fields = dict(
-                zip(self.field_channels, scale.split(self.field_channels, 1), strict=True)
-            )
+            parts = scale.split(self.field_channels, 1)
+            scales = dict(zip(self.field_channels, parts, strict=True))
         samplers, aligned, propagated = {}, {}, []
         for index, (level, stride) in enumerate(zip(features, self.feat_strides, strict=True)):
             channels, *size = level.shape[1:]
             place = (stride, *size)
             if place not in samplers:
-                self._check_extent(size, stride, flow.shape[-2:])
                 moved = align(flow, own, stride, size)
                 moved = moved if stride == own else moved * (own / stride)
                 samplers[place] = Sampler(moved, self.padding == 'border')
             warped = samplers[place](level)
             if scale is not None:
                 if (place, channels) not in aligned:
-                    self._check_channels(channels)
-                    aligned[place, channels] = align(fields[channels], own, stride, size)
+                    aligned[place, channels] = align(scales[channels], own, stride, size)
                 warped = warped * aligned[place, channels]
-            if context is not None:
+            if self.correction is not None:
                 if place not in aligned:
                     aligned[place] = align(context, own, stride, size)
                 warped = self.correction(warped, aligned[place], index)
             propagated.append(warped)
         return tuple(propagated)
-
-    def _check_channels(self, channels: int) -> None:
-        """Raise a ValueError if there is no scale field for a level."""
-        if channels not in self.field_channels:
-            known = ' and '.join(map(str, self.field_channels))
-            raise ValueError(
-                f'the propagated features have {channels} channels, but the scale field has {known}: set '
-                f"temporal.feat_channels={channels} (it changes with the detector's split point)"
-            )
-
-    def _check_extent(self, size: Sequence[int], stride: float, flow_size: Sequence[int]) -> None:
-        """Raise a ValueError if a level cannot have this stride."""
-        for cells, flow_cells in zip(size, flow_size, strict=True):
-            # The frame's side is known up to a cell of the flow, and networks round up or down.
-            extent = cells * stride / self.flow_network.stride
-            tolerance = 1 + 2 * max(stride / self.flow_network.stride, 1)
-            if abs(extent - flow_cells) > tolerance:
-                raise ValueError(
-                    f'a feature level has {tuple(size)} cells, the flow {tuple(flow_size)} of stride '
-                    f'{self.flow_network.stride}, so the stride of this level is not {stride}: set '
-                    'temporal.feat_strides to the strides of the feature network, or leave it out'
-                )
 
     def forward(
         self, key: Tensor, current: Tensor, features: Sequence[Tensor]
@@ -206,3 +152,83 @@ class TemporalModule(BaseModule):
             features: Key-frame features, (N, C, h_l, w_l) per level.
         """
         return self.propagate(features, *self.fields(key, current))
+
+
+@MODELS.register_module()
+class ResidualModule(BaseModule):
+    """Predicts the change of the features from both frames, without a warp: ``f_p = f_k + R(I_k, I_p)``.
+
+    It is the generative temporal module that semi-DFF Table 3a compares with feature flow. The paper names residual
+    learning and an encoder-decoder, but no layers. Here R is a flow network whose last convolution has the features'
+    channels in place of the flow's two, so that the flow-based module differs from it only in what is predicted. That
+    convolution starts at zero: the untrained module copies the key frame's features.
+
+    Args:
+        flow_network: Config of the flow network that gives encoder and decoder.
+        feat_channels: Channels of each feature level, or of all; see :class:`TemporalModule`.
+        feat_strides: Stride of each feature level.
+        init_std: Standard deviation of the other initial weights; None for He initialization.
+    """
+
+    def __init__(
+        self,
+        flow_network: dict,
+        feat_channels: int | Sequence[int] = 1024,
+        feat_strides: Sequence[int] = (16,),
+        init_std: float | None = 0.02,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        self.network = MODELS.build(flow_network)
+        self.network.reset_parameters(init_std)
+        del self.network.predict_flow  # DistributedDataParallel aborts if a weight gets no gradient
+        self.feat_strides = tuple(feat_strides)
+        self.feat_channels = _per_level(feat_channels, self.feat_strides)
+        self.residual = nn.Conv2d(
+            self.network.hidden_channels, sum(self.feat_channels), 3, padding=1
+        )
+        nn.init.zeros_(self.residual.weight)
+        nn.init.zeros_(self.residual.bias)
+
+    def prepare(self, image: Tensor) -> Tensor:
+        """Return the network's downsampled input for normalized frames (N, 3, H, W)."""
+        return self.network.prepare(image)
+
+    def forward(
+        self, key: Tensor, current: Tensor, features: Sequence[Tensor]
+    ) -> tuple[Tensor, ...]:
+        """Predict the current frames' features; arguments as of :meth:`TemporalModule.forward`."""
+        residuals = self.residual(self.network.refine(current, key)[0]).split(self.feat_channels, 1)
+        return tuple(
+            level + align(residual, self.network.stride, stride, level.shape[-2:])
+            for level, residual, stride in zip(features, residuals, self.feat_strides, strict=True)
+        )
+
+
+def with_normalization(temporal: dict, preprocessor: nn.Module) -> dict:
+    """Return the config of a temporal module whose flow network fits the normalization of the frames.
+
+    The original divides mean-subtracted frames by 255; ``input_scale`` multiplies frames that are divided by a standard
+    deviation by it first. OpenCV's flow gets mean, standard deviation and channel order. What is typed stays.
+
+    Args:
+        temporal: Config of the temporal module.
+        preprocessor: The data preprocessor that normalizes the frames.
+    """
+    network = temporal.get('flow_network')
+    if network is None or any(buffer.is_meta for buffer in preprocessor.buffers()):
+        return temporal  # without flow, or on the meta device, which has no values
+    own = normalization(preprocessor)
+    if is_kind(network, OpenCVFlow):
+        found = dict(mean=own['mean'], std=own['std'], rgb=own['channels'] == 'rgb')
+    elif is_kind(network, FlowNetwork):
+        found = dict(input_scale=sum(own['std']) / len(own['std']) / 255)
+    else:
+        return temporal
+    return dict(temporal, flow_network={**found, **network})
+
+
+def _per_level(feat_channels: int | Sequence[int], strides: Sequence[float]) -> tuple[int, ...]:
+    if isinstance(feat_channels, int):
+        return (feat_channels,) * len(strides)
+    return tuple(feat_channels)

@@ -1,4 +1,4 @@
-"""Feature propagation by bilinear warping (DFF Eq. 1-3, semi-DFF Eq. 1).
+"""Feature propagation by bilinear warping (DFF Eq. 1-3, semi-DFF Eq. 1), and the geometry of feature levels.
 
 Pure PyTorch. Two properties, which other ports of DFF lack, hold exactly: ``warp(x, 0) == x``, and a flow of whole
 cells moves whole cells. ``grid_sample`` takes positions normalized to [-1, 1], and for maps of arbitrary size neither
@@ -9,16 +9,26 @@ values that DFF's kernel reads outside the map.
 In predictions on CPUs, ``embedding_bag`` replaces ``grid_sample`` for channels-last maps of many channels: a cell is
 the weighted sum of four rows of the map. For 1024 maps of 38 x 63 cells this takes 0.7 ms on one core instead of
 6.2 ms, and the result is channels-last too, which ``grid_sample``'s is not.
+
+Cell ``i`` of a map of stride ``s`` is centered at pixel ``(i + 0.5) s`` of the frame. Maps with sides rounded up extend
+beyond the frame by different amounts, so that resizing one map to the size of another misaligns them: at height 600 by
+up to 8 pixels for a level of stride 8, and by up to 27 pixels for a level of stride 64. :func:`align` samples a field
+at the cells of a level instead.
 """
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache, reduce, wraps
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .constants import constants
-
 # Channels from which on sums of rows are faster than ``grid_sample``.
 _MANY = 64
+# Channels from which on torch's average pooling of channels-last maps is the faster one.
+_VECTOR = 16
+
+_Constants = Callable[..., tuple[Tensor, ...]]
 
 
 def warp(features: Tensor, flow: Tensor) -> Tensor:
@@ -41,7 +51,25 @@ def warp(features: Tensor, flow: Tensor) -> Tensor:
             f'the feature flow must have shape {(n, 2, height, width)} to warp features of shape '
             f'{tuple(features.shape)}, got {tuple(flow.shape)}'
         )
-    return Sampler(flow.to(_precision(features)))(features)
+    precise = features.dtype.itemsize > 2  # half precision is too coarse for positions
+    return Sampler(flow.to(features.dtype) if precise else flow.float())(features)
+
+
+def constants(function: _Constants) -> _Constants:
+    """Decorate a function of hashable arguments that returns tensors, to keep these for the next frame.
+
+    Nobody may change them. A graph that is compiled or exported gets tensors of its own.
+    """
+    kept = lru_cache(maxsize=64)(function)
+
+    @wraps(function)
+    def find(*key: object) -> tuple[Tensor, ...]:
+        if torch.compiler.is_compiling():
+            return function(*key)
+        with torch.inference_mode(False):  # usable in training, too
+            return kept(*key)
+
+    return find
 
 
 class Sampler:
@@ -53,7 +81,7 @@ class Sampler:
     """
 
     def __init__(self, flow: Tensor, border: bool = False) -> None:
-        flow = flow.to(_precision(flow))
+        flow = flow if flow.dtype.itemsize > 2 else flow.float()
         cells, self._last, *self._normalize = _cells(*flow.shape[-2:], flow.device, flow.dtype)
         self._position = flow + cells
         if border:
@@ -63,17 +91,25 @@ class Sampler:
 
     def __call__(self, features: Tensor) -> Tensor:
         # At least float32, under autocast too: half precision is too coarse for positions in a map of 64 cells.
-        maps = features.to(_precision(features))
-        sampled = self._sum_rows(maps) if _has_rows(maps) else self._sample_grid(maps)
+        maps = features if features.dtype.itemsize > 2 else features.float()
+        in_rows = maps.is_contiguous(memory_format=torch.channels_last) and not maps.is_contiguous()
+        recorded = torch.is_grad_enabled() or torch.compiler.is_compiling()
+        on_cpu = maps.device.type == 'cpu' and maps.shape[1] >= _MANY
+        sampled = (
+            self._sum_rows(maps) if on_cpu and in_rows and not recorded else self._sample_grid(maps)
+        )
         return sampled.to(features.dtype)
 
     def _sample_grid(self, maps: Tensor) -> Tensor:
         if self._grid is None:
-            self._grid = self._make_grid()
+            # Positions (N, H, W, 2) in the padded map, normalized to [-1, 1].
+            factor, minus_one = self._normalize
+            grid = torch.addcmul(minus_one, self._position + 0.5, factor)
+            self._grid = grid.permute(0, 2, 3, 1)
         height, width = maps.shape[-2:]
-        beyond = (0, _power_of_two(width) - width, 0, _power_of_two(height) - height)
+        right, below = ((1 << (side - 1).bit_length()) - side for side in (width, height))
         return F.grid_sample(
-            F.pad(maps, beyond),
+            F.pad(maps, (0, right, 0, below)),
             self._grid.to(maps.dtype),
             mode='bilinear',
             padding_mode='zeros',
@@ -88,11 +124,6 @@ class Sampler:
         table = maps.permute(0, 2, 3, 1).reshape(-1, channels)
         cells = F.embedding_bag(rows, table, mode='sum', per_sample_weights=weights.to(maps.dtype))
         return cells.view(n, height, width, channels).permute(0, 3, 1, 2)
-
-    def _make_grid(self) -> Tensor:
-        """Positions (N, H, W, 2) in the padded map, normalized to [-1, 1]."""
-        factor, minus_one = self._normalize
-        return torch.addcmul(minus_one, self._position + 0.5, factor).permute(0, 2, 3, 1)
 
     def _make_rows(self) -> tuple[Tensor, Tensor]:
         """The four cells around each position, as rows of maps (N * H * W, C), and their weights, (N * H * W, 4)."""
@@ -109,17 +140,6 @@ class Sampler:
         return rows.view(-1, 4), (of_y[..., None] * of_x[..., None, :]).view(-1, 4)
 
 
-def _has_rows(maps: Tensor) -> bool:
-    """Whether the channels of a cell are many and lie side by side, on a CPU, and no graph is recorded."""
-    recorded = torch.is_grad_enabled() or torch.compiler.is_compiling()
-    in_rows = maps.is_contiguous(memory_format=torch.channels_last) and not maps.is_contiguous()
-    return maps.device.type == 'cpu' and in_rows and len(maps[0]) >= _MANY and not recorded
-
-
-def _precision(tensor: Tensor) -> torch.dtype:
-    return tensor.dtype if tensor.dtype.itemsize > 2 else torch.float32
-
-
 @constants
 def _cells(
     height: int, width: int, device: torch.device, dtype: torch.dtype
@@ -127,11 +147,77 @@ def _cells(
     """Coordinates (2, H, W) of the cells, the last ones, and what maps positions in the padded map to [-1, 1]."""
     y = torch.arange(height, device=device, dtype=dtype)[:, None].expand(-1, width)
     x = torch.arange(width, device=device, dtype=dtype).expand(height, -1)
-    sides = torch.tensor([_power_of_two(width), _power_of_two(height)], device=device, dtype=dtype)
-    factor = 2 / sides.view(2, 1, 1)
+    padded = [1 << (side - 1).bit_length() for side in (width, height)]  # powers of two
+    factor = 2 / torch.tensor(padded, device=device, dtype=dtype).view(2, 1, 1)
     last = torch.tensor([width - 1, height - 1], device=device, dtype=dtype).view(2, 1, 1)
     return torch.stack((x, y)), last, factor, torch.full_like(factor, -1)
 
 
-def _power_of_two(size: int) -> int:
-    return 1 << (size - 1).bit_length()
+def align(field: Tensor, stride: float, level_stride: float, size: Sequence[int]) -> Tensor:
+    """Sample a field at the cells of a feature level.
+
+    The field is interpolated bilinearly for finer levels and averaged for coarser ones.
+
+    Args:
+        field: Feature flow or scale field (N, C, h, w), in any unit.
+        stride: Stride of the field in pixels.
+        level_stride: Stride of the level in pixels.
+        size: Height and width of the level in cells.
+
+    Returns:
+        Tensor of shape (N, C, *size); ``field`` itself if it has this stride and size. Cells of the level outside the
+        field repeat the field's border.
+    """
+    height, width = size
+    ratio, inverse = level_stride / stride, stride / level_stride
+    if ratio != int(ratio) and inverse != int(inverse):
+        return _interpolate(_interpolate(field, -1, ratio, width), -2, ratio, height)
+    if ratio > 1:
+        field = average_pool(field, int(ratio))
+    elif ratio < 1:
+        field = F.interpolate(field, scale_factor=inverse, mode='bilinear', align_corners=False)
+    beyond = (0, max(width - field.shape[-1], 0), 0, max(height - field.shape[-2], 0))
+    if any(beyond):
+        field = F.pad(field, beyond, mode='replicate')
+    return cropped(field, size)
+
+
+def cropped(maps: Tensor, size: Sequence[int]) -> Tensor:
+    """Keep the first ``size`` rows and columns of maps."""
+    height, width = size
+    return maps if maps.shape[-2:] == (height, width) else maps[..., :height, :width]
+
+
+def _interpolate(field: Tensor, dim: int, ratio: float, count: int) -> Tensor:
+    """Interpolate along one axis, at ratios that torch's operator rounds to 1 on small maps."""
+    low, high, weight = _neighbors(field.shape[dim] - 1, ratio, count, field.device, field.dtype)
+    weight = weight if dim == -1 else weight[:, None]
+    return torch.lerp(field.index_select(dim, low), field.index_select(dim, high), weight)
+
+
+@constants
+def _neighbors(
+    last: int, ratio: float, count: int, device: torch.device, dtype: torch.dtype
+) -> tuple[Tensor, Tensor, Tensor]:
+    position = ((torch.arange(count, device=device) + 0.5) * ratio - 0.5).clamp(0, last)
+    low = position.floor().long()
+    return low, (low + 1).clamp(max=last), (position - low).to(dtype)
+
+
+def average_pool(maps: Tensor, size: int) -> Tensor:
+    """Average squares of ``size`` x ``size`` cells, of maps (N, C, H, W); at the far borders, of what is left of them.
+
+    This is ``F.avg_pool2d(maps, size, ceil_mode=True)``, but for the last digit. torch's kernel for CPUs is vectorized
+    only for channels-last maps with many channels: for a contiguous frame of 720 x 960 it takes 7 ms on one core, sums
+    of rows and of columns take 0.6 ms.
+    """
+    slow = maps.device.type == 'cpu' and (maps.is_contiguous() or maps.shape[1] < _VECTOR)
+    recorded = torch.compiler.is_compiling() or torch.jit.is_tracing()
+    if not slow or recorded or maps.dtype != torch.float32:
+        return F.avg_pool2d(maps, size, ceil_mode=True)
+    for dim in (-2, -1):
+        count, rest = divmod(maps.shape[dim], size)
+        whole, last = maps.split((count * size, rest), dim)
+        mean = reduce(torch.add, whole.unflatten(dim, (count, size)).unbind(dim)) / size
+        maps = torch.cat((mean, last.mean(dim, keepdim=True)), dim) if rest else mean
+    return maps

@@ -9,7 +9,7 @@ import torch
 
 from semidff.engine import SeedHook
 from semidff.engine.hooks import seed_hook
-from semidff.models.rfcn.original import OriginalAnchorSampler
+from semidff.models.rfcn import OriginalAnchorSampler
 
 DRAWS = dict(
     torch=lambda: torch.rand(()).item(), numpy=lambda: np.random.rand(), python=random.random

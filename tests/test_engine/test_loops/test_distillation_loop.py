@@ -276,14 +276,6 @@ def test_data_inside_of_any_wrappers_is_checked(triplets):
             distillation_loop._check_data(steady, sources)
 
 
-def test_crop_windows_without_a_feature_cache_are_refused_before_the_first_step(videos, tmp_path):
-    crop = dict(type='RandomCropWindow', crop_size=(32, 32), divisor=16)
-    crops = dict(dataset=dict(dataset=dict(pipeline=[crop])))
-    with pytest.raises(ValueError, match='RandomCropWindow needs model.feature_cache'):
-        run(config(videos, tmp_path, [STEPS[0], dict(STEPS[1], train_dataloader=crops)]))
-    assert not list(tmp_path.rglob('*.pth'))
-
-
 @pytest.mark.parametrize('low', [0, 1])
 def test_a_task_network_without_still_pairs_is_reported(videos, tmp_path, low):
     pairs = dict(dataset=dict(dataset=dict(interval=dict(low=low))))

@@ -9,7 +9,7 @@ from mmdet.models.task_modules.assigners import AssignResult
 from mmdet.registry import TASK_UTILS
 from mmengine.structures import InstanceData
 
-from semidff.models.rfcn.original import OriginalAnchorGenerator, OriginalBoxCoder
+from semidff.models.rfcn import OriginalAnchorGenerator, OriginalBoxCoder
 from tests.models import CLASSES, SIZE, build, frames, rfcn, samples
 
 OVERLAPS = dict(type='OriginalOverlaps')

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torchvision.ops import ps_roi_pool
 
-from semidff.models.rfcn.ps_roi_pool import ExactPSRoIPool, PSRoIPool
+from semidff.models.rfcn import ExactPSRoIPool, PSRoIPool
 
 
 def numbered(channels, k, height, width):

@@ -11,7 +11,7 @@ from torch import nn
 
 from semidff.models import FeatureSemantics, SpatialModule
 from semidff.models.objectives import Distillation
-from semidff.models.spatial.probe import plain_samples
+from semidff.models.spatial import plain_samples
 from tests.models import build, temporal, tiny_semi_dff, video_config
 
 SIZE = (96, 128)
@@ -141,7 +141,7 @@ def test_no_stage_of_a_cascade_pools_other_proposals(monkeypatch):
     )
     with torch.no_grad():
         raw = spatial.raw_outputs(spatial.features(torch.randn(2, 3, *SIZE)))
-        proposals = spatial.proposals(raw, samples(), limit=4)
+        proposals = spatial.heads.proposals(raw, samples(), limit=4)
     assert pooled == [8, 8] and [len(p.stages) for p in proposals] == [4, 4]
 
 

@@ -1,6 +1,6 @@
-"""Input, refinement part and output, which all flow networks of Deep Feature Flow share.
+"""FlowNetS and FlowNet Half, and what all flow networks of Deep Feature Flow share: input, refinement part, output.
 
-DFF section 4 and Tables 6-8; the refinement part is that of FlowNet (Dosovitskiy et al. 2015, Fig. 3). Pure PyTorch.
+DFF section 4 and Tables 6-8; the refinement part is that of FlowNet (Dosovitskiy et al. 2015, Fig. 3).
 Details that look like mistakes and are not:
 
 - frames are downsampled by average pooling *inside* the network, to half size in the papers, so a frame is sent to
@@ -15,15 +15,36 @@ Details that look like mistakes and are not:
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from mmdet.registry import MODELS
 from torch import Tensor, nn
 
 from semidff.models.precision import run_in_full_precision
 
-from .pooling import average_pool
+from .warp import average_pool, cropped
+
+activate = partial(F.leaky_relu, negative_slope=0.1)
+"""FlowNet's activation, after every layer except predictions and their upsampling."""
+
+# name, kernel, stride, channels at width 1 (DFF Table 6)
+_ENCODER = (
+    ('conv1', 7, 2, 64),
+    ('conv2', 5, 2, 128),
+    ('conv3', 5, 2, 256),
+    ('conv3_1', 3, 1, 256),
+    ('conv4', 3, 2, 512),
+    ('conv4_1', 3, 1, 512),
+    ('conv5', 3, 2, 512),
+    ('conv5_1', 3, 1, 512),
+    ('conv6', 3, 2, 1024),
+    ('conv6_1', 3, 1, 1024),
+)
+_SKIPS = ('conv5_1', 'conv4_1', 'conv3_1', 'conv2')
+_REFINEMENT = (512, 256, 128, 64)
 
 
 class FlowOutput(NamedTuple):
@@ -68,8 +89,6 @@ class FlowNetwork(nn.Module, ABC):
         flow_scale: float | None = None,
     ) -> None:
         super().__init__()
-        if downsampling < 1:
-            raise ValueError(f'downsampling must be at least 1, got {downsampling}')
         self.stride = stride
         self.downsampling = downsampling
         self.input_scale = input_scale
@@ -139,10 +158,11 @@ class FlowNetwork(nn.Module, ABC):
         Returns:
             A :class:`FlowOutput` at ceil(H / ``stride``) x ceil(W / ``stride``).
         """
-        return self.read(*self.refine(current, key))
+        hidden, coarse_flows = self.refine(current, key)
+        return FlowOutput(self.predict_flow(hidden) * self.flow_scale, hidden, coarse_flows)
 
     def refine(self, current: Tensor, key: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Return the last features, at stride 4 of the input, and the coarse flows; arguments as of :meth:`forward`."""
+        """Return the last features at ``stride``, and the coarse flows; arguments as of :meth:`forward`."""
         top, skips = self.encode(torch.cat((current, key), dim=1))
         coarse_flows = []
         for level, skip in enumerate(skips):
@@ -152,25 +172,35 @@ class FlowNetwork(nn.Module, ABC):
             upflow = cropped(getattr(self, f'upflow{level}')(coarse), size)
             top = torch.cat((skip, activate(upsampled), upflow), dim=1)
             coarse_flows.append(coarse)
-        return top, coarse_flows
-
-    def read(self, top: Tensor, coarse_flows: Sequence[Tensor]) -> FlowOutput:
-        """Predict the flow from the last features, at stride 4 of the input."""
-        hidden = self.pool(top)
-        return FlowOutput(self.predict_flow(hidden) * self.flow_scale, hidden, coarse_flows)
-
-    def pool(self, maps: Tensor) -> Tensor:
-        """Average maps of the last features' stride to the flow network's stride."""
         finest = self.stride == 4 * self.downsampling
-        return maps if finest else average_pool(maps, 2)
+        return top if finest else average_pool(top, 2), coarse_flows
 
 
-def cropped(maps: Tensor, size: Sequence[int]) -> Tensor:
-    """Keep the first ``size`` rows and columns of maps."""
-    height, width = size
-    return maps if maps.shape[-2:] == (height, width) else maps[..., :height, :width]
+@MODELS.register_module()
+class FlowNetS(FlowNetwork):
+    """FlowNet "Simple": ten convolutions and the refinement part.
+
+    Args:
+        width: Factor on the channels of every layer: 1 for FlowNetS, 0.5 for FlowNet Half (DFF Table 7).
+        **kwargs: Arguments of :class:`FlowNetwork`.
+    """
+
+    def __init__(self, *, width: float = 1.0, **kwargs: float) -> None:
+        super().__init__(**kwargs)
+        channels, previous = {}, 6
+        for name, kernel, stride, full in _ENCODER:
+            channels[name] = _scaled(full, width)
+            setattr(self, name, nn.Conv2d(previous, channels[name], kernel, stride, kernel // 2))
+            previous = channels[name]
+        skips = [channels[name] for name in _SKIPS]
+        self.add_refinement(previous, skips, [_scaled(full, width) for full in _REFINEMENT])
+
+    def encode(self, frames: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
+        outputs, top = {}, frames
+        for name, *_ in _ENCODER:
+            top = outputs[name] = activate(getattr(self, name)(top))
+        return top, [outputs[name] for name in _SKIPS]
 
 
-def activate(features: Tensor) -> Tensor:
-    """FlowNet's activation, after every layer except predictions and their upsampling."""
-    return F.leaky_relu(features, 0.1)
+def _scaled(channels: int, width: float) -> int:
+    return max(2, round(channels * width))

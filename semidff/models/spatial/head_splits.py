@@ -1,0 +1,240 @@
+"""Split points inside dense heads: after the towers, or after the last weights (DFF Table 5, 0 layers)."""
+
+import re
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
+
+import torch
+from mmdet.registry import TASK_UTILS
+from torch import Tensor, nn
+
+from semidff.models.losses import typical_size
+
+from .dense_heads import ROI_INPUTS
+from .head_family import HeadFamily, twin
+from .split import ExtractFeatSplit
+
+FEW_PROPOSALS = 100
+"""On non-key frames of two-stage detectors: the second stage, all that is left to them, takes as long as there are."""
+
+
+@TASK_UTILS.register_module()
+class TowerSplit(ExtractFeatSplit):
+    """Split point after the towers of a single-stage detector's head.
+
+    The outputs of the towers of a level, as a rule one for classes and one for boxes, are propagated as one map.
+    N_task are the convolutions that follow, which can be fine-tuned.
+    """
+
+    needs_probe = True
+
+    def check(self, heads: HeadFamily) -> None:
+        """Check that the detector can be cut here.
+
+        Raises:
+            TypeError: If the detector's head has no towers of a known kind, or no layers after them.
+        """
+        if not heads.towers:
+            raise TypeError(
+                f'split=TowerSplit cuts dense heads after their towers, but {heads.name} has none of '
+                'a known kind; use OutputSplit or leave split out'
+            )
+        behind = (m for n, m in self.task_modules(heads).items() if n.startswith('bbox_head.'))
+        if not any(list(module.parameters()) for module in behind):
+            raise TypeError(
+                f'split=TowerSplit: {heads.name} has no layers after {heads.towers}; use OutputSplit or leave split out'
+            )
+
+    def probe(self, heads: HeadFamily, images: Tensor) -> tuple[Tensor, ...]:
+        """Check that the layers after the towers read nothing else.
+
+        Raises:
+            TypeError: If they do.
+        """
+        inputs = super().features(heads, images)
+        whole, maps = heads.raw_outputs(inputs), self._run_towers(heads, inputs)
+        try:
+            parts = self.raw_outputs(heads, maps)
+            same = images.is_meta or all(torch.equal(m, parts[name]) for name, m in whole.items())
+        except RuntimeError:  # the widths do not fit
+            same = False
+        if not same:
+            raise TypeError(
+                f'split=TowerSplit: {heads.name} reads more than the outputs of its towers {heads.towers}; use '
+                'OutputSplit or leave split out'
+            )
+        return maps
+
+    def feature_names(self, heads: HeadFamily) -> list[str]:
+        towers = [f'bbox_head.{name}' for name in heads.towers]
+        return [*super().feature_names(heads), *towers]
+
+    def features(self, heads: HeadFamily, images: Tensor) -> tuple[Tensor, ...]:
+        return self._run_towers(heads, super().features(heads, images))
+
+    def given(self, heads: HeadFamily, features: Sequence[Tensor]) -> nn.Module:
+        return super().given(_without_towers(heads), features)
+
+    def raw_outputs(self, heads: HeadFamily, features: Sequence[Tensor]) -> dict[str, Tensor]:
+        return super().raw_outputs(_without_towers(heads), features)
+
+    @staticmethod
+    def _run_towers(heads: HeadFamily, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        outputs = []
+        for index, level in enumerate(inputs):
+            ends = []
+            for name in heads.towers:
+                tower, maps = heads.dense_head.get_submodule(name), level
+                # Most heads have the same layers for all levels.
+                for layer in tower[index] if _is_nested(tower) else tower:
+                    maps = layer(maps)
+                ends.append(maps)
+            outputs.append(torch.cat(ends, 1))
+        return tuple(outputs)
+
+
+def _without_towers(heads: HeadFamily) -> HeadFamily:
+    """Return the family of a twin of the detector whose towers pick their channels of the propagated maps."""
+    head, count = heads.dense_head, len(heads.towers)
+    picks = {
+        name: _with_leaf(head.get_submodule(name), _Chunk(index, count))
+        for index, name in enumerate(heads.towers)
+    }
+    return type(heads)(twin(heads.detector, bbox_head=twin(head, **picks)))
+
+
+class _Chunk(nn.Module):
+    """Picks one of several equal parts of the channels."""
+
+    def __init__(self, index: int, parts: int) -> None:
+        super().__init__()
+        self.index, self.parts = index, parts
+
+    def forward(self, maps: Tensor) -> Tensor:
+        part = maps.chunk(self.parts, 1)[self.index]
+        # mmcv's operators need dense maps; a part of several images is none.
+        return part if part.is_contiguous() else part.clone()
+
+
+def _is_nested(tower: nn.Module) -> bool:
+    return isinstance(tower, nn.ModuleList) and isinstance(tower[0], nn.Sequential | nn.ModuleList)
+
+
+def _with_leaf(tower: nn.Module, leaf: nn.Module) -> nn.Module:
+    """Return containers as nested as those of a tower, with one layer."""
+    if _is_nested(tower):
+        return nn.ModuleList(_with_leaf(level, leaf) for level in tower)
+    return nn.Sequential(leaf) if isinstance(tower, nn.Sequential) else nn.ModuleList([leaf])
+
+
+@TASK_UTILS.register_module()
+class OutputSplit(ExtractFeatSplit):
+    """Split point after the dense head: its outputs are propagated, and only post-processing follows.
+
+    Box outputs are offsets from the cell (or from its anchors), so warping moves the boxes with the cells. The outputs
+    of a level form one map; R-FCN's score maps have 18 + 36 + 1519 + 196 = 1769 channels for ImageNet VID. For
+    two-stage detectors, the maps that the RoI head pools follow, and the RoI head is the task network.
+    """
+
+    padding = 'border'
+    needs_probe = True
+
+    def __init__(self) -> None:
+        self._layout: list[list[tuple[str, int]]] = []  # names and channels in each propagated map
+        self._same_in_training = True
+
+    def check(self, heads: HeadFamily) -> None:
+        """Check that the detector can be cut here.
+
+        Raises:
+            TypeError: If warping would not move the detector's boxes.
+        """
+        if not heads.propagates_outputs:
+            raise TypeError(
+                f'split=OutputSplit propagates outputs relative to their cells, but {heads.name} '
+                'returns positions in the frame; leave split out'
+            )
+
+    def probe(self, heads: HeadFamily, images: Tensor) -> tuple[Tensor, ...]:
+        """Find the outputs of each level, and whether they are the same in training."""
+        inputs = super().features(heads, images)
+        raw = heads.raw_outputs(inputs)
+        outputs = sorted((name for name in raw if not name.startswith(ROI_INPUTS)), key=_level)
+        maps = [list(level) for _, level in groupby(outputs, key=_level)]
+        maps += [[name] for name in raw if name.startswith(ROI_INPUTS)]
+        self._layout = [[(name, raw[name].shape[1]) for name in level] for level in maps]
+        for name in heads.output_modules:  # not their batch norms; probe() restores the modes
+            heads.detector.get_submodule(name).training = True
+        in_training = heads.raw_outputs(inputs)
+        self._same_in_training = raw.keys() == in_training.keys() and all(
+            _alike(maps, in_training[name]) for name, maps in raw.items()
+        )
+        return self._joined(raw)
+
+    def feature_names(self, heads: HeadFamily) -> list[str]:
+        return [*super().feature_names(heads), *heads.output_modules]
+
+    def features(self, heads: HeadFamily, images: Tensor) -> tuple[Tensor, ...]:
+        """Return the maps of each level.
+
+        Raises:
+            TypeError: If the head returns other outputs in training.
+        """
+        modules = (heads.detector.get_submodule(name) for name in heads.output_modules)
+        if not self._same_in_training and any(module.training for module in modules):
+            raise TypeError(
+                f'{heads.name} returns other outputs in training than in tests, so that '
+                'split=OutputSplit cannot be trained with labels; use TowerSplit'
+            )
+        return self._joined(heads.raw_outputs(super().features(heads, images)))
+
+    def given(self, heads: HeadFamily, features: Sequence[Tensor]) -> nn.Module:
+        return heads.given_raw_outputs(self.raw_outputs(heads, features))
+
+    def raw_outputs(self, heads: HeadFamily, features: Sequence[Tensor]) -> dict[str, Tensor]:
+        raw = {}
+        for maps, level in zip(features, self._layout, strict=True):
+            names, channels = zip(*level, strict=True)
+            raw.update(zip(names, maps.split(channels, 1), strict=True))
+        return raw
+
+    def comparable(self, features: Sequence[Tensor], truth: Sequence[Tensor]) -> list[Tensor]:
+        """Return each output of each level in units of its true :func:`~semidff.models.losses.typical_size`.
+
+        Class logits, boxes in pixels and logarithms of sizes have different units, and boxes in pixels other sizes on
+        each level.
+        """
+        outputs = []
+        for maps, true, level in zip(features, truth, self._layout, strict=True):
+            channels = [count for _, count in level]
+            for own, other in zip(maps.split(channels, 1), true.split(channels, 1), strict=True):
+                outputs.append(own / typical_size(other, (0, 1, 2, 3)))
+        return outputs
+
+    def _joined(self, raw: dict[str, Tensor]) -> tuple[Tensor, ...]:
+        maps = ([raw[name] for name, _ in level] for level in self._layout)
+        return tuple(level[0] if len(level) == 1 else torch.cat(level, 1) for level in maps)
+
+
+def correction_width(two_stage: bool) -> int:
+    """Return the width of the temporal module's correction of outputs.
+
+    The correction learns what no weights behind the outputs of a dense head can. It is narrower for two-stage
+    detectors: the maps that the RoI head pools have many cells, and weights that learn follow them.
+    """
+    return 32 if two_stage else 64
+
+
+def _alike(one: Tensor, other: Any) -> bool:
+    if not isinstance(other, Tensor):
+        return False
+    if one.shape != other.shape or one.is_meta:  # meta tensors have no values
+        return one.shape == other.shape
+    return torch.allclose(one, other, rtol=1e-3, atol=1e-5, equal_nan=True)
+
+
+def _level(name: str) -> int:
+    """Return the level of a raw output; outputs without a number are those of the only level."""
+    number = re.search(r'_(\d+)$', name)
+    return int(number[1]) if number else 0

@@ -1,0 +1,143 @@
+"""Single-stage detectors whose heads return other outputs than lists of logits and box maps."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+from mmdet.models.dense_heads import CenterNetHead, TOODHead, YOLOV3Head
+from mmdet.structures import SampleList
+from torch import Tensor, nn
+
+from .box_outputs import CENTER, LOGARITHM, distances, limited_exp, weighted
+from .dense_heads import DenseHeads
+from .head_family import HEAD_FAMILIES, HeadOutput, levels, numbered, rows, twin
+
+
+@HEAD_FAMILIES.register_module()
+class CenterNetHeads(DenseHeads):
+    """CenterNet (Zhou et al., 2019): a heat map of centers, sizes and offsets.
+
+    Sizes and offsets are in cells and compared as one box output.
+    """
+
+    probabilities = 'center_heatmap_preds'
+
+    def _forward(self, head: nn.Module, inputs: Sequence[Tensor]) -> tuple[list[Tensor], ...]:
+        # Local maxima among probabilities that were converted back from logits would be others.
+        recorder = _Recorder(head.heatmap_head)
+        _, *others = twin(head, heatmap_head=recorder)(inputs)
+        return recorder.outputs, *others
+
+    @classmethod
+    def handles(cls, detector: nn.Module) -> bool:
+        return type(getattr(detector, 'bbox_head', None)) is CenterNetHead
+
+    def head_outputs(
+        self, raw: Mapping[str, Tensor], samples: SampleList, proposals: list | None
+    ) -> list[HeadOutput]:
+        heat, sizes, offsets = self._outputs(raw)
+        logits = rows(heat, heat[0].shape[1])
+        size = rows(sizes, 2)
+        values = torch.cat((rows(offsets, 2), size), 1)
+        # An object is not smaller than a cell.
+        unit = CENTER * size.detach().clamp(min=1).repeat(1, 2)
+        return weighted(logits, HeadOutput('box', 'offsets', values, unit))
+
+
+class _Recorder(nn.Module):
+    """Runs a module and keeps its outputs."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module, self.outputs = module, []
+
+    def forward(self, maps: Tensor) -> Tensor:
+        self.outputs.append(self.module(maps))
+        return self.outputs[-1]
+
+
+@HEAD_FAMILIES.register_module()
+class TOODHeads(DenseHeads):
+    """TOOD (Feng et al., ICCV 2021). Its head returns the corners of the boxes, in cells of the level.
+
+    Raw outputs are the distances from the center of the cell to the edges instead, which can be propagated. Class
+    scores are geometric means of two probabilities and are compared as binary distributions.
+    """
+
+    probabilities = 'cls_scores'
+
+    def _forward(self, head: nn.Module, inputs: Sequence[Tensor]) -> tuple[list[Tensor], ...]:
+        scores, boxes = head(inputs)
+        return [torch.logit(level.float(), eps=1e-6) for level in scores], boxes
+
+    @classmethod
+    def handles(cls, detector: nn.Module) -> bool:
+        return isinstance(getattr(detector, 'bbox_head', None), TOODHead)
+
+    def raw_outputs(self, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
+        raw = super().raw_outputs(inputs)
+        boxes = [
+            torch.cat((center - level[:, :2], level[:, 2:] - center), 1)
+            for level, center in self._with_centers(raw)
+        ]
+        return raw | numbered('bbox_preds', boxes)
+
+    def given_raw_outputs(self, raw: Mapping[str, Tensor]) -> nn.Module:
+        boxes = [
+            torch.cat((center - level[:, :2], level[:, 2:] + center), 1)
+            for level, center in self._with_centers(raw)
+        ]
+        return super().given_raw_outputs(dict(raw) | numbered('bbox_preds', boxes))
+
+    def head_outputs(
+        self, raw: Mapping[str, Tensor], samples: SampleList, proposals: list | None
+    ) -> list[HeadOutput]:
+        scores, boxes = self._outputs(raw)
+        logits = rows(scores, self.dense_head.cls_out_channels)
+        return weighted(logits, distances(boxes, self.dense_head))
+
+    def _with_centers(self, raw: Mapping[str, Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the box maps with the centers (2, H, W) of their cells, in cells."""
+        generator = self.dense_head.prior_generator
+        for index, level in enumerate(levels('bbox_preds', raw)):
+            size = level.shape[-2:]
+            anchors = generator.single_level_grid_priors(size, index, device=level.device)
+            centers = (anchors[:, :2] + anchors[:, 2:]) / 2 / generator.strides[index][0]
+            yield level, centers.T.reshape(2, *size).to(level.dtype)
+
+
+@HEAD_FAMILIES.register_module()
+class YOLOV3Heads(DenseHeads):
+    """YOLOv3: per anchor, logits of the center within the cell, logarithms of the size relative to the anchor,
+    objectness and classes.
+    """
+
+    @classmethod
+    def handles(cls, detector: nn.Module) -> bool:
+        return isinstance(getattr(detector, 'bbox_head', None), YOLOV3Head)
+
+    def given_raw_outputs(self, raw: Mapping[str, Tensor]) -> nn.Module:
+        # The post-processing applies the sigmoid in place.
+        return super().given_raw_outputs({name: maps.clone() for name, maps in raw.items()})
+
+    def head_outputs(
+        self, raw: Mapping[str, Tensor], samples: SampleList, proposals: list | None
+    ) -> list[HeadOutput]:
+        head = self.dense_head
+        maps = levels('pred_maps', raw)
+        center, size, objectness, logits = rows(maps, head.num_attrib).split(
+            (2, 2, 1, head.num_classes), 1
+        )
+        anchors = [
+            (base[:, 2:] - base[:, :2]).repeat(level[:, 0].numel(), 1) / stride
+            for base, level, stride in zip(
+                head.prior_generator.base_anchors, maps, head.featmap_strides, strict=True
+            )
+        ]
+        cells = torch.cat(anchors).to(size) * limited_exp(size.detach())
+        boxes = HeadOutput(
+            'box',
+            'offsets',
+            torch.cat((center.sigmoid(), size), 1),
+            torch.cat((CENTER * cells, torch.full_like(cells, LOGARITHM)), 1),
+        )
+        return weighted(logits, boxes, objectness, objectness=True)
