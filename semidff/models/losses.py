@@ -33,9 +33,6 @@ def class_distillation_loss(
 
     Returns:
         Scalar, the weighted sum of ``KL(P_t || P_s) * T ** 2``.
-
-    Raises:
-        ValueError: If the temperature is not positive.
     """
     if not temperature > 0:
         raise ValueError(f'the temperature must be positive, got {temperature}')

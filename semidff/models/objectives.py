@@ -77,11 +77,7 @@ class SteadyFeatures:
     """
 
     def __call__(self, batch: Distillation) -> dict[str, Tensor]:
-        """Return ``loss_steady``, the mean over the levels.
-
-        Raises:
-            ValueError: If the batch has pairs, no triplets.
-        """
+        """Return ``loss_steady``, the mean over the levels."""
         if len(batch.sequence) != 3:
             raise ValueError(
                 'SteadyFeatures needs triplets of frames; set triplets=True of UnlabeledVideoDataset'
@@ -112,9 +108,6 @@ class FeatureSemantics:
         boxes: Whether to compare box outputs of the dense head and of the RoIs ("bbox accurate location"), and masks.
         proposals_per_image: Number of an image's best proposals that are compared, None for all. The RoI head of a
             two-stage detector, which runs forward and backward on every proposal, takes much of a training's time.
-
-    Raises:
-        ValueError: If ``proposals_per_image`` is not positive.
     """
 
     def __init__(
@@ -140,13 +133,7 @@ class FeatureSemantics:
         self.proposals_per_image = proposals_per_image
 
     def __call__(self, batch: Distillation) -> dict[str, Tensor]:
-        """Return ``loss_<name>`` for each of the :class:`~semidff.models.spatial.head_family.HeadOutput` compared.
-
-        Raises:
-            TypeError: If the outputs of this detector cannot be compared.
-            ValueError: If it has none of the outputs that ``attention``, ``classes`` and ``boxes`` select, or
-                ``proposals_per_image`` is given and it has no proposals.
-        """
+        """Return ``loss_<name>`` for each of the :class:`~semidff.models.spatial.head_family.HeadOutput` compared."""
         target = batch.teacher.raw_outputs(batch.target)
         propagated = batch.student.raw_outputs(batch.propagated)
         proposals = batch.teacher.heads.proposals(

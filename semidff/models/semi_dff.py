@@ -117,9 +117,6 @@ class SemiDFF(VideoDetector):
         Such weights are those of outputs that are left out, or that only mmdet's own losses use, and a correction's
         weights of maps that no output depends on. The semantic losses of an image are computed to find them, once for
         a set of trainable parts; all other objectives compare all maps.
-
-        Raises:
-            TypeError: If the semantic loss does not know the detector's outputs.
         """
         key = str(objectives), tuple(sorted(self.trainable))
         if key not in self._without_gradient:
@@ -288,9 +285,6 @@ class FeatureCache:
     Args:
         network: Maps images (N, 3, H, W) to one map (N, C_l, H_l, W_l) per level.
         gigabytes: Bound on the maps' host memory (1 GB = 10^9 bytes).
-
-    Raises:
-        ValueError: If ``gigabytes`` is not positive.
     """
 
     def __init__(self, network: Callable[[Tensor], tuple[Tensor, ...]], gigabytes: float) -> None:

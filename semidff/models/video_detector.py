@@ -48,10 +48,6 @@ class VideoDetector(BaseDetector):
     Attributes:
         options: Speed options of the predictions, set by :func:`~semidff.inference.accelerate`, or None.
         dataset_meta: The classes that the detector's checkpoint names, as in mmdet; only with a checkpoint.
-
-    Raises:
-        ConfigError: If there is no detector of this name.
-        CheckpointError: If the checkpoint does not fit the detector.
     """
 
     both_directions = False
@@ -207,10 +203,6 @@ class VideoDetector(BaseDetector):
             batch_inputs: Pairs (N, 2, 3, H, W) of key frame and current frame.
             batch_data_samples: Data samples of the current frames, with ground truth. A pair whose
                 ``key_frame_id`` equals its ``frame_id`` trains the detector on the key frame's own features.
-
-        Raises:
-            ValueError: If the inputs are no pairs, or there is no temporal module.
-            TypeError: If the detector trains several branches on each image, as TridentNet does.
         """
         if not self.has_temporal or batch_inputs.dim() != 5 or batch_inputs.shape[1] != 2:
             raise ValueError(

@@ -53,11 +53,7 @@ class OriginalOverlaps(BboxOverlaps2D_GLIP):
     def __call__(
         self, bboxes1: Tensor, bboxes2: Tensor, mode: str = 'iou', is_aligned: bool = False
     ) -> Tensor:
-        """Return the overlaps (N, M), float64, of boxes (N, 4) and (M, 4), first and last pixel.
-
-        Raises:
-            ValueError: If ``mode`` is not ``iou``, or ``is_aligned`` is set.
-        """
+        """Return the overlaps (N, M), float64, of boxes (N, 4) and (M, 4), first and last pixel."""
         if mode != 'iou' or is_aligned:
             raise ValueError(
                 f'OriginalOverlaps computes the intersection over union of all pairs only, got mode={mode!r}, '

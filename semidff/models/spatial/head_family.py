@@ -97,9 +97,6 @@ class HeadFamily(ABC):
 
         Args:
             inputs: Inputs of the heads, (N, C_l, H_l, W_l) per level.
-
-        Raises:
-            TypeError: If this detector's outputs are not known.
         """
 
     @abstractmethod
@@ -152,9 +149,6 @@ class HeadFamily(ABC):
             raw: The :meth:`raw_outputs`.
             samples: Data samples of the N frames.
             proposals: The *teacher's* :meth:`proposals`: student and teacher pool the same RoIs.
-
-        Raises:
-            TypeError: If the outputs of this detector cannot be compared.
         """
 
 

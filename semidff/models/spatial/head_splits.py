@@ -30,11 +30,7 @@ class TowerSplit(ExtractFeatSplit):
     needs_probe = True
 
     def check(self, heads: HeadFamily) -> None:
-        """Check that the detector can be cut here.
-
-        Raises:
-            TypeError: If the detector's head has no towers of a known kind, or no layers after them.
-        """
+        """Check that the detector can be cut here."""
         if not heads.towers:
             raise TypeError(
                 f'split=TowerSplit cuts dense heads after their towers, but {heads.name} has none of '
@@ -47,11 +43,7 @@ class TowerSplit(ExtractFeatSplit):
             )
 
     def probe(self, heads: HeadFamily, images: Tensor) -> tuple[Tensor, ...]:
-        """Check that the layers after the towers read nothing else.
-
-        Raises:
-            TypeError: If they do.
-        """
+        """Check that the layers after the towers read nothing else."""
         inputs = super().features(heads, images)
         whole, maps = heads.raw_outputs(inputs), self._run_towers(heads, inputs)
         try:
@@ -145,11 +137,7 @@ class OutputSplit(ExtractFeatSplit):
         self._same_in_training = True
 
     def check(self, heads: HeadFamily) -> None:
-        """Check that the detector can be cut here.
-
-        Raises:
-            TypeError: If warping would not move the detector's boxes.
-        """
+        """Check that the detector can be cut here."""
         if not heads.propagates_outputs:
             raise TypeError(
                 f'split=OutputSplit propagates outputs relative to their cells, but {heads.name} '
@@ -176,11 +164,7 @@ class OutputSplit(ExtractFeatSplit):
         return [*super().feature_names(heads), *heads.output_modules]
 
     def features(self, heads: HeadFamily, images: Tensor) -> tuple[Tensor, ...]:
-        """Return the maps of each level.
-
-        Raises:
-            TypeError: If the head returns other outputs in training.
-        """
+        """Return the maps of each level."""
         modules = (heads.detector.get_submodule(name) for name in heads.output_modules)
         if not self._same_in_training and any(module.training for module in modules):
             raise TypeError(

@@ -18,9 +18,6 @@ class SegmentorHeads(HeadFamily):
     """``EncoderDecoder`` models: a decode head, which predicts, and auxiliary heads, which are for training only.
 
     The raw output is the map of logits at the resolution of the decode head. The semantic loss compares its pixels.
-
-    Raises:
-        ValueError: If the network predicts on crops; features are propagated for whole frames.
     """
 
     prediction = 'pred_sem_seg'

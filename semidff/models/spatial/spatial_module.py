@@ -41,10 +41,6 @@ class SpatialModule(BaseModule):
 
     Attributes:
         heads: The :class:`~semidff.models.spatial.head_family.HeadFamily` of the detector.
-
-    Raises:
-        TypeError: If the detector needs proposals from elsewhere, is a semi-supervised one, predicts panoptic
-            segmentation alone, or cannot be cut at the split point.
     """
 
     def __init__(self, detector: dict | nn.Module, split: dict | Split | None = None) -> None:
@@ -205,11 +201,7 @@ def feature_stride(image: Sequence[int], level: Sequence[int]) -> float:
 
 
 def _check_kind(detector: nn.Module) -> None:
-    """Refuse models that cannot detect on the features of a frame.
-
-    Raises:
-        TypeError: With the remedy.
-    """
+    """Refuse models that cannot detect on the features of a frame."""
     name = type(detector).__name__
     if isinstance(detector, FastRCNN):
         raise TypeError(f'{name} needs proposals from a file: give a detector with an RPN')

@@ -102,12 +102,7 @@ class ResNetSplit(Split):
         self.first = int(match[1]) - 1, int(match[2])  # stage and unit, from 0
 
     def check(self, heads: HeadFamily) -> None:
-        """Check that the detector can be cut here.
-
-        Raises:
-            TypeError: If the backbone or the detector's ``extract_feat`` is not a known one.
-            ValueError: If there is no such unit, or the backbone has an output ahead of it.
-        """
+        """Check that the detector can be cut here."""
         backbone = getattr(heads.detector, 'backbone', None)
         known = isinstance(backbone, ResNet) and type(backbone).forward is ResNet.forward
         if not known or not heads.has_plain_features:

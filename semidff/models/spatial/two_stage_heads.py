@@ -204,9 +204,6 @@ def roi_outputs(
         deltas: (R, 4 * C) or (R, 4), None if the head has no box outputs.
         head: The box head.
         stage: What the names end with.
-
-    Raises:
-        TypeError: As :func:`check_comparable`.
     """
     check_comparable(logits, deltas, head)
     likely = logits.detach().float().softmax(1)[:, :-1]
@@ -226,12 +223,7 @@ def roi_outputs(
 
 
 def check_comparable(logits: Tensor, deltas: Tensor | None, head: nn.Module) -> None:
-    """Check the outputs of a box head; the arguments are those of :func:`roi_outputs`.
-
-    Raises:
-        TypeError: If the logits are not those of a softmax over the classes and the background (Seesaw loss, CrowdDet),
-            or the box outputs are no deltas (SABL).
-    """
+    """Check the outputs of a box head; the arguments are those of :func:`roi_outputs`."""
     if getattr(head, 'custom_cls_channels', False):
         raise not_comparable(head, head.loss_cls)
     are_deltas = isinstance(deltas, Tensor) and hasattr(head.bbox_coder, 'stds')

@@ -102,9 +102,6 @@ class FlowNetwork(nn.Module, ABC):
             top: Channels of the encoder's last output, at stride 64 of the input.
             skips: Channels of the skip connections at strides 32, 16, 8 and 4.
             widths: Output channels of the deconvolutions at these strides.
-
-        Raises:
-            ValueError: If the stride is neither 4 nor 8 times ``downsampling``.
         """
         strides = 4 * self.downsampling, 8 * self.downsampling
         if self.stride not in strides:

@@ -45,9 +45,6 @@ class OpenCVFlow(nn.Module):
         mean: Mean of the data preprocessor; :class:`~semidff.models.video_detector.VideoDetector` gives its own.
         std: Standard deviation of the data preprocessor, likewise.
         rgb: Whether the channels of normalized frames are in the order red, green, blue, likewise.
-
-    Raises:
-        ValueError: If the preset is unknown.
     """
 
     stride = 16
@@ -75,9 +72,6 @@ class OpenCVFlow(nn.Module):
 
         Returns:
             (N, 1, H / 2, W / 2) uint8, on the frames' device.
-
-        Raises:
-            ValueError: If gray values are outside of 0 .. 255, since ``mean`` and ``std`` are not those of the frames.
         """
         channels = image.float().unbind(1)
         gray = sum(w * c for w, c in zip(self._weights, channels, strict=True)) + self._offset
@@ -96,9 +90,6 @@ class OpenCVFlow(nn.Module):
 
         Returns:
             Flow (N, 2, ceil(H / 16), ceil(W / 16)) in cells, the mean of each cell's pixels; no hidden features.
-
-        Raises:
-            ValueError: If the frames are too small.
         """
         if min(current.shape[-2:]) < _MIN_SIDE:
             raise ValueError(

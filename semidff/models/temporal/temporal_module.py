@@ -37,10 +37,6 @@ class TemporalModule(BaseModule):
             continued by their border.
         correction_width: Channels of a :class:`~semidff.models.temporal.correction.Correction` of the warped and
             scaled maps; 0, as in the papers, for none.
-
-    Raises:
-        ValueError: If the padding is unknown, or the flow network has no hidden features for a scale field or a
-            correction (``OpenCVFlow``).
     """
 
     def __init__(

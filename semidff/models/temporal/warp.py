@@ -41,9 +41,6 @@ def warp(features: Tensor, flow: Tensor) -> Tensor:
 
     Returns:
         Tensor of shape (N, C, H, W). Bilinear interpolation takes cells outside the map for zero.
-
-    Raises:
-        ValueError: If features and flow differ in batch size or in spatial size.
     """
     n, _, height, width = features.shape
     if flow.shape != (n, 2, height, width):
