@@ -19,10 +19,10 @@ from semidff.analysis.complexity import (
     measure_complexity,
     recommended,
 )
-from semidff.analysis.stock_detectors import build_stock
 from semidff.models import OpenCVFlow, VideoDetector
 from semidff.models.temporal import FlowNetS, warp
 from tests import models
+from tests.detectors.stock_detectors import build_stock
 from tests.tiny_video import build, frame, video_detector_cfg
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,11 +10,11 @@ from mmdet.models.dense_heads import CenterNetHead, ConditionalDETRHead, DETRHea
 from mmdet.models.roi_heads.mask_heads import MaskPointHead
 from torch import Tensor, nn
 
-from semidff.analysis.stock_detectors import build_stock
 from semidff.models.precision import keep_boxes_precise, run_in_full_precision, to_half
 from semidff.models.spatial import plain_samples
 from semidff.models.video_detector import VideoDetector
 from tests import models
+from tests.detectors.stock_detectors import build_stock
 
 HALVES = {'bf16': torch.bfloat16, 'fp16': torch.float16}
 OBJECTIVES = {

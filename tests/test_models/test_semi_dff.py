@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from semidff.analysis.stock_detectors import build_stock
 from semidff.models import FeatureRegression, SemiDFF
+from tests.detectors.stock_detectors import build_stock
 from tests.models import (
     CLASSES,
     KINDS,

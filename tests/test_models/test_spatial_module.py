@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch import nn
 
-from semidff.analysis.stock_detectors import build_stock
 from semidff.models import SpatialModule
 from semidff.models.spatial import feature_stride
+from tests.detectors.stock_detectors import build_stock
 from tests.models import KINDS, build, frames, samples
 
 ALL = pytest.mark.parametrize('kind', KINDS)

@@ -2,10 +2,10 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from semidff.analysis.stock_detectors import build_stock
 from semidff.models import SemiDFF, VideoDetector
 from semidff.utils.checkpoint import CheckpointError
 from tests import models
+from tests.detectors.stock_detectors import build_stock
 from tests.models import fcos, frames, samples, tiny_rfcn, tiny_video_detector
 from tests.tiny_video import build, detector_cfg
 

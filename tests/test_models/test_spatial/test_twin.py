@@ -5,8 +5,8 @@ import torch
 from mmengine.config import ConfigDict
 from torch import Tensor, nn
 
-from semidff.analysis.stock_detectors import build_stock
 from semidff.models.spatial.head_family import twin, with_test_cfg
+from tests.detectors.stock_detectors import build_stock
 from tests.models import build, faster_rcnn
 
 

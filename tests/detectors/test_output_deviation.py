@@ -7,7 +7,7 @@ import torch
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 
-from semidff.analysis.output_deviation import output_deviation
+from tests.detectors.output_deviation import output_deviation
 
 IMAGES = torch.zeros(1, 3, 64, 96)
 BOXES = torch.tensor([[0.0, 0, 40, 20], [50, 10, 90, 60], [5, 5, 9, 9]])

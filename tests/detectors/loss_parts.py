@@ -33,7 +33,7 @@ def gradient_norms(model: SemiDFF, images: Tensor, labeled: list) -> dict[str, f
     """Return the mean norms of the loss parts' gradients with respect to the flow, in pixels, of four motions.
 
     The flow is what all parts train at every split point, so their gradients have the same unit; it is 0 here, which
-    is wrong for pictures that move (:func:`~semidff.analysis.stock_detectors.motion_of`). The parts of a cascade's
+    is wrong for pictures that move (:func:`~tests.detectors.stock_detectors.motion_of`). The parts of a cascade's
     stages are added: classes, boxes and masks are one part each.
     """
     motion = motion_of(model.temporal.feat_strides)

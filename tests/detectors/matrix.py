@@ -1,0 +1,189 @@
+"""What works with the stock detectors of mmdetection at each split point, and what it costs.
+
+    MATRIX=matrix.jsonl pytest tests/detectors/matrix.py -k 'retinanet and OutputSplit'
+
+The normal suite does not collect this file. Detectors are narrow and trained briefly on two synthetic pictures, since
+neither boxes nor loss parts of untrained detectors mean anything; *counted* and the timings, which need ``TIMED=1`` and
+an idle machine, are those of the whole detector with random weights at its own input size. What is not supported is
+skipped with the reason. ``MATRIX`` names a file that gets the figures, one line of JSON for each check; ``FLOW_WIDTH``
+is the width of FlowNetS, ``DEVICE`` where everything runs. ``python -m tests.detectors.table FILE`` prints the table.
+"""
+
+import copy
+import json
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from semidff.analysis.check_detector import (
+    SEMANTIC,
+    SPLITS,
+    box_deviation,
+    video_detector,
+    weights_without_gradient,
+)
+from semidff.analysis.complexity import measure_complexity
+from semidff.analysis.smooth_video import smooth_frames, write_smooth_video
+from semidff.analysis.speed import PartTimes, batch_of, speedup_of, take_turns, time_parts
+from semidff.analysis.speed_report import measure_methods
+from semidff.deployment.export import export_onnx
+from semidff.inference.acceleration import Acceleration, accelerate
+from semidff.models import SemiDFF, VideoDetector
+from semidff.models.spatial import plain_samples
+
+from .loss_parts import gradient_norms, quality_spread
+from .output_deviation import output_deviation
+from .stock_detectors import STOCK, build_stock, calibrate, overfit, pictures
+
+FLOW_WIDTH = float(os.environ.get('FLOW_WIDTH', 1 / 8))
+DEVICE = os.environ.get('DEVICE', 'cpu')
+KEY_INTERVAL = 10
+TRAINED = 0.3
+"""Score above which the teacher counts as trained, so that its loss parts can be compared."""
+BALANCED = 30.0
+"""Largest ratio of the gradient norms of two loss parts."""
+CONSTANT = 0.02
+"""Standard deviation of the teacher's quality at objects below which its loss part cannot be compared with others."""
+OPTIONS = dict(
+    channels_last=(Acceleration(channels_last=True), 1e-3),
+    bf16=(Acceleration('bf16'), 0.1),
+    fp16=(Acceleration('fp16'), 0.02),
+)
+"""Speed options, and the largest deviation of the outputs from those of contiguous maps in float32."""
+TIMED_OPTIONS = Acceleration(channels_last=True)
+"""Options of all timings, as with ``ChannelsLastHook`` in this project's configs."""
+
+stocks = {'params': STOCK, 'ids': [stock.name for stock in STOCK], 'scope': 'module'}
+timed = pytest.mark.skipif('TIMED' not in os.environ, reason='needs TIMED=1 and an idle machine')
+
+
+@pytest.fixture(**stocks)
+def narrow(request):
+    """A stock detector, narrow and trained, and its highest score."""
+    detector = build_stock(request.param.config, narrow=True).to(DEVICE)
+    score = overfit(detector, request.param.small, request.param.iterations)
+    return request.param, detector, score
+
+
+@pytest.fixture(**stocks)
+def wide(request):
+    """A stock detector with random weights, as many of whose scores pass the threshold as after a training."""
+    detector = build_stock(request.param.config).to(DEVICE)
+    calibrate(detector, request.param.size)
+    return request.param, detector
+
+
+@pytest.fixture(params=SPLITS)
+def split(request):
+    return request.param
+
+
+@pytest.fixture
+def record(request, split):
+    """Writes the figures of a check."""
+
+    def write(**figures: object) -> None:
+        check, name = request.node.name.split('[')[0], request.node.callspec.id
+        if path := os.environ.get('MATRIX'):
+            with Path(path).open('a') as file:
+                file.write(json.dumps(dict(check=check, case=name, split=split, **figures)) + '\n')
+
+    return write
+
+
+def cut(detector: nn.Module, split: str, kind: type[VideoDetector] = VideoDetector):
+    """Build the video detector; skip the check where the detector cannot be cut."""
+    try:
+        return video_detector(detector, split, FLOW_WIDTH, kind)
+    except (TypeError, ValueError) as error:
+        pytest.skip(str(error))
+
+
+def check_boxes(detector: nn.Module, model: VideoDetector, size: tuple[int, int]) -> dict:
+    """Compare the boxes at l = 1 with those of the image detector."""
+    deviation, boxes = box_deviation(detector, model, pictures(size, DEVICE)[0])
+    assert boxes and deviation <= 1e-3
+    return dict(deviation=deviation, boxes=boxes)
+
+
+def check_options(model: VideoDetector, name: str, size: tuple[int, int]) -> dict:
+    """Compare the outputs with speed options with those of contiguous maps in float32."""
+    options, tolerance = OPTIONS[name]
+    accelerated = accelerate(copy.deepcopy(model), options)
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        deviation = output_deviation(model, accelerated, pictures(size, DEVICE)[0])
+    assert deviation <= tolerance
+    return dict(deviation=deviation)
+
+
+def check_semantic(model: SemiDFF, score: float, size: tuple[int, int]) -> dict:
+    """Look for trained weights without gradient and, if the teacher is trained, for unbalanced loss parts."""
+    torch.manual_seed(0)
+    images, samples = pictures(size, DEVICE)[0], plain_samples(2, size)
+    assert not weights_without_gradient(model, images, images.roll(4, -1))
+    norms = gradient_norms(model, images, samples)
+    spread = quality_spread(model.teacher, images, samples)
+    constant = spread is not None and spread < CONSTANT
+    compared = [norm for name, norm in norms.items() if not (constant and name == 'quality')]
+    ratio = max(compared) / max(min(compared), 1e-30)
+    assert score < TRAINED or ratio <= BALANCED
+    return dict(ratio=ratio, norms=norms, quality_spread=spread, score=score)
+
+
+def test_boxes(narrow, split, record):
+    stock, detector, _ = narrow
+    record(**check_boxes(detector, cut(detector, split), stock.small))
+
+
+@pytest.mark.parametrize('name', OPTIONS)
+def test_options(narrow, split, name, record):
+    stock, detector, _ = narrow
+    record(name=name, **check_options(cut(detector, split), name, stock.small))
+
+
+def test_semantic(narrow, split, record):
+    stock, detector, score = narrow
+    model = cut(detector, split, SemiDFF)
+    try:
+        model.enter_step(*SEMANTIC)
+    except (TypeError, NotImplementedError) as error:
+        pytest.skip(str(error))
+    record(**check_semantic(model, score, stock.small))
+
+
+def test_onnx(narrow, split, record, tmp_path):
+    stock, detector, _ = narrow
+    try:
+        export_onnx(cut(detector, split), tmp_path, stock.small)
+    except (TypeError, ValueError, NotImplementedError) as error:
+        pytest.skip(str(error))
+    record(exported=True)
+
+
+def test_counted(wide, split, record):
+    """On the CPU: of mmcv's operators for GPUs, nothing can be counted."""
+    stock, detector = wide
+    report = measure_complexity(cut(detector, split).cpu(), *stock.size)
+    record(ratio=report.ratio, speedup=speedup_of(report.ratio, KEY_INTERVAL))
+
+
+@timed
+def test_measured(wide, split, record):
+    stock, detector = wide
+    batches = list(map(batch_of, smooth_frames(2, *stock.size)))
+    model = accelerate(cut(detector, split), TIMED_OPTIONS)
+    times = PartTimes.medians(take_turns({'': lambda: time_parts(model, batches)}, 3)[''])
+    record(ratio=times.ratio, speedup=times.bound(KEY_INTERVAL), **times._asdict())
+
+
+@timed
+def test_end_to_end(wide, split, record, tmp_path):
+    stock, detector = wide
+    video = write_smooth_video(tmp_path / 'pan.mp4', 2 * KEY_INTERVAL, *stock.size)
+    options = [TIMED_OPTIONS], KEY_INTERVAL, 2
+    report = measure_methods(cut(detector, split), video, batch_of, ['propagate'], *options)
+    *_, row = report['rows'].values()
+    record(speedup=row['end_to_end']['speed_up'], rows=report['rows'])
