@@ -153,6 +153,9 @@ class ExperimentRunner:
             FolderInUse: If another experiment runs in the same folder.
         """
         work_dir = self.experiment.work_dir
+        if not self.select(only):
+            print(f'Nothing to run: {len(self.stamps)} steps are done in {work_dir}', flush=True)
+            return
         with occupy(work_dir, 'experiment'):
             self._look_for_results()  # an earlier command may just have finished some
             waiting = self.select(only)
