@@ -7,7 +7,6 @@ import shutil
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext, suppress
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -185,7 +184,7 @@ def _fit(plan: Plan, out: Path, device: str, labels: str | Path | None) -> None:
     clips = min(max(round(plan.minutes / 3), _CLIPS[0]), _CLIPS[1])
     try:
         videos = load_videos(write_list(out / 'videos' / 'all.txt', plan.videos))
-        videos = [replace(video, length=int(video.length * plan.portion)) for video in videos]
+        videos = [video._replace(length=int(video.length * plan.portion)) for video in videos]
         fit_adaptive(inferencer.model, pack, videos, clips).predictor.save(file)
     except (FitError, VideoListError) as error:
         _say(f'no adaptive key frames: {error}')

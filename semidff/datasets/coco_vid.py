@@ -9,7 +9,6 @@ from mmdet.registry import DATASETS
 from semidff.utils.logs import log_warning
 
 from .vid_json import frame_patterns, load_vid_json, match_classes, ordered_frames
-from .video_readers.frame_folder import check_image
 
 
 @DATASETS.register_module()
@@ -96,7 +95,6 @@ class CocoVIDDataset(CocoDataset):
             VideoError: If it has too many pixels.
         """
         info = self.get_data_info(idx)
-        check_image(info['img_path'])
         packed = super().prepare_data(idx)
         found = getattr((packed or {}).get('data_samples'), 'ori_shape', None)
         if found is not None and not self._sizes_differ:

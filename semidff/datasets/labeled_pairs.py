@@ -8,7 +8,6 @@ from mmengine.dataset import Compose
 from torch.utils.data import Dataset
 
 from .coco_vid import CocoVIDDataset
-from .video_readers.frame_folder import check_image
 
 
 @DATASETS.register_module()
@@ -70,8 +69,6 @@ class LabeledPairDataset(Dataset):
         key = {**current, 'instances': [], 'frame_id': frame_id}
         if frame_id != current['frame_id']:
             key.update(img_path=self._path(current, frame_id), is_labeled=False)
-        for path in {key['img_path'], current['img_path']}:
-            check_image(path)
         return self.pipeline({name: [key[name], current[name]] for name in current})
 
     def _path(self, current: dict, frame_id: int) -> str:

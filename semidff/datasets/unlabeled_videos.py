@@ -15,7 +15,6 @@ Memory: a worker keeps ``interleave * pairs_per_window * 2`` frames (4 x 8 x 2 o
 
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -147,7 +146,7 @@ class UnlabeledVideoDataset(Dataset):
             counts = [len(frames) for frames in self._frames]
         else:
             self.videos = [
-                replace(video, length=max(2, int(video.length * self.portion)))
+                video._replace(length=max(2, int(video.length * self.portion)))
                 for video in load_videos(self.ann_file, self.data_prefix)
             ]
             counts = [max(1, video.length // self.window) for video in self.videos]

@@ -5,12 +5,15 @@ from pathlib import Path
 
 from semidff.utils.logs import log_warning
 
-from .video_readers import VideoError, natural_key
+from .video_readers import VideoError, VideoFile, natural_key
 from .video_readers.base import is_image
 
 VIDEO_SUFFIXES = frozenset({
     '.3gp', '.avi', '.flv', '.m2ts', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.mts', '.ts', '.webm', '.wmv',
 })  # fmt: skip
+
+
+_STILLS = frozenset({'.avif', '.heic', '.heif'})  # images in the container of videos
 
 
 def is_archive(path: str | Path) -> bool:
@@ -22,9 +25,9 @@ def is_archive(path: str | Path) -> bool:
 def find_videos(folder: str | Path, own: str | Path | None = None) -> list[Path]:
     """Return the videos in a folder and its sub-folders, relative to it, in natural order.
 
-    They are files with the suffix of a video, and sub-folders with images, which are frames. Linked folders are
-    searched after all others; none is searched twice. Hidden ones are left out, and those that cannot be read are
-    logged.
+    They are files with the suffix of a video, other files that FFmpeg opens as videos, and sub-folders with images,
+    which are frames. Linked folders are searched after all others; none is searched twice. Hidden files and folders and
+    images are left out; other files that are no videos and folders that cannot be read are logged.
 
     Args:
         own: A folder to leave out, that of the results.
@@ -39,6 +42,7 @@ def find_videos(folder: str | Path, own: str | Path | None = None) -> list[Path]
         )
 
     found: list[Path] = []
+    others: list[str] = []
     tops, seen = [os.fspath(folder)], set() if own is None else {os.path.realpath(own)}
     for top in tops:  # links are added meanwhile
         for place, folders, files in os.walk(top, onerror=log):
@@ -52,7 +56,15 @@ def find_videos(folder: str | Path, own: str | Path | None = None) -> list[Path]
             here = Path(place).relative_to(folder)
             if here != Path() and any(map(is_image, files)):
                 found.append(here)
-            found += [here / name for name in files if _is_video(name)]
+            for name in files:
+                if _is_video(name) or _opens(os.path.join(place, name)):
+                    found.append(here / name)
+                elif not name.startswith('.') and not is_image(name):
+                    others.append(os.path.join(here, name))
+    if others:
+        log_warning(
+            f'{folder}: {len(others)} files are left out, they are no videos: {others[:10]}'
+        )
     if not found:
         raise VideoError(str(folder), 'the folder and its sub-folders hold no videos')
     return sorted(found, key=lambda path: natural_key(str(path)))
@@ -60,3 +72,15 @@ def find_videos(folder: str | Path, own: str | Path | None = None) -> list[Path]
 
 def _is_video(name: str) -> bool:
     return Path(name).suffix.lower() in VIDEO_SUFFIXES and not name.startswith('.')
+
+
+def _opens(path: str) -> bool:
+    """Return whether FFmpeg opens a file as a video."""
+    name = Path(path)
+    if name.name.startswith('.') or name.suffix.lower() in _STILLS:
+        return False
+    try:
+        VideoFile(path).close()
+    except VideoError:
+        return False
+    return True

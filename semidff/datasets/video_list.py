@@ -1,47 +1,54 @@
-"""Lists of unlabeled videos: text files with a video file, a folder of frames or a glob per line.
+"""Lists of unlabeled videos.
 
-Blank lines and comments (``#`` at a line's start or after white space) are ignored. Videos that
-cannot be opened are skipped and logged.
+A list is a text file with a video file, a folder of frames, a folder of videos or a glob per line, or itself a folder or
+a glob. Blank lines and comments (``#`` at a line's start or after white space) are ignored. Videos that cannot be opened
+are skipped and logged.
 
 Lists of frames name a video and the number of a frame from 0 on each line: ``video frame``, or
 ``video 1 frame length`` as the lists of Deep Feature Flow (``VID_train_15frames.txt``).
+
+What is known of each video is kept in a manifest, ``.LIST.manifest.json`` beside the list, or in the user's cache folder
+where that cannot be written. A list whose videos have not changed opens none of them.
 """
 
 import glob
+import json
 import os
 import re
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
-from dataclasses import dataclass
-from functools import partial
+from contextlib import closing, nullcontext
+from hashlib import sha256
 from pathlib import Path
+from typing import NamedTuple
 
+from filelock import FileLock
 from mmengine.logging import print_log
 
+from semidff.utils.atomic_write import write_json
 from semidff.utils.logs import log_warning
-from semidff.utils.tool_files import FileError, check_inputs, check_regular
 
+from .video_folders import find_videos, is_archive
 from .video_readers import VideoError, natural_key, open_video
-from .video_readers.container import end_is_missing
-from .video_readers.file_stream import size_changes
 
-_NAMED = 10  # Files named in one message.
+_NAMED = 10  # files named in one message
+_VERSION = 1  # of what the reader finds
 
 
 class VideoListError(ValueError):
     """The list of videos is missing or empty, or none of its videos can be read."""
 
 
-@dataclass(frozen=True)
-class VideoInfo:
+class VideoInfo(NamedTuple):
     """A readable video.
 
     Attributes:
         path: File or folder.
         name: Path relative to the list's root, for logs and metainfo.
         length: Number of frames, at least 2.
-        height: Height of the first frame in pixels.
-        width: Width of the first frame in pixels.
+        height: Height of the frames in pixels.
+        width: Width of the frames in pixels.
+        rate: Mean frames per second.
     """
 
     path: str
@@ -49,12 +56,14 @@ class VideoInfo:
     length: int
     height: int
     width: int
+    rate: float = 0.0
 
 
 def load_videos(ann_file: str | Path, data_prefix: str | Path | None = None) -> list[VideoInfo]:
-    """Read a list and open every video of it once, on several threads.
+    """Read a list; open those of its videos that its manifest does not know, on several threads.
 
     Args:
+        ann_file: A list, a folder of videos, or a glob.
         data_prefix: Root of relative paths; default: the list's folder.
 
     Returns:
@@ -63,8 +72,16 @@ def load_videos(ann_file: str | Path, data_prefix: str | Path | None = None) -> 
     Raises:
         VideoListError: If the list is missing or empty, or none of its videos can be read.
     """
-    root = Path(data_prefix) if data_prefix else Path(ann_file).parent
-    return _open_all(ann_file, root, *expand_list(ann_file, root))
+    if os.path.isdir(ann_file):
+        root = Path(data_prefix or ann_file)
+        entries = [os.path.abspath(ann_file)]
+    elif not os.path.exists(ann_file) and glob.has_magic(str(ann_file)):
+        root = Path(data_prefix) if data_prefix else Path.cwd()
+        entries = [str(ann_file)]
+    else:
+        root = Path(data_prefix) if data_prefix else Path(ann_file).parent
+        entries = read_lines(ann_file)
+    return _open_all(ann_file, root, *_expand(entries, root))
 
 
 def load_frames(
@@ -105,15 +122,13 @@ def load_frames(
 def _open_all(
     ann_file: str | Path, root: Path, paths: list[str], failures: list[VideoError]
 ) -> list[VideoInfo]:
-    """Open every video of a list once, on several threads, and log the failures."""
-    check_inputs([ann_file, *paths])
-    total, every = len(paths) + len(failures), max(100, len(paths) // 10)
-    videos: list[VideoInfo] = []
-    with ThreadPoolExecutor(2 * (os.cpu_count() or 1)) as pool:
-        for done, result in enumerate(pool.map(partial(_probe, root=root), paths), 1):
-            (videos if isinstance(result, VideoInfo) else failures).append(result)
-            if done % every == 0:
-                print_log(f'opened {done} of {len(paths)} videos', logger='current')
+    """Return what is known of the videos of a list, and log the failures."""
+    videos, total = [], len(paths) + len(failures)
+    for path, entry in zip(paths, _entries(ann_file, paths), strict=True):
+        if isinstance(entry, str):
+            failures.append(VideoError(path, entry))
+        else:
+            videos.append(VideoInfo(path, _name(path, root), *entry))
     named = '\n'.join(f'  {failure}' for failure in failures[:_NAMED])
     if len(failures) > _NAMED:
         named += f'\n  ... and {len(failures) - _NAMED} more'
@@ -121,36 +136,111 @@ def _open_all(
         raise VideoListError(
             f'{ann_file}: none of its {total} entries can be used as a video '
             f'(relative paths start at {root.resolve()}):\n{named}\n'
-            'Each line must be a video file, a folder of images or a glob. Check the paths and '
+            'Each line must be a video file, a folder of images or of videos, or a glob. Check the paths and '
             'whether a player opens the files.'
         )
     if failures:
         log_warning(f'{ann_file}: {len(failures)} of {total} entries are skipped:\n{named}')
-    _report_ends(ann_file, [video.path for video in videos if os.path.isfile(video.path)])
     frames = sum(video.length for video in videos)
     print_log(f'{ann_file}: {len(videos)} videos, {frames} frames', logger='current')
     return videos
 
 
-def _report_ends(ann_file: str | Path, files: list[str]) -> None:
-    """Log which video files are cut off, of how many that cannot be known, and in which the size changes."""
-    ends = [end_is_missing(file) for file in files]
-    if cut := [file for file, missing in zip(files, ends, strict=True) if missing]:
-        log_warning(
-            f'{ann_file}: {len(cut)} videos are cut off, only their first frames are used: '
-            + ', '.join(cut[:_NAMED])
-        )
-    if unknown := ends.count(None):
-        print_log(
-            f'{ann_file}: {unknown} videos are of formats that do not state their length; missing ends '
-            'cannot be noticed',
-            logger='current',
-        )
-    if changing := [file for file in files if size_changes(file)]:
-        log_warning(
-            f'{ann_file}: in {len(changing)} videos the size of the frames changes; they are scaled to the size of '
-            'the first frame: ' + ', '.join(changing[:_NAMED])
-        )
+def _entries(ann_file: str | Path, paths: Sequence[str]) -> list[list | str]:
+    """Return length, height, width and rate of each video, or the reason why it cannot be read, by the manifest.
+
+    One process at a time opens videos and renews the manifest, the others wait for it.
+    """
+    keys = [os.path.abspath(path) for path in paths]
+    states = {key: _state(key) for key in keys}
+    file = _manifest_file(ann_file)
+
+    def unknown() -> list[str]:
+        return [key for key, s in states.items() if s and known.get(key, (None,))[0] != s]
+
+    known = _read_manifest(file)
+    if unknown():
+        with _lock(file):
+            known = _read_manifest(file)
+            if new := unknown():
+                entries = _probe_all(new)
+                known.update({key: [states[key], entry] for key, entry in entries.items()})
+                _write_manifest(known, file)
+    return [known[key][1] if states[key] else 'no such file' for key in keys]
+
+
+def _probe_all(paths: Sequence[str]) -> dict[str, list | str]:
+    """Open videos on several threads."""
+    found, every = {}, max(100, len(paths) // 10)
+    with ThreadPoolExecutor(2 * (os.cpu_count() or 1)) as pool:
+        for path, entry in zip(paths, pool.map(_probe, paths), strict=True):
+            found[path] = entry
+            if len(found) % every == 0:
+                print_log(f'opened {len(found)} of {len(paths)} videos', logger='current')
+    return found
+
+
+def _probe(path: str) -> list | str:
+    """Open a video and decode its first frame; return the reason if no pair can be read from it."""
+    try:
+        with closing(open_video(path)) as reader:
+            if len(reader) < 2:
+                return f'has {len(reader)} frame, a pair needs two'
+            return [len(reader), *reader.size, reader.mean_rate()]
+    except VideoError as error:
+        return error.reason
+
+
+def _state(path: str) -> list[int] | None:
+    """Return size and time of change of a file or folder."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return [status.st_size, status.st_mtime_ns]
+
+
+def _manifest_file(ann_file: str | Path) -> Path:
+    """Return the file of a list's manifest: beside the list, else in the user's cache folder."""
+    path = Path(os.path.abspath(ann_file))
+    digest = sha256(os.fsencode(path)).hexdigest()[:16]
+    name = f'.{path.name}.manifest.json'
+    if not glob.has_magic(path.name) and os.access(path.parent, os.W_OK):
+        return path.parent / name
+    cache = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache')
+    return cache / 'semidff' / f'{digest}{name}'
+
+
+def _read_manifest(file: Path) -> dict[str, list]:
+    try:
+        content = json.loads(file.read_bytes())
+        return content['videos'] if content['version'] == _VERSION else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _write_manifest(known: dict[str, list], file: Path) -> None:
+    try:
+        write_json(dict(version=_VERSION, videos=known), file)
+    except OSError as error:
+        log_warning(f'{file}: cannot be written ({error.strerror}); the videos are opened again')
+
+
+def _lock(file: Path) -> FileLock | nullcontext:
+    """Return the lock of a manifest; where the file system has no locks, every process opens the videos."""
+    lock = FileLock(f'{file}.lock')
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+        lock.release()
+    except (OSError, NotImplementedError):
+        return nullcontext()
+    return lock
+
+
+def _name(path: str, root: Path) -> str:
+    below = os.path.relpath(path, root)
+    return Path(path).name if below.startswith('..') else Path(below).as_posix()
 
 
 def read_lines(ann_file: str | Path) -> list[str]:
@@ -160,20 +250,14 @@ def read_lines(ann_file: str | Path) -> list[str]:
         VideoListError: If the file is missing, is not text, or has no entries.
     """
     try:
-        check_regular(ann_file)
         text = Path(ann_file).read_text(encoding='utf-8-sig')
     except FileNotFoundError:
         raise VideoListError(
             f'{ann_file}: no such list of videos. Write a text file with a video file, a folder of '
             'frames or a glob (videos/*.mp4) on each line, and give its path as ann_file.'
         ) from None
-    except IsADirectoryError:
-        raise VideoListError(
-            f'{ann_file}: is a folder, the list must be a text file; for the videos of a folder '
-            "write the line '*.mp4'."
-        ) from None
-    except FileError as error:
-        raise VideoListError(str(error)) from None
+    except OSError as error:
+        raise VideoListError(f'{ann_file}: {error.strerror}') from None
     except UnicodeDecodeError:
         raise VideoListError(
             f'{ann_file}: is not a text file (UTF-8). Give a list of videos, not a video.'
@@ -188,34 +272,23 @@ def read_lines(ann_file: str | Path) -> list[str]:
     return entries
 
 
-def expand_list(ann_file: str | Path, root: Path) -> tuple[list[str], list[VideoError]]:
-    """Return the distinct paths of a list, globs in natural order, and the globs without a match."""
+def _expand(entries: Sequence[str], root: Path) -> tuple[list[str], list[VideoError]]:
+    """Return the distinct paths of a list, globs in natural order, and the entries without a video."""
     paths: list[str] = []
     missing: list[VideoError] = []
-    for line in read_lines(ann_file):
-        entry = os.path.expanduser(line)
-        path = str(root / entry)
-        if os.path.exists(path) or not glob.has_magic(entry):
+    for entry in map(os.path.expanduser, entries):
+        path = os.path.join(root, entry)
+        if glob.has_magic(entry) and not os.path.exists(path):
+            # The root may have brackets of its own.
+            matches = sorted(glob.glob(entry, root_dir=root, recursive=True), key=natural_key)
+            if not matches:
+                missing.append(VideoError(path, 'the glob matches nothing'))
+            paths.extend(os.path.join(root, match) for match in matches)
+        elif is_archive(path):
+            try:
+                paths.extend(os.path.join(path, video) for video in find_videos(path))
+            except VideoError as error:
+                missing.append(error)
+        else:
             paths.append(path)
-            continue
-        # The root may have brackets of its own.
-        matches = sorted(glob.glob(entry, root_dir=root, recursive=True), key=natural_key)
-        if not matches:
-            missing.append(VideoError(path, 'the glob matches nothing'))
-        paths.extend(str(root / match) for match in matches)
     return list(dict.fromkeys(paths)), missing
-
-
-def _probe(path: str, root: Path) -> VideoInfo | VideoError:
-    """Open a video and decode its first frame; return an error if a pair cannot be read from it."""
-    try:
-        with closing(open_video(path)) as reader:
-            length = len(reader)
-            if length < 2:
-                raise VideoError(path, f'has {length} frame, a pair needs two')
-            height, width = reader.frames([0])[0].shape[:2]
-    except VideoError as error:
-        return error
-    below = os.path.relpath(path, root)
-    name = Path(path).name if below.startswith('..') else Path(below).as_posix()
-    return VideoInfo(path, name, length, height, width)

@@ -19,7 +19,7 @@ from pycocotools.mask import area
 
 from semidff.datasets.ilsvrc_format import detection_lines
 from semidff.datasets.video_readers import Frame
-from semidff.datasets.video_readers.stream import DEFAULT_FPS
+from semidff.datasets.video_readers.base import DEFAULT_FPS
 from semidff.utils.atomic_write import atomic_path, atomic_write
 from semidff.utils.file_names import unique_name
 from semidff.utils.tool_files import FileError, OutputFolder, OutputVideo, check_new, check_outputs

@@ -15,8 +15,6 @@ from mmcv.transforms import BaseTransform
 from mmdet.registry import TRANSFORMS
 from mmengine.structures import PixelData
 
-from semidff.datasets.video_readers.frame_folder import check_image
-
 from .pack_frame_pair import PackFramePair
 
 Range = Sequence[float]
@@ -36,8 +34,6 @@ class LoadFlowPair(BaseTransform):
             FileNotFoundError: If a file is missing.
             ValueError: If a file cannot be read, or the sizes of pictures and flow differ.
         """
-        for path in (results['flow_path'], *results['img_path']):
-            check_image(path)
         flow = read_flow(results['flow_path'])
         size = flow.shape[:2]
         images = [mmcv.imread(path) for path in results['img_path']]

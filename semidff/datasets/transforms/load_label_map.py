@@ -7,8 +7,6 @@ from mmcv.transforms import BaseTransform
 from mmdet.registry import TRANSFORMS
 from PIL import Image
 
-from semidff.datasets.video_readers.frame_folder import check_image
-
 IGNORED = 255
 """Label of pixels that neither training nor evaluation counts."""
 
@@ -45,7 +43,6 @@ class LoadLabelMap(BaseTransform):
             )
         if not Path(path).is_file():
             raise FileNotFoundError(f'{path}: the label map of a labeled frame does not exist')
-        check_image(path)
         labels = np.array(Image.open(path))
         if labels.ndim != 2:
             raise ValueError(f'{path}: has colors; a label map has one class index per pixel')

@@ -1,14 +1,11 @@
 """Readers of videos: random access (:func:`open_video`) and sequential access (:func:`open_stream`).
 
-decord provides random access to video files; OpenCV reads everything else. Every failure of a
-reader, including decord's errors on truncated, empty or damaged files, is a :class:`VideoError`
-that names the file.
+PyAV decodes files for both, OpenCV reads cameras and addresses. Every failure of a reader is a :class:`VideoError` that
+names the file.
 """
 
-from .base import VideoError, VideoReader
-from .camera_stream import CameraStream
-from .file_stream import FileStream
-from .frame_folder import FrameFolderReader, natural_key, read_image
-from .pool import ReaderPool, open_stream, open_video
-from .stream import ArrayStream, FolderStream, Frame, FrameStream, VideoWarning
-from .video_file import DecordReader
+from .base import Frame, FrameStream, VideoError, VideoReader, VideoWarning
+from .frame_folder import FrameFolder, natural_key, read_image
+from .pool import ReaderPool, open_video
+from .sources import ArrayStream, CameraStream, open_stream
+from .video_file import VideoFile

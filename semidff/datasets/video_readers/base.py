@@ -1,14 +1,15 @@
-"""Interface of random-access video readers, and their error."""
+"""Interfaces of video readers, and their error."""
 
-import os
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from semidff.utils.tool_files import FileError, check_regular
-
 IMAGE_SUFFIXES = frozenset({'.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm'})
+DEFAULT_FPS = 25.0
+"""Frames per second of sources without a frame rate."""
 
 
 class VideoError(Exception):
@@ -23,12 +24,37 @@ class VideoError(Exception):
         return f'{self.path}: {self.reason}'
 
 
+class VideoWarning(UserWarning):
+    """A part of a video cannot be read; the rest is used."""
+
+
+class Frame(NamedTuple):
+    """A frame of a stream.
+
+    Attributes:
+        image: (H, W, 3) uint8, BGR.
+        index: Number in the video, from 0. Frames that cannot be read are counted, too.
+        timestamp: Seconds since the first frame.
+        path: Image file of the frame, if it has one.
+    """
+
+    image: np.ndarray
+    index: int
+    timestamp: float
+    path: str | None = None
+
+
 class VideoReader:
     """Video with random access to its frames."""
 
     path: str
 
     def __len__(self) -> int:
+        raise NotImplementedError
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the frames."""
         raise NotImplementedError
 
     def frames(self, indices: Sequence[int]) -> list[np.ndarray]:
@@ -52,21 +78,42 @@ class VideoReader:
         """Release the decoder and its buffers, if any. The reader cannot be used afterwards."""
 
 
+class FrameStream:
+    """Video with sequential access to its frames.
+
+    Attributes:
+        length: Number of frames if known, for progress displays.
+        fps: Frames per second, for the time stamps of streams that have none.
+    """
+
+    name: str
+    length: int | None
+    fps: float
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Iterate over the frames.
+
+        Raises:
+            VideoError: If no frame can be read; with ``strict``, if any frame cannot be read.
+        """
+        raise NotImplementedError
+
+    def mean_rate(self) -> float | None:
+        """Return the mean frames per second, None if unknown."""
+        return self.fps
+
+    def close(self) -> None:
+        """Release decoder and device, if there are any."""
+
+
+def report(path: str, reason: str, strict: bool) -> None:
+    """Warn (:class:`VideoWarning`), or with ``strict`` raise :class:`VideoError`, that a file cannot be read."""
+    if strict:
+        raise VideoError(path, reason)
+    warnings.warn(f'{path}: {reason}', VideoWarning, stacklevel=2)
+
+
 def is_image(name: str) -> bool:
     """Return whether a file name is that of an image; hidden files are not."""
     path = Path(name)
     return not path.name.startswith('.') and path.suffix.lower() in IMAGE_SUFFIXES
-
-
-def check_video_file(path: str) -> None:
-    """Raise :class:`VideoError` if a file is missing, empty or an image."""
-    try:
-        check_regular(path)
-    except FileError as error:
-        raise VideoError(path, str(error).removeprefix(f'{path}: ')) from None
-    if not os.path.isfile(path):
-        raise VideoError(path, 'no such file')
-    if is_image(path):
-        raise VideoError(path, 'is a single image; list the folder that holds the frames')
-    if os.path.getsize(path) == 0:
-        raise VideoError(path, 'the file is empty (0 bytes)')

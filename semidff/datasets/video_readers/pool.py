@@ -1,44 +1,27 @@
-"""Opening of videos, and a pool of open readers."""
+"""Opening of video files and folders of frames, and a pool of open ones."""
 
 import os
 from collections import OrderedDict
 from pathlib import Path
 
-from .base import VideoReader
-from .camera_stream import CameraStream
-from .file_stream import FileStream
-from .frame_folder import FrameFolderReader
-from .stream import DEFAULT_FPS, FolderStream, FrameStream
-from .video_file import DecordReader
+from .base import DEFAULT_FPS
+from .frame_folder import FrameFolder
+from .video_file import VideoFile
 
 
-def open_video(path: str | Path) -> VideoReader:
-    """Open a video file or a folder of images for random access.
+def open_video(
+    path: str | Path, fps: float = DEFAULT_FPS, strict: bool = False
+) -> VideoFile | FrameFolder:
+    """Open a video file or a folder of images, for random and sequential access.
+
+    Args:
+        fps: Frames per second of a folder of images.
+        strict: Whether unreadable frames are an error instead of a warning in sequential access.
 
     Raises:
         VideoError: If it is neither, or cannot be opened.
     """
-    return FrameFolderReader(path) if os.path.isdir(path) else DecordReader(path)
-
-
-def open_stream(
-    source: int | str | Path, fps: float = DEFAULT_FPS, strict: bool = False
-) -> FrameStream:
-    """Open a video for sequential access.
-
-    Args:
-        source: A video file, a folder of images, a camera's index or an address (``rtsp://...``).
-        fps: Frames per second of a folder of images.
-        strict: Whether unreadable frames are an error instead of a warning.
-
-    Raises:
-        VideoError: If it is none of them, or cannot be opened.
-    """
-    if isinstance(source, int) or '://' in str(source):
-        return CameraStream(source, strict)
-    if os.path.isdir(source):
-        return FolderStream(source, fps, strict)
-    return FileStream(source, strict)
+    return FrameFolder(path, fps, strict) if os.path.isdir(path) else VideoFile(path, strict)
 
 
 class ReaderPool:
@@ -51,13 +34,13 @@ class ReaderPool:
         if max_open < 1:
             raise ValueError(f'max_open must be at least 1, got {max_open}')
         self.max_open = max_open
-        self._readers: OrderedDict[str, VideoReader] = OrderedDict()
+        self._readers: OrderedDict[str, VideoFile | FrameFolder] = OrderedDict()
         self._pid = os.getpid()
 
     def __getstate__(self) -> dict:
         return {**self.__dict__, '_readers': OrderedDict(), '_pid': None}
 
-    def get(self, path: str) -> VideoReader:
+    def get(self, path: str) -> VideoFile | FrameFolder:
         """Return the open reader of ``path``, or open it.
 
         Raises:

@@ -1,19 +1,22 @@
-"""Inputs that can be opened as videos, and reading ahead."""
+"""Inputs that can be opened as videos: files, folders, cameras, addresses and arrays; reading ahead."""
 
 import contextvars
 import os
+import re
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+import cv2
 import numpy as np
 
 from semidff.utils.video_writer import is_storable
 
-from . import ArrayStream, FrameStream, open_stream
-from .stream import DEFAULT_FPS
+from .base import DEFAULT_FPS, Frame, FrameStream, VideoError, report
+from .pool import open_video
 
 T = TypeVar('T')
 
@@ -27,6 +30,121 @@ _WANTED = (
     'give the path of a video file or of a folder of frames, the index of a camera, a list or an '
     'iterator of arrays (H, W, 3), or a list of them'
 )
+
+
+class CameraStream(FrameStream):
+    """Frames of a camera until it stops, read by OpenCV, which opens cameras by number on every system.
+
+    Time stamps are those of the device or the stream, relative to the first frame. If they do not
+    increase, they are replaced by the time of arrival.
+
+    Args:
+        source: Index of a local camera, or an address (``rtsp://...``).
+        strict: Whether the end of the stream is an error instead of a warning.
+
+    Raises:
+        VideoError: If it cannot be opened.
+    """
+
+    length = None
+
+    def __init__(self, source: int | str, strict: bool = False) -> None:
+        if isinstance(source, int):
+            self.name, self.path = f'camera{source}', f'camera {source}'
+        else:
+            self.path = re.sub(r'//[^/]*@', '//', str(source))  # Do not show passwords.
+            last = self.path.split('?')[0].rstrip('/').rpartition('/')[2]
+            self.name = next(iter(re.findall(r'[\w-]+', last)), 'stream')
+        self.strict = strict
+        self._capture = cv2.VideoCapture(source)
+        if not self._capture.isOpened():
+            raise VideoError(self.path, 'cannot be opened; is it there, and free?')
+
+    def mean_rate(self) -> float | None:
+        fps = self._capture.get(cv2.CAP_PROP_FPS)
+        return fps if 0 < fps <= 1000 else None  # some sources report the rate of their clock
+
+    def __iter__(self) -> Iterator[Frame]:
+        index, first, start, last = 0, 0.0, time.monotonic(), 0.0
+        while True:
+            read, image = self._capture.read()
+            if not read:
+                break
+            stamp = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+            first = first if index else stamp
+            now = stamp - first
+            if index and now <= last:
+                now = max(time.monotonic() - start, last)
+            last = now
+            yield Frame(image, index, now)
+            index += 1
+        if not index:
+            raise VideoError(self.path, 'gives no frames')
+        report(self.path, f'no more frames after frame {index - 1}', self.strict)
+
+    def close(self) -> None:
+        self._capture.release()
+
+
+class ArrayStream(FrameStream):
+    """Frames in memory or from an iterator, whose exceptions are not caught; see :func:`as_bgr`."""
+
+    def __init__(
+        self, frames: Iterable[np.ndarray], name: str = 'frames', fps: float = DEFAULT_FPS
+    ) -> None:
+        self.frames = frames
+        self.name = name
+        self.length = len(frames) if hasattr(frames, '__len__') else None
+        self.fps = fps
+
+    def __iter__(self) -> Iterator[Frame]:
+        index = -1
+        for index, array in enumerate(self.frames):
+            yield Frame(as_bgr(array, self.name, index), index, index / self.fps)
+        if index < 0:
+            raise VideoError(self.name, 'there are no frames in it')
+
+
+def as_bgr(array: np.ndarray, name: str, index: int) -> np.ndarray:
+    """Convert a frame to (H, W, 3) uint8 BGR; always a copy, because camera libraries reuse buffers.
+
+    Args:
+        array: uint8 array, BGR (H, W, 3), BGR with alpha (H, W, 4), or gray (H, W) or (H, W, 1).
+        name: Name of the video, for messages, like ``index``, the number of the frame.
+
+    Raises:
+        VideoError: If it is none of these.
+    """
+    wanted = 'give numpy arrays of uint8: (H, W, 3) BGR, (H, W, 4) BGR with alpha, or (H, W) gray'
+    if not isinstance(array, np.ndarray):
+        raise VideoError(name, f'frame {index} is a {type(array).__name__}; {wanted}')
+    if array.dtype != np.uint8:
+        raise VideoError(name, f'frame {index} is of {array.dtype}; {wanted}')
+    channels = 1 if array.ndim == 2 else array.shape[-1]
+    if array.ndim not in (2, 3) or channels not in (1, 3, 4) or not array.size:
+        raise VideoError(name, f'frame {index} has the shape {array.shape}; {wanted}')
+    if channels == 1:
+        gray = np.ascontiguousarray(array.reshape(array.shape[:2]))
+        return cv2.cvtColor(gray, cv2.COLOR_GRAY2BGR)
+    return array[..., :3].copy()
+
+
+def open_stream(
+    source: int | str | Path, fps: float = DEFAULT_FPS, strict: bool = False
+) -> FrameStream:
+    """Open a video for sequential access.
+
+    Args:
+        source: A video file, a folder of images, a camera's index or an address (``rtsp://...``).
+        fps: Frames per second of a folder of images.
+        strict: Whether unreadable frames are an error instead of a warning.
+
+    Raises:
+        VideoError: If it is none of them, or cannot be opened.
+    """
+    if isinstance(source, int) or '://' in str(source):
+        return CameraStream(source, strict)
+    return open_video(source, fps, strict)
 
 
 class Source(NamedTuple):
