@@ -1,14 +1,14 @@
 """Lists of unlabeled videos.
 
-A list is a text file with a video file, a folder of frames, a folder of videos or a glob per line, or itself a folder or
-a glob. Blank lines and comments (``#`` at a line's start or after white space) are ignored. Videos that cannot be opened
-are skipped and logged.
+A list is a text file with a video file, a folder of frames, a folder of videos or a glob per line, or itself a folder
+or a glob. Blank lines and comments (``#`` at a line's start or after white space) are ignored. Videos that cannot be
+opened are skipped and logged.
 
 Lists of frames name a video and the number of a frame from 0 on each line: ``video frame``, or
 ``video 1 frame length`` as the lists of Deep Feature Flow (``VID_train_15frames.txt``).
 
-What is known of each video is kept in a manifest, ``.LIST.manifest.json`` beside the list, or in the user's cache folder
-where that cannot be written. A list whose videos have not changed opens none of them.
+What is known of each video is kept in a manifest, ``.LIST.manifest.json`` beside the list, or in the user's cache
+folder where that cannot be written. A list whose videos have not changed opens none of them.
 """
 
 import glob
@@ -123,15 +123,15 @@ def _open_all(
     ann_file: str | Path, root: Path, paths: list[str], failures: list[VideoError]
 ) -> list[VideoInfo]:
     """Return what is known of the videos of a list, and log the failures."""
-    videos, total = [], len(paths) + len(failures)
+    videos, damaged, total = [], [], len(paths) + len(failures)
     for path, entry in zip(paths, _entries(ann_file, paths), strict=True):
         if isinstance(entry, str):
             failures.append(VideoError(path, entry))
         else:
-            videos.append(VideoInfo(path, _name(path, root), *entry))
-    named = '\n'.join(f'  {failure}' for failure in failures[:_NAMED])
-    if len(failures) > _NAMED:
-        named += f'\n  ... and {len(failures) - _NAMED} more'
+            *known, damage = entry
+            videos.append(VideoInfo(path, _name(path, root), *known))
+            damaged += [VideoError(path, damage)] if damage else []
+    named = _first(failures)
     if not videos:
         raise VideoListError(
             f'{ann_file}: none of its {total} entries can be used as a video '
@@ -141,13 +141,21 @@ def _open_all(
         )
     if failures:
         log_warning(f'{ann_file}: {len(failures)} of {total} entries are skipped:\n{named}')
+    if damaged:
+        log_warning(f'{ann_file}: {len(damaged)} videos are damaged:\n{_first(damaged)}')
     frames = sum(video.length for video in videos)
     print_log(f'{ann_file}: {len(videos)} videos, {frames} frames', logger='current')
     return videos
 
 
+def _first(errors: Sequence[VideoError]) -> str:
+    lines = [f'  {error}' for error in errors[:_NAMED]]
+    lines += [f'  ... and {len(errors) - _NAMED} more'] if len(errors) > _NAMED else []
+    return '\n'.join(lines)
+
+
 def _entries(ann_file: str | Path, paths: Sequence[str]) -> list[list | str]:
-    """Return length, height, width and rate of each video, or the reason why it cannot be read, by the manifest.
+    """Return length, height, width, rate and damage of each video, or the reason why it cannot be read.
 
     One process at a time opens videos and renews the manifest, the others wait for it.
     """
@@ -186,7 +194,7 @@ def _probe(path: str) -> list | str:
         with closing(open_video(path)) as reader:
             if len(reader) < 2:
                 return f'has {len(reader)} frame, a pair needs two'
-            return [len(reader), *reader.size, reader.mean_rate()]
+            return [len(reader), *reader.size, reader.mean_rate(), reader.damage]
     except VideoError as error:
         return error.reason
 
@@ -195,7 +203,7 @@ def _state(path: str) -> list[int] | None:
     """Return size and time of change of a file or folder."""
     try:
         status = os.stat(path)
-    except OSError:
+    except (OSError, ValueError):
         return None
     return [status.st_size, status.st_mtime_ns]
 

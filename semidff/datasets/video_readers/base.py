@@ -48,6 +48,8 @@ class VideoReader:
     """Video with random access to its frames."""
 
     path: str
+    damage: str = ''
+    """What is known to be missing in the video."""
 
     def __len__(self) -> int:
         raise NotImplementedError

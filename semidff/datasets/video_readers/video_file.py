@@ -117,7 +117,9 @@ class VideoFile(VideoReader, FrameStream):
             if not track.disposition & track.disposition.attached_pic
         ]  # fmt: skip
         if not tracks:
-            raise VideoError(self.path, 'not a readable video: there is no video track')
+            raise VideoError(
+                self.path, 'not a readable video, or truncated: there is no video track'
+            )
         self._track = streams.best('video') if streams.best('video') in tracks else tracks[0]
         if self._track.codec_context is None:
             raise VideoError(self.path, 'FFmpeg has no decoder for its codec')
@@ -179,7 +181,7 @@ class VideoFile(VideoReader, FrameStream):
             if number < len(times) and times[number] == pts[key]
         ]
         end = float((pts + duration).max() * self._track.time_base)
-        damage = 'its end is missing' if self._lacks_end(len(pts), end) else ''
+        damage = 'its end is missing' if self._lacks_end(end) else ''
         return _Index(np.stack([pts, size], 1), len(times), times, order, starts, damage)
 
     def _counted(self) -> _Index:
@@ -196,23 +198,21 @@ class VideoFile(VideoReader, FrameStream):
         """Return whether a packet is a reference of VP8 that is never shown."""
         return self._track.codec_context.name == 'vp8' and not memoryview(packet)[0] >> 4 & 1
 
-    def _lacks_end(self, packets: int, end: float) -> bool:
+    def _lacks_end(self, end: float) -> bool:
         """Return whether the file ends before the length that its container states for the video track."""
         entries, size = self._track.index_entries, os.path.getsize(self.path)
         if len(entries) and entries[-1].pos + entries[-1].size > size:
             return True
-        if 'avi' in self._container.format.name:
-            return packets < self._track.frames
-        if not self._container.format.name.startswith(('matroska', 'flv')):
-            return False  # others state nothing, or have an index
-        stated = self._track.metadata.get('DURATION')
-        if stated is not None:
-            hours, minutes, seconds = map(float, stated.split(':'))
-            stated = 3600 * hours + 60 * minutes + seconds
-        elif len(self._container.streams) == 1 and self._container.duration:
-            stated = self._container.duration / av.time_base
-        start = (self._container.start_time or 0) / av.time_base
-        return stated is not None and end - start < stated - 2 / self.fps
+        stated, name = None, self._container.format.name
+        if name == 'avi' and self._track.duration:
+            stated = float(self._track.duration * self._track.time_base)
+        elif name.startswith(('matroska', 'flv')):  # others state nothing, or have an index
+            if 'DURATION' in self._track.metadata:
+                hours, minutes, seconds = map(float, self._track.metadata['DURATION'].split(':'))
+                stated = 3600 * hours + 60 * minutes + seconds
+            elif len(self._container.streams) == 1 and self._container.duration:
+                stated = self._container.duration / av.time_base
+        return stated is not None and end < stated - 1.5 / self.fps
 
     def _demux(self) -> Iterator[av.Packet]:
         try:
@@ -302,6 +302,10 @@ class VideoFile(VideoReader, FrameStream):
     def length(self) -> int:
         return len(self)
 
+    @property
+    def damage(self) -> str:
+        return self._index.damage
+
     def _read(self, wanted: list[int]) -> list[np.ndarray]:
         if self._index.order is not None and wanted:
             times = self._index.times[wanted]
@@ -390,7 +394,7 @@ class VideoFile(VideoReader, FrameStream):
         """Return a frame as (H, W, 3) uint8 BGR."""
         width, height = self._decoded_size
         image = self._reformatter.reformat(
-            frame, width, height, 'bgr24', src_color_range=frame.color_range
+            frame, width, height, 'bgr24', src_color_range=frame.color_range, threads=1
         ).to_ndarray()
         image = cv2.transpose(image) if self._is_transposed else image
         return image if self._flip is None else cv2.flip(image, self._flip)

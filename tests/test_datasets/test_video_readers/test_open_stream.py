@@ -1,8 +1,6 @@
 """Sequential access to files, folders, arrays and cameras: intact, unusual and damaged."""
 
 import math
-import os
-import struct
 import warnings
 from contextlib import closing
 from unittest.mock import Mock
@@ -18,12 +16,10 @@ from semidff.datasets.video_readers import (
     VideoWarning,
     open_stream,
     open_video,
-    read_image,
 )
 from semidff.utils.video_writer import VideoWriter, count_packets
 from tests.damaged_video import (
     cut,
-    huge_png,
     index_first,
     picture,
     trim,
@@ -87,15 +83,6 @@ def test_a_file_of_which_one_frame_is_shown(tmp_path, video):
         assert len(open_video(path)) == 1
 
 
-def test_frames_that_an_index_has_lost_are_missed(tmp_path, video):
-    """The boxes of the file are complete."""
-    data = bytearray(video.read_bytes())
-    struct.pack_into('>I', data, data.find(b'stsz') + 12, 15)
-    (tmp_path / 'half.mp4').write_bytes(data)
-    with pytest.warns(VideoWarning, match='frame 15 is damaged or missing'):
-        assert len(list(open_stream(tmp_path / 'half.mp4'))) == 15
-
-
 def test_variable_frame_rate(tmp_path, video):
     ticks = [1, 2, 5, 6, 16, 17, 18, 25, 40, 41, 43, 60]
     path = write_variable(tmp_path / 'phone.mkv', video, ticks)
@@ -124,15 +111,18 @@ def test_odd_sides_stay(tmp_path):
     assert len(frames) == 5 and frames[0].image.shape == (47, 63, 3)
 
 
-def test_damage_in_the_middle_ends_the_stream_there(tmp_path, video):
+def test_damage_in_the_middle_leaves_out_the_frames_up_to_the_next_key_frame(tmp_path, video):
     # the stream's own key frames, every 12, are intact behind it
     path = wipe(tmp_path / 'damaged.mp4', video, 0.3, 0.5)
-    with pytest.warns(VideoWarning, match=r'damaged\.mp4: frame (\d+) is damaged') as caught:
+    with pytest.warns(VideoWarning, match=r'damaged\.mp4: (\d+) frames are damaged') as caught:
         frames = list(open_stream(path))
-    assert 4 <= len(frames) < 30
-    assert [number(frame.image) for frame in frames][:4] == [0, 1, 2, 3]
-    assert f'frame {len(frames)} is damaged' in str(caught[0].message)
-    with pytest.raises(VideoError, match=f'frame {len(frames)} is damaged'):
+    assert [number(frame.image) for frame in frames] == [frame.index for frame in frames]
+    indices = [frame.index for frame in frames]
+    gap = next(i for i in range(30) if i not in indices)
+    assert 4 <= gap < 12 and indices == [*range(gap), *range(indices[gap], 30)]
+    assert f'{30 - len(frames)} frames are damaged' in str(caught[0].message)
+    assert f'the first of them is frame {gap}' in str(caught[0].message)
+    with pytest.raises(VideoError, match=f'frame {gap}'):
         list(open_stream(path, strict=True))
 
 
@@ -145,12 +135,12 @@ def test_a_file_that_was_cut_off(tmp_path, video, kind):
         write_video(whole, codec='MJPG' if kind == 'avi' else 'mp4v')
     assert len(read(whole)) == 30
     path = cut(tmp_path / f'cut.{kind}', whole, 0.6)
-    with pytest.warns(VideoWarning, match=rf'cut\.{kind}: frame \d+ is damaged or missing'):
+    with pytest.warns(VideoWarning, match=rf'cut\.{kind}: its end is missing'):
         frames = list(open_stream(path))
     assert 5 <= len(frames) < 25 and [number(f.image) for f in frames[:4]] == [0, 1, 2, 3]
     stream = open_stream(path, strict=True)
     stream.mean_rate()  # counts what is there, which must not hide what is missing
-    with pytest.raises(VideoError, match='is damaged or missing'):
+    with pytest.raises(VideoError, match='its end is missing|damaged'):
         list(stream)
 
 
@@ -161,7 +151,7 @@ def test_what_cannot_be_opened_names_itself(tmp_path, video):
     cv2.imwrite(str(tmp_path / 'single.png'), picture(0))
     cut(tmp_path / 'cut.mp4', video, 0.5)  # its index was at the end
     for name, reason in {
-        'zero.mp4': '0 bytes',
+        'zero.mp4': 'not a readable video',
         'text.mp4': 'not a readable video',
         'missing.mp4': 'no such file',
         'empty': 'holds no images',
@@ -184,7 +174,7 @@ def test_folder_without_its_corrupt_images(tmp_path):
         cv2.imwrite(str(tmp_path / f'{index}.jpg'), picture(index))
     data = (tmp_path / '3.jpg').read_bytes()
     (tmp_path / '3.jpg').write_bytes(data[: len(data) // 2])
-    with pytest.warns(VideoWarning, match=r'3\.jpg: truncated JPEG.*frame 3 is left out'):
+    with pytest.warns(VideoWarning, match=r'3\.jpg: .*truncated.*frame 3 is left out'):
         frames = list(open_stream(tmp_path, fps=5))
     rest = [0, 1, 2, *range(4, 12)]
     assert [frame.index for frame in frames] == rest
@@ -258,28 +248,6 @@ def test_a_camera_that_is_not_there_and_a_password():
         with pytest.raises(VideoError) as caught:
             open_stream('file:' + f'//me:{password}@nowhere/stream')
         assert '//nowhere/stream' in str(caught.value) and 'secret' not in str(caught.value)
-
-
-def test_pipes_and_huge_images_are_refused_before_they_are_read(tmp_path):
-    os.mkfifo(tmp_path / 'pipe.jpg')
-    with pytest.raises(VideoError, match='pipe, socket or device'):
-        read_image(str(tmp_path / 'pipe.jpg'))
-    with pytest.raises(VideoError, match='pipe, socket or device'):
-        open_stream(tmp_path / 'pipe.jpg')
-    with pytest.raises(VideoError, match='not UTF-8'):
-        open_stream('bad\udcff.mp4')
-    (tmp_path / 'huge.png').write_bytes(huge_png())
-    with pytest.raises(VideoError, match=r'huge\.png: has 900000000 pixels, more than'):
-        read_image(str(tmp_path / 'huge.png'))
-
-
-def test_the_limit_of_pixels_can_be_changed(tmp_path, monkeypatch):
-    path = str(tmp_path / 'a.png')
-    cv2.imwrite(path, np.zeros((20, 30, 3), np.uint8))
-    assert read_image(path).shape == (20, 30, 3)
-    monkeypatch.setenv('SEMIDFF_MAX_PIXELS', '599')
-    with pytest.raises(VideoError, match='has 600 pixels, more than 599'):
-        read_image(path)
 
 
 def test_a_relative_name_with_a_colon(tmp_path, monkeypatch):
