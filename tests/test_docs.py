@@ -114,6 +114,6 @@ def test_the_readme_names_the_versions_that_are_pinned():
         'onedl-mmcv',
         'onedl-mmengine',
         'onedl-mmdetection',
-        'decord',
+        'av',
     ):
         assert pins[name] in readme, f'README.md does not have {name} {pins[name]}'

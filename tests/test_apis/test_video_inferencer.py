@@ -330,11 +330,11 @@ def test_stopping_early_leaves_complete_files(tmp_path, inferencer):
 def test_damaged_video(tmp_path, inferencer):
     path = wipe(tmp_path / 'damaged.mp4', write_video(tmp_path / 'whole.mp4'), 0.3, 0.5)
     out = tmp_path / 'out.mp4'
-    with pytest.warns(VideoWarning, match=r'damaged\.mp4: frame \d+ is damaged'):
+    with pytest.warns(VideoWarning, match=r'damaged\.mp4: \d+ frames are damaged'):
         samples = list(inferencer(path, out_video=out))
-    assert len(list(open_stream(out))) == len(samples) > 3
+    assert 30 > len(list(open_stream(out))) == len(samples) > 3
     out.unlink()
-    with pytest.raises(VideoError, match=r'damaged\.mp4: frame \d+ is damaged'):
+    with pytest.raises(VideoError, match=r'damaged\.mp4: \d+ frames are damaged'):
         list(inferencer(path, out_video=out, strict=True))
     assert not out.exists()
 
