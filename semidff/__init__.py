@@ -1,11 +1,14 @@
 """semidff: fast video object detection with Deep Feature Flow, learned from unlabeled videos.
 
-Importing the package registers its datasets, models, metrics, hooks and loops in mmdetection's registries, and the
-scope ``semidff`` for configs with ``_base_ = 'semidff::...'``.
+:mod:`semidff.registry` registers the datasets, models, metrics, hooks and loops in mmdetection's registries, and the
+scope ``semidff`` for configs with ``_base_ = 'semidff::...'``. Where mmdetection has been imported before, importing
+the package does so. Otherwise it imports neither mmdetection nor PyTorch, so that the tools answer at once.
 """
 
-from .utils import mmcv_operators, quiet  # noqa: F401 (before mmdet is imported)
+import sys
 
-# isort: split
-from . import datasets, engine, evaluation, inference, models, registry
+from .utils import mmcv_operators  # noqa: F401 (before mmcv is imported)
 from .version import __version__
+
+if 'mmdet' in sys.modules:
+    from . import registry

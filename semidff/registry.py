@@ -1,12 +1,17 @@
-"""Scope ``semidff`` of mmdetection's registries.
+"""Registers the parts of this package, and the scope ``semidff``, in mmdetection's registries.
 
 A config that takes variables from ``_base_ = 'semidff::...'`` marks them with this scope. The parts themselves are
 registered in mmdetection's registries, to which a lookup in this scope falls back.
 """
 
+from .utils import quiet  # noqa: F401 (before mmdet is imported)
+
+# isort: split
 import mmdet.registry
 from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.registry import Registry
+
+from . import datasets, engine, evaluation, inference, models  # noqa: F401
 
 # mmengine reads configs only of the packages of this table.
 MODULE2PACKAGE['semidff'] = 'semidff'
@@ -17,7 +22,7 @@ REGISTRIES = [
         registry.name,
         parent=registry,
         scope='semidff',
-        locations=['semidff', *registry._locations],
+        locations=['semidff.registry', *registry._locations],
     )
     for registry in vars(mmdet.registry).values()
     if isinstance(registry, Registry) and registry.scope == 'mmdet'

@@ -10,7 +10,7 @@ from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-import semidff  # noqa: F401  (registers the parts)
+import semidff.registry  # noqa: F401 (registers the package's parts)
 
 SIZE = (64, 96)  # height, width
 CLASSES = 2

@@ -16,7 +16,7 @@ from torch.multiprocessing import start_processes
 TOOLS = Path(__file__).resolve().parents[1] / 'tools'
 # The processes are forks of a server, which imports these once.
 FORKS = multiprocessing.get_context('forkserver')
-FORKS.set_forkserver_preload(['semidff'])
+FORKS.set_forkserver_preload(['semidff.registry'])
 
 
 def start(function: Callable, *arguments, output: Path) -> BaseProcess:

@@ -62,7 +62,7 @@ def config(
     )
     settings = dict(
         default_scope='mmdet',
-        custom_imports=dict(imports=['semidff'], allow_failed_imports=False),
+        custom_imports=dict(imports=['semidff.registry'], allow_failed_imports=False),
         model=video_config(),
         train_dataloader=dict(
             batch_size=batch_size,

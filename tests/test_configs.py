@@ -26,7 +26,7 @@ from mmengine.config import Config, DictAction
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import Registry, init_default_scope
 
-import semidff  # noqa: F401 (registers the package's parts)
+import semidff.registry  # noqa: F401 (registers the package's parts)
 from semidff.datasets.imagenet import VID_CLASSES
 from semidff.experiments import load_experiment
 from semidff.experiments.experiment import Step

@@ -55,6 +55,7 @@ LAYERS = (
     ('engine', 'converters'),
     ('analysis',),
     ('adaptation', 'experiments', 'deployment'),
+    ('registry',),
     ('apis',),
 )
 RANK = {package: rank for rank, layer in enumerate(LAYERS) for package in layer}

@@ -7,7 +7,7 @@ from mmdet.models.backbones import Darknet
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-import semidff  # noqa: F401 (registers the package's parts)
+import semidff.registry  # noqa: F401 (registers the package's parts)
 from semidff.converters.cityscapes import convert_cityscapes
 from semidff.utils.image_detectors import resolve_detector
 from tests.config_files import ROOT, trainings

@@ -11,7 +11,7 @@ from mmdet.structures import DetDataSample
 from mmengine.config import ConfigDict
 from mmengine.registry import init_default_scope
 
-import semidff  # noqa: F401 (registers the package's parts)
+import semidff.registry  # noqa: F401 (registers the package's parts)
 
 CLASSES = ('disc', 'square')
 SIZE = (96, 64)  # width, height
@@ -145,7 +145,7 @@ def test_settings(ann_file: Path, work_dir: Path, **test_cfg) -> dict:
     )  # fmt: skip
     return dict(
         default_scope='mmdet',
-        custom_imports=dict(imports=['semidff']),
+        custom_imports=dict(imports=['semidff.registry']),
         work_dir=str(work_dir),
         model=video_detector_cfg(),
         test_dataloader=dict(

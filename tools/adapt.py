@@ -6,10 +6,7 @@ Writes DIR/config.py and DIR/last.pth, which `VideoInferencer(DIR)` and `tools/v
 
 import argparse
 
-from semidff.apis import adapt
-from semidff.utils.allocator import keep_freed_memory
 from semidff.utils.arguments import ToolParser, add_device, finite, run_tool
-from semidff.utils.tool_files import CheckpointFile, InputFile
 
 
 def parse_args() -> argparse.Namespace:
@@ -17,7 +14,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         'detector', help='config file of an image detector, or the name of a model of mmdetection'
     )
-    parser.add_argument('checkpoint', type=CheckpointFile, help='its weights')
+    parser.add_checkpoint('checkpoint', help='its weights')
     parser.add_argument(
         'videos',
         nargs='+',
@@ -41,9 +38,8 @@ def parse_args() -> argparse.Namespace:
         metavar='L',
         help='key-frame interval l of the forecasts; training covers intervals up to 2 l - 1 (default: 10)',
     )
-    parser.add_argument(
+    parser.add_input(
         '--labels',
-        type=InputFile,
         metavar='FILE',
         help='COCO-VID json of labeled videos: measure mAP, too, on all of their frames',
     )
@@ -59,6 +55,9 @@ def parse_args() -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
+    from semidff.apis import adapt
+    from semidff.utils.allocator import keep_freed_memory
+
     keep_freed_memory(args.device)
     adapt(**vars(args))
 

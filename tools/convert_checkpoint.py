@@ -2,36 +2,29 @@
 
 import argparse
 
-from semidff.converters.fit import join_checkpoints
-from semidff.converters.mxnet.checkpoint import FORMS, convert_file
-from semidff.converters.mxnet.names import PARTS, SMALL_PARTS
 from semidff.utils.arguments import ToolParser, run_tool
-from semidff.utils.tool_files import CheckpointFile, InputFile, OutputFile
 
 
 def parse_args() -> argparse.Namespace:
     parser = ToolParser(description=__doc__)
     kinds = parser.add_subparsers(dest='kind', required=True)
     mxnet = kinds.add_parser('mxnet', help='parameters of the original (MXNet)')
-    mxnet.add_argument(
-        'source', type=CheckpointFile, metavar='IN', help='file to convert (.params)'
-    )
-    mxnet.add_argument('out', type=OutputFile, metavar='OUT', help='checkpoint to write')
-    mxnet.add_argument(
+    mxnet.add_input('source', metavar='IN', help='file to convert (.params)')
+    mxnet.add_output('out', metavar='OUT', help='checkpoint to write')
+    mxnet.add_input(
         '--config',
-        type=InputFile,
         help='config whose model the weights must fit; nothing is written if they do not',
     )
     mxnet.add_argument(
         '--parts',
         nargs='+',
-        choices=[*PARTS, *SMALL_PARTS],
-        help='parts to convert (default: all parts in the file)',
+        metavar='PART',
+        help='parts to convert, such as detector or temporal (default: all parts in the file)',
     )
     mxnet.add_argument(
         '--boxes',
         dest='form',
-        choices=FORMS,
+        choices=('copies', 'inference', 'training'),
         help='meaning of the box weights rfcn_bbox_* in the file: copies: weights of training, with those of inference '
         'as *_test; inference: weights of inference, already multiplied by the deviations; training: weights of '
         'training (default: copies if there is a *_test, else inference)',
@@ -55,8 +48,8 @@ def parse_args() -> argparse.Namespace:
         help='module of the new checkpoint, file with its weights, and name of the module in that file, such as '
         'temporal=flow.pth:temporal; give the option once per part',
     )
-    join.add_option_for(CheckpointFile)
-    join.add_argument('--out', type=OutputFile, required=True, help='checkpoint to write')
+    join.add_trust()
+    join.add_output('--out', required=True, help='checkpoint to write')
     return parser.parse_args()
 
 
@@ -66,10 +59,13 @@ def part(text: str) -> tuple[str, str, str]:
     checkpoint, _, prefix = source.partition(':')
     if not (name and checkpoint):
         raise argparse.ArgumentTypeError(f'{text!r}: expected NAME=FILE or NAME=FILE:PREFIX')
-    return name, CheckpointFile(checkpoint), prefix
+    return name, checkpoint, prefix
 
 
 def main(args: argparse.Namespace) -> None:
+    from semidff.converters.fit import join_checkpoints
+    from semidff.converters.mxnet.checkpoint import convert_file
+
     options = vars(args)
     if options.pop('kind') == 'mxnet':
         print('\n'.join(convert_file(**options)))

@@ -5,10 +5,7 @@ For Cityscapes, label maps, a list of the snippets and links to their frames are
 
 import argparse
 
-from semidff.converters.cityscapes import convert_cityscapes
-from semidff.converters.ilsvrc import convert_det, convert_vid
 from semidff.utils.arguments import ToolParser, positive, run_tool
-from semidff.utils.tool_files import InputFile, OutputFile, OutputFolder
 
 IMAGE_SETS = {
     'imagenet-vid': 'videos or frames, such as VID_val_videos.txt, VID_train_15frames.txt or VID_val_frames.txt',
@@ -21,16 +18,13 @@ def parse_args() -> argparse.Namespace:
     data_sets = parser.add_subparsers(dest='data_set', required=True)
     for name, listed in IMAGE_SETS.items():
         imagenet = data_sets.add_parser(name, help=f'annotations of {name}')
-        imagenet.add_argument(
+        imagenet.add_input(
             '--ann-dir',
-            type=InputFile,
             required=True,
             help=f'folder Annotations/{name[-3:].upper()} of ILSVRC2015',
         )
-        imagenet.add_argument(
-            '--image-set', type=InputFile, required=True, help=f'list of {listed}'
-        )
-        imagenet.add_argument('--out', type=OutputFile, required=True, help='json file to write')
+        imagenet.add_input('--image-set', required=True, help=f'list of {listed}')
+        imagenet.add_output('--out', required=True, help='json file to write')
         imagenet.add_argument('--workers', type=positive, default=4, help='processes (default: 4)')
         imagenet.add_argument(
             '--image-suffix', default='.JPEG', help='suffix of the images (.JPEG)'
@@ -42,10 +36,8 @@ def parse_args() -> argparse.Namespace:
                 help='number of evenly spaced frames to take of each video (default: all listed frames)',
             )
     cityscapes = data_sets.add_parser('cityscapes', help='Cityscapes and its video snippets')
-    cityscapes.add_argument(
-        'root', type=InputFile, help='folder with leftImg8bit_sequence and gtFine, unpacked'
-    )
-    cityscapes.add_argument('out', type=OutputFolder, help='folder to write')
+    cityscapes.add_input('root', help='folder with leftImg8bit_sequence and gtFine, unpacked')
+    cityscapes.add_argument('out', help='folder to write')
     cityscapes.add_argument(
         '--splits', nargs='+', default=['train', 'val'], choices=['train', 'val'], help='splits'
     )
@@ -66,6 +58,9 @@ def parse_args() -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
+    from semidff.converters.cityscapes import convert_cityscapes
+    from semidff.converters.ilsvrc import convert_det, convert_vid
+
     options = vars(args)
     data_set = options.pop('data_set')
     if data_set != 'cityscapes':

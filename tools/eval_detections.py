@@ -2,31 +2,25 @@
 
 import argparse
 
-from semidff.evaluation import evaluate_detections_file
-from semidff.evaluation.vid_metric import result_table
 from semidff.utils.arguments import ToolParser, finite, run_tool
-from semidff.utils.tool_files import InputFile, ReportFile
 
 
 def parse_args() -> argparse.Namespace:
     parser = ToolParser(description=__doc__)
-    parser.add_argument(
+    parser.add_input(
         '--ann-file',
-        type=InputFile,
         required=True,
         help='COCO-VID JSON file of the image set; without labels, detections of video_demo.py --method frame --json '
         'as a reference',
     )
-    parser.add_argument(
+    parser.add_input(
         '--detections',
-        type=InputFile,
         required=True,
         help='file with lines "frame_id class score x1 y1 x2 y2"; class k is the k-th category of --ann-file, '
         'frame_id is its ilsvrc_id, or 1, 2, 3, ... where it has none',
     )
-    parser.add_argument(
+    parser.add_output(
         '--out',
-        type=ReportFile,
         required=True,
         help='JSON file to write: mAP, and AP of each class',
     )
@@ -52,6 +46,9 @@ def parse_args() -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
+    from semidff.evaluation import evaluate_detections_file
+    from semidff.evaluation.vid_metric import result_table
+
     done = evaluate_detections_file(**vars(args))
     summary = {key: float('nan') if v is None else v for key, v in done.summary.items()}
     print(result_table(done.result, summary))

@@ -9,30 +9,20 @@ import argparse
 import sys
 from pathlib import Path
 
-import torch
-
-from semidff.datasets.class_names import class_names
-from semidff.deployment import OnnxVideoDetector, export_onnx, sample_batches, verify
 from semidff.utils.arguments import SIZE, detector_parser, run_tool
-from semidff.utils.checkpoint import load_for_test, read_checkpoint
-from semidff.utils.model_building import build_video_detector
-from semidff.utils.tool_files import InputFile, OutputFolder
 
 
 def parse_args() -> argparse.Namespace:
     parser = detector_parser(__doc__)
-    parser.add_argument(
-        '--out', type=OutputFolder, required=True, metavar='DIR', help='folder for the files'
-    )
+    parser.add_output('--out', required=True, metavar='DIR', help='folder for the files')
     parser.add_argument(
         '--shape',
         **SIZE,
         help="size of the frames after the test pipeline, before padding (default: that of the --video's frames, "
         "else the scale of the pipeline's Resize)",
     )
-    parser.add_argument(
+    parser.add_input(
         '--video',
-        type=InputFile,
         help='video file or folder of frames, for their size and for --verify',
     )
     parser.add_argument(
@@ -42,8 +32,19 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-@torch.no_grad()
 def main(args: argparse.Namespace) -> None:
+    import torch
+
+    with torch.no_grad():
+        export(args)
+
+
+def export(args: argparse.Namespace) -> None:
+    from semidff.datasets.class_names import class_names
+    from semidff.deployment import OnnxVideoDetector, export_onnx, sample_batches, verify
+    from semidff.utils.checkpoint import load_for_test, read_checkpoint
+    from semidff.utils.model_building import build_video_detector
+
     if args.frames < 2:
         raise ValueError(f'--frames is {args.frames}; the first is a key frame, one more is needed')
     model = build_video_detector(args.config)

@@ -3,15 +3,13 @@
 import argparse
 from dataclasses import fields
 
-from semidff.synthetic.build import build_dataset
 from semidff.synthetic.presets import PRESETS, DatasetSpec, make_spec
 from semidff.utils.arguments import ToolParser, positive, run_tool
-from semidff.utils.tool_files import OutputFolder
 
 
 def parse_args() -> argparse.Namespace:
     parser = ToolParser(description=__doc__)
-    parser.add_argument('root', type=OutputFolder, help='folder of the data set')
+    parser.add_argument('root', help='folder of the data set')
     parser.add_argument('--preset', default='quickstart', choices=PRESETS, help='initial sizes')
     parser.add_argument('--workers', type=positive, default=2, help='processes (default: 2)')
     for field in fields(DatasetSpec):
@@ -24,6 +22,8 @@ def parse_args() -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
+    from semidff.synthetic.build import build_dataset
+
     options = vars(args)
     root, workers = options.pop('root'), options.pop('workers')
     manifest = build_dataset(root, make_spec(**options), workers)

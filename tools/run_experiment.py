@@ -7,14 +7,12 @@ settings are the same.
 import argparse
 
 from semidff.utils.arguments import ToolParser, add_cfg_options, run_tool
-from semidff.utils.tool_files import InputFile
 
 
 def parse_args() -> argparse.Namespace:
     parser = ToolParser(description=__doc__)
-    parser.add_argument(
+    parser.add_input(
         'config',
-        type=InputFile,
         nargs='?',
         help='experiment config, e.g. configs/quickstart/experiment.py',
     )

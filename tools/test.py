@@ -6,29 +6,23 @@ Models that are no video detectors, such as those of flow pre-training, are test
 
 import argparse
 
-from mmengine.dist import is_main_process
-from mmengine.runner import Runner
-
-from semidff.engine.launch import add_launch_arguments, apply_test_options, prepare_run
-from semidff.engine.loops.video_test_loop import PROTOCOLS
-from semidff.inference.methods import METHODS, method_class
-from semidff.utils.arguments import ToolParser, add_method_arguments, run_tool
-from semidff.utils.atomic_write import write_json
-from semidff.utils.checkpoint import check_class_order, load_for_test, read_checkpoint
-from semidff.utils.tool_files import CheckpointFile, InputFile, OutputFile, OutputFolder, ReportFile
+from semidff.utils.arguments import (
+    ToolParser,
+    add_launch_arguments,
+    add_method_arguments,
+    run_tool,
+)
 
 
 def parse_args() -> argparse.Namespace:
     parser = ToolParser(description=__doc__)
-    parser.add_argument('config', type=InputFile, help='config file')
-    parser.add_argument(
+    parser.add_input('config', help='config file')
+    parser.add_checkpoint(
         'checkpoint',
-        type=CheckpointFile,
         help='weights of the video detector; methods without temporal module also take those of a stage-one detector',
     )
     add_method_arguments(
         parser,
-        METHODS.module_dict,
         "propagate: features propagated by the temporal module; frame: detector on every frame; copy: key frame's "
         'boxes repeated; coast: boxes extrapolated by a causal tracker; interpolate: boxes interpolated between key '
         'frames, offline; centered: as propagate, from the nearest key frame before or after, offline; blend: as '
@@ -38,22 +32,18 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument(
         '--protocol',
-        choices=list(PROTOCOLS),
+        choices=('dense', 'pairs'),
         help='dense: every frame at its position in the schedule; pairs: every labeled frame at each distance '
         "0 ... L-1 from its key frame (DFF 5.2) (default: the config's, else dense)",
     )
-    parser.add_argument(
+    parser.add_output(
         '--detections',
-        type=OutputFile,
         metavar='FILE',
         help='write all detections in the ILSVRC format (frame_id class score x1 y1 x2 y2)',
     )
-    parser.add_argument(
-        '--metrics-out', type=ReportFile, metavar='FILE', help='write the metrics as JSON'
-    )
-    parser.add_argument(
+    parser.add_output('--metrics-out', metavar='FILE', help='write the metrics as JSON')
+    parser.add_output(
         '--render',
-        type=OutputFolder,
         metavar='DIR',
         help='write an mp4 with the detections of each video',
     )
@@ -73,6 +63,15 @@ def parse_args() -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
+    from mmengine.dist import is_main_process
+    from mmengine.runner import Runner
+
+    import semidff.registry  # noqa: F401 (registers the parts of configs)
+    from semidff.engine.launch import apply_test_options, prepare_run
+    from semidff.inference.methods import method_class
+    from semidff.utils.atomic_write import write_json
+    from semidff.utils.checkpoint import check_class_order, load_for_test, read_checkpoint
+
     cfg = prepare_run(args)
     method = apply_test_options(cfg, args)
     runner = Runner.from_cfg(cfg)

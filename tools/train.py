@@ -2,22 +2,17 @@
 
 import argparse
 
-from semidff.engine.launch import add_launch_arguments
-from semidff.engine.training import run_training
-from semidff.utils.arguments import ToolParser, run_tool
-from semidff.utils.tool_files import CheckpointFile, InputFile
+from semidff.utils.arguments import ToolParser, add_launch_arguments, run_tool
 
 
 def parse_args() -> argparse.Namespace:
     parser = ToolParser(description=__doc__)
-    parser.add_argument(
+    parser.add_input(
         'config',
-        type=InputFile,
         help='config file, for example configs/quickstart/rfcn_synthetic.py',
     )
-    parser.add_argument(
+    parser.add_checkpoint(
         '--resume',
-        type=CheckpointFile,
         nargs='?',
         const='auto',
         metavar='CHECKPOINT',
@@ -39,5 +34,12 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def main(args: argparse.Namespace) -> None:
+    import semidff.registry  # noqa: F401 (registers the parts of configs)
+    from semidff.engine.training import run_training
+
+    run_training(args)
+
+
 if __name__ == '__main__':
-    run_tool(run_training, parse_args())
+    run_tool(main, parse_args())

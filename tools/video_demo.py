@@ -13,59 +13,35 @@ import os
 import time
 from pathlib import Path
 
-import torch
-
-from semidff.apis import VideoInferencer
-from semidff.apis.archive import Archive, summary_text
-from semidff.apis.video_inferencer import AdaptedFolder
-from semidff.datasets.video_folders import is_archive
-from semidff.datasets.video_readers import VideoError
-from semidff.experiments import config_text
-from semidff.inference import schedule_config
-from semidff.inference.acceleration import PRECISIONS
-from semidff.inference.methods import METHODS
-from semidff.utils.allocator import keep_freed_memory
 from semidff.utils.arguments import (
+    PRECISIONS,
     ToolParser,
     add_device,
     add_method_arguments,
     add_score_threshold,
     run_tool,
 )
-from semidff.utils.stopping import until_stopped
-from semidff.utils.tool_files import (
-    CheckpointFile,
-    FileError,
-    InputFile,
-    OutputFile,
-    OutputFolder,
-    OutputVideo,
-    _overwrite,
-)
-from semidff.visualization.frames import PANELS
+from semidff.utils.error_messages import FileError
+from semidff.utils.output_files import check_outputs
 
 
 def parse_args() -> argparse.Namespace:
     parser = ToolParser(description=__doc__)
-    parser.add_argument(
+    parser.add_input(
         'input',
-        type=InputFile,
         help='video file, folder of frames, camera index, or address (rtsp://...); or a folder of videos',
     )
-    parser.add_argument(
+    parser.add_input(
         'config',
-        type=InputFile,
         help='config of the video detector, or the folder of an adaptation (tools/adapt.py)',
     )
-    parser.add_argument(
-        'checkpoint', type=CheckpointFile, nargs='?', help='its weights; not needed with a folder'
-    )
+    parser.add_checkpoint('checkpoint', nargs='?', help='its weights; not needed with a folder')
     add_output_arguments(parser)
     add_score_threshold(parser)
     parser.add_argument(
         '--panels',
         nargs='+',
-        choices=list(PANELS),
+        choices=('flow', 'scale'),
         default=(),
         help='panels beside the frames of the mp4: feature flow (flow), scale field (scale)',
     )
@@ -76,7 +52,6 @@ def parse_args() -> argparse.Namespace:
     )
     add_method_arguments(
         parser,
-        METHODS.module_dict,
         'method, as of tools/test.py (default: propagate; the folder of an adaptation recommends method, interval and '
         'input size, which are used if no option chooses key frames)',
         10,
@@ -99,23 +74,22 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--strict', action='store_true', help='treat unreadable frames as an error, not a warning'
     )
-    return parser.parse_args()
+    args = parser.parse_args()
+    args.replace = args.overwrite  # of an archive's results, too
+    return args
 
 
 def add_output_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('--out', type=OutputVideo, metavar='FILE', help='annotated mp4')
-    parser.add_argument(
-        '--json', type=OutputFile, metavar='FILE', help='all detections as COCO-VID json'
-    )
-    parser.add_argument(
+    # The folder of an archive's results is continued: main checks files.
+    parser.add_argument('--out', metavar='FILE', help='annotated mp4')
+    parser.add_output('--json', metavar='FILE', help='all detections as COCO-VID json')
+    parser.add_output(
         '--txt',
-        type=OutputFile,
         metavar='FILE',
         help='all detections in the ILSVRC format (frame class score x1 y1 x2 y2)',
     )
-    parser.add_argument(
+    parser.add_output(
         '--labels',
-        type=OutputFolder,
         metavar='FOLDER',
         help='label maps of a segmentation network, a png per frame',
     )
@@ -124,7 +98,7 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
 def add_speed_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--precision',
-        choices=list(PRECISIONS),
+        choices=PRECISIONS,
         help="precision of convolutions and matrix products (default: that of the config's test_cfg)",
     )
     parser.add_argument(
@@ -145,6 +119,15 @@ def add_speed_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> None:
+    import torch
+
+    from semidff.apis import VideoInferencer
+    from semidff.apis.archive import summary_text
+    from semidff.datasets.video_folders import is_archive
+    from semidff.datasets.video_readers import VideoError
+    from semidff.inference import schedule_config
+    from semidff.utils.allocator import keep_freed_memory
+
     keep_freed_memory(args.device)
     if not args.checkpoint and not os.path.isdir(args.config):
         raise FileError(
@@ -157,6 +140,8 @@ def main(args: argparse.Namespace) -> None:
         archive = open_archive(args)
         if args.device == 'cuda':  # each process of torchrun its own GPU
             args.device = f'cuda:{rank % torch.cuda.device_count()}'
+    else:
+        check_outputs([args.out], [args.input], args.replace)
     inferencer = VideoInferencer(
         args.config,
         args.checkpoint,
@@ -185,26 +170,32 @@ def main(args: argparse.Namespace) -> None:
         raise VideoError(args.input, f'{failures} videos failed: {args.out}/summary.txt')
 
 
-def open_archive(args: argparse.Namespace) -> Archive:
-    """Return the archive of a folder of videos."""
+def open_archive(args: argparse.Namespace):
+    """Return the :class:`~semidff.apis.archive.Archive` of a folder of videos."""
+    from semidff.apis.archive import Archive
+    from semidff.apis.video_inferencer import AdaptedFolder
+    from semidff.experiments import config_text
+
     if not args.out or Path(args.out).suffix == '.mp4' or args.json or args.txt or args.labels:
         raise FileError(
             f'{args.input}: is a folder of videos; give --out DIR, a folder for the results of each, and no --json, '
             '--txt or --labels'
         )
     outputs = ['out', 'json', 'txt', 'labels', 'no_video']
-    others = ['input', *outputs, 'device', 'read_ahead', 'compile']
+    others = ['input', *outputs, 'replace', 'device', 'read_ahead', 'compile']
     settings = {name: value for name, value in vars(args).items() if name not in others}
     if not args.checkpoint:
         settings['config'], settings['checkpoint'] = AdaptedFolder.read(Path(args.config))[:2]
     # The config with its bases and its detector, of which any may change.
     text = config_text(settings['config'])
     settings['config_digest'] = hashlib.sha256(text.encode()).hexdigest()
-    return Archive(args.input, args.out, settings, not args.no_video, _overwrite.get())
+    return Archive(args.input, args.out, settings, not args.no_video, args.replace)
 
 
-def detect_in_video(inferencer: VideoInferencer, args: argparse.Namespace) -> None:
+def detect_in_video(inferencer, args: argparse.Namespace) -> None:
     """Detect in one video, up to the first Ctrl-C or SIGTERM."""
+    from semidff.utils.stopping import until_stopped
+
     is_camera = args.input.isdigit() and not Path(args.input).exists()
     results = inferencer(
         int(args.input) if is_camera else args.input,

@@ -1,5 +1,5 @@
 default_scope = 'mmdet'
-custom_imports = dict(imports=['semidff'])
+custom_imports = dict(imports=['semidff.registry'])
 
 # Hooks that every training needs are default hooks, so that configs that build on this one can set
 # `custom_hooks` without removing them.  None switches a hook off.

@@ -11,7 +11,7 @@ _base_ = [
     './_base_/network.py',
     './_base_/data.py',
 ]
-custom_imports = dict(imports=['semidff', 'semidff.utils.mmseg_extra'])
+custom_imports = dict(imports=['semidff.registry', 'semidff.utils.mmseg_extra'])
 
 model = dict(type='VideoDetector', detector=_base_.network, temporal=_base_.temporal)
 load_parts = dict(

@@ -159,7 +159,9 @@ def make_config(own: Config, plan: Plan, videos: str, device: str) -> Config:
             default_hooks=dict(
                 checkpoint=dict(interval=saved), logger=dict(interval=min(logged, 50))
             ),
-            custom_imports=dict(imports=list(dict.fromkeys((*imports_of(own), 'semidff')))),
+            custom_imports=dict(
+                imports=list(dict.fromkeys((*imports_of(own), 'semidff.registry')))
+            ),
             model=model,
             randomness=dict(seed=plan.seed),
             load_parts=dict(flow=dict(part=_FLOW_PART, prefix=_FLOW_PART, checkpoint=_FLOW)),

@@ -32,7 +32,7 @@ from semidff.models.precision import to_channels_last
 from semidff.models.spatial.head_splits import correction_width
 from semidff.models.video_detector import VideoDetector
 from semidff.utils.checkpoint import detector_digest
-from semidff.utils.tool_files import FileError
+from semidff.utils.error_messages import FileError
 
 from .config import PAIRS_AT_ONCE, RATIOS, config_digest, detector_config, make_config, model_config
 from .plan import LEAST_SPEEDUP, Candidate, Plan, PlanError

@@ -27,8 +27,8 @@ from semidff.inference.loading import frame_pipeline
 from semidff.inference.timer import NoTimer
 from semidff.utils.atomic_write import atomic_write, write_json
 from semidff.utils.checkpoint import read_checkpoint
+from semidff.utils.error_messages import FileError
 from semidff.utils.logs import log_warning
-from semidff.utils.tool_files import FileError
 
 from .plan import DENSE_SCALES, SCALES, Plan, PlanError
 from .videos import CLIP

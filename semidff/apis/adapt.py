@@ -26,9 +26,9 @@ from semidff.engine.training import run_training
 from semidff.inference.schedule_fit import FitError, fit_adaptive
 from semidff.utils.atomic_write import atomic_path, write_json
 from semidff.utils.checkpoint import TRAINING_ONLY, read_checkpoint
-from semidff.utils.model_building import ConfigError, read_config
+from semidff.utils.error_messages import ConfigError, FileError
+from semidff.utils.model_building import read_config
 from semidff.utils.run_folder import occupy
-from semidff.utils.tool_files import FileError, OutputFolder, check_outputs
 
 from .video_inferencer import VideoInferencer
 
@@ -81,7 +81,6 @@ def adapt(
         raise PlanError(f'key_interval is {key_interval}; it must be at least 2')
     out, url = Path(out).resolve(), '://' in str(checkpoint)
     checkpoint = str(checkpoint) if url else os.path.abspath(checkpoint)
-    check_outputs([OutputFolder(out)])
     foreign = [name for name in _FOREIGN if (out / name).exists()]
     if foreign and not (out / 'plan.json').exists():
         raise FileError(

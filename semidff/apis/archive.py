@@ -24,7 +24,7 @@ from semidff.datasets.video_folders import find_videos
 from semidff.datasets.video_readers import VideoError, VideoWarning
 from semidff.datasets.video_readers.sources import check_limits
 from semidff.utils.atomic_write import atomic_write, write_json
-from semidff.utils.tool_files import FileError
+from semidff.utils.error_messages import FileError
 
 from .video_inferencer import VideoInferencer
 

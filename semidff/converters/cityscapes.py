@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image
 
 from semidff.utils.atomic_write import atomic_path, atomic_write, write_json
+from semidff.utils.output_files import check_outputs
 from semidff.utils.progress import track
-from semidff.utils.tool_files import check_new
 
 # Number of each of the 19 evaluated classes in *_gtFine_labelIds.png, in the order of the training ids.
 CLASS_IDS = {
@@ -63,8 +63,7 @@ def convert_cityscapes(
     root, out = Path(root), Path(out)
     snippets = find_snippets(root, split)
     if not (out / 'snippets' / split).is_dir():  # otherwise they are of an earlier run
-        check_new(out / f'{split}.json')
-        check_new(out / f'{split}.txt')
+        check_outputs([out / f'{split}.json', out / f'{split}.txt'], overwrite=False)
     convert = partial(_convert_snippet, out, split)
     with ThreadPoolExecutor(workers) as pool:
         sizes = list(track(pool.map(convert, snippets), split, len(snippets), 'snippets'))

@@ -91,7 +91,6 @@ class CocoVIDDataset(CocoDataset):
         """Return a frame after the pipeline; warn once if its size is not that in the json.
 
         Raises:
-            FileError: If the image is a pipe, socket or device.
             VideoError: If it has too many pixels.
         """
         info = self.get_data_info(idx)

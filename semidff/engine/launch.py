@@ -14,10 +14,11 @@ from mmengine.device import get_device
 
 from semidff.inference import schedule_config
 from semidff.utils.allocator import keep_freed_memory
-from semidff.utils.arguments import OptionError, add_cfg_options
+from semidff.utils.arguments import OptionError
 from semidff.utils.image_detectors import resolve_detector
-from semidff.utils.model_building import check_settings, read_config
+from semidff.utils.model_building import ConfigError, read_config
 from semidff.utils.run_folder import check_work_dir
+from semidff.utils.setting_checks import import_extras
 from semidff.utils.video_writer import is_storable
 
 from .loops.video_test_loop import default_method
@@ -39,32 +40,11 @@ VIDEO_OPTIONS = (
 _RANK = dict(pytorch='RANK', slurm='SLURM_PROCID', mpi='OMPI_COMM_WORLD_RANK')
 
 
-def add_launch_arguments(parser: argparse.ArgumentParser, example: str) -> None:
-    """Add the options of every tool that runs a config.
-
-    Args:
-        example: A setting for the help of ``--cfg-options``.
-    """
-    parser.add_argument(
-        '--work-dir', help='folder for logs and results (default: work_dirs/CONFIG NAME)'
-    )
-    add_cfg_options(parser, f'the config, for example {example}')
-    parser.add_argument(
-        '--launcher',
-        choices=['none', 'pytorch', 'slurm', 'mpi'],
-        default='none',
-        help='how the processes of a distributed run were started (torchrun: pytorch)',
-    )
-    parser.add_argument(
-        '--local_rank', '--local-rank', type=int, default=0, help='set by launchers'
-    )
-
-
 def prepare_run(args: argparse.Namespace) -> Config:
     """Set up the process and return the config with the settings of the command line.
 
     Args:
-        args: ``config`` and the arguments of :func:`add_launch_arguments`.
+        args: ``config`` and the arguments of :func:`~semidff.utils.arguments.add_launch_arguments`.
 
     Raises:
         ConfigError: If there is no such config, or a setting of it is impossible.
@@ -79,7 +59,9 @@ def prepare_run(args: argparse.Namespace) -> Config:
     setup_cache_size_limit_of_dynamo()
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cfg = read_config(args.config, args.cfg_options)
-    check_settings(cfg)
+    if 'model' not in cfg:
+        raise ConfigError(f'{args.config}: has no model')
+    import_extras(cfg)
     adapt_to_machine(cfg, args.launcher)
     default = Path('work_dirs') / Path(args.config).stem
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(default)

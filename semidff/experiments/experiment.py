@@ -280,6 +280,7 @@ class _SeedLayout:
             command = ['tools/test.py', row.config, checkpoint, '--method', row.method]
             command += [] if interval is None else ['--key-interval', str(interval)]
             command += ['--work-dir', str(folder), '--metrics-out', str(folder / 'metrics.json')]
+            command += ['--overwrite']  # of an interrupted run
             if render and interval in (None, render.get('key_interval') or intervals[0]):
                 videos = str(render.get('videos', 1))
                 command += ['--render', str(folder / 'videos'), '--render-videos', videos]

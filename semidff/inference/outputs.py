@@ -21,8 +21,9 @@ from semidff.datasets.ilsvrc_format import detection_lines
 from semidff.datasets.video_readers import Frame
 from semidff.datasets.video_readers.base import DEFAULT_FPS
 from semidff.utils.atomic_write import atomic_path, atomic_write
+from semidff.utils.error_messages import FileError
 from semidff.utils.file_names import unique_name
-from semidff.utils.tool_files import FileError, OutputFolder, OutputVideo, check_new, check_outputs
+from semidff.utils.output_files import check_outputs
 from semidff.utils.video_writer import VideoWriter
 
 Draw = Callable[[np.ndarray, DetDataSample], np.ndarray]
@@ -140,8 +141,7 @@ def check_requested(
         places = {realpath(dirname(name)) for path in paths for name in (path, realpath(path))}
         if output and realpath(output) in places:
             raise FileError(f'{output}: is the folder of an input, which an output could replace')
-    video, labels = out_video and OutputVideo(out_video), out_labels and OutputFolder(out_labels)
-    check_outputs([video, out_json, out_txt, labels], [*inputs, *others])
+    check_outputs([out_video, out_json, out_txt, out_labels], [*inputs, *others])
 
 
 class DetectionsJson(Output):
@@ -248,7 +248,6 @@ class LabelMaps(Output, AbstractContextManager):
         self._folder = self._root / unique_name(name, self._names)
         for file in self._folder.glob('*.png'):
             if re.fullmatch(r'\d{6,}', file.stem):
-                check_new(file)
                 file.unlink()
 
     def add(self, result: Result) -> None:
@@ -298,8 +297,6 @@ class VideoOutput(Output, AbstractContextManager):
             return
         name = unique_name(name, self._names)
         path = self.path if self.path.suffix == '.mp4' else self.path / f'{name}.mp4'
-        if path != self.path:
-            check_new(path)
         self._writer, self._size = VideoWriter(path, self.rate or fps or self.fps), None
 
     def add(self, result: Result) -> None:

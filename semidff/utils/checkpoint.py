@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from .error_messages import count_problems, short
 from .installed import installed_file
 from .model_building import unwrapped
-from .safe_loading import CheckpointError
-from .tool_files import check_inputs
+from .safe_loading import CheckpointError, readable
 
 DETECTOR = 'spatial.detector.'
 """Prefix of the spatial module's weights in the checkpoint of a video detector."""
@@ -49,8 +48,8 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict]:
     """
     check_exists(path)
     path = installed_file(path)
-    check_inputs([path])
-    checkpoint = CheckpointLoader.load_checkpoint(str(path), 'cpu', logger='silent')
+    with readable(path):
+        checkpoint = CheckpointLoader.load_checkpoint(str(path), 'cpu', logger='silent')
     state = checkpoint.get('state_dict', checkpoint) if isinstance(checkpoint, dict) else None
     if not isinstance(state, Mapping) or not _are_weights(state):
         raise CheckpointError(

@@ -1,48 +1,48 @@
-"""Errors of configs, and messages of errors in place of tracebacks."""
+"""Errors of files and configs, and messages of errors in place of tracebacks."""
 
 import re
-import traceback
 from collections.abc import Mapping, Sequence
+from pickle import UnpicklingError
 from typing import Any
 
 _ADDRESS = re.compile(r'<(?:[\w.]+\.)?(\w+) object at 0x[0-9a-f]+>')
-_SHOWN = 300  # characters of settings
 _NAMES = 4  # names of a list
 _LONGEST = 1500  # characters; mmengine quotes whole configs
+
+
+class FileError(ValueError):
+    """A file that a tool must not read or write."""
 
 
 class ConfigError(ValueError):
     """A config that is missing, or that has no model of the kind that is needed."""
 
 
-def describe(error: Exception, config: str | None = None) -> str:
-    """Return the message of an error.
-
-    Errors of libraries get the config and the types that were being built; their own type, too, where the message
-    alone may not be clear.
-
-    Args:
-        config: The config file of the tool, if it has one.
-    """
+def describe(error: BaseException) -> str:
+    """Return the message of an error, with its type where the message alone may not be clear."""
     text = str(error.args[0] if isinstance(error, KeyError) and error.args else error).strip()
     if text.startswith('Caught '):  # a data worker's error: its traceback, then its message
         text = re.split(r'\n[\w.]+(?:Error|Exception): ', text)[-1]
     text = _ADDRESS.sub(r'\1', text).partition(' Please check whether the value of')[0]
     if type(error).__module__.startswith('semidff.'):  # some quote a log
         return text or type(error).__name__
+    if foreign := foreign_object(error):
+        return (
+            f'a checkpoint was refused, because it holds {foreign}; if you trust it, give --trust'
+        )
     text = text if len(text) <= _LONGEST else f'{text[:_LONGEST]}...'
-    if text and isinstance(error, OSError):
+    if text and isinstance(error, ValueError | OSError):
         return text
-    if text and isinstance(error, ValueError) and _is_ours(error):
-        return text
-    types = built_types(error)
-    where = f'{config}: ' if config and (types or not isinstance(error, ValueError)) else ''
-    where += f'{" > ".join(types)}: ' if types else ''
-    if text and isinstance(error, ValueError):
-        return f'{where}{text}'
     name = type(error).__name__
-    hint = '--debug shows where it happened'
-    return f'{where}{name}: {text}\n{hint}' if text else f'{where}{name} (see --debug)'
+    return f'{name}: {text}\n--debug shows where it happened' if text else f'{name} (see --debug)'
+
+
+def foreign_object(error: BaseException) -> str | None:
+    """Return what PyTorch refused to unpickle, if that is the error."""
+    if not isinstance(error, UnpicklingError):
+        return None
+    found = re.search(r'GLOBAL (\S+)|unrecognized function (.*)', str(error))
+    return found and (found[1] or found[2])
 
 
 def short(value: Any) -> str:
@@ -62,27 +62,3 @@ def count_problems(problems: Mapping[str, Sequence[str]]) -> str:
     return '; '.join(
         f'{len(names)} {kind}: {first_names(names)}' for kind, names in problems.items() if names
     )
-
-
-def _is_ours(error: BaseException) -> bool:
-    """Return whether an error was raised by this package, whose messages are complete."""
-    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-    return bool(frames) and str(frames[-1].f_globals.get('__name__')).startswith('semidff.')
-
-
-def built_types(error: BaseException) -> list[str]:
-    """Return the types in the config whose objects were being built when an error occurred, from the outside in.
-
-    The last one has its settings.
-    """
-    types, settings = [], ''
-    for frame, _ in traceback.walk_tb(error.__traceback__):
-        if frame.f_code.co_name == 'build_from_cfg':
-            cfg = frame.f_locals.get('cfg')
-            cfg = cfg if isinstance(cfg, dict) else {'type': repr(cfg)}
-            kind = cfg.get('type')
-            types.append(kind if isinstance(kind, str) else getattr(kind, '__name__', repr(kind)))
-            settings = ', '.join(f'{k}={v!r}' for k, v in cfg.items() if k != 'type')
-    if types:
-        types[-1] += f'({settings})' if len(settings) <= _SHOWN else f'({settings[:_SHOWN]}...)'
-    return types

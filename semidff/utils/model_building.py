@@ -1,9 +1,5 @@
 """Configs, and models built from them with random weights; nothing is downloaded."""
 
-import difflib
-import inspect
-import math
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,27 +11,13 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.model import is_model_wrapper
 from mmengine.registry import init_default_scope
-from mmengine.runner import Runner
 from torch import nn
 
 from .image_detectors import resolve_detector
 from .installed import installed_file
-from .setting_checks import (
-    ConfigError,
-    check_kinds,
-    check_values,
-    import_extras,
-    read_file,
-    settings_of,
-)
-from .tool_files import check_inputs
+from .setting_checks import ConfigError, import_extras, read_file
 
 _HEAD = re.compile(r'(.*\.)?(bbox|decode|auxiliary)_head(\.\d+)?')
-# Settings that configs may lack: those of mmengine's Runner, and those of this package's hooks.
-RUNNER_SETTINGS = frozenset(inspect.signature(Runner).parameters) | {
-    'activation_checkpointing', 'compile', 'custom_imports', 'efficient_conv_bn_eval',
-    'find_unused_parameters', 'load_parts', 'model_wrapper_cfg', 'sync_bn', 'tta_model',
-}  # fmt: skip
 
 
 def read_config(path: str | Path, cfg_options: dict | None = None) -> Config:
@@ -46,73 +28,12 @@ def read_config(path: str | Path, cfg_options: dict | None = None) -> Config:
         cfg_options: Settings that replace those of the file.
 
     Raises:
-        ConfigError: If there is no such file, or an option is of no setting.
+        ConfigError: If there is no such file.
     """
     path = installed_file(path)
     config = read_file(path)
-    known = config.keys() | RUNNER_SETTINGS
-    for key in cfg_options or {}:
-        name = key.split('.')[0]
-        if name not in known or not name:
-            close = difflib.get_close_matches(name, known, 1)
-            raise ConfigError(
-                f'--cfg-options {key}: {path} has no setting {name!r}'
-                + (f'; did you mean {close[0]!r}?' if close else '')
-            )
     config.merge_from_dict(cfg_options or {})
     return config
-
-
-def check_settings(config: Config) -> None:
-    """Refuse settings with which a run would start but not succeed, and outputs that the config names as inputs.
-
-    Raises:
-        ConfigError: There is no model, or a setting is impossible; the message has the key and the value.
-        FileError: An output of the tool is one of the files that the config names.
-    """
-    if 'model' not in config:
-        source = getattr(config, 'filename', None) or 'the config'
-        raise ConfigError(f'{source}: has no model; give the config of a training or of a test')
-    check_kinds(config)
-    import_extras(config)
-    check_inputs(files_of(config))
-    train = config.get('train_cfg') or {}
-    for key in ('max_iters', 'max_epochs'):
-        value = train.get(key, 1)
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ConfigError(f'train_cfg.{key} is {value!r}; it must be an integer of at least 1')
-    model = config.get('model')
-    nested = (
-        {'model': model} | {f'model.{key}': model.get(key) for key in ('detector', 'teacher')}
-        if model
-        else {}
-    )
-    for key, part in nested.items():
-        preprocessor = part.get('data_preprocessor') or {} if isinstance(part, dict) else {}
-        for name, low in (('std', 0), ('mean', -math.inf)):
-            values = preprocessor.get(name)
-            values = () if values is None else values
-            values = values if isinstance(values, list | tuple) else [values]
-            if not all(isinstance(v, int | float) and low < v < math.inf for v in values):
-                raise ConfigError(
-                    f'{key}.data_preprocessor.{name} is {values}; give finite numbers'
-                    + (' above 0' if low == 0 else '')
-                )
-    check_values(config)
-
-
-def files_of(config: Config) -> Iterator[str]:
-    """Yield the existing files and folders that a config is made of or names, but for those that a run writes."""
-    text = getattr(config, 'text', None) or ''
-    yield from (line for line in text.splitlines() if line.endswith('.py') and os.path.isfile(line))
-    for key, value in settings_of(config):
-        if isinstance(value, dict) and isinstance(value.get('data_root'), str):
-            named = [value.get('ann_file'), *(value.get('data_prefix') or {}).values()]
-            paths = [str(Path(value['data_root'], name)) for name in named if isinstance(name, str)]
-        else:
-            paths = [value] if isinstance(value, str) else []
-        if key.rpartition('.')[2] not in ('type', 'work_dir', 'out_dir', 'save_dir', 'outfile'):
-            yield from filter(os.path.exists, paths)
 
 
 def build_model(config: str | Path | Config, keep_checkpoint: bool = False) -> nn.Module:
@@ -133,7 +54,9 @@ def build_model(config: str | Path | Config, keep_checkpoint: bool = False) -> n
     """
     if isinstance(config, str | Path):
         config = read_config(config)
-    check_settings(config)
+    if 'model' not in config:
+        raise ConfigError(f'{getattr(config, "filename", None) or "the config"}: has no model')
+    import_extras(config)
     init_default_scope(config.get('default_scope', 'mmdet'))
     if config.get('data_preprocessor'):  # as mmengine's Runner does
         config.model.setdefault('data_preprocessor', config.data_preprocessor)

@@ -13,8 +13,8 @@ import mmengine.runner.runner as mmengine_runner
 from mmengine.config import Config
 
 from .atomic_write import atomic_path
+from .error_messages import FileError
 from .setting_checks import settings_of
-from .tool_files import FileError, OutputFolder, check_outputs
 
 _save_checkpoint = mmengine_runner.save_checkpoint
 _dump_config = mmengine_runner.Runner.dump_config
@@ -36,7 +36,6 @@ def check_work_dir(cfg: Config, resumed: bool = False) -> None:
     if not cfg.get('work_dir'):
         return
     folder = Path(cfg.work_dir)
-    check_outputs([OutputFolder(folder)])
     present = [path.name for path in folder.iterdir()] if folder.is_dir() else []
     own = Path(cfg.filename or '').resolve()
     if not any(map(_TRACE.fullmatch, present)):

@@ -1,26 +1,27 @@
 """Unpickling of checkpoint files that cannot run code.
 
-``weights_only=True`` admits tensors and plain data. The checkpoints of mmengine's Runner hold two kinds of objects
-more, which are admitted here: histories of logged scalars (NumPy arrays) and the annealing functions of one-cycle
-schedules. mmengine itself falls back to unsafe unpickling where ``weights_only`` fails, and downloads are read
-unsafely throughout; importing this module replaces both functions, so that ``load_from``, ``--resume`` and
-``init_cfg`` are covered as well. :func:`trusted` is the only way to unsafe unpickling.
+``weights_only=True`` of ``torch.load`` admits tensors, plain data and the classes of an allow-list. The list gets here
+what checkpoints of mmengine's Runner and of other projects hold: histories of logged scalars (NumPy arrays), the
+annealing functions of one-cycle schedules, and harmless classes of the standard library. mmengine falls back to
+unsafe unpickling where ``weights_only`` fails, and reads downloads unsafely throughout; :func:`safe_loading` forbids
+both. :func:`trusted` is the only way to unsafe unpickling.
 """
 
-import re
-import warnings
+import argparse
+import datetime
+import os
+import pathlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import partial
 from pickle import UnpicklingError
-from typing import Any
 
-import mmengine.runner.checkpoint as mmengine_checkpoint
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
 from mmengine.optim import OneCycleParamScheduler
+
+from .error_messages import foreign_object
 
 _METHODS = {
     HistoryBuffer: ('min', 'max', 'current', 'mean'),
@@ -35,16 +36,29 @@ def _method(owner: type, name: str) -> Callable:
     return getattr(owner, name)
 
 
+def _plain_dict(*factory: type) -> dict:
+    """Stand in for ``defaultdict``, into which the safe unpickler puts no entries."""
+    return {}
+
+
 _ARRAYS = np._core.multiarray
-ALLOWED = [
+_ALLOWED = [
     *_METHODS,
     (_method, 'builtins.getattr'),
+    (_plain_dict, 'collections.defaultdict'),
+    *(dict, list, set, int, float, str),  # factories of a defaultdict
     np.ndarray,
     np.dtype,
     *{type(np.dtype(code)) for code in '?bhilqBHILQefdUS'},
     # under the names of NumPy 2 and 1
     *((getattr(_ARRAYS, name), f'numpy.{core}.multiarray.{name}')
       for name in ('_reconstruct', 'scalar') for core in ('_core', 'core')),
+    argparse.Namespace,
+    *(datetime.datetime, datetime.date, datetime.time, datetime.timedelta, datetime.timezone),
+    # under the names of Python 3.13 and of other versions
+    *((path, f'{module}.{path.__name__}')
+      for path in (pathlib.PurePosixPath, pathlib.PosixPath)
+      for module in ('pathlib', 'pathlib._local')),
 ]  # fmt: skip
 
 
@@ -52,12 +66,13 @@ class CheckpointError(RuntimeError):
     """A checkpoint that is missing, damaged, unsafe to load, or of another model."""
 
 
+_FORCED = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD'  # read by torch.load
 _trust: ContextVar[bool] = ContextVar('trust', default=False)
 
 
 @contextmanager
 def trusted(trust: bool = True) -> Iterator[None]:
-    """Load checkpoints without restrictions while the context lasts: code in them runs, with a warning for each file.
+    """Load checkpoints without restrictions while the context lasts: code in them runs.
 
     Args:
         trust: False changes nothing.
@@ -69,43 +84,48 @@ def trusted(trust: bool = True) -> Iterator[None]:
         _trust.reset(token)
 
 
-def _load(read: Callable, source: Any, map_location: Any = None, **options: Any) -> Any:
-    """Load a file of ``torch.save`` without running code that may be in it.
+@contextmanager
+def safe_loading() -> Iterator[None]:
+    """Make every ``torch.load`` refuse code while the context lasts, except in :func:`trusted`."""
+    before = os.environ.get(_FORCED)
+    torch.serialization.add_safe_globals(_ALLOWED)  # mmengine's loader removes some
+    try:
+        if not _trust.get():
+            os.environ[_FORCED] = '1'
+        yield
+    finally:
+        os.environ.pop(_FORCED, None)
+        if before is not None:
+            os.environ[_FORCED] = before
 
-    Args:
-        read: Function of PyTorch.
-        source: Path, open file or URL.
-        map_location: As in ``torch.load``.
-        options: Other arguments of ``read``.
+
+@contextmanager
+def readable(source: object) -> Iterator[None]:
+    """Load a checkpoint safely, and report its errors in one sentence.
 
     Raises:
         CheckpointError: If the file cannot be read or downloaded, is damaged, or holds other objects than tensors,
-            plain data and the state of mmengine's Runner.
+            plain data and those of the allow-list.
     """
-    safe = not _trust.get()
-    if not safe:
-        warnings.warn(f'{source}: loaded with --trust; code in it is run', stacklevel=2)
     try:
-        with torch.serialization.safe_globals(ALLOWED):
-            return read(source, map_location=map_location, weights_only=safe, **options)
+        with safe_loading():
+            yield
     except OSError as error:
         raise CheckpointError(f'{source}: cannot be read or downloaded ({error})') from error
     except Exception as error:  # unpicklers raise nearly anything on a broken file
-        reason = str(error).rpartition('WeightsUnpickler error:')[2].strip() or 'no content'
-        if foreign := re.search(r'GLOBAL (\S+)|unrecognized function (.*)', reason):
+        if foreign := foreign_object(error):
             raise CheckpointError(
-                f'{source}: refused, because it holds {foreign[1] or foreign[2]}, and loading that could run code. If '
-                'you trust the file, give --trust (trust=True in Python); for experiments and curves, which do not '
-                'have this option, save its state_dict alone'
+                f'{source}: refused, because it holds {foreign}, and loading that could run code. If '
+                'you trust the file, give --trust (trust=True in Python), or save its state_dict alone'
             ) from error
+        reason = str(error).rpartition('WeightsUnpickler error:')[2].strip() or 'no content'
         raise CheckpointError(
             f'{source}: cannot be read as a checkpoint ({type(error).__name__}: {reason.splitlines()[0]}); the file '
             'is damaged, incomplete or of another kind'
         ) from error
 
 
-load_file = partial(_load, torch.load)
-
-# All loaders of mmengine, of files as of addresses, pass one of these two functions.
-mmengine_checkpoint._safe_torch_load = load_file
-mmengine_checkpoint.load_url = partial(_load, torch.hub.load_state_dict_from_url)
+def load_file(path: str | os.PathLike) -> object:
+    """Load a file of ``torch.save`` on the CPU, see :func:`readable`."""
+    with readable(path):
+        return torch.load(path, map_location='cpu', weights_only=not _trust.get())

@@ -39,13 +39,13 @@ def wrong_annotations() -> Iterator[Case]:
             make=partial(annotations, content=content),
         )
     for name in ('images', 'annotations', 'categories', 'videos'):
-        for value in ({}, 'text', 3, [1], [None], [[]]):
+        for value in ({}, [1]):
             yield make(
                 f'annotations: {name} = {value!r}',
                 words=r'val\.json is not a COCO json file',
                 make=partial(annotations, content=valid() | {name: value}),
             )
-    texts = ('', '{', '[]', 'null', '3', '"x"', '{"images": [', '\0', '[' * 100_000, 'PK\3\4', '{}')
+    texts = ('', '[]', '{"images": [', '[' * 100_000, '{}')
     for text in texts:
         yield make(
             f'annotations: {text[:9]!r}',
@@ -57,7 +57,7 @@ def wrong_annotations() -> Iterator[Case]:
 def wrong_detections() -> Iterator[Case]:
     make = partial(Case, tool='eval_detections.py', arguments=EVALUATE)
     line = ROWS.split()
-    values = ('', 'x', 'nan', 'inf', '-inf', '1e999', '0x10', '1,5', 'None', '\0', 'é')
+    values = ('', 'x', 'nan', '1e999')
     for column in range(7):
         for value in values:
             words = [*line[:column], value, *line[column + 1 :]]
@@ -66,21 +66,14 @@ def wrong_detections() -> Iterator[Case]:
                 words=r'd\.txt, line 2: ',
                 make=partial(annotations, detections=ROWS + ' '.join(words) + '\n'),
             )
-    for column, value in ((0, '0.5'), (1, '0'), (1, '-1'), (1, '3'), (1, '1.5'), (1, '1e9')):
+    for column, value in ((0, '0.5'), (1, '0'), (1, '3'), (1, '1.5')):
         words = [*line[:column], value, *line[column + 1 :]]
         yield make(
             f'detections: column {column} = {value!r}',
             words=r'd\.txt, line 1: ',
             make=partial(annotations, detections=' '.join(words)),
         )
-    for text in (
-        '1 2 3\n',
-        ROWS.strip() + ' 5\n',
-        '# comment\n',
-        '{}',
-        b'\xff\xfe\0\1',
-        b'\x89PNG',
-    ):
+    for text in ('1 2 3\n', ROWS.strip() + ' 5\n', b'\xff\xfe\0\1'):
         yield make(
             f'detections: {text[:9]!r}',
             words=r'd\.txt, line 1: ',
@@ -120,7 +113,7 @@ def xml_folder(folder: Path, text: str | bytes, listed: str | bytes = 'a/000000 
 def wrong_xml() -> Iterator[Case]:
     make = partial(Case, tool='convert_dataset.py', arguments=CONVERT)
     words = 'none of the 1 annotation files.*first a/000000.xml: '
-    values = ('', 'x', 'nan', 'inf', '1e99', '0x1')
+    values = ('', 'x', 'nan')
     changes = [(key, value) for key in GOOD if key != 'name' for value in values]
     changes += [('width', 0), ('height', -5), ('xmin', -9), ('xmax', 0), ('ymax', 1), ('name', ' ')]
     for key, value in changes:
@@ -136,35 +129,9 @@ def wrong_xml() -> Iterator[Case]:
         + ']><annotation>&j;</annotation>'
     )
     external = '<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]><annotation><size><width>&x;</width></size></annotation>'
-    for text in (
-        '',
-        '<',
-        '<a>',
-        good[:-5],
-        good[:60],
-        '\0',
-        '<a/>' * 2,
-        '{}',
-        b'\xff\xfe',
-        bomb,
-        external,
-    ):
+    for text in ('', '<a>', good[:60], b'\xff\xfe', bomb, external):
         yield make(f'XML: {text[:20]!r}', words=words, make=partial(xml_folder, text=text))
-    lists = (
-        '',
-        '\n \n',
-        'a 1\nb\n',
-        'a b c\n',
-        'a x 0 3\n',
-        'a 1 0 x\n',
-    )
-    lists += (
-        'none\n',
-        'a/000000 x\n',
-        b'\x89PNG\r\n\x1a\n',
-        'a 1 0 ²\n',
-        'gone/000000 1\n',
-    )
+    lists = ('', 'a 1\nb\n', 'a b c\n', 'a x 0 3\n', 'none\n', 'a 1 0 ²\n', 'gone/000000 1\n')
     for text in lists:
         yield make(
             f'list: {text[:20]!r}',
@@ -198,7 +165,7 @@ def wrong_checkpoints() -> Iterator[Case]:
     payloads = dict(
         mkdir=Touch('touched'), system=Code(os.system, 'touch touched'), exec=Code(exec, 'x = 1'),
         eval=Code(eval, '1'), open=Code(open, 'touched', 'w'), getattr=Code(getattr, 1, 'real'),
-        loads=Code(pickle.loads, b'N.'), path=Path('touched'),
+        loads=Code(pickle.loads, b'N.'),
     )  # fmt: skip
     for tool, arguments in readers.items():
         make = partial(Case, tool=tool, arguments=arguments)
@@ -209,22 +176,13 @@ def wrong_checkpoints() -> Iterator[Case]:
                     words=r'w\.pth: (refused|cannot be read)',
                     make=partial(checkpoint, content=dict(weights, x=payload), form=form),
                 )
-        for cut in (0, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99):
+        for cut in (0, 0.3, 0.99):
             yield make(
                 f'checkpoint, {cut:.0%} of it',
                 words=r'w\.pth: cannot be read',
                 make=partial(checkpoint, content=weights, cut=cut),
             )
-        for content in (
-            None,
-            3,
-            [],
-            {},
-            dict(state_dict=None),
-            dict(state_dict=[1]),
-            dict(a=3),
-            dict(state_dict={}),
-        ):
+        for content in (None, [], {}, dict(state_dict=[1]), dict(a=3), dict(state_dict={})):
             yield make(
                 f'checkpoint: {content!r}',
                 words=r'w\.pth: holds no weights',
@@ -245,13 +203,13 @@ def whole_params() -> bytes:
 def wrong_params() -> Iterator[Case]:
     make = partial(Case, tool='convert_checkpoint.py', arguments=('mxnet', 'p.params', 'o.pth'))
     whole = whole_params()
-    for cut in range(0, len(whole), 6):
+    for cut in range(0, len(whole), 20):
         yield make(
             f'params, {cut} bytes',
             words=r'p\.params: ',
             make=partial(one_file, 'p.params', whole[:cut]),
         )
-    for at in range(0, 48, 3):
+    for at in range(0, 48, 9):
         data = whole[:at] + b'\xff\xff\xff' + whole[at + 3 :]
         yield make(
             f'params, damage at {at}',

@@ -17,11 +17,7 @@ steps = []
 rows = [dict(name='frame', config='config.py', checkpoint='two.pth', method='frame')]
 key_intervals = [2]
 """
-MINE = (
-    'key.onnx', 'non_key.onnx', 'video_detector.json', 'points.json', 'points.md', 'points.png', 'table.md',
-    'table.json', 'curve.png', 'distance.png', 'clips_v0.mp4', 'config.py', 'train.py', 'last.pth',
-    'iter_1.pth', 'stills.json', 'manifest.json',
-)  # fmt: skip
+MINE = ('key.onnx', 'last.pth', 'iter_1.pth')
 
 
 def make_project(folder: Path) -> None:

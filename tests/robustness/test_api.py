@@ -13,10 +13,19 @@ from mmengine.config import Config
 from semidff.apis import VideoInferencer, detect_together
 from semidff.datasets.video_readers import VideoError
 from semidff.utils.checkpoint import CheckpointError
-from semidff.utils.tool_files import FileError
-from tests.robustness.setting_cases import STORED
+from semidff.utils.error_messages import FileError
 from tests.robustness.verdict import contents, limits
 from tests.tiny_video import build, frame, test_settings, video_detector_cfg, write_videos
+
+STORED = {
+    'code': 'import os\nos.mkdir("touched")',
+    'a call': 'a = __import__("os").mkdir("touched")',
+    'a type': "model = dict(type='os.mkdir')",
+    'a file': "model = dict(type='VideoDetector', detector='config.py')",
+    'no text': 3,
+    'nesting': '(' * 9999,
+    'base': "_base_ = 'config.py'",
+}
 
 
 @pytest.fixture(scope='module')
@@ -103,12 +112,10 @@ def test_options_that_are_impossible(files, options):
 @pytest.mark.parametrize(
     'given',
     [
-        None, True, 3.5, {}, b'x', 'gone.mp4', '', '\0', 'bad\udcff.mp4', [None], ['gone.mp4'], [3.5],
-        np.zeros((4, 4)), np.zeros((4, 4, 3)), [np.zeros((4, 4, 3))], [np.zeros((4, 4, 3), np.float64)],
-        [np.zeros((4, 4, 5), np.uint8)], [np.zeros((0, 0, 3), np.uint8)], [np.zeros((4,), np.uint8)], print,
-        [np.zeros((4, 4, 3), np.uint8), 'x'], [np.zeros((4, 4, 3), np.uint8), None],
+        None, 3.5, 'gone.mp4', [None], ['gone.mp4'], np.zeros((4, 4)), [np.zeros((4, 4, 3))],
+        [np.zeros((4, 4, 5), np.uint8)], [np.zeros((4, 4, 3), np.uint8), None],
     ],
-    ids=range(22),
+    ids=range(9),
 )  # fmt: skip
 def test_inputs_that_are_no_video(inferencer, tmp_path, monkeypatch, given):
     monkeypatch.chdir(tmp_path)
@@ -124,9 +131,8 @@ def test_inputs_that_are_no_video(inferencer, tmp_path, monkeypatch, given):
         dict(max_frames=0), dict(max_frames=-1), dict(max_frames='x'), dict(fps=0), dict(fps=-1),
         dict(fps=float('nan')), dict(fps=float('inf')), dict(fps='x'), dict(out_video='o.avi'),
         dict(out_json='a', out_txt='a'), dict(out_json='a', out_txt='./a'), dict(out_video='a.mp4', out_json='a.mp4'),
-        dict(out_json='\0'), dict(out_json='bad\udcff'), dict(out_json='folder'), dict(out_txt='/dev/null'),
     ],
-    ids=lambda given: repr(given).encode('ascii', 'replace').decode(),
+    ids=str,
 )  # fmt: skip
 def test_arguments_that_are_impossible(inferencer, tmp_path, monkeypatch, options):
     monkeypatch.chdir(tmp_path)

@@ -5,13 +5,12 @@ import sys
 
 import pytest
 
-from tests.robustness import data_cases, output_cases, setting_cases
+from tests.robustness import data_cases, tool_cases
 from tests.robustness.project import make_project
 from tests.robustness.verdict import TOOLS, check
 
 DATA = data_cases.CASES
-OUTPUTS = list(output_cases.cases())
-SETTINGS = list(setting_cases.cases())
+CASES = list(tool_cases.cases())
 
 
 @pytest.fixture(scope='session')
@@ -21,31 +20,14 @@ def project(tmp_path_factory):
     return folder
 
 
-def ids(cases):
-    return [
-        f'{number}-{case.name.encode("ascii", "replace")[:60].decode()}'
-        for number, case in enumerate(cases)
-    ]
-
-
-def test_the_corpus_has_its_size():
-    assert len(DATA) + len(OUTPUTS) + len(SETTINGS) >= 900
-
-
 @pytest.mark.parametrize('case', DATA, ids=range(len(DATA)))
 def test_data(case, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     check(case, tmp_path)
 
 
-@pytest.mark.parametrize('case', OUTPUTS, ids=range(len(OUTPUTS)))
-def test_output(case, project, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    check(case, tmp_path, project)
-
-
-@pytest.mark.parametrize('case', SETTINGS, ids=range(len(SETTINGS)))
-def test_setting(case, project, tmp_path, monkeypatch):
+@pytest.mark.parametrize('case', CASES, ids=range(len(CASES)))
+def test_tool(case, project, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     check(case, tmp_path, project)
 

@@ -22,7 +22,7 @@ from semidff.datasets.video_list import VideoInfo, VideoListError
 from semidff.engine.loops.distillation_loop import DistillationStepHook
 from semidff.models.spatial import dense_heads
 from semidff.utils.checkpoint import CheckpointError
-from semidff.utils.tool_files import FileError
+from semidff.utils.error_messages import FileError
 from tests import models
 from tests.damaged_video import wipe, write_video
 from tests.tiny_video import CLASSES, SIZE, build, detector_cfg, frame, test_settings, write_videos

@@ -15,7 +15,7 @@ from semidff.apis import VideoInferencer
 from semidff.apis.archive import Archive
 from semidff.datasets.video_folders import find_videos, is_archive
 from semidff.datasets.video_readers import VideoError
-from semidff.utils.tool_files import FileError
+from semidff.utils.error_messages import FileError
 from tests.damaged_video import write_video
 from tests.tiny_video import build, test_settings, video_detector_cfg, write_videos
 

@@ -11,7 +11,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 
 from semidff.converters.cityscapes import CLASS_IDS, convert_cityscapes, training_ids
-from semidff.utils.tool_files import FileError, writing
+from semidff.utils.error_messages import FileError
 from tests.miniature import write_cityscapes
 from tests.models import awake, build, segmentor, temporal
 
@@ -88,12 +88,11 @@ def test_files_of_the_user_are_kept(root, name):
     out = root / 'out'
     out.mkdir()
     (out / name).write_text('mine')
-    with writing([out], overwrite=False):
-        with pytest.raises(FileError, match=f'{name}: exists already'):
-            convert_cityscapes(root, out, 'val')
-        (out / name).unlink()
-        for _ in range(2):  # the second replaces its own results
-            convert_cityscapes(root, out, 'val')
+    with pytest.raises(FileError, match=f'{name}: exists already'):
+        convert_cityscapes(root, out, 'val')
+    (out / name).unlink()
+    for _ in range(2):  # the second replaces its own results
+        convert_cityscapes(root, out, 'val')
 
 
 def test_bad_input(root):

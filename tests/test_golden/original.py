@@ -13,7 +13,7 @@ from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-import semidff  # noqa: F401  (registers the parts)
+import semidff.registry  # noqa: F401 (registers the package's parts)
 from semidff.converters.mxnet.names import convert, targets
 from semidff.models import SemiDFF
 from tests.original_params import make_params

@@ -94,7 +94,7 @@ def test_own_json_without_frame_ids(tmp_path, run_tool):
     result = json.loads((tmp_path / 'r.json').read_text())
     assert result['AP'] == {'cat': None, 'dog': 0.5} and result['mAP'] is None
     assert result['mAP_classes_with_ground_truth'] == 0.5
-    assert run_tool(tmp_path, '--mean', 'present')[0] == 0
+    assert run_tool(tmp_path, '--overwrite', '--mean', 'present')[0] == 0
     assert json.loads((tmp_path / 'r.json').read_text())['mAP'] == 0.5
 
 
@@ -114,9 +114,9 @@ def test_json_of_detections_counts_from_a_score(tmp_path, run_tool):
     (tmp_path / 'val.json').write_text(json.dumps(reference))
     (tmp_path / 'd.txt').write_text('1 2 0.9 0 0 50 50\n')
     for options, expected in (((), 1), (('--min-score', '0.3'), 0.5)):
-        assert run_tool(tmp_path, *options)[0] == 0
+        assert run_tool(tmp_path, '--overwrite', *options)[0] == 0
         assert json.loads((tmp_path / 'r.json').read_text())['AP']['dog'] == expected
-    status, _, error = run_tool(tmp_path, '--min-score', '0.8')
+    status, _, error = run_tool(tmp_path, '--overwrite', '--min-score', '0.8')
     assert status == 1 and 'val.json: no box of these classes has a score of at least 0.8' in error
 
 

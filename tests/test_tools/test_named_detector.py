@@ -72,7 +72,7 @@ def test_the_detector_runs_before_any_training(project):
 
 def test_stage_two_starts_from_the_checkpoint(project):
     folder, detector, *_ = project
-    stored = load_file(str(folder / 'run' / 'iter_2.pth'), map_location='cpu')
+    stored = load_file(str(folder / 'run' / 'iter_2.pth'))
     assert stored['meta']['dataset_meta']['classes'] == CLASSES
     for key, value in detector.state_dict().items():
         if key.startswith(('backbone', 'neck')):
@@ -96,7 +96,7 @@ def test_a_run_is_resumed_without_stage_one(project, monkeypatch, tmp_path):
     checkpoint = folder / 'run' / 'iter_2.pth'
     arguments = ('--work-dir', tmp_path / 'more', '--resume', checkpoint)
     run(monkeypatch, 'train.py', tmp_path / 'config.py', *arguments)
-    resumed = load_file(str(tmp_path / 'more' / 'iter_3.pth'), map_location='cpu')
+    resumed = load_file(str(tmp_path / 'more' / 'iter_3.pth'))
     assert resumed['meta']['dataset_meta']['classes'] == CLASSES
 
 

@@ -144,9 +144,9 @@ def test_the_whole_config_imports_what_its_detector_needs(tmp_path):
     own = dict(custom_imports=dict(imports='colorsys'), model=detector_cfg())
     Config(own).dump(tmp_path / 'own.py')
     model = dict(type='SemiDFF', detector=str(tmp_path / 'own.py'))
-    config = Config(dict(custom_imports=dict(imports=['semidff']), model=model))
+    config = Config(dict(custom_imports=dict(imports=['semidff.registry']), model=model))
     resolve_detector(config, keep_checkpoint=False)
-    assert config.custom_imports.imports == ['colorsys', 'semidff']
+    assert config.custom_imports.imports == ['colorsys', 'semidff.registry']
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,6 @@ FLOPs are multiply-adds. Weights are random; nothing is downloaded.
 
 import argparse
 
-from semidff.analysis.complexity import compare_flow_networks, comparison_text, measure_complexity
-from semidff.analysis.smooth_video import smooth_frames
 from semidff.utils.arguments import (
     SIZE,
     ToolParser,
@@ -14,14 +12,11 @@ from semidff.utils.arguments import (
     add_model_arguments,
     run_tool,
 )
-from semidff.utils.atomic_write import write_json
-from semidff.utils.model_building import build_video_detector
-from semidff.utils.tool_files import InputFile, ReportFile
 
 
 def parse_args() -> argparse.Namespace:
     parser = ToolParser(description=__doc__)
-    parser.add_argument('config', type=InputFile, help='config of a video detector')
+    parser.add_input('config', help='config of a video detector')
     parser.add_argument(
         '--size', **SIZE, default=(600, 1000), help='size of a frame in pixels (default: 600 1000)'
     )
@@ -32,12 +27,21 @@ def parse_args() -> argparse.Namespace:
         help='also measure r and the speed-ups with other flow networks, and name the largest with r <= 0.1',
     )
     parser.add_number('--rounds', 5, 'with --flow-networks: rounds of the measurement of time')
-    parser.add_argument('--json', type=ReportFile, metavar='FILE', help='write the figures as JSON')
+    parser.add_output('--json', metavar='FILE', help='write the figures as JSON')
     add_model_arguments(parser)
     return parser.parse_args()
 
 
 def main(args: argparse.Namespace) -> None:
+    from semidff.analysis.complexity import (
+        compare_flow_networks,
+        comparison_text,
+        measure_complexity,
+    )
+    from semidff.analysis.smooth_video import smooth_frames
+    from semidff.utils.atomic_write import write_json
+    from semidff.utils.model_building import build_video_detector
+
     if min(args.key_intervals) < 1:
         raise ValueError(f'--key-intervals {args.key_intervals}: each must be at least 1')
     model = build_video_detector(args.config, args.cfg_options)

@@ -7,22 +7,14 @@ true features. Then measures the average key-frame interval for each tolerated e
 
 import argparse
 
-from semidff.apis import VideoInferencer
-from semidff.datasets.video_readers import Frame
-from semidff.inference.schedule_fit import fit_adaptive, unlabeled_videos
 from semidff.utils.arguments import add_device, detector_parser, run_tool
-from semidff.utils.tables import text_table
-from semidff.utils.tool_files import InputFile, ReportFile
 
 
 def parse_args() -> argparse.Namespace:
     parser = detector_parser(__doc__)
-    parser.add_argument(
-        '--out', type=ReportFile, required=True, metavar='FILE', help='JSON file to write'
-    )
-    parser.add_argument(
+    parser.add_output('--out', required=True, metavar='FILE', help='JSON file to write')
+    parser.add_input(
         '--videos',
-        type=InputFile,
         metavar='LIST',
         help='text file with a video file, a folder of frames or a glob on each line (default: the '
         "unlabeled videos of the config's training)",
@@ -39,6 +31,11 @@ def parse_args() -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
+    from semidff.apis import VideoInferencer
+    from semidff.datasets.video_readers import Frame
+    from semidff.inference.schedule_fit import fit_adaptive, unlabeled_videos
+    from semidff.utils.tables import text_table
+
     inferencer = VideoInferencer(args.config, args.checkpoint, args.device, show_progress=False)
     fit = fit_adaptive(
         inferencer.model,

@@ -9,18 +9,6 @@ import argparse
 import sys
 from pathlib import Path
 
-from semidff.analysis.evaluation_clips import labels_of
-from semidff.analysis.operating_points import (
-    KEY_INTERVALS,
-    METHODS,
-    SCALES,
-    grid_of_points,
-    measure_operating_points,
-    measured_methods,
-)
-from semidff.analysis.operating_report import plot_points, points_table
-from semidff.evaluation.metrics import MIN_SCORE
-from semidff.inference.loading import load_model
 from semidff.utils.arguments import (
     ToolParser,
     add_key_intervals,
@@ -29,35 +17,30 @@ from semidff.utils.arguments import (
     prepare_timing,
     run_tool,
 )
-from semidff.utils.atomic_write import atomic_write, write_json
-from semidff.utils.model_building import read_config
-from semidff.utils.tool_files import CheckpointFile, InputFile, OutputFolder, ReportFile, check_new
 
 
 def parse_args() -> argparse.Namespace:
     parser = ToolParser(description=__doc__)
-    parser.add_argument(
-        'config', type=InputFile, help='config of a video detector or of a detector'
-    )
-    parser.add_argument('checkpoint', type=CheckpointFile, help='its weights')
-    parser.add_argument('--out', type=OutputFolder, required=True, metavar='DIR',
+    parser.add_input('config', help='config of a video detector or of a detector')
+    parser.add_checkpoint('checkpoint', help='its weights')
+    parser.add_output('--out', required=True, metavar='DIR',
                         help='folder for points.md, points.json and points.png')  # fmt: skip
     data = parser.add_mutually_exclusive_group()
-    data.add_argument('--videos', type=InputFile, nargs='+', metavar='VIDEO',
+    data.add_argument('--videos', nargs='+', metavar='VIDEO',
                       help='unlabeled videos: files or folders of frames')  # fmt: skip
-    data.add_argument('--labels', type=InputFile, metavar='FILE',
+    data.add_argument('--labels', metavar='FILE',
                       help="COCO-VID json (default: the config's test data)")  # fmt: skip
-    parser.add_argument('--images', type=InputFile, metavar='DIR',
+    parser.add_input('--images', metavar='DIR',
                         help='images of --labels (default: its folder, or one beside it with its name)')  # fmt: skip
-    parser.add_argument('--detector', type=CheckpointFile, metavar='FILE',
+    parser.add_checkpoint('--detector', metavar='FILE',
                         help='weights of the detector before stage two, which may change its heads: for the dense '
                         'detector and methods without training (default: those of the checkpoint)')  # fmt: skip
-    parser.add_argument('--methods', nargs='+', choices=[*METHODS, 'copy'],
+    parser.add_argument('--methods', nargs='+', metavar='METHOD',
                         help='default: all that the model supports; adaptive needs --adaptive')  # fmt: skip
-    add_key_intervals(parser, list(KEY_INTERVALS), 'key-frame intervals')
-    parser.add_argument('--scales', type=finite, nargs='+', default=SCALES, metavar='S',
+    add_key_intervals(parser, [2, 5, 10, 20], 'key-frame intervals')
+    parser.add_argument('--scales', type=finite, nargs='+', default=(1.0, 0.75, 0.5), metavar='S',
                         help="input sizes relative to the config's (default: 1 0.75 0.5)")  # fmt: skip
-    parser.add_argument('--adaptive', type=InputFile, metavar='FILE',
+    parser.add_input('--adaptive', metavar='FILE',
                         help='error predictor, made by tools/analysis/fit_adaptive.py')  # fmt: skip
     parser.add_argument('--smooth-scores', type=int, nargs='+', default=(0,), metavar='N',
                         help='average the scores of an object over N frames (default: 0, not)')  # fmt: skip
@@ -65,7 +48,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_number('--rounds', 5, 'rounds of the measurement of time')
     parser.add_argument('--max-loss', type=finite, metavar='POINTS',
                         help='largest loss of the recommended point (default: 3, without labels 10)')  # fmt: skip
-    parser.add_argument('--min-score', type=finite, default=MIN_SCORE, metavar='S',
+    parser.add_argument('--min-score', type=finite, default=0.3, metavar='S',
                         help='lowest score of a reference box, without labels (default: %(default)s)')  # fmt: skip
     parser.add_number('--max-frames', 300, 'first frames of each of the --videos that are used')
     parser.add_argument('--threads', type=int, help="CPU threads (default: PyTorch's choice)")
@@ -74,10 +57,19 @@ def parse_args() -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
+    from semidff.analysis.evaluation_clips import labels_of
+    from semidff.analysis.operating_points import (
+        grid_of_points,
+        measure_operating_points,
+        measured_methods,
+    )
+    from semidff.analysis.operating_report import plot_points, points_table
+    from semidff.inference.loading import load_model
+    from semidff.utils.atomic_write import atomic_write, write_json
+    from semidff.utils.model_building import read_config
+
     prepare_timing(args)
     out = Path(args.out)
-    for name in (ReportFile(out / 'points.json'), out / 'points.md', out / 'points.png'):
-        check_new(name)
     config = read_config(args.config, args.cfg_options)
     has_temporal = bool(config.get('model', {}).get('temporal'))
     methods = args.methods or measured_methods(has_temporal, bool(args.adaptive))

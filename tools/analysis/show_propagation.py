@@ -6,16 +6,12 @@ its color wheel, scale field, the features of the key frame, the propagated ones
 
 import argparse
 
-from semidff.apis import VideoInferencer
 from semidff.utils.arguments import add_device, add_score_threshold, detector_parser, run_tool
-from semidff.utils.atomic_write import atomic_path
-from semidff.utils.tool_files import InputFile, OutputFile
-from semidff.visualization.propagation import FigureStyle, draw_propagation, view_frames
 
 
 def parse_args() -> argparse.Namespace:
     parser = detector_parser(__doc__)
-    parser.add_argument('video', type=InputFile, help='video file or folder of frames')
+    parser.add_input('video', help='video file or folder of frames')
     parser.add_argument(
         '--key', type=int, required=True, metavar='K', help='number of the key frame, from 0'
     )
@@ -27,9 +23,8 @@ def parse_args() -> argparse.Namespace:
         metavar='I',
         help='numbers of the current frames, before or after the key frame',
     )
-    parser.add_argument(
+    parser.add_output(
         '--out',
-        type=OutputFile,
         required=True,
         metavar='FILE',
         help='the picture (.png, .pdf, .svg)',
@@ -44,6 +39,10 @@ def parse_args() -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
+    from semidff.apis import VideoInferencer
+    from semidff.utils.atomic_write import atomic_path
+    from semidff.visualization.propagation import FigureStyle, draw_propagation, view_frames
+
     inferencer = VideoInferencer(args.config, args.checkpoint, args.device)
     model, pack = inferencer.model, inferencer.preprocess
     views = view_frames(model, pack, args.video, args.key, args.current, args.level)

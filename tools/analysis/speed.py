@@ -11,16 +11,8 @@ import argparse
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import torch
-
-from semidff.analysis.smooth_video import write_smooth_video
-from semidff.analysis.speed import pack_with
-from semidff.analysis.speed_report import SpeedRow, measure_methods, measure_rows, speed_tables
-from semidff.inference import Acceleration
-from semidff.inference.acceleration import PRECISIONS
-from semidff.inference.loading import frame_pipeline
-from semidff.inference.methods import METHODS
 from semidff.utils.arguments import (
+    PRECISIONS,
     SIZE,
     ToolParser,
     add_model_arguments,
@@ -28,33 +20,26 @@ from semidff.utils.arguments import (
     prepare_timing,
     run_tool,
 )
-from semidff.utils.atomic_write import atomic_write, write_json
-from semidff.utils.checkpoint import load_for_test
-from semidff.utils.model_building import build_video_detector
-from semidff.utils.tables import markdown_table, text_table
-from semidff.utils.tool_files import CheckpointFile, InputFile, OutputFile, ReportFile
 
 DEFAULT_SHAPE = (600, 1000)  # of the synthetic video
 
 
 def parse_args() -> argparse.Namespace:
     parser = ToolParser(description=__doc__)
-    parser.add_argument('config', type=InputFile, nargs='?', help='config of a video detector')
-    parser.add_argument(
-        'checkpoint', type=CheckpointFile, nargs='?', help='its weights (default: random ones)'
-    )
+    parser.add_input('config', nargs='?', help='config of a video detector')
+    parser.add_checkpoint('checkpoint', nargs='?', help='its weights (default: random ones)')
     parser.add_argument(
         '--methods',
         nargs='+',
         default=['frame', 'propagate'],
-        choices=list(METHODS.module_dict),
+        metavar='METHOD',
         help='methods to measure; frame is always added (default: frame propagate)',
     )
     parser.add_argument(
         '--precision',
         nargs='+',
         default=['fp32'],
-        choices=list(PRECISIONS),
+        choices=PRECISIONS,
         help='precisions to measure (default: fp32)',
     )
     parser.add_argument(
@@ -83,16 +68,24 @@ def parse_args() -> argparse.Namespace:
     add_timing_arguments(
         parser, "a synthetic pan over a smooth texture; with --row the config's test data"
     )
-    parser.add_argument('--out', type=ReportFile, metavar='FILE', help='write the figures as JSON')
-    parser.add_argument(
-        '--markdown', type=OutputFile, metavar='FILE', help='write the tables in Markdown'
-    )
+    parser.add_output('--out', metavar='FILE', help='write the figures as JSON')
+    parser.add_output('--markdown', metavar='FILE', help='write the tables in Markdown')
     add_model_arguments(parser, 'every config')
     return parser.parse_args()
 
 
 def measure_one(args: argparse.Namespace) -> dict:
     """Measure methods and options of one video detector."""
+    import torch
+
+    from semidff.analysis.smooth_video import write_smooth_video
+    from semidff.analysis.speed import pack_with
+    from semidff.analysis.speed_report import measure_methods
+    from semidff.inference import Acceleration
+    from semidff.inference.loading import frame_pipeline
+    from semidff.utils.checkpoint import load_for_test
+    from semidff.utils.model_building import build_video_detector
+
     compiled = (False, True) if args.compile else (False,)
     options = [Acceleration(p, args.channels_last, c) for p in args.precision for c in compiled]
     model = build_video_detector(args.config, args.cfg_options)
@@ -121,6 +114,10 @@ def report_progress(text: str) -> None:
 
 
 def main(args: argparse.Namespace) -> None:
+    from semidff.analysis.speed_report import SpeedRow, measure_rows, speed_tables
+    from semidff.utils.atomic_write import atomic_write, write_json
+    from semidff.utils.tables import markdown_table, text_table
+
     prepare_timing(args)
     if bool(args.row) == bool(args.config):
         raise ValueError('give either CONFIG [CHECKPOINT] or --row NAME=CONFIG,CHECKPOINT,METHOD,L')

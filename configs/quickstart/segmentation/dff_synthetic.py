@@ -7,7 +7,7 @@ _base_ = [
     './_base_/data.py',
 ]
 
-custom_imports = dict(imports=['semidff', 'semidff.utils.mmseg_extra'])
+custom_imports = dict(imports=['semidff.registry', 'semidff.utils.mmseg_extra'])
 
 # Labeled frames of videos and stills, 2:1 (DFF 5.1).
 _train = dict(type='CocoVIDDataset', data_root=_base_.data_root)

@@ -12,7 +12,7 @@ _base_ = [
     './_base_/data.py',
 ]
 
-custom_imports = dict(imports=['semidff', 'semidff.utils.mmseg_extra'])
+custom_imports = dict(imports=['semidff.registry', 'semidff.utils.mmseg_extra'])
 
 model = dict(
     type='SemiDFF',

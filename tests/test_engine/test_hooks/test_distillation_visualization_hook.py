@@ -60,7 +60,7 @@ def train(folder, name: str, interval: int) -> Runner:
     )
     cfg = dict(
         default_scope='mmdet',
-        custom_imports=dict(imports=['semidff']),
+        custom_imports=dict(imports=['semidff.registry']),
         work_dir=str(folder / name),
         experiment_name=name,
         model=model_cfg(),

@@ -9,7 +9,7 @@ from PIL import Image
 
 from semidff.datasets.video_readers import Frame
 from semidff.inference.outputs import LabelMaps, Result, check_requested
-from semidff.utils.tool_files import FileError, writing
+from semidff.utils.error_messages import FileError
 
 
 def result(index: int, label: int) -> Result:
@@ -54,14 +54,6 @@ def test_label_maps_of_a_longer_run_are_removed(tmp_path):
     write(tmp_path)
     names = {path.name for path in folder.iterdir()}
     assert names == {'000000.png', '000001.png', 'mine.png', '000007_mine.png'}
-
-
-def test_label_maps_of_others_are_kept_without_overwrite(tmp_path):
-    (tmp_path / 'street').mkdir()
-    (tmp_path / 'street' / '000100.png').write_bytes(b'labels')
-    with writing([], overwrite=False), pytest.raises(FileError, match='000100.png: exists already'):
-        write(tmp_path)
-    assert [path.name for path in tmp_path.rglob('*.png')] == ['000100.png']
 
 
 def test_the_folder_of_the_frames_is_refused(tmp_path):

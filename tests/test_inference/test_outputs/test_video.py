@@ -8,7 +8,7 @@ from mmdet.structures import DetDataSample
 from PIL import Image
 
 from semidff.inference.outputs import VideoOutput, check_requested
-from semidff.utils.tool_files import FileError
+from semidff.utils.error_messages import FileError
 from tests.test_utils.test_video_writer import GRAY, frames_in
 
 
