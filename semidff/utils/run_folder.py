@@ -14,6 +14,7 @@ from mmengine.config import Config
 
 from .atomic_write import atomic_path
 from .error_messages import FileError
+from .logs import log_warning
 from .setting_checks import settings_of
 
 _save_checkpoint = mmengine_runner.save_checkpoint
@@ -93,6 +94,8 @@ def occupy(folder: str | Path, work: str = 'training', option: str = '--work-dir
         raise FolderInUse(
             f'{folder}: another {work} works in this folder; wait for it, stop it, or give another {option}'
         ) from None
+    except OSError as error:  # a file system without locks
+        log_warning(f'{folder}: cannot be locked ({error.strerror}); run one {work} at a time in it')
     return file
 
 
