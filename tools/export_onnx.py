@@ -40,6 +40,7 @@ def main(args: argparse.Namespace) -> None:
 
 
 def export(args: argparse.Namespace) -> None:
+    import semidff.registry  # noqa: F401 (registers the parts of configs)
     from semidff.datasets.class_names import class_names
     from semidff.deployment import OnnxVideoDetector, export_onnx, sample_batches, verify
     from semidff.utils.checkpoint import load_for_test, read_checkpoint

@@ -95,7 +95,9 @@ def occupy(folder: str | Path, work: str = 'training', option: str = '--work-dir
             f'{folder}: another {work} works in this folder; wait for it, stop it, or give another {option}'
         ) from None
     except OSError as error:  # a file system without locks
-        log_warning(f'{folder}: cannot be locked ({error.strerror}); run one {work} at a time in it')
+        log_warning(
+            f'{folder}: cannot be locked ({error.strerror}); run one {work} at a time in it'
+        )
     return file
 
 

@@ -38,7 +38,8 @@ import argparse, json, pathlib
 p = argparse.ArgumentParser()
 p.add_argument('config'); p.add_argument('checkpoint'); p.add_argument('--method')
 p.add_argument('--key-interval', type=int, default=1); p.add_argument('--work-dir')
-p.add_argument('--metrics-out'); p.add_argument('--overwrite', action='store_true'); p.add_argument('--cfg-options', nargs='+')
+p.add_argument('--metrics-out'); p.add_argument('--overwrite', action='store_true')
+p.add_argument('--cfg-options', nargs='+')
 p.add_argument('--render'); p.add_argument('--render-videos')
 a = p.parse_args()
 assert pathlib.Path(a.checkpoint).exists(), a.checkpoint

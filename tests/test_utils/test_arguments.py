@@ -141,12 +141,9 @@ def test_files_are_checked_by_the_parser(tmp_path, monkeypatch, capsys):
     assert parsed('in.json', '--out', 'old.txt', '--overwrite')
 
 
-HEAVY = ('detector_matrix.py',)
-
-
 @pytest.mark.parametrize(
     'tool',
-    [t for t in sorted(TOOLS.rglob('*.py')) if t.name not in HEAVY],
+    sorted(TOOLS.rglob('*.py')),
     ids=lambda tool: tool.stem,
 )
 def test_help_needs_neither_pytorch_nor_mmdetection(tool):

@@ -7,9 +7,7 @@ code is 1 if the boxes differ or a weight has no gradient; what is not supported
 import argparse
 import sys
 
-from semidff.analysis.check_detector import check_detector
 from semidff.utils.arguments import SIZE, ToolParser, run_tool
-from semidff.utils.tool_files import CheckpointFile
 
 TOLERANCE = 1e-3  # pixels, or of scores
 
@@ -19,9 +17,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         'detector', help='config file of a detector, or the name of a model of mmdetection'
     )
-    parser.add_argument(
-        'checkpoint', type=CheckpointFile, nargs='?', help='its weights (default: random ones)'
-    )
+    parser.add_checkpoint('checkpoint', nargs='?', help='its weights (default: random ones)')
     parser.add_argument(
         '--size', **SIZE, default=(512, 640), help="the network's input size (default: 512 640)"
     )
@@ -29,6 +25,9 @@ def parse_args() -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
+    import semidff.registry  # noqa: F401 (registers the parts of configs)
+    from semidff.analysis.check_detector import check_detector
+
     found, wrong = check_detector(args.detector, args.checkpoint, tuple(args.size)), False
     for split, row in found.items():
         if 'refused' in row:

@@ -33,6 +33,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
+    import semidff.registry  # noqa: F401 (registers the parts of configs)
     from semidff.analysis.complexity import (
         compare_flow_networks,
         comparison_text,

@@ -57,6 +57,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
+    import semidff.registry  # noqa: F401 (registers the parts of configs)
     from semidff.analysis.evaluation_clips import labels_of
     from semidff.analysis.operating_points import (
         grid_of_points,

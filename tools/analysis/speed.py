@@ -114,6 +114,7 @@ def report_progress(text: str) -> None:
 
 
 def main(args: argparse.Namespace) -> None:
+    import semidff.registry  # noqa: F401 (registers the parts of configs)
     from semidff.analysis.speed_report import SpeedRow, measure_rows, speed_tables
     from semidff.utils.atomic_write import atomic_write, write_json
     from semidff.utils.tables import markdown_table, text_table
