@@ -3,8 +3,10 @@
 import os.path as osp
 from collections import defaultdict
 
+import cv2
 from mmdet.datasets import CocoDataset
 from mmdet.registry import DATASETS
+from PIL import ExifTags, Image
 
 from semidff.utils.logs import log_warning
 
@@ -54,13 +56,14 @@ class CocoVIDDataset(CocoDataset):
         self.cat_ids = list(self.cat2label)
         self._patterns = frame_patterns(content)
         self._paths: dict[int, dict[int, str]] = defaultdict(dict)
+        self._left_out: list[str] = []
         annotations = defaultdict(list)
         self.cat_img_map = defaultdict(list)
         for annotation in content['annotations']:
             box = annotation['bbox']
             annotations[annotation['image_id']].append({'area': box[2] * box[3], **annotation})
             self.cat_img_map[annotation['category_id']].append(annotation['image_id'])
-        return [
+        frames = [
             self.parse_data_info(
                 {
                     'raw_img_info': {**frame, 'img_id': frame['id']},
@@ -69,16 +72,29 @@ class CocoVIDDataset(CocoDataset):
             )
             for frame in ordered_frames(content, self.ann_file)
         ]
+        if self._left_out:
+            log_warning(
+                f'{self.ann_file}: {len(self._left_out)} of {len(content["annotations"])} boxes are left out, because '
+                'they are outside of their images or narrower than a pixel (boxes are x, y, width, height in pixels): '
+                + '; '.join(self._left_out[:5])
+            )
+        return frames
 
     def parse_data_info(self, raw_data_info: dict) -> dict:
         image = raw_data_info['raw_img_info']
+        if self._is_turned(image, raw_data_info['raw_ann_info']):
+            image = {**image, 'width': image['height'], 'height': image['width']}
         data_info = super().parse_data_info({'raw_img_info': image, 'raw_ann_info': []})
         # One at a time, because CocoDataset drops some and does not report which.
         for annotation in raw_data_info['raw_ann_info']:
             single = {'raw_img_info': image, 'raw_ann_info': [annotation]}
-            for instance in super().parse_data_info(single)['instances']:
+            instances = super().parse_data_info(single)['instances']
+            for instance in instances:
                 instance['instance_id'] = annotation.get('instance_id', -1)
                 data_info['instances'].append(instance)
+            is_wanted = annotation['category_id'] in self.cat2label and not annotation.get('ignore')
+            if is_wanted and not instances:
+                self._left_out.append(f'{image["file_name"]} {annotation["bbox"]}')
         for key in ('video_id', 'frame_id', 'video_name', 'video_length'):
             data_info[key] = image[key]
         data_info['is_labeled'] = bool(image.get('is_labeled', True))
@@ -87,14 +103,33 @@ class CocoVIDDataset(CocoDataset):
         self._paths[image['video_id']][image['frame_id']] = data_info['img_path']
         return data_info
 
+    def _is_turned(self, image: dict, annotations: list[dict]) -> bool:
+        """Return whether a json has the size of a stored photo, and the boxes of the photo that EXIF data turns.
+
+        Only images with boxes that fit the turned size alone are opened.
+        """
+        right = max((a['bbox'][0] + a['bbox'][2] for a in annotations), default=0)
+        bottom = max((a['bbox'][1] + a['bbox'][3] for a in annotations), default=0)
+        width, height = image['width'], image['height']
+        if (right <= width and bottom <= height) or right > height or bottom > width:
+            return False
+        try:
+            with Image.open(osp.join(self.data_prefix['img'], image['file_name'])) as photo:
+                return photo.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
+        except OSError:
+            return False  # loading it will tell
+
     def prepare_data(self, idx: int) -> dict | None:
         """Return a frame after the pipeline; warn once if its size is not that in the json.
 
         Raises:
-            VideoError: If it has too many pixels.
+            ValueError: If the image cannot be decoded.
         """
         info = self.get_data_info(idx)
-        packed = super().prepare_data(idx)
+        try:
+            packed = super().prepare_data(idx)
+        except cv2.error:  # whose message does not name the file
+            raise ValueError(f'{info["img_path"]}: cannot be decoded') from None
         found = getattr((packed or {}).get('data_samples'), 'ori_shape', None)
         if found is not None and not self._sizes_differ:
             stated = info['height'], info['width']

@@ -4,6 +4,7 @@ import json
 
 import pytest
 from mmdet.registry import DATASETS
+from PIL import ExifTags, Image
 
 from semidff.datasets.coco_vid import CocoVIDDataset
 from tests.shared_data import shared
@@ -190,3 +191,30 @@ def test_real_footage():
         )
         == 89
     )
+
+
+def test_boxes_that_are_left_out_are_counted_and_named(make, log):
+    make(content(), test_mode=True)
+    assert '1 of 3 boxes are left out' in log.text and 'b/1.jpg [1, 2, 0.5, 4]' in log.text
+
+
+@pytest.mark.parametrize('orientation', [1, 6])
+def test_boxes_of_a_photo_that_is_turned_by_its_exif_data(tmp_path, log, orientation):
+    """The json has the size of the stored photo, the boxes are those of the turned one."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    Image.new('RGB', (100, 80)).save(tmp_path / 'a.jpg', exif=exif)
+    boxes = [[1, 2, 30, 40], [10, 81, 60, 18]]
+    data = dict(
+        images=[dict(id=1, file_name='a.jpg', **FRAME)],
+        annotations=[dict(id=i, image_id=1, category_id=1, bbox=b) for i, b in enumerate(boxes)],
+        categories=[dict(id=1, name='cat')],
+    )
+    (tmp_path / 'ann.json').write_text(json.dumps(data))
+    dataset = CocoVIDDataset(
+        ann_file=str(tmp_path / 'ann.json'), data_prefix={'img': str(tmp_path)}, test_mode=True
+    )
+    found = [instance['bbox'] for instance in dataset.get_data_info(0)['instances']]
+    turned = [[1, 2, 31, 42], [10, 81, 70, 99]]
+    assert found == (turned if orientation == 6 else turned[:1])
+    assert ('1 of 2 boxes are left out' in log.text) == (orientation == 1)
