@@ -43,7 +43,6 @@ OPTIONS = (
     ('train.py', ('train.py',), '--cfg-options optim_wrapper.accumulative_counts=2', 'use --accumulate 2'),
     ('test.py', DETECTOR, '--cfg-options test_dataloader.dataset.ann_file=gone.json', r'gone\.json'),
     ('test.py', DETECTOR, '--cfg-options model.detector.bbox_head.num_classes=7', r'two\.pth: does not fit'),
-    ('test.py', DETECTOR, '--cfg-options model.temporal.feat_strides=[4,8,16]', 'strides'),
     ('export_onnx.py', (*DETECTOR, '--out', 'o'), '--frames 1', 'frames'),
     ('analysis/fit_adaptive.py', (*DETECTOR, '--out', 'a.json', '--device', 'cpu'), '--videos gone.txt', r'gone\.txt'),
     ('analysis/show_propagation.py',

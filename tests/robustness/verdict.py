@@ -121,7 +121,8 @@ def check(case: Case, folder: Path, template: Path | None = None) -> None:
     code, message = run_tool(case.tool, case.arguments)
     after = contents(folder)
     lost = [name for name, content in before.items() if after.get(name) != content]
-    new = [name for name in after if name not in before and not re.match(case.writes, name)]
+    made = [name for name in after if name not in before and '.manifest.json' not in name]
+    new = [name for name in made if not re.match(case.writes, name)]
     about = f'{case.name}: exit code {code}, {message}'
     assert not lost and not new, f'{about}\nchanged: {lost}\nnew: {new}'
     assert code == case.code, about

@@ -81,11 +81,11 @@ def test_errors_come_at_their_frame_and_leave_no_files(project, tmp_path):
 def test_damaged_video(project, tmp_path, depth):
     path = wipe(tmp_path / 'damaged.mp4', write_video(tmp_path / 'whole.mp4'), 0.3, 0.5)
     inferencer = make(project, read_ahead=depth)
-    with pytest.warns(VideoWarning, match=r'damaged\.mp4: frame \d+ is damaged'):
+    with pytest.warns(VideoWarning, match=r'damaged\.mp4: \d+ frames are damaged'):
         count = len(list(inferencer(path)))
     results = inferencer(path, strict=True)
     assert [next(results).frame_id for _ in range(count)] == list(range(count))
-    with pytest.raises(VideoError, match=r'damaged\.mp4: frame \d+ is damaged'):
+    with pytest.raises(VideoError, match=r'damaged\.mp4: \d+ frames are damaged'):
         next(results)
 
 

@@ -77,4 +77,4 @@ def test_detects_on_key_and_non_key_frames(model):
 def test_what_needs_a_flow_is_refused(model):
     with pytest.raises(MethodError, match='ResidualModule has no feature flow to keep'):
         VideoEngine(model, keep_fields=True)
-    assert not VideoEngine(model).method.inspectable
+    assert not VideoEngine(model).method.observable
