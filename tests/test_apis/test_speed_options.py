@@ -82,9 +82,10 @@ def test_damaged_video(project, tmp_path, depth):
     path = wipe(tmp_path / 'damaged.mp4', write_video(tmp_path / 'whole.mp4'), 0.3, 0.5)
     inferencer = make(project, read_ahead=depth)
     with pytest.warns(VideoWarning, match=r'damaged\.mp4: \d+ frames are damaged'):
-        count = len(list(inferencer(path)))
+        numbers = [sample.frame_id for sample in inferencer(path)]
+    assert len(numbers) < 30 and numbers[-1] == 29  # those that are left out are counted
     results = inferencer(path, strict=True)
-    assert [next(results).frame_id for _ in range(count)] == list(range(count))
+    assert [next(results).frame_id for _ in numbers] == numbers
     with pytest.raises(VideoError, match=r'damaged\.mp4: \d+ frames are damaged'):
         next(results)
 
