@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pickle import UnpicklingError
 
+import mmengine.runner.checkpoint as mmengine_checkpoint
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
@@ -62,6 +63,10 @@ _ALLOWED = [
 ]  # fmt: skip
 
 
+# mmengine's own list has the real getattr.
+mmengine_checkpoint.get_torch_safe_globals = lambda: _ALLOWED
+
+
 class CheckpointError(RuntimeError):
     """A checkpoint that is missing, damaged, unsafe to load, or of another model."""
 
@@ -88,7 +93,7 @@ def trusted(trust: bool = True) -> Iterator[None]:
 def safe_loading() -> Iterator[None]:
     """Make every ``torch.load`` refuse code while the context lasts, except in :func:`trusted`."""
     before = os.environ.get(_FORCED)
-    torch.serialization.add_safe_globals(_ALLOWED)  # mmengine's loader removes some
+    torch.serialization.add_safe_globals(_ALLOWED)  # mmengine's loader removes them
     try:
         if not _trust.get():
             os.environ[_FORCED] = '1'
