@@ -1,7 +1,6 @@
 """Small video files: intact, unusual and damaged."""
 
 import struct
-import zlib
 from pathlib import Path
 
 import cv2
@@ -101,16 +100,3 @@ def index_first(path: Path, source: Path) -> Path:
         struct.pack_into('>I', moov, at, struct.unpack_from('>I', moov, at)[0] + len(moov))
     path.write_bytes(data[:media] + bytes(moov) + data[media:index])
     return path
-
-
-def huge_png(side: int = 30_000) -> bytes:
-    """Header of a picture of ``side`` x ``side`` pixels."""
-    chunk = b'IHDR' + struct.pack('>IIBBBBB', side, side, 8, 2, 0, 0, 0)
-    return (
-        b'\x89PNG\r\n\x1a\n'
-        + struct.pack('>I', 13)
-        + chunk
-        + struct.pack('>I', zlib.crc32(chunk))
-        + struct.pack('>I', 1)
-        + b'IDAT'
-    )

@@ -25,6 +25,7 @@ from semidff.datasets.video_readers import VideoError, VideoWarning
 from semidff.datasets.video_readers.sources import check_limits
 from semidff.utils.atomic_write import atomic_write, write_json
 from semidff.utils.error_messages import FileError
+from semidff.utils.file_names import file_state
 
 from .video_inferencer import VideoInferencer
 
@@ -60,7 +61,7 @@ class Archive:
         overwrite: bool = True,
     ) -> None:
         self.folder, self.out, self.draw = Path(folder), Path(out), draw
-        files = {k: [v, *_state(v)] for k, v in settings.items() if os.path.isfile(str(v))}
+        files = {k: [v, *file_state(v)] for k, v in settings.items() if os.path.isfile(str(v))}
         self.settings = json.loads(json.dumps(dict(settings, **files, draw=draw)))
         self.videos = find_videos(folder, self.out)
         if self.out.is_dir() and any(self.out.iterdir()) and not (self.out / RECORDS).is_dir():
@@ -147,7 +148,7 @@ class Archive:
         outputs['out_labels' if segments else 'out_json'] = results[1 if segments else 0]
         frames = keys = 0
         error, start = None, time.perf_counter()
-        before = _state(path)  # a file that grows meanwhile is not complete
+        before = file_state(path)  # a file that grows meanwhile is not complete
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter('always', VideoWarning)
             try:
@@ -177,7 +178,7 @@ class Archive:
             record = json.loads(self._file(video).read_bytes())
         except (FileNotFoundError, ValueError):
             return None
-        if not record or record['file'] != _state(self.folder / video):
+        if not record or record['file'] != file_state(self.folder / video):
             return None
         detections, labels, boxes = map(os.path.exists, self._results(video))
         complete = (detections or labels) and (boxes or not record['settings']['draw'])
@@ -208,14 +209,6 @@ def _claimed(file: Path, wait: bool) -> Iterator[bool]:
         except OSError:  # a file system without locks, where processes must not share an archive
             pass
         yield True
-
-
-def _state(path: str | Path) -> list[int]:
-    """Size and time of change of a file, nothing if it is gone or a link to nowhere."""
-    with suppress(FileNotFoundError):
-        status = os.stat(path)
-        return [status.st_size, status.st_mtime_ns]
-    return []
 
 
 def _text(value: object) -> str:

@@ -11,15 +11,15 @@ from .video_readers.base import is_image
 VIDEO_SUFFIXES = frozenset({
     '.3gp', '.avi', '.flv', '.m2ts', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.mts', '.ts', '.webm', '.wmv',
 })  # fmt: skip
-
-
 _STILLS = frozenset({'.avif', '.heic', '.heif'})  # images in the container of videos
 
 
 def is_archive(path: str | Path) -> bool:
     """Return whether a path is a folder of videos. One with images and without video files is a video itself."""
-    names = os.listdir(path) if os.path.isdir(path) else ()
-    return os.path.isdir(path) and (any(map(_is_video, names)) or not any(map(is_image, names)))
+    if not os.path.isdir(path):
+        return False
+    names = os.listdir(path)
+    return any(map(_is_video, names)) or not any(map(is_image, names))
 
 
 def find_videos(folder: str | Path, own: str | Path | None = None) -> list[Path]:
@@ -42,7 +42,7 @@ def find_videos(folder: str | Path, own: str | Path | None = None) -> list[Path]
         )
 
     found: list[Path] = []
-    others: list[str] = []
+    others: list[Path] = []
     tops, seen = [os.fspath(folder)], set() if own is None else {os.path.realpath(own)}
     for top in tops:  # links are added meanwhile
         for place, folders, files in os.walk(top, onerror=log):
@@ -57,13 +57,13 @@ def find_videos(folder: str | Path, own: str | Path | None = None) -> list[Path]
             if here != Path() and any(map(is_image, files)):
                 found.append(here)
             for name in files:
-                if _is_video(name) or _opens(os.path.join(place, name)):
-                    found.append(here / name)
-                elif not name.startswith('.') and not is_image(name):
-                    others.append(os.path.join(here, name))
+                if name.startswith('.') or is_image(name):
+                    continue
+                is_found = _is_video(name) or _opens(os.path.join(place, name))
+                (found if is_found else others).append(here / name)
     if others:
         log_warning(
-            f'{folder}: {len(others)} files are left out, they are no videos: {others[:10]}'
+            f'{folder}: {len(others)} files are left out, they are no videos: {list(map(str, others[:10]))}'
         )
     if not found:
         raise VideoError(str(folder), 'the folder and its sub-folders hold no videos')
@@ -76,8 +76,7 @@ def _is_video(name: str) -> bool:
 
 def _opens(path: str) -> bool:
     """Return whether FFmpeg opens a file as a video."""
-    name = Path(path)
-    if name.name.startswith('.') or name.suffix.lower() in _STILLS:
+    if Path(path).suffix.lower() in _STILLS:
         return False
     try:
         VideoFile(path).close()

@@ -15,9 +15,9 @@ import glob
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, nullcontext
+from contextlib import closing, contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
@@ -26,6 +26,7 @@ from filelock import FileLock
 from mmengine.logging import print_log
 
 from semidff.utils.atomic_write import write_json
+from semidff.utils.file_names import file_state
 from semidff.utils.logs import log_warning
 
 from .video_folders import find_videos, is_archive
@@ -160,7 +161,7 @@ def _entries(ann_file: str | Path, paths: Sequence[str]) -> list[list | str]:
     One process at a time opens videos and renews the manifest, the others wait for it.
     """
     keys = [os.path.abspath(path) for path in paths]
-    states = {key: _state(key) for key in keys}
+    states = {key: file_state(key) for key in keys}
     file = _manifest_file(ann_file)
 
     def unknown() -> list[str]:
@@ -168,7 +169,7 @@ def _entries(ann_file: str | Path, paths: Sequence[str]) -> list[list | str]:
 
     known = _read_manifest(file)
     if unknown():
-        with _lock(file):
+        with _locked(file):
             known = _read_manifest(file)
             if new := unknown():
                 entries = _probe_all(new)
@@ -199,15 +200,6 @@ def _probe(path: str) -> list | str:
         return error.reason
 
 
-def _state(path: str) -> list[int] | None:
-    """Return size and time of change of a file or folder."""
-    try:
-        status = os.stat(path)
-    except (OSError, ValueError):
-        return None
-    return [status.st_size, status.st_mtime_ns]
-
-
 def _manifest_file(ann_file: str | Path) -> Path:
     """Return the file of a list's manifest: beside the list, else in the user's cache folder."""
     path = Path(os.path.abspath(ann_file))
@@ -234,16 +226,17 @@ def _write_manifest(known: dict[str, list], file: Path) -> None:
         log_warning(f'{file}: cannot be written ({error.strerror}); the videos are opened again')
 
 
-def _lock(file: Path) -> FileLock | nullcontext:
-    """Return the lock of a manifest; where the file system has no locks, every process opens the videos."""
+@contextmanager
+def _locked(file: Path) -> Iterator[None]:
+    """Wait for the lock of a manifest; where the file system has no locks, every process opens the videos."""
     lock = FileLock(f'{file}.lock')
-    try:
+    with suppress(OSError, NotImplementedError):
         file.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
+    try:
+        yield
+    finally:
         lock.release()
-    except (OSError, NotImplementedError):
-        return nullcontext()
-    return lock
 
 
 def _name(path: str, root: Path) -> str:

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import torch
 
 from semidff.utils.atomic_write import atomic_path, atomic_write, write_json
-from semidff.utils.file_names import unique_name
+from semidff.utils.file_names import file_state, unique_name
 from semidff.utils.installed import PROJECT, installed_file
 from semidff.utils.progress import clock
 from semidff.utils.run_folder import occupy
@@ -98,8 +98,7 @@ class ExperimentRunner:
     def _hash(self, step: Step) -> str:
         """Hash a step's definition, without the experiment's folder, so that it can be moved."""
         text = self._text(step.config, step.environment) if step.config else ''
-        file = os.stat(step.checkpoint) if os.path.exists(step.checkpoint) else None
-        version = [file.st_size, file.st_mtime_ns] if file else None
+        version = file_state(step.checkpoint) or None
         needs = [self.stamps[name] for name in step.needs]
         definition = json.dumps([step.command, text, version, needs], ensure_ascii=False)
         definition = definition.replace(f'{self.experiment.work_dir}/', '{work_dir}/')

@@ -1,4 +1,16 @@
-"""Names of files and folders after names that a user's data gives."""
+"""Names of files and folders after names that a user's data gives, and what tells that a file has changed."""
+
+import os
+from pathlib import Path
+
+
+def file_state(path: str | Path) -> list[int]:
+    """Return size and time of change (ns) of a file or folder, nothing if there is none or it cannot be looked at."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):  # ValueError: a null byte in the name
+        return []
+    return [status.st_size, status.st_mtime_ns]
 
 
 def unique_name(name: str, taken: set[str]) -> str:

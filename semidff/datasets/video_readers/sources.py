@@ -23,9 +23,6 @@ T = TypeVar('T')
 READ_AHEAD = 4
 """Default number of frames that are read ahead from files and lists."""
 
-MAX_READ_AHEAD = 128
-"""Largest number of frames that are read ahead, since they are kept in memory."""
-
 _WANTED = (
     'give the path of a video file or of a folder of frames, the index of a camera, a list or an '
     'iterator of arrays (H, W, 3), or a list of them'

@@ -14,7 +14,7 @@ import os
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterator, Sequence
-from functools import cached_property, partial
+from functools import cached_property
 from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
@@ -237,9 +237,9 @@ class VideoFile(VideoReader, FrameStream):
 
     def _checked(self, start: _Start, packets: Iterator[av.Packet]) -> Iterator[av.Packet]:
         """Yield packets as long as they are those that the first pass found from a key frame on."""
-        expected = self._index.packets[start.packet :].tolist()
+        expected = self._index.packets[start.packet :]
         for number, (packet, same) in enumerate(zip(packets, expected, strict=False), start.packet):
-            if [packet.pts, packet.size] != same:
+            if [packet.pts, packet.size] != same.tolist():
                 return
             self._packet = number
             yield packet
@@ -315,17 +315,19 @@ class VideoFile(VideoReader, FrameStream):
         finally:
             self._wanted, self._last_wanted = set(), _NEVER
 
-    def _frame(self, number: int) -> np.ndarray:
+    def _approaches(self, number: int) -> Iterator[None]:
+        """Go to the places from which decoding may reach a frame, one after the other."""
         starts = self._index.starts
         before = bisect_right(starts, number, key=lambda start: start.frame)
         nearest = starts[before - 1].frame if before else 0
-        nearby = reversed(starts[max(before - _STEPS_BACK, 0) : before])
-        is_ahead = nearest <= self._last < number
-        for go_on in chain(
-            [lambda: is_ahead], (partial(self._go_to, start) for start in (*nearby, None))
-        ):
-            if not go_on():
-                continue
+        if nearest <= self._last < number:
+            yield
+        for start in (*reversed(starts[max(before - _STEPS_BACK, 0) : before]), None):
+            if self._go_to(start):
+                yield
+
+    def _frame(self, number: int) -> np.ndarray:
+        for _ in self._approaches(number):
             for found, frame in self._frames:
                 self._last = found
                 if found == number:

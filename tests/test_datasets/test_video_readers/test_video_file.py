@@ -32,8 +32,6 @@ CELLS = [
     for is_variable in (False, True)
     for display in (DISPLAY if container in ('mp4', 'mov', 'mkv') else ('upright',))
 ]
-COUNTED = {('mpg', codec) for codec in H26X} | {('avi', 'h264 closed'), ('avi', 'h264 open')}
-"""Whose packets do not state the order of the frames."""
 UNTIMED = ('mpg', 'avi')  # containers that store no variable rate, or not that of all codecs
 TURN_BACK = {'upright': lambda i: i, 'rotated': np.rot90, 'mirrored': lambda i: i[:, ::-1]}
 
