@@ -10,7 +10,7 @@ from mmengine.config import Config, ConfigDict
 from semidff.utils.checkpoint import stored_classes
 from semidff.utils.image_detectors import test_datasets
 
-from .vid_json import load_vid_json
+from .vid_json import load_vid_json, match_classes
 
 
 def class_names(cfg: Config | ConfigDict, meta: Mapping) -> tuple[str, ...]:
@@ -47,4 +47,4 @@ def _of_dataset(dataset: dict) -> tuple[str, ...] | None:
     ann_file = osp.join(dataset.get('data_root') or '', dataset['ann_file'])
     if not osp.isfile(ann_file):
         return None
-    return tuple(category['name'] for category in load_vid_json(ann_file)['categories'])
+    return match_classes(load_vid_json(ann_file), None, ann_file)[0]

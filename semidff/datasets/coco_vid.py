@@ -53,6 +53,11 @@ class CocoVIDDataset(CocoDataset):
         content = load_vid_json(self.ann_file, self.backend_args)
         classes, self.cat2label = match_classes(content, self.metainfo['classes'], self.ann_file)
         self._metainfo['classes'] = classes
+        if list(self.cat2label.values()) != sorted(self.cat2label.values()):
+            log_warning(
+                f'{self.ann_file}: has the classes in another order than metainfo; labels are those of metainfo, which '
+                "VIDMetric knows, but mmdetection's CocoMetric does not"
+            )
         self.cat_ids = list(self.cat2label)
         self._patterns = frame_patterns(content)
         self._paths: dict[int, dict[int, str]] = defaultdict(dict)

@@ -121,7 +121,8 @@ def apply_train_options(cfg: Config, args: argparse.Namespace) -> None:
     if args.accumulate is not None:
         _accumulate(cfg, args.accumulate)
     resumed = apply_resume(cfg, args)
-    check_work_dir(cfg, resumed)
+    if not resumed:
+        check_work_dir(cfg)
     if cfg.get('load_from') and cfg.get('load_parts') and not resumed:
         raise OptionError(
             f'load_from={cfg.load_from} gives all weights, and load_parts would replace {", ".join(cfg.load_parts)}; '
@@ -207,7 +208,6 @@ def apply_test_options(cfg: Config, args: argparse.Namespace) -> str | None:
     """
     _check_test(cfg, args)
     cfg.load_from, cfg.resume = None, False  # mmengine would load it over the weights to test
-    check_work_dir(cfg, resumed=True)
     resolve_detector(cfg, keep_checkpoint=False)
     test = cfg.test_cfg
     if test.type == 'TestLoop':

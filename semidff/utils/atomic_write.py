@@ -25,7 +25,10 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         An empty file in the same folder with the same suffix, where the content has to be written. It is renamed at
         the end.
     """
-    path = Path(path)
+    path = Path(os.path.realpath(path))  # a link stays one
+    if path.exists() and not path.is_file():  # a device or pipe
+        yield path
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     # unique, and not longer than the file's own name where that is long
     start, end = f'.{path.stem[:64]}.', f'.tmp{path.suffix}'

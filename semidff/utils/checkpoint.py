@@ -10,8 +10,9 @@ from mmengine.logging import print_log
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
-from .error_messages import count_problems, short
+from .error_messages import count_problems, first_names, short
 from .installed import installed_file
+from .logs import log_warning
 from .model_building import unwrapped
 from .safe_loading import CheckpointError, readable
 
@@ -50,47 +51,34 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict]:
     path = installed_file(path)
     with readable(path):
         checkpoint = CheckpointLoader.load_checkpoint(str(path), 'cpu', logger='silent')
-    state = checkpoint.get('state_dict', checkpoint) if isinstance(checkpoint, dict) else None
-    if not isinstance(state, Mapping) or not _are_weights(state):
+    state = checkpoint if isinstance(checkpoint, Mapping) else {}
+    key = next(
+        (key for key in ('state_dict', 'model') if isinstance(state.get(key), Mapping)), None
+    )
+    state = state[key] if key else state
+    if not _are_weights(state):
         raise CheckpointError(
             f"{path}: holds no weights (a 'state_dict' of tensors); give a checkpoint made by "
             'tools/train.py or by mmdetection'
         )
-    meta = checkpoint.get('meta') if 'state_dict' in checkpoint else None
-    try:
-        valid = all(isinstance(name, str) for name in stored_classes(meta or {}))
-    except (AttributeError, TypeError):
-        valid = False
-    if not valid:
-        raise CheckpointError(
-            f"{path}: its 'meta' is no dict with class names; save its state_dict alone, and give the class names "
-            'in the config'
-        )
-    return {key.removeprefix('module.'): value for key, value in state.items()}, meta or {}
+    meta = checkpoint.get('meta') if key else None
+    meta = meta if isinstance(meta, dict) else {}
+    return {key.removeprefix('module.'): value for key, value in state.items()}, meta
 
 
 def _are_weights(state: Mapping) -> bool:
     """Return whether a dict is not empty and has tensors under names."""
-    return bool(state) and all(isinstance(k, str) and _is_weight(v) for k, v in state.items())
-
-
-def _is_weight(value: object) -> bool:
-    """Return whether a value is a dense tensor of at least 2 bytes a float that has all of its elements in memory."""
-    if not isinstance(value, Tensor) or value.layout is not torch.strided or value.is_quantized:
-        return False
-    size = value.element_size()
-    # An expanded tensor takes no memory until something is computed from it.
-    in_memory = (
-        value.device.type == 'cpu' and value.numel() * size <= value.untyped_storage().nbytes()
+    return bool(state) and all(
+        isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()
     )
-    return in_memory and (size > 1 or not value.is_floating_point())
 
 
 def stored_classes(meta: Mapping) -> tuple[str, ...]:
     """Return the class names in a checkpoint's ``meta``; empty if there are none."""
     trained_on = {key.lower(): value for key, value in (meta.get('dataset_meta') or {}).items()}
-    names = trained_on.get('classes') or meta.get('CLASSES') or ()
-    return (names,) if isinstance(names, str) else tuple(names)
+    names = trained_on.get('classes', meta.get('CLASSES'))
+    names = () if names is None else names
+    return (names,) if isinstance(names, str) else tuple(map(str, names))
 
 
 def check_class_order(path: str | Path, meta: Mapping, classes: Sequence[str]) -> None:
@@ -161,6 +149,12 @@ def load_strict(
     except RuntimeError as error:  # a weight that is renamed in loading has another shape
         raise CheckpointError(unfit + ' '.join(str(error).split())) from error
     missing = [key for key in missing if not key.startswith(ignore)]
+    own = {name for name, _ in module.named_children()}
+    # Such as an auxiliary head of a published checkpoint.
+    foreign = [key for key in unexpected if '.' in key and key.split('.')[0] not in own]
+    if foreign == unexpected and not (missing or misfits or wrong):
+        unexpected = []
+        given = {key: value for key, value in given.items() if key not in foreign}
     problems = {
         'not finite numbers of the right type': wrong,
         'missing in the checkpoint': missing,
@@ -171,6 +165,8 @@ def load_strict(
         raise CheckpointError(
             f'{unfit}{text}. Give a checkpoint of a training with this config, or the config it was made with'
         )
+    if foreign:
+        log_warning(f'{path}: not part of the {what}, left out: {first_names(foreign)}')
     module.load_state_dict(given, strict=False)
     print_log(f'Loaded {what} ({len(given)} tensors) from {path}', logger='current')
 

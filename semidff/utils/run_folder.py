@@ -19,46 +19,26 @@ from .setting_checks import settings_of
 
 _save_checkpoint = mmengine_runner.save_checkpoint
 _dump_config = mmengine_runner.Runner.dump_config
-_TRACE = re.compile(r'\d{8}_\d{6}|\.run\.lock|vis_data|last_checkpoint')
 _CHECKPOINT = re.compile(r'(iter|epoch)_\d+\.pth|last\.pth|best_.*\.pth|last_checkpoint')
 
 
-def check_work_dir(cfg: Config, resumed: bool = False) -> None:
-    """Check that a run replaces no file of the user in its work folder.
-
-    Args:
-        cfg: A config; without ``work_dir`` nothing is checked.
-        resumed: Whether a training continues there.
+def check_work_dir(cfg: Config) -> None:
+    """Check that a training does not replace a checkpoint that it reads.
 
     Raises:
-        FileError: If the work folder is a file, is not that of a run and has files with the names that a run writes,
-            or has a checkpoint that the config reads and the run would replace.
+        FileError: If it would.
     """
-    if not cfg.get('work_dir'):
-        return
-    folder = Path(cfg.work_dir)
-    present = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-    own = Path(cfg.filename or '').resolve()
-    if not any(map(_TRACE.fullmatch, present)):
-        written = [name for name in present if _CHECKPOINT.fullmatch(name) or name == own.name]
-        if foreign := [name for name in written if (folder / name).resolve() != own]:
-            raise FileError(
-                f'{folder / foreign[0]}: exists already, in a folder that is not that of an earlier run, and would be '
-                'overwritten; give another --work-dir'
-            )
+    folder = Path(cfg.get('work_dir') or '.').resolve()
     steps = [f'{step.get("name")}.pth' for step in (cfg.get('train_cfg') or {}).get('steps', [])]
-    read = (
-        Path(value)
-        for key, value in settings_of(cfg)
-        if key.rpartition('.')[2] in ('load_from', 'checkpoint') and isinstance(value, str)
-    )
-    for path in () if resumed else read:
-        named = _CHECKPOINT.fullmatch(path.name) or path.name in steps
-        if named and path.resolve().parent == folder.resolve():
-            raise FileError(
-                f'{path}: is read by this training, which would replace it; give another --work-dir, or continue with '
-                '--resume'
-            )
+    for key, value in settings_of(cfg):
+        if key.rpartition('.')[2] in ('load_from', 'checkpoint') and isinstance(value, str):
+            path = Path(value)
+            named = _CHECKPOINT.fullmatch(path.name) or path.name in steps
+            if named and path.resolve().parent == folder:
+                raise FileError(
+                    f'{path}: is read by this training, which would replace it; give another --work-dir, or continue '
+                    'with --resume'
+                )
 
 
 def dump_config(runner: mmengine_runner.Runner) -> None:

@@ -1,7 +1,6 @@
 """Reading of config files."""
 
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -59,15 +58,3 @@ def settings_of(value: Any, key: str = '') -> Iterator[tuple[str, Any]]:
         items = enumerate(value)
     for name, item in items:
         yield from settings_of(item, f'{key}.{name}' if key else str(name))
-
-
-def number(low: float = -math.inf, high: float = math.inf) -> Callable[[Any], bool]:
-    """Return a check for finite numbers in a range."""
-    return lambda value: (
-        type(value) in (int, float) and low <= value <= high and abs(value) < math.inf
-    )
-
-
-def whole(low: float = -math.inf, high: float = math.inf) -> Callable[[Any], bool]:
-    """Return a check for integers in a range."""
-    return lambda value: type(value) is int and low <= value <= high

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from tests.robustness.verdict import Case
-from tests.test_datasets.test_vid_schema import CHANGES, valid
+from tests.test_datasets.test_vid_json_checks import CHANGES, valid
 from tests.test_utils.test_safe_loading import FORMATS, Touch
 
 EVALUATE = ('--ann-file', 'val.json', '--detections', 'd.txt', '--out', 'r.json')

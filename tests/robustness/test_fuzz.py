@@ -17,7 +17,7 @@ from semidff.datasets.video_list import VideoListError, load_frames, load_videos
 from semidff.utils.safe_loading import CheckpointError
 from semidff.utils.stored_config import parse_config
 from tests.robustness.data_cases import GOOD, ROWS, XML, whole_params
-from tests.test_datasets.test_vid_schema import valid
+from tests.test_datasets.test_vid_json_checks import valid
 
 hypothesis = pytest.importorskip('hypothesis', reason='make env installs it')
 st = hypothesis.strategies

@@ -112,6 +112,19 @@ def test_video_test_takes_them():
         apply_test_options(cfg, options(key_interval=0))
 
 
+def test_a_checkpoint_in_the_work_folder_is_tested_and_resumed(tmp_path):
+    """Such as the only file that was downloaded or copied."""
+    path = tmp_path / 'last.pth'
+    torch.save(dict(state_dict=dict(a=torch.ones(1)), meta=dict(iter=2, epoch=0)), path)
+    cfg = video_config(type='VideoTestLoop')
+    cfg.work_dir = str(tmp_path)
+    apply_test_options(cfg, options())
+    cfg = training_config()
+    cfg.work_dir = str(tmp_path)
+    train_with(cfg, resume=str(path))
+    assert cfg.resume and cfg.load_from == str(path)
+
+
 def test_only_the_given_checkpoint_is_tested():
     for kind in ('VideoTestLoop', 'TestLoop'):
         cfg = video_config(type=kind)

@@ -26,6 +26,16 @@ def test_an_error_keeps_the_old_file(tmp_path, error):
     assert (tmp_path / 'a.txt').read_text() == 'old'
 
 
+def test_a_link_and_a_device_stay_what_they_are(tmp_path):
+    (tmp_path / 'link.txt').symlink_to(tmp_path / 'disk.txt')
+    (tmp_path / 'null').symlink_to('/dev/null')
+    for name in ('link.txt', 'null'):
+        with atomic_write(tmp_path / name) as file:
+            file.write('whole')
+        assert (tmp_path / name).is_symlink()
+    assert (tmp_path / 'disk.txt').read_text() == 'whole'
+
+
 def test_bytes(tmp_path):
     with atomic_write(tmp_path / 'a.bin', binary=True) as file:
         file.write(b'\x00\xff')

@@ -186,11 +186,11 @@ def test_testing_needs_no_parts():
 
 
 def test_more_in_the_checkpoint_if_the_entry_says_so(videos, stage_one, tmp_path):
-    state = dict(weights(stage_one), **{'fc.weight': torch.ones(3)})
+    state = dict(weights(stage_one), **{'neck.more': torch.ones(3)})
     torch.save(dict(state_dict=state), stage_one)
-    with pytest.raises(CheckpointError, match=r'not part of the model: fc\.weight'):
+    with pytest.raises(CheckpointError, match=r'not part of the model: neck\.more'):
         run(config(videos, tmp_path / 'strict', ONE, load_parts=parts(stage_one)))
-    run(config(videos, tmp_path / 'run', ONE, load_parts=parts(stage_one, ignore=['fc'])))
+    run(config(videos, tmp_path / 'run', ONE, load_parts=parts(stage_one, ignore=['neck.more'])))
     trained = weights(tmp_path / 'run' / 'iter_1.pth')
     assert torch.equal(trained['spatial.detector.neck.conv.bias'], state['neck.conv.bias'])
 

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from semidff.datasets.vid_schema import check_vid_json
+from semidff.datasets.vid_json import check_vid_json, match_classes
 
 
 def valid(frames=3):
@@ -43,29 +43,27 @@ NAN, INF = float('nan'), float('inf')
 CHANGES = [
     (name, key, value)
     for name, key, values in (
-        ('images', 'id', (None, '0', 0.5, True, [])),
-        ('images', 'file_name', (None, '', 3, 'a\0b')),
-        ('images', 'width', (None, 0, -1, 64.5, '64', 10**9)),
+        ('images', 'id', (None, 0.5, True, [])),
+        ('images', 'file_name', (None, '')),
+        ('images', 'width', (None, 0, -1, 64.5, 10**9)),
         ('images', 'height', (0, NAN)),
-        ('images', 'video_id', ('7', 8, {})),
-        ('images', 'frame_id', (-1, 0.5, '0', 10**12, True)),
-        ('images', 'is_labeled', ('false', 0, 'no')),
-        ('images', 'is_labelled', (True, False)),
-        ('images', 'ilsvrc_id', ('1', 1.5)),
+        ('images', 'video_id', (8, {})),
+        ('images', 'frame_id', (-1, 0.5, 10**12, True)),
+        ('images', 'is_labeled', ('false', 'no')),
+        ('images', 'ilsvrc_id', (1.5,)),
         ('annotations', 'area', ('big', NAN, INF, [])),
         ('annotations', 'iscrowd', ('yes', 2, -1, [])),
-        ('annotations', 'id', ('1', 1, 0.5)),
-        ('annotations', 'image_id', (None, '0', 99, 0.5)),
-        ('annotations', 'category_id', (None, '1', 3, 0)),
-        ('annotations', 'instance_id', ('1', 0.5)),
+        ('annotations', 'image_id', (None, 0.5)),
+        ('annotations', 'category_id', (None, 3, 0)),
+        ('annotations', 'instance_id', (0.5,)),
         ('annotations', 'score', ('0.5', NAN, INF)),
-        ('annotations', 'bbox', (None, [], [1, 2, 3], [1, 2, 3, NAN], [1, 2, INF, 4], '1234')),
-        ('annotations', 'bbox', ([1, 2, '3', 4], [1, 2, None, 4], [1, 2, -3, 4], [0, 0, 1e9, 1])),
+        ('annotations', 'bbox', ([1, 2, 3], [1, 2, 3, NAN], [1, 2, INF, 4], '1234')),
+        ('annotations', 'bbox', ([1, 2, '3', 4], [1, 2, None, 4], [0, 0, 1e9, 1])),
         ('annotations', 'bbox', ({'x': 1}, [1, 2, True, 4], [[1], 2, 3, 4])),
-        ('categories', 'id', (None, '1', 2)),
-        ('categories', 'name', (None, 5, '', 'dog')),
-        ('videos', 'id', (None, '7')),
-        ('videos', 'length', (-1, 2.5, '9', 10**9)),
+        ('categories', 'id', (None, 2)),
+        ('categories', 'name', (None, '')),
+        ('videos', 'id', (None,)),
+        ('videos', 'length', (-1, 2.5, 10**9)),
         ('videos', 'frame_pattern', (5, 'a.png', '%d/%d', '%q', '%s', '%06f', '%', '%d%')),
         ('videos', 'frame_pattern', ('%050000000000d', '%0100d', '%6d')),
     )
@@ -115,3 +113,48 @@ def test_a_hundred_thousand_boxes_take_less_than_two_seconds():
     start = time.process_time()
     check_vid_json(content, 'a.json')
     assert time.process_time() - start < 2
+
+
+def test_values_of_other_programs_are_converted():
+    """pandas writes integers as floats; other programs write ids as texts and names as numbers."""
+    content, converted = valid(), valid()
+    for n, image in enumerate(content['images']):
+        image.update(id=float(n), width='64', height=48.0, frame_id=f'00000{n}', is_labeled=1)
+        converted['images'][n].update(is_labeled=True)
+    for box in content['annotations']:
+        box.update(image_id=str(box['image_id']), instance_id='car-7', id=3)
+    content['videos'][0]['name'] = 5
+    converted['videos'][0]['name'] = '5'
+    check_vid_json(content, 'a.json')
+    check_vid_json(converted, 'a.json')
+    assert content['images'] == converted['images'] and content['videos'] == converted['videos']
+    assert [box['image_id'] for box in content['annotations']] == [0, 1, 2]
+    assert {box['instance_id'] for box in content['annotations']} == {1}
+
+
+def test_ids_that_are_texts_are_numbered():
+    content = valid()
+    for n, name in enumerate('xyz'):
+        content['images'][n]['id'] = content['annotations'][n]['image_id'] = name
+    check_vid_json(content, 'a.json')
+    assert [image['id'] for image in content['images']] == [1, 2, 3]
+    assert [box['image_id'] for box in content['annotations']] == [1, 2, 3]
+
+
+def test_annotations_that_cannot_be_used_are_left_out_and_counted(log):
+    content = valid(6)
+    for n, change in enumerate(
+        (dict(bbox=[]), dict(bbox=None), dict(bbox=[1, 2, -5, 4]), dict(image_id=99))
+    ):
+        content['annotations'][n].update(change)
+    check_vid_json(content, 'a.json')
+    assert [box['id'] for box in content['annotations']] == [4, 5]
+    for words in ('2 of 6 annotations have no box', '1 of 4', '1 of 3'):
+        assert words in log.text
+
+
+def test_categories_of_one_name_are_one_class():
+    content = valid()
+    content['categories'].insert(0, dict(id=0, name='dog'))
+    assert match_classes(content, None, 'a.json') == (('dog', 'cat'), {0: 0, 1: 1, 2: 0})
+    assert match_classes(content, ['cat', 'dog'], 'a.json')[1] == {0: 1, 1: 0, 2: 1}
