@@ -4,7 +4,7 @@ import copy
 import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -21,7 +21,7 @@ from semidff.datasets.video_readers.sources import Source, check_limits, prefetc
 from semidff.inference import KeyFrameSchedule, NoTimer, VideoEngine, schedule_config
 from semidff.inference.loading import frame_pipeline, load_model
 from semidff.inference.methods import method_class
-from semidff.inference.outputs import Output, Result, check_requested, open_outputs
+from semidff.inference.outputs import Output, requested_outputs
 from semidff.utils.image_detectors import read_detector
 from semidff.utils.installed import installed_file
 from semidff.utils.model_building import ConfigError, read_config
@@ -205,34 +205,39 @@ class VideoInferencer:
         """
         check_limits(fps, max_frames, pred_score_thr)
         sources = sources_of(inputs, fps, strict)
-        files = out_video, out_json, out_txt, out_labels
-        paths = [source.path for source in sources]
-        check_requested(self.engine.model.spatial.prediction, paths, self._read, *files)
         classes = self.model.dataset_meta['classes']
-        draw = partial(render_frame, classes=classes, score_thr=pred_score_thr, panels=self.panels)
-        return self._run(sources, open_outputs(classes, draw, *files, fps), max_frames)
+        outputs = requested_outputs(
+            self.engine.model.spatial.prediction,
+            [source.path for source in sources],
+            self._read,
+            classes,
+            partial(render_frame, classes=classes, score_thr=pred_score_thr, panels=self.panels),
+            out_video,
+            out_json,
+            out_txt,
+            out_labels,
+            fps,
+        )
+        return self._run(sources, outputs, max_frames)
 
     def _run(
-        self,
-        sources: list[Source],
-        opening: AbstractContextManager[list[Output]],
-        max_frames: int | None,
+        self, sources: list[Source], outputs: list[Output], max_frames: int | None
     ) -> Iterator[DetDataSample]:
-        number = 0
         # The caller may stop early: the files are complete up to there.
-        with opening as outputs, suppress(GeneratorExit):
+        with ExitStack() as files, suppress(GeneratorExit):
+            for output in outputs:
+                files.enter_context(output)
             for video_id, source in enumerate(sources):
                 with self.open(source, video_id, max_frames) as (stream, frames):
                     rate = stream.mean_rate() if outputs else None
                     for output in outputs:
                         output.start(stream.name, rate)
-                    results, before = self._results(frames), number
+                    results = self._results(frames)
                     if self.show_progress:
                         results = track(results, stream.name, max_frames or stream.length)
                     for frame, sample in results:
-                        number = before + frame.index + 1
                         for output in outputs:
-                            output.add(Result(frame, sample, number))
+                            output.add(sample, frame.image)
                         yield sample
                     for output in outputs:
                         output.end()

@@ -33,9 +33,8 @@ class Acceleration(NamedTuple):
     compile: bool = False
 
     def __str__(self) -> str:
-        flags = dict(channels_last='channels-last', compile='compiled')
-        chosen = [text for name, text in flags.items() if getattr(self, name)]
-        return ', '.join([self.precision, *chosen])
+        options = 'channels-last' * self.channels_last, 'compiled' * self.compile
+        return ', '.join(filter(None, [self.precision, *options]))
 
     @contextmanager
     def running(self, device: torch.device) -> Iterator[None]:
@@ -59,9 +58,6 @@ def accelerate(model: nn.Module, options: Acceleration, backend: str = 'inductor
 
     Args:
         model: A ``VideoDetector``, or any mmdet detector, which is wrapped into one; already on its device.
-
-    Raises:
-        ValueError: If the precision is unknown.
     """
     if options.precision not in PRECISIONS:
         raise ValueError(

@@ -39,10 +39,9 @@ def load_model(
             (``model.checkpoint``).
         method: Method of :class:`~semidff.inference.VideoEngine`, which determines the weights needed.
         classes: Class names; default: those of the checkpoint or config.
-        precision: ``fp32``, ``bf16`` or ``fp16``; default: that of the config's ``test_cfg.fp16`` (which
-            means bf16 on CPUs, as in ``tools/test.py``).
-        channels_last: Whether convolutions work on channels-last maps; default: whether the config has
-            ``ChannelsLastHook``.
+        precision: See :class:`Acceleration`, with ``channels_last`` and ``compile``; default: that of the config's
+            ``test_cfg.fp16`` (which means bf16 on CPUs, as in ``tools/test.py``).
+        channels_last: Default: whether the config has ``ChannelsLastHook``.
     """
     state, meta = (None, {}) if weights is None else read_checkpoint(weights)
     if not cfg:
@@ -88,24 +87,18 @@ def frame_pipeline(
 ) -> Compose:
     """Return a config's test pipeline for frames in memory, in ``results['img']``.
 
-    A config without test data has the pipeline of its image detector's config.
-
     Args:
-        cfg: The config.
+        cfg: The config; without test data, it has the pipeline of its image detector's config.
         shape: Height and width to which frames are resized, in place of the config's resizing.
         scale: Input size relative to that of the config, for height and width.
     """
     dataset = next(iter(test_datasets(cfg)), {})
     steps = copy.deepcopy(list(dataset.get('pipeline') or ()))
     kinds = [transform_name(step) for step in steps]
-    if 'LoadImageFromFile' not in kinds:
+    if 'LoadImageFromFile' not in kinds or 'TestTimeAug' in kinds:
         raise ValueError(
-            f'test_dataloader.dataset.pipeline of the config has no LoadImageFromFile, only {kinds}'
-        )
-    if 'TestTimeAug' in kinds:
-        raise ValueError(
-            'test_dataloader.dataset.pipeline of the config has TestTimeAug, but frames are predicted once: give a '
-            'pipeline without it'
+            f'test_dataloader.dataset.pipeline of the config is {kinds}, but frames need one with LoadImageFromFile '
+            'and without TestTimeAug'
         )
     at = kinds.index('LoadImageFromFile')
     if 'grayscale' in (color := steps[at].get('color_type', 'color')):

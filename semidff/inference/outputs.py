@@ -3,12 +3,12 @@
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from os.path import dirname, isdir, isfile, realpath
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from os.path import dirname, isdir, realpath
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import NamedTuple, TextIO
+from typing import TextIO
 
 import cv2
 import numpy as np
@@ -18,7 +18,6 @@ from PIL import Image
 from pycocotools.mask import area
 
 from semidff.datasets.ilsvrc_format import detection_lines
-from semidff.datasets.video_readers import Frame
 from semidff.datasets.video_readers.base import DEFAULT_FPS
 from semidff.utils.atomic_write import atomic_path, atomic_write
 from semidff.utils.error_messages import FileError
@@ -30,45 +29,27 @@ Draw = Callable[[np.ndarray, DetDataSample], np.ndarray]
 """Returns the picture of a frame (H, W, 3) uint8 BGR and its result."""
 
 
-class Result(NamedTuple):
-    """Predictions of a frame.
+class Output(AbstractContextManager):
+    """Consumer of results, video by video. An error in the ``with`` block leaves no unfinished file behind."""
 
-    Attributes:
-        frame: The frame.
-        sample: With ``pred_instances`` or ``pred_sem_seg`` in pixels of the frame.
-        number: Number of the frame, from 1, counted through all videos.
-    """
-
-    frame: Frame
-    sample: DetDataSample
-    number: int
-
-    def detections(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return labels (n,), scores (n,) and boxes (n, 4) x1, y1, x2, y2."""
-        found = self.sample.pred_instances  # masks, which may be large, stay where they are
-        fields = found.labels, found.scores.float(), found.bboxes.float()
-        return tuple(field.cpu().numpy() for field in fields)
-
-
-class Output:
-    """Consumer of results, video by video."""
-
-    def start(self, name: str, fps: float | None) -> None:
+    def start(self, name: str, fps: float | None = None) -> None:
         """Begin a video; ``fps`` is None if unknown."""
 
-    def add(self, result: Result) -> None:
-        """Take the result of the video's next frame."""
+    def add(self, sample: DetDataSample, image: np.ndarray) -> None:
+        """Take the result of the video's next frame, in pixels of the frame (H, W, 3) uint8 BGR."""
         raise NotImplementedError
 
     def end(self) -> None:
         """End the video."""
 
-    def complete(self) -> None:
-        """Complete the file after the last video."""
+    def __exit__(self, *error: object) -> None:
+        self.end()
 
 
-@contextmanager
-def open_outputs(
+def requested_outputs(
+    prediction: str,
+    inputs: Sequence[str | None],
+    others: Sequence[str],
     classes: Sequence[str],
     draw: Draw,
     out_video: str | Path | None = None,
@@ -76,123 +57,123 @@ def open_outputs(
     out_txt: str | Path | None = None,
     out_labels: str | Path | None = None,
     fps: float | None = None,
-) -> Iterator[list[Output]]:
-    """Open the requested outputs. An error in the block leaves no unfinished file behind.
-
-    Args:
-        out_video: Annotated mp4; without suffix a folder with a file for each video.
-        out_json: COCO-VID json, see :class:`DetectionsJson`.
-        out_txt: Detections in the ILSVRC format.
-        out_labels: Folder of label maps, see :class:`LabelMaps`.
-        fps: Frame rate of the mp4 files; None: that of the videos.
-    """
-    with ExitStack() as stack:
-        outputs: list[Output] = []
-        if out_video is not None:
-            outputs.append(stack.enter_context(VideoOutput(out_video, draw, rate=fps)))
-        if out_json is not None:
-            file = stack.enter_context(atomic_write(out_json))
-            images = stack.enter_context(
-                TemporaryFile('w+', dir=Path(out_json).parent, encoding='utf-8')
-            )
-            outputs.append(DetectionsJson(file, images, classes))
-        if out_txt is not None:
-            outputs.append(TextOutput(stack.enter_context(atomic_write(out_txt))))
-        if out_labels is not None:
-            outputs.append(stack.enter_context(LabelMaps(out_labels)))
-        yield outputs
-        for output in outputs:
-            output.complete()
-
-
-def check_requested(
-    prediction: str,
-    inputs: Sequence[str | None],
-    others: Sequence[str] = (),
-    out_video: str | Path | None = None,
-    out_json: str | Path | None = None,
-    out_txt: str | Path | None = None,
-    out_labels: str | Path | None = None,
-) -> None:
-    """Check outputs before the first frame is read.
+) -> list[Output]:
+    """Check outputs before the first frame is read, and return them. Their files are opened with the ``with`` block.
 
     Args:
         prediction: What the model predicts, ``pred_instances`` or ``pred_sem_seg``.
         inputs: Video files or folders of frames; None for other inputs.
         others: Further files that are read.
+        out_video: Annotated mp4; without suffix a folder with a file for each video.
+        out_json: COCO-VID json, see :class:`DetectionsOutput`.
+        out_txt: Detections in the ILSVRC format.
+        out_labels: Folder of label maps, see :class:`LabelMaps`.
+        fps: Frame rate of the mp4 files; None: that of the videos.
 
     Raises:
         ValueError: If the model does not predict what one of them needs, or the name does not fit.
-        FileError: If an output would replace an input or another output, or exists already.
+        FileError: If an output would replace an input or another output.
     """
     segments = prediction == 'pred_sem_seg'
     if wrong := (out_json or out_txt) if segments else out_labels:
         found, remedy = ('label maps', 'out_labels') if segments else ('boxes', 'out_json, out_txt')
         raise ValueError(f'{wrong}: this model predicts {found}; use {remedy} or out_video')
     suffix = Path(out_video or '').suffix
-    if len(inputs) > 1 and suffix:
+    if suffix not in ('', '.mp4') or (suffix and len(inputs) > 1):
         raise ValueError(
-            f'{out_video}: {len(inputs)} videos need a folder; give a name without suffix'
+            f'{out_video}: give a name that ends in .mp4, or for several videos a folder without suffix'
         )
-    if suffix not in ('', '.mp4'):
-        raise ValueError(f'{out_video}: only .mp4 files are written; give a name that ends in .mp4')
-    files, folders = ([p for p in inputs if p and is_kind(p)] for is_kind in (isfile, isdir))
-    for output, paths in ((None if suffix else out_video, files), (out_labels, folders)):
-        places = {realpath(dirname(name)) for path in paths for name in (path, realpath(path))}
-        if output and realpath(output) in places:
-            raise FileError(f'{output}: is the folder of an input, which an output could replace')
+    for path in filter(None, inputs):
+        folder = out_labels if isdir(path) else None if suffix else out_video
+        if folder and realpath(folder) in {realpath(dirname(p)) for p in (path, realpath(path))}:
+            raise FileError(f'{folder}: is the folder of an input, which an output could replace')
     check_outputs([out_video, out_json, out_txt, out_labels], [*inputs, *others])
+    outputs: list[Output] = []
+    if out_video is not None:
+        outputs.append(VideoOutput(out_video, draw, fps))
+    if out_json is not None or out_txt is not None:
+        outputs.append(DetectionsOutput(classes, out_json, out_txt))
+    if out_labels is not None:
+        outputs.append(LabelMaps(out_labels))
+    return outputs
 
 
-class DetectionsJson(Output):
-    """Write detections as COCO-VID json, as :class:`~semidff.datasets.CocoVIDDataset` reads it, with scores.
+class DetectionsOutput(Output):
+    """Writes detections as COCO-VID json, as text in the ILSVRC format, or as both.
 
-    Instance masks are written as run-length encoded ``segmentation``; ``area`` is that of the mask then.
+    The json is that of :class:`~semidff.datasets.CocoVIDDataset`, with scores. Instance masks are written as run-length
+    encoded ``segmentation``; ``area`` is that of the mask then. Frames are numbered from 1, through all videos.
 
     Neither boxes nor frames are kept in memory: boxes go to the file itself, frames to a temporary file, which is
     appended at the end.
-
-    Args:
-        file: The json.
-        images: The temporary file, readable too.
-        classes: Class names.
     """
 
-    def __init__(self, file: TextIO, images: TextIO, classes: Sequence[str]) -> None:
-        self._file, self._images = file, images
-        self._names = list(classes)
+    def __init__(
+        self,
+        classes: Sequence[str],
+        json_path: str | Path | None = None,
+        txt_path: str | Path | None = None,
+    ) -> None:
+        self._names, self._paths = list(classes), (json_path, txt_path)
         self._videos: list[dict] = []
-        self._boxes = 0
-        self._file.write('{"annotations": [')
+        self._number = self._before = self._boxes = 0
+        self._json = self._text = None
 
-    def start(self, name: str, fps: float | None) -> None:
+    def __enter__(self) -> 'DetectionsOutput':
+        json_path, txt_path = self._paths
+        with ExitStack() as stack:
+            if txt_path is not None:
+                self._text = stack.enter_context(atomic_write(txt_path))
+            if json_path is not None:
+                self._json = stack.enter_context(atomic_write(json_path))
+                self._json.write('{"annotations": [')
+                folder = Path(json_path).parent
+                self._images = stack.enter_context(
+                    TemporaryFile('w+', dir=folder, encoding='utf-8')
+                )
+                stack.push(self._complete)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.__exit__(*error)
+
+    def start(self, name: str, fps: float | None = None) -> None:
+        self._before = self._number
         self._videos.append(dict(id=len(self._videos), name=name, length=0, fps=fps))
 
-    def add(self, result: Result) -> None:
-        video, frame = self._videos[-1], result.frame
-        video['length'] = frame.index + 1
-        height, width = frame.image.shape[:2]
-        image = dict(
-            id=result.number,
-            ilsvrc_id=result.number,  # as in text; a frame that cannot be read has none
+    def add(self, sample: DetDataSample, image: np.ndarray) -> None:
+        self._number = self._before + sample.frame_id + 1  # frames that cannot be read count, too
+        found = sample.pred_instances  # masks, which may be large, stay where they are
+        fields = found.labels, found.scores.float(), found.bboxes.float()
+        arrays = [field.cpu().numpy() for field in fields]
+        if self._text is not None:
+            self._text.writelines(detection_lines(self._number, *arrays))
+        if self._json is None:
+            return
+        video = self._videos[-1]
+        video['length'] = sample.frame_id + 1
+        frame = dict(
+            id=self._number,
+            ilsvrc_id=self._number,
             video_id=video['id'],
-            frame_id=frame.index,
-            file_name=frame.path or f'{video["name"]}/{frame.index:06d}.jpg',
-            width=width,
-            height=height,
-            timestamp=round(frame.timestamp, 6),
-            is_key_frame=result.sample.is_key_frame,
+            frame_id=sample.frame_id,
+            file_name=sample.img_path or f'{video["name"]}/{sample.frame_id:06d}.jpg',
+            width=image.shape[1],
+            height=image.shape[0],
+            timestamp=round(sample.timestamp, 6),
+            is_key_frame=sample.is_key_frame,
         )
-        _append(self._images, image, first=self._images.tell() == 0)
-        found = [array.tolist() for array in result.detections()]
-        masks = result.sample.pred_instances.get('masks')
+        _append(self._images, frame, first=self._images.tell() == 0)
+        masks = found.get('masks')
         encoded = [] if masks is None else encode_mask_results(masks.cpu().numpy())
-        for i, (label, score, (x1, y1, x2, y2)) in enumerate(zip(*found, strict=True)):
+        rows = zip(*(array.tolist() for array in arrays), strict=True)
+        for i, (label, score, (x1, y1, x2, y2)) in enumerate(rows):
             self._names += [f'class {n}' for n in range(len(self._names), label + 1)]
             width, height = max(x2 - x1, 0.0), max(y2 - y1, 0.0)  # CenterNet's may be negative
             box = dict(
                 id=self._boxes + 1,
-                image_id=result.number,
+                image_id=self._number,
                 category_id=label + 1,
                 bbox=[x1, y1, width, height],
                 area=width * height,
@@ -202,34 +183,26 @@ class DetectionsJson(Output):
             if encoded:
                 text = dict(encoded[i], counts=encoded[i]['counts'].decode())
                 box.update(area=int(area(encoded[i])), segmentation=text)
-            _append(self._file, box, first=self._boxes == 0)
+            _append(self._json, box, first=self._boxes == 0)
             self._boxes += 1
 
-    def complete(self) -> None:
-        self._file.write('],\n"images": [')
+    def _complete(self, *error: object) -> None:
+        if error[0] is not None:
+            return
+        self._json.write('],\n"images": [')
         self._images.seek(0)
-        shutil.copyfileobj(self._images, self._file)
+        shutil.copyfileobj(self._images, self._json)
         categories = [dict(id=n, name=name) for n, name in enumerate(self._names, start=1)]
-        self._file.write(f'],\n"videos": {json.dumps(self._videos)},\n')
-        self._file.write(f'"categories": {json.dumps(categories)}}}\n')
+        self._json.write(f'],\n"videos": {json.dumps(self._videos)},\n')
+        self._json.write(f'"categories": {json.dumps(categories)}}}\n')
 
 
 def _append(file: TextIO, item: dict, first: bool) -> None:
     file.write(('\n' if first else ',\n') + json.dumps(item, allow_nan=False))
 
 
-class TextOutput(Output):
-    """Write detections in the ILSVRC format; frames are numbered from 1, through all videos."""
-
-    def __init__(self, file: TextIO) -> None:
-        self._file = file
-
-    def add(self, result: Result) -> None:
-        self._file.writelines(detection_lines(result.number, *result.detections()))
-
-
-class LabelMaps(Output, AbstractContextManager):
-    """Write the class number of each pixel: ``<folder>/<video>/000000.png``, in the size of the frame.
+class LabelMaps(Output):
+    """Writes the class number of each pixel: ``<folder>/<video>/000000.png``, in the size of the frame.
 
     Label maps of an earlier run are removed when their video begins, those of this run if the block of the ``with``
     statement raises.
@@ -237,50 +210,42 @@ class LabelMaps(Output, AbstractContextManager):
 
     def __init__(self, folder: str | Path) -> None:
         self._root, self._names = Path(folder), set()
-        self._frames: dict[Path, int] = {}  # written in each folder
 
     def __exit__(self, *error: object) -> None:
-        for folder, count in self._frames.items() if error[0] is not None else ():
-            for index in range(count):
-                (folder / f'{index:06d}.png').unlink(missing_ok=True)
+        for name in self._names if error[0] is not None else ():
+            self._remove(self._root / name)
 
-    def start(self, name: str, fps: float | None) -> None:
+    def start(self, name: str, fps: float | None = None) -> None:
         self._folder = self._root / unique_name(name, self._names)
-        for file in self._folder.glob('*.png'):
+        self._remove(self._folder)
+
+    def add(self, sample: DetDataSample, image: np.ndarray) -> None:
+        labels = sample.pred_sem_seg.data[0].cpu().numpy()
+        with atomic_path(self._folder / f'{sample.frame_id:06d}.png') as path:
+            Image.fromarray(labels.astype(np.uint8 if labels.max() < 256 else np.uint16)).save(path)
+
+    def _remove(self, folder: Path) -> None:
+        for file in folder.glob('*.png'):
             if re.fullmatch(r'\d{6,}', file.stem):
                 file.unlink()
 
-    def add(self, result: Result) -> None:
-        labels = result.sample.pred_sem_seg.data[0].cpu().numpy()
-        with atomic_path(self._folder / f'{result.frame.index:06d}.png') as path:
-            Image.fromarray(labels.astype(np.uint8 if labels.max() < 256 else np.uint16)).save(path)
-        self._frames[self._folder] = result.frame.index + 1
 
+class VideoOutput(Output):
+    """Renders results into mp4 files.
 
-class VideoOutput(Output, AbstractContextManager):
-    """Render results into mp4 files.
-
-    Frames that differ in size from the video's first are scaled to fit, with black bars. Used as a context
-    manager, it removes the unfinished file if the block raises.
+    Frames that differ in size from the video's first are scaled to fit, with black bars.
 
     Args:
         path: The mp4 file; without the suffix .mp4 a folder with a file for each video.
-        draw: Returns the picture of a frame (H, W, 3) uint8 BGR and its result.
-        fps: Frame rate of videos whose own rate is unknown.
+        fps: Frame rate of the mp4 files; None: that of the videos, 25 if unknown.
         max_videos: Number of videos that are rendered; None: all.
-        rate: Frame rate of the mp4 files in place of the videos'.
     """
 
     def __init__(
-        self,
-        path: str | Path,
-        draw: Draw,
-        fps: float = DEFAULT_FPS,
-        max_videos: int | None = None,
-        rate: float | None = None,
+        self, path: str | Path, draw: Draw, fps: float | None = None, max_videos: int | None = None
     ) -> None:
         self.path, self.draw = Path(path), draw
-        self.fps, self.max_videos, self.rate = fps, max_videos, rate
+        self.fps, self.max_videos = fps, max_videos
         self._writer: VideoWriter | None = None
         self._size: tuple[int, int] | None = None
         self._names: set[str] = set()
@@ -297,25 +262,11 @@ class VideoOutput(Output, AbstractContextManager):
             return
         name = unique_name(name, self._names)
         path = self.path if self.path.suffix == '.mp4' else self.path / f'{name}.mp4'
-        self._writer, self._size = VideoWriter(path, self.rate or fps or self.fps), None
+        self._writer, self._size = VideoWriter(path, self.fps or fps or DEFAULT_FPS), None
 
-    def add(self, result: Result) -> None:
-        self.render(result.sample, result.frame.image)
-
-    def render(self, sample: DetDataSample, image: np.ndarray | None = None) -> None:
-        """Draw the next frame.
-
-        Args:
-            sample: Its result.
-            image: The frame (H, W, 3) uint8 BGR; None: read from the sample's ``img_path``.
-        """
+    def add(self, sample: DetDataSample, image: np.ndarray) -> None:
         if self._writer is None:
             return
-        if image is None:
-            # upright by its EXIF orientation, as the test pipeline reads it
-            image = cv2.imread(sample.img_path)
-        if image is None:
-            raise OSError(f'{sample.img_path}: cannot be read as an image to draw on')
         picture = self.draw(image, sample)
         height, width = picture.shape[:2]
         size = self._size = self._size or (height, width)

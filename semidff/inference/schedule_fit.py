@@ -6,6 +6,7 @@ only, and records the average key-frame intervals.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -66,10 +67,6 @@ def fit_adaptive(
         pack: Maps a frame (H, W, 3), uint8, BGR, to a collated test batch.
         clips: Number of clips, from videos spread evenly over the list. Of fewer videos, several clips of each that do
             not overlap.
-
-    Raises:
-        MethodError: If the model has no temporal module.
-        FitError: If no pair of frames could be read.
     """
     if not model.has_temporal:
         raise MethodError('an adaptive schedule needs a temporal module and this model has none')
@@ -79,22 +76,29 @@ def fit_adaptive(
         return model.data_preprocessor(pack(frame), False)['inputs']
 
     def read(description: str) -> Iterator[list[np.ndarray]]:
-        return track(read_clips(places, clip_length), description, len(places), 'clips')
+        for video, start in track(places, description, len(places), 'clips'):
+            if clip := read_clip(video, start, clip_length):
+                yield clip
 
     statistics, errors, numbers = [], [], []
     with model.running():
         for number, clip in enumerate(read('fit')):
-            for found in _pairs(model, preprocess, clip, number, max_interval):
-                statistics.append(found[0])
-                errors.append(found[1])
+            for found, error in _pairs(model, preprocess, clip, number, max_interval):
+                statistics.append(found)
+                errors.append(error)
                 numbers.append(number)
     if not errors:
         raise FitError(f'no pair of frames could be read from {len(videos)} videos')
     statistics, logs = torch.cat(statistics), torch.cat(errors).log()
     held_out = torch.tensor(numbers) % _HELD_OUT == _HELD_OUT - 1
     predictor = ridge(statistics[~held_out], logs[~held_out])
-    explained = explained_variance(predictor, statistics[held_out], logs[held_out])
     predictor = replace(predictor, max_interval=max_interval)
+    explained = None
+    if held_out.sum() > 1:
+        truth = logs[held_out]
+        rest = predictor.of_statistics(statistics[held_out]).log() - truth
+        variation = (truth - truth.mean()).pow(2).sum().clamp(min=1e-12)
+        explained = float(1 - rest.pow(2).sum() / variation)
     flow_inputs = (
         [model.temporal.prepare(preprocess(frame)) for frame in clip]
         for clip in read('calibration')
@@ -148,14 +152,6 @@ def ridge(statistics: Tensor, logs: Tensor) -> ErrorPredictor:
     return ErrorPredictor(weights.tolist(), float(y.mean() - weights @ mean))
 
 
-def explained_variance(predictor: ErrorPredictor, statistics: Tensor, logs: Tensor) -> float | None:
-    """Return R² of the predicted logarithms of errors (P,); None for fewer than two."""
-    if len(logs) < 2:
-        return None
-    rest = (predictor.of_statistics(statistics).log() - logs).pow(2).sum()
-    return float(1 - rest / (logs - logs.mean()).pow(2).sum().clamp(min=1e-12))
-
-
 def calibrate(
     predictor: ErrorPredictor,
     temporal: nn.Module,
@@ -165,8 +161,7 @@ def calibrate(
     """Return a predictor with the average intervals at a range of tolerances.
 
     Args:
-        temporal: Temporal module whose flow network is used.
-        clips: Clips that the schedules run through, as inputs of the flow network.
+        clips: Clips that the schedules run through, as inputs of the temporal module's flow network.
         statistics: Statistics (P, 4) of pairs; quantiles of their predicted errors are the tolerances.
     """
     levels = torch.linspace(0, 1, _TOLERANCES - 1, dtype=torch.float64)
@@ -227,30 +222,17 @@ def choose_clips(
     return places
 
 
-def read_clips(places: Iterable[tuple[VideoInfo, int]], length: int) -> Iterator[list[np.ndarray]]:
-    """Yield ``length`` frames (H, W, 3), uint8, BGR, from a first frame of a video on, fewer at its end.
-
-    Clips that cannot be decoded are skipped.
-    """
-    for video, start in places:
-        try:
-            reader = open_video(video.path)
-            images = reader.frames(range(start, min(start + length, video.length)))
-            reader.close()
-        except VideoError:
-            continue
-        yield images
+def read_clip(video: VideoInfo, start: int, length: int) -> list[np.ndarray]:
+    """Return ``length`` frames (H, W, 3), uint8, BGR, fewer at the end of the video; none if they cannot be decoded."""
+    try:
+        with closing(open_video(video.path)) as reader:
+            return reader.frames(range(start, min(start + length, video.length)))
+    except VideoError:
+        return []
 
 
 def unlabeled_videos(config: Config, video_list: str | None = None) -> list[VideoInfo]:
-    """Return the videos that an adaptive schedule is fitted to.
-
-    Args:
-        video_list: File that lists videos; None takes the list of the config's training.
-
-    Raises:
-        VideoListError: If there is no list, or none of its videos can be read.
-    """
+    """Return the videos of a list, by default of the config's training."""
     if video_list is not None:
         return load_videos(video_list)
     dataset = (config.get('train_dataloader') or {}).get('dataset') or {}

@@ -26,14 +26,13 @@ from semidff.utils.frame_size import frame_size
 STATISTICS = ('motion', 'roughness', 'scaling', 'residual')
 
 _CHANNELS = 128  # of the scale field that are read, roughly at most
-_ADAPTIVE, _SCENE_CUTS = 'adaptive', 'scene_cuts'  # keys of notes
 _SAMPLES = 48  # sampled pixels along the shorter side
 _GRID = 8  # cells of the thumbnail along each side
 _BITS = 2  # per color channel of the histogram
 
 
 class ScheduleError(ValueError):
-    """An invalid setting of a schedule, or a file that is missing or no schedule's."""
+    """An invalid setting of a schedule, or a file that holds none."""
 
 
 @dataclass
@@ -158,28 +157,20 @@ def flow_statistics(flow_field: FlowField) -> Tensor:
     scaling, scale = flow.new_zeros(len(flow)), flow_field.scale
     if scale is not None:
         scaling = _mean((scale[:, :: max(1, scale.shape[1] // _CHANNELS)].float() - 1).abs())
-    columns = (
-        _mean(pixels.norm(dim=1)).log1p(),
-        roughness.log1p(),
-        scaling,
-        _residual(flow_field),
-    )
-    return torch.stack(columns, dim=1)
-
-
-def _mean(maps: Tensor) -> Tensor:
-    return maps.flatten(1).mean(dim=1)
-
-
-def _residual(flow_field: FlowField) -> Tensor:
-    size = [2 * side for side in flow_field.flow.shape[-2:]]
+    size = [2 * side for side in flow.shape[-2:]]
     key, current = (
         F.interpolate(image.float(), size=size, mode='area')
         for image in (flow_field.key, flow_field.current)
     )
-    flow = 2 * F.interpolate(flow_field.flow.float(), size=size, mode='bilinear')
-    contrast = current.flatten(2).std(dim=2).mean(dim=1)
-    return _mean((current - warp(key, flow)).abs()) / contrast.clamp(min=1e-6)
+    warped = warp(key, 2 * F.interpolate(flow, size=size, mode='bilinear'))
+    contrast = current.flatten(2).std(dim=2).mean(dim=1).clamp(min=1e-6)
+    residual = _mean((current - warped).abs()) / contrast
+    motion = _mean(pixels.norm(dim=1))
+    return torch.stack((motion.log1p(), roughness.log1p(), scaling, residual), dim=1)
+
+
+def _mean(maps: Tensor) -> Tensor:
+    return maps.flatten(1).mean(dim=1)
 
 
 @dataclass(frozen=True)
@@ -211,11 +202,7 @@ class ErrorPredictor:
         return ((statistics * weights).sum(dim=1) + self.bias).exp()
 
     def tolerance_for(self, interval: float) -> float:
-        """Return the tolerance for an average key-frame interval, interpolated in the calibration.
-
-        Raises:
-            ScheduleError: If the interval is outside of the calibrated range.
-        """
+        """Return the tolerance for an average key-frame interval, interpolated in the calibration."""
         known = self.intervals
         if not known or not known[0] <= interval <= known[-1]:
             reach = f'{known[0]:.3g} to {known[-1]:.3g}' if known else 'none'
@@ -231,11 +218,7 @@ class ErrorPredictor:
 
     @classmethod
     def load(cls, path: str | Path) -> 'ErrorPredictor':
-        """Read a file written by :meth:`save`.
-
-        Raises:
-            ScheduleError: If it holds something else.
-        """
+        """Read a file written by :meth:`save`."""
         try:
             content = json.loads(Path(path).read_text())
             names = tuple(content.pop('statistics'))
@@ -244,7 +227,7 @@ class ErrorPredictor:
             raise ScheduleError(
                 f'{path}: not written by tools/analysis/fit_adaptive.py ({error!r})'
             ) from None
-        if names != STATISTICS or len(predictor.weights) != len(STATISTICS):
+        if names != STATISTICS:
             raise ScheduleError(f'{path}: fitted to the statistics {names}, not to {STATISTICS}')
         return predictor
 
@@ -260,8 +243,7 @@ class AdaptiveSchedule(KeyFrameSchedule):
     Args:
         file: File written by ``tools/analysis/fit_adaptive.py``, or the error predictor itself.
         interval: Average key-frame interval; the predictor's calibration gives the tolerance.
-        tolerance: Predicted relative feature error that makes the next frame a key frame. Exactly one of
-            ``interval`` and ``tolerance`` is required.
+        tolerance: Predicted relative feature error that makes the next frame a key frame, in place of ``interval``.
         max_interval: Longest interval; None for that of the calibration.
     """
 
@@ -285,15 +267,15 @@ class AdaptiveSchedule(KeyFrameSchedule):
         self.max_interval = max_interval or self.predictor.max_interval
 
     def is_key(self, state: StreamState, data: dict) -> bool:
-        error = float(state.notes.get(_ADAPTIVE, 0.0))
+        error = float(state.notes.get('error', 0.0))
         return state.distance >= self.max_interval or error >= self.tolerance
 
     def observe(self, state: StreamState, flow_field: FlowField) -> None:
         # Without a conversion to float, which would wait for the GPU between flow and propagation.
-        state.notes[_ADAPTIVE] = self.predictor(flow_field)
+        state.notes['error'] = self.predictor(flow_field)
 
     def note_key(self, state: StreamState, data: dict) -> None:
-        state.notes.pop(_ADAPTIVE, None)
+        state.notes.pop('error', None)
 
 
 @TASK_UTILS.register_module()
@@ -318,28 +300,26 @@ class SceneCutSchedule(KeyFrameSchedule):
         self.threshold = threshold
 
     def is_cut(self, state: StreamState, data: dict) -> bool:
-        before, state.notes[_SCENE_CUTS] = state.notes.get(_SCENE_CUTS), _signature(data)
-        return (
-            before is not None and scene_change(before, state.notes[_SCENE_CUTS]) >= self.threshold
-        )
+        before = state.notes.get('signature')
+        after = state.notes['signature'] = frame_signature(data)
+        return before is not None and scene_change(before, after) >= self.threshold
 
     def is_key(self, state: StreamState, data: dict) -> bool:
         return self.base.is_key(state, data)
 
     def note_key(self, state: StreamState, data: dict) -> None:
         if state.distance == 0:  # is_cut was not called, or what it noted is forgotten
-            state.notes[_SCENE_CUTS] = _signature(data)
+            state.notes['signature'] = frame_signature(data)
         self.base.note_key(state, data)
 
 
-def _signature(data: dict) -> tuple[Tensor, Tensor]:
-    """Return the signature of a frame without its padding, which would make all frames alike."""
+def frame_signature(data: dict) -> tuple[Tensor, Tensor]:
+    """Return a thumbnail (3, 8, 8) and a normalized histogram of 64 colors (64,) of a test batch of one frame.
+
+    Padding, which would make all frames alike, is left out.
+    """
     height, width = frame_size(data['data_samples'][0])
-    return frame_signature(data['inputs'][0][:, :height, :width])
-
-
-def frame_signature(frame: Tensor) -> tuple[Tensor, Tensor]:
-    """Return a thumbnail (3, 8, 8) and a normalized histogram of 64 colors (64,) of a frame (3, H, W), 0 to 255."""
+    frame = data['inputs'][0][:, :height, :width]  # 0 to 255
     step = max(1, min(frame.shape[-2:]) // _SAMPLES)
     pixels = frame[:, ::step, ::step]
     thumbnail = F.adaptive_avg_pool2d(pixels.float(), _GRID)

@@ -9,11 +9,12 @@ cost more AP than it gained.
 import math
 from collections import deque
 from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 from mmdet.structures import DetDataSample, SampleList
 
-from .methods.boxes import link
+from .methods.boxes import Arrays, arrays_of, link
 
 MIN_SCORE = 0.05
 """Detections with a lower score belong to no track and keep their score."""
@@ -51,39 +52,38 @@ class ScoreSmoother:
 
     def _linked(self, sample: DetDataSample) -> '_Linked':
         """Assign the detections of the next frame to tracks."""
-        found = sample.pred_instances.cpu()
-        boxes, labels = found.bboxes.numpy(), found.labels.numpy()
-        frame = _Linked(sample, boxes, found.scores.numpy().astype(np.float64), labels)
-        strong = np.flatnonzero(frame.scores >= MIN_SCORE)
+        boxes, scores, labels = arrays_of(sample.pred_instances)
+        arrays = boxes, scores.astype(np.float64), labels
+        tracks = np.full(len(scores), -1)
+        strong = np.flatnonzero(arrays[1] >= MIN_SCORE)
         if self._frames:
             before = self._frames[-1]
             known = np.flatnonzero(before.tracks >= 0)
-            rows, columns = link(before.arrays(known), frame.arrays(strong))
-            frame.tracks[strong[columns]] = before.tracks[known[rows]]
-        new = strong[frame.tracks[strong] < 0]
-        frame.tracks[new] = np.arange(self._tracks, self._tracks + len(new))
+            rows, columns = link([a[known] for a in before.arrays], [a[strong] for a in arrays])
+            tracks[strong[columns]] = before.tracks[known[rows]]
+        new = strong[tracks[strong] < 0]
+        tracks[new] = np.arange(self._tracks, self._tracks + len(new))
         self._tracks += len(new)
-        return frame
+        return _Linked(sample, arrays, tracks)
 
     def _finish(self) -> DetDataSample:
         """Return the earliest waiting frame with its final scores."""
         at = len(self._frames) - self._waiting
         self._waiting -= 1
         frame = self._frames[at]
-        total, weights = np.zeros(len(frame.scores)), np.zeros(len(frame.scores))
+        own_scores = frame.arrays[1]
+        total, weights = np.zeros(len(own_scores)), np.zeros(len(own_scores))
+        tracked = np.flatnonzero(frame.tracks >= 0)
         first = max(at - self.window, 0)
         for index, other in enumerate(islice(self._frames, first, at + self.ahead + 1), first):
             _, own, others = np.intersect1d(
-                np.where(frame.tracks >= 0, frame.tracks, -1 - np.arange(len(frame.tracks))),
-                other.tracks,
-                return_indices=True,
+                frame.tracks[tracked], other.tracks, return_indices=True
             )
-            belongs = frame.tracks[own] >= 0
-            own, scores = own[belongs], other.scores[others[belongs]]
+            own, scores = tracked[own], other.arrays[1][others]
             weight = scores * math.exp(-0.5 * (1.6 * (index - at) / self.window) ** 2)
             total[own] += weight * scores
             weights[own] += weight
-        smooth = np.where(weights > 0, total / np.maximum(weights, 1e-12), frame.scores)
+        smooth = np.where(weights > 0, total / np.maximum(weights, 1e-12), own_scores)
         instances = frame.sample.pred_instances
         instances.scores = instances.scores.new_tensor(smooth)
         frame.sample.pred_instances = instances[
@@ -92,14 +92,9 @@ class ScoreSmoother:
         return frame.sample
 
 
-class _Linked:
-    """A result, its detections as arrays and their tracks, -1 where they belong to none."""
+class _Linked(NamedTuple):
+    """A result, its boxes, scores and labels, and their tracks, -1 where they belong to none."""
 
-    def __init__(
-        self, sample: DetDataSample, boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray
-    ) -> None:
-        self.sample, self.boxes, self.scores, self.labels = sample, boxes, scores, labels
-        self.tracks = np.full(len(scores), -1)
-
-    def arrays(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return self.boxes[rows], self.scores[rows], self.labels[rows]
+    sample: DetDataSample
+    arrays: Arrays
+    tracks: np.ndarray

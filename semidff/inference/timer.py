@@ -6,7 +6,7 @@ The device is synchronized before each reading of the clock. The first frames of
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,8 +51,7 @@ class FrameTimer:
     measure = staticmethod(timed)
 
     def __init__(self, warmup: int = 3, key_interval: int | None = None) -> None:
-        self.warmup = warmup
-        self.key_interval = key_interval
+        self.warmup, self.key_interval = warmup, key_interval
         self.seconds: dict[str, list[float]] = {'key': [], 'non_key': []}
         self.deferred: float | None = None
 
@@ -84,24 +83,22 @@ class FrameTimer:
             counted = 1000 * np.array(seconds[min(self.warmup, len(seconds) - 1) :])
             if self.deferred is None:
                 metrics[f'time/{kind}_ms'] = float(counted.mean())
-                metrics[f'time/{kind}_p50_ms'] = float(np.percentile(counted, 50))
-                metrics[f'time/{kind}_p99_ms'] = float(np.percentile(counted, 99))
+                for percent in (50, 99):
+                    metrics[f'time/{kind}_p{percent}_ms'] = float(np.percentile(counted, percent))
             frames = len(seconds)
             if self.key_interval is not None:
                 frames = 1 if kind == 'key' else self.key_interval - 1
             total += float(counted.mean()) * frames
             count += frames
         if count:
-            metrics['time/mean_ms'] = total / count
-            metrics['fps'] = 1000 * count / max(total, 1e-9)
+            metrics |= {'time/mean_ms': total / count, 'fps': 1000 * count / max(total, 1e-9)}
         return metrics
 
     def schedule_summary(self) -> dict[str, float]:
-        """Statistics of the key-frame schedule.
+        """Frames per key frame, share of key frames, and mean time of a frame relative to a key frame's.
 
         Returns:
-            ``schedule/interval``, frames per key frame; ``schedule/key_share``, share of key frames;
-            ``schedule/cost``, the mean time of a frame relative to a key frame's, unless the method is offline. Empty
+            ``schedule/interval``, ``schedule/key_share`` and, unless the method is offline, ``schedule/cost``; empty
             without key frames.
         """
         keys, frames = len(self.seconds['key']), sum(map(len, self.seconds.values()))
@@ -117,13 +114,9 @@ class FrameTimer:
 class NoTimer(FrameTimer):
     """Timer that neither keeps times nor synchronizes the device, for videos of any length."""
 
-    @contextmanager
-    def measure(self, device: torch.device) -> Iterator[Lap]:
-        """Run the block."""
-        yield Lap()
+    measure = staticmethod(lambda device: nullcontext(Lap()))
 
     def add(self, *times: Any) -> None:
         """Drop the times."""
 
-    def add_deferred(self, seconds: float) -> None:
-        """Drop the time."""
+    add_deferred = add

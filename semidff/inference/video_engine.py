@@ -10,7 +10,7 @@ from torch import nn
 
 from semidff.models.video_detector import VideoDetector
 
-from .methods import METHODS, Frames, MethodError, method_class
+from .methods import Frames, MethodError, method_class, methods_with
 from .schedules import KeyFrameSchedule, StreamState, build_schedule
 from .score_smoothing import ScoreSmoother
 from .timer import FrameTimer
@@ -77,7 +77,7 @@ class VideoEngine:
         self.method = chosen(model, **options)
         self.schedule = build_schedule(schedule or (1 if method == 'frame' else key_interval))
         if self.schedule.observes and not self.method.observable:
-            able = ', '.join(name for name, m in METHODS.module_dict.items() if m.observable)
+            able = ', '.join(methods_with('observable'))
             raise MethodError(
                 f'{type(self.schedule).__name__} observes the feature flow, which method {method!r} of this model does '
                 f'not have at that point: choose one of {able}, with a temporal module that has a flow'
@@ -135,7 +135,13 @@ class VideoEngine:
         with self.lock:
             steps = [self._begin(*pair) for pair in zip(frames, states, strict=True)]
             for shape in dict.fromkeys(step.shape for step in steps):
-                self._advance([step for step in steps if step.shape == shape])
+                alike = [step for step in steps if step.shape == shape]
+                keys, others = (
+                    [s for s in alike if s.is_key == is_key] for is_key in (True, False)
+                )
+                self._preprocess(alike if self.method.reads_non_key_frames else keys)
+                self._run(keys)
+                self._run(others)
         return [step.results for step in steps]
 
     @torch.no_grad()
@@ -170,15 +176,6 @@ class VideoEngine:
         step.sample.set_metainfo({'is_key_frame': step.is_key})
         return step
 
-    def _advance(self, steps: list['_Step']) -> None:
-        """Process frames of equal size."""
-        self._preprocess([s for s in steps if s.is_key or self.method.reads_non_key_frames])
-        self._run([step for step in steps if step.is_key])
-        self._run([step for step in steps if not step.is_key])
-        for step in steps:
-            step.state.index += 1
-            step.state.distance = 1 if step.is_key else step.state.distance + 1
-
     def _preprocess(self, steps: list['_Step']) -> None:
         if not steps:
             return
@@ -202,20 +199,19 @@ class VideoEngine:
         memories = [step.state.memory for step in steps]
         frames = Frames(inputs, [step.sample for step in steps], memories)
         with self.timer.measure(self._device()) as lap:
-            if is_key:
-                results = self.method.key(frames)
-            else:
-                flow_field = None
-                if self.schedule.observes:
-                    flow_field = self.method.flow_field(inputs, memories)
-                    for index, step in enumerate(steps):
-                        self.schedule.observe(step.state, flow_field.select([index]))
-                results = self.method.non_key(frames, flow_field)
+            flow_field = None
+            if self.schedule.observes and not is_key:
+                flow_field = self.method.flow_field(inputs, memories)
+                for index, step in enumerate(steps):
+                    self.schedule.observe(step.state, flow_field.select([index]))
+            results = self.method.key(frames) if is_key else self.method.non_key(frames, flow_field)
             if self.smooth_scores:
                 pairs = zip(steps, results, strict=True)
                 results = [step.state.smoother.push(finished) for step, finished in pairs]
         for step, finished in zip(steps, results, strict=True):
             step.results += finished
+            step.state.index += 1
+            step.state.distance = 1 if is_key else step.state.distance + 1
             self.timer.add(is_key, lap.seconds / len(steps))
 
     def _device(self) -> torch.device:

@@ -1,9 +1,10 @@
 """Test loop over videos, frame by frame (DFF Algorithm 1)."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
 
+from mmcv import imread
 from mmdet.registry import LOOPS
 from mmdet.structures import DetDataSample
 from mmengine.dist import get_world_size, is_main_process
@@ -15,7 +16,6 @@ from semidff.datasets.samplers import VideoSampler
 from semidff.inference import FrameTimer, MethodError, PairEngine, VideoEngine
 from semidff.inference.methods import method_class
 from semidff.inference.outputs import VideoOutput
-from semidff.inference.pairs import check_preceding_frames
 from semidff.utils.model_building import unwrapped
 from semidff.visualization.frames import render_frame
 
@@ -113,8 +113,6 @@ class VideoTestLoop(TestLoop):
                 "protocol 'pairs' yields several results per frame, which only VIDMetric and VideoIoUMetric support; "
                 f'remove {", ".join(others)} from the evaluator'
             )
-        if self.method != 'frame':
-            check_preceding_frames(self._frames(), self.key_interval)
 
     def run(self) -> dict:
         """Run the test on all videos.
@@ -163,7 +161,7 @@ class VideoTestLoop(TestLoop):
             results = step(*data)
         for sample in results:
             if self.renderer is not None:
-                self.renderer.render(sample)
+                self.renderer.add(sample, imread(sample.img_path))
                 for field in ('feature_flow', 'scale_field'):
                     sample.pop(field, None)
         if results:
@@ -190,11 +188,8 @@ class VideoTestLoop(TestLoop):
         """Return the number of frames with results, over all processes."""
         if self.protocol == 'dense':
             return len(self.dataloader.dataset)
-        return sum(bool(frame.get('is_labeled', True)) for frame in self._frames())
-
-    def _frames(self) -> Iterator[dict]:
-        dataset = self.dataloader.dataset
-        return (dataset.get_data_info(index) for index in range(len(dataset)))
+        frames = map(self.dataloader.dataset.get_data_info, range(len(self.dataloader.dataset)))
+        return sum(bool(frame.get('is_labeled', True)) for frame in frames)
 
     def _build_renderer(self) -> VideoOutput | None:
         if self.render is None:

@@ -2,13 +2,14 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from mmdet.structures import SampleList
 from mmengine.registry import Registry
 from torch import Tensor, nn
 
-from semidff.models.key_frame import FlowField
+from semidff.models.key_frame import FlowField, KeyFrame
 
 METHODS = Registry('video method', locations=['semidff.inference.methods'])
 """Methods by the name that configs and tools use."""
@@ -16,6 +17,23 @@ METHODS = Registry('video method', locations=['semidff.inference.methods'])
 
 class MethodError(ValueError):
     """An unknown method, or one that the given model does not support."""
+
+
+@dataclass
+class Memory:
+    """What is kept of a video from frame to frame; each method uses the fields that it needs.
+
+    Attributes:
+        key_frame: Image and features of the last key frame.
+        detections: Predictions on the last key frame.
+        waiting: Frames since the last key frame, of methods that wait for the next one.
+        tracker: Tracker of the detections.
+    """
+
+    key_frame: KeyFrame | None = None
+    detections: Any = None
+    waiting: list = field(default_factory=list)
+    tracker: Any = None
 
 
 class Frames(NamedTuple):
@@ -29,15 +47,15 @@ class Frames(NamedTuple):
 
     inputs: Tensor | None
     samples: SampleList
-    memories: Sequence[Any]
+    memories: Sequence[Memory]
 
 
 class VideoMethod(ABC):
     """A way to obtain detections for all frames of a video, on key frames and on non-key frames.
 
-    A method is stateless. The state of a video is a *memory*, which :meth:`begin` creates and the other methods take,
-    so that one method serves any number of videos at a time. :meth:`key` and :meth:`non_key` return for each video the
-    results finished so far, in frame order; a causal method returns exactly the frame that it was given.
+    A method is stateless. The state of a video is its :class:`Memory`, so that one method serves any number of videos
+    at a time. :meth:`key` and :meth:`non_key` return for each video the results finished so far, in frame order; a
+    causal method returns exactly the frame that it was given.
 
     Args:
         model: A ``VideoDetector`` in eval mode.
@@ -64,9 +82,6 @@ class VideoMethod(ABC):
     needs_boxes = False
     """Whether the method moves boxes, so that a model has to predict some."""
 
-    memory_class: type | None = None
-    """Class of the memory of a video; None if nothing is kept from frame to frame."""
-
     def __init__(self, model: nn.Module) -> None:
         if self.needs_boxes and model.spatial.prediction != 'pred_instances':
             raise MethodError(
@@ -75,9 +90,9 @@ class VideoMethod(ABC):
             )
         self.model = model
 
-    def begin(self) -> Any:
+    def begin(self) -> Memory:
         """Return the memory of a new video."""
-        return None if self.memory_class is None else self.memory_class()
+        return Memory()
 
     @abstractmethod
     def key(self, frames: Frames) -> list[SampleList]:
@@ -90,25 +105,24 @@ class VideoMethod(ABC):
         If :meth:`flow_field` was called for these frames already, ``flow_field`` is its result.
         """
 
-    def flow_field(self, inputs: Tensor, memories: Sequence[Any]) -> FlowField:
+    def flow_field(self, inputs: Tensor, memories: Sequence[Memory]) -> FlowField:
         """Return the flow field of frames (N, 3, H, W) with respect to their key frames."""
         raise NotImplementedError(f'{type(self).__name__} propagates no features')
 
-    def flush(self, memory: Any) -> SampleList:
+    def flush(self, memory: Memory) -> SampleList:
         """Return the pending results of a video's last frames (offline methods)."""
         return []
 
 
 def method_class(name: str) -> type[VideoMethod]:
     """Return the method registered under ``name``."""
-    found = METHODS.get(name)
-    if found is None:
+    if name not in METHODS:
         raise MethodError(
             f'unknown method {name!r}; choose one of {", ".join(METHODS.module_dict)}'
         )
-    return found
+    return METHODS.get(name)
 
 
-def pairwise_methods() -> list[str]:
-    """Return the names of the methods whose results depend on the frame and its key frame alone."""
-    return [name for name, method in METHODS.module_dict.items() if method.pairwise]
+def methods_with(trait: str) -> list[str]:
+    """Return the names of the methods of which an attribute such as ``pairwise`` is true."""
+    return [name for name, method in METHODS.module_dict.items() if getattr(method, trait)]

@@ -2,20 +2,21 @@
 
 import copy
 from abc import abstractmethod
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from mmdet.models.task_modules.tracking import KalmanFilter
 from mmdet.structures import DetDataSample, SampleList
 from mmdet.structures.bbox import bbox_cxcyah_to_xyxy, bbox_overlaps, bbox_xyxy_to_cxcyah
-from mmengine.structures import BaseDataElement, InstanceData
+from mmengine.structures import InstanceData
 from scipy.optimize import linear_sum_assignment
 from torch import nn
 
 from semidff.models.key_frame import FlowField
 
-from .base import METHODS, Frames, VideoMethod
+from .base import METHODS, Frames, Memory, VideoMethod
 
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Boxes (n, 4) float64, scores (n,) and labels (n,) of a frame."""
@@ -49,17 +50,8 @@ class EveryFrame(VideoMethod):
         return self.key(frames)
 
 
-@dataclass
-class BoxMemory:
-    """Detections on the last key frame of a video; with *copy*, predictions of any kind."""
-
-    detections: BaseDataElement | None = None
-
-
 class BoxMethod(VideoMethod):
     """A method that runs the spatial module on key frames and derives all other boxes from theirs."""
-
-    memory_class = BoxMemory
 
     needs_boxes = True
 
@@ -79,11 +71,11 @@ class BoxMethod(VideoMethod):
         return [self._non_key(*pair) for pair in zip(frames.samples, frames.memories, strict=True)]
 
     @abstractmethod
-    def _key(self, result: DetDataSample, memory: BoxMemory) -> SampleList:
+    def _key(self, result: DetDataSample, memory: Memory) -> SampleList:
         """Process the detections on a key frame; return the finished results."""
 
     @abstractmethod
-    def _non_key(self, sample: DetDataSample, memory: BoxMemory) -> SampleList:
+    def _non_key(self, sample: DetDataSample, memory: Memory) -> SampleList:
         """Process a non-key frame; return the finished results."""
 
 
@@ -94,20 +86,13 @@ class Copy(BoxMethod):
     pairwise = True
     needs_boxes = False
 
-    def _key(self, result: DetDataSample, memory: BoxMemory) -> SampleList:
+    def _key(self, result: DetDataSample, memory: Memory) -> SampleList:
         memory.detections = result.get(self.prediction)
         return [result]
 
-    def _non_key(self, sample: DetDataSample, memory: BoxMemory) -> SampleList:
+    def _non_key(self, sample: DetDataSample, memory: Memory) -> SampleList:
         setattr(sample, self.prediction, copy.deepcopy(memory.detections))
         return [sample]
-
-
-@dataclass
-class InterpolateMemory(BoxMemory):
-    """Detections on the last key frame of a video, and data samples of the frames since."""
-
-    samples: SampleList = field(default_factory=list)
 
 
 @METHODS.register_module(name='interpolate')
@@ -122,56 +107,42 @@ class Interpolate(BoxMethod):
     """
 
     offline = True
-    memory_class = InterpolateMemory
 
-    def _key(self, result: DetDataSample, memory: InterpolateMemory) -> SampleList:
-        finished, following = memory.samples, result.pred_instances
+    def _key(self, result: DetDataSample, memory: Memory) -> SampleList:
+        finished, following = memory.waiting, result.pred_instances
         if finished:
-            before, after = arrays_of(memory.detections), arrays_of(following)
-            links = link(before, after)
-            for position, sample in enumerate(finished, start=1):
-                arrays = interpolate(before, after, links, position / (len(finished) + 1))
+            between = interpolate(arrays_of(memory.detections), arrays_of(following), len(finished))
+            for sample, arrays in zip(finished, between, strict=True):
                 sample.pred_instances = instances_like(memory.detections, *arrays)
-        memory.detections, memory.samples = following, []
+        memory.detections, memory.waiting = following, []
         return [*finished, result]
 
-    def _non_key(self, sample: DetDataSample, memory: InterpolateMemory) -> SampleList:
-        memory.samples.append(sample)
+    def _non_key(self, sample: DetDataSample, memory: Memory) -> SampleList:
+        memory.waiting.append(sample)
         return []
 
-    def flush(self, memory: InterpolateMemory) -> SampleList:
+    def flush(self, memory: Memory) -> SampleList:
         """Return the frames after the last key frame, with its boxes."""
-        finished, memory.samples = memory.samples, []
+        finished, memory.waiting = memory.waiting, []
         for sample in finished:
             arrays = arrays_of(memory.detections)
             sample.pred_instances = instances_like(memory.detections, *arrays)
         return finished
 
 
-def interpolate(
-    before: Arrays, after: Arrays, links: tuple[np.ndarray, np.ndarray], time: float
-) -> Arrays:
-    """Interpolate detections between two key frames.
-
-    Args:
-        before: Boxes (n, 4), scores (n,) and labels (n,) of the earlier key frame.
-        after: Likewise of the later key frame.
-        links: Linked indices into ``before`` and into ``after``.
-        time: 0 at the earlier key frame, 1 at the later one.
-
-    Returns:
-        Boxes, scores and labels in descending order of the scores.
-    """
-    rows, columns = links
-    nearer, linked = (before, rows) if time <= 0.5 else (after, columns)
-    single = np.setdiff1d(np.arange(len(nearer[1])), linked)
-    boxes = (1 - time) * before[0][rows] + time * after[0][columns]
-    scores = (1 - time) * before[1][rows] + time * after[1][columns]
-    boxes = np.concatenate([boxes, nearer[0][single]])
-    scores = np.concatenate([scores, nearer[1][single]])
-    labels = np.concatenate([before[2][rows], nearer[2][single]])
-    order = np.argsort(-scores, kind='stable')
-    return boxes[order], scores[order], labels[order]
+def interpolate(before: Arrays, after: Arrays, count: int) -> Iterator[Arrays]:
+    """Yield the detections of each of ``count`` frames between two key frames, in descending order of the scores."""
+    rows, columns = link(before, after)
+    for time in (position / (count + 1) for position in range(1, count + 1)):
+        nearer, linked = (before, rows) if time <= 0.5 else (after, columns)
+        single = np.setdiff1d(np.arange(len(nearer[1])), linked)
+        boxes = (1 - time) * before[0][rows] + time * after[0][columns]
+        scores = (1 - time) * before[1][rows] + time * after[1][columns]
+        boxes = np.concatenate([boxes, nearer[0][single]])
+        scores = np.concatenate([scores, nearer[1][single]])
+        labels = np.concatenate([before[2][rows], nearer[2][single]])
+        order = np.argsort(-scores, kind='stable')
+        yield boxes[order], scores[order], labels[order]
 
 
 @dataclass
@@ -184,8 +155,6 @@ class Track:
         detected: Last detection (4,): center x, y, aspect ratio, height.
         now: Mean (8,) predicted for the present frame.
         index: Index among the detections of the last key frame, -1 if the object was missed there.
-        score: Score of the last detection.
-        label: Class of the object.
         age: Frames since the last detection.
         misses: Consecutive key frames without a detection.
     """
@@ -218,6 +187,7 @@ class BoxTracker:
     def __init__(self) -> None:
         self.filter = KalmanFilter()
         self.tracks: list[Track] = []
+        self.scores = self.labels = np.zeros(0)  # of the last key frame's detections
         self._boxes = np.zeros((0, 4))
 
     def step(self) -> None:
@@ -232,6 +202,7 @@ class BoxTracker:
         Args:
             bboxes: (n, 4), xyxy in pixels, with ``scores`` and ``labels`` (n,).
         """
+        self.scores, self.labels = scores, labels
         sides = np.array(bboxes, dtype=np.float64).reshape(-1, 4)
         sides[:, 2:] = np.maximum(sides[:, 2:], sides[:, :2] + 1e-3)
         self._boxes = bbox_xyxy_to_cxcyah(torch.from_numpy(sides)).numpy()
@@ -272,15 +243,6 @@ def _to_xyxy(boxes: np.ndarray) -> np.ndarray:
     return bbox_cxcyah_to_xyxy(torch.from_numpy(boxes)).numpy()
 
 
-@dataclass
-class CoastMemory(BoxMemory):
-    """Tracker of a video, and the detections on its last key frame."""
-
-    tracker: BoxTracker = field(default_factory=BoxTracker)
-    scores: np.ndarray | None = None
-    labels: np.ndarray | None = None
-
-
 @METHODS.register_module(name='coast')
 class Coast(BoxMethod):
     """Detections on key frames, moved by a Kalman filter on non-key frames; causal.
@@ -289,23 +251,24 @@ class Coast(BoxMethod):
     detections are moved and keep their scores. Boxes are clipped to the image; those outside of it are dropped.
     """
 
-    memory_class = CoastMemory
+    def begin(self) -> Memory:
+        return Memory(tracker=BoxTracker())
 
-    def _key(self, result: DetDataSample, memory: CoastMemory) -> SampleList:
+    def _key(self, result: DetDataSample, memory: Memory) -> SampleList:
         memory.detections = result.pred_instances
         found = memory.detections.cpu()
-        memory.scores, memory.labels = found.scores.numpy(), found.labels.numpy()
         memory.tracker.step()
-        memory.tracker.update(found.bboxes.numpy(), memory.scores, memory.labels)
+        memory.tracker.update(*(found[name].numpy() for name in ('bboxes', 'scores', 'labels')))
         return [result]
 
-    def _non_key(self, sample: DetDataSample, memory: CoastMemory) -> SampleList:
-        memory.tracker.step()
+    def _non_key(self, sample: DetDataSample, memory: Memory) -> SampleList:
+        tracker = memory.tracker
+        tracker.step()
         height, width = sample.ori_shape[:2]
-        boxes = np.clip(memory.tracker.boxes(), 0, [width, height, width, height])
+        boxes = np.clip(tracker.boxes(), 0, [width, height, width, height])
         inside = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
         sample.pred_instances = instances_like(
-            memory.detections, boxes[inside], memory.scores[inside], memory.labels[inside]
+            memory.detections, boxes[inside], tracker.scores[inside], tracker.labels[inside]
         )
         return [sample]
 

@@ -2,13 +2,12 @@
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from functools import cache
 
 import numpy as np
 import torch
 from mmdet.registry import MODELS
-from mmdet.structures import DetDataSample, SampleList
+from mmdet.structures import SampleList
 from mmdet.structures.bbox import bbox_overlaps
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
@@ -17,15 +16,8 @@ from semidff.models.key_frame import FlowField, KeyFrame
 from semidff.models.temporal.temporal_module import with_normalization
 from semidff.utils.logs import log_warning
 
-from .base import METHODS, Frames, MethodError, VideoMethod
-from .boxes import Arrays, arrays_of, interpolate, link
-
-
-@dataclass
-class PropagateMemory:
-    """Last key frame of a video."""
-
-    key_frame: KeyFrame | None = None
+from .base import METHODS, Frames, Memory, MethodError, VideoMethod
+from .boxes import Arrays, arrays_of, interpolate
 
 
 @METHODS.register_module(name='propagate')
@@ -44,7 +36,6 @@ class Propagate(VideoMethod):
     pairwise = True
     shows_flow = True
     observable = True
-    memory_class = PropagateMemory
 
     def __init__(self, model: nn.Module, keep_fields: bool = False) -> None:
         if not model.has_temporal:
@@ -78,15 +69,8 @@ class Propagate(VideoMethod):
                     result.scale_field = flow_field.scale[index].mean(0, keepdim=True)
         return [[result] for result in results]
 
-    def flow_field(self, inputs: Tensor, memories: Sequence[PropagateMemory]) -> FlowField:
+    def flow_field(self, inputs: Tensor, memories: Sequence[Memory]) -> FlowField:
         return self.model.flow_field(inputs, KeyFrame.batch([m.key_frame for m in memories]))
-
-
-@dataclass
-class CenteredMemory(PropagateMemory):
-    """Last key frame of a video, and the frames that wait for the next one."""
-
-    waiting: list[tuple[Tensor, DetDataSample]] = field(default_factory=list)
 
 
 @METHODS.register_module(name='centered')
@@ -104,7 +88,6 @@ class Centered(Propagate):
     pairwise = False
     observable = False  # a frame's key frame may be the next one
     offline = True
-    memory_class = CenteredMemory
 
     batch_size = 16
     """Largest number of frames that are propagated at a time."""
@@ -132,18 +115,18 @@ class Centered(Propagate):
             memory.waiting.append((image, sample))
         return [[] for _ in frames.samples]
 
-    def flush(self, memory: CenteredMemory) -> SampleList:
+    def flush(self, memory: Memory) -> SampleList:
         """Return the results after the last key frame."""
         return self._finish(memory, [memory.key_frame] * len(memory.waiting))
 
-    def _finish(self, memory: CenteredMemory, keys: Sequence[KeyFrame]) -> SampleList:
+    def _finish(self, memory: Memory, keys: Sequence[KeyFrame]) -> SampleList:
         """Return the results of all waiting frames, each propagated from its key frame."""
         waiting, memory.waiting = memory.waiting, []
         results: SampleList = []
         for start in range(0, len(waiting), self.batch_size):
             chosen = slice(start, start + self.batch_size)
             inputs, samples = zip(*waiting[chosen], strict=True)
-            memories = [PropagateMemory(key) for key in keys[chosen]]
+            memories = [Memory(key) for key in keys[chosen]]
             finished = super().non_key(Frames(torch.stack(inputs), list(samples), memories))
             results += itertools.chain(*finished)
         return results
@@ -155,13 +138,6 @@ def _warn_of_backward(method: str) -> None:
         f'method {method!r} propagates in both directions, but by its config this model was trained in one: train with '
         'model.both_directions=True, or use method propagate'
     )
-
-
-@dataclass
-class BlendMemory(CenteredMemory):
-    """Last key frame of a video with its detections, and the frames that wait for the next one."""
-
-    detections: Arrays | None = None
 
 
 @METHODS.register_module(name='blend')
@@ -176,34 +152,23 @@ class Blend(Centered):
     """
 
     needs_boxes = True
-    memory_class = BlendMemory
 
     def key(self, frames: Frames) -> list[SampleList]:
         finished = super().key(frames)
         for (*non_key, key), memory in zip(finished, frames.memories, strict=True):
             following = arrays_of(key.pred_instances)
             if non_key and 'masks' not in key.pred_instances:
-                _blend(non_key, memory.detections, following)
+                tracks = interpolate(memory.detections, following, len(non_key))
+                for sample, (boxes, _, labels) in zip(non_key, tracks, strict=True):
+                    found = sample.pred_instances
+                    blended = average(arrays_of(found), boxes, labels)
+                    found.bboxes = found.bboxes.new_tensor(blended)
             memory.detections = following
         return finished
 
 
-def _blend(non_key: Sequence[DetDataSample], before: Arrays, after: Arrays) -> None:
-    """Average the boxes of all non-key frames of an interval."""
-    links = link(before, after)
-    for position, sample in enumerate(non_key, start=1):
-        tracks, _, labels = interpolate(before, after, links, position / (len(non_key) + 1))
-        found = sample.pred_instances
-        found.bboxes = found.bboxes.new_tensor(average(arrays_of(found), tracks, labels))
-
-
 def average(found: Arrays, tracks: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Average boxes with those of tracks.
-
-    Args:
-        found: Boxes (n, 4), scores (n,) and labels (n,).
-        tracks: Boxes (m, 4) of the tracks.
-        labels: Classes (m,) of the tracks.
+    """Average boxes with those of tracks, (m, 4) of classes (m,).
 
     Returns:
         Boxes (n, 4); those that overlap no track of their class are unchanged.
