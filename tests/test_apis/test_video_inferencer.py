@@ -364,14 +364,14 @@ def test_invalid_arguments(tmp_path, project, inferencer):
     for options, message in (
         (dict(out_video=source), 'would overwrite the input'),
         (dict(out_video=tmp_path), 'is the folder of an input'),
-        (dict(out_video='out.avi'), 'only .mp4'),
+        (dict(out_video='out.avi'), 'ends in .mp4'),
         (dict(max_frames=0), 'max_frames is 0'),
         (dict(fps=0), 'fps is 0'),
         (dict(pred_score_thr=30), 'pred_score_thr is 30; it must be from 0 to 1'),
     ):
         with pytest.raises(ValueError, match=message):
             inferencer(source, **options)
-    with pytest.raises(ValueError, match='2 videos need a folder'):
+    with pytest.raises(ValueError, match='for several videos a folder'):
         inferencer([source, source], out_video='out.mp4')
     with pytest.raises(VideoError, match='no frames'):
         list(inferencer([]))

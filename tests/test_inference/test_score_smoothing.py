@@ -9,7 +9,7 @@ from mmengine.structures import InstanceData
 
 from semidff.inference import VideoEngine
 from semidff.inference.score_smoothing import ScoreSmoother
-from tests.tiny_video import batch, build, video_detector_cfg
+from tests.tiny_video import batch
 
 NEAR = math.exp(-0.5 * 0.8**2)  # one frame away, with a window of 2
 FAR = math.exp(-0.5 * 1.6**2)
@@ -58,11 +58,6 @@ def test_causal_and_offline_means():
         assert result.scores.tolist() == sorted(result.scores.tolist(), reverse=True)
         assert result.scores[-1].item() == pytest.approx(0.04)  # in no track
         assert sorted(result.bboxes.tolist()) == sorted(given.pred_instances.bboxes.tolist())
-
-
-@pytest.fixture(scope='module')
-def model():
-    return build(video_detector_cfg())
 
 
 @pytest.mark.parametrize('method', ['frame', 'propagate', 'centered', 'blend'])

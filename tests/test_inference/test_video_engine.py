@@ -1,5 +1,6 @@
-"""Invariants of the ways through a video, with a real detector."""
+"""Invariants of the ways through a video and through several at a time, with a real detector."""
 
+import io
 from itertools import pairwise
 
 import numpy as np
@@ -8,14 +9,11 @@ import torch
 from mmdet.structures import DetDataSample
 
 from semidff.inference import METHODS, FixedSchedule, KeyFrameSchedule, MethodError, VideoEngine
-from tests.tiny_video import batch, build, detector_cfg, video_detector_cfg
+from tests.tiny_video import batch, build, detector_cfg
 
-FRAMES = 9
-
-
-@pytest.fixture(scope='module')
-def model():
-    return build(video_detector_cfg())
+FRAMES, INTERVAL = 9, 4
+OFFLINE = ('interpolate', 'centered', 'blend')
+every_method = pytest.mark.parametrize('method', list(METHODS.module_dict))
 
 
 def walk(engine: VideoEngine, video: int = 0, frames: int = FRAMES) -> list[DetDataSample]:
@@ -27,97 +25,92 @@ def walk(engine: VideoEngine, video: int = 0, frames: int = FRAMES) -> list[DetD
     return results
 
 
-def same(first: DetDataSample, second: DetDataSample) -> bool:
+def results_of(model, method: str, video: int = 0, **options) -> list[DetDataSample]:
+    return walk(VideoEngine(model, method, **{'key_interval': INTERVAL, **options}), video)
+
+
+def keys_of(results: list[DetDataSample]) -> list[int]:
+    return [result.frame_id for result in results if result.is_key_frame]
+
+
+def same(first: DetDataSample, second: DetDataSample, tolerance: float = 0) -> bool:
     a, b = first.pred_instances, second.pred_instances
     return len(a) == len(b) and all(
-        torch.equal(a[key], b[key]) for key in ('bboxes', 'scores', 'labels')
+        torch.allclose(a[key].float(), b[key].float(), rtol=0, atol=tolerance)
+        for key in ('bboxes', 'scores', 'labels')
     )
+
+
+def all_same(some, others, tolerance: float = 0) -> bool:
+    return all(same(*pair, tolerance) for pair in zip(some, others, strict=True))
+
+
+def count_calls(module: torch.nn.Module) -> list[int]:
+    """A list to which each call of a module appends its batch size."""
+    sizes = []
+    module.register_forward_hook(lambda module, inputs, output: sizes.append(len(inputs[0])))
+    return sizes
 
 
 @pytest.fixture(scope='module')
 def by_frame(model):
-    results = walk(VideoEngine(model, 'frame'))
+    results = results_of(model, 'frame')
     assert min(len(result.pred_instances) for result in results) > 3
     assert not any(same(first, second) for first, second in pairwise(results))
     return results
 
 
-@pytest.mark.parametrize('method', list(METHODS.module_dict))
+@every_method
 def test_interval_of_one_is_frame_by_frame(model, by_frame, method):
-    results = walk(VideoEngine(model, method, key_interval=1))
-    assert all(same(result, expected) for result, expected in zip(results, by_frame, strict=True))
+    assert all_same(results_of(model, method, key_interval=1), by_frame)
 
 
-@pytest.mark.parametrize('method', list(METHODS.module_dict))
+@every_method
 def test_key_frames_equal_frame_and_order_is_kept(model, by_frame, method):
-    results = walk(VideoEngine(model, method, key_interval=4))
-    assert [result.frame_id for result in results] == list(range(FRAMES))
-    expected = [True] * FRAMES if method == 'frame' else [i % 4 == 0 for i in range(FRAMES)]
-    assert [result.is_key_frame for result in results] == expected
-    for result, reference in zip(results, by_frame, strict=True):
-        if result.is_key_frame:
-            assert same(result, reference)
-
-
-@pytest.mark.parametrize('method', list(METHODS.module_dict))
-def test_videos_do_not_see_each_other(model, method):
-    engine = VideoEngine(model, method, key_interval=4)
+    engine = VideoEngine(model, method, INTERVAL)
     walk(engine, video=1, frames=6)
-    after = walk(engine, video=0)
-    fresh = walk(VideoEngine(model, method, key_interval=4), video=0)
-    assert all(same(first, second) for first, second in zip(after, fresh, strict=True))
+    results = walk(engine)
+    assert all_same(results, results_of(model, method)), 'nothing of another video is left'
+    assert [result.frame_id for result in results] == list(range(FRAMES))
+    assert keys_of(results) == list(range(0, FRAMES, 1 if method == 'frame' else INTERVAL))
+    assert all(same(results[key], by_frame[key]) for key in keys_of(results))
 
 
 def test_copy_repeats_the_key_frame(model, by_frame):
-    results = walk(VideoEngine(model, 'copy', key_interval=4))
-    assert all(same(result, by_frame[i // 4 * 4]) for i, result in enumerate(results))
+    expected = [by_frame[i // INTERVAL * INTERVAL] for i in range(FRAMES)]
+    assert all_same(results_of(model, 'copy'), expected)
 
 
-OFFLINE = ('interpolate', 'centered', 'blend')
+@every_method
+def test_causal_methods_answer_at_once_and_offline_ones_wait(model, method):
+    engine = VideoEngine(model, method, INTERVAL)
+    counts = [len(engine.push(batch(0, index))) for index in range(6)]
+    assert counts == ([1, 0, 0, 0, 4, 0] if method in OFFLINE else [1] * 6)
+    assert len(engine.flush()) == (1 if method in OFFLINE else 0)
 
 
-def test_causal_methods_answer_at_once_and_offline_ones_wait(model):
-    for method in METHODS.module_dict:
-        engine = VideoEngine(model, method, key_interval=4)
-        counts = [len(engine.push(batch(0, index))) for index in range(6)]
-        assert counts == ([1, 0, 0, 0, 4, 0] if method in OFFLINE else [1] * 6)
-        assert len(engine.flush()) == (1 if method in OFFLINE else 0)
-
-
-def test_propagation_moves_features_without_the_feature_network(model, by_frame):
-    calls = []
-    backbone = model.spatial.detector.backbone
-    hook = backbone.register_forward_hook(lambda *_: calls.append(1))
-    try:
-        results = walk(VideoEngine(model, 'propagate', key_interval=4))
-    finally:
-        hook.remove()
+@pytest.mark.parametrize('method', ['propagate', 'copy', 'coast', 'interpolate'])
+def test_the_feature_network_runs_on_key_frames_only(model, by_frame, method):
+    calls = count_calls(model.spatial.detector.backbone)
+    results = results_of(model, method)
     assert len(calls) == 3  # frames 0, 4 and 8
-    copied = walk(VideoEngine(model, 'copy', key_interval=4))
-    assert not any(same(results[i], copied[i]) for i in (1, 2, 3, 5, 6, 7))
-    assert not any(same(results[i], by_frame[i]) for i in (1, 2, 3, 5, 6, 7))
+    if method == 'propagate':
+        copied = results_of(model, 'copy')
+        for i in (1, 2, 3, 5, 6, 7):
+            assert not same(results[i], copied[i]) and not same(results[i], by_frame[i])
 
 
 def test_propagation_comes_from_the_key_frame_not_from_the_frame_before(model):
-    full = walk(VideoEngine(model, 'propagate', key_interval=10))
+    full = results_of(model, 'propagate', key_interval=10)
     engine = VideoEngine(model, 'propagate', key_interval=10)
     engine.push(batch(0, 0))
     assert same(engine.push(batch(0, 5))[0], full[5])
 
 
-@pytest.mark.parametrize('method', ['copy', 'coast', 'interpolate'])
-def test_box_methods_run_nothing_between_key_frames(model, method):
-    calls = []
-    hook = model.spatial.detector.backbone.register_forward_hook(lambda *_: calls.append(1))
-    walk(VideoEngine(model, method, key_interval=4))
-    hook.remove()
-    assert len(calls) == 3
-
-
 @pytest.mark.parametrize('method', ['frame', 'copy', 'coast', 'interpolate'])
 def test_any_mmdet_detector_will_do(method):
     detector = build(detector_cfg())
-    results = walk(VideoEngine(detector, method, key_interval=4))
+    results = results_of(detector, method)
     data = detector.data_preprocessor(batch(0, 4), False)
     with torch.no_grad():
         expected = detector.predict(data['inputs'], data['data_samples'])[0]
@@ -125,52 +118,39 @@ def test_any_mmdet_detector_will_do(method):
 
 
 def test_flow_is_kept_on_request_only(model):
-    engine = VideoEngine(model, 'propagate', key_interval=4, keep_fields=True)
-    results = walk(engine)
+    results = results_of(model, 'propagate', keep_fields=True)
     assert [('feature_flow' in result) for result in results] == [i % 4 != 0 for i in range(FRAMES)]
     assert results[1].feature_flow.shape == (2, 4, 6)
-    assert 'feature_flow' not in walk(VideoEngine(model, 'propagate', key_interval=4))[1]
+    assert 'feature_flow' not in results_of(model, 'propagate')[1]
 
 
-def test_propagate_without_temporal_module_is_refused():
+def test_what_an_engine_cannot_do_is_refused(model):
     with pytest.raises(MethodError, match='needs a temporal module'):
         VideoEngine(build(detector_cfg()), 'propagate')
-
-
-def test_unknown_method_and_several_frames_are_refused(model):
     with pytest.raises(MethodError, match="'magic'"):
         VideoEngine(model, 'magic')
-    data = batch(0, 0)
-    data = {key: value * 2 for key, value in data.items()}
+    data = {key: value * 2 for key, value in batch(0, 0).items()}
+    engine = VideoEngine(model, 'copy')
     with pytest.raises(ValueError, match='2 frames'):
-        VideoEngine(model, 'copy').push(data)
+        engine.push(data)
+    state = engine.open()
+    with pytest.raises(ValueError, match='twice'):
+        engine.push_batch([batch(0, 0), batch(0, 1)], [state, state])
 
 
-@pytest.mark.parametrize('interval', [0, -3, 2.5])
-def test_bad_intervals_are_refused(interval):
-    with pytest.raises(ValueError, match=str(interval)):
-        FixedSchedule(interval)
-    with pytest.raises(ValueError, match=str(interval)):
-        FixedSchedule(4, first=interval)
+def test_intervals():
+    assert FixedSchedule(np.int64(5)).interval == FixedSchedule(5.0).interval == 5
+    for interval in (0, 2.5):
+        with pytest.raises(ValueError, match=str(interval)):
+            FixedSchedule(interval)
+        with pytest.raises(ValueError, match=str(interval)):
+            FixedSchedule(4, first=interval)
 
 
 def test_the_second_key_frame_may_come_sooner(model):
     first_three = FixedSchedule(4, first=3)
-    results = walk(VideoEngine(model, 'copy', schedule=first_three))
-    keys = [at for at, result in enumerate(results) if result.is_key_frame]
-    assert keys == [0, 3, 7]
-    engine = VideoEngine(model, 'copy', schedule=first_three)
-    again = [engine.push(batch(1, at))[0].is_key_frame for at in range(4)]
-    assert again == [True, False, False, True], 'of a stream, not of a schedule'
-
-
-def test_another_schedule(model):
-    class OnceOnly(KeyFrameSchedule):
-        def is_key(self, state, data):
-            return False
-
-    results = walk(VideoEngine(model, 'copy', schedule=OnceOnly()))
-    assert [result.is_key_frame for result in results] == [True] + [False] * (FRAMES - 1)
+    for video in range(2):
+        assert keys_of(results_of(model, 'copy', video, schedule=first_three)) == [0, 3, 7]
 
 
 class Observing(KeyFrameSchedule):
@@ -194,28 +174,91 @@ class Observing(KeyFrameSchedule):
 
 
 def test_a_schedule_observes_the_flow_of_each_non_key_frame(model):
-    calls = []
-    hook = model.temporal.flow_network.register_forward_hook(lambda *_: calls.append(1))
-    schedule = Observing()
-    results = walk(VideoEngine(model, 'propagate', schedule=schedule), frames=7)
-    assert len(calls) == 5
-    hook.remove()
-    keys = [0, 4]
-    assert [r.frame_id for r in results if r.is_key_frame] == keys
-    assert schedule.keys == [(key, key) for key in keys]
+    schedule, calls = Observing(), count_calls(model.temporal.flow_network)
+    results = results_of(model, 'propagate', schedule=schedule)
+    assert len(calls) == 6
+    assert keys_of(results) == [0, 4, 8] and schedule.keys == [(0, 0), (4, 4), (8, 8)]
     fields = ((1, 2, 4, 6), (1, 8, 4, 6))
-    distances = {1: 1, 2: 2, 3: 3, 5: 1, 6: 2}
+    distances = {1: 1, 2: 2, 3: 3, 5: 1, 6: 2, 7: 3}
     assert schedule.seen == [(index, far, *fields) for index, far in distances.items()]
-    expected = walk(VideoEngine(model, 'propagate', key_interval=4), frames=7)
-    assert all(same(*pair) for pair in zip(results, expected, strict=True))
-
-
-@pytest.mark.parametrize('interval', [np.int64(5), 5.0])
-def test_whole_numbers_of_any_type_are_intervals(interval):
-    assert FixedSchedule(interval).interval == 5
+    assert all_same(results, results_of(model, 'propagate'))
 
 
 @pytest.mark.parametrize('method', ['copy', 'centered', 'frame'])
 def test_a_schedule_that_observes_needs_a_method_with_flow_fields(model, method):
     with pytest.raises(MethodError, match='propagate'):
         VideoEngine(model, method, schedule=Observing())
+
+
+@every_method
+@pytest.mark.parametrize('batched', [False, True])
+def test_streams_of_one_engine_are_as_each_alone(model, method, batched):
+    """The streams begin one after the other, so that key frames of one meet other frames of the next."""
+    engine = VideoEngine(model, method, INTERVAL)
+    states = [engine.open() for _ in range(3)]
+    results = [[] for _ in states]
+    for tick in range(FRAMES + 2):
+        now = [video for video in range(3) if 0 <= tick - video < FRAMES]
+        frames, streams = [batch(v, tick - v) for v in now], [states[v] for v in now]
+        finished = (
+            engine.push_batch(frames, streams) if batched else map(engine.push, frames, streams)
+        )
+        for video, found in zip(now, finished, strict=True):
+            results[video] += found
+    for video, state in enumerate(states):
+        found, alone = results[video] + engine.flush(state), results_of(model, method, video)
+        assert all_same(found, alone, tolerance=1e-3 if batched else 0)
+        assert [r.frame_id for r in found] == list(range(FRAMES))
+        assert {r.video_id for r in found} == {video} and keys_of(found) == keys_of(alone)
+
+
+def test_frames_of_a_batch_go_through_the_network_together(model):
+    engine = VideoEngine(model, 'propagate', INTERVAL)
+    states = [engine.open() for _ in range(4)]
+    sizes = [count_calls(net) for net in (model.spatial.feature_network[0], model.temporal)]
+    for index in range(2):
+        engine.push_batch([batch(video, index) for video in range(4)], states)
+    assert sizes == [[4], [4]]
+    for level in states[0].memory.key_frame.features:  # not kept alive by the batch
+        assert level.untyped_storage().nbytes() == level.numel() * level.element_size()
+
+
+def smaller(video: int, index: int) -> dict:
+    data = batch(video, index)
+    data['inputs'] = [data['inputs'][0][:, :32, :64].contiguous()]
+    data['data_samples'][0].set_metainfo(dict(ori_shape=(32, 64), img_shape=(32, 64)))
+    return data
+
+
+def test_streams_of_different_sizes_share_an_engine(model):
+    engine, alone = VideoEngine(model, 'propagate', INTERVAL), results_of(model, 'propagate')
+    states = [engine.open(), engine.open()]
+    for index in range(FRAMES):
+        (result,), (small,) = engine.push_batch([batch(0, index), smaller(1, index)], states)
+        assert same(result, alone[index])
+        assert small.is_key_frame == (index % INTERVAL == 0)
+
+
+@every_method
+def test_a_new_size_begins_anew(model, method):
+    """Nothing of the frames before is used, none of their results is lost, and the schedule counts from there."""
+    engine, fresh = (VideoEngine(model, method, INTERVAL) for _ in range(2))
+    results = [r for index in range(2) for r in engine.push(batch(0, index))]
+    results += [r for index in range(2, 8) for r in engine.push(smaller(0, index))] + engine.flush()
+    expected = [r for index in range(2, 8) for r in fresh.push(smaller(0, index))] + fresh.flush()
+    assert [result.frame_id for result in results] == list(range(8))
+    assert all_same(results[2:], expected)
+    if method != 'frame':
+        assert keys_of(results) == [0, 2, 6]
+
+
+def test_states_do_not_grow(model):
+    engine = VideoEngine(model, 'propagate', INTERVAL)
+    state, sizes = engine.open(), []
+    for index in range(3 * INTERVAL):
+        engine.push(batch(0, index), state)
+        stored = io.BytesIO()
+        torch.save(state, stored)
+        sizes.append(stored.tell())
+    assert state.index == 3 * INTERVAL
+    assert max(sizes) - min(sizes) < 100

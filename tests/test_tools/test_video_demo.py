@@ -109,9 +109,9 @@ def test_speed_options(project, demo):
 def test_a_stop_leaves_complete_files(project, demo, monkeypatch, number):
     add = VideoOutput.add
 
-    def interrupted(self, result):
-        add(self, result)
-        if result.frame.index == 2:
+    def interrupted(self, sample, image):
+        add(self, sample, image)
+        if sample.frame_id == 2:
             os.kill(os.getpid(), number)
 
     monkeypatch.setattr(VideoOutput, 'add', interrupted)

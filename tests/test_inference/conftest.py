@@ -1,0 +1,10 @@
+"""The video detector of the tests."""
+
+import pytest
+
+from tests.tiny_video import build, video_detector_cfg
+
+
+@pytest.fixture(scope='module')
+def model():
+    return build(video_detector_cfg())

@@ -1,0 +1,171 @@
+"""Links, interpolation and tracks of boxes, against values computed by hand."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from mmdet.structures import DetDataSample
+from mmdet.structures.bbox import bbox_overlaps
+from mmengine.structures import InstanceData
+
+from semidff.inference.methods import Frames
+from semidff.inference.methods.boxes import BoxTracker, Interpolate, box_distance, interpolate, link
+
+
+class Detections:
+    """Gives detections in the place of a network."""
+
+    spatial = SimpleNamespace(prediction='pred_instances')
+
+    def predict_key(self, inputs, samples):
+        boxes, scores, labels = inputs
+        samples[0].pred_instances = InstanceData(
+            bboxes=torch.tensor(boxes).reshape(-1, 4),
+            scores=torch.tensor(scores),
+            labels=torch.tensor(labels, dtype=torch.long),
+            masks=torch.ones(len(boxes), 20, 20, dtype=torch.bool),
+        )
+        return samples, None
+
+
+def run(keys: dict, frames: int) -> list[InstanceData]:
+    method, results = Interpolate(Detections()), []
+    memory = method.begin()
+    for index in range(frames):
+        sample = DetDataSample(metainfo=dict(frame_id=index))
+        step = method.key if index in keys else method.non_key
+        results += step(Frames(keys.get(index), [sample], [memory]))[0]
+    results += method.flush(memory)
+    assert [result.frame_id for result in results] == list(range(frames))
+    return [result.pred_instances for result in results]
+
+
+def test_linear_motion_is_exact():
+    start, velocity = np.array([10.0, 20.0, 40.0, 60.0]), np.array([3.0, -1.0, 3.5, -0.5])
+    keys = {
+        index: ([(start + velocity * index).tolist()], [0.5 + 0.04 * index], [1])
+        for index in (0, 5, 10)
+    }
+    for index, found in enumerate(run(keys, 11)):
+        assert np.allclose(found.bboxes.numpy(), start + velocity * index, atol=1e-5)
+        assert found.scores.numpy() == pytest.approx([0.5 + 0.04 * index])
+        assert found.labels.tolist() == [1]
+        assert ('masks' in found) == (index % 5 == 0), 'masks do not move'
+
+
+def test_single_boxes_last_until_the_middle_and_the_last_ones_to_the_end():
+    """Key frames 0 and 4; one object is only in the first, one only in the second."""
+    keys = {0: ([[0.0, 0, 10, 10]], [0.9], [0]), 4: ([[500.0, 0, 510, 10]], [0.8], [0])}
+    lefts = [found.bboxes[:, 0].tolist() for found in run(keys, 7)]
+    assert lefts == [[0.0], [0.0], [0.0], [500.0], [500.0], [500.0], [500.0]]
+
+
+def test_empty_key_frames():
+    keys = {0: ([], [], []), 3: ([[0.0, 0, 10, 10]], [0.9], [0]), 6: ([], [], [])}
+    assert [len(found) for found in run(keys, 7)] == [0, 0, 1, 1, 1, 0, 0]
+
+
+def test_scores_come_in_descending_order():
+    first = (np.array([[0.0, 0, 9, 9], [50, 0, 59, 9]]), np.array([0.9, 0.2]), np.array([0, 0]))
+    later = (first[0], np.array([0.1, 0.8]), np.array([0, 0]))
+    *_, (_, scores, _) = interpolate(first, later, 3)
+    assert scores == pytest.approx([0.65, 0.3])
+
+
+def test_distance_by_hand():
+    first, second = np.array([[0.0, 0, 30, 40]]), np.array([[30.0, 0, 60, 40], [0, 0, 30, 20]])
+    # apart by 30 at a diagonal of 50, no overlap; and half of the box, centers 10 apart
+    diagonal = (50 + np.hypot(30, 20)) / 2
+    assert box_distance(first, second)[0] == pytest.approx([1 + 30 / 50, 0.5 + 10 / diagonal])
+
+
+def test_links_stay_in_the_class_and_within_reach():
+    box, one, label = np.array([[0.0, 0, 30, 40]]), np.array([0.9]), np.array([0])
+    assert len(link((box, one, label), (box, one, label + 1))[0]) == 0
+    # 35 x sqrt(2) is 0.99 diagonals of 50, 36 x sqrt(2) is 1.02; there is no overlap
+    assert link((box, one, label), (box + 35, one, label))[0].tolist() == [0]
+    assert len(link((box, one, label), (box + 36, one, label))[0]) == 0
+
+
+def test_links_are_best_in_sum_and_prefer_equal_scores():
+    # Both move by 15; the second one's old box is nearer to the first one's new box, by 5.
+    boxes = np.array([[0.0, 0, 40, 40], [20, 0, 60, 40]])
+    scores, labels = np.array([0.9, 0.9]), np.array([0, 0])
+    rows, columns = link((boxes, scores, labels), (boxes + [15, 0, 15, 0], scores, labels))
+    assert dict(zip(rows.tolist(), columns.tolist(), strict=True)) == {0: 0, 1: 1}
+    # A weak second box lies a little nearer than the strong one.
+    weak_first = (boxes[[0, 0]] + [[1, 0, 1, 0], [3, 0, 3, 0]], np.array([0.1, 0.9]), labels)
+    rows, columns = link((boxes[:1], scores[:1], labels[:1]), weak_first)
+    assert columns.tolist() == [1]
+
+
+LABELS, SCORES = np.array([0]), np.array([0.9])
+VELOCITY = np.array([4.0, -1.0, 4.0, -1.0])
+
+
+def moving(frame: int) -> np.ndarray:
+    return np.array([[50.0, 100.0, 90.0, 160.0]]) + VELOCITY * frame
+
+
+def iou(first: np.ndarray, second: np.ndarray) -> float:
+    return float(bbox_overlaps(torch.from_numpy(first), torch.from_numpy(second), is_aligned=True))
+
+
+def track(tracker: BoxTracker, boxes: np.ndarray, scores=SCORES, labels=LABELS, steps=5) -> None:
+    """Update a tracker with a key frame's boxes, then move it by frames."""
+    tracker.update(boxes, scores[: len(boxes)], labels[: len(boxes)])
+    for _ in range(steps):
+        tracker.step()
+
+
+def test_constant_velocity_is_learned():
+    """IoU with the truth at the last frame ahead of each key frame, every 5th frame being one."""
+    tracker, overlaps = BoxTracker(), []
+    for index in range(0, 25, 5):
+        track(tracker, moving(index), steps=0)
+        assert np.allclose(tracker.boxes(), moving(index))
+        for _ in range(4):
+            tracker.step()
+        overlaps.append(iou(tracker.boxes(), moving(index + 4)))
+        tracker.step()
+    assert overlaps[0] == pytest.approx(iou(moving(0), moving(4)))  # no velocity at first
+    assert overlaps[1] > 0.85 and overlaps[2] > 0.94 and min(overlaps[3:]) > 0.96
+
+
+def test_weak_detections_and_those_of_another_class_stand_still():
+    tracker = BoxTracker()
+    for start in (0, 5):
+        track(tracker, moving(start), np.array([0.01]))
+        assert np.allclose(tracker.boxes(), moving(start))
+    track(tracker, moving(0))
+    track(tracker, moving(5), labels=np.array([1]))
+    assert np.allclose(tracker.boxes(), moving(5))
+
+
+def test_boxes_keep_the_order_and_number_of_detections():
+    tracker = BoxTracker()
+    first = np.concatenate([moving(0), moving(0) + 200, moving(0) + 400])
+    track(tracker, first, np.array([0.9, 0.8, 0.7]), np.array([0, 0, 1]))
+    second = (first + 5 * VELOCITY)[::-1]
+    track(tracker, second, np.array([0.7, 0.8, 0.9]), np.array([1, 0, 0]), steps=1)
+    boxes = tracker.boxes()
+    assert boxes.shape == (3, 4)
+    assert np.abs(boxes - (second + VELOCITY)).max() < 1
+
+
+def test_a_missed_object_is_remembered_but_not_reported():
+    tracker, nothing = BoxTracker(), np.zeros((0, 4))
+    for index in range(0, 15, 5):
+        boxes = nothing if index == 10 else moving(index)
+        track(tracker, boxes)
+        assert len(tracker.boxes()) == len(boxes)
+    track(tracker, moving(15), steps=1)
+    assert np.abs(tracker.boxes() - moving(16)).max() < 0.5  # velocity from before the miss
+
+
+def test_degenerate_boxes_do_no_harm():
+    tracker = BoxTracker()
+    for _ in range(3):
+        track(tracker, np.array([[5.0, 5.0, 5.0, 5.0]]), steps=1)
+    assert np.isfinite(tracker.boxes()).all()

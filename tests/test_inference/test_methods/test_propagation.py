@@ -1,0 +1,238 @@
+"""Propagation from the nearer key frame, its blend with interpolation, and shallow feature flow."""
+
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+
+from semidff.analysis.smooth_video import smooth_frames
+from semidff.inference import MethodError, VideoEngine
+from semidff.inference.methods import propagation
+from semidff.inference.methods.propagation import average
+from semidff.models import VideoDetector
+from tests import models
+from tests.test_inference.test_video_engine import all_same, count_calls, results_of, same, walk
+from tests.tiny_video import (
+    batch,
+    build,
+    detector_cfg,
+    test_settings,
+    video_detector_cfg,
+    write_videos,
+)
+
+ROOT = Path(__file__).resolve().parents[3]
+FRAMES, INTERVAL = 12, 5
+
+
+def results_at(model, method: str, interval: int = INTERVAL, **options) -> list:
+    return walk(VideoEngine(model, method, interval, **options), frames=FRAMES)
+
+
+@torch.no_grad()
+def from_key(model, key: int, current: int):
+    """A frame's result by way of any other frame."""
+    frames = [model.data_preprocessor(batch(0, index), False) for index in (key, current)]
+    _, state = model.predict_key(frames[0]['inputs'], frames[0]['data_samples'])
+    return model.predict_non_key(frames[1]['inputs'], frames[1]['data_samples'], state)[0]
+
+
+def test_every_frame_comes_from_the_nearer_key_frame(model):
+    results = results_at(model, 'centered')
+    # frames 1, 2 from 0; 3, 4 from 5; 6, 7 from 5; 8, 9 from 10; 11 from the last key frame
+    nearer = {1: 0, 2: 0, 3: 5, 4: 5, 6: 5, 7: 5, 8: 10, 9: 10, 11: 10}
+    for current, key in nearer.items():
+        assert same(results[current], from_key(model, key, current), 1e-3), current
+        other = key - INTERVAL if key > current else key + INTERVAL
+        if 0 <= other < FRAMES:
+            assert not same(results[current], from_key(model, other, current), 1e-3), current
+    results = results_at(model, 'centered', 4)  # a frame in the middle belongs to the earlier one
+    assert same(results[2], from_key(model, 0, 2), 1e-3)
+    assert same(results[3], from_key(model, 4, 3), 1e-3)
+
+
+@pytest.mark.parametrize('size', [1, 3])
+def test_batches_change_nothing(model, size):
+    engine = VideoEngine(model, 'centered', INTERVAL)
+    engine.method.batch_size, sizes = size, count_calls(model.temporal)
+    parts = walk(engine, frames=FRAMES)
+    assert max(sizes) == size and sum(sizes) == FRAMES - 3
+    assert all_same(parts, results_at(model, 'centered'), 1e-3)
+
+
+def test_each_frame_has_its_own_flow(model):
+    results = results_at(model, 'centered', keep_fields=True)
+    flows = [result.feature_flow for result in results if 'feature_flow' in result]
+    assert len(flows) == FRAMES - 3 and flows[0].ndim == 3 and len(flows[0]) == 2
+    assert not any(torch.equal(a, b) for a, b in zip(flows, flows[1:], strict=False))
+
+
+@pytest.mark.parametrize('method', ['centered', 'blend'])
+def test_a_model_trained_in_one_direction_is_warned_of_once(model, method, monkeypatch):
+    warnings = []
+    monkeypatch.setattr(propagation, 'log_warning', warnings.append)
+    propagation._warn_of_backward.cache_clear()
+    for _ in range(2):
+        VideoEngine(model, method)
+    (text,) = warnings
+    assert f"'{method}'" in text and 'both_directions=True' in text
+    monkeypatch.setattr(model, 'both_directions', True)
+    propagation._warn_of_backward.cache_clear()
+    VideoEngine(model, method)
+    assert len(warnings) == 1
+
+
+def arrays(*rows):
+    boxes, scores, labels = zip(*rows, strict=True)
+    return np.array(boxes, dtype=float), np.array(scores), np.array(labels)
+
+
+def test_the_weight_is_half_the_squared_overlap():
+    tracks = np.array([[0.0, 0, 10, 5]])  # IoU 1 / 2, weight 1 / 8
+    for label, bottom in ((1, 10 - 5 / 8), (2, 10)):
+        found = arrays(([0, 0, 10, 10], 0.9, 1))
+        assert average(found, tracks, np.array([label])).tolist() == [[0, 0, 10, bottom]]
+    for n, m in ((0, 2), (2, 0)):
+        found = np.zeros((n, 4)), np.zeros(n), np.zeros(n, dtype=int)
+        assert average(found, np.zeros((m, 4)), np.zeros(m, dtype=int)).shape == (n, 4)
+
+
+def test_each_track_moves_one_box():
+    """The second box overlaps both tracks, and takes the one that the first does not need."""
+    found = arrays(([0, 0, 10, 10], 0.9, 0), ([2, 0, 12, 10], 0.8, 0), ([50, 0, 60, 10], 0.7, 0))
+    tracks = np.array([[0.0, 0, 10, 10], [4, 0, 14, 10]])
+    boxes = average(found, tracks, np.array([0, 0]))
+    assert boxes[0].tolist() == [0, 0, 10, 10] and boxes[2].tolist() == [50, 0, 60, 10]
+    weight = (80 / 120) ** 2 / 2
+    assert boxes[1] == pytest.approx([2 + 2 * weight, 0, 12 + 2 * weight, 10])
+
+
+def test_blended_boxes_lie_between_propagated_and_interpolated_ones(model):
+    methods = ('blend', 'centered', 'interpolate')
+    runs = ([r.pred_instances for r in results_at(model, method)] for method in methods)
+    moved = 0
+    for index, (found, own, tracks) in enumerate(zip(*runs, strict=True)):
+        assert torch.equal(found.scores, own.scores) and torch.equal(found.labels, own.labels)
+        if index in (0, 5, 10, 11):  # key frames, and the frame after the last one
+            assert torch.equal(found.bboxes, own.bboxes)
+            continue
+        expected = average(
+            (own.bboxes.double().numpy(), own.scores.numpy(), own.labels.numpy()),
+            tracks.bboxes.double().numpy(),
+            tracks.labels.numpy(),
+        )
+        assert found.bboxes.numpy() == pytest.approx(expected, abs=1e-4)
+        moved += (found.bboxes != own.bboxes).any(1).sum()
+    assert moved
+
+
+def test_boxes_of_masks_stay(model, monkeypatch):
+    """They would not fit to their masks."""
+    expected = results_at(model, 'centered')
+    predict = model.spatial.predict
+
+    def with_masks(*args):
+        samples = predict(*args)
+        for sample in samples:
+            sample.pred_instances.masks = torch.zeros(len(sample.pred_instances), 2, 2)
+        return samples
+
+    monkeypatch.setattr(model.spatial, 'predict', with_masks)
+    assert all_same(results_at(model, 'blend'), expected)
+
+
+def test_label_maps_have_no_boxes(model, monkeypatch):
+    monkeypatch.setattr(type(model.spatial), 'prediction', 'pred_sem_seg')
+    with pytest.raises(MethodError, match="'blend' moves boxes, but this model predicts pred_sem"):
+        VideoEngine(model, 'blend')
+
+
+(CANVAS,) = smooth_frames(1, 192, 288)
+
+
+def detector(kind: str) -> torch.nn.Module:
+    """A tiny image detector."""
+    preprocessor = dict(type='DetDataPreprocessor', mean=[120.0] * 3, std=[60.0] * 3)
+    preprocessor['pad_size_divisor'] = 32
+    return models.build(dict(models.KINDS[kind][0](), data_preprocessor=preprocessor)).eval()
+
+
+def pan(index: int) -> dict:
+    """A test batch of a frame that lies 8 * index pixels further right in a texture."""
+    data = batch(0, index)
+    picture = CANVAS[:, 8 * index : 8 * index + 256].transpose(2, 0, 1)
+    data['inputs'] = [torch.from_numpy(np.ascontiguousarray(picture))]
+    data['data_samples'][0].set_metainfo(dict(img_shape=(192, 256), ori_shape=(192, 256)))
+    return data
+
+
+@pytest.mark.parametrize('kind', models.KINDS)
+def test_shallow_flow_carries_the_features_of_any_detector(kind):
+    engine = VideoEngine(detector(kind), 'sff-fast')
+    spatial = engine.model.spatial
+    carried = []
+    engine.method.model.temporal.register_forward_hook(lambda m, i, out: carried.append(out))
+    for index in range(5):
+        engine.push(pan(index))
+    assert engine.method.model.temporal.feat_strides == models.KINDS[kind][2]
+    inputs = [engine.model.data_preprocessor(pan(i))['inputs'] for i in (0, 4)]
+    with torch.no_grad():
+        key, true = (spatial.features(x) for x in inputs)
+    for old, new, expected in zip(key, carried[3], true, strict=True):
+        rows, columns = (slice(side // 4, -(side // 4)) for side in old.shape[-2:])
+        inside = (..., rows, columns)
+        error = (new - expected)[inside].abs().mean()
+        assert error < 0.35 * (old - expected)[inside].abs().mean()
+
+
+@pytest.mark.parametrize('method', ['sff-fast', 'sff-slow'])
+def test_the_models_own_temporal_module_is_left_alone(method):
+    model = build(video_detector_cfg())
+    own, before = model.temporal, results_of(model, 'propagate')
+    plain = VideoDetector(model.spatial.detector, data_preprocessor=model.data_preprocessor)
+    assert all_same(results_of(model, method), results_of(plain, method))
+    assert model.temporal is own and all_same(before, results_of(model, 'propagate'))
+
+
+def test_normalization_is_that_of_the_detector():
+    flows = []
+    for settings in (
+        dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], bgr_to_rgb=True),
+        dict(mean=[103.0, 116.0, 123.0], std=[1.0, 1.0, 1.0]),
+        dict(),
+    ):
+        cfg = dict(detector_cfg(), data_preprocessor=dict(type='DetDataPreprocessor', **settings))
+        engine = VideoEngine(build(cfg), 'sff-fast', keep_fields=True)
+        engine.push(pan(0))
+        flows.append(engine.push(pan(2))[0].feature_flow)
+    # 16 pixels are one cell: the key frame's content lies to the right of where it is now
+    assert flows[0][0, 2:-2, 2:-2].mean() == pytest.approx(1, abs=0.05)
+    for flow in flows[1:]:
+        assert (flow - flows[0]).abs().mean() < 0.01
+
+
+def test_command_line_with_stage_one_weights_only(tmp_path, monkeypatch):
+    """``tools/test.py --method sff-fast`` on an image detector's config and checkpoint, rendered."""
+    settings = test_settings(write_videos(tmp_path, (5,)), tmp_path / 'work')
+    settings.update(model=detector_cfg(), experiment_name='sff')
+    Config(settings).dump(tmp_path / 'config.py')
+    weights = build(detector_cfg(), seed=3).state_dict()
+    torch.save(dict(state_dict=weights), tmp_path / 'one.pth')
+    argv = ['test.py', tmp_path / 'config.py', tmp_path / 'one.pth', '--method', 'sff-fast']
+    argv += ['--render', tmp_path / 'videos', '--metrics-out', tmp_path / 'metrics.json']
+    monkeypatch.setattr(sys, 'argv', [str(argument) for argument in argv])
+    runpy.run_path(str(ROOT / 'tools' / 'test.py'), run_name='__main__')
+    metrics = json.loads((tmp_path / 'metrics.json').read_text())
+    assert metrics['time/non_key_ms'] > 0 and 'vid/mAP' in metrics
+    assert [p.name for p in (tmp_path / 'videos').iterdir()] == ['clips_v0.mp4']
+
+
+def test_logits_are_not_taken_for_zero_outside_the_key_frame():
+    """A logit of zero is a score of one half."""
+    model = VideoDetector(detector('retinanet'), split=dict(type='OutputSplit'))
+    assert VideoEngine(model, 'sff-fast').method.model.temporal.padding == 'border'

@@ -1,0 +1,145 @@
+"""Results as files: detections, label maps and annotated videos."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmdet.structures import DetDataSample
+from mmengine.structures import InstanceData, PixelData
+from PIL import Image
+from pycocotools.coco import COCO
+
+from semidff.datasets.vid_json import load_vid_json
+from semidff.evaluation import evaluate_detections_file
+from semidff.inference.outputs import DetectionsOutput, LabelMaps, VideoOutput, requested_outputs
+from semidff.utils.error_messages import FileError
+from tests.test_utils.test_video_writer import GRAY, frames_in
+
+IMAGE = np.zeros((40, 60, 3), np.uint8)
+
+
+def sample(index: int, **fields) -> DetDataSample:
+    meta = dict(frame_id=index, timestamp=index / 25, img_path=None, is_key_frame=index == 0)
+    return DetDataSample(metainfo=meta, **fields)
+
+
+def detections(index: int, *boxes: list[float], **fields) -> DetDataSample:
+    """Classes 0, 1, ... with scores 0.9, 0.8, ..."""
+    numbers = torch.arange(len(boxes))
+    found = InstanceData(labels=numbers, scores=0.9 - numbers / 10, bboxes=torch.tensor(boxes))
+    found.set_data(fields)
+    return sample(index, pred_instances=found)
+
+
+def write(output, *results: DetDataSample, name: str = 'v', image: np.ndarray = IMAGE) -> None:
+    with output:
+        output.start(name, 25.0)
+        for result in results:
+            output.add(result, image)
+
+
+def test_masks_are_run_length_encoded(tmp_path):
+    masks = torch.zeros(2, 40, 60, dtype=torch.bool)
+    masks[0, 10:20, 5:30] = masks[1, 3, 7] = True
+    boxes = [5.0, 10, 30, 20], [7.0, 3, 8, 4]
+    results = detections(0, *boxes, masks=masks), detections(1, *boxes)
+    write(DetectionsOutput(('a', 'b'), tmp_path / 'o.json'), *results)
+    coco = COCO(tmp_path / 'o.json')
+    for id, mask in enumerate(masks, start=1):
+        assert (coco.annToMask(coco.anns[id]) == mask.numpy()).all()
+        assert coco.anns[id]['area'] == mask.sum()
+    assert 'segmentation' not in coco.anns[3] and coco.anns[3]['area'] == 250
+
+
+def test_json_and_text_number_frames_alike(tmp_path):
+    """The third frame cannot be read."""
+    files = [tmp_path / name for name in ('o.json', 'o.txt', 'metrics.json')]
+    boxes = torch.tensor([5.0, 10, 30, 20])
+    results = [detections(i, (boxes + 10 * i).tolist()) for i in (0, 1, 3, 4)]
+    write(DetectionsOutput(('a',), *files[:2]), *results)
+    done = evaluate_detections_file(*files, mean='present')
+    assert done.result.mean() == 1 and not done.num_outside
+    assert [line.split()[0] for line in files[1].read_text().splitlines()] == ['1', '2', '4', '5']
+
+
+def test_boxes_without_area_can_be_read_again(tmp_path):
+    """CenterNet may predict a negative width."""
+    result = detections(0, [50.0, 20, 49.5, 40])
+    write(DetectionsOutput(('a',), tmp_path / 'o.json'), result)
+    (box,) = load_vid_json(tmp_path / 'o.json')['annotations']
+    assert box['bbox'] == [50, 20, 0, 20] and box['area'] == 0
+
+
+def label_maps(*labels: int) -> list[DetDataSample]:
+    maps = [PixelData(data=torch.full((1, 4, 6), label)) for label in labels]
+    return [sample(index, pred_sem_seg=each) for index, each in enumerate(maps)]
+
+
+def test_label_maps_have_a_folder_for_each_video(tmp_path):
+    folder = tmp_path / 'street'
+    folder.mkdir()
+    for name in ('000007.png', '1000000.png', 'mine.png', '000007_mine.png'):
+        (folder / name).touch()
+    with LabelMaps(tmp_path) as output:
+        for _ in range(2):
+            output.start('street')
+            for result in label_maps(3, 300):
+                output.add(result, IMAGE)
+    assert {path.name for path in folder.iterdir()} == {
+        '000000.png', '000001.png', 'mine.png', '000007_mine.png',
+    }  # fmt: skip
+    for each in tmp_path.iterdir():
+        maps = [np.asarray(Image.open(each / f'00000{index}.png')) for index in range(2)]
+        assert [int(labels.max()) for labels in maps] == [3, 300]
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ('output', 'result'),
+    [
+        (lambda folder: LabelMaps(folder), label_maps(3)[0]),
+        (lambda folder: DetectionsOutput((), folder / 'o.json', folder / 'o.txt'), detections(0)),
+        (lambda folder: VideoOutput(folder / 'o.mp4', lambda image, _: image), sample(0)),
+    ],
+)
+def test_an_error_removes_what_was_written(tmp_path, output, result):
+    own = tmp_path / 'v' / 'notes.txt'
+    own.parent.mkdir()
+    own.touch()
+    with pytest.raises(KeyboardInterrupt), output(tmp_path) as opened:
+        opened.start('v')
+        opened.add(result, IMAGE)
+        raise KeyboardInterrupt
+    assert [path for path in tmp_path.rglob('*') if path.is_file()] == [own]
+
+
+def test_one_annotated_video_per_video(tmp_path):
+    with VideoOutput(tmp_path, lambda image, _: image // 2, max_videos=2) as renderer:
+        for name, count in (('val/one', 3), ('two', 2), ('three', 2)):
+            renderer.start(name)
+            for index in range(count):
+                renderer.add(sample(index), GRAY)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ['two.mp4', 'val_one.mp4']
+    assert frames_in(tmp_path / 'val_one.mp4') == 3
+    drawn = cv2.VideoCapture(str(tmp_path / 'two.mp4')).read()[1]
+    assert np.abs(drawn.astype(int) - 45).max() < 6
+
+
+def request(video, prediction='pred_instances', **files) -> None:
+    requested_outputs(prediction, [str(video)], [], ('a',), None, **files)
+
+
+def test_outputs_replace_no_inputs(tmp_path):
+    for name in ('links', 'data', 'frames/street'):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / 'data' / 'street.mp4').touch()
+    video = tmp_path / 'links' / 'street.mp4'
+    video.symlink_to(tmp_path / 'data' / 'street.mp4')
+    request(video, out_video=tmp_path / 'new')
+    request(video, 'pred_sem_seg', out_labels=tmp_path / 'data')
+    request(tmp_path / 'frames/street', 'pred_sem_seg', out_labels=tmp_path / 'new')
+    for folder in ('links', 'data'):
+        with pytest.raises(FileError, match='is the folder of an input'):
+            request(video, out_video=tmp_path / folder)
+    with pytest.raises(FileError, match='is the folder of an input'):  # street/000000.png
+        request(tmp_path / 'frames/street', 'pred_sem_seg', out_labels=tmp_path / 'frames')

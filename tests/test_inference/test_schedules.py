@@ -1,0 +1,296 @@
+"""Adaptive key frames and scene cuts."""
+
+import copy
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from semidff.inference import (
+    AdaptiveSchedule,
+    ErrorPredictor,
+    SceneCutSchedule,
+    ScheduleError,
+    VideoEngine,
+)
+from semidff.inference.schedules import (
+    STATISTICS,
+    StreamState,
+    flow_statistics,
+    frame_signature,
+    scene_change,
+)
+from semidff.models.key_frame import FlowField
+from tests.test_inference.test_video_engine import all_same, count_calls, keys_of, results_of, same
+from tests.tiny_video import batch
+
+# error = 0.01 * (1 + mean motion in pixels): by hand, so that the tests know what is predicted
+BY_MOTION = ErrorPredictor([1.0, 0, 0, 0], math.log(0.01), max_interval=12)
+TABLE = ErrorPredictor([0.0] * 4, 0.0, tolerances=(0.2, 0.4, 0.8), intervals=(2.0, 6.0, 10.0))
+
+
+def flow_field(flow: torch.Tensor, scale: torch.Tensor | None = None) -> FlowField:
+    """A flow field on a map of 4 x 6 cells of 16 pixels, of equal images."""
+    image = torch.rand(1, 3, 32, 48, generator=torch.Generator().manual_seed(0))
+    return FlowField(image, image, flow, scale)
+
+
+def test_statistics_by_hand():
+    still = flow_statistics(flow_field(torch.zeros(1, 2, 4, 6), torch.ones(1, 8, 4, 6)))
+    assert torch.equal(still, torch.zeros(1, len(STATISTICS)))
+    flow = torch.zeros(1, 2, 4, 6)
+    flow[:, 0] = 1.0  # one cell of 16 pixels to the right
+    flow[0, 1, :2] = 0.5  # and in the upper half 8 pixels down
+    scale = torch.ones(1, 8, 4, 6)
+    scale[:, :4] = 0.5
+    motion, roughness, scaling, residual = flow_statistics(flow_field(flow, scale))[0]
+    assert motion == pytest.approx(math.log1p((16 + math.hypot(16, 8)) / 2))
+    # one of three steps down is 8 pixels, none to the right is
+    assert roughness == pytest.approx(math.log1p(8 / 3 / 2))
+    assert scaling == pytest.approx(0.25)
+    assert residual > 0.2
+
+
+def test_the_residual_is_what_the_warp_leaves():
+    """The correct flow explains an image that has moved by a cell, except at the border."""
+    image = torch.randn(1, 3, 8, 12, generator=torch.Generator().manual_seed(0))
+    image = image.repeat_interleave(8, 2).repeat_interleave(8, 3)
+    moved = image.roll(8, dims=3)
+    right, wrong = torch.zeros(1, 2, 8, 12), torch.zeros(1, 2, 8, 12)
+    right[:, 0] = -1
+    explained = flow_statistics(FlowField(image, moved, right, None))[0, -1]
+    unexplained = flow_statistics(FlowField(image, moved, wrong, None))[0, -1]
+    assert explained < 0.25 * unexplained
+
+
+def test_predictions_are_exponentials_of_linear_functions():
+    predictor = ErrorPredictor([0.5, 0, -2.0, 0], math.log(0.3))
+    statistics = torch.tensor([[0.0] * 4, [2.0, 9, 0.25, 9]])
+    expected = [0.3, 0.3 * math.exp(1 - 0.5)]
+    assert predictor.of_statistics(statistics).tolist() == pytest.approx(expected)
+
+
+def test_tolerances_are_interpolated():
+    for interval, tolerance in [(2, 0.2), (4, 0.3), (6, 0.4), (8.0, 0.6), (10, 0.8)]:
+        schedule = AdaptiveSchedule(TABLE, interval=interval)
+        assert schedule.tolerance == pytest.approx(tolerance)
+    for interval in (1.9, 10.5):
+        with pytest.raises(ScheduleError, match='calibrated for average key-frame intervals 2 to'):
+            TABLE.tolerance_for(interval)
+
+
+def test_files(tmp_path):
+    path = tmp_path / 'adaptive.json'
+    TABLE.save(path)
+    assert AdaptiveSchedule(str(path), interval=6).tolerance == pytest.approx(0.4)
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps(dict(content, statistics=['motion'])))
+    with pytest.raises(ScheduleError, match='fitted to the statistics'):
+        ErrorPredictor.load(path)
+    path.write_text('[1]')
+    with pytest.raises(ScheduleError, match='not written by tools/analysis/fit_adaptive.py'):
+        ErrorPredictor.load(path)
+
+
+@pytest.mark.parametrize('options', [{}, dict(interval=4, tolerance=0.3)])
+def test_either_an_interval_or_a_tolerance_is_given(options):
+    with pytest.raises(ScheduleError):
+        AdaptiveSchedule(TABLE, **options)
+
+
+TEXTURE = np.kron(
+    np.random.default_rng(0).integers(0, 256, (40, 60, 3)), np.ones((8, 8, 1))
+).astype(np.uint8)
+
+
+def clip(speeds: list[int]) -> list[dict]:
+    """Test batches of a camera that moves over a texture by so many pixels before each frame."""
+    frames = []
+    for index, x in enumerate(np.cumsum(speeds)):
+        data = batch(0, index)
+        view = TEXTURE[100:164, x : x + 96].copy()
+        data['inputs'] = [torch.from_numpy(view).permute(2, 0, 1).contiguous()]
+        frames.append(data)
+    return frames
+
+
+def push(engine: VideoEngine, frames: list[dict]) -> list:
+    return [r for data in copy.deepcopy(frames) for r in engine.push(data)] + engine.flush()
+
+
+def moving(model, speeds: list[int], tolerance: float = 0.05) -> list[int]:
+    """Key frames of a moving camera, where the flow is OpenCV's and not that of random weights."""
+    schedule = AdaptiveSchedule(BY_MOTION, tolerance=tolerance)
+    return keys_of(push(VideoEngine(model, 'sff-fast', schedule=schedule), clip(speeds)))
+
+
+def test_the_faster_the_motion_the_more_key_frames(model):
+    assert moving(model, [0] * 30) == [0, 12, 24], 'still: at the longest interval only'
+    counts = [len(moving(model, [speed] * 13)) for speed in (0, 1, 2, 4)]
+    assert counts == sorted(counts) and len(set(counts)) == 4
+    keys = moving(model, [0] * 8 + [3] * 8 + [0] * 8, 0.06)
+    assert keys[0] == 0 and all(8 < key <= 16 for key in keys[1:]) and len(keys) > 2
+
+
+def test_each_flow_is_computed_once_and_the_results_are_those_of_the_key_frames(model):
+    calls = count_calls(model.temporal.flow_network)
+    predictor = ErrorPredictor([1.0, 0, 0, 0], 0.0, max_interval=3)
+    schedule = AdaptiveSchedule(predictor, tolerance=1e6)
+    results = results_of(model, 'propagate', schedule=schedule)
+    assert len(calls) == 6
+    assert all_same(results, results_of(model, 'propagate', key_interval=3))
+
+
+def test_the_error_is_not_read_before_the_next_frame():
+    """Reading a number waits for the GPU; of a tensor on the meta device it is an error."""
+    image, flow = (torch.empty(1, c, *s, device='meta') for c, s in ((3, (32, 48)), (2, (4, 6))))
+    schedule, state = AdaptiveSchedule(BY_MOTION, tolerance=0.05), StreamState(distance=1)
+    schedule.observe(state, FlowField(image, image, flow, None))
+    assert state.notes
+    schedule.observe(state, flow_field(torch.full((1, 2, 4, 6), 1.0)))
+    assert schedule.is_key(state, {})
+    schedule.observe(state, flow_field(torch.zeros(1, 2, 4, 6)))
+    assert not schedule.is_key(state, {})
+
+
+def test_around_it_scene_cuts_are_seen_at_once(model):
+    frames = clip([0] * 12)
+    for data in frames[5:]:
+        data['inputs'] = [torch.full_like(data['inputs'][0], 20)]
+        data['inputs'][0][0, 20:, 40:] = 220
+    adaptive = AdaptiveSchedule(BY_MOTION, tolerance=0.05)
+    schedule = dict(type='SceneCutSchedule', base=adaptive)
+    assert keys_of(push(VideoEngine(model, 'sff-fast', schedule=schedule), frames)) == [0, 5]
+
+
+def scene(seed: int) -> np.ndarray:
+    """A picture (200, 300, 3) uint8 of smooth patches in a few colors."""
+    generator = np.random.default_rng(seed)
+    palette = generator.integers(0, 256, (5, 3))
+    patches = palette[generator.integers(0, 5, (10, 15))].astype(np.uint8)
+    return patches.repeat(20, 0).repeat(20, 1)
+
+
+def view(picture: np.ndarray, x: int = 0) -> torch.Tensor:
+    """A frame (3, 120, 160) of a picture."""
+    return torch.from_numpy(picture[40:160, x : x + 160].copy()).permute(2, 0, 1)
+
+
+def framed(image: torch.Tensor, **sizes) -> dict:
+    """A test batch of a frame."""
+    data = batch(0, 0)
+    data['inputs'] = [image]
+    shape = tuple(image.shape[-2:])
+    data['data_samples'][0].set_metainfo(dict(ori_shape=shape, img_shape=shape, **sizes))
+    return data
+
+
+def change(first: torch.Tensor, second: torch.Tensor) -> float:
+    return scene_change(frame_signature(framed(first)), frame_signature(framed(second)))
+
+
+def test_the_same_frame_is_no_change_and_its_inverse_a_complete_one():
+    checks = np.kron([[0, 1], [1, 0]], np.ones((60, 80))).astype(np.uint8)
+    frame = torch.from_numpy(255 * checks).expand(3, -1, -1)
+    assert change(frame, frame) == 0
+    black = torch.zeros(3, 64, 64, dtype=torch.uint8)
+    assert change(black, black) == 0
+    # the colors are the same ones, so it is a motion for all that is known
+    assert change(frame, 255 - frame) == 0
+    red = frame * torch.tensor([1, 0, 0], dtype=torch.uint8)[:, None, None]
+    blue = (255 - frame) * torch.tensor([0, 0, 1], dtype=torch.uint8)[:, None, None]
+    assert change(red, blue) > 0.6
+
+
+@pytest.mark.parametrize('seed', range(5))
+def test_a_cut_is_far_above_the_threshold_and_motion_light_and_noise_below(seed):
+    picture, other = scene(seed), scene(seed + 100)
+    still = view(picture)
+    assert change(still, view(other)) > 0.3
+    assert change(still, view(picture, 8)) < 0.15  # a twentieth of the frame in one step
+    darker = (still * 0.8).to(torch.uint8)
+    assert change(still, darker) < 0.1
+    noise = torch.randint(-8, 9, still.shape, generator=torch.Generator().manual_seed(seed))
+    assert change(still, (still.int() + noise).clamp(0, 255).to(torch.uint8)) < 0.1
+
+
+def test_padding_does_not_hide_a_cut():
+    """The frame of 120 x 160 is scaled by 0.5 and padded to 160 x 160, as RTMDet's and YOLOX's pipelines do."""
+
+    def padded(image):
+        frame = torch.full((3, 160, 160), 114, dtype=torch.uint8)
+        frame[:, :60, :80] = image
+        return dict(framed(frame, scale_factor=(0.5, 0.5)))
+
+    pictures = [view(scene(seed))[:, ::2, ::2] for seed in (0, 100)]
+    batches = [padded(picture) for picture in pictures]
+    for data in batches:
+        data['data_samples'][0].set_metainfo(dict(ori_shape=(120, 160)))
+    whole = change(*pictures)
+    assert scene_change(*map(frame_signature, batches)) == pytest.approx(whole)
+    batches[0]['inputs'] = [batches[0]['inputs'][0].float()]  # CenterNet's pipeline
+    assert scene_change(*map(frame_signature, batches)) == pytest.approx(whole)
+
+
+def cut_frames(lengths: tuple[int, ...]) -> list[dict]:
+    """Test batches of one video that is cut together from scenes."""
+    frames = []
+    for number, length in enumerate(lengths):
+        picture = scene(number)
+        for index in range(length):
+            data = batch(0, len(frames))
+            data['inputs'] = [view(picture, 2 * index)[:, :64, :96].contiguous()]
+            frames.append(data)
+    return frames
+
+
+@pytest.mark.parametrize('method', ['propagate', 'copy', 'sff-fast'])
+def test_cuts_become_key_frames_at_once_and_the_interval_begins_anew(model, method):
+    frames = cut_frames((6, 3, 7))
+    results = push(VideoEngine(model, method, schedule=SceneCutSchedule(4)), frames)
+    assert keys_of(results) == [0, 4, 6, 9, 13]
+    assert same(results[6], push(VideoEngine(model, 'frame'), frames[6:7])[0])
+
+
+@pytest.mark.parametrize('method', ['centered', 'interpolate', 'coast', 'blend'])
+@pytest.mark.parametrize('smooth_scores', [0, 4])
+def test_the_scenes_of_a_video_do_not_see_each_other(model, method, smooth_scores):
+    """The frames of each scene have the results of a video that holds this scene alone."""
+    frames, expected = cut_frames((8, 7)), []
+    for scene_frames in (frames[:8], frames[8:]):
+        alone = VideoEngine(model, method, key_interval=4, smooth_scores=smooth_scores)
+        expected += push(alone, scene_frames)
+    engine = VideoEngine(model, method, schedule=SceneCutSchedule(4), smooth_scores=smooth_scores)
+    results = push(engine, frames)
+    assert [r.frame_id for r in results] == list(range(15))
+    assert all_same(results, expected)
+
+
+@pytest.mark.parametrize(
+    ('method', 'schedule', 'videos'),
+    [
+        ('copy', SceneCutSchedule(100), (cut_frames((3, 3)), cut_frames((6,)))),
+        (
+            'sff-fast',
+            AdaptiveSchedule(BY_MOTION, tolerance=0.05),
+            (clip([0] * 10), clip([3] * 10)),
+        ),
+    ],
+)
+def test_streams_share_no_notes(model, method, schedule, videos):
+    alone = [keys_of(push(VideoEngine(model, method, schedule=schedule), v)) for v in videos]
+    assert alone[0] != alone[1]
+    engine = VideoEngine(model, method, schedule=schedule)
+    states, keys = [engine.open(), engine.open()], [[], []]
+    for pair in zip(*videos, strict=True):
+        for stream, found in enumerate(engine.push_batch(copy.deepcopy(pair), states)):
+            keys[stream] += keys_of(found)
+    assert keys == alone
+
+
+@pytest.mark.parametrize('threshold', [0, 1.5])
+def test_bad_thresholds_are_refused(threshold):
+    with pytest.raises(ScheduleError, match=str(threshold)):
+        SceneCutSchedule(10, threshold)
