@@ -28,7 +28,7 @@ from semidff.evaluation import Detections
 from semidff.evaluation.metrics import agreement
 from semidff.inference import FixedSchedule, MethodError, VideoEngine
 from semidff.inference.loading import frame_pipeline
-from semidff.inference.methods import boxes, propagation
+from semidff.inference.methods import boxes
 from tests.damaged_video import write_video
 from tests.tiny_video import (
     CLASSES,
@@ -160,8 +160,7 @@ def test_work_at_key_frames_is_timed(clip, model, monkeypatch):
         time.sleep(0.5)
         return link(*args)
 
-    for module in (boxes, propagation):
-        monkeypatch.setattr(module, 'link', slow)
+    monkeypatch.setattr(boxes, 'link', slow)
     methods = ('interpolate', 'centered', 'blend')
     points = [OperatingPoint(method, 5) for method in methods]
     report = measure_operating_points(model, [clip], points, rounds=1, min_score=0.0)
