@@ -42,10 +42,8 @@ class Step:
         name: Unique name, with the seed's folder where there are several seeds (``seed0/flow``).
         kind: 'train' (can be resumed), 'row' (evaluation), 'speed' (measurement) or 'command'.
         command: The program and its arguments, without the interpreter.
-        needs: Names of the steps that must be done before.
         config: The model config; empty if there is none.
         checkpoint: A checkpoint that no step writes; empty if there is none.
-        environment: Names and values of variables that the process gets.
         alone: Whether no other step may run at the same time.
     """
 
@@ -118,10 +116,13 @@ class Experiment:
         known = {table for row in rows for table in row.tables}
         if unknown := sorted(set(tables) - known):
             raise ExperimentError(f'no row is in table {unknown[0]!r}; there are {sorted(known)}')
-        found = [row for row in rows if set(tables) & row.tables.keys()]
-        groups = {row.group for row in found}
-        found += [row for row in rows if row.group in groups and row.method in ('frame', 'copy')]
-        return [row.name for row in found]
+        groups = {row.group for row in rows if set(tables) & row.tables.keys()}
+        return [
+            row.name
+            for row in rows
+            if set(tables) & row.tables.keys()
+            or (row.group in groups and row.method in ('frame', 'copy'))
+        ]
 
     def speed_file(self, group: str) -> Path:
         """Return the file with the speeds of a group's rows."""
@@ -157,22 +158,25 @@ def load_experiment(
     work_dir: str | None = None,
     cfg_options: Mapping[str, Any] | None = None,
 ) -> Experiment:
-    """Read an experiment config and lay it out, see :func:`build_experiment`.
+    """Read an experiment config and lay it out.
 
     Args:
         methods: Known methods of ``tools/test.py``.
         work_dir: Replaces the config's ``work_dir``.
         cfg_options: Replace settings of the config (``seeds``, ``key_intervals``, ...).
+
+    Raises:
+        ExperimentError: If an entry is invalid.
     """
     config = read_file(installed_file(path), import_custom_modules=False)
     config.merge_from_dict(dict(cfg_options or {}))
     # names with an underscore are the config's own helpers
     settings = {k: v for k, v in config.to_dict().items() if not k.startswith('_')}
     settings |= {} if work_dir is None else {'work_dir': work_dir}
-    return _call(build_experiment, path, methods=methods, **settings)
+    return _call(_lay_out, path, methods=methods, **settings)
 
 
-def build_experiment(
+def _lay_out(
     methods: Collection[str],
     work_dir: str,
     steps: Sequence[Mapping[str, Any]] = (),
@@ -183,14 +187,7 @@ def build_experiment(
     cfg_options: Mapping[str, Any] | None = None,
     report: str = 'table',
 ) -> Experiment:
-    """Lay out an experiment from the settings of a config, which docs/experiments.md explains.
-
-    Args:
-        methods: Known methods of ``tools/test.py``.
-
-    Raises:
-        ExperimentError: If an entry is invalid; the message names it.
-    """
+    """Lay out an experiment from the settings of a config, which docs/experiments.md explains."""
     for kind, entries in (('step', steps), ('row', rows)):
         names = [str(entry.get('name')) for entry in entries]
         for name in names:
@@ -212,7 +209,7 @@ def build_experiment(
     for seed in seeds:
         home = f'seed{seed}/' if len(seeds) > 1 else ''
         names = {e['name']: e['name'] if e.get('shared') else home + e['name'] for e in steps}
-        layout = _SeedLayout(Path(work_dir), seed, home, names, dict(cfg_options or {}), every)
+        layout = _Seed(Path(work_dir), seed, home, names, dict(cfg_options or {}), every)
         for entry in steps:
             if seed == seeds[0] or not entry.get('shared'):
                 _call(layout.add_step, f'step {entry["name"]}', **entry)
@@ -225,11 +222,11 @@ def build_experiment(
 
 
 @dataclass
-class _SeedLayout:
-    """Builder of one seed's steps and evaluations.
+class _Seed:
+    """One seed of an experiment that is laid out.
 
     Attributes:
-        home: The seed's folder in the experiment's.
+        home: Its folder in the experiment's.
         names: Names of the steps with the seed's folder.
         steps: Those of all seeds so far.
     """
@@ -257,8 +254,8 @@ class _SeedLayout:
         name = self.names[name]
         options = {'randomness.seed': self.seed, **self.cfg_options, **(cfg_options or {})}
         options['default_hooks.last_checkpoint.type'] = 'LastCheckpointHook'
-        found = self._needs(name, needs, options if train else command)
-        if shared and (own := [need for need in found if need not in self.names]):
+        needs = self._needs(name, needs, options if train else command)
+        if shared and (own := [need for need in needs if need not in self.names]):
             raise ExperimentError(f'is shared by all seeds, but needs {own}')
         if train:
             folder = str(self.work_dir / name)
@@ -266,7 +263,7 @@ class _SeedLayout:
         else:
             command = [self._fill(str(argument)) for argument in command]
         kind = 'train' if train else 'command'
-        self.steps[name] = replace(self._step(name, kind, command, found, train), alone=alone)
+        self.steps[name] = self._step(name, kind, command, needs, train, alone=alone)
 
     def evaluate(
         self, row: Row, intervals: Sequence[int], render: Mapping[str, Any] | None
@@ -286,21 +283,26 @@ class _SeedLayout:
                 command += ['--render', str(folder / 'videos'), '--render-videos', videos]
             command += self._options(options)
             needs = self._needs(name, row.needs, [row.checkpoint, options])
-            step = self._step(name, 'row', command, needs, row.config)
-            step = replace(step, checkpoint='' if needs else checkpoint)
+            foreign = '' if needs else checkpoint
+            step = self._step(name, 'row', command, needs, row.config, checkpoint=foreign)
             found.append(Evaluation(row, interval, self.seed, step))
         return found
 
     def _step(
-        self, name: str, kind: str, command: Sequence[str], needs: Sequence[str], config: str
+        self,
+        name: str,
+        kind: str,
+        command: Sequence[str],
+        needs: Sequence[str],
+        config: str,
+        **more: Any,
     ) -> Step:
         if config and not Path(installed_file(config)).is_file():
             raise ExperimentError(f'there is no config {config}')
         own = {'EXPERIMENT_DIR': self.work_dir, 'RUN_DIR': self.work_dir / self.home}
         # Without steps, the configs refer to another experiment, whose folders the user may have set.
-        variables = tuple((key, str(value)) for key, value in own.items() if self.names)
-        folder = self.work_dir / name
-        return Step(name, kind, tuple(command), folder, tuple(needs), config, environment=variables)
+        more['environment'] = tuple((k, str(value)) for k, value in own.items() if self.names)
+        return Step(name, kind, tuple(command), self.work_dir / name, tuple(needs), config, **more)
 
     def _needs(self, own: str, listed: Sequence[str], texts: Any) -> list[str]:
         """Return the full names of the steps that are listed, and of those named in braces in ``texts``."""
@@ -348,9 +350,9 @@ def config_text(path: str, environment: Sequence[tuple[str, str]] = ()) -> str:
     """
     before, logger = dict(os.environ), MMLogger.get_current_instance()
     level = logger.level
+    os.environ.update(environment)
+    logger.setLevel('WARNING')  # without mmengine's message for each variable
     try:
-        os.environ.update(environment)
-        logger.setLevel('WARNING')  # without a message for each variable; some are printed
         with contextlib.redirect_stdout(io.StringIO()):
             config = read_file(installed_file(path), import_custom_modules=False)
     finally:
@@ -408,14 +410,17 @@ def load_runs(
     groups: dict[str, str] = {}  # named after their first row; the first has no name
     for detector, row in rows:
         row['group'] = groups.setdefault(detector, row['name'] if groups else '')
-    settings = dict(
-        report='curve', key_intervals=[1, 2, 5, 10, 15, 20], cfg_options=dict(cfg_options or {})
-    )
+    settings = dict(cfg_options or {})
     if distances:
-        settings |= dict(report='distances', key_intervals=[10])
-        settings['cfg_options']['test_cfg.protocol'] = 'pairs'
-    settings |= dict(key_intervals=key_intervals) if key_intervals else {}
-    return build_experiment(methods, work_dir, rows=[row for _, row in rows], **settings)
+        settings['test_cfg.protocol'] = 'pairs'
+    return _lay_out(
+        methods,
+        work_dir,
+        rows=[row for _, row in rows],
+        key_intervals=key_intervals or ([10] if distances else [1, 2, 5, 10, 15, 20]),
+        cfg_options=settings,
+        report='distances' if distances else 'curve',
+    )
 
 
 def _label(row: Row, key_interval: int | None) -> str:

@@ -15,10 +15,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from queue import SimpleQueue
+from typing import Any
 
 import torch
 
@@ -35,7 +37,6 @@ from .tables import Measurement, build_tables
 ROOT = Path(__file__).resolve().parents[2]
 STAMP = '.stamp.json'
 PRODUCTS = {'train': 'last.pth', 'row': 'metrics.json', 'speed': 'speed.json'}
-POLL_SECONDS = 0.1
 GRACE_SECONDS = 5.0
 MAX_SPREAD = 0.2  # relative interquartile range above which a measured speed is not shown
 THREAD_VARIABLES = ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS')
@@ -45,51 +46,39 @@ class StepFailed(RuntimeError):
     """A step failed; the message has the last lines of its log and the log's path."""
 
 
-class Job(NamedTuple):
-    """A step that runs.
-
-    Attributes:
-        mark: Hash of the step's definition.
-        place: Number of the job among those that run at the same time; it chooses the GPU.
-        started: Reading of the monotonic clock.
-    """
-
-    step: Step
-    process: subprocess.Popen
-    mark: str
-    place: int
-    log: Path
-    started: float
-
-
 class ExperimentRunner:
     """Runs the steps of an experiment that are not done yet.
 
     Args:
         jobs: How many steps may run at the same time.
+
+    Attributes:
+        stamps: Those of the steps that are done, by name.
     """
 
     def __init__(self, experiment: Experiment, jobs: int = 2) -> None:
-        if jobs < 1:
-            raise ExperimentError(f'jobs = {jobs}: expected at least 1')
         self.experiment, self.jobs = experiment, jobs
         self.steps = [*experiment.steps, *(e.step for e in experiment.evaluations)]
+        self.stamps: dict[str, dict[str, Any]] = {}
         self._text = cache(config_text)
-        self.stamps: dict[str, dict[str, Any]] = {}  # of the steps that are done
+        self._processes: list[subprocess.Popen] = []
+        self._places: SimpleQueue[int] = SimpleQueue()  # each chooses a GPU
+        for place in range(jobs):
+            self._places.put(place)
         self._look_for_results()
 
     def _look_for_results(self) -> None:
         self.stamps.clear()
         for step in self.steps:
-            self._look(step)
+            self._is_done(step)
         evaluated = [e for e in self.experiment.evaluations if e.step.name in self.stamps]
         for step in self.experiment.speed_steps(evaluated):
-            self._look(step)
+            self._is_done(step)
 
-    def _look(self, step: Step) -> bool:
+    def _is_done(self, step: Step) -> bool:
         """Return whether a step is done, and remember its stamp."""
         stamp = _read_stamp(step)
-        complete = stamp.get('finished') and (step.folder / PRODUCTS.get(step.kind, '')).exists()
+        complete = stamp.get('finished') and _product(step).exists()
         if complete and self.stamps.keys() >= set(step.needs) and stamp['hash'] == self._hash(step):
             self.stamps[step.name] = stamp
             return True
@@ -131,7 +120,7 @@ class ExperimentRunner:
         speed = self.experiment.speed_steps(evaluated)
         steps = [step for step in self.steps if step.name in wanted]
         steps += [step for step in speed if wanted & set(step.needs)]
-        return [step for step in steps if not self._look(step)]
+        return [step for step in steps if not self._is_done(step)]
 
     def listing(self, only: Collection[str] = ()) -> str:
         """Return a line for each step: whether it is done, its kind, and the steps that it needs."""
@@ -155,40 +144,43 @@ class ExperimentRunner:
         if not self.select(only):
             print(f'Nothing to run: {len(self.stamps)} steps are done in {work_dir}', flush=True)
             return
-        with occupy(work_dir, 'experiment'):
+        with occupy(work_dir, 'experiment'), ThreadPoolExecutor(self.jobs) as pool:
             self._look_for_results()  # an earlier command may just have finished some
-            waiting = self.select(only)
-            total, running = len(waiting), []
+            waiting, running = self.select(only), {}
+            total = len(waiting)
             print(f'{total} steps to run in {work_dir}, {len(self.stamps)} done', flush=True)
             try:
                 while waiting or running:
                     for step in list(waiting):
-                        if self._may_start(step, running):
+                        if self._may_start(step, running.values()):
                             waiting.remove(step)
-                            running.append(self._start(step, {job.place for job in running}))
-                    time.sleep(POLL_SECONDS)
-                    for job in [job for job in running if job.process.poll() is not None]:
-                        running.remove(job)
-                        self._finish(job)
-                        took = clock(time.monotonic() - job.started)
+                            running[pool.submit(self._execute, step, self._hash(step))] = step
+                    for future in wait(running, return_when=FIRST_COMPLETED).done:
+                        step = running.pop(future)
+                        self.stamps[step.name], took = future.result()
                         count = total - len(waiting) - len(running)
-                        print(f'{job.step.name}: done in {took} ({count}/{total})', flush=True)
+                        print(f'{step.name}: done in {took} ({count}/{total})', flush=True)
             finally:
-                _stop([job.process for job in running])
+                self._stop(running)
 
-    def _may_start(self, step: Step, running: Sequence[Job]) -> bool:
-        alone = step.alone or any(job.step.alone for job in running)
+    def _may_start(self, step: Step, running: Collection[Step]) -> bool:
+        alone = step.alone or any(other.alone for other in running)
         free = not running if alone else len(running) < self.jobs
         return free and self.stamps.keys() >= set(step.needs)
 
-    def _start(self, step: Step, taken: Collection[int]) -> Job:
-        """Start a step; a training goes on if it was interrupted, other incomplete results are removed."""
-        mark, stamp = self._hash(step), _read_stamp(step)
+    def _execute(self, step: Step, mark: str) -> tuple[dict[str, Any], str]:
+        """Run a step to its end; return its stamp and the time that it took.
+
+        A training goes on if it was interrupted; other incomplete results are removed.
+
+        Args:
+            mark: Hash of the step's definition.
+        """
+        start, stamp = time.monotonic(), _read_stamp(step)
         resume = step.kind == 'train' and stamp.get('hash') == mark and not stamp['finished']
         if stamp and not resume:
             shutil.rmtree(step.folder)
         write_json(dict(hash=mark, finished=None), step.folder / STAMP)
-        place = min(set(range(self.jobs)) - set(taken))
         log = self.experiment.work_dir / 'logs' / f'{step.name}.log'
         log.parent.mkdir(parents=True, exist_ok=True)
         command = [*step.command, *(['--resume'] if resume else [])]
@@ -198,8 +190,7 @@ class ExperimentRunner:
             command = [sys.executable, str(own), *command[1:]]
         elif command[0] == 'python':
             command[0] = sys.executable
-        path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get('PYTHONPATH')])])
-        variables = {'PYTHONUNBUFFERED': '1', 'PYTHONPATH': path, **self._places(step, place)}
+        place = self._places.get()
         with log.open('ab' if resume else 'wb') as output:
             # the command as a user would type it, to repeat a step by hand
             settings = [f'{name}={shlex.quote(value)}' for name, value in step.environment]
@@ -210,39 +201,49 @@ class ExperimentRunner:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **dict(step.environment), **variables},
+                env={**os.environ, **dict(step.environment), **self._variables(step, place)},
                 start_new_session=True,
             )
+            self._processes.append(process)
         print(f'{step.name}: {"continued" if resume else "started"}, log in {log}', flush=True)
-        return Job(step, process, mark, place, log, time.monotonic())
+        status = process.wait()
+        self._processes.remove(process)
+        self._places.put(place)
+        if status or not _product(step).exists():
+            problem = f'exit status {status}' if status else f'no {_product(step)} was written'
+            # of a progress bar the last state
+            lines = log.read_text(errors='replace').rstrip().split('\n')[-20:]
+            end = '\n'.join(line.split('\r')[-1].rstrip() for line in lines)
+            raise StepFailed(f'{step.name} failed: {problem}; the end of its log, {log}:\n{end}')
+        stamp = dict(hash=mark, finished=time.time())
+        write_json(stamp, step.folder / STAMP)
+        return stamp, clock(time.monotonic() - start)
 
-    def _places(self, step: Step, place: int) -> dict[str, str]:
-        """Return the variables that set a step's CPU threads, unless the user has set them, and its GPU of several."""
-        variables = {}
+    def _variables(self, step: Step, place: int) -> dict[str, str]:
+        """Return the environment of a step: CPU threads, unless the user has set them, and its GPU of several."""
+        path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get('PYTHONPATH')])])
+        variables = {'PYTHONUNBUFFERED': '1', 'PYTHONPATH': path}
         if not any(name in os.environ for name in THREAD_VARIABLES):
             cores = len(os.sched_getaffinity(0)) if sys.platform == 'linux' else os.cpu_count() or 1
             count = cores if step.alone else max(1, cores // self.jobs)
-            variables = dict.fromkeys(THREAD_VARIABLES, str(count))
+            variables |= dict.fromkeys(THREAD_VARIABLES, str(count))
         listed = os.environ.get('CUDA_VISIBLE_DEVICES')
         gpus = listed.split(',') if listed else range(torch.cuda.device_count())
         if len(gpus) > 1:
             variables['CUDA_VISIBLE_DEVICES'] = str(gpus[place % len(gpus)])
         return variables
 
-    def _finish(self, job: Job) -> None:
-        step, status = job.step, job.process.returncode
-        product = step.folder / PRODUCTS.get(step.kind, '')
-        if status or not product.exists():
-            problem = f'exit status {status}' if status else f'it ended without writing {product}'
-            lines = job.log.read_text(errors='replace').rstrip().split('\n')[-20:]
-            end = '\n'.join(
-                line.split('\r')[-1].rstrip() for line in lines
-            )  # of a progress bar the last state
-            raise StepFailed(
-                f'{step.name} failed: {problem}. The end of its log:\n{end}\nThe whole log: {job.log}'
-            )
-        self.stamps[step.name] = dict(hash=job.mark, finished=time.time())
-        write_json(self.stamps[step.name], step.folder / STAMP)
+    def _stop(self, running: Collection[Future]) -> None:
+        """Interrupt the running steps; after a few seconds, kill what remains, data workers too."""
+        processes = list(self._processes)
+        try:
+            for process in processes:
+                process.terminate()
+            wait(running, GRACE_SECONDS)
+        finally:
+            for process in {*processes, *self._processes}:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
 
     def measurements(self) -> list[Measurement]:
         """Read the metrics of the rows that have been evaluated so far.
@@ -259,7 +260,7 @@ class ExperimentRunner:
             if first and file.parent.name in self.stamps:  # the step is named after its folder
                 speed = json.loads(file.read_text())['rows'].get(one.label, {})
             busy = (speed.get('spread') or 0.0) > MAX_SPREAD
-            metrics = json.loads((one.step.folder / PRODUCTS['row']).read_text())
+            metrics = json.loads(_product(one.step).read_text())
             metrics |= {key: None if busy else speed.get(key) for key in ('fps', 'speed_up')}
             found.append(Measurement(one, metrics, busy))
         return found
@@ -281,28 +282,13 @@ class ExperimentRunner:
         return '\n'.join(texts)
 
 
+def _product(step: Step) -> Path:
+    return step.folder / PRODUCTS.get(step.kind, '')
+
+
 def _read_stamp(step: Step) -> dict[str, Any]:
     """Return the stamp of a step's folder; empty where there is none."""
     try:
         return json.loads((step.folder / STAMP).read_text())
     except FileNotFoundError:
         return {}
-
-
-def _stop(processes: Collection[subprocess.Popen]) -> None:
-    """Interrupt processes; kill those that have not ended after a few seconds, and workers that they left behind.
-
-    A killed training loses nothing but the iterations since its last checkpoint. A second Ctrl-C kills at once.
-    """
-    deadline = time.monotonic() + GRACE_SECONDS
-    try:
-        for process in processes:
-            process.terminate()
-        for process in processes:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(max(0.0, deadline - time.monotonic()))
-    finally:
-        for process in processes:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()

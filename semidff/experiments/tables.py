@@ -35,13 +35,7 @@ BUSY = 'The speed of rows with - varied too much: the machine was busy.'
 
 
 class Measurement(NamedTuple):
-    """Metrics of one evaluation.
-
-    Attributes:
-        metrics: Metrics of the test; mAP or mIoU in [0, 1], ``None`` or NaN where a value is undefined.
-            ``speed_up`` is the ratio of ``fps`` to that of *frame*.
-        busy: Whether the measured speed varied too much to be shown.
-    """
+    """Metrics of one evaluation, None or NaN where undefined; ``busy`` if its speed varied too much to be shown."""
 
     evaluation: Evaluation
     metrics: Mapping[str, float | None]
@@ -58,18 +52,13 @@ class Cell:
 
     @classmethod
     def of(cls, values: Sequence[float | None]) -> 'Cell':
-        """Summarize one value per seed; the deviation needs two."""
         defined = [value for value in values if value is not None]
         mean = statistics.fmean(defined) if defined else None
         sd = statistics.stdev(defined) if len(defined) > 1 else None
         return cls(mean, sd, tuple(values))
 
     def show(self, column: str, seeds: int = 1) -> str:
-        """Format the cell: shares in percent, mean ± deviation, '-' where it is undefined.
-
-        Args:
-            seeds: Number of seeds of the table; if the cell has fewer, their number is added in brackets.
-        """
+        """Format the cell; if it has fewer than the ``seeds`` of its table, their number is added in brackets."""
         if self.mean is None:
             return '-'
         factor, digits, unit = FORMATS.get(column, (100, 1, ''))
@@ -87,7 +76,6 @@ class Line(NamedTuple):
     Attributes:
         accuracy: ``mAP``, or ``mIoU`` of segmentation.
         cells: By column; of accuracies at distances from the key frame, by distance, and ``mean``.
-        busy: Whether a measured speed varied too much to be shown.
     """
 
     row: Row
@@ -124,22 +112,16 @@ class Table(NamedTuple):
     blocks: list[Block]
 
     def text(self) -> str:
-        """Format the table for the console."""
         parts = [f'{title}:\n{text_table(rows)}\n{note}' for title, rows, note in self.blocks]
         return '\n\n'.join(map(str.strip, parts)) + '\n'
 
     def markdown(self) -> str:
-        """Format the table in Markdown."""
         parts = [f'### {t}\n\n{markdown_table(rows)}\n\n{note}' for t, rows, note in self.blocks]
         return '\n\n'.join(map(str.strip, parts)) + '\n'
 
 
 def build_tables(measurements: Sequence[Measurement], report: str = 'table') -> list[Table]:
-    """Build the table of an experiment and, where there are metrics of each video, the videos' tables.
-
-    Args:
-        report: What the experiment reports, see :class:`~.experiment.Experiment`.
-    """
+    """Build the table of an experiment's ``report`` and, where there are metrics of each video, the videos' tables."""
     if report == 'distances':
         lines = [distance_line(item) for item in measurements]
         return [Table('', lines, [distance_block(lines)])]
@@ -162,9 +144,6 @@ def build_lines(measurements: Iterable[Measurement]) -> list[Line]:
 
     Gap recovery compares with *frame* and *copy* of the same group, seed and key-frame interval and is averaged over
     the seeds afterwards. It is undefined for a seed without these.
-
-    Raises:
-        ValueError: If a metric is missing.
     """
     references: dict[tuple, float | None] = {}
     figures: dict[tuple[str, int | None], list[tuple[Measurement, dict]]] = {}
@@ -173,8 +152,7 @@ def build_lines(measurements: Iterable[Measurement]) -> list[Line]:
         columns = SEGMENTATION if 'seg/mIoU' in item.metrics else DETECTION
         if missing := [key for key in columns.values() if key not in item.metrics]:
             raise ValueError(
-                f'row {one.label!r} (seed {one.seed}) has no {missing[0]!r}; its metrics are {sorted(item.metrics)}. '
-                'Does its test_evaluator compute it?'
+                f'row {one.label!r} (seed {one.seed}) has no {missing[0]!r}; its metrics are {sorted(item.metrics)}'
             )
         own = {column: _defined(item.metrics[key]) for column, key in columns.items()}
         key = row.group, row.method, one.key_interval, one.seed
@@ -183,20 +161,16 @@ def build_lines(measurements: Iterable[Measurement]) -> list[Line]:
     lines = []
     for (_, interval), members in figures.items():
         for item, own in members:
-            group, seed = item.evaluation.row.group, item.evaluation.seed
-            frame = references.get((group, 'frame', None, seed))
-            copy = references.get((group, 'copy', interval, seed))
+            row, seed = item.evaluation.row, item.evaluation.seed
+            frame = references.get((row.group, 'frame', None, seed))
+            copy = references.get((row.group, 'copy', interval, seed))
             scores = next(iter(own.values())), frame, copy
-            defined = item.evaluation.row.method != 'frame' and None not in scores
+            defined = row.method != 'frame' and None not in scores
             own['gap recovery'] = _defined(gap_recovery(*scores)) if defined else None
-        row, seeds = (
-            members[0][0].evaluation.row,
-            tuple(item.evaluation.seed for item, _ in members),
-        )
-        columns = list(members[0][1])
-        cells = {column: Cell.of([own[column] for _, own in members]) for column in columns}
+        seeds = tuple(item.evaluation.seed for item, _ in members)
+        cells = {column: Cell.of([own[column] for _, own in members]) for column in own}
         busy = any(item.busy for item, _ in members)
-        lines.append(Line(row, interval, seeds, columns[0], cells, busy))
+        lines.append(Line(row, interval, seeds, next(iter(own)), cells, busy))
     return lines
 
 
@@ -262,17 +236,13 @@ def distance_line(item: Measurement) -> Line:
     """Return the accuracies at distances 0, 1, ... from the key frame, of a test with protocol ``pairs`` (DFF 5.2).
 
     *frame* has one value. The cell ``mean`` is the mean over the distances: the accuracy at a key frame every l frames.
-
-    Raises:
-        ValueError: If the test has computed none.
     """
     row = item.evaluation.row
     found = [(AT_DISTANCE.fullmatch(key), value) for key, value in item.metrics.items()]
     values = {int(match[2]): _defined(value) for match, value in found if match}
     if not values:
         raise ValueError(
-            f'row {row.name!r} has no mAP at distances (vid/mAP_at/0, ...); its metrics are '
-            f"{sorted(item.metrics)}. Is VIDMetric or VideoIoUMetric the config's test_evaluator?"
+            f'row {row.name!r} has no mAP at distances (vid/mAP_at/0, ...); its metrics are {sorted(item.metrics)}'
         )
     cells: dict[Any, Cell] = {d: Cell.of([values[d]]) for d in sorted(values)}
     cells['mean'] = Cell.of([Cell.of(list(values.values())).mean])

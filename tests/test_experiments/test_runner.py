@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import time
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -110,39 +109,11 @@ def test_a_failed_step_stops_the_experiment_and_is_continued(tmp_path):
     assert Path('out/stage_one/last.pth').read_text().startswith('0 ')
 
 
-def test_an_interrupted_training_is_not_continued_after_another_run_of_what_it_needs(tmp_path):
-    experiment = make_project(tmp_path, two='broken = 2')
-    for _ in range(2):
-        with pytest.raises(StepFailed):
-            run(experiment)
-        shutil.rmtree('out/stage_one')
-    assert Path('out/stage_two/iter_1.pth').read_text().startswith('0 ')
-
-
-def test_a_training_of_the_user_is_neither_continued_nor_removed(tmp_path):
-    experiment = make_project(tmp_path)
-    own = Path('out/stage_one')
-    own.mkdir(parents=True)
-    (own / 'last_checkpoint').write_text('iter_1.pth')
-    (own / 'notes.txt').touch()
-    run(experiment)
-    assert (own / 'last.pth').read_text().startswith('0 ') and (own / 'notes.txt').exists()
-
-
 def test_a_step_without_its_product_has_failed(tmp_path):
     experiment = make_project(tmp_path)
     Path('tools/train.py').write_text('print("nothing")')
-    with pytest.raises(StepFailed, match=r'(?s)stage_one failed.*writing out/stage_one/last.pth'):
+    with pytest.raises(StepFailed, match='stage_one failed: no out/stage_one/last.pth was written'):
         run(experiment)
-
-
-def test_tools_of_another_project_in_the_current_folder_do_not_run(tmp_path, monkeypatch):
-    make_project(tmp_path)
-    experiment = make_project(tmp_path / 'mmdetection')
-    for name in ('train', 'test', 'analysis/speed'):
-        (tmp_path / f'mmdetection/tools/{name}.py').write_text("raise SystemExit('not ours')")
-    monkeypatch.chdir(tmp_path / 'mmdetection')
-    assert 'stage_two' in started(run(experiment))
 
 
 def test_seeds_repeat_what_is_not_shared(tmp_path):
@@ -181,12 +152,11 @@ def test_listing_and_the_rows_of_tables(tmp_path):
     text = text.replace("method='propagate')", "method='propagate', tables={'3b': 58})")
     experiment = load(make_project(tmp_path, text))
     compared = ['rows/frame', 'rows/copy/l5', 'rows/copy/l10']
-    own = ['rows/two-step/l5', 'rows/two-step/l10']
-    for tables, rows in ((['1'], compared), (['3b'], compared + own)):
-        lines = ExperimentRunner(experiment).listing(experiment.rows_of(tables)).splitlines()
-        assert lines[1] == 'to run    stage_one (train, needs dataset)'
-        chosen = [line.split()[2] for line in lines if line.startswith('to run')]
-        assert chosen == ['dataset', *['stage_one', 'stage_two'][: len(rows) // 2], *rows, 'speed']
+    lines = ExperimentRunner(experiment).listing(experiment.rows_of(['1'])).splitlines()
+    assert lines[1] == 'to run    stage_one (train, needs dataset)'
+    chosen = [line.split()[2] for line in lines if line.startswith('to run')]
+    assert chosen == ['dataset', 'stage_one', *compared, 'speed']
+    assert set(experiment.rows_of(['3b'])) == {'frame', 'copy', 'two-step'}
     with pytest.raises(ExperimentError, match=r"table '5'; there are \['1', '3a', '3b'\]"):
         experiment.rows_of(['5'])
     assert not Path('out').exists()
@@ -228,20 +198,12 @@ def test_threads_gpus_and_steps_that_run_alone(tmp_path, monkeypatch):
     assert Path('d').read_text().split()[0] == '7'
 
 
-def start_command(experiment: Path, ready: str) -> BaseProcess:
-    """Start the tool and return its process when it has written a file."""
-    process = start(run_tool, str(experiment), output=Path('printed.txt'))
-    deadline = time.monotonic() + 300
-    while not Path(ready).exists():
-        assert process.is_alive(), Path('printed.txt').read_text()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    return process
-
-
 def test_the_command_is_interrupted_continued_and_writes_the_table(tmp_path, capsys):
     experiment = make_project(tmp_path, two='iters = 400; pause = 0.1')
-    process = start_command(experiment, 'out/stage_two/iter_2.pth')
+    process = start(run_tool, str(experiment), output=Path('printed.txt'))
+    while not Path('out/stage_two/iter_2.pth').exists():
+        assert process.is_alive(), Path('printed.txt').read_text()
+        time.sleep(0.05)
     with pytest.raises(FolderInUse, match='out: another experiment works in this folder'):
         run(experiment)
     os.kill(process.pid, signal.SIGINT)
@@ -259,36 +221,6 @@ def test_the_command_is_interrupted_continued_and_writes_the_table(tmp_path, cap
     lines = {e['row']: e for e in json.loads(Path('out/table.json').read_text())}
     assert lines['two-step']['gap recovery']['mean'] == pytest.approx(0.8)
     assert Path('out/table.png').stat().st_size > 10_000
-
-
-def test_a_killed_command_is_not_complete(tmp_path):
-    code = 'import pathlib, sys, time\npathlib.Path(sys.argv[1]).touch()\ntime.sleep(60)'
-    experiment = commands(tmp_path, python('a', code, 'out/a/half'))
-    process = start_command(experiment, 'out/a/half')
-    process.terminate()
-    process.join()
-    code = 'import pathlib, sys\nassert not pathlib.Path(sys.argv[1]).exists()'
-    assert started(run(commands(tmp_path, python('a', code, 'out/a/half')))) == {'a'}
-
-
-def test_steps_that_ignore_signals_are_killed(tmp_path, monkeypatch):
-    monkeypatch.setattr('semidff.experiments.runner.GRACE_SECONDS', 0.5)
-    stubborn = (
-        'import os, pathlib, signal, sys, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n'
-        'child = os.fork()\n'  # as a data worker
-        'pathlib.Path("worker" if not child else "ready").write_text(str(os.getpid()))\ntime.sleep(60)'
-    )
-    fails = (
-        'import pathlib, sys, time\n'
-        'while not all(pathlib.Path(n).exists() for n in ("ready", "worker")):\n    time.sleep(0.1)\n'
-        'time.sleep(0.2)\nsys.exit(1)'
-    )
-    with pytest.raises(StepFailed, match='b failed'):
-        run(commands(tmp_path, python('a', stubborn), python('b', fails)))
-    time.sleep(0.2)
-    for file in ('ready', 'worker'):
-        status = Path(f'/proc/{Path(file).read_text()}/stat')
-        assert not status.exists() or status.read_text().rsplit(')', 1)[1].split()[0] == 'Z'
 
 
 def test_tables_of_videos_are_written_in_the_folder_of_the_experiment(tmp_path):

@@ -54,16 +54,12 @@ def lines(measured=MEASURED):
     return {line.row.name: line for line in build_lines(measured)}
 
 
-def test_means_and_deviations_over_seeds():
+def test_means_and_deviations_over_seeds_and_comparisons_within_a_seed():
     found = lines()
     assert found['frame'].cells['mAP'].mean == pytest.approx(0.85)
     # sample deviation of two values: |a - b| / sqrt(2)
     assert found['frame'].cells['mAP'].sd == pytest.approx(0.1 / 2**0.5)
     assert found['two-step'].seeds == (0, 1)
-
-
-def test_comparisons_are_made_within_a_seed():
-    found = lines()
     cells = found['two-step'].cells
     # seed 0: (0.85 - 0.4) / (0.9 - 0.4) = 0.9; seed 1: (0.7 - 0.4) / (0.8 - 0.4) = 0.75
     assert cells['gap recovery'].values == pytest.approx((0.9, 0.75))
@@ -72,6 +68,8 @@ def test_comparisons_are_made_within_a_seed():
     assert found['copy'].cells['gap recovery'].mean == pytest.approx(0.0)
     assert found['frame'].cells['speed-up'].mean == pytest.approx(1.0)
     assert found['frame'].cells['gap recovery'].mean is None
+    line = found['copy'].as_json()
+    assert line['fast'] == {'mean': None, 'sd': None, 'values': (None, None)}
 
 
 def test_rows_are_compared_within_their_group():
@@ -101,15 +99,14 @@ def test_undefined_values_are_left_out():
 def test_missing_metrics_are_named():
     with pytest.raises(ValueError, match="row 'x/l5' .* has no 'vid/mAP'; its metrics are"):
         build_lines([measurement('x', 'copy', 5, 0, {'fps': 1.0, 'speed_up': None})])
-    with pytest.raises(ValueError, match="row 'a' has no mAP at distances"):
-        distance_line(measurement('a', 'propagate', 3, 0, {'vid/mAP': 0.5}))
 
 
 def test_how_cells_look():
-    assert Cell.of([0.5, 0.6]).show('mAP') == '55.0 ± 7.1'
-    assert Cell.of([0.884]).show('gap recovery') == '88.4 %'
-    assert Cell.of([3.456]).show('speed-up') == '3.46×'
-    assert Cell.of([None]).show('fast') == '-'
+    cells = [
+        (Cell.of([0.5, 0.6]), 'mAP'), (Cell.of([0.884]), 'gap recovery'),
+        (Cell.of([3.456]), 'speed-up'), (Cell.of([None]), 'fast'),
+    ]  # fmt: skip
+    assert [cell.show(column) for cell, column in cells] == ['55.0 ± 7.1', '88.4 %', '3.46×', '-']
 
 
 def test_text_and_markdown_have_a_block_for_each_interval():
@@ -121,12 +118,6 @@ def test_text_and_markdown_have_a_block_for_each_interval():
     assert [line[0] for line in cells(blocks[1])[1:]] == ['frame', 'copy']
     assert '| two-step | 77.5 ± 10.6 | ' in table.markdown()
     assert table.markdown().startswith('### A key frame every 10 frames')
-
-
-def test_lines_for_files():
-    found = [line.as_json() for line in build_lines(MEASURED)]
-    assert found[-1]['gap recovery']['values'] == pytest.approx([0.9, 0.75])
-    assert found[1]['fast'] == {'mean': None, 'sd': None, 'values': (None, None)}
 
 
 def test_figures_of_fewer_seeds_are_marked():
@@ -204,13 +195,3 @@ def test_undefined_accuracies_at_distances():
     metrics = {'vid/mAP': 0.5, 'vid/mAP_at/0': 0.5, 'vid/mAP_at/10': None, 'vid/mAP_at/2': 0.3}
     line = distance_line(measurement('a', 'propagate', 3, 0, metrics)).as_json()
     assert line['mAP_at'] == [0.5, 0.3, None] and line['mean'] == pytest.approx(0.4)
-
-
-def test_the_legend_has_rows_without_speed(tmp_path, monkeypatch):
-    names = []
-    monkeypatch.setattr(
-        'matplotlib.figure.Figure.legend', lambda *given, **_: names.extend(given[2])
-    )
-    measured = [*MEASURED, measure('reg', 'propagate', 10, 0, 0.7, None)]
-    draw_table(build_lines(measured), tmp_path / 'table.png')
-    assert names == ['frame', 'copy', 'two-step', 'reg']
