@@ -214,7 +214,9 @@ class ExperimentRunner:
             # of a progress bar the last state
             lines = log.read_text(errors='replace').rstrip().split('\n')[-20:]
             end = '\n'.join(line.split('\r')[-1].rstrip() for line in lines)
-            raise StepFailed(f'{step.name} failed: {problem}; the end of its log, {log}:\n{end}')
+            raise StepFailed(
+                f'{step.name} failed: {problem}. The end of its log:\n{end}\nThe whole log: {log}'
+            )
         stamp = dict(hash=mark, finished=time.time())
         write_json(stamp, step.folder / STAMP)
         return stamp, clock(time.monotonic() - start)
