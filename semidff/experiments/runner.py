@@ -205,7 +205,9 @@ class ExperimentRunner:
                 start_new_session=True,
             )
             self._processes.append(process)
-        print(f'{step.name}: {"continued" if resume else "started"}, log in {log}', flush=True)
+        state = 'continued' if resume else 'started'
+        # one write for each line, since several threads print
+        print(f'{step.name}: {state}, log in {log}\n', end='', flush=True)
         status = process.wait()
         self._processes.remove(process)
         self._places.put(place)
