@@ -30,17 +30,12 @@ def check_detector(
 
     Args:
         name: As for :func:`~semidff.utils.image_detectors.read_detector`.
-        checkpoint: Weights of the detector.
         size: Height and width of the network's input.
 
     Returns:
         By split point: ``boxes``, their number at l = 1, and ``deviation`` from the detector's own, in pixels or of
         scores; ``untrained``, the weights that the semantic loss should train but gives no gradient. In place of what
         is not supported, ``refused`` or ``semantic_refused`` with the reason.
-
-    Raises:
-        ConfigError: If there is no such detector.
-        CheckpointError: If the checkpoint does not fit.
     """
     init_default_scope('mmdet')
     config = read_detector(name, warn=False).model
@@ -55,17 +50,15 @@ def check_detector(
     ]
     for split in SPLITS:
         row = found[split] = {}
+        reason = 'refused'
         try:
             model = video_detector(detector, split)
             row['deviation'], row['boxes'] = box_deviation(detector, model, torch.cat(frames))
-        except (TypeError, ValueError, NotImplementedError) as error:
-            row['refused'] = str(error)
-            continue
-        try:
+            reason = 'semantic_refused'
             model = video_detector(detector, split, kind=SemiDFF)
             row['untrained'] = weights_without_gradient(model, *frames)
         except (TypeError, ValueError, NotImplementedError) as error:
-            row['semantic_refused'] = str(error)
+            row[reason] = str(error)
     return found
 
 
@@ -81,13 +74,10 @@ def video_detector(
     flow_width: float = 1 / 8,
     kind: type[VideoDetector] = VideoDetector,
 ) -> VideoDetector:
-    """Build a video detector around a copy of a detector.
+    """Build a video detector of class ``kind`` around a copy of a detector.
 
-    Args:
-        detector: The detector.
-        split: Name in :data:`SPLITS`. ``OutputSplit`` has a correction and, of two-stage detectors, few proposals.
-        flow_width: Width of FlowNetS, whose stride is 8 if the finest level has stride 8 or less.
-        kind: Class of the video detector.
+    The stride of FlowNetS is 8 if the finest level has stride 8 or less. ``OutputSplit`` has a correction and, of
+    two-stage detectors, few proposals.
     """
     fine = min(SpatialModule(detector).probe_levels()[1]) <= 8
     flow_network = dict(type='FlowNetS', width=flow_width, stride=8 if fine else 16)

@@ -116,19 +116,15 @@ class ComplexityReport(NamedTuple):
 
 @torch.no_grad()
 def measure_complexity(model: VideoDetector, height: int, width: int) -> ComplexityReport:
-    """Count the operations of each part of a video detector.
+    """Count the operations of each part of a video detector for a frame of ``height`` x ``width`` pixels.
 
-    Args:
-        model: With a :class:`~semidff.models.temporal.TemporalModule`; it is put into eval mode and frozen.
-        height, width: Size of a frame in pixels; the data preprocessor may pad it.
+    The data preprocessor may pad the frame. The model is put into eval mode and frozen.
 
     Raises:
-        ValueError: If there is no temporal module with a flow network, or the size is not positive.
+        ValueError: If there is no temporal module with a flow network.
     """
     if not model.has_temporal:
         raise ValueError('the model has no temporal module: give a stage-two config')
-    if height < 1 or width < 1:
-        raise ValueError(f'the size is {height} x {width}; it must be positive')
     # PyTorch's counter would ask for gradients of weights that modules take as inputs (Deformable DETR's queries).
     temporal = model.eval().requires_grad_(False).temporal
     if not hasattr(temporal, 'flow_network'):
@@ -200,19 +196,14 @@ def compare_flow_networks(
     and more expensive than RTMDet-tiny.
 
     Args:
-        model: With a :class:`~semidff.models.temporal.TemporalModule`, whose other settings are kept; it is
-            put into eval mode.
+        model: With a :class:`~semidff.models.temporal.TemporalModule`, whose other settings are kept.
         frames: Two frames of a video, (H, W, 3) uint8, of the network's input size.
         key_intervals: Key-frame intervals l of the speed-ups.
-        rounds: Number of rounds.
         configs: Configs of flow networks.
 
     Returns:
         For each flow network: its config ``flow_network``, the multiply-adds ``flops`` of flow network and scale
         field, the part times ``ms``, the ``ratio`` r of DFF Eq. 5 and the ``speedups`` of Eq. 7 by l.
-
-    Raises:
-        ValueError: If there is no such temporal module.
     """
     own = model.eval().temporal
     if not isinstance(own, TemporalModule):
@@ -236,9 +227,8 @@ def compare_flow_networks(
     laps = take_turns({'model': partial(time_parts, model, batches), **tasks}, rounds)
     found = []
     for number, (config, module) in enumerate(zip(configs, modules, strict=True)):
-        times = PartTimes.medians(
-            [{**all_, **part} for all_, part in zip(laps['model'], laps[number], strict=True)]
-        )
+        rounds_of = zip(laps['model'], laps[number], strict=True)
+        times = PartTimes.medians([{**every, **own} for every, own in rounds_of])
         flops, _ = count(module.fields, *[module.prepare(key)] * 2)
         speedups = {length: times.bound(length) for length in key_intervals}
         line = dict(flow_network=config, flops=flops, ms=times._asdict(), ratio=times.ratio)
@@ -257,14 +247,12 @@ def comparison_text(candidates: Sequence[dict[str, Any]]) -> str:
     speedups = (f's at l = {length}' for length in candidates[0]['speedups'])
     rows = [('flow network', 'GFLOPs', 'F + S, ms', 'warp, ms', 'r', *speedups)]
     for one in candidates:
-        name, times = _written(one['flow_network']), one['ms']
-        numbers = (
-            f'{one["flops"] / 1e9:.3f}',
-            f'{times["flow_and_scale"]:.1f}',
-            f'{times["warp"]:.1f}',
+        ms, speedups = one['ms'], one['speedups'].values()
+        times = (f'{ms[part]:.1f}' for part in ('flow_and_scale', 'warp'))
+        flops, ratio = f'{one["flops"] / 1e9:.3f}', f'{one["ratio"]:.3f}'
+        rows.append(
+            (_written(one['flow_network']), flops, *times, ratio, *(f'{s:.2f}' for s in speedups))
         )
-        speedups = (f'{value:.2f}' for value in one['speedups'].values())
-        rows.append((name, *numbers, f'{one["ratio"]:.3f}', *speedups))
     best = recommended(candidates)
     advice = f'No flow network has r <= {MAX_RATIO}: the task network or the warp takes too long.'
     if best:

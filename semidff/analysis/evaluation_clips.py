@@ -35,11 +35,7 @@ class EvaluationClip(NamedTuple):
     files: tuple[str, ...] = ()
 
     def images(self) -> Iterator[np.ndarray]:
-        """Decode the frames, (H, W, 3) uint8.
-
-        Raises:
-            VideoError: If the video or an image cannot be read.
-        """
+        """Decode the frames, (H, W, 3) uint8."""
         if self.files:
             yield from map(read_image, self.files)
             return
@@ -73,10 +69,6 @@ def labeled_clips(
         labels: The json.
         images: Folder of the images; None: that of the json, or one beside it with its name.
         classes: Class names of the detector; None if it has none: those of the json.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is malformed, has other classes, or no box of these classes.
     """
     evaluator, beside = VIDEvaluator(str(labels), classes), Path(labels).with_suffix('')
     if not len(evaluator.truth.frames):
@@ -96,11 +88,7 @@ def labeled_clips(
 
 
 def labels_of(config: Config) -> tuple[str, str]:
-    """Return the COCO-VID json and the folder of images of a config's test data.
-
-    Raises:
-        ValueError: If the config has no test data.
-    """
+    """Return the COCO-VID json and the folder of images of a config's test data."""
     if not config.get('test_dataloader'):
         raise ValueError(f'{config.filename}: has no test data; give --videos or --labels')
     dataset = DATASETS.build(config.test_dataloader.dataset)

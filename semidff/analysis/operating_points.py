@@ -11,6 +11,8 @@ an operating point is (t_key + (l - 1) t_non_key) / l at its key-frame interval 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -70,7 +72,6 @@ class OperatingPoint(NamedTuple):
 
     @property
     def needs_temporal(self) -> bool:
-        """Whether the method runs the temporal module."""
         return method_class(self.run_as).uses_temporal
 
 
@@ -87,15 +88,9 @@ def grid_of_points(
     smooth: Sequence[int] = (0,),
 ) -> list[OperatingPoint]:
     """Return all combinations; the dense detector at each input size is always among them."""
-    others = [method for method in methods if method != 'frame']
-    points = [OperatingPoint('frame', 1, scale, frames) for scale in scales for frames in smooth]
-    return points + [
-        OperatingPoint(method, interval, scale, frames)
-        for scale in scales
-        for method in others
-        for interval in key_intervals
-        for frames in smooth
-    ]
+    combined = product(scales, [m for m in methods if m != 'frame'], key_intervals, smooth)
+    dense = [OperatingPoint('frame', 1, scale, frames) for scale, frames in product(scales, smooth)]
+    return dense + [OperatingPoint(m, length, scale, n) for scale, m, length, n in combined]
 
 
 @torch.no_grad()
@@ -126,27 +121,24 @@ def measure_operating_points(
             ``dataset_meta``.
         videos: Video files, folders of frames or clips; with labels, only for the times.
         points: The operating points; None: :func:`grid_of_points`, with the methods that the model supports. The
-            dense detector at the config's input size is added. Intervals longer than all clips are left out.
+            dense detector at the config's input size is added. Intervals longer than all clips, and those that the
+            error predictor of *adaptive* is not calibrated for, are left out.
         detector: Video detector with the weights from before stage two, which changes the task network. It is what
             methods without temporal module run, the dense detector first of all; None: ``model``.
         labels: COCO-VID json of labeled videos.
         images: Folder of its images; None: that of the json, or one beside it with its name.
-        adaptive: Error predictor or its file, for method *adaptive*. Intervals that it is not calibrated for are left
-            out.
+        adaptive: Error predictor or its file, for method *adaptive*.
         places: Number of positions of the key frames over which accuracy is averaged; not for *adaptive*.
-        rounds: Rounds of the measurement of time.
         max_loss: Largest loss of the recommended point in the first metric, 0..1; None: 0.03 with labels, 0.1 without.
         fps: Frames per second that the recommended point has to reach, in place of ``max_loss``.
         min_score: Lowest score of a reference box of the agreement.
         max_frames: Number of first frames of each video that are used, without labels.
-        progress: Called with a line of text for each step.
 
     Returns:
         The report, see :func:`~semidff.analysis.operating_report.operating_report`.
 
     Raises:
-        ValueError: If there are no videos, a point cannot be measured, or a number is too small.
-        VideoError: If a video cannot be read.
+        ValueError: If there are no videos, or a point cannot be measured.
     """
     init_default_scope('mmdet')
     model = _wrapped(model)
@@ -160,19 +152,12 @@ def measure_operating_points(
         clips, evaluator = labeled_clips(labels, images, model.dataset_meta['classes'] or None)
     if max_loss is None:
         max_loss = 0.1 if evaluator is None else 0.03
-    if not clips or min(places, rounds) < 1 or not (max_loss >= 0 and 0 <= min_score <= 1):
-        raise ValueError(
-            'needs videos or labels, places >= 1, rounds >= 1, max_loss >= 0 and min_score from 0 to 1, got '
-            f'{len(clips)} clips, {places=}, {rounds=}, {max_loss=}, {min_score=}'
-        )
+    if not clips:
+        raise ValueError('needs videos or labels')
     models = {point: model if point.needs_temporal else detector for point in chosen}
     found: dict[OperatingPoint, list[_Run]] = {}
     for one in dict.fromkeys(models.values()):
-        runs = {
-            point: [_Run(point, schedule) for schedule in _schedules(point, adaptive, places)]
-            for point in chosen
-            if models[point] is one
-        }
+        runs = {point: _runs(point, adaptive, places) for point in chosen if models[point] is one}
         lengths = _detect(one, clips, runs, progress)
         found |= {point: runs[point] for point in runs if point.key_interval <= max(lengths)}
     reference = OperatingPoint('frame')
@@ -217,11 +202,7 @@ def _wrapped(model: nn.Module) -> VideoDetector:
 def _supported(
     points: Sequence[OperatingPoint] | None, model: VideoDetector, predictor: ErrorPredictor | None
 ) -> list[OperatingPoint]:
-    """Return the points to measure, the dense detector at the config's input size first.
-
-    Raises:
-        ValueError: If a point cannot be measured.
-    """
+    """Return the points to measure, the dense detector at the config's input size first."""
     if model.spatial.prediction != 'pred_instances':
         raise ValueError(
             f'this model predicts {model.spatial.prediction}; only detectors are measured'
@@ -240,7 +221,7 @@ def _supported(
             )
         if point.needs_temporal and not model.has_temporal:
             raise ValueError(f'{name} needs a temporal module, which this model does not have')
-        if interval < 1 or not scale > 0 or smooth < 0:
+        if interval < 1 or not scale > 0:
             raise ValueError(
                 f'{name}: needs key_interval >= 1 and scale > 0, got {interval}, {scale}'
             )
@@ -256,7 +237,6 @@ def _accuracy(
     num_frames: int,
     min_score: float,
 ) -> dict[str, float]:
-    """Return the metrics: those of the labels, if there are any, and the agreement with the reference."""
     if evaluator is None:
         against = agreement(reference, found, num_frames, min_score)
         return {name: against[name] for name in ('AP_50', 'AP', 'AP_75')}
@@ -265,17 +245,6 @@ def _accuracy(
         against = agreement(reference, found, num_frames, min_score)
         metrics |= dict(agreement_50=against['AP_50'], agreement=against['AP'])
     return metrics
-
-
-def _schedules(
-    point: OperatingPoint, predictor: ErrorPredictor | None, places: int
-) -> list[KeyFrameSchedule]:
-    """Return a schedule for each position of the key frames: the first interval is l, l - l / places, ..."""
-    interval = point.key_interval
-    if point.method == ADAPTIVE:
-        return [AdaptiveSchedule(predictor, interval=interval)]
-    firsts = sorted({interval - interval * number // places for number in range(places)})
-    return [FixedSchedule(interval, first) for first in firsts]
 
 
 @dataclass
@@ -294,6 +263,15 @@ class _Run:
             torch.cat([one[key] for one in self.found]) for key in ('labels', 'scores', 'bboxes')
         )
         return Detections(numbers, labels.numpy(), scores.float().numpy(), boxes.float().numpy())
+
+
+def _runs(point: OperatingPoint, predictor: ErrorPredictor | None, places: int) -> list[_Run]:
+    """Return a run for each position of the key frames: the first interval is l, l - l / places, ..."""
+    interval = point.key_interval
+    if point.method == ADAPTIVE:
+        return [_Run(point, AdaptiveSchedule(predictor, interval=interval))]
+    firsts = sorted({interval - interval * number // places for number in range(places)})
+    return [_Run(point, FixedSchedule(interval, first)) for first in firsts]
 
 
 def _detect(
@@ -344,7 +322,7 @@ def _measure_times(
     """Measure seconds of key and non-key frames with every method at every input size.
 
     Args:
-        models: The model of each operating point, in eval mode, with ``cfg``.
+        models: The model of each operating point.
         clip: Clip whose video, from its first frame on, is used, since seeking must not be timed.
 
     Returns:
@@ -354,28 +332,22 @@ def _measure_times(
     clip, sizes, tasks = clip._replace(start=0, stop=None), {}, {}
     first = next(clip.images())
 
-    def task(timer: ClipTimer) -> Callable[[], tuple[float, float]]:
-        clips = clips_of(clip, TIMED_FRAMES + 1)
-
-        def run() -> tuple[float, float]:
-            seconds = timer.run(next(clips)).seconds.sum(axis=1)
-            return seconds[0], seconds[1:].mean()
-
-        return run
+    def run(timer: ClipTimer, clips: Iterator[Iterator[np.ndarray]]) -> tuple[float, float]:
+        seconds = timer.run(next(clips)).seconds.sum(axis=1)
+        return seconds[0], seconds[1:].mean()
 
     for (method, _, scale, smooth), model in models.items():
         if (method, scale, smooth) in tasks:
             continue
         pipeline = frame_pipeline(model.cfg, scale=scale)
         sizes[scale] = tuple(pipeline(dict(img=first))['inputs'].shape[-2:])
-        pack = pack_with(pipeline)
         schedule = None
         if method == ADAPTIVE:  # predicts the error of every frame, but chooses the same key frames
             options = dict(tolerance=float('inf'), max_interval=TIMED_FRAMES)
             schedule = AdaptiveSchedule(predictor, **options)
         run_as = OperatingPoint(method).run_as
-        timer = ClipTimer(model, run_as, TIMED_FRAMES, pack, schedule, smooth)
-        tasks[method, scale, smooth] = task(timer)
+        timer = ClipTimer(model, run_as, TIMED_FRAMES, pack_with(pipeline), schedule, smooth)
+        tasks[method, scale, smooth] = partial(run, timer, clips_of(clip, TIMED_FRAMES + 1))
     return take_turns(tasks, rounds, lambda text: progress(f'times, {text}')), sizes
 
 
@@ -395,9 +367,6 @@ class DetectionMemory(VideoDetector):
     again when a pair is missing. Of instances with masks, the boxes are kept alone.
 
     Batches must hold one frame, with ``frame_id`` in its metainfo.
-
-    Args:
-        model: The detector, which does not change.
     """
 
     def __init__(self, model: VideoDetector) -> None:
@@ -409,34 +378,30 @@ class DetectionMemory(VideoDetector):
         self._found.clear()
 
     def predict_key(self, inputs: Tensor, samples: SampleList) -> tuple[SampleList, '_Key']:
-        """Detect on a key frame, or repeat its detections."""
-        (sample,) = samples
-        key = _Key(self, inputs, sample.frame_id)
-        if sample.frame_id not in self._found:
-            (result,), key.frame = super().predict_key(inputs, samples)
-            self._found[sample.frame_id] = _boxes(result.pred_instances)
-        sample.pred_instances = copy.deepcopy(self._found[sample.frame_id])
-        return [sample], key
+        key = _Key(self, inputs, samples[0].frame_id)
+        if key.index not in self._found:
+            results, key.frame = super().predict_key(inputs, samples)
+            self._keep(key.index, results)
+        return self._repeat(key.index, samples), key
 
     def flow_field(self, inputs: Tensor, key: '_Key') -> FlowField:
-        """Compute the flow field."""
         return super().flow_field(inputs, key.computed())
 
     def predict_non_key(
         self, inputs: Tensor, samples: SampleList, key: '_Key', flow_field: FlowField | None = None
     ) -> SampleList:
-        """Detect on propagated features, or repeat the detections."""
-        (sample,) = samples
-        pair = key.index, sample.frame_id
+        pair = key.index, samples[0].frame_id
         if pair not in self._found:
-            (result,) = super().predict_non_key(inputs, samples, key.computed(), flow_field)
-            self._found[pair] = _boxes(result.pred_instances)
-        sample.pred_instances = copy.deepcopy(self._found[pair])
-        return [sample]
+            self._keep(pair, super().predict_non_key(inputs, samples, key.computed(), flow_field))
+        return self._repeat(pair, samples)
 
+    def _keep(self, index: Any, results: SampleList) -> None:
+        one = results[0].pred_instances
+        self._found[index] = InstanceData(bboxes=one.bboxes, scores=one.scores, labels=one.labels)
 
-def _boxes(found: InstanceData) -> InstanceData:
-    return InstanceData(bboxes=found.bboxes, scores=found.scores, labels=found.labels)
+    def _repeat(self, index: Any, samples: SampleList) -> SampleList:
+        samples[0].pred_instances = copy.deepcopy(self._found[index])
+        return samples[:1]
 
 
 class _Key:

@@ -94,12 +94,9 @@ def best(
 def pareto(
     points: Sequence[dict], method: str | None = None, metric: str | None = None
 ) -> list[dict]:
-    """Return the points that no other one exceeds in both accuracy and speed, from the fastest on.
+    """Return the points, of all methods or one, that no other exceeds in both accuracy and speed, from the fastest on.
 
-    Args:
-        points: The points.
-        method: Method of the points that are compared; None: all.
-        metric: Name of the accuracy; None: the metric that decides.
+    ``metric`` names the accuracy; None: the one that decides.
     """
     name, front = metric or next(iter(points[0]['metrics'])), []
     points = [one for one in points if method in (None, one['method'])]

@@ -38,7 +38,7 @@ PARTS = {
     'task_non_key': 'N_task: task network and post-processing, propagated features',
     'task_key': "N_task: the same, the frame's own features",
 }
-"""Labels of the parts that are timed (:class:`PartTimes`) or counted (``complexity``)."""
+"""Parts that are timed (:class:`PartTimes`) or counted (``complexity``)."""
 
 Key = TypeVar('Key', bound=Hashable)
 Result = TypeVar('Result')
@@ -49,14 +49,7 @@ def take_turns(
     rounds: int,
     progress: Callable[[str], None] = lambda text: None,
 ) -> dict[Key, list[Result]]:
-    """Run each task once per round, one after the other.
-
-    Returns:
-        The results of each task, one for each round after the warm-up.
-
-    Raises:
-        ValueError: If ``rounds`` is less than 1.
-    """
+    """Run each task once per round, one after the other; return its results in the rounds after the warm-up."""
     if rounds < 1:
         raise ValueError(f'needs one round or more, got {rounds=}')
     results: dict[Key, list[Result]] = {key: [] for key in tasks}
@@ -75,7 +68,6 @@ class ClipTimes(NamedTuple):
     Attributes:
         seconds: (l, 4), the key frame first, for each frame: reading it; test pipeline; copy to the device,
             normalization and padding; networks and post-processing.
-        detections: Number of detections in these frames.
         memory: Peak of the GPU's memory with this model alone, in MiB; None on CPUs.
     """
 
@@ -99,11 +91,9 @@ class ClipTimer:
 
     Args:
         model: Detector, already on its device.
-        method: Method of :class:`~semidff.inference.VideoEngine`.
-        key_interval: Key-frame interval l.
+        key_interval: Key-frame interval l, also the number of frames of a clip that are counted.
         pack: Makes a collated test batch of a frame.
         schedule: Key-frame schedule in place of the interval.
-        smooth_scores: As of the engine.
     """
 
     def __init__(
@@ -170,8 +160,6 @@ class ClipTimer:
 
 
 class _Total(FrameTimer):
-    """Sum of the times of the engine's model calls."""
-
     total = 0.0
 
     def add(self, is_key: bool, seconds: float) -> None:
@@ -182,9 +170,6 @@ def clips_of(video: str | EvaluationClip, length: int) -> Iterator[Iterator[np.n
     """Iterate over consecutive clips of a video, which starts over at its end, in frames (H, W, 3) uint8.
 
     Frames are decoded where they are read. What is not read of a clip is skipped at the next one.
-
-    Raises:
-        VideoError: If the video cannot be read.
     """
     source = EvaluationClip(video) if isinstance(video, str) else video
     frames = chain.from_iterable(source.images() for _ in repeat(None))
@@ -207,18 +192,15 @@ class PartTimes(NamedTuple):
     @classmethod
     def medians(cls, rounds: Sequence[Mapping[str, Sequence[float]]]) -> 'PartTimes':
         """Compute the medians over the frames of all rounds of :func:`time_parts`."""
-        return cls(
-            *(1000 * float(np.median([s for r in rounds for s in r[n]])) for n in cls._fields)
-        )
+        medians = (np.median([s for one in rounds for s in one[part]]) for part in cls._fields)
+        return cls(*(1000 * float(median) for median in medians))
 
     @property
     def key(self) -> float:
-        """Time of a key frame."""
         return self.feature_network + self.task_key
 
     @property
     def non_key(self) -> float:
-        """Time of a non-key frame."""
         return self.flow_and_scale + self.warp + self.task_non_key
 
     @property
@@ -227,12 +209,10 @@ class PartTimes(NamedTuple):
         return self.non_key / self.key
 
     def bound(self, key_interval: int, overhead: float = 0.0) -> float:
-        """Largest speed-up over frame-by-frame detection.
+        """Largest speed-up over frame-by-frame detection, DFF Eq. 7.
 
-        Args:
-            key_interval: Key-frame interval l.
-            overhead: Milliseconds a that *every* frame takes outside the network (decoding, for example). With 0, the
-                bound is that of Eq. 7; else it is ``l (a + key) / (l a + key + (l - 1) non_key)``.
+        If every frame also takes ``overhead`` milliseconds a outside the networks (decoding, for example), it is
+        ``l (a + key) / (l a + key + (l - 1) non_key)``.
         """
         return speedup_of((overhead + self.non_key) / (overhead + self.key), key_interval)
 
@@ -252,9 +232,6 @@ def time_parts(model: VideoDetector, clip: Iterable[dict]) -> dict[str, list[flo
 
     Returns:
         Seconds, by the fields of :class:`PartTimes`.
-
-    Raises:
-        ValueError: If the model has no temporal module.
     """
     if not model.has_temporal:
         raise ValueError('the model has no temporal module: give a stage-two config')
@@ -288,7 +265,7 @@ def time_parts(model: VideoDetector, clip: Iterable[dict]) -> dict[str, list[flo
 
 
 def pack_with(pipeline: Callable[[dict], dict]) -> Callable[[np.ndarray], dict]:
-    """Return the function that makes a collated test batch of a frame by a test pipeline."""
+    """Return a function that makes a collated test batch of a frame."""
     return lambda image: pseudo_collate([pipeline(dict(img=image))])
 
 

@@ -4,7 +4,7 @@ import copy
 import re
 import resource
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import cycle, islice
 from typing import Any, NamedTuple
 
@@ -45,13 +45,7 @@ OVERHEADS = {
 SCHEDULED = 'test_cfg.schedule: the speed is not measured, since the key frames depend on the video'
 """Note of rows without a speed."""
 
-_NETWORK = {
-    'fps': ('fps', '.2f'),
-    'speed_up': ('speed-up', '.2f'),
-    'spread': ('spread', '.1%'),
-    'share': ('of its bound (DFF Eq. 7)', '.1%'),
-}
-_END_TO_END = {
+_COLUMNS = {
     'fps': ('fps', '.2f'),
     'key': ('key p50/p90/p99, ms', '.1f'),
     'non_key': ('non-key p50/p90/p99, ms', '.1f'),
@@ -60,6 +54,11 @@ _END_TO_END = {
     'share': ('of its bound', '.1%'),
     'share_of_eq7': ('of DFF Eq. 7', '.1%'),
     'gain': ('gain over the first row', '.2f'),
+}
+_BOUNDS = {
+    'ratio': 'r (DFF Eq. 5)',
+    'bound_network': 'bound at l = {}, network (DFF Eq. 7)',
+    'bound_end_to_end': 'bound at l = {}, decoding to boxes',
 }
 
 
@@ -74,11 +73,7 @@ class SpeedRow(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> 'SpeedRow':
-        """Read ``NAME=CONFIG,CHECKPOINT,METHOD,L``.
-
-        Raises:
-            ValueError: If the text has another form, or the method is unknown.
-        """
+        """Read ``NAME=CONFIG,CHECKPOINT,METHOD,L``."""
         # names of files may have commas
         match = re.fullmatch(r'([^=]+)=(.+?\.\w+),(.+),([\w-]+),([1-9]\d*)', text)
         if not match:
@@ -116,10 +111,6 @@ def measure_methods(
         ``gain`` over the first row. *propagate* has its ``share`` of the bound. ``parts``, by options: ``parts_ms``,
         ``ratio`` (DFF Eq. 5), ``bound_network`` (Eq. 7) and ``bound_end_to_end``. ``process_memory_mib`` is the peak
         of the process, with all models.
-
-    Raises:
-        ValueError: If the model has no temporal module, or a number is too small.
-        VideoError: If the video cannot be read.
     """
     if not model.has_temporal:
         raise ValueError('the model has no temporal module: give a stage-two config')
@@ -131,18 +122,18 @@ def measure_methods(
         fast = accelerate(copy.deepcopy(model).eval(), one)
         for method in methods:
             timer = ClipTimer(fast, method, _frames(method, key_interval, key_interval), pack)
-            tasks[one, method] = _clip_task(timer, clips_of(video, key_interval + 1))
-        tasks[one] = _parts_task(fast, clips_of(video, key_interval + 1), pack)
+            tasks[one, method] = _on_clips(timer.run, clips_of(video, key_interval + 1))
+        packed = (map(pack, clip) for clip in clips_of(video, key_interval + 1))
+        tasks[one] = _on_clips(partial(time_parts, fast), packed)
     times = take_turns(tasks, rounds, progress)
     rows, parts, first = {}, {}, times[options[0], 'frame']
     for one in options:
         own = {method: times[one, method] for method in methods}
         parts[str(one)] = bound = _bounds(own.values(), PartTimes.medians(times[one]), key_interval)
         for method, clips in own.items():
-            row = _speeds(clips, own['frame'], 'network')
-            row['end_to_end'] = whole = _speeds(clips, own['frame'], 'total') | _latencies(
-                clips, method
-            )
+            row = rows[f'{one}: {method}'] = _speeds(clips, own['frame'], 'network')
+            row['end_to_end'] = whole = _speeds(clips, own['frame'], 'total')
+            whole |= _latencies(clips, method)
             whole['gain'] = _speeds(clips, first, 'total')['speed_up']
             if method == 'propagate':
                 row['share'] = row['speed_up'] / bound['bound_network']
@@ -150,7 +141,6 @@ def measure_methods(
                 whole['share_of_eq7'] = whole['speed_up'] / bound['bound_network']
             row['detections'] = float(np.mean([c.detections / len(c.seconds) for c in clips]))
             row['gpu_memory_mib'] = max((c.memory for c in clips if c.memory), default=None)
-            rows[f'{one}: {method}'] = row
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # Linux counts in KiB
     return dict(
         key_interval=key_interval, rounds=rounds, rows=rows, parts=parts, process_memory_mib=memory
@@ -176,7 +166,6 @@ def measure_rows(
         rounds: Number of rounds after the warm-up.
         video: A video file or a folder of frames; None: videos of each config's test data set.
         cfg_options: Settings that replace those of every config, by dotted keys.
-        device: Where the models run.
 
     Returns:
         ``reference``, the name of the first row with method *frame*, or None; ``rounds``; and ``rows``, by name:
@@ -184,11 +173,6 @@ def measure_rows(
         interquartile range of the rounds' speed-ups, of the reference its times, relative to their median. Without a
         reference, speed-ups are None and spreads those of times. For a row with a key-frame schedule all three are
         None, and ``note`` says so.
-
-    Raises:
-        CheckpointError: If a checkpoint cannot be read or does not fit its config.
-        VideoError: If the video cannot be read.
-        ValueError: If names are repeated, ``rounds`` is less than 1, or a config has no test videos.
     """
     names = [row.name for row in rows]
     if not rows or len(set(names)) < len(names):
@@ -211,12 +195,13 @@ def measure_rows(
         for row in members:
             if test.get('schedule') and row.method != 'frame':
                 continue
-            count = _frames(row.method, row.key_interval, longest)
-            timer = ClipTimer(
-                model, row.method, count, pack, smooth_scores=test.get('smooth_scores', 0)
+            count, smooth = (
+                _frames(row.method, row.key_interval, longest),
+                test.get('smooth_scores', 0),
             )
+            timer = ClipTimer(model, row.method, count, pack, smooth_scores=smooth)
             own = clips_of(video, longest + 1) if video else map(sources[source], range(rounds + 1))
-            tasks[row.name] = _clip_task(timer, own)
+            tasks[row.name] = _on_clips(timer.run, own)
     times = take_turns({name: task for name, task in tasks.items() if task}, rounds, progress)
     reference = next((row.name for row in rows if row.method == 'frame'), None)
     unknown = dict(fps=None, speed_up=None, spread=None, note=SCHEDULED)
@@ -236,14 +221,8 @@ def _frames(method: str, key_interval: int, longest: int) -> int:
     return min(longest, MAX_DENSE_FRAMES) if method == 'frame' else key_interval
 
 
-def _clip_task(timer: ClipTimer, clips: Iterator[Iterable]) -> Callable[[], ClipTimes]:
-    return lambda: timer.run(next(clips))
-
-
-def _parts_task(
-    model: VideoDetector, clips: Iterator[Iterable], pack: Callable
-) -> Callable[[], dict]:
-    return lambda: time_parts(model, map(pack, next(clips)))
+def _on_clips(function: Callable, clips: Iterator[Iterable]) -> Callable:
+    return lambda: function(next(clips))
 
 
 def _clips_of_test_data(cfg: Config, length: int, count: int) -> Callable[[int], list[dict]]:
@@ -255,8 +234,6 @@ def _clips_of_test_data(cfg: Config, length: int, count: int) -> Callable[[int],
         raise ValueError(f'{cfg.filename}: no test_dataloader; give a --video')
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
     videos = frames_of_videos(dataset)
-    if not videos:
-        raise ValueError(f'{cfg.filename}: the test data set is empty; give a --video')
 
     @lru_cache(maxsize=1)  # the rows take turns on it
     def clip(number: int) -> list[dict]:
@@ -278,8 +255,9 @@ def _speeds(clips: Sequence[ClipTimes], dense: Sequence[ClipTimes] | None, of: s
     relative = own if itself else np.array([getattr(clip, of) for clip in dense]) / own
     low, middle, high = np.percentile(relative, (25, 50, 75))
     speed_up = None if dense is None else 1.0 if itself else float(middle)
-    spread = float((high - low) / middle)
-    return dict(fps=float(1 / np.median(own)), speed_up=speed_up, spread=spread)
+    return dict(
+        fps=float(1 / np.median(own)), speed_up=speed_up, spread=float((high - low) / middle)
+    )
 
 
 def _latencies(clips: Sequence[ClipTimes], method: str) -> dict[str, dict[str, float]]:
@@ -309,47 +287,33 @@ def _bounds(
 
 def speed_tables(report: Mapping[str, Any]) -> list[list[tuple[str, ...]]]:
     """Return the tables of a report: times of the parts, speeds, memory; only those of what was measured."""
-    rows, tables = report['rows'], []
-    if parts := report.get('parts'):
-        tables.append(_part_rows(parts, report['key_interval']))
-    tables.append(_rows('networks and post-processing', rows, _NETWORK))
-    whole = {name: row['end_to_end'] for name, row in rows.items() if 'end_to_end' in row}
-    if whole:
-        tables.append(_rows('decoding to boxes', whole, _END_TO_END))
-        memory = [('peak memory', 'MiB')]
-        memory += [
-            (name, f'{row["gpu_memory_mib"]:.0f}')
-            for name, row in rows.items()
-            if row['gpu_memory_mib'] is not None
-        ]
-        together = ('the process, all of the above together', f'{report["process_memory_mib"]:.0f}')
-        tables.append([*memory, together])
-    return tables
-
-
-def _part_rows(parts: Mapping[str, dict], key_interval: int) -> list[tuple[str, ...]]:
-    table, runs = [('part times, ms', *parts)], list(parts.values())
+    rows, parts = report['rows'], report.get('parts')
+    tables = [_table('networks and post-processing', rows)]
+    if not parts:
+        return tables
+    runs, labels = list(parts.values()), OVERHEADS | PARTS
+    times = [('part times, ms', *parts)]
     for name in runs[0]['parts_ms']:
-        label = OVERHEADS.get(name) or PARTS[name]
-        table.append((label, *(f'{run["parts_ms"][name]:.1f}' for run in runs)))
-    for name, label in (
-        ('ratio', 'r (DFF Eq. 5)'),
-        ('bound_network', f'bound at l = {key_interval}, network (DFF Eq. 7)'),
-        ('bound_end_to_end', f'bound at l = {key_interval}, decoding to boxes'),
-    ):
-        table.append((label, *(f'{run[name]:.3f}' for run in runs)))
-    return table
+        times.append((labels[name], *(f'{run["parts_ms"][name]:.1f}' for run in runs)))
+    for name, label in _BOUNDS.items():
+        label = label.format(report['key_interval'])
+        times.append((label, *(f'{run[name]:.3f}' for run in runs)))
+    whole = {name: row['end_to_end'] for name, row in rows.items()}
+    memory = [(name, row['gpu_memory_mib']) for name, row in rows.items() if row['gpu_memory_mib']]
+    memory.append(('the process, all of the above together', report['process_memory_mib']))
+    memory = [('peak memory', 'MiB'), *((name, f'{value:.0f}') for name, value in memory)]
+    return [times, *tables, _table('decoding to boxes', whole), memory]
 
 
-def _rows(title: str, rows: Mapping[str, dict], columns: Mapping[str, tuple]) -> list[tuple]:
+def _table(title: str, rows: Mapping[str, dict]) -> list[tuple[str, ...]]:
     """Make a table with a line for each row and the columns that any of them has."""
-    used = [key for key in columns if any(row.get(key) is not None for row in rows.values())]
-    table = [(title, *(columns[key][0] for key in used))]
+    used = [key for key in _COLUMNS if any(row.get(key) is not None for row in rows.values())]
+    table = [(title, *(_COLUMNS[key][0] for key in used))]
     for name, row in rows.items():
         cells = []
         for key in used:
             value = row.get(key)
             values = value.values() if isinstance(value, dict) else [] if value is None else [value]
-            cells.append(' / '.join(format(one, columns[key][1]) for one in values) or '-')
+            cells.append(' / '.join(format(one, _COLUMNS[key][1]) for one in values) or '-')
         table.append((name, *cells))
     return table
