@@ -154,7 +154,7 @@ class ExperimentRunner:
                     for step in list(waiting):
                         if self._may_start(step, running.values()):
                             waiting.remove(step)
-                            running[pool.submit(self._execute, step, self._hash(step))] = step
+                            running[self._start(step, pool)] = step
                     for future in wait(running, return_when=FIRST_COMPLETED).done:
                         step = running.pop(future)
                         self.stamps[step.name], took = future.result()
@@ -168,21 +168,21 @@ class ExperimentRunner:
         free = not running if alone else len(running) < self.jobs
         return free and self.stamps.keys() >= set(step.needs)
 
-    def _execute(self, step: Step, mark: str) -> tuple[dict[str, Any], str]:
-        """Run a step to its end; return its stamp and the time that it took.
-
-        A training goes on if it was interrupted; other incomplete results are removed.
-
-        Args:
-            mark: Hash of the step's definition.
-        """
-        start, stamp = time.monotonic(), _read_stamp(step)
+    def _start(self, step: Step, pool: ThreadPoolExecutor) -> Future:
+        """Start a step; a training goes on if it was interrupted, other incomplete results are removed."""
+        mark, stamp = self._hash(step), _read_stamp(step)
         resume = step.kind == 'train' and stamp.get('hash') == mark and not stamp['finished']
         if stamp and not resume:
             shutil.rmtree(step.folder)
         write_json(dict(hash=mark, finished=None), step.folder / STAMP)
         log = self.experiment.work_dir / 'logs' / f'{step.name}.log'
         log.parent.mkdir(parents=True, exist_ok=True)
+        print(f'{step.name}: {"continued" if resume else "started"}, log in {log}', flush=True)
+        return pool.submit(self._execute, step, mark, log, resume)
+
+    def _execute(self, step: Step, mark: str, log: Path, resume: bool) -> tuple[dict, str]:
+        """Run a step to its end; return its stamp, with the hash ``mark``, and the time that it took."""
+        start = time.monotonic()
         command = [*step.command, *(['--resume'] if resume else [])]
         if command[0].endswith('.py'):
             # The current folder may have other tools of the same names, as mmdetection's does.
@@ -205,9 +205,6 @@ class ExperimentRunner:
                 start_new_session=True,
             )
             self._processes.append(process)
-        state = 'continued' if resume else 'started'
-        # one write for each line, since several threads print
-        print(f'{step.name}: {state}, log in {log}\n', end='', flush=True)
         status = process.wait()
         self._processes.remove(process)
         self._places.put(place)
