@@ -1,4 +1,4 @@
-"""Generated data set on disk: items of the parts in several processes, then their indices, the manifest last."""
+"""Generated data set on disk: for each part its items, in several processes, then its index and the manifest."""
 
 import json
 import shutil
@@ -25,12 +25,11 @@ from .render import Clip, render, true_flow, write_flow
 from .sprites import CLASSES, CROP_CLASSES, SEGMENTATION_CLASSES
 
 MANIFEST = 'world.json'
-_UNFINISHED = 'world.unfinished.json'
 _VIDEO_FPS = 25
 
 
 class Item(NamedTuple):
-    """One item of a part, and its folder and random stream."""
+    """One item of a part."""
 
     folder: Path
     spec: DatasetSpec
@@ -43,7 +42,7 @@ def build_dataset(root: str | Path, spec: DatasetSpec, workers: int = 1) -> dict
     """Write a data set, or the missing parts of it, into a folder.
 
     A part is kept if an earlier call finished it with the same arguments; any other part is removed and generated
-    again. The manifest ``world.json`` is written last: if it exists, the data set is complete.
+    again. The manifest ``world.json`` names the finished parts.
 
     Args:
         workers: Number of processes. The result does not depend on it.
@@ -52,32 +51,14 @@ def build_dataset(root: str | Path, spec: DatasetSpec, workers: int = 1) -> dict
         The manifest.
     """
     root = Path(root)
-    root.mkdir(parents=True, exist_ok=True)
-    manifests = [path for path in (root / MANIFEST, root / _UNFINISHED) if path.exists()]
-    if not manifests:
-        _refuse_foreign(root)
-    found = json.loads(manifests[0].read_text()) if manifests else {'parts': {}}
+    found = json.loads((root / MANIFEST).read_text()) if (root / MANIFEST).exists() else {}
     wanted = [part for part in PARTS if spec.count(part.name)]
     done = {
-        part.name: found['parts'][part.name]
-        for part in wanted
-        if found['parts'].get(part.name, {}).get('arguments') == _arguments(part, spec)
-        and all((root / output).exists() for output in part.outputs)
+        part.name: found['parts'][part.name] for part in wanted if part.is_done(root, spec, found)
     }
-    if (
-        (root / MANIFEST) in manifests
-        and len(done) == len(wanted)
-        and found['spec'] == asdict(spec)
-    ):
+    if found.get('spec') == asdict(spec) and len(done) == len(wanted):
         print(f'{root}: the data set is there already ({", ".join(done)})')
         return found
-    with occupy(root, 'make_synthetic', 'folder'):
-        return _build(root, spec, workers, wanted, done)
-
-
-def _build(
-    root: Path, spec: DatasetSpec, workers: int, wanted: list['Part'], done: dict[str, dict]
-) -> dict:
     manifest = {
         'version': VERSION,
         'spec': asdict(spec),
@@ -85,51 +66,44 @@ def _build(
         'crop_classes': list(CROP_CLASSES),
         'parts': done,
     }
-    (root / MANIFEST).unlink(missing_ok=True)
-    write_json(manifest, root / _UNFINISHED)
-    for part in PARTS:
-        if part.name not in done:
-            for path in (root / output for output in part.outputs):
-                if path.is_dir():
-                    shutil.rmtree(path)
-                else:
-                    path.unlink(missing_ok=True)
-    for part in wanted:
-        if part.name in done:
-            continue
-        start, count = time.monotonic(), spec.count(part.name)
-        if '.' not in part.outputs[0]:
-            (root / part.outputs[0]).mkdir()
-        results = pool_map(partial(_make_item, root, spec, part.name), range(count), workers)
-        records = list(track(results, part.name, count, 'items'))
-        summary = part.finish(root, spec, part.split, records)
-        done[part.name] = {'arguments': _arguments(part, spec), **summary}
-        write_json(manifest, root / _UNFINISHED)
-        seconds = time.monotonic() - start
-        print(f'{part.name}: {count} items in {seconds:.1f} s -> {root}', flush=True)
-    manifest['parts'] = {part.name: done[part.name] for part in wanted}
-    write_json(manifest, root / MANIFEST)
-    (root / _UNFINISHED).unlink()
+    with occupy(root, 'make_synthetic', 'folder'):
+        for path in (
+            root / output for part in PARTS if part.name not in done for output in part.outputs
+        ):
+            if path.exists() and not found:
+                raise FileExistsError(
+                    f'{path} exists, but {root} has no {MANIFEST}: this is not a folder of a generated data set'
+                )
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+        write_json(manifest, root / MANIFEST)
+        for part in wanted:
+            if part.name not in done:
+                done[part.name] = _build_part(root, spec, part, workers)
+                write_json(manifest, root / MANIFEST)
+        manifest['parts'] = {part.name: done[part.name] for part in wanted}
+        write_json(manifest, root / MANIFEST)
     return manifest
+
+
+def _build_part(root: Path, spec: DatasetSpec, part: 'Part', workers: int) -> dict:
+    """Write a part; return what the manifest says about it."""
+    start, count = time.monotonic(), spec.count(part.name)
+    if '.' not in part.outputs[0]:
+        (root / part.outputs[0]).mkdir()
+    results = pool_map(partial(_make_item, root, spec, part.name), range(count), workers)
+    records = list(track(results, part.name, count, 'items'))
+    summary = part.finish(root, spec, part.split, records)
+    seconds = time.monotonic() - start
+    print(f'{part.name}: {count} items in {seconds:.1f} s -> {root}', flush=True)
+    return {'arguments': part.arguments(spec), **summary}
 
 
 def _make_item(root: Path, spec: DatasetSpec, name: str, index: int) -> object:
     part = next(part for part in PARTS if part.name == name)
     return part.make(Item(root / name, spec, part.split, index, part.seed(spec, index)))
-
-
-def _arguments(part: 'Part', spec: DatasetSpec) -> dict:
-    names = ('seed', 'height', 'width', part.split, *part.fields)
-    return {'version': VERSION, **{name: getattr(spec, name) for name in names}}
-
-
-def _refuse_foreign(root: Path) -> None:
-    """Raise FileExistsError where building would remove files that were not generated."""
-    for path in (root / output for part in PARTS for output in part.outputs):
-        if path.exists():
-            raise FileExistsError(
-                f'{path} exists, but {root} has no {MANIFEST}: this is not a folder of a generated data set'
-            )
 
 
 def _save(path: Path, picture: np.ndarray) -> None:
@@ -309,6 +283,17 @@ class Part:
 
     def seed(self, spec: DatasetSpec, index: int) -> np.random.SeedSequence:
         return np.random.SeedSequence(spec.seed, spawn_key=(self.stream, index))
+
+    def arguments(self, spec: DatasetSpec) -> dict:
+        """Return everything that the part depends on."""
+        names = ('seed', 'height', 'width', self.split, *self.fields)
+        return {'version': VERSION, **{name: getattr(spec, name) for name in names}}
+
+    def is_done(self, root: Path, spec: DatasetSpec, manifest: dict) -> bool:
+        """Return whether a folder has the part, by its manifest."""
+        made = manifest.get('parts', {}).get(self.name, {})
+        there = all((root / output).exists() for output in self.outputs)
+        return there and made.get('arguments') == self.arguments(spec)
 
 
 _EVAL = ('eval_length', 'motion')
