@@ -26,14 +26,13 @@ from semidff.analysis.operating_report import (
 )
 from semidff.evaluation import Detections
 from semidff.evaluation.metrics import agreement
-from semidff.inference import FixedSchedule, MethodError, VideoEngine
+from semidff.inference import FixedSchedule, VideoEngine
 from semidff.inference.loading import frame_pipeline
 from semidff.inference.methods import boxes
 from tests.damaged_video import write_video
 from tests.tiny_video import (
     CLASSES,
     build,
-    detector_cfg,
     test_settings,
     video_detector_cfg,
     write_videos,
@@ -103,8 +102,6 @@ def test_detections_are_those_of_the_engine_and_each_is_computed_once(clip, mode
         assert sum(map(len, given)) > 20
         for one, other in zip(given, expected, strict=True):
             assert torch.allclose(one.bboxes, other.bboxes, atol=1e-4)
-    memory.forget()
-    assert not memory._found
 
 
 def test_points_with_smaller_input_and_averaged_scores(folder, clip, model):
@@ -129,16 +126,6 @@ def metrics_of(report):
     return [one['metrics'] for one in report['points']]
 
 
-def test_an_image_detector_needs_no_training(folder, clip, model):
-    detector = build(detector_cfg())
-    detector.load_state_dict(model.spatial.detector.state_dict())
-    detector.cfg, detector.dataset_meta = model.cfg, model.dataset_meta
-    points = [OperatingPoint('coast', 3)]
-    report = measure_operating_points(detector, [clip], points, rounds=1, min_score=0.0)
-    expected = measure_operating_points(model, [clip], points, rounds=1, min_score=0.0)
-    assert metrics_of(report) == metrics_of(expected)
-
-
 def test_the_dense_detector_is_that_of_before_the_training(clip, model):
     before = build(video_detector_cfg())
     before.cfg, before.dataset_meta = model.cfg, model.dataset_meta
@@ -150,6 +137,12 @@ def test_the_dense_detector_is_that_of_before_the_training(clip, model):
     dense, coast, propagate = metrics_of(report)
     alone = measure_operating_points(before, [clip], points[:1], **settings)
     assert [dense, coast] == metrics_of(alone) and dense['AP'] == 1
+    image = before.spatial.detector
+    image.cfg, image.dataset_meta = model.cfg, model.dataset_meta
+    image.data_preprocessor = before.data_preprocessor
+    assert metrics_of(
+        measure_operating_points(image, [clip], points[:1], **settings)
+    ) == metrics_of(alone)
     assert propagate['AP'] < 0.9  # its key frames are those of other heads
 
 
@@ -168,27 +161,6 @@ def test_work_at_key_frames_is_timed(clip, model, monkeypatch):
     assert of_interpolate > 100 and of_blend > of_centered + 20 > 20
 
 
-def test_masks_are_not_kept(clip, model, monkeypatch):
-    """Those of all frames of a clip would not fit into memory."""
-    predict = model.spatial.predict
-
-    def with_masks(*args):
-        samples = predict(*args)
-        for sample in samples:
-            sample.pred_instances.masks = torch.zeros(len(sample.pred_instances), 64, 96)
-        return samples
-
-    monkeypatch.setattr(model.spatial, 'predict', with_masks)
-    memory = DetectionMemory(model)
-    engine, pipeline = VideoEngine(memory, 'propagate', key_interval=3), frame_pipeline(model.cfg)
-    for index, image in enumerate(clip.images()):
-        data = pseudo_collate([pipeline(dict(img=image))])
-        data['data_samples'][0].set_metainfo(dict(frame_id=index))
-        (result,) = engine.push(data)
-        assert 'masks' not in result.pred_instances and len(result.pred_instances)
-    assert not any('masks' in found for found in memory._found.values())
-
-
 def test_labels(folder, model):
     """With labels, mAP is that of the metric; its agreement with tools/test.py is tested with the schedules."""
     points = [OperatingPoint('copy', 2), OperatingPoint('frame', 1, 1.5)]
@@ -205,31 +177,18 @@ def test_labels(folder, model):
     assert all(0 <= one['mAP'] <= 1 for one in metrics_of(report))
 
 
-def test_labels_without_boxes_are_refused(folder, model, tmp_path):
-    content = json.loads((folder / 'val.json').read_text())
-    (tmp_path / 'val.json').write_text(json.dumps(dict(content, annotations=[])))
-    with pytest.raises(ValueError, match='val.json: has no box of the classes disc, square'):
-        measure_operating_points(model, labels=tmp_path / 'val.json', images=folder)
-
-
 @pytest.mark.parametrize(
-    ('points', 'options', 'words'),
+    ('point', 'words'),
     [
-        ([('adaptive', 4)], {}, 'needs a calibrated error predictor'),
-        ([('sff-fast', 4)], {}, "'sff-fast' is not measured"),
-        ([('coast', 0)], {}, 'key_interval >= 1'),
-        ([('frame', 1, 0)], {}, 'scale > 0'),
-        ([], dict(videos=()), '0 clips'),
-        ([], dict(max_loss=-0.05), 'max_loss >= 0'),
-        ([], dict(min_score=30), 'min_score from 0 to 1'),
+        (('adaptive', 4), 'needs a calibrated error predictor'),
+        (('sff-fast', 4), "'sff-fast' is not measured"),
+        (('frame', 1, 0), 'scale > 0'),
+        (('magic', 3), 'unknown method'),
     ],
 )
-def test_refused_before_anything_runs(folder, model, points, options, words):
-    videos = options.pop('videos', [folder / 'in.mp4'])
+def test_refused_before_anything_runs(folder, model, point, words):
     with pytest.raises(ValueError, match=words):
-        measure_operating_points(model, videos, points, **options)
-    with pytest.raises(MethodError, match='unknown method'):
-        measure_operating_points(model, videos, [('magic', 3)])
+        measure_operating_points(model, [folder / 'in.mp4'], [point])
 
 
 def test_agreement_counts_confident_boxes_only():

@@ -5,7 +5,6 @@ from collections import Counter
 
 import numpy as np
 import pytest
-import torch
 
 from semidff.analysis.speed import (
     ClipTimer,
@@ -16,8 +15,7 @@ from semidff.analysis.speed import (
     take_turns,
     time_parts,
 )
-from semidff.datasets.video_readers import VideoError
-from semidff.inference.methods.boxes import Copy, Interpolate
+from semidff.inference.methods.boxes import Copy
 from semidff.inference.methods.propagation import Centered
 from tests.damaged_video import write_video
 from tests.models import tiny_video_detector
@@ -52,30 +50,6 @@ def test_clips_start_over_and_skip_what_is_not_read(tmp_path):
     second = list(next(clips))
     for found, expected in zip(second, (frames[3], frames[4], frames[0]), strict=True):
         assert np.array_equal(found, expected)
-    with pytest.raises(VideoError, match='no such file'):
-        next(next(clips_of(str(tmp_path / 'gone.mp4'), 3)))
-
-
-@pytest.mark.parametrize(
-    ('method', 'function', 'finished'),
-    [(Interpolate, '_key', [1, 4]), (Centered, '_finish', [0, 3, 0])],
-)
-def test_offline_methods_finish_at_the_next_key_frame(
-    model, monkeypatch, method, function, finished
-):
-    """Nothing is left for the flush; every frame is detected, and the frames are not changed."""
-    counts, run = [], getattr(method, function)
-
-    def count(*arguments):
-        results = run(*arguments)
-        counts.append(len(results))
-        return results
-
-    monkeypatch.setattr(method, function, count)
-    timer = ClipTimer(model, method.__name__.lower(), 4, batch_of)
-    clip = timer.run(FRAMES)
-    assert clip.seconds.shape == (4, 4) and counts == finished
-    assert timer.run(FRAMES).detections == clip.detections > 0
 
 
 def test_propagation_at_the_next_key_frame_is_work_of_the_non_key_frames(model, monkeypatch):
@@ -114,23 +88,6 @@ def test_the_first_key_frame_is_not_counted_and_the_next_one_stands_first(model,
     assert clip.memory is None
 
 
-def test_gpu_memory_is_that_of_one_clip(model, monkeypatch):
-    """The key frame of the clip before is freed first, or its size would be subtracted from this clip's."""
-    timer = ClipTimer(model, 'propagate', 4, batch_of)
-    calls, reset = [], timer._engine.reset
-    timer._device = torch.device('cuda')
-    monkeypatch.setattr(timer._engine, 'reset', lambda: (calls.append('reset'), reset()))
-    monkeypatch.setattr(
-        torch.cuda, 'memory_allocated', lambda device: calls.append('allocated') or 0
-    )
-    monkeypatch.setattr(torch.cuda, 'max_memory_allocated', lambda device: 3 << 20)
-    for name in ('reset_peak_memory_stats', 'synchronize'):
-        monkeypatch.setattr(torch.cuda, name, lambda device: None)
-    own = sum(p.nbytes for p in model.parameters())
-    assert timer.run(FRAMES).memory >= 3 + own / 2**20
-    assert calls[:2] == ['reset', 'allocated']
-
-
 def test_equations_5_and_7():
     assert PARTS.key == 100 and PARTS.non_key == 20
     assert PARTS.ratio == pytest.approx(0.2)
@@ -159,8 +116,6 @@ def test_times_every_part(model):
     assert PartTimes.medians([seconds, doubled]).warp == pytest.approx(
         1000 * np.median(seconds['warp'] + doubled['warp'])
     )
-    with pytest.raises(ValueError, match='no temporal module'):
-        time_parts(build(video_detector_cfg(temporal=False)), [])
 
 
 def test_non_key_frames_have_their_own_test_settings():
