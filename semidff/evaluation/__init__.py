@@ -1,8 +1,7 @@
 """Metrics: ImageNet VID mAP, also by motion speed; gap recovery; end-point error of optical flow."""
 
 from .detections_file import evaluate_detections_file
-from .end_point_error import EndPointErrorMetric
-from .metrics import gap_recovery
+from .metrics import EndPointErrorMetric, gap_recovery
 from .motion_speed import SPEEDS, ap_by_speed, motion_iou, speed_of
 from .vid_ap import Detections, GroundTruth, mean_ap
 from .vid_evaluator import VIDEvaluator, VIDResult

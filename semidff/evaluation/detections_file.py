@@ -15,12 +15,9 @@ from .vid_evaluator import VIDEvaluator, VIDResult
 
 
 class FileEvaluation(NamedTuple):
-    """Result of :func:`evaluate_detections_file`.
+    """Result of :func:`evaluate_detections_file`; ``summary`` is the content of the JSON file.
 
-    Attributes:
-        num_detections: Number of lines of the file.
-        num_outside: Number of lines whose frame is not in the image set; they are ignored.
-        summary: Content of the JSON file, with None where undefined.
+    Of ``num_detections`` lines, ``num_outside`` are of frames that are not in the image set; they are ignored.
     """
 
     result: VIDResult

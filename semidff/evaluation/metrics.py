@@ -1,10 +1,14 @@
-"""Further metrics: COCO's AP, agreement with a reference detector, and gap recovery."""
+"""Further metrics: COCO's AP, agreement with a reference detector, gap recovery, end-point error of optical flow."""
 
 import contextlib
 import io
 import math
+from collections.abc import Sequence
 
 import numpy as np
+import torch
+from mmdet.registry import METRICS
+from mmengine.evaluator import BaseMetric
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
@@ -21,14 +25,8 @@ def gap_recovery(score: float, frame: float, copy: float) -> float:
 
     It is 0 for copy itself, 1 for frame, below 0 for a method worse than copy, above 1 for one better than frame.
 
-    Args:
-        score: mAP of the method.
-        frame: mAP of the image detector on every frame, in the same unit.
-        copy: mAP of key-frame features kept unchanged, in the same unit.
-
-    Returns:
-        The share; NaN where copy is as good as frame or better (the videos are too easy, or the interval is too short,
-        for a comparison), or where an mAP is NaN. Tables show ``-``.
+    It is NaN where copy is as good as frame or better (the videos are too easy, or the interval is too short, for a
+    comparison), or where an mAP is NaN. Tables show ``-``.
     """
     gap = frame - copy
     return (score - copy) / gap if gap > 0 else math.nan
@@ -43,7 +41,6 @@ def agreement(
     tell an error of the reference from one of the evaluated detections.
 
     Args:
-        reference: Detections of the reference detector, usually the dense one.
         found: Detections to evaluate, in the same frames.
         min_score: Lowest score of a reference box.
 
@@ -110,3 +107,39 @@ def _annotations(boxes: GroundTruth | Detections) -> list[dict]:
         dict(id=i, image_id=frame, category_id=label, bbox=box, area=box[2] * box[3], iscrowd=0)
         for i, (frame, label, box) in enumerate(zip(*columns, strict=True), start=1)
     ]
+
+
+@METRICS.register_module()
+class EndPointErrorMetric(BaseMetric):
+    """Mean distance between predicted and true flow over all pixels of all pairs, in pixels of the frames (FlowNet).
+
+    Data samples have ``pred_flow.data`` and ``gt_flow.data``, both (2, H, W), in pixels.
+    """
+
+    default_prefix = 'flow'
+
+    def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
+        for sample in data_samples:
+            predicted = sample['pred_flow']['data']
+            true = sample['gt_flow']['data'].to(predicted.device, torch.float64)
+            self.results.append(
+                (_length(predicted.double() - true), _length(true), true[0].numel())
+            )
+
+    def compute_metrics(self, results: list[tuple[float, float, int]]) -> dict[str, float]:
+        """Compute means over all pixels.
+
+        Args:
+            results: For each pair the sum of the errors, the sum of the errors of zero flow, and the number of pixels.
+
+        Returns:
+            ``EPE``; ``EPE_zero``, the error of zero flow; and ``reduction``, 1 - EPE / EPE_zero (NaN where nothing
+            moves).
+        """
+        error, zero, pixels = (sum(column) for column in zip(*results, strict=True))
+        reduction = 1 - error / zero if zero else float('nan')
+        return dict(EPE=error / pixels, EPE_zero=zero / pixels, reduction=reduction)
+
+
+def _length(flow: torch.Tensor) -> float:
+    return float(flow.square().sum(0).sqrt().sum())

@@ -16,14 +16,7 @@ from .vid_ap import Detections, GroundTruth, ap_per_class, match_detections, mea
 
 @dataclass(frozen=True)
 class VIDResult:
-    """Result of one evaluation; AP and mAP in 0..1, NaN where undefined.
-
-    Attributes:
-        ap: (num_classes,) AP.
-        num_boxes: (num_classes,) number of ground-truth boxes.
-        speed_ap: (num_classes,) AP for slow, medium and fast.
-        speed_boxes: (num_classes,) number of ground-truth boxes for slow, medium and fast.
-    """
+    """AP in 0..1, NaN where undefined, and numbers of boxes, (num_classes,); also of slow, medium and fast objects."""
 
     classes: tuple[str, ...]
     ap: np.ndarray
@@ -79,11 +72,8 @@ class VIDEvaluator:
         if not self.labeled.any():
             raise ValueError(f'{ann_file}: all images have is_labeled=false')
         position = {self.frames[index]['id']: index for index in np.flatnonzero(self.labeled)}
-        present = [
-            a
-            for a in content['annotations']
-            if a['category_id'] in labels and a['image_id'] in position
-        ]
+        every = content['annotations']
+        present = [a for a in every if a['category_id'] in labels and a['image_id'] in position]
         counted = [a for a in present if a.get('score', math.inf) >= min_score]
         if present and not counted:
             raise ValueError(
@@ -146,7 +136,6 @@ class VIDEvaluator:
 
 
 def _frame_numbers(frames: list[dict], source: str) -> np.ndarray:
-    """ILSVRC ids of the frames, (frames,) int."""
     given = [frame.get('ilsvrc_id') for frame in frames]
     if all(number is None for number in given):
         return np.arange(1, len(frames) + 1)

@@ -25,8 +25,7 @@ from .vid_evaluator import VIDEvaluator, VIDResult
 class FrameResult:
     """Detections of one frame: ``labels`` (n,), ``scores`` (n,) and ``boxes`` (n, 4), and its identity.
 
-    ``distance`` is the number of frames since the key frame with protocol ``pairs``, else None; ``image`` is ``img_id``
-    or None; ``video_frame`` is ``video_id`` and ``frame_id``.
+    ``distance`` is the number of frames since the key frame with protocol ``pairs``, else None.
     """
 
     distance: int | None
@@ -85,18 +84,14 @@ class VIDMetric(BaseMetric):
     def dataset_meta(self, dataset_meta: dict) -> None:
         self._dataset_meta = dataset_meta
         # now, since an error after the last frame would cost the whole test
-        self._evaluator = self._read() if is_main_process() else None
-
-    def _read(self) -> VIDEvaluator:
-        return VIDEvaluator(self.ann_file, (self.dataset_meta or {}).get('classes'))
+        if is_main_process():
+            self._evaluator = VIDEvaluator(self.ann_file, (dataset_meta or {}).get('classes'))
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Store the predictions of some frames.
+        """Store the predictions of some frames, as dicts.
 
-        Args:
-            data_batch: Not used.
-            data_samples: Predictions as dicts: ``pred_instances`` with bboxes (n, 4) in pixels of the original image,
-                scores (n,) and labels (n,), and the frame's identity.
+        They have ``pred_instances`` with bboxes (n, 4) in pixels of the original image, scores (n,) and labels (n,),
+        and the frame's identity.
         """
         for sample in data_samples:
             self._check_frame(sample)
@@ -131,13 +126,10 @@ class VIDMetric(BaseMetric):
             )
 
     def evaluate(self, size: int) -> dict:
-        """Collect the results of all processes and compute the metrics.
+        """Compute ``vid/mAP``, ``vid/mAP_slow``, ``_medium``, ``_fast`` and ``vid/AP_<class>``, in 0..1.
 
         Args:
             size: Number of samples of the dataset; of labeled samples where they have ``key_distance``.
-
-        Returns:
-            ``vid/mAP``, ``vid/mAP_slow``, ``vid/mAP_medium``, ``vid/mAP_fast`` and ``vid/AP_<class>``, in 0..1.
         """
         self._size = size
         # mmengine truncates the interleaved results to `size`, which drops frames when the processes have unequal
@@ -145,8 +137,8 @@ class VIDMetric(BaseMetric):
         return super().evaluate(sys.maxsize)
 
     def compute_metrics(self, results: list) -> dict:
-        """Compute the metrics of :meth:`evaluate`, without the prefix, from the results of all processes."""
-        evaluator = self._evaluator or self._read()
+        """Compute the metrics of :meth:`evaluate`, without the prefix."""
+        evaluator = self._evaluator
         distances = sorted({frame.distance for frame in results}) or [None]
         groups = ([frame for frame in results if frame.distance == d] for d in distances)
         outcomes = [self._evaluate(group, evaluator) for group in groups]
@@ -198,28 +190,22 @@ class VIDMetric(BaseMetric):
     def _check_complete(
         self, found: dict[int, FrameResult], unknown: list[FrameResult], evaluator: VIDEvaluator
     ) -> None:
-        """Check that the results are those of all frames of the dataset; warn if these are a part of the file's."""
         if unknown:
             raise ValueError(
                 f'the result with img_id {unknown[0].image} and (video_id, frame_id) {unknown[0].video_frame} is of no '
                 f'frame of {self.ann_file}; use the same ann_file for metric and dataset, and '
                 'PackVideoFrame in the pipeline'
             )
-        missing = [
-            f['file_name']
-            for at, f in enumerate(evaluator.frames)
-            if at not in found and evaluator.labeled[at]
-        ]
+        labeled = np.flatnonzero(evaluator.labeled)
+        missing = [evaluator.frames[at]['file_name'] for at in labeled if at not in found]
         if len(found) != self._size:
             raise ValueError(
                 f'results of {len(found)} different frames for a dataset of {self._size}; '
                 f'{len(missing)} of {self.ann_file} have none, first {missing[:1]}'
             )
         if missing:
-            total = np.count_nonzero(evaluator.labeled)
-            log_warning(
-                f'Only {total - len(missing)} of {total} frames of {self.ann_file} are evaluated'
-            )
+            count = f'{len(labeled) - len(missing)} of {len(labeled)}'
+            log_warning(f'Only {count} frames of {self.ann_file} are evaluated')
 
 
 def result_table(result: VIDResult, means: dict[str, float]) -> str:

@@ -42,11 +42,7 @@ class VideoIoUMetric(BaseMetric):
                 self.results.append((sample.get('key_distance'), areas))
 
     def evaluate(self, size: int) -> dict:
-        """Collect the areas of all processes and compute the metrics, in 0..1.
-
-        Returns:
-            ``seg/mIoU``, ``seg/mAcc``, ``seg/aAcc`` and ``seg/IoU_<class>``; NaN for classes without a pixel.
-        """
+        """Compute ``seg/mIoU``, ``seg/mAcc``, ``seg/aAcc`` and ``seg/IoU_<class>`` in 0..1; NaN for absent classes."""
         # mmengine truncates the interleaved results to `size`, which drops frames when the processes have unequal
         # shares.
         return super().evaluate(sys.maxsize)
@@ -60,7 +56,7 @@ class VideoIoUMetric(BaseMetric):
             groups[distance].append(areas)
         each = {
             distance: self._iou.total_area_to_metrics(
-                *(sum(kind) for kind in zip(*groups[distance], strict=True))
+                *map(sum, zip(*groups[distance], strict=True))
             )
             for distance in sorted(groups, key=lambda distance: distance or 0)
         }
