@@ -3,7 +3,7 @@
 RTMDet-tiny, as mmdet's rtmdet_tiny_8xb32-300e_coco.py, with batch norm of one process.
 """
 
-_base_ = ['./_base_/cspnext.py', '../_base_/stage_one.py']
+_base_ = ['./_base_/backbones.py', '../_base_/stage_one.py']
 
 _bn = dict(norm_cfg=dict(type='BN'), act_cfg=dict(type='SiLU', inplace=True))
 

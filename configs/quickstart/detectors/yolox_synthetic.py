@@ -3,7 +3,7 @@
 YOLOX-tiny, as mmdet's yolox_tiny_8xb8-300e_coco.py, with frames normalized as ImageNet's.
 """
 
-_base_ = ['./_base_/cspdarknet.py', '../_base_/stage_one.py']
+_base_ = ['./_base_/backbones.py', '../_base_/stage_one.py']
 
 _bn = dict(norm_cfg=dict(type='BN', momentum=0.03, eps=0.001), act_cfg=dict(type='Swish'))
 

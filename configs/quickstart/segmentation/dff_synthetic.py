@@ -2,9 +2,7 @@
 
 _base_ = [
     '../../_base_/default_runtime.py',
-    '../_base_/model.py',
-    './_base_/network.py',
-    './_base_/data.py',
+    './_base_/segmentation.py',
 ]
 
 custom_imports = dict(imports=['semidff.registry', 'semidff.utils.mmseg_extra'])
