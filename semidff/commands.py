@@ -4,7 +4,7 @@ import runpy
 import sys
 from functools import partial
 
-from semidff.utils.installed import PROJECT
+from semidff.utils.files import PROJECT
 
 
 def _run(tool: str) -> None:

@@ -1,6 +1,10 @@
 """What the documentation names exists: files, links, options of the tools."""
 
 import re
+import runpy
+from contextlib import redirect_stdout
+from functools import cache
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -9,18 +13,6 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCS = sorted((ROOT / 'docs').glob('*.md'))
 PAGES = [ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', ROOT / 'SECURITY.md', *DOCS]
 PATH = re.compile(r'(?<![\w./-])(?:configs|tools|tests|docs|semidff)/[\w./-]*[\w/]')
-# functions that add options which several tools have in common, and their modules
-SHARED_OPTIONS = {
-    'add_launch_arguments': 'engine/launch.py',
-    'ToolParser': 'utils/arguments.py',
-    'add_cfg_options': 'utils/arguments.py',
-    'add_device': 'utils/arguments.py',
-    'add_key_intervals': 'utils/arguments.py',
-    'add_model_arguments': 'utils/arguments.py',
-    'add_method_arguments': 'utils/arguments.py',
-    'add_score_threshold': 'utils/arguments.py',
-    'add_timing_arguments': 'utils/arguments.py',
-}
 THE_READERS_OWN = ('configs/mine',)
 
 pages = pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
@@ -57,16 +49,23 @@ def test_options_of_the_tools_exist(page):
     for block in re.findall(r'```bash\n(.*?)```', page.read_text(), re.DOTALL):
         # continued lines: after a backslash, or indented further as in a synopsis
         for command in re.sub(r'\\?\n\s+', ' ', block).split('\n'):
-            script = re.search(r'tools/[\w/]+\.py', command)
-            if not script:
-                continue
-            source = (ROOT / script[0]).read_text()
-            for function, module in SHARED_OPTIONS.items():
-                if re.search(rf'{function}\b', source):
-                    source += (ROOT / 'semidff' / module).read_text()
-            used = re.findall(r'(?<![\w-])--[\w-]+', command[script.end() :].split(' #')[0])
-            unknown = [option for option in used if f"'{option}'" not in source]
-            assert not unknown, f'{page.name}: {script[0]} has no {unknown}'
+            call = re.search(r'(tools/[\w/]+\.py) ?([\w-]*)(.*)', command.split(' #')[0])
+            if call:
+                used = re.findall(r'(?<![\w-])--[\w-]+', ''.join(call.groups()[1:]))
+                unknown = sorted({*used} - options(call[1], call[2]))
+                assert not unknown, f'{page.name}: {call[1]} has no {unknown}'
+
+
+@cache
+def options(tool: str, first: str) -> set[str]:
+    """The options in the help of a tool, or of the sub-command that is its first argument if it has some."""
+    arguments = [str(ROOT / tool), *([] if first.startswith('-') else [first]), '--help']
+    output = StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(output):
+        patch.setattr('sys.argv', arguments)
+        with pytest.raises(SystemExit):
+            runpy.run_path(arguments[0], run_name='__main__')
+    return set(re.findall(r'--[\w-]+', output.getvalue()))
 
 
 def test_every_config_for_imagenet_is_a_row_of_the_papers():
@@ -108,12 +107,5 @@ def test_the_readme_names_the_versions_that_are_pinned():
         re.findall(r'^([\w-]+)==(\S+)', (ROOT / 'requirements.txt').read_text(), re.MULTILINE)
     )
     readme = (ROOT / 'README.md').read_text()
-    for name in (
-        'torch',
-        'torchvision',
-        'onedl-mmcv',
-        'onedl-mmengine',
-        'onedl-mmdetection',
-        'av',
-    ):
+    for name in ('torch', 'torchvision', 'onedl-mmcv', 'onedl-mmengine', 'onedl-mmdetection', 'av'):
         assert pins[name] in readme, f'README.md does not have {name} {pins[name]}'

@@ -11,6 +11,9 @@ import pytest
 from semidff import commands
 
 ROOT = Path(__file__).resolve().parents[1]
+COMMANDS = dict(
+    adapt='--plan-only', train='--resume', test='--protocol', demo='--panels', experiment='--jobs'
+)
 
 
 @pytest.fixture(scope='module')
@@ -38,30 +41,18 @@ def test_wheel_has_all_modules_configs_and_tools(wheel):
         files = [*(ROOT / folder).rglob('*.py'), *(ROOT / folder).rglob('*.pth')]
         expected |= {f'{inside}{path.relative_to(ROOT).as_posix()}' for path in files}
     assert {name for name in wheel.namelist() if '.dist-info/' not in name} == expected
-
-
-def test_wheel_holds_files_in_place_of_the_links(wheel):
-    name = 'configs/quickstart/_base_/data.py'
+    name = 'configs/quickstart/_base_/data.py'  # a file in place of a link
     assert wheel.read(f'semidff/.mim/{name}') == (ROOT / name).read_bytes()
 
 
 def test_console_commands(wheel):
     (points,) = (name for name in wheel.namelist() if name.endswith('entry_points.txt'))
     lines = wheel.read(points).decode().splitlines()
-    for command in ('adapt', 'train', 'test', 'demo', 'experiment'):
+    for command in COMMANDS:
         assert f'semidff-{command} = semidff.commands:{command}' in lines
 
 
-@pytest.mark.parametrize(
-    ('command', 'option'),
-    [
-        ('adapt', '--plan-only'),
-        ('train', '--resume'),
-        ('test', '--protocol'),
-        ('demo', '--panels'),
-        ('experiment', '--jobs'),
-    ],
-)
+@pytest.mark.parametrize(('command', 'option'), COMMANDS.items())
 def test_command_runs_its_tool(monkeypatch, capsys, tmp_path, command, option):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, 'argv', [f'semidff-{command}', '--help'])

@@ -2,9 +2,7 @@
 
 import ast
 import configparser
-import os
 import re
-import shutil
 import subprocess
 from graphlib import CycleError, TopologicalSorter
 from itertools import accumulate
@@ -167,65 +165,3 @@ def test_requirements_are_pinned_and_fit_the_package():
         for pin in pinned[need.name]:
             version = next(iter(pin.specifier)).version
             assert need.specifier.contains(version), f'{pin} is outside of {need}'
-
-
-def make(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
-    if shutil.which('make') is None:
-        pytest.skip('needs make')
-    # These tests themselves may run under `make test`, whose settings are not for another make.
-    environment = {
-        k: v for k, v in os.environ.items() if k not in ('MAKEFLAGS', 'MAKELEVEL', 'MFLAGS')
-    }
-    return subprocess.run(
-        ['make', *arguments],
-        cwd=folder, env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-
-
-@pytest.fixture
-def bare_project(tmp_path):
-    for name in ('Makefile', 'requirements.txt', 'setup.cfg', 'pyproject.toml'):
-        shutil.copy(ROOT / name, tmp_path / name)
-    return tmp_path
-
-
-def test_the_environment_is_made_once_and_again_for_other_requirements(bare_project):
-    first = make(bare_project, '-n', 'env').stdout
-    assert '-r requirements.txt' in first
-    stamp = re.search(r'touch (\.venv/\.ready-\d+)', first)[1]
-    assert first.index('-r requirements.txt') < first.index('touch '), 'the stamp is written last'
-    assert re.search(r'import semidff, .*mmcv\.ops', first), 'the packages are imported'
-    (bare_project / '.venv').mkdir()
-    (bare_project / stamp).touch()
-    assert 'requirements.txt' not in make(bare_project, '-n', 'env').stdout
-    assert make(bare_project, '-n', 'test').stdout.count('\n') == 2, 'only what it says and pytest'
-    with (bare_project / 'requirements.txt').open('a') as file:
-        file.write('# another\n')
-    assert '-r requirements.txt' in make(bare_project, '-n', 'demo').stdout
-
-
-def test_operators_are_compiled_on_request(bare_project):
-    compiled = '--no-cache --reinstall-package onedl-mmcv'
-    assert compiled not in make(bare_project, '-n', 'env').stdout
-    assert compiled in make(bare_project, '-n', 'env', 'OPERATORS=1').stdout
-
-
-def test_make_says_what_it_lacks(bare_project):
-    missing = make(bare_project, 'env', 'PYTHON=no-such-python')
-    assert missing.returncode != 0
-    assert 'Name a Python: make env PYTHON=' in missing.stderr
-    assert not (bare_project / '.venv').exists()
-    old = bare_project / 'python2'
-    old.write_text('#!/bin/sh\necho "Python 2.7 is too old" >&2\nexit 1\n')
-    old.chmod(0o755)
-    refused = make(bare_project, 'env', f'PYTHON={old}')
-    assert refused.returncode != 0
-    assert not (bare_project / '.venv').exists()
-
-
-def test_make_alone_explains_itself(bare_project):
-    told = make(bare_project)
-    assert told.returncode == 0
-    for target in ('make demo', 'make test', 'make env'):
-        assert target in told.stdout
-    assert not (bare_project / '.venv').exists()

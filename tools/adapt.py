@@ -6,7 +6,7 @@ Writes DIR/config.py and DIR/last.pth, which `VideoInferencer(DIR)` and `tools/v
 
 import argparse
 
-from semidff.utils.arguments import ToolParser, add_device, finite, run_tool
+from semidff.utils.arguments import ToolParser, add_device, run_tool
 
 
 def parse_args() -> argparse.Namespace:
@@ -24,13 +24,13 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--out', required=True, metavar='DIR', help='folder of the results')
     parser.add_argument(
         '--minutes',
-        type=finite,
+        type=float,
         help='time of the whole command, three quarters of it for the training (default: 60, or that of the plan in '
         'DIR)',
     )
     speed = parser.add_mutually_exclusive_group()
     speed.add_argument(
-        '--fps', type=finite, metavar='TARGET', help='frames per second to reach, with decoding'
+        '--fps', type=float, metavar='TARGET', help='frames per second to reach, with decoding'
     )
     speed.add_argument(
         '--key-interval',
@@ -46,19 +46,15 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--seed', type=int, help='seed of the training (default: 0, or that of the plan in DIR)'
     )
-    parser.add_argument('--plan-only', action='store_true', help='stop after the plan')
-    parser.add_argument(
-        '--anyway', action='store_true', help='train even if the forecast speed-up is below 1.3'
-    )
+    parser.add_flag('--plan-only', 'stop after the plan')
+    parser.add_flag('--anyway', 'train even if the forecast speed-up is below 1.3')
     add_device(parser)
     return parser.parse_args()
 
 
 def main(args: argparse.Namespace) -> None:
     from semidff.apis import adapt
-    from semidff.utils.allocator import keep_freed_memory
 
-    keep_freed_memory(args.device)
     adapt(**vars(args))
 
 

@@ -5,7 +5,7 @@ For Cityscapes, label maps, a list of the snippets and links to their frames are
 
 import argparse
 
-from semidff.utils.arguments import ToolParser, positive, run_tool
+from semidff.utils.arguments import ToolParser, run_tool
 
 IMAGE_SETS = {
     'imagenet-vid': 'videos or frames, such as VID_val_videos.txt, VID_train_15frames.txt or VID_val_frames.txt',
@@ -25,14 +25,12 @@ def parse_args() -> argparse.Namespace:
         )
         imagenet.add_input('--image-set', required=True, help=f'list of {listed}')
         imagenet.add_output('--out', required=True, help='json file to write')
-        imagenet.add_argument('--workers', type=positive, default=4, help='processes (default: 4)')
-        imagenet.add_argument(
-            '--image-suffix', default='.JPEG', help='suffix of the images (.JPEG)'
-        )
+        imagenet.add_value('--workers', 4, 'processes')
+        imagenet.add_value('--image-suffix', '.JPEG', 'suffix of the images')
         if name == 'imagenet-vid':
             imagenet.add_argument(
                 '--frames-per-video',
-                type=positive,
+                type=int,
                 help='number of evenly spaced frames to take of each video (default: all listed frames)',
             )
     cityscapes = data_sets.add_parser('cityscapes', help='Cityscapes and its video snippets')
@@ -41,19 +39,11 @@ def parse_args() -> argparse.Namespace:
     cityscapes.add_argument(
         '--splits', nargs='+', default=['train', 'val'], choices=['train', 'val'], help='splits'
     )
-    cityscapes.add_argument(
-        '--frames-before',
-        type=int,
-        default=9,
-        help='frames before the labeled one that the json lists (default: 9, for l <= 10)',
-    )
-    cityscapes.add_argument(
-        '--frames-after',
-        type=int,
-        default=0,
-        help='frames after the labeled one, for method centered (default: 0)',
-    )
-    cityscapes.add_argument('--workers', type=positive, default=4, help='threads (default: 4)')
+    help = 'frames before the labeled one that the json lists; 9 are for l <= 10'
+    cityscapes.add_value('--frames-before', 9, help)
+    help = 'frames after the labeled one, for method centered'
+    cityscapes.add_value('--frames-after', 0, help)
+    cityscapes.add_value('--workers', 4, 'threads')
     return parser.parse_args()
 
 

@@ -2,7 +2,7 @@
 
 import argparse
 
-from semidff.utils.arguments import ToolParser, finite, run_tool
+from semidff.utils.arguments import ToolParser, run_tool
 
 
 def parse_args() -> argparse.Namespace:
@@ -19,29 +19,17 @@ def parse_args() -> argparse.Namespace:
         help='file with lines "frame_id class score x1 y1 x2 y2"; class k is the k-th category of --ann-file, '
         'frame_id is its ilsvrc_id, or 1, 2, 3, ... where it has none',
     )
-    parser.add_output(
-        '--out',
-        required=True,
-        help='JSON file to write: mAP, and AP of each class',
-    )
+    parser.add_output('--out', required=True, help='JSON file: mAP, and AP of each class')
     parser.add_argument(
         '--mean',
         choices=('imagenet', 'present'),
         default='imagenet',
-        help='mAP is the mean over all classes, undefined if a class without ground truth was detected (imagenet, '
-        'the default), or over the classes with ground truth (present)',
+        help='mAP is the mean over all classes, undefined if a class without ground truth was detected (imagenet), '
+        'or over the classes with ground truth (present)',
     )
-    parser.add_argument(
-        '--min-score',
-        type=finite,
-        default=0.5,
-        metavar='S',
-        help='ignore annotations with lower scores, where the reference is a file of detections '
-        '(default: %(default)s)',
-    )
-    parser.add_argument(
-        '--coco', action='store_true', help="also compute COCO's AP over IoU 0.5 to 0.95"
-    )
+    help = 'ignore annotations with lower scores, where the reference is a file of detections'
+    parser.add_value('--min-score', 0.5, help, 'S')
+    parser.add_flag('--coco', "also compute COCO's AP over IoU 0.5 to 0.95")
     return parser.parse_args()
 
 

@@ -21,39 +21,28 @@ def parse_args() -> argparse.Namespace:
         help="size of the frames after the test pipeline, before padding (default: that of the --video's frames, "
         "else the scale of the pipeline's Resize)",
     )
-    parser.add_input(
-        '--video',
-        help='video file or folder of frames, for their size and for --verify',
-    )
-    parser.add_argument(
-        '--verify', action='store_true', help='compare both graphs with PyTorch on some frames'
-    )
-    parser.add_number('--frames', 5, 'number of frames for --verify, the first one a key frame')
+    parser.add_input('--video', help='video file or folder of frames, for size and --verify')
+    parser.add_flag('--verify', 'compare both graphs with PyTorch on some frames')
+    parser.add_value('--frames', 5, 'number of frames for --verify, the first one a key frame')
     return parser.parse_args()
 
 
 def main(args: argparse.Namespace) -> None:
     import torch
 
-    with torch.no_grad():
-        export(args)
-
-
-def export(args: argparse.Namespace) -> None:
     import semidff.registry  # noqa: F401 (registers the parts of configs)
     from semidff.datasets.class_names import class_names
     from semidff.deployment import OnnxVideoDetector, export_onnx, sample_batches, verify
     from semidff.utils.checkpoint import load_for_test, read_checkpoint
     from semidff.utils.model_building import build_video_detector
 
-    if args.frames < 2:
-        raise ValueError(f'--frames is {args.frames}; the first is a key frame, one more is needed')
     model = build_video_detector(args.config)
     state, meta = read_checkpoint(args.checkpoint)
     load_for_test(model, args.checkpoint, needs_temporal=True, state=state)
     batches = sample_batches(model.cfg, args.frames, args.shape, args.video)
     inputs = model.data_preprocessor(dict(batches[0]), False)['inputs']
-    about = export_onnx(model, args.out, inputs.shape[-2:], class_names(model.cfg, meta))
+    with torch.no_grad():
+        about = export_onnx(model, args.out, inputs.shape[-2:], class_names(model.cfg, meta))
     for path in sorted(Path(args.out).glob('*.onnx')):
         print(f'{path}: {path.stat().st_size / 2**20:.1f} MB')
     print(f'frames enter as 1 x 3 x {about.shape[0]} x {about.shape[1]}')

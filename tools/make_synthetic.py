@@ -4,14 +4,14 @@ import argparse
 from dataclasses import fields
 
 from semidff.synthetic.presets import PRESETS, DatasetSpec, make_spec
-from semidff.utils.arguments import ToolParser, positive, run_tool
+from semidff.utils.arguments import ToolParser, run_tool
 
 
 def parse_args() -> argparse.Namespace:
     parser = ToolParser(description=__doc__)
     parser.add_argument('root', help='folder of the data set')
     parser.add_argument('--preset', default='quickstart', choices=PRESETS, help='initial sizes')
-    parser.add_argument('--workers', type=positive, default=2, help='processes (default: 2)')
+    parser.add_value('--workers', 2, 'processes')
     for field in fields(DatasetSpec):
         parser.add_argument(
             '--' + field.name.replace('_', '-'),

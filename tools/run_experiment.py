@@ -19,9 +19,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--work-dir', help='folder for all results (default: work_dir of the config)'
     )
-    parser.add_argument(
-        '--jobs', type=int, default=2, help='steps that may run at the same time (default: 2)'
-    )
+    parser.add_value('--jobs', 2, 'steps that may run at the same time')
     parser.add_argument(
         '--only',
         nargs='+',
@@ -36,9 +34,7 @@ def parse_args() -> argparse.Namespace:
         metavar='TABLE',
         help='run only the rows of these tables and what they need, e.g. 1 3a (default: all)',
     )
-    parser.add_argument(
-        '--list', action='store_true', help='list the steps and whether they are done; run nothing'
-    )
+    parser.add_flag('--list', 'list the steps and whether they are done; run nothing')
     parser.add_argument(
         '--run',
         action='append',
@@ -47,10 +43,9 @@ def parse_args() -> argparse.Namespace:
         'propagate). Can be given several times. Method frame is added for each distinct detector. Accuracy is plotted '
         'over speed',
     )
-    parser.add_argument(
+    parser.add_flag(
         '--distances',
-        action='store_true',
-        help='of --run: plot accuracy over the distance from the key frame, 0 ... L-1 frames (protocol pairs)',
+        'of --run: plot accuracy over the distance from the key frame, 0 ... L-1 frames (protocol pairs)',
     )
     parser.add_argument(
         '--key-intervals',

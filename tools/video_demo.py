@@ -18,26 +18,29 @@ from semidff.utils.arguments import (
     ToolParser,
     add_device,
     add_method_arguments,
-    add_score_threshold,
     run_tool,
 )
 from semidff.utils.error_messages import FileError
-from semidff.utils.output_files import check_outputs
+from semidff.utils.files import check_outputs
 
 
 def parse_args() -> argparse.Namespace:
     parser = ToolParser(description=__doc__)
-    parser.add_input(
-        'input',
-        help='video file, folder of frames, camera index, or address (rtsp://...); or a folder of videos',
+    help = (
+        'video file, folder of frames, camera index, or address (rtsp://...); or a folder of videos'
     )
-    parser.add_input(
-        'config',
-        help='config of the video detector, or the folder of an adaptation (tools/adapt.py)',
-    )
+    parser.add_input('input', help=help)
+    help = 'config of the video detector, or the folder of an adaptation (tools/adapt.py)'
+    parser.add_input('config', help=help)
     parser.add_checkpoint('checkpoint', nargs='?', help='its weights; not needed with a folder')
-    add_output_arguments(parser)
-    add_score_threshold(parser)
+    # The folder of an archive's results is continued: main checks files.
+    parser.add_argument('--out', metavar='FILE', help='annotated mp4')
+    parser.add_output('--json', metavar='FILE', help='all detections as COCO-VID json')
+    help = 'all detections in the ILSVRC format (frame class score x1 y1 x2 y2)'
+    parser.add_output('--txt', metavar='FILE', help=help)
+    help = 'label maps of a segmentation network, a png per frame'
+    parser.add_output('--labels', metavar='FOLDER', help=help)
+    parser.add_value('--score-thr', 0.3, 'detections with lower scores are not drawn')
     parser.add_argument(
         '--panels',
         nargs='+',
@@ -45,77 +48,30 @@ def parse_args() -> argparse.Namespace:
         default=(),
         help='panels beside the frames of the mp4: feature flow (flow), scale field (scale)',
     )
-    parser.add_argument(
-        '--fps',
-        type=float,
-        help="frames per second of the mp4 (default: the input's, 25 if unknown)",
-    )
+    help = "frames per second of the mp4 (default: the input's, 25 if unknown)"
+    parser.add_argument('--fps', type=float, help=help)
     add_method_arguments(
         parser,
         'method, as of tools/test.py (default: propagate; the folder of an adaptation recommends method, interval and '
         'input size, which are used if no option chooses key frames)',
         10,
     )
-    parser.add_argument(
-        '--smooth-scores',
-        type=int,
-        default=0,
-        metavar='N',
-        help='average the scores of an object over N earlier frames; with offline methods over N later ones, too',
-    )
-    add_speed_arguments(parser)
+    help = 'average the scores of an object over N earlier frames; with offline methods over N later ones, too'
+    parser.add_value('--smooth-scores', 0, help, 'N')
+    help = "precision of convolutions and matrix products (default: that of the config's test_cfg)"
+    parser.add_argument('--precision', choices=PRECISIONS, help=help)
+    help = "channels-last memory layout (default: the config's)"
+    parser.add_argument('--channels-last', action='store_true', default=None, help=help)
+    parser.add_flag('--compile', 'compile the networks; the first frames take minutes')
+    help = 'decode and preprocess N frames ahead in the background (default: 4; cameras: 0)'
+    parser.add_argument('--read-ahead', type=int, metavar='N', help=help)
     add_device(parser)
-    parser.add_argument(
-        '--no-video',
-        action='store_true',
-        help='for a folder of videos: write detections only, no annotated videos',
-    )
+    parser.add_flag('--no-video', 'for a folder of videos: write detections only, no mp4')
     parser.add_argument('--max-frames', type=int, metavar='N', help='maximum number of frames')
-    parser.add_argument(
-        '--strict', action='store_true', help='treat unreadable frames as an error, not a warning'
-    )
+    parser.add_flag('--strict', 'treat unreadable frames as an error, not a warning')
     args = parser.parse_args()
     args.replace = args.overwrite  # of an archive's results, too
     return args
-
-
-def add_output_arguments(parser: argparse.ArgumentParser) -> None:
-    # The folder of an archive's results is continued: main checks files.
-    parser.add_argument('--out', metavar='FILE', help='annotated mp4')
-    parser.add_output('--json', metavar='FILE', help='all detections as COCO-VID json')
-    parser.add_output(
-        '--txt',
-        metavar='FILE',
-        help='all detections in the ILSVRC format (frame class score x1 y1 x2 y2)',
-    )
-    parser.add_output(
-        '--labels',
-        metavar='FOLDER',
-        help='label maps of a segmentation network, a png per frame',
-    )
-
-
-def add_speed_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        '--precision',
-        choices=PRECISIONS,
-        help="precision of convolutions and matrix products (default: that of the config's test_cfg)",
-    )
-    parser.add_argument(
-        '--channels-last',
-        action='store_true',
-        default=None,
-        help="channels-last memory layout (default: the config's)",
-    )
-    parser.add_argument(
-        '--compile', action='store_true', help='compile the networks; the first frames take minutes'
-    )
-    parser.add_argument(
-        '--read-ahead',
-        type=int,
-        metavar='N',
-        help='decode and preprocess N frames ahead in the background (default: 4; cameras: 0)',
-    )
 
 
 def main(args: argparse.Namespace) -> None:
@@ -126,9 +82,7 @@ def main(args: argparse.Namespace) -> None:
     from semidff.datasets.video_folders import is_archive
     from semidff.datasets.video_readers import VideoError
     from semidff.inference import schedule_config
-    from semidff.utils.allocator import keep_freed_memory
 
-    keep_freed_memory(args.device)
     if not args.checkpoint and not os.path.isdir(args.config):
         raise FileError(
             f'{args.config}: needs a checkpoint; only the folder of an adaptation has one'

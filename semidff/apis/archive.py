@@ -25,7 +25,7 @@ from semidff.datasets.video_readers import VideoError, VideoWarning
 from semidff.datasets.video_readers.sources import check_limits
 from semidff.utils.atomic_write import atomic_write, write_json
 from semidff.utils.error_messages import FileError
-from semidff.utils.file_names import file_state
+from semidff.utils.files import file_state
 
 from .video_inferencer import VideoInferencer
 

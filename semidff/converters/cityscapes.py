@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from semidff.utils.atomic_write import atomic_path, atomic_write, write_json
-from semidff.utils.output_files import check_outputs
+from semidff.utils.files import check_outputs
 from semidff.utils.progress import track
 
 # Number of each of the 19 evaluated classes in *_gtFine_labelIds.png, in the order of the training ids.

@@ -26,7 +26,7 @@ from filelock import FileLock
 from mmengine.logging import print_log
 
 from semidff.utils.atomic_write import write_json
-from semidff.utils.file_names import file_state
+from semidff.utils.files import file_state
 from semidff.utils.logs import log_warning
 
 from .video_folders import find_videos, is_archive

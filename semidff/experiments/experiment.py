@@ -21,8 +21,8 @@ from typing import Any
 from mmengine.logging import MMLogger
 
 from semidff.utils.checkpoint import detector_digest
+from semidff.utils.files import installed_file
 from semidff.utils.image_detectors import read_detector
-from semidff.utils.installed import installed_file
 from semidff.utils.setting_checks import ConfigError, read_file
 
 RESERVED = ('work_dir', 'seed', 'rows', 'logs', 'by_video', 'speed')

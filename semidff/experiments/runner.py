@@ -23,11 +23,10 @@ from queue import SimpleQueue
 from typing import Any
 
 import torch
+from tqdm import tqdm
 
 from semidff.utils.atomic_write import atomic_path, atomic_write, write_json
-from semidff.utils.file_names import file_state, unique_name
-from semidff.utils.installed import PROJECT, installed_file
-from semidff.utils.progress import clock
+from semidff.utils.files import PROJECT, file_state, installed_file, unique_name
 from semidff.utils.run_folder import occupy
 
 from .experiment import Experiment, ExperimentError, Step, config_text
@@ -218,7 +217,7 @@ class ExperimentRunner:
             )
         stamp = dict(hash=mark, finished=time.time())
         write_json(stamp, step.folder / STAMP)
-        return stamp, clock(time.monotonic() - start)
+        return stamp, tqdm.format_interval(time.monotonic() - start)
 
     def _variables(self, step: Step, place: int) -> dict[str, str]:
         """Return the environment of a step: CPU threads, unless the user has set them, and its GPU of several."""

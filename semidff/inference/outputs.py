@@ -21,8 +21,7 @@ from semidff.datasets.ilsvrc_format import detection_lines
 from semidff.datasets.video_readers.base import DEFAULT_FPS
 from semidff.utils.atomic_write import atomic_path, atomic_write
 from semidff.utils.error_messages import FileError
-from semidff.utils.file_names import unique_name
-from semidff.utils.output_files import check_outputs
+from semidff.utils.files import check_outputs, unique_name
 from semidff.utils.video_writer import VideoWriter
 
 Draw = Callable[[np.ndarray, DetDataSample], np.ndarray]

@@ -1,55 +1,35 @@
-"""Command-line options, checks of files and error handling that the tools share.
+"""Command-line options and error handling that the tools share.
 
 A tool parses its arguments before it imports PyTorch and mmdetection, so that its help and its errors of usage appear
 at once: its ``main`` imports what it needs.
 """
 
 import argparse
-import logging
-import os
 import re
-import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from .error_messages import FileError, describe
-from .output_files import check_outputs
+from .files import check_outputs
+from .stopping import interrupted_by_signals
 
 INTERRUPTED = 130
 PRECISIONS = ('fp32', 'bf16', 'fp16')
-_AGAIN = 10.0  # seconds of computation
+SIZE = dict(type=int, nargs=2, metavar=('H', 'W'))
 
 
 class OptionError(ValueError):
     """A command-line option that is wrong, or that the config does not support."""
 
 
-def positive(text: str) -> int:
-    """Parse an integer of at least 1."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f'{text} is below 1')
-    return value
+class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows the defaults of options that have some."""
 
-
-def finite(text: str) -> float:
-    """Parse a finite number."""
-    value = float(text)
-    if not abs(value) < float('inf'):
-        raise ValueError(f'{text} is not finite')
-    return value
-
-
-def probability(text: str) -> float:
-    """Parse a number from 0 to 1."""
-    if not 0 <= float(text) <= 1:
-        raise argparse.ArgumentTypeError(f'{text} is not from 0 to 1')
-    return float(text)
-
-
-SIZE = dict(type=positive, nargs=2, metavar=('H', 'W'))
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        has_default = action.default not in (None, False, (), [])
+        return super()._get_help_string(action) if has_default else action.help
 
 
 class ToolParser(argparse.ArgumentParser):
@@ -58,11 +38,21 @@ class ToolParser(argparse.ArgumentParser):
     An output that is an input, or that exists without ``--overwrite``, is an error of usage.
     """
 
-    def __init__(self, *args, **kwargs) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, **options) -> None:
+        super().__init__(formatter_class=_HelpFormatter, **options)
         self.inputs: list[str] = []
         self.outputs: list[str] = []
-        self.add_argument('--debug', action='store_true', help='show the traceback of an error')
+        self.add_flag('--debug', 'show the traceback of an error')
+
+    def add_flag(self, name: str, help: str) -> None:
+        """Add an option without value."""
+        self.add_argument(name, action='store_true', help=help)
+
+    def add_value(self, name: str, default: Any, help: str, metavar: str | None = None) -> None:
+        """Add an option with a default, whose type it has; in place of a list it takes several values."""
+        several = isinstance(default, list)
+        kind, nargs = type(default[0] if several else default), '+' if several else None
+        self.add_argument(name, type=kind, nargs=nargs, default=default, metavar=metavar, help=help)
 
     def add_input(self, *names: str, **options) -> None:
         """Add an option for a file or folder that the tool reads."""
@@ -76,19 +66,13 @@ class ToolParser(argparse.ArgumentParser):
     def add_output(self, *names: str, **options) -> None:
         """Add an option for a file, or for a folder of nothing but results, that the tool writes."""
         if not self.outputs:
-            self.add_argument('--overwrite', action='store_true', help='replace existing outputs')
+            self.add_flag('--overwrite', 'replace existing outputs')
         self.outputs.append(self.add_argument(*names, **options).dest)
 
     def add_trust(self) -> None:
         """Add ``--trust``; needed only where checkpoints are named in other options."""
         if '--trust' not in self._option_string_actions:
-            help = 'load checkpoints that can run code; only for files that you trust'
-            self.add_argument('--trust', action='store_true', help=help)
-
-    def add_number(self, name: str, default: int, help: str, metavar: str = 'N') -> None:
-        """Add an option for an integer; its help ends with the default."""
-        help = f'{help} (default: {default})'
-        self.add_argument(name, type=int, default=default, metavar=metavar, help=help)
+            self.add_flag('--trust', 'load checkpoints that can run code; only if you trust them')
 
     def parse_known_args(self, args=None, namespace=None) -> tuple[argparse.Namespace, list[str]]:
         parsed, others = super().parse_known_args(args, namespace)
@@ -115,14 +99,6 @@ def detector_parser(description: str) -> ToolParser:
     return parser
 
 
-def add_key_intervals(parser: argparse.ArgumentParser, default: Sequence[int], help: str) -> None:
-    """Add ``--key-intervals``."""
-    help = f'{help} (default: {" ".join(map(str, default))})'
-    parser.add_argument(
-        '--key-intervals', type=int, nargs='+', default=default, metavar='L', help=help
-    )
-
-
 def add_device(parser: argparse.ArgumentParser) -> None:
     """Add ``--device``; :func:`run_tool` replaces the default."""
     parser.add_argument('--device', help='where to run (default: a GPU if available)')
@@ -146,11 +122,7 @@ def _setting(text: str) -> str:
 
 
 def add_launch_arguments(parser: argparse.ArgumentParser, example: str) -> None:
-    """Add the options of every tool that runs a config.
-
-    Args:
-        example: A setting for the help of ``--cfg-options``.
-    """
+    """Add the options of every tool that runs a config; ``example`` is a setting for the help."""
     parser.add_argument(
         '--work-dir', help='folder for logs and results (default: work_dirs/CONFIG NAME)'
     )
@@ -166,9 +138,10 @@ def add_launch_arguments(parser: argparse.ArgumentParser, example: str) -> None:
     )
 
 
-def add_model_arguments(parser: argparse.ArgumentParser, config: str = 'the config') -> None:
-    """Add ``--device`` and ``--cfg-options`` to the parser of a tool that runs models."""
+def add_measuring_arguments(parser: argparse.ArgumentParser, config: str = 'the config') -> None:
+    """Add ``--device``, ``--threads`` and ``--cfg-options`` to the parser of a tool that measures models."""
     add_device(parser)
+    parser.add_argument('--threads', type=int, help="CPU threads (default: PyTorch's choice)")
     add_cfg_options(parser, config)
 
 
@@ -200,33 +173,6 @@ def add_method_arguments(parser: ToolParser, help: str, interval: str | int) -> 
     )
 
 
-def add_score_threshold(parser: argparse.ArgumentParser) -> None:
-    """Add ``--score-thr``, below which detections are not drawn."""
-    parser.add_argument(
-        '--score-thr',
-        type=probability,
-        default=0.3,
-        help='detections with lower scores are not drawn (default: 0.3)',
-    )
-
-
-def add_timing_arguments(parser: ToolParser, default_video: str) -> None:
-    """Add ``--video`` and ``--threads``, which :func:`prepare_timing` applies."""
-    parser.add_input('--video', help=f'video file or folder of frames (default: {default_video})')
-    parser.add_argument('--threads', type=int, help="CPU threads (default: PyTorch's choice)")
-
-
-def prepare_timing(args: argparse.Namespace) -> None:
-    """Configure the process for measurements of time."""
-    import torch
-
-    from .allocator import keep_freed_memory
-
-    keep_freed_memory(args.device)
-    if args.threads:
-        torch.set_num_threads(args.threads)
-
-
 def run_tool(work: Callable[[argparse.Namespace], None], args: argparse.Namespace) -> None:
     """Run a tool; an error ends the process with a message and exit code 1.
 
@@ -234,24 +180,30 @@ def run_tool(work: Callable[[argparse.Namespace], None], args: argparse.Namespac
 
     Args:
         work: The tool's main function.
-        args: Its options; ``debug``, ``trust`` and ``overwrite``, which are applied here and in the parser, are
-            removed.
+        args: Its options; those that are applied here and in the parser (``debug``, ``trust``, ``overwrite`` and
+            ``threads``) are removed.
     """
     options = vars(args)
-    debug, trust = (options.pop(name, False) for name in ('debug', 'trust'))
-    options.pop('overwrite', None)
+    debug, trust, _, threads = (
+        options.pop(name, None) for name in ('debug', 'trust', 'overwrite', 'threads')
+    )
     program = re.sub('.*/(?=tools/)', '', Path(sys.argv[0]).resolve().as_posix())
-    logging.raiseExceptions = debug  # no tracebacks of loggers where a stream is full
     stopped: list[int] = []
     try:
-        with _interrupted_by_signals(stopped):
+        with interrupted_by_signals(stopped):
+            import torch
+
+            from .allocator import keep_freed_memory
             from .safe_loading import safe_loading, trusted
 
             if 'device' in options:
                 options['device'] = available_device(options['device'])
+                keep_freed_memory(options['device'])
+            if threads:
+                torch.set_num_threads(threads)
             if options.get('cfg_options'):
                 options['cfg_options'] = parse_settings(options['cfg_options'])
-            with trusted(trust), safe_loading():
+            with trusted(bool(trust)), safe_loading():
                 work(args)
     except (Exception, KeyboardInterrupt) as error:
         if debug:
@@ -261,33 +213,6 @@ def run_tool(work: Callable[[argparse.Namespace], None], args: argparse.Namespac
             print(f'{program}: stopped', file=sys.stderr)
             sys.exit(INTERRUPTED)
         sys.exit(f'{program}: error: {describe(error)}')
-
-
-@contextmanager
-def _interrupted_by_signals(received: list[int]) -> Iterator[None]:
-    """Raise KeyboardInterrupt at Ctrl-C and SIGTERM, and again if the process then goes on computing.
-
-    Python drops an exception in a destructor, and a bare ``except`` of a library may catch it.
-    """
-    process = os.getpid()
-
-    def interrupt(number: int, frame: object) -> None:
-        if os.getpid() != process:  # a worker, which inherits the handler
-            os._exit(128 + number)
-        received.append(number)
-        signal.setitimer(signal.ITIMER_VIRTUAL, _AGAIN, _AGAIN)
-        raise KeyboardInterrupt
-
-    signals = [signal.SIGTERM, signal.SIGVTALRM]
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not ignored
-        signals.append(signal.SIGINT)
-    before = {number: signal.signal(number, interrupt) for number in signals}
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def available_device(name: str | None) -> str:

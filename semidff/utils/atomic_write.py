@@ -1,43 +1,37 @@
 """Files that are either complete or absent."""
 
 import fcntl
-import glob
 import json
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
-from uuid import uuid4
 
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Let a writer that takes a path create a file that appears under its name only when it is complete.
 
-    On any exception, an interrupt included, the unfinished file is removed and an existing file is kept. Unfinished
-    files that killed processes left of the same file are removed.
+    On any exception, an interrupt included, the unfinished file is removed and an existing file is kept. The next
+    writer of the same file replaces what a killed process has left, and waits for one that is still writing.
 
     Args:
-        path: The file to create or replace; missing parent folders are created.
+        path: The file to create or replace; missing parent folders are created. Devices are written directly.
 
     Yields:
         An empty file in the same folder with the same suffix, where the content has to be written. It is renamed at
         the end.
     """
     path = Path(os.path.realpath(path))  # a link stays one
-    if path.exists() and not path.is_file():  # a device or pipe
+    if path.exists() and not path.is_file():
         yield path
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    # unique, and not longer than the file's own name where that is long
-    start, end = f'.{path.stem[:64]}.', f'.tmp{path.suffix}'
-    _remove_abandoned(path.parent, f'{glob.escape(start)}{"[0-9a-f]" * 12}{glob.escape(end)}')
-    unfinished = path.with_name(f'{start}{uuid4().hex[:12]}{end}')
-    with open(unfinished, 'xb') as lock:
+    unfinished = path.with_name(f'.{path.stem}.tmp{path.suffix}')
+    with _only_writer(unfinished):
         try:
-            with suppress(OSError):  # a file system without locks
-                fcntl.flock(lock, fcntl.LOCK_EX)
             yield unfinished
             os.replace(unfinished, path)
         finally:
@@ -45,12 +39,18 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             unfinished.unlink(missing_ok=True)
 
 
-def _remove_abandoned(folder: Path, pattern: str) -> None:
-    """Remove unfinished files whose writers have ended: these no longer hold the lock."""
-    for path in folder.glob(pattern):
-        with suppress(OSError), open(path, 'r+b') as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            path.unlink()
+def _only_writer(path: Path) -> IO:
+    """Create an empty file and lock it, after other writers have renamed or removed theirs."""
+    while True:
+        file = open(path, 'ab')  # noqa: SIM115
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(file, fcntl.LOCK_EX)
+        own = os.fstat(file.fileno())
+        if path.exists() and os.path.samestat(own, path.stat()):
+            if not own.st_size:
+                return file
+            path.unlink()  # of a killed process; it may be a link to another file
+        file.close()
 
 
 @contextmanager
@@ -58,9 +58,12 @@ def atomic_write(path: str | Path, binary: bool = False) -> Iterator[IO]:
     """Open a file for writing that appears under its name only when it is complete, see :func:`atomic_path`.
 
     Args:
-        path: The file to create or replace.
+        path: The file to create or replace; ``/dev/stdout`` is standard output, also where that is a file.
         binary: Whether bytes are written, not text.
     """
+    if str(path) == '/dev/stdout':
+        yield sys.stdout.buffer if binary else sys.stdout
+        return
     mode = dict(mode='wb') if binary else dict(mode='w', encoding='utf-8')
     with atomic_path(path) as unfinished, open(unfinished, **mode) as file:
         yield file
@@ -73,12 +76,8 @@ def write_json(
 
     Args:
         content: Arrays and tensors in it become lists.
-        path: The file.
         indent: Spaces per level; None writes one line.
-        nan_as_null: Whether to write null for numbers that are NaN or infinite.
-
-    Raises:
-        ValueError: If a number is NaN or infinite and ``nan_as_null`` is False.
+        nan_as_null: Whether to write null for numbers that are NaN or infinite, which are an error otherwise.
     """
     if nan_as_null:
         text = json.dumps(content, default=_as_list)

@@ -11,7 +11,7 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
 from .error_messages import count_problems, first_names, short
-from .installed import installed_file
+from .files import installed_file
 from .logs import log_warning
 from .model_building import unwrapped
 from .safe_loading import CheckpointError, readable
@@ -29,16 +29,11 @@ def check_exists(path: str | Path) -> None:
         raise CheckpointError(f'{path}: there is no such checkpoint file')
 
 
-def read_state_dict(path: str | Path) -> dict[str, Tensor]:
-    """Read the weights of a checkpoint, see :func:`read_checkpoint`."""
-    return read_checkpoint(path)[0]
-
-
 def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict]:
     """Read a checkpoint of mmengine or a bare state dict.
 
     Args:
-        path: A file, a name as of :func:`~semidff.utils.installed.installed_file`, or a URL that mmengine's
+        path: A file, a name as of :func:`~semidff.utils.files.installed_file`, or a URL that mmengine's
             ``CheckpointLoader`` supports.
 
     Returns:
@@ -51,26 +46,17 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict]:
     path = installed_file(path)
     with readable(path):
         checkpoint = CheckpointLoader.load_checkpoint(str(path), 'cpu', logger='silent')
-    state = checkpoint if isinstance(checkpoint, Mapping) else {}
-    key = next(
-        (key for key in ('state_dict', 'model') if isinstance(state.get(key), Mapping)), None
-    )
-    state = state[key] if key else state
-    if not _are_weights(state):
+    content = checkpoint if isinstance(checkpoint, Mapping) else {}
+    inner = (content.get(key) for key in ('state_dict', 'model'))
+    state = next((value for value in inner if isinstance(value, Mapping)), content)
+    if not state or not all(isinstance(v, Tensor) and isinstance(k, str) for k, v in state.items()):
         raise CheckpointError(
             f"{path}: holds no weights (a 'state_dict' of tensors); give a checkpoint made by "
             'tools/train.py or by mmdetection'
         )
-    meta = checkpoint.get('meta') if key else None
+    meta = content.get('meta') if state is not content else None
     meta = meta if isinstance(meta, dict) else {}
     return {key.removeprefix('module.'): value for key, value in state.items()}, meta
-
-
-def _are_weights(state: Mapping) -> bool:
-    """Return whether a dict is not empty and has tensors under names."""
-    return bool(state) and all(
-        isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()
-    )
 
 
 def stored_classes(meta: Mapping) -> tuple[str, ...]:
@@ -82,16 +68,7 @@ def stored_classes(meta: Mapping) -> tuple[str, ...]:
 
 
 def check_class_order(path: str | Path, meta: Mapping, classes: Sequence[str]) -> None:
-    """Check that the classes of the data are not those of a checkpoint in another order.
-
-    Args:
-        path: The checkpoint.
-        meta: Its ``meta``.
-        classes: The data's class names, in the order of the labels.
-
-    Raises:
-        CheckpointError: If they are.
-    """
+    """Raise :class:`CheckpointError` if the classes of the data are those of a checkpoint in another order."""
     own = stored_classes(meta)
     if own != tuple(classes) and sorted(own) == sorted(classes):
         raise CheckpointError(
@@ -120,12 +97,8 @@ def load_strict(
             Empty: all keys belong to the module.
         ignore: Prefixes of keys (after ``prefix``) that may be missing or unexpected.
         state: The weights of the checkpoint, if they have been read already.
-
-    Raises:
-        CheckpointError: If the file cannot be read, or keys are missing, unexpected or of another shape; the message
-            names some.
     """
-    state = read_state_dict(path) if state is None else state
+    state = read_checkpoint(path)[0] if state is None else state
     prefix = f'{prefix.rstrip(".")}.' if prefix else ''
     given = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
     ignore = tuple(ignore)
@@ -136,13 +109,7 @@ def load_strict(
         for key, value in given.items()
         if key in wanted and value.shape != wanted[key].shape
     }
-    wrong = [
-        f'{key} ({value.dtype})'
-        for key, value in given.items()
-        if value.is_complex()
-        or (key in wanted and value.is_floating_point() != wanted[key].is_floating_point())
-        or not value.isfinite().all()
-    ]
+    wrong = [key for key, value in given.items() if not value.isfinite().all()]
     unfit = f'{path}: does not fit the {what} ({type(module).__name__}): '
     try:
         missing, unexpected = _incompatible(module, given | {key: wanted[key] for key in misfits})
@@ -156,7 +123,7 @@ def load_strict(
         unexpected = []
         given = {key: value for key, value in given.items() if key not in foreign}
     problems = {
-        'not finite numbers of the right type': wrong,
+        'not finite': wrong,
         'missing in the checkpoint': missing,
         'not part of the model': unexpected,
         'of another shape': list(misfits.values()),
@@ -206,12 +173,9 @@ def load_for_test(
             :attr:`~semidff.inference.methods.VideoMethod.uses_temporal`. None for a model that is no video detector:
             it needs all weights.
         state: The weights of the checkpoint, if they have been read already.
-
-    Raises:
-        CheckpointError: If the checkpoint does not fit the model and the method.
     """
     model = unwrapped(model)
-    state = read_state_dict(path) if state is None else state
+    state = read_checkpoint(path)[0] if state is None else state
     if needs_temporal is None:
         load_strict(model, path, state=state)
         return
@@ -233,12 +197,8 @@ def load_for_test(
 
 
 def detector_digest(path: str | Path) -> str:
-    """Hash a detector's weights, alone or as the spatial module of a video detector, with the same result.
-
-    Raises:
-        CheckpointError: If the file cannot be read.
-    """
-    state = read_state_dict(path)
+    """Hash a detector's weights, alone or as the spatial module of a video detector, with the same result."""
+    state = read_checkpoint(path)[0]
     own = {k.removeprefix(DETECTOR): v for k, v in state.items() if k.startswith(DETECTOR)}
     digest = hashlib.sha256()
     for name, value in sorted((own or state).items()):

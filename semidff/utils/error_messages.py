@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from pickle import UnpicklingError
 from typing import Any
 
-_ADDRESS = re.compile(r'<(?:[\w.]+\.)?(\w+) object at 0x[0-9a-f]+>')
 _NAMES = 4  # names of a list
 _LONGEST = 1500  # characters; mmengine quotes whole configs
 
@@ -23,17 +22,15 @@ def describe(error: BaseException) -> str:
     text = str(error.args[0] if isinstance(error, KeyError) and error.args else error).strip()
     if text.startswith('Caught '):  # a data worker's error: its traceback, then its message
         text = re.split(r'\n[\w.]+(?:Error|Exception): ', text)[-1]
-    text = _ADDRESS.sub(r'\1', text).partition(' Please check whether the value of')[0]
-    if type(error).__module__.startswith('semidff.'):  # some quote a log
-        return text or type(error).__name__
     if foreign := foreign_object(error):
         return (
             f'a checkpoint was refused, because it holds {foreign}; if you trust it, give --trust'
         )
-    text = text if len(text) <= _LONGEST else f'{text[:_LONGEST]}...'
-    if text and isinstance(error, ValueError | OSError):
-        return text
     name = type(error).__name__
+    is_own = type(error).__module__.startswith('semidff.')  # some quote a log
+    text = text if is_own or len(text) <= _LONGEST else f'{text[:_LONGEST]}...'
+    if text and (is_own or isinstance(error, ValueError | OSError)):
+        return text
     return f'{name}: {text}\n--debug shows where it happened' if text else f'{name} (see --debug)'
 
 

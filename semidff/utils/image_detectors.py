@@ -10,21 +10,18 @@ from urllib.parse import unquote
 from mmengine.config import Config
 from mmengine.fileio import load
 
-from .installed import installed_file
+from .files import installed_file
 from .setting_checks import ConfigError, import_extras, read_file, settings_of
 
 
 def read_detector(name: str, warn: bool) -> Config:
-    """Read the config of an image detector.
+    """Read the config of an image detector, without the settings that load pre-trained weights.
 
     Args:
         name: A config file of the user, of this project or of an installed package
             (``mmdet::rtmdet/rtmdet_tiny_8xb32-300e_coco.py``), or the name or alias of a model of mmdet, as for its
             ``DetInferencer`` (``rtmdet-t``).
         warn: Whether to warn that the weights are random, with the address of the published checkpoint.
-
-    Returns:
-        The config. Its model reads no pre-trained weights.
 
     Raises:
         ConfigError: If there is no such file or model, it is no image detector, or its pipeline normalizes images.
@@ -46,12 +43,10 @@ def read_detector(name: str, warn: bool) -> Config:
             '2.x have their normalization in the pipeline): add one'
         )
     _check_pipelines(config, name)
-    scope = config.get('default_scope', 'mmdet')
-    if scope != 'mmdet':
+    if (scope := config.get('default_scope', 'mmdet')) != 'mmdet':
         import_extras(config)
-        model.setdefault('_scope_', scope)
         dataset = (config.get('test_dataloader') or {}).get('dataset') or {}
-        for part in (dataset, *(dataset.get('pipeline') or ())):
+        for part in (model, dataset, *(dataset.get('pipeline') or ())):
             part.setdefault('_scope_', scope)
     _drop_pretrained(model)
     if warn:
@@ -71,9 +66,6 @@ def resolve_detector(config: Config, keep_checkpoint: bool) -> None:
         config: The config, changed in place.
         keep_checkpoint: Whether ``model.checkpoint`` gives the detector its weights; a warning says if there is none.
             Otherwise all weights are loaded from another checkpoint, and ``model.checkpoint`` is removed.
-
-    Raises:
-        ConfigError: If there is no such detector, or a pipeline normalizes frames for a temporal module.
     """
     model = config.get('model') or {}
     if model.get('temporal'):
@@ -141,12 +133,12 @@ def _config_file(name: str) -> Path:
         return path
     if package or path.suffix == '.py':  # names of models may have dots
         raise ConfigError(f'{name}: there is no such config of an image detector')
-    known = {}
+    known: dict[str, Path] = {}
     for entry in _index():
         aliases = entry.get('Alias') or []
         aliases = [aliases] if isinstance(aliases, str) else aliases
-        for known_as in (entry['Name'], *aliases, _file(entry).stem):
-            known.setdefault(known_as.lower(), _file(entry))
+        for alias in (entry['Name'], *aliases, _file(entry).stem):
+            known.setdefault(alias.lower(), _file(entry))
     if name.lower() not in known:
         similar = ', '.join(get_close_matches(name.lower(), known)) or 'none'
         raise ConfigError(
@@ -169,10 +161,8 @@ def _file(entry: dict) -> Path:
 
 def _folder(package: str) -> Path:
     """Return where an installed package, or a checkout of it, has its configs."""
-    if package == 'mmseg':
-        import_extras(dict(default_scope=package))
-    spec = find_spec(package) if package.isidentifier() else None
-    if spec is None or not spec.submodule_search_locations:
+    spec = find_spec(package)
+    if spec is None:
         raise ConfigError(f'{package}:: the package is not installed')
     installed = Path(spec.submodule_search_locations[0])
     return installed / '.mim' if (installed / '.mim').is_dir() else installed.parent

@@ -13,8 +13,8 @@ from mmengine.model import is_model_wrapper
 from mmengine.registry import init_default_scope
 from torch import nn
 
+from .files import installed_file
 from .image_detectors import resolve_detector
-from .installed import installed_file
 from .setting_checks import ConfigError, import_extras, read_file
 
 _HEAD = re.compile(r'(.*\.)?(bbox|decode|auxiliary)_head(\.\d+)?')
@@ -24,7 +24,7 @@ def read_config(path: str | Path, cfg_options: dict | None = None) -> Config:
     """Read a config file.
 
     Args:
-        path: The file, see :func:`~semidff.utils.installed.installed_file`.
+        path: The file, see :func:`~semidff.utils.files.installed_file`.
         cfg_options: Settings that replace those of the file.
 
     Raises:

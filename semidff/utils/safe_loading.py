@@ -77,11 +77,7 @@ _trust: ContextVar[bool] = ContextVar('trust', default=False)
 
 @contextmanager
 def trusted(trust: bool = True) -> Iterator[None]:
-    """Load checkpoints without restrictions while the context lasts: code in them runs.
-
-    Args:
-        trust: False changes nothing.
-    """
+    """Load checkpoints without restrictions while the context lasts: code in them runs; False changes nothing."""
     token = _trust.set(trust or _trust.get())
     try:
         yield
@@ -106,12 +102,7 @@ def safe_loading() -> Iterator[None]:
 
 @contextmanager
 def readable(source: object) -> Iterator[None]:
-    """Load a checkpoint safely, and report its errors in one sentence.
-
-    Raises:
-        CheckpointError: If the file cannot be read or downloaded, is damaged, or holds other objects than tensors,
-            plain data and those of the allow-list.
-    """
+    """Load a checkpoint safely; its errors become a :class:`CheckpointError` of one sentence."""
     try:
         with safe_loading():
             yield
@@ -128,9 +119,3 @@ def readable(source: object) -> Iterator[None]:
             f'{source}: cannot be read as a checkpoint ({type(error).__name__}: {reason.splitlines()[0]}); the file '
             'is damaged, incomplete or of another kind'
         ) from error
-
-
-def load_file(path: str | os.PathLike) -> object:
-    """Load a file of ``torch.save`` on the CPU, see :func:`readable`."""
-    with readable(path):
-        return torch.load(path, map_location='cpu', weights_only=not _trust.get())

@@ -1,19 +1,49 @@
-"""Loops that the user can end early."""
+"""What Ctrl-C and SIGTERM do: end a tool, or the loop over the frames of a video."""
 
+import os
 import signal
 from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from typing import Any
+
+_AGAIN = 10.0  # seconds of computation
+
+
+@contextmanager
+def interrupted_by_signals(received: list[int]) -> Iterator[None]:
+    """Raise KeyboardInterrupt at Ctrl-C and SIGTERM, and again if the process then goes on computing.
+
+    Python drops an exception in a destructor, and a bare ``except`` of a library may catch it.
+    """
+    process = os.getpid()
+
+    def interrupt(number: int, frame: object) -> None:
+        if os.getpid() != process:  # a worker, which inherits the handler
+            os._exit(128 + number)
+        received.append(number)
+        signal.setitimer(signal.ITIMER_VIRTUAL, _AGAIN, _AGAIN)
+        raise KeyboardInterrupt
+
+    signals = [signal.SIGTERM, signal.SIGVTALRM]
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not ignored
+        signals.append(signal.SIGINT)
+    before = {number: signal.signal(number, interrupt) for number in signals}
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def until_stopped(results: Generator) -> Iterator[Any]:
     """Yield results until the first Ctrl-C or SIGTERM, then close the generator; the second one interrupts."""
-    signals, stopped = (signal.SIGINT, signal.SIGTERM), False
+    signals, stopped = (signal.SIGINT, signal.SIGTERM), []
 
-    def stop(*_: object) -> None:
-        nonlocal stopped
-        stopped = True
-        for number in signals:
-            signal.signal(number, signal.default_int_handler)
+    def stop(number: int, frame: object) -> None:
+        stopped.append(number)
+        for other in signals:
+            signal.signal(other, signal.default_int_handler)
 
     before = {number: signal.signal(number, stop) for number in signals}
     try:

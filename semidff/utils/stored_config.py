@@ -18,16 +18,11 @@ _CONSTANTS = {'inf': float('inf'), 'nan': float('nan')}
 
 
 def parse_config(text: str, source: str) -> dict:
-    """Evaluate the text of a config without running it.
+    """Evaluate the text of a config, assignments of literals and calls of ``dict``, without running it.
 
-    Args:
-        text: Assignments of literals and calls of ``dict``, as mmengine stores a config.
-        source: The checkpoint, for messages.
-
-    Raises:
-        CheckpointError: If there is anything else in it, a ``type`` that is no name of a registry, a ``detector``
-            or a ``teacher_config`` that is the name of another config, or a scope of an unknown package, which mmengine
-            would import.
+    Refused is anything else, a ``type`` that is no name of a registry, a ``detector`` or a ``teacher_config`` that is
+    the name of another config, and a scope of an unknown package, which mmengine would import. ``source`` is the
+    checkpoint, for messages.
     """
     try:
         return _checked({n.targets[0].id: _value(n.value) for n in ast.parse(text).body})

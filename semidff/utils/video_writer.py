@@ -14,12 +14,8 @@ from .atomic_write import atomic_path
 class VideoWriter(AbstractContextManager):
     """Write an mp4 file that appears under its name only when it is complete.
 
-    Used as a context manager, it removes the unfinished file if the block raises. Of frames with odd sides
-    the last column or row is repeated, since the format requires even sides.
-
-    Args:
-        path: The file; missing parent folders are created.
-        fps: Frames per second; the format stores five digits of it.
+    Used as a context manager, it removes the unfinished file if the block raises. Of frames with odd sides the last
+    column or row is repeated, since the format requires even sides. It stores five digits of the frame rate.
 
     Example:
         >>> with VideoWriter('out.mp4', fps=10) as writer:
@@ -31,10 +27,9 @@ class VideoWriter(AbstractContextManager):
             raise ValueError(f'{path}: only .mp4 files are written; give a name that ends in .mp4')
         if not is_storable(fps):
             raise ValueError(f'{path}: fps is {fps}; an mp4 file can have from 0.001 to 65535')
-        self.path = Path(path)
-        self.fps = fps
+        self.path, self.fps = Path(path), fps
         self._writer: cv2.VideoWriter | None = None
-        self._size: tuple[int, int] | None = None
+        self._size: tuple[int, int] | None = None  # height, width
         self._written = 0
         self._stack = ExitStack()
 
@@ -42,20 +37,11 @@ class VideoWriter(AbstractContextManager):
         self._stack.__exit__(*error)
 
     def write(self, frame: np.ndarray) -> None:
-        """Add a frame.
-
-        Args:
-            frame: (H, W, 3) uint8, BGR; all frames of a video have one size.
-
-        Raises:
-            ValueError: The size differs from the first frame's.
-            OSError: The file cannot be written. At the end of the context, too.
-        """
-        height, width = size = frame.shape[:2]
+        """Add a frame (H, W, 3) uint8 BGR; all frames of a video have one size."""
+        height, width = frame.shape[:2]
         if self._writer is None:
-            self._open(size)
-            self._size = size
-        if size != self._size:
+            self._open(height, width)
+        if (height, width) != self._size:
             raise ValueError(
                 f'{self.path}: a frame of {width}x{height} in a video of '
                 f'{self._size[1]}x{self._size[0]}; all frames of a video must have one size'
@@ -65,9 +51,9 @@ class VideoWriter(AbstractContextManager):
         self._writer.write(np.ascontiguousarray(frame))
         self._written += 1
 
-    def _open(self, size: tuple[int, int]) -> None:
+    def _open(self, height: int, width: int) -> None:
         path = self._stack.enter_context(atomic_path(self.path))
-        even = (size[1] + size[1] % 2, size[0] + size[0] % 2)
+        self._size, even = (height, width), (width + width % 2, height + height % 2)
         code = cv2.VideoWriter_fourcc(*'mp4v')
         self._writer = cv2.VideoWriter(os.path.abspath(path), code, _storable(self.fps), even)
         self._stack.push(partial(self._close, path))

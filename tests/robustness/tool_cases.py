@@ -43,7 +43,6 @@ OPTIONS = (
     ('train.py', ('train.py',), '--cfg-options optim_wrapper.accumulative_counts=2', 'use --accumulate 2'),
     ('test.py', DETECTOR, '--cfg-options test_dataloader.dataset.ann_file=gone.json', r'gone\.json'),
     ('test.py', DETECTOR, '--cfg-options model.detector.bbox_head.num_classes=7', r'two\.pth: does not fit'),
-    ('export_onnx.py', (*DETECTOR, '--out', 'o'), '--frames 1', 'frames'),
     ('analysis/fit_adaptive.py', (*DETECTOR, '--out', 'a.json', '--device', 'cpu'), '--videos gone.txt', r'gone\.txt'),
     ('analysis/show_propagation.py',
      (*DETECTOR, 'in.mp4', '--current', '1', '--out', 'p.png', '--device', 'cpu'), '--key 99', '99'),
@@ -51,11 +50,8 @@ OPTIONS = (
     ('run_experiment.py', ('exp.py', '--work-dir', 'o'), '--only nope', 'nope'),
 )  # fmt: skip
 USAGE = (
-    ('video_demo.py', VIDEO, '--score-thr 30'),
     ('test.py', DETECTOR, '--cfg-options x'),
     ('test.py', DETECTOR, '--protocol x'),
-    ('export_onnx.py', (*DETECTOR, '--out', 'o'), '--shape 0 96'),
-    ('eval_detections.py', ('--ann-file', 'a', '--detections', 'd', '--out', 'o'), '--min-score nan'),
 )  # fmt: skip
 FILES = (
     ('test.py', ('gone.py', 'two.pth'), r'gone\.py: there is no such config'),

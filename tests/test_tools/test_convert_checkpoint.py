@@ -8,7 +8,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from semidff.utils.checkpoint import read_checkpoint, read_state_dict, stored_classes
+from semidff.utils.checkpoint import read_checkpoint, stored_classes
 from tests.models import rfcn
 from tests.test_converters.mxnet_params import full, heads, with_copies, write_params
 from tests.test_utils.test_safe_loading import Touch
@@ -83,7 +83,7 @@ def test_a_config_that_fits(run, source, tmp_path):
     assert 'the plain ones are of another training' in printed  # with other deviations
     assert "note: backbone.style is 'pytorch'; these weights want 'caffe'" in printed
     assert "data_preprocessor has {'mean': None" in printed
-    bias = read_state_dict(tmp_path / 'a.pth')['roi_head.bbox_head.conv_reg.bias']
+    bias = read_checkpoint(tmp_path / 'a.pth')[0]['roi_head.bbox_head.conv_reg.bias']
     np.testing.assert_allclose(bias, heads()['rfcn_bbox_bias'] / 10, rtol=1e-5)
 
 

@@ -73,7 +73,6 @@ def test_export_and_verify(folder, export):
             'leave the test pipeline as 64 x 96, not as 64 x 64',
         ),
         (('config.py', 'two.pth', '--video', 'none.mp4'), 'none.mp4'),
-        (('config.py', 'two.pth', '--frames', '1'), '--frames is 1'),
     ],
 )
 def test_bad_input(export, arguments, message):

@@ -11,8 +11,8 @@ from mmdet.datasets import CocoDataset
 from mmengine.config import Config
 
 from semidff.apis import VideoInferencer
+from semidff.utils.checkpoint import read_checkpoint
 from semidff.utils.image_detectors import read_detector
-from semidff.utils.safe_loading import load_file
 from tests import stage_two
 from tests.damaged_video import write_video
 from tests.tiny_video import CLASSES, SIZE, build, detector_cfg, frame, test_settings, write_videos
@@ -72,11 +72,11 @@ def test_the_detector_runs_before_any_training(project):
 
 def test_stage_two_starts_from_the_checkpoint(project):
     folder, detector, *_ = project
-    stored = load_file(str(folder / 'run' / 'iter_2.pth'))
-    assert stored['meta']['dataset_meta']['classes'] == CLASSES
+    stored, meta = read_checkpoint(folder / 'run' / 'iter_2.pth')
+    assert meta['dataset_meta']['classes'] == CLASSES
     for key, value in detector.state_dict().items():
         if key.startswith(('backbone', 'neck')):
-            assert torch.equal(stored['state_dict'][f'spatial.detector.{key}'], value)
+            assert torch.equal(stored[f'spatial.detector.{key}'], value)
 
 
 def test_a_checkpoint_is_enough_for_prediction(project, tmp_path):
@@ -96,8 +96,8 @@ def test_a_run_is_resumed_without_stage_one(project, monkeypatch, tmp_path):
     checkpoint = folder / 'run' / 'iter_2.pth'
     arguments = ('--work-dir', tmp_path / 'more', '--resume', checkpoint)
     run(monkeypatch, 'train.py', tmp_path / 'config.py', *arguments)
-    resumed = load_file(str(tmp_path / 'more' / 'iter_3.pth'))
-    assert resumed['meta']['dataset_meta']['classes'] == CLASSES
+    _, meta = read_checkpoint(tmp_path / 'more' / 'iter_3.pth')
+    assert meta['dataset_meta']['classes'] == CLASSES
 
 
 def test_evaluation_and_measurements(project, monkeypatch, tmp_path, capsys):

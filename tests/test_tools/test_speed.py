@@ -81,7 +81,6 @@ def test_checkpoints_that_can_run_code_need_trust(tool, tmp_path):
     [
         (('config.py', 'gone.pth'), 'gone.pth: there is no such checkpoint'),
         (('config.py', '--cfg-options', 'model.temporal=None'), 'no temporal module'),
-        ((), 'give either CONFIG'),
     ],
 )
 def test_bad_input_is_one_message(tool, arguments, words):

@@ -1,4 +1,4 @@
-"""What every tool does: checks of its files, messages instead of tracebacks."""
+"""What every tool does: options, checks of its files, messages instead of tracebacks."""
 
 import os
 import signal
@@ -8,41 +8,43 @@ import time
 from contextlib import suppress
 
 import pytest
+import torch
 
-from semidff.utils import arguments
+from semidff.utils import stopping
 from semidff.utils.arguments import ToolParser, run_tool
-from semidff.utils.checkpoint import CheckpointError
-from semidff.utils.safe_loading import load_file
+from semidff.utils.checkpoint import CheckpointError, read_checkpoint
 from tests.processes import TOOLS
 from tests.test_utils.test_safe_loading import FORMATS, Touch
 
 
 def parsed(*arguments):
     parser = ToolParser()
-    parser.add_input(
-        'source',
-    )
-    parser.add_output(
-        '--out',
-    )
+    parser.add_input('source')
+    parser.add_output('--out')
     parser.add_checkpoint('--weights', nargs='*')
+    parser.add_value('--lengths', [2, 5], 'lengths', 'L')
     return parser.parse_args(arguments)
 
 
 def test_options_of_the_parser_are_gone():
     seen = {}
     run_tool(lambda args: seen.update(vars(args)), parsed('a', '--out', 'b', '--debug'))
-    assert seen == dict(source='a', out='b', weights=None)
+    assert seen == dict(source='a', out='b', weights=None, lengths=[2, 5])
+
+
+def test_the_help_shows_defaults(capsys):
+    with pytest.raises(SystemExit, match='0'):
+        parsed('--help')
+    shown = capsys.readouterr().out
+    assert 'lengths (default: [2, 5])' in shown and shown.count('default') == 1
 
 
 @pytest.mark.parametrize(
     ('error', 'message'),
     [
-        (ValueError('wrong value'), 'error: wrong value'),
         (CheckpointError('bad file'), 'error: bad file'),
         (FileNotFoundError(2, 'No such file', 'x'), "No such file: 'x'"),
         (KeyError('name'), 'error: KeyError: name\n--debug'),
-        (TypeError('int'), 'error: TypeError: int\n--debug'),
         (AssertionError(), 'error: AssertionError (see --debug)'),
     ],
 )
@@ -50,20 +52,11 @@ def test_an_error_is_a_message_and_a_traceback_with_debug_only(error, message):
     def work(args):
         raise error
 
-    with pytest.raises(SystemExit, match=r'.*' + message.split('(')[0]) as end:
+    with pytest.raises(SystemExit) as end:
         run_tool(work, parsed('a'))
     assert message in end.value.code
     with pytest.raises(type(error)):
         run_tool(work, parsed('a', '--debug'))
-
-
-def test_ctrl_c_has_its_own_exit_code():
-    def work(args):
-        raise KeyboardInterrupt
-
-    with pytest.raises(SystemExit) as end:
-        run_tool(work, parsed('a'))
-    assert end.value.code == 130
 
 
 @pytest.fixture
@@ -91,16 +84,15 @@ def test_signals_end_the_tool_and_its_workers_quietly(number, capfd):
         time.sleep(60)
 
     before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
-    with pytest.raises(SystemExit) as end:
+    with pytest.raises(SystemExit, match='130'):
         run_tool(work, parsed('a'))
-    assert end.value.code == 130
     assert 'Traceback' not in capfd.readouterr().err
     assert before == [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
 
 
 def test_a_swallowed_interruption_comes_again(monkeypatch):
     """Python drops exceptions in destructors; mmengine formats configs in a bare ``except``."""
-    monkeypatch.setattr(arguments, '_AGAIN', 0.1)
+    monkeypatch.setattr(stopping, '_AGAIN', 0.1)
 
     def work(args):
         with suppress(KeyboardInterrupt):
@@ -109,9 +101,8 @@ def test_a_swallowed_interruption_comes_again(monkeypatch):
         while time.monotonic() < end:
             pass
 
-    with pytest.raises(SystemExit) as end:
+    with pytest.raises(SystemExit, match='130'):
         run_tool(work, parsed('a'))
-    assert end.value.code == 130
 
 
 def test_an_interruption_that_becomes_an_error_is_one():
@@ -121,56 +112,54 @@ def test_an_interruption_that_becomes_an_error_is_one():
         except:  # noqa: E722 (as in mmengine)
             raise SyntaxError('Failed to format the config file')  # noqa: B904
 
-    with pytest.raises(SystemExit) as end:
+    with pytest.raises(SystemExit, match='130'):
         run_tool(work, parsed('a'))
-    assert end.value.code == 130
 
 
 def test_files_are_checked_by_the_parser(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'in.json').write_text('{}')
     (tmp_path / 'old.txt').write_text('mine')
-    for arguments_, words in (
+    for arguments, words in (
         (['in.json', '--out', './in.json'], 'would overwrite the input'),
         (['in.json', '--out', 'old.txt'], 'exists already'),
         (['in.json', '--weights', 'w.pth', '--out', 'w.pth', '--overwrite'], 'overwrite the input'),
     ):
         with pytest.raises(SystemExit, match='2'):
-            parsed(*arguments_)
+            parsed(*arguments)
         assert words in capsys.readouterr().err
     assert parsed('in.json', '--out', 'old.txt', '--overwrite')
 
 
-@pytest.mark.parametrize(
-    'tool',
-    sorted(TOOLS.rglob('*.py')),
-    ids=lambda tool: tool.stem,
-)
-def test_help_needs_neither_pytorch_nor_mmdetection(tool):
-    code = f"""
+def test_help_of_all_tools_needs_neither_pytorch_nor_mmdetection():
+    code = """
 import runpy, sys
-sys.argv = [{str(tool)!r}, '--help']
-try:
-    runpy.run_path(sys.argv[0], run_name='__main__')
-finally:
-    assert not {{'torch', 'mmdet', 'mmengine', 'cv2'}} & sys.modules.keys()
+for tool in sys.argv[1:]:
+    sys.argv = [tool, '--help']
+    try:
+        runpy.run_path(tool, run_name='__main__')
+    except SystemExit:
+        pass
+assert not {'torch', 'mmdet', 'mmengine', 'cv2'} & sys.modules.keys()
 """
-    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
-    assert done.returncode == 0 and 'usage: ' in done.stdout, done.stderr
+    tools = sorted(map(str, TOOLS.rglob('*.py')))
+    done = subprocess.run([sys.executable, '-c', code, *tools], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count('usage: ') == len(tools)
 
 
 @pytest.mark.parametrize('form', ['zip', 'legacy'])
 def test_trust_runs_what_is_refused_without_it(form, tmp_path):
     file, touched = tmp_path / 'bad.pth', tmp_path / 'touched'
-    FORMATS[form](dict(a=Touch(touched)), file)
+    FORMATS[form](dict(state_dict=dict(a=torch.ones(1)), other=Touch(touched)), file)
 
     def work(args):
-        load_file(args.weights[0])
+        read_checkpoint(args.weights[0])
 
     with pytest.raises(SystemExit, match='refused.*--trust'):
         run_tool(work, parsed('a', '--weights', str(file)))
     assert not touched.exists()
     run_tool(work, parsed('a', '--weights', str(file), '--trust'))
     assert touched.exists()
-    with pytest.raises(CheckpointError):
-        load_file(file)  # trust ends with the tool
+    with pytest.raises(CheckpointError, match='refused'):
+        read_checkpoint(file)  # trust ends with the tool

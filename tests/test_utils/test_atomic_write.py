@@ -1,5 +1,8 @@
+"""Files that are complete or absent."""
+
 import json
 import os
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -8,12 +11,14 @@ import torch
 from semidff.utils.atomic_write import atomic_path, atomic_write, write_json
 
 
-def test_a_new_file_in_a_new_folder(tmp_path):
+def test_a_file_appears_when_it_is_complete(tmp_path):
     with atomic_path(tmp_path / 'new' / 'a.png') as unfinished:
         assert unfinished.suffix == '.png' and unfinished.parent == tmp_path / 'new'
         unfinished.write_text('whole')
         assert not (tmp_path / 'new' / 'a.png').exists()
-    assert [path.name for path in (tmp_path / 'new').iterdir()] == ['a.png']
+    with atomic_write(tmp_path / 'new' / 'b.bin', binary=True) as file:
+        file.write(b'\x00\xff')
+    assert sorted(path.name for path in (tmp_path / 'new').iterdir()) == ['a.png', 'b.bin']
 
 
 @pytest.mark.parametrize('error', [ValueError, KeyboardInterrupt])
@@ -26,7 +31,7 @@ def test_an_error_keeps_the_old_file(tmp_path, error):
     assert (tmp_path / 'a.txt').read_text() == 'old'
 
 
-def test_a_link_and_a_device_stay_what_they_are(tmp_path):
+def test_links_and_devices_stay_what_they_are(tmp_path, capsys):
     (tmp_path / 'link.txt').symlink_to(tmp_path / 'disk.txt')
     (tmp_path / 'null').symlink_to('/dev/null')
     for name in ('link.txt', 'null'):
@@ -34,52 +39,51 @@ def test_a_link_and_a_device_stay_what_they_are(tmp_path):
             file.write('whole')
         assert (tmp_path / name).is_symlink()
     assert (tmp_path / 'disk.txt').read_text() == 'whole'
+    write_json([1], '/dev/stdout')
+    assert capsys.readouterr().out == '[1]'
 
 
-def test_bytes(tmp_path):
-    with atomic_write(tmp_path / 'a.bin', binary=True) as file:
-        file.write(b'\x00\xff')
-    assert (tmp_path / 'a.bin').read_bytes() == b'\x00\xff'
-
-
-def test_json_of_arrays(tmp_path):
-    write_json(dict(a=np.arange(2), b=[torch.ones(1)], c=np.int64(3)), tmp_path / 'a.json')
-    assert json.loads((tmp_path / 'a.json').read_text()) == dict(a=[0, 1], b=[[1.0]], c=3)
-
-
-def test_json_has_no_nan(tmp_path):
-    content = {'ap': np.array([0.5, np.nan]), 1: dict(x=float('inf')), 's': (np.float32('nan'),)}
-    with pytest.raises(ValueError, match='not JSON compliant'):
-        write_json(dict(x=float('nan')), tmp_path / 'a.json')
-    assert not list(tmp_path.iterdir())
-    write_json(content, tmp_path / 'a.json', indent=2, nan_as_null=True)
-    written = json.loads((tmp_path / 'a.json').read_text())
-    assert written == {'ap': [0.5, None], '1': {'x': None}, 's': [None]}
-
-
-def test_json_refuses_what_it_cannot_write(tmp_path):
-    with pytest.raises(TypeError, match='object cannot be written as JSON'):
-        write_json(dict(x=object()), tmp_path / 'a.json')
-    assert not list(tmp_path.iterdir())
-
-
-def test_what_killed_writers_left_is_removed(tmp_path):
-    """A lock of another process or thread tells unfinished files that are still written."""
-    path = tmp_path / 'a[1].txt'
-    other = tmp_path / '.a.0123456789ab.tmp.txt'
-    other.write_text('of another file')
+def test_the_next_writer_removes_what_a_killed_one_has_left(tmp_path):
     if not (killed := os.fork()):
-        with atomic_write(path) as file:
+        with atomic_write(tmp_path / 'a.txt') as file:
             file.write('half')
             file.flush()
             os._exit(1)
     os.waitpid(killed, 0)
+    (left,) = tmp_path.iterdir()
+    os.link(left, tmp_path / 'other.txt')  # as the hook for the last checkpoint
+    with atomic_write(tmp_path / 'a.txt') as file:
+        file.write('whole')
+    assert (tmp_path / 'a.txt').read_text() == 'whole'
+    assert (tmp_path / 'other.txt').read_text() == 'half'
     assert len(list(tmp_path.iterdir())) == 2
-    with atomic_write(path) as first:
-        assert len(list(tmp_path.iterdir())) == 2, 'only its own and that of another file'
-        first.write('first')
-        with atomic_write(path) as second:
-            second.write('second')
-        assert path.read_text() == 'second'
-    assert path.read_text() == 'first'
-    assert sorted(tmp_path.iterdir()) == [other, path]
+
+
+def test_writers_of_the_same_file_wait_for_each_other(tmp_path):
+    def write(text: str) -> None:
+        for _ in range(50):
+            with atomic_write(tmp_path / 'a.txt') as file:
+                file.write(text)
+
+    threads = [Thread(target=write, args=(100_000 * name,)) for name in 'ab']
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        if (tmp_path / 'a.txt').exists():
+            text = (tmp_path / 'a.txt').read_text()
+            assert len(text) == 100_000 and len(set(text)) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ['a.txt']
+
+
+def test_json_has_arrays_and_no_nan(tmp_path):
+    write_json(dict(a=np.arange(2), b=[torch.ones(1)], c=np.int64(3)), tmp_path / 'a.json')
+    assert json.loads((tmp_path / 'a.json').read_text()) == dict(a=[0, 1], b=[[1.0]], c=3)
+    content = {'ap': np.array([0.5, np.nan]), 1: dict(x=float('inf')), 's': (np.float32('nan'),)}
+    with pytest.raises(ValueError, match='not JSON compliant'):
+        write_json(content, tmp_path / 'b.json')
+    with pytest.raises(TypeError, match='object cannot be written as JSON'):
+        write_json(dict(x=object()), tmp_path / 'b.json')
+    assert not (tmp_path / 'b.json').exists()
+    write_json(content, tmp_path / 'b.json', indent=2, nan_as_null=True)
+    written = json.loads((tmp_path / 'b.json').read_text())
+    assert written == {'ap': [0.5, None], '1': {'x': None}, 's': [None]}

@@ -15,7 +15,6 @@ from semidff.utils.checkpoint import (
     load_for_test,
     load_strict,
     read_checkpoint,
-    read_state_dict,
     stored_classes,
 )
 from tests.tiny_video import build, detector_cfg, video_detector_cfg
@@ -66,7 +65,7 @@ def test_prefix_takes_a_part(tmp_path):
         assert equal(target, source)
 
 
-def test_ignored_keys_may_be_missing_or_left_over(tmp_path):
+def test_ignored_keys_and_batch_counters_may_be_missing(tmp_path):
     source = net()
     state = source.state_dict()
     del state['1.bias']
@@ -74,6 +73,9 @@ def test_ignored_keys_may_be_missing_or_left_over(tmp_path):
     with pytest.raises(CheckpointError, match=r'1 missing.*1\.bias.*1 not part.*teacher_task\.x'):
         load_strict(net(), path)
     load_strict(net(), path, ignore=('teacher_task.', '1.bias'))
+    state = net().state_dict()
+    del state['1.num_batches_tracked']
+    load_strict(net(), save(path, state))
 
 
 def test_a_head_that_the_model_does_not_have_is_left_out(tmp_path, log):
@@ -94,12 +96,6 @@ def test_checkpoints_of_other_projects(tmp_path):
     classes = np.array(['cat', 'dog'])
     save(tmp_path / 'b.pth', net().state_dict(), meta=dict(dataset_meta=dict(classes=classes)))
     assert stored_classes(read_checkpoint(tmp_path / 'b.pth')[1]) == ('cat', 'dog')
-
-
-def test_batch_counters_may_be_missing(tmp_path):
-    state = net().state_dict()
-    del state['1.num_batches_tracked']
-    load_strict(net(), save(tmp_path / 'a.pth', state))
 
 
 class Renaming(nn.Module):
@@ -153,22 +149,18 @@ def test_errors_name_file_keys_and_remedy_and_load_nothing(tmp_path):
 
 
 def test_missing_and_damaged_files(tmp_path):
-    with pytest.raises(CheckpointError, match=r'gone\.pth.*no such'):
-        check_exists(tmp_path / 'gone.pth')
-    with pytest.raises(CheckpointError, match=r'gone\.pth.*no such'):
-        load_strict(net(), tmp_path / 'gone.pth')
-    (tmp_path / 'text.pth').write_text('no checkpoint')
-    (tmp_path / 'empty.pth').write_bytes(b'')
+    for read in (check_exists, read_checkpoint):
+        with pytest.raises(CheckpointError, match=r'gone\.pth.*no such'):
+            read(tmp_path / 'gone.pth')
     whole = save(tmp_path / 'whole.pth', net().state_dict()).read_bytes()
-    (tmp_path / 'cut.pth').write_bytes(whole[: len(whole) // 2])
-    for name in ('text', 'empty', 'cut'):
-        with pytest.raises(CheckpointError, match=rf'{name}\.pth.*cannot be read'):
-            read_state_dict(tmp_path / f'{name}.pth')
-    torch.save([1, 2], tmp_path / 'list.pth')
-    torch.save(dict(meta=dict(a=1)), tmp_path / 'meta.pth')
-    for name in ('list', 'meta'):
-        with pytest.raises(CheckpointError, match=rf'{name}\.pth.*no weights'):
-            read_state_dict(tmp_path / f'{name}.pth')
+    for content in (b'no checkpoint', b'', whole[: len(whole) // 2]):
+        (tmp_path / 'bad.pth').write_bytes(content)
+        with pytest.raises(CheckpointError, match=r'bad\.pth.*cannot be read'):
+            read_checkpoint(tmp_path / 'bad.pth')
+    for content in ([1, 2], dict(meta=dict(a=1))):
+        torch.save(content, tmp_path / 'other.pth')
+        with pytest.raises(CheckpointError, match=r'other\.pth.*no weights'):
+            read_checkpoint(tmp_path / 'other.pth')
 
 
 @pytest.fixture(scope='module')
@@ -230,14 +222,8 @@ def test_checkpoint_of_another_model_is_refused(stages, tmp_path):
     load_for_test(build(cfg), path, method_class('frame').uses_temporal)
 
 
-@pytest.mark.parametrize(
-    'value',
-    [torch.full((3,), float('nan')), torch.ones(3).long(), torch.ones(3).to(torch.complex64)],
-)
-def test_weights_that_are_no_finite_floats_are_refused(tmp_path, value):
-    path = save(tmp_path / 'a.pth', net().state_dict() | {'1.bias': value})
-    target = net()
-    before = copy.deepcopy(target)
-    with pytest.raises(CheckpointError, match=r'not finite numbers of the right type: .*1\.bias'):
-        load_strict(target, path)
-    assert equal(target, before)
+def test_weights_that_are_not_finite_are_refused(tmp_path):
+    bias = torch.full((3,), float('nan'))
+    path = save(tmp_path / 'a.pth', net().state_dict() | {'1.bias': bias})
+    with pytest.raises(CheckpointError, match=r'1 not finite: 1\.bias'):
+        load_strict(net(), path)

@@ -18,9 +18,7 @@ def parse_args() -> argparse.Namespace:
         'detector', help='config file of a detector, or the name of a model of mmdetection'
     )
     parser.add_checkpoint('checkpoint', nargs='?', help='its weights (default: random ones)')
-    parser.add_argument(
-        '--size', **SIZE, default=(512, 640), help="the network's input size (default: 512 640)"
-    )
+    parser.add_argument('--size', **SIZE, default=(512, 640), help="the network's input size")
     return parser.parse_args()
 
 

@@ -5,30 +5,22 @@ FLOPs are multiply-adds. Weights are random; nothing is downloaded.
 
 import argparse
 
-from semidff.utils.arguments import (
-    SIZE,
-    ToolParser,
-    add_key_intervals,
-    add_model_arguments,
-    run_tool,
-)
+from semidff.utils.arguments import SIZE, ToolParser, add_measuring_arguments, run_tool
 
 
 def parse_args() -> argparse.Namespace:
     parser = ToolParser(description=__doc__)
     parser.add_input('config', help='config of a video detector')
-    parser.add_argument(
-        '--size', **SIZE, default=(600, 1000), help='size of a frame in pixels (default: 600 1000)'
-    )
-    add_key_intervals(parser, (1, 2, 5, 10, 20), 'key-frame intervals of the speed-ups')
-    parser.add_argument(
+    parser.add_argument('--size', **SIZE, default=(600, 1000), help='size of a frame in pixels')
+    intervals = [1, 2, 5, 10, 20]
+    parser.add_value('--key-intervals', intervals, 'key-frame intervals of the speed-ups', 'L')
+    parser.add_flag(
         '--flow-networks',
-        action='store_true',
-        help='also measure r and the speed-ups with other flow networks, and name the largest with r <= 0.1',
+        'also measure r and the speed-ups with other flow networks, and name the largest with r <= 0.1',
     )
-    parser.add_number('--rounds', 5, 'with --flow-networks: rounds of the measurement of time')
+    parser.add_value('--rounds', 5, 'with --flow-networks: rounds of the measurement of time')
     parser.add_output('--json', metavar='FILE', help='write the figures as JSON')
-    add_model_arguments(parser)
+    add_measuring_arguments(parser)
     return parser.parse_args()
 
 
@@ -43,8 +35,6 @@ def main(args: argparse.Namespace) -> None:
     from semidff.utils.atomic_write import write_json
     from semidff.utils.model_building import build_video_detector
 
-    if min(args.key_intervals) < 1:
-        raise ValueError(f'--key-intervals {args.key_intervals}: each must be at least 1')
     model = build_video_detector(args.config, args.cfg_options)
     report = measure_complexity(model, *args.size)
     candidates = []

@@ -19,13 +19,10 @@ def parse_args() -> argparse.Namespace:
         help='text file with a video file, a folder of frames or a glob on each line (default: the '
         "unlabeled videos of the config's training)",
     )
-    parser.add_number('--clips', 60, 'number of clips')
-    parser.add_number(
-        '--clip-length',
-        60,
-        'frames of a clip, fewer where videos are shorter; average intervals up to 0.4 N are calibrated',
-    )
-    parser.add_number('--max-interval', 30, 'longest key-frame interval', metavar='L')
+    parser.add_value('--clips', 60, 'number of clips')
+    help = 'frames of a clip, fewer where videos are shorter; average intervals up to 0.4 N are calibrated'
+    parser.add_value('--clip-length', 60, help, 'N')
+    parser.add_value('--max-interval', 30, 'longest key-frame interval', 'L')
     add_device(parser)
     return parser.parse_args()
 

@@ -9,50 +9,43 @@ import argparse
 import sys
 from pathlib import Path
 
-from semidff.utils.arguments import (
-    ToolParser,
-    add_key_intervals,
-    add_model_arguments,
-    finite,
-    prepare_timing,
-    run_tool,
-)
+from semidff.utils.arguments import ToolParser, add_measuring_arguments, run_tool
 
 
 def parse_args() -> argparse.Namespace:
     parser = ToolParser(description=__doc__)
     parser.add_input('config', help='config of a video detector or of a detector')
     parser.add_checkpoint('checkpoint', help='its weights')
-    parser.add_output('--out', required=True, metavar='DIR',
-                        help='folder for points.md, points.json and points.png')  # fmt: skip
+    help = 'folder for points.md, points.json and points.png'
+    parser.add_output('--out', required=True, metavar='DIR', help=help)
     data = parser.add_mutually_exclusive_group()
-    data.add_argument('--videos', nargs='+', metavar='VIDEO',
-                      help='unlabeled videos: files or folders of frames')  # fmt: skip
-    data.add_argument('--labels', metavar='FILE',
-                      help="COCO-VID json (default: the config's test data)")  # fmt: skip
-    parser.add_input('--images', metavar='DIR',
-                        help='images of --labels (default: its folder, or one beside it with its name)')  # fmt: skip
-    parser.add_checkpoint('--detector', metavar='FILE',
-                        help='weights of the detector before stage two, which may change its heads: for the dense '
-                        'detector and methods without training (default: those of the checkpoint)')  # fmt: skip
-    parser.add_argument('--methods', nargs='+', metavar='METHOD',
-                        help='default: all that the model supports; adaptive needs --adaptive')  # fmt: skip
-    add_key_intervals(parser, [2, 5, 10, 20], 'key-frame intervals')
-    parser.add_argument('--scales', type=finite, nargs='+', default=(1.0, 0.75, 0.5), metavar='S',
-                        help="input sizes relative to the config's (default: 1 0.75 0.5)")  # fmt: skip
-    parser.add_input('--adaptive', metavar='FILE',
-                        help='error predictor, made by tools/analysis/fit_adaptive.py')  # fmt: skip
-    parser.add_argument('--smooth-scores', type=int, nargs='+', default=(0,), metavar='N',
-                        help='average the scores of an object over N frames (default: 0, not)')  # fmt: skip
-    parser.add_number('--places', 1, 'average accuracy over N positions of the key frames')
-    parser.add_number('--rounds', 5, 'rounds of the measurement of time')
-    parser.add_argument('--max-loss', type=finite, metavar='POINTS',
-                        help='largest loss of the recommended point (default: 3, without labels 10)')  # fmt: skip
-    parser.add_argument('--min-score', type=finite, default=0.3, metavar='S',
-                        help='lowest score of a reference box, without labels (default: %(default)s)')  # fmt: skip
-    parser.add_number('--max-frames', 300, 'first frames of each of the --videos that are used')
-    parser.add_argument('--threads', type=int, help="CPU threads (default: PyTorch's choice)")
-    add_model_arguments(parser)
+    help = 'unlabeled videos: files or folders of frames'
+    data.add_argument('--videos', nargs='+', metavar='VIDEO', help=help)
+    help = "COCO-VID json (default: the config's test data)"
+    data.add_argument('--labels', metavar='FILE', help=help)
+    help = 'images of --labels (default: its folder, or one beside it with its name)'
+    parser.add_input('--images', metavar='DIR', help=help)
+    parser.add_checkpoint(
+        '--detector',
+        metavar='FILE',
+        help='weights of the detector before stage two, which may change its heads: for the dense detector and methods '
+        'without training (default: those of the checkpoint)',
+    )
+    help = 'default: all that the model supports; adaptive needs --adaptive'
+    parser.add_argument('--methods', nargs='+', metavar='METHOD', help=help)
+    parser.add_value('--key-intervals', [2, 5, 10, 20], 'key-frame intervals', 'L')
+    parser.add_value('--scales', [1.0, 0.75, 0.5], "input sizes relative to the config's", 'S')
+    help = 'error predictor, made by tools/analysis/fit_adaptive.py'
+    parser.add_input('--adaptive', metavar='FILE', help=help)
+    help = 'average the scores of an object over N frames; 0: not'
+    parser.add_value('--smooth-scores', [0], help, 'N')
+    parser.add_value('--places', 1, 'average accuracy over N positions of the key frames', 'N')
+    parser.add_value('--rounds', 5, 'rounds of the measurement of time')
+    help = 'largest loss of the recommended point (default: 3, without labels 10)'
+    parser.add_argument('--max-loss', type=float, metavar='POINTS', help=help)
+    parser.add_value('--min-score', 0.3, 'lowest score of a reference box, without labels', 'S')
+    parser.add_value('--max-frames', 300, 'first frames of each of the --videos that are used', 'N')
+    add_measuring_arguments(parser)
     return parser.parse_args()
 
 
@@ -69,17 +62,12 @@ def main(args: argparse.Namespace) -> None:
     from semidff.utils.atomic_write import atomic_write, write_json
     from semidff.utils.model_building import read_config
 
-    prepare_timing(args)
-    out = Path(args.out)
-    config = read_config(args.config, args.cfg_options)
+    out, config = Path(args.out), read_config(args.config, args.cfg_options)
     has_temporal = bool(config.get('model', {}).get('temporal'))
     methods = args.methods or measured_methods(has_temporal, bool(args.adaptive))
-    model = load_model(
-        config, args.checkpoint, args.device, 'propagate' if has_temporal else 'frame'
-    )
-    detector = None
-    if args.detector:
-        detector = load_model(config, args.detector, args.device, 'frame')
+    method = 'propagate' if has_temporal else 'frame'
+    model = load_model(config, args.checkpoint, args.device, method)
+    detector = load_model(config, args.detector, args.device, 'frame') if args.detector else None
     labels, images = args.labels, args.images
     if not labels and not args.videos:
         labels, images = labels_of(config)

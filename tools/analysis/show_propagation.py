@@ -6,7 +6,7 @@ its color wheel, scale field, the features of the key frame, the propagated ones
 
 import argparse
 
-from semidff.utils.arguments import add_device, add_score_threshold, detector_parser, run_tool
+from semidff.utils.arguments import add_device, detector_parser, run_tool
 
 
 def parse_args() -> argparse.Namespace:
@@ -23,17 +23,10 @@ def parse_args() -> argparse.Namespace:
         metavar='I',
         help='numbers of the current frames, before or after the key frame',
     )
-    parser.add_output(
-        '--out',
-        required=True,
-        metavar='FILE',
-        help='the picture (.png, .pdf, .svg)',
-    )
-    parser.add_argument(
-        '--arrows', action='store_true', help='draw the feature flow with arrows too'
-    )
-    parser.add_number('--level', 0, 'level of the features; 0 is the finest')
-    add_score_threshold(parser)
+    parser.add_output('--out', required=True, help='the picture (.png, .pdf, .svg)')
+    parser.add_flag('--arrows', 'draw the feature flow with arrows')
+    parser.add_value('--level', 0, 'level of the features; 0 is the finest')
+    parser.add_value('--score-thr', 0.3, 'detections with lower scores are not drawn')
     add_device(parser)
     return parser.parse_args()
 

@@ -15,9 +15,7 @@ from semidff.utils.arguments import (
     PRECISIONS,
     SIZE,
     ToolParser,
-    add_model_arguments,
-    add_timing_arguments,
-    prepare_timing,
+    add_measuring_arguments,
     run_tool,
 )
 
@@ -28,35 +26,17 @@ def parse_args() -> argparse.Namespace:
     parser = ToolParser(description=__doc__)
     parser.add_input('config', nargs='?', help='config of a video detector')
     parser.add_checkpoint('checkpoint', nargs='?', help='its weights (default: random ones)')
+    methods = ['frame', 'propagate']
+    parser.add_value('--methods', methods, 'methods; frame is always added', 'METHOD')
     parser.add_argument(
-        '--methods',
-        nargs='+',
-        default=['frame', 'propagate'],
-        metavar='METHOD',
-        help='methods to measure; frame is always added (default: frame propagate)',
+        '--precision', nargs='+', default=['fp32'], choices=PRECISIONS, help='precisions'
     )
-    parser.add_argument(
-        '--precision',
-        nargs='+',
-        default=['fp32'],
-        choices=PRECISIONS,
-        help='precisions to measure (default: fp32)',
-    )
-    parser.add_argument(
-        '--channels-last', action='store_true', help='use channels-last maps in all measurements'
-    )
-    parser.add_argument(
-        '--compile',
-        action='store_true',
-        help='also measure each precision with torch.compile; the warm-up takes minutes',
-    )
-    parser.add_number('--key-interval', 10, 'key-frame interval', metavar='L')
-    parser.add_argument(
-        '--shape',
-        **SIZE,
-        help="resize frames to this size of the network's input "
-        "(default: the config's test pipeline)",
-    )
+    parser.add_flag('--channels-last', 'use channels-last maps in all measurements')
+    help = 'also measure each precision with torch.compile; the warm-up takes minutes'
+    parser.add_flag('--compile', help)
+    parser.add_value('--key-interval', 10, 'key-frame interval', 'L')
+    help = "resize frames to this size of the network's input (default: the config's test pipeline)"
+    parser.add_argument('--shape', **SIZE, help=help)
     parser.add_argument(
         '--row',
         action='append',
@@ -64,14 +44,19 @@ def parse_args() -> argparse.Namespace:
         help='in place of CONFIG, several times: METHOD as in tools/test.py, L the key-frame interval; '
         'the first row with method frame is the reference of the speed-ups',
     )
-    parser.add_number('--rounds', 5, 'rounds after the warm-up')
-    add_timing_arguments(
-        parser, "a synthetic pan over a smooth texture; with --row the config's test data"
+    parser.add_value('--rounds', 5, 'rounds after the warm-up')
+    parser.add_input(
+        '--video',
+        help="video file or folder of frames (default: a synthetic pan over a smooth texture; with --row the config's "
+        'test data)',
     )
     parser.add_output('--out', metavar='FILE', help='write the figures as JSON')
     parser.add_output('--markdown', metavar='FILE', help='write the tables in Markdown')
-    add_model_arguments(parser, 'every config')
-    return parser.parse_args()
+    add_measuring_arguments(parser, 'every config')
+    args = parser.parse_args()
+    if bool(args.row) == bool(args.config):
+        parser.error('give either CONFIG [CHECKPOINT] or --row NAME=CONFIG,CHECKPOINT,METHOD,L')
+    return args
 
 
 def measure_one(args: argparse.Namespace) -> dict:
@@ -119,9 +104,6 @@ def main(args: argparse.Namespace) -> None:
     from semidff.utils.atomic_write import atomic_write, write_json
     from semidff.utils.tables import markdown_table, text_table
 
-    prepare_timing(args)
-    if bool(args.row) == bool(args.config):
-        raise ValueError('give either CONFIG [CHECKPOINT] or --row NAME=CONFIG,CHECKPOINT,METHOD,L')
     if args.row:
         rows = [SpeedRow.parse(text) for text in args.row]
         options = args.video, args.cfg_options, args.device, report_progress

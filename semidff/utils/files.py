@@ -1,0 +1,71 @@
+"""Names of files: those of the package, those made of users' names, and those that must not be replaced."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from .error_messages import FileError
+
+# In a checkout links to the folders configs/ and tools/ themselves.
+PROJECT = Path(__file__).resolve().parents[1] / '.mim'
+
+
+def installed_file(path: str | Path) -> str:
+    """Return where a config or tool is: the path itself if it exists, else in the package.
+
+    Args:
+        path: ``configs/dff/dff_r101-original.py``, ``semidff::dff/dff_r101-original.py`` (the same in the package), or
+            any other path, which is returned as it is.
+    """
+    name = str(path)
+    if name.startswith('semidff::'):
+        return str(PROJECT / 'configs' / name.removeprefix('semidff::'))
+    inside = PROJECT / name
+    is_own = Path(name).exists() or Path(name).is_absolute() or not inside.is_file()
+    return name if is_own else str(inside)
+
+
+def file_state(path: str | Path) -> list[int]:
+    """Return size and time of change (ns) of a file or folder; nothing if there is none."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return []
+    return [status.st_size, status.st_mtime_ns]
+
+
+def unique_name(name: str, taken: set[str]) -> str:
+    """Return a file name for a video and add it to those taken; slashes become underscores."""
+    given, name = name, str(name).strip('/').replace('/', '_')
+    if name in ('', '.', '..'):
+        raise ValueError(f'a video has the name {given!r}, which no file can have: rename it')
+    names = (f'{name}_{n}' if n else name for n in range(len(taken) + 1))
+    taken.add(name := next(one for one in names if one not in taken))
+    return name
+
+
+def check_outputs(
+    outputs: Iterable[str | Path | None],
+    inputs: Iterable[str | Path | None] = (),
+    overwrite: bool = True,
+) -> None:
+    """Check that no output is an input, another output or, without ``overwrite``, an existing file.
+
+    Args:
+        outputs: Files to write, or folders; None and devices such as ``/dev/stdout`` are ignored.
+        inputs: Everything that is read.
+        overwrite: Whether existing files, and files in existing folders, may be replaced.
+
+    Raises:
+        FileError: If one is.
+    """
+    taken = {Path(path).resolve(): f'the input {path}' for path in inputs if path}
+    for path in map(Path, filter(None, outputs)):
+        if Path('/dev') in path.parents:
+            continue
+        if (resolved := path.resolve()) in taken:
+            raise FileError(f'{path}: would overwrite {taken[resolved]}; give another name')
+        taken[resolved] = f'the output {path}'
+        used = any(path.iterdir()) if path.is_dir() else path.is_file()
+        if used and not overwrite:
+            raise FileError(f'{path}: exists already; give another name, or --overwrite')
