@@ -466,4 +466,4 @@ def test_progress_has_frames_rate_and_time_left(project, capsys):
         warnings.simplefilter('error')
         list(make(project, show_progress=True)(project / 'v0'))
     shown = capsys.readouterr().err
-    assert 'v0: 1/9 frames, ' in shown and ' fps, 0:0' in shown and ' left' in shown
+    assert 'v0: 100%' in shown and '9/9 [00:0' in shown and ' frames/s]' in shown
