@@ -23,7 +23,7 @@ class Acceleration(NamedTuple):
     Attributes:
         precision: ``fp32``, ``bf16`` or ``fp16``. With the latter two, convolutions and matrix products run in half
             precision (autocast); flow, warp, boxes and all post-processing stay in full precision.
-        channels_last: Whether convolutions work on channels-last maps.
+        channels_last: Memory layout of convolutions.
         compile: Whether ``torch.compile`` makes graphs of the feature network, the dense head, the flow network and
             the scale field. Compilation takes a minute or two, at the first frame of each size.
     """

@@ -64,14 +64,10 @@ def requested_outputs(
         inputs: Video files or folders of frames; None for other inputs.
         others: Further files that are read.
         out_video: Annotated mp4; without suffix a folder with a file for each video.
-        out_json: COCO-VID json, see :class:`DetectionsOutput`.
+        out_json: COCO-VID json.
         out_txt: Detections in the ILSVRC format.
-        out_labels: Folder of label maps, see :class:`LabelMaps`.
+        out_labels: Folder of label maps.
         fps: Frame rate of the mp4 files; None: that of the videos.
-
-    Raises:
-        ValueError: If the model does not predict what one of them needs, or the name does not fit.
-        FileError: If an output would replace an input or another output.
     """
     segments = prediction == 'pred_sem_seg'
     if wrong := (out_json or out_txt) if segments else out_labels:

@@ -190,11 +190,7 @@ def calibrate(
 def count_key_frames(
     tolerance: float, max_interval: int, frames: int, errors: Callable[[int, int], float]
 ) -> int:
-    """Return the number of key frames of an ``AdaptiveSchedule`` among ``frames``, from predicted errors alone.
-
-    Args:
-        errors: Maps the indices of a key frame and a current frame to the predicted error.
-    """
+    """Return the number of key frames of an ``AdaptiveSchedule``, from the predicted error of (key, current) frames."""
     key = count = 0
     error = np.inf  # the first frame is a key frame
     for current in range(frames):

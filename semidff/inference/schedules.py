@@ -39,14 +39,14 @@ class ScheduleError(ValueError):
 class StreamState:
     """State of a stream, created by :meth:`~semidff.inference.VideoEngine.open`.
 
-    Its size is constant (offline methods keep the frames since the last key frame), and it holds no part of the
-    model: any number of streams share one engine.
+    It holds no part of the model: any number of streams share one engine. Its size is constant, but offline methods
+    keep the frames since the last key frame.
 
     Attributes:
         index: Number of frames processed since the stream began.
         distance: Distance of the next frame to the last key frame; 0 without a key frame.
         size: Shapes of the last frame, as input of the network and originally; None at first.
-        memory: State of the method; for *propagate*, the key frame's image and features.
+        memory: State of the method.
         notes: State of the schedule.
         smoother: State of the smoothing of scores; None without smoothing.
     """
@@ -67,8 +67,7 @@ class KeyFrameSchedule(ABC):
     anew with them; :meth:`is_key` is not called for them.
     """
 
-    observes = False
-    """Whether :meth:`observe` has to be called with the flow field of each non-key frame."""
+    observes = False  # observe() is called with the flow field of each non-key frame
 
     @abstractmethod
     def is_key(self, state: StreamState, data: dict) -> bool:
@@ -107,7 +106,6 @@ def schedule_config(
     Args:
         key_interval: Key-frame interval; with ``adaptive``, the average one.
         adaptive: File of an :class:`AdaptiveSchedule`.
-        scene_cuts: Whether frames after a scene cut become key frames, too.
     """
     config = None
     if adaptive:
@@ -181,8 +179,7 @@ class ErrorPredictor:
         weights: Weights of the :data:`STATISTICS`.
         bias: Logarithm of the error where all statistics are 0.
         tolerances: Tolerated relative errors, ascending.
-        intervals: Average key-frame interval at each tolerance, measured on unlabeled videos.
-        max_interval: Longest key-frame interval in this measurement.
+        intervals: Average key-frame interval at each tolerance, measured on unlabeled videos with ``max_interval``.
     """
 
     weights: Sequence[float]

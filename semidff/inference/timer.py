@@ -67,14 +67,15 @@ class FrameTimer:
         self.deferred = (self.deferred or 0.0) + seconds
 
     def summary(self) -> dict[str, float]:
-        """Milliseconds per frame, and frames per second.
+        """Return milliseconds per frame, frames per second, and what the schedule came to; nothing without frames.
 
         ``time/mean_ms`` weights the means of key frames and non-key frames by their numbers, warm-up included, so
         that it is the mean of the schedule; with ``key_interval`` the weights are 1 : l - 1.
 
         Returns:
-            ``time/{key,non_key}{,_p50,_p99}_ms`` for the kinds that occurred, unless the method is offline,
-            ``time/mean_ms`` and ``fps``; empty if no frame was timed.
+            ``time/mean_ms`` and ``fps``; without ``key_interval`` ``schedule/interval``, frames per key frame, and
+            ``schedule/key_share``; for causal methods ``time/{key,non_key}{,_p50,_p99}_ms`` of the kinds that occurred
+            and ``schedule/cost``, the mean time of a frame relative to a key frame's.
         """
         metrics, total, count = {}, 1000 * (self.deferred or 0.0), 0
         for kind, seconds in self.seconds.items():
@@ -90,25 +91,15 @@ class FrameTimer:
                 frames = 1 if kind == 'key' else self.key_interval - 1
             total += float(counted.mean()) * frames
             count += frames
-        if count:
-            metrics |= {'time/mean_ms': total / count, 'fps': 1000 * count / max(total, 1e-9)}
-        return metrics
-
-    def schedule_summary(self) -> dict[str, float]:
-        """Frames per key frame, share of key frames, and mean time of a frame relative to a key frame's.
-
-        Returns:
-            ``schedule/interval``, ``schedule/key_share`` and, unless the method is offline, ``schedule/cost``; empty
-            without key frames.
-        """
-        keys, frames = len(self.seconds['key']), sum(map(len, self.seconds.values()))
-        if not keys:
+        if not count:
             return {}
-        found = {'schedule/interval': frames / keys, 'schedule/key_share': keys / frames}
-        if self.deferred is None:
-            times = self.summary()
-            found['schedule/cost'] = times['time/mean_ms'] / max(times['time/key_ms'], 1e-9)
-        return found
+        metrics |= {'time/mean_ms': total / count, 'fps': 1000 * count / max(total, 1e-9)}
+        if self.key_interval is None and (keys := len(self.seconds['key'])):
+            metrics |= {'schedule/interval': count / keys, 'schedule/key_share': keys / count}
+            if self.deferred is None:
+                relative = metrics['time/mean_ms'] / max(metrics['time/key_ms'], 1e-9)
+                metrics['schedule/cost'] = relative
+        return metrics
 
 
 class NoTimer(FrameTimer):

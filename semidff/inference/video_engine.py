@@ -112,26 +112,17 @@ class VideoEngine:
         Returns:
             Data samples of the results finished so far, in frame order, with ``pred_instances`` (boxes in the
             original image) and the metainfo ``is_key_frame``.
-
-        Raises:
-            ValueError: If the batch does not hold exactly one frame.
         """
         return self.push_batch([data], [self.state if state is None else state])[0]
 
     @torch.no_grad()
     def push_batch(self, frames: Sequence[dict], states: Sequence[StreamState]) -> list[SampleList]:
-        """Process the next frame of each of several different streams; frames of equal size form one batch.
+        """Process the next frame of each of several different streams; return the results of each.
 
-        Returns:
-            For each stream, the result of :meth:`push`.
-
-        Raises:
-            ValueError: If a batch does not hold exactly one frame, or a stream occurs twice.
+        Frames of equal size form one batch.
         """
         if len({id(state) for state in states}) < len(states):
-            raise ValueError(
-                'a stream occurs twice in a batch; push its frames one after the other'
-            )
+            raise ValueError('a stream occurs twice in a batch; push its frames one by one')
         with self.lock:
             steps = [self._begin(*pair) for pair in zip(frames, states, strict=True)]
             for shape in dict.fromkeys(step.shape for step in steps):
@@ -179,14 +170,10 @@ class VideoEngine:
     def _preprocess(self, steps: list['_Step']) -> None:
         if not steps:
             return
-        batch = dict(
-            inputs=[step.data['inputs'][0] for step in steps],
-            data_samples=[step.sample for step in steps],
-        )
-        batch = self.model.data_preprocessor(batch, False)
-        for step, inputs, sample in zip(
-            steps, batch['inputs'].split(1), batch['data_samples'], strict=True
-        ):
+        inputs, samples = [s.data['inputs'][0] for s in steps], [s.sample for s in steps]
+        batch = self.model.data_preprocessor(dict(inputs=inputs, data_samples=samples), False)
+        parts = batch['inputs'].split(1), batch['data_samples']
+        for step, inputs, sample in zip(steps, *parts, strict=True):
             step.inputs, step.sample = inputs, sample
 
     def _run(self, steps: list['_Step']) -> None:

@@ -39,10 +39,7 @@ def flow_colors(flow: Tensor, longest: float | None = None) -> np.ndarray:
 
 
 def flow_wheel(size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the legend of :func:`flow_colors`, (size, size, 3) uint8, RGB, and the mask of the wheel in it.
-
-    Its radius is the length at which the saturation is full.
-    """
+    """Return the legend of :func:`flow_colors`, (size, size, 3) uint8, RGB, and the mask of the wheel in it."""
     line = (torch.arange(size) + 0.5) / size * 2 - 1
     y, x = torch.meshgrid(line, line, indexing='ij')
     return flow_colors(torch.stack((x, y)), 1.0), (x**2 + y**2 <= 1).numpy()
@@ -72,8 +69,5 @@ def colored(values: np.ndarray, limits: tuple[float, float], colors: str) -> np.
 
 
 def rounded_up(value: float, least: float) -> float:
-    """Return the smallest of ``least``, 2 ``least``, 4 ``least``, ... that is not below ``value``.
-
-    Used for color limits in videos, which would flicker if each frame had its own.
-    """
+    """Return the smallest of ``least``, 2 ``least``, 4 ``least``, ... that is not below ``value``: limits that last."""
     return least * 2 ** max(0, math.ceil(math.log2(max(value, 1e-9) / least)))

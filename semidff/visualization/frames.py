@@ -1,6 +1,6 @@
 """Frames with detections, instance masks, key-frame marks and panels of feature flow and scale field."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cache
 from itertools import chain
 from pathlib import Path
@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from semidff.inference import MethodError, VideoEngine
-from semidff.inference.methods import METHODS, method_class
+from semidff.inference.methods import methods_with
 from semidff.utils.frame_size import frame_size
 from semidff.utils.logs import log_warning
 
@@ -68,26 +68,28 @@ def render_frame(
     height, width = canvas.shape[:2]
     if 'pred_sem_seg' in sample:
         labels = sample.pred_sem_seg.data[0].cpu().numpy()
-        colors = [class_color(label) for label in range(max(len(classes), labels.max() + 1))]
-        mixed = cv2.addWeighted(
-            canvas, 1 - MASK_WEIGHT, np.array(colors, np.uint8)[labels], MASK_WEIGHT, 0
+        count = max(len(classes), labels.max() + 1)
+        colors = np.array([class_color(label) for label in range(count)], np.uint8)
+        painted = np.array(
+            [label >= len(classes) or classes[label] != 'background' for label in range(count)]
         )
-        painted = [name != 'background' for name in classes] + [True] * (len(colors) - len(classes))
-        canvas = np.where(np.array(painted)[labels][..., None], mixed, canvas)
+        mixed = cv2.addWeighted(canvas, 1 - MASK_WEIGHT, colors[labels], MASK_WEIGHT, 0)
+        canvas = np.where(painted[labels][..., None], mixed, canvas)
     instances = sample.get('pred_instances', NO_BOXES).cpu()
     for index in torch.argsort(instances.scores).tolist():  # the best on top
         score = float(instances.scores[index])
-        if score >= score_thr:
-            label = int(instances.labels[index])
-            if 'masks' in instances:
-                mask = instances.masks[index].numpy()
-                color = np.array(class_color(label))
-                canvas[mask] = (1 - MASK_WEIGHT) * canvas[mask] + MASK_WEIGHT * color
-            corners = instances.bboxes[index].clamp(-LARGEST, LARGEST)
-            x1, y1, x2, y2 = (round(value) for value in corners.tolist())
-            cv2.rectangle(canvas, (x1, y1), (x2, y2), class_color(label), 2)
-            name, font = drawable(classes[label] if label < len(classes) else f'class {label}')
-            _label(canvas, f'{name} {score:.2f}', (x1, y1), class_color(label), font)
+        if score < score_thr:
+            continue
+        label = int(instances.labels[index])
+        color = class_color(label)
+        if 'masks' in instances:
+            mask = instances.masks[index].numpy()
+            canvas[mask] = (1 - MASK_WEIGHT) * canvas[mask] + MASK_WEIGHT * np.array(color)
+        corners = instances.bboxes[index].clamp(-LARGEST, LARGEST)
+        x1, y1, x2, y2 = (round(value) for value in corners.tolist())
+        cv2.rectangle(canvas, (x1, y1), (x2, y2), color, 2)
+        name, font = drawable(classes[label] if label < len(classes) else f'class {label}')
+        _label(canvas, f'{name} {score:.2f}', (x1, y1), color, font)
     if sample.get('is_key_frame', False):
         thickness = max(3, min(height, width) // 80)
         cv2.rectangle(canvas, (0, 0), (width - 1, height - 1), KEY_COLOR, thickness)
@@ -106,13 +108,9 @@ def render_scaled(
     is_key: bool = False,
     score_thr: float = 0.3,
 ) -> np.ndarray:
-    """Scale a frame to ``width`` pixels and draw its best detections, with lines and text of constant size.
+    """Scale a frame to ``width`` pixels and draw its labels, or at most :data:`MAX_BOXES` detections.
 
-    Args:
-        prediction: Detections in pixels of the image, of which at most :data:`MAX_BOXES` are drawn, or its labels.
-
-    Returns:
-        (h, width, 3) uint8, BGR, with the image's aspect ratio.
+    Lines and text have the same size at any scale.
     """
     zoom = width / image.shape[1]
     size = (width, max(round(image.shape[0] * zoom), 1))
@@ -135,7 +133,9 @@ def drawable(name: str) -> tuple[str, ImageFont.FreeTypeFont]:
     Where no font has them, they are drawn as their code points (``\\u6c7d``), which a warning says.
     """
     own = Path(matplotlib.get_data_path(), 'fonts', 'ttf', 'DejaVuSans.ttf')
-    for path in chain([own], _system_fonts()):
+    fonts = font_manager.fontManager.ttflist
+    others = (font.fname for font in fonts if not font.name.startswith('Last Resort'))  # only boxes
+    for path in chain([own], others):
         try:
             if {*map(ord, name)} <= FT2Font(path).get_charmap().keys():
                 return name, ImageFont.truetype(path, TEXT_SIZE)
@@ -146,12 +146,6 @@ def drawable(name: str) -> tuple[str, ImageFont.FreeTypeFont]:
         f'No installed font has all letters of the class name {name!r}, which is drawn as {escaped}'
     )
     return escaped, ImageFont.truetype(own, TEXT_SIZE)
-
-
-def _system_fonts() -> Iterator[str]:
-    for font in font_manager.fontManager.ttflist:
-        if not font.name.startswith('Last Resort'):  # draws a box in place of any letter
-            yield font.fname
 
 
 def _label(
@@ -175,15 +169,13 @@ def _label(
 def flow_panel(
     flow: Tensor | None, height: int, width: int, covered: tuple[float, float] = (1.0, 1.0)
 ) -> np.ndarray:
-    """Draw feature flow in the colors of the flow wheel, at the size of the frame.
+    """Draw feature flow (2, h, w) in cells in the colors of the flow wheel, at the size of the frame; None: no motion.
 
     Args:
-        flow: (2, h, w), in cells; None (key frames): no motion.
         covered: Share of the map's rows and columns that the frame covers; the rest, padding, is cut off.
 
     Returns:
-        (height, width, 3) uint8, BGR. White is no motion; the wheel's edge is the first of 0.5, 1, 2,
-        4, ... cells that no vector exceeds.
+        (height, width, 3) uint8, BGR. The wheel's edge is the first of 0.5, 1, 2, 4, ... cells that no vector exceeds.
     """
     flow = torch.zeros(2, 1, 1) if flow is None else flow.detach().float().cpu()
     longest = rounded_up(float(flow.norm(dim=0).max()), FULL_FLOW)
@@ -201,15 +193,11 @@ def flow_panel(
 def scale_panel(
     scale: Tensor | None, height: int, width: int, covered: tuple[float, float] = (1.0, 1.0)
 ) -> np.ndarray:
-    """Draw the scale field's mean over channels in diverging colors, at the size of the frame.
-
-    Args:
-        scale: (C, h, w), usually C = 1; None (key frames): one everywhere.
-        covered: As in :func:`flow_panel`.
+    """Draw the mean over channels of a scale field (C, h, w), at the size of the frame; None: one everywhere.
 
     Returns:
-        (height, width, 3) uint8, BGR. Gray is one, blue is below, red above; the color limits are the
-        first of 1 -+ 0.05, 0.1, 0.2, ... that no value exceeds.
+        (height, width, 3) uint8, BGR. Gray is one, blue is below, red above; the color limits are the first of
+        1 -+ 0.05, 0.1, 0.2, ... that no value exceeds.
     """
     mean = channel_mean(torch.ones(1, 1, 1) if scale is None else scale)
     spread = rounded_up(float(np.abs(mean - 1).max()), FULL_SCALE)
@@ -233,18 +221,12 @@ def check_panels(panels: Sequence[str], method: str, engine: VideoEngine) -> Non
     """Raise MethodError if the results of an engine with ``method`` lack the fields that the panels show."""
     if unknown := set(panels) - PANELS.keys():
         raise MethodError(f'unknown panels {sorted(unknown)}; choose from {", ".join(PANELS)}')
-    if not panels:
-        return
-    if not method_class(method).shows_flow:
-        able = ', '.join(name for name, m in METHODS.module_dict.items() if m.shows_flow)
+    if panels and not engine.method.shows_flow:
         raise MethodError(
             f'method {method!r} propagates no features, so the panels {", ".join(panels)} would be empty: '
-            f'leave them out, or choose one of {able}'
+            f'leave them out, or choose one of {", ".join(methods_with("shows_flow"))}'
         )
-    temporal = engine.method.model.temporal
-    if not hasattr(temporal, 'fields'):
-        raise MethodError(f'{type(temporal).__name__} has no feature flow; leave out the panels')
-    if 'scale' in panels and getattr(temporal, 'scale', None) is None:
+    if 'scale' in panels and getattr(engine.method.model.temporal, 'scale', None) is None:
         raise MethodError(
             f'method {method!r} has no scale field with this model; leave out the panel scale'
         )

@@ -3,7 +3,6 @@
 import copy
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +16,7 @@ from mmdet.structures import DetDataSample
 from mmengine.structures import BaseDataElement
 from torch import Tensor
 
-from semidff.datasets.video_readers import VideoError, open_stream
+from semidff.datasets.video_readers import Frame, open_video
 from semidff.inference.methods.base import MethodError
 from semidff.models.spatial import SpatialModule
 from semidff.models.video_detector import VideoDetector
@@ -47,17 +46,17 @@ class PairView(NamedTuple):
     Maps cover the network's input, padding included; means are over the cells that the frame covers.
 
     Attributes:
-        frames (ndarray): Key and current frame, (2, H, W, 3) uint8, BGR.
-        flow (Tensor | None): Feature flow (2, h, w) in cells of the flow network's stride; None if there is none.
-        scale (Tensor | None): Scale field (C, h, w), likewise.
-        key_features (Tensor): Features of the key frame at one level, (C, h, w), before the warp.
-        propagated (Tensor): Propagated features, likewise.
-        target (Tensor): The teacher's features of the current frame, likewise.
-        key (BaseDataElement): Detections or labels on the key frame, in pixels of ``frames``.
-        student (BaseDataElement): Those on the propagated features, with the settings of non-key frames.
-        teacher (BaseDataElement): Those on the teacher's features.
-        cell (tuple[float, float]): Size of a cell of the flow in pixels of ``frames``, x and y.
-        covered (tuple[float, float]): Share of the maps' rows and columns that the frame covers.
+        frames: Key and current frame, (2, H, W, 3) uint8, BGR.
+        flow: Feature flow (2, h, w) in cells of the flow network's stride; None if there is none.
+        scale: Scale field (C, h, w), likewise.
+        key_features: Features of the key frame at one level, (C, h, w), before the warp.
+        propagated: Propagated features, likewise.
+        target: The teacher's features of the current frame, likewise.
+        key: Detections or labels on the key frame, in pixels of ``frames``.
+        student: Those on the propagated features, with the settings of non-key frames.
+        teacher: Those on the teacher's features.
+        cell: Size of a cell of the flow in pixels of ``frames``, x and y.
+        covered: Share of the maps' rows and columns that the frame covers.
     """
 
     frames: np.ndarray
@@ -79,6 +78,12 @@ class PairView(NamedTuple):
             for share, size in zip(self.covered, field.shape[-2:], strict=True)
         )
         return field[..., :rows, :columns].detach().float().cpu()
+
+    @property
+    def extent(self) -> tuple[float, float]:
+        """Height and width of the maps in pixels of ``frames``."""
+        height, width = self.frames.shape[1:3]
+        return height / self.covered[0], width / self.covered[1]
 
     def pixel_flow(self) -> Tensor:
         """Return the flow in pixels of ``frames``."""
@@ -118,8 +123,7 @@ def view_pair(
 
     Args:
         model: In evaluation mode.
-        key: The preprocessed key frame, (1, 3, H, W).
-        current: The preprocessed current frame, (1, 3, H, W).
+        key: The preprocessed key frame, (1, 3, H, W), and ``current`` likewise.
         sample: The current frame's, after preprocessing; not modified.
         frames: Both frames for display, in the sample's ``ori_shape``: (2, H, W, 3) uint8, BGR.
         teacher: The detector of the current frame; by default the model's own spatial module.
@@ -133,7 +137,7 @@ def view_pair(
                 f'level is {level}; the feature network gives {len(target)} levels, choose 0 to {len(target) - 1}'
             )
         propagated = model.propagate(key, current, key_features, [sample])
-        temporal, flow, scale = model.temporal, None, None
+        temporal, flow, scale = model.temporal, [None], [None]
         if hasattr(temporal, 'fields'):
             flow, scale, _ = temporal.fields(temporal.prepare(key), temporal.prepare(current))
         stride = getattr(getattr(temporal, 'flow_network', None), 'stride', 16)
@@ -147,7 +151,7 @@ def view_pair(
 
         return PairView(
             frames=np.stack(frames),
-            flow=None if flow is None else flow[0],
+            flow=flow[0],
             scale=None if scale is None else scale[0],
             key_features=key_features[level][0],
             propagated=propagated[level][0],
@@ -168,46 +172,30 @@ def view_frames(
     currents: Sequence[int],
     level: int = 0,
 ) -> list[PairView]:
-    """Return a view of the propagation from a key frame of a video to each of other frames of it.
+    """Return a view of the propagation from a key frame of a video to each of other frames of it, before or after.
 
     Args:
-        model: In evaluation mode.
         pack: Returns the collated test batch of a frame: ``pack(frame, **metainfo)``, as
             :meth:`~semidff.apis.VideoInferencer.preprocess`.
         video: A video file or a folder of frames.
-        key: Index of the key frame, from 0.
-        currents: Indices of the current frames, before or after the key frame.
     """
     if not hasattr(model.temporal, 'fields'):
         name = type(model.temporal).__name__
         raise MethodError(f'{name} has no feature flow to show; give a config with TemporalModule')
-    wanted, frames, last = {key, *currents}, {}, -1
-    with closing(open_stream(Path(video))) as stream:
-        for frame in islice(stream, max(0, *wanted) + 1):
-            last = frame.index
-            if last in wanted:
-                frames[last] = frame
-    if missing := wanted - frames.keys():
-        reason = f'frame {min(missing)} asked for, the frames that can be read end with {last} (first: 0)'
-        raise VideoError(video, reason)
+    indices = [key, *currents]
+    with closing(open_video(video)) as reader:
+        images = reader.frames(indices)
+    frames = [Frame(image, index, 0.0) for index, image in zip(indices, images, strict=True)]
+    packed = [model.data_preprocessor(pack(f, key_frame_id=key), False) for f in frames]
     views = []
-    for current in currents:
-        pair = frames[key], frames[current]
-        batches = [model.data_preprocessor(pack(f, key_frame_id=key), False) for f in pair]
-        images = [batch['inputs'] for batch in batches]
-        sample = batches[1]['data_samples'][0]
-        shown = [frame.image for frame in pair]
-        views.append(view_pair(model, *images, sample, shown, level=level))
+    for data, image in zip(packed[1:], images[1:], strict=True):
+        pair = packed[0]['inputs'], data['inputs'], data['data_samples'][0]
+        views.append(view_pair(model, *pair, (images[0], image), level=level))
     return views
 
 
 class FigureStyle(NamedTuple):
-    """Options of the figure.
-
-    Attributes:
-        score_thr: Detections with lower scores are not drawn.
-        arrows: Whether the flow has arrows, from each cell to the source of its features.
-    """
+    """Options of the figure; arrows point from cells of the flow to the sources of their features."""
 
     classes: Sequence[str] = ()
     score_thr: float = 0.3
@@ -218,15 +206,11 @@ class FigureStyle(NamedTuple):
 def draw_propagation(
     views: Sequence[PairView], names: Sequence[tuple[str, str]], style: FigureStyle
 ) -> Figure:
-    """Draw pairs one below the other.
+    """Draw pairs, with the names of their key and current frames, one below the other.
 
     The panels of a pair: key frame, current frame with the student's and with the teacher's detections, feature flow,
     scale field; key-frame features, propagated features, the teacher's features, all three with the same color limits;
     and the errors of the first two against the third, likewise.
-
-    Args:
-        views: The pairs.
-        names: Names of key frame and current frame of each pair.
     """
     height, width = views[0].frames.shape[1:3]
     row = PANEL * height / width + 0.5  # with its titles
@@ -252,34 +236,42 @@ def _draw_pair(
     for axes in (*upper, *lower):
         axes.set(xticks=[], yticks=[])
     frames = (
-        (view.frames[0], view.key, f'key frame {names[0]}', 'spatial module'),
-        (view.frames[1], view.student, f'current frame {names[1]}', 'student: propagated features'),
-        (view.frames[1], view.teacher, f'current frame {names[1]}', 'teacher: its own features'),
+        (0, view.key, 'key', 'spatial module'),
+        (1, view.student, 'current', 'student: propagated features'),
+        (1, view.teacher, 'current', 'teacher: its own features'),
     )
-    for axes, (image, detections, *title) in zip(upper, frames, strict=False):
-        is_key = axes is upper[0]
-        drawn = render_scaled(image, detections, style.classes, PIXELS, is_key, style.score_thr)
+    for axes, (at, found, kind, origin) in zip(upper, frames, strict=False):
+        options = style.classes, PIXELS, at == 0, style.score_thr
+        drawn = render_scaled(view.frames[at], found, *options)
         axes.imshow(cv2.cvtColor(drawn, cv2.COLOR_BGR2RGB))
-        _title(axes, *title)
+        axes.set_title(f'{kind} frame {names[at]}\n{origin}', fontsize=9)
     _flow(upper[3], view, style)
     if view.scale is None:
         _empty(upper[4], 'scale field')
     else:
         limits = scale_limits(channel_mean(view.visible(view.scale)), FULL_SCALE)
         deviation = f'mean |S \N{MINUS SIGN} 1| = {view.mean_scaling():.3f}'
-        title = 'scale field S, mean over channels', deviation
-        _maps(upper[4:], view, [(channel_mean(view.scale), *title)], SCALE_COLORS, limits)
-    features = view.key_features, view.propagated, view.target
-    limits = feature_limits(*(channel_mean(view.visible(each)) for each in features))
-    names = 'key-frame features', 'propagated features', 'teacher features'
-    means = zip(map(channel_mean, features), names, 3 * ['mean over channels'], strict=True)
-    _maps(lower[:3], view, list(means), FEATURE_COLORS, limits)
-    errors = [view.error_map(each) for each in features[:2]]
-    largest = torch.maximum(*(view.visible(error) for error in errors))
+        title = f'scale field S, mean over channels\n{deviation}'
+        _maps(upper[4:], view, [(channel_mean(view.scale), title)], SCALE_COLORS, limits)
+    features = dict(zip(('key-frame', 'propagated', 'teacher'), view[3:6], strict=True))
+    limits = feature_limits(*(channel_mean(view.visible(each)) for each in features.values()))
+    maps = [
+        (channel_mean(each), f'{name} features\nmean over channels')
+        for name, each in features.items()
+    ]
+    _maps(lower[:3], view, maps, FEATURE_COLORS, limits)
+    del features['teacher']
+    errors = {name: view.error_map(each) for name, each in features.items()}
+    largest = torch.maximum(*map(view.visible, errors.values()))
     limits = (0.0, max(float(np.percentile(largest.numpy(), 99)), 1e-6))
-    titles = (f'error against the teacher, {name}' for name in names[:2])
-    relative = (f'relative error {view.feature_error(each):.1%}' for each in features[:2])
-    maps = list(zip((error.numpy() for error in errors), titles, relative, strict=True))
+    maps = [
+        (
+            error.numpy(),
+            f'error against the teacher, {name} features\n'
+            f'relative error {view.feature_error(features[name]):.1%}',
+        )
+        for name, error in errors.items()
+    ]
     _maps(lower[3:], view, maps, ERROR_COLORS, limits)
 
 
@@ -292,10 +284,17 @@ def _flow(axes: Axes, view: PairView, style: FigureStyle) -> None:
     longest = float(flow.norm(dim=0).max())
     cells = float(view.visible(view.flow).norm(dim=0).mean())
     mean = f'mean {view.mean_motion():.1f} pixels ({cells:.2f} cells)'
-    title = 'feature flow, from current to key frame', mean
-    _maps([axes], view, [(flow_colors(pixels, longest), *title)])
-    if style.arrows:
-        _arrows(axes, view, flow)
+    title = f'feature flow, from current to key frame\n{mean}'
+    _maps([axes], view, [(flow_colors(pixels, longest), title)])
+    if style.arrows:  # from cells of the current frame to the source of their features
+        height, width = view.extent
+        step = max(1, -(-flow.shape[-1] // ARROWS))
+        grid = np.mgrid[step // 2 : flow.shape[-2] : step, step // 2 : flow.shape[-1] : step]
+        x = (grid[1] + 0.5) * width / pixels.shape[-1]
+        y = (grid[0] + 0.5) * height / pixels.shape[-2]
+        look = dict(color='black', alpha=0.75, width=0.003)
+        vectors = flow[:, grid[0], grid[1]].numpy()
+        axes.quiver(x, y, *vectors, angles='xy', scale_units='xy', scale=1, **look)
     legend = axes.inset_axes([OUTSIDE, 0.3, 0.3, 0.4])
     picture, inside = flow_wheel(160)
     alpha = inside[..., None] * np.uint8(255)
@@ -307,51 +306,26 @@ def _flow(axes: Axes, view: PairView, style: FigureStyle) -> None:
     legend.spines[:].set_visible(False)
 
 
-def _arrows(axes: Axes, view: PairView, flow: torch.Tensor) -> None:
-    """Draw arrows from cells of the current frame to the source of their features in the key frame."""
-    height, width = _extent(view)
-    step = max(1, -(-flow.shape[-1] // ARROWS))
-    rows, columns = np.mgrid[step // 2 : flow.shape[-2] : step, step // 2 : flow.shape[-1] : step]
-    x = (columns + 0.5) * width / view.flow.shape[-1]
-    y = (rows + 0.5) * height / view.flow.shape[-2]
-    u, v = flow[:, rows, columns].numpy()
-    axes.quiver(
-        x, y, u, v, angles='xy', scale_units='xy', scale=1, color='black', alpha=0.75, width=0.003
-    )
-
-
 def _maps(
     panels: Sequence[Axes],
     view: PairView,
-    maps: Sequence[tuple[np.ndarray, str, str]],
+    maps: Sequence[tuple[np.ndarray, str]],
     colors: str | None = None,
     limits: tuple[float, float] = (0.0, 1.0),
 ) -> None:
     """Draw maps with their titles, without padding and without interpolation; a color bar after the last one."""
-    height, width = _extent(view)
-    for axes, (picture, *title) in zip(panels, maps, strict=True):
-        drawn = axes.imshow(
-            picture, cmap=colors, vmin=limits[0], vmax=limits[1], extent=(0, width, height, 0),
-            interpolation='nearest',
-        )  # fmt: skip
+    height, width = view.extent
+    look = dict(cmap=colors, vmin=limits[0], vmax=limits[1], interpolation='nearest')
+    for axes, (picture, title) in zip(panels, maps, strict=True):
+        drawn = axes.imshow(picture, extent=(0, width, height, 0), **look)
         axes.set(xlim=(0, width * view.covered[1]), ylim=(height * view.covered[0], 0))
-        _title(axes, *title)
+        axes.set_title(title, fontsize=9)
     if colors:
         place = axes.inset_axes([OUTSIDE, 0, 0.04, 1])
         axes.figure.colorbar(drawn, cax=place).ax.tick_params(labelsize=8)
-
-
-def _extent(view: PairView) -> tuple[float, float]:
-    """Return height and width of the maps in pixels of the frames."""
-    height, width = view.frames.shape[1:3]
-    return height / view.covered[0], width / view.covered[1]
 
 
 def _empty(axes: Axes, name: str) -> None:
     """Mark a panel whose field the temporal module does not have."""
     axes.set_axis_off()
     axes.text(0.5, 0.5, f'no {name}', ha='center', va='center', transform=axes.transAxes)
-
-
-def _title(axes: Axes, first: str, second: str) -> None:
-    axes.set_title(f'{first}\n{second}', fontsize=9)

@@ -118,8 +118,7 @@ class VideoTestLoop(TestLoop):
         """Run the test on all videos.
 
         Returns:
-            The evaluator's metrics; on rank 0 also the times of :class:`FrameTimer` and the statistics of the
-            schedule.
+            The evaluator's metrics; on rank 0 also those of :class:`FrameTimer`.
         """
         self.runner.call_hook('before_test')
         self.runner.call_hook('before_test_epoch')
@@ -130,8 +129,6 @@ class VideoTestLoop(TestLoop):
         metrics = self.evaluator.evaluate(self._num_frames())
         if is_main_process():
             metrics.update(timer.summary())
-            if self.protocol == 'dense':
-                metrics.update(timer.schedule_summary())
         self.runner.call_hook('after_test_epoch', metrics=metrics)
         self.runner.call_hook('after_test')
         return metrics

@@ -61,26 +61,13 @@ class VideoMethod(ABC):
         model: A ``VideoDetector`` in eval mode.
     """
 
-    reads_non_key_frames = False
-    """Whether non-key frames have to be preprocessed and sent to the device."""
-
-    uses_temporal = False
-    """Whether the model's own temporal module runs, so that its weights are required."""
-
-    pairwise = False
-    """Whether a result depends on the frame and its key frame alone."""
-
-    shows_flow = False
-    """Whether results can hold the feature flow and the scale field."""
-
-    observable = False
-    """Whether a schedule can observe the flow field of a frame before it is propagated; see :meth:`flow_field`."""
-
-    offline = False
-    """Whether results wait for later frames."""
-
-    needs_boxes = False
-    """Whether the method moves boxes, so that a model has to predict some."""
+    reads_non_key_frames = False  # non-key frames are preprocessed and sent to the device
+    uses_temporal = False  # the model's own temporal module runs, so that its weights are required
+    pairwise = False  # a result depends on the frame and its key frame alone
+    shows_flow = False  # results can hold the feature flow and the scale field
+    observable = False  # flow_field() gives the flow field of a frame before it is propagated
+    offline = False  # results wait for later frames
+    needs_boxes = False  # the method moves boxes, so that a model has to predict some
 
     def __init__(self, model: nn.Module) -> None:
         if self.needs_boxes and model.spatial.prediction != 'pred_instances':

@@ -24,9 +24,8 @@ Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]
 MAX_DISTANCE = 2.0
 """Largest :func:`box_distance` of linked boxes.
 
-Key frames are many frames apart, so fast and narrow objects do not overlap with themselves. Boxes without overlap can
-be linked if their centers are at most a diagonal apart; requiring overlap, as trackers usually do, would weaken both
-baselines considerably.
+Key frames are many frames apart, so fast and narrow objects do not overlap with themselves. Requiring overlap, as
+trackers usually do, would weaken both baselines considerably.
 """
 
 SCORE_WEIGHT = 0.5
@@ -197,11 +196,7 @@ class BoxTracker:
             track.age += 1
 
     def update(self, bboxes: np.ndarray, scores: np.ndarray, labels: np.ndarray) -> None:
-        """Update the tracks with the detections on a key frame, after :meth:`step` for that frame.
-
-        Args:
-            bboxes: (n, 4), xyxy in pixels, with ``scores`` and ``labels`` (n,).
-        """
+        """Update the tracks with a key frame's boxes (n, 4) xyxy, after :meth:`step` for that frame."""
         self.scores, self.labels = scores, labels
         sides = np.array(bboxes, dtype=np.float64).reshape(-1, 4)
         sides[:, 2:] = np.maximum(sides[:, 2:], sides[:, :2] + 1e-3)
@@ -274,12 +269,7 @@ class Coast(BoxMethod):
 
 
 def instances_like(template: InstanceData, bboxes, scores, labels) -> InstanceData:
-    """Return instances from arrays, with the dtypes and on the device of ``template``.
-
-    Args:
-        template: Detections with ``bboxes``, ``scores`` and ``labels``.
-        bboxes: (n, 4), xyxy in pixels of the original image, with ``scores`` and ``labels`` (n,).
-    """
+    """Return instances from arrays, with the dtypes and on the device of ``template``."""
     return InstanceData(
         bboxes=template.bboxes.new_tensor(bboxes).reshape(-1, 4),
         scores=template.scores.new_tensor(scores),
@@ -295,10 +285,7 @@ def arrays_of(instances: InstanceData) -> Arrays:
 
 
 def box_distance(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return (1 - IoU) + distance of the centers in mean diagonals, (n, m), of boxes (n, 4) and (m, 4), xyxy.
-
-    It is 0 for equal boxes.
-    """
+    """Return (1 - IoU) + distance of the centers in mean diagonals, (n, m), of boxes (n, 4) and (m, 4), xyxy."""
     first = np.asarray(first, dtype=np.float64).reshape(-1, 4)
     second = np.asarray(second, dtype=np.float64).reshape(-1, 4)
     iou = bbox_overlaps(torch.from_numpy(first), torch.from_numpy(second)).numpy()
@@ -312,10 +299,6 @@ def box_distance(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 def link(first: Arrays, second: Arrays) -> tuple[np.ndarray, np.ndarray]:
     """Link boxes one to one within each class at the least total cost (Hungarian assignment).
-
-    Args:
-        first: Boxes (n, 4) xyxy, scores (n,) and labels (n,).
-        second: Likewise of the other frame, m boxes.
 
     Returns:
         Linked indices into ``first`` and into ``second``, of equal length.

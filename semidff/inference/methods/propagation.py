@@ -89,8 +89,7 @@ class Centered(Propagate):
     observable = False  # a frame's key frame may be the next one
     offline = True
 
-    batch_size = 16
-    """Largest number of frames that are propagated at a time."""
+    batch_size = 16  # largest number of frames that are propagated at a time
 
     def __init__(self, model: nn.Module, keep_fields: bool = False) -> None:
         super().__init__(model, keep_fields)
@@ -190,8 +189,7 @@ class ShallowFlow(Propagate):
 
     uses_temporal = False
 
-    preset: str
-    """Preset of :class:`~semidff.models.temporal.OpenCVFlow`."""
+    preset: str  # of OpenCVFlow
 
     def __init__(self, model: nn.Module, keep_fields: bool = False) -> None:
         with model.running():
