@@ -82,11 +82,6 @@ def test_detection_files_are_evaluated_alike(ann_file, tmp_path):
     assert evaluate_detections_file(ann_file, out, tmp_path / 'o.json').summary['mAP'] == 1
 
 
-def test_missing_frames_are_noticed_as_ever(ann_file):
-    with pytest.raises(ValueError, match='5 different frames for a dataset of 6; 1 of'):
-        evaluate(ann_file, dense(5), 6)
-
-
 def test_nothing_labeled_at_all_is_refused(tmp_path):
     with pytest.raises(ValueError, match='is_labeled=false'):
         VIDEvaluator(write(tmp_path, labeled=()))
