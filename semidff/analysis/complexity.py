@@ -92,13 +92,13 @@ class ComplexityReport(NamedTuple):
         rows = [('one frame of {} x {}'.format(*self.size), 'GFLOPs', 'M params')]
         for name, cost in self.parts.items():
             rows.append((PARTS[name], f'{cost.flops / 1e9:.3f}', f'{cost.parameters / 1e6:.3f}'))
-        ratios = [('', 'counted')]
-        for name, value in self.inverse_ratios.items():
-            ratios.append((f'1 / r (DFF Eq. 6), {name}', f'{value:.2f}'))
-        ratios.append(('r (DFF Eq. 5)', f'{self.ratio:.4f}'))
-        for length in key_intervals:
-            speedup = f'{speedup_of(self.ratio, length):.2f}'
-            ratios.append((f's (DFF Eq. 7) at l = {length}', speedup))
+        speedups = self.to_dict(key_intervals)['speedups'].items()
+        ratios = [
+            ('', 'counted'),
+            *((f'1 / r (DFF Eq. 6), {k}', f'{v:.2f}') for k, v in self.inverse_ratios.items()),
+            ('r (DFF Eq. 5)', f'{self.ratio:.4f}'),
+            *((f's (DFF Eq. 7) at l = {length}', f'{value:.2f}') for length, value in speedups),
+        ]
         notes = [
             'FLOPs are multiply-adds. Not counted: biases, normalization, activations, pooling, products '
             'of maps, resizing, proposals and non-maximum suppression.'

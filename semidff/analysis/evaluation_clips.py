@@ -20,14 +20,7 @@ _AT_ONCE = 16  # frames
 
 
 class EvaluationClip(NamedTuple):
-    """Consecutive frames of a video.
-
-    Attributes:
-        path: A video file or a folder of frames.
-        start: First frame.
-        stop: Frame after the last one; None for the end of the video.
-        files: Images of the frames, in place of a path.
-    """
+    """Consecutive frames of a video: from ``start`` to before ``stop``, or its end; or the images ``files``."""
 
     path: str = ''
     start: int = 0
@@ -66,7 +59,6 @@ def labeled_clips(
     """Return all frames of a COCO-VID json, in the order of the evaluator, and the evaluator.
 
     Args:
-        labels: The json.
         images: Folder of the images; None: that of the json, or one beside it with its name.
         classes: Class names of the detector; None if it has none: those of the json.
     """

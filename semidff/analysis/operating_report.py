@@ -33,7 +33,6 @@ def operating_report(
     """Compare measured points.
 
     Args:
-        points: All points; the dense detector at the config's input size is among them.
         max_loss: Largest loss of the recommended point in the first metric, 0..1.
         settings: What was measured: ``labels``, ``min_score``, ``places``, ``rounds``, ``frames``, ``clips``, and
             ``sizes``, height and width of the network's input by scale, and ``timed``, the video of the times.
@@ -44,13 +43,13 @@ def operating_report(
         of the ``measure`` that decides; the dense detector at its best input size as ``reference``; the points
         ``recommended`` and ``recommended_causal``; the ``verdict`` in one or two sentences; the arguments.
     """
-    measure, front = next(iter(points[0]['metrics'])), pareto(points)
+    front = pareto(points)
     points = [
         dict(one, above_dense=above_dense(points, one), pareto=one in front) for one in points
     ]
     report = dict(
         points=points,
-        measure=measure,
+        measure=next(iter(points[0]['metrics'])),
         max_loss=max_loss,
         fps=fps,
         reference=_reference(points),

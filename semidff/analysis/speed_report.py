@@ -98,12 +98,10 @@ def measure_methods(
 
     Args:
         model: With a temporal module, on its device; it is not changed.
-        video: A video file or a folder of frames.
         pack: Makes a collated test batch of a frame (H, W, 3) uint8.
         methods: Methods of :class:`~semidff.inference.VideoEngine`; ``frame``, the reference, is always added.
         options: Sets of speed options; speed-ups compare methods with the same options.
         key_interval: Key-frame interval l, at least 2.
-        rounds: Number of rounds after the warm-up.
 
     Returns:
         ``rows``, by options and method, as of :func:`measure_rows`, with ``detections`` per frame, ``gpu_memory_mib``
@@ -163,7 +161,6 @@ def measure_rows(
 
     Args:
         rows: The rows, with different names.
-        rounds: Number of rounds after the warm-up.
         video: A video file or a folder of frames; None: videos of each config's test data set.
         cfg_options: Settings that replace those of every config, by dotted keys.
 
@@ -178,7 +175,7 @@ def measure_rows(
     if not rows or len(set(names)) < len(names):
         raise ValueError(f'needs rows of different names, got {names}')
     longest = max(row.key_interval for row in rows)
-    tasks: dict[str, Callable | None] = dict.fromkeys(names)
+    tasks: dict[str, Callable] = {}
     sources: dict[str, Callable[[int], list[dict]]] = {}
     for path, checkpoint in dict.fromkeys((row.config, row.checkpoint) for row in rows):
         members = [row for row in rows if (row.config, row.checkpoint) == (path, checkpoint)]
@@ -195,14 +192,12 @@ def measure_rows(
         for row in members:
             if test.get('schedule') and row.method != 'frame':
                 continue
-            count, smooth = (
-                _frames(row.method, row.key_interval, longest),
-                test.get('smooth_scores', 0),
-            )
+            count = _frames(row.method, row.key_interval, longest)
+            smooth = test.get('smooth_scores', 0)
             timer = ClipTimer(model, row.method, count, pack, smooth_scores=smooth)
             own = clips_of(video, longest + 1) if video else map(sources[source], range(rounds + 1))
             tasks[row.name] = _on_clips(timer.run, own)
-    times = take_turns({name: task for name, task in tasks.items() if task}, rounds, progress)
+    times = take_turns({name: tasks[name] for name in names if name in tasks}, rounds, progress)
     reference = next((row.name for row in rows if row.method == 'frame'), None)
     unknown = dict(fps=None, speed_up=None, spread=None, note=SCHEDULED)
     figures = {
@@ -244,20 +239,15 @@ def _clips_of_test_data(cfg: Config, length: int, count: int) -> Callable[[int],
 
 
 def _speeds(clips: Sequence[ClipTimes], dense: Sequence[ClipTimes] | None, of: str) -> dict:
-    """Compute fps, speed-up and spread from the rounds of a row and of its reference.
-
-    Args:
-        of: ``network`` or ``total``, of :class:`ClipTimes`.
-    """
+    """Compute fps, speed-up and spread of ``network`` or ``total`` from the rounds of a row and of its reference."""
     own = np.array([getattr(clip, of) for clip in clips])
     # The ratio of the reference to itself would not show how much its times vary.
     itself = dense is None or dense is clips
     relative = own if itself else np.array([getattr(clip, of) for clip in dense]) / own
     low, middle, high = np.percentile(relative, (25, 50, 75))
     speed_up = None if dense is None else 1.0 if itself else float(middle)
-    return dict(
-        fps=float(1 / np.median(own)), speed_up=speed_up, spread=float((high - low) / middle)
-    )
+    spread = float((high - low) / middle)
+    return dict(fps=float(1 / np.median(own)), speed_up=speed_up, spread=spread)
 
 
 def _latencies(clips: Sequence[ClipTimes], method: str) -> dict[str, dict[str, float]]:

@@ -5,7 +5,6 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -93,17 +92,14 @@ def _build_part(root: Path, spec: DatasetSpec, part: 'Part', workers: int) -> di
     start, count = time.monotonic(), spec.count(part.name)
     if '.' not in part.outputs[0]:
         (root / part.outputs[0]).mkdir()
-    results = pool_map(partial(_make_item, root, spec, part.name), range(count), workers)
+    folder, split = root / part.name, part.split
+    items = (Item(folder, spec, split, i, part.seed(spec, i)) for i in range(count))
+    results = pool_map(part.make, items, workers)
     records = list(track(results, part.name, count, 'items'))
-    summary = part.finish(root, spec, part.split, records)
+    summary = part.finish(root, spec, split, records)
     seconds = time.monotonic() - start
     print(f'{part.name}: {count} items in {seconds:.1f} s -> {root}', flush=True)
     return {'arguments': part.arguments(spec), **summary}
-
-
-def _make_item(root: Path, spec: DatasetSpec, name: str, index: int) -> object:
-    part = next(part for part in PARTS if part.name == name)
-    return part.make(Item(root / name, spec, part.split, index, part.seed(spec, index)))
 
 
 def _save(path: Path, picture: np.ndarray) -> None:

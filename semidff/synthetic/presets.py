@@ -42,22 +42,20 @@ class DatasetSpec:
     def __post_init__(self):
         for argument in fields(self):
             name, value = argument.name, getattr(self, argument.name)
-            if value < argument.metadata['least']:
+            if not value >= argument.metadata['least']:
                 raise ValueError(f'{name}={value}: must be at least {argument.metadata["least"]}')
             if name in ('height', 'width') and value % 2:
                 raise ValueError(f'{name}={value}: must be even')
 
     def length(self, split: str) -> int:
-        """Return the number of frames of a labeled video."""
+        """Number of frames of a labeled video."""
         return self.train_length if split == 'train' else self.eval_length
 
     def is_labeled(self, split: str, frame: int) -> bool:
         """Return whether a frame of a labeled video has labels."""
-        if split != 'train':
-            return True
-        if self.label_every == 0:
+        if split == 'train' and self.label_every == 0:
             return frame == self.train_length // 2
-        return frame % self.label_every == 0
+        return split != 'train' or frame % self.label_every == 0
 
     def count(self, part: str) -> int:
         """Return the number of items of a part; ``<part>_labels`` are the label maps of a part."""

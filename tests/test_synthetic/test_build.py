@@ -218,6 +218,7 @@ def test_a_folder_of_something_else_is_not_touched(tmp_path):
     [
         ({'height': 101}, 'height=101'),
         ({'val': -1}, 'val=-1'),
+        ({'motion': float('nan')}, 'motion=nan'),
     ],
 )
 def test_bad_arguments(changes, message):
