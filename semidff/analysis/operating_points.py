@@ -303,8 +303,7 @@ def _results(memory: 'DetectionMemory', run: _Run, items: Sequence[dict]) -> Ite
     """Yield the results of a run in the packed frames of a clip."""
     point = run.point
     engine = VideoEngine(memory, point.run_as, schedule=run.schedule, smooth_scores=point.smooth)
-    if hasattr(engine.method, 'batch_size'):
-        engine.method.batch_size = 1  # the memory answers for single frames
+    engine.method.max_chunk = 1  # the memory answers for single frames
     for index, item in enumerate(items):
         sample = item['data_samples'].new()
         sample.set_metainfo(dict(frame_id=index))

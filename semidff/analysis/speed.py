@@ -110,21 +110,22 @@ class ClipTimer:
             model, method, key_interval, schedule, self._timer, smooth_scores=smooth_scores
         )
         self._key_interval, self._pack = key_interval, pack
-        # Non-key frames are propagated at the next key frame.
-        self._waits = self._engine.method.offline and self._engine.method.uses_temporal
+        # As in files: non-key frames are propagated in chunks, or at the next key frame.
+        self._waits = self._engine.method.uses_temporal and not self._engine.schedule.observes
         self._device = next(model.parameters()).device
         self._own = sum(t.nbytes for t in (*model.parameters(), *model.buffers()))
 
     def run(self, frames: Iterable[Any]) -> ClipTimes:
         """Run the engine on a clip.
 
-        With offline methods that propagate features, what the last frame takes more than the first one is spread
+        With methods that propagate features in chunks, what the last frame takes more than the first one is spread
         evenly over the l - 1 non-key frames.
 
         Args:
             frames: At least l + 1 frames; l + 1 of an iterator are read, which is part of what is timed.
         """
-        self._engine.reset()  # first, since it frees the key frame of the clip before
+        self._engine.state = None  # frees the key frame of the clip before
+        self._engine.state = self._engine.open(chunked=self._waits)
         memory, on_gpu = None, self._device.type == 'cuda'
         if on_gpu:
             torch.cuda.reset_peak_memory_stats(self._device)

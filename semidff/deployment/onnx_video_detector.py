@@ -94,7 +94,8 @@ class OnnxGraph:
         """Run the graph; return the outputs by name, on the inputs' device.
 
         Args:
-            **inputs: Tensors with the graph's shapes except for the batch size N; the entries run one after the other.
+            **inputs: Tensors with the graph's shapes except for the batch size, N or 1 for all; the entries run one
+                after the other.
         """
         for name, shape in self.shapes.items():
             given = tuple(inputs[name].shape)
@@ -106,8 +107,10 @@ class OnnxGraph:
         device = next(iter(inputs.values())).device
         arrays = {n: tensor.float().contiguous().cpu().numpy() for n, tensor in inputs.items()}
         runs = [
-            self.session.run(None, {n: array[i : i + 1] for n, array in arrays.items()})
-            for i in range(len(next(iter(arrays.values()))))
+            self.session.run(
+                None, {n: a if len(a) == 1 else a[i : i + 1] for n, a in arrays.items()}
+            )
+            for i in range(max(map(len, arrays.values())))
         ]
         outputs = {
             name: entries[0] if len(entries) == 1 else np.concatenate(entries)

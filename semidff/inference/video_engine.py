@@ -87,12 +87,19 @@ class VideoEngine:
             self.lock = _LOCKS.setdefault(model.spatial.detector, threading.RLock())
         self.reset()
 
-    def open(self) -> StreamState:
-        """Return the state of a new stream; any number of streams can be open."""
+    def open(self, chunked: bool = False) -> StreamState:
+        """Return the state of a new stream; any number of streams can be open.
+
+        Args:
+            chunked: Whether *propagate* may process the non-key frames of an interval as a batch, which is faster.
+                Results then come later, those of an interval at the next key frame at the latest.
+        """
         smoother = None
         if self.smooth_scores:
             smoother = ScoreSmoother(self.smooth_scores, self.method.offline)
-        return StreamState(memory=self.method.begin(), smoother=smoother)
+        memory = self.method.begin()
+        memory.chunked = chunked
+        return StreamState(memory=memory, smoother=smoother)
 
     def reset(self) -> None:
         """Begin a new video; results that were not flushed are lost."""
@@ -143,7 +150,7 @@ class VideoEngine:
             finished = self.method.flush(state.memory)  # *centered* runs the networks here
             if state.smoother is not None:
                 finished = state.smoother.push(finished) + state.smoother.flush()
-        if self.method.offline:
+        if self.method.offline or state.memory.chunked:
             self.timer.add_deferred(lap.seconds)
         return finished
 
@@ -157,7 +164,7 @@ class VideoEngine:
         step = _Step(data, state)
         if state.distance and (state.size != step.size or self.schedule.is_cut(state, data)):
             step.results = self.flush(state)
-            new = self.open()
+            new = self.open(state.memory.chunked)
             state.memory, state.smoother = new.memory, new.smoother
             state.distance, state.notes = 0, {}
         state.size = step.size

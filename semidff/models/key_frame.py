@@ -20,8 +20,8 @@ class KeyFrame(NamedTuple):
 
     @classmethod
     def batch(cls, keys: 'Sequence[KeyFrame]') -> 'KeyFrame':
-        """Concatenate key frames of equal size."""
-        if len(keys) == 1:
+        """Concatenate key frames of equal size; one that is the same for all frames is neither copied nor repeated."""
+        if all(key is keys[0] for key in keys):
             return keys[0]
         images, features = zip(*keys, strict=True)
         image = None if images[0] is None else torch.cat(images)

@@ -166,7 +166,8 @@ class VideoDetector(BaseDetector):
         """
         with self.running():
             current = self.temporal.prepare(inputs)
-            return FlowField(key.image, current, *self.temporal.fields(key.image, current))
+            fields = self.temporal.fields(key.image, current)
+            return FlowField(key.image.expand_as(current), current, *fields)
 
     def predict_non_key(
         self,

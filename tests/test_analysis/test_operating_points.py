@@ -73,8 +73,7 @@ def test_a_clip_that_begins_later_has_the_frames_of_the_stream(folder):
 
 def by_engine(model, clip, method, schedule):
     pipeline, engine = frame_pipeline(model.cfg), VideoEngine(model, method, schedule=schedule)
-    if hasattr(engine.method, 'batch_size'):
-        engine.method.batch_size = 1
+    engine.method.max_chunk = 1
     results = []
     for index, image in enumerate(clip.images()):
         data = pseudo_collate([pipeline(dict(img=image))])

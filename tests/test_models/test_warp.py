@@ -161,3 +161,14 @@ def test_the_next_frame_makes_no_grid():
     first, second = (operators(warp, features, flow) for _ in range(2))
     assert any('arange' in name for name in first)
     assert not any('arange' in name for name in second) and len(second) <= 6
+
+
+@pytest.mark.parametrize('channels', [3, 64])
+def test_one_key_frame_serves_all_frames(channels):
+    """Both ways to sample: by ``grid_sample`` and, with many channels-last channels, as sums of rows."""
+    features = random(1, channels, 9, 14).to(memory_format=torch.channels_last)
+    flow = random(4, 2, 9, 14, seed=1)
+    with torch.no_grad():
+        given = warp(features, flow)
+        expected = torch.cat([warp(features, one[None]) for one in flow])
+    assert torch.equal(given, expected)

@@ -26,13 +26,15 @@ class Memory:
     Attributes:
         key_frame: Image and features of the last key frame.
         detections: Predictions on the last key frame.
-        waiting: Frames since the last key frame, of methods that wait for the next one.
+        waiting: Non-key frames that are not detected yet: input (3, H, W) and data sample of each.
+        chunked: Whether non-key frames may wait for one another, so that they are detected as a batch.
         tracker: Tracker of the detections.
     """
 
     key_frame: KeyFrame | None = None
     detections: Any = None
     waiting: list = field(default_factory=list)
+    chunked: bool = False
     tracker: Any = None
 
 

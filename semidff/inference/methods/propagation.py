@@ -1,6 +1,5 @@
 """Methods that propagate key-frame features to non-key frames (DFF section 3, semi-DFF 3.1)."""
 
-import itertools
 from collections.abc import Sequence
 from functools import cache
 
@@ -19,12 +18,22 @@ from semidff.utils.logs import log_warning
 from .base import METHODS, Frames, Memory, MethodError, VideoMethod
 from .boxes import Arrays, arrays_of, interpolate
 
+_PIXELS = dict(cpu=2**20, cuda=2**22)
+"""Pixels of the network's input that are propagated as a batch. Larger batches are not faster, and take memory."""
+_FEW_PIXELS = 2**17
+"""Pixels of a frame up to which warp and task network are faster for a batch on a CPU, too: beyond, maps of several
+frames do not fit into its cache."""
+
 
 @METHODS.register_module(name='propagate')
 class Propagate(VideoMethod):
     """Feature network on key frames, temporal module on non-key frames.
 
     Features are propagated directly from the last key frame, never from a non-key frame.
+
+    Non-key frames of a stream that is ``chunked`` wait until a *chunk* is complete or the next key frame comes, and
+    are processed as a batch: the flow network always, warp and task network where it is faster. Results differ from
+    those of single frames by rounding alone.
 
     Args:
         keep_fields: Whether results hold their ``feature_flow`` (2, h, w) in cells, and their ``scale_field``
@@ -36,6 +45,7 @@ class Propagate(VideoMethod):
     pairwise = True
     shows_flow = True
     observable = True
+    max_chunk = 16  # largest number of frames of a batch
 
     def __init__(self, model: nn.Module, keep_fields: bool = False) -> None:
         if not model.has_temporal:
@@ -50,24 +60,78 @@ class Propagate(VideoMethod):
         self.keep_fields = keep_fields
 
     def key(self, frames: Frames) -> list[SampleList]:
+        finished = [self._finish(memory) for memory in frames.memories]
         for memory in frames.memories:
             memory.key_frame = None  # freed before the next one is allocated
         results, keys = self.model.predict_key(frames.inputs, frames.samples)
         for memory, key in zip(frames.memories, keys.split(), strict=True):
             memory.key_frame = key
-        return [[result] for result in results]
+        return [[*waited, result] for waited, result in zip(finished, results, strict=True)]
 
     def non_key(self, frames: Frames, flow_field: FlowField | None = None) -> list[SampleList]:
+        if flow_field is None and any(memory.chunked for memory in frames.memories):
+            return self._wait(frames)
         key = KeyFrame.batch([memory.key_frame for memory in frames.memories])
-        if flow_field is None and self.keep_fields:
-            flow_field = self.model.flow_field(frames.inputs, key)
-        results = self.model.predict_non_key(frames.inputs, frames.samples, key, flow_field)
+        results = self._detect(frames.inputs, frames.samples, key, flow_field)
+        return [[result] for result in results]
+
+    def flush(self, memory: Memory) -> SampleList:
+        return self._finish(memory)
+
+    def _wait(self, frames: Frames) -> list[SampleList]:
+        """Keep non-key frames until a chunk is complete."""
+        finished: list[SampleList] = []
+        for image, sample, memory in zip(*frames, strict=True):
+            memory.waiting.append((image, sample))
+            complete = not memory.chunked or len(memory.waiting) == self._chunk(image)
+            finished.append(self._finish(memory) if complete else [])
+        return finished
+
+    def _finish(self, memory: Memory, count: int | None = None) -> SampleList:
+        """Return the results of the first ``count`` waiting frames, by default of all."""
+        count = len(memory.waiting) if count is None else count
+        chosen, memory.waiting = memory.waiting[:count], memory.waiting[count:]
+        results: SampleList = []
+        while chosen:
+            size = self._chunk(chosen[0][0])
+            inputs, samples = zip(*chosen[:size], strict=True)
+            results += self._detect(torch.stack(inputs), list(samples), memory.key_frame)
+            chosen = chosen[size:]
+        return results
+
+    def _chunk(self, image: Tensor) -> int:
+        """Return the number of frames (3, H, W) that are processed as a batch."""
+        pixels = _PIXELS.get(image.device.type, _PIXELS['cpu'])
+        return min(self.max_chunk, max(1, pixels // image[0].numel()))
+
+    def _detect(
+        self,
+        inputs: Tensor,
+        samples: SampleList,
+        key: KeyFrame,
+        flow_field: FlowField | None = None,
+    ) -> SampleList:
+        """Detect on non-key frames (N, 3, H, W)."""
+        large = inputs.device.type == 'cpu' and inputs[0, 0].numel() > _FEW_PIXELS
+        in_turns = (
+            large and len(inputs) > len(key.features[0]) and hasattr(self.model.temporal, 'fields')
+        )
+        if flow_field is None and (self.keep_fields or in_turns):
+            flow_field = self.model.flow_field(inputs, key)
+        if in_turns:
+            results = []
+            for index, sample in enumerate(samples):
+                one = slice(index, index + 1)
+                own = FlowField(*(f if f is None else f[one] for f in flow_field))
+                results += self.model.predict_non_key(inputs[one], [sample], key, own)
+        else:
+            results = self.model.predict_non_key(inputs, samples, key, flow_field)
         if self.keep_fields:
             for index, result in enumerate(results):
                 result.feature_flow = flow_field.flow[index]
                 if flow_field.scale is not None:
                     result.scale_field = flow_field.scale[index].mean(0, keepdim=True)
-        return [[result] for result in results]
+        return results
 
     def flow_field(self, inputs: Tensor, memories: Sequence[Memory]) -> FlowField:
         return self.model.flow_field(inputs, KeyFrame.batch([m.key_frame for m in memories]))
@@ -89,8 +153,6 @@ class Centered(Propagate):
     observable = False  # a frame's key frame may be the next one
     offline = True
 
-    batch_size = 16  # largest number of frames that are propagated at a time
-
     def __init__(self, model: nn.Module, keep_fields: bool = False) -> None:
         super().__init__(model, keep_fields)
         # What the model in an exported graph was trained for is not known.
@@ -102,10 +164,9 @@ class Centered(Propagate):
         results, keys = self.model.predict_key(frames.inputs, frames.samples)
         finished = []
         for result, key, memory in zip(results, keys.split(), frames.memories, strict=True):
-            earlier = [memory.key_frame] * ((len(memory.waiting) + 1) // 2)
-            later = [key] * (len(memory.waiting) // 2)
-            finished.append([*self._finish(memory, earlier + later), result])
+            earlier = self._finish(memory, (len(memory.waiting) + 1) // 2)
             memory.key_frame = key
+            finished.append([*earlier, *self._finish(memory), result])
         return finished
 
     def non_key(self, frames: Frames, flow_field: FlowField | None = None) -> list[SampleList]:
@@ -113,22 +174,6 @@ class Centered(Propagate):
         for image, sample, memory in zip(*frames, strict=True):
             memory.waiting.append((image, sample))
         return [[] for _ in frames.samples]
-
-    def flush(self, memory: Memory) -> SampleList:
-        """Return the results after the last key frame."""
-        return self._finish(memory, [memory.key_frame] * len(memory.waiting))
-
-    def _finish(self, memory: Memory, keys: Sequence[KeyFrame]) -> SampleList:
-        """Return the results of all waiting frames, each propagated from its key frame."""
-        waiting, memory.waiting = memory.waiting, []
-        results: SampleList = []
-        for start in range(0, len(waiting), self.batch_size):
-            chosen = slice(start, start + self.batch_size)
-            inputs, samples = zip(*waiting[chosen], strict=True)
-            memories = [Memory(key) for key in keys[chosen]]
-            finished = super().non_key(Frames(torch.stack(inputs), list(samples), memories))
-            results += itertools.chain(*finished)
-        return results
 
 
 @cache  # an evaluation of many operating points builds as many methods

@@ -84,7 +84,7 @@ class TemporalModule(BaseModule):
         """Return what the flow network says about pairs, for :meth:`propagate`.
 
         Args:
-            key: Key frames from :meth:`prepare`.
+            key: Key frames from :meth:`prepare`, one for all or one for each current frame.
             current: Current frames from :meth:`prepare`.
 
         Returns:
@@ -92,7 +92,7 @@ class TemporalModule(BaseModule):
             without one; and the context (N, ``correction_width``, h, w), None without a correction. The scale field
             holds one field per number of channels of the levels, in the order of ``field_channels``.
         """
-        output = self.flow_network(current, key)
+        output = self.flow_network(current, key.expand_as(current))
         return (
             output.flow,
             None if self.scale is None else self.scale(output.hidden),
@@ -143,9 +143,9 @@ class TemporalModule(BaseModule):
         """Predict the current frames' features (semi-DFF Eq. 1).
 
         Args:
-            key: Key frames from :meth:`prepare`, (N, 3, H / 2, W / 2).
+            key: Key frames from :meth:`prepare`, (N, 3, H / 2, W / 2), or (1, ...) if it is the same for all frames.
             current: Current frames, likewise.
-            features: Key-frame features, (N, C, h_l, w_l) per level.
+            features: Key-frame features, (N, C, h_l, w_l) or (1, C, h_l, w_l) per level.
         """
         return self.propagate(features, *self.fields(key, current))
 
@@ -194,7 +194,9 @@ class ResidualModule(BaseModule):
         self, key: Tensor, current: Tensor, features: Sequence[Tensor]
     ) -> tuple[Tensor, ...]:
         """Predict the current frames' features; arguments as of :meth:`TemporalModule.forward`."""
-        residuals = self.residual(self.network.refine(current, key)[0]).split(self.feat_channels, 1)
+        residuals = self.residual(self.network.refine(current, key.expand_as(current))[0]).split(
+            self.feat_channels, 1
+        )
         return tuple(
             level + align(residual, self.network.stride, stride, level.shape[-2:])
             for level, residual, stride in zip(features, residuals, self.feat_strides, strict=True)

@@ -35,7 +35,7 @@ def warp(features: Tensor, flow: Tensor) -> Tensor:
     """Warp key-frame features to the current frame.
 
     Args:
-        features: Key-frame features of shape (N, C, H, W).
+        features: Key-frame features of shape (N, C, H, W), or (1, C, H, W) if all frames have the same key frame.
         flow: Feature flow of shape (N, 2, H, W) in cells: for each cell of the *current* frame, the offset (x, y)
             to its position in the *key* frame.
 
@@ -43,7 +43,7 @@ def warp(features: Tensor, flow: Tensor) -> Tensor:
         Tensor of shape (N, C, H, W). Bilinear interpolation takes cells outside the map for zero.
     """
     n, _, height, width = features.shape
-    if flow.shape != (n, 2, height, width):
+    if flow.shape[1:] != (2, height, width) or n not in (1, len(flow)):
         raise ValueError(
             f'the feature flow must have shape {(n, 2, height, width)} to warp features of shape '
             f'{tuple(features.shape)}, got {tuple(flow.shape)}'
@@ -70,7 +70,7 @@ def constants(function: _Constants) -> _Constants:
 
 
 class Sampler:
-    """Samples maps (N, C, H, W) of the key frame at the positions to which a flow points.
+    """Samples maps of key frames, (N, C, H, W) or (1, C, H, W), at the positions to which a flow points.
 
     Args:
         flow: Feature flow (N, 2, H, W); see :func:`warp`.
@@ -105,8 +105,11 @@ class Sampler:
             self._grid = grid.permute(0, 2, 3, 1)
         height, width = maps.shape[-2:]
         right, below = ((1 << (side - 1).bit_length()) - side for side in (width, height))
+        padded = F.pad(maps, (0, right, 0, below))
+        if len(padded) < len(self._grid):
+            padded = padded.expand(len(self._grid), -1, -1, -1)
         return F.grid_sample(
-            F.pad(maps, (0, right, 0, below)),
+            padded,
             self._grid.to(maps.dtype),
             mode='bilinear',
             padding_mode='zeros',
@@ -115,23 +118,23 @@ class Sampler:
 
     def _sum_rows(self, maps: Tensor) -> Tensor:
         if self._rows is None:
-            self._rows = self._make_rows()
-        n, channels, height, width = maps.shape
+            self._rows = self._make_rows(len(maps))
+        channels, height, width = maps.shape[1:]
         rows, weights = self._rows
         table = maps.permute(0, 2, 3, 1).reshape(-1, channels)
         cells = F.embedding_bag(rows, table, mode='sum', per_sample_weights=weights.to(maps.dtype))
-        return cells.view(n, height, width, channels).permute(0, 3, 1, 2)
+        return cells.view(-1, height, width, channels).permute(0, 3, 1, 2)
 
-    def _make_rows(self) -> tuple[Tensor, Tensor]:
-        """The four cells around each position, as rows of maps (N * H * W, C), and their weights, (N * H * W, 4)."""
-        n, _, height, width = self._position.shape
+    def _make_rows(self, keys: int) -> tuple[Tensor, Tensor]:
+        """The four cells around each position, as rows of ``keys`` maps, and their weights, both (N * H * W, 4)."""
+        height, width = self._position.shape[-2:]
         low = self._position.floor()
         near = torch.stack((low, low + 1), -1)
         weights = torch.stack((low + 1 - self._position, self._position - low), -1)
         last = self._last[..., None]
         weights = weights * ((near >= 0) & (near <= last))
         x, y = near.long().clamp(min=0).minimum(last.long()).unbind(1)
-        first = torch.arange(n, device=x.device).view(n, 1, 1, 1, 1) * (height * width)
+        first = torch.arange(keys, device=x.device).view(keys, 1, 1, 1, 1) * (height * width)
         rows = first + y[..., None] * width + x[..., None, :]
         of_x, of_y = weights.unbind(1)
         return rows.view(-1, 4), (of_y[..., None] * of_x[..., None, :]).view(-1, 4)

@@ -57,12 +57,35 @@ def test_every_frame_comes_from_the_nearer_key_frame(model):
 
 
 @pytest.mark.parametrize('size', [1, 3])
-def test_batches_change_nothing(model, size):
-    engine = VideoEngine(model, 'centered', INTERVAL)
-    engine.method.batch_size, sizes = size, count_calls(model.temporal)
-    parts = walk(engine, frames=FRAMES)
-    assert max(sizes) == size and sum(sizes) == FRAMES - 3
-    assert all_same(parts, results_at(model, 'centered'), 1e-3)
+@pytest.mark.parametrize('method', ['propagate', 'centered', 'sff-fast'])
+def test_chunks_change_nothing(model, method, size):
+    engine = VideoEngine(model, method, INTERVAL)
+    engine.method.max_chunk, sizes = size, count_calls(engine.method.model.temporal.flow_network)
+    state, results, returned = engine.open(chunked=True), [], []
+    for index in range(FRAMES):
+        results += engine.push(batch(0, index), state)
+        returned.append(len(results))
+    results += engine.flush(state)
+    assert [result.frame_id for result in results] == list(range(FRAMES))
+    assert max(sizes) == (min(size, 2) if method == 'centered' else size)
+    assert sum(sizes) == FRAMES - 3
+    assert all_same(results, results_at(model, method), 1e-3)
+    if method == 'propagate' and size == 3:
+        assert returned == [1, 1, 1, 4, 4, 6, 6, 6, 9, 9, 11, 11]
+
+
+def test_large_frames_of_a_chunk_share_the_flow_network_alone(model, monkeypatch):
+    monkeypatch.setattr(propagation, '_FEW_PIXELS', 0)
+    predict, sizes = model.predict_non_key, []
+    monkeypatch.setattr(
+        model, 'predict_non_key', lambda *args: sizes.append(len(args[0])) or predict(*args)
+    )
+    engine = VideoEngine(model, 'propagate', INTERVAL)
+    flows, state = count_calls(model.temporal.flow_network), engine.open(chunked=True)
+    results = [r for index in range(FRAMES) for r in engine.push(batch(0, index), state)]
+    results += engine.flush(state)
+    assert flows == [4, 4, 1] and set(sizes) == {1}
+    assert all_same(results, results_at(model, 'propagate'), 1e-3)
 
 
 def test_each_frame_has_its_own_flow(model):
