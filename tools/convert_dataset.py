@@ -40,7 +40,7 @@ def parse_args() -> argparse.Namespace:
         '--splits', nargs='+', default=['train', 'val'], choices=['train', 'val'], help='splits'
     )
     help = 'frames before the labeled one that the json lists; 9 are for l <= 10'
-    cityscapes.add_value('--frames-before', 9, help)
+    cityscapes.add_argument('--frames-before', type=int, default=9, help=help)
     help = 'frames after the labeled one, for method centered'
     cityscapes.add_value('--frames-after', 0, help)
     cityscapes.add_value('--workers', 4, 'threads')

@@ -152,8 +152,8 @@ def measure_operating_points(
         clips, evaluator = labeled_clips(labels, images, model.dataset_meta['classes'] or None)
     if max_loss is None:
         max_loss = 0.1 if evaluator is None else 0.03
-    if not clips:
-        raise ValueError('needs videos or labels')
+    if not clips or max_loss < 0:
+        raise ValueError('needs videos or labels, and a largest loss of at least 0')
     models = {point: model if point.needs_temporal else detector for point in chosen}
     found: dict[OperatingPoint, list[_Run]] = {}
     for one in dict.fromkeys(models.values()):

@@ -17,7 +17,16 @@ from .stopping import interrupted_by_signals
 
 INTERRUPTED = 130
 PRECISIONS = ('fp32', 'bf16', 'fp16')
-SIZE = dict(type=int, nargs=2, metavar=('H', 'W'))
+
+
+def positive(text: str) -> int:
+    """Parse an integer of at least 1."""
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError(f'{text} is below 1')
+    return int(text)
+
+
+SIZE = dict(type=positive, nargs=2, metavar=('H', 'W'))
 
 
 class OptionError(ValueError):
@@ -49,9 +58,13 @@ class ToolParser(argparse.ArgumentParser):
         self.add_argument(name, action='store_true', help=help)
 
     def add_value(self, name: str, default: Any, help: str, metavar: str | None = None) -> None:
-        """Add an option with a default, whose type it has; in place of a list it takes several values."""
+        """Add an option with a default, whose type it has; in place of a list it takes several values.
+
+        Integers with a default above 0 must be at least 1.
+        """
         several = isinstance(default, list)
-        kind, nargs = type(default[0] if several else default), '+' if several else None
+        first, nargs = default[0] if several else default, '+' if several else None
+        kind = positive if isinstance(first, int) and first > 0 else type(first)
         self.add_argument(name, type=kind, nargs=nargs, default=default, metavar=metavar, help=help)
 
     def add_input(self, *names: str, **options) -> None:

@@ -32,6 +32,12 @@ def test_options_of_the_parser_are_gone():
     assert seen == dict(source='a', out='b', weights=None, lengths=[2, 5])
 
 
+def test_counts_are_at_least_one(capsys):
+    with pytest.raises(SystemExit, match='2'):
+        parsed('a', '--lengths', '3', '0')
+    assert 'argument --lengths: 0 is below 1' in capsys.readouterr().err
+
+
 def test_the_help_shows_defaults(capsys):
     with pytest.raises(SystemExit, match='0'):
         parsed('--help')
