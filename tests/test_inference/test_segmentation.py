@@ -25,12 +25,11 @@ from semidff.utils.setting_checks import ConfigError
 from tests.models import awake, build, segmentor, temporal
 
 COUNT = len(SEGMENTATION_CLASSES)
-NEEDS = pytest.importorskip
 
 
 @pytest.fixture(scope='module')
 def root(tmp_path_factory):
-    NEEDS('mmseg', reason='needs the extra segmentation')
+    pytest.importorskip('mmseg', reason='needs the extra segmentation')
     folder = tmp_path_factory.mktemp('data')
     spec = replace(
         PRESETS['tiny'], stills=0, videos=1, video_length=5, train=1, val=1, dev=0, flow=0, crops=0
@@ -223,8 +222,9 @@ def test_without_mmsegmentation(monkeypatch):
     monkeypatch.setitem(sys.modules, 'mmseg', None)
     monkeypatch.delitem(sys.modules, 'mmseg.datasets', raising=False)
     monkeypatch.delitem(sys.modules, 'semidff.utils.mmseg_extra', raising=False)
-    for detector in (segmentor(), 'mmseg::pspnet/pspnet_r18-d8_4xb2-80k_cityscapes-512x1024.py'):
-        with pytest.raises(ConfigError, match="the extra 'segmentation'"):
+    named = 'mmseg::pspnet/pspnet_r18-d8_4xb2-80k_cityscapes-512x1024.py'
+    for detector, words in ((segmentor(), "the extra 'segmentation'"), (named, 'not installed')):
+        with pytest.raises(ConfigError, match=words):
             MODELS.build(dict(type='VideoDetector', detector=detector))
     with pytest.raises(ConfigError, match="the extra 'segmentation'"):
         VideoIoUMetric()

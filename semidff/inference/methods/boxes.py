@@ -154,7 +154,6 @@ class Track:
         detected: Last detection (4,): center x, y, aspect ratio, height.
         now: Mean (8,) predicted for the present frame.
         index: Index among the detections of the last key frame, -1 if the object was missed there.
-        age: Frames since the last detection.
         misses: Consecutive key frames without a detection.
     """
 
@@ -171,12 +170,11 @@ class Track:
 class BoxTracker:
     """Causal tracker of detections on every l-th frame, which extrapolates them to the other frames.
 
-    The motion model is mmdet's Kalman filter (constant velocity of center, aspect ratio and height). It is tuned for a
-    detection on every frame and adapts slowly to a detection on every l-th frame. Therefore the filter is also updated
-    with boxes interpolated between two detections of an object, as OC-SORT does when an object reappears
-    (observation-centric re-update). Detections are associated by :func:`link`. mmdet's own trackers (SORT, ByteTrack,
-    OC-SORT) do not fit: they report only confirmed tracks with high scores, which costs mAP, assume that consecutive
-    calls are consecutive frames, and need the optional package ``lap``.
+    The motion model is mmdet's Kalman filter (constant velocity of center, aspect ratio and height), which is tuned for
+    a detection on every frame. Therefore it is also updated with boxes interpolated between two detections of an
+    object, as OC-SORT does when an object reappears (observation-centric re-update). mmdet's own trackers (SORT,
+    ByteTrack, OC-SORT) report only confirmed tracks with high scores, which costs mAP, assume that consecutive calls
+    are consecutive frames, and need the optional package ``lap``.
 
     A new object stands still until it is detected on a second key frame: the filter's velocity is 0 after the first
     detection. An extrapolated box is the *detected* box, moved by the filter's prediction since then, so that the
