@@ -119,13 +119,8 @@ def add_device(parser: argparse.ArgumentParser) -> None:
 
 def add_cfg_options(parser: argparse.ArgumentParser, config: str = 'the config') -> None:
     """Add ``--cfg-options``, which replace the settings of ``config``, a text for the help."""
-    parser.add_argument(
-        '--cfg-options',
-        type=_setting,
-        nargs='+',
-        metavar='KEY=VALUE',
-        help=f'settings that replace those of {config}',
-    )
+    help = f'settings that replace those of {config}'
+    parser.add_argument('--cfg-options', type=_setting, nargs='+', metavar='KEY=VALUE', help=help)
 
 
 def _setting(text: str) -> str:
@@ -136,9 +131,8 @@ def _setting(text: str) -> str:
 
 def add_launch_arguments(parser: argparse.ArgumentParser, example: str) -> None:
     """Add the options of every tool that runs a config; ``example`` is a setting for the help."""
-    parser.add_argument(
-        '--work-dir', help='folder for logs and results (default: work_dirs/CONFIG NAME)'
-    )
+    help = 'folder for logs and results (default: work_dirs/CONFIG NAME)'
+    parser.add_argument('--work-dir', help=help)
     add_cfg_options(parser, f'the config, for example {example}')
     parser.add_argument(
         '--launcher',
@@ -159,42 +153,21 @@ def add_measuring_arguments(parser: argparse.ArgumentParser, config: str = 'the 
 
 
 def add_method_arguments(parser: ToolParser, help: str, interval: str | int) -> None:
-    """Add the options for a method and its key frames, with None as their defaults.
-
-    Args:
-        help: Help on the methods.
-        interval: The default key-frame interval that the help names.
-    """
+    """Add the options for a method and its key frames; ``help`` is that of the methods, ``interval`` the default."""
     parser.add_argument('--method', help=help)
-    parser.add_argument(
-        '--key-interval',
-        type=int,
-        metavar='L',
-        help=f'key-frame interval l; with --adaptive, its average (default: {interval})',
-    )
-    parser.add_input(
-        '--adaptive',
-        metavar='FILE',
-        help='choose key frames by the predicted error of propagation; FILE is made by '
-        'tools/analysis/fit_adaptive.py',
-    )
-    parser.add_argument(
-        '--scene-cuts',
-        action='store_const',
-        const=True,
-        help='add a key frame at each scene cut',
-    )
+    help = f'key-frame interval l; with --adaptive, its average (default: {interval})'
+    parser.add_argument('--key-interval', type=int, metavar='L', help=help)
+    help = 'choose key frames by the predicted error of propagation, with a file of tools/analysis/fit_adaptive.py'
+    parser.add_input('--adaptive', metavar='FILE', help=help)
+    help = 'add a key frame at each scene cut'
+    parser.add_argument('--scene-cuts', action='store_const', const=True, help=help)
 
 
 def run_tool(work: Callable[[argparse.Namespace], None], args: argparse.Namespace) -> None:
-    """Run a tool; an error ends the process with a message and exit code 1.
+    """Run a tool's main function; an error ends the process with a message and exit code 1.
 
     The traceback of an error is shown with ``--debug`` only. Ctrl-C and SIGTERM end the process with exit code 130.
-
-    Args:
-        work: The tool's main function.
-        args: Its options; those that are applied here and in the parser (``debug``, ``trust``, ``overwrite`` and
-            ``threads``) are removed.
+    The options ``debug``, ``trust``, ``overwrite`` and ``threads`` are applied here and in the parser and removed.
     """
     options = vars(args)
     debug, trust, _, threads = (
@@ -205,12 +178,13 @@ def run_tool(work: Callable[[argparse.Namespace], None], args: argparse.Namespac
     try:
         with interrupted_by_signals(stopped):
             import torch
+            from mmengine.device import get_device
 
             from .allocator import keep_freed_memory
             from .safe_loading import safe_loading, trusted
 
             if 'device' in options:
-                options['device'] = available_device(options['device'])
+                options['device'] = options['device'] or get_device()
                 keep_freed_memory(options['device'])
             if threads:
                 torch.set_num_threads(threads)
@@ -226,25 +200,6 @@ def run_tool(work: Callable[[argparse.Namespace], None], args: argparse.Namespac
             print(f'{program}: stopped', file=sys.stderr)
             sys.exit(INTERRUPTED)
         sys.exit(f'{program}: error: {describe(error)}')
-
-
-def available_device(name: str | None) -> str:
-    """Return the name of a device, by default that of a GPU if there is one.
-
-    Raises:
-        OptionError: If it is unknown, or not available on this machine.
-    """
-    import torch
-
-    if name is None:
-        return 'cuda' if torch.cuda.is_available() else 'cpu'
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise OptionError(f'--device {name} is no device') from error
-    if device.type == 'cuda' and (device.index or 0) >= torch.cuda.device_count():
-        raise OptionError(f'--device {name} is not available on this machine')
-    return name
 
 
 def parse_settings(texts: Iterable[str]) -> dict:

@@ -89,7 +89,8 @@ def load_strict(
 
     Only ``num_batches_tracked`` of batch normalization may be missing. Modules of mmdet and mmcv rename weights of
     older versions in loading. Buffers that are not saved any more, such as the preprocessor's mean and standard
-    deviation in published checkpoints, must be the module's own.
+    deviation in published checkpoints, must be the module's own. A part that the module does not have, such as an
+    auxiliary head, is left out with a warning if everything else fits.
 
     Args:
         what: Name of the module in messages.
@@ -97,45 +98,43 @@ def load_strict(
             Empty: all keys belong to the module.
         ignore: Prefixes of keys (after ``prefix``) that may be missing or unexpected.
         state: The weights of the checkpoint, if they have been read already.
+
+    Raises:
+        CheckpointError: If the file cannot be read, or keys are missing, unexpected or of another shape.
     """
     state = read_checkpoint(path)[0] if state is None else state
-    prefix = f'{prefix.rstrip(".")}.' if prefix else ''
+    prefix, ignore = f'{prefix.rstrip(".")}.' if prefix else '', tuple(ignore)
     given = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-    ignore = tuple(ignore)
-    given = {k: v for k, v in given.items() if not k.startswith(ignore)}
+    given = {key: value for key, value in given.items() if not key.startswith(ignore)}
     wanted = module.state_dict()
     misfits = {
         key: f'{key} {tuple(value.shape)} instead of {tuple(wanted[key].shape)}'
         for key, value in given.items()
         if key in wanted and value.shape != wanted[key].shape
     }
-    wrong = [key for key, value in given.items() if not value.isfinite().all()]
     unfit = f'{path}: does not fit the {what} ({type(module).__name__}): '
     try:
         missing, unexpected = _incompatible(module, given | {key: wanted[key] for key in misfits})
     except RuntimeError as error:  # a weight that is renamed in loading has another shape
         raise CheckpointError(unfit + ' '.join(str(error).split())) from error
-    missing = [key for key in missing if not key.startswith(ignore)]
-    own = {name for name, _ in module.named_children()}
-    # Such as an auxiliary head of a published checkpoint.
-    foreign = [key for key in unexpected if '.' in key and key.split('.')[0] not in own]
-    if foreign == unexpected and not (missing or misfits or wrong):
-        unexpected = []
-        given = {key: value for key, value in given.items() if key not in foreign}
     problems = {
-        'not finite': wrong,
-        'missing in the checkpoint': missing,
-        'not part of the model': unexpected,
+        'not finite': [key for key, value in given.items() if not value.isfinite().all()],
+        'missing in the checkpoint': [key for key in missing if not key.startswith(ignore)],
         'of another shape': list(misfits.values()),
     }
+    own = {name for name, _ in module.named_children()}
+    foreign = [key for key in unexpected if '.' in key and key.split('.')[0] not in own]
+    if foreign != unexpected or any(problems.values()):
+        problems['not part of the model'], foreign = unexpected, []
     if text := count_problems(problems):
         raise CheckpointError(
             f'{unfit}{text}. Give a checkpoint of a training with this config, or the config it was made with'
         )
     if foreign:
         log_warning(f'{path}: not part of the {what}, left out: {first_names(foreign)}')
-    module.load_state_dict(given, strict=False)
-    print_log(f'Loaded {what} ({len(given)} tensors) from {path}', logger='current')
+    module.load_state_dict({k: v for k, v in given.items() if k not in foreign}, strict=False)
+    count = len(given) - len(foreign)
+    print_log(f'Loaded {what} ({count} tensors) from {path}', logger='current')
 
 
 def _incompatible(module: nn.Module, given: dict[str, Tensor]) -> tuple[list[str], list[str]]:
@@ -144,15 +143,17 @@ def _incompatible(module: nn.Module, given: dict[str, Tensor]) -> tuple[list[str
         return [], []
     found = copy.deepcopy(module).load_state_dict(given, strict=False)
     buffers = dict(module.named_buffers())
-    unexpected = [
-        key
-        for key in found.unexpected_keys
-        if key not in buffers
-        or given[key].shape != buffers[key].shape
-        or not torch.allclose(given[key].cpu(), buffers[key].cpu().to(given[key].dtype))
-    ]
+
+    def is_own(key: str) -> bool:
+        own, value = buffers.get(key), given[key].cpu()
+        return (
+            own is not None
+            and own.shape == value.shape
+            and torch.allclose(value, own.cpu().to(value.dtype))
+        )
+
     missing = [key for key in found.missing_keys if not key.endswith('num_batches_tracked')]
-    return missing, unexpected
+    return missing, [key for key in found.unexpected_keys if not is_own(key)]
 
 
 def load_for_test(
@@ -163,9 +164,8 @@ def load_for_test(
 ) -> None:
     """Load the weights that a method of the video engine needs.
 
-    Methods that run the model's temporal module need the whole video detector. All others, and a temporal module
-    without weights (optical flow of OpenCV), need only its spatial module, from the checkpoint of a video detector
-    (stage two) or of an image detector (stage one).
+    Methods that run the temporal module need the whole video detector. All others, and a temporal module without
+    weights (optical flow of OpenCV), need only its spatial module, from a checkpoint of stage two or of stage one.
 
     Args:
         model: A ``VideoDetector`` or an image detector, possibly in a parallel wrapper.

@@ -26,8 +26,6 @@ OPTIONS = (
     ('video_demo.py', VIDEO, '--adaptive images/val.json', r'val\.json'),
     ('video_demo.py', VIDEO, '--method frame --panels flow', 'panel'),
     ('video_demo.py', VIDEO, '--method nope', 'unknown method .nope.; choose'),
-    ('video_demo.py', VIDEO, '--device nope', 'nope is no device'),
-    ('video_demo.py', VIDEO, '--device cuda:77', 'cuda:77 is not available'),
     ('test.py', DETECTOR, '--key-interval 0', 'key-interval'),
     ('test.py', DETECTOR, '--render r --render-fps 0', 'render-fps'),
     ('test.py', DETECTOR, '--render-videos 3', 'render-videos'),
