@@ -1,6 +1,6 @@
 """tools/convert_checkpoint.py: files in, files out, and a message and no file on bad input."""
 
-import runpy
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +13,6 @@ from tests.models import rfcn
 from tests.test_converters.mxnet_params import full, heads, with_copies, write_params
 from tests.test_utils.test_safe_loading import Touch
 
-TOOL = Path(__file__).resolve().parents[2] / 'tools/convert_checkpoint.py'
-
 
 @pytest.fixture
 def source(tmp_path):
@@ -25,28 +23,17 @@ def source(tmp_path):
 
 
 @pytest.fixture
-def run(monkeypatch, capsys):
-    """Runs the tool; what it prints."""
-
-    def run(*arguments) -> str:
-        monkeypatch.setattr('sys.argv', [TOOL.name, *map(str, arguments)])
-        runpy.run_path(str(TOOL), run_name='__main__')
-        return capsys.readouterr().out
-
-    return run
+def convert(run):
+    return partial(run, 'convert_checkpoint.py')
 
 
 @pytest.fixture
-def refused(run, tmp_path):
-    """Runs the tool on bad input; the message that it ends with."""
+def refused(fails, tmp_path):
+    """Converts bad input; the message that the tool ends with."""
 
     def refused(source, *arguments) -> str:
-        out = tmp_path / 'out' / 'out.pth'
-        with pytest.raises(SystemExit) as end:
-            run('mxnet', source, out, *arguments)
-        assert not list(tmp_path.glob('out/*')), 'a file was left'
-        message = str(end.value.code)  # a text as exit code is printed and gives status 1
-        assert message.startswith('tools/convert_checkpoint.py: ')
+        message = fails('convert_checkpoint.py', 'mxnet', source, tmp_path / 'out.pth', *arguments)
+        assert not (tmp_path / 'out.pth').exists(), 'a file was left'
         return message
 
     return refused
@@ -65,9 +52,9 @@ def config(tmp_path, **changes) -> Path:
     return path
 
 
-def test_a_file_without_config(run, source, tmp_path):
+def test_a_file_without_config(convert, source, tmp_path):
     out = tmp_path / 'a.pth'
-    printed = run('mxnet', source, out)
+    printed = convert('mxnet', source, out)
     assert f'{source}: task_network (task_network, 30 classes)' in printed
     assert 'they agree' in printed
     checkpoint = torch.load(out, weights_only=True)
@@ -77,9 +64,9 @@ def test_a_file_without_config(run, source, tmp_path):
     assert np.array_equal(bias, heads()['rfcn_bbox_bias'])
 
 
-def test_a_config_that_fits(run, source, tmp_path):
+def test_a_config_that_fits(convert, source, tmp_path):
     cfg = config(tmp_path, bbox_coder=dict(type='DeltaXYWHBBoxCoder', target_stds=[1, 1, 2, 2]))
-    printed = run('mxnet', source, tmp_path / 'a.pth', '--config', cfg)
+    printed = convert('mxnet', source, tmp_path / 'a.pth', '--config', cfg)
     assert 'the plain ones are of another training' in printed  # with other deviations
     assert "note: backbone.style is 'pytorch'; these weights want 'caffe'" in printed
     assert "data_preprocessor has {'mean': None" in printed
@@ -113,14 +100,14 @@ def test_broken_files(refused, source, tmp_path):
     assert f'{source}: not the parameters of' in refused(source)
 
 
-def test_does_not_overwrite_what_it_reads(run, source):
+def test_does_not_overwrite_what_it_reads(convert, source):
     content = source.read_bytes()
     with pytest.raises(SystemExit, match='2'):
-        run('mxnet', source, source)
+        convert('mxnet', source, source)
     assert source.read_bytes() == content
 
 
-def test_joined_checkpoints_keep_the_classes_of_the_detector(run, tmp_path):
+def test_joined_checkpoints_keep_the_classes_of_the_detector(convert, tmp_path):
     def save(name, classes, **weights):
         meta = dict(dataset_meta=dict(CLASSES=classes)) if classes else {}
         torch.save(dict(meta=meta, state_dict=weights), tmp_path / name)
@@ -129,7 +116,7 @@ def test_joined_checkpoints_keep_the_classes_of_the_detector(run, tmp_path):
     save('b.pth', ('horse',), **{'temporal.scale': torch.zeros(3), 'other': torch.ones(1)})
     parts = (f'spatial.detector={tmp_path}/a.pth', f'temporal={tmp_path}/b.pth:temporal')
     out = tmp_path / 'new' / 'c.pth'
-    printed = run('join', '--part', parts[0], '--part', parts[1], '--out', out)
+    printed = convert('join', '--part', parts[0], '--part', parts[1], '--out', out)
     assert f'{out}: 2 tensors from 2 checkpoints' in printed
     state, meta = read_checkpoint(out)
     assert sorted(state) == ['spatial.detector.conv.weight', 'temporal.scale']
@@ -141,18 +128,18 @@ def test_joined_checkpoints_keep_the_classes_of_the_detector(run, tmp_path):
         (f'spatial.other={tmp_path}/b.pth', r"different classes .*a.pth: \['cat', 'dog'\], "),
     ):
         with pytest.raises(SystemExit, match=message):
-            run('join', '--part', parts[0], '--part', wrong, '--out', tmp_path / 'd.pth')
+            convert('join', '--part', parts[0], '--part', wrong, '--out', tmp_path / 'd.pth')
         assert not (tmp_path / 'd.pth').exists()
     for wrong in ('temporal', '=a.pth', 'temporal='):
         with pytest.raises(SystemExit, match='2'):
-            run('join', '--part', wrong, '--out', tmp_path / 'd.pth')
+            convert('join', '--part', wrong, '--out', tmp_path / 'd.pth')
 
 
-def test_checkpoints_that_can_run_code_need_trust(run, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    torch.save(dict(state_dict=dict(a=torch.ones(1)), other=Touch('touched')), 'old.pth')
-    call = ('join', '--part', 'spatial=old.pth', '--out', 'new.pth')
+def test_checkpoints_that_can_run_code_need_trust(convert, tmp_path):
+    content = dict(state_dict=dict(a=torch.ones(1)), other=Touch(tmp_path / 'touched'))
+    torch.save(content, tmp_path / 'old.pth')
+    call = ('join', '--part', f'spatial={tmp_path}/old.pth', '--out', tmp_path / 'new.pth')
     with pytest.raises(SystemExit, match=r'refused.*--trust.*state_dict alone'):
-        run(*call)
-    assert not Path('touched').exists()
-    assert 'new.pth: 1 tensors' in run(*call, '--trust')
+        convert(*call)
+    assert not (tmp_path / 'touched').exists()
+    assert 'new.pth: 1 tensors' in convert(*call, '--trust')

@@ -1,7 +1,6 @@
 """Flow pre-training on the command line: trained, validated, and tested on the other split."""
 
 import json
-import runpy
 from pathlib import Path
 
 import cv2
@@ -49,26 +48,15 @@ def config(chairs):
     return path
 
 
-def call(monkeypatch, *arguments) -> None:
-    monkeypatch.setattr('sys.argv', [str(argument) for argument in arguments])
-    runpy.run_path(str(ROOT / arguments[0]), run_name='__main__')
-
-
-def test_train_and_test(config, chairs, monkeypatch, capsys):
-    call(monkeypatch, 'tools/train.py', config, '--work-dir', chairs / 'out')
+def test_train_and_test(config, chairs, run, fails):
+    run('train.py', config, '--work-dir', chairs / 'out')
     assert 'flow/EPE' in next((chairs / 'out').glob('*/*.log')).read_text()
     checkpoint, result = chairs / 'out' / 'last.pth', chairs / 'result.json'
-    call(monkeypatch, 'tools/test.py', config, checkpoint, '--metrics-out', result,
-         '--work-dir', chairs / 'test')  # fmt: skip
+    test = ('test.py', config, checkpoint, '--work-dir', chairs / 'test')
+    run(*test, '--metrics-out', result)
     metrics = json.loads(result.read_text())
     assert metrics['flow/EPE_zero'] == pytest.approx(20**0.5, rel=1e-5)
     assert metrics['flow/reduction'] == pytest.approx(
         1 - metrics['flow/EPE'] / metrics['flow/EPE_zero']
     )
-    with pytest.raises(SystemExit, match='tools/test.py: .*--method is for tests on videos'):
-        call(monkeypatch, 'tools/test.py', config, checkpoint, '--method', 'copy',
-             '--work-dir', chairs / 'test')  # fmt: skip
-    (chairs / 'none.pth').write_bytes(b'')
-    with pytest.raises(SystemExit, match=r'none\.pth: cannot be read'):
-        call(monkeypatch, 'tools/test.py', config, chairs / 'none.pth',
-             '--work-dir', chairs / 'test')  # fmt: skip
+    assert '--method is for tests on videos' in fails(*test, '--method', 'copy')

@@ -1,33 +1,22 @@
 """How tools/train.py ends on bad input: a message with the file and the remedy, exit code 1, no result."""
 
-import runpy
-from pathlib import Path
-
 import pytest
 import torch
 
 from tests import stage_two
 
-ROOT = Path(__file__).resolve().parents[2]
-
 
 @pytest.fixture
-def train(tmp_path, monkeypatch):
+def train(tmp_path, fails):
     """Runs the tool with a config; the message that it ends with."""
 
-    def run(cfg) -> str:
-        path = tmp_path / 'config.py'
-        cfg.dump(path)
-        arguments = ['tools/train.py', str(path), '--work-dir', str(tmp_path / 'out')]
-        monkeypatch.setattr('sys.argv', arguments)
-        with pytest.raises(SystemExit) as end:
-            runpy.run_path(str(ROOT / 'tools' / 'train.py'), run_name='__main__')
+    def train(cfg) -> str:
+        cfg.dump(tmp_path / 'config.py')
+        message = fails('train.py', tmp_path / 'config.py', '--work-dir', tmp_path / 'out')
         assert not list((tmp_path / 'out').glob('*.pth'))
-        message = str(end.value.code)  # a text as exit code is printed and gives status 1
-        assert message.startswith('tools/train.py: ')
         return message
 
-    return run
+    return train
 
 
 @pytest.mark.parametrize(

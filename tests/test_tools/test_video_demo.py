@@ -2,14 +2,12 @@
 
 import json
 import os
-import runpy
 import signal
+import sys
 from collections import OrderedDict
-from pathlib import Path
 from statistics import median
 
 import pytest
-import torch
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 
@@ -17,46 +15,19 @@ from semidff.datasets.video_readers import open_stream
 from semidff.evaluation import evaluate_detections_file
 from semidff.inference.outputs import VideoOutput
 from tests.damaged_video import write_video
-from tests.tiny_video import build, test_settings, video_detector_cfg, write_videos
 
-TOOL = Path(__file__).resolve().parents[2] / 'tools' / 'video_demo.py'
-
-
-@pytest.fixture(scope='module')
-def project(tmp_path_factory):
-    """A video, a config and a checkpoint."""
-    folder = tmp_path_factory.mktemp('demo')
-    Config(test_settings(write_videos(folder, (1,)), folder / 'work')).dump(folder / 'config.py')
-    state = build(video_detector_cfg(), seed=3).state_dict()
-    torch.save(dict(state_dict=state), folder / 'two.pth')
-    write_video(folder / 'in.mp4', 25, fps=12.5, size=(96, 64))
-    return folder
+CPU = ('--device', 'cpu')
+DETECTOR = ('config.py', 'two.pth', *CPU)
+DEMO = ('video_demo.py', 'in.mp4', *DETECTOR)
 
 
-@pytest.fixture
-def demo(project, monkeypatch, capsys):
-    """Runs the tool in the folder of the video; exit status or message, and what it printed."""
-
-    def run(*arguments: str) -> tuple[str | int | None, str]:
-        monkeypatch.chdir(project)
-        monkeypatch.setattr('sys.argv', ['video_demo.py', *arguments, '--device', 'cpu'])
-        handler = signal.getsignal(signal.SIGINT)
-        try:
-            runpy.run_path(str(TOOL), run_name='__main__')
-        except SystemExit as end:
-            return end.code, capsys.readouterr().out
-        finally:
-            signal.signal(signal.SIGINT, handler)
-        return 0, capsys.readouterr().out
-
-    return run
+def scores(file) -> list[float]:
+    return [box['score'] for box in json.loads(file.read_text())['annotations']]
 
 
-def test_from_video_to_video(project, demo):
+def test_from_video_to_video(project, run):
     files = ('--out', 'out.mp4', '--json', 'out.json', '--txt', 'out.txt')
-    options = ('--key-interval', '5', '--panels', 'scale')
-    code, printed = demo('in.mp4', 'config.py', 'two.pth', *files, *options)
-    assert code == 0
+    printed = run(*DEMO, *files, '--key-interval', '5', '--panels', 'scale')
     last = printed.splitlines()[-1]
     assert last.startswith('25 frames, 5 key frames, ')
     assert last.endswith('fps from reading to writing: out.mp4, out.json, out.txt')
@@ -67,48 +38,45 @@ def test_from_video_to_video(project, demo):
     assert (project / 'out.txt').read_text().startswith('1 ')
 
 
-def test_options(project, demo):
+def test_options(project, run):
     options = ('--method', 'frame', '--max-frames', '4', '--fps', '5', '--score-thr', '1')
-    code, printed = demo('in.mp4', 'config.py', 'two.pth', '--out', 'few.mp4', *options)
-    assert code == 0 and '4 frames, 4 key frames' in printed
+    assert '4 frames, 4 key frames' in run(*DEMO, '--out', 'few.mp4', *options)
     drawn = open_stream(project / 'few.mp4')
     assert drawn.mean_rate() == 5 and len(list(drawn)) == 4
 
 
-def test_evaluates_methods_without_labels(project, demo):
+def test_standard_output_is_an_output(project, run, monkeypatch):
+    """Also where the shell redirects it to a file."""
+    with (project / 'redirected.txt').open('w') as file:
+        monkeypatch.setattr(sys, 'stdout', file)
+        run(*DEMO, '--max-frames', 2, '--txt', '/dev/stdout')
+    lines = (project / 'redirected.txt').read_text().splitlines()
+    assert len(lines) > 2 and lines[-1].startswith('2 frames, 1 key frames, ')
+    assert {line.split()[0] for line in lines[:-1]} == {'1', '2'}
+
+
+def test_evaluates_methods_without_labels(project, run):
     """The full detector's json as reference: it agrees with itself, and less with its results repeated."""
-    inputs = ('in.mp4', 'config.py', 'two.pth')
-    demo(*inputs, '--method', 'frame', '--json', 'full.json', '--txt', 'frame.txt')
-    demo(*inputs, '--method', 'copy', '--txt', 'copy.txt')
-    scores = [
-        box['score'] for box in json.loads((project / 'full.json').read_text())['annotations']
-    ]
-    agreement = {
-        name: evaluate_detections_file(
-            project / 'full.json',
-            project / f'{name}.txt',
-            project / 'r.json',
-            min_score=median(scores),
-        ).summary['mAP_classes_with_ground_truth']
-        for name in ('frame', 'copy')
-    }
-    assert agreement['frame'] > 0.99 > agreement['copy']
+    run(*DEMO, '--method', 'frame', '--json', 'full.json', '--txt', 'frame.txt')
+    run(*DEMO, '--method', 'copy', '--txt', 'copy.txt')
+    full, figures = project / 'full.json', []
+    for name in ('frame', 'copy'):
+        files = full, project / f'{name}.txt', project / 'r.json'
+        done = evaluate_detections_file(*files, min_score=median(scores(full)))
+        figures.append(done.summary['mAP_classes_with_ground_truth'])
+    assert figures[0] > 0.99 > figures[1]
 
 
-def test_speed_options(project, demo):
+def test_speed_options(project, run):
     options = ('--precision', 'bf16', '--channels-last', '--read-ahead', '2', '--json', 'bf16.json')
-    code, printed = demo('in.mp4', 'config.py', 'two.pth', *options)
-    assert code == 0 and '25 frames, 3 key frames' in printed
-    demo('in.mp4', 'config.py', 'two.pth', '--json', 'fp32.json')
-    some, others = (
-        [box['score'] for box in json.loads((project / name).read_text())['annotations']][:20]
-        for name in ('bf16.json', 'fp32.json')
-    )
+    assert '25 frames, 3 key frames' in run(*DEMO, *options)
+    run(*DEMO, '--json', 'fp32.json')
+    some, others = (scores(project / name)[:20] for name in ('bf16.json', 'fp32.json'))
     assert some == pytest.approx(others, abs=0.03) and some != others
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
-def test_a_stop_leaves_complete_files(project, demo, monkeypatch, number):
+def test_a_stop_leaves_complete_files(project, run, monkeypatch, number):
     add = VideoOutput.add
 
     def interrupted(self, sample, image):
@@ -117,46 +85,44 @@ def test_a_stop_leaves_complete_files(project, demo, monkeypatch, number):
             os.kill(os.getpid(), number)
 
     monkeypatch.setattr(VideoOutput, 'add', interrupted)
-    code, printed = demo('in.mp4', 'config.py', 'two.pth', '--out', 'stopped.mp4', '--overwrite')
-    assert code == 0 and '3 frames, 1 key frames' in printed
+    printed = run(*DEMO, '--out', 'stopped.mp4', '--overwrite')
+    assert '3 frames, 1 key frames' in printed
     assert len(list(open_stream(project / 'stopped.mp4'))) == 3
 
 
-def test_camera_that_cannot_be_opened_is_reported(demo):
-    code, _ = demo('987', 'config.py', 'two.pth')
-    assert str(code).startswith('tools/video_demo.py: ') and 'camera 987: cannot be opened' in code
+def test_bad_input_is_reported(fails):
+    message = fails('video_demo.py', '987', *DETECTOR)
+    assert 'camera 987: cannot be opened' in message
+    for schedule in ((), ('--scene-cuts',)):
+        message = fails(*DEMO, '--key-interval', '0', *schedule)
+        assert 'the key-frame interval is 0; it must be an integer >= 1' in message
 
 
-def test_an_archive_notices_changes_of_the_configs_bases(project, demo):
-    (project / 'videos').mkdir()
-    write_video(project / 'videos' / 'a.mp4', 6, fps=12.5, size=(96, 64))
+@pytest.fixture
+def archive(project, tmp_path):
+    """The arguments for a folder with one video."""
+    (tmp_path / 'videos').mkdir()
+    write_video(tmp_path / 'videos' / 'a.mp4', 6, fps=12.5, size=(96, 64))
+    return ('video_demo.py', tmp_path / 'videos', '--out', tmp_path / 'results.2026', '--no-video')
+
+
+def test_an_archive_notices_changes_of_the_configs_bases(project, run, fails, archive):
     config = Config.fromfile(project / 'config.py')
     config.dump(project / 'base.py')
     (project / 'child.py').write_text("_base_ = 'base.py'\n")
-    arguments = ('videos', 'child.py', 'two.pth', '--out', 'results.2026', '--no-video')
     for _ in range(2):
-        code, printed = demo(*arguments)
-        assert code == 0 and '1 of 1 videos' in printed
+        assert '1 of 1 videos' in run(*archive, 'child.py', 'two.pth', *CPU)
     config.model.detector.test_cfg.max_per_img = 5
     config.dump(project / 'base.py')
-    code, _ = demo(*arguments)
-    assert 'holds results of other settings (config_digest; a.mp4)' in code
+    message = fails(*archive, 'child.py', 'two.pth', *CPU)
+    assert 'holds results of other settings (config_digest' in message
 
 
-def test_an_archive_may_have_more_processes_than_gpus(project, demo, monkeypatch):
-    (project / 'one').mkdir()
-    write_video(project / 'one' / 'a.mp4', 6, fps=12.5, size=(96, 64))
+def test_an_archive_may_have_more_processes_than_gpus(run, archive, monkeypatch):
     visible = ['0']
     monkeypatch.setattr(
         'mmengine.logging.logger._get_device_id', lambda: visible[int(os.getenv('LOCAL_RANK', 0))]
     )
     monkeypatch.setattr(MMLogger, '_instance_dict', OrderedDict())  # a new one, as in a process
     monkeypatch.setenv('LOCAL_RANK', '1')
-    code, printed = demo('one', 'config.py', 'two.pth', '--out', 'results', '--no-video')
-    assert code == 0 and '1 of 1 videos' in printed
-
-
-@pytest.mark.parametrize('schedule', [(), ('--scene-cuts',)])
-def test_key_intervals_are_positive(demo, schedule):
-    code, _ = demo('in.mp4', 'config.py', 'two.pth', '--key-interval', '0', *schedule)
-    assert 'the key-frame interval is 0; it must be an integer >= 1' in code
+    assert '1 of 1 videos' in run(*archive, *DETECTOR)

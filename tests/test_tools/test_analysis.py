@@ -1,0 +1,126 @@
+"""The tools in tools/analysis."""
+
+import json
+
+import cv2
+import pytest
+import torch
+from mmengine.config import Config
+
+from tests import models
+from tests.test_utils.test_safe_loading import Touch
+from tests.tiny_video import detector_cfg
+
+CPU = ('--device', 'cpu')
+SPEED = (*CPU, '--rounds', 1, '--out', 'speed.json', '--overwrite')
+SIZE = ('--size', 64, 96)
+
+
+def test_check_detector(run, fails, project, capsys):
+    Config(dict(model=detector_cfg())).dump(project / 'detector.py')
+    printed = run('analysis/check_detector.py', 'detector.py', *SIZE)
+    assert 'TowerSplit: ' in printed and 'boxes at l = 1, as the detector' in printed
+    assert printed.count('semantic loss: all weights have gradients') == 3
+    assert 'gone.py' in fails('analysis/check_detector.py', 'gone.py', *SIZE)
+
+
+def test_complexity(run, fails, project):
+    options = ('--key-intervals', 3, 4, '--flow-networks', '--rounds', 1, '--json', 'o.json')
+    printed = run('analysis/complexity.py', 'config.py', *SIZE, *CPU, *options)
+    assert 'GFLOPs' in printed and 'multiply-adds' in printed
+    assert "dict(type='FlowNetS', width=0.125)" in printed and 's at l = 3' in printed
+    figures = json.loads((project / 'o.json').read_text())
+    assert (figures['height'], figures['width']) == (64, 96)
+    assert figures['parts']['flow']['flops'] > 0
+    speedups = {str(n): n / (1 + (n - 1) * figures['ratio']) for n in (3, 4)}
+    assert figures['speedups'] == pytest.approx(speedups)
+    compared = {one['flow_network']['type'] for one in figures['flow_networks']}
+    assert compared == {'FlowNetS', 'FlowNetInception'}
+    assert 'no temporal module' in fails('analysis/complexity.py', 'alone.py', *SIZE, *CPU)
+
+
+def test_complexity_reads_no_pretrained_weights(run, project):
+    model = models.video_config('faster_rcnn')
+    model['detector']['backbone']['init_cfg'] = dict(type='Pretrained', checkpoint='gone.pth')
+    Config(dict(model=model)).dump(project / 'faster_rcnn.py')
+    printed = run('analysis/complexity.py', 'faster_rcnn.py', *SIZE, *CPU)
+    assert 's (DFF Eq. 7) at l = 20' in printed
+
+
+def test_speed_of_methods_and_options(run, project):
+    options = ('--methods', 'copy', 'propagate', '--precision', 'fp32', 'bf16', '--channels-last')
+    inputs = ('config.py', 'two.pth', '--video', 'in.mp4', '--key-interval', 2)
+    printed = run('analysis/speed.py', *inputs, *SPEED, *options, '--markdown', 'speed.md')
+    assert 'r (DFF Eq. 5)' in printed and 'bf16, channels-last: propagate' in printed
+    figures = json.loads((project / 'speed.json').read_text())
+    assert (figures['weights'], figures['video'], figures['rounds']) == ('two.pth', 'in.mp4', 1)
+    assert list(figures['parts']) == ['fp32, channels-last', 'bf16, channels-last']
+    assert len(figures['rows']) == 6
+    assert (project / 'speed.md').read_text().startswith('| part times, ms |')
+
+
+def test_speed_on_a_synthetic_video(run, project):
+    run('analysis/speed.py', 'config.py', '--shape', 64, 128, '--key-interval', 2, *SPEED)
+    figures = json.loads((project / 'speed.json').read_text())
+    assert figures['shape'] == [64, 128] and figures['weights'] == 'random'
+    assert figures['rows']['fp32: frame']['detections'] > 0
+
+
+def test_speed_of_rows(run, project):
+    rows = ('dense=config.py,two.pth,frame,1', 'ours=config.py,two.pth,propagate,2')
+    options = ('--cfg-options', 'model.detector.test_cfg.score_thr=0')
+    printed = run('analysis/speed.py', '--row', rows[0], '--row', rows[1], *SPEED, *options)
+    report = json.loads((project / 'speed.json').read_text())
+    assert report['reference'] == 'dense' and list(report['rows']) == ['dense', 'ours']
+    assert f'{report["rows"]["ours"]["speed_up"]:.2f}' in printed
+    schedule = ('test_cfg.schedule.type=FixedSchedule', 'test_cfg.schedule.interval=2')
+    printed = run('analysis/speed.py', '--row', rows[1], *SPEED, '--cfg-options', *schedule)
+    assert 'ours: test_cfg.schedule: the speed is not measured' in printed
+
+
+def test_speed_of_checkpoints_that_can_run_code_needs_trust(run, fails, project):
+    content = torch.load(project / 'two.pth') | dict(other=Touch(project / 'touched'))
+    torch.save(content, project / 'old.pth')
+    row = ('--row', 'ours=config.py,old.pth,copy,2')
+    assert 'refused' in (message := fails('analysis/speed.py', *row, *SPEED))
+    assert '--trust' in message
+    run('analysis/speed.py', *row, *SPEED, '--trust')
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'words'),
+    [
+        (('config.py', 'gone.pth'), 'gone.pth: there is no such checkpoint'),
+        (('config.py', '--cfg-options', 'model.temporal=None'), 'no temporal module'),
+    ],
+)
+def test_speed_refuses_bad_input(fails, arguments, words):
+    assert words in fails('analysis/speed.py', *arguments, *SPEED)
+
+
+def show(*arguments: object) -> tuple:
+    return ('analysis/show_propagation.py', *arguments, *CPU, '--overwrite')
+
+
+def test_show_propagation(run, fails, project):
+    inputs = ('config.py', 'two.pth', 'in.mp4', '--key', 5, '--current', 8, 2)
+    printed = run(*show(*inputs, '--out', 'p.png', '--arrows', '--level', 1))
+    height, width = cv2.imread(str(project / 'p.png')).shape[:2]
+    assert width > 1500 and height > 1000
+    lines = printed.splitlines()[-3:]
+    assert lines[0].startswith('key frame 5, current frame 8 (+3): motion ')
+    assert lines[1].startswith('key frame 5, current frame 2 (-3): motion ')
+    assert lines[2] == 'Written: p.png'
+    message = fails(*show('alone.py', *inputs[1:], '--out', 'no.png'))
+    assert 'needs a temporal module' in message
+
+
+def test_show_propagation_without_a_scale_field(run, project):
+    config = Config.fromfile(project / 'config.py')
+    config.model.temporal.with_scale = False
+    config.dump(project / 'unscaled.py')
+    weights = torch.load(project / 'two.pth')['state_dict']
+    kept = {key: value for key, value in weights.items() if '.scale.' not in key}
+    torch.save(kept, project / 'unscaled.pth')
+    options = ('--key', 0, '--current', 1, '--out', 'u.png')
+    assert '|S - 1| -' in run(*show('unscaled.py', 'unscaled.pth', 'in.mp4', *options))
