@@ -11,16 +11,11 @@ from semidff.utils.arguments import ToolParser, add_device, run_tool
 
 def parse_args() -> argparse.Namespace:
     parser = ToolParser(description=__doc__)
-    parser.add_argument(
-        'detector', help='config file of an image detector, or the name of a model of mmdetection'
-    )
+    help = 'config file of an image detector, or the name of a model of mmdetection'
+    parser.add_argument('detector', help=help)
     parser.add_checkpoint('checkpoint', help='its weights')
-    parser.add_argument(
-        'videos',
-        nargs='+',
-        metavar='VIDEO',
-        help='video file, folder of frames, folder that contains either, or glob',
-    )
+    help = 'video file, folder of frames, folder that contains either, or glob'
+    parser.add_argument('videos', nargs='+', metavar='VIDEO', help=help)
     parser.add_argument('--out', required=True, metavar='DIR', help='folder of the results')
     parser.add_argument(
         '--minutes',
@@ -29,23 +24,14 @@ def parse_args() -> argparse.Namespace:
         'DIR)',
     )
     speed = parser.add_mutually_exclusive_group()
-    speed.add_argument(
-        '--fps', type=float, metavar='TARGET', help='frames per second to reach, with decoding'
-    )
-    speed.add_argument(
-        '--key-interval',
-        type=int,
-        metavar='L',
-        help='key-frame interval l of the forecasts; training covers intervals up to 2 l - 1 (default: 10)',
-    )
-    parser.add_input(
-        '--labels',
-        metavar='FILE',
-        help='COCO-VID json of labeled videos: measure mAP, too, on all of their frames',
-    )
-    parser.add_argument(
-        '--seed', type=int, help='seed of the training (default: 0, or that of the plan in DIR)'
-    )
+    help = 'frames per second to reach, with decoding'
+    speed.add_argument('--fps', type=float, metavar='TARGET', help=help)
+    help = 'key-frame interval l of the forecasts; training covers intervals up to 2 l - 1 (default: 10)'
+    speed.add_argument('--key-interval', type=int, metavar='L', help=help)
+    help = 'COCO-VID json of labeled videos: measure mAP, too, on all of their frames'
+    parser.add_input('--labels', metavar='FILE', help=help)
+    help = 'seed of the training (default: 0, or that of the plan in DIR)'
+    parser.add_argument('--seed', type=int, help=help)
     parser.add_flag('--plan-only', 'stop after the plan')
     parser.add_flag('--anyway', 'train even if the forecast speed-up is below 1.3')
     add_device(parser)

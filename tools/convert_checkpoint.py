@@ -11,16 +11,10 @@ def parse_args() -> argparse.Namespace:
     mxnet = kinds.add_parser('mxnet', help='parameters of the original (MXNet)')
     mxnet.add_input('source', metavar='IN', help='file to convert (.params)')
     mxnet.add_output('out', metavar='OUT', help='checkpoint to write')
-    mxnet.add_input(
-        '--config',
-        help='config whose model the weights must fit; nothing is written if they do not',
-    )
-    mxnet.add_argument(
-        '--parts',
-        nargs='+',
-        metavar='PART',
-        help='parts to convert, such as detector or temporal (default: all parts in the file)',
-    )
+    help = 'config whose model the weights must fit; nothing is written if they do not'
+    mxnet.add_input('--config', help=help)
+    help = 'parts to convert, such as detector or temporal (default: all parts in the file)'
+    mxnet.add_argument('--parts', nargs='+', metavar='PART', help=help)
     mxnet.add_argument(
         '--boxes',
         dest='form',
@@ -29,16 +23,10 @@ def parse_args() -> argparse.Namespace:
         'as *_test; inference: weights of inference, already multiplied by the deviations; training: weights of '
         'training (default: copies if there is a *_test, else inference)',
     )
-    mxnet.add_argument(
-        '--pass-over',
-        nargs='+',
-        default=[],
-        metavar='NAME',
-        help='prefixes of unknown parameter names to skip',
-    )
-    join = kinds.add_parser(
-        'join', help='parts of checkpoints, such as a detector and a flow network'
-    )
+    help = 'prefixes of unknown parameter names to skip'
+    mxnet.add_argument('--pass-over', nargs='+', default=[], metavar='NAME', help=help)
+    help = 'parts of checkpoints, such as a detector and a flow network'
+    join = kinds.add_parser('join', help=help)
     join.add_argument(
         '--part',
         action='append',

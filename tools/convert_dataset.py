@@ -18,21 +18,17 @@ def parse_args() -> argparse.Namespace:
     data_sets = parser.add_subparsers(dest='data_set', required=True)
     for name, listed in IMAGE_SETS.items():
         imagenet = data_sets.add_parser(name, help=f'annotations of {name}')
-        imagenet.add_input(
-            '--ann-dir',
-            required=True,
-            help=f'folder Annotations/{name[-3:].upper()} of ILSVRC2015',
-        )
+        help = f'folder Annotations/{name[-3:].upper()} of ILSVRC2015'
+        imagenet.add_input('--ann-dir', required=True, help=help)
         imagenet.add_input('--image-set', required=True, help=f'list of {listed}')
         imagenet.add_output('--out', required=True, help='json file to write')
         imagenet.add_value('--workers', 4, 'processes')
         imagenet.add_value('--image-suffix', '.JPEG', 'suffix of the images')
         if name == 'imagenet-vid':
-            imagenet.add_argument(
-                '--frames-per-video',
-                type=int,
-                help='number of evenly spaced frames to take of each video (default: all listed frames)',
+            help = (
+                'number of evenly spaced frames to take of each video (default: all listed frames)'
             )
+            imagenet.add_argument('--frames-per-video', type=int, help=help)
     cityscapes = data_sets.add_parser('cityscapes', help='Cityscapes and its video snippets')
     cityscapes.add_input('root', help='folder with leftImg8bit_sequence and gtFine, unpacked')
     cityscapes.add_argument('out', help='folder to write')

@@ -11,29 +11,15 @@ from semidff.utils.arguments import ToolParser, add_cfg_options, run_tool
 
 def parse_args() -> argparse.Namespace:
     parser = ToolParser(description=__doc__)
-    parser.add_input(
-        'config',
-        nargs='?',
-        help='experiment config, e.g. configs/quickstart/experiment.py',
-    )
-    parser.add_argument(
-        '--work-dir', help='folder for all results (default: work_dir of the config)'
-    )
+    help = 'experiment config, e.g. configs/quickstart/experiment.py'
+    parser.add_input('config', nargs='?', help=help)
+    help = 'folder for all results (default: work_dir of the config)'
+    parser.add_argument('--work-dir', help=help)
     parser.add_value('--jobs', 2, 'steps that may run at the same time')
-    parser.add_argument(
-        '--only',
-        nargs='+',
-        default=[],
-        metavar='STEP',
-        help='run only these steps or rows and what they need (default: all)',
-    )
-    parser.add_argument(
-        '--tables',
-        nargs='+',
-        default=[],
-        metavar='TABLE',
-        help='run only the rows of these tables and what they need, e.g. 1 3a (default: all)',
-    )
+    help = 'run only these steps or rows and what they need (default: all)'
+    parser.add_argument('--only', nargs='+', default=[], metavar='STEP', help=help)
+    help = 'run only the rows of these tables and what they need, e.g. 1 3a (default: all)'
+    parser.add_argument('--tables', nargs='+', default=[], metavar='TABLE', help=help)
     parser.add_flag('--list', 'list the steps and whether they are done; run nothing')
     parser.add_argument(
         '--run',
@@ -43,21 +29,12 @@ def parse_args() -> argparse.Namespace:
         'propagate). Can be given several times. Method frame is added for each distinct detector. Accuracy is plotted '
         'over speed',
     )
-    parser.add_flag(
-        '--distances',
-        'of --run: plot accuracy over the distance from the key frame, 0 ... L-1 frames (protocol pairs)',
-    )
-    parser.add_argument(
-        '--key-intervals',
-        type=int,
-        nargs='+',
-        metavar='L',
-        help='of --run: a key frame every L frames (default: 1 2 5 10 15 20; with --distances 10)',
-    )
-    add_cfg_options(
-        parser,
-        'the experiment config, e.g. seeds=[0,1,2] key_intervals=[5,10]; with --run, of every model config',
-    )
+    help = 'of --run: plot accuracy over the distance from the key frame, 0 ... L-1 frames (protocol pairs)'
+    parser.add_flag('--distances', help)
+    help = 'of --run: a key frame every L frames (default: 1 2 5 10 15 20; with --distances 10)'
+    parser.add_argument('--key-intervals', type=int, nargs='+', metavar='L', help=help)
+    config = 'the experiment config, e.g. seeds=[0,1,2] key_intervals=[5,10]; with --run, of every model config'
+    add_cfg_options(parser, config)
     args = parser.parse_args()
     if bool(args.config) == bool(args.run) or (args.run and not args.work_dir):
         parser.error('expected an experiment config, or --run and --work-dir')

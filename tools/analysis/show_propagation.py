@@ -12,17 +12,10 @@ from semidff.utils.arguments import add_device, detector_parser, run_tool
 def parse_args() -> argparse.Namespace:
     parser = detector_parser(__doc__)
     parser.add_input('video', help='video file or folder of frames')
-    parser.add_argument(
-        '--key', type=int, required=True, metavar='K', help='number of the key frame, from 0'
-    )
-    parser.add_argument(
-        '--current',
-        type=int,
-        nargs='+',
-        required=True,
-        metavar='I',
-        help='numbers of the current frames, before or after the key frame',
-    )
+    help = 'number of the key frame, from 0'
+    parser.add_argument('--key', type=int, required=True, metavar='K', help=help)
+    help = 'numbers of the current frames, before or after the key frame'
+    parser.add_argument('--current', type=int, nargs='+', required=True, metavar='I', help=help)
     parser.add_output('--out', required=True, help='the picture (.png, .pdf, .svg)')
     parser.add_flag('--arrows', 'draw the feature flow with arrows')
     parser.add_value('--level', 0, 'level of the features; 0 is the finest')
