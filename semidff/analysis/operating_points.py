@@ -281,12 +281,11 @@ def _detect(
     progress: Callable[[str], None],
 ) -> list[int]:
     """Detect with all runs in all clips, each of which begins with a key frame; return the clips' numbers of frames."""
-    memory, lengths = DetectionMemory(model), []
+    lengths = []
     for number, clip in enumerate(clips, start=1):
         for scale in dict.fromkeys(point.scale for point in runs):
-            pipeline = frame_pipeline(memory.cfg, scale=scale)
+            pipeline, memory = frame_pipeline(model.cfg, scale=scale), DetectionMemory(model)
             items = [pipeline(dict(img=image)) for image in clip.images()]
-            memory.forget()
             for run in (one for point in runs if point.scale == scale for one in runs[point]):
                 results = list(_results(memory, run, items))
                 keys = [result.is_key_frame for result in results]
@@ -371,10 +370,6 @@ class DetectionMemory(VideoDetector):
     def __init__(self, model: VideoDetector) -> None:
         vars(self).update(vars(twin(model)))
         self._found: dict[int | tuple[int, int], InstanceData] = {}
-
-    def forget(self) -> None:
-        """Begin a new video."""
-        self._found.clear()
 
     def predict_key(self, inputs: Tensor, samples: SampleList) -> tuple[SampleList, '_Key']:
         key = _Key(self, inputs, samples[0].frame_id)

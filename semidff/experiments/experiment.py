@@ -25,7 +25,6 @@ from semidff.utils.files import installed_file
 from semidff.utils.image_detectors import read_detector
 from semidff.utils.setting_checks import ConfigError, read_file
 
-RESERVED = ('work_dir', 'seed', 'rows', 'logs', 'by_video', 'speed')
 REPORTS = ('table', 'curve', 'distances')
 _BRACES = re.compile(r'\{([\w.-]+)\}')
 
@@ -191,11 +190,9 @@ def _lay_out(
     for kind, entries in (('step', steps), ('row', rows)):
         names = [str(entry.get('name')) for entry in entries]
         for name in names:
-            valid = re.fullmatch(r'(?!speed-)[\w.-]*[\w-]', name) and name not in RESERVED
-            if not valid or names.count(name) > 1:
+            if not re.fullmatch(r'[\w.-]*[\w-]', name) or names.count(name) > 1:
                 raise ExperimentError(
-                    f'{kind} name {name!r}: must be unique, of letters, digits, "_", "-" and ".", none of {RESERVED}, '
-                    'and not begin with "speed-"'
+                    f'{kind} name {name!r}: must be unique, of letters, digits, "_", "-" and "."'
                 )
     parsed = [_call(Row, f'row {row["name"]}', **row) for row in rows]
     seeds = _integers('seeds', seeds, least=0)

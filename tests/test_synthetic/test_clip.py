@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 
 from semidff.evaluation.vid_ap import box_iou
-from semidff.synthetic.clip import MIN_VISIBLE, compose, make_clip, pose, true_boxes
+from semidff.synthetic.clip import MIN_VISIBLE, make_clip, true_boxes
 from semidff.synthetic.render import render, true_flow
-from semidff.synthetic.sprites import CLASSES, CROP_CLASSES, make_sprite
 
 SIZE = (120, 160)
 
@@ -83,24 +82,6 @@ def test_flow_of_a_frame_to_itself_is_zero():
     owner = render(clip, 4)[1]
     flow, visible = true_flow(clip, owner, owner, 4, 4)
     assert np.abs(flow).max() < 1e-3 and visible.all()
-
-
-def test_pose_turns_about_the_center_and_compose_applies_inner_first():
-    sprite = make_sprite(np.random.default_rng(0), 'cross', 'striped', 40)
-    matrix = pose(sprite, 50, 60, np.pi / 2, 2.0)
-    assert matrix @ (*sprite.center, 1) == pytest.approx((50, 60))
-    right = (sprite.center[0] + 1, sprite.center[1], 1)
-    assert matrix @ right == pytest.approx((50, 62))
-    shift = np.array([[1.0, 0, 5], [0, 1, -3]])
-    assert compose(shift, matrix) @ right == pytest.approx((55, 59))
-
-
-def test_classes_need_shape_and_pattern():
-    pairs = [name.split('_') for name in CLASSES]
-    for index in (0, 1):
-        values = [pair[index] for pair in pairs]
-        assert all(values.count(value) == 2 for value in values)
-    assert len(set(CROP_CLASSES)) == 20
 
 
 def test_fast_clips_defeat_copying_and_interpolation():
