@@ -266,9 +266,8 @@ def test_settings_of_the_steps_are_the_authors(suffix):
 def test_labeled_images_and_frames_are_joined(name):
     """One list, whose pass has each once (semi-DFF 4.2)."""
     stream = load(name).train_dataloader.dataset
-    stream = stream.get('dataset', stream)
-    assert 'ratio' not in stream
-    listed = [part.get('dataset', part).ann_file for part in stream.datasets]
+    assert (stream.type, stream.dataset.type) == ('SampleStream', 'ConcatDataset')
+    listed = [part.get('dataset', part).ann_file for part in stream.dataset.datasets]
     assert [Path(file).stem for file in listed] == [
         'imagenet_vid_train_15frames',
         'imagenet_det_train_30classes',
