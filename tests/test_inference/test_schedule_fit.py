@@ -111,13 +111,9 @@ def test_the_report_of_a_fit(fit):
 
 def test_several_clips_of_a_video_whose_middle_cannot_be_decoded(inferencer, tmp_path):
     whole = write_video(tmp_path / 'whole.mp4', 200, size=(96, 64))
-    videos = [
-        VideoInfo(str(path), '', 200, 64, 96)
-        for path in (
-            wipe(tmp_path / 'middle.mp4', whole, 0.4, 0.6),
-            wipe(tmp_path / 'a.mp4', whole, 0.05),
-        )
-    ]
+    middle = wipe(tmp_path / 'middle.mp4', whole, 0.4, 0.6)
+    damaged = middle, wipe(tmp_path / 'a.mp4', whole, 0.05)
+    videos = [VideoInfo(str(path), '', 200, 64, 96) for path in damaged]
     # four clips of each video, from frames 19, 69, 119 and 169 on; the middle two cannot be decoded
     assert fit_to(inferencer, videos[:1], clips=4).pairs == 2 * len((1, 2, 3, 4, 6))
     with pytest.raises(FitError, match='from 1 videos'):
@@ -152,15 +148,16 @@ def test_relative_errors_are_of_all_levels_together():
 
 
 def test_the_videos_of_a_config(world):
-    training = dict(type='UnlabeledVideoDataset', ann_file=str(world / 'videos.txt'))
-    config = Config(
-        dict(train_dataloader=dict(dataset=dict(type='SampleStream', dataset=training)))
-    )
-    assert [video.length for video in unlabeled_videos(config)] == list(LENGTHS)
+    def lengths(*wrappers, **options):
+        dataset = dict(type='UnlabeledVideoDataset', **options)
+        for wrapper in wrappers:
+            dataset = dict(type=wrapper, dataset=dataset)
+        config = Config(dict(train_dataloader=dict(dataset=dataset)))
+        return [video.length for video in unlabeled_videos(config)]
+
+    assert lengths('SampleStream', ann_file=str(world / 'videos.txt')) == list(LENGTHS)
     (world / 'frames.txt').write_text('v0 1 3 12\nv0 1 7 12\nv2 1 4 10\n')
-    training.update(ann_file=str(world / 'frames.txt'), lists='frames')
-    config = Config(dict(train_dataloader=dict(dataset=training)))
-    assert [video.length for video in unlabeled_videos(config)] == [12, 10]
+    assert lengths(ann_file=str(world / 'frames.txt'), lists='frames') == [12, 10]
     with pytest.raises(VideoListError, match='--videos'):
         unlabeled_videos(Config.fromfile(world / 'config.py'))
 

@@ -53,18 +53,11 @@ def model(root):
 
 def dataset(root, split, **kwargs):
     importlib.import_module('semidff.utils.mmseg_extra')
-    steps = [
-        dict(type='LoadImageFromFile'),
-        dict(type='LoadLabelMap'),
-        dict(type='PackVideoFrame', packer='mmseg.PackSegInputs'),
-    ]
-    own = dict(
-        type='CocoVIDDataset',
-        data_root=str(root),
-        ann_file=f'{split}_labels.json',
-        data_prefix=dict(img=f'{split}/', seg=f'{split}_labels/'),
-    )
-    return DATASETS.build(dict(own, pipeline=steps, **kwargs))
+    steps = [dict(type='LoadImageFromFile'), dict(type='LoadLabelMap')]
+    steps.append(dict(type='PackVideoFrame', packer='mmseg.PackSegInputs'))
+    prefix = dict(img=f'{split}/', seg=f'{split}_labels/')
+    own = dict(type='CocoVIDDataset', data_root=str(root), ann_file=f'{split}_labels.json')
+    return DATASETS.build(dict(own, data_prefix=prefix, pipeline=steps, **kwargs))
 
 
 @pytest.fixture(scope='module')
@@ -103,12 +96,10 @@ def test_methods(model, batches, dense):
             if method == 'copy' or result.is_key_frame:
                 assert torch.equal(labels(result), labels(expected))
     with torch.no_grad():
-        data = [model.data_preprocessor(batch) for batch in (batches[3], batches[5])]
-        key, current = (each['inputs'] for each in data)
-        field = model.temporal(
-            model.temporal.prepare(key), model.temporal.prepare(current), model.extract_feat(key)
-        )
-        own = model.spatial.predict(field, data[1]['data_samples'])
+        key, current = (model.data_preprocessor(batches[index]) for index in (3, 5))
+        images = [model.temporal.prepare(data['inputs']) for data in (key, current)]
+        features = model.temporal(*images, model.extract_feat(key['inputs']))
+        own = model.spatial.predict(features, current['data_samples'])
     assert torch.equal(labels(found['propagate'][5]), labels(own[0]))
     assert not torch.equal(labels(found['propagate'][5]), labels(dense[5]))
     with pytest.raises(MethodError, match=r"'coast' moves boxes.*predicts pred_sem_seg"):
@@ -143,18 +134,12 @@ def test_miou_is_that_of_mmsegmentation(model, batches, dense):
 
 
 def test_labels_of_pairs(root):
-    broadcast = dict(
-        type='TransformBroadcaster',
-        transforms=[dict(type='LoadImageFromFile'), dict(type='LoadLabelMap')],
-    )
-    pairs = DATASETS.build(
-        dict(
-            type='LabeledPairDataset',
-            dataset=dataset(root, 'train'),
-            interval=dict(type='UniformInterval', low=2, high=2),
-            pipeline=[broadcast, dict(type='PackFramePair', packer='mmseg.PackSegInputs')],
-        )
-    )
+    loading = [dict(type='LoadImageFromFile'), dict(type='LoadLabelMap')]
+    steps = [dict(type='TransformBroadcaster', transforms=loading)]
+    steps.append(dict(type='PackFramePair', packer='mmseg.PackSegInputs'))
+    interval = dict(type='UniformInterval', low=2, high=2)
+    own = dict(type='LabeledPairDataset', interval=interval, pipeline=steps)
+    pairs = DATASETS.build(dict(own, dataset=dataset(root, 'train')))
     pair = pairs[1]
     sample = pair['data_samples']
     assert (sample.key_frame_id, sample.frame_id) == (1, 3) and pair['inputs'].shape[0] == 2
@@ -168,14 +153,8 @@ def test_video_files(root, tmp_path):
 
     steps = [dict(type=name) for name in ('LoadImageFromFile', 'LoadLabelMap')]
     steps.append(dict(type='mmseg.PackSegInputs'))
-    config = Config(
-        dict(
-            model=network(),
-            test_dataloader=dict(
-                dataset=dict(metainfo=dict(classes=SEGMENTATION_CLASSES), pipeline=steps)
-            ),
-        )
-    )
+    data = dict(metainfo=dict(classes=SEGMENTATION_CLASSES), pipeline=steps)
+    config = Config(dict(model=network(), test_dataloader=dict(dataset=data)))
     inferencer = VideoInferencer(config, device='cpu', key_interval=3, show_progress=False)
     video, out = root / 'videos/0000.mp4', tmp_path / 'labels'
     results = list(inferencer(video, out_video=tmp_path / 'a.mp4', out_labels=out))
