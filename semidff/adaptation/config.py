@@ -30,12 +30,7 @@ RATIOS = 0.5, 1.0  # of the detector's input size, between which large frames ar
 
 
 def detector_config(name: str) -> Config:
-    """Read the config of an image detector, with its test data as ``detector_dataset``.
-
-    Raises:
-        ConfigError: If there is no such detector.
-        PlanError: If the config has no test pipeline.
-    """
+    """Read the config of an image detector, with its test data as ``detector_dataset``."""
     own = read_detector(name, warn=False)
     for part in ('test_dataloader', 'val_dataloader'):
         dataset = inner_dataset((own.get(part) or {}).get('dataset') or {})
@@ -57,7 +52,7 @@ def model_config(own: Config, plan: Plan, kind: str) -> dict:
     """Return the config of a video detector with the plan's split point and flow network.
 
     Args:
-        own: Result of :func:`detector_config`.
+        own: Result of :func:`detector_config`, here and below.
         kind: ``SemiDFF`` for training, ``VideoDetector`` for measurements.
     """
     rpn = (own.model.get('test_cfg') or {}).get('rpn') or {}
@@ -133,7 +128,6 @@ def make_config(own: Config, plan: Plan, videos: str, device: str) -> Config:
     """Return the whole config, which needs no other file but, for training, the checkpoint and the list of videos.
 
     Args:
-        own: Result of :func:`detector_config`.
         videos: The list of videos that are trained on.
         device: Device of the training; there are data workers beside a GPU only.
     """
@@ -192,6 +186,5 @@ def training_steps(plan: Plan) -> list[dict]:
 
 
 def write_config(config: Config, path: Path) -> None:
-    """Write a config atomically."""
     with atomic_path(path) as unfinished:
         config.dump(unfinished)

@@ -1,7 +1,6 @@
 """The plan of an adaptation: everything that is chosen before the training, kept as ``plan.json``."""
 
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -19,132 +18,72 @@ class PlanError(ValueError):
 
 @dataclass
 class Candidate:
-    """Split point and flow network, with times of one frame in milliseconds that were measured on this machine.
-
-    Attributes:
-        split: Name of the split point.
-        width: Width of FlowNetS.
-        downsampling: Factor by which it downsamples frames.
-        key: Key frame, networks and post-processing.
-        non_key: Non-key frame.
-        speedup: Forecast at the plan's key-frame interval, from decoding to boxes.
-        fps: Frames per second at this interval, likewise.
-        refused: Why this split point is impossible; the times are 0 then.
-    """
+    """Split point and flow network, with times of one frame in milliseconds that were measured on this machine."""
 
     split: str
-    width: float
-    downsampling: int = 2
-    key: float = 0.0
+    width: float  # of FlowNetS
+    downsampling: int = 2  # of the frames that it sees
+    key: float = 0.0  # networks and post-processing
     non_key: float = 0.0
-    speedup: float = 0.0
-    fps: float = 0.0
-    refused: str = ''
+    speedup: float = 0.0  # forecast at the plan's key-frame interval, from decoding to boxes
+    fps: float = 0.0  # likewise
+    refused: str = ''  # why this split point is impossible; the times are 0 then
 
     @property
-    def parts(self) -> tuple[str, float, int]:
+    def choice(self) -> tuple[str, float, int]:
         """Split point, and width and downsampling of FlowNetS."""
         return self.split, self.width, self.downsampling
 
 
 @dataclass
 class Plan:
-    """All choices of an adaptation, which are made once.
+    """All choices of an adaptation, which are made once."""
 
-    Attributes:
-        detector: Config or name of the image detector.
-        checkpoint: Its weights.
-        digest: Hash of the weights.
-        config_digest: Hash of the config.
-        device: Type of the device on which times were measured.
-        family: Family of heads and dense head.
-        channels: Channels of each propagated level.
-        strides: Stride of each propagated level.
-        input_size: Height and width of the network's input for the first video.
-        overhead: Milliseconds per frame outside the networks: decoding and the test pipeline.
-        candidates: What was measured.
-        split: The chosen split point.
-        width: The chosen width of FlowNetS.
-        downsampling: The chosen factor by which it downsamples frames.
-        flow_stride: Stride of the feature flow.
-        correction_width: Width of the temporal module's correction; 0 without one.
-        semantic: Whether there is a semantic step; if not, ``reason`` says why.
-        reason: Empty, or why only the regression loss can be used.
-        key_interval: Key-frame interval of the forecasts.
-        fps: Frames per second that were asked for, or None.
-        interval: Smallest and largest interval of the training pairs.
-        crop: Height and width of random crops, None for whole frames.
-        batch_size: Pairs per iteration.
-        feature_cache: Gigabytes of memory for kept features.
-        kept_frames: Number of frames whose features it holds, in all sizes.
-        cache_bytes: Limit of the decoded frames that a data worker keeps.
-        disk: Gigabytes that the training needs.
-        seconds: Seconds per iteration of each kind of step, of the first computation of a frame's features
-            (``first``), and for reading a batch (``read``).
-        portion: Share of each video that is trained on, from its start.
-        held_back: Videos of the validation; of each the frames after ``portion``, all frames where it is 1.
-        clips: Path, first frame and end of the clips of the validation.
-        skipped: Videos that cannot be read.
-        scales: Input sizes of the validation, relative to that of the config.
-        frames: Number of frames that are trained on.
-        seed: Seed of the training.
-        minutes: Time of the whole adaptation.
-        videos: Videos that are trained on.
-        steps: Iterations of each step of the training, ``regression`` and ``semantic``.
-    """
-
-    detector: str
+    detector: str  # config or name of the image detector
     checkpoint: str
-    digest: str
-    device: str
+    digest: str  # hash of the weights
+    device: str  # type of the device on which times were measured
     config_digest: str = ''
-    family: str = ''
-    channels: list[int] = field(default_factory=list)
+    family: str = ''  # of heads, and dense head
+    channels: list[int] = field(default_factory=list)  # of each propagated level
     strides: list[float] = field(default_factory=list)
-    input_size: list[int] = field(default_factory=list)
-    overhead: float = 0.0
+    input_size: list[int] = field(default_factory=list)  # height and width, for the first video
+    overhead: float = 0.0  # milliseconds per frame for decoding and the test pipeline
     candidates: list[Candidate] = field(default_factory=list)
     split: str = ''
     width: float = 0.0
     downsampling: int = 2
     flow_stride: int = 16
-    correction_width: int = 0
-    semantic: bool = True
-    reason: str = ''
-    key_interval: int = 10
-    fps: float | None = None
-    interval: list[int] = field(default_factory=list)
-    crop: list[int] | None = None
-    batch_size: int = 4
-    feature_cache: float = 0.0
-    kept_frames: int = 0
-    cache_bytes: int = 512 * 2**20
-    disk: float = 0.0
+    correction_width: int = 0  # of the temporal module; 0 without a correction
+    semantic: bool = True  # whether there is a semantic step
+    reason: str = ''  # why not
+    key_interval: int = 10  # of the forecasts
+    fps: float | None = None  # that was asked for
+    interval: list[int] = field(default_factory=list)  # smallest and largest, of training pairs
+    crop: list[int] | None = None  # height and width; None: whole frames
+    batch_size: int = 4  # pairs per iteration
+    feature_cache: float = 0.0  # gigabytes of memory for kept features
+    kept_frames: int = 0  # whose features it holds, in all sizes
+    cache_bytes: int = 512 * 2**20  # of decoded frames that a data worker keeps
+    disk: float = 0.0  # gigabytes that the training needs
+    # per iteration of each step, for a frame's features (`first`), and for reading a batch (`read`)
     seconds: dict[str, float] = field(default_factory=dict)
-    portion: float = 1.0
-    held_back: list[str] = field(default_factory=list)
-    clips: list[list] = field(default_factory=list)
-    skipped: list[str] = field(default_factory=list)
+    portion: float = 1.0  # of each video that is trained on, from its start; 1: whole videos
+    held_back: list[str] = field(default_factory=list)  # videos, whose rest validates
+    clips: list[list] = field(default_factory=list)  # path, first frame and end
+    skipped: list[str] = field(default_factory=list)  # videos that cannot be read
     scales: list[float] = field(default_factory=lambda: [*SCALES, *DENSE_SCALES])
-    frames: int = 0
+    frames: int = 0  # that are trained on
     seed: int = 0
-    minutes: float = 60.0
-    videos: list[str] = field(default_factory=list)
-    steps: dict[str, int] = field(default_factory=dict)
+    minutes: float = 60.0  # of the whole adaptation
+    videos: list[str] = field(default_factory=list)  # that are trained on
+    steps: dict[str, int] = field(default_factory=dict)  # iterations of `regression` and `semantic`
 
     @classmethod
     def load(cls, path: Path) -> 'Plan':
-        """Read a plan.
-
-        Raises:
-            PlanError: If the file is not a plan.
-        """
-        try:
-            content = json.loads(path.read_text())
-            candidates = [Candidate(**one) for one in content.pop('candidates')]
-            return cls(**content, candidates=candidates)
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            raise PlanError(f'{path}: is no plan of an adaptation ({error})') from error
+        """Read a plan."""
+        content = json.loads(path.read_text())
+        return cls(**dict(content, candidates=[Candidate(**c) for c in content['candidates']]))
 
     def save(self, path: Path) -> None:
         """Write the plan atomically."""
@@ -154,12 +93,7 @@ class Plan:
     def chosen(self) -> Candidate:
         """The candidate that was chosen."""
         chosen = self.split, self.width, self.downsampling
-        return next(one for one in self.candidates if one.parts == chosen)
-
-    @property
-    def named(self) -> set[str]:
-        """Resolved paths of all videos that the plan was made for."""
-        return set(map(os.path.realpath, (*self.videos, *self.held_back, *self.skipped)))
+        return next(one for one in self.candidates if one.choice == chosen)
 
     def text(self) -> str:
         """Describe the plan for a user."""

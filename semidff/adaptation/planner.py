@@ -65,19 +65,16 @@ def folder_plan(
 ) -> Plan:
     """Return the plan of a folder, or make one and save it.
 
-    As long as nothing has been trained by a plan, other arguments make a new one; those that are None are its own. A
-    training that has begun continues with its own videos.
+    Arguments that are None are those of the folder's plan. As long as no training has begun, other ones make a new
+    plan. After that the plan stands, videos included.
 
     Args:
         detector: Config file or name of an image detector.
-        checkpoint: Its weights.
-        videos: Paths of the videos.
         out: Folder of the results.
         minutes: Time of the whole adaptation; default: 60.
         key_interval: Key-frame interval l; default: 10, or what ``fps`` needs.
         fps: Frames per second to reach, from decoding to boxes.
         seed: Seed of the training; default: 0.
-        device: Device of the training.
         progress: Receives a line for each thing that takes a while.
 
     Raises:
@@ -86,47 +83,37 @@ def folder_plan(
         VideoListError: If there are no readable videos, or too few frames.
         FileError: If the disk has too little space.
     """
-    file, own = out / 'plan.json', detector_config(detector)
+    file, own, kind = out / 'plan.json', detector_config(detector), torch.device(device).type
+    digests = detector_digest(checkpoint), config_digest(own)
     if file.exists():
         plan = Plan.load(file)
         asked = dict(minutes=minutes, key_interval=key_interval, fps=fps, seed=seed)
-        settings = {k: v for k, v in asked.items() if v not in (None, getattr(plan, k))}
-        digests = detector_digest(checkpoint), config_digest(own)
-        other = [k for k in settings if k != 'seed']
+        other = [name for name, value in asked.items() if value not in (None, getattr(plan, name))]
         if (plan.digest, plan.config_digest) != digests:
             other.append('detector')
-        if is_begun(out):
-            if differs := ', '.join(sorted({*other, *settings})):
-                raise PlanError(
-                    f'{out}: is the adaptation of {plan.detector} with minutes={plan.minutes:g}, '
-                    f'key_interval={plan.key_interval}, fps={plan.fps} and seed={plan.seed}, but {differs} differs; '
-                    'give the same, or another --out'
-                )
-            progress('continuing the training of this folder')
-        elif plan.device != torch.device(device).type or plan.named != set(
-            map(os.path.realpath, videos)
+        begun = (out / 'last.pth').exists() or any((out / 'training').glob('*.pth'))
+        if begun and other:
+            raise PlanError(
+                f'{out}: is the adaptation of {plan.detector} with minutes={plan.minutes:g}, '
+                f'key_interval={plan.key_interval}, fps={plan.fps} and seed={plan.seed}, but '
+                f'{", ".join(sorted(other))} differs; give the same, or another --out'
+            )
+        known = {*map(os.path.realpath, (*plan.videos, *plan.held_back, *plan.skipped))}
+        if begun or (
+            not other and plan.device == kind and known == {*map(os.path.realpath, videos)}
         ):
-            other.append('machine or videos')
-        if not other:
             plan.checkpoint = checkpoint  # the same file may have been moved
-            plan.seed = plan.seed if seed is None else seed
             plan.save(file)
             return plan
         minutes, seed = minutes or plan.minutes, plan.seed if seed is None else seed
         if fps is key_interval is None:
             fps, key_interval = plan.fps, None if plan.fps else plan.key_interval
     (out / 'detector.pth').unlink(missing_ok=True)  # of a training that stopped at its start
-    plan = Plan(detector, checkpoint, detector_digest(checkpoint), torch.device(device).type)
-    plan.config_digest, plan.fps = config_digest(own), fps
+    plan = Plan(detector, checkpoint, digests[0], kind, digests[1], fps=fps)
     plan.minutes, plan.seed = minutes or _MINUTES, seed or 0
     _choose(plan, own, videos, out, key_interval, device, progress)
     plan.save(file)
     return plan
-
-
-def is_begun(out: Path) -> bool:
-    """Return whether a training has begun in a folder."""
-    return any((out / 'training').glob('*.pth')) or (out / 'last.pth').exists()
 
 
 def _choose(
@@ -138,7 +125,6 @@ def _choose(
     device: str,
     progress: Callable[[str], None],
 ) -> None:
-    """Make all choices of a plan."""
     progress('opening the videos')
     readable = load_videos(write_list(out / 'videos' / 'found.txt', found))
     trained, held_back, plan.portion = hold_back(readable)
@@ -146,8 +132,8 @@ def _choose(
     known = {video.path for video in readable}
     plan.skipped = [path for path in found if path not in known]
     plan.frames = sum(int(video.length * plan.portion) for video in trained)
-    frames = first_frames(plan, own, trained)
-    model = choose_parts(plan, own, frames, key_interval, device, progress)
+    frames = _first_frames(plan, own, trained)
+    model = _choose_networks(plan, own, frames, key_interval, device, progress)
     if model.spatial.prediction != 'pred_instances':
         raise PlanError(
             f'{plan.detector}: predicts label maps; only detectors are adapted. Networks of segmentation are trained '
@@ -162,11 +148,11 @@ def _choose(
     progress('measuring iterations')
     videos = write_list(out / 'videos' / 'train.txt', plan.videos)
     plan.disk = _time_iterations(plan, make_config(own, plan, videos, device), device)
-    plan.steps = iterations(plan)
+    plan.steps = _iterations(plan)
     check_space(plan, out)
 
 
-def first_frames(plan: Plan, own: Config, videos: Sequence[VideoInfo]) -> list[np.ndarray]:
+def _first_frames(plan: Plan, own: Config, videos: Sequence[VideoInfo]) -> list[np.ndarray]:
     """Return two inputs of the network, (H, W, 3) uint8, and measure the time of a frame outside the networks.
 
     They are from the first video whose middle can be decoded.
@@ -199,7 +185,7 @@ def first_frames(plan: Plan, own: Config, videos: Sequence[VideoInfo]) -> list[n
     return inputs
 
 
-def choose_parts(
+def _choose_networks(
     plan: Plan,
     own: Config,
     frames: list[np.ndarray],
@@ -229,30 +215,27 @@ def choose_parts(
                 candidate.refused = str(error)
                 break
             plan.flow_stride = min(plan.flow_stride, model.temporal.flow_network.stride)
-            models[candidate.parts] = model
-    parts = _part_times(models, frames)
-    if not parts:
+            models[candidate.choice] = model
+    if not models:
         raise PlanError(f'{plan.detector}: {plan.candidates[0].refused}')
+    batches = [batch_of(frame) for frame in frames]
+    # in turn, so that noise of the machine affects all alike
+    tasks = {choice: partial(time_parts, model, batches) for choice, model in models.items()}
+    measured = take_turns(tasks, _ROUNDS)
+    times = {choice: PartTimes.medians(laps) for choice, laps in measured.items()}
     for plan.key_interval in intervals:
         for one in plan.candidates:
             if not one.refused:
-                times = parts[one.parts]
-                one.key, one.non_key = times.key, times.non_key
-                one.speedup = times.bound(plan.key_interval, plan.overhead)
-                one.fps = 1000 * one.speedup / (plan.overhead + times.key)
+                own_times = times[one.choice]
+                one.key, one.non_key = own_times.key, own_times.non_key
+                one.speedup = own_times.bound(plan.key_interval, plan.overhead)
+                one.fps = 1000 * one.speedup / (plan.overhead + one.key)
         chosen = _best(plan.candidates, splits, fps)
         if not fps or (chosen.fps >= fps and chosen.speedup >= LEAST_SPEEDUP):
             break
-    plan.split, plan.width, plan.downsampling = chosen.parts
-    plan.correction_width = models[chosen.parts].temporal.correction_width
+    plan.split, plan.width, plan.downsampling = chosen.choice
+    plan.correction_width = models[chosen.choice].temporal.correction_width
     return _describe(plan, own, device)
-
-
-def _part_times(models: dict, frames: list[np.ndarray]) -> dict:
-    """Measure the parts of several video detectors in turn, so that noise of the machine affects all alike."""
-    batches = [batch_of(frame) for frame in frames]
-    tasks = {key: partial(time_parts, model, batches) for key, model in models.items()}
-    return {key: PartTimes.medians(laps) for key, laps in take_turns(tasks, _ROUNDS).items()}
 
 
 def _best(candidates: Sequence[Candidate], splits: Sequence[str], fps: float | None) -> Candidate:
@@ -297,7 +280,7 @@ def _describe(plan: Plan, own: Config, device: str) -> nn.Module:
     return model
 
 
-def iterations(plan: Plan) -> dict[str, int]:
+def _iterations(plan: Plan) -> dict[str, int]:
     """Return the iterations of the steps that fit into the plan's time, but no fewer than a minimum."""
     shares = dict.fromkeys(plan.steps, 1.0)
     if len(shares) == 2:
@@ -333,7 +316,7 @@ def _choose_data(
     of all pairs that are drawn at once are kept, if an eighth does.
     """
     sizes = sorted({(video.height, video.width) for video in videos})
-    inputs = sorted(set(input_sizes(own, videos)))
+    inputs = sorted(set(_input_sizes(own, videos)))
     pads = any(str(s['type']).endswith('Pad') for s in own.detector_dataset['pipeline'])
     large = max(h * w for h, w in inputs) > 1.1 * _CROP[0] * _CROP[1]
     if large and not pads:
@@ -368,7 +351,7 @@ def _choose_data(
         ]
 
 
-def input_sizes(own: Config, videos: Sequence[VideoInfo]) -> list[tuple[int, int]]:
+def _input_sizes(own: Config, videos: Sequence[VideoInfo]) -> list[tuple[int, int]]:
     """Return height and width of the detector's input for each video."""
     pipeline = frame_pipeline(own)
     sizes = {(video.height, video.width): (0, 0) for video in videos}
@@ -378,23 +361,19 @@ def input_sizes(own: Config, videos: Sequence[VideoInfo]) -> list[tuple[int, int
     return [sizes[video.height, video.width] for video in videos]
 
 
-def _memory(groups: Path = Path('/sys/fs/cgroup')) -> int:
+def _memory(group: Path = Path('/sys/fs/cgroup')) -> int:
     """Return the bytes of memory that are available, on the machine and within the limit of a container.
 
     Args:
-        groups: Where the control groups (version 1 or 2) are mounted. Their cache of files is available, too.
+        group: The control group (version 2), whose cache of files is available, too.
     """
     text = Path('/proc/meminfo').read_text()
-    free = [1024 * int(re.search(r'MemAvailable:\s+(\d+)', text)[1])]
-    for place, limit, used in (
-        (groups, 'memory.max', 'memory.current'),
-        (groups / 'memory', 'memory.limit_in_bytes', 'memory.usage_in_bytes'),
-    ):
-        with suppress(OSError, ValueError):  # no such group, or no limit
-            stat = (place / 'memory.stat').read_text()
-            cache = [0, *map(int, re.findall(r'inactive_file (\d+)', stat))][-1]  # in total
-            free.append(int((place / limit).read_text()) - int((place / used).read_text()) + cache)
-    return max(0, min(free))
+    free = 1024 * int(re.search(r'MemAvailable:\s+(\d+)', text)[1])
+    with suppress(OSError, ValueError):  # no group, or no limit
+        limit, used = (int((group / f'memory.{name}').read_text()) for name in ('max', 'current'))
+        cache = re.search(r'inactive_file (\d+)', (group / 'memory.stat').read_text())
+        free = max(0, min(free, limit - used + int(cache[1])))
+    return free
 
 
 def _time_iterations(plan: Plan, config: Config, device: str) -> float:

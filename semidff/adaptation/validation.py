@@ -48,12 +48,11 @@ def validate(
     labels: str | Path | None = None,
     progress: Callable[[str], None] = lambda text: None,
 ) -> dict:
-    """Measure operating points and write ``report.json``, ``report.md`` and ``report.png``.
+    """Measure operating points and write ``report.json``, ``report.md`` and ``report.png`` to the folder ``out``.
 
     Args:
         model: The result of the training, as :func:`~semidff.inference.loading.load_model` returns it.
         detector: The same with the weights of the image detector, to which all points are compared.
-        out: Folder of the results.
         labels: COCO-VID json of videos that are evaluated in place of the held-back frames, by mAP, too.
 
     Returns:
@@ -77,15 +76,10 @@ def validate(
         progress=progress,
     )
     plot_points(report, out / 'report.png')
+    note = 'Adaptive key frames could not be fitted: no training video can be read.\n\n'
+    note = '' if adaptive.is_file() else note
+    use = f'semidff-demo VIDEO {out} --out boxes.mp4\nVideoInferencer({str(out)!r})  # in Python'
     with atomic_write(out / 'report.md') as file:
-        use = (
-            f'semidff-demo VIDEO {out} --out boxes.mp4\nVideoInferencer({str(out)!r})  # in Python'
-        )
-        note = (
-            ''
-            if adaptive.is_file()
-            else 'Adaptive key frames could not be fitted: no training video can be read.\n\n'
-        )
         file.write(
             f'# {plan.family}\n\n{points_table(report)}\n{note}```\n{use}\n```\n\n```\n{plan.text()}\n```\n'
         )
@@ -95,7 +89,6 @@ def validate(
 
 
 def held_back_clips(plan: Plan) -> list[EvaluationClip]:
-    """Return the clips of the validation."""
     return [EvaluationClip(*clip) for clip in plan.clips]
 
 
@@ -146,9 +139,6 @@ def check_clips(plan: Plan, own: Config, model: nn.Module) -> None:
     Args:
         own: Result of :func:`~semidff.adaptation.config.detector_config`.
         model: Video detector on its device.
-
-    Raises:
-        PlanError: If no video remains, or nothing is found.
     """
     pipeline, engine = frame_pipeline(own), VideoEngine(model, 'frame', timer=NoTimer())
     images, highest, broken = {}, 0.0, ['']
@@ -189,15 +179,7 @@ def check_clips(plan: Plan, own: Config, model: nn.Module) -> None:
 
 
 def check_labels(labels: str | Path, own: Config, checkpoint: str, videos: Sequence[str]) -> None:
-    """Check before the training that labels fit the detector and that their images are there.
-
-    Args:
-        videos: Videos that are trained on or held back.
-
-    Raises:
-        FileError: If labels or images are missing, or the images are those of one of the videos.
-        ValueError: If the labels do not fit the detector.
-    """
+    """Check before the training that labels fit the detector, and that their images exist and are of other videos."""
     classes = class_names(own, read_checkpoint(checkpoint)[1])
     clips, _ = labeled_clips(labels, None, classes or None)
     missing = [file for clip in clips for file in clip.files if not Path(file).is_file()]

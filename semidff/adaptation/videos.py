@@ -14,11 +14,8 @@ from semidff.datasets.video_readers import VideoError, natural_key
 from semidff.utils.atomic_write import atomic_write
 from semidff.utils.logs import log_warning
 
-HELD_BACK = 0.15
-"""Share of the frames that is held back, as whole videos or as the end of each video."""
-CLIP = 41
-"""Least frames of a video that is held back; the end of a video has half of them at least."""
-
+HELD_BACK = 0.15  # share of the frames, as whole videos or as the end of each video
+CLIP = 41  # least frames of a video that is held back; the end of a video has half of them at least
 _SEVERAL, _MANY = 4, 10  # videos
 _MIN_FRAMES = 100
 
@@ -29,54 +26,38 @@ def named_videos(given: Sequence[str], own: Path) -> list[str]:
     Args:
         given: Video files, folders of frames, folders that contain either at any depth, and globs.
         own: The folder of the results; videos in it are left out.
-
-    Raises:
-        VideoListError: If a path does not exist, a glob matches nothing, or no videos are left.
     """
-    found: list[str] = []
-    empty: list[str] = []
+    found: dict[str, str] = {}  # what is held back must not be trained on under another name
+    skipped: list[str] = []
     for entry in given:
         path = os.path.expanduser(entry)
-        matches = [path] if os.path.exists(path) else sorted(glob.glob(path, recursive=True))
+        matches = [path] if os.path.exists(path) else glob.glob(path, recursive=True)
         if not matches:
             raise VideoListError(f'{entry}: there is no such file or folder')
         for match in sorted(matches, key=natural_key):
-            if not is_archive(match):
-                found.append(match)
-                continue
-            try:
-                found += [os.path.join(match, one) for one in find_videos(match)]
-            except VideoError:
-                empty.append(match)
-    # A video that is held back must not be trained on under another name.
-    first: dict[str, str] = {}
-    for path in map(os.path.abspath, found):
-        first.setdefault(os.path.realpath(path), path)
-    paths = list(first.values())
-    results = [
-        path for path in paths if own in (Path(path).resolve(), *Path(path).resolve().parents)
-    ]
-    unfit = [path for path in paths if re.search(r'(\s#|[\n\r]|\s$|[\udc80-\udcff])', path)]
-    _log_skipped(empty, 'folders are skipped, since they hold no videos')
-    _log_skipped(results, 'videos are skipped, since they are in the folder of the results (--out)')
-    _log_skipped(
-        unfit,
-        'videos are skipped, since lists of videos cannot hold names with " #", line breaks, white space at the end or '
-        'bytes that are not UTF-8',
-    )
-    skipped = {*results, *unfit}
-    if left := [path for path in paths if path not in skipped]:
-        return left
-    if results:
-        raise VideoListError(f'{own}: --out contains the videos; give a folder without videos')
-    raise VideoListError(
-        f'{", ".join(given)}: no videos; give video files, folders of frames, or folders that contain them'
-    )
-
-
-def _log_skipped(paths: Sequence[str], reason: str) -> None:
-    if paths:
-        log_warning(f'{len(paths)} {reason}: {paths[:10]}')
+            videos = [match]
+            if is_archive(match):
+                try:
+                    videos = [os.path.join(match, video) for video in find_videos(match, own)]
+                except VideoError:
+                    skipped.append(match)
+                    continue
+            for video in map(os.path.abspath, videos):
+                if re.search(r'(\s#|[\n\r]|\s$|[\udc80-\udcff])', video):
+                    skipped.append(video)
+                else:
+                    found.setdefault(os.path.realpath(video), video)
+    if skipped:
+        log_warning(
+            f'{len(skipped)} folders or files are skipped, since they hold no videos, or since lists of videos cannot '
+            'hold their names (" #", line breaks, white space at the end, bytes that are not UTF-8): '
+            f'{skipped[:10]}'
+        )
+    if not found:
+        raise VideoListError(
+            f'{", ".join(given)}: no videos; give video files, folders of frames, or folders that contain them'
+        )
+    return list(found.values())
 
 
 def hold_back(videos: Sequence[VideoInfo]) -> tuple[list[VideoInfo], list[VideoInfo], float]:
@@ -88,9 +69,6 @@ def hold_back(videos: Sequence[VideoInfo]) -> tuple[list[VideoInfo], list[VideoI
 
     Returns:
         The videos of the training, those of the validation, and the share of each video that is trained on.
-
-    Raises:
-        VideoListError: If there are too few frames.
     """
     frames = sum(video.length for video in videos)
     if frames < _MIN_FRAMES:

@@ -1,24 +1,21 @@
 """Detection in all videos of a folder, by any number of processes that may be killed at any time.
 
-A process claims a video by a file lock, which the system releases when the process ends. What became of a video is
-written to a record when its outputs are complete; a video without a record is free for the next process, of this run or
-of a later one.
+A process works on a video while it holds the lock of its record. The record is written when the results are complete; a
+video without one is free for the next process, of this run or of a later one.
 """
 
-import errno
-import fcntl
 import json
 import os
 import shutil
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import cv2
+from filelock import FileLock, Timeout
 
 from semidff.datasets.video_folders import find_videos
 from semidff.datasets.video_readers import VideoError, VideoWarning
@@ -28,8 +25,6 @@ from semidff.utils.error_messages import FileError
 from semidff.utils.files import file_state
 
 from .video_inferencer import VideoInferencer
-
-RECORDS = '.records'
 
 
 class Archive:
@@ -46,10 +41,6 @@ class Archive:
             time of change.
         draw: Whether to write annotated videos.
         overwrite: Whether results of other settings are replaced and failed videos tried again.
-
-    Raises:
-        FileError: If ``out`` holds something else, or results of other settings.
-        VideoError: If there are no videos.
     """
 
     def __init__(
@@ -63,19 +54,20 @@ class Archive:
         self.folder, self.out, self.draw = Path(folder), Path(out), draw
         files = {k: [v, *file_state(v)] for k, v in settings.items() if os.path.isfile(str(v))}
         self.settings = json.loads(json.dumps(dict(settings, **files, draw=draw)))
-        self.videos = find_videos(folder, self.out)
-        if self.out.is_dir() and any(self.out.iterdir()) and not (self.out / RECORDS).is_dir():
+        self.videos, self._records = find_videos(folder, self.out), self.out / '.records'
+        if self.out.is_dir() and any(self.out.iterdir()) and not self._records.is_dir():
             raise FileError(f'{out}: is a folder with other files; give a new one')
-        (self.out / RECORDS).mkdir(parents=True, exist_ok=True)
-        known = {video: self._record(video) for video in self.videos}
-        old = {record['video']: record['settings'] for record in known.values() if record}
-        for name, other in {} if overwrite else old.items():
-            if changed := [k for k in self.settings if self.settings[k] != other.get(k)]:
+        self._records.mkdir(parents=True, exist_ok=True)
+        for video, record in [(video, self._record(video)) for video in self.videos]:
+            if overwrite and record and record['error']:
+                self._file(video).unlink(missing_ok=True)
+            elif not overwrite and record and record['settings'] != self.settings:
+                other = record['settings']
+                changed = [k for k in self.settings if self.settings[k] != other.get(k)]
                 raise FileError(
-                    f'{out}: holds results of other settings ({", ".join(changed)}; {name}); give another --out, or '
-                    '--overwrite'
+                    f'{out}: holds results of other settings ({", ".join(changed)}; {record["video"]}); give another '
+                    '--out, or --overwrite'
                 )
-        self._again = {v: r for v, r in known.items() if overwrite and r and r['error']}
 
     def run(
         self,
@@ -85,8 +77,8 @@ class Archive:
     ) -> dict[str, Any]:
         """Detect in all videos that have no results yet, until every video has some, also from other processes.
 
-        A video that cannot be read, or whose results would have too long a name, is recorded with the reason and is not
-        tried again until its file changes. Other errors, such as a full disk or those of a GPU, end the run.
+        A video that cannot be read is recorded with the reason and is not tried again until its file changes. Other
+        errors, such as a full disk or those of a GPU, end the run.
 
         Args:
             inferencer: The detector.
@@ -99,40 +91,34 @@ class Archive:
         check_limits(
             options.get('fps'), options.get('max_frames'), options.get('pred_score_thr', 0)
         )
-        busy = []
         # the others' videos last, when they are complete or abandoned
-        for wait in (False, True):
-            for video in busy if wait else self.videos:
-                with _claimed(self._file(video).with_suffix('.lock'), wait) as is_mine:
-                    if not is_mine:
-                        busy.append(video)
-                        continue
-                    record = self._record(video)
-                    known = record and record['settings'] == self.settings
-                    if not known or record == self._again.get(video):
-                        record = self._detect(inferencer, video, options)
-                        write_json(record, self._file(video), indent=1)
-                        result = record['error'] or f'{record["frames"]} frames'
-                        progress(f'{record["video"]}: {result}')
+        for seconds in (0, -1):
+            for video in [video for video in self.videos if not self._finished(video)]:
+                file = self._file(video)
+                try:
+                    with FileLock(file.with_suffix('.lock'), timeout=seconds):
+                        if not self._finished(video):
+                            record = self._detect(inferencer, video, options)
+                            write_json(record, file, indent=1)
+                            result = record['error'] or f'{record["frames"]} frames'
+                            progress(f'{record["video"]}: {result}')
+                except Timeout:
+                    continue
         return self.summary()
 
     def summary(self) -> dict[str, Any]:
         """Count videos and frames and list what failed; write both to the output folder."""
-        records = {_text(video): self._record(video) for video in self.videos}
-        known = {
-            n: r for n, r in records.items() if r is not None and r['settings'] == self.settings
-        }
-        total = {
-            key: sum(record[key] for record in known.values())
-            for key in ('frames', 'key_frames', 'seconds')
-        }
+        changed = dict(error='changed while it was processed', warnings=[])
+        records = {_text(video): self._finished(video) or changed for video in self.videos}
         content = dict(
             videos=len(records),
-            done=sum(record['error'] is None for record in known.values()),
-            **total,
-            failed={name: record['error'] for name, record in known.items() if record['error']},
-            changed=[name for name in records if name not in known],
-            damaged={n: record['warnings'] for n, record in known.items() if record['warnings']},
+            done=sum(not record['error'] for record in records.values()),
+            **{
+                key: sum(record.get(key, 0) for record in records.values())
+                for key in ('frames', 'key_frames', 'seconds')
+            },
+            failed={name: record['error'] for name, record in records.items() if record['error']},
+            damaged={n: record['warnings'] for n, record in records.items() if record['warnings']},
             settings=self.settings,
         )
         write_json(content, self.out / 'summary.json', indent=1)
@@ -142,35 +128,30 @@ class Archive:
 
     def _detect(self, inferencer: VideoInferencer, video: Path, options: dict) -> dict[str, Any]:
         """Detect in one video and return its record."""
-        path, results = str(self.folder / video), self._results(video)
-        outputs = dict(out_video=results[2] if self.draw else None)
+        path, (detections, labels, boxes) = str(self.folder / video), self._results(video)
         segments = inferencer.engine.model.spatial.prediction == 'pred_sem_seg'
-        outputs['out_labels' if segments else 'out_json'] = results[1 if segments else 0]
-        frames = keys = 0
-        error, start = None, time.perf_counter()
+        outputs = dict(out_labels=labels) if segments else dict(out_json=detections)
+        frames, keys, error, start = 0, 0, None, time.perf_counter()
         before = file_state(path)  # a file that grows meanwhile is not complete
+        self._remove(video)  # results of other settings
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter('always', VideoWarning)
             try:
-                self._remove(video)  # those of other settings, and what a killed process has left
-                for sample in inferencer(path, **outputs, **options):
+                drawn = boxes if self.draw else None
+                for sample in inferencer(path, out_video=drawn, **outputs, **options):
                     frames, keys = frames + 1, keys + bool(sample.is_key_frame)
-            except (VideoError, ValueError, cv2.error, OSError) as reason:
-                if isinstance(reason, OSError) and reason.errno != errno.ENAMETOOLONG:
-                    raise
+            except (VideoError, ValueError, cv2.error) as reason:
                 error = _text(reason).replace(f'{path}: ', '') or type(reason).__name__
                 frames = keys = 0
-                with suppress(OSError):
-                    self._remove(video)
+                self._remove(video)
         noted = [_text(one.message) for one in caught if issubclass(one.category, VideoWarning)]
         return dict(
             video=_text(video), file=before, settings=self.settings, error=error, frames=frames,
             key_frames=keys, warnings=noted, seconds=round(time.perf_counter() - start, 3),
-            process=os.getpid(),
         )  # fmt: skip
 
     def _file(self, video: Path) -> Path:
-        return self.out / RECORDS / f'{sha256(os.fsencode(video)).hexdigest()[:32]}.json'
+        return self._records / f'{sha256(os.fsencode(video)).hexdigest()[:32]}.json'
 
     def _record(self, video: Path) -> dict[str, Any] | None:
         """Return the record of a video that has not changed since, None without one or without its results."""
@@ -183,6 +164,11 @@ class Archive:
         detections, labels, boxes = map(os.path.exists, self._results(video))
         complete = (detections or labels) and (boxes or not record['settings']['draw'])
         return record if record['error'] or complete else None
+
+    def _finished(self, video: Path) -> dict[str, Any] | None:
+        """Return the record of a video with results of these settings."""
+        record = self._record(video)
+        return record if record and record['settings'] == self.settings else None
 
     def _results(self, video: Path) -> list[Path]:
         """Return where the results of a video are: detections, label maps and the annotated video."""
@@ -197,20 +183,6 @@ class Archive:
                 result.unlink(missing_ok=True)
 
 
-@contextmanager
-def _claimed(file: Path, wait: bool) -> Iterator[bool]:
-    """Lock a file, if it is free or when it becomes so; yield whether it is locked."""
-    with open(file, 'ab') as claim:
-        try:
-            fcntl.flock(claim, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            yield False
-            return
-        except OSError:  # a file system without locks, where processes must not share an archive
-            pass
-        yield True
-
-
 def _text(value: object) -> str:
     """Return a value as text that can be written; bytes of names that are not UTF-8 become escape sequences."""
     return str(value).encode(errors='backslashreplace').decode()
@@ -223,6 +195,5 @@ def summary_text(content: dict[str, Any]) -> str:
         f'frames, {content["seconds"]:.0f} s in all processes'
     ]
     lines += [f'failed: {name}: {reason}' for name, reason in content['failed'].items()]
-    lines += [f'changed while it was processed: {name}' for name in content['changed']]
     lines += [f'damaged: {name}: {"; ".join(texts)}' for name, texts in content['damaged'].items()]
     return '\n'.join(lines)

@@ -13,9 +13,8 @@ from pathlib import Path
 import mmengine.device.utils as mmengine_device
 import torch
 
-from semidff.adaptation import Plan, PlanError, folder_plan
+from semidff.adaptation import LEAST_SPEEDUP, Plan, PlanError, folder_plan
 from semidff.adaptation.config import detector_config, make_config, write_config
-from semidff.adaptation.plan import LEAST_SPEEDUP
 from semidff.adaptation.planner import check_space
 from semidff.adaptation.validation import ADAPTIVE_FILE, check_labels, held_back_clips, validate
 from semidff.adaptation.videos import named_videos, write_list
@@ -25,15 +24,15 @@ from semidff.datasets.video_readers import Frame, open_stream
 from semidff.engine.training import run_training
 from semidff.inference.schedule_fit import FitError, fit_adaptive
 from semidff.utils.atomic_write import atomic_path, write_json
-from semidff.utils.checkpoint import TRAINING_ONLY, read_checkpoint
+from semidff.utils.checkpoint import TRAINING_ONLY, CheckpointError, read_checkpoint
 from semidff.utils.error_messages import ConfigError, FileError
+from semidff.utils.file_names import file_state
 from semidff.utils.model_building import read_config
 from semidff.utils.run_folder import occupy
 
 from .video_inferencer import VideoInferencer
 
 _FOREIGN = 'config.py', 'last.pth', 'detector.pth', 'adaptive.json', 'report.md', 'video.mp4'
-_REPORT = 'report.md', 'report.json', 'report.png'
 _CLIPS = 5, 20  # fewest and most to which the adaptive schedule is fitted
 _RENDERED = 250  # frames
 
@@ -74,11 +73,10 @@ def adapt(
     Returns:
         The folder, which :class:`VideoInferencer` takes.
     """
-    for name, value in (('minutes', minutes), ('fps', fps)):
-        if value is not None and not 0 < value < float('inf'):
-            raise PlanError(f'{name} is {value}; it must be above 0 and finite')
-    if key_interval is not None and key_interval < 2:
-        raise PlanError(f'key_interval is {key_interval}; it must be at least 2')
+    limits = ('minutes', minutes, 0), ('fps', fps, 0), ('key_interval', key_interval, 1)
+    for name, value, least in limits:
+        if value is not None and not least < value < float('inf'):
+            raise PlanError(f'{name} is {value}; it must be above {least} and finite')
     out, url = Path(out).resolve(), '://' in str(checkpoint)
     checkpoint = str(checkpoint) if url else os.path.abspath(checkpoint)
     foreign = [name for name in _FOREIGN if (out / name).exists()]
@@ -104,7 +102,7 @@ def adapt(
                 'input size instead, or train with --anyway'
             )
         _train(plan, out, device)
-        _finish(plan, out, device, labels)
+        _run_stages(plan, out, device, labels)
     print(
         f'Result: {out / "report.md"}, {out / "report.png"}, {out / "video.mp4"}. Use it with\n'
         f'  semidff-demo VIDEO {out} --out boxes.mp4\n'
@@ -115,30 +113,34 @@ def adapt(
 
 
 def _train(plan: Plan, out: Path, device: str) -> None:
-    """Train what the plan has and the folder lacks, and write ``last.pth`` and ``detector.pth``."""
-    folder, path, slim = out / 'training', out / 'config.py', out / 'last.pth'
-    if not (out / 'detector.pth').exists():
-        own, meta = read_checkpoint(plan.checkpoint)
-        classes = class_names(detector_config(plan.detector), meta)
-        _save(out / 'detector.pth', own, dict(dataset_meta=dict(classes=classes)))
-    trained = slim.exists()
-    if trained and _recommended(out):
+    """Write ``config.py`` and the checkpoints that are missing or damaged; train if that of the result is."""
+    own, trained = detector_config(plan.detector), _is_checkpoint(out / 'last.pth')
+    if not _is_checkpoint(out / 'detector.pth'):
+        state, meta = read_checkpoint(plan.checkpoint)
+        _save(out / 'detector.pth', state, dict(dataset_meta=dict(classes=class_names(own, meta))))
+    if trained and _is_recommending(out):
         return
-    videos = write_list(out / 'videos' / 'train.txt', plan.videos)
-    config = make_config(detector_config(plan.detector), plan, videos, device)
-    write_config(config, path)
+    config = make_config(own, plan, write_list(out / 'videos' / 'train.txt', plan.videos), device)
+    write_config(config, out / 'config.py')
     if trained:
         return
     check_space(plan, out)
     options = dict.fromkeys(('cfg_options', 'accumulate', 'seed'), None)
     options |= dict(launcher='none', local_rank=0, amp=False, resume='auto')
-    run_training(Namespace(config=str(path), work_dir=str(folder), **options))
-    gc.collect()  # the Runner and its loop, which refer to each other, hold models and data workers
-    state, meta = read_checkpoint(folder / 'last.pth')
-    meta = dict(
-        iter=meta['iter'], dataset_meta=dict(classes=class_names(config, meta)), cfg=meta['cfg']
+    run_training(
+        Namespace(config=str(out / 'config.py'), work_dir=str(out / 'training'), **options)
     )
-    _save(slim, state, meta)
+    gc.collect()  # the Runner and its loop, which refer to each other, hold models and data workers
+    state, meta = read_checkpoint(out / 'training' / 'last.pth')
+    classes = class_names(config, meta)
+    meta = dict(iter=meta['iter'], dataset_meta=dict(classes=classes), cfg=meta['cfg'])
+    _save(out / 'last.pth', state, meta)
+
+
+def _is_checkpoint(file: Path) -> bool:
+    with suppress(CheckpointError):
+        return bool(read_checkpoint(file))
+    return False
 
 
 def _save(file: Path, state: dict, meta: dict) -> None:
@@ -148,31 +150,37 @@ def _save(file: Path, state: dict, meta: dict) -> None:
         torch.save(dict(state_dict=kept, meta=meta), unfinished)
 
 
-def _recommended(out: Path) -> dict | None:
-    """Return the recommended operating point of the folder's config, None if it lacks it or cannot be read."""
+def _is_recommending(out: Path) -> bool:
+    """Return whether the folder has a whole config with a recommended operating point."""
     with suppress(ConfigError):
-        return read_config(out / 'config.py').get('recommended')
-    return None
+        return 'recommended' in read_config(out / 'config.py')
+    return False
 
 
-def _finish(plan: Plan, out: Path, device: str, labels: str | Path | None) -> None:
-    """Write what follows from ``last.pth`` and is not there yet: schedule, report and video."""
-    done, given = {}, None
-    with suppress(FileNotFoundError, ValueError):
-        done = json.loads((out / 'progress.json').read_text())
-    if labels is not None:
-        given = [os.path.abspath(labels), os.stat(labels).st_size, os.stat(labels).st_mtime_ns]
-    complete = all((out / name).exists() for name in _REPORT) and _recommended(out)
-    stages = dict(
-        adaptive=(_fit, 'done', True),
-        report=(_validate, given, complete),
-        video=(_render, given, (out / 'video.mp4').exists()),
+def _run_stages(plan: Plan, out: Path, device: str, labels: str | Path | None) -> None:
+    """Write schedule, report and video: the first one that is missing or damaged, and what follows from it.
+
+    ``stages.json`` has the size of each file when it was finished, and the labels that were used.
+    """
+    given = [] if labels is None else [os.path.abspath(labels), *file_state(labels)]
+    report = 'config.py', 'adaptive.json', 'report.md', 'report.json', 'report.png'
+    stages = (
+        (_fit, [], [f'validation/{ADAPTIVE_FILE}']),
+        (_validate, given, report),
+        (_render, given, ['video.mp4']),
     )
-    for name, (run, state, present) in stages.items():
-        if name not in done or done[name] != state or not present:
+    finished: list[list] = []
+    with suppress(FileNotFoundError, ValueError):
+        finished = json.loads((out / 'stages.json').read_text())
+    for number, (run, read, written) in enumerate(stages):
+        if finished[number : number + 1] != [[*read, *_sizes(out, written)]]:
             run(plan, out, device, labels)
-            done[name] = state
-            write_json(done, out / 'progress.json')
+            finished[number:] = [[*read, *_sizes(out, written)]]
+            write_json(finished, out / 'stages.json')
+
+
+def _sizes(out: Path, files: Sequence[str]) -> list[list[int]]:
+    return [file_state(out / file)[:1] for file in files]
 
 
 def _fit(plan: Plan, out: Path, device: str, labels: str | Path | None) -> None:
