@@ -22,8 +22,7 @@ from semidff.utils.atomic_write import atomic_write
 from .graphs import Graph, KeyGraph, NonKeyGraph
 from .onnx_video_detector import FILE, KEY, NON_KEY, Description
 
-OPSET = 19
-"""ONNX opset; the warp needs GridSample, which exists since 16."""
+OPSET = 19  # the warp needs GridSample, which exists since 16
 
 
 class ExportError(RuntimeError):
@@ -45,7 +44,19 @@ def export_onnx(
     Returns:
         The content of ``video_detector.json``.
     """
-    _check(model)
+    if model.spatial.prediction != 'pred_instances':
+        raise ExportError(
+            f'this model predicts {model.spatial.prediction}; only detectors are exported'
+        )
+    if model.temporal is None:
+        raise ExportError(
+            'the model has no temporal module, so there is no graph for non-key frames; give a config of stage two'
+        )
+    if not model.temporal.state_dict():
+        network = type(getattr(model.temporal, 'flow_network', model.temporal)).__name__
+        raise ExportError(
+            f'the temporal module has no weights ({network}): its flow is computed outside of PyTorch'
+        )
     model.eval()
     device = next(model.parameters()).device
     # A random example frame has no regularities that tracing could exploit.
@@ -80,27 +91,6 @@ def export_onnx(
     _write(non_key_graph, inputs, list(non_key), folder / NON_KEY)
     description.write(folder)
     return description
-
-
-def _check(model: VideoDetector) -> None:
-    if model.spatial.prediction != 'pred_instances':
-        raise ExportError(
-            f'this model predicts {model.spatial.prediction}; only detectors are exported'
-        )
-    if model.temporal is None:
-        raise ExportError(
-            'the model has no temporal module, so there is no graph for non-key frames; give a config of stage two'
-        )
-    kinds = {parameter.dtype for parameter in model.parameters()}
-    if kinds != {torch.float32}:
-        raise ExportError(
-            f'the weights are {", ".join(map(str, kinds))}; export float32, and choose the precision in the runtime'
-        )
-    if not model.temporal.state_dict():
-        network = type(getattr(model.temporal, 'flow_network', model.temporal)).__name__
-        raise ExportError(
-            f'the temporal module has no weights ({network}): its flow is computed outside of PyTorch'
-        )
 
 
 def _write(graph: Graph, inputs: dict[str, Tensor], outputs: list[str], path: Path) -> None:

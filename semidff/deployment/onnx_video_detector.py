@@ -16,7 +16,6 @@ from semidff.models.spatial.head_family import levels, numbered
 from semidff.utils.atomic_write import write_json
 
 KEY, NON_KEY, FILE = 'key.onnx', 'non_key.onnx', 'video_detector.json'
-FORMAT = 2
 
 Shapes = dict[str, list[int]]
 
@@ -25,44 +24,27 @@ Shapes = dict[str, list[int]]
 class Description:
     """Inputs and outputs of the graphs, in the graphs' order, and the preprocessing of frames.
 
-    Attributes:
-        shape: Height and width of the network's input, padding included.
-        normalization: ``channels`` (``rgb`` or ``bgr``), ``mean`` and ``std`` per channel of frames in 0 to 255,
-            ``pad_value`` (after normalization, on the right and at the bottom).
-        strides: Strides of the feature levels.
-        classes: Class names; empty if unknown.
-        key_inputs: Shapes of the inputs of ``key.onnx``, by name.
-        key_outputs: Shapes of its outputs.
-        non_key_inputs: Shapes of the inputs of ``non_key.onnx``; its ``key_features_i`` are ``features_i`` of
-            ``key.onnx``.
-        non_key_outputs: Shapes of its outputs.
-        raw: Name in the graphs of each output that the detector's post-processing reads, by the detector's name.
-        format: Version of this file; 1 had other names for non-key frames and the normalization.
+    The normalization has ``channels`` (``rgb`` or ``bgr``), ``mean`` and ``std`` per channel of frames in 0 to 255, and
+    ``pad_value`` (after normalization, on the right and at the bottom).
     """
 
-    shape: list[int]
+    shape: list[int]  # height and width of the network's input, padding included
     normalization: dict
-    strides: list[int]
-    classes: list[str]
+    strides: list[int]  # of the feature levels
+    classes: list[str]  # empty if unknown
     key_inputs: Shapes
     key_outputs: Shapes
-    non_key_inputs: Shapes
+    non_key_inputs: Shapes  # key_features_i is features_i of key.onnx
     non_key_outputs: Shapes
-    raw: dict[str, str]
-    format: int = FORMAT
+    raw: dict[str, str]  # graphs' names of what the post-processing reads, by the detector's names
+    format: int = 2  # of this file
 
     def write(self, folder: str | Path) -> None:
         write_json(asdict(self), Path(folder) / FILE, indent=2)
 
     @classmethod
     def read(cls, folder: str | Path) -> 'Description':
-        path = Path(folder) / FILE
-        content = json.loads(path.read_text(encoding='utf-8'))
-        if content.get('format') != FORMAT:
-            raise ValueError(
-                f'{path}: is of another version of this package; export the model again'
-            )
-        return cls(**content)
+        return cls(**json.loads((Path(folder) / FILE).read_text(encoding='utf-8')))
 
 
 class OnnxGraph:
@@ -72,15 +54,11 @@ class OnnxGraph:
         path: The file.
         shapes: Shapes of its inputs, by name.
         providers: onnxruntime's execution providers, in order of preference.
-        threads: Number of CPU threads; by default that of PyTorch.
+        threads: Number of CPU threads; None: that of PyTorch.
     """
 
     def __init__(
-        self,
-        path: Path,
-        shapes: Shapes,
-        providers: Sequence[str] = ('CPUExecutionProvider',),
-        threads: int | None = None,
+        self, path: Path, shapes: Shapes, providers: Sequence[str], threads: int | None
     ) -> None:
         import onnxruntime  # of the extra ``onnx``
 
@@ -171,19 +149,16 @@ class OnnxVideoDetector(VideoDetector):
     def run_non_key(
         self, key_image: Tensor, frames: Tensor, key_features: Sequence[Tensor]
     ) -> dict[str, Tensor]:
-        """Return all outputs of the non-key graph for frames (N, 3, H, W), by name."""
+        """Return all outputs of the non-key graph for frames (N, 3, H, W)."""
         features = numbered('key_features', key_features)
         return self.non_key_graph(key_image=key_image, frame=frames, **features)
 
     def flow_field(self, *_: object) -> NoReturn:
-        """Raise NotImplementedError: the graphs do not return the flow."""
         raise NotImplementedError(
-            'exported graphs do not return the feature flow: choose a key-frame schedule that does not need it and '
-            'render without it, or use the PyTorch model'
+            'exported graphs do not return the feature flow, which this schedule or panel needs: use the PyTorch model'
         )
 
     def with_temporal(self, temporal: object) -> NoReturn:
-        """Raise NotImplementedError: the temporal module is part of a graph."""
         raise NotImplementedError(
             'the temporal module of an exported video detector cannot be replaced; the methods sff-fast and sff-slow '
             'need the PyTorch model'

@@ -26,21 +26,15 @@ from semidff.utils.tables import text_table
 from .graphs import KeyGraph, NonKeyGraph
 from .onnx_video_detector import KEY, NON_KEY, OnnxVideoDetector
 
-TOLERANCE = 1e-3
-"""Bound of :attr:`Difference.relative`."""
-
-SAME_BOX, SAME_SCORE = 0.99, 1e-3
-"""Smallest overlap and largest difference of scores of detections that are counterparts."""
+TOLERANCE = 1e-3  # of relative differences
+SAME_BOX, SAME_SCORE = 0.99, 1e-3  # least overlap and largest difference of scores of counterparts
 
 
 class Difference(NamedTuple):
-    """Difference of two tensors.
+    """Largest absolute value of a tensor, and largest differences of another one from it.
 
-    Attributes:
-        largest: Largest absolute value of the reference.
-        absolute: Largest absolute difference.
-        relative: Largest difference of an element relative to its size, to 1 for smaller elements, or to ``largest``
-            if all are smaller than 1.
+    The relative difference is that of an element relative to its size, to 1 for smaller elements, or to ``largest`` if
+    all are smaller than 1.
     """
 
     largest: float = 0.0
@@ -59,21 +53,12 @@ class Difference(NamedTuple):
 
 
 class ParityReport(NamedTuple):
-    """Result of :func:`verify`.
+    """Result of :func:`verify`. Counterparts have the same class, overlap by at least 0.99, and scores within 1e-3."""
 
-    Attributes:
-        maps: Differences before NMS, by graph and output, the largest of all frames.
-        detections: Number of detections in PyTorch in all frames.
-        lost: Number of these without a counterpart (same class, overlap of at least 0.99, scores within 1e-3) in
-            onnxruntime.
-        added: Number of detections in onnxruntime without a counterpart in PyTorch.
-        frames: Number of frames.
-    """
-
-    maps: dict[str, Difference]
-    detections: int
-    lost: int
-    added: int
+    maps: dict[str, Difference]  # before NMS, by graph and output, the largest of all frames
+    detections: int  # by PyTorch, in all frames
+    lost: int  # of these without a counterpart by onnxruntime
+    added: int  # detections by onnxruntime without a counterpart by PyTorch
     frames: int
 
     @property
@@ -97,9 +82,7 @@ class ParityReport(NamedTuple):
 def verify(
     model: VideoDetector, exported: OnnxVideoDetector, batches: Sequence[dict]
 ) -> ParityReport:
-    """Compare on a key frame and the frames that follow it.
-
-    Each graph runs on the outputs of the graph before it, as in use.
+    """Compare on a key frame and the frames that follow it; each graph runs on the outputs of the graph before it.
 
     Args:
         model: The model in PyTorch.
@@ -157,7 +140,6 @@ def sample_batches(
     """Make collated test batches of one frame each for :class:`~semidff.inference.VideoEngine`.
 
     Args:
-        cfg: A config with a test pipeline.
         count: Largest number of frames.
         shape: Height and width of the frames after the pipeline; by default that of the video's frames, or without a
             video the scale of the pipeline's Resize.
