@@ -1,16 +1,15 @@
 """Detection in all videos of a folder, by any number of processes that may be killed at any time.
 
-A process works on a video while it holds the lock of its record. The record is written when the results are complete; a
-video without one is free for the next process, of this run or of a later one.
+What became of a video is written to its record when its results are complete. A process works on a video while it holds
+the lock of the record; a video without one is free for the next process, of this run or of a later one.
 """
 
 import json
-import os
 import shutil
 import time
 import warnings
 from collections.abc import Callable
-from hashlib import sha256
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -52,22 +51,23 @@ class Archive:
         overwrite: bool = True,
     ) -> None:
         self.folder, self.out, self.draw = Path(folder), Path(out), draw
-        files = {k: [v, *file_state(v)] for k, v in settings.items() if os.path.isfile(str(v))}
+        files = {k: [v, *file_state(v)] for k, v in settings.items() if Path(str(v)).is_file()}
         self.settings = json.loads(json.dumps(dict(settings, **files, draw=draw)))
         self.videos, self._records = find_videos(folder, self.out), self.out / '.records'
         if self.out.is_dir() and any(self.out.iterdir()) and not self._records.is_dir():
             raise FileError(f'{out}: is a folder with other files; give a new one')
         self._records.mkdir(parents=True, exist_ok=True)
-        for video, record in [(video, self._record(video)) for video in self.videos]:
-            if overwrite and record and record['error']:
-                self._file(video).unlink(missing_ok=True)
-            elif not overwrite and record and record['settings'] != self.settings:
-                other = record['settings']
-                changed = [k for k in self.settings if self.settings[k] != other.get(k)]
+        with FileLock(self._records / '.settings.lock'):
+            known = _read(file := self._records / '.settings.json') or self.settings
+            changed = [name for name in self.settings if self.settings[name] != known.get(name)]
+            if changed and not overwrite:
                 raise FileError(
-                    f'{out}: holds results of other settings ({", ".join(changed)}; {record["video"]}); give another '
-                    '--out, or --overwrite'
+                    f'{out}: holds results of other settings ({", ".join(changed)}); give another --out, or --overwrite'
                 )
+            for record in self._records.rglob('*.json') if overwrite else ():
+                if changed or (_read(record) or {}).get('error'):
+                    record.unlink()
+            write_json(self.settings, file)
 
     def run(
         self,
@@ -93,30 +93,29 @@ class Archive:
         )
         # the others' videos last, when they are complete or abandoned
         for seconds in (0, -1):
-            for video in [video for video in self.videos if not self._finished(video)]:
-                file = self._file(video)
-                try:
-                    with FileLock(file.with_suffix('.lock'), timeout=seconds):
-                        if not self._finished(video):
-                            record = self._detect(inferencer, video, options)
-                            write_json(record, file, indent=1)
-                            result = record['error'] or f'{record["frames"]} frames'
-                            progress(f'{record["video"]}: {result}')
-                except Timeout:
-                    continue
+            for video in [video for video in self.videos if not self._record(video)]:
+                record = self._file(video)
+                record.parent.mkdir(parents=True, exist_ok=True)
+                with suppress(Timeout), FileLock(record.with_suffix('.lock'), timeout=seconds):
+                    if not self._record(video):
+                        found = self._detect(inferencer, video, options)
+                        write_json(found, record)
+                        result = found['error'] or f'{found["frames"]} frames'
+                        progress(f'{_text(video)}: {result}')
         return self.summary()
 
     def summary(self) -> dict[str, Any]:
         """Count videos and frames and list what failed; write both to the output folder."""
         changed = dict(error='changed while it was processed', warnings=[])
-        records = {_text(video): self._finished(video) or changed for video in self.videos}
+        records = {_text(video): self._record(video) or changed for video in self.videos}
+        counts = {
+            key: sum(record.get(key, 0) for record in records.values())
+            for key in ('frames', 'key_frames', 'seconds')
+        }
         content = dict(
             videos=len(records),
             done=sum(not record['error'] for record in records.values()),
-            **{
-                key: sum(record.get(key, 0) for record in records.values())
-                for key in ('frames', 'key_frames', 'seconds')
-            },
+            **counts,
             failed={name: record['error'] for name, record in records.items() if record['error']},
             damaged={n: record['warnings'] for n, record in records.items() if record['warnings']},
             settings=self.settings,
@@ -128,59 +127,58 @@ class Archive:
 
     def _detect(self, inferencer: VideoInferencer, video: Path, options: dict) -> dict[str, Any]:
         """Detect in one video and return its record."""
-        path, (detections, labels, boxes) = str(self.folder / video), self._results(video)
+        path, place = str(self.folder / video), self.out / video
+        detections, labels, boxes = (
+            place.with_name(f'{video.name}.{kind}') for kind in ('json', 'labels', 'boxes.mp4')
+        )
         segments = inferencer.engine.model.spatial.prediction == 'pred_sem_seg'
         outputs = dict(out_labels=labels) if segments else dict(out_json=detections)
+        outputs |= dict(out_video=boxes) if self.draw else {}
         frames, keys, error, start = 0, 0, None, time.perf_counter()
         before = file_state(path)  # a file that grows meanwhile is not complete
-        self._remove(video)  # results of other settings
+        _remove(detections, labels, boxes)  # results of other settings
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter('always', VideoWarning)
             try:
-                drawn = boxes if self.draw else None
-                for sample in inferencer(path, out_video=drawn, **outputs, **options):
+                for sample in inferencer(path, **outputs, **options):
                     frames, keys = frames + 1, keys + bool(sample.is_key_frame)
             except (VideoError, ValueError, cv2.error) as reason:
                 error = _text(reason).replace(f'{path}: ', '') or type(reason).__name__
                 frames = keys = 0
-                self._remove(video)
-        noted = [_text(one.message) for one in caught if issubclass(one.category, VideoWarning)]
+                _remove(*outputs.values())
         return dict(
-            video=_text(video), file=before, settings=self.settings, error=error, frames=frames,
-            key_frames=keys, warnings=noted, seconds=round(time.perf_counter() - start, 3),
-        )  # fmt: skip
+            file=before,
+            results=[] if error else [str(one.relative_to(self.out)) for one in outputs.values()],
+            error=error,
+            frames=frames,
+            key_frames=keys,
+            warnings=[_text(w.message) for w in caught if issubclass(w.category, VideoWarning)],
+            seconds=round(time.perf_counter() - start, 3),
+        )
 
     def _file(self, video: Path) -> Path:
-        return self._records / f'{sha256(os.fsencode(video)).hexdigest()[:32]}.json'
+        return self._records / f'{_text(video)}.json'
 
     def _record(self, video: Path) -> dict[str, Any] | None:
-        """Return the record of a video that has not changed since, None without one or without its results."""
-        try:
-            record = json.loads(self._file(video).read_bytes())
-        except (FileNotFoundError, ValueError):
-            return None
+        """Return the record of a video, None if it has changed since or its results are gone."""
+        record = _read(self._file(video))
         if not record or record['file'] != file_state(self.folder / video):
             return None
-        detections, labels, boxes = map(os.path.exists, self._results(video))
-        complete = (detections or labels) and (boxes or not record['settings']['draw'])
-        return record if record['error'] or complete else None
+        return record if all((self.out / name).exists() for name in record['results']) else None
 
-    def _finished(self, video: Path) -> dict[str, Any] | None:
-        """Return the record of a video with results of these settings."""
-        record = self._record(video)
-        return record if record and record['settings'] == self.settings else None
 
-    def _results(self, video: Path) -> list[Path]:
-        """Return where the results of a video are: detections, label maps and the annotated video."""
-        kinds = ('json', 'labels', 'boxes.mp4')
-        return [(self.out / video).with_name(f'{video.name}.{kind}') for kind in kinds]
+def _read(file: Path) -> dict[str, Any] | None:
+    with suppress(FileNotFoundError, ValueError):
+        return json.loads(file.read_bytes())
+    return None
 
-    def _remove(self, video: Path) -> None:
-        for result in self._results(video):
-            if result.is_dir():
-                shutil.rmtree(result)
-            else:
-                result.unlink(missing_ok=True)
+
+def _remove(*results: Path) -> None:
+    for result in results:
+        if result.is_dir():
+            shutil.rmtree(result)
+        else:
+            result.unlink(missing_ok=True)
 
 
 def _text(value: object) -> str:

@@ -35,11 +35,6 @@ def detect_together(
         Results as of :class:`VideoInferencer`; those of a video are in order, and ``video_id`` is its index in
         ``inputs``.
 
-    Raises:
-        VideoError: A video cannot be opened or has no frame; with ``strict``, is damaged.
-        TypeError: One of the inputs is not a video.
-        ValueError: ``max_frames`` or ``fps`` is impossible.
-
     Example:
         >>> for sample in detect_together(inferencer, ['north.mp4', 'south.mp4']):
         ...     sample.video_name, sample.pred_instances

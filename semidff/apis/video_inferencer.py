@@ -31,26 +31,15 @@ from semidff.visualization.frames import check_panels, render_frame
 
 
 class AdaptedFolder(NamedTuple):
-    """What is used of a folder of :func:`~semidff.apis.adapt`.
-
-    Attributes:
-        config: The config file.
-        weights: The checkpoint of the video detector.
-        detector: That of the image detector, for methods that do not run the temporal module: training changes the
-            task network.
-        method: The recommended method.
-        key_interval: The recommended key-frame interval.
-        schedule: Config of the recommended schedule; None: fixed intervals.
-        scale: Recommended input size relative to that of the config.
-    """
+    """What is used of a folder of :func:`~semidff.apis.adapt`: files, and the recommended operating point."""
 
     config: str
     weights: str
-    detector: str
+    detector: str  # weights for methods without temporal module: training changes the task network
     method: str
     key_interval: int
-    schedule: dict | None
-    scale: float
+    schedule: dict | None  # None: fixed intervals
+    scale: float  # input size relative to that of the config
 
     @classmethod
     def read(cls, folder: Path) -> 'AdaptedFolder':
@@ -94,28 +83,22 @@ class VideoInferencer:
         scope: Registry scope.
         classes: Class names; default: those of the checkpoint or config.
         show_progress: Whether to display frames, frames per second and time left.
-        panels: Panels beside the frames of annotated videos: ``flow``, feature flow, and ``scale``, scale
-            field. Results then have ``feature_flow`` (2, h, w) in cells and ``scale_field`` (1, h, w), the
-            mean over channels.
-        precision: ``fp32``, ``bf16`` or ``fp16``, see :class:`~semidff.inference.Acceleration`; default: that
-            of the config's ``test_cfg.fp16`` (which means bf16 on CPUs, as in ``tools/test.py``).
+        panels: Panels beside the frames of annotated videos: ``flow``, feature flow, and ``scale``, scale field.
+            Results then have ``feature_flow`` (2, h, w) in cells and ``scale_field`` (1, h, w), the mean over channels.
+        precision: ``fp32``, ``bf16`` or ``fp16``, see :class:`~semidff.inference.Acceleration`; default: that of the
+            config's ``test_cfg.fp16`` (which means bf16 on CPUs, as in ``tools/test.py``).
         channels_last: Memory layout of convolutions; default: whether the config has ``ChannelsLastHook``.
         compile: Whether to compile the networks.
-        read_ahead: Number of frames that are decoded and preprocessed ahead in the background. Default: 4
-            for files, folders and lists, 0 for cameras and iterators.
-        schedule: Key-frame schedule or its config, instead of one key frame every ``key_interval`` frames,
-            see :func:`~semidff.inference.schedule_config`.
+        read_ahead: Number of frames that are decoded and preprocessed ahead in the background. Default: 4 for files,
+            folders and lists, 0 for cameras and iterators.
+        schedule: Key-frame schedule or its config, instead of one key frame every ``key_interval`` frames, see
+            :func:`~semidff.inference.schedule_config`.
         trust: Whether to load a checkpoint that can run code.
         smooth_scores: Number of frames over which scores are averaged, see :class:`~semidff.inference.VideoEngine`.
 
     Attributes:
         model: The video detector.
         engine: Its engine, which keeps no times, since streams may be endless.
-
-    Raises:
-        ConfigError: There is no such config.
-        CheckpointError: The checkpoint does not fit, or has no config and none is given.
-        MethodError: The method is unknown or not supported by the model, or a panel has nothing to show.
 
     Example:
         >>> inferencer = VideoInferencer('config.py', 'last.pth', key_interval=10)
@@ -179,15 +162,14 @@ class VideoInferencer:
         """Detect objects in videos, or segment them.
 
         Args:
-            inputs: The path of a video file or of a folder of frames, a camera index, an address
-                (``rtsp://...``), a list or an iterator of arrays (H, W, 3) uint8 BGR; or a list or tuple of
-                such videos, which are processed one after the other.
-            out_video: Annotated mp4, without sound, with the number of frames and the mean frame rate of the
-                input. For several videos a folder.
+            inputs: The path of a video file or of a folder of frames, a camera index, an address (``rtsp://...``), a
+                list or an iterator of arrays (H, W, 3) uint8 BGR; or a list or tuple of such videos, which are
+                processed one after the other.
+            out_video: Annotated mp4, without sound, with the number of frames and the mean frame rate of the input.
+                For several videos a folder.
             out_json: All detections as COCO-VID json.
             out_txt: All detections in the ILSVRC format, frames counted from 1.
-            pred_score_thr: Detections with lower scores are not drawn; the other outputs and the results have
-                all.
+            pred_score_thr: Detections with lower scores are not drawn; the other outputs and the results have all.
             fps: Frame rate of the mp4, and of videos whose rate is unknown (default: 25).
             max_frames: Maximum number of frames per video.
             strict: Whether unreadable frames are an error, not a warning.
@@ -199,9 +181,6 @@ class VideoInferencer:
             ``img_path`` (of frames that are files) and ``ori_shape``. Outputs get their names when the iterator
             ends or is closed; on an error they are removed. A change of the frame size begins with a key frame.
 
-        Raises:
-            VideoError: A video cannot be opened or has no frame; with ``strict``, is damaged.
-            ValueError: An argument is invalid.
         """
         check_limits(fps, max_frames, pred_score_thr)
         sources = sources_of(inputs, fps, strict)
@@ -218,6 +197,8 @@ class VideoInferencer:
             out_labels,
             fps,
         )
+        first = sources[0].open()  # an input that cannot be read is refused at once
+        sources[0] = sources[0]._replace(open=lambda: first)
         return self._run(sources, outputs, max_frames)
 
     def _run(
@@ -291,9 +272,5 @@ def _config(model: str | Path | Config | dict | None) -> Config | ConfigDict:
     """Read a config; an empty one stands for that of the checkpoint."""
     if not isinstance(model, str | Path):
         return copy.deepcopy(model if isinstance(model, Config) else ConfigDict(model or {}))
-    if not Path(file := installed_file(model)).is_file():
-        return read_detector(str(model), warn=False)
-    config = read_config(file)
-    if 'model' not in config:
-        raise ConfigError(f"{model}: has no model; give a detector's config")
-    return config
+    is_file = Path(installed_file(model)).is_file()
+    return read_config(model) if is_file else read_detector(str(model), warn=False)

@@ -170,7 +170,7 @@ def check_limits(fps: float | None, max_frames: int | None, pred_score_thr: floa
 
 
 def sources_of(inputs: Any, fps: float | None = None, strict: bool = False) -> list[Source]:
-    """Return the videos of an input. Paths are opened once to check them.
+    """Return the videos of an input; paths must exist, and are not opened yet.
 
     Args:
         inputs: A path, a camera index, an address, an iterable of arrays (one video), or a list or tuple of
@@ -179,7 +179,7 @@ def sources_of(inputs: Any, fps: float | None = None, strict: bool = False) -> l
         strict: Whether unreadable frames are an error, not a warning.
 
     Raises:
-        VideoError: A path cannot be opened.
+        VideoError: A path does not exist.
         TypeError: The input is not a video.
     """
     # A list of frames, even an empty one, is one video.
@@ -226,10 +226,10 @@ def _source(given: Any, fps: float, strict: bool, number: int) -> Source:
     if isinstance(given, int) or '://' in str(given)[:16]:
         return Source(lambda: open_stream(given, fps, strict))
     if isinstance(given, str | os.PathLike):
-        open_stream(given, fps, strict).close()
-        return Source(
-            lambda: open_stream(Path(given), fps, strict), os.fspath(given), depth=READ_AHEAD
-        )
+        path = os.fspath(given)
+        if not os.path.exists(path):
+            raise VideoError(path, 'no such file')
+        return Source(lambda: open_stream(path, fps, strict), path, depth=READ_AHEAD)
     if not isinstance(given, Iterable) or _is_frame(given):
         raise TypeError(f'a single {type(given).__name__} is no video; {_WANTED}')
     name = f'frames{number}' if number else 'frames'
