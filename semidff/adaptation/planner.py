@@ -230,7 +230,7 @@ def _choose_networks(
                 one.key, one.non_key = own_times.key, own_times.non_key
                 one.speedup = own_times.bound(plan.key_interval, plan.overhead)
                 one.fps = 1000 * one.speedup / (plan.overhead + one.key)
-        chosen = _best(plan.candidates, splits, fps)
+        chosen = best_candidate(plan.candidates, splits, fps)
         if not fps or (chosen.fps >= fps and chosen.speedup >= LEAST_SPEEDUP):
             break
     plan.split, plan.width, plan.downsampling = chosen.choice
@@ -238,7 +238,9 @@ def _choose_networks(
     return _describe(plan, own, device)
 
 
-def _best(candidates: Sequence[Candidate], splits: Sequence[str], fps: float | None) -> Candidate:
+def best_candidate(
+    candidates: Sequence[Candidate], splits: Sequence[str], fps: float | None
+) -> Candidate:
     """Return the first candidate, in order of accuracy, that is fast enough; the fastest if none is.
 
     Frames at a quarter of their size are chosen where, at the same split point and key-frame interval, larger ones do

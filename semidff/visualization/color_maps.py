@@ -10,7 +10,6 @@ import matplotlib
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.utils import flow_to_image
 
 SCALE_COLORS = 'coolwarm'
 FEATURE_COLORS = 'viridis'
@@ -27,6 +26,8 @@ def flow_colors(flow: Tensor, longest: float | None = None) -> np.ndarray:
     Returns:
         (h, w, 3) uint8, RGB; white is no motion.
     """
+    from torchvision.utils import flow_to_image  # imports for half a second
+
     flow = flow.detach().float().cpu()
     lengths = flow.norm(dim=0)
     longest = float(lengths.max()) if longest is None else longest

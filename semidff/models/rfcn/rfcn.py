@@ -13,9 +13,14 @@ from mmdet.registry import MODELS
 from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
-from torchvision import ops
 
-MODELS.register_module(name='PSRoIAlign', module=ops.PSRoIAlign, force=False)
+
+@MODELS.register_module(name='PSRoIAlign')
+def ps_roi_align(**settings: float) -> nn.Module:
+    """Return torchvision's ``PSRoIAlign``. Only R-FCN needs torchvision, whose import takes half a second."""
+    from torchvision import ops
+
+    return ops.PSRoIAlign(**settings)
 
 
 class ScoreMaps(NamedTuple):
@@ -251,7 +256,7 @@ class RFCNBBoxHead(BBoxHead):
 
 
 @MODELS.register_module()
-class PSRoIPool(ops.PSRoIPool):
+class PSRoIPool(nn.Module):
     """torchvision's position-sensitive RoI pooling, including the last row and the last column of the maps.
 
     torchvision's forward pass omits them (it clips bins at ``height - 1`` and ``width - 1``), its backward pass does
@@ -264,6 +269,11 @@ class PSRoIPool(ops.PSRoIPool):
         spatial_scale: Cells per pixel, 1 / stride.
     """
 
+    def __init__(self, output_size: int, spatial_scale: float) -> None:
+        super().__init__()
+        self.output_size = output_size
+        self.spatial_scale = spatial_scale
+
     def forward(self, maps: Tensor, rois: Tensor) -> Tensor:
         """Pool score maps.
 
@@ -274,11 +284,14 @@ class PSRoIPool(ops.PSRoIPool):
         Returns:
             Tensor of shape (R, C, k, k).
         """
-        return super().forward(F.pad(maps, (0, 1, 0, 1)), rois)
+        from torchvision import ops
+
+        padded = F.pad(maps, (0, 1, 0, 1))
+        return ops.ps_roi_pool(padded, rois, self.output_size, self.spatial_scale)
 
 
 @MODELS.register_module()
-class ExactPSRoIPool(nn.Module):
+class ExactPSRoIPool(PSRoIPool):
     """The pooling of the original R-FCN and DFF: the average over the cells that a bin touches.
 
     Boxes are rounded to whole *pixels*, where :class:`PSRoIPool` rounds them to whole *cells* of 16 pixels; their far
@@ -287,13 +300,10 @@ class ExactPSRoIPool(nn.Module):
     are those of :class:`PSRoIPool`.
     """
 
-    def __init__(self, output_size: int, spatial_scale: float) -> None:
-        super().__init__()
-        self.output_size = output_size
-        self.spatial_scale = spatial_scale
-
     def forward(self, maps: Tensor, rois: Tensor) -> Tensor:
         """Pool score maps; arguments and result as of :meth:`PSRoIPool.forward`."""
+        from torchvision import ops
+
         k = self.output_size
         height, width = maps.shape[-2:]
         top, bottom = self._bins(rois[:, 2], rois[:, 4], height)
