@@ -4,7 +4,7 @@ import pytest
 
 from semidff.adaptation.config import detector_config, model_config
 from semidff.adaptation.plan import Candidate, Plan
-from semidff.adaptation.planner import _best
+from semidff.adaptation.planner import best_candidate
 
 SPLITS = 'TowerSplit', 'OutputSplit'
 
@@ -32,13 +32,13 @@ def candidates(**frame_rates):
 )
 def test_most_accurate_candidate_that_is_fast_enough(towers, fps, chosen):
     found = candidates(TowerSplit=towers, OutputSplit=(98, 110))
-    assert _best(found, SPLITS, fps).parts == chosen
+    assert best_candidate(found, SPLITS, fps).choice == chosen
 
 
 def test_split_points_that_are_impossible_are_not_chosen():
     refused = [Candidate('TowerSplit', 1 / 8, refused='no towers')]
     found = refused + candidates(OutputSplit=(40, 50))
-    assert _best(found, SPLITS, None).parts == ('OutputSplit', 1 / 8, 2)
+    assert best_candidate(found, SPLITS, None).choice == ('OutputSplit', 1 / 8, 2)
 
 
 @pytest.mark.parametrize(

@@ -194,13 +194,6 @@ def test_files_and_lists_are_read_ahead_and_iterators_are_not(project, inference
         assert reading() == 0
 
 
-def test_interleaved_streams_give_the_same_as_each_alone(inferencer):
-    alone = list(inferencer(arrays(0))), list(inferencer(arrays(1)))
-    together = list(zip(inferencer(arrays(0)), inferencer(arrays(1)), strict=True))
-    assert all_same(alone[0], [pair[0] for pair in together])
-    assert all_same(alone[1], [pair[1] for pair in together])
-
-
 def test_one_inferencer_in_several_threads(project):
     """Each thread has its own iterator; they take turns with the detector."""
     shared = make(project, 'centered')
@@ -291,21 +284,6 @@ def test_the_json_is_a_data_set(project, tmp_path, inferencer):
     assert next(boxes, None) is None
 
 
-def test_several_videos_are_drawn_into_a_folder(project, tmp_path, inferencer):
-    (tmp_path / 'other').mkdir()
-    os.symlink(project / 'v1', tmp_path / 'other' / 'v0')
-    list(inferencer([project / 'v0', tmp_path / 'other' / 'v0'], out_video=tmp_path / 'out'))
-    lengths = {p.name: len(list(open_stream(p))) for p in (tmp_path / 'out').iterdir()}
-    assert lengths == {'v0.mp4': 9, 'v0_1.mp4': 6}
-
-
-def test_odd_sides_are_padded_by_one(tmp_path, inferencer):
-    odd = [image[:47, :63] for image in arrays(0, 3)]
-    samples = list(inferencer(odd, out_video=tmp_path / 'out.mp4'))
-    assert samples[0].ori_shape == (47, 63)
-    assert [one.image.shape for one in open_stream(tmp_path / 'out.mp4')] == [(48, 64, 3)] * 3
-
-
 def test_an_error_comes_at_its_frame_and_leaves_no_files(project, tmp_path):
     def broken():
         yield from arrays(0, 3)
@@ -366,17 +344,14 @@ def test_inputs_that_are_not_videos_are_refused_at_once(
 def test_invalid_arguments(tmp_path, inferencer):
     source = write_video(tmp_path / 'street.mp4', 3)
     for options, message in (
-        (dict(out_video=source), 'would overwrite the input'),
-        (dict(out_video=tmp_path), 'is the folder of an input'),
-        (dict(out_video='out.avi'), 'ends in .mp4'),
         (dict(max_frames=0), 'max_frames is 0'),
         (dict(fps=0), 'fps is 0'),
         (dict(pred_score_thr=30), 'pred_score_thr is 30; it must be from 0 to 1'),
     ):
         with pytest.raises(ValueError, match=message):
             inferencer(source, **options)
-    with pytest.raises(ValueError, match='for several videos a folder'):
-        inferencer([source, source], out_video='out.mp4')
+    with pytest.raises(ValueError, match='would overwrite the input'):
+        inferencer(source, out_video=source)
     with pytest.raises(VideoError, match='no frames'):
         list(inferencer([]))
 
