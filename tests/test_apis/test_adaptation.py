@@ -315,7 +315,7 @@ def test_an_interrupted_training_continues_with_the_same_result(project, adapted
 def test_a_folder_without_a_finished_validation_recommends_nothing(adapted, tmp_path):
     out = shutil.copytree(adapted, tmp_path / 'out')
     config = Config.fromfile(out / 'config.py')
-    del config.recommended
+    config.pop('recommended')
     config.dump(out / 'config.py')
     with pytest.warns(UserWarning, match='recommends no operating point'):
         VideoInferencer(out, device='cpu')
