@@ -26,7 +26,7 @@ from semidff.inference.schedule_fit import FitError, fit_adaptive
 from semidff.utils.atomic_write import atomic_path, write_json
 from semidff.utils.checkpoint import TRAINING_ONLY, CheckpointError, read_checkpoint
 from semidff.utils.error_messages import ConfigError, FileError
-from semidff.utils.file_names import file_state
+from semidff.utils.files import file_state
 from semidff.utils.model_building import read_config
 from semidff.utils.run_folder import occupy
 
