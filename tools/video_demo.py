@@ -78,7 +78,6 @@ def main(args: argparse.Namespace) -> None:
     import torch
 
     from semidff.apis import VideoInferencer
-    from semidff.apis.archive import summary_text
     from semidff.datasets.video_folders import is_archive
     from semidff.datasets.video_readers import VideoError
     from semidff.inference import schedule_config
@@ -119,9 +118,12 @@ def main(args: argparse.Namespace) -> None:
     options = dict(pred_score_thr=args.score_thr, fps=args.fps)
     options |= dict(max_frames=args.max_frames, strict=args.strict)
     summary = archive.run(inferencer, lambda text: print(text, flush=True), **options)
-    print(summary_text(summary))
+    print(
+        f'{summary["done"]} of {summary["videos"]} videos, {summary["frames"]} frames, {summary["key_frames"]} key '
+        f'frames, {summary["seconds"]:.0f} s in all processes, {len(summary["damaged"])} videos damaged'
+    )
     if failures := len(summary['failed']):
-        raise VideoError(args.input, f'{failures} videos failed: {args.out}/summary.txt')
+        raise VideoError(args.input, f'{failures} videos failed: {args.out}/summary.json')
 
 
 def open_archive(args: argparse.Namespace):

@@ -82,8 +82,11 @@ class Plan:
     @classmethod
     def load(cls, path: Path) -> 'Plan':
         """Read a plan."""
-        content = json.loads(path.read_text())
-        return cls(**dict(content, candidates=[Candidate(**c) for c in content['candidates']]))
+        try:
+            content = json.loads(path.read_text())
+            return cls(**dict(content, candidates=[Candidate(**c) for c in content['candidates']]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise PlanError(f'{path}: is no plan of this version ({error})') from error
 
     def save(self, path: Path) -> None:
         """Write the plan atomically."""

@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 from semidff.datasets.video_folders import find_videos
 from semidff.datasets.video_readers import VideoError, VideoWarning
 from semidff.datasets.video_readers.sources import check_limits
-from semidff.utils.atomic_write import atomic_write, write_json
+from semidff.utils.atomic_write import write_json
 from semidff.utils.error_messages import FileError
 from semidff.utils.files import file_state
 
@@ -86,7 +86,7 @@ class Archive:
             **options: Arguments of the inferencer's call.
 
         Returns:
-            The summary, which is in ``summary.json`` and ``summary.txt``, too.
+            The summary, which is in ``summary.json``, too.
         """
         check_limits(
             options.get('fps'), options.get('max_frames'), options.get('pred_score_thr', 0)
@@ -105,7 +105,7 @@ class Archive:
         return self.summary()
 
     def summary(self) -> dict[str, Any]:
-        """Count videos and frames and list what failed; write both to the output folder."""
+        """Count videos and frames, list what failed or is damaged, and write it to ``summary.json``."""
         changed = dict(error='changed while it was processed', warnings=[])
         records = {_text(video): self._record(video) or changed for video in self.videos}
         counts = {
@@ -121,8 +121,6 @@ class Archive:
             settings=self.settings,
         )
         write_json(content, self.out / 'summary.json', indent=1)
-        with atomic_write(self.out / 'summary.txt') as file:
-            file.write(summary_text(content) + '\n')
         return content
 
     def _detect(self, inferencer: VideoInferencer, video: Path, options: dict) -> dict[str, Any]:
@@ -184,14 +182,3 @@ def _remove(*results: Path) -> None:
 def _text(value: object) -> str:
     """Return a value as text that can be written; bytes of names that are not UTF-8 become escape sequences."""
     return str(value).encode(errors='backslashreplace').decode()
-
-
-def summary_text(content: dict[str, Any]) -> str:
-    """Return the summary of an archive as text: what was detected, and what failed and why."""
-    lines = [
-        f'{content["done"]} of {content["videos"]} videos, {content["frames"]} frames, {content["key_frames"]} key '
-        f'frames, {content["seconds"]:.0f} s in all processes'
-    ]
-    lines += [f'failed: {name}: {reason}' for name, reason in content['failed'].items()]
-    lines += [f'damaged: {name}: {"; ".join(texts)}' for name, texts in content['damaged'].items()]
-    return '\n'.join(lines)

@@ -69,10 +69,6 @@ def test_every_video_once_and_broken_ones_with_the_reason(project, inferencer, t
     assert (summary['videos'], summary['done'], summary['frames']) == (8, 6, 3 + 4 + 5 + 6 + 3 + 3)
     assert list(summary['failed']) == ['broken.mp4', 'gone.mp4']
     assert min(map(len, summary['failed'].values())) > 10
-    text = (tmp_path / 'out' / 'summary.txt').read_text()
-    assert (
-        text.startswith('6 of 8 videos, 24 frames, 6 key frames') and 'failed: broken.mp4: ' in text
-    )
     assert json.loads((tmp_path / 'out' / 'summary.json').read_text()) == summary
     written = {
         str(path.relative_to(tmp_path / 'out')) for path in (tmp_path / 'out').rglob('*.json')
