@@ -17,13 +17,10 @@ def keep_freed_memory(device: str) -> bool:
     every iteration, and the system has to clear their pages each time, which takes a fifth of the training time. The
     process does not shrink any more. Call the function before the first tensors; further calls change nothing. The
     environment variables ``GLIBC_TUNABLES``, ``MALLOC_MMAP_MAX_``, ``MALLOC_TOP_PAD_`` and
-    ``MALLOC_TRIM_THRESHOLD_`` take precedence.
-
-    Args:
-        device: Where the networks run.
+    ``MALLOC_TRIM_THRESHOLD_`` take precedence; networks on a GPU and other libraries than glibc change nothing.
 
     Returns:
-        Whether memory is kept: False on a GPU, without glibc, or if one of these variables is set.
+        Whether memory is kept.
     """
     if torch.device(device).type != 'cpu' or any(name in os.environ for name in _SETTINGS):
         return False

@@ -38,9 +38,6 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict]:
 
     Returns:
         Weights on the CPU, without the prefix ``module.`` of parallel wrappers, and the checkpoint's ``meta``.
-
-    Raises:
-        CheckpointError: If the file is missing, damaged or unsafe to load, or holds no weights.
     """
     check_exists(path)
     path = installed_file(path)
@@ -98,9 +95,6 @@ def load_strict(
             Empty: all keys belong to the module.
         ignore: Prefixes of keys (after ``prefix``) that may be missing or unexpected.
         state: The weights of the checkpoint, if they have been read already.
-
-    Raises:
-        CheckpointError: If the file cannot be read, or keys are missing, unexpected or of another shape.
     """
     state = read_checkpoint(path)[0] if state is None else state
     prefix, ignore = f'{prefix.rstrip(".")}.' if prefix else '', tuple(ignore)

@@ -11,11 +11,9 @@ PROJECT = Path(__file__).resolve().parents[1] / '.mim'
 
 
 def installed_file(path: str | Path) -> str:
-    """Return where a config or tool is: the path itself if it exists, else in the package.
+    """Return where a config or tool is: the path itself if it exists or is unknown, else in the package.
 
-    Args:
-        path: ``configs/dff/dff_r101-original.py``, ``semidff::dff/dff_r101-original.py`` (the same in the package), or
-            any other path, which is returned as it is.
+    ``semidff::dff/dff_r101-original.py`` is ``configs/dff/dff_r101-original.py`` of the package.
     """
     name = str(path)
     if name.startswith('semidff::'):
@@ -49,15 +47,9 @@ def check_outputs(
     inputs: Iterable[str | Path | None] = (),
     overwrite: bool = True,
 ) -> None:
-    """Check that no output is an input, another output or, without ``overwrite``, an existing file.
+    """Raise :class:`FileError` if an output is an input, another output or, without ``overwrite``, an existing file.
 
-    Args:
-        outputs: Files to write, or folders; None and devices such as ``/dev/stdout`` are ignored.
-        inputs: Everything that is read.
-        overwrite: Whether existing files, and files in existing folders, may be replaced.
-
-    Raises:
-        FileError: If one is.
+    Outputs are files, or folders, whose files may be replaced; None and devices such as ``/dev/stdout`` are ignored.
     """
     taken = {Path(path).resolve(): f'the input {path}' for path in inputs if path}
     for path in map(Path, filter(None, outputs)):

@@ -6,10 +6,8 @@ from mmdet.structures import DetDataSample
 def frame_size(sample: DetDataSample) -> tuple[int, int]:
     """Return height and width of the resized frame without padding.
 
-    ``img_shape`` alone does not tell: mmcv's ``Pad`` sets it to the padded size.
-
-    Args:
-        sample: With ``img_shape`` in its metainfo; ``ori_shape`` and ``scale_factor`` (width, height) if resized.
+    ``img_shape`` alone does not tell, since mmcv's ``Pad`` sets it to the padded size: a resized frame has
+    ``ori_shape`` and ``scale_factor`` (width, height), too.
     """
     height, width = sample.img_shape[:2]
     factors = sample.get('scale_factor')

@@ -31,7 +31,7 @@ _METHODS = {
 
 
 def _method(owner: type, name: str) -> Callable:
-    """Stand in for ``getattr``, by which pickles refer to methods; the real one reaches any function."""
+    """Stand in for ``getattr``, by which pickles refer to methods and could reach any function."""
     if name not in _METHODS.get(owner, ()):
         raise UnpicklingError(f'Unsupported global: GLOBAL getattr (of {owner}, {name!r})')
     return getattr(owner, name)

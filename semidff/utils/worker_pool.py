@@ -17,11 +17,7 @@ def pool_map(
 ) -> Iterator[R]:
     """Apply a function to items in several processes; yield the results in the order of the items.
 
-    Args:
-        function: Function that can be pickled.
-        items: The items.
-        workers: Number of processes; with 1, the function runs in this process.
-        chunk: Number of items that a process takes at once.
+    With one worker, the function runs in this process. ``chunk`` is the number of items that a process takes at once.
     """
     if workers == 1:
         yield from map(function, items)

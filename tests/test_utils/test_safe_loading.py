@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 
 from semidff.utils.checkpoint import CheckpointError, read_checkpoint
 from semidff.utils.safe_loading import safe_loading
-from tests.stage_two import STEPS, config, differing, run, weights, write_videos
+from tests.stage_two import config, write_videos
 from tests.test_engine.test_hooks.test_last_checkpoint_hook import Line
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -122,29 +122,11 @@ def test_harmless_classes_and_logged_scalars_load(tmp_path):
     assert dict(loaded, names=loaded['names'].tolist()) == content
 
 
-def test_a_one_cycle_training_is_resumed(tmp_path, capsys):
-    """Its schedule is stored with a reference to its annealing function."""
-    videos = write_videos(tmp_path / 'videos')
-    schedule = [dict(type='OneCycleLR', eta_max=1e-3, total_steps=4, by_epoch=False)]
-
-    def settings(folder, **changes):
-        steps = [dict(STEPS[0], iters=4)]
-        return config(videos, tmp_path / folder, steps, param_scheduler=schedule, **changes)
-
-    whole = run(settings('run'))
-    capsys.readouterr()
-    half = tmp_path / 'run' / 'iter_3.pth'
-    resumed = run(settings('again', resume=True, load_from=str(half)))
-    shown = capsys.readouterr()
-    assert 'weights_only' not in shown.out + shown.err
-    assert resumed.param_schedulers[0].last_step == whole.param_schedulers[0].last_step
-    assert not differing(
-        weights(tmp_path / 'again' / 'iter_4.pth'), weights(tmp_path / 'run' / 'iter_4.pth')
-    )
-
-
 def test_a_checkpoint_of_version_0_1_is_resumed(tmp_path):
-    """It was written by version 0.1.0 of this package (mmengine 0.10.12) after iteration 3 of 6."""
+    """It was written by version 0.1.0 of this package (mmengine 0.10.12) after iteration 3 of 6.
+
+    Its one-cycle schedule is stored with a reference to its annealing function.
+    """
 
     def train(folder, **options):
         runner = Runner(
