@@ -78,7 +78,7 @@ def accelerate(model: nn.Module, options: Acceleration, backend: str = 'inductor
 def _compile(model: VideoDetector, backend: str) -> None:
     """Compile graphs for key frames (feature network, dense head) and non-key frames (flow network, scale field)."""
     spatial = model.spatial
-    parts = [*spatial.feature_network, spatial.dense_head]
+    parts = [*spatial.feature_network, spatial.heads.dense_head]
     # Of what a split point cuts, the layers are called.
     cut = 'backbone.', 'neck', 'bbox_head.'
     parts += [module for name, module in spatial.task_network.items() if name.startswith(cut)]

@@ -1,8 +1,7 @@
-from .crop_classifier import CropClassifier
 from .data_preprocessor import VideoDataPreprocessor
-from .flow_pretrainer import FlowPretrainer
 from .key_frame import FlowField, KeyFrame
 from .objectives import FeatureRegression, FeatureSemantics, SteadyFeatures
+from .pretraining import CropClassifier, FlowPretrainer
 from .rfcn import RFCN
 from .semi_dff import SemiDFF
 from .spatial import SpatialModule

@@ -47,8 +47,7 @@ class VideoDataPreprocessor(DetDataPreprocessor, FrameNormalizer):
 
     Frames (3, H, W) are batched to ``inputs`` (N, 3, H, W) as in mmdet. Pairs (2, 3, H, W) of key frame and current
     frame are batched to ``inputs`` (N, 2, 3, H, W), triplets with a frame between them to (N, 3, 3, H, W); the data
-    samples describe the current frames, which are the last. Every frame is
-    copied to the device and normalized once.
+    samples describe the current frames, which are the last.
     """
 
     def forward(self, data: dict, training: bool = False) -> dict:
@@ -73,14 +72,14 @@ def preprocessor_of(detector: nn.Module, settings: dict | nn.Module | None) -> d
         settings: The data preprocessor, or its config, for a detector that has none of its own.
     """
     own = detector.data_preprocessor
+    if type(own) is DetDataPreprocessor:
+        own = twin(own, batch_augments=None)
+        own.__class__ = VideoDataPreprocessor  # has no state of its own
     if isinstance(own, DetDataPreprocessor):
-        if type(own) is DetDataPreprocessor:
-            own = twin(own, batch_augments=None)
-            own.__class__ = VideoDataPreprocessor  # has no state of its own
         return own
     if type(own).__name__ == 'SegDataPreProcessor':  # frames are padded as it pads images in tests
         found = VideoDataPreprocessor(
-            bgr_to_rgb=channel_order(own) == 'rgb',
+            bgr_to_rgb=_is_rgb(own),
             pad_value=own.pad_val,
             pad_size_divisor=(own.test_cfg or {}).get('size_divisor') or 1,
         )
@@ -88,23 +87,22 @@ def preprocessor_of(detector: nn.Module, settings: dict | nn.Module | None) -> d
         for name, buffer in own.named_buffers():  # mean and std
             found.register_buffer(name, buffer, persistent=False)
         return found
-    if settings is None or isinstance(settings, nn.Module):
-        return settings or own
-    kept = {key: value for key, value in settings.items() if key != 'batch_augments'}
-    return dict(kept, type='VideoDataPreprocessor')
-
-
-def channel_order(preprocessor: nn.Module) -> str:
-    """Return the order of the channels after a data preprocessor, ``rgb`` or ``bgr``."""
-    # Files are read as BGR. No public method tells whether channels are exchanged; the second name is mmsegmentation's.
-    names = '_channel_conversion', 'channel_conversion'
-    return 'rgb' if any(getattr(preprocessor, name, False) for name in names) else 'bgr'
+    if isinstance(settings, dict):
+        kept = {key: value for key, value in settings.items() if key != 'batch_augments'}
+        return dict(kept, type='VideoDataPreprocessor')
+    return settings or own
 
 
 def normalization(preprocessor: nn.Module) -> dict:
-    """Return ``mean``, ``std`` and ``channels`` (:func:`channel_order`) of the frames after a data preprocessor."""
+    """Return ``mean``, ``std`` and the order of the ``channels``, ``rgb`` or ``bgr``, after a data preprocessor."""
     mean, std = [0.0], [1.0]
     if getattr(preprocessor, '_enable_normalize', False):
         mean, std = (getattr(preprocessor, name).flatten().tolist() for name in ('mean', 'std'))
-    order = channel_order(preprocessor)
+    order = 'rgb' if _is_rgb(preprocessor) else 'bgr'
     return dict(mean=mean * (3 // len(mean)), std=std * (3 // len(std)), channels=order)
+
+
+def _is_rgb(preprocessor: nn.Module) -> bool:
+    # Files are read as BGR. No public method tells whether channels are exchanged; the second name is mmsegmentation's.
+    names = '_channel_conversion', 'channel_conversion'
+    return any(getattr(preprocessor, name, False) for name in names)

@@ -8,15 +8,10 @@ from torch import Tensor
 
 
 class KeyFrame(NamedTuple):
-    """What is kept of a key frame.
+    """What is kept of a key frame."""
 
-    Attributes:
-        image: The temporal module's input (N, 3, H / 2, W / 2), None without a temporal module.
-        features: One map (N, C, H_l, W_l) per level.
-    """
-
-    image: Tensor | None
-    features: tuple[Tensor, ...]
+    image: Tensor | None  # the temporal module's input (N, 3, H / 2, W / 2), None without one
+    features: tuple[Tensor, ...]  # (N, C, H_l, W_l) per level
 
     @classmethod
     def batch(cls, keys: 'Sequence[KeyFrame]') -> 'KeyFrame':
@@ -41,21 +36,13 @@ class KeyFrame(NamedTuple):
 
 
 class FlowField(NamedTuple):
-    """Feature flow, scale field and context of current frames, with the images that they were computed from.
+    """Feature flow, scale field and context of current frames, with the images that they were computed from."""
 
-    Attributes:
-        key: The temporal module's input of the key frames, (N, 3, H / 2, W / 2).
-        current: The temporal module's input of the current frames, likewise.
-        flow: Feature flow (N, 2, h, w) in cells of the flow network's stride.
-        scale: Scale field (N, C, h, w), None without one.
-        context: Context of the correction (N, C, h, w), None without one.
-    """
-
-    key: Tensor
-    current: Tensor
-    flow: Tensor
-    scale: Tensor | None
-    context: Tensor | None = None
+    key: Tensor  # the temporal module's input (N, 3, H / 2, W / 2)
+    current: Tensor  # likewise
+    flow: Tensor  # (N, 2, h, w) in cells of the flow network's stride
+    scale: Tensor | None  # (N, C, h, w), None without one
+    context: Tensor | None = None  # of the correction, (N, C, h, w), None without one
 
     @property
     def fields(self) -> tuple[Tensor, Tensor | None, Tensor | None]:

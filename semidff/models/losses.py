@@ -55,12 +55,9 @@ def class_distillation_loss(
 def binary_distillation_loss(
     student: Tensor, teacher: Tensor, temperature: float = 1.0, weight: Tensor | None = None
 ) -> Tensor:
-    """Return the divergence of independent binary distributions, summed over the columns.
+    """Return the divergence of independent binary distributions with logits (R, C), summed over the columns.
 
-    Args:
-        student: Logits of shape (R, C). A sigmoid is the two-class softmax of (logit, 0); this is
-            :func:`class_distillation_loss` of these, with the other arguments as there.
-        teacher: The teacher's logits, same shape; no gradient flows into them.
+    A sigmoid is the two-class softmax of (logit, 0); this is :func:`class_distillation_loss` of these.
     """
     pairs = (torch.stack((x, torch.zeros_like(x)), -1) for x in (student, teacher))
     columns = student.shape[1]

@@ -16,15 +16,11 @@ class Distillation(NamedTuple):
     """Student and teacher on a batch of current frames.
 
     Attributes:
-        student: Spatial module that reads the propagated features.
-        teacher: The frozen spatial module.
         propagated: Propagated features, (N, C, H_l, W_l) per level.
         target: The teacher's features of the current frames, likewise.
-        samples: Data samples of the current frames.
         sequence: The student's features of the key frames, the features propagated to the middle frames of triplets,
             and ``propagated``.
-        test_cfg: Test settings of non-key frames (:class:`~semidff.models.video_detector.VideoDetector`), which select
-            the proposals.
+        test_cfg: Test settings of non-key frames, which select the proposals.
     """
 
     student: SpatialModule
@@ -41,10 +37,7 @@ class FeatureRegression:
     """Feature regression loss L_reg (Eq. 4) of the propagated features to the teacher's, which get no gradient.
 
     The mean over all elements. As in Eq. 4, there is neither a factor 1/2 nor a mask of cells that were sampled outside
-    of the key frame's map.
-
-    With ``OutputSplit``, what is propagated are outputs with different units; see
-    :meth:`~semidff.models.spatial.split.Split.comparable`.
+    of the key frame's map. Outputs with different units (``OutputSplit``) are made comparable first.
 
     Args:
         norm: ``l2``, mean squared differences, or ``l1``, mean absolute differences (Table 3b).
@@ -69,15 +62,11 @@ class FeatureRegression:
 class SteadyFeatures:
     """Steady feature loss (Table 3b): features change alike from the key to the middle and on to the current frame.
 
-    The mean squared second difference, "steady feature loss" of Jayaraman and Grauman 2016: the change from the key
-    frame to the middle frame equals that from the middle frame to the current one.
-
-    The teacher's features of the current frame are not used. Features that never change, as with zero flow, have no
-    loss.
+    The mean squared second difference, "steady feature loss" of Jayaraman and Grauman 2016. The teacher's features of
+    the current frame are not used. Features that never change, as with zero flow, have no loss.
     """
 
     def __call__(self, batch: Distillation) -> dict[str, Tensor]:
-        """Return ``loss_steady``, the mean over the levels."""
         if len(batch.sequence) != 3:
             raise ValueError(
                 'SteadyFeatures needs triplets of frames; set triplets=True of UnlabeledVideoDataset'
@@ -108,6 +97,7 @@ class FeatureSemantics:
         boxes: Whether to compare box outputs of the dense head and of the RoIs ("bbox accurate location"), and masks.
         proposals_per_image: Number of an image's best proposals that are compared, None for all. The RoI head of a
             two-stage detector, which runs forward and backward on every proposal, takes much of a training's time.
+            Of no effect on single-stage detectors.
     """
 
     def __init__(
@@ -121,8 +111,6 @@ class FeatureSemantics:
         weight: float = 1.0,
         proposals_per_image: int | None = None,
     ) -> None:
-        if proposals_per_image is not None and proposals_per_image < 1:
-            raise ValueError(f'proposals_per_image must be positive, got {proposals_per_image}')
         self.temperature = float(temperature)
         self.box_weight = box_weight * weight
         self.roi_box_weight = weight * (box_weight if roi_box_weight is None else roi_box_weight)
@@ -133,17 +121,11 @@ class FeatureSemantics:
         self.proposals_per_image = proposals_per_image
 
     def __call__(self, batch: Distillation) -> dict[str, Tensor]:
-        """Return ``loss_<name>`` for each of the :class:`~semidff.models.spatial.head_family.HeadOutput` compared."""
         target = batch.teacher.raw_outputs(batch.target)
         propagated = batch.student.raw_outputs(batch.propagated)
         proposals = batch.teacher.heads.proposals(
             target, batch.samples, batch.test_cfg, self.proposals_per_image
         )
-        if proposals is None and self.proposals_per_image is not None:
-            raise ValueError(
-                f'FeatureSemantics.proposals_per_image={self.proposals_per_image}: this detector has no proposals; '
-                'leave it out'
-            )
         teachers = batch.teacher.heads.head_outputs(target, batch.samples, proposals)
         students = batch.student.heads.head_outputs(propagated, batch.samples, proposals)
         losses = {}
@@ -155,9 +137,8 @@ class FeatureSemantics:
                 losses[f'loss_{teacher.name}'] = self._loss(student, teacher, boxes)
         if not losses:
             raise ValueError(
-                f'FeatureSemantics compares none of the outputs {[t.name for t in teachers]} of this detector with '
-                f'attention={self.attention}, classes={self.classes}, boxes={self.boxes}: classes selects the scores '
-                'of RoIs, attention those of all other heads'
+                f'FeatureSemantics compares none of the outputs {[t.name for t in teachers]}: classes selects the '
+                'scores of RoIs, attention those of all other heads'
             )
         return losses
 

@@ -36,13 +36,11 @@ _REFERENCE_POINTS = 'reference_points_fc', 'ref_point_head'
 
 
 def keep_boxes_precise(detector: nn.Module) -> None:
-    """Let an mmdet detector predict and learn in mixed precision, in place.
+    """Let an mmdet detector predict and learn in mixed precision, in place; a second call changes nothing.
 
     Half precision cannot represent pixel coordinates, and mmcv's compiled operators do not take it, or not all of
     their inputs. Modules that use such an operator, the heads of CenterNet, YOLOF and DETR-type detectors, and what
-    the latter compute reference points with, run in full precision. The outputs of all heads, from which boxes are
-    decoded and losses computed, become float32.
-    Without tensors of half precision nothing changes. A second call changes nothing.
+    the latter compute reference points with, run in full precision. The outputs of all heads become float32.
     """
     for name, module in detector.named_modules():
         if (

@@ -1,11 +1,12 @@
 """semi-DFF's second stage: distillation from the video detector's own frozen spatial module (semi-DFF 3.4)."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from hashlib import sha1
 from itertools import cycle
 
 import torch
+import torch.nn.functional as F
 from mmdet.registry import MODELS
 from mmdet.structures import SampleList
 from torch import Tensor, nn
@@ -23,10 +24,7 @@ class SemiDFF(VideoDetector):
     The teacher is the spatial module of stage one and never changes. Its task network is a copy, ``teacher_task``,
     since the semantic step trains the student's. Its feature network *is* the student's, stored once in memory and in
     checkpoints, unless a step trains the feature network (Table 3e): then it is a copy, too, ``teacher_features``.
-
-    :meth:`enter_step` sets the objectives and the trained parts of a step;
-    :class:`~semidff.engine.loops.DistillationLoop` calls it with the config's. The spatial module is always in eval
-    mode, so that its batch-norm statistics never change.
+    The spatial module is always in eval mode, so that its batch-norm statistics never change.
 
     Args:
         both_directions: Whether to train on each pair in both directions; the features of both frames are computed
@@ -35,7 +33,6 @@ class SemiDFF(VideoDetector):
             good part of the training frames fits, without random crops or sizes; crops by
             :class:`~semidff.datasets.transforms.RandomCropWindow` are possible. Not used if a step trains the feature
             network.
-        kwargs: Arguments of :class:`~semidff.models.video_detector.VideoDetector`.
     """
 
     def __init__(
@@ -60,7 +57,6 @@ class SemiDFF(VideoDetector):
         object.__setattr__(self, 'teacher', teacher)
 
     def init_weights(self) -> None:
-        """Initialize the weights, and give the teacher those of the spatial module."""
         super().init_weights()
         self.reset_teacher()
 
@@ -76,11 +72,7 @@ class SemiDFF(VideoDetector):
             self._forget_features()
 
     def reset_teacher(self, keep: Collection[str] = ()) -> None:
-        """Copy the present spatial module to the teacher, after the weights of stage one have been loaded.
-
-        Args:
-            keep: Parts of the teacher that are not replaced, ``teacher_task`` and ``teacher_features``.
-        """
+        """Copy the present spatial module to the teacher, except for its parts ``keep``: their weights were loaded."""
         self._forget_features()
         if 'teacher_task' not in keep:
             for name, module in _without_dots(self.spatial.task_network).items():
@@ -90,13 +82,7 @@ class SemiDFF(VideoDetector):
             self.teacher_features.load_state_dict(student.state_dict())
 
     def enter_step(self, objectives: Sequence[dict], trainable: Sequence[str]) -> None:
-        """Start a step of the distillation.
-
-        Args:
-            objectives: Configs of :class:`~semidff.models.objectives.FeatureRegression` or
-                :class:`~semidff.models.objectives.FeatureSemantics`, whose losses are added (joint training,
-                Table 3f).
-        """
+        """Start a step of the distillation; the losses of its objectives are added (joint training, Table 3f)."""
         if 'feature_network' in trainable:
             self.own_teacher_features()
         self.objectives = [MODELS.build(objective) for objective in objectives]
@@ -115,48 +101,40 @@ class SemiDFF(VideoDetector):
         """Find trainable weights that get no gradient from the objectives; removes gradients.
 
         Such weights are those of outputs that are left out, or that only mmdet's own losses use, and a correction's
-        weights of maps that no output depends on. The semantic losses of an image are computed to find them, once for
-        a set of trainable parts; all other objectives compare all maps.
+        weights of maps that no output depends on. Semantic losses are computed once to find them; all other objectives
+        compare all maps.
         """
         key = str(objectives), tuple(sorted(self.trainable))
-        if key not in self._without_gradient:
-            self._without_gradient[key] = self._find_without_gradient(objectives)
-        return self._without_gradient[key]
-
-    def _find_without_gradient(self, objectives: Sequence[dict]) -> list[nn.Parameter]:
+        if key in self._without_gradient:
+            return self._without_gradient[key]
         built = [MODELS.build(objective) for objective in objectives]
         semantics = [objective for objective in built if isinstance(objective, FeatureSemantics)]
-        if not semantics or next(self.parameters()).is_meta:
-            return []
-        modules = [*self.spatial.task_network.values()]
-        modules += [self.temporal] if len(semantics) == len(built) else []
-        weights = [p for module in modules for p in module.parameters() if p.requires_grad]
+        found: list[nn.Parameter] = []
+        if semantics and not next(self.parameters()).is_meta:
+            modules = [*self.spatial.task_network.values()]
+            modules += [self.temporal] if len(semantics) == len(built) else []
+            weights = [p for module in modules for p in module.parameters() if p.requires_grad]
+            self.zero_grad(set_to_none=True)
+            probe(self, partial(self._add_gradients, semantics))
+            found = [weight for weight in weights if weight.grad is None]
+            self.zero_grad(set_to_none=True)
+        self._without_gradient[key] = found
+        return found
 
-        def compute(images: Tensor) -> Sequence[Tensor | None]:
-            samples = plain_samples(1, tuple(images.shape[-2:]))
-            features = self.spatial.features(images)
-            with torch.enable_grad():
-                propagated = self.propagate(images, images, features, samples)
-                batch = Distillation(
-                    self.spatial,
-                    self.teacher,
-                    propagated,
-                    features,
-                    samples,
-                    test_cfg=self.non_key_test_cfg,
-                )
-                total = sum(loss for each in semantics for loss in each(batch).values())
-                if total.requires_grad:
-                    total.backward()  # backbones with checkpoints do not take torch.autograd.grad()
-                return [p.grad for p in weights]
+    def _add_gradients(self, objectives: Sequence[FeatureSemantics], images: Tensor) -> None:
+        samples = plain_samples(len(images), tuple(images.shape[-2:]))
+        features = self.spatial.features(images)
+        with torch.enable_grad():
+            propagated = self.propagate(images, images, features, samples)
+            batch = self._distillation(propagated, features, samples)
+            total = sum(loss for each in objectives for loss in each(batch).values())
+            if total.requires_grad:
+                total.backward()  # backbones with checkpoints do not take torch.autograd.grad()
 
-        self.zero_grad(set_to_none=True)
-        _, gradients = probe(self, compute)
-        self.zero_grad(set_to_none=True)
-        return [p for p, gradient in zip(weights, gradients, strict=True) if gradient is None]
+    def _distillation(self, *maps) -> Distillation:
+        return Distillation(self.spatial, self.teacher, *maps, test_cfg=self.non_key_test_cfg)
 
     def train(self, mode: bool = True) -> 'SemiDFF':
-        """Set the mode of the temporal module; spatial module and teacher stay in eval mode."""
         super().train(mode)
         self.spatial.eval()
         self.teacher.eval()
@@ -172,7 +150,11 @@ class SemiDFF(VideoDetector):
         frames, samples = batch_inputs.unbind(1), batch_data_samples
         features, target = self._features_and_target(frames[0], frames[-1], samples)
         if 'crop_window' in samples[0]:
-            frames, samples = _cropped_frames(frames, samples)
+            frames = [_cropped(images, samples) for images in frames]
+            samples = [sample.new() for sample in samples]
+            for sample in samples:
+                keys = ('img_shape', 'batch_input_shape', 'pad_shape')
+                sample.set_metainfo(dict.fromkeys(keys, sample.crop_window[2:]))
         key, *middle, current = frames
         if self.both_directions:
             key, current = torch.cat((key, current)), torch.cat((current, key))
@@ -180,15 +162,7 @@ class SemiDFF(VideoDetector):
             samples = [*samples, *samples]
         propagated = self.propagate(key, current, features, samples)
         halfway = [self.propagate(key, frame, features, samples) for frame in middle]
-        batch = Distillation(
-            self.spatial,
-            self.teacher,
-            propagated,
-            target,
-            samples,
-            (features, *halfway, propagated),
-            self.non_key_test_cfg,
-        )
+        batch = self._distillation(propagated, target, samples, (features, *halfway, propagated))
         losses = {}
         for objective in self.objectives:
             for name, loss in objective(batch).items():  # two objectives may be of one type
@@ -228,15 +202,13 @@ class SemiDFF(VideoDetector):
         self, network: Callable[[Tensor], tuple], samples: SampleList, images: Tensor
     ) -> tuple[Tensor, ...]:
         """Return a feature network's maps of whole images, cropped to the windows of their samples, which recur."""
-        divisor, crops = self.data_preprocessor.pad_size_divisor, []
+        divisor, whole = self.data_preprocessor.pad_size_divisor, []
         for image, sample in zip(images, cycle(samples), strict=False):
             # Without the padding to the batch's size, so that the cache knows the frame again.
             height, width = (-(-side // divisor) * divisor for side in sample.img_shape[:2])
-            levels = zip(
-                network(image[None, :, :height, :width]), self.temporal.feat_strides, strict=True
-            )
-            crops.append([_crop(maps[0], sample.crop_window, stride) for maps, stride in levels])
-        return tuple(torch.stack(level) for level in zip(*crops, strict=True))
+            whole.append([maps[0] for maps in network(image[None, :, :height, :width])])
+        levels = zip(zip(*whole, strict=True), self.temporal.feat_strides, strict=True)
+        return tuple(_cropped(maps, samples, stride) for maps, stride in levels)
 
     def _forget_features(self) -> None:
         if self.feature_cache is not None:
@@ -248,36 +220,27 @@ def _without_dots(modules: dict[str, nn.Module]) -> dict[str, nn.Module]:
     return {name.replace('.', '_'): module for name, module in modules.items()}
 
 
-def _cropped_frames(
-    frames: Sequence[Tensor], samples: SampleList
-) -> tuple[list[Tensor], SampleList]:
-    """Crop the frames of a batch, (N, 3, H, W) each, to the windows of its samples; return samples of the crops."""
-    windows = [sample.crop_window for sample in samples]
-    frames = [
-        torch.stack([_crop(image, window) for image, window in zip(images, windows, strict=True)])
-        for images in frames
-    ]
-    samples = [sample.new() for sample in samples]
-    for sample, (*_, height, width) in zip(samples, windows, strict=True):
-        keys = ('img_shape', 'batch_input_shape', 'pad_shape')
-        sample.set_metainfo(dict.fromkeys(keys, (height, width)))
-    return frames, samples
+def _cropped(maps: Iterable[Tensor], samples: SampleList, stride: float = 1) -> Tensor:
+    """Crop maps (C, H, W) to the windows of their samples, which recur.
 
-
-def _crop(maps: Tensor, window: Sequence[int], stride: float = 1) -> Tensor:
-    """Crop maps (C, H, W) to a window: top, left, height and width in pixels, multiples of the stride."""
-    top, left, height, width = (-int(-side // stride) for side in window)
-    return maps[..., top : top + height, left : left + width]
+    Windows are top, left, height and width in pixels, multiples of the stride.
+    """
+    crops = []
+    for whole, sample in zip(maps, cycle(samples), strict=False):
+        top, left, height, width = (-int(-side // stride) for side in sample.crop_window)
+        crop = whole[..., top : top + height, left : left + width]
+        # A network that rounds sides down has no cell for the last pixels of a frame.
+        missing = (0, width - crop.shape[-1], 0, height - crop.shape[-2])
+        crops.append(F.pad(crop, missing, 'replicate') if any(missing) else crop)
+    return torch.stack(crops)
 
 
 class FeatureCache:
     """Runs a frozen feature network once per frame, as far as memory allows.
 
-    Stage two draws its pairs from the same frames repeatedly, and the frozen feature network costs more than the
-    forward and backward pass of the temporal module. The cache's key is a frame's content, so that it is correct with
-    any augmentation, and the precision, which the steps of a training may change. Once full, the cache keeps its
-    content: in a random order all frames are equally likely to recur, and evicting the oldest ones would leave none
-    long enough.
+    The frozen feature network costs more than the forward and backward pass of the temporal module. The cache's key is
+    a frame's content, so that it is correct with any augmentation, and the precision, which the steps of a training
+    may change. Once full, the cache keeps its content: in a random order all frames are equally likely to recur.
 
     Frames pass through the network one by one, so that a map does not depend on the batch, and a resumed training,
     which starts with an empty cache, computes the same result.
@@ -288,18 +251,14 @@ class FeatureCache:
     """
 
     def __init__(self, network: Callable[[Tensor], tuple[Tensor, ...]], gigabytes: float) -> None:
-        if not gigabytes > 0:
-            raise ValueError(f'gigabytes must be positive, got {gigabytes}')
         self.network = network
         self.size = int(gigabytes * 1e9)
         self.clear()
 
     def __len__(self) -> int:
-        """Return the number of cached frames."""
         return len(self._maps)
 
     def clear(self) -> None:
-        """Empty the cache, after the network has changed."""
         self._maps: dict[tuple, tuple[Tensor, ...]] = {}
         self._free = self.size
 

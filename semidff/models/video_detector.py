@@ -9,7 +9,6 @@ import torch
 from mmdet.models.detectors import BaseDetector, TridentFasterRCNN
 from mmdet.registry import MODELS
 from mmdet.structures import SampleList
-from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from semidff.utils.checkpoint import load_for_test, read_checkpoint, stored_classes
@@ -37,21 +36,16 @@ class VideoDetector(BaseDetector):
             mmdet, see :func:`~semidff.utils.image_detectors.read_detector`.
         temporal: Config of the temporal module; None for a detector that works frame by frame only. Its channels and
             strides are those of the feature network.
-        split: The split point, where the feature network ends (DFF Table 5), or its config: ``ExtractFeatSplit``
-            (None), ``ResNetSplit``, ``TowerSplit`` or ``OutputSplit``.
+        split: Config of the split point, where the feature network ends (DFF Table 5): ``ExtractFeatSplit`` (None),
+            ``ResNetSplit``, ``TowerSplit`` or ``OutputSplit``.
         trainable: Parts that are trained, of ``temporal``, ``task_network`` and ``feature_network``.
         non_key_test_cfg: Settings that replace some of the detector's ``test_cfg`` on non-key frames: fewer proposals
             make a second stage faster, ``dict(rpn=dict(max_per_img=100))``.
         checkpoint: Weights of the detector, a file or an address; ``init_weights()`` does not change them.
         data_preprocessor: Used for a detector that has none of its own.
-
-    Attributes:
-        options: Speed options of the predictions, set by :func:`~semidff.inference.accelerate`, or None.
-        dataset_meta: The classes that the detector's checkpoint names, as in mmdet; only with a checkpoint.
     """
 
-    both_directions = False
-    """Whether the temporal module learns to propagate backward, too."""
+    both_directions = False  # whether the temporal module learns to propagate backward, too
 
     def __init__(
         self,
@@ -67,25 +61,19 @@ class VideoDetector(BaseDetector):
         if isinstance(detector, str | Path):
             detector = read_detector(str(detector), warn=checkpoint is None).model
         spatial = SpatialModule(detector, split)
-        if not isinstance(spatial.detector, BaseModel):
-            raise TypeError(f'{type(spatial.detector).__name__} is no detector: give one')
         super().__init__(preprocessor_of(spatial.detector, data_preprocessor), init_cfg)
         self.spatial = spatial
-        if checkpoint is not None:
-            self._load_detector(checkpoint)
+        if checkpoint is not None:  # of an image detector or of a video detector
+            state, meta = read_checkpoint(checkpoint)
+            load_for_test(self, checkpoint, needs_temporal=False, state=state)
+            spatial.detector.is_init = True
+            self.dataset_meta = dict(classes=stored_classes(meta))
         self.non_key_test_cfg = non_key_test_cfg or {}
         self.temporal = None if temporal is None else self._build_temporal(temporal)
-        self.options: Any = None
+        self.options: Any = None  # of speed, set by semidff.inference.accelerate()
         # Parameters that the detector itself froze, such as its stem, stay frozen.
         self._learnable = {p for p in self.parameters() if p.requires_grad}
         self.set_trainable(trainable)
-
-    def _load_detector(self, checkpoint: str) -> None:
-        """Load the spatial module from the checkpoint of an image detector or of a video detector."""
-        state, meta = read_checkpoint(checkpoint)
-        load_for_test(self, checkpoint, needs_temporal=False, state=state)
-        self.spatial.detector.is_init = True
-        self.dataset_meta = dict(classes=stored_classes(meta))
 
     def _build_temporal(self, config: dict) -> nn.Module:
         """Build the temporal module; what its config leaves open follows from the detector."""
@@ -114,13 +102,13 @@ class VideoDetector(BaseDetector):
 
     def part(self, name: str) -> list[nn.Module]:
         """Return the modules of a part: ``temporal``, ``task_network`` or ``feature_network``."""
-        if name not in PARTS:
-            raise ValueError(f'unknown part {name!r} of the video detector; choose from {PARTS}')
         if name == 'temporal':
             return [self.temporal] if self.has_temporal else []
         if name == 'task_network':
             return list(self.spatial.task_network.values())
-        return self.spatial.feature_network
+        if name == 'feature_network':
+            return self.spatial.feature_network
+        raise ValueError(f'unknown part {name!r} of the video detector; choose from {PARTS}')
 
     def set_trainable(self, parts: Iterable[str]) -> None:
         """Train exactly the named parts; the others keep their batch-norm statistics, too."""
@@ -149,21 +137,14 @@ class VideoDetector(BaseDetector):
         return self.options.running(next(self.parameters()).device)
 
     def predict_key(self, inputs: Tensor, samples: SampleList) -> tuple[SampleList, KeyFrame]:
-        """Detect on normalized key frames (N, 3, H, W) with the whole spatial module (Algorithm 1, lines 3-4, 8-9).
-
-        Returns:
-            The samples with ``pred_instances``, and the key frames for :meth:`predict_non_key`.
-        """
+        """Detect on normalized key frames (N, 3, H, W) with the whole spatial module (Algorithm 1, lines 3-4, 8-9)."""
         with self.running():
             features = self.spatial.features(inputs)
             image = self.temporal.prepare(inputs) if self.has_temporal else None
             return self.spatial.predict(features, samples), KeyFrame(image, features)
 
     def flow_field(self, inputs: Tensor, key: KeyFrame) -> FlowField:
-        """Compute the fields of normalized current frames (N, 3, H, W) with respect to key frames.
-
-        This is the expensive part of propagation.
-        """
+        """Compute the fields of normalized current frames (N, 3, H, W): the expensive part of propagation."""
         with self.running():
             current = self.temporal.prepare(inputs)
             fields = self.temporal.fields(key.image, current)
@@ -176,11 +157,9 @@ class VideoDetector(BaseDetector):
         key: KeyFrame,
         flow_field: FlowField | None = None,
     ) -> SampleList:
-        """Detect on propagated features (Algorithm 1, lines 11-12); the feature network does not run.
+        """Detect on normalized current frames (N, 3, H, W) without the feature network (Algorithm 1, lines 11-12).
 
-        Args:
-            inputs: Normalized current frames (N, 3, H, W).
-            flow_field: Result of :meth:`flow_field` for the same frames, if it was computed already.
+        ``flow_field`` is the result of :meth:`flow_field` for the same frames, if it was computed already.
         """
         with self.running():
             if flow_field is None:
@@ -190,26 +169,21 @@ class VideoDetector(BaseDetector):
             return self.spatial.predict(features, samples, self.non_key_test_cfg)
 
     def extract_feat(self, batch_inputs: Tensor) -> tuple[Tensor, ...]:
-        """Return the features of frames (N, 3, H, W)."""
         return self.spatial.features(batch_inputs)
 
     def predict(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> SampleList:
-        """Detect frame by frame."""
         return self.predict_key(batch_inputs, batch_data_samples)[0]
 
     def loss(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> dict:
-        """Compute the supervised task loss on propagated features (DFF section 3, training).
+        """Compute the supervised loss of pairs (N, 2, 3, H, W) on propagated features (DFF section 3, training).
 
-        Args:
-            batch_inputs: Pairs (N, 2, 3, H, W) of key frame and current frame.
-            batch_data_samples: Data samples of the current frames, with ground truth. A pair whose
-                ``key_frame_id`` equals its ``frame_id`` trains the detector on the key frame's own features.
+        A pair whose ``key_frame_id`` equals its ``frame_id`` trains the detector on the key frame's own features.
         """
         if not self.has_temporal or batch_inputs.dim() != 5 or batch_inputs.shape[1] != 2:
             raise ValueError(
                 f'a video detector is trained on pairs of frames (N, 2, 3, H, W), got {tuple(batch_inputs.shape)}, and '
                 f'needs a temporal module, got {type(self.temporal).__name__}: set model.temporal and use '
-                'LabeledPairDataset; train an image detector on images'
+                'LabeledPairDataset'
             )
         if isinstance(self.spatial.detector, TridentFasterRCNN):
             raise TypeError(
@@ -226,8 +200,7 @@ class VideoDetector(BaseDetector):
         """Propagate features from key frames to current frames; unchanged where both are the same frame.
 
         Args:
-            key: Normalized key frames (N, 3, H, W).
-            current: Normalized current frames (N, 3, H, W).
+            key, current: Normalized frames (N, 3, H, W).
             features: Features of the key frames, (N, C, H_l, W_l) per level.
             samples: Data samples of the current frames (``frame_id``, ``key_frame_id``).
         """

@@ -19,20 +19,14 @@ class OriginalAnchorGenerator(AnchorGenerator):
 
     With stride 16, scales (8, 16, 32) and ratios (0.5, 1, 2), the first of the nine anchors is (-84, -40, 99, 55), or
     184 x 96 pixels; with mmdet's generators, including ``LegacyAnchorGenerator``, it has 181 x 91 pixels. The order is
-    mmdet's, ratio before scale. Arguments are those of mmdet's ``AnchorGenerator``; ``centers`` and ``center_offset``
-    have no effect, since the center is always that of the cell's pixels (7.5 for 16 pixels).
+    mmdet's, ratio before scale. ``centers`` and ``center_offset`` have no effect, since the center is always that of
+    the cell's pixels (7.5 for 16 pixels).
     """
 
     def gen_single_level_base_anchors(
         self, base_size: float, scales: Tensor, ratios: Tensor, center: object = None
     ) -> Tensor:
-        """Return the anchors of the first cell, (ratios * scales, 4), first and last pixel.
-
-        Args:
-            base_size: Pixels per side of a cell.
-            scales: Factors on the rounded sides, (S,).
-            ratios: Height over width, (R,).
-        """
+        """Return the anchors of the first cell, (R * S, 4), for ratios (R,) of height to width and scales (S,)."""
         ratios = ratios.double()[:, None]
         width = _round((base_size**2 / ratios).floor().sqrt())
         height = _round(width * ratios)
@@ -55,10 +49,7 @@ class OriginalOverlaps(BboxOverlaps2D_GLIP):
     ) -> Tensor:
         """Return the overlaps (N, M), float64, of boxes (N, 4) and (M, 4), first and last pixel."""
         if mode != 'iou' or is_aligned:
-            raise ValueError(
-                f'OriginalOverlaps computes the intersection over union of all pairs only, got mode={mode!r}, '
-                f'is_aligned={is_aligned}; set ignore_iof_thr=-1 in the assigner'
-            )
+            raise ValueError('OriginalOverlaps has no other mode: set ignore_iof_thr=-1')
         return super().__call__(bboxes1.double(), bboxes2.double())
 
 
@@ -73,15 +64,7 @@ class OriginalAnchorAssigner(MaxIoUAssigner):
     """
 
     def assign_wrt_overlaps(self, overlaps: Tensor, gt_labels: Tensor) -> AssignResult:
-        """Assign anchors to boxes.
-
-        Args:
-            overlaps: Overlaps of the true boxes with the anchors, (G, A).
-            gt_labels: Labels of the true boxes, (G,).
-
-        Returns:
-            ``gt_inds`` (A,): one more than the index of the anchor's box, 0 for background, -1 to ignore the anchor.
-        """
+        """Assign A anchors to G boxes with labels (G,), given overlaps (G, A)."""
         if not overlaps.numel():
             return super().assign_wrt_overlaps(overlaps, gt_labels)
         largest, box = overlaps.max(dim=0)
@@ -98,7 +81,7 @@ class OriginalAnchorAssigner(MaxIoUAssigner):
 class OriginalAnchorSampler(RandomSampler):
     """mmdet's random sampler with the original's random numbers: numpy draws the anchors that are left out.
 
-    After ``np.random.seed(s)``, the sample is that of the original. Arguments are those of mmdet's ``RandomSampler``.
+    After ``np.random.seed(s)``, the sample is that of the original.
     """
 
     def _sample_pos(self, assign_result: AssignResult, num_expected: int, **kwargs) -> Tensor:
@@ -122,7 +105,7 @@ class OriginalBoxCoder(LegacyDeltaXYWHBBoxCoder):
     """Box coder that encodes as mmdet's legacy coder and decodes with the exact inverse.
 
     The legacy coder decodes boxes that are half a pixel larger on each side and limits the change of size, unlike the
-    original. Arguments are those of mmdet's coder (``target_means``, ``target_stds``).
+    original.
     """
 
     def decode(
@@ -132,16 +115,7 @@ class OriginalBoxCoder(LegacyDeltaXYWHBBoxCoder):
         max_shape: Sequence[int] | None = None,
         wh_ratio_clip: float | None = None,
     ) -> Tensor:
-        """Apply deltas to boxes.
-
-        Args:
-            bboxes: Boxes (N, 4), first and last pixel.
-            pred_bboxes: Normalized deltas (N, 4 * groups) as (dx, dy, dw, dh).
-            max_shape: Height and width of the image that the boxes are clipped to; None for no clipping.
-
-        Returns:
-            Boxes (N, 4 * groups).
-        """
+        """Apply normalized deltas (N, 4 * groups) to boxes (N, 4), and clip them to an image of ``max_shape``."""
         bboxes = get_box_tensor(bboxes)[:, None]
         deltas = pred_bboxes.unflatten(-1, (-1, 4))
         deltas = deltas * deltas.new_tensor(self.stds) + deltas.new_tensor(self.means)

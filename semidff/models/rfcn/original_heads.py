@@ -48,12 +48,6 @@ class OriginalRPNHead(RFCNRPNHead):
 
         An image's class loss is divided by the number of its sampled anchors, its box loss by the number that *should*
         be sampled (``num`` of the sampler).
-
-        Args:
-            cls_score: (N, A * 2, H, W).
-            bbox_pred: Normalized deltas (N, A * 4, H, W).
-            labels: (N, H * W * A), like ``label_weights``.
-            bbox_targets: (N, H * W * A, 4), like ``bbox_weights``.
         """
         scores = cls_score.permute(0, 2, 3, 1).unflatten(-1, (-1, 2)).flatten(1, 3)
         deltas = bbox_pred.permute(0, 2, 3, 1).unflatten(-1, (-1, 4)).flatten(1, 3)
@@ -77,7 +71,6 @@ class OriginalRPNHead(RFCNRPNHead):
         rescale: bool = False,
         **unused: Any,
     ) -> InstanceData:
-        """Return one image's proposals from its one level of scores (A * 2, H, W) and deltas (A * 4, H, W)."""
         (scores,), (deltas,), (anchors,) = cls_score_list, bbox_pred_list, mlvl_priors
         height, width = scores.shape[-2:]
         image = img_meta['img_shape'][:2]
@@ -108,15 +101,14 @@ def propose(
 ) -> tuple[Tensor, Tensor]:
     """Select proposals from the anchors' boxes.
 
-    Cells beyond the last whole stride of the image and boxes that are too small are ranked last, but not removed. If
-    too few boxes remain after the suppression, they are repeated in turn.
+    Cells beyond the last whole stride of the image and boxes that are too small are ranked last, but not removed. Too
+    few boxes after the suppression are repeated in turn.
 
     Args:
         scores: Foreground probabilities (H, W, A).
         boxes: Decoded and clipped boxes (H, W, A, 4).
         image: Height and width of the network's input.
-        cfg: Settings: the best ``nms_pre`` boxes enter the suppression ``nms``, ``max_per_img`` rows are returned;
-            ``min_bbox_size`` is in pixels of the image before resizing.
+        cfg: mmdet's settings of the RPN; ``min_bbox_size`` is in pixels of the image before resizing.
         scale: Factor by which the image was resized.
 
     Returns:
@@ -152,7 +144,6 @@ class OriginalRoIHead(RFCNRoIHead):
     def loss(
         self, x: Sequence[Tensor], rpn_results_list: Sequence[InstanceData], samples: SampleList
     ) -> dict:
-        """Compute mmdet's loss on the proposals of N images and their true boxes."""
         proposals = [
             with_true_boxes(proposals, sample.gt_instances)
             for proposals, sample in zip(rpn_results_list, samples, strict=True)
@@ -171,7 +162,6 @@ class OriginalBBoxHead(RFCNBBoxHead):
 
     Args:
         ohem: Number of hardest RoIs per image; the box loss is divided by it even if there are fewer RoIs.
-        kwargs: Arguments of :class:`~semidff.models.rfcn.rfcn.RFCNBBoxHead`.
     """
 
     def __init__(self, *, ohem: int = 128, box_groups: int = 2, **kwargs) -> None:
@@ -180,7 +170,7 @@ class OriginalBBoxHead(RFCNBBoxHead):
     def loss(
         self, cls_score: Tensor, bbox_pred: Tensor, rois: Tensor, *targets: Tensor, **kwargs
     ) -> dict:
-        """Compute the means over the images of class and box loss, for R RoIs of N images; arguments as in mmdet."""
+        """Compute the means over the images of class and box loss."""
         rows = (cls_score, bbox_pred, rois, *targets)
         images = []
         for image in rois[:, 0].unique():
@@ -191,14 +181,13 @@ class OriginalBBoxHead(RFCNBBoxHead):
         return {name: sum(losses[name] for losses in images) / len(images) for name in images[0]}
 
     def _class_losses(self, cls_score: Tensor, labels: Tensor) -> Tensor:
-        """Return the class loss of each RoI, (R,), with a finite logarithm as in the original."""
+        # With a finite logarithm, as in the original.
         probability = cls_score.softmax(1).gather(1, labels[:, None])[:, 0]
         return -(probability + 1e-14).log()
 
     def _predict_by_feat_single(
         self, *args, rcnn_test_cfg: ConfigDict | None = None, **kwargs
     ) -> InstanceData:
-        """Return one image's detections, or without settings all boxes; arguments as in mmdet."""
         raw = super()._predict_by_feat_single(*args, **kwargs)
         if rcnn_test_cfg is None:
             return raw
@@ -214,8 +203,7 @@ def detections(boxes: Tensor, scores: Tensor, cfg: ConfigDict) -> InstanceData:
     Args:
         boxes: Boxes of any class (R, 4), in coordinates of the original image.
         scores: Probabilities of the foreground classes (R, C).
-        cfg: Settings: boxes with scores above ``score_thr`` enter the suppression ``nms``; the best ``max_per_img``
-            are kept, and those with the same score as the last of them.
+        cfg: mmdet's settings; beyond ``max_per_img``, boxes with the same score as the last one are kept.
 
     Returns:
         ``bboxes`` (D, 4), ``scores`` (D,) and ``labels`` (D,), best first.

@@ -24,19 +24,12 @@ def ps_roi_align(**settings: float) -> nn.Module:
 
 
 class ScoreMaps(NamedTuple):
-    """Outputs of R-FCN's four 1x1 convolutions; the heads accept them in place of features.
+    """Outputs of R-FCN's four 1x1 convolutions; the heads accept them in place of features."""
 
-    Attributes:
-        anchor_scores: Score maps of the RPN, (N, A * K, H, W).
-        anchor_deltas: Box maps of the RPN, (N, A * 4, H, W).
-        roi_scores: Position-sensitive score maps (N, (C + 1) * k * k, H, W).
-        roi_deltas: Position-sensitive box maps (N, 4 * G * k * k, H, W), G groups of boxes.
-    """
-
-    anchor_scores: Tensor
-    anchor_deltas: Tensor
-    roi_scores: Tensor
-    roi_deltas: Tensor
+    anchor_scores: Tensor  # (N, A * K, H, W)
+    anchor_deltas: Tensor  # (N, A * 4, H, W)
+    roi_scores: Tensor  # position-sensitive, (N, (C + 1) * k * k, H, W)
+    roi_deltas: Tensor  # position-sensitive, (N, 4 * G * k * k, H, W) of G groups of boxes
 
 
 @MODELS.register_module()
@@ -44,8 +37,7 @@ class RFCN(TwoStageDetector):
     """Region-based fully convolutional network.
 
     Two-stage detector whose feature network (``backbone`` and :class:`RFCNNeck`) ends in one map that both heads share:
-    the first channels go to the RPN, the last ones to the position-sensitive head. Arguments are those of mmdet's
-    ``TwoStageDetector``.
+    the first channels go to the RPN, the last ones to the position-sensitive head.
     """
 
 
@@ -54,9 +46,6 @@ class RFCNNeck(BaseModule):
     """Neck whose output is propagated (DFF section 4): a dilated 3x3 convolution with ReLU on the backbone's last map.
 
     Args:
-        in_channels: Channels of the backbone's last level.
-        out_channels: Channels of the features; the RPN reads the first ones, the position-sensitive head the last ones.
-        dilation: Dilation and padding of the convolution.
         init_std: Standard deviation of the initial weights; the original's suits 2048 input channels.
     """
 
@@ -74,7 +63,7 @@ class RFCNNeck(BaseModule):
         nn.init.zeros_(self.conv.bias)
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor]:
-        """Map the last level of the backbone (N, C_in, H, W) to one level (N, C_out, H, W)."""
+        """Map the last level of the backbone (N, C_in, H, W) to the only level (N, C_out, H, W)."""
         return (F.relu(self.conv(inputs[-1])),)
 
 
@@ -93,7 +82,6 @@ class RFCNRPNHead(RPNHead):
         return self.rpn_cls(x), self.rpn_reg(x)
 
     def forward(self, x: Sequence[Tensor] | ScoreMaps) -> tuple[list[Tensor], list[Tensor]]:
-        """Return scores and raw deltas per level, from features or from score maps."""
         maps = [x[:2]] if isinstance(x, ScoreMaps) else [self.score_maps(level) for level in x]
         # Decoding and losses are in full precision, under autocast too.
         scores, deltas = ([m.float() for m in levels] for levels in zip(*maps, strict=True))
@@ -132,16 +120,11 @@ class RFCNRoIHead(StandardRoIHead):
     """mmdet's RoI head around a :class:`RFCNBBoxHead`, without RoI extractor."""
 
     def init_bbox_head(self, bbox_roi_extractor: dict | None, bbox_head: dict) -> None:
-        """Build the head; ``bbox_roi_extractor`` must be None."""
         if bbox_roi_extractor is not None:
-            raise ValueError(
-                'R-FCN pools score maps, not features: leave bbox_roi_extractor out and set '
-                f'bbox_head.pooling instead (got {bbox_roi_extractor})'
-            )
+            raise ValueError('R-FCN has no RoI extractor: set bbox_head.pooling instead')
         self.bbox_head = MODELS.build(bbox_head)
 
     def _bbox_forward(self, x: tuple[Tensor] | ScoreMaps, rois: Tensor) -> dict[str, Tensor]:
-        """Return logits and deltas of RoIs (R, 5) on the one feature level, or on its score maps."""
         logits, deltas = self.bbox_head(x if isinstance(x, ScoreMaps) else x[0], rois)
         return dict(cls_score=logits, bbox_pred=deltas, bbox_feats=logits)
 
@@ -152,14 +135,12 @@ class RFCNBBoxHead(BBoxHead):
 
     Args:
         in_channels: The head reads the *last* ``in_channels`` channels of the features.
-        num_classes: Number of foreground classes C.
         bins: k, bins per side.
         pooling: Config of the pooling operator, built with ``output_size`` k; by default the original's at stride
             16.
         box_groups: Groups of four box outputs. The original has 2 and decodes only the last one, that of the
             foreground.
         ohem: Number of hardest RoIs per image that the loss includes; None for all sampled RoIs.
-        kwargs: Arguments of mmdet's ``BBoxHead``, such as losses and box coder.
     """
 
     def __init__(
@@ -214,10 +195,7 @@ class RFCNBBoxHead(BBoxHead):
     def loss(
         self, cls_score: Tensor, bbox_pred: Tensor, rois: Tensor, *targets: Tensor, **kwargs
     ) -> dict:
-        """Compute mmdet's RoI loss on the foreground group, over the hardest RoIs if ``ohem`` is set.
-
-        Arguments are those of mmdet: ``targets`` are labels, their weights, box targets and their weights.
-        """
+        """Compute mmdet's RoI loss on the foreground group, over the hardest RoIs if ``ohem`` is set."""
         rows = (cls_score, bbox_pred[:, -4:], rois, *targets)
         if self.ohem is not None:
             labels, _, *boxes = targets
@@ -235,7 +213,7 @@ class RFCNBBoxHead(BBoxHead):
         bbox_targets: Tensor,
         bbox_weights: Tensor,
     ) -> Tensor:
-        """Return the indices of each image's ``ohem`` RoIs with the largest sum of class and box loss."""
+        """Choose each image's ``ohem`` RoIs with the largest sum of class and box loss."""
         per_roi = self._class_losses(cls_score, labels)
         box = F.smooth_l1_loss(bbox_pred, bbox_targets, reduction='none')
         per_roi = per_roi + (box * bbox_weights).sum(1)
@@ -246,11 +224,9 @@ class RFCNBBoxHead(BBoxHead):
         return torch.cat(chosen) if chosen else labels.new_zeros(0)
 
     def _class_losses(self, cls_score: Tensor, labels: Tensor) -> Tensor:
-        """Return the class loss of each RoI, (R,)."""
         return F.cross_entropy(cls_score, labels, reduction='none')
 
     def _predict_by_feat_single(self, roi, cls_score, bbox_pred, *args, **kwargs):
-        """Decode the foreground group only."""
         bbox_pred = None if bbox_pred is None else bbox_pred[:, -4:]
         return super()._predict_by_feat_single(roi, cls_score, bbox_pred, *args, **kwargs)
 
@@ -275,14 +251,11 @@ class PSRoIPool(nn.Module):
         self.spatial_scale = spatial_scale
 
     def forward(self, maps: Tensor, rois: Tensor) -> Tensor:
-        """Pool score maps.
+        """Pool score maps to (R, C, k, k).
 
         Args:
             maps: Position-sensitive maps (N, C * k * k, H, W), channel = (c * k + row) * k + column.
             rois: Rows of (image index, x1, y1, x2, y2) in pixels, within the image, (R, 5).
-
-        Returns:
-            Tensor of shape (R, C, k, k).
         """
         from torchvision import ops
 
@@ -294,14 +267,12 @@ class PSRoIPool(nn.Module):
 class ExactPSRoIPool(PSRoIPool):
     """The pooling of the original R-FCN and DFF: the average over the cells that a bin touches.
 
-    Boxes are rounded to whole *pixels*, where :class:`PSRoIPool` rounds them to whole *cells* of 16 pixels; their far
-    side is inclusive. A bin covers the cells from the floor of its start to the ceiling of its end, clipped to the map;
-    an empty bin is 0. torchvision's operator gets each bin as a box of whole cells, which it does not round. Arguments
-    are those of :class:`PSRoIPool`.
+    Maps, RoIs and result are those of :class:`PSRoIPool`, which rounds boxes to whole *cells*. Here they are rounded to
+    whole *pixels*, and their far side is inclusive. A bin covers the cells from the floor of its start to the ceiling
+    of its end, clipped to the map; an empty bin is 0. torchvision's operator gets each bin as a box of whole cells.
     """
 
     def forward(self, maps: Tensor, rois: Tensor) -> Tensor:
-        """Pool score maps; arguments and result as of :meth:`PSRoIPool.forward`."""
         from torchvision import ops
 
         k = self.output_size

@@ -29,13 +29,7 @@ def deltas(maps: Sequence[Tensor], head: nn.Module) -> HeadOutput:
 
 
 def delta_unit(values: Tensor, head: nn.Module, units: Sequence[float]) -> Tensor:
-    """Return the units of deltas (R, 4) that the head's coder divides by its ``stds``.
-
-    Args:
-        values: The deltas.
-        head: The head with the coder.
-        units: Units of the center, relative to the decoded size, and of the logarithms.
-    """
+    """Return the units of deltas (R, 4), given those of the center, relative to the size, and of the logarithms."""
     stds = values.new_tensor(head.bbox_coder.stds)
     size = limited_exp(values.detach()[:, 2:] * stds[2:])
     return torch.cat((size, torch.ones_like(size)), 1) * values.new_tensor(units) / stds
@@ -70,9 +64,8 @@ def centers(maps: Sequence[Tensor], head: nn.Module) -> HeadOutput:
     """Offsets of the center in cells, logarithms of width and height in cells."""
     values = rows(maps, 4)
     size = limited_exp(values[:, 2:])
-    return HeadOutput(
-        'box', 'offsets', values, torch.cat((CENTER * size, torch.full_like(size, LOGARITHM)), 1)
-    )
+    unit = torch.cat((CENTER * size, torch.full_like(size, LOGARITHM)), 1)
+    return HeadOutput('box', 'offsets', values, unit)
 
 
 def distributions(maps: Sequence[Tensor], head: nn.Module) -> HeadOutput:
@@ -112,14 +105,12 @@ def weighted(
     in proportion to it, as is what is trained at objects only.
 
     Args:
-        logits: Class logits (R, C), background last if ``softmax``.
+        logits: Class logits (R, C) of sigmoids or, with the background last, of a ``softmax``.
         boxes: Box outputs, R rows or a multiple of R.
         quality: Logits of centerness, IoU or objectness (R, 1).
-        softmax: Whether the logits are those of a softmax rather than of sigmoids.
         objectness: Whether the quality is an objectness: a factor of the score that is trained everywhere, whereas
             the class logits are trained at objects only.
         prefix: What the names begin with.
-        box_weight: Weight of the boxes relative to that of the class scores.
     """
     scores = logits.detach().float()
     foreground = scores.softmax(1)[:, :-1].sum(1) if softmax else scores.sigmoid().amax(1)
@@ -128,16 +119,13 @@ def weighted(
     count = count_objects(foreground)
     at_objects, everywhere = foreground.square() / count, 1 / count
     sides = len(boxes.values) // len(logits)
+    kind, weight = 'softmax' if softmax else 'sigmoid', everywhere
+    if objectness:
+        weight = CLASSES * at_objects
+    of_boxes = box_weight * at_objects.repeat_interleave(sides) / sides
     outputs = [
-        HeadOutput(
-            f'{prefix}cls',
-            'softmax' if softmax else 'sigmoid',
-            logits,
-            weight=CLASSES * at_objects if objectness else everywhere,
-        ),
-        boxes._replace(
-            name=f'{prefix}box', weight=box_weight * at_objects.repeat_interleave(sides) / sides
-        ),
+        HeadOutput(f'{prefix}cls', kind, logits, weight=weight),
+        boxes._replace(name=f'{prefix}box', weight=of_boxes),
     ]
     if quality is not None:
         weight = everywhere if objectness else QUALITY * at_objects
@@ -152,7 +140,7 @@ def _relative(
     second: Sequence[int],
     smallest: float = 1.0,
 ) -> HeadOutput:
-    """Divide by the box's own width and height, of at least ``smallest``, the sums of two columns each."""
+    """Divide by the width and height of the box, of at least ``smallest``: sums of two columns each."""
     signed = values.detach() * values.new_tensor(signs)
     size = (signed[:, first] + signed[:, second]).clamp(min=smallest)
     unit = torch.empty_like(values)

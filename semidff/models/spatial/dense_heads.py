@@ -100,8 +100,8 @@ class DenseHeads(HeadFamily):
         for name, maps in zip(_names(head)[: len(outputs)], outputs, strict=True):
             if not (isinstance(maps, list | tuple) and all(isinstance(m, Tensor) for m in maps)):
                 raise TypeError(
-                    f'{type(head).__name__} does not return a list of maps for each kind of output, but '
-                    f'{type(maps).__name__}, so that it cannot be cut ahead of its post-processing. {REGRESSION_ONLY}'
+                    f'{type(head).__name__} cannot be cut ahead of its post-processing: it does not return a list of '
+                    f'maps for each kind of output. {REGRESSION_ONLY}'
                 )
             raw.update(numbered(name, maps))
         return raw
@@ -114,9 +114,8 @@ class DenseHeads(HeadFamily):
         logits = levels(self.probabilities, raw)
         raw = {**raw, **numbered(self.probabilities, [level.sigmoid() for level in logits])}
         inputs, outputs = levels(ROI_INPUTS, raw), self._outputs(raw)
-        head = twin(self._separable_head(), forward=lambda *_, **__: outputs)
-        names = {self.head_name: head}
-        return twin(self.detector, extract_feat=lambda *_, **__: inputs, **names)
+        head = {self.head_name: twin(self._separable_head(), forward=lambda *_, **__: outputs)}
+        return twin(self.detector, extract_feat=lambda *_, **__: inputs, **head)
 
     def head_outputs(
         self, raw: Mapping[str, Tensor], samples: SampleList, proposals: list | None
@@ -144,32 +143,26 @@ class DenseHeads(HeadFamily):
         )
 
     def _outputs(self, raw: Mapping[str, Tensor]) -> tuple[list[Tensor], ...]:
-        """Return what ``forward`` of the dense head returns: lists, some of which FSAF's loss changes."""
+        """Return what ``forward`` of the dense head returns: lists, which FSAF's loss changes."""
         names = _names(self._separable_head())
         return tuple([*maps] for name in names if (maps := levels(name, raw)))
 
     def _separable_head(self) -> nn.Module:
         """Return the dense head if its ``predict`` is ``forward`` followed by ``predict_by_feat``."""
         head = self.dense_head
-        reason = 'its mask head reads the feature maps, too'
-        if not isinstance(self.detector, SingleStageInstanceSegmentor):
-            if isinstance(head, BaseDenseHead) and type(head).predict is BaseDenseHead.predict:
-                return head
-            reason = (
-                "the first head must be one of mmdet's dense heads whose predict() is forward() and then "
-                'predict_by_feat()'
-            )
+        plain = isinstance(head, BaseDenseHead) and type(head).predict is BaseDenseHead.predict
+        if plain and not isinstance(self.detector, SingleStageInstanceSegmentor):
+            return head
         raise TypeError(
-            f'{self.name} cannot be cut ahead of its post-processing: {reason}. {REGRESSION_ONLY}'
+            f'{self.name} cannot be cut ahead of its post-processing: predict() of its only head must be forward() '
+            f'and then predict_by_feat(). {REGRESSION_ONLY}'
         )
 
 
 def not_comparable(module: nn.Module, part: nn.Module | None = None) -> TypeError:
-    """Return the error for a detector or a head that the semantic loss does not know.
+    """Return the error for a detector or a head, and the part of it that the semantic loss does not know.
 
-    Args:
-        module: The detector or the head.
-        part: The part of it that makes the difference; None for its ``bbox_head``, if it has one.
+    The part is its ``bbox_head`` by default, if it has one.
     """
     part = part or getattr(module, 'bbox_head', None)
     found = type(module).__name__ + (f' with {type(part).__name__}' if part else '')
@@ -184,5 +177,5 @@ def _is_known(head: type) -> bool:
 
 
 def _names(head: nn.Module) -> list[str]:
-    """Names of the outputs: ``predict_by_feat`` takes what ``forward`` returns, in its order."""
+    """``predict_by_feat`` takes what ``forward`` returns, in its order."""
     return list(inspect.signature(head.predict_by_feat).parameters)

@@ -28,10 +28,8 @@ class HeadOutput(NamedTuple):
         kind: ``softmax``, logits of a distribution over the last dimension; ``sigmoid``, independent binary logits;
             or ``offsets``, box outputs.
         values: (R, D), one row per anchor, point, query, RoI or pixel of the whole batch.
-        unit: What the offsets are divided by before they are compared, so that all families' are in comparable units;
-            a number or (R, D). The teacher's is used.
-        weight: Weights of the rows in the loss, a number or (R,), None for the mean over all rows. The teacher's is
-            used.
+        unit: What the offsets are divided by before they are compared, a number or (R, D). The teacher's is used.
+        weight: Weights of the rows in the loss, a number or (R,), None for their mean. The teacher's is used.
     """
 
     name: str
@@ -46,25 +44,15 @@ class HeadFamily(ABC):
 
     Raw outputs are the maps ahead of post-processing. They have a fixed shape and come from operators that every
     runtime has; proposals, RoIs and NMS follow them.
-
-    Args:
-        detector: An mmdet detector, or a model of another library, that this family handles.
     """
 
     prediction = 'pred_instances'
     """Field of the data samples that holds the predictions."""
 
-    propagates_outputs = True
-    """Whether the raw outputs are maps that can be warped: offsets are relative to their cell, not coordinates."""
-
-    head_name = 'bbox_head'
-    """Name of the head that reads the feature maps in the detector."""
-
-    output_modules: Sequence[str] = ()
-    """Dotted names of the detector's modules that compute the raw outputs from the heads' inputs."""
-
-    towers: Sequence[str] = ()
-    """Names of parallel towers in a single-stage detector's head, which only its last convolutions follow."""
+    propagates_outputs = True  # as maps that can be warped: offsets from cells, not coordinates
+    head_name = 'bbox_head'  # that reads the feature maps
+    output_modules: Sequence[str] = ()  # dotted names of what computes the raw outputs
+    towers: Sequence[str] = ()  # parallel ones in the head, which only its last convolutions follow
 
     def __init__(self, detector: nn.Module) -> None:
         self.detector = detector
@@ -93,11 +81,7 @@ class HeadFamily(ABC):
 
     @abstractmethod
     def raw_outputs(self, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
-        """Return all maps that the post-processing reads, by name.
-
-        Args:
-            inputs: Inputs of the heads, (N, C_l, H_l, W_l) per level.
-        """
+        """Map the inputs of the heads, (N, C_l, H_l, W_l) per level, to all maps that the post-processing reads."""
 
     @abstractmethod
     def given_raw_outputs(self, raw: Mapping[str, Tensor]) -> nn.Module:
@@ -109,7 +93,6 @@ class HeadFamily(ABC):
         Args:
             detector: Result of :meth:`given_raw_outputs` or of :meth:`~semidff.models.spatial.split.Split.given`.
             inputs: Any tensor of the batch on its device, in place of the images.
-            samples: Data samples of the N frames.
         """
         results = detector.predict(inputs, samples, rescale=True)
         for found in (result.get(self.prediction) for result in results):
@@ -129,14 +112,7 @@ class HeadFamily(ABC):
         test_cfg: dict | None = None,
         limit: int | None = None,
     ) -> list | None:
-        """Return each image's proposals with the test settings, None for a single-stage detector.
-
-        Args:
-            raw: The :meth:`raw_outputs`.
-            samples: Data samples of the N frames.
-            test_cfg: Settings that replace some of the detector's ``test_cfg``.
-            limit: Largest number of proposals per image, those with the highest scores; None for all.
-        """
+        """Return each image's proposals with the test settings, at most ``limit``; None for a single-stage detector."""
         return None
 
     @abstractmethod
@@ -145,18 +121,14 @@ class HeadFamily(ABC):
     ) -> list[HeadOutput]:
         """Return the outputs that the semantic loss compares.
 
-        Args:
-            raw: The :meth:`raw_outputs`.
-            samples: Data samples of the N frames.
-            proposals: The *teacher's* :meth:`proposals`: student and teacher pool the same RoIs.
+        ``proposals`` are the *teacher's*, so that student and teacher pool the same RoIs.
         """
 
 
 def head_family(detector: nn.Module) -> HeadFamily:
-    """Return the adapter of a detector's heads.
+    """Return the adapter of a detector's heads, of the family registered last that handles it.
 
-    The family registered last takes precedence. A special family imports the general one that it extends, and thus
-    precedes it.
+    A special family imports the general one that it extends, and thus takes precedence.
     """
     families = reversed(HEAD_FAMILIES.module_dict.values())
     return next(family for family in families if family.handles(detector))(detector)
@@ -165,8 +137,7 @@ def head_family(detector: nn.Module) -> HeadFamily:
 def twin(module: nn.Module, **replacements: Any) -> nn.Module:
     """Return a shallow copy of a module in which some submodules, methods or attributes are replaced.
 
-    Everything else is shared, the weights too. The module itself does not change, so that several threads can use it.
-    A twin is short-lived: it does not follow later changes of the module's mode.
+    Everything else is shared, the weights too. A twin is short-lived: it does not follow changes of the module's mode.
     """
     if hasattr(module, 'get_base'):
         # Where submodules are shared (RTMDet), PyTorch's exporter traces proxies, which cannot be copied.
@@ -183,13 +154,7 @@ def twin(module: nn.Module, **replacements: Any) -> nn.Module:
 
 
 def with_test_cfg(detector: nn.Module, test_cfg: dict) -> nn.Module:
-    """Return a twin of an mmdet detector with some of its test settings replaced.
-
-    Args:
-        detector: The detector.
-        test_cfg: The settings, nested as in the detector's own ``test_cfg``: ``dict(rpn=dict(max_per_img=100))`` for
-            a two-stage detector, ``dict(nms_pre=300)`` for others.
-    """
+    """Return a twin of an mmdet detector with some of its test settings replaced, nested as in its ``test_cfg``."""
     names = dict.fromkeys(('bbox_head', 'mask_head', 'panoptic_fusion_head'), test_cfg)
     if hasattr(detector, 'roi_head'):
         names = dict(rpn_head=test_cfg.get('rpn'), roi_head=test_cfg.get('rcnn'))

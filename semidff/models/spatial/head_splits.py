@@ -21,25 +21,20 @@ FEW_PROPOSALS = 100
 
 @TASK_UTILS.register_module()
 class TowerSplit(ExtractFeatSplit):
-    """Split point after the towers of a single-stage detector's head.
+    """Split point after the towers of a single-stage detector's head; N_task are the convolutions that follow.
 
     The outputs of the towers of a level, as a rule one for classes and one for boxes, are propagated as one map.
-    N_task are the convolutions that follow, which can be fine-tuned.
     """
 
     needs_probe = True
 
     def check(self, heads: HeadFamily) -> None:
-        """Check that the detector can be cut here."""
-        if not heads.towers:
-            raise TypeError(
-                f'split=TowerSplit cuts dense heads after their towers, but {heads.name} has none of '
-                'a known kind; use OutputSplit or leave split out'
-            )
-        behind = (m for n, m in self.task_modules(heads).items() if n.startswith('bbox_head.'))
+        modules = self.task_modules(heads).items() if heads.towers else ()
+        behind = (module for name, module in modules if name.startswith('bbox_head.'))
         if not any(list(module.parameters()) for module in behind):
             raise TypeError(
-                f'split=TowerSplit: {heads.name} has no layers after {heads.towers}; use OutputSplit or leave split out'
+                f'split=TowerSplit cuts dense heads between towers of a known kind and other layers, but {heads.name} '
+                'has none of these; use OutputSplit or leave split out'
             )
 
     def probe(self, heads: HeadFamily, images: Tensor) -> tuple[Tensor, ...]:
@@ -65,11 +60,16 @@ class TowerSplit(ExtractFeatSplit):
     def features(self, heads: HeadFamily, images: Tensor) -> tuple[Tensor, ...]:
         return self._run_towers(heads, super().features(heads, images))
 
-    def given(self, heads: HeadFamily, features: Sequence[Tensor]) -> nn.Module:
-        return super().given(_without_towers(heads), features)
-
-    def raw_outputs(self, heads: HeadFamily, features: Sequence[Tensor]) -> dict[str, Tensor]:
-        return super().raw_outputs(_without_towers(heads), features)
+    def finish(
+        self, heads: HeadFamily, features: Sequence[Tensor]
+    ) -> tuple[HeadFamily, tuple[Tensor, ...]]:
+        # The towers pick their channels of the propagated maps.
+        head, count = heads.dense_head, len(heads.towers)
+        picks = {
+            name: _with_leaf(head.get_submodule(name), _Chunk(index, count))
+            for index, name in enumerate(heads.towers)
+        }
+        return type(heads)(twin(heads.detector, bbox_head=twin(head, **picks))), tuple(features)
 
     @staticmethod
     def _run_towers(heads: HeadFamily, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
@@ -84,16 +84,6 @@ class TowerSplit(ExtractFeatSplit):
                 ends.append(maps)
             outputs.append(torch.cat(ends, 1))
         return tuple(outputs)
-
-
-def _without_towers(heads: HeadFamily) -> HeadFamily:
-    """Return the family of a twin of the detector whose towers pick their channels of the propagated maps."""
-    head, count = heads.dense_head, len(heads.towers)
-    picks = {
-        name: _with_leaf(head.get_submodule(name), _Chunk(index, count))
-        for index, name in enumerate(heads.towers)
-    }
-    return type(heads)(twin(heads.detector, bbox_head=twin(head, **picks)))
 
 
 class _Chunk(nn.Module):
@@ -137,7 +127,6 @@ class OutputSplit(ExtractFeatSplit):
         self._same_in_training = True
 
     def check(self, heads: HeadFamily) -> None:
-        """Check that the detector can be cut here."""
         if not heads.propagates_outputs:
             raise TypeError(
                 f'split=OutputSplit propagates outputs relative to their cells, but {heads.name} '
@@ -164,7 +153,6 @@ class OutputSplit(ExtractFeatSplit):
         return [*super().feature_names(heads), *heads.output_modules]
 
     def features(self, heads: HeadFamily, images: Tensor) -> tuple[Tensor, ...]:
-        """Return the maps of each level."""
         modules = (heads.detector.get_submodule(name) for name in heads.output_modules)
         if not self._same_in_training and any(module.training for module in modules):
             raise TypeError(
@@ -184,11 +172,7 @@ class OutputSplit(ExtractFeatSplit):
         return raw
 
     def comparable(self, features: Sequence[Tensor], truth: Sequence[Tensor]) -> list[Tensor]:
-        """Return each output of each level in units of its true :func:`~semidff.models.losses.typical_size`.
-
-        Class logits, boxes in pixels and logarithms of sizes have different units, and boxes in pixels other sizes on
-        each level.
-        """
+        """Return each output of each level in units of its true :func:`~semidff.models.losses.typical_size`."""
         outputs = []
         for maps, true, level in zip(features, truth, self._layout, strict=True):
             channels = [count for _, count in level]
@@ -204,8 +188,8 @@ class OutputSplit(ExtractFeatSplit):
 def correction_width(two_stage: bool) -> int:
     """Return the width of the temporal module's correction of outputs.
 
-    The correction learns what no weights behind the outputs of a dense head can. It is narrower for two-stage
-    detectors: the maps that the RoI head pools have many cells, and weights that learn follow them.
+    It is narrower for two-stage detectors: the maps that the RoI head pools have many cells, and weights that learn
+    follow them.
     """
     return 32 if two_stage else 64
 

@@ -52,8 +52,7 @@ class SegmentorHeads(HeadFamily):
         head = self.dense_head
         if not isinstance(head, BaseDecodeHead) or type(head).predict is not BaseDecodeHead.predict:
             raise TypeError(
-                f'{type(self.detector).__name__} with {type(self.detector.decode_head).__name__} does not predict from '
-                f'one map of logits per pixel. {REGRESSION_ONLY}'
+                f'{self.name} does not predict from one map of logits per pixel. {REGRESSION_ONLY}'
             )
         return {LOGITS: head(inputs)}
 
@@ -97,15 +96,12 @@ class SegmentorHeads(HeadFamily):
 
 
 def _padding(size: Sequence[int], sample: object) -> tuple[int, int, int, int]:
-    """Return the padding of a frame: left, right, top and bottom."""
     height, width = sample.img_shape[:2]
     return 0, size[1] - width, 0, size[0] - height
 
 
 def _called(detector: nn.Module) -> nn.Module:
-    """Return a twin whose decode head runs as a module; mmsegmentation calls ``forward``, which has no hooks and is not
-    compiled.
-    """
+    """Return a twin whose decode head runs as a module; mmsegmentation calls ``forward``, without hooks."""
     head = detector.decode_head
     if isinstance(head, nn.ModuleList):
         return detector

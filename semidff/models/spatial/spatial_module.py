@@ -7,12 +7,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from mmdet.models.detectors import (
-    FastRCNN,
-    MaskFormer,
-    SemiBaseDetector,
-    TwoStagePanopticSegmentor,
-)
+from mmdet.models import detectors
 from mmdet.registry import MODELS, TASK_UTILS
 from mmdet.structures import DetDataSample, SampleList
 from mmengine.model import BaseModule
@@ -32,7 +27,7 @@ class SpatialModule(BaseModule):
     """Adapter that runs a detector of mmdet, or a network of mmsegmentation, on features instead of images.
 
     Nothing outside this class knows what kind of network it holds, nor where it is cut. The temporal module
-    propagates ``features``, the output of :meth:`features`: the maps at the split point.
+    propagates the output of :meth:`features`, the maps at the split point.
 
     Args:
         detector: An mmdet detector, an ``EncoderDecoder`` of mmsegmentation, or its config.
@@ -78,11 +73,6 @@ class SpatialModule(BaseModule):
         """Field of the data samples that holds the predictions: ``pred_instances`` or ``pred_sem_seg``."""
         return self.heads.prediction
 
-    @property
-    def dense_head(self) -> nn.Module | None:
-        """The head that reads the feature maps, None if there is no such head."""
-        return self.heads.dense_head
-
     def features(self, images: Tensor) -> tuple[Tensor, ...]:
         """Run N_feat: map images (N, 3, H, W) to one map (N, C_l, H_l, W_l) per level."""
         return self.split.features(self.heads, images)
@@ -101,10 +91,7 @@ class SpatialModule(BaseModule):
     ) -> SampleList:
         """Run N_task with post-processing; the :attr:`prediction` is in pixels of the original image.
 
-        Args:
-            features: Features, own or propagated ones.
-            samples: Data samples of the N frames.
-            test_cfg: Settings that replace some of the detector's ``test_cfg``.
+        ``test_cfg`` replaces some of the detector's settings.
         """
         detector = self.split.given(self.heads, features)
         return self._predict(detector, features[0], samples, test_cfg)
@@ -133,16 +120,12 @@ class SpatialModule(BaseModule):
         return self.heads.loss(detector, features[0], samples)
 
     def with_own_task_network(self, own_features: bool = False) -> 'SpatialModule':
-        """Return a twin that has a copy of the task network and *shares* the feature network with this module.
+        """Return a twin that has a copy of the task network and *shares* the feature network unless ``own_features``.
 
         Weights of neither, such as the level embedding of Deformable DETR, are always shared.
-
-        Args:
-            own_features: Whether to copy the feature network, too.
         """
-        task, features = [*self.task_network.values()], self.feature_network
-        shared = [] if own_features else features
-        copied = [*task, *features] if own_features else task
+        shared = [] if own_features else self.feature_network
+        copied = [*self.task_network.values(), *(self.feature_network if own_features else [])]
         own = {id(p) for module in copied for p in module.parameters()}
         memo: dict[int, object] = {id(module): module for module in shared}
         memo |= {id(p): p for p in self.detector.parameters() if id(p) not in own}
@@ -151,11 +134,9 @@ class SpatialModule(BaseModule):
 
 
 def probe(model: nn.Module, compute: Callable[[Tensor], Any]) -> tuple[tuple[int, int], Any]:
-    """Run a function on random images of a model's device, without changing anything.
+    """Run a function on random images (1, 3, H, W), without changing anything; return their (H, W) and the result.
 
-    Returns:
-        Height and width of the images (1, 3, H, W), and the result. A small size comes first; convolutions without
-        padding, those of SSD512, need a large one.
+    A small size comes first; convolutions without padding, those of SSD512, need a large one.
     """
     parameter = next(model.parameters())
     for size in _PROBED_SIZES:
@@ -180,10 +161,9 @@ def plain_samples(count: int, size: tuple[int, int]) -> SampleList:
 def feature_stride(image: Sequence[int], level: Sequence[int]) -> float:
     """Return the stride of a feature level from the sizes (height, width) of the network's input and of the level.
 
-    It is a power of two if one fits, since the last cell of a row is seldom a whole one: 1000 pixels in 63 cells have
-    stride 16, not 15.9, and 320 pixels in 2 cells of NAS-FPN, which rounds down, stride 128. Otherwise it is the only
-    whole number that fits (a ViT with patches of 14 pixels), or else the ratio of the sizes (levels of SSD behind
-    convolutions without padding).
+    It is a power of two if one fits: 1000 pixels in 63 cells have stride 16, and 320 pixels in 2 cells of NAS-FPN,
+    which rounds down, stride 128. Otherwise it is the only whole number that fits (a ViT with patches of 14 pixels), or
+    else the ratio of the sizes (levels of SSD behind convolutions without padding).
     """
     ratios = [side / cells for side, cells in zip(image, level, strict=True)]
     powers = {2 ** math.ceil(math.log2(max(ratios))), 2 ** math.floor(math.log2(min(ratios)))}
@@ -202,18 +182,17 @@ def feature_stride(image: Sequence[int], level: Sequence[int]) -> float:
 
 def _check_kind(detector: nn.Module) -> None:
     """Refuse models that cannot detect on the features of a frame."""
-    name = type(detector).__name__
-    if isinstance(detector, FastRCNN):
-        raise TypeError(f'{name} needs proposals from a file: give a detector with an RPN')
-    if isinstance(detector, SemiBaseDetector):
-        raise TypeError(
-            f'{name} holds a student and a teacher and is no detector itself: give its inner detector, model.detector '
-            'of its config'
-        )
-    if isinstance(detector, TwoStagePanopticSegmentor) or (
-        isinstance(detector, MaskFormer) and not (detector.test_cfg or {}).get('instance_on')
-    ):
-        raise TypeError(
-            f'{name} predicts panoptic segmentation alone: give a detector, or a model that predicts instances '
-            '(test_cfg.instance_on of MaskFormer and Mask2Former)'
-        )
+    panoptic = (
+        'predicts panoptic segmentation alone: give a detector, or a model that predicts instances '
+        '(test_cfg.instance_on of MaskFormer and Mask2Former)'
+    )
+    refused = {
+        detectors.FastRCNN: 'needs proposals from a file: give a detector with an RPN',
+        detectors.SemiBaseDetector: 'holds a student and a teacher: give its inner detector, model.detector',
+        detectors.TwoStagePanopticSegmentor: panoptic,
+    }
+    if not (getattr(detector, 'test_cfg', None) or {}).get('instance_on'):
+        refused[detectors.MaskFormer] = panoptic
+    for kind, reason in refused.items():
+        if isinstance(detector, kind):
+            raise TypeError(f'{type(detector).__name__} {reason}')

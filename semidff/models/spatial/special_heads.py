@@ -1,23 +1,21 @@
-"""Single-stage detectors whose heads return other outputs than lists of logits and box maps."""
+"""Detectors whose heads return other outputs than lists of logits and box maps, and those of the DETR kind."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
+from mmdet.models import detectors
 from mmdet.models.dense_heads import CenterNetHead, TOODHead, YOLOV3Head
 from mmdet.structures import SampleList
 from torch import Tensor, nn
 
 from .box_outputs import CENTER, LOGARITHM, distances, limited_exp, weighted
-from .dense_heads import DenseHeads
-from .head_family import HEAD_FAMILIES, HeadOutput, levels, numbered, rows, twin
+from .dense_heads import ROI_INPUTS, DenseHeads, not_comparable
+from .head_family import HEAD_FAMILIES, HeadFamily, HeadOutput, levels, numbered, rows, twin
 
 
 @HEAD_FAMILIES.register_module()
 class CenterNetHeads(DenseHeads):
-    """CenterNet (Zhou et al., 2019): a heat map of centers, sizes and offsets.
-
-    Sizes and offsets are in cells and compared as one box output.
-    """
+    """CenterNet (Zhou et al., 2019): a heat map, sizes and offsets; the latter, in cells, are one box output."""
 
     probabilities = 'center_heatmap_preds'
 
@@ -74,19 +72,10 @@ class TOODHeads(DenseHeads):
         return isinstance(getattr(detector, 'bbox_head', None), TOODHead)
 
     def raw_outputs(self, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
-        raw = super().raw_outputs(inputs)
-        boxes = [
-            torch.cat((center - level[:, :2], level[:, 2:] - center), 1)
-            for level, center in self._with_centers(raw)
-        ]
-        return raw | numbered('bbox_preds', boxes)
+        return self._converted(super().raw_outputs(inputs), torch.sub)
 
     def given_raw_outputs(self, raw: Mapping[str, Tensor]) -> nn.Module:
-        boxes = [
-            torch.cat((center - level[:, :2], level[:, 2:] + center), 1)
-            for level, center in self._with_centers(raw)
-        ]
-        return super().given_raw_outputs(dict(raw) | numbered('bbox_preds', boxes))
+        return super().given_raw_outputs(self._converted(raw, torch.add))
 
     def head_outputs(
         self, raw: Mapping[str, Tensor], samples: SampleList, proposals: list | None
@@ -95,14 +84,16 @@ class TOODHeads(DenseHeads):
         logits = rows(scores, self.dense_head.cls_out_channels)
         return weighted(logits, distances(boxes, self.dense_head))
 
-    def _with_centers(self, raw: Mapping[str, Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the box maps with the centers (2, H, W) of their cells, in cells."""
-        generator = self.dense_head.prior_generator
+    def _converted(self, raw: Mapping[str, Tensor], change: Callable) -> dict[str, Tensor]:
+        """Convert corners to distances (subtract the centers) or distances to corners (add them), in cells."""
+        generator, boxes = self.dense_head.prior_generator, []
         for index, level in enumerate(levels('bbox_preds', raw)):
             size = level.shape[-2:]
             anchors = generator.single_level_grid_priors(size, index, device=level.device)
-            centers = (anchors[:, :2] + anchors[:, 2:]) / 2 / generator.strides[index][0]
-            yield level, centers.T.reshape(2, *size).to(level.dtype)
+            center = (anchors[:, :2] + anchors[:, 2:]) / 2 / generator.strides[index][0]
+            center = center.T.reshape(2, *size).to(level.dtype)
+            boxes.append(torch.cat((center - level[:, :2], change(level[:, 2:], center)), 1))
+        return {**raw, **numbered('bbox_preds', boxes)}
 
 
 @HEAD_FAMILIES.register_module()
@@ -124,9 +115,8 @@ class YOLOV3Heads(DenseHeads):
     ) -> list[HeadOutput]:
         head = self.dense_head
         maps = levels('pred_maps', raw)
-        center, size, objectness, logits = rows(maps, head.num_attrib).split(
-            (2, 2, 1, head.num_classes), 1
-        )
+        columns = 2, 2, 1, head.num_classes
+        center, size, objectness, logits = rows(maps, head.num_attrib).split(columns, 1)
         anchors = [
             (base[:, 2:] - base[:, :2]).repeat(level[:, 0].numel(), 1) / stride
             for base, level, stride in zip(
@@ -134,10 +124,54 @@ class YOLOV3Heads(DenseHeads):
             )
         ]
         cells = torch.cat(anchors).to(size) * limited_exp(size.detach())
-        boxes = HeadOutput(
-            'box',
-            'offsets',
-            torch.cat((center.sigmoid(), size), 1),
-            torch.cat((CENTER * cells, torch.full_like(cells, LOGARITHM)), 1),
-        )
+        values = torch.cat((center.sigmoid(), size), 1)
+        unit = torch.cat((CENTER * cells, torch.full_like(cells, LOGARITHM)), 1)
+        boxes = HeadOutput('box', 'offsets', values, unit)
         return weighted(logits, boxes, objectness, objectness=True)
+
+
+FIXED_QUERIES = (
+    detectors.DETR,
+    detectors.ConditionalDETR,
+    detectors.DABDETR,
+    detectors.DeformableDETR,
+)
+"""Detectors whose queries are weights, so that query i of the student corresponds to query i of the teacher."""
+
+
+@HEAD_FAMILIES.register_module()
+class DETRHeads(HeadFamily):
+    """DETR, Conditional DETR, DAB-DETR and Deformable DETR.
+
+    The transformer has no maps as outputs, so that the raw outputs are its inputs. The semantic loss compares the
+    outputs of all decoder layers query by query. Where the encoder selects the queries (two-stage Deformable DETR,
+    DINO), student and teacher have different queries, and only the regression loss applies.
+    """
+
+    propagates_outputs = False
+    dense_head = None
+
+    @classmethod
+    def handles(cls, detector: nn.Module) -> bool:
+        return isinstance(detector, detectors.DetectionTransformer)
+
+    def raw_outputs(self, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
+        return numbered(ROI_INPUTS, inputs)
+
+    def given_raw_outputs(self, raw: Mapping[str, Tensor]) -> nn.Module:
+        inputs = levels(ROI_INPUTS, raw)
+        return twin(self.detector, extract_feat=lambda *_, **__: inputs)
+
+    def head_outputs(
+        self, raw: Mapping[str, Tensor], samples: SampleList, proposals: list | None
+    ) -> list[HeadOutput]:
+        detector = self.detector
+        if type(detector) not in FIXED_QUERIES or getattr(detector, 'as_two_stage', False):
+            raise not_comparable(detector)
+        head = detector.bbox_head
+        outputs = head(**detector.forward_transformer(levels(ROI_INPUTS, raw), samples))
+        # (decoder layers, N, queries, ...), boxes (cx, cy, w, h) relative to the image
+        logits, boxes = (output.flatten(0, 2) for output in outputs)
+        unit = CENTER * boxes.detach()[:, 2:].clamp(min=0.01).repeat(1, 2)
+        boxes = HeadOutput('box', 'offsets', boxes, unit)
+        return weighted(logits, boxes, softmax=not head.loss_cls.use_sigmoid)

@@ -16,8 +16,8 @@ class Split(ABC):
 
     images → :meth:`features` → maps (propagated to other frames) → the detector of :meth:`given` → boxes
 
-    A split has no weights and does not change the detector; the state dict is the same at all split points. Its methods
-    get the family of the detector's heads, which has the detector.
+    A split has no weights and does not change the detector. Its methods get the family of the detector's heads, which
+    has the detector.
     """
 
     padding = 'zeros'
@@ -30,7 +30,7 @@ class Split(ABC):
         """Raise a TypeError or ValueError if the detector cannot be cut here."""
 
     def probe(self, heads: HeadFamily, images: Tensor) -> tuple[Tensor, ...]:
-        """Run N_feat on random images, and check what only the maps show."""
+        """Run N_feat on random images, and find out what only the maps show."""
         return self.features(heads, images)
 
     @abstractmethod
@@ -45,22 +45,24 @@ class Split(ABC):
     def features(self, heads: HeadFamily, images: Tensor) -> tuple[Tensor, ...]:
         """Run N_feat: map images (N, 3, H, W) to one map (N, C_l, H_l, W_l) per level."""
 
+    def finish(
+        self, heads: HeadFamily, features: Sequence[Tensor]
+    ) -> tuple[HeadFamily, tuple[Tensor, ...]]:
+        """Return the heads that follow the split point and their inputs."""
+        return heads, tuple(features)
+
     def given(self, heads: HeadFamily, features: Sequence[Tensor]) -> nn.Module:
         """Return a twin of the detector that uses the maps at the split point instead of images."""
-        inputs = tuple(features)
+        heads, inputs = self.finish(heads, features)
         return twin(heads.detector, extract_feat=lambda *_, **__: inputs)
 
     def raw_outputs(self, heads: HeadFamily, features: Sequence[Tensor]) -> dict[str, Tensor]:
         """Map the maps at the split point to :meth:`HeadFamily.raw_outputs`."""
-        return heads.raw_outputs(features)
+        heads, inputs = self.finish(heads, features)
+        return heads.raw_outputs(inputs)
 
     def comparable(self, features: Sequence[Tensor], truth: Sequence[Tensor]) -> list[Tensor]:
-        """Return maps whose errors have one unit: the features themselves, which Eq. 4 compares.
-
-        Args:
-            features: Maps at the split point, (N, C_l, H_l, W_l) per level.
-            truth: The true maps, which set the unit.
-        """
+        """Return maps whose errors have one unit, that of the true maps: here the features, which Eq. 4 compares."""
         return list(features)
 
 
@@ -88,7 +90,7 @@ class ResNetSplit(Split):
 
     Args:
         task_from: Name of the first unit of N_task in the backbone: ``layer4.2`` is the third unit of conv5. All
-            outputs of the backbone (``out_indices``) must follow the split point, since only one map is propagated.
+            outputs of the backbone (``out_indices``) must follow it, since only one map is propagated.
     """
 
     def __init__(self, task_from: str) -> None:
@@ -102,7 +104,6 @@ class ResNetSplit(Split):
         self.first = int(match[1]) - 1, int(match[2])  # stage and unit, from 0
 
     def check(self, heads: HeadFamily) -> None:
-        """Check that the detector can be cut here."""
         backbone = getattr(heads.detector, 'backbone', None)
         known = isinstance(backbone, ResNet) and type(backbone).forward is ResNet.forward
         if not known or not heads.has_plain_features:
@@ -110,17 +111,12 @@ class ResNetSplit(Split):
                 f"split=ResNetSplit cuts detectors made of mmdet's ResNet, a neck and heads, not {heads.name} with "
                 f'backbone {type(backbone).__name__}; leave split out to cut ahead of the heads'
             )
-        units = dict(_units(backbone))
-        if self.first not in units:
+        units, first = dict(_units(backbone)), min(backbone.out_indices)
+        if self.first not in units or first < self.first[0]:
+            names = (f'layer{stage + 1}.{unit}' for stage, unit in units if stage <= first)
             raise ValueError(
-                f'ResNetSplit.task_from={self.task_from!r}: the backbone has no such unit; it has '
-                + ', '.join(f'layer{stage + 1}.{unit}' for stage, unit in units)
-            )
-        if min(backbone.out_indices) < self.first[0]:
-            raise ValueError(
-                f'ResNetSplit.task_from={self.task_from!r}: an output ahead of the cut is used too '
-                f'(out_indices={tuple(backbone.out_indices)}), but only one map is propagated. Cut at '
-                f"'layer{min(backbone.out_indices) + 1}.0' or earlier, or leave split out"
+                f'ResNetSplit.task_from={self.task_from!r}: with out_indices={tuple(backbone.out_indices)} of the '
+                f'backbone, it must be one of {", ".join(names)}'
             )
 
     def feature_names(self, heads: HeadFamily) -> list[str]:
@@ -141,21 +137,15 @@ class ResNetSplit(Split):
                 x = unit(x)
         return (x,)
 
-    def given(self, heads: HeadFamily, features: Sequence[Tensor]) -> nn.Module:
-        return super().given(heads, self._finish(heads.detector, features))
-
-    def raw_outputs(self, heads: HeadFamily, features: Sequence[Tensor]) -> dict[str, Tensor]:
-        return super().raw_outputs(heads, self._finish(heads.detector, features))
-
-    def _finish(self, detector: nn.Module, features: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Run the rest of the backbone and the neck."""
-        (x,) = features
-        ends = {}
+    def finish(
+        self, heads: HeadFamily, features: Sequence[Tensor]
+    ) -> tuple[HeadFamily, tuple[Tensor, ...]]:
+        detector, (x,), ends = heads.detector, features, {}
         for position, unit in _units(detector.backbone):
             if position >= self.first:
                 x = ends[position[0]] = unit(x)
         outputs = tuple(ends[stage] for stage in sorted(detector.backbone.out_indices))
-        return tuple(detector.neck(outputs)) if detector.with_neck else outputs
+        return heads, tuple(detector.neck(outputs)) if detector.with_neck else outputs
 
 
 def _units(backbone: ResNet) -> Iterator[tuple[tuple[int, int], nn.Module]]:

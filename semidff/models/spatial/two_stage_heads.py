@@ -64,20 +64,26 @@ class TwoStageHeads(DenseHeads):
         head = self.detector.roi_head
         if type(head).forward is not StandardRoIHead.forward:
             raise not_comparable(self.detector)
-        rois = bbox2roi([p.bboxes for p in proposals])
-        results = head._bbox_forward(inputs, rois)
-        logits = results['cls_score']
-        outputs = roi_outputs(logits, results['bbox_pred'], head.bbox_head)
-        if head.with_mask:
-            first = self._best(proposals, rois)
-            masks = head._mask_forward(inputs, rois[first])['mask_preds']
-            outputs.append(roi_masks(masks, logits[first]))
-        return outputs
+        return self._stage_outputs(inputs, [p.bboxes for p in proposals], head.bbox_head)
 
-    def _best(self, proposals: list, rois: Tensor) -> Tensor:
-        """Return which RoIs (R,) masks are compared on."""
-        ranks = torch.cat([torch.arange(len(p), device=rois.device) for p in proposals])
-        return ranks < self.masks_per_image
+    def _stage_outputs(
+        self, inputs: Sequence[Tensor], boxes: Sequence[Tensor], bbox_head: nn.Module, *stage: int
+    ) -> list[HeadOutput]:
+        """Return the outputs on each image's boxes, of a stage if there are several."""
+        head, rois, suffix = (
+            self.detector.roi_head,
+            bbox2roi(boxes),
+            ''.join(f'_{i}' for i in stage),
+        )
+        results = head._bbox_forward(*stage, inputs, rois)
+        logits = results['cls_score']
+        outputs = roi_outputs(logits, results['bbox_pred'], bbox_head, suffix)
+        if head.with_mask:
+            ranks = torch.cat([torch.arange(len(image), device=rois.device) for image in boxes])
+            first = ranks < self.masks_per_image
+            masks = head._mask_forward(*stage, inputs, rois[first])['mask_preds']
+            outputs.append(roi_masks(masks, logits[first], suffix))
+        return outputs
 
     def _levels_read(self) -> int | None:
         """Return how many levels the RoI extractors read, None (all) if the RoI head may read others too."""
@@ -96,15 +102,9 @@ class CascadeHeads(TwoStageHeads):
     def handles(cls, detector: nn.Module) -> bool:
         return type(getattr(detector, 'roi_head', None)) is CascadeRoIHead
 
-    def proposals(
-        self,
-        raw: Mapping[str, Tensor],
-        samples: SampleList,
-        test_cfg: dict | None = None,
-        limit: int | None = None,
-    ) -> list:
+    def proposals(self, raw: Mapping[str, Tensor], samples: SampleList, *args, **kwargs) -> list:
         """Return the RPN's proposals with ``stages``, the boxes (n, stages, 4) that each stage pools."""
-        proposals = super().proposals(raw, samples, test_cfg, limit)
+        proposals = super().proposals(raw, samples, *args, **kwargs)
         inputs, head = levels(ROI_INPUTS, raw), self.detector.roi_head
         stages = [[p.bboxes for p in proposals]]
         for stage in range(head.num_stages - 1):
@@ -125,27 +125,18 @@ class CascadeHeads(TwoStageHeads):
         return proposals
 
     def _roi_outputs(self, inputs: Sequence[Tensor], proposals: list) -> list[HeadOutput]:
-        head = self.detector.roi_head
         outputs = []
-        for stage in range(head.num_stages):
-            rois = bbox2roi([p.stages[:, stage] for p in proposals])
-            results = head._bbox_forward(stage, inputs, rois)
-            logits = results['cls_score']
-            suffix = f'_{stage}'
-            outputs += roi_outputs(logits, results['bbox_pred'], head.bbox_head[stage], suffix)
-            if head.with_mask:
-                first = self._best(proposals, rois)
-                masks = head._mask_forward(stage, inputs, rois[first])['mask_preds']
-                outputs.append(roi_masks(masks, logits[first], suffix))
+        for stage, head in enumerate(self.detector.roi_head.bbox_head):
+            boxes = [p.stages[:, stage] for p in proposals]
+            outputs += self._stage_outputs(inputs, boxes, head, stage)
         return outputs
 
 
 @HEAD_FAMILIES.register_module()
 class RFCNHeads(TwoStageHeads):
-    """R-FCN, whose weights all lie ahead of the post-processing.
+    """R-FCN. Raw outputs are the four :class:`~semidff.models.rfcn.rfcn.ScoreMaps`.
 
-    Raw outputs are the four :class:`~semidff.models.rfcn.rfcn.ScoreMaps`. All outputs are compared as they are, with
-    means over all anchors and RoIs, as the paper does.
+    All outputs are compared as they are, with means over all anchors and RoIs, as the paper does.
     """
 
     output_modules = (
@@ -202,7 +193,6 @@ def roi_outputs(
     Args:
         logits: (R, C + 1), background last.
         deltas: (R, 4 * C) or (R, 4), None if the head has no box outputs.
-        head: The box head.
         stage: What the names end with.
     """
     check_comparable(logits, deltas, head)
@@ -223,7 +213,7 @@ def roi_outputs(
 
 
 def check_comparable(logits: Tensor, deltas: Tensor | None, head: nn.Module) -> None:
-    """Check the outputs of a box head; the arguments are those of :func:`roi_outputs`."""
+    """Check that the outputs of a box head are those that :func:`roi_outputs` compares."""
     if getattr(head, 'custom_cls_channels', False):
         raise not_comparable(head, head.loss_cls)
     are_deltas = isinstance(deltas, Tensor) and hasattr(head.bbox_coder, 'stds')
@@ -237,7 +227,6 @@ def roi_masks(masks: Tensor, logits: Tensor, stage: str = '') -> HeadOutput:
     Args:
         masks: Mask logits (R, C, h, w), or (R, 1, h, w) of a class-agnostic head.
         logits: Class logits (R, C + 1) of the same RoIs.
-        stage: What the name ends with.
     """
     likely = logits.detach().float().softmax(1)[:, :-1]
     of = likely if masks.shape[1] > 1 else likely.sum(1, keepdim=True)

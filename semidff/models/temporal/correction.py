@@ -48,10 +48,6 @@ class Correction(nn.Module):
         for level, count in enumerate(channels):
             self.register_buffer(f'unit{level}', torch.ones(count))
         self.register_buffer('batches', torch.zeros(len(channels)))
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Initialize the last convolutions with zero, the others by He's method."""
         for first, second, last in self.blocks.values():
             for conv in (first, second):
                 nn.init.kaiming_normal_(conv.weight, nonlinearity='relu')
@@ -60,13 +56,7 @@ class Correction(nn.Module):
             nn.init.zeros_(last.bias)
 
     def forward(self, maps: Tensor, context: Tensor, level: int) -> Tensor:
-        """Correct the warped maps of a level.
-
-        Args:
-            maps: (N, C, h, w).
-            context: Output of the layer ``context`` at the cells of the level, (N, width, h, w).
-            level: Index of the level.
-        """
+        """Correct warped maps (N, C, h, w) of a level, given the context (N, ``width``, h, w) at its cells."""
         unit = getattr(self, f'unit{level}')
         if self.training and self.batches[level] < _BATCHES:
             self.batches[level] += 1

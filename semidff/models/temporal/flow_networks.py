@@ -48,23 +48,15 @@ _REFINEMENT = (512, 256, 128, 64)
 
 
 class FlowOutput(NamedTuple):
-    """Output of a flow network.
+    """Output of a flow network."""
 
-    Attributes:
-        flow: Feature flow (N, 2, h, w) in cells of the feature map's stride.
-        hidden: Features (N, C, h, w) that the flow was predicted from; the scale field is predicted from them, too.
-        coarse_flows: Intermediate predictions, coarse to fine, in FlowNet's units of 20 pixels of the input.
-    """
-
-    flow: Tensor
-    hidden: Tensor
-    coarse_flows: Sequence[Tensor]
+    flow: Tensor  # feature flow (N, 2, h, w) in cells of the feature map's stride
+    hidden: Tensor  # features (N, C, h, w) that flow and scale field are predicted from
+    coarse_flows: Sequence[Tensor]  # coarse to fine, in FlowNet's units of 20 pixels of the input
 
 
 class FlowNetwork(nn.Module, ABC):
-    """An encoder, which subclasses define, and the refinement part.
-
-    Subclasses create the encoder's layers, then call :meth:`add_refinement`, and define :meth:`encode`.
+    """An encoder, whose layers subclasses create before they call :meth:`add_refinement`, and the refinement part.
 
     Args:
         stride: Stride of the feature flow and of the scale field in pixels of the frame: 16, as in the papers, or 8,
@@ -100,8 +92,7 @@ class FlowNetwork(nn.Module, ABC):
 
         Args:
             top: Channels of the encoder's last output, at stride 64 of the input.
-            skips: Channels of the skip connections at strides 32, 16, 8 and 4.
-            widths: Output channels of the deconvolutions at these strides.
+            skips, widths: Channels of the skip connections and of the deconvolutions at strides 32, 16, 8 and 4.
         """
         strides = 4 * self.downsampling, 8 * self.downsampling
         if self.stride not in strides:
@@ -131,14 +122,9 @@ class FlowNetwork(nn.Module, ABC):
 
     @abstractmethod
     def encode(self, frames: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
-        """Encode frame pairs.
+        """Map downsampled current and key frames (N, 6, H / 2, W / 2) to features at stride 64 and skip connections.
 
-        Args:
-            frames: Downsampled current and key frames, concatenated along the channels, (N, 6, H / 2, W / 2) by
-                default.
-
-        Returns:
-            The features at stride 64 of ``frames``, and the skip connections at strides 32, 16, 8 and 4.
+        The skip connections are at strides 32, 16, 8 and 4 of the input.
         """
 
     def prepare(self, image: Tensor) -> Tensor:
@@ -146,14 +132,9 @@ class FlowNetwork(nn.Module, ABC):
         return average_pool(image, self.downsampling) * self.input_scale
 
     def forward(self, current: Tensor, key: Tensor) -> FlowOutput:
-        """Estimate the flow from the current frame to the key frame.
+        """Estimate the flow from current frames to key frames from :meth:`prepare`, (N, 3, H / 2, W / 2) by default.
 
-        Args:
-            current: Current frames as :meth:`prepare` returns them, (N, 3, H / 2, W / 2) by default.
-            key: Key frames, likewise.
-
-        Returns:
-            A :class:`FlowOutput` at ceil(H / ``stride``) x ceil(W / ``stride``).
+        The result has ceil(H / ``stride``) x ceil(W / ``stride``) cells.
         """
         hidden, coarse_flows = self.refine(current, key)
         return FlowOutput(self.predict_flow(hidden) * self.flow_scale, hidden, coarse_flows)
@@ -179,7 +160,6 @@ class FlowNetS(FlowNetwork):
 
     Args:
         width: Factor on the channels of every layer: 1 for FlowNetS, 0.5 for FlowNet Half (DFF Table 7).
-        **kwargs: Arguments of :class:`FlowNetwork`.
     """
 
     def __init__(self, *, width: float = 1.0, **kwargs: float) -> None:

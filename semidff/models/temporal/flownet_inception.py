@@ -33,11 +33,7 @@ from .flow_networks import FlowNetwork, activate
 
 @MODELS.register_module()
 class FlowNetInception(FlowNetwork):
-    """FlowNet with an encoder of Inception modules.
-
-    Args:
-        **kwargs: Arguments of :class:`~semidff.models.temporal.flow_networks.FlowNetwork`.
-    """
+    """FlowNet with an encoder of Inception modules."""
 
     def __init__(self, **kwargs: float) -> None:
         super().__init__(**kwargs)
@@ -93,10 +89,9 @@ class Inception(nn.Module):
         self.branch2 = _branch(channels, zip((1, 3), double, strict=True), stride)
         self.branch3 = _branch(channels, zip((1, 3, 3), triple, strict=True), stride)
         self.branch_pool = _branch(channels, [(1, pool)], 1) if pool else None
-        self.out_channels = single + double[-1] + triple[-1] + pool
 
     def forward(self, features: Tensor) -> Tensor:
-        """Map (N, ``channels``, H, W) to (N, ``out_channels``, H, W), with ``pool`` of half the size, rounded up."""
+        """Map (N, C, H, W) to the outputs of the branches, with ``pool`` of half the size, rounded up."""
         outputs = [] if self.branch1 is None else [_run(self.branch1, features)]
         outputs += [_run(self.branch2, features), _run(self.branch3, features)]
         if self.branch_pool is not None:

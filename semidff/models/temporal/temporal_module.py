@@ -29,7 +29,7 @@ class TemporalModule(BaseModule):
             of channels share a scale field. In a video detector, channels and strides are those of its feature network.
         feat_strides: Stride of each feature level. All levels are warped with the same flow, sampled at the cells of
             the level and converted to its stride.
-        with_scale: Whether there is a scale field; without it, the warped features are returned as they are.
+        with_scale: Whether there is a scale field.
         init_std: Standard deviation of the initial weights; None for He initialization, with which training makes
             progress several times sooner.
         padding: What cells of the key frame outside its maps hold: ``zeros``, as in the papers, or ``border``, the
@@ -81,11 +81,9 @@ class TemporalModule(BaseModule):
         return self.flow_network.prepare(image)
 
     def fields(self, key: Tensor, current: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Return what the flow network says about pairs, for :meth:`propagate`.
+        """Return what the flow network says about current frames and their key frames, both from :meth:`prepare`.
 
-        Args:
-            key: Key frames from :meth:`prepare`, one for all or one for each current frame.
-            current: Current frames from :meth:`prepare`.
+        Key frames may be one for all current frames.
 
         Returns:
             The feature flow (N, 2, h, w) in cells of the flow network's stride; the scale field (N, C, h, w), None
@@ -106,12 +104,7 @@ class TemporalModule(BaseModule):
         scale: Tensor | None = None,
         context: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
-        """Warp, scale and correct the key-frame features, (N, C, h_l, w_l) per level.
-
-        Args:
-            features: The key-frame features.
-            flow, scale, context: Result of :meth:`fields`.
-        """
+        """Warp, scale and correct key-frame features (N, C, h_l, w_l) per level, given the result of :meth:`fields`."""
         own = self.flow_network.stride
         scales = {}
         if scale is not None:
@@ -140,13 +133,7 @@ class TemporalModule(BaseModule):
     def forward(
         self, key: Tensor, current: Tensor, features: Sequence[Tensor]
     ) -> tuple[Tensor, ...]:
-        """Predict the current frames' features (semi-DFF Eq. 1).
-
-        Args:
-            key: Key frames from :meth:`prepare`, (N, 3, H / 2, W / 2), or (1, ...) if it is the same for all frames.
-            current: Current frames, likewise.
-            features: Key-frame features, (N, C, h_l, w_l) or (1, C, h_l, w_l) per level.
-        """
+        """Predict the current frames' features from those of the key frames, or of one for all (semi-DFF Eq. 1)."""
         return self.propagate(features, *self.fields(key, current))
 
 
@@ -157,13 +144,8 @@ class ResidualModule(BaseModule):
     It is the generative temporal module that semi-DFF Table 3a compares with feature flow. The paper names residual
     learning and an encoder-decoder, but no layers. Here R is a flow network whose last convolution has the features'
     channels in place of the flow's two, so that the flow-based module differs from it only in what is predicted. That
-    convolution starts at zero: the untrained module copies the key frame's features.
-
-    Args:
-        flow_network: Config of the flow network that gives encoder and decoder.
-        feat_channels: Channels of each feature level, or of all; see :class:`TemporalModule`.
-        feat_strides: Stride of each feature level.
-        init_std: Standard deviation of the other initial weights; None for He initialization.
+    convolution starts at zero: the untrained module copies the key frame's features. Arguments are those of
+    :class:`TemporalModule`.
     """
 
     def __init__(
@@ -187,13 +169,11 @@ class ResidualModule(BaseModule):
         nn.init.zeros_(self.residual.bias)
 
     def prepare(self, image: Tensor) -> Tensor:
-        """Return the network's downsampled input for normalized frames (N, 3, H, W)."""
         return self.network.prepare(image)
 
     def forward(
         self, key: Tensor, current: Tensor, features: Sequence[Tensor]
     ) -> tuple[Tensor, ...]:
-        """Predict the current frames' features; arguments as of :meth:`TemporalModule.forward`."""
         residuals = self.residual(self.network.refine(current, key.expand_as(current))[0]).split(
             self.feat_channels, 1
         )
@@ -208,10 +188,6 @@ def with_normalization(temporal: dict, preprocessor: nn.Module) -> dict:
 
     The original divides mean-subtracted frames by 255; ``input_scale`` multiplies frames that are divided by a standard
     deviation by it first. OpenCV's flow gets mean, standard deviation and channel order. What is typed stays.
-
-    Args:
-        temporal: Config of the temporal module.
-        preprocessor: The data preprocessor that normalizes the frames.
     """
     network = temporal.get('flow_network')
     if network is None or any(buffer.is_meta for buffer in preprocessor.buffers()):
