@@ -68,12 +68,6 @@ def test_the_untrained_correction_changes_nothing():
             assert torch.equal(own, other)
 
 
-def test_without_a_correction_the_state_dict_is_that_of_the_papers():
-    plain = build(correction_width=0)
-    assert plain.correction is None
-    assert not any('correction' in name for name in plain.state_dict())
-
-
 def test_the_correction_follows_warp_and_scale():
     """A reference with plain modules; the scale field differs from one."""
     module = build().eval()
@@ -109,6 +103,9 @@ def test_levels_of_other_units_learn_alike():
     kept = correction.unit0.clone()
     correction(100 * factor * torch.randn(4, 6, 8, 12), context, 0)
     assert torch.equal(correction.unit0, kept)
+    fresh = Correction(5, LEVELS, 4).eval()
+    fresh(50 * maps()[0], torch.zeros(2, 4, 8, 12), 0)
+    assert torch.equal(fresh.unit0, torch.ones(6)) and not fresh.batches.any()
     nn.init.constant_(correction.blocks['6'][-1].bias, 1.0)
     added = correction.eval()(torch.zeros(1, 6, 8, 12), context[:1], 0)
     assert torch.allclose(added[0, :, 0, 0], correction.unit0)
@@ -120,23 +117,9 @@ def test_a_channel_that_was_always_zero_has_the_unit_of_the_others():
     assert correction.unit0[2] == pytest.approx(1.0, rel=0.05)
 
 
-def test_units_do_not_change_in_evaluation():
-    correction = Correction(5, LEVELS, 4).eval()
-    correction(50 * maps()[0], torch.zeros(2, 4, 8, 12), 0)
-    assert torch.equal(correction.unit0, torch.ones(6)) and not correction.batches.any()
-
-
 def test_the_unit_of_a_constant_is_a_tenth_of_it():
     assert typical_size(torch.full((2, 1, 3, 3), -5.0), (0, 2, 3)).item() == pytest.approx(0.5)
     assert typical_size(torch.zeros(2, 1, 3, 3), (0, 2, 3)).item() > 0
-
-
-def test_every_weight_learns():
-    module = build().train()
-    disturb(module)
-    sum(level.square().sum() for level in module(*frames(module), maps())).backward()
-    for name, weight in module.correction.named_parameters():
-        assert weight.grad is not None and weight.grad.abs().sum() > 0, name
 
 
 def test_pairs_of_one_iteration_may_be_propagated_one_after_the_other():
@@ -145,7 +128,7 @@ def test_pairs_of_one_iteration_may_be_propagated_one_after_the_other():
     disturb(module)
     results = [module(*frames(module, seed), maps(seed)) for seed in (0, 1)]
     sum(level.square().sum() for result in results for level in result).backward()
-    assert all(weight.grad is not None for weight in module.correction.parameters())
+    assert all(weight.grad.any() for weight in module.correction.parameters())
     assert module.correction.batches.tolist() == [2, 2, 2]
     assert 'correction.unit0' in module.state_dict()
 

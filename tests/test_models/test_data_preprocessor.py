@@ -44,7 +44,7 @@ def test_pairs_are_the_frames_one_by_one():
 
 
 @pytest.mark.parametrize(
-    'settings', [dict(), dict(pad_size_divisor=32, pad_value=114), dict(bgr_to_rgb=True)]
+    'settings', [dict(pad_size_divisor=32, pad_value=114), dict(bgr_to_rgb=True)]
 )
 @pytest.mark.parametrize('normalized', [True, False])
 def test_frames_are_those_of_mmdet(settings, normalized):
@@ -70,9 +70,3 @@ def test_frames_may_be_double_and_require_gradients():
     assert all(
         (frame.grad.flatten(1).mean(1) == torch.tensor([0.25, 0.5, 1])).all() for frame in frames
     )
-
-
-def test_channels_are_exchanged_and_normalized():
-    frame = torch.stack([torch.full((16, 16), v, dtype=torch.uint8) for v in (34, 22, 11)])
-    inputs = build()(batch(torch.stack((frame, frame))))['inputs']
-    assert inputs[0, :, :, 0, 0].tolist() == [[1.0, 1.0, 1.0]] * 2

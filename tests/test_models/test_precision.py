@@ -1,22 +1,30 @@
-"""Mixed precision in every part: predictions, losses, and modules that stay in float32."""
+"""Mixed precision and channels-last weights in every part: predictions, losses, and modules that need others."""
 
 import copy
 import pickle
 
 import pytest
 import torch
+from mmcv.cnn import build_conv_layer
 from mmcv.ops import ModulatedDeformConv2dPack
 from mmdet.models.dense_heads import CenterNetHead, ConditionalDETRHead, DETRHead, YOLOFHead
 from mmdet.models.roi_heads.mask_heads import MaskPointHead
+from mmengine.config import ConfigDict
 from torch import Tensor, nn
 
-from semidff.models.precision import keep_boxes_precise, run_in_full_precision, to_half
+from semidff.models.precision import (
+    keep_boxes_precise,
+    run_in_full_precision,
+    to_channels_last,
+    to_half,
+)
 from semidff.models.spatial import plain_samples
 from semidff.models.video_detector import VideoDetector
 from tests import models
 from tests.detectors.stock_detectors import build_stock
 
 HALVES = {'bf16': torch.bfloat16, 'fp16': torch.float16}
+ANCHORS = dict(type='AnchorGenerator', ratios=[1.0], scales=[1], strides=[32])
 OBJECTIVES = {
     'regression': ([dict(type='FeatureRegression')], ['temporal']),
     'semantics': ([dict(type='FeatureSemantics')], ['temporal', 'task_network']),
@@ -30,7 +38,7 @@ def heads_outputs(model: VideoDetector) -> list[Tensor]:
     def note(head: nn.Module, inputs: tuple, output: tuple) -> None:
         found.extend(level for kind in output for level in kind)
 
-    hook = model.spatial.dense_head.register_forward_hook(note)
+    hook = model.spatial.heads.dense_head.register_forward_hook(note)
     images, samples = models.frames(2), models.samples(2)
     with torch.no_grad():
         results, key = model.predict_key(images[:1], samples[:1])
@@ -75,16 +83,11 @@ def test_distillation_under_autocast(kind, objective):
         parameters = [p for p in model.parameters() if p.grad is not None]
         gradients.append(torch.cat([p.grad.flatten() for p in parameters]))
     assert torch.cosine_similarity(*gradients, dim=0) > 0.9
-
-
-@pytest.mark.parametrize('kind', models.KINDS)
-def test_supervised_losses_under_autocast(kind):
-    model = models.tiny_video_detector(kind).train()
-    images, samples = torch.stack(models.frames(4).split(2), dim=1), models.samples(2, boxes=True)
+    detector = models.tiny_video_detector(kind).train()
     with torch.autocast('cpu', torch.bfloat16):
-        _, log = model.parse_losses(model.loss(images, samples))
+        _, log = detector.parse_losses(detector.loss(images, models.samples(2, boxes=True)))
     log['loss'].backward()
-    assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
+    assert all(p.grad.isfinite().all() for p in detector.parameters() if p.grad is not None)
 
 
 @pytest.mark.parametrize('half', HALVES)
@@ -108,30 +111,21 @@ def test_deformable_convolution(half):
 
 
 @pytest.mark.parametrize('half', HALVES)
-def test_the_head_of_yolof(half):
-    """It limits exponentials to a number that overflows in float16."""
-    anchors = dict(type='AnchorGenerator', ratios=[1.0], scales=[1], strides=[32])
-    head = YOLOFHead(num_classes=2, in_channels=32, anchor_generator=anchors)
-    maps = torch.randn(1, 32, 2, 2)
-    expected = head([maps])
-    keep_boxes_precise(head)
-    with torch.autocast('cpu', HALVES[half]):
-        found = head([maps])
-    assert all(torch.equal(a[0], b[0]) for a, b in zip(found, expected, strict=True))
-
-
-@pytest.mark.parametrize('half', HALVES)
 @pytest.mark.parametrize(
     ('head', 'inputs'),
     [
         (CenterNetHead(8, 8, 2), ([torch.randn(1, 8, 12, 16)],)),
+        (YOLOFHead(2, 32, anchor_generator=ANCHORS), ([torch.randn(1, 32, 2, 2)],)),
         (DETRHead(2, 32), (torch.randn(6, 1, 20, 32),)),
         (ConditionalDETRHead(2, 32), (torch.randn(6, 1, 20, 32), torch.rand(1, 20, 2))),
     ],
-    ids=['centernet', 'detr', 'conditional-detr'],
+    ids=['centernet', 'yolof', 'detr', 'conditional-detr'],
 )
 def test_outputs_of_sigmoids(head, inputs, half):
-    """A heat map whose neighbors are rounded to the same value has several maxima, boxes in [0, 1] move by pixels."""
+    """A heat map whose neighbors are rounded to the same value has several maxima, boxes in [0, 1] move by pixels.
+
+    YOLOF's head limits exponentials to a number that overflows in float16.
+    """
     expected = head(*inputs)
     keep_boxes_precise(head)
     to_half(head, HALVES[half])
@@ -176,20 +170,102 @@ def test_the_point_head_of_point_rend(half):
         assert head(torch.randn(1, 8, 4), torch.randn(1, 2, 4)).dtype == torch.float32
 
 
-def test_models_are_pickled():
-    model = models.tiny_video_detector('faster_rcnn')
-    copied = pickle.loads(pickle.dumps(model))
-    model.spatial.detector.roi_head.bbox_roi_extractor.forward = None  # the copy runs its own
-    with torch.no_grad():
-        assert copied.predict(models.frames(1), models.samples(1))
-
-
 def test_copies_run_their_own_weights():
     layer = nn.Linear(2, 2)
     run_in_full_precision(layer)
-    twin = copy.deepcopy(layer)
-    with torch.no_grad():
-        twin.weight.zero_()
+    for twin in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
+        with torch.no_grad():
+            twin.weight.zero_()
+        with torch.autocast('cpu', torch.bfloat16):
+            assert torch.equal(twin(torch.ones(1, 2)), twin.bias[None])
     with torch.autocast('cpu', torch.bfloat16):
-        assert torch.equal(twin(torch.ones(1, 2)), twin.bias[None])
         assert layer(torch.ones(1, 2).bfloat16()).dtype == torch.float32
+
+
+# --- channels-last weights -------------------------------------------------------------------------------------
+
+
+CHANNELS_LAST = (  # with operators of mmcv: as modules, in the backbone, the neck and the head, and as functions
+    'dcnv2/faster-rcnn_r50-mdconv-c3-c5_fpn_1x_coco',
+    'dyhead/atss_r50_fpn_dyhead_1x_coco',
+    'centernet/centernet_r18-dcnv2_8xb16-crop512-140e_coco',
+    'vfnet/vfnet_r50_fpn_1x_coco',
+    'reppoints/reppoints-moment_r50_fpn_1x_coco',
+    'tood/tood_r50_fpn_1x_coco',
+    'dcn/faster-rcnn_r50-dconv-c3-c5_fpn_1x_coco',
+    'retinanet/retinanet_r50_fpn_1x_coco',
+)
+
+
+@pytest.mark.parametrize('config', CHANNELS_LAST)
+@torch.no_grad()
+def test_channels_last_weights_compute_the_same(config):
+    model = build_stock(config)
+    for name, parameter in model.named_parameters():
+        if 'conv_offset' in name:  # they start at 0, where nothing is deformed
+            torch.nn.init.normal_(parameter, std=0.02)
+    images = torch.randn(1, 3, 128, 160)
+    before = maps_of(outputs(model, images))
+    for _ in range(2):
+        to_channels_last(model)
+    after = maps_of(outputs(model, images))
+    assert len(before) == len(after)
+    for reference, found in zip(before, after, strict=True):
+        scale = reference.abs().max()
+        assert (reference - found).abs().max() <= 1e-4 * scale + 1e-6
+    if 'centernet' in config:  # its post-processing calls `view`
+        assert all(found.is_contiguous() for found in after[-3:])
+
+
+@pytest.mark.parametrize('kind', ['ConvWS', 'ConvAWS'])
+def test_weight_standardization(kind):
+    torch.manual_seed(0)
+    layer = build_conv_layer(dict(type=kind), 8, 8, 3)
+    images = torch.randn(1, 8, 16, 16)
+    expected = layer(images)
+    to_channels_last(layer)
+    found = layer(images.contiguous(memory_format=torch.channels_last))
+    torch.testing.assert_close(found, expected)
+
+
+def test_post_processing_of_corners():
+    test_cfg = dict(
+        corner_topk=40,
+        local_maximum_kernel=3,
+        distance_threshold=0.5,
+        score_thr=0.05,
+        max_per_img=20,
+        nms=dict(type='soft_nms', iou_threshold=0.5, method='gaussian'),
+    )
+    settings = dict(num_classes=2, in_channels=8, num_feat_levels=1, corner_emb_channels=1)
+    head = models.build(dict(type='CornerHead', test_cfg=ConfigDict(test_cfg), **settings)).eval()
+    (sample,), maps = plain_samples(1, (64, 64)), torch.randn(1, 8, 16, 16)
+    sample.set_metainfo(dict(border=[0, 64, 0, 64]))
+    with torch.no_grad():
+        expected = head.predict((maps,), [sample])[0]
+        to_channels_last(head)
+        found = head.predict((maps.to(memory_format=torch.channels_last),), [sample])[0]
+    assert len(found) == len(expected) > 0
+    assert torch.allclose(found.bboxes, expected.bboxes, atol=1e-3)
+
+
+def outputs(model, images):
+    features = model.extract_feat(images)
+    head = model.rpn_head if hasattr(model, 'rpn_head') else model.bbox_head
+    return features, head(features)
+
+
+def maps_of(value) -> list[Tensor]:
+    if isinstance(value, Tensor):
+        return [value]
+    return [found for item in value or () for found in maps_of(item)]
+
+
+def test_the_grid_head_of_grid_rcnn():
+    head = models.build(dict(type='GridHead', num_convs=1, in_channels=8)).eval()
+    images = torch.randn(1, 8, 14, 14)
+    with torch.no_grad():
+        expected = head(images)['fused']
+        to_channels_last(head)
+        found = head(images.contiguous(memory_format=torch.channels_last))['fused']
+    torch.testing.assert_close(found, expected)

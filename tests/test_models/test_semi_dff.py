@@ -1,22 +1,24 @@
 import pytest
 import torch
 
-from semidff.models import FeatureRegression, SemiDFF
+from semidff.models import SemiDFF
+from semidff.models.semi_dff import FeatureCache
 from tests.detectors.stock_detectors import build_stock
 from tests.models import (
-    CLASSES,
     KINDS,
+    awake,
     build,
+    fcos,
     frames,
     samples,
     temporal,
-    tiny_rfcn,
     tiny_semi_dff,
     video_config,
 )
 
 REG, SEM = dict(type='FeatureRegression'), dict(type='FeatureSemantics')
 PARTS = {'reg': ([REG], ('temporal',)), 'sem': ([SEM], ('temporal', 'task_network'))}
+TWO_STAGE = {'loss_rpn_cls', 'loss_rpn_box', 'loss_roi_cls', 'loss_roi_box'}
 FROZEN = ('spatial.detector.backbone.', 'spatial.detector.neck.', 'teacher_task.')
 
 
@@ -48,12 +50,8 @@ def test_teacher_is_stored_once(model):
     assert not any(k.startswith('teacher.') for k in state)
     pointers = [value.data_ptr() for value in state.values() if value.numel()]
     assert len(set(pointers)) == len(pointers)
-
-
-def test_teacher_shares_the_feature_network_in_memory(model):
     own, teacher = model.spatial.detector, model.teacher.detector
-    for part in ('backbone', 'neck'):
-        assert getattr(own, part) is getattr(teacher, part)
+    assert own.backbone is teacher.backbone and own.neck is teacher.neck
     assert teacher.rpn_head is model.teacher_task['rpn_head'] is not own.rpn_head
 
 
@@ -111,18 +109,6 @@ def test_teacher_does_not_follow_a_feature_network_that_learns(model):
     )
 
 
-def test_both_directions_of_a_feature_network_that_learns():
-    model = tiny_semi_dff(both_directions=True).train()
-    model.enter_step([REG], ('temporal', 'feature_network'))
-    key, current = pairs().unbind(1)
-    compared = []
-    model.objectives = [lambda batch: compared.append(batch) or {}]
-    model(pairs(), samples(2), mode='loss')
-    [wanted] = model.teacher.features(torch.cat((current, key)))
-    torch.testing.assert_close(compared[0].target[0], wanted)
-    assert compared[0].propagated[0].requires_grad and not compared[0].target[0].requires_grad
-
-
 def test_proposals_of_non_key_frames_are_compared():
     losses = []
     for settings in (None, dict(rpn=dict(max_per_img=3))):
@@ -133,13 +119,6 @@ def test_proposals_of_non_key_frames_are_compared():
     assert same == dict(
         loss_rpn_cls=True, loss_rpn_box=True, loss_roi_cls=False, loss_roi_box=False
     )
-
-
-def test_a_shared_weight_outside_all_parts_stays(model):
-    """As the level embedding of Deformable DETR."""
-    model.spatial.detector.embedding = torch.nn.Parameter(torch.zeros(3))
-    model.enter_step(*PARTS['sem'])
-    assert not model.spatial.detector.embedding.requires_grad
 
 
 def test_one_pass_of_the_feature_network_per_pair(model):
@@ -205,15 +184,18 @@ def test_windows_are_crops_of_the_features_of_whole_frames(kind, step, both, mon
             assert torch.allclose(level[i], of_frame[i][(..., *place)], atol=1e-5)
 
 
-def test_losses_of_objectives_of_one_type_are_added():
+def test_windows_of_a_network_that_rounds_sides_down():
+    """It has no cells for the last 8 pixels of a frame; the windows of a batch have equal sizes nevertheless."""
     model = tiny_semi_dff().train()
-    single = []
-    for weight in (1.0, 0.5):
-        model.enter_step([dict(REG, weight=weight)], ('temporal',))
-        single.append(model(pairs(), samples(2), mode='loss')['loss_reg'])
-    model.enter_step([REG, dict(REG, weight=0.5)], ('temporal',))
-    total = model(pairs(), samples(2), mode='loss')['loss_reg']
-    assert total.item() == pytest.approx(sum(single).item())
+    model.enter_step(*PARTS['reg'])
+    model.data_preprocessor.pad_size_divisor = 8
+    pool = torch.nn.AvgPool2d(16)
+    model.spatial.features = lambda images: (pool(images).repeat(1, 11, 1, 1)[:, :32],)
+    given = cropped_samples([(0, 0, 40, 64), (16, 32, 40, 64)])
+    for sample in given:
+        sample.set_metainfo(dict(img_shape=(56, 96)))
+    losses = model(pairs()[..., :56, :], given, mode='loss')
+    assert losses['loss_reg'].isfinite()
 
 
 def test_nothing_is_cached_of_a_feature_network_that_learns():
@@ -221,20 +203,15 @@ def test_nothing_is_cached_of_a_feature_network_that_learns():
     model.enter_step([REG], ('temporal',))
     model(pairs(), samples(2), mode='loss')
     assert len(model.feature_cache) == 4
+    model.reset_teacher()
+    assert not len(model.feature_cache)
+    model(pairs(), samples(2), mode='loss')
     model.enter_step([REG], ('temporal', 'feature_network'))
     loss = model(pairs(), samples(2), mode='loss')['loss_reg']
     assert not len(model.feature_cache)
     loss.backward()
     assert model.teacher_features is not None
     assert any(p.grad is not None for p in model.spatial.detector.backbone.parameters())
-
-
-def test_a_new_teacher_has_no_old_features():
-    model = tiny_semi_dff(feature_cache=1.0).train()
-    model.enter_step([REG], ('temporal',))
-    model(pairs(), samples(2), mode='loss')
-    model.reset_teacher()
-    assert not len(model.feature_cache)
 
 
 def test_weight_of_the_roi_boxes(model):
@@ -245,27 +222,38 @@ def test_weight_of_the_roi_boxes(model):
         return {k: v.item() for k, v in model(pairs(), samples(2), mode='loss').items()}
 
     plain, halved, both = losses(), losses(roi_box_weight=0.5), losses(box_weight=0.5)
+    for name, loss in losses(weight=2.0, box_weight=0.25).items():
+        assert loss == pytest.approx((0.5 if 'box' in name else 2) * plain[name])
     assert halved == {**plain, 'loss_roi_box': plain['loss_roi_box'] / 2}
     assert both == {**halved, 'loss_rpn_box': plain['loss_rpn_box'] / 2}
 
 
-def test_semantic_loss_is_zero_where_student_and_teacher_see_the_same(model):
-    model.enter_step(*PARTS['sem'])
-    frame = frames(2)
-    losses = model(torch.stack((frame, frame), 1), samples(2, same=True), mode='loss')
-    assert set(losses) == {'loss_rpn_cls', 'loss_rpn_box', 'loss_roi_cls', 'loss_roi_box'}
-    assert all(loss.item() == 0 for loss in losses.values())
-
-
-def test_semantic_loss_sees_the_trained_student(model):
-    model.enter_step(*PARTS['sem'])
-    train(model, 20)
-    frame = frames(2)
-    losses = model(torch.stack((frame, frame), 1), samples(2, same=True), mode='loss')
-    assert all(loss.item() > 1e-7 for loss in losses.values())
+@pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize('step', PARTS)
+def test_steps_of_every_kind_of_detector(kind, step):
+    model = tiny_semi_dff(kind).train()
+    model.enter_step(*PARTS[step])
+    before = {k: v.clone() for k, v in model.spatial.state_dict().items()}
+    names = {'loss_cls', 'loss_box'} if kind == 'retinanet' else TWO_STAGE
+    losses = model(pairs(), samples(2), mode='loss')
+    assert set(losses) == (names if step == 'sem' else {'loss_reg'})
+    assert all(loss.item() > 0 for loss in losses.values())
+    sum(losses.values()).backward()
+    assert model.temporal.flow_network.conv1.weight.grad.any()
+    task = [p for m in model.spatial.task_network.values() for p in m.parameters()]
+    assert all((p.grad is not None) == (step == 'sem') for p in task)
+    assert all(p.grad is None for m in model.spatial.feature_network for p in m.parameters())
+    after = train(model, 30 if step == 'reg' else 3)
+    assert step == 'sem' or after['loss_reg'] < losses['loss_reg']
+    assert (kind, step) != ('rfcn', 'reg') or after['loss_reg'] < 0.95 * losses['loss_reg']
+    changed = [k for k, v in model.spatial.state_dict().items() if not torch.equal(v, before[k])]
+    assert bool(changed) == (step == 'sem')
+    still = frames(2)[:, None].expand(-1, 2, -1, -1, -1)
+    losses = model(still, samples(2, same=True), mode='loss').values()
+    assert all(loss.item() > 1e-7 if step == 'sem' else loss.item() == 0 for loss in losses)
     model.reset_teacher()
-    losses = model(torch.stack((frame, frame), 1), samples(2, same=True), mode='loss')
-    assert all(loss.item() == 0 for loss in losses.values())
+    losses = model(still, samples(2, same=True), mode='loss').values()
+    assert all(loss.item() == 0 for loss in losses)
 
 
 def test_each_head_learns_from_its_own_loss(model):
@@ -302,23 +290,15 @@ def test_both_directions_are_the_mean_of_the_two(step):
 
 
 def test_objectives_of_a_step_are_added(model):
-    model.enter_step([dict(REG, weight=3.0), dict(SEM, boxes=False)], ('temporal',))
+    model.enter_step(
+        [dict(REG, weight=2.5), dict(REG, weight=0.5), dict(SEM, boxes=False)], ('temporal',)
+    )
     losses = model(pairs(), samples(2), mode='loss')
     assert set(losses) == {'loss_reg', 'loss_rpn_cls', 'loss_roi_cls'}
     model.enter_step([REG], ('temporal',))
     assert torch.allclose(
         losses['loss_reg'], 3 * model(pairs(), samples(2), mode='loss')['loss_reg']
     )
-
-
-def test_weights_of_the_semantic_parts(model):
-    model.enter_step([SEM], ('temporal',))
-    plain = model(pairs(), samples(2), mode='loss')
-    model.enter_step([dict(SEM, weight=2.0, box_weight=0.25)], ('temporal',))
-    weighted = model(pairs(), samples(2), mode='loss')
-    for name, loss in plain.items():
-        factor = 0.5 if 'box' in name else 2
-        assert torch.allclose(weighted[name], factor * loss)
 
 
 @pytest.mark.parametrize(
@@ -339,13 +319,6 @@ def test_a_semantic_loss_that_compares_nothing_is_refused_before_training():
     model = tiny_semi_dff('retinanet')
     with pytest.raises(ValueError, match=r"none of the outputs \['cls', 'box'\]"):
         model.without_gradient([dict(SEM, attention=False, boxes=False)])
-
-
-def test_l1_regression(model):
-    model.enter_step([dict(REG, norm='l1')], ('temporal',))
-    assert model(pairs(), samples(2), mode='loss')['loss_reg'] > 0
-    with pytest.raises(ValueError, match="norm must be one of .*got 'l3'"):
-        FeatureRegression(norm='l3')
 
 
 def test_the_teacher_has_the_initialized_weights(tmp_path):
@@ -385,30 +358,8 @@ def test_steady_features(both):
 def test_training_without_a_step_is_an_error(model):
     with pytest.raises(RuntimeError, match='DistillationLoop'):
         model(pairs(), samples(2), mode='loss')
-
-
-def test_a_temporal_module_is_needed():
     with pytest.raises(ValueError, match='set model.temporal'):
         build(dict(video_config(), temporal=None))
-
-
-def test_regression_step_learns():
-    model = tiny_semi_dff().train()
-    model.enter_step(*PARTS['reg'])
-    first = train(model, 1)['loss_reg'].item()
-    assert train(model, 30)['loss_reg'].item() < 0.95 * first
-
-
-def test_teacher_of_its_own_shares_the_detectors_own_parameters():
-    """A checkpoint holds them once, and they have no values before the weights are loaded."""
-    detector = tiny_rfcn()
-    detector.level_embed = torch.nn.Parameter(torch.zeros(2))
-    model = SemiDFF(detector, temporal=temporal())
-    model.own_teacher_features()
-    assert model.teacher.detector is not detector
-    assert model.teacher.detector.level_embed is detector.level_embed
-    model.enter_step([REG], ['temporal', 'task_network', 'feature_network'])
-    assert not detector.level_embed.requires_grad
 
 
 def test_teacher_of_its_own_has_the_weights_of_a_cut_head():
@@ -416,71 +367,129 @@ def test_teacher_of_its_own_has_the_weights_of_a_cut_head():
     detector = build_stock('reppoints/reppoints-moment_r50_fpn_1x_coco', narrow=True)
     flow = temporal()
     del flow['feat_channels'], flow['feat_strides']
+    detector.level_embed = torch.nn.Parameter(
+        torch.zeros(2)
+    )  # has no value yet, and is in a checkpoint once
     model = SemiDFF(detector, temporal=flow, split=dict(type='TowerSplit'))
     model.own_teacher_features()
+    assert model.teacher.detector.level_embed is detector.level_embed
     torch.nn.init.constant_(detector.bbox_head.moment_transfer, 0.5)  # loaded
     model.reset_teacher()
     head = model.teacher.detector.bbox_head
     assert head is not detector.bbox_head and (head.moment_transfer == 0.5).all()
+    model.enter_step([REG], ['temporal', 'task_network', 'feature_network'])
+    assert not detector.level_embed.requires_grad
 
 
-def seesaw(config):
-    config['roi_head']['bbox_head']['loss_cls'] = dict(type='SeesawLoss', num_classes=CLASSES)
+# --- the correction ----------------------------------------------------------------------------------------------
 
 
-SABL = dict(
-    type='SABLHead',
-    num_classes=CLASSES,
-    cls_in_channels=16,
-    reg_in_channels=16,
-    roi_feat_size=3,
-    cls_out_channels=16,
-    reg_offset_out_channels=16,
-    reg_cls_out_channels=16,
-    bbox_coder=dict(type='BucketingBBoxCoder', num_buckets=6, scale_factor=1.7),
-)
-
-
-def sabl(config):
-    config['roi_head']['bbox_head'] = SABL
-
-
-def sabl_cascade(config):
-    config['type'] = 'CascadeRCNN'
-    config['roi_head'].update(
-        type='CascadeRoIHead', num_stages=2, stage_loss_weights=[1, 0.5], bbox_head=[SABL, SABL]
-    )
-    config['train_cfg'] = dict(config['train_cfg'], rcnn=[config['train_cfg']['rcnn']] * 2)
-
-
-def crowddet(config):
-    config['roi_head'].update(
-        type='MultiInstanceRoIHead',
-        bbox_head=dict(
-            type='MultiInstanceBBoxHead',
-            num_shared_fcs=1,
-            in_channels=16,
-            fc_out_channels=16,
-            roi_feat_size=3,
-            num_classes=CLASSES,
-            loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=False),
-        ),
-    )
+def corrected(kind, split):
+    """A SemiDFF with a correction, whose maps are probed."""
+    config = video_config('retinanet' if kind == 'fcos' else kind, split=dict(type=split))
+    if kind == 'fcos':
+        config['detector'] = fcos()
+    for name in ('feat_channels', 'feat_strides'):
+        config['temporal'].pop(name)
+    config['temporal']['correction_width'] = 8
+    model = build(config)
+    awake(model)
+    model.reset_teacher()
+    return model
 
 
 @pytest.mark.parametrize(
-    ('change', 'found'),
+    ('kind', 'split'),
     [
-        (seesaw, 'Shared2FCBBoxHead with SeesawLoss'),
-        (sabl, 'SABLHead'),
-        (sabl_cascade, 'SABLHead'),
-        (crowddet, 'MultiInstanceBBoxHead'),
+        ('rfcn', 'OutputSplit'),
+        ('faster_rcnn', 'OutputSplit'),
+        ('faster_rcnn', 'ExtractFeatSplit'),
+        ('retinanet', 'OutputSplit'),
+        ('retinanet', 'TowerSplit'),
+        ('fcos', 'OutputSplit'),  # distances in pixels
     ],
 )
-def test_outputs_of_box_heads_that_cannot_be_compared_are_refused_before_training(change, found):
-    config = video_config('faster_rcnn')
-    change(config['detector'])
-    model = build(config)
-    with pytest.raises(TypeError, match=f'{found}. Only the regression loss applies'):
-        model.without_gradient([SEM])
-    assert model.without_gradient([REG]) == []
+def test_the_correction_learns_in_the_semantic_step(kind, split):
+    """Trained alone, on a motion that the flow network does not see yet."""
+    model = corrected(kind, split).train()
+    model.enter_step([dict(type='FeatureSemantics')], ('temporal',))
+    weights = list(model.temporal.correction.parameters())
+    optimizer = torch.optim.Adam(weights, lr=5e-3)
+    values = []
+    for _ in range(20):
+        loss = sum(model(pairs(), samples(2), mode='loss').values())
+        optimizer.zero_grad()
+        loss.backward()
+        if values:  # the last convolution starts at zero
+            assert all(p.grad.any() for p in weights)
+        optimizer.step()
+        values.append(loss.item())
+    assert values[-1] < 0.9 * values[0]
+
+
+def test_only_propagated_maps_are_compared():
+    """The outputs of the RPN, after which no weights of the task network come."""
+    model = corrected('faster_rcnn', 'OutputSplit').train()
+    semantics = dict(type='FeatureSemantics', classes=False, boxes=False)
+    model.enter_step([semantics], ('temporal', 'task_network'))
+    assert not any(p.requires_grad for m in model.part('task_network') for p in m.parameters())
+    sum(model(pairs(), samples(2), mode='loss').values()).backward()
+    learning = {name for name, p in model.temporal.named_parameters() if p.requires_grad}
+    got = {name for name, p in model.temporal.named_parameters() if p.grad is not None}
+    assert learning == got
+    # The maps that the RoI head pools have 16 channels, and are not compared.
+    others = {name for name, _ in model.temporal.named_parameters()} - learning
+    assert others and all(name.startswith('correction.blocks.16.') for name in others)
+    model.enter_step([semantics, dict(type='FeatureRegression')], ('temporal',))
+    assert all(p.requires_grad for p in model.temporal.parameters())
+
+
+# --- the feature cache -------------------------------------------------------------------------------------------
+
+
+class Network:
+    """Two levels, and a count of the frames that came through."""
+
+    frames = 0
+
+    def __call__(self, images):
+        self.frames += len(images)
+        return images[:, :, ::2, ::2] * 2, images[:, :1].sum((2, 3), keepdim=True)
+
+
+def test_frames_go_through_the_network_once():
+    network, images = Network(), frames(4)
+    cache = FeatureCache(network, 1.0)
+    for indices in ([0, 1, 2, 3], [3, 0], [2, 2, 1]):
+        got, wanted = cache(images[indices].requires_grad_()), Network()(images[indices])
+        assert all(torch.equal(a, b) for a, b in zip(got, wanted, strict=True))
+        assert not any(level.requires_grad for level in got)
+    assert network.frames == len(cache) == 4
+    others = images[:1].flip(-1), torch.zeros(1, 3, 4, 8), torch.zeros(1, 3, 8, 4)
+    for other in others:  # an augmentation; two of the same bytes
+        assert torch.equal(cache(other)[0], Network()(other)[0])
+    assert len(cache) == 7
+
+
+def test_maps_of_another_precision_are_others():
+    """The steps of a training may have optimizer wrappers of different precision."""
+    cache = FeatureCache(
+        lambda images: (torch.nn.functional.conv2d(images, torch.ones(1, 3, 1, 1)),), 1.0
+    )
+    images = frames(2)
+    for _ in range(2):
+        with torch.autocast('cpu', torch.bfloat16):
+            assert cache(images)[0].dtype == torch.bfloat16
+        assert cache(images)[0].dtype == torch.float32
+    assert len(cache) == 4
+
+
+def test_memory_is_bounded_and_what_is_kept_stays():
+    network, images = Network(), frames(4)
+    of_one = sum(level.nbytes for level in Network()(images[:1]))
+    cache = FeatureCache(network, 2.5 * of_one / 1e9)
+    for _ in range(3):
+        maps = cache(images)
+    assert len(cache) == 2
+    assert network.frames == 4 + 2 + 2
+    assert torch.equal(maps[0], Network()(images)[0])

@@ -1,12 +1,15 @@
 import pytest
 import torch
 from mmdet.registry import MODELS
+from mmengine.config import ConfigDict
 from mmengine.registry import init_default_scope
 from torch import nn
 
+from semidff.inference import MethodError, VideoEngine
 from semidff.models.temporal import warp
 from semidff.models.temporal.warp import align
-from tests.models import temporal
+from tests.models import frames as images
+from tests.models import samples, temporal, video_config
 
 
 @pytest.fixture(autouse=True)
@@ -24,15 +27,12 @@ def frames(module, seed=0):
     return [module.prepare(torch.randn(2, 3, 64, 96, generator=generator)) for _ in 'kc']
 
 
-def test_scale_starts_at_exactly_one():
-    module = build(8)
+def test_weights_start_at_the_given_deviation():
+    module = build(8, init_std=0.05)
     module.init_weights()
     _, scale, _ = module.fields(*frames(module))
     assert torch.equal(scale, torch.ones(2, 8, 4, 6))
-
-
-def test_weights_start_at_the_given_deviation():
-    flow = build(8, init_std=0.05).flow_network
+    flow = module.flow_network
     for module in flow.modules():
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
             assert not module.bias.any()
@@ -87,14 +87,6 @@ def test_every_level_moves_by_the_same_pixels():
         assert not result[..., -cells:].any()
 
 
-def test_scale_is_resized_to_each_level():
-    module = build(3, (8, 16))
-    levels = [torch.ones(1, 3, 8, 12), torch.ones(1, 3, 4, 6)]
-    scale = torch.full((1, 3, 4, 6), 0.5)
-    for level in module.propagate(levels, torch.zeros(1, 2, 4, 6), scale):
-        assert (level == 0.5).all()
-
-
 def test_levels_of_as_many_channels_share_a_scale_field():
     """Two kinds of maps at the same cells: the field of each has its place in the convolution's outputs."""
     module = build((3, 3, 2), (8, 16, 16))
@@ -105,23 +97,10 @@ def test_levels_of_as_many_channels_share_a_scale_field():
     scaled = module.propagate(levels, torch.zeros(1, 2, 4, 6), scale)
     for level, expected in zip(scaled, ([1, 2, 3], [1, 2, 3], [4, 5]), strict=True):
         assert (level == torch.tensor(expected).view(1, -1, 1, 1)).all()
-
-
-def test_levels_at_the_same_cells_share_the_aligned_flow(monkeypatch):
-    from semidff.models.temporal import temporal_module
-
-    calls = []
-    monkeypatch.setattr(
-        temporal_module, 'align', lambda field, *place: calls.append(place) or align(field, *place)
-    )
-    module = build((3, 3, 2, 2), (8, 16, 8, 16))
-    levels = [torch.randn(1, c, h, 2 * h) for c, h in ((3, 8), (3, 4), (2, 8), (2, 4))]
-    flow, scale = torch.randn(1, 2, 4, 8), torch.randn(1, 5, 4, 8)
+    flow, scale = torch.randn(1, 2, 4, 6), torch.randn(1, 5, 4, 6)
+    parts = scale[:, :3], scale[:, :3], scale[:, 3:]
     propagated = module.propagate(levels, flow, scale)
-    assert len(calls) == 2 + 4  # flow by stride; scale by stride and number of channels
-    for level, result, stride, part in zip(
-        levels, propagated, (8, 16, 8, 16), (scale[:, :3],) * 2 + (scale[:, 3:],) * 2, strict=True
-    ):
+    for level, result, stride, part in zip(levels, propagated, (8, 16, 16), parts, strict=True):
         size = level.shape[-2:]
         expected = warp(level, align(flow, 16, stride, size) * (16 / stride))
         assert torch.equal(result, expected * align(part, 16, stride, size))
@@ -133,3 +112,58 @@ def test_all_parameters_learn():
     nn.init.normal_(module.scale.weight, std=0.1)
     module(*frames(module), (torch.randn(2, 8, 4, 6),))[0].square().sum().backward()
     assert all(p.grad is not None and p.grad.any() for p in module.parameters())
+
+
+# --- the residual module ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def residual_detector():
+    torch.manual_seed(0)
+    cfg = video_config()
+    cfg['temporal'] = dict(cfg['temporal'], type='ResidualModule')
+    return MODELS.build(ConfigDict(cfg))
+
+
+def test_starts_as_a_copy_on_levels_of_all_strides():
+    temporal = dict(type='ResidualModule', feat_channels=[8, 16, 8], feat_strides=[8, 16, 32])
+    module = MODELS.build(dict(temporal, flow_network=dict(type='FlowNetS', width=1 / 16)))
+    maps = [torch.randn(2, c, 8 // s, 12 // s) for c, s in ((8, 1), (16, 2), (8, 4))]
+    key, current = (module.prepare(torch.randn(2, 3, 64, 96)) for _ in 'kc')
+    for copied, level in zip(module(key, current, maps), maps, strict=True):
+        assert torch.equal(copied, level)
+    # the bias of a level's channels is added to all of its cells, and to no other level
+    torch.nn.init.constant_(module.residual.bias[8:24].data, 3.0)
+    for i, (moved, level) in enumerate(zip(module(key, current, maps), maps, strict=True)):
+        torch.testing.assert_close(moved, level + 3.0 * (i == 1))
+
+
+def test_regression_trains_all_of_it_and_nothing_else(residual_detector):
+    model = residual_detector
+    model.enter_step([dict(type='FeatureRegression')], ['temporal'])
+    model.eval()
+    with torch.no_grad():  # untrained: the key frame's detections
+        expected, key = model.predict_key(images(1), samples(1))
+        (found,) = model.predict_non_key(images(1, seed=1), samples(1), key)
+    torch.testing.assert_close(found.pred_instances.bboxes, expected[0].pred_instances.bboxes)
+    before = {key: value.clone() for key, value in model.train().state_dict().items()}
+    optimizer = torch.optim.Adam(model.temporal.parameters(), lr=3e-3)
+    pairs, losses = torch.stack((images(2), images(2, seed=1)), 1), []
+    for _ in range(15):
+        (loss,) = model(pairs, samples(2), mode='loss').values()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    # the first loss is that of copied features
+    assert losses[-1] < 0.8 * losses[0]
+    after = model.state_dict()
+    for key, value in before.items():
+        assert torch.equal(value, after[key]) != key.startswith('temporal.'), key
+
+
+def test_what_needs_a_flow_is_refused(residual_detector):
+    model = residual_detector
+    with pytest.raises(MethodError, match='ResidualModule has no feature flow to keep'):
+        VideoEngine(model, keep_fields=True)
+    assert not VideoEngine(model).method.observable

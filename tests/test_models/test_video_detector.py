@@ -1,6 +1,11 @@
+from pathlib import Path
+
 import pytest
 import torch
-from mmengine.config import Config
+from mmdet.models.data_preprocessors import DetDataPreprocessor
+from mmdet.registry import MODELS
+from mmengine.config import Config, ConfigDict
+from mmengine.hub import get_config
 
 from semidff.models import SemiDFF, VideoDetector
 from semidff.utils.checkpoint import CheckpointError
@@ -17,70 +22,24 @@ def model():
     return tiny_video_detector().eval()
 
 
-def count_calls(module):
-    calls = []
-    module.register_forward_hook(lambda *_: calls.append(1))
-    return calls
-
-
-@torch.no_grad()
-def test_current_frames_never_meet_the_feature_network(model):
-    backbone, neck = (count_calls(m) for m in model.spatial.feature_network)
-    _, key = model.predict_key(frames(1), samples(1))
-    assert len(backbone) == len(neck) == 1
-    for i in range(3):
-        results = model.predict_non_key(frames(1, seed=i), samples(1), key)
-        assert len(results[0].pred_instances)
-    assert len(backbone) == len(neck) == 1
-
-
-@torch.no_grad()
-def test_key_frames_are_the_image_detectors(model):
-    by_key, _ = model.predict_key(frames(2), samples(2))
-    by_detector = model.spatial.detector.predict(frames(2), samples(2))
-    by_mode = model(frames(2), samples(2), mode='predict')
-    for results in (by_detector, by_mode):
-        for a, b in zip(by_key, results, strict=True):
-            assert len(a.pred_instances) and torch.equal(
-                a.pred_instances.bboxes, b.pred_instances.bboxes
-            )
-            assert torch.equal(a.pred_instances.scores, b.pred_instances.scores)
-
-
 @torch.no_grad()
 def test_current_frames_are_detected_on_propagated_features(model):
     key_frame, current = frames(2).split(1)
     _, key = model.predict_key(key_frame, samples(1))
     features = model.propagate(key_frame, current, model.spatial.features(key_frame), samples(1))
     assert not torch.allclose(features[0], key.features[0], atol=0.1)
+    assert torch.equal(model(key_frame)[0], key.features[0])
+    by_mode, by_key = (
+        model(current, samples(1), mode='predict'),
+        model.predict_key(current, samples(1)),
+    )
+    for name in ('bboxes', 'scores'):
+        assert torch.equal(by_mode[0].pred_instances[name], by_key[0][0].pred_instances[name])
     expected = model.spatial.predict(features, samples(1))[0].pred_instances
     result = model.predict_non_key(current, samples(1), key)[0].pred_instances
     assert torch.equal(result.bboxes, expected.bboxes) and torch.equal(
         result.scores, expected.scores
     )
-
-
-@torch.no_grad()
-def test_batched_equals_single(model):
-    _, both = model.predict_key(frames(2), samples(2))
-    batch = model.temporal(both.image, model.temporal.prepare(frames(2, seed=1)), both.features)
-    for i in (0, 1):
-        _, one = model.predict_key(frames(2)[i : i + 1], samples(1))
-        single = model.temporal(
-            one.image, model.temporal.prepare(frames(2, seed=1)[i : i + 1]), one.features
-        )
-        assert torch.allclose(batch[0][i], single[0][0], atol=1e-4)
-
-
-def test_a_pair_of_one_frame_gives_the_per_frame_loss_exactly(model):
-    frame = frames(2)
-    torch.manual_seed(0)
-    pair = model.parse_losses(
-        model.loss(torch.stack((frame, frame), 1), samples(2, same=True, boxes=True))
-    )[1]
-    torch.manual_seed(0)
-    alone = model.parse_losses(model.spatial.detector.loss(frame, samples(2, boxes=True)))[1]
-    assert pair == alone
 
 
 def test_still_pairs_in_a_batch_keep_the_others_propagated(model):
@@ -97,14 +56,6 @@ def test_only_pairs_are_trained(model):
     pairs = torch.stack((frames(2), frames(2, seed=1)), 1)
     with pytest.raises(ValueError, match='a temporal module, got NoneType'):
         model.with_temporal(None).loss(pairs, samples(2, boxes=True))
-
-
-def test_supervised_loss_trains_all_parts(model):
-    pairs = torch.stack((frames(2), frames(2, seed=1)), 1)
-    total, _ = model.parse_losses(model.loss(pairs, samples(2, boxes=True)))
-    total.backward()
-    for name, parameter in model.named_parameters():
-        assert (parameter.grad is not None) == parameter.requires_grad, name
 
 
 @pytest.mark.parametrize(
@@ -126,32 +77,17 @@ def test_exactly_the_named_parts_learn(model, parts):
         assert parameter.requires_grad == (name.startswith(wanted) and name not in frozen), name
 
 
-def test_unknown_parts_are_named(model):
-    with pytest.raises(ValueError, match="unknown part 'backbone'.*temporal"):
-        model.set_trainable(('backbone',))
-
-
 @torch.no_grad()
 def test_wrapping_any_detector():
     detector = tiny_rfcn().eval()
+    before = {n: p.requires_grad for n, p in detector.named_parameters()}
     model = VideoDetector.wrap(detector).eval()
     assert not model.has_temporal
+    assert {n: p.requires_grad for n, p in detector.named_parameters()} == before
     results, key = model.predict_key(frames(1), samples(1))
     expected = detector.predict(frames(1), samples(1))
     assert torch.equal(results[0].pred_instances.bboxes, expected[0].pred_instances.bboxes)
     assert key.image is None and key.features[0].shape == (1, 32, 4, 6)
-
-
-def test_wrapping_a_built_detector_changes_nothing_of_it():
-    detector = tiny_rfcn()
-    before = {n: p.requires_grad for n, p in detector.named_parameters()}
-    VideoDetector.wrap(detector)
-    assert {n: p.requires_grad for n, p in detector.named_parameters()} == before
-
-
-@torch.no_grad()
-def test_forward_without_mode_gives_features(model):
-    assert model(frames(1))[0].shape == (1, 32, 4, 6)
 
 
 @pytest.fixture
@@ -191,14 +127,10 @@ def test_a_named_detector_with_its_checkpoint(stage_one, split):
     inputs = dict(inputs=[torch.randint(0, 256, (3, 50, 90))], data_samples=None)
     found, expected = (m.data_preprocessor(inputs)['inputs'] for m in (model, detector))
     assert torch.equal(found, expected)
-
-
-def test_a_trained_video_detector_as_checkpoint(stage_one, tmp_path):
-    config, checkpoint, _ = stage_one
-    trained = named(config, checkpoint)
-    torch.save(trained.state_dict(), tmp_path / 'two.pth')
-    found = named(config, str(tmp_path / 'two.pth')).spatial.state_dict()
-    assert all(torch.equal(v, found[k]) for k, v in trained.spatial.state_dict().items())
+    trained = Path(checkpoint).with_name('two.pth')  # of a video detector
+    torch.save(model.state_dict(), trained)
+    found = named(config, str(trained)).spatial.state_dict()
+    assert all(torch.equal(v, found[k]) for k, v in model.spatial.state_dict().items())
 
 
 def test_a_checkpoint_that_does_not_fit_the_detector(stage_one, tmp_path):
@@ -249,24 +181,130 @@ def test_losses_on_propagated_outputs_of_fsaf_are_those_on_its_features():
     torch.testing.assert_close(*losses)
 
 
-def test_losses_of_several_branches_are_refused():
-    detector = build_stock('tridentnet/tridentnet_r50-caffe_1x_coco', narrow=True)
-    model = VideoDetector(detector, LIGHT, trainable=['temporal']).train()
-    with pytest.raises(TypeError, match='distill it'):
-        model.loss(torch.stack((frames(2), frames(2)), 1), samples(2, boxes=True))
+def test_a_head_that_is_cut_learns_nothing_with_the_temporal_module():
+    detector = build_stock('reppoints/reppoints-moment_r50_fpn_1x_coco', narrow=True)
+    model = VideoDetector(detector, LIGHT, split=dict(type='TowerSplit'), trainable=['temporal'])
+    learns = [name for name, weight in model.named_parameters() if weight.requires_grad]
+    assert learns and all(name.startswith('temporal.') for name in learns)
+
+
+# --- settings that follow from the detector -----------------------------------------------------------------------
+
+
+NORMALIZATION = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], bgr_to_rgb=True)
+
+
+def config(kind: str, model: str = 'SemiDFF', **temporal) -> dict:
+    """A video detector that says nothing about what its detector says."""
+    detector = dict(
+        models.KINDS[kind][0](),
+        data_preprocessor=dict(type='DetDataPreprocessor', pad_size_divisor=32, **NORMALIZATION),
+    )
+    flow_network = dict(type='FlowNetS', width=1 / 8)
+    parts = dict(dict(type='TemporalModule', flow_network=flow_network), **temporal)
+    return dict(type=model, detector=detector, temporal=parts)
+
+
+@pytest.mark.parametrize('kind', models.KINDS)
+def test_channels_strides_and_input_scale_follow_from_the_detector(kind):
+    _, channels, strides = models.KINDS[kind]
+    temporal = models.build(config(kind)).temporal
+    assert temporal.field_channels == (channels,)
+    assert temporal.feat_strides == strides
+    assert temporal.flow_network.input_scale == pytest.approx(57.63 / 255, rel=1e-3)
+
+
+def test_a_built_detector_gives_its_preprocessor_for_pairs():
+    settings = config('retinanet')
+    augments = [dict(type='BatchSyncRandomResize', random_size_range=(32, 64))]
+    settings['detector']['data_preprocessor']['batch_augments'] = augments
+    detector = MODELS.build(settings['detector'])
+    model = models.build(dict(settings, detector=detector))
+    pair = torch.randint(0, 256, (2, 3, 50, 90), dtype=torch.uint8)
+    data = model.data_preprocessor(dict(inputs=[pair], data_samples=models.samples(1)), True)
+    assert data['inputs'].shape == (1, 2, 3, 64, 96)
+    frame = detector.data_preprocessor(dict(inputs=[pair[1]], data_samples=None), False)
+    assert torch.equal(data['inputs'][:, 1], frame['inputs'])
+    assert type(detector.data_preprocessor) is DetDataPreprocessor
+
+
+def test_the_probe_leaves_no_trace():
+    config_of = config('retinanet')
+    torch.manual_seed(0)
+    probed = models.build(config_of)
+    typed = models.build(config('retinanet', feat_channels=16, feat_strides=(8, 16, 32)))
+    assert all(
+        torch.equal(value, typed.state_dict()[key]) for key, value in probed.state_dict().items()
+    )
+    modes = [module.training for module in probed.modules()]
+    assert modes == [module.training for module in typed.modules()]
+
+
+@pytest.mark.parametrize('rgb', [False, True])
+def test_optical_flow_inherits_the_normalization(rgb):
+    cfg = config('retinanet', flow_network=dict(type='OpenCVFlow'), with_scale=False)
+    cfg['type'] = 'VideoDetector'
+    cfg['detector']['data_preprocessor'].update(
+        mean=[103.5, 116.3, 123.7], std=[57.4, 57.1, 58.4], bgr_to_rgb=rgb
+    )
+    model = models.build(cfg)
+    frame = torch.zeros(3, 32, 64, dtype=torch.uint8)
+    frame[0] = 255  # blue
+    data = model.data_preprocessor(dict(inputs=[frame], data_samples=None), False)
+    assert model.temporal.prepare(data['inputs']).unique().tolist() == [29]  # 0.114 * 255
+
+
+def fast_rcnn():
+    keys = 'roi_head', 'train_cfg', 'test_cfg'
+    own = {key: models.faster_rcnn()[key] for key in keys}
+    return dict(type='FastRCNN', backbone=dict(type='ResNet', depth=18), **own)
+
+
+def semi_supervised():
+    inner = dict(models.retinanet(), data_preprocessor=dict(type='DetDataPreprocessor'))
+    kind = 'MultiBranchDataPreprocessor'
+    return dict(
+        type='SemiBaseDetector',
+        detector=inner,
+        semi_train_cfg=dict(freeze_teacher=True),
+        data_preprocessor=dict(type=kind, data_preprocessor=dict(type='DetDataPreprocessor')),
+    )
+
+
+def panoptic():
+    detector = get_config('mmdet::maskformer/maskformer_r50_ms-16xb1-75e_coco.py').model
+    detector.backbone.pop('init_cfg')
+    return detector
+
+
+@pytest.mark.parametrize(
+    ('detector', 'message'),
+    [
+        (fast_rcnn, 'FastRCNN needs proposals from a file'),
+        (semi_supervised, 'SemiBaseDetector holds .*give its inner detector'),
+        (panoptic, 'predicts panoptic segmentation alone: give a detector'),
+    ],
+)
+def test_what_is_no_detector_is_refused(detector, message):
+    with pytest.raises(TypeError, match=message):
+        models.build(dict(type='VideoDetector', detector=detector()))
+
+
+@pytest.mark.parametrize('trainable', [('temporal',), ('temporal', 'task_network')])
+def test_parts_that_do_not_learn_keep_their_batch_norm_statistics(trainable):
+    broken = config('retinanet', 'VideoDetector')
+    broken['detector']['backbone']['norm_eval'] = False
+    model = models.build(ConfigDict(dict(broken, trainable=trainable))).train()
+    before = {k: v.clone() for k, v in model.spatial.state_dict().items() if 'running' in k}
+    model.loss(torch.rand(2, 2, 3, *models.SIZE), models.samples(2, boxes=True))
+    after = model.spatial.state_dict()
+    assert before and all(torch.equal(value, after[key]) for key, value in before.items())
+    assert model.temporal.training
 
 
 @pytest.mark.parametrize('parts', [['temporal'], ['temporal', 'task_network']])
 def test_parameters_of_the_detector_itself_are_those_of_the_task_network(parts):
     detector = tiny_rfcn()
     detector.level_embed = torch.nn.Parameter(torch.zeros(2))
-    model = VideoDetector(detector, temporal=models.temporal(), trainable=parts)
+    VideoDetector(detector, temporal=models.temporal(), trainable=parts)
     assert detector.level_embed.requires_grad == ('task_network' in parts)
-    assert model.spatial.detector is detector
-
-
-def test_a_head_that_is_cut_learns_nothing_with_the_temporal_module():
-    detector = build_stock('reppoints/reppoints-moment_r50_fpn_1x_coco', narrow=True)
-    model = VideoDetector(detector, LIGHT, split=dict(type='TowerSplit'), trainable=['temporal'])
-    learns = [name for name, weight in model.named_parameters() if weight.requires_grad]
-    assert learns and all(name.startswith('temporal.') for name in learns)

@@ -1,5 +1,6 @@
 """Flow pre-training: losses, predictions, and a training that lowers the error."""
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -8,7 +9,10 @@ from mmdet.structures import DetDataSample
 from mmengine.registry import init_default_scope
 from mmengine.structures import PixelData
 
-from semidff.models import FlowPretrainer, flow_pretrainer
+from semidff.models import FlowPretrainer, pretraining
+from semidff.synthetic.chairs import make_chairs
+from semidff.synthetic.render import render, true_flow
+from semidff.utils.checkpoint import load_strict
 from tests.models import SIZE
 
 FLOW_NETWORK = dict(type='FlowNetS', width=1 / 16, input_scale=1.0)
@@ -64,7 +68,7 @@ def test_targets_are_aligned_by_stride(monkeypatch):
     """A linear flow field, with a height that is no multiple of the coarsest stride."""
     model, seen = pretrainer(), []
     monkeypatch.setattr(
-        flow_pretrainer,
+        pretraining,
         'end_point_error',
         lambda predicted, target: seen.append(target) or predicted.sum() * 0,
     )
@@ -89,6 +93,8 @@ def test_prediction_is_the_flow_in_pixels_at_full_size(size):
     with torch.no_grad():
         coarse = model(inputs)
         found = model(inputs, samples(torch.zeros(2, 2, *size)), mode='predict')
+        cut = model(inputs, samples(torch.zeros(2, 2, 50, 60), (50, 60)), mode='predict')
+    assert all(sample.pred_flow.data.shape == (2, 50, 60) for sample in cut)
     assert coarse.shape == (2, 2, -(-size[0] // 16), -(-size[1] // 16))
     for flow, sample in zip(coarse, found, strict=True):
         full = sample.pred_flow.data
@@ -104,15 +110,6 @@ def test_prediction_is_the_flow_in_pixels_at_full_size(size):
             torch.testing.assert_close(full[:, y, x], expected, rtol=1e-4, atol=1e-4)
 
 
-def test_padding_is_cut_off():
-    model = pretrainer().eval()
-    with torch.no_grad():
-        (sample,) = model(
-            torch.randn(1, 2, 3, *SIZE), samples(torch.zeros(1, 2, 50, 60), (50, 60)), 'predict'
-        )
-    assert sample.pred_flow.data.shape == (2, 50, 60)
-
-
 def test_scale_field_does_not_learn_and_everything_else_does():
     """Otherwise parallel training would wait for a gradient that never comes."""
     model = pretrainer()
@@ -122,14 +119,6 @@ def test_scale_field_does_not_learn_and_everything_else_does():
         assert (parameter.grad is not None) == parameter.requires_grad, name
         assert parameter.requires_grad != name.startswith('temporal.scale'), name
     assert torch.equal(model.temporal.scale.bias, torch.ones(4))
-
-
-def test_the_input_scale_is_that_of_a_video_detector(monkeypatch):
-    monkeypatch.delitem(FLOW_NETWORK, 'input_scale')
-    normalized = dict(type='VideoDataPreprocessor', mean=[0.0] * 3, std=[50.0, 60.0, 70.0])
-    assert pretrainer().temporal.flow_network.input_scale == pytest.approx(1 / 255)
-    model = pretrainer(data_preprocessor=normalized)
-    assert model.temporal.flow_network.input_scale == pytest.approx(60 / 255)
 
 
 def test_training_lowers_the_error():
@@ -152,3 +141,47 @@ def test_training_lowers_the_error():
         sum(losses.values()).backward()
         optimizer.step()
     assert history[0] > 7 and min(history[-5:]) < 0.4 * history[0], history
+
+
+# --- the trained flow network in the package, from which adaptations start ---------------------------------------
+
+
+CHECKPOINT = 'semidff::pretrained/flownet-s-eighth_synthetic.pth'
+NETWORK = 'temporal.flow_network'
+PREPROCESSORS = dict(
+    imagenet=dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], bgr_to_rgb=True),
+    caffe=dict(mean=[103.53, 116.28, 123.675], std=[1.0, 1.0, 1.0]),
+)
+
+
+@pytest.fixture(scope='module')
+def pairs():
+    """Three generated pairs of pictures, key frame first, and the flow (2, H, W) of each."""
+    found = []
+    for seed in range(3):
+        clip = make_chairs(np.random.SeedSequence(12345, spawn_key=(seed,)), (288, 384))
+        (current, owner), (key, key_owner) = render(clip, 0), render(clip, 1)
+        flow, _ = true_flow(clip, owner, key_owner, 0, 1)
+        images = torch.from_numpy(np.stack((key, current))).permute(0, 3, 1, 2)
+        found.append((images, torch.from_numpy(flow).permute(2, 0, 1)))
+    return found
+
+
+@pytest.mark.parametrize('name', PREPROCESSORS)
+def test_it_estimates_flow_with_any_normalization(pairs, name):
+    """Detectors differ in channel order, mean and standard deviation."""
+    preprocessor = dict(PREPROCESSORS[name], type='VideoDataPreprocessor')
+    temporal = dict(type='TemporalModule', flow_network=dict(type='FlowNetS', width=1 / 8))
+    config = dict(type='FlowPretrainer', temporal=temporal, data_preprocessor=preprocessor)
+    model = MODELS.build(config).eval()
+    network = model.temporal.flow_network
+    assert network.input_scale == pytest.approx(np.mean(preprocessor['std']) / 255)
+    load_strict(network, CHECKPOINT, prefix=NETWORK)
+    errors = []
+    with torch.no_grad():
+        for images, flow in pairs:
+            inputs = model.data_preprocessor(dict(inputs=[images]))['inputs']
+            predicted = F.interpolate(model(inputs), flow.shape[1:], mode='bilinear')
+            errors.append([(p - flow).norm(dim=0).mean() for p in (predicted[0], 0 * flow)])
+    error, of_zero = torch.tensor(errors).mean(0)
+    assert error < 0.1 * of_zero

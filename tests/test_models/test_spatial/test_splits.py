@@ -1,29 +1,30 @@
-"""The same detector, cut at every point of DFF's Table 5 (in small)."""
+"""The same detector, cut at every point of DFF's Table 5 (in small), other backbones, and the configs of the table."""
+
+from pathlib import Path
 
 import pytest
 import torch
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
 
 from semidff.inference.schedule_fit import relative_error
-from semidff.models import FeatureRegression
+from semidff.models import FeatureRegression, SpatialModule
 from semidff.models.objectives import Distillation
-from tests.models import frames, samples, tiny_semi_dff
-from tests.splits import SPLITS, cut, same
+from tests.models import build, faster_rcnn, frames, rfcn, samples, tiny_semi_dff
+from tests.splits import SPLITS, cut, open_residuals, resnet, same
+
+ROOT = Path(__file__).resolve().parents[3]
 
 ALL = pytest.mark.parametrize('name', SPLITS)
 
 
 def layers_called(modules):
     """Counts of calls of each layer with weights in the modules."""
-    counts = {}
-    for module in modules:
-        for layer in module.modules():
-            if getattr(layer, 'weight', None) is not None and layer not in counts:
-                counts[layer] = 0
-
-                def count(called, *_):
-                    counts[called] += 1
-
-                layer.register_forward_hook(count)
+    layers = (layer for module in modules for layer in module.modules())
+    counts = {layer: 0 for layer in layers if getattr(layer, 'weight', None) is not None}
+    for layer in counts:
+        layer.register_forward_hook(lambda own, *_: counts.update({own: counts[own] + 1}))
     return counts
 
 
@@ -39,20 +40,13 @@ def still(model):
 
 @ALL
 @torch.no_grad()
-def test_key_frames_are_the_unsplit_detectors_bit_by_bit(name):
+def test_key_frames_and_still_frames_are_the_unsplit_detectors_bit_by_bit(name):
     model = cut(name).eval()
+    still(model)
     expected = model.spatial.detector.predict(frames(2), samples(2))
     results, key = model.predict_key(frames(2), samples(2))
     same(results, expected)
     assert [level.shape for level in key.features] == [(2, SPLITS[name][1], 4, 6)]
-
-
-@ALL
-@torch.no_grad()
-def test_still_frames_keep_the_key_frames_detections_exactly(name):
-    model = cut(name).eval()
-    still(model)
-    expected, key = model.predict_key(frames(2), samples(2))
     before = key.features[0].clone()
     same(model.predict_non_key(frames(2, seed=1), samples(2), key), expected)
     assert torch.equal(key.features[0], before)
@@ -80,30 +74,18 @@ def test_parts_are_the_detector_without_rest_or_overlap(name):
     ]
     assert not parts[0] & parts[1] and parts[0]
     assert parts[0] | parts[1] == {id(p) for p in model.spatial.parameters()}
-    buffers = [
-        b
-        for part in ('feature_network', 'task_network')
-        for m in model.part(part)
-        for b in m.buffers()
-    ]
-    assert {id(b) for b in buffers} == {id(b) for b in model.spatial.buffers()}
-
-
-@ALL
-def test_names_in_the_state_dict_do_not_depend_on_the_split(name):
-    assert cut(name).spatial.state_dict().keys() == cut('1').spatial.state_dict().keys()
-
-
-def test_parts_of_the_splits():
+    modules = [*model.part('feature_network'), *model.part('task_network')]
+    buffers = {id(b) for module in modules for b in module.buffers()}
+    assert buffers == {id(b) for b in model.spatial.buffers()}
+    assert model.spatial.state_dict().keys() == cut('1').spatial.state_dict().keys()
     heads = ['neck', 'rpn_head', 'roi_head']
-    expected = {
+    task = {
         '21': ['backbone.layer3.1', 'backbone.layer4', *heads],
         '12': ['backbone.layer4', *heads],
         '5': ['backbone.layer4.1', *heads],
         '1': heads[1:],
     }
-    for name, modules in expected.items():
-        assert list(cut(name).spatial.task_network) == modules
+    assert name == '0' or list(model.spatial.task_network) == task[name]
 
 
 @ALL
@@ -138,31 +120,132 @@ def test_a_pair_of_one_frame_gives_the_per_frame_loss_exactly(name):
     assert results[0] == results[1]
 
 
-@ALL
-def test_exactly_the_named_parts_learn(name):
-    model = cut(name)
-    learnable = {p for p in model.parameters() if p.requires_grad}
-    model.set_trainable(['task_network'])
-    task = {p for module in model.spatial.task_network.values() for p in module.parameters()}
-    assert {p for p in model.parameters() if p.requires_grad} == task & learnable == task
+@torch.no_grad()
+@pytest.mark.parametrize('unit', ['layer3.0', 'layer3.1', 'layer2.1'])
+def test_three_stages(unit):
+    """The R-FCN of the quick start, as its config has it, narrower."""
+    config = Config.fromfile(ROOT / 'configs/quickstart/rfcn_synthetic.py').model
+    config.backbone.base_channels = 8
+    config.neck.in_channels = 32
+    init_default_scope('mmdet')
+    detector = build(config).eval()
+    open_residuals(detector)
+    for kernel in (detector.rpn_head.rpn_cls, detector.roi_head.bbox_head.conv_cls):
+        torch.nn.init.normal_(kernel.weight)
+    expected = detector.predict(frames(2), samples(2))
+    spatial = SpatialModule(detector, resnet(unit))
+    same(spatial.predict(spatial.features(frames(2)), samples(2)), expected)
+
+
+@pytest.mark.parametrize(
+    'changes', [dict(depth=50), dict(with_cp=True), dict(deep_stem=True, avg_down=True)]
+)
+def test_other_resnets(changes):
+    """Bottlenecks, checkpointing and another stem, in training with a part of the backbone frozen."""
+    config = rfcn()
+    config['backbone'].update(changes, frozen_stages=3)
+    config['neck']['in_channels'] *= 4 if 'depth' in changes else 1
+    detector = build(config).train()
+    open_residuals(detector)
+    spatial = SpatialModule(detector, resnet('layer3.1'))
+    assert not any(p.requires_grad for m in spatial.feature_network for p in m.parameters())
+    results = []
+    for compute in (
+        lambda: detector.loss(frames(2), samples(2, boxes=True)),
+        lambda: spatial.loss(spatial.features(frames(2)), samples(2, boxes=True)),
+    ):
+        torch.manual_seed(0)
+        detector.zero_grad()
+        total, values = detector.parse_losses(compute())
+        total.backward()
+        results.append(
+            (values, {k: p.grad for k, p in detector.named_parameters() if p.grad is not None})
+        )
+    assert results[0][0] == results[1][0]
+    assert results[0][1].keys() == results[1][1].keys()
+    assert all(torch.equal(grad, results[1][1][key]) for key, grad in results[0][1].items())
+
+
+@torch.no_grad()
+def test_a_pyramid_is_cut_below_its_lowest_level():
+    detector = build(faster_rcnn()).eval()
+    open_residuals(detector)
+    spatial = SpatialModule(detector, resnet('layer1.1'))
+    expected = detector.predict(frames(1), samples(1))
+    features = spatial.features(frames(1))
+    assert [level.shape for level in features] == [(1, 8, 16, 24)]
+    same(spatial.predict(features, samples(1)), expected)
+
+
+@pytest.mark.parametrize(
+    ('detector', 'unit', 'error', 'message'),
+    [
+        (rfcn, 'conv5c', ValueError, r"such as 'layer4.2', got 'conv5c'"),
+        (rfcn, 'layer4.2', ValueError, r"'layer4.2'.*one of layer1.0.*layer4.1$"),
+        (faster_rcnn, 'layer3.0', ValueError, r'\(0, 1, 2, 3\).*one of layer1.0, layer1.1$'),
+        (lambda: dict(type='ResNet', depth=18), 'layer4.0', TypeError, 'not ResNet with backbone'),
+    ],
+)
+def test_units_and_detectors_that_cannot_be_cut(detector, unit, error, message):
+    detector = build(detector())
+    with pytest.raises(error, match=message):
+        SpatialModule(detector, resnet(unit))
+
+
+def count_layers(spatial: SpatialModule) -> int:
+    """Layers with weights in N_task, counted as in Table 5.
+
+    The projection of a residual unit counts too (else the paper's 12 were 11). The 1x1 convolutions of R-FCN, which
+    read one map side by side, are one layer.
+    """
+    layers = {
+        layer
+        for module in spatial.task_network.values()
+        for layer in module.modules()
+        if isinstance(getattr(layer, 'weight', None), torch.nn.Parameter) and layer.weight.ndim > 1
+    }
+    names = spatial.heads.output_modules
+    siblings = {spatial.detector.get_submodule(name) for name in names}
+    return len(layers - siblings) + bool(layers & siblings)
+
+
+@pytest.mark.parametrize('layers', [21, 12, 5, 1, 0])
+def test_configs_are_table_5s(layers):
+    """Layers of N_task and channels of the features in the full-size configs."""
+    name = 'imagenet-det-vid' if layers == 1 else f'split{layers}'
+    config = Config.fromfile(ROOT / f'configs/dff/dff_r101_{name}.py')
+    init_default_scope('mmdet')
+    with torch.device('meta'):
+        model = MODELS.build(config.model)
+        (features,) = model.eval().spatial.features(torch.empty(1, 3, 64, 96))
+    spatial = model.spatial
+    assert count_layers(spatial) == layers
+    assert features.shape == (1, model.temporal.scale.out_channels, 4, 6)
+    assert (
+        features.shape[1] == {21: 1024, 12: 1024, 5: 2048, 1: 1024, 0: 18 + 36 + 1519 + 196}[layers]
+    )
+    # Only what fits is loaded from the flow network's training.
+    part = config.load_parts.flow
+    assert (
+        part.part
+        == part.prefix
+        == ('temporal' if features.shape[1] == 1024 else 'temporal.flow_network')
+    )
 
 
 # --- semi-DFF's second stage ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize('name', ['12', '5', '0'])
-def test_the_feature_network_stands_once(name):
+@pytest.mark.parametrize('name', ['5', '0'])
+def test_the_feature_network_is_stored_once(name):
     model = cut(name, tiny_semi_dff)
     state = model.state_dict()
     pointers = [value.data_ptr() for value in state.values() if value.numel()]
     assert len(set(pointers)) == len(pointers)
-    for own, other in zip(
-        model.spatial.feature_network, model.teacher.feature_network, strict=True
-    ):
-        assert own is other
+    pairs = zip(model.spatial.feature_network, model.teacher.feature_network, strict=True)
+    assert all(own is other for own, other in pairs)
     weights = sum(len(module.state_dict()) for module in model.spatial.task_network.values())
     assert sum(key.startswith('teacher_task.') for key in state) == weights
-    assert (weights == 0) == (name == '0')
     assert ('teacher_task.backbone_layer4_1.conv1.weight' in state) == (name == '5')
 
 
@@ -224,19 +307,3 @@ def test_errors_of_outputs_do_not_depend_on_their_units():
     assert errors[0].tolist() == pytest.approx(errors[1].tolist(), rel=1e-4)
     constant = [torch.full_like(m, 3.0) for m in maps]
     assert loss([m + 0.3 for m in constant], constant) == pytest.approx(1, rel=1e-4)
-
-
-@pytest.mark.parametrize('name', ['5', '0'])
-def test_student_and_teacher_finish_the_features_once(name):
-    model = cut(name, tiny_semi_dff).train()
-    model.enter_step([dict(type='FeatureSemantics')], ('temporal', 'task_network'))
-    feature = layers_called(model.spatial.feature_network)
-    own, teachers = (
-        m.task_network.get('backbone.layer4.1') for m in (model.spatial, model.teacher)
-    )
-    units = layers_called([unit for unit in (own, teachers) if unit])
-    frame = frames(2)
-    losses = model(torch.stack((frame, frame), 1), samples(2, same=True), mode='loss')
-    assert all(loss.item() == 0 for loss in losses.values())
-    assert set(feature.values()) == {1} and set(units.values()) <= {1}
-    assert bool(units) == (name == '5') and (own is None or own is not teachers)
