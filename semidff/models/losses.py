@@ -93,8 +93,7 @@ def end_point_error(predicted: Tensor, target: Tensor) -> Tensor:
 def typical_size(maps: Tensor, dims: Sequence[int]) -> Tensor:
     """Return the standard deviation over some dimensions, at least a tenth of the root mean square.
 
-    It is the unit of outputs of different kinds: class logits, boxes in pixels, logarithms of sizes. The root mean
-    square serves those that hardly vary.
+    It is the unit of outputs of different kinds. The root mean square serves those that hardly vary.
     """
     maps = maps.detach().float()
     deviation = maps.std(dims, correction=0)

@@ -96,8 +96,7 @@ class FeatureSemantics:
         classes: Whether to compare class scores of the RoIs ("inter-class relationship").
         boxes: Whether to compare box outputs of the dense head and of the RoIs ("bbox accurate location"), and masks.
         proposals_per_image: Number of an image's best proposals that are compared, None for all. The RoI head of a
-            two-stage detector, which runs forward and backward on every proposal, takes much of a training's time.
-            Of no effect on single-stage detectors.
+            two-stage detector takes much of a training's time. Of no effect on single-stage detectors.
     """
 
     def __init__(

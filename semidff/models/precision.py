@@ -2,7 +2,6 @@
 
 from contextlib import nullcontext
 from functools import partial
-from itertools import chain
 from typing import Any
 
 import mmcv.ops
@@ -48,19 +47,14 @@ def keep_boxes_precise(detector: nn.Module) -> None:
             or name.rpartition('.')[2] in _REFERENCE_POINTS
         ):
             run_in_full_precision(module)
-        if isinstance(module, DETRHead):
-            for branch in _branches(module):
-                run_in_full_precision(branch)
+        if isinstance(module, DETRHead):  # encoder and decoder call its branches to refine boxes
+            for child in module.children():
+                for branch in child if isinstance(child, nn.ModuleList) else [child]:
+                    run_in_full_precision(branch)
         hooks = module._forward_hooks.values()
         is_head = hasattr(module, 'predict_by_feat') or isinstance(module, MaskPointHead)
         if is_head and _full_output not in hooks:
             module.register_forward_hook(_full_output)
-
-
-def _branches(head: DETRHead) -> list[nn.Module]:
-    """Return the parts of a head that encoder and decoder call themselves, to choose and refine reference boxes."""
-    children = (child if isinstance(child, nn.ModuleList) else [child] for child in head.children())
-    return list(chain.from_iterable(children))
 
 
 def run_in_full_precision(module: nn.Module) -> None:

@@ -61,7 +61,7 @@ class SemiDFF(VideoDetector):
         self.reset_teacher()
 
     def own_teacher_features(self) -> None:
-        """Give the teacher a copy of the feature network, if it has none; needed before a step that trains it.
+        """Give the teacher a copy of the feature network, if it has none, before a step that trains it.
 
         A run with such a step calls this before it loads weights, so that every checkpoint holds the copy.
         """

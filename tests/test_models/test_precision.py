@@ -9,7 +9,6 @@ from mmcv.cnn import build_conv_layer
 from mmcv.ops import ModulatedDeformConv2dPack
 from mmdet.models.dense_heads import CenterNetHead, ConditionalDETRHead, DETRHead, YOLOFHead
 from mmdet.models.roi_heads.mask_heads import MaskPointHead
-from mmengine.config import ConfigDict
 from torch import Tensor, nn
 
 from semidff.models.precision import (
@@ -228,27 +227,6 @@ def test_weight_standardization(kind):
     torch.testing.assert_close(found, expected)
 
 
-def test_post_processing_of_corners():
-    test_cfg = dict(
-        corner_topk=40,
-        local_maximum_kernel=3,
-        distance_threshold=0.5,
-        score_thr=0.05,
-        max_per_img=20,
-        nms=dict(type='soft_nms', iou_threshold=0.5, method='gaussian'),
-    )
-    settings = dict(num_classes=2, in_channels=8, num_feat_levels=1, corner_emb_channels=1)
-    head = models.build(dict(type='CornerHead', test_cfg=ConfigDict(test_cfg), **settings)).eval()
-    (sample,), maps = plain_samples(1, (64, 64)), torch.randn(1, 8, 16, 16)
-    sample.set_metainfo(dict(border=[0, 64, 0, 64]))
-    with torch.no_grad():
-        expected = head.predict((maps,), [sample])[0]
-        to_channels_last(head)
-        found = head.predict((maps.to(memory_format=torch.channels_last),), [sample])[0]
-    assert len(found) == len(expected) > 0
-    assert torch.allclose(found.bboxes, expected.bboxes, atol=1e-3)
-
-
 def outputs(model, images):
     features = model.extract_feat(images)
     head = model.rpn_head if hasattr(model, 'rpn_head') else model.bbox_head
@@ -261,11 +239,23 @@ def maps_of(value) -> list[Tensor]:
     return [found for item in value or () for found in maps_of(item)]
 
 
-def test_the_grid_head_of_grid_rcnn():
-    head = models.build(dict(type='GridHead', num_convs=1, in_channels=8)).eval()
-    images = torch.randn(1, 8, 14, 14)
-    with torch.no_grad():
-        expected = head(images)['fused']
-        to_channels_last(head)
-        found = head(images.contiguous(memory_format=torch.channels_last))['fused']
+HEADS = dict(
+    grid=(dict(type='GridHead', num_convs=1, in_channels=8), lambda head, x: head(x)['fused']),
+    corners=(
+        dict(type='CornerHead', num_classes=2, in_channels=8, num_feat_levels=1),
+        lambda head, x: torch.cat(
+            [maps[0].view(-1) for maps in head((x,))]
+        ),  # as its post-processing
+    ),
+)
+
+
+@pytest.mark.parametrize('name', HEADS)
+@torch.no_grad()
+def test_heads_whose_post_processing_needs_contiguous_outputs(name):
+    config, compute = HEADS[name]
+    head, images = models.build(config).eval(), torch.randn(1, 8, 16, 16)
+    expected = compute(head, images)
+    to_channels_last(head)
+    found = compute(head, images.contiguous(memory_format=torch.channels_last))
     torch.testing.assert_close(found, expected)

@@ -186,11 +186,7 @@ class OutputSplit(ExtractFeatSplit):
 
 
 def correction_width(two_stage: bool) -> int:
-    """Return the width of the temporal module's correction of outputs.
-
-    It is narrower for two-stage detectors: the maps that the RoI head pools have many cells, and weights that learn
-    follow them.
-    """
+    """Return the width of the temporal module's correction of outputs; the maps that RoI heads pool have many cells."""
     return 32 if two_stage else 64
 
 

@@ -33,9 +33,6 @@ class SpatialModule(BaseModule):
         detector: An mmdet detector, an ``EncoderDecoder`` of mmsegmentation, or its config.
         split: Where N_feat ends, a :class:`~semidff.models.spatial.split.Split` or its config; None cuts ahead of the
             heads. The state dict is the same at all splits.
-
-    Attributes:
-        heads: The :class:`~semidff.models.spatial.head_family.HeadFamily` of the detector.
     """
 
     def __init__(self, detector: dict | nn.Module, split: dict | Split | None = None) -> None:

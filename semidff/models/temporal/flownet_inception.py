@@ -65,7 +65,7 @@ class Inception(nn.Module):
 
     Table 8 does not specify which layers of a Reduction have stride 2. Here these are the last layer of each branch,
     as in the module that DFF follows (Szegedy et al. 2016, Fig. 10), and the pooling. Every convolution has a bias
-    and is followed by FlowNet's activation; there is no normalization, as in the tables of both papers.
+    and is followed by FlowNet's activation.
 
     Args:
         channels: Input channels.

@@ -89,10 +89,18 @@ def test_parts_are_the_detector_without_rest_or_overlap(name):
 
 
 @ALL
-def test_the_supervised_loss_trains_all_parts(name):
-    model = cut(name).train()
-    pairs = torch.stack((frames(2), frames(2, seed=1)), 1)
-    model.parse_losses(model.loss(pairs, samples(2, boxes=True)))[0].backward()
+def test_the_supervised_loss_is_the_detectors_and_trains_all_parts(name):
+    model, frame = cut(name), frames(2)
+    results = []
+    for compute in (  # of pairs of one frame
+        lambda: model.loss(torch.stack((frame, frame), 1), samples(2, same=True, boxes=True)),
+        lambda: model.spatial.detector.loss(frame, samples(2, boxes=True)),
+    ):
+        torch.manual_seed(0)  # RoIs are sampled
+        results.append(model.parse_losses(compute())[1])
+    assert results[0] == results[1]
+    pairs = torch.stack((frame, frames(2, seed=1)), 1)
+    model.parse_losses(model.train().loss(pairs, samples(2, boxes=True)))[0].backward()
     for parameter_name, parameter in model.named_parameters():
         assert (parameter.grad is not None) == parameter.requires_grad, parameter_name
     learning = {
@@ -104,20 +112,6 @@ def test_the_supervised_loss_trains_all_parts(name):
         assert moved >= 0.8 * len(parameters) and bool(parameters) == (
             (part, name) != ('task_network', '0')
         )
-
-
-@ALL
-def test_a_pair_of_one_frame_gives_the_per_frame_loss_exactly(name):
-    model = cut(name)
-    frame = frames(2)
-    results = []
-    for compute in (
-        lambda: model.loss(torch.stack((frame, frame), 1), samples(2, same=True, boxes=True)),
-        lambda: model.spatial.detector.loss(frame, samples(2, boxes=True)),
-    ):
-        torch.manual_seed(0)  # RoIs are sampled
-        results.append(model.parse_losses(compute())[1])
-    assert results[0] == results[1]
 
 
 @torch.no_grad()
