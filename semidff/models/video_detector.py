@@ -97,7 +97,6 @@ class VideoDetector(BaseDetector):
 
     @property
     def has_temporal(self) -> bool:
-        """Whether features can be propagated."""
         return self.temporal is not None
 
     def part(self, name: str) -> list[nn.Module]:

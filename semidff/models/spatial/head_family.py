@@ -102,7 +102,6 @@ class HeadFamily(ABC):
         return results
 
     def loss(self, detector: nn.Module, inputs: Tensor, samples: SampleList) -> dict:
-        """Compute the detector's own losses; the arguments are those of :meth:`predict`."""
         return detector.loss(inputs, samples)
 
     def proposals(
