@@ -45,14 +45,18 @@ def test_options(project, run):
     assert drawn.mean_rate() == 5 and len(list(drawn)) == 4
 
 
-def test_standard_output_is_an_output(project, run, monkeypatch):
+@pytest.mark.parametrize('option', ['--txt', '--json'])
+def test_standard_output_is_an_output(project, run, monkeypatch, option):
     """Also where the shell redirects it to a file."""
-    with (project / 'redirected.txt').open('w') as file:
+    with (project / 'redirected').open('w') as file:
         monkeypatch.setattr(sys, 'stdout', file)
-        run(*DEMO, '--max-frames', 2, '--txt', '/dev/stdout')
-    lines = (project / 'redirected.txt').read_text().splitlines()
-    assert len(lines) > 2 and lines[-1].startswith('2 frames, 1 key frames, ')
-    assert {line.split()[0] for line in lines[:-1]} == {'1', '2'}
+        run(*DEMO, '--max-frames', 2, option, '/dev/stdout')
+    *lines, last = (project / 'redirected').read_text().splitlines()
+    assert last.startswith('2 frames, 1 key frames, ')
+    if option == '--txt':
+        assert {line.split()[0] for line in lines} == {'1', '2'}
+    else:
+        assert len(json.loads('\n'.join(lines))['images']) == 2
 
 
 def test_evaluates_methods_without_labels(project, run):
