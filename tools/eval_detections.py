@@ -34,6 +34,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
+    import semidff.registry  # noqa: F401 (without messages of mmdet)
     from semidff.evaluation import evaluate_detections_file
     from semidff.evaluation.vid_metric import result_table
 
