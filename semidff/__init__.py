@@ -1,8 +1,9 @@
 """semidff: fast video object detection with Deep Feature Flow, learned from unlabeled videos.
 
 :mod:`semidff.registry` registers the datasets, models, metrics, hooks and loops in mmdetection's registries, and the
-scope ``semidff`` for configs with ``_base_ = 'semidff::...'``. Where mmdetection has been imported before, importing
-the package does so. Otherwise it imports neither mmdetection nor PyTorch, so that the tools answer at once.
+scope ``semidff`` for configs with ``_base_ = 'semidff::...'``. Importing the package does so too where mmengine has
+been imported before, as by ``custom_imports`` of a config. Otherwise it imports neither mmdetection nor PyTorch, so
+that the tools answer at once.
 """
 
 import sys
@@ -10,5 +11,5 @@ import sys
 from .utils import mmcv_operators  # noqa: F401 (before mmcv is imported)
 from .version import __version__
 
-if 'mmdet' in sys.modules:
+if 'mmengine' in sys.modules:
     from . import registry

@@ -1,4 +1,7 @@
-"""Configs of other projects can start from this package's."""
+"""Configs of other projects can import this package, and start from its configs."""
+
+import subprocess
+import sys
 
 import pytest
 from mmdet.registry import MODELS
@@ -43,3 +46,22 @@ def test_parts_of_mmdetection_are_registered_on_demand():
     """A lookup in this scope may be the first one."""
     for registry in REGISTRIES:
         assert set(registry.parent._locations) < set(registry._locations)
+
+
+PLAIN = """
+import sys
+from mmengine.config import Config
+
+Config.fromfile(sys.argv[1])
+from mmdet.registry import MODELS
+print(MODELS.get('SemiDFF'))
+"""
+
+
+@pytest.mark.parametrize('name', ['semidff', 'semidff.registry'])
+def test_programs_of_mmengine_import_the_parts(tmp_path, name):
+    file = tmp_path / 'own.py'
+    file.write_text(f'custom_imports = dict(imports={[name]})')
+    command = [sys.executable, '-c', PLAIN, str(file)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "<class 'semidff.models.semi_dff.SemiDFF'>", done.stderr

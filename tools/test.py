@@ -59,7 +59,10 @@ def parse_args() -> argparse.Namespace:
         help="frames per second of the mp4 files (default: the config's, or 10)",
     )
     add_launch_arguments(parser, 'test_cfg.fp16=True')
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.render is None and (args.render_videos or args.render_fps):
+        parser.error('--render-videos and --render-fps need --render')
+    return args
 
 
 def main(args: argparse.Namespace) -> None:
@@ -68,17 +71,18 @@ def main(args: argparse.Namespace) -> None:
 
     import semidff.registry  # noqa: F401 (registers the parts of configs)
     from semidff.engine.launch import apply_test_options, prepare_run
-    from semidff.inference.methods import method_class
     from semidff.utils.atomic_write import write_json
     from semidff.utils.checkpoint import check_class_order, load_for_test, read_checkpoint
 
     cfg = prepare_run(args)
-    method = apply_test_options(cfg, args)
+    apply_test_options(cfg, args)
     runner = Runner.from_cfg(cfg)
-    needs_temporal = None if method is None else method_class(method).uses_temporal
+    loop = runner.test_loop
     state, meta = read_checkpoint(args.checkpoint)
-    metainfo = getattr(runner.test_loop.dataloader.dataset, 'metainfo', None) or {}
+    metainfo = getattr(loop.dataloader.dataset, 'metainfo', None) or {}
     check_class_order(args.checkpoint, meta, metainfo.get('classes') or ())
+    # A loop that is not over videos tests other models, which need all weights.
+    needs_temporal = getattr(loop, 'needs_temporal', None)
     load_for_test(runner.model, args.checkpoint, needs_temporal, state)
     metrics = runner.test()
     if args.metrics_out and is_main_process():

@@ -35,10 +35,24 @@ def parse_args() -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
-    import semidff.registry  # noqa: F401 (registers the parts of configs)
-    from semidff.engine.training import run_training
+    from mmengine.runner import Runner
 
-    run_training(args)
+    import semidff.registry  # noqa: F401 (registers the parts of configs)
+    from semidff.engine.launch import (
+        accumulate_gradients,
+        prepare_run,
+        prepare_training,
+        use_mixed_precision,
+    )
+
+    cfg = prepare_run(args)
+    if args.amp:
+        use_mixed_precision(cfg)
+    if args.accumulate:
+        accumulate_gradients(cfg, args.accumulate)
+    prepare_training(cfg, args.resume, args.seed)
+    runner = Runner.from_cfg(cfg)
+    runner.train()
 
 
 if __name__ == '__main__':

@@ -10,13 +10,13 @@ from mmengine.config import Config
 
 from semidff.models.spatial.head_splits import FEW_PROPOSALS
 from semidff.utils.atomic_write import atomic_path
+from semidff.utils.configs import read_config
 from semidff.utils.image_detectors import (
     imports_of,
     inner_dataset,
     read_detector,
     transform_name,
 )
-from semidff.utils.model_building import read_config
 
 from .plan import Plan, PlanError
 

@@ -25,7 +25,7 @@ from torch import nn
 from semidff.analysis.speed import PartTimes, batch_of, take_turns, time_parts
 from semidff.datasets.video_list import VideoInfo, load_videos
 from semidff.datasets.video_readers import VideoError, open_stream, open_video
-from semidff.engine.optimizers.bfloat16_optim_wrapper import bfloat16_pays
+from semidff.engine.optimizers import bfloat16_pays
 from semidff.inference.loading import frame_pipeline
 from semidff.inference.timer import timed
 from semidff.models.precision import to_channels_last

@@ -19,8 +19,8 @@ from semidff.inference.acceleration import Acceleration, accelerate
 from semidff.inference.loading import frame_pipeline, load_model
 from semidff.inference.methods import method_class
 from semidff.models.video_detector import VideoDetector
+from semidff.utils.configs import read_config
 from semidff.utils.image_detectors import test_datasets
-from semidff.utils.model_building import read_config
 
 from .speed import (
     PARTS,

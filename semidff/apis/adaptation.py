@@ -4,7 +4,6 @@ import gc
 import json
 import os
 import shutil
-from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext, suppress
 from itertools import islice
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import mmengine.device.utils as mmengine_device
 import torch
+from mmengine.runner import Runner
 
 from semidff.adaptation import LEAST_SPEEDUP, Plan, PlanError, folder_plan
 from semidff.adaptation.config import detector_config, make_config, write_config
@@ -21,13 +21,13 @@ from semidff.adaptation.videos import named_videos, write_list
 from semidff.datasets.class_names import class_names
 from semidff.datasets.video_list import VideoListError, load_videos
 from semidff.datasets.video_readers import Frame, open_stream
-from semidff.engine.training import run_training
+from semidff.engine.launch import prepare_training
 from semidff.inference.schedule_fit import FitError, fit_adaptive
 from semidff.utils.atomic_write import atomic_path, write_json
 from semidff.utils.checkpoint import TRAINING_ONLY, CheckpointError, read_checkpoint
+from semidff.utils.configs import read_config
 from semidff.utils.error_messages import ConfigError, FileError
 from semidff.utils.files import file_state
-from semidff.utils.model_building import read_config
 from semidff.utils.run_folder import occupy
 
 from .video_inferencer import VideoInferencer
@@ -125,11 +125,10 @@ def _train(plan: Plan, out: Path, device: str) -> None:
     if trained:
         return
     check_space(plan, out)
-    options = dict.fromkeys(('cfg_options', 'accumulate', 'seed'), None)
-    options |= dict(launcher='none', local_rank=0, amp=False, resume='auto')
-    run_training(
-        Namespace(config=str(out / 'config.py'), work_dir=str(out / 'training'), **options)
-    )
+    training = read_config(out / 'config.py')
+    training.work_dir = str(out / 'training')
+    prepare_training(training, resume='auto')
+    Runner.from_cfg(training).train()
     gc.collect()  # the Runner and its loop, which refer to each other, hold models and data workers
     state, meta = read_checkpoint(out / 'training' / 'last.pth')
     classes = class_names(config, meta)

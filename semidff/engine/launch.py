@@ -1,13 +1,14 @@
-"""Command-line options of training and testing, put into the config, and the setup of the process."""
+"""Set-up of a training or test: the process, the command-line options and the checkpoint to resume from."""
 
 import argparse
 import atexit
 import gc
 import os
+import re
 from pathlib import Path
 
+import mmengine.runner.runner as mmengine_runner
 import torch
-from mmdet.registry import OPTIMIZERS
 from mmdet.utils import setup_cache_size_limit_of_dynamo
 from mmengine.config import Config
 from mmengine.device import get_device
@@ -15,46 +16,34 @@ from mmengine.device import get_device
 from semidff.inference import schedule_config
 from semidff.utils.allocator import keep_freed_memory
 from semidff.utils.arguments import OptionError
+from semidff.utils.checkpoint import read_checkpoint
+from semidff.utils.configs import import_extras, read_config, settings_of
+from semidff.utils.error_messages import ConfigError, FileError
 from semidff.utils.image_detectors import resolve_detector
-from semidff.utils.model_building import ConfigError, read_config
-from semidff.utils.run_folder import check_work_dir
-from semidff.utils.setting_checks import import_extras
-from semidff.utils.video_writer import is_storable
+from semidff.utils.run_folder import latest_checkpoint
 
-from .loops.video_test_loop import default_method
-from .resuming import apply_resume
+_CHECKPOINT = re.compile(r'(iter|epoch)_\d+\.pth|last\.pth|best_.*\.pth')
 
-# options of ``tools/test.py`` that apply only to tests on videos
-VIDEO_OPTIONS = (
-    'method',
-    'key_interval',
-    'adaptive',
-    'scene_cuts',
-    'protocol',
-    'render',
-    'render_videos',
-    'detections',
-)
 
-# environment variables in which launchers give each process its number
-_RANK = dict(pytorch='RANK', slurm='SLURM_PROCID', mpi='OMPI_COMM_WORLD_RANK')
+_dump_config = mmengine_runner.Runner.dump_config
+
+
+def dump_config(runner: mmengine_runner.Runner) -> None:
+    """Write the config to the work folder, as mmengine does, but not over the file that it was read from."""
+    source = runner.cfg.filename
+    if source is None or Path(source).resolve().parent != Path(runner.work_dir).resolve():
+        _dump_config(runner)
+
+
+mmengine_runner.Runner.dump_config = dump_config
 
 
 def prepare_run(args: argparse.Namespace) -> Config:
-    """Set up the process and return the config with the settings of the command line.
+    """Set up the process, and return the config with the settings of the command line.
 
     Args:
         args: ``config`` and the arguments of :func:`~semidff.utils.arguments.add_launch_arguments`.
-
-    Raises:
-        ConfigError: If there is no such config, or a setting of it is impossible.
-        OptionError: If the process was not started by the launcher.
     """
-    if (variable := _RANK.get(args.launcher, 'PATH')) not in os.environ:
-        raise OptionError(
-            f'--launcher {args.launcher}: the environment variable {variable} is missing, so no such launcher started '
-            'this process; for one process leave the option out'
-        )
     keep_freed_memory(get_device())
     setup_cache_size_limit_of_dynamo()
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
@@ -62,31 +51,16 @@ def prepare_run(args: argparse.Namespace) -> Config:
     if 'model' not in cfg:
         raise ConfigError(f'{args.config}: has no model')
     import_extras(cfg)
-    adapt_to_machine(cfg, args.launcher)
-    default = Path('work_dirs') / Path(args.config).stem
-    cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(default)
+    cfg.work_dir = args.work_dir or cfg.get('work_dir') or f'work_dirs/{Path(args.config).stem}'
     cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(type='NumClassesHook')]
-    return cfg
-
-
-def adapt_to_machine(cfg: Config, launcher: str) -> None:
-    """Set the launcher, and gloo as the backend of distributed runs on machines without a GPU."""
-    cfg.launcher = launcher
-    if launcher == 'none':
-        return
-    atexit.register(_leave_group)
-    if torch.cuda.is_available():
-        return
-    cfg.env_cfg = dict(cfg.get('env_cfg', {}), dist_cfg=dict(backend='gloo'))
-    started = torch.distributed.is_initialized()
-    if launcher == 'pytorch' and 'RANK' in os.environ and not started:
+    cfg.launcher = args.launcher
+    if args.launcher != 'none':
+        atexit.register(_leave_group)
+    started = torch.distributed.is_initialized() or torch.cuda.is_available()
+    if args.launcher == 'pytorch' and not started:
         # mmengine would select a CUDA device before it starts the group; it leaves an existing group alone.
         torch.distributed.init_process_group('gloo')
-
-
-def is_first_process(launcher: str) -> bool:
-    """Return whether this process has rank 0; on GPUs the process group, which knows the rank, starts only later."""
-    return launcher == 'none' or os.environ[_RANK[launcher]] == '0'
+    return cfg
 
 
 def _leave_group() -> None:
@@ -99,83 +73,121 @@ def _leave_group() -> None:
         gc.collect()
 
 
-def apply_train_options(cfg: Config, args: argparse.Namespace) -> None:
-    """Put seed, precision, gradient accumulation, resuming and a named detector into a training config.
+def use_mixed_precision(cfg: Config) -> None:
+    """Set mixed precision in all optimizer wrappers of a training config, those of distillation steps included.
 
-    Precision is set in all optimizer wrappers, those of distillation steps included: mmengine's ``AmpOptimWrapper`` on
-    a GPU, bfloat16 on a CPU. Gradients are accumulated by :class:`~semidff.engine.loops.AccumulatingLoop`.
-
-    Args:
-        cfg: The config, changed in place.
-        args: Options of ``tools/train.py``; those that are None change nothing.
-
-    Raises:
-        OptionError: If ``accumulate`` is not positive, or the config has a loop without accumulation, an optimizer
-            wrapper without mixed precision, or one with mmengine's ``accumulative_counts``; if the backbone's weights
-            are to be given, and are not; if the checkpoint to resume from has no state of a training, or another
-            seed.
-        FileError: If the work folder cannot be used, see :func:`~semidff.utils.run_folder.check_work_dir`.
+    It is float16 with a dynamic loss scale on a GPU (mmengine's ``AmpOptimWrapper``), bfloat16 on a CPU and in configs
+    with :class:`~semidff.engine.optimizers.BFloat16OptimWrapper`. Other wrappers stay as they are.
     """
-    if args.seed is not None:
-        cfg.randomness = dict(cfg.get('randomness', {}), seed=args.seed)
-    if args.accumulate is not None:
-        _accumulate(cfg, args.accumulate)
-    resumed = apply_resume(cfg, args)
-    if not resumed:
-        check_work_dir(cfg)
-    if cfg.get('load_from') and cfg.get('load_parts') and not resumed:
-        raise OptionError(
-            f'load_from={cfg.load_from} gives all weights, and load_parts would replace {", ".join(cfg.load_parts)}; '
-            'add load_parts=None'
-        )
-    resolve_detector(cfg, keep_checkpoint=not resumed)
-    _check_backbone(cfg, loaded=resumed or bool(cfg.get('load_from')))
-    parts = [cfg, *(cfg.get('train_cfg') or {}).get('steps', [])]
-    for wrapper in (part.optim_wrapper for part in parts if part.get('optim_wrapper')):
-        kind = (wrapper.get('optimizer') or {}).get('type')
-        if isinstance(kind, str) and OPTIMIZERS.get(kind) is None:
-            raise OptionError(f'optim_wrapper.optimizer.type is {kind!r}, which is no optimizer')
-        if args.amp:
-            kind = wrapper.get('type', 'OptimWrapper')
-            if kind != 'OptimWrapper':
-                raise OptionError(f'--amp works with OptimWrapper, but the config has {kind}')
-            if torch.cuda.is_available():
-                wrapper.update(type='AmpOptimWrapper', loss_scale='dynamic')
-            else:
-                wrapper.update(type='BFloat16OptimWrapper', enabled=True)
-        if wrapper.get('accumulative_counts', 1) > 1:
-            raise OptionError(
-                f'optim_wrapper.accumulative_counts is {wrapper.accumulative_counts}, which loses gradients when the '
-                f'training is resumed; leave it out and use --accumulate {wrapper.accumulative_counts}, which counts '
-                'updates, not batches, as iterations'
-            )
+    for part in (cfg, *cfg.train_cfg.get('steps', [])):
+        wrapper = part.get('optim_wrapper') or {}
+        kind = wrapper.get('type', 'OptimWrapper')
+        if wrapper and kind == 'OptimWrapper' and torch.cuda.is_available():
+            wrapper.update(type='AmpOptimWrapper', loss_scale='dynamic')
+        elif wrapper and kind in ('OptimWrapper', 'BFloat16OptimWrapper'):
+            wrapper.update(type='BFloat16OptimWrapper', enabled=True)
 
 
-def _accumulate(cfg: Config, count: int) -> None:
-    """Multiply the batch sizes of a training by a number, and divide its batches into as many parts."""
-    train = cfg.train_cfg
-    if count < 1:
-        raise OptionError(f'--accumulate must be at least 1, got {count}')
-    kind = train.get('type')
-    if kind not in ('AccumulatingLoop', 'DistillationLoop', 'IterBasedTrainLoop'):
-        raise OptionError(
-            f'--accumulate works with IterBasedTrainLoop and DistillationLoop, but train_cfg.type is {kind!r}'
-        )
-    if kind == 'IterBasedTrainLoop':
-        train['type'] = 'AccumulatingLoop'
-    train['accumulate'] = count
+def accumulate_gradients(cfg: Config, count: int) -> None:
+    """Multiply the batch sizes of a training by ``count``, and let its loop process as many parts of each batch."""
+    if cfg.train_cfg.get('type') == 'IterBasedTrainLoop':
+        cfg.train_cfg.type = 'AccumulatingLoop'
+    cfg.train_cfg.accumulate = count
     cfg.train_dataloader.setdefault('batch_size', 1)
-    for part in (cfg, *train.get('steps', [])):
+    for part in (cfg, *cfg.train_cfg.get('steps', [])):
         if 'batch_size' in part.get('train_dataloader', {}):
             part.train_dataloader.batch_size *= count
 
 
-def _check_backbone(cfg: Config, loaded: bool) -> None:
-    """Refuse to train a backbone whose config leaves its checkpoint open; its frozen layers would stay random.
+def prepare_training(cfg: Config, resume: str | None = None, seed: int | None = None) -> None:
+    """Find the checkpoint that a training resumes from, and the weights that it starts from.
+
+    Without any checkpoint in the work folder, a training that is to be resumed starts from the beginning.
 
     Args:
-        loaded: Whether all weights come from a checkpoint.
+        cfg: The config, changed in place. The seed of a resumed training is that of the checkpoint.
+        resume: Checkpoint to resume from, or ``auto``, the latest one of the work folder; None: as the config says.
+        seed: Random seed; None: that of the config.
+
+    Raises:
+        OptionError: If the checkpoint has no state of a training, or another seed, or if the work folder has another
+            one of its name, or only checkpoints of an earlier training; if the weights of the backbone are to be given,
+            and are not.
+        FileError: If the training would replace a checkpoint that it reads.
     """
+    if seed is not None:
+        cfg.randomness = dict(cfg.get('randomness', {}), seed=seed)
+    resume = resume or (cfg.get('resume') and (cfg.get('load_from') or 'auto'))
+    path = latest_checkpoint(cfg.work_dir) if resume == 'auto' else resume
+    cfg.resume = bool(path)
+    if path:
+        cfg.load_from = None if resume == 'auto' else path
+        _check_resumed(cfg, path, seed)
+    else:
+        if resume:
+            _check_earlier(Path(cfg.work_dir))
+        _check_sources(cfg)
+    resolve_detector(cfg, keep_checkpoint=not path)
+    _check_backbone(cfg)
+
+
+def _check_earlier(folder: Path) -> None:
+    earlier = [p for name in ('iter', 'epoch') for p in folder.glob(f'{name}_*.pth')]
+    if earlier:
+        raise OptionError(
+            f'{folder}: the last training in this folder has no checkpoint yet. To continue the one before it, give '
+            f'--resume {max(earlier, key=os.path.getmtime)}; to start anew, leave --resume out'
+        )
+
+
+def _check_resumed(cfg: Config, path: str, seed: int | None) -> None:
+    """Check that a checkpoint can be resumed from, and set its seed."""
+    folder = Path(cfg.get('work_dir', ''))
+    if '://' in path:
+        return
+    own = folder / Path(path).name
+    if own.exists() and Path(path).exists() and not own.samefile(path):
+        raise OptionError(
+            f'--resume {path}: {folder} has another {own.name}, that of another training; give another --work-dir'
+        )
+    _, meta = read_checkpoint(path)
+    if not {'iter', 'epoch'} <= meta.keys():
+        raise OptionError(
+            f'{path}: holds weights, but no state of a training to resume; start from its weights with '
+            f'--cfg-options load_from={path} load_parts=None'
+        )
+    if type(meta.get('seed')) is int:
+        if seed not in (None, meta['seed']):
+            raise OptionError(
+                f'--seed {seed}: {path} is of a training with seed {meta["seed"]}, which does not change when it is '
+                'resumed; leave --seed out'
+            )
+        # Here, since mmengine sets it after it has built the data loader.
+        cfg.randomness = dict(cfg.get('randomness', {}), seed=meta['seed'])
+
+
+def _check_sources(cfg: Config) -> None:
+    """Refuse weights that the training would replace, by others of its model or by its own checkpoints."""
+    if cfg.get('load_from') and cfg.get('load_parts'):
+        raise OptionError(
+            f'load_from={cfg.load_from} gives all weights, and load_parts would replace {", ".join(cfg.load_parts)}; '
+            'add load_parts=None'
+        )
+    folder = Path(cfg.get('work_dir') or '.').resolve()
+    steps = [f'{step.name}.pth' for step in (cfg.get('train_cfg') or {}).get('steps', [])]
+    for key, value in settings_of(cfg):
+        if key.rpartition('.')[2] in ('load_from', 'checkpoint') and isinstance(value, str):
+            path = Path(value)
+            is_result = _CHECKPOINT.fullmatch(path.name) or path.name in steps
+            if is_result and path.resolve().parent == folder:
+                raise FileError(
+                    f'{path}: is read by this training, which would replace it; give another --work-dir, or continue '
+                    'with --resume'
+                )
+
+
+def _check_backbone(cfg: Config) -> None:
+    """Refuse to train a backbone whose config leaves its checkpoint open; its frozen layers would stay random."""
     model = cfg.get('model') or {}
     parts = [entry.get('part', '') for entry in (cfg.get('load_parts') or {}).values()]
     for place, detector in (('model', model), ('model.detector', model.get('detector'))):
@@ -183,8 +195,9 @@ def _check_backbone(cfg: Config, loaded: bool) -> None:
         init = backbone.get('init_cfg')
         if not isinstance(init, dict) or init.get('checkpoint', '') is not None:
             continue
-        name = 'backbone' if place == 'model' else 'spatial.detector.backbone'
-        if not loaded and not any(not part or f'{name}.'.startswith(f'{part}.') for part in parts):
+        name = 'backbone.' if place == 'model' else 'spatial.detector.backbone.'
+        loaded = any(not part or name.startswith(f'{part}.') for part in parts)
+        if not loaded and not cfg.get('load_from') and not cfg.get('resume'):
             raise OptionError(
                 f'{place}.backbone.init_cfg.checkpoint is not set; give a file of weights with --cfg-options '
                 f'{place}.backbone.init_cfg.checkpoint=FILE'
@@ -192,26 +205,23 @@ def _check_backbone(cfg: Config, loaded: bool) -> None:
         backbone.init_cfg = None
 
 
-def apply_test_options(cfg: Config, args: argparse.Namespace) -> str | None:
+def apply_test_options(cfg: Config, args: argparse.Namespace) -> None:
     """Put method, schedule, protocol, detections and rendering into a test config, and remove its own checkpoint.
 
     Args:
-        cfg: A config with ``test_cfg`` and ``test_evaluator``, changed in place.
+        cfg: The config, changed in place.
         args: Options of ``tools/test.py``; those that are None change nothing.
 
-    Returns:
-        The method of the test; None for a model that is no video detector and is tested by mmengine's own loop
-        (``test_cfg=dict(type='TestLoop')``).
-
     Raises:
-        OptionError: If the config has no test, no metric that writes detections, or does not support a given option.
+        OptionError: If the config has no test, or no metric that writes detections.
     """
-    _check_test(cfg, args)
+    if not cfg.get('test_cfg'):
+        raise OptionError(
+            f'{cfg.filename}: has no test_cfg; base the config on one of configs/_base_/datasets'
+        )
     cfg.load_from, cfg.resume = None, False  # mmengine would load it over the weights to test
     resolve_detector(cfg, keep_checkpoint=False)
     test = cfg.test_cfg
-    if test.type == 'TestLoop':
-        return None
     for name in ('method', 'key_interval', 'protocol'):
         if getattr(args, name) is not None:
             test[name] = getattr(args, name)
@@ -232,46 +242,11 @@ def apply_test_options(cfg: Config, args: argparse.Namespace) -> str | None:
         given = {name: value for name, value in output.items() if value is not None}
         test.render = {**(test.get('render') or {}), **given}
     if args.detections is not None:
-        _vid_metric(cfg).outfile = args.detections
-    return test.get('method') or default_method(cfg.model.get('temporal'))
-
-
-def _check_test(cfg: Config, args: argparse.Namespace) -> None:
-    if not cfg.get('test_cfg') or not cfg.get('test_dataloader') or not cfg.get('test_evaluator'):
-        raise OptionError(
-            f'{cfg.filename}: no test_cfg, test_dataloader or test_evaluator, so there is nothing '
-            'to test; base the config on one of configs/_base_/datasets'
-        )
-    kind = cfg.test_cfg.get('type')
-    if kind not in ('TestLoop', 'VideoTestLoop'):
-        raise OptionError(
-            f"{cfg.filename}: test_cfg.type is {kind!r}; set test_cfg = dict(type='VideoTestLoop'), "
-            "or 'TestLoop' for a model that is no video detector"
-        )
-    given = [name for name in VIDEO_OPTIONS if getattr(args, name) is not None]
-    if kind == 'TestLoop' and given:
-        raise OptionError(
-            f'{cfg.filename}: --{given[0].replace("_", "-")} is for tests on videos, but test_cfg.type '
-            "is 'TestLoop'; leave it out"
-        )
-    if args.key_interval is not None and args.key_interval < 1:
-        raise OptionError(f'--key-interval is {args.key_interval}; it must be at least 1')
-    if args.render_videos is not None and args.render_videos < 1:
-        raise OptionError(f'--render-videos is {args.render_videos}; it must be at least 1')
-    for name in ('render_videos', 'render_fps'):
-        if getattr(args, name) is not None and args.render is None:
-            raise OptionError(f'--{name.replace("_", "-")} needs --render DIR')
-    if args.render_fps is not None and not is_storable(args.render_fps):
-        raise OptionError(f'--render-fps is {args.render_fps}; it must be from 0.001 to 65535')
-
-
-def _vid_metric(cfg: Config) -> dict:
-    evaluator = cfg.test_evaluator
-    metrics = evaluator if isinstance(evaluator, list) else [evaluator]
-    for metric in metrics:
-        if metric.get('type') == 'VIDMetric':
-            return metric
-    raise OptionError(
-        f'{cfg.filename}: --detections needs a VIDMetric in test_evaluator; it has '
-        f'{[metric.get("type") for metric in metrics]}'
-    )
+        evaluator = cfg.test_evaluator
+        metrics = evaluator if isinstance(evaluator, list) else [evaluator]
+        kinds = [metric.get('type') for metric in metrics]
+        if 'VIDMetric' not in kinds:
+            raise OptionError(
+                f'{cfg.filename}: --detections needs a VIDMetric in test_evaluator; it has {kinds}'
+            )
+        metrics[kinds.index('VIDMetric')].outfile = args.detections

@@ -21,9 +21,10 @@ from typing import Any
 from mmengine.logging import MMLogger
 
 from semidff.utils.checkpoint import detector_digest
+from semidff.utils.configs import read_config
+from semidff.utils.error_messages import ConfigError
 from semidff.utils.files import installed_file
 from semidff.utils.image_detectors import read_detector
-from semidff.utils.setting_checks import ConfigError, read_file
 
 REPORTS = ('table', 'curve', 'distances')
 _BRACES = re.compile(r'\{([\w.-]+)\}')
@@ -167,7 +168,7 @@ def load_experiment(
     Raises:
         ExperimentError: If an entry is invalid.
     """
-    config = read_file(installed_file(path), import_custom_modules=False)
+    config = read_config(path, import_custom_modules=False)
     config.merge_from_dict(dict(cfg_options or {}))
     # names with an underscore are the config's own helpers
     settings = {k: v for k, v in config.to_dict().items() if not k.startswith('_')}
@@ -351,7 +352,7 @@ def config_text(path: str, environment: Sequence[tuple[str, str]] = ()) -> str:
     logger.setLevel('WARNING')  # without mmengine's message for each variable
     try:
         with contextlib.redirect_stdout(io.StringIO()):
-            config = read_file(installed_file(path), import_custom_modules=False)
+            config = read_config(path, import_custom_modules=False)
     finally:
         logger.setLevel(level)
         os.environ.clear()
@@ -393,7 +394,7 @@ def load_runs(
             raise ExperimentError(f'--run {run}: expected NAME=CONFIG,CHECKPOINT[,METHOD]')
         name, config, checkpoint, method = match.groups()
         row = dict(name=name, config=config, checkpoint=checkpoint, method=method or 'propagate')
-        content = read_file(installed_file(config), import_custom_modules=False)
+        content = read_config(config, import_custom_modules=False)
         data = [content.get(key) for key in ('test_dataloader', 'test_evaluator')]
         rows.append((f'{data} {detector_digest(checkpoint)}', row))
     with_frame = {detector for detector, row in rows if row['method'] == 'frame'}

@@ -10,8 +10,9 @@ from urllib.parse import unquote
 from mmengine.config import Config
 from mmengine.fileio import load
 
+from .configs import import_extras, read_config, settings_of
+from .error_messages import ConfigError
 from .files import installed_file
-from .setting_checks import ConfigError, import_extras, read_file, settings_of
 
 
 def read_detector(name: str, warn: bool) -> Config:
@@ -27,7 +28,7 @@ def read_detector(name: str, warn: bool) -> Config:
         ConfigError: If there is no such file or model, it is no image detector, or its pipeline normalizes images.
     """
     path = _config_file(name)
-    config = read_file(str(path))
+    config = read_config(path)
     model = config.get('model')
     if not model:
         raise ConfigError(f'{name}: has no model; give the config of an image detector')

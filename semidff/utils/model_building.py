@@ -13,27 +13,11 @@ from mmengine.model import is_model_wrapper
 from mmengine.registry import init_default_scope
 from torch import nn
 
-from .files import installed_file
+from .configs import import_extras, read_config
+from .error_messages import ConfigError
 from .image_detectors import resolve_detector
-from .setting_checks import ConfigError, import_extras, read_file
 
 _HEAD = re.compile(r'(.*\.)?(bbox|decode|auxiliary)_head(\.\d+)?')
-
-
-def read_config(path: str | Path, cfg_options: dict | None = None) -> Config:
-    """Read a config file.
-
-    Args:
-        path: The file, see :func:`~semidff.utils.files.installed_file`.
-        cfg_options: Settings that replace those of the file.
-
-    Raises:
-        ConfigError: If there is no such file.
-    """
-    path = installed_file(path)
-    config = read_file(path)
-    config.merge_from_dict(cfg_options or {})
-    return config
 
 
 def build_model(config: str | Path | Config, keep_checkpoint: bool = False) -> nn.Module:
@@ -48,9 +32,6 @@ def build_model(config: str | Path | Config, keep_checkpoint: bool = False) -> n
 
     Returns:
         The model, with the config as ``model.cfg``.
-
-    Raises:
-        ConfigError: If there is no such file, or no model in it.
     """
     if isinstance(config, str | Path):
         config = read_config(config)
@@ -67,11 +48,7 @@ def build_model(config: str | Path | Config, keep_checkpoint: bool = False) -> n
 
 
 def build_video_detector(path: str | Path, cfg_options: dict | None = None) -> nn.Module:
-    """Build a config's video detector, always with the same random weights.
-
-    Raises:
-        ConfigError: If the config has no video detector, but an image detector for example.
-    """
+    """Build a config's video detector, always with the same random weights."""
     torch.manual_seed(0)
     model = build_model(read_config(path, cfg_options))
     if not hasattr(model, 'has_temporal'):

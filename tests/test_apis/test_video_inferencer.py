@@ -22,7 +22,7 @@ from semidff.datasets import CocoVIDDataset
 from semidff.datasets.video_readers import Frame, VideoError, VideoWarning, open_stream
 from semidff.inference import Acceleration, MethodError
 from semidff.utils.checkpoint import CheckpointError
-from semidff.utils.model_building import ConfigError
+from semidff.utils.error_messages import ConfigError
 from tests.damaged_video import wipe, write_video
 from tests.tiny_video import (
     CLASSES,

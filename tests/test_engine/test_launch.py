@@ -11,33 +11,16 @@ import torch
 from mmengine.config import Config
 
 from semidff.engine.launch import (
-    VIDEO_OPTIONS,
     OptionError,
-    adapt_to_machine,
+    accumulate_gradients,
     apply_test_options,
-    apply_train_options,
-    is_first_process,
+    prepare_training,
+    use_mixed_precision,
 )
+from semidff.utils.error_messages import FileError
 from tests.processes import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def test_distributed_without_gpu_takes_gloo(monkeypatch):
-    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
-    cfg = Config(dict(env_cfg=dict(cudnn_benchmark=True, dist_cfg=dict(backend='nccl'))))
-    adapt_to_machine(cfg, 'pytorch')
-    assert cfg.launcher == 'pytorch'
-    assert cfg.env_cfg.dist_cfg.backend == 'gloo'
-    assert cfg.env_cfg.cudnn_benchmark
-
-
-def test_single_process_changes_nothing_else():
-    cfg = Config(dict(env_cfg=dict(dist_cfg=dict(backend='nccl'))))
-    adapt_to_machine(cfg, 'none')
-    assert cfg.launcher == 'none' and cfg.env_cfg.dist_cfg.backend == 'nccl'
-
-
 THREADS = """
 import atexit
 from pathlib import Path
@@ -47,11 +30,13 @@ def names():
 
 atexit.register(lambda: print(sum('gloo' in name for name in names())))
 
+import sys
 import torch
-from mmengine.config import Config
-from semidff.engine.launch import adapt_to_machine
+from argparse import Namespace
+from semidff.engine.launch import prepare_run
 
-adapt_to_machine(Config(dict()), 'pytorch')
+options = dict(work_dir=None, cfg_options=None, local_rank=0, launcher='pytorch')
+prepare_run(Namespace(config=sys.argv[1], **options))
 model = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(1, 1))
 model.itself = [model]
 del model
@@ -59,11 +44,12 @@ print(sum('gloo' in name for name in names()))
 """
 
 
-def test_the_groups_threads_end_before_the_process():
+def test_the_groups_threads_end_before_the_process(tmp_path):
     """One that is left may abort the process: its exit status is then 134, after a finished run."""
+    (tmp_path / 'config.py').write_text('model = dict()')
     place = dict(RANK='0', WORLD_SIZE='1', MASTER_ADDR='127.0.0.1', MASTER_PORT=str(free_port()))
     done = subprocess.run(
-        [sys.executable, '-c', THREADS],
+        [sys.executable, '-c', THREADS, tmp_path / 'config.py'],
         env={**os.environ, **place, 'CUDA_VISIBLE_DEVICES': ''},
         capture_output=True,
         text=True,
@@ -71,18 +57,6 @@ def test_the_groups_threads_end_before_the_process():
     )
     running, left = done.stdout.splitlines()[-2:]
     assert int(running) > 0 and int(left) == 0
-
-
-@pytest.mark.parametrize(
-    ('launcher', 'variable'),
-    [('pytorch', 'RANK'), ('slurm', 'SLURM_PROCID'), ('mpi', 'OMPI_COMM_WORLD_RANK')],
-)
-def test_the_launcher_gives_the_rank_before_the_group_starts(monkeypatch, launcher, variable):
-    monkeypatch.setenv(variable, '0')
-    assert is_first_process(launcher)
-    monkeypatch.setenv(variable, '3')
-    assert not is_first_process(launcher)
-    assert is_first_process('none')
 
 
 def video_config(**test_cfg) -> Config:
@@ -97,32 +71,19 @@ def video_config(**test_cfg) -> Config:
 
 
 def options(**given) -> Namespace:
-    return Namespace(**{**dict.fromkeys(VIDEO_OPTIONS), 'render_fps': None, **given})
+    names = 'method key_interval adaptive scene_cuts protocol render render_videos render_fps detections'
+    return Namespace(**{**dict.fromkeys(names.split()), **given})
 
 
 def test_video_test_takes_them():
     cfg = video_config(type='VideoTestLoop', method='copy', key_interval=10)
-    assert apply_test_options(cfg, options()) == 'copy'
-    assert apply_test_options(cfg, options(method='frame', key_interval=5)) == 'frame'
-    assert cfg.test_cfg.key_interval == 5
+    apply_test_options(cfg, options())
+    assert cfg.test_cfg == dict(type='VideoTestLoop', method='copy', key_interval=10)
+    apply_test_options(cfg, options(method='frame', key_interval=5))
+    assert cfg.test_cfg == dict(type='VideoTestLoop', method='frame', key_interval=5)
     apply_test_options(cfg, options(detections='out.txt', render='videos', render_videos=2))
     assert cfg.test_evaluator.outfile == 'out.txt'
     assert cfg.test_cfg.render == dict(out_dir='videos', max_videos=2)
-    with pytest.raises(OptionError, match='must be at least 1'):
-        apply_test_options(cfg, options(key_interval=0))
-
-
-def test_a_checkpoint_in_the_work_folder_is_tested_and_resumed(tmp_path):
-    """Such as the only file that was downloaded or copied."""
-    path = tmp_path / 'last.pth'
-    torch.save(dict(state_dict=dict(a=torch.ones(1)), meta=dict(iter=2, epoch=0)), path)
-    cfg = video_config(type='VideoTestLoop')
-    cfg.work_dir = str(tmp_path)
-    apply_test_options(cfg, options())
-    cfg = training_config()
-    cfg.work_dir = str(tmp_path)
-    train_with(cfg, resume=str(path))
-    assert cfg.resume and cfg.load_from == str(path)
 
 
 def test_only_the_given_checkpoint_is_tested():
@@ -131,13 +92,6 @@ def test_only_the_given_checkpoint_is_tested():
         cfg.merge_from_dict(dict(load_from='other.pth', resume=True))
         apply_test_options(cfg, options())
         assert cfg.load_from is None and cfg.resume is False
-
-
-def test_default_method_follows_from_the_model():
-    cfg = video_config(type='VideoTestLoop')
-    assert apply_test_options(cfg, options()) == 'frame'
-    cfg.model.temporal = dict(type='TemporalModule')
-    assert apply_test_options(cfg, options()) == 'propagate'
 
 
 def test_schedules():
@@ -179,24 +133,8 @@ def test_rendering_keeps_the_settings_of_the_config():
     assert cfg.test_cfg.render == dict(out_dir='b', fps=25, max_videos=2)
 
 
-def test_other_models_have_no_method():
-    cfg = video_config(type='TestLoop')
-    assert apply_test_options(cfg, options()) is None
-    assert cfg.test_cfg == dict(type='TestLoop')
-
-
-@pytest.mark.parametrize(
-    ('name', 'value'), [('method', 'copy'), ('key_interval', 5), ('render', 'videos')]
-)
-def test_other_models_refuse_video_options(name, value):
-    with pytest.raises(OptionError, match=f'--{name.replace("_", "-")} is for tests on videos'):
-        apply_test_options(video_config(type='TestLoop'), options(**{name: value}))
-
-
 def test_nothing_to_test():
-    with pytest.raises(OptionError, match="type is None; set test_cfg = dict.type='VideoTestLoop'"):
-        apply_test_options(video_config(fp16=True), options())
-    with pytest.raises(OptionError, match='nothing to test'):
+    with pytest.raises(OptionError, match='has no test_cfg'):
         apply_test_options(Config(dict(test_cfg=None)), options())
 
 
@@ -214,22 +152,17 @@ def training_config(**wrapper):
     )
 
 
-def train_with(cfg, amp=False, **options):
-    options = {'seed': None, 'resume': None, 'accumulate': None, **options}
-    apply_train_options(cfg, Namespace(amp=amp, **options))
-
-
-def test_nothing_is_changed_without_switches():
+def test_nothing_is_changed_without_options():
     cfg = training_config()
-    train_with(cfg)
-    assert cfg.to_dict() == training_config().to_dict()
+    prepare_training(cfg)
+    assert cfg.to_dict() == dict(training_config().to_dict(), resume=False)
 
 
 @pytest.mark.parametrize('gpu,kind', [(True, 'AmpOptimWrapper'), (False, 'BFloat16OptimWrapper')])
 def test_mixed_precision_reaches_every_step(monkeypatch, gpu, kind):
     monkeypatch.setattr('torch.cuda.is_available', lambda: gpu)
     cfg = training_config()
-    train_with(cfg, amp=True)
+    use_mixed_precision(cfg)
     for wrapper in (cfg.optim_wrapper, cfg.train_cfg.steps[1].optim_wrapper):
         assert wrapper.type == kind
         assert wrapper.get('loss_scale') == ('dynamic' if gpu else None)
@@ -237,44 +170,29 @@ def test_mixed_precision_reaches_every_step(monkeypatch, gpu, kind):
     assert cfg.optim_wrapper.optimizer.lr == 0.1
 
 
+def test_mixed_precision_does_not_replace_another_kind():
+    cfg = training_config()
+    cfg.optim_wrapper.type = 'ApexOptimWrapper'
+    cfg.train_cfg.steps[1].optim_wrapper.type = 'BFloat16OptimWrapper'
+    use_mixed_precision(cfg)
+    assert cfg.optim_wrapper.type == 'ApexOptimWrapper'
+    assert cfg.train_cfg.steps[1].optim_wrapper.enabled is True
+
+
 def test_accumulation_is_a_setting_of_the_loop():
     """The batch size, from which mmengine scales learning rates, is that of an update."""
     cfg = training_config()
     cfg.train_cfg.steps[1].train_dataloader = dict(batch_size=3)
-    train_with(cfg, accumulate=4)
+    accumulate_gradients(cfg, 4)
     assert (cfg.train_cfg.type, cfg.train_cfg.accumulate) == ('DistillationLoop', 4)
     assert cfg.train_dataloader.batch_size == 8
     assert cfg.train_cfg.steps[1].train_dataloader.batch_size == 12
     assert 'train_dataloader' not in cfg.train_cfg.steps[0]
     loop = dict(type='IterBasedTrainLoop', max_iters=3)
     stills = Config(dict(train_cfg=loop, train_dataloader=dict(num_workers=0)))
-    train_with(stills, accumulate=2)
+    accumulate_gradients(stills, 2)
     assert stills.train_cfg == dict(type='AccumulatingLoop', max_iters=3, accumulate=2)
     assert stills.train_dataloader.batch_size == 2
-    with pytest.raises(OptionError, match="train_cfg.type is 'EpochBasedTrainLoop'"):
-        train_with(Config(dict(train_cfg=dict(type='EpochBasedTrainLoop'))), accumulate=2)
-
-
-def test_accumulation_that_loses_gradients_is_refused():
-    with pytest.raises(OptionError, match='use --accumulate 4, which counts updates'):
-        train_with(training_config(accumulative_counts=4))
-
-
-@pytest.mark.parametrize('accumulate', [0, -2])
-def test_accumulation_must_be_positive(accumulate):
-    with pytest.raises(ValueError, match=f'at least 1, got {accumulate}'):
-        train_with(training_config(), accumulate=accumulate)
-
-
-def test_mixed_precision_does_not_replace_another_kind():
-    cfg = training_config()
-    cfg.optim_wrapper.type = 'ApexOptimWrapper'
-    with pytest.raises(ValueError, match='the config has ApexOptimWrapper'):
-        train_with(cfg, amp=True)
-
-
-def test_configs_without_training():
-    train_with(Config(dict(model=dict())), amp=True)
 
 
 def original(name: str, **settings) -> Config:
@@ -293,10 +211,10 @@ def test_an_open_checkpoint_of_the_backbone_is_refused(name, backbone):
     """Its frozen layers would keep random weights. The setting that the message names closes it."""
     key = f'{backbone}.init_cfg.checkpoint'
     with pytest.raises(OptionError, match=rf'{key} is not set.*--cfg-options {key}=FILE'):
-        train_with(original(name))
+        prepare_training(original(name))
     given = original(name)
     given.merge_from_dict({key: 'a.pth'})
-    train_with(given)
+    prepare_training(given)
     assert given.model.get('detector', given.model).backbone.init_cfg.checkpoint == 'a.pth'
 
 
@@ -309,12 +227,84 @@ def test_an_open_checkpoint_of_the_backbone_is_refused(name, backbone):
 )
 def test_weights_from_elsewhere_close_it(source):
     cfg = original('dff/dff_r101-original.py', **source)
-    train_with(cfg)
+    prepare_training(cfg)
     assert cfg.model.detector.backbone.init_cfg is None
-    train_with(original('semi_dff/semi-dff_r101-original_imagenet-det-vid.py'))
+    prepare_training(original('semi_dff/semi-dff_r101-original_imagenet-det-vid.py'))
 
 
 def test_weights_of_two_kinds_are_refused():
     """The parts would replace weights of load_from."""
     with pytest.raises(OptionError, match='load_parts would replace flow; add load_parts=None'):
-        train_with(original('dff/dff_r101-original.py', load_from='a.pth'))
+        prepare_training(original('dff/dff_r101-original.py', load_from='a.pth'))
+
+
+def test_a_checkpoint_that_the_training_would_replace_is_refused(tmp_path):
+    cfg = Config(dict(work_dir=str(tmp_path), load_from=str(tmp_path / 'iter_2.pth')))
+    with pytest.raises(FileError, match=r'iter_2\.pth: is read by this training'):
+        prepare_training(cfg)
+    cfg.work_dir = str(tmp_path / 'other')
+    prepare_training(cfg)
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    """A checkpoint that ``last_checkpoint`` names."""
+    path = tmp_path / 'iter_2.pth'
+    meta = dict(iter=2, epoch=0, seed=3)
+    torch.save(dict(state_dict=dict(weight=torch.ones(1)), meta=meta), path)
+    (tmp_path / 'last_checkpoint').write_text(str(path))
+    return path
+
+
+def test_without_a_checkpoint_load_from_stays(tmp_path):
+    cfg = Config(dict(work_dir=str(tmp_path), load_from='stage_one.pth'))
+    prepare_training(cfg, 'auto')
+    assert cfg.load_from == 'stage_one.pth' and not cfg.resume
+
+
+def test_checkpoints_of_an_earlier_training_are_resumed_by_name(tmp_path, checkpoint):
+    """Or a checkpoint that was copied alone."""
+    (tmp_path / 'last_checkpoint').unlink()
+    with pytest.raises(OptionError, match=r'has no checkpoint yet.*--resume .*iter_2\.pth'):
+        prepare_training(Config(dict(work_dir=str(tmp_path))), 'auto')
+    cfg = Config(dict(work_dir=str(tmp_path)))
+    prepare_training(cfg, str(checkpoint))
+    assert cfg.resume and cfg.load_from == str(checkpoint)
+
+
+def test_the_latest_checkpoint_replaces_load_from(tmp_path, checkpoint):
+    cfg = Config(dict(work_dir=str(tmp_path), load_from='stage_one.pth'))
+    prepare_training(cfg, 'auto')
+    assert cfg.load_from is None and cfg.resume
+
+
+def test_the_config_may_name_the_checkpoint(checkpoint):
+    cfg = Config(dict(work_dir='elsewhere', resume=True, load_from=str(checkpoint)))
+    prepare_training(cfg)
+    assert cfg.load_from == str(checkpoint) and cfg.resume
+
+
+def test_a_checkpoint_of_the_same_name_in_the_work_folder_is_not_mistaken(tmp_path, checkpoint):
+    """Interrupted before its first checkpoint, the next --resume would continue that one."""
+    (tmp_path / 'work').mkdir()
+    (tmp_path / 'work' / checkpoint.name).write_bytes(b'')
+    with pytest.raises(OptionError, match=f'has another {checkpoint.name}'):
+        prepare_training(Config(dict(work_dir=str(tmp_path / 'work'))), str(checkpoint))
+
+
+def test_weights_alone_are_not_resumed(tmp_path):
+    torch.save(dict(state_dict=dict(weight=torch.ones(1))), tmp_path / 'weights.pth')
+    with pytest.raises(OptionError, match='weights.pth: holds weights, but no state of a training'):
+        prepare_training(Config(), str(tmp_path / 'weights.pth'))
+
+
+@pytest.mark.parametrize('seed', [None, 3])
+def test_the_seed_is_that_of_the_checkpoint(checkpoint, seed):
+    cfg = Config(dict(randomness=dict(seed=0, deterministic=True)))
+    prepare_training(cfg, str(checkpoint), seed)
+    assert cfg.randomness == dict(seed=3, deterministic=True)
+
+
+def test_another_seed_is_refused(checkpoint):
+    with pytest.raises(OptionError, match='--seed 4: .*iter_2.pth is of a training with seed 3'):
+        prepare_training(Config(), str(checkpoint), 4)

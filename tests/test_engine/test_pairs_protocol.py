@@ -110,8 +110,8 @@ def test_gaps_are_refused(world):
     ('argv', 'changed', 'message'),
     [
         (['--method', 'coast'], {}, "'coast' depends on all frames"),
-        (['--render', 'videos'], {}, 'renders no videos'),
-        (['--scene-cuts'], {}, 'leave out schedule='),
+        (['--render', 'videos'], {}, 'leave out render'),
+        (['--scene-cuts'], {}, 'leave out schedule'),
         ([], {'test_evaluator': [dict(type='DumpResults', out_file_path='o.pkl')]}, 'DumpResults'),
         ([], {'test_cfg': dict(type='VideoTestLoop', protocol='sparse')}, "'sparse' is unknown"),
     ],

@@ -20,8 +20,8 @@ from semidff.inference import MethodError, PairEngine, VideoEngine
 from semidff.synthetic.build import build_dataset
 from semidff.synthetic.presets import PRESETS
 from semidff.synthetic.sprites import SEGMENTATION_CLASSES
+from semidff.utils.error_messages import ConfigError
 from semidff.utils.model_building import build_video_detector
-from semidff.utils.setting_checks import ConfigError
 from tests.models import awake, build, segmentor, temporal
 
 COUNT = len(SEGMENTATION_CLASSES)

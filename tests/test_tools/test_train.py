@@ -56,4 +56,4 @@ def test_loss_that_is_no_number(train, tmp_path):
     cfg.optim_wrapper.optimizer = dict(type='SGD', lr=1e30)
     cfg.default_hooks.checkpoint.interval = 100
     message = train(cfg)
-    assert 'iteration ' in message and 'clip the gradient' in message and 'nan' in message
+    assert 'iteration ' in message and 'Clip the gradient' in message and 'nan' in message

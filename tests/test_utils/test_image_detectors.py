@@ -7,8 +7,9 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from semidff.models import SpatialModule
-from semidff.utils.image_detectors import ConfigError, read_detector, resolve_detector
-from semidff.utils.setting_checks import read_file
+from semidff.utils.configs import read_config
+from semidff.utils.error_messages import ConfigError
+from semidff.utils.image_detectors import read_detector, resolve_detector
 from tests.models import frames, retinanet, samples
 from tests.tiny_video import detector_cfg
 
@@ -127,7 +128,7 @@ model['test_cfg']['nms'] = dict(type=nms, iou_threshold=0.3)
     config = Config(dict(model=dict(type='SemiDFF', detector=str(file))))
     resolve_detector(config, keep_checkpoint=False)
     config.dump(tmp_path / 'whole.py')
-    whole = read_file(str(tmp_path / 'whole.py'))
+    whole = read_config(tmp_path / 'whole.py')
     assert whole.model.detector.backbone.init_cfg is None
     init_default_scope('mmdet')
     spatial = SpatialModule(whole.model.detector).eval()

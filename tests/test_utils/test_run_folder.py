@@ -36,6 +36,14 @@ def test_a_second_run_in_a_folder_is_refused_until_the_first_ends(tmp_path):
     occupy(tmp_path).close()
 
 
+def test_a_file_system_without_locks_is_used(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(38, 'Function not implemented')
+
+    monkeypatch.setattr(run_folder.fcntl, 'lockf', refuse)
+    occupy(tmp_path).close()
+
+
 def test_the_latest_checkpoint_of_a_moved_folder_is_its_own(tmp_path):
     old, new = tmp_path / 'old', tmp_path / 'new'
     old.mkdir()

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 from semidff.utils.checkpoint import CheckpointError, read_checkpoint
 from semidff.utils.safe_loading import safe_loading
 from tests.stage_two import config, write_videos
-from tests.test_engine.test_hooks.test_last_checkpoint_hook import Line
+from tests.test_engine.test_hooks.test_checkpoint_hooks import Line
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -60,7 +60,7 @@ def main(args: argparse.Namespace) -> None:
     from semidff.analysis.operating_report import plot_points, points_table
     from semidff.inference.loading import load_model
     from semidff.utils.atomic_write import atomic_write, write_json
-    from semidff.utils.model_building import read_config
+    from semidff.utils.configs import read_config
 
     out, config = Path(args.out), read_config(args.config, args.cfg_options)
     has_temporal = bool(config.get('model', {}).get('temporal'))

@@ -39,10 +39,6 @@ class DistillationVisualizationHook(Hook):
     """
 
     def __init__(self, interval: int = 1000, score_thr: float = 0.3) -> None:
-        if interval < 0:
-            raise ValueError(
-                f'interval is {interval}; it must be a number of iterations, 0 or more'
-            )
         self.interval = interval
         self.score_thr = score_thr
 

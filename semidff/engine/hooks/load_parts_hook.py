@@ -1,13 +1,15 @@
-"""Hook that initializes parts of a model from other trainings."""
+"""Hooks that initialize parts of a model from other trainings, and keep the class names of the detector."""
+
+from collections.abc import Sequence
 
 from mmdet.registry import HOOKS
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from torch import nn
 
 from semidff.utils.checkpoint import (
     TRAINING_ONLY,
     CheckpointError,
-    check_exists,
     load_strict,
     read_checkpoint,
     stored_classes,
@@ -15,8 +17,6 @@ from semidff.utils.checkpoint import (
 from semidff.utils.image_detectors import gives_detector_weights
 from semidff.utils.logs import log_warning
 from semidff.utils.model_building import unwrapped
-
-_KEYS = {'part', 'checkpoint', 'prefix', 'ignore'}
 
 
 @HOOKS.register_module()
@@ -41,7 +41,6 @@ class LoadPartsHook(Hook):
     model, a ``load_from`` checkpoint those of a teacher's detector that ``load_parts`` does not replace.
 
     Raises:
-        ValueError: If an entry is incomplete.
         CheckpointError: If a file is missing, damaged or of another model; nothing has been trained then.
     """
 
@@ -54,14 +53,13 @@ class LoadPartsHook(Hook):
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         given = checkpoint.get('state_dict', checkpoint)
         state = {k.removeprefix('module.'): value for k, value in given.items()}
-        shapes = {k: getattr(value, 'shape', None) for k, value in state.items()}
         model = unwrapped(runner.model)
-        if hasattr(model, 'spatial') and not any(key.startswith('spatial.') for key in shapes):
+        if hasattr(model, 'spatial') and not any(key.startswith('spatial.') for key in state):
             raise CheckpointError(
                 f'load_from={runner._load_from}: is no checkpoint of a video detector, since it has no weights of '
                 'spatial.detector; give the weights of an image detector as model.checkpoint or in load_parts'
             )
-        has_features = any(key.startswith('teacher_features.') for key in shapes)
+        has_features = any(key.startswith('teacher_features.') for key in state)
         if has_features and hasattr(model, 'own_teacher_features'):
             model.own_teacher_features()
         parts = [entry.get('part', '') for entry in (runner.cfg.get('load_parts') or {}).values()]
@@ -84,7 +82,7 @@ class LoadPartsHook(Hook):
         for prefix in TRAINING_ONLY:
             # Of another split point, only a part of the teacher may be there.
             needed = [key for key in own if key.startswith(prefix)]
-            if needed and all(shapes.get(key) == own[key].shape for key in needed):
+            if needed and all(k in state and state[k].shape == own[k].shape for k in needed):
                 self._loaded_teacher.add(prefix.rstrip('.'))
 
     def before_train(self, runner: Runner) -> None:
@@ -93,32 +91,43 @@ class LoadPartsHook(Hook):
             if getattr(model, 'teacher_features', None) is not None:
                 model.reset_teacher(keep={'teacher_task', *self._loaded_teacher})
             return
-        entries = runner.cfg.get('load_parts') or {}
-        for name, entry in entries.items():
-            if set(entry) - _KEYS or not {'part', 'checkpoint'} <= set(entry):
-                raise ValueError(
-                    f'load_parts.{name} needs part and checkpoint, and may have prefix and ignore; got {sorted(entry)}'
-                )
-            check_exists(entry['checkpoint'])
-        for entry in entries.values():
-            state, meta = read_checkpoint(entry['checkpoint'])
-            classes = stored_classes(meta)
-            if classes and not entry['part'].startswith('temporal'):
-                model.dataset_meta = dict(classes=classes)
-            load_strict(
-                model.get_submodule(entry['part']),
-                entry['checkpoint'],
-                what=entry['part'] or 'model',
-                prefix=entry.get('prefix', ''),
-                ignore=entry.get('ignore', ()),
-                state=state,
-            )
+        entries = (runner.cfg.get('load_parts') or {}).values()
+        for entry in entries:
+            _load_part(model, **entry)
         if hasattr(model, 'reset_teacher'):
             if not gives_detector_weights(runner.cfg):
                 log_warning(
                     'The teacher has random weights: set model.checkpoint, or a load_parts entry with '
                     "part='spatial.detector', to those of the image detector"
                 )
-            parts = [f'{entry["part"]}.' for entry in entries.values()]
-            replaced = any(part.startswith(('.', 'spatial.')) for part in parts)
+            replaced = any(f'{entry.part}.'.startswith(('.', 'spatial.')) for entry in entries)
             model.reset_teacher(keep=() if replaced else self._loaded_teacher)
+
+
+def _load_part(
+    model: nn.Module, part: str, checkpoint: str, prefix: str = '', ignore: Sequence[str] = ()
+) -> None:
+    state, meta = read_checkpoint(checkpoint)
+    classes = stored_classes(meta)
+    if classes and not part.startswith('temporal'):
+        model.dataset_meta = dict(classes=classes)
+    load_strict(model.get_submodule(part), checkpoint, part or 'model', prefix, ignore, state)
+
+
+@HOOKS.register_module()
+class ClassNamesHook(Hook):
+    """Store the class names of the image detector in the checkpoints of stage two, where mmdet stores those of the
+    training data.
+
+    They are those of the checkpoint that the detector was loaded from, by ``model.checkpoint`` or ``load_parts``.
+    """
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        if classes := stored_classes(checkpoint.get('meta') or {}):
+            unwrapped(runner.model).dataset_meta = dict(classes=classes)
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        loaded = getattr(unwrapped(runner.model), 'dataset_meta', None)
+        if loaded and not stored_classes(checkpoint['meta']):
+            own = checkpoint['meta'].get('dataset_meta') or {}
+            checkpoint['meta']['dataset_meta'] = {**own, **loaded}

@@ -21,50 +21,33 @@ class AccumulatingLoop(IterBasedTrainLoop):
         dataloader: Config of the dataloader; its ``batch_size`` is a multiple of ``accumulate``.
         accumulate: Number of parts.
         kwargs: Arguments of mmengine's ``IterBasedTrainLoop``.
-
-    Raises:
-        ValueError: If ``accumulate`` is not an integer of at least 1, or does not divide the batch size.
     """
 
     def __init__(self, runner: Runner, dataloader: dict, accumulate: int = 1, **kwargs) -> None:
-        if type(accumulate) is not int or accumulate < 1:
-            raise ValueError(f'accumulate must be an integer of at least 1, got {accumulate!r}')
-        self.accumulate = accumulate
-        self.check_batch_size(dataloader)
         super().__init__(runner, dataloader, **kwargs)
-
-    def check_batch_size(self, dataloader: dict) -> None:
-        """Raise a ValueError if the batches of a dataloader's config cannot be divided."""
-        size = dataloader.get('batch_size', 1)
-        if size % self.accumulate:
-            raise ValueError(
-                f'train_dataloader.batch_size is {size}, which cannot be divided into {self.accumulate} equal parts; '
-                'set it to a multiple of train_cfg.accumulate'
-            )
+        self.accumulate = accumulate
 
     def run_iter(self, data_batch: dict[str, Sequence]) -> None:
         """Train on the parts of a batch and update the weights once.
 
         Raises:
-            ValueError: If the batch cannot be divided, as the last one of a finite sampler.
+            ValueError: If the batch cannot be divided.
         """
         if self.accumulate == 1:
             super().run_iter(data_batch)
             return
-        count = len(next(iter(data_batch.values())))
-        if count % self.accumulate:
+        size, rest = divmod(len(next(iter(data_batch.values()))), self.accumulate)
+        if rest:
             raise ValueError(
-                f'a batch has {count} samples, which cannot be divided into {self.accumulate} equal parts; set '
-                'train_dataloader.drop_last=True'
+                f'a batch cannot be divided into train_cfg.accumulate={self.accumulate} equal parts; set '
+                'train_dataloader.batch_size to a multiple of it, and drop_last=True if the batch is the last one'
             )
         runner = self.runner
         runner.call_hook('before_train_iter', batch_idx=self._iter, data_batch=data_batch)
         logged = []
         for part in range(self.accumulate):
             share = _Share(runner.optim_wrapper, self.accumulate, part == self.accumulate - 1)
-            batch = {
-                key: _part(values, part, self.accumulate) for key, values in data_batch.items()
-            }
+            batch = {k: v[part * size : (part + 1) * size] for k, v in data_batch.items()}
             logged.append(runner.model.train_step(batch, optim_wrapper=share))
         outputs = {key: sum(log[key] for log in logged) / len(logged) for key in logged[0]}
         runner.call_hook(
@@ -74,13 +57,7 @@ class AccumulatingLoop(IterBasedTrainLoop):
 
 
 class _Share:
-    """The optimizer wrapper as ``train_step`` sees it, for one part of a batch.
-
-    Args:
-        wrapper: The optimizer wrapper.
-        parts: Number of parts.
-        last: Whether the weights are updated after this part.
-    """
+    """The optimizer wrapper as ``train_step`` sees it, for one of several parts; the last one updates the weights."""
 
     def __init__(self, wrapper: OptimWrapper, parts: int, last: bool) -> None:
         self.wrapper, self.parts, self.last = wrapper, parts, last
@@ -97,8 +74,3 @@ class _Share:
         if self.last:
             self.wrapper.step()
             self.wrapper.zero_grad()
-
-
-def _part(values: Sequence, part: int, parts: int) -> Sequence:
-    size = len(values) // parts
-    return values[part * size : (part + 1) * size]

@@ -19,13 +19,6 @@ from semidff.inference.outputs import VideoOutput
 from semidff.utils.model_building import unwrapped
 from semidff.visualization.frames import render_frame
 
-PROTOCOLS = ('dense', 'pairs')
-
-
-def default_method(temporal: object) -> str:
-    """Return the method with which a model with this temporal module, or the config of one, is tested."""
-    return 'frame' if temporal is None else 'propagate'
-
 
 @LOOPS.register_module()
 class VideoTestLoop(TestLoop):
@@ -36,7 +29,6 @@ class VideoTestLoop(TestLoop):
     synchronize only when the evaluator collects the results.
 
     Args:
-        dataloader: Batches of one frame, with ``VideoSampler``.
         fp16: Whether to run under autocast.
         method: A method of :class:`~semidff.inference.VideoEngine`; None is ``propagate`` for a model with a temporal
             module and ``frame`` for one without.
@@ -46,15 +38,14 @@ class VideoTestLoop(TestLoop):
             ``with_flow`` (panel with the feature flow; by default if the method propagates features). None renders
             no videos. Each process renders the first of its own videos.
         protocol: ``dense`` evaluates each frame once, at its position in the schedule. ``pairs`` (DFF 5.2)
-            evaluates each labeled frame at every distance 0 ... l - 1 from its key frame.
-        schedule: Config of a key-frame schedule (``TASK_UTILS``) in place of a fixed ``key_interval``, for protocol
-            ``dense``.
-        smooth_scores: Number of frames over which scores are averaged, see :class:`~semidff.inference.VideoEngine`;
-            for protocol ``dense``.
+            evaluates each labeled frame at every distance 0 ... l - 1 from its key frame; it does not support the
+            options that follow, nor ``render``.
+        schedule: Config of a key-frame schedule (``TASK_UTILS``) in place of a fixed ``key_interval``.
+        smooth_scores: Number of frames over which scores are averaged, see :class:`~semidff.inference.VideoEngine`.
 
     Raises:
-        MethodError: If the protocol is unknown or does not support ``render``, ``schedule`` or a metric, or several
-            processes do not share whole videos.
+        MethodError: If the protocol does not support an option or a metric, or several processes do not share whole
+            videos.
     """
 
     def __init__(
@@ -73,18 +64,22 @@ class VideoTestLoop(TestLoop):
     ) -> None:
         super().__init__(runner, dataloader, evaluator, fp16)
         temporal = getattr(unwrapped(runner.model), 'temporal', None)
-        self.method = method or default_method(temporal)
+        self.method = method or ('frame' if temporal is None else 'propagate')
+        kind = method_class(self.method)
+        self.needs_temporal = kind.uses_temporal
         self.key_interval = key_interval
         self.schedule = schedule
         self.smooth_scores = smooth_scores
         self.warmup = warmup
-        self.protocol = protocol
+        self.pairs = protocol == 'pairs'
         self.render = None
         if render:
-            kind = method_class(self.method)
             has_flow = not kind.uses_temporal or hasattr(temporal, 'fields')
             self.render = {'with_flow': kind.shows_flow and has_flow, **render}
-        self._check_protocol()
+        if self.pairs:
+            self._check_pairs()
+        elif protocol != 'dense':
+            raise MethodError(f"protocol {protocol!r} is unknown; choose 'dense' or 'pairs'")
         sampler = self.dataloader.sampler
         if get_world_size() > 1 and not isinstance(sampler, VideoSampler):
             raise MethodError(
@@ -92,20 +87,10 @@ class VideoTestLoop(TestLoop):
                 "test_dataloader.sampler=dict(type='VideoSampler')"
             )
 
-    def _check_protocol(self) -> None:
-        if self.protocol not in PROTOCOLS:
-            raise MethodError(f'protocol {self.protocol!r} is unknown; choose one of {PROTOCOLS}')
-        if self.protocol == 'dense':
-            return
-        if self.schedule is not None:
-            raise MethodError(
-                "protocol 'pairs' evaluates every distance from the key frame and needs no schedule; leave out "
-                f'schedule={self.schedule}'
-            )
-        if self.smooth_scores:
-            raise MethodError("protocol 'pairs' has no consecutive frames; leave out smooth_scores")
-        if self.render is not None:
-            raise MethodError("protocol 'pairs' renders no videos; leave out render")
+    def _check_pairs(self) -> None:
+        for name in ('schedule', 'smooth_scores', 'render'):
+            if getattr(self, name):
+                raise MethodError(f"protocol 'pairs' has no consecutive frames; leave out {name}")
         metrics = self.evaluator.metrics
         others = [type(m).__name__ for m in metrics if not getattr(m, 'takes_pairs', False)]
         if others:
@@ -124,7 +109,7 @@ class VideoTestLoop(TestLoop):
         self.runner.call_hook('before_test_epoch')
         # Pairs do not have key and non-key frames in the proportion of a schedule.
         interval = 1 if self.method == 'frame' else self.key_interval
-        timer = FrameTimer(self.warmup, interval if self.protocol == 'pairs' else None)
+        timer = FrameTimer(self.warmup, interval if self.pairs else None)
         self._run_videos(timer)
         metrics = self.evaluator.evaluate(self._num_frames())
         if is_main_process():
@@ -168,7 +153,7 @@ class VideoTestLoop(TestLoop):
 
     def _build_engine(self, timer: FrameTimer) -> VideoEngine | PairEngine:
         model = unwrapped(self.runner.model)
-        if self.protocol == 'pairs':
+        if self.pairs:
             return PairEngine(model, self.method, self.key_interval, timer)
         keep_fields = self.render is not None and self.render['with_flow']
         return VideoEngine(
@@ -183,7 +168,7 @@ class VideoTestLoop(TestLoop):
 
     def _num_frames(self) -> int:
         """Return the number of frames with results, over all processes."""
-        if self.protocol == 'dense':
+        if not self.pairs:
             return len(self.dataloader.dataset)
         frames = map(self.dataloader.dataset.get_data_info, range(len(self.dataloader.dataset)))
         return sum(bool(frame.get('is_labeled', True)) for frame in frames)
@@ -209,10 +194,7 @@ class FrameOrder:
         self._video = self._frame = None
 
     def begins_video(self, sample: DetDataSample) -> bool:
-        """Return whether a frame is the first of another video.
-
-        Args:
-            sample: With ``video_id`` and ``frame_id`` in its metainfo.
+        """Return whether a frame, with ``video_id`` and ``frame_id`` in its metainfo, is the first of another video.
 
         Raises:
             ValueError: If the metainfo lacks them, or the frame is out of order.
@@ -222,12 +204,12 @@ class FrameOrder:
                 f'{sample.get("img_path")}: the sample has no video_id and frame_id; end the pipeline with '
                 'PackVideoFrame in place of PackDetInputs'
             )
-        video, frame, last = sample.video_id, sample.frame_id, self._frame
+        video, frame = sample.video_id, sample.frame_id
         begins = video != self._video
-        if (begins and video in self._seen) or (not begins and frame <= last):
+        if video in self._seen if begins else frame <= self._frame:
             raise ValueError(
-                f'frame {frame} of video {video} is out of order (after frame {last} of video {self._video}): use '
-                "sampler=dict(type='VideoSampler') in the data loader"
+                f'frame {frame} of video {video} is out of order (after frame {self._frame} of video {self._video}): '
+                "use sampler=dict(type='VideoSampler') in the data loader"
             )
         self._seen.add(video)
         self._video, self._frame = video, frame

@@ -14,8 +14,8 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from semidff.models.precision import keep_boxes_precise
+from semidff.utils.configs import import_extras
 from semidff.utils.model_building import undisturbed
-from semidff.utils.setting_checks import import_extras
 
 from .head_family import head_family, twin, with_test_cfg
 from .split import Split

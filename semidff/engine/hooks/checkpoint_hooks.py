@@ -1,0 +1,121 @@
+"""Hooks that write the checkpoints of a training."""
+
+import os
+import shutil
+from collections import deque
+from pathlib import Path
+
+from mmdet.registry import HOOKS
+from mmengine.dist import get_world_size, is_main_process, master_only
+from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from semidff.utils.atomic_write import atomic_path
+from semidff.utils.run_folder import occupy
+
+
+@HOOKS.register_module()
+class CheckpointHook(MMEngineCheckpointHook):
+    """Replace mmengine's hook of this name in configs with ``default_scope='mmdet'``.
+
+    mmengine removes an old checkpoint before it saves the new one, so that ``max_keep_ckpts=1`` leaves none if the run
+    is killed or the disk is full. Here, old checkpoints are removed at the end; until then the disk holds one more.
+    Arguments are those of mmengine. Only one training at a time can use a work folder.
+
+    Checkpoints hold the precision and the number of images per iteration of the training, which do not change when it
+    is resumed.
+
+    Raises:
+        ValueError: If a training is resumed with others.
+        FolderInUse: If another training works in the folder.
+    """
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        checkpoint['meta'].update(_fixed_settings(runner))
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        own, stored = _fixed_settings(runner), checkpoint.get('meta', {})
+        changed = [
+            f'{key} {stored[key]}, not {own[key]}'
+            for key in own
+            if stored.get(key, own[key]) != own[key]
+        ]
+        if runner._resume and changed:
+            raise ValueError(
+                f'the checkpoint is of a training with {" and ".join(changed)}: resume it with the same --amp, '
+                '--accumulate and batch size, and as many processes (or more parts of --accumulate)'
+            )
+
+    def before_train(self, runner: Runner) -> None:
+        if is_main_process():
+            self._lock = occupy(runner.work_dir)
+            file = Path(runner.work_dir, 'last_checkpoint')
+            named = runner._load_from or ''
+            # Until the next checkpoint, --resume continues from the one that this training continues: never from that
+            # of an earlier training in the folder.
+            if not runner._resume:
+                file.unlink(missing_ok=True)
+            elif named and '://' not in named:
+                file.write_text(os.path.abspath(named))
+        super().before_train(runner)  # removes what a killed run has not removed
+        if self.max_keep_ckpts > 0:
+            self.keep_ckpt_ids = deque(self.keep_ckpt_ids)
+
+    def after_train(self, runner: Runner) -> None:
+        super().after_train(runner)
+        if is_main_process():
+            self._lock.close()
+
+    def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
+        limit = self.max_keep_ckpts
+        if limit > 0:
+            if step not in self.keep_ckpt_ids:
+                self.keep_ckpt_ids.append(step)
+            runner.message_hub.update_info('keep_ckpt_ids', list(self.keep_ckpt_ids))
+        self.max_keep_ckpts = -1  # mmengine removes nothing
+        super()._save_checkpoint_with_step(runner, step, meta)
+        self.max_keep_ckpts = limit
+        while 0 < limit < len(self.keep_ckpt_ids):
+            name = self.filename_tmpl.format(self.keep_ckpt_ids.popleft())
+            path = self.file_backend.join_path(self.out_dir, name)
+            if is_main_process() and self.file_backend.isfile(path):
+                self.file_backend.remove(path)
+
+
+def _fixed_settings(runner: Runner) -> dict:
+    """Return the settings that stay when a training is resumed, by the names they have in ``meta``."""
+    kind = (runner.cfg.get('optim_wrapper') or {}).get('type', 'OptimWrapper')
+    loader = runner.cfg.get('train_dataloader') or {}
+    return dict(
+        images_per_iteration=loader.get('batch_size', 1) * get_world_size(),
+        optim_wrapper=kind if isinstance(kind, str) else kind.__name__,
+    )
+
+
+@HOOKS.register_module()
+class LastCheckpointHook(Hook):
+    """Create ``last.pth`` in the work folder at the end of a training.
+
+    Configs of later trainings can refer to it without knowing the number of iterations. It is a hard link to the
+    final ``iter_N.pth``, or a copy on file systems without hard links. Without a checkpoint of the final iteration
+    (early stopping, ``save_last=False``) the state is saved.
+    """
+
+    priority = 'LOWEST'
+
+    @master_only
+    def after_train(self, runner: Runner) -> None:
+        last = Path(runner.work_dir, 'last.pth')
+        final = Path(runner.message_hub.runtime_info.get('last_ckpt') or '')
+        if final.name == f'iter_{runner.iter}.pth':
+            with atomic_path(last) as unfinished:
+                unfinished.unlink()  # a link needs a new name
+                try:
+                    os.link(final, unfinished)
+                except OSError:
+                    shutil.copy2(final, unfinished)
+        else:
+            meta = dict(epoch=runner.epoch, iter=runner.iter)
+            runner.save_checkpoint(runner.work_dir, last.name, meta=meta, by_epoch=False)
+        runner.logger.info(f'The result of the training is {last}')

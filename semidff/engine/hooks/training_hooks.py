@@ -1,0 +1,125 @@
+"""Hooks around the iterations of a training."""
+
+import math
+import random
+
+import numpy as np
+import torch
+from mmdet.registry import HOOKS
+from mmengine.dist import get_rank
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from torch.utils.data import Dataset
+
+from semidff.models.precision import to_channels_last
+from semidff.utils.model_building import num_classes_of, unwrapped
+
+
+@HOOKS.register_module()
+class ChannelsLastHook(Hook):
+    """Convert the model's weights to channels-last layout before training and testing.
+
+    Convolutions pass the layout on to their outputs. On CPUs this makes them about 1.5 times as fast, and twice as
+    fast with mixed precision; on GPUs mixed precision benefits too. The weights in checkpoints are not affected. The
+    optimizer state of a resumed checkpoint, which has the layout of its run, gets that of the weights.
+    """
+
+    def before_run(self, runner: Runner) -> None:
+        to_channels_last(unwrapped(runner.model))
+
+    def before_train(self, runner: Runner) -> None:
+        # Fused optimizers on CPUs ignore strides: they pair weights and state by their order in memory.
+        optimizer = getattr(runner.optim_wrapper, 'optimizer', runner.optim_wrapper)
+        for weight, state in optimizer.state.items():
+            for name, value in state.items():
+                if torch.is_tensor(value) and value.shape == weight.shape:
+                    state[name] = torch.empty_like(weight, dtype=value.dtype).copy_(value)
+
+
+@HOOKS.register_module()
+class SeedHook(Hook):
+    """Seed PyTorch, NumPy and Python from (seed, iteration, rank) before every iteration.
+
+    Samplers of anchors and RoIs draw from PyTorch's global generator, those of the original from NumPy's. With this
+    seed a resumed run draws the same numbers as an uninterrupted one, without state in the checkpoint, and each rank
+    draws its own.
+    """
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:
+        # Knuth's multiplicative hash keeps the seeds of neighboring iterations apart.
+        seed = (runner.seed * 1_000_003 + runner.iter * 2654435761 + get_rank()) % 2**63
+        torch.manual_seed(seed)
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
+
+
+class NonFiniteLossError(RuntimeError):
+    """A loss or a trained weight became infinite or NaN."""
+
+
+@HOOKS.register_module()
+class FiniteLossHook(Hook):
+    """Raise :class:`NonFiniteLossError` at the first loss that is infinite or NaN.
+
+    A finite loss can have a gradient that is not, and in a distributed training the loss of another process may be
+    NaN. The trained weights are therefore checked before a checkpoint is saved.
+
+    Unlike mmdet's ``CheckInvalidLossHook`` it checks every term of the loss in every iteration and before the
+    checkpoint hook, so that no damaged checkpoint is saved. The error names the iteration, the frames and remedies.
+    """
+
+    priority = 'VERY_HIGH'
+
+    _REMEDY = (
+        'Clip the gradient (optim_wrapper.clip_grad) and continue from the last checkpoint with --resume, or start '
+        'again with a lower learning rate, since a resumed training keeps its own.'
+    )
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch=None, outputs=None
+    ) -> None:
+        values = {k: torch.as_tensor(v).detach().item() for k, v in (outputs or {}).items()}
+        if bad := [f'{k} = {v}' for k, v in values.items() if not math.isfinite(v)]:
+            samples = (data_batch or {}).get('data_samples') or []
+            frames = ', '.join(str(s.get('img_path', 'an unnamed frame')) for s in samples)
+            raise NonFiniteLossError(
+                f'iteration {runner.iter + 1}: {", ".join(bad)} on {frames or "this batch"}. {self._REMEDY}'
+            )
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        named = unwrapped(runner.model).named_parameters()
+        trained = [name for name, weight in named if weight.requires_grad]
+        bad = [name for name in trained if not checkpoint['state_dict'][name].isfinite().all()]
+        if bad:
+            raise NonFiniteLossError(
+                f'iteration {checkpoint["meta"]["iter"]}: {len(bad)} of {len(trained)} trained weights are not finite, '
+                f'first {bad[0]}. The checkpoint was not saved. {self._REMEDY}'
+            )
+
+
+@HOOKS.register_module()
+class NumClassesHook(Hook):
+    """Refuse data whose number of classes is not ``num_classes`` of the model's heads, before a training or test.
+
+    Unlike mmdet's ``NumClassCheckHook`` it checks tests too, and ignores data without class names, such as unlabeled
+    videos. ``tools/train.py`` and ``tools/test.py`` add the hook.
+    """
+
+    def before_train(self, runner: Runner) -> None:
+        self._check(runner, runner.train_dataloader.dataset)
+
+    def before_val(self, runner: Runner) -> None:
+        self._check(runner, runner.val_dataloader.dataset)
+
+    def before_test(self, runner: Runner) -> None:
+        self._check(runner, runner.test_dataloader.dataset)
+
+    @staticmethod
+    def _check(runner: Runner, dataset: Dataset) -> None:
+        classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
+        for name, known in num_classes_of(unwrapped(runner.model)).items():
+            if classes and known != len(classes):
+                raise ValueError(
+                    f'the model has num_classes={known} ({name}), but the data has {len(classes)} classes: '
+                    f'{", ".join(map(str, classes[:10]))}; set num_classes={len(classes)} or metainfo of the data set'
+                )
