@@ -108,12 +108,6 @@ def prepare_training(cfg: Config, resume: str | None = None, seed: int | None = 
         cfg: The config, changed in place. The seed of a resumed training is that of the checkpoint.
         resume: Checkpoint to resume from, or ``auto``, the latest one of the work folder; None: as the config says.
         seed: Random seed; None: that of the config.
-
-    Raises:
-        OptionError: If the checkpoint has no state of a training, or another seed, or if the work folder has another
-            one of its name, or only checkpoints of an earlier training; if the weights of the backbone are to be given,
-            and are not.
-        FileError: If the training would replace a checkpoint that it reads.
     """
     if seed is not None:
         cfg.randomness = dict(cfg.get('randomness', {}), seed=seed)
@@ -211,9 +205,6 @@ def apply_test_options(cfg: Config, args: argparse.Namespace) -> None:
     Args:
         cfg: The config, changed in place.
         args: Options of ``tools/test.py``; those that are None change nothing.
-
-    Raises:
-        OptionError: If the config has no test, or no metric that writes detections.
     """
     if not cfg.get('test_cfg'):
         raise OptionError(

@@ -81,9 +81,10 @@ def test_video_test_takes_them():
     assert cfg.test_cfg == dict(type='VideoTestLoop', method='copy', key_interval=10)
     apply_test_options(cfg, options(method='frame', key_interval=5))
     assert cfg.test_cfg == dict(type='VideoTestLoop', method='frame', key_interval=5)
+    cfg.test_cfg.render = dict(out_dir='a', fps=25)
     apply_test_options(cfg, options(detections='out.txt', render='videos', render_videos=2))
     assert cfg.test_evaluator.outfile == 'out.txt'
-    assert cfg.test_cfg.render == dict(out_dir='videos', max_videos=2)
+    assert cfg.test_cfg.render == dict(out_dir='videos', fps=25, max_videos=2)
 
 
 def test_only_the_given_checkpoint_is_tested():
@@ -127,12 +128,6 @@ def test_the_schedule_of_the_config_takes_the_interval():
         assert cfg.test_cfg.schedule == other
 
 
-def test_rendering_keeps_the_settings_of_the_config():
-    cfg = video_config(type='VideoTestLoop', render=dict(out_dir='a', fps=25, max_videos=2))
-    apply_test_options(cfg, options(render='b'))
-    assert cfg.test_cfg.render == dict(out_dir='b', fps=25, max_videos=2)
-
-
 def test_nothing_to_test():
     with pytest.raises(OptionError, match='has no test_cfg'):
         apply_test_options(Config(dict(test_cfg=None)), options())
@@ -150,12 +145,6 @@ def training_config(**wrapper):
             train_dataloader=dict(batch_size=2),
         )
     )
-
-
-def test_nothing_is_changed_without_options():
-    cfg = training_config()
-    prepare_training(cfg)
-    assert cfg.to_dict() == dict(training_config().to_dict(), resume=False)
 
 
 @pytest.mark.parametrize('gpu,kind', [(True, 'AmpOptimWrapper'), (False, 'BFloat16OptimWrapper')])

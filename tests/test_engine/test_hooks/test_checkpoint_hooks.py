@@ -76,13 +76,6 @@ def test_is_saved_where_the_final_iteration_has_no_checkpoint(tmp_path):
     assert stored(tmp_path / 'last.pth') == (final, 5)
 
 
-def test_is_no_checkpoint_of_an_earlier_training(tmp_path):
-    earlier = train(tmp_path, 4)
-    final = train(tmp_path, 4, interval=3, save_last=False, value=0.5)
-    assert stored(tmp_path / 'iter_4.pth') == (earlier, 4)
-    assert stored(tmp_path / 'last.pth') == (final, 4) and final != earlier
-
-
 def test_is_a_copy_without_hard_links(tmp_path, monkeypatch):
     def refuse(source: Path, target: Path) -> None:
         raise OSError('no links here')

@@ -3,7 +3,6 @@ import torch
 from mmengine.hooks import Hook
 
 from semidff.engine import optimizers
-from semidff.models.spatial import dense_heads
 from tests.models import video_config
 from tests.stage_two import ITERS, STEPS, Kill, config, differing, run, weights, write_videos
 
@@ -73,17 +72,6 @@ def test_each_step_draws_its_own_pairs(videos, uninterrupted, tmp_path):
     assert rest.rows == whole.rows[ITERS[0] + 1 :]
     name = f'iter_{TOTAL}.pth'
     assert not differing(weights(tmp_path / 'whole' / name), weights(tmp_path / 'killed' / name))
-
-
-def test_a_later_step_is_refused_before_the_first(videos, tmp_path, monkeypatch):
-    monkeypatch.delitem(dense_heads.OUTPUTS, 'RetinaHead')
-    cfg, diary = config(videos, tmp_path), Diary()
-    cfg.model = video_config('retinanet')
-    with pytest.raises(
-        TypeError, match='RetinaNet with RetinaHead. Only the regression loss applies'
-    ):
-        run(cfg, diary)
-    assert diary.rows == []
 
 
 @pytest.mark.parametrize(
@@ -218,12 +206,6 @@ def test_schedules_without_end_last_for_their_step(videos, tmp_path):
 def test_steps_of_one_name_are_refused(videos, tmp_path):
     with pytest.raises(ValueError, match='different names'):
         run(config(videos, tmp_path, [STEPS[0], dict(STEPS[1], name='regression')]))
-
-
-def test_unknown_parts_of_a_later_step_are_named_before_the_first(videos, tmp_path):
-    with pytest.raises(ValueError, match="unknown part 'head'"):
-        run(config(videos, tmp_path, [STEPS[0], dict(STEPS[1], trainable=['head'])]))
-    assert not list(tmp_path.rglob('*.pth'))
 
 
 def test_a_run_with_other_steps_is_not_resumed(videos, uninterrupted, tmp_path):
