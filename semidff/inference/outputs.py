@@ -36,7 +36,6 @@ class Output(AbstractContextManager):
 
     def add(self, sample: DetDataSample, image: np.ndarray) -> None:
         """Take the result of the video's next frame, in pixels of the frame (H, W, 3) uint8 BGR."""
-        raise NotImplementedError
 
     def end(self) -> None:
         """End the video."""

@@ -88,12 +88,12 @@ def render_frame(
         corners = instances.bboxes[index].clamp(-LARGEST, LARGEST)
         x1, y1, x2, y2 = (round(value) for value in corners.tolist())
         cv2.rectangle(canvas, (x1, y1), (x2, y2), color, 2)
-        name, font = drawable(classes[label] if label < len(classes) else f'class {label}')
-        _label(canvas, f'{name} {score:.2f}', (x1, y1), color, font)
+        name = classes[label] if label < len(classes) else f'class {label}'
+        _label(canvas, name, f' {score:.2f}', (x1, y1), color)
     if sample.get('is_key_frame', False):
         thickness = max(3, min(height, width) // 80)
         cv2.rectangle(canvas, (0, 0), (width - 1, height - 1), KEY_COLOR, thickness)
-        _label(canvas, 'KEY', (thickness, thickness + 19), KEY_COLOR, drawable('KEY')[1])
+        _label(canvas, 'KEY', '', (thickness, thickness + 19), KEY_COLOR)
     for field, draw in (PANELS[name] for name in panels):
         drawn = draw(sample.get(field), height, width, covered_share(sample))
         canvas = np.concatenate([canvas, drawn], axis=1)
@@ -148,20 +148,15 @@ def drawable(name: str) -> tuple[str, ImageFont.FreeTypeFont]:
     return escaped, ImageFont.truetype(own, TEXT_SIZE)
 
 
-def _label(
-    canvas: np.ndarray,
-    text: str,
-    corner: tuple[int, int],
-    color: tuple[int, int, int],
-    font: ImageFont.FreeTypeFont,
-) -> None:
-    """Write a text on a filled strip above a corner, shifted to lie inside the picture."""
-    width = round(font.getlength(text))
+def _label(canvas: np.ndarray, name: str, score: str, corner: tuple, color: tuple) -> None:
+    """Write a name and a score on a filled strip above a corner, shifted to lie inside the picture."""
+    name, font = drawable(name)
+    width = round(font.getlength(name + score))
     left, top = max(min(corner[0] - 1, canvas.shape[1] - width - 5), 0), max(corner[1] - 18, 0)
     blue, green, red = color
     ink = BLACK if 0.11 * blue + 0.59 * green + 0.3 * red > 110 else WHITE
     strip = Image.new('RGB', (width + 4, 18), color)  # BGR, like the canvas
-    ImageDraw.Draw(strip).text((2, 13), text, ink, font, anchor='ls')
+    ImageDraw.Draw(strip).text((2, 13), name + score, ink, font, anchor='ls')
     place = canvas[top : top + 18, left : left + width + 4]
     place[:] = np.asarray(strip)[: place.shape[0], : place.shape[1]]
 
@@ -203,13 +198,11 @@ def scale_panel(
     spread = rounded_up(float(np.abs(mean - 1).max()), FULL_SCALE)
     limits = 1 - spread, 1 + spread
     panel = _resized(colored(mean, limits, SCALE_COLORS), height, width, covered)
-    bar_width, bar_height = max(width // 6, 9), 12
-    bar = colored(np.linspace(*limits, bar_width)[None], limits, SCALE_COLORS)[..., ::-1]
-    left, top = width - bar_width - 8, height - bar_height - 8
-    panel[top : top + bar_height, left : left + bar_width] = bar
-    cv2.rectangle(
-        panel, (left - 1, top - 1), (left + bar_width, top + bar_height), BLACK, 1, cv2.LINE_AA
-    )
+    size = max(width // 6, 9)
+    bar = colored(np.linspace(*limits, size)[None], limits, SCALE_COLORS)[..., ::-1]
+    left, top = width - size - 8, height - 20  # 12 pixels high
+    panel[top : top + 12, left : left + size] = bar
+    cv2.rectangle(panel, (left - 1, top - 1), (left + size, top + 12), BLACK, 1, cv2.LINE_AA)
     return _caption(panel, 'scale field', f'1 +- {spread:g}', left - 6)
 
 
