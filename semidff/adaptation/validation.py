@@ -24,7 +24,6 @@ from semidff.datasets.video_readers import VideoError, open_video
 from semidff.evaluation.metrics import MIN_SCORE
 from semidff.inference import VideoEngine
 from semidff.inference.loading import frame_pipeline
-from semidff.inference.timer import NoTimer
 from semidff.utils.atomic_write import atomic_write, write_json
 from semidff.utils.checkpoint import read_checkpoint
 from semidff.utils.error_messages import FileError
@@ -140,7 +139,7 @@ def check_clips(plan: Plan, own: Config, model: nn.Module) -> None:
         own: Result of :func:`~semidff.adaptation.config.detector_config`.
         model: Video detector on its device.
     """
-    pipeline, engine = frame_pipeline(own), VideoEngine(model, 'frame', timer=NoTimer())
+    pipeline, engine = frame_pipeline(own), VideoEngine(model, 'frame')
     images, highest, broken = {}, 0.0, ['']
     while broken and plan.held_back:
         broken = []
@@ -164,7 +163,7 @@ def check_clips(plan: Plan, own: Config, model: nn.Module) -> None:
     plan.scales = []
     for scale in (*SCALES, *DENSE_SCALES):
         pipeline = frame_pipeline(own, scale=scale)
-        engine = VideoEngine(model, 'propagate' if scale in SCALES else 'frame', timer=NoTimer())
+        engine = VideoEngine(model, 'propagate' if scale in SCALES else 'frame')
         try:
             for image in images.values():
                 for _ in range(2):  # a key frame and another one

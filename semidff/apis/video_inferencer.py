@@ -18,7 +18,7 @@ from mmengine.registry import init_default_scope
 
 from semidff.datasets.video_readers import Frame, FrameStream
 from semidff.datasets.video_readers.sources import Source, check_limits, prefetch, sources_of
-from semidff.inference import KeyFrameSchedule, NoTimer, VideoEngine, schedule_config
+from semidff.inference import KeyFrameSchedule, VideoEngine, schedule_config
 from semidff.inference.loading import frame_pipeline, load_model
 from semidff.inference.methods import method_class
 from semidff.inference.outputs import Output, requested_outputs
@@ -144,7 +144,7 @@ class VideoInferencer:
             self.model = load_model(_config(model), weights, device, method, classes, *speed)
         self.pipeline = frame_pipeline(self.model.cfg, scale=scale)
         interval = 10 if key_interval is None else key_interval
-        settings = method, interval, schedule, NoTimer(), bool(panels), smooth_scores
+        settings = method, interval, schedule, None, bool(panels), smooth_scores
         self.engine = VideoEngine(self.model, *settings)
         check_panels(self.panels, method, self.engine)
 

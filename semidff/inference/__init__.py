@@ -14,5 +14,5 @@ from .schedules import (
     build_schedule,
     schedule_config,
 )
-from .timer import FrameTimer, Lap, NoTimer, synchronize, timed
+from .timer import FrameTimer, synchronize, timed
 from .video_engine import VideoEngine

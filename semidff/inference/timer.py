@@ -6,9 +6,8 @@ The device is synchronized before each reading of the clock. The first frames of
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -47,8 +46,6 @@ class FrameTimer:
         key_interval: Key-frame interval l that the mean is for, where key and non-key frames do not occur in the
             proportion of a schedule (:class:`~semidff.inference.PairEngine`).
     """
-
-    measure = staticmethod(timed)
 
     def __init__(self, warmup: int = 3, key_interval: int | None = None) -> None:
         self.warmup, self.key_interval = warmup, key_interval
@@ -100,14 +97,3 @@ class FrameTimer:
                 relative = metrics['time/mean_ms'] / max(metrics['time/key_ms'], 1e-9)
                 metrics['schedule/cost'] = relative
         return metrics
-
-
-class NoTimer(FrameTimer):
-    """Timer that neither keeps times nor synchronizes the device, for videos of any length."""
-
-    measure = staticmethod(lambda device: nullcontext(Lap()))
-
-    def add(self, *times: Any) -> None:
-        """Drop the times."""
-
-    add_deferred = add

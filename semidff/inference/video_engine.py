@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from weakref import WeakKeyDictionary
 
 import torch
@@ -13,7 +14,7 @@ from semidff.models.video_detector import VideoDetector
 from .methods import Frames, MethodError, method_class, methods_with
 from .schedules import KeyFrameSchedule, StreamState, build_schedule
 from .score_smoothing import ScoreSmoother
-from .timer import FrameTimer
+from .timer import FrameTimer, Lap, timed
 
 _LOCKS: WeakKeyDictionary[nn.Module, threading.RLock] = WeakKeyDictionary()
 _CREATING = threading.Lock()
@@ -33,7 +34,7 @@ class VideoEngine:
             with boxes averaged with interpolated ones), ``sff-fast`` or ``sff-slow`` (OpenCV's optical flow).
         key_interval: Key-frame interval l; ``frame`` ignores it.
         schedule: Key-frame schedule or its config; None for a key frame every ``key_interval`` frames.
-        timer: Timer that collects the times of frames; a new one by default.
+        timer: Timer that collects the times of frames; None: the device is not synchronized, for videos of any length.
         keep_fields: Whether propagated results hold their ``feature_flow`` (2, h, w) and ``scale_field`` (1, h, w),
             for visualization; methods that propagate no features ignore it.
         smooth_scores: Number of earlier frames over which the scores of an object are averaged; with offline methods
@@ -78,7 +79,7 @@ class VideoEngine:
                 f'{type(self.schedule).__name__} observes the feature flow, which method {method!r} of this model does '
                 f'not have at that point: choose one of {able}, with a temporal module that has a flow'
             )
-        self.timer = timer or FrameTimer()
+        self.timer = timer
         with _CREATING:
             self.lock = _LOCKS.setdefault(model.spatial.detector, threading.RLock())
         self.reset()
@@ -142,11 +143,11 @@ class VideoEngine:
     def flush(self, state: StreamState | None = None) -> SampleList:
         """Return the results of a stream's last frames that :meth:`push` has not returned."""
         state = self.state if state is None else state
-        with self.lock, self.timer.measure(self._device()) as lap:
+        with self.lock, self._timed() as lap:
             finished = self.method.flush(state.memory)  # *centered* runs the networks here
             if state.smoother is not None:
                 finished = state.smoother.push(finished) + state.smoother.flush()
-        if self.method.offline or state.memory.chunked:
+        if self.timer and (self.method.offline or state.memory.chunked):
             self.timer.add_deferred(lap.seconds)
         return finished
 
@@ -188,7 +189,7 @@ class VideoEngine:
             inputs = torch.cat([step.inputs for step in steps])
         memories = [step.state.memory for step in steps]
         frames = Frames(inputs, [step.sample for step in steps], memories)
-        with self.timer.measure(self._device()) as lap:
+        with self._timed() as lap:
             flow_field = None
             if self.schedule.observes and not is_key:
                 flow_field = self.method.flow_field(inputs, memories)
@@ -202,10 +203,11 @@ class VideoEngine:
             step.results += finished
             step.state.index += 1
             step.state.distance = 1 if is_key else step.state.distance + 1
-            self.timer.add(is_key, lap.seconds / len(steps))
+            if self.timer:
+                self.timer.add(is_key, lap.seconds / len(steps))
 
-    def _device(self) -> torch.device:
-        return next(self.model.parameters()).device
+    def _timed(self) -> AbstractContextManager[Lap | None]:
+        return timed(next(self.model.parameters()).device) if self.timer else nullcontext()
 
 
 class _Step:

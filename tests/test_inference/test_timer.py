@@ -5,7 +5,7 @@ import time
 import pytest
 import torch
 
-from semidff.inference import FrameTimer
+from semidff.inference import FrameTimer, timed
 
 
 def test_summary_by_hand():
@@ -28,7 +28,7 @@ def test_summary_by_hand():
 def test_short_videos_and_nothing_at_all():
     timer = FrameTimer(warmup=3)
     assert timer.summary() == {}
-    with timer.measure(torch.device('cpu')) as lap:
+    with timed(torch.device('cpu')) as lap:
         time.sleep(0.02)
     timer.add(True, 9.0)
     timer.add(True, lap.seconds)
