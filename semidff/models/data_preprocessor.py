@@ -18,7 +18,6 @@ class FrameNormalizer(ImgDataPreprocessor):
     """
 
     def forward(self, data: dict, training: bool = False) -> dict:
-        """Normalize and pad ``inputs``, frames (C, H, W) of any sizes, to a batch."""
         data = self.cast_data(data)
         frames, divisor = data['inputs'], self.pad_size_divisor
         height, width = (
@@ -46,8 +45,8 @@ class VideoDataPreprocessor(DetDataPreprocessor, FrameNormalizer):
     """mmdet's data preprocessor, extended to frame pairs.
 
     Frames (3, H, W) are batched to ``inputs`` (N, 3, H, W) as in mmdet. Pairs (2, 3, H, W) of key frame and current
-    frame are batched to ``inputs`` (N, 2, 3, H, W), triplets with a frame between them to (N, 3, 3, H, W); the data
-    samples describe the current frames, which are the last.
+    frame are batched to (N, 2, 3, H, W), triplets with a frame between them to (N, 3, 3, H, W); the data samples
+    describe the current frames, which are the last.
     """
 
     def forward(self, data: dict, training: bool = False) -> dict:

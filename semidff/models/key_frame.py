@@ -8,8 +8,6 @@ from torch import Tensor
 
 
 class KeyFrame(NamedTuple):
-    """What is kept of a key frame."""
-
     image: Tensor | None  # the temporal module's input (N, 3, H / 2, W / 2), None without one
     features: tuple[Tensor, ...]  # (N, C, H_l, W_l) per level
 

@@ -51,7 +51,6 @@ class FeatureRegression:
         self.weight = weight
 
     def __call__(self, batch: Distillation) -> dict[str, Tensor]:
-        """Return ``loss_reg``, the mean over the levels, or over the outputs of all levels."""
         compare = batch.teacher.split.comparable
         maps = (compare(one, batch.target) for one in (batch.propagated, batch.target))
         levels = [self.loss(p, t.detach()) for p, t in zip(*maps, strict=True)]

@@ -24,8 +24,7 @@ from .temporal.temporal_module import with_normalization
 class FlowPretrainer(BaseModel):
     """Trains a temporal module's flow network with the end-point error of its output and its coarse predictions.
 
-    Its ``temporal.*`` weights are those of a video detector's temporal module; scale field and correction are not
-    trained. Errors are in pixels of the image.
+    Scale field and correction are not trained. Errors are in pixels of the image.
 
     Args:
         temporal: Config of the temporal module; ``input_scale`` follows from ``data_preprocessor``, as in a video
@@ -78,7 +77,7 @@ class FlowPretrainer(BaseModel):
 
     def _predict(self, pixels: Tensor, data_samples: list) -> list:
         stride = self.temporal.flow_network.stride
-        # Cells are stride pixels apart for any size of the frame, so the result is cropped, not resized.
+        # Cells are stride pixels apart for any size of the frame.
         full = F.interpolate(pixels, scale_factor=stride, mode='bilinear', align_corners=False)
         for sample, flow in zip(data_samples, full, strict=True):
             height, width = sample.img_shape[:2]
@@ -87,7 +86,7 @@ class FlowPretrainer(BaseModel):
 
 
 def _down(flow: Tensor, stride: int) -> Tensor:
-    """Average the true flow over the cells of a prediction, of which the last ones may reach beyond the image."""
+    # Averages over the cells of a prediction, of which the last ones may reach beyond the image.
     return F.avg_pool2d(flow, stride, ceil_mode=True)
 
 

@@ -214,5 +214,4 @@ class VideoDetector(BaseDetector):
         )
 
     def _forward(self, batch_inputs: Tensor, batch_data_samples: SampleList | None = None) -> tuple:
-        """Return the features, for tools that trace the network."""
         return self.extract_feat(batch_inputs)

@@ -240,9 +240,7 @@ class PSRoIPool(nn.Module):
     and training diverges. Padding by one row and column of zeros moves the clipping to where no bin reaches; the
     gradient of the padding is dropped.
 
-    Args:
-        output_size: Bins per side, k.
-        spatial_scale: Cells per pixel, 1 / stride.
+    It has ``output_size`` k bins per side and ``spatial_scale`` cells per pixel.
     """
 
     def __init__(self, output_size: int, spatial_scale: float) -> None:

@@ -36,7 +36,7 @@ def delta_unit(values: Tensor, head: nn.Module, units: Sequence[float]) -> Tenso
 
 
 def limited_exp(logarithms: Tensor) -> Tensor:
-    """Return relative sizes up to about 60, as box coders limit them; without objects a head may give any."""
+    # About 60 at most, as box coders limit them; without objects a head may give any.
     return logarithms.clamp(-4, 4).exp()
 
 

@@ -177,5 +177,5 @@ def _is_known(head: type) -> bool:
 
 
 def _names(head: nn.Module) -> list[str]:
-    """``predict_by_feat`` takes what ``forward`` returns, in its order."""
+    # ``predict_by_feat`` takes what ``forward`` returns, in its order.
     return list(inspect.signature(head.predict_by_feat).parameters)

@@ -166,7 +166,7 @@ def with_test_cfg(detector: nn.Module, test_cfg: dict) -> nn.Module:
 
 
 def merged(test_cfg: ConfigDict, changes: dict) -> ConfigDict:
-    """Merge test settings as configs that inherit each other are merged; ``_delete_=True`` replaces some."""
+    # As configs that inherit each other are merged; ``_delete_=True`` replaces some.
     config = Config(dict(test_cfg=test_cfg))
     config.merge_from_dict(dict(test_cfg=copy.deepcopy(changes)))
     return config.test_cfg

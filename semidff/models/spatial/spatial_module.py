@@ -100,7 +100,7 @@ class SpatialModule(BaseModule):
     def predict_raw(
         self, raw: Mapping[str, Tensor], samples: SampleList, test_cfg: dict | None = None
     ) -> SampleList:
-        """Run the post-processing alone, on :meth:`raw_outputs`; :meth:`predict` is both."""
+        """Run the post-processing alone, on :meth:`raw_outputs`."""
         detector = self.heads.given_raw_outputs(raw)
         return self._predict(detector, next(iter(raw.values())), samples, test_cfg)
 
@@ -178,7 +178,6 @@ def feature_stride(image: Sequence[int], level: Sequence[int]) -> float:
 
 
 def _check_kind(detector: nn.Module) -> None:
-    """Refuse models that cannot detect on the features of a frame."""
     panoptic = (
         'predicts panoptic segmentation alone: give a detector, or a model that predicts instances '
         '(test_cfg.instance_on of MaskFormer and Mask2Former)'

@@ -68,9 +68,7 @@ def constants(function: _Constants) -> _Constants:
 class Sampler:
     """Samples maps of key frames, (N, C, H, W) or (1, C, H, W), at the positions to which a flow points.
 
-    Args:
-        flow: Feature flow (N, 2, H, W); see :func:`warp`.
-        border: Whether cells outside the map repeat its border instead of being zero.
+    The flow is that of :func:`warp`; with ``border``, cells outside the map repeat its border instead of being zero.
     """
 
     def __init__(self, flow: Tensor, border: bool = False) -> None:
