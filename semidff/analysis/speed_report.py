@@ -14,7 +14,7 @@ from mmdet.registry import DATASETS
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 
-from semidff.datasets.samplers.video_sampler import frames_of_videos
+from semidff.datasets.samplers import frames_of_videos
 from semidff.inference.acceleration import Acceleration, accelerate
 from semidff.inference.loading import frame_pipeline, load_model
 from semidff.inference.methods import method_class

@@ -27,7 +27,7 @@ _FILE = re.compile(r'(\w+?)_(\d{6})_(\d{6})_gtFine_labelIds\.png')
 
 
 class Snippet(NamedTuple):
-    """A labeled snippet: its name, the files of its frames, and the label file of frame 19."""
+    """A labeled snippet, the files of its frames, and the label file of frame 19."""
 
     name: str
     frames: list[Path]

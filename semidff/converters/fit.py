@@ -76,16 +76,15 @@ def load_parts(
     Args:
         model: A video detector, a detector, or a flow pre-training.
         state: All weights of these parts, with the names of a video detector.
-        parts: Any of ``backbone``, ``feature_network``, ``task_network``, ``flow_network``, ``temporal``.
+        parts: Keys of ``_BELOW``.
     """
     others = {*chain(*_BELOW.values())}.difference(*(_BELOW[part] for part in parts))
     ignore, given = [*others, *TRAINING_ONLY], dict(state)
     if not hasattr(model, 'spatial') and not hasattr(model, 'temporal'):
         if temporal := [part for part in parts if part in ('temporal', 'flow_network')]:
             raise CheckpointError(
-                f'{source}: the model of the config ({type(model).__name__}) is a detector without '
-                f'temporal module; leave {", ".join(temporal)} out (--parts), or give the config '
-                'of a video detector'
+                f'{source}: the model of the config ({type(model).__name__}) is a detector without temporal module; '
+                f'leave {", ".join(temporal)} out (--parts), or give the config of a video detector'
             )
         given = {key.removeprefix(DETECTOR): value for key, value in state.items()}
         ignore = [key.removeprefix(DETECTOR) for key in ignore]
@@ -97,10 +96,8 @@ def departures(model: dict, style: str, mean: Sequence[float], std: Sequence[flo
 
     Args:
         model: Config of a detector or a video detector.
-        style: Required ``style`` of the backbone: ``caffe`` (stride on the first 1x1 of a residual unit) or
-            ``pytorch``.
-        mean: Required mean (red, green, blue).
-        std: Required standard deviation (red, green, blue).
+        style: ``caffe`` (stride on the first 1x1 of a residual unit) or ``pytorch``.
+        mean: Of red, green and blue, like ``std``.
     """
     notes = []
     detector = model.get('detector', model)
@@ -109,11 +106,11 @@ def departures(model: dict, style: str, mean: Sequence[float], std: Sequence[flo
         notes.append(f'backbone.style is {own_style!r}; these weights want {style!r}')
     given = model.get('data_preprocessor') or detector.get('data_preprocessor') or {}
     wanted = dict(mean=list(mean), std=list(std), bgr_to_rgb=True)
-    other = {}
-    for key, value in wanted.items():
-        own = given.get(key)
-        if np.shape(own) != np.shape(value) or not np.allclose(own or 0, value, rtol=0, atol=0.01):
-            other[key] = own
+    other = {
+        key: given.get(key)
+        for key, value in wanted.items()
+        if key not in given or not np.allclose(given[key], value, rtol=0, atol=0.01)
+    }
     if other:
         notes.append(f'data_preprocessor has {other}; these weights want {wanted}')
     return notes

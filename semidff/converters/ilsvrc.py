@@ -12,6 +12,7 @@ Image-set lists of ILSVRC have lines of one kind:
 Of the two formats with four columns, a list of videos has 0 in every third column.
 """
 
+import math
 import xml.etree.ElementTree as ET
 from collections import Counter
 from collections.abc import Sequence
@@ -57,7 +58,6 @@ class XMLObject(NamedTuple):
         wnid: WordNet id of its class.
         box: xmin, ymin, xmax, ymax as in the file, in pixels, the last ones inclusive.
         track_id: Number of the object in its video; None in DET.
-        occluded: Whether it is marked as occluded.
         generated: Whether the annotation tool interpolated its box.
     """
 
@@ -96,12 +96,9 @@ class ConversionReport:
         text = f'{self.out}: {self.images} images'
         text += f' of {self.videos} videos' if self.videos else ''
         text += f', {self.boxes} boxes, {self.other_objects} objects of other classes left out'
-        if not self.broken:
-            return text
-        names = ''.join(f'\n  {path}: {reason}' for path, reason in self.broken)
-        count = len(self.broken)
-        warning = f'WARNING: {count} images left out, their annotation is missing or broken:'
-        return f'{text}\n{warning}{names}'
+        if self.broken:
+            text += f'\nWARNING: {len(self.broken)} images left out, their annotation is missing or broken:'
+        return text + ''.join(f'\n  {path}: {reason}' for path, reason in self.broken)
 
 
 def convert_vid(
@@ -160,7 +157,7 @@ def convert_det(
         ann_dir: The folder ``Annotations/DET``.
         image_set: List whose lines start with an image's path without suffix, such as DET_train_30classes.
     """
-    paths = list(dict.fromkeys(line[0] for line in read_lines(image_set)))
+    paths = list(dict.fromkeys(line[0] for line in _read_lines(image_set)))
     writer = _Writer(out)
     for path, xml in zip(paths, _read_all(paths, ann_dir, workers), strict=True):
         if isinstance(xml, str):
@@ -209,9 +206,8 @@ class _Writer:
         broken = self.report.broken
         if not self.images:
             raise ValueError(
-                f'none of the {len(broken)} annotation files of {str(image_set)!r} can be read; first '
-                f'{broken[0][0]}: {broken[0][1]}. The paths in the list must be relative to the '
-                'annotation folder.'
+                f'none of the {len(broken)} annotation files of {str(image_set)!r} can be read; first {broken[0][0]}: '
+                f'{broken[0][1]}. The paths in the list must be relative to the annotation folder.'
             )
         categories = [
             {'id': number, 'name': name, 'wnid': wnid}
@@ -234,7 +230,7 @@ def _given(**entries: int | None) -> dict[str, int]:
     return {key: value for key, value in entries.items() if value is not None}
 
 
-def read_lines(image_set: str | Path) -> list[list[str]]:
+def _read_lines(image_set: str | Path) -> list[list[str]]:
     """Return the words of each non-empty line."""
     text = Path(image_set).read_text(encoding='utf-8', errors='replace')
     lines = [line.split() for line in text.splitlines() if line.strip()]
@@ -255,13 +251,12 @@ def read_video_image_set(
     Returns:
         Videos in the order of the list, each once, with their frames in temporal order.
     """
-    lines = read_lines(image_set)
+    lines = _read_lines(image_set)
     columns = len(lines[0])
     for number, line in enumerate(lines, 1):
         if len(line) != columns or columns not in (1, 2, 4):
             raise ValueError(
-                f'{image_set}, line {number}: {" ".join(line)!r} has {len(line)} columns, the '
-                f'first line {columns}; lines are "path first_id 0 length", '
+                f'{image_set}, line {number}: {" ".join(line)!r}; all lines must be "path first_id 0 length", '
                 '"path 1 frame length", "path/frame id" or "path"'
             )
     lines = list(dict.fromkeys(map(tuple, lines)))
@@ -321,6 +316,7 @@ def _paths(lines: Sequence[Sequence[str]], ann_dir: Path) -> list[ListedFrame]:
 
 
 def _read_all(paths: list[str], ann_dir: str | Path, workers: int) -> list[XMLFrame | str]:
+    """Return the content of each annotation file, or why it cannot be read."""
     read = partial(_read_or_reason, ann_dir=str(ann_dir))
     contents = pool_map(read, paths, workers, _FILES_AT_ONCE)
     return list(track(contents, 'annotations', len(paths), 'files'))
@@ -369,7 +365,7 @@ def _number(node: ET.Element, path: str) -> float:
     try:
         value = float(text)
     except (TypeError, ValueError):
-        raise ValueError(f'<{node.tag}> has {path} {text!r}, not a number') from None
-    if not abs(value) < 1e9:
-        raise ValueError(f'<{node.tag}> has {path} {text!r}, not a coordinate')
+        value = math.nan
+    if not math.isfinite(value):
+        raise ValueError(f'<{node.tag}> has {path} {text!r}, not a number')
     return value

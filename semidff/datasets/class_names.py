@@ -14,16 +14,10 @@ from .vid_json import load_vid_json, match_classes
 
 
 def class_names(cfg: Config | ConfigDict, meta: Mapping) -> tuple[str, ...]:
-    """Return the class names of a config's model.
+    """Return the class names of a config's model; none, with a warning, if there are none.
 
-    Searched in this order: the checkpoint, the metainfo of the config's test data set, its type, its
+    Searched in this order: the checkpoint's ``meta``, the metainfo of the config's test data set, its type, its
     annotation file; then the same of the image detector's test data set.
-
-    Args:
-        meta: The checkpoint's ``meta``; empty without a checkpoint.
-
-    Returns:
-        The names; empty, with a warning, if there are none.
     """
     found = (_of_dataset(dataset) for dataset in test_datasets(cfg))
     names = stored_classes(meta) or next(filter(None, found), None)

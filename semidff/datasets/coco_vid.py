@@ -3,43 +3,36 @@
 import os.path as osp
 from collections import defaultdict
 
-import cv2
 from mmdet.datasets import CocoDataset
 from mmdet.registry import DATASETS
 from PIL import ExifTags, Image
 
 from semidff.utils.logs import log_warning
 
-from .vid_json import frame_patterns, load_vid_json, match_classes, ordered_frames
+from .vid_json import load_vid_json, match_classes, ordered_frames
+from .video_readers.frame_folder import naming_images
 
 
 @DATASETS.register_module()
 class CocoVIDDataset(CocoDataset):
     """All frames of a COCO-VID json, in (video, frame) order, as detection samples.
 
-    In addition to CocoDataset's entries each frame has ``video_id``, ``frame_id`` (0-based in the
-    video), ``video_name`` and ``video_length``, and each instance has ``instance_id`` (-1 if the
-    json has none). ``PackVideoFrame`` passes them to the data samples. In plain COCO json each image
-    is a video of one frame.
+    In addition to CocoDataset's entries each frame has ``video_id``, ``frame_id`` (0-based in the video),
+    ``video_name`` and ``video_length``, and each instance has ``instance_id`` (-1 if the json has none).
+    ``PackVideoFrame`` passes them to the data samples. In plain COCO json each image is a video of one frame.
 
-    Training leaves out unlabeled frames and, as in mmdet, those that ``filter_cfg`` drops. Test
-    mode keeps all frames.
+    Labels are the places of the classes in the metainfo; without ``metainfo`` the classes are those of the json.
+    Training leaves out unlabeled frames and, as in mmdet, those that ``filter_cfg`` drops. Test mode keeps all frames.
 
-    In sparsely labeled videos an image with ``is_labeled: false`` has no annotations, although it
-    may show objects. Such frames can be key frames of training pairs (:meth:`frame_path`). Instead
-    of listing them, a video may have a ``frame_pattern``, the ``file_name`` of its frames with a
-    placeholder for the frame number, ``%d`` or such as ``%06d``.
+    In sparsely labeled videos an image with ``is_labeled: false`` has no annotations, although it may show objects.
+    Such frames can be key frames of training pairs (:meth:`frame_path`). Instead of listing them, a video may have a
+    ``frame_pattern``, the ``file_name`` of its frames with a placeholder for the frame number, ``%d`` or such as
+    ``%06d``.
 
     Args:
-        *args: Arguments of CocoDataset.
         data_prefix: ``dict(img=...)``, folder of the images relative to ``data_root``; for
             :class:`~semidff.datasets.LoadLabelMap` also ``seg``, folder of the label maps, which have the names of the
             images with the suffix .png.
-        **kwargs: Arguments of CocoDataset. Without ``metainfo`` the classes are those of the json.
-
-    Raises:
-        FileNotFoundError: If the annotation file is missing.
-        ValueError: If the json is broken, has other classes than the metainfo, or no frame remains.
     """
 
     METAINFO = {'classes': None}
@@ -49,17 +42,17 @@ class CocoVIDDataset(CocoDataset):
         super().__init__(*args, data_prefix=data_prefix or {'img': ''}, **kwargs)
 
     def load_data_list(self) -> list[dict]:
-        """Read ``ann_file``; return one dict per frame, in (video, frame) order."""
         content = load_vid_json(self.ann_file, self.backend_args)
         classes, self.cat2label = match_classes(content, self.metainfo['classes'], self.ann_file)
         self._metainfo['classes'] = classes
-        if list(self.cat2label.values()) != sorted(self.cat2label.values()):
+        if self.test_mode and list(self.cat2label.values()) != sorted(self.cat2label.values()):
             log_warning(
-                f'{self.ann_file}: has the classes in another order than metainfo; labels are those of metainfo, which '
-                "VIDMetric knows, but mmdetection's CocoMetric does not"
+                f'{self.ann_file}: has the classes in another order than the metainfo; evaluate with VIDMetric, '
+                "because mmdetection's CocoMetric confuses them"
             )
         self.cat_ids = list(self.cat2label)
-        self._patterns = frame_patterns(content)
+        videos = (video for video in content['videos'] if 'frame_pattern' in video)
+        self._patterns = {video['id']: video['frame_pattern'] for video in videos}
         self._paths: dict[int, dict[int, str]] = defaultdict(dict)
         self._left_out: list[str] = []
         annotations = defaultdict(list)
@@ -109,10 +102,7 @@ class CocoVIDDataset(CocoDataset):
         return data_info
 
     def _is_turned(self, image: dict, annotations: list[dict]) -> bool:
-        """Return whether a json has the size of a stored photo, and the boxes of the photo that EXIF data turns.
-
-        Only images with boxes that fit the turned size alone are opened.
-        """
+        """Return whether EXIF data turns a photo whose boxes fit its turned size alone."""
         right = max((a['bbox'][0] + a['bbox'][2] for a in annotations), default=0)
         bottom = max((a['bbox'][1] + a['bbox'][3] for a in annotations), default=0)
         width, height = image['width'], image['height']
@@ -125,44 +115,30 @@ class CocoVIDDataset(CocoDataset):
             return False  # loading it will tell
 
     def prepare_data(self, idx: int) -> dict | None:
-        """Return a frame after the pipeline; warn once if its size is not that in the json.
-
-        Raises:
-            ValueError: If the image cannot be decoded.
-        """
+        """Return a frame after the pipeline; warn once if its size is not that in the json."""
         info = self.get_data_info(idx)
-        try:
+        with naming_images([info['img_path']]):
             packed = super().prepare_data(idx)
-        except cv2.error:  # whose message does not name the file
-            raise ValueError(f'{info["img_path"]}: cannot be decoded') from None
         found = getattr((packed or {}).get('data_samples'), 'ori_shape', None)
-        if found is not None and not self._sizes_differ:
-            stated = info['height'], info['width']
-            # images are turned by their EXIF data
-            self._sizes_differ = tuple(found) not in (stated, stated[::-1])
-            if self._sizes_differ:
-                log_warning(
-                    f'{info["img_path"]}: has {found[1]}x{found[0]} pixels, but {self.ann_file} says '
-                    f'{stated[1]}x{stated[0]}; are these annotations of other images?'
-                )
+        stated = info['height'], info['width']
+        # Images are turned by their EXIF data.
+        if found and tuple(found) not in (stated, stated[::-1]) and not self._sizes_differ:
+            self._sizes_differ = True
+            log_warning(
+                f'{info["img_path"]}: has {found[1]}x{found[0]} pixels, but {self.ann_file} says '
+                f'{stated[1]}x{stated[0]}; are these annotations of other images?'
+            )
         return packed
 
     def frame_path(self, video_id: int, frame_id: int) -> str | None:
-        """Return the image file of any frame of a video, labeled or not.
-
-        None is returned if the json neither lists the frame nor has a pattern for it.
-        """
+        """Return the image file of any frame of a video; None if it is neither listed nor named by a pattern."""
         listed = self._paths[video_id].get(frame_id)
         if listed is not None or video_id not in self._patterns:
             return listed
         return osp.join(self.data_prefix['img'], self._patterns[video_id] % frame_id)
 
     def filter_data(self) -> list[dict]:
-        """Drop unlabeled frames and those of ``filter_cfg``, in training only.
-
-        Raises:
-            ValueError: If no frame remains.
-        """
+        """Drop unlabeled frames and those of ``filter_cfg``, in training only."""
         frames = super().filter_data()
         if not self.test_mode:
             frames = [frame for frame in frames if frame['is_labeled']]

@@ -8,36 +8,28 @@ from mmengine.dataset import Compose
 from torch.utils.data import Dataset
 
 from .coco_vid import CocoVIDDataset
+from .video_readers.frame_folder import naming_images
 
 
 @DATASETS.register_module()
 class LabeledPairDataset(Dataset):
     """Pairs of a labeled current frame and an earlier key frame of its video.
 
-    The key frame precedes the current frame by a random interval; near the start of a video it is
-    the first frame, as in the original. It needs no labels, so sparsely labeled videos are fully
-    used. A still image, and the first frame of a video, is its own key frame and trains the
-    detector on single frames.
+    The key frame precedes the current frame by a random interval; near the start of a video it is the first frame, as
+    in the original. It needs no labels, so sparsely labeled videos are fully used. A still image, and the first frame
+    of a video, is its own key frame and trains the detector on single frames.
 
-    Every value of the pipeline's results dict is a list of two, ``[key, current]``. Wrap mmdet's
-    transforms in ``TransformBroadcaster(share_random_params=True)`` and end with ``PackFramePair``.
+    Every value of the pipeline's results dict is a list of two, ``[key, current]``. Wrap mmdet's transforms in
+    ``TransformBroadcaster(share_random_params=True)`` and end with ``PackFramePair``.
 
     Args:
-        dataset: A :class:`~semidff.datasets.CocoVIDDataset` or its config, in training mode; its
-            own pipeline is not used.
+        dataset: A :class:`~semidff.datasets.CocoVIDDataset` or its config, in training mode; its own pipeline is not
+            used.
         interval: Config of the interval's distribution, ``UniformInterval``; DFF: 0 to 9.
-
-    Raises:
-        ValueError: If the dataset cannot locate a possible key frame, or is not in training mode.
     """
 
     def __init__(self, dataset: dict | CocoVIDDataset, interval: dict, pipeline: list) -> None:
         self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
-        if not isinstance(self.dataset, CocoVIDDataset):
-            raise ValueError(
-                f'LabeledPairDataset needs a CocoVIDDataset (or ImageNetVIDDataset, '
-                f'ImageNetDETDataset), got {type(self.dataset).__name__}'
-            )
         if self.dataset.test_mode:
             raise ValueError(
                 f'{self.dataset.ann_file}: pairs are for training; leave test_mode=True out'
@@ -69,7 +61,8 @@ class LabeledPairDataset(Dataset):
         key = {**current, 'instances': [], 'frame_id': frame_id}
         if frame_id != current['frame_id']:
             key.update(img_path=self._path(current, frame_id), is_labeled=False)
-        return self.pipeline({name: [key[name], current[name]] for name in current})
+        with naming_images([key['img_path'], current['img_path']]):
+            return self.pipeline({name: [key[name], current[name]] for name in current})
 
     def _path(self, current: dict, frame_id: int) -> str:
         path = self.dataset.frame_path(current['video_id'], frame_id)

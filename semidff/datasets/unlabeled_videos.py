@@ -1,18 +1,15 @@
 """Frame pairs of unlabeled videos (semi-DFF 3.3), decoded in windows.
 
-Random access to a frame decodes half a group of pictures (GOP, often 250 frames) on average. A
-window is a run of ``window`` frames from which ``pairs_per_window`` pairs are drawn and decoded in
-one forward pass; only the frames of these pairs are kept.
+Random access to a frame decodes half a group of pictures (GOP, often 250 frames) on average. A window is a run of
+``window`` frames from which ``pairs_per_window`` pairs are drawn and decoded in one forward pass; only the frames of
+these pairs are kept. A pair costs about ``(GOP / 2 + window) / pairs_per_window`` decoded frames. Every worker that
+receives a pair of a window decodes the window.
 
-Cost: a window decodes at most ``GOP - 1 + window + largest interval`` frames, about ``GOP / 2 +
-window`` on average, so a pair costs ``(GOP / 2 + window) / pairs_per_window`` decoded frames. Every
-worker that receives a pair of a window decodes the window: once if the batch size of a process is a
-multiple of ``interleave * pairs_per_window``, at worst once per worker of each process.
-
-Memory: a worker keeps ``interleave * pairs_per_window * 2`` frames (4 x 8 x 2 of 1920x1080:
-380 MB), at most ``cache_bytes`` unless a single window is larger, and ``max_open`` decoders.
+A worker keeps ``interleave * pairs_per_window * 2`` frames (4 x 8 x 2 of 1920x1080: 380 MB), at most ``cache_bytes``
+unless a single window is larger, and ``max_open`` decoders.
 """
 
+import os
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -26,9 +23,9 @@ from torch.utils.data import Dataset
 from semidff.utils.logs import log_warning
 
 from .intervals import choose_pair
-from .samplers.sample_stream import permutation
+from .samplers import permutation
 from .video_list import VideoInfo, load_frames, load_videos
-from .video_readers import ReaderPool, VideoError
+from .video_readers import VideoError, VideoReader, open_video
 
 _PAIRS, _SUBSTITUTE, _ORDER = 11, 12, 13  # Separate the random streams.
 
@@ -45,37 +42,56 @@ class _Window(NamedTuple):
         return sum(frame.nbytes for frame in self.frames.values())
 
 
+class _Readers:
+    """At most ``max_open`` open readers; the least recently used one is closed first.
+
+    Decoders belong to the process that opened them: after a fork there are none.
+    """
+
+    def __init__(self, max_open: int) -> None:
+        self.max_open, self.opened, self.pid = max_open, OrderedDict(), os.getpid()
+
+    def __getstate__(self) -> dict:
+        return dict(self.__dict__, opened=OrderedDict())
+
+    def __getitem__(self, path: str) -> VideoReader:
+        if self.pid != os.getpid():
+            self.opened, self.pid = OrderedDict(), os.getpid()
+        if path not in self.opened:
+            while len(self.opened) >= self.max_open:
+                self.opened.popitem(last=False)[1].close()
+            self.opened[path] = open_video(path)
+        self.opened.move_to_end(path)
+        return self.opened[path]
+
+
 @DATASETS.register_module()
 class UnlabeledVideoDataset(Dataset):
     """(Key frame, current frame) pairs of unlabeled videos.
 
-    ``max(1, length // window)`` windows tile each video. One pass draws ``pairs_per_window`` pairs
-    from every window, so videos are weighted by their length. The pairs depend on ``(seed, pass,
-    window)`` only. ``dataset[i]`` returns pairs of the first pass in the order of the videos.
-    :class:`~semidff.datasets.samplers.SampleStream` reads :meth:`stream_item`, where each pass has
-    new pairs and a new order: windows are shuffled and ``interleave`` of them alternate, so that
+    ``max(1, length // window)`` windows tile each video. One pass draws ``pairs_per_window`` pairs from every window:
+    videos are weighted by their length. The pairs depend on ``(seed, pass, window)`` only. ``dataset[i]`` returns pairs
+    of the first pass in the order of the videos. :class:`~semidff.datasets.SampleStream` reads :meth:`stream_item`,
+    where each pass has new pairs and a new order: windows are shuffled and ``interleave`` of them alternate, so that
     neighboring samples come from different windows.
 
-    With a list of frames (``lists='frames'``), each listed frame is a window of its own, whose pairs
-    have it as the current frame: the authors list 15 frames of each snippet of ImageNet VID.
+    With a list of frames (``lists='frames'``), each listed frame is a window of its own, whose pairs have it as the
+    current frame: the authors list 15 frames of each snippet of ImageNet VID.
 
-    A window that cannot be decoded is replaced by another one, deterministically. The first
-    failure of a video is logged in each worker; ``failures`` counts all.
+    A window that cannot be decoded is replaced by another one, deterministically. The first failure of a video is
+    logged in each worker; ``failures`` counts all.
 
-    The results dict of the pipeline has lists of two, [key, current], as ``TransformBroadcaster``
-    expects, under ``img`` ((H, W, 3) uint8 BGR), ``img_shape``, ``ori_shape``, ``img_path``
-    ('video.mp4#000123'), ``frame_id`` (0-based), ``video_name`` and ``video_length``.
+    The results dict of the pipeline has lists of two, [key, current], as ``TransformBroadcaster`` expects, under
+    ``img`` ((H, W, 3) uint8 BGR), ``img_shape``, ``ori_shape``, ``img_path`` ('video.mp4#000123'), ``frame_id``
+    (0-based), ``video_name`` and ``video_length``.
 
     Args:
         ann_file: List of videos or of frames, see :mod:`semidff.datasets.video_list`.
         lists: What ``ann_file`` lists, ``videos`` or ``frames``.
         data_prefix: Root of relative paths in the list; default: the list's folder.
-        interval: Distribution of the interval, see :mod:`semidff.datasets.intervals`; default:
-            uniform from 1 to 9.
-        clip_interval: Use the authors' rule at a video's start, see
-            :func:`~semidff.datasets.intervals.choose_pair`.
-        window: Number of frames from which the current frames of a window are drawn, >= 2. Not used with a list of
-            frames.
+        interval: Distribution of the interval, see :mod:`semidff.datasets.intervals`; default: uniform from 1 to 9.
+        clip_interval: Use the authors' rule at a video's start, see :func:`~semidff.datasets.intervals.choose_pair`.
+        window: Number of frames from which the current frames of a window are drawn, >= 2; not used with frames.
         portion: Share of each video that is used, from its start; the rest is left for a validation.
         pairs_per_window: Pairs drawn from a window per pass.
         triplets: Whether to draw a third frame halfway between the two, for the steady feature loss (Table 3b). Odd
@@ -85,9 +101,6 @@ class UnlabeledVideoDataset(Dataset):
         cache_bytes: Limit of the decoded frames that a worker keeps.
         max_open: Limit of the videos that a worker holds open.
         max_refetch: Number of windows tried in place of an undecodable one.
-
-    Raises:
-        VideoListError: If the list is missing, empty or damaged, or none of its videos can be read.
     """
 
     def __init__(
@@ -108,19 +121,6 @@ class UnlabeledVideoDataset(Dataset):
         max_refetch: int = 100,
         metainfo: dict | None = None,
     ) -> None:
-        if lists not in ('videos', 'frames'):
-            raise ValueError(f"lists must be 'videos' or 'frames', got {lists!r}")
-        if window < 2:
-            raise ValueError(f'window must be at least 2 frames, got {window}')
-        if pairs_per_window < 1 or interleave < 1:
-            raise ValueError(
-                'pairs_per_window and interleave must be at least 1, got '
-                f'{pairs_per_window} and {interleave}'
-            )
-        if not 0 < portion <= 1:
-            raise ValueError(f'portion must be above 0 and at most 1, got {portion}')
-        if portion < 1 and lists == 'frames':
-            raise ValueError("portion is a share of videos; with lists='frames', list fewer frames")
         interval = interval or {'type': 'UniformInterval', 'low': 1, 'high': 9}
         self.interval = TASK_UTILS.build(interval) if isinstance(interval, dict) else interval
         self.ann_file, self.data_prefix, self.lists = ann_file, data_prefix, lists
@@ -131,7 +131,7 @@ class UnlabeledVideoDataset(Dataset):
         self.cache_bytes, self.max_refetch = cache_bytes, max_refetch
         self.failures: Counter[str] = Counter()
         self._metainfo = dict(metainfo or {})
-        self._readers = ReaderPool(max_open)
+        self._readers = _Readers(max_open)
         self._cache: OrderedDict[tuple, _Window] = OrderedDict()
         self._load()
 
@@ -139,7 +139,6 @@ class UnlabeledVideoDataset(Dataset):
         """Do nothing; mmengine's wrappers of data sets call it."""
 
     def _load(self) -> None:
-        """Read the list and open each video once."""
         if self.lists == 'frames':
             listed = load_frames(self.ann_file, self.data_prefix)
             self.videos, self._frames = (list(column) for column in zip(*listed, strict=True))
@@ -155,10 +154,8 @@ class UnlabeledVideoDataset(Dataset):
         need = self.interleave * self.pairs_per_window * (2 + self.triplets) * frame
         if need > self.cache_bytes:
             log_warning(
-                f'{self.ann_file}: {self.interleave} interleaved windows need up to '
-                f'{need / 2**20:.0f} MB, cache_bytes is {self.cache_bytes / 2**20:.0f} MB; windows '
-                'may be decoded repeatedly. Raise cache_bytes, or lower interleave or '
-                'pairs_per_window.'
+                f'{self.ann_file}: interleaved windows need up to {need / 2**20:.0f} MB; windows may be decoded '
+                f'repeatedly. Raise cache_bytes ({self.cache_bytes}), or lower interleave or pairs_per_window.'
             )
 
     @property
@@ -175,16 +172,12 @@ class UnlabeledVideoDataset(Dataset):
     def __getitem__(self, index: int) -> Any:
         """Return pair ``index`` of the first pass, in the order of the videos."""
         if not 0 <= index < len(self):
-            raise IndexError(f'pair {index} asked for, one pass has {len(self)}')
+            raise IndexError(index)
         slot, pair = divmod(index, self.pairs_per_window)
         return self._item(0, 0, slot, pair)
 
     def stream_item(self, seed: int, position: int) -> Any:
-        """Return the pair at a position (>= 0) of the endless stream with a seed, after the pipeline.
-
-        Raises:
-            RuntimeError: If ``max_refetch + 1`` windows in succession could not be decoded.
-        """
+        """Return the pair at a position (>= 0) of the endless stream with a seed, after the pipeline."""
         epoch, place = divmod(position, len(self))
         block, rest = divmod(place, self.interleave * self.pairs_per_window)
         start = block * self.interleave
@@ -194,7 +187,7 @@ class UnlabeledVideoDataset(Dataset):
         return self._item(seed, epoch, slot, pair)
 
     def _item(self, seed: int, epoch: int, slot: int, pair: int) -> Any:
-        window = self._decoded(seed, epoch, slot)
+        window = self._window(seed, epoch, slot)
         video, numbers = window.video, window.pairs[pair]
         # Copied, because transforms may work in place.
         images = [window.frames[number].copy() for number in numbers]
@@ -210,7 +203,7 @@ class UnlabeledVideoDataset(Dataset):
         }
         return self.pipeline(results)
 
-    def _decoded(self, seed: int, epoch: int, slot: int) -> _Window:
+    def _window(self, seed: int, epoch: int, slot: int) -> _Window:
         """Return a window from the cache, or decode it. Its content does not depend on the cache."""
         key = (seed, epoch, slot)
         if key not in self._cache:
@@ -256,7 +249,7 @@ class UnlabeledVideoDataset(Dataset):
                 for m, (_, current) in zip(middles, pairs, strict=True)
             ]
         numbers = sorted({number for pair in pairs for number in pair})
-        frames = self._readers.get(video.path).frames(numbers)
+        frames = self._readers[video.path].frames(numbers)
         if len({frame.shape for frame in frames}) > 1:
             raise VideoError(video.path, f'frames {numbers[0]}..{numbers[-1]} differ in size')
         return _Window(video, pairs, dict(zip(numbers, frames, strict=True)))

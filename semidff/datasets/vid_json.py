@@ -10,7 +10,7 @@ Values that can be converted without loss are: ``3.0`` and ``'003'`` to an integ
 
 import json
 import math
-import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -21,10 +21,8 @@ from mmengine.fileio import get_local_path
 from semidff.utils.error_messages import short
 from semidff.utils.logs import log_warning
 
-LARGEST_COORDINATE = 1e6  # pixels
 
-
-class Field(NamedTuple):
+class _Field(NamedTuple):
     """What a key may hold: ``convert`` returns the value, or raises an error if it is wrong."""
 
     convert: Callable[[Any], Any]
@@ -32,11 +30,9 @@ class Field(NamedTuple):
     required: bool = False
 
 
-def _integer(value: Any, low: float = -math.inf, high: float = math.inf) -> int:
+def _integer(value: Any, low: float = -math.inf) -> int:
     number = int(value)
-    if isinstance(value, bool) or not low <= number <= high:
-        raise ValueError
-    if not isinstance(value, str) and number != value:
+    if number < low or (not isinstance(value, str) and number != value):
         raise ValueError
     return number
 
@@ -51,7 +47,13 @@ def _id(value: Any) -> int | str:
 
 
 def _number(value: Any) -> float:
-    if type(value) not in (int, float) or not math.isfinite(value):
+    if not math.isfinite(value):
+        raise ValueError
+    return value
+
+
+def _box(value: Any) -> list[float]:
+    if len([_number(part) for part in value]) != 4:
         raise ValueError
     return value
 
@@ -62,63 +64,42 @@ def _name(value: Any) -> str:
     return str(value)
 
 
-def _flag(value: Any) -> bool:
-    if value not in (0, 1):
-        raise ValueError
-    return bool(value)
-
-
 def _pattern(value: Any) -> str:
-    # Wider numbers would make names of any length.
-    if not re.fullmatch(r'([^%]|%%)*%(0[0-9]{1,2})?d([^%]|%%)*', value):
-        raise ValueError
+    str.__mod__(value, 0)
     return value
 
 
-def _box(value: Any) -> list[float]:
-    if len(value) != 4 or not all(abs(_number(part)) <= LARGEST_COORDINATE for part in value):
-        raise ValueError
-    return value
-
-
-_SIDE = Field(lambda value: _integer(value, 1, 10**5), 'an integer from 1 to 100000', True)
-_FRAME = Field(lambda value: _integer(value, 0, 10**7), 'an integer from 0 to 10000000')
-_ID = Field(_id, 'an integer or a text')
-_NEEDED_ID = _ID._replace(required=True)
-_NAME = Field(_name, 'a text')
-_NUMBER = Field(_number, 'a finite number')
-_FLAG = Field(_flag, 'true or false')
-_PATTERN = Field(_pattern, 'a text with exactly one place for the frame number, %d or %06d')
-SCHEMA = {
-    'categories': dict(id=_NEEDED_ID, name=_NAME._replace(required=True)),
-    'videos': dict(id=_NEEDED_ID, name=_NAME, length=_FRAME, frame_pattern=_PATTERN),
+_SIDE = _Field(lambda value: _integer(value, 1), 'a positive integer', True)
+_FRAME = _Field(lambda value: _integer(value, 0), 'an integer from 0')
+_ID = _Field(_id, 'an integer or a text')
+_OWN_ID = _ID._replace(required=True)
+_NAME = _Field(_name, 'a text')
+_OWN_NAME = _NAME._replace(required=True)
+_FLAG = _Field(lambda value: bool((False, True).index(value)), 'true or false')
+_PATTERN = _Field(_pattern, 'a text with exactly one place for the frame number, %d or %06d')
+# A list comes after those that its entries refer to.
+_SCHEMA = {
+    'categories': dict(id=_OWN_ID, name=_OWN_NAME),
+    'videos': dict(id=_OWN_ID, name=_NAME, length=_FRAME, frame_pattern=_PATTERN),
     'images': dict(
-        id=_NEEDED_ID,
-        file_name=_NAME._replace(required=True),
+        id=_OWN_ID,
+        file_name=_OWN_NAME,
         width=_SIDE,
         height=_SIDE,
         video_id=_ID,
         frame_id=_FRAME,
         video_length=_FRAME,
-        ilsvrc_id=Field(_integer, 'an integer'),
+        ilsvrc_id=_Field(_integer, 'an integer'),
         is_labeled=_FLAG,
     ),
     'annotations': dict(
-        image_id=_NEEDED_ID,
-        category_id=_NEEDED_ID,
-        bbox=Field(_box, '[x, y, width, height] in pixels, finite', True),
-        area=_NUMBER,
+        image_id=_OWN_ID,
+        category_id=_OWN_ID,
+        bbox=_Field(_box, '[x, y, width, height] in pixels, finite', True),
+        area=_Field(_number, 'a finite number'),
         iscrowd=_FLAG,
-        score=_NUMBER,
         instance_id=_ID,
     ),
-}
-# Where each kind of id occurs, the entries that it names first.
-IDS = {
-    'category': (('categories', 'id'), ('annotations', 'category_id')),
-    'video': (('videos', 'id'), ('images', 'video_id')),
-    'image': (('images', 'id'), ('annotations', 'image_id')),
-    'instance': (('annotations', 'instance_id'),),
 }
 
 
@@ -136,15 +117,8 @@ def load_vid_json(ann_file: str, backend_args: dict | None = None) -> dict:
         entries whose value is null are left out.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is not json, or not valid COCO-VID: with one line for each kind of error, how often it
-            occurs, and the first place.
+        ValueError: With one line for each kind of error, how often it occurs, and the first place.
     """
-    if '://' not in str(ann_file) and not Path(ann_file).is_file():
-        raise FileNotFoundError(
-            f'annotation file {str(ann_file)!r} does not exist; check ann_file and data_root of '
-            'the config'
-        )
     with get_local_path(ann_file, backend_args=backend_args) as path:
         try:
             content = json.loads(Path(path).read_bytes())
@@ -156,138 +130,100 @@ def load_vid_json(ann_file: str, backend_args: dict | None = None) -> dict:
 
 def check_vid_json(content: Any, source: str) -> None:
     """Check and convert the content of a json in place, see :func:`load_vid_json`."""
-    problems, given = [], content if isinstance(content, dict) else {}
-    if given.get('videos') is None:
-        given['videos'] = []  # they are optional
-    for name, fields in SCHEMA.items():
-        entries = given.get(name)
-        if not isinstance(entries, list):
-            raise ValueError(f'{source} is not a COCO json file: it has no list {name!r}')
-        if bad := [place for place, entry in enumerate(entries) if not isinstance(entry, dict)]:
-            raise ValueError(
-                f'{source} is not a COCO json file: {name}[{bad[0]}] is {short(entries[bad[0]])}, not an object'
-            )
-        given[name] = [
-            {key: value for key, value in entry.items() if value is not None} for entry in entries
-        ]
-        if name == 'annotations':
-            _leave_out(given, source, 'have no box', lambda entry: not entry.get('bbox'))
-        problems += _convert(name, given[name], fields)
-    if not given['images']:
+    if isinstance(content, dict) and content.get('videos') is None:
+        content['videos'] = []  # they are optional
+    problems: Counter[str] = Counter()
+    left_out: Counter[str] = Counter()
+    first: dict[str, str] = {}
+    ids: dict[str, set] = {}
+    for name in _SCHEMA:
+        entries = content.get(name) if isinstance(content, dict) else None
+        if not isinstance(entries, list) or not all(isinstance(one, dict) for one in entries):
+            raise ValueError(f'{source} is not a COCO json file: it has no list of {name}')
+        ids[name], kept = set(), []
+        for place, given in enumerate(entries):
+            entry = {key: value for key, value in given.items() if value is not None}
+            wrong, unused = _convert(entry, name, ids), None
+            if name == 'annotations' and not entry.get('bbox'):
+                wrong, unused = [], 'have no box'
+            elif name == 'annotations' and not wrong:
+                unused = _why_unused(entry, ids['images'])
+            for why in wrong:
+                what = f'of {len(entries)} {name} have {why}'
+                problems[what] += 1
+                first.setdefault(what, f'{name}[{place}]: {short(given)}')
+            if unused:
+                left_out[unused] += 1
+            else:
+                kept.append(entry)
+        content[name] = kept
+    if not content['images']:
         raise ValueError(f'{source} has no images')
-    problems = problems or _match_ids(given, source)
     if problems:
-        several = f'{len(problems)} kinds of errors:\n  ' if len(problems) > 1 else ''
-        raise ValueError(f'{source}: {several}' + '\n  '.join(problems))
-    negative = 'have a negative width or height'
-    _leave_out(given, source, negative, lambda entry: min(entry['bbox'][2:]) < 0)
+        lines = [f'{count} {what}, first {first[what]}' for what, count in problems.items()]
+        several = f'{len(lines)} kinds of errors:\n  ' if len(lines) > 1 else ''
+        raise ValueError(f'{source}: {several}' + '\n  '.join(lines))
+    if left_out:
+        reasons = ', '.join(f'{count} {why}' for why, count in left_out.items())
+        log_warning(f'{source}: annotations are left out of {len(entries)}: {reasons}')
+    own = dict(category_id='categories', video_id='videos', image_id='images')
+    referring = content['images'] + content['annotations']
+    for key in (*own, 'instance_id'):  # ids of which some are texts become numbers
+        places = [(entry, 'id') for entry in content[own[key]]] if key in own else []
+        places += [(entry, key) for entry in referring if key in entry]
+        if any(isinstance(entry[key], str) for entry, key in places):
+            numbers: dict[int | str, int] = {}
+            for entry, key in places:
+                entry[key] = numbers.setdefault(entry[key], len(numbers) + 1)
 
 
-def _leave_out(content: dict, source: str, why: str, is_wrong: Callable[[dict], bool]) -> None:
-    kept = [entry for entry in content['annotations'] if not is_wrong(entry)]
-    if left := len(content['annotations']) - len(kept):
-        log_warning(f'{source}: {left} of {left + len(kept)} annotations {why} and are left out')
-    content['annotations'] = kept
+def _convert(entry: dict, name: str, ids: dict[str, set]) -> list[str]:
+    """Convert the values of an entry of a list, note its id; return what is wrong with them."""
+    wrong = []
+    for key, field in _SCHEMA[name].items():
+        if key not in entry:
+            wrong += [f'no {key}'] if field.required else []
+            continue
+        try:
+            entry[key] = value = field.convert(entry[key])
+        except (ValueError, TypeError, OverflowError):
+            wrong.append(f'a {key} that is not {field.expected}')
+            continue
+        if key == 'id':
+            wrong += ['the id of another one'] if value in ids[name] else []
+            ids[name].add(value)
+        elif key == 'category_id' and value not in ids['categories']:
+            wrong.append('a category_id that none of the categories has')
+        elif key == 'video_id' and ids['videos'] and value not in ids['videos']:
+            wrong.append('a video_id that none of the videos has')
+    return wrong
 
 
-def _convert(name: str, entries: list[dict], fields: dict[str, Field]) -> list[str]:
-    problems = []
-    for key, field in fields.items():
-        missing, wrong = [], []
-        for place, entry in enumerate(entries):
-            if key in entry:
-                try:
-                    entry[key] = field.convert(entry[key])
-                except (ValueError, TypeError, OverflowError):
-                    wrong.append(place)
-            elif field.required:
-                missing.append(place)
-        several = f'of {len(entries)} {name} have'
-        if missing:
-            first = _at(name, entries, missing[0])
-            problems.append(f'{len(missing)} {several} no {key}, first {first}')
-        if wrong:
-            first = f'{_at(name, entries, wrong[0])}: {short(entries[wrong[0]][key])}'
-            problems.append(
-                f'{len(wrong)} {several} a {key} that is not {field.expected}, first {first}'
-            )
-    return problems
-
-
-def _match_ids(content: dict, source: str) -> list[str]:
-    """Check that ids are unique and references lead to an entry; replace ids that are texts by numbers."""
-    problems = []
-    for places in IDS.values():
-        found = [entry[key] for name, key in places for entry in content[name] if key in entry]
-        if any(isinstance(value, str) for value in found):
-            numbers = {value: number for number, value in enumerate(dict.fromkeys(found), 1)}
-            for name, key in places:
-                for entry in content[name]:
-                    if key in entry:
-                        entry[key] = numbers[entry[key]]
-        named, key = places[0]
-        if key != 'id' or not content[named]:
-            continue  # videos are optional
-        ids: set[int] = set()
-        entries = content[named]
-        again = [n for n, e in enumerate(entries) if e['id'] in ids or ids.add(e['id'])]
-        if again:
-            first = _at(named, entries, again[0])
-            problems.append(
-                f'{len(again)} of {len(entries)} {named} have the id of another one, first {first}'
-            )
-        name, key = places[1]
-        entries = content[name]
-        if key == 'image_id':
-            why = f'have an {key} that none of the images has'
-            _leave_out(content, source, why, lambda entry, ids=ids: entry['image_id'] not in ids)
-        elif lost := [n for n, e in enumerate(entries) if key in e and e[key] not in ids]:
-            problems.append(
-                f'{len(lost)} of {len(entries)} {name} have a {key} that none of the {named} has, first '
-                f'{_at(name, entries, lost[0])}: {short(entries[lost[0]][key])}'
-            )
-    return problems
-
-
-def _at(name: str, entries: list[dict], place: int) -> str:
-    entry = entries[place]
-    known = ', '.join(f'{key} {short(entry[key])}' for key in ('id', 'file_name') if key in entry)
-    return f'{name}[{place}]' + (f' ({known})' if known else '')
+def _why_unused(annotation: dict, images: set) -> str | None:
+    if annotation['image_id'] not in images:
+        return 'have an image_id that none of the images has'
+    return 'have a negative width or height' if min(annotation['bbox'][2:]) < 0 else None
 
 
 def ordered_frames(content: dict, source: str) -> list[dict]:
-    """Return the images of a json, sorted by video and frame.
-
-    Returns:
-        One dict per image with the image's entries and ``video_id``, ``frame_id``, ``video_name``
-        and ``video_length`` in frames.
-
-    Raises:
-        ValueError: If only some images belong to videos, an image has no ``frame_id``, or two
-            images are the same frame.
-    """
+    """Return the images of a json, sorted by video and frame, with ``video_name`` and ``video_length`` in frames."""
     images = content['images']
-    without = [image for image in images if image.get('video_id') is None]
-    if 0 < len(without) < len(images):
-        raise ValueError(
-            f'{source}: {len(without)} of {len(images)} images have no video_id, first '
-            f'{without[0].get("file_name")!r}; give every image video_id and frame_id'
-        )
-    if without:
+    without = [image for image in images if 'video_id' not in image]
+    if len(without) == len(images):
         ordered = sorted(images, key=lambda image: image['id'])
         one = dict(frame_id=0, video_length=1)
         return [dict(i, video_id=i['id'], video_name=i['file_name'], **one) for i in ordered]
-    for image in images:
-        if image.get('frame_id') is None:
-            raise ValueError(
-                f'{source}: image {image["file_name"]!r} has a video_id but no frame_id; '
-                'number the frames of each video from 0'
-            )
+    without = without or [image for image in images if 'frame_id' not in image]
+    if without:
+        raise ValueError(
+            f'{source}: {len(without)} of {len(images)} images have no video_id or frame_id, first '
+            f'{without[0]["file_name"]!r}; number the frames of each video from 0'
+        )
     frames = sorted(images, key=lambda image: (image['video_id'], image['frame_id']))
     for before, after in pairwise(frames):
         if (before['video_id'], before['frame_id']) == (after['video_id'], after['frame_id']):
             raise ValueError(
-                f'{source}: {before.get("file_name")!r} and {after.get("file_name")!r} are both '
+                f'{source}: {before["file_name"]!r} and {after["file_name"]!r} are both '
                 f'frame {after["frame_id"]} of video {after["video_id"]}'
             )
     videos = {video['id']: video for video in content['videos']}
@@ -300,24 +236,16 @@ def ordered_frames(content: dict, source: str) -> list[dict]:
     return frames
 
 
-def frame_patterns(content: dict) -> dict[int, str]:
-    """Return ``frame_pattern`` by the id of each video that has one."""
-    return {v['id']: v['frame_pattern'] for v in content['videos'] if v.get('frame_pattern')}
-
-
 def match_classes(
     content: dict, classes: Sequence[str] | None, source: str
 ) -> tuple[tuple[str, ...], dict[int, int]]:
-    """Map the categories of a json to labels. Categories of one name are one class.
+    """Map the categories of a json to labels by their names. Categories of one name are one class.
 
     Args:
         classes: Classes of the config, in any order; None takes those of the json.
 
     Returns:
         The classes, and the label (index of the class) by category id. Categories of other classes have no label.
-
-    Raises:
-        ValueError: If a class is missing in the json.
     """
     names = list(dict.fromkeys(category['name'] for category in content['categories']))
     classes = tuple(names if classes is None else classes)

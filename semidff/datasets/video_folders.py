@@ -31,21 +31,13 @@ def find_videos(folder: str | Path, own: str | Path | None = None) -> list[Path]
 
     Args:
         own: A folder to leave out, that of the results.
-
-    Raises:
-        VideoError: If there is none.
     """
-
-    def log(error: OSError) -> None:
-        log_warning(
-            f'{error.filename}: the folder is skipped, it cannot be read ({error.strerror})'
-        )
-
     found: list[Path] = []
     others: list[Path] = []
+    unread: list[str] = []
     tops, seen = [os.fspath(folder)], set() if own is None else {os.path.realpath(own)}
     for top in tops:  # links are added meanwhile
-        for place, folders, files in os.walk(top, onerror=log):
+        for place, folders, files in os.walk(top, onerror=lambda e: unread.append(e.filename)):
             real = os.path.realpath(place)
             names = sorted(n for n in folders if real not in seen and not n.startswith('.'))
             folders[:] = [name for name in names if not os.path.islink(os.path.join(place, name))]
@@ -61,12 +53,14 @@ def find_videos(folder: str | Path, own: str | Path | None = None) -> list[Path]
                     continue
                 is_found = _is_video(name) or _opens(os.path.join(place, name))
                 (found if is_found else others).append(here / name)
-    if others:
-        log_warning(
-            f'{folder}: {len(others)} files are left out, they are no videos: {list(map(str, others[:10]))}'
-        )
+    for left, why in (
+        (others, 'files are left out, they are no videos'),
+        (unread, 'folders cannot be read'),
+    ):
+        if left:
+            log_warning(f'{folder}: {len(left)} {why}: {list(map(str, left[:10]))}')
     if not found:
-        raise VideoError(str(folder), 'the folder and its sub-folders hold no videos')
+        raise VideoError(folder, 'the folder and its sub-folders hold no videos')
     return sorted(found, key=lambda path: natural_key(str(path)))
 
 

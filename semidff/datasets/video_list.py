@@ -15,9 +15,9 @@ import glob
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
@@ -28,6 +28,7 @@ from mmengine.logging import print_log
 from semidff.utils.atomic_write import write_json
 from semidff.utils.files import file_state
 from semidff.utils.logs import log_warning
+from semidff.utils.progress import track
 
 from .video_folders import find_videos, is_archive
 from .video_readers import VideoError, natural_key, open_video
@@ -41,16 +42,7 @@ class VideoListError(ValueError):
 
 
 class VideoInfo(NamedTuple):
-    """A readable video.
-
-    Attributes:
-        path: File or folder.
-        name: Path relative to the list's root, for logs and metainfo.
-        length: Number of frames, at least 2.
-        height: Height of the frames in pixels.
-        width: Width of the frames in pixels.
-        rate: Mean frames per second.
-    """
+    """A readable video: file or folder, path relative to the list's root, size in frames and pixels, mean frames/s."""
 
     path: str
     name: str
@@ -61,47 +53,31 @@ class VideoInfo(NamedTuple):
 
 
 def load_videos(ann_file: str | Path, data_prefix: str | Path | None = None) -> list[VideoInfo]:
-    """Read a list; open those of its videos that its manifest does not know, on several threads.
+    """Return the readable videos of a list in its order; open those that its manifest does not know.
 
     Args:
         ann_file: A list, a folder of videos, or a glob.
         data_prefix: Root of relative paths; default: the list's folder.
-
-    Returns:
-        The readable videos, in the order of the list.
-
-    Raises:
-        VideoListError: If the list is missing or empty, or none of its videos can be read.
     """
     if os.path.isdir(ann_file):
         root = Path(data_prefix or ann_file)
         entries = [os.path.abspath(ann_file)]
     elif not os.path.exists(ann_file) and glob.has_magic(str(ann_file)):
-        root = Path(data_prefix) if data_prefix else Path.cwd()
+        root = Path(data_prefix or Path.cwd())
         entries = [str(ann_file)]
     else:
-        root = Path(data_prefix) if data_prefix else Path(ann_file).parent
-        entries = read_lines(ann_file)
+        root = Path(data_prefix or Path(ann_file).parent)
+        entries = _read_lines(ann_file)
     return _open_all(ann_file, root, *_expand(entries, root))
 
 
 def load_frames(
     ann_file: str | Path, data_prefix: str | Path | None = None
 ) -> list[tuple[VideoInfo, list[int]]]:
-    """Read a list of frames and open every video of it once.
-
-    Args:
-        data_prefix: As in :func:`load_videos`.
-
-    Returns:
-        The readable videos with their listed frames, both in the order of the list.
-
-    Raises:
-        VideoListError: As in :func:`load_videos`, and if a line names no frame, or one that the video does not have.
-    """
-    root = Path(data_prefix) if data_prefix else Path(ann_file).parent
+    """Return the readable videos of a list of frames with their listed frames, both in the order of the list."""
+    root = Path(data_prefix or Path(ann_file).parent)
     frames: dict[str, list[int]] = {}
-    for line in read_lines(ann_file):
+    for line in _read_lines(ann_file):
         words = re.fullmatch(r'(.*\S)\s+1\s+(\d+)\s+\d+|(.*\S)\s+(\d+)', line)
         if words is None:
             raise VideoListError(
@@ -120,157 +96,21 @@ def load_frames(
     return [(video, frames[video.path]) for video in videos]
 
 
-def _open_all(
-    ann_file: str | Path, root: Path, paths: list[str], failures: list[VideoError]
-) -> list[VideoInfo]:
-    """Return what is known of the videos of a list, and log the failures."""
-    videos, damaged, total = [], [], len(paths) + len(failures)
-    for path, entry in zip(paths, _entries(ann_file, paths), strict=True):
-        if isinstance(entry, str):
-            failures.append(VideoError(path, entry))
-        else:
-            *known, damage = entry
-            videos.append(VideoInfo(path, _name(path, root), *known))
-            damaged += [VideoError(path, damage)] if damage else []
-    named = _first(failures)
-    if not videos:
-        raise VideoListError(
-            f'{ann_file}: none of its {total} entries can be used as a video '
-            f'(relative paths start at {root.resolve()}):\n{named}\n'
-            'Each line must be a video file, a folder of images or of videos, or a glob. Check the paths and '
-            'whether a player opens the files.'
-        )
-    if failures:
-        log_warning(f'{ann_file}: {len(failures)} of {total} entries are skipped:\n{named}')
-    if damaged:
-        log_warning(f'{ann_file}: {len(damaged)} videos are damaged:\n{_first(damaged)}')
-    frames = sum(video.length for video in videos)
-    print_log(f'{ann_file}: {len(videos)} videos, {frames} frames', logger='current')
-    return videos
-
-
-def _first(errors: Sequence[VideoError]) -> str:
-    lines = [f'  {error}' for error in errors[:_NAMED]]
-    lines += [f'  ... and {len(errors) - _NAMED} more'] if len(errors) > _NAMED else []
-    return '\n'.join(lines)
-
-
-def _entries(ann_file: str | Path, paths: Sequence[str]) -> list[list | str]:
-    """Return length, height, width, rate and damage of each video, or the reason why it cannot be read.
-
-    One process at a time opens videos and renews the manifest, the others wait for it.
-    """
-    keys = [os.path.abspath(path) for path in paths]
-    states = {key: file_state(key) for key in keys}
-    file = _manifest_file(ann_file)
-
-    def unknown() -> list[str]:
-        return [key for key, s in states.items() if s and known.get(key, (None,))[0] != s]
-
-    known = _read_manifest(file)
-    if unknown():
-        with _locked(file):
-            known = _read_manifest(file)
-            if new := unknown():
-                entries = _probe_all(new)
-                known.update({key: [states[key], entry] for key, entry in entries.items()})
-                _write_manifest(known, file)
-    return [known[key][1] if states[key] else 'no such file' for key in keys]
-
-
-def _probe_all(paths: Sequence[str]) -> dict[str, list | str]:
-    """Open videos on several threads."""
-    found, every = {}, max(100, len(paths) // 10)
-    with ThreadPoolExecutor(2 * (os.cpu_count() or 1)) as pool:
-        for path, entry in zip(paths, pool.map(_probe, paths), strict=True):
-            found[path] = entry
-            if len(found) % every == 0:
-                print_log(f'opened {len(found)} of {len(paths)} videos', logger='current')
-    return found
-
-
-def _probe(path: str) -> list | str:
-    """Open a video and decode its first frame; return the reason if no pair can be read from it."""
-    try:
-        with closing(open_video(path)) as reader:
-            if len(reader) < 2:
-                return f'has {len(reader)} frame, a pair needs two'
-            return [len(reader), *reader.size, reader.mean_rate(), reader.damage]
-    except VideoError as error:
-        return error.reason
-
-
-def _manifest_file(ann_file: str | Path) -> Path:
-    """Return the file of a list's manifest: beside the list, else in the user's cache folder."""
-    path = Path(os.path.abspath(ann_file))
-    digest = sha256(os.fsencode(path)).hexdigest()[:16]
-    name = f'.{path.name}.manifest.json'
-    if not glob.has_magic(path.name) and os.access(path.parent, os.W_OK):
-        return path.parent / name
-    cache = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache')
-    return cache / 'semidff' / f'{digest}{name}'
-
-
-def _read_manifest(file: Path) -> dict[str, list]:
-    try:
-        content = json.loads(file.read_bytes())
-        return content['videos'] if content['version'] == _VERSION else {}
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
-
-
-def _write_manifest(known: dict[str, list], file: Path) -> None:
-    try:
-        write_json(dict(version=_VERSION, videos=known), file)
-    except OSError as error:
-        log_warning(f'{file}: cannot be written ({error.strerror}); the videos are opened again')
-
-
-@contextmanager
-def _locked(file: Path) -> Iterator[None]:
-    """Wait for the lock of a manifest; where the file system has no locks, every process opens the videos."""
-    lock = FileLock(f'{file}.lock')
-    with suppress(OSError, NotImplementedError):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _name(path: str, root: Path) -> str:
-    below = os.path.relpath(path, root)
-    return Path(path).name if below.startswith('..') else Path(below).as_posix()
-
-
-def read_lines(ann_file: str | Path) -> list[str]:
-    """Return the entries of a list, without comments and blank lines.
-
-    Raises:
-        VideoListError: If the file is missing, is not text, or has no entries.
-    """
+def _read_lines(ann_file: str | Path) -> list[str]:
+    """Return the entries of a list, without comments and blank lines."""
     try:
         text = Path(ann_file).read_text(encoding='utf-8-sig')
-    except FileNotFoundError:
-        raise VideoListError(
-            f'{ann_file}: no such list of videos. Write a text file with a video file, a folder of '
-            'frames or a glob (videos/*.mp4) on each line, and give its path as ann_file.'
-        ) from None
-    except OSError as error:
-        raise VideoListError(f'{ann_file}: {error.strerror}') from None
-    except UnicodeDecodeError:
-        raise VideoListError(
-            f'{ann_file}: is not a text file (UTF-8). Give a list of videos, not a video.'
-        ) from None
-    lines = [re.sub(r'(^|\s)#.*', '', line).strip() for line in text.splitlines()]
-    entries = [line for line in lines if line]
-    if not entries:
-        raise VideoListError(
-            f'{ann_file}: the list is empty. Write a video file, a folder of frames or a glob '
-            '(videos/*.mp4) on each line.'
-        )
-    return entries
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, 'strerror', 'not a text file (UTF-8)')
+    else:
+        lines = [re.sub(r'(^|\s)#.*', '', line).strip() for line in text.splitlines()]
+        if entries := [line for line in lines if line]:
+            return entries
+        reason = 'empty'
+    raise VideoListError(
+        f'{ann_file}: no list of videos ({reason}); write a text file with a video file, a folder of frames or a glob '
+        '(videos/*.mp4) on each line'
+    )
 
 
 def _expand(entries: Sequence[str], root: Path) -> tuple[list[str], list[VideoError]]:
@@ -293,3 +133,89 @@ def _expand(entries: Sequence[str], root: Path) -> tuple[list[str], list[VideoEr
         else:
             paths.append(path)
     return list(dict.fromkeys(paths)), missing
+
+
+def _open_all(
+    ann_file: str | Path, root: Path, paths: list[str], failures: list[VideoError]
+) -> list[VideoInfo]:
+    """Return what is known of the videos of a list, and log the failures."""
+    videos, damaged, total = [], [], len(paths) + len(failures)
+    for path, entry in zip(paths, _entries(ann_file, paths), strict=True):
+        if isinstance(entry, str):
+            failures.append(VideoError(path, entry))
+        else:
+            *known, damage = entry
+            below = os.path.relpath(path, root)
+            name = Path(path).name if below.startswith('..') else Path(below).as_posix()
+            videos.append(VideoInfo(path, name, *known))
+            damaged += [VideoError(path, damage)] if damage else []
+    if not videos:
+        raise VideoListError(
+            f'{ann_file}: none of its {total} entries can be used as a video (relative paths start at '
+            f'{root.resolve()}):\n{_first(failures)}\nEach line must be a video file, a folder of images or of videos, '
+            'or a glob. Check the paths and whether a player opens the files.'
+        )
+    if failures:
+        log_warning(
+            f'{ann_file}: {len(failures)} of {total} entries are skipped:\n{_first(failures)}'
+        )
+    if damaged:
+        log_warning(f'{ann_file}: {len(damaged)} videos are damaged:\n{_first(damaged)}')
+    frames = sum(video.length for video in videos)
+    print_log(f'{ann_file}: {len(videos)} videos, {frames} frames', logger='current')
+    return videos
+
+
+def _first(errors: Sequence[VideoError]) -> str:
+    lines = [f'  {error}' for error in errors[:_NAMED]]
+    lines += [f'  ... and {len(errors) - _NAMED} more'] if len(errors) > _NAMED else []
+    return '\n'.join(lines)
+
+
+def _entries(ann_file: str | Path, paths: Sequence[str]) -> list[list | str]:
+    """Return length, height, width, rate and damage of each video, or the reason why it cannot be read.
+
+    One process at a time opens videos and renews the manifest, the others wait for it.
+    """
+    keys = [os.path.abspath(path) for path in paths]
+    states = {key: file_state(key) for key in keys}
+    file = _manifest_file(ann_file)
+    with ExitStack() as stack:
+        with suppress(OSError, NotImplementedError):  # without locks, every process opens them
+            file.parent.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(FileLock(f'{file}.lock'))
+        try:
+            content = json.loads(file.read_bytes())
+            known = content['videos'] if content['version'] == _VERSION else {}
+        except (OSError, ValueError, KeyError, TypeError):
+            known = {}
+        new = [key for key, state in states.items() if state and known.get(key, [[]])[0] != state]
+        if new:
+            pool = stack.enter_context(ThreadPoolExecutor())
+            probed = track(pool.map(_probe, new), 'opening videos', len(new), 'videos')
+            known |= {key: [states[key], entry] for key, entry in zip(new, probed, strict=True)}
+            try:
+                write_json(dict(version=_VERSION, videos=known), file)
+            except OSError as error:
+                log_warning(f'{file}: cannot be written ({error.strerror})')
+    return [known[key][1] if states[key] else 'no such file' for key in keys]
+
+
+def _probe(path: str) -> list | str:
+    """Open a video and decode its first frame; return the reason if no pair can be read from it."""
+    try:
+        with closing(open_video(path)) as reader:
+            if len(reader) < 2:
+                return f'has {len(reader)} frame, a pair needs two'
+            return [len(reader), *reader.size, reader.mean_rate(), reader.damage]
+    except VideoError as error:
+        return error.reason
+
+
+def _manifest_file(ann_file: str | Path) -> Path:
+    path = Path(os.path.abspath(ann_file))
+    name = f'.{path.name}.manifest.json'
+    if not glob.has_magic(path.name) and os.access(path.parent, os.W_OK):
+        return path.parent / name
+    cache = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache')
+    return cache / 'semidff' / f'{sha256(os.fsencode(path)).hexdigest()[:16]}{name}'

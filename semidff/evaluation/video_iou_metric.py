@@ -11,7 +11,7 @@ from mmdet.registry import METRICS
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
-from semidff.datasets.transforms.load_label_map import IGNORED
+from semidff.datasets.transforms.frame_transforms import IGNORED
 from semidff.utils.tables import text_table
 
 

@@ -3,12 +3,10 @@
 import warnings
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 
 from semidff.datasets.video_list import VideoListError, load_videos
-from semidff.datasets.video_readers import VideoError, VideoWarning, open_stream, read_image
+from semidff.datasets.video_readers import VideoError, VideoWarning, open_stream
 from tests.encoded_video import encode
 from tests.robustness.verdict import limits
 
@@ -36,7 +34,7 @@ def read(path: Path) -> tuple[int, list[str]]:
     return frames, told
 
 
-@pytest.mark.parametrize('share', (0, 0.02, 0.25, 0.55, 0.85, 0.97))
+@pytest.mark.parametrize('share', (0, 0.25, 0.85))
 @pytest.mark.parametrize('kind', STATED)
 def test_a_cut_video_is_never_silent(whole, tmp_path, log, kind, share):
     path = tmp_path / f'cut.{kind}'
@@ -55,42 +53,3 @@ def test_a_cut_video_is_never_silent(whole, tmp_path, log, kind, share):
         assert f'cut.{kind}' in str(error)
     else:
         assert video.length >= LENGTH - 4 or 'videos are damaged' in log.text
-
-
-@pytest.mark.parametrize('seed', range(3))
-@pytest.mark.parametrize('kind', [*STATED, *OTHERS])
-def test_damage_inside_a_video_ends_neither_in_a_crash_nor_in_a_hang(whole, tmp_path, kind, seed):
-    random = np.random.default_rng(seed)
-    data = bytearray(whole[kind].read_bytes())
-    start = int(random.integers(len(data)))
-    data[start : start + 200] = random.bytes(len(data[start : start + 200]))
-    path = tmp_path / f'damaged.{kind}'
-    path.write_bytes(data)
-    try:
-        frames, _ = read(path)
-    except VideoError as error:
-        assert str(path) in str(error)
-    else:
-        assert frames <= 2 * LENGTH
-
-
-@pytest.mark.parametrize('seed', range(20))
-def test_a_damaged_image_is_an_error_or_an_image(tmp_path, seed):
-    random = np.random.default_rng(seed)
-    suffix = ('.png', '.jpg', '.bmp', '.webp', '.tif')[seed % 5]
-    image = random.integers(0, 255, (40, 60, 3), dtype=np.uint8)
-    data = bytearray(cv2.imencode(suffix, image)[1].tobytes())
-    if seed % 2:
-        data = data[: random.integers(len(data))]
-    else:
-        for at in random.integers(0, len(data), 5):
-            data[at] = random.integers(256)
-    path = tmp_path / f'a{suffix}'
-    path.write_bytes(data)
-    with limits():
-        try:
-            image = read_image(str(path))
-        except VideoError as error:
-            assert str(path) in str(error)
-        else:
-            assert image.dtype == np.uint8 and image.ndim == 3

@@ -31,6 +31,7 @@ FULL = (
 def run_with_limits() -> None:
     """Run the tools, each with its limit of the size of files; write what they exit with as JSON."""
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    sys.dont_write_bytecode = True  # the files would be cut, and imported by later tests
     codes = []
     for limit, tool, arguments, _ in FULL:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))

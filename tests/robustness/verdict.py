@@ -1,6 +1,5 @@
 """Cases of the corpus, and the verdict that each must get."""
 
-import os
 import re
 import resource
 import runpy
@@ -15,14 +14,11 @@ from io import StringIO
 from pathlib import Path
 from typing import NamedTuple
 
+from mmengine.registry import DefaultScope
 from mmengine.utils.manager import ManagerMixin
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 SECONDS, BYTES = 60, 4 << 30
-
-
-def nothing(folder: Path) -> None:
-    """Add no files."""
 
 
 class Case(NamedTuple):
@@ -33,7 +29,7 @@ class Case(NamedTuple):
         tool: File below tools/.
         arguments: Its arguments; paths are relative to the folder of the case.
         words: Pattern that the message must have.
-        make: Makes the files of the case.
+        make: Makes the files of the case; default: none.
         writes: Pattern of the new files and folders that may appear: the logs of a run, in its work folder.
         code: Exit code: 1, or 2 for a wrong usage.
     """
@@ -42,7 +38,7 @@ class Case(NamedTuple):
     tool: str
     arguments: tuple[str, ...]
     words: str
-    make: Callable[[Path], object] = nothing
+    make: Callable[[Path], object] = lambda folder: None
     writes: str = '(?!)'
     code: int = 1
 
@@ -51,20 +47,12 @@ class Timeout(BaseException):
     """The time limit, which no handler of a tool catches."""
 
 
-def contents(folder: Path) -> dict[str, tuple]:
+def contents(folder: Path) -> dict[str, bytes]:
     """Return what every file of a folder is and holds."""
-    found = {}
-    for root, folders, files in os.walk(os.fsencode(folder)):
-        for name in (*folders, *files):
-            path = os.path.join(root, name)
-            status = os.lstat(path)
-            data = b''
-            if os.path.isfile(path):
-                with open(path, 'rb') as file:
-                    data = file.read()
-            inside = os.fsdecode(os.path.relpath(path, os.fsencode(folder)))
-            found[inside] = status.st_mode, data
-    return found
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else b''
+        for path in folder.rglob('*')
+    }
 
 
 @contextmanager
@@ -87,8 +75,9 @@ def limits() -> Iterator[None]:
 
 def run_tool(tool: str, arguments: tuple[str, ...]) -> tuple[int, str]:
     """Run a tool in this process; exit code, and the message that it ends with."""
-    for manager in _managers(ManagerMixin):  # loggers of the last run
-        manager._instance_dict.clear()
+    for manager in ManagerMixin.__subclasses__():  # loggers of the last run
+        if manager is not DefaultScope:
+            manager._instance_dict.clear()
     argv, handler = sys.argv, signal.getsignal(signal.SIGINT)
     sys.argv = [str(TOOLS / tool), *arguments]
     output, errors = StringIO(), StringIO()
@@ -104,12 +93,6 @@ def run_tool(tool: str, arguments: tuple[str, ...]) -> tuple[int, str]:
         sys.argv = argv
         signal.signal(signal.SIGINT, handler)
     return 0, output.getvalue()
-
-
-def _managers(kind: type) -> Iterator[type]:
-    for derived in kind.__subclasses__():
-        yield derived
-        yield from _managers(derived)
 
 
 def check(case: Case, folder: Path, template: Path | None = None) -> None:

@@ -14,7 +14,7 @@ from semidff.converters.ilsvrc import (
     read_xml,
     spaced,
 )
-from semidff.datasets.imagenet import VID_WNIDS, ImageNetDETDataset, ImageNetVIDDataset
+from semidff.datasets.imagenet import ImageNetDETDataset, ImageNetVIDDataset
 from tests.shared_data import shared
 
 TOOL = Path(__file__).resolve().parents[2] / 'tools/convert_dataset.py'
@@ -66,12 +66,11 @@ def test_one_file(tmp_path):
 @pytest.mark.parametrize(
     ('text', 'reason'),
     [
-        ('', 'not XML'),
         ('<annotation><size>', 'not XML'),
         ('<annotation></annotation>', 'size/width None, not a number'),
         (xml(width=0), 'image size is 0 x 240'),
         (xml((DOG, ('', 1, 2, 3), 0)), "bndbox/xmin '', not a number"),
-        (xml((DOG, ('nan', 1, 2, 3), 0)), "'nan', not a coordinate"),
+        (xml((DOG, ('nan', 1, 2, 3), 0)), "'nan', not a number"),
         (xml(('', (0, 1, 2, 3), 0)), 'no <name>'),
     ],
 )
@@ -84,18 +83,10 @@ def test_broken_file_says_why(tmp_path, text, reason):
 
 def test_videos_and_images(folder):
     report, data = convert(folder)
-    assert [(v['id'], v['name'], v['length']) for v in data['videos']] == [
-        (1, 'val/b', 4),
-        (2, 'val/a', 2),
-    ]
-    assert [(i['video_id'], i['frame_id'], i['ilsvrc_id']) for i in data['images']] == [
-        (1, 0, 1),
-        (1, 1, 2),
-        (1, 2, 3),
-        (1, 3, 4),
-        (2, 0, 9),
-        (2, 1, 10),
-    ]
+    videos = [(v['id'], v['name'], v['length']) for v in data['videos']]
+    assert videos == [(1, 'val/b', 4), (2, 'val/a', 2)]
+    images = [(i['video_id'], i['frame_id'], i['ilsvrc_id']) for i in data['images']]
+    assert images == [(1, 0, 1), (1, 1, 2), (1, 2, 3), (1, 3, 4), (2, 0, 9), (2, 1, 10)]
     image = data['images'][4]
     assert image['file_name'] == 'val/a/000000.JPEG' and image['video_length'] == 2
     assert (image['width'], image['height']) == (320, 240)
@@ -130,14 +121,9 @@ def test_dataset_reads_it(folder):
 @pytest.mark.parametrize(
     ('text', 'frames'),
     [
-        (
-            'val/b 1 1 4\nval/b 1 3 4\nval/a 1 0 2\n',
-            [('b', 1, None), ('b', 3, None), ('a', 0, None)],
-        ),
         ('val/b 1 0 4\nval/b 1 2 4\n', [('b', 0, None), ('b', 2, None)]),
         ('val/b/000003 8\nval/b/000001 5\n', [('b', 1, 5), ('b', 3, 8)]),
         ('val/b/000001 1\nval/b/000002 1\n', [('b', 1, None), ('b', 2, None)]),
-        ('val/b/000002\n', [('b', 2, None)]),
         ('val/a 1\n', [('a', 0, None), ('a', 1, None)]),
         ('val/a 1 0 2\nval/a 1 0 2\n', [('a', 0, 1), ('a', 1, 2)]),
         ('val/a/000001 7\nval/a/000001 7\n', [('a', 1, 7)]),
@@ -157,12 +143,8 @@ def test_evenly_spaced_as_in_the_usual_list():
 
 def test_frames_per_video(folder):
     _, data = convert(folder, frames_per_video=2)
-    assert [(i['video_id'], i['frame_id'], i['ilsvrc_id']) for i in data['images']] == [
-        (1, 1, 2),
-        (1, 3, 4),
-        (2, 0, 9),
-        (2, 1, 10),
-    ]
+    images = [(i['video_id'], i['frame_id'], i['ilsvrc_id']) for i in data['images']]
+    assert images == [(1, 1, 2), (1, 3, 4), (2, 0, 9), (2, 1, 10)]
     assert [v['length'] for v in data['videos']] == [4, 2]
 
 
@@ -170,8 +152,7 @@ def test_frames_per_video(folder):
     ('text', 'reason'),
     [
         ('\n', 'is empty'),
-        ('val/b 1 0 4\nval/a 9\n', 'line 2: .*2 columns, the first line 4'),
-        ('a b c\n', 'line 1: .*3 columns'),
+        ('val/b 1 0 4\nval/a 9\n', 'line 2: .*all lines must be'),
         ('val/b 1 x 4\n', "'x'"),
         ('val/none 1\n', "val/none' has no annotation files"),
     ],
@@ -183,16 +164,6 @@ def test_broken_list_says_why(folder, text, reason):
     assert not (folder / 'out.json').exists()
 
 
-def test_interrupted_writing_leaves_nothing(folder, monkeypatch):
-    def interrupt(*_, **__):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(json, 'dump', interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        convert(folder)
-    assert sorted(p.name for p in folder.iterdir()) == ['set.txt', 'xml']
-
-
 def test_det_keeps_the_30_classes(tmp_path):
     (tmp_path / 'train/x').mkdir(parents=True)
     (tmp_path / 'train/x/1.xml').write_text(
@@ -201,6 +172,7 @@ def test_det_keeps_the_30_classes(tmp_path):
     (tmp_path / 'set.txt').write_text('train/x/1 1\ntrain/x/2 1\n')
     report = convert_det(tmp_path, tmp_path / 'set.txt', tmp_path / 'det.json', workers=1)
     assert (report.images, report.boxes, report.other_objects) == (1, 1, 1)
+    assert '1 objects of other classes' in str(report)
     assert report.broken == [('train/x/2.xml', 'missing')]
     dataset = ImageNetDETDataset(ann_file=str(tmp_path / 'det.json'))
     info = dataset.get_data_info(0)
@@ -250,22 +222,11 @@ def test_tool_names_broken_files_and_goes_on(folder, run_tool):
     ('data_set', 'text', 'reason'),
     [
         ('imagenet-vid', 'train/c 1 0 3\n', 'none of the 3 annotation files'),
-        ('imagenet-vid', None, 'No such file'),
         ('imagenet-det', '', "'set.txt' is empty"),
-        ('imagenet-det', 'train/c 1\n', 'none of the 1 annotation files'),
     ],
 )
 def test_tool_fails_without_anything_to_read(folder, run_tool, data_set, text, reason):
-    (folder / 'set.txt').unlink()
-    if text is not None:
-        (folder / 'set.txt').write_text(text)
+    (folder / 'set.txt').write_text(text)
     status, _, error = run_tool(data_set, folder, '--workers', '1')
     assert status == 1 and '.py: error: ' in error and reason in error
     assert not (folder / 'out.json').exists()
-
-
-def test_other_objects_are_counted(folder):
-    (folder / 'xml/val/a/000000.xml').write_text(xml((CHAIR, (1, 2, 3, 4), 0)))
-    report, _ = convert(folder)
-    assert report.other_objects == 1 and '1 objects of other classes' in str(report)
-    assert len(VID_WNIDS) == 30

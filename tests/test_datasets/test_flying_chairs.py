@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from semidff.datasets.flying_chairs import FlyingChairsDataset
+from semidff.datasets import FlyingChairsDataset
 from semidff.datasets.transforms.flow_transforms import (
     LoadFlowPair,
     PackFlowPair,
@@ -14,6 +14,7 @@ from semidff.datasets.transforms.flow_transforms import (
     RandomFlipFlowPair,
     read_flow,
 )
+from semidff.datasets.video_readers import VideoError
 
 H, W = 3, 4
 
@@ -80,51 +81,27 @@ def test_random_changes_follow_numpys_seed(chairs):
     assert torch.equal(items[0], items[1]) and not torch.equal(items[0], items[2])
 
 
-def test_missing_files(chairs):
-    (chairs / 'data' / '00001_img2.ppm').unlink()
-    with pytest.raises(FileNotFoundError, match='00001_img2.ppm'):
-        _dataset(chairs)[0]
-    with pytest.raises(FileNotFoundError, match='other.txt'):
-        _dataset(chairs, ann_file='other.txt')
-
-
 @pytest.mark.parametrize(
-    ('content', 'message'),
-    [
-        (b'PIEX' + struct.pack('<ii', W, H) + bytes(8 * W * H), 'PIEH'),
-        (b'', 'PIEH'),
-        (b'PIEH\x01', 'copy the file again'),
-        (b'PIEH' + struct.pack('<ii', W, H) + bytes(8 * W * H - 1), f'{12 + 8 * W * H}'),
-        (b'PIEH' + struct.pack('<ii', -1, H) + bytes(8), 'copy the file again'),
-    ],
-)
-def test_broken_flow(tmp_path, content, message):
+    'content',
+    [b'PIEX' + struct.pack('<ii', W, H) + bytes(8 * W * H), b'PIEH\x01', b'PIEH' + struct.pack('<ii', W, H)],
+)  # fmt: skip
+def test_broken_flow(tmp_path, content):
     path = tmp_path / 'a.flo'
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=message) as error:
+    with pytest.raises(ValueError, match=r'a\.flo: is not a \.flo file'):
         read_flow(path)
-    assert 'a.flo' in str(error.value)
 
 
 def test_broken_picture_and_other_size(chairs):
     (chairs / 'data' / '00001_img1.ppm').write_bytes(b'P6\n')
-    with pytest.raises(ValueError, match='00001_img1.ppm'):
+    with pytest.raises(VideoError, match=r'00001_img1\.ppm'):
         _dataset(chairs)[0]
     (chairs / 'data' / '00001_img1.ppm').write_bytes(b'P6\n1 1\n255\nabc')
     with pytest.raises(ValueError, match='differs'):
         _dataset(chairs)[0]
 
 
-@pytest.mark.parametrize(
-    ('text', 'message'),
-    [('1\n2\n', '2 lines'), ('1\n2\n3\n', "'3'"), ('2\n2\n2\n', 'empty')],
-)
-def test_broken_split_file(chairs, text, message):
-    (chairs / 'FlyingChairs_train_val.txt').write_text(text)
-    with pytest.raises(ValueError, match=message):
+def test_a_split_file_of_other_data(chairs):
+    (chairs / 'FlyingChairs_train_val.txt').write_text('1\n2\n')
+    with pytest.raises(ValueError, match='2 lines'):
         _dataset(chairs)
-
-
-def test_unknown_split(chairs):
-    with pytest.raises(ValueError, match="'test'"):
-        _dataset(chairs, split='test')

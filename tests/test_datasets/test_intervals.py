@@ -3,7 +3,6 @@
 from collections import Counter
 
 import numpy as np
-import pytest
 from mmdet.registry import TASK_UTILS
 
 from semidff.datasets.intervals import UniformInterval, choose_pair
@@ -22,18 +21,6 @@ def test_uniform_has_all_values_equally_often():
     counts = drawn(TASK_UTILS.build({'type': 'UniformInterval', 'low': 1, 'high': 9}))
     assert set(counts) == set(range(1, 10))
     assert max(abs(count - 1000) for count in counts.values()) < 150
-
-
-@pytest.mark.parametrize(
-    'config',
-    [
-        {'type': 'UniformInterval', 'low': -1},
-        {'type': 'UniformInterval', 'low': 5, 'high': 4},
-    ],
-)
-def test_nonsense_is_refused(config):
-    with pytest.raises(ValueError, match='needs'):
-        TASK_UTILS.build(config)
 
 
 def test_pairs_stay_in_the_window_and_keep_the_distribution():

@@ -1,19 +1,19 @@
 """Pairs from unlabeled videos: determinism, bounded decoding, damaged videos."""
 
 import logging
+import pickle
 from collections import Counter
+from multiprocessing import get_context
 
 import cv2
 import numpy as np
 import pytest
-from mmengine.dataset import pseudo_collate
 from torch.utils.data import DataLoader
 
-from semidff.datasets.samplers import SampleStream, StreamSampler
-from semidff.datasets.transforms import PackFramePair
-from semidff.datasets.unlabeled_videos import UnlabeledVideoDataset
+from semidff.datasets import PackFramePair, SampleStream, StreamSampler, UnlabeledVideoDataset
 from semidff.datasets.video_list import VideoListError
-from semidff.datasets.video_readers import open_video, pool
+from semidff.datasets.video_readers import open_video
+from tests.damaged_video import wipe
 from tests.shared_data import shared
 
 LENGTHS = {'long.mp4': 96, 'short.mp4': 40, 'tiny.mp4': 2}
@@ -71,7 +71,7 @@ def test_one_pass_visits_every_video_by_its_length(listed):
     frames = {item['frame_id'][1] for item in shuffled if item['video_name'][0] == 'long.mp4'}
     assert {frame // 16 for frame in frames} == set(range(6))
     for index in (-1, len(data)):
-        with pytest.raises(IndexError, match='36'):
+        with pytest.raises(IndexError):
             data[index]
 
 
@@ -99,15 +99,6 @@ def test_items_do_not_depend_on_the_cache(listed, options):
     data = dataset(listed, **options)
     order = np.random.default_rng(0).permutation(40)
     assert all(identity(data.stream_item(3, int(p))) == expected[p] for p in order)
-
-
-def test_cache_is_bounded_in_bytes(listed):
-    frame = 48 * 64 * 3
-    data = dataset(listed, cache_bytes=20 * frame, interleave=2)
-    for position in range(72):
-        data.stream_item(0, position)
-        assert sum(window.nbytes for window in data._cache.values()) <= 20 * frame
-    assert len(data._cache) >= 2
 
 
 def test_a_transform_in_place_does_not_reach_the_cache(listed):
@@ -148,7 +139,7 @@ class CountingReader:
 
 
 def test_long_gops_are_not_decoded_for_every_pair(tmp_path, monkeypatch):
-    monkeypatch.setattr(pool, 'open_video', CountingReader)
+    monkeypatch.setattr('semidff.datasets.unlabeled_videos.open_video', CountingReader)
     for name in 'ab':
         write_video(tmp_path / f'{name}.mp4', 127, 90)
     (tmp_path / 'list.txt').write_text('*.mp4')
@@ -178,16 +169,8 @@ def test_same_samples_for_any_number_of_workers(listed):
     assert read(0) == read(1) == read(2)
 
 
-def damage(path):
-    """Overwrites the second half of the coded frames."""
-    data = path.read_bytes()
-    start, end = data.find(b'mdat') + 4, data.find(b'moov') - 4
-    middle = (start + end) // 2
-    path.write_bytes(data[:middle] + bytes(end - middle) + data[end:])
-
-
 def test_video_that_fails_later_is_replaced_named_once_and_counted(listed, log):
-    damage(listed.parent / 'long.mp4')
+    wipe(listed.parent / 'long.mp4', listed.parent / 'long.mp4')
     data = dataset(listed)
     items = [data.stream_item(4, position) for position in range(len(data))]
     assert list(data.failures) == [str(listed.parent / 'long.mp4')]
@@ -270,19 +253,6 @@ def test_triplets_are_equally_spaced(listed):
     assert [sample.key_frame_id, sample.frame_id] == item['frame_id'][::2]
 
 
-@pytest.mark.parametrize(
-    'options', [{'window': 1}, {'pairs_per_window': 0}, {'interleave': 0}, {'max_open': 0}]
-)
-def test_nonsense_is_refused(listed, options):
-    with pytest.raises(ValueError, match='must be at least'):
-        dataset(listed, **options)
-
-
-def test_a_share_of_listed_frames_is_refused(listed):
-    with pytest.raises(ValueError, match="lists='frames', list fewer frames"):
-        dataset(listed, lists='frames', portion=0.5)
-
-
 def test_too_small_a_cache_is_told(listed, log):
     dataset(listed, cache_bytes=1000)
     assert any('Raise cache_bytes' in record.getMessage() for record in log.records)
@@ -302,5 +272,35 @@ def test_real_footage_frames_equal_sequential_reading():
             assert np.abs(image.astype(int) - frames[number]).mean() < 1
 
 
-def test_pairs_can_be_collated(listed):
-    assert pseudo_collate([dataset(listed)[0]])['frame_id']
+def test_few_videos_are_open(listed, monkeypatch):
+    opened, closed = [], []
+
+    def opener(path):
+        reader = open_video(path)
+        opened.append(path)
+        monkeypatch.setattr(reader, 'close', lambda: closed.append(path))
+        return reader
+
+    monkeypatch.setattr('semidff.datasets.unlabeled_videos.open_video', opener)
+    data = dataset(listed, max_open=1, cache_bytes=0)
+    for index in (0, 1, 24, 0):
+        data[index]
+    assert [path[-8:] for path in opened] == ['long.mp4', 'hort.mp4', 'long.mp4']
+    assert closed == opened[:2]
+
+
+def _put(data, queue):
+    queue.put(identity(data[7]))
+
+
+def test_readers_survive_fork_and_pickling(listed):
+    data = dataset(listed, cache_bytes=0)
+    expected = identity(data[7])
+    context = get_context('fork')
+    queue = context.Queue()
+    child = context.Process(target=_put, args=(data, queue))
+    child.start()
+    assert queue.get(timeout=60) == expected
+    child.join(timeout=60)
+    assert child.exitcode == 0
+    assert identity(pickle.loads(pickle.dumps(data))[7]) == expected

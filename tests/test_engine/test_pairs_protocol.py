@@ -11,7 +11,7 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from semidff.datasets.transforms.pack_video_frame import META_KEYS
+from semidff.datasets.transforms.pack import META_KEYS
 from semidff.inference import VideoEngine
 from tests.tiny_video import (
     batch,

@@ -158,7 +158,7 @@ def test_other_classes_are_an_error(ann_file):
 
 
 def test_a_missing_annotation_file_is_an_error_before_the_first_frame(tmp_path):
-    with pytest.raises(FileNotFoundError, match="'.*none.json' does not exist"):
+    with pytest.raises(FileNotFoundError, match=r'none\.json'):
         evaluator(str(tmp_path / 'none.json'))
 
 

@@ -79,7 +79,6 @@ class Converted:
 
     Attributes:
         content: The checkpoint (``meta``, ``state_dict``).
-        parts: Parts of the network that were converted.
         prefix: Prefix that the names of a video detector have in addition to those of the checkpoint.
         form: Meaning of the box weights, one of ``FORMS``; None without box weights.
         agree: Whether plain box weights and their test copies agree.
@@ -122,12 +121,11 @@ def convert_file(
     form: str | None = None,
     pass_over: Sequence[str] = (),
 ) -> list[str]:
-    """Convert a ``.params`` file; on an error no file is written.
+    """Convert a ``.params`` file, see :func:`to_checkpoint`; on an error no file is written.
 
     Args:
         config: Config of the model that the weights must fit. Its box coder determines the divisor of the box weights,
             its head the number of box groups.
-        parts, form, pass_over: See :func:`to_checkpoint`.
 
     Returns:
         Lines of a report, with the settings of the config that differ from the original's network.
@@ -171,9 +169,6 @@ def to_checkpoint(
     Returns:
         The checkpoint, with the names of a video detector if there is a temporal part, of a backbone if the file is an
         ImageNet classifier, else of a detector.
-
-    Raises:
-        NameMappingError: If a parameter is missing, unknown, of another shape or not finite.
     """
     params = {full.partition(':')[2]: array for full, array in arrays.items()}
     if '' in params:
@@ -208,10 +203,7 @@ def to_checkpoint(
         if network.classes == len(VID_CLASSES) + 1:
             meta['dataset_meta'] = {'classes': VID_CLASSES}
     if broken := [name for name in wanted if not np.isfinite(kept[name]).all()]:
-        raise NameMappingError(
-            f'{len(broken)} not finite: {first_names(broken)}; the training that made the file has '
-            'diverged, or the file is damaged'
-        )
+        raise NameMappingError(f'{len(broken)} not finite: {first_names(broken)}')
     if 'temporal' not in parts and 'flow_network' not in parts:
         result.prefix = f'{DETECTOR}backbone.' if parts == ('backbone',) else DETECTOR
     state = convert(kept, parts, network)
@@ -222,10 +214,7 @@ def to_checkpoint(
 def _training_boxes(
     params: Mapping[str, np.ndarray], form: str, normalization: Normalization
 ) -> tuple[dict[str, np.ndarray], bool]:
-    """Return the box weights of training, and whether plain weights and copies agree (True for the other forms).
-
-    ``params`` has ``rfcn_bbox_*`` in eight outputs per bin.
-    """
+    """Return the box weights of training, and whether plain weights and copies agree (True for the other forms)."""
     plain = {name: np.asarray(params[name], np.float32) for name in _BOXES}
     if form == 'training':
         return plain, True
@@ -237,14 +226,11 @@ def _training_boxes(
     scale = stds[:, None, None, None]
     inference = plain
     if form == 'copies':
-        copies = {name: params.get(f'{name}_test') for name in _BOXES}
-        for name, copy in copies.items():
-            if copy is None:
-                raise NameMappingError(f'1 missing: {name}_test')
-            if copy.shape != plain[name].shape:
-                shapes = f'{copy.shape} instead of {plain[name].shape}'
-                raise NameMappingError(f'1 of another shape: {name}_test {shapes}')
-        inference = {name: np.asarray(copy, np.float32) for name, copy in copies.items()}
+        for name in _BOXES:
+            found = np.shape(params.get(f'{name}_test'))
+            if found != plain[name].shape:
+                raise NameMappingError(f'{name}_test is {found}, not {plain[name].shape}')
+        inference = {name: np.asarray(params[f'{name}_test'], np.float32) for name in _BOXES}
         multiplied = {weight: plain[weight] * scale, bias: plain[bias] * stds + means}
         largest = {name: AGREEMENT * np.abs(inference[name]).max() for name in _BOXES}
         if all(np.abs(multiplied[n] - inference[n]).max() <= largest[n] for n in _BOXES):

@@ -150,10 +150,9 @@ def targets(parts: Sequence[str] = PARTS, network: Network = ORIGINAL) -> dict[s
 def convert(
     params: Mapping[str, np.ndarray], parts: Sequence[str] = PARTS, network: Network = ORIGINAL
 ) -> dict[str, Tensor]:
-    """Rename and reorder parameters.
+    """Rename and reorder parameters, given by the original's names without ``arg:`` or ``aux:``, to float32.
 
     Args:
-        params: The original's parameters by name, without ``arg:`` or ``aux:``. All types become float32.
         parts: Parts to convert; parameters of other parts are ignored. The file of a detector has no ``temporal``,
             that of semi-DFF's regression step no ``task_network``.
 

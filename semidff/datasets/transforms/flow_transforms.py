@@ -8,14 +8,17 @@ draw from numpy's global random state.
 from collections.abc import Sequence
 from pathlib import Path
 
-import mmcv
+import cv2
 import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
 from mmdet.registry import TRANSFORMS
 from mmengine.structures import PixelData
+from scipy.ndimage import map_coordinates
 
-from .pack_frame_pair import PackFramePair
+from semidff.datasets.video_readers import read_image
+
+from .pack import PackFramePair
 
 Range = Sequence[float]
 
@@ -28,18 +31,11 @@ class LoadFlowPair(BaseTransform):
     """
 
     def transform(self, results: dict) -> dict:
-        """Add ``img``, ``gt_flow``, ``img_id``, ``ori_shape`` and ``img_shape``.
-
-        Raises:
-            FileNotFoundError: If a file is missing.
-            ValueError: If a file cannot be read, or the sizes of pictures and flow differ.
-        """
+        """Add ``img``, ``gt_flow``, ``img_id``, ``ori_shape`` and ``img_shape``."""
         flow = read_flow(results['flow_path'])
         size = flow.shape[:2]
-        images = [mmcv.imread(path) for path in results['img_path']]
+        images = [read_image(path) for path in results['img_path']]
         for path, image in zip(results['img_path'], images, strict=True):
-            if image is None:
-                raise ValueError(f'{path}: cannot be read as a picture: copy the file again')
             if image.shape[:2] != size:
                 raise ValueError(f"{path}: size {image.shape[:2]} differs from its flow's {size}")
         return dict(
@@ -53,32 +49,19 @@ class LoadFlowPair(BaseTransform):
 
 
 def read_flow(path: str | Path) -> np.ndarray:
-    """Read an (H, W, 2) float32 flow in pixels, x first, from a Middlebury .flo file.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it does not start with 'PIEH', or its length does not match its size.
-    """
+    """Read an (H, W, 2) float32 flow in pixels, x first, from a Middlebury .flo file."""
     content = Path(path).read_bytes()
-    if content[:4] != b'PIEH':
-        raise ValueError(f'{path}: starts with {content[:4]!r}, a .flo file starts with b"PIEH"')
     width, height = np.frombuffer(content[:12].ljust(12, b'\0'), '<i4', 2, 4).tolist()
-    expected = 12 + 8 * width * height
-    if width < 1 or height < 1 or len(content) != expected:
+    if content[:4] != b'PIEH' or width < 1 or len(content) != 12 + 8 * width * height:
         raise ValueError(
-            f'{path}: {len(content)} bytes, but a flow of {height} x {width} has {expected}: '
-            'copy the file again'
+            f'{path}: is not a .flo file, which starts with b"PIEH", or not a whole one'
         )
     return np.frombuffer(content, '<f4', offset=12).reshape(height, width, 2).astype(np.float32)
 
 
 @TRANSFORMS.register_module()
 class RandomFlipFlowPair(BaseTransform):
-    """Mirror pictures and flow along x and along y, independently.
-
-    Args:
-        prob: Probability for each axis.
-    """
+    """Mirror pictures and flow along x and along y, each with probability ``prob``."""
 
     def __init__(self, prob: float = 0.5) -> None:
         self.prob = prob
@@ -93,8 +76,7 @@ class RandomFlipFlowPair(BaseTransform):
         if vertical:
             images = [image[::-1] for image in images]
             flow = flow[::-1] * np.float32([1, -1])
-        names = {(True, False): 'horizontal', (False, True): 'vertical', (True, True): 'diagonal'}
-        direction = names.get((bool(horizontal), bool(vertical)))
+        direction = (None, 'horizontal', 'vertical', 'diagonal')[horizontal + 2 * vertical]
         return dict(
             results,
             img=images,
@@ -113,9 +95,7 @@ class RandomColorFlowPair(BaseTransform):
     brightness; plus noise.
 
     Args:
-        color: Range of the factors.
-        gamma: Range of gamma.
-        contrast: Range of the contrast.
+        color: Range of the factors, like ``gamma`` and ``contrast``.
         brightness: Standard deviation of the brightness.
         noise: Largest standard deviation of the noise; that of a pair is uniform between 0 and this value.
     """
@@ -146,6 +126,129 @@ class RandomColorFlowPair(BaseTransform):
                 value += sigma * np.random.standard_normal(value.shape).astype(np.float32)
             images.append(np.clip(value * np.float32(255), 0, 255))
         return dict(results, img=images)
+
+
+@TRANSFORMS.register_module()
+class RandomAffineFlowPair(BaseTransform):
+    """Shift, rotate, scale and crop both frames, with a small additional map of the key frame.
+
+    This follows FlowNet (Dosovitskiy et al. 2015, section 4.3): the shared map changes the pictures, the relative map
+    the flow field. The ranges of the shared map are the paper's; those of the relative map are ours. The flow is
+    sampled bilinearly, so it is exact where it is smooth and interpolated at motion boundaries.
+
+    Maps are redrawn until the crop lies inside both pictures, so that no border has to be filled.
+
+    Args:
+        crop_size: Height and width of the result.
+        translation: Largest shift along x and y, in picture widths.
+        rotation: Largest angle in degrees.
+        scale: Range of the scale; 2 shows objects twice as large.
+        relative_translation: Of the key frame relative to the current frame, as the following.
+        tries: Number of draws after which the pair is only cropped, at a random position.
+    """
+
+    def __init__(
+        self,
+        crop_size: Sequence[int],
+        translation: float = 0.2,
+        rotation: float = 17.0,
+        scale: Sequence[float] = (0.9, 2.0),
+        relative_translation: float = 0.03,
+        relative_rotation: float = 2.0,
+        relative_scale: Sequence[float] = (0.97, 1.03),
+        tries: int = 50,
+    ) -> None:
+        self.crop_size = tuple(crop_size)
+        self.shared = (translation, rotation, tuple(scale))
+        self.relative = (relative_translation, relative_rotation, tuple(relative_scale))
+        self.tries = tries
+
+    def transform(self, results: dict) -> dict:
+        """Transform ``img`` and ``gt_flow``; set ``img_shape``."""
+        size = results['gt_flow'].shape[:2]
+        if size[0] < self.crop_size[0] or size[1] < self.crop_size[1]:
+            raise ValueError(
+                f'{results.get("img_path")}: size {size} is less than crop_size={self.crop_size}'
+            )
+        current, key = self.draw(size)
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        # OpenCV refuses the negative strides of mirrored images.
+        images = [
+            cv2.warpAffine(np.ascontiguousarray(image), map_[:2], self.crop_size[::-1], flags=flags)
+            for image, map_ in zip(results['img'], (key, current), strict=True)
+        ]
+        flow = transform_flow(results['gt_flow'], current, key, self.crop_size)
+        return dict(results, img=images, gt_flow=flow, img_shape=self.crop_size)
+
+    def draw(self, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        """Draw maps for pictures of a size.
+
+        Returns:
+            Two (3, 3) matrices that map the crop's pixels to those of the current frame and of the key frame.
+        """
+        middle, crop_middle = ((np.array(s[::-1]) - 1) / 2 for s in (size, self.crop_size))
+        for _ in range(self.tries):
+            shared = _random_map(crop_middle, middle, size[1], *self.shared)
+            relative = _random_map(crop_middle, crop_middle, size[1], *self.relative)
+            maps = shared, shared @ relative
+            if all(_inside(map_, self.crop_size, size) for map_ in maps):
+                return maps
+        corner = [np.random.randint(size[i] - self.crop_size[i] + 1) for i in (1, 0)]
+        only_cropped = np.array([[1.0, 0, corner[0]], [0, 1, corner[1]], [0, 0, 1]])
+        return only_cropped, only_cropped
+
+
+def transform_flow(
+    flow: np.ndarray, current: np.ndarray, key: np.ndarray, size: tuple[int, int]
+) -> np.ndarray:
+    """Return the flow between two transformed pictures.
+
+    Args:
+        flow: (H, W, 2) flow between the original pictures, in pixels.
+        current: (3, 3) affine map from pixels of the new current frame to those of the original one.
+        key: The same map of the key frame.
+        size: Height and width of the new frames.
+
+    Returns:
+        (height, width, 2) float32 flow.
+    """
+    y, x = np.mgrid[: size[0], : size[1]].astype(np.float64)
+    start = _apply(current, np.stack((x, y)))
+    offset = [map_coordinates(flow[..., i], start[::-1], order=1, mode='nearest') for i in (0, 1)]
+    end = _apply(np.linalg.inv(key), start + np.stack(offset))
+    return np.stack((end[0] - x, end[1] - y), axis=-1).astype(np.float32)
+
+
+def _random_map(
+    center: np.ndarray,
+    target: np.ndarray,
+    width: int,
+    translation: float,
+    rotation: float,
+    scale: tuple[float, float],
+) -> np.ndarray:
+    """Draw a (3, 3) map of pixels around ``center`` to rotated, scaled and shifted pixels around ``target``."""
+    shift = np.random.uniform(-translation, translation, 2) * width
+    angle = np.deg2rad(np.random.uniform(-rotation, rotation))
+    factor = 1 / np.random.uniform(*scale)
+    cos, sin = factor * np.cos(angle), factor * np.sin(angle)
+    turn = np.array([[cos, -sin], [sin, cos]])
+    matrix = np.eye(3)
+    matrix[:2, :2], matrix[:2, 2] = turn, target + shift - turn @ center
+    return matrix
+
+
+def _inside(matrix: np.ndarray, crop: tuple[int, int], size: tuple[int, int]) -> bool:
+    right, bottom = crop[1] - 1, crop[0] - 1
+    x, y = _apply(matrix, np.array([[0, right, 0, right], [0, 0, bottom, bottom]], float))
+    return bool(min(x.min(), y.min()) >= 0 and x.max() <= size[1] - 1 and y.max() <= size[0] - 1)
+
+
+def _apply(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Map points (2, ...), x first."""
+    return np.tensordot(matrix[:2, :2], points, 1) + matrix[:2, 2].reshape(
+        2, *[1] * (points.ndim - 1)
+    )
 
 
 @TRANSFORMS.register_module()

@@ -6,6 +6,5 @@ names the file.
 
 from .base import Frame, FrameStream, VideoError, VideoReader, VideoWarning
 from .frame_folder import FrameFolder, natural_key, read_image
-from .pool import ReaderPool, open_video
-from .sources import ArrayStream, CameraStream, open_stream
+from .sources import ArrayStream, CameraStream, open_stream, open_video
 from .video_file import VideoFile

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-IMAGE_SUFFIXES = frozenset({'.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm'})
+_IMAGE_SUFFIXES = frozenset({'.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm'})
 DEFAULT_FPS = 25.0
 """Frames per second of sources without a frame rate."""
 
@@ -44,42 +44,6 @@ class Frame(NamedTuple):
     path: str | None = None
 
 
-class VideoReader:
-    """Video with random access to its frames."""
-
-    path: str
-    damage: str = ''
-    """What is known to be missing in the video."""
-
-    def __len__(self) -> int:
-        raise NotImplementedError
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Height and width of the frames."""
-        raise NotImplementedError
-
-    def frames(self, indices: Sequence[int]) -> list[np.ndarray]:
-        """Return frames by their 0-based numbers, in any order, each (H, W, 3) uint8 BGR.
-
-        Raises:
-            VideoError: If a frame cannot be decoded or is not in the video.
-        """
-        wanted = sorted({int(index) for index in indices})
-        if wanted and not 0 <= wanted[0] <= wanted[-1] < len(self):
-            bad, last = wanted[0] if wanted[0] < 0 else wanted[-1], len(self) - 1
-            raise VideoError(self.path, f'frame {bad} asked for, the video has frames 0..{last}')
-        by_index = dict(zip(wanted, self._read(wanted), strict=True))
-        return [by_index[int(index)] for index in indices]
-
-    def _read(self, wanted: list[int]) -> list[np.ndarray]:
-        """Return frames by distinct numbers in ascending order."""
-        raise NotImplementedError
-
-    def close(self) -> None:
-        """Release the decoder and its buffers, if any. The reader cannot be used afterwards."""
-
-
 class FrameStream:
     """Video with sequential access to its frames.
 
@@ -105,7 +69,40 @@ class FrameStream:
         return self.fps
 
     def close(self) -> None:
-        """Release decoder and device, if there are any."""
+        """Release decoder and device, if there are any. The reader cannot be used afterwards."""
+
+
+class VideoReader(FrameStream):
+    """Video with random access to its frames, too.
+
+    Attributes:
+        damage: What is known to be missing in the video.
+        size: Height and width of the frames.
+    """
+
+    path: str
+    damage: str = ''
+    size: tuple[int, int]
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def frames(self, indices: Sequence[int]) -> list[np.ndarray]:
+        """Return frames by their 0-based numbers, in any order, each (H, W, 3) uint8 BGR.
+
+        Raises:
+            VideoError: If a frame cannot be decoded or is not in the video.
+        """
+        wanted = sorted({int(index) for index in indices})
+        if wanted and not 0 <= wanted[0] <= wanted[-1] < len(self):
+            bad, last = wanted[0] if wanted[0] < 0 else wanted[-1], len(self) - 1
+            raise VideoError(self.path, f'frame {bad} asked for, the video has frames 0..{last}')
+        by_index = dict(zip(wanted, self._read(wanted), strict=True))
+        return [by_index[int(index)] for index in indices]
+
+    def _read(self, wanted: list[int]) -> list[np.ndarray]:
+        """Return frames by distinct numbers in ascending order."""
+        raise NotImplementedError
 
 
 def report(path: str, reason: str, strict: bool) -> None:
@@ -118,4 +115,4 @@ def report(path: str, reason: str, strict: bool) -> None:
 def is_image(name: str) -> bool:
     """Return whether a file name is that of an image; hidden files are not."""
     path = Path(name)
-    return not path.name.startswith('.') and path.suffix.lower() in IMAGE_SUFFIXES
+    return not path.name.startswith('.') and path.suffix.lower() in _IMAGE_SUFFIXES

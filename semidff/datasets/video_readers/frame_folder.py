@@ -1,39 +1,34 @@
-"""Folders of images, one per frame."""
+"""Images, and folders of images, one per frame."""
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from .base import DEFAULT_FPS, Frame, FrameStream, VideoError, VideoReader, is_image, report
+from .base import DEFAULT_FPS, Frame, VideoError, VideoReader, is_image, report
 
 
-class FrameFolder(VideoReader, FrameStream):
+class FrameFolder(VideoReader):
     """Folder with one image per frame, in natural order of their names (``9.jpg``, ``10.jpg``).
 
     Args:
-        fps: Frames per second.
         strict: Whether an unreadable image is an error in sequential access; otherwise it is left out with a warning.
-
-    Raises:
-        VideoError: If the folder is missing or holds no images.
     """
 
     def __init__(self, path: str | Path, fps: float = DEFAULT_FPS, strict: bool = False) -> None:
         self.path, self.name = str(path), Path(os.path.abspath(path)).name
         self.fps, self.strict = fps, strict
-        if not os.path.isdir(self.path):
-            raise VideoError(self.path, 'no such folder')
-        names = [entry.name for entry in os.scandir(self.path) if is_image(entry.name)]
+        names = sorted(filter(is_image, os.listdir(self.path)), key=natural_key)
         if not names:
             raise VideoError(
                 self.path, "the folder holds no images (to list its videos, write 'folder/*.mp4')"
             )
-        self.files = [os.path.join(self.path, name) for name in sorted(names, key=natural_key)]
+        self.files = [os.path.join(self.path, name) for name in names]
         self.length = len(self.files)
 
     def __len__(self) -> int:
@@ -67,10 +62,10 @@ class FrameFolder(VideoReader, FrameStream):
 
 
 def read_image(path: str) -> np.ndarray:
-    """Read an image as (H, W, 3) uint8 BGR, upright; refuse truncated files.
+    """Read an image as (H, W, 3) uint8 BGR, upright.
 
     Raises:
-        VideoError: If the file is missing, not an image or truncated.
+        VideoError: If it is missing, truncated or no image.
     """
     try:
         data = Path(path).read_bytes()
@@ -80,6 +75,17 @@ def read_image(path: str) -> np.ndarray:
     if image is None:
         raise VideoError(path, f'corrupt, truncated or not an image ({len(data)} bytes)')
     return image
+
+
+@contextmanager
+def naming_images(paths: Sequence[str]) -> Iterator[None]:
+    """Turn an error of OpenCV into one that names the image that cannot be read, if one of them cannot."""
+    try:
+        yield
+    except cv2.error:
+        for path in paths:
+            read_image(path)
+        raise
 
 
 def natural_key(name: str) -> list[tuple[int, int, str]]:

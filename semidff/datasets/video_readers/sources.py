@@ -1,4 +1,4 @@
-"""Inputs that can be opened as videos: files, folders, cameras, addresses and arrays; reading ahead."""
+"""Opening of everything that is a video: files, folders, cameras, addresses and arrays; reading ahead."""
 
 import contextvars
 import os
@@ -16,7 +16,8 @@ import numpy as np
 from semidff.utils.video_writer import is_storable
 
 from .base import DEFAULT_FPS, Frame, FrameStream, VideoError, report
-from .pool import open_video
+from .frame_folder import FrameFolder
+from .video_file import VideoFile
 
 T = TypeVar('T')
 
@@ -32,15 +33,8 @@ _WANTED = (
 class CameraStream(FrameStream):
     """Frames of a camera until it stops, read by OpenCV, which opens cameras by number on every system.
 
-    Time stamps are those of the device or the stream, relative to the first frame. If they do not
-    increase, they are replaced by the time of arrival.
-
-    Args:
-        source: Index of a local camera, or an address (``rtsp://...``).
-        strict: Whether the end of the stream is an error instead of a warning.
-
-    Raises:
-        VideoError: If it cannot be opened.
+    Time stamps are those of the device or the stream, relative to the first frame. If they do not increase, they are
+    replaced by the time of arrival. The end of the stream is a warning, with ``strict`` an error.
     """
 
     length = None
@@ -84,61 +78,56 @@ class CameraStream(FrameStream):
 
 
 class ArrayStream(FrameStream):
-    """Frames in memory or from an iterator, whose exceptions are not caught; see :func:`as_bgr`."""
+    """Frames in memory or from an iterator, whose exceptions are not caught."""
 
     def __init__(
         self, frames: Iterable[np.ndarray], name: str = 'frames', fps: float = DEFAULT_FPS
     ) -> None:
-        self.frames = frames
-        self.name = name
+        self.frames, self.name, self.fps = frames, name, fps
         self.length = len(frames) if hasattr(frames, '__len__') else None
-        self.fps = fps
 
     def __iter__(self) -> Iterator[Frame]:
         index = -1
         for index, array in enumerate(self.frames):
-            yield Frame(as_bgr(array, self.name, index), index, index / self.fps)
+            yield Frame(self._as_bgr(array, index), index, index / self.fps)
         if index < 0:
             raise VideoError(self.name, 'there are no frames in it')
 
+    def _as_bgr(self, array: np.ndarray, index: int) -> np.ndarray:
+        """Convert a frame to (H, W, 3) uint8; always a copy, because camera libraries reuse buffers."""
+        is_array = isinstance(array, np.ndarray)
+        shape = array.shape if is_array and array.dtype == np.uint8 else ()
+        if len(shape) == 2 or (len(shape) == 3 and shape[2] == 1):
+            return cv2.cvtColor(np.ascontiguousarray(array.reshape(shape[:2])), cv2.COLOR_GRAY2BGR)
+        if len(shape) == 3 and shape[2] in (3, 4):
+            return array[..., :3].copy()
+        given = f'of {array.dtype} {array.shape}' if is_array else f'a {type(array).__name__}'
+        raise VideoError(
+            self.name,
+            f'frame {index} is {given}; give numpy arrays of uint8: (H, W, 3) BGR, (H, W, 4) BGR with alpha, or '
+            '(H, W) gray',
+        )
 
-def as_bgr(array: np.ndarray, name: str, index: int) -> np.ndarray:
-    """Convert a frame to (H, W, 3) uint8 BGR; always a copy, because camera libraries reuse buffers.
+
+def open_video(
+    path: str | Path, fps: float = DEFAULT_FPS, strict: bool = False
+) -> VideoFile | FrameFolder:
+    """Open a video file or a folder of images, for random and sequential access.
 
     Args:
-        array: uint8 array, BGR (H, W, 3), BGR with alpha (H, W, 4), or gray (H, W) or (H, W, 1).
-        name: Name of the video, for messages, like ``index``, the number of the frame.
+        fps: Frames per second of a folder of images.
+        strict: Whether unreadable frames are an error instead of a warning in sequential access.
 
     Raises:
-        VideoError: If it is none of these.
+        VideoError: If it is neither, or cannot be opened.
     """
-    wanted = 'give numpy arrays of uint8: (H, W, 3) BGR, (H, W, 4) BGR with alpha, or (H, W) gray'
-    if not isinstance(array, np.ndarray):
-        raise VideoError(name, f'frame {index} is a {type(array).__name__}; {wanted}')
-    if array.dtype != np.uint8:
-        raise VideoError(name, f'frame {index} is of {array.dtype}; {wanted}')
-    channels = 1 if array.ndim == 2 else array.shape[-1]
-    if array.ndim not in (2, 3) or channels not in (1, 3, 4) or not array.size:
-        raise VideoError(name, f'frame {index} has the shape {array.shape}; {wanted}')
-    if channels == 1:
-        gray = np.ascontiguousarray(array.reshape(array.shape[:2]))
-        return cv2.cvtColor(gray, cv2.COLOR_GRAY2BGR)
-    return array[..., :3].copy()
+    return FrameFolder(path, fps, strict) if os.path.isdir(path) else VideoFile(path, strict)
 
 
 def open_stream(
     source: int | str | Path, fps: float = DEFAULT_FPS, strict: bool = False
 ) -> FrameStream:
-    """Open a video for sequential access.
-
-    Args:
-        source: A video file, a folder of images, a camera's index or an address (``rtsp://...``).
-        fps: Frames per second of a folder of images.
-        strict: Whether unreadable frames are an error instead of a warning.
-
-    Raises:
-        VideoError: If it is none of them, or cannot be opened.
-    """
+    """Open a camera (its index), an address (``rtsp://...``) or what :func:`open_video` opens."""
     if isinstance(source, int) or '://' in str(source):
         return CameraStream(source, strict)
     return open_video(source, fps, strict)
@@ -148,10 +137,9 @@ class Source(NamedTuple):
     """A video that can be opened.
 
     Attributes:
-        open: Opens it.
         path: The video file or the folder of frames, if it is one.
-        depth: Default number of frames that are read ahead; 0 for cameras and iterators, where the time of
-            reading matters.
+        depth: Default number of frames that are read ahead; 0 for cameras and iterators, where the time of reading
+            matters.
     """
 
     open: Callable[[], FrameStream]
@@ -173,14 +161,10 @@ def sources_of(inputs: Any, fps: float | None = None, strict: bool = False) -> l
     """Return the videos of an input; paths must exist, and are not opened yet.
 
     Args:
-        inputs: A path, a camera index, an address, an iterable of arrays (one video), or a list or tuple of
-            them (several videos).
+        inputs: A path, a camera index, an address, an iterable of arrays (one video), or a list or tuple of them
+            (several videos).
         fps: Frame rate of videos whose rate is unknown.
         strict: Whether unreadable frames are an error, not a warning.
-
-    Raises:
-        VideoError: A path does not exist.
-        TypeError: The input is not a video.
     """
     # A list of frames, even an empty one, is one video.
     if not isinstance(inputs, list | tuple) or not inputs or _is_frame(inputs[0]):
@@ -191,12 +175,9 @@ def sources_of(inputs: Any, fps: float | None = None, strict: bool = False) -> l
 def prefetch(items: Iterator[T], depth: int) -> Iterator[T]:
     """Yield the items of an iterator, which a thread computes up to ``depth`` ahead.
 
-    Items and order are unchanged; an exception of the iterator is raised at its position. Closing or dropping
-    this iterator closes the other one and ends the thread, after the item in progress. Nothing runs before
-    the first item is requested.
-
-    Args:
-        depth: Maximum number of items that wait; 0: no thread, each item is computed on request.
+    An exception of the iterator is raised at its position. Closing or dropping this iterator closes the other one and
+    ends the thread, after the item in progress. Nothing runs before the first item is requested; without depth there is
+    no thread.
     """
     if depth == 0:
         yield from items

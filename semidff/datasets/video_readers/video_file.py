@@ -24,20 +24,16 @@ import cv2
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from .base import DEFAULT_FPS, Frame, FrameStream, VideoError, VideoReader, is_image, report
+from .base import DEFAULT_FPS, Frame, VideoError, VideoReader, is_image, report
 
 av.logging.set_level(av.logging.PANIC)  # otherwise FFmpeg prints a line for each damaged macroblock
 
 # Left out: formats that open other files, and those that take text for pictures.
-_FORMATS = ','.join(
-    sorted(
-        av.formats_available
-        - {
-            'adf', 'ass', 'bin', 'concat', 'dash', 'hls', 'idf', 'image2', 'imf', 'lavfi', 'rtsp', 'sdp', 'srt',
-            'tty', 'webm_dash_manifest', 'webvtt', 'xbin',
-        }
-    )
-)  # fmt: skip
+_NO_VIDEOS = {
+    'adf', 'ass', 'bin', 'concat', 'dash', 'hls', 'idf', 'image2', 'imf', 'lavfi', 'rtsp', 'sdp', 'srt', 'tty',
+    'webm_dash_manifest', 'webvtt', 'xbin',
+}  # fmt: skip
+_FORMATS = ','.join(sorted(av.formats_available - _NO_VIDEOS))
 _POSITIONED = {'mpegts', 'mpeg'}  # seeking by time may end inside a group of pictures
 _UNREFERENCED = {'h264', 'mpeg1video', 'mpeg2video', 'mpeg4'}  # mark frames that no other refers to
 _PROBED = 8  # frames that are decoded to see whether they correspond to packets
@@ -62,11 +58,9 @@ class _Index(NamedTuple):
 
     Attributes:
         packets: (P, 2) time stamps and sizes of the packets of the video track, in order of decoding.
-        length: Number of frames.
         times: (N,) time stamps of the frames; None where not all of them have one.
         order: (N,) numbers of the frames' packets; None where frames can only be counted.
         starts: Key frames, in order.
-        damage: What is known of damage, if anything.
     """
 
     packets: np.ndarray
@@ -77,7 +71,7 @@ class _Index(NamedTuple):
     damage: str = ''
 
 
-class VideoFile(VideoReader, FrameStream):
+class VideoFile(VideoReader):
     """Video file with random and sequential access, one at a time, decoded on one thread.
 
     Frames are as players show them: turned and mirrored by the display matrix, without those that an edit list hides,
@@ -87,9 +81,6 @@ class VideoFile(VideoReader, FrameStream):
     Args:
         path: The file.
         strict: Whether damage is an error instead of a warning in sequential access. In random access it always is.
-
-    Raises:
-        VideoError: If the file is missing, empty, not a video, or of a codec that cannot be decoded.
     """
 
     def __init__(self, path: str | Path, strict: bool = False) -> None:
@@ -112,14 +103,9 @@ class VideoFile(VideoReader, FrameStream):
             reason = f'not a readable video, or truncated ({getattr(error, "strerror", error)})'
             raise VideoError(self.path, reason) from None
         streams = self._container.streams
-        tracks = [
-            track for track in streams.video
-            if not track.disposition & track.disposition.attached_pic
-        ]  # fmt: skip
+        tracks = [t for t in streams.video if not t.disposition & t.disposition.attached_pic]
         if not tracks:
-            raise VideoError(
-                self.path, 'not a readable video, or truncated: there is no video track'
-            )
+            raise VideoError(self.path, 'not a readable video: there is no video track')
         self._track = streams.best('video') if streams.best('video') in tracks else tracks[0]
         if self._track.codec_context is None:
             raise VideoError(self.path, 'FFmpeg has no decoder for its codec')
@@ -143,15 +129,8 @@ class VideoFile(VideoReader, FrameStream):
                 pts.append(packet.pts)
                 dts.append(packet.pts if packet.dts is None else packet.dts)
                 is_hidden = packet.is_discard or self._is_invisible(packet)
-                rest.append(
-                    (
-                        packet.size,
-                        packet.is_keyframe,
-                        packet.pos or 0,
-                        packet.duration or 0,
-                        is_hidden,
-                    )
-                )
+                numbers = packet.size, packet.is_keyframe, packet.pos or 0, packet.duration or 0
+                rest.append((*numbers, is_hidden))
                 yield packet
 
         packets = noted()
@@ -351,11 +330,8 @@ class VideoFile(VideoReader, FrameStream):
             raise VideoError(self.path, 'not a single frame can be decoded')
         if count < len(self):
             gap = count if gap is None else gap
-            report(
-                self.path,
-                f'{len(self) - count} frames are damaged and left out, the first of them is frame {gap}',
-                self.strict,
-            )
+            lost = f'{len(self) - count} frames are damaged and left out'
+            report(self.path, f'{lost}, the first of them is frame {gap}', self.strict)
         if index.damage:
             report(self.path, f'{index.damage}; {count} frames are used', self.strict)
 
@@ -373,7 +349,6 @@ class VideoFile(VideoReader, FrameStream):
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width of the frames."""
         width, height = self._index and self._decoded_size
         return (width, height) if self._is_transposed else (height, width)
 
@@ -383,14 +358,11 @@ class VideoFile(VideoReader, FrameStream):
         width = first.width if abs(pixel - 1) < 0.01 else max(1, round(first.width * pixel))
         self._decoded_size = width, first.height
         matrix = first.side_data.get('DISPLAYMATRIX')
-        a, b, _, c, d = (
-            (1, 0, 0, 0, 1) if matrix is None else np.frombuffer(matrix, np.int32)[:5].tolist()
-        )
+        values = [1, 0, 0, 0, 1] if matrix is None else np.frombuffer(matrix, np.int32).tolist()
+        a, b, _, c, d = values[:5]
         self._is_transposed = abs(b) > abs(a)
         x, y = (c, b) if self._is_transposed else (a, d)
-        self._flip = {(False, False): None, (True, False): 1, (False, True): 0, (True, True): -1}[
-            x < 0, y < 0
-        ]
+        self._flip = ((None, 0), (1, -1))[x < 0][y < 0]
 
     def _image(self, frame: av.VideoFrame) -> np.ndarray:
         """Return a frame as (H, W, 3) uint8 BGR."""

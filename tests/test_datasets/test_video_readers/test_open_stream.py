@@ -211,9 +211,7 @@ def test_arrays_of_other_kinds_become_bgr():
     [
         (np.zeros((4, 4, 3), np.float32), 'frame 1 is of float32'),
         (torch.zeros(3, 4, 4), 'frame 1 is a Tensor'),
-        (np.zeros((4, 4, 2), np.uint8), r'shape \(4, 4, 2\)'),
-        (np.zeros((0, 4, 3), np.uint8), r'shape \(0, 4, 3\)'),
-        ('street.mp4', 'frame 1 is a str'),
+        (np.zeros((4, 4, 2), np.uint8), r'frame 1 is of uint8 \(4, 4, 2\)'),
     ],
 )
 def test_arrays_that_are_no_frames(frame, reason):

@@ -1,11 +1,41 @@
-"""Packing of frame pairs, the last step of their pipeline."""
+"""Packing of frames and of frame pairs, the last step of their pipelines."""
 
 import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
 from mmdet.registry import TRANSFORMS
 
-from .pack_video_frame import META_KEYS
+META_KEYS = (
+    'img_id',
+    'img_path',
+    'ori_shape',
+    'img_shape',
+    'scale_factor',
+    'flip',
+    'flip_direction',
+    'border',  # CenterNet, CornerNet
+    'video_id',
+    'frame_id',
+    'video_name',
+    'video_length',
+    'is_labeled',
+)
+
+
+@TRANSFORMS.register_module()
+class PackVideoFrame(BaseTransform):
+    """Pack a frame as mmdet's ``PackDetInputs`` does, with its place in the video and whether it is labeled.
+
+    Args:
+        packer: Transform that makes the data sample; ``mmseg.PackSegInputs`` for label maps.
+    """
+
+    def __init__(self, packer: str = 'mmdet.PackDetInputs') -> None:
+        self.pack = TRANSFORMS.build(dict(type=packer, meta_keys=META_KEYS))
+
+    def transform(self, results: dict) -> dict:
+        """Return ``inputs``, uint8 tensor (3, H, W), and ``data_samples`` with the metainfo that is there."""
+        return self.pack.transform(results)
 
 
 @TRANSFORMS.register_module()
@@ -29,18 +59,8 @@ class PackFramePair(BaseTransform):
         self.pack = TRANSFORMS.build(dict(type=packer, meta_keys=meta_keys))
 
     def transform(self, results: dict) -> dict:
-        """Pack the pair.
-
-        Returns:
-            ``inputs``, uint8 tensor (2 or 3, 3, H, W) in the images' order and channel order, and
-            ``data_samples``, the DetDataSample of the current frame.
-
-        Raises:
-            ValueError: If ``img`` is not a list of two or three images of one size.
-        """
+        """Return ``inputs``, uint8 (2 or 3, 3, H, W), and ``data_samples``, that of the current frame."""
         images = results['img']
-        if not isinstance(images, list) or len(images) not in (2, 3):
-            raise ValueError("PackFramePair needs results['img'] as a list [key, current]")
         if len(shapes := {image.shape: None for image in images}) > 1:
             raise ValueError(
                 f'{results.get("img_path")}: key and current frame differ in size, '

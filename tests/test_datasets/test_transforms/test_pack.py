@@ -1,4 +1,4 @@
-"""A pair through mmdet's transforms, and packing."""
+"""A pair through mmdet's transforms, and packing of pairs and of frames."""
 
 import random
 
@@ -11,7 +11,7 @@ from mmdet.structures import DetDataSample
 from mmdet.structures.bbox import HorizontalBoxes
 from mmdet.utils import register_all_modules
 
-from semidff.datasets.transforms.pack_frame_pair import PackFramePair
+from semidff.datasets import PackFramePair, PackVideoFrame
 
 register_all_modules(init_default_scope=True)
 
@@ -80,16 +80,6 @@ def test_both_frames_get_the_same_flip_resize_and_crop():
     assert flips == {True, False} and len(shapes) > 3 and len(crops) == 12
 
 
-def test_flip_is_really_done():
-    broadcast = {
-        **BROADCAST,
-        'transforms': [{'type': 'RandomFlip', 'prob': 1.0, 'direction': 'horizontal'}],
-    }
-    packed = PackFramePair()(TRANSFORMS.build(broadcast)(pair()))
-    assert torch.equal(packed['inputs'].flip(-1), PackFramePair()(pair())['inputs'])
-    assert packed['data_samples'].flip_direction == 'horizontal'
-
-
 def test_photometric_distortion_is_shared_and_comes_back_as_bytes():
     broadcast = {**BROADCAST, 'transforms': [{'type': 'PhotoMetricDistortion'}]}
     results = pair()
@@ -127,5 +117,16 @@ def test_boxes_of_the_current_frame_are_packed():
 def test_bad_pairs_are_refused():
     with pytest.raises(ValueError, match='differ in size.*share_random_params'):
         PackFramePair()(pair(np.zeros((10, 96, 3), np.uint8)))
-    with pytest.raises(ValueError, match='list'):
-        PackFramePair()({'img': np.zeros((4, 4, 3), np.uint8)})
+
+
+def test_sample_of_mmdet_with_the_place_in_the_video():
+    picture = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
+    own = dict(img_path='a.jpg', ori_shape=(6, 8), img_shape=(6, 8), border=(1, 5, 2, 6))
+    place = dict(video_id=3, frame_id=0, video_name='v', video_length=5, is_labeled=False)
+    frame = dict(own, **place, img=picture, gt_bboxes_labels=np.array([1]))
+    packed = PackVideoFrame()(dict(frame))
+    theirs = TRANSFORMS.build(dict(type='PackDetInputs', meta_keys=tuple(own)))(dict(frame))
+    assert torch.equal(packed['inputs'], theirs['inputs'])
+    sample = packed['data_samples']
+    assert sample.gt_instances.labels.tolist() == [1]
+    assert sample.metainfo == own | place  # what is missing, as img_id, is left out

@@ -1,4 +1,4 @@
-"""Resizing and mirroring as the original does them."""
+"""Resizing and mirroring as the original does them, and crops."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from mmdet.datasets.transforms import Resize
 from mmdet.structures.bbox import HorizontalBoxes
 from mmdet.utils import register_all_modules
 
-from semidff.datasets import OriginalFlip, OriginalResize
+from semidff.datasets import OriginalFlip, OriginalResize, RandomCropWindow, RandomPan
 
 register_all_modules(init_default_scope=True)
 
@@ -66,10 +66,6 @@ def test_boxes_are_cut_at_the_last_pixel(prob):
     assert flipped['gt_bboxes'].tensor.tolist() == [[0, 0, 99, 59]]
 
 
-def test_frames_without_boxes():
-    assert OriginalFlip(prob=1.0).transform(dict(img=image(6, 8)))['img'].shape == (6, 8, 3)
-
-
 def test_pairs_are_prepared_alike():
     """Both frames are mirrored or neither is; only the current frame has boxes."""
     pipeline = TransformBroadcaster(
@@ -89,3 +85,69 @@ def test_pairs_are_prepared_alike():
         left = 80 if pair['flip'][1] else 10
         assert pair['gt_bboxes'][1].tensor[0, 0] == left / 2
     assert 0 < mirrored < 8
+
+
+def windows(shape, crop_size, divisor, count=100):
+    crop = RandomCropWindow(crop_size, divisor)
+    image = np.zeros((*shape, 3), np.uint8)
+    found = [crop(dict(img=[image, image])) for _ in range(count)]
+    assert all(results['img'][0] is image for results in found)
+    return {results['crop_window'] for results in found}
+
+
+def test_windows_begin_at_the_cells_of_the_coarsest_map():
+    found = windows((100, 130), (64, 64), 32)
+    assert found == {(top, left, 64, 64) for top in (0, 32) for left in (0, 32, 64)}
+
+
+def test_windows_of_small_frames_are_whole_frames():
+    assert windows((50, 60), (64, 64), 16) == {(0, 0, 50, 60)}
+
+
+def still(frame_id=(3, 8), size=(90, 120)):
+    """A still scene whose pixels hold their own place (row, column)."""
+    place = np.stack(np.meshgrid(*map(np.arange, size), [0], indexing='ij'), -1)[:, :, 0]
+    images = [place, place]
+    return dict(img=images, img_shape=[size] * 2, frame_id=list(frame_id), img_path=['a', 'b'])
+
+
+def shift_of(out):
+    """How far the current crop is from the key frame's, (rows, columns); the crops' pixels say it."""
+    key, current = out['img']
+    assert len(np.unique((current - key).reshape(-1, 3)[:, :2], axis=0)) == 1
+    return (current - key)[0, 0, :2]
+
+
+@pytest.mark.parametrize('frame_id', [(3, 8), (8, 3)])
+def test_crops_move_apart_at_most_by_speed_times_interval(frame_id):
+    np.random.seed(0)
+    transform = RandomPan(crop_size=(40, 50), max_speed=4, prob=1)
+    outs = [transform(still(frame_id)) for _ in range(300)]
+    assert all(image.shape == (40, 50, 3) for out in outs for image in out['img'])
+    assert all(out['img_shape'] == [(40, 50)] * 2 for out in outs)
+    shifts = np.array([shift_of(out) for out in outs])
+    assert shifts.min() == -20 and shifts.max() == 20
+    assert (abs(shifts.mean(0)) < 2).all()
+
+
+def test_crops_lie_anywhere_in_the_frame():
+    np.random.seed(0)
+    transform = RandomPan(crop_size=(40, 50), max_speed=4)
+    places = np.array([transform(still())['img'][0][0, 0, :2] for _ in range(500)])
+    assert (places.min(0) == 0).all() and (places.max(0) == (50, 70)).all()
+
+
+@pytest.mark.parametrize('prob', [0.0, 0.3, 1.0])
+def test_so_many_cameras_move(prob):
+    np.random.seed(0)
+    transform = RandomPan(crop_size=(40, 50), max_speed=4, prob=prob)
+    moved = np.mean([shift_of(transform(still())).any() for _ in range(500)])
+    assert abs(moved - prob) < 0.05
+
+
+@pytest.mark.parametrize('crop_size, speed', [((200, 200), 9), ((90, 120), 9), ((40, 50), 0)])
+def test_no_room_or_no_speed_is_no_motion(crop_size, speed):
+    np.random.seed(0)
+    out = RandomPan(crop_size, speed, prob=1)(still())
+    assert (shift_of(out) == 0).all()
+    assert out['img'][0].shape[:2] == tuple(np.minimum(crop_size, (90, 120)))

@@ -1,4 +1,4 @@
-"""The stream of samples is a function of (seed, counter)."""
+"""The stream of samples is a function of (seed, counter); videos shared among processes."""
 
 import random
 from collections import Counter
@@ -11,7 +11,7 @@ from mmdet.registry import DATASETS
 from mmengine.dataset import BaseDataset
 from torch.utils.data import DataLoader
 
-from semidff.datasets.samplers import SampleStream, StreamSampler, stream_sampler
+from semidff.datasets.samplers import SampleStream, StreamSampler, VideoSampler
 
 
 @DATASETS.register_module()
@@ -123,17 +123,12 @@ def test_filtered_samples_are_replaced_deterministically():
 
 def test_bad_arguments():
     for arguments, words in (
-        ({}, 'either'),
-        ({'datasets': [numbers()], 'dataset': numbers()}, 'either'),
-        ({'datasets': []}, 'does not fit 0'),
-        ({'datasets': [numbers()], 'ratio': (2, 1)}, 'does not fit 1'),
-        ({'dataset': numbers(), 'ratio': (0,)}, 'at least 1'),
+        ({'datasets': [numbers()], 'ratio': (2, 1)}, 'a share of each of 1'),
+        ({'dataset': numbers(), 'ratio': (0,)}, 'a share of each'),
         ({'datasets': [numbers(), []]}, 'dataset 1 .*is empty'),
     ):
         with pytest.raises(ValueError, match=words):
             SampleStream(**arguments)
-    with pytest.raises(TypeError, match='StreamSampler'):
-        SampleStream(dataset=numbers())[3]
 
 
 def test_inner_dataset_is_loaded_and_metainfo():
@@ -169,7 +164,7 @@ def test_ranks_share_a_global_batch(monkeypatch):
     alone = take(StreamSampler(stream, seed=1), 48)
 
     def of_rank(rank, start):
-        monkeypatch.setattr(stream_sampler, 'get_dist_info', lambda: (rank, 2))
+        monkeypatch.setattr('semidff.datasets.samplers.get_dist_info', lambda: (rank, 2))
         sampler = StreamSampler(stream, seed=1, start=start)
         assert len(sampler) == 5
         return take(sampler, 12)
@@ -180,3 +175,60 @@ def test_ranks_share_a_global_batch(monkeypatch):
             union = Counter(ranks[0][batch : batch + 4] + ranks[1][batch : batch + 4])
             place = 2 * (start + batch)
             assert union == Counter(alone[place : place + 8])
+
+
+class Frames:
+    """A flat dataset; ``order`` holds (video, frame) of each item."""
+
+    def __init__(self, order):
+        self.order = order
+
+    def __len__(self):
+        return len(self.order)
+
+    def get_data_info(self, index):
+        return dict(zip(('video_id', 'frame_id'), self.order[index], strict=True))
+
+
+def sampler(monkeypatch, order, rank=0, world_size=1):
+    monkeypatch.setattr('semidff.datasets.samplers.get_dist_info', lambda: (rank, world_size))
+    return VideoSampler(Frames(order), seed=3)
+
+
+LENGTHS = (3, 9, 1, 4, 2)
+ORDER = [(video, frame) for video, length in enumerate(LENGTHS) for frame in range(length)]
+
+
+def test_frames_are_sorted_within_videos(monkeypatch):
+    found = list(sampler(monkeypatch, [('b', 1), ('a', 0), ('b', 0), ('a', 2), ('a', 1)]))
+    assert found == [2, 0, 1, 4, 3]
+
+
+def test_every_frame_once_and_balanced(monkeypatch):
+    shares = [list(sampler(monkeypatch, ORDER, rank, 2)) for rank in range(2)]
+    assert [len(share) for share in shares] == [10, 9]
+    assert sorted(shares[0] + shares[1]) == list(range(19))
+    videos = [[ORDER[index][0] for index in share] for share in shares]
+    assert videos == [[1] * 9 + [2], [0] * 3 + [3] * 4 + [4] * 2]
+
+
+def test_longest_first_by_hand(monkeypatch):
+    order = [(video, n) for video, length in enumerate((5, 8, 4, 3)) for n in range(length)]
+    shares = [list(sampler(monkeypatch, order, rank, 2)) for rank in range(2)]
+    assert [[order[index][0] for index in share] for share in shares] == [
+        [1] * 8 + [3] * 3, [0] * 5 + [2] * 4,
+    ]  # fmt: skip
+
+
+def test_more_processes_than_videos(monkeypatch):
+    shares = [list(sampler(monkeypatch, ORDER[:12], rank, 4)) for rank in range(4)]
+    assert sorted(len(share) for share in shares) == [0, 0, 3, 9]
+
+
+def test_images_without_videos_are_refused():
+    class Images(Frames):
+        def get_data_info(self, index):
+            return dict(img_id=index)
+
+    with pytest.raises(ValueError, match="no 'video_id'"):
+        VideoSampler(Images(ORDER))
