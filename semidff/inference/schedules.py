@@ -131,6 +131,7 @@ class FixedSchedule(KeyFrameSchedule):
             if number != int(number) or number < 1:
                 raise ScheduleError(f'the {name} is {number!r}; it must be an integer >= 1')
         self.interval, self.first = int(interval), int(first)
+        self.longest = max(self.interval, self.first)
 
     def is_key(self, state: StreamState, data: dict) -> bool:
         in_first_interval = state.distance == state.index
@@ -286,6 +287,7 @@ class SceneCutSchedule(KeyFrameSchedule):
             raise ScheduleError(f'the scene-cut threshold is {threshold!r}; it must be in (0, 1]')
         self.base = build_schedule(base)
         self.observes, self.observe = self.base.observes, self.base.observe
+        self.longest = self.base.longest
         self.threshold = threshold
 
     def is_cut(self, state: StreamState, data: dict) -> bool:

@@ -1,7 +1,7 @@
 """Frame-by-frame inference over videos with key frames (DFF Algorithm 1)."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from weakref import WeakKeyDictionary
 
@@ -119,6 +119,26 @@ class VideoEngine:
         """
         return self.push_batch([data], [self.state if state is None else state])[0]
 
+    def run(self, batches: Iterable[dict], chunked: bool = False) -> Iterator[DetDataSample]:
+        """Yield the results of a video, given as collated batches of its frames, in frame order.
+
+        Args:
+            chunked: See :meth:`open`.
+        """
+        state = self.open(chunked)
+        for data in batches:
+            yield from self.push(data, state)
+        yield from self.flush(state)
+
+    def is_key(self, data: dict, state: StreamState) -> bool:
+        """Return whether the next frame of a stream is a key frame, and go on to the frame after it.
+
+        Nothing is detected. The schedule must not observe the flow field.
+        """
+        step = self._begin(data, state)
+        step.advance()
+        return step.is_key
+
     @torch.no_grad()
     def push_batch(self, frames: Sequence[dict], states: Sequence[StreamState]) -> list[SampleList]:
         """Process the next frame of each of several different streams; return the results of each.
@@ -201,8 +221,7 @@ class VideoEngine:
                 results = [step.state.smoother.push(finished) for step, finished in pairs]
         for step, finished in zip(steps, results, strict=True):
             step.results += finished
-            step.state.index += 1
-            step.state.distance = 1 if is_key else step.state.distance + 1
+            step.advance()
             if self.timer:
                 self.timer.add(is_key, lap.seconds / len(steps))
 
@@ -221,3 +240,8 @@ class _Step:
         self.is_key = False
         self.inputs = None
         self.results: SampleList = []
+
+    def advance(self) -> None:
+        """Go on to the next frame of the stream."""
+        self.state.index += 1
+        self.state.distance = 1 if self.is_key else self.state.distance + 1

@@ -1,0 +1,93 @@
+"""Intervals of a file in parallel threads."""
+
+import copy
+import sys
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from queue import SimpleQueue
+
+import torch
+from mmdet.structures import DetDataSample, SampleList
+
+from .schedules import FixedSchedule
+from .timer import NoTimer
+from .video_engine import VideoEngine
+
+MOST_WORKERS = 4
+_LONGEST = 64
+"""Frames of an interval, all of which are in memory."""
+
+
+class ParallelEngine:
+    """Runs the intervals of a video in several threads, each with its share of the CPU's cores.
+
+    A frame does not keep many cores busy: PyTorch's threads wait for one another, spinning, at each of some hundred
+    operators. Intervals do not depend on one another, so that each thread processes a whole one. Key frames and
+    results are those of the engine, but for rounding.
+
+    Args:
+        engine: The engine; see :meth:`supports`.
+        workers: Number of threads.
+    """
+
+    def __init__(self, engine: VideoEngine, workers: int) -> None:
+        self.engine, self.workers = engine, workers
+        self._free: SimpleQueue[VideoEngine] = SimpleQueue()
+        for _ in range(workers):
+            self._free.put(self._twin())
+
+    @staticmethod
+    def supports(engine: VideoEngine) -> bool:
+        """Return whether the intervals of an engine are independent, short, and run on a CPU."""
+        schedule, options = engine.schedule, engine.model.options
+        return (
+            engine.method.pairwise
+            and not (engine.smooth_scores or schedule.observes or (options and options.compile))
+            and schedule.longest <= _LONGEST
+            and next(engine.model.parameters()).device.type == 'cpu'
+        )
+
+    def run(self, batches: Iterable[dict]) -> Iterator[DetDataSample]:
+        """Yield the results of a video, given as collated batches of its frames, in frame order."""
+        threads = torch.get_num_threads()
+        share = max(threads // self.workers, 1)
+        pool = ThreadPoolExecutor(
+            self.workers, 'interval', initializer=torch.set_num_threads, initargs=(share,)
+        )
+        state, interval = self.engine.open(), []
+        running: deque[Future[SampleList]] = deque()
+        try:
+            for data in batches:
+                if self.engine.is_key(data, state) and interval:
+                    running.append(pool.submit(self._detect, interval))
+                    interval = []
+                    if len(running) > self.workers:
+                        yield from running.popleft().result()
+                interval.append(data)
+            if interval:
+                running.append(pool.submit(self._detect, interval))
+            while running:
+                yield from running.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+            torch.set_num_threads(threads)  # threads that start later take over the last number set
+
+    def _detect(self, interval: list[dict]) -> SampleList:
+        engine = self._free.get()
+        try:
+            return list(engine.run(interval, chunked=True))
+        finally:
+            self._free.put(engine)
+
+    def _twin(self) -> VideoEngine:
+        """Return an engine whose modules are its own, since some keep intermediate results; weights are shared."""
+        model = self.engine.method.model
+        tensors = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
+        twin = copy.copy(self.engine)
+        twin.method = copy.copy(self.engine.method)
+        twin.model = twin.method.model = copy.deepcopy(model, tensors)
+        twin.lock = threading.RLock()
+        twin.schedule, twin.timer = FixedSchedule(sys.maxsize), NoTimer()
+        return twin
