@@ -5,11 +5,12 @@ import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
-from functools import partial
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from mmdet.structures import DetDataSample
 from mmengine.config import Config, ConfigDict
 from mmengine.dataset import pseudo_collate
@@ -22,6 +23,7 @@ from semidff.inference import KeyFrameSchedule, VideoEngine, schedule_config
 from semidff.inference.loading import frame_pipeline, load_model
 from semidff.inference.methods import method_class
 from semidff.inference.outputs import Output, requested_outputs
+from semidff.inference.parallel import MOST_WORKERS, ParallelEngine
 from semidff.utils.configs import read_config
 from semidff.utils.error_messages import ConfigError
 from semidff.utils.files import installed_file
@@ -96,6 +98,8 @@ class VideoInferencer:
             :func:`~semidff.inference.schedule_config`.
         trust: Whether to load a checkpoint that can run code.
         smooth_scores: Number of frames over which scores are averaged, see :class:`~semidff.inference.VideoEngine`.
+        workers: Number of threads that process intervals of a file or list at a time on a CPU, where intervals are
+            independent; default: as many as PyTorch has, 4 at most. With 1, frames are processed one after the other.
 
     Attributes:
         model: The video detector.
@@ -125,6 +129,7 @@ class VideoInferencer:
         schedule: KeyFrameSchedule | dict | None = None,
         trust: bool = False,
         smooth_scores: int = 0,
+        workers: int | None = None,
     ) -> None:
         scale = 1.0
         if isinstance(model, str | Path) and Path(model).is_dir():
@@ -146,6 +151,7 @@ class VideoInferencer:
         interval = 10 if key_interval is None else key_interval
         settings = method, interval, schedule, None, bool(panels), smooth_scores
         self.engine = VideoEngine(self.model, *settings)
+        self.workers = workers or min(torch.get_num_threads(), MOST_WORKERS)
         check_panels(self.panels, method, self.engine)
 
     def __call__(
@@ -214,7 +220,7 @@ class VideoInferencer:
                     rate = stream.mean_rate() if outputs else None
                     for output in outputs:
                         output.start(stream.name, rate)
-                    results = self._results(frames)
+                    results = self._results(frames, live=not source.depth)
                     if self.show_progress:
                         results = track(results, stream.name, max_frames or stream.length)
                     for frame, sample in results:
@@ -225,17 +231,33 @@ class VideoInferencer:
                         output.end()
 
     def _results(
-        self, frames: Iterator[tuple[Frame, dict]]
+        self, frames: Iterator[tuple[Frame, dict]], live: bool
     ) -> Iterator[tuple[Frame, DetDataSample]]:
-        """Yield the frames of a video with their results."""
-        state = self.engine.open()
-        waiting: deque[Frame] = deque()  # offline methods return results later
-        for frame, batch in frames:
-            waiting.append(frame)
-            for sample in self.engine.push(batch, state):
+        """Yield the frames of a video with their results; those of a live one without delay."""
+        waiting: deque[Frame] = deque()
+        errors = []
+
+        def batches() -> Iterator[dict]:
+            try:
+                for frame, batch in frames:
+                    waiting.append(frame)
+                    yield batch
+            except Exception as error:  # raised behind the results of the frames ahead of it
+                errors.append(error)
+
+        if live or self.workers == 1 or not ParallelEngine.supports(self.engine):
+            results = self.engine.run(batches(), chunked=not live)
+        else:
+            results = self._parallel.run(batches())
+        with closing(results):
+            for sample in results:
                 yield waiting.popleft(), sample
-        for sample in self.engine.flush(state):
-            yield waiting.popleft(), sample
+        if errors:
+            raise errors[0]
+
+    @cached_property
+    def _parallel(self) -> ParallelEngine:
+        return ParallelEngine(self.engine, self.workers)
 
     @contextmanager
     def open(

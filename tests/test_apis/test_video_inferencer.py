@@ -8,6 +8,7 @@ import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
+from functools import partial
 from itertools import count, islice
 from pathlib import Path
 
@@ -77,14 +78,19 @@ def arrays(video=0, length=9) -> list[np.ndarray]:
     return [frame(video, index) for index in range(length)]
 
 
-def same(one: DetDataSample, other: DetDataSample) -> bool:
+def same(one: DetDataSample, other: DetDataSample, tolerance: float = 0) -> bool:
     a, b = one.pred_instances, other.pred_instances
-    return all(torch.equal(a[key], b[key]) for key in ('bboxes', 'scores', 'labels'))
+    return len(a) == len(b) and all(
+        torch.allclose(a[key], b[key], rtol=0, atol=tolerance)
+        for key in ('bboxes', 'scores', 'labels')
+    )
 
 
-def all_same(some, others) -> bool:
+def all_same(some, others, tolerance: float = 0) -> bool:
     some, others = list(some), list(others)
-    return len(some) == len(others) > 0 and all(map(same, some, others))
+    return len(some) == len(others) > 0 and all(
+        map(partial(same, tolerance=tolerance), some, others)
+    )
 
 
 @pytest.mark.parametrize('method', ['propagate', 'centered', 'interpolate'])
@@ -105,7 +111,8 @@ def test_the_same_detections_as_the_test_tool(project, monkeypatch, method):
     folders = [project / f'v{video}' for video in range(len(LENGTHS))]
     samples = list(make(project, method)(folders, out_txt=found))
     assert len(samples) == sum(LENGTHS)
-    assert found.read_text() == expected.read_text() and expected.read_text().count('\n') > 30
+    rows, others = np.loadtxt(found), np.loadtxt(expected)
+    assert len(rows) > 30 and rows == pytest.approx(others, abs=1e-3)  # chunks round differently
 
 
 def test_results_have_the_metainfo_of_their_frame(project, inferencer):
@@ -124,8 +131,9 @@ def test_all_kinds_of_sources_give_the_same(project, inferencer):
     assert all_same(inferencer(arrays()), expected)
     assert all_same(inferencer(tuple(arrays())), expected)
     assert all_same(inferencer(np.stack(arrays())), expected)
-    assert all_same(inferencer(iter(arrays())), expected)
-    assert all_same(inferencer([iter(arrays())]), expected)
+    # Live frames do not wait for a chunk, which rounds differently.
+    assert all_same(inferencer(iter(arrays())), expected, 1e-3)
+    assert all_same(inferencer([iter(arrays())]), expected, 1e-3)
     assert not all_same(inferencer(arrays(1)), expected)
 
 
