@@ -12,7 +12,6 @@ import torch
 from mmdet.structures import DetDataSample, SampleList
 
 from .schedules import FixedSchedule
-from .timer import NoTimer
 from .video_engine import VideoEngine
 
 MOST_WORKERS = 4
@@ -89,5 +88,5 @@ class ParallelEngine:
         twin.method = copy.copy(self.engine.method)
         twin.model = twin.method.model = copy.deepcopy(model, tensors)
         twin.lock = threading.RLock()
-        twin.schedule, twin.timer = FixedSchedule(sys.maxsize), NoTimer()
+        twin.schedule, twin.timer = FixedSchedule(sys.maxsize), None
         return twin

@@ -6,6 +6,7 @@ the flow field, fitted on unlabeled videos (:mod:`semidff.inference.schedule_fit
 """
 
 import json
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -67,6 +68,7 @@ class KeyFrameSchedule(ABC):
     """
 
     observes = False  # observe() is called with the flow field of each non-key frame
+    longest: float = math.inf  # frames from one key frame to the next, at most
 
     @abstractmethod
     def is_key(self, state: StreamState, data: dict) -> bool:
