@@ -1,9 +1,9 @@
 """semidff: fast video object detection with Deep Feature Flow, learned from unlabeled videos.
 
 :mod:`semidff.registry` registers the datasets, models, metrics, hooks and loops in mmdetection's registries, and the
-scope ``semidff`` for configs with ``_base_ = 'semidff::...'``. Importing the package does so too where mmengine has
-been imported before, as by ``custom_imports`` of a config. Otherwise it imports neither mmdetection nor PyTorch, so
-that the tools answer at once.
+scope ``semidff`` for configs with ``_base_ = 'semidff::...'``. Importing the package does so at once where mmengine
+has been imported before, as by ``custom_imports`` of a config, and otherwise at the first lookup in mmdetection's
+registries, so that the tools, which import it first, answer at once.
 """
 
 import sys
@@ -13,3 +13,5 @@ from .version import __version__
 
 if 'mmengine' in sys.modules:
     from . import registry
+else:
+    from .utils import late_registration

@@ -45,7 +45,7 @@ def test_variables_of_the_base_are_built(tmp_path):
 def test_parts_of_mmdetection_are_registered_on_demand():
     """A lookup in this scope may be the first one."""
     for registry in REGISTRIES:
-        assert set(registry.parent._locations) < set(registry._locations)
+        assert {'semidff.registry', *registry.parent._locations} == set(registry._locations)
 
 
 PLAIN = """
@@ -65,3 +65,13 @@ def test_programs_of_mmengine_import_the_parts(tmp_path, name):
     command = [sys.executable, '-c', PLAIN, str(file)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "<class 'semidff.models.semi_dff.SemiDFF'>", done.stderr
+
+
+def test_a_program_that_imports_the_package_first_has_the_parts():
+    program = (
+        "import semidff; from mmdet.registry import DATASETS; print(DATASETS.get('CocoVIDDataset'))"
+    )
+    done = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "<class 'semidff.datasets.coco_vid.CocoVIDDataset'>", (
+        done.stderr
+    )
