@@ -22,7 +22,7 @@ def train(tmp_path, fails):
 @pytest.mark.parametrize(
     ('content', 'words'),
     [
-        (None, ('no such list of videos',)),
+        (None, ('no list of videos',)),
         ('# nothing but a comment\n', ('videos.txt',)),
         ('gone.mp4\nempty.mp4\n', ('gone.mp4', 'empty.mp4')),
     ],
