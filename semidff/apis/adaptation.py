@@ -62,7 +62,7 @@ def adapt(
         out: Folder of the results.
         minutes: Time of the whole adaptation; None: 60, or that of the plan in the folder.
         fps: Frames per second to reach, from decoding to boxes, by the most accurate operating point that does.
-        key_interval: Key-frame interval l of the forecasts; training covers intervals up to 2 l - 1.
+        key_interval: Key-frame interval l of the forecasts; training covers intervals up to 2 l.
         labels: COCO-VID json of labeled videos, for mAP beside the agreement with the detector, on all of their frames
             in place of held-back ones.
         plan_only: Whether to stop after the plan.
