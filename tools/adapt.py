@@ -26,7 +26,9 @@ def parse_args() -> argparse.Namespace:
     speed = parser.add_mutually_exclusive_group()
     help = 'frames per second to reach, with decoding'
     speed.add_argument('--fps', type=float, metavar='TARGET', help=help)
-    help = 'key-frame interval l of the forecasts; training covers intervals up to 2 l (default: 10)'
+    help = (
+        'key-frame interval l of the forecasts; training covers intervals up to 2 l (default: 10)'
+    )
     speed.add_argument('--key-interval', type=int, metavar='L', help=help)
     help = 'COCO-VID json of labeled videos: measure mAP, too, on all of their frames'
     parser.add_input('--labels', metavar='FILE', help=help)
