@@ -221,7 +221,7 @@ class UnlabeledVideoDataset(Dataset):
             try:
                 return self._decode(source, (_PAIRS, seed, epoch, slot, attempt))
             except VideoError as error:
-                path = self._video_of(source)[0].path
+                path = self._locate(source)[0].path
                 self.failures[path] += 1
                 if self.failures[path] == 1:
                     log_warning(
@@ -234,10 +234,10 @@ class UnlabeledVideoDataset(Dataset):
             f'failures by video: {worst}. Check that the files exist and are complete.'
         )
 
-    def _decode(self, slot: int, key: tuple[int, ...]) -> _Window:
+    def _decode(self, slot: int, seed: tuple[int, ...]) -> _Window:
         """Draw the pairs of a window and decode their frames in one pass."""
-        video, start, stop = self._video_of(slot)
-        rng = np.random.default_rng(key)
+        video, start, stop = self._locate(slot)
+        rng = np.random.default_rng(seed)
         pairs = [
             choose_pair(rng, self.interval, start, stop, self.clip_interval)
             for _ in range(self.pairs_per_window)
@@ -254,7 +254,7 @@ class UnlabeledVideoDataset(Dataset):
             raise VideoError(video.path, f'frames {numbers[0]}..{numbers[-1]} differ in size')
         return _Window(video, pairs, dict(zip(numbers, frames, strict=True)))
 
-    def _video_of(self, slot: int) -> tuple[VideoInfo, int, int]:
+    def _locate(self, slot: int) -> tuple[VideoInfo, int, int]:
         """Return the video of a window, its first frame and the frame after its last."""
         index = int(np.searchsorted(self._first_window, slot, side='right')) - 1
         video, first = self.videos[index], int(self._first_window[index])

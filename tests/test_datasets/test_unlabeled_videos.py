@@ -264,7 +264,7 @@ def test_real_footage_frames_equal_sequential_reading():
     capture = cv2.VideoCapture(str(listed.parent / 'videos/pets_0001-0400.mp4'))
     frames = [capture.read()[1] for _ in range(64)]
     first = next(
-        index for index in range(0, len(data), 2) if 'pets' in data._video_of(index // 2)[0].name
+        index for index in range(0, len(data), 2) if 'pets' in data._locate(index // 2)[0].name
     )
     for index in range(first, first + 4):
         item = data[index]
