@@ -164,7 +164,7 @@ class VideoEngine:
         """Return the results of a stream's last frames that :meth:`push` has not returned."""
         state = self.state if state is None else state
         with self.lock, self._timed() as lap:
-            finished = self.method.flush(state.memory)  # *centered* runs the networks here
+            finished = self.method.flush(state.memory)  # runs the networks on frames that wait
             if state.smoother is not None:
                 finished = state.smoother.push(finished) + state.smoother.flush()
         if self.timer and (self.method.offline or state.memory.chunked):
@@ -214,7 +214,7 @@ class VideoEngine:
             if self.schedule.observes and not is_key:
                 flow_field = self.method.flow_field(inputs, memories)
                 for index, step in enumerate(steps):
-                    self.schedule.observe(step.state, flow_field.select([index]))
+                    self.schedule.observe(step.state, flow_field.frame(index))
             results = self.method.key(frames) if is_key else self.method.non_key(frames, flow_field)
             if self.smooth_scores:
                 pairs = zip(steps, results, strict=True)

@@ -47,9 +47,7 @@ class FlowField(NamedTuple):
         """Flow, scale field and context, as the temporal module's ``fields()`` returns them."""
         return self.flow, self.scale, self.context
 
-    def select(self, indices: Sequence[int]) -> 'FlowField':
-        """Return the flow fields of some of the frames, without a copy if these are all frames."""
-        indices = list(indices)
-        if indices == list(range(len(self.flow))):
-            return self
-        return FlowField(*(field if field is None else field[indices] for field in self))
+    def frame(self, index: int) -> 'FlowField':
+        """Return the flow field (N = 1) of one of the frames, without a copy."""
+        one = slice(index, index + 1)
+        return FlowField(*(field if field is None else field[one] for field in self))

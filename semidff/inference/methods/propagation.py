@@ -83,7 +83,7 @@ class Propagate(VideoMethod):
         finished: list[SampleList] = []
         for image, sample, memory in zip(*frames, strict=True):
             memory.waiting.append((image, sample))
-            complete = not memory.chunked or len(memory.waiting) == self._chunk(image)
+            complete = not memory.chunked or len(memory.waiting) == self._chunk_size(image)
             finished.append(self._finish(memory) if complete else [])
         return finished
 
@@ -93,13 +93,13 @@ class Propagate(VideoMethod):
         chosen, memory.waiting = memory.waiting[:count], memory.waiting[count:]
         results: SampleList = []
         while chosen:
-            size = self._chunk(chosen[0][0])
+            size = self._chunk_size(chosen[0][0])
             inputs, samples = zip(*chosen[:size], strict=True)
             results += self._detect(torch.stack(inputs), list(samples), memory.key_frame)
             chosen = chosen[size:]
         return results
 
-    def _chunk(self, image: Tensor) -> int:
+    def _chunk_size(self, image: Tensor) -> int:
         """Return the number of frames (3, H, W) that are processed as a batch."""
         pixels = _PIXELS.get(image.device.type, _PIXELS['cpu'])
         return min(self.max_chunk, max(1, pixels // image[0].numel()))
@@ -121,9 +121,8 @@ class Propagate(VideoMethod):
         if in_turns:
             results = []
             for index, sample in enumerate(samples):
-                one = slice(index, index + 1)
-                own = FlowField(*(f if f is None else f[one] for f in flow_field))
-                results += self.model.predict_non_key(inputs[one], [sample], key, own)
+                image, own = inputs[index : index + 1], flow_field.frame(index)
+                results += self.model.predict_non_key(image, [sample], key, own)
         else:
             results = self.model.predict_non_key(inputs, samples, key, flow_field)
         if self.keep_fields:
