@@ -16,7 +16,7 @@ from .video_engine import VideoEngine
 
 MOST_WORKERS = 4
 _LONGEST = 64
-"""Frames of an interval, all of which are in memory."""
+"""Largest number of frames of an interval, all of which are in memory."""
 
 
 class ParallelEngine:

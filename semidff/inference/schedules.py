@@ -41,7 +41,7 @@ class StreamState:
     """State of a stream, created by :meth:`~semidff.inference.VideoEngine.open`.
 
     It holds no part of the model: any number of streams share one engine. Its size is constant, but offline methods
-    keep the frames since the last key frame.
+    and chunked streams keep frames since the last key frame.
 
     Attributes:
         index: Number of frames processed since the stream began.

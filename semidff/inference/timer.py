@@ -57,9 +57,9 @@ class FrameTimer:
         self.seconds['key' if is_key else 'non_key'].append(seconds)
 
     def add_deferred(self, seconds: float) -> None:
-        """Count the time after a video's last frame of an offline method.
+        """Count the time after a video's last frame, of an offline method or a chunked stream.
 
-        It processes frames later than they come, so that times of key frames and of non-key frames mean nothing.
+        Frames are processed later than they come, so that times of key frames and of non-key frames mean nothing.
         """
         self.deferred = (self.deferred or 0.0) + seconds
 
@@ -71,8 +71,8 @@ class FrameTimer:
 
         Returns:
             ``time/mean_ms`` and ``fps``; without ``key_interval`` ``schedule/interval``, frames per key frame, and
-            ``schedule/key_share``; for causal methods ``time/{key,non_key}{,_p50,_p99}_ms`` of the kinds that occurred
-            and ``schedule/cost``, the mean time of a frame relative to a key frame's.
+            ``schedule/key_share``; unless time was deferred, ``time/{key,non_key}{,_p50,_p99}_ms`` of the kinds that
+            occurred and ``schedule/cost``, the mean time of a frame relative to a key frame's.
         """
         metrics, total, count = {}, 1000 * (self.deferred or 0.0), 0
         for kind, seconds in self.seconds.items():
