@@ -145,12 +145,26 @@ class VideoInferencer:
         init_default_scope(scope)
         weights, device = None if weights is None else str(weights), device or get_device()
         with trusted(trust):
-            speed = precision, channels_last, compile
-            self.model = load_model(_config(model), weights, device, method, classes, *speed)
+            self.model = load_model(
+                _config(model),
+                weights,
+                device,
+                method,
+                classes,
+                precision,
+                channels_last,
+                compile,
+            )
         self.pipeline = frame_pipeline(self.model.cfg, scale=scale)
         interval = 10 if key_interval is None else key_interval
-        settings = method, interval, schedule, None, bool(panels), smooth_scores
-        self.engine = VideoEngine(self.model, *settings)
+        self.engine = VideoEngine(
+            self.model,
+            method,
+            interval,
+            schedule,
+            keep_fields=bool(panels),
+            smooth_scores=smooth_scores,
+        )
         self.workers = workers or min(torch.get_num_threads(), MOST_WORKERS)
         check_panels(self.panels, method, self.engine)
 
@@ -187,7 +201,6 @@ class VideoInferencer:
             and the metainfo ``video_name``, ``video_id``, ``frame_id``, ``timestamp`` (seconds), ``is_key_frame``,
             ``img_path`` (of frames that are files) and ``ori_shape``. Outputs get their names when the iterator
             ends or is closed; on an error they are removed. A change of the frame size begins with a key frame.
-
         """
         check_limits(fps, max_frames, pred_score_thr)
         sources = sources_of(inputs, fps, strict)
