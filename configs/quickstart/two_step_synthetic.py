@@ -19,6 +19,7 @@ model = dict(
     # All frames of the quick start's data set, flipped and not, take 1.9 GB in float32 and half of that in bfloat16.
     feature_cache=2.0,
 )
+# RUN_DIR is set by tools/run_experiment.py.
 load_parts = dict(
     detector=dict(
         part='spatial.detector',

@@ -56,8 +56,8 @@ def prepare_run(args: argparse.Namespace) -> Config:
     cfg.launcher = args.launcher
     if args.launcher != 'none':
         atexit.register(_leave_group)
-    started = torch.distributed.is_initialized() or torch.cuda.is_available()
-    if args.launcher == 'pytorch' and not started:
+    has_group = torch.distributed.is_initialized()
+    if args.launcher == 'pytorch' and not has_group and not torch.cuda.is_available():
         # mmengine would select a CUDA device before it starts the group; it leaves an existing group alone.
         torch.distributed.init_process_group('gloo')
     return cfg

@@ -42,7 +42,7 @@ class FrameNormalizer(ImgDataPreprocessor):
 
 @MODELS.register_module()
 class VideoDataPreprocessor(DetDataPreprocessor, FrameNormalizer):
-    """mmdet's data preprocessor, extended to frame pairs.
+    """mmdet's data preprocessor, extended to frame pairs, with the normalization of :class:`FrameNormalizer`.
 
     Frames (3, H, W) are batched to ``inputs`` (N, 3, H, W) as in mmdet. Pairs (2, 3, H, W) of key frame and current
     frame are batched to (N, 2, 3, H, W), triplets with a frame between them to (N, 3, 3, H, W); the data samples

@@ -37,7 +37,7 @@ def class_distillation_loss(
     if not temperature > 0:
         raise ValueError(f'the temperature must be positive, got {temperature}')
     teacher = teacher.detach()
-    classes, kind = student.shape[-1], torch.promote_types(student.dtype, torch.float32)
+    classes, dtype = student.shape[-1], torch.promote_types(student.dtype, torch.float32)
     student, teacher = student.reshape(-1, classes), teacher.reshape(-1, classes)
     if temperature == float('inf'):
         difference = student - teacher
@@ -49,7 +49,7 @@ def class_distillation_loss(
     log_student = F.log_softmax(student / temperature, dim=1)
     log_teacher = F.log_softmax(teacher / temperature, dim=1)
     divergence = F.kl_div(log_student, log_teacher, reduction='none', log_target=True)
-    return (_total(divergence, weight) * temperature**2).to(kind)
+    return (_total(divergence, weight) * temperature**2).to(dtype)
 
 
 def binary_distillation_loss(

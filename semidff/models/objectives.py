@@ -41,6 +41,7 @@ class FeatureRegression:
 
     Args:
         norm: ``l2``, mean squared differences, or ``l1``, mean absolute differences (Table 3b).
+        weight: Factor on the loss.
     """
 
     def __init__(self, norm: str = 'l2', weight: float = 1.0) -> None:
@@ -94,6 +95,7 @@ class FeatureSemantics:
         attention: Whether to compare class and quality scores of the dense head ("attention maps" in Table 3c).
         classes: Whether to compare class scores of the RoIs ("inter-class relationship").
         boxes: Whether to compare box outputs of the dense head and of the RoIs ("bbox accurate location"), and masks.
+        weight: Factor on all losses.
         proposals_per_image: Number of an image's best proposals that are compared, None for all. The RoI head of a
             two-stage detector takes much of a training's time. Of no effect on single-stage detectors.
     """
@@ -119,13 +121,13 @@ class FeatureSemantics:
         self.proposals_per_image = proposals_per_image
 
     def __call__(self, batch: Distillation) -> dict[str, Tensor]:
-        target = batch.teacher.raw_outputs(batch.target)
-        propagated = batch.student.raw_outputs(batch.propagated)
+        teacher_raw = batch.teacher.raw_outputs(batch.target)
+        student_raw = batch.student.raw_outputs(batch.propagated)
         proposals = batch.teacher.heads.proposals(
-            target, batch.samples, batch.test_cfg, self.proposals_per_image
+            teacher_raw, batch.samples, batch.test_cfg, self.proposals_per_image
         )
-        teachers = batch.teacher.heads.head_outputs(target, batch.samples, proposals)
-        students = batch.student.heads.head_outputs(propagated, batch.samples, proposals)
+        teachers = batch.teacher.heads.head_outputs(teacher_raw, batch.samples, proposals)
+        students = batch.student.heads.head_outputs(student_raw, batch.samples, proposals)
         losses = {}
         for student, teacher in zip(students, teachers, strict=True):
             part = teacher.name.removeprefix('rpn_')

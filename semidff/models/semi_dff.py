@@ -131,8 +131,8 @@ class SemiDFF(VideoDetector):
             if total.requires_grad:
                 total.backward()  # backbones with checkpoints do not take torch.autograd.grad()
 
-    def _distillation(self, *maps) -> Distillation:
-        return Distillation(self.spatial, self.teacher, *maps, test_cfg=self.non_key_test_cfg)
+    def _distillation(self, *batch) -> Distillation:
+        return Distillation(self.spatial, self.teacher, *batch, test_cfg=self.non_key_test_cfg)
 
     def train(self, mode: bool = True) -> 'SemiDFF':
         super().train(mode)
@@ -201,7 +201,10 @@ class SemiDFF(VideoDetector):
     def _crops(
         self, network: Callable[[Tensor], tuple], samples: SampleList, images: Tensor
     ) -> tuple[Tensor, ...]:
-        """Return a feature network's maps of whole images, cropped to the windows of their samples, which recur."""
+        """Return a feature network's maps of whole images, cropped to the windows of their samples.
+
+        Image i belongs to sample i modulo the number of samples.
+        """
         divisor, whole = self.data_preprocessor.pad_size_divisor, []
         for image, sample in zip(images, cycle(samples), strict=False):
             # Without the padding to the batch's size, so that the cache knows the frame again.
@@ -221,7 +224,7 @@ def _without_dots(modules: dict[str, nn.Module]) -> dict[str, nn.Module]:
 
 
 def _cropped(maps: Iterable[Tensor], samples: SampleList, stride: float = 1) -> Tensor:
-    """Crop maps (C, H, W) to the windows of their samples, which recur.
+    """Crop maps (C, H, W) to the windows of their samples; map i belongs to sample i modulo their number.
 
     Windows are top, left, height and width in pixels, multiples of the stride.
     """

@@ -55,7 +55,7 @@ class VideoWriter(AbstractContextManager):
         path = self._stack.enter_context(atomic_path(self.path))
         self._size, even = (height, width), (width + width % 2, height + height % 2)
         code = cv2.VideoWriter_fourcc(*'mp4v')
-        self._writer = cv2.VideoWriter(os.path.abspath(path), code, _storable(self.fps), even)
+        self._writer = cv2.VideoWriter(os.path.abspath(path), code, _rounded(self.fps), even)
         self._stack.push(partial(self._close, path))
         if not self._writer.isOpened():
             raise OSError(f'{self.path}: cannot be written; check the folder and its free space')
@@ -86,7 +86,7 @@ def is_storable(fps: float) -> bool:
     return 1e-3 <= fps <= 65535
 
 
-def _storable(fps: float) -> float:
+def _rounded(fps: float) -> float:
     """Round a frame rate to what MPEG-4 can store: a fraction of numbers up to 65535."""
     rounded = (round(fps, digits) for digits in (3, 2, 1, 0) if fps * 10**digits <= 65535)
     return next(rounded, fps)

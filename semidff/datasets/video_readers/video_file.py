@@ -349,7 +349,7 @@ class VideoFile(VideoReader):
 
     @property
     def size(self) -> tuple[int, int]:
-        width, height = self._index and self._decoded_size
+        width, height = self._index and self._decoded_size  # the first pass notes the size
         return (width, height) if self._is_transposed else (height, width)
 
     def _note_shape(self, first: av.VideoFrame) -> None:

@@ -128,7 +128,7 @@ class DistillationStepHook(Hook):
         checkpoint['meta']['distillation_steps'] = [[s.name, s.iters] for s in self.steps]
 
     def before_train(self, runner: Runner) -> None:
-        """Refuse a later step now, not after the first."""
+        """Check all steps before the first one: that each trains weights, and that its optimizer can be built."""
         model = unwrapped(runner.model)
         current = model.trainable, [(p, p.requires_grad) for p in model.parameters()]
         for step in self.steps:
