@@ -171,7 +171,7 @@ def _bilinear(*args: Any, out_shape: Sequence[int], **kwargs: Any) -> int:
 
 
 def _bilinear_rows(*args: Any, out_shape: Sequence, **kwargs: Any) -> int:
-    """FLOPs of the same for channels-last maps, see :class:`~semidff.models.temporal.warp.Sampler`."""
+    """FLOPs of the same for channels-last maps, see :class:`~semidff.models.temporal.warp.MapSampler`."""
     return _bilinear(out_shape=out_shape[0])
 
 

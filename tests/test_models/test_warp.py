@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from semidff.models.temporal import warp
-from semidff.models.temporal.warp import Sampler
+from semidff.models.temporal.warp import MapSampler
 
 SIZES = [(1, 1), (1, 7), (5, 3), (12, 22), (13, 17), (38, 63), (64, 64)]
 
@@ -68,10 +68,10 @@ def test_agrees_with_grid_sample_at_aligned_corners(size):
 @pytest.mark.parametrize('dtype', [torch.float32, torch.float64, torch.bfloat16])
 def test_channels_last_maps_are_sampled_alike_and_stay_channels_last(size, border, dtype):
     features, flow = random(3, 64, *size).to(dtype), 4 * random(3, 2, *size, seed=1)
-    expected = Sampler(flow, border)(features)
+    expected = MapSampler(flow, border)(features)
     with torch.no_grad():
         last = features.contiguous(memory_format=torch.channels_last)
-        sampler = Sampler(flow, border)
+        sampler = MapSampler(flow, border)
         assert any('embedding_bag' in name for name in operators(sampler, last)) == (size != (1, 1))
         found = sampler(last)
     tolerance = 1e-2 if dtype == torch.bfloat16 else 2e-5
@@ -90,7 +90,7 @@ def test_positions_far_outside_are_zero_or_undefined(far, ordered):
 def test_few_channels_are_sampled_by_grid_sample():
     features = random(1, 63, 5, 7).contiguous(memory_format=torch.channels_last)
     with torch.no_grad():
-        names = operators(Sampler(random(1, 2, 5, 7, seed=1)), features)
+        names = operators(MapSampler(random(1, 2, 5, 7, seed=1)), features)
     assert any('grid' in name for name in names)
     assert not any('embedding_bag' in name for name in names)
 

@@ -12,7 +12,7 @@ from semidff.utils.model_building import is_kind
 from .correction import Correction
 from .flow_networks import FlowNetwork
 from .opencv_flow import OpenCVFlow
-from .warp import Sampler, align
+from .warp import MapSampler, align
 
 
 @MODELS.register_module()
@@ -117,7 +117,7 @@ class TemporalModule(BaseModule):
             if place not in samplers:
                 moved = align(flow, own, stride, size)
                 moved = moved if stride == own else moved * (own / stride)
-                samplers[place] = Sampler(moved, self.padding == 'border')
+                samplers[place] = MapSampler(moved, self.padding == 'border')
             warped = samplers[place](level)
             if scale is not None:
                 if (place, channels) not in aligned:

@@ -45,7 +45,7 @@ def warp(features: Tensor, flow: Tensor) -> Tensor:
             f'{tuple(features.shape)}, got {tuple(flow.shape)}'
         )
     precise = features.dtype.itemsize > 2  # half precision is too coarse for positions
-    return Sampler(flow.to(features.dtype) if precise else flow.float())(features)
+    return MapSampler(flow.to(features.dtype) if precise else flow.float())(features)
 
 
 def constants(function: _Constants) -> _Constants:
@@ -65,7 +65,7 @@ def constants(function: _Constants) -> _Constants:
     return find
 
 
-class Sampler:
+class MapSampler:
     """Samples maps of key frames, (N, C, H, W) or (1, C, H, W), at the positions to which a flow points.
 
     The flow is that of :func:`warp`; with ``border``, cells outside the map repeat its border instead of being zero.
@@ -174,6 +174,7 @@ def align(field: Tensor, stride: float, level_stride: float, size: Sequence[int]
 
 
 def cropped(maps: Tensor, size: Sequence[int]) -> Tensor:
+    """Return the first ``size`` (height, width) cells of maps, from the top left corner."""
     height, width = size
     return maps if maps.shape[-2:] == (height, width) else maps[..., :height, :width]
 
