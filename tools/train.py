@@ -56,4 +56,4 @@ def main(args: argparse.Namespace) -> None:
 
 
 if __name__ == '__main__':
-    run_tool(main, parse_args())
+    run_tool(main, parse_args(), trains=True)

@@ -5,6 +5,7 @@ at once: its ``main`` imports what it needs.
 """
 
 import argparse
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -163,12 +164,20 @@ def add_method_arguments(parser: ToolParser, help: str, interval: str | int) -> 
     parser.add_argument('--scene-cuts', action='store_const', const=True, help=help)
 
 
-def run_tool(work: Callable[[argparse.Namespace], None], args: argparse.Namespace) -> None:
+def run_tool(
+    work: Callable[[argparse.Namespace], None], args: argparse.Namespace, trains: bool = False
+) -> None:
     """Run a tool's main function; an error ends the process with a message and exit code 1.
 
     The traceback of an error is shown with ``--debug`` only. Ctrl-C and SIGTERM end the process with exit code 130.
     The options ``debug``, ``trust``, ``overwrite`` and ``threads`` are applied here and in the parser and removed.
+
+    Args:
+        trains: Whether the tool trains, so that PyTorch's threads sleep while they wait for one another. By default
+            they spin, and a training beside another busy process takes several times as long.
     """
+    if trains:
+        os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')  # read when PyTorch is loaded
     options = vars(args)
     debug, trust, _, threads = (
         options.pop(name, None) for name in ('debug', 'trust', 'overwrite', 'threads')

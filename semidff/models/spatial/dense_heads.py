@@ -1,8 +1,11 @@
 """Detectors with one dense head."""
 
+import copy
 import inspect
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+import torch
 from mmdet.models import dense_heads
 from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
 from mmdet.models.detectors.single_stage_instance_seg import SingleStageInstanceSegmentor
@@ -56,6 +59,10 @@ TOWERS = (
 """Names of the towers in mmdet's heads."""
 
 
+_KEPT_PRIORS = 16
+"""Sizes of frames for which priors are kept."""
+
+
 @HEAD_FAMILIES.register_module()
 class DenseHeads(HeadFamily):
     """Single-stage detectors whose ``bbox_head`` returns a list of maps for each kind of output.
@@ -77,6 +84,7 @@ class DenseHeads(HeadFamily):
             self.dense_head, 'loss_cls'
         ):
             self.dense_head.loss_cls = None  # mmdet's post-processing reads it, but SSD has none
+        self._priors: dict = {}
 
     @classmethod
     def handles(cls, detector: nn.Module) -> bool:
@@ -114,8 +122,22 @@ class DenseHeads(HeadFamily):
         logits = levels(self.probabilities, raw)
         raw = {**raw, **numbered(self.probabilities, [level.sigmoid() for level in logits])}
         inputs, outputs = levels(ROI_INPUTS, raw), self._outputs(raw)
-        head = {self.head_name: twin(self._separable_head(), forward=lambda *_, **__: outputs)}
-        return twin(self.detector, extract_feat=lambda *_, **__: inputs, **head)
+        head = twin(self._separable_head(), forward=lambda *_, **__: outputs)
+        if hasattr(head, 'prior_generator') and not torch.compiler.is_compiling():
+            head.prior_generator = copy.copy(head.prior_generator)
+            head.prior_generator.grid_priors = self._kept_priors
+        return twin(self.detector, extract_feat=lambda *_, **__: inputs, **{self.head_name: head})
+
+    def _kept_priors(self, sizes: Sequence[tuple[int, int]], **options: Any) -> list[Tensor]:
+        """Return the anchors or points of all levels, which depend on the sizes of the maps alone."""
+        key = (*map(tuple, sizes), *map(str, options.values()))
+        if key not in self._priors:
+            if len(self._priors) == _KEPT_PRIORS:
+                self._priors.clear()
+            with torch.inference_mode(False):  # usable in training, too
+                found = self.dense_head.prior_generator.grid_priors(sizes, **options)
+            self._priors[key] = found
+        return list(self._priors[key])
 
     def head_outputs(
         self, raw: Mapping[str, Tensor], samples: SampleList, proposals: list | None

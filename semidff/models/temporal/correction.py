@@ -48,6 +48,7 @@ class Correction(nn.Module):
         for level, count in enumerate(channels):
             self.register_buffer(f'unit{level}', torch.ones(count))
         self.register_buffer('batches', torch.zeros(len(channels)))
+        self._settled: set[int] = set()  # levels whose count is not read from the device any more
         for first, second, last in self.blocks.values():
             for conv in (first, second):
                 nn.init.kaiming_normal_(conv.weight, nonlinearity='relu')
@@ -58,7 +59,9 @@ class Correction(nn.Module):
     def forward(self, maps: Tensor, context: Tensor, level: int) -> Tensor:
         """Correct warped maps (N, C, h, w) of a level, given the context (N, ``width``, h, w) at its cells."""
         unit = getattr(self, f'unit{level}')
-        if self.training and self.batches[level] < _BATCHES:
+        if self.training and level not in self._settled and self.batches[level] >= _BATCHES:
+            self._settled.add(level)
+        if self.training and level not in self._settled:
             self.batches[level] += 1
             size = reduce_mean(typical_size(maps, (0, 2, 3)))
             # Maps after a ReLU have channels that are always zero; in a unit of zero, they would be all that counts.
