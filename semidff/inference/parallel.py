@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import takewhile
 from queue import SimpleQueue
 
 import torch
@@ -57,26 +58,29 @@ class ParallelEngine:
         )
         state, interval = self.engine.open(), []
         running: deque[Future[SampleList]] = deque()
+        stopped = threading.Event()
         try:
             for data in batches:
                 if self.engine.is_key(data, state) and interval:
-                    running.append(pool.submit(self._detect, interval))
+                    running.append(pool.submit(self._detect, interval, stopped))
                     interval = []
                     if len(running) > self.workers:
                         yield from running.popleft().result()
                 interval.append(data)
             if interval:
-                running.append(pool.submit(self._detect, interval))
+                running.append(pool.submit(self._detect, interval, stopped))
             while running:
                 yield from running.popleft().result()
         finally:
+            stopped.set()  # intervals that run end after their current frame
             pool.shutdown(cancel_futures=True)
             torch.set_num_threads(threads)  # threads that start later take over the last number set
 
-    def _detect(self, interval: list[dict]) -> SampleList:
+    def _detect(self, interval: list[dict], stopped: threading.Event) -> SampleList:
+        frames = takewhile(lambda _: not stopped.is_set(), interval)
         engine = self._free.get()
         try:
-            return list(engine.run(interval, chunked=True))
+            return list(engine.run(frames, chunked=True))
         finally:
             self._free.put(engine)
 

@@ -59,7 +59,7 @@ def project(tmp_path_factory):
 
 
 def make(project, method='propagate', interval=4, **options) -> VideoInferencer:
-    options = dict(show_progress=False, device='cpu') | options
+    options = dict(show_progress=False, device='cpu', workers=2) | options
     return VideoInferencer(
         str(project / 'config.py'),
         project / 'two.pth',
@@ -193,8 +193,10 @@ def test_reading_ahead_changes_nothing(project, tmp_path):
     assert reading() == 0
 
 
-def test_files_and_lists_are_read_ahead_and_iterators_are_not(project, inferencer):
-    for source, threads in ((project / 'v0', 1), (arrays(), 1), (iter(arrays()), 0)):
+def test_files_and_lists_are_read_ahead_and_iterators_are_not(tmp_path, inferencer):
+    path = write_video(tmp_path / 'street.mp4', 40, size=SIZE)
+    frames = arrays(length=40)
+    for source, threads in ((path, 1), (frames, 1), (iter(frames), 0)):
         results = inferencer(source)
         next(results)
         assert reading() == threads
