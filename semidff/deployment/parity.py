@@ -122,7 +122,7 @@ def _outputs(
 
 def _detect(model: VideoDetector, batches: Sequence[dict]) -> SampleList:
     engine = VideoEngine(model, 'propagate', key_interval=len(batches))
-    return [result for batch in batches for result in engine.push(copy.deepcopy(batch))]
+    return list(engine.run(map(copy.deepcopy, batches)))
 
 
 def _without_counterpart(detections: InstanceData, others: InstanceData) -> int:
