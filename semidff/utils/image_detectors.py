@@ -180,7 +180,7 @@ def _check_pipelines(config: Config, name: str) -> None:
 
 
 def _drop_pretrained(settings: object) -> None:
-    """Remove what would make ``init_weights()`` read or download weights."""
+    """Remove what would read or download weights; a teacher (LD) is read from a file, which may be one of mmdet's."""
     if isinstance(settings, list | tuple):
         for item in settings:
             _drop_pretrained(item)
@@ -189,6 +189,10 @@ def _drop_pretrained(settings: object) -> None:
         cfgs = init if isinstance(init, list | tuple) else [init]
         if any('checkpoint' in cfg for cfg in cfgs):
             settings['init_cfg'] = [cfg for cfg in cfgs if 'checkpoint' not in cfg] or None
-        settings.pop('pretrained', None)
+        for name in ('pretrained', 'teacher_ckpt'):
+            settings.pop(name, None)
+        if isinstance(teacher := settings.get('teacher_config'), str):
+            path = Path(teacher) if Path(teacher).is_file() else _folder('mmdet') / teacher
+            settings['teacher_config'] = dict(model=read_config(path).model)
         for item in settings.values():
             _drop_pretrained(item)

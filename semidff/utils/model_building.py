@@ -1,5 +1,6 @@
 """Configs, and models built from them with random weights; nothing is downloaded."""
 
+import copy
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.registry import init_default_scope
 from torch import nn
 
-from .configs import import_extras, read_config
+from .configs import import_extras, read_config, settings_of
 from .error_messages import ConfigError
 from .image_detectors import resolve_detector
 
@@ -45,6 +46,29 @@ def build_model(config: str | Path | Config, keep_checkpoint: bool = False) -> n
     model = MODELS.build(config.model)
     model.cfg = config
     return model
+
+
+def build_detector(settings: dict) -> nn.Module:
+    """Build a detector of mmdet, or a network of mmsegmentation, from its config, which stays as it is.
+
+    Raises:
+        ConfigError: With the message of mmdet or mmcv, if they lack a package that this detector needs.
+    """
+    import_extras(settings)
+    settings = copy.deepcopy(settings)
+    kind = settings['type']
+    if isinstance(kind, str) and '.' in kind:
+        settings['_scope_'] = kind.partition('.')[0]
+    if 'language_model' in settings:
+        raise TypeError(f'{kind} detects what a text names, and the frames of a video have no text')
+    for _, part in settings_of(settings):
+        # mmcv's needs a process group even for inference; PyTorch's has the same weights and results.
+        if isinstance(part, dict) and part.get('type') == 'MMSyncBN':
+            part['type'] = 'SyncBN'
+    try:
+        return MODELS.build(settings)
+    except (ImportError, RuntimeError) as error:
+        raise ConfigError(f'{kind} cannot be built: {error}') from error
 
 
 def build_video_detector(path: str | Path, cfg_options: dict | None = None) -> nn.Module:

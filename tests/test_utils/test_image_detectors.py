@@ -137,6 +137,14 @@ model['test_cfg']['nms'] = dict(type=nms, iou_threshold=0.3)
     assert len(found.pred_instances)
 
 
+def test_a_teacher_is_built_from_the_config_of_mmdet_without_a_download():
+    """Distilled detectors (LD); ``teacher_config`` is relative to mmdet's repository."""
+    model = read_detector('mmdet::ld/ld_r18-gflv1-r101_fpn_1x_coco.py', warn=False).model
+    teacher = model.teacher_config.model
+    assert 'teacher_ckpt' not in model and teacher.backbone.init_cfg is None
+    assert (teacher.type, teacher.backbone.depth) == ('GFL', 101)
+
+
 @pytest.mark.parametrize(
     ('given', 'warned'),
     [

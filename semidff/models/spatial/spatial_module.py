@@ -8,14 +8,13 @@ from typing import Any
 
 import torch
 from mmdet.models import detectors
-from mmdet.registry import MODELS, TASK_UTILS
+from mmdet.registry import TASK_UTILS
 from mmdet.structures import DetDataSample, SampleList
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from semidff.models.precision import keep_boxes_precise
-from semidff.utils.configs import import_extras
-from semidff.utils.model_building import undisturbed
+from semidff.utils.model_building import build_detector, undisturbed
 
 from .head_family import head_family, twin, with_test_cfg
 from .split import Split
@@ -38,11 +37,7 @@ class SpatialModule(BaseModule):
     def __init__(self, detector: dict | nn.Module, split: dict | Split | None = None) -> None:
         super().__init__()
         if not isinstance(detector, nn.Module):
-            import_extras(detector)
-            kind = detector['type']
-            if isinstance(kind, str) and '.' in kind:
-                detector = {**detector, '_scope_': kind.partition('.')[0]}
-            detector = MODELS.build(detector)
+            detector = build_detector(detector)
         _check_kind(detector)
         keep_boxes_precise(detector)
         self.detector = detector
