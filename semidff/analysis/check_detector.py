@@ -1,6 +1,7 @@
 """Check of an image detector: where it can be cut, and whether it works as a video detector and can be trained."""
 
 import copy
+import logging
 from typing import Any
 
 import torch
@@ -43,6 +44,12 @@ def check_detector(
         _accept_all(config.get('test_cfg') or {})
     whole = VideoDetector(config, checkpoint=checkpoint).eval()
     detector, found = whole.spatial.detector, {}
+    if (
+        checkpoint is None
+    ):  # boxes that start as weights (Sparse R-CNN) have negative sides otherwise
+        logging.disable(logging.INFO)  # a line for each weight
+        detector.init_weights()
+        logging.disable(logging.NOTSET)
     detector.data_preprocessor = whole.data_preprocessor
     frames = [
         whole.data_preprocessor(batch_of(frame), False)['inputs']

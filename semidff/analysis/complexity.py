@@ -2,8 +2,8 @@
 
 One FLOP is one multiply-add, as in DFF Table 2. Convolutions, deconvolutions, matrix products, attention and bilinear
 sampling are counted on the real modules, for one frame. Not counted: additions of biases, normalization, activations,
-pooling (of regions too), products of two maps, resizing, proposals, non-maximum suppression, and operators that
-PyTorch's counter does not know (deformable convolutions of mmcv).
+pooling (of regions too), products of two maps, resizing, proposals, non-maximum suppression, and the operators of a
+compiled mmcv, which PyTorch's counter does not know (deformable convolutions; those of torchvision are counted).
 
 The cost of a second stage per region depends on the number of regions that the untrained first stage proposes. The
 ratio of Table 2 is ``N_feat / (F + S)``: its 1 x 1 convolution counts as part of the flow network, and its ResNets have
@@ -160,7 +160,7 @@ def measure_complexity(model: VideoDetector, height: int, width: int) -> Complex
 
 def count(function: Callable, *arguments: Any) -> tuple[int, Any]:
     """Return the multiply-adds of a call, and its result."""
-    with FlopCounterMode(display=False, custom_mapping=_SAMPLING) as counter:
+    with FlopCounterMode(display=False, custom_mapping=_MORE) as counter:
         result = function(*arguments)
     return counter.get_total_flops() // 2, result  # the counter has two for a multiply-add
 
@@ -175,10 +175,19 @@ def _bilinear_rows(*args: Any, out_shape: Sequence, **kwargs: Any) -> int:
     return _bilinear(out_shape=out_shape[0])
 
 
-_SAMPLING = {
+def _deformable(
+    input: Sequence, weight: Sequence, *args: Any, out_shape: Sequence[int], **kwargs: Any
+) -> int:
+    """FLOPs of a convolution, and of sampling each of its inputs."""
+    samples = (out_shape[0], *out_shape[2:], input[1], *weight[2:])
+    return 2 * torch.Size((*out_shape, *weight[1:])).numel() + _bilinear(out_shape=samples)
+
+
+_MORE = {
     torch.ops.aten.grid_sampler_2d: _bilinear,
     torch.ops.aten.cudnn_grid_sampler: _bilinear,
     torch.ops.aten._embedding_bag_forward_only: _bilinear_rows,
+    torch.ops.torchvision.deform_conv2d: _deformable,
 }
 
 

@@ -9,6 +9,7 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from torch import nn
+from torchvision.ops import deform_conv2d
 
 from semidff.analysis.complexity import (
     ComplexityReport,
@@ -45,6 +46,9 @@ def test_counts_multiply_adds_by_hand():
     assert count(nn.Conv2d(3, 6, 3, padding=1, groups=3), image)[0] == 2 * 6 * 120 * 9
     assert count(nn.ConvTranspose2d(3, 4, 4, 2, 1), image)[0] == 2 * 3 * 120 * 4 * 16
     assert count(nn.Linear(12, 7), image)[0] == 60 * 12 * 7
+    offsets, weight = torch.zeros(2, 18, 10, 12), torch.zeros(8, 3, 3, 3)
+    expected = 2 * 120 * 3 * 9 * (8 + 4)  # four neighbors of each input
+    assert count(deform_conv2d, image, offsets, weight, None, 1, 1)[0] == expected
     # four neighbors for each element, independent of the padding of the warp and of the memory layout
     with torch.no_grad():
         for maps in (image, image.contiguous(memory_format=torch.channels_last)):

@@ -1,3 +1,4 @@
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -271,8 +272,8 @@ def semi_supervised():
     )
 
 
-def panoptic():
-    detector = get_config('mmdet::maskformer/maskformer_r50_ms-16xb1-75e_coco.py').model
+def stock(name):
+    detector = get_config(f'mmdet::{name}.py').model
     detector.backbone.pop('init_cfg')
     return detector
 
@@ -282,7 +283,14 @@ def panoptic():
     [
         (fast_rcnn, 'FastRCNN needs proposals from a file'),
         (semi_supervised, 'SemiBaseDetector holds .*give its inner detector'),
-        (panoptic, 'predicts panoptic segmentation alone: give a detector'),
+        (
+            partial(stock, 'maskformer/maskformer_r50_ms-16xb1-75e_coco'),
+            'predicts panoptic segmentation alone: give a detector',
+        ),
+        (
+            partial(stock, 'mask2former_vis/mask2former_r50_8xb2-8e_youtubevis2021'),
+            'Mask2FormerVideo tracks objects in several frames: give an image detector',
+        ),
     ],
 )
 def test_what_is_no_detector_is_refused(detector, message):

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from mmdet.models import detectors
+from mmdet.models.mot import BaseMOTModel
 from mmdet.registry import TASK_UTILS
 from mmdet.structures import DetDataSample, SampleList
 from mmengine.model import BaseModule
@@ -181,6 +182,7 @@ def _check_kind(detector: nn.Module) -> None:
         detectors.FastRCNN: 'needs proposals from a file: give a detector with an RPN',
         detectors.SemiBaseDetector: 'holds a student and a teacher: give its inner detector, model.detector',
         detectors.TwoStagePanopticSegmentor: panoptic,
+        BaseMOTModel: 'tracks objects in several frames: give an image detector',
     }
     if not (getattr(detector, 'test_cfg', None) or {}).get('instance_on'):
         refused[detectors.MaskFormer] = panoptic
