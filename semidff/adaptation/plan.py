@@ -18,12 +18,15 @@ class PlanError(ValueError):
 
 @dataclass
 class Candidate:
-    """Split point and flow network, with times of one frame in milliseconds that were measured on this machine."""
+    """Split point and flow network, with milliseconds per frame that were measured on this machine.
+
+    They include decoding and resizing on a CPU; on a GPU these go on at the same time.
+    """
 
     split: str
     width: float  # of FlowNetS
     downsampling: int = 2  # of the frames that it sees
-    key: float = 0.0  # networks and post-processing
+    key: float = 0.0
     non_key: float = 0.0
     speedup: float = 0.0  # forecast at the plan's key-frame interval, from decoding to boxes
     fps: float = 0.0  # likewise
@@ -48,7 +51,11 @@ class Plan:
     channels: list[int] = field(default_factory=list)  # of each propagated level
     strides: list[float] = field(default_factory=list)
     input_size: list[int] = field(default_factory=list)  # height and width, for the first video
-    overhead: float = 0.0  # milliseconds per frame for decoding and the test pipeline
+    reading: float = (
+        0.0  # milliseconds of a frame for decoding, or for the test pipeline if it takes longer
+    )
+    workers: int = 1  # intervals that are processed at once
+    alone: list[float] = field(default_factory=list)  # of a key and a non-key frame, one at a time
     candidates: list[Candidate] = field(default_factory=list)
     split: str = ''
     width: float = 0.0
@@ -113,11 +120,12 @@ class Plan:
             network = f'FlowNetS {one.width:g}, frames / {one.downsampling}'
             rows.append((one.split, network, *times, note))
         chosen, notes = self.chosen, []
-        alone = 1000 / (self.overhead + chosen.key)
         if self.fps and chosen.fps < self.fps:
             notes.append(
                 f'None of them reaches {self.fps:g} frames per second; smaller inputs are measured after the training'
             )
+        if 1000 / self.reading <= 1.01 * chosen.fps:
+            notes.append(f'Decoding or resizing, {self.reading:.1f} ms a frame, limits the speed')
         if sum(self.time_of(*step) for step in self.steps.items()) > 60 * self.minutes:
             notes.append(f'The least training, which takes longer than {self.minutes:g} minutes')
         part = 'whole videos' if self.portion == 1 else f'the last {1 - self.portion:.0%} of each'
@@ -126,7 +134,8 @@ class Plan:
         lines = [
             f'Detector: {self.family}; propagated: {levels}',
             f'Forecasts at l = {self.key_interval}, input {self.input_size[0]}x{self.input_size[1]}, from decoding '
-            f'to boxes, on this machine ({self.device}); the detector alone: {alone:.1f} fps',
+            f'to boxes, on this machine ({self.device}, intervals at a time: {self.workers}); the detector alone: '
+            f'{self.fps_of(chosen.key):.1f} fps',
             text_table(rows),
             *notes,
             'Distilled: features' + (', then the outputs of the heads' if self.semantic else ''),
@@ -142,6 +151,12 @@ class Plan:
             'Input sizes of the validation: × ' + ', '.join(f'{scale:g}' for scale in self.scales),
         ]
         return '\n'.join(lines)
+
+    def fps_of(self, key: float, non_key: float | None = None) -> float:
+        """Return the frames per second of a file at the plan's key-frame interval; without ``non_key`` all are key."""
+        each = key if non_key is None else non_key
+        mean = (key + (self.key_interval - 1) * each) / self.key_interval
+        return 1000 / max(mean, self.reading)
 
     @property
     def sizes(self) -> int:

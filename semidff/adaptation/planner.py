@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
@@ -22,9 +22,9 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from torch import nn
 
-from semidff.analysis.speed import PartTimes, batch_of, take_turns, time_parts
+from semidff.analysis.speed import ClipTimer, clips_of, pack_with, take_turns
 from semidff.datasets.video_list import VideoInfo, load_videos
-from semidff.datasets.video_readers import VideoError, open_stream, open_video
+from semidff.datasets.video_readers import VideoError, open_stream
 from semidff.engine.optimizers import bfloat16_pays
 from semidff.inference.loading import frame_pipeline
 from semidff.inference.timer import timed
@@ -41,7 +41,7 @@ from .videos import hold_back, write_list
 
 WIDTH = 1 / 8  # of FlowNetS
 DOWNSAMPLING = 2, 4  # of the frames
-_ROUNDS = 4  # of the measurement of times
+_CLIP, _ROUNDS = 10, 3  # of the measurement of times
 _INTERVALS = 5, 10, 15, 20, 30, 40
 _CROP = 480, 640
 _TRAINING = 0.75  # share of the time; the rest is for measurements and the validation
@@ -132,8 +132,7 @@ def _choose(
     known = {video.path for video in readable}
     plan.skipped = [path for path in found if path not in known]
     plan.frames = sum(int(video.length * plan.portion) for video in trained)
-    frames = _first_frames(plan, own, trained)
-    model = _choose_networks(plan, own, frames, key_interval, device, progress)
+    model = _choose_networks(plan, own, _first_video(trained), key_interval, device, progress)
     if model.spatial.prediction != 'pred_instances':
         raise PlanError(
             f'{plan.detector}: predicts label maps; only detectors are adapted. Networks of segmentation are trained '
@@ -152,48 +151,28 @@ def _choose(
     check_space(plan, out)
 
 
-def _first_frames(plan: Plan, own: Config, videos: Sequence[VideoInfo]) -> list[np.ndarray]:
-    """Return two inputs of the network, (H, W, 3) uint8, and measure the time of a frame outside the networks.
-
-    They are from the first video whose middle can be decoded.
-    """
-    init_default_scope('mmdet')
-    pipeline = frame_pipeline(own)
-
-    def prepare(image: np.ndarray) -> torch.Tensor:
-        return pipeline(dict(img=image))['inputs']
-
+def _first_video(videos: Sequence[VideoInfo]) -> VideoInfo:
+    """Return the first video that can be decoded."""
     for video in videos:
         try:
-            with closing(open_video(video.path)) as reader:
-                images = reader.frames([video.length // 2 - 1, video.length // 2])
-            break
+            with closing(open_stream(video.path)) as stream:
+                next(iter(stream))
+            return video
         except VideoError as error:
             reason = error
-    else:
-        raise reason
-    inputs = [np.ascontiguousarray(prepare(image).permute(1, 2, 0).byte()) for image in images]
-    plan.input_size = list(inputs[0].shape[:2])
-    laps = []
-    with closing(open_stream(video.path)) as stream:
-        start = time.perf_counter()
-        for frame in islice(stream, 12):
-            prepare(frame.image)
-            laps.append(time.perf_counter() - start)
-            start = time.perf_counter()
-    plan.overhead = 1000 * float(np.median(laps))
-    return inputs
+    raise reason
 
 
 def _choose_networks(
     plan: Plan,
     own: Config,
-    frames: list[np.ndarray],
+    video: VideoInfo,
     key_interval: int | None,
     device: str,
     progress: Callable[[str], None],
 ) -> VideoDetector:
     """Choose split point, flow network and key-frame interval by measured times; return the video detector."""
+    init_default_scope('mmdet')
     two_stage = 'roi_head' in own.model
     splits = ['ExtractFeatSplit', 'OutputSplit'] if two_stage else [
         'TowerSplit', 'OutputSplit', 'ExtractFeatSplit'
@@ -218,24 +197,46 @@ def _choose_networks(
             models[candidate.choice] = model
     if not models:
         raise PlanError(f'{plan.detector}: {plan.candidates[0].refused}')
-    batches = [batch_of(frame) for frame in frames]
-    # in turn, so that noise of the machine affects all alike
-    tasks = {choice: partial(time_parts, model, batches) for choice, model in models.items()}
-    measured = take_turns(tasks, _ROUNDS)
-    times = {choice: PartTimes.medians(laps) for choice, laps in measured.items()}
+    plan.input_size = list(_input_sizes(own, [video])[0])
+    clips = clips_of(video.path, _CLIP + 1)
+    measure = partial(_time_clips, clips, pack_with(frame_pipeline(own)))
+    times, plan.reading, plan.workers = measure(models)
     for plan.key_interval in intervals:
         for one in plan.candidates:
             if not one.refused:
-                own_times = times[one.choice]
-                one.key, one.non_key = own_times.key, own_times.non_key
-                one.speedup = own_times.bound(plan.key_interval, plan.overhead)
-                one.fps = 1000 * one.speedup / (plan.overhead + one.key)
+                one.key, one.non_key = times[one.choice]
+                one.fps = plan.fps_of(one.key, one.non_key)
+                one.speedup = one.fps / plan.fps_of(one.key)
         chosen = best_candidate(plan.candidates, splits, fps)
         if not fps or (chosen.fps >= fps and chosen.speedup >= LEAST_SPEEDUP):
             break
     plan.split, plan.width, plan.downsampling = chosen.choice
     plan.correction_width = models[chosen.choice].temporal.correction_width
+    alone, *_ = measure({chosen.choice: models[chosen.choice]}, rounds=1, workers=1)
+    plan.alone = list(alone[chosen.choice])
     return _describe(plan, own, device)
+
+
+def _time_clips(
+    clips: Iterator[Iterator[np.ndarray]],
+    pack: Callable[[np.ndarray], dict],
+    models: Mapping[tuple, VideoDetector],
+    rounds: int = _ROUNDS,
+    workers: int | None = None,
+) -> tuple[dict[tuple, np.ndarray], float, int]:
+    """Return milliseconds of a key frame and of a non-key frame, by model, those of reading, and the workers."""
+    timers = {
+        choice: ClipTimer(model, 'propagate', _CLIP, pack, workers=workers)
+        for choice, model in models.items()
+    }
+    tasks = {choice: lambda one=one: one.run(next(clips)) for choice, one in timers.items()}
+    measured = take_turns(tasks, rounds)  # in turn, so that noise of the machine affects all alike
+    times = {
+        choice: 1000 * np.median([(one.work[0], one.work[1:].mean()) for one in several], axis=0)
+        for choice, several in measured.items()
+    }
+    laps = [one for several in measured.values() for one in several]
+    return times, 1000 * float(np.median([one.reading for one in laps])), laps[0].workers
 
 
 def best_candidate(

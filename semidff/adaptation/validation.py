@@ -101,9 +101,9 @@ def choose_clips(plan: Plan) -> list[list]:
     Returns:
         Path, first frame and end of each clip.
     """
-    one = plan.chosen
+    key, non_key = plan.alone
     methods = 3 * 3 * len(SCALES)  # propagating methods at three intervals and all scales
-    cost = (2.8 * one.key + methods * one.non_key + 2 * plan.overhead) / 1000
+    cost = (2.8 * key + methods * non_key) / 1000
     frames = min(max(60 * plan.minutes * _SHARE / cost, _LEAST), _MOST)
     every = math.lcm(INTERVALS[-1], plan.key_interval)
     every = every if every < _LONGEST else INTERVALS[-1]

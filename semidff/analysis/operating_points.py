@@ -317,22 +317,22 @@ def _measure_times(
     rounds: int,
     progress: Callable[[str], None],
 ) -> tuple[dict[tuple, list], dict[float, tuple[int, int]]]:
-    """Measure seconds of key and non-key frames with every method at every input size.
+    """Measure seconds of key frames, of non-key frames and of reading with every method at every input size.
 
     Args:
         models: The model of each operating point.
         clip: Clip whose video, from its first frame on, is used, since seeking must not be timed.
 
     Returns:
-        Pairs of seconds, one for each round, by method, scale and smoothing; height and width of the network's input
-        by scale.
+        Triples of seconds, one for each round, by method, scale and smoothing, the last one of reading; height and
+        width of the network's input by scale.
     """
     clip, sizes, tasks = clip._replace(start=0, stop=None), {}, {}
     first = next(clip.images())
 
-    def run(timer: ClipTimer, clips: Iterator[Iterator[np.ndarray]]) -> tuple[float, float]:
-        seconds = timer.run(next(clips)).seconds.sum(axis=1)
-        return seconds[0], seconds[1:].mean()
+    def run(timer: ClipTimer, clips: Iterator[Iterator[np.ndarray]]) -> tuple[float, ...]:
+        times = timer.run(next(clips))
+        return times.work[0], times.work[1:].mean(), times.reading
 
     for (method, _, scale, smooth), model in models.items():
         if (method, scale, smooth) in tasks:
@@ -351,10 +351,10 @@ def _measure_times(
 
 def _seconds(laps: Mapping[tuple, list], point: OperatingPoint, interval: float) -> np.ndarray:
     """Return the mean seconds of a frame, (rounds,), at an average key-frame interval."""
-    key, non_key = np.array(laps[point.method, point.scale, point.smooth]).T
+    key, non_key, reading = np.array(laps[point.method, point.scale, point.smooth]).T
     if point.method == 'frame':
         interval = TIMED_FRAMES
-    return (key + (interval - 1) * non_key) / interval
+    return np.maximum((key + (interval - 1) * non_key) / interval, reading)
 
 
 class DetectionMemory(VideoDetector):

@@ -1,10 +1,12 @@
 """Speed of video detectors: the protocol of all measurements of this package.
 
-Batch 1; a frame is read, goes through the test pipeline, to the device and through the engine, one step after the
-other. A *clip* is a key frame, which is not counted, and the l frames after it, of which the last is the next key
-frame: so work at a key frame on the frames before it is counted. What is compared takes turns: in each round all run
-one clip, one after the other and on the same frames, so that noise of the machine affects all alike, and speed-ups
-compare times of the same round. The first round is warm-up, which compiles, too, and is not counted.
+What is measured is how files are processed: in chunks, and on a CPU several intervals at once where
+:class:`~semidff.inference.parallel.ParallelEngine` supports it. A *clip* is a key frame, which is not counted, and the
+l frames after it, of which the last is the next key frame: so work at a key frame on the frames before it is counted.
+Its frames are read and go through the test pipeline; then all *workers* run the clip at the same time. What is compared
+takes turns: in each round all run one clip, one after the other and on the same frames, so that noise of the machine
+affects all alike, and speed-ups compare times of the same round. The first round is warm-up, which compiles, too, and
+is not counted.
 """
 
 import time
@@ -19,6 +21,12 @@ from mmdet.structures import SampleList
 from mmengine.dataset import pseudo_collate
 from torch import Tensor, nn
 
+from semidff.inference.parallel import (
+    ParallelEngine,
+    default_workers,
+    independent_engine,
+    worker_threads,
+)
 from semidff.inference.schedules import KeyFrameSchedule
 from semidff.inference.timer import FrameTimer, synchronize, timed
 from semidff.inference.video_engine import VideoEngine
@@ -69,21 +77,34 @@ class ClipTimes(NamedTuple):
         seconds: (l, 4), the key frame first, for each frame: reading it; test pipeline; copy to the device,
             normalization and padding; networks and post-processing.
         memory: Peak of the GPU's memory with this model alone, in MiB; None on CPUs.
+        workers: Number of intervals that were processed at once.
     """
 
     seconds: np.ndarray
     detections: int
     memory: float | None
+    workers: int = 1
 
     @property
     def network(self) -> float:
-        """Mean seconds of a frame, networks and post-processing."""
-        return float(self.seconds[:, -1].mean())
+        """Mean seconds per frame, networks and post-processing."""
+        return float(self.seconds[:, -1].mean()) / self.workers
+
+    @property
+    def work(self) -> np.ndarray:
+        """Seconds per frame of the device, (l,); a CPU also decodes and resizes."""
+        first = 0 if self.memory is None else 2
+        return self.seconds[:, first:].sum(axis=1) / self.workers
+
+    @property
+    def reading(self) -> float:
+        """Mean seconds of a frame in the slower one of the two threads that read ahead."""
+        return float(self.seconds[:, :2].mean(axis=0).max())
 
     @property
     def total(self) -> float:
-        """Mean seconds of a frame, from reading it to boxes."""
-        return float(self.seconds.sum(axis=1).mean())
+        """Mean seconds per frame of a file, from reading to boxes: reading goes on beside the networks."""
+        return max(self.reading, float(self.work.mean()))
 
 
 class ClipTimer:
@@ -94,6 +115,8 @@ class ClipTimer:
         key_interval: Key-frame interval l, also the number of frames of a clip that are counted.
         pack: Makes a collated test batch of a frame.
         schedule: Key-frame schedule in place of the interval.
+        workers: Number of intervals that are processed at once; None: as many as
+            :class:`~semidff.apis.VideoInferencer` does.
     """
 
     def __init__(
@@ -104,14 +127,17 @@ class ClipTimer:
         pack: Callable[[Any], dict],
         schedule: KeyFrameSchedule | None = None,
         smooth_scores: int = 0,
+        workers: int | None = None,
     ) -> None:
-        self._timer = _Total()
-        self._engine = VideoEngine(
-            model, method, key_interval, schedule, self._timer, smooth_scores=smooth_scores
-        )
+        engine = VideoEngine(model, method, key_interval, schedule, smooth_scores=smooth_scores)
+        is_parallel = ParallelEngine.supports(engine)
+        self.workers = (workers or default_workers()) if is_parallel else 1
+        self._engines = [engine]
+        if self.workers > 1:
+            self._engines = [independent_engine(engine) for _ in range(self.workers)]
         self._key_interval, self._pack = key_interval, pack
         # As in files: non-key frames are propagated in chunks, or at the next key frame.
-        self._waits = self._engine.method.uses_temporal and not self._engine.schedule.observes
+        self._waits = engine.method.uses_temporal and not engine.schedule.observes
         self._device = next(model.parameters()).device
         self._own = sum(t.nbytes for t in (*model.parameters(), *model.buffers()))
 
@@ -124,25 +150,46 @@ class ClipTimer:
         Args:
             frames: At least l + 1 frames; l + 1 of an iterator are read, which is part of what is timed.
         """
-        self._engine.state = None  # frees the key frame of the clip before
-        self._engine.state = self._engine.open(chunked=self._waits)
+        reading, batches = [], []
+        start = time.perf_counter()
+        for frame in islice(frames, self._key_interval + 1):
+            read = time.perf_counter()
+            batches.append([self._pack(frame)])
+            packed = time.perf_counter()
+            reading.append([read - start, packed - read])
+            batches[-1] += [self._pack(frame) for _ in self._engines[1:]]
+            start = time.perf_counter()
         memory, on_gpu = None, self._device.type == 'cuda'
         if on_gpu:
             torch.cuda.reset_peak_memory_stats(self._device)
             before = torch.cuda.memory_allocated(self._device)
+        pairs = self._engines, zip(*batches, strict=True)
+        if self.workers == 1:
+            runs = list(map(self._detect, *pairs))
+        else:
+            with worker_threads(self.workers) as pool:
+                runs = list(pool.map(self._detect, *pairs))
+        if on_gpu:
+            peak = torch.cuda.max_memory_allocated(self._device)
+            memory = (peak - before + self._own) / 2**20
+        seconds = np.mean([seconds for seconds, _ in runs], axis=0)
+        seconds = np.hstack([np.roll(reading[1:], 1, axis=0), seconds])
+        return ClipTimes(seconds, runs[0][1], memory, self.workers)
+
+    def _detect(self, engine: VideoEngine, batches: Iterable[dict]) -> tuple[np.ndarray, int]:
+        """Return the seconds (l, 2) of a clip on the device, and its number of detections."""
+        engine.state = None  # frees the key frame of the clip before
+        engine.state, engine.timer = engine.open(chunked=self._waits), _Total()
         results, seconds = [], []
         start = time.perf_counter()
-        for frame in islice(frames, self._key_interval + 1):
-            read = time.perf_counter()
-            data = self._pack(frame)
-            packed = time.perf_counter()
-            self._timer.total = 0.0
-            results += self._engine.push(data)
+        for data in batches:
+            engine.timer.total = 0.0
+            results += engine.push(data)
             synchronize(self._device)
-            end, network = time.perf_counter(), self._timer.total
-            seconds.append([read - start, packed - read, end - packed - network, network])
+            end, network = time.perf_counter(), engine.timer.total
+            seconds.append([end - start - network, network])
             start = end
-        results += self._engine.flush()
+        results += engine.flush()
         synchronize(self._device)
         flush = time.perf_counter() - start
         first, *counted = np.array(seconds)
@@ -152,12 +199,8 @@ class ClipTimer:
             key = min(first[-1], counted[0, -1])
             counted[1:, -1] += (counted[0, -1] - key) / (len(counted) - 1)
             counted[0, -1] = key
-        if on_gpu:
-            peak = torch.cuda.max_memory_allocated(self._device)
-            memory = (peak - before + self._own) / 2**20
         boxes = (result.get('pred_instances') for result in results[1:])
-        detections = sum(len(found) for found in boxes if found is not None)
-        return ClipTimes(counted, detections, memory)
+        return counted, sum(len(found) for found in boxes if found is not None)
 
 
 class _Total(FrameTimer):
@@ -209,13 +252,15 @@ class PartTimes(NamedTuple):
         """r of DFF Eq. 5."""
         return self.non_key / self.key
 
-    def bound(self, key_interval: int, overhead: float = 0.0) -> float:
+    def bound(self, key_interval: int, overhead: float = 0.0, reading: float = 0.0) -> float:
         """Largest speed-up over frame-by-frame detection, DFF Eq. 7.
 
         If every frame also takes ``overhead`` milliseconds a outside the networks (decoding, for example), it is
-        ``l (a + key) / (l a + key + (l - 1) non_key)``.
+        ``l (a + key) / (l a + key + (l - 1) non_key)``; a frame takes no less than ``reading`` milliseconds.
         """
-        return speedup_of((overhead + self.non_key) / (overhead + self.key), key_interval)
+        dense = overhead + self.key
+        mean = dense / speedup_of((overhead + self.non_key) / dense, key_interval)
+        return max(dense, reading) / max(mean, reading)
 
 
 def speedup_of(ratio: float, key_interval: int) -> float:

@@ -51,6 +51,7 @@ _COLUMNS = {
     'non_key': ('non-key p50/p90/p99, ms', '.1f'),
     'speed_up': ('speed-up', '.2f'),
     'spread': ('spread', '.1%'),
+    'workers': ('workers', 'd'),
     'share': ('of its bound', '.1%'),
     'share_of_eq7': ('of DFF Eq. 7', '.1%'),
     'gain': ('gain over the first row', '.2f'),
@@ -127,7 +128,9 @@ def measure_methods(
     rows, parts, first = {}, {}, times[options[0], 'frame']
     for one in options:
         own = {method: times[one, method] for method in methods}
-        parts[str(one)] = bound = _bounds(own.values(), PartTimes.medians(times[one]), key_interval)
+        parts[str(one)] = bound = _bounds(
+            list(own.values()), PartTimes.medians(times[one]), key_interval
+        )
         for method, clips in own.items():
             row = rows[f'{one}: {method}'] = _speeds(clips, own['frame'], 'network')
             row['end_to_end'] = whole = _speeds(clips, own['frame'], 'total')
@@ -167,9 +170,9 @@ def measure_rows(
     Returns:
         ``reference``, the name of the first row with method *frame*, or None; ``rounds``; and ``rows``, by name:
         ``fps`` from the median clip; ``speed_up`` over the reference, the median over rounds; ``spread``, the
-        interquartile range of the rounds' speed-ups, of the reference its times, relative to their median. Without a
-        reference, speed-ups are None and spreads those of times. For a row with a key-frame schedule all three are
-        None, and ``note`` says so.
+        interquartile range of the rounds' speed-ups, of the reference its times, relative to their median; and
+        ``workers``, the number of intervals that are processed at once. Without a reference, speed-ups are None and
+        spreads those of times. For a row with a key-frame schedule all four are None, and ``note`` says so.
     """
     names = [row.name for row in rows]
     if not rows or len(set(names)) < len(names):
@@ -199,7 +202,7 @@ def measure_rows(
             tasks[row.name] = _on_clips(timer.run, own)
     times = take_turns({name: tasks[name] for name in names if name in tasks}, rounds, progress)
     reference = next((row.name for row in rows if row.method == 'frame'), None)
-    unknown = dict(fps=None, speed_up=None, spread=None, note=SCHEDULED)
+    unknown = dict(fps=None, speed_up=None, spread=None, workers=None, note=SCHEDULED)
     figures = {
         name: _speeds(times[name], times.get(reference), 'network') if name in times else unknown
         for name in names
@@ -246,8 +249,8 @@ def _speeds(clips: Sequence[ClipTimes], dense: Sequence[ClipTimes] | None, of: s
     relative = own if itself else np.array([getattr(clip, of) for clip in dense]) / own
     low, middle, high = np.percentile(relative, (25, 50, 75))
     speed_up = None if dense is None else 1.0 if itself else float(middle)
-    spread = float((high - low) / middle)
-    return dict(fps=float(1 / np.median(own)), speed_up=speed_up, spread=spread)
+    spread, workers = float((high - low) / middle), clips[0].workers
+    return dict(fps=float(1 / np.median(own)), speed_up=speed_up, spread=spread, workers=workers)
 
 
 def _latencies(clips: Sequence[ClipTimes], method: str) -> dict[str, dict[str, float]]:
@@ -261,17 +264,20 @@ def _latencies(clips: Sequence[ClipTimes], method: str) -> dict[str, dict[str, f
 
 
 def _bounds(
-    methods: Iterable[Sequence[ClipTimes]], times: PartTimes, key_interval: int
+    methods: Sequence[Sequence[ClipTimes]], times: PartTimes, key_interval: int
 ) -> dict[str, Any]:
     """Compute r and the bounds of the speed-ups of one set of options."""
-    seconds = np.concatenate([clip.seconds for clips in methods for clip in clips])
+    clips = [clip for several in methods for clip in several]
+    seconds = np.concatenate([clip.seconds for clip in clips])
     overheads = dict(zip(OVERHEADS, 1000 * np.median(seconds[:, :-1], axis=0), strict=True))
     overheads = {name: float(value) for name, value in overheads.items()}
+    decode, pipeline, to_device = overheads.values()
+    every = to_device if clips[0].memory is not None else sum(overheads.values())
     return dict(
         parts_ms=overheads | times._asdict(),
         ratio=times.ratio,
         bound_network=times.bound(key_interval),
-        bound_end_to_end=times.bound(key_interval, sum(overheads.values())),
+        bound_end_to_end=times.bound(key_interval, every, max(decode, pipeline)),
     )
 
 

@@ -10,7 +10,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 from mmdet.structures import DetDataSample
 from mmengine.config import Config, ConfigDict
 from mmengine.dataset import pseudo_collate
@@ -23,7 +22,7 @@ from semidff.inference import KeyFrameSchedule, VideoEngine, schedule_config
 from semidff.inference.loading import frame_pipeline, load_model
 from semidff.inference.methods import method_class
 from semidff.inference.outputs import Output, requested_outputs
-from semidff.inference.parallel import MOST_WORKERS, ParallelEngine
+from semidff.inference.parallel import ParallelEngine, default_workers
 from semidff.utils.configs import read_config
 from semidff.utils.error_messages import ConfigError
 from semidff.utils.files import installed_file
@@ -165,7 +164,7 @@ class VideoInferencer:
             keep_fields=bool(panels),
             smooth_scores=smooth_scores,
         )
-        self.workers = workers or min(torch.get_num_threads(), MOST_WORKERS)
+        self.workers = workers or default_workers()
         check_panels(self.panels, method, self.engine)
 
     def __call__(

@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import takewhile
 from queue import SimpleQueue
 
@@ -15,9 +16,40 @@ from mmdet.structures import DetDataSample, SampleList
 from .schedules import FixedSchedule
 from .video_engine import VideoEngine
 
-MOST_WORKERS = 4
+_MOST_WORKERS = 4
 _LONGEST = 64
 """Largest number of frames of an interval, all of which are in memory."""
+
+
+def default_workers() -> int:
+    """Return how many intervals of a file are processed at once on a CPU."""
+    return min(torch.get_num_threads(), _MOST_WORKERS)
+
+
+@contextmanager
+def worker_threads(workers: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads that each have their share of PyTorch's threads; the block ends with them."""
+    threads = torch.get_num_threads()
+    share = max(threads // workers, 1)
+    pool = ThreadPoolExecutor(
+        workers, 'interval', initializer=torch.set_num_threads, initargs=(share,)
+    )
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)  # threads that start later take over the last number set
+
+
+def independent_engine(engine: VideoEngine) -> VideoEngine:
+    """Return an engine whose modules are its own, since some keep intermediate results; weights are shared."""
+    model = engine.method.model
+    tensors = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
+    twin = copy.copy(engine)
+    twin.method = copy.copy(engine.method)
+    twin.model = twin.method.model = copy.deepcopy(model, tensors)
+    twin.lock = threading.RLock()
+    return twin
 
 
 class ParallelEngine:
@@ -36,7 +68,9 @@ class ParallelEngine:
         self.engine, self.workers = engine, workers
         self._free: SimpleQueue[VideoEngine] = SimpleQueue()
         for _ in range(workers):
-            self._free.put(self._twin())
+            twin = independent_engine(engine)
+            twin.schedule, twin.timer = FixedSchedule(sys.maxsize), None
+            self._free.put(twin)
 
     @staticmethod
     def supports(engine: VideoEngine) -> bool:
@@ -51,30 +85,24 @@ class ParallelEngine:
 
     def run(self, batches: Iterable[dict]) -> Iterator[DetDataSample]:
         """Yield the results of a video, given as collated batches of its frames, in frame order."""
-        threads = torch.get_num_threads()
-        share = max(threads // self.workers, 1)
-        pool = ThreadPoolExecutor(
-            self.workers, 'interval', initializer=torch.set_num_threads, initargs=(share,)
-        )
         state, interval = self.engine.open(), []
         running: deque[Future[SampleList]] = deque()
         stopped = threading.Event()
-        try:
-            for data in batches:
-                if self.engine.is_key(data, state) and interval:
+        with worker_threads(self.workers) as pool:
+            try:
+                for data in batches:
+                    if self.engine.is_key(data, state) and interval:
+                        running.append(pool.submit(self._detect, interval, stopped))
+                        interval = []
+                        if len(running) > self.workers:
+                            yield from running.popleft().result()
+                    interval.append(data)
+                if interval:
                     running.append(pool.submit(self._detect, interval, stopped))
-                    interval = []
-                    if len(running) > self.workers:
-                        yield from running.popleft().result()
-                interval.append(data)
-            if interval:
-                running.append(pool.submit(self._detect, interval, stopped))
-            while running:
-                yield from running.popleft().result()
-        finally:
-            stopped.set()  # intervals that run end after their current frame
-            pool.shutdown(cancel_futures=True)
-            torch.set_num_threads(threads)  # threads that start later take over the last number set
+                while running:
+                    yield from running.popleft().result()
+            finally:
+                stopped.set()  # intervals that run end after their current frame
 
     def _detect(self, interval: list[dict], stopped: threading.Event) -> SampleList:
         frames = takewhile(lambda _: not stopped.is_set(), interval)
@@ -83,14 +111,3 @@ class ParallelEngine:
             return list(engine.run(frames, chunked=True))
         finally:
             self._free.put(engine)
-
-    def _twin(self) -> VideoEngine:
-        """Return an engine whose modules are its own, since some keep intermediate results; weights are shared."""
-        model = self.engine.method.model
-        tensors = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
-        twin = copy.copy(self.engine)
-        twin.method = copy.copy(self.engine.method)
-        twin.model = twin.method.model = copy.deepcopy(model, tensors)
-        twin.lock = threading.RLock()
-        twin.schedule, twin.timer = FixedSchedule(sys.maxsize), None
-        return twin

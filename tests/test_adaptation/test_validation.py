@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from semidff.adaptation import Plan
-from semidff.adaptation.plan import Candidate
 from semidff.adaptation.validation import choose_clips
 from tests.damaged_video import write_video
 
@@ -13,8 +12,7 @@ from tests.damaged_video import write_video
 @pytest.fixture
 def plan():
     """A plan with a detector of 10 frames per second."""
-    fast = Candidate('TowerSplit', 1 / 8, key=100, non_key=10)
-    return Plan('', '', '', 'cpu', candidates=[fast], split=fast.split, width=fast.width)
+    return Plan('', '', '', 'cpu', alone=[100, 10])
 
 
 @pytest.mark.parametrize('length, interval, end', [

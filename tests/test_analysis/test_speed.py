@@ -1,5 +1,6 @@
 """The protocol of speed: what is run in which order, and what is counted of a clip."""
 
+import threading
 import time
 from collections import Counter
 
@@ -8,6 +9,7 @@ import pytest
 
 from semidff.analysis.speed import (
     ClipTimer,
+    ClipTimes,
     PartTimes,
     batch_of,
     clips_of,
@@ -83,9 +85,44 @@ def test_the_first_key_frame_is_not_counted_and_the_next_one_stands_first(model,
     clip = ClipTimer(model, 'copy', 2, batch_of).run(reading())
     assert clip.seconds[:, 0] == pytest.approx([0.3, 0], abs=0.1)
     assert clip.seconds[:, 3] == pytest.approx([0.2, 0], abs=0.15)
-    assert clip.network == pytest.approx(clip.seconds[:, 3].mean())
-    assert clip.total == pytest.approx(clip.seconds.sum() / 2)
     assert clip.memory is None
+
+
+def test_all_workers_run_a_clip_at_once(model):
+    """Only intervals that do not depend on one another have several."""
+    running = []
+    together = threading.Barrier(3, timeout=20)
+
+    def wait(*_):
+        running.append(threading.current_thread().name)
+        together.wait()
+
+    hook = model.temporal.flow_network.register_forward_pre_hook(wait)
+    packed = []
+    pack = lambda image: packed.append(image) or batch_of(image)  # noqa: E731
+    clip = ClipTimer(model, 'propagate', 2, pack, workers=3).run(FRAMES)
+    hook.remove()
+    assert clip.workers == 3 == len({*running}) and clip.seconds.shape == (2, 4)
+    assert len(packed) == 9 and clip.detections >= 2
+    for method in ('coast', 'centered'):
+        assert ClipTimer(model, method, 2, batch_of, workers=3).run(FRAMES).workers == 1
+
+
+@pytest.mark.parametrize(
+    'reading, memory, workers, expected',
+    [
+        (2, None, 1, (2 + 1 + 4 + 13) / 1),
+        (2, None, 4, (2 + 1 + 4 + 13) / 4),
+        (9, None, 4, 9),  # the thread that decodes is slower than four workers
+        (2, 30.0, 1, 4 + 13),
+        (20, 30.0, 1, 20),
+    ],
+)
+def test_reading_goes_on_beside_the_networks(reading, memory, workers, expected):
+    """A CPU has to do all of it, however."""
+    seconds = np.array([[reading, 1, 4, 20], [reading, 1, 4, 6]], float)
+    clip = ClipTimes(seconds, 0, memory, workers)
+    assert clip.total == expected and clip.network == 13 / workers
 
 
 def test_equations_5_and_7():
@@ -96,6 +133,9 @@ def test_equations_5_and_7():
     # ten frames of 100 + 25 ms over one of 100 + 25 and nine of 20 + 25
     assert PARTS.bound(10, overhead=25.0) == pytest.approx(1250 / (125 + 9 * 45))
     assert PARTS.bound(10, overhead=1e9) == pytest.approx(1.0, abs=1e-6)
+    # 28 ms of the networks per frame, and decoding that goes on at the same time
+    assert PARTS.bound(10, reading=40.0) == pytest.approx(100 / 40)
+    assert PARTS.bound(10, reading=120.0) == 1
 
 
 def test_times_every_part(model):
