@@ -65,6 +65,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_flag('--compile', 'compile the networks; the first frames take minutes')
     help = 'decode and preprocess N frames ahead in the background (default: 4; cameras: 0)'
     parser.add_argument('--read-ahead', type=int, metavar='N', help=help)
+    help = (
+        'threads that decode a file; with several, the frames of damaged files may depend on timing'
+    )
+    parser.add_value('--decoder-threads', 1, help, 'N')
     add_device(parser)
     parser.add_flag('--no-video', 'for a folder of videos: write detections only, no mp4')
     parser.add_argument('--max-frames', type=int, metavar='N', help='maximum number of frames')
@@ -111,6 +115,7 @@ def main(args: argparse.Namespace) -> None:
             10 if args.key_interval is None else args.key_interval, args.adaptive, args.scene_cuts
         ),
         smooth_scores=args.smooth_scores,
+        decoder_threads=args.decoder_threads,
     )
     if archive is None:
         detect_in_video(inferencer, args)
@@ -138,7 +143,7 @@ def open_archive(args: argparse.Namespace):
             '--txt or --labels'
         )
     outputs = ['out', 'json', 'txt', 'labels', 'no_video']
-    others = ['input', *outputs, 'replace', 'device', 'read_ahead', 'compile']
+    others = ['input', *outputs, 'replace', 'device', 'read_ahead', 'decoder_threads', 'compile']
     settings = {name: value for name, value in vars(args).items() if name not in others}
     if not args.checkpoint:
         settings['config'], settings['checkpoint'] = AdaptedFolder.read(Path(args.config))[:2]

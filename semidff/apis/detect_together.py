@@ -40,7 +40,11 @@ def detect_together(
         ...     sample.video_name, sample.pred_instances
     """
     check_limits(fps, max_frames)
-    sources = [source for given in inputs for source in sources_of(given, fps, strict)]
+    sources = [
+        source
+        for given in inputs
+        for source in sources_of(given, fps, strict, inferencer.decoder_threads)
+    ]
     return _results(inferencer, sources, max_frames)
 
 

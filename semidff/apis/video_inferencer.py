@@ -91,14 +91,17 @@ class VideoInferencer:
             config's ``test_cfg.fp16`` (which means bf16 on CPUs, as in ``tools/test.py``).
         channels_last: Memory layout of convolutions; default: whether the config has ``ChannelsLastHook``.
         compile: Whether to compile the networks.
-        read_ahead: Number of frames that are decoded and preprocessed ahead in the background. Default: 4 for files,
+        read_ahead: Number of frames that one thread decodes ahead, and another one preprocesses. Default: 4 for files,
             folders and lists, 0 for cameras and iterators.
         schedule: Key-frame schedule or its config, instead of one key frame every ``key_interval`` frames, see
             :func:`~semidff.inference.schedule_config`.
         trust: Whether to load a checkpoint that can run code.
         smooth_scores: Number of frames over which scores are averaged, see :class:`~semidff.inference.VideoEngine`.
         workers: Number of threads that process intervals of a file or list at a time on a CPU, where intervals are
-            independent; default: as many as PyTorch has, 4 at most. With 1, frames are processed one after the other.
+            independent; default: as many as PyTorch has, without those that decode beside the first one, 4 at most.
+            With 1, frames are processed one after the other.
+        decoder_threads: Number of threads that decode a video file. With several, the frames of damaged files may
+            depend on timing.
 
     Attributes:
         model: The video detector.
@@ -129,6 +132,7 @@ class VideoInferencer:
         trust: bool = False,
         smooth_scores: int = 0,
         workers: int | None = None,
+        decoder_threads: int = 1,
     ) -> None:
         scale = 1.0
         if isinstance(model, str | Path) and Path(model).is_dir():
@@ -140,6 +144,7 @@ class VideoInferencer:
             weights = weights or (folder.weights if trained else folder.detector)
         self.method = method = method or 'propagate'
         self.read_ahead, self.panels, self.show_progress = read_ahead, tuple(panels), show_progress
+        self.decoder_threads = decoder_threads
         self._read = [str(given) for given in (model, weights) if isinstance(given, str | Path)]
         init_default_scope(scope)
         weights, device = None if weights is None else str(weights), device or get_device()
@@ -164,7 +169,7 @@ class VideoInferencer:
             keep_fields=bool(panels),
             smooth_scores=smooth_scores,
         )
-        self.workers = workers or default_workers()
+        self.workers = workers or default_workers(decoder_threads)
         check_panels(self.panels, method, self.engine)
 
     def __call__(
@@ -202,7 +207,7 @@ class VideoInferencer:
             ends or is closed; on an error they are removed. A change of the frame size begins with a key frame.
         """
         check_limits(fps, max_frames, pred_score_thr)
-        sources = sources_of(inputs, fps, strict)
+        sources = sources_of(inputs, fps, strict, self.decoder_threads)
         classes = self.model.dataset_meta['classes']
         outputs = requested_outputs(
             self.engine.model.spatial.prediction,
@@ -278,12 +283,13 @@ class VideoInferencer:
         """Open a video; yield the stream, and its frames with their collated batches, read ahead."""
         stream = source.open()
         depth = source.depth if self.read_ahead is None else self.read_ahead
+        images = prefetch(islice(stream, max_frames), depth)
         batches = (
             (frame, self.preprocess(frame, video_name=stream.name, video_id=video_id))
-            for frame in islice(stream, max_frames)
+            for frame in images
         )
-        # the thread that reads ahead ends before the stream is closed
-        with closing(stream), closing(prefetch(batches, depth)) as frames:
+        # the threads that read ahead end before the stream is closed
+        with closing(stream), closing(images), closing(prefetch(batches, depth)) as frames:
             yield stream, frames
 
     def preprocess(self, inputs: Frame, **metainfo: Any) -> dict:

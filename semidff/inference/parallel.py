@@ -21,9 +21,9 @@ _LONGEST = 64
 """Largest number of frames of an interval, all of which are in memory."""
 
 
-def default_workers() -> int:
-    """Return how many intervals of a file are processed at once on a CPU."""
-    return min(torch.get_num_threads(), _MOST_WORKERS)
+def default_workers(decoder_threads: int = 1) -> int:
+    """Return how many intervals of a file are processed at once on a CPU, of whose cores decoding takes some."""
+    return max(min(torch.get_num_threads() + 1 - decoder_threads, _MOST_WORKERS), 1)
 
 
 @contextmanager

@@ -196,7 +196,7 @@ def test_reading_ahead_changes_nothing(project, tmp_path):
 def test_files_and_lists_are_read_ahead_and_iterators_are_not(tmp_path, inferencer):
     path = write_video(tmp_path / 'street.mp4', 40, size=SIZE)
     frames = arrays(length=40)
-    for source, threads in ((path, 1), (frames, 1), (iter(frames), 0)):
+    for source, threads in ((path, 2), (frames, 2), (iter(frames), 0)):
         results = inferencer(source)
         next(results)
         assert reading() == threads

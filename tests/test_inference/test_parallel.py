@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from semidff.inference import FixedSchedule, SceneCutSchedule, VideoEngine
-from semidff.inference.parallel import ParallelEngine
+from semidff.inference.parallel import ParallelEngine, default_workers
 from tests.test_inference.test_video_engine import all_same, walk
 from tests.tiny_video import batch
 
@@ -50,6 +50,14 @@ def test_threads_end_with_the_iterator_and_the_number_of_cores_is_kept(model):
     next(results)
     results.close()
     assert torch.get_num_threads() == before and threading.active_count() == threads
+
+
+@pytest.mark.parametrize(
+    ('cores', 'decoding', 'workers'), [(2, 1, 2), (16, 1, 4), (4, 3, 2), (2, 8, 1)]
+)
+def test_threads_that_decode_take_cores(monkeypatch, cores, decoding, workers):
+    monkeypatch.setattr(torch, 'get_num_threads', lambda: cores)
+    assert default_workers(decoding) == workers
 
 
 def test_an_error_in_a_thread_is_raised(model, monkeypatch):

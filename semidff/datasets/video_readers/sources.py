@@ -110,27 +110,32 @@ class ArrayStream(FrameStream):
 
 
 def open_video(
-    path: str | Path, fps: float = DEFAULT_FPS, strict: bool = False
+    path: str | Path, fps: float = DEFAULT_FPS, strict: bool = False, decoder_threads: int = 1
 ) -> VideoFile | FrameFolder:
     """Open a video file or a folder of images, for random and sequential access.
 
     Args:
         fps: Frames per second of a folder of images.
         strict: Whether unreadable frames are an error instead of a warning in sequential access.
+        decoder_threads: See :class:`VideoFile`.
 
     Raises:
         VideoError: If it is neither, or cannot be opened.
     """
-    return FrameFolder(path, fps, strict) if os.path.isdir(path) else VideoFile(path, strict)
+    is_folder = os.path.isdir(path)
+    return FrameFolder(path, fps, strict) if is_folder else VideoFile(path, strict, decoder_threads)
 
 
 def open_stream(
-    source: int | str | Path, fps: float = DEFAULT_FPS, strict: bool = False
+    source: int | str | Path,
+    fps: float = DEFAULT_FPS,
+    strict: bool = False,
+    decoder_threads: int = 1,
 ) -> FrameStream:
     """Open a camera (its index), an address (``rtsp://...``) or what :func:`open_video` opens."""
     if isinstance(source, int) or '://' in str(source):
         return CameraStream(source, strict)
-    return open_video(source, fps, strict)
+    return open_video(source, fps, strict, decoder_threads)
 
 
 class Source(NamedTuple):
@@ -157,7 +162,9 @@ def check_limits(fps: float | None, max_frames: int | None, pred_score_thr: floa
         raise ValueError(f'pred_score_thr is {pred_score_thr}; it must be from 0 to 1')
 
 
-def sources_of(inputs: Any, fps: float | None = None, strict: bool = False) -> list[Source]:
+def sources_of(
+    inputs: Any, fps: float | None = None, strict: bool = False, decoder_threads: int = 1
+) -> list[Source]:
     """Return the videos of an input; paths must exist, and are not opened yet.
 
     Args:
@@ -165,11 +172,13 @@ def sources_of(inputs: Any, fps: float | None = None, strict: bool = False) -> l
             (several videos).
         fps: Frame rate of videos whose rate is unknown.
         strict: Whether unreadable frames are an error, not a warning.
+        decoder_threads: See :class:`VideoFile`.
     """
     # A list of frames, even an empty one, is one video.
     if not isinstance(inputs, list | tuple) or not inputs or _is_frame(inputs[0]):
         inputs = [inputs]
-    return [_source(one, fps or DEFAULT_FPS, strict, n) for n, one in enumerate(inputs)]
+    settings = fps or DEFAULT_FPS, strict, decoder_threads
+    return [_source(one, n, *settings) for n, one in enumerate(inputs)]
 
 
 def prefetch(items: Iterator[T], depth: int) -> Iterator[T]:
@@ -201,16 +210,16 @@ def _is_frame(given: Any) -> bool:
     return isinstance(given, np.ndarray) and given.ndim < 4
 
 
-def _source(given: Any, fps: float, strict: bool, number: int) -> Source:
+def _source(given: Any, number: int, fps: float, *settings: Any) -> Source:
     if isinstance(given, bool) or given is None:
         raise TypeError(f'{given!r} is no video; {_WANTED}')
     if isinstance(given, int) or '://' in str(given)[:16]:
-        return Source(lambda: open_stream(given, fps, strict))
+        return Source(lambda: open_stream(given, fps, *settings))
     if isinstance(given, str | os.PathLike):
         path = os.fspath(given)
         if not os.path.exists(path):
             raise VideoError(path, 'no such file')
-        return Source(lambda: open_stream(path, fps, strict), path, depth=READ_AHEAD)
+        return Source(lambda: open_stream(path, fps, *settings), path, depth=READ_AHEAD)
     if not isinstance(given, Iterable) or _is_frame(given):
         raise TypeError(f'a single {type(given).__name__} is no video; {_WANTED}')
     name = f'frames{number}' if number else 'frames'

@@ -72,7 +72,7 @@ class _Index(NamedTuple):
 
 
 class VideoFile(VideoReader):
-    """Video file with random and sequential access, one at a time, decoded on one thread.
+    """Video file with random and sequential access, one at a time.
 
     Frames are as players show them: turned and mirrored by the display matrix, without those that an edit list hides,
     with square pixels (the width changes), with the colors that the file's matrix and range state (BT.601 where it
@@ -81,10 +81,12 @@ class VideoFile(VideoReader):
     Args:
         path: The file.
         strict: Whether damage is an error instead of a warning in sequential access. In random access it always is.
+        threads: Number of the decoder's threads. With several, the frames of damaged files may depend on timing.
     """
 
-    def __init__(self, path: str | Path, strict: bool = False) -> None:
+    def __init__(self, path: str | Path, strict: bool = False, threads: int = 1) -> None:
         self.path, self.name, self.strict = str(path), Path(path).stem, strict
+        self._threads = threads
         if not os.path.isfile(self.path):
             raise VideoError(self.path, 'no such file')
         if is_image(self.path):
@@ -109,7 +111,8 @@ class VideoFile(VideoReader):
         self._track = streams.best('video') if streams.best('video') in tracks else tracks[0]
         if self._track.codec_context is None:
             raise VideoError(self.path, 'FFmpeg has no decoder for its codec')
-        self._track.codec_context.thread_count = 1
+        self._track.codec_context.thread_count = self._threads
+        self._track.codec_context.thread_type = 'AUTO'
         self._begin(iter(()))
 
     def _begin(self, frames: Iterator[tuple[int, av.VideoFrame]]) -> None:

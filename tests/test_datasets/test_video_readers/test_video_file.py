@@ -40,6 +40,16 @@ def test_the_table_has_all_cells():
     assert len(CELLS) == 232
 
 
+@pytest.mark.parametrize('codec', [*H26X, *MPEG, 'vp9', 'av1'])
+def test_threads_of_the_decoder_change_nothing(tmp_path, codec):
+    path = encode(tmp_path / 'a.mp4', codec, LENGTH)
+    reader, one = VideoFile(path, strict=True, threads=3), VideoFile(path)
+    for found, expected in zip(reader, one, strict=True):
+        assert found[1:] == expected[1:] and np.array_equal(found.image, expected.image)
+    for wanted in ([7, 21], [3, 39], [0]):
+        assert np.array_equal(reader.frames(wanted), one.frames(wanted))
+
+
 @pytest.mark.parametrize(('container', 'codec', 'is_variable', 'display'), CELLS)
 def test_random_access_equals_the_sequential_order(
     tmp_path, container, codec, is_variable, display
