@@ -14,7 +14,6 @@ model = dict(
 )
 train_dataloader = dict(
     batch_size=48,
-    num_workers=0,
     sampler=dict(type='StreamSampler'),
     dataset=dict(
         type='SampleStream',

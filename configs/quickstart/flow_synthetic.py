@@ -17,7 +17,6 @@ pairs = dict(
 )
 train_dataloader = dict(
     batch_size=8,
-    num_workers=0,
     sampler=dict(type='StreamSampler'),
     dataset=dict(
         type='SampleStream',

@@ -109,6 +109,8 @@ def prepare_training(cfg: Config, resume: str | None = None, seed: int | None = 
         resume: Checkpoint to resume from, or ``auto``, the latest one of the work folder; None: as the config says.
         seed: Random seed; None: that of the config.
     """
+    if torch.cuda.is_available():  # on a CPU, decoding would compete with the training
+        cfg.train_dataloader.setdefault('num_workers', 2)
     if seed is not None:
         cfg.randomness = dict(cfg.get('randomness', {}), seed=seed)
     resume = resume or (cfg.get('resume') and (cfg.get('load_from') or 'auto'))

@@ -1,12 +1,13 @@
 """Data preprocessor of frames and frame pairs, inherited from the detector."""
 
 import math
+from hashlib import sha1
 
 import torch
 from mmdet.models.data_preprocessors import DetDataPreprocessor
 from mmdet.registry import MODELS
 from mmengine.model import ImgDataPreprocessor
-from torch import nn
+from torch import Tensor, nn
 
 from .spatial.head_family import twin
 
@@ -46,8 +47,10 @@ class VideoDataPreprocessor(DetDataPreprocessor, FrameNormalizer):
 
     Frames (3, H, W) are batched to ``inputs`` (N, 3, H, W) as in mmdet. Pairs (2, 3, H, W) of key frame and current
     frame are batched to (N, 2, 3, H, W), triplets with a frame between them to (N, 3, 3, H, W); the data samples
-    describe the current frames, which are the last.
+    describe the current frames, which are the last; with ``notes_content`` they get the frames' ``digests``.
     """
+
+    notes_content = False
 
     def forward(self, data: dict, training: bool = False) -> dict:
         inputs = data['inputs']
@@ -55,10 +58,20 @@ class VideoDataPreprocessor(DetDataPreprocessor, FrameNormalizer):
             return super().forward(data, training)
         # All current frames come first, since data samples are matched to inputs by their index.
         count = len(inputs[0])
+        if self.notes_content:  # ahead of the copy to the device
+            for frames, sample in zip(inputs, data['data_samples'], strict=True):
+                sample.set_metainfo(dict(digests=[digest_of(frame) for frame in frames]))
         frames = [pair[i] for i in (-1, *range(count - 1)) for pair in inputs]
         data = super().forward(dict(data, inputs=frames), training)
         current, *others = data['inputs'].chunk(count)
         return dict(data, inputs=torch.stack((*others, current), dim=1))
+
+
+def digest_of(frame: Tensor) -> bytes:
+    # With the shape, since black frames in portrait and landscape have the same bytes.
+    found = sha1(str(frame.shape).encode(), usedforsecurity=False)
+    found.update(frame.cpu().contiguous().numpy())
+    return found.digest()
 
 
 def preprocessor_of(detector: nn.Module, settings: dict | nn.Module | None) -> dict | nn.Module:

@@ -1,8 +1,7 @@
 """semi-DFF's second stage: distillation from the video detector's own frozen spatial module (semi-DFF 3.4)."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
-from hashlib import sha1
 from itertools import cycle
 
 import torch
@@ -11,6 +10,7 @@ from mmdet.registry import MODELS
 from mmdet.structures import SampleList
 from torch import Tensor, nn
 
+from .data_preprocessor import digest_of
 from .objectives import Distillation, FeatureSemantics
 from .spatial import SpatialModule, plain_samples
 from .spatial.spatial_module import probe
@@ -45,6 +45,7 @@ class SemiDFF(VideoDetector):
         self.feature_cache = (
             FeatureCache(self.spatial.features, feature_cache) if feature_cache else None
         )
+        self.data_preprocessor.notes_content = bool(feature_cache)
         self.objectives: list = []
         self._without_gradient: dict[tuple, list[nn.Parameter]] = {}
         self.teacher_features: nn.ModuleList | None = None
@@ -178,7 +179,9 @@ class SemiDFF(VideoDetector):
         """
         student, teacher = self.spatial.features, self.teacher.features
         if self.teacher_features is None and self.feature_cache is not None:
-            student = self.feature_cache
+            noted = [sample.get('digests', ()) for sample in samples]
+            digests = [frames[place] for place in (0, -1) for frames in noted if frames]
+            student = partial(self.feature_cache, digests=iter(digests))
         if 'crop_window' in samples[0]:
             student, teacher = (
                 partial(self._crops, network, samples) for network in (student, teacher)
@@ -266,14 +269,19 @@ class FeatureCache:
         self._free = self.size
 
     @torch.no_grad()
-    def __call__(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Return the network's maps of images (N, 3, H, W), without gradient."""
+    def __call__(
+        self, images: Tensor, digests: Iterator[bytes] | None = None
+    ) -> tuple[Tensor, ...]:
+        """Return the network's maps of images (N, 3, H, W), without gradient.
+
+        Args:
+            digests: Of the frames, of which the next N are taken; without them, the images' own are computed.
+        """
         kind, frames = images.device.type, []
         half = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
         for image in images.split(1):
-            # With the shape, since black frames in portrait and landscape have the same bytes.
-            content = sha1(image.cpu().contiguous().numpy(), usedforsecurity=False).digest()
-            key = (image.shape, content, half)
+            noted = digests and next(digests, None)
+            key = (image.shape, noted or digest_of(image), half)
             maps = self._maps.get(key)
             if maps is None:
                 maps = tuple(level.cpu() for level in self.network(image))

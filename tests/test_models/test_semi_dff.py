@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from semidff.models import SemiDFF
+from semidff.models import SemiDFF, semi_dff
+from semidff.models.data_preprocessor import digest_of
 from semidff.models.semi_dff import FeatureCache
 from tests.detectors.stock_detectors import build_stock
 from tests.models import (
@@ -132,6 +133,26 @@ def test_cached_features_give_the_same_losses(step):
         assert got.keys() == wanted.keys()
         assert all(torch.allclose(got[name], wanted[name], rtol=1e-4) for name in wanted)
     assert passed == [1] * 4  # once per frame, though each came three times
+
+
+@pytest.mark.parametrize('windows', [None, [(0, 32, 32, 64), (32, 0, 32, 64)]])
+def test_frames_are_known_by_their_bytes_before_the_copy_to_the_device(windows, monkeypatch):
+    model = tiny_semi_dff(feature_cache=1.0).train()
+    model.enter_step(*PARTS['reg'])
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randint(256, (2, 2, 3, 64, 96), generator=generator).byte()
+    monkeypatch.setattr(semi_dff, 'digest_of', lambda image: pytest.fail('of the device'))
+    losses = []
+    for order in ((0, 1), (1, 0), (0, 1)):
+        given = cropped_samples(windows) if windows else samples(2)
+        data = dict(inputs=[inputs[i] for i in order], data_samples=[given[i] for i in order])
+        losses.append(model(**model.data_preprocessor(data, True), mode='loss')['loss_reg'])
+    assert len(model.feature_cache) == 4
+    assert losses[0] == losses[2] and torch.isclose(losses[0], losses[1])
+
+
+def test_frames_of_the_same_bytes_and_different_sizes_are_different():
+    assert digest_of(torch.zeros(3, 4, 8)) != digest_of(torch.zeros(3, 8, 4))
 
 
 def cropped_samples(windows):

@@ -4,7 +4,6 @@ _base_ = ['../../_base_/default_runtime.py', './data.py']
 
 train_dataloader = dict(
     batch_size=8,
-    num_workers=0,
     sampler=dict(type='StreamSampler'),
     dataset=dict(
         type='SampleStream',

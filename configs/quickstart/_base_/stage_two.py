@@ -5,7 +5,6 @@ _base_ = ['../../_base_/schedules/adam_two_step.py']
 # EXPERIMENT_DIR is set by tools/run_experiment.py.
 train_dataloader = dict(
     batch_size=4,
-    num_workers=0,
     sampler=dict(type='StreamSampler'),
     dataset=dict(
         type='SampleStream',

@@ -66,9 +66,10 @@ class FiniteLossHook(Hook):
 
     Unlike mmdet's ``CheckInvalidLossHook`` it checks every term of the loss in every iteration and before the
     checkpoint hook, so that no damaged checkpoint is saved. The error names the iteration, the frames and remedies.
+    The terms come from the device in one transfer; the log gets their values, not tensors.
     """
 
-    priority = 'VERY_HIGH'
+    priority = 'HIGHEST'  # ahead of mmengine's log
 
     _REMEDY = (
         'Clip the gradient (optim_wrapper.clip_grad) and continue from the last checkpoint with --resume, or start '
@@ -78,8 +79,13 @@ class FiniteLossHook(Hook):
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch=None, outputs=None
     ) -> None:
-        values = {k: torch.as_tensor(v).detach().item() for k, v in (outputs or {}).items()}
-        if bad := [f'{k} = {v}' for k, v in values.items() if not math.isfinite(v)]:
+        if not outputs:
+            return
+        terms = [torch.as_tensor(value).detach().double() for value in outputs.values()]
+        device = max((term.device for term in terms), key=lambda device: device.type != 'cpu')
+        values = torch.stack([term.to(device).reshape(()) for term in terms]).tolist()
+        outputs.update(zip(outputs, values, strict=True))
+        if bad := [f'{k} = {v}' for k, v in outputs.items() if not math.isfinite(v)]:
             samples = (data_batch or {}).get('data_samples') or []
             frames = ', '.join(str(s.get('img_path', 'an unnamed frame')) for s in samples)
             raise NonFiniteLossError(

@@ -79,9 +79,10 @@ def test_a_step_that_ends_in_damage_is_not_kept(tmp_path):
 
 def test_every_part_of_the_loss_counts():
     """The total of inf and -inf parts may hide them, and a part may be logged without being in the total."""
-    outputs = dict(loss=torch.tensor(1.0), accuracy=50.0)
+    outputs = dict(loss=torch.tensor(0.1), accuracy=50.0)
     hook, runner = FiniteLossHook(), SimpleNamespace(iter=7)
     hook.after_train_iter(runner, 7, {}, outputs)
+    assert outputs == dict(loss=torch.tensor(0.1).item(), accuracy=50.0)  # what is logged
     outputs.update(loss_a=torch.tensor(float('inf')), loss_b=torch.tensor(2.0))
     with pytest.raises(NonFiniteLossError, match='iteration 8: loss_a = inf on this batch'):
         hook.after_train_iter(runner, 7, {}, outputs)
