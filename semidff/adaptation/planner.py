@@ -26,6 +26,7 @@ from semidff.analysis.speed import ClipTimer, clips_of, pack_with, take_turns
 from semidff.datasets.video_list import VideoInfo, load_videos
 from semidff.datasets.video_readers import VideoError, open_stream
 from semidff.engine.optimizers import bfloat16_pays
+from semidff.inference.acceleration import Acceleration, accelerate
 from semidff.inference.loading import frame_pipeline
 from semidff.inference.timer import timed
 from semidff.models.precision import to_channels_last
@@ -194,7 +195,7 @@ def _choose_networks(
                 candidate.refused = str(error)
                 break
             plan.flow_stride = min(plan.flow_stride, model.temporal.flow_network.stride)
-            models[candidate.choice] = model
+            models[candidate.choice] = accelerate(model, Acceleration(channels_last=True))
     if not models:
         raise PlanError(f'{plan.detector}: {plan.candidates[0].refused}')
     plan.input_size = list(_input_sizes(own, [video])[0])

@@ -1,7 +1,9 @@
 """Choices of an adaptation from what the machine has."""
 
+from itertools import repeat
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from mmengine.registry import init_default_scope
@@ -10,6 +12,7 @@ from semidff.adaptation import planner
 from semidff.adaptation.config import detector_config
 from semidff.adaptation.plan import Plan
 from semidff.adaptation.planner import _memory
+from semidff.analysis.speed import ClipTimes
 from semidff.datasets.video_list import VideoInfo
 
 
@@ -58,6 +61,17 @@ def test_features_of_large_frames_are_kept_on_a_cpu_if_they_fit(
     assert plan.kept_frames == (frames if gigabytes else 0)
     # Crops fit into the smaller size, whose height is 375.
     assert plan.crop == ([352, 640] if gigabytes else [480, 640])
+
+
+def test_a_gpu_takes_no_less_than_reading(monkeypatch):
+    clip = ClipTimes(np.array([[12, 3, 1, 20], *[[12, 3, 1, 2]] * 9]) / 1000, 0, memory=100.0)
+    timer = SimpleNamespace(run=lambda frames: clip)
+    monkeypatch.setattr(planner, 'ClipTimer', lambda *_, **options: timer)
+    times, reading, _ = planner._time_clips(repeat([]), None, dict(one=None))
+    assert times['one'] == pytest.approx([21, 3]) and reading == pytest.approx(12)
+    plan = Plan('', '', '', 'cuda', reading=reading)
+    assert plan.fps_of(*times['one']) == pytest.approx(1000 / 12)  # networks alone: 4.8 ms
+    assert plan.fps_of(21) == pytest.approx(1000 / 21)
 
 
 def test_memory_within_the_limit_of_a_container(tmp_path):
