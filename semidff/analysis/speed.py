@@ -159,6 +159,8 @@ class ClipTimer:
             reading.append([read - start, packed - read])
             batches[-1] += [self._pack(frame) for _ in self._engines[1:]]
             start = time.perf_counter()
+        for engine in self._engines:
+            engine.state = None  # frees the key frame of the clip before
         memory, on_gpu = None, self._device.type == 'cuda'
         if on_gpu:
             torch.cuda.reset_peak_memory_stats(self._device)
@@ -178,7 +180,6 @@ class ClipTimer:
 
     def _detect(self, engine: VideoEngine, batches: Iterable[dict]) -> tuple[np.ndarray, int]:
         """Return the seconds (l, 2) of a clip on the device, and its number of detections."""
-        engine.state = None  # frees the key frame of the clip before
         engine.state, engine.timer = engine.open(chunked=self._waits), _Total()
         results, seconds = [], []
         start = time.perf_counter()
