@@ -1,4 +1,4 @@
-"""Both stages and the evaluation of six detectors on generated data, three seeds.
+"""Both stages and the evaluation of seven detectors on generated data, three seeds.
 
 python tools/run_experiment.py configs/quickstart/experiment_detectors.py
 """
@@ -36,8 +36,8 @@ _detectors = {
         {'model.temporal.correction_width': 32},
         **{'train_cfg.steps.1.objectives.0.proposals_per_image': 16},
     ),
-    # DINO's encoder selects the queries, so that those of student and teacher cannot be compared.
-    'dino': ('r18', 'dino_reg', {}, {}),
+    'dino': _two_step('r18', 'EncoderSplit', 3000),
+    'deformable-detr': _two_step('r18', 'EncoderSplit', 3000),
 }
 
 

@@ -175,9 +175,12 @@ def _choose_networks(
     """Choose split point, flow network and key-frame interval by measured times; return the video detector."""
     init_default_scope('mmdet')
     two_stage = 'roi_head' in own.model
-    splits = ['ExtractFeatSplit', 'OutputSplit'] if two_stage else [
-        'TowerSplit', 'OutputSplit', 'ExtractFeatSplit'
-    ]  # fmt: skip
+    if 'encoder' in own.model:  # the decoder alone is fast enough
+        splits = ['EncoderSplit', 'ExtractFeatSplit']
+    elif two_stage:
+        splits = ['ExtractFeatSplit', 'OutputSplit']
+    else:
+        splits = ['TowerSplit', 'OutputSplit', 'ExtractFeatSplit']
     fps = plan.fps
     intervals = [key_interval] if key_interval else _INTERVALS if fps else [10]
     progress('measuring split points and flow networks')

@@ -17,7 +17,7 @@ from semidff.utils.image_detectors import read_detector
 from .smooth_video import smooth_frames
 from .speed import batch_of
 
-SPLITS = ('ExtractFeatSplit', 'TowerSplit', 'OutputSplit')
+SPLITS = ('ExtractFeatSplit', 'TowerSplit', 'OutputSplit', 'EncoderSplit')
 SEMANTIC = [dict(type='FeatureSemantics')], ('temporal', 'task_network')
 """Objectives and trained parts of the semantic step."""
 

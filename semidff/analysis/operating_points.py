@@ -372,7 +372,7 @@ class DetectionMemory(VideoDetector):
         self._found: dict[int | tuple[int, int], InstanceData] = {}
 
     def predict_key(self, inputs: Tensor, samples: SampleList) -> tuple[SampleList, '_Key']:
-        key = _Key(self, inputs, samples[0].frame_id)
+        key = _Key(self, inputs, samples)
         if key.index not in self._found:
             results, key.frame = super().predict_key(inputs, samples)
             self._keep(key.index, results)
@@ -401,15 +401,18 @@ class DetectionMemory(VideoDetector):
 class _Key:
     """A key frame whose features are computed when they are needed."""
 
-    def __init__(self, memory: DetectionMemory, inputs: Tensor, index: int) -> None:
-        self.memory, self.inputs, self.index = memory, inputs, index
+    def __init__(self, memory: DetectionMemory, inputs: Tensor, samples: SampleList) -> None:
+        self.memory, self.inputs, self.samples = memory, inputs, samples
+        self.index = samples[0].frame_id
         self.frame: KeyFrame | None = None
 
     def computed(self) -> KeyFrame:
         if self.frame is None:
             with self.memory.running():
                 image = self.memory.temporal.prepare(self.inputs)
-                self.frame = KeyFrame(image, self.memory.spatial.features(self.inputs))
+                self.frame = KeyFrame(
+                    image, self.memory.spatial.features(self.inputs, self.samples)
+                )
         return self.frame
 
     def split(self) -> 'list[_Key]':

@@ -299,7 +299,7 @@ def time_parts(model: VideoDetector, clip: Iterable[dict]) -> dict[str, list[flo
         data = model.data_preprocessor(data, False)
         inputs, samples = data['inputs'], data['data_samples']
         with model.running():
-            features = run('feature_network', spatial.features, inputs)
+            features = run('feature_network', spatial.features, inputs, samples)
             run('task_key', spatial.predict, features, _fresh(samples))
             if key is None:
                 key = KeyFrame(temporal.prepare(inputs), features)

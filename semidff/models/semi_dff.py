@@ -183,12 +183,10 @@ class SemiDFF(VideoDetector):
             digests = [frames[place] for place in (0, -1) for frames in noted if frames]
             student = partial(self.feature_cache, digests=iter(digests))
         if 'crop_window' in samples[0]:
-            student, teacher = (
-                partial(self._crops, network, samples) for network in (student, teacher)
-            )
+            student, teacher = (partial(self._crops, network) for network in (student, teacher))
         if self.teacher_features is None:
             with torch.no_grad():  # one pass over all frames
-                maps = student(torch.cat((key, current)))
+                maps = student(torch.cat((key, current)), samples)
             halves = [level.chunk(2) for level in maps]
             if self.both_directions:
                 return tuple(maps), tuple(torch.cat((second, first)) for first, second in halves)
@@ -197,12 +195,12 @@ class SemiDFF(VideoDetector):
             key, current = torch.cat((key, current)), torch.cat((current, key))
         trained = any(p.requires_grad for m in self.part('feature_network') for p in m.parameters())
         with torch.set_grad_enabled(trained):
-            features = student(key)
+            features = student(key, samples)
         with torch.no_grad():
-            return features, teacher(current)
+            return features, teacher(current, samples)
 
     def _crops(
-        self, network: Callable[[Tensor], tuple], samples: SampleList, images: Tensor
+        self, network: Callable[..., tuple], images: Tensor, samples: SampleList
     ) -> tuple[Tensor, ...]:
         """Return a feature network's maps of whole images, cropped to the windows of their samples.
 
@@ -212,7 +210,7 @@ class SemiDFF(VideoDetector):
         for image, sample in zip(images, cycle(samples), strict=False):
             # Without the padding to the batch's size, so that the cache knows the frame again.
             height, width = (-(-side // divisor) * divisor for side in sample.img_shape[:2])
-            whole.append([maps[0] for maps in network(image[None, :, :height, :width])])
+            whole.append([maps[0] for maps in network(image[None, :, :height, :width], [sample])])
         levels = zip(zip(*whole, strict=True), self.temporal.feat_strides, strict=True)
         return tuple(_cropped(maps, samples, stride) for maps, stride in levels)
 
@@ -252,11 +250,11 @@ class FeatureCache:
     which starts with an empty cache, computes the same result.
 
     Args:
-        network: Maps images (N, 3, H, W) to one map (N, C_l, H_l, W_l) per level.
+        network: Maps images (N, 3, H, W), and their samples, to one map (N, C_l, H_l, W_l) per level.
         gigabytes: Bound on the maps' host memory (1 GB = 10^9 bytes).
     """
 
-    def __init__(self, network: Callable[[Tensor], tuple[Tensor, ...]], gigabytes: float) -> None:
+    def __init__(self, network: Callable[..., tuple[Tensor, ...]], gigabytes: float) -> None:
         self.network = network
         self.size = int(gigabytes * 1e9)
         self.clear()
@@ -270,21 +268,22 @@ class FeatureCache:
 
     @torch.no_grad()
     def __call__(
-        self, images: Tensor, digests: Iterator[bytes] | None = None
+        self, images: Tensor, samples: SampleList, digests: Iterator[bytes] | None = None
     ) -> tuple[Tensor, ...]:
         """Return the network's maps of images (N, 3, H, W), without gradient.
 
         Args:
+            samples: Sample i modulo their number belongs to image i.
             digests: Of the frames, of which the next N are taken; without them, the images' own are computed.
         """
         kind, frames = images.device.type, []
         half = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
-        for image in images.split(1):
+        for image, sample in zip(images.split(1), cycle(samples), strict=False):
             noted = digests and next(digests, None)
-            key = (image.shape, noted or digest_of(image), half)
+            key = (image.shape, sample.img_shape, noted or digest_of(image), half)
             maps = self._maps.get(key)
             if maps is None:
-                maps = tuple(level.cpu() for level in self.network(image))
+                maps = tuple(level.cpu() for level in self.network(image, [sample]))
                 size = sum(level.nbytes for level in maps)
                 if size <= self._free:
                     self._free -= size

@@ -37,7 +37,7 @@ class VideoDetector(BaseDetector):
         temporal: Config of the temporal module; None for a detector that works frame by frame only. Its channels and
             strides are those of the feature network.
         split: Config of the split point, where the feature network ends (DFF Table 5): ``ExtractFeatSplit`` (None),
-            ``ResNetSplit``, ``TowerSplit`` or ``OutputSplit``.
+            ``ResNetSplit``, ``TowerSplit``, ``OutputSplit`` or ``EncoderSplit``.
         trainable: Parts that are trained, of ``temporal``, ``task_network`` and ``feature_network``.
         non_key_test_cfg: Settings that replace some of the detector's ``test_cfg`` on non-key frames: fewer proposals
             make a second stage faster, ``dict(rpn=dict(max_per_img=100))``.
@@ -114,8 +114,8 @@ class VideoDetector(BaseDetector):
         self.trainable = parts = set(parts)
         names = dict.fromkeys((*PARTS, *parts))
         weights = {n: {p for module in self.part(n) for p in module.parameters()} for n in names}
-        # With what belongs to no module of a part, as a level embedding.
-        weights['task_network'] |= set(self.spatial.parameters()).difference(*weights.values())
+        bare = weights[self.spatial.split.bare_weights]
+        bare |= set(self.spatial.parameters()).difference(*weights.values())
         for name, own in weights.items():
             for weight in own:
                 weight.requires_grad = name in parts and weight in self._learnable
@@ -138,7 +138,7 @@ class VideoDetector(BaseDetector):
     def predict_key(self, inputs: Tensor, samples: SampleList) -> tuple[SampleList, KeyFrame]:
         """Detect on normalized key frames (N, 3, H, W) with the whole spatial module (Algorithm 1, lines 3-4, 8-9)."""
         with self.running():
-            features = self.spatial.features(inputs)
+            features = self.spatial.features(inputs, samples)
             image = self.temporal.prepare(inputs) if self.has_temporal else None
             return self.spatial.predict(features, samples), KeyFrame(image, features)
 
@@ -190,7 +190,8 @@ class VideoDetector(BaseDetector):
                 'propagated: train it as an image detector, then distill it (model.type=SemiDFF)'
             )
         key, current = batch_inputs.unbind(1)
-        features = self.propagate(key, current, self.spatial.features(key), batch_data_samples)
+        features = self.spatial.features(key, batch_data_samples)
+        features = self.propagate(key, current, features, batch_data_samples)
         return self.spatial.loss(features, batch_data_samples)
 
     def propagate(

@@ -131,7 +131,8 @@ def view_pair(
     """
     teacher = teacher or model.spatial
     with model.running():
-        key_features, target = model.spatial.features(key), teacher.features(current)
+        key_features = model.spatial.features(key, [sample])
+        target = teacher.features(current, [sample])
         if not 0 <= level < len(target):
             raise ValueError(
                 f'level is {level}; the feature network gives {len(target)} levels, choose 0 to {len(target) - 1}'

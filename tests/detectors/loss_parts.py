@@ -22,7 +22,8 @@ def quality_spread(teacher: SpatialModule, images: Tensor, labeled: list) -> flo
     A quality that is the same at all objects, as of a teacher whose boxes all fit, does not show that they have moved.
     """
     raw = teacher.raw_outputs(teacher.features(images))
-    for output in teacher.heads.head_outputs(raw, labeled, None):
+    proposals = teacher.heads.proposals(raw, labeled)
+    for output in teacher.heads.head_outputs(raw, labeled, proposals):
         if output.name == 'quality' and output.weight.dim():  # an objectness has one weight for all
             values, weight = output.values.sigmoid()[:, 0], output.weight / output.weight.sum()
             return (values - values @ weight).square().dot(weight).sqrt().item()

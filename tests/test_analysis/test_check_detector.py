@@ -11,7 +11,8 @@ SIZE = (64, 96)
 def test_a_detector_that_works_at_every_split_point(tmp_path):
     Config(dict(model=detector_cfg())).dump(tmp_path / 'detector.py')
     found = check_detector(str(tmp_path / 'detector.py'), size=SIZE)
-    assert list(found) == ['ExtractFeatSplit', 'TowerSplit', 'OutputSplit']
+    assert list(found) == ['ExtractFeatSplit', 'TowerSplit', 'OutputSplit', 'EncoderSplit']
+    assert 'RetinaNet' in found.pop('EncoderSplit')['refused']
     for row in found.values():
         assert row['boxes'] > 0 and row['deviation'] == 0 and row['untrained'] == []
 
@@ -19,5 +20,5 @@ def test_a_detector_that_works_at_every_split_point(tmp_path):
 def test_what_is_not_supported_has_a_reason():
     found = check_detector('mmdet::detr/detr_r50_8xb2-150e_coco.py', size=SIZE)
     assert 'DETR' in found['TowerSplit']['refused']
-    row = found['ExtractFeatSplit']
-    assert row['boxes'] > 0 and row['deviation'] == 0 and row['untrained'] == []
+    for row in found['ExtractFeatSplit'], found['EncoderSplit']:
+        assert row['boxes'] > 0 and row['deviation'] == 0 and row['untrained'] == []

@@ -4,6 +4,7 @@ import torch
 from semidff.models import SemiDFF, semi_dff
 from semidff.models.data_preprocessor import digest_of
 from semidff.models.semi_dff import FeatureCache
+from semidff.models.spatial import plain_samples
 from tests.detectors.stock_detectors import build_stock
 from tests.models import (
     KINDS,
@@ -199,7 +200,7 @@ def test_windows_of_a_network_that_rounds_sides_down():
     model.enter_step(*PARTS['reg'])
     model.data_preprocessor.pad_size_divisor = 8
     pool = torch.nn.AvgPool2d(16)
-    model.spatial.features = lambda images: (pool(images).repeat(1, 11, 1, 1)[:, :32],)
+    model.spatial.features = lambda images, samples: (pool(images).repeat(1, 11, 1, 1)[:, :32],)
     given = cropped_samples([(0, 0, 40, 64), (16, 32, 40, 64)])
     for sample in given:
         sample.set_metainfo(dict(img_shape=(56, 96)))
@@ -452,12 +453,15 @@ def test_only_propagated_maps_are_compared():
 # --- the feature cache -------------------------------------------------------------------------------------------
 
 
+WHOLE = plain_samples(1, (64, 96))
+
+
 class Network:
     """Two levels, and a count of the frames that came through."""
 
     frames = 0
 
-    def __call__(self, images):
+    def __call__(self, images, samples=None):
         self.frames += len(images)
         return images[:, :, ::2, ::2] * 2, images[:, :1].sum((2, 3), keepdim=True)
 
@@ -466,26 +470,27 @@ def test_frames_go_through_the_network_once():
     network, images = Network(), frames(4)
     cache = FeatureCache(network, 1.0)
     for indices in ([0, 1, 2, 3], [3, 0], [2, 2, 1]):
-        got, wanted = cache(images[indices].requires_grad_()), Network()(images[indices])
+        got, wanted = cache(images[indices].requires_grad_(), WHOLE), Network()(images[indices])
         assert all(torch.equal(a, b) for a, b in zip(got, wanted, strict=True))
         assert not any(level.requires_grad for level in got)
     assert network.frames == len(cache) == 4
     others = images[:1].flip(-1), torch.zeros(1, 3, 4, 8), torch.zeros(1, 3, 8, 4)
     for other in others:  # an augmentation; two of the same bytes
-        assert torch.equal(cache(other)[0], Network()(other)[0])
-    assert len(cache) == 7
+        assert torch.equal(cache(other, WHOLE)[0], Network()(other)[0])
+    cache(images[:1], plain_samples(1, (64, 90)))  # of which transformers mask a part
+    assert len(cache) == 8
 
 
 def test_maps_of_another_precision_are_others():
     """The steps of a training may have optimizer wrappers of different precision."""
     cache = FeatureCache(
-        lambda images: (torch.nn.functional.conv2d(images, torch.ones(1, 3, 1, 1)),), 1.0
+        lambda images, samples: (torch.nn.functional.conv2d(images, torch.ones(1, 3, 1, 1)),), 1.0
     )
     images = frames(2)
     for _ in range(2):
         with torch.autocast('cpu', torch.bfloat16):
-            assert cache(images)[0].dtype == torch.bfloat16
-        assert cache(images)[0].dtype == torch.float32
+            assert cache(images, WHOLE)[0].dtype == torch.bfloat16
+        assert cache(images, WHOLE)[0].dtype == torch.float32
     assert len(cache) == 4
 
 
@@ -494,7 +499,7 @@ def test_memory_is_bounded_and_what_is_kept_stays():
     of_one = sum(level.nbytes for level in Network()(images[:1]))
     cache = FeatureCache(network, 2.5 * of_one / 1e9)
     for _ in range(3):
-        maps = cache(images)
+        maps = cache(images, WHOLE)
     assert len(cache) == 2
     assert network.frames == 4 + 2 + 2
     assert torch.equal(maps[0], Network()(images)[0])

@@ -53,6 +53,7 @@ class HeadFamily(ABC):
     head_name = 'bbox_head'  # that reads the feature maps
     output_modules: Sequence[str] = ()  # dotted names of what computes the raw outputs
     towers: Sequence[str] = ()  # parallel ones in the head, which only its last convolutions follow
+    encoder_modules: Sequence[str] = ()  # dotted names of what computes the memory
 
     def __init__(self, detector: nn.Module) -> None:
         self.detector = detector
@@ -78,6 +79,13 @@ class HeadFamily(ABC):
         """Whether ``extract_feat`` is the backbone, followed by the neck if there is one."""
         plain = SingleStageDetector.extract_feat, TwoStageDetector.extract_feat
         return type(self.detector).extract_feat in plain
+
+    def memory(self, inputs: Sequence[Tensor], samples: SampleList) -> tuple[Tensor, ...]:
+        """Map the inputs of a transformer to the output of its encoder, one map per level.
+
+        ``samples`` tell which part of the inputs is padding.
+        """
+        raise NotImplementedError
 
     @abstractmethod
     def raw_outputs(self, inputs: Sequence[Tensor]) -> dict[str, Tensor]:

@@ -1,19 +1,21 @@
-"""Split points inside dense heads: after the towers, or after the last weights (DFF Table 5, 0 layers)."""
+"""Split points inside dense heads (after the towers, or after the last weights), and behind transformers' encoders."""
 
 import re
 from collections.abc import Sequence
-from itertools import groupby
+from itertools import cycle, groupby
 from typing import Any
 
 import torch
 from mmdet.registry import TASK_UTILS
+from mmdet.structures import SampleList
 from torch import Tensor, nn
 
 from semidff.models.losses import typical_size
 
 from .dense_heads import ROI_INPUTS
-from .head_family import HeadFamily, twin
-from .split import ExtractFeatSplit
+from .detr_heads import MEMORY
+from .head_family import HeadFamily, numbered, twin
+from .split import ExtractFeatSplit, plain_samples
 
 FEW_PROPOSALS = 100
 """On non-key frames of two-stage detectors: the second stage, all that is left to them, takes as long as there are."""
@@ -57,7 +59,9 @@ class TowerSplit(ExtractFeatSplit):
         towers = [f'bbox_head.{name}' for name in heads.towers]
         return [*super().feature_names(heads), *towers]
 
-    def features(self, heads: HeadFamily, images: Tensor) -> tuple[Tensor, ...]:
+    def features(
+        self, heads: HeadFamily, images: Tensor, samples: SampleList | None = None
+    ) -> tuple[Tensor, ...]:
         return self._run_towers(heads, super().features(heads, images))
 
     def finish(
@@ -152,7 +156,9 @@ class OutputSplit(ExtractFeatSplit):
     def feature_names(self, heads: HeadFamily) -> list[str]:
         return [*super().feature_names(heads), *heads.output_modules]
 
-    def features(self, heads: HeadFamily, images: Tensor) -> tuple[Tensor, ...]:
+    def features(
+        self, heads: HeadFamily, images: Tensor, samples: SampleList | None = None
+    ) -> tuple[Tensor, ...]:
         modules = (heads.detector.get_submodule(name) for name in heads.output_modules)
         if not self._same_in_training and any(module.training for module in modules):
             raise TypeError(
@@ -183,6 +189,41 @@ class OutputSplit(ExtractFeatSplit):
     def _joined(self, raw: dict[str, Tensor]) -> tuple[Tensor, ...]:
         maps = ([raw[name] for name, _ in level] for level in self._layout)
         return tuple(level[0] if len(level) == 1 else torch.cat(level, 1) for level in maps)
+
+
+@TASK_UTILS.register_module()
+class EncoderSplit(ExtractFeatSplit):
+    """Split point behind the encoder of a transformer, whose memory is propagated; N_task is the decoder.
+
+    Positions are added to the queries of the attention alone, so that a map of memory can be warped.
+    """
+
+    padding = 'border'  # a vector of zeros is no output of a layer normalization
+    bare_weights = 'feature_network'  # the level embedding
+
+    def check(self, heads: HeadFamily) -> None:
+        if not heads.encoder_modules:
+            raise TypeError(
+                f'split=EncoderSplit cuts detectors of the DETR kind behind their encoder, but {heads.name} is none '
+                'of them; use another split point'
+            )
+
+    def feature_names(self, heads: HeadFamily) -> list[str]:
+        return [*super().feature_names(heads), *heads.encoder_modules]
+
+    def features(
+        self, heads: HeadFamily, images: Tensor, samples: SampleList | None = None
+    ) -> tuple[Tensor, ...]:
+        whole = plain_samples(len(images), tuple(images.shape[-2:]))
+        for own, sample in zip(whole, cycle(samples or [])):
+            own.set_metainfo(dict(img_shape=sample.img_shape))
+        return heads.memory(super().features(heads, images), whole)
+
+    def given(self, heads: HeadFamily, features: Sequence[Tensor]) -> nn.Module:
+        return heads.given_raw_outputs(self.raw_outputs(heads, features))
+
+    def raw_outputs(self, heads: HeadFamily, features: Sequence[Tensor]) -> dict[str, Tensor]:
+        return numbered(MEMORY, features)
 
 
 def correction_width(two_stage: bool) -> int:

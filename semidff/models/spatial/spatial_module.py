@@ -10,7 +10,7 @@ import torch
 from mmdet.models import detectors
 from mmdet.models.mot import BaseMOTModel
 from mmdet.registry import TASK_UTILS
-from mmdet.structures import DetDataSample, SampleList
+from mmdet.structures import SampleList
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
@@ -66,9 +66,9 @@ class SpatialModule(BaseModule):
         """Field of the data samples that holds the predictions: ``pred_instances`` or ``pred_sem_seg``."""
         return self.heads.prediction
 
-    def features(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Run N_feat: map images (N, 3, H, W) to one map (N, C_l, H_l, W_l) per level."""
-        return self.split.features(self.heads, images)
+    def features(self, images: Tensor, samples: SampleList | None = None) -> tuple[Tensor, ...]:
+        """Run N_feat; see :meth:`~semidff.models.spatial.split.Split.features`."""
+        return self.split.features(self.heads, images, samples)
 
     def probe_levels(self) -> tuple[tuple[int, ...], tuple[float, ...]]:
         """Return the channels and the stride of each feature level, found once by running N_feat on an image."""
@@ -142,13 +142,6 @@ def probe(model: nn.Module, compute: Callable[[Tensor], Any]) -> tuple[tuple[int
             if size == _PROBED_SIZES[-1]:
                 raise
     raise AssertionError
-
-
-def plain_samples(count: int, size: tuple[int, int]) -> SampleList:
-    """Return data samples of frames that have the size (height, width) of the network's input."""
-    keys = ('img_shape', 'ori_shape', 'pad_shape', 'batch_input_shape')
-    meta = dict.fromkeys(keys, size) | dict(scale_factor=(1.0, 1.0), border=(0,) * 4, flip=False)
-    return [DetDataSample(metainfo=meta) for _ in range(count)]
 
 
 def feature_stride(image: Sequence[int], level: Sequence[int]) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from mmdet.models.backbones import ResNet
 from mmdet.registry import TASK_UTILS
+from mmdet.structures import DetDataSample, SampleList
 from torch import Tensor, nn
 
 from .head_family import HeadFamily, twin
@@ -26,6 +27,9 @@ class Split(ABC):
     needs_probe = False
     """Whether the detector must have run once before it is used; see :meth:`probe`."""
 
+    bare_weights = 'task_network'
+    """The part that weights of no module belong to, such as the level embedding of Deformable DETR."""
+
     def check(self, heads: HeadFamily) -> None:  # noqa: B027 (optional)
         """Raise a TypeError or ValueError if the detector cannot be cut here."""
 
@@ -42,8 +46,14 @@ class Split(ABC):
         return _outside(heads.detector, {*self.feature_names(heads), 'data_preprocessor'})
 
     @abstractmethod
-    def features(self, heads: HeadFamily, images: Tensor) -> tuple[Tensor, ...]:
-        """Run N_feat: map images (N, 3, H, W) to one map (N, C_l, H_l, W_l) per level."""
+    def features(
+        self, heads: HeadFamily, images: Tensor, samples: SampleList | None = None
+    ) -> tuple[Tensor, ...]:
+        """Run N_feat: map images (N, 3, H, W) to one map (N, C_l, H_l, W_l) per level.
+
+        Sample i modulo their number has the size of image i without padding (``img_shape``); None: no image is padded.
+        Transformers mask what is padded.
+        """
 
     def finish(
         self, heads: HeadFamily, features: Sequence[Tensor]
@@ -74,7 +84,9 @@ class ExtractFeatSplit(Split):
         children = heads.detector.named_children()
         return [name for name, _ in children if name in ('backbone', 'neck')]
 
-    def features(self, heads: HeadFamily, images: Tensor) -> tuple[Tensor, ...]:
+    def features(
+        self, heads: HeadFamily, images: Tensor, samples: SampleList | None = None
+    ) -> tuple[Tensor, ...]:
         maps = heads.detector.extract_feat(images)
         if isinstance(maps, Tensor):
             raise TypeError(
@@ -126,7 +138,9 @@ class ResNetSplit(Split):
         own = [f'{stages[stage]}.{index}' for index in range(unit)]
         return [f'backbone.{name}' for name in (*stem, *stages[:stage], *own)]
 
-    def features(self, heads: HeadFamily, images: Tensor) -> tuple[Tensor, ...]:
+    def features(
+        self, heads: HeadFamily, images: Tensor, samples: SampleList | None = None
+    ) -> tuple[Tensor, ...]:
         backbone = heads.detector.backbone
         if backbone.deep_stem:
             x = backbone.maxpool(backbone.stem(images))
@@ -146,6 +160,13 @@ class ResNetSplit(Split):
                 x = ends[position[0]] = unit(x)
         outputs = tuple(ends[stage] for stage in sorted(detector.backbone.out_indices))
         return heads, tuple(detector.neck(outputs)) if detector.with_neck else outputs
+
+
+def plain_samples(count: int, size: tuple[int, int]) -> SampleList:
+    """Return data samples of frames that have the size (height, width) of the network's input."""
+    keys = ('img_shape', 'ori_shape', 'pad_shape', 'batch_input_shape')
+    meta = dict.fromkeys(keys, size) | dict(scale_factor=(1.0, 1.0), border=(0,) * 4, flip=False)
+    return [DetDataSample(metainfo=meta) for _ in range(count)]
 
 
 def _units(backbone: ResNet) -> Iterator[tuple[tuple[int, int], nn.Module]]:

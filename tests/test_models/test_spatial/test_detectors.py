@@ -365,7 +365,7 @@ def test_outputs_that_cannot_be_compared_are_refused_before_training(kind, chang
 
 
 @pytest.mark.parametrize(
-    'make', [yolact, lambda: stock('deformable-detr-refine-twostage_r50_16xb2-50e')[0]]
+    'make', [yolact, lambda: build_stock('sparse_rcnn/sparse-rcnn_r50_fpn_1x_coco', narrow=True)]
 )
 def test_detectors_that_only_the_regression_loss_can_distill(make):
     spatial = SpatialModule(make())
