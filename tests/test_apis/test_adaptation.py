@@ -90,6 +90,19 @@ def test_plan(project, adapted):
     assert 'takes longer than 0.001 minutes' in text and 'None of them reaches' not in text
 
 
+def test_nothing_is_trained_where_decoding_takes_as_long_as_the_detector(
+    project, tmp_path, monkeypatch
+):
+    def time_clips(clips, pack, models, **options):
+        return dict.fromkeys(models, (10.0, 2.0)), 12.0, 1
+
+    monkeypatch.setattr(planner, '_time_clips', time_clips)
+    with pytest.raises(PlanError, match='is 1.00, below 1.3: what runs on every frame, 12.0 ms'):
+        run(project, tmp_path / 'out', anyway=False)
+    text = Plan.load(tmp_path / 'out' / 'plan.json').text()
+    assert 'Decoding or resizing, 12.0 ms a frame, limits the speed' in text
+
+
 def test_held_back_frames_can_be_decoded_and_have_objects(project, adapted, tmp_path, monkeypatch):
     plan = Plan.load(adapted / 'plan.json')
     model = VideoInferencer(adapted, device='cpu', show_progress=False).model
