@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmdet.models.detectors import DeformableDETR
 from torch import nn
 
 from semidff.analysis.check_detector import (
@@ -32,11 +33,20 @@ from semidff.analysis.speed_report import measure_methods
 from semidff.deployment.export import export_onnx
 from semidff.inference.acceleration import Acceleration, accelerate
 from semidff.models import SemiDFF, VideoDetector
-from semidff.models.spatial import plain_samples
+from semidff.models.spatial import SpatialModule, plain_samples
+from tests.host_round_trips import HostRoundTrips
 
 from .loss_parts import gradient_norms, quality_spread
 from .output_deviation import output_deviation
-from .stock_detectors import STOCK, build_stock, calibrate, overfit, pictures
+from .stock_detectors import (
+    STOCK,
+    build_stock,
+    calibrate,
+    overfit,
+    pictures,
+    random_scores,
+    sorted_rows,
+)
 
 FLOW_WIDTH = float(os.environ.get('FLOW_WIDTH', 1 / 8))
 DEVICE = os.environ.get('DEVICE', 'cpu')
@@ -109,6 +119,28 @@ def check_boxes(detector: nn.Module, model: VideoDetector, size: tuple[int, int]
     return dict(deviation=deviation, boxes=boxes)
 
 
+@torch.no_grad()
+def check_fixed(detector: nn.Module, size: tuple[int, int]) -> dict:
+    """Compare the post-processing of fixed shape with mmdet's, on the same raw outputs."""
+    spatial, samples = SpatialModule(detector), plain_samples(2, size)
+    raw = random_scores(spatial.raw_outputs(spatial.features(pictures(size, DEVICE)[0])))
+    geometry = torch.tensor([[*size, 1, 1]] * 2, dtype=torch.float64, device=DEVICE)
+    if spatial.fixed_shape(raw, geometry) is None:
+        pytest.skip('has a post-processing of its own')
+    with HostRoundTrips() as trips:
+        fixed = spatial.fixed_shape(raw, geometry)
+    expected = spatial.predict_raw(raw, copy.deepcopy(samples))
+    found = spatial.finish(fixed.cpu(), raw, samples)
+    found, expected = ([sorted_rows(s.pred_instances) for s in each] for each in (found, expected))
+    # The attention of these transformers has round trips, the selection of their queries has not.
+    assert not trips.found or isinstance(detector, DeformableDETR)
+    assert fixed[:, -1, 0].all() and any(map(len, expected))
+    assert [len(rows) for rows in found] == [len(rows) for rows in expected]
+    worst = (torch.cat(found) - torch.cat(expected)).abs().max().item()
+    assert worst <= 1e-3
+    return dict(deviation=worst)
+
+
 def check_options(model: VideoDetector, name: str, size: tuple[int, int]) -> dict:
     """Compare the outputs with speed options with those of contiguous maps in float32."""
     options, tolerance = OPTIONS[name]
@@ -136,6 +168,16 @@ def check_semantic(model: SemiDFF, score: float, size: tuple[int, int]) -> dict:
 def test_boxes(narrow, split, record):
     stock, detector, _ = narrow
     record(**check_boxes(detector, cut(detector, split), stock.small))
+
+
+@pytest.mark.parametrize('split', SPLITS[:1], indirect=True)  # raw outputs are those of all
+@pytest.mark.parametrize('stock', STOCK, ids=stocks['ids'])
+def test_fixed(stock, split, record):
+    """With random weights: what the boxes are does not matter."""
+    try:
+        record(**check_fixed(build_stock(stock.config, narrow=True).to(DEVICE), stock.small))
+    except TypeError as error:  # no raw outputs
+        pytest.skip(str(error))
 
 
 @pytest.mark.parametrize('name', OPTIONS)

@@ -175,6 +175,23 @@ def calibrate(detector: nn.Module, size: Size) -> None:
         bias += high
 
 
+def random_scores(raw: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return raw outputs with random class logits, since those of random weights are all alike."""
+    random = torch.Generator().manual_seed(0)
+    return {
+        name: (2 * torch.randn(maps.shape, generator=random) - 2).to(maps)
+        if re.search('cls|scores', name)
+        else maps
+        for name, maps in raw.items()
+    }
+
+
+def sorted_rows(found: InstanceData) -> Tensor:
+    """Return score, label and box of detections (K, 6), in an order that is not that of equal scores."""
+    columns = found.scores[:, None], found.labels[:, None], found.bboxes
+    return torch.tensor(sorted(torch.cat(columns, 1).tolist())).view(-1, 6)
+
+
 def _set_limits(model: ConfigDict) -> None:
     test_cfg, few = model.get('test_cfg') or {}, dict(nms_pre=100, max_per_img=20)
     for section, limits in dict(rpn=few, rcnn=dict(score_thr=0.0, max_per_img=20)).items():

@@ -31,6 +31,7 @@ def test_all_checks_pass(retinanet, split):
     assert matrix.check_semantic(video_detector(retinanet, split, kind=SemiDFF), 0.0, SMALL)[
         'norms'
     ]
+    assert matrix.check_fixed(retinanet, SMALL)['deviation'] <= 1e-4
 
 
 @pytest.mark.parametrize(

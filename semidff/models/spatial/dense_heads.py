@@ -8,12 +8,14 @@ from typing import Any
 import torch
 from mmdet.models import dense_heads
 from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
+from mmdet.models.detectors import SingleStageDetector
 from mmdet.models.detectors.single_stage_instance_seg import SingleStageInstanceSegmentor
 from mmdet.structures import SampleList
 from torch import Tensor, nn
 
 from . import box_outputs
 from .box_outputs import joint, weighted
+from .fixed_shape import FixedShape, knows, knows_dense_head, knows_yolox_head
 from .head_family import (
     HEAD_FAMILIES,
     REGRESSION_ONLY,
@@ -59,8 +61,8 @@ TOWERS = (
 """Names of the towers in mmdet's heads."""
 
 
-_KEPT_PRIORS = 16
-"""Sizes of frames for which priors are kept."""
+_KEPT = 16
+"""Sizes of frames for which priors are kept, and constants of the decoding."""
 
 
 @HEAD_FAMILIES.register_module()
@@ -84,7 +86,6 @@ class DenseHeads(HeadFamily):
             self.dense_head, 'loss_cls'
         ):
             self.dense_head.loss_cls = None  # mmdet's post-processing reads it, but SSD has none
-        self._priors: dict = {}
 
     @classmethod
     def handles(cls, detector: nn.Module) -> bool:
@@ -131,13 +132,31 @@ class DenseHeads(HeadFamily):
     def _kept_priors(self, sizes: Sequence[tuple[int, int]], **options: Any) -> list[Tensor]:
         """Return the anchors or points of all levels, which depend on the sizes of the maps alone."""
         key = (*map(tuple, sizes), *map(str, options.values()))
-        if key not in self._priors:
-            if len(self._priors) == _KEPT_PRIORS:
-                self._priors.clear()
+        found = self.kept.get(key)  # another thread may clear it
+        if found is None:
+            if len(self.kept) >= _KEPT:
+                self.kept.clear()
             with torch.inference_mode(False):  # usable in training, too
                 found = self.dense_head.prior_generator.grid_priors(sizes, **options)
-            self._priors[key] = found
-        return list(self._priors[key])
+            self.kept[key] = found
+        return list(found)
+
+    def fixed_shape(
+        self, detector: nn.Module, raw: Mapping[str, Tensor], geometry: Tensor
+    ) -> Tensor | None:
+        head = detector.bbox_head
+        if not knows(detector, SingleStageDetector.predict):
+            return None
+        fixed, outputs = FixedShape(geometry, self.kept), self._outputs(raw)
+        if knows_yolox_head(head):
+            return fixed.yolox(head, outputs, self._priors(outputs[0], with_stride=True))
+        if knows_dense_head(head):
+            return fixed.dense(head, outputs, self._priors(outputs[0]))
+        return None
+
+    def _priors(self, maps: Sequence[Tensor], **options: Any) -> list[Tensor]:
+        options |= dict(dtype=maps[0].dtype, device=maps[0].device)
+        return self._kept_priors([level.shape[-2:] for level in maps], **options)
 
     def head_outputs(
         self, raw: Mapping[str, Tensor], samples: SampleList, proposals: list | None

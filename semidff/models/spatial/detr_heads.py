@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from mmdet.models import detectors
-from mmdet.structures import SampleList
+from mmdet.structures import DetDataSample, SampleList
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from .box_outputs import CENTER, weighted
 from .dense_heads import ROI_INPUTS, not_comparable
+from .fixed_shape import FixedShape, knows, knows_queries
 from .head_family import (
     HEAD_FAMILIES,
     HeadFamily,
@@ -84,6 +85,24 @@ class DETRHeads(HeadFamily):
         return twin(
             self.detector, extract_feat=lambda *_, **__: memory, forward_encoder=forward_encoder
         )
+
+    def fixed_shape(
+        self, detector: nn.Module, raw: Mapping[str, Tensor], geometry: Tensor
+    ) -> Tensor | None:
+        """Run the transformer and the selection of its queries, for frames without padding."""
+        head, outputs = detector.bbox_head, []
+        if not (knows(detector, detectors.DetectionTransformer.predict) and knows_queries(head)):
+            return None
+        shape = dict(img_shape=(1, 1), batch_input_shape=(1, 1))
+        samples = [DetDataSample(metainfo=shape) for _ in geometry]
+        detector = self.given_raw_outputs(raw)
+        found = detector.forward_transformer(detector.extract_feat(None), samples)
+        head = twin(head, predict_by_feat=lambda *layers, **_: outputs.extend(layers))
+        head.predict(**found, batch_data_samples=samples)
+        return FixedShape(geometry, self.kept).queries(head, *(layers[-1] for layers in outputs))
+
+    def fits(self, sample: DetDataSample) -> bool:
+        return tuple(sample.img_shape[:2]) == tuple(sample.batch_input_shape)
 
     @property
     def _selects(self) -> bool:

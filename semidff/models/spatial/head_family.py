@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 from mmdet.models.detectors import SingleStageDetector, TwoStageDetector
-from mmdet.structures import SampleList
+from mmdet.structures import DetDataSample, SampleList
 from mmdet.structures.mask import mask2bbox
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import Registry
@@ -57,6 +57,7 @@ class HeadFamily(ABC):
 
     def __init__(self, detector: nn.Module) -> None:
         self.detector = detector
+        self.kept: dict = {}  # tensors that are the same for all frames; a captured graph must hold them, too
 
     @classmethod
     @abstractmethod
@@ -108,6 +109,16 @@ class HeadFamily(ABC):
                 # SOLO finds masks only, and mmdet returns zeros as their boxes.
                 found.bboxes = mask2bbox(found.masks).to(found.bboxes)
         return results
+
+    def fixed_shape(
+        self, detector: nn.Module, raw: Mapping[str, Tensor], geometry: Tensor
+    ) -> Tensor | None:
+        """See :meth:`~semidff.models.spatial.SpatialModule.fixed_shape`; ``detector`` has the test settings."""
+        return None
+
+    def fits(self, sample: DetDataSample) -> bool:
+        """Return whether :meth:`fixed_shape` holds for a frame, apart from its own flag."""
+        return True
 
     def loss(self, detector: nn.Module, inputs: Tensor, samples: SampleList) -> dict:
         return detector.loss(inputs, samples)

@@ -12,6 +12,7 @@ from mmdet.models.mot import BaseMOTModel
 from mmdet.registry import TASK_UTILS
 from mmdet.structures import SampleList
 from mmengine.model import BaseModule
+from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from semidff.models.precision import keep_boxes_precise
@@ -99,6 +100,46 @@ class SpatialModule(BaseModule):
         """Run the post-processing alone, on :meth:`raw_outputs`."""
         detector = self.heads.given_raw_outputs(raw)
         return self._predict(detector, next(iter(raw.values())), samples, test_cfg)
+
+    def fixed_shape(
+        self, raw: Mapping[str, Tensor], geometry: Tensor, test_cfg: dict | None = None
+    ) -> Tensor | None:
+        """Run the post-processing in tensors of fixed shape, which a CUDA graph can hold.
+
+        Args:
+            raw: :meth:`raw_outputs` of N frames.
+            geometry: Heights and widths of the frames ahead of padding (``img_shape``), and the factors by which
+                widths and heights were resized (``scale_factor``), (N, 4). As float64, results are mmdet's to the bit.
+            test_cfg: As in :meth:`predict`.
+
+        Returns:
+            Box in pixels of the original image, score, label and validity of K results, then a row of flags,
+            (N, K + 1, 7), for :meth:`finish`. None for detectors whose post-processing is another one.
+        """
+        detector = with_test_cfg(self.detector, test_cfg or {})
+        return self.heads.fixed_shape(detector, raw, geometry)
+
+    def finish(
+        self,
+        fixed: Tensor,
+        raw: Mapping[str, Tensor],
+        samples: SampleList,
+        test_cfg: dict | None = None,
+    ) -> SampleList:
+        """Return the predictions, given :meth:`fixed_shape` on the host; mmdet's own for frames where it is not exact.
+
+        Predictions are on the host, those of mmdet on the device of the raw outputs.
+        """
+        exact = zip((fixed[:, -1, 0] > 0).tolist(), map(self.heads.fits, samples), strict=True)
+        others = [index for index, flags in enumerate(exact) if not all(flags)]
+        for sample, rows in zip(samples, fixed[:, :-1], strict=True):
+            boxes, scores, labels, valid = rows[rows[:, 6] > 0].split((4, 1, 1, 1), 1)
+            found = dict(bboxes=boxes, scores=scores[:, 0], labels=labels[:, 0].long())
+            sample.pred_instances = InstanceData(**found)
+        if others:
+            own = {name: maps[others] for name, maps in raw.items()}
+            self.predict_raw(own, [samples[index] for index in others], test_cfg)
+        return samples
 
     def _predict(
         self, detector: nn.Module, inputs: Tensor, samples: SampleList, test_cfg: dict | None

@@ -76,6 +76,11 @@ class TOODHeads(DenseHeads):
     def given_raw_outputs(self, raw: Mapping[str, Tensor]) -> nn.Module:
         return super().given_raw_outputs(self._converted(raw, torch.add))
 
+    def fixed_shape(
+        self, detector: nn.Module, raw: Mapping[str, Tensor], geometry: Tensor
+    ) -> Tensor | None:
+        return super().fixed_shape(detector, self._converted(raw, torch.add), geometry)
+
     def head_outputs(
         self, raw: Mapping[str, Tensor], samples: SampleList, proposals: list | None
     ) -> list[HeadOutput]:
@@ -85,12 +90,11 @@ class TOODHeads(DenseHeads):
 
     def _converted(self, raw: Mapping[str, Tensor], change: Callable) -> dict[str, Tensor]:
         """Convert corners to distances (subtract the centers) or distances to corners (add them), in cells."""
-        generator, boxes = self.dense_head.prior_generator, []
-        for index, level in enumerate(levels('bbox_preds', raw)):
-            size = level.shape[-2:]
-            anchors = generator.single_level_grid_priors(size, index, device=level.device)
-            center = (anchors[:, :2] + anchors[:, 2:]) / 2 / generator.strides[index][0]
-            center = center.T.reshape(2, *size).to(level.dtype)
+        strides, boxes = self.dense_head.prior_generator.strides, []
+        maps = levels('bbox_preds', raw)
+        for level, anchors, stride in zip(maps, self._priors(maps), strides, strict=True):
+            center = (anchors[:, :2] + anchors[:, 2:]) / 2 / stride[0]
+            center = center.T.reshape(2, *level.shape[-2:])
             boxes.append(torch.cat((center - level[:, :2], change(level[:, 2:], center)), 1))
         return {**raw, **numbered('bbox_preds', boxes)}
 

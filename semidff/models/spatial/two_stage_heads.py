@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import torch
+from mmdet.models.detectors import TwoStageDetector
 from mmdet.models.roi_heads import CascadeRoIHead, StandardRoIHead
 from mmdet.models.roi_heads.roi_extractors import BaseRoIExtractor
 from mmdet.structures import SampleList
@@ -13,6 +14,7 @@ from semidff.models.rfcn.rfcn import RFCN, ScoreMaps
 
 from .box_outputs import BOXES, MASKS, count_objects, delta_unit
 from .dense_heads import ROI_INPUTS, DenseHeads, not_comparable
+from .fixed_shape import FixedShape, knows, knows_roi_head, knows_rpn
 from .head_family import HEAD_FAMILIES, HeadOutput, levels, merged, numbered, rows, twin
 
 
@@ -52,6 +54,22 @@ class TwoStageHeads(DenseHeads):
             rescale=False,
         )
         return [image[:limit] for image in found]  # in the order of their scores
+
+    def fixed_shape(
+        self, detector: nn.Module, raw: Mapping[str, Tensor], geometry: Tensor
+    ) -> Tensor | None:
+        rpn, roi = detector.rpn_head, detector.roi_head
+        plain = knows(detector, TwoStageDetector.predict)
+        if not (plain and knows_rpn(rpn) and knows_roi_head(roi)):
+            return None
+        fixed, outputs = FixedShape(geometry, self.kept), self._outputs(raw)
+        found, exact = fixed.proposals(rpn, outputs, self._priors(outputs[0]))
+        results = fixed.rois(roi, self._roi_inputs(raw), found)
+        results[:, -1, 0] *= exact
+        return results
+
+    def _roi_inputs(self, raw: Mapping[str, Tensor]) -> Sequence[Tensor]:
+        return levels(ROI_INPUTS, raw)
 
     def head_outputs(
         self, raw: Mapping[str, Tensor], samples: SampleList, proposals: list | None
@@ -180,6 +198,9 @@ class RFCNHeads(TwoStageHeads):
 
     def _outputs(self, raw: Mapping[str, Tensor]) -> tuple[list[Tensor], ...]:
         return self.detector.rpn_head(ScoreMaps(**raw))
+
+    def _roi_inputs(self, raw: Mapping[str, Tensor]) -> ScoreMaps:
+        return ScoreMaps(**raw)
 
 
 def roi_outputs(

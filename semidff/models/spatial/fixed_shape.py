@@ -1,0 +1,427 @@
+"""Post-processing of fixed shape, in tensors alone: nothing waits for the device, so that a CUDA graph can hold it.
+
+Results are mmdet's, with a flag that says whether they are exact. mmdet thresholds first and then takes the best; here
+the best are taken first, which selects the same. Its NMS is greedy; here it is a fixed-point iteration.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from mmdet.models import dense_heads
+from mmdet.models.dense_heads import RPNHead
+from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
+from mmdet.models.roi_heads import CascadeRoIHead, StandardRoIHead
+from mmdet.models.roi_heads.base_roi_head import BaseRoIHead
+from mmdet.models.roi_heads.bbox_heads import BBoxHead
+from mmdet.models.roi_heads.roi_extractors import BaseRoIExtractor, SingleRoIExtractor
+from mmdet.models.task_modules import coders
+from mmdet.structures.bbox import bbox_cxcywh_to_xyxy, distance2bbox
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from semidff.models.rfcn.rfcn import RFCNBBoxHead, RFCNRoIHead, RFCNRPNHead
+
+from .head_family import twin
+
+_LIMIT = 1000
+"""Candidates that the NMS compares at least, see :func:`select`."""
+_ROUNDS = 16
+"""Iterations of the NMS. It is exact after as many as there are boxes in the longest chain of suppressions."""
+_BASE = BaseDenseHead.predict, BaseDenseHead.predict_by_feat
+CODERS = coders.DeltaXYWHBBoxCoder, coders.DistancePointBBoxCoder, coders.TBLRBBoxCoder
+
+
+class Candidates(NamedTuple):
+    """Boxes (N, M, 4) in pixels, and their scores, labels and validity (N, M)."""
+
+    boxes: Tensor
+    scores: Tensor
+    labels: Tensor
+    valid: Tensor
+
+
+class Decoding(NamedTuple):
+    """How a dense head decodes: the outputs of one level, then those of all; and the largest coordinates."""
+
+    level: Any = lambda head, level, x: x
+    all: Any = lambda head, priors, x: head.bbox_coder.decode(priors, x)
+    largest: Any = lambda head: 0 if head.bbox_coder.clip_border else None  # from the frame's size
+
+
+PLAIN = Decoding()
+DECODING = {
+    BaseDenseHead: PLAIN,
+    dense_heads.GFLHead: Decoding(
+        lambda head, level, x: head.integral(x) * head.prior_generator.strides[level][0],
+        lambda head, priors, x: head.bbox_coder.decode(head.anchor_center(priors), x),
+    ),
+    dense_heads.FoveaHead: Decoding(
+        lambda head, level, x: head.base_edge_list[level] * x.exp(),
+        lambda head, priors, x: distance2bbox(priors, x),
+        lambda head: -1,
+    ),
+    dense_heads.RepPointsHead: Decoding(
+        lambda head, level, x: x * head.point_strides[level],
+        lambda head, priors, x: x + priors[:, :2].repeat(1, 2),
+        lambda head: 0,
+    ),
+    dense_heads.TOODHead: Decoding(
+        lambda head, level, x: x * head.prior_generator.strides[level][0],
+        lambda head, priors, x: x,
+        lambda head: None,
+    ),
+}
+"""Of heads that do all else as mmdet's base class."""
+
+
+def knows(instance: object, *methods: Callable) -> bool:
+    """Return whether an object has these methods, not others that override them; of one name, any of them."""
+    names = {method.__name__ for method in methods}
+    return all(getattr(type(instance), name, None) in methods for name in names)
+
+
+def knows_dense_head(head: nn.Module) -> bool:
+    rule = _decoding(head)
+    if rule is None or not knows(head, *_BASE, BaseDenseHead._bbox_post_process):
+        return False
+    sigmoid = rule is PLAIN or head.use_sigmoid_cls
+    return sigmoid and _knows_parts(head, head.test_cfg, limited=True)
+
+
+def _decoding(head: nn.Module) -> Decoding | None:
+    for kind, rule in DECODING.items():
+        names = '_predict_by_feat_single', '_bbox_decode', 'anchor_center'
+        if knows(head, *(getattr(kind, name) for name in names if hasattr(kind, name))):
+            return rule
+    return None
+
+
+def knows_yolox_head(head: nn.Module) -> bool:
+    kind = dense_heads.YOLOXHead
+    own = kind.predict_by_feat, kind._bbox_decode, kind._bbox_post_process
+    return knows(head, kind.predict, *own) and _knows_nms(head.test_cfg)
+
+
+def knows_rpn(head: nn.Module) -> bool:
+    singles = RPNHead._predict_by_feat_single, RFCNRPNHead._predict_by_feat_single
+    return knows(head, *_BASE, RPNHead._bbox_post_process, *singles) and _knows_parts(
+        head, head.test_cfg, limited=True
+    )
+
+
+def knows_roi_head(head: nn.Module) -> bool:
+    kinds = StandardRoIHead, RFCNRoIHead, CascadeRoIHead
+    own = (method for kind in kinds for method in (kind.predict_bbox, kind._bbox_forward))
+    if not knows(head, BaseRoIHead.predict, *own) or head.with_mask:
+        return False
+    extractors = [module for module in head.modules() if isinstance(module, BaseRoIExtractor)]
+    pooling = SingleRoIExtractor.forward, SingleRoIExtractor.map_roi_levels
+    return (
+        (len(_stages(head)) == 1 or knows(head, CascadeRoIHead._refine_roi))
+        and all(knows(extractor, *pooling) for extractor in extractors)
+        and all(_knows_box_head(box_head, head.test_cfg) for box_head in _stages(head))
+    )
+
+
+def _knows_box_head(head: nn.Module, test_cfg: Mapping) -> bool:
+    singles = BBoxHead._predict_by_feat_single, RFCNBBoxHead._predict_by_feat_single
+    known = knows(head, BBoxHead.predict_by_feat, BBoxHead.regress_by_class, *singles)
+    return known and head.with_reg and not head.custom_activation and _knows_parts(head, test_cfg)
+
+
+def knows_queries(head: nn.Module) -> bool:
+    kind = dense_heads.DETRHead
+    several = kind.predict_by_feat, dense_heads.DeformableDETRHead.predict_by_feat
+    return knows(head, kind._predict_by_feat_single, *several)
+
+
+def _knows_parts(head: nn.Module, test_cfg: Mapping, limited: bool = False) -> bool:
+    limits = test_cfg.get('nms_pre', 0), test_cfg.get('max_per_img', 0)
+    return (
+        not getattr(head.loss_cls, 'custom_cls_channels', False)
+        and type(head.bbox_coder) in CODERS
+        and not head.bbox_coder.use_box_type
+        and not (limited and min(limits) <= 0)
+        and _knows_nms(test_cfg)
+    )
+
+
+def _knows_nms(test_cfg: Mapping) -> bool:
+    nms = test_cfg.get('nms') or {}
+    known = {'type', 'iou_threshold', 'class_agnostic', 'offset', 'split_thr'}
+    return nms.get('type', 'nms') == 'nms' and 'iou_threshold' in nms and known.issuperset(nms)
+
+
+def _stages(head: nn.Module) -> Sequence[nn.Module]:
+    return head.bbox_head if isinstance(head.bbox_head, nn.ModuleList) else [head.bbox_head]
+
+
+class FixedShape:
+    """Post-processing of N frames, for heads whose test settings and methods are known.
+
+    Args:
+        geometry: (N, 4), see :meth:`~semidff.models.spatial.SpatialModule.fixed_shape`.
+        kept: Keeps tensors from call to call.
+    """
+
+    def __init__(self, geometry: Tensor, kept: dict) -> None:
+        self.size = geometry[:, :2].flip(1).repeat(1, 2)[:, None]
+        self.factors = geometry[:, 2:].repeat(1, 2)[:, None]
+        self.kept = kept
+
+    def dense(self, head: nn.Module, outputs: tuple, priors: Sequence[Tensor]) -> Tensor:
+        """Return the :func:`detections` of a dense head, given its outputs and priors by level."""
+        cfg, found = head.test_cfg, []
+        rule = _decoding(head)
+        outputs = outputs if rule is PLAIN else outputs[:2]
+        for level, (logits, *others, points) in enumerate(zip(*outputs, priors, strict=True)):
+            anchors = logits.shape[1] // head.cls_out_channels
+            scores, cell, labels = _best(head, logits, cfg.nms_pre)
+            values, *factors = (_rows(maps, maps.shape[1] // anchors) for maps in others)
+            values = rule.level(head, level, _take(values, cell).flatten(0, 1))
+            factors = (_take(factor.sigmoid(), cell)[..., 0] for factor in factors)
+            found.append((scores, labels, values.unflatten(0, cell.shape), points[cell], *factors))
+        scores, labels, values, points, *factors = _joined(found)
+        with _KeptConstants(self.kept):
+            boxes = rule.all(head, points.flatten(0, 1), values.flatten(0, 1))
+        boxes = self._clip(boxes.unflatten(0, scores.shape), rule.largest(head))
+        boxes = boxes * (1 / self.factors).to(boxes)
+        valid = (scores > cfg.get('score_thr', 0)) & _large(boxes, cfg)
+        for factor in factors:
+            scores = scores * factor
+        return detections(Candidates(boxes, scores, labels, valid), cfg.nms, cfg.max_per_img)
+
+    def yolox(self, head: nn.Module, outputs: tuple, priors: Sequence[Tensor]) -> Tensor:
+        columns = head.cls_out_channels, 4, 1
+        logits, values, objectness = (
+            torch.cat([_rows(level, column) for level in maps], 1)
+            for maps, column in zip(outputs, columns, strict=True)
+        )
+        scores, labels = logits.sigmoid().max(-1)
+        scores = scores * objectness[..., 0].sigmoid()
+        points = torch.cat(list(priors)).repeat(len(values), 1)
+        boxes = head._bbox_decode(points, values.flatten(0, 1)).view_as(values)
+        boxes = boxes / self.factors.to(boxes)
+        cfg = head.test_cfg
+        return detections(Candidates(boxes, scores, labels, scores >= cfg.score_thr), cfg.nms, 0)
+
+    def proposals(
+        self, head: nn.Module, outputs: tuple, priors: Sequence[Tensor]
+    ) -> tuple[Candidates, Tensor]:
+        """Return the best proposals of an RPN, and whether they are exact (N,)."""
+        cfg, found = head.test_cfg, []
+        for level, (logits, deltas, anchors) in enumerate(zip(*outputs, priors, strict=True)):
+            scores, cell, _ = _best(head, logits, cfg.nms_pre)
+            labels = torch.full_like(cell, level)
+            found.append((scores, labels, _take(_rows(deltas, 4), cell), anchors[cell]))
+        scores, labels, deltas, anchors = _joined(found)
+        boxes = self._decode(head.bbox_coder, anchors, deltas)
+        valid = (scores >= 0) & _large(boxes, cfg)
+        groups = 1 if cfg.nms.get('class_agnostic', False) else len(priors)
+        candidates = Candidates(boxes, scores, labels, valid)
+        limit = cfg.nms_pre if groups > 1 else None
+        return select(candidates, cfg.nms, cfg.max_per_img, groups, limit)
+
+    def rois(self, head: nn.Module, inputs: Any, found: Candidates) -> Tensor:
+        """Return the :func:`detections` of an RoI head, of one stage or a cascade, on proposals."""
+        cfg, shape, boxes = head.test_cfg, found.valid.shape, found.boxes
+        stages = _stages(head)
+        head, logits = _with_fixed_extractors(head), 0
+        image = torch.arange(len(boxes), device=boxes.device).to(boxes).view(-1, 1, 1)
+        for stage, box_head in enumerate(stages):
+            boxes = boxes.where(found.valid[..., None], 0)
+            rois = torch.cat((image.expand(*shape, 1), boxes), -1).flatten(0, 1)
+            number = (stage,) if len(stages) > 1 else ()
+            results = head._bbox_forward(*number, inputs, rois)
+            logits = logits + results['cls_score'].unflatten(0, shape)
+            deltas = results['bbox_pred'].unflatten(0, shape).unflatten(-1, (-1, 4))
+            if box_head.reg_class_agnostic:
+                deltas = deltas[:, :, -1:]  # R-FCN's last group
+            if stage + 1 < len(stages):
+                best = results['cls_score'].unflatten(0, shape)[..., :-1].argmax(-1)
+                best = best % deltas.shape[2]
+                deltas = deltas.gather(2, best[..., None, None].expand(*shape, 1, 4))
+                boxes = self._decode(box_head.bbox_coder, boxes, deltas[:, :, 0])
+        boxes = boxes[:, :, None].expand_as(deltas).flatten(1, 2)
+        boxes = self._decode(box_head.bbox_coder, boxes, deltas.flatten(1, 2))
+        boxes = boxes * (1 / self.factors).to(boxes)
+        scores = (logits / len(stages)).softmax(-1)[..., :-1]
+        boxes = boxes.view_as(deltas).expand(*scores.shape, 4).flatten(1, 2)
+        labels = torch.arange(scores.shape[-1], device=boxes.device).expand_as(scores)
+        valid = (scores > cfg.score_thr) & found.valid[..., None]
+        columns = (column.flatten(1) for column in (scores, labels, valid))
+        # All boxes of a class, if classes and RoIs are few; else the best of all classes.
+        classes, limit = scores.shape[-1], shape[1]
+        if cfg.nms.get('class_agnostic', False) or classes * limit**2 > 8 * _LIMIT**2:
+            classes, limit = 1, None
+        found = Candidates(boxes, *columns)
+        return _table(*select(found, cfg.nms, max(cfg.max_per_img, 0), classes, limit))
+
+    def queries(self, head: nn.Module, logits: Tensor, boxes: Tensor) -> Tensor:
+        """Return the :func:`detections` of a DETR, given logits (N, Q, C) and boxes (N, Q, 4) relative to the frame."""
+        most = head.test_cfg.get('max_per_img', logits.shape[1])
+        if head.loss_cls.use_sigmoid:
+            scores, index = logits.sigmoid().flatten(1).topk(most)
+            query, labels = index // head.num_classes, index % head.num_classes
+        else:
+            scores, labels = logits.softmax(-1)[..., :-1].max(-1)
+            scores, query = scores.topk(most)
+            labels = labels.gather(1, query)
+        boxes = bbox_cxcywh_to_xyxy(_take(boxes, query))
+        boxes = self._clip(boxes * self.size.to(boxes), 0) / self.factors.to(boxes)
+        valid = torch.ones_like(labels, dtype=torch.bool)
+        return _table(Candidates(boxes, scores, labels, valid), valid[:, 0])
+
+    def _decode(self, coder: Any, priors: Tensor, deltas: Tensor) -> Tensor:
+        with _KeptConstants(self.kept):
+            boxes = coder.decode(priors.flatten(0, 1), deltas.flatten(0, 1)).view_as(deltas)
+        return self._clip(boxes, 0 if coder.clip_border else None)
+
+    def _clip(self, boxes: Tensor, largest: int | None) -> Tensor:
+        if largest is None:
+            return boxes
+        return boxes.clamp(min=0).minimum(self.size.to(boxes) + largest)
+
+
+def detections(found: Candidates, nms: Mapping, most: int) -> Tensor:
+    """Suppress boxes; return (N, K + 1, 7): box, score, label and validity of the K best, then a row of flags.
+
+    The first flag says whether the results are exact.
+    """
+    return _table(*select(found, nms, most))
+
+
+def _table(best: Candidates, exact: Tensor) -> Tensor:
+    columns = best.scores, best.labels.to(best.boxes), best.valid.to(best.boxes)
+    rows = torch.cat((best.boxes, torch.stack(columns, -1)), -1)
+    return torch.cat((rows, F.pad(exact.to(rows)[:, None, None], (0, 6))), 1)
+
+
+def select(
+    found: Candidates, nms: Mapping, most: int, groups: int = 1, limit: int | None = None
+) -> tuple[Candidates, Tensor]:
+    """Suppress boxes as mmcv's ``batched_nms``; return the best in order, and whether they are exact (N,).
+
+    Args:
+        nms: mmcv's settings.
+        most: Largest number of results; 0 for all.
+        groups: 1, or the number of labels: boxes of other labels, which do not overlap, are then not compared.
+        limit: Candidates that are compared, in each group; some multiple of ``most`` by default. With more of them,
+            results are exact if they are better than what was left out.
+    """
+    boxes, scores, labels, valid = found
+    moved = boxes
+    if not nms.get('class_agnostic', False):
+        largest = boxes.masked_fill(~valid[..., None], -torch.inf).amax((1, 2))
+        moved = boxes + (labels.to(boxes) * (largest[:, None] + 1))[..., None]
+    ranks = scores.masked_fill(~valid, -1)[:, None]
+    if groups > 1:
+        own = labels[:, None] == torch.arange(groups, device=labels.device)[:, None]
+        ranks = ranks.where(own, -1)
+    compared = min(limit or max(_LIMIT, 8 * most), ranks.shape[-1])
+    ranks, index = ranks.topk(min(compared + 1, ranks.shape[-1]))
+    left_out = F.pad(ranks[..., compared:], (1, 0), value=-1).amax((1, 2))
+    ranks, index = ranks[..., :compared], index[..., :compared].flatten(1)
+    keep, exact = _suppress(_take(moved, index).unflatten(1, (groups, -1)), ranks >= 0, nms)
+    ranks = ranks.where(keep, -1).flatten(1)
+    count = min(most or ranks.shape[1], ranks.shape[1])
+    scores, best = ranks.topk(count)
+    exact = exact & ((left_out < 0) | ((scores[:, -1] >= left_out) & (count == most)))
+    index = index.gather(1, best)
+    return Candidates(_take(boxes, index), scores, labels.gather(1, index), scores >= 0), exact
+
+
+def _suppress(boxes: Tensor, valid: Tensor, nms: Mapping) -> tuple[Tensor, Tensor]:
+    """Return which boxes (N, G, M, 4), in the order of their scores, greedy NMS keeps, and whether that is exact (N,).
+
+    A box is kept if no better one that is kept overlaps it. This is computed again and again, from all boxes; once
+    nothing changes, it is true of all.
+    """
+    extra, threshold = nms.get('offset', 0), nms['iou_threshold']
+    one, other = boxes[..., :, None, :], boxes[..., None, :, :]
+    low = torch.maximum(one[..., :2], other[..., :2])
+    width, height = (torch.minimum(one[..., 2:], other[..., 2:]) - low + extra).unbind(-1)
+    common = width.clamp(min=0) * height.clamp(min=0)
+    width, height = (boxes[..., 2:] - boxes[..., :2] + extra).unbind(-1)
+    area = width * height
+    union = area[..., :, None] + area[..., None, :] - common
+    # Rounded as in mmcv's operators.
+    overlaps = common > threshold * union if boxes.is_cuda else common / union > threshold
+    overlaps = overlaps.to(boxes).triu(1)
+    keep = before = valid = valid.to(boxes)[..., None, :]
+    for _ in range(_ROUNDS):
+        before, keep = keep, (keep @ overlaps == 0) * valid
+    return keep[..., 0, :] > 0, (before == keep).flatten(1).all(1)
+
+
+class _KeptConstants(TorchFunctionMode):
+    """Context in which tensors are made of Python numbers once, and kept in a dictionary."""
+
+    def __init__(self, kept: dict) -> None:
+        super().__init__()
+        self.kept = kept
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if getattr(func, '__name__', '') not in ('tensor', 'new_tensor'):
+            return func(*args, **kwargs)
+        like = [(x.dtype, x.device) if isinstance(x, Tensor) else str(x) for x in args]
+        key = (*like, str(kwargs))
+        found = self.kept.get(key)  # another thread may clear it
+        if found is None:
+            with torch.inference_mode(False):  # usable in training, too
+                found = self.kept[key] = func(*args, **kwargs)
+        return found
+
+
+class _FixedExtractor(SingleRoIExtractor):
+    def forward(self, feats: Sequence[Tensor], rois: Tensor) -> Tensor:
+        """Pool each RoI on its level. On the others its box is empty, which takes no time, and so is the result."""
+        rois, total = rois.type_as(feats[0]), 0
+        levels = self.map_roi_levels(rois, len(feats))
+        for level, (layer, maps) in enumerate(zip(self.roi_layers, feats, strict=False)):
+            own = (levels == level)[:, None]
+            pooled = layer(maps, torch.cat((rois[:, :1], rois[:, 1:].where(own, 0)), 1))
+            total = total + pooled.where(own[..., None, None], 0)
+        return total
+
+
+def _with_fixed_extractors(head: nn.Module) -> nn.Module:
+    extractors = getattr(head, 'bbox_roi_extractor', None)
+    if extractors is None:  # R-FCN
+        return head
+    several = isinstance(extractors, nn.ModuleList)
+    fixed = [twin(extractor) for extractor in (extractors if several else [extractors])]
+    for extractor in fixed:
+        extractor.__class__ = _FixedExtractor  # runs in full precision as before
+    return twin(head, bbox_roi_extractor=nn.ModuleList(fixed) if several else fixed[0])
+
+
+def _best(head: nn.Module, logits: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the best scores of a level (N, K) with their anchors and their classes."""
+    scores = _rows(logits, head.cls_out_channels)
+    scores = scores.sigmoid() if head.use_sigmoid_cls else scores.softmax(-1)[..., :-1]
+    classes = scores.shape[-1]
+    scores, index = scores.flatten(1).topk(min(count, scores[0].numel()))
+    return scores, index // classes, index % classes
+
+
+def _joined(levels: Sequence[tuple[Tensor, ...]]) -> list[Tensor]:
+    return [torch.cat(parts, 1) for parts in zip(*levels, strict=True)]
+
+
+def _rows(maps: Tensor, columns: int) -> Tensor:
+    """Return maps (N, A * columns, H, W) as (N, H * W * A, columns)."""
+    return maps.permute(0, 2, 3, 1).reshape(len(maps), -1, columns)
+
+
+def _take(rows: Tensor, index: Tensor) -> Tensor:
+    """Return rows (N, K, D) of each image's (N, M, D), by their index (N, K)."""
+    return rows.gather(1, index[..., None].expand(*index.shape, rows.shape[-1]))
+
+
+def _large(boxes: Tensor, test_cfg: Mapping) -> Tensor | bool:
+    smallest = test_cfg.get('min_bbox_size', -1)
+    return smallest < 0 or (boxes[..., 2:] - boxes[..., :2] > smallest).all(-1)
