@@ -321,8 +321,9 @@ def select(
         own = labels[:, None] == torch.arange(groups, device=labels.device)[:, None]
         ranks = ranks.where(own, -1)
     compared = min(limit or max(_LIMIT, 8 * most), ranks.shape[-1])
-    ranks, index = ranks.topk(min(compared + 1, ranks.shape[-1]))
-    left_out = F.pad(ranks[..., compared:], (1, 0), value=-1).amax((1, 2))
+    # Unlike topk, it keeps the order of equal scores, as mmcv does: RoIs that are pooled from the same cells have them.
+    ranks, index = ranks.sort(descending=True, stable=True)
+    left_out = F.pad(ranks[..., compared : compared + 1], (1, 0), value=-1).amax((1, 2))
     ranks, index = ranks[..., :compared], index[..., :compared].flatten(1)
     keep, exact = _suppress(_take(moved, index).unflatten(1, (groups, -1)), ranks >= 0, nms)
     ranks = ranks.where(keep, -1).flatten(1)
