@@ -4,12 +4,19 @@ import pytest
 import torch
 from mmcv.ops import batched_nms
 from mmdet.models.dense_heads import RetinaHead
-from torch import Tensor
+from torch import Tensor, nn
 
 from semidff.models import SpatialModule
 from semidff.models.spatial import plain_samples
 from semidff.models.spatial.fixed_shape import Candidates, detections
-from tests.detectors.stock_detectors import random_scores, sorted_rows
+from tests.detectors.matrix import check_fixed
+from tests.detectors.stock_detectors import (
+    STOCK,
+    build_stock,
+    pictures,
+    random_scores,
+    sorted_rows,
+)
 from tests.host_round_trips import HostRoundTrips
 from tests.models import SIZE, build, faster_rcnn, fcos, frames, retinanet, rfcn
 
@@ -74,6 +81,11 @@ def raw_of(spatial: SpatialModule) -> dict[str, Tensor]:
     return random_scores(spatial.raw_outputs(spatial.features(frames(2))))
 
 
+def stock(name: str) -> tuple[nn.Module, tuple[int, int]]:
+    case = next(case for case in STOCK if case.name == name)
+    return build_stock(case.config, narrow=True), case.small
+
+
 def samples() -> list:
     found = plain_samples(2, SIZE)
     for sample in found:
@@ -106,6 +118,26 @@ def test_results_are_those_of_mmdet_without_round_trips(kind):
     assert not trips.found
     assert fixed[:, -1, 0].all()
     assert_same(spatial.finish(fixed, raw, samples()), spatial.predict_raw(raw, samples()))
+
+
+@pytest.mark.parametrize('name', ['cascade-rcnn_r50_fpn_1x', 'yolox_tiny_8xb8-300e'])
+def test_stock_detectors(name):
+    assert check_fixed(*stock(name))['deviation'] <= 1e-5
+
+
+@torch.no_grad()
+def test_transformers_mask_padding():
+    """Only mmdet's post-processing knows which part of a frame is padding."""
+    detector, size = stock('conditional-detr_r50_8xb2-50e')
+    assert check_fixed(detector, size)['deviation'] <= 1e-5
+    spatial, padded = SpatialModule(detector), plain_samples(2, size)
+    padded[1].set_metainfo(dict(img_shape=(size[0] - 32, size[1])))
+    raw = spatial.raw_outputs(spatial.features(pictures(size)[0]))
+    geometry = torch.tensor([[*sample.img_shape, 1, 1] for sample in padded])
+    fixed = spatial.fixed_shape(raw, geometry)
+    found = spatial.finish(fixed, raw, [sample.clone() for sample in padded])
+    alone = {name: maps[1:] for name, maps in raw.items()}
+    assert_same(found[1:], spatial.predict_raw(alone, padded[1:]))
 
 
 @torch.no_grad()
