@@ -124,13 +124,15 @@ class DenseHeads(HeadFamily):
         raw = {**raw, **numbered(self.probabilities, [level.sigmoid() for level in logits])}
         inputs, outputs = levels(ROI_INPUTS, raw), self._outputs(raw)
         head = twin(self._separable_head(), forward=lambda *_, **__: outputs)
-        if hasattr(head, 'prior_generator') and not torch.compiler.is_compiling():
+        if hasattr(head, 'prior_generator'):
             head.prior_generator = copy.copy(head.prior_generator)
             head.prior_generator.grid_priors = self._kept_priors
         return twin(self.detector, extract_feat=lambda *_, **__: inputs, **{self.head_name: head})
 
     def _kept_priors(self, sizes: Sequence[tuple[int, int]], **options: Any) -> list[Tensor]:
         """Return the anchors or points of all levels, which depend on the sizes of the maps alone."""
+        if torch.compiler.is_compiling():  # with tensors that hold no values
+            return self.dense_head.prior_generator.grid_priors(sizes, **options)
         key = (*map(tuple, sizes), *map(str, options.values()))
         found = self.kept.get(key)  # another thread may clear it
         if found is None:
