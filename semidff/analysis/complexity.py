@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+import torchvision  # noqa: F401 (registers its operators)
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
