@@ -14,14 +14,16 @@ from typing import Any
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.transforms import Bbox
 
 from semidff.utils.atomic_write import atomic_path
+from semidff.utils.method_styles import METHOD_STYLES
 from semidff.utils.tables import markdown_table
 
-MARKERS = dict(
-    frame='*', copy='v', coast='s', interpolate='D', propagate='o', centered='^', blend='X', adaptive='P'
-)  # fmt: skip
+# Where a label may be beside its point.
+_SIDES = ((1, 0.7), (0, 1), (1.2, 0), (1, -0.7), (-1, -0.7), (-1.2, 0), (0, -1), (-1, 0.7))
 
 
 def operating_report(
@@ -202,40 +204,73 @@ def points_table(report: dict[str, Any]) -> str:
 
 
 def plot_points(report: dict[str, Any], path: str | Path) -> None:
-    """Draw accuracy over time, by the first two metrics, and write the picture to ``path``."""
+    """Draw the front of every method, accuracy over speed-up, by the first two metrics; write it to ``path``."""
     names = list(report['points'][0]['metrics'])[:2]
-    figure = Figure(figsize=(6.5 * len(names), 5), layout='constrained')
+    figure = Figure(figsize=(6.5 * len(names), 5), dpi=120, layout='constrained')
     FigureCanvasAgg(figure)
-    for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
-        _draw(report, axes, name)
-    handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc='outside right center')
+    panels = figure.subplots(1, len(names), squeeze=False)[0]
+    labels = [_draw(report, axes, name) for axes, name in zip(panels, names, strict=True)]
+    title = 'numbers: key-frame interval l\nhollow: smaller frames'
+    handles = panels[0].get_legend_handles_labels()
+    figure.legend(*handles, loc='outside right center', title=title, labelspacing=0.8)
+    figure.draw_without_rendering()  # places the axes
+    for axes, own in zip(panels, labels, strict=True):
+        _write_labels(axes, own)
     with atomic_path(path) as unfinished:
-        figure.savefig(unfinished, dpi=120)
+        figure.savefig(unfinished)
 
 
-def _draw(report: dict[str, Any], axes: Any, name: str) -> None:
-    """Draw the points of every method, and a line along its own front."""
+def _draw(report: dict[str, Any], axes: Any, name: str) -> list[tuple]:
+    """Draw lines and marked points; return the labels to write: position, text and color."""
+    points, labels = report['points'], []
+    detector = next(one for one in points if (one['method'], one['scale']) == ('frame', 1))
 
-    def places(points: Sequence[dict]) -> tuple[list[float], list[float]]:
-        times = [one['milliseconds'] for one in points]
-        return times, [100 * one['metrics'][name] for one in points]
+    def places(points: Sequence[dict]) -> list[tuple[float, float]]:
+        return [(one['speed_up'], 100 * one['metrics'][name]) for one in points]
 
-    for method, marker in MARKERS.items():
-        own = [one for one in report['points'] if one['method'] == method]
-        if not own:
+    for method, (color, marker) in METHOD_STYLES.items():
+        front, dense = pareto(points, method, name), method == 'frame'
+        if not front or front == [detector]:
             continue
-        dense, front = method == 'frame', pareto(own, metric=name)
-        drawn = axes.scatter(*places(own), marker=marker, alpha=0.35, s=30)
-        color, label = drawn.get_facecolor()[0, :3], 'dense' if dense else method
-        axes.plot(*places(front), marker=marker, color=color, label=label)
-        for one, place in zip(front, zip(*places(front), strict=True), strict=True):
+        text = 'smaller frames' if dense else method
+        text, line = (text, '-') if front[0]['causal'] else (f'{text} (offline)', '--')
+        style = dict(color=color, marker=marker, label=text)
+        axes.plot(*zip(*places(front), strict=True), line, **style)
+        if smaller := [one for one in front if one['scale'] != 1 and not dense]:
+            style |= dict(linestyle='none', markerfacecolor='white', label=None)
+            axes.plot(*zip(*places(smaller), strict=True), **style)
+        for one, place in zip(front, places(front), strict=True):
             text = f'{100 * one["scale"]:g} %' if dense else f'{one["key_interval"]}'
-            axes.annotate(text, place, xytext=(4, 4), textcoords='offset points', fontsize=7)
-    circle = dict(s=220, facecolors='none', edgecolors='black', label='recommended')
-    axes.scatter(*places([report['recommended']]), **circle)
-    axes.set(xlabel='ms per frame, decoding to boxes', ylabel=f'{name}, %', xscale='log')
+            labels += [] if one is detector else [(place, text, color)]
+    style = dict(marker='*', s=280, color=METHOD_STYLES['frame'][0], zorder=3)
+    axes.scatter(*places([detector])[0], label='detector on every frame', **style)
+    for key, line in (('recommended', '-'), ('recommended_causal', ':')):
+        if line == '-' or report[key] != report['recommended']:
+            style = dict(s=260, facecolors='none', edgecolors='black', linewidth=1.8, zorder=3)
+            text = key.replace('_causal', ' for live video')
+            axes.scatter(*places([report[key]])[0], linestyle=line, label=text, **style)
+    with_labels = report['settings'].get('labels')
+    accuracy = name if with_labels else f'agreement with the detector ({name})'
+    axes.set(xlabel='times faster than the detector', ylabel=f'{accuracy}, %', xscale='log')
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
-    axes.xaxis.set_major_formatter('{x:g}')
+    axes.xaxis.set_major_formatter('{x:g}×')
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.grid(which='both', alpha=0.3)
+    return labels
+
+
+def _write_labels(axes: Any, labels: Sequence[tuple]) -> None:
+    """Write labels beside their points; leave out those that would cover a point or another label."""
+    at = axes.transData.transform([place for place, *_ in labels])
+    taken = [Bbox.from_bounds(x - 5, y - 5, 10, 10) for x, y in at]
+    shifts = [(d * x, d * y) for d in (14, 18) for x, y in _SIDES]
+    style = dict(textcoords='offset pixels', ha='center', va='center', fontsize=8)
+    style['path_effects'] = [withStroke(linewidth=2, foreground='white')]
+    for place, text, color in labels:
+        for shift in shifts:
+            label = axes.annotate(text, place, shift, color=color, **style)
+            box = label.get_window_extent()
+            if not any(box.overlaps(other) for other in taken):
+                taken.append(box)
+                break
+            label.remove()

@@ -3,27 +3,28 @@
 import contextlib
 import math
 from collections.abc import Iterator, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any
+
+from semidff.utils.method_styles import METHOD_STYLES
 
 from .tables import Line
 
 MARKERS = 'osDv^Pp>'  # lines are distinguishable without colors
-OF_METHOD = {'frame': '*', 'copy': 'v', 'coast': 's', 'interpolate': 'D'}
-Colors = dict[str, tuple[float, ...]]
 
 
 def draw_table(lines: Sequence[Line], path: Path) -> None:
-    """Plot mAP over fps, a line per row with a point per key-frame interval, and bars of gap recovery."""
+    """Plot mAP over speed-up, a line per row with a point per key-frame interval, and bars of gap recovery."""
     with _picture(path, (13, 4.6), columns=2) as (speed, gap):
-        _draw_speed(speed, lines)
+        _draw_speed(speed, lines, 'speed-up', 'times faster than the detector')
         _draw_gap(gap, lines)
 
 
 def draw_curve(lines: Sequence[Line], path: Path) -> None:
     """Plot mAP over fps alone (DFF Figure 3)."""
     with _picture(path) as (axes,):
-        _draw_speed(axes, lines)
+        _draw_speed(axes, lines, 'fps', 'frames per second')
         axes.set_title('accuracy over speed (numbers: key-frame interval l)')
 
 
@@ -75,31 +76,34 @@ def _picture(
     figure.savefig(path, dpi=120)
 
 
-def _colors(lines: Sequence[Line]) -> Colors:
-    """Return a color for each row: the dark half of the palette, then the pale half, repeated."""
+def _colors(lines: Sequence[Line]) -> dict[str, Any]:
+    """Return a color for each row: that of its method for the last row of a method, others for the rest."""
     from matplotlib import colormaps
+    from matplotlib.colors import TABLEAU_COLORS
 
-    pairs = colormaps['tab20'].colors
-    palette = pairs[::2] + pairs[1::2]
+    last = {line.row.method: line.row.name for line in lines}
+    own = {row: METHOD_STYLES[m][0] for m, row in last.items() if m in METHOD_STYLES}
+    others = [color for color in TABLEAU_COLORS if color not in own.values()]
+    others = cycle([*others, *colormaps['tab20'].colors[1::2]])
     rows = dict.fromkeys(line.row.name for line in lines)
-    return {row: palette[i % len(palette)] for i, row in enumerate(rows)}
+    return {row: own.get(row) or next(others) for row in rows}
 
 
-def _draw_speed(axes: Any, lines: Sequence[Line]) -> None:
+def _draw_speed(axes: Any, lines: Sequence[Line], column: str, title: str) -> None:
     from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
     for row, color in _colors(lines).items():
         points = [
-            (line, line.cells['fps'].mean, 100 * line.cells[line.accuracy].mean)
+            (line, line.cells[column].mean, 100 * line.cells[line.accuracy].mean)
             for line in lines
             if line.row.name == row
-            and None not in (line.cells['fps'].mean, line.cells[line.accuracy].mean)
+            and None not in (line.cells[column].mean, line.cells[line.accuracy].mean)
         ]
         if not points:
             continue
         own, x, y = zip(*points, strict=True)
         error = [100 * (line.cells[line.accuracy].sd or 0.0) for line in own]
-        marker = OF_METHOD.get(own[0].row.method, 'o')
+        _, marker = METHOD_STYLES.get(own[0].row.method, ('', 'o'))
         axes.errorbar(x, y, yerr=error if any(error) else None, color=color, marker=marker,
                       linestyle='-' if len(own) > 1 else 'none', capsize=3, label=row,
                       markersize=12 if marker == '*' else 6)  # fmt: skip
@@ -107,7 +111,7 @@ def _draw_speed(axes: Any, lines: Sequence[Line]) -> None:
             if line.key_interval is not None and len(own) > 1:
                 axes.annotate(f'{line.key_interval}', point, textcoords='offset points',
                               xytext=(5, 5), fontsize=8, color=color)  # fmt: skip
-    axes.set(xlabel='frames per second', ylabel=f'{lines[0].accuracy} [%]',
+    axes.set(xlabel=title, ylabel=f'{lines[0].accuracy} [%]',
              title='accuracy and speed (numbers: l)')  # fmt: skip
     # a log axis with as many labels as fit, within a decade or over several
     axes.set_xscale('log')

@@ -230,7 +230,13 @@ def test_front_and_recommended_point(tmp_path):
     table = points_table(report)
     assert '| dense | | 1 | 100.0 | 1.00 | 90.0 | 90.0 |' in table and 'centered (offline)' in table
     plot_points(report, tmp_path / 'points.png')
-    assert (tmp_path / 'points.png').stat().st_size > 10000
+    picture = (tmp_path / 'points.png').read_bytes()
+    assert len(picture) > 10000
+    dominated = measured('propagate', 5, 1.0, 0.8, 40)  # is not drawn
+    plot_points(
+        operating_report([*DENSE, ABOVE, dominated, OFFLINE], 0.03), tmp_path / 'points.png'
+    )
+    assert (tmp_path / 'points.png').read_bytes() == picture
 
 
 def test_the_fastest_point_that_loses_little_is_recommended():
