@@ -58,6 +58,8 @@ def parse_args() -> argparse.Namespace:
     )
     help = 'average the scores of an object over N earlier frames; with offline methods over N later ones, too'
     parser.add_value('--smooth-scores', 0, help, 'N')
+    help = 'smooth boxes along the tracks of objects, with all earlier and N later frames, for which results wait'
+    parser.add_argument('--smooth-boxes', type=int, metavar='N', help=help)
     help = "precision of convolutions and matrix products (default: that of the config's test_cfg)"
     parser.add_argument('--precision', choices=PRECISIONS, help=help)
     help = "channels-last memory layout (default: the config's)"
@@ -116,6 +118,7 @@ def main(args: argparse.Namespace) -> None:
         ),
         smooth_scores=args.smooth_scores,
         decoder_threads=args.decoder_threads,
+        smooth_boxes=args.smooth_boxes,
     )
     if archive is None:
         detect_in_video(inferencer, args)

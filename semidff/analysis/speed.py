@@ -117,6 +117,7 @@ class ClipTimer:
         schedule: Key-frame schedule in place of the interval.
         workers: Number of intervals that are processed at once; None: as many as
             :class:`~semidff.apis.VideoInferencer` does.
+        smoothing: ``smooth_scores`` and ``smooth_boxes`` of the engine.
     """
 
     def __init__(
@@ -126,10 +127,10 @@ class ClipTimer:
         key_interval: int,
         pack: Callable[[Any], dict],
         schedule: KeyFrameSchedule | None = None,
-        smooth_scores: int = 0,
         workers: int | None = None,
+        **smoothing: int,
     ) -> None:
-        engine = VideoEngine(model, method, key_interval, schedule, smooth_scores=smooth_scores)
+        engine = VideoEngine(model, method, key_interval, schedule, **smoothing)
         is_parallel = ParallelEngine.supports(engine)
         self.workers = (workers or default_workers()) if is_parallel else 1
         self._engines = [engine]
@@ -195,7 +196,7 @@ class ClipTimer:
         flush = time.perf_counter() - start
         first, *counted = np.array(seconds)
         counted = np.roll(counted, 1, axis=0)
-        counted[:, -1] += flush / len(counted)  # averaged scores
+        counted[:, -1] += flush / len(counted)  # smoothing
         if self._waits and len(counted) > 1:
             key = min(first[-1], counted[0, -1])
             counted[1:, -1] += (counted[0, -1] - key) / (len(counted) - 1)

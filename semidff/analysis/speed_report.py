@@ -159,8 +159,9 @@ def measure_rows(
 ) -> dict[str, Any]:
     """Measure the speed of networks and post-processing of several detectors, methods and key-frame intervals.
 
-    Rows with the same config and checkpoint share one model. ``test_cfg.smooth_scores`` of the configs is applied
-    within a clip. With a ``test_cfg.schedule``, the key frames depend on the video, so only method *frame* has a speed.
+    Rows with the same config and checkpoint share one model. ``test_cfg.smooth_scores`` and ``smooth_boxes`` of the
+    configs are applied within a clip. With a ``test_cfg.schedule``, the key frames depend on the video, so only method
+    *frame* has a speed.
 
     Args:
         rows: The rows, with different names.
@@ -196,8 +197,8 @@ def measure_rows(
             if test.get('schedule') and row.method != 'frame':
                 continue
             count = _frames(row.method, row.key_interval, longest)
-            smooth = test.get('smooth_scores', 0)
-            timer = ClipTimer(model, row.method, count, pack, smooth_scores=smooth)
+            smoothing = {name: test.get(name, 0) for name in ('smooth_scores', 'smooth_boxes')}
+            timer = ClipTimer(model, row.method, count, pack, **smoothing)
             own = clips_of(video, longest + 1) if video else map(sources[source], range(rounds + 1))
             tasks[row.name] = _on_clips(timer.run, own)
     times = take_turns({name: tasks[name] for name in names if name in tasks}, rounds, progress)

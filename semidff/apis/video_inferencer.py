@@ -42,6 +42,7 @@ class AdaptedFolder(NamedTuple):
     key_interval: int
     schedule: dict | None  # None: fixed intervals
     scale: float  # input size relative to that of the config
+    smooth_boxes: int
 
     @classmethod
     def read(cls, folder: Path) -> 'AdaptedFolder':
@@ -63,7 +64,8 @@ class AdaptedFolder(NamedTuple):
         schedule = None
         if method == 'adaptive':
             method, schedule = 'propagate', schedule_config(interval, str(folder / 'adaptive.json'))
-        return cls(*map(str, files), method, interval, schedule, point.get('scale', 1.0))
+        scale, smooth = point.get('scale', 1.0), point.get('smooth_boxes', 0)
+        return cls(*map(str, files), method, interval, schedule, scale, smooth)
 
 
 class VideoInferencer:
@@ -97,6 +99,8 @@ class VideoInferencer:
             :func:`~semidff.inference.schedule_config`.
         trust: Whether to load a checkpoint that can run code.
         smooth_scores: Number of frames over which scores are averaged, see :class:`~semidff.inference.VideoEngine`.
+        smooth_boxes: Number of later frames with which boxes are smoothed, see there; default: 0, or what a folder
+            recommends.
         workers: Number of threads that process intervals of a file or list at a time on a CPU, where intervals are
             independent; default: as many as PyTorch has, without those that decode beside the first one, 4 at most.
             With 1, frames are processed one after the other.
@@ -133,12 +137,14 @@ class VideoInferencer:
         smooth_scores: int = 0,
         workers: int | None = None,
         decoder_threads: int = 1,
+        smooth_boxes: int | None = None,
     ) -> None:
         scale = 1.0
         if isinstance(model, str | Path) and Path(model).is_dir():
             folder = AdaptedFolder.read(Path(model))
             if method is key_interval is schedule is None:
-                method, key_interval, schedule, scale = folder[3:]
+                method, key_interval, schedule, scale, recommended = folder[3:]
+                smooth_boxes = recommended if smooth_boxes is None else smooth_boxes
             trained = method_class(method or 'propagate').uses_temporal
             model = folder.config
             weights = weights or (folder.weights if trained else folder.detector)
@@ -168,6 +174,7 @@ class VideoInferencer:
             schedule,
             keep_fields=bool(panels),
             smooth_scores=smooth_scores,
+            smooth_boxes=smooth_boxes or 0,
         )
         self.workers = workers or default_workers(decoder_threads)
         check_panels(self.panels, method, self.engine)

@@ -14,6 +14,7 @@ import torch
 from mmdet.structures import DetDataSample, SampleList
 
 from .schedules import FixedSchedule
+from .smoothing import Smoother
 from .video_engine import VideoEngine
 
 _MOST_WORKERS = 4
@@ -70,6 +71,7 @@ class ParallelEngine:
         for _ in range(workers):
             twin = independent_engine(engine)
             twin.schedule, twin.timer = FixedSchedule(sys.maxsize), None
+            twin.smooth_scores = twin.smooth_boxes = 0  # results are smoothed in order
             self._free.put(twin)
 
     @staticmethod
@@ -78,7 +80,7 @@ class ParallelEngine:
         schedule, options = engine.schedule, engine.model.options
         return (
             engine.method.pairwise
-            and not (engine.smooth_scores or schedule.observes or (options and options.compile))
+            and not (schedule.observes or (options and options.compile))
             and schedule.longest <= _LONGEST
             and next(engine.model.parameters()).device.type == 'cpu'
         )
@@ -86,21 +88,37 @@ class ParallelEngine:
     def run(self, batches: Iterable[dict]) -> Iterator[DetDataSample]:
         """Yield the results of a video, given as collated batches of its frames, in frame order."""
         state, interval = self.engine.open(), []
-        running: deque[Future[SampleList]] = deque()
-        stopped = threading.Event()
+        running: deque[tuple[Future[SampleList], Smoother | None]] = deque()
+        stopped, latest = threading.Event(), None
+        # At a scene cut, the engine opens another smoother, and would flush the one in the state.
+        smoother, state.smoother = state.smoother, None
+
+        def finish() -> SampleList:
+            nonlocal latest
+            (future, own), before = running.popleft(), latest
+            results = future.result()
+            if own is None:
+                return results
+            latest = own
+            return (before.flush() if before not in (None, own) else []) + own.push(results)
+
         with worker_threads(self.workers) as pool:
             try:
                 for data in batches:
                     if self.engine.is_key(data, state) and interval:
-                        running.append(pool.submit(self._detect, interval, stopped))
+                        running.append((pool.submit(self._detect, interval, stopped), smoother))
                         interval = []
                         if len(running) > self.workers:
-                            yield from running.popleft().result()
+                            yield from finish()
+                    if state.smoother:
+                        smoother, state.smoother = state.smoother, None
                     interval.append(data)
                 if interval:
-                    running.append(pool.submit(self._detect, interval, stopped))
+                    running.append((pool.submit(self._detect, interval, stopped), smoother))
                 while running:
-                    yield from running.popleft().result()
+                    yield from finish()
+                if latest:
+                    yield from latest.flush()
             finally:
                 stopped.set()  # intervals that run end after their current frame
 

@@ -41,7 +41,7 @@ class StreamState:
     """State of a stream, created by :meth:`~semidff.inference.VideoEngine.open`.
 
     It holds no part of the model: any number of streams share one engine. Its size is constant, but offline methods
-    and chunked streams keep frames since the last key frame.
+    and chunked streams keep frames since the last key frame, and smoothing the results of a few frames.
 
     Attributes:
         index: Number of frames processed since the stream began.
@@ -49,7 +49,7 @@ class StreamState:
         size: Shapes of the last frame, as input of the network and originally; None at first.
         memory: State of the method.
         notes: State of the schedule.
-        smoother: State of the smoothing of scores; None without smoothing.
+        smoother: State of the smoothing of scores and boxes; None without smoothing.
     """
 
     index: int = 0

@@ -13,7 +13,7 @@ from semidff.models.video_detector import VideoDetector
 
 from .methods import Frames, MethodError, method_class, methods_with
 from .schedules import KeyFrameSchedule, StreamState, build_schedule
-from .score_smoothing import ScoreSmoother
+from .smoothing import Smoother
 from .timer import FrameTimer, Lap, timed
 
 _LOCKS: WeakKeyDictionary[nn.Module, threading.RLock] = WeakKeyDictionary()
@@ -38,7 +38,9 @@ class VideoEngine:
         keep_fields: Whether propagated results hold their ``feature_flow`` (2, h, w) and ``scale_field`` (1, h, w),
             for visualization; methods that propagate no features ignore it.
         smooth_scores: Number of earlier frames over which the scores of an object are averaged; with offline methods
-            of later ones, too. 0 for none, see :class:`~semidff.inference.score_smoothing.ScoreSmoother`.
+            of later ones, too. 0 for none, see :class:`~semidff.inference.smoothing.Smoother`.
+        smooth_boxes: Number of later frames with which boxes are smoothed, beside all earlier ones; results wait for
+            them. 0 for none, a number above a video's length for the whole video, whose results are then in memory.
 
     Example:
         >>> engine = VideoEngine(model, 'propagate', key_interval=10)
@@ -62,13 +64,14 @@ class VideoEngine:
         timer: FrameTimer | None = None,
         keep_fields: bool = False,
         smooth_scores: int = 0,
+        smooth_boxes: int = 0,
     ) -> None:
-        self.smooth_scores = int(smooth_scores)
+        self.smooth_scores, self.smooth_boxes = int(smooth_scores), int(smooth_boxes)
         chosen = method_class(method)
         self.model = model = VideoDetector.wrap(model).eval()
-        if smooth_scores and model.spatial.prediction != 'pred_instances':
+        if (smooth_scores or smooth_boxes) and model.spatial.prediction != 'pred_instances':
             raise MethodError(
-                f'smooth_scores averages scores of boxes, but this model predicts {model.spatial.prediction}'
+                f'boxes and their scores are smoothed, but this model predicts {model.spatial.prediction}'
             )
         options = {'keep_fields': keep_fields} if chosen.shows_flow else {}
         self.method = chosen(model, **options)
@@ -92,8 +95,8 @@ class VideoEngine:
                 Results then come later, those of an interval at the next key frame at the latest.
         """
         smoother = None
-        if self.smooth_scores:
-            smoother = ScoreSmoother(self.smooth_scores, self.method.offline)
+        if self.smooth_scores or self.smooth_boxes:
+            smoother = Smoother(self.smooth_scores, self.smooth_boxes, self.method.offline)
         memory = self.method.begin()
         memory.chunked = chunked
         return StreamState(memory=memory, smoother=smoother)
@@ -167,7 +170,7 @@ class VideoEngine:
             finished = self.method.flush(state.memory)  # runs the networks on frames that wait
             if state.smoother is not None:
                 finished = state.smoother.push(finished) + state.smoother.flush()
-        if self.timer and (self.method.offline or state.memory.chunked):
+        if self.timer and (self.method.offline or state.memory.chunked or state.smoother):
             self.timer.add_deferred(lap.seconds)
         return finished
 
@@ -216,7 +219,7 @@ class VideoEngine:
                 for index, step in enumerate(steps):
                     self.schedule.observe(step.state, flow_field.frame(index))
             results = self.method.key(frames) if is_key else self.method.non_key(frames, flow_field)
-            if self.smooth_scores:
+            if self.smooth_scores or self.smooth_boxes:
                 pairs = zip(steps, results, strict=True)
                 results = [step.state.smoother.push(finished) for step, finished in pairs]
         for step, finished in zip(steps, results, strict=True):

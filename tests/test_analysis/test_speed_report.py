@@ -36,12 +36,12 @@ def rows(tmp_path):
 
 @pytest.fixture
 def timers(monkeypatch):
-    """What is timed, one interval at a time: model, method, l and averaged scores."""
+    """What is timed, one interval at a time: model, method, l and smoothing of scores and boxes."""
     made, create = [], ClipTimer.__init__
 
-    def note(timer, model, method, length, *arguments, smooth_scores=0):
-        made.append((model, method, length, smooth_scores))
-        create(timer, model, method, length, *arguments, smooth_scores=smooth_scores, workers=1)
+    def note(timer, model, method, length, *arguments, **smoothing):
+        made.append((model, method, length, tuple(smoothing.values())))
+        create(timer, model, method, length, *arguments, workers=1, **smoothing)
 
     monkeypatch.setattr(ClipTimer, '__init__', note)
     return made
@@ -165,10 +165,11 @@ def test_a_dense_clip_has_at_most_ten_frames_and_a_short_video_starts_over(rows,
     assert [f['data_samples'].frame_id for f in clips[1]] == [*([0, 1, 2, 3] * 3), 0]
 
 
-def test_rows_with_averaged_scores_and_with_a_schedule(rows, timers):
+def test_rows_with_smoothing_and_with_a_schedule(rows, timers):
     both = [rows('a', 'frame', 1), rows('b', 'copy', 2)]
-    measure_rows(both, rounds=1, cfg_options={'test_cfg.smooth_scores': 4})
-    assert [smooth for *_, smooth in timers] == [4, 4]
+    smoothing = {'test_cfg.smooth_scores': 4, 'test_cfg.smooth_boxes': 2}
+    measure_rows(both, rounds=1, cfg_options=smoothing)
+    assert [smooth for *_, smooth in timers] == [(4, 2), (4, 2)]
     schedule = {'test_cfg.schedule': dict(type='SceneCutSchedule', base=2)}
     report = measure_rows(both, rounds=1, cfg_options=schedule)['rows']
     assert report['a']['speed_up'] == 1

@@ -72,7 +72,6 @@ def test_what_it_supports(model):
     for method, options in (
         ('coast', {}),
         ('centered', {}),
-        ('propagate', dict(smooth_scores=2)),
         ('propagate', dict(key_interval=1000)),
     ):
         assert not ParallelEngine.supports(VideoEngine(model, method, **options))

@@ -42,6 +42,7 @@ class VideoTestLoop(TestLoop):
             options that follow, nor ``render``.
         schedule: Config of a key-frame schedule (``TASK_UTILS``) in place of a fixed ``key_interval``.
         smooth_scores: Number of frames over which scores are averaged, see :class:`~semidff.inference.VideoEngine`.
+        smooth_boxes: Number of later frames with which boxes are smoothed, see there.
 
     Raises:
         MethodError: If the protocol does not support an option or a metric, or several processes do not share whole
@@ -61,6 +62,7 @@ class VideoTestLoop(TestLoop):
         protocol: str = 'dense',
         schedule: dict | None = None,
         smooth_scores: int = 0,
+        smooth_boxes: int = 0,
     ) -> None:
         super().__init__(runner, dataloader, evaluator, fp16)
         temporal = getattr(unwrapped(runner.model), 'temporal', None)
@@ -69,7 +71,7 @@ class VideoTestLoop(TestLoop):
         self.needs_temporal = kind.uses_temporal
         self.key_interval = key_interval
         self.schedule = schedule
-        self.smooth_scores = smooth_scores
+        self.smooth_scores, self.smooth_boxes = smooth_scores, smooth_boxes
         self.warmup = warmup
         self.pairs = protocol == 'pairs'
         self.render = None
@@ -88,7 +90,7 @@ class VideoTestLoop(TestLoop):
             )
 
     def _check_pairs(self) -> None:
-        for name in ('schedule', 'smooth_scores', 'render'):
+        for name in ('schedule', 'smooth_scores', 'smooth_boxes', 'render'):
             if getattr(self, name):
                 raise MethodError(f"protocol 'pairs' has no consecutive frames; leave out {name}")
         metrics = self.evaluator.metrics
@@ -164,6 +166,7 @@ class VideoTestLoop(TestLoop):
             timer,
             keep_fields,
             self.smooth_scores,
+            self.smooth_boxes,
         )
 
     def _num_frames(self) -> int:

@@ -295,16 +295,18 @@ def box_distance(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return 1 - iou + apart / np.maximum(diagonal, 1e-6)
 
 
-def link(first: Arrays, second: Arrays) -> tuple[np.ndarray, np.ndarray]:
+def link(
+    first: Arrays, second: Arrays, max_distance: float = MAX_DISTANCE
+) -> tuple[np.ndarray, np.ndarray]:
     """Link boxes one to one within each class at the least total cost (Hungarian assignment).
 
     Returns:
         Linked indices into ``first`` and into ``second``, of equal length.
     """
     distance = box_distance(first[0], second[0])
-    unlinked = MAX_DISTANCE + SCORE_WEIGHT
+    unlinked = max_distance + SCORE_WEIGHT
     cost = distance + SCORE_WEIGHT * np.abs(first[1][:, None] - second[1][None])
-    allowed = (first[2][:, None] == second[2][None]) & (distance <= MAX_DISTANCE)
+    allowed = (first[2][:, None] == second[2][None]) & (distance <= max_distance)
     rows, columns = linear_sum_assignment(np.where(allowed, cost, unlinked))
     chosen = allowed[rows, columns]
     return rows[chosen], columns[chosen]
