@@ -34,6 +34,7 @@ from .videos import CLIP
 
 ADAPTIVE_FILE = 'adaptive.json'
 INTERVALS = 5, 10, 20
+SMOOTH_BOXES = 8  # more later frames change nothing
 _SHARE = 0.2  # of the minutes
 _LEAST, _MOST = 120, 900  # frames
 _LONGEST = 301  # frames of a clip
@@ -55,14 +56,14 @@ def validate(
         labels: COCO-VID json of videos that are evaluated in place of the held-back frames, by mAP, too.
 
     Returns:
-        Method, key-frame interval and scale of the recommended operating point.
+        The recommended operating point.
     """
     intervals = sorted({*INTERVALS, plan.key_interval})
     scales = [scale for scale in SCALES if scale in plan.scales]
     dense = [scale for scale in DENSE_SCALES if scale in plan.scales]
     adaptive, clips = out / 'validation' / ADAPTIVE_FILE, held_back_clips(plan)
     methods = measured_methods(True, adaptive.is_file())
-    points = grid_of_points(methods, intervals, scales)
+    points = grid_of_points(methods, intervals, scales, smooth_boxes=(0, SMOOTH_BOXES))
     report = measure_operating_points(
         model,
         clips,

@@ -5,14 +5,16 @@ The alternatives to propagation are among them: the dense detector at smaller in
 Protocol: accuracy is that of :class:`~semidff.inference.VideoEngine` on all clips; detections that several operating
 points have in common are computed once. Then times are measured from decoding to boxes
 (:mod:`semidff.analysis.speed`): every method runs clips of :data:`TIMED_FRAMES` frames at every input size. The time of
-an operating point is (t_key + (l - 1) t_non_key) / l at its key-frame interval l.
+an operating point is (t_key + (l - 1) t_non_key) / l at its key-frame interval l, and that of the smoothing, which is
+measured alone.
 """
 
 import copy
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import product
+from itertools import groupby, product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,6 +32,7 @@ from semidff.inference import AdaptiveSchedule, ErrorPredictor, FixedSchedule, V
 from semidff.inference.loading import frame_pipeline
 from semidff.inference.methods import method_class
 from semidff.inference.schedules import KeyFrameSchedule
+from semidff.inference.smoothing import Smoother
 from semidff.models.key_frame import FlowField, KeyFrame
 from semidff.models.spatial.head_family import twin
 from semidff.models.video_detector import VideoDetector
@@ -58,12 +61,14 @@ class OperatingPoint(NamedTuple):
         key_interval: Key-frame interval l; with *adaptive*, the requested average; with *frame*, 1.
         scale: Input size relative to that of the config, for height and width.
         smooth: ``smooth_scores`` of the engine.
+        smooth_boxes: ``smooth_boxes`` of the engine.
     """
 
     method: str
     key_interval: int = 1
     scale: float = 1.0
     smooth: int = 0
+    smooth_boxes: int = 0
 
     @property
     def run_as(self) -> str:
@@ -86,11 +91,15 @@ def grid_of_points(
     key_intervals: Sequence[int] = KEY_INTERVALS,
     scales: Sequence[float] = SCALES,
     smooth: Sequence[int] = (0,),
+    smooth_boxes: Sequence[int] = (0,),
 ) -> list[OperatingPoint]:
     """Return all combinations; the dense detector at each input size is always among them."""
-    combined = product(scales, [m for m in methods if m != 'frame'], key_intervals, smooth)
-    dense = [OperatingPoint('frame', 1, scale, frames) for scale, frames in product(scales, smooth)]
-    return dense + [OperatingPoint(m, length, scale, n) for scale, m, length, n in combined]
+    others = [method for method in methods if method != 'frame']
+    combined = [
+        *product(['frame'], [1], scales, smooth, smooth_boxes),
+        *product(others, key_intervals, scales, smooth, smooth_boxes),
+    ]
+    return [OperatingPoint(*one) for one in combined]
 
 
 @torch.no_grad()
@@ -171,7 +180,8 @@ def measure_operating_points(
     for point, several in found.items():
         metrics = [_accuracy(run.detections(), *compared) for run in several]
         interval = sum(run.frames for run in several) / sum(run.keys for run in several)
-        seconds = _seconds(laps, point, interval)
+        smoothing = sum(run.smoothing for run in several) / sum(len(run.found) for run in several)
+        seconds = _seconds(laps, point, interval, smoothing)
         measured.append(
             dict(
                 point._asdict(),
@@ -179,7 +189,7 @@ def measure_operating_points(
                 milliseconds=1000 * float(np.median(seconds)),
                 speed_up=float(np.median(dense / seconds)),
                 metrics={name: float(np.mean([m[name] for m in metrics])) for name in metrics[0]},
-                causal=not method_class(point.run_as).offline,
+                causal=not (method_class(point.run_as).offline or point.smooth_boxes),
             )
         )
     settings = dict(
@@ -211,7 +221,7 @@ def _supported(
         points = grid_of_points(measured_methods(model.has_temporal, predictor is not None))
     chosen = [OperatingPoint('frame')]
     for point in points:
-        name, interval, scale, smooth = point = OperatingPoint(*point)
+        name, interval, scale = (point := OperatingPoint(*point))[:3]
         if name not in (*METHODS, 'copy'):
             method_class(name)
             raise ValueError(f'{name!r} is not measured; choose from {", ".join(METHODS)}, copy')
@@ -249,13 +259,20 @@ def _accuracy(
 
 @dataclass
 class _Run:
-    """A run of an operating point over all clips: its detections by frame, and its numbers of frames and key frames."""
+    """A run of an operating point over all clips.
+
+    Attributes:
+        found: Detections by frame.
+        frames: Number of frames; ``keys`` of them are key frames.
+        smoothing: Seconds that the smoothing of all frames took.
+    """
 
     point: OperatingPoint
     schedule: KeyFrameSchedule
     found: list[InstanceData] = field(default_factory=list)
     frames: int = 0
     keys: int = 0
+    smoothing: float = 0.0
 
     def detections(self) -> Detections:
         numbers = np.repeat(np.arange(len(self.found)), [len(one) for one in self.found])
@@ -287,7 +304,7 @@ def _detect(
             pipeline, memory = frame_pipeline(model.cfg, scale=scale), DetectionMemory(model)
             items = [pipeline(dict(img=image)) for image in clip.images()]
             for run in (one for point in runs if point.scale == scale for one in runs[point]):
-                results = list(_results(memory, run, items))
+                results = _smoothed(run, list(_results(memory, run, items)))
                 keys = [result.is_key_frame for result in results]
                 # The last frame of an excerpt is not counted if it begins an interval.
                 keys = keys[:-1] if clip.stop and keys[-1] and len(keys) > 1 else keys
@@ -299,15 +316,27 @@ def _detect(
 
 
 def _results(memory: 'DetectionMemory', run: _Run, items: Sequence[dict]) -> Iterator[Any]:
-    """Yield the results of a run in the packed frames of a clip."""
-    point = run.point
-    engine = VideoEngine(memory, point.run_as, schedule=run.schedule, smooth_scores=point.smooth)
+    """Yield the results of a run in the packed frames of a clip, without smoothing."""
+    engine = VideoEngine(memory, run.point.run_as, schedule=run.schedule)
     engine.method.max_chunk = 1  # the memory answers for single frames
     for index, item in enumerate(items):
         sample = item['data_samples'].new()
         sample.set_metainfo(dict(frame_id=index))
         yield from engine.push(pseudo_collate([dict(item, data_samples=sample)]))
     yield from engine.flush()
+
+
+def _smoothed(run: _Run, results: SampleList) -> SampleList:
+    """Smooth the results of a clip as the engine does, and add the time that it takes to the run."""
+    point, found, start = run.point, [], time.perf_counter()
+    if not (point.smooth or point.smooth_boxes):
+        return results
+    for _, alike in groupby(results, lambda result: result.ori_shape):
+        offline = method_class(point.run_as).offline
+        smoother = Smoother(point.smooth, point.smooth_boxes, offline)
+        found += smoother.push(list(alike)) + smoother.flush()
+    run.smoothing += time.perf_counter() - start
+    return found
 
 
 def _measure_times(
@@ -324,8 +353,8 @@ def _measure_times(
         clip: Clip whose video, from its first frame on, is used, since seeking must not be timed.
 
     Returns:
-        Triples of seconds, one for each round, by method, scale and smoothing, the last one of reading; height and
-        width of the network's input by scale.
+        Triples of seconds, one for each round, by method and scale, the last one of reading; height and width of the
+        network's input by scale.
     """
     clip, sizes, tasks = clip._replace(start=0, stop=None), {}, {}
     first = next(clip.images())
@@ -334,8 +363,8 @@ def _measure_times(
         times = timer.run(next(clips))
         return times.work[0], times.work[1:].mean(), times.reading
 
-    for (method, _, scale, smooth), model in models.items():
-        if (method, scale, smooth) in tasks:
+    for (method, _, scale, *_), model in models.items():
+        if (method, scale) in tasks:
             continue
         pipeline = frame_pipeline(model.cfg, scale=scale)
         sizes[scale] = tuple(pipeline(dict(img=first))['inputs'].shape[-2:])
@@ -344,17 +373,22 @@ def _measure_times(
             options = dict(tolerance=float('inf'), max_interval=TIMED_FRAMES)
             schedule = AdaptiveSchedule(predictor, **options)
         run_as = OperatingPoint(method).run_as
-        timer = ClipTimer(model, run_as, TIMED_FRAMES, pack_with(pipeline), schedule, smooth)
-        tasks[method, scale, smooth] = partial(run, timer, clips_of(clip, TIMED_FRAMES + 1))
+        timer = ClipTimer(model, run_as, TIMED_FRAMES, pack_with(pipeline), schedule)
+        tasks[method, scale] = partial(run, timer, clips_of(clip, TIMED_FRAMES + 1))
     return take_turns(tasks, rounds, lambda text: progress(f'times, {text}')), sizes
 
 
-def _seconds(laps: Mapping[tuple, list], point: OperatingPoint, interval: float) -> np.ndarray:
-    """Return the mean seconds of a frame, (rounds,), at an average key-frame interval."""
-    key, non_key, reading = np.array(laps[point.method, point.scale, point.smooth]).T
+def _seconds(
+    laps: Mapping[tuple, list], point: OperatingPoint, interval: float, smoothing: float = 0.0
+) -> np.ndarray:
+    """Return the mean seconds of a frame, (rounds,), at an average key-frame interval.
+
+    ``smoothing`` is what it takes of them.
+    """
+    key, non_key, reading = np.array(laps[point.method, point.scale]).T
     if point.method == 'frame':
         interval = TIMED_FRAMES
-    return np.maximum((key + (interval - 1) * non_key) / interval, reading)
+    return np.maximum((key + (interval - 1) * non_key) / interval + smoothing, reading)
 
 
 class DetectionMemory(VideoDetector):

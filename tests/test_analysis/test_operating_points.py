@@ -103,17 +103,20 @@ def test_detections_are_those_of_the_engine_and_each_is_computed_once(clip, mode
             assert torch.allclose(one.bboxes, other.bboxes, atol=1e-4)
 
 
-def test_points_with_smaller_input_and_averaged_scores(folder, clip, model):
+def test_points_with_smaller_input_and_smoothing(folder, clip, model):
     points = [
         OperatingPoint('frame', 1, 0.5),
         OperatingPoint('coast', 3),
         OperatingPoint('copy', 3, 0.5, 2),
+        OperatingPoint('coast', 3, smooth_boxes=2),
         OperatingPoint('coast', 8),  # longer than all clips
     ]
     videos = [clip, folder / 'in.mp4']
     report = measure_operating_points(model, videos, points, rounds=1, places=2, min_score=0.0)
     dense, *others = json.loads(json.dumps(report))['points']
-    assert [one['method'] for one in others] == ['frame', 'coast', 'copy']
+    assert [one['method'] for one in others] == ['frame', 'coast', 'copy', 'coast']
+    assert [one['causal'] for one in others] == [True, True, True, False]
+    assert others[1]['metrics'] != others[3]['metrics']
     assert report['settings']['sizes'] == {1.0: (64, 96), 0.5: (32, 48)}
     assert (
         dense['metrics'] == pytest.approx(dict(AP_50=1, AP=1, AP_75=1)) and dense['speed_up'] == 1
@@ -253,6 +256,16 @@ def test_the_fastest_point_that_loses_little_is_recommended():
     assert verdict([*DENSE, BELOW]).startswith('Keep the dense detector')
     better = verdict([DENSE[0], measured('frame', 1, 0.5, 0.91, 25)])
     assert better.startswith('Use smaller frames instead: dense, input size × 0.5')
+
+
+def test_smoothed_boxes_are_recommended_where_they_are_tighter():
+    smooth = dict(ABOVE, smooth_boxes=8, milliseconds=31, causal=False)
+    smooth['metrics'] = dict(mAP=0.888, AP=0.91)
+    text = operating_report([*DENSE, ABOVE, smooth], 0.03)['verdict']
+    assert text.startswith('Use propagate at l = 10, boxes smoothed with 8 later frames: 3.3 times')
+    assert text.endswith('for live video use propagate at l = 10 (3.3 times as fast).')
+    assert best([*DENSE, ABOVE, smooth], 0.03, fps=33) is ABOVE
+    assert best([*DENSE, ABOVE, dict(smooth, metrics=dict(mAP=0.9, AP=0.88))], 0.03) is ABOVE
 
 
 def test_the_most_accurate_point_with_a_frame_rate_is_recommended():

@@ -169,7 +169,9 @@ def test_the_folder_is_a_video_detector(project, adapted, monkeypatch, tmp_path)
     assert (tmp_path / 'boxes.mp4').stat().st_size
 
 
-def test_methods_without_training_run_the_given_detector(project, adapted, tmp_path):
+def test_methods_without_training_run_the_given_detector_and_smoothing_is_recommended(
+    project, adapted, tmp_path
+):
     given, kept = (
         torch.load(f)['state_dict'] for f in (project / 'one.pth', adapted / 'detector.pth')
     )
@@ -179,6 +181,12 @@ def test_methods_without_training_run_the_given_detector(project, adapted, tmp_p
     trained, key = weights(folder), 'bbox_head.retina_cls.weight'  # at some split points it learns
     trained['state_dict'][f'spatial.detector.{key}'] += 1
     torch.save(trained, folder / 'last.pth')
+    config = Config.fromfile(folder / 'config.py')
+    config.recommended.update(method='propagate', smooth_boxes=4)
+    config.dump(folder / 'config.py')
+    for chosen, used in ((None, 4), (0, 0)):
+        inferencer = VideoInferencer(folder, device='cpu', smooth_boxes=chosen)
+        assert inferencer.engine.smooth_boxes == used
     for method, expected in (
         ('coast', given[key]),
         ('propagate', trained['state_dict'][f'spatial.detector.{key}']),

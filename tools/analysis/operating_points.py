@@ -39,6 +39,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_input('--adaptive', metavar='FILE', help=help)
     help = 'average the scores of an object over N frames; 0: not'
     parser.add_value('--smooth-scores', [0], help, 'N')
+    help = 'smooth boxes with N later frames; 0: not'
+    parser.add_value('--smooth-boxes', [0], help, 'N')
     parser.add_value('--places', 1, 'average accuracy over N positions of the key frames', 'N')
     parser.add_value('--rounds', 5, 'rounds of the measurement of time')
     help = 'largest loss of the recommended point (default: 3, without labels 10)'
@@ -74,7 +76,9 @@ def main(args: argparse.Namespace) -> None:
     report = measure_operating_points(
         model,
         args.videos or (),
-        grid_of_points(methods, args.key_intervals, args.scales, args.smooth_scores),
+        grid_of_points(
+            methods, args.key_intervals, args.scales, args.smooth_scores, args.smooth_boxes
+        ),
         detector=detector,
         labels=labels,
         images=images,
