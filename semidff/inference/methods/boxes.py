@@ -277,9 +277,11 @@ def instances_like(template: InstanceData, bboxes, scores, labels) -> InstanceDa
 
 def arrays_of(instances: InstanceData) -> Arrays:
     """Return copies of boxes, scores and labels."""
-    found = instances.cpu()
-    scores, labels = (found[name].numpy().copy() for name in ('scores', 'labels'))
-    return found.bboxes.numpy().astype(np.float64), scores, labels
+    # Not instances.cpu(), which would copy masks, too.
+    boxes, scores, labels = (
+        instances[name].cpu().numpy() for name in ('bboxes', 'scores', 'labels')
+    )
+    return boxes.astype(np.float64), scores.copy(), labels.copy()
 
 
 def box_distance(first: np.ndarray, second: np.ndarray) -> np.ndarray:
