@@ -175,7 +175,7 @@ def _choose_networks(
     """Choose split point, flow network and key-frame interval by measured times; return the video detector."""
     init_default_scope('mmdet')
     two_stage = 'roi_head' in own.model
-    if 'encoder' in own.model:  # the decoder alone is fast enough
+    if own.model.keys() & {'encoder', 'panoptic_head'}:  # the decoder alone is fast enough
         splits = ['EncoderSplit', 'ExtractFeatSplit']
     elif two_stage:
         splits = ['ExtractFeatSplit', 'OutputSplit']

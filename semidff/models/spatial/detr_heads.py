@@ -1,4 +1,4 @@
-"""Detectors of the DETR kind: an encoder, a decoder and its queries in place of dense heads."""
+"""Detectors with an encoder, a decoder and its queries in place of dense heads."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,7 +9,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from .box_outputs import CENTER, weighted
-from .dense_heads import ROI_INPUTS, not_comparable
+from .dense_heads import ROI_INPUTS, DenseHeads, not_comparable
 from .fixed_shape import FixedShape, knows, knows_queries
 from .head_family import (
     HEAD_FAMILIES,
@@ -169,6 +169,37 @@ class DETRHeads(HeadFamily):
         logits = head.cls_branches[last](tokens)
         boxes = (head.reg_branches[last](tokens) + anchors).sigmoid()
         return _compared(logits.flatten(0, 1), boxes.flatten(0, 1), prefix='enc_')
+
+
+@HEAD_FAMILIES.register_module()
+class MaskFormerHeads(DenseHeads):
+    """MaskFormer and Mask2Former that predict instances; the encoder is in their pixel decoder.
+
+    The memory consists of the maps that masks are products with, and of those that the queries attend to.
+    """
+
+    propagates_outputs = False
+    encoder_modules = ('panoptic_head.pixel_decoder',)
+
+    @classmethod
+    def handles(cls, detector: nn.Module) -> bool:
+        return isinstance(detector, detectors.MaskFormer)
+
+    @property
+    def _has_levels(self) -> bool:
+        return isinstance(self.detector, detectors.Mask2Former)
+
+    def memory(self, inputs: Sequence[Tensor], samples: SampleList) -> tuple[Tensor, ...]:
+        masked = [] if self._has_levels else [[sample.metainfo for sample in samples]]
+        masks, memory = self.detector.panoptic_head.pixel_decoder(inputs, *masked)
+        return (masks, *memory) if self._has_levels else (masks, memory)
+
+    def given_raw_outputs(self, raw: Mapping[str, Tensor]) -> nn.Module:
+        masks, *memory = levels(MEMORY, raw)
+        found = masks, memory if self._has_levels else memory[0]
+        head = self.detector.panoptic_head
+        head = twin(head, pixel_decoder=twin(head.pixel_decoder, forward=lambda *_: found))
+        return twin(self.detector, extract_feat=lambda *_, **__: memory[-1:], panoptic_head=head)
 
 
 def _compared(logits: Tensor, boxes: Tensor, **settings: bool | str) -> list[HeadOutput]:

@@ -204,8 +204,8 @@ class EncoderSplit(ExtractFeatSplit):
     def check(self, heads: HeadFamily) -> None:
         if not heads.encoder_modules:
             raise TypeError(
-                f'split=EncoderSplit cuts detectors of the DETR kind behind their encoder, but {heads.name} is none '
-                'of them; use another split point'
+                f'split=EncoderSplit cuts detectors behind the encoder of a transformer, but {heads.name} has none of '
+                'a known kind; use another split point'
             )
 
     def feature_names(self, heads: HeadFamily) -> list[str]:

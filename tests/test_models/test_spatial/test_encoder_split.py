@@ -48,6 +48,44 @@ def transformer(name):
     return detector.eval()
 
 
+MASKS = (
+    'maskformer/maskformer_r50_ms-16xb1-75e_coco',
+    'mask2former/mask2former_r50_8xb2-lsj-50e_coco',
+)
+
+
+def mask_transformer(name):
+    """The same of a stock segmentor of instances."""
+    model = read_stock(name).model
+    model.backbone.update(depth=18, base_channels=8, init_cfg=None)
+    head = model.panoptic_head
+    head.in_channels = [channels // 32 for channels in head.in_channels]
+    head.pixel_decoder.encoder.num_layers, head.transformer_decoder.num_layers = 1, 2
+    head.num_queries = 12
+    model.test_cfg.update(instance_on=True, panoptic_on=False, max_per_image=12)
+    init_default_scope('mmdet')
+    torch.manual_seed(0)
+    return build(model).eval()
+
+
+@pytest.mark.parametrize('name', MASKS)
+@torch.no_grad()
+def test_masks_of_key_frames_and_still_frames_are_the_segmentors_own(name):
+    detector, (images, _) = mask_transformer(name), pictures(SIZE)
+    model = VideoDetector(detector, dict(TEMPORAL, with_scale=False), SPLIT).eval()
+    for weight in model.temporal.flow_network.predict_flow.parameters():
+        nn.init.zeros_(weight)
+    expected = detector.predict(images, padded())
+    found, key = model.predict_key(images, padded())
+    detector.panoptic_head.pixel_decoder.forward = None
+    still = model.predict_non_key(images, padded(), key)
+    assert any(one.pred_instances.masks.any() for one in expected)
+    for results in (found, still):
+        for one, other in zip(results, expected, strict=True):
+            for field in ('bboxes', 'scores', 'labels', 'masks'):
+                assert torch.equal(one.pred_instances[field], other.pred_instances[field])
+
+
 def padded():
     """Data samples of two frames of different sizes."""
     samples = plain_samples(2, SIZE)
