@@ -4,11 +4,10 @@ Memory does not grow with the video's length. The first Ctrl-C or SIGTERM ends t
 output files are complete up to there.
 
 If INPUT is a folder of videos, --out DIR is a folder for the results of each, and the same command continues after an
-interruption. Several processes (torchrun) or commands share the videos.
+interruption. --workers N or --address ADDRESS shares the videos among processes.
 """
 
 import argparse
-import hashlib
 import os
 import time
 from pathlib import Path
@@ -18,6 +17,7 @@ from semidff.utils.arguments import (
     ToolParser,
     add_device,
     add_method_arguments,
+    positive,
     run_tool,
 )
 from semidff.utils.error_messages import FileError
@@ -72,42 +72,31 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_value('--decoder-threads', 1, help, 'N')
     add_device(parser)
+    help = 'for a folder of videos: N processes, started by Ray (default with --address: one per GPU or 4 cores)'
+    parser.add_argument('--workers', type=positive, metavar='N', help=help)
+    help = 'for a folder of videos: address of a Ray cluster; "auto" for that of this machine'
+    parser.add_argument('--address', help=help)
     parser.add_flag('--no-video', 'for a folder of videos: write detections only, no mp4')
     parser.add_argument('--max-frames', type=int, metavar='N', help='maximum number of frames')
     parser.add_flag('--strict', 'treat unreadable frames as an error, not a warning')
     args = parser.parse_args()
-    args.replace = args.overwrite  # of an archive's results, too
+    # run_tool removes or replaces these.
+    args.replace, args.trusts, args.chosen_device = args.overwrite, args.trust, args.device
     return args
 
 
 def main(args: argparse.Namespace) -> None:
-    import torch
-
     from semidff.apis import VideoInferencer
     from semidff.datasets.video_folders import is_archive
-    from semidff.datasets.video_readers import VideoError
     from semidff.inference import schedule_config
 
     if not args.checkpoint and not os.path.isdir(args.config):
         raise FileError(
             f'{args.config}: needs a checkpoint; only the folder of an adaptation has one'
         )
-    archive = None
-    if is_archive(args.input):
-        # mmengine's logger fails where there are fewer GPUs than processes.
-        rank = int(os.environ.pop('LOCAL_RANK', 0))
-        archive = open_archive(args)
-        if args.device == 'cuda':  # each process of torchrun its own GPU
-            args.device = f'cuda:{rank % torch.cuda.device_count()}'
-    else:
-        check_outputs([args.out], [args.input], args.replace)
-    inferencer = VideoInferencer(
-        args.config,
-        args.checkpoint,
-        args.device,
-        args.method,
-        args.key_interval,
-        show_progress=archive is None,
+    arguments = dict(
+        method=args.method,
+        key_interval=args.key_interval,
         panels=args.panels,
         precision=args.precision,
         channels_last=args.channels_last,
@@ -120,40 +109,49 @@ def main(args: argparse.Namespace) -> None:
         decoder_threads=args.decoder_threads,
         smooth_boxes=args.smooth_boxes,
     )
-    if archive is None:
-        detect_in_video(inferencer, args)
+    if is_archive(args.input):
+        detect_in_archive(args, arguments)
         return
-    options = dict(pred_score_thr=args.score_thr, fps=args.fps)
-    options |= dict(max_frames=args.max_frames, strict=args.strict)
-    summary = archive.run(inferencer, lambda text: print(text, flush=True), **options)
-    print(
-        f'{summary["done"]} of {summary["videos"]} videos, {summary["frames"]} frames, {summary["key_frames"]} key '
-        f'frames, {summary["seconds"]:.0f} s in all processes, {len(summary["damaged"])} videos damaged'
-    )
-    if failures := len(summary['failed']):
-        raise VideoError(args.input, f'{failures} videos failed: {args.out}/summary.json')
+    if args.workers or args.address:
+        raise FileError(f'{args.input}: is no folder of videos; --workers and --address need one')
+    check_outputs([args.out], [args.input], args.replace)
+    inferencer = VideoInferencer(args.config, args.checkpoint, args.device, **arguments)
+    detect_in_video(inferencer, args)
 
 
-def open_archive(args: argparse.Namespace):
-    """Return the :class:`~semidff.apis.archive.Archive` of a folder of videos."""
-    from semidff.apis.archive import Archive
-    from semidff.apis.video_inferencer import AdaptedFolder
-    from semidff.experiments import config_text
+def detect_in_archive(args: argparse.Namespace, arguments: dict) -> None:
+    """Detect in all videos of a folder."""
+    from semidff.apis import detect_archive
+    from semidff.datasets.video_readers import VideoError
 
     if not args.out or Path(args.out).suffix == '.mp4' or args.json or args.txt or args.labels:
         raise FileError(
             f'{args.input}: is a folder of videos; give --out DIR, a folder for the results of each, and no --json, '
             '--txt or --labels'
         )
-    outputs = ['out', 'json', 'txt', 'labels', 'no_video']
-    others = ['input', *outputs, 'replace', 'device', 'read_ahead', 'decoder_threads', 'compile']
-    settings = {name: value for name, value in vars(args).items() if name not in others}
-    if not args.checkpoint:
-        settings['config'], settings['checkpoint'] = AdaptedFolder.read(Path(args.config))[:2]
-    # The config with its bases and its detector, of which any may change.
-    text = config_text(settings['config'])
-    settings['config_digest'] = hashlib.sha256(text.encode()).hexdigest()
-    return Archive(args.input, args.out, settings, not args.no_video, args.replace)
+    options = dict(pred_score_thr=args.score_thr, fps=args.fps)
+    options |= dict(max_frames=args.max_frames, strict=args.strict)
+    summary = detect_archive(
+        args.input,
+        args.out,
+        args.config,
+        args.checkpoint,
+        args.workers,
+        args.address,
+        draw=not args.no_video,
+        overwrite=args.replace,
+        progress=lambda text: print(text, flush=True),
+        options=options,
+        device=args.chosen_device,
+        trust=args.trusts,
+        **arguments,
+    )
+    print(
+        f'{summary["done"]} of {summary["videos"]} videos, {summary["frames"]} frames, {summary["key_frames"]} key '
+        f'frames, {summary["seconds"]:.0f} s in all processes, {len(summary["damaged"])} videos damaged'
+    )
+    if failures := len(summary['failed']):
+        raise VideoError(args.input, f'{failures} videos failed: {args.out}/summary.json')
 
 
 def detect_in_video(inferencer, args: argparse.Namespace) -> None:

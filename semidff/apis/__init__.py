@@ -1,5 +1,6 @@
 """Functions and classes for users: a video in, detections out."""
 
+from importlib import import_module
 from typing import Any
 
 import semidff.registry  # first: registers all parts
@@ -8,11 +9,11 @@ import semidff.registry  # first: registers all parts
 from .detect_together import detect_together
 from .video_inferencer import VideoInferencer
 
+_LATER = dict(adapt='adaptation', detect_archive='archive')
+
 
 def __getattr__(name: str) -> Any:
-    """Import ``adapt`` when it is used: inference needs nothing of training and plots."""
-    if name == 'adapt':
-        from .adaptation import adapt
-
-        return adapt
+    """Import what needs training and plots when it is used: inference in a video does not."""
+    if name in _LATER:
+        return getattr(import_module(f'.{_LATER[name]}', __name__), name)
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

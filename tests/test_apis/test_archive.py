@@ -1,23 +1,23 @@
-"""Detection in all videos of a folder: by several processes, killed and continued, with broken files."""
+"""Detection in all videos of a folder: continued, in segments, with broken files, by workers that are killed."""
 
 import json
 import os
 import shutil
-import signal
+import sys
+from importlib.util import find_spec
 
 import cv2
 import pytest
 import torch
 from mmengine.config import Config
 
-from semidff.apis import VideoInferencer
-from semidff.apis.archive import Archive
-from semidff.datasets.video_readers import VideoError
+from semidff.apis import VideoInferencer, detect_archive
+from semidff.datasets.video_readers import VideoError, open_video
 from semidff.utils.error_messages import FileError
 from tests.damaged_video import write_video
 from tests.tiny_video import build, test_settings, video_detector_cfg, write_videos
 
-SETTINGS = dict(method='copy')
+NAMES = ['0.mp4', '1.mp4', '2.mp4', '3.mp4', 'broken.mp4', 'gone.mp4', 'sub/10.avi', 'sub/frames']
 
 
 @pytest.fixture(scope='module')
@@ -44,212 +44,276 @@ def project(tmp_path_factory):
 @pytest.fixture(scope='module')
 def inferencer(project):
     arguments = str(project / 'config.py'), project / 'two.pth'
-    return VideoInferencer(*arguments, device='cpu', method='copy', show_progress=False)
+    return VideoInferencer(
+        *arguments, device='cpu', method='copy', key_interval=3, show_progress=False
+    )
 
 
-def stub(inferencer, error, at):
-    """Return an inferencer that raises an error in one video."""
+@pytest.fixture
+def detect(project, inferencer, monkeypatch):
+    """Calls ``detect_archive`` with that inferencer, or with another callable; returns summary and progress."""
 
-    def detect(video, **options):
-        if video.endswith(at):
-            raise error
-        yield from inferencer(video, **options)
+    def detect(out, videos=project / 'videos', by=inferencer, options=None, **arguments):
+        if not hasattr(by, 'engine'):
+            by.engine = inferencer.engine
+        monkeypatch.setattr('semidff.apis.archive.VideoInferencer', lambda **_: by)
+        files, lines = (project / 'config.py', project / 'two.pth'), []
+        summary = detect_archive(
+            videos, out, *files, progress=lines.append, options=options, **arguments
+        )
+        return summary, [line.split(': ', maxsplit=1)[1] for line in lines]
 
-    detect.engine = inferencer.engine
     return detect
 
 
-NAMES = ['0.mp4', '1.mp4', '2.mp4', '3.mp4', 'broken.mp4', 'gone.mp4', 'sub/10.avi', 'sub/frames']
+def stub(inferencer, error, at):
+    """Return an inferencer that raises an error in one video, or in a segment that begins with frame ``at``."""
+
+    def detect(stream, **options):
+        for sample in inferencer(stream, **options):
+            if at == sample.frame_id or stream.path.endswith(str(at)):
+                raise error
+            yield sample
+
+    return detect
 
 
-def test_every_video_once_and_broken_ones_with_the_reason(project, inferencer, tmp_path):
-    lines = []
-    summary = Archive(project / 'videos', tmp_path / 'out', SETTINGS).run(inferencer, lines.append)
-    assert [line.split(': ')[0] for line in lines] == NAMES
+def test_every_video_once_and_broken_ones_with_the_reason(project, detect, tmp_path):
+    out = tmp_path / 'out'
+    summary, lines = detect(out)
+    names = [line.split(': ')[0] for line in lines]
+    assert sorted(names) == NAMES and names[0] == 'sub/frames' and names[-1] == 'gone.mp4'
     assert (summary['videos'], summary['done'], summary['frames']) == (8, 6, 3 + 4 + 5 + 6 + 3 + 3)
+    assert summary['key_frames'] == 1 + 2 + 2 + 2 + 1 + 1
     assert list(summary['failed']) == ['broken.mp4', 'gone.mp4']
     assert min(map(len, summary['failed'].values())) > 10
-    assert json.loads((tmp_path / 'out' / 'summary.json').read_text()) == summary
-    written = {
-        str(path.relative_to(tmp_path / 'out')) for path in (tmp_path / 'out').rglob('*.json')
-    }
+    assert json.loads((out / 'summary.json').read_text()) == summary
+    written = {str(path.relative_to(out)) for path in out.rglob('*.json')}
     results = {name for name in written if not name.startswith('.records')}
     assert results == {f'{name}.json' for name in NAMES if name[0] not in 'bg'} | {'summary.json'}
-    boxes = json.loads((tmp_path / 'out' / 'sub' / '10.avi.json').read_text())
+    boxes = json.loads((out / 'sub' / '10.avi.json').read_text())
     assert len(boxes['images']) == 3 and len(boxes['annotations']) > 3
-    assert (tmp_path / 'out' / 'sub' / 'frames.boxes.mp4').stat().st_size > 500
+    assert (out / 'sub' / 'frames.boxes.mp4').stat().st_size > 500
     # the same again: nothing is left to do but what has changed
-    lines.clear()
     (project / 'videos' / 'broken.mp4').write_bytes((project / 'videos' / '0.mp4').read_bytes())
-    archive = Archive(project / 'videos', tmp_path / 'out', SETTINGS, overwrite=False)
-    again = archive.run(inferencer, lines.append)
+    again, lines = detect(out)
     assert lines == ['broken.mp4: 3 frames']
     assert (again['done'], [*again['failed']]) == (7, ['gone.mp4'])
     # --overwrite: what failed is tried again
-    lines.clear()
-    archive = Archive(project / 'videos', tmp_path / 'out', SETTINGS)
-    archive.run(stub(inferencer, VideoError('gone.mp4', 'no video'), 'gone.mp4'), lines.append)
-    assert lines == ['gone.mp4: gone.mp4: no video']
+    assert detect(out, overwrite=True)[1] == ['gone.mp4: no such file']
 
 
-def test_lost_results_are_made_again(project, inferencer, tmp_path):
-    lines = []
-    Archive(project / 'videos', tmp_path / 'out', SETTINGS).run(inferencer, lines.append)
+def test_lost_results_are_made_again(detect, tmp_path):
+    detect(tmp_path / 'out')
     (tmp_path / 'out' / '1.mp4.json').unlink()
     (tmp_path / 'out' / '2.mp4.boxes.mp4').unlink()
-    lines.clear()
-    archive = Archive(project / 'videos', tmp_path / 'out', SETTINGS, overwrite=False)
-    archive.run(inferencer, lines.append)
-    assert lines == ['1.mp4: 4 frames', '2.mp4: 5 frames']
+    assert sorted(detect(tmp_path / 'out')[1]) == ['1.mp4: 4 frames', '2.mp4: 5 frames']
     assert (tmp_path / 'out' / '1.mp4.json').exists()
 
 
-def test_results_of_other_settings_or_contents_do_not_stay(project, inferencer, tmp_path):
+def test_results_of_other_settings_or_contents_do_not_stay(project, detect, tmp_path):
     (tmp_path / 'videos').mkdir()
     for name in ('0.mp4', '1.mp4'):
         shutil.copy(project / 'videos' / name, tmp_path / 'videos')
     out = tmp_path / 'out'
-    Archive(tmp_path / 'videos', out, SETTINGS).run(inferencer)
+    detect(out, tmp_path / 'videos')
     assert (out / '0.mp4.boxes.mp4').exists()
     (tmp_path / 'videos' / '1.mp4').write_bytes(b'no video' * 100)
-    summary = Archive(tmp_path / 'videos', out, SETTINGS, draw=False).run(inferencer)
+    summary, _ = detect(out, tmp_path / 'videos', draw=False, overwrite=True)
     assert list(summary['failed']) == ['1.mp4']
     found = sorted(p.name for p in out.iterdir() if not p.name.startswith(('.', 'summary')))
     assert found == ['0.mp4.json']
 
 
-def test_a_full_disk_ends_the_run_and_the_next_one_continues(project, inferencer, tmp_path):
-    full = stub(inferencer, OSError(28, 'No space left on device'), '2.mp4')
-    archive, lines = Archive(project / 'videos', tmp_path / 'out', SETTINGS, draw=False), []
-    with pytest.raises(OSError, match='No space'):
-        archive.run(full, lines.append)
-    assert archive.summary()['done'] == 2 and not list((tmp_path / 'out').rglob('*.mp4'))
-    archive.run(inferencer, lines.append)
-    assert [line.split(': ')[0] for line in lines] == NAMES
-
-
-def test_results_may_be_among_the_videos_and_a_damaged_record_is_none(
-    project, inferencer, tmp_path
+@pytest.mark.parametrize(
+    'error', [OSError(28, 'No space left on device'), RuntimeError('CUDA error')], ids=repr
+)
+def test_errors_that_are_not_of_a_video_end_the_run_and_the_next_one_continues(
+    detect, inferencer, tmp_path, error
 ):
+    with pytest.raises(type(error), match=r'No space|CUDA'):
+        detect(tmp_path, by=stub(inferencer, error, '1.mp4'), draw=False)
+    names = [line.split(': ')[0] for line in detect(tmp_path, draw=False)[1]]
+    assert '1.mp4' in names and not {'2.mp4', '3.mp4'} & {*names}  # the larger ones are done
+
+
+def test_results_may_be_among_the_videos_and_a_damaged_record_is_none(project, detect, tmp_path):
     (tmp_path / 'videos').mkdir()
     (tmp_path / 'videos' / 'a.mp4').hardlink_to(project / 'videos' / '0.mp4')
     out = tmp_path / 'videos' / 'results'
     for _ in range(2):
-        archive = Archive(tmp_path / 'videos', out, SETTINGS, overwrite=False)
-        assert archive.run(inferencer)['videos'] == 1
+        summary, lines = detect(out, tmp_path / 'videos')
+        assert summary['videos'] == len(lines) == 1
         record = out / '.records' / 'a.mp4.json'
         record.write_text(record.read_text()[:30])
 
 
-def test_errors_of_the_device_are_no_failures_of_a_video(project, inferencer, tmp_path):
-    archive = Archive(project / 'videos', tmp_path / 'out', SETTINGS, draw=False)
-    with pytest.raises(RuntimeError, match='CUDA'):
-        archive.run(stub(inferencer, RuntimeError('CUDA error'), '2.mp4'))
-    assert archive.summary()['done'] == 2 and '2.mp4' in archive.summary()['failed']
-    assert archive.run(inferencer)['frames'] >= 24
-
-
-def test_wrong_options_are_no_failures_of_a_video(project, inferencer, tmp_path):
-    archive = Archive(project / 'videos', tmp_path / 'out', SETTINGS, draw=False)
+def test_wrong_options_are_no_failures_of_a_video(detect, tmp_path):
     for options in (dict(max_frames=0), dict(fps=0.0)):
         with pytest.raises(ValueError, match='is 0'):
-            archive.run(inferencer, **options)
-    assert archive.run(inferencer)['frames'] >= 24
+            detect(tmp_path, options=options)
+    assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize('error', [ValueError('bad'), cv2.error('bad')], ids=repr)
-def test_errors_of_a_video_do_not_end_the_run(project, inferencer, tmp_path, error):
-    archive = Archive(project / 'videos', tmp_path / 'out', SETTINGS, draw=False)
-    assert archive.run(stub(inferencer, error, '2.mp4'))['failed']['2.mp4'] == 'bad'
+def test_errors_of_a_video_do_not_end_the_run(detect, inferencer, tmp_path, error):
+    summary, lines = detect(tmp_path, by=stub(inferencer, error, '2.mp4'))
+    assert summary['failed']['2.mp4'] == 'bad' and len(lines) == 8
+    assert not [*tmp_path.glob('2.mp4*')]
 
 
-def test_a_video_that_grows_meanwhile_is_not_complete(project, inferencer, tmp_path):
+def test_a_video_that_grows_meanwhile_is_not_complete(project, detect, inferencer, tmp_path):
     (tmp_path / 'videos').mkdir()
     file = tmp_path / 'videos' / 'a.mp4'
     file.write_bytes((project / 'videos' / '0.mp4').read_bytes())
 
-    def while_it_grows(video, **options):
-        yield from inferencer(video, **options)
-        with open(video, 'ab') as opened:
+    def while_it_grows(stream, **options):
+        yield from inferencer(stream, **options)
+        with open(stream.path, 'ab') as opened:
             opened.write(bytes(8))
 
-    while_it_grows.engine = inferencer.engine
-    archive = Archive(tmp_path / 'videos', tmp_path / 'out', SETTINGS, draw=False)
-    summary = archive.run(while_it_grows)
+    summary, _ = detect(tmp_path / 'out', tmp_path / 'videos', while_it_grows)
     assert (summary['done'], summary['failed']) == (0, {'a.mp4': 'changed while it was processed'})
-    summary = archive.run(inferencer)
+    summary, _ = detect(tmp_path / 'out', tmp_path / 'videos')
     assert summary['done'] == 1 and not summary['failed']
 
 
-def test_names_that_are_not_utf8_are_written_with_escape_sequences(project, inferencer, tmp_path):
+def test_names_that_are_not_utf8_are_written_with_escape_sequences(project, detect, tmp_path):
     frames = os.fsdecode(b'frames\xe9')
     (tmp_path / 'videos' / frames).mkdir(parents=True)
     for name in (os.fsdecode(b'caf\xe9.mp4'), 'b.mp4', f'{frames}/0.png', f'{frames}/1.png'):
         source = 'v0_000.png' if name.endswith('.png') else 'videos/0.mp4'
         (tmp_path / 'videos' / name).hardlink_to(project / source)
-    lines = []
-    archive = Archive(tmp_path / 'videos', tmp_path / 'out', SETTINGS, draw=False)
-    summary = archive.run(inferencer, lambda text: lines.append(text.encode()))
+    summary, lines = detect(tmp_path / 'out', tmp_path / 'videos', draw=False)
     assert (summary['videos'], summary['done'], len(lines)) == (3, 3, 3)
-    assert b'caf\\udce9.mp4: 3 frames' in lines
+    assert b'caf\\udce9.mp4: 3 frames' in [line.encode() for line in lines]
 
 
-def test_refused(project, inferencer, tmp_path):
-    videos, out = project / 'videos', tmp_path / 'out'
+def test_refused(detect, tmp_path):
     (tmp_path / 'mine.txt').write_text('')
     with pytest.raises(FileError, match='folder with other files'):
-        Archive(videos, tmp_path, SETTINGS)
-    Archive(videos, out, SETTINGS, draw=False).run(inferencer)
+        detect(tmp_path)
+    out = tmp_path / 'out'
+    detect(out, method='copy')
     with pytest.raises(FileError, match=r'out: holds results of other settings \(method\)'):
-        Archive(videos, out, dict(method='frame'), draw=False, overwrite=False)
-    assert Archive(videos, out, dict(method='frame'), draw=False).summary()['done'] == 0
+        detect(out, method='frame')
+    assert len(detect(out, method='frame', overwrite=True)[1]) == 8
 
 
-def test_videos_of_a_killed_process_are_taken_up_by_others(project, inferencer, tmp_path):
-    """Two processes share 60 videos; one kills itself in its tenth and is started again."""
-    videos, out = tmp_path / 'videos', tmp_path / 'out'
+@pytest.fixture(scope='module')
+def long(tmp_path_factory):
+    """A folder with a video of 11 frames."""
+    folder = tmp_path_factory.mktemp('long')
+    write_video(folder / 'a.mp4', 11, size=(96, 64))
+    return folder
+
+
+def same(out, other):
+    assert (out / 'a.mp4.json').read_bytes() == (other / 'a.mp4.json').read_bytes()
+    stamps = [
+        [(frame.index, frame.timestamp) for frame in open_video(folder / 'a.mp4.boxes.mp4')]
+        for folder in (out, other)
+    ]
+    assert stamps[0] == stamps[1] and len(stamps[0]) == 11
+
+
+def test_segments_equal_the_whole(detect, long, tmp_path):
+    whole, lines = detect(tmp_path / 'whole', long)
+    assert lines == ['a.mp4: 11 frames']
+    split, lines = detect(tmp_path / 'split', long, segment=5)  # rounded up to two intervals
+    assert lines == ['a.mp4.segments/0: 6 frames', 'a.mp4.segments/6: 5 frames', 'a.mp4: 11 frames']
+    same(tmp_path / 'split', tmp_path / 'whole')
+    assert [split[key] for key in ('frames', 'key_frames')] == [11, 4]
+    assert sorted(path.name for path in (tmp_path / 'split').iterdir()) == [
+        '.records', 'a.mp4.boxes.mp4', 'a.mp4.json', 'summary.json',
+    ]  # fmt: skip
+
+
+def test_segments_that_are_done_stay_so(detect, inferencer, long, tmp_path):
+    detect(tmp_path / 'whole', long)
+    out = tmp_path / 'out'
+    with pytest.raises(OSError, match='full'):
+        detect(out, long, stub(inferencer, OSError('full'), 6), segment=3)
+    _, lines = detect(out, long, segment=3)
+    assert lines == ['a.mp4.segments/6: 3 frames', 'a.mp4.segments/9: 2 frames', 'a.mp4: 11 frames']
+    same(out, tmp_path / 'whole')
+
+
+def test_a_video_with_a_damaged_segment_is_processed_as_a_whole(detect, inferencer, long, tmp_path):
+    def damaged(stream, **options):
+        if stream.length < 11:
+            raise VideoError(stream.path, 'frame 7 cannot be decoded')
+        yield from inferencer(stream, **options)
+
+    summary, lines = detect(tmp_path, long, damaged, segment=6)
+    assert lines[-1] == 'a.mp4: 11 frames' and summary['done'] == 1
+    assert not [*tmp_path.glob('*.segments')]
+
+
+@pytest.mark.parametrize(
+    'settings',
+    [
+        dict(method='interpolate', key_interval=3),
+        dict(smooth_scores=2, key_interval=3),
+        dict(schedule=dict(type='FixedSchedule', interval=3, first=2)),
+        dict(schedule=dict(type='SceneCutSchedule', base=3)),
+    ],
+    ids=repr,
+)
+def test_what_depends_on_earlier_frames_is_not_split(project, detect, long, tmp_path, settings):
+    files = str(project / 'config.py'), project / 'two.pth'
+    other = VideoInferencer(*files, device='cpu', show_progress=False, **settings)
+    assert detect(tmp_path, long, other, segment=3)[1] == ['a.mp4: 11 frames']
+
+
+def test_without_ray_the_message_names_the_extra(detect, long, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'ray', None)
+    with pytest.raises(ImportError, match=r'semidff\[ray\]'):
+        detect(tmp_path, long, workers=2)
+
+
+TRANSFORM = '''
+import os, pathlib, signal
+from mmengine.registry import TRANSFORMS
+
+@TRANSFORMS.register_module(force=True)
+class Ends:
+    """Ends the process at the first frame of a video, given by its size: once, or each time."""
+
+    def __call__(self, results):
+        folder = pathlib.Path(__file__).parent
+        with open(folder / 'pids.txt', 'a') as file:
+            file.write(f'{os.getpid()}\\n')
+        height, once = results['img'].shape[0], folder / 'once'
+        if height == 80 or (height == 72 and not once.exists()):
+            once.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return results
+'''
+
+
+@pytest.mark.skipif(not find_spec('ray'), reason='needs Ray')
+def test_workers_that_end_are_replaced(project, tmp_path, monkeypatch):
+    """Two workers; one video ends its worker once, another one each time."""
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv('PYTHONPATH', f'{tmp_path}:{os.getcwd()}')
+    (tmp_path / 'ends.py').write_text(TRANSFORM)
+    config = Config.fromfile(project / 'config.py')
+    pipeline = config.test_dataloader.dataset.pipeline
+    config.test_dataloader.dataset.pipeline = [pipeline[0], dict(type='Ends'), *pipeline[1:]]
+    config.custom_imports.imports.append('ends')
+    config.dump(tmp_path / 'config.py')
+    videos = tmp_path / 'videos'
     videos.mkdir()
-    source = write_video(tmp_path / 'source.mp4', 2, size=(96, 64))
-    for index in range(60):
-        (videos / f'{index}.mp4').hardlink_to(source)
-    own = []
-
-    def noted(video, **options):
-        with open(tmp_path / 'begun.txt', 'a') as file:
-            file.write(f'{video}\n')
-        yield from inferencer(video, **options)
-
-    def killed(video, **options):
-        own.append(video)
-        for number, sample in enumerate(noted(video, **options)):
-            if len(own) == 10 and number == 1:
-                os.kill(os.getpid(), signal.SIGKILL)
-            yield sample
-
-    noted.engine = killed.engine = inferencer.engine
-    first, other = (fork(Archive(videos, out, SETTINGS), one) for one in (killed, noted))
-    assert os.waitpid(first, 0)[1] == signal.SIGKILL
-    again = fork(Archive(videos, out, SETTINGS), noted)
-    assert [os.waitpid(process, 0)[1] for process in (other, again)] == [0, 0]
-    summary = json.loads((out / 'summary.json').read_text())
-    assert (summary['videos'], summary['done'], summary['frames']) == (60, 60, 120)
-    begun = (tmp_path / 'begun.txt').read_text().split()
-    assert len(begun) == 61 and len({*begun}) == 60  # twice: the one of the kill
-    # nothing half-written is left
-    assert not [path for path in out.rglob('*') if '.tmp' in path.name]
-    boxes = {json.dumps(json.loads(p.read_text())['annotations']) for p in out.glob('*.mp4.json')}
-    assert len(boxes) == 1
-
-
-def fork(archive: Archive, inferencer) -> int:
-    """Run an archive in a child process without threads of its parent; return the process."""
-    process = os.fork()
-    if not process:
-        torch.set_num_threads(1)
-        cv2.setNumThreads(0)
-        try:
-            archive.run(inferencer)
-        except BaseException:
-            os._exit(1)
-        os._exit(0)
-    return process
+    for index in range(12):
+        height = {4: 80, 7: 72}.get(index, 64)
+        write_video(videos / f'{index}.mp4', 4 + index, size=(96, height))
+    out, alone = tmp_path / 'out', tmp_path / 'alone'
+    files, arguments = (tmp_path / 'config.py', project / 'two.pth'), dict(segment=10)
+    summary = detect_archive(videos, out, *files, workers=2, **arguments)
+    assert summary['failed'] == {'4.mp4': 'its worker ended 3 times'} and summary['done'] == 11
+    assert len({*(tmp_path / 'pids.txt').read_text().split()}) >= 5
+    (videos / '4.mp4').unlink()
+    detect_archive(videos, alone, *files, **arguments)
+    for file in alone.glob('*.mp4.*'):
+        assert file.read_bytes() == (out / file.name).read_bytes(), file

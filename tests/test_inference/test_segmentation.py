@@ -148,8 +148,7 @@ def test_labels_of_pairs(root):
 
 
 def test_video_files(root, tmp_path):
-    from semidff.apis import VideoInferencer
-    from semidff.apis.archive import Archive
+    from semidff.apis import VideoInferencer, detect_archive
 
     steps = [dict(type=name) for name in ('LoadImageFromFile', 'LoadLabelMap')]
     steps.append(dict(type='mmseg.PackSegInputs'))
@@ -168,7 +167,10 @@ def test_video_files(root, tmp_path):
     (tmp_path / 'archive/0000.mp4.labels/0000').mkdir(parents=True)
     (tmp_path / 'archive/.records').mkdir()
     (tmp_path / 'archive/0000.mp4.labels/0000/000000.png').touch()  # of a process that was killed
-    summary = Archive(root / 'videos', tmp_path / 'archive', {}, draw=False).run(inferencer)
+    config.dump(tmp_path / 'config.py')
+    torch.save(dict(state_dict=inferencer.model.state_dict()), tmp_path / 'weights.pth')
+    files = root / 'videos', tmp_path / 'archive', tmp_path / 'config.py', tmp_path / 'weights.pth'
+    summary = detect_archive(*files, draw=False, device='cpu', key_interval=3, segment=3)
     assert (summary['done'], summary['frames'], summary['failed']) == (1, 5, {})
     for file in out.rglob('*.png'):
         again = tmp_path / 'archive/0000.mp4.labels' / file.relative_to(out)

@@ -4,12 +4,10 @@ import json
 import os
 import signal
 import sys
-from collections import OrderedDict
 from statistics import median
 
 import pytest
 from mmengine.config import Config
-from mmengine.logging import MMLogger
 
 from semidff.datasets.video_readers import open_stream
 from semidff.evaluation import evaluate_detections_file
@@ -122,11 +120,5 @@ def test_an_archive_notices_changes_of_the_configs_bases(project, run, fails, ar
     assert 'holds results of other settings (config_digest' in message
 
 
-def test_an_archive_may_have_more_processes_than_gpus(run, archive, monkeypatch):
-    visible = ['0']
-    monkeypatch.setattr(
-        'mmengine.logging.logger._get_device_id', lambda: visible[int(os.getenv('LOCAL_RANK', 0))]
-    )
-    monkeypatch.setattr(MMLogger, '_instance_dict', OrderedDict())  # a new one, as in a process
-    monkeypatch.setenv('LOCAL_RANK', '1')
-    assert '1 of 1 videos' in run(*archive, *DETECTOR)
+def test_workers_need_an_archive(fails):
+    assert 'in.mp4: is no folder of videos' in fails(*DEMO, '--workers', 2)

@@ -168,8 +168,8 @@ def sources_of(
     """Return the videos of an input; paths must exist, and are not opened yet.
 
     Args:
-        inputs: A path, a camera index, an address, an iterable of arrays (one video), or a list or tuple of them
-            (several videos).
+        inputs: A path, a camera index, an address, an open stream or an iterable of arrays (one video), or a list or
+            tuple of them (several videos).
         fps: Frame rate of videos whose rate is unknown.
         strict: Whether unreadable frames are an error, not a warning.
         decoder_threads: See :class:`VideoFile`.
@@ -220,6 +220,10 @@ def _source(given: Any, number: int, fps: float, *settings: Any) -> Source:
         if not os.path.exists(path):
             raise VideoError(path, 'no such file')
         return Source(lambda: open_stream(path, fps, *settings), path, depth=READ_AHEAD)
+    if isinstance(given, FrameStream):
+        return Source(
+            lambda: given, getattr(given, 'path', None), READ_AHEAD if given.length else 0
+        )
     if not isinstance(given, Iterable) or _is_frame(given):
         raise TypeError(f'a single {type(given).__name__} is no video; {_WANTED}')
     name = f'frames{number}' if number else 'frames'

@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from .base import DEFAULT_FPS, Frame, VideoError, VideoReader, is_image, report
+from .base import DEFAULT_FPS, Frame, FrameStream, VideoError, VideoReader, is_image, report
 
 av.logging.set_level(av.logging.PANIC)  # otherwise FFmpeg prints a line for each damaged macroblock
 
@@ -328,7 +328,7 @@ class VideoFile(VideoReader):
         for number, frame in self._frames:
             gap = count if gap is None and number > count else gap
             count += 1
-            yield Frame(self._image(frame), number, self._time(number))
+            yield Frame(self._image(frame), number, self.time(number))
         if not count:
             raise VideoError(self.path, 'not a single frame can be decoded')
         if count < len(self):
@@ -338,7 +338,8 @@ class VideoFile(VideoReader):
         if index.damage:
             report(self.path, f'{index.damage}; {count} frames are used', self.strict)
 
-    def _time(self, number: int) -> float:
+    def time(self, number: int) -> float:
+        """Return the time of a frame in seconds since the first one."""
         times = self._index.times
         if times is None:
             return number / self.fps
@@ -346,7 +347,7 @@ class VideoFile(VideoReader):
 
     def mean_rate(self) -> float:
         """Return the mean frames per second of all time stamps."""
-        duration = self._time(len(self) - 1)
+        duration = self.time(len(self) - 1)
         rate = (len(self) - 1) / duration if duration > 0 else self.fps
         return self.fps if abs(rate / self.fps - 1) < 1e-3 else rate
 
@@ -375,3 +376,28 @@ class VideoFile(VideoReader):
         ).to_ndarray()
         image = cv2.transpose(image) if self._is_transposed else image
         return image if self._flip is None else cv2.flip(image, self._flip)
+
+
+class VideoSegment(FrameStream):
+    """Consecutive frames of a video file, with their numbers and times in the file; damage is an error.
+
+    Args:
+        video: The file, which is closed with the segment.
+        first: First frame.
+        last: The frame after the last one.
+    """
+
+    def __init__(self, video: VideoFile, first: int, last: int) -> None:
+        self.name, self.path, self.fps = video.name, video.path, video.fps
+        self.length = last - first
+        self._video, self._numbers = video, range(first, last)
+
+    def __iter__(self) -> Iterator[Frame]:
+        for number in self._numbers:
+            yield Frame(self._video.frames([number])[0], number, self._video.time(number))
+
+    def mean_rate(self) -> float:
+        return self._video.mean_rate()
+
+    def close(self) -> None:
+        self._video.close()
