@@ -41,7 +41,7 @@ from semidff.utils.atomic_write import write_json
 from semidff.utils.error_messages import FileError
 from semidff.utils.files import file_state
 from semidff.utils.run_folder import occupy
-from semidff.utils.safe_loading import safe_loading
+from semidff.utils.safe_loading import safe_loading, trusted
 from semidff.utils.video_writer import join_videos
 
 from .video_inferencer import AdaptedFolder, VideoInferencer
@@ -106,7 +106,7 @@ def detect_archive(
     worker = archive.folder, archive.out, draw, segment, options, arguments
     with closing(archive.lock):
         queue = archive.queue()
-        if workers or address:
+        if queue and (workers or address):
             results = _on_ray(worker, queue, workers, address, arguments.get('device'))
         else:
             results = _in_turn(_Worker(*worker), queue)
@@ -271,7 +271,7 @@ class _Worker:
     def start(self) -> None:
         """Load the detector in a process of its own, as the tools do."""
         keep_freed_memory(self._arguments.get('device') or get_device())
-        with safe_loading():
+        with trusted(self._arguments.get('trust', False)), safe_loading():
             self._inferencer  # noqa: B018
 
     def run(self, task: _Task) -> dict[str, Any]:
@@ -364,13 +364,15 @@ def _on_ray(
         import ray
         from ray.exceptions import RayError, RayTaskError
     except ImportError:
-        raise ImportError('several workers need Ray: pip install "semidff[ray]"') from None
+        raise ImportError(
+            'several workers need the extra semidff[ray]; install it with: pip install ray'
+        ) from None
     cores = None if address else max(os.cpu_count(), workers)
     ray.init(address or 'local', num_cpus=cores, logging_level='warning', log_to_driver=False)
     total = ray.cluster_resources()
     gpus = 0 if device == 'cpu' else total.get('GPU', 0)
-    workers = workers or max(int(gpus or total['CPU'] // 4), 1)
-    share = dict(num_cpus=max(total['CPU'] // workers, 1), num_gpus=min(gpus / workers, 1))
+    workers = workers or max(int(gpus or total.get('CPU', 0) // 4), 1)
+    share = dict(num_cpus=max(total.get('CPU', 0) // workers, 1), num_gpus=min(gpus / workers, 1))
     actor_class = ray.remote(_Worker).options(**share)
     running: dict[Any, tuple[Any, _Task | None]] = {}  # what an actor computes: the actor, its task
     idle: list[Any] = []
@@ -394,7 +396,7 @@ def _on_ray(
                 found = ray.get(done)
                 idle.append(actor)
             except RayTaskError as error:
-                raise error.cause from None
+                raise error.cause from error
             except RayError as error:
                 begin()
                 lost[task] += 1
