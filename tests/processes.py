@@ -37,14 +37,22 @@ def _call(function: Callable, arguments: Sequence, folder: Path, output: Path) -
     function(*arguments)
 
 
-def run_in_group(folder: Path, calls: Sequence[Sequence], processes: int = 2) -> None:
-    """Run tools one after the other, ``[tool, *arguments]`` each, in every process of a group.
+def run_in_group(
+    folder: Path, calls: Sequence[Sequence], processes: int = 2, nodes: int = 1
+) -> None:
+    """Run tools one after the other, ``[tool, *arguments]`` each, in every process of a group on ``nodes`` machines.
 
     Raises:
         torch.multiprocessing.ProcessException: If a process fails, with its traceback.
         TimeoutError: If they take longer than 10 minutes.
     """
-    arguments = free_port(), processes, folder, [[str(part) for part in call] for call in calls]
+    arguments = (
+        free_port(),
+        processes,
+        nodes,
+        folder,
+        [[str(part) for part in call] for call in calls],
+    )
     group = start_processes(
         _run, arguments, nprocs=processes, join=False, start_method='forkserver'
     )
@@ -63,10 +71,13 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def _run(rank: int, port: int, processes: int, folder: Path, calls: list[list[str]]) -> None:
+def _run(
+    rank: int, port: int, processes: int, nodes: int, folder: Path, calls: list[list[str]]
+) -> None:
+    local = processes // nodes
     os.environ.update(
-        RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(processes),
-        LOCAL_WORLD_SIZE=str(processes), MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port),
+        RANK=str(rank), LOCAL_RANK=str(rank % local), WORLD_SIZE=str(processes),
+        LOCAL_WORLD_SIZE=str(local), MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port),
         OMP_NUM_THREADS='1', CUDA_VISIBLE_DEVICES='',
     )  # fmt: skip
     os.chdir(folder)

@@ -23,24 +23,24 @@ class SaveRankHook(Hook):
 """
 
 
-def train(folder: Path, cfg) -> None:
+def train(folder: Path, cfg, nodes: int = 1) -> None:
     (folder / 'save_rank.py').write_text(HOOK)
     cfg.custom_imports.imports.append('save_rank')
     cfg.custom_hooks.append(dict(type='SaveRankHook'))
     path = folder / 'config.py'
     cfg.dump(path)
-    run_in_group(folder, [['train.py', path]])
+    run_in_group(folder, [['train.py', path]], nodes=nodes)
 
 
 @pytest.fixture(scope='module')
 def trained(tmp_path_factory):
-    """Folder of a run of two processes with two pairs each, one after the other: one iteration per step."""
+    """Folder of a run of two nodes of one process with two pairs each, one after the other: one iteration per step."""
     folder = tmp_path_factory.mktemp('two_processes')
     videos = write_videos(folder / 'videos')
     steps = [dict(step, iters=1) for step in STEPS]
     cfg = config(videos, folder / 'run', steps, batch_size=2)
     cfg.train_cfg.accumulate = 2
-    train(folder, cfg)
+    train(folder, cfg, nodes=2)
     return folder
 
 
