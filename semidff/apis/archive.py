@@ -300,9 +300,9 @@ class _Worker:
 
     def _detect(self, task: _Task, path: Path, outputs: dict[str, Path]) -> dict[str, Any]:
         options = self._options
-        with closing(
-            open_video(path, options.get('fps') or DEFAULT_FPS, options.get('strict', False))
-        ) as stream:
+        settings = options.get('fps') or DEFAULT_FPS, options.get('strict', False)
+        threads = self._arguments.get('decoder_threads', 1)
+        with closing(open_video(path, *settings, threads)) as stream:
             if task.last is not None:
                 stream = VideoSegment(stream, task.first, task.last)
             elif not task.undivided and (segments := self._segments(task.video, stream)):
