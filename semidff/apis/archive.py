@@ -321,7 +321,7 @@ class _Worker:
             and isinstance(schedule, FixedSchedule)
             and schedule.first == schedule.interval
             and engine.method.pairwise
-            and not engine.smooth_scores
+            and engine.open().smoother is None
             and not self._options.get('max_frames')
             and not stream.damage
         ):

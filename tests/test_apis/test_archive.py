@@ -255,6 +255,7 @@ def test_a_video_with_a_damaged_segment_is_processed_as_a_whole(detect, inferenc
     [
         dict(method='interpolate', key_interval=3),
         dict(smooth_scores=2, key_interval=3),
+        dict(smooth_boxes=2, key_interval=3),
         dict(schedule=dict(type='FixedSchedule', interval=3, first=2)),
         dict(schedule=dict(type='SceneCutSchedule', base=3)),
     ],
