@@ -67,10 +67,9 @@ def parse_args() -> argparse.Namespace:
 
 def main(args: argparse.Namespace) -> None:
     from mmengine.dist import is_main_process
-    from mmengine.runner import Runner
 
     import semidff.registry  # noqa: F401 (registers the parts of configs)
-    from semidff.engine.launch import apply_test_options, prepare_run
+    from semidff.engine.launch import Runner, apply_test_options, prepare_run
     from semidff.utils.atomic_write import write_json
     from semidff.utils.checkpoint import check_class_order, load_for_test, read_checkpoint
 

@@ -35,10 +35,9 @@ def parse_args() -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
-    from mmengine.runner import Runner
-
     import semidff.registry  # noqa: F401 (registers the parts of configs)
     from semidff.engine.launch import (
+        Runner,
         accumulate_gradients,
         prepare_run,
         prepare_training,

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import mmengine.device.utils as mmengine_device
 import torch
-from mmengine.runner import Runner
 
 from semidff.adaptation import LEAST_SPEEDUP, Plan, PlanError, folder_plan
 from semidff.adaptation.config import detector_config, make_config, write_config
@@ -21,7 +20,7 @@ from semidff.adaptation.videos import named_videos, write_list
 from semidff.datasets.class_names import class_names
 from semidff.datasets.video_list import VideoListError, load_videos
 from semidff.datasets.video_readers import Frame, open_stream
-from semidff.engine.launch import prepare_training
+from semidff.engine.launch import Runner, prepare_training
 from semidff.inference.schedule_fit import FitError, fit_adaptive
 from semidff.utils.atomic_write import atomic_path, write_json
 from semidff.utils.checkpoint import TRAINING_ONLY, CheckpointError, read_checkpoint

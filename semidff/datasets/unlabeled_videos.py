@@ -11,7 +11,8 @@ unless a single window is larger, and ``max_open`` decoders.
 
 import os
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +29,20 @@ from .video_list import VideoInfo, load_frames, load_videos
 from .video_readers import VideoError, VideoReader, open_video
 
 _PAIRS, _SUBSTITUTE, _ORDER = 11, 12, 13  # Separate the random streams.
+
+
+_read: dict[tuple, list] | None = None  # in lists_read_once
+
+
+@contextmanager
+def lists_read_once() -> Iterator[None]:
+    """Let the data sets that are built in this context read each list once."""
+    global _read
+    _read = {}
+    try:
+        yield
+    finally:
+        _read = None
 
 
 class _Window(NamedTuple):
@@ -139,14 +154,17 @@ class UnlabeledVideoDataset(Dataset):
         """Do nothing; mmengine's wrappers of data sets call it."""
 
     def _load(self) -> None:
+        key = str(self.ann_file), str(self.data_prefix), self.lists
+        load = load_frames if self.lists == 'frames' else load_videos
+        listed = (_read or {}).get(key) or load(self.ann_file, self.data_prefix)
+        if _read is not None:
+            _read[key] = listed
         if self.lists == 'frames':
-            listed = load_frames(self.ann_file, self.data_prefix)
             self.videos, self._frames = (list(column) for column in zip(*listed, strict=True))
             counts = [len(frames) for frames in self._frames]
         else:
             self.videos = [
-                video._replace(length=max(2, int(video.length * self.portion)))
-                for video in load_videos(self.ann_file, self.data_prefix)
+                video._replace(length=max(2, int(video.length * self.portion))) for video in listed
             ]
             counts = [max(1, video.length // self.window) for video in self.videos]
         self._first_window = np.cumsum([0, *counts])

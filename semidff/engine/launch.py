@@ -1,17 +1,19 @@
-"""Set-up of a training or test: the process, the command-line options and the checkpoint to resume from."""
+"""Set-up of a training or test: the process, the options, the checkpoint to resume from, and the Runner."""
 
 import argparse
 import atexit
 import gc
+import logging
 import os
 import re
 from pathlib import Path
 
-import mmengine.runner.runner as mmengine_runner
 import torch
 from mmdet.utils import setup_cache_size_limit_of_dynamo
 from mmengine.config import Config
 from mmengine.device import get_device
+from mmengine.logging import MMLogger
+from mmengine.runner import Runner as MMEngineRunner
 
 from semidff.inference import schedule_config
 from semidff.utils.allocator import keep_freed_memory
@@ -20,22 +22,36 @@ from semidff.utils.checkpoint import read_checkpoint
 from semidff.utils.configs import import_extras, read_config, settings_of
 from semidff.utils.error_messages import ConfigError, FileError
 from semidff.utils.image_detectors import resolve_detector
+from semidff.utils.model_building import unwrapped
 from semidff.utils.run_folder import latest_checkpoint
 
 _CHECKPOINT = re.compile(r'(iter|epoch)_\d+\.pth|last\.pth|best_.*\.pth')
+# Messages of mmengine that nobody acts on: frozen weights are meant to be skipped, and schedules are optional.
+_HIDDEN = re.compile(
+    r'\n-+\nSystem environment|Config:\n|Hooks will be executed|Distributed training is not used|paramwise_options'
+    r'|.* is skipped since its requires_grad=False|`(save|resume)_param_scheduler` is True'
+)
 
 
-_dump_config = mmengine_runner.Runner.dump_config
+class Runner(MMEngineRunner):
+    """mmengine's Runner that does not replace the config it has read; its log is short, unless the level is DEBUG."""
 
+    def build_logger(self, log_level: int | str = 'INFO', **options) -> MMLogger:
+        logger = super().build_logger(log_level, **options)
+        self._is_short = log_level not in ('DEBUG', logging.DEBUG)
+        if self._is_short:
+            logger.addFilter(lambda record: not _HIDDEN.match(record.getMessage()))
+        return logger
 
-def dump_config(runner: mmengine_runner.Runner) -> None:
-    """Write the config to the work folder, as mmengine does, but not over the file that it was read from."""
-    source = runner.cfg.filename
-    if source is None or Path(source).resolve().parent != Path(runner.work_dir).resolve():
-        _dump_config(runner)
+    def _init_model_weights(self) -> None:
+        if self._is_short:  # else four lines in the file for each parameter
+            unwrapped(self.model)._dump_init_info = lambda: None
+        super()._init_model_weights()
 
-
-mmengine_runner.Runner.dump_config = dump_config
+    def dump_config(self) -> None:
+        source = self.cfg.filename
+        if source is None or Path(source).resolve().parent != Path(self.work_dir).resolve():
+            super().dump_config()
 
 
 def prepare_run(args: argparse.Namespace) -> Config:

@@ -52,7 +52,7 @@ class ToolParser(argparse.ArgumentParser):
         super().__init__(formatter_class=_HelpFormatter, **options)
         self.inputs: list[str] = []
         self.outputs: list[str] = []
-        self.add_flag('--debug', 'show the traceback of an error')
+        self.add_flag('--debug', 'show the traceback of an error and the whole log of mmengine')
 
     def add_flag(self, name: str, help: str) -> None:
         """Add an option without value."""
@@ -199,6 +199,8 @@ def run_tool(
                 torch.set_num_threads(threads)
             if options.get('cfg_options'):
                 options['cfg_options'] = parse_settings(options['cfg_options'])
+            if debug and 'launcher' in options:
+                options['cfg_options'] = {'log_level': 'DEBUG'} | (options['cfg_options'] or {})
             with trusted(bool(trust)), safe_loading():
                 work(args)
     except (Exception, KeyboardInterrupt) as error:

@@ -1,8 +1,10 @@
 """Settings of tools/train.py and tools/test.py: because of the machine, and from their options."""
 
 import os
+import re
 import subprocess
 import sys
+import time
 from argparse import Namespace
 from pathlib import Path
 
@@ -12,12 +14,14 @@ from mmengine.config import Config
 
 from semidff.engine.launch import (
     OptionError,
+    Runner,
     accumulate_gradients,
     apply_test_options,
     prepare_training,
     use_mixed_precision,
 )
 from semidff.utils.error_messages import FileError
+from tests import stage_two
 from tests.processes import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -297,3 +301,25 @@ def test_the_seed_is_that_of_the_checkpoint(checkpoint, seed):
 def test_another_seed_is_refused(checkpoint):
     with pytest.raises(OptionError, match='--seed 4: .*iter_2.pth is of a training with seed 3'):
         prepare_training(Config(), str(checkpoint), 4)
+
+
+def test_the_log_has_what_a_user_acts_on(tmp_path):
+    """First iteration and learning rate of each step; the list once; what a second training in the folder replaces."""
+    pairs = dict(dataset=dict(dataset=dict(interval=dict(low=1))))
+    steps = [stage_two.STEPS[0], dict(stage_two.STEPS[1], train_dataloader=pairs)]
+    cfg = stage_two.config(stage_two.write_videos(tmp_path), tmp_path / 'out', steps)
+    cfg.default_hooks.logger.interval = 50
+    cfg.default_hooks.last_checkpoint = dict(type='LastCheckpointHook')
+    for log_level in ('INFO', 'INFO', 'DEBUG'):
+        name = f'run{len(list(tmp_path.glob("out/*/*.log")))}'
+        Runner.from_cfg(Config(dict(cfg, log_level=log_level, experiment_name=name))).train()
+        time.sleep(1)  # logs are named by the second
+    first, second, debug = (p.read_text() for p in sorted(tmp_path.glob('out/*/*.log')))
+    logged = re.findall(r'\[(\d)/6\].* lr: (\S+) +eta: ', first)
+    assert logged == [('1', '1.0000e-04'), ('4', '2.0000e-04')]
+    assert first.count('2 videos, 24 frames') == 1
+    assert len(first.splitlines()) < 30
+    found = [re.findall('WARNING - .* (random weights|last.pth)', log) for log in (first, second)]
+    assert found == [['random weights'], ['random weights', 'last.pth']]
+    assert (first + second).count('WARNING') == 3
+    assert all(text in debug for text in ('System environment', 'Hooks will be executed'))

@@ -56,6 +56,11 @@ class CheckpointHook(MMEngineCheckpointHook):
             # of an earlier training in the folder.
             if not runner._resume:
                 file.unlink(missing_ok=True)
+                if file.with_name('last.pth').exists():
+                    runner.logger.warning(
+                        f'{runner.work_dir}: this training will replace last.pth, the result of an earlier one; to '
+                        'keep it, give another --work-dir, to continue it, --resume'
+                    )
             elif named and '://' not in named:
                 file.write_text(os.path.abspath(named))
         super().before_train(runner)  # removes what a killed run has not removed

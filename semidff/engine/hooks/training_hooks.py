@@ -8,6 +8,7 @@ import torch
 from mmdet.registry import HOOKS
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
+from mmengine.hooks import LoggerHook as MMEngineLoggerHook
 from mmengine.runner import Runner
 from torch.utils.data import Dataset
 
@@ -34,6 +35,21 @@ class ChannelsLastHook(Hook):
             for name, value in state.items():
                 if torch.is_tensor(value) and value.shape == weight.shape:
                     state[name] = torch.empty_like(weight, dtype=value.dtype).copy_(value)
+
+
+@HOOKS.register_module()
+class LoggerHook(MMEngineLoggerHook):
+    """Replace mmengine's hook of this name: log the first iteration of a run and of each distillation step, too."""
+
+    _wrapper, _is_first = None, False
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:
+        # Each step has its own.
+        self._is_first = self._wrapper is not runner.optim_wrapper
+        self._wrapper = runner.optim_wrapper
+
+    def every_n_inner_iters(self, batch_idx: int, n: int) -> bool:
+        return self._is_first or super().every_n_inner_iters(batch_idx, n)
 
 
 @HOOKS.register_module()
@@ -69,7 +85,7 @@ class FiniteLossHook(Hook):
     The terms come from the device in one transfer; the log gets their values, not tensors.
     """
 
-    priority = 'HIGHEST'  # ahead of mmengine's log
+    priority = 'HIGHEST'  # ahead of mmengine's log and of the checkpoint of a distillation step
 
     _REMEDY = (
         'Clip the gradient (optim_wrapper.clip_grad) and continue from the last checkpoint with --resume, or start '

@@ -11,6 +11,7 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
+from semidff.datasets.unlabeled_videos import lists_read_once
 from semidff.utils.model_building import unwrapped
 
 from ..optimizers import BFloat16OptimWrapper
@@ -59,19 +60,21 @@ class DistillationLoop(AccumulatingLoop):
             )
         settings = [_merged(dataloader, step.train_dataloader) for step in steps]
         iters = sum(step.iters for step in steps)
-        super().__init__(runner, settings[0], max_iters=iters, **kwargs)
         # All of them now: a data set that cannot be read is an error before the first step, not after it.
-        self._loaders = [self.dataloader]
-        for before, data in pairwise(settings):
-            changed = before != data
-            self._loaders.append(
-                runner.build_dataloader(data, seed=runner.seed) if changed else self._loaders[-1]
-            )
+        with lists_read_once():
+            super().__init__(runner, settings[0], max_iters=iters, **kwargs)
+            self._loaders = [self.dataloader]
+            for before, data in pairwise(settings):
+                new = before != data
+                self._loaders.append(
+                    runner.build_dataloader(data, seed=runner.seed) if new else self._loaders[-1]
+                )
         model = unwrapped(runner.model)
         if any('feature_network' in step.trainable for step in steps):
             model.own_teacher_features()
-        # A hook, since the optimizer state of a checkpoint is loaded before the loop runs.
-        runner.register_hook(DistillationStepHook(steps), priority='VERY_HIGH')
+        # A hook, since the optimizer state of a checkpoint is loaded before the loop runs; before mmengine's
+        # RuntimeInfoHook, which records the learning rate.
+        runner.register_hook(DistillationStepHook(steps), priority='HIGHEST')
 
     def use_data(self, step: int, skipped: int = 0) -> None:
         """Draw the following pairs with the settings of a step.
