@@ -33,6 +33,7 @@ def write_imagenet(root: Path) -> None:
         listed = [f'{video} {1 + FRAMES * i} 0 {FRAMES}\n' for i, video in enumerate(videos)]
         (lists / f'VID_{part}_videos.txt').write_text(''.join(listed))
     (root / 'vid_train_snippets.txt').write_text('Data/VID/train/*\n')
+    (root.parent / 'videos.txt').write_text(f'{root.name}/Data/VID/train/*\n')
     frames = [f'{video} 1 {frame} {FRAMES}\n' for video in snippets['train'] for frame in (0, 3)]
     (lists / 'VID_train_15frames.txt').write_text(''.join(frames))
     for i in range(3):

@@ -139,6 +139,16 @@ def changed(step: Step) -> Config:
     return cfg
 
 
+@pytest.mark.parametrize('name', ['imagenet/figure3', 'cityscapes/tables', 'cityscapes/figure3'])
+def test_experiments_change_settings_that_exist(name, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    if f'{name}.py' not in CONFIGS:
+        pytest.skip('needs mmsegmentation')
+    experiment = load_experiment(f'configs/{name}.py', list(METHODS.module_dict))
+    for step in experiment.steps:
+        assert step.kind == 'command' or changed(step).train_cfg
+
+
 def test_compared_steps_of_the_tables_are_equally_long(tables):
     lengths = {}
     for name, cfg in tables.items():
@@ -252,6 +262,42 @@ def test_settings_of_the_steps_are_the_authors(suffix):
     alone = load(f'semi_dff/semi-dff_r101{suffix}_imagenet-det{"-vid" * bool(suffix)}_reg.py')
     assert alone.train_cfg.steps == [reg]
     assert alone.train_dataloader == cfg.train_dataloader
+
+
+ONE_DROP = 'SGD', 1e-3, 'train_cfg.max_iters'
+TWO_STEPS = 'RMSpropMX', 5e-5, 'train_cfg.steps.0.iters', 'train_cfg.steps.1.iters'
+
+
+@pytest.mark.parametrize(
+    ('name', 'kind', 'iters', 'milestones'),
+    [  # the authors' configs; DFF 5.1; FlowNet 5.1
+        ('rfcn/rfcn_r101_imagenet-det', ONE_DROP, 53_639, [35_750]),
+        ('rfcn/rfcn_r101_imagenet-det-vid', ONE_DROP, 111_473, [74_297]),
+        ('dff/dff_r101_imagenet-det-vid', ONE_DROP, 111_473, [74_297]),
+        ('rfcn/rfcn_r101_imagenet-det-vid-2to1', ONE_DROP, 60_000, [40_000]),
+        ('dff/dff_r101_imagenet-det-vid-2to1', ONE_DROP, 60_000, [40_000]),
+        ('cityscapes/fcn_r101_cityscapes', ONE_DROP, 20_000, [15_000]),
+        ('cityscapes/dff_r101_cityscapes', ONE_DROP, 20_000, [15_000]),
+        ('semi_dff/semi-dff_r101_imagenet-det', TWO_STEPS, 57_834, None),
+        ('semi_dff/semi-dff_r101_videos', TWO_STEPS, 57_834, None),
+        ('semi_dff/semi-dff_r101_imagenet-det-vid_plus', TWO_STEPS, 3 * 57_834, None),
+        ('flow/flownet-s_flying-chairs', ('Adam', 1e-4, ONE_DROP[2]), 600_000, [300_000, 400_000, 500_000]),
+    ],
+)  # fmt: skip
+def test_schedules_are_those_of_the_papers(name, kind, iters, milestones):
+    if f'{name}.py' not in CONFIGS:
+        pytest.skip('needs mmsegmentation')
+    cfg = load(f'{name}.py')
+    optimizer, (kind, rate, *lengths) = cfg.optim_wrapper.optimizer, kind
+    assert (optimizer.type, optimizer.lr) == (kind, rate)
+    for key in lengths:
+        place = cfg
+        for part in key.split('.'):
+            place = place[int(part)] if isinstance(place, list) else place[part]
+        assert place == iters
+    assert [s.milestones for s in cfg.get('param_scheduler') or []] == [milestones] * bool(
+        milestones
+    )
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ train_dataloader = dict(
         dataset=dict(
             type='UnlabeledVideoDataset',
             ann_file=_base_.data_root + 'train.txt',
-            interval=dict(type='UniformInterval', low=1, high=4),
+            interval=dict(type='UniformInterval', low=1, high=9),
             window=30,
             pairs_per_window=8,
             interleave=2,

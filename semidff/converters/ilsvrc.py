@@ -277,7 +277,8 @@ def read_video_image_set(
 def spaced(length: int, count: int | None) -> list[int]:
     """Return the positions of ``count`` evenly spaced frames, each centered in its share of ``length``.
 
-    15 of 300 are 10, 30, ..., 290, as in VID_train_15frames. All are returned if there are no more than ``count``.
+    15 of 300 are 10, 30, ..., 290, as in VID_train_15frames but for rounding. If there are no more than ``count``, all
+    are returned.
     """
     if count is None or count >= length:
         return list(range(length))

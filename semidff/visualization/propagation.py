@@ -196,11 +196,15 @@ def view_frames(
 
 
 class FigureStyle(NamedTuple):
-    """Options of the figure; arrows point from cells of the flow to the sources of their features."""
+    """Options of the figure; arrows point from cells of the flow to the sources of their features.
+
+    Features are those of one channel, as in DFF Figure 1, or by default the mean over channels.
+    """
 
     classes: Sequence[str] = ()
     score_thr: float = 0.3
     arrows: bool = False
+    channel: int | None = None
     dpi: int = 110
 
 
@@ -255,11 +259,12 @@ def _draw_pair(
         title = f'scale field S, mean over channels\n{deviation}'
         _maps(upper[4:], view, [(channel_mean(view.scale), title)], SCALE_COLORS, limits)
     features = dict(zip(('key-frame', 'propagated', 'teacher'), view[3:6], strict=True))
-    limits = feature_limits(*(channel_mean(view.visible(each)) for each in features.values()))
-    maps = [
-        (channel_mean(each), f'{name} features\nmean over channels')
-        for name, each in features.items()
-    ]
+    channel, what = slice(None), 'mean over channels'
+    if style.channel is not None:
+        channel, what = [style.channel], f'channel {style.channel}'
+    shown = {name: each[channel] for name, each in features.items()}
+    limits = feature_limits(*(channel_mean(view.visible(each)) for each in shown.values()))
+    maps = [(channel_mean(each), f'{name} features\n{what}') for name, each in shown.items()]
     _maps(lower[:3], view, maps, FEATURE_COLORS, limits)
     del features['teacher']
     errors = {name: view.error_map(each) for name, each in features.items()}

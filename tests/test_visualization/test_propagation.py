@@ -171,6 +171,10 @@ def test_each_panel_shows_the_field_of_its_title():
     assert len({image.get_clim() for image in images[5:8]}) == 1
     assert len({image.get_clim() for image in images[8:]}) == 1
     assert np.mean(images[4].get_clim()) == pytest.approx(1)
+    view = made_view()
+    panel = draw(view, channel=2).axes[7]
+    assert 'channel 2' in panel.get_title()
+    np.testing.assert_array_equal(np.asarray(panel.images[0].get_array()), view.target[2])
 
 
 def test_padding_is_cut_off_and_arrows_are_drawn():

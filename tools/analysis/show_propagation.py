@@ -19,6 +19,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_output('--out', required=True, help='the picture (.png, .pdf, .svg)')
     parser.add_flag('--arrows', 'draw the feature flow with arrows')
     parser.add_value('--level', 0, 'level of the features; 0 is the finest')
+    help = 'channel of the features that is drawn (default: the mean over channels)'
+    parser.add_argument('--channel', type=int, metavar='C', help=help)
     parser.add_value('--score-thr', 0.3, 'detections with lower scores are not drawn')
     add_device(parser)
     return parser.parse_args()
@@ -33,7 +35,9 @@ def main(args: argparse.Namespace) -> None:
     model, pack = inferencer.model, inferencer.preprocess
     views = view_frames(model, pack, args.video, args.key, args.current, args.level)
     names = [(f'{args.key}', f'{i} ({i - args.key:+d})') for i in args.current]
-    style = FigureStyle(model.dataset_meta['classes'], args.score_thr, arrows=args.arrows)
+    style = FigureStyle(
+        model.dataset_meta['classes'], args.score_thr, arrows=args.arrows, channel=args.channel
+    )
     with atomic_path(args.out) as path:
         draw_propagation(views, names, style).savefig(path)
     for (key, current), view in zip(names, views, strict=True):

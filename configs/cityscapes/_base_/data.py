@@ -11,8 +11,7 @@ train_set = dict(
 )
 _load = [dict(type='LoadImageFromFile'), dict(type='LoadLabelMap')]
 
-# Pairs (k, i) with a labeled current frame i and k in i - 4, ..., i, since l = 5 (section 5.1); with l = 10, section 3
-# has up to 9 frames.
+# Pairs (k, i) with a labeled current frame i and k in i - 9, ..., i (section 3).
 train_dataloader = dict(
     batch_size=1,  # on each of 8 GPUs
     num_workers=4,
@@ -23,7 +22,7 @@ train_dataloader = dict(
         dataset=dict(
             type='LabeledPairDataset',
             dataset=train_set,
-            interval=dict(type='UniformInterval', low=0, high=4),
+            interval=dict(type='UniformInterval', low=0, high=9),
             pipeline=[
                 dict(
                     type='TransformBroadcaster',

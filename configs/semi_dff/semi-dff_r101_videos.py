@@ -1,0 +1,23 @@
+# semi-DFF on unlabeled video files: stage two of semi-dff_r101_imagenet-det.py with a list of your own.
+#
+#   printf '%s\n' 'clips/*.mp4' /recordings/gate.mp4 > data/videos.txt
+#   torchrun --nproc_per_node=4 tools/train.py configs/semi_dff/semi-dff_r101_videos.py --launcher pytorch
+#
+# Another detector: --cfg-options load_parts.detector.checkpoint=FILE, with the settings of its config.
+_base_ = './semi-dff_r101_imagenet-det.py'
+
+# Random access to a video file decodes up to a whole group of pictures; 8 pairs share one pass over 32 frames.
+train_dataloader = dict(
+    num_workers=2,
+    dataset=dict(
+        dataset=dict(
+            ann_file='data/videos.txt',
+            data_prefix=None,
+            lists='videos',
+            clip_interval=False,
+            window=32,
+            pairs_per_window=8,
+            interleave=4,
+        )
+    ),
+)
