@@ -8,6 +8,7 @@ A point is a dict: ``method``, ``key_interval``, ``scale``, ``smooth`` and ``smo
 
 import math
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -218,7 +219,7 @@ def plot_points(report: dict[str, Any], path: str | Path) -> None:
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, len(names), squeeze=False)[0]
     labels = [_draw(report, axes, name) for axes, name in zip(panels, names, strict=True)]
-    title = 'numbers: key-frame interval l\nhollow: smaller frames'
+    title = 'numbers: key-frame interval l\nhollow: smaller frames\ndashed: offline'
     handles = panels[0].get_legend_handles_labels()
     figure.legend(*handles, loc='outside right center', title=title, labelspacing=0.8)
     figure.draw_without_rendering()  # places the axes
@@ -231,25 +232,31 @@ def plot_points(report: dict[str, Any], path: str | Path) -> None:
 def _draw(report: dict[str, Any], axes: Any, name: str) -> list[tuple]:
     """Draw lines and marked points; return the labels to write: position, text and color."""
     points, labels = report['points'], []
-    detector = next(one for one in points if (one['method'], one['scale']) == ('frame', 1))
+    detector = next(
+        one
+        for one in points
+        if (one['method'], one['scale'], one['smooth_boxes']) == ('frame', 1, 0)
+    )
 
     def places(points: Sequence[dict]) -> list[tuple[float, float]]:
         return [(one['speed_up'], 100 * one['metrics'][name]) for one in points]
 
-    for method, (color, marker) in METHOD_STYLES.items():
-        front, dense = pareto(points, method, name), method == 'frame'
+    for method, causal in product(METHOD_STYLES, (True, False)):
+        (color, marker), dense = METHOD_STYLES[method], method == 'frame'
+        own = [one for one in points if (one['method'], one['causal']) == (method, causal)]
+        front = pareto(own, metric=name)
         if not front or front == [detector]:
             continue
-        text = 'smaller frames' if dense else method
-        text, line = (text, '-') if front[0]['causal'] else (f'{text} (offline)', '--')
-        style = dict(color=color, marker=marker, label=text)
+        text, line = 'smaller frames' if dense else method, '-' if causal else '--'
+        is_first = text not in axes.get_legend_handles_labels()[1]
+        style = dict(color=color, marker=marker, label=text if is_first else None)
         axes.plot(*zip(*places(front), strict=True), line, **style)
         if smaller := [one for one in front if one['scale'] != 1 and not dense]:
             style |= dict(linestyle='none', markerfacecolor='white', label=None)
             axes.plot(*zip(*places(smaller), strict=True), **style)
         for one, place in zip(front, places(front), strict=True):
             text = f'{100 * one["scale"]:g} %' if dense else f'{one["key_interval"]}'
-            labels += [] if one is detector else [(place, text, color)]
+            labels += [(place, text, color)] if is_first and one is not detector else []
     style = dict(marker='*', s=280, color=METHOD_STYLES['frame'][0], zorder=3)
     axes.scatter(*places([detector])[0], label='detector on every frame', **style)
     for key, line in (('recommended', '-'), ('recommended_causal', ':')):
