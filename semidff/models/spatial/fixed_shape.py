@@ -401,12 +401,13 @@ def _with_fixed_extractors(head: nn.Module) -> nn.Module:
 
 
 def _best(head: nn.Module, logits: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the best scores of a level (N, K) with their anchors and their classes."""
+    """Return the best scores of a level (N, K), in any order, with their anchors and their classes."""
     scores = _rows(logits, head.cls_out_channels)
     scores = scores.sigmoid() if head.use_sigmoid_cls else scores.softmax(-1)[..., :-1]
-    classes = scores.shape[-1]
-    scores, index = scores.flatten(1).topk(min(count, scores[0].numel()))
-    return scores, index // classes, index % classes
+    classes, scores = scores.shape[-1], scores.flatten(1)
+    index = scores.topk(min(count, scores.shape[1])).indices
+    index = index.sort().values  # equal scores in the order of mmdet's
+    return scores.gather(1, index), index // classes, index % classes
 
 
 def _joined(levels: Sequence[tuple[Tensor, ...]]) -> list[Tensor]:
