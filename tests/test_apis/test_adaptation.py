@@ -53,6 +53,7 @@ def short():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(planner, '_LEAST', LEAST)
         patch.setattr(planner, 'DOWNSAMPLING', (2,))
+        patch.setattr(planner, '_CLIP', 2)
         # Formatting the config for each checkpoint would take most of the time.
         patch.setattr(yapf_api, 'FormatCode', lambda text, **options: (text, True))
         patch.setattr(validation, 'SCALES', (1.0,))
