@@ -28,7 +28,7 @@ from semidff.evaluation import Detections
 from semidff.evaluation.metrics import agreement
 from semidff.inference import FixedSchedule, VideoEngine
 from semidff.inference.loading import frame_pipeline
-from semidff.inference.methods import boxes
+from semidff.inference.methods import boxes, propagation
 from tests.damaged_video import write_video
 from tests.tiny_video import (
     CLASSES,
@@ -82,7 +82,12 @@ def by_engine(model, clip, method, schedule):
     return [result.pred_instances for result in results + engine.flush()]
 
 
-def test_detections_are_those_of_the_engine_and_each_is_computed_once(clip, model):
+@pytest.mark.parametrize('large', [False, True])
+def test_detections_are_those_of_the_engine_and_each_is_computed_once(
+    clip, model, monkeypatch, large
+):
+    if large:  # frames that are not propagated as a batch
+        monkeypatch.setattr(propagation, '_FEW_PIXELS', 0)
     calls = []
     hook = model.temporal.register_forward_hook(lambda *_: calls.append(1))
     memory, found = DetectionMemory(model), {}

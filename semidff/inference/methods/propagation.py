@@ -113,9 +113,9 @@ class Propagate(VideoMethod):
     ) -> SampleList:
         """Detect on non-key frames (N, 3, H, W)."""
         large = inputs.device.type == 'cpu' and inputs[0, 0].numel() > _FEW_PIXELS
-        in_turns = (
-            large and len(inputs) > len(key.features[0]) and hasattr(self.model.temporal, 'fields')
-        )
+        # The key frame of a single frame may not be computed yet, see DetectionMemory.
+        chunk = large and 1 < len(inputs) != len(key.features[0])
+        in_turns = chunk and hasattr(self.model.temporal, 'fields')
         if flow_field is None and (self.keep_fields or in_turns):
             flow_field = self.model.flow_field(inputs, key)
         if in_turns:
