@@ -36,8 +36,10 @@ _detectors = {
         {'model.temporal.correction_width': 32},
         **{'train_cfg.steps.1.objectives.0.proposals_per_image': 16},
     ),
-    'dino': _two_step('r18', 'EncoderSplit', 3000),
-    'deformable-detr': _two_step('r18', 'EncoderSplit', 3000),
+    'dino': _two_step('r18', 'EncoderSplit', 2400, {'model.temporal.correction_width': 64}),
+    'deformable-detr': _two_step(
+        'r18', 'EncoderSplit', 2400, {'model.temporal.correction_width': 64}
+    ),
 }
 
 

@@ -186,7 +186,8 @@ def _choose_networks(
     progress('measuring split points and flow networks')
     models = {}
     for split in splits:
-        plan.correction_width = correction_width(two_stage) if split == 'OutputSplit' else 0
+        corrected = split in ('OutputSplit', 'EncoderSplit')
+        plan.correction_width = correction_width(two_stage) if corrected else 0
         for downsampling in DOWNSAMPLING:
             candidate = Candidate(split, WIDTH, downsampling)
             plan.candidates.append(candidate)
