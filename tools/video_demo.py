@@ -65,6 +65,7 @@ def parse_args() -> argparse.Namespace:
     help = "channels-last memory layout (default: the config's)"
     parser.add_argument('--channels-last', action='store_true', default=None, help=help)
     parser.add_flag('--compile', 'compile the networks; the first frames take minutes')
+    parser.add_flag('--no-graphs', 'on a GPU: launch the operators of a frame one by one')
     help = 'decode and preprocess N frames ahead in the background (default: 4; cameras: 0)'
     parser.add_argument('--read-ahead', type=int, metavar='N', help=help)
     help = (
@@ -108,6 +109,7 @@ def main(args: argparse.Namespace) -> None:
         smooth_scores=args.smooth_scores,
         decoder_threads=args.decoder_threads,
         smooth_boxes=args.smooth_boxes,
+        graphs=False if args.no_graphs else None,
     )
     if is_archive(args.input):
         detect_in_archive(args, arguments)

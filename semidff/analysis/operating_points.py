@@ -442,11 +442,7 @@ class _Key:
 
     def computed(self) -> KeyFrame:
         if self.frame is None:
-            with self.memory.running():
-                image = self.memory.temporal.prepare(self.inputs)
-                self.frame = KeyFrame(
-                    image, self.memory.spatial.features(self.inputs, self.samples)
-                )
+            self.frame = self.memory.key_frame(self.inputs, self.samples)
         return self.frame
 
     def split(self) -> 'list[_Key]':

@@ -48,7 +48,7 @@ from .video_inferencer import AdaptedFolder, VideoInferencer
 
 _TRIES = 3  # of a video that ends its worker
 # Settings that results do not depend on.
-_INDEPENDENT = {'device', 'read_ahead', 'decoder_threads', 'compile', 'trust', 'workers'}
+_INDEPENDENT = {'device', 'read_ahead', 'decoder_threads', 'compile', 'graphs', 'trust', 'workers'}
 
 
 def detect_archive(

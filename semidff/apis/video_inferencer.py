@@ -106,6 +106,7 @@ class VideoInferencer:
             With 1, frames are processed one after the other.
         decoder_threads: Number of threads that decode a video file. With several, the frames of damaged files may
             depend on timing.
+        graphs: Whether frames run as CUDA graphs; default: on a GPU, unless ``compile``.
 
     Attributes:
         model: The video detector.
@@ -138,6 +139,7 @@ class VideoInferencer:
         workers: int | None = None,
         decoder_threads: int = 1,
         smooth_boxes: int | None = None,
+        graphs: bool | None = None,
     ) -> None:
         scale = 1.0
         if isinstance(model, str | Path) and Path(model).is_dir():
@@ -164,6 +166,7 @@ class VideoInferencer:
                 precision,
                 channels_last,
                 compile,
+                graphs,
             )
         self.pipeline = frame_pipeline(self.model.cfg, scale=scale)
         interval = 10 if key_interval is None else key_interval

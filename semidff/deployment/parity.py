@@ -19,11 +19,11 @@ from semidff.datasets.video_readers import open_video
 from semidff.inference import VideoEngine
 from semidff.inference.loading import frame_pipeline, pair
 from semidff.models import VideoDetector
+from semidff.models.graphs import KeyGraph, NonKeyGraph
 from semidff.models.spatial.head_family import levels
 from semidff.utils.image_detectors import test_datasets
 from semidff.utils.tables import text_table
 
-from .graphs import KeyGraph, NonKeyGraph
 from .onnx_video_detector import KEY, NON_KEY, OnnxVideoDetector
 
 TOLERANCE = 1e-3  # of relative differences

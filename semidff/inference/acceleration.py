@@ -1,4 +1,4 @@
-"""Speed options of a video detector: memory layout, precision, compiled graphs."""
+"""Speed options of a video detector: memory layout, precision, compiled and captured graphs."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -9,6 +9,8 @@ from torch import nn
 
 from semidff.models.precision import to_channels_last, to_half
 from semidff.models.video_detector import VideoDetector
+
+from .cuda_graphs import CudaGraphs
 
 PRECISIONS: dict[str, torch.dtype | None] = {
     'fp32': None,
@@ -26,14 +28,18 @@ class Acceleration(NamedTuple):
         channels_last: Memory layout of convolutions.
         compile: Whether ``torch.compile`` makes graphs of the feature network, the dense head, the flow network and
             the scale field. Compilation takes a minute or two, at the first frame of each size.
+        graphs: Whether frames run as CUDA graphs, with one launch each; None: on a GPU, unless compiled. Settings and
+            hooks of the model are those at the second batch of each size, when it is captured.
     """
 
     precision: str = 'fp32'
     channels_last: bool = False
     compile: bool = False
+    graphs: bool | None = None
 
     def __str__(self) -> str:
-        options = 'channels-last' * self.channels_last, 'compiled' * self.compile
+        options = ['channels-last' * self.channels_last, 'compiled' * self.compile]
+        options.append({True: 'graphs', False: 'no graphs', None: ''}[self.graphs])
         return ', '.join(filter(None, [self.precision, *options]))
 
     @contextmanager
@@ -63,6 +69,8 @@ def accelerate(model: nn.Module, options: Acceleration, backend: str = 'inductor
         raise ValueError(
             f'precision {options.precision!r} is unknown; choose one of {", ".join(PRECISIONS)}'
         )
+    if options.compile and options.graphs:
+        raise ValueError('compile and graphs exclude each other')
     model = VideoDetector.wrap(model)
     dtype = PRECISIONS[options.precision]
     if options.channels_last:
@@ -71,7 +79,10 @@ def accelerate(model: nn.Module, options: Acceleration, backend: str = 'inductor
         to_half(model, dtype)
     if options.compile:
         _compile(model, backend)
-    model.options = options
+    model.options, graphs = options, options.graphs
+    if graphs is None:
+        graphs = next(model.parameters()).is_cuda and not options.compile
+    model.graphs = CudaGraphs() if graphs else None
     return model
 
 

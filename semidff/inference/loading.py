@@ -30,6 +30,7 @@ def load_model(
     precision: str | None = None,
     channels_last: bool | None = None,
     compile: bool = False,
+    graphs: bool | None = None,
 ) -> nn.Module:
     """Build a config's model for inference, load its weights and set ``cfg`` and ``dataset_meta``.
 
@@ -39,8 +40,8 @@ def load_model(
             (``model.checkpoint``).
         method: Method of :class:`~semidff.inference.VideoEngine`, which determines the weights needed.
         classes: Class names; default: those of the checkpoint or config.
-        precision: See :class:`Acceleration`, with ``channels_last`` and ``compile``; default: that of the config's
-            ``test_cfg.fp16`` (which means bf16 on CPUs, as in ``tools/test.py``).
+        precision: See :class:`Acceleration`, with ``channels_last``, ``compile`` and ``graphs``; default: that of the
+            config's ``test_cfg.fp16`` (which means bf16 on CPUs, as in ``tools/test.py``).
         channels_last: Default: whether the config has ``ChannelsLastHook``.
     """
     state, meta = (None, {}) if weights is None else read_checkpoint(weights)
@@ -62,10 +63,11 @@ def load_model(
     if channels_last is None:  # as in tests with this config: the layout changes the last digits
         hooks = [*(cfg.get('default_hooks') or {}).values(), *(cfg.get('custom_hooks') or ())]
         channels_last = any(hook and hook.get('type') == 'ChannelsLastHook' for hook in hooks)
-    options = Acceleration(precision, channels_last, compile)
-    if options != Acceleration():
+    options = Acceleration(precision, channels_last, compile, graphs)
+    on_gpu = next(model.parameters()).is_cuda
+    if on_gpu or options != Acceleration():
         model = accelerate(model, options)
-    if next(model.parameters()).is_cuda:
+    if on_gpu:
         model.data_preprocessor._non_blocking = True  # frames are in pinned memory
     meta = meta or dict(dataset_meta=getattr(model, 'dataset_meta', None))
     classes = tuple(classes or class_names(cfg, meta))

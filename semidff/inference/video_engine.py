@@ -198,9 +198,8 @@ class VideoEngine:
         if not steps:
             return
         inputs, samples = [s.data['inputs'][0] for s in steps], [s.sample for s in steps]
-        batch = self.model.data_preprocessor(dict(inputs=inputs, data_samples=samples), False)
-        parts = batch['inputs'].split(1), batch['data_samples']
-        for step, inputs, sample in zip(steps, *parts, strict=True):
+        batch, samples = self.model.preprocess(inputs, samples)
+        for step, inputs, sample in zip(steps, batch.split(1), samples, strict=True):
             step.inputs, step.sample = inputs, sample
 
     def _run(self, steps: list['_Step']) -> None:

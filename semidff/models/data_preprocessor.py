@@ -5,6 +5,7 @@ from hashlib import sha1
 
 import torch
 from mmdet.models.data_preprocessors import DetDataPreprocessor
+from mmdet.models.utils.misc import samplelist_boxtype2tensor
 from mmdet.registry import MODELS
 from mmengine.model import ImgDataPreprocessor
 from torch import Tensor, nn
@@ -51,6 +52,20 @@ class VideoDataPreprocessor(DetDataPreprocessor, FrameNormalizer):
     """
 
     notes_content = False
+
+    def send(self, data: dict) -> dict:
+        """Return frames of one size as a batch (N, 3, H, W) on the device, not normalized and not padded yet.
+
+        The data samples are those of the whole preprocessing in tests.
+        """
+        shapes = self._get_pad_shape(data)
+        data = self.cast_data(data)
+        for sample, shape in zip(data['data_samples'], shapes, strict=True):
+            sample.set_metainfo(dict(batch_input_shape=shape, pad_shape=shape))
+        if self.boxtype2tensor:
+            samplelist_boxtype2tensor(data['data_samples'])
+        frames = data['inputs']
+        return dict(data, inputs=frames[0][None] if len(frames) == 1 else torch.stack(frames))
 
     def forward(self, data: dict, training: bool = False) -> dict:
         inputs = data['inputs']

@@ -1,5 +1,6 @@
 """The video detector: feature network, temporal module and task network (DFF section 3, Algorithm 1; semi-DFF 3.1)."""
 
+import copy
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -70,7 +71,9 @@ class VideoDetector(BaseDetector):
             self.dataset_meta = dict(classes=stored_classes(meta))
         self.non_key_test_cfg = non_key_test_cfg or {}
         self.temporal = None if temporal is None else self._build_temporal(temporal)
-        self.options: Any = None  # of speed, set by semidff.inference.accelerate()
+        # Of speed, set by semidff.inference.accelerate(); None: there are none, and frames run eagerly.
+        self.options: Any = None
+        self.graphs: Any = None
         # Parameters that the detector itself froze, such as its stem, stay frozen.
         self._learnable = {p for p in self.parameters() if p.requires_grad}
         self.set_trainable(trainable)
@@ -93,7 +96,7 @@ class VideoDetector(BaseDetector):
 
     def with_temporal(self, temporal: nn.Module | None) -> 'VideoDetector':
         """Return this detector with another temporal module, or without one, for prediction; all else is shared."""
-        return twin(self, temporal=temporal)
+        return twin(self, temporal=temporal, graphs=copy.copy(self.graphs))
 
     @property
     def has_temporal(self) -> bool:
@@ -135,17 +138,49 @@ class VideoDetector(BaseDetector):
             return nullcontext()
         return self.options.running(next(self.parameters()).device)
 
-    def predict_key(self, inputs: Tensor, samples: SampleList) -> tuple[SampleList, KeyFrame]:
-        """Detect on normalized key frames (N, 3, H, W) with the whole spatial module (Algorithm 1, lines 3-4, 8-9)."""
+    def preprocess(
+        self, frames: Sequence[Tensor], samples: SampleList
+    ) -> tuple[Tensor, SampleList]:
+        """Send frames (3, H, W) of one size to the device, as a batch (N, 3, H, W) for the methods that follow.
+
+        They are normalized, or uint8 where a graph normalizes them.
+        """
+        data = dict(inputs=frames, data_samples=samples)
+        if (
+            self.graphs
+            and hasattr(self.data_preprocessor, 'send')
+            and not frames[0].is_floating_point()
+        ):
+            data = self.data_preprocessor.send(data)
+        else:
+            data = self.data_preprocessor(data, False)
+        return data['inputs'], data['data_samples']
+
+    def normalized(self, inputs: Tensor) -> Tensor:
+        """Return frames from :meth:`preprocess`, normalized and padded."""
+        if inputs.is_floating_point():
+            return inputs
+        return self.data_preprocessor(dict(inputs=list(inputs), data_samples=None))['inputs']
+
+    def key_frame(self, inputs: Tensor, samples: SampleList | None = None) -> KeyFrame:
+        """Compute what is kept of key frames (N, 3, H, W) (Algorithm 1, lines 3 and 8)."""
         with self.running():
-            features = self.spatial.features(inputs, samples)
+            inputs = self.normalized(inputs)
             image = self.temporal.prepare(inputs) if self.has_temporal else None
-            return self.spatial.predict(features, samples), KeyFrame(image, features)
+            return KeyFrame(image, self.spatial.features(inputs, samples))
+
+    def predict_key(self, inputs: Tensor, samples: SampleList) -> tuple[SampleList, KeyFrame]:
+        """Detect on key frames (N, 3, H, W) with the whole spatial module (Algorithm 1, lines 3-4, 8-9)."""
+        if self.graphs and (found := self.graphs.predict_key(self, inputs, samples)):
+            return found
+        key = self.key_frame(inputs, samples)
+        with self.running():
+            return self.spatial.predict(key.features, samples), key
 
     def flow_field(self, inputs: Tensor, key: KeyFrame) -> FlowField:
-        """Compute the fields of normalized current frames (N, 3, H, W): the expensive part of propagation."""
+        """Compute the fields of current frames (N, 3, H, W): the expensive part of propagation."""
         with self.running():
-            current = self.temporal.prepare(inputs)
+            current = self.temporal.prepare(self.normalized(inputs))
             fields = self.temporal.fields(key.image, current)
             return FlowField(key.image.expand_as(current), current, *fields)
 
@@ -156,13 +191,18 @@ class VideoDetector(BaseDetector):
         key: KeyFrame,
         flow_field: FlowField | None = None,
     ) -> SampleList:
-        """Detect on normalized current frames (N, 3, H, W) without the feature network (Algorithm 1, lines 11-12).
+        """Detect on current frames (N, 3, H, W) without the feature network (Algorithm 1, lines 11-12).
 
         ``flow_field`` is the result of :meth:`flow_field` for the same frames, if it was computed already.
         """
+        if flow_field is None and self.graphs:
+            found = self.graphs.predict_non_key(self, inputs, samples, key)
+            if found is not None:
+                return found
         with self.running():
             if flow_field is None:
-                features = self.temporal(key.image, self.temporal.prepare(inputs), key.features)
+                current = self.temporal.prepare(self.normalized(inputs))
+                features = self.temporal(key.image, current, key.features)
             else:
                 features = self.temporal.propagate(key.features, *flow_field.fields)
             return self.spatial.predict(features, samples, self.non_key_test_cfg)

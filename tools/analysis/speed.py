@@ -34,6 +34,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_flag('--channels-last', 'use channels-last maps in all measurements')
     help = 'also measure each precision with torch.compile; the warm-up takes minutes'
     parser.add_flag('--compile', help)
+    parser.add_flag('--no-graphs', 'on a GPU: launch the operators of a frame one by one')
     parser.add_value('--key-interval', 10, 'key-frame interval', 'L')
     help = "resize frames to this size of the network's input (default: the config's test pipeline)"
     parser.add_argument('--shape', **SIZE, help=help)
@@ -72,7 +73,10 @@ def measure_one(args: argparse.Namespace) -> dict:
     from semidff.utils.model_building import build_video_detector
 
     compiled = (False, True) if args.compile else (False,)
-    options = [Acceleration(p, args.channels_last, c) for p in args.precision for c in compiled]
+    graphs = False if args.no_graphs else None
+    options = [
+        Acceleration(p, args.channels_last, c, graphs) for p in args.precision for c in compiled
+    ]
     model = build_video_detector(args.config, args.cfg_options)
     if args.checkpoint:
         load_for_test(model, args.checkpoint, needs_temporal=True)

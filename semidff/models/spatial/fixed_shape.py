@@ -328,7 +328,7 @@ def select(
     keep, exact = _suppress(_take(moved, index).unflatten(1, (groups, -1)), ranks >= 0, nms)
     ranks = ranks.where(keep, -1).flatten(1)
     count = min(most or ranks.shape[1], ranks.shape[1])
-    scores, best = ranks.topk(count)
+    scores, best = (x[:, :count] for x in ranks.sort(descending=True, stable=True))
     exact = exact & ((left_out < 0) | ((scores[:, -1] >= left_out) & (count == most)))
     index = index.gather(1, best)
     return Candidates(_take(boxes, index), scores, labels.gather(1, index), scores >= 0), exact

@@ -1,0 +1,149 @@
+"""What CUDA graphs save, counted on a CPU, and whether the results stay the same.
+
+    python -m tests.detectors.graph_path [--frames 100] [NAME ...]
+
+Per key frame and non-key frame: operators with a kernel, and round trips (the host waits for the device, or sends it
+values) ahead of the copy of the results. In graphs, only what is outside of the graph counts. Then the detections of
+the graphs, frame by frame and in chunks, are compared with those of eager frames on ``--frames`` frames.
+"""
+
+import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import torch
+from mmengine.registry import init_default_scope
+from torch import nn
+
+from semidff.analysis.check_detector import video_detector
+from semidff.analysis.smooth_video import smooth_frames
+from semidff.analysis.speed import batch_of
+from semidff.inference import Acceleration, VideoEngine, accelerate, cuda_graphs
+from semidff.models import VideoDetector
+from semidff.utils.model_building import build_video_detector
+from semidff.utils.tables import markdown_table
+from tests.host_round_trips import HostRoundTrips
+
+from .stock_detectors import build_stock
+
+SIZE = (96, 128)
+"""Of the frames; the operators do not depend on it."""
+
+
+class Case(NamedTuple):
+    config: str
+    split: str = 'ExtractFeatSplit'
+
+
+CASES = {
+    'R-FCN R-101': Case('configs/semi_dff/semi-dff_r101_imagenet-det-vid.py'),
+    'RetinaNet R-50': Case('retinanet/retinanet_r50_fpn_1x_coco', 'OutputSplit'),
+    'ATSS R-50': Case('atss/atss_r50_fpn_1x_coco', 'TowerSplit'),
+    'Faster R-CNN R-50': Case('faster_rcnn/faster-rcnn_r50_fpn_1x_coco', 'OutputSplit'),
+    'RTMDet-tiny': Case('rtmdet/rtmdet_tiny_8xb32-300e_coco', 'TowerSplit'),
+    'DINO R-50': Case('dino/dino-4scale_r50_8xb2-12e_coco'),
+}
+KEY_INTERVAL = 5
+GRAPHS = Acceleration(graphs=True)
+
+
+def build(case: Case) -> VideoDetector:
+    """Build a video detector with random weights, narrow apart from R-FCN and the transformer."""
+    init_default_scope('mmdet')
+    torch.manual_seed(0)
+    if not case.config.endswith('.py'):
+        return video_detector(build_stock(case.config, narrow=True), case.split)
+    model = build_video_detector(case.config).eval()
+    model.temporal.flow_network.reset_parameters(None)
+    return model
+
+
+class Counts(NamedTuple):
+    kernels: int
+    round_trips: int
+    inside: int = 0  # kernels in graphs
+
+
+@contextmanager
+def outside(trips: HostRoundTrips) -> Iterator[list[int]]:
+    """Count what is inside of graphs apart, and nothing behind the copy of the results."""
+    replay, to_host = cuda_graphs.CapturedFunction.replay, cuda_graphs.to_host
+    inside, ends = [0], []
+
+    def replayed(graph: cuda_graphs.CapturedFunction) -> None:
+        before, found = trips.kernels, trips.found.copy()
+        replay(graph)
+        assert trips.found == found, f'round trips in a graph: {trips.found - found}'
+        inside[0] += trips.kernels - before
+        trips.kernels = before + 1  # the launch
+
+    def copied(maps: torch.Tensor) -> torch.Tensor:
+        ends.append((trips.kernels, trips.found.copy()))
+        return to_host(maps)
+
+    cuda_graphs.CapturedFunction.replay, cuda_graphs.to_host = replayed, copied
+    try:
+        yield inside
+    finally:
+        cuda_graphs.CapturedFunction.replay, cuda_graphs.to_host = replay, to_host
+        if ends:
+            trips.kernels, trips.found = ends[0]
+
+
+def count(model: nn.Module) -> tuple[Counts, Counts]:
+    """Count a key frame and the non-key frame after it, when everything is captured."""
+    engine = VideoEngine(model, key_interval=KEY_INTERVAL)
+    counts = []
+    for frame in smooth_frames(2 * KEY_INTERVAL + 2, *SIZE):
+        with HostRoundTrips() as trips, outside(trips) as inside:
+            engine.push(batch_of(frame))
+        counts.append(Counts(trips.kernels, sum(trips.found.values()), *inside))
+    return counts[-2], counts[-1]
+
+
+def compare(found: list, expected: list) -> tuple[int, float, int]:
+    """Return the number of boxes, the largest difference of matched ones, and how many have no counterpart."""
+    boxes, largest, lost = 0, 0.0, 0
+    for one, other in zip(found, expected, strict=True):
+        one, other = one.pred_instances, other.pred_instances
+        boxes += len(other)
+        lost += abs(len(one) - len(other))
+        if not len(one) or not len(other):
+            continue
+        apart = (other.bboxes[:, None] - one.bboxes).abs().amax(-1)
+        apart = apart.maximum((other.scores[:, None] - one.scores).abs())
+        apart = (apart + 1e9 * (other.labels[:, None] != one.labels)).amin(1)
+        largest = max(largest, *apart[apart < 0.1].tolist(), 0.0)
+        lost += int((apart >= 0.1).sum())
+    return boxes, largest, lost
+
+
+def detections(model: nn.Module, frames: int, chunked: bool = False) -> list:
+    engine = VideoEngine(model, key_interval=KEY_INTERVAL)
+    return list(engine.run(map(batch_of, smooth_frames(frames, *SIZE)), chunked))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('names', nargs='*')
+    parser.add_argument('--frames', type=int, default=0)
+    args = parser.parse_args()
+    rows = [('detector', 'frame', 'eager', 'outside of the graph', 'in the graph', 'results')]
+    for name in args.names or CASES:
+        model, same = build(CASES[name]), ''
+        eager, expected = count(model), detections(model, args.frames)
+        graphs = count(accelerate(model, GRAPHS))
+        if args.frames:
+            paths = (detections(model, args.frames, chunked) for chunked in (False, True))
+            found = (compare(path, expected) for path in paths)
+            same = '; '.join(f'{b} boxes, {d:.1g}, {n} lost' for b, d, n in found)
+        for kind, before, after in zip(('key', 'non-key'), eager, graphs, strict=True):
+            cells = (f'{c.kernels} kernels, {c.round_trips} round trips' for c in (before, after))
+            rows.append((name, kind, *cells, str(after.inside), same))
+            print(rows[-1], flush=True)
+    print(markdown_table(rows))
+
+
+if __name__ == '__main__':
+    main()
