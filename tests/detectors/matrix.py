@@ -31,7 +31,7 @@ from semidff.analysis.smooth_video import smooth_frames, write_smooth_video
 from semidff.analysis.speed import PartTimes, batch_of, speedup_of, take_turns, time_parts
 from semidff.analysis.speed_report import measure_methods
 from semidff.deployment.export import export_onnx
-from semidff.inference import Acceleration, VideoEngine, accelerate
+from semidff.inference.acceleration import Acceleration, accelerate
 from semidff.models import SemiDFF, VideoDetector
 from semidff.models.spatial import SpatialModule, plain_samples
 from tests.host_round_trips import HostRoundTrips
@@ -141,24 +141,6 @@ def check_fixed(detector: nn.Module, size: tuple[int, int]) -> dict:
     return dict(deviation=worst)
 
 
-def check_graphs(model: VideoDetector, size: tuple[int, int]) -> dict:
-    """Compare the detections in CUDA graphs, which call their functions on a CPU, with those of eager frames."""
-    results = []
-    for graphs in (False, True):
-        fast = accelerate(copy.deepcopy(model), Acceleration(graphs=graphs))
-        batches = map(batch_of, smooth_frames(7, *size))
-        results.append(list(VideoEngine(fast, key_interval=3).run(batches)))
-    worst, boxes = 0.0, 0
-    for own, other in zip(*results, strict=True):
-        own, other = own.pred_instances.cpu(), other.pred_instances.cpu()
-        assert len(own) == len(other)
-        boxes += len(own)
-        for key in ('bboxes', 'scores') if len(own) else ():
-            worst = max(worst, (own[key] - other[key]).abs().max().item())
-    assert boxes and worst <= 1e-3
-    return dict(deviation=worst, boxes=boxes)
-
-
 def check_options(model: VideoDetector, name: str, size: tuple[int, int]) -> dict:
     """Compare the outputs with speed options with those of contiguous maps in float32."""
     options, tolerance = OPTIONS[name]
@@ -196,11 +178,6 @@ def test_fixed(stock, split, record):
         record(**check_fixed(build_stock(stock.config, narrow=True).to(DEVICE), stock.small))
     except TypeError as error:  # no raw outputs
         pytest.skip(str(error))
-
-
-def test_graphs(narrow, split, record):
-    stock, detector, _ = narrow
-    record(**check_graphs(cut(detector, split), stock.small))
 
 
 @pytest.mark.parametrize('name', OPTIONS)
