@@ -51,9 +51,7 @@ class Plan:
     channels: list[int] = field(default_factory=list)  # of each propagated level
     strides: list[float] = field(default_factory=list)
     input_size: list[int] = field(default_factory=list)  # height and width, for the first video
-    reading: float = (
-        0.0  # milliseconds of a frame for decoding, or for the test pipeline if it takes longer
-    )
+    reading: float = 0.0  # milliseconds of a frame: decoding or the test pipeline, the longer
     workers: int = 1  # intervals that are processed at once
     alone: list[float] = field(default_factory=list)  # of a key and a non-key frame, one at a time
     candidates: list[Candidate] = field(default_factory=list)
