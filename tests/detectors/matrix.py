@@ -30,7 +30,7 @@ from semidff.analysis.complexity import measure_complexity
 from semidff.analysis.smooth_video import smooth_frames, write_smooth_video
 from semidff.analysis.speed import PartTimes, batch_of, speedup_of, take_turns, time_parts
 from semidff.analysis.speed_report import measure_methods
-from semidff.deployment.export import export_onnx
+from semidff.deployment.export import ExportError, export_onnx
 from semidff.inference.acceleration import Acceleration, accelerate
 from semidff.models import SemiDFF, VideoDetector
 from semidff.models.spatial import SpatialModule, plain_samples
@@ -201,6 +201,10 @@ def test_onnx(narrow, split, record, tmp_path):
     try:
         export_onnx(cut(detector, split), tmp_path, stock.small)
     except (TypeError, ValueError, NotImplementedError) as error:
+        pytest.skip(str(error))
+    except ExportError as error:
+        if 'operators of mmcv' not in str(error):
+            raise
         pytest.skip(str(error))
     record(exported=True)
 

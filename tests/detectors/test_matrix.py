@@ -21,7 +21,7 @@ def retinanet():
     return detector
 
 
-@pytest.mark.parametrize('split', SPLITS)
+@pytest.mark.parametrize('split', SPLITS[:3])  # RetinaNet has no encoder
 def test_all_checks_pass(retinanet, split):
     model = video_detector(retinanet, split)
     assert matrix.check_boxes(retinanet, model, SMALL)['deviation'] == 0
