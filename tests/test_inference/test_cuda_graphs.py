@@ -155,6 +155,17 @@ def test_runs_eagerly_where_a_capture_fails(captured, monkeypatch):
     assert 'runs without CUDA graph' in text and 'depend on the frame' in text
 
 
+def test_a_graph_with_other_results_is_not_used(monkeypatch):
+    warnings = []
+    monkeypatch.setattr(cuda_graphs, 'log_warning', warnings.append)
+    zeros = dict(replay=lambda self: [maps.zero_() for maps in self._outputs.values()])
+    monkeypatch.setattr(cuda_graphs, 'CapturedFunction', type('Zeros', (CapturedFunction,), zeros))
+    model = detector('retinanet')
+    assert_same(detect(accelerate(copy.deepcopy(model), GRAPHS)), detect(model))
+    (text,) = warnings
+    assert 'runs without CUDA graph' in text and 'not close' in text
+
+
 def test_memory_is_that_of_the_last_sizes(captured, monkeypatch):
     monkeypatch.setattr(cuda_graphs, 'MAX_GRAPHS', 2)
     engine = VideoEngine(accelerate(detector('retinanet'), GRAPHS), 'frame')
