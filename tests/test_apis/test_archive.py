@@ -300,8 +300,8 @@ def test_workers_that_end_are_replaced(project, tmp_path, monkeypatch):
     config.dump(tmp_path / 'config.py')
     (tmp_path / 'videos').mkdir()
     for index in range(6):
-        size = 96, 80 if index == 5 else 64
-        write_video(tmp_path / 'videos' / f'{index}.mp4', 4 + 3 * index, size=size)
+        frames, size = (4, (96, 80)) if index == 5 else (4 + 3 * index, (96, 64))
+        write_video(tmp_path / 'videos' / f'{index}.mp4', frames, size=size)
     files = tmp_path / 'config.py', project / 'two.pth'
     summary = detect_archive(
         tmp_path / 'videos', tmp_path / 'out', *files, workers=2, segment=10, device='cpu'
