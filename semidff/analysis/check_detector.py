@@ -44,9 +44,8 @@ def check_detector(
         _accept_all(config.get('test_cfg') or {})
     whole = VideoDetector(config, checkpoint=checkpoint).eval()
     detector, found = whole.spatial.detector, {}
-    if (
-        checkpoint is None
-    ):  # boxes that start as weights (Sparse R-CNN) have negative sides otherwise
+    if checkpoint is None:
+        # Boxes that start as weights (Sparse R-CNN) have negative sides otherwise.
         logging.disable(logging.INFO)  # a line for each weight
         detector.init_weights()
         logging.disable(logging.NOTSET)

@@ -120,9 +120,6 @@ def measure_complexity(model: VideoDetector, height: int, width: int) -> Complex
     """Count the operations of each part of a video detector for a frame of ``height`` x ``width`` pixels.
 
     The data preprocessor may pad the frame. The model is put into eval mode and frozen.
-
-    Raises:
-        ValueError: If there is no temporal module with a flow network.
     """
     if not model.has_temporal:
         raise ValueError('the model has no temporal module: give a stage-two config')

@@ -145,9 +145,6 @@ def measure_operating_points(
 
     Returns:
         The report, see :func:`~semidff.analysis.operating_report.operating_report`.
-
-    Raises:
-        ValueError: If there are no videos, or a point cannot be measured.
     """
     init_default_scope('mmdet')
     model = _wrapped(model)

@@ -14,7 +14,6 @@ from mmdet.structures import DetDataSample
 from mmengine.config import Config, ConfigDict
 from mmengine.dataset import pseudo_collate
 from mmengine.device import get_device
-from mmengine.registry import init_default_scope
 
 from semidff.datasets.video_readers import Frame, FrameStream
 from semidff.datasets.video_readers.sources import Source, check_limits, prefetch, sources_of
@@ -84,7 +83,6 @@ class VideoInferencer:
         method: Method of :class:`~semidff.inference.VideoEngine`; default: ``propagate``. What a folder recommends is
             used if neither method, ``key_interval`` nor ``schedule`` is given.
         key_interval: Key-frame interval l; default: 10.
-        scope: Registry scope.
         classes: Class names; default: those of the checkpoint or config.
         show_progress: Whether to display frames, frames per second and time left.
         panels: Panels beside the frames of annotated videos: ``flow``, feature flow, and ``scale``, scale field.
@@ -125,7 +123,6 @@ class VideoInferencer:
         device: str | None = None,
         method: str | None = None,
         key_interval: int | None = None,
-        scope: str = 'mmdet',
         classes: Sequence[str] | None = None,
         show_progress: bool = True,
         panels: Sequence[str] = (),
@@ -154,7 +151,6 @@ class VideoInferencer:
         self.read_ahead, self.panels, self.show_progress = read_ahead, tuple(panels), show_progress
         self.decoder_threads = decoder_threads
         self._read = [str(given) for given in (model, weights) if isinstance(given, str | Path)]
-        init_default_scope(scope)
         weights, device = None if weights is None else str(weights), device or get_device()
         with trusted(trust):
             self.model = load_model(

@@ -1,7 +1,5 @@
 """Dataset of small labeled pictures, to pre-train a backbone as a classifier."""
 
-from pathlib import Path
-
 import numpy as np
 import torch
 from mmdet.registry import DATASETS
@@ -29,8 +27,9 @@ class CropsDataset(BaseDataset):
 
     def load_data_list(self) -> list[dict]:
         """Read the file. Its pictures stay in one array, which forked workers share."""
-        self.images, labels, classes = read_crops(self.ann_file)
-        self._metainfo['classes'] = classes
+        with np.load(self.ann_file) as file:
+            self.images, labels, classes = (file[key] for key in ('images', 'labels', 'classes'))
+        self._metainfo['classes'] = tuple(map(str, classes))
         return [{'crop': i, 'gt_label': label} for i, label in enumerate(labels.tolist())]
 
     def prepare_data(self, idx: int) -> dict:
@@ -44,14 +43,3 @@ class CropsDataset(BaseDataset):
         sample.gt_label = torch.tensor([info['gt_label']])
         inputs = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
         return self.pipeline({'inputs': inputs, 'data_samples': sample})
-
-
-def read_crops(path: str | Path) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-    """Read images, labels and class names of a file, see :class:`CropsDataset`."""
-    if not Path(path).is_file():
-        raise FileNotFoundError(
-            f'{path}: the file of crops is missing; tools/make_synthetic.py writes one'
-        )
-    with np.load(path) as file:
-        images, labels, classes = (file[key] for key in ('images', 'labels', 'classes'))
-    return images, labels, tuple(str(name) for name in classes)

@@ -20,9 +20,6 @@ def read_detections(path: str | Path, num_classes: int) -> np.ndarray:
 
     Returns:
         (n, 7) float: the columns of the lines; the box in pixels of the original image.
-
-    Raises:
-        ValueError: If a line is broken; the message has its number and text.
     """
     with open(path, encoding='utf-8', errors='replace') as file:
         lines = (line for line in file if not line.isspace())

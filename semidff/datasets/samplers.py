@@ -41,9 +41,6 @@ class SampleStream(Dataset):
         dataset: The only dataset, instead of ``datasets``.
         ratio: Share of each dataset, by default 1; (2, 1) is the papers' ratio of VID and DET.
         max_refetch: Number of other samples to try where a pipeline returns None.
-
-    Raises:
-        ValueError: If ``ratio`` does not match the datasets, a dataset is empty, or two have different classes.
     """
 
     def __init__(
@@ -85,11 +82,7 @@ class SampleStream(Dataset):
         return sum(len(dataset) for dataset in self.datasets)
 
     def __getitem__(self, item: tuple[int, int]) -> Any:
-        """Return the sample of ``(seed, counter)``.
-
-        Raises:
-            RuntimeError: If ``max_refetch + 1`` samples in succession were filtered out.
-        """
+        """Return the sample of ``(seed, counter)``."""
         seed, counter = (int(value) for value in item)
         index, position = self.locate(seed, counter)
         dataset = self.datasets[index]

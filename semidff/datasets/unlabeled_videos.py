@@ -268,8 +268,6 @@ class UnlabeledVideoDataset(Dataset):
             ]
         numbers = sorted({number for pair in pairs for number in pair})
         frames = self._readers[video.path].frames(numbers)
-        if len({frame.shape for frame in frames}) > 1:
-            raise VideoError(video.path, f'frames {numbers[0]}..{numbers[-1]} differ in size')
         return _Window(video, pairs, dict(zip(numbers, frames, strict=True)))
 
     def _locate(self, slot: int) -> tuple[VideoInfo, int, int]:

@@ -115,9 +115,6 @@ def load_vid_json(ann_file: str, backend_args: dict | None = None) -> dict:
     Returns:
         Content of the file; ``images``, ``annotations``, ``categories`` and ``videos`` are lists. Keys of their
         entries whose value is null are left out.
-
-    Raises:
-        ValueError: With one line for each kind of error, how often it occurs, and the first place.
     """
     with get_local_path(ann_file, backend_args=backend_args) as path:
         try:

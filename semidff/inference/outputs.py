@@ -121,8 +121,7 @@ class DetectionsOutput(Output):
             if json_path is not None:
                 self._json = stack.enter_context(atomic_write(json_path))
                 self._json.write('{"annotations": [')
-                device = str(json_path).startswith('/dev/')
-                folder = None if device else Path(json_path).parent
+                folder = Path(json_path).parent
                 self._images = stack.enter_context(
                     TemporaryFile('w+', dir=folder, encoding='utf-8')
                 )

@@ -3,7 +3,6 @@
 import fcntl
 import json
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -58,12 +57,9 @@ def atomic_write(path: str | Path, binary: bool = False) -> Iterator[IO]:
     """Open a file for writing that appears under its name only when it is complete, see :func:`atomic_path`.
 
     Args:
-        path: The file to create or replace; ``/dev/stdout`` is standard output, also where that is a file.
+        path: The file to create or replace.
         binary: Whether bytes are written, not text.
     """
-    if str(path) == '/dev/stdout':
-        yield sys.stdout.buffer if binary else sys.stdout
-        return
     mode = dict(mode='wb') if binary else dict(mode='w', encoding='utf-8')
     with atomic_path(path) as unfinished, open(unfinished, **mode) as file:
         yield file

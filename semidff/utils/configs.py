@@ -18,9 +18,6 @@ def read_config(path: str | Path, cfg_options: dict | None = None, **options: bo
         path: The file, see :func:`~semidff.utils.files.installed_file`.
         cfg_options: Settings that replace those of the file.
         options: Arguments of ``Config.fromfile``.
-
-    Raises:
-        ConfigError: If there is no such file, or it is no config.
     """
     path = installed_file(path)
     if not Path(path).is_file():
@@ -41,11 +38,7 @@ def read_config(path: str | Path, cfg_options: dict | None = None, **options: bo
 
 
 def import_extras(settings: Any) -> None:
-    """Import mmsegmentation if a config, or a part of one, names parts of it.
-
-    Raises:
-        ConfigError: If it is not installed.
-    """
+    """Import mmsegmentation if a config, or a part of one, names parts of it."""
     for key, value in settings_of(settings):
         kind = key.rpartition('.')[2] in ('type', '_scope_', 'default_scope')
         if kind and str(value).partition('.')[0] == 'mmseg':

@@ -49,12 +49,10 @@ def check_outputs(
 ) -> None:
     """Raise :class:`FileError` if an output is an input, another output or, without ``overwrite``, an existing file.
 
-    Outputs are files, or folders, whose files may be replaced; None and devices such as ``/dev/stdout`` are ignored.
+    Outputs are files, or folders, whose files may be replaced; None is ignored.
     """
     taken = {Path(path).resolve(): f'the input {path}' for path in inputs if path}
     for path in map(Path, filter(None, outputs)):
-        if Path('/dev') in path.parents:
-            continue
         if (resolved := path.resolve()) in taken:
             raise FileError(f'{path}: would overwrite {taken[resolved]}; give another name')
         taken[resolved] = f'the output {path}'

@@ -23,9 +23,6 @@ def read_detector(name: str, warn: bool) -> Config:
             (``mmdet::rtmdet/rtmdet_tiny_8xb32-300e_coco.py``), or the name or alias of a model of mmdet, as for its
             ``DetInferencer`` (``rtmdet-t``).
         warn: Whether to warn that the weights are random, with the address of the published checkpoint.
-
-    Raises:
-        ConfigError: If there is no such file or model, it is no image detector, or its pipeline normalizes images.
     """
     path = _config_file(name)
     config = read_config(path)

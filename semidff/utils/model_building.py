@@ -49,11 +49,7 @@ def build_model(config: str | Path | Config, keep_checkpoint: bool = False) -> n
 
 
 def build_detector(settings: dict) -> nn.Module:
-    """Build a detector of mmdet, or a network of mmsegmentation, from its config, which stays as it is.
-
-    Raises:
-        ConfigError: With the message of mmdet or mmcv, if they lack a package that this detector needs.
-    """
+    """Build a detector of mmdet, or a network of mmsegmentation, from its config, which stays as it is."""
     import_extras(settings)
     settings = copy.deepcopy(settings)
     kind = settings['type']

@@ -28,9 +28,6 @@ def occupy(folder: str | Path, work: str = 'training', option: str = '--work-dir
     Args:
         work: What else is locked out, for the message.
         option: How the user names the folder, for the message.
-
-    Raises:
-        FolderInUse: If another run works in the folder.
     """
     Path(folder).mkdir(parents=True, exist_ok=True)
     file = open(Path(folder) / '.run.lock', 'a')  # noqa: SIM115
@@ -60,11 +57,7 @@ def latest_checkpoint(folder: str | Path) -> str | None:
 
 
 def save_checkpoint(checkpoint: dict, filename: str, *args, **kwargs) -> None:
-    """Save a checkpoint with mmengine's function under a name that appears when the file is complete.
-
-    Raises:
-        OSError: If it cannot be written; earlier checkpoints remain.
-    """
+    """Save a checkpoint with mmengine's function under a name that appears when the file is complete."""
     if '://' in str(filename):
         _save_checkpoint(checkpoint, filename, *args, **kwargs)
         return

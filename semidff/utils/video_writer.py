@@ -25,13 +25,10 @@ class VideoWriter(AbstractContextManager):
     """
 
     def __init__(self, path: str | Path, fps: float = 10.0) -> None:
-        if Path(path).suffix != '.mp4':
-            raise ValueError(f'{path}: only .mp4 files are written; give a name that ends in .mp4')
         if not is_storable(fps):
             raise ValueError(f'{path}: fps is {fps}; an mp4 file can have from 0.001 to 65535')
         self.path, self.fps = Path(path), fps
         self._writer: cv2.VideoWriter | None = None
-        self._size: tuple[int, int] | None = None  # height, width
         self._written = 0
         self._stack = ExitStack()
 
@@ -43,11 +40,6 @@ class VideoWriter(AbstractContextManager):
         height, width = frame.shape[:2]
         if self._writer is None:
             self._open(height, width)
-        if (height, width) != self._size:
-            raise ValueError(
-                f'{self.path}: a frame of {width}x{height} in a video of '
-                f'{self._size[1]}x{self._size[0]}; all frames of a video must have one size'
-            )
         if height % 2 or width % 2:
             frame = cv2.copyMakeBorder(frame, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
         self._writer.write(np.ascontiguousarray(frame))
@@ -55,7 +47,7 @@ class VideoWriter(AbstractContextManager):
 
     def _open(self, height: int, width: int) -> None:
         path = self._stack.enter_context(atomic_path(self.path))
-        self._size, even = (height, width), (width + width % 2, height + height % 2)
+        even = width + width % 2, height + height % 2
         code = cv2.VideoWriter_fourcc(*'mp4v')
         self._writer = cv2.VideoWriter(os.path.abspath(path), code, _rounded(self.fps), even)
         self._stack.push(partial(self._close, path))

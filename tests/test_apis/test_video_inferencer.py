@@ -7,7 +7,6 @@ import runpy
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
-from copy import deepcopy
 from functools import partial
 from itertools import count, islice
 from pathlib import Path
@@ -182,17 +181,6 @@ def reading() -> int:
     return sum(thread.name.startswith('read-ahead') for thread in threading.enumerate())
 
 
-def test_reading_ahead_changes_nothing(project, tmp_path):
-    path = write_video(tmp_path / 'street.mp4', 14, size=SIZE)
-    expected = list(make(project, 'centered', read_ahead=0)(path))
-    for depth in (1, 100):
-        samples = list(make(project, 'centered', read_ahead=depth)(path))
-        assert all_same(samples, expected)
-        for key in ('frame_id', 'timestamp', 'is_key_frame', 'video_name', 'ori_shape'):
-            assert [s.get(key) for s in samples] == [s.get(key) for s in expected]
-    assert reading() == 0
-
-
 def test_files_and_lists_are_read_ahead_and_iterators_are_not(tmp_path, inferencer):
     path = write_video(tmp_path / 'street.mp4', 40, size=SIZE)
     frames = arrays(length=40)
@@ -212,17 +200,6 @@ def test_one_inferencer_in_several_threads(project):
         together = list(pool.map(lambda n: list(shared(arrays(n % 2))), range(4)))
     for number, results in enumerate(together):
         assert all_same(results, alone[number % 2])
-
-
-@pytest.mark.parametrize('method', ['copy', 'coast', 'interpolate'])
-def test_changing_results_changes_no_later_frames(project, method):
-    expected = list(make(project, method)(arrays()))
-    kept = []
-    for sample in make(project, method)(arrays()):
-        kept.append(deepcopy(sample))
-        for key in ('bboxes', 'scores', 'labels'):
-            sample.pred_instances[key].fill_(-1)
-    assert all_same(kept, expected)
 
 
 @pytest.mark.parametrize('method', ['propagate', 'interpolate'])

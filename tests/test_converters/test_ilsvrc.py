@@ -216,17 +216,3 @@ def test_tool_names_broken_files_and_goes_on(folder, run_tool):
     data = json.loads((folder / 'out.json').read_text())
     assert set(data['info']['left_out']) == {'val/b/000002.xml', 'val/a/000001.xml'}
     assert [i['frame_id'] for i in data['images']] == [0, 1, 3, 0]
-
-
-@pytest.mark.parametrize(
-    ('data_set', 'text', 'reason'),
-    [
-        ('imagenet-vid', 'train/c 1 0 3\n', 'none of the 3 annotation files'),
-        ('imagenet-det', '', "'set.txt' is empty"),
-    ],
-)
-def test_tool_fails_without_anything_to_read(folder, run_tool, data_set, text, reason):
-    (folder / 'set.txt').write_text(text)
-    status, _, error = run_tool(data_set, folder, '--workers', '1')
-    assert status == 1 and '.py: error: ' in error and reason in error
-    assert not (folder / 'out.json').exists()

@@ -130,18 +130,6 @@ def test_broken_json_is_named(make, edit, reason):
         make(data)
 
 
-def test_not_json(make):
-    with pytest.raises(ValueError, match=r'ann\.json is not a json file'):
-        make('{"images": [')
-
-
-def test_nothing_left_by_the_filter(make):
-    data = content()
-    data['annotations'] = []
-    with pytest.raises(ValueError, match=r'none of 3 frames remains.*filter_empty_gt'):
-        make(data, filter_cfg={'filter_empty_gt': True})
-
-
 def test_real_footage():
     folder = shared('data/person')
     dataset = DATASETS.build(

@@ -1,7 +1,6 @@
 """The file of crops."""
 
 import numpy as np
-import pytest
 import torch
 
 from semidff.datasets.crops import CropsDataset
@@ -33,8 +32,3 @@ def test_flips_are_all_four_and_follow_numpys_seed(tmp_path):
         np.random.seed(seed)
         seen.append(dataset[0]['inputs'].numpy().tobytes())
     assert set(seen) == expected and seen[:24] == seen[24:]
-
-
-def test_missing_file(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r'crops\.npz: .*make_synthetic'):
-        CropsDataset(data_root=str(tmp_path))

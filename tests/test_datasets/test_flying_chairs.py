@@ -2,16 +2,11 @@
 
 import struct
 
-import numpy as np
 import pytest
 import torch
 
 from semidff.datasets import FlyingChairsDataset
 from semidff.datasets.transforms.flow_transforms import (
-    LoadFlowPair,
-    PackFlowPair,
-    RandomColorFlowPair,
-    RandomFlipFlowPair,
     read_flow,
 )
 from semidff.datasets.video_readers import VideoError
@@ -71,16 +66,6 @@ def test_split(chairs):
     ]
 
 
-def test_random_changes_follow_numpys_seed(chairs):
-    pipeline = [LoadFlowPair(), RandomFlipFlowPair(), RandomColorFlowPair(), PackFlowPair()]
-    dataset = _dataset(chairs, pipeline=pipeline)
-    items = []
-    for seed in (5, 5, 6):
-        np.random.seed(seed)
-        items.append(dataset[0]['inputs'])
-    assert torch.equal(items[0], items[1]) and not torch.equal(items[0], items[2])
-
-
 @pytest.mark.parametrize(
     'content',
     [b'PIEX' + struct.pack('<ii', W, H) + bytes(8 * W * H), b'PIEH\x01', b'PIEH' + struct.pack('<ii', W, H)],
@@ -92,12 +77,9 @@ def test_broken_flow(tmp_path, content):
         read_flow(path)
 
 
-def test_broken_picture_and_other_size(chairs):
+def test_broken_picture(chairs):
     (chairs / 'data' / '00001_img1.ppm').write_bytes(b'P6\n')
     with pytest.raises(VideoError, match=r'00001_img1\.ppm'):
-        _dataset(chairs)[0]
-    (chairs / 'data' / '00001_img1.ppm').write_bytes(b'P6\n1 1\n255\nabc')
-    with pytest.raises(ValueError, match='differs'):
         _dataset(chairs)[0]
 
 

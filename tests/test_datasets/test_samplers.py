@@ -9,7 +9,6 @@ import pytest
 import torch
 from mmdet.registry import DATASETS
 from mmengine.dataset import BaseDataset
-from torch.utils.data import DataLoader
 
 from semidff.datasets.samplers import SampleStream, StreamSampler, VideoSampler
 
@@ -148,17 +147,6 @@ def test_sampler_goes_on_from_start():
     assert take(sampler, 15) == whole[35:]
 
 
-def test_resumed_loader_gives_the_same_batches():
-    def batches(start, count):
-        stream = SampleStream([numbers('vid', 11), numbers('det', 5)], ratio=(2, 1))
-        sampler = StreamSampler(stream, seed=2, start=start)
-        loader = DataLoader(stream, batch_size=4, sampler=sampler, collate_fn=list)
-        return list(islice(iter(loader), count))
-
-    whole = batches(0, 10)
-    assert batches(24, 4) == whole[6:]
-
-
 def test_ranks_share_a_global_batch(monkeypatch):
     stream = SampleStream(dataset=numbers())
     alone = take(StreamSampler(stream, seed=1), 48)
@@ -210,14 +198,6 @@ def test_every_frame_once_and_balanced(monkeypatch):
     assert sorted(shares[0] + shares[1]) == list(range(19))
     videos = [[ORDER[index][0] for index in share] for share in shares]
     assert videos == [[1] * 9 + [2], [0] * 3 + [3] * 4 + [4] * 2]
-
-
-def test_longest_first_by_hand(monkeypatch):
-    order = [(video, n) for video, length in enumerate((5, 8, 4, 3)) for n in range(length)]
-    shares = [list(sampler(monkeypatch, order, rank, 2)) for rank in range(2)]
-    assert [[order[index][0] for index in share] for share in shares] == [
-        [1] * 8 + [3] * 3, [0] * 5 + [2] * 4,
-    ]  # fmt: skip
 
 
 def test_more_processes_than_videos(monkeypatch):

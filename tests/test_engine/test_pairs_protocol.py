@@ -98,14 +98,6 @@ def test_command_line(world):
     assert {f'vid/mAP_at/{d}' for d in range(L)} <= json.loads(out.read_text()).keys()
 
 
-def test_gaps_are_refused(world):
-    content = json.loads((world / 'sparse.json').read_text())
-    content['images'] = [i for i in content['images'] if (i['video_id'], i['frame_id']) != (1, 2)]
-    (world / 'gap.json').write_text(json.dumps(content))
-    with pytest.raises(ValueError, match='frame 3 of video .* is labeled, but frame 2 before it'):
-        run(world, 'gap', protocol='pairs')
-
-
 @pytest.mark.parametrize(
     ('argv', 'changed', 'message'),
     [

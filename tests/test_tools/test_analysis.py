@@ -87,17 +87,6 @@ def test_speed_of_checkpoints_that_can_run_code_needs_trust(run, fails, project)
     run('analysis/speed.py', *row, *SPEED, '--trust')
 
 
-@pytest.mark.parametrize(
-    ('arguments', 'words'),
-    [
-        (('config.py', 'gone.pth'), 'gone.pth: there is no such checkpoint'),
-        (('config.py', '--cfg-options', 'model.temporal=None'), 'no temporal module'),
-    ],
-)
-def test_speed_refuses_bad_input(fails, arguments, words):
-    assert words in fails('analysis/speed.py', *arguments, *SPEED)
-
-
 def show(*arguments: object) -> tuple:
     return ('analysis/show_propagation.py', *arguments, *CPU, '--overwrite')
 

@@ -10,8 +10,8 @@ from mmengine.config import Config
 
 from semidff.utils.checkpoint import read_checkpoint, stored_classes
 from tests.models import rfcn
-from tests.test_converters.mxnet_params import full, heads, with_copies, write_params
-from tests.test_utils.test_safe_loading import Touch
+from tests.original_params import write_params
+from tests.test_converters.mxnet_params import full, heads, with_copies
 
 
 @pytest.fixture
@@ -88,18 +88,6 @@ def test_configs_without_place_for_the_weights(refused, source, tmp_path):
     assert f'{source}: not the parameters of' in message and 'flow_conv1_weight' in message
 
 
-def test_broken_files(refused, source, tmp_path):
-    assert f'{tmp_path}/gone.params' in refused(tmp_path / 'gone.params')
-    source.write_bytes(source.read_bytes()[:-100])
-    assert f'{source}: ' in refused(source) and 'truncated' in refused(source)
-    torch.save(dict(state_dict={}), source)
-    assert 'is not a parameter file of MXNet' in refused(source)
-    params = full(heads())
-    del params['arg:rfcn_cls_bias']
-    write_params(source, params)
-    assert f'{source}: not the parameters of' in refused(source)
-
-
 def test_does_not_overwrite_what_it_reads(convert, source):
     content = source.read_bytes()
     with pytest.raises(SystemExit, match='2'):
@@ -133,13 +121,3 @@ def test_joined_checkpoints_keep_the_classes_of_the_detector(convert, tmp_path):
     for wrong in ('temporal', '=a.pth', 'temporal='):
         with pytest.raises(SystemExit, match='2'):
             convert('join', '--part', wrong, '--out', tmp_path / 'd.pth')
-
-
-def test_checkpoints_that_can_run_code_need_trust(convert, tmp_path):
-    content = dict(state_dict=dict(a=torch.ones(1)), other=Touch(tmp_path / 'touched'))
-    torch.save(content, tmp_path / 'old.pth')
-    call = ('join', '--part', f'spatial={tmp_path}/old.pth', '--out', tmp_path / 'new.pth')
-    with pytest.raises(SystemExit, match=r'refused.*--trust.*state_dict alone'):
-        convert(*call)
-    assert not (tmp_path / 'touched').exists()
-    assert 'new.pth: 1 tensors' in convert(*call, '--trust')

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import sys
 from statistics import median
 
 import pytest
@@ -43,20 +42,6 @@ def test_options(project, run):
     assert drawn.mean_rate() == 5 and len(list(drawn)) == 4
 
 
-@pytest.mark.parametrize('option', ['--txt', '--json'])
-def test_standard_output_is_an_output(project, run, monkeypatch, option):
-    """Also where the shell redirects it to a file."""
-    with (project / 'redirected').open('w') as file:
-        monkeypatch.setattr(sys, 'stdout', file)
-        run(*DEMO, '--max-frames', 2, option, '/dev/stdout')
-    *lines, last = (project / 'redirected').read_text().splitlines()
-    assert last.startswith('2 frames, 1 key frames, ')
-    if option == '--txt':
-        assert {line.split()[0] for line in lines} == {'1', '2'}
-    else:
-        assert len(json.loads('\n'.join(lines))['images']) == 2
-
-
 def test_evaluates_methods_without_labels(project, run):
     """The full detector's json as reference: it agrees with itself, and less with its results repeated."""
     run(*DEMO, '--method', 'frame', '--json', 'full.json', '--txt', 'frame.txt')
@@ -90,14 +75,6 @@ def test_a_stop_leaves_complete_files(project, run, monkeypatch, number):
     printed = run(*DEMO, '--out', 'stopped.mp4', '--overwrite')
     assert '3 frames, 1 key frames' in printed
     assert len(list(open_stream(project / 'stopped.mp4'))) == 3
-
-
-def test_bad_input_is_reported(fails):
-    message = fails('video_demo.py', '987', *DETECTOR)
-    assert 'camera 987: cannot be opened' in message
-    for schedule in ((), ('--scene-cuts',)):
-        message = fails(*DEMO, '--key-interval', '0', *schedule)
-        assert 'the key-frame interval is 0; it must be an integer >= 1' in message
 
 
 @pytest.fixture

@@ -61,14 +61,6 @@ def test_classes_in_another_order_are_refused():
         check_class_order('a.pth', meta, ['dog', 'cat'])
 
 
-def test_prefix_takes_a_part(tmp_path):
-    source, target = net(), net()
-    state = {f'spatial.detector.{key}': value for key, value in source.state_dict().items()}
-    path = save(tmp_path / 'a.pth', {**state, 'temporal.x': torch.zeros(1)})
-    load_strict(target, path, prefix='spatial.detector')
-    assert equal(target, source)
-
-
 def test_ignored_keys_and_batch_counters_may_be_missing(tmp_path):
     source = net()
     state = source.state_dict()

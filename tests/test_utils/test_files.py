@@ -41,7 +41,7 @@ def test_an_output_is_no_input_and_no_other_output(tmp_path):
             check_outputs([other], [video, None])
     with pytest.raises(FileError, match='would overwrite the output'):
         check_outputs([tmp_path / 'a.txt', None, tmp_path / 'x' / '..' / 'a.txt'])
-    check_outputs([tmp_path / 'a.txt', tmp_path / 'b.txt', '/dev/stdout', '/dev/stdout'])
+    check_outputs([tmp_path / 'a.txt', tmp_path / 'b.txt'])
 
 
 def test_existing_outputs_need_overwrite(tmp_path):

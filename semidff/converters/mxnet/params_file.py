@@ -51,10 +51,6 @@ def read_params(path: str | Path) -> dict[str, np.ndarray]:
     Returns:
         Arrays by their full names (``arg:conv1_weight``), in the file's order and types. They are read-only views of
         the memory-mapped file.
-
-    Raises:
-        MXNetFileError: If the file is of another kind, truncated or damaged, or holds sparse or empty arrays. The
-            message names the file.
     """
     reader = _Reader(Path(path))
     start = reader.data[:8].tobytes()

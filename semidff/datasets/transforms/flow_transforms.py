@@ -34,13 +34,9 @@ class LoadFlowPair(BaseTransform):
         """Add ``img``, ``gt_flow``, ``img_id``, ``ori_shape`` and ``img_shape``."""
         flow = read_flow(results['flow_path'])
         size = flow.shape[:2]
-        images = [read_image(path) for path in results['img_path']]
-        for path, image in zip(results['img_path'], images, strict=True):
-            if image.shape[:2] != size:
-                raise ValueError(f"{path}: size {image.shape[:2]} differs from its flow's {size}")
         return dict(
             results,
-            img=images,
+            img=[read_image(path) for path in results['img_path']],
             gt_flow=flow,
             img_id=results['sample_idx'],
             ori_shape=size,
@@ -166,10 +162,6 @@ class RandomAffineFlowPair(BaseTransform):
     def transform(self, results: dict) -> dict:
         """Transform ``img`` and ``gt_flow``; set ``img_shape``."""
         size = results['gt_flow'].shape[:2]
-        if size[0] < self.crop_size[0] or size[1] < self.crop_size[1]:
-            raise ValueError(
-                f'{results.get("img_path")}: size {size} is less than crop_size={self.crop_size}'
-            )
         current, key = self.draw(size)
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         # OpenCV refuses the negative strides of mirrored images.

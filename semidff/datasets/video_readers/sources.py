@@ -118,9 +118,6 @@ def open_video(
         fps: Frames per second of a folder of images.
         strict: Whether unreadable frames are an error instead of a warning in sequential access.
         decoder_threads: See :class:`VideoFile`.
-
-    Raises:
-        VideoError: If it is neither, or cannot be opened.
     """
     is_folder = os.path.isdir(path)
     return FrameFolder(path, fps, strict) if is_folder else VideoFile(path, strict, decoder_threads)

@@ -25,10 +25,6 @@ class CheckpointHook(MMEngineCheckpointHook):
 
     Checkpoints hold the precision and the number of images per iteration of the training, which do not change when it
     is resumed.
-
-    Raises:
-        ValueError: If a training is resumed with others.
-        FolderInUse: If another training works in the folder.
     """
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:

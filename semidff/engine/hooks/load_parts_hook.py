@@ -39,9 +39,6 @@ class LoadPartsHook(Hook):
 
     mmengine leaves out weights of another shape. The checkpoint of a resumed run must have exactly the weights of the
     model, a ``load_from`` checkpoint those of a teacher's detector that ``load_parts`` does not replace.
-
-    Raises:
-        CheckpointError: If a file is missing, damaged or of another model; nothing has been trained then.
     """
 
     priority = 'HIGHEST'

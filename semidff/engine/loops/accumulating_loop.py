@@ -28,11 +28,7 @@ class AccumulatingLoop(IterBasedTrainLoop):
         self.accumulate = accumulate
 
     def run_iter(self, data_batch: dict[str, Sequence]) -> None:
-        """Train on the parts of a batch and update the weights once.
-
-        Raises:
-            ValueError: If the batch cannot be divided.
-        """
+        """Train on the parts of a batch and update the weights once."""
         if self.accumulate == 1:
             super().run_iter(data_batch)
             return

@@ -43,10 +43,6 @@ class VideoTestLoop(TestLoop):
         schedule: Config of a key-frame schedule (``TASK_UTILS``) in place of a fixed ``key_interval``.
         smooth_scores: Number of frames over which scores are averaged, see :class:`~semidff.inference.VideoEngine`.
         smooth_boxes: Number of later frames with which boxes are smoothed, see there.
-
-    Raises:
-        MethodError: If the protocol does not support an option or a metric, or several processes do not share whole
-            videos.
     """
 
     def __init__(
@@ -197,11 +193,7 @@ class FrameOrder:
         self._video = self._frame = None
 
     def begins_video(self, sample: DetDataSample) -> bool:
-        """Return whether a frame, with ``video_id`` and ``frame_id`` in its metainfo, is the first of another video.
-
-        Raises:
-            ValueError: If the metainfo lacks them, or the frame is out of order.
-        """
+        """Return whether a frame, with ``video_id`` and ``frame_id`` in its metainfo, is the first of another video."""
         if 'video_id' not in sample or 'frame_id' not in sample:
             raise ValueError(
                 f'{sample.get("img_path")}: the sample has no video_id and frame_id; end the pipeline with '

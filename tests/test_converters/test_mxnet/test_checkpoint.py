@@ -104,21 +104,6 @@ def test_parts_of_a_whole_network():
     assert all(k.startswith(('rpn_head.', 'roi_head.')) for k in converted.content['state_dict'])
 
 
-@pytest.mark.parametrize(
-    ('parts', 'kind'),
-    [(PARTS, 'DFF'), (PARTS[:2], 'R-FCN'), (PARTS[::2], "semi-DFF's regression step")],
-)
-def test_kinds_are_recognized(parts, kind):
-    params = zeros(parts)
-    last = list(params)[-1]
-    del params[last]  # so that nothing is converted
-    with pytest.raises(NameMappingError, match=rf'\({", ".join(parts)}\): 1 missing: {last}'):
-        to_checkpoint(full(params))
-    converted = to_checkpoint(full(heads()))
-    converted.parts = parts
-    assert converted.kind == kind
-
-
 def broken(**changes) -> dict[str, np.ndarray]:
     params = with_copies(heads()) | changes
     return full({name: array for name, array in params.items() if array is not None})

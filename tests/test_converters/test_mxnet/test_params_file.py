@@ -1,4 +1,4 @@
-"""MXNet's files of named arrays: against an independent reader and writer, and broken ones."""
+"""MXNet's files of named arrays: of an independent writer, and broken ones."""
 
 import struct
 
@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from semidff.converters.mxnet.params_file import MXNetFileError, read_params
-from tests.original_params import read_mxnet_params, write_mxnet_params
-from tests.test_converters.mxnet_params import LAYOUTS, TYPES, write_params
+from tests.original_params import DTYPES, write_params
 
+LAYOUTS = ('v2', 'v1', 'legacy')
 V1, V2 = 0xF993FAC8, 0xF993FAC9
 RECORD = struct.pack('<IiIqiii2f', V2, 0, 1, 2, 1, 0, 0, 1.5, -2.0)
 
@@ -37,15 +37,12 @@ def same(read: dict, given: dict) -> None:
 
 
 @pytest.mark.parametrize('layout', LAYOUTS)
-def test_reads_and_writes_what_others_write_and_read(tmp_path, layout):
-    write_mxnet_params(tmp_path / 'theirs', list(arrays().items()), layout)
-    same(read_params(tmp_path / 'theirs'), arrays())
-    write_params(tmp_path / 'ours', arrays(), layout)
-    same(read_mxnet_params(tmp_path / 'ours'), arrays())
-    assert (tmp_path / 'ours').read_bytes() == (tmp_path / 'theirs').read_bytes()
+def test_reads_all_layouts(tmp_path, layout):
+    write_params(tmp_path / 'a', arrays(), layout)
+    same(read_params(tmp_path / 'a'), arrays())
 
 
-@pytest.mark.parametrize('dtype', TYPES)
+@pytest.mark.parametrize('dtype', DTYPES)
 def test_types(tmp_path, dtype):
     given = {'arg:x': np.arange(6).astype(dtype).reshape(2, 3)}
     write_params(tmp_path / 'a', given)

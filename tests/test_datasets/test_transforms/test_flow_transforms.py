@@ -160,21 +160,6 @@ def test_flow_is_exact_for_affine_motion():
     np.testing.assert_allclose(flow, np.stack((target[0] - x, target[1] - y), -1), atol=1e-4)
 
 
-def test_flow_of_known_maps():
-    """At twice the size flow is twice as long; a quarter turn turns it; a shift of one frame is added."""
-    flow = np.full((9, 9, 2), (3, -1), np.float32)
-    half = np.diag([0.5, 0.5, 1])
-    turned = np.array([[0, -1.0, 8], [1, 0, 0], [0, 0, 1]])  # new (x, y) was at (8 - y, x)
-    shifted = np.array([[1.0, 0, 2], [0, 1, 5], [0, 0, 1]])
-    for current, key, expected in (
-        (half, half, (6, -2)),
-        (turned, turned, (-1, -3)),
-        (np.eye(3), shifted, (1, -6)),
-    ):
-        result = transform_flow(flow, current, key, (9, 9))
-        np.testing.assert_allclose(result, np.broadcast_to(expected, (9, 9, 2)), atol=1e-6)
-
-
 def test_crops_lie_inside_both_pictures():
     """No pixel is invented: white pictures stay white."""
     white = np.full((*SIZE, 3), 255, np.uint8)
@@ -215,8 +200,3 @@ def test_where_no_map_fits_pairs_are_cropped():
         top, left = found[0]
         old = pair['gt_flow'][top : top + crop[0], left : left + crop[1]]
         np.testing.assert_allclose(result['gt_flow'], old, atol=1e-5)
-
-
-def test_errors():
-    with pytest.raises(ValueError, match=r'\(120, 160\) is less than crop_size=\(128, 128\)'):
-        RandomAffineFlowPair((128, 128))(affine_pair())
