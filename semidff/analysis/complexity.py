@@ -205,8 +205,6 @@ def compare_flow_networks(
     Args:
         model: With a :class:`~semidff.models.temporal.TemporalModule`, whose other settings are kept.
         frames: Two frames of a video, (H, W, 3) uint8, of the network's input size.
-        key_intervals: Key-frame intervals l of the speed-ups.
-        configs: Configs of flow networks.
 
     Returns:
         For each flow network: its config ``flow_network``, the multiply-adds ``flops`` of flow network and scale

@@ -136,7 +136,6 @@ def measure_operating_points(
             methods without temporal module run, the dense detector first of all; None: ``model``.
         labels: COCO-VID json of labeled videos.
         images: Folder of its images; None: that of the json, or one beside it with its name.
-        adaptive: Error predictor or its file, for method *adaptive*.
         places: Number of positions of the key frames over which accuracy is averaged; not for *adaptive*.
         max_loss: Largest loss of the recommended point in the first metric, 0..1; None: 0.03 with labels, 0.1 without.
         fps: Frames per second that the recommended point has to reach, in place of ``max_loss``.

@@ -36,10 +36,8 @@ def operating_report(
     """Compare measured points.
 
     Args:
-        max_loss: Largest loss of the recommended point in the first metric, 0..1.
         settings: What was measured: ``labels``, ``min_score``, ``places``, ``rounds``, ``frames``, ``clips``, and
             ``sizes``, height and width of the network's input by scale, and ``timed``, the video of the times.
-        fps: Frames per second that the recommended point has to reach, in place of ``max_loss``.
 
     Returns:
         All figures, for JSON: ``points`` with ``above_dense`` and whether they are on the ``pareto`` front; the name
@@ -137,7 +135,6 @@ def _name(one: dict[str, Any]) -> str:
 
 
 def _verdict(report: dict[str, Any]) -> str:
-    """Say in one or two sentences what to use."""
     chosen, causal, fps = report['recommended'], report['recommended_causal'], report['fps']
     loss = 100 * (_accuracy(report['reference']) - _accuracy(chosen))
     if not fps:

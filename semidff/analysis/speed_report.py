@@ -255,7 +255,6 @@ def _speeds(clips: Sequence[ClipTimes], dense: Sequence[ClipTimes] | None, of: s
 
 
 def _latencies(clips: Sequence[ClipTimes], method: str) -> dict[str, dict[str, float]]:
-    """Percentiles of the milliseconds of key frames and of non-key frames."""
     times = 1000 * np.array([clip.seconds.sum(axis=1) for clip in clips])
     kinds = dict(key=times) if method == 'frame' else dict(key=times[:, :1], non_key=times[:, 1:])
     return {
@@ -303,7 +302,6 @@ def speed_tables(report: Mapping[str, Any]) -> list[list[tuple[str, ...]]]:
 
 
 def _table(title: str, rows: Mapping[str, dict]) -> list[tuple[str, ...]]:
-    """Make a table with a line for each row and the columns that any of them has."""
     used = [key for key in _COLUMNS if any(row.get(key) is not None for row in rows.values())]
     table = [(title, *(_COLUMNS[key][0] for key in used))]
     for name, row in rows.items():

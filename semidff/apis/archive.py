@@ -82,7 +82,6 @@ def detect_archive(
         workers: Number of processes, which Ray starts and replaces when they are lost. Default: one for each GPU of the
             cluster, or for each 4 cores; without ``address`` no Ray and this process alone.
         address: Address of a Ray cluster, ``auto`` for that of this machine.
-        draw: Whether to write annotated videos.
         overwrite: Whether results of other settings are replaced and failed videos tried again.
         segment: Number of frames above which a video file is split, if its key frames have a fixed interval and its
             results depend on no earlier interval. Segments are processed like videos and joined.
@@ -332,7 +331,6 @@ class _Worker:
         return segments if len(segments) > 1 else ()
 
     def _join(self, task: _Task, path: Path, outputs: dict[str, Path]) -> dict[str, Any]:
-        """Join the results of all segments of a video."""
         places = [self._out / segment.name for segment in task.segments]
         if file := outputs.get('out_json'):
             with DetectionsOutput((), file) as output:

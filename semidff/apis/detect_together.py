@@ -26,10 +26,7 @@ def detect_together(
 
     Args:
         inferencer: Defines model, method, key frames and precision.
-        inputs: The videos, each as :class:`VideoInferencer` takes one.
-        max_frames: Maximum number of frames per video.
-        fps: Frame rate of videos whose rate is unknown.
-        strict: Whether unreadable frames are an error, not a warning.
+        inputs: The videos, each as :class:`VideoInferencer` takes one, as the following arguments.
 
     Returns:
         Results as of :class:`VideoInferencer`; those of a video are in order, and ``video_id`` is its index in

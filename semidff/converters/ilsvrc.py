@@ -231,7 +231,6 @@ def _given(**entries: int | None) -> dict[str, int]:
 
 
 def _read_lines(image_set: str | Path) -> list[list[str]]:
-    """Return the words of each non-empty line."""
     text = Path(image_set).read_text(encoding='utf-8', errors='replace')
     lines = [line.split() for line in text.splitlines() if line.strip()]
     if not lines:

@@ -23,7 +23,6 @@ class FlyingChairsDataset(BaseDataset):
 
     Args:
         ann_file: Split file, relative to ``data_root``.
-        split: 'train' or 'val'.
         pipeline: Transforms of :mod:`~semidff.datasets.transforms.flow_transforms`; default: read and pack the pairs.
         **kwargs: Of mmengine's ``BaseDataset``; ``data_prefix=dict(img=...)`` is the folder of the pairs.
     """

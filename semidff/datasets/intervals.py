@@ -36,11 +36,9 @@ def choose_pair(
     replaced by frame 1 in others, which have no same-frame pairs, as in their regression step.
 
     Args:
-        rng: Random generator, from which interval and frame are drawn.
         interval: Distribution with ``draw(rng)`` and the smallest interval ``low``.
         start: First possible current frame.
         stop: Frame after the last possible one; ``start < stop <= video length``, and the video has two frames or more.
-        clip: Whether to use the authors' rule.
 
     Returns:
         Key frame and current frame, 0-based, ``key <= current``.

@@ -37,7 +37,6 @@ class SampleStream(Dataset):
     process that loads its own data are not affected.
 
     Args:
-        datasets: The datasets, or their configs.
         dataset: The only dataset, instead of ``datasets``.
         ratio: Share of each dataset, by default 1; (2, 1) is the papers' ratio of VID and DET.
         max_refetch: Number of other samples to try where a pipeline returns None.
@@ -181,7 +180,6 @@ class VideoSampler(Sampler):
     Args:
         dataset: Dataset of frames whose ``get_data_info(i)`` has ``video_id`` and, if the frames are not in order,
             ``frame_id``.
-        seed: Ignored; data loaders pass it to every sampler.
     """
 
     def __init__(self, dataset: Sized, seed: int | None = None) -> None:

@@ -101,8 +101,7 @@ class UnlabeledVideoDataset(Dataset):
     (0-based), ``video_name`` and ``video_length``.
 
     Args:
-        ann_file: List of videos or of frames, see :mod:`semidff.datasets.video_list`.
-        lists: What ``ann_file`` lists, ``videos`` or ``frames``.
+        ann_file: List of videos or of frames, as ``lists`` says, see :mod:`semidff.datasets.video_list`.
         data_prefix: Root of relative paths in the list; default: the list's folder.
         interval: Distribution of the interval, see :mod:`semidff.datasets.intervals`; default: uniform from 1 to 9.
         clip_interval: Use the authors' rule at a video's start, see :func:`~semidff.datasets.intervals.choose_pair`.
@@ -253,7 +252,6 @@ class UnlabeledVideoDataset(Dataset):
         )
 
     def _decode(self, slot: int, seed: tuple[int, ...]) -> _Window:
-        """Draw the pairs of a window and decode their frames in one pass."""
         video, start, stop = self._locate(slot)
         rng = np.random.default_rng(seed)
         pairs = [

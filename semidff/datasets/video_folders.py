@@ -69,7 +69,6 @@ def _is_video(name: str) -> bool:
 
 
 def _opens(path: str) -> bool:
-    """Return whether FFmpeg opens a file as a video."""
     if Path(path).suffix.lower() in _STILLS:
         return False
     try:

@@ -97,7 +97,6 @@ def load_frames(
 
 
 def _read_lines(ann_file: str | Path) -> list[str]:
-    """Return the entries of a list, without comments and blank lines."""
     try:
         text = Path(ann_file).read_text(encoding='utf-8-sig')
     except (OSError, UnicodeDecodeError) as error:

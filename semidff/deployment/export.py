@@ -37,9 +37,7 @@ def export_onnx(
 
     Args:
         model: A video detector with temporal module; it is put into eval mode.
-        folder: Folder of the files, created if missing.
         shape: Height and width of the network's input, padding included.
-        classes: Class names.
 
     Returns:
         The content of ``video_detector.json``.

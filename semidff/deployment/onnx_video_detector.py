@@ -51,7 +51,6 @@ class OnnxGraph:
     """Runs an ONNX file on PyTorch tensors, which are copied through the CPU's memory.
 
     Args:
-        path: The file.
         shapes: Shapes of its inputs, by name.
         providers: onnxruntime's execution providers, in order of preference.
         threads: Number of CPU threads; None: that of PyTorch.
@@ -104,8 +103,7 @@ class OnnxVideoDetector(VideoDetector):
         model: The exported video detector; its post-processing and data preprocessor are shared. Of its weights, only
             those of a RoI head with layers of its own (Faster R-CNN) are used.
         folder: Folder of the graphs, see :func:`~semidff.deployment.export_onnx`.
-        providers: onnxruntime's execution providers, in order of preference.
-        threads: Number of CPU threads; by default that of PyTorch.
+        providers: As of :class:`OnnxGraph`, like ``threads``.
 
     Example:
         >>> engine = VideoEngine(OnnxVideoDetector(model, 'exported'), 'propagate', key_interval=10)

@@ -161,7 +161,6 @@ def sample_batches(
 
 
 def _scale(cfg: Config) -> tuple[int, int]:
-    """Height and width of the pipeline's Resize."""
     steps = next(iter(test_datasets(cfg)), {}).get('pipeline') or ()
     scales = [step['scale'] for step in steps if step.get('scale') is not None]
     if not scales:

@@ -123,7 +123,6 @@ def prepare_training(cfg: Config, resume: str | None = None, seed: int | None = 
     Args:
         cfg: The config, changed in place. The seed of a resumed training is that of the checkpoint.
         resume: Checkpoint to resume from, or ``auto``, the latest one of the work folder; None: as the config says.
-        seed: Random seed; None: that of the config.
     """
     if torch.cuda.is_available():  # on a CPU, decoding would compete with the training
         cfg.train_dataloader.setdefault('num_workers', 2)

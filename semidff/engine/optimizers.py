@@ -31,7 +31,6 @@ class BFloat16OptimWrapper(OptimWrapper):
     Args:
         enabled: True, False, or ``auto`` (if the device computes convolutions faster in bfloat16). With ``auto``, a
             resumed training keeps the precision of its checkpoint.
-        kwargs: Arguments of mmengine's ``OptimWrapper``.
     """
 
     def __init__(self, enabled: bool | str = 'auto', **kwargs) -> None:
@@ -108,8 +107,6 @@ class RMSpropMX(Optimizer):
 
     Args:
         lr: Learning rate; 5e-5 in semi-DFF 3.5, in both steps.
-        alpha: Decay rate of the mean square.
-        eps: Added to the mean square.
         weight_decay: L2 penalty; the authors use none.
     """
 

@@ -29,8 +29,6 @@ def motion_iou(
     """Compute the mean IoU of every box with the same object up to ten frames before and after.
 
     Args:
-        videos: (m,) int, video of each box.
-        times: (m,) int, number of its frame in the video.
         tracks: (m,) int, number of its object in the video; negative where unknown.
         boxes: (m, 4) x1, y1, x2, y2, inclusive pixels.
 

@@ -145,7 +145,6 @@ def area_under_curve(hits: np.ndarray, misses: np.ndarray, num_boxes: int) -> fl
     Args:
         hits: (n,) 1 for a true positive, else 0.
         misses: (n,) weight of the detection as a false positive, usually 0 or 1.
-        num_boxes: Number of ground-truth boxes of the class.
 
     Returns:
         AP in 0..1. Without ground truth, as in the original: 0 if there is no detection either, else NaN.

@@ -62,11 +62,8 @@ def requested_outputs(
         prediction: What the model predicts, ``pred_instances`` or ``pred_sem_seg``.
         inputs: Video files or folders of frames; None for other inputs.
         others: Further files that are read.
-        out_video: Annotated mp4; without suffix a folder with a file for each video.
-        out_json: COCO-VID json.
-        out_txt: Detections in the ILSVRC format.
-        out_labels: Folder of label maps.
-        fps: Frame rate of the mp4 files; None: that of the videos.
+        out_video: Annotated mp4; without suffix a folder with a file for each video. The following arguments are
+            those of :class:`~semidff.apis.VideoInferencer`.
     """
     segments = prediction == 'pred_sem_seg'
     if wrong := (out_json or out_txt) if segments else out_labels:

@@ -82,7 +82,6 @@ class PairEngine:
         return []
 
     def _pair(self, key: int, data: dict) -> DetDataSample:
-        """Return the result of a frame, propagated from a key frame."""
         sample = data['data_samples'][0]
         if key in self._frames:
             self._keys[key] = self._engine.open()
@@ -99,6 +98,5 @@ class PairEngine:
         return self._detect(data, self._keys[key])
 
     def _detect(self, data: dict, state: StreamState) -> DetDataSample:
-        """Return the result of a frame in a new data sample."""
         samples = [sample.new() for sample in data['data_samples']]
         return self._engine.push({**data, 'data_samples': samples}, state)[0]

@@ -63,7 +63,6 @@ class Smoother:
         return self._finish(self._waiting)
 
     def _linked(self, sample: DetDataSample) -> '_Linked':
-        """Assign the detections of the next frame to tracks."""
         boxes, scores, labels = arrays_of(sample.pred_instances)
         strong = np.flatnonzero(scores >= MIN_SCORE)
         arrays = boxes[strong], scores[strong].astype(np.float64), labels[strong]
@@ -212,7 +211,6 @@ class BoxFilters:
 
 
 def _predict(states: np.ndarray) -> np.ndarray:
-    """Move states (n, 2, ...) by one frame."""
     return np.stack([states[:, 0] + states[:, 1], states[:, 1]], 1)
 
 

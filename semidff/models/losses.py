@@ -25,8 +25,7 @@ def class_distillation_loss(
     """Return the divergence of the student's softened class distribution from the teacher's (Eqs. 7 and 8).
 
     Args:
-        student: Logits of shape (..., C).
-        teacher: The teacher's logits, same shape; no gradient flows into them.
+        student: Logits of shape (..., C), like ``teacher``, into which no gradient flows.
         temperature: T > 0 of Eq. 7. ``float('inf')`` gives the limit of the loss, the logit regression of Table 3d:
             half the squared distance of the centered logits, divided by C.
         weight: Weights of the rows, a number or one per row; None for the mean over all rows.
@@ -72,8 +71,7 @@ def box_distillation_loss(student: Tensor, teacher: Tensor, weight: Tensor | Non
     """Return the mean squared difference of box outputs before decoding (Eq. 9), over all anchors or RoIs.
 
     Args:
-        student: Box outputs (..., D).
-        teacher: The teacher's box outputs, same shape; no gradient flows into them.
+        student: Box outputs (..., D), like ``teacher``, into which no gradient flows.
         weight: Weights of the rows, a number or one per row, for a sum of the rows' means; None for the mean over all
             rows. With weights, differences of more than :data:`WHOLE_OBJECT` count linearly: the teacher's box may be
             much smaller than the object, and a few such rows would be most of the loss.

@@ -90,7 +90,6 @@ def load_strict(
     auxiliary head, is left out with a warning if everything else fits.
 
     Args:
-        what: Name of the module in messages.
         prefix: Name of the module in the checkpoint, for example ``spatial.detector``; other keys are disregarded.
             Empty: all keys belong to the module.
         ignore: Prefixes of keys (after ``prefix``) that may be missing or unexpected.

@@ -16,7 +16,6 @@ def read_config(path: str | Path, cfg_options: dict | None = None, **options: bo
 
     Args:
         path: The file, see :func:`~semidff.utils.files.installed_file`.
-        cfg_options: Settings that replace those of the file.
         options: Arguments of ``Config.fromfile``.
     """
     path = installed_file(path)

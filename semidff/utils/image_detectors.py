@@ -147,7 +147,6 @@ def _config_file(name: str) -> Path:
 
 @cache
 def _index() -> tuple[dict, ...]:
-    """Return the entries of mmdet's model index."""
     folder = _folder('mmdet')
     files = load(folder / 'model-index.yml')['Import']
     return tuple(model for file in files for model in load(folder / file)['Models'])

@@ -17,10 +17,9 @@ def track(
     """Show on standard error how far an iteration is: a live bar in a terminal, else every 15 seconds.
 
     Args:
-        items: What to iterate over; an item is counted when the next one is asked for.
-        description: Text before the numbers.
+        items: An item is counted when the next one is asked for.
         total: Number of items; None if unknown.
-        unit: Plural noun for what is counted.
+        unit: Plural noun.
     """
     live = sys.stderr.isatty()
     interval = 0.2 if live else 15

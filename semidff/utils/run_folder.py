@@ -26,8 +26,7 @@ def occupy(folder: str | Path, work: str = 'training', option: str = '--work-dir
     The lock belongs to this process; its data workers do not prolong it.
 
     Args:
-        work: What else is locked out, for the message.
-        option: How the user names the folder, for the message.
+        work, option: What else is locked out, and how the user names the folder, for the message.
     """
     Path(folder).mkdir(parents=True, exist_ok=True)
     file = open(Path(folder) / '.run.lock', 'a')  # noqa: SIM115

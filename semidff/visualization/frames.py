@@ -58,7 +58,6 @@ def render_frame(
         sample: With ``pred_instances`` or ``pred_sem_seg`` in pixels of the image, ``is_key_frame`` (False if
             missing) and, for panels, ``feature_flow`` (2, h, w) in cells and ``scale_field`` (1, h, w); without them
             (key frames) no motion and a scale of one are drawn.
-        score_thr: Detections with lower scores are not drawn.
         panels: Panels beside the frame, of :data:`PANELS`.
 
     Returns:

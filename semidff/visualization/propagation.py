@@ -127,7 +127,6 @@ def view_pair(
         sample: The current frame's, after preprocessing; not modified.
         frames: Both frames for display, in the sample's ``ori_shape``: (2, H, W, 3) uint8, BGR.
         teacher: The detector of the current frame; by default the model's own spatial module.
-        level: Level of the features.
     """
     teacher = teacher or model.spatial
     with model.running():

@@ -5,9 +5,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from mmdet.registry import MODELS
-from mmengine.config import Config
-from mmengine.registry import init_default_scope
 from torch import nn
 from torchvision.ops import deform_conv2d
 
@@ -21,7 +18,7 @@ from semidff.analysis.complexity import (
     recommended,
 )
 from semidff.models import OpenCVFlow
-from semidff.models.temporal import FlowNetS, warp
+from semidff.models.temporal import warp
 from tests import models
 from tests.tiny_video import build, frame, video_detector_cfg
 
@@ -99,35 +96,6 @@ def test_non_key_frames_with_fewer_proposals():
     key = sum(full.parts[name].flops for name in ('feature_network', 'task_network'))
     assert fewer.ratio == pytest.approx(full.ratio - saved / key)
     assert "the frame's own features" in fewer.text([10])
-
-
-def test_table_2():
-    """FlowNet and FlowNet Half; the paper counts S with F, and MSRA's ResNets (style caffe)."""
-    init_default_scope('mmdet')
-    temporal = [flow_and_scale_flops(width) for width in (1, 0.5)]
-    for depth, expected in {50: (9.20, 33.56), 101: (12.71, 46.30)}.items():
-        for style, tolerance in (('caffe', 0.003), ('pytorch', 0.02)):
-            features = feature_flops(depth, style)
-            ratios = [features / flops for flops in temporal]
-            assert ratios == pytest.approx(expected, rel=tolerance)
-
-
-def flow_and_scale_flops(width: float) -> int:
-    network = FlowNetS(width=width)
-    frame = network.prepare(torch.zeros(1, 3, 600, 1000))
-    with torch.no_grad():
-        flops, output = count(network, frame, frame)
-    with torch.device('meta'):
-        scale = nn.Conv2d(network.hidden_channels, 1024, 1)
-        return flops + count(scale, output.hidden.to('meta'))[0]
-
-
-def feature_flops(depth: int, style: str) -> int:
-    cfg = Config.fromfile(ROOT / 'configs' / f'rfcn/rfcn_r{depth}_imagenet-det.py').model
-    cfg.backbone.style = style
-    with torch.device('meta'):
-        detector = MODELS.build(cfg).eval()
-        return count(detector.extract_feat, torch.zeros(1, 3, 600, 1000))[0]
 
 
 def test_report_computes_equations_5_to_7():

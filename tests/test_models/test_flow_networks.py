@@ -64,9 +64,8 @@ def test_complexity_is_that_of_table_2():
         for depth, row in TABLE_2.items():
             features = operations(feature_network(depth), image)
             for name, value in row.items():
-                assert features / cost[name] == pytest.approx(value, rel=0.03), (depth, name)
-    # the two that leave nothing open settle how the table counts
-    assert cost['full'] / cost['half'] == pytest.approx(33.56 / 9.20, rel=0.003)
+                tolerance = 0.03 if name == 'inception' else 0.003  # which leaves details open
+                assert features / cost[name] == pytest.approx(value, rel=tolerance), (depth, name)
 
 
 def test_skip_connections_are_at_strides_32_16_8_and_4():
@@ -177,14 +176,6 @@ def test_a_flow_of_stride_8_has_the_same_unit():
         assert torch.allclose(first.flow * 16, pixels)
     with pytest.raises(ValueError, match='with downsampling=2, stride must be 8 or 16, got 4'):
         FlowNetS(stride=4)
-
-
-def test_crop_equals_the_originals():
-    """Rows 1 .. size of the unpadded deconvolution, for an odd size too."""
-    layer = nn.ConvTranspose2d(3, 2, 4, 2, padding=1)
-    x = torch.randn(1, 3, 5, 6)
-    unpadded = F.conv_transpose2d(x, layer.weight, layer.bias, stride=2)
-    assert torch.allclose(layer(x)[..., :9, :11], unpadded[..., 1:10, 1:12], atol=1e-6)
 
 
 @pytest.mark.parametrize('network', [FlowNetS(width=1 / 16), FlowNetInception()])

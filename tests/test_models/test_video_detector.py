@@ -9,7 +9,6 @@ from mmengine.config import Config, ConfigDict
 from mmengine.hub import get_config
 
 from semidff.models import SemiDFF, VideoDetector
-from semidff.utils.checkpoint import CheckpointError
 from tests import models
 from tests.detectors.stock_detectors import build_stock
 from tests.models import fcos, frames, samples, tiny_rfcn, tiny_video_detector
@@ -132,25 +131,6 @@ def test_a_named_detector_with_its_checkpoint(stage_one, split):
     torch.save(model.state_dict(), trained)
     found = named(config, str(trained)).spatial.state_dict()
     assert all(torch.equal(v, found[k]) for k, v in model.spatial.state_dict().items())
-
-
-def test_a_checkpoint_that_does_not_fit_the_detector(stage_one, tmp_path):
-    config, checkpoint, detector = stage_one
-    state = detector.state_dict()
-    state['bbox_head.retina_cls.weight'] = state['bbox_head.retina_cls.weight'][:1]
-    torch.save(dict(state_dict=state), checkpoint)
-    with pytest.raises(
-        CheckpointError, match=r'one\.pth: does not fit.*RetinaNet.*retina_cls.*Give'
-    ):
-        named(config, checkpoint)
-    with pytest.raises(CheckpointError, match=r'gone\.pth: there is no such checkpoint'):
-        named(config, str(tmp_path / 'gone.pth'))
-
-
-def test_a_named_detector_without_checkpoint_warns_once(recwarn):
-    named('rtmdet-t')
-    messages = [str(w.message) for w in recwarn if 'random weights' in str(w.message)]
-    assert len(messages) == 1 and 'https://' in messages[0]
 
 
 def test_losses_of_a_frozen_task_network_are_those_of_training():

@@ -28,8 +28,6 @@ class MXNetFileError(CheckpointError):
 
 
 class _Reader:
-    """Reader of a memory-mapped file from its begin to its end."""
-
     def __init__(self, path: Path) -> None:
         self.path = path
         self.position = 0

@@ -167,9 +167,7 @@ def sources_of(
     Args:
         inputs: A path, a camera index, an address, an open stream or an iterable of arrays (one video), or a list or
             tuple of them (several videos).
-        fps: Frame rate of videos whose rate is unknown.
-        strict: Whether unreadable frames are an error, not a warning.
-        decoder_threads: See :class:`VideoFile`.
+        fps: Frame rate of videos whose rate is unknown. The following arguments are those of :func:`open_video`.
     """
     # A list of frames, even an empty one, is one video.
     if not isinstance(inputs, list | tuple) or not inputs or _is_frame(inputs[0]):

@@ -79,7 +79,6 @@ class VideoFile(VideoReader):
     states none), all in the size of the first one.
 
     Args:
-        path: The file.
         strict: Whether damage is an error instead of a warning in sequential access. In random access it always is.
         threads: Number of the decoder's threads. With several, the frames of damaged files may depend on timing.
     """
@@ -369,7 +368,6 @@ class VideoFile(VideoReader):
         self._flip = ((None, 0), (1, -1))[x < 0][y < 0]
 
     def _image(self, frame: av.VideoFrame) -> np.ndarray:
-        """Return a frame as (H, W, 3) uint8 BGR."""
         width, height = self._decoded_size
         image = self._reformatter.reformat(
             frame, width, height, 'bgr24', src_color_range=frame.color_range, threads=1
@@ -383,7 +381,6 @@ class VideoSegment(FrameStream):
 
     Args:
         video: The file, which is closed with the segment.
-        first: First frame.
         last: The frame after the last one.
     """
 

@@ -35,7 +35,6 @@ class DistillationVisualizationHook(Hook):
     Args:
         interval: Iterations from one figure to the next; the first figure follows the first iteration.
             0 disables the hook.
-        score_thr: Detections with lower scores are not drawn.
     """
 
     def __init__(self, interval: int = 1000, score_thr: float = 0.3) -> None:

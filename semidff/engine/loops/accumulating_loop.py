@@ -19,7 +19,6 @@ class AccumulatingLoop(IterBasedTrainLoop):
 
     Args:
         dataloader: Config of the dataloader; its ``batch_size`` is a multiple of ``accumulate``.
-        accumulate: Number of parts.
         kwargs: Arguments of mmengine's ``IterBasedTrainLoop``.
     """
 

@@ -26,8 +26,7 @@ class Step:
         name: Name of the checkpoint that is saved at the end, without suffix.
         objectives: Configs of the losses, which are added.
         trainable: Trainable parts of the video detector.
-        optim_wrapper: By default that of the config.
-        param_scheduler: By default that of the config.
+        optim_wrapper: By default that of the config, like ``param_scheduler``.
         train_dataloader: Settings that are merged into the config's.
     """
 
@@ -45,7 +44,6 @@ class DistillationLoop(AccumulatingLoop):
     """Iteration-based training loop that is divided into steps.
 
     Args:
-        dataloader: Config of the dataloader of unlabeled pairs.
         steps: Settings of each :class:`Step`.
         kwargs: Arguments of :class:`AccumulatingLoop`, except ``max_iters``, which is the sum of ``iters``.
     """
@@ -194,7 +192,6 @@ class DistillationStepHook(Hook):
 
     @staticmethod
     def _optimize(runner: Runner, step: Step) -> None:
-        """Build the optimizer and the schedules of a step."""
         runner.optim_wrapper = runner.build_optim_wrapper(copy.deepcopy(step.optim_wrapper))
         runner.param_schedulers = None  # mmengine scales learning rates before it builds schedules
         runner.scale_lr(runner.optim_wrapper, runner.auto_scale_lr)

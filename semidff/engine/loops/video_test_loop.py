@@ -136,7 +136,6 @@ class VideoTestLoop(TestLoop):
             self._run_engine(engine.flush)
 
     def _run_engine(self, step: Callable, *data: dict) -> list[DetDataSample]:
-        """Call a method of the engine, and render and evaluate the results."""
         with autocast(enabled=self.fp16):
             results = step(*data)
         for sample in results:

@@ -110,7 +110,6 @@ def weighted(
         quality: Logits of centerness, IoU or objectness (R, 1).
         objectness: Whether the quality is an objectness: a factor of the score that is trained everywhere, whereas
             the class logits are trained at objects only.
-        prefix: What the names begin with.
     """
     scores = logits.detach().float()
     foreground = scores.softmax(1)[:, :-1].sum(1) if softmax else scores.sigmoid().amax(1)

@@ -41,8 +41,6 @@ class CenterNetHeads(DenseHeads):
 
 
 class _Recorder(nn.Module):
-    """Runs a module and keeps its outputs."""
-
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
         self.module, self.outputs = module, []

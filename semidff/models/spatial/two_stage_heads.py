@@ -214,7 +214,6 @@ def roi_outputs(
     Args:
         logits: (R, C + 1), background last.
         deltas: (R, 4 * C) or (R, 4), None if the head has no box outputs.
-        stage: What the names end with.
     """
     check_comparable(logits, deltas, head)
     likely = logits.detach().float().softmax(1)[:, :-1]

@@ -26,7 +26,6 @@ class Correction(nn.Module):
 
     Args:
         hidden_channels: Channels of the flow network's last features.
-        channels: Channels of each level.
         width: Channels of the context and between the convolutions.
     """
 

@@ -68,7 +68,6 @@ class Inception(nn.Module):
     and is followed by FlowNet's activation.
 
     Args:
-        channels: Input channels.
         single: Channels of the 1x1 branch; 0 for none.
         double: Channels of the two layers of the 1x1 - 3x3 branch.
         triple: Channels of the three layers of the 1x1 - 3x3 - 3x3 branch.

@@ -29,7 +29,6 @@ class TemporalModule(BaseModule):
             of channels share a scale field. In a video detector, channels and strides are those of its feature network.
         feat_strides: Stride of each feature level. All levels are warped with the same flow, sampled at the cells of
             the level and converted to its stride.
-        with_scale: Whether there is a scale field.
         init_std: Standard deviation of the initial weights; None for He initialization, with which training makes
             progress several times sooner.
         padding: What cells of the key frame outside its maps hold: ``zeros``, as in the papers, or ``border``, the

@@ -3,7 +3,7 @@ import torch
 
 from semidff.engine.hooks import load_parts_hook
 from semidff.utils.checkpoint import CheckpointError
-from tests.models import build, rfcn, tiny_rfcn, tiny_semi_dff
+from tests.models import build, rfcn, tiny_semi_dff
 from tests.stage_two import STEPS, config, differing, run, weights, write_videos
 
 META = dict(dataset_meta=dict(classes=('a', 'b')))
@@ -109,15 +109,6 @@ def test_a_teacher_that_is_not_complete_is_replaced(videos, stage_two, tmp_path)
         assert torch.equal(result[key], state[own])
 
 
-def test_a_run_with_a_loaded_teacher_is_resumed(videos, stage_two, tmp_path):
-    wrapper = dict(type='OptimWrapper', optimizer=dict(type='Adam', lr=1e-4))
-    settings = dict(load_from=str(stage_two), optim_wrapper=wrapper)
-    run(config(videos, tmp_path / 'run', ONE, **settings))
-    more = [*ONE, dict(ONE[0], name='more')]
-    run(config(videos, tmp_path / 'run', more, optim_wrapper=wrapper, resume=True))
-    assert not differing(teacher(tmp_path / 'run' / 'iter_2.pth'), teacher(stage_two))
-
-
 def test_a_teacher_without_own_features_has_those_of_the_checkpoint(videos, stage_two, tmp_path):
     state = {k: v for k, v in weights(stage_two).items() if not k.startswith('teacher_features')}
     torch.save(dict(state_dict=state), stage_two)
@@ -136,14 +127,6 @@ def test_the_teacher_of_a_loaded_detector_replaces_it(videos, stage_one, stage_t
     given = weights(stage_one)
     for key, value in teacher(tmp_path / 'run' / 'iter_1.pth', 'teacher_task').items():
         assert torch.equal(value, given[key.removeprefix('teacher_task.')])
-
-
-def test_checkpoint_of_another_model_is_refused(videos, tmp_path):
-    path = tmp_path / 'wide.pth'
-    torch.save(dict(state_dict=tiny_rfcn(bins=5).state_dict()), path)
-    cfg = config(videos, tmp_path / 'run', ONE, load_parts=parts(path))
-    with pytest.raises(CheckpointError, match='wide.pth: .*of another shape'):
-        run(cfg)
 
 
 def test_an_image_detector_is_no_video_detector(videos, stage_one, tmp_path):
