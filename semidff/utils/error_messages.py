@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from pickle import UnpicklingError
+from traceback import extract_tb
 from typing import Any
 
 _NAMES = 4  # names of a list
@@ -27,6 +28,9 @@ def describe(error: BaseException) -> str:
             f'a checkpoint was refused, because it holds {foreign}; if you trust it, give --trust'
         )
     name = type(error).__name__
+    if not text and error.__traceback__:  # as of an assertion, whose code says what is wrong
+        place = extract_tb(error.__traceback__)[-1]
+        text = f'{place.line} ({place.filename}, line {place.lineno})'
     is_own = type(error).__module__.startswith('semidff.')  # some quote a log
     text = text if is_own or len(text) <= _LONGEST else f'{text[:_LONGEST]}...'
     if text and (is_own or isinstance(error, ValueError | OSError)):

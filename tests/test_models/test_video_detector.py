@@ -267,6 +267,7 @@ def stock(name):
             partial(stock, 'maskformer/maskformer_r50_ms-16xb1-75e_coco'),
             'predicts panoptic segmentation alone: give a detector',
         ),
+        (partial(stock, 'clrnet/clrnet'), 'CLRNet predicts lanes'),
         (
             partial(stock, 'mask2former_vis/mask2former_r50_8xb2-8e_youtubevis2021'),
             'Mask2FormerVideo tracks objects in several frames: give an image detector',

@@ -51,7 +51,7 @@ def test_the_help_shows_defaults(capsys):
         (CheckpointError('bad file'), 'error: bad file'),
         (FileNotFoundError(2, 'No such file', 'x'), "No such file: 'x'"),
         (KeyError('name'), 'error: KeyError: name\n--debug'),
-        (AssertionError(), 'error: AssertionError (see --debug)'),
+        (AssertionError(), 'error: AssertionError: raise error ('),
     ],
 )
 def test_an_error_is_a_message_and_a_traceback_with_debug_only(error, message):

@@ -216,6 +216,7 @@ def _check_kind(detector: nn.Module) -> None:
         detectors.FastRCNN: 'needs proposals from a file: give a detector with an RPN',
         detectors.SemiBaseDetector: 'holds a student and a teacher: give its inner detector, model.detector',
         detectors.TwoStagePanopticSegmentor: panoptic,
+        detectors.CLRNet: 'predicts lanes: give a detector of objects',
         BaseMOTModel: 'tracks objects in several frames: give an image detector',
     }
     if not (getattr(detector, 'test_cfg', None) or {}).get('instance_on'):
