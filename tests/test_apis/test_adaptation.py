@@ -24,6 +24,7 @@ from semidff.utils.checkpoint import CheckpointError
 from semidff.utils.error_messages import FileError
 from tests import models
 from tests.damaged_video import cut, wipe, write_video
+from tests.detectors.stock_detectors import read_stock
 from tests.tiny_video import CLASSES, SIZE, build, detector_cfg, frame, test_settings, write_videos
 
 LEAST = dict(regression=3, semantic=3)
@@ -102,6 +103,36 @@ def test_nothing_is_trained_where_decoding_takes_as_long_as_the_detector(
         run(project, tmp_path / 'out', anyway=False)
     text = Plan.load(tmp_path / 'out' / 'plan.json').text()
     assert 'Decoding or resizing, 12.0 ms a frame, limits the speed' in text
+
+
+@pytest.mark.parametrize(
+    'name', ['detr/detr_r50_8xb2-150e_coco', 'mask2former/mask2former_r50_8xb2-lsj-50e_coco']
+)
+def test_detectors_with_an_encoder_are_cut_behind_it(project, tmp_path, monkeypatch, name):
+    def chosen(plan, own, model):
+        raise PlanError(f'{plan.split} of {[one.split for one in plan.candidates]}')
+
+    def time_clips(clips, pack, models, **options):
+        return dict.fromkeys(models, (10.0, 2.0)), 1.0, 1
+
+    monkeypatch.setattr(planner, '_time_clips', time_clips)
+    monkeypatch.setattr(planner, 'check_clips', chosen)
+    config, model = Config.fromfile(project / 'detector.py'), read_stock(name).model
+    model.backbone.update(depth=18, base_channels=8, init_cfg=None)
+    if 'panoptic_head' in model:
+        head = model.panoptic_head
+        head.in_channels = [8, 16, 32, 64]
+        head.pixel_decoder.encoder.num_layers = head.transformer_decoder.num_layers = 1
+        model.test_cfg.update(instance_on=True, panoptic_on=False)
+    else:
+        model.neck.in_channels = [64]
+        model.encoder.num_layers = model.decoder.num_layers = 1
+    config.model = model
+    config.dump(tmp_path / 'detector.py')
+    torch.save(dict(state_dict=build(model).state_dict()), tmp_path / 'one.pth')
+    (tmp_path / 'videos').symlink_to(project / 'videos')
+    with pytest.raises(PlanError, match=r"^EncoderSplit of \['EncoderSplit', 'ExtractFeatSplit'\]"):
+        run(tmp_path, tmp_path / 'out', plan_only=True)
 
 
 def test_held_back_frames_can_be_decoded_and_have_objects(project, adapted, tmp_path, monkeypatch):
