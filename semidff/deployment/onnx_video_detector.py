@@ -135,13 +135,13 @@ class OnnxVideoDetector(VideoDetector):
         return hasattr(self, 'non_key_graph')
 
     def predict_key(self, inputs: Tensor, samples: SampleList) -> tuple[SampleList, KeyFrame]:
-        maps = self.key_graph(frame=inputs)
+        maps = self.key_graph(frame=self.normalized(inputs))
         return self._predict(maps, samples), KeyFrame(maps['key_image'], levels('features', maps))
 
     def predict_non_key(
         self, inputs: Tensor, samples: SampleList, key: KeyFrame, flow_field: None = None
     ) -> SampleList:
-        maps = self.run_non_key(key.image, inputs, key.features)
+        maps = self.run_non_key(key.image, self.normalized(inputs), key.features)
         return self._predict(maps, samples, self.non_key_test_cfg)
 
     def run_non_key(

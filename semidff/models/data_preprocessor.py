@@ -58,14 +58,15 @@ class VideoDataPreprocessor(DetDataPreprocessor, FrameNormalizer):
 
         The data samples are those of the whole preprocessing in tests.
         """
-        shapes = self._get_pad_shape(data)
-        data = self.cast_data(data)
-        for sample, shape in zip(data['data_samples'], shapes, strict=True):
-            sample.set_metainfo(dict(batch_input_shape=shape, pad_shape=shape))
+        shapes, frames = self._get_pad_shape(data), self.cast_data(data['inputs'])
+        samples = [
+            sample.new(metainfo=dict(sample.metainfo, batch_input_shape=shape, pad_shape=shape))
+            for sample, shape in zip(data['data_samples'], shapes, strict=True)
+        ]
         if self.boxtype2tensor:
-            samplelist_boxtype2tensor(data['data_samples'])
-        frames = data['inputs']
-        return dict(data, inputs=frames[0][None] if len(frames) == 1 else torch.stack(frames))
+            samplelist_boxtype2tensor(samples)
+        batch = frames[0][None] if len(frames) == 1 else torch.stack(frames)
+        return dict(data, inputs=batch, data_samples=samples)
 
     def forward(self, data: dict, training: bool = False) -> dict:
         inputs = data['inputs']

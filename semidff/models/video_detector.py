@@ -143,14 +143,10 @@ class VideoDetector(BaseDetector):
     ) -> tuple[Tensor, SampleList]:
         """Send frames (3, H, W) of one size to the device, as a batch (N, 3, H, W) for the methods that follow.
 
-        They are normalized, or uint8 where a graph normalizes them.
+        Frames of uint8 stay so: the methods normalize them, those of a chunk at once.
         """
         data = dict(inputs=frames, data_samples=samples)
-        if (
-            self.graphs
-            and hasattr(self.data_preprocessor, 'send')
-            and not frames[0].is_floating_point()
-        ):
+        if hasattr(self.data_preprocessor, 'send') and not frames[0].is_floating_point():
             data = self.data_preprocessor.send(data)
         else:
             data = self.data_preprocessor(data, False)
