@@ -121,12 +121,8 @@ def measure_complexity(model: VideoDetector, height: int, width: int) -> Complex
 
     The data preprocessor may pad the frame. The model is put into eval mode and frozen.
     """
-    if not model.has_temporal:
-        raise ValueError('the model has no temporal module: give a stage-two config')
     # PyTorch's counter would ask for gradients of weights that modules take as inputs (Deformable DETR's queries).
     temporal = model.eval().requires_grad_(False).temporal
-    if not hasattr(temporal, 'flow_network'):
-        raise ValueError(f'{type(temporal).__name__} has no flow network')
     data = model.data_preprocessor(batch_of(smooth_frames(1, height, width)[0]), False)
     inputs, samples = data['inputs'], data['data_samples']
     image = temporal.prepare(inputs)

@@ -281,8 +281,6 @@ def time_parts(model: VideoDetector, clip: Iterable[dict]) -> dict[str, list[flo
     Returns:
         Seconds, by the fields of :class:`PartTimes`.
     """
-    if not model.has_temporal:
-        raise ValueError('the model has no temporal module: give a stage-two config')
     device, temporal, spatial = next(model.parameters()).device, model.temporal, model.spatial
     seconds = defaultdict(list)
 

@@ -30,10 +30,6 @@ class LabeledPairDataset(Dataset):
 
     def __init__(self, dataset: dict | CocoVIDDataset, interval: dict, pipeline: list) -> None:
         self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
-        if self.dataset.test_mode:
-            raise ValueError(
-                f'{self.dataset.ann_file}: pairs are for training; leave test_mode=True out'
-            )
         self.interval = TASK_UTILS.build(interval)
         self.pipeline = Compose(pipeline)
         self.dataset.full_init()

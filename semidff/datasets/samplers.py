@@ -205,10 +205,5 @@ def frames_of_videos(dataset: Sized) -> list[list[int]]:
     videos: dict[int, list[tuple[int, int]]] = {}
     for index in range(len(dataset)):
         info = dataset.get_data_info(index)
-        if 'video_id' not in info:
-            raise ValueError(
-                f"item {index} of {type(dataset).__name__} has no 'video_id'; give a "
-                'dataset of videos such as CocoVIDDataset'
-            )
         videos.setdefault(info['video_id'], []).append((info.get('frame_id', index), index))
     return [[index for _, index in sorted(frames)] for frames in videos.values()]

@@ -167,13 +167,6 @@ class UnlabeledVideoDataset(Dataset):
             ]
             counts = [max(1, video.length // self.window) for video in self.videos]
         self._first_window = np.cumsum([0, *counts])
-        frame = max(video.height * video.width * 3 for video in self.videos)
-        need = self.interleave * self.pairs_per_window * (2 + self.triplets) * frame
-        if need > self.cache_bytes:
-            log_warning(
-                f'{self.ann_file}: interleaved windows need up to {need / 2**20:.0f} MB; windows may be decoded '
-                f'repeatedly. Raise cache_bytes ({self.cache_bytes}), or lower interleave or pairs_per_window.'
-            )
 
     @property
     def metainfo(self) -> dict:

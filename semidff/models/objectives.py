@@ -45,10 +45,7 @@ class FeatureRegression:
     """
 
     def __init__(self, norm: str = 'l2', weight: float = 1.0) -> None:
-        losses = dict(l2=F.mse_loss, l1=F.l1_loss)
-        if norm not in losses:
-            raise ValueError(f'norm must be one of {sorted(losses)}, got {norm!r}')
-        self.loss = losses[norm]
+        self.loss = dict(l2=F.mse_loss, l1=F.l1_loss)[norm]
         self.weight = weight
 
     def __call__(self, batch: Distillation) -> dict[str, Tensor]:

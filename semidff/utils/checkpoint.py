@@ -23,12 +23,6 @@ TRAINING_ONLY = ('teacher_task.', 'teacher_features.')
 """Parts of a stage-two checkpoint that inference does not need."""
 
 
-def check_exists(path: str | Path) -> None:
-    """Raise :class:`CheckpointError` if a local checkpoint file is missing; URLs are not checked."""
-    if '://' not in str(path) and not Path(installed_file(path)).is_file():
-        raise CheckpointError(f'{path}: there is no such checkpoint file')
-
-
 def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict]:
     """Read a checkpoint of mmengine or a bare state dict.
 
@@ -39,8 +33,9 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict]:
     Returns:
         Weights on the CPU, without the prefix ``module.`` of parallel wrappers, and the checkpoint's ``meta``.
     """
-    check_exists(path)
-    path = installed_file(path)
+    given, path = path, installed_file(path)
+    if '://' not in path and not Path(path).is_file():
+        raise CheckpointError(f'{given}: there is no such checkpoint file')
     with readable(path):
         checkpoint = CheckpointLoader.load_checkpoint(str(path), 'cpu', logger='silent')
     content = checkpoint if isinstance(checkpoint, Mapping) else {}

@@ -71,7 +71,7 @@ def build_video_detector(path: str | Path, cfg_options: dict | None = None) -> n
     """Build a config's video detector, always with the same random weights."""
     torch.manual_seed(0)
     model = build_model(read_config(path, cfg_options))
-    if not hasattr(model, 'has_temporal'):
+    if not getattr(model, 'has_temporal', False):
         raise ConfigError(
             f'{path}: {type(model).__name__} has no temporal module; give a stage-two config'
         )

@@ -17,10 +17,9 @@ from semidff.analysis.complexity import (
     measure_complexity,
     recommended,
 )
-from semidff.models import OpenCVFlow
 from semidff.models.temporal import warp
 from tests import models
-from tests.tiny_video import build, frame, video_detector_cfg
+from tests.tiny_video import build, frame
 
 ROOT = Path(__file__).resolve().parents[2]
 PREPROCESSOR = dict(type='VideoDataPreprocessor', mean=[120.0] * 3, std=[60.0] * 3)
@@ -121,15 +120,6 @@ def test_report_computes_equations_5_to_7():
     assert rows['N_feat: feature network'] == ['0.000', '0.000']
     assert rows['r (DFF Eq. 5)'] == ['0.2000']
     assert rows['s (DFF Eq. 7) at l = 10'] == ['3.57']
-
-
-def test_refuses_what_cannot_be_counted():
-    with pytest.raises(ValueError, match='no temporal module'):
-        measure_complexity(build(video_detector_cfg(temporal=False)), 64, 96)
-    model = build(video_detector_cfg())
-    model.temporal = OpenCVFlow()
-    with pytest.raises(ValueError, match='OpenCVFlow has no flow network'):
-        measure_complexity(model, 64, 96)
 
 
 def candidate(ratio: float, flow: float, **config) -> dict:

@@ -6,9 +6,6 @@ import pytest
 import torch
 
 from semidff.datasets import FlyingChairsDataset
-from semidff.datasets.transforms.flow_transforms import (
-    read_flow,
-)
 from semidff.datasets.video_readers import VideoError
 
 H, W = 3, 4
@@ -66,24 +63,7 @@ def test_split(chairs):
     ]
 
 
-@pytest.mark.parametrize(
-    'content',
-    [b'PIEX' + struct.pack('<ii', W, H) + bytes(8 * W * H), b'PIEH\x01', b'PIEH' + struct.pack('<ii', W, H)],
-)  # fmt: skip
-def test_broken_flow(tmp_path, content):
-    path = tmp_path / 'a.flo'
-    path.write_bytes(content)
-    with pytest.raises(ValueError, match=r'a\.flo: is not a \.flo file'):
-        read_flow(path)
-
-
 def test_broken_picture(chairs):
     (chairs / 'data' / '00001_img1.ppm').write_bytes(b'P6\n')
     with pytest.raises(VideoError, match=r'00001_img1\.ppm'):
         _dataset(chairs)[0]
-
-
-def test_a_split_file_of_other_data(chairs):
-    (chairs / 'FlyingChairs_train_val.txt').write_text('1\n2\n')
-    with pytest.raises(ValueError, match='2 lines'):
-        _dataset(chairs)

@@ -203,12 +203,3 @@ def test_every_frame_once_and_balanced(monkeypatch):
 def test_more_processes_than_videos(monkeypatch):
     shares = [list(sampler(monkeypatch, ORDER[:12], rank, 4)) for rank in range(4)]
     assert sorted(len(share) for share in shares) == [0, 0, 3, 9]
-
-
-def test_images_without_videos_are_refused():
-    class Images(Frames):
-        def get_data_info(self, index):
-            return dict(img_id=index)
-
-    with pytest.raises(ValueError, match="no 'video_id'"):
-        VideoSampler(Images(ORDER))

@@ -253,11 +253,6 @@ def test_triplets_are_equally_spaced(listed):
     assert [sample.key_frame_id, sample.frame_id] == item['frame_id'][::2]
 
 
-def test_too_small_a_cache_is_told(listed, log):
-    dataset(listed, cache_bytes=1000)
-    assert any('Raise cache_bytes' in record.getMessage() for record in log.records)
-
-
 def test_real_footage_frames_equal_sequential_reading():
     listed = shared('data/person/unlabeled.txt')
     data = UnlabeledVideoDataset(listed, pairs_per_window=2)

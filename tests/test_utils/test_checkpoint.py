@@ -10,7 +10,6 @@ from torch import nn
 from semidff.utils.checkpoint import (
     CheckpointError,
     check_class_order,
-    check_exists,
     load_for_test,
     load_strict,
     read_checkpoint,
@@ -133,9 +132,8 @@ def test_errors_name_file_keys_and_remedy_and_load_nothing(tmp_path):
 
 
 def test_missing_and_damaged_files(tmp_path):
-    for read in (check_exists, read_checkpoint):
-        with pytest.raises(CheckpointError, match=r'gone\.pth.*no such'):
-            read(tmp_path / 'gone.pth')
+    with pytest.raises(CheckpointError, match=r'gone\.pth.*no such'):
+        read_checkpoint(tmp_path / 'gone.pth')
     whole = save(tmp_path / 'whole.pth', net().state_dict()).read_bytes()
     for content in (b'no checkpoint', b'', whole[: len(whole) // 2]):
         (tmp_path / 'bad.pth').write_bytes(content)

@@ -6,7 +6,6 @@ draw from numpy's global random state.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -25,14 +24,16 @@ Range = Sequence[float]
 
 @TRANSFORMS.register_module()
 class LoadFlowPair(BaseTransform):
-    """Read pictures and flow of a pair.
+    """Read pictures and flow (Middlebury .flo) of a pair.
 
     Required keys: ``img_path`` (list of two, ``[key, current]``), ``flow_path``, ``sample_idx``.
     """
 
     def transform(self, results: dict) -> dict:
         """Add ``img``, ``gt_flow``, ``img_id``, ``ori_shape`` and ``img_shape``."""
-        flow = read_flow(results['flow_path'])
+        flow = cv2.readOpticalFlow(results['flow_path'])
+        if flow is None:
+            raise ValueError(f'{results["flow_path"]}: is not a .flo file, or not a whole one')
         size = flow.shape[:2]
         return dict(
             results,
@@ -42,17 +43,6 @@ class LoadFlowPair(BaseTransform):
             ori_shape=size,
             img_shape=size,
         )
-
-
-def read_flow(path: str | Path) -> np.ndarray:
-    """Read an (H, W, 2) float32 flow in pixels, x first, from a Middlebury .flo file."""
-    content = Path(path).read_bytes()
-    width, height = np.frombuffer(content[:12].ljust(12, b'\0'), '<i4', 2, 4).tolist()
-    if content[:4] != b'PIEH' or width < 1 or len(content) != 12 + 8 * width * height:
-        raise ValueError(
-            f'{path}: is not a .flo file, which starts with b"PIEH", or not a whole one'
-        )
-    return np.frombuffer(content, '<f4', offset=12).reshape(height, width, 2).astype(np.float32)
 
 
 @TRANSFORMS.register_module()

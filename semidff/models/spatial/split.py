@@ -1,6 +1,5 @@
 """Split points between feature network and task network (DFF section 5.2, Table 5), ahead of the heads."""
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Sequence
 
@@ -106,14 +105,7 @@ class ResNetSplit(Split):
     """
 
     def __init__(self, task_from: str) -> None:
-        match = re.fullmatch(r'layer(\d+)\.(\d+)', str(task_from))
-        if match is None:
-            raise ValueError(
-                "ResNetSplit.task_from must be the name of a residual unit such as 'layer4.2', "
-                f'got {task_from!r}'
-            )
         self.task_from = task_from
-        self.first = int(match[1]) - 1, int(match[2])  # stage and unit, from 0
 
     def check(self, heads: HeadFamily) -> None:
         backbone = getattr(heads.detector, 'backbone', None)
@@ -123,13 +115,14 @@ class ResNetSplit(Split):
                 f"split=ResNetSplit cuts detectors made of mmdet's ResNet, a neck and heads, not {heads.name} with "
                 f'backbone {type(backbone).__name__}; leave split out to cut ahead of the heads'
             )
-        units, first = dict(_units(backbone)), min(backbone.out_indices)
-        if self.first not in units or first < self.first[0]:
-            names = (f'layer{stage + 1}.{unit}' for stage, unit in units if stage <= first)
+        first = min(backbone.out_indices)
+        names = {f'layer{s + 1}.{u}': (s, u) for (s, u), _ in _units(backbone) if s <= first}
+        if self.task_from not in names:
             raise ValueError(
                 f'ResNetSplit.task_from={self.task_from!r}: with out_indices={tuple(backbone.out_indices)} of the '
                 f'backbone, it must be one of {", ".join(names)}'
             )
+        self.first = names[self.task_from]  # stage and unit, from 0
 
     def feature_names(self, heads: HeadFamily) -> list[str]:
         backbone, (stage, unit) = heads.detector.backbone, self.first
