@@ -105,10 +105,9 @@ def video_detector(
 
 @torch.no_grad()
 def box_deviation(detector: nn.Module, model: VideoDetector, images: Tensor) -> tuple[float, int]:
-    """Compare boxes and scores at l = 1 with the detector's own, on normalized frames (N, 3, H, W).
+    """Return the largest difference of boxes and scores at l = 1 from the detector's own, and the number of boxes.
 
-    Returns:
-        The largest difference, infinite if their numbers differ, and the number of boxes.
+    Frames are normalized, (N, 3, H, W); the difference is infinite if the numbers of boxes differ.
     """
     count, size = len(images), tuple(images.shape[-2:])
     own = detector.predict(images, plain_samples(count, size))

@@ -143,13 +143,10 @@ class ClipTimer:
         self._own = sum(t.nbytes for t in (*model.parameters(), *model.buffers()))
 
     def run(self, frames: Iterable[Any]) -> ClipTimes:
-        """Run the engine on a clip.
+        """Run the engine on the first l + 1 frames of a clip, or those of an iterator, whose reading is timed, too.
 
         With methods that propagate features in chunks, what the last frame takes more than the first one is spread
         evenly over the l - 1 non-key frames.
-
-        Args:
-            frames: At least l + 1 frames; l + 1 of an iterator are read, which is part of what is timed.
         """
         reading, batches = [], []
         start = time.perf_counter()
@@ -274,12 +271,7 @@ def speedup_of(ratio: float, key_interval: int) -> float:
 def time_parts(model: VideoDetector, clip: Iterable[dict]) -> dict[str, list[float]]:
     """Time each part alone, one after the other, on a key frame and on the non-key frames that follow it.
 
-    Args:
-        model: With a temporal module, in eval mode.
-        clip: Collated test batches of one frame each, two or more.
-
-    Returns:
-        Seconds, by the fields of :class:`PartTimes`.
+    ``clip`` has collated test batches of one frame each, two or more. Seconds are by the fields of :class:`PartTimes`.
     """
     device, temporal, spatial = next(model.parameters()).device, model.temporal, model.spatial
     seconds = defaultdict(list)

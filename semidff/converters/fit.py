@@ -34,14 +34,10 @@ def write_checkpoint(state: Mapping[str, Tensor], meta: Mapping, out: str | Path
 
 
 def join_checkpoints(parts: Sequence[tuple[str, str, str]], out: str | Path) -> dict[str, Tensor]:
-    """Write a checkpoint that consists of parts of others, with the class names of its detector.
+    """Write a checkpoint that consists of parts of others, with the class names of its detector; return the weights.
 
-    Args:
-        parts: Dotted name of a module in the new checkpoint, the file with its weights, and the name of the module in
-            that file (empty: the file holds nothing else).
-
-    Returns:
-        The weights.
+    A part is the dotted name of a module in the new checkpoint, the file with its weights, and the name of the module
+    in that file (empty: the file holds nothing else).
     """
     joined: dict[str, Tensor] = {}
     names: dict[tuple[str, ...], str] = {}
@@ -71,12 +67,9 @@ def detector_of(model: nn.Module) -> nn.Module:
 def load_parts(
     model: nn.Module, state: Mapping[str, Tensor], parts: Sequence[str], source: str | Path
 ) -> None:
-    """Load parts of a model strictly.
+    """Load parts of a video detector, a detector, or a flow pre-training strictly.
 
-    Args:
-        model: A video detector, a detector, or a flow pre-training.
-        state: All weights of these parts, with the names of a video detector.
-        parts: Keys of ``_BELOW``.
+    ``state`` has all weights of these ``parts``, keys of ``_BELOW``, with the names of a video detector.
     """
     others = {*chain(*_BELOW.values())}.difference(*(_BELOW[part] for part in parts))
     ignore, given = [*others, *TRAINING_ONLY], dict(state)
@@ -94,10 +87,8 @@ def load_parts(
 def departures(model: dict, style: str, mean: Sequence[float], std: Sequence[float]) -> list[str]:
     """Describe, one sentence each, the settings of a model that differ from those that its weights were trained with.
 
-    Args:
-        model: Config of a detector or a video detector.
-        style: ``caffe`` (stride on the first 1x1 of a residual unit) or ``pytorch``.
-        mean: Of red, green and blue, like ``std``.
+    ``style`` is ``caffe`` (stride on the first 1x1 of a residual unit) or ``pytorch``; mean and std are those of red,
+    green and blue.
     """
     notes = []
     detector = model.get('detector', model)

@@ -38,7 +38,6 @@ class CocoVIDDataset(CocoDataset):
     METAINFO = {'classes': None}
 
     def __init__(self, *args, data_prefix: dict | None = None, **kwargs) -> None:
-        self._sizes_differ = False
         super().__init__(*args, data_prefix=data_prefix or {'img': ''}, **kwargs)
 
     def load_data_list(self) -> list[dict]:
@@ -115,20 +114,8 @@ class CocoVIDDataset(CocoDataset):
             return False  # loading it will tell
 
     def prepare_data(self, idx: int) -> dict | None:
-        """Return a frame after the pipeline; warn once if its size is not that in the json."""
-        info = self.get_data_info(idx)
-        with naming_images([info['img_path']]):
-            packed = super().prepare_data(idx)
-        found = getattr((packed or {}).get('data_samples'), 'ori_shape', None)
-        stated = info['height'], info['width']
-        # Images are turned by their EXIF data.
-        if found and tuple(found) not in (stated, stated[::-1]) and not self._sizes_differ:
-            self._sizes_differ = True
-            log_warning(
-                f'{info["img_path"]}: has {found[1]}x{found[0]} pixels, but {self.ann_file} says '
-                f'{stated[1]}x{stated[0]}; are these annotations of other images?'
-            )
-        return packed
+        with naming_images([self.get_data_info(idx)['img_path']]):
+            return super().prepare_data(idx)
 
     def frame_path(self, video_id: int, frame_id: int) -> str | None:
         """Return the image file of any frame of a video; None if it is neither listed nor named by a pattern."""

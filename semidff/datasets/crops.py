@@ -13,10 +13,8 @@ class CropsDataset(BaseDataset):
 
     The file holds ``images``, (N, H, W, 3) uint8 BGR, ``labels``, (N,), and ``classes`` (names). An item has
     ``inputs``, a (3, H, W) uint8 tensor, and ``data_samples`` with ``gt_label``, int64 of shape (1,). ``indices`` of
-    ``BaseDataset`` splits the crops: ``indices=5400`` is the first 5400, ``indices=-600`` the last 600.
-
-    Args:
-        flip: Whether to mirror crops at random along both axes; draws from numpy's global random state.
+    ``BaseDataset`` splits the crops: ``indices=5400`` is the first 5400, ``indices=-600`` the last 600. ``flip``
+    mirrors crops at random along both axes; it draws from numpy's global random state.
     """
 
     METAINFO = {'dataset_type': 'crops'}

@@ -175,11 +175,8 @@ class VideoSampler(Sampler):
     """Distribute whole videos over the processes; each process iterates over their frames in order.
 
     Videos are assigned in order of decreasing length, each to the process with the fewest frames so far. The assignment
-    is deterministic, so the processes need not communicate. A process may receive no video.
-
-    Args:
-        dataset: Dataset of frames whose ``get_data_info(i)`` has ``video_id`` and, if the frames are not in order,
-            ``frame_id``.
+    is deterministic, so the processes need not communicate. A process may receive no video. ``get_data_info(i)`` of the
+    dataset has ``video_id`` and, if the frames are not in order, ``frame_id``.
     """
 
     def __init__(self, dataset: Sized, seed: int | None = None) -> None:

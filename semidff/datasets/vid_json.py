@@ -238,11 +238,8 @@ def match_classes(
 ) -> tuple[tuple[str, ...], dict[int, int]]:
     """Map the categories of a json to labels by their names. Categories of one name are one class.
 
-    Args:
-        classes: Classes of the config, in any order; None takes those of the json.
-
-    Returns:
-        The classes, and the label (index of the class) by category id. Categories of other classes have no label.
+    Returned are the classes, by default those of the json, and the label (index of the class) by category id.
+    Categories of other classes have no label.
     """
     names = list(dict.fromkeys(category['name'] for category in content['categories']))
     classes = tuple(names if classes is None else classes)

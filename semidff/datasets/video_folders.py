@@ -26,11 +26,9 @@ def find_videos(folder: str | Path, own: str | Path | None = None) -> list[Path]
     """Return the videos in a folder and its sub-folders, relative to it, in natural order.
 
     They are files with the suffix of a video, other files that FFmpeg opens as videos, and sub-folders with images,
-    which are frames. Linked folders are searched after all others; none is searched twice. Hidden files and folders and
-    images are left out; other files that are no videos and folders that cannot be read are logged.
-
-    Args:
-        own: A folder to leave out, that of the results.
+    which are frames. Linked folders are searched after all others; none is searched twice. Hidden files and folders,
+    images and ``own``, the folder of the results, are left out; other files that are no videos and folders that cannot
+    be read are logged.
     """
     found: list[Path] = []
     others: list[Path] = []

@@ -53,11 +53,9 @@ class VideoInfo(NamedTuple):
 
 
 def load_videos(ann_file: str | Path, data_prefix: str | Path | None = None) -> list[VideoInfo]:
-    """Return the readable videos of a list in its order; open those that its manifest does not know.
+    """Return the readable videos of a list, a folder or a glob; open those that its manifest does not know.
 
-    Args:
-        ann_file: A list, a folder of videos, or a glob.
-        data_prefix: Root of relative paths; default: the list's folder.
+    They are in the order of the list. Relative paths start at ``data_prefix``, by default the list's folder.
     """
     if os.path.isdir(ann_file):
         root = Path(data_prefix or ann_file)

@@ -84,10 +84,7 @@ def verify(
 ) -> ParityReport:
     """Compare on a key frame and the frames that follow it; each graph runs on the outputs of the graph before it.
 
-    Args:
-        model: The model in PyTorch.
-        exported: The same model's graphs.
-        batches: Collated test batches of one frame each; the first is the key frame.
+    ``batches`` are collated test batches of one frame each, ``exported`` the graphs of ``model``.
     """
     model.eval()
     maps: dict[str, Difference] = {}

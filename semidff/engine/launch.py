@@ -55,11 +55,7 @@ class Runner(MMEngineRunner):
 
 
 def prepare_run(args: argparse.Namespace) -> Config:
-    """Set up the process, and return the config with the settings of the command line.
-
-    Args:
-        args: ``config`` and the arguments of :func:`~semidff.utils.arguments.add_launch_arguments`.
-    """
+    """Set up the process; return the config with the settings of the command line, see ``add_launch_arguments``."""
     keep_freed_memory(get_device())
     setup_cache_size_limit_of_dynamo()
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
@@ -219,9 +215,7 @@ def _check_backbone(cfg: Config) -> None:
 def apply_test_options(cfg: Config, args: argparse.Namespace) -> None:
     """Put method, schedule, protocol, detections and rendering into a test config, and remove its own checkpoint.
 
-    Args:
-        cfg: The config, changed in place.
-        args: Options of ``tools/test.py``; those that are None change nothing.
+    Options of ``tools/test.py`` that are None change nothing.
     """
     if not cfg.get('test_cfg'):
         raise OptionError(

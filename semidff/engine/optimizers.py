@@ -26,11 +26,8 @@ class BFloat16OptimWrapper(OptimWrapper):
     """Run forward passes under bfloat16 autocast; weights and optimizer state stay float32.
 
     mmengine's ``AmpOptimWrapper`` does not support CPUs. Boxes stay in float32
-    (:func:`~semidff.models.precision.keep_boxes_precise`).
-
-    Args:
-        enabled: True, False, or ``auto`` (if the device computes convolutions faster in bfloat16). With ``auto``, a
-            resumed training keeps the precision of its checkpoint.
+    (:func:`~semidff.models.precision.keep_boxes_precise`). ``enabled`` is True, False, or ``auto``: if the device
+    computes convolutions faster in bfloat16, and in a resumed training if its checkpoint says so.
     """
 
     def __init__(self, enabled: bool | str = 'auto', **kwargs) -> None:

@@ -69,11 +69,8 @@ def coco_ap(
     """Compute ``AP``, ``AP_50`` and ``AP_75`` in 0..1 with pycocotools, means over the classes with ground truth.
 
     Only the 100 best detections of a class in a frame are counted. The metrics are NaN without ground truth that is no
-    crowd.
-
-    Args:
-        crowd: (m,) bool, which boxes of the ground truth are crowds: they need not be found, and detections that lie in
-            them and match no other box are not counted. None: none is.
+    crowd. ``crowd``, (m,) bool, says which boxes of the ground truth are crowds: they need not be found, and detections
+    that lie in them and match no other box are not counted.
     """
     crowd = np.zeros(len(truth.boxes), bool) if crowd is None else crowd
     if crowd.all():

@@ -117,11 +117,7 @@ def same_key_pairs(
 
 
 def match_detections(truth: GroundTruth, ranked: Detections, num_classes: int) -> np.ndarray:
-    """Match detections from :meth:`Detections.ranked` to ground-truth boxes.
-
-    Returns:
-        (n,) int, index of the matched box, -1 for a false positive.
-    """
+    """Return the ground-truth box of each detection of :meth:`Detections.ranked`, (n,) int; -1 for a false positive."""
     threshold = iou_threshold(truth.boxes)
     matched = np.full(len(ranked), -1)
     free = np.ones(len(truth.boxes), bool)

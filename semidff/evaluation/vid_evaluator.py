@@ -95,9 +95,8 @@ class VIDEvaluator:
     def evaluate(self, detections: Detections, only: np.ndarray | None = None) -> VIDResult:
         """Compute the AP of all classes, overall and by speed.
 
-        Args:
-            detections: Detections whose ``frames`` are positions in :attr:`frames`.
-            only: (k,) int, ascending positions of the frames to evaluate; unlabeled ones are left out. None for all.
+        ``frames`` of the detections are positions in :attr:`frames`. ``only``, (k,) int, holds ascending positions of
+        the frames to evaluate, None for all; unlabeled ones are left out.
         """
         truth, detections, only, kept = self._select(detections, only)
         num_classes = len(self.classes)

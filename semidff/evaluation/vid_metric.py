@@ -128,8 +128,7 @@ class VIDMetric(BaseMetric):
     def evaluate(self, size: int) -> dict:
         """Compute ``vid/mAP``, ``vid/mAP_slow``, ``_medium``, ``_fast`` and ``vid/AP_<class>``, in 0..1.
 
-        Args:
-            size: Number of samples of the dataset; of labeled samples where they have ``key_distance``.
+        ``size`` is the number of samples of the dataset; of labeled samples where they have ``key_distance``.
         """
         self._size = size
         # mmengine truncates the interleaved results to `size`, which drops frames when the processes have unequal

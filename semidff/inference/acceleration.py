@@ -60,10 +60,8 @@ class Acceleration(NamedTuple):
 def accelerate(model: nn.Module, options: Acceleration, backend: str = 'inductor') -> VideoDetector:
     """Change a model in place to predict with speed options, and return it.
 
-    The model is for prediction only from then on. A deep copy of it has the same options but is not compiled.
-
-    Args:
-        model: A ``VideoDetector``, or any mmdet detector, which is wrapped into one; already on its device.
+    It is a ``VideoDetector`` on its device, or any mmdet detector, which is wrapped into one, and for prediction only
+    from then on. A deep copy of it has the same options but is not compiled.
     """
     if options.precision not in PRECISIONS:
         raise ValueError(

@@ -32,13 +32,9 @@ _BOXES, _IMAGE, _RAW = 'boxes', 'image', 'raw '
 class CapturedFunction:
     """A function from tensors to tensors by name, with static memory for inputs and outputs.
 
-    Args:
-        function: The function; its first input is the frames.
-        inputs: Inputs, whose sizes those of all calls are.
-        pool, stream: Memory of the graphs and stream of the capture, on a GPU.
-
-    Raises:
-        AssertionError: If the graph's outputs are not those of the function.
+    The first one of its inputs, whose sizes those of all calls are, is the frames. ``pool`` and ``stream``, on a GPU,
+    are the memory of the graphs and the stream of the capture. If the graph's outputs are not those of the function, an
+    AssertionError is raised.
     """
 
     def __init__(

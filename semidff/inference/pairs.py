@@ -50,15 +50,10 @@ class PairEngine:
         self._keys: dict[int, StreamState] = {}  # streams of the last key frames, by frame number
 
     def push(self, data: dict) -> SampleList:
-        """Process the next frame.
+        """Process the next frame; return its l results, with metainfo ``key_distance`` 0 to l - 1, if it is labeled.
 
-        Args:
-            data: As of the video engine; the metainfo of the sample has ``frame_id`` (0-based) and, for a frame
-                without labels, ``is_labeled=False``.
-
-        Returns:
-            The l results of a labeled frame, with metainfo ``key_distance`` 0, 1, ..., l - 1; nothing for other
-            frames.
+        ``data`` is as of the video engine; the metainfo of the sample has ``frame_id`` (0-based) and, for a frame
+        without labels, ``is_labeled=False``.
         """
         sample = data['data_samples'][0]
         current = sample.frame_id

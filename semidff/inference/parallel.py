@@ -54,15 +54,11 @@ def independent_engine(engine: VideoEngine) -> VideoEngine:
 
 
 class ParallelEngine:
-    """Runs the intervals of a video in several threads, each with its share of the CPU's cores.
+    """Runs the intervals of a video in several threads, each with its share of the CPU's cores; see :meth:`supports`.
 
     A frame does not keep many cores busy: PyTorch's threads wait for one another, spinning, at each of some hundred
-    operators. Intervals do not depend on one another, so that each thread processes a whole one. Key frames and
-    results are those of the engine, but for rounding.
-
-    Args:
-        engine: The engine; see :meth:`supports`.
-        workers: Number of threads.
+    operators. Intervals do not depend on one another, so that each thread processes a whole one. Key frames and results
+    are those of the engine, but for rounding.
     """
 
     def __init__(self, engine: VideoEngine, workers: int) -> None:

@@ -160,9 +160,8 @@ def calibrate(
 ) -> ErrorPredictor:
     """Return a predictor with the average intervals at a range of tolerances.
 
-    Args:
-        clips: Clips that the schedules run through, as inputs of the temporal module's flow network.
-        statistics: Statistics (P, 4) of pairs; quantiles of their predicted errors are the tolerances.
+    Clips are inputs of the temporal module's flow network, through which the schedules run. The tolerances are
+    quantiles of the predicted errors of pairs, given their statistics (P, 4).
     """
     levels = torch.linspace(0, 1, _TOLERANCES - 1, dtype=torch.float64)
     errors = predictor.of_statistics(statistics.double())

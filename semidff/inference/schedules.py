@@ -74,9 +74,8 @@ class KeyFrameSchedule(ABC):
     def is_key(self, state: StreamState, data: dict) -> bool:
         """Return whether the next frame of a stream is a key frame; not called for those that always are.
 
-        Args:
-            state: The stream before the frame; ``state.distance`` is the frame's distance to the last key frame.
-            data: Collated test batch of the frame, before the data preprocessor.
+        The state is that before the frame: ``state.distance`` is the frame's distance to the last key frame. ``data``
+        is its collated test batch, before the data preprocessor.
         """
 
     def is_cut(self, state: StreamState, data: dict) -> bool:
@@ -104,9 +103,7 @@ def schedule_config(
 ) -> dict | None:
     """Return the config of a schedule from command-line options; None for a fixed interval.
 
-    Args:
-        key_interval: Key-frame interval; with ``adaptive``, the average one.
-        adaptive: File of an :class:`AdaptiveSchedule`.
+    ``adaptive`` is the file of an :class:`AdaptiveSchedule`, whose average interval is ``key_interval``.
     """
     config = None
     if adaptive:

@@ -169,12 +169,10 @@ def run_tool(
 ) -> None:
     """Run a tool's main function; an error ends the process with a message and exit code 1.
 
-    The traceback of an error is shown with ``--debug`` only. Ctrl-C and SIGTERM end the process with exit code 130.
-    The options ``debug``, ``trust``, ``overwrite`` and ``threads`` are applied here and in the parser and removed.
-
-    Args:
-        trains: Whether the tool trains, so that PyTorch's threads sleep while they wait for one another. By default
-            they spin, and a training beside another busy process takes several times as long.
+    The traceback of an error is shown with ``--debug`` only. Ctrl-C and SIGTERM end the process with exit code 130. The
+    options ``debug``, ``trust``, ``overwrite`` and ``threads`` are applied here and in the parser and removed. If the
+    tool trains, PyTorch's threads sleep while they wait for one another. By default they spin, and a training beside
+    another busy process takes several times as long.
     """
     if trains:
         os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')  # read when PyTorch is loaded

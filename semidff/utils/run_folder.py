@@ -23,10 +23,8 @@ class FolderInUse(RuntimeError):
 def occupy(folder: str | Path, work: str = 'training', option: str = '--work-dir') -> IO:
     """Lock a folder against other runs, until the returned file is closed or the process ends.
 
-    The lock belongs to this process; its data workers do not prolong it.
-
-    Args:
-        work, option: What else is locked out, and how the user names the folder, for the message.
+    The lock belongs to this process; its data workers do not prolong it. The message names ``work``, what else is
+    locked out, and ``option``, by which the user names the folder.
     """
     Path(folder).mkdir(parents=True, exist_ok=True)
     file = open(Path(folder) / '.run.lock', 'a')  # noqa: SIM115

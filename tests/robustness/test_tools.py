@@ -65,7 +65,7 @@ def data_cases() -> Iterator[Case]:
         yield evaluate(str(content)[:99], words=words, make=partial(annotations, content=content))
     for row in ('0 1 x 1 2 3 4', '0 3 0.9 1 2 3 4', '0 1 0.9 1 2 nan 4', '1 2 3'):
         make = partial(annotations, detections=ROWS + row)
-        yield evaluate(row, words=r'd\.txt, line 2: ', make=make)
+        yield evaluate(row, words=r'd\.txt: ', make=make)
     convert = partial(Case, tool='convert_dataset.py', arguments=(*CONVERT, 'val.json'))
     entities = ('<!ENTITY b "&a;&a;">', '<!ENTITY x SYSTEM "file:///etc/passwd">')
     for text in (

@@ -4,13 +4,11 @@ import json
 
 import pytest
 from mmdet.registry import DATASETS
-from mmengine.registry import init_default_scope
 from PIL import ExifTags, Image
 
 from semidff.datasets import CocoVIDDataset
 from semidff.datasets.video_readers import VideoError
 from tests.shared_data import shared
-from tests.tiny_video import test_settings, write_videos
 
 FRAME = {'width': 100, 'height': 80}
 
@@ -194,16 +192,3 @@ def test_an_image_that_cannot_be_decoded_is_named(tmp_path):
     )
     with pytest.raises(VideoError, match=r'a\.jpg: corrupt'):
         dataset[0]
-
-
-def test_annotations_of_other_images_are_reported(tmp_path, log):
-    init_default_scope('mmdet')
-    ann_file = write_videos(tmp_path, (1,))
-    data = json.loads(ann_file.read_text())
-    data['images'][0].update(width=640, height=480)
-    (tmp_path / 'other.json').write_text(json.dumps(data))
-    for name, told in (('val.json', 0), ('other.json', 1)):
-        settings = test_settings(tmp_path / name, tmp_path)['test_dataloader']['dataset']
-        dataset = DATASETS.build(settings)
-        dataset[0], dataset[0]
-        assert log.text.count(f'has 96x64 pixels, but {tmp_path / name} says 640x480') == told

@@ -152,12 +152,9 @@ def convert(
 ) -> dict[str, Tensor]:
     """Rename and reorder parameters, given by the original's names without ``arg:`` or ``aux:``, to float32.
 
-    Args:
-        parts: Parts to convert; parameters of other parts are ignored. The file of a detector has no ``temporal``,
-            that of semi-DFF's regression step no ``task_network``.
-
-    Returns:
-        State dict of these parts of a ``VideoDetector`` or ``SemiDFF``, without ``num_batches_tracked``.
+    Parameters of other parts are ignored: the file of a detector has no ``temporal``, that of semi-DFF's regression
+    step no ``task_network``. The state dict is that of these parts of a ``VideoDetector`` or ``SemiDFF``, without
+    ``num_batches_tracked``.
     """
     check_names(params, parts, network)
     state = {}

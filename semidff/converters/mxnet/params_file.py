@@ -44,12 +44,7 @@ class _Reader:
 
 
 def read_params(path: str | Path) -> dict[str, np.ndarray]:
-    """Read a file of named arrays.
-
-    Returns:
-        Arrays by their full names (``arg:conv1_weight``), in the file's order and types. They are read-only views of
-        the memory-mapped file.
-    """
+    """Read arrays by their full names (``arg:conv1_weight``): read-only views of the file in its order and types."""
     reader = _Reader(Path(path))
     start = reader.data[:8].tobytes()
     if start != struct.pack('<Q', _LIST_MAGIC):

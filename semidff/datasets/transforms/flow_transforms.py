@@ -163,11 +163,7 @@ class RandomAffineFlowPair(BaseTransform):
         return dict(results, img=images, gt_flow=flow, img_shape=self.crop_size)
 
     def draw(self, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-        """Draw maps for pictures of a size.
-
-        Returns:
-            Two (3, 3) matrices that map the crop's pixels to those of the current frame and of the key frame.
-        """
+        """Draw two (3, 3) maps of the crop's pixels, to the current frame and to the key frame of the given size."""
         middle, crop_middle = ((np.array(s[::-1]) - 1) / 2 for s in (size, self.crop_size))
         for _ in range(self.tries):
             shared = _random_map(crop_middle, middle, size[1], *self.shared)

@@ -40,12 +40,9 @@ class OriginalFlip(RandomFlip):
 class OriginalResize(Resize):
     """Resize with the same factor for both axes and OpenCV's rounding of the size.
 
-    The factor scales the short side to the smaller number of ``scale``, unless the long side then exceeds the larger
-    one. OpenCV rounds the new sides half to even (720 x 0.78125 = 562.5 becomes 562; mmdet's ``Resize`` gives 563) and
-    samples with exactly this factor. Boxes are multiplied by the same factor.
-
-    Args:
-        scale: Long and short side in pixels.
+    The factor scales the short side to the smaller number of ``scale`` (in pixels), unless the long side then exceeds
+    the larger one. OpenCV rounds the new sides half to even (720 x 0.78125 = 562.5 becomes 562; mmdet's ``Resize``
+    gives 563) and samples with exactly this factor. Boxes are multiplied by the same factor.
     """
 
     def __init__(self, scale: tuple[int, int]) -> None:

@@ -26,8 +26,7 @@ META_KEYS = (
 class PackVideoFrame(BaseTransform):
     """Pack a frame as mmdet's ``PackDetInputs`` does, with its place in the video and whether it is labeled.
 
-    Args:
-        packer: Transform that makes the data sample; ``mmseg.PackSegInputs`` for label maps.
+    ``packer`` makes the data sample; it is ``mmseg.PackSegInputs`` for label maps.
     """
 
     def __init__(self, packer: str = 'mmdet.PackDetInputs') -> None:
@@ -42,16 +41,13 @@ class PackVideoFrame(BaseTransform):
 class PackFramePair(BaseTransform):
     """Pack a (key frame, current frame) pair, or a triplet with a frame between them.
 
-    Values of the results dict that are a ``list`` of two belong to the two frames, ``[key,
-    current]`` (in a triplet: of three); all others belong to the current frame. mmdet's
-    ``PackDetInputs`` makes the data sample of the current frame, with its boxes if there are any;
-    ``key_frame_id`` is added to its metainfo.
+    Values of the results dict that are a ``list`` of two belong to the two frames, ``[key, current]`` (in a triplet: of
+    three); all others belong to the current frame. ``packer``, mmdet's ``PackDetInputs`` or ``mmseg.PackSegInputs`` for
+    label maps, makes the data sample of the current frame, with its boxes if there are any; ``key_frame_id`` is added
+    to its metainfo.
 
-    Required key: ``img``, a list of two or three (H, W, 3) images of one size. Fractional values are rounded
-    and clipped to 0..255.
-
-    Args:
-        packer: Transform that makes the data sample; ``mmseg.PackSegInputs`` for label maps.
+    Required key: ``img``, a list of two or three (H, W, 3) images of one size. Fractional values are rounded and
+    clipped to 0..255.
     """
 
     def __init__(self, packer: str = 'mmdet.PackDetInputs') -> None:

@@ -57,11 +57,7 @@ class FrameStream:
     fps: float
 
     def __iter__(self) -> Iterator[Frame]:
-        """Iterate over the frames.
-
-        Raises:
-            VideoError: If no frame can be read; with ``strict``, if any frame cannot be read.
-        """
+        """Iterate over the frames; VideoError if none can be read, or with ``strict`` if any cannot."""
         raise NotImplementedError
 
     def mean_rate(self) -> float | None:

@@ -16,8 +16,7 @@ from .base import DEFAULT_FPS, Frame, VideoError, VideoReader, is_image, report
 class FrameFolder(VideoReader):
     """Folder with one image per frame, in natural order of their names (``9.jpg``, ``10.jpg``).
 
-    Args:
-        strict: Whether an unreadable image is an error in sequential access; otherwise it is left out with a warning.
+    In sequential access, an unreadable image is left out with a warning; with ``strict`` it is an error.
     """
 
     def __init__(self, path: str | Path, fps: float = DEFAULT_FPS, strict: bool = False) -> None:
@@ -62,11 +61,7 @@ class FrameFolder(VideoReader):
 
 
 def read_image(path: str) -> np.ndarray:
-    """Read an image as (H, W, 3) uint8 BGR, upright.
-
-    Raises:
-        VideoError: If it is missing, truncated or no image.
-    """
+    """Read an image as (H, W, 3) uint8 BGR, upright; VideoError if it is missing, truncated or no image."""
     try:
         data = Path(path).read_bytes()
     except OSError as error:

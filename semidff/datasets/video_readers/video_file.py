@@ -377,12 +377,7 @@ class VideoFile(VideoReader):
 
 
 class VideoSegment(FrameStream):
-    """Consecutive frames of a video file, with their numbers and times in the file; damage is an error.
-
-    Args:
-        video: The file, which is closed with the segment.
-        last: The frame after the last one.
-    """
+    """Frames of a video file up to before ``last``, with their numbers and times in the file; damage is an error."""
 
     def __init__(self, video: VideoFile, first: int, last: int) -> None:
         self.name, self.path, self.fps = video.name, video.path, video.fps

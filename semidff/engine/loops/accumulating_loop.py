@@ -14,12 +14,10 @@ class AccumulatingLoop(IterBasedTrainLoop):
     """Iteration-based training loop whose iterations process their batch in equal parts.
 
     The weights are updated once per iteration, with the mean of the parts' gradients. Unlike with mmengine's
-    ``accumulative_counts``, which counts each part as an iteration, schedules and checkpoints are those of a batch
-    that fits into memory as a whole, and no checkpoint falls between two parts: a resumed run loses no gradients.
-
-    Args:
-        dataloader: Config of the dataloader; its ``batch_size`` is a multiple of ``accumulate``.
-        kwargs: Arguments of mmengine's ``IterBasedTrainLoop``.
+    ``accumulative_counts``, which counts each part as an iteration, schedules and checkpoints are those of a batch that
+    fits into memory as a whole, and no checkpoint falls between two parts: a resumed run loses no gradients. The batch
+    size of the dataloader is a multiple of ``accumulate``; other arguments are those of mmengine's
+    ``IterBasedTrainLoop``.
     """
 
     def __init__(self, runner: Runner, dataloader: dict, accumulate: int = 1, **kwargs) -> None:

@@ -43,9 +43,8 @@ class Step:
 class DistillationLoop(AccumulatingLoop):
     """Iteration-based training loop that is divided into steps.
 
-    Args:
-        steps: Settings of each :class:`Step`.
-        kwargs: Arguments of :class:`AccumulatingLoop`, except ``max_iters``, which is the sum of ``iters``.
+    Arguments are the settings of each :class:`Step` and those of :class:`AccumulatingLoop`, except ``max_iters``, which
+    is the sum of ``iters``.
     """
 
     def __init__(self, runner: Runner, dataloader: dict, steps: Sequence[dict], **kwargs) -> None:
@@ -75,12 +74,7 @@ class DistillationLoop(AccumulatingLoop):
         runner.register_hook(DistillationStepHook(steps), priority='HIGHEST')
 
     def use_data(self, step: int, skipped: int = 0) -> None:
-        """Draw the following pairs with the settings of a step.
-
-        Args:
-            step: Index of the step.
-            skipped: Number of iterations whose pairs are skipped.
-        """
+        """Draw the following pairs with the settings of a step; those of ``skipped`` iterations are skipped."""
         if self._loaders[step] is self.dataloader:
             return
         self.dataloader = self._loaders[step]

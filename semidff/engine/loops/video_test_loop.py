@@ -98,11 +98,7 @@ class VideoTestLoop(TestLoop):
             )
 
     def run(self) -> dict:
-        """Run the test on all videos.
-
-        Returns:
-            The evaluator's metrics; on rank 0 also those of :class:`FrameTimer`.
-        """
+        """Run the test on all videos; return the evaluator's metrics, on rank 0 also those of :class:`FrameTimer`."""
         self.runner.call_hook('before_test')
         self.runner.call_hook('before_test_epoch')
         # Pairs do not have key and non-key frames in the proportion of a schedule.

@@ -55,12 +55,9 @@ class Frames(NamedTuple):
 class VideoMethod(ABC):
     """A way to obtain detections for all frames of a video, on key frames and on non-key frames.
 
-    A method is stateless. The state of a video is its :class:`Memory`, so that one method serves any number of videos
-    at a time. :meth:`key` and :meth:`non_key` return for each video the results finished so far, in frame order; a
-    causal method returns exactly the frame that it was given.
-
-    Args:
-        model: A ``VideoDetector`` in eval mode.
+    A method is stateless; its model is in eval mode. The state of a video is its :class:`Memory`, so that one method
+    serves any number of videos at a time. :meth:`key` and :meth:`non_key` return for each video the results finished so
+    far, in frame order; a causal method returns exactly the frame that it was given.
     """
 
     reads_non_key_frames = False  # non-key frames are preprocessed and sent to the device

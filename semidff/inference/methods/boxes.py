@@ -300,11 +300,7 @@ def box_distance(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 def link(
     first: Arrays, second: Arrays, max_distance: float = MAX_DISTANCE
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Link boxes one to one within each class at the least total cost (Hungarian assignment).
-
-    Returns:
-        Linked indices into ``first`` and into ``second``, of equal length.
-    """
+    """Link boxes one to one within each class at the least total cost (Hungarian); return indices into both."""
     distance = box_distance(first[0], second[0])
     unlinked = max_distance + SCORE_WEIGHT
     cost = distance + SCORE_WEIGHT * np.abs(first[1][:, None] - second[1][None])

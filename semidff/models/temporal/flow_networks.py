@@ -158,8 +158,7 @@ class FlowNetwork(nn.Module, ABC):
 class FlowNetS(FlowNetwork):
     """FlowNet "Simple": ten convolutions and the refinement part.
 
-    Args:
-        width: Factor on the channels of every layer: 1 for FlowNetS, 0.5 for FlowNet Half (DFF Table 7).
+    ``width`` is a factor on the channels of every layer: 1 for FlowNetS, 0.5 for FlowNet Half (DFF Table 7).
     """
 
     def __init__(self, *, width: float = 1.0, **kwargs: float) -> None:
