@@ -5,6 +5,7 @@ settings are the same.
 """
 
 import argparse
+from pathlib import Path
 
 from semidff.utils.arguments import ToolParser, add_cfg_options, run_tool
 
@@ -63,6 +64,9 @@ def main(args: argparse.Namespace) -> None:
     runner.run(only)
     if any(evaluation.step.name in runner.stamps for evaluation in experiment.evaluations):
         print(f'\n{runner.write_report()}\nWritten to {experiment.work_dir}')
+    if experiment.result and Path(experiment.result).is_file():
+        text = Path(experiment.result).read_text().split('\n## ')[0]
+        print(f'\n{text}\nMore in {experiment.result}')
 
 
 if __name__ == '__main__':

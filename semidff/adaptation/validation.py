@@ -64,6 +64,7 @@ def validate(
     adaptive, clips = out / 'validation' / ADAPTIVE_FILE, held_back_clips(plan)
     methods = measured_methods(True, adaptive.is_file())
     points = grid_of_points(methods, intervals, scales, smooth_boxes=(0, SMOOTH_BOXES))
+    points += grid_of_points(['copy'], intervals, [1.0])  # for the gap recovery
     report = measure_operating_points(
         model,
         clips,

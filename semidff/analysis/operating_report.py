@@ -40,13 +40,19 @@ def operating_report(
             ``sizes``, height and width of the network's input by scale, and ``timed``, the video of the times.
 
     Returns:
-        All figures, for JSON: ``points`` with ``above_dense`` and whether they are on the ``pareto`` front; the name
-        of the ``measure`` that decides; the dense detector at its best input size as ``reference``; the points
-        ``recommended`` and ``recommended_causal``; the ``verdict`` in one or two sentences; the arguments.
+        All figures, for JSON: ``points`` with ``above_dense``, ``gap_recovery`` and whether they are on the ``pareto``
+        front; the name of the ``measure`` that decides; the dense detector at its best input size as ``reference``;
+        the points ``recommended`` and ``recommended_causal``; the ``verdict`` in one or two sentences; the arguments.
     """
     front = pareto(points)
     points = [
-        dict(one, above_dense=above_dense(points, one), pareto=one in front) for one in points
+        dict(
+            one,
+            above_dense=above_dense(points, one),
+            gap_recovery=gap_recovery(points, one),
+            pareto=one in front,
+        )
+        for one in points
     ]
     report = dict(
         points=points,
@@ -126,6 +132,16 @@ def above_dense(points: Sequence[dict], one: dict) -> float | None:
     return _accuracy(one) - float(interpolated)
 
 
+def gap_recovery(points: Sequence[dict], one: dict) -> float | None:
+    """Return the share of what *copy* loses at the same interval that a point recovers; None without such a point."""
+    dense = next(p for p in points if p['method'] == 'frame' and p['scale'] == 1)
+    for copy in points:
+        if (copy['method'], copy['key_interval']) == ('copy', one['key_interval']):
+            gap = _accuracy(dense) - _accuracy(copy)
+            return (_accuracy(one) - _accuracy(copy)) / gap if gap > 0 else None
+    return None
+
+
 def _name(one: dict[str, Any]) -> str:
     name = 'dense' if one['method'] == 'frame' else f'{one["method"]} at l = {one["key_interval"]}'
     name += f', input size × {one["scale"]:g}' if one['scale'] != 1 else ''
@@ -171,28 +187,9 @@ def _verdict(report: dict[str, Any]) -> str:
 
 
 def points_table(report: dict[str, Any]) -> str:
-    """Return the verdict, the Markdown table of all points from the slowest on, and the protocol."""
+    """Return the verdict, a table of the main points, the Markdown table of all, and the protocol."""
     points, given = report['points'], report['settings']
-    names, sizes = list(points[0]['metrics']), given.get('sizes', {})
-    rows = [('method', 'l', 'input', 'ms', 'speed-up', *names, 'above smaller frames', 'front')]
-    for one in sorted(points, key=lambda p: -p['milliseconds']):
-        method, interval, scale = one['method'], one['key_interval'], one['scale']
-        dense, above = method == 'frame', one['above_dense']
-        differs = abs(one['interval'] - interval) > 0.05 * interval or method == 'adaptive'
-        average = f' ({one["interval"]:.1f})' if differs else ''
-        rows.append((
-            ('dense' if dense else method)
-            + ('' if one['causal'] else ' (offline)')
-            + (f', averaged scores ({one["smooth"]})' if one['smooth'] else '')
-            + (f', smoothed boxes ({one["smooth_boxes"]})' if one['smooth_boxes'] else ''),
-            '' if dense else f'{interval}{average}',
-            ' × '.join(map(str, sizes.get(scale, (f'{scale:g}',)))),
-            f'{one["milliseconds"]:.1f}',
-            f'{one["speed_up"]:.2f}',
-            *(f'{100 * one["metrics"][name]:.1f}' for name in names),
-            '' if dense or above is None else f'{100 * above:+.1f}',
-            'recommended' if one is report['recommended'] else '×' if one['pareto'] else '',
-        ))  # fmt: skip
+    points = sorted(points, key=lambda one: -one['milliseconds'])
     against = (
         "agreement with the dense detector's boxes at the config's input size, of a score of at least "
         f'{given.get("min_score")}, not accuracy against labels'
@@ -206,7 +203,54 @@ def points_table(report: dict[str, Any]) -> str:
         'rounds. "Above smaller frames" is the difference to the dense detector at the input size that takes the '
         'same time.'
     )
-    return f'{report["verdict"]}\n\n{markdown_table(rows)}\n\n{protocol}\n'
+    main = (
+        f'{report["verdict"]}\n\n{markdown_table(_rows(report, _main_points(report, points)))}\n\n'
+    )
+    return (
+        f'{main}## All operating points\n\n{markdown_table(_rows(report, points))}\n\n{protocol}\n'
+    )
+
+
+def _main_points(report: dict[str, Any], points: Sequence[dict]) -> list[dict]:
+    """Choose the detector at all input sizes, the two longest intervals at full size, and what is recommended."""
+    longest = sorted({one['key_interval'] for one in points})[-2:]
+    smoothed = max(one['smooth_boxes'] for one in points)
+    boxes = dict(frame=0, copy=0, coast=0, propagate=0, interpolate=smoothed, blend=smoothed)
+    recommended = report['recommended'], report['recommended_causal']
+    return [
+        one
+        for one in points
+        if one in recommended
+        or boxes.get(one['method']) == one['smooth_boxes']
+        and not one['smooth']
+        and (one['method'] == 'frame' or (one['scale'] == 1 and one['key_interval'] in longest))
+    ]
+
+
+def _rows(report: dict[str, Any], points: Sequence[dict]) -> list[tuple[str, ...]]:
+    names, sizes = list(points[0]['metrics']), report['settings'].get('sizes', {})
+    columns = 'method', 'l', 'input', 'ms', 'speed-up', *names
+    rows = [(*columns, 'gap recovery', 'above smaller frames', 'front')]
+    for one in points:
+        method, interval, scale = one['method'], one['key_interval'], one['scale']
+        dense, above, gap = method == 'frame', one['above_dense'], one['gap_recovery']
+        differs = abs(one['interval'] - interval) > 0.05 * interval or method == 'adaptive'
+        average = f' ({one["interval"]:.1f})' if differs else ''
+        rows.append((
+            ('dense' if dense else method)
+            + ('' if one['causal'] else ' (offline)')
+            + (f', averaged scores ({one["smooth"]})' if one['smooth'] else '')
+            + (f', smoothed boxes ({one["smooth_boxes"]})' if one['smooth_boxes'] else ''),
+            '' if dense else f'{interval}{average}',
+            ' × '.join(map(str, sizes.get(scale, (f'{scale:g}',)))),
+            f'{one["milliseconds"]:.1f}',
+            f'{one["speed_up"]:.2f}',
+            *(f'{100 * one["metrics"][name]:.1f}' for name in names),
+            '' if gap is None else f'{100 * gap:.0f} %',
+            '' if dense or above is None else f'{100 * above:+.1f}',
+            'recommended' if one is report['recommended'] else '×' if one['pareto'] else '',
+        ))  # fmt: skip
+    return rows
 
 
 def plot_points(report: dict[str, Any], path: str | Path) -> None:

@@ -103,12 +103,14 @@ class Experiment:
         evaluations: The evaluations of all rows; their steps are not among ``steps``.
         report: 'table', 'curve' (accuracy over speed) or 'distances' (accuracy at each distance from the key frame,
             without speed).
+        result: Markdown file, written by a step, of which the first section is printed at the end; empty if none.
     """
 
     work_dir: Path
     steps: tuple[Step, ...]
     evaluations: tuple[Evaluation, ...]
     report: str = 'table'
+    result: str = ''
 
     def rows_of(self, tables: Collection[str]) -> list[str]:
         """Return the names of the rows that are in one of some tables, and of those that they are compared with."""
@@ -186,6 +188,7 @@ def _lay_out(
     seeds: int | Sequence[int] = 0,
     cfg_options: Mapping[str, Any] | None = None,
     report: str = 'table',
+    result: str = '',
 ) -> Experiment:
     """Lay out an experiment from the settings of a config, which docs/experiments.md explains."""
     for kind, entries in (('step', steps), ('row', rows)):
@@ -216,7 +219,8 @@ def _lay_out(
             shown = render if render and render['row'] == row.name and seed == seeds[0] else None
             settings = dict(row=row, intervals=intervals, render=shown)
             evaluations += _call(layout.evaluate, f'row {row.name}', **settings)
-    return Experiment(Path(work_dir), tuple(every.values()), tuple(evaluations), report)
+    result = layout._fill(result)  # of the last seed
+    return Experiment(Path(work_dir), tuple(every.values()), tuple(evaluations), report, result)
 
 
 @dataclass

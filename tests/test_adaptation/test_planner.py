@@ -64,9 +64,14 @@ def test_features_of_large_frames_are_kept_on_a_cpu_if_they_fit(
 
 
 def test_a_gpu_takes_no_less_than_reading(monkeypatch):
-    clip = ClipTimes(np.array([[12, 3, 1, 20], *[[12, 3, 1, 2]] * 9]) / 1000, 0, memory=100.0)
-    timer = SimpleNamespace(run=lambda frames: clip)
-    monkeypatch.setattr(planner, 'ClipTimer', lambda *_, **options: timer)
+    key, non_key = [12, 3, 1, 20], [12, 3, 1, 2]
+
+    def timer(model, method, *_, **options):
+        rows = [key] * 10 if method == 'frame' else [key, *[non_key] * 9]
+        clip = ClipTimes(np.array(rows) / 1000, 0, memory=100.0)
+        return SimpleNamespace(run=lambda frames: clip)
+
+    monkeypatch.setattr(planner, 'ClipTimer', timer)
     times, reading, _ = planner._time_clips(repeat([]), None, dict(one=None))
     assert times['one'] == pytest.approx([21, 3]) and reading == pytest.approx(12)
     plan = Plan('', '', '', 'cuda', reading=reading)

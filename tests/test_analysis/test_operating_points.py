@@ -224,6 +224,7 @@ DENSE = [measured('frame', 1, 1.0, 0.9, 100), measured('frame', 1, 0.5, 0.7, 25)
 ABOVE = measured('propagate', 10, 1.0, 0.89, 30)
 BELOW = measured('propagate', 20, 1.0, 0.6, 26)
 OFFLINE = measured('centered', 20, 1.0, 0.88, 20)
+COPY = measured('copy', 10, 1.0, 0.5, 11)
 
 
 def test_front_and_recommended_point(tmp_path):
@@ -232,11 +233,15 @@ def test_front_and_recommended_point(tmp_path):
     # between 25 ms and 100 ms in the logarithm
     assert above_dense(points, ABOVE) == pytest.approx(0.89 - (0.7 + 0.2 * np.log(1.2) / np.log(4)))
     assert above_dense([*points, OFFLINE], OFFLINE) is None
-    report = operating_report([*DENSE, ABOVE, OFFLINE], 0.03)
+    report = operating_report([*DENSE, ABOVE, OFFLINE, COPY], 0.03)
     assert (report['measure'], report['reference']['scale']) == ('mAP', 1.0)
-    assert [one['pareto'] for one in report['points']] == [True, False, True, True]
-    table = points_table(report)
+    assert [one['pareto'] for one in report['points']] == [True, False, True, True, True]
+    gaps = [one['gap_recovery'] for one in report['points']]
+    assert gaps == [None, None, pytest.approx(0.39 / 0.4), None, 0]
+    main, table = points_table(report).split('## ')
     assert '| dense | | 1 | 100.0 | 1.00 | 90.0 | 90.0 |' in table and 'centered (offline)' in table
+    assert '| 98 % |' in main and '| centered (offline) |' in main  # which is recommended
+    report = operating_report([*DENSE, ABOVE, OFFLINE], 0.03)
     plot_points(report, tmp_path / 'points.png')
     picture = (tmp_path / 'points.png').read_bytes()
     assert len(picture) > 10000

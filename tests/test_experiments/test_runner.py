@@ -216,6 +216,15 @@ def test_the_command_is_interrupted_continued_and_writes_the_table(tmp_path, cap
     assert Path('out/table.png').stat().st_size > 10_000
 
 
+def test_the_first_section_of_the_result_is_printed(tmp_path, capsys):
+    code = "import sys; open(sys.argv[1] + '/report.md', 'w').write('main\\n## rest\\n')"
+    steps = [dict(name='report', command=['python', '-c', code, '{report}'])]
+    text = f"work_dir = 'out'\nsteps = {steps}\nresult = '{{report}}/report.md'"
+    run_tool(str(make_project(tmp_path, text)))
+    printed = capsys.readouterr().out
+    assert 'main\nMore in out/report/report.md' in printed and 'rest' not in printed
+
+
 def test_tables_of_videos_are_written_in_the_folder_of_the_experiment(tmp_path):
     experiment = make_project(tmp_path)
     test = Path('tools/test.py').read_text()
