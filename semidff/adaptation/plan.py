@@ -67,6 +67,7 @@ class Plan:
     interval: list[int] = field(default_factory=list)  # smallest and largest, of training pairs
     crop: list[int] | None = None  # height and width; None: whole frames
     batch_size: int = 4  # pairs per iteration
+    threads: int = 0  # of PyTorch in the training; 0: its default
     feature_cache: float = 0.0  # gigabytes of memory for kept features
     kept_frames: int = 0  # whose features it holds, in all sizes
     cache_bytes: int = 512 * 2**20  # of decoded frames that a data worker keeps
@@ -139,7 +140,7 @@ class Plan:
             'Distilled: features' + (', then the outputs of the heads' if self.semantic else ''),
             *([f'Only the regression loss is possible: {self.reason}'] if self.reason else []),
             f'Training: batches of {self.batch_size} pairs of {size}, intervals {self.interval[0]} to '
-            f'{self.interval[1]}; kept features: {memory}; disk: {self.disk:.2f} GB',
+            f'{self.interval[1]}; threads: {self.threads}; kept features: {memory}; disk: {self.disk:.2f} GB',
             *(
                 f'  {name}: {iters} iterations, about {self.time_of(name, iters) / 60:.0f} minutes'
                 for name, iters in self.steps.items()

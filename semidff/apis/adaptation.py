@@ -128,7 +128,10 @@ def _train(plan: Plan, out: Path, device: str) -> None:
     training = read_config(out / 'config.py')
     training.work_dir = str(out / 'training')
     prepare_training(training, resume='auto')
+    threads = torch.get_num_threads()
+    torch.set_num_threads(plan.threads or threads)
     Runner.from_cfg(training).train()
+    torch.set_num_threads(threads)
     gc.collect()  # the Runner and its loop, which refer to each other, hold models and data workers
     state, meta = read_checkpoint(out / 'training' / 'last.pth')
     classes = class_names(config, meta)
