@@ -5,10 +5,10 @@ boxes are slow, 43 % medium and 26 % fast (ImageNet VID: 38, 36 and 26 %).
 
 Each step has one thread: maps are too small for more, and on a busy machine two threads wait for each other.
 
-python tools/run_experiment.py configs/quickstart/demo.py
+python tools/run_experiment.py configs/quickstart/experiment_adapt.py
 """
 
-work_dir = 'work_dirs/demo'
+work_dir = 'work_dirs/quickstart_adapt'
 
 _stills = '--videos 0 --train 0 --val 0 --dev 0 --flow 0'
 _videos = '--stills 0 --train 0 --val 8 --dev 0 --flow 0 --crops 0'
