@@ -29,13 +29,18 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f'.{path.stem}.tmp{path.suffix}')
-    with _only_writer(unfinished):
+    with _only_writer(unfinished) as lock:
         try:
             yield unfinished
             os.replace(unfinished, path)
-        finally:
-            # Renaming a link to another link of the same file does nothing and leaves both.
+        except BaseException:
             unfinished.unlink(missing_ok=True)
+            raise
+        # Renaming a link to another link of the same file does nothing and leaves both. Otherwise the name is free, or
+        # that of the next writer's file already.
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(lock.fileno()), unfinished.stat()):
+                unfinished.unlink()
 
 
 def _only_writer(path: Path) -> IO:
@@ -45,10 +50,11 @@ def _only_writer(path: Path) -> IO:
         with suppress(OSError):  # a file system without locks
             fcntl.flock(file, fcntl.LOCK_EX)
         own = os.fstat(file.fileno())
-        if path.exists() and os.path.samestat(own, path.stat()):
-            if not own.st_size:
-                return file
-            path.unlink()  # of a killed process; it may be a link to another file
+        with suppress(FileNotFoundError):
+            if os.path.samestat(own, path.stat()):
+                if not own.st_size:
+                    return file
+                path.unlink()  # of a killed process; it may be a link to another file
         file.close()
 
 

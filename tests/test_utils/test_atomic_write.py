@@ -58,18 +58,22 @@ def test_the_next_writer_removes_what_a_killed_one_has_left(tmp_path):
 
 
 def test_writers_of_the_same_file_wait_for_each_other(tmp_path):
+    finished = []
+
     def write(text: str) -> None:
-        for _ in range(50):
+        for _ in range(100):
             with atomic_write(tmp_path / 'a.txt') as file:
                 file.write(text)
+        finished.append(text[0])
 
-    threads = [Thread(target=write, args=(100_000 * name,)) for name in 'ab']
+    threads = [Thread(target=write, args=(1000 * name,)) for name in 'abcd']
     for thread in threads:
         thread.start()
     while any(thread.is_alive() for thread in threads):
         if (tmp_path / 'a.txt').exists():
             text = (tmp_path / 'a.txt').read_text()
-            assert len(text) == 100_000 and len(set(text)) == 1
+            assert len(text) == 1000 and len(set(text)) == 1
+    assert sorted(finished) == list('abcd')
     assert [path.name for path in tmp_path.iterdir()] == ['a.txt']
 
 
