@@ -3,8 +3,6 @@
 The videos have larger frames than the stills. Their objects are about as fast as those of ImageNet VID: 31 % of the
 boxes are slow, 43 % medium and 26 % fast (ImageNet VID: 38, 36 and 26 %).
 
-Each step has one thread: maps are too small for more, and on a busy machine two threads wait for each other.
-
 python tools/run_experiment.py configs/quickstart/experiment_adapt.py
 """
 
@@ -20,7 +18,12 @@ steps = [
     dict(name='dataset', command=f'tools/make_synthetic.py {{dataset}} {_stills}'.split()),
     dict(name='footage', command=f'tools/make_synthetic.py {{footage}} {_videos}'.split()),
     dict(name='backbone', train='configs/quickstart/crops_synthetic.py', needs=['dataset']),
-    dict(name='stage_one', train='configs/quickstart/rfcn_synthetic.py', needs=['backbone']),
-    dict(name='adapted', command=_adapt.split()),
+    dict(
+        name='stage_one',
+        train='configs/quickstart/rfcn_synthetic.py',
+        needs=['backbone'],
+        alone=True,
+    ),
+    dict(name='adapted', command=_adapt.split(), alone=True),
 ]
 result = '{adapted}/report.md'
