@@ -19,6 +19,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import LogLocator, NullFormatter
 from matplotlib.transforms import Bbox
 
+from semidff.evaluation.metrics import gap_recovery
 from semidff.utils.atomic_write import atomic_path
 from semidff.utils.method_styles import METHOD_STYLES
 from semidff.utils.tables import markdown_table
@@ -49,7 +50,7 @@ def operating_report(
         dict(
             one,
             above_dense=above_dense(points, one),
-            gap_recovery=gap_recovery(points, one),
+            gap_recovery=_gap_recovery(points, one),
             pareto=one in front,
         )
         for one in points
@@ -133,13 +134,13 @@ def above_dense(points: Sequence[dict], one: dict) -> float | None:
     return _accuracy(one) - float(interpolated)
 
 
-def gap_recovery(points: Sequence[dict], one: dict) -> float | None:
-    """Return the share of what *copy* loses at the same interval that a point recovers; None without such a point."""
+def _gap_recovery(points: Sequence[dict], one: dict) -> float | None:
+    """Return the gap recovery against *copy* at the same interval; None where it was not measured or has no gap."""
     dense = next(p for p in points if p['method'] == 'frame' and p['scale'] == 1)
     for copy in points:
         if (copy['method'], copy['key_interval']) == ('copy', one['key_interval']):
-            gap = _accuracy(dense) - _accuracy(copy)
-            return (_accuracy(one) - _accuracy(copy)) / gap if gap > 0 else None
+            found = gap_recovery(*map(_accuracy, (one, dense, copy)))
+            return None if math.isnan(found) else found
     return None
 
 
