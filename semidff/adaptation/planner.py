@@ -28,6 +28,7 @@ from semidff.datasets.video_readers import VideoError, open_stream
 from semidff.engine.optimizers import bfloat16_pays
 from semidff.inference.acceleration import Acceleration, accelerate
 from semidff.inference.loading import frame_pipeline
+from semidff.inference.parallel import torch_threads
 from semidff.inference.timer import timed
 from semidff.models.precision import to_channels_last
 from semidff.models.spatial.head_splits import correction_width
@@ -399,18 +400,19 @@ def _time_iterations(plan: Plan, config: Config, device: str) -> float:
     batches = list(islice(loader, block))
     plan.seconds = dict(read=(time.perf_counter() - start) / block, first=0.0)
     model.train()
-    default = torch.get_num_threads()
-    # Beside a busy process, threads that wait for each other can take twenty times as long as one.
-    counts = sorted({1, default}) if device == 'cpu' else [default]
+    counts = [torch.get_num_threads()]
+    if (
+        device == 'cpu'
+    ):  # beside a busy process, threads that wait for each other may be far slower than one
+        counts = sorted({1, *counts})
     for step in config.train_cfg.steps:
         model.enter_step(step.objectives, step.trainable)
         wrapper = build_optim_wrapper(model, config.optim_wrapper)
         medians = {}
         for count in counts:
-            torch.set_num_threads(count)
             laps = []
             for batch in 2 * batches[:_BATCHES]:  # of random sizes; their features are new once
-                with timed(torch.device(device)) as lap:
+                with torch_threads(count), timed(torch.device(device)) as lap:
                     model.train_step(batch, wrapper)
                 laps.append(lap.seconds)
             medians[count] = float(np.median(laps[_BATCHES:]))
@@ -419,7 +421,6 @@ def _time_iterations(plan: Plan, config: Config, device: str) -> float:
                 plan.seconds['first'] = float(new / (2 * plan.batch_size))
         plan.threads = min(medians, key=medians.get)
         plan.seconds[step.name], counts = medians[plan.threads], [plan.threads]
-    torch.set_num_threads(default)
     weights = sum(tensor.nbytes for tensor in model.state_dict().values())
     moments = 2 * sum(p.nbytes for p in model.parameters() if p.requires_grad)
     # Two checkpoints, the one that is being written, the results of the steps, and the video detector.

@@ -21,6 +21,7 @@ from semidff.datasets.class_names import class_names
 from semidff.datasets.video_list import VideoListError, load_videos
 from semidff.datasets.video_readers import Frame, open_stream
 from semidff.engine.launch import Runner, prepare_training
+from semidff.inference.parallel import torch_threads
 from semidff.inference.schedule_fit import FitError, fit_adaptive
 from semidff.utils.atomic_write import atomic_path, write_json
 from semidff.utils.checkpoint import TRAINING_ONLY, CheckpointError, read_checkpoint
@@ -128,10 +129,8 @@ def _train(plan: Plan, out: Path, device: str) -> None:
     training = read_config(out / 'config.py')
     training.work_dir = str(out / 'training')
     prepare_training(training, resume='auto')
-    threads = torch.get_num_threads()
-    torch.set_num_threads(plan.threads or threads)
-    Runner.from_cfg(training).train()
-    torch.set_num_threads(threads)
+    with torch_threads(plan.threads or torch.get_num_threads()):
+        Runner.from_cfg(training).train()
     gc.collect()  # the Runner and its loop, which refer to each other, hold models and data workers
     state, meta = read_checkpoint(out / 'training' / 'last.pth')
     classes = class_names(config, meta)

@@ -28,6 +28,17 @@ def default_workers(decoder_threads: int = 1) -> int:
 
 
 @contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Context with this number of PyTorch's threads, after which it is what it was before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
 def worker_threads(workers: int) -> Iterator[ThreadPoolExecutor]:
     """Threads that each have their share of PyTorch's threads; the block ends with them."""
     threads = torch.get_num_threads()
