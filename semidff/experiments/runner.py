@@ -25,6 +25,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from semidff.utils.arguments import THREAD_VARIABLES
 from semidff.utils.atomic_write import atomic_path, atomic_write, write_json
 from semidff.utils.files import PROJECT, file_state, installed_file, unique_name
 from semidff.utils.run_folder import occupy
@@ -38,7 +39,6 @@ STAMP = '.stamp.json'
 PRODUCTS = {'train': 'last.pth', 'row': 'metrics.json', 'speed': 'speed.json'}
 GRACE_SECONDS = 5.0
 MAX_SPREAD = 0.2  # relative interquartile range above which a measured speed is not shown
-THREAD_VARIABLES = ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS')
 
 
 class StepFailed(RuntimeError):
@@ -223,7 +223,10 @@ class ExperimentRunner:
         """Return the environment of a step: CPU threads, unless the user has set them, and its GPU of several."""
         path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get('PYTHONPATH')])])
         variables = {'PYTHONUNBUFFERED': '1', 'PYTHONPATH': path}
-        if not any(name in os.environ for name in THREAD_VARIABLES):
+        # A training that runs alone takes the cores that are idle.
+        if not any(name in os.environ for name in THREAD_VARIABLES) and not (
+            step.alone and step.kind == 'train'
+        ):
             cores = len(os.sched_getaffinity(0)) if sys.platform == 'linux' else os.cpu_count() or 1
             count = cores if step.alone else max(1, cores // self.jobs)
             variables |= dict.fromkeys(THREAD_VARIABLES, str(count))
