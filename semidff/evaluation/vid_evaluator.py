@@ -13,6 +13,9 @@ from .metrics import coco_ap
 from .motion_speed import SPEEDS, ap_by_speed, motion_iou, speed_of
 from .vid_ap import Detections, GroundTruth, ap_per_class, match_detections, mean_ap
 
+SHOWN = 0.3
+"""Score from which detections count in :attr:`VIDResult.new_recall`, and from which ``tools/video_demo.py`` draws."""
+
 
 @dataclass(frozen=True)
 class VIDResult:
@@ -23,13 +26,15 @@ class VIDResult:
     num_boxes: np.ndarray
     speed_ap: dict[str, np.ndarray]
     speed_boxes: dict[str, np.ndarray]
+    new_recall: float = math.nan  # of objects that are not in the key frame
 
     @staticmethod
     def average(results: Sequence['VIDResult']) -> 'VIDResult':
         """Average several evaluations of the same frames."""
         ap = np.mean([result.ap for result in results], axis=0)
         by_speed = {s: np.mean([r.speed_ap[s] for r in results], axis=0) for s in SPEEDS}
-        return replace(results[0], ap=ap, speed_ap=by_speed)
+        recall = float(np.mean([result.new_recall for result in results]))
+        return replace(results[0], ap=ap, speed_ap=by_speed, new_recall=recall)
 
     def mean(self, rule: str = 'present') -> float:
         """Compute mAP, see :func:`~semidff.evaluation.vid_ap.mean_ap`."""
@@ -49,6 +54,7 @@ class VIDEvaluator:
     Args:
         classes: Class names in the order of the labels; None takes those of the file.
         min_score: Annotations with a lower ``score`` are ignored; annotations without a score are used.
+        key_interval: Key-frame interval for which :attr:`VIDResult.new_recall` is computed, None for none.
 
     Attributes:
         frames: Images of the file in (video, frame) order.
@@ -59,7 +65,11 @@ class VIDEvaluator:
     """
 
     def __init__(
-        self, ann_file: str, classes: Sequence[str] | None = None, min_score: float = 0.0
+        self,
+        ann_file: str,
+        classes: Sequence[str] | None = None,
+        min_score: float = 0.0,
+        key_interval: int | None = None,
     ) -> None:
         content = load_vid_json(ann_file)
         self.classes, labels = match_classes(content, classes, ann_file)
@@ -91,6 +101,13 @@ class VIDEvaluator:
         )
         tracks = [-1 if a.get('instance_id') is None else a['instance_id'] for a in counted]
         self.speeds = speed_of(motion_iou(videos, times, np.array(tracks, int), boxes))
+        # Boxes of objects that have none in the last key frame.
+        self.new = np.zeros(len(boxes), bool)
+        if key_interval:
+            keys = times - times % key_interval
+            seen = set(zip(videos, tracks, times, strict=True))
+            of_key = zip(videos, tracks, keys, strict=True)
+            self.new = np.array([t >= 0 and (v, t, k) not in seen for v, t, k in of_key], bool)
 
     def evaluate(self, detections: Detections, only: np.ndarray | None = None) -> VIDResult:
         """Compute the AP of all classes, overall and by speed.
@@ -106,7 +123,10 @@ class VIDEvaluator:
         ap = ap_per_class(ranked.labels, matched >= 0, matched < 0, count)
         speeds = ap_by_speed(truth, ranked, matched, self.speeds[kept], len(only), num_classes)
         by_speed = ({speed: pair[i] for speed, pair in speeds.items()} for i in (0, 1))
-        return VIDResult(self.classes, ap, count, *by_speed)
+        found = matched[(matched >= 0) & (ranked.scores >= SHOWN)]
+        new = self.new[kept]
+        recall = new[found].sum() / new.sum() if new.any() else math.nan
+        return VIDResult(self.classes, ap, count, *by_speed, recall)
 
     def coco_ap(self, detections: Detections) -> dict[str, float]:
         """Compute COCO's AP over the labeled frames."""

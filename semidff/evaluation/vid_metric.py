@@ -57,6 +57,9 @@ class VIDMetric(BaseMetric):
         class_mean: ``'present'``: mAP is the mean over classes with ground truth; ``'imagenet'``: over all classes,
             see :func:`~semidff.evaluation.vid_ap.mean_ap`.
         per_video: Whether to add the mAP of each video, ``vid/mAP_of/<video name>``.
+        key_interval: Adds ``vid/recall_new``, the share of the objects that a propagated frame cannot know from its
+            key frame, one every ``key_interval`` frames, that are detected with a score of at least 0.3. The method
+            may use other key frames.
     """
 
     default_prefix = 'vid'
@@ -68,6 +71,7 @@ class VIDMetric(BaseMetric):
         outfile: str | None = None,
         class_mean: str = 'present',
         per_video: bool = False,
+        key_interval: int | None = None,
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
@@ -77,6 +81,7 @@ class VIDMetric(BaseMetric):
         self.outfile = outfile
         self.class_mean = class_mean
         self.per_video = per_video
+        self.key_interval = key_interval
         self._size = 0
         self._evaluator: VIDEvaluator | None = None
 
@@ -85,7 +90,8 @@ class VIDMetric(BaseMetric):
         self._dataset_meta = dataset_meta
         # now, since an error after the last frame would cost the whole test
         if is_main_process():
-            self._evaluator = VIDEvaluator(self.ann_file, (dataset_meta or {}).get('classes'))
+            classes = (dataset_meta or {}).get('classes')
+            self._evaluator = VIDEvaluator(self.ann_file, classes, key_interval=self.key_interval)
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Store the predictions of some frames, as dicts.
@@ -144,6 +150,8 @@ class VIDMetric(BaseMetric):
         result = VIDResult.average([outcome for outcome, _ in outcomes])
         metrics = {'mAP': result.mean(self.class_mean)}
         metrics.update({f'mAP_{speed}': result.mean_of_speed(speed) for speed in SPEEDS})
+        if self.key_interval:
+            metrics['recall_new'] = result.new_recall
         print_log('\n' + result_table(result, metrics), logger='current')
         if distances != [None]:
             for distance, (outcome, _) in zip(distances, outcomes, strict=True):

@@ -103,6 +103,28 @@ def test_true_boxes_give_one(ann_file):
     assert run(ann_file, perfect, class_mean='imagenet')['vid/mAP'] == pytest.approx(2 / 3)
 
 
+def test_recall_of_objects_that_are_not_in_the_key_frame(ann_file):
+    content = two_videos()
+    dog = [a for a in content['annotations'] if a['instance_id'] == 1]  # frames 0 to 11
+    hidden = [a['id'] for i, a in enumerate(dog) if i in (3, 4, 5, 8)]
+    content['annotations'] = [a for a in content['annotations'] if a['id'] not in hidden]
+    Path(ann_file).write_text(json.dumps(content))
+    found = samples()
+    for sample, annotation in zip(found, dog, strict=False):
+        x, y, w, h = annotation['bbox']
+        # with key frames 0, 4 and 8, the dog is new in frames 6 and 7, where frame 7 misses it, and 9 to 11
+        score = 0.29 if sample.frame_id == 7 else 0.3
+        shift = w * (sample.frame_id == 10)
+        sample.pred_instances = InstanceData(
+            bboxes=torch.tensor([[x + shift, y, x + shift + w, y + h]]),
+            scores=torch.tensor([score]),
+            labels=torch.tensor([1]),
+        )
+    assert run(ann_file, found, key_interval=4)['vid/recall_new'] == pytest.approx(3 / 5)
+    assert 'vid/recall_new' not in run(ann_file, found)
+    assert math.isnan(run(ann_file, found, key_interval=1)['vid/recall_new'])
+
+
 def test_no_detections_give_zero(ann_file):
     empty = samples()
     for sample in empty:
