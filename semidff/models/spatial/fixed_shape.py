@@ -207,10 +207,8 @@ class FixedShape:
         cfg = head.test_cfg
         return detections(Candidates(boxes, scores, labels, scores >= cfg.score_thr), cfg.nms, 0)
 
-    def proposals(
-        self, head: nn.Module, outputs: tuple, priors: Sequence[Tensor]
-    ) -> tuple[Candidates, Tensor]:
-        """Return the best proposals of an RPN, and whether they are exact (N,)."""
+    def anchors(self, head: nn.Module, outputs: tuple, priors: Sequence[Tensor]) -> Candidates:
+        """Return the best anchors of each level of an RPN, whose number is the label."""
         cfg, found = head.test_cfg, []
         for level, (logits, deltas, anchors) in enumerate(zip(*outputs, priors, strict=True)):
             scores, cell, _ = _best(head, logits, cfg.nms_pre)
@@ -218,18 +216,35 @@ class FixedShape:
             found.append((scores, labels, _take(_rows(deltas, 4), cell), anchors[cell]))
         scores, labels, deltas, anchors = _joined(found)
         boxes = self._decode(head.bbox_coder, anchors, deltas)
-        valid = (scores >= 0) & _large(boxes, cfg)
+        return Candidates(boxes, scores, labels, (scores >= 0) & _large(boxes, cfg))
+
+    def proposals(
+        self, head: nn.Module, outputs: tuple, priors: Sequence[Tensor]
+    ) -> tuple[Candidates, Tensor]:
+        """Return the best proposals of an RPN, and whether they are exact (N,)."""
+        cfg, found = head.test_cfg, self.anchors(head, outputs, priors)
         groups = 1 if cfg.nms.get('class_agnostic', False) else len(priors)
-        candidates = Candidates(boxes, scores, labels, valid)
         limit = cfg.nms_pre if groups > 1 else None
-        return select(candidates, cfg.nms, cfg.max_per_img, groups, limit)
+        return select(found, cfg.nms, cfg.max_per_img, groups, limit)
 
     def rois(self, head: nn.Module, inputs: Any, found: Candidates) -> Tensor:
         """Return the :func:`detections` of an RoI head, of one stage or a cascade, on proposals."""
+        cfg, limit = head.test_cfg, found.valid.shape[1]
+        image = torch.arange(len(found.boxes), device=found.boxes.device)
+        found = self.classified(_with_fixed_extractors(head), inputs, found, image)
+        # All boxes of a class, if classes and RoIs are few; else the best of all classes.
+        classes = found.labels.shape[1] // limit
+        if cfg.nms.get('class_agnostic', False) or classes * limit**2 > 8 * _LIMIT**2:
+            classes, limit = 1, None
+        return _table(*select(found, cfg.nms, max(cfg.max_per_img, 0), classes, limit))
+
+    def classified(
+        self, head: nn.Module, inputs: Any, found: Candidates, image: Tensor
+    ) -> Candidates:
+        """Return the boxes of all classes that an RoI head finds at proposals (N, M) of images (N,) of the inputs."""
         cfg, shape, boxes = head.test_cfg, found.valid.shape, found.boxes
-        stages = _stages(head)
-        head, logits = _with_fixed_extractors(head), 0
-        image = torch.arange(len(boxes), device=boxes.device).to(boxes).view(-1, 1, 1)
+        stages, logits = _stages(head), 0
+        image = image.to(boxes).view(-1, 1, 1)
         for stage, box_head in enumerate(stages):
             boxes = boxes.where(found.valid[..., None], 0)
             rois = torch.cat((image.expand(*shape, 1), boxes), -1).flatten(0, 1)
@@ -251,13 +266,7 @@ class FixedShape:
         boxes = boxes.view_as(deltas).expand(*scores.shape, 4).flatten(1, 2)
         labels = torch.arange(scores.shape[-1], device=boxes.device).expand_as(scores)
         valid = (scores > cfg.score_thr) & found.valid[..., None]
-        columns = (column.flatten(1) for column in (scores, labels, valid))
-        # All boxes of a class, if classes and RoIs are few; else the best of all classes.
-        classes, limit = scores.shape[-1], shape[1]
-        if cfg.nms.get('class_agnostic', False) or classes * limit**2 > 8 * _LIMIT**2:
-            classes, limit = 1, None
-        found = Candidates(boxes, *columns)
-        return _table(*select(found, cfg.nms, max(cfg.max_per_img, 0), classes, limit))
+        return Candidates(boxes, *(column.flatten(1) for column in (scores, labels, valid)))
 
     def queries(self, head: nn.Module, logits: Tensor, boxes: Tensor) -> Tensor:
         """Return the :func:`detections` of a DETR, given logits (N, Q, C) and boxes (N, Q, 4) relative to the frame."""

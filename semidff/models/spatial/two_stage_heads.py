@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from semidff.models.rfcn.rfcn import RFCN, ScoreMaps
 
+from .batch_boxes import two_stage
 from .box_outputs import BOXES, MASKS, count_objects, delta_unit
 from .dense_heads import ROI_INPUTS, DenseHeads, not_comparable
 from .fixed_shape import FixedShape, knows, knows_roi_head, knows_rpn
@@ -55,13 +56,27 @@ class TwoStageHeads(DenseHeads):
         )
         return [image[:limit] for image in found]  # in the order of their scores
 
+    def predict(self, detector: nn.Module, inputs: Tensor, samples: SampleList) -> SampleList:
+        several = inputs.device.type == 'cpu' and len(samples) > 1
+        if not (several and self._is_known(detector)):
+            return super().predict(detector, inputs, samples)
+        maps = detector.extract_feat(inputs)
+        outputs = detector.rpn_head(maps)
+        priors = self._priors(outputs[0])
+        found = two_stage(detector, maps, outputs, priors, samples, self.kept)
+        return detector.add_pred_to_datasample(samples, list(found))
+
+    def _is_known(self, detector: nn.Module) -> bool:
+        """Return whether :mod:`.fixed_shape` knows the post-processing of a detector with test settings."""
+        plain = knows(detector, TwoStageDetector.predict)
+        return plain and knows_rpn(detector.rpn_head) and knows_roi_head(detector.roi_head)
+
     def fixed_shape(
         self, detector: nn.Module, raw: Mapping[str, Tensor], geometry: Tensor
     ) -> Tensor | None:
-        rpn, roi = detector.rpn_head, detector.roi_head
-        plain = knows(detector, TwoStageDetector.predict)
-        if not (plain and knows_rpn(rpn) and knows_roi_head(roi)):
+        if not self._is_known(detector):
             return None
+        rpn, roi = detector.rpn_head, detector.roi_head
         fixed, outputs = FixedShape(geometry, self.kept), self._outputs(raw)
         found, exact = fixed.proposals(rpn, outputs, self._priors(outputs[0]))
         results = fixed.rois(roi, self._roi_inputs(raw), found)
