@@ -25,7 +25,7 @@ from semidff.utils.model_building import build_video_detector
 from semidff.utils.tables import markdown_table
 from tests.host_round_trips import HostRoundTrips
 
-from .stock_detectors import build_stock
+from .stock_detectors import build_stock, fit_statistics
 
 SIZE = (96, 128)
 """Of the frames; the operators do not depend on it."""
@@ -53,7 +53,9 @@ def build(case: Case) -> VideoDetector:
     init_default_scope('mmdet')
     torch.manual_seed(0)
     if not case.config.endswith('.py'):
-        return video_detector(build_stock(case.config, narrow=True), case.split)
+        detector = build_stock(case.config, narrow=True)
+        fit_statistics(detector, SIZE)
+        return video_detector(detector, case.split)
     model = build_video_detector(case.config).eval()
     model.temporal.flow_network.reset_parameters(None)
     return model

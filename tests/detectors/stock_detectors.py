@@ -134,6 +134,20 @@ def build_stock(config: str, narrow: bool = False) -> nn.Module:
 
 
 @torch.no_grad()
+def fit_statistics(detector: nn.Module, size: Size) -> dict[str, Tensor]:
+    """Give batch norm the statistics of a frame, without which signals vanish; return the frame's raw outputs."""
+    spatial = SpatialModule(detector)
+    (frame,) = smooth_frames(1, *size)
+    inputs = detector.data_preprocessor(batch_of(frame), False)['inputs']
+    for module in detector.modules():
+        if isinstance(module, _BatchNorm):
+            module.train().momentum = 1.0
+    spatial.raw_outputs(spatial.features(inputs))
+    detector.eval()
+    return spatial.raw_outputs(spatial.features(inputs))
+
+
+@torch.no_grad()
 def calibrate(detector: nn.Module, size: Size) -> None:
     """Shift the class biases of a single-stage detector with random weights until 1,000 scores pass the threshold.
 
@@ -153,15 +167,7 @@ def calibrate(detector: nn.Module, size: Size) -> None:
     }
     if not (threshold and biases and getattr(head, 'use_sigmoid_cls', False)):
         return
-    spatial = SpatialModule(detector)
-    (frame,) = smooth_frames(1, *size)
-    inputs = detector.data_preprocessor(batch_of(frame), False)['inputs']
-    for module in detector.modules():
-        if isinstance(module, _BatchNorm):  # with the statistics of random weights, signals vanish
-            module.train().momentum = 1.0
-    spatial.raw_outputs(spatial.features(inputs))
-    detector.eval()
-    raw = spatial.raw_outputs(spatial.features(inputs))
+    raw = fit_statistics(detector, size)
     logits = rows(levels('cls_scores', raw), head.cls_out_channels)
     objectness = levels('objectnesses', raw)
     factor = rows(objectness, 1) if objectness else torch.full_like(logits[:, :1], torch.inf)
