@@ -133,7 +133,7 @@ def measure_complexity(model: VideoDetector, height: int, width: int) -> Complex
 
     def warp(features: Sequence[Tensor], output: Any, scale: Tensor | None) -> tuple:
         correction = temporal.correction
-        context = None if correction is None else correction.context(output.hidden)
+        context = None if correction is None else correction.context_of(output.hidden, image)
         return temporal.propagate(features, output.flow, scale, context)
 
     def add(name: str, modules: Sequence[nn.Module | None], function: Callable, *args: Any) -> Any:
@@ -212,7 +212,8 @@ def compare_flow_networks(
     batches = [batch_of(frame) for frame in frames]
     key, current = (model.data_preprocessor(batch, False)['inputs'] for batch in batches)
     features = model.spatial.features(key)
-    settings = dict(init_std=None, padding=own.padding, correction_width=own.correction_width)
+    settings = dict(init_std=None, padding=own.padding, current_width=own.current_width)
+    settings['correction_width'] = own.correction_width
     levels = own.feat_channels, own.feat_strides, own.scale is not None
     modules = [TemporalModule(one, *levels, **settings).to(key).eval() for one in configs]
 

@@ -58,8 +58,9 @@ def trained(factor: torch.Tensor, batches: int) -> Correction:
     return correction
 
 
-def test_the_untrained_correction_changes_nothing():
-    corrected, plain = build(), build(correction_width=0)
+@pytest.mark.parametrize('current_width', [0, 8])
+def test_the_untrained_correction_changes_nothing(current_width):
+    corrected, plain = build(current_width=current_width), build(correction_width=0)
     plain.load_state_dict(corrected.state_dict(), strict=False)
     pair = frames(corrected)
     for mode in (True, False):
@@ -93,6 +94,21 @@ def test_the_correction_adds_where_the_key_frame_has_nothing():
     assert first.abs().mean() > 0.01 and not torch.allclose(first, other)
 
 
+@pytest.mark.parametrize('stride', [8, 16])
+@pytest.mark.parametrize('size', [(64, 96), (70, 91)])
+def test_the_network_on_the_current_frame_adds_to_the_context(stride, size):
+    """Of the key frame it knows nothing; its cells are those of the flow network, whose sides are rounded up."""
+    module = build(current_width=8, flow_network=dict(FLOW, stride=stride)).eval()
+    key, other, current = (module.prepare(torch.randn(1, 3, *size)) for _ in range(3))
+    hidden = [module.flow_network(current, image).hidden for image in (key, other)]
+    added = [
+        module.fields(image, current)[2] - module.correction.context(own)
+        for image, own in zip((key, other), hidden, strict=True)
+    ]
+    assert added[0].shape == (1, 4, -(-size[0] // stride), -(-size[1] // stride))
+    assert torch.allclose(*added, atol=1e-5) and added[0].std() > 0.1
+
+
 def test_levels_of_other_units_learn_alike():
     """Boxes in pixels beside logits: their unit follows from the first training batches, and is then fixed."""
     factor = torch.tensor([1.0, 1000.0, 1.0, 1.0, 1.0, 0.01])[:, None, None]
@@ -122,9 +138,14 @@ def test_the_unit_of_a_constant_is_a_tenth_of_it():
     assert typical_size(torch.zeros(2, 1, 3, 3), (0, 2, 3)).item() > 0
 
 
+def test_a_network_on_the_current_frame_needs_a_correction():
+    with pytest.raises(ValueError, match='set correction_width'):
+        build(correction_width=0, current_width=8)
+
+
 def test_pairs_of_one_iteration_may_be_propagated_one_after_the_other():
     """As those of triplets; each changes the units."""
-    module = build().train()
+    module = build(current_width=8).train()
     disturb(module)
     results = [module(*frames(module, seed), maps(seed)) for seed in (0, 1)]
     sum(level.square().sum() for result in results for level in result).backward()

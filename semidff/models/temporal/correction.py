@@ -1,6 +1,7 @@
 """Correction of propagated maps by a light residual block (not in the papers)."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -13,13 +14,60 @@ _BATCHES = 100
 """Training batches over which the units are averaged; after these they do not change."""
 
 
+_DEPTH = 2
+
+
+class CurrentFrame(nn.Sequential):
+    """Light network on the current frame (not in the papers; Accel, Jain et al. 2019, has a ResNet in this place).
+
+    What is not in the key frame, such as new objects, no flow can bring. Depthwise-separable convolutions (Howard et
+    al. 2017) map the flow network's input (N, 3, H, W) to the context (N, ``width``, H / ``factor``, W / ``factor``) of
+    a :class:`Correction`, with sides rounded up.
+
+    Args:
+        factor: A power of two.
+        channels: Channels of the last layers; each layer of stride 2 before them has half as many as the next.
+    """
+
+    def __init__(self, factor: int, channels: int, width: int) -> None:
+        steps = factor.bit_length() - 1
+        counts = [max(channels >> (steps - 1 - step), 8) for step in range(steps)]
+        layers = [nn.Conv2d(3, counts[0], 3, 2, 1), nn.ReLU()]
+        layers += [_Separable(*pair, 3, 2) for pair in pairwise(counts)]
+        layers += [_Separable(channels, channels, 5) for _ in range(_DEPTH)]
+        super().__init__(*layers, nn.Conv2d(channels, width, 1))
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                kind = 'linear' if module.groups > 1 else 'relu'
+                nn.init.kaiming_normal_(module.weight, nonlinearity=kind)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+
+class _Separable(nn.Sequential):
+    """Depthwise and 1 x 1 convolution; a residual unit where the map stays as it is."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1) -> None:
+        super().__init__(
+            nn.Conv2d(inputs, inputs, kernel, stride, kernel // 2, groups=inputs, bias=False),
+            nn.Conv2d(inputs, outputs, 1),
+            nn.ReLU(),
+        )
+        self.is_residual = stride == 1 and inputs == outputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        change = super().forward(x)
+        return x + change if self.is_residual else change
+
+
 class Correction(nn.Module):
     """Corrects warped maps x: ``x + u * W3 relu(W2 relu(W1 (x / u) + c))``.
 
     Outputs of a head do more than move: if an object comes closer, its offsets grow, and interpolation between cells
     lowers the peaks of scores. A product with the scale field can express neither. The block reads all channels of
-    3 x 3 cells and the context c, a linear function of the flow network's last features, which know both frames. W1 and
-    W3 are 1 x 1 convolutions, W2 is a 3 x 3 convolution. W3 starts at zero, so that an untrained block changes nothing.
+    3 x 3 cells and the context c, a linear function of the flow network's last features, which know both frames, and
+    the output of a network on the current frame, if there is one. W1 and W3 are 1 x 1 convolutions, W2 is a 3 x 3
+    convolution. W3 starts at zero, so that an untrained block changes nothing.
 
     Levels with the same number of channels share the weights. The units u, one for each channel of each level, are
     averages of :func:`~semidff.models.losses.typical_size` over the first training batches.
@@ -27,11 +75,19 @@ class Correction(nn.Module):
     Args:
         hidden_channels: Channels of the flow network's last features.
         width: Channels of the context and between the convolutions.
+        current: Network that maps the flow network's input of the current frame to a context.
     """
 
-    def __init__(self, hidden_channels: int, channels: Sequence[int], width: int) -> None:
+    def __init__(
+        self,
+        hidden_channels: int,
+        channels: Sequence[int],
+        width: int,
+        current: nn.Module | None = None,
+    ) -> None:
         super().__init__()
         self.context = nn.Conv2d(hidden_channels, width, 1)
+        self.current = current
         self.blocks = nn.ModuleDict(
             {
                 str(count): nn.ModuleList(
@@ -54,6 +110,11 @@ class Correction(nn.Module):
                 nn.init.zeros_(conv.bias)
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
+
+    def context_of(self, hidden: Tensor, current: Tensor) -> Tensor:
+        """Return the context (N, ``width``, h, w) of the flow network's last features and the current frame's input."""
+        context = self.context(hidden)
+        return context if self.current is None else context + self.current(current)
 
     def forward(self, maps: Tensor, context: Tensor, level: int) -> Tensor:
         """Correct warped maps (N, C, h, w) of a level, given the context (N, ``width``, h, w) at its cells."""

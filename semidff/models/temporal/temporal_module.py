@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from semidff.models.data_preprocessor import normalization
 from semidff.utils.model_building import is_kind
 
-from .correction import Correction
+from .correction import Correction, CurrentFrame
 from .flow_networks import FlowNetwork
 from .opencv_flow import OpenCVFlow
 from .warp import MapSampler, align
@@ -36,6 +36,8 @@ class TemporalModule(BaseModule):
             continued by their border.
         correction_width: Channels of a :class:`~semidff.models.temporal.correction.Correction` of the warped and
             scaled maps; 0, as in the papers, for none.
+        current_width: Channels of a :class:`~semidff.models.temporal.correction.CurrentFrame` network, whose output the
+            correction reads, too; 0 for none.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class TemporalModule(BaseModule):
         init_std: float | None = 0.02,
         padding: str = 'zeros',
         correction_width: int = 0,
+        current_width: int = 0,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -60,15 +63,25 @@ class TemporalModule(BaseModule):
                 f'{type(self.flow_network).__name__} has no hidden features to predict a scale field or a correction '
                 'from: set with_scale=False and correction_width=0'
             )
+        if current_width and not correction_width:
+            raise ValueError('current_width needs a correction: set correction_width')
         self.feat_strides = tuple(feat_strides)
         self.feat_channels = _per_level(feat_channels, self.feat_strides)
         self.field_channels = tuple(dict.fromkeys(self.feat_channels))
         self.init_std = init_std
-        self.correction_width = correction_width
+        self.correction_width, self.current_width = correction_width, current_width
         self.scale = nn.Conv2d(hidden, sum(self.field_channels), 1) if with_scale else None
-        self.correction = (
-            Correction(hidden, self.feat_channels, correction_width) if correction_width else None
-        )
+        self.correction = None
+        if correction_width:
+            network = self.flow_network
+            current = (
+                CurrentFrame(
+                    network.stride // network.downsampling, current_width, correction_width
+                )
+                if current_width
+                else None
+            )
+            self.correction = Correction(hidden, self.feat_channels, correction_width, current)
         if isinstance(self.flow_network, FlowNetwork):
             self.flow_network.reset_parameters(init_std)
         if with_scale:
@@ -93,7 +106,7 @@ class TemporalModule(BaseModule):
         return (
             output.flow,
             None if self.scale is None else self.scale(output.hidden),
-            None if self.correction is None else self.correction.context(output.hidden),
+            None if self.correction is None else self.correction.context_of(output.hidden, current),
         )
 
     def propagate(
