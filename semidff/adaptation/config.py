@@ -73,6 +73,7 @@ def model_config(own: Config, plan: Plan, kind: str) -> dict:
             ),
             init_std=None,
             correction_width=plan.correction_width,
+            current_width=plan.current_width,
         ),
     )
 

@@ -60,6 +60,7 @@ class Plan:
     downsampling: int = 2
     flow_stride: int = 16
     correction_width: int = 0  # of the temporal module; 0 without a correction
+    current_width: int = 0  # of its network on the current frame
     semantic: bool = True  # whether there is a semantic step
     reason: str = ''  # why not
     key_interval: int = 10  # of the forecasts

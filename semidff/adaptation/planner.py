@@ -43,6 +43,9 @@ from .videos import hold_back, write_list
 
 WIDTH = 1 / 8  # of FlowNetS
 DOWNSAMPLING = 2, 4  # of the frames
+CURRENT_WIDTH = 64  # of the network on the current frame
+_COARSE = 16  # stride from which on a correction of features takes a small share of the time
+_CORRECTION_WIDTH = 48
 _CLIP, _ROUNDS = 10, 3  # of the measurement of times
 _INTERVALS = 5, 10, 15, 20, 30, 40
 _CROP = 480, 640
@@ -189,13 +192,16 @@ def _choose_networks(
     for split in splits:
         corrected = split in ('OutputSplit', 'EncoderSplit')
         plan.correction_width = correction_width(two_stage) if corrected else 0
+        plan.current_width = CURRENT_WIDTH if corrected else 0
         for downsampling in DOWNSAMPLING:
             candidate = Candidate(split, WIDTH, downsampling)
             plan.candidates.append(candidate)
             try:
-                model = _build(
-                    replace(plan, split=split, width=WIDTH, downsampling=downsampling), own, device
-                )
+                choice = dict(split=split, width=WIDTH, downsampling=downsampling)
+                model = _build(replace(plan, **choice), own, device)
+                if min(model.temporal.feat_strides) >= _COARSE and not corrected:
+                    plan.correction_width, plan.current_width = _CORRECTION_WIDTH, CURRENT_WIDTH
+                    model = _build(replace(plan, **choice), own, device)
             except (TypeError, ValueError, NotImplementedError) as error:
                 candidate.refused = str(error)
                 break
@@ -217,7 +223,8 @@ def _choose_networks(
         if not fps or (chosen.fps >= fps and chosen.speedup >= LEAST_SPEEDUP):
             break
     plan.split, plan.width, plan.downsampling = chosen.choice
-    plan.correction_width = models[chosen.choice].temporal.correction_width
+    temporal = models[chosen.choice].temporal
+    plan.correction_width, plan.current_width = temporal.correction_width, temporal.current_width
     alone, *_ = measure({chosen.choice: models[chosen.choice]}, rounds=1, workers=1)
     plan.alone = list(alone[chosen.choice])
     return _describe(plan, own, device)

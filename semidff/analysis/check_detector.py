@@ -92,7 +92,7 @@ def video_detector(
     if split == 'OutputSplit':
         two_stage = hasattr(detector, 'rpn_head')
         few = dict(rpn=dict(max_per_img=FEW_PROPOSALS)) if two_stage else None
-        temporal['correction_width'] = correction_width(two_stage)
+        temporal |= dict(correction_width=correction_width(two_stage), current_width=16)
     model = kind(
         copy.deepcopy(detector),
         temporal,

@@ -172,7 +172,7 @@ def test_outputs_are_corrected(project, tmp_path, monkeypatch):
     monkeypatch.setattr(planner, 'best_candidate', outputs)
     out = run(project, tmp_path / 'out')
     plan = Plan.load(out / 'plan.json')
-    assert (plan.split, plan.correction_width) == ('OutputSplit', 64)
+    assert (plan.split, plan.correction_width, plan.current_width) == ('OutputSplit', 64, 64)
     key = f'temporal.correction.blocks.{plan.channels[0]}.2.weight'
     assert weights(out)['state_dict'][key].any()
 
