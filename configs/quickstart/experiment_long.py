@@ -33,6 +33,7 @@ _dataset = dict(
     command=['tools/make_synthetic.py', '{dataset}', '--preset', 'long', '--workers', '2'],
     shared=True,
 )
+_current = {'model.temporal.correction_width': 48, 'model.temporal.current_width': 64}
 steps = [
     _dataset
     if step['name'] == 'dataset'
@@ -40,5 +41,24 @@ steps = [
     if step['name'] in _longer
     else step
     for step in _base_.steps
+]
+# As two_step, with a network on the current frame, which the papers do not have.
+steps.append(
+    dict(
+        name='two_step_current',
+        train='configs/quickstart/two_step_synthetic.py',
+        needs=['stage_one'],
+        cfg_options={**_longer['two_step'], **_current},
+    )
+)
+rows = [
+    *_base_.rows,
+    dict(
+        name='two-step-current',
+        config='configs/quickstart/two_step_synthetic.py',
+        checkpoint='{two_step_current}/last.pth',
+        method='propagate',
+        cfg_options=_current,
+    ),
 ]
 seeds = [0, 1, 2]
