@@ -32,7 +32,7 @@ class CurrentFrame(nn.Sequential):
     def __init__(self, factor: int, channels: int, width: int) -> None:
         steps = factor.bit_length() - 1
         counts = [max(channels >> (steps - 1 - step), 8) for step in range(steps)]
-        layers = [nn.Conv2d(3, counts[0], 3, 2, 1), nn.ReLU()]
+        layers = [nn.Conv2d(3, counts[0], 3, 2, 1), nn.ReLU(inplace=True)]
         layers += [_Separable(*pair, 3, 2) for pair in pairwise(counts)]
         layers += [_Separable(channels, channels, 5) for _ in range(_DEPTH)]
         super().__init__(*layers, nn.Conv2d(channels, width, 1))
@@ -51,7 +51,7 @@ class _Separable(nn.Sequential):
         super().__init__(
             nn.Conv2d(inputs, inputs, kernel, stride, kernel // 2, groups=inputs, bias=False),
             nn.Conv2d(inputs, outputs, 1),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
         )
         self.is_residual = stride == 1 and inputs == outputs
 
@@ -134,5 +134,5 @@ class Correction(nn.Module):
         first, second, last = self.blocks[str(maps.shape[1])]
         # The division is part of the weights, which are fewer than the maps' elements.
         hidden = F.conv2d(maps, first.weight / unit, first.bias)
-        correction = last(F.relu(second(F.relu(hidden + context))))
+        correction = last(F.relu_(second(F.relu_(hidden.add_(context)))))
         return torch.addcmul(maps, correction.to(maps.dtype), unit.to(maps.dtype))
