@@ -28,8 +28,9 @@ COMPILED_OPERATORS = (
 # equal. DETR's heads return boxes relative to the frame, from a sigmoid: rounded to bfloat16, by up to 1/512 of it.
 # YOLOF's head limits exponentials to 1e8, which float16 cannot represent.
 _PRECISE = CenterNetHead, DETRHead, YOLOFHead
-# The post-processing of these heads calls `view` on their outputs, which have the order of the inputs.
-_CONTIGUOUS = CenterNetHead, CornerHead, GridHead
+# The post-processing of these heads calls `view` on their outputs, which have the order of the inputs. For transposed
+# inputs of attention, PyTorch copies the weights once per query.
+_CONTIGUOUS = CenterNetHead, CornerHead, GridHead, nn.MultiheadAttention
 # What a DETR-type detector computes its reference points with, outside the branches of its head.
 _REFERENCE_POINTS = 'reference_points_fc', 'ref_point_head'
 
@@ -39,9 +40,16 @@ def keep_boxes_precise(detector: nn.Module) -> None:
 
     Half precision cannot represent pixel coordinates, and mmcv's compiled operators do not take it, or not all of
     their inputs. Modules that use such an operator, the heads of CenterNet, YOLOF and DETR-type detectors, and what
-    the latter compute reference points with, run in full precision. The outputs of all heads become float32.
+    the latter compute reference points with, run in full precision. Of deformable attention, only the projections of
+    values and outputs do not. The outputs of all heads become float32.
     """
     for name, module in detector.named_modules():
+        if isinstance(module, mmcv.ops.MultiScaleDeformableAttention):
+            for child in (module.sampling_offsets, module.attention_weights):
+                run_in_full_precision(child)
+            for child in (module.value_proj, module.output_proj):
+                _return_full(child)
+            continue
         if (
             isinstance(module, (*COMPILED_OPERATORS, *_PRECISE))
             or name.rpartition('.')[2] in _REFERENCE_POINTS
@@ -51,10 +59,8 @@ def keep_boxes_precise(detector: nn.Module) -> None:
             for child in module.children():
                 for branch in child if isinstance(child, nn.ModuleList) else [child]:
                     run_in_full_precision(branch)
-        hooks = module._forward_hooks.values()
-        is_head = hasattr(module, 'predict_by_feat') or isinstance(module, MaskPointHead)
-        if is_head and _full_output not in hooks:
-            module.register_forward_hook(_full_output)
+        if hasattr(module, 'predict_by_feat') or isinstance(module, MaskPointHead):
+            _return_full(module)
 
 
 def run_in_full_precision(module: nn.Module) -> None:
@@ -89,6 +95,11 @@ def _forward_in_full_precision(module: nn.Module, *inputs: Any, **keywords: Any)
     known = torch.amp.is_autocast_available(devices[0])
     with torch.autocast(devices[0], enabled=False) if known else nullcontext():
         return type(module).forward(module, *inputs, **keywords)
+
+
+def _return_full(module: nn.Module) -> None:
+    if _full_output not in module._forward_hooks.values():
+        module.register_forward_hook(_full_output)
 
 
 def _full_output(module: nn.Module, inputs: tuple, output: Any) -> Any:

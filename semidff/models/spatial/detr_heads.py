@@ -82,9 +82,13 @@ class DETRHeads(HeadFamily):
                 found |= dict(memory_mask=feat_mask, spatial_shapes=others['spatial_shapes'])
             return found
 
-        return twin(
-            self.detector, extract_feat=lambda *_, **__: memory, forward_encoder=forward_encoder
-        )
+        replaced = dict(extract_feat=lambda *_, **__: memory, forward_encoder=forward_encoder)
+        if isinstance(self.detector, detectors.DeformableDETR):
+            # Only the encoder reads the positions, so that those of one cell are enough.
+            cell = memory[0][..., 0, :1]
+            own = self.detector.positional_encoding
+            replaced['positional_encoding'] = twin(own, forward=lambda *_, **__: cell)
+        return twin(self.detector, **replaced)
 
     def fixed_shape(
         self, detector: nn.Module, raw: Mapping[str, Tensor], geometry: Tensor
