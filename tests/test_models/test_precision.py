@@ -6,7 +6,7 @@ import pickle
 import pytest
 import torch
 from mmcv.cnn import build_conv_layer
-from mmcv.ops import ModulatedDeformConv2dPack
+from mmcv.ops import ModulatedDeformConv2dPack, MultiScaleDeformableAttention
 from mmdet.models.dense_heads import CenterNetHead, ConditionalDETRHead, DETRHead, YOLOFHead
 from mmdet.models.roi_heads.mask_heads import MaskPointHead
 from torch import Tensor, nn
@@ -107,6 +107,39 @@ def test_deformable_convolution(half):
     with torch.autocast('cpu', HALVES[half]):
         assert torch.equal(backbone(images), found)
     assert {p.dtype for p in backbone[1].parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize('half', HALVES)
+@torch.no_grad()
+def test_deformable_attention_samples_in_full_precision(half):
+    """Its positions are not rounded; what it samples, and the sum of the samples, are projected in half precision."""
+    torch.manual_seed(0)
+    attention = MultiScaleDeformableAttention(64, num_levels=1, dropout=0.0, batch_first=True)
+    attention.init_weights()
+    nn.init.normal_(attention.sampling_offsets.weight, std=0.1)
+    inputs = dict(
+        query=torch.randn(2, 5, 64),
+        value=torch.randn(2, 12, 64),
+        reference_points=torch.rand(2, 5, 1, 2),
+        spatial_shapes=torch.tensor([[3, 4]]),
+        level_start_index=torch.tensor([0]),
+    )
+    expected = attention(**inputs)
+    keep_boxes_precise(attention)
+    to_half(attention, HALVES[half])
+    found = {}
+    for name, child in attention.named_children():
+        child.register_forward_hook(
+            lambda _, inputs, output, name=name: found.update({name: output})
+        )
+    with torch.autocast('cpu', HALVES[half]):
+        output = attention(**inputs)
+    assert {each.dtype for each in found.values()} == {output.dtype} == {torch.float32}
+    assert torch.equal(found['sampling_offsets'], attention.sampling_offsets(inputs['query']))
+    assert {n for n, p in attention.named_parameters() if p.dtype == HALVES[half]} == {
+        f'{layer}_proj.{kind}' for layer in ('value', 'output') for kind in ('weight', 'bias')
+    }
+    assert 0 < (output - expected).norm() < 0.02 * expected.norm()
 
 
 @pytest.mark.parametrize('half', HALVES)
@@ -259,3 +292,19 @@ def test_heads_whose_post_processing_needs_contiguous_outputs(name):
     to_channels_last(head)
     found = compute(head, images.contiguous(memory_format=torch.channels_last))
     torch.testing.assert_close(found, expected)
+
+
+@torch.no_grad()
+def test_attention_gets_contiguous_inputs():
+    """The layers of transformers transpose batch and queries."""
+    attention = nn.MultiheadAttention(16, 2)
+    query = torch.randn(2, 5, 16).transpose(0, 1)
+    expected = attention(query, key=query, value=query)
+    to_channels_last(attention)
+    seen = []
+    attention.register_forward_pre_hook(
+        lambda _, inputs, keywords: seen.extend((*inputs, *keywords.values())), with_kwargs=True
+    )
+    found = attention(query, key=query, value=query)
+    assert len(seen) == 3 and all(each.is_contiguous() for each in seen)
+    assert all(torch.allclose(one, other) for one, other in zip(found, expected, strict=True))
