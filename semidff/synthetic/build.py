@@ -121,7 +121,9 @@ def _labeled_clip(item: Item) -> tuple[Clip, list[Path]]:
     spec, index = item.spec, item.index
     if item.split == 'stills':
         return make_clip(item.seed, spec.size, 1, 'fast'), [item.folder / f'{index:06d}']
-    clip = make_clip(item.seed, spec.size, spec.length(item.split), _pace(index), spec.motion)
+    clip = make_clip(
+        item.seed, spec.size, spec.length(item.split), _pace(index), spec.motion, spec.shake
+    )
     folder = item.folder / _clip_name(index)
     folder.mkdir()
     return clip, [folder / f'{frame:06d}' for frame in range(len(clip))]
@@ -184,7 +186,7 @@ def _finish_label_maps(root: Path, spec: DatasetSpec, split: str, records: list)
 
 def _make_video(item: Item) -> None:
     spec, index = item.spec, item.index
-    clip = make_clip(item.seed, spec.size, spec.video_length, _pace(index), spec.motion)
+    clip = make_clip(item.seed, spec.size, spec.video_length, _pace(index), spec.motion, spec.shake)
     with VideoWriter(item.folder / f'{index:04d}.mp4', _VIDEO_FPS) as writer:
         for frame in range(len(clip)):
             writer.write(render(clip, frame)[0])
@@ -292,13 +294,13 @@ class Part:
         return there and made.get('arguments') == self.arguments(spec)
 
 
-_EVAL = ('eval_length', 'motion')
+_EVAL = ('eval_length', 'motion', 'shake')
 PARTS = (
     Part('stills', 0, ('stills', 'stills.json'), (), _make_labeled, _finish_stills),
-    Part('videos', 1, ('videos', 'videos.txt'), ('video_length', 'motion'), _make_video, _finish_videos),
+    Part('videos', 1, ('videos', 'videos.txt'), ('video_length', 'motion', 'shake'), _make_video, _finish_videos),
     Part('val', 2, ('val', 'val.json'), _EVAL, _make_labeled, _finish_labeled_videos),
     Part('dev', 3, ('dev', 'dev.json'), _EVAL, _make_labeled, _finish_labeled_videos),
-    Part('train', 6, ('train', 'train.json'), ('train_length', 'label_every', 'motion'),
+    Part('train', 6, ('train', 'train.json'), ('train_length', 'label_every', 'motion', 'shake'),
          _make_labeled, _finish_labeled_videos),
     Part('flow', 4, ('flow',), (), _make_pair, _finish_pairs),
     Part('crops', 5, ('crops.npz',), ('crop_size',), _make_crop, _finish_crops),

@@ -30,7 +30,12 @@ class TrueBox:
 
 
 def make_clip(
-    seed: np.random.SeedSequence, size: tuple[int, int], length: int, pace: str, motion: float = 1.0
+    seed: np.random.SeedSequence,
+    size: tuple[int, int],
+    length: int,
+    pace: str,
+    motion: float = 1.0,
+    shake: float = 1.0,
 ) -> Clip:
     """Make a clip of detection objects.
 
@@ -38,9 +43,10 @@ def make_clip(
         size: Height and width of the frames.
         pace: 'slow' or 'fast'.
         motion: Factor on all movements of the pace.
+        shake: Further factor on those of the camera in the hand.
     """
     rng = np.random.default_rng(seed)
-    limits = PACES[pace].scaled(motion * rng.uniform(*PACES[pace].range))
+    limits = PACES[pace].scaled(motion * rng.uniform(*PACES[pace].range), shake)
     path = camera_path(rng, length, limits)
     camera, canvas = _place_camera(path, size)
     count = int(rng.choice([2, 3, 4, 5, 6], p=[0.15, 0.25, 0.25, 0.2, 0.15]))

@@ -37,10 +37,11 @@ class Pace:
     roll: float
     range: tuple[float, float]
 
-    def scaled(self, factor: float) -> 'Pace':
-        """Multiply all movements."""
-        names = ('speed', 'spin', 'zoom', 'pan', 'shake', 'jerk', 'roll')
-        return replace(self, **{name: getattr(self, name) * factor for name in names})
+    def scaled(self, factor: float, shake: float = 1.0) -> 'Pace':
+        """Multiply all movements, and the shake and roll of the camera by a further factor."""
+        factors = dict.fromkeys(('speed', 'spin', 'zoom', 'pan', 'jerk'), factor)
+        factors |= dict.fromkeys(('shake', 'roll'), factor * shake)
+        return replace(self, **{name: getattr(self, name) * by for name, by in factors.items()})
 
 
 PACES = {

@@ -21,6 +21,7 @@ class DatasetSpec:
     height: int = _argument(192, 96, 'height of all frames, even')
     width: int = _argument(256, 96, 'width of all frames, even')
     motion: float = _argument(1.0, 0, 'factor on all movements of the videos')
+    shake: float = _argument(1.0, 0, 'further factor on the shake of the hand-held camera')
     stills: int = _argument(2400, 0, 'labeled pictures for stage one; 0 omits a part')
     videos: int = _argument(120, 0, 'unlabeled mp4 videos for stage two')
     video_length: int = _argument(40, 2, 'frames per unlabeled video')
