@@ -9,12 +9,13 @@ an operating point is (t_key + (l - 1) t_non_key) / l at its key-frame interval 
 measured alone.
 """
 
-import copy
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import groupby, product
+from itertools import chain, groupby, product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,11 +32,13 @@ from semidff.evaluation.metrics import MIN_SCORE, agreement
 from semidff.inference import AdaptiveSchedule, ErrorPredictor, FixedSchedule, VideoEngine
 from semidff.inference.loading import frame_pipeline
 from semidff.inference.methods import method_class
+from semidff.inference.parallel import default_workers, torch_threads
 from semidff.inference.schedules import KeyFrameSchedule
 from semidff.inference.smoothing import Smoother
 from semidff.models.key_frame import FlowField, KeyFrame
 from semidff.models.spatial.head_family import twin
 from semidff.models.video_detector import VideoDetector
+from semidff.utils.worker_pool import pool_map
 
 from .evaluation_clips import EvaluationClip, labeled_clips, unlabeled_clips
 from .operating_report import operating_report
@@ -176,7 +179,7 @@ def measure_operating_points(
     for point, several in found.items():
         metrics = [_accuracy(run.detections(), *compared) for run in several]
         interval = sum(run.frames for run in several) / sum(run.keys for run in several)
-        smoothing = sum(run.smoothing for run in several) / sum(len(run.found) for run in several)
+        smoothing = sum(run.smoothing for run in several) / (len(several) * sum(lengths))
         seconds = _seconds(laps, point, interval, smoothing)
         measured.append(
             dict(
@@ -258,24 +261,21 @@ class _Run:
     """A run of an operating point over all clips.
 
     Attributes:
-        found: Detections by frame.
+        found: Of each clip, the number of detections of each frame, and their labels, scores and boxes.
         frames: Number of frames; ``keys`` of them are key frames.
         smoothing: Seconds that the smoothing of all frames took.
     """
 
     point: OperatingPoint
     schedule: KeyFrameSchedule
-    found: list[InstanceData] = field(default_factory=list)
+    found: list[tuple[np.ndarray, ...]] = field(default_factory=list)
     frames: int = 0
     keys: int = 0
     smoothing: float = 0.0
 
     def detections(self) -> Detections:
-        numbers = np.repeat(np.arange(len(self.found)), [len(one) for one in self.found])
-        labels, scores, boxes = (
-            torch.cat([one[key] for one in self.found]) for key in ('labels', 'scores', 'bboxes')
-        )
-        return Detections(numbers, labels.numpy(), scores.float().numpy(), boxes.float().numpy())
+        counts, *columns = map(np.concatenate, zip(*self.found, strict=True))
+        return Detections(np.repeat(np.arange(len(counts)), counts), *columns)
 
 
 def _runs(point: OperatingPoint, predictor: ErrorPredictor | None, places: int) -> list[_Run]:
@@ -293,22 +293,60 @@ def _detect(
     runs: Mapping[OperatingPoint, Sequence[_Run]],
     progress: Callable[[str], None],
 ) -> list[int]:
-    """Detect with all runs in all clips, each of which begins with a key frame; return the clips' numbers of frames."""
+    """Detect with all runs in all clips, each of which begins with a key frame; return the clips' numbers of frames.
+
+    On a CPU, clips are processed at once, each with one thread.
+    """
+    on_cpu = next(model.parameters()).device.type == 'cpu'
+    workers = min(default_workers(), len(clips)) if on_cpu else 1
+
+    def detect(clip: EvaluationClip) -> list[list[_Run]]:
+        with torch_threads(1) if workers > 1 else nullcontext():
+            return _detect_clip(model, clip, runs)
+
     lengths = []
-    for number, clip in enumerate(clips, start=1):
-        for scale in dict.fromkeys(point.scale for point in runs):
-            pipeline, memory = frame_pipeline(model.cfg, scale=scale), DetectionMemory(model)
-            items = [pipeline(dict(img=image)) for image in clip.images()]
-            for run in (one for point in runs if point.scale == scale for one in runs[point]):
-                results = _smoothed(run, list(_results(memory, run, items)))
-                keys = [result.is_key_frame for result in results]
-                # The last frame of an excerpt is not counted if it begins an interval.
-                keys = keys[:-1] if clip.stop and keys[-1] and len(keys) > 1 else keys
-                run.found += [result.pred_instances.cpu() for result in results]
-                run.keys, run.frames = run.keys + sum(keys), run.frames + len(keys)
-            progress(f'clip {number} of {len(clips)}, input size × {scale:g}')
-        lengths.append(len(items))
+    for number, pieces in enumerate(pool_map(detect, clips, workers), start=1):
+        for run, piece in zip(chain(*runs.values()), chain(*pieces), strict=True):
+            run.found += piece.found
+            run.keys, run.frames = run.keys + piece.keys, run.frames + piece.frames
+            run.smoothing += piece.smoothing
+        lengths.append(len(piece.found[0][0]))
+        progress(f'clip {number} of {len(clips)}')
     return lengths
+
+
+def _detect_clip(
+    model: VideoDetector, clip: EvaluationClip, runs: Mapping[OperatingPoint, Sequence[_Run]]
+) -> list[list[_Run]]:
+    """Return what all runs find in a clip. Points that differ in their smoothing alone share the detections."""
+    pieces = {
+        point: [_Run(point, run.schedule) for run in several] for point, several in runs.items()
+    }
+    for scale in dict.fromkeys(point.scale for point in runs):
+        pipeline, memory = frame_pipeline(model.cfg, scale=scale), DetectionMemory(model)
+        items = [pipeline(dict(img=image)) for image in clip.images()]
+        alike = defaultdict(list)
+        for point in runs:
+            if point.scale == scale:
+                alike[point._replace(smooth=0, smooth_boxes=0)].append(pieces[point])
+        for same in chain(*(zip(*several, strict=True) for several in alike.values())):
+            results = list(_results(memory, same[0], items))
+            keys = [result.is_key_frame for result in results]
+            # The last frame of an excerpt is not counted if it begins an interval.
+            keys = keys[:-1] if clip.stop and keys[-1] and len(keys) > 1 else keys
+            for run in same:
+                run.keys, run.frames = sum(keys), len(keys)
+                run.found.append(_arrays(_smoothed(run, results)))
+    return list(pieces.values())
+
+
+def _arrays(results: SampleList) -> tuple[np.ndarray, ...]:
+    found = [result.pred_instances for result in results]
+    labels, scores, boxes = (
+        torch.cat([one[key] for one in found]).cpu() for key in ('labels', 'scores', 'bboxes')
+    )
+    counts = np.array([len(one) for one in found])
+    return counts, labels.numpy(), scores.float().numpy(), boxes.float().numpy()
 
 
 def _results(memory: 'DetectionMemory', run: _Run, items: Sequence[dict]) -> Iterator[Any]:
@@ -324,15 +362,24 @@ def _results(memory: 'DetectionMemory', run: _Run, items: Sequence[dict]) -> Ite
 
 def _smoothed(run: _Run, results: SampleList) -> SampleList:
     """Smooth the results of a clip as the engine does, and add the time that it takes to the run."""
-    point, found, start = run.point, [], time.perf_counter()
+    point = run.point
     if not (point.smooth or point.smooth_boxes):
         return results
-    for _, alike in groupby(results, lambda result: result.ori_shape):
+    copies = [result.new() for result in results]
+    for result in copies:
+        result.pred_instances = _same_boxes(result.pred_instances)
+    found, start = [], time.perf_counter()
+    for _, alike in groupby(copies, lambda result: result.ori_shape):
         offline = method_class(point.run_as).offline
         smoother = Smoother(point.smooth, point.smooth_boxes, offline)
         found += smoother.push(list(alike)) + smoother.flush()
     run.smoothing += time.perf_counter() - start
     return found
+
+
+def _same_boxes(found: InstanceData) -> InstanceData:
+    """Return instances with the same tensors, which can be replaced."""
+    return InstanceData(bboxes=found.bboxes, scores=found.scores, labels=found.labels)
 
 
 def _measure_times(
@@ -420,11 +467,10 @@ class DetectionMemory(VideoDetector):
         return self._repeat(pair, samples)
 
     def _keep(self, index: Any, results: SampleList) -> None:
-        one = results[0].pred_instances
-        self._found[index] = InstanceData(bboxes=one.bboxes, scores=one.scores, labels=one.labels)
+        self._found[index] = _same_boxes(results[0].pred_instances)
 
     def _repeat(self, index: Any, samples: SampleList) -> SampleList:
-        samples[0].pred_instances = copy.deepcopy(self._found[index])
+        samples[0].pred_instances = _same_boxes(self._found[index])
         return samples[:1]
 
 

@@ -115,3 +115,11 @@ def test_motion_factor_zero_stops_everything():
     clip = _clip(0, motion=0.0)
     assert np.allclose(clip.camera, clip.camera[0])
     assert all(np.allclose(layer.poses, layer.poses[0]) for layer in clip.layers)
+
+
+def test_shake_is_that_of_the_camera_alone():
+    calm, shaky = (_clip(0, length=40, pace='slow', shake=factor).camera for factor in (0.0, 5.0))
+    jitter = [np.abs(np.diff(camera, 2, axis=0)).mean() for camera in (calm, shaky)]
+    assert jitter[1] > 3 * jitter[0]
+    still = _clip(0, motion=0.0, shake=5.0)
+    assert np.allclose(still.camera, still.camera[0])
