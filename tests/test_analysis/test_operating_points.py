@@ -29,6 +29,7 @@ from semidff.evaluation.metrics import agreement
 from semidff.inference import FixedSchedule, VideoEngine
 from semidff.inference.loading import frame_pipeline
 from semidff.inference.methods import boxes, propagation
+from semidff.inference.parallel import torch_threads
 from tests.damaged_video import write_video
 from tests.tiny_video import (
     CLASSES,
@@ -131,6 +132,17 @@ def test_points_with_smaller_input_and_smoothing(folder, clip, model):
 
 def metrics_of(report):
     return [one['metrics'] for one in report['points']]
+
+
+def test_clips_that_are_processed_at_once(folder, clip, model):
+    points = [OperatingPoint('propagate', 3), OperatingPoint('coast', 3, smooth_boxes=2)]
+    found = []
+    for threads in (1, 2):
+        with torch_threads(threads):
+            videos = [clip, folder / 'in.mp4']
+            found.append(measure_operating_points(model, videos, points, rounds=1, min_score=0.0))
+    for one, other in zip(*map(metrics_of, found), strict=True):
+        assert one == pytest.approx(other, abs=1e-3)
 
 
 def test_the_dense_detector_is_that_of_before_the_training(clip, model):
