@@ -1,5 +1,7 @@
 """Further metrics: COCO's AP, agreement with a reference detector, gap recovery, end-point error of optical flow."""
 
+import contextlib
+import io
 import math
 from collections.abc import Sequence
 
@@ -7,14 +9,13 @@ import numpy as np
 import torch
 from mmdet.registry import METRICS
 from mmengine.evaluator import BaseMetric
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
-from .vid_ap import Detections, GroundTruth, same_key_pairs
+from .vid_ap import Detections, GroundTruth
 
 FIGURES = ('AP', 'AP_50', 'AP_75')
 """Mean over IoU 0.5 to 0.95, at 0.5 and at 0.75: the first of ``COCOeval.stats``."""
-_IOUS = np.linspace(0.5, 0.95, 10)
-_RECALLS = np.linspace(0, 1, 101)
-_MOST_OF_CLASS = 100  # detections in a frame
 MIN_SCORE = 0.3
 """Detections of the reference with a lower score are no ground truth for :func:`agreement`."""
 
@@ -65,82 +66,46 @@ def coco_ap(
     num_classes: int,
     crowd: np.ndarray | None = None,
 ) -> dict[str, float]:
-    """Compute ``AP``, ``AP_50`` and ``AP_75`` in 0..1, means over the classes with ground truth, as pycocotools does.
+    """Compute ``AP``, ``AP_50`` and ``AP_75`` in 0..1 with pycocotools, means over the classes with ground truth.
 
-    The values are those of pycocotools, which takes twenty times as long. Only the 100 best detections of a class in a
-    frame are counted. The metrics are NaN without ground truth that is no crowd. ``crowd``, (m,) bool, says which boxes
-    of the ground truth are crowds: they need not be found, and detections that lie in them and match no other box are
-    not counted.
+    Only the 100 best detections of a class in a frame are counted. The metrics are NaN without ground truth that is no
+    crowd. ``crowd``, (m,) bool, says which boxes of the ground truth are crowds: they need not be found, and detections
+    that lie in them and match no other box are not counted.
     """
     crowd = np.zeros(len(truth.boxes), bool) if crowd is None else crowd
     if crowd.all():
         return dict.fromkeys(FIGURES, float('nan'))
-    # By score; equal ones by frame, then as given.
-    ranked = detections.select(np.lexsort((detections.frames, -detections.scores)))
-    cells = ranked.frames.astype(np.int64) * num_classes + ranked.labels
-    by_cell = np.argsort(cells, kind='stable')
-    starts = np.searchsorted(cells[by_cell], cells[by_cell])
-    best = np.sort(by_cell[np.arange(len(cells)) - starts < _MOST_OF_CLASS])
-    ranked, cells = ranked.select(best), cells[best]
-    hits, ignored = _match(truth, crowd, ranked, cells, num_classes)
-    counts = truth.select(~crowd).count(num_classes)
-    precision = np.zeros((len(_IOUS), len(_RECALLS), np.count_nonzero(counts)))
-    for at, label in enumerate(np.flatnonzero(counts)):
-        own = ranked.labels == label
-        found, missed = (
-            np.cumsum(those[:, own], axis=1, dtype=float) for those in (hits, ~hits & ~ignored)
-        )
-        exact = found / (missed + found + np.spacing(1))
-        exact = np.maximum.accumulate(exact[:, ::-1], axis=1)[:, ::-1]
-        exact = np.pad(exact, ((0, 0), (0, 1)))  # no precision at recalls that are not reached
-        for row, recall in enumerate(found / counts[label]):
-            precision[row, :, at] = exact[row, np.searchsorted(recall, _RECALLS)]
-    at_ious = precision, precision[0], precision[_IOUS == 0.75]
-    return {name: float(part.mean()) for name, part in zip(FIGURES, at_ious, strict=True)}
+    images = [dict(id=frame) for frame in range(num_frames)]
+    categories = [dict(id=label) for label in range(num_classes)]
+    found, wanted = _annotations(detections), _annotations(truth)
+    for box, score in zip(found, detections.scores.tolist(), strict=True):
+        box['score'] = score
+    for box, is_crowd in zip(wanted, crowd.tolist(), strict=True):
+        box['iscrowd'] = int(is_crowd)
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
+        reference = COCO()
+        reference.dataset = dict(images=images, categories=categories, annotations=wanted)
+        reference.createIndex()
+        evaluation = COCOeval(reference, reference.loadRes(found) if found else COCO(), 'bbox')
+        # Without detections pycocotools knows no frames.
+        evaluation.params.imgIds = list(range(num_frames))
+        evaluation.params.catIds = list(range(num_classes))
+        # Not small, medium and large boxes, too: a quarter of the time.
+        evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0, 1e10]], ['all']
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    return dict(zip(FIGURES, evaluation.stats[: len(FIGURES)].tolist(), strict=True))
 
 
-def _match(
-    truth: GroundTruth, crowd: np.ndarray, ranked: Detections, cells: np.ndarray, num_classes: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return which detections match a box, and which lie in a crowd instead: (ious, n) bool at each IoU.
-
-    In the order of their scores, detections match the free box with the largest IoU, of equal ones the last.
-    """
-    own, wanted = _sides(ranked), _sides(truth)
-    levels = np.arange(len(_IOUS))
-    free, matched = [2 ** len(_IOUS) - 1] * len(wanted), [0] * len(own)  # one bit for each IoU
-    reached = np.zeros(len(own), int)  # number of IoUs that a crowd reaches
-    boxes_cells = truth.frames.astype(np.int64) * num_classes + truth.labels
-    for detection, box, _ in same_key_pairs(cells, boxes_cells):
-        iou = _coco_iou(own[detection], wanted[box], crowd[box])
-        number = np.searchsorted(_IOUS, iou, 'right')
-        inside = crowd[box]
-        np.maximum.at(reached, detection[inside], number[inside])
-        near = np.flatnonzero((number > 0) & ~inside)
-        near = near[np.lexsort((-box[near], -iou[near], detection[near]))]
-        columns = (column[near].tolist() for column in (detection, box, 2**number - 1))
-        for d, b, bits in zip(*columns, strict=True):
-            taken = free[b] & bits & ~matched[d]
-            free[b] ^= taken
-            matched[d] |= taken
-    hits = (np.array(matched, int) >> levels[:, None] & 1).astype(bool)
-    return hits, ~hits & (levels[:, None] < reached)
-
-
-def _sides(boxes: GroundTruth | Detections) -> np.ndarray:
-    """Return COCO's x, y, width and height, (n, 4) in double precision, of differences in that of the boxes."""
-    corners = boxes.boxes
-    sides = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
-    return sides.astype(float)
-
-
-def _coco_iou(found: np.ndarray, wanted: np.ndarray, crowd: np.ndarray) -> np.ndarray:
-    """Compute the IoU of pairs of boxes, (n, 4) each; with crowds, the share of the detection's area."""
-    ends = np.minimum(found[:, 2:] + found[:, :2], wanted[:, 2:] + wanted[:, :2])
-    width, height = (ends - np.maximum(found[:, :2], wanted[:, :2])).T
-    common, area = width * height, found[:, 2] * found[:, 3]
-    union = np.where(crowd, area, area + wanted[:, 2] * wanted[:, 3] - common)
-    return np.divide(common, union, out=np.zeros(len(found)), where=(width > 0) & (height > 0))
+def _annotations(boxes: GroundTruth | Detections) -> list[dict]:
+    """Boxes in COCO's format, numbered from 1, since pycocotools reads 0 as none."""
+    sides = np.concatenate([boxes.boxes[:, :2], boxes.boxes[:, 2:] - boxes.boxes[:, :2]], axis=1)
+    columns = (boxes.frames.tolist(), boxes.labels.tolist(), sides.tolist())
+    return [
+        dict(id=i, image_id=frame, category_id=label, bbox=box, area=box[2] * box[3], iscrowd=0)
+        for i, (frame, label, box) in enumerate(zip(*columns, strict=True), start=1)
+    ]
 
 
 @METRICS.register_module()
