@@ -223,9 +223,9 @@ class ExperimentRunner:
         """Return the environment of a step: CPU threads, unless the user has set them, and its GPU of several."""
         path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get('PYTHONPATH')])])
         variables = {'PYTHONUNBUFFERED': '1', 'PYTHONPATH': path}
-        # A training that runs alone takes the cores that are idle.
+        # A training or measurement that runs alone takes the cores that are idle.
         if not any(name in os.environ for name in THREAD_VARIABLES) and not (
-            step.alone and step.kind == 'train'
+            step.alone and step.kind in ('train', 'speed')
         ):
             cores = len(os.sched_getaffinity(0)) if sys.platform == 'linux' else os.cpu_count() or 1
             count = cores if step.alone else max(1, cores // self.jobs)

@@ -150,7 +150,7 @@ def add_launch_arguments(parser: argparse.ArgumentParser, example: str) -> None:
 def add_measuring_arguments(parser: argparse.ArgumentParser, config: str = 'the config') -> None:
     """Add ``--device``, ``--threads`` and ``--cfg-options`` to the parser of a tool that measures models."""
     add_device(parser)
-    parser.add_argument('--threads', type=int, help="CPU threads (default: PyTorch's choice)")
+    parser.add_argument('--threads', type=int, help='CPU threads (default: idle cores)')
     add_cfg_options(parser, config)
 
 
@@ -178,6 +178,7 @@ def run_tool(
     if trains:
         os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')  # read when PyTorch is loaded
     options = vars(args)
+    measures = 'threads' in options
     debug, trust, _, threads = (
         options.pop(name, None) for name in ('debug', 'trust', 'overwrite', 'threads')
     )
@@ -196,6 +197,8 @@ def run_tool(
                 keep_freed_memory(options['device'])
             if threads:
                 torch.set_num_threads(threads)
+            elif measures:
+                use_idle_cores()
             if options.get('cfg_options'):
                 options['cfg_options'] = parse_settings(options['cfg_options'])
             if debug and 'launcher' in options:
