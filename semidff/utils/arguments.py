@@ -178,7 +178,6 @@ def run_tool(
     if trains:
         os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')  # read when PyTorch is loaded
     options = vars(args)
-    measures = 'threads' in options
     debug, trust, _, threads = (
         options.pop(name, None) for name in ('debug', 'trust', 'overwrite', 'threads')
     )
@@ -197,7 +196,7 @@ def run_tool(
                 keep_freed_memory(options['device'])
             if threads:
                 torch.set_num_threads(threads)
-            elif measures:
+            elif options.get('device') == 'cpu':
                 use_idle_cores()
             if options.get('cfg_options'):
                 options['cfg_options'] = parse_settings(options['cfg_options'])
