@@ -36,7 +36,12 @@ _detectors = {
         {'model.temporal.correction_width': 32},
         **{'train_cfg.steps.1.objectives.0.proposals_per_image': 16},
     ),
-    'dino': _two_step('r18', 'EncoderSplit', 2400, {'model.temporal.correction_width': 64}),
+    'dino': _two_step(
+        'r18',
+        'EncoderSplit',
+        3600,
+        {'model.temporal.correction_width': 64, 'model.temporal.current_width': 64},
+    ),
     'deformable-detr': _two_step(
         'r18', 'EncoderSplit', 2400, {'model.temporal.correction_width': 64}
     ),
