@@ -2,7 +2,7 @@
 
 import argparse
 
-from semidff.utils.arguments import ToolParser, add_launch_arguments, run_tool, use_idle_cores
+from semidff.utils.arguments import ToolParser, add_launch_arguments, run_tool
 
 
 def parse_args() -> argparse.Namespace:
@@ -44,7 +44,6 @@ def main(args: argparse.Namespace) -> None:
         use_mixed_precision,
     )
 
-    use_idle_cores()
     cfg = prepare_run(args)
     if args.amp:
         use_mixed_precision(cfg)

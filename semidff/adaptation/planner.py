@@ -199,7 +199,7 @@ def _choose_networks(
             try:
                 choice = dict(split=split, width=WIDTH, downsampling=downsampling)
                 model = _build(replace(plan, **choice), own, device)
-                if min(model.temporal.feat_strides) >= _COARSE and not corrected:
+                if not plan.correction_width and min(model.temporal.feat_strides) >= _COARSE:
                     plan.correction_width, plan.current_width = _CORRECTION_WIDTH, CURRENT_WIDTH
                     model = _build(replace(plan, **choice), own, device)
             except (TypeError, ValueError, NotImplementedError) as error:

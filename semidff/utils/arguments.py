@@ -196,7 +196,7 @@ def run_tool(
                 keep_freed_memory(options['device'])
             if threads:
                 torch.set_num_threads(threads)
-            elif options.get('device') == 'cpu':
+            elif options.get('device', 'cpu' if trains else None) == 'cpu':
                 use_idle_cores()
             if options.get('cfg_options'):
                 options['cfg_options'] = parse_settings(options['cfg_options'])
