@@ -2,7 +2,7 @@
 # Both can be interrupted; a repeated call continues with the first step that is not complete.
 
 PYTHON ?= python3
-EXPERIMENT ?= configs/quickstart/experiment.py
+EXPERIMENT ?= configs/quickstart/experiment_adapt.py
 DFF_EXPERIMENT ?= configs/quickstart/experiment_dff.py
 ARGS ?=
 
@@ -18,8 +18,9 @@ INSTALL := $(UV) pip install --python $(BIN)/python
 .PHONY: help env demo demo-dff demo-segmentation test lint format clean check-python operators
 
 help:
-	@echo 'make demo    train and evaluate on synthetic data (25 minutes on 2 cores with bfloat16)'
-	@echo 'make demo-dff  the same and the supervised variants of Deep Feature Flow (20 minutes more)'
+	@echo 'make demo    train a detector and adapt it to unlabeled videos, on synthetic data'
+	@echo '             (25 minutes on 2 cores with bfloat16)'
+	@echo 'make demo-dff  the rows of semi-DFF'\''s Table 1 and supervised variants of Deep Feature Flow (45 minutes)'
 	@echo 'make demo-segmentation  semantic segmentation in place of detection'
 	@echo 'make test    run the tests (a few minutes on 2 cores)'
 	@echo 'make env     create the environment in $(VENV), as demo and test do'
@@ -29,17 +30,17 @@ help:
 	@echo ''
 	@echo 'PYTHON=...   Python of the environment (default: python3)'
 	@echo 'OPERATORS=1  with make env: also compile all operators of mmcv, which few detectors need (docs/install.md)'
-	@echo 'EXPERIMENT=... another experiment for make demo, e.g. configs/quickstart/experiment_adapt.py'
+	@echo 'EXPERIMENT=... another experiment for make demo, e.g. configs/quickstart/experiment.py'
 	@echo 'ARGS=...     options for make demo (tools/run_experiment.py --help) or make test (pytest --help)'
 
 env: $(STAMP) $(if $(OPERATORS),operators)
 
 demo: $(STAMP)
-	@echo 'Demo: trainings, evaluations and the table.'
+	@echo 'Demo: trainings, evaluation and the report.'
 	$(BIN)/python tools/run_experiment.py $(EXPERIMENT) $(ARGS)
 
 demo-dff: $(STAMP)
-	@echo 'Demo of supervised training; steps that `make demo` has done are not repeated.'
+	@echo 'Demo of supervised training, beside the rows of semi-DFF.'
 	$(BIN)/python tools/run_experiment.py $(DFF_EXPERIMENT) $(ARGS)
 
 demo-segmentation: $(STAMP)
