@@ -43,6 +43,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
+    import semidff.registry  # noqa: F401 (without messages of mmdet)
     from semidff.experiments import ExperimentRunner, load_experiment, load_runs
     from semidff.inference.methods import METHODS, methods_with
 
@@ -64,6 +65,9 @@ def main(args: argparse.Namespace) -> None:
     runner.run(only)
     if any(evaluation.step.name in runner.stamps for evaluation in experiment.evaluations):
         print(f'\n{runner.write_report()}\nWritten to {experiment.work_dir}')
+        for evaluation in experiment.evaluations:
+            if (videos := evaluation.step.folder / 'videos').is_dir():
+                print(f'Rendered videos of {evaluation.row.name}: {videos}')
     if experiment.result and Path(experiment.result).is_file():
         text = Path(experiment.result).read_text().split('\n## ')[0]
         print(f'\n{text}\nMore in {experiment.result}')

@@ -25,7 +25,6 @@ def draw_curve(lines: Sequence[Line], path: Path) -> None:
     """Plot mAP over fps alone (DFF Figure 3)."""
     with _picture(path) as (axes,):
         _draw_speed(axes, lines, 'fps', 'frames per second')
-        axes.set_title('accuracy over speed (numbers: key-frame interval l)')
 
 
 def draw_distances(lines: Sequence[Line], path: Path) -> None:
@@ -111,8 +110,9 @@ def _draw_speed(axes: Any, lines: Sequence[Line], column: str, title: str) -> No
             if line.key_interval is not None and len(own) > 1:
                 axes.annotate(f'{line.key_interval}', point, textcoords='offset points',
                               xytext=(5, 5), fontsize=8, color=color)  # fmt: skip
+    numbers = ' (numbers: key-frame interval l)' if axes.texts else ''
     axes.set(xlabel=title, ylabel=f'{lines[0].accuracy} [%]',
-             title='accuracy and speed (numbers: l)')  # fmt: skip
+             title=f'accuracy over speed{numbers}')  # fmt: skip
     # a log axis with as many labels as fit, within a decade or over several
     axes.set_xscale('log')
     low, high = axes.get_xlim()
@@ -143,6 +143,7 @@ def _draw_gap(axes: Any, lines: Sequence[Line]) -> None:
                  capsize=3, label=row)  # fmt: skip
     axes.axhline(0, color='black', linewidth=0.8)
     axes.axhline(100, color='black', linewidth=0.8, linestyle=':')
-    axes.set_xticks(range(len(intervals)), [f'l = {interval}' for interval in intervals])
-    axes.set(ylabel='gap recovery [%]', title='0 % is copy, 100 % is frame')
+    axes.set_xticks(range(len(intervals)), intervals)
+    axes.set(xlabel='key-frame interval l', ylabel='gap recovery [%]',
+             title='gap recovery: 0 % is copy, 100 % is frame')  # fmt: skip
     axes.grid(axis='y', alpha=0.3)

@@ -211,6 +211,7 @@ def test_the_command_is_interrupted_continued_and_writes_the_table(tmp_path, cap
     assert 'stage_two: continued' in printed
     assert int(Path('out/stage_two/last.pth').read_text().split()[0]) == at_stop
     assert 'A key frame every 10 frames, one seed:' in printed
+    assert 'Rendered videos of two-step: out/rows/two-step/l10/videos\n' in printed
     lines = {e['row']: e for e in json.loads(Path('out/table.json').read_text())}
     assert lines['two-step']['gap recovery']['mean'] == pytest.approx(0.8)
     assert Path('out/table.png').stat().st_size > 10_000
