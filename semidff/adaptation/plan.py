@@ -111,7 +111,9 @@ class Plan:
             f'{c} channels at stride {s:g}'
             for c, s in zip(self.channels, self.strides, strict=True)
         )
-        rows = [('split point', 'flow network', 'key, ms', 'non-key, ms', 'speed-up', 'fps', '')]
+        rows = [
+            ('split point', 'flow network', 'key, ms', 'non-key, ms', 'speed-up', 'fps', 'chosen')
+        ]
         for one in self.candidates:
             times = [f'{time:.1f}' for time in (one.key, one.non_key, one.speedup, one.fps)]
             note = '*' * (one is self.chosen)
@@ -138,7 +140,8 @@ class Plan:
             f'{self.fps_of(chosen.key):.1f} fps',
             text_table(rows),
             *notes,
-            'Distilled: features' + (', then the outputs of the heads' if self.semantic else ''),
+            'Losses: regression (features)'
+            + (', then semantic (outputs of the heads)' if self.semantic else ''),
             *([f'Only the regression loss is possible: {self.reason}'] if self.reason else []),
             f'Training: batches of {self.batch_size} pairs of {size}, intervals {self.interval[0]} to '
             f'{self.interval[1]}; threads: {self.threads}; kept features: {memory}; disk: {self.disk:.2f} GB',

@@ -304,14 +304,14 @@ def _detect(
         with torch_threads(1) if workers > 1 else nullcontext():
             return _detect_clip(model, clip, runs)
 
-    lengths = []
+    lengths, methods = [], ', '.join(dict.fromkeys(point.method for point in runs))
     for number, pieces in enumerate(pool_map(detect, clips, workers), start=1):
         for run, piece in zip(chain(*runs.values()), chain(*pieces), strict=True):
             run.found += piece.found
             run.keys, run.frames = run.keys + piece.keys, run.frames + piece.frames
             run.smoothing += piece.smoothing
         lengths.append(len(piece.found[0][0]))
-        progress(f'clip {number} of {len(clips)}')
+        progress(f'accuracy of {methods}: clip {number} of {len(clips)}')
     return lengths
 
 

@@ -197,13 +197,16 @@ def points_table(report: dict[str, Any]) -> str:
         f'{given.get("min_score")}, not accuracy against labels'
     )
     if given.get('labels'):
-        against = f'labels; "agreement" (AP, and AP_50 as "agreement_50") by {against}'
+        against = (
+            'labels ("mAP" is that of ImageNet VID, "AP" COCO\'s); "agreement" (AP, and AP_50 as "agreement_50") by '
+            f'{against}'
+        )
     protocol = (
         f'{given.get("frames")} frames of {given.get("clips")} clips; metrics in per cent, by {against}; '
         f'positions of the key frames: {given.get("places")}; l in brackets: average interval; times in ms per '
         f'frame of {given.get("timed")} from decoding to boxes, median of {given.get("rounds")} interleaved '
         'rounds. "Above smaller frames" is the difference to the dense detector at the input size that takes the '
-        'same time.'
+        'same time. "front": × where no other point is both faster and more accurate.'
     )
     main = (
         f'{report["verdict"]}\n\n{markdown_table(_rows(report, _main_points(report, points)))}\n\n'
@@ -248,7 +251,7 @@ def _rows(report: dict[str, Any], points: Sequence[dict]) -> list[tuple[str, ...
             f'{one["milliseconds"]:.1f}',
             f'{one["speed_up"]:.2f}',
             *(f'{100 * one["metrics"][name]:.1f}' for name in names),
-            '' if gap is None else f'{100 * gap:.0f} %',
+            '' if gap is None or scale != 1 else f'{100 * gap:.0f} %',
             '' if dense or above is None else f'{100 * above:+.1f}',
             'recommended' if one is report['recommended'] else '×' if one['pareto'] else '',
         ))  # fmt: skip
@@ -308,7 +311,8 @@ def _draw(report: dict[str, Any], axes: Any, name: str) -> list[tuple]:
             text = key.replace('_causal', ' for live video')
             axes.scatter(*places([report[key]])[0], linestyle=line, label=text, **style)
     with_labels = report['settings'].get('labels')
-    accuracy = name if with_labels else f'agreement with the detector ({name})'
+    kind = dict(mAP=' as of ImageNet VID', AP=' as of COCO').get(name, '')
+    accuracy = f'{name}{kind}' if with_labels else f'agreement with the detector ({name})'
     axes.set(xlabel='times faster than the detector', ylabel=f'{accuracy}, %', xscale='log')
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
     axes.xaxis.set_major_formatter('{x:g}×')

@@ -253,6 +253,9 @@ def test_front_and_recommended_point(tmp_path):
     main, table = points_table(report).split('## ')
     assert '| dense | | 1 | 100.0 | 1.00 | 90.0 | 90.0 |' in table and 'centered (offline)' in table
     assert '| 98 % |' in main and '| centered (offline) |' in main  # which is recommended
+    small = operating_report([*DENSE, measured('propagate', 10, 0.5, 0.1, 10), COPY], 0.03)
+    [row] = [line for line in points_table(small).splitlines() if line.startswith('| propagate')]
+    assert '%' not in row  # *copy* has the full size
     report = operating_report([*DENSE, ABOVE, OFFLINE], 0.03)
     plot_points(report, tmp_path / 'points.png')
     picture = (tmp_path / 'points.png').read_bytes()
