@@ -28,6 +28,7 @@ from semidff.utils.checkpoint import TRAINING_ONLY, CheckpointError, read_checkp
 from semidff.utils.configs import read_config
 from semidff.utils.error_messages import ConfigError, FileError
 from semidff.utils.files import file_state
+from semidff.utils.image_detectors import published_weights
 from semidff.utils.run_folder import occupy
 
 from .video_inferencer import VideoInferencer
@@ -86,6 +87,11 @@ def adapt(
             '--out'
         )
     detector = os.path.abspath(detector) if Path(detector).is_file() else detector
+    if not url and not Path(checkpoint).is_file() and (address := published_weights(detector)):
+        raise FileError(
+            f'{checkpoint}: there is no such file; the weights that mmdetection publishes are at {address}, which may '
+            'be given instead'
+        )
     found = named_videos([str(video) for video in videos], out)
     if labels is not None:
         check_labels(labels, detector_config(detector), checkpoint, found)

@@ -48,10 +48,17 @@ def read_detector(name: str, warn: bool) -> Config:
             part.setdefault('_scope_', scope)
     _drop_pretrained(model)
     if warn:
-        urls = [entry.get('Weights') for entry in _index() if _file(entry) == path]
-        remedy = f'set checkpoint to a file or to {urls[0]}' if any(urls) else 'set checkpoint'
+        url = published_weights(name)
+        remedy = f'set checkpoint to a file or to {url}' if url else 'set checkpoint'
         warnings.warn(f'detector={name!r} has random weights; {remedy}', stacklevel=3)
     return config
+
+
+def published_weights(name: str) -> str:
+    """Return the address of mmdetection's weights for a detector; empty if its config is not one of mmdetection's."""
+    path = _config_file(name)
+    urls = (entry.get('Weights') for entry in _index() if _file(entry) == path)
+    return next(filter(None, urls), '')
 
 
 def resolve_detector(config: Config, keep_checkpoint: bool) -> None:

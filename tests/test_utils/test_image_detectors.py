@@ -9,7 +9,7 @@ from mmengine.registry import init_default_scope
 from semidff.models import SpatialModule
 from semidff.utils.configs import read_config
 from semidff.utils.error_messages import ConfigError
-from semidff.utils.image_detectors import read_detector, resolve_detector
+from semidff.utils.image_detectors import published_weights, read_detector, resolve_detector
 from tests.models import frames, retinanet, samples
 from tests.tiny_video import detector_cfg
 
@@ -37,6 +37,7 @@ def test_names_of_stock_models(name, original, recwarn):
     model['backbone']['init_cfg'] = dict(type='Pretrained')
     (message,) = (str(w.message) for w in recwarn if 'random weights' in str(w.message))
     assert url.endswith(WEIGHTS) and message.endswith(f'set checkpoint to a file or to {url}')
+    assert published_weights(name) == url
 
 
 def test_names_of_stock_models_with_a_dot():
