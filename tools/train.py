@@ -30,7 +30,9 @@ def parse_args() -> argparse.Namespace:
         type=int,
         help="random seed (default: the config's; of a resumed training, its own)",
     )
-    add_launch_arguments(parser, 'train_cfg.max_iters=100')
+    add_launch_arguments(
+        parser, 'train_cfg.max_iters=100, in stage two train_cfg.steps.0.iters=100'
+    )
     return parser.parse_args()
 
 
