@@ -43,7 +43,10 @@ _detectors = {
         {'model.temporal.correction_width': 64, 'model.temporal.current_width': 64},
     ),
     'deformable-detr': _two_step(
-        'r18', 'EncoderSplit', 2400, {'model.temporal.correction_width': 64}
+        'r18',
+        'EncoderSplit',
+        2400,
+        {'model.temporal.correction_width': 64, 'model.temporal.current_width': 64},
     ),
 }
 

@@ -311,7 +311,7 @@ def _draw(report: dict[str, Any], axes: Any, name: str) -> list[tuple]:
             text = key.replace('_causal', ' for live video')
             axes.scatter(*places([report[key]])[0], linestyle=line, label=text, **style)
     with_labels = report['settings'].get('labels')
-    kind = dict(mAP=' as of ImageNet VID', AP=' as of COCO').get(name, '')
+    kind = dict(mAP=' (ImageNet VID)', AP=' (COCO)').get(name, '')
     accuracy = f'{name}{kind}' if with_labels else f'agreement with the detector ({name})'
     axes.set(xlabel='times faster than the detector', ylabel=f'{accuracy}, %', xscale='log')
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
