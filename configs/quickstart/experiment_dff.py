@@ -2,7 +2,7 @@
 
 python tools/run_experiment.py configs/quickstart/experiment_dff.py
 
-It uses the quick start's folder, so steps that `make demo` has done are not repeated. *frame-vid* and the rows with
+It uses the quick start's folder, so steps that experiment.py has done are not repeated. *frame-vid* and the rows with
 *dff* are trained on labeled frames of videos, the others on labeled stills only.
 """
 

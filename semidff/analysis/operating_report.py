@@ -24,6 +24,8 @@ from semidff.utils.atomic_write import atomic_path
 from semidff.utils.method_styles import METHOD_STYLES
 from semidff.utils.tables import markdown_table
 
+# Least accuracy of the points in the picture, as a share of the best: others would compress the rest.
+_DRAWN = 0.5
 # Where a label may be beside its point.
 _SIDES = ((1, 0.7), (0, 1), (1.2, 0), (1, -0.7), (-1, -0.7), (-1.2, 0), (0, -1), (-1, 0.7))
 
@@ -259,13 +261,18 @@ def _rows(report: dict[str, Any], points: Sequence[dict]) -> list[tuple[str, ...
 
 
 def plot_points(report: dict[str, Any], path: str | Path) -> None:
-    """Draw the front of every method, accuracy over speed-up, by the first two metrics; write it to ``path``."""
+    """Draw the front of every method, accuracy over speed-up, by the first two metrics; write it to ``path``.
+
+    Points with less than half of the best accuracy are left out.
+    """
     names = list(report['points'][0]['metrics'])[:2]
     figure = Figure(figsize=(6.5 * len(names), 5), dpi=120, layout='constrained')
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, len(names), squeeze=False)[0]
     labels = [_draw(report, axes, name) for axes, name in zip(panels, names, strict=True)]
     title = 'numbers: key-frame interval l\nhollow: smaller frames\ndashed: offline'
+    if any(_is_low(report, one, name) for one in report['points'] for name in names):
+        title += '\nbelow half of the best: not shown'
     handles = panels[0].get_legend_handles_labels()
     figure.legend(*handles, loc='outside right center', title=title, labelspacing=0.8)
     figure.draw_without_rendering()  # places the axes
@@ -273,6 +280,11 @@ def plot_points(report: dict[str, Any], path: str | Path) -> None:
         _write_labels(axes, own)
     with atomic_path(path) as unfinished:
         figure.savefig(unfinished)
+
+
+def _is_low(report: dict[str, Any], one: dict[str, Any], name: str) -> bool:
+    highest = max(point['metrics'][name] for point in report['points'])
+    return one['metrics'][name] < _DRAWN * highest
 
 
 def _draw(report: dict[str, Any], axes: Any, name: str) -> list[tuple]:
@@ -290,7 +302,7 @@ def _draw(report: dict[str, Any], axes: Any, name: str) -> list[tuple]:
     for method, causal in product(METHOD_STYLES, (True, False)):
         (color, marker), dense = METHOD_STYLES[method], method == 'frame'
         own = [one for one in points if (one['method'], one['causal']) == (method, causal)]
-        front = pareto(own, metric=name)
+        front = [one for one in pareto(own, metric=name) if not _is_low(report, one, name)]
         if not front or front == [detector]:
             continue
         text, line = 'smaller frames' if dense else method, '-' if causal else '--'

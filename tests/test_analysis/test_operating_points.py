@@ -7,6 +7,7 @@ import time
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 
@@ -17,6 +18,7 @@ from semidff.analysis.operating_points import (
     measure_operating_points,
 )
 from semidff.analysis.operating_report import (
+    _draw,
     above_dense,
     best,
     operating_report,
@@ -265,6 +267,9 @@ def test_front_and_recommended_point(tmp_path):
         operating_report([*DENSE, ABOVE, dominated, OFFLINE], 0.03), tmp_path / 'points.png'
     )
     assert (tmp_path / 'points.png').read_bytes() == picture
+    axes, low = Figure().subplots(), measured('propagate', 20, 0.5, 0.3, 5)
+    _draw(operating_report([*DENSE, ABOVE, low], 0.03), axes, 'mAP')
+    assert axes.get_ylim()[0] > 0.5 * 90 and axes.get_ylabel().startswith('agreement')
 
 
 def test_the_fastest_point_that_loses_little_is_recommended():
