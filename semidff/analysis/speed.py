@@ -138,7 +138,7 @@ class ClipTimer:
             self._engines = [independent_engine(engine) for _ in range(self.workers)]
         self._key_interval, self._pack = key_interval, pack
         # As in files: non-key frames are propagated in chunks, or at the next key frame.
-        self._waits = engine.method.uses_temporal and not engine.schedule.observes
+        self._waits = engine.method.uses_temporal
         self._device = next(model.parameters()).device
         self._own = sum(t.nbytes for t in (*model.parameters(), *model.buffers()))
 

@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import takewhile
 from queue import SimpleQueue
 
@@ -68,8 +68,9 @@ class ParallelEngine:
     """Runs the intervals of a video in several threads, each with its share of the CPU's cores; see :meth:`supports`.
 
     A frame does not keep many cores busy: PyTorch's threads wait for one another, spinning, at each of some hundred
-    operators. Intervals do not depend on one another, so that each thread processes a whole one. Key frames and results
-    are those of the engine, but for rounding.
+    operators. Intervals do not depend on one another, so that each thread processes a whole one. Where the schedule
+    observes the flow, the flow network runs ahead of them. Key frames and results are those of the engine, but for
+    rounding.
     """
 
     def __init__(self, engine: VideoEngine, workers: int) -> None:
@@ -87,7 +88,7 @@ class ParallelEngine:
         schedule, options = engine.schedule, engine.model.options
         return (
             engine.method.pairwise
-            and not (schedule.observes or (options and options.compile))
+            and not (options and options.compile)
             and schedule.longest <= _LONGEST
             and next(engine.model.parameters()).device.type == 'cpu'
         )
@@ -112,7 +113,12 @@ class ParallelEngine:
         with worker_threads(self.workers) as pool:
             try:
                 for data in batches:
-                    if self.engine.is_key(data, state) and interval:
+                    # The workers have the other cores.
+                    with torch_threads(1) if self.engine.schedule.observes else nullcontext():
+                        is_key, flow_field = self.engine.look_ahead(data, state)
+                    if flow_field is not None:
+                        data = dict(data, flow_field=flow_field)
+                    if is_key and interval:
                         running.append((pool.submit(self._detect, interval, stopped), smoother))
                         interval = []
                         if len(running) > self.workers:

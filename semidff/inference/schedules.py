@@ -253,11 +253,11 @@ class AdaptiveSchedule(KeyFrameSchedule):
         if tolerance is None:
             tolerance = self.predictor.tolerance_for(interval)
         self.tolerance = tolerance
-        self.max_interval = max_interval or self.predictor.max_interval
+        self.longest = max_interval or self.predictor.max_interval
 
     def is_key(self, state: StreamState, data: dict) -> bool:
         error = float(state.notes.get('error', 0.0))
-        return state.distance >= self.max_interval or error >= self.tolerance
+        return state.distance >= self.longest or error >= self.tolerance
 
     def observe(self, state: StreamState, flow_field: FlowField) -> None:
         # Without a conversion to float, which would wait for the GPU between flow and propagation.

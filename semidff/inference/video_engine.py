@@ -7,8 +7,9 @@ from weakref import WeakKeyDictionary
 
 import torch
 from mmdet.structures import DetDataSample, SampleList
-from torch import nn
+from torch import Tensor, nn
 
+from semidff.models.key_frame import FlowField, KeyFrame
 from semidff.models.video_detector import VideoDetector
 
 from .methods import Frames, MethodError, method_class, methods_with
@@ -133,14 +134,25 @@ class VideoEngine:
             yield from self.push(data, state)
         yield from self.flush(state)
 
-    def is_key(self, data: dict, state: StreamState) -> bool:
+    @torch.no_grad()
+    def look_ahead(self, data: dict, state: StreamState) -> tuple[bool, FlowField | None]:
         """Return whether the next frame of a stream is a key frame, and go on to the frame after it.
 
-        Nothing is detected. The schedule must not observe the flow field.
+        Nothing is detected. If the schedule observes the flow field of a non-key frame, it is returned, too: as
+        ``flow_field`` of the frame's data, it is not computed again.
         """
-        step = self._begin(data, state)
+        step, flow_field = self._begin(data, state), None
+        if self.schedule.observes:
+            model = self.method.model
+            self._preprocess([step])
+            if step.is_key:
+                with model.running():
+                    image = model.temporal.prepare(model.normalized(step.inputs))
+                state.memory.key_frame = KeyFrame(image, ())
+            else:
+                flow_field = self._observe([step], step.inputs)
         step.advance()
-        return step.is_key
+        return step.is_key, flow_field
 
     @torch.no_grad()
     def push_batch(self, frames: Sequence[dict], states: Sequence[StreamState]) -> list[SampleList]:
@@ -214,9 +226,9 @@ class VideoEngine:
         with self._timed() as lap:
             flow_field = None
             if self.schedule.observes and not is_key:
-                flow_field = self.method.flow_field(inputs, memories)
-                for index, step in enumerate(steps):
-                    self.schedule.observe(step.state, flow_field.frame(index))
+                flow_field = self._observe(steps, inputs)
+            elif 'flow_field' in steps[0].data:
+                flow_field = FlowField.batch([step.data['flow_field'] for step in steps])
             results = self.method.key(frames) if is_key else self.method.non_key(frames, flow_field)
             if self.smooth_scores or self.smooth_boxes:
                 pairs = zip(steps, results, strict=True)
@@ -226,6 +238,13 @@ class VideoEngine:
             step.advance()
             if self.timer:
                 self.timer.add(is_key, lap.seconds / len(steps))
+
+    def _observe(self, steps: list['_Step'], inputs: Tensor) -> FlowField:
+        """Compute the flow field of non-key frames, and let the schedule observe it."""
+        flow_field = self.method.flow_field(inputs, [step.state.memory for step in steps])
+        for index, step in enumerate(steps):
+            self.schedule.observe(step.state, flow_field.frame(index))
+        return flow_field
 
     def _timed(self) -> AbstractContextManager[Lap | None]:
         return timed(next(self.model.parameters()).device) if self.timer else nullcontext()

@@ -15,6 +15,7 @@ from semidff.inference import (
     ScheduleError,
     VideoEngine,
 )
+from semidff.inference.parallel import ParallelEngine
 from semidff.inference.schedules import (
     STATISTICS,
     StreamState,
@@ -131,6 +132,26 @@ def test_each_flow_is_computed_once_and_the_results_are_those_of_the_key_frames(
     results = results_of(model, 'propagate', schedule=schedule)
     assert len(calls) == 6
     assert all_same(results, results_of(model, 'propagate', key_interval=3))
+
+
+@pytest.mark.parametrize(('method', 'tolerance'), [('propagate', 100), ('sff-fast', 0.06)])
+@pytest.mark.parametrize('scene_cuts', [False, True])
+def test_in_a_file_the_flow_network_runs_ahead(model, method, tolerance, scene_cuts):
+    frames = clip([0] * 8 + [3] * 8 + [0] * 8)
+    if scene_cuts:
+        frames[20:] = [batch(1, index) for index in range(4)]
+    schedule = AdaptiveSchedule(BY_MOTION, tolerance=tolerance)
+    if scene_cuts:
+        schedule = SceneCutSchedule(schedule)
+    engine = VideoEngine(model, method, schedule=schedule)
+    expected = push(engine, frames)
+    assert 2 <= len(keys_of(expected)) < 12 and expected[20].is_key_frame == scene_cuts
+    calls = count_calls(engine.method.model.temporal.flow_network)
+    for results in (engine.run(frames, chunked=True), ParallelEngine(engine, 2).run(frames)):
+        results = list(results)
+        assert keys_of(results) == keys_of(expected)
+        assert all_same(results, expected, 1e-3)
+    assert sum(calls) == 2 * (len(frames) - len(keys_of(expected)))
 
 
 def test_the_error_is_not_read_before_the_next_frame():

@@ -69,8 +69,8 @@ class Propagate(VideoMethod):
         return [[*waited, result] for waited, result in zip(finished, results, strict=True)]
 
     def non_key(self, frames: Frames, flow_field: FlowField | None = None) -> list[SampleList]:
-        if flow_field is None and any(memory.chunked for memory in frames.memories):
-            return self._wait(frames)
+        if any(memory.chunked for memory in frames.memories):
+            return self._wait(frames, flow_field)
         key = KeyFrame.batch([memory.key_frame for memory in frames.memories])
         results = self._detect(frames.inputs, frames.samples, key, flow_field)
         return [[result] for result in results]
@@ -78,11 +78,12 @@ class Propagate(VideoMethod):
     def flush(self, memory: Memory) -> SampleList:
         return self._finish(memory)
 
-    def _wait(self, frames: Frames) -> list[SampleList]:
+    def _wait(self, frames: Frames, flow_field: FlowField | None = None) -> list[SampleList]:
         """Keep non-key frames until a chunk is complete."""
         finished: list[SampleList] = []
-        for image, sample, memory in zip(*frames, strict=True):
-            memory.waiting.append((image, sample))
+        for index, (image, sample, memory) in enumerate(zip(*frames, strict=True)):
+            own = flow_field and flow_field.frame(index)
+            memory.waiting.append((image, sample, own))
             complete = not memory.chunked or len(memory.waiting) == self._chunk_size(image)
             finished.append(self._finish(memory) if complete else [])
         return finished
@@ -94,8 +95,9 @@ class Propagate(VideoMethod):
         results: SampleList = []
         while chosen:
             size = self._chunk_size(chosen[0][0])
-            inputs, samples = zip(*chosen[:size], strict=True)
-            results += self._detect(torch.stack(inputs), list(samples), memory.key_frame)
+            inputs, samples, fields = zip(*chosen[:size], strict=True)
+            known = None if fields[0] is None else FlowField.batch(fields)
+            results += self._detect(torch.stack(inputs), list(samples), memory.key_frame, known)
             chosen = chosen[size:]
         return results
 
@@ -171,7 +173,7 @@ class Centered(Propagate):
     def non_key(self, frames: Frames, flow_field: FlowField | None = None) -> list[SampleList]:
         """Keep frames until the next key frame."""
         for image, sample, memory in zip(*frames, strict=True):
-            memory.waiting.append((image, sample))
+            memory.waiting.append((image, sample, None))
         return [[] for _ in frames.samples]
 
 
