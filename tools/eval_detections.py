@@ -30,6 +30,7 @@ def parse_args() -> argparse.Namespace:
     help = 'ignore annotations with lower scores, where the reference is a file of detections'
     parser.add_value('--min-score', 0.5, help, 'S')
     parser.add_flag('--coco', "also compute COCO's AP over IoU 0.5 to 0.95")
+    parser.add_flag('--seq-nms', 'apply Seq-NMS to the detections of each video first')
     return parser.parse_args()
 
 

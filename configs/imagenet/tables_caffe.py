@@ -40,4 +40,7 @@ steps = [
     else s
     for s in _base_.steps
 ]
-rows = [dict(row, cfg_options=_options(row['config'])) for row in _base_.rows]
+rows = [
+    dict(row, cfg_options={**row.get('cfg_options', {}), **_options(row['config'])})
+    for row in _base_.rows
+]

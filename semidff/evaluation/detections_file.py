@@ -10,6 +10,7 @@ from semidff.datasets.ilsvrc_format import read_detections
 from semidff.utils.atomic_write import write_json
 
 from .motion_speed import SPEEDS
+from .seq_nms import seq_nms as apply_seq_nms
 from .vid_ap import Detections
 from .vid_evaluator import VIDEvaluator, VIDResult
 
@@ -33,6 +34,7 @@ def evaluate_detections_file(
     mean: str = 'imagenet',
     min_score: float = 0.5,
     coco: bool = False,
+    seq_nms: bool = False,
 ) -> FileEvaluation:
     """Evaluate a file in ILSVRC's submission format and write the metrics as JSON.
 
@@ -47,6 +49,7 @@ def evaluate_detections_file(
         mean: How ``mAP`` treats classes without ground truth, see :func:`~semidff.evaluation.vid_ap.mean_ap`.
         min_score: Annotations with a lower ``score`` are ignored; only detections have a score.
         coco: Whether to add ``coco_AP``, ``coco_AP_50`` and ``coco_AP_75``.
+        seq_nms: Whether to apply :func:`~semidff.evaluation.seq_nms.seq_nms` to the detections first.
     """
     evaluator = VIDEvaluator(str(ann_file), min_score=min_score)
     table = read_detections(detections, len(evaluator.classes))
@@ -56,6 +59,9 @@ def evaluate_detections_file(
     frames = order[np.minimum(nearest, len(order) - 1)]
     known = evaluator.frame_numbers[frames] == frame_ids
     inside = Detections(frames, classes - 1, table[:, 2], table[:, 3:]).select(known)
+    num_outside = len(table) - len(inside)
+    if seq_nms:
+        inside = apply_seq_nms(inside, evaluator.videos)
     result = evaluator.evaluate(inside)
     summary = {
         'mAP': _number(result.mean(mean)),
@@ -67,7 +73,7 @@ def evaluate_detections_file(
         coco_figures = evaluator.coco_ap(inside)
         summary |= {f'coco_{name}': _number(value) for name, value in coco_figures.items()}
     write_json(summary, out, indent=1)
-    return FileEvaluation(result, len(table), len(table) - len(inside), summary)
+    return FileEvaluation(result, len(table), num_outside, summary)
 
 
 def _number(value: float) -> float | None:

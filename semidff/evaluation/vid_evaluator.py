@@ -60,6 +60,7 @@ class VIDEvaluator:
         frames: Images of the file in (video, frame) order.
         positions: Positions in :attr:`frames` by image id, and by ``(video_id, frame_id)``.
         frame_numbers: ILSVRC frame id of each frame: ``ilsvrc_id`` where the file has it, else 1, 2, 3, ...
+        videos: (frames,) int, video id of each frame.
         labeled: (frames,) bool, which frames are evaluated.
         crowd: (boxes,) bool, which annotations are crowds; only :meth:`coco_ap` treats them differently.
     """
@@ -95,10 +96,9 @@ class VIDEvaluator:
         classes_of = np.array([labels[a['category_id']] for a in counted], int)
         self.truth = GroundTruth(frames, classes_of, boxes)
         self.crowd = np.array([a.get('iscrowd', 0) for a in counted], bool)
-        videos, times = (
-            np.array([frame[name] for frame in self.frames], int)[frames]
-            for name in ('video_id', 'frame_id')
-        )
+        self.videos = np.array([frame['video_id'] for frame in self.frames], int)
+        times = np.array([frame['frame_id'] for frame in self.frames], int)[frames]
+        videos = self.videos[frames]
         tracks = [-1 if a.get('instance_id') is None else a['instance_id'] for a in counted]
         self.speeds = speed_of(motion_iou(videos, times, np.array(tracks, int), boxes))
         # Boxes of objects that have none in the last key frame.

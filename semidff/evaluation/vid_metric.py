@@ -17,6 +17,7 @@ from semidff.utils.logs import log_warning
 from semidff.utils.tables import text_table
 
 from .motion_speed import SPEEDS
+from .seq_nms import seq_nms
 from .vid_ap import MEAN_RULES, Detections
 from .vid_evaluator import VIDEvaluator, VIDResult
 
@@ -60,6 +61,7 @@ class VIDMetric(BaseMetric):
         key_interval: Adds ``vid/recall_new``, the share of the objects that a propagated frame cannot know from its
             key frame, one every ``key_interval`` frames, that are detected with a score of at least 0.3. The method
             may use other key frames.
+        seq_nms: Whether to apply :func:`~semidff.evaluation.seq_nms.seq_nms` to the detections of each video first.
     """
 
     default_prefix = 'vid'
@@ -72,6 +74,7 @@ class VIDMetric(BaseMetric):
         class_mean: str = 'present',
         per_video: bool = False,
         key_interval: int | None = None,
+        seq_nms: bool = False,
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
@@ -82,6 +85,7 @@ class VIDMetric(BaseMetric):
         self.class_mean = class_mean
         self.per_video = per_video
         self.key_interval = key_interval
+        self.seq_nms = seq_nms
         self._size = 0
         self._evaluator: VIDEvaluator | None = None
 
@@ -175,16 +179,21 @@ class VIDMetric(BaseMetric):
             elif frame.distance is None or evaluator.labeled[at]:
                 found.setdefault(at, frame)
         frames = sorted(found.items())
-        if self.outfile is not None:
-            numbers = evaluator.frame_numbers
-            rows = ((numbers[at], f.labels, f.scores, f.boxes) for at, f in frames)
-            write_detections(self.outfile, rows)
-            print_log(f'Detections written to {self.outfile}', logger='current')
-        self._check_complete(found, unknown, evaluator)
         only = np.array([at for at, _ in frames], np.int32)
-        columns = zip(*((f.labels, f.scores, f.boxes) for _, f in frames), strict=True)
-        counts = [len(frame.labels) for _, frame in frames]
-        detections = Detections(np.repeat(only, counts), *map(np.concatenate, columns))
+        if frames:
+            columns = zip(*((f.labels, f.scores, f.boxes) for _, f in frames), strict=True)
+            counts = [len(frame.labels) for _, frame in frames]
+            detections = Detections(np.repeat(only, counts), *map(np.concatenate, columns))
+            if self.seq_nms:
+                detections = seq_nms(detections, evaluator.videos)
+            if self.outfile is not None:
+                ends = np.searchsorted(detections.frames, only[1:])
+                columns = (detections.labels, detections.scores, detections.boxes)
+                parts = (np.split(column, ends) for column in columns)
+                numbers = evaluator.frame_numbers[only]
+                write_detections(self.outfile, zip(numbers, *parts, strict=True))
+                print_log(f'Detections written to {self.outfile}', logger='current')
+        self._check_complete(found, unknown, evaluator)
         result, videos = evaluator.evaluate(detections, only), {}
         if self.per_video:
             only = only[evaluator.labeled[only]]
