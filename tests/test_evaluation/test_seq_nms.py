@@ -11,7 +11,7 @@ from semidff.evaluation.vid_ap import Detections, box_iou
 def random_detections(rng, frames, most):
     """Return up to ``most`` boxes a frame, of two classes, unsorted; many overlap, some frames have none."""
     at = rng.permutation(np.repeat(np.arange(frames), rng.integers(0, most + 1, frames)))
-    corner, size = rng.uniform(0, 30, (len(at), 2)), rng.uniform(40, 60, (len(at), 2))
+    corner, size = rng.uniform(0, 40, (len(at), 2)), rng.uniform(40, 60, (len(at), 2))
     boxes = np.concatenate([corner, corner + size], 1)
     return Detections(at, rng.integers(0, 2, len(at)), rng.uniform(0, 1, len(at)), boxes)
 
@@ -43,7 +43,7 @@ def enumerated(found, videos):
 def test_equals_the_enumeration_of_all_sequences():
     rng, videos = np.random.default_rng(0), np.array([3, 3, 3, 3, 3, 3, 8, 8])
     longest = 0
-    for _ in range(150):
+    for _ in range(100):
         found = random_detections(rng, 8, 4)
         expected = enumerated(found, videos)
         result = seq_nms(found, videos)
@@ -53,7 +53,7 @@ def test_equals_the_enumeration_of_all_sequences():
         assert (found.frames[rows] == result.frames).all()
         assert (found.labels[rows] == result.labels).all()
         longest = max(longest, np.unique(result.scores, return_counts=True)[1].max())
-    assert longest == 6
+    assert longest == 5
 
 
 def test_one_frame_is_nms():
