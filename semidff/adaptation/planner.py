@@ -184,7 +184,7 @@ def _choose_networks(
     elif two_stage:
         splits = ['ExtractFeatSplit', 'OutputSplit']
     else:
-        splits = ['TowerSplit', 'OutputSplit', 'ExtractFeatSplit']
+        splits = ['OutputSplit', 'TowerSplit', 'ExtractFeatSplit']
     fps = plan.fps
     intervals = [key_interval] if key_interval else _INTERVALS if fps else [10]
     progress('measuring split points and flow networks')
