@@ -53,7 +53,7 @@ def build(case: Case) -> VideoDetector:
     init_default_scope('mmdet')
     torch.manual_seed(0)
     if not case.config.endswith('.py'):
-        detector = build_stock(case.config, narrow=True)
+        detector = build_stock(case.config, narrow=True, layers=6)
         fit_statistics(detector, SIZE)
         return video_detector(detector, case.split)
     model = build_video_detector(case.config).eval()

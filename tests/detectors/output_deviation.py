@@ -54,7 +54,12 @@ def _box_deviation(expected: InstanceData, found: InstanceData) -> float:
 def _head_outputs(model: VideoDetector, images: Tensor) -> list[Tensor]:
     """Return what the first head outputs, with the levels of an output as one tensor."""
     found = []
-    head = model.spatial.heads.dense_head or model.spatial.detector.bbox_head
+    detector = model.spatial.detector
+    head = (
+        getattr(detector, 'panoptic_head', None)
+        or model.spatial.heads.dense_head
+        or detector.bbox_head
+    )
     # Copies, since some heads' post-processing works in place (YOLOv3's sigmoid of channels-last maps).
     handle = head.register_forward_hook(
         lambda module, inputs, output: found.append(

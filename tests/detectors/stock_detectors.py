@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from mmdet.models.detectors import DetectionTransformer
+from mmdet.models.detectors import DetectionTransformer, MaskFormer
 from mmdet.registry import MODELS
 from mmdet.structures import SampleList
 from mmdet.structures.mask import BitmapMasks
@@ -31,8 +31,10 @@ CLASS_LAYERS = re.compile(r'_(cls|obj)(\.\d+)*$')
 CANDIDATES = 1000
 NARROW = 4
 """Divisor of the channels in a narrow detector."""
-QUERIES = 100
-"""Largest number of a narrow transformer's queries."""
+QUERIES = 20
+"""Number of a narrow transformer's queries."""
+LAYERS = 2
+"""Number of layers of a narrow transformer's encoder and decoder."""
 
 
 class StockDetector(NamedTuple):
@@ -92,6 +94,8 @@ STOCK = (
     StockDetector('deformable_detr/deformable-detr_r50_16xb2-50e_coco'),
     StockDetector('deformable_detr/deformable-detr-refine-twostage_r50_16xb2-50e_coco'),
     StockDetector('dino/dino-4scale_r50_8xb2-12e_coco'),
+    StockDetector('ddq/ddq-detr-4scale_r50_8xb2-12e_coco'),
+    StockDetector('mask2former/mask2former_r50_8xb2-lsj-50e_coco'),
 )
 
 
@@ -100,25 +104,28 @@ def read_stock(config: str) -> Config:
     return Config.fromfile(config) if config.endswith('.py') else get_config(f'mmdet::{config}.py')
 
 
-def build_stock(config: str, narrow: bool = False) -> nn.Module:
+def build_stock(config: str, narrow: bool = False, layers: int = LAYERS) -> nn.Module:
     """Build a detector with random weights, always the same ones.
 
     Args:
         config: Name in mmdetection or a config file.
-        narrow: Whether to divide the channels of a ResNet-50 and of what follows it by :data:`NARROW`. Transformers
-            and other backbones keep theirs. All boxes count as detections then, but there are fewer of them.
+        narrow: Whether to divide the channels of a ResNet-50 and of what follows it by :data:`NARROW`. Other backbones
+            and transformers keep theirs. All boxes count as detections then, but there are fewer of them.
+        layers: Layers of a narrow transformer's encoder and decoder.
     """
     model = copy.deepcopy(read_stock(config).model)
     model.backbone.pop('pretrained', None)
-    transformer = any('encoder' in key for key in model)
+    transformer = any(key in model for key in ('encoder', 'panoptic_head'))
     shared = (model.get('roi_head') or {}).get('shared_head')
     for part in (model.backbone, shared or {}):
         part.update(init_cfg=None)
     if narrow:
         _set_limits(model)
-    if narrow and model.backbone.get('depth') == 50 and not transformer and not shared:
+    if narrow and transformer:
+        _shorten(model, layers)
+    if narrow and model.backbone.get('depth') == 50 and not shared:
         model.backbone.update(base_channels=64 // NARROW)
-        for part in ('neck', 'rpn_head', 'bbox_head', 'roi_head'):
+        for part in () if transformer else ('neck', 'rpn_head', 'bbox_head', 'roi_head'):
             _divide_channels(model.get(part))
     # Batch-norm statistics are those of the pictures, not of pre-trained weights that are not there.
     if model.backbone.type == 'ResNet':
@@ -210,8 +217,23 @@ def _set_limits(model: ConfigDict) -> None:
         train_cfg.rpn.allowed_border = -1
     if 'score_thr' in test_cfg:
         test_cfg.update(few, score_thr=0.0)
-    if 'num_queries' in model:  # DINO selects 900 cells, more than the small picture has
-        model.num_queries = min(model.num_queries, QUERIES)
+
+
+def _shorten(config: ConfigDict, layers: int) -> None:
+    """Give a transformer few layers and queries, no dropout, and a neck that fits a narrow backbone."""
+    for key, value in config.items():
+        if isinstance(value, dict):
+            _shorten(value, layers)
+        elif key == 'num_layers':
+            config[key] = layers
+        elif key in ('num_queries', 'num_dn_queries', 'max_per_img', 'max_per_image'):
+            config[key] = QUERIES
+        elif key == 'feedforward_channels':
+            config[key] = 256
+        elif key in ('dropout', 'attn_drop', 'ffn_drop'):
+            config[key] = 0.0
+        elif key == 'in_channels' and isinstance(value, list):
+            config[key] = [channels // NARROW for channels in value]
 
 
 def _divide_channels(config: Any) -> None:
@@ -281,7 +303,7 @@ def overfit(detector: nn.Module, size: Size, iterations: int) -> float:
     images, labeled = pictures(size, next(detector.parameters()).device)
     largest = motion_of(SpatialModule(detector).probe_levels()[1]) + 1
     shifts = torch.Generator().manual_seed(0)
-    if not getattr(detector, 'with_mask', False):
+    if not (detector.with_mask or isinstance(detector, MaskFormer)):
         for sample in labeled:
             del sample.gt_instances.masks  # RTMDet would match by masks
     # As mmengine and mmdet's SetEpochInfoHook set it.
@@ -289,7 +311,7 @@ def overfit(detector: nn.Module, size: Size, iterations: int) -> float:
     for module in detector.modules():
         if hasattr(module, 'epoch'):
             module.epoch = 0
-    rate = 2e-4 if isinstance(detector, DetectionTransformer) else 1e-3
+    rate = 2e-4 if isinstance(detector, DetectionTransformer | MaskFormer) else 1e-3
     optimizer = torch.optim.AdamW(detector.parameters(), lr=rate)
     detector.train()
     for _ in range(iterations):
