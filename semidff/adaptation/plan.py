@@ -119,17 +119,21 @@ class Plan:
             note = '*' * (one is self.chosen)
             if one.refused:
                 times, note = ['-'] * len(times), 'not possible'
-            network = f'FlowNetS {one.width:g}, frames / {one.downsampling}'
+            network = f'FlowNetS, width × {one.width:g}, frames × 1/{one.downsampling}'
             rows.append((one.split, network, *times, note))
         chosen, notes = self.chosen, []
         if self.fps and chosen.fps < self.fps:
             notes.append(
                 f'None of them reaches {self.fps:g} frames per second; smaller inputs are measured after the training'
             )
+        if chosen.speedup < LEAST_SPEEDUP:
+            notes.append(f'A speed-up below {LEAST_SPEEDUP} is trained only with --anyway')
         if 1000 / self.reading <= 1.01 * chosen.fps:
             notes.append(f'Decoding or resizing, {self.reading:.1f} ms a frame, limits the speed')
         if sum(self.time_of(*step) for step in self.steps.items()) > 60 * self.minutes:
-            notes.append(f'The least training, which takes longer than {self.minutes:g} minutes')
+            notes.append(
+                f'The shortest possible training takes longer than {self.minutes:g} minutes'
+            )
         part = 'whole videos' if self.portion == 1 else f'the last {1 - self.portion:.0%} of each'
         memory = f'{self.feature_cache:.2f} GB of memory' if self.feature_cache else 'none'
         size = 'x'.join(map(str, self.crop or self.input_size))
