@@ -26,8 +26,8 @@ class Memory:
     Attributes:
         key_frame: Image and features of the last key frame.
         detections: Predictions on the last key frame.
-        waiting: Non-key frames that are not detected yet: input (3, H, W), data sample and, if it is known already, flow
-            field of each.
+        waiting: Non-key frames that are not detected yet: input (3, H, W), data sample and, if it is known, flow field
+            of each.
         chunked: Whether non-key frames may wait for one another, so that they are detected as a batch.
         tracker: Tracker of the detections.
     """
