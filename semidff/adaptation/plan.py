@@ -150,7 +150,7 @@ class Plan:
             f'Training: batches of {self.batch_size} pairs of {size}, intervals {self.interval[0]} to '
             f'{self.interval[1]}; threads: {self.threads}; kept features: {memory}; disk: {self.disk:.2f} GB',
             *(
-                f'  {name}: {iters} iterations, about {self.time_of(name, iters) / 60:.0f} minutes'
+                f'  {name}: {iters} iterations, about {_duration(self.time_of(name, iters))}'
                 for name, iters in self.steps.items()
             ),
             f'Videos: {len(self.videos)} for training, {len(self.held_back)} for validation ({part}), '
@@ -179,3 +179,7 @@ class Plan:
         """Return the expected seconds of a step, without the first computation of features that are kept."""
         again = (1 - self.kept_frames / self.frames) * self.first
         return iters * (self.seconds[name] + self.seconds['read'] + again)
+
+
+def _duration(seconds: float) -> str:
+    return f'{seconds:.0f} seconds' if seconds < 90 else f'{seconds / 60:.0f} minutes'

@@ -1,6 +1,7 @@
 """An adaptation from end to end: a tiny RetinaNet and short mp4 files."""
 
 import json
+import re
 import runpy
 import shutil
 import sys
@@ -91,6 +92,7 @@ def test_plan(project, adapted):
     plan = Plan.load(adapted / 'plan.json')
     text = plan.text()
     assert 'takes longer than 0.001 minutes' in text and 'None of them reaches' not in text
+    assert re.search(r'regression: 3 iterations, about \d+ seconds\n', text)
     for speedup, refused in ((1.2, True), (1.4, False)):
         plan.chosen.speedup = speedup
         assert ('only with --anyway' in plan.text()) == refused
