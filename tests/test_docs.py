@@ -39,6 +39,13 @@ def test_links_lead_somewhere(page):
             assert anchor in anchors(file), f'{page.name}: {target}; there are {anchors(file)}'
 
 
+@pages
+def test_rows_of_a_table_have_as_many_cells_as_its_header(page):
+    for table in re.findall(r'(?:^\|.*\n)+', page.read_text(), re.MULTILINE):
+        cells = [len(re.findall(r'(?<!\\)\|', row)) for row in table.splitlines()]
+        assert len(set(cells)) == 1, table
+
+
 def anchors(page: Path) -> set[str]:
     headings = re.findall(r'^#+ (.+)$', page.read_text(), re.MULTILINE)
     return {re.sub(r'[^\w\- ]', '', heading.lower()).replace(' ', '-') for heading in headings}

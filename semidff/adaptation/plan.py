@@ -119,17 +119,21 @@ class Plan:
             note = '*' * (one is self.chosen)
             if one.refused:
                 times, note = ['-'] * len(times), 'not possible'
-            network = f'FlowNetS {one.width:g}, frames / {one.downsampling}'
+            network = f'FlowNetS, width × {one.width:g}, frames × 1/{one.downsampling}'
             rows.append((one.split, network, *times, note))
         chosen, notes = self.chosen, []
         if self.fps and chosen.fps < self.fps:
             notes.append(
                 f'None of them reaches {self.fps:g} frames per second; smaller inputs are measured after the training'
             )
+        if chosen.speedup < LEAST_SPEEDUP:
+            notes.append(f'A speed-up below {LEAST_SPEEDUP} is trained only with --anyway')
         if 1000 / self.reading <= 1.01 * chosen.fps:
             notes.append(f'Decoding or resizing, {self.reading:.1f} ms a frame, limits the speed')
         if sum(self.time_of(*step) for step in self.steps.items()) > 60 * self.minutes:
-            notes.append(f'The least training, which takes longer than {self.minutes:g} minutes')
+            notes.append(
+                f'The shortest possible training takes longer than {self.minutes:g} minutes'
+            )
         part = 'whole videos' if self.portion == 1 else f'the last {1 - self.portion:.0%} of each'
         memory = f'{self.feature_cache:.2f} GB of memory' if self.feature_cache else 'none'
         size = 'x'.join(map(str, self.crop or self.input_size))
@@ -146,7 +150,7 @@ class Plan:
             f'Training: batches of {self.batch_size} pairs of {size}, intervals {self.interval[0]} to '
             f'{self.interval[1]}; threads: {self.threads}; kept features: {memory}; disk: {self.disk:.2f} GB',
             *(
-                f'  {name}: {iters} iterations, about {self.time_of(name, iters) / 60:.0f} minutes'
+                f'  {name}: {iters} iterations, about {_duration(self.time_of(name, iters))}'
                 for name, iters in self.steps.items()
             ),
             f'Videos: {len(self.videos)} for training, {len(self.held_back)} for validation ({part}), '
@@ -175,3 +179,7 @@ class Plan:
         """Return the expected seconds of a step, without the first computation of features that are kept."""
         again = (1 - self.kept_frames / self.frames) * self.first
         return iters * (self.seconds[name] + self.seconds['read'] + again)
+
+
+def _duration(seconds: float) -> str:
+    return f'{seconds:.0f} seconds' if seconds < 90 else f'{seconds / 60:.0f} minutes'

@@ -100,6 +100,7 @@ def adapt(
         plan = folder_plan(detector, checkpoint, found, out, *asked, device, _say)
         print(plan.text(), flush=True)
         if plan_only:
+            _say(f'stopped after the plan, which is {out / "plan.json"}')
             return out
         if plan.chosen.speedup < LEAST_SPEEDUP and not anyway:
             raise PlanError(

@@ -1,6 +1,7 @@
 """An adaptation from end to end: a tiny RetinaNet and short mp4 files."""
 
 import json
+import re
 import runpy
 import shutil
 import sys
@@ -88,8 +89,13 @@ def test_plan(project, adapted):
     assert (plan['input_size'], plan['crop']) == ([64, 96], None)
     measured = [(one['split'], one['width']) for one in plan['candidates']]
     assert len(measured) == 3 and (plan['split'], plan['width']) in measured
-    text = Plan.load(adapted / 'plan.json').text()
+    plan = Plan.load(adapted / 'plan.json')
+    text = plan.text()
     assert 'takes longer than 0.001 minutes' in text and 'None of them reaches' not in text
+    assert re.search(r'regression: 3 iterations, about \d+ seconds\n', text)
+    for speedup, refused in ((1.2, True), (1.4, False)):
+        plan.chosen.speedup = speedup
+        assert ('only with --anyway' in plan.text()) == refused
 
 
 def test_nothing_is_trained_where_decoding_takes_as_long_as_the_detector(
