@@ -12,6 +12,8 @@ from mmengine.fileio import FileClient
 FileClient.infer_client(None, 'folder')
 from mmengine.logging import print_log
 print_log('other messages are shown')
+import torch
+torch.meshgrid(torch.arange(2), torch.arange(2))
 """
 
 
