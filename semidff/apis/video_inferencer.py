@@ -99,9 +99,9 @@ class VideoInferencer:
         smooth_scores: Number of frames over which scores are averaged, see :class:`~semidff.inference.VideoEngine`.
         smooth_boxes: Number of later frames with which boxes are smoothed, see there; default: 0, or what a folder
             recommends.
-        workers: Number of threads that process intervals of a file or list at a time on a CPU, where intervals are
-            independent; default: as many as PyTorch has, without those that decode beside the first one, 4 at most.
-            With 1, frames are processed one after the other.
+        workers: Number of threads that process intervals of a file or list at a time on a CPU; default: as many as
+            PyTorch has, without those that decode beside the first one, 4 at most. With 1, frames are processed one
+            after the other.
         decoder_threads: Number of threads that decode a video file. With several, the frames of damaged files may
             depend on timing.
         graphs: Whether frames run as CUDA graphs; default: on a GPU, unless ``compile``.

@@ -1,7 +1,6 @@
 """Intervals of a file in parallel threads."""
 
 import copy
-import sys
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -13,7 +12,10 @@ from queue import SimpleQueue
 import torch
 from mmdet.structures import DetDataSample, SampleList
 
-from .schedules import FixedSchedule
+from semidff.models.key_frame import KeyFrame
+
+from .methods import Frames
+from .schedules import KeyFrameSchedule, StreamState
 from .smoothing import Smoother
 from .video_engine import VideoEngine
 
@@ -64,32 +66,40 @@ def independent_engine(engine: VideoEngine) -> VideoEngine:
     return twin
 
 
+class _KnownKeyFrames(KeyFrameSchedule):
+    """Schedule of the threads: the first frame of an interval, and frames whose detections run ahead."""
+
+    def is_key(self, state: StreamState, data: dict) -> bool:
+        return 'ahead' in data
+
+
 class ParallelEngine:
     """Runs the intervals of a video in several threads, each with its share of the CPU's cores; see :meth:`supports`.
 
     A frame does not keep many cores busy: PyTorch's threads wait for one another, spinning, at each of some hundred
-    operators. Intervals do not depend on one another, so that each thread processes a whole one. Where the schedule
-    observes the flow, the flow network runs ahead of them. Key frames and results are those of the engine, but for
-    rounding.
+    operators. Intervals do not depend on one another, so that each thread processes a whole one. Key frames that
+    several intervals need are detected ahead of these: offline methods need the next one, too, *coast* all before. The
+    flow network runs ahead where the schedule observes the flow. Key frames and results are those of the engine, but
+    for rounding.
     """
 
     def __init__(self, engine: VideoEngine, workers: int) -> None:
         self.engine, self.workers = engine, workers
+        self._needs_history = not (engine.method.pairwise or engine.method.offline)
         self._free: SimpleQueue[VideoEngine] = SimpleQueue()
         for _ in range(workers):
             twin = independent_engine(engine)
-            twin.schedule, twin.timer = FixedSchedule(sys.maxsize), None
+            twin.schedule, twin.timer = _KnownKeyFrames(), None
             twin.smooth_scores = twin.smooth_boxes = 0  # results are smoothed in order
             self._free.put(twin)
 
     @staticmethod
     def supports(engine: VideoEngine) -> bool:
-        """Return whether the intervals of an engine are independent, short, and run on a CPU."""
-        schedule, options = engine.schedule, engine.model.options
+        """Return whether the intervals of an engine are short, and run on a CPU without compilation."""
+        options = engine.model.options
         return (
-            engine.method.pairwise
-            and not (options and options.compile)
-            and schedule.longest <= _LONGEST
+            not (options and options.compile)
+            and engine.schedule.longest <= _LONGEST
             and next(engine.model.parameters()).device.type == 'cpu'
         )
 
@@ -111,15 +121,24 @@ class ParallelEngine:
             return (before.flush() if before not in (None, own) else []) + own.push(results)
 
         with worker_threads(self.workers) as pool:
+            if self._needs_history:
+                yield from self.engine.run(self._ahead(batches, pool))
+                return
             try:
                 for data in batches:
+                    memory = state.memory
                     # The workers have the other cores.
                     with torch_threads(1) if self.engine.schedule.observes else nullcontext():
                         is_key, flow_field = self.engine.look_ahead(data, state)
                     if flow_field is not None:
                         data = dict(data, flow_field=flow_field)
+                    if is_key and self.engine.method.offline:
+                        data = dict(data, ahead=pool.submit(self._detect_key, data))
                     if is_key and interval:
-                        running.append((pool.submit(self._detect, interval, stopped), smoother))
+                        end = [data] if 'ahead' in data and state.memory is memory else []
+                        running.append(
+                            (pool.submit(self._detect, interval, end, stopped), smoother)
+                        )
                         interval = []
                         if len(running) > self.workers:
                             yield from finish()
@@ -127,7 +146,7 @@ class ParallelEngine:
                         smoother, state.smoother = state.smoother, None
                     interval.append(data)
                 if interval:
-                    running.append((pool.submit(self._detect, interval, stopped), smoother))
+                    running.append((pool.submit(self._detect, interval, [], stopped), smoother))
                 while running:
                     yield from finish()
                 if latest:
@@ -135,10 +154,37 @@ class ParallelEngine:
             finally:
                 stopped.set()  # intervals that run end after their current frame
 
-    def _detect(self, interval: list[dict], stopped: threading.Event) -> SampleList:
-        frames = takewhile(lambda _: not stopped.is_set(), interval)
+    def _ahead(self, batches: Iterable[dict], pool: ThreadPoolExecutor) -> Iterator[dict]:
+        """Yield frames, with the detections of several key frames running ahead."""
+        state, waiting, keys = self.engine.open(), deque(), 0
+        for data in batches:
+            if self.engine.look_ahead(data, state)[0]:
+                data, keys = dict(data, ahead=pool.submit(self._detect_key, data)), keys + 1
+            waiting.append(data)
+            while keys > self.workers:
+                keys -= 'ahead' in waiting[0]
+                yield waiting.popleft()
+        yield from waiting
+
+    def _detect(
+        self, interval: list[dict], end: list[dict], stopped: threading.Event
+    ) -> SampleList:
+        """Return the results of an interval, of which ``end`` is the next key frame if the method needs it."""
+        with self._engine() as engine:
+            frames = takewhile(lambda _: not stopped.is_set(), interval + end)
+            return list(engine.run(frames, chunked=True))[: len(interval)]
+
+    @torch.no_grad()
+    def _detect_key(self, data: dict) -> tuple[SampleList, KeyFrame]:
+        with self._engine() as engine:
+            sample = data['data_samples'][0].clone()  # the engine prepares its own
+            frames = Frames(*engine.method.model.preprocess(data['inputs'], [sample]), [])
+            return engine.method.predict_key(frames)
+
+    @contextmanager
+    def _engine(self) -> Iterator[VideoEngine]:
         engine = self._free.get()
         try:
-            return list(engine.run(frames, chunked=True))
+            yield engine
         finally:
             self._free.put(engine)

@@ -169,7 +169,8 @@ class VideoEngine:
                 keys, others = (
                     [s for s in alike if s.is_key == is_key] for is_key in (True, False)
                 )
-                self._preprocess(alike if self.method.reads_non_key_frames else keys)
+                read = alike if self.method.reads_non_key_frames else keys
+                self._preprocess([step for step in read if step.ahead is None])
                 self._run(keys)
                 self._run(others)
         return [step.results for step in steps]
@@ -222,7 +223,7 @@ class VideoEngine:
         if inputs is not None and len(steps) > 1:  # a single frame is not copied
             inputs = torch.cat([step.inputs for step in steps])
         memories = [step.state.memory for step in steps]
-        frames = Frames(inputs, [step.sample for step in steps], memories)
+        frames = Frames(inputs, [step.sample for step in steps], memories, steps[0].ahead)
         with self._timed() as lap:
             flow_field = None
             if self.schedule.observes and not is_key:
@@ -259,6 +260,7 @@ class _Step:
         self.shape = tuple(data['inputs'][0].shape)
         self.size = (self.shape, tuple(self.sample.get('ori_shape', ())))
         self.is_key = False
+        self.ahead = data.get('ahead')
         self.inputs = None
         self.results: SampleList = []
 

@@ -89,7 +89,6 @@ def test_the_first_key_frame_is_not_counted_and_the_next_one_stands_first(model,
 
 
 def test_all_workers_run_a_clip_at_once(model):
-    """Only intervals that do not depend on one another have several."""
     running = []
     together = threading.Barrier(3, timeout=20)
 
@@ -104,8 +103,8 @@ def test_all_workers_run_a_clip_at_once(model):
     hook.remove()
     assert clip.workers == 3 == len({*running}) and clip.seconds.shape == (2, 4)
     assert len(packed) == 9 and clip.detections >= 2
-    for method in ('coast', 'centered'):
-        assert ClipTimer(model, method, 2, batch_of, workers=3).run(FRAMES).workers == 1
+    # Intervals that are too long to be kept are processed one after the other.
+    assert ClipTimer(model, 'coast', 100, batch_of, workers=3).run(FRAMES).workers == 1
 
 
 @pytest.mark.parametrize(

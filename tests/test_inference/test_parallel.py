@@ -1,11 +1,13 @@
 """Intervals of a file in parallel threads."""
 
+import copy
 import threading
 
 import pytest
 import torch
 
 from semidff.inference import FixedSchedule, SceneCutSchedule, VideoEngine
+from semidff.inference.methods import METHODS
 from semidff.inference.parallel import ParallelEngine, default_workers
 from tests.test_inference.test_video_engine import all_same, walk
 from tests.tiny_video import batch
@@ -17,7 +19,7 @@ def batches(frames: int = FRAMES):
     return (batch(0, index) for index in range(frames))
 
 
-@pytest.mark.parametrize('method', ['frame', 'copy', 'propagate', 'sff-fast'])
+@pytest.mark.parametrize('method', list(METHODS.module_dict))
 @pytest.mark.parametrize('workers', [1, 3])
 def test_results_are_those_of_the_engine(model, method, workers):
     engine = VideoEngine(model, method, INTERVAL)
@@ -28,11 +30,18 @@ def test_results_are_those_of_the_engine(model, method, workers):
     assert all_same(results, expected, 1e-3)
 
 
-def test_intervals_begin_at_scene_cuts_and_changes_of_size(model):
-    frames = [batch(0, 0), batch(0, 1), batch(1, 2), batch(1, 3)]
-    schedule = SceneCutSchedule(FixedSchedule(INTERVAL), threshold=1e-3)
-    results = list(ParallelEngine(VideoEngine(model, schedule=schedule), 2).run(frames))
-    expected = VideoEngine(model, schedule=schedule).run(frames)
+@pytest.mark.parametrize('method', ['propagate', 'blend', 'interpolate', 'coast'])
+def test_intervals_begin_at_scene_cuts_and_changes_of_size(model, method):
+    frames = [batch(0, index) for index in range(7)]
+    for data in frames[4:]:
+        data['inputs'] = [255 - data['inputs'][0]]
+    for data in frames[5:]:
+        data['inputs'] = [data['inputs'][0][:, :, :64].contiguous()]
+    schedule = SceneCutSchedule(FixedSchedule(2))
+    engine = VideoEngine(model, method, schedule=schedule)
+    results = list(ParallelEngine(engine, 2).run(copy.deepcopy(frames)))
+    expected = engine.run(frames)
+    assert [r.is_key_frame for r in results] == [True, False, True, False, True, True, False]
     assert all_same(results, list(expected), 1e-3)
 
 
@@ -69,9 +78,4 @@ def test_an_error_in_a_thread_is_raised(model, monkeypatch):
 
 def test_what_it_supports(model):
     assert ParallelEngine.supports(VideoEngine(model, 'propagate', INTERVAL))
-    for method, options in (
-        ('coast', {}),
-        ('centered', {}),
-        ('propagate', dict(key_interval=1000)),
-    ):
-        assert not ParallelEngine.supports(VideoEngine(model, method, **options))
+    assert not ParallelEngine.supports(VideoEngine(model, 'propagate', 1000))

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -46,11 +47,13 @@ class Frames(NamedTuple):
         inputs: Preprocessed frames (N, 3, H, W); None on non-key frames unless the method ``reads_non_key_frames``.
         samples: Data samples of the frames.
         memories: Memories of the videos, changed in place.
+        ahead: Detections on a single key frame that run ahead in another thread.
     """
 
     inputs: Tensor | None
     samples: SampleList
     memories: Sequence[Memory]
+    ahead: Future | None = None
 
 
 class VideoMethod(ABC):
@@ -80,6 +83,12 @@ class VideoMethod(ABC):
     def begin(self) -> Memory:
         """Return the memory of a new video."""
         return Memory()
+
+    def predict_key(self, frames: Frames) -> tuple[SampleList, KeyFrame]:
+        """Detect on key frames, unless that runs ahead."""
+        if frames.ahead is not None:
+            return frames.ahead.result()
+        return self.model.predict_key(frames.inputs, frames.samples)
 
     @abstractmethod
     def key(self, frames: Frames) -> list[SampleList]:

@@ -43,7 +43,7 @@ class EveryFrame(VideoMethod):
     pairwise = True
 
     def key(self, frames: Frames) -> list[SampleList]:
-        return [[result] for result in self.model.predict_key(frames.inputs, frames.samples)[0]]
+        return [[result] for result in self.predict_key(frames)[0]]
 
     def non_key(self, frames: Frames, flow_field: FlowField | None = None) -> list[SampleList]:
         return self.key(frames)
@@ -59,7 +59,7 @@ class BoxMethod(VideoMethod):
         self.prediction = model.spatial.prediction
 
     def key(self, frames: Frames) -> list[SampleList]:
-        results = self.model.predict_key(frames.inputs, frames.samples)[0]
+        results = self.predict_key(frames)[0]
         finished = [self._key(*pair) for pair in zip(results, frames.memories, strict=True)]
         for result in results:
             # The memory keeps the tensors; what a caller does to a result must not change later frames.

@@ -63,7 +63,7 @@ class Propagate(VideoMethod):
         finished = [self._finish(memory) for memory in frames.memories]
         for memory in frames.memories:
             memory.key_frame = None  # freed before the next one is allocated
-        results, keys = self.model.predict_key(frames.inputs, frames.samples)
+        results, keys = self.predict_key(frames)
         for memory, key in zip(frames.memories, keys.split(), strict=True):
             memory.key_frame = key
         return [[*waited, result] for waited, result in zip(finished, results, strict=True)]
@@ -81,7 +81,7 @@ class Propagate(VideoMethod):
     def _wait(self, frames: Frames, flow_field: FlowField | None = None) -> list[SampleList]:
         """Keep non-key frames until a chunk is complete."""
         finished: list[SampleList] = []
-        for index, (image, sample, memory) in enumerate(zip(*frames, strict=True)):
+        for index, (image, sample, memory) in enumerate(zip(*frames[:3], strict=True)):
             own = flow_field and flow_field.frame(index)
             memory.waiting.append((image, sample, own))
             complete = not memory.chunked or len(memory.waiting) == self._chunk_size(image)
@@ -162,7 +162,7 @@ class Centered(Propagate):
 
     def key(self, frames: Frames) -> list[SampleList]:
         """Detect on key frames, and on the non-key frames before them."""
-        results, keys = self.model.predict_key(frames.inputs, frames.samples)
+        results, keys = self.predict_key(frames)
         finished = []
         for result, key, memory in zip(results, keys.split(), frames.memories, strict=True):
             earlier = self._finish(memory, (len(memory.waiting) + 1) // 2)
@@ -172,7 +172,7 @@ class Centered(Propagate):
 
     def non_key(self, frames: Frames, flow_field: FlowField | None = None) -> list[SampleList]:
         """Keep frames until the next key frame."""
-        for image, sample, memory in zip(*frames, strict=True):
+        for image, sample, memory in zip(*frames[:3], strict=True):
             memory.waiting.append((image, sample, None))
         return [[] for _ in frames.samples]
 
