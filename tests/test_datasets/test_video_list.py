@@ -11,15 +11,11 @@ import pytest
 from semidff.datasets import video_list
 from semidff.datasets.video_list import VideoListError, load_frames, load_videos
 from semidff.datasets.video_readers import open_video
+from tests import damaged_video
 
 
 def write_video(path, length=5, size=(64, 48)):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'mp4v'), 10, size)
-    for index in range(length):
-        writer.write(np.full((size[1], size[0], 3), 9 * index, np.uint8))
-    writer.release()
-    return path
+    return damaged_video.write_video(path, length, size=size)
 
 
 def test_files_folders_globs_and_comments(tmp_path):
