@@ -81,8 +81,10 @@ def options(**given) -> Namespace:
 
 def test_video_test_takes_them():
     cfg = video_config(type='VideoTestLoop', method='copy', key_interval=10)
+    cfg.merge_from_dict(dict(load_from='other.pth', resume=True))
     apply_test_options(cfg, options())
     assert cfg.test_cfg == dict(type='VideoTestLoop', method='copy', key_interval=10)
+    assert cfg.load_from is None and cfg.resume is False  # the given checkpoint is tested
     apply_test_options(cfg, options(method='frame', key_interval=5))
     assert cfg.test_cfg == dict(type='VideoTestLoop', method='frame', key_interval=5)
     cfg.test_cfg.render = dict(out_dir='a', fps=25)
@@ -91,45 +93,33 @@ def test_video_test_takes_them():
     assert cfg.test_cfg.render == dict(out_dir='videos', fps=25, max_videos=2)
 
 
-def test_only_the_given_checkpoint_is_tested():
-    for kind in ('VideoTestLoop', 'TestLoop'):
-        cfg = video_config(type=kind)
-        cfg.merge_from_dict(dict(load_from='other.pth', resume=True))
-        apply_test_options(cfg, options())
-        assert cfg.load_from is None and cfg.resume is False
+FIXED = dict(type='FixedSchedule', interval=10, first=5)
+ADAPTIVE = dict(type='AdaptiveSchedule', file='a.json', interval=9)
+CUTS = dict(type='SceneCutSchedule')
+TOLERANT = dict(type='AdaptiveSchedule', file='a.json', tolerance=0.1)
 
 
-def test_schedules():
-    cfg = video_config(type='VideoTestLoop', key_interval=7)
-    apply_test_options(cfg, options(key_interval=5))
-    assert cfg.test_cfg.get('schedule') is None
-    apply_test_options(cfg, options(scene_cuts=True))
-    assert cfg.test_cfg.schedule == dict(type='SceneCutSchedule', base=5)
-    apply_test_options(cfg, options(adaptive='a.json', key_interval=9))
-    adaptive = dict(type='AdaptiveSchedule', file='a.json', interval=9)
-    assert cfg.test_cfg.schedule == adaptive
-    apply_test_options(cfg, options(adaptive='a.json', scene_cuts=True))
-    assert cfg.test_cfg.schedule == dict(type='SceneCutSchedule', base=adaptive)
-
-
-def test_the_schedule_of_the_config_takes_the_interval():
-    fixed = dict(type='FixedSchedule', interval=10, first=5)
-    cfg = video_config(type='VideoTestLoop', schedule=fixed)
-    apply_test_options(cfg, options())
-    assert cfg.test_cfg.schedule == fixed
-    apply_test_options(cfg, options(key_interval=20))
-    assert cfg.test_cfg.schedule == dict(fixed, interval=20)
-    for base, changed in ((10, 20), (fixed, dict(fixed, interval=20))):
-        cfg = video_config(type='VideoTestLoop', schedule=dict(type='SceneCutSchedule', base=base))
-        apply_test_options(cfg, options(key_interval=20))
-        assert cfg.test_cfg.schedule == dict(type='SceneCutSchedule', base=changed)
-    cfg = video_config(type='VideoTestLoop', schedule=dict(type='SceneCutSchedule'))
-    apply_test_options(cfg, options(key_interval=20))
-    assert cfg.test_cfg.schedule == dict(type='SceneCutSchedule', base=20)
-    for other in (dict(type='AdaptiveSchedule', file='a', tolerance=0.1), dict(type='Custom')):
-        cfg = video_config(type='VideoTestLoop', schedule=other)
-        apply_test_options(cfg, options(key_interval=20))
-        assert cfg.test_cfg.schedule == other
+@pytest.mark.parametrize(
+    ('schedule', 'given', 'expected'),
+    [
+        (None, dict(key_interval=5), None),
+        (None, dict(key_interval=5, scene_cuts=True), dict(CUTS, base=5)),
+        (None, dict(key_interval=9, adaptive='a.json'), ADAPTIVE),
+        (None, dict(key_interval=9, adaptive='a.json', scene_cuts=True), dict(CUTS, base=ADAPTIVE)),
+        # The schedule of the config takes the interval, unless it has another setting in place of it.
+        (FIXED, {}, FIXED),
+        (FIXED, dict(key_interval=20), dict(FIXED, interval=20)),
+        (dict(CUTS, base=10), dict(key_interval=20), dict(CUTS, base=20)),
+        (dict(CUTS, base=FIXED), dict(key_interval=20), dict(CUTS, base=dict(FIXED, interval=20))),
+        (CUTS, dict(key_interval=20), dict(CUTS, base=20)),
+        (TOLERANT, dict(key_interval=20), TOLERANT),
+        (dict(type='Custom'), dict(key_interval=20), dict(type='Custom')),
+    ],
+)
+def test_schedules(schedule, given, expected):
+    cfg = video_config(type='VideoTestLoop', **dict(schedule=schedule) if schedule else {})
+    apply_test_options(cfg, options(**given))
+    assert cfg.test_cfg.get('schedule') == expected
 
 
 def test_nothing_to_test():
@@ -249,12 +239,6 @@ def checkpoint(tmp_path):
     return path
 
 
-def test_without_a_checkpoint_load_from_stays(tmp_path):
-    cfg = Config(dict(work_dir=str(tmp_path), load_from='stage_one.pth'))
-    prepare_training(cfg, 'auto')
-    assert cfg.load_from == 'stage_one.pth' and not cfg.resume
-
-
 def test_checkpoints_of_an_earlier_training_are_resumed_by_name(tmp_path, checkpoint):
     """Or a checkpoint that was copied alone."""
     (tmp_path / 'last_checkpoint').unlink()
@@ -265,16 +249,16 @@ def test_checkpoints_of_an_earlier_training_are_resumed_by_name(tmp_path, checkp
     assert cfg.resume and cfg.load_from == str(checkpoint)
 
 
-def test_the_latest_checkpoint_replaces_load_from(tmp_path, checkpoint):
-    cfg = Config(dict(work_dir=str(tmp_path), load_from='stage_one.pth'))
-    prepare_training(cfg, 'auto')
-    assert cfg.load_from is None and cfg.resume
-
-
-def test_the_config_may_name_the_checkpoint(checkpoint):
-    cfg = Config(dict(work_dir='elsewhere', resume=True, load_from=str(checkpoint)))
-    prepare_training(cfg)
-    assert cfg.load_from == str(checkpoint) and cfg.resume
+def test_the_checkpoint_to_resume_from(tmp_path, checkpoint):
+    """With --resume the latest one of the work folder, if there is one; else that of the config."""
+    for folder, given, resume, load_from in (
+        ('other', dict(load_from='stage_one.pth'), 'auto', 'stage_one.pth'),
+        ('.', dict(load_from='stage_one.pth'), 'auto', None),
+        ('other', dict(resume=True, load_from=str(checkpoint)), None, str(checkpoint)),
+    ):
+        cfg = Config(dict(given, work_dir=str(tmp_path / folder)))
+        prepare_training(cfg, resume)
+        assert cfg.load_from == load_from and cfg.resume == (load_from != 'stage_one.pth')
 
 
 def test_a_checkpoint_of_the_same_name_in_the_work_folder_is_not_mistaken(tmp_path, checkpoint):
