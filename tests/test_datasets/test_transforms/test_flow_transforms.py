@@ -4,12 +4,12 @@ import cv2
 import numpy as np
 import pytest
 
-from semidff.datasets.transforms import (
+from semidff.datasets.transforms.flow_transforms import (
     RandomAffineFlowPair,
     RandomColorFlowPair,
     RandomFlipFlowPair,
+    transform_flow,
 )
-from semidff.datasets.transforms.flow_transforms import transform_flow
 
 H, W = 3, 4
 
