@@ -8,7 +8,6 @@ import pytest
 from semidff.datasets.video_list import VideoListError, load_videos
 from semidff.datasets.video_readers import VideoError, VideoWarning, open_stream
 from tests.encoded_video import encode
-from tests.robustness.verdict import limits
 
 FASTSTART = 'faststart.mp4'
 STATED = {
@@ -30,7 +29,7 @@ def whole(tmp_path_factory):
 
 def read(path: Path) -> tuple[int, list[str]]:
     """Read a video; the number of its frames, and the warnings, of which each names the file."""
-    with limits(), warnings.catch_warnings(record=True) as caught:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter('always')
         frames = sum(1 for _ in open_stream(path))
     told = [str(one.message) for one in caught if issubclass(one.category, VideoWarning)]
