@@ -13,7 +13,6 @@ import torch
 from mmengine.config import Config
 
 from semidff.engine.launch import (
-    OptionError,
     Runner,
     accumulate_gradients,
     apply_test_options,
@@ -123,7 +122,7 @@ def test_schedules(schedule, given, expected):
 
 
 def test_nothing_to_test():
-    with pytest.raises(OptionError, match='has no test_cfg'):
+    with pytest.raises(ValueError, match='has no test_cfg'):
         apply_test_options(Config(dict(test_cfg=None)), options())
 
 
@@ -193,7 +192,7 @@ OPEN = {
 def test_an_open_checkpoint_of_the_backbone_is_refused(name, backbone):
     """Its frozen layers would keep random weights. The setting that the message names closes it."""
     key = f'{backbone}.init_cfg.checkpoint'
-    with pytest.raises(OptionError, match=rf'{key} is not set.*--cfg-options {key}=FILE'):
+    with pytest.raises(ValueError, match=rf'{key} is not set.*--cfg-options {key}=FILE'):
         prepare_training(original(name))
     given = original(name)
     given.merge_from_dict({key: 'a.pth'})
@@ -217,7 +216,7 @@ def test_weights_from_elsewhere_close_it(source):
 
 def test_weights_of_two_kinds_are_refused():
     """The parts would replace weights of load_from."""
-    with pytest.raises(OptionError, match='load_parts would replace flow; add load_parts=None'):
+    with pytest.raises(ValueError, match='load_parts would replace flow; add load_parts=None'):
         prepare_training(original('dff/dff_r101-original.py', load_from='a.pth'))
 
 
@@ -242,7 +241,7 @@ def checkpoint(tmp_path):
 def test_checkpoints_of_an_earlier_training_are_resumed_by_name(tmp_path, checkpoint):
     """Or a checkpoint that was copied alone."""
     (tmp_path / 'last_checkpoint').unlink()
-    with pytest.raises(OptionError, match=r'has no checkpoint yet.*--resume .*iter_2\.pth'):
+    with pytest.raises(ValueError, match=r'has no checkpoint yet.*--resume .*iter_2\.pth'):
         prepare_training(Config(dict(work_dir=str(tmp_path))), 'auto')
     cfg = Config(dict(work_dir=str(tmp_path)))
     prepare_training(cfg, str(checkpoint))
@@ -265,13 +264,13 @@ def test_a_checkpoint_of_the_same_name_in_the_work_folder_is_not_mistaken(tmp_pa
     """Interrupted before its first checkpoint, the next --resume would continue that one."""
     (tmp_path / 'work').mkdir()
     (tmp_path / 'work' / checkpoint.name).write_bytes(b'')
-    with pytest.raises(OptionError, match=f'has another {checkpoint.name}'):
+    with pytest.raises(ValueError, match=f'has another {checkpoint.name}'):
         prepare_training(Config(dict(work_dir=str(tmp_path / 'work'))), str(checkpoint))
 
 
 def test_weights_alone_are_not_resumed(tmp_path):
     torch.save(dict(state_dict=dict(weight=torch.ones(1))), tmp_path / 'weights.pth')
-    with pytest.raises(OptionError, match='weights.pth: holds weights, but no state of a training'):
+    with pytest.raises(ValueError, match='weights.pth: holds weights, but no state of a training'):
         prepare_training(Config(), str(tmp_path / 'weights.pth'))
 
 
@@ -283,7 +282,7 @@ def test_the_seed_is_that_of_the_checkpoint(checkpoint, seed):
 
 
 def test_another_seed_is_refused(checkpoint):
-    with pytest.raises(OptionError, match='--seed 4: .*iter_2.pth is of a training with seed 3'):
+    with pytest.raises(ValueError, match='--seed 4: .*iter_2.pth is of a training with seed 3'):
         prepare_training(Config(), str(checkpoint), 4)
 
 
