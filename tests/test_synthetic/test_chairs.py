@@ -1,11 +1,10 @@
 """Pairs with true flow, and crops."""
 
-import mmcv
 import numpy as np
 
 from semidff.synthetic.chairs import make_chairs
 from semidff.synthetic.clip import make_crop
-from semidff.synthetic.render import render, write_flow
+from semidff.synthetic.render import render
 from tests.test_synthetic.test_clip import warp_errors
 
 
@@ -23,13 +22,6 @@ def test_second_picture_warped_by_the_flow_is_the_first():
 def test_pairs_are_deterministic_and_differ():
     pictures = [render(make_chairs(_seed(n), (96, 128)), 1)[0] for n in (0, 0, 1)]
     assert np.array_equal(pictures[0], pictures[1]) and not np.array_equal(pictures[0], pictures[2])
-
-
-def test_flow_file_is_read_back_by_mmcv(tmp_path):
-    flow = np.random.default_rng(0).normal(size=(5, 7, 2)).astype(np.float32)
-    path = str(tmp_path / 'a.flo')
-    write_flow(path, flow)
-    assert np.array_equal(mmcv.flowread(path), flow)
 
 
 def test_crops_are_deterministic_and_hold_the_class_asked_for():
