@@ -8,10 +8,11 @@ registries, so that the tools, which import it first, answer at once.
 
 import sys
 
-from .utils import mmcv_operators  # noqa: F401 (before mmcv is imported)
+from .utils.import_hooks import OperatorFinder, RegistryFinder
 from .version import __version__
 
+sys.meta_path.append(OperatorFinder)
 if 'mmengine' in sys.modules:
     from . import registry
 else:
-    from .utils import late_registration
+    sys.meta_path.insert(0, RegistryFinder)

@@ -1,6 +1,6 @@
 """Small video files of many codecs and containers, made with PyAV's encoders."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -55,17 +55,19 @@ def encode(
     times: Sequence[int] | None = None,
     display: tuple[int, int, int, int] = UPRIGHT,
     size: tuple[int, int] = SIZE,
-    pictures: Iterable[np.ndarray] | None = None,
+    faststart: bool = False,
     **settings: object,
 ) -> Path:
     """Write a video of :func:`picture`; the suffix chooses the container.
 
     Args:
         times: Times of the frames in 1/25 s; default: one after the other.
+        faststart: Whether an mp4 has its index before the frames: it can be opened even if truncated.
         settings: Attributes of the stream, such as ``sample_aspect_ratio``.
     """
     encoder, options = CODECS[codec]
-    with av.open(str(path), 'w') as container:
+    flags = dict(movflags='faststart') if faststart else {}
+    with av.open(str(path), 'w', options=flags) as container:
         stream = container.add_stream(encoder, 25, options=options)
         stream.width, stream.height = size
         stream.pix_fmt = 'yuvj420p' if encoder == 'mjpeg' else 'yuv420p'
@@ -77,8 +79,8 @@ def encode(
             a, b, c, d = (value << 16 for value in display)
             stream.set_display_matrix([a, b, 0, c, d, 0, 0, 0, 1 << 30])
         for at in range(length):
-            image = picture(at, size) if pictures is None else pictures[at]
-            frame = av.VideoFrame.from_ndarray(image, 'bgr24').reformat(format=stream.pix_fmt)
+            frame = av.VideoFrame.from_ndarray(picture(at, size), 'bgr24')
+            frame = frame.reformat(format=stream.pix_fmt)
             frame.pts, frame.time_base = times[at] if times else at, Fraction(1, 25)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))

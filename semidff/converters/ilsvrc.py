@@ -77,114 +77,40 @@ class XMLFrame(NamedTuple):
 
 
 @dataclass
-class ConversionReport:
-    """Counts of a conversion.
+class Conversion:
+    """The content of a json file, and what is left out of it.
 
     Attributes:
         other_objects: Number of objects of classes other than the 30.
-        broken: Path and error of each annotation file that could not be read; its image is left out.
+        broken: Error of each annotation file that could not be read, by its path; its image is left out.
     """
 
-    out: str
-    videos: int = 0
-    images: int = 0
-    boxes: int = 0
+    out: str | Path
+    videos: list[dict] = field(default_factory=list)
+    images: list[dict] = field(default_factory=list)
+    annotations: list[dict] = field(default_factory=list)
     other_objects: int = 0
-    broken: list[tuple[str, str]] = field(default_factory=list)
+    broken: dict[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        text = f'{self.out}: {self.images} images'
-        text += f' of {self.videos} videos' if self.videos else ''
-        text += f', {self.boxes} boxes, {self.other_objects} objects of other classes left out'
+        text = f'{self.out}: {len(self.images)} images'
+        text += f' of {len(self.videos)} videos' if self.videos else ''
+        text += f', {len(self.annotations)} boxes, {self.other_objects} objects of other classes left out'
         if self.broken:
             text += f'\nWARNING: {len(self.broken)} images left out, their annotation is missing or broken:'
-        return text + ''.join(f'\n  {path}: {reason}' for path, reason in self.broken)
-
-
-def convert_vid(
-    ann_dir: str | Path,
-    image_set: str | Path,
-    out: str | Path,
-    workers: int = 4,
-    frames_per_video: int | None = None,
-    image_suffix: str = '.JPEG',
-) -> ConversionReport:
-    """Convert an image set of ImageNet VID.
-
-    ``bbox`` is ``[xmin, ymin, xmax - xmin, ymax - ymin]`` with the file's coordinates; only the metric adds the
-    inclusive last pixel. Each annotation keeps ``occluded``, ``generated`` and the file's ``track_id``; ``instance_id``
-    is unique in the json. Each image keeps ``ilsvrc_id``, the image set's frame id, if it has one.
-
-    Args:
-        ann_dir: The folder ``Annotations/VID``.
-        image_set: A list of one of the kinds of this module.
-        frames_per_video: Number of evenly spaced frames to take of each video; None for all.
-    """
-    listed = read_video_image_set(image_set, ann_dir, frames_per_video)
-    frames = _read_all([frame.path for frame in listed], ann_dir, workers)
-    videos: dict[str, dict] = {}
-    instances: dict[tuple, int] = {}
-    writer = _Writer(out)
-    for frame, xml in zip(listed, frames, strict=True):
-        if isinstance(xml, str):
-            writer.report.broken.append((f'{frame.path}.xml', xml))
-            continue
-        # Supervised training reads unlisted frames as key frames of listed ones.
-        pattern = f'{frame.video}/%06d{image_suffix}'
-        new = {'id': len(videos) + 1, 'name': frame.video, 'frame_pattern': pattern}
-        video = videos.setdefault(frame.video, new | _given(length=frame.video_length))
-        numbers = _given(video_length=frame.video_length, ilsvrc_id=frame.ilsvrc_id)
-        image = {'video_id': video['id'], 'frame_id': frame.frame_id, **numbers}
-        keys = [(video['id'], found.track_id, found.wnid) for found in xml.objects]
-        tracks = [
-            None if key[1] is None else instances.setdefault(key, len(instances) + 1)
-            for key in keys
-        ]
-        writer.add(frame.path + image_suffix, xml, image, tracks)
-    return writer.write(list(videos.values()), image_set)
-
-
-def convert_det(
-    ann_dir: str | Path,
-    image_set: str | Path,
-    out: str | Path,
-    workers: int = 4,
-    image_suffix: str = '.JPEG',
-) -> ConversionReport:
-    """Convert an image set of ImageNet DET; keep the objects of VID's 30 classes.
-
-    Args:
-        ann_dir: The folder ``Annotations/DET``.
-        image_set: List whose lines start with an image's path without suffix, such as DET_train_30classes.
-    """
-    paths = list(dict.fromkeys(line[0] for line in _read_lines(image_set)))
-    writer = _Writer(out)
-    for path, xml in zip(paths, _read_all(paths, ann_dir, workers), strict=True):
-        if isinstance(xml, str):
-            writer.report.broken.append((f'{path}.xml', xml))
-        else:
-            writer.add(path + image_suffix, xml, {}, [None] * len(xml.objects))
-    return writer.write([], image_set)
-
-
-class _Writer:
-    """Collector of the images and annotations of a json file."""
-
-    def __init__(self, out: str | Path) -> None:
-        self.report = ConversionReport(str(out))
-        self.images: list[dict] = []
-        self.annotations: list[dict] = []
+        return text + ''.join(f'\n  {path}: {reason}' for path, reason in self.broken.items())
 
     def add(
         self, file_name: str, xml: XMLFrame, extra: dict, instances: Sequence[int | None]
     ) -> None:
+        """Add an image with ``extra`` keys and its objects, whose instance ids are given."""
         image_id = len(self.images) + 1
         size = {'width': xml.width, 'height': xml.height}
         self.images.append({'id': image_id, 'file_name': file_name, **size, **extra})
         video_id = extra.get('video_id')
         for found, instance in zip(xml.objects, instances, strict=True):
             if found.wnid not in _CATEGORY:
-                self.report.other_objects += 1
+                self.other_objects += 1
                 continue
             xmin, ymin, xmax, ymax = found.box
             width, height = xmax - xmin, ymax - ymin
@@ -202,28 +128,95 @@ class _Writer:
                 }
             )
 
-    def write(self, videos: list[dict], image_set: str | Path) -> ConversionReport:
-        broken = self.report.broken
+    def write(self, image_set: str | Path) -> None:
+        """Write the json of an image set."""
         if not self.images:
+            path, reason = next(iter(self.broken.items()))
             raise ValueError(
-                f'none of the {len(broken)} annotation files of {str(image_set)!r} can be read; first {broken[0][0]}: '
-                f'{broken[0][1]}. The paths in the list must be relative to the annotation folder.'
+                f'none of the {len(self.broken)} annotation files of {str(image_set)!r} can be read; first {path}: '
+                f'{reason}. The paths in the list must be relative to the annotation folder.'
             )
         categories = [
             {'id': number, 'name': name, 'wnid': wnid}
             for number, (name, wnid) in enumerate(VID_WNIDS.items(), 1)
         ]
         content = {
-            'info': {'image_set': Path(image_set).name, 'left_out': dict(broken)},
-            'videos': videos,
+            'info': {'image_set': Path(image_set).name, 'left_out': self.broken},
+            'videos': self.videos,
             'images': self.images,
             'annotations': self.annotations,
             'categories': categories,
         }
-        write_json(content, self.report.out)
-        counts = len(videos), len(self.images), len(self.annotations)
-        self.report.videos, self.report.images, self.report.boxes = counts
-        return self.report
+        write_json(content, self.out)
+
+
+def convert_vid(
+    ann_dir: str | Path,
+    image_set: str | Path,
+    out: str | Path,
+    workers: int = 4,
+    frames_per_video: int | None = None,
+    image_suffix: str = '.JPEG',
+) -> Conversion:
+    """Convert an image set of ImageNet VID.
+
+    ``bbox`` is ``[xmin, ymin, xmax - xmin, ymax - ymin]`` with the file's coordinates; only the metric adds the
+    inclusive last pixel. Each annotation keeps ``occluded``, ``generated`` and the file's ``track_id``; ``instance_id``
+    is unique in the json. Each image keeps ``ilsvrc_id``, the image set's frame id, if it has one.
+
+    Args:
+        ann_dir: The folder ``Annotations/VID``.
+        image_set: A list of one of the kinds of this module.
+        frames_per_video: Number of evenly spaced frames to take of each video; None for all.
+    """
+    listed = read_video_image_set(image_set, ann_dir, frames_per_video)
+    frames = _read_all([frame.path for frame in listed], ann_dir, workers)
+    videos: dict[str, dict] = {}
+    instances: dict[tuple, int] = {}
+    done = Conversion(out)
+    for frame, xml in zip(listed, frames, strict=True):
+        if isinstance(xml, str):
+            done.broken[f'{frame.path}.xml'] = xml
+            continue
+        # Supervised training reads unlisted frames as key frames of listed ones.
+        pattern = f'{frame.video}/%06d{image_suffix}'
+        new = {'id': len(videos) + 1, 'name': frame.video, 'frame_pattern': pattern}
+        video = videos.setdefault(frame.video, new | _given(length=frame.video_length))
+        numbers = _given(video_length=frame.video_length, ilsvrc_id=frame.ilsvrc_id)
+        image = {'video_id': video['id'], 'frame_id': frame.frame_id, **numbers}
+        keys = [(video['id'], found.track_id, found.wnid) for found in xml.objects]
+        tracks = [
+            None if key[1] is None else instances.setdefault(key, len(instances) + 1)
+            for key in keys
+        ]
+        done.add(frame.path + image_suffix, xml, image, tracks)
+    done.videos = list(videos.values())
+    done.write(image_set)
+    return done
+
+
+def convert_det(
+    ann_dir: str | Path,
+    image_set: str | Path,
+    out: str | Path,
+    workers: int = 4,
+    image_suffix: str = '.JPEG',
+) -> Conversion:
+    """Convert an image set of ImageNet DET; keep the objects of VID's 30 classes.
+
+    Args:
+        ann_dir: The folder ``Annotations/DET``.
+        image_set: List whose lines start with an image's path without suffix, such as DET_train_30classes.
+    """
+    paths = list(dict.fromkeys(line[0] for line in _read_lines(image_set)))
+    done = Conversion(out)
+    for path, xml in zip(paths, _read_all(paths, ann_dir, workers), strict=True):
+        if isinstance(xml, str):
+            done.broken[f'{path}.xml'] = xml
+        else:
+            done.add(path + image_suffix, xml, {}, [None] * len(xml.objects))
+    done.write(image_set)
+    return done
 
 
 def _given(**entries: int | None) -> dict[str, int]:
@@ -349,7 +342,7 @@ def _read_object(node: ET.Element) -> XMLObject:
         raise ValueError('an object has no <name>')
     box = tuple(_number(node, f'bndbox/{side}') for side in ('xmin', 'ymin', 'xmax', 'ymax'))
     xmin, ymin, xmax, ymax = box
-    if xmin < -1 or ymin < -1 or xmax < xmin or ymax < ymin:
+    if not (-1 <= xmin <= xmax < math.inf and -1 <= ymin <= ymax < math.inf):
         raise ValueError(f'<object> {name} has the box {xmin:g}, {ymin:g}, {xmax:g}, {ymax:g}')
     track = None if node.find('trackid') is None else int(_number(node, 'trackid'))
     occluded, generated = (
@@ -360,12 +353,9 @@ def _read_object(node: ET.Element) -> XMLObject:
 
 
 def _number(node: ET.Element, path: str) -> float:
-    """Return the finite number at ``path`` below a node."""
+    """Return the number at ``path`` below a node."""
     text = node.findtext(path)
     try:
-        value = float(text)
+        return float(text)
     except (TypeError, ValueError):
-        value = math.nan
-    if not math.isfinite(value):
-        raise ValueError(f'<{node.tag}> has {path} {text!r}, not a number')
-    return value
+        raise ValueError(f'<{node.tag}> has {path} {text!r}, not a number') from None

@@ -1,24 +1,24 @@
 """Datasets of labeled and unlabeled videos, flow pairs and crops, with their transforms and samplers."""
 
 from .coco_vid import CocoVIDDataset
-from .crops import CropsDataset
-from .flying_chairs import FlyingChairsDataset
 from .imagenet import ImageNetDETDataset, ImageNetVIDDataset
 from .intervals import UniformInterval
 from .labeled_pairs import LabeledPairDataset
+from .pretraining import CropsDataset, FlyingChairsDataset
 from .samplers import SampleStream, StreamSampler, VideoSampler
-from .transforms import (
+from .transforms.flow_transforms import (
     LoadFlowPair,
+    PackFlowPair,
+    RandomAffineFlowPair,
+    RandomColorFlowPair,
+    RandomFlipFlowPair,
+)
+from .transforms.frame_transforms import (
     LoadLabelMap,
     OriginalFlip,
     OriginalResize,
-    PackFlowPair,
-    PackFramePair,
-    PackVideoFrame,
-    RandomAffineFlowPair,
-    RandomColorFlowPair,
     RandomCropWindow,
-    RandomFlipFlowPair,
     RandomPan,
 )
+from .transforms.pack import PackFramePair, PackVideoFrame
 from .unlabeled_videos import UnlabeledVideoDataset

@@ -21,6 +21,7 @@ from torch.utils.data import Dataset, Sampler
 from semidff.utils.error_messages import short
 
 _MIX, _ORDER, _SAMPLE = 1, 2, 3  # Separate the random streams.
+_SUBSTITUTES = 100  # samples that are tried in place of one for which the pipeline returns None
 
 
 @DATASETS.register_module()
@@ -39,7 +40,6 @@ class SampleStream(Dataset):
     Args:
         dataset: The only dataset, instead of ``datasets``.
         ratio: Share of each dataset, by default 1; (2, 1) is the papers' ratio of VID and DET.
-        max_refetch: Number of other samples to try where a pipeline returns None.
     """
 
     def __init__(
@@ -47,14 +47,12 @@ class SampleStream(Dataset):
         datasets: Sequence[dict | Dataset] | None = None,
         dataset: dict | Dataset | None = None,
         ratio: Sequence[int] | None = None,
-        max_refetch: int = 100,
     ) -> None:
         configs = [dataset] if datasets is None else list(datasets)
         self.datasets = [DATASETS.build(c) if isinstance(c, dict) else c for c in configs]
         self.ratio = tuple(ratio or (1,) * len(configs))
         if len(self.ratio) != len(configs) or min(self.ratio) < 1:
             raise ValueError(f'ratio={self.ratio} needs a share of each of {len(configs)} datasets')
-        self.max_refetch = max_refetch
         for index, dataset in enumerate(self.datasets):
             if hasattr(dataset, 'full_init'):
                 dataset.full_init()
@@ -85,7 +83,7 @@ class SampleStream(Dataset):
         seed, counter = (int(value) for value in item)
         index, position = self.locate(seed, counter)
         dataset = self.datasets[index]
-        for attempt in range(self.max_refetch + 1):
+        for attempt in range(_SUBSTITUTES + 1):
             with _seeded(_SAMPLE, seed, counter, attempt):
                 if attempt:
                     position = random.randrange(len(dataset))
@@ -98,7 +96,7 @@ class SampleStream(Dataset):
             if sample is not None:
                 return sample
         raise RuntimeError(
-            f'{type(dataset).__name__}: its pipeline returned None for {self.max_refetch + 1} samples in succession; '
+            f'{type(dataset).__name__}: its pipeline returned None for {_SUBSTITUTES + 1} samples in succession; '
             'check its filters (minimum sizes, crops without boxes)'
         )
 

@@ -6,7 +6,7 @@ these pairs are kept. A pair costs about ``(GOP / 2 + window) / pairs_per_window
 receives a pair of a window decodes the window.
 
 A worker keeps ``interleave * pairs_per_window * 2`` frames (4 x 8 x 2 of 1920x1080: 380 MB), at most ``cache_bytes``
-unless a single window is larger, and ``max_open`` decoders.
+unless a single window is larger, and a few decoders.
 """
 
 import os
@@ -29,7 +29,8 @@ from .video_list import VideoInfo, load_frames, load_videos
 from .video_readers import VideoError, VideoReader, open_video
 
 _PAIRS, _SUBSTITUTE, _ORDER = 11, 12, 13  # Separate the random streams.
-
+_MAX_OPEN = 8  # videos that a worker holds open
+_SUBSTITUTES = 100  # windows that are tried in place of one that cannot be decoded
 
 _read: dict[tuple, list] | None = None  # in lists_read_once
 
@@ -58,13 +59,13 @@ class _Window(NamedTuple):
 
 
 class _Readers:
-    """At most ``max_open`` open readers; the least recently used one is closed first.
+    """The open readers; the least recently used one is closed first.
 
     Decoders belong to the process that opened them: after a fork there are none.
     """
 
-    def __init__(self, max_open: int) -> None:
-        self.max_open, self.opened, self.pid = max_open, OrderedDict(), os.getpid()
+    def __init__(self) -> None:
+        self.opened, self.pid = OrderedDict(), os.getpid()
 
     def __getstate__(self) -> dict:
         return dict(self.__dict__, opened=OrderedDict())
@@ -73,7 +74,7 @@ class _Readers:
         if self.pid != os.getpid():
             self.opened, self.pid = OrderedDict(), os.getpid()
         if path not in self.opened:
-            while len(self.opened) >= self.max_open:
+            while len(self.opened) >= _MAX_OPEN:
                 self.opened.popitem(last=False)[1].close()
             self.opened[path] = open_video(path)
         self.opened.move_to_end(path)
@@ -113,8 +114,6 @@ class UnlabeledVideoDataset(Dataset):
             [key, middle, current].
         interleave: Number of windows that alternate in the stream.
         cache_bytes: Limit of the decoded frames that a worker keeps.
-        max_open: Limit of the videos that a worker holds open.
-        max_refetch: Number of windows tried in place of an undecodable one.
     """
 
     def __init__(
@@ -131,8 +130,6 @@ class UnlabeledVideoDataset(Dataset):
         triplets: bool = False,
         interleave: int = 4,
         cache_bytes: int = 512 * 2**20,
-        max_open: int = 8,
-        max_refetch: int = 100,
         metainfo: dict | None = None,
     ) -> None:
         interval = interval or {'type': 'UniformInterval', 'low': 1, 'high': 9}
@@ -142,10 +139,10 @@ class UnlabeledVideoDataset(Dataset):
         self.pipeline = Compose(list(pipeline))
         self.clip_interval, self.triplets = clip_interval, triplets
         self.window, self.pairs_per_window, self.interleave = window, pairs_per_window, interleave
-        self.cache_bytes, self.max_refetch = cache_bytes, max_refetch
+        self.cache_bytes = cache_bytes
         self.failures: Counter[str] = Counter()
         self._metainfo = dict(metainfo or {})
-        self._readers = _Readers(max_open)
+        self._readers = _Readers()
         self._cache: OrderedDict[tuple, _Window] = OrderedDict()
         self._load()
 
@@ -225,7 +222,7 @@ class UnlabeledVideoDataset(Dataset):
         return self._cache[key]
 
     def _decode_or_replace(self, seed: int, epoch: int, slot: int) -> _Window:
-        for attempt in range(self.max_refetch + 1):
+        for attempt in range(_SUBSTITUTES + 1):
             rng = np.random.default_rng((_SUBSTITUTE, seed, epoch, slot, attempt))
             source = int(rng.integers(self.num_windows)) if attempt else slot
             try:
@@ -240,7 +237,7 @@ class UnlabeledVideoDataset(Dataset):
                     )
         worst = ', '.join(f'{name} ({count})' for name, count in self.failures.most_common(5))
         raise RuntimeError(
-            f'{self.ann_file}: {self.max_refetch + 1} windows in succession could not be decoded; '
+            f'{self.ann_file}: {_SUBSTITUTES + 1} windows in succession could not be decoded; '
             f'failures by video: {worst}. Check that the files exist and are complete.'
         )
 

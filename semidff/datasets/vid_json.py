@@ -11,23 +11,15 @@ Values that can be converted without loss are: ``3.0`` and ``'003'`` to an integ
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from mmengine.fileio import get_local_path
 
 from semidff.utils.error_messages import short
 from semidff.utils.logs import log_warning
-
-
-class _Field(NamedTuple):
-    """What a key may hold: ``convert`` returns the value, or raises an error if it is wrong."""
-
-    convert: Callable[[Any], Any]
-    expected: str
-    required: bool = False
 
 
 def _integer(value: Any, low: float = -math.inf) -> int:
@@ -46,14 +38,8 @@ def _id(value: Any) -> int | str:
         raise
 
 
-def _number(value: Any) -> float:
-    if not math.isfinite(value):
-        raise ValueError
-    return value
-
-
 def _box(value: Any) -> list[float]:
-    if len([_number(part) for part in value]) != 4:
+    if len(value) != 4 or not all(map(math.isfinite, value)):
         raise ValueError
     return value
 
@@ -69,37 +55,42 @@ def _pattern(value: Any) -> str:
     return value
 
 
-_SIDE = _Field(lambda value: _integer(value, 1), 'a positive integer', True)
-_FRAME = _Field(lambda value: _integer(value, 0), 'an integer from 0')
-_ID = _Field(_id, 'an integer or a text')
-_OWN_ID = _ID._replace(required=True)
-_NAME = _Field(_name, 'a text')
-_OWN_NAME = _NAME._replace(required=True)
-_FLAG = _Field(lambda value: bool((False, True).index(value)), 'true or false')
-_PATTERN = _Field(_pattern, 'a text with exactly one place for the frame number, %d or %06d')
+_SIDE = (lambda value: _integer(value, 1)), 'a positive integer'
+_FRAME = (lambda value: _integer(value, 0)), 'an integer from 0'
+_ID = _id, 'an integer or a text'
+_NAME = _name, 'a text'
+# What a key may hold: a function that converts the value, or raises an error if it is wrong, and what it expects.
 # A list comes after those that its entries refer to.
 _SCHEMA = {
-    'categories': dict(id=_OWN_ID, name=_OWN_NAME),
-    'videos': dict(id=_OWN_ID, name=_NAME, length=_FRAME, frame_pattern=_PATTERN),
+    'categories': dict(id=_ID, name=_NAME),
+    'videos': dict(
+        id=_ID,
+        name=_NAME,
+        length=_FRAME,
+        frame_pattern=(_pattern, 'a text with exactly one place for the frame number, %d or %06d'),
+    ),
     'images': dict(
-        id=_OWN_ID,
-        file_name=_OWN_NAME,
+        id=_ID,
+        file_name=_NAME,
         width=_SIDE,
         height=_SIDE,
         video_id=_ID,
         frame_id=_FRAME,
         video_length=_FRAME,
-        ilsvrc_id=_Field(_integer, 'an integer'),
-        is_labeled=_FLAG,
+        is_labeled=((lambda value: bool((False, True).index(value))), 'true or false'),
     ),
     'annotations': dict(
-        image_id=_OWN_ID,
-        category_id=_OWN_ID,
-        bbox=_Field(_box, '[x, y, width, height] in pixels, finite', True),
-        area=_Field(_number, 'a finite number'),
-        iscrowd=_FLAG,
+        image_id=_ID,
+        category_id=_ID,
+        bbox=(_box, '[x, y, width, height] in pixels, finite'),
         instance_id=_ID,
     ),
+}
+_REQUIRED = {
+    'categories': {'id', 'name'},
+    'videos': {'id'},
+    'images': {'id', 'file_name', 'width', 'height'},
+    'annotations': {'image_id', 'category_id', 'bbox'},
 }
 
 
@@ -177,14 +168,14 @@ def check_vid_json(content: Any, source: str) -> None:
 def _convert(entry: dict, name: str, ids: dict[str, set]) -> list[str]:
     """Convert the values of an entry of a list, note its id; return what is wrong with them."""
     wrong = []
-    for key, field in _SCHEMA[name].items():
+    for key, (convert, expected) in _SCHEMA[name].items():
         if key not in entry:
-            wrong += [f'no {key}'] if field.required else []
+            wrong += [f'no {key}'] if key in _REQUIRED[name] else []
             continue
         try:
-            entry[key] = value = field.convert(entry[key])
+            entry[key] = value = convert(entry[key])
         except (ValueError, TypeError, OverflowError):
-            wrong.append(f'a {key} that is not {field.expected}')
+            wrong.append(f'a {key} that is not {expected}')
             continue
         if key == 'id':
             wrong += ['the id of another one'] if value in ids[name] else []

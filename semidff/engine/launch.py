@@ -17,7 +17,6 @@ from mmengine.runner import Runner as MMEngineRunner
 
 from semidff.inference import schedule_config
 from semidff.utils.allocator import keep_freed_memory
-from semidff.utils.arguments import OptionError
 from semidff.utils.checkpoint import read_checkpoint
 from semidff.utils.configs import import_extras, read_config, settings_of
 from semidff.utils.error_messages import ConfigError, FileError
@@ -141,7 +140,7 @@ def prepare_training(cfg: Config, resume: str | None = None, seed: int | None = 
 def _check_earlier(folder: Path) -> None:
     earlier = [p for name in ('iter', 'epoch') for p in folder.glob(f'{name}_*.pth')]
     if earlier:
-        raise OptionError(
+        raise ValueError(
             f'{folder}: the last training in this folder has no checkpoint yet. To continue the one before it, give '
             f'--resume {max(earlier, key=os.path.getmtime)}; to start anew, leave --resume out'
         )
@@ -154,18 +153,18 @@ def _check_resumed(cfg: Config, path: str, seed: int | None) -> None:
         return
     own = folder / Path(path).name
     if own.exists() and Path(path).exists() and not own.samefile(path):
-        raise OptionError(
+        raise ValueError(
             f'--resume {path}: {folder} has another {own.name}, that of another training; give another --work-dir'
         )
     _, meta = read_checkpoint(path)
     if not {'iter', 'epoch'} <= meta.keys():
-        raise OptionError(
+        raise ValueError(
             f'{path}: holds weights, but no state of a training to resume; start from its weights with '
             f'--cfg-options load_from={path} load_parts=None'
         )
     if type(meta.get('seed')) is int:
         if seed not in (None, meta['seed']):
-            raise OptionError(
+            raise ValueError(
                 f'--seed {seed}: {path} is of a training with seed {meta["seed"]}, which does not change when it is '
                 'resumed; leave --seed out'
             )
@@ -176,7 +175,7 @@ def _check_resumed(cfg: Config, path: str, seed: int | None) -> None:
 def _check_sources(cfg: Config) -> None:
     """Refuse weights that the training would replace, by others of its model or by its own checkpoints."""
     if cfg.get('load_from') and cfg.get('load_parts'):
-        raise OptionError(
+        raise ValueError(
             f'load_from={cfg.load_from} gives all weights, and load_parts would replace {", ".join(cfg.load_parts)}; '
             'add load_parts=None'
         )
@@ -205,7 +204,7 @@ def _check_backbone(cfg: Config) -> None:
         name = 'backbone.' if place == 'model' else 'spatial.detector.backbone.'
         loaded = any(not part or name.startswith(f'{part}.') for part in parts)
         if not loaded and not cfg.get('load_from') and not cfg.get('resume'):
-            raise OptionError(
+            raise ValueError(
                 f'{place}.backbone.init_cfg.checkpoint is not set; give a file of weights with --cfg-options '
                 f'{place}.backbone.init_cfg.checkpoint=FILE'
             )
@@ -218,7 +217,7 @@ def apply_test_options(cfg: Config, args: argparse.Namespace) -> None:
     Options of ``tools/test.py`` that are None change nothing.
     """
     if not cfg.get('test_cfg'):
-        raise OptionError(
+        raise ValueError(
             f'{cfg.filename}: has no test_cfg; base the config on one of configs/_base_/datasets'
         )
     cfg.load_from, cfg.resume = None, False  # mmengine would load it over the weights to test
@@ -248,7 +247,7 @@ def apply_test_options(cfg: Config, args: argparse.Namespace) -> None:
         metrics = evaluator if isinstance(evaluator, list) else [evaluator]
         kinds = [metric.get('type') for metric in metrics]
         if 'VIDMetric' not in kinds:
-            raise OptionError(
+            raise ValueError(
                 f'{cfg.filename}: --detections needs a VIDMetric in test_evaluator; it has {kinds}'
             )
         metrics[kinds.index('VIDMetric')].outfile = args.detections

@@ -20,7 +20,7 @@ from semidff.utils.worker_pool import pool_map
 from .chairs import make_chairs
 from .clip import TrueBox, make_clip, make_crop, true_boxes
 from .presets import VERSION, DatasetSpec
-from .render import Clip, render, true_flow, write_flow
+from .render import Clip, render, true_flow
 from .sprites import CLASSES, CROP_CLASSES, SEGMENTATION_CLASSES
 
 MANIFEST = 'world.json'
@@ -206,7 +206,8 @@ def _make_pair(item: Item) -> float:
     stem = item.folder / f'{item.index + 1:05d}'  # Flying Chairs counts from 1.
     _save(Path(f'{stem}_img1.ppm'), first)
     _save(Path(f'{stem}_img2.ppm'), second)
-    write_flow(f'{stem}_flow.flo', flow)
+    if not cv2.writeOpticalFlow(f'{stem}_flow.flo', flow):
+        raise OSError(f'cannot write {stem}_flow.flo: is the disk full?')
     return float(np.linalg.norm(flow, axis=-1).mean())
 
 

@@ -1,13 +1,13 @@
 """Sizes of generated data sets."""
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 
 VERSION = 1  # Increase it if the same arguments give other pictures.
 
 
-def _argument(default: float, least: float, text: str):
-    """Return a field with its default, its smallest value and its description on the command line."""
-    return field(default=default, metadata={'least': least, 'help': text})
+def _argument(default: float, text: str):
+    """Return a field with its default and its description on the command line."""
+    return field(default=default, metadata={'help': text})
 
 
 @dataclass(frozen=True)
@@ -17,36 +17,24 @@ class DatasetSpec:
     Each part draws from its own stream of the seed. Every second video is fast.
     """
 
-    seed: int = _argument(0, 0, 'seed of the data set')
-    height: int = _argument(192, 96, 'height of all frames, even')
-    width: int = _argument(256, 96, 'width of all frames, even')
-    motion: float = _argument(1.0, 0, 'factor on all movements of the videos')
-    shake: float = _argument(1.0, 0, 'further factor on the shake of the hand-held camera')
-    stills: int = _argument(2400, 0, 'labeled pictures for stage one; 0 omits a part')
-    videos: int = _argument(120, 0, 'unlabeled mp4 videos for stage two')
-    video_length: int = _argument(40, 2, 'frames per unlabeled video')
-    train: int = _argument(60, 0, 'labeled videos for supervised training')
-    train_length: int = _argument(40, 2, 'frames per training video')
-    label_every: int = _argument(
-        3, 0, 'every n-th frame of a training video is labeled; 0: only the middle one'
-    )
-    val: int = _argument(16, 0, 'labeled videos for evaluation')
-    dev: int = _argument(
-        8, 0, 'labeled videos for choosing settings, so that none is chosen on val'
-    )
-    eval_length: int = _argument(60, 2, 'frames per video of val and dev')
-    flow: int = _argument(1200, 0, 'pairs with true flow, in the format of Flying Chairs')
-    crops: int = _argument(6000, 0, 'classification crops, which replace ImageNet')
-    crop_size: int = _argument(64, 24, 'side of the crops in pixels')
-    label_maps: int = _argument(0, 0, '1 adds label maps for semantic segmentation')
-
-    def __post_init__(self):
-        for argument in fields(self):
-            name, value = argument.name, getattr(self, argument.name)
-            if not value >= argument.metadata['least']:
-                raise ValueError(f'{name}={value}: must be at least {argument.metadata["least"]}')
-            if name in ('height', 'width') and value % 2:
-                raise ValueError(f'{name}={value}: must be even')
+    seed: int = _argument(0, 'seed of the data set')
+    height: int = _argument(192, 'height of all frames, even')
+    width: int = _argument(256, 'width of all frames, even')
+    motion: float = _argument(1.0, 'factor on all movements of the videos')
+    shake: float = _argument(1.0, 'further factor on the shake of the hand-held camera')
+    stills: int = _argument(2400, 'labeled pictures for stage one; 0 omits a part')
+    videos: int = _argument(120, 'unlabeled mp4 videos for stage two')
+    video_length: int = _argument(40, 'frames per unlabeled video')
+    train: int = _argument(60, 'labeled videos for supervised training')
+    train_length: int = _argument(40, 'frames per training video')
+    label_every: int = _argument(3, 'every n-th frame of a training video is labeled')
+    val: int = _argument(16, 'labeled videos for evaluation')
+    dev: int = _argument(8, 'labeled videos for choosing settings, so that none is chosen on val')
+    eval_length: int = _argument(60, 'frames per video of val and dev')
+    flow: int = _argument(1200, 'pairs with true flow, in the format of Flying Chairs')
+    crops: int = _argument(6000, 'classification crops, which replace ImageNet')
+    crop_size: int = _argument(64, 'side of the crops in pixels')
+    label_maps: int = _argument(0, '1 adds label maps for semantic segmentation')
 
     def length(self, split: str) -> int:
         """Number of frames of a labeled video."""
@@ -54,8 +42,6 @@ class DatasetSpec:
 
     def is_labeled(self, split: str, frame: int) -> bool:
         """Return whether a frame of a labeled video has labels."""
-        if split == 'train' and self.label_every == 0:
-            return frame == self.train_length // 2
         return split != 'train' or frame % self.label_every == 0
 
     def count(self, part: str) -> int:

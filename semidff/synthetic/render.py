@@ -1,7 +1,6 @@
 """Clips (background, objects and their pose in every frame), their rendering and their true optical flow."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -113,14 +112,6 @@ def true_flow(
     inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
     there = key_owner[np.clip(row, 0, height - 1), np.clip(column, 0, width - 1)]
     return flow, inside & (there == owner)
-
-
-def write_flow(path: str | Path, flow: np.ndarray) -> None:
-    """Write an (H, W, 2) flow in pixels, x first, as a Middlebury .flo file."""
-    height, width = flow.shape[:2]
-    with open(path, 'wb') as file:
-        file.write(b'PIEH' + np.array([width, height], '<i4').tobytes())
-        file.write(np.ascontiguousarray(flow, '<f4').tobytes())
 
 
 def _paste(image: np.ndarray, owner: np.ndarray, layer: Layer, index: int, frame: int) -> None:

@@ -31,10 +31,6 @@ def positive(text: str) -> int:
 SIZE = dict(type=positive, nargs=2, metavar=('H', 'W'))
 
 
-class OptionError(ValueError):
-    """A command-line option that is wrong, or that the config does not support."""
-
-
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
     """Shows the defaults of options that have some."""
 

@@ -1,6 +1,6 @@
 """mmcv's operators for detectors, by those of torchvision, on the CPU and on GPUs.
 
-:mod:`mmcv_operators` lets mmcv import this file as ``mmcv._ext`` where mmcv is not compiled. Names and arguments are
+:mod:`import_hooks` lets mmcv import this file as ``mmcv._ext`` where mmcv is not compiled. Names and arguments are
 those of ``mmcv.ops``, which allocates most results; they are written there.
 """
 
@@ -11,7 +11,7 @@ import torch
 import torchvision
 from torch import Tensor
 
-from semidff.utils.mmcv_operators import MissingOperatorError  # absolute: this module is mmcv._ext
+from semidff.utils.import_hooks import MissingOperatorError  # absolute: this module is mmcv._ext
 
 # torchvision's public functions have no separate gradients; these operators do.
 _ops = torch.ops.torchvision

@@ -40,3 +40,11 @@ def _make() -> None:
     Path('exp.py').write_text(EXPERIMENT)
     Path('mine/key.onnx').write_text('mine')
     Path('notes.txt').write_text('buy milk\n')
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return what every file of a folder is and holds."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else b''
+        for path in folder.rglob('*')
+    }

@@ -8,11 +8,12 @@ import pytest
 from semidff.datasets.video_list import VideoListError, load_videos
 from semidff.datasets.video_readers import VideoError, VideoWarning, open_stream
 from tests.encoded_video import encode
-from tests.robustness.verdict import limits
 
-STATED = {'mp4': 'h264 closed', 'mkv': 'h265', 'webm': 'vp9', 'avi': 'mjpeg', 'flv': 'h264 no b'}
+FASTSTART = 'faststart.mp4'
+STATED = {
+    'mp4': 'h264 closed', FASTSTART: 'h264 closed', 'mkv': 'h265', 'webm': 'vp9', 'avi': 'mjpeg', 'flv': 'h264 no b',
+}  # fmt: skip
 """Containers that state the length of the video, with codecs."""
-OTHERS = {'ts': 'mpeg2', 'mpg': 'mpeg2'}
 LENGTH = 30
 
 
@@ -20,13 +21,15 @@ LENGTH = 30
 def whole(tmp_path_factory):
     """Whole videos, by their kind."""
     folder = tmp_path_factory.mktemp('whole')
-    kinds = {**STATED, **OTHERS}
-    return {kind: encode(folder / f'v.{kind}', kinds[kind], LENGTH) for kind in kinds}
+    return {
+        kind: encode(folder / f'v.{kind}', codec, LENGTH, faststart=kind == FASTSTART)
+        for kind, codec in STATED.items()
+    }
 
 
 def read(path: Path) -> tuple[int, list[str]]:
     """Read a video; the number of its frames, and the warnings, of which each names the file."""
-    with limits(), warnings.catch_warnings(record=True) as caught:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter('always')
         frames = sum(1 for _ in open_stream(path))
     told = [str(one.message) for one in caught if issubclass(one.category, VideoWarning)]
@@ -47,6 +50,10 @@ def test_a_cut_video_is_never_silent(whole, tmp_path, log, kind, share):
     else:
         # the last packets may be B-frames, which are shown before the frame that precedes them
         assert frames >= LENGTH - 4 or told, f'{frames} frames of {LENGTH} and no warning'
+        assert frames or kind != FASTSTART
+        if told:
+            with pytest.raises(VideoError, match='its end is missing|damaged'):
+                list(open_stream(path, strict=True))
     try:
         (video,) = load_videos(tmp_path / f'*.{kind}')
     except VideoListError as error:

@@ -3,12 +3,10 @@
 import json
 
 import pytest
-from mmdet.registry import DATASETS
 from PIL import ExifTags, Image
 
 from semidff.datasets import CocoVIDDataset
 from semidff.datasets.video_readers import VideoError
-from tests.shared_data import shared
 
 FRAME = {'width': 100, 'height': 80}
 
@@ -57,11 +55,13 @@ def test_frames_in_order_of_videos_and_time(make):
     assert infos[0]['img_path'] == 'frames/a/4.jpg'
 
 
-def test_instances(make):
+def test_instances(make, log):
     dataset = make(content(), test_mode=True)
+    assert dataset.metainfo['classes'] == ('cat', 'dog')  # those of the json
     (dog,) = dataset.get_data_info(0)['instances']
     assert dog['bbox'] == [1, 2, 31, 42] and dog['bbox_label'] == 1 and dog['instance_id'] == -1
     (cat,) = dataset.get_data_info(2)['instances']  # the thin one is left out, as in mmdet
+    assert '1 of 3 boxes are left out' in log.text and 'b/1.jpg [1, 2, 0.5, 4]' in log.text
     assert cat['instance_id'] == 5 and cat['bbox_label'] == 0 and cat['ignore_flag'] == 0
 
 
@@ -71,10 +71,6 @@ def test_empty_frames_stay_in_test_and_go_in_training(make):
     training = make(content(), **options)
     assert [training.get_data_info(i)['img_id'] for i in range(len(training))] == [2, 1]
     assert len(make(content())) == 3
-
-
-def test_classes_are_the_jsons_without_metainfo(make):
-    assert make(content()).metainfo['classes'] == ('cat', 'dog')
 
 
 def test_some_of_the_jsons_classes(make):
@@ -126,39 +122,6 @@ def test_broken_json_is_named(make, edit, reason):
     edit(data)
     with pytest.raises(ValueError, match=rf'ann\.json.*{reason}'):
         make(data)
-
-
-def test_real_footage():
-    folder = shared('data/person')
-    dataset = DATASETS.build(
-        {
-            'type': 'CocoVIDDataset',
-            'ann_file': 'val.json',
-            'data_root': str(folder / 'val'),
-            'data_prefix': {'img': ''},
-            'metainfo': {'classes': ('person',)},
-            'test_mode': True,
-            'pipeline': [
-                {'type': 'mmcv.LoadImageFromFile'},
-                {'type': 'mmdet.LoadAnnotations', 'with_bbox': True},
-                {'type': 'PackVideoFrame'},
-            ],
-        }
-    )
-    assert len(dataset) == 428
-    item = dataset[307]
-    meta = item['data_samples'].metainfo
-    assert meta['video_name'].startswith('pets') and meta['frame_id'] == 0
-    assert meta['video_length'] == 121 and tuple(item['inputs'].shape) == (3, *meta['ori_shape'])
-    training = CocoVIDDataset(
-        ann_file=str(folder / 'train.json'), data_prefix={'img': str(folder / 'images')}
-    )
-    assert len(training) == 89
-
-
-def test_boxes_that_are_left_out_are_counted_and_named(make, log):
-    make(content(), test_mode=True)
-    assert '1 of 3 boxes are left out' in log.text and 'b/1.jpg [1, 2, 0.5, 4]' in log.text
 
 
 @pytest.mark.parametrize('orientation', [1, 6])

@@ -114,15 +114,6 @@ def test_frames_and_boxes_go_together(data, frames_of):
     }
 
 
-def test_a_sample_depends_on_its_counter_alone(data, frames_of):
-    dataset = SampleStream(dataset=pairs(frames_of(data)))
-    first = [dataset[(0, counter)] for counter in range(8)]
-    torch.rand(3), np.random.rand(3)
-    for counter in reversed(range(8)):
-        again = dataset[(0, counter)]
-        assert torch.equal(again['inputs'], first[counter]['inputs'])
-
-
 def test_stills_are_their_own_key_frames(data, frames_of):
     for image in data['images']:
         del image['video_id'], image['frame_id']

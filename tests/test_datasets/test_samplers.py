@@ -110,12 +110,13 @@ def test_a_dataset_may_define_its_own_order():
     assert own == [('own', 5, position) for position in range(6)]
 
 
-def test_filtered_samples_are_replaced_deterministically():
+def test_filtered_samples_are_replaced_deterministically(monkeypatch):
     stream = SampleStream(dataset=numbers(length=10, drop=(1, 4, 7)))
     first = [stream[0, counter] for counter in range(40)]
     assert {index for _, index, _ in first} <= set(range(10)) - {1, 4, 7}
     assert first == [stream[0, counter] for counter in range(40)]
-    nothing = SampleStream(dataset=numbers(length=3, drop=(0, 1, 2)), max_refetch=4)
+    monkeypatch.setattr('semidff.datasets.samplers._SUBSTITUTES', 4)
+    nothing = SampleStream(dataset=numbers(length=3, drop=(0, 1, 2)))
     with pytest.raises(RuntimeError, match='_Numbers.*None for 5 samples'):
         nothing[0, 0]
 

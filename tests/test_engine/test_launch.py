@@ -13,7 +13,6 @@ import torch
 from mmengine.config import Config
 
 from semidff.engine.launch import (
-    OptionError,
     Runner,
     accumulate_gradients,
     apply_test_options,
@@ -81,8 +80,10 @@ def options(**given) -> Namespace:
 
 def test_video_test_takes_them():
     cfg = video_config(type='VideoTestLoop', method='copy', key_interval=10)
+    cfg.merge_from_dict(dict(load_from='other.pth', resume=True))
     apply_test_options(cfg, options())
     assert cfg.test_cfg == dict(type='VideoTestLoop', method='copy', key_interval=10)
+    assert cfg.load_from is None and cfg.resume is False  # the given checkpoint is tested
     apply_test_options(cfg, options(method='frame', key_interval=5))
     assert cfg.test_cfg == dict(type='VideoTestLoop', method='frame', key_interval=5)
     cfg.test_cfg.render = dict(out_dir='a', fps=25)
@@ -91,49 +92,37 @@ def test_video_test_takes_them():
     assert cfg.test_cfg.render == dict(out_dir='videos', fps=25, max_videos=2)
 
 
-def test_only_the_given_checkpoint_is_tested():
-    for kind in ('VideoTestLoop', 'TestLoop'):
-        cfg = video_config(type=kind)
-        cfg.merge_from_dict(dict(load_from='other.pth', resume=True))
-        apply_test_options(cfg, options())
-        assert cfg.load_from is None and cfg.resume is False
+FIXED = dict(type='FixedSchedule', interval=10, first=5)
+ADAPTIVE = dict(type='AdaptiveSchedule', file='a.json', interval=9)
+CUTS = dict(type='SceneCutSchedule')
+TOLERANT = dict(type='AdaptiveSchedule', file='a.json', tolerance=0.1)
 
 
-def test_schedules():
-    cfg = video_config(type='VideoTestLoop', key_interval=7)
-    apply_test_options(cfg, options(key_interval=5))
-    assert cfg.test_cfg.get('schedule') is None
-    apply_test_options(cfg, options(scene_cuts=True))
-    assert cfg.test_cfg.schedule == dict(type='SceneCutSchedule', base=5)
-    apply_test_options(cfg, options(adaptive='a.json', key_interval=9))
-    adaptive = dict(type='AdaptiveSchedule', file='a.json', interval=9)
-    assert cfg.test_cfg.schedule == adaptive
-    apply_test_options(cfg, options(adaptive='a.json', scene_cuts=True))
-    assert cfg.test_cfg.schedule == dict(type='SceneCutSchedule', base=adaptive)
-
-
-def test_the_schedule_of_the_config_takes_the_interval():
-    fixed = dict(type='FixedSchedule', interval=10, first=5)
-    cfg = video_config(type='VideoTestLoop', schedule=fixed)
-    apply_test_options(cfg, options())
-    assert cfg.test_cfg.schedule == fixed
-    apply_test_options(cfg, options(key_interval=20))
-    assert cfg.test_cfg.schedule == dict(fixed, interval=20)
-    for base, changed in ((10, 20), (fixed, dict(fixed, interval=20))):
-        cfg = video_config(type='VideoTestLoop', schedule=dict(type='SceneCutSchedule', base=base))
-        apply_test_options(cfg, options(key_interval=20))
-        assert cfg.test_cfg.schedule == dict(type='SceneCutSchedule', base=changed)
-    cfg = video_config(type='VideoTestLoop', schedule=dict(type='SceneCutSchedule'))
-    apply_test_options(cfg, options(key_interval=20))
-    assert cfg.test_cfg.schedule == dict(type='SceneCutSchedule', base=20)
-    for other in (dict(type='AdaptiveSchedule', file='a', tolerance=0.1), dict(type='Custom')):
-        cfg = video_config(type='VideoTestLoop', schedule=other)
-        apply_test_options(cfg, options(key_interval=20))
-        assert cfg.test_cfg.schedule == other
+@pytest.mark.parametrize(
+    ('schedule', 'given', 'expected'),
+    [
+        (None, dict(key_interval=5), None),
+        (None, dict(key_interval=5, scene_cuts=True), dict(CUTS, base=5)),
+        (None, dict(key_interval=9, adaptive='a.json'), ADAPTIVE),
+        (None, dict(key_interval=9, adaptive='a.json', scene_cuts=True), dict(CUTS, base=ADAPTIVE)),
+        # The schedule of the config takes the interval, unless it has another setting in place of it.
+        (FIXED, {}, FIXED),
+        (FIXED, dict(key_interval=20), dict(FIXED, interval=20)),
+        (dict(CUTS, base=10), dict(key_interval=20), dict(CUTS, base=20)),
+        (dict(CUTS, base=FIXED), dict(key_interval=20), dict(CUTS, base=dict(FIXED, interval=20))),
+        (CUTS, dict(key_interval=20), dict(CUTS, base=20)),
+        (TOLERANT, dict(key_interval=20), TOLERANT),
+        (dict(type='Custom'), dict(key_interval=20), dict(type='Custom')),
+    ],
+)
+def test_schedules(schedule, given, expected):
+    cfg = video_config(type='VideoTestLoop', **dict(schedule=schedule) if schedule else {})
+    apply_test_options(cfg, options(**given))
+    assert cfg.test_cfg.get('schedule') == expected
 
 
 def test_nothing_to_test():
-    with pytest.raises(OptionError, match='has no test_cfg'):
+    with pytest.raises(ValueError, match='has no test_cfg'):
         apply_test_options(Config(dict(test_cfg=None)), options())
 
 
@@ -203,7 +192,7 @@ OPEN = {
 def test_an_open_checkpoint_of_the_backbone_is_refused(name, backbone):
     """Its frozen layers would keep random weights. The setting that the message names closes it."""
     key = f'{backbone}.init_cfg.checkpoint'
-    with pytest.raises(OptionError, match=rf'{key} is not set.*--cfg-options {key}=FILE'):
+    with pytest.raises(ValueError, match=rf'{key} is not set.*--cfg-options {key}=FILE'):
         prepare_training(original(name))
     given = original(name)
     given.merge_from_dict({key: 'a.pth'})
@@ -227,7 +216,7 @@ def test_weights_from_elsewhere_close_it(source):
 
 def test_weights_of_two_kinds_are_refused():
     """The parts would replace weights of load_from."""
-    with pytest.raises(OptionError, match='load_parts would replace flow; add load_parts=None'):
+    with pytest.raises(ValueError, match='load_parts would replace flow; add load_parts=None'):
         prepare_training(original('dff/dff_r101-original.py', load_from='a.pth'))
 
 
@@ -249,45 +238,39 @@ def checkpoint(tmp_path):
     return path
 
 
-def test_without_a_checkpoint_load_from_stays(tmp_path):
-    cfg = Config(dict(work_dir=str(tmp_path), load_from='stage_one.pth'))
-    prepare_training(cfg, 'auto')
-    assert cfg.load_from == 'stage_one.pth' and not cfg.resume
-
-
 def test_checkpoints_of_an_earlier_training_are_resumed_by_name(tmp_path, checkpoint):
     """Or a checkpoint that was copied alone."""
     (tmp_path / 'last_checkpoint').unlink()
-    with pytest.raises(OptionError, match=r'has no checkpoint yet.*--resume .*iter_2\.pth'):
+    with pytest.raises(ValueError, match=r'has no checkpoint yet.*--resume .*iter_2\.pth'):
         prepare_training(Config(dict(work_dir=str(tmp_path))), 'auto')
     cfg = Config(dict(work_dir=str(tmp_path)))
     prepare_training(cfg, str(checkpoint))
     assert cfg.resume and cfg.load_from == str(checkpoint)
 
 
-def test_the_latest_checkpoint_replaces_load_from(tmp_path, checkpoint):
-    cfg = Config(dict(work_dir=str(tmp_path), load_from='stage_one.pth'))
-    prepare_training(cfg, 'auto')
-    assert cfg.load_from is None and cfg.resume
-
-
-def test_the_config_may_name_the_checkpoint(checkpoint):
-    cfg = Config(dict(work_dir='elsewhere', resume=True, load_from=str(checkpoint)))
-    prepare_training(cfg)
-    assert cfg.load_from == str(checkpoint) and cfg.resume
+def test_the_checkpoint_to_resume_from(tmp_path, checkpoint):
+    """With --resume the latest one of the work folder, if there is one; else that of the config."""
+    for folder, given, resume, load_from in (
+        ('other', dict(load_from='stage_one.pth'), 'auto', 'stage_one.pth'),
+        ('.', dict(load_from='stage_one.pth'), 'auto', None),
+        ('other', dict(resume=True, load_from=str(checkpoint)), None, str(checkpoint)),
+    ):
+        cfg = Config(dict(given, work_dir=str(tmp_path / folder)))
+        prepare_training(cfg, resume)
+        assert cfg.load_from == load_from and cfg.resume == (load_from != 'stage_one.pth')
 
 
 def test_a_checkpoint_of_the_same_name_in_the_work_folder_is_not_mistaken(tmp_path, checkpoint):
     """Interrupted before its first checkpoint, the next --resume would continue that one."""
     (tmp_path / 'work').mkdir()
     (tmp_path / 'work' / checkpoint.name).write_bytes(b'')
-    with pytest.raises(OptionError, match=f'has another {checkpoint.name}'):
+    with pytest.raises(ValueError, match=f'has another {checkpoint.name}'):
         prepare_training(Config(dict(work_dir=str(tmp_path / 'work'))), str(checkpoint))
 
 
 def test_weights_alone_are_not_resumed(tmp_path):
     torch.save(dict(state_dict=dict(weight=torch.ones(1))), tmp_path / 'weights.pth')
-    with pytest.raises(OptionError, match='weights.pth: holds weights, but no state of a training'):
+    with pytest.raises(ValueError, match='weights.pth: holds weights, but no state of a training'):
         prepare_training(Config(), str(tmp_path / 'weights.pth'))
 
 
@@ -299,7 +282,7 @@ def test_the_seed_is_that_of_the_checkpoint(checkpoint, seed):
 
 
 def test_another_seed_is_refused(checkpoint):
-    with pytest.raises(OptionError, match='--seed 4: .*iter_2.pth is of a training with seed 3'):
+    with pytest.raises(ValueError, match='--seed 4: .*iter_2.pth is of a training with seed 3'):
         prepare_training(Config(), str(checkpoint), 4)
 
 

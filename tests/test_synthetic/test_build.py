@@ -9,8 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from semidff.datasets.crops import CropsDataset
-from semidff.datasets.flying_chairs import FlyingChairsDataset
+from semidff.datasets import CropsDataset, FlyingChairsDataset
 from semidff.datasets.video_readers import open_stream
 from semidff.synthetic.build import PARTS, build_dataset
 from semidff.synthetic.presets import PRESETS, make_spec
@@ -148,14 +147,6 @@ def test_label_maps(data_set, tmp_path):
     assert build_dataset(root, spec) == json.loads((root / 'world.json').read_text())
 
 
-def test_labels_of_the_middle_frame_only(tmp_path):
-    spec = replace(TINY, stills=0, videos=0, val=0, dev=0, flow=0, crops=0, label_every=0)
-    build_dataset(tmp_path, replace(spec, train=1, label_maps=1))
-    images = json.loads((tmp_path / 'train_labels.json').read_text())['images']
-    assert [i['frame_id'] for i in images if i.get('is_labeled', True)] == [6]
-    assert [path.name for path in (tmp_path / 'train_labels').rglob('*.png')] == ['000006.png']
-
-
 def _small(tmp_path, **changes):
     spec = replace(
         TINY, stills=3, videos=1, val=1, dev=0, flow=2, crops=0, eval_length=3, video_length=3
@@ -211,19 +202,6 @@ def test_a_folder_of_something_else_is_not_touched(tmp_path):
     with pytest.raises(FileExistsError, match='not a folder of a generated data set'):
         build_dataset(tmp_path, TINY)
     assert (tmp_path / 'val' / 'photo.jpg').read_bytes() == b'mine'
-
-
-@pytest.mark.parametrize(
-    ('changes', 'message'),
-    [
-        ({'height': 101}, 'height=101'),
-        ({'val': -1}, 'val=-1'),
-        ({'motion': float('nan')}, 'motion=nan'),
-    ],
-)
-def test_bad_arguments(changes, message):
-    with pytest.raises(ValueError, match=message):
-        make_spec(**changes)
 
 
 def test_arguments_not_given_keep_the_preset():

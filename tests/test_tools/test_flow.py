@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 from mmengine.config import Config
 
-from semidff.synthetic.render import write_flow
-
 ROOT = Path(__file__).resolve().parents[2]
 SIZE = (64, 96)
 
@@ -24,7 +22,8 @@ def chairs(tmp_path):
         picture = cv2.resize(rng.integers(0, 255, (16, 24, 3), np.uint8), SIZE[::-1])
         cv2.imwrite(str(folder / f'{number:05d}_img1.ppm'), picture)
         cv2.imwrite(str(folder / f'{number:05d}_img2.ppm'), np.roll(picture, (-2, 4), (0, 1)))
-        write_flow(str(folder / f'{number:05d}_flow.flo'), np.full((*SIZE, 2), (4, -2), np.float32))
+        flow = np.full((*SIZE, 2), (4, -2), np.float32)
+        cv2.writeOpticalFlow(str(folder / f'{number:05d}_flow.flo'), flow)
     (tmp_path / 'FlyingChairs_train_val.txt').write_text('1\n1\n1\n1\n2\n2\n')
     return tmp_path
 

@@ -14,14 +14,12 @@ import numpy as np
 import pytest
 import torch
 from mmengine.logging import HistoryBuffer
-from mmengine.runner import Runner
 from mmengine.runner.checkpoint import CheckpointLoader
-from torch.utils.data import DataLoader
 
 from semidff.utils.checkpoint import CheckpointError, read_checkpoint
 from semidff.utils.safe_loading import safe_loading
 from tests.stage_two import config, write_videos
-from tests.test_engine.test_hooks.test_checkpoint_hooks import Line
+from tests.test_engine.test_hooks.test_checkpoint_hooks import train
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -128,28 +126,16 @@ def test_a_checkpoint_of_version_0_1_is_resumed(tmp_path):
     Its one-cycle schedule is stored with a reference to its annealing function.
     """
 
-    def train(folder, **options):
-        runner = Runner(
-            Line(),
-            str(tmp_path / folder),
-            train_dataloader=DataLoader([dict(value=torch.ones(1))] * 10),
-            train_cfg=dict(type='IterBasedTrainLoop', max_iters=6),
-            optim_wrapper=dict(optimizer=dict(type='AdamW', lr=0.1)),
-            param_scheduler=dict(type='OneCycleLR', eta_max=0.1, total_steps=6, by_epoch=False),
-            default_hooks=dict(
-                checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=1, max_keep_ckpts=4)
-            ),
-            log_processor=dict(by_epoch=False),
-            default_scope='mmdet',
-            experiment_name=f'{tmp_path.name}_{folder}',
-            **options,
-        )
-        runner.train()
+    schedule = dict(type='OneCycleLR', eta_max=0.1, total_steps=6, by_epoch=False)
+    adam = dict(optim_wrapper=dict(optimizer=dict(type='AdamW', lr=0.1)), param_scheduler=schedule)
+
+    def trained(folder, **options):
+        train(tmp_path / folder, 6, adam | options, interval=1, max_keep_ckpts=4)
         with safe_loading():
             return torch.load(tmp_path / folder / 'iter_6.pth')
 
     stored = ROOT / 'tests' / 'data' / 'line_iter_3.pth'
-    whole, resumed = train('whole'), train('resumed', load_from=str(stored), resume=True)
+    whole, resumed = trained('whole'), trained('resumed', load_from=str(stored), resume=True)
     assert not (tmp_path / 'resumed' / 'iter_3.pth').exists()
     assert torch.equal(resumed['state_dict']['weight'], whole['state_dict']['weight'])
     for key in ('optimizer', 'param_schedulers'):

@@ -49,13 +49,6 @@ MEAN, STD = (123.15, 115.90, 103.06), (1.0, 1.0, 1.0)
 _BOXES = ('rfcn_bbox_weight', 'rfcn_bbox_bias')
 _CLASSIFIER = ('fc1000_weight', 'fc1000_bias')
 _TEACHER = 'teacher_'
-_KINDS = {
-    ('feature_network', 'task_network', 'temporal'): 'DFF',
-    ('feature_network', 'task_network'): 'R-FCN',
-    ('feature_network', 'temporal'): "semi-DFF's regression step",
-    ('backbone',): 'ImageNet classifier',
-    ('flow_network',): 'FlowNet',
-}
 # Descriptions by form and by whether plain weights and copies agree.
 _FORMS = {
     ('copies', True): "the training's, and the inference's as *_test; they agree",
@@ -93,11 +86,6 @@ class Converted:
     agree: bool = True
     passed_over: list[str] = field(default_factory=list)
 
-    @property
-    def kind(self) -> str:
-        """Name of the network that the parts form."""
-        return _KINDS.get(self.parts, ', '.join(self.parts))
-
     def lines(self, source: str, out: str) -> list[str]:
         """Return a report of the conversion of ``source`` to ``out``."""
         sizes = []
@@ -105,7 +93,7 @@ class Converted:
             sizes.append(f'ResNet-{self.network.depth}')
         if 'task_network' in self.parts:
             sizes.append(f'{self.network.classes - 1} classes')
-        lines = [f'{source}: {self.kind} ({", ".join([*self.parts, *sizes])})']
+        lines = [f'{source}: {", ".join([*self.parts, *sizes])}']
         if self.form is not None:
             lines.append(f'box weights: {_FORMS[self.form, self.agree]}')
         if self.passed_over:

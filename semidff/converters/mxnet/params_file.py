@@ -23,10 +23,6 @@ _V1_MAGIC, _V2_MAGIC, _V3_MAGIC = 0xF993FAC8, 0xF993FAC9, 0xF993FACA
 _TYPES = {0: '<f4', 1: '<f8', 2: '<f2', 3: '|u1', 4: '<i4', 5: '|i1', 6: '<i8'}
 
 
-class MXNetFileError(CheckpointError):
-    """A file that is not MXNet's list of named arrays, or is damaged."""
-
-
 class _Reader:
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -36,7 +32,7 @@ class _Reader:
     def take(self, length: int) -> np.ndarray:
         start, self.position = self.position, self.position + length
         if self.position > len(self.data):
-            raise MXNetFileError(f'{self.path}: is truncated or damaged; copy it again')
+            raise CheckpointError(f'{self.path}: is truncated or damaged; copy it again')
         return self.data[start : self.position]
 
     def numbers(self, kinds: str) -> tuple[int, ...]:
@@ -48,7 +44,7 @@ def read_params(path: str | Path) -> dict[str, np.ndarray]:
     reader = _Reader(Path(path))
     start = reader.data[:8].tobytes()
     if start != struct.pack('<Q', _LIST_MAGIC):
-        raise MXNetFileError(
+        raise CheckpointError(
             f'{path}: is not a parameter file of MXNet: it starts with {start!r} instead of 0x112'
         )
     _, _, number = reader.numbers('QQQ')
@@ -59,7 +55,7 @@ def read_params(path: str | Path) -> dict[str, np.ndarray]:
     ]
     found = dict(zip(names, arrays, strict=False))
     if not len(found) == named == number or reader.position != len(reader.data):
-        raise MXNetFileError(f'{path}: is damaged: {len({*names})} names for {number} arrays')
+        raise CheckpointError(f'{path}: is damaged: {len({*names})} names for {number} arrays')
     return found
 
 
@@ -69,16 +65,16 @@ def _read_record(reader: _Reader, what: str) -> np.ndarray:
     if magic in (_V2_MAGIC, _V3_MAGIC):
         storage, dims = reader.numbers('iI')
         if storage:
-            raise MXNetFileError(f'{what} is sparse; parameters have to be dense')
+            raise CheckpointError(f'{what} is sparse; parameters have to be dense')
     elif magic == _V1_MAGIC:
         (dims,) = reader.numbers('I')
     else:
         kind = 'I'
     shape = reader.numbers(f'{dims}{kind}')
     if not shape or min(shape) < 1:
-        raise MXNetFileError(f'{what} is empty: its shape is {shape}')
+        raise CheckpointError(f'{what} is empty: its shape is {shape}')
     _, _, flag = reader.numbers('iii')
     if flag not in _TYPES:
-        raise MXNetFileError(f'{what} is of type {flag}, which is none of MXNet 1.x ({_TYPES})')
+        raise CheckpointError(f'{what} is of type {flag}, which is none of MXNet 1.x ({_TYPES})')
     dtype = np.dtype(_TYPES[flag])
     return reader.take(math.prod(shape) * dtype.itemsize).view(dtype).reshape(shape)

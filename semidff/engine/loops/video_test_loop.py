@@ -33,7 +33,6 @@ class VideoTestLoop(TestLoop):
         method: A method of :class:`~semidff.inference.VideoEngine`; None is ``propagate`` for a model with a temporal
             module and ``frame`` for one without.
         key_interval: Key-frame interval l.
-        warmup: Number of first key frames, and of first non-key frames, whose times are not counted.
         render: Rendered videos: ``out_dir`` and optionally ``max_videos``, ``fps`` (10), ``score_thr`` (0.3) and
             ``with_flow`` (panel with the feature flow; by default if the method propagates features). None renders
             no videos. Each process renders the first of its own videos.
@@ -53,7 +52,6 @@ class VideoTestLoop(TestLoop):
         fp16: bool = False,
         method: str | None = None,
         key_interval: int = 10,
-        warmup: int = 3,
         render: dict | None = None,
         protocol: str = 'dense',
         schedule: dict | None = None,
@@ -68,7 +66,6 @@ class VideoTestLoop(TestLoop):
         self.key_interval = key_interval
         self.schedule = schedule
         self.smooth_scores, self.smooth_boxes = smooth_scores, smooth_boxes
-        self.warmup = warmup
         self.pairs = protocol == 'pairs'
         self.render = None
         if render:
@@ -103,7 +100,7 @@ class VideoTestLoop(TestLoop):
         self.runner.call_hook('before_test_epoch')
         # Pairs do not have key and non-key frames in the proportion of a schedule.
         interval = 1 if self.method == 'frame' else self.key_interval
-        timer = FrameTimer(self.warmup, interval if self.pairs else None)
+        timer = FrameTimer(key_interval=interval if self.pairs else None)
         self._run_videos(timer)
         metrics = self.evaluator.evaluate(self._num_frames())
         if is_main_process():

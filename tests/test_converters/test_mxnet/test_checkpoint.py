@@ -86,7 +86,7 @@ def test_imagenet_classifiers(units, depth):
     params = zeros(('backbone',), Network(units))
     params |= dict(fc1000_weight=np.zeros((1000, 2048)), fc1000_bias=np.zeros(1000))
     converted = to_checkpoint(full(params))
-    assert (converted.kind, converted.network.depth) == ('ImageNet classifier', depth)
+    assert (converted.parts, converted.network.depth) == (('backbone',), depth)
     assert converted.passed_over == ['fc1000_weight', 'fc1000_bias']
     state = converted.content['state_dict']
     assert {'conv1.weight', 'bn1.running_var', 'layer1.0.downsample.1.bias'} <= state.keys()

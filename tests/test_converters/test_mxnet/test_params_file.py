@@ -5,7 +5,8 @@ import struct
 import numpy as np
 import pytest
 
-from semidff.converters.mxnet.params_file import MXNetFileError, read_params
+from semidff.converters.mxnet.params_file import read_params
+from semidff.utils.checkpoint import CheckpointError
 from tests.original_params import DTYPES, write_params
 
 LAYOUTS = ('v2', 'v1', 'legacy')
@@ -56,7 +57,7 @@ def test_truncated_anywhere(tmp_path, layout):
     path = tmp_path / 'part.params'
     for length in range(0, len(whole), 3):
         path.write_bytes(whole[:length])
-        with pytest.raises(MXNetFileError, match='part.params: '):
+        with pytest.raises(CheckpointError, match='part.params: '):
             read_params(path)
 
 
@@ -80,5 +81,5 @@ BROKEN = {
 def test_broken(tmp_path, kind):
     path = tmp_path / 'broken.params'
     path.write_bytes(BROKEN[kind][0])
-    with pytest.raises(MXNetFileError, match=f'broken.params: .*{BROKEN[kind][1]}'):
+    with pytest.raises(CheckpointError, match=f'broken.params: .*{BROKEN[kind][1]}'):
         read_params(path)

@@ -80,17 +80,6 @@ def test_both_frames_get_the_same_flip_resize_and_crop():
     assert flips == {True, False} and len(shapes) > 3 and len(crops) == 12
 
 
-def test_photometric_distortion_is_shared_and_comes_back_as_bytes():
-    broadcast = {**BROADCAST, 'transforms': [{'type': 'PhotoMetricDistortion'}]}
-    results = pair()
-    results['img'][1] = results['img'][0].copy()
-    seeded(1)
-    packed = PackFramePair()(TRANSFORMS.build(broadcast)(results))
-    assert packed['inputs'].dtype == torch.uint8
-    assert torch.equal(packed['inputs'][0], packed['inputs'][1])
-    assert not torch.equal(packed['inputs'], PackFramePair()(pair())['inputs'])
-
-
 def test_fractions_are_rounded_and_clipped():
     values = np.array([-3.0, 0.4, 0.6, 254.7, 300.0], np.float32)
     image = np.tile(values[None, :, None], (2, 1, 3))

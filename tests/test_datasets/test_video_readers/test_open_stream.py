@@ -18,17 +18,7 @@ from semidff.datasets.video_readers import (
     open_video,
 )
 from semidff.utils.video_writer import VideoWriter, count_packets
-from tests.damaged_video import (
-    cut,
-    index_first,
-    picture,
-    trim,
-    turn,
-    wipe,
-    write_odd,
-    write_variable,
-    write_video,
-)
+from tests.damaged_video import cut, picture, trim, wipe, write_video
 
 
 @pytest.fixture(scope='module')
@@ -83,34 +73,6 @@ def test_a_file_of_which_one_frame_is_shown(tmp_path, video):
         assert len(open_video(path)) == 1
 
 
-def test_variable_frame_rate(tmp_path, video):
-    ticks = [1, 2, 5, 6, 16, 17, 18, 25, 40, 41, 43, 60]
-    path = write_variable(tmp_path / 'phone.mkv', video, ticks)
-    frames = read(path)
-    assert [number(frame.image) for frame in frames] == list(range(12))
-    # mkv counts milliseconds
-    expected = (np.array(ticks) - 1) / 30
-    assert np.allclose([frame.timestamp for frame in frames], expected, atol=2e-3)
-    stream = open_stream(path)
-    assert stream.mean_rate() == pytest.approx(11 / (59 / 30), rel=2e-3)
-    assert stream.length == 12  # the container only knows its duration and a nominal rate
-    assert len(list(stream)) == 12
-
-
-def test_phone_videos_are_turned_upright(tmp_path, video):
-    plain, turned = read(video), read(turn(tmp_path / 'upright.mp4', video))
-    assert len(turned) == 30 and turned[0].image.shape == (64, 48, 3)
-    for frame, other in zip(plain, turned, strict=True):
-        assert np.array_equal(cv2.rotate(frame.image, cv2.ROTATE_90_CLOCKWISE), other.image)
-    (image,) = open_video(tmp_path / 'upright.mp4').frames([20])  # of a training
-    assert np.array_equal(image, turned[20].image)
-
-
-def test_odd_sides_stay(tmp_path):
-    frames = read(write_odd(tmp_path / 'odd.avi'))
-    assert len(frames) == 5 and frames[0].image.shape == (47, 63, 3)
-
-
 def test_damage_in_the_middle_leaves_out_the_frames_up_to_the_next_key_frame(tmp_path, video):
     # the stream's own key frames, every 12, are intact behind it
     path = wipe(tmp_path / 'damaged.mp4', video, 0.3, 0.5)
@@ -124,24 +86,6 @@ def test_damage_in_the_middle_leaves_out_the_frames_up_to_the_next_key_frame(tmp
     assert f'the first of them is frame {gap}' in str(caught[0].message)
     with pytest.raises(VideoError, match=f'frame {gap}'):
         list(open_stream(path, strict=True))
-
-
-@pytest.mark.parametrize('kind', ['mp4', 'mkv', 'avi'])
-def test_a_file_that_was_cut_off(tmp_path, video, kind):
-    whole = tmp_path / f'whole.{kind}'
-    if kind == 'mp4':
-        index_first(whole, video)
-    else:
-        write_video(whole, codec='MJPG' if kind == 'avi' else 'mp4v')
-    assert len(read(whole)) == 30
-    path = cut(tmp_path / f'cut.{kind}', whole, 0.6)
-    with pytest.warns(VideoWarning, match=rf'cut\.{kind}: its end is missing'):
-        frames = list(open_stream(path))
-    assert 5 <= len(frames) < 25 and [number(f.image) for f in frames[:4]] == [0, 1, 2, 3]
-    stream = open_stream(path, strict=True)
-    stream.mean_rate()  # counts what is there, which must not hide what is missing
-    with pytest.raises(VideoError, match='its end is missing|damaged'):
-        list(stream)
 
 
 def test_what_cannot_be_opened_names_itself(tmp_path, video):

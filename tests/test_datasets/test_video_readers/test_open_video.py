@@ -50,24 +50,6 @@ def test_damage_in_the_middle_fails_there_and_leaves_the_rest_readable(tmp_path,
     assert all(np.array_equal(a, b) for a, b in zip(intact, again, strict=True))
 
 
-def test_near_the_damage_the_outcome_does_not_depend_on_timing(tmp_path, video):
-    damaged = wipe(tmp_path / 'damaged.mp4', video)
-
-    def readable():
-        reader, good = open_video(damaged), []
-        for index in range(30):
-            try:
-                reader.frames([index])
-                good.append(index)
-            except VideoError:
-                pass
-        return good
-
-    first = readable()
-    assert 4 <= len(first) < 30 and first[:4] == [0, 1, 2, 3]
-    assert all(readable() == first for _ in range(3))
-
-
 def test_folder_in_natural_order(tmp_path):
     folder = write_folder(tmp_path / 'frames')
     (folder / '.hidden.png').write_bytes(b'x')

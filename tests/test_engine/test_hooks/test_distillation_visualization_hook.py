@@ -1,32 +1,16 @@
 """Pictures of the distillation, drawn in a real training."""
 
-import cv2
-import pytest
+from pathlib import Path
+
 import torch
-from mmengine.config import Config
+from mmdet.structures import DetDataSample
 from mmengine.runner import Runner
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from semidff.engine.hooks.distillation_visualization_hook import (
-    undisturbed,
-    view_distillation,
-)
-from semidff.visualization.propagation import (
-    MARGIN,
-    PANEL,
-)
+from semidff.engine.hooks.distillation_visualization_hook import undisturbed, view_distillation
+from semidff.visualization.propagation import MARGIN, PANEL
+from tests.stage_two import STEPS, config, differing, run, write_videos
 from tests.tiny_video import build, frame, video_detector_cfg
-
-
-@pytest.fixture(scope='module')
-def folder(tmp_path_factory):
-    """A list of one video, a folder of frames."""
-    path = tmp_path_factory.mktemp('video')
-    (path / 'frames').mkdir()
-    for index in range(6):
-        cv2.imwrite(str(path / 'frames' / f'{index}.png'), frame(2, index))
-    (path / 'list.txt').write_text('frames\n')
-    return path
 
 
 def model_cfg() -> dict:
@@ -34,62 +18,22 @@ def model_cfg() -> dict:
     return dict(video_detector_cfg(), type='SemiDFF')
 
 
-def train(folder, name: str, interval: int) -> Runner:
-    """Four iterations of regression; returns the runner."""
-    flip = dict(
-        type='TransformBroadcaster',
-        share_random_params=True,
-        transforms=[dict(type='RandomFlip', prob=0.5)],
-    )
-    dataset = dict(
-        type='UnlabeledVideoDataset',
-        ann_file=str(folder / 'list.txt'),
-        pipeline=[flip, dict(type='PackFramePair')],
-    )
-    step = dict(
-        name='reg',
-        iters=4,
-        objectives=[dict(type='FeatureRegression')],
-        trainable=['temporal'],
-    )
-    cfg = dict(
-        default_scope='mmdet',
-        custom_imports=dict(imports=['semidff.registry']),
-        work_dir=str(folder / name),
-        experiment_name=name,
-        model=model_cfg(),
-        train_dataloader=dict(
-            batch_size=2,
-            num_workers=0,
-            sampler=dict(type='StreamSampler', seed=0),
-            dataset=dict(type='SampleStream', dataset=dataset),
-        ),
-        train_cfg=dict(type='DistillationLoop', steps=[step]),
-        optim_wrapper=dict(optimizer=dict(type='Adam', lr=1e-3)),
-        default_hooks=dict(
-            logger=dict(type='LoggerHook', interval=1),
-            pictures=dict(type='DistillationVisualizationHook', interval=interval, score_thr=0.0),
-        ),
-        visualizer=dict(
-            type='DetLocalVisualizer',
-            name=name,
-            vis_backends=[dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')],
-        ),
-        log_processor=dict(by_epoch=False),
-        randomness=dict(seed=0),
-    )
-    runner = Runner.from_cfg(Config(cfg))
-    runner.train()
-    return runner
+def train(videos: Path, folder: Path, interval: int) -> Runner:
+    """Four iterations of regression, without hooks that seed anew; returns the runner."""
+    backends = [dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')]
+    visualizer = dict(type='DetLocalVisualizer', name=folder.name, vis_backends=backends)
+    steps = [dict(STEPS[0], iters=4)]
+    cfg = config(videos, folder, steps, custom_hooks=[], visualizer=visualizer)
+    pictures = dict(type='DistillationVisualizationHook', interval=interval, score_thr=0.0)
+    cfg.default_hooks.pictures = pictures
+    return run(cfg)
 
 
-def test_training_is_the_same_with_and_without_pictures(folder):
-    with_pictures, after = train(folder, 'with', 2), torch.rand(3)
-    without, after_without = train(folder, 'without', 0), torch.rand(3)
-    weights = with_pictures.model.state_dict()
-    assert all(
-        torch.equal(value, weights[key]) for key, value in without.model.state_dict().items()
-    )
+def test_training_is_the_same_with_and_without_pictures(tmp_path):
+    folder, videos = tmp_path, write_videos(tmp_path / 'videos')
+    with_pictures, after = train(videos, folder / 'with', 2), torch.rand(3)
+    without, after_without = train(videos, folder / 'without', 0), torch.rand(3)
+    assert not differing(with_pictures.model.state_dict(), without.model.state_dict())
     assert torch.equal(after, after_without)
     assert with_pictures.model.temporal.training
     assert not with_pictures.model.spatial.training
@@ -105,8 +49,6 @@ def test_training_is_the_same_with_and_without_pictures(folder):
 
 def pair(key: int, current: int) -> tuple[torch.Tensor, object]:
     """Two frames of a video as the data loader gives them, and the current one's data sample."""
-    from mmdet.structures import DetDataSample
-
     frames = torch.stack([torch.from_numpy(frame(2, i)).permute(2, 0, 1) for i in (key, current)])
     size = frames.shape[-2:]
     # an original twice as large: boxes must come in the network's pixels all the same

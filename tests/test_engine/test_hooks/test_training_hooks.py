@@ -14,7 +14,6 @@ from mmengine.registry import init_default_scope
 
 from semidff.engine import ChannelsLastHook, FiniteLossHook, NonFiniteLossError, SeedHook
 from semidff.engine.hooks import training_hooks
-from semidff.models.rfcn import OriginalAnchorSampler
 from tests import models
 from tests.stage_two import config, run, write_videos
 
@@ -112,19 +111,6 @@ def test_ranks_draw_different_numbers(draw, monkeypatch):
         monkeypatch.setattr(training_hooks, 'get_rank', lambda rank=rank: rank)
         drawn.append(seeded(draw, 0, 7))
     assert len(set(drawn)) == 3
-
-
-def test_anchors_of_the_original_are_sampled_anew_on_resuming():
-    sampler = OriginalAnchorSampler(num=8, pos_fraction=0.5)
-    negatives = torch.arange(1000)
-
-    def sample():
-        return tuple(sampler._sample_neg(SimpleNamespace(gt_inds=negatives * 0), 8).tolist())
-
-    first = seeded(sample, 0, 7)
-    sample()
-    assert seeded(sample, 0, 7) == first
-    assert seeded(sample, 0, 8) != first
 
 
 def test_roi_align_reads_the_same_maps():

@@ -208,24 +208,16 @@ def test_steps_of_one_name_are_refused(videos, tmp_path):
         run(config(videos, tmp_path, [STEPS[0], dict(STEPS[1], name='regression')]))
 
 
-def test_a_run_with_other_steps_is_not_resumed(videos, uninterrupted, tmp_path):
-    folder, _, _ = uninterrupted
-    steps = [dict(STEPS[0], iters=1), dict(STEPS[1], iters=1)]
-    cfg = config(
-        videos, tmp_path / 'other', steps, resume=True, load_from=str(folder / 'iter_4.pth')
-    )
-    with pytest.raises(
-        ValueError, match=r'iteration 4 of a training with the steps .*resume with the same steps'
-    ):
-        run(cfg)
-
-
-@pytest.mark.parametrize(('done', 'iters'), [(ITERS[0] + 1, 4), (ITERS[0] + 1, 2), (TOTAL, 8)])
+@pytest.mark.parametrize(
+    ('done', 'iters'),
+    [(4, (1, 1)), (ITERS[0] + 1, (3, 4)), (ITERS[0] + 1, (3, 2)), (TOTAL, (3, 8))],
+)
 def test_steps_that_have_begun_keep_their_length(videos, uninterrupted, tmp_path, done, iters):
-    """The schedule of the second one, whose state is loaded, would end as before."""
-    steps = [STEPS[0], dict(STEPS[1], iters=iters)]
+    """Their schedules, whose state is loaded, would end as before."""
+    steps = [dict(step, iters=n) for step, n in zip(STEPS, iters, strict=True)]
     first = str(uninterrupted[0] / f'iter_{done}.pth')
-    with pytest.raises(ValueError, match='resume with the same steps'):
+    message = f'iteration {done} of a training with the steps .*resume with the same steps'
+    with pytest.raises(ValueError, match=message):
         run(config(videos, tmp_path, steps, resume=True, load_from=first))
 
 

@@ -1,4 +1,4 @@
-"""The test loop and tools/test.py, end to end on tiny videos."""
+"""The test loop and tools/test.py, end to end on tiny videos: all frames in order, and pairs (DFF 5.2)."""
 
 import json
 import os
@@ -11,26 +11,63 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from semidff.datasets.transforms.pack import META_KEYS
 from semidff.engine.loops import video_test_loop
 from semidff.engine.loops.video_test_loop import FrameOrder
-from semidff.inference import MethodError
-from tests.processes import run_in_group
+from semidff.inference import MethodError, VideoEngine
+from tests.processes import TOOLS, run_in_group
 from tests.tiny_video import batch, build, test_settings, video_detector_cfg, write_videos
 
-ROOT = Path(__file__).resolve().parents[3]
 LENGTHS = (7, 5, 3)
+L = 3
 
 
 @pytest.fixture(scope='module')
 def world(tmp_path_factory):
-    """Videos, a config and a checkpoint on disk."""
+    """Videos that are labeled in full (val.json) and in one frame each (sparse.json), a config and checkpoints.
+
+    The labels are what the detector, with its random weights, believes in most.
+    """
     folder = tmp_path_factory.mktemp('world')
-    ann_file = write_videos(folder, LENGTHS)
-    Config(test_settings(ann_file, folder / 'work')).dump(folder / 'config.py')
     model = build(video_detector_cfg(), seed=3)
     torch.save(dict(state_dict=model.state_dict()), folder / 'two.pth')
     torch.save(dict(state_dict=model.spatial.detector.state_dict()), folder / 'one.pth')
+    content = json.loads(write_videos(folder, LENGTHS).read_text())
+    engine = VideoEngine(model, 'frame')
+    for image, label in zip(content['images'], content['annotations'], strict=True):
+        [result] = engine.push(batch(image['video_id'], image['frame_id']))
+        x1, y1, x2, y2 = result.pred_instances.bboxes[0].tolist()
+        label['bbox'] = [x1, y1, x2 - x1, y2 - y1]
+        label['category_id'] = int(result.pred_instances.labels[0]) + 1
+    (folder / 'val.json').write_text(json.dumps(content))
+    for image in content['images']:
+        image['is_labeled'] = image['frame_id'] == 2
+    labeled = {image['id'] for image in content['images'] if image['is_labeled']}
+    content['annotations'] = [a for a in content['annotations'] if a['image_id'] in labeled]
+    (folder / 'sparse.json').write_text(json.dumps(content))
+    Config(test_settings(folder / 'val.json', folder / 'work')).dump(folder / 'config.py')
     return folder
+
+
+def settings(world: Path, name: str = 'val', **test_cfg) -> dict:
+    """Returns the settings of a test of two.pth; each has a name of its own, since loggers are global."""
+    result = test_settings(world / f'{name}.json', world / 'work', **test_cfg)
+    return dict(
+        result, load_from=str(world / 'two.pth'), experiment_name=f'run{os.urandom(4).hex()}'
+    )
+
+
+def run(world: Path, name: str = 'val', **test_cfg) -> dict:
+    """Tests in this process; returns the metrics."""
+    return Runner.from_cfg(Config(settings(world, name, **test_cfg))).test()
+
+
+def detections(world: Path, **test_cfg) -> list[str]:
+    """Tests in this process; returns the detections file's lines."""
+    given = settings(world, **test_cfg)
+    given['test_evaluator'][0]['outfile'] = str(world / 'run.txt')
+    Runner.from_cfg(Config(given)).test()
+    return (world / 'run.txt').read_text().splitlines()
 
 
 def call_test(*argv: str | Path) -> None:
@@ -38,52 +75,24 @@ def call_test(*argv: str | Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         name = f'experiment_name=cli{os.urandom(4).hex()}'
         patch.setattr(sys, 'argv', ['tools/test.py', *map(str, argv), '--cfg-options', name])
-        runpy.run_path(str(ROOT / 'tools' / 'test.py'), run_name='__main__')
-
-
-def run(world: Path, **test_cfg) -> tuple[dict, list[list[str]]]:
-    """Tests in this process; returns the metrics and the detections file's lines."""
-    out = world / 'run.txt'
-    out.unlink(missing_ok=True)
-    settings = test_settings(world / 'val.json', world / 'work', **test_cfg)
-    settings['test_evaluator'][0]['outfile'] = str(out)
-    settings['load_from'] = str(world / 'two.pth')
-    settings['experiment_name'] = f'run{os.urandom(4).hex()}'
-    metrics = Runner.from_cfg(Config(settings)).test()
-    return metrics, out.read_text().splitlines()
-
-
-def pairs_settings(world: Path) -> dict:
-    """Tests pairs of frames; the labels are what method frame detects first in each frame."""
-    content = json.loads((world / 'val.json').read_text())
-    rows = [line.split() for line in run(world, method='frame')[1]]
-    first = {int(row[0]): row for row in reversed(rows)}
-    for number, label in enumerate(content['annotations'], 1):
-        x1, y1, x2, y2 = map(float, first[number][3:])
-        label.update(bbox=[x1, y1, x2 - x1, y2 - y1], category_id=int(first[number][1]))
-    (world / 'own.json').write_text(json.dumps(content))
-    settings = test_settings(world / 'own.json', world / 'work', protocol='pairs', key_interval=2)
-    return dict(settings, load_from=str(world / 'two.pth'), experiment_name='pairs')
+        runpy.run_path(str(TOOLS / 'test.py'), run_name='__main__')
 
 
 def test_interval_one_equals_frame_for_every_method(world):
-    reference = run(world, method='frame')[1]
+    reference = detections(world, method='frame')
     assert len(reference) > 3 * sum(LENGTHS)
     for method in ('propagate', 'copy', 'coast', 'interpolate'):
-        assert run(world, method=method, key_interval=1)[1] == reference
-    assert run(world, method='propagate', key_interval=4)[1] != reference
+        assert detections(world, method=method, key_interval=1) == reference
+    assert detections(world, method='propagate', key_interval=4) != reference
 
 
 def test_processes_must_share_whole_videos(world, monkeypatch):
     """mmdet's sampler gives each process every second frame, which is another motion."""
-    settings = test_settings(world / 'val.json', world / 'work')
-    settings['test_dataloader']['sampler'] = dict(type='DefaultSampler', shuffle=False)
-    settings['experiment_name'] = f'run{os.urandom(4).hex()}'
-    runner = Runner.from_cfg(Config(settings))
-    assert runner.test_loop.method == 'propagate'
-    settings['experiment_name'] = f'run{os.urandom(4).hex()}'
-    runner = Runner.from_cfg(Config(settings))
+    given = settings(world)
+    given['test_dataloader']['sampler'] = dict(type='DefaultSampler', shuffle=False)
+    assert Runner.from_cfg(Config(given)).test_loop.method == 'propagate'
     monkeypatch.setattr(video_test_loop, 'get_world_size', lambda: 2)
+    runner = Runner.from_cfg(Config(dict(given, experiment_name=f'run{os.urandom(4).hex()}')))
     with pytest.raises(MethodError, match="DefaultSampler divides the frames.*'VideoSampler'"):
         runner.test_loop  # noqa: B018
 
@@ -94,19 +103,18 @@ def test_metrics_of_another_file_are_refused(world, tmp_path):
     for image in content['images']:
         image['file_name'] = f'other_{image["file_name"]}'
     (tmp_path / 'other.json').write_text(json.dumps(content))
-    settings = test_settings(world / 'val.json', world / 'work')
-    settings['test_evaluator'][0]['ann_file'] = str(tmp_path / 'other.json')
-    settings['experiment_name'] = f'run{os.urandom(4).hex()}'
+    given = settings(world)
+    given['test_evaluator'][0]['ann_file'] = str(tmp_path / 'other.json')
     with pytest.raises(ValueError, match='its id 0 is that of other_.*set test_evaluator.ann_file'):
-        Runner.from_cfg(Config(settings)).test()
+        Runner.from_cfg(Config(given)).test()
 
 
 def test_metrics_hold_times(world):
-    metrics, _ = run(world, method='propagate', key_interval=3)
+    metrics = run(world, method='propagate', key_interval=3)
     assert {'vid/mAP', 'time/key_ms', 'time/non_key_ms', 'time/mean_ms', 'fps'} <= metrics.keys()
     assert metrics['fps'] == pytest.approx(1000 / metrics['time/mean_ms'])
-    assert 'time/non_key_ms' not in run(world, method='frame')[0]
-    offline, _ = run(world, method='centered', key_interval=3)
+    assert 'time/non_key_ms' not in run(world, method='frame')
+    offline = run(world, method='centered', key_interval=3)
     assert {'time/mean_ms', 'fps', 'schedule/interval'} <= offline.keys()
     assert not {'time/key_ms', 'time/non_key_ms', 'schedule/cost'} & offline.keys()
 
@@ -135,7 +143,7 @@ def test_two_processes_share_the_videos_with_equal_results(world, tmp_path):
     """Three videos for two processes; then one video, so that one process has nothing to do."""
     single = write_videos(tmp_path, (4,))
     Config(test_settings(single, tmp_path / 'work')).dump(tmp_path / 'single.py')
-    pairs = pairs_settings(world)
+    pairs = settings(world, protocol='pairs', key_interval=2)
     Config(pairs).dump(tmp_path / 'pairs.py')
     options = ['--method', 'coast', '--key-interval', 3]
     calls = [
@@ -146,16 +154,16 @@ def test_two_processes_share_the_videos_with_equal_results(world, tmp_path):
         [tmp_path / 'pairs.py', world / 'two.pth', '--metrics-out', tmp_path / 'pairs.json'],
     ]  # fmt: skip
     run_in_group(tmp_path, [['test.py', *call] for call in calls])
-    metrics, lines = run(world, method='coast', key_interval=3)
+    three, one, shared = (
+        json.loads((tmp_path / f'{name}.json').read_text()) for name in ('three', 'one', 'pairs')
+    )
+    lines = detections(world, method='coast', key_interval=3)
     assert (tmp_path / 'three.txt').read_text().splitlines() == lines
-    shared = json.loads((tmp_path / 'three.json').read_text())
-    assert shared['vid/mAP'] == metrics['vid/mAP']
-    assert shared['fps'] > 0
+    assert three['vid/mAP'] == run(world, method='coast', key_interval=3)['vid/mAP']
+    assert three['fps'] > 0 and one['fps'] > 0
     frames = {line.split()[0] for line in (tmp_path / 'one.txt').read_text().splitlines()}
     assert len(frames) == 4
-    assert json.loads((tmp_path / 'one.json').read_text())['fps'] > 0
     alone = Runner.from_cfg(Config(pairs)).test()
-    shared = json.loads((tmp_path / 'pairs.json').read_text())
     for name in ('vid/mAP_at/0', 'vid/mAP_at/1', 'vid/mAP'):
         assert shared[name] == alone[name] > 0.1
 
@@ -167,14 +175,58 @@ def test_command_line_with_stage_one_weights(world):
     )  # fmt: skip
     assert [p.name for p in (world / 'cli').iterdir()] == ['clips_v0.mp4']
     metrics = json.loads((world / 'frame.json').read_text())
-    assert metrics['vid/mAP'] == run(world, method='frame')[0]['vid/mAP']
+    assert metrics['vid/mAP'] == run(world, method='frame')['vid/mAP']
     assert 'eta' in next((world / 'logs').rglob('*.log')).read_text()
 
 
 def test_options_without_a_place_in_the_config_are_refused(world):
-    path = world / 'coco.py'
-    settings = test_settings(world / 'val.json', world / 'work')
-    settings['test_evaluator'] = [dict(type='CocoMetric')]
-    Config(settings).dump(path)
+    Config(dict(settings(world), test_evaluator=[dict(type='CocoMetric')])).dump(world / 'coco.py')
     with pytest.raises(SystemExit, match='VIDMetric'):
-        call_test(path, world / 'two.pth', '--detections', world / 'out.txt')
+        call_test(world / 'coco.py', world / 'two.pth', '--detections', world / 'out.txt')
+
+
+@pytest.mark.parametrize('name', ['val', 'sparse'])
+def test_distance_zero_and_method_frame_are_the_frame_by_frame_test(world, name):
+    frame = run(world, name, method='frame', key_interval=L)
+    assert frame['vid/mAP'] > 0.5
+    pairs = run(world, name, protocol='pairs', key_interval=L)
+    assert pairs['vid/mAP_at/0'] == frame['vid/mAP'] > pairs['vid/mAP_at/2']
+    assert pairs['vid/mAP'] == pytest.approx(sum(pairs[f'vid/mAP_at/{d}'] for d in range(L)) / L)
+    key, other = pairs['time/key_ms'], pairs['time/non_key_ms']
+    assert pairs['time/mean_ms'] == pytest.approx((key + (L - 1) * other) / L)
+    alone = run(world, name, method='frame', protocol='pairs', key_interval=L)
+    assert alone['vid/mAP'] == frame['vid/mAP'] and 'vid/mAP_at/1' not in alone
+
+
+def test_labels_are_taken_from_the_json_where_samples_do_not_say(world):
+    with_key, without = (
+        settings(world, 'sparse', protocol='pairs', key_interval=L) for _ in range(2)
+    )
+    names = tuple(name for name in META_KEYS if name != 'is_labeled')
+    pack = dict(type='PackDetInputs', meta_keys=names)
+    without['test_dataloader']['dataset']['pipeline'][-1] = pack
+    metrics = [Runner.from_cfg(Config(cfg)).test() for cfg in (with_key, without)]
+    assert metrics[0]['vid/mAP'] == metrics[1]['vid/mAP']
+
+
+def test_command_line_of_pairs(world):
+    Config(settings(world, 'sparse', key_interval=L)).dump(world / 'sparse.py')
+    out = world / 'metrics.json'
+    call_test(world / 'sparse.py', world / 'two.pth', '--protocol', 'pairs', '--metrics-out', out)
+    assert {f'vid/mAP_at/{d}' for d in range(L)} <= json.loads(out.read_text()).keys()
+
+
+@pytest.mark.parametrize(
+    ('argv', 'changed', 'message'),
+    [
+        (['--method', 'coast'], {}, "'coast' depends on all frames"),
+        (['--render', 'videos'], {}, 'leave out render'),
+        (['--scene-cuts'], {}, 'leave out schedule'),
+        ([], {'test_evaluator': [dict(type='DumpResults', out_file_path='o.pkl')]}, 'DumpResults'),
+        ([], {'test_cfg': dict(type='VideoTestLoop', protocol='sparse')}, "'sparse' is unknown"),
+    ],
+)
+def test_what_pairs_cannot_do_is_refused(world, argv, changed, message):
+    Config(dict(settings(world, protocol='pairs'), **changed)).dump(world / 'pairs.py')
+    with pytest.raises(SystemExit, match=message):
+        call_test(world / 'pairs.py', world / 'two.pth', *argv)

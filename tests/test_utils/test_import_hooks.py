@@ -4,11 +4,11 @@ import importlib
 import subprocess
 import sys
 
-from semidff.utils import mmcv_operators, torchvision_operators
+from semidff.utils import import_hooks, torchvision_operators
 
 
 def test_only_the_operators_are_found_and_after_all_other_finders():
-    finder = mmcv_operators.OperatorFinder
+    finder = import_hooks.OperatorFinder
     assert finder.find_spec('mmcv._ext').origin == torchvision_operators.__file__
     assert finder.find_spec('mmcv.ops') is None
     compiled = importlib.machinery.PathFinder.find_spec(
@@ -19,5 +19,5 @@ def test_only_the_operators_are_found_and_after_all_other_finders():
 
 
 def test_it_does_not_import_pytorch():
-    code = f'import runpy, sys; runpy.run_path({mmcv_operators.__file__!r}); assert "torch" not in sys.modules'
+    code = f'import runpy, sys; runpy.run_path({import_hooks.__file__!r}); assert "torch" not in sys.modules'
     subprocess.run([sys.executable, '-c', code], check=True)
