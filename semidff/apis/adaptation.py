@@ -136,7 +136,7 @@ def _train(plan: Plan, out: Path, device: str) -> None:
     training = read_config(out / 'config.py')
     training.work_dir = str(out / 'training')
     prepare_training(training, resume='auto')
-    with torch_threads(plan.threads or torch.get_num_threads()):
+    with torch_threads(plan.threads):
         Runner.from_cfg(training).train()
     gc.collect()  # the Runner and its loop, which refer to each other, hold models and data workers
     state, meta = read_checkpoint(out / 'training' / 'last.pth')
