@@ -26,7 +26,7 @@ from semidff.utils.error_messages import FileError
 from tests import models
 from tests.damaged_video import cut, wipe, write_video
 from tests.detectors.stock_detectors import read_stock
-from tests.tiny_video import CLASSES, SIZE, build, detector_cfg, frame, test_settings, write_videos
+from tests.tiny_video import CLASSES, SIZE, build, frame, write_detector, write_videos
 
 LEAST = dict(regression=3, semantic=3)
 VIDEO_DEMO = Path(__file__).resolve().parents[2] / 'tools' / 'video_demo.py'
@@ -36,13 +36,7 @@ VIDEO_DEMO = Path(__file__).resolve().parents[2] / 'tools' / 'video_demo.py'
 def project(tmp_path_factory):
     """A detector's config and checkpoint, and six videos of which one is broken."""
     folder = tmp_path_factory.mktemp('project')
-    pipeline = test_settings(folder / 'a.json', folder)['test_dataloader']['dataset']['pipeline']
-    dataset = dict(type='CocoDataset', pipeline=pipeline)
-    settings = dict(model=detector_cfg(), test_dataloader=dict(dataset=dataset))
-    Config(settings).dump(folder / 'detector.py')
-    state = build(detector_cfg(), seed=7).state_dict()
-    meta = dict(dataset_meta=dict(classes=CLASSES))
-    torch.save(dict(state_dict=state, meta=meta), folder / 'one.pth')
+    write_detector(folder)
     (folder / 'videos').mkdir()
     for number in range(5):
         write_video(folder / 'videos' / f'{number}.mp4', 24, size=SIZE)
@@ -56,8 +50,9 @@ def short():
         patch.setattr(planner, '_LEAST', LEAST)
         patch.setattr(planner, 'DOWNSAMPLING', (2,))
         patch.setattr(planner, '_CLIP', 2)
-        # Formatting the config for each checkpoint would take most of the time.
-        patch.setattr(yapf_api, 'FormatCode', lambda text, **options: (text, True))
+        patch.setattr(
+            yapf_api, 'FormatCode', lambda text, **options: (text, True)
+        )  # of ``adapted``
         patch.setattr(validation, 'SCALES', (1.0,))
         patch.setattr(validation, 'DENSE_SCALES', ())
         patch.setattr(validation, '_LEAST', 40)
@@ -98,13 +93,23 @@ def test_plan(project, adapted):
         assert ('only with --anyway' in plan.text()) == refused
 
 
-def test_nothing_is_trained_where_decoding_takes_as_long_as_the_detector(
-    project, tmp_path, monkeypatch
-):
-    def time_clips(clips, pack, models, **options):
-        return dict.fromkeys(models, (10.0, 2.0)), 12.0, 1
+@pytest.fixture
+def reading(monkeypatch):
+    """Sets the milliseconds of reading a frame; a key frame takes 10 and a non-key frame 2."""
 
-    monkeypatch.setattr(planner, '_time_clips', time_clips)
+    def reading(milliseconds: float) -> None:
+        def times(clips, pack, models, **options):
+            return dict.fromkeys(models, (10.0, 2.0)), milliseconds, 1
+
+        monkeypatch.setattr(planner, '_time_clips', times)
+
+    return reading
+
+
+def test_nothing_is_trained_where_decoding_takes_as_long_as_the_detector(
+    project, tmp_path, reading
+):
+    reading(12.0)
     with pytest.raises(PlanError, match='is 1.00, below 1.3: what runs on every frame, 12.0 ms'):
         run(project, tmp_path / 'out', anyway=False)
     text = Plan.load(tmp_path / 'out' / 'plan.json').text()
@@ -114,14 +119,11 @@ def test_nothing_is_trained_where_decoding_takes_as_long_as_the_detector(
 @pytest.mark.parametrize(
     'name', ['detr/detr_r50_8xb2-150e_coco', 'mask2former/mask2former_r50_8xb2-lsj-50e_coco']
 )
-def test_detectors_with_an_encoder_are_cut_behind_it(project, tmp_path, monkeypatch, name):
+def test_detectors_with_an_encoder_are_cut_behind_it(project, tmp_path, monkeypatch, reading, name):
     def chosen(plan, own, model):
         raise PlanError(f'{plan.split} of {[one.split for one in plan.candidates]}')
 
-    def time_clips(clips, pack, models, **options):
-        return dict.fromkeys(models, (10.0, 2.0)), 1.0, 1
-
-    monkeypatch.setattr(planner, '_time_clips', time_clips)
+    reading(1.0)
     monkeypatch.setattr(planner, 'check_clips', chosen)
     config, model = Config.fromfile(project / 'detector.py'), read_stock(name).model
     model.backbone.update(depth=18, base_channels=8, init_cfg=None)

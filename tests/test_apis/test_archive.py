@@ -8,14 +8,13 @@ from importlib.util import find_spec
 
 import cv2
 import pytest
-import torch
 from mmengine.config import Config
 
 from semidff.apis import VideoInferencer, detect_archive
 from semidff.datasets.video_readers import VideoError, open_video
 from semidff.utils.error_messages import FileError
 from tests.damaged_video import write_video
-from tests.tiny_video import build, test_settings, video_detector_cfg, write_videos
+from tests.tiny_video import write_project
 
 NAMES = ['0.mp4', '1.mp4', '2.mp4', '3.mp4', 'broken.mp4', 'gone.mp4', 'sub/10.avi', 'sub/frames']
 
@@ -24,8 +23,7 @@ NAMES = ['0.mp4', '1.mp4', '2.mp4', '3.mp4', 'broken.mp4', 'gone.mp4', 'sub/10.a
 def project(tmp_path_factory):
     """A detector, and a folder of videos, a broken one among them."""
     folder = tmp_path_factory.mktemp('archive')
-    Config(test_settings(write_videos(folder, (3,)), folder / 'work')).dump(folder / 'config.py')
-    torch.save(dict(state_dict=build(video_detector_cfg(), 3).state_dict()), folder / 'two.pth')
+    write_project(folder, (3,))
     (folder / 'videos' / 'sub' / 'frames').mkdir(parents=True)
     for index in range(4):
         write_video(folder / 'videos' / f'{index}.mp4', 3 + index, size=(96, 64))

@@ -15,7 +15,15 @@ from semidff.utils.checkpoint import read_checkpoint
 from semidff.utils.image_detectors import read_detector
 from tests import stage_two
 from tests.damaged_video import write_video
-from tests.tiny_video import CLASSES, SIZE, build, detector_cfg, frame, test_settings, write_videos
+from tests.tiny_video import (
+    CLASSES,
+    SIZE,
+    build,
+    frame,
+    test_settings,
+    write_detector,
+    write_videos,
+)
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 STEPS = [dict(step, iters=1) for step in stage_two.STEPS]
@@ -34,15 +42,10 @@ def run(monkeypatch, tool: str, *arguments: object) -> None:
 def project(tmp_path_factory):
     """Stage one as files, a stage-two config that names them, and its training; stage one is deleted then."""
     folder = tmp_path_factory.mktemp('project')
-    pipeline = test_settings(folder / 'a.json', folder)['test_dataloader']['dataset']['pipeline']
-    dataset = dict(type='CocoDataset', pipeline=pipeline)
-    Config(dict(model=detector_cfg(), test_dataloader=dict(dataset=dataset))).dump(folder / 'd.py')
-    detector = build(detector_cfg(), seed=7)
-    meta = dict(dataset_meta=dict(classes=CLASSES))
-    torch.save(dict(state_dict=detector.state_dict(), meta=meta), folder / 'one.pth')
+    detector = write_detector(folder)
     model = dict(
         type='SemiDFF',
-        detector=str(folder / 'd.py'),
+        detector=str(folder / 'detector.py'),
         checkpoint=str(folder / 'one.pth'),
         split=dict(type='OutputSplit'),
         temporal=dict(type='TemporalModule', flow_network=dict(type='FlowNetS', width=1 / 16)),
@@ -58,7 +61,7 @@ def project(tmp_path_factory):
         run(patch, 'train.py', folder / 'config.py', '--work-dir', folder / 'run')
     (folder / 'one.pth').unlink()
     (folder / 'stage_one').mkdir()
-    (folder / 'd.py').rename(folder / 'stage_one' / 'd.py')
+    (folder / 'detector.py').rename(folder / 'stage_one' / 'detector.py')
     return folder, detector, without_training, first
 
 
@@ -103,7 +106,7 @@ def test_a_run_is_resumed_without_stage_one(project, monkeypatch, tmp_path):
 def test_evaluation_and_measurements(project, monkeypatch, tmp_path, capsys):
     """They get the config that names the files, of which the checkpoint is gone."""
     folder, *_ = project
-    (folder / 'stage_one' / 'd.py').rename(folder / 'd.py')
+    (folder / 'stage_one' / 'detector.py').rename(folder / 'detector.py')
     settings = test_settings(write_videos(tmp_path, (3,)), tmp_path / 'work')
     settings['model'] = Config.fromfile(folder / 'config.py').model
     Config(settings).dump(tmp_path / 'config.py')
