@@ -3,10 +3,9 @@
 from dataclasses import replace
 
 import pytest
-from matplotlib.figure import Figure
 
 from semidff.experiments.experiment import Evaluation, Row
-from semidff.experiments.plot import _draw_speed, draw_table
+from semidff.experiments.plot import draw_table
 from semidff.experiments.tables import (
     BUSY,
     FEWER,
@@ -155,18 +154,6 @@ def test_segmentation_has_miou_in_place_of_map(tmp_path):
     draw_table(table.lines, tmp_path / 'table.png')
     line = table.lines[2].as_json()
     assert line['mIoU']['mean'] == 0.5 and not {'mAP', 'slow', 'fast'} & set(line)
-
-
-@pytest.mark.parametrize(('intervals', 'numbers'), [([10], []), ([5, 10], ['5', '10'])])
-def test_the_title_of_the_picture_explains_numbers_where_there_are_some(intervals, numbers):
-    measured = [
-        measure('frame', 'frame', None, 0, 0.9, 5.0),
-        *(measure('copy', 'copy', interval, 0, 0.4, 4.0 * interval) for interval in intervals),
-    ]
-    axes = Figure().subplots()
-    _draw_speed(axes, build_lines(measured), 'speed-up', '')
-    assert [text.get_text() for text in axes.texts] == numbers
-    assert ('key-frame interval' in axes.get_title()) == bool(numbers)
 
 
 def test_a_block_for_each_table_of_a_paper():
