@@ -80,12 +80,6 @@ def folder_plan(
         fps: Frames per second to reach, from decoding to boxes.
         seed: Seed of the training; default: 0.
         progress: Receives a line for each thing that takes a while.
-
-    Raises:
-        PlanError: If a training has begun with other arguments, the network predicts label maps, no split point is
-            possible, or the detector finds nothing in the held-back frames.
-        VideoListError: If there are no readable videos, or too few frames.
-        FileError: If the disk has too little space.
     """
     file, own, kind = out / 'plan.json', detector_config(detector), torch.device(device).type
     digests = detector_digest(checkpoint), config_digest(own)

@@ -114,7 +114,7 @@ def measure_operating_points(
     detector: VideoDetector | None = None,
     labels: str | Path | None = None,
     images: str | Path | None = None,
-    adaptive: str | Path | ErrorPredictor | None = None,
+    adaptive: str | Path | None = None,
     places: int = 1,
     rounds: int = 5,
     max_loss: float | None = None,
@@ -151,9 +151,8 @@ def measure_operating_points(
     init_default_scope('mmdet')
     model = _wrapped(model)
     detector = model if detector is None else _wrapped(detector).with_temporal(None)
-    if adaptive is not None and not isinstance(adaptive, ErrorPredictor):
-        adaptive = ErrorPredictor.load(adaptive)
-    chosen = _supported(points, model, adaptive)
+    predictor = None if adaptive is None else ErrorPredictor.load(adaptive)
+    chosen = _supported(points, model, predictor)
     evaluator, timed = None, unlabeled_clips(videos, max_frames)
     clips = timed
     if labels is not None:
@@ -165,14 +164,14 @@ def measure_operating_points(
     models = {point: model if point.needs_temporal else detector for point in chosen}
     found: dict[OperatingPoint, list[_Run]] = {}
     for one in dict.fromkeys(models.values()):
-        runs = {point: _runs(point, adaptive, places) for point in chosen if models[point] is one}
+        runs = {point: _runs(point, predictor, places) for point in chosen if models[point] is one}
         lengths = _detect(one, clips, runs, progress)
         found |= {point: runs[point] for point in runs if point.key_interval <= max(lengths)}
     reference = OperatingPoint('frame')
     compared = evaluator, found[reference][0].detections(), sum(lengths), min_score
     timed = (timed or clips)[0]
     laps, sizes = _measure_times(
-        {point: models[point] for point in found}, timed, adaptive, rounds, progress
+        {point: models[point] for point in found}, timed, predictor, rounds, progress
     )
     dense = _seconds(laps, reference, 1)
     measured = []
