@@ -18,7 +18,7 @@ from semidff.utils.tables import text_table
 
 from .motion_speed import SPEEDS
 from .seq_nms import seq_nms
-from .vid_ap import MEAN_RULES, Detections
+from .vid_ap import Detections
 from .vid_evaluator import VIDEvaluator, VIDResult
 
 
@@ -73,8 +73,8 @@ class VIDMetric(BaseMetric):
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
-        if class_mean not in MEAN_RULES:
-            raise ValueError(f'class_mean is {class_mean!r}; choose from {MEAN_RULES}')
+        if class_mean not in ('present', 'imagenet'):
+            raise ValueError(f"class_mean is {class_mean!r}; choose 'present' or 'imagenet'")
         self.ann_file = ann_file
         self.outfile = outfile
         self.class_mean = class_mean
