@@ -1,13 +1,11 @@
 """A small project, and how its tools are run."""
 
-import runpy
-import signal
 from pathlib import Path
 
 import pytest
 
 from tests.damaged_video import write_video
-from tests.processes import TOOLS
+from tests.processes import call
 from tests.tiny_video import video_detector_cfg, write_project
 
 
@@ -28,12 +26,7 @@ def run(project, monkeypatch, capsys):
 
     def run(tool: str | Path, *arguments: object) -> str:
         monkeypatch.chdir(project)
-        monkeypatch.setattr('sys.argv', [str(TOOLS / tool), *map(str, arguments)])
-        handler = signal.getsignal(signal.SIGINT)
-        try:
-            runpy.run_path(str(TOOLS / tool), run_name='__main__')
-        finally:
-            signal.signal(signal.SIGINT, handler)
+        call(tool, *arguments)
         return capsys.readouterr().out
 
     return run
