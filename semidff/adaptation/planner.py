@@ -13,6 +13,7 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import psutil
 import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config
@@ -380,8 +381,7 @@ def _memory(group: Path = Path('/sys/fs/cgroup')) -> int:
     Args:
         group: The control group (version 2), whose cache of files is available, too.
     """
-    text = Path('/proc/meminfo').read_text()
-    free = 1024 * int(re.search(r'MemAvailable:\s+(\d+)', text)[1])
+    free = psutil.virtual_memory().available
     with suppress(OSError, ValueError):  # no group, or no limit
         limit, used = (int((group / f'memory.{name}').read_text()) for name in ('max', 'current'))
         cache = re.search(r'inactive_file (\d+)', (group / 'memory.stat').read_text())
