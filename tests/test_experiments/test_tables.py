@@ -98,14 +98,6 @@ def test_missing_metrics_are_named():
         build_lines([measurement('x', 'copy', 5, 0, {'fps': 1.0, 'speed_up': None})])
 
 
-def test_how_cells_look():
-    cells = [
-        (Cell.of([0.5, 0.6]), 'mAP'), (Cell.of([0.884]), 'gap recovery'),
-        (Cell.of([3.456]), 'speed-up'), (Cell.of([None]), 'fast'),
-    ]  # fmt: skip
-    assert [cell.show(column) for cell, column in cells] == ['55.0 ± 7.1', '88.4 %', '3.46×', '-']
-
-
 def test_text_and_markdown_have_a_block_for_each_interval():
     (table,) = build_tables([*MEASURED, measure('copy', 'copy', 20, 0, 0.3, 50.0)])
     blocks = table.text().split('\n\n')
