@@ -3,12 +3,10 @@
 import gc
 import json
 import os
-import runpy
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count, islice
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,9 +20,9 @@ from semidff.datasets.video_readers import Frame, VideoError, VideoWarning, open
 from semidff.utils.checkpoint import CheckpointError
 from semidff.utils.error_messages import ConfigError
 from tests.damaged_video import wipe, write_video
+from tests.processes import call
 from tests.tiny_video import CLASSES, SIZE, build, frame, write_project
 
-ROOT = Path(__file__).resolve().parents[2]
 LENGTHS = (9, 6)
 DOT = (SIZE[1], SIZE[0], 3)
 
@@ -69,13 +67,12 @@ def all_same(some, others, tolerance: float = 0) -> bool:
 
 
 @pytest.mark.parametrize('method', ['propagate', 'centered', 'interpolate'])
-def test_the_same_detections_as_the_test_tool(project, monkeypatch, method):
+def test_the_same_detections_as_the_test_tool(project, method):
     expected, found = project / f'test_{method}.txt', project / f'found_{method}.txt'
     files = project / 'config.py', project / 'two.pth'
     arguments = *files, '--method', method, '--key-interval', '4', '--detections', expected
     arguments = *arguments, '--cfg-options', f'experiment_name=apis_{method}'
-    monkeypatch.setattr('sys.argv', ['tools/test.py', *map(str, arguments)])
-    runpy.run_path(str(ROOT / 'tools' / 'test.py'), run_name='__main__')
+    call('test.py', *arguments)
     folders = [project / f'v{video}' for video in range(len(LENGTHS))]
     samples = list(make(project, method)(folders, out_txt=found))
     assert len(samples) == sum(LENGTHS)
