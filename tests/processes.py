@@ -1,4 +1,4 @@
-"""Processes of their own and groups as of torchrun, without importing mmdetection in each of them again."""
+"""Tools in this process, in others and in groups as of torchrun, without importing mmdetection in each again."""
 
 import multiprocessing
 import os
@@ -11,12 +11,20 @@ from collections.abc import Callable, Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+import pytest
 from torch.multiprocessing import start_processes
 
 TOOLS = Path(__file__).resolve().parents[1] / 'tools'
 # The processes are forks of a server, which imports these once.
 FORKS = multiprocessing.get_context('forkserver')
 FORKS.set_forkserver_preload(['semidff.registry'])
+
+
+def call(tool: str | Path, *arguments: object) -> None:
+    """Run a tool in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr('sys.argv', [str(TOOLS / tool), *map(str, arguments)])
+        runpy.run_path(sys.argv[0], run_name='__main__')
 
 
 def start(function: Callable, *arguments, output: Path) -> BaseProcess:

@@ -1,7 +1,6 @@
 """Every config under configs/ gives a model, and the settings of the papers; that needs no data."""
 
 import copy
-from argparse import ArgumentParser
 from pathlib import Path
 
 import cv2
@@ -10,7 +9,7 @@ import pytest
 import torch
 from mmdet import registry
 from mmdet.utils import register_all_modules
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 
@@ -19,6 +18,7 @@ from semidff.experiments import load_experiment
 from semidff.experiments.experiment import Step
 from semidff.inference.methods import METHODS
 from semidff.models import SemiDFF, VideoDetector
+from semidff.utils.arguments import parse_settings
 from tests.config_files import CONFIGS, ROOT, load, trainings
 
 register_all_modules()
@@ -82,10 +82,7 @@ def tables(request):
 def changed(step: Step) -> Config:
     """Return the config of a training with the options of its command."""
     path, pairs = step.command[1], step.command[step.command.index('--cfg-options') + 1 :]
-    parser = ArgumentParser()
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
-    options = parser.parse_args(['--cfg-options', *pairs]).cfg_options
-    cfg = Config.fromfile(ROOT / path)
+    cfg, options = Config.fromfile(ROOT / path), parse_settings(pairs)
     for key in options:
         place = cfg  # of the setting, which may be one with a default
         for part in key.split('.')[:-1]:

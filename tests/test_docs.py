@@ -1,13 +1,14 @@
 """What the documentation names exists: files, links, options of the tools."""
 
 import re
-import runpy
 from contextlib import redirect_stdout
 from functools import cache
 from io import StringIO
 from pathlib import Path
 
 import pytest
+
+from tests.processes import call
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = sorted((ROOT / 'docs').glob('*.md'))
@@ -66,12 +67,10 @@ def test_options_of_the_tools_exist(page):
 @cache
 def options(tool: str, first: str) -> set[str]:
     """The options in the help of a tool, or of the sub-command that is its first argument if it has some."""
-    arguments = [str(ROOT / tool), *([] if first.startswith('-') else [first]), '--help']
+    arguments = [*([] if first.startswith('-') else [first]), '--help']
     output = StringIO()
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(output):
-        patch.setattr('sys.argv', arguments)
-        with pytest.raises(SystemExit):
-            runpy.run_path(arguments[0], run_name='__main__')
+    with redirect_stdout(output), pytest.raises(SystemExit):
+        call(ROOT / tool, *arguments)
     return set(re.findall(r'--[\w-]+', output.getvalue()))
 
 

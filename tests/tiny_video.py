@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
-from mmengine.config import ConfigDict
+from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
 
 import semidff.registry  # noqa: F401 (registers the package's parts)
@@ -159,3 +159,23 @@ def test_settings(ann_file: Path, work_dir: Path, **test_cfg) -> dict:
 
 
 test_settings.__test__ = False  # Not a test, despite its name.
+
+
+def write_project(folder: Path, lengths: tuple[int, ...]) -> Config:
+    """Write videos, ``config.py``, which tests the video detector on them, and its weights ``two.pth``."""
+    config = Config(test_settings(write_videos(folder, lengths), folder / 'work'))
+    config.dump(folder / 'config.py')
+    state = build(config.model, seed=3).state_dict()
+    torch.save(dict(state_dict=state, meta=dict(cfg=config.pretty_text)), folder / 'two.pth')
+    return config
+
+
+def write_detector(folder: Path) -> torch.nn.Module:
+    """Write ``detector.py``, a config of the image detector with test data, and its weights ``one.pth``; return it."""
+    pipeline = test_settings(folder / 'a.json', folder)['test_dataloader']['dataset']['pipeline']
+    data = dict(dataset=dict(type='CocoDataset', pipeline=pipeline))
+    Config(dict(model=detector_cfg(), test_dataloader=data)).dump(folder / 'detector.py')
+    detector = build(detector_cfg(), seed=7)
+    meta = dict(dataset_meta=dict(classes=CLASSES))
+    torch.save(dict(state_dict=detector.state_dict(), meta=meta), folder / 'one.pth')
+    return detector

@@ -68,7 +68,7 @@ class Plan:
     interval: list[int] = field(default_factory=list)  # smallest and largest, of training pairs
     crop: list[int] | None = None  # height and width; None: whole frames
     batch_size: int = 4  # pairs per iteration
-    threads: int = 0  # of PyTorch in the training; 0: its default
+    threads: int = 0  # of PyTorch, those of the plan: sums depend on them
     feature_cache: float = 0.0  # gigabytes of memory for kept features
     kept_frames: int = 0  # whose features it holds, in all sizes
     cache_bytes: int = 512 * 2**20  # of decoded frames that a data worker keeps

@@ -13,6 +13,7 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import psutil
 import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config
@@ -28,7 +29,6 @@ from semidff.datasets.video_readers import VideoError, open_stream
 from semidff.engine.optimizers import bfloat16_pays
 from semidff.inference.acceleration import Acceleration, accelerate
 from semidff.inference.loading import frame_pipeline
-from semidff.inference.parallel import torch_threads
 from semidff.inference.timer import timed
 from semidff.models.precision import to_channels_last
 from semidff.models.spatial.head_splits import correction_width
@@ -81,12 +81,6 @@ def folder_plan(
         fps: Frames per second to reach, from decoding to boxes.
         seed: Seed of the training; default: 0.
         progress: Receives a line for each thing that takes a while.
-
-    Raises:
-        PlanError: If a training has begun with other arguments, the network predicts label maps, no split point is
-            possible, or the detector finds nothing in the held-back frames.
-        VideoListError: If there are no readable videos, or too few frames.
-        FileError: If the disk has too little space.
     """
     file, own, kind = out / 'plan.json', detector_config(detector), torch.device(device).type
     digests = detector_digest(checkpoint), config_digest(own)
@@ -387,8 +381,7 @@ def _memory(group: Path = Path('/sys/fs/cgroup')) -> int:
     Args:
         group: The control group (version 2), whose cache of files is available, too.
     """
-    text = Path('/proc/meminfo').read_text()
-    free = 1024 * int(re.search(r'MemAvailable:\s+(\d+)', text)[1])
+    free = psutil.virtual_memory().available
     with suppress(OSError, ValueError):  # no group, or no limit
         limit, used = (int((group / f'memory.{name}').read_text()) for name in ('max', 'current'))
         cache = re.search(r'inactive_file (\d+)', (group / 'memory.stat').read_text())
@@ -407,27 +400,19 @@ def _time_iterations(plan: Plan, config: Config, device: str) -> float:
     batches = list(islice(loader, block))
     plan.seconds = dict(read=(time.perf_counter() - start) / block, first=0.0)
     model.train()
-    counts = [torch.get_num_threads()]
-    if (
-        device == 'cpu'
-    ):  # beside a busy process, threads that wait for each other may be far slower than one
-        counts = sorted({1, *counts})
+    plan.threads = torch.get_num_threads()
     for step in config.train_cfg.steps:
         model.enter_step(step.objectives, step.trainable)
         wrapper = build_optim_wrapper(model, config.optim_wrapper)
-        medians = {}
-        for count in counts:
-            laps = []
-            for batch in 2 * batches[:_BATCHES]:  # of random sizes; their features are new once
-                with torch_threads(count), timed(torch.device(device)) as lap:
-                    model.train_step(batch, wrapper)
-                laps.append(lap.seconds)
-            medians[count] = float(np.median(laps[_BATCHES:]))
-            if plan.feature_cache and step.name == 'regression' and count == counts[0]:
-                new = max(np.mean(laps[1:_BATCHES]) - medians[count], 0.0)
-                plan.seconds['first'] = float(new / (2 * plan.batch_size))
-        plan.threads = min(medians, key=medians.get)
-        plan.seconds[step.name], counts = medians[plan.threads], [plan.threads]
+        laps = []
+        for batch in 2 * batches[:_BATCHES]:  # of random sizes; their features are new once
+            with timed(torch.device(device)) as lap:
+                model.train_step(batch, wrapper)
+            laps.append(lap.seconds)
+        plan.seconds[step.name] = again = float(np.median(laps[_BATCHES:]))
+        if plan.feature_cache and step.name == 'regression':
+            new = max(np.mean(laps[1:_BATCHES]) - again, 0.0)
+            plan.seconds['first'] = float(new / (2 * plan.batch_size))
     weights = sum(tensor.nbytes for tensor in model.state_dict().values())
     moments = 2 * sum(p.nbytes for p in model.parameters() if p.requires_grad)
     # Two checkpoints, the one that is being written, the results of the steps, and the video detector.

@@ -10,13 +10,11 @@ import numpy as np
 from mmdet.registry import DATASETS
 from mmengine.config import Config
 
-from semidff.datasets.video_readers import open_stream, open_video, read_image
+from semidff.datasets.video_readers import open_video, read_image
 from semidff.evaluation import VIDEvaluator
 
 MAX_FRAMES = 600
 """Longest clip, since its preprocessed frames are kept in memory. Longer labeled videos are divided."""
-
-_AT_ONCE = 16  # frames
 
 
 class EvaluationClip(NamedTuple):
@@ -32,14 +30,13 @@ class EvaluationClip(NamedTuple):
         if self.files:
             yield from map(read_image, self.files)
             return
-        if not self.start:
-            with closing(open_stream(self.path)) as stream:
-                yield from (frame.image for frame in islice(stream, self.stop))
-            return
-        with closing(open_video(self.path)) as reader:  # decodes little of what is before the clip
-            stop = len(reader) if self.stop is None else min(self.stop, len(reader))
-            for first in range(self.start, stop, _AT_ONCE):
-                yield from reader.frames(range(first, min(first + _AT_ONCE, stop)))
+        with closing(open_video(self.path)) as video:
+            if not self.start:
+                yield from (frame.image for frame in islice(video, self.stop))
+                return
+            stop = len(video) if self.stop is None else min(self.stop, len(video))
+            for number in range(self.start, stop):  # decodes little of what is before the clip
+                yield from video.frames([number])
 
 
 def unlabeled_clips(

@@ -51,8 +51,6 @@ METHODS = ('frame', 'coast', 'interpolate', 'propagate', 'centered', 'blend', AD
 UNTRAINED = ('frame', 'coast', 'interpolate')
 """Methods that need no temporal module."""
 
-KEY_INTERVALS = (2, 5, 10, 20)
-SCALES = (1.0, 0.75, 0.5)
 TIMED_FRAMES = 10
 
 
@@ -90,9 +88,9 @@ def measured_methods(has_temporal: bool, has_predictor: bool) -> list[str]:
 
 
 def grid_of_points(
-    methods: Sequence[str] = METHODS,
-    key_intervals: Sequence[int] = KEY_INTERVALS,
-    scales: Sequence[float] = SCALES,
+    methods: Sequence[str],
+    key_intervals: Sequence[int],
+    scales: Sequence[float],
     smooth: Sequence[int] = (0,),
     smooth_boxes: Sequence[int] = (0,),
 ) -> list[OperatingPoint]:
@@ -108,13 +106,13 @@ def grid_of_points(
 @torch.no_grad()
 def measure_operating_points(
     model: VideoDetector,
-    videos: Sequence[str | Path | EvaluationClip] = (),
-    points: Sequence[OperatingPoint] | None = None,
+    videos: Sequence[str | Path | EvaluationClip],
+    points: Sequence[OperatingPoint],
     *,
     detector: VideoDetector | None = None,
     labels: str | Path | None = None,
     images: str | Path | None = None,
-    adaptive: str | Path | ErrorPredictor | None = None,
+    adaptive: str | Path | None = None,
     places: int = 1,
     rounds: int = 5,
     max_loss: float | None = None,
@@ -132,9 +130,8 @@ def measure_operating_points(
         model: From :func:`~semidff.inference.loading.load_model`: on its device, with ``cfg`` and
             ``dataset_meta``.
         videos: Video files, folders of frames or clips; with labels, only for the times.
-        points: The operating points; None: :func:`grid_of_points`, with the methods that the model supports. The
-            dense detector at the config's input size is added. Intervals longer than all clips, and those that the
-            error predictor of *adaptive* is not calibrated for, are left out.
+        points: The operating points. The dense detector at the config's input size is added. Intervals longer than
+            all clips, and those that the error predictor of *adaptive* is not calibrated for, are left out.
         detector: Video detector with the weights from before stage two, which changes the task network. It is what
             methods without temporal module run, the dense detector first of all; None: ``model``.
         labels: COCO-VID json of labeled videos.
@@ -151,9 +148,8 @@ def measure_operating_points(
     init_default_scope('mmdet')
     model = _wrapped(model)
     detector = model if detector is None else _wrapped(detector).with_temporal(None)
-    if adaptive is not None and not isinstance(adaptive, ErrorPredictor):
-        adaptive = ErrorPredictor.load(adaptive)
-    chosen = _supported(points, model, adaptive)
+    predictor = None if adaptive is None else ErrorPredictor.load(adaptive)
+    chosen = _supported(points, model, predictor)
     evaluator, timed = None, unlabeled_clips(videos, max_frames)
     clips = timed
     if labels is not None:
@@ -165,14 +161,14 @@ def measure_operating_points(
     models = {point: model if point.needs_temporal else detector for point in chosen}
     found: dict[OperatingPoint, list[_Run]] = {}
     for one in dict.fromkeys(models.values()):
-        runs = {point: _runs(point, adaptive, places) for point in chosen if models[point] is one}
+        runs = {point: _runs(point, predictor, places) for point in chosen if models[point] is one}
         lengths = _detect(one, clips, runs, progress)
         found |= {point: runs[point] for point in runs if point.key_interval <= max(lengths)}
     reference = OperatingPoint('frame')
     compared = evaluator, found[reference][0].detections(), sum(lengths), min_score
     timed = (timed or clips)[0]
     laps, sizes = _measure_times(
-        {point: models[point] for point in found}, timed, adaptive, rounds, progress
+        {point: models[point] for point in found}, timed, predictor, rounds, progress
     )
     dense = _seconds(laps, reference, 1)
     measured = []
@@ -209,18 +205,16 @@ def _wrapped(model: nn.Module) -> VideoDetector:
 
 
 def _supported(
-    points: Sequence[OperatingPoint] | None, model: VideoDetector, predictor: ErrorPredictor | None
+    points: Sequence[OperatingPoint], model: VideoDetector, predictor: ErrorPredictor | None
 ) -> list[OperatingPoint]:
     """Return the points to measure, the dense detector at the config's input size first."""
     if model.spatial.prediction != 'pred_instances':
         raise ValueError(
             f'this model predicts {model.spatial.prediction}; only detectors are measured'
         )
-    if points is None:
-        points = grid_of_points(measured_methods(model.has_temporal, predictor is not None))
     chosen = [OperatingPoint('frame')]
     for point in points:
-        name, interval, scale = (point := OperatingPoint(*point))[:3]
+        name, interval, scale = point[:3]
         if name not in (*METHODS, 'copy'):
             method_class(name)
             raise ValueError(f'{name!r} is not measured; choose from {", ".join(METHODS)}, copy')

@@ -39,6 +39,7 @@ def operating_report(
     """Compare measured points.
 
     Args:
+        points: The first one is the dense detector at the config's input size.
         settings: What was measured: ``labels``, ``min_score``, ``places``, ``rounds``, ``frames``, ``clips``, and
             ``sizes``, height and width of the network's input by scale, and ``timed``, the video of the times.
 
@@ -138,10 +139,9 @@ def above_dense(points: Sequence[dict], one: dict) -> float | None:
 
 def _gap_recovery(points: Sequence[dict], one: dict) -> float | None:
     """Return the gap recovery against *copy* at the same interval; None where it was not measured or has no gap."""
-    dense = next(p for p in points if p['method'] == 'frame' and p['scale'] == 1)
     for copy in points:
         if (copy['method'], copy['key_interval']) == ('copy', one['key_interval']):
-            found = gap_recovery(*map(_accuracy, (one, dense, copy)))
+            found = gap_recovery(*map(_accuracy, (one, points[0], copy)))
             return None if math.isnan(found) else found
     return None
 
@@ -290,11 +290,7 @@ def _is_low(report: dict[str, Any], one: dict[str, Any], name: str) -> bool:
 def _draw(report: dict[str, Any], axes: Any, name: str) -> list[tuple]:
     """Draw lines and marked points; return the labels to write: position, text and color."""
     points, labels = report['points'], []
-    detector = next(
-        one
-        for one in points
-        if (one['method'], one['scale'], one['smooth_boxes']) == ('frame', 1, 0)
-    )
+    detector = points[0]
 
     def places(points: Sequence[dict]) -> list[tuple[float, float]]:
         return [(one['speed_up'], 100 * one['metrics'][name]) for one in points]

@@ -58,8 +58,6 @@ def take_turns(
     progress: Callable[[str], None] = lambda text: None,
 ) -> dict[Key, list[Result]]:
     """Run each task once per round, one after the other; return its results in the rounds after the warm-up."""
-    if rounds < 1:
-        raise ValueError(f'needs one round or more, got {rounds=}')
     results: dict[Key, list[Result]] = {key: [] for key in tasks}
     for number in range(rounds + 1):
         for key, task in tasks.items():

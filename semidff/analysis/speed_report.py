@@ -2,7 +2,6 @@
 
 import copy
 import re
-import resource
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from itertools import cycle, islice
@@ -52,9 +51,6 @@ _COLUMNS = {
     'speed_up': ('speed-up', '.2f'),
     'spread': ('spread', '.1%'),
     'workers': ('workers', 'd'),
-    'share': ('of its bound', '.1%'),
-    'share_of_eq7': ('of DFF Eq. 7', '.1%'),
-    'gain': ('gain over the first row', '.2f'),
 }
 _BOUNDS = {
     'ratio': 'r (DFF Eq. 5)',
@@ -106,10 +102,9 @@ def measure_methods(
 
     Returns:
         ``rows``, by options and method, as of :func:`measure_rows`, with ``detections`` per frame, ``gpu_memory_mib``
-        and ``end_to_end``, decoding included: percentiles of the milliseconds of ``key`` and ``non_key`` frames, and
-        ``gain`` over the first row. *propagate* has its ``share`` of the bound. ``parts``, by options: ``parts_ms``,
-        ``ratio`` (DFF Eq. 5), ``bound_network`` (Eq. 7) and ``bound_end_to_end``. ``process_memory_mib`` is the peak
-        of the process, with all models.
+        and ``end_to_end``, the same with decoding, and percentiles of the milliseconds of ``key`` and ``non_key``
+        frames. ``parts``, by options: ``parts_ms``, ``ratio`` (DFF Eq. 5), ``bound_network`` (Eq. 7) and
+        ``bound_end_to_end``.
     """
     if not model.has_temporal:
         raise ValueError('the model has no temporal module: give a stage-two config')
@@ -125,27 +120,16 @@ def measure_methods(
         packed = (map(pack, clip) for clip in clips_of(video, key_interval + 1))
         tasks[one] = _on_clips(partial(time_parts, fast), packed)
     times = take_turns(tasks, rounds, progress)
-    rows, parts, first = {}, {}, times[options[0], 'frame']
+    rows, parts = {}, {}
     for one in options:
         own = {method: times[one, method] for method in methods}
-        parts[str(one)] = bound = _bounds(
-            list(own.values()), PartTimes.medians(times[one]), key_interval
-        )
+        parts[str(one)] = _bounds(list(own.values()), PartTimes.medians(times[one]), key_interval)
         for method, clips in own.items():
             row = rows[f'{one}: {method}'] = _speeds(clips, own['frame'], 'network')
-            row['end_to_end'] = whole = _speeds(clips, own['frame'], 'total')
-            whole |= _latencies(clips, method)
-            whole['gain'] = _speeds(clips, first, 'total')['speed_up']
-            if method == 'propagate':
-                row['share'] = row['speed_up'] / bound['bound_network']
-                whole['share'] = whole['speed_up'] / bound['bound_end_to_end']
-                whole['share_of_eq7'] = whole['speed_up'] / bound['bound_network']
+            row['end_to_end'] = _speeds(clips, own['frame'], 'total') | _latencies(clips, method)
             row['detections'] = float(np.mean([c.detections / len(c.seconds) for c in clips]))
             row['gpu_memory_mib'] = max((c.memory for c in clips if c.memory), default=None)
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # Linux counts in KiB
-    return dict(
-        key_interval=key_interval, rounds=rounds, rows=rows, parts=parts, process_memory_mib=memory
-    )
+    return dict(key_interval=key_interval, rounds=rounds, rows=rows, parts=parts)
 
 
 @torch.no_grad()
@@ -295,10 +279,12 @@ def speed_tables(report: Mapping[str, Any]) -> list[list[tuple[str, ...]]]:
         label = label.format(report['key_interval'])
         times.append((label, *(f'{run[name]:.3f}' for run in runs)))
     whole = {name: row['end_to_end'] for name, row in rows.items()}
+    tables = [times, *tables, _table('decoding to boxes', whole)]
     memory = [(name, row['gpu_memory_mib']) for name, row in rows.items() if row['gpu_memory_mib']]
-    memory.append(('the process, all of the above together', report['process_memory_mib']))
-    memory = [('peak memory', 'MiB'), *((name, f'{value:.0f}') for name, value in memory)]
-    return [times, *tables, _table('decoding to boxes', whole), memory]
+    if memory:
+        memory = [(name, f'{value:.0f}') for name, value in memory]
+        tables.append([('peak memory of the GPU', 'MiB'), *memory])
+    return tables
 
 
 def _table(title: str, rows: Mapping[str, dict]) -> list[tuple[str, ...]]:

@@ -24,9 +24,9 @@ from semidff.engine.launch import Runner, prepare_training
 from semidff.inference.parallel import torch_threads
 from semidff.inference.schedule_fit import FitError, fit_adaptive
 from semidff.utils.atomic_write import atomic_path, write_json
-from semidff.utils.checkpoint import TRAINING_ONLY, CheckpointError, read_checkpoint
+from semidff.utils.checkpoint import TRAINING_ONLY, read_checkpoint
 from semidff.utils.configs import read_config
-from semidff.utils.error_messages import ConfigError, FileError
+from semidff.utils.error_messages import FileError
 from semidff.utils.files import file_state
 from semidff.utils.image_detectors import published_weights
 from semidff.utils.run_folder import occupy
@@ -121,22 +121,23 @@ def adapt(
 
 
 def _train(plan: Plan, out: Path, device: str) -> None:
-    """Write ``config.py`` and the checkpoints that are missing or damaged; train if that of the result is."""
-    own, trained = detector_config(plan.detector), _is_checkpoint(out / 'last.pth')
-    if not _is_checkpoint(out / 'detector.pth'):
+    """Write ``config.py`` and the checkpoints that are missing; train if that of the result is."""
+    own, trained = detector_config(plan.detector), (out / 'last.pth').is_file()
+    if not (out / 'detector.pth').is_file():
         state, meta = read_checkpoint(plan.checkpoint)
         _save(out / 'detector.pth', state, dict(dataset_meta=dict(classes=class_names(own, meta))))
-    if trained and _is_recommending(out):
+    file = out / 'config.py'
+    if trained and file.is_file() and 'recommended' in read_config(file):
         return
     config = make_config(own, plan, write_list(out / 'videos' / 'train.txt', plan.videos), device)
-    write_config(config, out / 'config.py')
+    write_config(config, file)
     if trained:
         return
     check_space(plan, out)
-    training = read_config(out / 'config.py')
+    training = read_config(file)
     training.work_dir = str(out / 'training')
     prepare_training(training, resume='auto')
-    with torch_threads(plan.threads or torch.get_num_threads()):
+    with torch_threads(plan.threads):
         Runner.from_cfg(training).train()
     gc.collect()  # the Runner and its loop, which refer to each other, hold models and data workers
     state, meta = read_checkpoint(out / 'training' / 'last.pth')
@@ -145,24 +146,11 @@ def _train(plan: Plan, out: Path, device: str) -> None:
     _save(out / 'last.pth', state, meta)
 
 
-def _is_checkpoint(file: Path) -> bool:
-    with suppress(CheckpointError):
-        return bool(read_checkpoint(file))
-    return False
-
-
 def _save(file: Path, state: dict, meta: dict) -> None:
     """Write a checkpoint without the teacher."""
     kept = {key: value for key, value in state.items() if not key.startswith(TRAINING_ONLY)}
     with atomic_path(file) as unfinished:
         torch.save(dict(state_dict=kept, meta=meta), unfinished)
-
-
-def _is_recommending(out: Path) -> bool:
-    """Return whether the folder has a whole config with a recommended operating point."""
-    with suppress(ConfigError):
-        return 'recommended' in read_config(out / 'config.py')
-    return False
 
 
 def _run_stages(plan: Plan, out: Path, device: str, labels: str | Path | None) -> None:

@@ -77,6 +77,10 @@ class Row:
     group: str = ''
     tables: Mapping[str, float | None] = field(default_factory=dict)
 
+    def label(self, key_interval: int | None) -> str:
+        """Return the name and the key-frame interval."""
+        return self.name if key_interval is None else f'{self.name}/l{key_interval}'
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -89,8 +93,7 @@ class Evaluation:
 
     @property
     def label(self) -> str:
-        """Name of the row and the key-frame interval."""
-        return _label(self.row, self.key_interval)
+        return self.row.label(self.key_interval)
 
 
 @dataclass(frozen=True)
@@ -166,9 +169,6 @@ def load_experiment(
         methods: Known methods of ``tools/test.py``.
         work_dir: Replaces the config's ``work_dir``.
         cfg_options: Replace settings of the config (``seeds``, ``key_intervals``, ...).
-
-    Raises:
-        ExperimentError: If an entry is invalid.
     """
     config = read_config(path, import_custom_modules=False)
     config.merge_from_dict(dict(cfg_options or {}))
@@ -273,7 +273,7 @@ class _Seed:
         """Return the evaluations of a row."""
         found, options = [], {**self.cfg_options, **row.cfg_options}
         for interval in [None] if row.method == 'frame' else intervals:
-            name = f'{self.home}rows/{_label(row, interval)}'
+            name = f'{self.home}rows/{row.label(interval)}'
             folder = self.work_dir / name
             checkpoint = self._fill(row.checkpoint)
             command = ['tools/test.py', row.config, checkpoint, '--method', row.method]
@@ -385,10 +385,6 @@ def load_runs(
         methods: Known methods of ``tools/test.py``.
         cfg_options: Settings that replace those of every model config.
         distances: Whether to report accuracy at each distance from the key frame instead of accuracy over speed.
-
-    Raises:
-        ExperimentError: If a run has another form.
-        CheckpointError: If a checkpoint does not exist or cannot be read.
     """
     rows: list[tuple[str, dict[str, Any]]] = []
     # names of files may have commas
@@ -423,10 +419,6 @@ def load_runs(
         cfg_options=settings,
         report='distances' if distances else 'curve',
     )
-
-
-def _label(row: Row, key_interval: int | None) -> str:
-    return row.name if key_interval is None else f'{row.name}/l{key_interval}'
 
 
 def _call(make: Any, what: str | Path, **settings: Any) -> Any:

@@ -97,9 +97,6 @@ class ExperimentRunner:
 
         A name stands for the step of every seed, and a row's name for all its key-frame intervals. The speed of the
         named rows is measured too, together with that of rows evaluated before.
-
-        Raises:
-            ExperimentError: If a name is unknown.
         """
         evaluations = self.experiment.evaluations
         every = [*self.steps, *self.experiment.speed_steps(evaluations)]

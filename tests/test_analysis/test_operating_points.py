@@ -188,7 +188,7 @@ def test_labels(folder, model):
     nameless = copy.copy(model)
     nameless.dataset_meta = dict(classes=())  # the classes are those of the json
     report = measure_operating_points(
-        nameless, points=points, labels=folder / 'val.json', rounds=1, max_loss=0.5
+        nameless, (), points, labels=folder / 'val.json', rounds=1, max_loss=0.5
     )
     names = ['mAP', 'AP', 'AP_50', 'AP_75', 'agreement_50', 'agreement']
     dense, *_, larger = metrics_of(report)
@@ -209,7 +209,7 @@ def test_labels(folder, model):
 )
 def test_refused_before_anything_runs(folder, model, point, words):
     with pytest.raises(ValueError, match=words):
-        measure_operating_points(model, [folder / 'in.mp4'], [point])
+        measure_operating_points(model, [folder / 'in.mp4'], [OperatingPoint(*point)])
 
 
 def test_agreement_counts_confident_boxes_only():

@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from semidff.analysis.smooth_video import smooth_frames, write_smooth_video
-from semidff.datasets.video_readers import open_stream
+from semidff.analysis.smooth_video import smooth_frames
 
 
 def test_smooth_frames_pan():
@@ -13,11 +12,3 @@ def test_smooth_frames_pan():
     assert np.array_equal(frames[2], smooth_frames(4, 40, 60)[2])
     assert frames[0].std() > 10
     assert np.abs(np.diff(frames[0].astype(int), axis=1)).mean() < 10
-
-
-def test_as_a_file(tmp_path):
-    path = write_smooth_video(tmp_path / 'pan.mp4', 4, 48, 64)
-    read = [frame.image for frame in open_stream(path)]
-    assert len(read) == 4
-    for one, expected in zip(read, smooth_frames(4, 48, 64), strict=True):
-        assert np.abs(one.astype(int) - expected).mean() < 6

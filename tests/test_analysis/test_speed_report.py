@@ -10,7 +10,7 @@ from semidff.analysis.speed import ClipTimer, ClipTimes, batch_of
 from semidff.analysis.speed_report import SpeedRow, measure_methods, measure_rows, speed_tables
 from semidff.inference import Acceleration, MethodError
 from tests.damaged_video import write_video
-from tests.tiny_video import build, test_settings, video_detector_cfg, write_videos
+from tests.tiny_video import build, video_detector_cfg, write_project
 
 
 @pytest.fixture
@@ -21,14 +21,11 @@ def video(tmp_path):
 @pytest.fixture
 def rows(tmp_path):
     """Makes rows of a tiny config with two checkpoints and three videos of four frames."""
-    settings = test_settings(write_videos(tmp_path, (4, 4, 4)), tmp_path / 'work')
-    Config(settings).dump(tmp_path / 'config.py')
-    for seed in (0, 1):
-        state = build(video_detector_cfg(), seed).state_dict()
-        torch.save(dict(state_dict=state), tmp_path / f'{seed}.pth')
+    config = write_project(tmp_path, (4, 4, 4))
+    torch.save(dict(state_dict=build(config.model).state_dict()), tmp_path / 'other.pth')
 
-    def make(name: str, method: str, key_interval: int, seed: int = 0) -> SpeedRow:
-        paths = str(tmp_path / 'config.py'), str(tmp_path / f'{seed}.pth')
+    def make(name: str, method: str, key_interval: int, weights: str = 'two.pth') -> SpeedRow:
+        paths = str(tmp_path / 'config.py'), str(tmp_path / weights)
         return SpeedRow(name, *paths, method, key_interval)
 
     return make
@@ -59,25 +56,6 @@ def clips(monkeypatch):
 
     monkeypatch.setattr(ClipTimer, 'run', run_and_note)
     return seen
-
-
-def test_every_method_and_part_under_all_options(video, timers):
-    model = build(video_detector_cfg())
-    options = [Acceleration(), Acceleration('bf16', channels_last=True)]
-    report = measure_methods(model, video, batch_of, ['propagate', 'centered'], options, 3, 2)
-    methods = ('frame', 'propagate', 'centered')
-    names = [f'{one}: {m}' for one in ('fp32', 'bf16, channels-last') for m in methods]
-    assert list(report['rows']) == names
-    assert [(method, length) for _, method, length, _ in timers] == [(m, 3) for m in 2 * methods]
-    for name, row in report['rows'].items():
-        assert row['fps'] > row['end_to_end']['fps'] > 0 and row['detections'] > 0
-        assert (row['speed_up'] == 1) == ('frame' in name) == ('non_key' not in row['end_to_end'])
-        assert ('share' in row) == ('propagate' in name)
-    assert list(report['parts']) == ['fp32', 'bf16, channels-last']
-    for part in report['parts'].values():
-        assert all(value > 0 for value in part['parts_ms'].values())
-    assert report['process_memory_mib'] > 50
-    assert next(model.parameters()).dtype == torch.float32
 
 
 def given(network, memory=30.0) -> ClipTimes:
@@ -111,22 +89,16 @@ def test_figures_of_methods(monkeypatch, video):
     assert overheads == pytest.approx(dict(decode=2, pipeline=1, to_device=1))
     dense, row, faster, _ = report['rows'].values()
     whole = row['end_to_end']
-    speed_up = (303 / 163 + 315 / 159) / 2
     assert row['speed_up'] == pytest.approx((300 / 160 + 312 / 156) / 2)  # the median of two clips
-    assert row['share'] == pytest.approx(row['speed_up'] / (3 / 1.4))
-    assert whole['speed_up'] == pytest.approx(speed_up)
-    assert whole['share'] == pytest.approx(speed_up / (3 * 101 / 143))
-    assert whole['share_of_eq7'] == pytest.approx(speed_up / (3 / 1.4))
+    assert whole['speed_up'] == pytest.approx((303 / 163 + 315 / 159) / 2)
     assert whole['key'] == pytest.approx(dict(p50=111.0, p90=113.4, p99=113.94))
     assert whole['non_key']['p50'] == pytest.approx(30)
     assert whole['fps'] == pytest.approx(1000 / ((163 + 159) / 6))
     assert dense['end_to_end']['speed_up'] == 1 and dense['end_to_end']['key']['p50'] == 105
     assert (row['detections'], row['gpu_memory_mib'], dense['gpu_memory_mib']) == (7, 40, 30)
-    # the first row is the reference of gains, *frame* with the same options that of speed-ups
-    assert faster['end_to_end']['gain'] == pytest.approx((303 + 315) / 2 / 153)
-    assert faster['end_to_end']['speed_up'] == 1
+    assert faster['end_to_end']['speed_up'] == 1, 'the reference has the same options'
     tables = speed_tables(report)
-    assert [len(table) for table in tables] == [12, 5, 5, 6]
+    assert [len(table) for table in tables] == [12, 5, 5, 5]
     assert tables[0][-2:] == [
         ('bound at l = 3, network (DFF Eq. 7)', '2.143', '2.143'),
         ('bound at l = 3, decoding to boxes', '2.119', '2.119'),
@@ -136,7 +108,7 @@ def test_figures_of_methods(monkeypatch, video):
 
 
 def test_rows_take_turns_on_the_same_frames(rows, timers, clips):
-    given = [rows('b', 'propagate', 3), rows('a', 'frame', 1), rows('c', 'copy', 2, seed=1)]
+    given = [rows('b', 'propagate', 3), rows('a', 'frame', 1), rows('c', 'copy', 2, 'other.pth')]
     report = measure_rows(given, rounds=2)
     assert {(method, length) for _, method, length, _ in timers} == {
         ('propagate', 3), ('frame', 3), ('copy', 2)
@@ -147,7 +119,7 @@ def test_rows_take_turns_on_the_same_frames(rows, timers, clips):
         torch.equal(
             models['frame'].temporal.state_dict()[name], value
         )  # as any of its methods needs
-        for name, value in build(video_detector_cfg()).temporal.state_dict().items()
+        for name, value in build(video_detector_cfg(), seed=3).temporal.state_dict().items()
     )
     numbers = [[(f['data_samples'].video_id, f['data_samples'].frame_id) for f in c] for c in clips]
     # the warm-up and two rounds, evenly spread over the videos: l frames after a key frame

@@ -3,31 +3,20 @@
 import numpy as np
 import pytest
 import torch
-from mmengine.config import Config
 
 from semidff.apis import VideoInferencer, detect_together
 from semidff.datasets.video_readers import VideoError
-from tests.tiny_video import build, frame, test_settings, video_detector_cfg, write_videos
+from tests.tiny_video import frame, write_project
 
 
 @pytest.fixture(scope='module')
 def make(tmp_path_factory):
     folder = tmp_path_factory.mktemp('together')
-    config = Config(test_settings(write_videos(folder, (3, 2)), folder / 'work'))
-    config.dump(folder / 'config.py')
-    torch.save(
-        dict(state_dict=build(video_detector_cfg(), seed=3).state_dict()), folder / 'two.pth'
-    )
+    write_project(folder, (3, 2))
 
     def inferencer(method: str = 'propagate') -> VideoInferencer:
-        return VideoInferencer(
-            str(folder / 'config.py'),
-            folder / 'two.pth',
-            device='cpu',
-            method=method,
-            key_interval=4,
-            show_progress=False,
-        )
+        files = str(folder / 'config.py'), folder / 'two.pth'
+        return VideoInferencer(*files, 'cpu', method, key_interval=4, show_progress=False)
 
     return inferencer
 

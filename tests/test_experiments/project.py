@@ -1,13 +1,10 @@
 """Small project for tests of experiments: processes that train and test in a fraction of a second."""
 
-import runpy
-import sys
 from pathlib import Path
 
 from semidff.experiments import Experiment, load_experiment, runner
 from semidff.inference.methods import METHODS
-
-TOOL = Path(__file__).resolve().parents[2] / 'tools/run_experiment.py'
+from tests.processes import call
 
 # Behaves like tools/train.py: counts iterations, writes checkpoints, continues with --resume.
 TRAIN = """
@@ -117,8 +114,7 @@ def load(path: Path, **settings: object) -> Experiment:
 def run_tool(*arguments: str) -> None:
     """Run tools/run_experiment.py with the tools of the project in the current folder."""
     runner.PROJECT = Path.cwd()
-    sys.argv = [str(TOOL), *map(str, arguments)]
-    runpy.run_path(str(TOOL), run_name='__main__')
+    call('run_experiment.py', *arguments)
 
 
 def started(printed: str) -> set[str]:

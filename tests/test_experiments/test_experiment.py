@@ -1,11 +1,9 @@
 """Experiment configs: layout as steps, and what is refused."""
 
-from argparse import ArgumentParser
-
 import pytest
-from mmengine.config import DictAction
 
 from semidff.experiments.experiment import ExperimentError, cli_value
+from semidff.utils.arguments import parse_settings
 from tests.test_experiments.project import EXPERIMENT, load, make_project
 
 
@@ -86,18 +84,8 @@ def test_bad_configs_are_refused(tmp_path, old, new, message):
 
 
 def test_settings_survive_the_command_line():
-    values = {
-        'a.b': 1,
-        'c': 0.5,
-        'd': 'x/y.json',
-        'e': [1, 2],
-        'f': (0.9, 'z'),
-        'g': None,
-        'h': True,
-    }
-    parser = ArgumentParser()
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
+    values = {'a.b': 1, 'c': 0.5, 'd': 'y.json', 'e': [1, 2], 'f': (0.9, 'z'), 'g': None, 'h': True}
     pairs = [f'{key}={cli_value(key, value)}' for key, value in values.items()]
-    assert parser.parse_args(['--cfg-options', *pairs]).cfg_options == values
+    assert parse_settings(pairs) == values
     with pytest.raises(ExperimentError, match='another work_dir'):
         cli_value('path', 'my videos/a.mp4')

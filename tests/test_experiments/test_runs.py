@@ -5,14 +5,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from mmengine.config import Config
-from mmengine.runner import Runner
 
-from semidff.evaluation import VIDMetric
 from semidff.experiments import ExperimentError, load_runs
 from semidff.inference.methods import METHODS
 from tests.test_experiments.project import cells, make_project, run_tool, started
-from tests.tiny_video import batch, build, test_settings, video_detector_cfg, write_videos
 
 RUNS = ('--run', 'reg=two.py,reg.pth', '--run', 'sem=two.py,sem.pth', '--work-dir', 'out')
 
@@ -120,45 +116,3 @@ def test_accuracy_at_each_distance(capsys):
     ]  # fmt: skip
     assert lines[1]['mean'] == pytest.approx(0.72 * 0.9)
     assert Path('out/distance.png').read_bytes()[:4] == b'\x89PNG'
-
-
-def test_agrees_with_evaluating_the_frames_of_one_distance_by_hand(tmp_path):
-    length, distance = 6, 2
-    model = build(video_detector_cfg(), seed=3)
-    torch.save(dict(state_dict=model.state_dict()), tmp_path / 'm.pth')
-    ann_file = label_by_the_model(write_videos(tmp_path, (length,)), model)
-    settings = test_settings(ann_file, tmp_path / 'work', key_interval=3, protocol='pairs')
-    settings |= dict(load_from=str(tmp_path / 'm.pth'), experiment_name=tmp_path.name)
-    metrics = Runner.from_cfg(Config(settings)).test()
-
-    metric = VIDMetric(str(ann_file))
-    metric.dataset_meta = dict(classes=('disc', 'square'))
-    for index in range(length):
-        metric.process(None, [by_hand(model, max(index - distance, 0), index).to_dict()])
-    expected = metric.evaluate(length)['vid/mAP']
-    assert metrics[f'vid/mAP_at/{distance}'] == pytest.approx(expected, abs=1e-6)
-    assert expected < metrics['vid/mAP_at/0'] and 'vid/mAP_at/3' not in metrics
-
-
-@torch.no_grad()
-def by_hand(model, key: int, current: int):
-    """A frame's result from a key frame."""
-    one, two = (model.data_preprocessor(batch(0, index), False) for index in (key, current))
-    results, state = model.predict_key(one['inputs'], one['data_samples'])
-    if key != current:
-        results = model.predict_non_key(two['inputs'], two['data_samples'], state)
-    # the tiny videos number images in order
-    path = f'v0_{current:03d}.png'
-    results[0].set_metainfo(dict(img_id=current, frame_id=current, img_path=path))
-    return results[0]
-
-
-def label_by_the_model(path: Path, model) -> Path:
-    """Labels are what the detector believes in most, so that something is found."""
-    content = json.loads(path.read_text())
-    for label in content['annotations']:
-        best = by_hand(model, label['image_id'], label['image_id']).pred_instances[0]
-        x1, y1, x2, y2 = best.bboxes[0].tolist()
-        label.update(bbox=[x1, y1, x2 - x1, y2 - y1], category_id=int(best.labels[0]) + 1)
-    path.write_text(json.dumps(content))
-    return path

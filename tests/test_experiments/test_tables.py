@@ -3,10 +3,9 @@
 from dataclasses import replace
 
 import pytest
-from matplotlib.figure import Figure
 
 from semidff.experiments.experiment import Evaluation, Row
-from semidff.experiments.plot import _draw_speed, draw_table
+from semidff.experiments.plot import draw_table
 from semidff.experiments.tables import (
     BUSY,
     FEWER,
@@ -99,14 +98,6 @@ def test_missing_metrics_are_named():
         build_lines([measurement('x', 'copy', 5, 0, {'fps': 1.0, 'speed_up': None})])
 
 
-def test_how_cells_look():
-    cells = [
-        (Cell.of([0.5, 0.6]), 'mAP'), (Cell.of([0.884]), 'gap recovery'),
-        (Cell.of([3.456]), 'speed-up'), (Cell.of([None]), 'fast'),
-    ]  # fmt: skip
-    assert [cell.show(column) for cell, column in cells] == ['55.0 ± 7.1', '88.4 %', '3.46×', '-']
-
-
 def test_text_and_markdown_have_a_block_for_each_interval():
     (table,) = build_tables([*MEASURED, measure('copy', 'copy', 20, 0, 0.3, 50.0)])
     blocks = table.text().split('\n\n')
@@ -155,18 +146,6 @@ def test_segmentation_has_miou_in_place_of_map(tmp_path):
     draw_table(table.lines, tmp_path / 'table.png')
     line = table.lines[2].as_json()
     assert line['mIoU']['mean'] == 0.5 and not {'mAP', 'slow', 'fast'} & set(line)
-
-
-@pytest.mark.parametrize(('intervals', 'numbers'), [([10], []), ([5, 10], ['5', '10'])])
-def test_the_title_of_the_picture_explains_numbers_where_there_are_some(intervals, numbers):
-    measured = [
-        measure('frame', 'frame', None, 0, 0.9, 5.0),
-        *(measure('copy', 'copy', interval, 0, 0.4, 4.0 * interval) for interval in intervals),
-    ]
-    axes = Figure().subplots()
-    _draw_speed(axes, build_lines(measured), 'speed-up', '')
-    assert [text.get_text() for text in axes.texts] == numbers
-    assert ('key-frame interval' in axes.get_title()) == bool(numbers)
 
 
 def test_a_block_for_each_table_of_a_paper():

@@ -1,27 +1,21 @@
 """A small project, and how its tools are run."""
 
-import runpy
-import signal
 from pathlib import Path
 
 import pytest
-import torch
-from mmengine.config import Config
 
 from tests.damaged_video import write_video
-from tests.processes import TOOLS
-from tests.tiny_video import build, test_settings, video_detector_cfg, write_videos
+from tests.processes import call
+from tests.tiny_video import video_detector_cfg, write_project
 
 
 @pytest.fixture(scope='package')
 def project(tmp_path_factory):
     """A video, labeled images, configs with and without temporal module, and a checkpoint."""
     folder = tmp_path_factory.mktemp('project')
-    settings = test_settings(write_videos(folder, (4,)), folder / 'work')
-    Config(settings).dump(folder / 'config.py')
-    Config(dict(settings, model=video_detector_cfg(temporal=False))).dump(folder / 'alone.py')
-    weights = build(video_detector_cfg(), seed=3).state_dict()
-    torch.save(dict(state_dict=weights), folder / 'two.pth')
+    config = write_project(folder, (4,))
+    config.model = video_detector_cfg(temporal=False)
+    config.dump(folder / 'alone.py')
     write_video(folder / 'in.mp4', 25, fps=12.5, size=(96, 64))
     return folder
 
@@ -32,12 +26,7 @@ def run(project, monkeypatch, capsys):
 
     def run(tool: str | Path, *arguments: object) -> str:
         monkeypatch.chdir(project)
-        monkeypatch.setattr('sys.argv', [str(TOOLS / tool), *map(str, arguments)])
-        handler = signal.getsignal(signal.SIGINT)
-        try:
-            runpy.run_path(str(TOOLS / tool), run_name='__main__')
-        finally:
-            signal.signal(signal.SIGINT, handler)
+        call(tool, *arguments)
         return capsys.readouterr().out
 
     return run

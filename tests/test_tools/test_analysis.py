@@ -16,11 +16,12 @@ SPEED = (*CPU, '--rounds', 1, '--out', 'speed.json', '--overwrite')
 SIZE = ('--size', 64, 96)
 
 
-def test_check_detector(run, fails, project, capsys):
+def test_check_detector(run, fails, project):
     Config(dict(model=detector_cfg())).dump(project / 'detector.py')
     printed = run('analysis/check_detector.py', 'detector.py', *SIZE)
-    assert 'TowerSplit: ' in printed and 'boxes at l = 1, as the detector' in printed
+    assert printed.count('boxes at l = 1, as the detector') == 3
     assert printed.count('semantic loss: all weights have gradients') == 3
+    assert 'EncoderSplit: not supported: ' in printed
     assert 'gone.py' in fails('analysis/check_detector.py', 'gone.py', *SIZE)
 
 
@@ -50,13 +51,16 @@ def test_complexity_reads_no_pretrained_weights(run, project):
 def test_speed_of_methods_and_options(run, project):
     options = ('--methods', 'copy', 'propagate', '--precision', 'fp32', 'bf16', '--channels-last')
     inputs = ('config.py', 'two.pth', '--video', 'in.mp4', '--key-interval', 2)
-    printed = run('analysis/speed.py', *inputs, *SPEED, *options, '--markdown', 'speed.md')
+    printed = run('analysis/speed.py', *inputs, *SPEED, *options)
     assert 'r (DFF Eq. 5)' in printed and 'bf16, channels-last: propagate' in printed
     figures = json.loads((project / 'speed.json').read_text())
     assert (figures['weights'], figures['video'], figures['rounds']) == ('two.pth', 'in.mp4', 1)
     assert list(figures['parts']) == ['fp32, channels-last', 'bf16, channels-last']
-    assert len(figures['rows']) == 6
-    assert (project / 'speed.md').read_text().startswith('| part times, ms |')
+    methods = ('frame', 'copy', 'propagate')
+    assert list(figures['rows']) == [f'{one}: {m}' for one in figures['parts'] for m in methods]
+    for name, row in figures['rows'].items():
+        assert row['fps'] > row['end_to_end']['fps'] > 0 and row['detections'] > 0
+        assert (row['speed_up'] == 1) == ('frame' in name) == ('non_key' not in row['end_to_end'])
 
 
 def test_speed_on_a_synthetic_video(run, project):

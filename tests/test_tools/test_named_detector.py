@@ -2,8 +2,6 @@
 
 import json
 import re
-import runpy
-from pathlib import Path
 
 import pytest
 import torch
@@ -15,34 +13,29 @@ from semidff.utils.checkpoint import read_checkpoint
 from semidff.utils.image_detectors import read_detector
 from tests import stage_two
 from tests.damaged_video import write_video
-from tests.tiny_video import CLASSES, SIZE, build, detector_cfg, frame, test_settings, write_videos
+from tests.processes import TOOLS, call
+from tests.tiny_video import (
+    CLASSES,
+    SIZE,
+    build,
+    frame,
+    test_settings,
+    write_detector,
+    write_videos,
+)
 
-TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 STEPS = [dict(step, iters=1) for step in stage_two.STEPS]
 IMAGES = [frame(0, index) for index in range(3)]
-
-
-CONFIGS = TOOLS.parent / 'configs'
-
-
-def run(monkeypatch, tool: str, *arguments: object) -> None:
-    monkeypatch.setattr('sys.argv', [tool, *map(str, arguments)])
-    runpy.run_path(str(TOOLS / tool), run_name='__main__')
 
 
 @pytest.fixture(scope='module')
 def project(tmp_path_factory):
     """Stage one as files, a stage-two config that names them, and its training; stage one is deleted then."""
     folder = tmp_path_factory.mktemp('project')
-    pipeline = test_settings(folder / 'a.json', folder)['test_dataloader']['dataset']['pipeline']
-    dataset = dict(type='CocoDataset', pipeline=pipeline)
-    Config(dict(model=detector_cfg(), test_dataloader=dict(dataset=dataset))).dump(folder / 'd.py')
-    detector = build(detector_cfg(), seed=7)
-    meta = dict(dataset_meta=dict(classes=CLASSES))
-    torch.save(dict(state_dict=detector.state_dict(), meta=meta), folder / 'one.pth')
+    detector = write_detector(folder)
     model = dict(
         type='SemiDFF',
-        detector=str(folder / 'd.py'),
+        detector=str(folder / 'detector.py'),
         checkpoint=str(folder / 'one.pth'),
         split=dict(type='OutputSplit'),
         temporal=dict(type='TemporalModule', flow_network=dict(type='FlowNetS', width=1 / 16)),
@@ -54,11 +47,10 @@ def project(tmp_path_factory):
         str(folder / 'config.py'), method='copy', device='cpu', show_progress=False
     )
     first = list(without_training(IMAGES))
-    with pytest.MonkeyPatch.context() as patch:
-        run(patch, 'train.py', folder / 'config.py', '--work-dir', folder / 'run')
+    call('train.py', folder / 'config.py', '--work-dir', folder / 'run')
     (folder / 'one.pth').unlink()
     (folder / 'stage_one').mkdir()
-    (folder / 'd.py').rename(folder / 'stage_one' / 'd.py')
+    (folder / 'detector.py').rename(folder / 'stage_one' / 'detector.py')
     return folder, detector, without_training, first
 
 
@@ -88,38 +80,36 @@ def test_a_checkpoint_is_enough_for_prediction(project, tmp_path):
     assert [category['name'] for category in written['categories']] == list(CLASSES)
 
 
-def test_a_run_is_resumed_without_stage_one(project, monkeypatch, tmp_path):
+def test_a_run_is_resumed_without_stage_one(project, tmp_path):
     folder, *_ = project
     config = Config.fromfile(folder / 'run' / 'config.py')
     config.train_cfg.steps.append(dict(config.train_cfg.steps[1], name='further'))
     config.dump(tmp_path / 'config.py')
     checkpoint = folder / 'run' / 'iter_2.pth'
     arguments = ('--work-dir', tmp_path / 'more', '--resume', checkpoint)
-    run(monkeypatch, 'train.py', tmp_path / 'config.py', *arguments)
+    call('train.py', tmp_path / 'config.py', *arguments)
     _, meta = read_checkpoint(tmp_path / 'more' / 'iter_3.pth')
     assert meta['dataset_meta']['classes'] == CLASSES
 
 
-def test_evaluation_and_measurements(project, monkeypatch, tmp_path, capsys):
+def test_evaluation_and_measurements(project, tmp_path, capsys):
     """They get the config that names the files, of which the checkpoint is gone."""
     folder, *_ = project
-    (folder / 'stage_one' / 'd.py').rename(folder / 'd.py')
+    (folder / 'stage_one' / 'detector.py').rename(folder / 'detector.py')
     settings = test_settings(write_videos(tmp_path, (3,)), tmp_path / 'work')
     settings['model'] = Config.fromfile(folder / 'config.py').model
     Config(settings).dump(tmp_path / 'config.py')
     weights = folder / 'run' / 'iter_2.pth'
-    run(monkeypatch, 'test.py', tmp_path / 'config.py', weights, '--metrics-out', tmp_path / 'm')
+    call('test.py', tmp_path / 'config.py', weights, '--metrics-out', tmp_path / 'm')
     assert json.loads((tmp_path / 'm').read_text())
     write_video(tmp_path / 'in.mp4', 4, size=SIZE)
     common = ('--device', 'cpu', '--rounds', 1)
-    run(
-        monkeypatch,
+    call(
         'analysis/speed.py',
         *(folder / 'config.py', weights, '--video', tmp_path / 'in.mp4', '--key-interval', 2),
         *common,
     )
-    run(
-        monkeypatch,
+    call(
         'analysis/complexity.py',
         *(folder / 'config.py', '--size', 64, 96, '--key-intervals', 10),
         *common,
@@ -133,7 +123,7 @@ def test_the_config_in_the_documentation(monkeypatch, tmp_path):
     (text,) = re.findall(r'```python\n(_base_ = .*?)```', page, re.DOTALL)
     videos, weights = stage_two.write_videos(tmp_path), tmp_path / 'rtmdet.pth'
     changes = {
-        "'../_base_": f"'{CONFIGS}/_base_",
+        "'../_base_": f"'{TOOLS.parent}/configs/_base_",
         'rtmdet_tiny.pth': str(weights),
         'my_data/unlabeled.txt': str(videos),
         '(640, 640)': '(64, 64)',
@@ -147,11 +137,11 @@ def test_the_config_in_the_documentation(monkeypatch, tmp_path):
     (tmp_path / 'config.py').write_text(text)
     detector = build(read_detector('rtmdet-t', warn=False).model)
     torch.save(dict(state_dict=detector.state_dict()), weights)
-    run(monkeypatch, 'train.py', tmp_path / 'config.py', '--work-dir', tmp_path / 'run')
+    call('train.py', tmp_path / 'config.py', '--work-dir', tmp_path / 'run')
     write_video(tmp_path / 'in.mp4', 2, size=SIZE)
     arguments = ('in.mp4', 'config.py', 'run/last.pth', '--json', 'out.json', '--device', 'cpu')
     monkeypatch.chdir(tmp_path)
-    run(monkeypatch, 'video_demo.py', *arguments)
+    call('video_demo.py', *arguments)
     written = json.loads((tmp_path / 'out.json').read_text())
     names = [category['name'] for category in written['categories']]
     assert tuple(names) == CocoDataset.METAINFO['classes'] and len(written['images']) == 2

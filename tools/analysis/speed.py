@@ -52,7 +52,6 @@ def parse_args() -> argparse.Namespace:
         'test data)',
     )
     parser.add_output('--out', metavar='FILE', help='write the figures as JSON')
-    parser.add_output('--markdown', metavar='FILE', help='write the tables in Markdown')
     add_measuring_arguments(parser, 'every config')
     args = parser.parse_args()
     if bool(args.row) == bool(args.config):
@@ -105,8 +104,8 @@ def report_progress(text: str) -> None:
 def main(args: argparse.Namespace) -> None:
     import semidff.registry  # noqa: F401 (registers the parts of configs)
     from semidff.analysis.speed_report import SpeedRow, measure_rows, speed_tables
-    from semidff.utils.atomic_write import atomic_write, write_json
-    from semidff.utils.tables import markdown_table, text_table
+    from semidff.utils.atomic_write import write_json
+    from semidff.utils.tables import text_table
 
     if args.row:
         rows = [SpeedRow.parse(text) for text in args.row]
@@ -114,16 +113,12 @@ def main(args: argparse.Namespace) -> None:
         report = measure_rows(rows, args.rounds, *options)
     else:
         report = measure_one(args)
-    tables = speed_tables(report)
-    print('\n\n'.join(map(text_table, tables)))
+    print('\n\n'.join(map(text_table, speed_tables(report))))
     for name, row in report['rows'].items():
         if 'note' in row:
             print(f'{name}: {row["note"]}')
     if args.out:
         write_json(report, args.out, indent=2, nan_as_null=True)
-    if args.markdown:
-        with atomic_write(args.markdown) as file:
-            file.write('\n\n'.join(map(markdown_table, tables)) + '\n')
 
 
 if __name__ == '__main__':
