@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +12,9 @@ from semidff.datasets.vid_json import load_vid_json, match_classes, ordered_fram
 from .metrics import coco_ap
 from .motion_speed import SPEEDS, ap_by_speed, motion_iou, speed_of
 from .vid_ap import Detections, GroundTruth, ap_per_class, match_detections, mean_ap
+
+SHOWN = 0.3
+"""Score from which detections count in :attr:`VIDResult.new_recall`, and from which ``tools/video_demo.py`` draws."""
 
 
 @dataclass(frozen=True)
@@ -22,13 +26,15 @@ class VIDResult:
     num_boxes: np.ndarray
     speed_ap: dict[str, np.ndarray]
     speed_boxes: dict[str, np.ndarray]
+    new_recall: float = math.nan  # of objects that are not in the key frame
 
     @staticmethod
     def average(results: Sequence['VIDResult']) -> 'VIDResult':
         """Average several evaluations of the same frames."""
         ap = np.mean([result.ap for result in results], axis=0)
         by_speed = {s: np.mean([r.speed_ap[s] for r in results], axis=0) for s in SPEEDS}
-        return replace(results[0], ap=ap, speed_ap=by_speed)
+        recall = float(np.mean([result.new_recall for result in results]))
+        return replace(results[0], ap=ap, speed_ap=by_speed, new_recall=recall)
 
     def mean(self, rule: str = 'present') -> float:
         """Compute mAP, see :func:`~semidff.evaluation.vid_ap.mean_ap`."""
@@ -48,10 +54,11 @@ class VIDEvaluator:
     Args:
         classes: Class names in the order of the labels; None takes those of the file.
         min_score: Annotations with a lower ``score`` are ignored; annotations without a score are used.
+        key_interval: Key-frame interval for which :attr:`VIDResult.new_recall` is computed, None for none.
 
     Attributes:
         frames: Images of the file in (video, frame) order.
-        positions: Positions in :attr:`frames` by image id.
+        positions: Positions in :attr:`frames` by image id, and by ``(video_id, frame_id)``.
         frame_numbers: ILSVRC frame id of each frame: ``ilsvrc_id`` where the file has it, else 1, 2, 3, ...
         videos: (frames,) int, video id of each frame.
         labeled: (frames,) bool, which frames are evaluated.
@@ -59,27 +66,31 @@ class VIDEvaluator:
     """
 
     def __init__(
-        self, ann_file: str, classes: Sequence[str] | None = None, min_score: float = 0.0
+        self,
+        ann_file: str,
+        classes: Sequence[str] | None = None,
+        min_score: float = 0.0,
+        key_interval: int | None = None,
     ) -> None:
         content = load_vid_json(ann_file)
         self.classes, labels = match_classes(content, classes, ann_file)
         self.frames = ordered_frames(content, ann_file)
-        self.positions = {frame['id']: at for at, frame in enumerate(self.frames)}
+        self.positions: dict[Any, int] = {}
+        for at, frame in enumerate(self.frames):
+            self.positions[frame['id']] = self.positions[frame['video_id'], frame['frame_id']] = at
         self.frame_numbers = _frame_numbers(self.frames, ann_file)
         self.labeled = np.array([frame.get('is_labeled', True) for frame in self.frames], bool)
         if not self.labeled.any():
             raise ValueError(f'{ann_file}: all images have is_labeled=false')
-        present = [
-            a
-            for a in content['annotations']
-            if a['category_id'] in labels and self.labeled[self.positions[a['image_id']]]
-        ]
+        position = {self.frames[index]['id']: index for index in np.flatnonzero(self.labeled)}
+        every = content['annotations']
+        present = [a for a in every if a['category_id'] in labels and a['image_id'] in position]
         counted = [a for a in present if a.get('score', math.inf) >= min_score]
         if present and not counted:
             raise ValueError(
                 f'{ann_file}: no box of these classes has a score of at least {min_score}; lower it'
             )
-        frames = np.array([self.positions[a['image_id']] for a in counted], int)
+        frames = np.array([position[a['image_id']] for a in counted], int)
         boxes = np.array([a['bbox'] for a in counted], float).reshape(-1, 4)
         boxes[:, 2:] += boxes[:, :2]
         classes_of = np.array([labels[a['category_id']] for a in counted], int)
@@ -87,9 +98,16 @@ class VIDEvaluator:
         self.crowd = np.array([a.get('iscrowd', 0) for a in counted], bool)
         self.videos = np.array([frame['video_id'] for frame in self.frames], int)
         times = np.array([frame['frame_id'] for frame in self.frames], int)[frames]
+        videos = self.videos[frames]
         tracks = [-1 if a.get('instance_id') is None else a['instance_id'] for a in counted]
-        motion = motion_iou(self.videos[frames], times, np.array(tracks, int), boxes)
-        self.speeds = speed_of(motion)
+        self.speeds = speed_of(motion_iou(videos, times, np.array(tracks, int), boxes))
+        # Boxes of objects that have none in the last key frame.
+        self.new = np.zeros(len(boxes), bool)
+        if key_interval:
+            keys = times - times % key_interval
+            seen = set(zip(videos, tracks, times, strict=True))
+            of_key = zip(videos, tracks, keys, strict=True)
+            self.new = np.array([t >= 0 and (v, t, k) not in seen for v, t, k in of_key], bool)
 
     def evaluate(self, detections: Detections, only: np.ndarray | None = None) -> VIDResult:
         """Compute the AP of all classes, overall and by speed.
@@ -105,7 +123,10 @@ class VIDEvaluator:
         ap = ap_per_class(ranked.labels, matched >= 0, matched < 0, count)
         speeds = ap_by_speed(truth, ranked, matched, self.speeds[kept], len(only), num_classes)
         by_speed = ({speed: pair[i] for speed, pair in speeds.items()} for i in (0, 1))
-        return VIDResult(self.classes, ap, count, *by_speed)
+        found = matched[(matched >= 0) & (ranked.scores >= SHOWN)]
+        new = self.new[kept]
+        recall = new[found].sum() / new.sum() if new.any() else math.nan
+        return VIDResult(self.classes, ap, count, *by_speed, recall)
 
     def coco_ap(self, detections: Detections) -> dict[str, float]:
         """Compute COCO's AP over the labeled frames."""

@@ -30,7 +30,8 @@ class FrameResult:
     """
 
     distance: int | None
-    image: int | str
+    image: int | None
+    video_frame: tuple[int | None, int | None]
     labels: np.ndarray
     scores: np.ndarray
     boxes: np.ndarray
@@ -40,10 +41,10 @@ class FrameResult:
 class VIDMetric(BaseMetric):
     """mAP at IoU 0.5 as the ImageNet VID evaluator computes it, AP per class, and mAP by motion speed.
 
-    Ground truth comes from the annotation file, not from the data samples. Samples are identified by ``img_id``.
-    Frames are sorted after collection, and a frame that occurs twice (a sampler's padding) is used once, so that the
-    metrics do not depend on the number of processes. Frames with ``is_labeled: false`` in the annotation file are not
-    evaluated.
+    Ground truth comes from the annotation file, not from the data samples. Samples are identified by ``img_id``, or by
+    ``video_id`` and ``frame_id``. Frames are sorted after collection, and a frame that occurs twice (a sampler's
+    padding) is used once, so that the metrics do not depend on the number of processes. Frames with ``is_labeled:
+    false`` in the annotation file are not evaluated.
 
     The annotation file is read when ``dataset_meta`` is set, which loops do before the first frame.
 
@@ -57,6 +58,9 @@ class VIDMetric(BaseMetric):
         class_mean: ``'present'``: mAP is the mean over classes with ground truth; ``'imagenet'``: over all classes,
             see :func:`~semidff.evaluation.vid_ap.mean_ap`.
         per_video: Whether to add the mAP of each video, ``vid/mAP_of/<video name>``.
+        key_interval: Adds ``vid/recall_new``, the share of the objects that a propagated frame cannot know from its
+            key frame, one every ``key_interval`` frames, that are detected with a score of at least 0.3. The method
+            may use other key frames.
         seq_nms: Whether to apply :func:`~semidff.evaluation.seq_nms.seq_nms` to the detections of each video first.
     """
 
@@ -69,6 +73,7 @@ class VIDMetric(BaseMetric):
         outfile: str | None = None,
         class_mean: str = 'present',
         per_video: bool = False,
+        key_interval: int | None = None,
         seq_nms: bool = False,
         **kwargs,
     ) -> None:
@@ -79,6 +84,7 @@ class VIDMetric(BaseMetric):
         self.outfile = outfile
         self.class_mean = class_mean
         self.per_video = per_video
+        self.key_interval = key_interval
         self.seq_nms = seq_nms
         self._size = 0
         self._evaluator: VIDEvaluator | None = None
@@ -89,7 +95,7 @@ class VIDMetric(BaseMetric):
         # now, since an error after the last frame would cost the whole test
         if is_main_process():
             classes = (dataset_meta or {}).get('classes')
-            self._evaluator = VIDEvaluator(self.ann_file, classes)
+            self._evaluator = VIDEvaluator(self.ann_file, classes, key_interval=self.key_interval)
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Store the predictions of some frames, as dicts.
@@ -108,7 +114,8 @@ class VIDMetric(BaseMetric):
             self.results.append(
                 FrameResult(
                     sample.get('key_distance'),
-                    sample['img_id'],
+                    sample.get('img_id'),
+                    (sample.get('video_id'), sample.get('frame_id')),
                     _array(predicted['labels'], np.int32),
                     _array(predicted['scores'], np.float32),
                     _array(predicted['bboxes'], np.float32).reshape(-1, 4),
@@ -117,11 +124,12 @@ class VIDMetric(BaseMetric):
 
     def _check_frame(self, sample: dict) -> None:
         """Check that the image of an id has the same name in the annotation file: ids of most files begin with 1."""
-        image, path = sample['img_id'], sample.get('img_path')
-        if path is None or self._evaluator is None or image not in self._evaluator.positions:
+        image, path = sample.get('img_id'), sample.get('img_path')
+        if self._evaluator is None or image is None or path is None:
             return
-        name = self._evaluator.frames[self._evaluator.positions[image]]['file_name']
-        if not Path(path).as_posix().endswith(Path(name).as_posix()):
+        at = self._evaluator.positions.get(image)
+        name = None if at is None else self._evaluator.frames[at]['file_name']
+        if name is not None and not Path(path).as_posix().endswith(Path(name).as_posix()):
             raise ValueError(
                 f'{path}: its id {image} is that of {name} in {self.ann_file}; set test_evaluator.ann_file to the '
                 'ann_file of the test data set'
@@ -146,6 +154,8 @@ class VIDMetric(BaseMetric):
         result = VIDResult.average([outcome for outcome, _ in outcomes])
         metrics = {'mAP': result.mean(self.class_mean)}
         metrics.update({f'mAP_{speed}': result.mean_of_speed(speed) for speed in SPEEDS})
+        if self.key_interval:
+            metrics['recall_new'] = result.new_recall
         print_log('\n' + result_table(result, metrics), logger='current')
         if distances != [None]:
             for distance, (outcome, _) in zip(distances, outcomes, strict=True):
@@ -162,7 +172,7 @@ class VIDMetric(BaseMetric):
         """Evaluate one result per frame; also each video's mAP with ``per_video``."""
         found, unknown = {}, []
         for frame in results:
-            at = evaluator.positions.get(frame.image)
+            at = evaluator.positions.get(frame.video_frame if frame.image is None else frame.image)
             if at is None:
                 unknown.append(frame)
             # Pairs of unlabeled frames occur where the samples have no is_labeled.
@@ -198,8 +208,9 @@ class VIDMetric(BaseMetric):
     ) -> None:
         if unknown:
             raise ValueError(
-                f'the result with img_id {unknown[0].image} is of no frame of {self.ann_file}; use the same ann_file '
-                'for metric and dataset, and PackVideoFrame in the pipeline'
+                f'the result with img_id {unknown[0].image} and (video_id, frame_id) {unknown[0].video_frame} is of no '
+                f'frame of {self.ann_file}; use the same ann_file for metric and dataset, and '
+                'PackVideoFrame in the pipeline'
             )
         labeled = np.flatnonzero(evaluator.labeled)
         missing = [evaluator.frames[at]['file_name'] for at in labeled if at not in found]

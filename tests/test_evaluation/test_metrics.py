@@ -10,6 +10,8 @@ from mmdet.registry import METRICS
 from mmdet.structures import DetDataSample
 from mmengine.evaluator import Evaluator
 from mmengine.structures import PixelData
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
 from semidff.evaluation.metrics import coco_ap, gap_recovery
 from semidff.evaluation.vid_ap import Detections, GroundTruth
@@ -49,8 +51,8 @@ def test_nothing_found_and_nothing_to_find():
     assert all(np.isnan(value) for value in coco_ap(empty, nothing, 2, 3).values())
 
 
-def test_crowds_need_not_be_found_and_take_detections(tmp_path):
-    """A crowd of cats that is missed, with the best detection inside of it, and a class of nothing but a crowd."""
+def test_crowds_count_as_in_pycocotools(tmp_path):
+    """A crowd that is missed, detections inside it, and a class that has nothing but a crowd."""
     boxes = [(1, 1, [0, 0, 50, 50], 0), (1, 1, [100, 0, 200, 100], 1), (2, 2, [0, 0, 90, 90], 1)]
     content = {
         'images': [dict(id=i, file_name=f'{i}.jpg', width=400, height=300) for i in (1, 2)],
@@ -61,10 +63,24 @@ def test_crowds_need_not_be_found_and_take_detections(tmp_path):
         'categories': [dict(id=1, name='cat'), dict(id=2, name='dog')],
     }
     (tmp_path / 'val.json').write_text(json.dumps(content))
-    corners = np.array([[120.0, 10, 160, 60], [0, 0, 50, 50]])
-    found = Detections(np.zeros(2, int), np.zeros(2, int), np.array([0.9, 0.8]), corners)
-    figures = VIDEvaluator(str(tmp_path / 'val.json')).coco_ap(found)
-    assert figures == pytest.approx(dict(AP=1, AP_50=1, AP_75=1))
+    given = [(0, [120, 10, 160, 60], 0.9), (0, [0, 0, 50, 50], 0.8), (1, [0, 0, 30, 30], 0.7)]
+    found = Detections(
+        np.array([frame for frame, _, _ in given]), np.zeros(3, int),
+        np.array([score for _, _, score in given]), np.array([box for _, box, _ in given], float),
+    )  # fmt: skip
+    ours = VIDEvaluator(str(tmp_path / 'val.json')).coco_ap(found)
+
+    reference = COCO(str(tmp_path / 'val.json'))
+    results = [
+        dict(image_id=frame + 1, category_id=1, bbox=[x, y, x2 - x, y2 - y], score=score)
+        for frame, (x, y, x2, y2), score in given
+    ]
+    evaluation = COCOeval(reference, reference.loadRes(results), 'bbox')
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
+    assert list(ours.values()) == pytest.approx(evaluation.stats[:3].tolist())
+    assert ours['AP'] == pytest.approx(1)
 
 
 def test_nothing_but_crowds_is_nothing_to_find():

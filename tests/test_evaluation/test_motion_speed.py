@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from semidff.evaluation.motion_speed import ap_by_speed, motion_iou, speed_of
-from semidff.evaluation.vid_ap import match_detections
-from tests.test_evaluation.test_vid_ap import found, truth
+from semidff.evaluation.vid_ap import Detections, GroundTruth, match_detections
 
 SLOW, MEDIUM, FAST, UNKNOWN = range(4)
 BOX = (0, 0, 99, 99)
@@ -59,8 +58,17 @@ def test_speeds():
 
 def split(truth_rows, speeds, detection_rows, num_frames=1):
     """AP of one class by speed, from (frame, box) and (frame, score, box)."""
-    gt = truth(*((frame, 0, box) for frame, box in truth_rows))
-    rows = found(*((frame, 0, score, box) for frame, score, box in detection_rows)).ranked()
+    gt = GroundTruth(
+        np.array([r[0] for r in truth_rows]),
+        np.zeros(len(truth_rows), int),
+        np.array([r[1] for r in truth_rows], float),
+    )
+    rows = Detections(
+        np.array([r[0] for r in detection_rows], int),
+        np.zeros(len(detection_rows), int),
+        np.array([r[1] for r in detection_rows], float),
+        np.array([r[2] for r in detection_rows], float).reshape(-1, 4),
+    ).ranked()
     matched = match_detections(gt, rows, 1)
     result = ap_by_speed(gt, rows, matched, np.array(speeds), num_frames, 1)
     return {name: (ap[0], count[0]) for name, (ap, count) in result.items()}

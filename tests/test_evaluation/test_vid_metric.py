@@ -43,9 +43,9 @@ def ann_file(tmp_path):
     return str(path)
 
 
-def samples():
+def samples(seed=0, meta=('img_id', 'video_id', 'frame_id')):
     """Noisy predictions for every frame, with ties of scores."""
-    content, rng = two_videos(), np.random.default_rng(0)
+    content, rng = two_videos(), np.random.default_rng(seed)
     result = []
     for image in content['images']:
         boxes, labels = [], []
@@ -55,7 +55,8 @@ def samples():
                 for _ in range(2):
                     boxes.append(np.array([x, y, x + w, y + h]) + rng.normal(0, 8, 4))
                     labels.append(a['category_id'] - 1)
-        sample = DetDataSample(metainfo=dict(img_id=image['id'], frame_id=image['frame_id']))
+        identity = dict(image, img_id=image['id'])
+        sample = DetDataSample(metainfo={key: identity[key] for key in meta})
         sample.pred_instances = InstanceData(
             bboxes=torch.tensor(np.array(boxes), dtype=torch.float32),
             scores=torch.tensor(rng.integers(1, 9, len(boxes)) / 10, dtype=torch.float32),
@@ -102,6 +103,28 @@ def test_true_boxes_give_one(ann_file):
     assert run(ann_file, perfect, class_mean='imagenet')['vid/mAP'] == pytest.approx(2 / 3)
 
 
+def test_recall_of_objects_that_are_not_in_the_key_frame(ann_file):
+    content = two_videos()
+    dog = [a for a in content['annotations'] if a['instance_id'] == 1]  # frames 0 to 11
+    hidden = [a['id'] for i, a in enumerate(dog) if i in (3, 4, 5, 8)]
+    content['annotations'] = [a for a in content['annotations'] if a['id'] not in hidden]
+    Path(ann_file).write_text(json.dumps(content))
+    found = samples()
+    for sample, annotation in zip(found, dog, strict=False):
+        x, y, w, h = annotation['bbox']
+        # with key frames 0, 4 and 8, the dog is new in frames 6 and 7, where frame 7 misses it, and 9 to 11
+        score = 0.29 if sample.frame_id == 7 else 0.3
+        shift = w * (sample.frame_id == 10)
+        sample.pred_instances = InstanceData(
+            bboxes=torch.tensor([[x + shift, y, x + shift + w, y + h]]),
+            scores=torch.tensor([score]),
+            labels=torch.tensor([1]),
+        )
+    assert run(ann_file, found, key_interval=4)['vid/recall_new'] == pytest.approx(3 / 5)
+    assert 'vid/recall_new' not in run(ann_file, found)
+    assert math.isnan(run(ann_file, found, key_interval=1)['vid/recall_new'])
+
+
 def test_no_detections_give_zero(ann_file):
     empty = samples()
     for sample in empty:
@@ -116,6 +139,11 @@ def test_order_and_padding_change_nothing(ann_file):
     shuffled = [data[i] for i in np.random.default_rng(1).permutation(20)]
     assert same(run(ann_file, shuffled), expected)
     assert same(run(ann_file, shuffled + data[:3]), expected)
+
+
+@pytest.mark.parametrize('meta', [('img_id',), ('video_id', 'frame_id')])
+def test_either_identity_of_a_frame_is_enough(ann_file, meta):
+    assert same(run(ann_file, samples(meta=meta)), run(ann_file, samples()))
 
 
 def test_outfile_evaluates_to_the_same(ann_file, tmp_path):
