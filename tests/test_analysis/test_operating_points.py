@@ -295,7 +295,10 @@ def test_smoothed_boxes_are_recommended_where_they_are_tighter():
     assert text.startswith('Use propagate at l = 10, boxes smoothed with 8 later frames: 3.3 times')
     assert text.endswith('for live video use propagate at l = 10 (3.3 times as fast).')
     assert best([*DENSE, ABOVE, smooth], 0.03, fps=33) is ABOVE
-    for loose in (0.88, ABOVE['metrics']['AP'] + 4e-4):  # as the report shows it, the second is equal
+    for loose in (
+        0.88,
+        ABOVE['metrics']['AP'] + 4e-4,
+    ):  # as the report shows it, the second is equal
         assert best([*DENSE, ABOVE, dict(smooth, metrics=dict(mAP=0.9, AP=loose))], 0.03) is ABOVE
 
 

@@ -21,23 +21,21 @@ def two_stage(
     outputs: tuple,
     priors: Sequence[Tensor],
     samples: SampleList,
-    kept: dict,
 ) -> Iterator[InstanceData]:
     """Yield the detections of each frame, for a detector whose RPN and RoI head :mod:`.fixed_shape` knows.
 
     Args:
         inputs: Of the RoI head.
         outputs, priors: Of the RPN, by level.
-        kept: As of :class:`FixedShape`.
     """
     rpn, roi_head, image = detector.rpn_head, detector.roi_head, torch.arange(len(samples))
     geometry = [(*sample.img_shape[:2], *sample.scale_factor[:2]) for sample in samples]
     geometry = torch.tensor(geometry, dtype=torch.float64)
-    found = FixedShape(geometry, kept).anchors(rpn, outputs, priors)
+    found = FixedShape(geometry).anchors(rpn, outputs, priors)
     image, found = _suppressed(found, image, rpn.test_cfg)
     # Proposals take the place of frames: each frame has as many as it has.
     found = Candidates(*(column[:, None] for column in found))
-    found = FixedShape(geometry[image], kept).classified(roi_head, inputs, found, image)
+    found = FixedShape(geometry[image]).classified(roi_head, inputs, found, image)
     image, found = _suppressed(found, image, roi_head.test_cfg)
     counts = image.bincount(minlength=len(samples)).tolist()
     for boxes, scores, labels in zip(*(each.split(counts) for each in found[:3]), strict=True):

@@ -63,7 +63,7 @@ class TwoStageHeads(DenseHeads):
         maps = detector.extract_feat(inputs)
         outputs = detector.rpn_head(maps)
         priors = self._priors(outputs[0])
-        found = two_stage(detector, maps, outputs, priors, samples, self.kept)
+        found = two_stage(detector, maps, outputs, priors, samples)
         return detector.add_pred_to_datasample(samples, list(found))
 
     def _is_known(self, detector: nn.Module) -> bool:
@@ -77,7 +77,7 @@ class TwoStageHeads(DenseHeads):
         if not self._is_known(detector):
             return None
         rpn, roi = detector.rpn_head, detector.roi_head
-        fixed, outputs = FixedShape(geometry, self.kept), self._outputs(raw)
+        fixed, outputs = FixedShape(geometry), self._outputs(raw)
         found, exact = fixed.proposals(rpn, outputs, self._priors(outputs[0]))
         results = fixed.rois(roi, self._roi_inputs(raw), found)
         results[:, -1, 0] *= exact
