@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from semidff.models import SpatialModule
-from semidff.models.spatial import batch_boxes, plain_samples, two_stage_heads
+from semidff.models.spatial import TwoStageHeads, plain_samples
 from tests.detectors.stock_detectors import build_stock, pictures, random_scores
 from tests.models import SIZE, build, faster_rcnn, frames, rfcn
 
@@ -44,13 +44,13 @@ def build_cascade() -> nn.Module:
 @pytest.fixture
 def batched(monkeypatch) -> list:
     """Numbers of frames that were processed at once."""
-    counts = []
+    counts, detect = [], TwoStageHeads.detect_batch
 
     def counted(*args):
-        counts.append(len(args[4]))
-        return batch_boxes.two_stage(*args)
+        counts.append(len(args[-1]))
+        return detect(*args)
 
-    monkeypatch.setattr(two_stage_heads, 'two_stage', counted)
+    monkeypatch.setattr(TwoStageHeads, 'detect_batch', counted)
     return counts
 
 
