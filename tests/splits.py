@@ -2,7 +2,7 @@
 
 import torch
 
-from tests.models import CLASSES, temporal, tiny_semi_dff, tiny_video_detector
+from tests.models import CLASSES, tiny_semi_dff, tiny_video_detector
 
 MAPS = 2 * 2 + 2 * 4 + (CLASSES + 1) * 9 + 4 * 9
 
@@ -22,8 +22,7 @@ SPLITS = {
 
 
 def cut(name, make=tiny_video_detector):
-    split, channels = SPLITS[name]
-    model = make(split=split, temporal=temporal(channels))
+    model = make(split=SPLITS[name][0])
     open_residuals(model)
     if make is tiny_semi_dff:
         model.reset_teacher()
