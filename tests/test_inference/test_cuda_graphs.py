@@ -104,6 +104,20 @@ def test_streams_of_one_batch_keep_their_key_frames(captured):
     assert len(captured) == 3
 
 
+def test_interleaved_streams(captured):
+    model = accelerate(detector('rfcn'), GRAPHS)
+    engine = VideoEngine(model, key_interval=5)
+    states = [engine.open() for _ in range(2)]
+    found = [[], []]
+    for index in range(9):
+        for video, state in enumerate(states):
+            found[video] += engine.push(batch(video, index), state)
+    for video, own in enumerate(found):
+        plain = VideoEngine(detector('rfcn'), key_interval=5)
+        assert_same(own, [r for i in range(9) for r in plain.push(batch(video, i))])
+    assert len(captured) == 2
+
+
 @pytest.mark.parametrize(
     'options',
     [
