@@ -35,10 +35,3 @@ def open_residuals(model):
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.weight.data.uniform_(0.3, 0.9, generator=generator)
-
-
-def same(first, second):
-    for a, b in zip(first, second, strict=True):
-        assert len(a.pred_instances) > 2
-        for key in ('bboxes', 'scores', 'labels'):
-            assert torch.equal(a.pred_instances[key], b.pred_instances[key])

@@ -14,6 +14,7 @@ from tests.detectors.stock_detectors import STOCK, build_stock
 from tests.models import (
     CLASSES,
     KINDS,
+    assert_same,
     build,
     faster_rcnn,
     fcos,
@@ -65,14 +66,6 @@ def stock(name: str) -> tuple[nn.Module, Tensor, list]:
     return build_stock(case.config, narrow=True), images, plain_samples(2, size)
 
 
-def assert_same(found, expected, atol=0.0):
-    assert sum(len(r.pred_instances) for r in expected) > 0
-    for one, other in zip(found, expected, strict=True):
-        for key in ('bboxes', 'scores', 'labels'):
-            a, b = one.pred_instances[key], other.pred_instances[key]
-            assert torch.allclose(a, b, rtol=1e-4, atol=atol) if atol else torch.equal(a, b)
-
-
 @pytest.mark.parametrize(('name', 'split', 'channels'), SPLITS)
 @torch.no_grad()
 def test_predictions_on_maps_are_the_detectors_own(name, split, channels):
@@ -94,8 +87,8 @@ def test_predictions_on_maps_are_the_detectors_own(name, split, channels):
     converted = name.startswith(('tood', 'centernet'))
     atol = 1e-3 if converted else 0.0
     exact = split == 'ExtractFeatSplit'
-    assert_same(spatial.predict(features, data), expected, 0.0 if exact else atol)
-    assert_same(spatial.predict_raw(raw, data), expected, atol)
+    assert_same(spatial.predict(features, data), expected, atol=0.0 if exact else atol)
+    assert_same(spatial.predict_raw(raw, data), expected, atol=atol)
     assert all(torch.equal(*levels) for levels in zip(features, before, strict=True))
 
 
