@@ -9,7 +9,7 @@ from mmdet.structures import DetDataSample
 from mmengine.registry import init_default_scope
 from mmengine.structures import PixelData
 
-from semidff.models import FlowPretrainer, pretraining
+from semidff.models import FlowPretrainer
 from semidff.synthetic.chairs import make_chairs
 from semidff.synthetic.render import render, true_flow
 from semidff.utils.checkpoint import load_strict
@@ -62,22 +62,6 @@ def test_losses_by_hand():
     assert losses.keys() == expected.keys()
     for name, value in expected.items():
         torch.testing.assert_close(losses[name].detach(), value, rtol=1e-4, atol=1e-5)
-
-
-def test_targets_are_aligned_by_stride(monkeypatch):
-    """A linear flow field, with a height that is no multiple of the coarsest stride."""
-    model, seen = pretrainer(), []
-    monkeypatch.setattr(
-        pretraining,
-        'end_point_error',
-        lambda predicted, target: seen.append(target) or predicted.sum() * 0,
-    )
-    rows = torch.arange(160.0).view(1, 1, -1, 1).expand(1, 2, -1, 256)
-    model(torch.randn(1, 2, 3, 160, 256), samples(rows), mode='loss')
-    assert [target.shape[-2] for target in seen] == [10, 2, 3, 5, 10]
-    # Means of the rows that a cell has inside of the image.
-    assert seen[1][0, 0, :, 0].tolist() == [63.5, 143.5]
-    assert seen[2][0, 0, :, 0].tolist() == [31.5, 95.5, 143.5]
 
 
 def test_default_weights_are_flownets():
