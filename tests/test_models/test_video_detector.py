@@ -10,7 +10,7 @@ from mmengine.hub import get_config
 from semidff.models import SemiDFF, VideoDetector
 from tests import models
 from tests.detectors.stock_detectors import build_stock
-from tests.models import fcos, frames, samples, tiny_rfcn, tiny_video_detector
+from tests.models import assert_same, fcos, frames, samples, tiny_rfcn, tiny_video_detector
 from tests.tiny_video import build, detector_cfg
 
 LIGHT = dict(type='TemporalModule', flow_network=dict(type='FlowNetS', width=1 / 8))
@@ -32,13 +32,9 @@ def test_current_frames_are_detected_on_propagated_features(model):
         model(current, samples(1), mode='predict'),
         model.predict_key(current, samples(1)),
     )
-    for name in ('bboxes', 'scores'):
-        assert torch.equal(by_mode[0].pred_instances[name], by_key[0][0].pred_instances[name])
-    expected = model.spatial.predict(features, samples(1))[0].pred_instances
-    result = model.predict_non_key(current, samples(1), key)[0].pred_instances
-    assert torch.equal(result.bboxes, expected.bboxes) and torch.equal(
-        result.scores, expected.scores
-    )
+    assert_same(by_mode, by_key[0])
+    expected = model.spatial.predict(features, samples(1))
+    assert_same(model.predict_non_key(current, samples(1), key), expected)
 
 
 def test_still_pairs_in_a_batch_keep_the_others_propagated(model):
@@ -84,8 +80,7 @@ def test_wrapping_any_detector():
     assert not model.has_temporal
     assert {n: p.requires_grad for n, p in detector.named_parameters()} == before
     results, key = model.predict_key(frames(1), samples(1))
-    expected = detector.predict(frames(1), samples(1))
-    assert torch.equal(results[0].pred_instances.bboxes, expected[0].pred_instances.bboxes)
+    assert_same(results, detector.predict(frames(1), samples(1)))
     assert key.image is None and key.features[0].shape == (1, 32, 4, 6)
 
 

@@ -9,7 +9,7 @@ from semidff.models import FeatureSemantics, SemiDFF, SpatialModule, VideoDetect
 from semidff.models.objectives import Distillation
 from semidff.models.spatial import plain_samples
 from tests.detectors.stock_detectors import LAYERS, QUERIES, build_stock, pictures
-from tests.models import build, retinanet
+from tests.models import assert_same, build, retinanet
 
 SIZE = 64, 96
 FIXED = (
@@ -73,15 +73,12 @@ def test_results_of_key_frames_and_still_frames_are_the_detectors_own(name):
     still = model.predict_non_key(images, padded(), key)
     raw = model.spatial.predict_raw(model.spatial.raw_outputs(key.features), padded())
     first, second = (one.pred_instances for one in expected)
-    fields = first.keys()
     if name in MASKS:
         assert first.masks.any() or second.masks.any()
     else:
         assert not torch.equal(first.bboxes, second.bboxes)
     for results in (found, still, raw):
-        for one, other in zip(results, expected, strict=True):
-            for field in fields:
-                assert torch.equal(one.pred_instances[field], other.pred_instances[field])
+        assert_same(results, expected)
 
 
 @pytest.mark.parametrize('split', ['ExtractFeatSplit', 'EncoderSplit'])
