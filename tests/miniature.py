@@ -139,8 +139,6 @@ def shrink(cfg: Config, work_dir: Path) -> Config:
             part.iters = 2
         if part.get('batch_size', 0) > batch_size:
             part.batch_size = batch_size
-    if split:
-        cfg.model.temporal.feat_channels //= 16
     if 'max_iters' in (cfg.train_cfg or {}):
         cfg.train_cfg.max_iters = 2
     if (cfg.test_evaluator or {}).get('type') == 'VIDMetric':

@@ -270,6 +270,15 @@ def samples(count: int, same: bool = False, boxes: bool = False) -> list[DetData
     return result
 
 
+def assert_same(found: list, expected: list, least: int = 1, atol: float = 0.0) -> None:
+    """All fields of results are equal, or as close as ``atol`` says, of at least so many instances in all."""
+    assert sum(len(other.pred_instances) for other in expected) >= least
+    for one, other in zip(found, expected, strict=True):
+        for name, value in other.pred_instances.items():
+            rtol = 1e-4 if atol else 0.0
+            torch.testing.assert_close(one.pred_instances[name], value, rtol=rtol, atol=atol)
+
+
 def segmentor(kind: str = 'pspnet', num_classes: int = CLASSES + 1) -> dict:
     """A narrow PSPNet, DeepLabV3+ or SegFormer with four levels of features."""
     norm = dict(type='BN')

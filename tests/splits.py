@@ -2,7 +2,7 @@
 
 import torch
 
-from tests.models import CLASSES, temporal, tiny_semi_dff, tiny_video_detector
+from tests.models import CLASSES, tiny_semi_dff, tiny_video_detector
 
 MAPS = 2 * 2 + 2 * 4 + (CLASSES + 1) * 9 + 4 * 9
 
@@ -22,8 +22,7 @@ SPLITS = {
 
 
 def cut(name, make=tiny_video_detector):
-    split, channels = SPLITS[name]
-    model = make(split=split, temporal=temporal(channels))
+    model = make(split=SPLITS[name][0])
     open_residuals(model)
     if make is tiny_semi_dff:
         model.reset_teacher()
@@ -36,10 +35,3 @@ def open_residuals(model):
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.weight.data.uniform_(0.3, 0.9, generator=generator)
-
-
-def same(first, second):
-    for a, b in zip(first, second, strict=True):
-        assert len(a.pred_instances) > 2
-        for key in ('bboxes', 'scores', 'labels'):
-            assert torch.equal(a.pred_instances[key], b.pred_instances[key])

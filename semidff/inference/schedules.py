@@ -282,8 +282,6 @@ class SceneCutSchedule(KeyFrameSchedule):
     """
 
     def __init__(self, base: KeyFrameSchedule | dict | int = 10, threshold: float = 0.2) -> None:
-        if not 0 < threshold <= 1:
-            raise ScheduleError(f'the scene-cut threshold is {threshold!r}; it must be in (0, 1]')
         self.base = build_schedule(base)
         self.observes, self.observe = self.base.observes, self.base.observe
         self.longest = self.base.longest

@@ -15,11 +15,7 @@ from itertools import islice
 import numpy as np
 from mmdet.structures import DetDataSample, SampleList
 
-from .methods.boxes import MAX_DISTANCE, Arrays, arrays_of, link
-
-MIN_SCORE = 0.05
-"""Detections with a lower score belong to no track and do not change."""
-
+from .methods.boxes import MAX_DISTANCE, MIN_SCORE, Arrays, arrays_of, link
 
 NEAR = 1.0
 """Largest distance of linked boxes if boxes are smoothed.

@@ -71,8 +71,8 @@ class FrameTimer:
 
         Returns:
             ``time/mean_ms`` and ``fps``; without ``key_interval`` ``schedule/interval``, frames per key frame, and
-            ``schedule/key_share``; unless time was deferred, ``time/{key,non_key}{,_p50,_p99}_ms`` of the kinds that
-            occurred and ``schedule/cost``, the mean time of a frame relative to a key frame's.
+            ``schedule/key_share``; unless time was deferred, ``time/{key,non_key}_ms`` of the kinds that occurred and
+            ``schedule/cost``, the mean time of a frame relative to a key frame's.
         """
         metrics, total, count = {}, 1000 * (self.deferred or 0.0), 0
         for kind, seconds in self.seconds.items():
@@ -81,8 +81,6 @@ class FrameTimer:
             counted = 1000 * np.array(seconds[min(self.warmup, len(seconds) - 1) :])
             if self.deferred is None:
                 metrics[f'time/{kind}_ms'] = float(counted.mean())
-                for percent in (50, 99):
-                    metrics[f'time/{kind}_p{percent}_ms'] = float(np.percentile(counted, percent))
             frames = len(seconds)
             if self.key_interval is not None:
                 frames = 1 if kind == 'key' else self.key_interval - 1

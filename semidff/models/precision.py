@@ -74,17 +74,13 @@ def to_half(model: nn.Module, dtype: torch.dtype) -> None:
 
     Modules that run in full precision keep their weights.
     """
-    if _runs_in_full_precision(model):
+    forward = vars(model).get('forward')
+    if isinstance(forward, partial) and forward.func is _forward_in_full_precision:
         return
     if isinstance(model, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
         model.to(dtype)
     for child in model.children():
         to_half(child, dtype)
-
-
-def _runs_in_full_precision(module: nn.Module) -> bool:
-    forward = vars(module).get('forward')
-    return isinstance(forward, partial) and forward.func is _forward_in_full_precision
 
 
 def _forward_in_full_precision(module: nn.Module, *inputs: Any, **keywords: Any) -> Any:

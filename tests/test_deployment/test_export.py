@@ -75,8 +75,6 @@ def test_both_graphs_are_equal_to_pytorch(model, exported):
 
 def test_a_correction_is_exported(tmp_path):
     config = video_config('retinanet', split=dict(type='OutputSplit'))
-    for name in ('feat_channels', 'feat_strides'):
-        config['temporal'].pop(name)
     config['temporal']['correction_width'] = 8
     corrected = build(config).eval()
     correction = corrected.temporal.correction

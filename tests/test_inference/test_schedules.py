@@ -65,13 +65,6 @@ def test_the_residual_is_what_the_warp_leaves():
     assert explained < 0.25 * unexplained
 
 
-def test_predictions_are_exponentials_of_linear_functions():
-    predictor = ErrorPredictor([0.5, 0, -2.0, 0], math.log(0.3))
-    statistics = torch.tensor([[0.0] * 4, [2.0, 9, 0.25, 9]])
-    expected = [0.3, 0.3 * math.exp(1 - 0.5)]
-    assert predictor.of_statistics(statistics).tolist() == pytest.approx(expected)
-
-
 def test_tolerances_are_interpolated():
     for interval, tolerance in [(2, 0.2), (4, 0.3), (6, 0.4), (8.0, 0.6), (10, 0.8)]:
         schedule = AdaptiveSchedule(TABLE, interval=interval)
@@ -164,16 +157,6 @@ def test_the_error_is_not_read_before_the_next_frame():
     assert schedule.is_key(state, {})
     schedule.observe(state, flow_field(torch.zeros(1, 2, 4, 6)))
     assert not schedule.is_key(state, {})
-
-
-def test_around_it_scene_cuts_are_seen_at_once(model):
-    frames = clip([0] * 12)
-    for data in frames[5:]:
-        data['inputs'] = [torch.full_like(data['inputs'][0], 20)]
-        data['inputs'][0][0, 20:, 40:] = 220
-    adaptive = AdaptiveSchedule(BY_MOTION, tolerance=0.05)
-    schedule = dict(type='SceneCutSchedule', base=adaptive)
-    assert keys_of(push(VideoEngine(model, 'sff-fast', schedule=schedule), frames)) == [0, 5]
 
 
 def scene(seed: int) -> np.ndarray:
@@ -294,9 +277,6 @@ def test_streams_share_no_notes(model, adaptive):
 
 
 def test_bad_settings_are_refused():
-    for threshold in (0, 1.5):
-        with pytest.raises(ScheduleError, match=str(threshold)):
-            SceneCutSchedule(10, threshold)
     for options in ({}, dict(interval=4, tolerance=0.3)):
         with pytest.raises(ScheduleError, match='either interval or tolerance'):
             AdaptiveSchedule(TABLE, **options)

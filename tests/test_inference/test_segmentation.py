@@ -39,9 +39,7 @@ def root(tmp_path_factory):
 
 
 def network():
-    flow = temporal()
-    del flow['feat_channels'], flow['feat_strides']
-    return dict(type='VideoDetector', detector=segmentor(num_classes=COUNT), temporal=flow)
+    return dict(type='VideoDetector', detector=segmentor(num_classes=COUNT), temporal=temporal())
 
 
 @pytest.fixture(scope='module')

@@ -67,9 +67,3 @@ def test_values_and_gradients_are_those_of_torch(size, sides, channels, layout):
 def test_many_channels_stay_channels_last():
     maps = torch.randn(1, 16, 25, 38).contiguous(memory_format=torch.channels_last)
     assert average_pool(maps, 2).is_contiguous(memory_format=torch.channels_last)
-
-
-def test_traced():
-    maps = torch.randn(1, 3, 25, 38)
-    traced = torch.jit.trace(lambda x: average_pool(x, 2), torch.randn(1, 3, 16, 16))
-    assert torch.equal(traced(maps), F.avg_pool2d(maps, 2, ceil_mode=True))

@@ -9,6 +9,7 @@ from torch import nn
 from semidff.models.losses import typical_size
 from semidff.models.temporal.correction import Correction
 from semidff.models.temporal.temporal_module import TemporalModule
+from tests.models import temporal
 
 LEVELS = (6, 6, 3)
 STRIDES = (8, 16, 32)
@@ -22,15 +23,8 @@ def scope():
 
 def build(correction_width=4, **kwargs) -> TemporalModule:
     torch.manual_seed(0)
-    config = dict(
-        type='TemporalModule',
-        flow_network=FLOW,
-        feat_channels=LEVELS,
-        feat_strides=STRIDES,
-        init_std=None,
-        correction_width=correction_width,
-    )
-    return MODELS.build({**config, **kwargs})
+    settings = dict(flow_network=FLOW, correction_width=correction_width)
+    return MODELS.build(temporal(LEVELS, STRIDES, **{**settings, **kwargs}))
 
 
 def maps(seed=0, count=2) -> list[torch.Tensor]:

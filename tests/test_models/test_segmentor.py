@@ -21,9 +21,7 @@ KINDS = pytest.mark.parametrize('kind', ['pspnet', 'deeplab', 'segformer'])
 
 
 def video_model(kind='pspnet', model='SemiDFF', **kwargs):
-    flow = temporal()
-    del flow['feat_channels'], flow['feat_strides']  # follow from the network
-    model = build(dict(type=model, detector=segmentor(kind), temporal=flow, **kwargs))
+    model = build(dict(type=model, detector=segmentor(kind), temporal=temporal(), **kwargs))
     awake(model)
     model.eval()
     head = model.spatial.detector.decode_head
@@ -93,11 +91,9 @@ def test_score_layer_and_loss_of_dffs_network():
 
 
 def test_heads_with_a_single_logit():
-    flow = temporal()
-    del flow['feat_channels'], flow['feat_strides']
     network = segmentor(num_classes=2)
     network['decode_head'].update(out_channels=1, threshold=0.5)
-    model = build(dict(type='SemiDFF', detector=network, temporal=flow))
+    model = build(dict(type='SemiDFF', detector=network, temporal=temporal()))
     awake(model)
     model.enter_step([dict(type='FeatureSemantics')], ('temporal', 'task_network'))
     pair = torch.stack((frames(1), frames(1, seed=1)), 1)
@@ -120,8 +116,7 @@ STOCK = [
 @pytest.mark.parametrize('name', STOCK)
 def test_stock_networks(name):
     """Each with its auxiliary head and synchronized normalization: l = 1 equals *frame*, both steps train."""
-    flow = dict(temporal(), flow_network=dict(type='FlowNetS', width=1 / 16))
-    del flow['feat_channels'], flow['feat_strides']
+    flow = temporal(flow_network=dict(type='FlowNetS', width=1 / 16))
     model = build(dict(type='SemiDFF', detector=f'mmseg::{name}', temporal=flow))
     awake(model)
     image = torch.randint(256, (3, *SIZE), generator=torch.Generator().manual_seed(0))
@@ -223,27 +218,6 @@ def test_single_maps_are_refused():
     config['backbone']['type'] = SingleMapBackbone
     with pytest.raises(TypeError, match='SingleMapBackbone returns a single map'):
         build(dict(type='VideoDetector', detector=config, temporal=temporal()))
-
-
-def test_lists_of_outputs_in_training_cannot_be_trained_with_labels():
-    """As those of K-Net, which returns the logits of all stages in training."""
-    from mmseg.models import FCNHead
-
-    class StagesHead(FCNHead):
-        def forward(self, inputs):
-            logits = super().forward(inputs)
-            return [logits] if self.training else logits
-
-    config = segmentor()
-    config['decode_head'].update(type=StagesHead, num_convs=1)
-    del config['decode_head']['pool_scales']
-    cut = dict(type='VideoDetector', detector=config, split=dict(type='OutputSplit'))
-    spatial = build(cut).spatial.eval()
-    with torch.no_grad():
-        assert len(spatial.features(frames(1))) == 1
-    spatial.train()
-    with pytest.raises(TypeError, match='other outputs in training'):
-        spatial.features(frames(1))
 
 
 def test_labels_of_cascades_are_padded():

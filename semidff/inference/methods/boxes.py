@@ -31,7 +31,9 @@ trackers usually do, would weaken both baselines considerably.
 SCORE_WEIGHT = 0.5
 """Weight of the difference in score, which prevents links to a weak second box on the same object."""
 
-_MIN_SCORE = 0.05  # Detections with a lower score are not tracked and do not move.
+MIN_SCORE = 0.05
+"""Detections with a lower score belong to no track and do not change."""
+
 _MAX_MISSES = 1  # consecutive missed key frames after which a track is kept
 
 
@@ -199,7 +201,7 @@ class BoxTracker:
         sides = np.array(bboxes, dtype=np.float64).reshape(-1, 4)
         sides[:, 2:] = np.maximum(sides[:, 2:], sides[:, :2] + 1e-3)
         self._boxes = bbox_xyxy_to_cxcyah(torch.from_numpy(sides)).numpy()
-        strong = np.flatnonzero(scores >= _MIN_SCORE)
+        strong = np.flatnonzero(scores >= MIN_SCORE)
         known = (
             _to_xyxy(np.array([track.now[:4] for track in self.tracks]).reshape(-1, 4)),
             np.array([track.score for track in self.tracks]),

@@ -60,7 +60,7 @@ class Propagate(VideoMethod):
         self.keep_fields = keep_fields
 
     def key(self, frames: Frames) -> list[SampleList]:
-        finished = [self._finish(memory) for memory in frames.memories]
+        finished = [self.flush(memory) for memory in frames.memories]
         for memory in frames.memories:
             memory.key_frame = None  # freed before the next one is allocated
         results, keys = self.predict_key(frames)
@@ -75,9 +75,6 @@ class Propagate(VideoMethod):
         results = self._detect(frames.inputs, frames.samples, key, flow_field)
         return [[result] for result in results]
 
-    def flush(self, memory: Memory) -> SampleList:
-        return self._finish(memory)
-
     def _wait(self, frames: Frames, flow_field: FlowField | None = None) -> list[SampleList]:
         """Keep non-key frames until a chunk is complete."""
         finished: list[SampleList] = []
@@ -85,10 +82,10 @@ class Propagate(VideoMethod):
             own = flow_field and flow_field.frame(index)
             memory.waiting.append((image, sample, own))
             complete = not memory.chunked or len(memory.waiting) == self._chunk_size(image)
-            finished.append(self._finish(memory) if complete else [])
+            finished.append(self.flush(memory) if complete else [])
         return finished
 
-    def _finish(self, memory: Memory, count: int | None = None) -> SampleList:
+    def flush(self, memory: Memory, count: int | None = None) -> SampleList:
         """Return the results of the first ``count`` waiting frames, by default of all."""
         count = len(memory.waiting) if count is None else count
         chosen, memory.waiting = memory.waiting[:count], memory.waiting[count:]
@@ -165,9 +162,9 @@ class Centered(Propagate):
         results, keys = self.predict_key(frames)
         finished = []
         for result, key, memory in zip(results, keys.split(), frames.memories, strict=True):
-            earlier = self._finish(memory, (len(memory.waiting) + 1) // 2)
+            earlier = self.flush(memory, (len(memory.waiting) + 1) // 2)
             memory.key_frame = key
-            finished.append([*earlier, *self._finish(memory), result])
+            finished.append([*earlier, *self.flush(memory), result])
         return finished
 
     def non_key(self, frames: Frames, flow_field: FlowField | None = None) -> list[SampleList]:

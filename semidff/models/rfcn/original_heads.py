@@ -26,13 +26,6 @@ class OriginalRPNHead(RFCNRPNHead):
     It needs a class loss with softmax (``use_sigmoid=False``), as in the original.
     """
 
-    def __init__(self, *args, **kwargs) -> None:
-        super().__init__(*args, **kwargs)
-        if self.use_sigmoid_cls:
-            raise ValueError(
-                'OriginalRPNHead classifies with a softmax: set loss_cls.use_sigmoid=False'
-            )
-
     def loss_by_feat_single(
         self,
         cls_score: Tensor,

@@ -120,8 +120,6 @@ class RFCNRoIHead(StandardRoIHead):
     """mmdet's RoI head around a :class:`RFCNBBoxHead`, without RoI extractor."""
 
     def init_bbox_head(self, bbox_roi_extractor: dict | None, bbox_head: dict) -> None:
-        if bbox_roi_extractor is not None:
-            raise ValueError('R-FCN has no RoI extractor: set bbox_head.pooling instead')
         self.bbox_head = MODELS.build(bbox_head)
 
     def _bbox_forward(self, x: tuple[Tensor] | ScoreMaps, rois: Tensor) -> dict[str, Tensor]:
@@ -198,22 +196,16 @@ class RFCNBBoxHead(BBoxHead):
         """Compute mmdet's RoI loss on the foreground group, over the hardest RoIs if ``ohem`` is set."""
         rows = (cls_score, bbox_pred[:, -4:], rois, *targets)
         if self.ohem is not None:
-            labels, _, *boxes = targets
-            chosen = self._hardest(*rows[:3], labels, *boxes)
+            chosen = self._hardest(*rows)
             rows = [row[chosen] for row in rows]
         return super().loss(*rows, **kwargs)
 
     @torch.no_grad()
     def _hardest(
-        self,
-        cls_score: Tensor,
-        bbox_pred: Tensor,
-        rois: Tensor,
-        labels: Tensor,
-        bbox_targets: Tensor,
-        bbox_weights: Tensor,
+        self, cls_score: Tensor, bbox_pred: Tensor, rois: Tensor, *targets: Tensor
     ) -> Tensor:
         """Choose each image's ``ohem`` RoIs with the largest sum of class and box loss."""
+        labels, _, bbox_targets, bbox_weights = targets
         per_roi = self._class_losses(cls_score, labels)
         box = F.smooth_l1_loss(bbox_pred, bbox_targets, reduction='none')
         per_roi = per_roi + (box * bbox_weights).sum(1)

@@ -62,7 +62,7 @@ TOWERS = (
 
 
 _KEPT = 16
-"""Sizes of frames for which priors are kept, and constants of the decoding."""
+"""Sizes of frames for which priors are kept."""
 
 
 @HEAD_FAMILIES.register_module()
@@ -149,7 +149,7 @@ class DenseHeads(HeadFamily):
         head = detector.bbox_head
         if not knows(detector, SingleStageDetector.predict):
             return None
-        fixed, outputs = FixedShape(geometry, self.kept), self._outputs(raw)
+        fixed, outputs = FixedShape(geometry), self._outputs(raw)
         if knows_yolox_head(head):
             return fixed.yolox(head, outputs, self._priors(outputs[0], with_stride=True))
         if knows_dense_head(head):

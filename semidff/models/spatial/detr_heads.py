@@ -103,7 +103,7 @@ class DETRHeads(HeadFamily):
         found = detector.forward_transformer(detector.extract_feat(None), samples)
         head = twin(head, predict_by_feat=lambda *layers, **_: outputs.extend(layers))
         head.predict(**found, batch_data_samples=samples)
-        return FixedShape(geometry, self.kept).queries(head, *(layers[-1] for layers in outputs))
+        return FixedShape(geometry).queries(head, *(layers[-1] for layers in outputs))
 
     def fits(self, sample: DetDataSample) -> bool:
         return tuple(sample.img_shape[:2]) == tuple(sample.batch_input_shape)

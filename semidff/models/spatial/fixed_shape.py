@@ -1,4 +1,4 @@
-"""Post-processing of fixed shape, in tensors alone: nothing waits for the device, so that a CUDA graph can hold it.
+"""Post-processing of fixed shape, in tensors alone: it reads nothing from the device, so that a CUDA graph can hold it.
 
 Results are mmdet's, with a flag that says whether they are exact. mmdet thresholds first and then takes the best; here
 the best are taken first, which selects the same. Its NMS is greedy; here it is a fixed-point iteration.
@@ -19,7 +19,6 @@ from mmdet.models.roi_heads.roi_extractors import BaseRoIExtractor, SingleRoIExt
 from mmdet.models.task_modules import coders
 from mmdet.structures.bbox import bbox_cxcywh_to_xyxy, distance2bbox
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from semidff.models.rfcn.rfcn import RFCNBBoxHead, RFCNRoIHead, RFCNRPNHead
 
@@ -163,13 +162,11 @@ class FixedShape:
 
     Args:
         geometry: (N, 4), see :meth:`~semidff.models.spatial.SpatialModule.fixed_shape`.
-        kept: Keeps tensors from call to call.
     """
 
-    def __init__(self, geometry: Tensor, kept: dict) -> None:
+    def __init__(self, geometry: Tensor) -> None:
         self.size = geometry[:, :2].flip(1).repeat(1, 2)[:, None]
         self.factors = geometry[:, 2:].repeat(1, 2)[:, None]
-        self.kept = kept
 
     def dense(self, head: nn.Module, outputs: tuple, priors: Sequence[Tensor]) -> Tensor:
         """Return the :func:`detections` of a dense head, given its outputs and priors by level."""
@@ -184,8 +181,7 @@ class FixedShape:
             factors = (_take(factor.sigmoid(), cell)[..., 0] for factor in factors)
             found.append((scores, labels, values.unflatten(0, cell.shape), points[cell], *factors))
         scores, labels, values, points, *factors = _joined(found)
-        with _KeptConstants(self.kept):
-            boxes = rule.all(head, points.flatten(0, 1), values.flatten(0, 1))
+        boxes = rule.all(head, points.flatten(0, 1), values.flatten(0, 1))
         boxes = self._clip(boxes.unflatten(0, scores.shape), rule.largest(head))
         boxes = boxes * (1 / self.factors).to(boxes)
         valid = (scores > cfg.get('score_thr', 0)) & _large(boxes, cfg)
@@ -284,8 +280,7 @@ class FixedShape:
         return _table(Candidates(boxes, scores, labels, valid), valid[:, 0])
 
     def _decode(self, coder: Any, priors: Tensor, deltas: Tensor) -> Tensor:
-        with _KeptConstants(self.kept):
-            boxes = coder.decode(priors.flatten(0, 1), deltas.flatten(0, 1)).view_as(deltas)
+        boxes = coder.decode(priors.flatten(0, 1), deltas.flatten(0, 1)).view_as(deltas)
         return self._clip(boxes, 0 if coder.clip_border else None)
 
     def _clip(self, boxes: Tensor, largest: int | None) -> Tensor:
@@ -364,26 +359,6 @@ def _suppress(boxes: Tensor, valid: Tensor, nms: Mapping) -> tuple[Tensor, Tenso
     for _ in range(_ROUNDS):
         before, keep = keep, (keep @ overlaps == 0) * valid
     return keep[..., 0, :] > 0, (before == keep).flatten(1).all(1)
-
-
-class _KeptConstants(TorchFunctionMode):
-    """Context in which tensors are made of Python numbers once, and kept in a dictionary."""
-
-    def __init__(self, kept: dict) -> None:
-        super().__init__()
-        self.kept = kept
-
-    def __torch_function__(self, func, types, args=(), kwargs=None):
-        kwargs = kwargs or {}
-        if getattr(func, '__name__', '') not in ('tensor', 'new_tensor'):
-            return func(*args, **kwargs)
-        like = [(x.dtype, x.device) if isinstance(x, Tensor) else str(x) for x in args]
-        key = (*like, str(kwargs))
-        found = self.kept.get(key)  # another thread may clear it
-        if found is None:
-            with torch.inference_mode(False):  # usable in training, too
-                found = self.kept[key] = func(*args, **kwargs)
-        return found
 
 
 class _FixedExtractor(SingleRoIExtractor):

@@ -30,58 +30,53 @@ class TowerSplit(ExtractFeatSplit):
 
     needs_probe = True
 
-    def check(self, heads: HeadFamily) -> None:
-        modules = self.task_modules(heads).items() if heads.towers else ()
+    def check(self) -> None:
+        modules = self.task_modules().items() if self.heads.towers else ()
         behind = (module for name, module in modules if name.startswith('bbox_head.'))
         if not any(list(module.parameters()) for module in behind):
             raise TypeError(
-                f'split=TowerSplit cuts dense heads between towers of a known kind and other layers, but {heads.name} '
-                'has none of these; use OutputSplit or leave split out'
+                'split=TowerSplit cuts dense heads between towers of a known kind and other layers, but '
+                f'{self.heads.name} has none of these; use OutputSplit or leave split out'
             )
 
-    def probe(self, heads: HeadFamily, images: Tensor) -> tuple[Tensor, ...]:
+    def probe(self, images: Tensor) -> tuple[Tensor, ...]:
         """Check that the layers after the towers read nothing else."""
-        inputs = super().features(heads, images)
-        whole, maps = heads.raw_outputs(inputs), self._run_towers(heads, inputs)
+        inputs = super().features(images)
+        whole, maps = self.heads.raw_outputs(inputs), self._run_towers(inputs)
         try:
-            parts = self.raw_outputs(heads, maps)
+            parts = self.raw_outputs(maps)
             same = images.is_meta or all(torch.equal(m, parts[name]) for name, m in whole.items())
         except RuntimeError:  # the widths do not fit
             same = False
         if not same:
             raise TypeError(
-                f'split=TowerSplit: {heads.name} reads more than the outputs of its towers {heads.towers}; use '
-                'OutputSplit or leave split out'
+                f'split=TowerSplit: {self.heads.name} reads more than the outputs of its towers {self.heads.towers}; '
+                'use OutputSplit or leave split out'
             )
         return maps
 
-    def feature_names(self, heads: HeadFamily) -> list[str]:
-        towers = [f'bbox_head.{name}' for name in heads.towers]
-        return [*super().feature_names(heads), *towers]
+    def feature_names(self) -> list[str]:
+        towers = [f'bbox_head.{name}' for name in self.heads.towers]
+        return [*super().feature_names(), *towers]
 
-    def features(
-        self, heads: HeadFamily, images: Tensor, samples: SampleList | None = None
-    ) -> tuple[Tensor, ...]:
-        return self._run_towers(heads, super().features(heads, images))
+    def features(self, images: Tensor, samples: SampleList | None = None) -> tuple[Tensor, ...]:
+        return self._run_towers(super().features(images))
 
-    def finish(
-        self, heads: HeadFamily, features: Sequence[Tensor]
-    ) -> tuple[HeadFamily, tuple[Tensor, ...]]:
+    def finish(self, features: Sequence[Tensor]) -> tuple[HeadFamily, tuple[Tensor, ...]]:
         # The towers pick their channels of the propagated maps.
-        head, count = heads.dense_head, len(heads.towers)
+        heads, head, count = self.heads, self.heads.dense_head, len(self.heads.towers)
         picks = {
             name: _with_leaf(head.get_submodule(name), _Chunk(index, count))
             for index, name in enumerate(heads.towers)
         }
         return type(heads)(twin(heads.detector, bbox_head=twin(head, **picks))), tuple(features)
 
-    @staticmethod
-    def _run_towers(heads: HeadFamily, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    def _run_towers(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         outputs = []
         for index, level in enumerate(inputs):
             ends = []
-            for name in heads.towers:
-                tower, maps = heads.dense_head.get_submodule(name), level
+            for name in self.heads.towers:
+                tower, maps = self.heads.dense_head.get_submodule(name), level
                 # Most heads have the same layers for all levels.
                 for layer in tower[index] if _is_nested(tower) else tower:
                     maps = layer(maps)
@@ -130,47 +125,46 @@ class OutputSplit(ExtractFeatSplit):
         self._layout: list[list[tuple[str, int]]] = []  # names and channels in each propagated map
         self._same_in_training = True
 
-    def check(self, heads: HeadFamily) -> None:
-        if not heads.propagates_outputs:
+    def check(self) -> None:
+        if not self.heads.propagates_outputs:
             raise TypeError(
-                f'split=OutputSplit propagates outputs relative to their cells, but {heads.name} '
+                f'split=OutputSplit propagates outputs relative to their cells, but {self.heads.name} '
                 'returns positions in the frame; leave split out'
             )
 
-    def probe(self, heads: HeadFamily, images: Tensor) -> tuple[Tensor, ...]:
+    def probe(self, images: Tensor) -> tuple[Tensor, ...]:
         """Find the outputs of each level, and whether they are the same in training."""
-        inputs = super().features(heads, images)
-        raw = heads.raw_outputs(inputs)
+        inputs = super().features(images)
+        raw = self.heads.raw_outputs(inputs)
         outputs = sorted((name for name in raw if not name.startswith(ROI_INPUTS)), key=_level)
         maps = [list(level) for _, level in groupby(outputs, key=_level)]
         maps += [[name] for name in raw if name.startswith(ROI_INPUTS)]
         self._layout = [[(name, raw[name].shape[1]) for name in level] for level in maps]
-        for name in heads.output_modules:  # not their batch norms; probe() restores the modes
-            heads.detector.get_submodule(name).training = True
-        in_training = heads.raw_outputs(inputs)
+        for name in self.heads.output_modules:  # not their batch norms; probe() restores the modes
+            self.heads.detector.get_submodule(name).training = True
+        in_training = self.heads.raw_outputs(inputs)
         self._same_in_training = raw.keys() == in_training.keys() and all(
             _alike(maps, in_training[name]) for name, maps in raw.items()
         )
         return self._joined(raw)
 
-    def feature_names(self, heads: HeadFamily) -> list[str]:
-        return [*super().feature_names(heads), *heads.output_modules]
+    def feature_names(self) -> list[str]:
+        return [*super().feature_names(), *self.heads.output_modules]
 
-    def features(
-        self, heads: HeadFamily, images: Tensor, samples: SampleList | None = None
-    ) -> tuple[Tensor, ...]:
-        modules = (heads.detector.get_submodule(name) for name in heads.output_modules)
+    def features(self, images: Tensor, samples: SampleList | None = None) -> tuple[Tensor, ...]:
+        names, detector = self.heads.output_modules, self.heads.detector
+        modules = (detector.get_submodule(name) for name in names)
         if not self._same_in_training and any(module.training for module in modules):
             raise TypeError(
-                f'{heads.name} returns other outputs in training than in tests, so that '
+                f'{self.heads.name} returns other outputs in training than in tests, so that '
                 'split=OutputSplit cannot be trained with labels; use TowerSplit'
             )
-        return self._joined(heads.raw_outputs(super().features(heads, images)))
+        return self._joined(self.heads.raw_outputs(super().features(images)))
 
-    def given(self, heads: HeadFamily, features: Sequence[Tensor]) -> nn.Module:
-        return heads.given_raw_outputs(self.raw_outputs(heads, features))
+    def given(self, features: Sequence[Tensor]) -> nn.Module:
+        return self.heads.given_raw_outputs(self.raw_outputs(features))
 
-    def raw_outputs(self, heads: HeadFamily, features: Sequence[Tensor]) -> dict[str, Tensor]:
+    def raw_outputs(self, features: Sequence[Tensor]) -> dict[str, Tensor]:
         raw = {}
         for maps, level in zip(features, self._layout, strict=True):
             names, channels = zip(*level, strict=True)
@@ -201,28 +195,26 @@ class EncoderSplit(ExtractFeatSplit):
     padding = 'border'  # a vector of zeros is no output of a layer normalization
     bare_weights = 'feature_network'  # the level embedding
 
-    def check(self, heads: HeadFamily) -> None:
-        if not heads.encoder_modules:
+    def check(self) -> None:
+        if not self.heads.encoder_modules:
             raise TypeError(
-                f'split=EncoderSplit cuts detectors behind the encoder of a transformer, but {heads.name} has none of '
-                'a known kind; use another split point'
+                f'split=EncoderSplit cuts detectors behind the encoder of a transformer, but {self.heads.name} has '
+                'none of a known kind; use another split point'
             )
 
-    def feature_names(self, heads: HeadFamily) -> list[str]:
-        return [*super().feature_names(heads), *heads.encoder_modules]
+    def feature_names(self) -> list[str]:
+        return [*super().feature_names(), *self.heads.encoder_modules]
 
-    def features(
-        self, heads: HeadFamily, images: Tensor, samples: SampleList | None = None
-    ) -> tuple[Tensor, ...]:
+    def features(self, images: Tensor, samples: SampleList | None = None) -> tuple[Tensor, ...]:
         whole = plain_samples(len(images), tuple(images.shape[-2:]))
         for own, sample in zip(whole, cycle(samples or [])):
             own.set_metainfo(dict(img_shape=sample.img_shape))
-        return heads.memory(super().features(heads, images), whole)
+        return self.heads.memory(super().features(images), whole)
 
-    def given(self, heads: HeadFamily, features: Sequence[Tensor]) -> nn.Module:
-        return heads.given_raw_outputs(self.raw_outputs(heads, features))
+    def given(self, features: Sequence[Tensor]) -> nn.Module:
+        return self.heads.given_raw_outputs(self.raw_outputs(features))
 
-    def raw_outputs(self, heads: HeadFamily, features: Sequence[Tensor]) -> dict[str, Tensor]:
+    def raw_outputs(self, features: Sequence[Tensor]) -> dict[str, Tensor]:
         return numbered(MEMORY, features)
 
 

@@ -3,7 +3,6 @@
 import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import torch
@@ -46,8 +45,8 @@ class SpatialModule(BaseModule):
         self.heads = head_family(detector)
         if not isinstance(split, Split):
             split = TASK_UTILS.build(split or dict(type='ExtractFeatSplit'))
-        split.check(self.heads)
-        self.split = split
+        self.split = split.bound_to(self.heads)
+        self.split.check()
         self._levels: tuple | None = None
         if split.needs_probe:
             self.probe_levels()
@@ -55,12 +54,12 @@ class SpatialModule(BaseModule):
     @property
     def feature_network(self) -> list[nn.Module]:
         """Modules of N_feat."""
-        return [self.detector.get_submodule(name) for name in self.split.feature_names(self.heads)]
+        return [self.detector.get_submodule(name) for name in self.split.feature_names()]
 
     @property
     def task_network(self) -> dict[str, nn.Module]:
         """Modules of N_task by dotted name."""
-        return self.split.task_modules(self.heads)
+        return self.split.task_modules()
 
     @property
     def prediction(self) -> str:
@@ -69,12 +68,12 @@ class SpatialModule(BaseModule):
 
     def features(self, images: Tensor, samples: SampleList | None = None) -> tuple[Tensor, ...]:
         """Run N_feat; see :meth:`~semidff.models.spatial.split.Split.features`."""
-        return self.split.features(self.heads, images, samples)
+        return self.split.features(images, samples)
 
     def probe_levels(self) -> tuple[tuple[int, ...], tuple[float, ...]]:
         """Return the channels and the stride of each feature level, found once by running N_feat on an image."""
         if self._levels is None:
-            size, maps = probe(self, partial(self.split.probe, self.heads))
+            size, maps = probe(self, self.split.probe)
             channels = tuple(level.shape[1] for level in maps)
             strides = tuple(feature_stride(size, level.shape[-2:]) for level in maps)
             self._levels = channels, strides
@@ -87,12 +86,12 @@ class SpatialModule(BaseModule):
 
         ``test_cfg`` replaces some of the detector's settings.
         """
-        detector = self.split.given(self.heads, features)
+        detector = self.split.given(features)
         return self._predict(detector, features[0], samples, test_cfg)
 
     def raw_outputs(self, features: Sequence[Tensor]) -> dict[str, Tensor]:
         """Run N_task up to the post-processing; see :meth:`HeadFamily.raw_outputs`."""
-        return self.split.raw_outputs(self.heads, features)
+        return self.split.raw_outputs(features)
 
     def predict_raw(
         self, raw: Mapping[str, Tensor], samples: SampleList, test_cfg: dict | None = None
@@ -150,7 +149,7 @@ class SpatialModule(BaseModule):
 
     def loss(self, features: Sequence[Tensor], samples: SampleList) -> dict:
         """Compute the detector's own supervised losses on features (semi-DFF Eqs. 2 and 3)."""
-        detector = self.split.given(self.heads, features)
+        detector = self.split.given(features)
         return self.heads.loss(detector, features[0], samples)
 
     def with_own_task_network(self, own_features: bool = False) -> 'SpatialModule':
@@ -164,7 +163,8 @@ class SpatialModule(BaseModule):
         memo: dict[int, object] = {id(module): module for module in shared}
         memo |= {id(p): p for p in self.detector.parameters() if id(p) not in own}
         detector = copy.deepcopy(self.detector, memo)
-        return twin(self, detector=detector, heads=head_family(detector))
+        heads = head_family(detector)
+        return twin(self, detector=detector, heads=heads, split=self.split.bound_to(heads))
 
 
 def probe(model: nn.Module, compute: Callable[[Tensor], Any]) -> tuple[tuple[int, int], Any]:

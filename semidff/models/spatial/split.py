@@ -1,5 +1,6 @@
 """Split points between feature network and task network (DFF section 5.2, Table 5), ahead of the heads."""
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Sequence
 
@@ -16,9 +17,11 @@ class Split(ABC):
 
     images → :meth:`features` → maps (propagated to other frames) → the detector of :meth:`given` → boxes
 
-    A split has no weights and does not change the detector. Its methods get the family of the detector's heads, which
-    has the detector.
+    A split has no weights and does not change the detector. It is that of a detector once it is bound to the family of
+    the detector's heads.
     """
+
+    heads: HeadFamily
 
     padding = 'zeros'
     """What the maps hold outside the frame, see :class:`~semidff.models.temporal.TemporalModule`."""
@@ -29,45 +32,47 @@ class Split(ABC):
     bare_weights = 'task_network'
     """The part that weights of no module belong to, such as the level embedding of Deformable DETR."""
 
-    def check(self, heads: HeadFamily) -> None:  # noqa: B027 (optional)
+    def bound_to(self, heads: HeadFamily) -> 'Split':
+        """Return this split point of the detector that a family of heads has."""
+        bound = copy.copy(self)
+        bound.heads = heads
+        return bound
+
+    def check(self) -> None:  # noqa: B027 (optional)
         """Raise a TypeError or ValueError if the detector cannot be cut here."""
 
-    def probe(self, heads: HeadFamily, images: Tensor) -> tuple[Tensor, ...]:
+    def probe(self, images: Tensor) -> tuple[Tensor, ...]:
         """Run N_feat on random images, and find out what only the maps show."""
-        return self.features(heads, images)
+        return self.features(images)
 
     @abstractmethod
-    def feature_names(self, heads: HeadFamily) -> list[str]:
+    def feature_names(self) -> list[str]:
         """Return the dotted names of the modules of N_feat; all others belong to N_task."""
 
-    def task_modules(self, heads: HeadFamily) -> dict[str, nn.Module]:
+    def task_modules(self) -> dict[str, nn.Module]:
         """Return the modules of N_task by dotted name."""
-        return _outside(heads.detector, {*self.feature_names(heads), 'data_preprocessor'})
+        return _outside(self.heads.detector, {*self.feature_names(), 'data_preprocessor'})
 
     @abstractmethod
-    def features(
-        self, heads: HeadFamily, images: Tensor, samples: SampleList | None = None
-    ) -> tuple[Tensor, ...]:
+    def features(self, images: Tensor, samples: SampleList | None = None) -> tuple[Tensor, ...]:
         """Run N_feat: map images (N, 3, H, W) to one map (N, C_l, H_l, W_l) per level.
 
         Sample i modulo their number has the size of image i without padding (``img_shape``); None: no image is padded.
         Transformers mask what is padded.
         """
 
-    def finish(
-        self, heads: HeadFamily, features: Sequence[Tensor]
-    ) -> tuple[HeadFamily, tuple[Tensor, ...]]:
+    def finish(self, features: Sequence[Tensor]) -> tuple[HeadFamily, tuple[Tensor, ...]]:
         """Return the heads that follow the split point and their inputs."""
-        return heads, tuple(features)
+        return self.heads, tuple(features)
 
-    def given(self, heads: HeadFamily, features: Sequence[Tensor]) -> nn.Module:
+    def given(self, features: Sequence[Tensor]) -> nn.Module:
         """Return a twin of the detector that uses the maps at the split point instead of images."""
-        heads, inputs = self.finish(heads, features)
+        heads, inputs = self.finish(features)
         return twin(heads.detector, extract_feat=lambda *_, **__: inputs)
 
-    def raw_outputs(self, heads: HeadFamily, features: Sequence[Tensor]) -> dict[str, Tensor]:
+    def raw_outputs(self, features: Sequence[Tensor]) -> dict[str, Tensor]:
         """Map the maps at the split point to :meth:`HeadFamily.raw_outputs`."""
-        heads, inputs = self.finish(heads, features)
+        heads, inputs = self.finish(features)
         return heads.raw_outputs(inputs)
 
     def comparable(self, features: Sequence[Tensor], truth: Sequence[Tensor]) -> list[Tensor]:
@@ -79,17 +84,16 @@ class Split(ABC):
 class ExtractFeatSplit(Split):
     """The default split point, for any mmdet detector: N_feat is ``extract_feat``, which uses backbone and neck."""
 
-    def feature_names(self, heads: HeadFamily) -> list[str]:
-        children = heads.detector.named_children()
+    def feature_names(self) -> list[str]:
+        children = self.heads.detector.named_children()
         return [name for name, _ in children if name in ('backbone', 'neck')]
 
-    def features(
-        self, heads: HeadFamily, images: Tensor, samples: SampleList | None = None
-    ) -> tuple[Tensor, ...]:
-        maps = heads.detector.extract_feat(images)
+    def features(self, images: Tensor, samples: SampleList | None = None) -> tuple[Tensor, ...]:
+        detector = self.heads.detector
+        maps = detector.extract_feat(images)
         if isinstance(maps, Tensor):
             raise TypeError(
-                f'{type(heads.detector).__name__} with {type(heads.detector.backbone).__name__} returns a single map '
+                f'{type(detector).__name__} with {type(detector.backbone).__name__} returns a single map '
                 'in place of a tuple of maps, which is not supported'
             )
         return tuple(maps)
@@ -107,13 +111,13 @@ class ResNetSplit(Split):
     def __init__(self, task_from: str) -> None:
         self.task_from = task_from
 
-    def check(self, heads: HeadFamily) -> None:
-        backbone = getattr(heads.detector, 'backbone', None)
+    def check(self) -> None:
+        backbone = getattr(self.heads.detector, 'backbone', None)
         known = isinstance(backbone, ResNet) and type(backbone).forward is ResNet.forward
-        if not known or not heads.has_plain_features:
+        if not known or not self.heads.has_plain_features:
             raise TypeError(
-                f"split=ResNetSplit cuts detectors made of mmdet's ResNet, a neck and heads, not {heads.name} with "
-                f'backbone {type(backbone).__name__}; leave split out to cut ahead of the heads'
+                f"split=ResNetSplit cuts detectors made of mmdet's ResNet, a neck and heads, not {self.heads.name} "
+                f'with backbone {type(backbone).__name__}; leave split out to cut ahead of the heads'
             )
         first = min(backbone.out_indices)
         names = {f'layer{s + 1}.{u}': (s, u) for (s, u), _ in _units(backbone) if s <= first}
@@ -124,17 +128,15 @@ class ResNetSplit(Split):
             )
         self.first = names[self.task_from]  # stage and unit, from 0
 
-    def feature_names(self, heads: HeadFamily) -> list[str]:
-        backbone, (stage, unit) = heads.detector.backbone, self.first
+    def feature_names(self) -> list[str]:
+        backbone, (stage, unit) = self.heads.detector.backbone, self.first
         stages = backbone.res_layers
         stem = [name for name, _ in backbone.named_children() if name not in stages]
         own = [f'{stages[stage]}.{index}' for index in range(unit)]
         return [f'backbone.{name}' for name in (*stem, *stages[:stage], *own)]
 
-    def features(
-        self, heads: HeadFamily, images: Tensor, samples: SampleList | None = None
-    ) -> tuple[Tensor, ...]:
-        backbone = heads.detector.backbone
+    def features(self, images: Tensor, samples: SampleList | None = None) -> tuple[Tensor, ...]:
+        backbone = self.heads.detector.backbone
         if backbone.deep_stem:
             x = backbone.maxpool(backbone.stem(images))
         else:
@@ -144,15 +146,13 @@ class ResNetSplit(Split):
                 x = unit(x)
         return (x,)
 
-    def finish(
-        self, heads: HeadFamily, features: Sequence[Tensor]
-    ) -> tuple[HeadFamily, tuple[Tensor, ...]]:
-        detector, (x,), ends = heads.detector, features, {}
+    def finish(self, features: Sequence[Tensor]) -> tuple[HeadFamily, tuple[Tensor, ...]]:
+        detector, (x,), ends = self.heads.detector, features, {}
         for position, unit in _units(detector.backbone):
             if position >= self.first:
                 x = ends[position[0]] = unit(x)
         outputs = tuple(ends[stage] for stage in sorted(detector.backbone.out_indices))
-        return heads, tuple(detector.neck(outputs)) if detector.with_neck else outputs
+        return self.heads, tuple(detector.neck(outputs)) if detector.with_neck else outputs
 
 
 def plain_samples(count: int, size: tuple[int, int]) -> SampleList:

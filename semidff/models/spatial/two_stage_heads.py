@@ -3,19 +3,20 @@
 from collections.abc import Mapping, Sequence
 
 import torch
+from mmcv._ext import nms
 from mmdet.models.detectors import TwoStageDetector
 from mmdet.models.roi_heads import CascadeRoIHead, StandardRoIHead
 from mmdet.models.roi_heads.roi_extractors import BaseRoIExtractor
 from mmdet.structures import SampleList
 from mmdet.structures.bbox import bbox2roi
+from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from semidff.models.rfcn.rfcn import RFCN, ScoreMaps
 
-from .batch_boxes import two_stage
 from .box_outputs import BOXES, MASKS, count_objects, delta_unit
 from .dense_heads import ROI_INPUTS, DenseHeads, not_comparable
-from .fixed_shape import FixedShape, knows, knows_roi_head, knows_rpn
+from .fixed_shape import Candidates, FixedShape, knows, knows_roi_head, knows_rpn
 from .head_family import HEAD_FAMILIES, HeadOutput, levels, merged, numbered, rows, twin
 
 
@@ -60,11 +61,30 @@ class TwoStageHeads(DenseHeads):
         several = inputs.device.type == 'cpu' and len(samples) > 1
         if not (several and self._is_known(detector)):
             return super().predict(detector, inputs, samples)
-        maps = detector.extract_feat(inputs)
-        outputs = detector.rpn_head(maps)
-        priors = self._priors(outputs[0])
-        found = two_stage(detector, maps, outputs, priors, samples, self.kept)
-        return detector.add_pred_to_datasample(samples, list(found))
+        results = self.detect_batch(detector, detector.extract_feat(inputs), samples)
+        return detector.add_pred_to_datasample(samples, results)
+
+    def detect_batch(
+        self, detector: nn.Module, inputs: Sequence[Tensor] | ScoreMaps, samples: SampleList
+    ) -> list[InstanceData]:
+        """Return the detections of several frames on a CPU, given the inputs of both heads.
+
+        Results are mmdet's, whose post-processing runs image by image: hundreds of operators on small tensors, whose
+        calls take longer than their arithmetic.
+        """
+        rpn, roi_head, image = detector.rpn_head, detector.roi_head, torch.arange(len(samples))
+        geometry = [(*sample.img_shape[:2], *sample.scale_factor[:2]) for sample in samples]
+        geometry = torch.tensor(geometry, dtype=torch.float64)
+        outputs = rpn(inputs)
+        found = FixedShape(geometry).anchors(rpn, outputs, self._priors(outputs[0]))
+        image, found = _suppressed(found, image, rpn.test_cfg)
+        # Proposals take the place of frames: each frame has as many as it has.
+        found = Candidates(*(column[:, None] for column in found))
+        found = FixedShape(geometry[image]).classified(roi_head, inputs, found, image)
+        image, found = _suppressed(found, image, roi_head.test_cfg)
+        counts = image.bincount(minlength=len(samples)).tolist()
+        columns = zip(*(each.split(counts) for each in found[:3]), strict=True)
+        return [InstanceData(bboxes=b, scores=s, labels=n) for b, s, n in columns]
 
     def _is_known(self, detector: nn.Module) -> bool:
         """Return whether :mod:`.fixed_shape` knows the post-processing of a detector with test settings."""
@@ -77,7 +97,7 @@ class TwoStageHeads(DenseHeads):
         if not self._is_known(detector):
             return None
         rpn, roi = detector.rpn_head, detector.roi_head
-        fixed, outputs = FixedShape(geometry, self.kept), self._outputs(raw)
+        fixed, outputs = FixedShape(geometry), self._outputs(raw)
         found, exact = fixed.proposals(rpn, outputs, self._priors(outputs[0]))
         results = fixed.rois(roi, self._roi_inputs(raw), found)
         results[:, -1, 0] *= exact
@@ -268,3 +288,23 @@ def roi_masks(masks: Tensor, logits: Tensor, stage: str = '') -> HeadOutput:
     pixels = masks.shape[2] * masks.shape[3]
     weight = MASKS * of.square().flatten() / count_objects(of) / pixels
     return HeadOutput(f'roi_mask{stage}', 'sigmoid', masks.reshape(-1, pixels), weight=weight)
+
+
+def _suppressed(found: Candidates, image: Tensor, test_cfg: Mapping) -> tuple[Tensor, Candidates]:
+    """Return the best boxes (K,) of all images, in order, and their images, given candidates (N, M) of images (N,)."""
+    place = found.valid.flatten().nonzero()[:, 0]
+    image = image.repeat_interleave(found.valid.shape[1])[place]
+    columns = [column.flatten(0, 1)[place] for column in found[:3]]
+    settings, most = test_cfg.nms, max(test_cfg.max_per_img, 0) or None
+    chosen, start = [place[:0]], 0
+    for count in image.bincount().tolist():
+        boxes, scores, labels = (column[start : start + count] for column in columns)
+        if count and not settings.get('class_agnostic', False):
+            boxes = boxes + (labels.to(boxes) * (boxes.max() + 1))[:, None]  # as batched_nms
+        best = nms(
+            boxes, scores, iou_threshold=settings.iou_threshold, offset=settings.get('offset', 0)
+        )
+        chosen.append(best[:most] + start)
+        start += count
+    best = torch.cat(chosen)
+    return image[best], Candidates(*(column[best] for column in columns), best >= 0)

@@ -202,8 +202,7 @@ def average_pool(maps: Tensor, size: int) -> Tensor:
     only for channels-last maps with many channels; for others, sums of rows and columns take a tenth of the time.
     """
     slow = maps.device.type == 'cpu' and (maps.is_contiguous() or maps.shape[1] < _VECTOR)
-    recorded = torch.compiler.is_compiling() or torch.jit.is_tracing()
-    if not slow or recorded or maps.dtype != torch.float32:
+    if not slow or torch.compiler.is_compiling() or maps.dtype != torch.float32:
         return F.avg_pool2d(maps, size, ceil_mode=True)
     for dim in (-2, -1):
         count, rest = divmod(maps.shape[dim], size)

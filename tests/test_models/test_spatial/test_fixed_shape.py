@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from semidff.models import SpatialModule
 from semidff.models.spatial import plain_samples
 from semidff.models.spatial.fixed_shape import Candidates, detections
-from tests.detectors.matrix import check_fixed
+from tests.detectors.matrix import check_fixed, without_exchange
 from tests.detectors.stock_detectors import (
     STOCK,
     build_stock,
@@ -17,7 +17,6 @@ from tests.detectors.stock_detectors import (
     random_scores,
     sorted_rows,
 )
-from tests.host_round_trips import HostRoundTrips
 from tests.models import SIZE, build, faster_rcnn, fcos, frames, retinanet, rfcn
 
 NMS = dict(type='nms', iou_threshold=0.5)
@@ -112,10 +111,8 @@ KINDS = dict(
 def test_results_are_those_of_mmdet_without_round_trips(kind):
     spatial = SpatialModule(build(KINDS[kind]).eval())
     raw = raw_of(spatial)
-    spatial.fixed_shape(raw, GEOMETRY)  # makes what is kept
-    with HostRoundTrips() as trips:
-        fixed = spatial.fixed_shape(raw, GEOMETRY)
-    assert not trips.found
+    fixed, trips = without_exchange(lambda: spatial.fixed_shape(raw, GEOMETRY))
+    assert not trips
     assert fixed[:, -1, 0].all()
     assert_same(spatial.finish(fixed, raw, samples()), spatial.predict_raw(raw, samples()))
 

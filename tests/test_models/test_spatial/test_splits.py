@@ -11,8 +11,8 @@ from mmengine.registry import init_default_scope
 from semidff.inference.schedule_fit import relative_error
 from semidff.models import FeatureRegression, SpatialModule
 from semidff.models.objectives import Distillation
-from tests.models import build, faster_rcnn, frames, rfcn, samples, tiny_semi_dff
-from tests.splits import SPLITS, cut, open_residuals, resnet, same
+from tests.models import assert_same, build, faster_rcnn, frames, rfcn, samples, tiny_semi_dff
+from tests.splits import SPLITS, cut, open_residuals, resnet
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -45,10 +45,10 @@ def test_key_frames_and_still_frames_are_the_unsplit_detectors_bit_by_bit(name):
     still(model)
     expected = model.spatial.detector.predict(frames(2), samples(2))
     results, key = model.predict_key(frames(2), samples(2))
-    same(results, expected)
+    assert_same(results, expected)
     assert [level.shape for level in key.features] == [(2, SPLITS[name][1], 4, 6)]
     before = key.features[0].clone()
-    same(model.predict_non_key(frames(2, seed=1), samples(2), key), expected)
+    assert_same(model.predict_non_key(frames(2, seed=1), samples(2), key), expected)
     assert torch.equal(key.features[0], before)
 
 
@@ -128,7 +128,7 @@ def test_three_stages(unit):
         torch.nn.init.normal_(kernel.weight)
     expected = detector.predict(frames(2), samples(2))
     spatial = SpatialModule(detector, resnet(unit))
-    same(spatial.predict(spatial.features(frames(2)), samples(2)), expected)
+    assert_same(spatial.predict(spatial.features(frames(2)), samples(2)), expected)
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_a_pyramid_is_cut_below_its_lowest_level():
     expected = detector.predict(frames(1), samples(1))
     features = spatial.features(frames(1))
     assert [level.shape for level in features] == [(1, 8, 16, 24)]
-    same(spatial.predict(features, samples(1)), expected)
+    assert_same(spatial.predict(features, samples(1)), expected)
 
 
 @pytest.mark.parametrize(
@@ -229,10 +229,11 @@ def test_configs_are_table_5s(layers):
 # --- semi-DFF's second stage ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize('name', ['5', '0'])
+@pytest.mark.parametrize('name', ['5', '1', '0'])
 def test_the_feature_network_is_stored_once(name):
     model = cut(name, tiny_semi_dff)
     state = model.state_dict()
+    assert not any(key.startswith('teacher.') for key in state)
     pointers = [value.data_ptr() for value in state.values() if value.numel()]
     assert len(set(pointers)) == len(pointers)
     pairs = zip(model.spatial.feature_network, model.teacher.feature_network, strict=True)

@@ -5,9 +5,9 @@ import torch
 from torch import Tensor, nn
 
 from semidff.models import SpatialModule
-from semidff.models.spatial import batch_boxes, plain_samples, two_stage_heads
+from semidff.models.spatial import TwoStageHeads, plain_samples
 from tests.detectors.stock_detectors import build_stock, pictures, random_scores
-from tests.models import SIZE, build, faster_rcnn, frames, rfcn
+from tests.models import SIZE, assert_same, build, faster_rcnn, frames, rfcn
 
 FRAMES = 4
 
@@ -29,11 +29,7 @@ def assert_of_mmdet(spatial: SpatialModule, raw: dict[str, Tensor], size: tuple 
     found = spatial.predict_raw(raw, samples(size))
     detector = spatial.heads.given_raw_outputs(raw)
     expected = detector.predict(next(iter(raw.values())), samples(size), rescale=True)
-    for one, other in zip(found, expected, strict=True):
-        one, other = one.pred_instances, other.pred_instances
-        assert torch.equal(one.bboxes, other.bboxes)
-        assert torch.equal(one.scores, other.scores)
-        assert torch.equal(one.labels, other.labels)
+    assert_same(found, expected, least=0)
     return [len(sample.pred_instances) for sample in found]
 
 
@@ -44,13 +40,13 @@ def build_cascade() -> nn.Module:
 @pytest.fixture
 def batched(monkeypatch) -> list:
     """Numbers of frames that were processed at once."""
-    counts = []
+    counts, detect = [], TwoStageHeads.detect_batch
 
     def counted(*args):
-        counts.append(len(args[4]))
-        return batch_boxes.two_stage(*args)
+        counts.append(len(args[-1]))
+        return detect(*args)
 
-    monkeypatch.setattr(two_stage_heads, 'two_stage', counted)
+    monkeypatch.setattr(TwoStageHeads, 'detect_batch', counted)
     return counts
 
 
