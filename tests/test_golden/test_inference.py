@@ -38,14 +38,25 @@ def golden(frame: str, name: str) -> torch.Tensor:
     return torch.from_numpy(arrays('net_golden.npz')[f'{frame}_{name}'])
 
 
-def check_rpn(scores: torch.Tensor, deltas: torch.Tensor, frame: str) -> None:
+def features(frame: str) -> tuple[torch.Tensor]:
+    return (golden(frame, 'conv_feat'),)
+
+
+@FRAMES
+@torch.no_grad()
+def test_rpn(detector, frame):
+    scores, deltas = (out[0] for out in detector.spatial.detector.rpn_head(features(frame)))
+    check_rpn(scores, deltas, frame, STAGE)
+
+
+def check_rpn(scores: torch.Tensor, deltas: torch.Tensor, frame: str, tolerance: float) -> None:
     maps = in_original_scores(scores)
-    assert relative(maps, golden(frame, 'rpn_cls_score')) < WHOLE
+    assert relative(maps, golden(frame, 'rpn_cls_score')) < tolerance
     probabilities = maps.unflatten(1, (2, 9)).softmax(1).flatten(1, 2)
-    assert relative(probabilities, golden(frame, 'rpn_cls_prob')) < WHOLE
-    assert relative(deltas, golden(frame, 'rpn_bbox_pred_raw')) < WHOLE
+    assert relative(probabilities, golden(frame, 'rpn_cls_prob')) < tolerance
+    assert relative(deltas, golden(frame, 'rpn_bbox_pred_raw')) < tolerance
     stds = torch.tensor([0.1, 0.1, 0.4, 0.4]).repeat(9)[:, None, None]
-    assert relative(deltas * stds, golden(frame, 'rpn_bbox_pred_denorm')) < WHOLE
+    assert relative(deltas * stds, golden(frame, 'rpn_bbox_pred_denorm')) < tolerance
 
 
 @FRAMES
@@ -64,11 +75,19 @@ def in_our_scores(maps: torch.Tensor) -> torch.Tensor:
     return maps.unflatten(1, (2, 9)).flip(1).transpose(1, 2).flatten(1, 2)
 
 
-def check_head(logits: torch.Tensor, deltas: torch.Tensor, frame: str) -> None:
-    assert relative(in_original_classes(logits), golden(frame, 'cls_score')) < WHOLE
+@FRAMES
+@torch.no_grad()
+def test_scores_and_boxes(detector, frame):
+    head = detector.spatial.detector.roi_head.bbox_head
+    logits, deltas = head(*features(frame), golden(frame, 'rois'))
+    check_head(logits, deltas, frame, STAGE)
+
+
+def check_head(logits: torch.Tensor, deltas: torch.Tensor, frame: str, tolerance: float) -> None:
+    assert relative(in_original_classes(logits), golden(frame, 'cls_score')) < tolerance
     probabilities = in_original_classes(logits.softmax(1))
-    assert relative(probabilities, golden(frame, 'cls_prob')) < WHOLE
-    assert relative(deltas * STDS, golden(frame, 'bbox_pred')) < WHOLE
+    assert relative(probabilities, golden(frame, 'cls_prob')) < tolerance
+    assert relative(deltas * STDS, golden(frame, 'bbox_pred')) < tolerance
 
 
 @FRAMES
@@ -115,11 +134,11 @@ def test_end_to_end(detector, frame):
         whole = detector.temporal(state.image, detector.temporal.prepare(current), state.features)
     assert relative(whole[0], golden(frame, 'conv_feat')) < WHOLE
     spatial = detector.spatial.detector
-    check_rpn(*(out[0] for out in spatial.rpn_head(whole)), frame)
+    check_rpn(*(out[0] for out in spatial.rpn_head(whole)), frame, WHOLE)
     raw = detector.spatial.raw_outputs(whole)
     (proposals,) = detector.spatial.heads.proposals(raw, [sample()])
     assert (proposals.bboxes - golden(frame, 'rois')[:, 1:]).abs().max() < 1e-3
-    check_head(*spatial.roi_head.forward(whole, [proposals]), frame)
+    check_head(*spatial.roi_head.forward(whole, [proposals]), frame, WHOLE)
     assert unmatched(result.pred_instances, frame) <= 0.01
 
 

@@ -44,6 +44,13 @@ def test_parts_and_the_copies_for_testing_are_passed_over():
     assert convert(params, HEADS).keys() == convert(heads(), HEADS).keys()
 
 
+def test_result_does_not_share_memory():
+    params = {name: array.copy() for name, array in heads().items()}
+    state = convert(params, HEADS)
+    params['rfcn_bbox_bias'][:] = 7
+    assert state['spatial.detector.roi_head.bbox_head.conv_reg.bias'][0] == 0
+
+
 def test_problems_are_named():
     params = heads()
     del params['rpn_cls_score_bias']

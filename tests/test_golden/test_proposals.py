@@ -37,6 +37,15 @@ def test_operator(case):
     assert abs(rois.numpy() - golden['rois'][:, 1:]).max() < 1e-3
 
 
+@pytest.mark.parametrize('frame', ['key', 'cur'])
+def test_stage_of_the_network(frame):
+    golden = arrays('net_golden.npz')
+    inputs = golden[f'{frame}_rpn_cls_prob'], golden[f'{frame}_rpn_bbox_pred_denorm']
+    rois = proposals(*inputs, golden['im_info'], {})
+    assert abs(rois.numpy() - golden[f'{frame}_rois'][:, 1:]).max() < 1e-3
+    assert len(rois.unique(dim=0)) == dict(key=201, cur=195)[frame]
+
+
 def few(scores: torch.Tensor, boxes: torch.Tensor, image: tuple, **settings) -> list:
     cfg = dict(nms_pre=9, max_per_img=4, nms=dict(type='nms', iou_threshold=0.7, offset=1))
     cfg = ConfigDict(cfg, **{'min_bbox_size': 0, **settings})

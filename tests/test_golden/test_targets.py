@@ -92,6 +92,15 @@ def ohem() -> list[torch.Tensor]:
     return [scores.roll(-1, 1), boxes, rois, labels, ones, targets[:, 4:], weights[:, 4:]]
 
 
+def test_hard_examples():
+    scores, boxes, rois, labels, _, targets, weights = ohem()
+    bbox_head = head('roi_head').bbox_head
+    chosen = bbox_head._hardest(scores, boxes[:, 4:], rois, labels, targets, weights)
+    kept = golden('ohem_labels_out') >= 0
+    assert set(chosen.tolist()) == set(np.flatnonzero(kept).tolist())
+    assert np.array_equal(golden('ohem_weights_out')[:, 4:], weights.numpy() * kept[:, None])
+
+
 def test_roi_losses_are_means_over_hard_examples():
     losses = head('roi_head').bbox_head.loss(*ohem())
     scores, boxes, _, labels, _, targets, weights = ohem()

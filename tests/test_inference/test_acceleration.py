@@ -47,6 +47,16 @@ def test_channels_last_changes_rounding_only(kind):
     assert unmatched(found, plain, 1e-3) == unmatched(plain, found, 1e-3) == 0
 
 
+@pytest.mark.parametrize('precision', ['bf16', 'fp16'])
+@pytest.mark.parametrize('kind', models.KINDS)
+def test_half_precision_finds_the_same(kind, precision):
+    plain = detect(detector(kind))
+    found = detect(accelerate(detector(kind), Acceleration(precision)))
+    assert all(one.bboxes.dtype == one.scores.dtype == torch.float32 for one in found)
+    # NMS and top-k turn over near ties, so some few may differ
+    assert unmatched(plain, found, 0.05) < 0.2 * sum(map(len, plain))
+
+
 @pytest.mark.parametrize('kind', models.KINDS)
 def test_half_precision_is_that_of_autocast(kind):
     """Converting weights once gives the same result as autocast, which converts them for each frame."""
@@ -133,7 +143,8 @@ def test_a_cut_backbone_is_compiled(name):
 
 
 def test_towers_of_a_cut_head_are_compiled():
-    cut_head = models.tiny_video_detector('retinanet', split=dict(type='TowerSplit'))
+    split = dict(split=dict(type='TowerSplit'), temporal=models.temporal(32, (8, 16, 32)))
+    cut_head = models.tiny_video_detector('retinanet', **split)
     assert convolutions(cut_head) >= 20 + 6 + 2, 'backbone, neck and both towers'
 
 

@@ -9,6 +9,7 @@ from mmdet.models.backbones import ResNet
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from semidff.converters.mxnet.names import targets
 from semidff.models.temporal import FlowNetInception, FlowNetS, TemporalModule
 from semidff.models.temporal.flownet_inception import Inception
 
@@ -67,6 +68,19 @@ def test_complexity_is_that_of_table_2():
                 assert features / cost[name] == pytest.approx(value, rel=tolerance), (depth, name)
 
 
+def test_skip_connections_are_at_strides_32_16_8_and_4():
+    network = FlowNetInception()
+    with torch.no_grad():
+        top, skips = network.encode(torch.randn(1, 6, 64, 128))
+    assert top.shape == (1, 512, 1, 2)
+    assert [skip.shape[1:] for skip in skips] == [
+        (384, 2, 4),
+        (256, 4, 8),
+        (128, 8, 16),
+        (64, 16, 32),
+    ]
+
+
 def test_reduction_by_hand():
     """Each branch from plain operations; a map of odd size is halved and rounded up."""
     module = Inception(3, 2, (4, 5), (2, 3, 4), pool=6)
@@ -121,6 +135,32 @@ def test_a_smaller_input_is_that_of_smaller_frames(stride):
     assert network.unit == 2 * half.unit
     with pytest.raises(ValueError, match='with downsampling=4, stride must be 16 or 32, got 8'):
         FlowNetS(stride=8, downsampling=4)
+
+
+def test_full_width_is_flownet_s():
+    with torch.device('meta'):
+        network = FlowNetS()
+    assert network.hidden_channels == 194
+    original = [t for t in targets(('temporal',)).values() if '.flow_network.' in t.key]
+    shapes = {t.key.removeprefix('temporal.flow_network.'): t.shape for t in original}
+    assert {name: tuple(p.shape) for name, p in network.named_parameters()} == shapes
+    assert len(shapes) == 46
+
+
+def test_input_is_halved_and_scaled():
+    frame = torch.arange(12.0).reshape(1, 1, 3, 4).expand(1, 3, 3, 4)
+    prepared = FlowNetS(width=1 / 32, input_scale=0.1).prepare(frame)
+    # A window over the border is divided by its own number of pixels.
+    expected = torch.tensor([[2.5, 4.5], [8.5, 10.5]]) / 10
+    assert torch.allclose(prepared[0, 0], expected)
+
+
+def test_flow_is_the_last_prediction_in_cells():
+    network = FlowNetS(width=1 / 16)
+    key, current = torch.randn(2, 1, 3, 32, 48)
+    output = network(current, key)
+    assert torch.equal(output.flow, 2.5 * network.predict_flow(output.hidden))
+    assert not torch.allclose(output.flow, network(key, current).flow)
 
 
 def test_a_flow_of_stride_8_has_the_same_unit():

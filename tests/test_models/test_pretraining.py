@@ -105,6 +105,28 @@ def test_scale_field_does_not_learn_and_everything_else_does():
     assert torch.equal(model.temporal.scale.bias, torch.ones(4))
 
 
+def test_training_lowers_the_error():
+    """Pairs that are shifted as a whole, by one of two flows."""
+    model = pretrainer()
+    picture = F.interpolate(torch.randn(4, 3, 16, 24), size=(64, 96), mode='bilinear')
+    shifts = ((8, 0), (-8, 4), (8, 0), (-8, 4))
+    # what lies at x in the current frame lies at x + shift in the key frame
+    key = torch.stack(
+        [torch.roll(p, (dy, dx), (1, 2)) for p, (dx, dy) in zip(picture, shifts, strict=True)]
+    )
+    inputs = torch.stack((key, picture), 1)
+    flow = torch.tensor(shifts, dtype=torch.float32)[:, :, None, None].expand(4, 2, 64, 96)
+    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
+    history = []
+    for _ in range(40):
+        losses = model(inputs, samples(flow), mode='loss')
+        history.append(losses['loss_flow'].item())
+        optimizer.zero_grad()
+        sum(losses.values()).backward()
+        optimizer.step()
+    assert history[0] > 7 and min(history[-5:]) < 0.4 * history[0], history
+
+
 # --- the trained flow network in the package, from which adaptations start ---------------------------------------
 
 

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from semidff.models import SemiDFF, semi_dff
+from semidff.models.data_preprocessor import digest_of
 from semidff.models.semi_dff import FeatureCache
 from semidff.models.spatial import plain_samples
 from tests.detectors.stock_detectors import build_stock
@@ -42,6 +43,18 @@ def train(model, iterations=3, same=False):
         sum(losses.values()).backward()
         optimizer.step()
     return losses
+
+
+def test_teacher_is_stored_once(model):
+    state = model.state_dict()
+    copied = {k for k in state if k.startswith('teacher_task.')}
+    assert {k.split('.')[1] for k in copied} == {'rpn_head', 'roi_head'}
+    assert not any(k.startswith('teacher.') for k in state)
+    pointers = [value.data_ptr() for value in state.values() if value.numel()]
+    assert len(set(pointers)) == len(pointers)
+    own, teacher = model.spatial.detector, model.teacher.detector
+    assert own.backbone is teacher.backbone and own.neck is teacher.neck
+    assert teacher.rpn_head is model.teacher_task['rpn_head'] is not own.rpn_head
 
 
 @pytest.mark.parametrize('step', PARTS)
@@ -137,6 +150,10 @@ def test_frames_are_known_by_their_bytes_before_the_copy_to_the_device(windows, 
         losses.append(model(**model.data_preprocessor(data, True), mode='loss')['loss_reg'])
     assert len(model.feature_cache) == 4
     assert losses[0] == losses[2] and torch.isclose(losses[0], losses[1])
+
+
+def test_frames_of_the_same_bytes_and_different_sizes_are_different():
+    assert digest_of(torch.zeros(3, 4, 8)) != digest_of(torch.zeros(3, 8, 4))
 
 
 def cropped_samples(windows):
@@ -252,6 +269,24 @@ def test_steps_of_every_kind_of_detector(kind, step):
     assert all(loss.item() == 0 for loss in losses)
 
 
+def test_each_head_learns_from_its_own_loss(model):
+    model.enter_step(*PARTS['sem'])
+    losses = model(pairs(), samples(2), mode='loss')
+    own = dict(model.spatial.named_parameters())
+    heads = dict(
+        loss_rpn_cls='rpn_cls',
+        loss_rpn_box='rpn_reg',
+        loss_roi_cls='conv_cls',
+        loss_roi_box='conv_reg',
+    )
+    for name, loss in losses.items():
+        loss.backward(retain_graph=True)
+        moved = {k.split('.')[-2] for k, p in own.items() if p.grad is not None and p.grad.any()}
+        assert moved == {heads[name]}
+        assert model.temporal.flow_network.conv1.weight.grad.any()
+        model.zero_grad()
+
+
 @pytest.mark.parametrize('step', PARTS)
 def test_both_directions_are_the_mean_of_the_two(step):
     model = tiny_semi_dff(both_directions=True).train()
@@ -336,10 +371,12 @@ def test_steady_features(both):
 def test_teacher_of_its_own_has_the_weights_of_a_cut_head():
     """One that belongs to neither the towers nor the layers behind them."""
     detector = build_stock('reppoints/reppoints-moment_r50_fpn_1x_coco', narrow=True)
+    flow = temporal()
+    del flow['feat_channels'], flow['feat_strides']
     detector.level_embed = torch.nn.Parameter(
         torch.zeros(2)
     )  # has no value yet, and is in a checkpoint once
-    model = SemiDFF(detector, temporal=temporal(), split=dict(type='TowerSplit'))
+    model = SemiDFF(detector, temporal=flow, split=dict(type='TowerSplit'))
     model.own_teacher_features()
     assert model.teacher.detector.level_embed is detector.level_embed
     torch.nn.init.constant_(detector.bbox_head.moment_transfer, 0.5)  # loaded
@@ -358,6 +395,8 @@ def corrected(kind, split):
     config = video_config('retinanet' if kind == 'fcos' else kind, split=dict(type=split))
     if kind == 'fcos':
         config['detector'] = fcos()
+    for name in ('feat_channels', 'feat_strides'):
+        config['temporal'].pop(name)
     config['temporal']['correction_width'] = 8
     model = build(config)
     awake(model)

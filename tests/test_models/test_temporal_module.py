@@ -66,6 +66,15 @@ def test_propagated_features_are_warped_times_scale():
     assert not torch.allclose(scale, torch.ones(())) and (propagated[0] < 0).any()
 
 
+def test_without_a_scale_field():
+    module = build(8, with_scale=False)
+    assert module.scale is None
+    flow, scale, _ = module.fields(*frames(module))
+    assert scale is None
+    features = torch.randn(2, 8, 4, 6)
+    assert torch.equal(module.propagate((features,), torch.zeros_like(flow), None)[0], features)
+
+
 def test_every_level_moves_by_the_same_pixels():
     """A flow of one cell of stride 16 moves a level of stride 8 by two cells, one of stride 4 by four."""
     module = build(3, (4, 8, 16))
@@ -95,6 +104,14 @@ def test_levels_of_as_many_channels_share_a_scale_field():
         size = level.shape[-2:]
         expected = warp(level, align(flow, 16, stride, size) * (16 / stride))
         assert torch.equal(result, expected * align(part, 16, stride, size))
+
+
+def test_all_parameters_learn():
+    module = build(8)
+    # The flow does not depend on its features while these are zero, the scale field's weights are.
+    nn.init.normal_(module.scale.weight, std=0.1)
+    module(*frames(module), (torch.randn(2, 8, 4, 6),))[0].square().sum().backward()
+    assert all(p.grad is not None and p.grad.any() for p in module.parameters())
 
 
 # --- the residual module ------------------------------------------------------------------------------------------

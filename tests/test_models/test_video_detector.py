@@ -1,3 +1,4 @@
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -203,6 +204,18 @@ def test_a_built_detector_gives_its_preprocessor_for_pairs():
     assert type(detector.data_preprocessor) is DetDataPreprocessor
 
 
+def test_the_probe_leaves_no_trace():
+    config_of = config('retinanet')
+    torch.manual_seed(0)
+    probed = models.build(config_of)
+    typed = models.build(config('retinanet', feat_channels=16, feat_strides=(8, 16, 32)))
+    assert all(
+        torch.equal(value, typed.state_dict()[key]) for key, value in probed.state_dict().items()
+    )
+    modes = [module.training for module in probed.modules()]
+    assert modes == [module.training for module in typed.modules()]
+
+
 @pytest.mark.parametrize('rgb', [False, True])
 def test_optical_flow_inherits_the_normalization(rgb):
     cfg = config('retinanet', flow_network=dict(type='OpenCVFlow'), with_scale=False)
@@ -217,29 +230,48 @@ def test_optical_flow_inherits_the_normalization(rgb):
     assert model.temporal.prepare(data['inputs']).unique().tolist() == [29]  # 0.114 * 255
 
 
+def fast_rcnn():
+    keys = 'roi_head', 'train_cfg', 'test_cfg'
+    own = {key: models.faster_rcnn()[key] for key in keys}
+    return dict(type='FastRCNN', backbone=dict(type='ResNet', depth=18), **own)
+
+
+def semi_supervised():
+    inner = dict(models.retinanet(), data_preprocessor=dict(type='DetDataPreprocessor'))
+    kind = 'MultiBranchDataPreprocessor'
+    return dict(
+        type='SemiBaseDetector',
+        detector=inner,
+        semi_train_cfg=dict(freeze_teacher=True),
+        data_preprocessor=dict(type=kind, data_preprocessor=dict(type='DetDataPreprocessor')),
+    )
+
+
+def stock(name):
+    detector = get_config(f'mmdet::{name}.py').model
+    detector.backbone.pop('init_cfg')
+    return detector
+
+
 @pytest.mark.parametrize(
-    ('name', 'message'),
+    ('detector', 'message'),
     [
-        ('fast_rcnn/fast-rcnn_r50_fpn_1x_coco', 'FastRCNN needs proposals from a file'),
+        (fast_rcnn, 'FastRCNN needs proposals from a file'),
+        (semi_supervised, 'SemiBaseDetector holds .*give its inner detector'),
         (
-            'soft_teacher/soft-teacher_faster-rcnn_r50-caffe_fpn_180k_semi-0.1-coco',
-            'SoftTeacher holds .*give its inner detector',
-        ),
-        (
-            'maskformer/maskformer_r50_ms-16xb1-75e_coco',
+            partial(stock, 'maskformer/maskformer_r50_ms-16xb1-75e_coco'),
             'predicts panoptic segmentation alone: give a detector',
         ),
-        ('clrnet/clrnet', 'CLRNet predicts lanes'),
+        (partial(stock, 'clrnet/clrnet'), 'CLRNet predicts lanes'),
         (
-            'mask2former_vis/mask2former_r50_8xb2-8e_youtubevis2021',
+            partial(stock, 'mask2former_vis/mask2former_r50_8xb2-8e_youtubevis2021'),
             'Mask2FormerVideo tracks objects in several frames: give an image detector',
         ),
     ],
 )
-def test_what_is_no_detector_is_refused(name, message):
-    detector = get_config(f'mmdet::{name}.py').model
+def test_what_is_no_detector_is_refused(detector, message):
     with pytest.raises(TypeError, match=message):
-        models.build(dict(type='VideoDetector', detector=detector))
+        models.build(dict(type='VideoDetector', detector=detector()))
 
 
 @pytest.mark.parametrize('trainable', [('temporal',), ('temporal', 'task_network')])
@@ -252,3 +284,11 @@ def test_parts_that_do_not_learn_keep_their_batch_norm_statistics(trainable):
     after = model.spatial.state_dict()
     assert before and all(torch.equal(value, after[key]) for key, value in before.items())
     assert model.temporal.training
+
+
+@pytest.mark.parametrize('parts', [['temporal'], ['temporal', 'task_network']])
+def test_parameters_of_the_detector_itself_are_those_of_the_task_network(parts):
+    detector = tiny_rfcn()
+    detector.level_embed = torch.nn.Parameter(torch.zeros(2))
+    VideoDetector(detector, temporal=models.temporal(), trainable=parts)
+    assert detector.level_embed.requires_grad == ('task_network' in parts)

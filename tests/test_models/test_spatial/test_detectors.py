@@ -216,7 +216,8 @@ def test_boxes_move_with_warped_outputs():
     images = torch.randn((1, 3, *size), generator=torch.Generator().manual_seed(0))
     (sample,) = plain_samples(1, size)
     sample.set_metainfo(dict(img_shape=(2000, 2000)))
-    model = VideoDetector(detector, temporal(with_scale=False), dict(type='OutputSplit'))
+    config = temporal([9 * 84] * 5, [8, 16, 32, 64, 128], with_scale=False)
+    model = VideoDetector(detector, config, dict(type='OutputSplit'))
     flow = torch.zeros(1, 2, 16, 32)
     flow[:, 0] = 128 / 16  # what is 128 pixels to the right moves here
     features = model.spatial.features(images)
@@ -239,6 +240,42 @@ def test_losses_on_features_are_the_detectors_own(kind):
         torch.manual_seed(0)  # RoIs are sampled
         losses.append(own.parse_losses(compute(frames(2), samples(2, boxes=True)))[1])
     assert losses[0] == losses[1]
+
+
+@pytest.mark.parametrize('kind', KINDS)
+@torch.no_grad()
+def test_head_outputs_have_a_row_per_anchor_and_roi(kind):
+    spatial = SpatialModule(build(KINDS[kind][0]()).eval())
+    features = spatial.features(frames(2))
+    raw = spatial.raw_outputs(features)
+    proposals = spatial.heads.proposals(raw, samples(2))
+    outputs = spatial.heads.head_outputs(raw, samples(2), proposals)
+    shapes = {output.name: tuple(output.values.shape) for output in outputs}
+    anchors = 2 * 2 * sum(f.shape[-2] * f.shape[-1] for f in features)
+    if kind == 'retinanet':
+        assert proposals is None and shapes == dict(cls=(anchors, 2), box=(anchors, 4))
+        return
+    count = sum(len(p) for p in proposals)
+    assert count > 4 and shapes == dict(
+        rpn_cls=(anchors, 2 if kind == 'rfcn' else 1),
+        rpn_box=(anchors, 4),
+        roi_cls=(count, 3),
+        roi_box=(count if kind == 'rfcn' else 2 * count, 4),  # R-FCN's boxes are class-agnostic
+    )
+
+
+@torch.no_grad()
+def test_rows_are_in_the_order_of_the_anchors():
+    """Row (y * W + x) * A + a of an image, as mmdet's anchors."""
+    spatial = SpatialModule(build(KINDS['rfcn'][0]()).eval())
+    features = spatial.features(frames(2))
+    scores, boxes = spatial.detector.rpn_head(features)
+    raw = spatial.raw_outputs(features)
+    heads = {o.name: o.values for o in spatial.heads.head_outputs(raw, samples(2), None)}
+    n, y, x, a = 1, 2, 3, 1
+    row = ((n * 4 + y) * 6 + x) * 2 + a
+    assert torch.equal(heads['rpn_cls'][row], scores[0][n, 2 * a : 2 * a + 2, y, x])
+    assert torch.equal(heads['rpn_box'][row], boxes[0][n, 4 * a : 4 * a + 4, y, x])
 
 
 @pytest.mark.parametrize('kind', KINDS)
@@ -360,7 +397,9 @@ def test_weights_without_gradient_are_frozen():
 
 def test_backbones_with_checkpoints_are_distilled():
     """Their memory saving does not admit torch.autograd.grad()."""
-    config = video_config(split=dict(type='ResNetSplit', task_from='layer4.1'))
+    config = video_config(
+        split=dict(type='ResNetSplit', task_from='layer4.1'), temporal=temporal(64)
+    )
     config['detector']['backbone']['with_cp'] = True
     model = build(config)
     model.enter_step([dict(type='FeatureSemantics')], ('temporal', 'task_network'))

@@ -229,11 +229,10 @@ def test_configs_are_table_5s(layers):
 # --- semi-DFF's second stage ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize('name', ['5', '1', '0'])
+@pytest.mark.parametrize('name', ['5', '0'])
 def test_the_feature_network_is_stored_once(name):
     model = cut(name, tiny_semi_dff)
     state = model.state_dict()
-    assert not any(key.startswith('teacher.') for key in state)
     pointers = [value.data_ptr() for value in state.values() if value.numel()]
     assert len(set(pointers)) == len(pointers)
     pairs = zip(model.spatial.feature_network, model.teacher.feature_network, strict=True)
