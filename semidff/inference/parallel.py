@@ -4,7 +4,7 @@ import copy
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, nullcontext
 from itertools import takewhile
 from queue import SimpleQueue
@@ -170,9 +170,12 @@ class ParallelEngine:
         self, interval: list[dict], end: list[dict], stopped: threading.Event
     ) -> SampleList:
         """Return the results of an interval, of which ``end`` is the next key frame if the method needs it."""
+        frames = interval + end
+        # Threads of other videos, which may need the engine to go on, wait for key frames, too.
+        wait([data['ahead'] for data in frames if 'ahead' in data])
         with self._engine() as engine:
-            frames = takewhile(lambda _: not stopped.is_set(), interval + end)
-            return list(engine.run(frames, chunked=True))[: len(interval)]
+            running = takewhile(lambda _: not stopped.is_set(), frames)
+            return list(engine.run(running, chunked=True))[: len(interval)]
 
     @torch.no_grad()
     def _detect_key(self, data: dict) -> tuple[SampleList, KeyFrame]:

@@ -159,13 +159,13 @@ def test_files_and_lists_are_read_ahead_and_iterators_are_not(tmp_path, inferenc
 
 
 def test_one_inferencer_in_several_threads(project):
-    """Each thread has its own iterator; they take turns with the detector."""
+    """Each thread has its own iterator; they share the engines of the intervals."""
     shared = make(project, 'centered')
     alone = [list(shared(arrays(video))) for video in range(2)]
     with ThreadPoolExecutor(4) as pool:
         together = list(pool.map(lambda n: list(shared(arrays(n % 2))), range(4)))
     for number, results in enumerate(together):
-        assert all_same(results, alone[number % 2])
+        assert all_same(results, alone[number % 2], 1e-3)
 
 
 @pytest.mark.parametrize('method', ['propagate', 'interpolate'])
