@@ -53,14 +53,14 @@ def test_clips_start_over_and_skip_what_is_not_read(tmp_path):
 
 
 def test_propagation_at_the_next_key_frame_is_work_of_the_non_key_frames(model, monkeypatch):
-    finish = Centered._finish
+    finish = Centered.flush
 
     def slow(*arguments):
         results = finish(*arguments)
         time.sleep(0.3 * len(results))
         return results
 
-    monkeypatch.setattr(Centered, '_finish', slow)
+    monkeypatch.setattr(Centered, 'flush', slow)
     key, *non_key = ClipTimer(model, 'centered', 4, batch_of).run(FRAMES).seconds[:, 3]
     assert min(non_key) > 0.25 and key < 0.3
 
