@@ -21,9 +21,10 @@ def _two_step(backbone, split, iters, model=None, **others):
 # At 3/8 of its width, FlowNetS takes a fifth of the time of RTMDet-tiny and YOLOX-tiny, at 1/4 a ninth (640 x 640).
 _quarter = {'model.temporal.flow_network.width': 0.25}
 _weights = {'load_parts.flow.checkpoint': '{flow_quarter}/last.pth'}
+_current = {'model.temporal.correction_width': 64, 'model.temporal.current_width': 64}
 _detectors = {
     'retinanet': _two_step('r18', 'OutputSplit', 5400, {'model.temporal.correction_width': 64}),
-    'atss': _two_step('r18', 'TowerSplit', 5000),
+    'atss': _two_step('r18', 'OutputSplit', 5000, _current),
     # 6,000 iterations recover 87 % of the gap, 4,500 85.5 % (seed 0).
     'rtmdet': _two_step('cspnext', 'TowerSplit', 6000, _quarter, **_weights),
     # 4,000 iterations recover 86 to 87 % of the gap.
@@ -36,18 +37,8 @@ _detectors = {
         {'model.temporal.correction_width': 32},
         **{'train_cfg.steps.1.objectives.0.proposals_per_image': 16},
     ),
-    'dino': _two_step(
-        'r18',
-        'EncoderSplit',
-        3600,
-        {'model.temporal.correction_width': 64, 'model.temporal.current_width': 64},
-    ),
-    'deformable-detr': _two_step(
-        'r18',
-        'EncoderSplit',
-        2400,
-        {'model.temporal.correction_width': 64, 'model.temporal.current_width': 64},
-    ),
+    'dino': _two_step('r18', 'EncoderSplit', 3600, _current),
+    'deformable-detr': _two_step('r18', 'EncoderSplit', 2400, _current),
 }
 
 
