@@ -85,7 +85,6 @@ class ParallelEngine:
 
     def __init__(self, engine: VideoEngine, workers: int) -> None:
         self.engine, self.workers = engine, workers
-        self._needs_history = not (engine.method.pairwise or engine.method.offline)
         self._free: SimpleQueue[VideoEngine] = SimpleQueue()
         for _ in range(workers):
             twin = independent_engine(engine)
@@ -105,6 +104,17 @@ class ParallelEngine:
 
     def run(self, batches: Iterable[dict]) -> Iterator[DetDataSample]:
         """Yield the results of a video, given as collated batches of its frames, in frame order."""
+        method = self.engine.method
+        with worker_threads(self.workers) as pool:
+            if method.pairwise or method.offline:
+                yield from self._intervals(batches, pool)
+            else:
+                yield from self.engine.run(self._ahead(batches, pool))
+
+    def _intervals(
+        self, batches: Iterable[dict], pool: ThreadPoolExecutor
+    ) -> Iterator[DetDataSample]:
+        """Yield the results of a method that needs no key frames but those around an interval."""
         state, interval = self.engine.open(), []
         running: deque[tuple[Future[SampleList], Smoother | None]] = deque()
         stopped, latest = threading.Event(), None
@@ -120,39 +130,33 @@ class ParallelEngine:
             latest = own
             return (before.flush() if before not in (None, own) else []) + own.push(results)
 
-        with worker_threads(self.workers) as pool:
-            if self._needs_history:
-                yield from self.engine.run(self._ahead(batches, pool))
-                return
-            try:
-                for data in batches:
-                    memory = state.memory
-                    # The workers have the other cores.
-                    with torch_threads(1) if self.engine.schedule.observes else nullcontext():
-                        is_key, flow_field = self.engine.look_ahead(data, state)
-                    if flow_field is not None:
-                        data = dict(data, flow_field=flow_field)
-                    if is_key and self.engine.method.offline:
-                        data = dict(data, ahead=pool.submit(self._detect_key, data))
-                    if is_key and interval:
-                        end = [data] if 'ahead' in data and state.memory is memory else []
-                        running.append(
-                            (pool.submit(self._detect, interval, end, stopped), smoother)
-                        )
-                        interval = []
-                        if len(running) > self.workers:
-                            yield from finish()
-                    if state.smoother:
-                        smoother, state.smoother = state.smoother, None
-                    interval.append(data)
-                if interval:
-                    running.append((pool.submit(self._detect, interval, [], stopped), smoother))
-                while running:
-                    yield from finish()
-                if latest:
-                    yield from latest.flush()
-            finally:
-                stopped.set()  # intervals that run end after their current frame
+        try:
+            for data in batches:
+                memory = state.memory
+                # The workers have the other cores.
+                with torch_threads(1) if self.engine.schedule.observes else nullcontext():
+                    is_key, flow_field = self.engine.look_ahead(data, state)
+                if flow_field is not None:
+                    data = dict(data, flow_field=flow_field)
+                if is_key and self.engine.method.offline:
+                    data = dict(data, ahead=pool.submit(self._detect_key, data))
+                if is_key and interval:
+                    end = [data] if 'ahead' in data and state.memory is memory else []
+                    running.append((pool.submit(self._detect, interval, end, stopped), smoother))
+                    interval = []
+                    if len(running) > self.workers:
+                        yield from finish()
+                if state.smoother:
+                    smoother, state.smoother = state.smoother, None
+                interval.append(data)
+            if interval:
+                running.append((pool.submit(self._detect, interval, [], stopped), smoother))
+            while running:
+                yield from finish()
+            if latest:
+                yield from latest.flush()
+        finally:
+            stopped.set()  # intervals that run end after their current frame
 
     def _ahead(self, batches: Iterable[dict], pool: ThreadPoolExecutor) -> Iterator[dict]:
         """Yield frames, with the detections of several key frames running ahead."""

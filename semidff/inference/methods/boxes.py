@@ -132,7 +132,7 @@ class Interpolate(BoxMethod):
 
 
 def interpolate(before: Arrays, after: Arrays, count: int) -> Iterator[Arrays]:
-    """Yield the detections of each of the ``count`` frames between two key frames, sorted by descending score."""
+    """Yield the detections of the ``count`` non-key frames between two key frames, by descending score."""
     rows, columns = link(before, after)
     for time in (position / (count + 1) for position in range(1, count + 1)):
         nearer, linked = (before, rows) if time <= 0.5 else (after, columns)

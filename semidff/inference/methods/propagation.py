@@ -78,7 +78,8 @@ class Propagate(VideoMethod):
     def _wait(self, frames: Frames, flow_field: FlowField | None = None) -> list[SampleList]:
         """Keep non-key frames until a chunk is complete."""
         finished: list[SampleList] = []
-        for index, (image, sample, memory) in enumerate(zip(*frames[:3], strict=True)):
+        waiting = zip(frames.inputs, frames.samples, frames.memories, strict=True)
+        for index, (image, sample, memory) in enumerate(waiting):
             own = flow_field and flow_field.frame(index)
             memory.waiting.append((image, sample, own))
             complete = not memory.chunked or len(memory.waiting) == self._chunk_size(image)
@@ -169,7 +170,8 @@ class Centered(Propagate):
 
     def non_key(self, frames: Frames, flow_field: FlowField | None = None) -> list[SampleList]:
         """Keep frames until the next key frame."""
-        for image, sample, memory in zip(*frames[:3], strict=True):
+        waiting = zip(frames.inputs, frames.samples, frames.memories, strict=True)
+        for image, sample, memory in waiting:
             memory.waiting.append((image, sample, None))
         return [[] for _ in frames.samples]
 
