@@ -120,6 +120,8 @@ class RFCNRoIHead(StandardRoIHead):
     """mmdet's RoI head around a :class:`RFCNBBoxHead`, without RoI extractor."""
 
     def init_bbox_head(self, bbox_roi_extractor: dict | None, bbox_head: dict) -> None:
+        if bbox_roi_extractor is not None:
+            raise ValueError('R-FCN has no RoI extractor: set bbox_head.pooling instead')
         self.bbox_head = MODELS.build(bbox_head)
 
     def _bbox_forward(self, x: tuple[Tensor] | ScoreMaps, rois: Tensor) -> dict[str, Tensor]:
