@@ -164,8 +164,10 @@ class CudaGraphs:
         frames, errors, captured = inputs[0], [], None
         for end in (_BOXES, _RAW, None):
             function = _function(model, graph, end)
+            place = torch.cuda.device(frames.device) if frames.is_cuda else nullcontext()
             try:
-                with torch.cuda.device(frames.device) if frames.is_cuda else nullcontext():
+                # Memory made in inference mode could not be written outside of it.
+                with place, torch.inference_mode(False), torch.no_grad():
                     if frames.is_cuda and self._place[0] is None:
                         self._place = torch.cuda.graph_pool_handle(), torch.cuda.Stream()
                     captured = CapturedFunction(function, inputs, *self._place)

@@ -94,9 +94,19 @@ class _Makers(TorchFunctionMode):
             first = args[_MAKERS[func] :][:1]
             if not (first and isinstance(first[0], Tensor)):
                 return self._values.exchange(lambda: func(*args, **kwargs))
+        if func in (Tensor.__getitem__, Tensor.__setitem__):
+            args = (args[0], self._on_device(args[1], args[0].device), *args[2:])
         if func is torch.linspace:  # reads its limits itself
             args = [a.item() if isinstance(a, Tensor) else a for a in args]
         return func(*args, **kwargs)
+
+    def _on_device(self, index: Any, device: torch.device) -> Any:
+        """Return an index whose lists are tensors: ``maps[:, [0]]`` sends its list to the device."""
+        if isinstance(index, tuple):
+            return tuple(self._on_device(part, device) for part in index)
+        if not isinstance(index, list):
+            return index
+        return self._values.exchange(lambda: torch.tensor(index, device=device))
 
 
 def _same(some: list, others: list) -> bool:

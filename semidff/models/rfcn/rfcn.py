@@ -15,14 +15,6 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 
-@MODELS.register_module(name='PSRoIAlign')
-def ps_roi_align(**settings: float) -> nn.Module:
-    """Return torchvision's ``PSRoIAlign``. Only R-FCN needs torchvision, whose import takes half a second."""
-    from torchvision import ops
-
-    return ops.PSRoIAlign(**settings)
-
-
 class ScoreMaps(NamedTuple):
     """Outputs of R-FCN's four 1x1 convolutions; the heads accept them in place of features."""
 
@@ -269,21 +261,11 @@ class ExactPSRoIPool(PSRoIPool):
 
         k = self.output_size
         height, width = maps.shape[-2:]
-        top, bottom = self._bins(rois[:, 2], rois[:, 4], height)
-        left, right = self._bins(rois[:, 1], rois[:, 3], width)
-        # One image per bin, k * k per image of the batch; padded as in PSRoIPool.
-        of_bins = maps.unflatten(1, (-1, k * k)).transpose(1, 2).flatten(0, 1)
-        image = rois[:, 0, None, None] * k**2 + torch.arange(k**2, device=rois.device).view(k, k)
-        boxes = torch.stack(
-            torch.broadcast_tensors(
-                image, left[:, None, :], top[:, :, None], right[:, None, :], bottom[:, :, None]
-            ),
-            dim=-1,
-        )
-        mean = ops.ps_roi_pool(
-            F.pad(of_bins, (0, 1, 0, 1)), boxes.flatten(0, 2).to(maps.dtype), 1, 1.0
-        )
-        empty = (bottom <= top)[:, :, None] | (right <= left)[:, None, :]
+        x, y = self._bins(rois[:, 1], rois[:, 3], width), self._bins(rois[:, 2], rois[:, 4], height)
+        of_bins, boxes = _bins_as_images(maps, rois, x, y)
+        # Padded as in PSRoIPool.
+        mean = ops.ps_roi_pool(F.pad(of_bins, (0, 1, 0, 1)), boxes.to(maps.dtype), 1, 1.0)
+        empty = (y[1] <= y[0])[:, :, None] | (x[1] <= x[0])[:, None, :]
         mean = mean.view(len(rois), k, k, of_bins.size(1)).masked_fill(empty[..., None], 0)
         return mean.permute(0, 3, 1, 2)
 
@@ -298,3 +280,59 @@ class ExactPSRoIPool(PSRoIPool):
         first = (index * bin_size[:, None] + start[:, None]).floor()
         last = ((index + 1) * bin_size[:, None] + start[:, None]).ceil()
         return first.clamp(0, size), last.clamp(0, size)
+
+
+@MODELS.register_module()
+class PSRoIAlign(nn.Module):
+    """torchvision's position-sensitive RoI align, by its ``roi_align``.
+
+    Maps, RoIs and result are those of :class:`PSRoIPool`. torchvision's own operator makes the host wait for the GPU,
+    so that no CUDA graph can hold it, and is slower on a CPU.
+
+    It has ``output_size`` k bins per side, ``spatial_scale`` cells per pixel and ``sampling_ratio`` points per bin and
+    axis.
+    """
+
+    def __init__(self, output_size: int, spatial_scale: float, sampling_ratio: int) -> None:
+        super().__init__()
+        self.output_size = output_size
+        self.spatial_scale = spatial_scale
+        self.sampling_ratio = sampling_ratio
+
+    def forward(self, maps: Tensor, rois: Tensor) -> Tensor:
+        from torchvision import ops
+
+        k = self.output_size
+        left, top, right, bottom = (rois[:, 1:] * self.spatial_scale).unbind(1)
+        x, y = self._bins(left, right), self._bins(top, bottom)
+        of_bins, boxes = _bins_as_images(maps, rois, x, y)
+        pooled = ops.roi_align(of_bins, boxes, 1, 1.0, self.sampling_ratio, aligned=True)
+        return pooled.view(len(rois), k, k, of_bins.size(1)).permute(0, 3, 1, 2)
+
+    def _bins(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+        """Return start and end of the k bins of each RoI along one axis, in cells, (R, k) each."""
+        size = ((high - low) / self.output_size)[:, None]
+        start = low[:, None] + size * torch.arange(self.output_size, device=low.device)
+        return start, start + size
+
+
+def _bins_as_images(
+    maps: Tensor, rois: Tensor, x: tuple[Tensor, Tensor], y: tuple[Tensor, Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Return position-sensitive maps with an image for each bin, and the bins as RoIs of these images.
+
+    Args:
+        maps: (N, C * k * k, H, W).
+        rois: (R, 5), of which the image index is used.
+        x, y: Start and end of the bins, (R, k) each.
+
+    Returns:
+        Maps (N * k * k, C, H, W) and RoIs (R * k * k, 5).
+    """
+    k = x[0].shape[1]
+    of_bins = maps.unflatten(1, (-1, k * k)).transpose(1, 2).flatten(0, 1)
+    image = rois[:, 0, None, None] * k**2 + torch.arange(k**2, device=rois.device).view(k, k)
+    left, right = (side[:, None, :] for side in x)
+    top, bottom = (side[:, :, None] for side in y)
+    boxes = torch.stack(torch.broadcast_tensors(image, left, top, right, bottom), dim=-1)
+    return of_bins, boxes.flatten(0, 2)

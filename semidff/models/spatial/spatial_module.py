@@ -82,7 +82,7 @@ class SpatialModule(BaseModule):
     def predict(
         self, features: Sequence[Tensor], samples: SampleList, test_cfg: dict | None = None
     ) -> SampleList:
-        """Run N_task with post-processing; the :attr:`prediction` is in pixels of the original image.
+        """Run N_task with post-processing; the :attr:`prediction` is on the host, in pixels of the original image.
 
         ``test_cfg`` replaces some of the detector's settings.
         """
@@ -125,10 +125,7 @@ class SpatialModule(BaseModule):
         samples: SampleList,
         test_cfg: dict | None = None,
     ) -> SampleList:
-        """Return the predictions, given :meth:`fixed_shape` on the host; mmdet's own for frames where it is not exact.
-
-        Predictions are on the host, those of mmdet on the device of the raw outputs.
-        """
+        """Return the predictions, given :meth:`fixed_shape` on the host; mmdet's own where it is not exact."""
         exact = zip((fixed[:, -1, 0] > 0).tolist(), map(self.heads.fits, samples), strict=True)
         others = [index for index, flags in enumerate(exact) if not all(flags)]
         for sample, rows in zip(samples, fixed[:, :-1], strict=True):
@@ -145,7 +142,11 @@ class SpatialModule(BaseModule):
     ) -> SampleList:
         if test_cfg:
             detector = with_test_cfg(detector, test_cfg)
-        return self.heads.predict(detector, inputs, samples)
+        results = self.heads.predict(detector, inputs, samples)
+        if inputs.is_cuda:
+            for result in results:
+                setattr(result, self.prediction, getattr(result, self.prediction).cpu())
+        return results
 
     def loss(self, features: Sequence[Tensor], samples: SampleList) -> dict:
         """Compute the detector's own supervised losses on features (semi-DFF Eqs. 2 and 3)."""

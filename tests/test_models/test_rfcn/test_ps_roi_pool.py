@@ -1,8 +1,9 @@
 import pytest
 import torch
-from torchvision.ops import ps_roi_pool
+from torchvision.ops import ps_roi_align, ps_roi_pool
 
 from semidff.models.rfcn import ExactPSRoIPool, PSRoIPool
+from semidff.models.rfcn.rfcn import PSRoIAlign
 
 
 def numbered(channels, k, height, width):
@@ -66,6 +67,25 @@ def test_gradients_at_the_border(k):
     maps = torch.randn(2, k * k, 5, 6, dtype=torch.float64, requires_grad=True)
     pool = PSRoIPool(k, 1 / 16)
     assert torch.autograd.gradcheck(lambda m: pool(m, BORDER.double()), (maps,))
+
+
+@pytest.mark.parametrize(('k', 'points'), [(1, 1), (2, 3), (3, 2), (7, 2), (7, 0)])
+@pytest.mark.parametrize('stride', [4, 16])
+def test_align_is_torchvisions(k, points, stride):
+    """Values and gradients; some RoIs are partly or wholly outside of the maps, or empty."""
+    generator = torch.Generator().manual_seed(0)
+    maps = torch.randn(3, 4 * k * k, 20, 30, generator=generator, requires_grad=True)
+    low, high = torch.rand(2, 60, 2, generator=generator).mul(600).sub(60).sort(0).values
+    high[:3] = low[:3]
+    rois = torch.cat([torch.arange(60.0)[:, None] % 3, low, high], 1)
+    # It divides by zero where a box is empty and the number of points depends on its size.
+    theirs = ps_roi_align(maps, rois, k, 1 / stride, points).nan_to_num()
+    ours = PSRoIAlign(k, 1 / stride, points)(maps, rois)
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
+    weights = torch.randn(theirs.shape, generator=generator)
+    mine, other = (torch.autograd.grad((x * weights).sum(), maps)[0] for x in (ours, theirs))
+    other = other.nan_to_num()
+    torch.testing.assert_close(mine, other, rtol=0, atol=1e-5 * other.abs().max().item())
 
 
 def test_no_rois():
