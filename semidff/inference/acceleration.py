@@ -1,8 +1,7 @@
 """Speed options of a video detector: memory layout, precision, compiled and captured graphs."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -10,7 +9,7 @@ from torch import nn
 from semidff.models.precision import to_channels_last, to_half
 from semidff.models.video_detector import VideoDetector
 
-from .cuda_graphs import CudaGraphs
+from .executors import CudaGraphs, Executor
 
 PRECISIONS: dict[str, torch.dtype | None] = {
     'fp32': None,
@@ -42,23 +41,9 @@ class Acceleration(NamedTuple):
         options.append({True: 'graphs', False: 'no graphs', None: ''}[self.graphs])
         return ', '.join(filter(None, [self.precision, *options]))
 
-    @contextmanager
-    def running(self, device: torch.device) -> Iterator[None]:
-        """Context in which the model's parts run with these options."""
-        dtype = PRECISIONS[self.precision]
-        with ExitStack() as stack:
-            if dtype is not None:
-                stack.enter_context(torch.autocast(device.type, dtype))
-            if self.compile and device.type == 'cpu':
-                # Weights become constants, laid out once for the CPU's convolutions.
-                import torch._inductor.config as inductor
 
-                stack.enter_context(inductor.patch(freezing=True))
-            yield
-
-
-def accelerate(model: nn.Module, options: Acceleration, backend: str = 'inductor') -> VideoDetector:
-    """Change a model in place to predict with speed options, and return it.
+def accelerate(model: nn.Module, options: Acceleration, backend: str = 'inductor') -> Executor:
+    """Change a model in place to predict with speed options, and return its executor.
 
     It is a ``VideoDetector`` on its device, or any mmdet detector, which is wrapped into one, and for prediction only
     from then on. A deep copy of it has the same options but is not compiled.
@@ -70,21 +55,23 @@ def accelerate(model: nn.Module, options: Acceleration, backend: str = 'inductor
     if options.compile and options.graphs:
         raise ValueError('compile and graphs exclude each other')
     model = VideoDetector.wrap(model)
-    dtype = PRECISIONS[options.precision]
+    on_gpu = next(model.parameters()).is_cuda
+    model.autocast = dtype = PRECISIONS[options.precision]
     if options.channels_last:
         to_channels_last(model)
     if dtype is not None:
         to_half(model, dtype)
     if options.compile:
-        _compile(model, backend)
-    model.options, graphs = options, options.graphs
+        # On a CPU, weights become constants, laid out once for its convolutions.
+        freezing = backend == 'inductor' and not on_gpu
+        _compile(model, backend=backend, options={'freezing': True} if freezing else None)
+    graphs = options.graphs
     if graphs is None:
-        graphs = next(model.parameters()).is_cuda and not options.compile
-    model.graphs = CudaGraphs() if graphs else None
-    return model
+        graphs = on_gpu and not options.compile
+    return CudaGraphs(model) if graphs else model
 
 
-def _compile(model: VideoDetector, backend: str) -> None:
+def _compile(model: VideoDetector, **settings: Any) -> None:
     """Compile graphs for key frames (feature network, dense head) and non-key frames (flow network, scale field)."""
     spatial = model.spatial
     parts = [*spatial.feature_network, spatial.heads.dense_head]
@@ -95,7 +82,7 @@ def _compile(model: VideoDetector, backend: str) -> None:
     for part in _called(filter(None, parts)):
         # OpenCV's flow has no parameters and nothing that could be compiled.
         if any(True for _ in part.parameters()):
-            part.compile(backend=backend, isolate_recompiles=True)
+            part.compile(**settings, isolate_recompiles=True)
 
 
 def _called(modules: Iterable[nn.Module]) -> Iterator[nn.Module]:

@@ -9,7 +9,6 @@ import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.dataset import Compose
 from mmengine.model.utils import revert_sync_batchnorm
-from torch import nn
 
 from semidff.datasets.class_names import class_names
 from semidff.utils.checkpoint import CheckpointError, load_for_test, read_checkpoint
@@ -18,6 +17,7 @@ from semidff.utils.model_building import build_model, num_classes_of
 from semidff.utils.stored_config import parse_config
 
 from .acceleration import Acceleration, accelerate
+from .executors import Executor
 from .methods import method_class
 
 
@@ -31,7 +31,7 @@ def load_model(
     channels_last: bool | None = None,
     compile: bool = False,
     graphs: bool | None = None,
-) -> nn.Module:
+) -> Executor:
     """Build a config's model for inference, load its weights and set ``cfg`` and ``dataset_meta``.
 
     Args:
@@ -43,6 +43,9 @@ def load_model(
         precision: See :class:`Acceleration`, with ``channels_last``, ``compile`` and ``graphs``; default: that of the
             config's ``test_cfg.fp16`` (which means bf16 on CPUs, as in ``tools/test.py``).
         channels_last: Default: whether the config has ``ChannelsLastHook``.
+
+    Returns:
+        The executor of the model, which is its ``model``.
     """
     state, meta = (None, {}) if weights is None else read_checkpoint(weights)
     if not cfg:
@@ -63,11 +66,9 @@ def load_model(
     if channels_last is None:  # as in tests with this config: the layout changes the last digits
         hooks = [*(cfg.get('default_hooks') or {}).values(), *(cfg.get('custom_hooks') or ())]
         channels_last = any(hook and hook.get('type') == 'ChannelsLastHook' for hook in hooks)
-    options = Acceleration(precision, channels_last, compile, graphs)
-    on_gpu = next(model.parameters()).is_cuda
-    if on_gpu or options != Acceleration():
-        model = accelerate(model, options)
-    if on_gpu:
+    executor = accelerate(model, Acceleration(precision, channels_last, compile, graphs))
+    model = executor.model
+    if next(model.parameters()).is_cuda:
         model.data_preprocessor._non_blocking = True  # frames are in pinned memory
     meta = meta or dict(dataset_meta=getattr(model, 'dataset_meta', None))
     classes = tuple(classes or class_names(cfg, meta))
@@ -81,7 +82,7 @@ def load_model(
             )
             classes = ()
     model.cfg, model.dataset_meta = cfg, dict(classes=classes)
-    return model
+    return executor
 
 
 def frame_pipeline(

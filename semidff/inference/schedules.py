@@ -9,9 +9,9 @@ import json
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -23,6 +23,9 @@ from semidff.models.key_frame import FlowField
 from semidff.models.temporal import warp
 from semidff.utils.atomic_write import write_json
 from semidff.utils.frame_size import frame_size
+
+if TYPE_CHECKING:
+    from .intervals import IntervalStream
 
 STATISTICS = ('motion', 'roughness', 'scaling', 'residual')
 
@@ -36,34 +39,10 @@ class ScheduleError(ValueError):
     """An invalid setting of a schedule, or a file that holds none."""
 
 
-@dataclass
-class StreamState:
-    """State of a stream, created by :meth:`~semidff.inference.VideoEngine.open`.
-
-    It holds no part of the model: any number of streams share one engine. Its size is constant, but offline methods
-    and chunked streams keep frames since the last key frame, and smoothing the results of a few frames.
-
-    Attributes:
-        index: Number of frames processed since the stream began.
-        distance: Distance of the next frame to the last key frame; 0 without a key frame.
-        size: Shapes of the last frame, as input of the network and originally; None at first.
-        memory: State of the method.
-        notes: State of the schedule.
-        smoother: State of the smoothing of scores and boxes; None without smoothing.
-    """
-
-    index: int = 0
-    distance: int = 0
-    size: tuple | None = None
-    memory: Any = None
-    notes: dict[str, Any] = field(default_factory=dict)
-    smoother: Any = None
-
-
 class KeyFrameSchedule(ABC):
     """Decides, causally and frame by frame, which frames are key frames.
 
-    A schedule is stateless: what it has to remember of a stream is in ``state.notes``. The first frame of a stream,
+    A schedule is stateless: what it has to remember of a stream is in its ``notes``. The first frame of a stream,
     the first frame of another size and the frame after a cut are always key frames; all memory begins anew with them.
     """
 
@@ -71,21 +50,21 @@ class KeyFrameSchedule(ABC):
     longest: float = math.inf  # frames from one key frame to the next, at most
 
     @abstractmethod
-    def is_key(self, state: StreamState, data: dict) -> bool:
+    def is_key(self, stream: 'IntervalStream', data: dict) -> bool:
         """Return whether the next frame of a stream is a key frame; not called for those that always are.
 
-        The state is that before the frame: ``state.distance`` is the frame's distance to the last key frame. ``data``
+        The stream is as before the frame: ``stream.distance`` is the frame's distance to the last key frame. ``data``
         is its collated test batch, before the data preprocessor.
         """
 
-    def is_cut(self, state: StreamState, data: dict) -> bool:
+    def is_cut(self, stream: 'IntervalStream', data: dict) -> bool:
         """Return whether the next frame begins another scene; called ahead of :meth:`is_key`, with its arguments."""
         return False
 
-    def observe(self, state: StreamState, flow_field: FlowField) -> None:  # noqa: B027 (optional)
+    def observe(self, stream: 'IntervalStream', flow_field: FlowField) -> None:  # noqa: B027 (optional)
         """Take the flow field (N = 1) of a non-key frame."""
 
-    def note_key(self, state: StreamState, data: dict) -> None:  # noqa: B027 (optional)
+    def note_key(self, stream: 'IntervalStream', data: dict) -> None:  # noqa: B027 (optional)
         """Take a key frame; called for every one, with the arguments of :meth:`is_key`."""
 
 
@@ -132,9 +111,9 @@ class FixedSchedule(KeyFrameSchedule):
         self.interval, self.first = int(interval), int(first)
         self.longest = max(self.interval, self.first)
 
-    def is_key(self, state: StreamState, data: dict) -> bool:
-        in_first_interval = state.distance == state.index
-        return state.distance >= (self.first if in_first_interval else self.interval)
+    def is_key(self, stream: 'IntervalStream', data: dict) -> bool:
+        in_first_interval = stream.distance == stream.index
+        return stream.distance >= (self.first if in_first_interval else self.interval)
 
 
 def flow_statistics(flow_field: FlowField) -> Tensor:
@@ -255,16 +234,16 @@ class AdaptiveSchedule(KeyFrameSchedule):
         self.tolerance = tolerance
         self.longest = max_interval or self.predictor.max_interval
 
-    def is_key(self, state: StreamState, data: dict) -> bool:
-        error = float(state.notes.get('error', 0.0))
-        return state.distance >= self.longest or error >= self.tolerance
+    def is_key(self, stream: 'IntervalStream', data: dict) -> bool:
+        error = float(stream.notes.get('error', 0.0))
+        return stream.distance >= self.longest or error >= self.tolerance
 
-    def observe(self, state: StreamState, flow_field: FlowField) -> None:
+    def observe(self, stream: 'IntervalStream', flow_field: FlowField) -> None:
         # Without a conversion to float, which would wait for the GPU between flow and propagation.
-        state.notes['error'] = self.predictor(flow_field)
+        stream.notes['error'] = self.predictor(flow_field)
 
-    def note_key(self, state: StreamState, data: dict) -> None:
-        state.notes.pop('error', None)
+    def note_key(self, stream: 'IntervalStream', data: dict) -> None:
+        stream.notes.pop('error', None)
 
 
 @TASK_UTILS.register_module()
@@ -287,18 +266,18 @@ class SceneCutSchedule(KeyFrameSchedule):
         self.longest = self.base.longest
         self.threshold = threshold
 
-    def is_cut(self, state: StreamState, data: dict) -> bool:
-        before = state.notes.get('signature')
-        after = state.notes['signature'] = frame_signature(data)
+    def is_cut(self, stream: 'IntervalStream', data: dict) -> bool:
+        before = stream.notes.get('signature')
+        after = stream.notes['signature'] = frame_signature(data)
         return before is not None and scene_change(before, after) >= self.threshold
 
-    def is_key(self, state: StreamState, data: dict) -> bool:
-        return self.base.is_key(state, data)
+    def is_key(self, stream: 'IntervalStream', data: dict) -> bool:
+        return self.base.is_key(stream, data)
 
-    def note_key(self, state: StreamState, data: dict) -> None:
-        if state.distance == 0:  # is_cut was not called, or what it noted is forgotten
-            state.notes['signature'] = frame_signature(data)
-        self.base.note_key(state, data)
+    def note_key(self, stream: 'IntervalStream', data: dict) -> None:
+        if stream.distance == 0:  # is_cut was not called, or what it noted is forgotten
+            stream.notes['signature'] = frame_signature(data)
+        self.base.note_key(stream, data)
 
 
 def frame_signature(data: dict) -> tuple[Tensor, Tensor]:

@@ -1,24 +1,35 @@
-"""Frame-by-frame inference over videos with key frames (DFF Algorithm 1)."""
+"""Inference over videos with key frames (DFF Algorithm 1): when the intervals of a video are processed, and where."""
 
+import copy
 import threading
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager, nullcontext
+from queue import SimpleQueue
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import torch
 from mmdet.structures import DetDataSample, SampleList
-from torch import Tensor, nn
+from torch import nn
 
-from semidff.models.key_frame import FlowField, KeyFrame
-from semidff.models.video_detector import VideoDetector
+from semidff.utils.threads import torch_threads, worker_threads
 
-from .methods import Frames, MethodError, method_class, methods_with
-from .schedules import KeyFrameSchedule, StreamState, build_schedule
+from .executors import Executor, as_executor
+from .intervals import Frame, Interval, IntervalStream, observe
+from .methods import METHODS, MethodError, VideoMethod, method_class
+from .methods.propagation import Propagate
+from .schedules import KeyFrameSchedule, build_schedule
 from .smoothing import Smoother
-from .timer import FrameTimer, Lap, timed
+
 
 _LOCKS: WeakKeyDictionary[nn.Module, threading.RLock] = WeakKeyDictionary()
 _CREATING = threading.Lock()
+
+_LARGEST_CHUNK = 16
+_CHUNK_PIXELS = dict(cpu=2**20, cuda=2**22)
+"""Pixels of the network's input in a chunk. Larger chunks are not faster, and take memory."""
 
 
 class VideoEngine:
@@ -28,14 +39,13 @@ class VideoEngine:
     intermediate results of a frame in themselves (DDQ-DETR: the masks of its queries).
 
     Args:
-        model: A ``VideoDetector``, or any mmdet detector for methods without temporal module. It is put into eval
-            mode.
+        model: A ``VideoDetector``, any mmdet detector for methods without temporal module, or an executor of one. It is
+            put into eval mode.
         method: ``propagate`` (temporal module), ``frame`` (spatial module on every frame), ``copy``, ``coast``,
             ``interpolate``, ``centered`` (temporal module, from the nearer key frame, offline), ``blend`` (the same,
             with boxes averaged with interpolated ones), ``sff-fast`` or ``sff-slow`` (OpenCV's optical flow).
         key_interval: Key-frame interval l; ``frame`` ignores it.
         schedule: Key-frame schedule or its config; None for a key frame every ``key_interval`` frames.
-        timer: Timer that collects the times of frames; None: the device is not synchronized, for videos of any length.
         keep_fields: Whether propagated results hold their ``feature_flow`` (2, h, w) and ``scale_field`` (1, h, w),
             for visualization; methods that propagate no features ignore it.
         smooth_scores: Number of earlier frames over which the scores of an object are averaged; with offline methods
@@ -45,226 +55,307 @@ class VideoEngine:
 
     Example:
         >>> engine = VideoEngine(model, 'propagate', key_interval=10)
-        >>> for data in frames_of_one_video:  # collated test batches of one frame
-        ...     results += engine.push(data)
-        >>> results += engine.flush()
-        >>> engine.reset()  # before the next video
+        >>> results = list(engine.run(frames_of_one_video))  # collated test batches of one frame
 
-        Several streams, batched together:
+        Live, without delay, several streams batched together:
 
-        >>> states = [engine.open() for _ in cameras]
-        >>> results = engine.push_batch([camera.read() for camera in cameras], states)
+        >>> streams = [engine.open() for _ in cameras]
+        >>> results = engine.push_batch([camera.read() for camera in cameras], streams)
     """
 
     def __init__(
         self,
-        model: nn.Module,
+        model: nn.Module | Executor,
         method: str = 'propagate',
         key_interval: int = 10,
         schedule: KeyFrameSchedule | dict | None = None,
-        timer: FrameTimer | None = None,
         keep_fields: bool = False,
         smooth_scores: int = 0,
         smooth_boxes: int = 0,
     ) -> None:
         self.smooth_scores, self.smooth_boxes = int(smooth_scores), int(smooth_boxes)
         chosen = method_class(method)
-        self.model = model = VideoDetector.wrap(model).eval()
+        executor = as_executor(model)
+        self.model = model = executor.model.eval()
         if (smooth_scores or smooth_boxes) and model.spatial.prediction != 'pred_instances':
             raise MethodError(
                 f'boxes and their scores are smoothed, but this model predicts {model.spatial.prediction}'
             )
-        options = {'keep_fields': keep_fields} if chosen.shows_flow else {}
-        self.method = chosen(model, **options)
+        options = {'keep_fields': keep_fields} if issubclass(chosen, Propagate) else {}
+        self.method: VideoMethod = chosen(executor, **options)
         self.schedule = build_schedule(schedule or (1 if method == 'frame' else key_interval))
-        if self.schedule.observes and not self.method.observable:
-            able = ', '.join(methods_with('observable'))
+        has_flow = getattr(self.method, 'has_flow', False) and not self.method.needs_next
+        if self.schedule.observes and not has_flow:
+            able = [
+                name
+                for name, kind in METHODS.module_dict.items()
+                if issubclass(kind, Propagate) and not kind.needs_next
+            ]
             raise MethodError(
                 f'{type(self.schedule).__name__} observes the feature flow, which method {method!r} of this model does '
-                f'not have at that point: choose one of {able}, with a temporal module that has a flow'
+                f'not have at that point: choose one of {", ".join(able)}, with a temporal module that has a flow'
             )
-        self.timer = timer
         with _CREATING:
             self.lock = _LOCKS.setdefault(model.spatial.detector, threading.RLock())
+        self._free: SimpleQueue[VideoMethod] = SimpleQueue()  # for the workers of all runs
+        self._made = 0
         self.reset()
 
-    def open(self, chunked: bool = False) -> StreamState:
-        """Return the state of a new stream; any number of streams can be open.
-
-        Args:
-            chunked: Whether *propagate* may process the non-key frames of an interval as a batch, which is faster.
-                Results then come later, those of an interval at the next key frame at the latest.
-        """
-        smoother = None
-        if self.smooth_scores or self.smooth_boxes:
-            smoother = Smoother(self.smooth_scores, self.smooth_boxes, self.method.offline)
-        memory = self.method.begin()
-        memory.chunked = chunked
-        return StreamState(memory=memory, smoother=smoother)
+    def open(self) -> IntervalStream:
+        """Return a new stream; any number of streams can be open."""
+        return IntervalStream(self.schedule)
 
     def reset(self) -> None:
-        """Begin a new video; results that were not flushed are lost."""
-        self.state = self.open()
+        """Begin a new video in the engine's own stream; results that were not flushed are lost."""
+        self.stream = self.open()
 
-    def push(self, data: dict, state: StreamState | None = None) -> SampleList:
-        """Process the next frame.
+    def push(self, data: dict, stream: IntervalStream | None = None) -> SampleList:
+        """Process the next frame of a live video.
 
         A frame of another size than the frame before, or after a scene cut that the schedule finds, becomes a key
-        frame, and all memory is reset.
+        frame, and nothing before it affects the results after it.
 
         Args:
             data: Collated test batch of one frame: ``inputs``, a list with one uint8 tensor (3, H, W), and
                 ``data_samples``, a list with its ``DetDataSample``.
-            state: The stream, from :meth:`open`; None for the engine's own.
+            stream: From :meth:`open`; None for the engine's own.
 
         Returns:
             Data samples of the results finished so far, in frame order, with ``pred_instances`` (boxes in the
-            original image) and the metainfo ``is_key_frame``.
+            original image, on the host) and the metainfo ``is_key_frame``. A causal method finishes each frame at
+            once.
         """
-        return self.push_batch([data], [self.state if state is None else state])[0]
-
-    def run(self, batches: Iterable[dict], chunked: bool = False) -> Iterator[DetDataSample]:
-        """Yield the results of a video, given as collated batches of its frames, in frame order.
-
-        Args:
-            chunked: See :meth:`open`.
-        """
-        state = self.open(chunked)
-        for data in batches:
-            yield from self.push(data, state)
-        yield from self.flush(state)
+        return self.push_batch([data], [self.stream if stream is None else stream])[0]
 
     @torch.no_grad()
-    def look_ahead(self, data: dict, state: StreamState) -> tuple[bool, FlowField | None]:
-        """Return whether the next frame of a stream is a key frame, and go on to the frame after it.
-
-        Nothing is detected. If the schedule observes the flow field of a non-key frame, it is returned, too: as
-        ``flow_field`` of the frame's data, it is not computed again.
-        """
-        step, flow_field = self._begin(data, state), None
-        if self.schedule.observes:
-            model = self.method.model
-            self._preprocess([step])
-            if step.is_key:
-                with model.running():
-                    image = model.temporal.prepare(model.normalized(step.inputs))
-                state.memory.key_frame = KeyFrame(image, ())
-            else:
-                flow_field = self._observe([step], step.inputs)
-        step.advance()
-        return step.is_key, flow_field
-
-    @torch.no_grad()
-    def push_batch(self, frames: Sequence[dict], states: Sequence[StreamState]) -> list[SampleList]:
+    def push_batch(
+        self, frames: Sequence[dict], streams: Sequence[IntervalStream]
+    ) -> list[SampleList]:
         """Process the next frame of each of several different streams; return the results of each.
 
         Frames of equal size form one batch.
         """
-        if len({id(state) for state in states}) < len(states):
+        if len({id(stream) for stream in streams}) < len(streams):
             raise ValueError('a stream occurs twice in a batch; push its frames one by one')
         with self.lock:
-            steps = [self._begin(*pair) for pair in zip(frames, states, strict=True)]
-            for shape in dict.fromkeys(step.shape for step in steps):
-                alike = [step for step in steps if step.shape == shape]
-                keys, others = (
-                    [s for s in alike if s.is_key == is_key] for is_key in (True, False)
-                )
-                read = alike if self.method.reads_non_key_frames else keys
-                self._preprocess([step for step in read if step.ahead is None])
-                self._run(keys)
-                self._run(others)
-        return [step.results for step in steps]
+            before = [stream.interval for stream in streams]
+            new = [stream.push(data) for data, stream in zip(frames, streams, strict=True)]
+            found = self._detect_live(new, streams)
+            results = []
+            for frame, closed, stream in zip(new, before, streams, strict=True):
+                finished = self._close(closed, stream) if frame.is_key and closed else []
+                if frame in found:
+                    finished += self._finish(stream, [frame], [found[frame]])
+                results.append(finished)
+        return results
 
     @torch.no_grad()
-    def flush(self, state: StreamState | None = None) -> SampleList:
+    def flush(self, stream: IntervalStream | None = None) -> SampleList:
         """Return the results of a stream's last frames that :meth:`push` has not returned."""
-        state = self.state if state is None else state
-        with self.lock, self._timed() as lap:
-            finished = self.method.flush(state.memory)  # runs the networks on frames that wait
-            if state.smoother is not None:
-                finished = state.smoother.push(finished) + state.smoother.flush()
-        if self.timer and (self.method.offline or state.memory.chunked or state.smoother):
-            self.timer.add_deferred(lap.seconds)
+        stream = self.stream if stream is None else stream
+        with self.lock:
+            finished = self._close(stream.interval, stream) if stream.interval else []
+        return finished + self._end(stream)
+
+    def run(
+        self, batches: Iterable[dict], workers: int = 1, chunk: int | None = None
+    ) -> Iterator[DetDataSample]:
+        """Yield the results of a file, given as collated batches of its frames, in frame order.
+
+        The non-key frames of an interval are processed as batches, which is faster than one at a time. On a CPU,
+        several workers, each with its share of PyTorch's threads, process intervals at the same time: PyTorch's threads
+        wait for one another, spinning, at each of some hundred operators, so that a frame does not keep many cores busy.
+
+        Args:
+            workers: Number of workers; 1 for a model that is compiled or on a GPU.
+            chunk: Largest number of frames of a batch; by default what the device processes fast.
+        """
+        stream, stopped = self.open(), threading.Event()
+        pieces: deque[_Piece] = deque()  # in frame order
+        needs_next, sequential = self.method.needs_next, self.method.sequential
+        with self._pool(workers) as (submit, ahead):
+
+            def detect_key(frame: Frame) -> _Piece:
+                future = submit(self._process, [frame], 1, stopped)
+                frame.interval.detected = future
+                return _Piece([frame], future)
+
+            def detect_waiting(interval: Interval) -> list[_Piece]:
+                frames, interval.waiting = interval.waiting, []
+                if not frames:
+                    return []
+                if sequential:  # in order, hence when the results before are taken
+                    return [_Piece(frames, None)]
+                size = chunk or self._chunk_size(frames[0])
+                return [_Piece(frames, submit(self._process, frames, size, stopped))]
+
+            def finished(most: int) -> Iterator[DetDataSample]:
+                while len(pieces) > most:
+                    yield from self._take(stream, *pieces.popleft())
+
+            try:
+                for data in batches:
+                    closed = stream.interval
+                    frame = stream.push(data)
+                    if self.schedule.observes:
+                        # The workers have the other cores.
+                        with torch_threads(1) if ahead else nullcontext(), torch.no_grad():
+                            observe(self.method.executor, [frame], [stream])
+                    if not frame.is_key:
+                        waiting = frame.interval.waiting
+                        waiting.append(frame)
+                        if not needs_next and len(waiting) == (chunk or self._chunk_size(frame)):
+                            pieces += detect_waiting(frame.interval)
+                    elif needs_next:
+                        key = detect_key(frame)
+                        pieces += [*(detect_waiting(closed) if closed else []), key]
+                    else:
+                        # Without workers, the key frame before is freed ahead of the next one.
+                        pieces += detect_waiting(closed) if closed else []
+                        yield from finished(ahead)
+                        pieces.append(detect_key(frame))
+                    yield from finished(ahead)
+                if stream.interval:
+                    pieces += detect_waiting(stream.interval)
+                yield from finished(0)
+                yield from self._end(stream)
+            finally:
+                stopped.set()  # workers end after their current batch
+
+    def _detect_live(
+        self, frames: Sequence[Frame], streams: Sequence[IntervalStream]
+    ) -> dict[Frame, DetDataSample]:
+        """Detect on the next frames of streams, but for those that wait for the next key frame."""
+        method, found = self.method, {}
+        for frame in frames:
+            if frame.is_key and frame.interval.before and not method.needs_next:
+                frame.interval.before.release()  # ahead of the memory of the next one
+        shapes = [frame.data['inputs'][0].shape for frame in frames]
+        for shape in dict.fromkeys(shapes):
+            alike = [pair for pair, own in zip(zip(frames, streams, strict=True), shapes, strict=True) if own == shape]
+            if self.schedule.observes:
+                observe(method.executor, *zip(*alike, strict=True))
+            keys = [frame for frame, _ in alike if frame.is_key]
+            others = [frame for frame, _ in alike if not frame.is_key]
+            if keys:
+                found |= zip(keys, method.key(keys), strict=True)
+            if method.needs_next:
+                for frame in others:
+                    frame.interval.waiting.append(frame)
+            elif others:
+                found |= zip(others, method.non_key(others), strict=True)
+        return found
+
+    def _close(self, interval: Interval, stream: IntervalStream) -> SampleList:
+        """Return the results of frames that waited for the end of their interval."""
+        frames, interval.waiting = interval.waiting, []
+        if not frames:
+            return []
+        results, size = [], self._chunk_size(frames[0])
+        for start in range(0, len(frames), size):
+            results += self.method.non_key(frames[start : start + size])
+        return self._finish(stream, frames, results)
+
+    def _take(
+        self, stream: IntervalStream, frames: list[Frame], future: Future | None
+    ) -> SampleList:
+        """Return the results of the next piece of a run."""
+        if future is not None:
+            return self._finish(stream, frames, future.result())
+        with self.lock, torch.no_grad():
+            return self._finish(stream, frames, self.method.non_key(frames))
+
+    @torch.no_grad()
+    def _process(self, frames: list[Frame], size: int, stopped: threading.Event) -> SampleList:
+        """Detect on a key frame, or on non-key frames of an interval, in batches of a size."""
+        is_key, interval = frames[0].is_key, frames[0].interval
+        if not is_key:
+            # Ahead of the wait for a free method, which a key frame needs to go on.
+            interval.detected.result()
+            if self.method.needs_next and interval.after:
+                interval.after.detected.result()
+        results = []
+        with self._free_method() as method:
+            for start in range(0, len(frames), size):
+                if stopped.is_set():
+                    break
+                detect = method.key if is_key else method.non_key
+                results += detect(frames[start : start + size])
+        return results
+
+    def _finish(
+        self, stream: IntervalStream, frames: Sequence[Frame], results: SampleList
+    ) -> SampleList:
+        """Pass results on to the stage after the method, in frame order; return those that are final."""
+        interval, finished = frames[0].interval, []
+        if self.smooth_scores or self.smooth_boxes:
+            for frame, result in zip(frames, results, strict=True):
+                if frame.begins_scene:
+                    finished += self._end(stream)
+                    offline = self.method.needs_next
+                    stream.stage = Smoother(self.smooth_scores, self.smooth_boxes, offline)
+                finished += stream.stage.push([result])
+        else:
+            finished = results
+        if frames[0].is_key:
+            if self.method.sequential:
+                self.method.hand_on(interval)
+            interval.before = None
+        if interval is not stream.interval and frames[-1].position == interval.length - 1:
+            interval.release()
         return finished
 
-    def _begin(self, data: dict, state: StreamState) -> '_Step':
-        """Prepare a frame, up to the schedule's decision."""
-        if len(data['data_samples']) != 1:
-            raise ValueError(
-                f'a batch with {len(data["data_samples"])} frames, but videos are processed frame by frame: set '
-                'batch_size=1 in the data loader'
-            )
-        step = _Step(data, state)
-        if state.distance and (state.size != step.size or self.schedule.is_cut(state, data)):
-            step.results = self.flush(state)
-            new = self.open(state.memory.chunked)
-            state.memory, state.smoother = new.memory, new.smoother
-            state.distance, state.notes = 0, {}
-        state.size = step.size
-        step.is_key = state.distance == 0 or self.schedule.is_key(state, data)
-        if step.is_key:
-            self.schedule.note_key(state, data)
-        step.sample.set_metainfo({'is_key_frame': step.is_key})
-        return step
+    def _end(self, stream: IntervalStream) -> SampleList:
+        """Return the results that the stage after the method holds back."""
+        return stream.stage.flush() if stream.stage else []
 
-    def _preprocess(self, steps: list['_Step']) -> None:
-        if not steps:
+    def _chunk_size(self, frame: Frame) -> int:
+        """Return the number of frames of one size that are processed as a batch."""
+        device = next(self.model.parameters()).device.type
+        pixels = _CHUNK_PIXELS.get(device, _CHUNK_PIXELS['cpu'])
+        return min(_LARGEST_CHUNK, max(1, pixels // frame.data['inputs'][0][0].numel()))
+
+    @contextmanager
+    def _pool(self, workers: int) -> Iterator[tuple[Callable[..., Future], int]]:
+        """Yield a function that runs another one in a worker, and the number of pieces that run ahead of the results."""
+        with self.lock:
+            for _ in range(self._made, workers if workers > 1 else 0):
+                executor = self.method.executor.independent()
+                if executor is None:
+                    workers = 1
+                    break
+                method = copy.copy(self.method)
+                method.executor = executor
+                self._free.put(method)
+                self._made += 1
+        if workers == 1:
+            yield _run_at_once, 0
             return
-        inputs, samples = [s.data['inputs'][0] for s in steps], [s.sample for s in steps]
-        batch, samples = self.model.preprocess(inputs, samples)
-        for step, inputs, sample in zip(steps, batch.split(1), samples, strict=True):
-            step.inputs, step.sample = inputs, sample
+        with worker_threads(workers) as pool:
+            yield pool.submit, 2 * workers
 
-    def _run(self, steps: list['_Step']) -> None:
-        """Run the method on key frames, or on non-key frames."""
-        if not steps:
+    @contextmanager
+    def _free_method(self) -> Iterator[VideoMethod]:
+        """Yield a method that no other thread uses."""
+        if not self._made:
+            with self.lock:
+                yield self.method
             return
-        is_key, inputs = steps[0].is_key, steps[0].inputs
-        if inputs is not None and len(steps) > 1:  # a single frame is not copied
-            inputs = torch.cat([step.inputs for step in steps])
-        memories = [step.state.memory for step in steps]
-        frames = Frames(inputs, [step.sample for step in steps], memories, steps[0].ahead)
-        with self._timed() as lap:
-            flow_field = None
-            if self.schedule.observes and not is_key:
-                flow_field = self._observe(steps, inputs)
-            elif 'flow_field' in steps[0].data:
-                flow_field = FlowField.batch([step.data['flow_field'] for step in steps])
-            results = self.method.key(frames) if is_key else self.method.non_key(frames, flow_field)
-            if self.smooth_scores or self.smooth_boxes:
-                pairs = zip(steps, results, strict=True)
-                results = [step.state.smoother.push(finished) for step, finished in pairs]
-        for step, finished in zip(steps, results, strict=True):
-            step.results += finished
-            step.advance()
-            if self.timer:
-                self.timer.add(is_key, lap.seconds / len(steps))
-
-    def _observe(self, steps: list['_Step'], inputs: Tensor) -> FlowField:
-        """Compute the flow field of non-key frames, and let the schedule observe it."""
-        flow_field = self.method.flow_field(inputs, [step.state.memory for step in steps])
-        for index, step in enumerate(steps):
-            self.schedule.observe(step.state, flow_field.frame(index))
-        return flow_field
-
-    def _timed(self) -> AbstractContextManager[Lap | None]:
-        return timed(next(self.model.parameters()).device) if self.timer else nullcontext()
+        method = self._free.get()
+        try:
+            yield method
+        finally:
+            self._free.put(method)
 
 
-class _Step:
-    """A frame of a stream while it is processed."""
+class _Piece(NamedTuple):
+    """Frames of an interval that are processed together, and their results; None if they are not computed yet."""
 
-    def __init__(self, data: dict, state: StreamState) -> None:
-        self.data, self.state = data, state
-        self.sample: DetDataSample = data['data_samples'][0]
-        self.shape = tuple(data['inputs'][0].shape)
-        self.size = (self.shape, tuple(self.sample.get('ori_shape', ())))
-        self.is_key = False
-        self.ahead = data.get('ahead')
-        self.inputs = None
-        self.results: SampleList = []
+    frames: list[Frame]
+    results: Future | None
 
-    def advance(self) -> None:
-        """Go on to the next frame of the stream."""
-        self.state.index += 1
-        self.state.distance = 1 if self.is_key else self.state.distance + 1
+
+def _run_at_once(function: Callable, *arguments: Any) -> Future:
+    future = Future()
+    future.set_result(function(*arguments))
+    return future

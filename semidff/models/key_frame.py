@@ -49,7 +49,9 @@ class FlowField(NamedTuple):
 
     @classmethod
     def batch(cls, fields: 'Sequence[FlowField]') -> 'FlowField':
-        """Concatenate flow fields of frames of equal size."""
+        """Concatenate flow fields of frames of equal size; a single one is not copied."""
+        if len(fields) == 1:
+            return fields[0]
         parts = zip(*fields, strict=True)
         return cls(*(None if part[0] is None else torch.cat(part) for part in parts))
 

@@ -4,7 +4,6 @@ import copy
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
 
 import torch
 from mmdet.models.detectors import BaseDetector, TridentFasterRCNN
@@ -24,6 +23,10 @@ from .temporal import ResidualModule, TemporalModule
 from .temporal.temporal_module import with_normalization
 
 PARTS = ('temporal', 'task_network', 'feature_network')
+
+_FEW_PIXELS = 2**17
+"""Pixels of a frame up to which warp and task network are faster for a batch on a CPU, too: beyond, maps of several
+frames do not fit into its cache."""
 
 
 @MODELS.register_module()
@@ -71,9 +74,7 @@ class VideoDetector(BaseDetector):
             self.dataset_meta = dict(classes=stored_classes(meta))
         self.non_key_test_cfg = non_key_test_cfg or {}
         self.temporal = None if temporal is None else self._build_temporal(temporal)
-        # Of speed, set by semidff.inference.accelerate(); None: there are none, and frames run eagerly.
-        self.options: Any = None
-        self.graphs: Any = None
+        self.autocast: torch.dtype | None = None  # half precision of the prediction
         # Parameters that the detector itself froze, such as its stem, stay frozen.
         self._learnable = {p for p in self.parameters() if p.requires_grad}
         self.set_trainable(trainable)
@@ -96,7 +97,23 @@ class VideoDetector(BaseDetector):
 
     def with_temporal(self, temporal: nn.Module | None) -> 'VideoDetector':
         """Return this detector with another temporal module, or without one, for prediction; all else is shared."""
-        return twin(self, temporal=temporal, graphs=copy.copy(self.graphs))
+        return twin(self, temporal=temporal)
+
+    def independent(self) -> 'VideoDetector | None':
+        """Return a detector with the same weights for another thread; None for one on a GPU or with compiled modules.
+
+        Its modules are its own, since some keep intermediate results of a frame (DDQ-DETR: the masks of its queries).
+        """
+        tensors = {id(tensor): tensor for tensor in (*self.parameters(), *self.buffers())}
+        compiled = any(module._compiled_call_impl is not None for module in self.modules())
+        if compiled or next(self.parameters()).device.type != 'cpu':
+            return None
+        return copy.deepcopy(self, tensors)
+
+    @property
+    def model(self) -> 'VideoDetector':
+        """Itself, as the executor of eager frames."""
+        return self
 
     @property
     def has_temporal(self) -> bool:
@@ -133,10 +150,10 @@ class VideoDetector(BaseDetector):
         return self
 
     def running(self) -> AbstractContextManager:
-        """Context in which the parts run with the speed options; the prediction methods enter it themselves."""
-        if self.options is None:
+        """Context of the precision of the prediction; the prediction methods enter it themselves."""
+        if self.autocast is None:
             return nullcontext()
-        return self.options.running(next(self.parameters()).device)
+        return torch.autocast(next(self.parameters()).device.type, self.autocast)
 
     def preprocess(
         self, frames: Sequence[Tensor], samples: SampleList
@@ -158,6 +175,11 @@ class VideoDetector(BaseDetector):
             return inputs
         return self.data_preprocessor(dict(inputs=list(inputs), data_samples=None))['inputs']
 
+    def key_image(self, inputs: Tensor) -> Tensor:
+        """Return the temporal module's input of key frames (N, 3, H, W)."""
+        with self.running():
+            return self.temporal.prepare(self.normalized(inputs))
+
     def key_frame(self, inputs: Tensor, samples: SampleList | None = None) -> KeyFrame:
         """Compute what is kept of key frames (N, 3, H, W) (Algorithm 1, lines 3 and 8)."""
         with self.running():
@@ -167,8 +189,6 @@ class VideoDetector(BaseDetector):
 
     def predict_key(self, inputs: Tensor, samples: SampleList) -> tuple[SampleList, KeyFrame]:
         """Detect on key frames (N, 3, H, W) with the whole spatial module (Algorithm 1, lines 3-4, 8-9)."""
-        if self.graphs and (found := self.graphs.predict_key(self, inputs, samples)):
-            return found
         key = self.key_frame(inputs, samples)
         with self.running():
             return self.spatial.predict(key.features, samples), key
@@ -189,19 +209,29 @@ class VideoDetector(BaseDetector):
     ) -> SampleList:
         """Detect on current frames (N, 3, H, W) without the feature network (Algorithm 1, lines 11-12).
 
-        ``flow_field`` is the result of :meth:`flow_field` for the same frames, if it was computed already.
+        ``flow_field`` is the result of :meth:`flow_field` for the same frames, if it was computed already. On a CPU,
+        the flow of large frames with the same key frame is computed at once, and all else frame by frame.
         """
-        if flow_field is None and self.graphs:
-            found = self.graphs.predict_non_key(self, inputs, samples, key)
-            if found is not None:
-                return found
+        in_turns = (
+            1 == len(key.features[0]) < len(inputs)
+            and inputs.device.type == 'cpu'
+            and inputs[0, 0].numel() > _FEW_PIXELS
+            and hasattr(self.temporal, 'fields')
+        )
         with self.running():
-            if flow_field is None:
+            if flow_field is None and not in_turns:
                 current = self.temporal.prepare(self.normalized(inputs))
                 features = self.temporal(key.image, current, key.features)
-            else:
-                features = self.temporal.propagate(key.features, *flow_field.fields)
-            return self.spatial.predict(features, samples, self.non_key_test_cfg)
+                return self.spatial.predict(features, samples, self.non_key_test_cfg)
+            flow_field = flow_field or self.flow_field(inputs, key)
+            batches = [(flow_field, samples)]
+            if in_turns:
+                batches = [(flow_field.frame(i), [sample]) for i, sample in enumerate(samples)]
+            results = []
+            for own, batch in batches:
+                features = self.temporal.propagate(key.features, *own.fields)
+                results += self.spatial.predict(features, batch, self.non_key_test_cfg)
+        return results
 
     def extract_feat(self, batch_inputs: Tensor) -> tuple[Tensor, ...]:
         return self.spatial.features(batch_inputs)

@@ -1,22 +1,21 @@
 """Methods that run the spatial module alone: on every frame, or on key frames, whose boxes they repeat or move."""
 
 import copy
-from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby, repeat
 
 import numpy as np
 import torch
 from mmdet.models.task_modules.tracking import KalmanFilter
-from mmdet.structures import DetDataSample, SampleList
+from mmdet.structures import SampleList
 from mmdet.structures.bbox import bbox_cxcyah_to_xyxy, bbox_overlaps, bbox_xyxy_to_cxcyah
 from mmengine.structures import InstanceData
 from scipy.optimize import linear_sum_assignment
-from torch import nn
 
-from semidff.models.key_frame import FlowField
+from semidff.inference.intervals import Frame, Interval
 
-from .base import METHODS, Frames, Memory, VideoMethod
+from .base import METHODS, VideoMethod
 
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Boxes (n, 4) float64, scores (n,) and labels (n,) of a frame."""
@@ -41,13 +40,7 @@ _MAX_MISSES = 1  # consecutive missed key frames after which a track is kept
 class EveryFrame(VideoMethod):
     """The spatial module on every frame, the reference of all other methods."""
 
-    reads_non_key_frames = True
-    pairwise = True
-
-    def key(self, frames: Frames) -> list[SampleList]:
-        return [[result] for result in self.predict_key(frames)[0]]
-
-    def non_key(self, frames: Frames, flow_field: FlowField | None = None) -> list[SampleList]:
+    def non_key(self, frames: Sequence[Frame]) -> SampleList:
         return self.key(frames)
 
 
@@ -56,44 +49,25 @@ class BoxMethod(VideoMethod):
 
     needs_boxes = True
 
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__(model)
-        self.prediction = model.spatial.prediction
-
-    def key(self, frames: Frames) -> list[SampleList]:
-        results = self.predict_key(frames)[0]
-        finished = [self._key(*pair) for pair in zip(results, frames.memories, strict=True)]
-        for result in results:
-            # The memory keeps the tensors; what a caller does to a result must not change later frames.
-            setattr(result, self.prediction, copy.deepcopy(result.get(self.prediction)))
-        return finished
-
-    def non_key(self, frames: Frames, flow_field: FlowField | None = None) -> list[SampleList]:
-        return [self._non_key(*pair) for pair in zip(frames.samples, frames.memories, strict=True)]
-
-    @abstractmethod
-    def _key(self, result: DetDataSample, memory: Memory) -> SampleList:
-        """Process the detections on a key frame; return the finished results."""
-
-    @abstractmethod
-    def _non_key(self, sample: DetDataSample, memory: Memory) -> SampleList:
-        """Process a non-key frame; return the finished results."""
+    def key(self, frames: Sequence[Frame]) -> SampleList:
+        results, name = super().key(frames), self.executor.model.spatial.prediction
+        for frame, result in zip(frames, results, strict=True):
+            # What a caller does to a result must not change later frames.
+            frame.interval.detections = copy.deepcopy(result.get(name))
+        return results
 
 
 @METHODS.register_module(name='copy')
 class Copy(BoxMethod):
     """Repeats the predictions of the last key frame (semi-DFF Table 1)."""
 
-    pairwise = True
     needs_boxes = False
 
-    def _key(self, result: DetDataSample, memory: Memory) -> SampleList:
-        memory.detections = result.get(self.prediction)
-        return [result]
-
-    def _non_key(self, sample: DetDataSample, memory: Memory) -> SampleList:
-        setattr(sample, self.prediction, copy.deepcopy(memory.detections))
-        return [sample]
+    def non_key(self, frames: Sequence[Frame]) -> SampleList:
+        for frame in frames:
+            repeated = copy.deepcopy(frame.interval.detections)
+            setattr(frame.sample, self.executor.model.spatial.prediction, repeated)
+        return [frame.sample for frame in frames]
 
 
 @METHODS.register_module(name='interpolate')
@@ -104,31 +78,32 @@ class Interpolate(BoxMethod):
     scores of linked pairs are interpolated linearly in time. The object of an unlinked detection appears or
     disappears between the two key frames: its box is repeated on the frames that are nearer to its key frame, a frame
     exactly in the middle belonging to the earlier one. After the last key frame of a video, its boxes are repeated.
-    Results of non-key frames are returned together with those of the next key frame.
     """
 
-    offline = True
+    needs_next = True
 
-    def _key(self, result: DetDataSample, memory: Memory) -> SampleList:
-        finished, following = memory.waiting, result.pred_instances
-        if finished:
-            between = interpolate(arrays_of(memory.detections), arrays_of(following), len(finished))
-            for sample, arrays in zip(finished, between, strict=True):
-                sample.pred_instances = instances_like(memory.detections, *arrays)
-        memory.detections, memory.waiting = following, []
-        return [*finished, result]
+    def non_key(self, frames: Sequence[Frame]) -> SampleList:
+        for interval, own in by_interval(frames):
+            if interval.after is None:
+                found = repeat(arrays_of(interval.detections))
+            else:
+                found = interpolated(interval, own)
+            for frame, arrays in zip(own, found, strict=False):
+                frame.sample.pred_instances = instances_like(interval.detections, *arrays)
+        return [frame.sample for frame in frames]
 
-    def _non_key(self, sample: DetDataSample, memory: Memory) -> SampleList:
-        memory.waiting.append(sample)
-        return []
 
-    def flush(self, memory: Memory) -> SampleList:
-        """Return the frames after the last key frame, with its boxes."""
-        finished, memory.waiting = memory.waiting, []
-        for sample in finished:
-            arrays = arrays_of(memory.detections)
-            sample.pred_instances = instances_like(memory.detections, *arrays)
-        return finished
+def by_interval(frames: Sequence[Frame]) -> list[tuple[Interval, list[Frame]]]:
+    """Return consecutive frames of each interval."""
+    groups = groupby(frames, lambda frame: id(frame.interval))
+    return [(own[0].interval, own) for own in (list(group) for _, group in groups)]
+
+
+def interpolated(interval: Interval, frames: Sequence[Frame]) -> list[Arrays]:
+    """Return the detections of frames of an interval, between its key frame and the next one."""
+    ends = (arrays_of(one.detections) for one in (interval, interval.after))
+    all_frames = list(interpolate(*ends, interval.length - 1))
+    return [all_frames[frame.position - 1] for frame in frames]
 
 
 def interpolate(before: Arrays, after: Arrays, count: int) -> Iterator[Arrays]:
@@ -151,22 +126,26 @@ class Track:
     """Track of an object.
 
     Attributes:
-        state: Mean (8,) (center x, y, aspect ratio, height and their changes per frame) and covariance (8, 8) of the
-            filter after the last detection.
+        mean, covariance: State of the filter after the last detection, (8,) and (8, 8): center x, y, aspect ratio,
+            height and their changes per frame.
         detected: Last detection (4,): center x, y, aspect ratio, height.
-        now: Mean (8,) predicted for the present frame.
         index: Index among the detections of the last key frame, -1 if the object was missed there.
+        age: Frames from the last detection to the last key frame.
         misses: Consecutive key frames without a detection.
     """
 
-    state: tuple[np.ndarray, np.ndarray]
+    mean: np.ndarray
+    covariance: np.ndarray
     detected: np.ndarray
-    now: np.ndarray
     index: int
     score: float
     label: int
     age: int = 0
     misses: int = 0
+
+    def moved(self, frames: int) -> np.ndarray:
+        """Return the filter's prediction (4,) for so many frames after the last key frame."""
+        return self.mean[:4] + (self.age + frames) * self.mean[4:]
 
 
 class BoxTracker:
@@ -189,21 +168,19 @@ class BoxTracker:
         self.scores = self.labels = np.zeros(0)  # of the last key frame's detections
         self._boxes = np.zeros((0, 4))
 
-    def step(self) -> None:
-        """Move every track by one frame; called once for each frame of the video."""
-        for track in self.tracks:
-            track.now = self.filter._motion_mat @ track.now
-            track.age += 1
-
-    def update(self, bboxes: np.ndarray, scores: np.ndarray, labels: np.ndarray) -> None:
-        """Update the tracks with a key frame's boxes (n, 4) xyxy, after :meth:`step` for that frame."""
+    def update(
+        self, bboxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, elapsed: int
+    ) -> None:
+        """Update the tracks with the boxes (n, 4), xyxy, of a key frame, ``elapsed`` frames after the last one."""
         self.scores, self.labels = scores, labels
         sides = np.array(bboxes, dtype=np.float64).reshape(-1, 4)
         sides[:, 2:] = np.maximum(sides[:, 2:], sides[:, :2] + 1e-3)
         self._boxes = bbox_xyxy_to_cxcyah(torch.from_numpy(sides)).numpy()
         strong = np.flatnonzero(scores >= MIN_SCORE)
+        for track in self.tracks:
+            track.age += elapsed
         known = (
-            _to_xyxy(np.array([track.now[:4] for track in self.tracks]).reshape(-1, 4)),
+            _to_xyxy(np.array([track.moved(0) for track in self.tracks]).reshape(-1, 4)),
             np.array([track.score for track in self.tracks]),
             np.array([track.label for track in self.tracks]),
         )
@@ -212,24 +189,24 @@ class BoxTracker:
             track.index, track.misses = -1, track.misses + 1
         for row, index in zip(rows, strong[columns], strict=True):
             track, found = self.tracks[row], self._boxes[index]
+            state = track.mean, track.covariance
             for frame in range(1, track.age + 1):
-                interpolated = track.detected + (found - track.detected) * (frame / track.age)
-                predicted = self.filter.predict(*track.state)
-                track.state = self.filter.update(*predicted, interpolated)
-            track.now, track.detected = track.state[0].copy(), found
-            track.index, track.score, track.age, track.misses = index, float(scores[index]), 0, 0
+                between = track.detected + (found - track.detected) * (frame / track.age)
+                state = self.filter.update(*self.filter.predict(*state), between)
+            track.mean, track.covariance = state
+            track.detected, track.index, track.score = found, index, float(scores[index])
+            track.age = track.misses = 0
         self.tracks = [track for track in self.tracks if track.misses <= _MAX_MISSES]
         for index in np.setdiff1d(strong, strong[columns]):
             found, score, label = self._boxes[index], float(scores[index]), int(labels[index])
-            state = self.filter.initiate(found)
-            self.tracks.append(Track(state, found, state[0].copy(), index, score, label))
+            self.tracks.append(Track(*self.filter.initiate(found), found, index, score, label))
 
-    def boxes(self) -> np.ndarray:
-        """Return the boxes (n, 4), xyxy, of the last key frame's detections, moved to the present frame."""
+    def boxes(self, frames: int) -> np.ndarray:
+        """Return the boxes (n, 4), xyxy, of the last key frame's detections so many frames later."""
         boxes = self._boxes.copy()
         for track in self.tracks:
             if track.index >= 0:
-                boxes[track.index] += track.now[:4] - track.state[0][:4]
+                boxes[track.index] += track.moved(frames) - track.mean[:4]
         boxes[:, 2:] = np.maximum(boxes[:, 2:], 1e-3)
         return _to_xyxy(boxes)
 
@@ -246,26 +223,23 @@ class Coast(BoxMethod):
     detections are moved and keep their scores. Boxes are clipped to the image; those outside of it are dropped.
     """
 
-    def begin(self) -> Memory:
-        return Memory(tracker=BoxTracker())
+    sequential = True
 
-    def _key(self, result: DetDataSample, memory: Memory) -> SampleList:
-        memory.detections = result.pred_instances
-        found = memory.detections.cpu()
-        memory.tracker.step()
-        memory.tracker.update(*(found[name].numpy() for name in ('bboxes', 'scores', 'labels')))
-        return [result]
+    def hand_on(self, interval: Interval) -> None:
+        before = interval.before
+        interval.state = before.state if before else BoxTracker()
+        found = (interval.detections[name].numpy() for name in ('bboxes', 'scores', 'labels'))
+        interval.state.update(*found, before.length if before else 0)
 
-    def _non_key(self, sample: DetDataSample, memory: Memory) -> SampleList:
-        tracker = memory.tracker
-        tracker.step()
-        height, width = sample.ori_shape[:2]
-        boxes = np.clip(tracker.boxes(), 0, [width, height, width, height])
-        inside = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
-        sample.pred_instances = instances_like(
-            memory.detections, boxes[inside], tracker.scores[inside], tracker.labels[inside]
-        )
-        return [sample]
+    def non_key(self, frames: Sequence[Frame]) -> SampleList:
+        for frame in frames:
+            tracker, sample = frame.interval.state, frame.sample
+            height, width = sample.ori_shape[:2]
+            boxes = np.clip(tracker.boxes(frame.position), 0, [width, height, width, height])
+            inside = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+            arrays = boxes[inside], tracker.scores[inside], tracker.labels[inside]
+            sample.pred_instances = instances_like(frame.interval.detections, *arrays)
+        return [frame.sample for frame in frames]
 
 
 def instances_like(template: InstanceData, bboxes, scores, labels) -> InstanceData:

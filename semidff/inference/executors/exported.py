@@ -1,4 +1,4 @@
-"""Exported graphs in onnxruntime: a video detector whose post-processing runs in PyTorch, and its description."""
+"""Exported graphs in onnxruntime, with post-processing in PyTorch, and their description."""
 
 import json
 from collections.abc import Sequence
@@ -11,8 +11,9 @@ import torch
 from mmdet.structures import SampleList
 from torch import Tensor
 
-from semidff.models import KeyFrame, VideoDetector
+from semidff.models.key_frame import FlowField, KeyFrame
 from semidff.models.spatial.head_family import levels, numbered
+from semidff.models.video_detector import VideoDetector
 from semidff.utils.atomic_write import write_json
 
 KEY, NON_KEY, FILE = 'key.onnx', 'non_key.onnx', 'video_detector.json'
@@ -96,17 +97,16 @@ class OnnxGraph:
         return {name: torch.from_numpy(array).to(device) for name, array in outputs.items()}
 
 
-class OnnxVideoDetector(VideoDetector):
-    """Replaces the exported model in a :class:`~semidff.inference.VideoEngine`.
+class ExportedGraphs:
+    """Executor that runs exported graphs in onnxruntime, for frames of the size that they were exported for.
 
     Args:
-        model: The exported video detector; its post-processing and data preprocessor are shared. Of its weights, only
-            those of a RoI head with layers of its own (Faster R-CNN) are used.
+        model: The exported video detector, whose post-processing and data preprocessor are used.
         folder: Folder of the graphs, see :func:`~semidff.deployment.export_onnx`.
         providers: As of :class:`OnnxGraph`, like ``threads``.
 
     Example:
-        >>> engine = VideoEngine(OnnxVideoDetector(model, 'exported'), 'propagate', key_interval=10)
+        >>> engine = VideoEngine(ExportedGraphs(model, 'exported'), 'propagate', key_interval=10)
     """
 
     def __init__(
@@ -116,33 +116,26 @@ class OnnxVideoDetector(VideoDetector):
         providers: Sequence[str] = ('CPUExecutionProvider',),
         threads: int | None = None,
     ) -> None:
-        spatial = model.spatial
-        super().__init__(
-            spatial.detector,
-            split=spatial.split,
-            non_key_test_cfg=model.non_key_test_cfg,
-            data_preprocessor=model.data_preprocessor,
-        )
+        self.model = model.eval()
         self.description = about = Description.read(folder)
         folder = Path(folder)
         self.key_graph = OnnxGraph(folder / KEY, about.key_inputs, providers, threads)
         self.non_key_graph = OnnxGraph(folder / NON_KEY, about.non_key_inputs, providers, threads)
-        self.eval()
-
-    @property
-    def has_temporal(self) -> bool:
-        """Whether features can be propagated: by a graph, not by a temporal module."""
-        return hasattr(self, 'non_key_graph')
 
     def predict_key(self, inputs: Tensor, samples: SampleList) -> tuple[SampleList, KeyFrame]:
-        maps = self.key_graph(frame=self.normalized(inputs))
-        return self._predict(maps, samples), KeyFrame(maps['key_image'], levels('features', maps))
+        maps = self.key_graph(frame=self.model.normalized(inputs))
+        key = KeyFrame(maps['key_image'], levels('features', maps))
+        return self._predict(maps, samples, {}), key
 
     def predict_non_key(
-        self, inputs: Tensor, samples: SampleList, key: KeyFrame, flow_field: None = None
+        self,
+        inputs: Tensor,
+        samples: SampleList,
+        key: KeyFrame,
+        flow_field: FlowField | None = None,
     ) -> SampleList:
-        maps = self.run_non_key(key.image, self.normalized(inputs), key.features)
-        return self._predict(maps, samples, self.non_key_test_cfg)
+        maps = self.run_non_key(key.image, self.model.normalized(inputs), key.features)
+        return self._predict(maps, samples, self.model.non_key_test_cfg)
 
     def run_non_key(
         self, key_image: Tensor, frames: Tensor, key_features: Sequence[Tensor]
@@ -151,19 +144,22 @@ class OnnxVideoDetector(VideoDetector):
         features = numbered('key_features', key_features)
         return self.non_key_graph(key_image=key_image, frame=frames, **features)
 
-    def flow_field(self, *_: object) -> NoReturn:
+    def flow_field(self, inputs: Tensor, key: KeyFrame) -> NoReturn:
         raise NotImplementedError(
             'exported graphs do not return the feature flow, which this schedule or panel needs: use the PyTorch model'
         )
 
     def with_temporal(self, temporal: object) -> NoReturn:
         raise NotImplementedError(
-            'the temporal module of an exported video detector cannot be replaced; the methods sff-fast and sff-slow '
-            'need the PyTorch model'
+            'the temporal module of exported graphs cannot be replaced; the methods sff-fast and sff-slow need the '
+            'PyTorch model'
         )
 
+    def independent(self) -> None:
+        return None
+
     def _predict(
-        self, maps: dict[str, Tensor], samples: SampleList, test_cfg: dict | None = None
+        self, maps: dict[str, Tensor], samples: SampleList, test_cfg: dict
     ) -> SampleList:
         raw = {name: maps[own] for name, own in self.description.raw.items()}
-        return self.spatial.predict_raw(raw, samples, test_cfg)
+        return self.model.spatial.predict_raw(raw, samples, test_cfg)

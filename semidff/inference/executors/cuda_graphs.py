@@ -12,10 +12,10 @@ from weakref import ref
 
 import torch
 from mmdet.structures import DetDataSample, SampleList
-from torch import Tensor
+from torch import Tensor, nn
 
 from semidff.models.graphs import Graph, KeyGraph, NonKeyGraph
-from semidff.models.key_frame import KeyFrame
+from semidff.models.key_frame import FlowField, KeyFrame
 from semidff.models.spatial.head_family import levels, numbered
 from semidff.models.video_detector import VideoDetector
 from semidff.utils.logs import log_warning
@@ -87,54 +87,61 @@ class CapturedFunction:
 
 
 class CudaGraphs:
-    """The graphs of a video detector: one for key frames and one for non-key frames of each size of the batch.
+    """Executor with CUDA graphs: one for key frames and one for non-key frames of each size of the batch.
 
-    A size runs eagerly the first time and is captured the second time. What cannot be captured runs eagerly. Copies are
-    empty.
+    A size runs eagerly the first time and is captured the second time. What cannot be captured runs eagerly, and so do
+    frames whose flow field is known. Copies have no graphs yet.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, model: VideoDetector) -> None:
+        self.model = model
         self._captured: OrderedDict[Hashable, CapturedFunction] = OrderedDict()
         self._possible: dict[Hashable, bool] = {}  # of sizes seen: whether they can be captured
         self._warned = False
         self._place: tuple = (None, None)  # pool and stream
 
     def __reduce__(self) -> tuple:
-        return CudaGraphs, ()
+        return CudaGraphs, (self.model,)
 
-    def predict_key(
-        self, model: VideoDetector, frames: Tensor, samples: SampleList
-    ) -> tuple[SampleList, KeyFrame] | None:
-        """Return the result of :meth:`VideoDetector.predict_key`; None if the batch has to run eagerly."""
-        outputs = self._run(model, KeyGraph, frames, samples)
+    def predict_key(self, inputs: Tensor, samples: SampleList) -> tuple[SampleList, KeyFrame]:
+        outputs = self._run(KeyGraph, inputs, samples)
         if outputs is None:
-            return None
+            return self.model.predict_key(inputs, samples)
         image = outputs.get(_IMAGE)
         maps = [*levels('features', outputs), *([] if image is None else [image])]
         kept = [torch.empty_like(level) for level in maps]
         torch._foreach_copy_(kept, maps)
         key = KeyFrame(None, tuple(kept)) if image is None else KeyFrame(kept.pop(), tuple(kept))
-        return _results(model, outputs, samples, {}), key
+        return _results(self.model, outputs, samples, {}), key
 
     def predict_non_key(
-        self, model: VideoDetector, frames: Tensor, samples: SampleList, key: KeyFrame
-    ) -> SampleList | None:
-        """Return the result of :meth:`VideoDetector.predict_non_key`; None if the batch has to run eagerly."""
-        if not any(True for _ in model.temporal.parameters()):
-            return None  # OpenCV's flow runs on the CPU
-        outputs = self._run(model, NonKeyGraph, frames, samples, key.image, *key.features)
+        self,
+        inputs: Tensor,
+        samples: SampleList,
+        key: KeyFrame,
+        flow_field: FlowField | None = None,
+    ) -> SampleList:
+        outputs, model = None, self.model
+        # OpenCV's flow, which has no parameters, runs on the CPU.
+        if flow_field is None and any(True for _ in model.temporal.parameters()):
+            outputs = self._run(NonKeyGraph, inputs, samples, key.image, *key.features)
         if outputs is None:
-            return None
+            return model.predict_non_key(inputs, samples, key, flow_field)
         return _results(model, outputs, samples, model.non_key_test_cfg)
 
+    def flow_field(self, inputs: Tensor, key: KeyFrame) -> FlowField:
+        return self.model.flow_field(inputs, key)
+
+    def with_temporal(self, temporal: nn.Module | None) -> 'CudaGraphs':
+        return CudaGraphs(self.model.with_temporal(temporal))
+
+    def independent(self) -> None:
+        return None
+
     def _run(
-        self,
-        model: VideoDetector,
-        kind: type[Graph],
-        frames: Tensor,
-        samples: SampleList,
-        *key: Tensor,
+        self, kind: type[Graph], frames: Tensor, samples: SampleList, *key: Tensor
     ) -> dict[str, Tensor] | None:
+        """Return the outputs of a graph; None if the batch has to run eagerly."""
         sizes = tuple(tuple(sample.img_shape[:2]) for sample in samples)
         signature = kind, sizes, *((tensor.shape, tensor.dtype) for tensor in (frames, *key))
         if signature not in self._possible:
@@ -148,7 +155,7 @@ class CudaGraphs:
         graph = self._captured.pop(signature, None)
         if graph is None:
             plain = [DetDataSample(metainfo=sample.metainfo) for sample in samples]
-            graph = self._capture(model, kind(model, plain), inputs)
+            graph = self._capture(kind(self.model, plain), inputs)
         if graph is None:
             self._possible[signature] = False
             return None
@@ -157,13 +164,11 @@ class CudaGraphs:
             self._captured.popitem(last=False)
         return graph(*inputs)
 
-    def _capture(
-        self, model: VideoDetector, graph: Graph, inputs: Sequence[Tensor]
-    ) -> CapturedFunction | None:
+    def _capture(self, graph: Graph, inputs: Sequence[Tensor]) -> CapturedFunction | None:
         """Capture as much as can be captured: up to boxes, up to raw outputs, or up to the split point."""
         frames, errors, captured = inputs[0], [], None
         for end in (_BOXES, _RAW, None):
-            function = _function(model, graph, end)
+            function = _function(graph, end)
             place = torch.cuda.device(frames.device) if frames.is_cuda else nullcontext()
             try:
                 # Memory made in inference mode could not be written outside of it.
@@ -193,10 +198,10 @@ def _geometry(sizes: tuple, device: torch.device) -> Tensor:
     return torch.tensor(sizes, dtype=torch.float64, device=device)
 
 
-def _function(model: VideoDetector, graph: Graph, end: str | None) -> Callable:
+def _function(graph: Graph, end: str | None) -> Callable:
     """Return the function of frames, their geometry and key-frame maps that is captured, up to ``end``."""
+    model, spatial = graph.model, graph.model.spatial
     test_cfg = {} if isinstance(graph, KeyGraph) else model.non_key_test_cfg
-    spatial = model.spatial
 
     def run(frames: Tensor, geometry: Tensor, *key: Tensor) -> dict[str, Tensor]:
         with model.running():

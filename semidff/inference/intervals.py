@@ -1,0 +1,156 @@
+"""Intervals, the unit of video inference: a key frame and the frames up to the next one."""
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any
+
+from mmdet.structures import DetDataSample, SampleList
+from torch import Tensor
+
+from semidff.models.key_frame import FlowField, KeyFrame
+from semidff.models.video_detector import VideoDetector
+
+from .executors import Executor
+from .schedules import KeyFrameSchedule
+
+
+@dataclass(eq=False)
+class Interval:
+    """A key frame, and what is kept of it for the frames up to the next key frame.
+
+    Attributes:
+        before, after: Neighbors in the same scene; None without one, and as soon as results no longer depend on it.
+        length: Number of its frames so far, the key frame included.
+        waiting: Non-key frames that are not detected yet.
+        image: Input of the temporal module, if the schedule observes the flow.
+        detected: Completed when the key frame is, if it runs in another thread.
+        features: Features of the key frame, for methods that propagate them.
+        detections: Predictions on the key frame, for methods that repeat or move them.
+        state: What a sequential method knows after the key frame.
+    """
+
+    before: 'Interval | None' = None
+    after: 'Interval | None' = None
+    length: int = 0
+    waiting: 'list[Frame]' = field(default_factory=list)
+    image: Tensor | None = None
+    detected: Future | None = None
+    features: KeyFrame | None = None
+    detections: Any = None
+    state: Any = None
+
+    def release(self) -> None:
+        """Forget what later intervals do not need, once all frames are detected."""
+        self.features = self.detections = self.image = self.after = None
+
+
+@dataclass(eq=False)
+class Frame:
+    """A frame of a stream.
+
+    Attributes:
+        data: Its collated test batch, before the data preprocessor.
+        position: Distance to the key frame of its interval; 0 for the key frame.
+        flow_field: Its flow field, if the schedule observed it.
+    """
+
+    data: dict
+    interval: Interval
+    position: int
+    flow_field: FlowField | None = None
+
+    @property
+    def sample(self) -> DetDataSample:
+        return self.data['data_samples'][0]
+
+    @property
+    def is_key(self) -> bool:
+        return self.position == 0
+
+    @property
+    def begins_scene(self) -> bool:
+        """Whether nothing before this frame affects it."""
+        return self.is_key and self.interval.before is None
+
+
+def to_device(model: VideoDetector, frames: Sequence[Frame]) -> tuple[Tensor, SampleList]:
+    """Return frames of one size as a batch (N, 3, H, W) on the device, and their data samples."""
+    inputs = [frame.data['inputs'][0] for frame in frames]
+    return model.preprocess(inputs, [frame.sample for frame in frames])
+
+
+class IntervalStream:
+    """Divides the frames of a video into intervals, and notes what its schedule and the stage after the method need.
+
+    Its size is constant, but for frames that wait for later ones.
+
+    Attributes:
+        index: Number of frames so far.
+        distance: Distance of the next frame to the last key frame; 0 without a key frame.
+        notes: State of the schedule.
+        interval: The interval of the last frame.
+        stage: State of the stage after the method.
+    """
+
+    def __init__(self, schedule: KeyFrameSchedule) -> None:
+        self.schedule = schedule
+        self.index = self.distance = 0
+        self.notes: dict[str, Any] = {}
+        self.interval: Interval | None = None
+        self.stage: Any = None
+        self._size: tuple | None = None
+
+    def push(self, data: dict) -> Frame:
+        """Return the next frame, given its collated test batch.
+
+        A frame of another size than the one before, or after a scene cut that the schedule finds, begins a new scene.
+        """
+        if len(data['data_samples']) != 1:
+            raise ValueError(
+                f'a batch with {len(data["data_samples"])} frames, but videos are processed frame by frame: set '
+                'batch_size=1 in the data loader'
+            )
+        sample = data['data_samples'][0]
+        size = tuple(data['inputs'][0].shape), tuple(sample.get('ori_shape', ()))
+        if self.distance and (size != self._size or self.schedule.is_cut(self, data)):
+            self.distance, self.notes = 0, {}
+        self._size = size
+        is_key = self.distance == 0 or self.schedule.is_key(self, data)
+        if is_key:
+            self.schedule.note_key(self, data)
+            before = self.interval if self.distance else None
+            self.interval = Interval(before)
+            if before:
+                before.after = self.interval
+        frame = Frame(data, self.interval, self.interval.length)
+        self.interval.length += 1
+        self.index += 1
+        self.distance = 1 if is_key else self.distance + 1
+        sample.set_metainfo({'is_key_frame': is_key})
+        return frame
+
+
+def observe(
+    executor: Executor, frames: Sequence[Frame], streams: Sequence[IntervalStream]
+) -> None:
+    """Compute the flow fields of the next frames of streams, all of one size, and let the schedules observe them.
+
+    A schedule decides about the next frame with them, ahead of the detection: of key frames, the image is enough.
+    """
+    model = executor.model
+    for is_key in (True, False):
+        chosen = [pair for pair in zip(frames, streams, strict=True) if pair[0].is_key == is_key]
+        if not chosen:
+            continue
+        inputs, _ = to_device(model, [frame for frame, _ in chosen])
+        if is_key:
+            images = model.key_image(inputs).split(1)
+            for (frame, _), image in zip(chosen, images, strict=True):
+                frame.interval.image = image
+            continue
+        keys = [KeyFrame(frame.interval.image, ()) for frame, _ in chosen]
+        flow_field = executor.flow_field(inputs, KeyFrame.batch(keys))
+        for index, (frame, stream) in enumerate(chosen):
+            frame.flow_field = flow_field.frame(index)
+            stream.schedule.observe(stream, frame.flow_field)
