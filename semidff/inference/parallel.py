@@ -13,46 +13,15 @@ import torch
 from mmdet.structures import DetDataSample, SampleList
 
 from semidff.models.key_frame import KeyFrame
+from semidff.utils.threads import torch_threads, worker_threads
 
 from .methods import Frames
 from .schedules import KeyFrameSchedule, StreamState
 from .smoothing import Smoother
 from .video_engine import VideoEngine
 
-_MOST_WORKERS = 4
 _LONGEST = 64
 """Largest number of frames of an interval, all of which are in memory."""
-
-
-def default_workers(decoder_threads: int = 1) -> int:
-    """Return how many intervals of a file are processed at once on a CPU, of whose cores decoding takes some."""
-    return max(min(torch.get_num_threads() + 1 - decoder_threads, _MOST_WORKERS), 1)
-
-
-@contextmanager
-def torch_threads(count: int) -> Iterator[None]:
-    """Context with this number of PyTorch's threads, after which it is what it was before."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@contextmanager
-def worker_threads(workers: int) -> Iterator[ThreadPoolExecutor]:
-    """Threads that each have their share of PyTorch's threads; the block ends with them."""
-    threads = torch.get_num_threads()
-    share = max(threads // workers, 1)
-    pool = ThreadPoolExecutor(
-        workers, 'interval', initializer=torch.set_num_threads, initargs=(share,)
-    )
-    try:
-        yield pool
-    finally:
-        pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(threads)  # threads that start later take over the last number set
 
 
 def independent_engine(engine: VideoEngine) -> VideoEngine:
