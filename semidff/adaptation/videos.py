@@ -1,6 +1,5 @@
 """The videos of an adaptation: what the user names, and which part of it is held back for validation."""
 
-import glob
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -8,9 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from semidff.datasets.video_folders import find_videos, is_archive
+from semidff.datasets.video_folders import list_videos
 from semidff.datasets.video_list import VideoInfo, VideoListError
-from semidff.datasets.video_readers import VideoError, natural_key
 from semidff.utils.atomic_write import atomic_write
 from semidff.utils.logs import log_warning
 
@@ -27,26 +25,16 @@ def named_videos(given: Sequence[str], own: Path) -> list[str]:
         given: Video files, folders of frames, folders that contain either at any depth, and globs.
         own: The folder of the results; videos in it are left out.
     """
+    videos, missing = list_videos(given, own=own)
+    skipped = [error.path for error in missing]
+    if absent := [path for path in (*skipped, *videos) if not os.path.lexists(path)]:
+        raise VideoListError(f'{absent[0]}: there is no such file or folder')
     found: dict[str, str] = {}  # what is held back must not be trained on under another name
-    skipped: list[str] = []
-    for entry in given:
-        path = os.path.expanduser(entry)
-        matches = [path] if os.path.exists(path) else glob.glob(path, recursive=True)
-        if not matches:
-            raise VideoListError(f'{entry}: there is no such file or folder')
-        for match in sorted(matches, key=natural_key):
-            videos = [match]
-            if is_archive(match):
-                try:
-                    videos = [os.path.join(match, video) for video in find_videos(match, own)]
-                except VideoError:
-                    skipped.append(match)
-                    continue
-            for video in map(os.path.abspath, videos):
-                if re.search(r'(\s#|[\n\r]|\s$|[\udc80-\udcff])', video):
-                    skipped.append(video)
-                else:
-                    found.setdefault(os.path.realpath(video), video)
+    for video in map(os.path.abspath, videos):
+        if re.search(r'(\s#|[\n\r]|\s$|[\udc80-\udcff])', video):
+            skipped.append(video)
+        else:
+            found.setdefault(os.path.realpath(video), video)
     if skipped:
         log_warning(
             f'{len(skipped)} folders or files are skipped, since they hold no videos, or since lists of videos cannot '
@@ -63,9 +51,8 @@ def named_videos(given: Sequence[str], own: Path) -> list[str]:
 def hold_back(videos: Sequence[VideoInfo]) -> tuple[list[VideoInfo], list[VideoInfo], float]:
     """Divide videos into those that are trained on and those that validate.
 
-    Of fewer than ten videos, the end of each that is not too short is held back, since every scene counts for the
-    training. Of more or shorter ones, some that are spread evenly over the list, which together have at most 30 % of
-    the frames.
+    With fewer than ten videos, the end of each long enough one is held back; otherwise whole videos, which are spread
+    evenly over the list and have at most 30 % of the frames.
 
     Returns:
         The videos of the training, those of the validation, and the share of each video that is trained on.

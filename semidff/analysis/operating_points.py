@@ -32,12 +32,12 @@ from semidff.evaluation.metrics import MIN_SCORE, agreement
 from semidff.inference import AdaptiveSchedule, ErrorPredictor, FixedSchedule, VideoEngine
 from semidff.inference.loading import frame_pipeline
 from semidff.inference.methods import method_class
-from semidff.inference.parallel import default_workers, torch_threads
 from semidff.inference.schedules import KeyFrameSchedule
 from semidff.inference.smoothing import Smoother
 from semidff.models.key_frame import FlowField, KeyFrame
 from semidff.models.spatial.head_family import twin
 from semidff.models.video_detector import VideoDetector
+from semidff.utils.threads import default_workers, torch_threads
 from semidff.utils.worker_pool import pool_map
 
 from .evaluation_clips import EvaluationClip, labeled_clips, unlabeled_clips

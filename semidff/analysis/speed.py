@@ -21,18 +21,14 @@ from mmdet.structures import SampleList
 from mmengine.dataset import pseudo_collate
 from torch import Tensor, nn
 
-from semidff.inference.parallel import (
-    ParallelEngine,
-    default_workers,
-    independent_engine,
-    worker_threads,
-)
+from semidff.inference.parallel import ParallelEngine, independent_engine
 from semidff.inference.schedules import KeyFrameSchedule
 from semidff.inference.timer import FrameTimer, synchronize, timed
 from semidff.inference.video_engine import VideoEngine
 from semidff.models.key_frame import KeyFrame
 from semidff.models.spatial import plain_samples
 from semidff.models.video_detector import VideoDetector
+from semidff.utils.threads import default_workers, worker_threads
 
 from .evaluation_clips import EvaluationClip
 

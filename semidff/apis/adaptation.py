@@ -21,7 +21,6 @@ from semidff.datasets.class_names import class_names
 from semidff.datasets.video_list import VideoListError, load_videos
 from semidff.datasets.video_readers import Frame, open_stream
 from semidff.engine.launch import Runner, prepare_training
-from semidff.inference.parallel import torch_threads
 from semidff.inference.schedule_fit import FitError, fit_adaptive
 from semidff.utils.atomic_write import atomic_path, write_json
 from semidff.utils.checkpoint import TRAINING_ONLY, read_checkpoint
@@ -30,6 +29,7 @@ from semidff.utils.error_messages import FileError
 from semidff.utils.files import file_state
 from semidff.utils.image_detectors import published_weights
 from semidff.utils.run_folder import occupy
+from semidff.utils.threads import torch_threads
 
 from .video_inferencer import VideoInferencer
 

@@ -21,13 +21,14 @@ from semidff.inference import KeyFrameSchedule, VideoEngine, schedule_config
 from semidff.inference.loading import frame_pipeline, load_model
 from semidff.inference.methods import method_class
 from semidff.inference.outputs import Output, requested_outputs
-from semidff.inference.parallel import ParallelEngine, default_workers
+from semidff.inference.parallel import ParallelEngine
 from semidff.utils.configs import read_config
 from semidff.utils.error_messages import ConfigError
 from semidff.utils.files import installed_file
 from semidff.utils.image_detectors import read_detector
 from semidff.utils.progress import track
 from semidff.utils.safe_loading import trusted
+from semidff.utils.threads import default_workers
 from semidff.visualization.frames import check_panels, render_frame
 
 

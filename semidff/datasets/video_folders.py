@@ -1,6 +1,8 @@
-"""Videos in folders."""
+"""Videos in folders and globs."""
 
+import glob
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from semidff.utils.logs import log_warning
@@ -20,6 +22,37 @@ def is_archive(path: str | Path) -> bool:
         return False
     names = os.listdir(path)
     return any(map(_is_video, names)) or not any(map(is_image, names))
+
+
+def list_videos(
+    entries: Sequence[str], root: str | Path = '', own: str | Path | None = None
+) -> tuple[list[str], list[VideoError]]:
+    """Return the distinct paths of the videos that entries name, and the folders and globs that have none.
+
+    Args:
+        entries: Video files, folders of frames, folders of videos, and globs of these, whose matches are sorted.
+        root: Where relative paths start.
+        own: As in :func:`find_videos`.
+    """
+    found: list[str] = []
+    missing: list[VideoError] = []
+    for entry in map(os.path.expanduser, entries):
+        paths = [os.path.join(root, entry)]
+        if glob.has_magic(entry) and not os.path.exists(paths[0]):
+            # The root may have brackets of its own.
+            matches = sorted(glob.glob(entry, root_dir=root, recursive=True), key=natural_key)
+            if not matches:
+                missing.append(VideoError(paths[0], 'the glob matches nothing'))
+            paths = [os.path.join(root, match) for match in matches]
+        for path in paths:
+            if not is_archive(path):
+                found.append(path)
+                continue
+            try:
+                found += [os.path.join(path, video) for video in find_videos(path, own)]
+            except VideoError as error:
+                missing.append(error)
+    return list(dict.fromkeys(found)), missing
 
 
 def find_videos(folder: str | Path, own: str | Path | None = None) -> list[Path]:

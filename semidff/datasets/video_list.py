@@ -30,8 +30,8 @@ from semidff.utils.files import file_state
 from semidff.utils.logs import log_warning
 from semidff.utils.progress import track
 
-from .video_folders import find_videos, is_archive
-from .video_readers import VideoError, natural_key, open_video
+from .video_folders import list_videos
+from .video_readers import VideoError, open_video
 
 _NAMED = 10  # files named in one message
 _VERSION = 1  # of what the reader finds
@@ -66,7 +66,7 @@ def load_videos(ann_file: str | Path, data_prefix: str | Path | None = None) -> 
     else:
         root = Path(data_prefix or Path(ann_file).parent)
         entries = _read_lines(ann_file)
-    return _open_all(ann_file, root, *_expand(entries, root))
+    return _open_all(ann_file, root, *list_videos(entries, root))
 
 
 def load_frames(
@@ -108,28 +108,6 @@ def _read_lines(ann_file: str | Path) -> list[str]:
         f'{ann_file}: no list of videos ({reason}); write a text file with a video file, a folder of frames or a glob '
         '(videos/*.mp4) on each line'
     )
-
-
-def _expand(entries: Sequence[str], root: Path) -> tuple[list[str], list[VideoError]]:
-    """Return the distinct paths of a list, globs in natural order, and the entries without a video."""
-    paths: list[str] = []
-    missing: list[VideoError] = []
-    for entry in map(os.path.expanduser, entries):
-        path = os.path.join(root, entry)
-        if glob.has_magic(entry) and not os.path.exists(path):
-            # The root may have brackets of its own.
-            matches = sorted(glob.glob(entry, root_dir=root, recursive=True), key=natural_key)
-            if not matches:
-                missing.append(VideoError(path, 'the glob matches nothing'))
-            paths.extend(os.path.join(root, match) for match in matches)
-        elif is_archive(path):
-            try:
-                paths.extend(os.path.join(path, video) for video in find_videos(path))
-            except VideoError as error:
-                missing.append(error)
-        else:
-            paths.append(path)
-    return list(dict.fromkeys(paths)), missing
 
 
 def _open_all(

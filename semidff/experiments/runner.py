@@ -25,10 +25,10 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from semidff.utils.arguments import THREAD_VARIABLES
 from semidff.utils.atomic_write import atomic_path, atomic_write, write_json
 from semidff.utils.files import PROJECT, file_state, installed_file, unique_name
 from semidff.utils.run_folder import occupy
+from semidff.utils.threads import thread_variables
 
 from .experiment import Experiment, ExperimentError, Step, config_text
 from .plot import PICTURES
@@ -221,12 +221,8 @@ class ExperimentRunner:
         path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get('PYTHONPATH')])])
         variables = {'PYTHONUNBUFFERED': '1', 'PYTHONPATH': path}
         # A training or measurement that runs alone takes the cores that are idle.
-        if not any(name in os.environ for name in THREAD_VARIABLES) and not (
-            step.alone and step.kind in ('train', 'speed')
-        ):
-            cores = len(os.sched_getaffinity(0)) if sys.platform == 'linux' else os.cpu_count() or 1
-            count = cores if step.alone else max(1, cores // self.jobs)
-            variables |= dict.fromkeys(THREAD_VARIABLES, str(count))
+        if not (step.alone and step.kind in ('train', 'speed')):
+            variables |= thread_variables(1 if step.alone else self.jobs)
         listed = os.environ.get('CUDA_VISIBLE_DEVICES')
         gpus = listed.split(',') if listed else range(torch.cuda.device_count())
         if len(gpus) > 1:

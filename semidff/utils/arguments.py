@@ -17,7 +17,6 @@ from .files import check_outputs
 from .stopping import interrupted_by_signals
 
 INTERRUPTED = 130
-THREAD_VARIABLES = ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS')
 PRECISIONS = ('fp32', 'bf16', 'fp16')
 
 
@@ -186,6 +185,7 @@ def run_tool(
 
             from .allocator import keep_freed_memory
             from .safe_loading import safe_loading, trusted
+            from .threads import use_idle_cores
 
             if 'device' in options:
                 options['device'] = options['device'] or get_device()
@@ -208,22 +208,6 @@ def run_tool(
             print(f'{program}: stopped', file=sys.stderr)
             sys.exit(INTERRUPTED)
         sys.exit(f'{program}: error: {describe(error)}')
-
-
-def use_idle_cores() -> None:
-    """Set PyTorch's threads to the number of cores that are idle now, unless the user has set a number.
-
-    Threads that share a core with another process delay all others: an iteration may take 20 times as long.
-    """
-    import psutil
-    import torch
-
-    if any(name in os.environ for name in THREAD_VARIABLES):
-        return
-    busy = psutil.cpu_percent(0.5, percpu=True)
-    own = os.sched_getaffinity(0) if hasattr(os, 'sched_getaffinity') else range(len(busy))
-    idle = round(sum(1 - busy[core] / 100 for core in own))
-    torch.set_num_threads(max(1, min(idle, torch.get_num_threads())))
 
 
 def parse_settings(texts: Iterable[str]) -> dict:

@@ -17,6 +17,9 @@ def test_what_cannot_be_named_in_a_list_and_folders_without_videos_are_counted(t
     assert '3 folders or files are skipped' in log.text and str(tmp_path / '2') in log.text
     with pytest.raises(VideoListError, match='/2: no videos; give video files'):
         named_videos([str(tmp_path / '2')], tmp_path / 'out')
+    for absent in ('4', '*.mp4'):
+        with pytest.raises(VideoListError, match='there is no such file or folder'):
+            named_videos([str(tmp_path / '1'), str(tmp_path / absent)], tmp_path / 'out')
 
 
 def test_a_video_has_one_name(tmp_path):

@@ -31,7 +31,7 @@ from semidff.evaluation.metrics import agreement
 from semidff.inference import FixedSchedule, VideoEngine
 from semidff.inference.loading import frame_pipeline
 from semidff.inference.methods import boxes, propagation
-from semidff.inference.parallel import torch_threads
+from semidff.utils.threads import torch_threads
 from tests.damaged_video import write_video
 from tests.tiny_video import (
     CLASSES,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from semidff.datasets.video_folders import find_videos, is_archive
+from semidff.datasets.video_folders import find_videos, is_archive, list_videos
 from semidff.datasets.video_readers import VideoError
 
 
@@ -44,3 +44,13 @@ def test_a_folder_of_images_is_a_video_and_one_of_videos_is_an_archive(tmp_path)
     assert found == {'frames': False, 'archive': True, 'archive/a.mp4': False}
     with pytest.raises(VideoError, match='hold no videos'):
         find_videos(tmp_path / 'empty')
+
+
+def test_folders_that_a_glob_matches_are_searched(tmp_path):
+    for name in ('take 10/a.mp4', 'take 9/b.mp4', 'take 9/a.mp4', 'take 8/notes.txt'):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    found, missing = list_videos(['take 9/b.mp4', 'take*', 'other*'], tmp_path)
+    names = 'take 9/b.mp4', 'take 9/a.mp4', 'take 10/a.mp4'
+    assert found == [str(tmp_path / name) for name in names]
+    assert [error.path for error in missing] == [str(tmp_path / n) for n in ('take 8', 'other*')]

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from semidff.experiments import ExperimentError, ExperimentRunner, StepFailed
-from semidff.utils.arguments import THREAD_VARIABLES
 from semidff.utils.run_folder import FolderInUse
+from semidff.utils.threads import THREAD_VARIABLES
 from tests.processes import start
 from tests.test_experiments.project import EXPERIMENT, load, make_project, run_tool, started
 

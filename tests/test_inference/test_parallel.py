@@ -8,7 +8,7 @@ import torch
 
 from semidff.inference import FixedSchedule, SceneCutSchedule, VideoEngine
 from semidff.inference.methods import METHODS
-from semidff.inference.parallel import ParallelEngine, default_workers
+from semidff.inference.parallel import ParallelEngine
 from tests.test_inference.test_video_engine import all_same, walk
 from tests.tiny_video import batch
 
@@ -59,14 +59,6 @@ def test_threads_end_with_the_iterator_and_the_number_of_cores_is_kept(model):
     next(results)
     results.close()
     assert torch.get_num_threads() == before and threading.active_count() == threads
-
-
-@pytest.mark.parametrize(
-    ('cores', 'decoding', 'workers'), [(2, 1, 2), (16, 1, 4), (4, 3, 2), (2, 8, 1)]
-)
-def test_threads_that_decode_take_cores(monkeypatch, cores, decoding, workers):
-    monkeypatch.setattr(torch, 'get_num_threads', lambda: cores)
-    assert default_workers(decoding) == workers
 
 
 def test_an_error_in_a_thread_is_raised(model, monkeypatch):

@@ -10,9 +10,8 @@ from contextlib import suppress
 import pytest
 import torch
 
-from semidff.inference.parallel import torch_threads
 from semidff.utils import stopping
-from semidff.utils.arguments import THREAD_VARIABLES, ToolParser, run_tool, use_idle_cores
+from semidff.utils.arguments import ToolParser, run_tool
 from semidff.utils.checkpoint import CheckpointError, read_checkpoint
 from tests.processes import TOOLS
 from tests.test_utils.test_safe_loading import FORMATS, Touch
@@ -121,22 +120,6 @@ def test_an_interruption_that_becomes_an_error_is_one():
 
     with pytest.raises(SystemExit, match='130'):
         run_tool(work, parsed('a'))
-
-
-@pytest.mark.parametrize(
-    ('busy', 'threads'), [((0, 3, 2, 100), 4), ((100, 0, 0, 40), 3), ((100, 100, 90, 0), 1)]
-)
-def test_a_training_takes_the_idle_cores(busy, threads, monkeypatch):
-    monkeypatch.setattr('psutil.cpu_percent', lambda *_, **__: [*busy, 0.0])
-    monkeypatch.setattr('os.sched_getaffinity', lambda _: {0, 1, 2, 4}, raising=False)
-    monkeypatch.setenv('OMP_NUM_THREADS', '8')
-    with torch_threads(8):
-        use_idle_cores()
-        assert torch.get_num_threads() == 8  # of OMP_NUM_THREADS
-        for name in THREAD_VARIABLES:
-            monkeypatch.delenv(name, raising=False)
-        use_idle_cores()
-        assert torch.get_num_threads() == threads
 
 
 def test_files_are_checked_by_the_parser(tmp_path, monkeypatch, capsys):

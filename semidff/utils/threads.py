@@ -1,0 +1,69 @@
+"""How many threads compute: of a process, and of the processes or intervals that share its cores."""
+
+import os
+from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import psutil
+import torch
+
+THREAD_VARIABLES = ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS')
+_MOST_WORKERS = 4
+
+
+def thread_variables(processes: int) -> dict[str, str]:
+    """Return the environment of one of several processes that share the cores; empty if the user has set a number."""
+    if any(name in os.environ for name in THREAD_VARIABLES):
+        return {}
+    return dict.fromkeys(THREAD_VARIABLES, str(max(1, len(_own_cores()) // processes)))
+
+
+def use_idle_cores() -> None:
+    """Set PyTorch's threads to the number of cores that are idle now, unless the user has set a number.
+
+    Threads that share a core with another process delay all others: an iteration may take 20 times as long.
+    """
+    if any(name in os.environ for name in THREAD_VARIABLES):
+        return
+    busy = psutil.cpu_percent(0.5, percpu=True)
+    idle = round(sum(1 - busy[core] / 100 for core in _own_cores()))
+    torch.set_num_threads(max(1, min(idle, torch.get_num_threads())))
+
+
+def _own_cores() -> Collection[int]:
+    """Return the cores on which this process may run."""
+    return (
+        os.sched_getaffinity(0) if hasattr(os, 'sched_getaffinity') else range(os.cpu_count() or 1)
+    )
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Context with this number of PyTorch's threads, after which it is what it was before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def default_workers(decoder_threads: int = 1) -> int:
+    """Return how many intervals of a file are processed at once on a CPU, of whose cores decoding takes some."""
+    return max(min(torch.get_num_threads() + 1 - decoder_threads, _MOST_WORKERS), 1)
+
+
+@contextmanager
+def worker_threads(workers: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads that each have their share of PyTorch's threads; the block ends with them."""
+    threads = torch.get_num_threads()
+    share = max(threads // workers, 1)
+    pool = ThreadPoolExecutor(
+        workers, 'interval', initializer=torch.set_num_threads, initargs=(share,)
+    )
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)  # threads that start later take over the last number set
