@@ -7,11 +7,17 @@ Its frames are read and go through the test pipeline; then all *workers* run the
 takes turns: in each round all run one clip, one after the other and on the same frames, so that noise of the machine
 affects all alike, and speed-ups compare times of the same round. The first round is warm-up, which compiles, too, and
 is not counted.
+
+A schedule whose key frames depend on the video does its work on every frame of a clip, whose key frames are l frames
+apart. The time at its average interval l, which need not be an integer, is (t_key + (l - 1) t_non_key) / l.
 """
 
+import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import chain, islice, repeat
 from typing import Any, NamedTuple, TypeVar
 
@@ -27,8 +33,7 @@ from semidff.inference.parallel import (
     independent_engine,
     worker_threads,
 )
-from semidff.inference.schedules import KeyFrameSchedule
-from semidff.inference.timer import FrameTimer, synchronize, timed
+from semidff.inference.schedules import KeyFrameSchedule, StreamState
 from semidff.inference.video_engine import VideoEngine
 from semidff.models.key_frame import KeyFrame
 from semidff.models.spatial import plain_samples
@@ -50,6 +55,26 @@ PARTS = {
 
 Key = TypeVar('Key', bound=Hashable)
 Result = TypeVar('Result')
+
+
+@dataclass
+class Lap:
+    """Time of a block, in seconds."""
+
+    seconds: float = 0.0
+
+
+@contextmanager
+def timed(device: torch.device) -> Iterator[Lap]:
+    """Measure the time of a block, with the work that it queues on ``device``; it is known when the block ends."""
+    lap, queues = Lap(), device.type == 'cuda'  # other devices work synchronously
+    if queues:
+        torch.cuda.synchronize(device)
+    start = time.perf_counter()
+    yield lap
+    if queues:
+        torch.cuda.synchronize(device)
+    lap.seconds = time.perf_counter() - start
 
 
 def take_turns(
@@ -76,17 +101,19 @@ class ClipTimes(NamedTuple):
             normalization and padding; networks and post-processing.
         memory: Peak of the GPU's memory with this model alone, in MiB; None on CPUs.
         workers: Number of intervals that were processed at once.
+        key_interval: Average key-frame interval that means are for; None: the number of frames.
     """
 
     seconds: np.ndarray
     detections: int
     memory: float | None
     workers: int = 1
+    key_interval: float | None = None
 
     @property
     def network(self) -> float:
         """Mean seconds per frame, networks and post-processing."""
-        return float(self.seconds[:, -1].mean()) / self.workers
+        return self._mean(self.seconds[:, -1]) / self.workers
 
     @property
     def work(self) -> np.ndarray:
@@ -102,7 +129,12 @@ class ClipTimes(NamedTuple):
     @property
     def total(self) -> float:
         """Mean seconds per frame of a file, from reading to boxes: reading goes on beside the networks."""
-        return max(self.reading, float(self.work.mean()))
+        return max(self.reading, self._mean(self.work))
+
+    def _mean(self, seconds: np.ndarray) -> float:
+        weights = np.ones(len(seconds))
+        weights[1:] = ((self.key_interval or len(seconds)) - 1) / max(len(seconds) - 1, 1)
+        return float(np.average(seconds, weights=weights))
 
 
 class ClipTimer:
@@ -110,9 +142,9 @@ class ClipTimer:
 
     Args:
         model: Detector, already on its device.
-        key_interval: Key-frame interval l, also the number of frames of a clip that are counted.
+        key_interval: Average key-frame interval l. A clip has as many frames that are counted, rounded.
         pack: Makes a collated test batch of a frame.
-        schedule: Key-frame schedule in place of the interval.
+        schedule: Key-frame schedule, whose decisions are made but ignored.
         workers: Number of intervals that are processed at once; None: as many as
             :class:`~semidff.apis.VideoInferencer` does.
         smoothing: ``smooth_scores`` and ``smooth_boxes`` of the engine.
@@ -122,18 +154,23 @@ class ClipTimer:
         self,
         model: nn.Module,
         method: str,
-        key_interval: int,
+        key_interval: float,
         pack: Callable[[Any], dict],
         schedule: KeyFrameSchedule | None = None,
         workers: int | None = None,
         **smoothing: int,
     ) -> None:
-        engine = VideoEngine(model, method, key_interval, schedule, **smoothing)
+        self._length = max(round(key_interval), min(math.ceil(key_interval), 2))
+        if schedule is not None:
+            schedule = _Regular(schedule, self._length)
+        engine = VideoEngine(model, method, self._length, schedule, **smoothing)
         is_parallel = ParallelEngine.supports(engine)
         self.workers = (workers or default_workers()) if is_parallel else 1
         self._engines = [engine]
         if self.workers > 1:
             self._engines = [independent_engine(engine) for _ in range(self.workers)]
+        for one in self._engines:
+            one.model = _TimedPreprocessing(one.model)
         self._key_interval, self._pack = key_interval, pack
         # As in files: non-key frames are propagated in chunks, or at the next key frame.
         self._waits = engine.method.uses_temporal
@@ -148,12 +185,12 @@ class ClipTimer:
         """
         reading, batches = [], []
         start = time.perf_counter()
-        for frame in islice(frames, self._key_interval + 1):
+        for frame in islice(frames, self._length + 1):
             read = time.perf_counter()
-            batches.append([self._pack(frame)])
-            packed = time.perf_counter()
-            reading.append([read - start, packed - read])
-            batches[-1] += [self._pack(frame) for _ in self._engines[1:]]
+            batch = self._pack(frame)
+            reading.append([read - start, time.perf_counter() - read])
+            samples = batch['data_samples']
+            batches.append([dict(batch, data_samples=_fresh(samples)) for _ in self._engines])
             start = time.perf_counter()
         for engine in self._engines:
             engine.state = None  # frees the key frame of the clip before
@@ -172,26 +209,21 @@ class ClipTimer:
             memory = (peak - before + self._own) / 2**20
         seconds = np.mean([seconds for seconds, _ in runs], axis=0)
         seconds = np.hstack([np.roll(reading[1:], 1, axis=0), seconds])
-        return ClipTimes(seconds, runs[0][1], memory, self.workers)
+        return ClipTimes(seconds, runs[0][1], memory, self.workers, self._key_interval)
 
     def _detect(self, engine: VideoEngine, batches: Iterable[dict]) -> tuple[np.ndarray, int]:
         """Return the seconds (l, 2) of a clip on the device, and its number of detections."""
-        engine.state, engine.timer = engine.open(chunked=self._waits), _Total()
-        results, seconds = [], []
-        start = time.perf_counter()
+        engine.state, results, seconds = engine.open(chunked=self._waits), [], []
         for data in batches:
-            engine.timer.total = 0.0
-            results += engine.push(data)
-            synchronize(self._device)
-            end, network = time.perf_counter(), engine.timer.total
-            seconds.append([end - start - network, network])
-            start = end
-        results += engine.flush()
-        synchronize(self._device)
-        flush = time.perf_counter() - start
+            engine.model.seconds = 0.0
+            with timed(self._device) as lap:
+                results += engine.push(data)
+            seconds.append([engine.model.seconds, lap.seconds - engine.model.seconds])
+        with timed(self._device) as lap:
+            results += engine.flush()
         first, *counted = np.array(seconds)
         counted = np.roll(counted, 1, axis=0)
-        counted[:, -1] += flush / len(counted)  # smoothing
+        counted[:, -1] += lap.seconds / len(counted)  # smoothing
         if self._waits and len(counted) > 1:
             key = min(first[-1], counted[0, -1])
             counted[1:, -1] += (counted[0, -1] - key) / (len(counted) - 1)
@@ -200,11 +232,34 @@ class ClipTimer:
         return counted, sum(len(found) for found in boxes if found is not None)
 
 
-class _Total(FrameTimer):
-    total = 0.0
+class _TimedPreprocessing:
+    """Preprocessing of a model, which an engine needs beside its method, and the seconds that it takes."""
 
-    def add(self, is_key: bool, seconds: float) -> None:
-        self.total += seconds
+    def __init__(self, model: VideoDetector) -> None:
+        self._model, self.seconds = model, 0.0
+
+    def preprocess(self, *arguments: Any) -> tuple[Tensor, SampleList]:
+        with timed(next(self._model.parameters()).device) as lap:
+            found = self._model.preprocess(*arguments)
+        self.seconds += lap.seconds
+        return found
+
+
+class _Regular(KeyFrameSchedule):
+    """Does the work of another schedule, but places key frames at a fixed interval."""
+
+    def __init__(self, schedule: KeyFrameSchedule, interval: int) -> None:
+        self.schedule, self.longest = schedule, interval
+        self.observes, self.observe = schedule.observes, schedule.observe
+        self.note_key = schedule.note_key
+
+    def is_cut(self, state: StreamState, data: dict) -> bool:
+        self.schedule.is_cut(state, data)
+        return False
+
+    def is_key(self, state: StreamState, data: dict) -> bool:
+        self.schedule.is_key(state, data)
+        return state.distance >= self.longest
 
 
 def clips_of(video: str | EvaluationClip, length: int) -> Iterator[Iterator[np.ndarray]]:

@@ -7,7 +7,6 @@ from torch import nn
 
 from .methods.base import MethodError, methods_with
 from .schedules import FixedSchedule, StreamState
-from .timer import FrameTimer
 from .video_engine import VideoEngine
 
 _FIRST_ONLY = FixedSchedule(sys.maxsize)
@@ -26,16 +25,9 @@ class PairEngine:
         key_interval: Number l of distances; ``frame`` has distance 0 only.
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        method: str = 'propagate',
-        key_interval: int = 10,
-        timer: FrameTimer | None = None,
-    ) -> None:
+    def __init__(self, model: nn.Module, method: str = 'propagate', key_interval: int = 10) -> None:
         self._interval = FixedSchedule(1 if method == 'frame' else key_interval).interval
-        timer = timer or FrameTimer(key_interval=self._interval)
-        self._engine = VideoEngine(model, method, schedule=_FIRST_ONLY, timer=timer)
+        self._engine = VideoEngine(model, method, schedule=_FIRST_ONLY)
         if not self._engine.method.pairwise:
             able = ', '.join(methods_with('pairwise'))
             raise MethodError(

@@ -88,7 +88,7 @@ class ParallelEngine:
         self._free: SimpleQueue[VideoEngine] = SimpleQueue()
         for _ in range(workers):
             twin = independent_engine(engine)
-            twin.schedule, twin.timer = _KnownKeyFrames(), None
+            twin.schedule = _KnownKeyFrames()
             twin.smooth_scores = twin.smooth_boxes = 0  # results are smoothed in order
             self._free.put(twin)
 

@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from weakref import WeakKeyDictionary
 
 import torch
@@ -15,7 +14,6 @@ from semidff.models.video_detector import VideoDetector
 from .methods import Frames, MethodError, method_class, methods_with
 from .schedules import KeyFrameSchedule, StreamState, build_schedule
 from .smoothing import Smoother
-from .timer import FrameTimer, Lap, timed
 
 _LOCKS: WeakKeyDictionary[nn.Module, threading.RLock] = WeakKeyDictionary()
 _CREATING = threading.Lock()
@@ -35,7 +33,6 @@ class VideoEngine:
             with boxes averaged with interpolated ones), ``sff-fast`` or ``sff-slow`` (OpenCV's optical flow).
         key_interval: Key-frame interval l; ``frame`` ignores it.
         schedule: Key-frame schedule or its config; None for a key frame every ``key_interval`` frames.
-        timer: Timer that collects the times of frames; None: the device is not synchronized, for videos of any length.
         keep_fields: Whether propagated results hold their ``feature_flow`` (2, h, w) and ``scale_field`` (1, h, w),
             for visualization; methods that propagate no features ignore it.
         smooth_scores: Number of earlier frames over which the scores of an object are averaged; with offline methods
@@ -62,7 +59,6 @@ class VideoEngine:
         method: str = 'propagate',
         key_interval: int = 10,
         schedule: KeyFrameSchedule | dict | None = None,
-        timer: FrameTimer | None = None,
         keep_fields: bool = False,
         smooth_scores: int = 0,
         smooth_boxes: int = 0,
@@ -83,7 +79,6 @@ class VideoEngine:
                 f'{type(self.schedule).__name__} observes the feature flow, which method {method!r} of this model does '
                 f'not have at that point: choose one of {able}, with a temporal module that has a flow'
             )
-        self.timer = timer
         with _CREATING:
             self.lock = _LOCKS.setdefault(model.spatial.detector, threading.RLock())
         self.reset()
@@ -179,12 +174,10 @@ class VideoEngine:
     def flush(self, state: StreamState | None = None) -> SampleList:
         """Return the results of a stream's last frames that :meth:`push` has not returned."""
         state = self.state if state is None else state
-        with self.lock, self._timed() as lap:
+        with self.lock:
             finished = self.method.flush(state.memory)  # runs the networks on frames that wait
             if state.smoother is not None:
                 finished = state.smoother.push(finished) + state.smoother.flush()
-        if self.timer and (self.method.offline or state.memory.chunked or state.smoother):
-            self.timer.add_deferred(lap.seconds)
         return finished
 
     def _begin(self, data: dict, state: StreamState) -> '_Step':
@@ -224,21 +217,18 @@ class VideoEngine:
             inputs = torch.cat([step.inputs for step in steps])
         memories = [step.state.memory for step in steps]
         frames = Frames(inputs, [step.sample for step in steps], memories, steps[0].ahead)
-        with self._timed() as lap:
-            flow_field = None
-            if self.schedule.observes and not is_key:
-                flow_field = self._observe(steps, inputs)
-            elif 'flow_field' in steps[0].data:
-                flow_field = FlowField.batch([step.data['flow_field'] for step in steps])
-            results = self.method.key(frames) if is_key else self.method.non_key(frames, flow_field)
-            if self.smooth_scores or self.smooth_boxes:
-                pairs = zip(steps, results, strict=True)
-                results = [step.state.smoother.push(finished) for step, finished in pairs]
+        flow_field = None
+        if self.schedule.observes and not is_key:
+            flow_field = self._observe(steps, inputs)
+        elif 'flow_field' in steps[0].data:
+            flow_field = FlowField.batch([step.data['flow_field'] for step in steps])
+        results = self.method.key(frames) if is_key else self.method.non_key(frames, flow_field)
+        if self.smooth_scores or self.smooth_boxes:
+            pairs = zip(steps, results, strict=True)
+            results = [step.state.smoother.push(finished) for step, finished in pairs]
         for step, finished in zip(steps, results, strict=True):
             step.results += finished
             step.advance()
-            if self.timer:
-                self.timer.add(is_key, lap.seconds / len(steps))
 
     def _observe(self, steps: list['_Step'], inputs: Tensor) -> FlowField:
         """Compute the flow field of non-key frames, and let the schedule observe it."""
@@ -246,9 +236,6 @@ class VideoEngine:
         for index, step in enumerate(steps):
             self.schedule.observe(step.state, flow_field.frame(index))
         return flow_field
-
-    def _timed(self) -> AbstractContextManager[Lap | None]:
-        return timed(next(self.model.parameters()).device) if self.timer else nullcontext()
 
 
 class _Step:

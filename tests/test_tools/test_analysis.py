@@ -7,6 +7,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from semidff.inference import ErrorPredictor
 from tests import models
 from tests.test_utils.test_safe_loading import Touch
 from tests.tiny_video import detector_cfg
@@ -77,9 +78,11 @@ def test_speed_of_rows(run, project):
     report = json.loads((project / 'speed.json').read_text())
     assert report['reference'] == 'dense' and list(report['rows']) == ['dense', 'ours']
     assert f'{report["rows"]["ours"]["speed_up"]:.2f}' in printed
-    schedule = ('test_cfg.schedule.type=FixedSchedule', 'test_cfg.schedule.interval=2')
-    printed = run('analysis/speed.py', '--row', rows[1], *SPEED, '--cfg-options', *schedule)
-    assert 'ours: test_cfg.schedule: the speed is not measured' in printed
+    adaptive = ErrorPredictor([0] * 4, 0.0)
+    adaptive.save(project / 'adaptive.json')
+    row = 'ours=config.py,two.pth,propagate,2.5,adaptive=adaptive.json'
+    run('analysis/speed.py', '--row', rows[0], '--row', row, *SPEED)
+    assert json.loads((project / 'speed.json').read_text())['rows']['ours']['speed_up'] > 0
 
 
 def test_speed_of_checkpoints_that_can_run_code_needs_trust(run, fails, project):
