@@ -23,13 +23,12 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from torch import nn
 
-from semidff.analysis.speed import ClipTimer, clips_of, pack_with, take_turns
+from semidff.analysis.speed import ClipTimer, clips_of, pack_with, take_turns, timed
 from semidff.datasets.video_list import VideoInfo, load_videos
 from semidff.datasets.video_readers import VideoError, open_stream
 from semidff.engine.optimizers import bfloat16_pays
 from semidff.inference.acceleration import Acceleration, accelerate
 from semidff.inference.loading import frame_pipeline
-from semidff.inference.timer import timed
 from semidff.models.precision import to_channels_last
 from semidff.models.spatial.head_splits import correction_width
 from semidff.models.video_detector import VideoDetector

@@ -1,4 +1,4 @@
-"""Cost of a video detector's parts in operations, the ratios of DFF Eqs. 5-7, and flow networks compared by time.
+"""Cost of a video detector's parts in operations, and the ratios of DFF Eqs. 5-7.
 
 One FLOP is one multiply-add, as in DFF Table 2. Convolutions, deconvolutions, matrix products, attention and bilinear
 sampling are counted on the real modules, for one frame. Not counted: additions of biases, normalization, activations,
@@ -11,34 +11,18 @@ their strides on the first 1 x 1 convolution of a block (style 'caffe').
 """
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 import torchvision  # noqa: F401 (registers its operators)
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from semidff.inference.timer import timed
-from semidff.models.temporal import TemporalModule
 from semidff.models.video_detector import VideoDetector
 from semidff.utils.tables import text_table
 
 from .smooth_video import smooth_frames
-from .speed import PARTS, PartTimes, batch_of, speedup_of, take_turns, time_parts
-
-FLOW_NETWORKS = (
-    dict(type='FlowNetS'),
-    dict(type='FlowNetS', width=1 / 2),
-    dict(type='FlowNetS', width=3 / 8),
-    dict(type='FlowNetS', width=1 / 4),
-    dict(type='FlowNetS', width=3 / 8, downsampling=4),
-    dict(type='FlowNetS', width=1 / 8),
-    dict(type='FlowNetInception'),
-)
-MAX_RATIO = 0.1
-"""Ratio r of DFF Eq. 5 below which the speed-up at l = 10 is at least 5.3."""
+from .speed import PARTS, batch_of, speedup_of
 
 
 class Cost(NamedTuple):
@@ -183,85 +167,3 @@ _MORE = {
     torch.ops.aten._embedding_bag_forward_only: _bilinear_rows,
     torch.ops.torchvision.deform_conv2d: _deformable,
 }
-
-
-@torch.no_grad()
-def compare_flow_networks(
-    model: VideoDetector,
-    frames: Sequence[np.ndarray],
-    key_intervals: Sequence[int],
-    rounds: int = 5,
-    configs: Sequence[dict] = FLOW_NETWORKS,
-) -> list[dict[str, Any]]:
-    """Measure a video detector's part times with each of several untrained flow networks, in turn.
-
-    How much a flow network may cost depends on the detector: FlowNetS at 3/8 of its width is cheap beside ResNet-101,
-    and more expensive than RTMDet-tiny.
-
-    Args:
-        model: With a :class:`~semidff.models.temporal.TemporalModule`, whose other settings are kept.
-        frames: Two frames of a video, (H, W, 3) uint8, of the network's input size.
-
-    Returns:
-        For each flow network: its config ``flow_network``, the multiply-adds ``flops`` of flow network and scale
-        field, the part times ``ms``, the ``ratio`` r of DFF Eq. 5 and the ``speedups`` of Eq. 7 by l.
-    """
-    own = model.eval().temporal
-    if not isinstance(own, TemporalModule):
-        raise ValueError(f'{type(own).__name__} has no flow network that could be replaced')
-    batches = [batch_of(frame) for frame in frames]
-    key, current = (model.data_preprocessor(batch, False)['inputs'] for batch in batches)
-    features = model.spatial.features(key)
-    settings = dict(init_std=None, padding=own.padding, current_width=own.current_width)
-    settings['correction_width'] = own.correction_width
-    levels = own.feat_channels, own.feat_strides, own.scale is not None
-    modules = [TemporalModule(one, *levels, **settings).to(key).eval() for one in configs]
-
-    def propagate(module: TemporalModule) -> dict[str, list[float]]:
-        image = module.prepare(key)
-        with model.running(), timed(key.device) as flow:
-            fields = module.fields(image, module.prepare(current))
-        with model.running(), timed(key.device) as warp:
-            module.propagate(features, *fields)
-        return dict(flow_and_scale=[flow.seconds], warp=[warp.seconds])
-
-    tasks = dict(enumerate(partial(propagate, module) for module in modules))
-    laps = take_turns({'model': partial(time_parts, model, batches), **tasks}, rounds)
-    found = []
-    for number, (config, module) in enumerate(zip(configs, modules, strict=True)):
-        rounds_of = zip(laps['model'], laps[number], strict=True)
-        times = PartTimes.medians([{**every, **own} for every, own in rounds_of])
-        flops, _ = count(module.fields, *[module.prepare(key)] * 2)
-        speedups = {length: times.bound(length) for length in key_intervals}
-        line = dict(flow_network=config, flops=flops, ms=times._asdict(), ratio=times.ratio)
-        found.append(dict(line, speedups=speedups))
-    return found
-
-
-def recommended(candidates: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
-    """Return the most expensive flow network with r of at most :data:`MAX_RATIO`, None if there is none."""
-    light = [one for one in candidates if one['ratio'] <= MAX_RATIO]
-    return max(light, key=lambda one: one['ms']['flow_and_scale'], default=None)
-
-
-def comparison_text(candidates: Sequence[dict[str, Any]]) -> str:
-    """Return the table of :func:`compare_flow_networks` for a terminal, and the recommended flow network."""
-    speedups = (f's at l = {length}' for length in candidates[0]['speedups'])
-    rows = [('flow network', 'GFLOPs', 'F + S, ms', 'warp, ms', 'r', *speedups)]
-    for one in candidates:
-        ms, speedups = one['ms'], one['speedups'].values()
-        times = (f'{ms[part]:.1f}' for part in ('flow_and_scale', 'warp'))
-        flops, ratio = f'{one["flops"] / 1e9:.3f}', f'{one["ratio"]:.3f}'
-        rows.append(
-            (_written(one['flow_network']), flops, *times, ratio, *(f'{s:.2f}' for s in speedups))
-        )
-    best = recommended(candidates)
-    advice = f'No flow network has r <= {MAX_RATIO}: the task network or the warp takes too long.'
-    if best:
-        setting = f'model.temporal.flow_network={_written(best["flow_network"])}'
-        advice = f'The largest one with r <= {MAX_RATIO}: {setting}'
-    return f'{text_table(rows)}\n{advice}'
-
-
-def _written(config: dict) -> str:
-    return f'dict({", ".join(f"{key}={value!r}" for key, value in config.items())})'

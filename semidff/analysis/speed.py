@@ -1,17 +1,22 @@
 """Speed of video detectors: the protocol of all measurements of this package.
 
-What is measured is how files are processed: in chunks, and on a CPU several intervals at once where
-:class:`~semidff.inference.parallel.ParallelEngine` supports it. A *clip* is a key frame, which is not counted, and the
+What is measured is how files are processed: in chunks, and on a CPU several intervals at once. A *clip* is a key frame, which is not counted, and the
 l frames after it, of which the last is the next key frame: so work at a key frame on the frames before it is counted.
 Its frames are read and go through the test pipeline; then all *workers* run the clip at the same time. What is compared
 takes turns: in each round all run one clip, one after the other and on the same frames, so that noise of the machine
 affects all alike, and speed-ups compare times of the same round. The first round is warm-up, which compiles, too, and
 is not counted.
+
+A schedule whose key frames depend on the video does its work on every frame of a clip, whose key frames are l frames
+apart. The time at its average interval l, which need not be an integer, is (t_key + (l - 1) t_non_key) / l.
 """
 
+import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import chain, islice, repeat
 from typing import Any, NamedTuple, TypeVar
 
@@ -21,9 +26,9 @@ from mmdet.structures import SampleList
 from mmengine.dataset import pseudo_collate
 from torch import Tensor, nn
 
-from semidff.inference.parallel import ParallelEngine, independent_engine
+from semidff.inference.executors import Executor, as_executor
+from semidff.inference.intervals import IntervalStream
 from semidff.inference.schedules import KeyFrameSchedule
-from semidff.inference.timer import FrameTimer, synchronize, timed
 from semidff.inference.video_engine import VideoEngine
 from semidff.models.key_frame import KeyFrame
 from semidff.models.spatial import plain_samples
@@ -33,6 +38,7 @@ from semidff.utils.threads import default_workers, worker_threads
 from .evaluation_clips import EvaluationClip
 
 PARTS = {
+    'to_device': 'copy to the device, normalization, padding',
     'feature_network': 'N_feat: feature network',
     'flow': 'F: flow network',
     'scale': 'S: scale field',
@@ -46,6 +52,26 @@ PARTS = {
 
 Key = TypeVar('Key', bound=Hashable)
 Result = TypeVar('Result')
+
+
+@dataclass
+class Lap:
+    """Time of a block, in seconds."""
+
+    seconds: float = 0.0
+
+
+@contextmanager
+def timed(device: torch.device) -> Iterator[Lap]:
+    """Measure the time of a block, with the work that it queues on ``device``; it is known when the block ends."""
+    lap, queues = Lap(), device.type == 'cuda'  # other devices work synchronously
+    if queues:
+        torch.cuda.synchronize(device)
+    start = time.perf_counter()
+    yield lap
+    if queues:
+        torch.cuda.synchronize(device)
+    lap.seconds = time.perf_counter() - start
 
 
 def take_turns(
@@ -68,21 +94,23 @@ class ClipTimes(NamedTuple):
     """Measurements of one clip.
 
     Attributes:
-        seconds: (l, 4), the key frame first, for each frame: reading it; test pipeline; copy to the device,
-            normalization and padding; networks and post-processing.
+        seconds: (l, 3), the key frame first, for each frame: reading it; test pipeline; normalization, networks and
+            post-processing.
         memory: Peak of the GPU's memory with this model alone, in MiB; None on CPUs.
         workers: Number of intervals that were processed at once.
+        key_interval: Average key-frame interval that means are for; None: the number of frames.
     """
 
     seconds: np.ndarray
     detections: int
     memory: float | None
     workers: int = 1
+    key_interval: float | None = None
 
     @property
     def network(self) -> float:
-        """Mean seconds per frame, networks and post-processing."""
-        return float(self.seconds[:, -1].mean()) / self.workers
+        """Mean seconds per frame, from normalization to boxes."""
+        return self._mean(self.seconds[:, -1]) / self.workers
 
     @property
     def work(self) -> np.ndarray:
@@ -98,17 +126,22 @@ class ClipTimes(NamedTuple):
     @property
     def total(self) -> float:
         """Mean seconds per frame of a file, from reading to boxes: reading goes on beside the networks."""
-        return max(self.reading, float(self.work.mean()))
+        return max(self.reading, self._mean(self.work))
+
+    def _mean(self, seconds: np.ndarray) -> float:
+        weights = np.ones(len(seconds))
+        weights[1:] = ((self.key_interval or len(seconds)) - 1) / max(len(seconds) - 1, 1)
+        return float(np.average(seconds, weights=weights))
 
 
 class ClipTimer:
     """Runs one method on clips.
 
     Args:
-        model: Detector, already on its device.
-        key_interval: Key-frame interval l, also the number of frames of a clip that are counted.
+        model: Detector, already on its device, or its executor.
+        key_interval: Average key-frame interval l. A clip has as many frames that are counted, rounded.
         pack: Makes a collated test batch of a frame.
-        schedule: Key-frame schedule in place of the interval.
+        schedule: Key-frame schedule, whose decisions are made but ignored.
         workers: Number of intervals that are processed at once; None: as many as
             :class:`~semidff.apis.VideoInferencer` does.
         smoothing: ``smooth_scores`` and ``smooth_boxes`` of the engine.
@@ -116,43 +149,46 @@ class ClipTimer:
 
     def __init__(
         self,
-        model: nn.Module,
+        model: nn.Module | Executor,
         method: str,
-        key_interval: int,
+        key_interval: float,
         pack: Callable[[Any], dict],
         schedule: KeyFrameSchedule | None = None,
         workers: int | None = None,
         **smoothing: int,
     ) -> None:
-        engine = VideoEngine(model, method, key_interval, schedule, **smoothing)
-        is_parallel = ParallelEngine.supports(engine)
-        self.workers = (workers or default_workers()) if is_parallel else 1
-        self._engines = [engine]
-        if self.workers > 1:
-            self._engines = [independent_engine(engine) for _ in range(self.workers)]
+        self._length = max(round(key_interval), min(math.ceil(key_interval), 2))
+        if schedule is not None:
+            schedule = _Regular(schedule, self._length)
+        executor = as_executor(model)
+        model = executor.model
+        count, executors = workers or default_workers(), [executor]
+        if count > 1 and (first := executor.independent()):
+            executors = [first, *(executor.independent() for _ in range(count - 1))]
+        self.workers = len(executors)
+        options = method, self._length, schedule
+        self._engines = [VideoEngine(one, *options, **smoothing) for one in executors]
         self._key_interval, self._pack = key_interval, pack
-        # As in files: non-key frames are propagated in chunks, or at the next key frame.
-        self._waits = engine.method.uses_temporal
+        # As in files: non-key frames are detected in chunks, or at the next key frame.
+        self._waits = method != 'frame'
         self._device = next(model.parameters()).device
         self._own = sum(t.nbytes for t in (*model.parameters(), *model.buffers()))
 
     def run(self, frames: Iterable[Any]) -> ClipTimes:
         """Run the engine on the first l + 1 frames of a clip, or those of an iterator, whose reading is timed, too.
 
-        With methods that propagate features in chunks, what the last frame takes more than the first one is spread
-        evenly over the l - 1 non-key frames.
+        What the last frame, the next key frame, takes more than the first one is spread evenly over the l - 1 non-key
+        frames, which are processed in chunks.
         """
         reading, batches = [], []
         start = time.perf_counter()
-        for frame in islice(frames, self._key_interval + 1):
+        for frame in islice(frames, self._length + 1):
             read = time.perf_counter()
-            batches.append([self._pack(frame)])
-            packed = time.perf_counter()
-            reading.append([read - start, packed - read])
-            batches[-1] += [self._pack(frame) for _ in self._engines[1:]]
+            batch = self._pack(frame)
+            reading.append([read - start, time.perf_counter() - read])
+            samples = batch['data_samples']
+            batches.append([dict(batch, data_samples=_fresh(samples)) for _ in self._engines])
             start = time.perf_counter()
-        for engine in self._engines:
-            engine.state = None  # frees the key frame of the clip before
         memory, on_gpu = None, self._device.type == 'cuda'
         if on_gpu:
             torch.cuda.reset_peak_memory_stats(self._device)
@@ -167,40 +203,50 @@ class ClipTimer:
             peak = torch.cuda.max_memory_allocated(self._device)
             memory = (peak - before + self._own) / 2**20
         seconds = np.mean([seconds for seconds, _ in runs], axis=0)
-        seconds = np.hstack([np.roll(reading[1:], 1, axis=0), seconds])
-        return ClipTimes(seconds, runs[0][1], memory, self.workers)
+        seconds = np.column_stack([np.roll(reading[1:], 1, axis=0), seconds])
+        return ClipTimes(seconds, runs[0][1], memory, self.workers, self._key_interval)
 
     def _detect(self, engine: VideoEngine, batches: Iterable[dict]) -> tuple[np.ndarray, int]:
-        """Return the seconds (l, 2) of a clip on the device, and its number of detections."""
-        engine.state, engine.timer = engine.open(chunked=self._waits), _Total()
-        results, seconds = [], []
-        start = time.perf_counter()
-        for data in batches:
-            engine.timer.total = 0.0
-            results += engine.push(data)
-            synchronize(self._device)
-            end, network = time.perf_counter(), engine.timer.total
-            seconds.append([end - start - network, network])
-            start = end
-        results += engine.flush()
-        synchronize(self._device)
-        flush = time.perf_counter() - start
-        first, *counted = np.array(seconds)
-        counted = np.roll(counted, 1, axis=0)
-        counted[:, -1] += flush / len(counted)  # smoothing
+        """Return the seconds (l,) of a clip, the key frame first, and its number of detections."""
+        stamps = []
+
+        def stamp() -> None:
+            if self._device.type == 'cuda':
+                torch.cuda.synchronize(self._device)
+            stamps.append(time.perf_counter())
+
+        def stamped() -> Iterator[dict]:
+            for data in batches:
+                stamp()
+                yield data
+
+        results = list(engine.run(stamped()))
+        stamp()
+        first, *counted = np.diff(stamps)
+        counted = np.roll(counted, 1)
         if self._waits and len(counted) > 1:
-            key = min(first[-1], counted[0, -1])
-            counted[1:, -1] += (counted[0, -1] - key) / (len(counted) - 1)
-            counted[0, -1] = key
+            key = min(first, counted[0])
+            counted[1:] += (counted[0] - key) / (len(counted) - 1)
+            counted[0] = key
         boxes = (result.get('pred_instances') for result in results[1:])
         return counted, sum(len(found) for found in boxes if found is not None)
 
 
-class _Total(FrameTimer):
-    total = 0.0
+class _Regular(KeyFrameSchedule):
+    """Does the work of another schedule, but places key frames at a fixed interval."""
 
-    def add(self, is_key: bool, seconds: float) -> None:
-        self.total += seconds
+    def __init__(self, schedule: KeyFrameSchedule, interval: int) -> None:
+        self.schedule, self.longest = schedule, interval
+        self.observes, self.observe = schedule.observes, schedule.observe
+        self.note_key = schedule.note_key
+
+    def is_cut(self, stream: IntervalStream, data: dict) -> bool:
+        self.schedule.is_cut(stream, data)
+        return False
+
+    def is_key(self, stream: IntervalStream, data: dict) -> bool:
+        self.schedule.is_key(stream, data)
+        return stream.distance >= self.longest
 
 
 def clips_of(video: str | EvaluationClip, length: int) -> Iterator[Iterator[np.ndarray]]:
@@ -220,6 +266,7 @@ def clips_of(video: str | EvaluationClip, length: int) -> Iterator[Iterator[np.n
 class PartTimes(NamedTuple):
     """Median times of the parts in milliseconds; :data:`PARTS` says what each one includes."""
 
+    to_device: float
     feature_network: float
     flow_and_scale: float
     warp: float
@@ -281,7 +328,7 @@ def time_parts(model: VideoDetector, clip: Iterable[dict]) -> dict[str, list[flo
 
     key = None
     for data in clip:
-        data = model.data_preprocessor(data, False)
+        data = run('to_device', model.data_preprocessor, data, False)
         inputs, samples = data['inputs'], data['data_samples']
         with model.running():
             features = run('feature_network', spatial.features, inputs, samples)

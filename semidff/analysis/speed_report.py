@@ -1,9 +1,9 @@
-"""Reports of speed: methods of one video detector with several options, or several detectors side by side."""
+"""Report of speed: detectors, methods, key-frame intervals and speed options side by side."""
 
-import copy
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from itertools import cycle, islice
 from typing import Any, NamedTuple
 
@@ -11,16 +11,18 @@ import numpy as np
 import torch
 from mmdet.registry import DATASETS
 from mmengine.config import Config
-from mmengine.dataset import pseudo_collate
 
 from semidff.datasets.samplers import frames_of_videos
-from semidff.inference.acceleration import Acceleration, accelerate
+from semidff.inference.acceleration import PRECISIONS, Acceleration
+from semidff.inference.executors import Executor
 from semidff.inference.loading import frame_pipeline, load_model
 from semidff.inference.methods import method_class
-from semidff.models.video_detector import VideoDetector
+from semidff.inference.schedules import build_schedule
+from semidff.utils.arguments import parse_settings
 from semidff.utils.configs import read_config
 from semidff.utils.image_detectors import test_datasets
 
+from .evaluation_clips import EvaluationClip
 from .speed import (
     PARTS,
     ClipTimer,
@@ -39,10 +41,7 @@ PERCENTILES = (50, 90, 99)
 OVERHEADS = {
     'decode': 'decoding',
     'pipeline': "resizing, the config's test pipeline",
-    'to_device': 'copy to the device, normalization, padding',
 }
-SCHEDULED = 'test_cfg.schedule: the speed is not measured, since the key frames depend on the video'
-"""Note of rows without a speed."""
 
 _COLUMNS = {
     'fps': ('fps', '.2f'),
@@ -60,170 +59,168 @@ _BOUNDS = {
 
 
 class SpeedRow(NamedTuple):
-    """A detector, its weights, and how it is run."""
+    """How a detector is run.
+
+    Attributes:
+        checkpoint: Its weights; None: random ones, but for a detector with a checkpoint of its own.
+        key_interval: Key-frame interval l; the average one with a schedule, which need not be an integer.
+        adaptive: File of an :class:`~semidff.inference.AdaptiveSchedule`; otherwise, ``test_cfg.schedule`` of the
+            config is the schedule, if there is one.
+        scale: Input size relative to that of the config, for height and width.
+        precision: See :class:`~semidff.inference.Acceleration`, with ``channels_last``, ``compile`` and ``graphs``;
+            default: that of the config.
+    """
 
     name: str
     config: str
-    checkpoint: str
+    checkpoint: str | None
     method: str
-    key_interval: int
+    key_interval: float = 1
+    adaptive: str | None = None
+    scale: float = 1.0
+    precision: str | None = None
+    channels_last: bool | None = None
+    compile: bool = False
+    graphs: bool | None = None
+
+    @property
+    def options(self) -> tuple:
+        return self.precision, self.channels_last, self.compile, self.graphs
 
     @classmethod
     def parse(cls, text: str) -> 'SpeedRow':
-        """Read ``NAME=CONFIG,CHECKPOINT,METHOD,L``."""
+        """Read ``NAME=CONFIG,CHECKPOINT,METHOD,L[,OPTION=VALUE ...]``."""
+        options = '|'.join(cls._fields[5:])
         # names of files may have commas
-        match = re.fullmatch(r'([^=]+)=(.+?\.\w+),(.+),([\w-]+),([1-9]\d*)', text)
+        match = re.fullmatch(
+            rf'([^=]+)=(.+?\.\w+),(.+),([\w-]+),([1-9]\d*(?:\.\d+)?)((?:,(?:{options})=[^,]+)*)',
+            text,
+        )
         if not match:
-            raise ValueError(f'--row {text!r}: expected NAME=CONFIG,CHECKPOINT,METHOD,L')
-        name, config, checkpoint, method, interval = match.groups()
+            raise ValueError(
+                f'--row {text!r}: expected NAME=CONFIG,CHECKPOINT,METHOD,L[,OPTION=VALUE ...] with the options '
+                f'{options.replace("|", ", ")}'
+            )
+        *paths, method, interval, options = match.groups()
         method_class(method)  # refuses unknown methods
-        return cls(name, config, checkpoint, method, int(interval))
+        settings = parse_settings(options.split(',')[1:]) if options else {}
+        return cls(*paths, method, float(interval), **settings)
 
 
 @torch.no_grad()
-def measure_methods(
-    model: VideoDetector,
-    video: str,
-    pack: Callable[[np.ndarray], dict],
-    methods: Sequence[str] = ('frame', 'propagate'),
-    options: Sequence[Acceleration] = (Acceleration(),),
-    key_interval: int = 10,
-    rounds: int = 5,
-    progress: Callable[[str], None] = lambda text: None,
-) -> dict[str, Any]:
-    """Measure the speed of methods of one video detector from decoding to boxes, and the times of its parts.
-
-    Args:
-        model: With a temporal module, on its device; it is not changed.
-        pack: Makes a collated test batch of a frame (H, W, 3) uint8.
-        methods: Methods of :class:`~semidff.inference.VideoEngine`; ``frame``, the reference, is always added.
-        options: Sets of speed options; speed-ups compare methods with the same options.
-        key_interval: Key-frame interval l, at least 2.
-
-    Returns:
-        ``rows``, by options and method, as of :func:`measure_rows`, with ``detections`` per frame, ``gpu_memory_mib``
-        and ``end_to_end``, the same with decoding, and percentiles of the milliseconds of ``key`` and ``non_key``
-        frames. ``parts``, by options: ``parts_ms``, ``ratio`` (DFF Eq. 5), ``bound_network`` (Eq. 7) and
-        ``bound_end_to_end``.
-    """
-    if not model.has_temporal:
-        raise ValueError('the model has no temporal module: give a stage-two config')
-    if key_interval < 2:
-        raise ValueError(f'needs key_interval >= 2, got {key_interval=}')
-    tasks: dict[Any, Callable] = {}
-    options, methods = list(dict.fromkeys(options)), list(dict.fromkeys(['frame', *methods]))
-    for one in options:
-        fast = accelerate(copy.deepcopy(model).eval(), one)
-        for method in methods:
-            timer = ClipTimer(fast, method, _frames(method, key_interval, key_interval), pack)
-            tasks[one, method] = _on_clips(timer.run, clips_of(video, key_interval + 1))
-        packed = (map(pack, clip) for clip in clips_of(video, key_interval + 1))
-        tasks[one] = _on_clips(partial(time_parts, fast), packed)
-    times = take_turns(tasks, rounds, progress)
-    rows, parts = {}, {}
-    for one in options:
-        own = {method: times[one, method] for method in methods}
-        parts[str(one)] = _bounds(list(own.values()), PartTimes.medians(times[one]), key_interval)
-        for method, clips in own.items():
-            row = rows[f'{one}: {method}'] = _speeds(clips, own['frame'], 'network')
-            row['end_to_end'] = _speeds(clips, own['frame'], 'total') | _latencies(clips, method)
-            row['detections'] = float(np.mean([c.detections / len(c.seconds) for c in clips]))
-            row['gpu_memory_mib'] = max((c.memory for c in clips if c.memory), default=None)
-    return dict(key_interval=key_interval, rounds=rounds, rows=rows, parts=parts)
-
-
-@torch.no_grad()
-def measure_rows(
+def measure_speed(
     rows: Sequence[SpeedRow],
     rounds: int = 10,
     video: str | None = None,
+    shape: Sequence[int] | None = None,
     cfg_options: dict | None = None,
     device: str = 'cpu',
+    parts: bool = False,
     progress: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
-    """Measure the speed of networks and post-processing of several detectors, methods and key-frame intervals.
+    """Measure the speed of several detectors, methods, key-frame intervals and speed options.
 
-    Rows with the same config and checkpoint share one model. ``test_cfg.smooth_scores`` and ``smooth_boxes`` of the
-    configs are applied within a clip. With a ``test_cfg.schedule``, the key frames depend on the video, so only method
-    *frame* has a speed.
+    Rows with the same config, checkpoint and speed options share one model. ``test_cfg.smooth_scores`` and
+    ``smooth_boxes`` of the configs are applied within a clip.
 
     Args:
         rows: The rows, with different names.
         video: A video file or a folder of frames; None: videos of each config's test data set.
+        shape: Height and width to which frames are resized, in place of the configs' resizing.
         cfg_options: Settings that replace those of every config, by dotted keys.
+        parts: Whether to measure the times of the parts of models with a temporal module, too.
 
     Returns:
-        ``reference``, the name of the first row with method *frame*, or None; ``rounds``; and ``rows``, by name:
-        ``fps`` from the median clip; ``speed_up`` over the reference, the median over rounds; ``spread``, the
-        interquartile range of the rounds' speed-ups, of the reference its times, relative to their median; and
-        ``workers``, the number of intervals that are processed at once. Without a reference, speed-ups are None and
-        spreads those of times. For a row with a key-frame schedule all four are None, and ``note`` says so.
+        ``reference``, the name of the first row with method *frame*, or None; ``key_interval``, the longest one;
+        ``rounds``; and ``rows``, by name: ``fps`` of networks and post-processing, from the median clip; ``speed_up``,
+        the median over rounds, over the first row with method *frame* and the same speed options, or else over the
+        reference; ``spread``, the interquartile range of the rounds' speed-ups, of a row that is compared with itself
+        of its times, relative to their median; ``workers``, the number of intervals that are processed at once;
+        ``detections`` per frame; ``gpu_memory_mib``; and ``end_to_end``, the same with decoding, and percentiles of the
+        milliseconds of ``key`` and ``non_key`` frames. Without a reference, speed-ups are None and spreads those of
+        times. With ``parts``, also ``parts``, by speed options: ``parts_ms``, ``ratio`` (DFF Eq. 5), ``bound_network``
+        (Eq. 7) and ``bound_end_to_end`` at the longest key-frame interval.
     """
     names = [row.name for row in rows]
     if not rows or len(set(names)) < len(names):
         raise ValueError(f'needs rows of different names, got {names}')
-    longest = max(row.key_interval for row in rows)
-    tasks: dict[str, Callable] = {}
-    sources: dict[str, Callable[[int], list[dict]]] = {}
-    for path, checkpoint in dict.fromkeys((row.config, row.checkpoint) for row in rows):
-        members = [row for row in rows if (row.config, row.checkpoint) == (path, checkpoint)]
+    longest = math.ceil(max(row.key_interval for row in rows))
+    tasks, part_tasks, labels, test_clips = {}, {}, {}, {}
+    groups: dict[tuple, list[SpeedRow]] = {}
+    for row in rows:
+        groups.setdefault((row.config, row.checkpoint, *row.options), []).append(row)
+    for (path, checkpoint, *options), members in groups.items():
         cfg = read_config(path, cfg_options or {})
+        torch.manual_seed(0)  # random weights are the same with all options
         methods = [row.method for row in members]
         needs_all = (method for method in methods if method_class(method).uses_temporal)
-        model = load_model(cfg, checkpoint, device, next(needs_all, methods[0]))
-        pack, source = _pack, str(test_datasets(cfg))
-        if video:
-            pack = pack_with(frame_pipeline(cfg))
-        elif source not in sources:
-            sources[source] = _clips_of_test_data(cfg, longest + 1, rounds + 1)
-        test = cfg.get('test_cfg') or {}
+        executor = load_model(cfg, checkpoint, device, next(needs_all, methods[0]), None, *options)
+        clips, source = partial(clips_of, video, longest + 1), str(test_datasets(cfg))
+        if not video:
+            if source not in test_clips:
+                test_clips[source] = _clips_of_test_data(cfg, longest + 1, rounds + 1)
+            clips = partial(map, EvaluationClip.images, test_clips[source])
         for row in members:
-            if test.get('schedule') and row.method != 'frame':
-                continue
-            count = _frames(row.method, row.key_interval, longest)
-            smoothing = {name: test.get(name, 0) for name in ('smooth_scores', 'smooth_boxes')}
-            timer = ClipTimer(model, row.method, count, pack, **smoothing)
-            own = clips_of(video, longest + 1) if video else map(sources[source], range(rounds + 1))
-            tasks[row.name] = _on_clips(timer.run, own)
-    times = take_turns({name: tasks[name] for name in names if name in tasks}, rounds, progress)
+            timer = _timer(row, executor, longest, shape)
+            tasks[row.name] = _on_clips(timer.run, clips())
+        if parts and executor.model.has_temporal:
+            pack = pack_with(frame_pipeline(cfg, shape))
+            packed = map(partial(map, pack), clips())
+            part_tasks[tuple(options)] = _on_clips(partial(time_parts, executor.model), packed)
+            dtype = executor.model.autocast
+            precision = next(name for name, one in PRECISIONS.items() if one == dtype)
+            labels[tuple(options)] = str(Acceleration(precision, *options[1:]))
+    times = take_turns({name: tasks[name] for name in names} | part_tasks, rounds, progress)
+    dense = {row.options: row.name for row in reversed(rows) if row.method == 'frame'}
     reference = next((row.name for row in rows if row.method == 'frame'), None)
-    unknown = dict(fps=None, speed_up=None, spread=None, workers=None, note=SCHEDULED)
-    figures = {
-        name: _speeds(times[name], times.get(reference), 'network') if name in times else unknown
-        for name in names
-    }
-    return dict(reference=reference, rounds=rounds, rows=figures)
+    report = dict(reference=reference, key_interval=longest, rounds=rounds, rows={})
+    for row in rows:
+        own, others = times[row.name], times.get(dense.get(row.options, reference))
+        figures = report['rows'][row.name] = _speeds(own, others, 'network')
+        figures['end_to_end'] = _speeds(own, others, 'total') | _latencies(own, row.method)
+        figures['detections'] = float(np.mean([c.detections / len(c.seconds) for c in own]))
+        figures['gpu_memory_mib'] = max((c.memory for c in own if c.memory), default=None)
+    for options, label in labels.items():
+        alike = [times[row.name] for row in rows if row.options == options]
+        found = _bounds(alike, PartTimes.medians(times[options]), longest)
+        report.setdefault('parts', {})[label] = found
+    return report
 
 
-def _pack(item: dict) -> dict:
-    """Make a batch of a packed frame, whose data sample other rows share."""
-    return pseudo_collate([dict(item, data_samples=item['data_samples'].new())])
-
-
-def _frames(method: str, key_interval: int, longest: int) -> int:
-    return min(longest, MAX_DENSE_FRAMES) if method == 'frame' else key_interval
+def _timer(
+    row: SpeedRow, executor: Executor, longest: int, shape: Sequence[int] | None
+) -> ClipTimer:
+    cfg = executor.model.cfg
+    pack = pack_with(frame_pipeline(cfg, shape, row.scale))
+    test = cfg.get('test_cfg') or {}
+    smoothing = {name: test.get(name, 0) for name in ('smooth_scores', 'smooth_boxes')}
+    if row.method == 'frame':
+        return ClipTimer(executor, 'frame', min(longest, MAX_DENSE_FRAMES), pack, **smoothing)
+    schedule = test.get('schedule')
+    if row.adaptive:
+        schedule = dict(type='AdaptiveSchedule', file=row.adaptive, tolerance=math.inf)
+    schedule = schedule and build_schedule(schedule)
+    return ClipTimer(executor, row.method, row.key_interval, pack, schedule, **smoothing)
 
 
 def _on_clips(function: Callable, clips: Iterator[Iterable]) -> Callable:
     return lambda: function(next(clips))
 
 
-def _clips_of_test_data(cfg: Config, length: int, count: int) -> Callable[[int], list[dict]]:
-    """Return the function that prepares one of ``count`` clips, of evenly spaced videos of a config's test data set.
+def _clips_of_test_data(cfg: Config, length: int, count: int) -> list[EvaluationClip]:
+    """Return ``count`` clips, of evenly spaced videos of a config's test data set.
 
     A clip longer than its video starts over at the video's end.
     """
     if not cfg.get('test_dataloader'):
         raise ValueError(f'{cfg.filename}: no test_dataloader; give a --video')
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
-    videos = frames_of_videos(dataset)
-
-    @lru_cache(maxsize=1)  # the rows take turns on it
-    def clip(number: int) -> list[dict]:
-        indices = videos[number * len(videos) // count]
-        return [dataset[index] for index in islice(cycle(indices), length)]
-
-    return clip
+    videos, clips = frames_of_videos(dataset), []
+    for number in range(count):
+        indices = islice(cycle(videos[number * len(videos) // count]), length)
+        files = (dataset.get_data_info(index)['img_path'] for index in indices)
+        clips.append(EvaluationClip(files=tuple(files)))
+    return clips
 
 
 def _speeds(clips: Sequence[ClipTimes], dense: Sequence[ClipTimes] | None, of: str) -> dict:
@@ -255,8 +252,8 @@ def _bounds(
     seconds = np.concatenate([clip.seconds for clip in clips])
     overheads = dict(zip(OVERHEADS, 1000 * np.median(seconds[:, :-1], axis=0), strict=True))
     overheads = {name: float(value) for name, value in overheads.items()}
-    decode, pipeline, to_device = overheads.values()
-    every = to_device if clips[0].memory is not None else sum(overheads.values())
+    decode, pipeline = overheads.values()
+    every = times.to_device + (0 if clips[0].memory is not None else decode + pipeline)
     return dict(
         parts_ms=overheads | times._asdict(),
         ratio=times.ratio,
@@ -267,19 +264,18 @@ def _bounds(
 
 def speed_tables(report: Mapping[str, Any]) -> list[list[tuple[str, ...]]]:
     """Return the tables of a report: times of the parts, speeds, memory; only those of what was measured."""
-    rows, parts = report['rows'], report.get('parts')
-    tables = [_table('networks and post-processing', rows)]
-    if not parts:
-        return tables
-    runs, labels = list(parts.values()), OVERHEADS | PARTS
-    times = [('part times, ms', *parts)]
-    for name in runs[0]['parts_ms']:
-        times.append((labels[name], *(f'{run["parts_ms"][name]:.1f}' for run in runs)))
-    for name, label in _BOUNDS.items():
-        label = label.format(report['key_interval'])
-        times.append((label, *(f'{run[name]:.3f}' for run in runs)))
+    rows, parts, tables = report['rows'], report.get('parts'), []
+    if parts:
+        runs, labels = list(parts.values()), OVERHEADS | PARTS
+        times = [('part times, ms', *parts)]
+        for name in runs[0]['parts_ms']:
+            times.append((labels[name], *(f'{run["parts_ms"][name]:.1f}' for run in runs)))
+        for name, label in _BOUNDS.items():
+            label = label.format(report['key_interval'])
+            times.append((label, *(f'{run[name]:.3f}' for run in runs)))
+        tables.append(times)
     whole = {name: row['end_to_end'] for name, row in rows.items()}
-    tables = [times, *tables, _table('decoding to boxes', whole)]
+    tables += [_table('normalization to boxes', rows), _table('decoding to boxes', whole)]
     memory = [(name, row['gpu_memory_mib']) for name, row in rows.items() if row['gpu_memory_mib']]
     if memory:
         memory = [(name, f'{value:.0f}') for name, value in memory]

@@ -244,8 +244,7 @@ class ExperimentRunner:
     def measurements(self) -> list[Measurement]:
         """Read the metrics of the rows that have been evaluated so far.
 
-        ``fps`` and ``speed_up`` are those of the measurement of speed: the evaluations' own times depend on what ran
-        beside them.
+        ``fps`` and ``speed_up`` are those of the measurement of speed.
         """
         found = []
         for one in self.experiment.evaluations:

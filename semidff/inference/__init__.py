@@ -14,5 +14,4 @@ from .schedules import (
     build_schedule,
     schedule_config,
 )
-from .timer import FrameTimer, synchronize, timed
 from .video_engine import VideoEngine

@@ -37,7 +37,7 @@ class Acceleration(NamedTuple):
     graphs: bool | None = None
 
     def __str__(self) -> str:
-        options = ['channels-last' * self.channels_last, 'compiled' * self.compile]
+        options = ['channels-last' * bool(self.channels_last), 'compiled' * self.compile]
         options.append({True: 'graphs', False: 'no graphs', None: ''}[self.graphs])
         return ', '.join(filter(None, [self.precision, *options]))
 

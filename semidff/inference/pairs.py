@@ -1,16 +1,14 @@
 """Evaluation of labeled frames at every distance from their key frame (DFF section 5.2)."""
 
-import sys
-
+import torch
 from mmdet.structures import DetDataSample, SampleList
 from torch import nn
 
-from .methods.base import MethodError, methods_with
-from .schedules import FixedSchedule, StreamState
-from .timer import FrameTimer
+from .executors import Executor
+from .intervals import Frame, Interval
+from .methods.base import MethodError, pairwise_methods
+from .schedules import FixedSchedule
 from .video_engine import VideoEngine
-
-_FIRST_ONLY = FixedSchedule(sys.maxsize)
 
 
 class PairEngine:
@@ -21,33 +19,27 @@ class PairEngine:
     :class:`~semidff.inference.VideoEngine`.
 
     Args:
-        method: A method whose results depend on key frame and current frame alone (``pairwise``), such as
-            ``propagate``, ``frame`` or ``copy``.
+        method: A method whose results depend on key frame and current frame alone, such as ``propagate``, ``frame`` or
+            ``copy``.
         key_interval: Number l of distances; ``frame`` has distance 0 only.
     """
 
     def __init__(
-        self,
-        model: nn.Module,
-        method: str = 'propagate',
-        key_interval: int = 10,
-        timer: FrameTimer | None = None,
+        self, model: nn.Module | Executor, method: str = 'propagate', key_interval: int = 10
     ) -> None:
         self._interval = FixedSchedule(1 if method == 'frame' else key_interval).interval
-        timer = timer or FrameTimer(key_interval=self._interval)
-        self._engine = VideoEngine(model, method, schedule=_FIRST_ONLY, timer=timer)
-        if not self._engine.method.pairwise:
-            able = ', '.join(methods_with('pairwise'))
+        self._method = VideoEngine(model, method).method
+        if method not in (able := pairwise_methods()):
             raise MethodError(
                 f"method {method!r} depends on all frames since the key frame, but protocol 'pairs' predicts from "
-                f"two frames: choose one of {able}, or protocol 'dense'"
+                f"two frames: choose one of {', '.join(able)}, or protocol 'dense'"
             )
         self.reset()
 
     def reset(self) -> None:
         """Begin a new video."""
         self._frames: dict[int, dict] = {}  # the last l frames that are not key frames yet
-        self._keys: dict[int, StreamState] = {}  # streams of the last key frames, by frame number
+        self._keys: dict[int, Interval] = {}  # of the last key frames, by frame number
 
     def push(self, data: dict) -> SampleList:
         """Process the next frame; return its l results, with metainfo ``key_distance`` 0 to l - 1, if it is labeled.
@@ -76,11 +68,12 @@ class PairEngine:
         """Return nothing: all results were returned by :meth:`push`."""
         return []
 
+    @torch.no_grad()
     def _pair(self, key: int, data: dict) -> DetDataSample:
         sample = data['data_samples'][0]
         if key in self._frames:
-            self._keys[key] = self._engine.open()
-            result = self._detect(self._frames.pop(key), self._keys[key])
+            self._keys[key] = Interval()
+            (result,) = self._method.key([self._frame(key, 0, self._frames.pop(key))])
             if key == sample.frame_id:
                 return result
         if key not in self._keys:
@@ -90,8 +83,9 @@ class PairEngine:
                 'labeled one; list them in the json with is_labeled=false (frame_id counts from 0), or use protocol '
                 "'dense'"
             )
-        return self._detect(data, self._keys[key])
+        return self._method.non_key([self._frame(key, sample.frame_id - key, data)])[0]
 
-    def _detect(self, data: dict, state: StreamState) -> DetDataSample:
-        samples = [sample.new() for sample in data['data_samples']]
-        return self._engine.push({**data, 'data_samples': samples}, state)[0]
+    def _frame(self, key: int, distance: int, data: dict) -> Frame:
+        (sample,) = (sample.new() for sample in data['data_samples'])
+        sample.set_metainfo({'is_key_frame': distance == 0})
+        return Frame({**data, 'data_samples': [sample]}, self._keys[key], distance)

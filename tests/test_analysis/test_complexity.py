@@ -11,15 +11,12 @@ from torchvision.ops import deform_conv2d
 from semidff.analysis.complexity import (
     ComplexityReport,
     Cost,
-    compare_flow_networks,
-    comparison_text,
     count,
     measure_complexity,
-    recommended,
 )
 from semidff.models.temporal import warp
 from tests import models
-from tests.tiny_video import build, frame
+from tests.tiny_video import build
 
 ROOT = Path(__file__).resolve().parents[2]
 PREPROCESSOR = dict(type='VideoDataPreprocessor', mean=[120.0] * 3, std=[60.0] * 3)
@@ -120,36 +117,3 @@ def test_report_computes_equations_5_to_7():
     assert rows['N_feat: feature network'] == ['0.000', '0.000']
     assert rows['r (DFF Eq. 5)'] == ['0.2000']
     assert rows['s (DFF Eq. 7) at l = 10'] == ['3.57']
-
-
-def candidate(ratio: float, flow: float, **config) -> dict:
-    """A line of the comparison of flow networks."""
-    network = dict(type='FlowNetS', **config)
-    times = dict(flow_and_scale=flow, warp=1.0)
-    return dict(flow_network=network, flops=10**9, ms=times, ratio=ratio, speedups={10: 5.0})
-
-
-def test_the_most_expensive_flow_network_within_the_limit_is_recommended():
-    small, fitting = candidate(0.05, 3.0), candidate(0.1, 7.0, width=0.5)
-    large = candidate(0.101, 7.1)
-    assert recommended([small, large, fitting]) is fitting
-    assert recommended([large]) is None
-    text = comparison_text([small, fitting, large])
-    assert "r <= 0.1: model.temporal.flow_network=dict(type='FlowNetS', width=0.5)" in text
-    assert '0.101' in text and 's at l = 10' in text and '5.00' in text
-    assert 'No flow network' in comparison_text([large])
-
-
-def test_every_flow_network_is_measured_with_the_levels_of_the_model():
-    model = build(models.video_config('retinanet'))
-    before = model.temporal
-    configs = dict(type='FlowNetS', width=1 / 4), dict(type='FlowNetS', width=1 / 16)
-    found = compare_flow_networks(model, [frame(1, i) for i in range(2)], [5], 1, configs)
-    assert [one['flow_network'] for one in found] == list(configs)
-    assert all(time > 0 for one in found for time in one['ms'].values())
-    assert found[0]['flops'] > 4 * found[1]['flops'] > 0
-    # Only what depends on the flow network differs.
-    same = ('feature_network', 'task_key', 'task_non_key')
-    assert len({tuple(one['ms'][name] for name in same) for one in found}) == 1
-    assert model.temporal is before
-    assert found[0]['speedups'][5] == pytest.approx(5 / (1 + 4 * found[0]['ratio']))

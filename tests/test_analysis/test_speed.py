@@ -17,6 +17,7 @@ from semidff.analysis.speed import (
     take_turns,
     time_parts,
 )
+from semidff.inference import AdaptiveSchedule, ErrorPredictor, SceneCutSchedule
 from semidff.inference.methods.boxes import Copy
 from semidff.inference.methods.propagation import Centered
 from tests.damaged_video import write_video
@@ -100,7 +101,7 @@ def test_all_workers_run_a_clip_at_once(model):
     clip = ClipTimer(model, 'propagate', 2, pack, workers=3).run(FRAMES)
     hook.remove()
     assert clip.workers == 3 == len({*running}) and clip.seconds.shape == (2, 4)
-    assert len(packed) == 9 and clip.detections >= 2
+    assert len(packed) == 3 and clip.detections >= 2
     # Intervals that are too long to be kept are processed one after the other.
     assert ClipTimer(model, 'coast', 100, batch_of, workers=3).run(FRAMES).workers == 1
 
@@ -120,6 +121,20 @@ def test_reading_goes_on_beside_the_networks(reading, memory, workers, expected)
     seconds = np.array([[reading, 1, 4, 20], [reading, 1, 4, 6]], float)
     clip = ClipTimes(seconds, 0, memory, workers)
     assert clip.total == expected and clip.network == 13 / workers
+
+
+@pytest.mark.parametrize(('interval', 'frames'), [(1, 1), (1.3, 2), (2.4, 2), (2.6, 3)])
+def test_a_schedule_does_its_work_at_an_average_interval(model, interval, frames):
+    """A cut at each frame and an error of infinity, which are not asked for key frames."""
+    adaptive = AdaptiveSchedule(ErrorPredictor([0] * 4, 0.0), tolerance=0)
+    schedule = SceneCutSchedule(adaptive, threshold=0)
+    observed = []
+    schedule.observe = lambda state, fields: observed.append(state.index)
+    clip = ClipTimer(model, 'propagate', interval, batch_of, schedule, workers=1).run(FRAMES)
+    assert observed == list(range(1, frames))
+    key, *others = clip.seconds[:, 3]
+    expected = (key + (interval - 1) * np.mean([*others, 0][: max(len(others), 1)])) / interval
+    assert len(others) == frames - 1 and clip.network == pytest.approx(expected)
 
 
 def test_equations_5_and_7():

@@ -52,7 +52,7 @@ def test_everything_runs_once_and_the_rows_are_there(tmp_path):
     assert measured['frame']['vid/mAP'] == pytest.approx(0.8)
     assert measured['copy/l10']['vid/mAP'] == pytest.approx(0.4)
     assert measured['two-step/l5']['vid/mAP'] == pytest.approx(0.72)
-    assert measured['two-step/l5']['fps'] == 50, 'of the measurement of speed'
+    assert measured['two-step/l5']['fps'] == 50
     assert Path('out/rows/two-step/l10/videos/v.mp4').read_text() == '2'
     assert not Path('out/rows/two-step/l5/videos').exists()
     # the folder may be moved
@@ -230,7 +230,7 @@ def test_tables_of_videos_are_written_in_the_folder_of_the_experiment(tmp_path):
     experiment = make_project(tmp_path)
     test = Path('tools/test.py').read_text()
     videos = {f'vid/mAP_of/{name}': 0.5 for name in ('../../a', 'a/b', 'a_b')}
-    Path('tools/test.py').write_text(test.replace("'fps': 3.0}", f"'fps': 3.0}} | {videos!r}"))
+    Path('tools/test.py').write_text(test.replace("fast': None}", f"fast': None}} | {videos!r}"))
     before = set(tmp_path.iterdir())
     run_tool(str(experiment))
     assert set(tmp_path.iterdir()) - before == {tmp_path / 'out'}

@@ -187,7 +187,6 @@ def test_from_the_fit_to_the_test(world, capsys):
     found = json.loads(metrics.read_text())
     assert found['schedule/interval'] == pytest.approx(3, rel=0.35)
     assert found['schedule/key_share'] == pytest.approx(1 / found['schedule/interval'])
-    assert found['schedule/cost'] > 0
 
     capsys.readouterr()
     call('video_demo.py', world / 'v0', config, weights, *schedule, '--device', 'cpu')

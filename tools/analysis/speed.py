@@ -1,13 +1,15 @@
-"""Measure the speed of one video detector from decoding to boxes, or of several detectors side by side.
+"""Measure the speed of one video detector, or of several detectors side by side.
 
 With CONFIG [CHECKPOINT]: methods and sets of speed options, relative to the dense detector and to DFF Eq. 7. Without
 CHECKPOINT the weights are random, so that post-processing takes longer than with trained ones; it also depends on the
-frames: give a --video. With --row: networks and post-processing of any detectors, methods and key-frame intervals.
+frames: give a --video. With --row: any detectors, methods, key-frame intervals or adaptive schedules, and options.
 
 Everything is measured in one process, interleaved clip by clip.
 """
 
 import argparse
+from functools import partial
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -41,9 +43,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--row',
         action='append',
-        metavar='NAME=CONFIG,CHECKPOINT,METHOD,L',
-        help='in place of CONFIG, several times: METHOD as in tools/test.py, L the key-frame interval; '
-        'the first row with method frame is the reference of the speed-ups',
+        metavar='NAME=CONFIG,CHECKPOINT,METHOD,L[,OPTION=VALUE ...]',
+        help='in place of CONFIG, several times: METHOD as in tools/test.py, L the key-frame interval; the first row '
+        'with method frame and the same speed options, or else with method frame, is the reference of the speed-ups. '
+        'Options: adaptive=FILE (of tools/analysis/fit_adaptive.py; L is the average interval, such as 6.5), '
+        'scale=S (of the input size), precision, channels_last, compile, graphs',
     )
     parser.add_value('--rounds', 5, 'rounds after the warm-up')
     parser.add_input(
@@ -59,27 +63,22 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def measure_one(args: argparse.Namespace) -> dict:
+def measure_one(args: argparse.Namespace, **options) -> dict:
     """Measure methods and options of one video detector."""
     import torch
 
     from semidff.analysis.smooth_video import write_smooth_video
-    from semidff.analysis.speed import pack_with
-    from semidff.analysis.speed_report import measure_methods
+    from semidff.analysis.speed_report import SpeedRow, measure_speed
     from semidff.inference import Acceleration
-    from semidff.inference.loading import frame_pipeline
-    from semidff.utils.checkpoint import load_for_test
-    from semidff.utils.model_building import build_video_detector
 
-    compiled = (False, True) if args.compile else (False,)
-    graphs = False if args.no_graphs else None
-    options = [
-        Acceleration(p, args.channels_last, c, graphs) for p in args.precision for c in compiled
-    ]
-    model = build_video_detector(args.config, args.cfg_options)
-    if args.checkpoint:
-        load_for_test(model, args.checkpoint, needs_temporal=True)
-    pack = pack_with(frame_pipeline(model.cfg, args.shape))
+    rows, graphs = [], False if args.no_graphs else None
+    for precision, compiled in product(
+        dict.fromkeys(args.precision), sorted({False, args.compile})
+    ):
+        speed = Acceleration(precision, args.channels_last, compiled, graphs)
+        for method in dict.fromkeys(['frame', *args.methods]):
+            run = args.config, args.checkpoint, method, args.key_interval
+            rows.append(SpeedRow(f'{speed}: {method}', *run, **speed._asdict()))
     settings = dict(
         config=args.config,
         weights=args.checkpoint or 'random',
@@ -88,35 +87,33 @@ def measure_one(args: argparse.Namespace) -> dict:
         device=args.device,
         threads=torch.get_num_threads(),
     )
-    model, measured = model.to(args.device), (args.methods, options, args.key_interval, args.rounds)
     with TemporaryDirectory() as folder:
         count = args.key_interval * (args.rounds + 1)
         video = args.video or write_smooth_video(
             Path(folder) / 'smooth.mp4', count, *(args.shape or DEFAULT_SHAPE)
         )
-        return settings | measure_methods(model, video, pack, *measured, progress=report_progress)
-
-
-def report_progress(text: str) -> None:
-    print(text, flush=True)
+        report = measure_speed(rows, video=video, shape=args.shape, parts=True, **options)
+        return settings | report
 
 
 def main(args: argparse.Namespace) -> None:
     import semidff.registry  # noqa: F401 (registers the parts of configs)
-    from semidff.analysis.speed_report import SpeedRow, measure_rows, speed_tables
+    from semidff.analysis.speed_report import SpeedRow, measure_speed, speed_tables
     from semidff.utils.atomic_write import write_json
     from semidff.utils.tables import text_table
 
+    options = dict(
+        rounds=args.rounds,
+        cfg_options=args.cfg_options,
+        device=args.device,
+        progress=partial(print, flush=True),
+    )
     if args.row:
         rows = [SpeedRow.parse(text) for text in args.row]
-        options = args.video, args.cfg_options, args.device, report_progress
-        report = measure_rows(rows, args.rounds, *options)
+        report = measure_speed(rows, video=args.video, shape=args.shape, **options)
     else:
-        report = measure_one(args)
+        report = measure_one(args, **options)
     print('\n\n'.join(map(text_table, speed_tables(report))))
-    for name, row in report['rows'].items():
-        if 'note' in row:
-            print(f'{name}: {row["note"]}')
     if args.out:
         write_json(report, args.out, indent=2, nan_as_null=True)
 

@@ -4,16 +4,17 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
 
+import torch
 from mmcv import imread
 from mmdet.registry import LOOPS
 from mmdet.structures import DetDataSample
-from mmengine.dist import get_world_size, is_main_process
+from mmengine.dist import all_reduce, get_world_size
 from mmengine.evaluator import Evaluator
 from mmengine.runner import Runner, TestLoop, autocast
 from torch.utils.data import DataLoader
 
 from semidff.datasets.samplers import VideoSampler
-from semidff.inference import FrameTimer, MethodError, PairEngine, VideoEngine
+from semidff.inference import MethodError, PairEngine, VideoEngine
 from semidff.inference.methods import method_class
 from semidff.inference.outputs import VideoOutput
 from semidff.utils.model_building import unwrapped
@@ -95,22 +96,25 @@ class VideoTestLoop(TestLoop):
             )
 
     def run(self) -> dict:
-        """Run the test on all videos; return the evaluator's metrics, on rank 0 also those of :class:`FrameTimer`."""
+        """Run the test on all videos; return the evaluator's metrics, and what the schedule came to.
+
+        ``schedule/interval`` is the number of frames per key frame, ``schedule/key_share`` its inverse.
+        """
         self.runner.call_hook('before_test')
         self.runner.call_hook('before_test_epoch')
-        # Pairs do not have key and non-key frames in the proportion of a schedule.
-        interval = 1 if self.method == 'frame' else self.key_interval
-        timer = FrameTimer(key_interval=interval if self.pairs else None)
-        self._run_videos(timer)
+        self._counts = torch.zeros(2, dtype=torch.long)  # frames, key frames
+        self._run_videos()
         metrics = self.evaluator.evaluate(self._num_frames())
-        if is_main_process():
-            metrics.update(timer.summary())
+        if not self.pairs:
+            all_reduce(self._counts)
+            frames, keys = self._counts.tolist()
+            metrics |= {'schedule/interval': frames / keys, 'schedule/key_share': keys / frames}
         self.runner.call_hook('after_test_epoch', metrics=metrics)
         self.runner.call_hook('after_test')
         return metrics
 
-    def _run_videos(self, timer: FrameTimer) -> None:
-        engine = self._build_engine(timer)
+    def _run_videos(self) -> None:
+        engine = self._build_engine()
         order = FrameOrder()
         with self._build_renderer() or nullcontext() as self.renderer:
             for index, data in enumerate(self.dataloader):
@@ -132,6 +136,7 @@ class VideoTestLoop(TestLoop):
         with autocast(enabled=self.fp16):
             results = step(*data)
         for sample in results:
+            self._counts += torch.tensor([1, sample.is_key_frame])
             if self.renderer is not None:
                 self.renderer.add(sample, imread(sample.img_path))
                 for field in ('feature_flow', 'scale_field'):
@@ -141,17 +146,16 @@ class VideoTestLoop(TestLoop):
             self.evaluator.process(data_samples=results, data_batch=None)
         return results
 
-    def _build_engine(self, timer: FrameTimer) -> VideoEngine | PairEngine:
+    def _build_engine(self) -> VideoEngine | PairEngine:
         model = unwrapped(self.runner.model)
         if self.pairs:
-            return PairEngine(model, self.method, self.key_interval, timer)
+            return PairEngine(model, self.method, self.key_interval)
         keep_fields = self.render is not None and self.render['with_flow']
         return VideoEngine(
             model,
             self.method,
             self.key_interval,
             self.schedule,
-            timer,
             keep_fields,
             self.smooth_scores,
             self.smooth_boxes,

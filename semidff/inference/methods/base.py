@@ -64,3 +64,9 @@ def method_class(name: str) -> type[VideoMethod]:
             f'unknown method {name!r}; choose one of {", ".join(METHODS.module_dict)}'
         )
     return METHODS.get(name)
+
+
+def pairwise_methods() -> list[str]:
+    """Return the names of the methods whose results depend on the frame and its key frame alone."""
+    kinds = METHODS.module_dict.items()
+    return [name for name, kind in kinds if not (kind.needs_next or kind.sequential)]
