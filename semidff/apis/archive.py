@@ -28,9 +28,8 @@ from semidff.datasets.video_readers import (
     VideoError,
     VideoFile,
     VideoWarning,
-    open_video,
+    open_any,
 )
-from semidff.datasets.video_readers.base import DEFAULT_FPS
 from semidff.datasets.video_readers.sources import check_limits
 from semidff.datasets.video_readers.video_file import VideoSegment
 from semidff.experiments import config_text
@@ -299,9 +298,9 @@ class _Worker:
 
     def _detect(self, task: _Task, path: Path, outputs: dict[str, Path]) -> dict[str, Any]:
         options = self._options
-        settings = options.get('fps') or DEFAULT_FPS, options.get('strict', False)
+        settings = options.get('fps'), options.get('strict', False)
         threads = self._arguments.get('decoder_threads', 1)
-        with closing(open_video(path, *settings, threads)) as stream:
+        with closing(open_any(path, *settings, threads)) as stream:
             if task.last is not None:
                 stream = VideoSegment(stream, task.first, task.last)
             elif not task.undivided and (segments := self._segments(task.video, stream)):

@@ -3,10 +3,10 @@
 import copy
 import warnings
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import cached_property, partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,8 +15,8 @@ from mmengine.config import Config, ConfigDict
 from mmengine.dataset import pseudo_collate
 from mmengine.device import get_device
 
-from semidff.datasets.video_readers import Frame, FrameStream
-from semidff.datasets.video_readers.sources import Source, check_limits, prefetch, sources_of
+from semidff.datasets.video_readers import Frame, FrameStream, open_any
+from semidff.datasets.video_readers.sources import READ_AHEAD, check_limits, prefetch, videos_of
 from semidff.inference import KeyFrameSchedule, VideoEngine, schedule_config
 from semidff.inference.loading import frame_pipeline, load_model
 from semidff.inference.methods import method_class
@@ -213,11 +213,11 @@ class VideoInferencer:
             ends or is closed; on an error they are removed. A change of the frame size begins with a key frame.
         """
         check_limits(fps, max_frames, pred_score_thr)
-        sources = sources_of(inputs, fps, strict, self.decoder_threads)
+        videos = videos_of(inputs)
         classes = self.model.dataset_meta['classes']
         outputs = requested_outputs(
             self.engine.model.spatial.prediction,
-            [source.path for source in sources],
+            [v if isinstance(v, str | Path) else getattr(v, 'path', None) for v in videos],
             self._read,
             classes,
             partial(render_frame, classes=classes, score_thr=pred_score_thr, panels=self.panels),
@@ -227,23 +227,26 @@ class VideoInferencer:
             out_labels,
             fps,
         )
-        first = sources[0].open()  # an input that cannot be read is refused at once
-        sources[0] = sources[0]._replace(open=lambda: first)
-        return self._run(sources, outputs, max_frames)
+        streams = (
+            open_any(video, fps, strict, self.decoder_threads, f'frames{number or ""}')
+            for number, video in enumerate(videos)
+        )
+        first = next(streams)  # an input that cannot be read is refused at once
+        return self._run(chain([first], streams), outputs, max_frames)
 
     def _run(
-        self, sources: list[Source], outputs: list[Output], max_frames: int | None
+        self, streams: Iterable[FrameStream], outputs: list[Output], max_frames: int | None
     ) -> Iterator[DetDataSample]:
         # The caller may stop early: the files are complete up to there.
         with ExitStack() as files, suppress(GeneratorExit):
             for output in outputs:
                 files.enter_context(output)
-            for video_id, source in enumerate(sources):
-                with self.open(source, video_id, max_frames) as (stream, frames):
+            for video_id, stream in enumerate(streams):
+                with self.frames_of(stream, video_id, max_frames) as frames:
                     rate = stream.mean_rate() if outputs else None
                     for output in outputs:
                         output.start(stream.name, rate)
-                    results = self._results(frames, live=not source.depth)
+                    results = self._results(frames, live=stream.live)
                     if self.show_progress:
                         results = track(results, stream.name, max_frames or stream.length)
                     for frame, sample in results:
@@ -283,12 +286,11 @@ class VideoInferencer:
         return ParallelEngine(self.engine, self.workers)
 
     @contextmanager
-    def open(
-        self, source: Source, video_id: int, max_frames: int | None
-    ) -> Iterator[tuple[FrameStream, Iterator[tuple[Frame, dict]]]]:
-        """Open a video; yield the stream, and its frames with their collated batches, read ahead."""
-        stream = source.open()
-        depth = source.depth if self.read_ahead is None else self.read_ahead
+    def frames_of(
+        self, stream: FrameStream, video_id: int, max_frames: int | None
+    ) -> Iterator[Iterator[tuple[Frame, dict]]]:
+        """Yield a video's frames with their collated batches, read ahead; close the video in the end."""
+        depth = (0 if stream.live else READ_AHEAD) if self.read_ahead is None else self.read_ahead
         images = prefetch(islice(stream, max_frames), depth)
         batches = (
             (frame, self.preprocess(frame, video_name=stream.name, video_id=video_id))
@@ -296,7 +298,7 @@ class VideoInferencer:
         )
         # the threads that read ahead end before the stream is closed
         with closing(stream), closing(images), closing(prefetch(batches, depth)) as frames:
-            yield stream, frames
+            yield frames
 
     def preprocess(self, inputs: Frame, **metainfo: Any) -> dict:
         """Return the collated batch of one frame, with further metainfo of its sample."""
