@@ -23,9 +23,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from semidff.inference.timer import timed
 from semidff.models.temporal import TemporalModule
 from semidff.models.video_detector import VideoDetector
+from semidff.synthetic.smooth_video import smooth_frames
 from semidff.utils.tables import text_table
 
-from .smooth_video import smooth_frames
 from .speed import PARTS, PartTimes, batch_of, speedup_of, take_turns, time_parts
 
 FLOW_NETWORKS = (

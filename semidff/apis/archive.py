@@ -30,15 +30,14 @@ from semidff.datasets.video_readers import (
     VideoWarning,
     open_any,
 )
-from semidff.datasets.video_readers.sources import check_limits
 from semidff.datasets.video_readers.video_file import VideoSegment
-from semidff.experiments import config_text
-from semidff.inference.outputs import DetectionsOutput
+from semidff.inference.outputs import DetectionsOutput, check_limits
 from semidff.inference.schedules import FixedSchedule
 from semidff.utils.allocator import keep_freed_memory
 from semidff.utils.atomic_write import write_json
 from semidff.utils.error_messages import FileError
 from semidff.utils.files import file_state
+from semidff.utils.image_detectors import config_text
 from semidff.utils.run_folder import occupy
 from semidff.utils.safe_loading import safe_loading, trusted
 from semidff.utils.video_writer import join_videos

@@ -7,8 +7,9 @@ from typing import Any
 from mmdet.structures import DetDataSample
 
 from semidff.datasets.video_readers import FrameStream, open_any
-from semidff.datasets.video_readers.sources import check_limits, videos_of
+from semidff.datasets.video_readers.sources import videos_of
 from semidff.inference import StreamState
+from semidff.inference.outputs import check_limits
 
 from .video_inferencer import VideoInferencer
 

@@ -16,11 +16,11 @@ from mmengine.dataset import pseudo_collate
 from mmengine.device import get_device
 
 from semidff.datasets.video_readers import Frame, FrameStream, open_any
-from semidff.datasets.video_readers.sources import READ_AHEAD, check_limits, prefetch, videos_of
-from semidff.inference import KeyFrameSchedule, VideoEngine, schedule_config
+from semidff.datasets.video_readers.sources import READ_AHEAD, prefetch, videos_of
+from semidff.inference import KeyFrameSchedule, MethodError, VideoEngine, schedule_config
 from semidff.inference.loading import frame_pipeline, load_model
-from semidff.inference.methods import method_class
-from semidff.inference.outputs import Output, requested_outputs
+from semidff.inference.methods import method_class, methods_with
+from semidff.inference.outputs import Output, check_limits, requested_outputs
 from semidff.inference.parallel import ParallelEngine, default_workers
 from semidff.utils.configs import read_config
 from semidff.utils.error_messages import ConfigError
@@ -28,7 +28,7 @@ from semidff.utils.files import installed_file
 from semidff.utils.image_detectors import read_detector
 from semidff.utils.progress import track
 from semidff.utils.safe_loading import trusted
-from semidff.visualization.frames import check_panels, render_frame
+from semidff.visualization.frames import PANELS, render_frame
 
 
 class AdaptedFolder(NamedTuple):
@@ -176,7 +176,7 @@ class VideoInferencer:
             smooth_boxes=smooth_boxes or 0,
         )
         self.workers = workers or default_workers(decoder_threads)
-        check_panels(self.panels, method, self.engine)
+        _check_panels(self.panels, method, self.engine)
 
     def __call__(
         self,
@@ -323,3 +323,18 @@ def _config(model: str | Path | Config | dict | None) -> Config | ConfigDict:
         return copy.deepcopy(model if isinstance(model, Config) else ConfigDict(model or {}))
     is_file = Path(installed_file(model)).is_file()
     return read_config(model) if is_file else read_detector(str(model), warn=False)
+
+
+def _check_panels(panels: Sequence[str], method: str, engine: VideoEngine) -> None:
+    """Raise MethodError if the results of an engine with ``method`` lack the fields that the panels show."""
+    if unknown := set(panels) - PANELS.keys():
+        raise MethodError(f'unknown panels {sorted(unknown)}; choose from {", ".join(PANELS)}')
+    if panels and not engine.method.shows_flow:
+        raise MethodError(
+            f'method {method!r} propagates no features, so the panels {", ".join(panels)} would be empty: '
+            f'leave them out, or choose one of {", ".join(methods_with("shows_flow"))}'
+        )
+    if 'scale' in panels and getattr(engine.method.model.temporal, 'scale', None) is None:
+        raise MethodError(
+            f'method {method!r} has no scale field with this model; leave out the panel scale'
+        )

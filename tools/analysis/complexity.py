@@ -31,7 +31,7 @@ def main(args: argparse.Namespace) -> None:
         comparison_text,
         measure_complexity,
     )
-    from semidff.analysis.smooth_video import smooth_frames
+    from semidff.synthetic.smooth_video import smooth_frames
     from semidff.utils.atomic_write import write_json
     from semidff.utils.model_building import build_video_detector
 

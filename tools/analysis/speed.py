@@ -63,11 +63,11 @@ def measure_one(args: argparse.Namespace) -> dict:
     """Measure methods and options of one video detector."""
     import torch
 
-    from semidff.analysis.smooth_video import write_smooth_video
     from semidff.analysis.speed import pack_with
     from semidff.analysis.speed_report import measure_methods
     from semidff.inference import Acceleration
     from semidff.inference.loading import frame_pipeline
+    from semidff.synthetic.smooth_video import write_smooth_video
     from semidff.utils.checkpoint import load_for_test
     from semidff.utils.model_building import build_video_detector
 

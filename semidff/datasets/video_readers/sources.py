@@ -13,8 +13,6 @@ from typing import Any, TypeVar
 import cv2
 import numpy as np
 
-from semidff.utils.video_writer import is_storable
-
 from .base import DEFAULT_FPS, Frame, FrameStream, VideoError, report
 from .frame_folder import FrameFolder
 from .video_file import VideoFile
@@ -157,16 +155,6 @@ def _camera(source: Any) -> int | str | None:
     if source.isdecimal() and not os.path.exists(source):
         return int(source)
     return source if re.match(r'[\w+.-]+://', source) else None
-
-
-def check_limits(fps: float | None, max_frames: int | None, pred_score_thr: float = 0) -> None:
-    """Raise a ValueError if a frame rate, a number of frames or a threshold is impossible; None is possible."""
-    if max_frames is not None and max_frames < 1:
-        raise ValueError(f'max_frames is {max_frames}; it must be at least 1')
-    if fps is not None and not is_storable(fps):
-        raise ValueError(f'fps is {fps}; it must be from 0.001 to 65535')
-    if not 0 <= pred_score_thr <= 1:
-        raise ValueError(f'pred_score_thr is {pred_score_thr}; it must be from 0 to 1')
 
 
 def videos_of(inputs: Any) -> list[Any]:
