@@ -160,9 +160,8 @@ def detect_in_video(inferencer, args: argparse.Namespace) -> None:
     """Detect in one video, up to the first Ctrl-C or SIGTERM."""
     from semidff.utils.stopping import until_stopped
 
-    is_camera = args.input.isdigit() and not Path(args.input).exists()
     results = inferencer(
-        int(args.input) if is_camera else args.input,
+        args.input,
         out_video=args.out,
         out_json=args.json,
         out_txt=args.txt,

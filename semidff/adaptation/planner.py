@@ -25,7 +25,7 @@ from torch import nn
 
 from semidff.analysis.speed import ClipTimer, clips_of, pack_with, take_turns, timed
 from semidff.datasets.video_list import VideoInfo, load_videos
-from semidff.datasets.video_readers import VideoError, open_stream
+from semidff.datasets.video_readers import VideoError, open_video
 from semidff.engine.optimizers import bfloat16_pays
 from semidff.inference.acceleration import Acceleration, accelerate
 from semidff.inference.loading import frame_pipeline
@@ -153,7 +153,7 @@ def _first_video(videos: Sequence[VideoInfo]) -> VideoInfo:
     """Return the first video that can be decoded."""
     for video in videos:
         try:
-            with closing(open_stream(video.path)) as stream:
+            with closing(open_video(video.path)) as stream:
                 next(iter(stream))
             return video
         except VideoError as error:

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from semidff.models import SemiDFF, VideoDetector
 from semidff.models.spatial import SpatialModule, plain_samples
 from semidff.models.spatial.head_splits import FEW_PROPOSALS, correction_width
+from semidff.synthetic.smooth_video import smooth_frames
 from semidff.utils.image_detectors import read_detector
 
-from .smooth_video import smooth_frames
 from .speed import batch_of
 
 SPLITS = ('ExtractFeatSplit', 'TowerSplit', 'OutputSplit', 'EncoderSplit')

@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from semidff.models.video_detector import VideoDetector
+from semidff.synthetic.smooth_video import smooth_frames
 from semidff.utils.tables import text_table
 
-from .smooth_video import smooth_frames
 from .speed import PARTS, batch_of, speedup_of
 
 

@@ -19,7 +19,7 @@ from semidff.adaptation.validation import ADAPTIVE_FILE, check_labels, held_back
 from semidff.adaptation.videos import named_videos, write_list
 from semidff.datasets.class_names import class_names
 from semidff.datasets.video_list import VideoListError, load_videos
-from semidff.datasets.video_readers import Frame, open_stream
+from semidff.datasets.video_readers import Frame, open_video
 from semidff.engine.launch import Runner, prepare_training
 from semidff.inference.schedule_fit import FitError, fit_adaptive
 from semidff.utils.atomic_write import atomic_path, write_json
@@ -221,7 +221,7 @@ def _render(plan: Plan, out: Path, device: str, labels: str | Path | None) -> No
     """Draw what the recommended operating point detects in held-back frames."""
     _say('rendering a held-back clip')
     clip = held_back_clips(plan)[0]
-    with closing(open_stream(clip.path)) as stream:
+    with closing(open_video(clip.path)) as stream:
         rate = stream.mean_rate()
     inferencer = VideoInferencer(out, device=device, show_progress=False)
     for _ in inferencer(islice(clip.images(), _RENDERED), out_video=out / 'video.mp4', fps=rate):

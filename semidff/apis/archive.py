@@ -28,18 +28,16 @@ from semidff.datasets.video_readers import (
     VideoError,
     VideoFile,
     VideoWarning,
-    open_video,
+    open_any,
 )
-from semidff.datasets.video_readers.base import DEFAULT_FPS
-from semidff.datasets.video_readers.sources import check_limits
 from semidff.datasets.video_readers.video_file import VideoSegment
-from semidff.experiments import config_text
-from semidff.inference.outputs import DetectionsOutput
+from semidff.inference.outputs import DetectionsOutput, check_limits
 from semidff.inference.schedules import FixedSchedule
 from semidff.utils.allocator import keep_freed_memory
 from semidff.utils.atomic_write import write_json
 from semidff.utils.error_messages import FileError
 from semidff.utils.files import file_state
+from semidff.utils.image_detectors import config_text
 from semidff.utils.run_folder import occupy
 from semidff.utils.safe_loading import safe_loading, trusted
 from semidff.utils.video_writer import join_videos
@@ -299,9 +297,9 @@ class _Worker:
 
     def _detect(self, task: _Task, path: Path, outputs: dict[str, Path]) -> dict[str, Any]:
         options = self._options
-        settings = options.get('fps') or DEFAULT_FPS, options.get('strict', False)
+        settings = options.get('fps'), options.get('strict', False)
         threads = self._arguments.get('decoder_threads', 1)
-        with closing(open_video(path, *settings, threads)) as stream:
+        with closing(open_any(path, *settings, threads)) as stream:
             if task.last is not None:
                 stream = VideoSegment(stream, task.first, task.last)
             elif not task.undivided and (segments := self._segments(task.video, stream)):

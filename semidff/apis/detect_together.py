@@ -1,13 +1,15 @@
 """Detection in several videos at once, batched."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any
 
 from mmdet.structures import DetDataSample
 
-from semidff.datasets.video_readers.sources import Source, check_limits, sources_of
-from semidff.inference import StreamState
+from semidff.datasets.video_readers import FrameStream, open_any
+from semidff.datasets.video_readers.sources import videos_of
+from semidff.inference.intervals import IntervalStream
+from semidff.inference.outputs import check_limits
 
 from .video_inferencer import VideoInferencer
 
@@ -37,29 +39,26 @@ def detect_together(
         ...     sample.video_name, sample.pred_instances
     """
     check_limits(fps, max_frames)
-    sources = [
-        source
-        for given in inputs
-        for source in sources_of(given, fps, strict, inferencer.decoder_threads)
-    ]
-    return _results(inferencer, sources, max_frames)
+    videos = [video for given in inputs for video in videos_of(given)]
+    streams = (open_any(video, fps, strict, inferencer.decoder_threads) for video in videos)
+    return _results(inferencer, streams, max_frames)
 
 
 def _results(
-    inferencer: VideoInferencer, sources: Sequence[Source], max_frames: int | None
+    inferencer: VideoInferencer, streams: Iterable[FrameStream], max_frames: int | None
 ) -> Iterator[DetDataSample]:
     engine = inferencer.engine
     with ExitStack() as stack:
-        live: list[tuple[Iterator[tuple], StreamState]] = []
-        for video_id, source in enumerate(sources):
-            _, frames = stack.enter_context(inferencer.open(source, video_id, max_frames))
+        live: list[tuple[Iterator[tuple], IntervalStream]] = []
+        for video_id, stream in enumerate(streams):
+            frames = stack.enter_context(inferencer.frames_of(stream, video_id, max_frames))
             live.append((frames, engine.open()))
         while live:
             pairs = [next(frames, None) for frames, _ in live]
-            ended = [state for (_, state), pair in zip(live, pairs, strict=True) if not pair]
+            ended = [stream for (_, stream), pair in zip(live, pairs, strict=True) if not pair]
             live = [video for video, pair in zip(live, pairs, strict=True) if pair]
             batches = [pair[1] for pair in pairs if pair]
-            for finished in engine.push_batch(batches, [state for _, state in live]):
+            for finished in engine.push_batch(batches, [stream for _, stream in live]):
                 yield from finished
-            for state in ended:
-                yield from engine.flush(state)
+            for stream in ended:
+                yield from engine.flush(stream)

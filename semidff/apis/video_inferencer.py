@@ -3,10 +3,10 @@
 import copy
 import warnings
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
-from functools import cached_property, partial
-from itertools import islice
+from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,13 +15,12 @@ from mmengine.config import Config, ConfigDict
 from mmengine.dataset import pseudo_collate
 from mmengine.device import get_device
 
-from semidff.datasets.video_readers import Frame, FrameStream
-from semidff.datasets.video_readers.sources import Source, check_limits, prefetch, sources_of
-from semidff.inference import KeyFrameSchedule, VideoEngine, schedule_config
+from semidff.datasets.video_readers import Frame, FrameStream, open_any
+from semidff.datasets.video_readers.sources import READ_AHEAD, prefetch, videos_of
+from semidff.inference import KeyFrameSchedule, MethodError, VideoEngine, schedule_config
 from semidff.inference.loading import frame_pipeline, load_model
-from semidff.inference.methods import method_class
-from semidff.inference.outputs import Output, requested_outputs
-from semidff.inference.parallel import ParallelEngine
+from semidff.inference.methods import Propagate, method_class, methods_where
+from semidff.inference.outputs import Output, check_limits, requested_outputs
 from semidff.utils.configs import read_config
 from semidff.utils.error_messages import ConfigError
 from semidff.utils.files import installed_file
@@ -29,7 +28,7 @@ from semidff.utils.image_detectors import read_detector
 from semidff.utils.progress import track
 from semidff.utils.safe_loading import trusted
 from semidff.utils.threads import default_workers
-from semidff.visualization.frames import check_panels, render_frame
+from semidff.visualization.frames import PANELS, render_frame
 
 
 class AdaptedFolder(NamedTuple):
@@ -154,7 +153,7 @@ class VideoInferencer:
         self._read = [str(given) for given in (model, weights) if isinstance(given, str | Path)]
         weights, device = None if weights is None else str(weights), device or get_device()
         with trusted(trust):
-            self.model = load_model(
+            executor = load_model(
                 _config(model),
                 weights,
                 device,
@@ -165,10 +164,11 @@ class VideoInferencer:
                 compile,
                 graphs,
             )
+        self.model = executor.model
         self.pipeline = frame_pipeline(self.model.cfg, scale=scale)
         interval = 10 if key_interval is None else key_interval
         self.engine = VideoEngine(
-            self.model,
+            executor,
             method,
             interval,
             schedule,
@@ -177,7 +177,7 @@ class VideoInferencer:
             smooth_boxes=smooth_boxes or 0,
         )
         self.workers = workers or default_workers(decoder_threads)
-        check_panels(self.panels, method, self.engine)
+        _check_panels(self.panels, method, self.engine)
 
     def __call__(
         self,
@@ -214,11 +214,11 @@ class VideoInferencer:
             ends or is closed; on an error they are removed. A change of the frame size begins with a key frame.
         """
         check_limits(fps, max_frames, pred_score_thr)
-        sources = sources_of(inputs, fps, strict, self.decoder_threads)
+        videos = videos_of(inputs)
         classes = self.model.dataset_meta['classes']
         outputs = requested_outputs(
             self.engine.model.spatial.prediction,
-            [source.path for source in sources],
+            [v if isinstance(v, str | Path) else getattr(v, 'path', None) for v in videos],
             self._read,
             classes,
             partial(render_frame, classes=classes, score_thr=pred_score_thr, panels=self.panels),
@@ -228,23 +228,26 @@ class VideoInferencer:
             out_labels,
             fps,
         )
-        first = sources[0].open()  # an input that cannot be read is refused at once
-        sources[0] = sources[0]._replace(open=lambda: first)
-        return self._run(sources, outputs, max_frames)
+        streams = (
+            open_any(video, fps, strict, self.decoder_threads, f'frames{number or ""}')
+            for number, video in enumerate(videos)
+        )
+        first = next(streams)  # an input that cannot be read is refused at once
+        return self._run(chain([first], streams), outputs, max_frames)
 
     def _run(
-        self, sources: list[Source], outputs: list[Output], max_frames: int | None
+        self, streams: Iterable[FrameStream], outputs: list[Output], max_frames: int | None
     ) -> Iterator[DetDataSample]:
         # The caller may stop early: the files are complete up to there.
         with ExitStack() as files, suppress(GeneratorExit):
             for output in outputs:
                 files.enter_context(output)
-            for video_id, source in enumerate(sources):
-                with self.open(source, video_id, max_frames) as (stream, frames):
+            for video_id, stream in enumerate(streams):
+                with self.frames_of(stream, video_id, max_frames) as frames:
                     rate = stream.mean_rate() if outputs else None
                     for output in outputs:
                         output.start(stream.name, rate)
-                    results = self._results(frames, live=not source.depth)
+                    results = self._results(frames, live=stream.live)
                     if self.show_progress:
                         results = track(results, stream.name, max_frames or stream.length)
                     for frame, sample in results:
@@ -269,27 +272,20 @@ class VideoInferencer:
             except Exception as error:  # raised behind the results of the frames ahead of it
                 errors.append(error)
 
-        if live or self.workers == 1 or not ParallelEngine.supports(self.engine):
-            results = self.engine.run(batches(), chunked=not live)
-        else:
-            results = self._parallel.run(batches())
-        with closing(results):
+        # Of live video, each frame by itself.
+        workers, chunk = (1, 1) if live else (self.workers, None)
+        with closing(self.engine.run(batches(), workers, chunk)) as results:
             for sample in results:
                 yield waiting.popleft(), sample
         if errors:
             raise errors[0]
 
-    @cached_property
-    def _parallel(self) -> ParallelEngine:
-        return ParallelEngine(self.engine, self.workers)
-
     @contextmanager
-    def open(
-        self, source: Source, video_id: int, max_frames: int | None
-    ) -> Iterator[tuple[FrameStream, Iterator[tuple[Frame, dict]]]]:
-        """Open a video; yield the stream, and its frames with their collated batches, read ahead."""
-        stream = source.open()
-        depth = source.depth if self.read_ahead is None else self.read_ahead
+    def frames_of(
+        self, stream: FrameStream, video_id: int, max_frames: int | None
+    ) -> Iterator[Iterator[tuple[Frame, dict]]]:
+        """Yield a video's frames with their collated batches, read ahead; close the video in the end."""
+        depth = (0 if stream.live else READ_AHEAD) if self.read_ahead is None else self.read_ahead
         images = prefetch(islice(stream, max_frames), depth)
         batches = (
             (frame, self.preprocess(frame, video_name=stream.name, video_id=video_id))
@@ -297,7 +293,7 @@ class VideoInferencer:
         )
         # the threads that read ahead end before the stream is closed
         with closing(stream), closing(images), closing(prefetch(batches, depth)) as frames:
-            yield stream, frames
+            yield frames
 
     def preprocess(self, inputs: Frame, **metainfo: Any) -> dict:
         """Return the collated batch of one frame, with further metainfo of its sample."""
@@ -322,3 +318,19 @@ def _config(model: str | Path | Config | dict | None) -> Config | ConfigDict:
         return copy.deepcopy(model if isinstance(model, Config) else ConfigDict(model or {}))
     is_file = Path(installed_file(model)).is_file()
     return read_config(model) if is_file else read_detector(str(model), warn=False)
+
+
+def _check_panels(panels: Sequence[str], method: str, engine: VideoEngine) -> None:
+    """Raise MethodError if the results of an engine with ``method`` lack the fields that the panels show."""
+    if unknown := set(panels) - PANELS.keys():
+        raise MethodError(f'unknown panels {sorted(unknown)}; choose from {", ".join(PANELS)}')
+    if panels and not isinstance(engine.method, Propagate):
+        able = methods_where(lambda kind: issubclass(kind, Propagate))
+        raise MethodError(
+            f'method {method!r} propagates no features, so the panels {", ".join(panels)} would be empty: '
+            f'leave them out, or choose one of {", ".join(able)}'
+        )
+    if 'scale' in panels and getattr(engine.method.executor.model.temporal, 'scale', None) is None:
+        raise MethodError(
+            f'method {method!r} has no scale field with this model; leave out the panel scale'
+        )

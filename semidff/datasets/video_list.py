@@ -11,6 +11,7 @@ What is known of each video is kept in a manifest, ``.LIST.manifest.json`` besid
 folder where that cannot be written. A list whose videos have not changed opens none of them.
 """
 
+import fcntl
 import glob
 import json
 import os
@@ -22,7 +23,6 @@ from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
-from filelock import FileLock
 from mmengine.logging import print_log
 
 from semidff.utils.atomic_write import write_json
@@ -156,9 +156,9 @@ def _entries(ann_file: str | Path, paths: Sequence[str]) -> list[list | str]:
     states = {key: file_state(key) for key in keys}
     file = _manifest_file(ann_file)
     with ExitStack() as stack:
-        with suppress(OSError, NotImplementedError):  # without locks, every process opens them
+        with suppress(OSError):  # without locks, every process opens them
             file.parent.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(FileLock(f'{file}.lock'))
+            fcntl.lockf(stack.enter_context(open(f'{file}.lock', 'a')), fcntl.LOCK_EX)
         try:
             content = json.loads(file.read_bytes())
             known = content['videos'] if content['version'] == _VERSION else {}

@@ -13,7 +13,6 @@ from mmengine.dataset import pseudo_collate
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from semidff.analysis.smooth_video import smooth_frames
 from semidff.analysis.speed import batch_of
 from semidff.datasets.video_readers import open_video
 from semidff.inference import VideoEngine
@@ -21,6 +20,7 @@ from semidff.inference.loading import frame_pipeline, pair
 from semidff.models import VideoDetector
 from semidff.models.graphs import KeyGraph, NonKeyGraph
 from semidff.models.spatial.head_family import levels
+from semidff.synthetic.smooth_video import smooth_frames
 from semidff.utils.image_detectors import test_datasets
 from semidff.utils.tables import text_table
 

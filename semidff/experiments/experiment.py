@@ -8,23 +8,15 @@ With several seeds each step that is not ``shared`` runs once per seed, in ``wor
 for the work_dir and ``{{$RUN_DIR:default}}`` for the seed's folder in it.
 """
 
-import contextlib
-import io
-import json
-import os
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from mmengine.logging import MMLogger
-
 from semidff.utils.checkpoint import detector_digest
 from semidff.utils.configs import read_config
-from semidff.utils.error_messages import ConfigError
 from semidff.utils.files import installed_file
-from semidff.utils.image_detectors import read_detector
 
 REPORTS = ('table', 'curve', 'distances')
 _BRACES = re.compile(r'\{([\w.-]+)\}')
@@ -342,31 +334,6 @@ def cli_value(key: str, value: Any) -> str:
             'one dotted key for each value, or another work_dir'
         )
     return str(value)
-
-
-def config_text(path: str, environment: Sequence[tuple[str, str]] = ()) -> str:
-    """Return a config, and that of the detector that it names, resolved as JSON; comments and layout are ignored.
-
-    Args:
-        environment: Variables that it may use (``{{$RUN_DIR:...}}``).
-    """
-    before, logger = dict(os.environ), MMLogger.get_current_instance()
-    level = logger.level
-    os.environ.update(environment)
-    logger.setLevel('WARNING')  # without mmengine's message for each variable
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            config = read_config(path, import_custom_modules=False)
-    finally:
-        logger.setLevel(level)
-        os.environ.clear()
-        os.environ.update(before)
-    found = [config.to_dict()]
-    detector = (config.get('model') or {}).get('detector')
-    if isinstance(detector, str):
-        with contextlib.suppress(ConfigError):  # it does not exist, or not yet
-            found.append(read_detector(detector, warn=False).model.to_dict())
-    return ''.join(json.dumps(s, sort_keys=True, default=str, ensure_ascii=False) for s in found)
 
 
 def load_runs(

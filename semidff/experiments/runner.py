@@ -27,10 +27,11 @@ from tqdm import tqdm
 
 from semidff.utils.atomic_write import atomic_path, atomic_write, write_json
 from semidff.utils.files import PROJECT, file_state, installed_file, unique_name
+from semidff.utils.image_detectors import config_text
 from semidff.utils.run_folder import occupy
 from semidff.utils.threads import thread_variables
 
-from .experiment import Experiment, ExperimentError, Step, config_text
+from .experiment import Experiment, ExperimentError, Step
 from .plot import PICTURES
 from .tables import Measurement, build_tables
 

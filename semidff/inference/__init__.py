@@ -10,7 +10,6 @@ from .schedules import (
     KeyFrameSchedule,
     SceneCutSchedule,
     ScheduleError,
-    StreamState,
     build_schedule,
     schedule_config,
 )

@@ -22,7 +22,7 @@ from semidff.datasets.video_readers.base import DEFAULT_FPS
 from semidff.utils.atomic_write import atomic_path, atomic_write
 from semidff.utils.error_messages import FileError
 from semidff.utils.files import check_outputs, unique_name
-from semidff.utils.video_writer import VideoWriter
+from semidff.utils.video_writer import VideoWriter, is_storable
 
 Draw = Callable[[np.ndarray, DetDataSample], np.ndarray]
 """Returns the picture of a frame (H, W, 3) uint8 BGR and its result."""
@@ -42,6 +42,16 @@ class Output(AbstractContextManager):
 
     def __exit__(self, *error: object) -> None:
         self.end()
+
+
+def check_limits(fps: float | None, max_frames: int | None, pred_score_thr: float = 0) -> None:
+    """Raise a ValueError if a frame rate, a number of frames or a threshold is impossible; None is possible."""
+    if max_frames is not None and max_frames < 1:
+        raise ValueError(f'max_frames is {max_frames}; it must be at least 1')
+    if fps is not None and not is_storable(fps):
+        raise ValueError(f'fps is {fps}; it must be from 0.001 to 65535')
+    if not 0 <= pred_score_thr <= 1:
+        raise ValueError(f'pred_score_thr is {pred_score_thr}; it must be from 0 to 1')
 
 
 def requested_outputs(

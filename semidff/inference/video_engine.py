@@ -18,8 +18,7 @@ from semidff.utils.threads import torch_threads, worker_threads
 
 from .executors import Executor, as_executor
 from .intervals import Frame, Interval, IntervalStream, observe
-from .methods import METHODS, MethodError, VideoMethod, method_class
-from .methods.propagation import Propagate
+from .methods import MethodError, Propagate, VideoMethod, method_class, methods_where
 from .schedules import KeyFrameSchedule, build_schedule
 from .smoothing import Smoother
 
@@ -86,11 +85,7 @@ class VideoEngine:
         self.schedule = build_schedule(schedule or (1 if method == 'frame' else key_interval))
         has_flow = getattr(self.method, 'has_flow', False) and not self.method.needs_next
         if self.schedule.observes and not has_flow:
-            able = [
-                name
-                for name, kind in METHODS.module_dict.items()
-                if issubclass(kind, Propagate) and not kind.needs_next
-            ]
+            able = methods_where(lambda kind: issubclass(kind, Propagate) and not kind.needs_next)
             raise MethodError(
                 f'{type(self.schedule).__name__} observes the feature flow, which method {method!r} of this model does '
                 f'not have at that point: choose one of {", ".join(able)}, with a temporal module that has a flow'

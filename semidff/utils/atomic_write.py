@@ -1,61 +1,40 @@
 """Files that are either complete or absent."""
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
+from uuid import uuid4
 
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Let a writer that takes a path create a file that appears under its name only when it is complete.
 
-    On any exception, an interrupt included, the unfinished file is removed and an existing file is kept. The next
-    writer of the same file replaces what a killed process has left, and waits for one that is still writing.
+    On any exception, an interrupt included, the unfinished file is removed and an existing file is kept. Of several
+    writers of the same file, the last one's stays. A killed process leaves a hidden file with ``.tmp`` in its name.
 
     Args:
         path: The file to create or replace; missing parent folders are created. Devices are written directly.
 
     Yields:
-        An empty file in the same folder with the same suffix, where the content has to be written. It is renamed at
-        the end.
+        A new name in the same folder with the same suffix, under which the content has to be written. The file is
+        renamed at the end.
     """
     path = Path(os.path.realpath(path))  # a link stays one
     if path.exists() and not path.is_file():
         yield path
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f'.{path.stem}.tmp{path.suffix}')
-    with _only_writer(unfinished) as lock:
-        try:
-            yield unfinished
-            os.replace(unfinished, path)
-        except BaseException:
-            unfinished.unlink(missing_ok=True)
-            raise
-        # Renaming a link to another link of the same file does nothing and leaves both. Otherwise the name is free, or
-        # that of the next writer's file already.
-        with suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(lock.fileno()), unfinished.stat()):
-                unfinished.unlink()
-
-
-def _only_writer(path: Path) -> IO:
-    """Create an empty file and lock it, after other writers have renamed or removed theirs."""
-    while True:
-        file = open(path, 'ab')  # noqa: SIM115
-        with suppress(OSError):  # a file system without locks
-            fcntl.flock(file, fcntl.LOCK_EX)
-        own = os.fstat(file.fileno())
-        with suppress(FileNotFoundError):
-            if os.path.samestat(own, path.stat()):
-                if not own.st_size:
-                    return file
-                path.unlink()  # of a killed process; it may be a link to another file
-        file.close()
+    unfinished = path.with_name(f'.{path.stem}.{uuid4().hex[:8]}.tmp{path.suffix}')
+    try:
+        yield unfinished
+        os.replace(unfinished, path)
+    finally:
+        # After an error; or because renaming a link to another link of the same file does nothing and leaves both.
+        unfinished.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -1,6 +1,11 @@
 """Image detectors that a config names: by a config file, or by a model of mmdet's index; nothing is downloaded."""
 
+import io
+import json
+import os
 import warnings
+from collections.abc import Sequence
+from contextlib import redirect_stdout, suppress
 from difflib import get_close_matches
 from functools import cache
 from importlib.util import find_spec
@@ -9,6 +14,7 @@ from urllib.parse import unquote
 
 from mmengine.config import Config
 from mmengine.fileio import load
+from mmengine.logging import MMLogger
 
 from .configs import import_extras, read_config, settings_of
 from .error_messages import ConfigError
@@ -52,6 +58,31 @@ def read_detector(name: str, warn: bool) -> Config:
         remedy = f'set checkpoint to a file or to {url}' if url else 'set checkpoint'
         warnings.warn(f'detector={name!r} has random weights; {remedy}', stacklevel=3)
     return config
+
+
+def config_text(path: str, environment: Sequence[tuple[str, str]] = ()) -> str:
+    """Return a config, and that of the detector that it names, resolved as JSON; comments and layout are ignored.
+
+    Args:
+        environment: Variables that it may use (``{{$RUN_DIR:...}}``).
+    """
+    before, logger = dict(os.environ), MMLogger.get_current_instance()
+    level = logger.level
+    os.environ.update(environment)
+    logger.setLevel('WARNING')  # without mmengine's message for each variable
+    try:
+        with redirect_stdout(io.StringIO()):
+            config = read_config(path, import_custom_modules=False)
+    finally:
+        logger.setLevel(level)
+        os.environ.clear()
+        os.environ.update(before)
+    found = [config.to_dict()]
+    detector = (config.get('model') or {}).get('detector')
+    if isinstance(detector, str):
+        with suppress(ConfigError):  # it does not exist, or not yet
+            found.append(read_detector(detector, warn=False).model.to_dict())
+    return ''.join(json.dumps(s, sort_keys=True, default=str, ensure_ascii=False) for s in found)
 
 
 def published_weights(name: str) -> str:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pickle import UnpicklingError
+from threading import Lock
 
 import mmengine.runner.checkpoint as mmengine_checkpoint
 import numpy as np
@@ -72,6 +73,8 @@ class CheckpointError(RuntimeError):
 
 
 _FORCED = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD'  # read by torch.load
+_before: list[str | None] = []  # its values at the beginning of each context
+_lock = Lock()
 _trust: ContextVar[bool] = ContextVar('trust', default=False)
 
 
@@ -87,17 +90,23 @@ def trusted(trust: bool = True) -> Iterator[None]:
 
 @contextmanager
 def safe_loading() -> Iterator[None]:
-    """Make every ``torch.load`` refuse code while the context lasts, except in :func:`trusted`."""
-    before = os.environ.get(_FORCED)
+    """Make every ``torch.load`` refuse code while the context lasts, in all threads, except in :func:`trusted`."""
     torch.serialization.add_safe_globals(_ALLOWED)  # mmengine's loader removes them
+    if _trust.get():
+        yield
+        return
+    with _lock:
+        _before.append(os.environ.get(_FORCED))
+        os.environ[_FORCED] = '1'
     try:
-        if not _trust.get():
-            os.environ[_FORCED] = '1'
         yield
     finally:
-        os.environ.pop(_FORCED, None)
-        if before is not None:
-            os.environ[_FORCED] = before
+        with _lock:
+            before = _before.pop()
+            if not _before:  # the last context restores what the first one found
+                os.environ.pop(_FORCED, None)
+                if before is not None:
+                    os.environ[_FORCED] = before
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 _AGAIN = 10.0  # seconds of computation
+_waits = False  # whether the next signal ends a loop over frames
 
 
 @contextmanager
@@ -18,8 +19,12 @@ def interrupted_by_signals(received: list[int]) -> Iterator[None]:
     process = os.getpid()
 
     def interrupt(number: int, frame: object) -> None:
+        global _waits
         if os.getpid() != process:  # a worker, which inherits the handler
             os._exit(128 + number)
+        if _waits:
+            _waits = False
+            return
         received.append(number)
         signal.setitimer(signal.ITIMER_VIRTUAL, _AGAIN, _AGAIN)
         raise KeyboardInterrupt
@@ -37,21 +42,14 @@ def interrupted_by_signals(received: list[int]) -> Iterator[None]:
 
 
 def until_stopped(results: Generator) -> Iterator[Any]:
-    """Yield results until the first Ctrl-C or SIGTERM, then close the generator; the second one interrupts."""
-    signals, stopped = (signal.SIGINT, signal.SIGTERM), []
-
-    def stop(number: int, frame: object) -> None:
-        stopped.append(number)
-        for other in signals:
-            signal.signal(other, signal.default_int_handler)
-
-    before = {number: signal.signal(number, stop) for number in signals}
+    """Yield results until the first signal in :func:`interrupted_by_signals`, then close the generator."""
+    global _waits
+    _waits = True
     try:
         for result in results:
             yield result
-            if stopped:
+            if not _waits:
                 break
         results.close()
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        _waits = False

@@ -17,8 +17,6 @@ from mmengine.structures import InstanceData, PixelData
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from semidff.inference import MethodError, VideoEngine
-from semidff.inference.methods import methods_with
 from semidff.utils.frame_size import frame_size
 from semidff.utils.logs import log_warning
 
@@ -207,21 +205,6 @@ def scale_panel(
 
 PANELS = {'flow': ('feature_flow', flow_panel), 'scale': ('scale_field', scale_panel)}
 """Panels by name: the field of the result that is shown, and the function that draws it."""
-
-
-def check_panels(panels: Sequence[str], method: str, engine: VideoEngine) -> None:
-    """Raise MethodError if the results of an engine with ``method`` lack the fields that the panels show."""
-    if unknown := set(panels) - PANELS.keys():
-        raise MethodError(f'unknown panels {sorted(unknown)}; choose from {", ".join(PANELS)}')
-    if panels and not engine.method.shows_flow:
-        raise MethodError(
-            f'method {method!r} propagates no features, so the panels {", ".join(panels)} would be empty: '
-            f'leave them out, or choose one of {", ".join(methods_with("shows_flow"))}'
-        )
-    if 'scale' in panels and getattr(engine.method.model.temporal, 'scale', None) is None:
-        raise MethodError(
-            f'method {method!r} has no scale field with this model; leave out the panel scale'
-        )
 
 
 def covered_share(sample: DetDataSample) -> tuple[float, float]:

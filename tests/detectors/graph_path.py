@@ -16,10 +16,10 @@ from mmengine.registry import init_default_scope
 from torch import nn
 
 from semidff.analysis.check_detector import video_detector
-from semidff.analysis.smooth_video import smooth_frames
 from semidff.analysis.speed import batch_of
 from semidff.inference import Acceleration, VideoEngine, accelerate, cuda_graphs
 from semidff.models import VideoDetector
+from semidff.synthetic.smooth_video import smooth_frames
 from semidff.utils.model_building import build_video_detector
 from semidff.utils.tables import markdown_table
 from tests.host_round_trips import HostRoundTrips

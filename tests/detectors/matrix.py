@@ -29,7 +29,6 @@ from semidff.analysis.check_detector import (
     weights_without_gradient,
 )
 from semidff.analysis.complexity import measure_complexity
-from semidff.analysis.smooth_video import smooth_frames, write_smooth_video
 from semidff.analysis.speed import PartTimes, batch_of, speedup_of, take_turns, time_parts
 from semidff.analysis.speed_report import measure_methods
 from semidff.deployment.export import ExportError, export_onnx
@@ -37,6 +36,7 @@ from semidff.inference.acceleration import Acceleration, accelerate
 from semidff.inference.host_values import HostValues
 from semidff.models import SemiDFF, VideoDetector
 from semidff.models.spatial import SpatialModule, plain_samples
+from semidff.synthetic.smooth_video import smooth_frames, write_smooth_video
 from tests.host_round_trips import HostRoundTrips
 
 from .loss_parts import gradient_norms, quality_spread

@@ -20,10 +20,10 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from semidff.analysis.smooth_video import smooth_frames
 from semidff.analysis.speed import batch_of
 from semidff.models.spatial import SpatialModule, plain_samples
 from semidff.models.spatial.head_family import head_family, levels, rows
+from semidff.synthetic.smooth_video import smooth_frames
 
 Size = tuple[int, int]
 CLASS_LAYERS = re.compile(r'_(cls|obj)(\.\d+)*$')

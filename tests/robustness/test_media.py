@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from semidff.datasets.video_list import VideoListError, load_videos
-from semidff.datasets.video_readers import VideoError, VideoWarning, open_stream
+from semidff.datasets.video_readers import VideoError, VideoWarning, open_any
 from tests.encoded_video import encode
 
 FASTSTART = 'faststart.mp4'
@@ -31,7 +31,7 @@ def read(path: Path) -> tuple[int, list[str]]:
     """Read a video; the number of its frames, and the warnings, of which each names the file."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter('always')
-        frames = sum(1 for _ in open_stream(path))
+        frames = sum(1 for _ in open_any(path))
     told = [str(one.message) for one in caught if issubclass(one.category, VideoWarning)]
     assert all(str(path) in text for text in told)
     return frames, told
@@ -53,7 +53,7 @@ def test_a_cut_video_is_never_silent(whole, tmp_path, log, kind, share):
         assert frames or kind != FASTSTART
         if told:
             with pytest.raises(VideoError, match='its end is missing|damaged'):
-                list(open_stream(path, strict=True))
+                list(open_any(path, strict=True))
     try:
         (video,) = load_videos(tmp_path / f'*.{kind}')
     except VideoListError as error:

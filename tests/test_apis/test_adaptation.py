@@ -16,7 +16,7 @@ from semidff.adaptation.config import detector_config
 from semidff.adaptation.validation import check_labels
 from semidff.apis import VideoInferencer, adapt
 from semidff.datasets.video_list import VideoListError
-from semidff.datasets.video_readers import open_stream
+from semidff.datasets.video_readers import open_any
 from semidff.engine.loops.distillation_loop import DistillationStepHook
 from semidff.models.spatial import dense_heads
 from semidff.utils.checkpoint import CheckpointError
@@ -280,7 +280,7 @@ def test_lost_results_are_made_again(project, adapted, tmp_path):
     (out / 'video.mp4').unlink()
     run(project, out)
     changed = {name for name, time in times(out).items() if time != before[name]}
-    assert changed == {'video.mp4'} and len(list(open_stream(out / 'video.mp4'))) > 1
+    assert changed == {'video.mp4'} and len(list(open_any(out / 'video.mp4'))) > 1
     for name in ('config.py', 'last.pth', 'detector.pth', 'report.md'):
         (out / name).unlink()
     run(project, out)

@@ -16,7 +16,7 @@ from mmengine.config import Config
 
 from semidff.apis import VideoInferencer
 from semidff.datasets import CocoVIDDataset
-from semidff.datasets.video_readers import Frame, VideoError, VideoWarning, open_stream
+from semidff.datasets.video_readers import Frame, VideoError, VideoWarning, open_any
 from semidff.utils.checkpoint import CheckpointError
 from semidff.utils.error_messages import ConfigError
 from tests.damaged_video import wipe, write_video
@@ -104,7 +104,7 @@ def test_all_kinds_of_sources_give_the_same(project, inferencer):
 
 def test_a_video_file_gives_what_its_frames_give(tmp_path, inferencer):
     path = write_video(tmp_path / 'street.mp4', 9, size=SIZE)
-    expected = inferencer([one.image for one in open_stream(path)])
+    expected = inferencer([one.image for one in open_any(path)])
     samples = list(inferencer(path))
     assert all_same(samples, expected)
     assert [s.timestamp for s in samples] == pytest.approx([n / 10 for n in range(9)])
@@ -176,7 +176,7 @@ def test_frames_of_another_size_begin_a_new_key_frame(project, tmp_path, method)
     assert [n for n, s in enumerate(samples) if s.is_key_frame] == [0, 4, 6, 10]
     assert [s.frame_id for s in samples] == list(range(13))
     assert all_same(samples[:6], model(arrays(0, 6))) and all_same(samples[6:], model(small))
-    pictures = [one.image for one in open_stream(out)]
+    pictures = [one.image for one in open_any(out)]
     assert len(pictures) == 13 and pictures[-1].shape == DOT
     # 48 x 64 scaled to 64 x 85, with bars of 5 and 6 columns
     assert pictures[-1][:, :4].max() < 40 and pictures[-1][:, 8:88].mean() > 40
@@ -193,9 +193,9 @@ def test_outputs(project, tmp_path, inferencer):
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         'boxes.json', 'boxes.mp4', 'boxes.txt', 'street.mp4',
     ]  # fmt: skip
-    drawn = open_stream(out['out_video'])
+    drawn = open_any(out['out_video'])
     assert drawn.mean_rate() == pytest.approx(29.97, abs=1e-3)
-    pictures, originals = list(drawn), list(open_stream(source))
+    pictures, originals = list(drawn), list(open_any(source))
     assert len(pictures) == 11
     assert [one.timestamp for one in pictures] == pytest.approx([s.timestamp for s in samples])
     for drawn, original in zip(pictures, originals, strict=True):
@@ -210,7 +210,7 @@ def test_the_frame_rate_of_the_mp4_is_not_that_of_the_json(tmp_path, inferencer)
     out = dict(out_json=tmp_path / 'boxes.json', out_video=tmp_path / 'boxes.mp4')
     list(inferencer(source, fps=5, **out))
     assert json.loads(out['out_json'].read_text())['videos'][0]['fps'] == 10
-    assert open_stream(out['out_video']).mean_rate() == 5
+    assert open_any(out['out_video']).mean_rate() == 5
 
 
 def test_the_json_is_a_data_set(project, tmp_path, inferencer):
@@ -257,7 +257,7 @@ def test_stopping_early_leaves_complete_files(tmp_path, inferencer):
         if sample.frame_id == 4:
             break
     del sample
-    assert len(list(open_stream(tmp_path / 'o.mp4'))) == 5
+    assert len(list(open_any(tmp_path / 'o.mp4'))) == 5
     assert len(json.loads((tmp_path / 'o.json').read_text())['images']) == 5
 
 
@@ -267,7 +267,7 @@ def test_damaged_video(project, tmp_path, depth):
     out, inferencer = tmp_path / 'out.mp4', make(project, read_ahead=depth)
     with pytest.warns(VideoWarning, match=r'damaged\.mp4: \d+ frames are damaged'):
         numbers = [sample.frame_id for sample in inferencer(path, out_video=out)]
-    assert 30 > len(list(open_stream(out))) == len(numbers) > 3
+    assert 30 > len(list(open_any(out))) == len(numbers) > 3
     assert numbers[-1] == 29  # those that are left out are counted
     out.unlink()
     results = inferencer(path, out_video=out, strict=True)

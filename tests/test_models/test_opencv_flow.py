@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from mmdet.registry import MODELS
 from torch import Tensor
 
-from semidff.analysis.smooth_video import smooth_frames
 from semidff.models import OpenCVFlow, TemporalModule
+from semidff.synthetic.smooth_video import smooth_frames
 
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 

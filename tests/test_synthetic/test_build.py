@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from semidff.datasets import CropsDataset, FlyingChairsDataset
-from semidff.datasets.video_readers import open_stream
+from semidff.datasets.video_readers import open_any
 from semidff.synthetic.build import PARTS, build_dataset
 from semidff.synthetic.presets import PRESETS, make_spec
 from semidff.utils.video_writer import VideoWriter
@@ -105,7 +105,7 @@ def test_pairs_crops_and_videos_load(data_set):
     lines = (data_set / 'videos.txt').read_text().splitlines()
     assert len(lines) == TINY.videos
     for line in lines:
-        frames = np.stack([frame.image for frame in open_stream(str(data_set / line))])
+        frames = np.stack([frame.image for frame in open_any(str(data_set / line))])
         assert frames.shape == (TINY.video_length, *TINY.size, 3)
         assert frames.std(axis=(1, 2, 3)).min() > 10
 

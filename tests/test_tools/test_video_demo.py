@@ -8,7 +8,7 @@ from statistics import median
 import pytest
 from mmengine.config import Config
 
-from semidff.datasets.video_readers import open_stream
+from semidff.datasets.video_readers import open_any
 from semidff.evaluation import evaluate_detections_file
 from semidff.inference.outputs import VideoOutput
 from tests.damaged_video import write_video
@@ -28,7 +28,7 @@ def test_from_video_to_video(project, run):
     last = printed.splitlines()[-1]
     assert last.startswith('25 frames, 5 key frames, ')
     assert last.endswith('fps from reading to writing: out.mp4, out.json, out.txt')
-    drawn = open_stream(project / 'out.mp4')
+    drawn = open_any(project / 'out.mp4')
     assert drawn.mean_rate() == pytest.approx(12.5)
     assert [frame.image.shape for frame in drawn] == [(64, 192, 3)] * 25
     assert len(json.loads((project / 'out.json').read_text())['images']) == 25
@@ -38,7 +38,7 @@ def test_from_video_to_video(project, run):
 def test_options(project, run):
     options = ('--method', 'frame', '--max-frames', '4', '--fps', '5', '--score-thr', '1')
     assert '4 frames, 4 key frames' in run(*DEMO, '--out', 'few.mp4', *options)
-    drawn = open_stream(project / 'few.mp4')
+    drawn = open_any(project / 'few.mp4')
     assert drawn.mean_rate() == 5 and len(list(drawn)) == 4
 
 
@@ -74,7 +74,7 @@ def test_a_stop_leaves_complete_files(project, run, monkeypatch, number):
     monkeypatch.setattr(VideoOutput, 'add', interrupted)
     printed = run(*DEMO, '--out', 'stopped.mp4', '--overwrite')
     assert '3 frames, 1 key frames' in printed
-    assert len(list(open_stream(project / 'stopped.mp4'))) == 3
+    assert len(list(open_any(project / 'stopped.mp4'))) == 3
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import runpy
 import sys
 from argparse import Namespace
 from collections import defaultdict
+from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 from pickle import UnpicklingError
@@ -71,6 +72,16 @@ def test_mmengines_loader_does_not_fall_back_to_unsafe_unpickling(malicious):
     with safe_loading(), pytest.raises(UnpicklingError, match='mkdir'):
         CheckpointLoader.load_checkpoint(str(malicious), 'cpu')
     assert not (malicious.parent / 'touched').exists()
+
+
+def test_the_end_of_one_context_does_not_disarm_another(malicious):
+    """As of two threads that load at the same time."""
+    with ExitStack() as second:
+        with safe_loading():
+            second.enter_context(safe_loading())
+        with pytest.raises(UnpicklingError, match='mkdir'):
+            torch.load(malicious, weights_only=False)
+    assert 'TORCH_FORCE_WEIGHTS_ONLY_LOAD' not in os.environ
 
 
 @pytest.mark.parametrize('key', ['load_from', 'resume'])

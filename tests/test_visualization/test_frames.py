@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.structures import InstanceData, PixelData
 
 from semidff.apis import VideoInferencer
-from semidff.datasets.video_readers import open_stream
+from semidff.datasets.video_readers import open_any
 from semidff.inference import MethodError
 from semidff.visualization.frames import (
     KEY_COLOR,
@@ -172,7 +172,7 @@ def test_results_have_the_fields_of_the_panels(make, tmp_path):
         assert 'feature_flow' not in one
         assert torch.equal(one.pred_instances.bboxes, other.pred_instances.bboxes)
     alone, beside = (
-        [f.image for f in open_stream(tmp_path / f'{name}.mp4')] for name in ('plain', 'both')
+        [f.image for f in open_any(tmp_path / f'{name}.mp4')] for name in ('plain', 'both')
     )
     assert alone[0].shape == (64, 96, 3) and beside[0].shape == (64, 288, 3)
     difference = np.abs(alone[0].astype(int) - beside[0][:, :96])

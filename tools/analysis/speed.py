@@ -67,9 +67,9 @@ def measure_one(args: argparse.Namespace, **options) -> dict:
     """Measure methods and options of one video detector."""
     import torch
 
-    from semidff.analysis.smooth_video import write_smooth_video
     from semidff.analysis.speed_report import SpeedRow, measure_speed
     from semidff.inference import Acceleration
+    from semidff.synthetic.smooth_video import write_smooth_video
 
     rows, graphs = [], False if args.no_graphs else None
     for precision, compiled in product(

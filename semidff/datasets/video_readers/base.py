@@ -50,11 +50,15 @@ class FrameStream:
     Attributes:
         length: Number of frames if known, for progress displays.
         fps: Frames per second, for the time stamps of streams that have none.
+        path: The video file, the folder of frames, or the camera; None if it is neither.
+        live: Whether the time of reading matters, as for cameras and iterators: nothing is read ahead.
     """
 
     name: str
     length: int | None
     fps: float
+    path: str | None = None
+    live: bool = False
 
     def __iter__(self) -> Iterator[Frame]:
         """Iterate over the frames; VideoError if none can be read, or with ``strict`` if any cannot."""

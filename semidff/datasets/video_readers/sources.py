@@ -5,15 +5,13 @@ import os
 import re
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
-
-from semidff.utils.video_writer import is_storable
 
 from .base import DEFAULT_FPS, Frame, FrameStream, VideoError, report
 from .frame_folder import FrameFolder
@@ -22,7 +20,7 @@ from .video_file import VideoFile
 T = TypeVar('T')
 
 READ_AHEAD = 4
-"""Default number of frames that are read ahead from files and lists."""
+"""Default number of frames that are read ahead, but from live streams."""
 
 _WANTED = (
     'give the path of a video file or of a folder of frames, the index of a camera, a list or an '
@@ -38,6 +36,7 @@ class CameraStream(FrameStream):
     """
 
     length = None
+    live = True
 
     def __init__(self, source: int | str, strict: bool = False) -> None:
         if isinstance(source, int):
@@ -85,6 +84,7 @@ class ArrayStream(FrameStream):
     ) -> None:
         self.frames, self.name, self.fps = frames, name, fps
         self.length = len(frames) if hasattr(frames, '__len__') else None
+        self.live = not isinstance(frames, list | tuple | np.ndarray)
 
     def __iter__(self) -> Iterator[Frame]:
         index = -1
@@ -123,57 +123,56 @@ def open_video(
     return FrameFolder(path, fps, strict) if is_folder else VideoFile(path, strict, decoder_threads)
 
 
-def open_stream(
-    source: int | str | Path,
-    fps: float = DEFAULT_FPS,
+def open_any(
+    source: Any,
+    fps: float | None = None,
     strict: bool = False,
     decoder_threads: int = 1,
+    name: str = 'frames',
 ) -> FrameStream:
-    """Open a camera (its index), an address (``rtsp://...``) or what :func:`open_video` opens."""
-    if isinstance(source, int) or '://' in str(source):
-        return CameraStream(source, strict)
-    return open_video(source, fps, strict, decoder_threads)
+    """Open a camera (its index), an address (``rtsp://...``), what :func:`open_video` opens, or an iterable of arrays.
 
-
-class Source(NamedTuple):
-    """A video that can be opened.
-
-    Attributes:
-        path: The video file or the folder of frames, if it is one.
-        depth: Default number of frames that are read ahead; 0 for cameras and iterators, where the time of reading
-            matters.
-    """
-
-    open: Callable[[], FrameStream]
-    path: str | None = None
-    depth: int = 0
-
-
-def check_limits(fps: float | None, max_frames: int | None, pred_score_thr: float = 0) -> None:
-    """Raise a ValueError if a frame rate, a number of frames or a threshold is impossible; None is possible."""
-    if max_frames is not None and max_frames < 1:
-        raise ValueError(f'max_frames is {max_frames}; it must be at least 1')
-    if fps is not None and not is_storable(fps):
-        raise ValueError(f'fps is {fps}; it must be from 0.001 to 65535')
-    if not 0 <= pred_score_thr <= 1:
-        raise ValueError(f'pred_score_thr is {pred_score_thr}; it must be from 0 to 1')
-
-
-def sources_of(
-    inputs: Any, fps: float | None = None, strict: bool = False, decoder_threads: int = 1
-) -> list[Source]:
-    """Return the videos of an input; paths must exist, and are not opened yet.
+    A number in text is an index, unless a file has that name. An open stream is returned.
 
     Args:
-        inputs: A path, a camera index, an address, an open stream or an iterable of arrays (one video), or a list or
-            tuple of them (several videos).
-        fps: Frame rate of videos whose rate is unknown. The following arguments are those of :func:`open_video`.
+        fps: Frame rate of videos whose rate is unknown; default: 25.
+        name: Name of arrays.
+    """
+    fps = fps or DEFAULT_FPS
+    if isinstance(source, FrameStream):
+        return source
+    if (camera := _camera(source)) is not None:
+        return CameraStream(camera, strict)
+    if isinstance(source, str | os.PathLike):
+        return open_video(source, fps, strict, decoder_threads)
+    return ArrayStream(source, name, fps)
+
+
+def _camera(source: Any) -> int | str | None:
+    """Return the index of a camera or the address that a source is; None if it is neither."""
+    if not isinstance(source, str):
+        return source if isinstance(source, int) else None
+    if source.isdecimal() and not os.path.exists(source):
+        return int(source)
+    return source if re.match(r'[\w+.-]+://', source) else None
+
+
+def videos_of(inputs: Any) -> list[Any]:
+    """Return the videos of an input, each for :func:`open_any`; paths must exist.
+
+    A list or tuple is several videos, unless it has frames.
     """
     # A list of frames, even an empty one, is one video.
     if not isinstance(inputs, list | tuple) or not inputs or _is_frame(inputs[0]):
         inputs = [inputs]
-    settings = fps or DEFAULT_FPS, strict, decoder_threads
-    return [_source(one, n, *settings) for n, one in enumerate(inputs)]
+    for given in inputs:
+        is_path = isinstance(given, str | os.PathLike)
+        is_number = isinstance(given, int) and not isinstance(given, bool)
+        if not (is_path or is_number or isinstance(given, Iterable)) or _is_frame(given):
+            raise TypeError(f'a single {type(given).__name__} is no video; {_WANTED}')
+        if is_path and _camera(given) is None and not os.path.exists(given):
+            raise VideoError(given, 'no such file')
+    return list(inputs)
 
 
 def prefetch(items: Iterator[T], depth: int) -> Iterator[T]:
@@ -203,24 +202,3 @@ def prefetch(items: Iterator[T], depth: int) -> Iterator[T]:
 
 def _is_frame(given: Any) -> bool:
     return isinstance(given, np.ndarray) and given.ndim < 4
-
-
-def _source(given: Any, number: int, fps: float, *settings: Any) -> Source:
-    if isinstance(given, bool) or given is None:
-        raise TypeError(f'{given!r} is no video; {_WANTED}')
-    if isinstance(given, int) or '://' in str(given)[:16]:
-        return Source(lambda: open_stream(given, fps, *settings))
-    if isinstance(given, str | os.PathLike):
-        path = os.fspath(given)
-        if not os.path.exists(path):
-            raise VideoError(path, 'no such file')
-        return Source(lambda: open_stream(path, fps, *settings), path, depth=READ_AHEAD)
-    if isinstance(given, FrameStream):
-        return Source(
-            lambda: given, getattr(given, 'path', None), READ_AHEAD if given.length else 0
-        )
-    if not isinstance(given, Iterable) or _is_frame(given):
-        raise TypeError(f'a single {type(given).__name__} is no video; {_WANTED}')
-    name = f'frames{number}' if number else 'frames'
-    depth = READ_AHEAD if isinstance(given, list | tuple | np.ndarray) else 0
-    return Source(lambda: ArrayStream(given, name, fps), depth=depth)

@@ -111,7 +111,6 @@ class LastCheckpointHook(Hook):
         final = Path(runner.message_hub.runtime_info.get('last_ckpt') or '')
         if final.name == f'iter_{runner.iter}.pth':
             with atomic_path(last) as unfinished:
-                unfinished.unlink()  # a link needs a new name
                 try:
                     os.link(final, unfinished)
                 except OSError:

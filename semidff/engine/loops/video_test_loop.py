@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from semidff.datasets.samplers import VideoSampler
 from semidff.inference import MethodError, PairEngine, VideoEngine
-from semidff.inference.methods import method_class
+from semidff.inference.methods import Propagate, method_class
 from semidff.inference.outputs import VideoOutput
 from semidff.utils.model_building import unwrapped
 from semidff.visualization.frames import render_frame
@@ -71,7 +71,7 @@ class VideoTestLoop(TestLoop):
         self.render = None
         if render:
             has_flow = not kind.uses_temporal or hasattr(temporal, 'fields')
-            self.render = {'with_flow': kind.shows_flow and has_flow, **render}
+            self.render = {'with_flow': issubclass(kind, Propagate) and has_flow, **render}
         if self.pairs:
             self._check_pairs()
         elif protocol != 'dense':

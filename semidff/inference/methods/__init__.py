@@ -1,4 +1,12 @@
 """Methods: how detections of key frames and non-key frames are obtained."""
 
-from . import boxes, propagation
-from .base import METHODS, MethodError, VideoMethod, method_class, pairwise_methods
+from . import boxes
+from .base import (
+    METHODS,
+    MethodError,
+    VideoMethod,
+    method_class,
+    methods_where,
+    pairwise_methods,
+)
+from .propagation import Propagate

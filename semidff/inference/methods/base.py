@@ -1,7 +1,7 @@
 """Base class of the methods, and their registry."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from mmdet.structures import SampleList
 from mmengine.registry import Registry
@@ -66,7 +66,11 @@ def method_class(name: str) -> type[VideoMethod]:
     return METHODS.get(name)
 
 
+def methods_where(condition: Callable[[type[VideoMethod]], bool]) -> list[str]:
+    """Return the names of the methods whose class fulfills a condition."""
+    return [name for name, kind in METHODS.module_dict.items() if condition(kind)]
+
+
 def pairwise_methods() -> list[str]:
     """Return the names of the methods whose results depend on the frame and its key frame alone."""
-    kinds = METHODS.module_dict.items()
-    return [name for name, kind in kinds if not (kind.needs_next or kind.sequential)]
+    return methods_where(lambda kind: not (kind.needs_next or kind.sequential))

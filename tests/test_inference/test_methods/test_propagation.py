@@ -10,11 +10,11 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from semidff.analysis.smooth_video import smooth_frames
 from semidff.inference import MethodError, VideoEngine
 from semidff.inference.methods import propagation
 from semidff.inference.methods.propagation import average
 from semidff.models import VideoDetector
+from semidff.synthetic.smooth_video import smooth_frames
 from tests import models
 from tests.test_inference.test_video_engine import all_same, count_calls, results_of, same, walk
 from tests.tiny_video import (

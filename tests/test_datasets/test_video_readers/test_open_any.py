@@ -14,7 +14,7 @@ from semidff.datasets.video_readers import (
     ArrayStream,
     VideoError,
     VideoWarning,
-    open_stream,
+    open_any,
     open_video,
 )
 from semidff.utils.video_writer import VideoWriter, count_packets
@@ -30,7 +30,7 @@ def read(source, **options) -> list:
     """All frames; nothing may be warned about."""
     with warnings.catch_warnings():
         warnings.simplefilter('error', VideoWarning)
-        return list(open_stream(source, **options))
+        return list(open_any(source, **options))
 
 
 def number(image) -> int:
@@ -39,7 +39,7 @@ def number(image) -> int:
 
 
 def test_a_file_from_its_first_frame_to_its_last(video):
-    stream = open_stream(video)
+    stream = open_any(video)
     assert (stream.name, stream.length, stream.mean_rate()) == ('street', 30, 10)
     frames = list(stream)
     assert [number(frame.image) for frame in frames] == list(range(30))
@@ -55,7 +55,7 @@ def test_a_file_that_was_trimmed_without_decoding(tmp_path, codec, start, length
     whole = write_video(tmp_path / 'whole.mp4', codec=codec)
     path = trim(tmp_path / 'trimmed.mp4', whole, start, length)
     start = math.ceil(start)
-    stream, reader = open_stream(path), open_video(path)
+    stream, reader = open_any(path), open_video(path)
     assert (stream.mean_rate(), stream.length, len(reader)) == (10, length, length)
     frames = list(stream)
     assert [number(frame.image) for frame in frames] == list(range(start, start + length))
@@ -69,7 +69,7 @@ def test_a_file_of_which_one_frame_is_shown(tmp_path, video):
     path = trim(tmp_path / 'one.mp4', video, 17, 1)
     with warnings.catch_warnings():
         warnings.simplefilter('error')
-        assert [number(frame.image) for frame in open_stream(path)] == [17]
+        assert [number(frame.image) for frame in open_any(path)] == [17]
         assert len(open_video(path)) == 1
 
 
@@ -77,7 +77,7 @@ def test_damage_in_the_middle_leaves_out_the_frames_up_to_the_next_key_frame(tmp
     # the stream's own key frames, every 12, are intact behind it
     path = wipe(tmp_path / 'damaged.mp4', video, 0.3, 0.5)
     with pytest.warns(VideoWarning, match=r'damaged\.mp4: (\d+) frames are damaged') as caught:
-        frames = list(open_stream(path))
+        frames = list(open_any(path))
     assert [number(frame.image) for frame in frames] == [frame.index for frame in frames]
     indices = [frame.index for frame in frames]
     gap = next(i for i in range(30) if i not in indices)
@@ -85,7 +85,7 @@ def test_damage_in_the_middle_leaves_out_the_frames_up_to_the_next_key_frame(tmp
     assert f'{30 - len(frames)} frames are damaged' in str(caught[0].message)
     assert f'the first of them is frame {gap}' in str(caught[0].message)
     with pytest.raises(VideoError, match=f'frame {gap}'):
-        list(open_stream(path, strict=True))
+        list(open_any(path, strict=True))
 
 
 def test_what_cannot_be_opened_names_itself(tmp_path, video):
@@ -103,14 +103,14 @@ def test_what_cannot_be_opened_names_itself(tmp_path, video):
         'cut.mp4': 'truncated',
     }.items():
         with pytest.raises(VideoError, match=reason) as caught:
-            open_stream(tmp_path / name)
+            open_any(tmp_path / name)
         assert caught.value.path == str(tmp_path / name)
 
 
 def test_nothing_but_damage(tmp_path, video):
     path = wipe(tmp_path / 'nothing.mp4', video, 0.0, 1.0)
     with pytest.raises(VideoError, match='not a single frame'):
-        list(open_stream(path))
+        list(open_any(path))
 
 
 def test_folder_without_its_corrupt_images(tmp_path):
@@ -119,20 +119,20 @@ def test_folder_without_its_corrupt_images(tmp_path):
     data = (tmp_path / '3.jpg').read_bytes()
     (tmp_path / '3.jpg').write_bytes(data[: len(data) // 2])
     with pytest.warns(VideoWarning, match=r'3\.jpg: .*truncated.*frame 3 is left out'):
-        frames = list(open_stream(tmp_path, fps=5))
+        frames = list(open_any(tmp_path, fps=5))
     rest = [0, 1, 2, *range(4, 12)]
     assert [frame.index for frame in frames] == rest
     assert [number(frame.image) for frame in frames] == rest
     assert [frame.timestamp for frame in frames] == [index / 5 for index in rest]
     assert frames[3].path == str(tmp_path / '4.jpg')
     with pytest.raises(VideoError, match=r'3\.jpg'):
-        list(open_stream(tmp_path, strict=True))
+        list(open_any(tmp_path, strict=True))
 
 
 def test_folder_of_nothing_but_corrupt_images(tmp_path):
     (tmp_path / '0.jpg').write_bytes(b'x')
     with pytest.warns(VideoWarning), pytest.raises(VideoError, match='none of its 1 images'):
-        list(open_stream(tmp_path))
+        list(open_any(tmp_path))
 
 
 def test_arrays_of_other_kinds_become_bgr():
@@ -169,7 +169,7 @@ def test_no_frames_at_all():
 
 
 def test_a_live_stream_ends_with_a_warning(video):
-    stream = open_stream(f'file://{video}')
+    stream = open_any(f'file://{video}')
     assert stream.name == 'street' and stream.length is None and stream.mean_rate() == 10
     with pytest.warns(VideoWarning, match='no more frames after frame 29'):
         frames = list(stream)
@@ -178,25 +178,39 @@ def test_a_live_stream_ends_with_a_warning(video):
 
 
 def test_the_rate_of_a_clock_is_no_frame_rate(video):
-    stream = open_stream(f'file://{video}')
+    stream = open_any(f'file://{video}')
     stream._capture = Mock(get=Mock(return_value=90000.0))
     assert stream.mean_rate() is None
 
 
 def test_a_camera_that_is_not_there_and_a_password():
     with pytest.raises(VideoError, match='camera 987: cannot be opened'):
-        open_stream(987)
+        open_any(987)
     for password in ('secret', 'with@secret'):
         with pytest.raises(VideoError) as caught:
-            open_stream('file:' + f'//me:{password}@nowhere/stream')
+            open_any('file:' + f'//me:{password}@nowhere/stream')
         assert '//nowhere/stream' in str(caught.value) and 'secret' not in str(caught.value)
+
+
+def test_a_number_is_a_camera_unless_a_file_has_that_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(VideoError, match='camera 987: cannot be opened'):
+        open_any('987')
+    write_video(tmp_path / '987.mp4', 5).rename(tmp_path / '987')
+    assert len(list(open_any('987'))) == 5
+
+
+def test_cameras_addresses_and_iterators_are_live(video):
+    frames = [picture(0)]
+    assert open_any(f'file://{video}').live and open_any(iter(frames)).live
+    assert not any(open_any(given).live for given in (video, frames, np.stack(frames)))
 
 
 def test_a_relative_name_with_a_colon(tmp_path, monkeypatch):
     """FFmpeg takes what precedes the colon for a protocol; cameras name files by the time."""
     write_video(tmp_path / 'whole.mp4', 5).rename(tmp_path / '10:30.mp4')
     monkeypatch.chdir(tmp_path)
-    with closing(open_stream('10:30.mp4')) as stream:
+    with closing(open_any('10:30.mp4')) as stream:
         assert len(list(stream)) == 5
     assert len(open_video('10:30.mp4')) == 5
     with VideoWriter('11:30.mp4') as writer:

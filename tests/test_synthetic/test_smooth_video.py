@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from semidff.analysis.smooth_video import smooth_frames
+from semidff.synthetic.smooth_video import smooth_frames
 
 
 def test_smooth_frames_pan():
