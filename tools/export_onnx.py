@@ -32,7 +32,7 @@ def main(args: argparse.Namespace) -> None:
 
     import semidff.registry  # noqa: F401 (registers the parts of configs)
     from semidff.datasets.class_names import class_names
-    from semidff.deployment import OnnxVideoDetector, export_onnx, sample_batches, verify
+    from semidff.deployment import ExportedGraphs, export_onnx, sample_batches, verify
     from semidff.utils.checkpoint import load_for_test, read_checkpoint
     from semidff.utils.model_building import build_video_detector
 
@@ -47,7 +47,7 @@ def main(args: argparse.Namespace) -> None:
         print(f'{path}: {path.stat().st_size / 2**20:.1f} MB')
     print(f'frames enter as 1 x 3 x {about.shape[0]} x {about.shape[1]}')
     if args.verify:
-        report = verify(model, OnnxVideoDetector(model, args.out), batches)
+        report = verify(model, ExportedGraphs(model, args.out), batches)
         print(report)
         if not report.equal:
             sys.exit('tools/export_onnx.py: the graphs differ from PyTorch, see above')

@@ -45,12 +45,10 @@ def parse_args() -> argparse.Namespace:
 def main(args: argparse.Namespace) -> None:
     import semidff.registry  # noqa: F401 (without messages of mmdet)
     from semidff.experiments import ExperimentRunner, load_experiment, load_runs
-    from semidff.inference.methods import METHODS, methods_with
+    from semidff.inference.methods import METHODS, pairwise_methods
 
     if args.run:
-        methods = (
-            ['frame', *methods_with('pairwise')] if args.distances else list(METHODS.module_dict)
-        )
+        methods = ['frame', *pairwise_methods()] if args.distances else list(METHODS.module_dict)
         experiment = load_runs(
             args.run, methods, args.work_dir, args.key_intervals, args.cfg_options, args.distances
         )

@@ -21,21 +21,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from mmdet.structures import SampleList
+from mmdet.structures import DetDataSample, SampleList
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
-from mmengine.structures import InstanceData
-from torch import Tensor, nn
 
 from semidff.evaluation import Detections, VIDEvaluator
 from semidff.evaluation.metrics import MIN_SCORE, agreement
 from semidff.inference import AdaptiveSchedule, ErrorPredictor, FixedSchedule, VideoEngine
+from semidff.inference.executors import Executor, RememberedDetections, as_executor
+from semidff.inference.executors.remembered import same_boxes
 from semidff.inference.loading import frame_pipeline
 from semidff.inference.methods import method_class
 from semidff.inference.schedules import KeyFrameSchedule
 from semidff.inference.smoothing import Smoother
-from semidff.models.key_frame import FlowField, KeyFrame
-from semidff.models.spatial.head_family import twin
 from semidff.models.video_detector import VideoDetector
 from semidff.utils.threads import default_workers, torch_threads
 from semidff.utils.worker_pool import pool_map
@@ -105,11 +103,11 @@ def grid_of_points(
 
 @torch.no_grad()
 def measure_operating_points(
-    model: VideoDetector,
+    model: VideoDetector | Executor,
     videos: Sequence[str | Path | EvaluationClip],
     points: Sequence[OperatingPoint],
     *,
-    detector: VideoDetector | None = None,
+    detector: VideoDetector | Executor | None = None,
     labels: str | Path | None = None,
     images: str | Path | None = None,
     adaptive: str | Path | None = None,
@@ -127,8 +125,7 @@ def measure_operating_points(
     :func:`~semidff.evaluation.metrics.agreement`. With labels, it is mAP, and the agreement is measured, too.
 
     Args:
-        model: From :func:`~semidff.inference.loading.load_model`: on its device, with ``cfg`` and
-            ``dataset_meta``.
+        model: From :func:`~semidff.inference.loading.load_model`.
         videos: Video files, folders of frames or clips; with labels, only for the times.
         points: The operating points. The dense detector at the config's input size is added. Intervals longer than
             all clips, and those that the error predictor of *adaptive* is not calibrated for, are left out.
@@ -146,8 +143,9 @@ def measure_operating_points(
         The report, see :func:`~semidff.analysis.operating_report.operating_report`.
     """
     init_default_scope('mmdet')
-    model = _wrapped(model)
-    detector = model if detector is None else _wrapped(detector).with_temporal(None)
+    executor = as_executor(model)
+    detector = executor if detector is None else as_executor(detector).with_temporal(None)
+    model = executor.model
     predictor = None if adaptive is None else ErrorPredictor.load(adaptive)
     chosen = _supported(points, model, predictor)
     evaluator, timed = None, unlabeled_clips(videos, max_frames)
@@ -158,17 +156,19 @@ def measure_operating_points(
         max_loss = 0.1 if evaluator is None else 0.03
     if not clips or max_loss < 0:
         raise ValueError('needs videos or labels, and a largest loss of at least 0')
-    models = {point: model if point.needs_temporal else detector for point in chosen}
+    executors = {point: executor if point.needs_temporal else detector for point in chosen}
     found: dict[OperatingPoint, list[_Run]] = {}
-    for one in dict.fromkeys(models.values()):
-        runs = {point: _runs(point, predictor, places) for point in chosen if models[point] is one}
+    for one in dict.fromkeys(executors.values()):
+        runs = {
+            point: _runs(point, predictor, places) for point in chosen if executors[point] is one
+        }
         lengths = _detect(one, clips, runs, progress)
         found |= {point: runs[point] for point in runs if point.key_interval <= max(lengths)}
     reference = OperatingPoint('frame')
     compared = evaluator, found[reference][0].detections(), sum(lengths), min_score
     timed = (timed or clips)[0]
     laps, sizes = _measure_times(
-        {point: models[point] for point in found}, timed, predictor, rounds, progress
+        {point: executors[point] for point in found}, timed, predictor, rounds, progress
     )
     dense = _seconds(laps, reference, 1)
     measured = []
@@ -184,7 +184,7 @@ def measure_operating_points(
                 milliseconds=1000 * float(np.median(seconds)),
                 speed_up=float(np.median(dense / seconds)),
                 metrics={name: float(np.mean([m[name] for m in metrics])) for name in metrics[0]},
-                causal=not (method_class(point.run_as).offline or point.smooth_boxes),
+                causal=not (method_class(point.run_as).needs_next or point.smooth_boxes),
             )
         )
     settings = dict(
@@ -193,15 +193,6 @@ def measure_operating_points(
         timed=timed.path or timed.files[0],
     )  # fmt: skip
     return operating_report(measured, max_loss, settings, fps)
-
-
-def _wrapped(model: nn.Module) -> VideoDetector:
-    """Return a video detector, around an image detector if it is one."""
-    if hasattr(model, 'has_temporal'):
-        return model
-    wrapped = VideoDetector.wrap(model)
-    wrapped.cfg, wrapped.dataset_meta = model.cfg, model.dataset_meta
-    return wrapped
 
 
 def _supported(
@@ -282,7 +273,7 @@ def _runs(point: OperatingPoint, predictor: ErrorPredictor | None, places: int) 
 
 
 def _detect(
-    model: VideoDetector,
+    executor: Executor,
     clips: Sequence[EvaluationClip],
     runs: Mapping[OperatingPoint, Sequence[_Run]],
     progress: Callable[[str], None],
@@ -291,12 +282,12 @@ def _detect(
 
     On a CPU, clips are processed at once, each with one thread.
     """
-    on_cpu = next(model.parameters()).device.type == 'cpu'
+    on_cpu = next(executor.model.parameters()).device.type == 'cpu'
     workers = min(default_workers(), len(clips)) if on_cpu else 1
 
     def detect(clip: EvaluationClip) -> list[list[_Run]]:
         with torch_threads(1) if workers > 1 else nullcontext():
-            return _detect_clip(model, clip, runs)
+            return _detect_clip(executor, clip, runs)
 
     lengths, methods = [], ', '.join(dict.fromkeys(point.method for point in runs))
     for number, pieces in enumerate(pool_map(detect, clips, workers), start=1):
@@ -310,21 +301,22 @@ def _detect(
 
 
 def _detect_clip(
-    model: VideoDetector, clip: EvaluationClip, runs: Mapping[OperatingPoint, Sequence[_Run]]
+    executor: Executor, clip: EvaluationClip, runs: Mapping[OperatingPoint, Sequence[_Run]]
 ) -> list[list[_Run]]:
     """Return what all runs find in a clip. Points that differ in their smoothing alone share the detections."""
     pieces = {
         point: [_Run(point, run.schedule) for run in several] for point, several in runs.items()
     }
     for scale in dict.fromkeys(point.scale for point in runs):
-        pipeline, memory = frame_pipeline(model.cfg, scale=scale), DetectionMemory(model)
+        pipeline = frame_pipeline(executor.model.cfg, scale=scale)
+        remembered = RememberedDetections(executor)
         items = [pipeline(dict(img=image)) for image in clip.images()]
         alike = defaultdict(list)
         for point in runs:
             if point.scale == scale:
                 alike[point._replace(smooth=0, smooth_boxes=0)].append(pieces[point])
         for same in chain(*(zip(*several, strict=True) for several in alike.values())):
-            results = list(_results(memory, same[0], items))
+            results = list(_results(remembered, same[0], items))
             keys = [result.is_key_frame for result in results]
             # The last frame of an excerpt is not counted if it begins an interval.
             keys = keys[:-1] if clip.stop and keys[-1] and len(keys) > 1 else keys
@@ -337,21 +329,24 @@ def _detect_clip(
 def _arrays(results: SampleList) -> tuple[np.ndarray, ...]:
     found = [result.pred_instances for result in results]
     labels, scores, boxes = (
-        torch.cat([one[key] for one in found]).cpu() for key in ('labels', 'scores', 'bboxes')
+        torch.cat([one[key] for one in found]) for key in ('labels', 'scores', 'bboxes')
     )
     counts = np.array([len(one) for one in found])
     return counts, labels.numpy(), scores.float().numpy(), boxes.float().numpy()
 
 
-def _results(memory: 'DetectionMemory', run: _Run, items: Sequence[dict]) -> Iterator[Any]:
+def _results(
+    executor: RememberedDetections, run: _Run, items: Sequence[dict]
+) -> Iterator[DetDataSample]:
     """Yield the results of a run in the packed frames of a clip, without smoothing."""
-    engine = VideoEngine(memory, run.point.run_as, schedule=run.schedule)
-    engine.method.max_chunk = 1  # the memory answers for single frames
-    for index, item in enumerate(items):
-        sample = item['data_samples'].new()
-        sample.set_metainfo(dict(frame_id=index))
-        yield from engine.push(pseudo_collate([dict(item, data_samples=sample)]))
-    yield from engine.flush()
+
+    def batches() -> Iterator[dict]:
+        for index, item in enumerate(items):
+            sample = item['data_samples'].new()
+            sample.set_metainfo(dict(frame_id=index))
+            yield pseudo_collate([dict(item, data_samples=sample)])
+
+    yield from VideoEngine(executor, run.point.run_as, schedule=run.schedule).run(batches())
 
 
 def _smoothed(run: _Run, results: SampleList) -> SampleList:
@@ -361,23 +356,18 @@ def _smoothed(run: _Run, results: SampleList) -> SampleList:
         return results
     copies = [result.new() for result in results]
     for result in copies:
-        result.pred_instances = _same_boxes(result.pred_instances)
+        result.pred_instances = same_boxes(result.pred_instances)
     found, start = [], time.perf_counter()
     for _, alike in groupby(copies, lambda result: result.ori_shape):
-        offline = method_class(point.run_as).offline
+        offline = method_class(point.run_as).needs_next
         smoother = Smoother(point.smooth, point.smooth_boxes, offline)
         found += smoother.push(list(alike)) + smoother.flush()
     run.smoothing += time.perf_counter() - start
     return found
 
 
-def _same_boxes(found: InstanceData) -> InstanceData:
-    """Return instances with the same tensors, which can be replaced."""
-    return InstanceData(bboxes=found.bboxes, scores=found.scores, labels=found.labels)
-
-
 def _measure_times(
-    models: Mapping[OperatingPoint, VideoDetector],
+    executors: Mapping[OperatingPoint, Executor],
     clip: EvaluationClip,
     predictor: ErrorPredictor | None,
     rounds: int,
@@ -386,7 +376,7 @@ def _measure_times(
     """Measure seconds of key frames, of non-key frames and of reading with every method at every input size.
 
     Args:
-        models: The model of each operating point.
+        executors: The executor of each operating point.
         clip: Clip whose video, from its first frame on, is used, since seeking must not be timed.
 
     Returns:
@@ -400,17 +390,17 @@ def _measure_times(
         times = timer.run(next(clips))
         return times.work[0], times.work[1:].mean(), times.reading
 
-    for (method, _, scale, *_), model in models.items():
+    for (method, _, scale, *_), executor in executors.items():
         if (method, scale) in tasks:
             continue
-        pipeline = frame_pipeline(model.cfg, scale=scale)
+        pipeline = frame_pipeline(executor.model.cfg, scale=scale)
         sizes[scale] = tuple(pipeline(dict(img=first))['inputs'].shape[-2:])
         schedule = None
         if method == ADAPTIVE:  # predicts the error of every frame, but chooses the same key frames
             options = dict(tolerance=float('inf'), max_interval=TIMED_FRAMES)
             schedule = AdaptiveSchedule(predictor, **options)
         run_as = OperatingPoint(method).run_as
-        timer = ClipTimer(model, run_as, TIMED_FRAMES, pack_with(pipeline), schedule)
+        timer = ClipTimer(executor, run_as, TIMED_FRAMES, pack_with(pipeline), schedule)
         tasks[method, scale] = partial(run, timer, clips_of(clip, TIMED_FRAMES + 1))
     return take_turns(tasks, rounds, lambda text: progress(f'times, {text}')), sizes
 
@@ -426,60 +416,3 @@ def _seconds(
     if point.method == 'frame':
         interval = TIMED_FRAMES
     return np.maximum((key + (interval - 1) * non_key) / interval + smoothing, reading)
-
-
-class DetectionMemory(VideoDetector):
-    """Twin of a video detector that remembers its detections in one video at one input size.
-
-    Methods and schedules differ in the pairs that they choose. So one method at several key-frame intervals, and
-    several methods at one interval, share most detections. Features are not kept: those of a key frame are computed
-    again when a pair is missing. Of instances with masks, the boxes are kept alone.
-
-    Batches must hold one frame, with ``frame_id`` in its metainfo.
-    """
-
-    def __init__(self, model: VideoDetector) -> None:
-        vars(self).update(vars(twin(model)))
-        self._found: dict[int | tuple[int, int], InstanceData] = {}
-
-    def predict_key(self, inputs: Tensor, samples: SampleList) -> tuple[SampleList, '_Key']:
-        key = _Key(self, inputs, samples)
-        if key.index not in self._found:
-            results, key.frame = super().predict_key(inputs, samples)
-            self._keep(key.index, results)
-        return self._repeat(key.index, samples), key
-
-    def flow_field(self, inputs: Tensor, key: '_Key') -> FlowField:
-        return super().flow_field(inputs, key.computed())
-
-    def predict_non_key(
-        self, inputs: Tensor, samples: SampleList, key: '_Key', flow_field: FlowField | None = None
-    ) -> SampleList:
-        pair = key.index, samples[0].frame_id
-        if pair not in self._found:
-            self._keep(pair, super().predict_non_key(inputs, samples, key.computed(), flow_field))
-        return self._repeat(pair, samples)
-
-    def _keep(self, index: Any, results: SampleList) -> None:
-        self._found[index] = _same_boxes(results[0].pred_instances)
-
-    def _repeat(self, index: Any, samples: SampleList) -> SampleList:
-        samples[0].pred_instances = _same_boxes(self._found[index])
-        return samples[:1]
-
-
-class _Key:
-    """A key frame whose features are computed when they are needed."""
-
-    def __init__(self, memory: DetectionMemory, inputs: Tensor, samples: SampleList) -> None:
-        self.memory, self.inputs, self.samples = memory, inputs, samples
-        self.index = samples[0].frame_id
-        self.frame: KeyFrame | None = None
-
-    def computed(self) -> KeyFrame:
-        if self.frame is None:
-            self.frame = self.memory.key_frame(self.inputs, self.samples)
-        return self.frame
-
-    def split(self) -> 'list[_Key]':
-        return [self]

@@ -1,7 +1,8 @@
 """Speed of video detectors: the protocol of all measurements of this package.
 
-What is measured is how files are processed: in chunks, and on a CPU several intervals at once. A *clip* is a key frame, which is not counted, and the
-l frames after it, of which the last is the next key frame: so work at a key frame on the frames before it is counted.
+What is measured is how files are processed: in chunks, and on a CPU several intervals at once. A *clip* is a key frame,
+which is not counted, and the l frames after it, of which the last is the next key frame: so work at a key frame on the
+frames before it is counted.
 Its frames are read and go through the test pipeline; then all *workers* run the clip at the same time. What is compared
 takes turns: in each round all run one clip, one after the other and on the same frames, so that noise of the machine
 affects all alike, and speed-ups compare times of the same round. The first round is warm-up, which compiles, too, and

@@ -317,8 +317,8 @@ class _Worker:
             isinstance(stream, VideoFile)  # folders: frames of another size begin an interval
             and isinstance(schedule, FixedSchedule)
             and schedule.first == schedule.interval
-            and engine.method.pairwise
-            and engine.open().smoother is None
+            and not (engine.method.needs_next or engine.method.sequential)
+            and not (engine.smooth_scores or engine.smooth_boxes)
             and not self._options.get('max_frames')
             and not stream.damage
         ):

@@ -3,6 +3,8 @@
 The packages of the extra ``onnx`` are imported on first use.
 """
 
+from semidff.inference.executors import ExportedGraphs
+from semidff.inference.executors.exported import Description
+
 from .export import ExportError, export_onnx
-from .onnx_video_detector import Description, OnnxVideoDetector
 from .parity import ParityReport, sample_batches, verify

@@ -13,14 +13,13 @@ from mmcv.ops import RoIAlign
 from mmdet.models.roi_heads.roi_extractors import BaseRoIExtractor
 from torch import Tensor
 
+from semidff.inference.executors.exported import FILE, KEY, NON_KEY, Description
 from semidff.models import VideoDetector
 from semidff.models.data_preprocessor import normalization
 from semidff.models.graphs import Graph, KeyGraph, NonKeyGraph
 from semidff.models.precision import COMPILED_OPERATORS
 from semidff.models.spatial.head_family import levels, numbered
 from semidff.utils.atomic_write import atomic_write
-
-from .onnx_video_detector import FILE, KEY, NON_KEY, Description
 
 OPSET = 19  # the warp needs GridSample, which exists since 16
 

@@ -16,6 +16,8 @@ from torch import Tensor
 from semidff.analysis.speed import batch_of
 from semidff.datasets.video_readers import open_video
 from semidff.inference import VideoEngine
+from semidff.inference.executors import Executor, ExportedGraphs
+from semidff.inference.executors.exported import KEY, NON_KEY
 from semidff.inference.loading import frame_pipeline, pair
 from semidff.models import VideoDetector
 from semidff.models.graphs import KeyGraph, NonKeyGraph
@@ -23,8 +25,6 @@ from semidff.models.spatial.head_family import levels
 from semidff.synthetic.smooth_video import smooth_frames
 from semidff.utils.image_detectors import test_datasets
 from semidff.utils.tables import text_table
-
-from .onnx_video_detector import KEY, NON_KEY, OnnxVideoDetector
 
 TOLERANCE = 1e-3  # of relative differences
 SAME_BOX, SAME_SCORE = 0.99, 1e-3  # least overlap and largest difference of scores of counterparts
@@ -79,9 +79,7 @@ class ParityReport(NamedTuple):
 
 
 @torch.no_grad()
-def verify(
-    model: VideoDetector, exported: OnnxVideoDetector, batches: Sequence[dict]
-) -> ParityReport:
+def verify(model: VideoDetector, exported: ExportedGraphs, batches: Sequence[dict]) -> ParityReport:
     """Compare on a key frame and the frames that follow it; each graph runs on the outputs of the graph before it.
 
     ``batches`` are collated test batches of one frame each, ``exported`` the graphs of ``model``.
@@ -105,7 +103,7 @@ def verify(
 
 
 def _outputs(
-    model: VideoDetector, exported: OnnxVideoDetector, frames: Sequence[Tensor]
+    model: VideoDetector, exported: ExportedGraphs, frames: Sequence[Tensor]
 ) -> Iterator[tuple[str, dict[str, Tensor], dict[str, Tensor]]]:
     """Each frame's graph, and its outputs in PyTorch and in onnxruntime."""
     keys = KeyGraph(model).named(frames[0]), exported.key_graph(frame=frames[0])
@@ -117,7 +115,7 @@ def _outputs(
         yield NON_KEY, reference, exported.run_non_key(keys[1]['key_image'], frame, features[1])
 
 
-def _detect(model: VideoDetector, batches: Sequence[dict]) -> SampleList:
+def _detect(model: Executor, batches: Sequence[dict]) -> SampleList:
     engine = VideoEngine(model, 'propagate', key_interval=len(batches))
     return list(engine.run(map(copy.deepcopy, batches)))
 

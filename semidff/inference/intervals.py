@@ -86,8 +86,9 @@ class IntervalStream:
     Its size is constant, but for frames that wait for later ones.
 
     Attributes:
-        index: Number of frames so far.
-        distance: Distance of the next frame to the last key frame; 0 without a key frame.
+        index: Index of the last frame, -1 at first.
+        distance: Distance of the last frame to its key frame. While the schedule decides, both are those of the next
+            frame, which may become a key frame itself; its distance is 0 if it begins a scene.
         notes: State of the schedule.
         interval: The interval of the last frame.
         stage: State of the stage after the method.
@@ -95,7 +96,7 @@ class IntervalStream:
 
     def __init__(self, schedule: KeyFrameSchedule) -> None:
         self.schedule = schedule
-        self.index = self.distance = 0
+        self.index, self.distance = -1, 0
         self.notes: dict[str, Any] = {}
         self.interval: Interval | None = None
         self.stage: Any = None
@@ -113,6 +114,8 @@ class IntervalStream:
             )
         sample = data['data_samples'][0]
         size = tuple(data['inputs'][0].shape), tuple(sample.get('ori_shape', ()))
+        self.index += 1
+        self.distance += self.interval is not None
         if self.distance and (size != self._size or self.schedule.is_cut(self, data)):
             self.distance, self.notes = 0, {}
         self._size = size
@@ -123,17 +126,14 @@ class IntervalStream:
             self.interval = Interval(before)
             if before:
                 before.after = self.interval
-        frame = Frame(data, self.interval, self.interval.length)
+            self.distance = 0
+        frame = Frame(data, self.interval, self.distance)
         self.interval.length += 1
-        self.index += 1
-        self.distance = 1 if is_key else self.distance + 1
         sample.set_metainfo({'is_key_frame': is_key})
         return frame
 
 
-def observe(
-    executor: Executor, frames: Sequence[Frame], streams: Sequence[IntervalStream]
-) -> None:
+def observe(executor: Executor, frames: Sequence[Frame], streams: Sequence[IntervalStream]) -> None:
     """Compute the flow fields of the next frames of streams, all of one size, and let the schedules observe them.
 
     A schedule decides about the next frame with them, ahead of the detection: of key frames, the image is enough.

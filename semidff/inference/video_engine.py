@@ -22,7 +22,6 @@ from .methods import MethodError, Propagate, VideoMethod, method_class, methods_
 from .schedules import KeyFrameSchedule, build_schedule
 from .smoothing import Smoother
 
-
 _LOCKS: WeakKeyDictionary[nn.Module, threading.RLock] = WeakKeyDictionary()
 _CREATING = threading.Lock()
 
@@ -158,8 +157,8 @@ class VideoEngine:
         """Yield the results of a file, given as collated batches of its frames, in frame order.
 
         The non-key frames of an interval are processed as batches, which is faster than one at a time. On a CPU,
-        several workers, each with its share of PyTorch's threads, process intervals at the same time: PyTorch's threads
-        wait for one another, spinning, at each of some hundred operators, so that a frame does not keep many cores busy.
+        several workers, each with its share of PyTorch's threads, process intervals at the same time: a frame does not
+        keep many cores busy, since the threads wait for one another, spinning, at each of some hundred operators.
 
         Args:
             workers: Number of workers; 1 for a model that is compiled or on a GPU.
@@ -227,7 +226,11 @@ class VideoEngine:
                 frame.interval.before.release()  # ahead of the memory of the next one
         shapes = [frame.data['inputs'][0].shape for frame in frames]
         for shape in dict.fromkeys(shapes):
-            alike = [pair for pair, own in zip(zip(frames, streams, strict=True), shapes, strict=True) if own == shape]
+            alike = [
+                pair
+                for pair, own in zip(zip(frames, streams, strict=True), shapes, strict=True)
+                if own == shape
+            ]
             if self.schedule.observes:
                 observe(method.executor, *zip(*alike, strict=True))
             keys = [frame for frame, _ in alike if frame.is_key]
@@ -312,7 +315,7 @@ class VideoEngine:
 
     @contextmanager
     def _pool(self, workers: int) -> Iterator[tuple[Callable[..., Future], int]]:
-        """Yield a function that runs another one in a worker, and the number of pieces that run ahead of the results."""
+        """Yield a function that runs another one in a worker, and the number of pieces that run ahead of results."""
         with self.lock:
             for _ in range(self._made, workers if workers > 1 else 0):
                 executor = self.method.executor.independent()

@@ -93,7 +93,10 @@ class VideoDetector(BaseDetector):
         """Return a video detector without temporal module around a built mmdet detector; a video detector as it is."""
         if isinstance(detector, VideoDetector):
             return detector
-        return cls(detector, data_preprocessor=detector.data_preprocessor)
+        wrapped = cls(detector, data_preprocessor=detector.data_preprocessor)
+        for name in {'cfg', 'dataset_meta'} & vars(detector).keys():
+            setattr(wrapped, name, getattr(detector, name))
+        return wrapped
 
     def with_temporal(self, temporal: nn.Module | None) -> 'VideoDetector':
         """Return this detector with another temporal module, or without one, for prediction; all else is shared."""

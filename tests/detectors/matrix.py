@@ -33,7 +33,7 @@ from semidff.analysis.speed import PartTimes, batch_of, speedup_of, take_turns, 
 from semidff.analysis.speed_report import measure_methods
 from semidff.deployment.export import ExportError, export_onnx
 from semidff.inference.acceleration import Acceleration, accelerate
-from semidff.inference.host_values import HostValues
+from semidff.inference.executors.host_values import HostValues
 from semidff.models import SemiDFF, VideoDetector
 from semidff.models.spatial import SpatialModule, plain_samples
 from semidff.synthetic.smooth_video import smooth_frames, write_smooth_video

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from semidff.deployment import Description, ExportError, OnnxVideoDetector, export_onnx, verify
+from semidff.deployment import Description, ExportedGraphs, ExportError, export_onnx, verify
 from semidff.inference import VideoEngine
 from semidff.models import TemporalModule, VideoDetector
 from semidff.utils import torchvision_operators
@@ -46,7 +46,7 @@ def folder(model, tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def exported(model, folder):
-    return OnnxVideoDetector(model, folder)
+    return ExportedGraphs(model, folder)
 
 
 @torch.no_grad()
@@ -81,7 +81,7 @@ def test_a_correction_is_exported(tmp_path):
     torch.nn.init.normal_(next(iter(correction.blocks.values()))[-1].weight)
     torch.nn.init.uniform_(correction.unit0, 0.5, 2)
     export_onnx(corrected, tmp_path, SIZE)
-    report = verify(corrected, OnnxVideoDetector(corrected, tmp_path), BATCHES)
+    report = verify(corrected, ExportedGraphs(corrected, tmp_path), BATCHES)
     assert report.equal and report.detections and report.lost == report.added == 0, str(report)
 
 
@@ -122,7 +122,7 @@ def test_it_replaces_the_model_in_the_engine(model, exported):
 def test_non_key_frames_have_their_own_test_settings(model, folder):
     limited = copy.deepcopy(model)
     limited.non_key_test_cfg = dict(rcnn=dict(max_per_img=2))
-    own = OnnxVideoDetector(limited, folder)
+    own = ExportedGraphs(limited, folder)
     counts = []
     for detector in (limited, own):
         engine = VideoEngine(detector, 'propagate', key_interval=3)
@@ -132,14 +132,15 @@ def test_non_key_frames_have_their_own_test_settings(model, folder):
 
 
 def test_pytorchs_networks_are_not_run(model, folder):
-    for module in (own := OnnxVideoDetector(copy.deepcopy(model), folder)).spatial.feature_network:
+    own = ExportedGraphs(copy.deepcopy(model), folder)
+    for module in (*own.model.spatial.feature_network, own.model.temporal):
         module.forward = None
-    assert VideoEngine(own, key_interval=2).push(batch(0, 0))
-    assert own.temporal is None and own.has_temporal
+    engine = VideoEngine(own, key_interval=2)
+    assert engine.push(batch(0, 0)) and engine.push(batch(0, 1))
 
 
 def test_the_documented_runner(model, exported, folder, monkeypatch):
-    """The example without PyTorch in docs/deployment.md gives the outputs of OnnxVideoDetector."""
+    """The example without PyTorch in docs/deployment.md gives the outputs of ExportedGraphs."""
     blocks = re.findall(r'```python\n(.*?)```', DOCS.read_text(), re.DOTALL)
     code = next(block for block in blocks if 'InferenceSession' in block)
     monkeypatch.chdir(folder.parent)
@@ -200,7 +201,7 @@ def test_graphs_of_two_models_are_not_joined(model, folder, tmp_path, monkeypatc
         export_onnx(model, copied, SIZE, ['disc', 'square'])
     assert graphs == ['key.onnx', 'non_key.onnx']
     with pytest.raises(FileNotFoundError, match='video_detector.json'):
-        OnnxVideoDetector(model, copied)
+        ExportedGraphs(model, copied)
 
 
 def test_models_that_have_no_two_graphs(model, tmp_path):
@@ -228,5 +229,5 @@ def test_deformable_convolutions(tmp_path):
         assert not list(tmp_path.iterdir())
         return
     export_onnx(model, tmp_path, SIZE)
-    report = verify(model, OnnxVideoDetector(model, tmp_path), BATCHES)
+    report = verify(model, ExportedGraphs(model, tmp_path), BATCHES)
     assert report.detections and report.equal

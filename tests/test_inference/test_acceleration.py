@@ -94,7 +94,7 @@ def test_shares_modules_and_attributes_and_can_be_copied():
     model = detector('rfcn')
     model.dataset_meta = dict(classes=('a', 'b'))
     fast = accelerate(model, BF16)
-    assert fast.options == BF16 and fast.spatial is model.spatial
+    assert fast.autocast is torch.bfloat16 and fast.spatial is model.spatial
     assert fast.dataset_meta == model.dataset_meta
     assert detect(copy.deepcopy(fast))[2].scores.equal(detect(fast)[2].scores)
     assert list(fast.state_dict()) == list(model.state_dict())
@@ -153,8 +153,7 @@ def test_inductor_compiles_the_scale_field():
     """The real compiler, weights frozen, on the smallest graph."""
     model = detector('rfcn')
     fast = accelerate(copy.deepcopy(model), BF16)
-    fast.temporal.scale.compile(isolate_recompiles=True)
-    fast.options = BF16._replace(compile=True)
+    fast.temporal.scale.compile(options={'freezing': True}, isolate_recompiles=True)
     hidden = torch.randn(1, model.temporal.scale.in_channels, 4, 6)
     with torch.no_grad(), fast.running():
         found = fast.temporal.scale(hidden)

@@ -15,7 +15,7 @@ from semidff.inference import (
     accelerate,
     cuda_graphs,
 )
-from semidff.inference.cuda_graphs import CapturedFunction
+from semidff.inference.executors.cuda_graphs import CapturedFunction
 from tests import models
 from tests.detectors.graph_path import count
 from tests.test_inference.test_acceleration import unmatched

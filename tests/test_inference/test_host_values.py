@@ -6,7 +6,7 @@ from weakref import ref
 import pytest
 import torch
 
-from semidff.inference.host_values import HostValues
+from semidff.inference.executors.host_values import HostValues
 from semidff.models.temporal.warp import warp
 
 

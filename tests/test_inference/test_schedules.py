@@ -3,6 +3,7 @@
 import copy
 import json
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,10 +16,8 @@ from semidff.inference import (
     ScheduleError,
     VideoEngine,
 )
-from semidff.inference.parallel import ParallelEngine
 from semidff.inference.schedules import (
     STATISTICS,
-    StreamState,
     flow_statistics,
     frame_signature,
     scene_change,
@@ -139,9 +138,9 @@ def test_in_a_file_the_flow_network_runs_ahead(model, method, tolerance, scene_c
     engine = VideoEngine(model, method, schedule=schedule)
     expected = push(engine, frames)
     assert 2 <= len(keys_of(expected)) < 12 and expected[20].is_key_frame == scene_cuts
-    calls = count_calls(engine.method.model.temporal.flow_network)
-    for results in (engine.run(frames, chunked=True), ParallelEngine(engine, 2).run(frames)):
-        results = list(results)
+    calls = count_calls(engine.method.executor.temporal.flow_network)
+    for workers in (1, 2):
+        results = list(engine.run(frames, workers))
         assert keys_of(results) == keys_of(expected)
         assert all_same(results, expected, 1e-3)
     assert sum(calls) == 2 * (len(frames) - len(keys_of(expected)))
@@ -150,7 +149,10 @@ def test_in_a_file_the_flow_network_runs_ahead(model, method, tolerance, scene_c
 def test_the_error_is_not_read_before_the_next_frame():
     """Reading a number waits for the GPU; of a tensor on the meta device it is an error."""
     image, flow = (torch.empty(1, c, *s, device='meta') for c, s in ((3, (32, 48)), (2, (4, 6))))
-    schedule, state = AdaptiveSchedule(BY_MOTION, tolerance=0.05), StreamState(distance=1)
+    schedule, state = (
+        AdaptiveSchedule(BY_MOTION, tolerance=0.05),
+        SimpleNamespace(notes={}, distance=1),
+    )
     schedule.observe(state, FlowField(image, image, flow, None))
     assert state.notes
     schedule.observe(state, flow_field(torch.full((1, 2, 4, 6), 1.0)))

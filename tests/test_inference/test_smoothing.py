@@ -10,7 +10,6 @@ from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 
 from semidff.inference import VideoEngine
-from semidff.inference.parallel import ParallelEngine
 from semidff.inference.smoothing import Smoother
 from tests.test_inference.test_video_engine import all_same
 from tests.tiny_video import batch
@@ -178,9 +177,7 @@ def test_engine(model, method, scores, boxes):
         engine = VideoEngine(model, method, 3, **options)
         runs.append(list(engine.run(copy.deepcopy(frames))))
     plain, smooth = runs
-    if ParallelEngine.supports(engine):
-        parallel = ParallelEngine(engine, 2).run(copy.deepcopy(frames))
-        assert all_same(list(parallel), smooth, 1e-3)
+    assert all_same(list(engine.run(copy.deepcopy(frames), 2)), smooth, 1e-3)
     alone = list(engine.run(copy.deepcopy(frames[8:])))
     assert all_same(smooth[8:], alone, 1e-3)
     assert [one.frame_id for one in smooth] == [one.frame_id for one in plain] == list(range(14))

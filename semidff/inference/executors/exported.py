@@ -158,8 +158,6 @@ class ExportedGraphs:
     def independent(self) -> None:
         return None
 
-    def _predict(
-        self, maps: dict[str, Tensor], samples: SampleList, test_cfg: dict
-    ) -> SampleList:
+    def _predict(self, maps: dict[str, Tensor], samples: SampleList, test_cfg: dict) -> SampleList:
         raw = {name: maps[own] for name, own in self.description.raw.items()}
         return self.model.spatial.predict_raw(raw, samples, test_cfg)

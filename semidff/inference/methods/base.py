@@ -22,8 +22,8 @@ class VideoMethod(ABC):
     """A way to obtain detections for all frames of a video, on key frames and on non-key frames.
 
     A method is stateless, so that one serves any number of videos at a time: what it keeps of a video is in the
-    :class:`~semidff.inference.intervals.Interval`. Both methods take a batch of frames of one size, of the same interval
-    or of several, and return a result for each.
+    :class:`~semidff.inference.intervals.Interval`. :meth:`key` and :meth:`non_key` take a batch of frames of one size,
+    of one interval or of several, and return a result for each.
     """
 
     uses_temporal = False  # the model's own temporal module runs, so that its weights are required

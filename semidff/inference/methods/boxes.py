@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby, repeat
+from itertools import groupby
 
 import numpy as np
 import torch
@@ -84,11 +84,10 @@ class Interpolate(BoxMethod):
 
     def non_key(self, frames: Sequence[Frame]) -> SampleList:
         for interval, own in by_interval(frames):
-            if interval.after is None:
-                found = repeat(arrays_of(interval.detections))
-            else:
+            found = [arrays_of(interval.detections)] * len(own)
+            if interval.after:
                 found = interpolated(interval, own)
-            for frame, arrays in zip(own, found, strict=False):
+            for frame, arrays in zip(own, found, strict=True):
                 frame.sample.pred_instances = instances_like(interval.detections, *arrays)
         return [frame.sample for frame in frames]
 

@@ -24,8 +24,8 @@ from .boxes import Arrays, BoxMethod, arrays_of, by_interval, interpolated
 class Propagate(VideoMethod):
     """Feature network on key frames, temporal module on non-key frames.
 
-    Features are propagated directly from the last key frame, never from a non-key frame. Results of several frames of an
-    interval at once differ from those of single frames by rounding alone.
+    Features are propagated directly from the last key frame, never from a non-key frame. Results of several frames at
+    once differ from those of single frames by rounding alone.
 
     Args:
         keep_fields: Whether results hold their ``feature_flow`` (2, h, w) in cells, and their ``scale_field``

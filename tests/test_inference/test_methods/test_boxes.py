@@ -8,19 +8,24 @@ import torch
 from mmdet.structures import DetDataSample
 from mmdet.structures.bbox import bbox_overlaps
 from mmengine.structures import InstanceData
+from torch import nn
 
-from semidff.inference.methods import Frames
-from semidff.inference.methods.boxes import BoxTracker, Interpolate, box_distance, interpolate, link
+from semidff.inference import KeyFrameSchedule, VideoEngine
+from semidff.inference.methods.boxes import BoxTracker, box_distance, interpolate, link
 
 
 class Detections:
-    """Gives detections in the place of a network."""
+    """Gives detections in the place of a network, as an executor."""
 
-    spatial = SimpleNamespace(prediction='pred_instances')
+    def __init__(self, keys: dict) -> None:
+        self.keys, self.model = keys, nn.Conv2d(3, 3, 1)
+        self.model.spatial = SimpleNamespace(prediction='pred_instances', detector=self.model)
+        self.model.preprocess = lambda frames, samples: (frames, samples)
 
     def predict_key(self, inputs, samples):
-        boxes, scores, labels = inputs
-        samples[0].pred_instances = InstanceData(
+        (sample,) = samples
+        boxes, scores, labels = self.keys[sample.frame_id]
+        sample.pred_instances = InstanceData(
             bboxes=torch.tensor(boxes).reshape(-1, 4),
             scores=torch.tensor(scores),
             labels=torch.tensor(labels, dtype=torch.long),
@@ -29,14 +34,20 @@ class Detections:
         return samples, None
 
 
+class KeyFramesAt(KeyFrameSchedule):
+    def __init__(self, indices) -> None:
+        self.indices = indices
+
+    def is_key(self, stream, data):
+        return stream.index in self.indices
+
+
 def run(keys: dict, frames: int) -> list[InstanceData]:
-    method, results = Interpolate(Detections()), []
-    memory = method.begin()
-    for index in range(frames):
-        sample = DetDataSample(metainfo=dict(frame_id=index))
-        step = method.key if index in keys else method.non_key
-        results += step(Frames(keys.get(index), [sample], [memory]))[0]
-    results += method.flush(memory)
+    engine = VideoEngine(Detections(keys), 'interpolate', schedule=KeyFramesAt(keys))
+    samples = [DetDataSample(metainfo=dict(frame_id=index)) for index in range(frames)]
+    image = torch.zeros(3, 8, 8, dtype=torch.uint8)
+    batches = (dict(inputs=[image], data_samples=[sample]) for sample in samples)
+    results = list(engine.run(batches))
     assert [result.frame_id for result in results] == list(range(frames))
     return [result.pred_instances for result in results]
 
@@ -112,23 +123,18 @@ def iou(first: np.ndarray, second: np.ndarray) -> float:
     return float(bbox_overlaps(torch.from_numpy(first), torch.from_numpy(second), is_aligned=True))
 
 
-def track(tracker: BoxTracker, boxes: np.ndarray, scores=SCORES, labels=LABELS, steps=5) -> None:
-    """Update a tracker with a key frame's boxes, then move it by frames."""
-    tracker.update(boxes, scores[: len(boxes)], labels[: len(boxes)])
-    for _ in range(steps):
-        tracker.step()
+def track(tracker: BoxTracker, boxes: np.ndarray, scores=SCORES, labels=LABELS) -> None:
+    """Update a tracker with the boxes of a key frame, five frames after the last one."""
+    tracker.update(boxes, scores[: len(boxes)], labels[: len(boxes)], 5)
 
 
 def test_constant_velocity_is_learned():
     """IoU with the truth at the last frame ahead of each key frame, every 5th frame being one."""
     tracker, overlaps = BoxTracker(), []
     for index in range(0, 25, 5):
-        track(tracker, moving(index), steps=0)
-        assert np.allclose(tracker.boxes(), moving(index))
-        for _ in range(4):
-            tracker.step()
-        overlaps.append(iou(tracker.boxes(), moving(index + 4)))
-        tracker.step()
+        track(tracker, moving(index))
+        assert np.allclose(tracker.boxes(0), moving(index))
+        overlaps.append(iou(tracker.boxes(4), moving(index + 4)))
     assert overlaps[0] == pytest.approx(iou(moving(0), moving(4)))  # no velocity at first
     assert overlaps[1] > 0.85 and overlaps[2] > 0.94 and min(overlaps[3:]) > 0.96
 
@@ -137,10 +143,10 @@ def test_weak_detections_and_those_of_another_class_stand_still():
     tracker = BoxTracker()
     for start in (0, 5):
         track(tracker, moving(start), np.array([0.01]))
-        assert np.allclose(tracker.boxes(), moving(start))
+        assert np.allclose(tracker.boxes(5), moving(start))
     track(tracker, moving(0))
     track(tracker, moving(5), labels=np.array([1]))
-    assert np.allclose(tracker.boxes(), moving(5))
+    assert np.allclose(tracker.boxes(5), moving(5))
 
 
 def test_boxes_keep_the_order_and_number_of_detections():
@@ -148,8 +154,8 @@ def test_boxes_keep_the_order_and_number_of_detections():
     first = np.concatenate([moving(0), moving(0) + 200, moving(0) + 400])
     track(tracker, first, np.array([0.9, 0.8, 0.7]), np.array([0, 0, 1]))
     second = (first + 5 * VELOCITY)[::-1]
-    track(tracker, second, np.array([0.7, 0.8, 0.9]), np.array([1, 0, 0]), steps=1)
-    boxes = tracker.boxes()
+    track(tracker, second, np.array([0.7, 0.8, 0.9]), np.array([1, 0, 0]))
+    boxes = tracker.boxes(1)
     assert boxes.shape == (3, 4)
     assert np.abs(boxes - (second + VELOCITY)).max() < 1
 
@@ -159,13 +165,13 @@ def test_a_missed_object_is_remembered_but_not_reported():
     for index in range(0, 15, 5):
         boxes = nothing if index == 10 else moving(index)
         track(tracker, boxes)
-        assert len(tracker.boxes()) == len(boxes)
-    track(tracker, moving(15), steps=1)
-    assert np.abs(tracker.boxes() - moving(16)).max() < 0.5  # velocity from before the miss
+        assert len(tracker.boxes(5)) == len(boxes)
+    track(tracker, moving(15))
+    assert np.abs(tracker.boxes(1) - moving(16)).max() < 0.5  # velocity from before the miss
 
 
 def test_degenerate_boxes_do_no_harm():
     tracker = BoxTracker()
     for _ in range(3):
-        track(tracker, np.array([[5.0, 5.0, 5.0, 5.0]]), steps=1)
-    assert np.isfinite(tracker.boxes()).all()
+        track(tracker, np.array([[5.0, 5.0, 5.0, 5.0]]))
+    assert np.isfinite(tracker.boxes(1)).all()

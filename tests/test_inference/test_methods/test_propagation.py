@@ -13,7 +13,7 @@ from mmengine.config import Config
 from semidff.inference import MethodError, VideoEngine
 from semidff.inference.methods import propagation
 from semidff.inference.methods.propagation import average
-from semidff.models import VideoDetector
+from semidff.models import VideoDetector, video_detector
 from semidff.synthetic.smooth_video import smooth_frames
 from tests import models
 from tests.test_inference.test_video_engine import all_same, count_calls, results_of, same, walk
@@ -60,31 +60,23 @@ def test_every_frame_comes_from_the_nearer_key_frame(model):
 @pytest.mark.parametrize('method', ['propagate', 'centered', 'sff-fast'])
 def test_chunks_change_nothing(model, method, size):
     engine = VideoEngine(model, method, INTERVAL)
-    engine.method.max_chunk, sizes = size, count_calls(engine.method.model.temporal.flow_network)
-    state, results, returned = engine.open(chunked=True), [], []
-    for index in range(FRAMES):
-        results += engine.push(batch(0, index), state)
-        returned.append(len(results))
-    results += engine.flush(state)
+    sizes = count_calls(engine.method.executor.temporal.flow_network)
+    results = list(engine.run((batch(0, index) for index in range(FRAMES)), chunk=size))
     assert [result.frame_id for result in results] == list(range(FRAMES))
     assert max(sizes) == (min(size, 2) if method == 'centered' else size)
     assert sum(sizes) == FRAMES - 3
     assert all_same(results, results_at(model, method), 1e-3)
-    if method == 'propagate' and size == 3:
-        assert returned == [1, 1, 1, 4, 4, 6, 6, 6, 9, 9, 11, 11]
 
 
 def test_large_frames_of_a_chunk_share_the_flow_network_alone(model, monkeypatch):
-    monkeypatch.setattr(propagation, '_FEW_PIXELS', 0)
-    predict, sizes = model.predict_non_key, []
-    monkeypatch.setattr(
-        model, 'predict_non_key', lambda *args: sizes.append(len(args[0])) or predict(*args)
+    monkeypatch.setattr(video_detector, '_FEW_PIXELS', 0)
+    flows, sizes = (
+        count_calls(part)
+        for part in (model.temporal.flow_network, model.spatial.detector.bbox_head)
     )
     engine = VideoEngine(model, 'propagate', INTERVAL)
-    flows, state = count_calls(model.temporal.flow_network), engine.open(chunked=True)
-    results = [r for index in range(FRAMES) for r in engine.push(batch(0, index), state)]
-    results += engine.flush(state)
-    assert flows == [4, 4, 1] and set(sizes) == {1}
+    results = list(engine.run(batch(0, index) for index in range(FRAMES)))
+    assert flows == [4, 4, 1] and len(sizes) == FRAMES
     assert all_same(results, results_at(model, 'propagate'), 1e-3)
 
 
@@ -199,10 +191,12 @@ def test_shallow_flow_carries_the_features_of_any_detector(kind):
     engine = VideoEngine(detector(kind), 'sff-fast')
     spatial = engine.model.spatial
     carried = []
-    engine.method.model.temporal.register_forward_hook(lambda m, i, out: carried.append(out))
+    engine.method.executor.model.temporal.register_forward_hook(
+        lambda m, i, out: carried.append(out)
+    )
     for index in range(5):
         engine.push(pan(index))
-    assert engine.method.model.temporal.feat_strides == models.KINDS[kind][2]
+    assert engine.method.executor.model.temporal.feat_strides == models.KINDS[kind][2]
     inputs = [engine.model.data_preprocessor(pan(i))['inputs'] for i in (0, 4)]
     with torch.no_grad():
         key, true = (spatial.features(x) for x in inputs)
@@ -258,4 +252,4 @@ def test_command_line_with_stage_one_weights_only(tmp_path, monkeypatch):
 def test_logits_are_not_taken_for_zero_outside_the_key_frame():
     """A logit of zero is a score of one half."""
     model = VideoDetector(detector('retinanet'), split=dict(type='OutputSplit'))
-    assert VideoEngine(model, 'sff-fast').method.model.temporal.padding == 'border'
+    assert VideoEngine(model, 'sff-fast').method.executor.model.temporal.padding == 'border'
