@@ -20,7 +20,6 @@ Not simulated: the order of streams, backward passes, operators compiled by mmcv
 """
 
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -133,36 +132,27 @@ class _Mode(TorchDispatchMode):
         return _run(func, args, kwargs or {})
 
 
-class Event:
-    """Event, with the time of the host."""
+class Stream:
+    """Stream or event; operators run as they are called."""
+
+    device = CUDA
 
     def __init__(self, *_: Any, **__: Any) -> None:
-        self.seconds = 0.0
+        """Take the arguments of streams and of events."""
 
-    def record(self, stream: Any = None) -> 'Event':
-        self.seconds = time.perf_counter()
-        return self
+    def wait(self, *_: Any) -> None:
+        """Do nothing."""
 
-    def wait(self, stream: Any = None) -> None:
-        """Do nothing: operators run as they are called."""
+    record = wait_stream = wait_event = wait
+
+    def record_event(self, event: 'Stream | None' = None) -> 'Stream':
+        return event or Stream()
 
     def synchronize(self) -> None:
-        GPU.wait(f'{type(self).__name__}.synchronize')
+        GPU.wait('synchronize')
 
     def query(self) -> bool:
         return not _THREAD.copies
-
-    def elapsed_time(self, end: 'Event') -> float:
-        return 1000 * (end.seconds - self.seconds)
-
-
-class Stream(Event):
-    """Stream."""
-
-    device, wait_stream, wait_event = CUDA, Event.wait, Event.wait
-
-    def record_event(self, event: Event | None = None) -> Event:
-        return (event or Event()).record()
 
 
 class Graph:
@@ -221,7 +211,7 @@ class Graph:
         with torch._C._DisableTorchDispatch(), torch.inference_mode(False), torch.no_grad():
             for func, args, kwargs, new in self.tape:
                 found = filter(torch.is_tensor, tree_leaves(func(*args, **kwargs)))
-                for host, result in zip(new, found, strict=True):
+                for host, result in zip(new, found, strict=False):
                     if host is not None:
                         host.copy_(result)
 
@@ -263,20 +253,20 @@ def _run(func: Any, args: tuple, kwargs: dict) -> Any:
     if graph is None:
         view = any(r.alias_info and not r.alias_info.is_write for r in func._schema.returns)
         GPU.kernels += not view and name not in _NO_KERNEL
-    if not to_device:
-        return out
 
     def wrap(leaf: Any) -> Any:
-        if not isinstance(leaf, Tensor):
-            return leaf
         own = wrappers.get(id(leaf))
         if own is not None and (own.shape, own.stride()) != (leaf.shape, leaf.stride()):
             raise NotImplementedError(f'{func} changes the shape of a tensor in place')
-        return DeviceTensor(leaf) if own is None else own
+        if own is None:
+            return DeviceTensor(leaf) if isinstance(leaf, Tensor) else leaf
+        return own
 
-    out = tree_map(wrap, out)
+    if to_device:
+        out = tree_map(wrap, out)
     if graph is not None:
-        graph.add(func, args, kwargs, list(filter(torch.is_tensor, tree_leaves(out))))
+        results = [leaf for leaf in tree_leaves(out) if isinstance(leaf, DeviceTensor)]
+        graph.add(func, args, kwargs, results)
     return out
 
 
@@ -364,7 +354,9 @@ def _patches() -> dict[Any, dict[str, Any]]:
             run_thread(thread)
 
     return {
-        torch.cuda: dict(functions, Stream=Stream, Event=Event, CUDAGraph=Graph, _initialized=True),
+        torch.cuda: dict(
+            functions, Stream=Stream, Event=Stream, CUDAGraph=Graph, _initialized=True
+        ),
         torch.cuda.graph: dict(default_capture_stream=None),
         torch._C: dict(_host_emptyCache=lambda: None),
         threading.Thread: dict(run=run),
