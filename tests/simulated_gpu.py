@@ -126,7 +126,16 @@ class DeviceTensor(Tensor):
 
 
 class _Mode(TorchDispatchMode):
-    """Sees the operators that make tensors of none."""
+    """Sees the operators of a thread that make tensors of none, ``torch.tensor(..., device='cuda')`` included."""
+
+    def __enter__(self) -> '_Mode':
+        self.lifts = torch._C._only_lift_cpu_tensors()
+        torch._C._set_only_lift_cpu_tensors(True)
+        return super().__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        torch._C._set_only_lift_cpu_tensors(self.lifts)
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         return _run(func, args, kwargs or {})
@@ -225,6 +234,9 @@ class _Thread(threading.local):
 
 def _run(func: Any, args: tuple, kwargs: dict) -> Any:
     """Run an operator, on the device if one of its tensors is there or its result has to be."""
+    if torch.is_inference_mode_enabled() and func._can_decompose():
+        with _Mode():
+            return func.decompose(*args, **kwargs)
     name, target, graph = func.overloadpacket.__name__, kwargs.get('device'), _THREAD.graph
     tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
     there = [tensor for tensor in tensors if isinstance(tensor, DeviceTensor)]
@@ -350,7 +362,7 @@ def _patches() -> dict[Any, dict[str, Any]]:
     run_thread = threading.Thread.run
 
     def run(thread: threading.Thread) -> None:
-        with _Mode():  # modes are those of a thread
+        with _Mode():
             run_thread(thread)
 
     return {
@@ -371,9 +383,6 @@ def simulated_gpu() -> Iterator[SimulatedGPU]:
         for owner, attributes in _patches().items():
             for name, value in attributes.items():
                 stack.enter_context(patch.object(owner, name, value, create=True))
-        # torch.tensor(..., device='cuda') copies by an operator that a mode sees.
-        stack.callback(torch._C._set_only_lift_cpu_tensors, torch._C._only_lift_cpu_tensors())
-        torch._C._set_only_lift_cpu_tensors(True)
         # A parameter cannot become a DeviceTensor in place.
         future = torch.__future__
         overwrite = future.get_overwrite_module_params_on_conversion()
@@ -382,6 +391,8 @@ def simulated_gpu() -> Iterator[SimulatedGPU]:
         stack.enter_context(torch.backends.cudnn.flags(enabled=False))  # not on the CPU
         stack.enter_context(_Mode())
         GPU.reset()
+        GPU.graphs.clear()
+        _THREAD.stream = _Thread.stream
         yield GPU
 
 

@@ -12,10 +12,7 @@ is the width of FlowNetS, ``DEVICE`` where everything runs. ``python -m tests.de
 import copy
 import json
 import os
-from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -34,11 +31,10 @@ from semidff.analysis.speed import PartTimes, batch_of, speedup_of, take_turns, 
 from semidff.analysis.speed_report import measure_methods
 from semidff.deployment.export import ExportError, export_onnx
 from semidff.inference.acceleration import Acceleration, accelerate
-from semidff.inference.host_values import HostValues
 from semidff.models import SemiDFF, VideoDetector
 from semidff.models.spatial import SpatialModule, plain_samples
-from tests.host_round_trips import HostRoundTrips
 
+from . import graph_path
 from .loss_parts import gradient_norms, quality_spread
 from .output_deviation import output_deviation
 from .stock_detectors import (
@@ -122,28 +118,18 @@ def check_boxes(detector: nn.Module, model: VideoDetector, size: tuple[int, int]
     return dict(deviation=deviation, boxes=boxes)
 
 
-def without_exchange(function: Callable) -> tuple[Any, Counter]:
-    """Call a function as a CUDA graph does, with what it read from the device before; return its other round trips."""
-    values = HostValues()
-    for _ in range(2):
-        values.call(function, record=True)
-    with HostRoundTrips() as trips:
-        return values.call(function), trips.found
-
-
 @torch.no_grad()
 def check_fixed(detector: nn.Module, size: tuple[int, int]) -> dict:
     """Compare the post-processing of fixed shape with mmdet's, on the same raw outputs."""
     spatial, samples = SpatialModule(detector), plain_samples(2, size)
     raw = random_scores(spatial.raw_outputs(spatial.features(pictures(size, DEVICE)[0])))
     geometry = torch.tensor([[*size, 1, 1]] * 2, dtype=torch.float64, device=DEVICE)
-    fixed, trips = without_exchange(lambda: spatial.fixed_shape(raw, geometry))
+    fixed = spatial.fixed_shape(raw, geometry)
     if fixed is None:
         pytest.skip('has a post-processing of its own')
     expected = spatial.predict_raw(raw, copy.deepcopy(samples))
     found = spatial.finish(fixed.cpu(), raw, samples)
     found, expected = ([sorted_rows(s.pred_instances) for s in each] for each in (found, expected))
-    assert not trips
     assert fixed[:, -1, 0].all() and any(map(len, expected))
     assert [len(rows) for rows in found] == [len(rows) for rows in expected]
     worst = (torch.cat(found) - torch.cat(expected)).abs().max().item()
@@ -194,6 +180,19 @@ def test_fixed(stock, split, record):
 def test_options(narrow, split, name, record):
     stock, detector, _ = narrow
     record(name=name, **check_options(cut(detector, split), name, stock.small))
+
+
+@pytest.mark.skipif(DEVICE != 'cpu', reason='simulates a GPU')
+@pytest.mark.parametrize('stock', STOCK, ids=stocks['ids'])
+def test_graphs(stock, split, record):
+    """With random weights, as :func:`test_fixed`."""
+    try:
+        model, size = graph_path.build(stock.config, split)
+    except (TypeError, ValueError) as error:
+        pytest.skip(str(error))
+    path, boxes, lost = graph_path.compare(model, size)
+    assert path.end and boxes and not lost
+    record(end=path.end, waits=path.waits.total(), kernels=path.kernels)
 
 
 def test_semantic(narrow, split, record):
