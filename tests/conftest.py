@@ -9,6 +9,7 @@ from mmengine.logging import MMLogger
 from yapf.yapflib import yapf_api
 
 import semidff  # noqa: F401 (before a test imports mmcv.ops)
+from tests.simulated_gpu import simulated_gpu
 
 # Configs read these; an experiment of the user's shell must not become the tests' data.
 for _name in ('EXPERIMENT_DIR', 'RUN_DIR', 'DATA_ROOT', 'TRUNK'):
@@ -38,3 +39,10 @@ def log(caplog):
     caplog.set_level(logging.INFO)
     yield caplog
     logger.removeHandler(caplog.handler)
+
+
+@pytest.fixture
+def gpu():
+    """The simulated GPU, in this process: all that it patches is restored behind the test, threads included."""
+    with simulated_gpu() as gpu:
+        yield gpu

@@ -279,6 +279,18 @@ def assert_same(found: list, expected: list, least: int = 1, atol: float = 0.0) 
             torch.testing.assert_close(one.pred_instances[name], value, rtol=rtol, atol=atol)
 
 
+def unmatched(some: list, others: list, tolerance: float) -> int:
+    """How many detections have no partner of the same label, score and box within a tolerance."""
+    count = 0
+    for one, other in zip(some, others, strict=True):
+        size = other.bboxes.abs().amax(-1).clamp(min=100)
+        apart = (one.bboxes[:, None] - other.bboxes).abs().amax(-1) / size
+        apart = torch.maximum(apart, (one.scores[:, None] - other.scores).abs())
+        apart += (one.labels[:, None] != other.labels).float()
+        count += int((apart > tolerance).all(1).sum())
+    return count
+
+
 def segmentor(kind: str = 'pspnet', num_classes: int = CLASSES + 1) -> dict:
     """A narrow PSPNet, DeepLabV3+ or SegFormer with four levels of features."""
     norm = dict(type='BN')

@@ -1,114 +1,159 @@
-"""What CUDA graphs save, counted on a CPU.
+"""CUDA graphs of stock detectors on the simulated GPU: what is captured, and what a frame needs beside its graph.
 
     python -m tests.detectors.graph_path [NAME ...]
 
-Per key frame and non-key frame: operators with a kernel, and round trips (the host waits for the device, or sends it
-values) ahead of the copy of the results. In graphs, only what is outside of the graph counts.
+Detectors are narrow and have random weights. Frames have one size, then another. Boxes are compared with those of eager
+frames on the CPU; kernels and waits are those of the last non-key frame.
 """
 
+import copy
+import re
 import sys
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
 from mmengine.registry import init_default_scope
-from torch import nn
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
 
-from semidff.analysis.check_detector import video_detector
+from semidff.analysis.check_detector import SPLITS, video_detector
 from semidff.analysis.speed import batch_of
-from semidff.inference import Acceleration, VideoEngine, accelerate, cuda_graphs
+from semidff.inference import Acceleration, VideoEngine, accelerate
+from semidff.inference.executors import Executor
 from semidff.models import VideoDetector
+from semidff.models.spatial import plain_samples
 from semidff.synthetic.smooth_video import smooth_frames
 from semidff.utils.model_building import build_video_detector
 from semidff.utils.tables import markdown_table
-from tests.host_round_trips import HostRoundTrips
+from tests.models import unmatched
+from tests.simulated_gpu import SimulatedGPU, simulated_gpu
 
-from .stock_detectors import build_stock, fit_statistics
+from .output_deviation import first_head
+from .stock_detectors import STOCK, Size, build_stock, fit_statistics, pictures
 
-SIZE = (96, 128)
-"""Of the frames; the operators do not depend on it."""
-
-
-# Config and split point of detectors.
-CASES = {
-    'R-FCN R-101': ('configs/semi_dff/semi-dff_r101_imagenet-det-vid.py', ''),
-    'RetinaNet R-50': ('retinanet/retinanet_r50_fpn_1x_coco', 'OutputSplit'),
-    'ATSS R-50': ('atss/atss_r50_fpn_1x_coco', 'TowerSplit'),
-    'Faster R-CNN R-50': ('faster_rcnn/faster-rcnn_r50_fpn_1x_coco', 'OutputSplit'),
-    'RTMDet-tiny': ('rtmdet/rtmdet_tiny_8xb32-300e_coco', 'TowerSplit'),
-    'DINO R-50': ('dino/dino-4scale_r50_8xb2-12e_coco', 'ExtractFeatSplit'),
-}
-KEY_INTERVAL = 5
+RFCN = 'configs/semi_dff/semi-dff_r101_imagenet-det-vid.py'
+KEY_INTERVAL = 3
+SCORES = re.compile(r'(_cls|_obj|cls_branches|fc_cls|cls_embed|heatmap_head)(\.\d+)*$')
+"""Names of layers that predict class scores and objectness."""
 
 
-def build(config: str, split: str) -> VideoDetector:
-    """Build a video detector with random weights, narrow apart from R-FCN and the transformer."""
-    init_default_scope('mmdet')
-    torch.manual_seed(0)
-    if split:
-        detector = build_stock(config, narrow=True, layers=6)
-        fit_statistics(detector, SIZE)
-        return video_detector(detector, split)
-    model = build_video_detector(config).eval()
-    model.temporal.flow_network.reset_parameters(None)
-    return model
+class Path(NamedTuple):
+    """What the frames of a video need on the GPU.
 
+    Attributes:
+        end: Where the graph of non-key frames ends: ``boxes``, ``raw outputs``, ``maps``, or '' without a graph.
+        captures: Number of captures; ``failed`` likewise.
+        kernels: Kernels of a non-key frame beside its graph.
+        waits: Waits of a non-key frame.
+    """
 
-class Counts(NamedTuple):
+    end: str
+    captures: int
+    failed: int
     kernels: int
-    round_trips: int
-    inside: int = 0  # kernels in graphs
+    waits: Counter[str]
 
 
-@contextmanager
-def outside(trips: HostRoundTrips) -> Iterator[list[int]]:
-    """Count what is inside of graphs apart, and nothing behind the copy of the results."""
-    replay, to_host = cuda_graphs.CapturedFunction.replay, cuda_graphs.to_host
-    inside, ends = [0], []
-
-    def replayed(graph: cuda_graphs.CapturedFunction) -> None:
-        before, found = trips.kernels, trips.found.copy()
-        replay(graph)
-        assert trips.found == found, f'round trips in a graph: {trips.found - found}'
-        inside[0] += trips.kernels - before
-        trips.kernels = before + 1  # the launch
-
-    def copied(maps: torch.Tensor) -> torch.Tensor:
-        ends.append((trips.kernels, trips.found.copy()))
-        return to_host(maps)
-
-    cuda_graphs.CapturedFunction.replay, cuda_graphs.to_host = replayed, copied
-    try:
-        yield inside
-    finally:
-        cuda_graphs.CapturedFunction.replay, cuda_graphs.to_host = replay, to_host
-        if ends:
-            trips.kernels, trips.found = ends[0]
+def build(config: str, split: str = SPLITS[0]) -> tuple[VideoDetector, Size]:
+    """Build a video detector with random weights, narrow apart from R-FCN; return the size of its frames, too."""
+    init_default_scope('mmdet')
+    if config == RFCN:
+        model = build_video_detector(config).eval().requires_grad_(False)
+        model.temporal.flow_network.reset_parameters(None)
+        return model, (96, 128)
+    size = next(stock.small for stock in STOCK if stock.config == config)
+    detector = build_stock(config, narrow=True)
+    fit_statistics(detector, size)
+    spread_scores(detector, size)
+    return video_detector(detector, split).requires_grad_(False), size
 
 
-def count(model: nn.Module) -> tuple[Counts, Counts]:
-    """Count a key frame and the non-key frame after it, when everything is captured."""
-    engine = VideoEngine(model, key_interval=KEY_INTERVAL)
-    counts = []
-    for frame in smooth_frames(2 * KEY_INTERVAL + 2, *SIZE):
-        with HostRoundTrips() as trips, outside(trips) as inside:
-            engine.push(batch_of(frame))
-        counts.append(Counts(trips.kernels, sum(trips.found.values()), *inside))
-    return counts[-2], counts[-1]
+@torch.no_grad()
+def spread_scores(detector: nn.Module, size: Size) -> None:
+    """Change the layers that predict classes so that scores differ: equal ones may be ordered either way."""
+    deviations = {}
+
+    def measure(module: nn.Module, inputs: tuple, output: Tensor) -> None:
+        deviations[module] = max(output.std().item(), deviations.get(module, 1e-6))
+
+    layers = [module for name, module in detector.named_modules() if SCORES.search(name)]
+    hooks = [layer.register_forward_hook(measure) for layer in layers if hasattr(layer, 'weight')]
+    detector.predict(pictures(size)[0], plain_samples(2, size))
+    for hook in hooks:
+        hook.remove()
+    for layer, deviation in deviations.items():
+        layer.weight.mul_(2 / deviation)
+        layer.bias.fill_(-2)
 
 
-def main(names: list[str]) -> None:
-    rows = [('detector', 'frame', 'eager', 'outside of the graph', 'in the graph')]
-    for name in names or CASES:
-        model = build(*CASES[name])
-        eager, graphs = count(model), count(accelerate(model, Acceleration(graphs=True)))
-        for kind, before, after in zip(('key', 'non-key'), eager, graphs, strict=True):
-            cells = (f'{c.kernels} kernels, {c.round_trips} round trips' for c in (before, after))
-            rows.append((name, kind, *cells, str(after.inside)))
-            print(rows[-1], flush=True)
-    print(markdown_table(rows))
+def detect(
+    executor: Executor, size: Size, gpu: SimulatedGPU | None = None
+) -> tuple[list[InstanceData], Path | None]:
+    """Detect in a video of two frame sizes; on a GPU, return what its frames need, too."""
+    engine, found, called = VideoEngine(executor, key_interval=KEY_INTERVAL), [], []
+    head = first_head(executor.model)
+    layers = [one for one in head.modules() if isinstance(one, nn.Conv2d | nn.Linear)]
+    hooks = [one.register_forward_pre_hook(lambda *_: called.append(1)) for one in layers]
+    count, failed, captures = KEY_INTERVAL + 2, 0, 0  # the last one is no key frame
+    sizes = [size, (size[0], size[1] + 64)]
+    for frame in (frame for one in sizes for frame in smooth_frames(count, *one)):
+        if gpu is not None:
+            failed, captures = failed + gpu.failed_captures, captures + gpu.captures
+            gpu.reset()
+        called.clear()
+        data = batch_of(frame)
+        if gpu is not None:  # as VideoInferencer gives its frames
+            data['inputs'] = [image.pin_memory() for image in data['inputs']]
+        found += [result.pred_instances for result in engine.push(data)]
+    for hook in hooks:
+        hook.remove()
+    if gpu is None:
+        return found, None
+    end = 'maps' if called else 'raw outputs' if gpu.waits.total() > 1 else 'boxes'
+    path = Path(end if gpu.replays else '', captures, failed, gpu.kernels, gpu.waits)
+    return found, path
+
+
+def compare(model: VideoDetector, size: Size) -> tuple[Path, int, int]:
+    """Return the path, the number of boxes of eager frames on the CPU, and that of boxes without counterpart there."""
+    expected, _ = detect(model, size)
+    with simulated_gpu() as gpu:
+        found, path = detect(on_gpu(model), size, gpu)
+    assert all(one.bboxes.device.type == 'cpu' for one in found)
+    lost = max(unmatched(found, expected, 1e-5), unmatched(expected, found, 1e-5))
+    return path, sum(map(len, expected)), lost
+
+
+def on_gpu(model: VideoDetector, options: Acceleration | None = None) -> Executor:
+    """Copy a model to the simulated GPU, where frames that are pinned are sent as by an inferencer."""
+    executor = accelerate(copy.deepcopy(model).to('cuda'), options or Acceleration())
+    executor.model.data_preprocessor._non_blocking = True
+    return executor
+
+
+def rows(names: list[str]) -> Iterator[tuple]:
+    """Yield the rows of a table of the detectors whose configs contain one of the names."""
+    yield (
+        *('detector', 'graph ends at', 'captures', 'failed', 'kernels beside it', 'waits'),
+        *('eager: kernels', 'eager: waits', 'boxes', 'unmatched'),
+    )
+    for config in [RFCN, *(stock.config for stock in STOCK)]:
+        if names and not any(name in config for name in names):
+            continue
+        model, size = build(config)
+        path, boxes, lost = compare(model, size)
+        with simulated_gpu() as gpu:
+            _, eager = detect(on_gpu(model, Acceleration(graphs=False)), size, gpu)
+        counts = path.kernels, path.waits.total(), eager.kernels, eager.waits.total()
+        name = config.rsplit('/', 1)[-1]
+        yield name, path.end or '-', path.captures, path.failed, *counts, boxes, lost
 
 
 if __name__ == '__main__':
-    main(sys.argv[1:])
+    table = []
+    for row in rows(sys.argv[1:]):
+        print(*row, sep='\t', flush=True)
+        table.append(row)
+    print(markdown_table(table))

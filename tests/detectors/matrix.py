@@ -12,11 +12,9 @@ is the width of FlowNetS, ``DEVICE`` where everything runs. ``python -m tests.de
 import copy
 import json
 import os
-from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -29,16 +27,22 @@ from semidff.analysis.check_detector import (
     weights_without_gradient,
 )
 from semidff.analysis.complexity import measure_complexity
-from semidff.analysis.speed import PartTimes, batch_of, speedup_of, take_turns, time_parts
-from semidff.analysis.speed_report import measure_methods
+from semidff.analysis.speed import (
+    ClipTimer,
+    PartTimes,
+    batch_of,
+    clips_of,
+    speedup_of,
+    take_turns,
+    time_parts,
+)
 from semidff.deployment.export import ExportError, export_onnx
 from semidff.inference.acceleration import Acceleration, accelerate
-from semidff.inference.executors.host_values import HostValues
 from semidff.models import SemiDFF, VideoDetector
 from semidff.models.spatial import SpatialModule, plain_samples
 from semidff.synthetic.smooth_video import smooth_frames, write_smooth_video
-from tests.host_round_trips import HostRoundTrips
 
+from . import graph_path
 from .loss_parts import gradient_norms, quality_spread
 from .output_deviation import output_deviation
 from .stock_detectors import (
@@ -122,28 +126,18 @@ def check_boxes(detector: nn.Module, model: VideoDetector, size: tuple[int, int]
     return dict(deviation=deviation, boxes=boxes)
 
 
-def without_exchange(function: Callable) -> tuple[Any, Counter]:
-    """Call a function as a CUDA graph does, with what it read from the device before; return its other round trips."""
-    values = HostValues()
-    for _ in range(2):
-        values.call(function, record=True)
-    with HostRoundTrips() as trips:
-        return values.call(function), trips.found
-
-
 @torch.no_grad()
 def check_fixed(detector: nn.Module, size: tuple[int, int]) -> dict:
     """Compare the post-processing of fixed shape with mmdet's, on the same raw outputs."""
     spatial, samples = SpatialModule(detector), plain_samples(2, size)
     raw = random_scores(spatial.raw_outputs(spatial.features(pictures(size, DEVICE)[0])))
     geometry = torch.tensor([[*size, 1, 1]] * 2, dtype=torch.float64, device=DEVICE)
-    fixed, trips = without_exchange(lambda: spatial.fixed_shape(raw, geometry))
+    fixed = spatial.fixed_shape(raw, geometry)
     if fixed is None:
         pytest.skip('has a post-processing of its own')
     expected = spatial.predict_raw(raw, copy.deepcopy(samples))
     found = spatial.finish(fixed.cpu(), raw, samples)
     found, expected = ([sorted_rows(s.pred_instances) for s in each] for each in (found, expected))
-    assert not trips
     assert fixed[:, -1, 0].all() and any(map(len, expected))
     assert [len(rows) for rows in found] == [len(rows) for rows in expected]
     worst = (torch.cat(found) - torch.cat(expected)).abs().max().item()
@@ -154,7 +148,7 @@ def check_fixed(detector: nn.Module, size: tuple[int, int]) -> dict:
 def check_options(model: VideoDetector, name: str, size: tuple[int, int]) -> dict:
     """Compare the outputs with speed options with those of contiguous maps in float32."""
     options, tolerance = OPTIONS[name]
-    accelerated = accelerate(copy.deepcopy(model), options)
+    accelerated = accelerate(copy.deepcopy(model), options).model
     with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         deviation = output_deviation(model, accelerated, pictures(size, DEVICE)[0])
     assert deviation <= tolerance
@@ -196,6 +190,19 @@ def test_options(narrow, split, name, record):
     record(name=name, **check_options(cut(detector, split), name, stock.small))
 
 
+@pytest.mark.skipif(DEVICE != 'cpu', reason='simulates a GPU')
+@pytest.mark.parametrize('stock', STOCK, ids=stocks['ids'])
+def test_graphs(stock, split, record):
+    """With random weights, as :func:`test_fixed`."""
+    try:
+        model, size = graph_path.build(stock.config, split)
+    except (TypeError, ValueError) as error:
+        pytest.skip(str(error))
+    path, boxes, lost = graph_path.compare(model, size)
+    assert path.end and boxes and not lost
+    record(end=path.end, waits=path.waits.total(), kernels=path.kernels)
+
+
 def test_semantic(narrow, split, record):
     stock, detector, score = narrow
     model = cut(detector, split, SemiDFF)
@@ -230,7 +237,7 @@ def test_counted(wide, split, record):
 def test_measured(wide, split, record):
     stock, detector = wide
     batches = list(map(batch_of, smooth_frames(2, *stock.size)))
-    model = accelerate(cut(detector, split), TIMED_OPTIONS)
+    model = accelerate(cut(detector, split), TIMED_OPTIONS).model
     times = PartTimes.medians(take_turns({'': lambda: time_parts(model, batches)}, 3)[''])
     record(ratio=times.ratio, speedup=times.bound(KEY_INTERVAL), **times._asdict())
 
@@ -239,7 +246,11 @@ def test_measured(wide, split, record):
 def test_end_to_end(wide, split, record, tmp_path):
     stock, detector = wide
     video = write_smooth_video(tmp_path / 'pan.mp4', 2 * KEY_INTERVAL, *stock.size)
-    options = [TIMED_OPTIONS], KEY_INTERVAL, 2
-    report = measure_methods(cut(detector, split), video, batch_of, ['propagate'], *options)
-    *_, row = report['rows'].values()
-    record(speedup=row['end_to_end']['speed_up'], rows=report['rows'])
+    executor, tasks = accelerate(cut(detector, split), TIMED_OPTIONS), {}
+    for method in ('frame', 'propagate'):
+        clips = clips_of(str(video), KEY_INTERVAL + 1)
+        timer = ClipTimer(executor, method, KEY_INTERVAL, batch_of)
+        tasks[method] = lambda timer=timer, clips=clips: timer.run(next(clips)).total
+    seconds = take_turns(tasks, 2)
+    speed_up = np.median(np.divide(seconds['frame'], seconds['propagate']))
+    record(speedup=float(speed_up), **seconds)

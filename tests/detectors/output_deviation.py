@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from mmengine.structures import InstanceData
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.ops import box_iou
 
 from semidff.models import VideoDetector
@@ -51,15 +51,16 @@ def _box_deviation(expected: InstanceData, found: InstanceData) -> float:
     return worst
 
 
+def first_head(model: VideoDetector) -> nn.Module:
+    """Return the head whose outputs are the raw outputs, or the proposals of the second stage."""
+    detector = model.spatial.detector
+    panoptic = getattr(detector, 'panoptic_head', None)
+    return panoptic or model.spatial.heads.dense_head or detector.bbox_head
+
+
 def _head_outputs(model: VideoDetector, images: Tensor) -> list[Tensor]:
     """Return what the first head outputs, with the levels of an output as one tensor."""
-    found = []
-    detector = model.spatial.detector
-    head = (
-        getattr(detector, 'panoptic_head', None)
-        or model.spatial.heads.dense_head
-        or detector.bbox_head
-    )
+    found, head = [], first_head(model)
     # Copies, since some heads' post-processing works in place (YOLOv3's sigmoid of channels-last maps).
     handle = head.register_forward_hook(
         lambda module, inputs, output: found.append(

@@ -15,7 +15,9 @@ def main(path: str) -> None:
         detector = (
             line['case'].replace(f'-{line["split"]}', '').removesuffix(f'-{line.get("name")}')
         )
-        keys = [key for key in ('deviation', 'ratio', 'speedup', 'exported') if key in line]
+        keys = [
+            key for key in ('deviation', 'ratio', 'speedup', 'exported', 'waits') if key in line
+        ]
         cell = ', '.join(f'{line[key]:.3g}' for key in keys)
         rows.setdefault((detector, line['split']), {})[line.get('name', name)] = cell
     columns = list(dict.fromkeys(column for row in rows.values() for column in row))

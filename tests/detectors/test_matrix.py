@@ -7,7 +7,7 @@ from torch import nn
 from semidff.analysis.check_detector import SPLITS, video_detector
 from semidff.models import SemiDFF
 
-from . import matrix
+from . import graph_path, matrix
 from .loss_parts import gradient_norms
 from .stock_detectors import NARROW, build_stock, overfit, pictures
 
@@ -32,6 +32,21 @@ def test_all_checks_pass(retinanet, split):
         'norms'
     ]
     assert matrix.check_fixed(retinanet, SMALL)['deviation'] <= 1e-4
+
+
+@pytest.mark.parametrize(
+    ('config', 'end'),
+    [
+        ('tood/tood_r50_fpn_1x_coco', 'boxes'),
+        ('rtmdet/rtmdet_tiny_8xb32-300e_coco', 'boxes'),
+        ('deformable_detr/deformable-detr_r50_16xb2-50e_coco', 'boxes'),
+        ('mask_rcnn/mask-rcnn_r50_fpn_1x_coco', 'raw outputs'),
+    ],
+)
+def test_graphs_of_a_gpu(config, end):
+    path, boxes, lost = graph_path.compare(*graph_path.build(config))
+    assert (path.end, path.captures, path.failed, lost) == (end, 4, 0, 0) and boxes > 100
+    assert end != 'boxes' or (path.waits.total() == 1 and path.kernels <= 5)
 
 
 @pytest.mark.parametrize(

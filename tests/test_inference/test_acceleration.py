@@ -24,17 +24,6 @@ def detect(model, method='propagate', frames=7) -> list:
     return [r.pred_instances for r in results + engine.flush()]
 
 
-def unmatched(some, others, tolerance: float) -> int:
-    """How many detections have no partner of the same label, score and box within a tolerance."""
-    count = 0
-    for one, other in zip(some, others, strict=True):
-        apart = (one.bboxes[:, None] - other.bboxes).abs().amax(-1) / 100
-        apart = torch.maximum(apart, (one.scores[:, None] - other.scores).abs())
-        apart += (one.labels[:, None] != other.labels).float()
-        count += int((apart.amin(1) > tolerance).sum())
-    return count
-
-
 @pytest.mark.parametrize('kind', models.KINDS)
 def test_channels_last_changes_rounding_only(kind):
     """Not a matter of course: mmcv's RoIAlign misreads such maps."""
@@ -44,7 +33,7 @@ def test_channels_last_changes_rounding_only(kind):
     assert all(w.is_contiguous(memory_format=torch.channels_last) for w in weights)
     found = detect(fast)
     assert sum(map(len, plain)) > 20
-    assert unmatched(found, plain, 1e-3) == unmatched(plain, found, 1e-3) == 0
+    assert models.unmatched(found, plain, 1e-3) == models.unmatched(plain, found, 1e-3) == 0
 
 
 @pytest.mark.parametrize('precision', ['bf16', 'fp16'])
@@ -54,7 +43,7 @@ def test_half_precision_finds_the_same(kind, precision):
     found = detect(accelerate(detector(kind), Acceleration(precision)))
     assert all(one.bboxes.dtype == one.scores.dtype == torch.float32 for one in found)
     # NMS and top-k turn over near ties, so some few may differ
-    assert unmatched(plain, found, 0.05) < 0.2 * sum(map(len, plain))
+    assert models.unmatched(plain, found, 0.05) < 0.2 * sum(map(len, plain))
 
 
 @pytest.mark.parametrize('kind', models.KINDS)
@@ -80,14 +69,16 @@ def test_every_method_runs_under_the_options(method):
     """Offline ones answer in flush(), outside of push(); *sff-fast* has a temporal module of its own."""
     found = detect(accelerate(detector('rfcn'), BF16._replace(channels_last=True)), method)
     assert len(found) == 7
-    assert unmatched(detect(detector('rfcn'), method), found, 0.05) < 0.3 * sum(map(len, found))
+    assert models.unmatched(detect(detector('rfcn'), method), found, 0.05) < 0.3 * sum(
+        map(len, found)
+    )
 
 
 def test_an_image_detector_becomes_a_video_detector():
     image_detector = build(detector_cfg())
     expected = detect(copy.deepcopy(image_detector), 'frame', frames=2)
     found = detect(accelerate(image_detector, Acceleration()), 'frame', frames=2)
-    assert unmatched(expected, found, 0) == 0 and sum(map(len, found)) > 0
+    assert models.unmatched(expected, found, 0) == 0 and sum(map(len, found)) > 0
 
 
 def test_shares_modules_and_attributes_and_can_be_copied():
@@ -115,7 +106,7 @@ def test_compiled_graphs_give_the_same():
 
     fast = accelerate(detector('rfcn'), Acceleration(compile=True), backend=backend)
     found = detect(fast, frames=4)
-    assert unmatched(detect(detector('rfcn'), frames=4), found, 1e-4) == 0
+    assert models.unmatched(detect(detector('rfcn'), frames=4), found, 1e-4) == 0
     assert len(compiled) >= 4, 'feature network, head, flow network, scale field'
     graphs = len(compiled)
     detect(fast, frames=4)

@@ -1,121 +1,130 @@
-"""CUDA graphs on a CPU, where a graph calls its function: the results of eager frames, and what is copied and held."""
+"""CUDA graphs on the simulated GPU: the results of eager frames on the CPU, what is captured, and what is not."""
 
 import copy
 import gc
-from weakref import ref
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 import torch
 
 from semidff.inference import (
+    METHODS,
     Acceleration,
     AdaptiveSchedule,
     ErrorPredictor,
     VideoEngine,
     accelerate,
-    cuda_graphs,
 )
-from semidff.inference.executors.cuda_graphs import CapturedFunction
+from semidff.inference.executors import Executor
+from semidff.models import VideoDetector
+from semidff.models.temporal.warp import warp
 from tests import models
-from tests.detectors.graph_path import count
-from tests.test_inference.test_acceleration import unmatched
+from tests.simulated_gpu import Graph
 from tests.tiny_video import batch
 
-GRAPHS = Acceleration(graphs=True)
+EAGER, GRAPHS = Acceleration(graphs=False), Acceleration()
 
 
-def detector(kind: str = 'rfcn') -> torch.nn.Module:
+def detector(kind: str = 'retinanet') -> torch.nn.Module:
     return models.tiny_video_detector(kind).eval()
 
 
-@pytest.fixture
-def captured(monkeypatch) -> list:
-    """Graphs that are captured, and those whose capture fails."""
-    made = []
-
-    class Recorder(CapturedFunction):
-        def __init__(self, *args):
-            made.append(ref(self))
-            super().__init__(*args)
-
-    monkeypatch.setattr(cuda_graphs, 'CapturedFunction', Recorder)
-    return made
+def on_gpu(model: torch.nn.Module, options: Acceleration = GRAPHS) -> Executor:
+    executor = accelerate(copy.deepcopy(model).to('cuda'), options)
+    executor.model.data_preprocessor._non_blocking = True  # as load_model
+    return executor
 
 
-def detect(model, method='propagate', chunked=False, frames=9, **options) -> list:
+def frames(video: int = 0, count: int = 9) -> list[dict]:
+    return [batch(video, index) for index in range(count)]
+
+
+def detect(model, method='propagate', chunked=False, data=None, **options) -> list:
     engine = VideoEngine(model, method, key_interval=4, **options)
-    return list(engine.run((batch(0, i) for i in range(frames)), chunked))
+    return list(engine.run(data or frames(), chunk=None if chunked else 1))
 
 
 def assert_same(found, expected):
     """Batches differ in rounding. In a frame, proposals have equal scores at their limit: either may be left out."""
+    assert {r.pred_instances.bboxes.device.type for r in found} == {'cpu'}
     found, expected = ([r.pred_instances for r in results] for results in (found, expected))
     assert min(map(len, expected)) > 2
     few = 0.04 * sum(map(len, expected))
-    assert max(unmatched(found, expected, 1e-5), unmatched(expected, found, 1e-5)) <= few
+    for some, others in ((found, expected), (expected, found)):
+        assert models.unmatched(some, others, 1e-5) <= few
+
+
+@pytest.mark.parametrize('chunked', [False, True])
+@pytest.mark.parametrize('method', METHODS.module_dict)
+@pytest.mark.parametrize('kind', models.KINDS)
+def test_results_are_those_of_eager_frames(kind, method, chunked, gpu):
+    if kind != 'retinanet' and method not in ('propagate', 'frame'):
+        pytest.skip('one kind of detector is enough')
+    model, data = detector(kind), frames(count=13)
+    assert_same(detect(on_gpu(model), method, chunked, data), detect(model, method, chunked, data))
+    assert gpu.captures >= 1 and not gpu.failed_captures
+
+
+@pytest.mark.parametrize(
+    'options', [Acceleration(channels_last=True), Acceleration('bf16'), Acceleration('fp16', True)]
+)
+def test_other_options_apply_in_graphs(options, gpu):
+    expected = detect(on_gpu(detector(), options._replace(graphs=False)))
+    assert_same(detect(on_gpu(detector(), options)), expected)
+    assert gpu.captures == 2
 
 
 @pytest.mark.parametrize('kind', models.KINDS)
-@pytest.mark.parametrize(
-    ('method', 'chunked'),
-    [('propagate', False), ('propagate', True), ('centered', False), ('frame', False)],
-)
-def test_results_are_those_of_eager_frames(kind, method, chunked, captured):
-    model = detector(kind)
-    expected = detect(model, method, chunked, 13)
-    found = detect(accelerate(copy.deepcopy(model), GRAPHS), method, chunked, 13)
-    assert_same(found, expected)
-    assert len(captured) >= 1 + (method != 'frame')
+def test_nothing_waits_ahead_of_the_results(kind, gpu):
+    for options, captured in ((EAGER, False), (GRAPHS, True)):
+        engine = VideoEngine(on_gpu(detector(kind), options), key_interval=4)
+        for index in range(10):
+            data = batch(0, index)
+            data['inputs'] = [image.pin_memory() for image in data['inputs']]
+            gpu.reset()
+            engine.push(data)
+            if index < 8:
+                continue
+            if captured:
+                assert gpu.replays == 1 and gpu.waits == Counter(synchronize=1)
+                assert gpu.kernels <= 5
+            else:
+                assert gpu.kernels > 100 and gpu.waits.total() > 5
 
 
-@pytest.mark.parametrize(
-    'options', [GRAPHS._replace(channels_last=True), GRAPHS._replace(precision='bf16')]
-)
-def test_other_options_apply_in_graphs(options, captured):
-    expected = detect(accelerate(detector('retinanet'), options._replace(graphs=False)))
-    assert_same(detect(accelerate(detector('retinanet'), options)), expected)
-    assert len(captured) == 2
-
-
-@pytest.mark.parametrize('kind', models.KINDS)
-def test_nothing_waits_ahead_of_the_results(kind):
-    eager = count(detector(kind))
-    for before, one in zip(eager, count(accelerate(detector(kind), GRAPHS)), strict=True):
-        assert before.round_trips > 5 and one.round_trips == 0
-        assert one.kernels <= 5 < 100 < one.inside
-
-
-def test_streams_of_one_batch_keep_their_key_frames(captured):
+def test_streams_of_one_batch_keep_their_key_frames(gpu):
     """Results of each stream as alone, though all use the same memory in turn."""
-    model = detector('retinanet')
-    engine = VideoEngine(accelerate(copy.deepcopy(model), GRAPHS), key_interval=3)
+    model = detector()
+    engine = VideoEngine(on_gpu(model), key_interval=4)
     states = [engine.open() for _ in range(3)]
     found = [[] for _ in states]
-    for index in range(8):
+    for index in range(9):
         # The third stream skips frames, so that batches have two frames or three.
         some = [0, 1] if index % 2 else [0, 1, 2]
         results = engine.push_batch([batch(i, index) for i in some], [states[i] for i in some])
         for i, finished in zip(some, results, strict=True):
             found[i] += finished
     for video, own in enumerate(found):
-        plain = VideoEngine(copy.deepcopy(model), key_interval=3)
-        frames = range(0, 8, 2) if video == 2 else range(8)
-        assert_same(own, [r for i in frames for r in plain.push(batch(video, i))])
-    assert len(captured) == 3
+        assert_same(own, detect(model, data=frames(video)[:: 1 + video // 2]))
+    assert gpu.captures == 3
 
 
-def test_interleaved_streams(captured):
-    model = accelerate(detector('rfcn'), GRAPHS)
-    engine = VideoEngine(model, key_interval=5)
-    states = [engine.open() for _ in range(2)]
-    found = [[], []]
-    for index in range(9):
-        for video, state in enumerate(states):
-            found[video] += engine.push(batch(video, index), state)
-    for video, own in enumerate(found):
-        plain = VideoEngine(detector('rfcn'), key_interval=5)
-        assert_same(own, [r for i in range(9) for r in plain.push(batch(video, i))])
-    assert len(captured) == 2
+def test_interleaved_streams_of_two_sizes(gpu):
+    model = detector('rfcn')
+    engine, videos = VideoEngine(on_gpu(model), key_interval=4), [frames(0), frames(1)]
+    for data in videos[1]:
+        data['inputs'] = [data['inputs'][0].repeat(1, 1, 2)]
+        data['data_samples'][0].set_metainfo(dict(ori_shape=(64, 192), img_shape=(64, 192)))
+    states, found = [engine.open() for _ in videos], [[], []]
+    for both in zip(*videos, strict=True):
+        for data, state, results in zip(both, states, found, strict=True):
+            results += engine.push(copy.deepcopy(data), state)
+    for own, data in zip(found, videos, strict=True):
+        assert_same(own, detect(model, data=data))
+    assert gpu.captures == 4
 
 
 @pytest.mark.parametrize(
@@ -125,67 +134,136 @@ def test_interleaved_streams(captured):
         dict(schedule=AdaptiveSchedule(ErrorPredictor([0.0] * 4, 0.0), tolerance=3.0)),
     ],
 )
-def test_flow_fields_and_schedules(options):
-    model = detector('retinanet')
-    found = detect(accelerate(copy.deepcopy(model), GRAPHS), **options)
-    expected = detect(model, **options)
+def test_flow_fields_and_schedules(options, gpu):
+    model = detector()
+    found, expected = (detect(one, **options) for one in (on_gpu(model), model))
     assert_same(found, expected)
     if 'keep_fields' in options:
-        flows = [[r.feature_flow for r in rs if 'feature_flow' in r] for rs in (found, expected)]
-        assert len(flows[0]) == 6 and all(map(torch.equal, *flows))
+        flows = [
+            [r.feature_flow.cpu() for r in rs if 'feature_flow' in r] for rs in (found, expected)
+        ]
+        assert len(flows[0]) == 6
+        torch.testing.assert_close(*flows)
 
 
-@pytest.mark.parametrize('method', ['sff-fast', 'coast', 'blend'])
-def test_every_method(method):
-    model = detector('rfcn')
-    assert_same(detect(accelerate(copy.deepcopy(model), GRAPHS), method), detect(model, method))
+@pytest.mark.parametrize('first', [True, False])
+def test_inference_mode_may_begin_or_end(first, gpu):
+    model = detector()
+    engine, found = VideoEngine(on_gpu(model), key_interval=4), []
+    for index, data in enumerate(frames(count=13)):
+        with torch.inference_mode(first == (index < 6)):
+            found += engine.push(data)
+    assert_same(found, detect(model, data=frames(count=13)))
+    assert gpu.captures == 2
 
 
-def test_runs_eagerly_where_a_capture_fails(captured, monkeypatch):
-    warnings = []
-    monkeypatch.setattr(cuda_graphs, 'log_warning', warnings.append)
-    model = detector('retinanet')
-    reading = copy.deepcopy(model)
-    reading.spatial.detector.neck.register_forward_hook(
-        lambda module, inputs, outputs: None if outputs[0].mean().item() else outputs
-    )
-    assert_same(detect(accelerate(reading, GRAPHS), frames=13), detect(model, frames=13))
-    assert len(captured) == 3 + 1, 'not tried again for key frames; non-key frames once'
-    (text,) = warnings
-    assert 'runs without CUDA graph' in text and 'depend on the frame' in text
-
-
-def test_a_graph_with_other_results_is_not_used(monkeypatch):
-    warnings = []
-    monkeypatch.setattr(cuda_graphs, 'log_warning', warnings.append)
-    zeros = dict(replay=lambda self: [maps.zero_() for maps in self._outputs.values()])
-    monkeypatch.setattr(cuda_graphs, 'CapturedFunction', type('Zeros', (CapturedFunction,), zeros))
-    model = detector('retinanet')
-    assert_same(detect(accelerate(copy.deepcopy(model), GRAPHS)), detect(model))
-    (text,) = warnings
-    assert 'runs without CUDA graph' in text and 'not close' in text
-
-
-def test_memory_is_that_of_the_last_sizes(captured, monkeypatch):
-    monkeypatch.setattr(cuda_graphs, 'MAX_GRAPHS', 2)
-    engine = VideoEngine(accelerate(detector('retinanet'), GRAPHS), 'frame')
-    for streams in (1, 2, 3):
-        states = [engine.open() for _ in range(streams)]
-        for index in range(3):
-            engine.push_batch([batch(i, index) for i in range(streams)], states)
+def test_constants_of_a_graph_stay(gpu):
+    model = detector()
+    own, expected = on_gpu(model), detect(model)
+    detect(own)
+    with torch.no_grad():
+        for side in range(70):  # more sizes than the warp keeps coordinates of
+            warp(*(torch.zeros(1, channels, 3, side + 1, device='cuda') for channels in (1, 2)))
     gc.collect()
-    assert [graph() is not None for graph in captured] == [False, True, True]
+    assert_same(detect(own), expected)
 
 
-def test_copies_have_graphs_of_their_own(captured):
-    fast = accelerate(detector('rfcn'), GRAPHS)
+def capturing(action):
+    """Return a hook that does something during captures."""
+    return lambda *_: action() if torch.cuda.is_current_stream_capturing() else None
+
+
+def value(module, inputs, outputs):
+    """Hook: reads a value that depends on the frame."""
+    return None if outputs[0].mean().item() else outputs
+
+
+FAILURES = {
+    'depend on the frame': value,
+    'of its own': capturing(lambda: 1 / 0),
+    # Seen by CUDA alone, which ends the capture.
+    'capture': lambda module, inputs, outputs: capturing(outputs[0].nonzero)(),
+}
+
+
+@pytest.mark.parametrize('message', FAILURES)
+def test_runs_eagerly_where_a_capture_fails(message, gpu, log):
+    model = detector()
+    failing, stream = on_gpu(model), torch.cuda.current_stream()
+    failing.model.spatial.detector.neck.register_forward_hook(FAILURES[message])
+    assert_same(detect(failing, data=frames(count=13)), detect(model, data=frames(count=13)))
+    assert log.text.count('runs without CUDA graph') == 1
+    gc.collect()
+    assert len(gpu.graphs) == 1, 'non-key frames'
+    gpu.reset()
+    assert_same(detect(on_gpu(model)), detect(model))
+    assert gpu.captures == 2 and torch.cuda.current_stream() is stream
+
+
+def test_runs_eagerly_without_memory_for_a_graph(gpu, log):
+    model = detector()
+    gpu.capture_limit = 1000
+    own = on_gpu(model)
+    assert_same(detect(own), detect(model))
+    gpu.capture_limit = None
+    assert not gpu.captures and gpu.failed_captures
+    assert log.text.count('runs without CUDA graph') == 1 and 'out of memory' in log.text
+
+
+def test_a_graph_with_other_results_is_not_used(gpu, monkeypatch, log):
+    monkeypatch.setattr(
+        torch.cuda, 'CUDAGraph', type('Idle', (Graph,), dict(replay=lambda _: None))
+    )
+    model = detector()
+    assert_same(detect(on_gpu(model)), detect(model))
+    assert log.text.count('runs without CUDA graph') == 1 and 'not close' in log.text
+
+
+def test_threads_capture_at_once_while_others_wait(gpu):
+    model = detector('rfcn')
+    expected, both = detect(model), threading.Barrier(2, timeout=5)
+
+    def meet():
+        with suppress(threading.BrokenBarrierError):  # captures may take turns
+            both.wait()
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(torch.zeros(1, device='cuda').item)
+
+    def run(_):
+        own = on_gpu(model)
+        own.model.spatial.detector.neck.register_forward_hook(capturing(meet))
+        return detect(own)
+
+    with ThreadPoolExecutor(2) as pool:
+        for found in pool.map(run, range(2)):
+            assert_same(found, expected)
+    assert gpu.captures == 4 and not gpu.failed_captures
+
+
+def test_the_graphs_of_eight_sizes_are_kept(gpu):
+    held = []
+    engine = VideoEngine(on_gpu(detector()), 'frame')
+    for streams in range(1, 12):
+        states = [engine.open() for _ in range(streams)]
+        for index in range(2):
+            engine.push_batch([batch(i, index) for i in range(streams)], states)
+        held.append(len(gpu.graphs))
+    assert gpu.captures == 11 and held == [*range(1, 9), 8, 8, 8]
+    allocated = gpu.allocated
+    del engine
+    gc.collect()
+    assert not gpu.graphs and gpu.allocated < allocated / 4
+
+
+def test_copies_have_graphs_of_their_own(gpu):
+    fast = on_gpu(detector('rfcn'))
     expected = detect(fast)
     assert_same(detect(copy.deepcopy(fast)), expected)
-    assert len(captured) == 4
-    assert detect(fast.with_temporal(None), 'frame') and len(captured) == 5
+    assert gpu.captures == 4
+    assert detect(fast.with_temporal(None), 'frame') and gpu.captures == 5
 
 
 def test_excludes_compilation():
     with pytest.raises(ValueError, match='compile and graphs exclude each other'):
-        accelerate(detector('rfcn'), GRAPHS._replace(compile=True))
-    assert accelerate(detector('rfcn'), Acceleration()).graphs is None, 'on a CPU'
+        accelerate(detector(), Acceleration(graphs=True, compile=True))
+    assert isinstance(accelerate(detector(), Acceleration()), VideoDetector), 'on a CPU'
