@@ -4,6 +4,7 @@ import copy
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from mmengine.config import Config
@@ -18,7 +19,7 @@ from semidff.utils.image_detectors import (
     transform_name,
 )
 
-from .plan import Plan, PlanError
+from .plan import Candidate, Data, Networks, Plan, PlanError
 
 _SCHEDULE = 'semidff::_base_/schedules/adam_two_step.py'
 _FLOW = 'semidff::pretrained/flownet-s-eighth_synthetic.pth'  # trained for optical flow
@@ -48,37 +49,37 @@ def config_digest(own: Config) -> str:
     return hashlib.sha256(used.encode()).hexdigest()
 
 
-def model_config(own: Config, plan: Plan, kind: str) -> dict:
-    """Return the config of a video detector with the plan's split point and flow network.
+def model_config(own: Config, checkpoint: str, networks: Candidate | Networks, kind: str) -> dict:
+    """Return the config of a video detector.
 
     Args:
         own: Result of :func:`detector_config`, here and below.
         kind: ``SemiDFF`` for training, ``VideoDetector`` for measurements.
     """
     rpn = (own.model.get('test_cfg') or {}).get('rpn') or {}
-    few = plan.split == 'OutputSplit' and rpn.get('max_per_img', 0) > FEW_PROPOSALS
+    few = networks.split == 'OutputSplit' and rpn.get('max_per_img', 0) > FEW_PROPOSALS
     return dict(
         type=kind,
         detector=copy.deepcopy(own.model),
-        checkpoint=plan.checkpoint,
-        split=dict(type=plan.split),
+        checkpoint=checkpoint,
+        split=dict(type=networks.split),
         non_key_test_cfg=dict(rpn=dict(max_per_img=FEW_PROPOSALS)) if few else None,
         temporal=dict(
             type='TemporalModule',
             flow_network=dict(
                 type='FlowNetS',
-                width=plan.width,
-                downsampling=plan.downsampling,
-                stride=max(plan.flow_stride, 4 * plan.downsampling),
+                width=networks.width,
+                downsampling=networks.downsampling,
+                stride=max(networks.flow_stride, 4 * networks.downsampling),
             ),
             init_std=None,
-            correction_width=plan.correction_width,
-            current_width=plan.current_width,
+            correction_width=networks.correction_width,
+            current_width=networks.current_width,
         ),
     )
 
 
-def training_pipeline(own: Config, plan: Plan) -> list[dict]:
+def training_pipeline(own: Config, data: Data, strides: Sequence[float]) -> list[dict]:
     """Return the pipeline of pairs: the geometric part of the detector's test pipeline, then crops and flips.
 
     Frames that are cropped are resized to half of the detector's input size and more: objects and their motion are
@@ -91,13 +92,13 @@ def training_pipeline(own: Config, plan: Plan) -> list[dict]:
         if not transform_name(step).startswith(('Load', 'Pack'))
     ]
     crop = []
-    if plan.crop:
-        shared = [_smaller(step, plan.feature_cache > 0) for step in shared]
-        crop = [dict(type='RandomCrop', crop_size=tuple(plan.crop))]
-        if plan.feature_cache:
-            divisor = int(max(plan.strides))
-            crop = [dict(type='RandomCropWindow', crop_size=tuple(plan.crop), divisor=divisor)]
-    if not plan.feature_cache:
+    if data.crop:
+        shared = [_smaller(step, data.feature_cache > 0) for step in shared]
+        crop = [dict(type='RandomCrop', crop_size=tuple(data.crop))]
+        if data.feature_cache:
+            divisor = int(max(strides))
+            crop = [dict(type='RandomCropWindow', crop_size=tuple(data.crop), divisor=divisor)]
+    if not data.feature_cache:
         shared += [*crop, dict(type='RandomFlip', prob=0.5)]
         crop = []
     broadcast = dict(
@@ -132,22 +133,28 @@ def make_config(own: Config, plan: Plan, videos: str, device: str) -> Config:
         videos: The list of videos that are trained on.
         device: Device of the training; there are data workers beside a GPU only.
     """
-    config = read_config('semidff::_base_/default_runtime.py')
+    data, training = plan.data, plan.training
+    config, schedule = map(read_config, ('semidff::_base_/default_runtime.py', _SCHEDULE))
+    steps = [step for step in schedule.train_cfg.steps if step.name in training.steps]
+    for step in steps:
+        step.iters = training.steps[step.name]
+        rate = schedule.optim_wrapper.optimizer.lr
+        step.param_scheduler[0].update(eta_max=rate, total_steps=step.iters)
     workers = 0 if device == 'cpu' else min(4, (os.cpu_count() or 1) - 1)
-    model = model_config(own, plan, 'SemiDFF')
-    model |= dict(both_directions=True, feature_cache=plan.feature_cache)
+    model = model_config(own, plan.checkpoint, plan.networks, 'SemiDFF')
+    model |= dict(both_directions=True, feature_cache=data.feature_cache)
     dataset = dict(
         type='UnlabeledVideoDataset',
         ann_file=videos,
-        portion=plan.portion,
-        interval=dict(type='UniformInterval', low=plan.interval[0], high=plan.interval[1]),
+        portion=plan.videos.portion,
+        interval=dict(type='UniformInterval', low=training.interval[0], high=training.interval[1]),
         window=_WINDOW,
         pairs_per_window=_PAIRS,
         interleave=_INTERLEAVE,
-        cache_bytes=plan.cache_bytes,
-        pipeline=training_pipeline(own, plan),
+        cache_bytes=data.cache_bytes,
+        pipeline=training_pipeline(own, data, plan.networks.strides),
     )
-    longest = max(plan.seconds.values()) if plan.seconds else 1.0
+    longest = max(training.seconds.values(), default=1.0)
     saved, logged = (max(5, min(500, round(seconds / longest))) for seconds in (60, 15))
     config.merge_from_dict(
         dict(
@@ -162,28 +169,17 @@ def make_config(own: Config, plan: Plan, videos: str, device: str) -> Config:
             load_parts=dict(flow=dict(part=_FLOW_PART, prefix=_FLOW_PART, checkpoint=_FLOW)),
             detector_dataset=own.detector_dataset,
             train_dataloader=dict(
-                batch_size=plan.batch_size,
+                batch_size=data.batch_size,
                 num_workers=workers,
                 persistent_workers=workers > 0,
                 sampler=dict(type='StreamSampler'),
                 dataset=dict(type='SampleStream', dataset=dataset),
             ),
-            optim_wrapper=read_config(_SCHEDULE).optim_wrapper,
-            train_cfg=dict(type='DistillationLoop', steps=training_steps(plan)),
+            optim_wrapper=schedule.optim_wrapper,
+            train_cfg=dict(type='DistillationLoop', steps=steps),
         )
     )
     return config
-
-
-def training_steps(plan: Plan) -> list[dict]:
-    """Return the steps of the ``DistillationLoop``."""
-    schedule = read_config(_SCHEDULE)
-    steps = [step for step in schedule.train_cfg.steps if step.name in plan.steps]
-    for step in steps:
-        step.iters = plan.steps[step.name]
-        rate = schedule.optim_wrapper.optimizer.lr
-        step.param_scheduler[0].update(eta_max=rate, total_steps=step.iters)
-    return steps
 
 
 def write_config(config: Config, path: Path) -> None:

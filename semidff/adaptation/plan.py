@@ -1,9 +1,10 @@
 """The plan of an adaptation: everything that is chosen before the training, kept as ``plan.json``."""
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from semidff.analysis.evaluation_clips import EvaluationClip
 from semidff.utils.atomic_write import write_json
 from semidff.utils.tables import text_table
 
@@ -16,9 +17,9 @@ class PlanError(ValueError):
     """An adaptation that cannot be planned, or that another plan excludes."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Candidate:
-    """Split point and flow network, with milliseconds per frame that were measured on this machine.
+    """Split point and temporal module, with milliseconds per frame that were measured on this machine.
 
     They include decoding and resizing on a CPU; on a GPU these go on at the same time.
     """
@@ -26,6 +27,9 @@ class Candidate:
     split: str
     width: float  # of FlowNetS
     downsampling: int = 2  # of the frames that it sees
+    flow_stride: int = 16
+    correction_width: int = 0  # of the temporal module; 0 without a correction
+    current_width: int = 0  # of its network on the current frame
     key: float = 0.0
     non_key: float = 0.0
     speedup: float = 0.0  # forecast at the plan's key-frame interval, from decoding to boxes
@@ -38,66 +42,39 @@ class Candidate:
         return self.split, self.width, self.downsampling
 
 
-@dataclass
-class Plan:
-    """All choices of an adaptation, which are made once."""
+@dataclass(frozen=True)
+class Videos:
+    """Paths of the videos, and what the validation runs on."""
 
-    detector: str  # config or name of the image detector
-    checkpoint: str
-    digest: str  # hash of the weights
-    device: str  # type of the device on which times were measured
-    config_digest: str = ''
-    family: str = ''  # of heads, and dense head
-    channels: list[int] = field(default_factory=list)  # of each propagated level
-    strides: list[float] = field(default_factory=list)
-    input_size: list[int] = field(default_factory=list)  # height and width, for the first video
-    reading: float = 0.0  # milliseconds of a frame: decoding or the test pipeline, the longer
-    workers: int = 1  # intervals that are processed at once
-    alone: list[float] = field(default_factory=list)  # of a key and a non-key frame, one at a time
-    candidates: list[Candidate] = field(default_factory=list)
-    split: str = ''
-    width: float = 0.0
-    downsampling: int = 2
-    flow_stride: int = 16
-    correction_width: int = 0  # of the temporal module; 0 without a correction
-    current_width: int = 0  # of its network on the current frame
-    semantic: bool = True  # whether there is a semantic step
-    reason: str = ''  # why not
-    key_interval: int = 10  # of the forecasts
-    fps: float | None = None  # that was asked for
-    interval: list[int] = field(default_factory=list)  # smallest and largest, of training pairs
-    crop: list[int] | None = None  # height and width; None: whole frames
-    batch_size: int = 4  # pairs per iteration
-    threads: int = 0  # of PyTorch, those of the plan: sums depend on them
-    feature_cache: float = 0.0  # gigabytes of memory for kept features
-    kept_frames: int = 0  # whose features it holds, in all sizes
-    cache_bytes: int = 512 * 2**20  # of decoded frames that a data worker keeps
-    disk: float = 0.0  # gigabytes that the training needs
-    # per iteration of each step, for a frame's features (`first`), and for reading a batch (`read`)
-    seconds: dict[str, float] = field(default_factory=dict)
-    portion: float = 1.0  # of each video that is trained on, from its start; 1: whole videos
-    held_back: list[str] = field(default_factory=list)  # videos, whose rest validates
-    clips: list[list] = field(default_factory=list)  # path, first frame and end
-    skipped: list[str] = field(default_factory=list)  # videos that cannot be read
-    scales: list[float] = field(default_factory=lambda: [*SCALES, *DENSE_SCALES])
-    frames: int = 0  # that are trained on
-    seed: int = 0
-    minutes: float = 60.0  # of the whole adaptation
-    videos: list[str] = field(default_factory=list)  # that are trained on
-    steps: dict[str, int] = field(default_factory=dict)  # iterations of `regression` and `semantic`
+    videos: list[str]  # that are trained on
+    held_back: list[str]  # whose rest validates
+    skipped: list[str]  # that cannot be read
+    portion: float  # of each video that is trained on, from its start; 1: whole videos
+    clips: list[EvaluationClip]  # of what is held back
+    scales: list[float]  # input sizes, relative to that of the detector
 
-    @classmethod
-    def load(cls, path: Path) -> 'Plan':
-        """Read a plan."""
-        try:
-            content = json.loads(path.read_text())
-            return cls(**dict(content, candidates=[Candidate(**c) for c in content['candidates']]))
-        except (ValueError, KeyError, TypeError) as error:
-            raise PlanError(f'{path}: is no plan of this version ({error})') from error
 
-    def save(self, path: Path) -> None:
-        """Write the plan atomically."""
-        write_json(asdict(self), path, indent=2)
+@dataclass(frozen=True)
+class Networks:
+    """The candidate that was chosen, what it propagates, and what was measured."""
+
+    split: str
+    width: float
+    downsampling: int
+    flow_stride: int
+    correction_width: int
+    current_width: int
+    family: str  # of heads, and dense head
+    channels: list[int]  # of each propagated level
+    strides: list[float]
+    semantic: bool  # whether there is a semantic step
+    reason: str  # why not
+    candidates: list[Candidate]
+    key_interval: int  # of the forecasts
+    input_size: list[int]  # height and width, for the first video
+    reading: float  # milliseconds of a frame: decoding or the test pipeline, the longer
+    workers: int  # intervals that are processed at once
+    alone: list[float]  # milliseconds of a key and a non-key frame, one at a time
 
     @property
     def chosen(self) -> Candidate:
@@ -105,80 +82,143 @@ class Plan:
         chosen = self.split, self.width, self.downsampling
         return next(one for one in self.candidates if one.choice == chosen)
 
+
+@dataclass(frozen=True)
+class Data:
+    """Frames of the training, and what is kept of them in memory."""
+
+    frames: int  # that are trained on
+    crop: list[int] | None  # height and width; None: whole frames
+    batch_size: int  # pairs per iteration
+    cache_bytes: int  # of decoded frames that a data worker keeps
+    feature_cache: float  # gigabytes of memory for kept features
+    kept_frames: int  # whose features it holds, in all sizes
+
+
+@dataclass(frozen=True)
+class Training:
+    """Steps of the training, and what they need."""
+
+    interval: list[int]  # smallest and largest, of its pairs
+    steps: dict[str, int]  # iterations of `regression` and `semantic`
+    # per iteration of each step, for a frame's features (`first`), and for reading a batch (`read`)
+    seconds: dict[str, float]
+    threads: int  # of PyTorch, those of the plan: sums depend on them
+    disk: float  # gigabytes
+
+
+_PARTS = dict(videos=Videos, networks=Networks, data=Data, training=Training)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All choices of an adaptation, which are made once. The file has the fields of all parts side by side."""
+
+    detector: str  # config or name of the image detector
+    checkpoint: str
+    digest: str  # hash of the weights
+    config_digest: str
+    device: str  # type of the device on which times were measured
+    minutes: float  # of the whole adaptation
+    fps: float | None  # that was asked for
+    seed: int
+    videos: Videos
+    networks: Networks
+    data: Data
+    training: Training
+
+    @classmethod
+    def load(cls, path: Path) -> 'Plan':
+        """Read a plan."""
+        try:
+            content = json.loads(path.read_text())
+            content['candidates'] = [Candidate(**one) for one in content['candidates']]
+            content['clips'] = [EvaluationClip(*clip) for clip in content['clips']]
+            for name, part in _PARTS.items():
+                content[name] = part(**{key.name: content.pop(key.name) for key in fields(part)})
+            return cls(**content)
+        except (ValueError, KeyError, TypeError) as error:
+            raise PlanError(f'{path}: is no plan of this version ({error})') from error
+
+    def save(self, path: Path) -> None:
+        """Write the plan atomically."""
+        content = asdict(self)
+        for name in _PARTS:
+            content |= content.pop(name)
+        write_json(content, path, indent=2)
+
     def text(self) -> str:
         """Describe the plan for a user."""
+        videos, networks, data, training = self.videos, self.networks, self.data, self.training
         levels = ', '.join(
             f'{c} channels at stride {s:g}'
-            for c, s in zip(self.channels, self.strides, strict=True)
+            for c, s in zip(networks.channels, networks.strides, strict=True)
         )
+        chosen, notes = networks.chosen, []
         rows = [
             ('split point', 'flow network', 'key, ms', 'non-key, ms', 'speed-up', 'fps', 'chosen')
         ]
-        for one in self.candidates:
+        for one in networks.candidates:
             times = [f'{time:.1f}' for time in (one.key, one.non_key, one.speedup, one.fps)]
-            note = '*' * (one is self.chosen)
+            note = '*' * (one is chosen)
             if one.refused:
                 times, note = ['-'] * len(times), 'not possible'
             network = f'FlowNetS, width × {one.width:g}, frames × 1/{one.downsampling}'
             rows.append((one.split, network, *times, note))
-        chosen, notes = self.chosen, []
         if self.fps and chosen.fps < self.fps:
             notes.append(
                 f'None of them reaches {self.fps:g} frames per second; smaller inputs are measured after the training'
             )
         if chosen.speedup < LEAST_SPEEDUP:
             notes.append(f'A speed-up below {LEAST_SPEEDUP} is trained only with --anyway')
-        if 1000 / self.reading <= 1.01 * chosen.fps:
-            notes.append(f'Decoding or resizing, {self.reading:.1f} ms a frame, limits the speed')
-        if sum(self.time_of(*step) for step in self.steps.items()) > 60 * self.minutes:
+        if 1000 / networks.reading <= 1.01 * chosen.fps:
+            notes.append(
+                f'Decoding or resizing, {networks.reading:.1f} ms a frame, limits the speed'
+            )
+        if sum(self.time_of(*step) for step in training.steps.items()) > 60 * self.minutes:
             notes.append(
                 f'The shortest possible training takes longer than {self.minutes:g} minutes'
             )
-        part = 'whole videos' if self.portion == 1 else f'the last {1 - self.portion:.0%} of each'
-        memory = f'{self.feature_cache:.2f} GB of memory' if self.feature_cache else 'none'
-        size = 'x'.join(map(str, self.crop or self.input_size))
+        reason = f'Only the regression loss is possible: {networks.reason}'
+        end = 1 - videos.portion
+        part = f'the last {end:.0%} of each' if end else 'whole videos'
+        memory = f'{data.feature_cache:.2f} GB of memory' if data.feature_cache else 'none'
+        height, width = networks.input_size
+        size = 'x'.join(map(str, data.crop or networks.input_size))
         lines = [
-            f'Detector: {self.family}; propagated: {levels}',
-            f'Forecasts at l = {self.key_interval}, input {self.input_size[0]}x{self.input_size[1]}, from decoding '
-            f'to boxes, on this machine ({self.device}, intervals at a time: {self.workers}); the detector alone: '
-            f'{self.fps_of(chosen.key):.1f} fps',
+            f'Detector: {networks.family}; propagated: {levels}',
+            f'Forecasts at l = {networks.key_interval}, input {height}x{width}, from decoding to boxes, on this '
+            f'machine ({self.device}, intervals at a time: {networks.workers}); the detector alone: '
+            f'{chosen.fps / chosen.speedup:.1f} fps',
             text_table(rows),
             *notes,
             'Losses: regression (features)'
-            + (', then semantic (outputs of the heads)' if self.semantic else ''),
-            *([f'Only the regression loss is possible: {self.reason}'] if self.reason else []),
-            f'Training: batches of {self.batch_size} pairs of {size}, intervals {self.interval[0]} to '
-            f'{self.interval[1]}; threads: {self.threads}; kept features: {memory}; disk: {self.disk:.2f} GB',
+            + ', then semantic (outputs of the heads)' * networks.semantic,
+            *([reason] if networks.reason else []),
+            f'Training: batches of {data.batch_size} pairs of {size}, intervals {training.interval[0]} to '
+            f'{training.interval[1]}; threads: {training.threads}; kept features: {memory}; disk: '
+            f'{training.disk:.2f} GB',
             *(
                 f'  {name}: {iters} iterations, about {_duration(self.time_of(name, iters))}'
-                for name, iters in self.steps.items()
+                for name, iters in training.steps.items()
             ),
-            f'Videos: {len(self.videos)} for training, {len(self.held_back)} for validation ({part}), '
-            f'{len(self.skipped)} skipped',
-            'Input sizes of the validation: × ' + ', '.join(f'{scale:g}' for scale in self.scales),
+            f'Videos: {len(videos.videos)} for training, {len(videos.held_back)} for validation ({part}), '
+            f'{len(videos.skipped)} skipped',
+            'Input sizes of the validation: × '
+            + ', '.join(f'{scale:g}' for scale in videos.scales),
         ]
         return '\n'.join(lines)
-
-    def fps_of(self, key: float, non_key: float | None = None) -> float:
-        """Return the frames per second of a file at the plan's key-frame interval; without ``non_key`` all are key."""
-        each = key if non_key is None else non_key
-        mean = (key + (self.key_interval - 1) * each) / self.key_interval
-        return 1000 / max(mean, self.reading)
-
-    @property
-    def sizes(self) -> int:
-        """Number of sizes of each frame whose features are kept."""
-        return 2 if self.crop else 1
 
     @property
     def first(self) -> float:
         """Seconds per iteration for features that are not kept yet."""
-        return 2 * self.batch_size * self.seconds['first']
+        return 2 * self.data.batch_size * self.training.seconds['first']
 
     def time_of(self, name: str, iters: float) -> float:
         """Return the expected seconds of a step, without the first computation of features that are kept."""
-        again = (1 - self.kept_frames / self.frames) * self.first
-        return iters * (self.seconds[name] + self.seconds['read'] + again)
+        seconds = self.training.seconds
+        again = (1 - self.data.kept_frames / self.data.frames) * self.first
+        return iters * (seconds[name] + seconds['read'] + again)
 
 
 def _duration(seconds: float) -> str:

@@ -29,7 +29,7 @@ from semidff.utils.checkpoint import read_checkpoint
 from semidff.utils.error_messages import FileError
 from semidff.utils.logs import log_warning
 
-from .plan import DENSE_SCALES, SCALES, Plan, PlanError
+from .plan import DENSE_SCALES, SCALES, Networks, Plan, PlanError
 from .videos import CLIP
 
 ADAPTIVE_FILE = 'adaptive.json'
@@ -58,16 +58,16 @@ def validate(
     Returns:
         The recommended operating point.
     """
-    intervals = sorted({*INTERVALS, plan.key_interval})
-    scales = [scale for scale in SCALES if scale in plan.scales]
-    dense = [scale for scale in DENSE_SCALES if scale in plan.scales]
-    adaptive, clips = out / 'validation' / ADAPTIVE_FILE, held_back_clips(plan)
+    intervals = sorted({*INTERVALS, plan.networks.key_interval})
+    scales = [scale for scale in SCALES if scale in plan.videos.scales]
+    dense = [scale for scale in DENSE_SCALES if scale in plan.videos.scales]
+    adaptive = out / 'validation' / ADAPTIVE_FILE
     methods = measured_methods(True, adaptive.is_file())
     points = grid_of_points(methods, intervals, scales, smooth_boxes=(0, SMOOTH_BOXES))
     points += grid_of_points(['copy'], intervals, [1.0])  # for the gap recovery
     report = measure_operating_points(
         model,
-        clips,
+        plan.videos.clips,
         points + [OperatingPoint('frame', 1, scale) for scale in dense],
         detector=detector,
         labels=labels,
@@ -82,71 +82,76 @@ def validate(
     use = f'semidff-demo VIDEO {out} --out boxes.mp4\nVideoInferencer({str(out)!r})  # in Python'
     with atomic_write(out / 'report.md') as file:
         file.write(
-            f'# {plan.family}\n\n{points_table(report)}\n{note}```\n{use}\n```\n\n```\n{plan.text()}\n```\n'
+            f'# {plan.networks.family}\n\n{points_table(report)}\n{note}```\n{use}\n```\n\n```\n{plan.text()}\n```\n'
         )
     write_json(report, out / 'report.json', indent=2, nan_as_null=True)
     progress(report['verdict'])
     return {name: report['recommended'][name] for name in OperatingPoint._fields}
 
 
-def held_back_clips(plan: Plan) -> list[EvaluationClip]:
-    return [EvaluationClip(*clip) for clip in plan.clips]
-
-
-def choose_clips(plan: Plan) -> list[list]:
-    """Choose clips of the held-back frames: as many as can be evaluated in a fifth of the plan's minutes.
+def choose_clips(
+    held_back: Sequence[str], portion: float, networks: Networks, minutes: float
+) -> list[EvaluationClip]:
+    """Choose clips of the held-back frames: as many as can be evaluated in a fifth of the minutes.
 
     The clips are spread evenly over the held-back videos, and begin where the training ends. They end with a key frame
     of 5, 10 and 20 frames, and of the plan's interval, where they are long enough: without the next key frame, offline
     methods do worse than in a whole video.
-
-    Returns:
-        Path, first frame and end of each clip.
     """
-    key, non_key = plan.alone
+    key, non_key = networks.alone
     methods = 3 * 3 * len(SCALES)  # propagating methods at three intervals and all scales
     cost = (2.8 * key + methods * non_key) / 1000
-    frames = min(max(60 * plan.minutes * _SHARE / cost, _LEAST), _MOST)
-    every = math.lcm(INTERVALS[-1], plan.key_interval)
+    frames = min(max(60 * minutes * _SHARE / cost, _LEAST), _MOST)
+    every = math.lcm(INTERVALS[-1], networks.key_interval)
     every = every if every < _LONGEST else INTERVALS[-1]
     least = max(CLIP, every + 1)
-    count = max(1, min(len(plan.held_back), round(frames / least)))
-    places = np.linspace(0, len(plan.held_back) - 1, count).round().astype(int)
+    count = max(1, min(len(held_back), round(frames / least)))
+    places = np.linspace(0, len(held_back) - 1, count).round().astype(int)
     length = min(max(round(frames / count), least), _LONGEST)
     clips = []
-    for path in (plan.held_back[place] for place in places):
+    for path in (held_back[place] for place in places):
         try:
             with closing(open_video(path)) as reader:
                 total = len(reader)
         except VideoError:  # is reported where it is decoded
-            clips.append([path])
+            clips.append(EvaluationClip(path))
             continue
-        start = 0 if plan.portion == 1 else int(total * plan.portion)
+        start = 0 if portion == 1 else int(total * portion)
         available = min(total - start, length)
         if available >= CLIP:
             cut = every if available > every else INTERVALS[-1]
             available = (available - 1) // cut * cut + 1
-        clips.append([path, start, start + available])
+        clips.append(EvaluationClip(path, start, start + available))
     return clips
 
 
-def check_clips(plan: Plan, own: Config, model: nn.Module) -> None:
+def check_clips(
+    own: Config,
+    model: nn.Module,
+    held_back: Sequence[str],
+    portion: float,
+    networks: Networks,
+    minutes: float,
+) -> tuple[list[str], list[EvaluationClip], list[float]]:
     """Choose clips of the held-back frames and check before the training that the validation can run on them.
 
-    All frames are decoded, and videos where this fails are moved from ``plan.held_back`` to ``plan.skipped``. The
-    detector must find objects in them. It runs at each input size of the validation; those at which it fails, since
-    some networks have a least size, are left out of ``plan.scales`` and logged.
+    All frames are decoded, and videos where this fails are left out. The detector must find objects in them. It runs at
+    each input size of the validation; those at which it fails, since some networks have a least size, are left out and
+    logged.
 
     Args:
         own: Result of :func:`~semidff.adaptation.config.detector_config`.
         model: Video detector on its device.
+
+    Returns:
+        The videos, their clips, and the input sizes.
     """
     pipeline, engine = frame_pipeline(own), VideoEngine(model, 'frame')
     images, highest, broken = {}, 0.0, ['']
-    while broken and plan.held_back:
+    while broken and held_back:
         broken = []
-        plan.clips = choose_clips(plan)
-        for clip in held_back_clips(plan):
+        clips = choose_clips(held_back, portion, networks, minutes)
+        for clip in clips:
             try:
                 for image in clip.images():
                     images[image.shape] = image
@@ -155,14 +160,13 @@ def check_clips(plan: Plan, own: Config, model: nn.Module) -> None:
                         highest = max(highest, *result.pred_instances.scores.tolist(), 0.0)
             except VideoError:
                 broken.append(clip.path)
-        plan.held_back = [path for path in plan.held_back if path not in broken]
-        plan.skipped += broken
-    if highest < MIN_SCORE or not plan.held_back:
+        held_back = [path for path in held_back if path not in broken]
+    if highest < MIN_SCORE or not held_back:
         raise PlanError(
             f'the detector finds no object with a score of at least {MIN_SCORE} in the frames that are held back '
             f'(highest score: {highest:.2f}), or they cannot be decoded; give other or more videos'
         )
-    plan.scales = []
+    scales = []
     for scale in (*SCALES, *DENSE_SCALES):
         pipeline = frame_pipeline(own, scale=scale)
         engine = VideoEngine(model, 'propagate' if scale in SCALES else 'frame')
@@ -170,13 +174,14 @@ def check_clips(plan: Plan, own: Config, model: nn.Module) -> None:
             for image in images.values():
                 for _ in range(2):  # a key frame and another one
                     engine.push(pseudo_collate([pipeline(dict(img=image))]))
-            plan.scales.append(scale)
+            scales.append(scale)
         except Exception as error:  # whatever the code of any detector raises
             if scale == 1:
                 raise
             log_warning(
                 f'input size × {scale:g} is left out of the validation, the detector fails: {error}'
             )
+    return held_back, clips, scales
 
 
 def check_labels(labels: str | Path, own: Config, checkpoint: str, videos: Sequence[str]) -> None:

@@ -15,7 +15,7 @@ import torch
 from semidff.adaptation import LEAST_SPEEDUP, Plan, PlanError, folder_plan
 from semidff.adaptation.config import detector_config, make_config, write_config
 from semidff.adaptation.planner import check_space
-from semidff.adaptation.validation import ADAPTIVE_FILE, check_labels, held_back_clips, validate
+from semidff.adaptation.validation import ADAPTIVE_FILE, check_labels, validate
 from semidff.adaptation.videos import named_videos, write_list
 from semidff.datasets.class_names import class_names
 from semidff.datasets.video_list import VideoListError, load_videos
@@ -102,12 +102,13 @@ def adapt(
         if plan_only:
             _say(f'stopped after the plan, which is {out / "plan.json"}')
             return out
-        if plan.chosen.speedup < LEAST_SPEEDUP and not anyway:
+        networks, chosen = plan.networks, plan.networks.chosen
+        if chosen.speedup < LEAST_SPEEDUP and not anyway:
             raise PlanError(
-                f'the forecast speed-up at l = {plan.key_interval} is {plan.chosen.speedup:.2f}, below '
-                f'{LEAST_SPEEDUP}: what runs on every frame, {max(plan.reading, plan.chosen.non_key):.1f} ms with '
-                f'decoding, is nearly as expensive as the detector, {1000 / plan.fps_of(plan.chosen.key):.1f} ms. Use '
-                'a smaller input size instead, or train with --anyway'
+                f'the forecast speed-up at l = {networks.key_interval} is {chosen.speedup:.2f}, below {LEAST_SPEEDUP}: '
+                f'what runs on every frame, {max(networks.reading, chosen.non_key):.1f} ms with decoding, is nearly as '
+                f'expensive as the detector, {1000 * chosen.speedup / chosen.fps:.1f} ms. Use a smaller input size '
+                'instead, or train with --anyway'
             )
         _train(plan, out, device)
         _run_stages(plan, out, device, labels)
@@ -129,7 +130,8 @@ def _train(plan: Plan, out: Path, device: str) -> None:
     file = out / 'config.py'
     if trained and file.is_file() and 'recommended' in read_config(file):
         return
-    config = make_config(own, plan, write_list(out / 'videos' / 'train.txt', plan.videos), device)
+    videos = write_list(out / 'videos' / 'train.txt', plan.videos.videos)
+    config = make_config(own, plan, videos, device)
     write_config(config, file)
     if trained:
         return
@@ -137,7 +139,7 @@ def _train(plan: Plan, out: Path, device: str) -> None:
     training = read_config(file)
     training.work_dir = str(out / 'training')
     prepare_training(training, resume='auto')
-    with torch_threads(plan.threads):
+    with torch_threads(plan.training.threads):
         Runner.from_cfg(training).train()
     gc.collect()  # the Runner and its loop, which refer to each other, hold models and data workers
     state, meta = read_checkpoint(out / 'training' / 'last.pth')
@@ -186,8 +188,9 @@ def _fit(plan: Plan, out: Path, device: str, labels: str | Path | None) -> None:
     pack = lambda image: inferencer.preprocess(Frame(image, 0, 0.0))  # noqa: E731
     clips = min(max(round(plan.minutes / 3), _CLIPS[0]), _CLIPS[1])
     try:
-        videos = load_videos(write_list(out / 'videos' / 'all.txt', plan.videos))
-        videos = [video._replace(length=int(video.length * plan.portion)) for video in videos]
+        videos = load_videos(write_list(out / 'videos' / 'all.txt', plan.videos.videos))
+        portion = plan.videos.portion
+        videos = [video._replace(length=int(video.length * portion)) for video in videos]
         fit_adaptive(inferencer.model, pack, videos, clips).predictor.save(file)
     except (FitError, VideoListError) as error:
         _say(f'no adaptive key frames: {error}')
@@ -220,7 +223,7 @@ def _load(
 def _render(plan: Plan, out: Path, device: str, labels: str | Path | None) -> None:
     """Draw what the recommended operating point detects in held-back frames."""
     _say('rendering a held-back clip')
-    clip = held_back_clips(plan)[0]
+    clip = plan.videos.clips[0]
     with closing(open_video(clip.path)) as stream:
         rate = stream.mean_rate()
     inferencer = VideoInferencer(out, device=device, show_progress=False)

@@ -3,10 +3,8 @@
 import pytest
 
 from semidff.adaptation.config import detector_config, model_config
-from semidff.adaptation.plan import Candidate, Plan
+from semidff.adaptation.plan import Candidate
 from semidff.adaptation.planner import best_candidate
-
-SPLITS = 'TowerSplit', 'OutputSplit'
 
 
 def candidates(**frame_rates):
@@ -32,13 +30,13 @@ def candidates(**frame_rates):
 )
 def test_most_accurate_candidate_that_is_fast_enough(towers, fps, chosen):
     found = candidates(TowerSplit=towers, OutputSplit=(98, 110))
-    assert best_candidate(found, SPLITS, fps).choice == chosen
+    assert best_candidate(found, fps).choice == chosen
 
 
 def test_split_points_that_are_impossible_are_not_chosen():
     refused = [Candidate('TowerSplit', 1 / 8, refused='no towers')]
     found = refused + candidates(OutputSplit=(40, 50))
-    assert best_candidate(found, SPLITS, None).choice == ('OutputSplit', 1 / 8, 2)
+    assert best_candidate(found, None).choice == ('OutputSplit', 1 / 8, 2)
 
 
 @pytest.mark.parametrize(
@@ -47,16 +45,17 @@ def test_split_points_that_are_impossible_are_not_chosen():
 )
 def test_few_proposals_where_only_the_second_stage_is_left(split, proposals):
     own = detector_config('faster-rcnn_r50_fpn_1x_coco')
-    plan = Plan('faster-rcnn', 'one.pth', '', 'cpu', split=split, width=1 / 8)
-    assert model_config(own, plan, 'VideoDetector')['non_key_test_cfg'] == proposals
+    networks = Candidate(split, 1 / 8)
+    config = model_config(own, 'one.pth', networks, 'VideoDetector')
+    assert config['non_key_test_cfg'] == proposals
     own.model.test_cfg.rpn.max_per_img = 60
-    assert model_config(own, plan, 'VideoDetector')['non_key_test_cfg'] is None
+    config = model_config(own, 'one.pth', networks, 'VideoDetector')
+    assert config['non_key_test_cfg'] is None
 
 
 @pytest.mark.parametrize('downsampling, stride', [(2, 8), (4, 16)])
 def test_flow_on_smaller_frames_is_coarser(downsampling, stride):
     own = detector_config('retinanet_r50_fpn_1x_coco')
-    plan = Plan('retinanet', '', '', 'cpu', split='TowerSplit', width=1 / 8, flow_stride=8)
-    plan.downsampling = downsampling
-    network = model_config(own, plan, 'SemiDFF')['temporal']['flow_network']
+    networks = Candidate('TowerSplit', 1 / 8, downsampling, flow_stride=8)
+    network = model_config(own, '', networks, 'SemiDFF')['temporal']['flow_network']
     assert (network['downsampling'], network['stride']) == (downsampling, stride)

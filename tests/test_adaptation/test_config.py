@@ -7,7 +7,7 @@ from mmengine.dataset import Compose
 from mmengine.registry import init_default_scope
 
 from semidff.adaptation.config import training_pipeline
-from semidff.adaptation.plan import Plan
+from semidff.adaptation.plan import Data
 
 RESIZE = dict(type='Resize', scale=(300, 200), keep_ratio=True)
 
@@ -23,8 +23,8 @@ def pairs(
     init_default_scope('mmdet')
     steps = [dict(type='LoadImageFromFile'), resize, dict(type='PackDetInputs')]
     own = Config(dict(detector_dataset=dict(pipeline=steps)))
-    plan = Plan('', '', '', 'cpu', crop=crop, feature_cache=feature_cache, strides=[8, 16])
-    pipeline = Compose(training_pipeline(own, plan))
+    data = Data(0, crop, 4, 0, feature_cache, 0)
+    pipeline = Compose(training_pipeline(own, data, strides=[8, 16]))
     frames = [np.zeros((200, 300, 3), np.uint8), np.ones((200, 300, 3), np.uint8)]
     found = set()
     for _ in range(count):

@@ -10,7 +10,7 @@ from mmengine.registry import init_default_scope
 
 from semidff.adaptation import planner
 from semidff.adaptation.config import detector_config
-from semidff.adaptation.plan import Plan
+from semidff.adaptation.plan import Candidate
 from semidff.adaptation.planner import _memory
 from semidff.analysis.speed import ClipTimes
 from semidff.datasets.video_list import VideoInfo
@@ -39,9 +39,9 @@ class Features(torch.nn.Linear):
 )
 def test_decoded_frames_of_pairs_that_are_drawn_at_once_are_kept(monkeypatch, size, memory, kept):
     monkeypatch.setattr(planner, '_memory', lambda: memory * 2**30)
-    plan, own = Plan('', '', '', 'cpu'), detector_config('retinanet_r50_fpn_1x_coco')
-    planner._choose_data(plan, own, [VideoInfo('a.mp4', 'a', 100, *size)], Features())
-    assert plan.cache_bytes == kept and plan.crop
+    own, videos = detector_config('retinanet_r50_fpn_1x_coco'), [VideoInfo('a', 'a', 100, *size)]
+    data = planner._choose_data(own, videos, 1.0, Features(), 'cpu')
+    assert data.cache_bytes == kept and data.crop
 
 
 @pytest.mark.parametrize(
@@ -52,15 +52,14 @@ def test_features_of_large_frames_are_kept_on_a_cpu_if_they_fit(
     monkeypatch, device, frames, gigabytes
 ):
     monkeypatch.setattr(planner, '_memory', lambda: 20e9)
-    plan, own = (
-        Plan('', '', '', device, frames=frames),
-        detector_config('retinanet_r50_fpn_1x_coco'),
-    )
-    planner._choose_data(plan, own, [VideoInfo('a.mp4', 'a', frames, 720, 1280)], Features())
-    assert plan.feature_cache == pytest.approx(gigabytes, abs=0.01)
-    assert plan.kept_frames == (frames if gigabytes else 0)
+    own = detector_config('retinanet_r50_fpn_1x_coco')
+    videos = [VideoInfo('a.mp4', 'a', 2 * frames, 720, 1280)]
+    data = planner._choose_data(own, videos, 0.5, Features(), device)
+    assert data.frames == frames
+    assert data.feature_cache == pytest.approx(gigabytes, abs=0.01)
+    assert data.kept_frames == (frames if gigabytes else 0)
     # Crops fit into the smaller size, whose height is 375.
-    assert plan.crop == ([352, 640] if gigabytes else [480, 640])
+    assert data.crop == ([352, 640] if gigabytes else [480, 640])
 
 
 def test_a_gpu_takes_no_less_than_reading(monkeypatch):
@@ -74,9 +73,9 @@ def test_a_gpu_takes_no_less_than_reading(monkeypatch):
     monkeypatch.setattr(planner, 'ClipTimer', timer)
     times, reading, _ = planner._time_clips(repeat([]), None, dict(one=None))
     assert times['one'] == pytest.approx([21, 3]) and reading == pytest.approx(12)
-    plan = Plan('', '', '', 'cuda', reading=reading)
-    assert plan.fps_of(*times['one']) == pytest.approx(1000 / 12)  # networks alone: 4.8 ms
-    assert plan.fps_of(21) == pytest.approx(1000 / 21)
+    found = planner._forecast(Candidate('', 1 / 8), *times['one'], 10, reading)
+    assert found.fps == pytest.approx(1000 / 12)  # networks alone: 4.8 ms
+    assert found.speedup == pytest.approx(21 / 12)
 
 
 def test_memory_within_the_limit_of_a_container(tmp_path):

@@ -79,7 +79,8 @@ def test_figures_of_methods_and_parts(monkeypatch, rows):
     ]
     monkeypatch.setattr(ClipTimer, 'run', lambda timer, frames: turns.pop(0))
     parts = dict(
-        to_device=[0.001], feature_network=[0.09], flow_and_scale=[0.012], warp=[0.003], task_non_key=[0.005], task_key=[0.01]
+        to_device=[0.001], feature_network=[0.09], flow_and_scale=[0.012], warp=[0.003],
+        task_non_key=[0.005], task_key=[0.01]
     )  # fmt: skip
     monkeypatch.setattr(module, 'time_parts', lambda model, clip: parts)
     report = measure_speed(

@@ -3,6 +3,8 @@
 import json
 import re
 import shutil
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -87,8 +89,9 @@ def test_plan(project, adapted):
     assert 'takes longer than 0.001 minutes' in text and 'None of them reaches' not in text
     assert re.search(r'regression: 3 iterations, about \d+ seconds\n', text)
     for speedup, refused in ((1.2, True), (1.4, False)):
-        plan.chosen.speedup = speedup
-        assert ('only with --anyway' in plan.text()) == refused
+        chosen = replace(plan.networks.chosen, speedup=speedup)
+        other = replace(plan, networks=replace(plan.networks, candidates=[chosen]))
+        assert ('only with --anyway' in other.text()) == refused
 
 
 @pytest.fixture
@@ -118,8 +121,8 @@ def test_nothing_is_trained_where_decoding_takes_as_long_as_the_detector(
     'name', ['detr/detr_r50_8xb2-150e_coco', 'mask2former/mask2former_r50_8xb2-lsj-50e_coco']
 )
 def test_detectors_with_an_encoder_are_cut_behind_it(project, tmp_path, monkeypatch, reading, name):
-    def chosen(plan, own, model):
-        raise PlanError(f'{plan.split} of {[one.split for one in plan.candidates]}')
+    def chosen(own, model, held_back, portion, networks, minutes):
+        raise PlanError(f'{networks.split} of {[one.split for one in networks.candidates]}')
 
     reading(1.0)
     monkeypatch.setattr(planner, 'check_clips', chosen)
@@ -146,13 +149,40 @@ def test_held_back_frames_can_be_decoded_and_have_objects(project, adapted, tmp_
     model = VideoInferencer(adapted, device='cpu', show_progress=False).model
     broken = str(wipe(tmp_path / 'wiped.mp4', project / 'videos' / '0.mp4', 0.8))
     own, whole = detector_config(str(project / 'detector.py')), str(project / 'videos' / '1.mp4')
-    plan.held_back, plan.portion, plan.skipped = [broken, whole], 0.5, []
-    validation.check_clips(plan, own, model)
-    assert (plan.held_back, plan.skipped) == ([whole], [broken])
-    assert [clip[0] for clip in plan.clips] == [whole]
+    check = partial(validation.check_clips, own, model, [broken, whole], 0.5, plan.networks, 1)
+    held_back, clips, _ = check()
+    assert held_back == [clip.path for clip in clips] == [whole]
     monkeypatch.setattr(validation, 'MIN_SCORE', 1.1)
     with pytest.raises(PlanError, match='no object with a score of at least 1.1'):
-        validation.check_clips(plan, own, model)
+        check()
+
+
+def test_held_back_videos_that_cannot_be_decoded_are_skipped(
+    project, tmp_path, monkeypatch, reading
+):
+    reading(1.0)
+    broken = wipe(tmp_path / 'wiped.mp4', project / 'videos' / '0.mp4', 0.8)
+    monkeypatch.setattr(planner, 'hold_back', lambda videos: (videos[2:], videos[:2], 0.5))
+    videos = [broken, project / 'videos']
+    plan = Plan.load(run(project, tmp_path / 'out', videos=videos, plan_only=True) / 'plan.json')
+    assert plan.videos.held_back == [str(project / 'videos' / '0.mp4')]
+    assert plan.videos.skipped == [str(broken), str(project / 'videos' / 'broken.mp4')]
+    assert '4 for training, 1 for validation (the last 50% of each), 2 skipped' in plan.text()
+
+
+def test_a_plan_of_version_0_2_is_one(adapted, tmp_path):
+    content = json.loads((adapted / 'plan.json').read_text())
+    for one in content['candidates']:
+        for name in ('flow_stride', 'correction_width', 'current_width'):
+            del one[name]
+    content['clips'] = [[path, start, stop] for path, start, stop, _ in content['clips']]
+    (tmp_path / 'plan.json').write_text(json.dumps(content))
+    before, plan = Plan.load(tmp_path / 'plan.json'), Plan.load(adapted / 'plan.json')
+    assert before.text() == plan.text() and before.videos.clips[0][:3] == plan.videos.clips[0][:3]
+    del content['seed']
+    (tmp_path / 'plan.json').write_text(json.dumps(content))
+    with pytest.raises(PlanError, match='is no plan of this version'):
+        Plan.load(tmp_path / 'plan.json')
 
 
 def test_input_sizes_at_which_the_detector_fails_are_left_out(project, tmp_path, monkeypatch, log):
@@ -167,7 +197,9 @@ def test_input_sizes_at_which_the_detector_fails_are_left_out(project, tmp_path,
     monkeypatch.setattr(validation, 'DENSE_SCALES', (0.35,))
     monkeypatch.setattr(ResNet, 'forward', with_least_size)
     plan = Plan.load(run(project, tmp_path / 'out', plan_only=True) / 'plan.json')
-    assert plan.scales == [1] and 'Input sizes of the validation: × 1\n' in plan.text() + '\n'
+    assert (
+        plan.videos.scales == [1] and 'Input sizes of the validation: × 1\n' in plan.text() + '\n'
+    )
     assert 'input size × 0.5 is left out' in log.text and 'greater than input' in log.text
 
 
@@ -177,9 +209,9 @@ def test_outputs_are_corrected(project, tmp_path, monkeypatch):
 
     monkeypatch.setattr(planner, 'best_candidate', outputs)
     out = run(project, tmp_path / 'out')
-    plan = Plan.load(out / 'plan.json')
-    assert (plan.split, plan.correction_width, plan.current_width) == ('OutputSplit', 64, 64)
-    key = f'temporal.correction.blocks.{plan.channels[0]}.2.weight'
+    chosen = Plan.load(out / 'plan.json').networks
+    assert (chosen.split, chosen.correction_width, chosen.current_width) == ('OutputSplit', 64, 64)
+    key = f'temporal.correction.blocks.{chosen.channels[0]}.2.weight'
     assert weights(out)['state_dict'][key].any()
 
 
@@ -238,8 +270,8 @@ def test_without_readable_training_videos_there_are_no_adaptive_key_frames(
     out = shutil.copytree(adapted, tmp_path / 'out')
     (out / 'stages.json').unlink()
     plan = Plan.load(out / 'plan.json')
-    plan.videos = [str(wipe(tmp_path / 'wiped.mp4', project / 'videos' / '0.mp4', 0.3))]
-    plan.save(out / 'plan.json')
+    wiped = str(wipe(tmp_path / 'wiped.mp4', project / 'videos' / '0.mp4', 0.3))
+    replace(plan, videos=replace(plan.videos, videos=[wiped])).save(out / 'plan.json')
     run(project, out)
     assert not (out / 'adaptive.json').exists()
     assert 'Adaptive key frames could not be fitted' in (out / 'report.md').read_text()
@@ -312,14 +344,14 @@ def test_looking_at_plans_changes_nothing_that_is_trained(project, adapted, tmp_
         )
 
     plan = look(seed=7)
-    assert (plan.minutes, plan.key_interval, plan.seed) == (60, 10, 7)
+    assert (plan.minutes, plan.networks.key_interval, plan.seed) == (60, 10, 7)
     look(minutes=1e-3, key_interval=5)
     plan = look()
-    assert (plan.minutes, plan.key_interval, plan.seed) == (1e-3, 5, 7)
+    assert (plan.minutes, plan.networks.key_interval, plan.seed) == (1e-3, 5, 7)
     further = write_video(tmp_path / 'further.mp4', 24, size=SIZE)
     more = [project / 'videos', further]
     plan = look(videos=more)
-    assert str(further) in plan.videos + plan.held_back
+    assert str(further) in plan.videos.videos + plan.videos.held_back
     done = shutil.copytree(adapted, tmp_path / 'done')
     assert look(done, videos=more) == Plan.load(adapted / 'plan.json')
     for name in ('minutes', 'key_interval', 'seed'):

@@ -167,6 +167,7 @@ class CudaGraphs:
     def _capture(self, graph: Graph, inputs: Sequence[Tensor]) -> CapturedFunction | None:
         """Capture as much as can be captured: up to boxes, up to raw outputs, or up to the split point."""
         frames, errors, captured = inputs[0], [], None
+        stream = torch.cuda.current_stream() if frames.is_cuda else None
         for end in (_BOXES, _RAW, None):
             function = _function(graph, end)
             place = torch.cuda.device(frames.device) if frames.is_cuda else nullcontext()
@@ -182,6 +183,8 @@ class CudaGraphs:
             except Exception as error:
                 errors.append(error)
                 self._place = (None, None)  # in an unknown state
+                if stream is not None:  # a capture that fails leaves its own one behind
+                    torch.cuda.set_stream(stream)
         if errors and not self._warned:
             self._warned = True
             part = 'a part' if captured else 'all'
