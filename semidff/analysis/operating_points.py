@@ -35,6 +35,7 @@ from semidff.inference.methods import method_class
 from semidff.inference.schedules import KeyFrameSchedule
 from semidff.inference.smoothing import Smoother
 from semidff.models.video_detector import VideoDetector
+from semidff.utils.logs import log_warning
 from semidff.utils.threads import default_workers, torch_threads
 from semidff.utils.worker_pool import pool_map
 
@@ -111,13 +112,14 @@ def measure_operating_points(
     labels: str | Path | None = None,
     images: str | Path | None = None,
     adaptive: str | Path | None = None,
-    places: int = 1,
+    phases: int = 1,
     rounds: int = 5,
     max_loss: float | None = None,
     fps: float | None = None,
     min_score: float = MIN_SCORE,
     max_frames: int = 300,
     progress: Callable[[str], None] = lambda text: None,
+    places: int | None = None,
 ) -> dict[str, Any]:
     """Measure accuracy and time of operating points by the protocol of this module.
 
@@ -133,15 +135,19 @@ def measure_operating_points(
             methods without temporal module run, the dense detector first of all; None: ``model``.
         labels: COCO-VID json of labeled videos.
         images: Folder of its images; None: that of the json, or one beside it with its name.
-        places: Number of positions of the key frames over which accuracy is averaged; not for *adaptive*.
+        phases: Number of phases of the key frames over which accuracy is averaged; not for *adaptive*.
         max_loss: Largest loss of the recommended point in the first metric, 0..1; None: 0.03 with labels, 0.1 without.
         fps: Frames per second that the recommended point has to reach, in place of ``max_loss``.
         min_score: Lowest score of a reference box of the agreement.
         max_frames: Number of first frames of each video that are used, without labels.
+        places: Former name of ``phases``.
 
     Returns:
         The report, see :func:`~semidff.analysis.operating_report.operating_report`.
     """
+    if places is not None:
+        log_warning('places is called phases now')
+        phases = places
     init_default_scope('mmdet')
     executor = as_executor(model)
     detector = executor if detector is None else as_executor(detector).with_temporal(None)
@@ -160,7 +166,7 @@ def measure_operating_points(
     found: dict[OperatingPoint, list[_Run]] = {}
     for one in dict.fromkeys(executors.values()):
         runs = {
-            point: _runs(point, predictor, places) for point in chosen if executors[point] is one
+            point: _runs(point, predictor, phases) for point in chosen if executors[point] is one
         }
         lengths = _detect(one, clips, runs, progress)
         found |= {point: runs[point] for point in runs if point.key_interval <= max(lengths)}
@@ -188,7 +194,7 @@ def measure_operating_points(
             )
         )
     settings = dict(
-        labels=None if labels is None else str(labels), min_score=min_score, places=places,
+        labels=None if labels is None else str(labels), min_score=min_score, places=phases,
         rounds=rounds, frames=sum(lengths), clips=len(clips), sizes=sizes,
         timed=timed.path or timed.files[0],
     )  # fmt: skip
@@ -263,12 +269,12 @@ class _Run:
         return Detections(np.repeat(np.arange(len(counts)), counts), *columns)
 
 
-def _runs(point: OperatingPoint, predictor: ErrorPredictor | None, places: int) -> list[_Run]:
-    """Return a run for each position of the key frames: the first interval is l, l - l / places, ..."""
+def _runs(point: OperatingPoint, predictor: ErrorPredictor | None, phases: int) -> list[_Run]:
+    """Return a run for each phase of the key frames: the first interval is l, l - l / phases, ..."""
     interval = point.key_interval
     if point.method == ADAPTIVE:
         return [_Run(point, AdaptiveSchedule(predictor, interval=interval))]
-    firsts = sorted({interval - interval * number // places for number in range(places)})
+    firsts = sorted({interval - interval * number // phases for number in range(phases)})
     return [_Run(point, FixedSchedule(interval, first)) for first in firsts]
 
 
@@ -396,9 +402,8 @@ def _measure_times(
         pipeline = frame_pipeline(executor.model.cfg, scale=scale)
         sizes[scale] = tuple(pipeline(dict(img=first))['inputs'].shape[-2:])
         schedule = None
-        if method == ADAPTIVE:  # predicts the error of every frame, but chooses the same key frames
-            options = dict(tolerance=float('inf'), max_interval=TIMED_FRAMES)
-            schedule = AdaptiveSchedule(predictor, **options)
+        if method == ADAPTIVE:
+            schedule = AdaptiveSchedule(predictor, tolerance=float('inf'))
         run_as = OperatingPoint(method).run_as
         timer = ClipTimer(executor, run_as, TIMED_FRAMES, pack_with(pipeline), schedule)
         tasks[method, scale] = partial(run, timer, clips_of(clip, TIMED_FRAMES + 1))

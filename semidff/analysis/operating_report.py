@@ -13,21 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.patheffects import withStroke
-from matplotlib.ticker import LogLocator, NullFormatter
-from matplotlib.transforms import Bbox
 
 from semidff.evaluation.metrics import gap_recovery
 from semidff.utils.atomic_write import atomic_path
-from semidff.utils.method_styles import METHOD_STYLES
+from semidff.utils.speed_plot import METHOD_COLORS, Curve, Point, draw_speed, picture
 from semidff.utils.tables import markdown_table
 
 # Least accuracy of the points in the picture, as a share of the best: others would compress the rest.
 _DRAWN = 0.5
-# Where a label may be beside its point.
-_SIDES = ((1, 0.7), (0, 1), (1.2, 0), (1, -0.7), (-1, -0.7), (-1.2, 0), (0, -1), (-1, 0.7))
 
 
 def operating_report(
@@ -40,8 +33,9 @@ def operating_report(
 
     Args:
         points: The first one is the dense detector at the config's input size.
-        settings: What was measured: ``labels``, ``min_score``, ``places``, ``rounds``, ``frames``, ``clips``, and
-            ``sizes``, height and width of the network's input by scale, and ``timed``, the video of the times.
+        settings: What was measured: ``labels``, ``min_score``, ``places``, the number of phases of the key frames,
+            ``rounds``, ``frames``, ``clips``, and ``sizes``, height and width of the network's input by scale, and
+            ``timed``, the video of the times.
 
     Returns:
         All figures, for JSON: ``points`` with ``above_dense``, ``gap_recovery`` and whether they are on the ``pareto``
@@ -205,7 +199,7 @@ def points_table(report: dict[str, Any]) -> str:
         )
     protocol = (
         f'{given.get("frames")} frames of {given.get("clips")} clips; metrics in per cent, by {against}; '
-        f'positions of the key frames: {given.get("places")}; l in brackets: average interval; times in ms per '
+        f'phases of the key frames: {given.get("places")}; l in brackets: average interval; times in ms per '
         f'frame of {given.get("timed")} from decoding to boxes, median of {given.get("rounds")} interleaved '
         'rounds. "Above smaller frames" is the difference to the dense detector at the input size that takes the '
         'same time. "front": × where no other point is both faster and more accurate.'
@@ -266,20 +260,15 @@ def plot_points(report: dict[str, Any], path: str | Path) -> None:
     Points with less than half of the best accuracy are left out.
     """
     names = list(report['points'][0]['metrics'])[:2]
-    figure = Figure(figsize=(6.5 * len(names), 5), dpi=120, layout='constrained')
-    FigureCanvasAgg(figure)
-    panels = figure.subplots(1, len(names), squeeze=False)[0]
-    labels = [_draw(report, axes, name) for axes, name in zip(panels, names, strict=True)]
-    title = 'numbers: key-frame interval l\nhollow: smaller frames\ndashed: offline'
+    curves = [_curves(report, name) for name in names]
+    drawn = {point.key_interval for curve in sum(curves, []) for point in curve.points}
+    title = 'hollow: smaller frames\ndashed: offline'
     if any(_is_low(report, one, name) for one in report['points'] for name in names):
         title += '\nbelow half of the best: not shown'
-    handles = panels[0].get_legend_handles_labels()
-    figure.legend(*handles, loc='outside right center', title=title, labelspacing=0.8)
-    figure.draw_without_rendering()  # places the axes
-    for axes, own in zip(panels, labels, strict=True):
-        _write_labels(axes, own)
-    with atomic_path(path) as unfinished:
-        figure.savefig(unfinished)
+    size = (6.5 * len(names), 5)
+    with atomic_path(path) as file, picture(file, size, len(names), title) as panels:
+        for axes, name, own in zip(panels, names, curves, strict=True):
+            _draw(report, axes, name, own, drawn - {None})
 
 
 def _is_low(report: dict[str, Any], one: dict[str, Any], name: str) -> bool:
@@ -287,60 +276,42 @@ def _is_low(report: dict[str, Any], one: dict[str, Any], name: str) -> bool:
     return one['metrics'][name] < _DRAWN * highest
 
 
-def _draw(report: dict[str, Any], axes: Any, name: str) -> list[tuple]:
-    """Draw lines and marked points; return the labels to write: position, text and color."""
-    points, labels = report['points'], []
-    detector = points[0]
+def _point(one: dict[str, Any], name: str) -> Point:
+    dense = one['method'] == 'frame'
+    interval, hollow = None if dense else one['key_interval'], one['scale'] != 1 and not dense
+    return Point(one['speed_up'], 100 * one['metrics'][name], interval, hollow=hollow)
 
-    def places(points: Sequence[dict]) -> list[tuple[float, float]]:
-        return [(one['speed_up'], 100 * one['metrics'][name]) for one in points]
 
-    for method, causal in product(METHOD_STYLES, (True, False)):
-        (color, marker), dense = METHOD_STYLES[method], method == 'frame'
+def _curves(report: dict[str, Any], name: str) -> list[Curve]:
+    """Return the front of every method, causal and offline."""
+    points, curves = report['points'], {}
+    for method, causal in product(METHOD_COLORS, (True, False)):
         own = [one for one in points if (one['method'], one['causal']) == (method, causal)]
         front = [one for one in pareto(own, metric=name) if not _is_low(report, one, name)]
-        if not front or front == [detector]:
+        if not front or front == points[:1]:
             continue
-        text, line = 'smaller frames' if dense else method, '-' if causal else '--'
-        is_first = text not in axes.get_legend_handles_labels()[1]
-        style = dict(color=color, marker=marker, label=text if is_first else None)
-        axes.plot(*zip(*places(front), strict=True), line, **style)
-        if smaller := [one for one in front if one['scale'] != 1 and not dense]:
-            style |= dict(linestyle='none', markerfacecolor='white', label=None)
-            axes.plot(*zip(*places(smaller), strict=True), **style)
-        for one, place in zip(front, places(front), strict=True):
-            text = f'{100 * one["scale"]:g} %' if dense else f'{one["key_interval"]}'
-            labels += [(place, text, color)] if is_first and one is not detector else []
-    style = dict(marker='*', s=280, color=METHOD_STYLES['frame'][0], zorder=3)
-    axes.scatter(*places([detector])[0], label='detector on every frame', **style)
+        label = 'smaller frames' if method == 'frame' else method
+        curves[method, causal] = Curve(
+            None if (method, True) in curves else label,
+            METHOD_COLORS[method],
+            [_point(one, name) for one in front],
+            '-' if causal else '--',
+        )
+    return list(curves.values())
+
+
+def _draw(
+    report: dict[str, Any], axes: Any, name: str, curves: Sequence[Curve], intervals: set[int]
+) -> None:
+    with_labels = report['settings'].get('labels')
+    kind = dict(mAP=' (ImageNet VID)', AP=' (COCO)').get(name, '')
+    accuracy = f'{name}{kind}' if with_labels else f'agreement with the detector ({name})'
+    draw_speed(axes, curves, intervals, 'times faster than the detector', f'{accuracy} [%]')
+    style = dict(marker='*', s=280, color=METHOD_COLORS['frame'], zorder=3)
+    detector = _point(report['points'][0], name)
+    axes.scatter(*detector[:2], label='detector on every frame', **style)
     for key, line in (('recommended', '-'), ('recommended_causal', ':')):
         if line == '-' or report[key] != report['recommended']:
             style = dict(s=260, facecolors='none', edgecolors='black', linewidth=1.8, zorder=3)
             text = key.replace('_causal', ' for live video')
-            axes.scatter(*places([report[key]])[0], linestyle=line, label=text, **style)
-    with_labels = report['settings'].get('labels')
-    kind = dict(mAP=' (ImageNet VID)', AP=' (COCO)').get(name, '')
-    accuracy = f'{name}{kind}' if with_labels else f'agreement with the detector ({name})'
-    axes.set(xlabel='times faster than the detector', ylabel=f'{accuracy}, %', xscale='log')
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
-    axes.xaxis.set_major_formatter('{x:g}×')
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.grid(which='both', alpha=0.3)
-    return labels
-
-
-def _write_labels(axes: Any, labels: Sequence[tuple]) -> None:
-    """Write labels beside their points; leave out those that would cover a point or another label."""
-    at = axes.transData.transform([place for place, *_ in labels])
-    taken = [Bbox.from_bounds(x - 5, y - 5, 10, 10) for x, y in at]
-    shifts = [(d * x, d * y) for d in (14, 18) for x, y in _SIDES]
-    style = dict(textcoords='offset pixels', ha='center', va='center', fontsize=8)
-    style['path_effects'] = [withStroke(linewidth=2, foreground='white')]
-    for place, text, color in labels:
-        for shift in shifts:
-            label = axes.annotate(text, place, shift, color=color, **style)
-            box = label.get_window_extent()
-            if not any(box.overlaps(other) for other in taken):
-                taken.append(box)
-                break
-            label.remove()
+            axes.scatter(*_point(report[key], name)[:2], linestyle=line, label=text, **style)

@@ -29,6 +29,7 @@ from torch import Tensor, nn
 
 from semidff.inference.executors import Executor, as_executor
 from semidff.inference.intervals import IntervalStream
+from semidff.inference.methods import Propagate, method_class
 from semidff.inference.schedules import KeyFrameSchedule
 from semidff.inference.video_engine import VideoEngine
 from semidff.models.key_frame import KeyFrame
@@ -170,16 +171,16 @@ class ClipTimer:
         options = method, self._length, schedule
         self._engines = [VideoEngine(one, *options, **smoothing) for one in executors]
         self._key_interval, self._pack = key_interval, pack
-        # As in files: non-key frames are detected in chunks, or at the next key frame.
-        self._waits = method != 'frame'
+        # Of these, the non-key frames are detected in chunks, or at the next key frame.
+        self._waits = issubclass(method_class(method), Propagate)
         self._device = next(model.parameters()).device
         self._own = sum(t.nbytes for t in (*model.parameters(), *model.buffers()))
 
     def run(self, frames: Iterable[Any]) -> ClipTimes:
         """Run the engine on the first l + 1 frames of a clip, or those of an iterator, whose reading is timed, too.
 
-        What the last frame, the next key frame, takes more than the first one is spread evenly over the l - 1 non-key
-        frames, which are processed in chunks.
+        With methods that propagate features, in chunks, what the last frame takes more than the first one is spread
+        evenly over the l - 1 non-key frames.
         """
         reading, batches = [], []
         start = time.perf_counter()

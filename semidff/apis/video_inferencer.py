@@ -273,8 +273,9 @@ class VideoInferencer:
             except Exception as error:  # raised behind the results of the frames ahead of it
                 errors.append(error)
 
-        # Of live video, each frame by itself.
-        workers, chunk = (1, 1) if live else (self.workers, None)
+        workers, chunk = self.workers, None
+        if live:  # each frame by itself, unless all wait for the next key frame
+            workers, chunk = 1, None if self.engine.method.needs_next else 1
         with closing(self.engine.run(batches(), workers, chunk)) as results:
             for sample in results:
                 yield waiting.popleft(), sample

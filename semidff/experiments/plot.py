@@ -1,13 +1,12 @@
 """Plots of a table: accuracy over speed, gap recovery, accuracy over distance."""
 
-import contextlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-from semidff.utils.method_styles import METHOD_STYLES
+from semidff.utils.speed_plot import METHOD_COLORS, Curve, Point, draw_speed, picture
 
 from .tables import Line
 
@@ -16,14 +15,14 @@ MARKERS = 'osDv^Pp>'  # lines are distinguishable without colors
 
 def draw_table(lines: Sequence[Line], path: Path) -> None:
     """Plot mAP over speed-up, a line per row with a point per key-frame interval, and bars of gap recovery."""
-    with _picture(path, (13, 4.6), columns=2) as (speed, gap):
+    with picture(path, (13, 4.6), columns=2) as (speed, gap):
         _draw_speed(speed, lines, 'speed-up', 'times faster than the detector')
         _draw_gap(gap, lines)
 
 
 def draw_curve(lines: Sequence[Line], path: Path) -> None:
     """Plot mAP over fps alone (DFF Figure 3)."""
-    with _picture(path) as (axes,):
+    with picture(path) as (axes,):
         _draw_speed(axes, lines, 'fps', 'frames per second')
 
 
@@ -32,7 +31,7 @@ def draw_distances(lines: Sequence[Line], path: Path) -> None:
     colors = _colors(lines)
     count = max(len(line.cells) for line in lines) - 1  # one cell is the mean
     frames = [line for line in lines if line.row.method == 'frame']
-    with _picture(path) as (axes,):
+    with picture(path) as (axes,):
         for index, line in enumerate(lines):
             *cells, _ = line.cells.values()
             values = [math.nan if cell.mean is None else 100 * cell.mean for cell in cells]
@@ -56,32 +55,13 @@ PICTURES = {
 }
 
 
-@contextlib.contextmanager
-def _picture(
-    path: Path, size: tuple[float, float] = (8.5, 5), columns: int = 1
-) -> Iterator[list[Any]]:
-    """Save a figure with one legend of all axes; a list of the axes is yielded."""
-    from matplotlib.figure import Figure  # without pyplot: no display, no global state
-
-    figure = Figure(figsize=size, layout='constrained')
-    axes = list(figure.subplots(1, columns, squeeze=False)[0])
-    yield axes
-    legend = {}  # a row without speed has bars only
-    for each in axes:
-        for handle, name in zip(*each.get_legend_handles_labels(), strict=True):
-            legend.setdefault(name, handle)
-    if legend:
-        figure.legend(legend.values(), legend.keys(), loc='outside right center', fontsize=9)
-    figure.savefig(path, dpi=120)
-
-
 def _colors(lines: Sequence[Line]) -> dict[str, Any]:
     """Return a color for each row: that of its method for the last row of a method, others for the rest."""
     from matplotlib import colormaps
     from matplotlib.colors import TABLEAU_COLORS
 
     last = {line.row.method: line.row.name for line in lines}
-    own = {row: METHOD_STYLES[m][0] for m, row in last.items() if m in METHOD_STYLES}
+    own = {row: METHOD_COLORS[m] for m, row in last.items() if m in METHOD_COLORS}
     others = [color for color in TABLEAU_COLORS if color not in own.values()]
     others = cycle([*others, *colormaps['tab20'].colors[1::2]])
     rows = dict.fromkeys(line.row.name for line in lines)
@@ -89,42 +69,19 @@ def _colors(lines: Sequence[Line]) -> dict[str, Any]:
 
 
 def _draw_speed(axes: Any, lines: Sequence[Line], column: str, title: str) -> None:
-    from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
-
+    curves = []
     for row, color in _colors(lines).items():
-        points = [
-            (line, line.cells[column].mean, 100 * line.cells[line.accuracy].mean)
-            for line in lines
-            if line.row.name == row
-            and None not in (line.cells[column].mean, line.cells[line.accuracy].mean)
-        ]
-        if not points:
-            continue
-        own, x, y = zip(*points, strict=True)
-        error = [100 * (line.cells[line.accuracy].sd or 0.0) for line in own]
-        _, marker = METHOD_STYLES.get(own[0].row.method, ('', 'o'))
-        axes.errorbar(x, y, yerr=error if any(error) else None, color=color, marker=marker,
-                      linestyle='-' if len(own) > 1 else 'none', capsize=3, label=row,
-                      markersize=12 if marker == '*' else 6)  # fmt: skip
-        for line, *point in points:
-            if line.key_interval is not None and len(own) > 1:
-                axes.annotate(f'{line.key_interval}', point, textcoords='offset points',
-                              xytext=(5, 5), fontsize=8, color=color)  # fmt: skip
-    numbers = ' (numbers: key-frame interval l)' if axes.texts else ''
-    axes.set(xlabel=title, ylabel=f'{lines[0].accuracy} [%]',
-             title=f'accuracy over speed{numbers}')  # fmt: skip
-    # a log axis with as many labels as fit, within a decade or over several
-    axes.set_xscale('log')
-    low, high = axes.get_xlim()
-    if high < 1.6 * low:
-        axes.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
-        axes.xaxis.set_minor_locator(NullLocator())
-    elif high > 8 * low:
-        axes.xaxis.set_minor_locator(LogLocator(subs=(2, 5)))
-    axes.xaxis.set_major_formatter('{x:g}')
-    axes.xaxis.set_minor_formatter('{x:g}')
-    axes.tick_params(axis='x', which='both', labelsize=9)
-    axes.grid(which='both', alpha=0.3)
+        points = []
+        for line in lines:
+            speed, accuracy = line.cells[column], line.cells[line.accuracy]
+            if line.row.name == row and None not in (speed.mean, accuracy.mean):
+                error = 100 * (accuracy.sd or 0.0)
+                points.append(Point(speed.mean, 100 * accuracy.mean, line.key_interval, error))
+        if points:
+            curves.append(Curve(row, color, points))
+    intervals = {p.key_interval for curve in curves for p in curve.points} - {None}
+    draw_speed(axes, curves, intervals, title, f'{lines[0].accuracy} [%]')
+    axes.set_title('accuracy over speed')
 
 
 def _draw_gap(axes: Any, lines: Sequence[Line]) -> None:

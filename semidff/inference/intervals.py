@@ -1,5 +1,7 @@
 """Intervals, the unit of video inference: a key frame and the frames up to the next one."""
 
+import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -12,7 +14,6 @@ from semidff.models.key_frame import FlowField, KeyFrame
 from semidff.models.video_detector import VideoDetector
 
 from .executors import Executor
-from .schedules import KeyFrameSchedule
 
 
 @dataclass(eq=False)
@@ -78,6 +79,35 @@ def to_device(model: VideoDetector, frames: Sequence[Frame]) -> tuple[Tensor, Sa
     """Return frames of one size as a batch (N, 3, H, W) on the device, and their data samples."""
     inputs = [frame.data['inputs'][0] for frame in frames]
     return model.preprocess(inputs, [frame.sample for frame in frames])
+
+
+class KeyFrameSchedule(ABC):
+    """Decides, causally and frame by frame, which frames are key frames.
+
+    A schedule is stateless: what it has to remember of a stream is in its ``notes``. The first frame of a stream,
+    the first frame of another size and the frame after a cut are always key frames; all memory begins anew with them.
+    """
+
+    observes = False  # observe() is called with the flow field of each non-key frame
+    longest: float = math.inf  # frames from one key frame to the next, at most
+
+    @abstractmethod
+    def is_key(self, stream: 'IntervalStream', data: dict) -> bool:
+        """Return whether the next frame of a stream is a key frame; not called for those that always are.
+
+        The stream is as before the frame: ``stream.distance`` is the frame's distance to the last key frame. ``data``
+        is its collated test batch, before the data preprocessor.
+        """
+
+    def is_cut(self, stream: 'IntervalStream', data: dict) -> bool:
+        """Return whether the next frame begins another scene; called ahead of :meth:`is_key`, with its arguments."""
+        return False
+
+    def observe(self, stream: 'IntervalStream', flow_field: FlowField) -> None:  # noqa: B027 (optional)
+        """Take the flow field (N = 1) of a non-key frame."""
+
+    def note_key(self, stream: 'IntervalStream', data: dict) -> None:  # noqa: B027 (optional)
+        """Take a key frame; called for every one, with the arguments of :meth:`is_key`."""
 
 
 class IntervalStream:

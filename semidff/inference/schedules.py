@@ -6,12 +6,9 @@ the flow field, fitted on unlabeled videos (:mod:`semidff.inference.schedule_fit
 """
 
 import json
-import math
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -24,8 +21,7 @@ from semidff.models.temporal import warp
 from semidff.utils.atomic_write import write_json
 from semidff.utils.frame_size import frame_size
 
-if TYPE_CHECKING:
-    from .intervals import IntervalStream
+from .intervals import IntervalStream, KeyFrameSchedule
 
 STATISTICS = ('motion', 'roughness', 'scaling', 'residual')
 
@@ -37,35 +33,6 @@ _BITS = 2  # per color channel of the histogram
 
 class ScheduleError(ValueError):
     """An invalid setting of a schedule, or a file that holds none."""
-
-
-class KeyFrameSchedule(ABC):
-    """Decides, causally and frame by frame, which frames are key frames.
-
-    A schedule is stateless: what it has to remember of a stream is in its ``notes``. The first frame of a stream,
-    the first frame of another size and the frame after a cut are always key frames; all memory begins anew with them.
-    """
-
-    observes = False  # observe() is called with the flow field of each non-key frame
-    longest: float = math.inf  # frames from one key frame to the next, at most
-
-    @abstractmethod
-    def is_key(self, stream: 'IntervalStream', data: dict) -> bool:
-        """Return whether the next frame of a stream is a key frame; not called for those that always are.
-
-        The stream is as before the frame: ``stream.distance`` is the frame's distance to the last key frame. ``data``
-        is its collated test batch, before the data preprocessor.
-        """
-
-    def is_cut(self, stream: 'IntervalStream', data: dict) -> bool:
-        """Return whether the next frame begins another scene; called ahead of :meth:`is_key`, with its arguments."""
-        return False
-
-    def observe(self, stream: 'IntervalStream', flow_field: FlowField) -> None:  # noqa: B027 (optional)
-        """Take the flow field (N = 1) of a non-key frame."""
-
-    def note_key(self, stream: 'IntervalStream', data: dict) -> None:  # noqa: B027 (optional)
-        """Take a key frame; called for every one, with the arguments of :meth:`is_key`."""
 
 
 def build_schedule(schedule: KeyFrameSchedule | dict | int) -> KeyFrameSchedule:
@@ -111,7 +78,7 @@ class FixedSchedule(KeyFrameSchedule):
         self.interval, self.first = int(interval), int(first)
         self.longest = max(self.interval, self.first)
 
-    def is_key(self, stream: 'IntervalStream', data: dict) -> bool:
+    def is_key(self, stream: IntervalStream, data: dict) -> bool:
         in_first_interval = stream.distance == stream.index
         return stream.distance >= (self.first if in_first_interval else self.interval)
 
@@ -234,15 +201,15 @@ class AdaptiveSchedule(KeyFrameSchedule):
         self.tolerance = tolerance
         self.longest = max_interval or self.predictor.max_interval
 
-    def is_key(self, stream: 'IntervalStream', data: dict) -> bool:
+    def is_key(self, stream: IntervalStream, data: dict) -> bool:
         error = float(stream.notes.get('error', 0.0))
         return stream.distance >= self.longest or error >= self.tolerance
 
-    def observe(self, stream: 'IntervalStream', flow_field: FlowField) -> None:
+    def observe(self, stream: IntervalStream, flow_field: FlowField) -> None:
         # Without a conversion to float, which would wait for the GPU between flow and propagation.
         stream.notes['error'] = self.predictor(flow_field)
 
-    def note_key(self, stream: 'IntervalStream', data: dict) -> None:
+    def note_key(self, stream: IntervalStream, data: dict) -> None:
         stream.notes.pop('error', None)
 
 
@@ -266,15 +233,15 @@ class SceneCutSchedule(KeyFrameSchedule):
         self.longest = self.base.longest
         self.threshold = threshold
 
-    def is_cut(self, stream: 'IntervalStream', data: dict) -> bool:
+    def is_cut(self, stream: IntervalStream, data: dict) -> bool:
         before = stream.notes.get('signature')
         after = stream.notes['signature'] = frame_signature(data)
         return before is not None and scene_change(before, after) >= self.threshold
 
-    def is_key(self, stream: 'IntervalStream', data: dict) -> bool:
+    def is_key(self, stream: IntervalStream, data: dict) -> bool:
         return self.base.is_key(stream, data)
 
-    def note_key(self, stream: 'IntervalStream', data: dict) -> None:
+    def note_key(self, stream: IntervalStream, data: dict) -> None:
         if stream.distance == 0:  # is_cut was not called, or what it noted is forgotten
             stream.notes['signature'] = frame_signature(data)
         self.base.note_key(stream, data)

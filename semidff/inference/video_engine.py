@@ -2,7 +2,7 @@
 
 import copy
 import threading
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, nullcontext
@@ -224,13 +224,10 @@ class VideoEngine:
         for frame in frames:
             if frame.is_key and frame.interval.before and not method.needs_next:
                 frame.interval.before.release()  # ahead of the memory of the next one
-        shapes = [frame.data['inputs'][0].shape for frame in frames]
-        for shape in dict.fromkeys(shapes):
-            alike = [
-                pair
-                for pair, own in zip(zip(frames, streams, strict=True), shapes, strict=True)
-                if own == shape
-            ]
+        by_shape = defaultdict(list)
+        for frame, stream in zip(frames, streams, strict=True):
+            by_shape[frame.data['inputs'][0].shape].append((frame, stream))
+        for alike in by_shape.values():
             if self.schedule.observes:
                 observe(method.executor, *zip(*alike, strict=True))
             keys = [frame for frame, _ in alike if frame.is_key]

@@ -17,6 +17,7 @@ from semidff.analysis.operating_points import (
     measure_operating_points,
 )
 from semidff.analysis.operating_report import (
+    _curves,
     _draw,
     above_dense,
     best,
@@ -119,7 +120,7 @@ def test_points_with_smaller_input_and_smoothing(folder, clip, model):
         OperatingPoint('coast', 8),  # longer than all clips
     ]
     videos = [clip, folder / 'in.mp4']
-    report = measure_operating_points(model, videos, points, rounds=1, places=2, min_score=0.0)
+    report = measure_operating_points(model, videos, points, rounds=1, phases=2, min_score=0.0)
     dense, *others = json.loads(json.dumps(report))['points']
     assert [one['method'] for one in others] == ['frame', 'coast', 'copy', 'coast']
     assert [one['causal'] for one in others] == [True, True, True, False]
@@ -129,6 +130,11 @@ def test_points_with_smaller_input_and_smoothing(folder, clip, model):
         dense['metrics'] == pytest.approx(dict(AP_50=1, AP=1, AP_75=1)) and dense['speed_up'] == 1
     )
     assert all(one['metrics']['AP_50'] < 1 and one['milliseconds'] > 0 for one in others)
+
+
+def test_phases_by_their_former_name(clip, model):
+    found = measure_operating_points(model, [clip], [], rounds=1, places=2, min_score=0.0)
+    assert found['settings']['places'] == 2
 
 
 def metrics_of(report):
@@ -267,7 +273,8 @@ def test_front_and_recommended_point(tmp_path):
     )
     assert (tmp_path / 'points.png').read_bytes() == picture
     axes, low = Figure().subplots(), measured('propagate', 20, 0.5, 0.3, 5)
-    _draw(operating_report([*DENSE, ABOVE, low], 0.03), axes, 'mAP')
+    report = operating_report([*DENSE, ABOVE, low], 0.03)
+    _draw(report, axes, 'mAP', _curves(report, 'mAP'), {10})
     assert axes.get_ylim()[0] > 0.5 * 90 and axes.get_ylabel().startswith('agreement')
 
 

@@ -9,7 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from semidff.utils.arguments import ToolParser, add_measuring_arguments, run_tool
+from semidff.utils.arguments import ToolParser, add_measuring_arguments, positive, run_tool
 
 
 def parse_args() -> argparse.Namespace:
@@ -41,7 +41,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_value('--smooth-scores', [0], help, 'N')
     help = 'smooth boxes with N later frames; 0: not'
     parser.add_value('--smooth-boxes', [0], help, 'N')
-    parser.add_value('--places', 1, 'average accuracy over N positions of the key frames', 'N')
+    parser.add_value('--phases', 1, 'average accuracy over N phases of the key frames', 'N')
+    parser.add_argument('--places', type=positive, help=argparse.SUPPRESS)  # its former name
     parser.add_value('--rounds', 5, 'rounds of the measurement of time')
     help = 'largest loss of the recommended point (default: 3, without labels 10)'
     parser.add_argument('--max-loss', type=float, metavar='POINTS', help=help)
@@ -83,6 +84,7 @@ def main(args: argparse.Namespace) -> None:
         labels=labels,
         images=images,
         adaptive=args.adaptive,
+        phases=args.phases,
         places=args.places,
         rounds=args.rounds,
         max_loss=None if args.max_loss is None else args.max_loss / 100,

@@ -26,13 +26,14 @@ class RememberedDetections:
         self.executor, self.model = executor, executor.model
         self._found: dict[int | tuple[int, int], InstanceData] = {}
 
-    def predict_key(self, inputs: Tensor, samples: SampleList) -> tuple[SampleList, '_Key']:
-        (sample,) = samples
-        key = _Key(self.executor, inputs, samples)
-        if key.index not in self._found:
-            results, key.frame = self.executor.predict_key(inputs, samples)
-            self._found[key.index] = same_boxes(results[0].pred_instances)
-        return [self._repeat(key.index, sample)], key
+    def predict_key(self, inputs: Tensor, samples: SampleList) -> tuple[SampleList, '_Keys']:
+        keys = _Keys()
+        for image, sample in zip(inputs.split(1), samples, strict=True):
+            keys.append(key := _Key(self.executor, image, [sample]))
+            if key.index not in self._found:
+                (result,), key.frame = self.executor.predict_key(image, [sample])
+                self._found[key.index] = same_boxes(result.pred_instances)
+        return [self._repeat(sample.frame_id, sample) for sample in samples], keys
 
     def predict_non_key(
         self,
@@ -76,8 +77,10 @@ class _Key:
             self.frame = self.executor.model.key_frame(self.inputs, self.samples)
         return self.frame
 
-    def split(self) -> 'list[_Key]':
-        return [self]
+
+class _Keys(list[_Key]):
+    def split(self) -> list[_Key]:
+        return self
 
 
 def same_boxes(found: InstanceData) -> InstanceData:

@@ -41,7 +41,7 @@ class EveryFrame(VideoMethod):
     """The spatial module on every frame, the reference of all other methods."""
 
     def non_key(self, frames: Sequence[Frame]) -> SampleList:
-        return self.key(frames)
+        return [result for frame in frames for result in self.key([frame])]
 
 
 class BoxMethod(VideoMethod):
