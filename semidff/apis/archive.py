@@ -28,6 +28,7 @@ from semidff.utils.atomic_write import write_json
 from semidff.utils.error_messages import FileError
 from semidff.utils.files import file_state
 from semidff.utils.image_detectors import config_text
+from semidff.utils.logs import log_warning
 from semidff.utils.run_folder import occupy
 from semidff.utils.safe_loading import safe_loading, trusted
 
@@ -82,11 +83,9 @@ def detect_archive(
         workers, failed and damaged videos with the reasons, settings.
     """
     if old:
-        warnings.warn(
+        log_warning(
             f'{", ".join(old)}: give arguments of the inferencer as inferencer=dict(...), those of its call as '
-            'call=dict(...), and no segment, which is ignored',
-            FutureWarning,
-            stacklevel=2,
+            'call=dict(...), and no segment, which is ignored'
         )
         old.pop('segment', None)
         call = old.pop('options', None) or call

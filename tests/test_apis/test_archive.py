@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import sys
-import warnings
 from importlib.util import find_spec
 
 import cv2
@@ -187,12 +186,12 @@ def test_refused(detect, tmp_path):
     assert len(detect(out, inferencer=dict(method='frame'), overwrite=True)[1]) == 8
 
 
-def test_arguments_of_version_0_2(detect, tmp_path):
-    with pytest.warns(FutureWarning, match='segment, options, method: give arguments of the inf'):
-        old, _ = detect(tmp_path, segment=10, options=dict(max_frames=2), method='copy')
-    with warnings.catch_warnings():
-        warnings.simplefilter('error', FutureWarning)
-        new, lines = detect(tmp_path, call=dict(max_frames=2), inferencer=dict(method='copy'))
+def test_arguments_of_version_0_2(detect, tmp_path, log):
+    old, _ = detect(tmp_path, segment=10, options=dict(max_frames=2), method='copy')
+    assert log.text.count('segment, options, method: give arguments of the inferencer as inf') == 1
+    log.clear()
+    new, lines = detect(tmp_path, call=dict(max_frames=2), inferencer=dict(method='copy'))
+    assert not log.text
     assert not lines and new == old
     assert (new['settings']['max_frames'], new['settings']['method']) == (2, 'copy')
 
