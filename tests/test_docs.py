@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from semidff import __version__
 from tests.processes import call
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = sorted((ROOT / 'docs').glob('*.md'))
-PAGES = [ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', ROOT / 'SECURITY.md', *DOCS]
+PAGES = [*sorted(ROOT.glob('*.md')), *DOCS]
 PATH = re.compile(r'(?<![\w./-])(?:configs|tools|tests|docs|semidff)/[\w./-]*[\w/]')
 THE_READERS_OWN = ('configs/mine',)
 
@@ -115,3 +116,9 @@ def test_the_readme_names_the_versions_that_are_pinned():
     readme = (ROOT / 'README.md').read_text()
     for name in ('torch', 'torchvision', 'onedl-mmcv', 'onedl-mmengine', 'onedl-mmdetection', 'av'):
         assert pins[name] in readme, f'README.md does not have {name} {pins[name]}'
+
+
+def test_the_newest_version_of_the_changelog_is_that_of_the_package():
+    newest = re.search(r'^## (\S+) ', (ROOT / 'CHANGELOG.md').read_text(), re.MULTILINE)[1]
+    citation = re.search(r'^version: (\S+)$', (ROOT / 'CITATION.cff').read_text(), re.MULTILINE)[1]
+    assert newest == citation == __version__

@@ -131,8 +131,8 @@ def detect_in_archive(args: argparse.Namespace, arguments: dict) -> None:
             f'{args.input}: is a folder of videos; give --out DIR, a folder for the results of each, and no --json, '
             '--txt or --labels'
         )
-    options = dict(pred_score_thr=args.score_thr, fps=args.fps)
-    options |= dict(max_frames=args.max_frames, strict=args.strict)
+    call = dict(pred_score_thr=args.score_thr, fps=args.fps)
+    call |= dict(max_frames=args.max_frames, strict=args.strict)
     summary = detect_archive(
         args.input,
         args.out,
@@ -143,10 +143,8 @@ def detect_in_archive(args: argparse.Namespace, arguments: dict) -> None:
         draw=not args.no_video,
         overwrite=args.replace,
         progress=lambda text: print(text, flush=True),
-        options=options,
-        device=args.chosen_device,
-        trust=args.trusts,
-        **arguments,
+        call=call,
+        inferencer=dict(arguments, device=args.chosen_device, trust=args.trusts),
     )
     print(
         f'{summary["done"]} of {summary["videos"]} videos, {summary["frames"]} frames, {summary["key_frames"]} key '

@@ -9,7 +9,12 @@ import semidff.registry  # first: registers all parts
 from .detect_together import detect_together
 from .video_inferencer import VideoInferencer
 
+__all__ = ['VideoInferencer', 'adapt', 'detect_archive', 'detect_together']
 _LATER = dict(adapt='adaptation', detect_archive='archive')
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 def __getattr__(name: str) -> Any:

@@ -217,7 +217,7 @@ def _load(
 ) -> VideoInferencer:
     """Load the result, or the detector, at the config's input size."""
     config = str(out / 'config.py')
-    return VideoInferencer(config, out / weights, device, method, show_progress=False)
+    return VideoInferencer(config, out / weights, device, method=method, show_progress=False)
 
 
 def _render(plan: Plan, out: Path, device: str, labels: str | Path | None) -> None:

@@ -6,7 +6,6 @@ videos writes records.
 
 import hashlib
 import json
-import math
 import os
 import shutil
 import time
@@ -15,32 +14,23 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, suppress
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
 from mmengine.device import get_device
 
 from semidff.datasets.video_folders import find_videos
-from semidff.datasets.video_readers import (
-    FrameStream,
-    VideoError,
-    VideoFile,
-    VideoWarning,
-    open_any,
-)
-from semidff.datasets.video_readers.video_file import VideoSegment
-from semidff.inference.outputs import DetectionsOutput, check_limits
-from semidff.inference.schedules import FixedSchedule
+from semidff.datasets.video_readers import VideoError, VideoWarning
+from semidff.inference.outputs import check_limits
 from semidff.utils.allocator import keep_freed_memory
 from semidff.utils.atomic_write import write_json
 from semidff.utils.error_messages import FileError
 from semidff.utils.files import file_state
 from semidff.utils.image_detectors import config_text
+from semidff.utils.logs import log_warning
 from semidff.utils.run_folder import occupy
 from semidff.utils.safe_loading import safe_loading, trusted
-from semidff.utils.video_writer import join_videos
 
 from .video_inferencer import AdaptedFolder, VideoInferencer
 
@@ -58,10 +48,11 @@ def detect_archive(
     address: str | None = None,
     draw: bool = True,
     overwrite: bool = False,
-    segment: int = 10_000,
+    *,
     progress: Callable[[str], None] = print,
-    options: dict[str, Any] | None = None,
-    **arguments: Any,
+    call: dict[str, Any] | None = None,
+    inferencer: dict[str, Any] | None = None,
+    **old: Any,
 ) -> dict[str, Any]:
     """Detect in all videos of a folder that have no results yet.
 
@@ -81,62 +72,47 @@ def detect_archive(
             cluster, or for each 4 cores; without ``address`` no Ray and this process alone.
         address: Address of a Ray cluster, ``auto`` for that of this machine.
         overwrite: Whether results of other settings are replaced and failed videos tried again.
-        segment: Number of frames above which a video file is split, if its key frames have a fixed interval and its
-            results depend on no earlier interval. Segments are processed like videos and joined.
         progress: Called with a line of text for each video.
-        options: Arguments of the inferencer's call, without outputs.
-        **arguments: Arguments of :class:`VideoInferencer`.
+        call: Arguments of the inferencer's call, without outputs.
+        inferencer: Further arguments of :class:`VideoInferencer`.
+        **old: Arguments of version 0.2, with a warning: ``options`` for ``call``, those of ``inferencer``, and
+            ``segment``, which is ignored.
 
     Returns:
         The summary, which is in ``summary.json``, too: numbers of videos, frames and key frames, seconds of all
         workers, failed and damaged videos with the reasons, settings.
     """
-    options = options or {}
-    check_limits(options.get('fps'), options.get('max_frames'), options.get('pred_score_thr', 0))
+    if old:
+        log_warning(
+            f'{", ".join(old)}: give arguments of the inferencer as inferencer=dict(...), those of its call as '
+            'call=dict(...), and no segment, which is ignored'
+        )
+        old.pop('segment', None)
+        call = old.pop('options', None) or call
+    call, arguments = call or {}, old | (inferencer or {})
+    check_limits(call.get('fps'), call.get('max_frames'), call.get('pred_score_thr', 0))
     settings = {name: value for name, value in arguments.items() if name not in _INDEPENDENT}
     files = (model, weights) if weights else AdaptedFolder.read(Path(model))[:2]
     # The config with its bases and its detector, of which any may change.
     digest = hashlib.sha256(config_text(str(files[0])).encode()).hexdigest()
     settings |= dict(config=files[0], checkpoint=files[1], config_digest=digest)
-    archive = _Archive(videos, out, dict(settings, draw=draw, **options), overwrite)
+    archive = _Archive(videos, out, dict(settings, draw=draw, **call), overwrite)
     arguments |= dict(model=model, weights=weights, show_progress=False)
-    worker = archive.folder, archive.out, draw, segment, options, arguments
+    given = archive.folder, archive.out, draw, call, arguments
     with closing(archive.lock):
         queue = archive.queue()
         if queue and (workers or address):
-            results = _on_ray(worker, queue, workers, address, arguments.get('device'))
+            results = _on_ray(given, queue, workers, address, arguments.get('device'))
         else:
-            results = _in_turn(_Worker(*worker), queue)
+            worker = _Worker(*given)
+            results = ((video, worker.run(video)) for video in queue)
         with closing(results):
-            archive.run(queue, results, progress)
+            archive.write(results, len(queue), progress)
         return archive.summary()
 
 
-class _Task(NamedTuple):
-    """What a worker does at a time.
-
-    Attributes:
-        video: Path relative to the folder of the archive.
-        first: First frame of a segment.
-        last: The frame after its last one; None for a whole video.
-        segments: Segments of the video to join.
-        undivided: Whether the video is not split.
-    """
-
-    video: str
-    first: int = 0
-    last: int | None = None
-    segments: tuple['_Task', ...] = ()
-    undivided: bool = False
-
-    @property
-    def name(self) -> str:
-        """Path of the results, without suffix, relative to the folder of results."""
-        return self.video if self.last is None else f'{self.video}.segments/{self.first}'
-
-
-Results = Iterator[tuple[_Task, dict[str, Any]]]
-"""Tasks and their records, in the order in which workers finish them."""
+Results = Iterator[tuple[str, dict[str, Any]]]
+"""Videos, by their paths in the archive, and their records, in the order in which workers finish them."""
 
 
 class _Archive:
@@ -147,7 +123,7 @@ class _Archive:
     ) -> None:
         self.folder, self.out = Path(folder).absolute(), Path(out).absolute()
         self.settings = json.loads(json.dumps(_with_states(settings)))
-        self._videos, self._records = find_videos(folder, out), self.out / '.records'
+        self._videos, self._records = [*map(str, find_videos(folder, out))], self.out / '.records'
         if self.out.is_dir() and any(self.out.iterdir()) and not self._records.is_dir():
             raise FileError(f'{out}: is a folder with other files; give a new one')
         self.lock = occupy(self._records, 'command', '--out')
@@ -163,63 +139,29 @@ class _Archive:
                 record.unlink()
         write_json(self.settings, file)
 
-    def queue(self) -> deque[_Task]:
-        """Return the tasks for videos without results, the largest first."""
-        tasks = [task for task in map(_Task, map(str, self._videos)) if not self._record(task)]
-        return deque(sorted(tasks, key=lambda task: _size(self.folder / task.video), reverse=True))
+    def queue(self) -> deque[str]:
+        """Return the videos without results, the largest first."""
+        left = [video for video in self._videos if not self._record(video)]
+        return deque(sorted(left, key=lambda video: _size(self.folder / video), reverse=True))
 
-    def run(self, queue: deque[_Task], results: Results, progress: Callable[[str], None]) -> None:
-        """Write records, and add to the queue what has to follow: segments of a long video, and their junction."""
-        total, done, frames, start = len(queue), 0, 0, time.perf_counter()
-        parts: dict[str, tuple[_Task, ...]] = {}
-        left: dict[str, set[_Task]] = {}
-        for task, found in results:
-            video = task.video
-            if segments := found.get('segments'):
-                parts[video] = segments
-                left[video] = {part for part in segments if not self._record(part)}
-                queue.extendleft(sorted(left[video], reverse=True))
-            else:
-                frames += found.get('frames', 0)
-                found = self._write(task, found)
-                done += task.last is None
-                rate = frames / (time.perf_counter() - start)
-                result = found['error'] or f'{found["frames"]} frames'
-                progress(f'{done}/{total}, {rate:.1f} fps: {_text(task.name)}: {result}')
-            if segments or task.last is not None:
-                left[video].discard(task)
-                if not left[video]:
-                    queue.appendleft(self._joined(video, parts[video]))
-
-    def _joined(self, video: str, segments: tuple[_Task, ...]) -> _Task:
-        """Return the task that completes a video whose segments are done.
-
-        A damaged one is processed as a whole: frames that are left out move all later key frames.
-        """
-        records = map(self._record, segments)
-        if all(one and not one['error'] and not one['warnings'] for one in records):
-            return _Task(video, segments=segments)
-        return _Task(video, undivided=True)
-
-    def _write(self, task: _Task, found: dict[str, Any]) -> dict[str, Any]:
-        """Write and return the complete record of a task; that of a video has the sums of its segments."""
-        records = [found, *map(self._record, task.segments)]
-        counts = {
-            key: round(sum(record.get(key, 0) for record in records), 3)
-            for key in ('frames', 'key_frames', 'seconds')
-        }
-        found = dict(file=file_state(self.folder / task.video), results=[], warnings=[]) | found
-        write_json(found := dict(error=None) | found | counts, self._file(task))
-        if task.last is None:
-            for folder in (self.out, self._records):
-                shutil.rmtree(folder / f'{task.video}.segments', ignore_errors=True)
-        return found
+    def write(self, results: Results, total: int, progress: Callable[[str], None]) -> None:
+        """Write the records of so many videos."""
+        frames, start = 0, time.perf_counter()
+        for done, (video, found) in enumerate(results, 1):
+            default = dict(
+                error=None, file=file_state(self.folder / video), results=[], warnings=[]
+            )
+            record = dict(default, frames=0, key_frames=0, seconds=0.0) | found
+            write_json(record, self._file(video))
+            frames += record['frames']
+            rate = frames / (time.perf_counter() - start)
+            result = record['error'] or f'{record["frames"]} frames'
+            progress(f'{done}/{total}, {rate:.1f} fps: {_text(video)}: {result}')
 
     def summary(self) -> dict[str, Any]:
         """Count videos and frames, list what failed or is damaged, and write it to ``summary.json``."""
         changed = dict(error='changed while it was processed', warnings=[])
-        tasks = map(_Task, map(str, self._videos))
-        records = {_text(task.video): self._record(task) or changed for task in tasks}
+        records = {_text(video): self._record(video) or changed for video in self._videos}
         counts = {
             key: sum(record.get(key, 0) for record in records.values())
             for key in ('frames', 'key_frames', 'seconds')
@@ -235,31 +177,25 @@ class _Archive:
         write_json(content, self.out / 'summary.json', indent=1)
         return content
 
-    def _file(self, task: _Task) -> Path:
-        return self._records / f'{_text(task.name)}.json'
+    def _file(self, video: str) -> Path:
+        return self._records / f'{_text(video)}.json'
 
-    def _record(self, task: _Task) -> dict[str, Any] | None:
-        """Return the record of a task, None if its video has changed since or its results are gone."""
-        record = _read(self._file(task))
-        if not record or record['file'] != file_state(self.folder / task.video):
+    def _record(self, video: str) -> dict[str, Any] | None:
+        """Return the record of a video, None if it has changed since or its results are gone."""
+        record = _read(self._file(video))
+        if not record or record['file'] != file_state(self.folder / video):
             return None
         return record if all((self.out / name).exists() for name in record['results']) else None
 
 
 class _Worker:
-    """Detects in videos and segments, and joins segments, with a detector that is loaded when it is first used."""
+    """Detects in videos, with a detector that is loaded when it is first used."""
 
     def __init__(
-        self,
-        folder: Path,
-        out: Path,
-        draw: bool,
-        segment: int,
-        options: dict[str, Any],
-        arguments: dict[str, Any],
+        self, folder: Path, out: Path, draw: bool, call: dict[str, Any], arguments: dict[str, Any]
     ) -> None:
-        self._folder, self._out, self._draw, self._segment = folder, out, draw, segment
-        self._options, self._arguments = options, arguments
+        self._folder, self._out, self._draw = folder, out, draw
+        self._call, self._arguments = call, arguments
 
     @cached_property
     def _inferencer(self) -> VideoInferencer:
@@ -271,91 +207,43 @@ class _Worker:
         with trusted(self._arguments.get('trust', False)), safe_loading():
             self._inferencer  # noqa: B018
 
-    def run(self, task: _Task) -> dict[str, Any]:
-        """Do a task; return its record, or the segments of a long video."""
-        path, place = self._folder / task.video, self._out / task.name
+    def run(self, video: str) -> dict[str, Any]:
+        """Detect in a video and return its record."""
+        path = self._folder / video
         names = dict(out_json='json', out_labels='labels', out_video='boxes.mp4')
-        outputs = {key: Path(f'{place}.{suffix}') for key, suffix in names.items()}
+        outputs = {key: self._out / f'{video}.{suffix}' for key, suffix in names.items()}
         _remove(outputs.values())  # results of other settings
         segments = self._inferencer.engine.model.spatial.prediction == 'pred_sem_seg'
         del outputs['out_json' if segments else 'out_labels']
         if not self._draw:
             del outputs['out_video']
         before, start = file_state(path), time.perf_counter()  # a file that grows is not complete
+        found = dict(frames=0, key_frames=0)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter('always', VideoWarning)
             try:
-                found = (self._join if task.segments else self._detect)(task, path, outputs)
+                for sample in self._inferencer(path, **outputs, **self._call):
+                    found['frames'] += 1
+                    found['key_frames'] += bool(sample.is_key_frame)
             except (VideoError, ValueError, cv2.error) as reason:
                 error = _text(reason).replace(f'{path}: ', '') or type(reason).__name__
-                found = dict(error=error, results=[])
+                found = dict(error=error)
                 _remove(outputs.values())
+                outputs = {}
         messages = [_text(w.message) for w in caught if issubclass(w.category, VideoWarning)]
         results = [str(file.relative_to(self._out)) for file in outputs.values()]
         seconds = round(time.perf_counter() - start, 3)
-        return dict(file=before, results=results, warnings=messages, seconds=seconds) | found
-
-    def _detect(self, task: _Task, path: Path, outputs: dict[str, Path]) -> dict[str, Any]:
-        options = self._options
-        settings = options.get('fps'), options.get('strict', False)
-        threads = self._arguments.get('decoder_threads', 1)
-        with closing(open_any(path, *settings, threads)) as stream:
-            if task.last is not None:
-                stream = VideoSegment(stream, task.first, task.last)
-            elif not task.undivided and (segments := self._segments(task.video, stream)):
-                return dict(segments=segments)
-            frames = keys = 0
-            for sample in self._inferencer(stream, **outputs, **options):
-                frames, keys = frames + 1, keys + bool(sample.is_key_frame)
-        return dict(frames=frames, key_frames=keys)
-
-    def _segments(self, video: str, stream: FrameStream) -> tuple[_Task, ...]:
-        """Return the segments of a long video, which begin at key frames; none if it is short or not to be split."""
-        engine = self._inferencer.engine
-        schedule = engine.schedule
-        if not (
-            isinstance(stream, VideoFile)  # folders: frames of another size begin an interval
-            and isinstance(schedule, FixedSchedule)
-            and schedule.first == schedule.interval
-            and not (engine.method.needs_next or engine.method.sequential)
-            and not (engine.smooth_scores or engine.smooth_boxes)
-            and not self._options.get('max_frames')
-            and not stream.damage
-        ):
-            return ()
-        step = math.ceil(self._segment / schedule.interval) * schedule.interval
-        bounds = [*range(0, len(stream), step), len(stream)]
-        segments = tuple(_Task(video, first, last) for first, last in pairwise(bounds))
-        return segments if len(segments) > 1 else ()
-
-    def _join(self, task: _Task, path: Path, outputs: dict[str, Path]) -> dict[str, Any]:
-        places = [self._out / segment.name for segment in task.segments]
-        if file := outputs.get('out_json'):
-            with DetectionsOutput((), file) as output:
-                for place in places:
-                    output.extend(json.loads(Path(f'{place}.json').read_bytes()))
-        if folder := outputs.get('out_labels'):
-            for place in places:
-                shutil.copytree(f'{place}.labels', folder, dirs_exist_ok=True)
-        if video := outputs.get('out_video'):
-            join_videos([Path(f'{place}.boxes.mp4') for place in places], video)
-        return {}
-
-
-def _in_turn(worker: _Worker, queue: deque[_Task]) -> Results:
-    while queue:
-        task = queue.popleft()
-        yield task, worker.run(task)
+        return dict(found, file=before, results=results, warnings=messages, seconds=seconds)
 
 
 def _on_ray(
     arguments: tuple,
-    queue: deque[_Task],
+    queue: deque[str],
     workers: int | None,
     address: str | None,
     device: str | None,
 ) -> Results:
-    """Hand out tasks to actors on Ray; those of a lost actor, or of a lost node, go to another one."""
+    """Hand out videos to actors on Ray; that of a lost actor, or of a lost node, goes to another one."""
     try:
         import ray
         from ray.exceptions import RayError, RayTaskError
@@ -370,9 +258,9 @@ def _on_ray(
     workers = workers or max(int(gpus or total.get('CPU', 0) // 4), 1)
     share = dict(num_cpus=max(total.get('CPU', 0) // workers, 1), num_gpus=min(gpus / workers, 1))
     actor_class = ray.remote(_Worker).options(**share)
-    running: dict[Any, tuple[Any, _Task | None]] = {}  # what an actor computes: the actor, its task
+    running: dict[Any, tuple[Any, str | None]] = {}  # what an actor computes: the actor, its video
     idle: list[Any] = []
-    lost: Counter[_Task | None] = Counter()
+    lost: Counter[str | None] = Counter()
 
     def begin() -> None:
         actor = actor_class.remote(*arguments)
@@ -381,13 +269,13 @@ def _on_ray(
     try:
         for _ in range(workers):
             begin()
-        while queue or any(task for _, task in running.values()):
+        while queue or any(video for _, video in running.values()):
             while queue and idle:
-                actor, task = idle.pop(), queue.popleft()
-                name = f'semidff {_text(task.name)}'
-                running[actor.run.options(name=name).remote(task)] = actor, task
+                actor, video = idle.pop(), queue.popleft()
+                name = f'semidff {_text(video)}'
+                running[actor.run.options(name=name).remote(video)] = actor, video
             (done,), _ = ray.wait(list(running), num_returns=1)
-            actor, task = running.pop(done)
+            actor, video = running.pop(done)
             try:
                 found = ray.get(done)
                 idle.append(actor)
@@ -395,17 +283,17 @@ def _on_ray(
                 raise error.cause from error
             except RayError as error:
                 begin()
-                lost[task] += 1
+                lost[video] += 1
                 found = dict(error=f'its worker ended {_TRIES} times')
-                if task is None and lost[None] > _TRIES * workers:
+                if video is None and lost[None] > _TRIES * workers:
                     raise RuntimeError(
                         f'workers end while they load the detector: {error}'
                     ) from None
-                if task and lost[task] < _TRIES:
-                    queue.append(task)
+                if video and lost[video] < _TRIES:
+                    queue.append(video)
                     continue
-            if task:
-                yield task, found
+            if video:
+                yield video, found
     finally:
         ray.shutdown()
 

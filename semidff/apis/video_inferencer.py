@@ -121,6 +121,7 @@ class VideoInferencer:
         model: str | Path | Config | dict | None = None,
         weights: str | Path | None = None,
         device: str | None = None,
+        *,
         method: str | None = None,
         key_interval: int | None = None,
         classes: Sequence[str] | None = None,

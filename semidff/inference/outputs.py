@@ -187,16 +187,6 @@ class DetectionsOutput(Output):
             _append(self._json, box, first=self._boxes == 0)
             self._boxes += 1
 
-    def extend(self, part: dict) -> None:
-        """Take the results of the next segment of a video, the content of a json with frames of the whole."""
-        self._videos = part['videos']
-        self._names = max(self._names, [c['name'] for c in part['categories']], key=len)
-        for frame in part['images']:
-            _append(self._images, frame, first=self._images.tell() == 0)
-        for box in part['annotations']:
-            _append(self._json, dict(box, id=self._boxes + 1), first=self._boxes == 0)
-            self._boxes += 1
-
     def _complete(self, *error: object) -> None:
         if error[0] is not None:
             return

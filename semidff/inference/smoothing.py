@@ -51,12 +51,12 @@ class Smoother:
             self._frames.append(self._linked(sample))
             self._waiting += 1
             if self._waiting > self.ahead:
-                finished += self._finish(1)
+                finished += self._smoothed(1)
         return finished
 
     def flush(self) -> SampleList:
         """Return the results that wait for later frames."""
-        return self._finish(self._waiting)
+        return self._smoothed(self._waiting)
 
     def _linked(self, sample: DetDataSample) -> '_Linked':
         boxes, scores, labels = arrays_of(sample.pred_instances)
@@ -75,7 +75,7 @@ class Smoother:
             self._filters.update(frame, before)
         return frame
 
-    def _finish(self, count: int) -> SampleList:
+    def _smoothed(self, count: int) -> SampleList:
         """Return the ``count`` earliest waiting frames with their final scores and boxes."""
         first = len(self._frames) - self._waiting
         self._waiting -= count

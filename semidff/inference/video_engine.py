@@ -139,7 +139,7 @@ class VideoEngine:
             for frame, closed, stream in zip(new, before, streams, strict=True):
                 finished = self._close(closed, stream) if frame.is_key and closed else []
                 if frame in found:
-                    finished += self._finish(stream, [frame], [found[frame]])
+                    finished += self._pass_on(stream, [frame], [found[frame]])
                 results.append(finished)
         return results
 
@@ -249,16 +249,16 @@ class VideoEngine:
         results, size = [], self._chunk_size(frames[0])
         for start in range(0, len(frames), size):
             results += self.method.non_key(frames[start : start + size])
-        return self._finish(stream, frames, results)
+        return self._pass_on(stream, frames, results)
 
     def _take(
         self, stream: IntervalStream, frames: list[Frame], future: Future | None
     ) -> SampleList:
         """Return the results of the next piece of a run."""
         if future is not None:
-            return self._finish(stream, frames, future.result())
+            return self._pass_on(stream, frames, future.result())
         with self.lock, torch.no_grad():
-            return self._finish(stream, frames, self.method.non_key(frames))
+            return self._pass_on(stream, frames, self.method.non_key(frames))
 
     @torch.no_grad()
     def _process(self, frames: list[Frame], size: int, stopped: threading.Event) -> SampleList:
@@ -278,7 +278,7 @@ class VideoEngine:
                 results += detect(frames[start : start + size])
         return results
 
-    def _finish(
+    def _pass_on(
         self, stream: IntervalStream, frames: Sequence[Frame], results: SampleList
     ) -> SampleList:
         """Pass results on to the stage after the method, in frame order; return those that are final."""

@@ -96,7 +96,7 @@ def _build_part(root: Path, spec: DatasetSpec, part: 'Part', workers: int) -> di
     items = (Item(folder, spec, split, i, part.seed(spec, i)) for i in range(count))
     results = pool_map(part.make, items, workers)
     records = list(track(results, part.name, count, 'items'))
-    summary = part.finish(root, spec, split, records)
+    summary = part.write_index(root, spec, split, records)
     seconds = time.monotonic() - start
     print(f'{part.name}: {count} items in {seconds:.1f} s -> {root}', flush=True)
     return {'arguments': part.arguments(spec), **summary}
@@ -140,14 +140,14 @@ def _make_labeled(item: Item) -> list[list[TrueBox]]:
     return record
 
 
-def _finish_stills(root: Path, spec: DatasetSpec, split: str, records: list) -> dict:
+def _index_stills(root: Path, spec: DatasetSpec, split: str, records: list) -> dict:
     images = [_image(spec, i + 1, f'{i:06d}.jpg') for i in range(len(records))]
     annotations = [_annotation(i + 1, box) for i, (boxes,) in enumerate(records) for box in boxes]
     write_json(_coco(images, annotations), root / 'stills.json')
     return {'images': len(images), 'boxes': len(annotations)}
 
 
-def _finish_labeled_videos(root: Path, spec: DatasetSpec, split: str, records: list) -> dict:
+def _index_labeled_videos(root: Path, spec: DatasetSpec, split: str, records: list) -> dict:
     videos, images, annotations, tracks = [], [], [], {}
     for index, frames in enumerate(records):
         name = _clip_name(index)
@@ -176,7 +176,7 @@ def _make_label_maps(item: Item) -> None:
             _save(path.with_suffix('.png'), classes[render(clip, frame)[1] + 1])
 
 
-def _finish_label_maps(root: Path, spec: DatasetSpec, split: str, records: list) -> dict:
+def _index_label_maps(root: Path, spec: DatasetSpec, split: str, records: list) -> dict:
     """Write the json for segmentation: that of detection without boxes, with the background as a class."""
     content = json.loads((root / f'{split}.json').read_text())
     content |= {'annotations': [], 'categories': _categories(SEGMENTATION_CLASSES)}
@@ -192,7 +192,7 @@ def _make_video(item: Item) -> None:
             writer.write(render(clip, frame)[0])
 
 
-def _finish_videos(root: Path, spec: DatasetSpec, split: str, records: list) -> dict:
+def _index_videos(root: Path, spec: DatasetSpec, split: str, records: list) -> dict:
     lines = [f'videos/{index:04d}.mp4\n' for index in range(len(records))]
     (root / 'videos.txt').write_text(''.join(lines))
     return {'videos': len(records), 'frames': len(records) * spec.video_length}
@@ -211,7 +211,7 @@ def _make_pair(item: Item) -> float:
     return float(np.linalg.norm(flow, axis=-1).mean())
 
 
-def _finish_pairs(root: Path, spec: DatasetSpec, split: str, records: list[float]) -> dict:
+def _index_pairs(root: Path, spec: DatasetSpec, split: str, records: list[float]) -> dict:
     """Write split.txt like FlyingChairs_train_val.txt: one line per pair, 1 = training, 2 = val."""
     lines = ['2\n' if index % 20 == 19 else '1\n' for index in range(len(records))]
     (root / 'flow' / 'split.txt').write_text(''.join(lines))
@@ -222,7 +222,7 @@ def _make_crop(item: Item) -> np.ndarray:
     return make_crop(item.seed, item.spec.crop_size, item.index % len(CROP_CLASSES))
 
 
-def _finish_crops(root: Path, spec: DatasetSpec, split: str, records: list[np.ndarray]) -> dict:
+def _index_crops(root: Path, spec: DatasetSpec, split: str, records: list[np.ndarray]) -> dict:
     """Write crops.npz: `images` (N, H, W, 3) uint8 BGR, `labels` (N,) int64, `classes`."""
     labels, classes = np.arange(len(records)) % len(CROP_CLASSES), np.array(CROP_CLASSES)
     np.savez(root / 'crops.npz', images=np.stack(records), labels=labels, classes=classes)
@@ -265,7 +265,7 @@ class Part:
         outputs: Its files and folders, relative to the root; the folder first.
         fields: Further `DatasetSpec` fields that it depends on.
         make: Item -> record; writes the item.
-        finish: (root, spec, split, records) -> summary for the manifest; writes the index of the part.
+        write_index: (root, spec, split, records) -> summary for the manifest.
     """
 
     name: str
@@ -273,7 +273,7 @@ class Part:
     outputs: tuple[str, ...]
     fields: tuple[str, ...]
     make: Callable[[Item], object]
-    finish: Callable
+    write_index: Callable
 
     @property
     def split(self) -> str:
@@ -297,14 +297,14 @@ class Part:
 
 _EVAL = ('eval_length', 'motion', 'shake')
 PARTS = (
-    Part('stills', 0, ('stills', 'stills.json'), (), _make_labeled, _finish_stills),
-    Part('videos', 1, ('videos', 'videos.txt'), ('video_length', 'motion', 'shake'), _make_video, _finish_videos),
-    Part('val', 2, ('val', 'val.json'), _EVAL, _make_labeled, _finish_labeled_videos),
-    Part('dev', 3, ('dev', 'dev.json'), _EVAL, _make_labeled, _finish_labeled_videos),
+    Part('stills', 0, ('stills', 'stills.json'), (), _make_labeled, _index_stills),
+    Part('videos', 1, ('videos', 'videos.txt'), ('video_length', 'motion', 'shake'), _make_video, _index_videos),
+    Part('val', 2, ('val', 'val.json'), _EVAL, _make_labeled, _index_labeled_videos),
+    Part('dev', 3, ('dev', 'dev.json'), _EVAL, _make_labeled, _index_labeled_videos),
     Part('train', 6, ('train', 'train.json'), ('train_length', 'label_every', 'motion', 'shake'),
-         _make_labeled, _finish_labeled_videos),
-    Part('flow', 4, ('flow',), (), _make_pair, _finish_pairs),
-    Part('crops', 5, ('crops.npz',), ('crop_size',), _make_crop, _finish_crops),
+         _make_labeled, _index_labeled_videos),
+    Part('flow', 4, ('flow',), (), _make_pair, _index_pairs),
+    Part('crops', 5, ('crops.npz',), ('crop_size',), _make_crop, _index_crops),
 )  # fmt: skip
 PARTS += tuple(
     Part(
@@ -313,7 +313,7 @@ PARTS += tuple(
         (f'{part.name}_labels', f'{part.name}_labels.json'),
         part.fields,
         _make_label_maps,
-        _finish_label_maps,
+        _index_label_maps,
     )
     for part in PARTS
     if part.make is _make_labeled

@@ -1,12 +1,10 @@
 """Writing of mp4 files."""
 
 import os
-from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 from pathlib import Path
 
-import av
 import cv2
 import numpy as np
 
@@ -62,23 +60,6 @@ class VideoWriter(AbstractContextManager):
                 f'{self.path}: only {found} of {self._written} frames could be written; check the free space '
                 'and the limit of file sizes'
             )
-
-
-def join_videos(parts: Sequence[Path], path: Path) -> None:
-    """Join mp4 files of :class:`VideoWriter` with equal sizes and frame rates, without decoding."""
-    with atomic_path(path) as unfinished, av.open(os.path.abspath(unfinished), 'w') as joined:
-        track, end = None, 0
-        for part in parts:
-            with av.open(os.path.abspath(part)) as file:
-                source = file.streams.video[0]
-                track = track or joined.add_stream_from_template(source)
-                begin = end
-                for packet in file.demux(source):
-                    if packet.size:
-                        packet.pts, packet.dts = packet.pts + begin, packet.dts + begin
-                        end = max(end, packet.pts + packet.duration)
-                        packet.stream = track
-                        joined.mux(packet)
 
 
 def count_packets(path: str | Path) -> int:

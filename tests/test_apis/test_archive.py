@@ -1,4 +1,4 @@
-"""Detection in all videos of a folder: continued, in segments, with broken files, by workers that are killed."""
+"""Detection in all videos of a folder: continued, with broken files, by workers that are killed."""
 
 import json
 import os
@@ -11,7 +11,6 @@ import pytest
 from mmengine.config import Config
 
 from semidff.apis import VideoInferencer, detect_archive
-from semidff.datasets.video_readers import VideoError, open_video
 from semidff.utils.error_messages import FileError
 from tests.damaged_video import write_video
 from tests.tiny_video import write_project
@@ -51,25 +50,23 @@ def inferencer(project):
 def detect(project, inferencer, monkeypatch):
     """Calls ``detect_archive`` with that inferencer, or with another callable; returns summary and progress."""
 
-    def detect(out, videos=project / 'videos', by=inferencer, options=None, **arguments):
+    def detect(out, videos=project / 'videos', by=inferencer, **arguments):
         if not hasattr(by, 'engine'):
             by.engine = inferencer.engine
         monkeypatch.setattr('semidff.apis.archive.VideoInferencer', lambda **_: by)
         files, lines = (project / 'config.py', project / 'two.pth'), []
-        summary = detect_archive(
-            videos, out, *files, progress=lines.append, options=options, **arguments
-        )
+        summary = detect_archive(videos, out, *files, progress=lines.append, **arguments)
         return summary, [line.split(': ', maxsplit=1)[1] for line in lines]
 
     return detect
 
 
 def stub(inferencer, error, at):
-    """Return an inferencer that raises an error in one video, or in a segment that begins with frame ``at``."""
+    """Return an inferencer that raises an error in the video ``at``."""
 
-    def detect(stream, **options):
-        for sample in inferencer(stream, **options):
-            if at == sample.frame_id or stream.path.endswith(str(at)):
+    def detect(video, **options):
+        for sample in inferencer(video, **options):
+            if video.name == at:
                 raise error
             yield sample
 
@@ -138,9 +135,9 @@ def test_errors_that_are_not_of_a_video_end_the_run_and_the_next_one_continues(
 
 
 def test_wrong_options_are_no_failures_of_a_video(detect, tmp_path):
-    for options in (dict(max_frames=0), dict(fps=0.0)):
+    for call in (dict(max_frames=0), dict(fps=0.0)):
         with pytest.raises(ValueError, match='is 0'):
-            detect(tmp_path, options=options)
+            detect(tmp_path, call=call)
     assert not any(tmp_path.iterdir())
 
 
@@ -156,9 +153,9 @@ def test_a_video_that_grows_meanwhile_is_not_complete(project, detect, inference
     file = tmp_path / 'videos' / 'a.mp4'
     file.write_bytes((project / 'videos' / '0.mp4').read_bytes())
 
-    def while_it_grows(stream, **options):
-        yield from inferencer(stream, **options)
-        with open(stream.path, 'ab') as opened:
+    def while_it_grows(video, **options):
+        yield from inferencer(video, **options)
+        with open(video, 'ab') as opened:
             opened.write(bytes(8))
 
     summary, _ = detect(tmp_path / 'out', tmp_path / 'videos', while_it_grows)
@@ -183,83 +180,25 @@ def test_refused(detect, tmp_path):
     with pytest.raises(FileError, match='folder with other files'):
         detect(tmp_path)
     out = tmp_path / 'out'
-    detect(out, method='copy')
+    detect(out, inferencer=dict(method='copy'))
     with pytest.raises(FileError, match=r'out: holds results of other settings \(method\)'):
-        detect(out, method='frame')
-    assert len(detect(out, method='frame', overwrite=True)[1]) == 8
+        detect(out, inferencer=dict(method='frame'))
+    assert len(detect(out, inferencer=dict(method='frame'), overwrite=True)[1]) == 8
 
 
-@pytest.fixture(scope='module')
-def long(tmp_path_factory):
-    """A folder with a video of 11 frames."""
-    folder = tmp_path_factory.mktemp('long')
-    write_video(folder / 'a.mp4', 11, size=(96, 64))
-    return folder
+def test_arguments_of_version_0_2(detect, tmp_path, log):
+    old, _ = detect(tmp_path, segment=10, options=dict(max_frames=2), method='copy')
+    new, lines = detect(tmp_path, call=dict(max_frames=2), inferencer=dict(method='copy'))
+    assert log.text.count('give arguments of the inferencer') == 1
+    assert 'segment, options, method: give arguments of the inferencer' in log.text
+    assert not lines and new == old
+    assert (new['settings']['max_frames'], new['settings']['method']) == (2, 'copy')
 
 
-def same(out, other):
-    assert (out / 'a.mp4.json').read_bytes() == (other / 'a.mp4.json').read_bytes()
-    stamps = [
-        [(frame.index, frame.timestamp) for frame in open_video(folder / 'a.mp4.boxes.mp4')]
-        for folder in (out, other)
-    ]
-    assert stamps[0] == stamps[1] and len(stamps[0]) == 11
-
-
-def test_segments_equal_the_whole(detect, long, tmp_path):
-    whole, lines = detect(tmp_path / 'whole', long)
-    assert lines == ['a.mp4: 11 frames']
-    split, lines = detect(tmp_path / 'split', long, segment=5)  # rounded up to two intervals
-    assert lines == ['a.mp4.segments/0: 6 frames', 'a.mp4.segments/6: 5 frames', 'a.mp4: 11 frames']
-    same(tmp_path / 'split', tmp_path / 'whole')
-    assert [split[key] for key in ('frames', 'key_frames')] == [11, 4]
-    assert sorted(path.name for path in (tmp_path / 'split').iterdir()) == [
-        '.records', 'a.mp4.boxes.mp4', 'a.mp4.json', 'summary.json',
-    ]  # fmt: skip
-
-
-def test_segments_that_are_done_stay_so(detect, inferencer, long, tmp_path):
-    detect(tmp_path / 'whole', long)
-    out = tmp_path / 'out'
-    with pytest.raises(OSError, match='full'):
-        detect(out, long, stub(inferencer, OSError('full'), 6), segment=3)
-    _, lines = detect(out, long, segment=3)
-    assert lines == ['a.mp4.segments/6: 3 frames', 'a.mp4.segments/9: 2 frames', 'a.mp4: 11 frames']
-    same(out, tmp_path / 'whole')
-
-
-def test_a_video_with_a_damaged_segment_is_processed_as_a_whole(detect, inferencer, long, tmp_path):
-    def damaged(stream, **options):
-        if stream.length < 11:
-            raise VideoError(stream.path, 'frame 7 cannot be decoded')
-        yield from inferencer(stream, **options)
-
-    summary, lines = detect(tmp_path, long, damaged, segment=6)
-    assert lines[-1] == 'a.mp4: 11 frames' and summary['done'] == 1
-    assert not [*tmp_path.glob('*.segments')]
-
-
-@pytest.mark.parametrize(
-    'settings',
-    [
-        dict(method='interpolate', key_interval=3),
-        dict(smooth_scores=2, key_interval=3),
-        dict(smooth_boxes=2, key_interval=3),
-        dict(schedule=dict(type='FixedSchedule', interval=3, first=2)),
-        dict(schedule=dict(type='SceneCutSchedule', base=3)),
-    ],
-    ids=repr,
-)
-def test_what_depends_on_earlier_frames_is_not_split(project, detect, long, tmp_path, settings):
-    files = str(project / 'config.py'), project / 'two.pth'
-    other = VideoInferencer(*files, device='cpu', show_progress=False, **settings)
-    assert detect(tmp_path, long, other, segment=3)[1] == ['a.mp4: 11 frames']
-
-
-def test_without_ray_the_message_names_the_extra(detect, long, tmp_path, monkeypatch):
+def test_without_ray_the_message_names_the_extra(detect, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, 'ray', None)
     with pytest.raises(ImportError, match=r'semidff\[ray\]'):
-        detect(tmp_path, long, workers=2)
+        detect(tmp_path, workers=2)
 
 
 TRANSFORM = """
@@ -292,12 +231,11 @@ def test_workers_that_end_are_replaced(project, tmp_path, monkeypatch):
         frames, size = (4, (96, 80)) if index == 5 else (4 + 3 * index, (96, 64))
         write_video(tmp_path / 'videos' / f'{index}.mp4', frames, size=size)
     files = tmp_path / 'config.py', project / 'two.pth'
-    summary = detect_archive(
-        tmp_path / 'videos', tmp_path / 'out', *files, workers=2, segment=10, device='cpu'
-    )
+    on_cpu = dict(inferencer=dict(device='cpu'))
+    summary = detect_archive(tmp_path / 'videos', tmp_path / 'out', *files, workers=2, **on_cpu)
     assert summary['failed'] == {'5.mp4': 'its worker ended 2 times'} and summary['done'] == 5
     (tmp_path / 'videos' / '5.mp4').unlink()
-    detect_archive(tmp_path / 'videos', tmp_path / 'alone', *files, segment=10, device='cpu')
+    detect_archive(tmp_path / 'videos', tmp_path / 'alone', *files, **on_cpu)
     results = [file for file in (tmp_path / 'alone').iterdir() if '.mp4.' in file.name]
     assert len(results) == 10
     for file in results:

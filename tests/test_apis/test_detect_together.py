@@ -16,7 +16,7 @@ def make(tmp_path_factory):
 
     def inferencer(method: str = 'propagate') -> VideoInferencer:
         files = str(folder / 'config.py'), folder / 'two.pth'
-        return VideoInferencer(*files, 'cpu', method, key_interval=4, show_progress=False)
+        return VideoInferencer(*files, 'cpu', method=method, key_interval=4, show_progress=False)
 
     return inferencer
 

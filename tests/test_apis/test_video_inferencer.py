@@ -14,6 +14,7 @@ import torch
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
 
+from semidff import apis
 from semidff.apis import VideoInferencer
 from semidff.datasets import CocoVIDDataset
 from semidff.datasets.video_readers import Frame, VideoError, VideoWarning, open_any
@@ -403,3 +404,7 @@ def test_progress_has_frames_rate_and_time_left(project, capsys):
         list(make(project, show_progress=True)(project / 'v0'))
     shown = capsys.readouterr().err
     assert 'v0: 100%' in shown and '9/9 [00:0' in shown and ' frames/s]' in shown
+
+
+def test_what_is_imported_when_it_is_used_is_listed():
+    assert 'adapt' in dir(apis) and all(callable(getattr(apis, name)) for name in dir(apis))

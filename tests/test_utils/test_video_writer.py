@@ -6,8 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from semidff.datasets.video_readers import open_video
-from semidff.utils.video_writer import VideoWriter, count_packets, join_videos
+from semidff.utils.video_writer import VideoWriter, count_packets
 
 GRAY = np.full((80, 120, 3), 90, np.uint8)
 
@@ -39,18 +38,6 @@ def test_any_frame_rate_is_kept(tmp_path, fps):
             writer.write(GRAY)
     kept = cv2.VideoCapture(str(tmp_path / 'out.mp4')).get(cv2.CAP_PROP_FPS)
     assert kept == pytest.approx(fps, rel=1e-4)
-
-
-def test_joined_parts_play_as_one_file(tmp_path):
-    parts, shades = [tmp_path / f'{number}.mp4' for number in range(3)], range(0, 250, 10)
-    for number, part in enumerate(parts):
-        with VideoWriter(part, 24000 / 1001) as writer:
-            for shade in shades[10 * number : 10 * number + 10]:
-                writer.write(np.full_like(GRAY, shade))
-    join_videos(parts, tmp_path / 'all.mp4')
-    joined = open_video(tmp_path / 'all.mp4')
-    assert [round(frame.image.mean() / 10) for frame in joined] == list(range(25))
-    assert joined.mean_rate() == pytest.approx(24000 / 1001, rel=1e-4)
 
 
 def test_errors_leave_nothing(tmp_path):

@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from .base import DEFAULT_FPS, Frame, FrameStream, VideoError, VideoReader, is_image, report
+from .base import DEFAULT_FPS, Frame, VideoError, VideoReader, is_image, report
 
 av.logging.set_level(av.logging.PANIC)  # otherwise FFmpeg prints a line for each damaged macroblock
 
@@ -374,22 +374,3 @@ class VideoFile(VideoReader):
         ).to_ndarray()
         image = cv2.transpose(image) if self._is_transposed else image
         return image if self._flip is None else cv2.flip(image, self._flip)
-
-
-class VideoSegment(FrameStream):
-    """Frames of a video file up to before ``last``, with their numbers and times in the file; damage is an error."""
-
-    def __init__(self, video: VideoFile, first: int, last: int) -> None:
-        self.name, self.path, self.fps = video.name, video.path, video.fps
-        self.length = last - first
-        self._video, self._numbers = video, range(first, last)
-
-    def __iter__(self) -> Iterator[Frame]:
-        for number in self._numbers:
-            yield Frame(self._video.frames([number])[0], number, self._video.time(number))
-
-    def mean_rate(self) -> float:
-        return self._video.mean_rate()
-
-    def close(self) -> None:
-        self._video.close()

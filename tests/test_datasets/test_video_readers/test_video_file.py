@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from semidff.datasets.video_readers import VideoError, VideoFile, VideoWarning, open_video
-from semidff.datasets.video_readers.video_file import VideoSegment
 from tests.encoded_video import CODECS, DISPLAY, encode, number, picture
 
 LENGTH = 40
@@ -75,8 +74,6 @@ def test_random_access_equals_the_sequential_order(
         wanted = rng.integers(start, start + 10, 5).tolist()
         for index, image in zip(wanted, reader.frames(wanted), strict=True):
             assert np.array_equal(image, frames[index].image)
-    for found, frame in zip(VideoSegment(reader, 15, 31), frames[15:31], strict=True):
-        assert np.array_equal(found.image, frame.image) and found[1:] == frame[1:]
 
 
 @pytest.mark.parametrize('container', ['mp4', 'mkv', 'ts'])
