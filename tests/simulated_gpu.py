@@ -383,11 +383,11 @@ def simulated_gpu() -> Iterator[SimulatedGPU]:
         for owner, attributes in _patches().items():
             for name, value in attributes.items():
                 stack.enter_context(patch.object(owner, name, value, create=True))
-        # A parameter cannot become a DeviceTensor in place.
+        # The values of a parameter cannot be set to a DeviceTensor.
         future = torch.__future__
-        overwrite = future.get_overwrite_module_params_on_conversion()
-        stack.callback(future.set_overwrite_module_params_on_conversion, overwrite)
-        future.set_overwrite_module_params_on_conversion(True)
+        swaps = future.get_swap_module_params_on_conversion()
+        stack.callback(future.set_swap_module_params_on_conversion, swaps)
+        future.set_swap_module_params_on_conversion(True)
         stack.enter_context(torch.backends.cudnn.flags(enabled=False))  # not on the CPU
         stack.enter_context(_Mode())
         GPU.reset()
