@@ -91,10 +91,9 @@ class DeviceTensor(Tensor):
 
     @staticmethod
     def __new__(cls, host: Tensor) -> 'DeviceTensor':
-        options = dict(
-            strides=host.stride(), storage_offset=host.storage_offset(), dtype=host.dtype
-        )
-        self = Tensor._make_wrapper_subclass(cls, host.size(), device=CUDA, **options)
+        strides = dict(strides=host.stride(), storage_offset=host.storage_offset())
+        options = dict(strides, dtype=host.dtype, device=CUDA)
+        self = Tensor._make_wrapper_subclass(cls, host.size(), **options)
         storage = host.untyped_storage()
         self.host, self.memory = host, GPU.memory.get(storage._cdata)
         if self.memory is None:
@@ -300,7 +299,6 @@ def _exchange(name: str, args: tuple, kwargs: dict, here: list[Tensor], to_host:
 
 
 def _spoil(*tensors: Tensor | None) -> None:
-    """Overwrite memory with garbage."""
     with torch._C._DisableTorchDispatch(), torch.inference_mode(False), torch.no_grad():
         for tensor in filter(torch.is_tensor, tensors):
             tensor.fill_(float('nan') if tensor.is_floating_point() else 113)
