@@ -1,11 +1,6 @@
 """A GPU simulated on the CPU, for tests: tensors that say they are on ``cuda:0``, and CUDA graphs that are replayed.
 
-    with simulated_gpu() as gpu:
-        model.to('cuda')
-        ...
-        assert not gpu.waits
-
-As on a GPU:
+In the context of :func:`simulated_gpu`, as on a GPU:
 
 - Tensors of both devices do not mix, but for scalars.
 - The host waits where it reads a value, sends one, or has to know the size of a result that depends on values. Waits
@@ -22,9 +17,8 @@ Not simulated: the order of streams, backward passes, operators compiled by mmcv
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from itertools import compress
-from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 from weakref import WeakSet, WeakValueDictionary, finalize
@@ -34,7 +28,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-CUDA, CPU = torch.device('cuda', 0), torch.device('cpu')
+CUDA = torch.device('cuda', 0)
 # The host reads a value, or the size of the result depends on values.
 _READS = (
     '_local_scalar_dense', 'nonzero', 'masked_select', '_unique2', 'unique_dim',
@@ -42,6 +36,7 @@ _READS = (
 )  # fmt: skip
 _INDEXED = ('index', 'index_put', 'index_put_', '_index_put_impl_')
 _NO_KERNEL = ('detach', 'lift_fresh', 'empty', 'empty_strided', 'empty_like', 'new_empty')
+_FAILED = 'operation failed due to a previous error during capture'
 
 
 class SimulatedGPU:
@@ -64,18 +59,15 @@ class SimulatedGPU:
         self.reset()
 
     def reset(self) -> None:
-        """Set the counts to zero."""
         self.kernels = self.replays = self.captures = self.failed_captures = 0
         self.waits: Counter[str] = Counter()
 
     def wait(self, operator: str) -> None:
-        """Let the host wait for the device."""
         self.waits[operator] += 1
         for graph in self.capturing:
             if graph is _THREAD.graph or graph.error_mode == 'global':
                 graph.invalid = True
-                message = 'CUDA error: operation not permitted when stream is capturing'
-                raise RuntimeError(f'{message} ({operator})')
+                raise RuntimeError(f'operation not permitted when stream is capturing: {operator}')
         for host, values in _THREAD.copies:
             host.copy_(values)
         _THREAD.copies.clear()
@@ -100,8 +92,8 @@ class DeviceTensor(Tensor):
     @staticmethod
     def __new__(cls, host: Tensor) -> 'DeviceTensor':
         strides = dict(strides=host.stride(), storage_offset=host.storage_offset())
-        options = dict(dtype=host.dtype, device=CUDA)
-        self = Tensor._make_wrapper_subclass(cls, host.size(), **strides, **options)
+        options = dict(strides, dtype=host.dtype, device=CUDA)
+        self = Tensor._make_wrapper_subclass(cls, host.size(), **options)
         storage = host.untyped_storage()
         self.host, self.memory = host, GPU.memory.get(storage._cdata)
         if self.memory is None:
@@ -144,24 +136,15 @@ class _Mode(TorchDispatchMode):
 class Stream:
     """Stream or event; operators run as they are called."""
 
-    device = CUDA
-
     def __init__(self, *_: Any, **__: Any) -> None:
-        """Take the arguments of streams and of events."""
-
-    def wait(self, *_: Any) -> None:
-        """Do nothing."""
-
-    record = wait_stream = wait_event = wait
+        self.record = self.wait = self.wait_stream = self.wait_event = lambda *_: None
+        self.device = CUDA
 
     def record_event(self, event: 'Stream | None' = None) -> 'Stream':
         return event or Stream()
 
     def synchronize(self) -> None:
         GPU.wait('synchronize')
-
-    def query(self) -> bool:
-        return not _THREAD.copies
 
 
 class Graph:
@@ -179,11 +162,10 @@ class Graph:
     def note(self, func: Any, args: tuple, tensors: list[DeviceTensor]) -> None:
         """Note what an operator is going to read and to overwrite."""
         if self.invalid:
-            raise RuntimeError('CUDA error: operation failed due to a previous error in a capture')
+            raise RuntimeError(_FAILED)
         self.read |= {t.memory: t.host for t in tensors if t.memory not in self.made}
         written = (a.alias_info and a.alias_info.is_write for a in func._schema.arguments)
-        for tensor in filter(torch.is_tensor, tree_leaves([*compress(args, written)])):
-            host = getattr(tensor, 'host', tensor)
+        for host in filter(torch.is_tensor, tree_leaves([*compress(args, written)])):
             self.overwritten.append((host, host.clone()))
 
     def add(self, func: Any, args: tuple, kwargs: dict, results: list[DeviceTensor]) -> None:
@@ -201,7 +183,7 @@ class Graph:
         GPU.capturing.remove(self)
         GPU.failed_captures += self.invalid or self.out_of_memory
         if self.invalid:
-            raise RuntimeError('CUDA error: operation failed due to a previous error in a capture')
+            raise RuntimeError(_FAILED)
         if not self.out_of_memory:
             GPU.captures += 1
             GPU.graphs.add(self)
@@ -215,7 +197,6 @@ class Graph:
         self.read, self.overwritten = {}, []
 
     def replay(self) -> None:
-        assert _THREAD.graph is None, 'not simulated'
         GPU.replays += 1
         with torch._C._DisableTorchDispatch(), torch.inference_mode(False), torch.no_grad():
             for func, args, kwargs, new in self.tape:
@@ -238,7 +219,7 @@ def _run(func: Any, args: tuple, kwargs: dict) -> Any:
         with _Mode():
             return func.decompose(*args, **kwargs)
     name, target, graph = func.overloadpacket.__name__, kwargs.get('device'), _THREAD.graph
-    tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+    tensors = [*filter(torch.is_tensor, tree_leaves((args, kwargs)))]
     there = [tensor for tensor in tensors if isinstance(tensor, DeviceTensor)]
     here = [tensor for tensor in tensors if not isinstance(tensor, DeviceTensor)]
     if target is not None:
@@ -246,70 +227,62 @@ def _run(func: Any, args: tuple, kwargs: dict) -> Any:
     else:
         to_device = isinstance(args[0], DeviceTensor) if name == 'copy_' else bool(there)
     if not there and not to_device:
-        return _run_on_host(func, args, kwargs)
-    is_copy = name in ('_to_copy', 'copy_', '_foreach_copy_')
-    asynchronous = _exchange(name, args, kwargs, here, is_copy, bool(there) != to_device)
-    if graph is not None:
-        graph.note(func, args, there)
+        return _run_on_host(name, func, args, kwargs)
+    pending = _exchange(name, args, kwargs, here, bool(there) and not to_device) and graph is None
     wrappers = {id(tensor.host): tensor for tensor in there}
     args, kwargs = tree_map(lambda leaf: getattr(leaf, 'host', leaf), (args, kwargs))
+    if graph is not None:
+        graph.note(func, args, there)
     if target is not None:
-        kwargs['device'] = CPU
+        kwargs['device'] = torch.device('cpu')
     with torch.inference_mode(False), torch.no_grad():
         out = func(*args, **kwargs)
-        if asynchronous and not to_device and graph is None:
+        if pending:
             _THREAD.copies.append((out, out.clone()))
+        if pending or 'empty' in name:
             _spoil(out)
-        if 'empty' in name:
-            _spoil(out)
+    view = any(r.alias_info and not r.alias_info.is_write for r in func._schema.returns)
     if graph is None:
-        view = any(r.alias_info and not r.alias_info.is_write for r in func._schema.returns)
         GPU.kernels += not view and name not in _NO_KERNEL
 
     def wrap(leaf: Any) -> Any:
         own = wrappers.get(id(leaf))
-        if own is not None and (own.shape, own.stride()) != (leaf.shape, leaf.stride()):
-            raise NotImplementedError(f'{func} changes the shape of a tensor in place')
         if own is None:
             return DeviceTensor(leaf) if isinstance(leaf, Tensor) else leaf
+        assert (own.shape, own.stride()) == (leaf.shape, leaf.stride()), f'{func} is not simulated'
         return own
 
     if to_device:
-        out = tree_map(wrap, out)
+        normal = view and not there[0].is_inference()  # views of normal tensors are normal
+        with torch.inference_mode(torch.is_inference_mode_enabled() and not normal):
+            out = tree_map(wrap, out)
     if graph is not None:
         results = [leaf for leaf in tree_leaves(out) if isinstance(leaf, DeviceTensor)]
         graph.add(func, args, kwargs, results)
     return out
 
 
-def _run_on_host(func: Any, args: tuple, kwargs: dict) -> Any:
+def _run_on_host(name: str, func: Any, args: tuple, kwargs: dict) -> Any:
     """Run an operator on the host, whose pinned memory is marked."""
-    name, pinned = func.overloadpacket.__name__, kwargs.get('pin_memory')
     if name == 'is_pinned':
-        return _is_pinned(args[0])
+        return hasattr(args[0].untyped_storage(), 'pinned_here')
     if name == '_pin_memory':
-        out, pinned = args[0].clone(), True
-    else:
-        out = func(*args, **dict(kwargs, pin_memory=False) if pinned else kwargs)
+        return _run_on_host('', torch.ops.aten.clone, args, dict(pin_memory=True))
+    pinned = kwargs.pop('pin_memory', False)
+    out = func(*args, **kwargs)
     if pinned:
         out.untyped_storage().pinned_here = True
     return out
 
 
-def _is_pinned(tensor: Tensor) -> bool:
-    return hasattr(tensor.untyped_storage(), 'pinned_here')
-
-
-def _exchange(
-    name: str, args: tuple, kwargs: dict, here: list[Tensor], is_copy: bool, between: bool
-) -> bool:
-    """Wait where an operator exchanges something with the host; return whether it is a copy that does not block."""
-    if is_copy:
-        non_blocking = kwargs.get('non_blocking') or args[2:] == (True,)
-        asynchronous = non_blocking and all(map(_is_pinned, here))
-        if (here or between) and not asynchronous:
+def _exchange(name: str, args: tuple, kwargs: dict, here: list[Tensor], to_host: bool) -> bool:
+    """Wait where an operator needs the host; return whether it is a copy to the host that does not block."""
+    if name in ('_to_copy', 'copy_', '_foreach_copy_'):
+        blocks = not (kwargs.get('non_blocking') or args[2:] == (True,))
+        blocks |= not all(hasattr(tensor.untyped_storage(), 'pinned_here') for tensor in here)
+        if blocks and (here or to_host):
             GPU.wait(name)
-        return between and asynchronous
+        return to_host and not blocks
     indices = [index for index in args[1] if index is not None] if name in _INDEXED else []
     masks = [index for index in indices if index.dtype in (torch.bool, torch.uint8)]
     if len(masks) == len(indices) == 1 and here and here[0] is args[-1]:
@@ -318,87 +291,60 @@ def _exchange(
     if name in _READS or masks or sizes:
         GPU.wait(name)
     for tensor in here:
-        if (
-            any(tensor is index for index in indices)
-            or not tensor.dim()
-            and (indices or name == 'where')
-        ):
+        if tensor.dim() and not any(tensor is index for index in indices):
+            raise RuntimeError(f'tensors are not on the same device, but on cuda:0 and cpu: {name}')
+        if indices or name == 'where':
             GPU.wait(f'{name} with a tensor of the host')
-        elif tensor.dim():
-            message = 'Expected all tensors to be on the same device, but found cuda:0 and cpu'
-            raise RuntimeError(f'{message} ({name})')
     return False
 
 
 def _spoil(*tensors: Tensor | None) -> None:
-    """Overwrite memory with garbage."""
     with torch._C._DisableTorchDispatch(), torch.inference_mode(False), torch.no_grad():
         for tensor in filter(torch.is_tensor, tensors):
             tensor.fill_(float('nan') if tensor.is_floating_point() else 113)
 
 
-def _patches() -> dict[Any, dict[str, Any]]:
-    """Return what stands in for parts of PyTorch."""
-    properties = dict(major=9, minor=0, total_memory=80 << 30, multi_processor_count=132)
-    constants = dict(
+@contextmanager
+def simulated_gpu() -> Iterator[SimulatedGPU]:
+    """Context in which PyTorch has a GPU. What stays in caches there can be used in later contexts."""
+    returned = dict(
         _lazy_init=None, is_available=True, is_initialized=True, device_count=1, current_device=0,
         set_device=None, _exchange_device=0, _maybe_exchange_device=0, graph_pool_handle=(0, 1),
         get_device_capability=(9, 0), get_device_name='simulated', is_bf16_supported=True,
-        get_device_properties=SimpleNamespace(name='simulated', **properties),
         default_stream=_Thread.stream, manual_seed=None, manual_seed_all=None, set_rng_state=None,
-        get_rng_state=torch.zeros(16, dtype=torch.uint8), reset_peak_memory_stats=None,
-        empty_cache=None,
+        get_rng_state=torch.zeros(16, dtype=torch.uint8), empty_cache=None,
+        reset_peak_memory_stats=None, max_memory_allocated=0, memory_reserved=0,
     )  # fmt: skip
-    functions = dict(
+    cuda = {name: lambda *_, value=value, **__: value for name, value in returned.items()}
+    cuda |= dict(
         synchronize=lambda device=None: GPU.wait('synchronize'),
         current_stream=lambda device=None: _THREAD.stream,
         set_stream=lambda stream: setattr(_THREAD, 'stream', stream),
+        memory_allocated=lambda device=None: GPU.allocated,
         is_current_stream_capturing=lambda: _THREAD.graph is not None,
+        **dict(Stream=Stream, Event=Stream, CUDAGraph=Graph, _initialized=True),
     )
-    for name in ('memory_allocated', 'memory_reserved', 'max_memory_allocated'):
-        functions[name] = lambda device=None: GPU.allocated
-    for name, value in constants.items():
-        functions[name] = lambda *_, value=value, **__: value
     run_thread = threading.Thread.run
 
     def run(thread: threading.Thread) -> None:
         with _Mode():
             run_thread(thread)
 
-    return {
-        torch.cuda: dict(
-            functions, Stream=Stream, Event=Stream, CUDAGraph=Graph, _initialized=True
-        ),
-        torch.cuda.graph: dict(default_capture_stream=None),
-        torch._C: dict(_host_emptyCache=lambda: None),
-        threading.Thread: dict(run=run),
-    }
-
-
-@contextmanager
-def simulated_gpu() -> Iterator[SimulatedGPU]:
-    """Context in which PyTorch has a GPU. What stays in caches there can be used in later contexts."""
     torch._C._ensureCUDADeviceGuardSet()
-    with ExitStack() as stack:
-        for owner, attributes in _patches().items():
-            for name, value in attributes.items():
-                stack.enter_context(patch.object(owner, name, value, create=True))
-        # A parameter cannot become a DeviceTensor in place.
-        future = torch.__future__
-        overwrite = future.get_overwrite_module_params_on_conversion()
-        stack.callback(future.set_overwrite_module_params_on_conversion, overwrite)
-        future.set_overwrite_module_params_on_conversion(True)
-        stack.enter_context(torch.backends.cudnn.flags(enabled=False))  # not on the CPU
-        stack.enter_context(_Mode())
+    with (
+        patch.multiple(torch.cuda, create=True, **cuda),
+        patch.object(torch.cuda.graph, 'default_capture_stream', None),
+        patch.object(torch._C, '_host_emptyCache', lambda: None, create=True),
+        patch.object(threading.Thread, 'run', run),
+        # The values of a parameter cannot be set to a DeviceTensor.
+        patch.object(torch.__future__, '_swap_module_params_on_conversion', True),
+        torch.backends.cudnn.flags(enabled=False),  # not on the CPU
+        _Mode(),
+    ):
         GPU.reset()
         GPU.graphs.clear()
         _THREAD.stream = _Thread.stream
         yield GPU
 
 
-def install() -> SimulatedGPU:
-    """Give PyTorch a GPU until the process ends."""
-    return _STACK.enter_context(simulated_gpu())
-
-
-GPU, _THREAD, _STACK = SimulatedGPU(), _Thread(), ExitStack()
+GPU, _THREAD = SimulatedGPU(), _Thread()

@@ -28,7 +28,7 @@ from semidff.analysis.operating_report import (
 )
 from semidff.evaluation import Detections
 from semidff.evaluation.metrics import agreement
-from semidff.inference import FixedSchedule, VideoEngine
+from semidff.inference import Acceleration, FixedSchedule, VideoEngine, accelerate
 from semidff.inference.executors import RememberedDetections
 from semidff.inference.loading import frame_pipeline
 from semidff.inference.methods import boxes
@@ -150,6 +150,16 @@ def test_clips_that_are_processed_at_once(folder, clip, model):
             found.append(measure_operating_points(model, videos, points, rounds=1, min_score=0.0))
     for one, other in zip(*map(metrics_of, found), strict=True):
         assert one == pytest.approx(other, abs=1e-3)
+
+
+def test_points_on_a_gpu(clip, model, gpu):
+    own = accelerate(copy.deepcopy(model).to('cuda'), Acceleration())
+    points = [OperatingPoint(method, 3) for method in METHODS[1:]]
+    points += [OperatingPoint('propagate', 3, 0.5), OperatingPoint('coast', 3, smooth_boxes=2)]
+    reports = (measure_operating_points(one, [clip], points, rounds=1) for one in (own, model))
+    for one, other in zip(*map(metrics_of, reports), strict=True):
+        assert one == pytest.approx(other, abs=1e-3)
+    assert gpu.captures >= 4 and not gpu.failed_captures
 
 
 def test_the_dense_detector_is_that_of_before_the_training(clip, model):

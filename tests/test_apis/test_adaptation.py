@@ -20,6 +20,7 @@ from semidff.apis import VideoInferencer, adapt
 from semidff.datasets.video_list import VideoListError
 from semidff.datasets.video_readers import open_any
 from semidff.engine.loops.distillation_loop import DistillationStepHook
+from semidff.models import SemiDFF
 from semidff.models.spatial import dense_heads
 from semidff.utils.checkpoint import CheckpointError
 from semidff.utils.error_messages import FileError
@@ -262,6 +263,34 @@ def test_methods_without_training_run_the_given_detector_and_smoothing_is_recomm
         inferencer = VideoInferencer(folder, device='cpu', method=method, show_progress=False)
         assert torch.equal(inferencer.model.spatial.detector.bbox_head.retina_cls.weight, expected)
     assert f'VideoInferencer({str(adapted)!r})' in (adapted / 'report.md').read_text()
+
+
+def test_plan_on_a_gpu(project, tmp_path, monkeypatch, gpu):
+    """Backward passes are not simulated."""
+    time_iterations = planner._time_iterations
+    on_cpu = lambda plan, config, device: time_iterations(plan, config, 'cpu')  # noqa: E731
+    monkeypatch.setattr(planner, '_time_iterations', on_cpu)
+    monkeypatch.setattr(SemiDFF, 'without_gradient', lambda self, objectives: [])
+    plan = Plan.load(run(project, tmp_path / 'out', device='cuda', plan_only=True) / 'plan.json')
+    assert plan.device == 'cuda' and plan.semantic and len(plan.candidates) == 3
+    assert gpu.captures >= 6 and not gpu.failed_captures
+
+
+def test_from_training_to_report_on_a_gpu(project, adapted, tmp_path, gpu):
+    out = shutil.copytree(adapted, tmp_path / 'out')
+    (out / 'stages.json').unlink()
+    before = times(out)
+    run(project, out, device='cuda')
+    assert gpu.captures >= 4 and not gpu.failed_captures
+    changed = {name for name, time in times(out).items() if time != before[name]}
+    assert changed == {'config.py', 'report.json', 'report.md', 'video.mp4'}
+    reports = (json.loads((folder / 'report.json').read_text()) for folder in (out, adapted))
+    points = ({tuple(p.values())[:5]: p['metrics'] for p in report['points']} for report in reports)
+    found, expected = points
+    assert found.keys() == expected.keys()
+    for point, metrics in expected.items():
+        if point[0] != 'adaptive':  # fitted anew
+            assert found[point] == pytest.approx(metrics, abs=1e-2)
 
 
 def test_without_readable_training_videos_there_are_no_adaptive_key_frames(

@@ -18,6 +18,7 @@ from semidff import apis
 from semidff.apis import VideoInferencer
 from semidff.datasets import CocoVIDDataset
 from semidff.datasets.video_readers import Frame, VideoError, VideoWarning, open_any
+from semidff.inference import METHODS
 from semidff.utils.checkpoint import CheckpointError
 from semidff.utils.error_messages import ConfigError
 from tests.damaged_video import wipe, write_video
@@ -65,6 +66,14 @@ def all_same(some, others, tolerance: float = 0) -> bool:
         for a, b in pairs
         for key in ('bboxes', 'scores', 'labels')
     )
+
+
+@pytest.mark.parametrize('method', METHODS.module_dict)
+def test_the_same_detections_on_a_gpu(project, method, gpu):
+    expected = make(project, method, interval=3, workers=1)(arrays())
+    found = make(project, method, interval=3, device='cuda')(arrays())
+    assert all_same(found, expected, 1e-3)
+    assert gpu.captures and not gpu.failed_captures
 
 
 @pytest.mark.parametrize('method', ['propagate', 'centered', 'interpolate'])

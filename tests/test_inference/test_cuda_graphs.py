@@ -57,12 +57,12 @@ def assert_same(found, expected):
         assert models.unmatched(some, others, 1e-5) <= few
 
 
-@pytest.mark.parametrize('chunked', [False, True])
-@pytest.mark.parametrize('method', METHODS.module_dict)
-@pytest.mark.parametrize('kind', models.KINDS)
+CASES = [(kind, 'propagate', chunked) for kind in models.KINDS for chunked in (False, True)]
+CASES += [('retinanet', method, True) for method in METHODS.module_dict if method != 'propagate']
+
+
+@pytest.mark.parametrize(('kind', 'method', 'chunked'), CASES)
 def test_results_are_those_of_eager_frames(kind, method, chunked, gpu):
-    if kind != 'retinanet' and method not in ('propagate', 'frame'):
-        pytest.skip('one kind of detector is enough')
     model, data = detector(kind), frames(count=13)
     assert_same(detect(on_gpu(model), method, chunked, data), detect(model, method, chunked, data))
     assert gpu.captures >= 1 and not gpu.failed_captures
