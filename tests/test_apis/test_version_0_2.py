@@ -27,13 +27,13 @@ OPTIONS = dict(device='cpu', show_progress=False)
 def folder(tmp_path_factory):
     """A folder of ``adapt``."""
     folder = tmp_path_factory.mktemp('adapted')
-    for name in ('config.py', 'adaptive.json'):
-        shutil.copy(DATA / name, folder)
+    shutil.copy(DATA / 'config.txt', folder / 'config.py')
+    shutil.copy(DATA / 'adaptive.json', folder)
     shapes = json.loads((DATA / 'weights.json').read_text())
     detector = {name.removeprefix(PREFIX): shapes[name] for name in shapes if PREFIX in name}
     meta = dict(dataset_meta=dict(classes=CLASSES))
     torch.save(dict(state_dict=weights(detector), meta=meta), folder / 'detector.pth')
-    meta['cfg'] = (DATA / 'config.py').read_text()
+    meta['cfg'] = (DATA / 'config.txt').read_text()
     torch.save(dict(state_dict=weights(shapes), meta=meta), folder / 'last.pth')
     return folder
 
