@@ -185,8 +185,8 @@ def _choose_networks(
             models[one.choice] = accelerate(model, Acceleration(channels_last=True))
     if not models:
         raise PlanError(f'{detector}: {candidates[0].refused}')
-    clips = clips_of(video.path, _CLIP + 1)
-    measure = partial(_time_clips, clips, pack_with(frame_pipeline(own)))
+    clips, pipeline = clips_of(video.path, _CLIP + 1), frame_pipeline(own)
+    measure = partial(_time_clips, clips, pack_with(pipeline))
     times, reading, workers = measure(models)
     for interval in intervals:
         candidates = [
@@ -217,7 +217,7 @@ def _choose_networks(
         reason=reason,
         candidates=candidates,
         key_interval=interval,
-        input_size=list(_input_sizes(own, [video])[0]),
+        input_size=list(_input_size(pipeline, (video.height, video.width))),
         reading=reading,
         workers=workers,
         alone=list(alone[chosen.choice]),
@@ -328,8 +328,9 @@ def _choose_data(
     most of them; those of large frames on a CPU only, for a GPU computes them as fast as it gets them. Decoded frames
     of pairs drawn together stay in memory if they fit into an eighth of it.
     """
-    sizes = sorted({(video.height, video.width) for video in videos})
-    inputs = sorted(set(_input_sizes(own, videos)))
+    sizes = {(video.height, video.width) for video in videos}
+    pipeline = frame_pipeline(own)
+    inputs = sorted({_input_size(pipeline, size) for size in sizes})
     pads = any(str(s['type']).endswith('Pad') for s in own.detector_dataset['pipeline'])
     large = max(h * w for h, w in inputs) > 1.1 * _CROP[0] * _CROP[1]
     crop, on_cpu = None, device == 'cpu'
@@ -365,14 +366,9 @@ def _choose_data(
     return Data(frames, crop, batch_size, cache_bytes, *kept)
 
 
-def _input_sizes(own: Config, videos: Sequence[VideoInfo]) -> list[tuple[int, int]]:
-    """Return height and width of the detector's input for each video."""
-    pipeline = frame_pipeline(own)
-    sizes = {(video.height, video.width): (0, 0) for video in videos}
-    for size in sizes:
-        blank = dict(img=np.zeros((*size, 3), np.uint8))
-        sizes[size] = tuple(pipeline(blank)['inputs'].shape[-2:])
-    return [sizes[video.height, video.width] for video in videos]
+def _input_size(pipeline: Callable[[dict], dict], size: tuple[int, int]) -> tuple[int, int]:
+    """Return height and width of the detector's input for frames of a size."""
+    return tuple(pipeline(dict(img=np.zeros((*size, 3), np.uint8)))['inputs'].shape[-2:])
 
 
 def _memory(group: Path = Path('/sys/fs/cgroup')) -> int:
