@@ -31,10 +31,12 @@ from semidff.inference.acceleration import Acceleration, accelerate
 from semidff.inference.loading import frame_pipeline
 from semidff.inference.timer import timed
 from semidff.models.precision import to_channels_last
-from semidff.models.spatial.head_splits import correction_width
+from semidff.models.spatial import SpatialModule
+from semidff.models.spatial.head_family import head_family
 from semidff.models.video_detector import VideoDetector
 from semidff.utils.checkpoint import detector_digest
 from semidff.utils.error_messages import FileError
+from semidff.utils.model_building import build_detector
 
 from .config import PAIRS_AT_ONCE, RATIOS, config_digest, detector_config, make_config, model_config
 from .plan import LEAST_SPEEDUP, Candidate, Plan, PlanError
@@ -43,9 +45,6 @@ from .videos import hold_back, write_list
 
 WIDTH = 1 / 8  # of FlowNetS
 DOWNSAMPLING = 2, 4  # of the frames
-CURRENT_WIDTH = 64  # of the network on the current frame
-_COARSE = 16  # stride from which on a correction of features takes a small share of the time
-_CORRECTION_WIDTH = 48
 _CLIP, _ROUNDS = 10, 3  # of the measurement of times
 _INTERVALS = 5, 10, 15, 20, 30, 40
 _CROP = 480, 640
@@ -132,11 +131,6 @@ def _choose(
     plan.skipped = [path for path in found if path not in known]
     plan.frames = sum(int(video.length * plan.portion) for video in trained)
     model = _choose_networks(plan, own, _first_video(trained), key_interval, device, progress)
-    if model.spatial.prediction != 'pred_instances':
-        raise PlanError(
-            f'{plan.detector}: predicts label maps; only detectors are adapted. Networks of segmentation are trained '
-            'with configs (docs/segmentation.md)'
-        )
     kinds = ['regression', 'semantic'] if plan.semantic else ['regression']
     plan.steps = dict.fromkeys(kinds, 1)
     progress('checking the frames and the input sizes of the validation')
@@ -172,30 +166,31 @@ def _choose_networks(
 ) -> VideoDetector:
     """Choose split point, flow network and key-frame interval by measured times; return the video detector."""
     init_default_scope('mmdet')
-    two_stage = 'roi_head' in own.model
-    if own.model.keys() & {'encoder', 'panoptic_head'}:  # the decoder alone is fast enough
-        splits = ['EncoderSplit', 'ExtractFeatSplit']
-    elif two_stage:
-        splits = ['ExtractFeatSplit', 'OutputSplit']
-    else:
-        splits = ['OutputSplit', 'TowerSplit', 'ExtractFeatSplit']
+    try:
+        detector = build_detector(own.model)
+        heads = head_family(detector)
+    except (TypeError, ValueError) as error:
+        raise PlanError(f'{plan.detector}: {error}') from error
+    if heads.prediction != 'pred_instances':
+        raise PlanError(
+            f'{plan.detector}: predicts label maps; only detectors are adapted. Networks of segmentation are trained '
+            'with configs (docs/segmentation.md)'
+        )
     fps = plan.fps
     intervals = [key_interval] if key_interval else _INTERVALS if fps else [10]
     progress('measuring split points and flow networks')
     models = {}
-    for split in splits:
-        corrected = split in ('OutputSplit', 'EncoderSplit')
-        plan.correction_width = correction_width(two_stage) if corrected else 0
-        plan.current_width = CURRENT_WIDTH if corrected else 0
+    for split in heads.splits:
         for downsampling in DOWNSAMPLING:
             candidate = Candidate(split, WIDTH, downsampling)
             plan.candidates.append(candidate)
             try:
+                spatial = SpatialModule(detector, dict(type=split))
+                fine = min(spatial.probe_levels()[1]) < spatial.split.corrected_from
+                plan.correction_width = 0 if fine else heads.splits[split]
+                plan.current_width = heads.current_width if plan.correction_width else 0
                 choice = dict(split=split, width=WIDTH, downsampling=downsampling)
                 model = _build(replace(plan, **choice), own, device)
-                if not plan.correction_width and min(model.temporal.feat_strides) >= _COARSE:
-                    plan.correction_width, plan.current_width = _CORRECTION_WIDTH, CURRENT_WIDTH
-                    model = _build(replace(plan, **choice), own, device)
             except (TypeError, ValueError, NotImplementedError) as error:
                 candidate.refused = str(error)
                 break
@@ -213,7 +208,7 @@ def _choose_networks(
                 one.key, one.non_key = times[one.choice]
                 one.fps = plan.fps_of(one.key, one.non_key)
                 one.speedup = one.fps / plan.fps_of(one.key)
-        chosen = best_candidate(plan.candidates, splits, fps)
+        chosen = best_candidate(plan.candidates, [*heads.splits], fps)
         if not fps or (chosen.fps >= fps and chosen.speedup >= LEAST_SPEEDUP):
             break
     plan.split, plan.width, plan.downsampling = chosen.choice

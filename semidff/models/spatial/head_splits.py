@@ -1,7 +1,7 @@
 """Split points inside dense heads (after the towers, or after the last weights), and behind transformers' encoders."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import cycle, groupby
 from typing import Any
 
@@ -17,8 +17,7 @@ from .detr_heads import MEMORY
 from .head_family import HeadFamily, numbered, twin
 from .split import ExtractFeatSplit, plain_samples
 
-FEW_PROPOSALS = 100
-"""On non-key frames of two-stage detectors: the second stage, all that is left to them, takes as long as there are."""
+_FEW_PROPOSALS = 100
 
 
 @TASK_UTILS.register_module()
@@ -32,7 +31,7 @@ class TowerSplit(ExtractFeatSplit):
 
     def check(self) -> None:
         modules = self.task_modules().items() if self.heads.towers else ()
-        behind = (module for name, module in modules if name.startswith('bbox_head.'))
+        behind = (module for name, module in modules if name.startswith(f'{self.heads.head_name}.'))
         if not any(list(module.parameters()) for module in behind):
             raise TypeError(
                 'split=TowerSplit cuts dense heads between towers of a known kind and other layers, but '
@@ -56,7 +55,7 @@ class TowerSplit(ExtractFeatSplit):
         return maps
 
     def feature_names(self) -> list[str]:
-        towers = [f'bbox_head.{name}' for name in self.heads.towers]
+        towers = [f'{self.heads.head_name}.{name}' for name in self.heads.towers]
         return [*super().feature_names(), *towers]
 
     def features(self, images: Tensor, samples: SampleList | None = None) -> tuple[Tensor, ...]:
@@ -69,7 +68,8 @@ class TowerSplit(ExtractFeatSplit):
             name: _with_leaf(head.get_submodule(name), _Chunk(index, count))
             for index, name in enumerate(heads.towers)
         }
-        return type(heads)(twin(heads.detector, bbox_head=twin(head, **picks))), tuple(features)
+        detector = twin(heads.detector, **{heads.head_name: twin(head, **picks)})
+        return type(heads)(detector), tuple(features)
 
     def _run_towers(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         outputs = []
@@ -119,6 +119,7 @@ class OutputSplit(ExtractFeatSplit):
     """
 
     padding = 'border'
+    corrected_from = 0
     needs_probe = True
 
     def __init__(self) -> None:
@@ -126,7 +127,7 @@ class OutputSplit(ExtractFeatSplit):
         self._same_in_training = True
 
     def check(self) -> None:
-        if not self.heads.propagates_outputs:
+        if 'OutputSplit' not in self.heads.splits:
             raise TypeError(
                 f'split=OutputSplit propagates outputs relative to their cells, but {self.heads.name} '
                 'returns positions in the frame; leave split out'
@@ -193,6 +194,7 @@ class EncoderSplit(ExtractFeatSplit):
     """
 
     padding = 'border'  # a vector of zeros is no output of a layer normalization
+    corrected_from = 0
     bare_weights = 'feature_network'  # the level embedding
 
     def check(self) -> None:
@@ -218,9 +220,11 @@ class EncoderSplit(ExtractFeatSplit):
         return numbered(MEMORY, features)
 
 
-def correction_width(two_stage: bool) -> int:
-    """Return the width of the temporal module's correction of outputs; the maps that RoI heads pool have many cells."""
-    return 32 if two_stage else 64
+def non_key_settings(split: str, test_cfg: Mapping | None) -> dict | None:
+    """Return test settings of non-key frames: few proposals where the second stage is all that is left to them."""
+    proposals = ((test_cfg or {}).get('rpn') or {}).get('max_per_img', 0)
+    few = split == 'OutputSplit' and proposals > _FEW_PROPOSALS
+    return dict(rpn=dict(max_per_img=_FEW_PROPOSALS)) if few else None
 
 
 def _alike(one: Tensor, other: Any) -> bool:

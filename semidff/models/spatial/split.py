@@ -22,15 +22,12 @@ class Split(ABC):
     """
 
     heads: HeadFamily
-
-    padding = 'zeros'
-    """What the maps hold outside the frame, see :class:`~semidff.models.temporal.TemporalModule`."""
-
-    needs_probe = False
-    """Whether the detector must have run once before it is used; see :meth:`probe`."""
-
-    bare_weights = 'task_network'
-    """The part that weights of no module belong to, such as the level embedding of Deformable DETR."""
+    padding = 'zeros'  # what the maps hold outside the frame, as the temporal module needs to know
+    corrected_from = (
+        16  # stride of the finest maps from which a correction takes little of the time
+    )
+    needs_probe = False  # whether the detector must have run once before it is used
+    bare_weights = 'task_network'  # part of weights of no module (Deformable DETR: level embedding)
 
     def bound_to(self, heads: HeadFamily) -> 'Split':
         """Return this split point of the detector that a family of heads has."""
