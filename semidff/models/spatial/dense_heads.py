@@ -168,14 +168,14 @@ class DenseHeads(HeadFamily):
     def fixed_shape(
         self, detector: nn.Module, raw: Mapping[str, Tensor], geometry: Tensor
     ) -> Tensor | None:
-        head = detector.bbox_head
+        head, known = detector.bbox_head, self.known
         if not knows(detector, SingleStageDetector.predict):
             return None
         fixed, outputs = FixedShape(geometry), self._outputs(raw)
         if knows_yolox_head(head):
             return fixed.yolox(head, outputs, self._priors(outputs[0], with_stride=True))
-        if knows_dense_head(head, self.known):
-            return fixed.dense(head, self.known, outputs, self._priors(outputs[0]))
+        if knows_dense_head(head, known):
+            return fixed.dense(head, known, outputs, self._priors(outputs[0]))
         return None
 
     def _priors(self, maps: Sequence[Tensor], **options: Any) -> list[Tensor]:

@@ -48,6 +48,7 @@ class DETRHeads(HeadFamily):
     # Boxes relative to the frame, from a sigmoid, are rounded to bfloat16 by up to 1/512 of it. What computes the
     # reference points is outside of the head.
     precise = DETRHead, 'reference_points_fc', 'ref_point_head'
+    propagates_outputs = False
     dense_head = None
 
     @property
@@ -186,6 +187,7 @@ class MaskFormerHeads(DenseHeads):
     priority = 1
     splits = DETRHeads.splits
     refused = {}
+    propagates_outputs = False
     encoder_modules = ('panoptic_head.pixel_decoder',)
 
     @classmethod

@@ -19,7 +19,7 @@ from semidff.models.precision import CONTIGUOUS, PRECISE
 
 REGRESSION_ONLY = 'Only the regression loss applies (objectives=[dict(type="FeatureRegression")])'
 HEAD_FAMILIES = Registry('head family', locations=['semidff.models'])
-_MERGED: dict[str, ConfigDict] = {}
+_MERGED: dict[str, ConfigDict] = {}  # test settings, of which a program has few
 
 
 class HeadOutput(NamedTuple):
@@ -57,31 +57,29 @@ class HeadFamily(ABC):
     # Of the families that handle a detector, the one with the highest priority adapts it; of several, the last.
     priority = 1
     prediction = 'pred_instances'  # field of the data samples
-    # Recommended split points, the most accurate first, with the width of the temporal module's correction; that of its
-    # network on the current frame.
+    # Recommended split points, the most accurate first, with the width of the temporal module's correction, and the
+    # width of its network on the current frame.
     splits: Mapping[str, int] = dict(OutputSplit=64, TowerSplit=48, ExtractFeatSplit=48)
     current_width = 64
     # Modules, some by name, that run in full precision; modules that need contiguous inputs. In any detector.
     precise: Collection[type[nn.Module] | str] = ()
     contiguous: Collection[type[nn.Module]] = ()
+    propagates_outputs = True  # as maps that can be warped: offsets from cells, not coordinates
     head_name = 'bbox_head'  # that reads the feature maps
     output_modules: Sequence[str] = ()  # dotted names of what computes the raw outputs
     towers: Sequence[str] = ()  # parallel ones in the head, which only its last convolutions follow
     encoder_modules: Sequence[str] = ()  # dotted names of what computes the memory
 
     # Detectors that can be no spatial module, and those that cannot be trained with labels, with the reason.
-    refused: Mapping[Any, str] = {
+    refused: Mapping[type, str] = {
         detectors.FastRCNN: 'needs proposals from a file: give a detector with an RPN',
         detectors.SemiBaseDetector: 'holds a student and a teacher: give its inner detector, model.detector',
+        detectors.TwoStagePanopticSegmentor: 'predicts panoptic segmentation alone: give a detector',
+        detectors.MaskFormer: 'predicts panoptic segmentation alone: give a detector, or set test_cfg.instance_on',
         detectors.CLRNet: 'predicts lanes: give a detector of objects',
         BaseMOTModel: 'tracks objects in several frames: give an image detector',
-        (
-            detectors.TwoStagePanopticSegmentor,
-            detectors.MaskFormer,
-        ): 'predicts panoptic segmentation alone: give a '
-        'detector, or a model that predicts instances (test_cfg.instance_on of MaskFormer and Mask2Former)',
     }
-    unlabeled: Mapping[Any, str] = {
+    refused_with_labels: Mapping[type, str] = {
         detectors.TridentFasterRCNN: 'computes its own losses on three branches of the backbone, of which one is '
         'propagated: train it as an image detector, then distill it (model.type=SemiDFF)',
     }
@@ -96,7 +94,8 @@ class HeadFamily(ABC):
 
     def check(self, with_labels: bool = False) -> None:
         """Raise a TypeError if the detector cannot be a spatial module, or not be trained with labels."""
-        for kind, reason in (self.unlabeled if with_labels else self.refused).items():
+        refused = self.refused_with_labels if with_labels else self.refused
+        for kind, reason in refused.items():
             if isinstance(self.detector, kind):
                 raise TypeError(f'{type(self.detector).__name__} {reason}')
 

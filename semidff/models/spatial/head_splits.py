@@ -127,7 +127,7 @@ class OutputSplit(ExtractFeatSplit):
         self._same_in_training = True
 
     def check(self) -> None:
-        if 'OutputSplit' not in self.heads.splits:
+        if not self.heads.propagates_outputs:
             raise TypeError(
                 f'split=OutputSplit propagates outputs relative to their cells, but {self.heads.name} '
                 'returns positions in the frame; leave split out'

@@ -23,9 +23,7 @@ class Split(ABC):
 
     heads: HeadFamily
     padding = 'zeros'  # what the maps hold outside the frame, as the temporal module needs to know
-    corrected_from = (
-        16  # stride of the finest maps from which a correction takes little of the time
-    )
+    corrected_from = 16  # finest stride at which a correction takes a small share of the time
     needs_probe = False  # whether the detector must have run once before it is used
     bare_weights = 'task_network'  # part of weights of no module (Deformable DETR: level embedding)
 
