@@ -73,8 +73,7 @@ class DETRHeads(HeadFamily):
     def given_raw_outputs(self, raw: Mapping[str, Tensor]) -> nn.Module:
         memory = levels(MEMORY, raw)
         if not memory:
-            inputs = levels(ROI_INPUTS, raw)
-            return twin(self.detector, extract_feat=lambda *_, **__: inputs)
+            return self.given(levels(ROI_INPUTS, raw))
 
         def forward_encoder(
             feat: Tensor, feat_mask: Tensor | None = None, **others: Tensor

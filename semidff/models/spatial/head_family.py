@@ -19,6 +19,7 @@ from semidff.models.precision import CONTIGUOUS, PRECISE
 
 REGRESSION_ONLY = 'Only the regression loss applies (objectives=[dict(type="FeatureRegression")])'
 HEAD_FAMILIES = Registry('head family', locations=['semidff.models'])
+Inputs = tuple[Tensor, ...] | dict[str, Tensor]
 _MERGED: dict[str, ConfigDict] = {}  # test settings, of which a program has few
 
 
@@ -137,11 +138,17 @@ class HeadFamily(ABC):
     def given_raw_outputs(self, raw: Mapping[str, Tensor]) -> nn.Module:
         """Return a twin of the detector that uses given :meth:`raw_outputs` instead of images."""
 
+    def given(self, inputs: Inputs) -> nn.Module:
+        """Return a twin of the detector that uses inputs of the heads, or their raw outputs, instead of images."""
+        if isinstance(inputs, dict):
+            return self.given_raw_outputs(inputs)
+        return twin(self.detector, extract_feat=lambda *_, **__: inputs)
+
     def predict(self, detector: nn.Module, inputs: Tensor, samples: SampleList) -> SampleList:
         """Predict with a twin of the detector that uses given maps; results are in pixels of the original image.
 
         Args:
-            detector: Result of :meth:`given_raw_outputs` or of :meth:`~semidff.models.spatial.split.Split.given`.
+            detector: Result of :meth:`given` or :meth:`given_raw_outputs`.
             inputs: Any tensor of the batch on its device, in place of the images.
         """
         results = detector.predict(inputs, samples, rescale=True)

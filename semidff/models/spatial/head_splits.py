@@ -14,7 +14,7 @@ from semidff.models.losses import typical_size
 
 from .dense_heads import ROI_INPUTS
 from .detr_heads import MEMORY
-from .head_family import HeadFamily, numbered, twin
+from .head_family import HeadFamily, Inputs, numbered, twin
 from .split import ExtractFeatSplit, plain_samples
 
 _FEW_PROPOSALS = 100
@@ -43,7 +43,8 @@ class TowerSplit(ExtractFeatSplit):
         inputs = super().features(images)
         whole, maps = self.heads.raw_outputs(inputs), self._run_towers(inputs)
         try:
-            parts = self.raw_outputs(maps)
+            heads, inputs = self.finish(maps)
+            parts = heads.raw_outputs(inputs)
             same = images.is_meta or all(torch.equal(m, parts[name]) for name, m in whole.items())
         except RuntimeError:  # the widths do not fit
             same = False
@@ -61,7 +62,7 @@ class TowerSplit(ExtractFeatSplit):
     def features(self, images: Tensor, samples: SampleList | None = None) -> tuple[Tensor, ...]:
         return self._run_towers(super().features(images))
 
-    def finish(self, features: Sequence[Tensor]) -> tuple[HeadFamily, tuple[Tensor, ...]]:
+    def finish(self, features: Sequence[Tensor]) -> tuple[HeadFamily, Inputs]:
         # The towers pick their channels of the propagated maps.
         heads, head, count = self.heads, self.heads.dense_head, len(self.heads.towers)
         picks = {
@@ -162,15 +163,12 @@ class OutputSplit(ExtractFeatSplit):
             )
         return self._joined(self.heads.raw_outputs(super().features(images)))
 
-    def given(self, features: Sequence[Tensor]) -> nn.Module:
-        return self.heads.given_raw_outputs(self.raw_outputs(features))
-
-    def raw_outputs(self, features: Sequence[Tensor]) -> dict[str, Tensor]:
+    def finish(self, features: Sequence[Tensor]) -> tuple[HeadFamily, Inputs]:
         raw = {}
         for maps, level in zip(features, self._layout, strict=True):
             names, channels = zip(*level, strict=True)
             raw.update(zip(names, maps.split(channels, 1), strict=True))
-        return raw
+        return self.heads, raw
 
     def comparable(self, features: Sequence[Tensor], truth: Sequence[Tensor]) -> list[Tensor]:
         """Return each output of each level in units of its true :func:`~semidff.models.losses.typical_size`."""
@@ -213,11 +211,8 @@ class EncoderSplit(ExtractFeatSplit):
             own.set_metainfo(dict(img_shape=sample.img_shape))
         return self.heads.memory(super().features(images), whole)
 
-    def given(self, features: Sequence[Tensor]) -> nn.Module:
-        return self.heads.given_raw_outputs(self.raw_outputs(features))
-
-    def raw_outputs(self, features: Sequence[Tensor]) -> dict[str, Tensor]:
-        return numbered(MEMORY, features)
+    def finish(self, features: Sequence[Tensor]) -> tuple[HeadFamily, Inputs]:
+        return self.heads, numbered(MEMORY, features)
 
 
 def non_key_settings(split: str, test_cfg: Mapping | None) -> dict | None:

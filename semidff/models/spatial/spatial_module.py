@@ -84,12 +84,14 @@ class SpatialModule(BaseModule):
 
         ``test_cfg`` replaces some of the detector's settings.
         """
-        detector = with_test_cfg(self.split.given(features), test_cfg)
+        heads, inputs = self.split.finish(features)
+        detector = with_test_cfg(heads.given(inputs), test_cfg)
         return self.heads.predict(detector, features[0], samples)
 
     def raw_outputs(self, features: Sequence[Tensor]) -> dict[str, Tensor]:
         """Run N_task up to the post-processing; see :meth:`HeadFamily.raw_outputs`."""
-        return self.split.raw_outputs(features)
+        heads, inputs = self.split.finish(features)
+        return inputs if isinstance(inputs, dict) else heads.raw_outputs(inputs)
 
     def predict_raw(
         self, raw: Mapping[str, Tensor], samples: SampleList, test_cfg: dict | None = None
@@ -139,8 +141,8 @@ class SpatialModule(BaseModule):
 
     def loss(self, features: Sequence[Tensor], samples: SampleList) -> dict:
         """Compute the detector's own supervised losses on features (semi-DFF Eqs. 2 and 3)."""
-        detector = self.split.given(features)
-        return self.heads.loss(detector, features[0], samples)
+        heads, inputs = self.split.finish(features)
+        return self.heads.loss(heads.given(inputs), features[0], samples)
 
     def with_own_task_network(self, own_features: bool = False) -> 'SpatialModule':
         """Return a twin that has a copy of the task network and *shares* the feature network unless ``own_features``.

@@ -18,7 +18,7 @@ from semidff.models.rfcn.rfcn import RFCN, ScoreMaps
 from .box_outputs import BOXES, MASKS, count_objects, delta_unit
 from .dense_heads import ROI_INPUTS, DenseHeads, not_comparable
 from .fixed_shape import Candidates, FixedShape, knows, knows_roi_head, knows_rpn
-from .head_family import HEAD_FAMILIES, HeadOutput, levels, numbered, rows, twin, with_test_cfg
+from .head_family import HEAD_FAMILIES, HeadOutput, levels, numbered, rows, with_test_cfg
 
 
 @HEAD_FAMILIES.register_module()
@@ -201,8 +201,7 @@ class RFCNHeads(TwoStageHeads):
         return ScoreMaps(*rpn.score_maps(level), *roi.score_maps(level))._asdict()
 
     def given_raw_outputs(self, raw: Mapping[str, Tensor]) -> nn.Module:
-        maps = ScoreMaps(**raw)
-        return twin(self.detector, extract_feat=lambda *_, **__: maps)
+        return self.given(ScoreMaps(**raw))
 
     def head_outputs(
         self, raw: Mapping[str, Tensor], samples: SampleList, proposals: list | None
