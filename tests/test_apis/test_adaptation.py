@@ -435,13 +435,6 @@ def test_networks_of_segmentation_are_refused(project, tmp_path):
         )
 
 
-def test_the_address_of_published_weights_is_named(tmp_path):
-    with pytest.raises(
-        FileError, match=r'missing\.pth: there is no such file; .* https://.*rtmdet_tiny'
-    ):
-        adapt('rtmdet-t', tmp_path / 'missing.pth', [tmp_path], tmp_path / 'out')
-
-
 def test_refusals(project, adapted, tmp_path, monkeypatch):
     out = tmp_path / 'out'
     write_video(tmp_path / 'short.mp4', 10, size=SIZE)

@@ -121,11 +121,6 @@ def test_schedules(schedule, given, expected):
     assert cfg.test_cfg.get('schedule') == expected
 
 
-def test_nothing_to_test():
-    with pytest.raises(ValueError, match='has no test_cfg'):
-        apply_test_options(Config(dict(test_cfg=None)), options())
-
-
 def training_config(**wrapper):
     steps = [
         dict(name='a'),
@@ -214,12 +209,6 @@ def test_weights_from_elsewhere_close_it(source):
     prepare_training(original('semi_dff/semi-dff_r101-original_imagenet-det-vid.py'))
 
 
-def test_weights_of_two_kinds_are_refused():
-    """The parts would replace weights of load_from."""
-    with pytest.raises(ValueError, match='load_parts would replace flow; add load_parts=None'):
-        prepare_training(original('dff/dff_r101-original.py', load_from='a.pth'))
-
-
 def test_a_checkpoint_that_the_training_would_replace_is_refused(tmp_path):
     cfg = Config(dict(work_dir=str(tmp_path), load_from=str(tmp_path / 'iter_2.pth')))
     with pytest.raises(FileError, match=r'iter_2\.pth: is read by this training'):
@@ -266,12 +255,6 @@ def test_a_checkpoint_of_the_same_name_in_the_work_folder_is_not_mistaken(tmp_pa
     (tmp_path / 'work' / checkpoint.name).write_bytes(b'')
     with pytest.raises(ValueError, match=f'has another {checkpoint.name}'):
         prepare_training(Config(dict(work_dir=str(tmp_path / 'work'))), str(checkpoint))
-
-
-def test_weights_alone_are_not_resumed(tmp_path):
-    torch.save(dict(state_dict=dict(weight=torch.ones(1))), tmp_path / 'weights.pth')
-    with pytest.raises(ValueError, match='weights.pth: holds weights, but no state of a training'):
-        prepare_training(Config(), str(tmp_path / 'weights.pth'))
 
 
 @pytest.mark.parametrize('seed', [None, 3])

@@ -93,11 +93,6 @@ def test_undefined_values_are_left_out():
     assert Cell.of([None, 0.5]).sd is None
 
 
-def test_missing_metrics_are_named():
-    with pytest.raises(ValueError, match="row 'x/l5' .* has no 'vid/mAP'; its metrics are"):
-        build_lines([measurement('x', 'copy', 5, 0, {'fps': 1.0, 'speed_up': None})])
-
-
 def test_text_and_markdown_have_a_block_for_each_interval():
     (table,) = build_tables([*MEASURED, measure('copy', 'copy', 20, 0, 0.3, 50.0)])
     blocks = table.text().split('\n\n')

@@ -328,12 +328,6 @@ def test_parts_of_the_semantic_loss_can_be_left_out(model, off, gone):
     assert set(model(pairs(), samples(2), mode='loss')) == everything - set(gone.split())
 
 
-def test_a_semantic_loss_that_compares_nothing_is_refused_before_training():
-    model = tiny_semi_dff('retinanet')
-    with pytest.raises(ValueError, match=r"none of the outputs \['cls', 'box'\]"):
-        model.without_gradient([dict(SEM, attention=False, boxes=False)])
-
-
 def test_the_teacher_has_the_initialized_weights(tmp_path):
     """Also where nothing but ``init_cfg`` gives the detector its weights."""
     trained = tiny_semi_dff()

@@ -1,4 +1,3 @@
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -44,14 +43,6 @@ def test_still_pairs_in_a_batch_keep_the_others_propagated(model):
     mixed = model.propagate(key, current, features, samples(1, same=True) + samples(1))
     moved = model.propagate(key, current, features, samples(2))
     assert torch.equal(mixed[0][0], features[0][0]) and torch.equal(mixed[0][1], moved[0][1])
-
-
-def test_only_pairs_are_trained(model):
-    with pytest.raises(ValueError, match=r'on pairs of frames .*, got \(2, 3, \d+, \d+\)'):
-        model.loss(frames(2), samples(2, boxes=True))
-    pairs = torch.stack((frames(2), frames(2, seed=1)), 1)
-    with pytest.raises(ValueError, match='a temporal module, got NoneType'):
-        model.with_temporal(None).loss(pairs, samples(2, boxes=True))
 
 
 @pytest.mark.parametrize(
@@ -251,27 +242,6 @@ def stock(name):
     detector = get_config(f'mmdet::{name}.py').model
     detector.backbone.pop('init_cfg')
     return detector
-
-
-@pytest.mark.parametrize(
-    ('detector', 'message'),
-    [
-        (fast_rcnn, 'FastRCNN needs proposals from a file'),
-        (semi_supervised, 'SemiBaseDetector holds .*give its inner detector'),
-        (
-            partial(stock, 'maskformer/maskformer_r50_ms-16xb1-75e_coco'),
-            'predicts panoptic segmentation alone: give a detector',
-        ),
-        (partial(stock, 'clrnet/clrnet'), 'CLRNet predicts lanes'),
-        (
-            partial(stock, 'mask2former_vis/mask2former_r50_8xb2-8e_youtubevis2021'),
-            'Mask2FormerVideo tracks objects in several frames: give an image detector',
-        ),
-    ],
-)
-def test_what_is_no_detector_is_refused(detector, message):
-    with pytest.raises(TypeError, match=message):
-        models.build(dict(type='VideoDetector', detector=detector()))
 
 
 @pytest.mark.parametrize('trainable', [('temporal',), ('temporal', 'task_network')])

@@ -46,27 +46,6 @@ def test_names_of_stock_models_with_a_dot():
     )
 
 
-@pytest.mark.parametrize(
-    ('name', 'message'),
-    [
-        ('rtmdet-tt', 'rtmdet-tt: is neither a file nor a model.*similar names: rtmdet-t'),
-        ('gone.py', 'gone.py: there is no such config'),
-        ('nodet::a.py', 'nodet:: the package is not installed'),
-        ('configs/_base_/default_runtime.py', 'has no model'),
-        ('configs/quickstart/two_step_synthetic.py', 'config of a SemiDFF, which contains a det'),
-    ],
-)
-def test_what_is_no_image_detector_is_refused(name, message):
-    with pytest.raises(ConfigError, match=message):
-        read_detector(name, warn=False)
-
-
-def test_configs_of_mmdetection_2_are_refused(tmp_path):
-    (tmp_path / 'old.py').write_text("model = dict(type='RetinaNet')\n")
-    with pytest.raises(ConfigError, match='old.py: has no model.data_preprocessor.*2.x'):
-        read_detector(str(tmp_path / 'old.py'), warn=False)
-
-
 def test_frames_normalized_in_the_pipeline_are_refused(tmp_path):
     step = dict(type='mmcv.Normalize', mean=[123.0] * 3, std=[58.0] * 3, to_rgb=True)
     data = dict(dataset=dict(pipeline=[dict(type='LoadImageFromFile'), step]))

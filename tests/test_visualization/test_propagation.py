@@ -106,11 +106,6 @@ def test_accelerated_models_can_be_viewed():
     assert half.mean_scaling() == pytest.approx(view.mean_scaling(), abs=0.01)
 
 
-def test_level_that_the_model_does_not_have():
-    with pytest.raises(ValueError, match='level is 3; the feature network gives 3'):
-        view_of(make_model(), level=3)
-
-
 def boxes(count: int = 1) -> InstanceData:
     return InstanceData(
         bboxes=torch.tensor([[10.0, 10, 40, 40]]).repeat(count, 1),
