@@ -29,7 +29,6 @@ from semidff.utils.checkpoint import CheckpointError, read_checkpoint
 from semidff.utils.error_messages import ConfigError, FileError
 from semidff.utils.image_detectors import read_detector
 from tests.damaged_video import picture, write_video
-from tests.models import build, frames, samples, tiny_semi_dff, tiny_video_detector
 from tests.test_converters.mxnet_params import heads
 from tests.test_converters.test_ilsvrc import DOG, xml
 from tests.test_converters.test_mxnet.test_checkpoint import broken
@@ -42,6 +41,7 @@ from tests.test_experiments.test_tables import measurement
 from tests.test_models import test_correction, test_video_detector
 from tests.test_utils.test_checkpoint import net
 from tests.test_visualization.test_propagation import make_model, view_of
+from tests.tiny.models import build, frames, samples, tiny_semi_dff, tiny_video_detector
 
 Refusal = tuple[type[Exception], str, Callable[[], object]]
 

@@ -23,11 +23,11 @@ from semidff.engine.loops.distillation_loop import DistillationStepHook
 from semidff.models.spatial import dense_heads
 from semidff.utils.checkpoint import CheckpointError
 from semidff.utils.error_messages import FileError
-from tests import models
 from tests.damaged_video import wipe, write_video
 from tests.detectors.stock_detectors import read_stock
 from tests.processes import call
-from tests.tiny_video import CLASSES, SIZE, build, frame, write_detector, write_videos
+from tests.tiny import models
+from tests.tiny.videos import CLASSES, SIZE, build, frame, write_detector, write_videos
 
 LEAST = dict(regression=3, semantic=3)
 

@@ -20,8 +20,8 @@ from semidff.engine.launch import (
     use_mixed_precision,
 )
 from semidff.utils.error_messages import FileError
-from tests import stage_two
 from tests.processes import free_port
+from tests.tiny import training
 
 ROOT = Path(__file__).resolve().parents[2]
 THREADS = """
@@ -272,8 +272,8 @@ def test_another_seed_is_refused(checkpoint):
 def test_the_log_has_what_a_user_acts_on(tmp_path):
     """First iteration and learning rate of each step; the list once; what a second training in the folder replaces."""
     pairs = dict(dataset=dict(dataset=dict(interval=dict(low=1))))
-    steps = [stage_two.STEPS[0], dict(stage_two.STEPS[1], train_dataloader=pairs)]
-    cfg = stage_two.config(stage_two.write_videos(tmp_path), tmp_path / 'out', steps)
+    steps = [training.STEPS[0], dict(training.STEPS[1], train_dataloader=pairs)]
+    cfg = training.config(training.write_videos(tmp_path), tmp_path / 'out', steps)
     cfg.default_hooks.logger.interval = 50
     cfg.default_hooks.last_checkpoint = dict(type='LastCheckpointHook')
     for log_level in ('INFO', 'INFO', 'DEBUG'):

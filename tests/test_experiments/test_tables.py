@@ -15,7 +15,7 @@ from semidff.experiments.tables import (
     build_tables,
     distance_line,
 )
-from tests.test_experiments.project import cells
+from tests.tiny.experiment import cells
 
 FPS_OF_FRAME = 5.0, 4.0
 

@@ -9,7 +9,7 @@ from torch import nn
 from semidff.models.losses import typical_size
 from semidff.models.temporal.correction import Correction
 from semidff.models.temporal.temporal_module import TemporalModule
-from tests.models import temporal
+from tests.tiny.models import temporal
 
 LEVELS = (6, 6, 3)
 STRIDES = (8, 16, 32)

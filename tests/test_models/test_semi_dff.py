@@ -6,7 +6,7 @@ from semidff.models.data_preprocessor import digest_of
 from semidff.models.semi_dff import FeatureCache
 from semidff.models.spatial import plain_samples
 from tests.detectors.stock_detectors import build_stock
-from tests.models import (
+from tests.tiny.models import (
     KINDS,
     awake,
     build,

@@ -8,10 +8,10 @@ from mmengine.config import Config, ConfigDict
 from mmengine.hub import get_config
 
 from semidff.models import SemiDFF, VideoDetector
-from tests import models
 from tests.detectors.stock_detectors import build_stock
-from tests.models import assert_same, fcos, frames, samples, tiny_rfcn, tiny_video_detector
-from tests.tiny_video import build, detector_cfg
+from tests.tiny import models
+from tests.tiny.models import assert_same, fcos, frames, samples, tiny_rfcn, tiny_video_detector
+from tests.tiny.videos import build, detector_cfg
 
 LIGHT = dict(type='TemporalModule', flow_network=dict(type='FlowNetS', width=1 / 8))
 

@@ -15,7 +15,7 @@ from semidff.utils.checkpoint import (
     read_checkpoint,
     stored_classes,
 )
-from tests.tiny_video import build, detector_cfg, video_detector_cfg
+from tests.tiny.videos import build, detector_cfg, video_detector_cfg
 
 
 def net(width: int = 3) -> nn.Module:

@@ -10,8 +10,8 @@ from semidff.models import SpatialModule
 from semidff.utils.configs import read_config
 from semidff.utils.error_messages import ConfigError
 from semidff.utils.image_detectors import published_weights, read_detector, resolve_detector
-from tests.models import frames, retinanet, samples
-from tests.tiny_video import detector_cfg
+from tests.tiny.models import frames, retinanet, samples
+from tests.tiny.videos import detector_cfg
 
 TINY = 'rtmdet/rtmdet_tiny_8xb32-300e_coco.py'
 WEIGHTS = 'rtmdet_tiny_8xb32-300e_coco_20220902_112414-78e30dcc.pth'

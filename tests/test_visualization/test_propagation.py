@@ -18,7 +18,7 @@ from semidff.visualization.propagation import (
     to_array,
     view_pair,
 )
-from tests.tiny_video import batch, build, frame, video_detector_cfg
+from tests.tiny.videos import batch, build, frame, video_detector_cfg
 
 NAMES = ('10', '13 (+3)')
 

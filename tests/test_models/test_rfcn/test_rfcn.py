@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from mmdet.models.dense_heads import RPNHead
 from mmengine.config import ConfigDict
 
-from tests.models import CLASSES, build, frames, rfcn, samples, tiny_rfcn
+from tests.tiny.models import CLASSES, build, frames, rfcn, samples, tiny_rfcn
 
 POOLINGS = ['PSRoIPool', 'PSRoIAlign', 'ExactPSRoIPool']
 
