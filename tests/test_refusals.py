@@ -4,12 +4,14 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
+from mmengine.hub import get_config
 from mmengine.registry import init_default_scope
 
 from semidff.apis import adapt
@@ -38,9 +40,10 @@ from tests.test_datasets.test_vid_json import valid
 from tests.test_engine.test_launch import options, original
 from tests.test_evaluation import test_vid_metric, test_vid_metric_sparse
 from tests.test_experiments.test_tables import measurement
-from tests.test_models import test_correction, test_video_detector
+from tests.test_models import test_correction
 from tests.test_utils.test_checkpoint import net
 from tests.test_visualization.test_propagation import make_model, view_of
+from tests.tiny import models as tiny
 from tests.tiny.models import build, frames, samples, tiny_semi_dff, tiny_video_detector
 
 Refusal = tuple[type[Exception], str, Callable[[], object]]
@@ -83,18 +86,19 @@ def lists() -> Iterator[Refusal]:
         *('1 2 0.5 1 2 3', '1 2 0.5 1 2 3 4 5', '1 2 0.5 1 2 3 x', '1 31 0.5 1 2 3 4'),
         *('1 0 0.5 1 2 3 4', '1.5 2 0.5 1 2 3 4', '1 2 nan 1 2 3 4', '1 2 0.5 1 2 inf 4'),
     ):
-        words, text = (
-            rf'd\.txt: .*(row|columns|{line.split()[-1]})',
-            f'{good}\n{good}{line}\n{good}',
-        )
-        yield ValueError, words, lambda text=text: read_detections(write('d.txt', text), 30)
+        words, text = rf'd\.txt: .*(row|columns|{line.split()[-1]})', f'{good}\n{good}{line}\n'
+        yield ValueError, words, lambda text=text: read_detections(write('d.txt', text + good), 30)
+
+    def load(content: str | bytes) -> None:
+        write('zero.mp4', '')
+        load_videos(write('list.txt', content))
+
     for content, words in (
         ('zero.mp4', r'(?s)none of its 1 entries.*zero\.mp4: not a.*Each line'),
         ('\n# nothing yet\n   \n', r'list\.txt: .*\(empty\); write a text file'),
         (b'\xff\xfe\x00\x80' * 50, 'not a text file'),
     ):
-        call = lambda content=content: load_videos(write('list.txt', content))  # noqa: E731
-        yield VideoListError, words, lambda call=call: (write('zero.mp4', ''), call())
+        yield VideoListError, words, partial(load, content)
     yield from (
         (ValueError, 'must be seven .*1 to 30', lambda: read_detections(write('d.txt', '1 2 3\n4 5 6\n'), 30)),
         (VideoListError, r'none\.txt: no list of videos \(No such file', lambda: load_videos('none.txt')),
@@ -113,8 +117,12 @@ def datasets() -> Iterator[Refusal]:
     yield VideoError, 'no frames', lambda: list(ArrayStream(iter(())))
     yield VideoError, 'not a readable video', lambda: open_video(write('a.txt', 'text\n' * 200))
     for index in (-1, 30):
-        call = lambda i=index: open_video(write_video(Path('v.mp4'))).frames([0, i])  # noqa: E731
-        yield VideoError, rf'frame {index} asked for.*0\.\.29', call
+        words = rf'frame {index} asked for.*0\.\.29'
+        yield (
+            VideoError,
+            words,
+            lambda i=index: open_video(write_video(Path('v.mp4'))).frames([0, i]),
+        )
     for arguments, words in (
         (dict(datasets=[numbers()], ratio=(2, 1)), 'a share of each of 1'),
         (dict(dataset=numbers(), ratio=(0,)), 'a share of each'),
@@ -134,11 +142,10 @@ def configs() -> Iterator[Refusal]:
         ('configs/quickstart/two_step_synthetic.py', 'config of a SemiDFF, which contains a det'),
     ):
         yield ConfigError, words, partial(read_detector, name, warn=False)
-    old = lambda: write('old.py', "model = dict(type='RetinaNet')\n")  # noqa: E731
-    words = 'old.py: has no model.data_preprocessor.*2.x'
-    yield ConfigError, words, lambda: read_detector(str(old()), warn=False)
-    dff = 'dff/dff_r101-original.py'
+    old, dff = "model = dict(type='RetinaNet')\n", 'dff/dff_r101-original.py'
     yield from (
+        (ConfigError, 'old.py: has no model.data_preprocessor.*2.x',
+         lambda: read_detector(str(write('old.py', old)), warn=False)),
         (FileError, r'missing\.pth: there is no such file; .* https://.*rtmdet_tiny',
          lambda: adapt('rtmdet-t', Path('missing.pth'), [Path()], Path('out'))),
         (ValueError, 'has no test_cfg', lambda: apply_test_options(Config(dict(test_cfg=None)), options())),
@@ -149,21 +156,27 @@ def configs() -> Iterator[Refusal]:
 
 
 def checkpoints() -> Iterator[Refusal]:
-    def read(content: object, cut: int | None = None) -> None:
-        torch.save(content, 'w.pth')
-        read_checkpoint(write('w.pth', Path('w.pth').read_bytes()[:cut]))
+    def saved(content: object) -> bytes:
+        file = BytesIO()
+        torch.save(content, file)
+        return file.getvalue()
 
-    weights = dict(state_dict=net().state_dict())
-    yield CheckpointError, r'gone\.pth.*no such', partial(read_checkpoint, Path('gone.pth'))
-    text = lambda: read_checkpoint(write('bad.pth', 'no checkpoint'))  # noqa: E731
-    yield CheckpointError, r'bad\.pth.*cannot be read', text
-    for cut in (0, 1000):
-        yield CheckpointError, r'w\.pth.*cannot be read', partial(read, weights, cut)
-    for content in ([1, 2], dict(meta=dict(a=1))):
-        yield CheckpointError, r'w\.pth.*no weights', partial(read, content)
-    path, only = 'weights.pth', dict(state_dict=dict(weight=torch.ones(1)))
-    resume = lambda: (torch.save(only, path), prepare_training(Config(), path))  # noqa: E731
-    yield ValueError, 'weights.pth: holds weights, but no state of a training', resume
+    weights = saved(dict(state_dict=net().state_dict()))
+    for content, words in (
+        (b'no checkpoint', 'cannot be read'),
+        (b'', 'cannot be read'),
+        (weights[: len(weights) // 2], 'cannot be read'),
+        (saved([1, 2]), 'no weights'),
+        (saved(dict(meta=dict(a=1))), 'no weights'),
+    ):
+        read = partial(lambda data: read_checkpoint(write('w.pth', data)), content)
+        yield CheckpointError, rf'w\.pth.*{words}', read
+    resume = partial(prepare_training, Config())
+    yield from (
+        (CheckpointError, r'gone\.pth.*no such', partial(read_checkpoint, Path('gone.pth'))),
+        (ValueError, 'w.pth: holds weights, but no state of a training',
+         lambda: resume(str(write('w.pth', weights)))),
+    )  # fmt: skip
 
 
 def metrics() -> Iterator[Refusal]:
@@ -189,27 +202,46 @@ def metrics() -> Iterator[Refusal]:
     )  # fmt: skip
 
 
+def fast_rcnn() -> dict:
+    keys = 'roi_head', 'train_cfg', 'test_cfg'
+    own = {key: tiny.faster_rcnn()[key] for key in keys}
+    return dict(type='FastRCNN', backbone=dict(type='ResNet', depth=18), **own)
+
+
+def semi_supervised() -> dict:
+    inner = dict(tiny.retinanet(), data_preprocessor=dict(type='DetDataPreprocessor'))
+    kind = 'MultiBranchDataPreprocessor'
+    return dict(
+        type='SemiBaseDetector',
+        detector=inner,
+        semi_train_cfg=dict(freeze_teacher=True),
+        data_preprocessor=dict(type=kind, data_preprocessor=dict(type='DetDataPreprocessor')),
+    )
+
+
+def stock(name: str) -> ConfigDict:
+    detector = get_config(f'mmdet::{name}.py').model
+    detector.backbone.pop('init_cfg')
+    return detector
+
+
 def models() -> Iterator[Refusal]:
-    stock = partial(partial, test_video_detector.stock)
+    video = dict(type='VideoDetector')
     for detector, words in (
-        (test_video_detector.fast_rcnn, 'FastRCNN needs proposals from a file'),
-        (test_video_detector.semi_supervised, 'SemiBaseDetector holds .*give its inner detector'),
-        (stock('maskformer/maskformer_r50_ms-16xb1-75e_coco'), 'predicts panoptic segmentation alone: give a detector'),
-        (stock('clrnet/clrnet'), 'CLRNet predicts lanes'),
-        (stock('mask2former_vis/mask2former_r50_8xb2-8e_youtubevis2021'),
+        (fast_rcnn, 'FastRCNN needs proposals from a file'),
+        (semi_supervised, 'SemiBaseDetector holds .*give its inner detector'),
+        (partial(stock, 'maskformer/maskformer_r50_ms-16xb1-75e_coco'),
+         'predicts panoptic segmentation alone: give a detector'),
+        (partial(stock, 'clrnet/clrnet'), 'CLRNet predicts lanes'),
+        (partial(stock, 'mask2former_vis/mask2former_r50_8xb2-8e_youtubevis2021'),
          'Mask2FormerVideo tracks objects in several frames: give an image detector'),
     ):  # fmt: skip
-        yield (
-            TypeError,
-            words,
-            lambda cfg=detector: build(dict(type='VideoDetector', detector=cfg())),
-        )
+        yield TypeError, words, lambda cfg=detector: build(dict(video, detector=cfg()))
     for shape in ((1, 2, 4, 5), (2, 3, 4, 5), (2, 2, 5, 4)):
         words = rf'\(2, 2, 4, 5\).*{re.escape(str(shape))}'
         yield ValueError, words, partial(warp, torch.zeros(2, 3, 4, 5), torch.zeros(shape))
-    parts = dict(
-        bbox_roi_extractor=dict(type='SingleRoIExtractor'), bbox_head=dict(type='RFCNBBoxHead')
-    )
+    extractor, head = dict(type='SingleRoIExtractor'), dict(type='RFCNBBoxHead')
+    parts = dict(bbox_roi_extractor=extractor, bbox_head=head)
     labeled, flow = partial(samples, 2, boxes=True), dict(flow_network=dict(type='OpenCVFlow'))
     nothing, correction = dict(attention=False, boxes=False), test_correction.build
     yield from (

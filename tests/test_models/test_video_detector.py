@@ -5,7 +5,6 @@ import torch
 from mmdet.models.data_preprocessors import DetDataPreprocessor
 from mmdet.registry import MODELS
 from mmengine.config import Config, ConfigDict
-from mmengine.hub import get_config
 
 from semidff.models import SemiDFF, VideoDetector
 from tests.detectors.stock_detectors import build_stock
@@ -219,29 +218,6 @@ def test_optical_flow_inherits_the_normalization(rgb):
     frame[0] = 255  # blue
     data = model.data_preprocessor(dict(inputs=[frame], data_samples=None), False)
     assert model.temporal.prepare(data['inputs']).unique().tolist() == [29]  # 0.114 * 255
-
-
-def fast_rcnn():
-    keys = 'roi_head', 'train_cfg', 'test_cfg'
-    own = {key: models.faster_rcnn()[key] for key in keys}
-    return dict(type='FastRCNN', backbone=dict(type='ResNet', depth=18), **own)
-
-
-def semi_supervised():
-    inner = dict(models.retinanet(), data_preprocessor=dict(type='DetDataPreprocessor'))
-    kind = 'MultiBranchDataPreprocessor'
-    return dict(
-        type='SemiBaseDetector',
-        detector=inner,
-        semi_train_cfg=dict(freeze_teacher=True),
-        data_preprocessor=dict(type=kind, data_preprocessor=dict(type='DetDataPreprocessor')),
-    )
-
-
-def stock(name):
-    detector = get_config(f'mmdet::{name}.py').model
-    detector.backbone.pop('init_cfg')
-    return detector
 
 
 @pytest.mark.parametrize('trainable', [('temporal',), ('temporal', 'task_network')])

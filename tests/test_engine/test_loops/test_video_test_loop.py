@@ -212,7 +212,6 @@ def test_command_line_of_pairs(world):
     [
         (['--method', 'coast'], {}, "'coast' depends on all frames"),
         (['--render', 'videos'], {}, 'leave out render'),
-        (['--scene-cuts'], {}, 'leave out schedule'),
         ([], {'test_evaluator': [dict(type='DumpResults', out_file_path='o.pkl')]}, 'DumpResults'),
         ([], {'test_cfg': dict(type='VideoTestLoop', protocol='sparse')}, "'sparse' is unknown"),
     ],
