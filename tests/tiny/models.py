@@ -333,37 +333,3 @@ def segmentor(kind: str = 'pspnet', num_classes: int = CLASSES + 1) -> dict:
         decode_head=head,
         test_cfg=dict(mode='whole'),
     )
-
-
-MAPS = 2 * 2 + 2 * 4 + (CLASSES + 1) * 9 + 4 * 9
-
-
-def resnet(unit: str) -> dict:
-    return dict(type='ResNetSplit', task_from=unit)
-
-
-# Split and channels of what is propagated: DFF's 21, 12, 5, 1 and 0 layers (Table 5) on a ResNet-18.
-SPLITS = {
-    '21': (resnet('layer3.1'), 32),
-    '12': (resnet('layer4.0'), 32),
-    '5': (resnet('layer4.1'), 64),
-    '1': (None, 32),
-    '0': (dict(type='OutputSplit'), MAPS),
-}
-
-
-def cut(name, make=tiny_video_detector):
-    """A tiny video detector that is cut at a point of ``SPLITS``."""
-    model = make(split=SPLITS[name][0])
-    open_residuals(model)
-    if make is tiny_semi_dff:
-        model.reset_teacher()
-    return model
-
-
-def open_residuals(model):
-    """Residual branches start at zero, which would make every unit with one map in and out the identity."""
-    generator = torch.Generator().manual_seed(0)
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.weight.data.uniform_(0.3, 0.9, generator=generator)

@@ -11,7 +11,7 @@ from semidff.models.objectives import Distillation
 from semidff.models.spatial import feature_stride, plain_samples
 from semidff.models.spatial.head_family import twin, with_test_cfg
 from tests.detectors.stock_detectors import STOCK, build_stock
-from tests.models import (
+from tests.tiny.models import (
     CLASSES,
     KINDS,
     assert_same,

@@ -1,1 +1,0 @@
-from tests.tiny.models import *  # noqa: F403

@@ -1,1 +1,0 @@
-from tests.tiny.videos import *  # noqa: F403
