@@ -27,8 +27,8 @@ from semidff.models.spatial import plain_samples
 from semidff.synthetic.smooth_video import smooth_frames
 from semidff.utils.model_building import build_video_detector
 from semidff.utils.tables import markdown_table
-from tests.models import unmatched
 from tests.simulated_gpu import SimulatedGPU, simulated_gpu
+from tests.tiny.models import unmatched
 
 from .output_deviation import first_head
 from .stock_detectors import STOCK, Size, build_stock, fit_statistics, pictures

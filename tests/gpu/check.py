@@ -49,7 +49,9 @@ from semidff.inference import METHODS, Acceleration, FrameTimer, VideoEngine
 from semidff.models import VideoDetector
 from semidff.utils.model_building import build_video_detector
 from semidff.utils.tables import markdown_table
-from tests import models, simulated_gpu, tiny_video
+from tests import simulated_gpu
+from tests.tiny import models
+from tests.tiny import videos as tiny_video
 from tests.detectors import graph_path
 from tests.detectors.graph_path import spread_scores
 from tests.detectors.stock_detectors import build_stock, calibrate, fit_statistics

@@ -21,9 +21,9 @@ from semidff.inference import (
 from semidff.inference.executors import Executor
 from semidff.models import VideoDetector
 from semidff.models.temporal.warp import warp
-from tests import models
 from tests.simulated_gpu import Graph
-from tests.tiny_video import SIZE, batch
+from tests.tiny import models
+from tests.tiny.videos import SIZE, batch
 
 EAGER, GRAPHS = Acceleration(graphs=False), Acceleration()
 

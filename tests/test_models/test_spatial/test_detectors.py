@@ -23,7 +23,7 @@ from semidff.models.spatial import (
 )
 from semidff.models.spatial.head_family import head_family, twin, with_test_cfg
 from tests.detectors.stock_detectors import STOCK, build_stock
-from tests.models import (
+from tests.tiny.models import (
     CLASSES,
     KINDS,
     assert_same,
