@@ -42,19 +42,20 @@ from torch import nn
 from semidff.analysis.check_detector import SEMANTIC, video_detector
 from semidff.analysis.evaluation_clips import EvaluationClip
 from semidff.analysis.operating_points import grid_of_points, measure_operating_points
-from semidff.analysis.smooth_video import smooth_frames, write_smooth_video
 from semidff.analysis.speed import ClipTimer, batch_of, take_turns
 from semidff.apis import VideoInferencer, adapt
-from semidff.inference import METHODS, Acceleration, FrameTimer, VideoEngine
+from semidff.inference import METHODS, Acceleration, VideoEngine
+from semidff.inference.executors import Executor
 from semidff.models import VideoDetector
+from semidff.synthetic.smooth_video import smooth_frames, write_smooth_video
 from semidff.utils.model_building import build_video_detector
 from semidff.utils.tables import markdown_table
 from tests import simulated_gpu
-from tests.tiny import models
-from tests.tiny import videos as tiny_video
 from tests.detectors import graph_path
 from tests.detectors.graph_path import spread_scores
 from tests.detectors.stock_detectors import build_stock, calibrate, fit_statistics
+from tests.tiny import models
+from tests.tiny import videos as tiny_video
 
 SIM = '--sim' in sys.argv
 TRAINS_ON = 'cpu' if SIM else 'cuda:0'
@@ -96,21 +97,21 @@ def build(name: str) -> VideoDetector:
     return video_detector(detector, split)
 
 
-def on_gpu(name: str, precision: str = 'fp32', graphs: bool = True) -> VideoDetector:
+def on_gpu(name: str, precision: str = 'fp32', graphs: bool = True) -> Executor:
     """Return a copy on the GPU, in half precision with channels-last maps."""
     options = Acceleration(precision, channels_last=precision != 'fp32', graphs=graphs)
     return graph_path.on_gpu(build(name), options)
 
 
 @cache
-def pair(name: str, precision: str = 'fp32') -> tuple[VideoDetector, VideoDetector]:
+def pair(name: str, precision: str = 'fp32') -> tuple[Executor, Executor]:
     """Return a detector with graphs, and without them."""
     return on_gpu(name, precision), on_gpu(name, precision, graphs=False)
 
 
-def detect(model: nn.Module, frames: Iterable, chunked: bool = False, **options: Any) -> SampleList:
-    engine = VideoEngine(model, key_interval=5, **options)
-    return list(engine.run(map(batch_of, frames), chunked))
+def detect(executor: Executor, frames: Iterable, chunked: bool = False) -> SampleList:
+    engine = VideoEngine(executor, key_interval=5)
+    return list(engine.run(map(batch_of, frames), chunk=None if chunked else 1))
 
 
 def difference(found: SampleList, expected: SampleList) -> dict[str, int]:
@@ -144,7 +145,7 @@ def check_graphs(name: str, precision: str = 'fp32') -> Rows:
     yield dict(row, reserved=torch.cuda.memory_reserved() >> 20)
 
 
-def waits(model: nn.Module, frames: Sequence[np.ndarray]) -> Counter[str]:
+def waits(executor: Executor, frames: Sequence[np.ndarray]) -> Counter[str]:
     """Count by its place how often the host waits for the GPU, but for the results."""
     batches = list(map(batch_of, frames))
     for batch in batches:
@@ -153,7 +154,7 @@ def waits(model: nn.Module, frames: Sequence[np.ndarray]) -> Counter[str]:
     torch.cuda.set_sync_debug_mode('warn')
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter('always')
-        list(VideoEngine(model, key_interval=5).run(batches))
+        list(VideoEngine(executor, key_interval=5).run(batches, chunk=1))
     torch.cuda.set_sync_debug_mode('default')
     caught = [each for each in caught if 'called a synchronizing' in str(each.message)]
     places = Counter(f'{Path(each.filename).name}:{each.lineno}' for each in caught)
@@ -178,11 +179,11 @@ def check_held(name: str) -> Rows:
 
 
 def check_pool(name: str) -> Rows:
-    """Graphs share memory: streams, single frames and chunks, take turns in any order."""
+    """Graphs share memory: streams take turns in any order, in batches of one to three frames."""
     frames, results = smooth_frames(30, *size_of(name)), []
     for model in pair(name):
         engine, draw = VideoEngine(model, key_interval=5), random.Random(0)
-        states = [engine.open(chunked=stream % 2 == 1) for stream in range(4)]
+        states = [engine.open() for _ in range(4)]
         found: list[SampleList] = [[] for _ in states]
         for turn in range(20):
             streams = draw.sample(range(4), draw.randint(1, 3))
@@ -204,7 +205,7 @@ def check_failed_capture(name: str) -> Rows:
 
     frames, before = smooth_frames(12, *size_of(name)), torch.cuda.current_stream()
     expected, broken = detect(pair(name)[1], frames), on_gpu(name)
-    next(m for m in broken.modules() if isinstance(m, nn.Conv2d)).register_forward_hook(wait)
+    next(m for m in broken.model.modules() if isinstance(m, nn.Conv2d)).register_forward_hook(wait)
     yield difference(detect(broken, frames), expected)  # with a warning
     torch.manual_seed(0)
     torch.rand(3, device='cuda:0')
@@ -272,8 +273,8 @@ def check_operating_points() -> Rows:
     """Operating points can be measured."""
     clip = EvaluationClip(files=tuple(map(str, sorted(project().glob('v0_*.png')))))
     points = grid_of_points(['coast', 'propagate', 'blend'], [5, 10], [1.0] if SIM else [1.0, 0.5])
-    model = inferencer('cuda:0', 'propagate').model
-    report = measure_operating_points(model, [clip], points, rounds=1)
+    executor = inferencer('cuda:0', 'propagate').engine.method.executor
+    report = measure_operating_points(executor, [clip], points, rounds=1)
     yield dict(points=len(report['points']))
 
 
@@ -309,23 +310,21 @@ def check_training() -> Rows:
 
 
 def check_speed(name: str, precision: str) -> Rows:
-    """Frames per second from the copy to boxes, and milliseconds of single key and non-key frames."""
-    frames, tasks, single = smooth_frames(21, *size_of(name)), {}, {}
+    """Frames per second from the copy to boxes at l = 10, and milliseconds of its key and non-key frames."""
+    frames, tasks = smooth_frames(21, *size_of(name)), {}
     for graphs in (False, True):
-        model = on_gpu(name, precision, graphs)
-        timer = FrameTimer()
-        boxes = sum(len(result.pred_instances) for result in detect(model, frames, timer=timer))
-        single[graphs] = timer.summary()
+        executor = on_gpu(name, precision, graphs)
         for method in ('frame', 'propagate'):
-            run = ClipTimer(model, method, 10, batch_of).run
-            tasks[graphs, method] = partial(lambda run: run(iter(frames)).work.mean(), run)
+            run = ClipTimer(executor, method, 10, batch_of).run
+            tasks[graphs, method] = partial(lambda run: run(iter(frames)), run)
             tasks[graphs, method]()  # chunks are captured when they occur again
-    seconds = take_turns(tasks, 1 if SIM else 3)
+    clips = take_turns(tasks, 1 if SIM else 3)
     for graphs in (False, True):
-        fps = {method: 1 / float(np.median(seconds[graphs, method])) for _, method in tasks}
-        key, non_key = (single[graphs][f'time/{kind}_ms'] for kind in ('key', 'non_key'))
-        row = dict(precision=precision, graphs=graphs, **fps, key=key, non_key=non_key)
-        yield dict(row, boxes=boxes // len(frames))
+        work = {m: np.median([one.work for one in clips[graphs, m]], 0) for _, m in tasks}
+        fps = {method: 1 / float(seconds.mean()) for method, seconds in work.items()}
+        key, *others = 1000 * work['propagate']
+        row = dict(precision=precision, graphs=graphs, **fps, key=key, non_key=np.mean(others))
+        yield dict(row, boxes=clips[graphs, 'propagate'][0].detections // 10)
 
 
 def check_adaptation() -> Rows:
