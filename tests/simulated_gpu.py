@@ -110,6 +110,20 @@ class DeviceTensor(Tensor):
             copied._is_param = getattr(self, '_is_param', False)
         return memo[id(self)]
 
+    def __getitem__(self, index: Any) -> Tensor:
+        return self._indexed(super().__getitem__, index)
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        self._indexed(super().__setitem__, index, value)
+
+    def _indexed(self, function: Any, *args: Any) -> Any:
+        """Call a function that sends lists to the device by a copy that no mode sees."""
+        before, _THREAD.sends = _THREAD.sends, True
+        try:
+            return function(*args)
+        finally:
+            _THREAD.sends = before
+
     def tolist(self) -> list:
         return self.cpu().tolist()
 
@@ -207,7 +221,7 @@ class Graph:
 
 
 class _Thread(threading.local):
-    stream, graph = Stream(), None
+    stream, graph, sends = Stream(), None, False
 
     def __init__(self) -> None:
         self.copies: list[tuple[Tensor, Tensor]] = []  # to the host, not waited for
@@ -219,6 +233,9 @@ def _run(func: Any, args: tuple, kwargs: dict) -> Any:
         with _Mode():
             return func.decompose(*args, **kwargs)
     name, target, graph = func.overloadpacket.__name__, kwargs.get('device'), _THREAD.graph
+    if name == 'lift_fresh' and _THREAD.sends and args[0].dim():
+        GPU.wait('list')
+        return DeviceTensor(args[0])
     tensors = [*filter(torch.is_tensor, tree_leaves((args, kwargs)))]
     there = [tensor for tensor in tensors if isinstance(tensor, DeviceTensor)]
     here = [tensor for tensor in tensors if not isinstance(tensor, DeviceTensor)]
@@ -343,6 +360,7 @@ def simulated_gpu() -> Iterator[SimulatedGPU]:
     ):
         GPU.reset()
         GPU.graphs.clear()
+        GPU.capture_limit = None
         _THREAD.stream = _Thread.stream
         yield GPU
 

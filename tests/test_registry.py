@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmengine.registry import HOOKS, init_default_scope
 
 from semidff.registry import REGISTRIES
-from tests.tiny_video import video_detector_cfg
+from tests.tiny.videos import video_detector_cfg
 
 ROOT = 'semidff::quickstart/two_step_synthetic.py'
 

@@ -11,7 +11,7 @@ import semidff.registry  # noqa: F401 (registers the package's parts)
 from semidff.converters.cityscapes import convert_cityscapes
 from semidff.utils.image_detectors import resolve_detector
 from tests.config_files import ROOT, trainings
-from tests.miniature import DARKNET, shrink, write_cityscapes, write_generated, write_imagenet
+from tests.tiny.datasets import DARKNET, shrink, write_cityscapes, write_generated, write_imagenet
 
 # Trainings of the tables, with accumulated gradients: those that change the objective, and some with other weights.
 CAFFE = Config.fromfile(ROOT / 'configs/imagenet/tables_caffe.py')

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from semidff.models.spatial.head_splits import FEW_PROPOSALS
+from semidff.models.spatial.head_splits import non_key_settings
 from semidff.utils.atomic_write import atomic_path
 from semidff.utils.configs import read_config
 from semidff.utils.image_detectors import (
@@ -56,14 +56,12 @@ def model_config(own: Config, checkpoint: str, networks: Candidate | Networks, k
         own: Result of :func:`detector_config`, here and below.
         kind: ``SemiDFF`` for training, ``VideoDetector`` for measurements.
     """
-    rpn = (own.model.get('test_cfg') or {}).get('rpn') or {}
-    few = networks.split == 'OutputSplit' and rpn.get('max_per_img', 0) > FEW_PROPOSALS
     return dict(
         type=kind,
         detector=copy.deepcopy(own.model),
         checkpoint=checkpoint,
         split=dict(type=networks.split),
-        non_key_test_cfg=dict(rpn=dict(max_per_img=FEW_PROPOSALS)) if few else None,
+        non_key_test_cfg=non_key_settings(networks.split, own.model.get('test_cfg')),
         temporal=dict(
             type='TemporalModule',
             flow_network=dict(

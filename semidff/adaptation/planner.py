@@ -29,10 +29,12 @@ from semidff.engine.optimizers import bfloat16_pays
 from semidff.inference.acceleration import Acceleration, accelerate
 from semidff.inference.loading import frame_pipeline
 from semidff.models.precision import to_channels_last
-from semidff.models.spatial.head_splits import correction_width
+from semidff.models.spatial import SpatialModule
+from semidff.models.spatial.head_family import head_family
 from semidff.models.video_detector import VideoDetector
 from semidff.utils.checkpoint import detector_digest
 from semidff.utils.error_messages import FileError
+from semidff.utils.model_building import build_detector
 
 from .config import PAIRS_AT_ONCE, RATIOS, config_digest, detector_config, make_config, model_config
 from .plan import LEAST_SPEEDUP, Candidate, Data, Networks, Plan, PlanError, Training, Videos
@@ -41,9 +43,6 @@ from .videos import hold_back, write_list
 
 WIDTH = 1 / 8  # of FlowNetS
 DOWNSAMPLING = 2, 4  # of the frames
-CURRENT_WIDTH = 64  # of the network on the current frame
-_COARSE = 16  # stride from which on a correction of features takes a small share of the time
-_CORRECTION_WIDTH = 48
 _FLOW_STRIDE = 16  # unless levels are finer
 _CLIP, _ROUNDS = 10, 3  # of the measurement of times
 _INTERVALS = 5, 10, 15, 20, 30, 40
@@ -104,13 +103,9 @@ def folder_plan(
     readable = load_videos(write_list(out / 'videos' / 'found.txt', videos))
     trained, held_back, portion = hold_back(readable)
     first = _first_video(trained)
-    progress('measuring split points and flow networks')
-    networks, model = _choose_networks(detector, checkpoint, own, first, key_interval, fps, device)
-    if model.spatial.prediction != 'pred_instances':
-        raise PlanError(
-            f'{detector}: predicts label maps; only detectors are adapted. Networks of segmentation are trained '
-            'with configs (docs/segmentation.md)'
-        )
+    networks, model = _choose_networks(
+        detector, checkpoint, own, first, key_interval, fps, device, progress
+    )
     progress('checking the frames and the input sizes of the validation')
     minutes = minutes or _MINUTES
     paths, validating = ([video.path for video in part] for part in (trained, held_back))
@@ -154,30 +149,33 @@ def _choose_networks(
     key_interval: int | None,
     fps: float | None,
     device: str,
+    progress: Callable[[str], None],
 ) -> tuple[Networks, VideoDetector]:
     """Choose split point, flow network and key-frame interval by measured times; build the networks for training."""
     init_default_scope('mmdet')
-    two_stage = 'roi_head' in own.model
-    if own.model.keys() & {'encoder', 'panoptic_head'}:  # the decoder alone is fast enough
-        splits = ['EncoderSplit', 'ExtractFeatSplit']
-    elif two_stage:
-        splits = ['ExtractFeatSplit', 'OutputSplit']
-    else:
-        splits = ['OutputSplit', 'TowerSplit', 'ExtractFeatSplit']
+    try:
+        image_detector = build_detector(own.model)
+        heads = head_family(image_detector)
+    except (TypeError, ValueError) as error:
+        raise PlanError(f'{detector}: {error}') from error
+    if heads.prediction != 'pred_instances':
+        raise PlanError(
+            f'{detector}: predicts label maps; only detectors are adapted. Networks of segmentation are trained '
+            'with configs (docs/segmentation.md)'
+        )
     intervals = [key_interval] if key_interval else _INTERVALS if fps else [10]
+    progress('measuring split points and flow networks')
     build = partial(_build, own, checkpoint, device)
     models, candidates = {}, []
-    for split in splits:
-        corrected = split in ('OutputSplit', 'EncoderSplit')
-        widths = (correction_width(two_stage), CURRENT_WIDTH) if corrected else (0, 0)
+    for split in heads.splits:
         for downsampling in DOWNSAMPLING:
-            one = Candidate(split, WIDTH, downsampling, _FLOW_STRIDE, *widths)
+            one = Candidate(split, WIDTH, downsampling, _FLOW_STRIDE)
             try:
+                spatial = SpatialModule(image_detector, dict(type=split))
+                if min(spatial.probe_levels()[1]) >= spatial.split.corrected_from:
+                    widths = heads.splits[split], heads.current_width
+                    one = replace(one, correction_width=widths[0], current_width=widths[1])
                 model = build(one)
-                if not widths[0] and min(model.temporal.feat_strides) >= _COARSE:
-                    widths = _CORRECTION_WIDTH, CURRENT_WIDTH
-                    one = Candidate(split, WIDTH, downsampling, _FLOW_STRIDE, *widths)
-                    model = build(one)
             except (TypeError, ValueError, NotImplementedError) as error:
                 candidates.append(replace(one, refused=str(error)))
                 break
@@ -185,8 +183,8 @@ def _choose_networks(
             models[one.choice] = accelerate(model, Acceleration(channels_last=True))
     if not models:
         raise PlanError(f'{detector}: {candidates[0].refused}')
-    clips = clips_of(video.path, _CLIP + 1)
-    measure = partial(_time_clips, clips, pack_with(frame_pipeline(own)))
+    clips, pipeline = clips_of(video.path, _CLIP + 1), frame_pipeline(own)
+    measure = partial(_time_clips, clips, pack_with(pipeline))
     times, reading, workers = measure(models)
     for interval in intervals:
         candidates = [
@@ -217,7 +215,7 @@ def _choose_networks(
         reason=reason,
         candidates=candidates,
         key_interval=interval,
-        input_size=list(_input_sizes(own, [video])[0]),
+        input_size=list(_input_size(pipeline, (video.height, video.width))),
         reading=reading,
         workers=workers,
         alone=list(alone[chosen.choice]),
@@ -328,8 +326,9 @@ def _choose_data(
     most of them; those of large frames on a CPU only, for a GPU computes them as fast as it gets them. Decoded frames
     of pairs drawn together stay in memory if they fit into an eighth of it.
     """
-    sizes = sorted({(video.height, video.width) for video in videos})
-    inputs = sorted(set(_input_sizes(own, videos)))
+    sizes = {(video.height, video.width) for video in videos}
+    pipeline = frame_pipeline(own)
+    inputs = sorted({_input_size(pipeline, size) for size in sizes})
     pads = any(str(s['type']).endswith('Pad') for s in own.detector_dataset['pipeline'])
     large = max(h * w for h, w in inputs) > 1.1 * _CROP[0] * _CROP[1]
     crop, on_cpu = None, device == 'cpu'
@@ -365,14 +364,9 @@ def _choose_data(
     return Data(frames, crop, batch_size, cache_bytes, *kept)
 
 
-def _input_sizes(own: Config, videos: Sequence[VideoInfo]) -> list[tuple[int, int]]:
-    """Return height and width of the detector's input for each video."""
-    pipeline = frame_pipeline(own)
-    sizes = {(video.height, video.width): (0, 0) for video in videos}
-    for size in sizes:
-        blank = dict(img=np.zeros((*size, 3), np.uint8))
-        sizes[size] = tuple(pipeline(blank)['inputs'].shape[-2:])
-    return [sizes[video.height, video.width] for video in videos]
+def _input_size(pipeline: Callable[[dict], dict], size: tuple[int, int]) -> tuple[int, int]:
+    """Return height and width of the detector's input for frames of a size."""
+    return tuple(pipeline(dict(img=np.zeros((*size, 3), np.uint8)))['inputs'].shape[-2:])
 
 
 def _memory(group: Path = Path('/sys/fs/cgroup')) -> int:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from semidff.models import SemiDFF, VideoDetector
 from semidff.models.spatial import SpatialModule, plain_samples
-from semidff.models.spatial.head_splits import FEW_PROPOSALS, correction_width
+from semidff.models.spatial.head_splits import non_key_settings
 from semidff.synthetic.smooth_video import smooth_frames
 from semidff.utils.image_detectors import read_detector
 
@@ -85,20 +85,19 @@ def video_detector(
     The stride of FlowNetS is 8 if the finest level has stride 8 or less. ``OutputSplit`` has a correction and, of
     two-stage detectors, few proposals.
     """
-    fine = min(SpatialModule(detector).probe_levels()[1]) <= 8
+    spatial = SpatialModule(detector)
+    fine = min(spatial.probe_levels()[1]) <= 8
     flow_network = dict(type='FlowNetS', width=flow_width, stride=8 if fine else 16)
     temporal = dict(type='TemporalModule', flow_network=flow_network, init_std=None)
-    few = None
     if split == 'OutputSplit':
-        two_stage = hasattr(detector, 'rpn_head')
-        few = dict(rpn=dict(max_per_img=FEW_PROPOSALS)) if two_stage else None
-        temporal |= dict(correction_width=correction_width(two_stage), current_width=16)
+        width = spatial.heads.splits.get(split, 0)
+        temporal |= dict(correction_width=width, current_width=spatial.heads.current_width)
     model = kind(
         copy.deepcopy(detector),
         temporal,
         split=dict(type=split),
         data_preprocessor=detector.data_preprocessor,
-        non_key_test_cfg=few,
+        non_key_test_cfg=non_key_settings(split, detector.test_cfg),
     )
     return model.to(next(detector.parameters()).device).eval()
 

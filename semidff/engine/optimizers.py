@@ -38,12 +38,13 @@ class BFloat16OptimWrapper(OptimWrapper):
             decision = [bfloat16_pays(self.device)]
             broadcast_object_list(decision)
             enabled = decision[0]
-        self.enabled = enabled
+        self.enabled, self._prepared = enabled, False
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
-        if self.enabled:
+        if self.enabled and not self._prepared:
             keep_boxes_precise(model)
+            self._prepared = True
         autocast = torch.autocast(self.device, torch.bfloat16, enabled=self.enabled)
         with super().optim_context(model), autocast:
             yield

@@ -76,7 +76,7 @@ def _compile(model: VideoDetector, **settings: Any) -> None:
     spatial = model.spatial
     parts = [*spatial.feature_network, spatial.heads.dense_head]
     # Of what a split point cuts, the layers are called.
-    cut = 'backbone.', 'neck', 'bbox_head.'
+    cut = 'backbone.', 'neck', f'{spatial.heads.head_name}.'
     parts += [module for name, module in spatial.task_network.items() if name.startswith(cut)]
     parts += [getattr(model.temporal, name, None) for name in ('flow_network', 'scale')]
     for part in _called(filter(None, parts)):

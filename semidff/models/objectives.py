@@ -109,12 +109,15 @@ class FeatureSemantics:
         proposals_per_image: int | None = None,
     ) -> None:
         self.temperature = float(temperature)
-        self.box_weight = box_weight * weight
-        self.roi_box_weight = weight * (box_weight if roi_box_weight is None else roi_box_weight)
-        self.attention = attention
-        self.classes = classes
-        self.boxes = boxes
-        self.weight = weight
+        self.weights: dict[str, float] = {}  # by the role of an output
+        if attention:
+            self.weights['attention'] = weight
+        if classes:
+            self.weights['classes'] = weight
+        if boxes:
+            self.weights['boxes'] = weight * box_weight
+            rois = box_weight if roi_box_weight is None else roi_box_weight
+            self.weights['roi_boxes'] = weight * rois
         self.proposals_per_image = proposals_per_image
 
     def __call__(self, batch: Distillation) -> dict[str, Tensor]:
@@ -127,11 +130,9 @@ class FeatureSemantics:
         students = batch.student.heads.head_outputs(student_raw, batch.samples, proposals)
         losses = {}
         for student, teacher in zip(students, teachers, strict=True):
-            part = teacher.name.removeprefix('rpn_')
-            boxes = 'box' in part or 'mask' in part
-            used = self.boxes if boxes else self.classes if 'roi' in part else self.attention
-            if used:
-                losses[f'loss_{teacher.name}'] = self._loss(student, teacher, boxes)
+            if teacher.role in self.weights:
+                loss = self.weights[teacher.role] * self._loss(student, teacher)
+                losses[f'loss_{teacher.name}'] = loss
         if not losses:
             raise ValueError(
                 f'FeatureSemantics compares none of the outputs {[t.name for t in teachers]}: classes selects the '
@@ -139,20 +140,15 @@ class FeatureSemantics:
             )
         return losses
 
-    def _loss(self, student: HeadOutput, teacher: HeadOutput, boxes: bool) -> Tensor:
+    def _loss(self, student: HeadOutput, teacher: HeadOutput) -> Tensor:
         if not len(teacher.values):  # no RoIs; the graph must still reach all weights
             return student.values.sum() * 0
-        factor = self.weight
-        if boxes:
-            factor = self.roi_box_weight if 'roi_box' in teacher.name else self.box_weight
         weight = None if teacher.weight is None else teacher.weight.detach()
         if teacher.kind == 'offsets':
             unit = teacher.unit.detach() if isinstance(teacher.unit, Tensor) else teacher.unit
             values = student.values.float() / unit, teacher.values.float() / unit
-            return factor * box_distillation_loss(*values, weight)
+            return box_distillation_loss(*values, weight)
         divergence = dict(softmax=class_distillation_loss, sigmoid=binary_distillation_loss)
         # The temperature softens class scores, not distributions of distances and masks.
-        temperature = 1.0 if boxes else self.temperature
-        return factor * divergence[teacher.kind](
-            student.values, teacher.values, temperature, weight
-        )
+        temperature = self.temperature if teacher.role in ('attention', 'classes') else 1.0
+        return divergence[teacher.kind](student.values, teacher.values, temperature, weight)

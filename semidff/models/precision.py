@@ -7,8 +7,8 @@ from typing import Any
 import mmcv.ops
 import torch
 from mmcv.cnn.bricks.conv_ws import ConvAWS2d, ConvWS2d
-from mmdet.models.dense_heads import CenterNetHead, CornerHead, DETRHead, TOODHead, YOLOFHead
-from mmdet.models.roi_heads.mask_heads import GridHead, MaskPointHead
+from mmdet.models.dense_heads import TOODHead
+from mmdet.models.roi_heads.mask_heads import MaskPointHead
 from mmdet.models.roi_heads.roi_extractors import BaseRoIExtractor
 from mmengine.utils import apply_to
 from torch import Tensor, nn
@@ -24,25 +24,20 @@ COMPILED_OPERATORS = (
 )
 """Classes of modules that run compiled operators of mmcv."""
 
-# CenterNet's head returns probabilities, among which its post-processing looks for local maxima: rounded, neighbors are
-# equal. DETR's heads return boxes relative to the frame, from a sigmoid: rounded to bfloat16, by up to 1/512 of it.
-# YOLOF's head limits exponentials to 1e8, which float16 cannot represent.
-_PRECISE = CenterNetHead, DETRHead, YOLOFHead
-# The post-processing of these heads calls `view` on their outputs, which have the order of the inputs. For transposed
-# inputs of attention, PyTorch copies the weights once per query.
-_CONTIGUOUS = CenterNetHead, CornerHead, GridHead, nn.MultiheadAttention
-# What a DETR-type detector computes its reference points with, outside the branches of its head.
-_REFERENCE_POINTS = 'reference_points_fc', 'ref_point_head'
+PRECISE: set[type[nn.Module] | str] = set()
+"""Those of all families of heads, see :class:`~semidff.models.spatial.HeadFamily`; likewise ``CONTIGUOUS``."""
+# For transposed inputs of attention, PyTorch copies the weights once per query.
+CONTIGUOUS: set[type[nn.Module]] = {nn.MultiheadAttention}
 
 
 def keep_boxes_precise(detector: nn.Module) -> None:
     """Let an mmdet detector predict and learn in mixed precision, in place; a second call changes nothing.
 
     Half precision cannot represent pixel coordinates, and mmcv's compiled operators do not take it, or not all of
-    their inputs. Modules that use such an operator, the heads of CenterNet, YOLOF and DETR-type detectors, and what
-    the latter compute reference points with, run in full precision. Of deformable attention, only the projections of
-    values and outputs do not. The outputs of all heads become float32.
+    their inputs. Modules that use such an operator and those in ``PRECISE`` run in full precision. Of deformable
+    attention, only the projections of values and outputs do not. The outputs of all heads become float32.
     """
+    kinds = tuple(kind for kind in PRECISE if isinstance(kind, type))
     for name, module in detector.named_modules():
         if isinstance(module, mmcv.ops.MultiScaleDeformableAttention):
             for child in (module.sampling_offsets, module.attention_weights):
@@ -50,12 +45,9 @@ def keep_boxes_precise(detector: nn.Module) -> None:
             for child in (module.value_proj, module.output_proj):
                 _return_full(child)
             continue
-        if (
-            isinstance(module, (*COMPILED_OPERATORS, *_PRECISE))
-            or name.rpartition('.')[2] in _REFERENCE_POINTS
-        ):
+        if isinstance(module, (*COMPILED_OPERATORS, *kinds)) or name.rpartition('.')[2] in PRECISE:
             run_in_full_precision(module)
-        if isinstance(module, DETRHead):  # encoder and decoder call its branches to refine boxes
+        if isinstance(module, kinds):  # encoder and decoder call the branches of a DETR's head
             for child in module.children():
                 for branch in child if isinstance(child, nn.ModuleList) else [child]:
                     run_in_full_precision(branch)
@@ -115,7 +107,7 @@ def to_channels_last(model: nn.Module) -> None:
     wrong values without an error, or fail. Modules that run one therefore keep contiguous weights, submodules included,
     and their inputs are made contiguous. A second call changes nothing; the state dict stays the same.
     """
-    if isinstance(model, (*COMPILED_OPERATORS, *_CONTIGUOUS)):
+    if isinstance(model, (*COMPILED_OPERATORS, *CONTIGUOUS)):
         if _contiguous_inputs not in model._forward_pre_hooks.values():
             model.register_forward_pre_hook(_contiguous_inputs, with_kwargs=True)
         return

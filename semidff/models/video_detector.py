@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
-from mmdet.models.detectors import BaseDetector, TridentFasterRCNN
+from mmdet.models.detectors import BaseDetector
 from mmdet.registry import MODELS
 from mmdet.structures import SampleList
 from torch import Tensor, nn
@@ -253,11 +253,7 @@ class VideoDetector(BaseDetector):
                 f'needs a temporal module, got {type(self.temporal).__name__}: set model.temporal and use '
                 'LabeledPairDataset'
             )
-        if isinstance(self.spatial.detector, TridentFasterRCNN):
-            raise TypeError(
-                'TridentFasterRCNN computes its own losses on three branches of the backbone, of which one is '
-                'propagated: train it as an image detector, then distill it (model.type=SemiDFF)'
-            )
+        self.spatial.heads.check(with_labels=True)
         key, current = batch_inputs.unbind(1)
         features = self.spatial.features(key, batch_data_samples)
         features = self.propagate(key, current, features, batch_data_samples)

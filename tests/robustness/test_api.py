@@ -2,12 +2,11 @@
 
 import pytest
 import torch
-from mmengine.config import Config
 
 from semidff.apis import VideoInferencer
 from semidff.utils.checkpoint import CheckpointError
-from tests.robustness.project import contents
-from tests.tiny_video import build, frame, test_settings, video_detector_cfg, write_videos
+from tests.tiny.project import contents
+from tests.tiny.videos import frame, write_project
 
 STORED = {
     'code': 'import os\nos.mkdir("touched")',
@@ -21,9 +20,7 @@ STORED = {
 def files(tmp_path_factory):
     """A config and weights."""
     folder = tmp_path_factory.mktemp('api')
-    Config(test_settings(write_videos(folder, (1,)), folder / 'work')).dump(folder / 'config.py')
-    state = build(video_detector_cfg(), seed=3).state_dict()
-    torch.save(dict(state_dict=state), folder / 'two.pth')
+    write_project(folder, (1,))
     return folder
 
 

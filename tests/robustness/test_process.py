@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.processes import TOOLS, start
-from tests.robustness.project import make_project
+from tests.tiny.project import make_project
 
 VIDEO = ('in.mp4', 'config.py', 'two.pth', '--device', 'cpu')
 FULL = (

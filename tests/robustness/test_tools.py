@@ -21,9 +21,9 @@ from mmengine.registry import DefaultScope
 from mmengine.utils.manager import ManagerMixin
 
 from tests.processes import TOOLS
-from tests.robustness.project import contents, make_project
 from tests.test_datasets.test_vid_json import valid
 from tests.test_utils.test_safe_loading import Touch
+from tests.tiny.project import contents, make_project
 
 
 class Case(NamedTuple):

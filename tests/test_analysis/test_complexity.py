@@ -15,8 +15,8 @@ from semidff.analysis.complexity import (
     measure_complexity,
 )
 from semidff.models.temporal import warp
-from tests import models
-from tests.tiny_video import build
+from tests.tiny import models
+from tests.tiny.videos import build
 
 ROOT = Path(__file__).resolve().parents[2]
 PREPROCESSOR = dict(type='VideoDataPreprocessor', mean=[120.0] * 3, std=[60.0] * 3)

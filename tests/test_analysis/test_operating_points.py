@@ -35,7 +35,7 @@ from semidff.inference.methods import boxes
 from semidff.models import video_detector
 from semidff.utils.threads import torch_threads
 from tests.damaged_video import write_video
-from tests.tiny_video import (
+from tests.tiny.videos import (
     CLASSES,
     build,
     test_settings,

@@ -21,8 +21,8 @@ from semidff.inference import AdaptiveSchedule, ErrorPredictor, SceneCutSchedule
 from semidff.inference.methods.boxes import Copy
 from semidff.inference.methods.propagation import Centered
 from tests.damaged_video import write_video
-from tests.models import tiny_video_detector
-from tests.tiny_video import build, frame, video_detector_cfg
+from tests.tiny.models import tiny_video_detector
+from tests.tiny.videos import build, frame, video_detector_cfg
 
 PARTS = PartTimes(
     to_device=1.0,

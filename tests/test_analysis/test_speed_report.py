@@ -12,7 +12,7 @@ from semidff.analysis.speed import ClipTimer, ClipTimes
 from semidff.analysis.speed_report import SpeedRow, measure_speed, speed_tables
 from semidff.inference import ErrorPredictor, MethodError
 from tests.damaged_video import write_video
-from tests.tiny_video import build, frame, video_detector_cfg, write_project
+from tests.tiny.videos import build, frame, video_detector_cfg, write_project
 
 
 @pytest.fixture

@@ -24,11 +24,11 @@ from semidff.models import SemiDFF
 from semidff.models.spatial import dense_heads
 from semidff.utils.checkpoint import CheckpointError
 from semidff.utils.error_messages import FileError
-from tests import models
 from tests.damaged_video import wipe, write_video
 from tests.detectors.stock_detectors import read_stock
 from tests.processes import call
-from tests.tiny_video import CLASSES, SIZE, build, frame, write_detector, write_videos
+from tests.tiny import models
+from tests.tiny.videos import CLASSES, SIZE, build, frame, write_detector, write_videos
 
 LEAST = dict(regression=3, semantic=3)
 
@@ -439,7 +439,7 @@ def test_a_folder_without_a_finished_validation_recommends_nothing(adapted, tmp_
 
 
 def test_unknown_heads_learn_with_the_regression_loss(project, tmp_path, monkeypatch):
-    monkeypatch.delitem(dense_heads.OUTPUTS, 'RetinaHead')
+    monkeypatch.setattr(dense_heads, 'HEADS', ())
     plan = json.loads((run(project, tmp_path, plan_only=True) / 'plan.json').read_text())
     assert not plan['semantic'] and 'RetinaHead' in plan['reason']
     assert [*plan['steps']] == ['regression']
@@ -462,13 +462,6 @@ def test_networks_of_segmentation_are_refused(project, tmp_path):
             minutes=1e-3,
             device='cpu',
         )
-
-
-def test_the_address_of_published_weights_is_named(tmp_path):
-    with pytest.raises(
-        FileError, match=r'missing\.pth: there is no such file; .* https://.*rtmdet_tiny'
-    ):
-        adapt('rtmdet-t', tmp_path / 'missing.pth', [tmp_path], tmp_path / 'out')
 
 
 def test_refusals(project, adapted, tmp_path, monkeypatch):

@@ -13,7 +13,7 @@ from mmengine.config import Config
 from semidff.apis import VideoInferencer, detect_archive
 from semidff.utils.error_messages import FileError
 from tests.damaged_video import write_video
-from tests.tiny_video import write_project
+from tests.tiny.videos import write_project
 
 NAMES = ['0.mp4', '1.mp4', '2.mp4', '3.mp4', 'broken.mp4', 'gone.mp4', 'sub/10.avi', 'sub/frames']
 

@@ -6,7 +6,7 @@ import torch
 
 from semidff.apis import VideoInferencer, detect_together
 from semidff.datasets.video_readers import VideoError
-from tests.tiny_video import frame, write_project
+from tests.tiny.videos import frame, write_project
 
 
 @pytest.fixture(scope='module')

@@ -23,7 +23,7 @@ from semidff.utils.checkpoint import CheckpointError
 from semidff.utils.error_messages import ConfigError
 from tests.damaged_video import wipe, write_video
 from tests.processes import call
-from tests.tiny_video import CLASSES, SIZE, build, frame, write_project
+from tests.tiny.videos import CLASSES, SIZE, build, frame, write_project
 
 LENGTHS = (9, 6)
 DOT = (SIZE[1], SIZE[0], 3)

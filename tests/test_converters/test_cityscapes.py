@@ -12,8 +12,8 @@ from mmengine.registry import init_default_scope
 
 from semidff.converters.cityscapes import CLASS_IDS, convert_cityscapes, training_ids
 from semidff.utils.error_messages import FileError
-from tests.miniature import write_cityscapes
-from tests.models import awake, build, segmentor, temporal
+from tests.tiny.datasets import write_cityscapes
+from tests.tiny.models import awake, build, segmentor, temporal
 
 CONFIG = Path(__file__).resolve().parents[2] / 'configs/cityscapes/dff_r101_cityscapes.py'
 

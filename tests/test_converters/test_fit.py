@@ -5,7 +5,7 @@ import torch
 
 from semidff.converters.fit import departures, detector_of, load_parts
 from semidff.utils.checkpoint import CheckpointError
-from tests.models import tiny_rfcn, tiny_semi_dff
+from tests.tiny.models import tiny_rfcn, tiny_semi_dff
 
 HEADS = 'spatial.detector.rpn_head.', 'spatial.detector.roi_head.'
 

@@ -121,16 +121,6 @@ def test_filtered_samples_are_replaced_deterministically(monkeypatch):
         nothing[0, 0]
 
 
-def test_bad_arguments():
-    for arguments, words in (
-        ({'datasets': [numbers()], 'ratio': (2, 1)}, 'a share of each of 1'),
-        ({'dataset': numbers(), 'ratio': (0,)}, 'a share of each'),
-        ({'datasets': [numbers(), []]}, 'dataset 1 .*is empty'),
-    ):
-        with pytest.raises(ValueError, match=words):
-            SampleStream(**arguments)
-
-
 def test_inner_dataset_is_loaded_and_metainfo():
     stream = SampleStream(dataset=numbers(lazy_init=True))
     assert stream.metainfo['classes'] == ('thing',)

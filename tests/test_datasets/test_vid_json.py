@@ -65,13 +65,6 @@ def test_a_wrong_value_is_named(name, key, value):
     assert f'first {name}[' in str(error.value)
 
 
-@pytest.mark.parametrize('name', ['images', 'annotations', 'categories', 'videos'])
-@pytest.mark.parametrize('value', [{}, [1]])
-def test_a_wrong_list_is_named(name, value):
-    with pytest.raises(ValueError, match=f'not a COCO json file: it has no list of {name}'):
-        check_vid_json(valid() | {name: value}, 'a.json')
-
-
 def test_all_errors_in_one_message():
     content = valid()
     content['images'][1]['width'] = 0

@@ -59,25 +59,6 @@ def test_brackets_in_the_path_of_the_list_are_no_glob(tmp_path):
     assert [video.name for video in load_videos(listed)] == ['clips/mine.mp4']
 
 
-def test_list_itself_is_at_fault(tmp_path):
-    with pytest.raises(VideoListError, match=r'none\.txt: no list of videos \(No such file'):
-        load_videos(tmp_path / 'none.txt')
-    with pytest.raises(VideoListError, match='none of its 1 entries'):
-        load_videos(tmp_path)
-    (tmp_path / 'one.txt').write_text('zero.mp4')
-    (tmp_path / 'zero.mp4').write_bytes(b'')
-    with pytest.raises(
-        VideoListError, match=r'(?s)none of its 1 entries.*zero\.mp4: not a.*Each line'
-    ):
-        load_videos(tmp_path / 'one.txt')
-    (tmp_path / 'empty.txt').write_text('\n# nothing yet\n   \n')
-    with pytest.raises(VideoListError, match=r'empty\.txt: .*\(empty\); write a text file'):
-        load_videos(tmp_path / 'empty.txt')
-    (tmp_path / 'video.mp4').write_bytes(b'\xff\xfe\x00\x80' * 50)
-    with pytest.raises(VideoListError, match='not a text file'):
-        load_videos(tmp_path / 'video.mp4')
-
-
 def broken_half(folder):
     """Three whole videos and as many broken ones; the lines of their list."""
     data = write_video(folder / 'a.mp4').read_bytes()

@@ -14,8 +14,8 @@ from semidff.deployment import Description, ExportedGraphs, ExportError, export_
 from semidff.inference import VideoEngine
 from semidff.models import TemporalModule, VideoDetector
 from semidff.utils import torchvision_operators
-from tests.models import SIZE, build, fcos, tiny_semi_dff, video_config
-from tests.tiny_video import batch, frame
+from tests.tiny.models import SIZE, build, fcos, tiny_semi_dff, video_config
+from tests.tiny.videos import batch, frame
 
 pytest.importorskip('onnxscript', reason="needs the extra 'onnx'")
 pytest.importorskip('onnxruntime', reason="needs the extra 'onnx'")

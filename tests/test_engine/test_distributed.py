@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.processes import run_in_group
-from tests.stage_two import STEPS, config, differing, run, weights, write_videos
+from tests.tiny.training import STEPS, config, differing, run, weights, write_videos
 
 # Every rank leaves its weights; checkpoints come from rank 0 alone.
 HOOK = """

@@ -20,8 +20,8 @@ from semidff.engine.launch import (
     use_mixed_precision,
 )
 from semidff.utils.error_messages import FileError
-from tests import stage_two
 from tests.processes import free_port
+from tests.tiny import training
 
 ROOT = Path(__file__).resolve().parents[2]
 THREADS = """
@@ -121,11 +121,6 @@ def test_schedules(schedule, given, expected):
     assert cfg.test_cfg.get('schedule') == expected
 
 
-def test_nothing_to_test():
-    with pytest.raises(ValueError, match='has no test_cfg'):
-        apply_test_options(Config(dict(test_cfg=None)), options())
-
-
 def training_config(**wrapper):
     steps = [
         dict(name='a'),
@@ -214,12 +209,6 @@ def test_weights_from_elsewhere_close_it(source):
     prepare_training(original('semi_dff/semi-dff_r101-original_imagenet-det-vid.py'))
 
 
-def test_weights_of_two_kinds_are_refused():
-    """The parts would replace weights of load_from."""
-    with pytest.raises(ValueError, match='load_parts would replace flow; add load_parts=None'):
-        prepare_training(original('dff/dff_r101-original.py', load_from='a.pth'))
-
-
 def test_a_checkpoint_that_the_training_would_replace_is_refused(tmp_path):
     cfg = Config(dict(work_dir=str(tmp_path), load_from=str(tmp_path / 'iter_2.pth')))
     with pytest.raises(FileError, match=r'iter_2\.pth: is read by this training'):
@@ -268,12 +257,6 @@ def test_a_checkpoint_of_the_same_name_in_the_work_folder_is_not_mistaken(tmp_pa
         prepare_training(Config(dict(work_dir=str(tmp_path / 'work'))), str(checkpoint))
 
 
-def test_weights_alone_are_not_resumed(tmp_path):
-    torch.save(dict(state_dict=dict(weight=torch.ones(1))), tmp_path / 'weights.pth')
-    with pytest.raises(ValueError, match='weights.pth: holds weights, but no state of a training'):
-        prepare_training(Config(), str(tmp_path / 'weights.pth'))
-
-
 @pytest.mark.parametrize('seed', [None, 3])
 def test_the_seed_is_that_of_the_checkpoint(checkpoint, seed):
     cfg = Config(dict(randomness=dict(seed=0, deterministic=True)))
@@ -289,8 +272,8 @@ def test_another_seed_is_refused(checkpoint):
 def test_the_log_has_what_a_user_acts_on(tmp_path):
     """First iteration and learning rate of each step; the list once; what a second training in the folder replaces."""
     pairs = dict(dataset=dict(dataset=dict(interval=dict(low=1))))
-    steps = [stage_two.STEPS[0], dict(stage_two.STEPS[1], train_dataloader=pairs)]
-    cfg = stage_two.config(stage_two.write_videos(tmp_path), tmp_path / 'out', steps)
+    steps = [training.STEPS[0], dict(training.STEPS[1], train_dataloader=pairs)]
+    cfg = training.config(training.write_videos(tmp_path), tmp_path / 'out', steps)
     cfg.default_hooks.logger.interval = 50
     cfg.default_hooks.last_checkpoint = dict(type='LastCheckpointHook')
     for log_level in ('INFO', 'INFO', 'DEBUG'):

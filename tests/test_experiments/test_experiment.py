@@ -4,7 +4,7 @@ import pytest
 
 from semidff.experiments.experiment import ExperimentError, cli_value
 from semidff.utils.arguments import parse_settings
-from tests.test_experiments.project import EXPERIMENT, load, make_project
+from tests.tiny.experiment import EXPERIMENT, load, make_project
 
 
 def by_name(experiment):

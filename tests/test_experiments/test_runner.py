@@ -15,7 +15,7 @@ from semidff.experiments import ExperimentError, ExperimentRunner, StepFailed
 from semidff.utils.run_folder import FolderInUse
 from semidff.utils.threads import THREAD_VARIABLES
 from tests.processes import start
-from tests.test_experiments.project import EXPERIMENT, load, make_project, run_tool, started
+from tests.tiny.experiment import EXPERIMENT, load, make_project, run_tool, started
 
 
 def run(experiment, only=(), jobs=2) -> str:

@@ -8,7 +8,7 @@ import torch
 
 from semidff.experiments import ExperimentError, load_runs
 from semidff.inference.methods import METHODS
-from tests.test_experiments.project import cells, make_project, run_tool, started
+from tests.tiny.experiment import cells, make_project, run_tool, started
 
 RUNS = ('--run', 'reg=two.py,reg.pth', '--run', 'sem=two.py,sem.pth', '--work-dir', 'out')
 

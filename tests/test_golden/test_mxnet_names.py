@@ -61,10 +61,3 @@ def test_problems_are_named():
     message = str(error.value)
     assert '1 missing: rpn_cls_score_bias' in message and '1 unknown: fc6_weight' in message
     assert 'rfcn_cls_bias (1000,) instead of (1519,)' in message
-
-
-def test_a_detectors_file_has_no_temporal_module():
-    with pytest.raises(NameMappingError, match='Leave parts out'):
-        convert(heads())
-    with pytest.raises(ValueError, match=r"unknown parts \['flow'\]"):
-        targets(('flow',))

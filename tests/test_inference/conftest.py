@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.tiny_video import build, video_detector_cfg
+from tests.tiny.videos import build, video_detector_cfg
 
 
 @pytest.fixture(scope='module')

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from semidff.inference import Acceleration, VideoEngine, accelerate
-from tests import models
-from tests.splits import cut
-from tests.tiny_video import batch, build, detector_cfg
+from tests.tiny import models
+from tests.tiny.splits import cut
+from tests.tiny.videos import batch, build, detector_cfg
 
 BF16 = Acceleration('bf16')
 

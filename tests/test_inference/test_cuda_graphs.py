@@ -21,14 +21,17 @@ from semidff.inference import (
 from semidff.inference.executors import Executor
 from semidff.models import VideoDetector
 from semidff.models.temporal.warp import warp
-from tests import models
 from tests.simulated_gpu import Graph
-from tests.tiny_video import batch
+from tests.tiny import models
+from tests.tiny.videos import SIZE, batch
 
 EAGER, GRAPHS = Acceleration(graphs=False), Acceleration()
 
 
 def detector(kind: str = 'retinanet') -> torch.nn.Module:
+    if kind == 'aligned':
+        pooling = dict(type='PSRoIAlign', spatial_scale=1 / 16, sampling_ratio=2)
+        return models.tiny_video_detector('rfcn', detector=models.rfcn(pooling=pooling)).eval()
     return models.tiny_video_detector(kind).eval()
 
 
@@ -40,6 +43,12 @@ def on_gpu(model: torch.nn.Module, options: Acceleration = GRAPHS) -> Executor:
 
 def frames(video: int = 0, count: int = 9) -> list[dict]:
     return [batch(video, index) for index in range(count)]
+
+
+def cropped(data: dict, width: int) -> dict:
+    size = dict.fromkeys(('ori_shape', 'img_shape'), (SIZE[1], width))
+    data['data_samples'][0].set_metainfo(size)
+    return dict(data, inputs=[data['inputs'][0][..., :width].contiguous()])
 
 
 def detect(model, method='propagate', chunked=False, data=None, **options) -> list:
@@ -77,7 +86,7 @@ def test_other_options_apply_in_graphs(options, gpu):
     assert gpu.captures == 2
 
 
-@pytest.mark.parametrize('kind', models.KINDS)
+@pytest.mark.parametrize('kind', [*models.KINDS, 'aligned'])
 def test_nothing_waits_ahead_of_the_results(kind, gpu):
     for options, captured in ((EAGER, False), (GRAPHS, True)):
         engine = VideoEngine(on_gpu(detector(kind), options), key_interval=4)
@@ -113,11 +122,9 @@ def test_streams_of_one_batch_keep_their_key_frames(gpu):
 
 
 def test_interleaved_streams_of_two_sizes(gpu):
-    model = detector('rfcn')
-    engine, videos = VideoEngine(on_gpu(model), key_interval=4), [frames(0), frames(1)]
-    for data in videos[1]:
-        data['inputs'] = [data['inputs'][0].repeat(1, 1, 2)]
-        data['data_samples'][0].set_metainfo(dict(ori_shape=(64, 192), img_shape=(64, 192)))
+    model = detector('faster_rcnn')
+    engine = VideoEngine(on_gpu(model), key_interval=4)
+    videos = [frames(0), [cropped(data, 64) for data in frames(1)]]
     states, found = [engine.open() for _ in videos], [[], []]
     for both in zip(*videos, strict=True):
         for data, state, results in zip(both, states, found, strict=True):
@@ -243,10 +250,9 @@ def test_threads_capture_at_once_while_others_wait(gpu):
 def test_the_graphs_of_eight_sizes_are_kept(gpu):
     held = []
     engine = VideoEngine(on_gpu(detector()), 'frame')
-    for streams in range(1, 12):
-        states = [engine.open() for _ in range(streams)]
-        for index in range(2):
-            engine.push_batch([batch(i, index) for i in range(streams)], states)
+    for width in range(SIZE[0], SIZE[0] - 11, -1):
+        for data in frames(count=2):
+            engine.push(cropped(data, width))
         held.append(len(gpu.graphs))
     assert gpu.captures == 11 and held == [*range(1, 9), 8, 8, 8]
     allocated = gpu.allocated

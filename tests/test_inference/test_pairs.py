@@ -4,7 +4,7 @@ import pytest
 
 from semidff.inference import MethodError, PairEngine, VideoEngine
 from tests.test_inference.test_video_engine import count_calls, same
-from tests.tiny_video import batch, build, detector_cfg
+from tests.tiny.videos import batch, build, detector_cfg
 
 FRAMES = 9
 L = 4

@@ -9,7 +9,7 @@ import torch
 from semidff.inference import FixedSchedule, SceneCutSchedule, VideoEngine
 from semidff.inference.methods import METHODS
 from tests.test_inference.test_video_engine import all_same, walk
-from tests.tiny_video import batch
+from tests.tiny.videos import batch
 
 FRAMES, INTERVAL = 12, 5
 

@@ -31,7 +31,7 @@ from semidff.inference.schedule_fit import (
     unlabeled_videos,
 )
 from tests.damaged_video import wipe, write_video
-from tests.tiny_video import build, frame, test_settings, video_detector_cfg, write_videos
+from tests.tiny.videos import build, frame, test_settings, video_detector_cfg, write_videos
 
 ROOT = Path(__file__).resolve().parents[2]
 LENGTHS = (12, 9, 10)

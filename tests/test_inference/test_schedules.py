@@ -24,7 +24,7 @@ from semidff.inference.schedules import (
 )
 from semidff.models.key_frame import FlowField
 from tests.test_inference.test_video_engine import all_same, count_calls, keys_of, results_of, same
-from tests.tiny_video import batch
+from tests.tiny.videos import batch
 
 # error = 0.01 * (1 + mean motion in pixels): by hand, so that the tests know what is predicted
 BY_MOTION = ErrorPredictor([1.0, 0, 0, 0], math.log(0.01), max_interval=12)

@@ -22,7 +22,7 @@ from semidff.synthetic.presets import PRESETS
 from semidff.synthetic.sprites import SEGMENTATION_CLASSES
 from semidff.utils.error_messages import ConfigError
 from semidff.utils.model_building import build_video_detector
-from tests.models import awake, build, segmentor, temporal
+from tests.tiny.models import awake, build, segmentor, temporal
 
 COUNT = len(SEGMENTATION_CLASSES)
 

@@ -12,7 +12,7 @@ from mmengine.structures import InstanceData
 from semidff.inference import VideoEngine
 from semidff.inference.smoothing import Smoother
 from tests.test_inference.test_video_engine import all_same
-from tests.tiny_video import batch
+from tests.tiny.videos import batch
 
 NEAR = math.exp(-0.5 * 0.8**2)  # one frame away, with a window of 2
 FAR = math.exp(-0.5 * 1.6**2)

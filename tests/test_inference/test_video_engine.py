@@ -9,7 +9,7 @@ import torch
 from mmdet.structures import DetDataSample
 
 from semidff.inference import METHODS, FixedSchedule, KeyFrameSchedule, MethodError, VideoEngine
-from tests.tiny_video import batch, build, detector_cfg
+from tests.tiny.videos import batch, build, detector_cfg
 
 FRAMES, INTERVAL = 9, 4
 OFFLINE = ('interpolate', 'centered', 'blend')

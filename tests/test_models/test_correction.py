@@ -9,7 +9,7 @@ from torch import nn
 from semidff.models.losses import typical_size
 from semidff.models.temporal.correction import Correction
 from semidff.models.temporal.temporal_module import TemporalModule
-from tests.models import temporal
+from tests.tiny.models import temporal
 
 LEVELS = (6, 6, 3)
 STRIDES = (8, 16, 32)
@@ -132,11 +132,6 @@ def test_the_unit_of_a_constant_is_a_tenth_of_it():
     assert typical_size(torch.zeros(2, 1, 3, 3), (0, 2, 3)).item() > 0
 
 
-def test_a_network_on_the_current_frame_needs_a_correction():
-    with pytest.raises(ValueError, match='set correction_width'):
-        build(correction_width=0, current_width=8)
-
-
 def test_pairs_of_one_iteration_may_be_propagated_one_after_the_other():
     """As those of triplets; each changes the units."""
     module = build(current_width=8).train()
@@ -173,8 +168,3 @@ def test_channels_last_maps_are_corrected_alike():
     other = copy.deepcopy(module).to(memory_format=torch.channels_last)
     for a, b in zip(module(*pair, maps()), other(*pair, last), strict=True):
         assert torch.allclose(a, b, atol=1e-4)
-
-
-def test_a_flow_without_hidden_features_is_refused():
-    with pytest.raises(ValueError, match='correction_width=0'):
-        build(flow_network=dict(type='OpenCVFlow'), with_scale=False)

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from mmdet.registry import MODELS
 from torch import Tensor
 
 from semidff.models import OpenCVFlow, TemporalModule
@@ -92,9 +91,3 @@ def test_it_has_nothing_to_learn_and_each_pair_has_its_flow():
     assert not flow.requires_grad
     for one, pair in zip(flow, pairs, strict=True):
         assert torch.equal(one, pixels(copy.deepcopy(network), *pair)[0])
-
-
-def test_scale_field_is_refused():
-    config = dict(type='TemporalModule', flow_network=dict(type='OpenCVFlow'))
-    with pytest.raises(ValueError, match='with_scale=False'):
-        MODELS.build(config)

@@ -19,8 +19,8 @@ from semidff.models.precision import (
 )
 from semidff.models.spatial import plain_samples
 from semidff.models.video_detector import VideoDetector
-from tests import models
 from tests.detectors.stock_detectors import build_stock
+from tests.tiny import models
 
 HALVES = {'bf16': torch.bfloat16, 'fp16': torch.float16}
 ANCHORS = dict(type='AnchorGenerator', ratios=[1.0], scales=[1], strides=[32])

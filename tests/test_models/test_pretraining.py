@@ -13,7 +13,7 @@ from semidff.models import FlowPretrainer
 from semidff.synthetic.chairs import make_chairs
 from semidff.synthetic.render import render, true_flow
 from semidff.utils.checkpoint import load_strict
-from tests.models import SIZE
+from tests.tiny.models import SIZE
 
 FLOW_NETWORK = dict(type='FlowNetS', width=1 / 16, input_scale=1.0)
 

@@ -14,7 +14,7 @@ from semidff.inference import VideoEngine
 from semidff.models import SpatialModule
 from semidff.models.spatial import OutputSplit
 from semidff.visualization.frames import render_frame, render_scaled
-from tests.models import CLASSES, SIZE, awake, build, frames, samples, segmentor, temporal
+from tests.tiny.models import CLASSES, SIZE, awake, build, frames, samples, segmentor, temporal
 
 pytest.importorskip('mmseg', reason='needs the extra segmentation')
 KINDS = pytest.mark.parametrize('kind', ['pspnet', 'deeplab', 'segformer'])

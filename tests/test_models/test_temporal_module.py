@@ -8,8 +8,8 @@ from torch import nn
 from semidff.inference import MethodError, VideoEngine
 from semidff.models.temporal import warp
 from semidff.models.temporal.warp import align
-from tests.models import frames as images
-from tests.models import samples, temporal, video_config
+from tests.tiny.models import frames as images
+from tests.tiny.models import samples, temporal, video_config
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,3 @@
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -6,13 +5,12 @@ import torch
 from mmdet.models.data_preprocessors import DetDataPreprocessor
 from mmdet.registry import MODELS
 from mmengine.config import Config, ConfigDict
-from mmengine.hub import get_config
 
 from semidff.models import SemiDFF, VideoDetector
-from tests import models
 from tests.detectors.stock_detectors import build_stock
-from tests.models import assert_same, fcos, frames, samples, tiny_rfcn, tiny_video_detector
-from tests.tiny_video import build, detector_cfg
+from tests.tiny import models
+from tests.tiny.models import assert_same, fcos, frames, samples, tiny_rfcn, tiny_video_detector
+from tests.tiny.videos import build, detector_cfg
 
 LIGHT = dict(type='TemporalModule', flow_network=dict(type='FlowNetS', width=1 / 8))
 
@@ -44,14 +42,6 @@ def test_still_pairs_in_a_batch_keep_the_others_propagated(model):
     mixed = model.propagate(key, current, features, samples(1, same=True) + samples(1))
     moved = model.propagate(key, current, features, samples(2))
     assert torch.equal(mixed[0][0], features[0][0]) and torch.equal(mixed[0][1], moved[0][1])
-
-
-def test_only_pairs_are_trained(model):
-    with pytest.raises(ValueError, match=r'on pairs of frames .*, got \(2, 3, \d+, \d+\)'):
-        model.loss(frames(2), samples(2, boxes=True))
-    pairs = torch.stack((frames(2), frames(2, seed=1)), 1)
-    with pytest.raises(ValueError, match='a temporal module, got NoneType'):
-        model.with_temporal(None).loss(pairs, samples(2, boxes=True))
 
 
 @pytest.mark.parametrize(
@@ -228,50 +218,6 @@ def test_optical_flow_inherits_the_normalization(rgb):
     frame[0] = 255  # blue
     data = model.data_preprocessor(dict(inputs=[frame], data_samples=None), False)
     assert model.temporal.prepare(data['inputs']).unique().tolist() == [29]  # 0.114 * 255
-
-
-def fast_rcnn():
-    keys = 'roi_head', 'train_cfg', 'test_cfg'
-    own = {key: models.faster_rcnn()[key] for key in keys}
-    return dict(type='FastRCNN', backbone=dict(type='ResNet', depth=18), **own)
-
-
-def semi_supervised():
-    inner = dict(models.retinanet(), data_preprocessor=dict(type='DetDataPreprocessor'))
-    kind = 'MultiBranchDataPreprocessor'
-    return dict(
-        type='SemiBaseDetector',
-        detector=inner,
-        semi_train_cfg=dict(freeze_teacher=True),
-        data_preprocessor=dict(type=kind, data_preprocessor=dict(type='DetDataPreprocessor')),
-    )
-
-
-def stock(name):
-    detector = get_config(f'mmdet::{name}.py').model
-    detector.backbone.pop('init_cfg')
-    return detector
-
-
-@pytest.mark.parametrize(
-    ('detector', 'message'),
-    [
-        (fast_rcnn, 'FastRCNN needs proposals from a file'),
-        (semi_supervised, 'SemiBaseDetector holds .*give its inner detector'),
-        (
-            partial(stock, 'maskformer/maskformer_r50_ms-16xb1-75e_coco'),
-            'predicts panoptic segmentation alone: give a detector',
-        ),
-        (partial(stock, 'clrnet/clrnet'), 'CLRNet predicts lanes'),
-        (
-            partial(stock, 'mask2former_vis/mask2former_r50_8xb2-8e_youtubevis2021'),
-            'Mask2FormerVideo tracks objects in several frames: give an image detector',
-        ),
-    ],
-)
-def test_what_is_no_detector_is_refused(detector, message):
-    with pytest.raises(TypeError, match=message):
-        models.build(dict(type='VideoDetector', detector=detector()))
 
 
 @pytest.mark.parametrize('trainable', [('temporal',), ('temporal', 'task_network')])

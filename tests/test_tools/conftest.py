@@ -6,7 +6,7 @@ import pytest
 
 from tests.damaged_video import write_video
 from tests.processes import call
-from tests.tiny_video import video_detector_cfg, write_project
+from tests.tiny.videos import video_detector_cfg, write_project
 
 
 @pytest.fixture(scope='package')

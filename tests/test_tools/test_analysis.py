@@ -8,9 +8,9 @@ import torch
 from mmengine.config import Config
 
 from semidff.inference import ErrorPredictor
-from tests import models
 from tests.test_utils.test_safe_loading import Touch
-from tests.tiny_video import detector_cfg
+from tests.tiny import models
+from tests.tiny.videos import detector_cfg
 
 CPU = ('--device', 'cpu')
 SPEED = (*CPU, '--rounds', 1, '--out', 'speed.json', '--overwrite')

@@ -11,10 +11,10 @@ from mmengine.config import Config
 from semidff.apis import VideoInferencer
 from semidff.utils.checkpoint import read_checkpoint
 from semidff.utils.image_detectors import read_detector
-from tests import stage_two
 from tests.damaged_video import write_video
 from tests.processes import TOOLS, call
-from tests.tiny_video import (
+from tests.tiny import training
+from tests.tiny.videos import (
     CLASSES,
     SIZE,
     build,
@@ -24,7 +24,7 @@ from tests.tiny_video import (
     write_videos,
 )
 
-STEPS = [dict(step, iters=1) for step in stage_two.STEPS]
+STEPS = [dict(step, iters=1) for step in training.STEPS]
 IMAGES = [frame(0, index) for index in range(3)]
 
 
@@ -40,8 +40,8 @@ def project(tmp_path_factory):
         split=dict(type='OutputSplit'),
         temporal=dict(type='TemporalModule', flow_network=dict(type='FlowNetS', width=1 / 16)),
     )
-    videos = stage_two.write_videos(folder)
-    cfg = stage_two.config(videos, folder / 'run', STEPS, model=model)
+    videos = training.write_videos(folder)
+    cfg = training.config(videos, folder / 'run', STEPS, model=model)
     cfg.dump(folder / 'config.py')
     without_training = VideoInferencer(
         str(folder / 'config.py'), method='copy', device='cpu', show_progress=False
@@ -121,7 +121,7 @@ def test_the_config_in_the_documentation(monkeypatch, tmp_path):
     """It trains RTMDet, here on small frames; the result predicts with the detector's own pipeline and classes."""
     page = (TOOLS.parent / 'docs' / 'training.md').read_text()
     (text,) = re.findall(r'```python\n(_base_ = .*?)```', page, re.DOTALL)
-    videos, weights = stage_two.write_videos(tmp_path), tmp_path / 'rtmdet.pth'
+    videos, weights = training.write_videos(tmp_path), tmp_path / 'rtmdet.pth'
     changes = {
         "'../_base_": f"'{TOOLS.parent}/configs/_base_",
         'rtmdet_tiny.pth': str(weights),

@@ -10,8 +10,8 @@ from semidff.models import SpatialModule
 from semidff.utils.configs import read_config
 from semidff.utils.error_messages import ConfigError
 from semidff.utils.image_detectors import published_weights, read_detector, resolve_detector
-from tests.models import frames, retinanet, samples
-from tests.tiny_video import detector_cfg
+from tests.tiny.models import frames, retinanet, samples
+from tests.tiny.videos import detector_cfg
 
 TINY = 'rtmdet/rtmdet_tiny_8xb32-300e_coco.py'
 WEIGHTS = 'rtmdet_tiny_8xb32-300e_coco_20220902_112414-78e30dcc.pth'
@@ -44,27 +44,6 @@ def test_names_of_stock_models_with_a_dot():
     assert (
         read_detector('retinanet_regnetx-3.2GF_fpn_1x_coco', warn=False).model.type == 'RetinaNet'
     )
-
-
-@pytest.mark.parametrize(
-    ('name', 'message'),
-    [
-        ('rtmdet-tt', 'rtmdet-tt: is neither a file nor a model.*similar names: rtmdet-t'),
-        ('gone.py', 'gone.py: there is no such config'),
-        ('nodet::a.py', 'nodet:: the package is not installed'),
-        ('configs/_base_/default_runtime.py', 'has no model'),
-        ('configs/quickstart/two_step_synthetic.py', 'config of a SemiDFF, which contains a det'),
-    ],
-)
-def test_what_is_no_image_detector_is_refused(name, message):
-    with pytest.raises(ConfigError, match=message):
-        read_detector(name, warn=False)
-
-
-def test_configs_of_mmdetection_2_are_refused(tmp_path):
-    (tmp_path / 'old.py').write_text("model = dict(type='RetinaNet')\n")
-    with pytest.raises(ConfigError, match='old.py: has no model.data_preprocessor.*2.x'):
-        read_detector(str(tmp_path / 'old.py'), warn=False)
 
 
 def test_frames_normalized_in_the_pipeline_are_refused(tmp_path):

@@ -10,7 +10,7 @@ from mmengine.registry import init_default_scope
 from semidff.utils.error_messages import ConfigError
 from semidff.utils.image_detectors import read_detector
 from semidff.utils.model_building import build_detector
-from tests.models import build, frames, retinanet
+from tests.tiny.models import build, frames, retinanet
 
 
 @torch.no_grad()

@@ -2,8 +2,6 @@
 
 import os
 import pickle
-import runpy
-import sys
 from argparse import Namespace
 from collections import defaultdict
 from contextlib import ExitStack
@@ -19,8 +17,9 @@ from mmengine.runner.checkpoint import CheckpointLoader
 
 from semidff.utils.checkpoint import CheckpointError, read_checkpoint
 from semidff.utils.safe_loading import safe_loading
-from tests.stage_two import config, write_videos
+from tests.processes import call
 from tests.test_engine.test_hooks.test_checkpoint_hooks import train
+from tests.tiny.training import config, write_videos
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -85,13 +84,12 @@ def test_the_end_of_one_context_does_not_disarm_another(malicious):
 
 
 @pytest.mark.parametrize('key', ['load_from', 'resume'])
-def test_the_tool_refuses_it(malicious, monkeypatch, key):
+def test_the_tool_refuses_it(malicious, key):
     cfg = config(write_videos(malicious.parent), malicious.parent / 'out')
     cfg.load_from, cfg.resume = str(malicious), key == 'resume'
     cfg.dump(malicious.parent / 'config.py')
-    monkeypatch.setattr(sys, 'argv', ['tools/train.py', str(malicious.parent / 'config.py')])
     with pytest.raises(SystemExit, match=r'tools/train\.py: error: .*refused.*mkdir'):
-        runpy.run_path(str(ROOT / 'tools' / 'train.py'), run_name='__main__')
+        call('train.py', malicious.parent / 'config.py')
     assert not (malicious.parent / 'touched').exists()
 
 

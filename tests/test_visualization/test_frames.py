@@ -19,7 +19,7 @@ from semidff.visualization.frames import (
     render_scaled,
     scale_panel,
 )
-from tests.tiny_video import build, frame, test_settings, write_videos
+from tests.tiny.videos import build, frame, test_settings, write_videos
 
 GRAY = np.full((80, 120, 3), 90, np.uint8)
 

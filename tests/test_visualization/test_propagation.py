@@ -18,7 +18,7 @@ from semidff.visualization.propagation import (
     to_array,
     view_pair,
 )
-from tests.tiny_video import batch, build, frame, video_detector_cfg
+from tests.tiny.videos import batch, build, frame, video_detector_cfg
 
 NAMES = ('10', '13 (+3)')
 
@@ -104,11 +104,6 @@ def test_accelerated_models_can_be_viewed():
     errors = [v.feature_error(v.propagated) for v in (view, half)]
     assert errors[1] == pytest.approx(errors[0], rel=0.02)
     assert half.mean_scaling() == pytest.approx(view.mean_scaling(), abs=0.01)
-
-
-def test_level_that_the_model_does_not_have():
-    with pytest.raises(ValueError, match='level is 3; the feature network gives 3'):
-        view_of(make_model(), level=3)
 
 
 def boxes(count: int = 1) -> InstanceData:

@@ -124,7 +124,7 @@ def weighted(
     of_boxes = box_weight * at_objects.repeat_interleave(sides) / sides
     outputs = [
         HeadOutput(f'{prefix}cls', kind, logits, weight=weight),
-        boxes._replace(name=f'{prefix}box', weight=of_boxes),
+        boxes._replace(name=f'{prefix}box', weight=of_boxes, role='boxes'),
     ]
     if quality is not None:
         weight = everywhere if objectness else QUALITY * at_objects

@@ -11,11 +11,12 @@ from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
 from mmdet.models.detectors import SingleStageDetector
 from mmdet.models.detectors.single_stage_instance_seg import SingleStageInstanceSegmentor
 from mmdet.structures import SampleList
+from mmdet.structures.bbox import distance2bbox
 from torch import Tensor, nn
 
 from . import box_outputs
 from .box_outputs import joint, weighted
-from .fixed_shape import FixedShape, knows, knows_dense_head, knows_yolox_head
+from .fixed_shape import DenseHead, FixedShape, knows, knows_dense_head, knows_yolox_head
 from .head_family import (
     HEAD_FAMILIES,
     REGRESSION_ONLY,
@@ -30,28 +31,45 @@ from .head_family import (
 ROI_INPUTS = 'roi_inputs'
 """Name of the heads' inputs among the raw outputs of a detector whose RoI head reads them."""
 
-# Outputs after the class scores, in the order of ``forward``: kind of box output, then ``quality`` (trained at objects
-# only), ``objectness`` (everywhere) or ``factor`` (only its product with the class scores is trained).
-OUTPUTS = dict(
-    AutoAssignHead=('distances', 'factor'),
-    ATSSHead=('deltas', 'quality'),
-    CenterNetUpdateHead=('distances',),
-    DDODHead=('deltas', 'quality'),
-    FCOSHead=('distances', 'quality'),
-    FoveaHead=('logarithms',),
-    FSAFHead=('top_bottom',),
-    GFLHead=('distributions',),
-    RPNHead=('deltas',),
-    RepPointsHead=('corners',),
-    RetinaHead=('deltas',),
-    RetinaSepBNHead=('deltas',),
-    RTMDetHead=('distances',),
-    SSDHead=('deltas',),
-    VFNetHead=('distances',),
-    YOLOFHead=('deltas',),
-    YOLOXHead=('centers', 'objectness'),
+HEADS = (
+    DenseHead(dense_heads.AutoAssignHead, box_outputs.distances, 'factor'),
+    DenseHead(dense_heads.ATSSHead, box_outputs.deltas, 'quality'),
+    DenseHead(dense_heads.CenterNetUpdateHead, box_outputs.distances),
+    DenseHead(dense_heads.DDODHead, box_outputs.deltas, 'quality'),
+    DenseHead(dense_heads.FCOSHead, box_outputs.distances, 'quality'),
+    DenseHead(
+        dense_heads.FoveaHead,
+        box_outputs.logarithms,
+        decode_level=lambda head, level, x: head.base_edge_list[level] * x.exp(),
+        decode=lambda head, priors, x: distance2bbox(priors, x),
+        largest=lambda head: -1,
+    ),
+    DenseHead(dense_heads.FSAFHead, box_outputs.top_bottom),
+    DenseHead(
+        dense_heads.GFLHead,
+        box_outputs.distributions,
+        decode_level=lambda head, level, x: (
+            head.integral(x) * head.prior_generator.strides[level][0]
+        ),
+        decode=lambda head, priors, x: head.bbox_coder.decode(head.anchor_center(priors), x),
+    ),
+    DenseHead(dense_heads.RPNHead, box_outputs.deltas),
+    DenseHead(
+        dense_heads.RepPointsHead,
+        box_outputs.corners,
+        decode_level=lambda head, level, x: x * head.point_strides[level],
+        decode=lambda head, priors, x: x + priors[:, :2].repeat(1, 2),
+        largest=lambda head: 0,
+    ),
+    DenseHead(dense_heads.RetinaHead, box_outputs.deltas),
+    DenseHead(dense_heads.RetinaSepBNHead, box_outputs.deltas),
+    DenseHead(dense_heads.RTMDetHead, box_outputs.distances),
+    DenseHead(dense_heads.SSDHead, box_outputs.deltas),
+    DenseHead(dense_heads.VFNetHead, box_outputs.distances),
+    DenseHead(dense_heads.YOLOFHead, box_outputs.deltas),
+    DenseHead(dense_heads.YOLOXHead, box_outputs.centers, 'objectness'),
 )
-"""Box outputs and quality of the known heads; a subclass of a known head has the same outputs."""
+"""A subclass of a known head has the same outputs."""
 
 TOWERS = (
     ('cls_convs', 'reg_convs'),
@@ -70,12 +88,15 @@ class DenseHeads(HeadFamily):
     """Single-stage detectors whose ``bbox_head`` returns a list of maps for each kind of output.
 
     Raw outputs are named as mmdet calls them, with the level: ``cls_scores_0``. The semantic loss compares the heads
-    listed in ``OUTPUTS``, anchor by anchor.
+    listed in ``HEADS``, anchor by anchor.
 
     It is also the family of all detectors that no other family handles. These predict and learn with their own loss
     and with the regression loss; raw outputs and the semantic loss raise a TypeError where the head is not known.
     """
 
+    kinds, priority = (nn.Module,), 0
+    precise = (dense_heads.YOLOFHead,)  # limits exponentials to 1e8: too large for float16
+    contiguous = (dense_heads.CornerHead,)  # its post-processing calls `view` on its outputs
     prefix, box_weight = '', box_outputs.BOXES
     probabilities = ''
     """Name of the head's output that holds probabilities; the raw outputs have logits instead, which can be scaled."""
@@ -87,9 +108,10 @@ class DenseHeads(HeadFamily):
         ):
             self.dense_head.loss_cls = None  # mmdet's post-processing reads it, but SSD has none
 
-    @classmethod
-    def handles(cls, detector: nn.Module) -> bool:
-        return True
+    @property
+    def known(self) -> DenseHead:
+        kinds = type(self.dense_head).__mro__
+        return next((head for kind in kinds for head in HEADS if head.kind is kind), DenseHead())
 
     @property
     def output_modules(self) -> list[str]:
@@ -146,14 +168,14 @@ class DenseHeads(HeadFamily):
     def fixed_shape(
         self, detector: nn.Module, raw: Mapping[str, Tensor], geometry: Tensor
     ) -> Tensor | None:
-        head = detector.bbox_head
+        head, known = detector.bbox_head, self.known
         if not knows(detector, SingleStageDetector.predict):
             return None
         fixed, outputs = FixedShape(geometry), self._outputs(raw)
         if knows_yolox_head(head):
             return fixed.yolox(head, outputs, self._priors(outputs[0], with_stride=True))
-        if knows_dense_head(head):
-            return fixed.dense(head, outputs, self._priors(outputs[0]))
+        if knows_dense_head(head, known):
+            return fixed.dense(head, known, outputs, self._priors(outputs[0]))
         return None
 
     def _priors(self, maps: Sequence[Tensor], **options: Any) -> list[Tensor]:
@@ -164,23 +186,22 @@ class DenseHeads(HeadFamily):
         self, raw: Mapping[str, Tensor], samples: SampleList, proposals: list | None
     ) -> list[HeadOutput]:
         head = self.dense_head
-        known = next((OUTPUTS[c.__name__] for c in type(head).__mro__ if _is_known(c)), None)
-        if known is None or len(outputs := self._outputs(raw)) != len(known) + 1:
+        known = self.known
+        if known.boxes is None or len(outputs := self._outputs(raw)) != 2 + bool(known.quality):
             raise not_comparable(self.detector)
-        kind, *quality = known
-        if kind == 'deltas' and not hasattr(head.bbox_coder, 'stds'):
+        if known.boxes is box_outputs.deltas and not hasattr(head.bbox_coder, 'stds'):
             raise not_comparable(self.detector)
         scores, boxes, *qualities = outputs
         logits = rows(scores, head.cls_out_channels)
         qualities = [rows(maps, 1) for maps in qualities]
-        if quality == ['factor']:
+        if known.quality == 'factor':
             logits = joint(logits, qualities.pop())
         return weighted(
             logits,
-            getattr(box_outputs, kind)(boxes, head),
+            known.boxes(boxes, head),
             *qualities,
             softmax=not head.use_sigmoid_cls,
-            objectness=quality == ['objectness'],
+            objectness=known.quality == 'objectness',
             prefix=self.prefix,
             box_weight=self.box_weight,
         )
@@ -212,11 +233,6 @@ def not_comparable(module: nn.Module, part: nn.Module | None = None) -> TypeErro
     return TypeError(
         f'the semantic loss does not know the head outputs of {found}. {REGRESSION_ONLY}'
     )
-
-
-def _is_known(head: type) -> bool:
-    """Return whether a class is one of mmdet's heads in ``OUTPUTS``, not another of the same name."""
-    return head.__name__ in OUTPUTS and getattr(dense_heads, head.__name__, None) is head
 
 
 def _names(head: nn.Module) -> list[str]:

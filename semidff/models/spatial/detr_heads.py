@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from mmdet.models import detectors
+from mmdet.models.dense_heads import DETRHead
 from mmdet.structures import DetDataSample, SampleList
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
@@ -42,12 +43,13 @@ class DETRHeads(HeadFamily):
     decoder layer, so that only the regression loss applies.
     """
 
+    kinds = (detectors.DetectionTransformer,)
+    splits = dict(EncoderSplit=64, ExtractFeatSplit=48)  # the decoder alone is fast enough
+    # Boxes relative to the frame, from a sigmoid, are rounded to bfloat16 by up to 1/512 of it. What computes the
+    # reference points is outside of the head.
+    precise = DETRHead, 'reference_points_fc', 'ref_point_head'
     propagates_outputs = False
     dense_head = None
-
-    @classmethod
-    def handles(cls, detector: nn.Module) -> bool:
-        return isinstance(detector, detectors.DetectionTransformer)
 
     @property
     def encoder_modules(self) -> Sequence[str]:
@@ -71,8 +73,7 @@ class DETRHeads(HeadFamily):
     def given_raw_outputs(self, raw: Mapping[str, Tensor]) -> nn.Module:
         memory = levels(MEMORY, raw)
         if not memory:
-            inputs = levels(ROI_INPUTS, raw)
-            return twin(self.detector, extract_feat=lambda *_, **__: inputs)
+            return self.given(levels(ROI_INPUTS, raw))
 
         def forward_encoder(
             feat: Tensor, feat_mask: Tensor | None = None, **others: Tensor
@@ -182,12 +183,16 @@ class MaskFormerHeads(DenseHeads):
     The memory consists of the maps that masks are products with, and of those that the queries attend to.
     """
 
+    priority = 1
+    splits = DETRHeads.splits
+    refused = {}
     propagates_outputs = False
     encoder_modules = ('panoptic_head.pixel_decoder',)
 
     @classmethod
     def handles(cls, detector: nn.Module) -> bool:
-        return isinstance(detector, detectors.MaskFormer)
+        known = isinstance(detector, detectors.MaskFormer)
+        return known and (detector.test_cfg or {}).get('instance_on', False)
 
     @property
     def _has_levels(self) -> bool:

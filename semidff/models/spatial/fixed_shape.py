@@ -17,12 +17,12 @@ from mmdet.models.roi_heads.base_roi_head import BaseRoIHead
 from mmdet.models.roi_heads.bbox_heads import BBoxHead
 from mmdet.models.roi_heads.roi_extractors import BaseRoIExtractor, SingleRoIExtractor
 from mmdet.models.task_modules import coders
-from mmdet.structures.bbox import bbox_cxcywh_to_xyxy, distance2bbox
+from mmdet.structures.bbox import bbox_cxcywh_to_xyxy
 from torch import Tensor, nn
 
 from semidff.models.rfcn.rfcn import RFCNBBoxHead, RFCNRoIHead, RFCNRPNHead
 
-from .head_family import twin
+from .head_family import HeadOutput, twin
 
 _LIMIT = 1000
 """Candidates that the NMS compares at least, see :func:`select`."""
@@ -41,38 +41,28 @@ class Candidates(NamedTuple):
     valid: Tensor
 
 
-class Decoding(NamedTuple):
-    """How a dense head decodes: the outputs of one level, then those of all; and the largest coordinates."""
+class DenseHead(NamedTuple):
+    """What is known of a kind of dense head.
 
-    level: Any = lambda head, level, x: x
-    all: Any = lambda head, priors, x: head.bbox_coder.decode(priors, x)
-    largest: Any = lambda head: 0 if head.bbox_coder.clip_border else None  # from the frame's size
+    Attributes:
+        boxes: The output after the class scores, as the semantic loss compares it; None if it is not known.
+        quality: The output after the boxes: ``quality`` (trained at objects only), ``objectness`` (everywhere) or
+            ``factor`` (only its product with the class scores is trained).
+        decode_level, decode: Decoding of the boxes of a level, then of all.
+        largest: Largest coordinate, relative to the frame's size; None: boxes are not clipped.
+    """
 
+    kind: type = BaseDenseHead
+    boxes: Callable[[Sequence[Tensor], nn.Module], HeadOutput] | None = None
+    quality: str = ''
+    decode_level: Callable = lambda head, level, x: x
+    decode: Callable = lambda head, priors, x: head.bbox_coder.decode(priors, x)
+    largest: Callable = lambda head: 0 if head.bbox_coder.clip_border else None
 
-PLAIN = Decoding()
-DECODING = {
-    BaseDenseHead: PLAIN,
-    dense_heads.GFLHead: Decoding(
-        lambda head, level, x: head.integral(x) * head.prior_generator.strides[level][0],
-        lambda head, priors, x: head.bbox_coder.decode(head.anchor_center(priors), x),
-    ),
-    dense_heads.FoveaHead: Decoding(
-        lambda head, level, x: head.base_edge_list[level] * x.exp(),
-        lambda head, priors, x: distance2bbox(priors, x),
-        lambda head: -1,
-    ),
-    dense_heads.RepPointsHead: Decoding(
-        lambda head, level, x: x * head.point_strides[level],
-        lambda head, priors, x: x + priors[:, :2].repeat(1, 2),
-        lambda head: 0,
-    ),
-    dense_heads.TOODHead: Decoding(
-        lambda head, level, x: x * head.prior_generator.strides[level][0],
-        lambda head, priors, x: x,
-        lambda head: None,
-    ),
-}
-"""Of heads that do all else as mmdet's base class."""
+    @property
+    def is_plain(self) -> bool:
+        """Whether it decodes as mmdet's base class does."""
+        return self.kind._predict_by_feat_single is BaseDenseHead._predict_by_feat_single
 
 
 def knows(instance: object, *methods: Callable) -> bool:
@@ -81,20 +71,13 @@ def knows(instance: object, *methods: Callable) -> bool:
     return all(getattr(type(instance), name, None) in methods for name in names)
 
 
-def knows_dense_head(head: nn.Module) -> bool:
-    rule = _decoding(head)
-    if rule is None or not knows(head, *_BASE, BaseDenseHead._bbox_post_process):
+def knows_dense_head(head: nn.Module, known: DenseHead) -> bool:
+    names = '_predict_by_feat_single', '_bbox_decode', 'anchor_center'
+    own = (getattr(known.kind, name) for name in names if hasattr(known.kind, name))
+    if not knows(head, *_BASE, BaseDenseHead._bbox_post_process, *own):
         return False
-    sigmoid = rule is PLAIN or head.use_sigmoid_cls
+    sigmoid = known.is_plain or head.use_sigmoid_cls
     return sigmoid and _knows_parts(head, head.test_cfg, limited=True)
-
-
-def _decoding(head: nn.Module) -> Decoding | None:
-    for kind, rule in DECODING.items():
-        names = '_predict_by_feat_single', '_bbox_decode', 'anchor_center'
-        if knows(head, *(getattr(kind, name) for name in names if hasattr(kind, name))):
-            return rule
-    return None
 
 
 def knows_yolox_head(head: nn.Module) -> bool:
@@ -168,21 +151,22 @@ class FixedShape:
         self.size = geometry[:, :2].flip(1).repeat(1, 2)[:, None]
         self.factors = geometry[:, 2:].repeat(1, 2)[:, None]
 
-    def dense(self, head: nn.Module, outputs: tuple, priors: Sequence[Tensor]) -> Tensor:
+    def dense(
+        self, head: nn.Module, known: DenseHead, outputs: tuple, priors: Sequence[Tensor]
+    ) -> Tensor:
         """Return the :func:`detections` of a dense head, given its outputs and priors by level."""
         cfg, found = head.test_cfg, []
-        rule = _decoding(head)
-        outputs = outputs if rule is PLAIN else outputs[:2]
+        outputs = outputs if known.is_plain else outputs[:2]
         for level, (logits, *others, points) in enumerate(zip(*outputs, priors, strict=True)):
             anchors = logits.shape[1] // head.cls_out_channels
             scores, cell, labels = _best(head, logits, cfg.nms_pre)
             values, *factors = (_rows(maps, maps.shape[1] // anchors) for maps in others)
-            values = rule.level(head, level, _take(values, cell).flatten(0, 1))
+            values = known.decode_level(head, level, _take(values, cell).flatten(0, 1))
             factors = (_take(factor.sigmoid(), cell)[..., 0] for factor in factors)
             found.append((scores, labels, values.unflatten(0, cell.shape), points[cell], *factors))
         scores, labels, values, points, *factors = _joined(found)
-        boxes = rule.all(head, points.flatten(0, 1), values.flatten(0, 1))
-        boxes = self._clip(boxes.unflatten(0, scores.shape), rule.largest(head))
+        boxes = known.decode(head, points.flatten(0, 1), values.flatten(0, 1))
+        boxes = self._clip(boxes.unflatten(0, scores.shape), known.largest(head))
         boxes = boxes * (1 / self.factors).to(boxes)
         valid = (scores > cfg.get('score_thr', 0)) & _large(boxes, cfg)
         for factor in factors:

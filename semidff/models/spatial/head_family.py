@@ -2,20 +2,25 @@
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 import torch
-from mmdet.models.detectors import SingleStageDetector, TwoStageDetector
+from mmdet.models import detectors
+from mmdet.models.mot import BaseMOTModel
 from mmdet.structures import DetDataSample, SampleList
 from mmdet.structures.mask import mask2bbox
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import Registry
 from torch import Tensor, nn
 
+from semidff.models.precision import CONTIGUOUS, PRECISE
+
 REGRESSION_ONLY = 'Only the regression loss applies (objectives=[dict(type="FeatureRegression")])'
 HEAD_FAMILIES = Registry('head family', locations=['semidff.models'])
+Inputs = tuple[Tensor, ...] | dict[str, Tensor]
+_MERGED: dict[str, ConfigDict] = {}  # test settings, of which a program has few
 
 
 class HeadOutput(NamedTuple):
@@ -30,6 +35,8 @@ class HeadOutput(NamedTuple):
         values: (R, D), one row per anchor, point, query, RoI or pixel of the whole batch.
         unit: What the offsets are divided by before they are compared, a number or (R, D). The teacher's is used.
         weight: Weights of the rows in the loss, a number or (R,), None for their mean. The teacher's is used.
+        role: What it is for the loss: ``attention``, scores of a dense head; ``classes``, scores of RoIs; ``boxes``,
+            also masks; or ``roi_boxes``.
     """
 
     name: str
@@ -37,6 +44,7 @@ class HeadOutput(NamedTuple):
     values: Tensor
     unit: Tensor | float = 1.0
     weight: Tensor | None = None
+    role: str = 'attention'
 
 
 class HeadFamily(ABC):
@@ -46,23 +54,57 @@ class HeadFamily(ABC):
     runtime has; proposals, RoIs and NMS follow them.
     """
 
-    prediction = 'pred_instances'
-    """Field of the data samples that holds the predictions."""
-
+    kinds: tuple[type, ...] = ()  # of detectors, or of their bbox_head, that the family handles
+    # Of the families that handle a detector, the one with the highest priority adapts it; of several, the last.
+    priority = 1
+    prediction = 'pred_instances'  # field of the data samples
+    # Recommended split points, the most accurate first, with the width of the temporal module's correction, and the
+    # width of its network on the current frame.
+    splits: Mapping[str, int] = dict(OutputSplit=64, TowerSplit=48, ExtractFeatSplit=48)
+    current_width = 64
+    # Modules, some by name, that run in full precision; modules that need contiguous inputs. In any detector.
+    precise: Collection[type[nn.Module] | str] = ()
+    contiguous: Collection[type[nn.Module]] = ()
     propagates_outputs = True  # as maps that can be warped: offsets from cells, not coordinates
     head_name = 'bbox_head'  # that reads the feature maps
     output_modules: Sequence[str] = ()  # dotted names of what computes the raw outputs
     towers: Sequence[str] = ()  # parallel ones in the head, which only its last convolutions follow
     encoder_modules: Sequence[str] = ()  # dotted names of what computes the memory
 
+    # Detectors that can be no spatial module, and those that cannot be trained with labels, with the reason.
+    refused: Mapping[type, str] = {
+        detectors.FastRCNN: 'needs proposals from a file: give a detector with an RPN',
+        detectors.SemiBaseDetector: 'holds a student and a teacher: give its inner detector, model.detector',
+        detectors.TwoStagePanopticSegmentor: 'predicts panoptic segmentation alone: give a detector',
+        detectors.MaskFormer: 'predicts panoptic segmentation alone: give a detector, or set test_cfg.instance_on',
+        detectors.CLRNet: 'predicts lanes: give a detector of objects',
+        BaseMOTModel: 'tracks objects in several frames: give an image detector',
+    }
+    refused_with_labels: Mapping[type, str] = {
+        detectors.TridentFasterRCNN: 'computes its own losses on three branches of the backbone, of which one is '
+        'propagated: train it as an image detector, then distill it (model.type=SemiDFF)',
+    }
+
+    def __init_subclass__(cls) -> None:
+        PRECISE.update(cls.precise)
+        CONTIGUOUS.update(cls.contiguous)
+
     def __init__(self, detector: nn.Module) -> None:
         self.detector = detector
         self.kept: dict = {}  # tensors that are the same for all frames; a captured graph must hold them, too
 
+    def check(self, with_labels: bool = False) -> None:
+        """Raise a TypeError if the detector cannot be a spatial module, or not be trained with labels."""
+        refused = self.refused_with_labels if with_labels else self.refused
+        for kind, reason in refused.items():
+            if isinstance(self.detector, kind):
+                raise TypeError(f'{type(self.detector).__name__} {reason}')
+
     @classmethod
-    @abstractmethod
     def handles(cls, detector: nn.Module) -> bool:
-        """Return whether a detector belongs to this family."""
+        """Return whether the family can adapt a detector."""
+        head = getattr(detector, 'bbox_head', None)
+        return isinstance(detector, cls.kinds) or isinstance(head, cls.kinds)
 
     @property
     def dense_head(self) -> nn.Module | None:
@@ -78,8 +120,8 @@ class HeadFamily(ABC):
     @property
     def has_plain_features(self) -> bool:
         """Whether ``extract_feat`` is the backbone, followed by the neck if there is one."""
-        plain = SingleStageDetector.extract_feat, TwoStageDetector.extract_feat
-        return type(self.detector).extract_feat in plain
+        kinds = detectors.SingleStageDetector, detectors.TwoStageDetector
+        return type(self.detector).extract_feat in [kind.extract_feat for kind in kinds]
 
     def memory(self, inputs: Sequence[Tensor], samples: SampleList) -> tuple[Tensor, ...]:
         """Map the inputs of a transformer to the output of its encoder, one map per level.
@@ -96,11 +138,17 @@ class HeadFamily(ABC):
     def given_raw_outputs(self, raw: Mapping[str, Tensor]) -> nn.Module:
         """Return a twin of the detector that uses given :meth:`raw_outputs` instead of images."""
 
+    def given(self, inputs: Inputs) -> nn.Module:
+        """Return a twin of the detector that uses inputs of the heads, or their raw outputs, instead of images."""
+        if isinstance(inputs, dict):
+            return self.given_raw_outputs(inputs)
+        return twin(self.detector, extract_feat=lambda *_, **__: inputs)
+
     def predict(self, detector: nn.Module, inputs: Tensor, samples: SampleList) -> SampleList:
         """Predict with a twin of the detector that uses given maps; results are in pixels of the original image.
 
         Args:
-            detector: Result of :meth:`given_raw_outputs` or of :meth:`~semidff.models.spatial.split.Split.given`.
+            detector: Result of :meth:`given` or :meth:`given_raw_outputs`.
             inputs: Any tensor of the batch on its device, in place of the images.
         """
         results = detector.predict(inputs, samples, rescale=True)
@@ -144,12 +192,10 @@ class HeadFamily(ABC):
 
 
 def head_family(detector: nn.Module) -> HeadFamily:
-    """Return the adapter of a detector's heads, of the family registered last that handles it.
-
-    A special family imports the general one that it extends, and thus takes precedence.
-    """
+    """Return the adapter of a detector's heads."""
     families = reversed(HEAD_FAMILIES.module_dict.values())
-    return next(family for family in families if family.handles(detector))(detector)
+    handling = (family for family in families if family.handles(detector))
+    return max(handling, key=lambda family: family.priority)(detector)
 
 
 def twin(module: nn.Module, **replacements: Any) -> nn.Module:
@@ -171,8 +217,10 @@ def twin(module: nn.Module, **replacements: Any) -> nn.Module:
     return copied
 
 
-def with_test_cfg(detector: nn.Module, test_cfg: dict) -> nn.Module:
+def with_test_cfg(detector: nn.Module, test_cfg: dict | None) -> nn.Module:
     """Return a twin of an mmdet detector with some of its test settings replaced, nested as in its ``test_cfg``."""
+    if not test_cfg:
+        return detector
     names = dict.fromkeys(('bbox_head', 'mask_head', 'panoptic_fusion_head'), test_cfg)
     if hasattr(detector, 'roi_head'):
         names = dict(rpn_head=test_cfg.get('rpn'), roi_head=test_cfg.get('rcnn'))
@@ -180,15 +228,14 @@ def with_test_cfg(detector: nn.Module, test_cfg: dict) -> nn.Module:
     for name, changes in names.items():
         head = getattr(detector, name, None)
         if changes and getattr(head, 'test_cfg', None):
-            heads[name] = twin(head, test_cfg=merged(head.test_cfg, changes))
+            settings = repr((head.test_cfg, changes))  # their content, since both may change
+            if settings not in _MERGED:
+                # As configs that inherit each other are merged; ``_delete_=True`` replaces some.
+                config = Config(dict(test_cfg=copy.deepcopy(head.test_cfg)))
+                config.merge_from_dict(dict(test_cfg=copy.deepcopy(changes)))
+                _MERGED[settings] = config.test_cfg
+            heads[name] = twin(head, test_cfg=_MERGED[settings])
     return twin(detector, **heads)
-
-
-def merged(test_cfg: ConfigDict, changes: dict) -> ConfigDict:
-    # As configs that inherit each other are merged; ``_delete_=True`` replaces some.
-    config = Config(dict(test_cfg=test_cfg))
-    config.merge_from_dict(dict(test_cfg=copy.deepcopy(changes)))
-    return config.test_cfg
 
 
 def numbered(name: str, maps: Iterable[Tensor]) -> dict[str, Tensor]:

@@ -1,7 +1,7 @@
 """Split points inside dense heads (after the towers, or after the last weights), and behind transformers' encoders."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import cycle, groupby
 from typing import Any
 
@@ -14,11 +14,10 @@ from semidff.models.losses import typical_size
 
 from .dense_heads import ROI_INPUTS
 from .detr_heads import MEMORY
-from .head_family import HeadFamily, numbered, twin
+from .head_family import HeadFamily, Inputs, numbered, twin
 from .split import ExtractFeatSplit, plain_samples
 
-FEW_PROPOSALS = 100
-"""On non-key frames of two-stage detectors: the second stage, all that is left to them, takes as long as there are."""
+_FEW_PROPOSALS = 100
 
 
 @TASK_UTILS.register_module()
@@ -32,7 +31,7 @@ class TowerSplit(ExtractFeatSplit):
 
     def check(self) -> None:
         modules = self.task_modules().items() if self.heads.towers else ()
-        behind = (module for name, module in modules if name.startswith('bbox_head.'))
+        behind = (module for name, module in modules if name.startswith(f'{self.heads.head_name}.'))
         if not any(list(module.parameters()) for module in behind):
             raise TypeError(
                 'split=TowerSplit cuts dense heads between towers of a known kind and other layers, but '
@@ -44,7 +43,8 @@ class TowerSplit(ExtractFeatSplit):
         inputs = super().features(images)
         whole, maps = self.heads.raw_outputs(inputs), self._run_towers(inputs)
         try:
-            parts = self.raw_outputs(maps)
+            heads, inputs = self.finish(maps)
+            parts = heads.raw_outputs(inputs)
             same = images.is_meta or all(torch.equal(m, parts[name]) for name, m in whole.items())
         except RuntimeError:  # the widths do not fit
             same = False
@@ -56,20 +56,21 @@ class TowerSplit(ExtractFeatSplit):
         return maps
 
     def feature_names(self) -> list[str]:
-        towers = [f'bbox_head.{name}' for name in self.heads.towers]
+        towers = [f'{self.heads.head_name}.{name}' for name in self.heads.towers]
         return [*super().feature_names(), *towers]
 
     def features(self, images: Tensor, samples: SampleList | None = None) -> tuple[Tensor, ...]:
         return self._run_towers(super().features(images))
 
-    def finish(self, features: Sequence[Tensor]) -> tuple[HeadFamily, tuple[Tensor, ...]]:
+    def finish(self, features: Sequence[Tensor]) -> tuple[HeadFamily, Inputs]:
         # The towers pick their channels of the propagated maps.
         heads, head, count = self.heads, self.heads.dense_head, len(self.heads.towers)
         picks = {
             name: _with_leaf(head.get_submodule(name), _Chunk(index, count))
             for index, name in enumerate(heads.towers)
         }
-        return type(heads)(twin(heads.detector, bbox_head=twin(head, **picks))), tuple(features)
+        detector = twin(heads.detector, **{heads.head_name: twin(head, **picks)})
+        return type(heads)(detector), tuple(features)
 
     def _run_towers(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         outputs = []
@@ -119,6 +120,7 @@ class OutputSplit(ExtractFeatSplit):
     """
 
     padding = 'border'
+    corrected_from = 0
     needs_probe = True
 
     def __init__(self) -> None:
@@ -161,15 +163,12 @@ class OutputSplit(ExtractFeatSplit):
             )
         return self._joined(self.heads.raw_outputs(super().features(images)))
 
-    def given(self, features: Sequence[Tensor]) -> nn.Module:
-        return self.heads.given_raw_outputs(self.raw_outputs(features))
-
-    def raw_outputs(self, features: Sequence[Tensor]) -> dict[str, Tensor]:
+    def finish(self, features: Sequence[Tensor]) -> tuple[HeadFamily, Inputs]:
         raw = {}
         for maps, level in zip(features, self._layout, strict=True):
             names, channels = zip(*level, strict=True)
             raw.update(zip(names, maps.split(channels, 1), strict=True))
-        return raw
+        return self.heads, raw
 
     def comparable(self, features: Sequence[Tensor], truth: Sequence[Tensor]) -> list[Tensor]:
         """Return each output of each level in units of its true :func:`~semidff.models.losses.typical_size`."""
@@ -193,6 +192,7 @@ class EncoderSplit(ExtractFeatSplit):
     """
 
     padding = 'border'  # a vector of zeros is no output of a layer normalization
+    corrected_from = 0
     bare_weights = 'feature_network'  # the level embedding
 
     def check(self) -> None:
@@ -211,16 +211,15 @@ class EncoderSplit(ExtractFeatSplit):
             own.set_metainfo(dict(img_shape=sample.img_shape))
         return self.heads.memory(super().features(images), whole)
 
-    def given(self, features: Sequence[Tensor]) -> nn.Module:
-        return self.heads.given_raw_outputs(self.raw_outputs(features))
-
-    def raw_outputs(self, features: Sequence[Tensor]) -> dict[str, Tensor]:
-        return numbered(MEMORY, features)
+    def finish(self, features: Sequence[Tensor]) -> tuple[HeadFamily, Inputs]:
+        return self.heads, numbered(MEMORY, features)
 
 
-def correction_width(two_stage: bool) -> int:
-    """Return the width of the temporal module's correction of outputs; the maps that RoI heads pool have many cells."""
-    return 32 if two_stage else 64
+def non_key_settings(split: str, test_cfg: Mapping | None) -> dict | None:
+    """Return test settings of non-key frames: few proposals where the second stage is all that is left to them."""
+    proposals = ((test_cfg or {}).get('rpn') or {}).get('max_per_img', 0)
+    few = split == 'OutputSplit' and proposals > _FEW_PROPOSALS
+    return dict(rpn=dict(max_per_img=_FEW_PROPOSALS)) if few else None
 
 
 def _alike(one: Tensor, other: Any) -> bool:

@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from mmdet.models import detectors
-from mmdet.models.mot import BaseMOTModel
 from mmdet.registry import TASK_UTILS
 from mmdet.structures import SampleList
 from mmengine.model import BaseModule
@@ -39,10 +37,10 @@ class SpatialModule(BaseModule):
         super().__init__()
         if not isinstance(detector, nn.Module):
             detector = build_detector(detector)
-        _check_kind(detector)
-        keep_boxes_precise(detector)
         self.detector = detector
         self.heads = head_family(detector)
+        self.heads.check()
+        keep_boxes_precise(detector)
         if not isinstance(split, Split):
             split = TASK_UTILS.build(split or dict(type='ExtractFeatSplit'))
         self.split = split.bound_to(self.heads)
@@ -86,19 +84,21 @@ class SpatialModule(BaseModule):
 
         ``test_cfg`` replaces some of the detector's settings.
         """
-        detector = self.split.given(features)
-        return self._predict(detector, features[0], samples, test_cfg)
+        heads, inputs = self.split.finish(features)
+        detector = with_test_cfg(heads.given(inputs), test_cfg)
+        return self._predict(detector, features[0], samples)
 
     def raw_outputs(self, features: Sequence[Tensor]) -> dict[str, Tensor]:
         """Run N_task up to the post-processing; see :meth:`HeadFamily.raw_outputs`."""
-        return self.split.raw_outputs(features)
+        heads, inputs = self.split.finish(features)
+        return inputs if isinstance(inputs, dict) else heads.raw_outputs(inputs)
 
     def predict_raw(
         self, raw: Mapping[str, Tensor], samples: SampleList, test_cfg: dict | None = None
     ) -> SampleList:
         """Run the post-processing alone, on :meth:`raw_outputs`."""
-        detector = self.heads.given_raw_outputs(raw)
-        return self._predict(detector, next(iter(raw.values())), samples, test_cfg)
+        detector = with_test_cfg(self.heads.given_raw_outputs(raw), test_cfg)
+        return self._predict(detector, next(iter(raw.values())), samples)
 
     def fixed_shape(
         self, raw: Mapping[str, Tensor], geometry: Tensor, test_cfg: dict | None = None
@@ -115,8 +115,7 @@ class SpatialModule(BaseModule):
             Box in pixels of the original image, score, label and validity of K results, then a row of flags,
             (N, K + 1, 7), for :meth:`finish`. None for detectors whose post-processing is another one.
         """
-        detector = with_test_cfg(self.detector, test_cfg or {})
-        return self.heads.fixed_shape(detector, raw, geometry)
+        return self.heads.fixed_shape(with_test_cfg(self.detector, test_cfg), raw, geometry)
 
     def finish(
         self,
@@ -137,11 +136,7 @@ class SpatialModule(BaseModule):
             self.predict_raw(own, [samples[index] for index in others], test_cfg)
         return samples
 
-    def _predict(
-        self, detector: nn.Module, inputs: Tensor, samples: SampleList, test_cfg: dict | None
-    ) -> SampleList:
-        if test_cfg:
-            detector = with_test_cfg(detector, test_cfg)
+    def _predict(self, detector: nn.Module, inputs: Tensor, samples: SampleList) -> SampleList:
         results = self.heads.predict(detector, inputs, samples)
         if inputs.is_cuda:
             for result in results:
@@ -150,8 +145,8 @@ class SpatialModule(BaseModule):
 
     def loss(self, features: Sequence[Tensor], samples: SampleList) -> dict:
         """Compute the detector's own supervised losses on features (semi-DFF Eqs. 2 and 3)."""
-        detector = self.split.given(features)
-        return self.heads.loss(detector, features[0], samples)
+        heads, inputs = self.split.finish(features)
+        return self.heads.loss(heads.given(inputs), features[0], samples)
 
     def with_own_task_network(self, own_features: bool = False) -> 'SpatialModule':
         """Return a twin that has a copy of the task network and *shares* the feature network unless ``own_features``.
@@ -206,22 +201,3 @@ def feature_stride(image: Sequence[int], level: Sequence[int]) -> float:
         if len(found) == 1:
             return found[0]
     return max(ratios)
-
-
-def _check_kind(detector: nn.Module) -> None:
-    panoptic = (
-        'predicts panoptic segmentation alone: give a detector, or a model that predicts instances '
-        '(test_cfg.instance_on of MaskFormer and Mask2Former)'
-    )
-    refused = {
-        detectors.FastRCNN: 'needs proposals from a file: give a detector with an RPN',
-        detectors.SemiBaseDetector: 'holds a student and a teacher: give its inner detector, model.detector',
-        detectors.TwoStagePanopticSegmentor: panoptic,
-        detectors.CLRNet: 'predicts lanes: give a detector of objects',
-        BaseMOTModel: 'tracks objects in several frames: give an image detector',
-    }
-    if not (getattr(detector, 'test_cfg', None) or {}).get('instance_on'):
-        refused[detectors.MaskFormer] = panoptic
-    for kind, reason in refused.items():
-        if isinstance(detector, kind):
-            raise TypeError(f'{type(detector).__name__} {reason}')

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from .box_outputs import CENTER, LOGARITHM, distances, limited_exp, weighted
 from .dense_heads import DenseHeads
+from .fixed_shape import DenseHead
 from .head_family import HEAD_FAMILIES, HeadOutput, levels, numbered, rows, twin
 
 
@@ -16,6 +17,10 @@ from .head_family import HEAD_FAMILIES, HeadOutput, levels, numbered, rows, twin
 class CenterNetHeads(DenseHeads):
     """CenterNet (Zhou et al., 2019): a heat map, sizes and offsets; the latter, in cells, are one box output."""
 
+    priority = 1
+    # Its post-processing looks for local maxima among probabilities: rounded, neighbors are equal. It calls `view` on
+    # the outputs, which have the order of the inputs.
+    precise = contiguous = (CenterNetHead,)
     probabilities = 'center_heatmap_preds'
 
     def _forward(self, head: nn.Module, inputs: Sequence[Tensor]) -> tuple[list[Tensor], ...]:
@@ -58,15 +63,19 @@ class TOODHeads(DenseHeads):
     scores are geometric means of two probabilities and are compared as binary distributions.
     """
 
+    kinds, priority = (TOODHead,), 1
+    known = DenseHead(
+        TOODHead,
+        distances,
+        decode_level=lambda head, level, x: x * head.prior_generator.strides[level][0],
+        decode=lambda head, priors, x: x,
+        largest=lambda head: None,
+    )
     probabilities = 'cls_scores'
 
     def _forward(self, head: nn.Module, inputs: Sequence[Tensor]) -> tuple[list[Tensor], ...]:
         scores, boxes = head(inputs)
         return [torch.logit(level.float(), eps=1e-6) for level in scores], boxes
-
-    @classmethod
-    def handles(cls, detector: nn.Module) -> bool:
-        return isinstance(getattr(detector, 'bbox_head', None), TOODHead)
 
     def raw_outputs(self, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
         return self._converted(super().raw_outputs(inputs), torch.sub)
@@ -78,13 +87,6 @@ class TOODHeads(DenseHeads):
         self, detector: nn.Module, raw: Mapping[str, Tensor], geometry: Tensor
     ) -> Tensor | None:
         return super().fixed_shape(detector, self._converted(raw, torch.add), geometry)
-
-    def head_outputs(
-        self, raw: Mapping[str, Tensor], samples: SampleList, proposals: list | None
-    ) -> list[HeadOutput]:
-        scores, boxes = self._outputs(raw)
-        logits = rows(scores, self.dense_head.cls_out_channels)
-        return weighted(logits, distances(boxes, self.dense_head))
 
     def _converted(self, raw: Mapping[str, Tensor], change: Callable) -> dict[str, Tensor]:
         """Convert corners to distances (subtract the centers) or distances to corners (add them), in cells."""
@@ -103,9 +105,7 @@ class YOLOV3Heads(DenseHeads):
     objectness and classes.
     """
 
-    @classmethod
-    def handles(cls, detector: nn.Module) -> bool:
-        return isinstance(getattr(detector, 'bbox_head', None), YOLOV3Head)
+    kinds, priority = (YOLOV3Head,), 1
 
     def given_raw_outputs(self, raw: Mapping[str, Tensor]) -> nn.Module:
         # The post-processing applies the sigmoid in place.

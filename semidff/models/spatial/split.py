@@ -9,28 +9,23 @@ from mmdet.registry import TASK_UTILS
 from mmdet.structures import DetDataSample, SampleList
 from torch import Tensor, nn
 
-from .head_family import HeadFamily, twin
+from .head_family import HeadFamily, Inputs
 
 
 class Split(ABC):
     """Split point of a detector, whose maps are propagated.
 
-    images → :meth:`features` → maps (propagated to other frames) → the detector of :meth:`given` → boxes
+    images → :meth:`features` → maps (propagated to other frames) → the heads of :meth:`finish` → boxes
 
     A split has no weights and does not change the detector. It is that of a detector once it is bound to the family of
     the detector's heads.
     """
 
     heads: HeadFamily
-
-    padding = 'zeros'
-    """What the maps hold outside the frame, see :class:`~semidff.models.temporal.TemporalModule`."""
-
-    needs_probe = False
-    """Whether the detector must have run once before it is used; see :meth:`probe`."""
-
-    bare_weights = 'task_network'
-    """The part that weights of no module belong to, such as the level embedding of Deformable DETR."""
+    padding = 'zeros'  # what the maps hold outside the frame, as the temporal module needs to know
+    corrected_from = 16  # finest stride at which a correction takes a small share of the time
+    needs_probe = False  # whether the detector must have run once before it is used
+    bare_weights = 'task_network'  # part of weights of no module (Deformable DETR: level embedding)
 
     def bound_to(self, heads: HeadFamily) -> 'Split':
         """Return this split point of the detector that a family of heads has."""
@@ -61,19 +56,9 @@ class Split(ABC):
         Transformers mask what is padded.
         """
 
-    def finish(self, features: Sequence[Tensor]) -> tuple[HeadFamily, tuple[Tensor, ...]]:
-        """Return the heads that follow the split point and their inputs."""
+    def finish(self, features: Sequence[Tensor]) -> tuple[HeadFamily, Inputs]:
+        """Return the heads that follow the split point, with their inputs or, as a dict, their raw outputs."""
         return self.heads, tuple(features)
-
-    def given(self, features: Sequence[Tensor]) -> nn.Module:
-        """Return a twin of the detector that uses the maps at the split point instead of images."""
-        heads, inputs = self.finish(features)
-        return twin(heads.detector, extract_feat=lambda *_, **__: inputs)
-
-    def raw_outputs(self, features: Sequence[Tensor]) -> dict[str, Tensor]:
-        """Map the maps at the split point to :meth:`HeadFamily.raw_outputs`."""
-        heads, inputs = self.finish(features)
-        return heads.raw_outputs(inputs)
 
     def comparable(self, features: Sequence[Tensor], truth: Sequence[Tensor]) -> list[Tensor]:
         """Return maps whose errors have one unit, that of the true maps: here the features, which Eq. 4 compares."""
@@ -146,7 +131,7 @@ class ResNetSplit(Split):
                 x = unit(x)
         return (x,)
 
-    def finish(self, features: Sequence[Tensor]) -> tuple[HeadFamily, tuple[Tensor, ...]]:
+    def finish(self, features: Sequence[Tensor]) -> tuple[HeadFamily, Inputs]:
         detector, (x,), ends = self.heads.detector, features, {}
         for position, unit in _units(detector.backbone):
             if position >= self.first:

@@ -6,6 +6,7 @@ import torch
 from mmcv._ext import nms
 from mmdet.models.detectors import TwoStageDetector
 from mmdet.models.roi_heads import CascadeRoIHead, StandardRoIHead
+from mmdet.models.roi_heads.mask_heads import GridHead
 from mmdet.models.roi_heads.roi_extractors import BaseRoIExtractor
 from mmdet.structures import SampleList
 from mmdet.structures.bbox import bbox2roi
@@ -17,7 +18,7 @@ from semidff.models.rfcn.rfcn import RFCN, ScoreMaps
 from .box_outputs import BOXES, MASKS, count_objects, delta_unit
 from .dense_heads import ROI_INPUTS, DenseHeads, not_comparable
 from .fixed_shape import Candidates, FixedShape, knows, knows_roi_head, knows_rpn
-from .head_family import HEAD_FAMILIES, HeadOutput, levels, merged, numbered, rows, twin
+from .head_family import HEAD_FAMILIES, HeadOutput, levels, numbered, rows, with_test_cfg
 
 
 @HEAD_FAMILIES.register_module()
@@ -28,15 +29,14 @@ class TwoStageHeads(DenseHeads):
     compares the RPN's outputs anchor by anchor, and the RoI head's on the teacher's proposals.
     """
 
+    kinds, priority = (TwoStageDetector,), 1
+    splits = dict(ExtractFeatSplit=48, OutputSplit=32)  # maps for RoIs have many cells
+    contiguous = (GridHead,)  # calls `view` on its outputs
     prefix, box_weight = 'rpn_', 0.5  # the RoI head corrects the boxes of proposals
     head_name = 'rpn_head'
     towers = ()
     masks_per_image = 100
     """Masks are compared on the best proposals of an image, as many as a test image has detections at most."""
-
-    @classmethod
-    def handles(cls, detector: nn.Module) -> bool:
-        return getattr(detector, 'with_rpn', False)
 
     def raw_outputs(self, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
         return super().raw_outputs(inputs) | numbered(ROI_INPUTS, inputs[: self._levels_read()])
@@ -48,13 +48,9 @@ class TwoStageHeads(DenseHeads):
         test_cfg: dict | None = None,
         limit: int | None = None,
     ) -> list:
-        head, changes = self.detector.rpn_head, (test_cfg or {}).get('rpn')
-        found = head.predict_by_feat(
-            *self._outputs(raw),
-            batch_img_metas=[sample.metainfo for sample in samples],
-            cfg=merged(head.test_cfg, changes) if changes else None,
-            rescale=False,
-        )
+        metas = [sample.metainfo for sample in samples]
+        head = with_test_cfg(self.detector, test_cfg).rpn_head
+        found = head.predict_by_feat(*self._outputs(raw), batch_img_metas=metas, rescale=False)
         return [image[:limit] for image in found]  # in the order of their scores
 
     def predict(self, detector: nn.Module, inputs: Tensor, samples: SampleList) -> SampleList:
@@ -123,11 +119,8 @@ class TwoStageHeads(DenseHeads):
         self, inputs: Sequence[Tensor], boxes: Sequence[Tensor], bbox_head: nn.Module, *stage: int
     ) -> list[HeadOutput]:
         """Return the outputs on each image's boxes, of a stage if there are several."""
-        head, rois, suffix = (
-            self.detector.roi_head,
-            bbox2roi(boxes),
-            ''.join(f'_{i}' for i in stage),
-        )
+        head, rois = self.detector.roi_head, bbox2roi(boxes)
+        suffix = ''.join(f'_{i}' for i in stage)
         results = head._bbox_forward(*stage, inputs, rois)
         logits = results['cls_score']
         outputs = roi_outputs(logits, results['bbox_pred'], bbox_head, suffix)
@@ -150,6 +143,8 @@ class TwoStageHeads(DenseHeads):
 @HEAD_FAMILIES.register_module()
 class CascadeHeads(TwoStageHeads):
     """Cascade R-CNN and Cascade Mask R-CNN. All stages are compared, each on the *teacher's* boxes of the stage."""
+
+    priority = 2
 
     @classmethod
     def handles(cls, detector: nn.Module) -> bool:
@@ -192,6 +187,7 @@ class RFCNHeads(TwoStageHeads):
     All outputs are compared as they are, with means over all anchors and RoIs, as the paper does.
     """
 
+    kinds, priority = (RFCN,), 2
     output_modules = (
         'rpn_head.rpn_cls',
         'rpn_head.rpn_reg',
@@ -199,18 +195,13 @@ class RFCNHeads(TwoStageHeads):
         'roi_head.bbox_head.conv_reg',
     )
 
-    @classmethod
-    def handles(cls, detector: nn.Module) -> bool:
-        return isinstance(detector, RFCN)
-
     def raw_outputs(self, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
         (level,) = inputs
         rpn, roi = self.detector.rpn_head, self.detector.roi_head.bbox_head
         return ScoreMaps(*rpn.score_maps(level), *roi.score_maps(level))._asdict()
 
     def given_raw_outputs(self, raw: Mapping[str, Tensor]) -> nn.Module:
-        maps = ScoreMaps(**raw)
-        return twin(self.detector, extract_feat=lambda *_, **__: maps)
+        return self.given(ScoreMaps(**raw))
 
     def head_outputs(
         self, raw: Mapping[str, Tensor], samples: SampleList, proposals: list | None
@@ -220,14 +211,16 @@ class RFCNHeads(TwoStageHeads):
         kind = 'sigmoid' if head.use_sigmoid_cls else 'softmax'
         outputs = [
             HeadOutput('rpn_cls', kind, rows(scores, head.cls_out_channels)),
-            HeadOutput('rpn_box', 'offsets', rows(deltas, head.bbox_coder.encode_size)),
+            HeadOutput(
+                'rpn_box', 'offsets', rows(deltas, head.bbox_coder.encode_size), role='boxes'
+            ),
         ]
         if proposals is not None:
             rois = bbox2roi([p.bboxes for p in proposals])
             logits, boxes = self.detector.roi_head.bbox_head(ScoreMaps(**raw), rois)
             outputs += [
-                HeadOutput('roi_cls', 'softmax', logits),
-                HeadOutput('roi_box', 'offsets', boxes),
+                HeadOutput('roi_cls', 'softmax', logits, role='classes'),
+                HeadOutput('roi_box', 'offsets', boxes, role='roi_boxes'),
             ]
         return outputs
 
@@ -253,9 +246,8 @@ def roi_outputs(
     check_comparable(logits, deltas, head)
     likely = logits.detach().float().softmax(1)[:, :-1]
     foreground = likely.sum(1, keepdim=True)
-    outputs = [
-        HeadOutput(f'roi_cls{stage}', 'softmax', logits, weight=1 / count_objects(foreground))
-    ]
+    everywhere = 1 / count_objects(foreground)
+    outputs = [HeadOutput(f'roi_cls{stage}', 'softmax', logits, 1.0, everywhere, 'classes')]
     if deltas is not None:
         of = foreground if head.reg_class_agnostic else likely
         values = deltas.reshape(-1, 4)
@@ -263,7 +255,7 @@ def roi_outputs(
         # less and have smaller ones; in the units of the first stage their loss would vanish.
         unit = delta_unit(values, head, head.bbox_coder.stds)
         weight = BOXES * of.square().flatten() / count_objects(of)
-        outputs.append(HeadOutput(f'roi_box{stage}', 'offsets', values, unit, weight))
+        outputs.append(HeadOutput(f'roi_box{stage}', 'offsets', values, unit, weight, 'roi_boxes'))
     return outputs
 
 
@@ -287,7 +279,8 @@ def roi_masks(masks: Tensor, logits: Tensor, stage: str = '') -> HeadOutput:
     of = likely if masks.shape[1] > 1 else likely.sum(1, keepdim=True)
     pixels = masks.shape[2] * masks.shape[3]
     weight = MASKS * of.square().flatten() / count_objects(of) / pixels
-    return HeadOutput(f'roi_mask{stage}', 'sigmoid', masks.reshape(-1, pixels), weight=weight)
+    values = masks.reshape(-1, pixels)
+    return HeadOutput(f'roi_mask{stage}', 'sigmoid', values, 1.0, weight, 'boxes')
 
 
 def _suppressed(found: Candidates, image: Tensor, test_cfg: Mapping) -> tuple[Tensor, Candidates]:

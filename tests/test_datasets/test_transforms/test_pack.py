@@ -3,7 +3,6 @@
 import random
 
 import numpy as np
-import pytest
 import torch
 from mmcv.transforms import Compose
 from mmdet.registry import TRANSFORMS
@@ -101,11 +100,6 @@ def test_boxes_of_the_current_frame_are_packed():
     assert sample.gt_instances.bboxes.tensor.tolist() == [[76, 4, 92, 20]]
     assert sample.gt_instances.labels.tolist() == [1]
     assert sample.ignored_instances.labels.tolist() == [2]
-
-
-def test_bad_pairs_are_refused():
-    with pytest.raises(ValueError, match='differ in size.*share_random_params'):
-        PackFramePair()(pair(np.zeros((10, 96, 3), np.uint8)))
 
 
 def test_sample_of_mmdet_with_the_place_in_the_video():

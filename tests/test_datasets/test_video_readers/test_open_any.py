@@ -8,7 +8,6 @@ from unittest.mock import Mock
 import cv2
 import numpy as np
 import pytest
-import torch
 
 from semidff.datasets.video_readers import (
     ArrayStream,
@@ -148,24 +147,6 @@ def test_arrays_of_other_kinds_become_bgr():
     assert np.array_equal(frames[4].image, color[:, ::-1])
     assert frames[4].image.flags.c_contiguous
     assert [frame.timestamp for frame in frames] == [0, 0.25, 0.5, 0.75, 1]
-
-
-@pytest.mark.parametrize(
-    ('frame', 'reason'),
-    [
-        (np.zeros((4, 4, 3), np.float32), 'frame 1 is of float32'),
-        (torch.zeros(3, 4, 4), 'frame 1 is a Tensor'),
-        (np.zeros((4, 4, 2), np.uint8), r'frame 1 is of uint8 \(4, 4, 2\)'),
-    ],
-)
-def test_arrays_that_are_no_frames(frame, reason):
-    with pytest.raises(VideoError, match=f'{reason}.*give numpy arrays of uint8'):
-        list(ArrayStream([picture(0), frame]))
-
-
-def test_no_frames_at_all():
-    with pytest.raises(VideoError, match='no frames'):
-        list(ArrayStream(iter(())))
 
 
 def test_a_live_stream_ends_with_a_warning(video):

@@ -34,12 +34,6 @@ def test_random_access_equals_opencv_reading_from_the_start(video):
             assert np.abs(frame.astype(int) - expected[index]).max() <= 2
 
 
-@pytest.mark.parametrize('index', [-1, 30])
-def test_frame_outside_the_video(video, index):
-    with pytest.raises(VideoError, match=rf'frame {index} asked for.*0\.\.29'):
-        open_video(video).frames([0, index])
-
-
 def test_damage_in_the_middle_fails_there_and_leaves_the_rest_readable(tmp_path, video):
     damaged = wipe(tmp_path / 'damaged.mp4', video)
     reader = open_video(damaged)

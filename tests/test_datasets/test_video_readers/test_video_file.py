@@ -165,12 +165,6 @@ def test_a_playlist_does_not_open_another_file(tmp_path):
             open_video(tmp_path / name)
 
 
-def test_the_cover_of_a_song_is_no_video(tmp_path):
-    (tmp_path / 'a.txt').write_text('text\n' * 200)
-    with pytest.raises(VideoError, match='not a readable video'):
-        open_video(tmp_path / 'a.txt')
-
-
 def test_a_transport_stream_that_begins_inside_a_group(tmp_path):
     whole = encode(tmp_path / 'whole.ts', 'mpeg2')
     data = whole.read_bytes()

@@ -9,8 +9,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from semidff.engine.hooks.distillation_visualization_hook import undisturbed, view_distillation
 from semidff.visualization.propagation import MARGIN, PANEL
-from tests.stage_two import STEPS, config, differing, run, write_videos
-from tests.tiny_video import build, frame, video_detector_cfg
+from tests.tiny.training import STEPS, config, differing, run, write_videos
+from tests.tiny.videos import build, frame, video_detector_cfg
 
 
 def model_cfg() -> dict:

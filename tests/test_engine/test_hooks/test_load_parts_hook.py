@@ -3,16 +3,11 @@ import torch
 
 from semidff.engine.hooks import load_parts_hook
 from semidff.utils.checkpoint import CheckpointError
-from tests.models import build, rfcn, tiny_semi_dff
-from tests.stage_two import STEPS, config, differing, run, weights, write_videos
+from tests.tiny.models import build, rfcn, tiny_semi_dff
+from tests.tiny.training import STEPS, config, differing, run, weights
 
 META = dict(dataset_meta=dict(classes=('a', 'b')))
 ONE = [dict(STEPS[0], iters=1)]
-
-
-@pytest.fixture(scope='module')
-def videos(tmp_path_factory):
-    return write_videos(tmp_path_factory.mktemp('videos'))
 
 
 @pytest.fixture

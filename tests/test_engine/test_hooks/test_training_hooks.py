@@ -14,8 +14,8 @@ from mmengine.registry import init_default_scope
 
 from semidff.engine import ChannelsLastHook, FiniteLossHook, NonFiniteLossError, SeedHook
 from semidff.engine.hooks import training_hooks
-from tests import models
-from tests.stage_two import config, run, write_videos
+from tests.tiny import models
+from tests.tiny.training import config, run
 
 
 class Break(Hook):
@@ -31,8 +31,8 @@ class Break(Hook):
 
 
 @pytest.mark.parametrize('value', [float('nan'), 1e30])
-def test_training_stops_before_the_damage_is_saved(tmp_path, value):
-    cfg = config(write_videos(tmp_path / 'videos'), tmp_path / 'run')
+def test_training_stops_before_the_damage_is_saved(videos, tmp_path, value):
+    cfg = config(videos, tmp_path / 'run')
     with pytest.raises(NonFiniteLossError) as error:
         run(cfg, Break(2, value))
     message = str(error.value)
@@ -57,9 +57,9 @@ class BreakGradient(Hook):
 
 
 @pytest.mark.parametrize('saved', [0, 2])
-def test_weights_that_are_not_finite_are_not_saved(tmp_path, saved):
+def test_weights_that_are_not_finite_are_not_saved(videos, tmp_path, saved):
     """After iteration 1, and after iteration 3, the last one of its step."""
-    cfg = config(write_videos(tmp_path / 'videos'), tmp_path / 'run')
+    cfg = config(videos, tmp_path / 'run')
     del cfg.optim_wrapper.paramwise_cfg  # a learning rate of 0 for this weight
     with pytest.raises(NonFiniteLossError) as error:
         run(cfg, BreakGradient(saved))

@@ -5,7 +5,7 @@ import torch
 from mmengine.model import BaseModel
 from torch import nn
 
-from tests.stage_two import Kill, config, differing, run, weights, write_videos
+from tests.tiny.training import Kill, config, differing, run, weights
 
 PARTS = 3
 
@@ -20,11 +20,6 @@ class Line(BaseModel):
     def forward(self, inputs, data_samples=None, mode='tensor'):
         means = torch.stack([pair.float().mean().reshape(1) for pair in inputs]) / 255
         return dict(loss=(self.line(means) - means.square()).square().mean())
-
-
-@pytest.fixture(scope='module')
-def videos(tmp_path_factory):
-    return write_videos(tmp_path_factory.mktemp('videos'))
 
 
 def stage_one(videos, folder, batch_size, accumulate, **changes):

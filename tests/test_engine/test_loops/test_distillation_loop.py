@@ -3,8 +3,8 @@ import torch
 from mmengine.hooks import Hook
 
 from semidff.engine import optimizers
-from tests.models import video_config
-from tests.stage_two import ITERS, STEPS, Kill, config, differing, run, weights, write_videos
+from tests.tiny.models import video_config
+from tests.tiny.training import ITERS, STEPS, Kill, config, differing, run, weights
 
 TOTAL = sum(ITERS)
 
@@ -25,11 +25,6 @@ class Diary(Hook):
         losses = {k for k in outputs if k.startswith('loss_')}
         frames = [(s.img_path, s.key_frame_id) for s in data_batch['data_samples']]
         self.rows.append((type(optimizer).__name__, learning, losses, self.rate, frames))
-
-
-@pytest.fixture(scope='module')
-def videos(tmp_path_factory):
-    return write_videos(tmp_path_factory.mktemp('videos'))
 
 
 @pytest.fixture(scope='module')

@@ -2,8 +2,6 @@
 
 import json
 import os
-import runpy
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,8 +13,8 @@ from semidff.datasets.transforms.pack import META_KEYS
 from semidff.engine.loops import video_test_loop
 from semidff.engine.loops.video_test_loop import FrameOrder
 from semidff.inference import MethodError, VideoEngine
-from tests.processes import TOOLS, run_in_group
-from tests.tiny_video import batch, build, test_settings, video_detector_cfg, write_videos
+from tests.processes import call, run_in_group
+from tests.tiny.videos import batch, build, test_settings, video_detector_cfg, write_videos
 
 LENGTHS = (7, 5, 3)
 L = 3
@@ -72,10 +70,7 @@ def detections(world: Path, **test_cfg) -> list[str]:
 
 def call_test(*argv: str | Path) -> None:
     """Runs tools/test.py in this process."""
-    with pytest.MonkeyPatch.context() as patch:
-        name = f'experiment_name=cli{os.urandom(4).hex()}'
-        patch.setattr(sys, 'argv', ['tools/test.py', *map(str, argv), '--cfg-options', name])
-        runpy.run_path(str(TOOLS / 'test.py'), run_name='__main__')
+    call('test.py', *argv, '--cfg-options', f'experiment_name=cli{os.urandom(4).hex()}')
 
 
 def test_interval_one_equals_frame_for_every_method(world):
@@ -217,7 +212,6 @@ def test_command_line_of_pairs(world):
     [
         (['--method', 'coast'], {}, "'coast' depends on all frames"),
         (['--render', 'videos'], {}, 'leave out render'),
-        (['--scene-cuts'], {}, 'leave out schedule'),
         ([], {'test_evaluator': [dict(type='DumpResults', out_file_path='o.pkl')]}, 'DumpResults'),
         ([], {'test_cfg': dict(type='VideoTestLoop', protocol='sparse')}, "'sparse' is unknown"),
     ],

@@ -15,9 +15,9 @@ from semidff.inference.methods import propagation
 from semidff.inference.methods.propagation import average
 from semidff.models import VideoDetector, video_detector
 from semidff.synthetic.smooth_video import smooth_frames
-from tests import models
 from tests.test_inference.test_video_engine import all_same, count_calls, results_of, same, walk
-from tests.tiny_video import (
+from tests.tiny import models
+from tests.tiny.videos import (
     batch,
     build,
     detector_cfg,

@@ -6,7 +6,7 @@ import torch
 from mmdet.models.task_modules.assigners import AssignResult
 from mmdet.registry import TASK_UTILS
 
-from tests.models import build, frames, rfcn, samples
+from tests.tiny.models import build, frames, rfcn, samples
 
 OVERLAPS = dict(type='OriginalOverlaps')
 

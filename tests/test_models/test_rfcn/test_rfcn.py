@@ -4,10 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from mmdet.models.dense_heads import RPNHead
-from mmdet.registry import MODELS
 from mmengine.config import ConfigDict
 
-from tests.models import CLASSES, build, frames, rfcn, samples, tiny_rfcn
+from tests.tiny.models import CLASSES, build, frames, rfcn, samples, tiny_rfcn
 
 POOLINGS = ['PSRoIPool', 'PSRoIAlign', 'ExactPSRoIPool']
 
@@ -124,14 +123,3 @@ def test_ohem_takes_the_hardest_of_each_image():
     assert torch.allclose(losses['loss_cls'], expected)
     losses['loss_cls'].backward()
     assert set(logits.grad.any(1).nonzero()[:, 0].tolist()) == set(chosen)
-
-
-def test_feature_extractor_is_refused():
-    with pytest.raises(ValueError, match='set bbox_head.pooling instead'):
-        MODELS.build(
-            dict(
-                type='RFCNRoIHead',
-                bbox_roi_extractor=dict(type='SingleRoIExtractor'),
-                bbox_head=dict(type='RFCNBBoxHead'),
-            )
-        )

@@ -1,5 +1,7 @@
 """What holds for detectors of every kind: predictions, raw outputs, split points and semantic losses."""
 
+import copy
+
 import pytest
 import torch
 from mmdet.models.dense_heads import TOODHead
@@ -8,10 +10,20 @@ from torch import Tensor, nn
 
 from semidff.models import FeatureSemantics, SpatialModule, VideoDetector
 from semidff.models.objectives import Distillation
-from semidff.models.spatial import feature_stride, plain_samples
-from semidff.models.spatial.head_family import twin, with_test_cfg
+from semidff.models.spatial import (
+    HEAD_FAMILIES,
+    CascadeHeads,
+    DenseHeads,
+    DETRHeads,
+    RFCNHeads,
+    TOODHeads,
+    TwoStageHeads,
+    feature_stride,
+    plain_samples,
+)
+from semidff.models.spatial.head_family import head_family, twin, with_test_cfg
 from tests.detectors.stock_detectors import STOCK, build_stock
-from tests.models import (
+from tests.tiny.models import (
     CLASSES,
     KINDS,
     assert_same,
@@ -293,6 +305,26 @@ def test_a_teacher_shares_the_feature_network_and_weights_outside_all_modules(ki
         assert all(a is not b and torch.equal(a, b) for a, b in pairs)
 
 
+# --- families of heads ----------------------------------------------------------------------------------------
+
+
+def test_the_family_is_that_of_the_highest_priority_in_any_order(monkeypatch):
+    detectors = [build(KINDS[kind][0]()) for kind in ('rfcn', 'faster_rcnn', 'retinanet')]
+    names = 'cascade-rcnn_r50_fpn_1x', 'tood_r50_fpn_1x', 'detr_r50_8xb2-150e'
+    detectors += [stock(name)[0] for name in names]
+    expected = [RFCNHeads, TwoStageHeads, DenseHeads, CascadeHeads, TOODHeads, DETRHeads]
+    families = dict(HEAD_FAMILIES.module_dict)
+    for order in (families, dict(reversed(families.items()))):
+        monkeypatch.setattr(HEAD_FAMILIES, '_module_dict', order)
+        assert [type(head_family(detector)) for detector in detectors] == expected
+
+    class Own(DenseHeads):
+        priority = 3
+
+    monkeypatch.setitem(HEAD_FAMILIES.module_dict, 'Own', Own)
+    assert {type(head_family(detector)) for detector in detectors} == {Own}
+
+
 # --- what is refused ------------------------------------------------------------------------------------------
 
 
@@ -478,6 +510,21 @@ def test_nested_settings_of_non_key_frames_are_merged():
         changes = dict(rcnn=dict(nms=dict(_delete_=True, **other)))
         assert with_test_cfg(detector, changes).roi_head.test_cfg.nms == other
     assert detector.roi_head.test_cfg.nms.iou_threshold == 0.5
+
+
+def test_merged_settings_follow_changes_of_one_detector():
+    detector, changes = build(faster_rcnn()), dict(rpn=dict(max_per_img=5))
+
+    def settings(of):
+        found = with_test_cfg(of, changes).rpn_head.test_cfg
+        return found.max_per_img, found.nms.iou_threshold
+
+    assert settings(detector) == (5, 0.7)
+    copied = copy.deepcopy(detector)
+    detector.rpn_head.test_cfg.nms.iou_threshold = 0.4
+    assert (settings(detector), settings(copied)) == ((5, 0.4), (5, 0.7))
+    changes['rpn']['max_per_img'] = 6
+    assert (settings(detector), settings(copied)) == ((6, 0.4), (6, 0.7))
 
 
 def test_settings_reach_the_heads_that_read_them():

@@ -9,7 +9,7 @@ from semidff.models import FeatureSemantics, SemiDFF, SpatialModule, VideoDetect
 from semidff.models.objectives import Distillation
 from semidff.models.spatial import plain_samples
 from tests.detectors.stock_detectors import LAYERS, QUERIES, build_stock, pictures
-from tests.models import assert_same, build, retinanet
+from tests.tiny.models import assert_same, build, retinanet
 
 SIZE = 64, 96
 FIXED = (

@@ -17,7 +17,7 @@ from tests.detectors.stock_detectors import (
     random_scores,
     sorted_rows,
 )
-from tests.models import SIZE, build, faster_rcnn, fcos, frames, retinanet, rfcn
+from tests.tiny.models import SIZE, build, faster_rcnn, fcos, frames, retinanet, rfcn
 
 NMS = dict(type='nms', iou_threshold=0.5)
 SCALE = 0.7, 1 / 3

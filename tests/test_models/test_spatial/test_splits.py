@@ -11,8 +11,8 @@ from mmengine.registry import init_default_scope
 from semidff.inference.schedule_fit import relative_error
 from semidff.models import FeatureRegression, SpatialModule
 from semidff.models.objectives import Distillation
-from tests.models import assert_same, build, faster_rcnn, frames, rfcn, samples, tiny_semi_dff
-from tests.splits import SPLITS, cut, open_residuals, resnet
+from tests.tiny.models import assert_same, build, faster_rcnn, frames, rfcn, samples, tiny_semi_dff
+from tests.tiny.splits import SPLITS, cut, open_residuals, resnet
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from semidff.models import SpatialModule
 from semidff.models.spatial import TwoStageHeads, plain_samples
 from tests.detectors.stock_detectors import build_stock, pictures, random_scores
-from tests.models import SIZE, assert_same, build, faster_rcnn, frames, rfcn
+from tests.tiny.models import SIZE, assert_same, build, faster_rcnn, frames, rfcn
 
 FRAMES = 4
 

@@ -10,7 +10,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor
 
-from tests.models import SIZE, video_config
+from tests.tiny.models import SIZE, video_config
 
 ITERS = (3, 3)
 STEPS = [

@@ -119,25 +119,26 @@ def faster_rcnn() -> dict:
     )
 
 
-def retinanet() -> dict:
-    """RetinaNet with levels of strides 8 to 32."""
+def retinanet(width: int = 16, **head) -> dict:
+    """RetinaNet with levels of strides 8 to 32; ``head`` changes the head."""
+    bbox_head = dict(
+        type='RetinaHead',
+        num_classes=CLASSES,
+        in_channels=width,
+        stacked_convs=1,
+        feat_channels=width,
+        anchor_generator=anchors([8, 16, 32]),
+        bbox_coder=CODER,
+        loss_cls=dict(type='FocalLoss', use_sigmoid=True),
+        loss_bbox=L1,
+    )
     return dict(
         type='RetinaNet',
         backbone=backbone(),
         neck=dict(
-            type='FPN', in_channels=[8, 16, 32, 64], out_channels=16, start_level=1, num_outs=3
+            type='FPN', in_channels=[8, 16, 32, 64], out_channels=width, start_level=1, num_outs=3
         ),
-        bbox_head=dict(
-            type='RetinaHead',
-            num_classes=CLASSES,
-            in_channels=16,
-            stacked_convs=1,
-            feat_channels=16,
-            anchor_generator=anchors([8, 16, 32]),
-            bbox_coder=CODER,
-            loss_cls=dict(type='FocalLoss', use_sigmoid=True),
-            loss_bbox=L1,
-        ),
+        bbox_head=dict(bbox_head, **head),
         train_cfg=dict(
             assigner=dict(RCNN_TRAIN['assigner'], min_pos_iou=0.0), allowed_border=-1, pos_weight=-1
         ),
@@ -188,11 +189,13 @@ def video_config(kind: str = 'rfcn', model: str = 'SemiDFF', **kwargs) -> dict:
     return dict(parts, type=model, **kwargs)
 
 
-def build(config: dict, seed: int = 0) -> nn.Module:
-    """Builds and initializes a model, always the same one."""
+def build(config: dict, seed: int = 0, init: bool = True) -> nn.Module:
+    """Builds and initializes a model, always the same one; without ``init`` with PyTorch's weights, in eval mode."""
     init_default_scope('mmdet')
     torch.manual_seed(seed)
     model = MODELS.build(ConfigDict(config))
+    if not init:
+        return model.eval()
     if hasattr(model, 'init_weights'):
         logging.disable(logging.INFO)  # a line for each parameter
         model.init_weights()

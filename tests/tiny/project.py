@@ -6,9 +6,9 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from tests import stage_two
 from tests.damaged_video import write_video
-from tests.tiny_video import SIZE, build, test_settings, video_detector_cfg, write_videos
+from tests.tiny import training
+from tests.tiny.videos import SIZE, build, test_settings, video_detector_cfg, write_videos
 
 EXPERIMENT = """
 work_dir = 'out'
@@ -35,8 +35,8 @@ def _make() -> None:
     state = build(video_detector_cfg(), seed=3).state_dict()
     torch.save(dict(state_dict=state), 'two.pth')
     write_video(Path('in.mp4'), 6, fps=12.5, size=SIZE)
-    stage_two.write_videos(Path('t'), 1, 6)
-    stage_two.config(Path('t/videos.txt'), Path('work')).dump('train.py')
+    training.write_videos(Path('t'), 1, 6)
+    training.config(Path('t/videos.txt'), Path('work')).dump('train.py')
     Path('exp.py').write_text(EXPERIMENT)
     Path('mine/key.onnx').write_text('mine')
     Path('notes.txt').write_text('buy milk\n')

@@ -6,70 +6,46 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
-from mmengine.config import Config, ConfigDict
-from mmengine.registry import init_default_scope
+from mmengine.config import Config
 
-import semidff.registry  # noqa: F401 (registers the package's parts)
+from tests.tiny import models
 
 CLASSES = ('disc', 'square')
 SIZE = (96, 64)  # width, height
 
 
 def detector_cfg() -> dict:
-    """Return a RetinaNet with a ResNet-18 of 8 channels, which detects a lot with random weights."""
+    """Return a RetinaNet of 8 channels, which detects a lot with random weights."""
+    wide = dict(models.anchors([8, 16, 32]), scales=[3], ratios=[1.0])
+    detector = models.retinanet(
+        8, anchor_generator=wide, bbox_coder=dict(type='DeltaXYWHBBoxCoder')
+    )
+    preprocessor = dict(type='DetDataPreprocessor', mean=[120.0] * 3, std=[60.0] * 3)
+    test_cfg = dict(nms_pre=60, min_bbox_size=0, score_thr=0.3, max_per_img=12)
     return dict(
-        type='RetinaNet',
-        data_preprocessor=dict(
-            type='DetDataPreprocessor', mean=[120.0] * 3, std=[60.0] * 3, pad_size_divisor=32
-        ),
-        backbone=dict(type='ResNet', depth=18, base_channels=8, num_stages=4),
-        neck=dict(
-            type='FPN', in_channels=[8, 16, 32, 64], out_channels=8, start_level=1, num_outs=3
-        ),
-        bbox_head=dict(
-            type='RetinaHead',
-            num_classes=2,
-            in_channels=8,
-            stacked_convs=1,
-            feat_channels=8,
-            anchor_generator=dict(
-                type='AnchorGenerator', ratios=[1.0], scales=[3], strides=[8, 16, 32]
-            ),
-            bbox_coder=dict(type='DeltaXYWHBBoxCoder'),
-        ),
-        test_cfg=dict(
-            nms_pre=60, min_bbox_size=0, score_thr=0.3, nms=dict(type='nms', iou_threshold=0.5),
-            max_per_img=12,
-        ),
-    )  # fmt: skip
+        detector,
+        data_preprocessor=dict(preprocessor, pad_size_divisor=32),
+        train_cfg=None,
+        test_cfg=dict(test_cfg, nms=dict(type='nms', iou_threshold=0.5)),
+    )
 
 
 def video_detector_cfg(temporal: bool = True) -> dict:
     """Return a video detector with this detector and a flow network of 1/16 width."""
     detector = detector_cfg()
-    flow = dict(
-        type='TemporalModule',
-        flow_network=dict(type='FlowNetS', width=1 / 16, flow_scale=50.0),
-        feat_channels=8,
-        feat_strides=(8, 16, 32),
-        init_std=None,
-    )
-    preprocessor = dict(detector.pop('data_preprocessor'), type='VideoDataPreprocessor')
+    network = dict(type='FlowNetS', width=1 / 16, flow_scale=50.0)
     return dict(
         type='VideoDetector',
+        data_preprocessor=dict(detector.pop('data_preprocessor'), type='VideoDataPreprocessor'),
         detector=detector,
-        temporal=flow if temporal else None,
-        data_preprocessor=preprocessor,
+        temporal=models.temporal(8, (8, 16, 32), flow_network=network) if temporal else None,
     )
 
 
 def build(cfg: dict, seed: int = 0) -> torch.nn.Module:
     """Build a model with reproducible random weights, in eval mode."""
-    init_default_scope('mmdet')
-    torch.manual_seed(seed)
-    return MODELS.build(ConfigDict(cfg)).eval()
+    return models.build(cfg, seed, init=False)
 
 
 def frame(video: int, index: int) -> np.ndarray:

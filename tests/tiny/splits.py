@@ -2,7 +2,7 @@
 
 import torch
 
-from tests.models import CLASSES, tiny_semi_dff, tiny_video_detector
+from tests.tiny.models import CLASSES, tiny_semi_dff, tiny_video_detector
 
 MAPS = 2 * 2 + 2 * 4 + (CLASSES + 1) * 9 + 4 * 9
 
