@@ -54,6 +54,7 @@ class SimulatedGPU:
         self.allocated, self.capture_limit = 0, None
         self.graphs: WeakSet[Graph] = WeakSet()
         self.capturing: list[Graph] = []
+        self.copies: list[tuple[Tensor, Tensor]] = []  # to the host, not waited for
         self.memory: WeakValueDictionary[int, _Memory] = WeakValueDictionary()  # by storage
         self.reset()
 
@@ -67,9 +68,9 @@ class SimulatedGPU:
             if graph is _THREAD.graph or graph.error_mode == 'global':
                 graph.invalid = True
                 raise RuntimeError(f'operation not permitted when stream is capturing: {operator}')
-        for host, values in _THREAD.copies:
+        copies, self.copies = self.copies, []
+        for host, values in copies:
             host.copy_(values)
-        _THREAD.copies.clear()
 
 
 class _Memory:
@@ -90,9 +91,8 @@ class DeviceTensor(Tensor):
 
     @staticmethod
     def __new__(cls, host: Tensor) -> 'DeviceTensor':
-        strides = dict(strides=host.stride(), storage_offset=host.storage_offset())
-        options = dict(strides, dtype=host.dtype, device=CUDA)
-        self = Tensor._make_wrapper_subclass(cls, host.size(), **options)
+        strides = host.size(), host.stride(), host.storage_offset()
+        self = Tensor._make_wrapper_subclass(cls, *strides, dtype=host.dtype, device=CUDA)
         storage = host.untyped_storage()
         self.host, self.memory = host, GPU.memory.get(storage._cdata)
         if self.memory is None:
@@ -188,9 +188,8 @@ class Graph:
         GPU.failed_captures += self.invalid or self.out_of_memory
         if self.invalid:
             raise RuntimeError(_FAILED)
-        if not self.out_of_memory:
-            GPU.captures += 1
-            GPU.graphs.add(self)
+        GPU.captures += not self.out_of_memory
+        GPU.graphs.add(self)
         for host, before in reversed(self.overwritten):
             host.copy_(before)  # a capture computes nothing
         for *_, new in self.tape:
@@ -212,9 +211,6 @@ class Graph:
 
 class _Thread(threading.local):
     stream, graph, sends = Stream(), None, False
-
-    def __init__(self) -> None:
-        self.copies: list[tuple[Tensor, Tensor]] = []  # to the host, not waited for
 
 
 def _run(func: Any, args: tuple, kwargs: dict) -> Any:
@@ -244,7 +240,7 @@ def _run(func: Any, args: tuple, kwargs: dict) -> Any:
     with torch.inference_mode(False), torch.no_grad():
         out = func(*args, **kwargs)
         if pending:
-            _THREAD.copies.append((out, out.clone()))
+            GPU.copies.append((out, out.clone()))
         if pending or 'empty' in name:
             _spoil(out)
     view = any(r.alias_info and not r.alias_info.is_write for r in func._schema.returns)
@@ -263,8 +259,7 @@ def _run(func: Any, args: tuple, kwargs: dict) -> Any:
         with torch.inference_mode(torch.is_inference_mode_enabled() and not normal):
             out = tree_map(wrap, out)
     if graph is not None:
-        results = [leaf for leaf in tree_leaves(out) if isinstance(leaf, DeviceTensor)]
-        graph.add(func, args, kwargs, results)
+        graph.add(func, args, kwargs, [t for t in tree_leaves(out) if isinstance(t, DeviceTensor)])
     return out
 
 
@@ -341,8 +336,9 @@ def simulated_gpu() -> Iterator[SimulatedGPU]:
         patch.object(torch.cuda.graph, 'default_capture_stream', None),
         patch.object(torch._C, '_host_emptyCache', lambda: None, create=True),
         patch.object(threading.Thread, 'run', run),
-        # The values of a parameter cannot be set to a DeviceTensor.
-        patch.object(torch.__future__, '_swap_module_params_on_conversion', True),
+        patch.object(
+            torch.__future__, '_swap_module_params_on_conversion', True
+        ),  # CPU to DeviceTensor
         torch.backends.cudnn.flags(enabled=False),  # not on the CPU
         _Mode(),
     ):
