@@ -336,9 +336,7 @@ def simulated_gpu() -> Iterator[SimulatedGPU]:
         patch.object(torch.cuda.graph, 'default_capture_stream', None),
         patch.object(torch._C, '_host_emptyCache', lambda: None, create=True),
         patch.object(threading.Thread, 'run', run),
-        patch.object(
-            torch.__future__, '_swap_module_params_on_conversion', True
-        ),  # CPU to DeviceTensor
+        patch.object(torch.__future__, '_swap_module_params_on_conversion', True),
         torch.backends.cudnn.flags(enabled=False),  # not on the CPU
         _Mode(),
     ):
