@@ -15,7 +15,7 @@ import torch
 from semidff.apis import VideoInferencer
 from semidff.datasets.video_readers import Frame
 from semidff.inference import VideoEngine, schedule_config
-from tests.tiny_video import CLASSES, SIZE, frame
+from tests.tiny.videos import CLASSES, SIZE, frame
 
 DATA = Path(__file__).resolve().parents[1] / 'data' / '0.2.0'
 FRAMES = [frame(0, index) for index in (0, 0, 0, 1, 5, 9, 9, 9, 9, 9)]
