@@ -3,13 +3,13 @@
 In the context of :func:`simulated_gpu`, as on a GPU:
 
 - Tensors of both devices do not mix, but for scalars.
-- The host waits where it reads a value, sends one, or has to know the size of a result that depends on values. Waits
-  are counted, and are errors during a capture. By its CUDA sources, torchvision's ``nms`` reads a size and
-  ``ps_roi_align`` synchronizes the device (neither do the gradient of the latter and ``ps_roi_pool``).
+- The host waits where it reads a value, sends one, or needs the size of a result that depends on values; that is an
+  error during a capture. torchvision's ``nms`` reads a size, and the forward pass of its ``ps_roi_align`` synchronizes
+  the device, but neither does its gradient nor ``ps_roi_pool`` (its CUDA sources).
 - A copy to pinned memory that does not block leaves garbage there until the host waits.
 - A graph is the list of captured operators with the memory that they read and wrote; a replay repeats them. What they
   wrote is garbage until then. Memory that a graph reads becomes garbage as soon as no tensor holds it.
-- An error ends a capture, and ``torch.cuda.graph``, which is PyTorch's own, leaves the stream of the capture current.
+- An error ends a capture, behind which ``torch.cuda.graph``, PyTorch's own, leaves the capture's stream current.
 
 Not simulated: the order of streams, backward passes, operators compiled by mmcv, in-place changes of a shape.
 """
@@ -35,7 +35,6 @@ _READS = (
     'unique_consecutive', 'equal', 'bincount', 'nms', 'ps_roi_align',
 )  # fmt: skip
 _INDEXED = ('index', 'index_put', 'index_put_', '_index_put_impl_')
-_NO_KERNEL = ('detach', 'lift_fresh', 'empty', 'empty_strided', 'empty_like', 'new_empty')
 _FAILED = 'operation failed due to a previous error during capture'
 
 
@@ -55,6 +54,7 @@ class SimulatedGPU:
         self.allocated, self.capture_limit = 0, None
         self.graphs: WeakSet[Graph] = WeakSet()
         self.capturing: list[Graph] = []
+        self.copies: list[tuple[Tensor, Tensor]] = []  # to the host, not waited for
         self.memory: WeakValueDictionary[int, _Memory] = WeakValueDictionary()  # by storage
         self.reset()
 
@@ -68,9 +68,9 @@ class SimulatedGPU:
             if graph is _THREAD.graph or graph.error_mode == 'global':
                 graph.invalid = True
                 raise RuntimeError(f'operation not permitted when stream is capturing: {operator}')
-        for host, values in _THREAD.copies:
+        copies, self.copies = self.copies, []
+        for host, values in copies:
             host.copy_(values)
-        _THREAD.copies.clear()
 
 
 class _Memory:
@@ -91,9 +91,8 @@ class DeviceTensor(Tensor):
 
     @staticmethod
     def __new__(cls, host: Tensor) -> 'DeviceTensor':
-        strides = dict(strides=host.stride(), storage_offset=host.storage_offset())
-        options = dict(strides, dtype=host.dtype, device=CUDA)
-        self = Tensor._make_wrapper_subclass(cls, host.size(), **options)
+        strides = host.size(), host.stride(), host.storage_offset()
+        self = Tensor._make_wrapper_subclass(cls, *strides, dtype=host.dtype, device=CUDA)
         storage = host.untyped_storage()
         self.host, self.memory = host, GPU.memory.get(storage._cdata)
         if self.memory is None:
@@ -111,18 +110,12 @@ class DeviceTensor(Tensor):
         return memo[id(self)]
 
     def __getitem__(self, index: Any) -> Tensor:
-        return self._indexed(super().__getitem__, index)
+        with patch.object(_THREAD, 'sends', True):  # lists, by a copy that no mode sees
+            return super().__getitem__(index)
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        self._indexed(super().__setitem__, index, value)
-
-    def _indexed(self, function: Any, *args: Any) -> Any:
-        """Call a function that sends lists to the device by a copy that no mode sees."""
-        before, _THREAD.sends = _THREAD.sends, True
-        try:
-            return function(*args)
-        finally:
-            _THREAD.sends = before
+        with patch.object(_THREAD, 'sends', True):
+            super().__setitem__(index, value)
 
     def tolist(self) -> list:
         return self.cpu().tolist()
@@ -152,10 +145,7 @@ class Stream:
 
     def __init__(self, *_: Any, **__: Any) -> None:
         self.record = self.wait = self.wait_stream = self.wait_event = lambda *_: None
-        self.device = CUDA
-
-    def record_event(self, event: 'Stream | None' = None) -> 'Stream':
-        return event or Stream()
+        self.device, self.record_event = CUDA, lambda event=None: event or Stream()
 
     def synchronize(self) -> None:
         GPU.wait('synchronize')
@@ -198,9 +188,8 @@ class Graph:
         GPU.failed_captures += self.invalid or self.out_of_memory
         if self.invalid:
             raise RuntimeError(_FAILED)
-        if not self.out_of_memory:
-            GPU.captures += 1
-            GPU.graphs.add(self)
+        GPU.captures += not self.out_of_memory
+        GPU.graphs.add(self)
         for host, before in reversed(self.overwritten):
             host.copy_(before)  # a capture computes nothing
         for *_, new in self.tape:
@@ -223,9 +212,6 @@ class Graph:
 class _Thread(threading.local):
     stream, graph, sends = Stream(), None, False
 
-    def __init__(self) -> None:
-        self.copies: list[tuple[Tensor, Tensor]] = []  # to the host, not waited for
-
 
 def _run(func: Any, args: tuple, kwargs: dict) -> Any:
     """Run an operator, on the device if one of its tensors is there or its result has to be."""
@@ -239,10 +225,9 @@ def _run(func: Any, args: tuple, kwargs: dict) -> Any:
     tensors = [*filter(torch.is_tensor, tree_leaves((args, kwargs)))]
     there = [tensor for tensor in tensors if isinstance(tensor, DeviceTensor)]
     here = [tensor for tensor in tensors if not isinstance(tensor, DeviceTensor)]
-    if target is not None:
-        to_device = torch.device(target).type == 'cuda'
-    else:
-        to_device = isinstance(args[0], DeviceTensor) if name == 'copy_' else bool(there)
+    to_device = bool(there) if target is None else torch.device(target).type == 'cuda'
+    if name == 'copy_':
+        to_device = isinstance(args[0], DeviceTensor)
     if not there and not to_device:
         return _run_on_host(name, func, args, kwargs)
     pending = _exchange(name, args, kwargs, here, bool(there) and not to_device) and graph is None
@@ -255,12 +240,12 @@ def _run(func: Any, args: tuple, kwargs: dict) -> Any:
     with torch.inference_mode(False), torch.no_grad():
         out = func(*args, **kwargs)
         if pending:
-            _THREAD.copies.append((out, out.clone()))
+            GPU.copies.append((out, out.clone()))
         if pending or 'empty' in name:
             _spoil(out)
     view = any(r.alias_info and not r.alias_info.is_write for r in func._schema.returns)
     if graph is None:
-        GPU.kernels += not view and name not in _NO_KERNEL
+        GPU.kernels += not view and 'empty' not in name
 
     def wrap(leaf: Any) -> Any:
         own = wrappers.get(id(leaf))
@@ -274,8 +259,7 @@ def _run(func: Any, args: tuple, kwargs: dict) -> Any:
         with torch.inference_mode(torch.is_inference_mode_enabled() and not normal):
             out = tree_map(wrap, out)
     if graph is not None:
-        results = [leaf for leaf in tree_leaves(out) if isinstance(leaf, DeviceTensor)]
-        graph.add(func, args, kwargs, results)
+        graph.add(func, args, kwargs, [t for t in tree_leaves(out) if isinstance(t, DeviceTensor)])
     return out
 
 
@@ -330,14 +314,13 @@ def simulated_gpu() -> Iterator[SimulatedGPU]:
         get_device_capability=(9, 0), get_device_name='simulated', is_bf16_supported=True,
         default_stream=_Thread.stream, manual_seed=None, manual_seed_all=None, set_rng_state=None,
         get_rng_state=torch.zeros(16, dtype=torch.uint8), empty_cache=None,
-        reset_peak_memory_stats=None, max_memory_allocated=0, memory_reserved=0,
+        reset_peak_memory_stats=None, max_memory_allocated=0, memory_allocated=0, memory_reserved=0,
     )  # fmt: skip
     cuda = {name: lambda *_, value=value, **__: value for name, value in returned.items()}
     cuda |= dict(
         synchronize=lambda device=None: GPU.wait('synchronize'),
         current_stream=lambda device=None: _THREAD.stream,
         set_stream=lambda stream: setattr(_THREAD, 'stream', stream),
-        memory_allocated=lambda device=None: GPU.allocated,
         is_current_stream_capturing=lambda: _THREAD.graph is not None,
         **dict(Stream=Stream, Event=Stream, CUDAGraph=Graph, _initialized=True),
     )
@@ -353,7 +336,6 @@ def simulated_gpu() -> Iterator[SimulatedGPU]:
         patch.object(torch.cuda.graph, 'default_capture_stream', None),
         patch.object(torch._C, '_host_emptyCache', lambda: None, create=True),
         patch.object(threading.Thread, 'run', run),
-        # The values of a parameter cannot be set to a DeviceTensor.
         patch.object(torch.__future__, '_swap_module_params_on_conversion', True),
         torch.backends.cudnn.flags(enabled=False),  # not on the CPU
         _Mode(),

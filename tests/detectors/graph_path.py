@@ -65,7 +65,7 @@ def build(config: str, split: str = SPLITS[0]) -> tuple[VideoDetector, Size]:
         return model, (96, 128)
     size = next(stock.small for stock in STOCK if stock.config == config)
     detector = build_stock(config, narrow=True)
-    fit_statistics(detector, size)
+    fit_statistics(detector, size, 2)  # of one frame, a map of one cell has none
     spread_scores(detector, size)
     return video_detector(detector, split).requires_grad_(False), size
 

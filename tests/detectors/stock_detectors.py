@@ -141,11 +141,11 @@ def build_stock(config: str, narrow: bool = False, layers: int = LAYERS) -> nn.M
 
 
 @torch.no_grad()
-def fit_statistics(detector: nn.Module, size: Size) -> dict[str, Tensor]:
-    """Give batch norm the statistics of a frame, without which signals vanish; return the frame's raw outputs."""
+def fit_statistics(detector: nn.Module, size: Size, count: int = 1) -> dict[str, Tensor]:
+    """Give batch norm the statistics of frames, without which signals vanish; return the frames' raw outputs."""
     spatial = SpatialModule(detector)
-    (frame,) = smooth_frames(1, *size)
-    inputs = detector.data_preprocessor(batch_of(frame), False)['inputs']
+    batches = map(batch_of, smooth_frames(count, *size))
+    inputs = torch.cat([detector.data_preprocessor(one, False)['inputs'] for one in batches])
     for module in detector.modules():
         if isinstance(module, _BatchNorm):
             module.train().momentum = 1.0

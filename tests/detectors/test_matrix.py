@@ -37,6 +37,7 @@ def test_all_checks_pass(retinanet, split):
 @pytest.mark.parametrize(
     ('config', 'end'),
     [
+        ('fcos/fcos_r50-caffe_fpn_gn-head_1x_coco', 'boxes'),
         ('tood/tood_r50_fpn_1x_coco', 'boxes'),
         ('rtmdet/rtmdet_tiny_8xb32-300e_coco', 'boxes'),
         ('deformable_detr/deformable-detr_r50_16xb2-50e_coco', 'boxes'),

@@ -9,7 +9,6 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 from mmengine.config import Config
-from mmengine.dataset import pseudo_collate
 
 from semidff.analysis.evaluation_clips import EvaluationClip
 from semidff.analysis.operating_points import (
@@ -28,11 +27,7 @@ from semidff.analysis.operating_report import (
 )
 from semidff.evaluation import Detections
 from semidff.evaluation.metrics import agreement
-from semidff.inference import Acceleration, FixedSchedule, VideoEngine, accelerate
-from semidff.inference.executors import RememberedDetections
-from semidff.inference.loading import frame_pipeline
 from semidff.inference.methods import boxes
-from semidff.models import video_detector
 from semidff.utils.threads import torch_threads
 from tests.damaged_video import write_video
 from tests.tiny.videos import (
@@ -74,41 +69,6 @@ def test_a_clip_that_begins_later_has_the_frames_of_the_stream(folder):
     assert len(whole) == 7 and len(later) == 4
     assert all(abs(a - b).max() < 4 for a, b in zip(whole[3:], later, strict=True))
     assert abs(whole[3] - whole[4]).max() > 5
-
-
-def by_engine(model, clip, method, schedule):
-    engine = VideoEngine(model, method, schedule=schedule)
-    pipeline, batches = frame_pipeline(engine.model.cfg), []
-    for index, image in enumerate(clip.images()):
-        batches.append(pseudo_collate([pipeline(dict(img=image))]))
-        batches[-1]['data_samples'][0].set_metainfo(dict(frame_id=index))
-    return [result.pred_instances for result in engine.run(batches)]
-
-
-@pytest.mark.parametrize('large', [False, True])
-def test_detections_are_those_of_the_engine_and_each_is_computed_once(
-    clip, model, monkeypatch, large
-):
-    if large:  # frames that are not propagated as a batch
-        monkeypatch.setattr(video_detector, '_FEW_PIXELS', 0)
-    calls = []
-    hook = model.temporal.register_forward_hook(lambda *_: calls.append(1))
-    remembered, found = RememberedDetections(model), {}
-    for method in METHODS:
-        for first in (2, 4):
-            schedule = FixedSchedule(1 if method == 'frame' else 4, first)
-            found[method, first] = by_engine(remembered, clip, method, schedule)
-    # first key frames 0, 4 (propagate: 5 pairs; centered: frame 3 from frame 4) and 0, 2, 6 (4 pairs, of which frame 1
-    # from 0 is known; centered: frame 5 from frame 6); blend: those of centered
-    assert len(calls) == 5 + 1 + 3 + 1
-    hook.remove()
-    for (method, first), given in found.items():
-        schedule = FixedSchedule(1 if method == 'frame' else 4, first)
-        expected = by_engine(model, clip, method, schedule)
-        assert [len(one) for one in given] == [len(one) for one in expected]
-        assert sum(map(len, given)) > 20
-        for one, other in zip(given, expected, strict=True):
-            assert torch.allclose(one.bboxes, other.bboxes, atol=1e-4)
 
 
 def test_points_with_smaller_input_and_smoothing(folder, clip, model):

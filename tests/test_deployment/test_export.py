@@ -14,6 +14,7 @@ from semidff.deployment import Description, ExportedGraphs, ExportError, export_
 from semidff.inference import VideoEngine
 from semidff.models import TemporalModule, VideoDetector
 from semidff.utils import torchvision_operators
+from tests.test_inference.test_contract import WAYS, assert_equal, video
 from tests.tiny.models import SIZE, build, fcos, tiny_semi_dff, video_config
 from tests.tiny.videos import batch, frame
 
@@ -96,27 +97,14 @@ def test_another_model_is_noticed(model, exported):
     assert wrong and all(name.startswith('non_key') for name in wrong)
 
 
-def test_it_replaces_the_model_in_the_engine(model, exported):
-    """Two streams in a batch, several key frames."""
-    results = []
-    for detector in (model, exported):
-        engine = VideoEngine(detector, 'propagate', key_interval=3)
-        states = [engine.open(), engine.open()]
-        results.append(
-            [
-                result
-                for index in range(5)
-                for stream in engine.push_batch([batch(0, index), batch(1, index)], states)
-                for result in stream
-            ]
-        )
-    for a, b in zip(*results, strict=True):
-        assert a.is_key_frame == b.is_key_frame
-        torch.testing.assert_close(
-            a.pred_instances.bboxes, b.pred_instances.bboxes, rtol=1e-3, atol=1e-2
-        )
-        assert torch.equal(a.pred_instances.labels, b.pred_instances.labels)
-    assert sum(len(a.pred_instances) for a in results[0]) > 20
+@pytest.mark.parametrize('way', ['live', 'batched', '2 workers, chunks of None'])
+def test_it_replaces_the_model_in_the_engine(model, exported, way):
+    found, expected = (
+        WAYS[way](VideoEngine(one, 'propagate', 3), [video(0), video(0)[:5]])
+        for one in (exported, model)
+    )
+    assert sum(len(result.pred_instances) for result in expected[1]) > 20
+    assert_equal(sum(found, []), sum(expected, []), 1e-4, 0)
 
 
 def test_non_key_frames_have_their_own_test_settings(model, folder):

@@ -11,10 +11,7 @@ import pytest
 import torch
 
 from semidff.inference import (
-    METHODS,
     Acceleration,
-    AdaptiveSchedule,
-    ErrorPredictor,
     VideoEngine,
     accelerate,
 )
@@ -45,15 +42,8 @@ def frames(video: int = 0, count: int = 9) -> list[dict]:
     return [batch(video, index) for index in range(count)]
 
 
-def cropped(data: dict, width: int) -> dict:
-    size = dict.fromkeys(('ori_shape', 'img_shape'), (SIZE[1], width))
-    data['data_samples'][0].set_metainfo(size)
-    return dict(data, inputs=[data['inputs'][0][..., :width].contiguous()])
-
-
-def detect(model, method='propagate', chunked=False, data=None, **options) -> list:
-    engine = VideoEngine(model, method, key_interval=4, **options)
-    return list(engine.run(data or frames(), chunk=None if chunked else 1))
+def detect(model, method='propagate', data=None) -> list:
+    return list(VideoEngine(model, method, key_interval=4).run(data or frames(), chunk=1))
 
 
 def assert_same(found, expected):
@@ -64,17 +54,6 @@ def assert_same(found, expected):
     few = 0.04 * sum(map(len, expected))
     for some, others in ((found, expected), (expected, found)):
         assert models.unmatched(some, others, 1e-5) <= few
-
-
-CASES = [(kind, 'propagate', chunked) for kind in models.KINDS for chunked in (False, True)]
-CASES += [('retinanet', method, True) for method in METHODS.module_dict if method != 'propagate']
-
-
-@pytest.mark.parametrize(('kind', 'method', 'chunked'), CASES)
-def test_results_are_those_of_eager_frames(kind, method, chunked, gpu):
-    model, data = detector(kind), frames(count=13)
-    assert_same(detect(on_gpu(model), method, chunked, data), detect(model, method, chunked, data))
-    assert gpu.captures >= 1 and not gpu.failed_captures
 
 
 @pytest.mark.parametrize(
@@ -102,55 +81,6 @@ def test_nothing_waits_ahead_of_the_results(kind, gpu):
                 assert gpu.kernels <= 5
             else:
                 assert gpu.kernels > 100 and gpu.waits.total() > 5
-
-
-def test_streams_of_one_batch_keep_their_key_frames(gpu):
-    """Results of each stream as alone, though all use the same memory in turn."""
-    model = detector()
-    engine = VideoEngine(on_gpu(model), key_interval=4)
-    states = [engine.open() for _ in range(3)]
-    found = [[] for _ in states]
-    for index in range(9):
-        # The third stream skips frames, so that batches have two frames or three.
-        some = [0, 1] if index % 2 else [0, 1, 2]
-        results = engine.push_batch([batch(i, index) for i in some], [states[i] for i in some])
-        for i, finished in zip(some, results, strict=True):
-            found[i] += finished
-    for video, own in enumerate(found):
-        assert_same(own, detect(model, data=frames(video)[:: 1 + video // 2]))
-    assert gpu.captures == 3
-
-
-def test_interleaved_streams_of_two_sizes(gpu):
-    model = detector('faster_rcnn')
-    engine = VideoEngine(on_gpu(model), key_interval=4)
-    videos = [frames(0), [cropped(data, 64) for data in frames(1)]]
-    states, found = [engine.open() for _ in videos], [[], []]
-    for both in zip(*videos, strict=True):
-        for data, state, results in zip(both, states, found, strict=True):
-            results += engine.push(copy.deepcopy(data), state)
-    for own, data in zip(found, videos, strict=True):
-        assert_same(own, detect(model, data=data))
-    assert gpu.captures == 4
-
-
-@pytest.mark.parametrize(
-    'options',
-    [
-        dict(keep_fields=True),
-        dict(schedule=AdaptiveSchedule(ErrorPredictor([0.0] * 4, 0.0), tolerance=3.0)),
-    ],
-)
-def test_flow_fields_and_schedules(options, gpu):
-    model = detector()
-    found, expected = (detect(one, **options) for one in (on_gpu(model), model))
-    assert_same(found, expected)
-    if 'keep_fields' in options:
-        flows = [
-            [r.feature_flow.cpu() for r in rs if 'feature_flow' in r] for rs in (found, expected)
-        ]
-        assert len(flows[0]) == 6
-        torch.testing.assert_close(*flows)
 
 
 @pytest.mark.parametrize('first', [True, False])

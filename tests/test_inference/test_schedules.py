@@ -12,7 +12,6 @@ import torch
 from semidff.inference import (
     AdaptiveSchedule,
     ErrorPredictor,
-    SceneCutSchedule,
     ScheduleError,
     VideoEngine,
 )
@@ -23,7 +22,7 @@ from semidff.inference.schedules import (
     scene_change,
 )
 from semidff.models.key_frame import FlowField
-from tests.test_inference.test_video_engine import all_same, count_calls, keys_of, results_of, same
+from tests.test_inference.test_video_engine import all_same, count_calls, keys_of, results_of
 from tests.tiny.videos import batch
 
 # error = 0.01 * (1 + mean motion in pixels): by hand, so that the tests know what is predicted
@@ -126,26 +125,6 @@ def test_each_flow_is_computed_once_and_the_results_are_those_of_the_key_frames(
     assert all_same(results, results_of(model, 'propagate', key_interval=3))
 
 
-@pytest.mark.parametrize(('method', 'tolerance'), [('propagate', 100), ('sff-fast', 0.06)])
-@pytest.mark.parametrize('scene_cuts', [False, True])
-def test_in_a_file_the_flow_network_runs_ahead(model, method, tolerance, scene_cuts):
-    frames = clip([0] * 8 + [3] * 8 + [0] * 8)
-    if scene_cuts:
-        frames[20:] = [batch(1, index) for index in range(4)]
-    schedule = AdaptiveSchedule(BY_MOTION, tolerance=tolerance)
-    if scene_cuts:
-        schedule = SceneCutSchedule(schedule)
-    engine = VideoEngine(model, method, schedule=schedule)
-    expected = push(engine, frames)
-    assert 2 <= len(keys_of(expected)) < 12 and expected[20].is_key_frame == scene_cuts
-    calls = count_calls(engine.method.executor.temporal.flow_network)
-    for workers in (1, 2):
-        results = list(engine.run(frames, workers))
-        assert keys_of(results) == keys_of(expected)
-        assert all_same(results, expected, 1e-3)
-    assert sum(calls) == 2 * (len(frames) - len(keys_of(expected)))
-
-
 def test_the_error_is_not_read_before_the_next_frame():
     """Reading a number waits for the GPU; of a tensor on the meta device it is an error."""
     image, flow = (torch.empty(1, c, *s, device='meta') for c, s in ((3, (32, 48)), (2, (4, 6))))
@@ -225,57 +204,6 @@ def test_padding_does_not_hide_a_cut():
     assert scene_change(*map(frame_signature, batches)) == pytest.approx(whole)
     batches[0]['inputs'] = [batches[0]['inputs'][0].float()]  # CenterNet's pipeline
     assert scene_change(*map(frame_signature, batches)) == pytest.approx(whole)
-
-
-def cut_frames(lengths: tuple[int, ...]) -> list[dict]:
-    """Test batches of one video that is cut together from scenes."""
-    frames = []
-    for number, length in enumerate(lengths):
-        picture = scene(number)
-        for index in range(length):
-            data = batch(0, len(frames))
-            data['inputs'] = [view(picture, 2 * index)[:, :64, :96].contiguous()]
-            frames.append(data)
-    return frames
-
-
-@pytest.mark.parametrize('method', ['propagate', 'copy', 'sff-fast'])
-def test_cuts_become_key_frames_at_once_and_the_interval_begins_anew(model, method):
-    frames = cut_frames((6, 3, 7))
-    results = push(VideoEngine(model, method, schedule=SceneCutSchedule(4)), frames)
-    assert keys_of(results) == [0, 4, 6, 9, 13]
-    assert same(results[6], push(VideoEngine(model, 'frame'), frames[6:7])[0])
-
-
-@pytest.mark.parametrize('method', ['centered', 'interpolate', 'coast', 'blend'])
-@pytest.mark.parametrize('smooth_scores', [0, 4])
-def test_the_scenes_of_a_video_do_not_see_each_other(model, method, smooth_scores):
-    """The frames of each scene have the results of a video that holds this scene alone."""
-    frames, expected = cut_frames((8, 7)), []
-    for scene_frames in (frames[:8], frames[8:]):
-        alone = VideoEngine(model, method, key_interval=4, smooth_scores=smooth_scores)
-        expected += push(alone, scene_frames)
-    engine = VideoEngine(model, method, schedule=SceneCutSchedule(4), smooth_scores=smooth_scores)
-    results = push(engine, frames)
-    assert [r.frame_id for r in results] == list(range(15))
-    assert all_same(results, expected)
-
-
-@pytest.mark.parametrize('adaptive', [False, True])
-def test_streams_share_no_notes(model, adaptive):
-    method, schedule = 'copy', SceneCutSchedule(100)
-    videos = cut_frames((3, 3)), cut_frames((6,))
-    if adaptive:
-        method, schedule = 'sff-fast', AdaptiveSchedule(BY_MOTION, tolerance=0.05)
-        videos = clip([0] * 10), clip([3] * 10)
-    alone = [keys_of(push(VideoEngine(model, method, schedule=schedule), v)) for v in videos]
-    assert alone[0] != alone[1]
-    engine = VideoEngine(model, method, schedule=schedule)
-    states, keys = [engine.open(), engine.open()], [[], []]
-    for pair in zip(*videos, strict=True):
-        for stream, found in enumerate(engine.push_batch(copy.deepcopy(pair), states)):
-            keys[stream] += keys_of(found)
-    assert keys == alone
 
 
 def test_bad_settings_are_refused():

@@ -1,6 +1,5 @@
 """Smoothing: hand-computed means of scores, boxes of known motion, and the engine with it."""
 
-import copy
 import math
 
 import numpy as np
@@ -9,10 +8,7 @@ import torch
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 
-from semidff.inference import VideoEngine
 from semidff.inference.smoothing import Smoother
-from tests.test_inference.test_video_engine import all_same
-from tests.tiny.videos import batch
 
 NEAR = math.exp(-0.5 * 0.8**2)  # one frame away, with a window of 2
 FAR = math.exp(-0.5 * 1.6**2)
@@ -161,30 +157,3 @@ def test_memory_does_not_grow():
     for _ in range(5):
         smoother.push([sample.new() for sample in samples])
     assert len(smoother._frames) == 8
-
-
-@pytest.mark.parametrize('method', ['frame', 'copy', 'coast', 'propagate', 'centered', 'blend'])
-@pytest.mark.parametrize(('scores', 'boxes'), [(3, 0), (0, 2), (3, 100)])
-def test_engine(model, method, scores, boxes):
-    """All frames in order; scores, or boxes, change and the others do not, with intervals in parallel, too.
-
-    The last frames have another size, and nothing is linked with them.
-    """
-    frames, runs = [batch(0, index) for index in range(14)], []
-    for data in frames[8:]:
-        data['inputs'] = [data['inputs'][0][:, :, :64].contiguous()]
-    for options in ({}, dict(smooth_scores=scores, smooth_boxes=boxes)):
-        engine = VideoEngine(model, method, 3, **options)
-        runs.append(list(engine.run(copy.deepcopy(frames))))
-    plain, smooth = runs
-    assert all_same(list(engine.run(copy.deepcopy(frames), 2)), smooth, 1e-3)
-    alone = list(engine.run(copy.deepcopy(frames[8:])))
-    assert all_same(smooth[8:], alone, 1e-3)
-    assert [one.frame_id for one in smooth] == [one.frame_id for one in plain] == list(range(14))
-    assert [one.is_key_frame for one in smooth] == [one.is_key_frame for one in plain]
-    changed = {'scores': 0, 'bboxes': 0}
-    for one, other in zip(plain, smooth, strict=True):
-        for name in changed:
-            values = [np.sort(s.pred_instances[name].numpy(), 0) for s in (one, other)]
-            changed[name] += not np.array_equal(*values)
-    assert (changed['scores'] > 1) == bool(scores) and (changed['bboxes'] > 1) == bool(boxes)

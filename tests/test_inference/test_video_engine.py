@@ -1,6 +1,7 @@
 """Invariants of the ways through a video and through several at a time, with a real detector."""
 
 import io
+import threading
 from itertools import pairwise
 
 import numpy as np
@@ -190,28 +191,6 @@ def test_a_schedule_that_observes_needs_a_method_with_flow_fields(model, method)
         VideoEngine(model, method, schedule=Observing())
 
 
-@every_method
-@pytest.mark.parametrize('batched', [False, True])
-def test_streams_of_one_engine_are_as_each_alone(model, method, batched):
-    """The streams begin one after the other, so that key frames of one meet other frames of the next."""
-    engine = VideoEngine(model, method, INTERVAL)
-    states = [engine.open() for _ in range(3)]
-    results = [[] for _ in states]
-    for tick in range(FRAMES + 2):
-        now = [video for video in range(3) if 0 <= tick - video < FRAMES]
-        frames, streams = [batch(v, tick - v) for v in now], [states[v] for v in now]
-        finished = (
-            engine.push_batch(frames, streams) if batched else map(engine.push, frames, streams)
-        )
-        for video, found in zip(now, finished, strict=True):
-            results[video] += found
-    for video, state in enumerate(states):
-        found, alone = results[video] + engine.flush(state), results_of(model, method, video)
-        assert all_same(found, alone, tolerance=1e-3 if batched else 0)
-        assert [r.frame_id for r in found] == list(range(FRAMES))
-        assert {r.video_id for r in found} == {video} and keys_of(found) == keys_of(alone)
-
-
 def test_frames_of_a_batch_go_through_the_network_together(model):
     engine = VideoEngine(model, 'propagate', INTERVAL)
     states = [engine.open() for _ in range(4)]
@@ -221,35 +200,6 @@ def test_frames_of_a_batch_go_through_the_network_together(model):
     assert sizes == [[4], [4]]
     for level in states[0].interval.features.features:  # not kept alive by the batch
         assert level.untyped_storage().nbytes() == level.numel() * level.element_size()
-
-
-def smaller(video: int, index: int) -> dict:
-    data = batch(video, index)
-    data['inputs'] = [data['inputs'][0][:, :32, :64].contiguous()]
-    data['data_samples'][0].set_metainfo(dict(ori_shape=(32, 64), img_shape=(32, 64)))
-    return data
-
-
-def test_streams_of_different_sizes_share_an_engine(model):
-    engine, alone = VideoEngine(model, 'propagate', INTERVAL), results_of(model, 'propagate')
-    states = [engine.open(), engine.open()]
-    for index in range(FRAMES):
-        (result,), (small,) = engine.push_batch([batch(0, index), smaller(1, index)], states)
-        assert same(result, alone[index])
-        assert small.is_key_frame == (index % INTERVAL == 0)
-
-
-@every_method
-def test_a_new_size_begins_anew(model, method):
-    """Nothing of the frames before is used, none of their results is lost, and the schedule counts from there."""
-    engine, fresh = (VideoEngine(model, method, INTERVAL) for _ in range(2))
-    results = [r for index in range(2) for r in engine.push(batch(0, index))]
-    results += [r for index in range(2, 8) for r in engine.push(smaller(0, index))] + engine.flush()
-    expected = [r for index in range(2, 8) for r in fresh.push(smaller(0, index))] + fresh.flush()
-    assert [result.frame_id for result in results] == list(range(8))
-    assert all_same(results[2:], expected)
-    if method != 'frame':
-        assert keys_of(results) == [0, 2, 6]
 
 
 def test_states_do_not_grow(model):
@@ -262,3 +212,39 @@ def test_states_do_not_grow(model):
         sizes.append(stored.tell())
     assert state.index == 3 * INTERVAL - 1
     assert max(sizes) - min(sizes) < 100
+
+
+# --- files ----------------------------------------------------------------------------------------------------
+
+
+def batches(frames: int) -> list[dict]:
+    return [batch(0, index) for index in range(frames)]
+
+
+def test_weights_are_shared_and_intermediate_results_are_not(model):
+    first, second = model.independent(), model.independent()
+    assert first.spatial.detector is not second.spatial.detector
+    for pair in zip(first.parameters(), second.parameters(), model.parameters(), strict=True):
+        assert len({weight.data_ptr() for weight in pair}) == 1
+
+
+def test_threads_end_with_the_iterator_and_the_number_of_cores_is_kept(model):
+    before, threads = torch.get_num_threads(), threading.active_count()
+    results = VideoEngine(model, 'propagate', INTERVAL).run(batches(12), 2)
+    next(results)
+    results.close()
+    assert torch.get_num_threads() == before and threading.active_count() == threads
+
+
+def test_an_error_in_a_thread_is_raised(model, monkeypatch):
+    engine = VideoEngine(model, 'propagate', INTERVAL)
+    broken = [*batches(6), dict(batch(0, 6), inputs=[torch.zeros(1, 64, 64, dtype=torch.uint8)])]
+    with pytest.raises(Exception, match='channel|size|shape'):
+        list(engine.run(broken, 2))
+
+
+def test_a_compiled_model_has_one_worker(model):
+    model.temporal.flow_network.compile(backend='eager')
+    assert model.independent() is None
+    engine = VideoEngine(model, 'propagate', INTERVAL)
+    assert all_same(list(engine.run(batches(7), 3)), list(engine.run(batches(7))))

@@ -55,7 +55,7 @@ class HeadFamily(ABC):
     """
 
     kinds: tuple[type, ...] = ()  # of detectors, or of their bbox_head, that the family handles
-    # Of the families that handle a detector, the one with the highest priority adapts it; of several, the last.
+    # Of the families that handle a detector, that of the highest priority adapts it; of equal ones the last registered.
     priority = 1
     prediction = 'pred_instances'  # field of the data samples
     # Recommended split points, the most accurate first, with the width of the temporal module's correction, and the

@@ -69,6 +69,10 @@ SPLITS = [
     *((name, 'OutputSplit', case[2]) for name, case in DETECTORS.items() if case[2]),
 ]
 
+STILL = dict(
+    type='TemporalModule', flow_network=dict(type='FlowNetS', width=1 / 16, stride=8), init_std=None
+)
+
 
 def stock(name: str) -> tuple[nn.Module, Tensor, list]:
     """A narrow detector, two images and their data samples."""
@@ -78,30 +82,57 @@ def stock(name: str) -> tuple[nn.Module, Tensor, list]:
     return build_stock(case.config, narrow=True), images, plain_samples(2, size)
 
 
-@pytest.mark.parametrize(('name', 'split', 'channels'), SPLITS)
 @torch.no_grad()
+def check_predictions(
+    detector: nn.Module,
+    split: dict,
+    images: Tensor,
+    data: list,
+    shapes: list | None = None,
+    running: nn.Module | None = None,
+    atol: float = 0.0,
+) -> list:
+    """Key frames, still frames and raw outputs have the detector's own predictions; return them.
+
+    The feature network does not run on non-key frames, but for the module ``running``, and features stay as they are.
+    ``shapes`` are those of the features, or their channels. Of what is cut inside the heads, and of raw outputs,
+    ``atol`` is allowed.
+    """
+    model = VideoDetector(detector, STILL, split).eval()
+    for weight in model.temporal.flow_network.predict_flow.parameters():
+        nn.init.zeros_(weight)
+    nn.init.zeros_(model.temporal.scale.weight)
+    nn.init.ones_(model.temporal.scale.bias)
+
+    def plain() -> list:
+        return [sample.clone() for sample in data]
+
+    expected = detector.predict(images.contiguous(), plain())
+    found, key = model.predict_key(images, plain())
+    for shape, level in zip(shapes or (), key.features, strict=bool(shapes)):
+        assert shape in (level.shape[1], tuple(level.shape[1:]))
+    before = [level.clone() for level in key.features]
+    for module in model.spatial.feature_network:
+        if module is not running:
+            module.forward = None
+    still = model.predict_non_key(images.roll(8, -1), plain(), key)
+    raw = model.spatial.raw_outputs(key.features)
+    whole = split['type'] == 'ExtractFeatSplit'
+    for results in (found, still):
+        assert_same(results, expected, atol=0.0 if whole else atol)
+    assert_same(model.spatial.predict_raw(raw, plain()), expected, atol=atol)
+    assert all(torch.equal(*levels) for levels in zip(key.features, before, strict=True))
+    return expected
+
+
+@pytest.mark.parametrize(('name', 'split', 'channels'), SPLITS)
 def test_predictions_on_maps_are_the_detectors_own(name, split, channels):
-    """Those of the task network alone, on features and on raw outputs, which stay as they are."""
     detector, images, data = stock(name)
-    spatial = SpatialModule(detector, dict(type=split))
-    expected = detector.predict(images, [sample.clone() for sample in data])
-    order = (
-        torch.channels_last if 'yolov3' in name else torch.contiguous_format
-    )  # its sigmoid is in place
-    features = spatial.features(images.to(memory_format=order))
-    if channels:
-        assert [level.shape[1] for level in features] == channels
-    before = [level.clone() for level in features]
-    raw = spatial.raw_outputs(features)
-    for module in spatial.feature_network:  # N_task does not call them
-        module.forward = None
+    if 'yolov3' in name:  # its sigmoid is in place
+        images = images.to(memory_format=torch.channels_last)
     # TOOD's and CenterNet's probabilities are converted to logits and back, TOOD's corners to distances.
-    converted = name.startswith(('tood', 'centernet'))
-    atol = 1e-3 if converted else 0.0
-    exact = split == 'ExtractFeatSplit'
-    assert_same(spatial.predict(features, data), expected, atol=0.0 if exact else atol)
-    assert_same(spatial.predict_raw(raw, data), expected, atol=atol)
-    assert all(torch.equal(*levels) for levels in zip(features, before, strict=True))
+    atol = 1e-3 if name.startswith(('tood', 'centernet')) else 0.0
+    check_predictions(detector, dict(type=split), images, data, channels, atol=atol)
 
 
 @pytest.mark.parametrize('name', DETECTORS)

@@ -2,14 +2,15 @@
 
 import pytest
 import torch
-from mmdet.models.detectors import DeformableDETR
+from mmdet.models.detectors import DeformableDETR, MaskFormer
 from torch import nn
 
 from semidff.models import FeatureSemantics, SemiDFF, SpatialModule, VideoDetector
 from semidff.models.objectives import Distillation
 from semidff.models.spatial import plain_samples
 from tests.detectors.stock_detectors import LAYERS, QUERIES, build_stock, pictures
-from tests.tiny.models import assert_same, build, retinanet
+from tests.test_models.test_spatial.test_detectors import check_predictions
+from tests.tiny.models import build, retinanet
 
 SIZE = 64, 96
 FIXED = (
@@ -57,28 +58,19 @@ def padded():
 
 
 @pytest.mark.parametrize('name', [*FIXED, *SELECTING, DDQ, *MASKS])
-@torch.no_grad()
-def test_results_of_key_frames_and_still_frames_are_the_detectors_own(name):
-    detector, (images, _) = transformer(name), pictures(SIZE)
-    model = VideoDetector(detector, dict(TEMPORAL, with_scale=False), SPLIT).eval()
-    for weight in model.temporal.flow_network.predict_flow.parameters():
-        nn.init.zeros_(weight)
-    expected = detector.predict(images, padded())
-    found, key = model.predict_key(images, padded())
-    # Non-key frames do not call the encoder; only that of Deformable DETR reads positions.
-    encoder = detector.panoptic_head.pixel_decoder if name in MASKS else detector.encoder
-    encoder.forward = None
-    if isinstance(detector, DeformableDETR):
-        detector.positional_encoding.forward = None
-    still = model.predict_non_key(images, padded(), key)
-    raw = model.spatial.predict_raw(model.spatial.raw_outputs(key.features), padded())
+def test_predictions_are_the_detectors_own(name):
+    detector = transformer(name)
+    # The decoder reads positions, too, but for that of Deformable DETR.
+    positions = (
+        None if isinstance(detector, (DeformableDETR, MaskFormer)) else detector.positional_encoding
+    )
+    images = pictures(SIZE)[0]
+    expected = check_predictions(detector, SPLIT, images, padded(), running=positions)
     first, second = (one.pred_instances for one in expected)
     if name in MASKS:
         assert first.masks.any() or second.masks.any()
     else:
         assert not torch.equal(first.bboxes, second.bboxes)
-    for results in (found, still, raw):
-        assert_same(results, expected)
 
 
 @pytest.mark.parametrize('split', ['ExtractFeatSplit', 'EncoderSplit'])

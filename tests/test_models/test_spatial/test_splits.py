@@ -11,7 +11,8 @@ from mmengine.registry import init_default_scope
 from semidff.inference.schedule_fit import relative_error
 from semidff.models import FeatureRegression, SpatialModule
 from semidff.models.objectives import Distillation
-from tests.tiny.models import assert_same, build, faster_rcnn, frames, rfcn, samples, tiny_semi_dff
+from tests.test_models.test_spatial.test_detectors import check_predictions
+from tests.tiny.models import build, faster_rcnn, frames, rfcn, samples, tiny_semi_dff
 from tests.tiny.splits import SPLITS, cut, open_residuals, resnet
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -28,28 +29,12 @@ def layers_called(modules):
     return counts
 
 
-def still(model):
-    """No motion, and the scale field at one."""
-    for parameter in (
-        *model.temporal.flow_network.predict_flow.parameters(),
-        model.temporal.scale.weight,
-    ):
-        torch.nn.init.zeros_(parameter)
-    torch.nn.init.ones_(model.temporal.scale.bias)
-
-
 @ALL
-@torch.no_grad()
-def test_key_frames_and_still_frames_are_the_unsplit_detectors_bit_by_bit(name):
-    model = cut(name).eval()
-    still(model)
-    expected = model.spatial.detector.predict(frames(2), samples(2))
-    results, key = model.predict_key(frames(2), samples(2))
-    assert_same(results, expected)
-    assert [level.shape for level in key.features] == [(2, SPLITS[name][1], 4, 6)]
-    before = key.features[0].clone()
-    assert_same(model.predict_non_key(frames(2, seed=1), samples(2), key), expected)
-    assert torch.equal(key.features[0], before)
+def test_predictions_are_the_unsplit_detectors(name):
+    split, channels = SPLITS[name]
+    detector = cut(name).eval().spatial.detector
+    split = split or dict(type='ExtractFeatSplit')
+    check_predictions(detector, split, frames(2), samples(2), [(channels, 4, 6)])
 
 
 @ALL
@@ -114,7 +99,6 @@ def test_the_supervised_loss_is_the_detectors_and_trains_all_parts(name):
         )
 
 
-@torch.no_grad()
 @pytest.mark.parametrize('unit', ['layer3.0', 'layer3.1', 'layer2.1'])
 def test_three_stages(unit):
     """The R-FCN of the quick start, as its config has it, narrower."""
@@ -126,9 +110,7 @@ def test_three_stages(unit):
     open_residuals(detector)
     for kernel in (detector.rpn_head.rpn_cls, detector.roi_head.bbox_head.conv_cls):
         torch.nn.init.normal_(kernel.weight)
-    expected = detector.predict(frames(2), samples(2))
-    spatial = SpatialModule(detector, resnet(unit))
-    assert_same(spatial.predict(spatial.features(frames(2)), samples(2)), expected)
+    check_predictions(detector, resnet(unit), frames(2), samples(2))
 
 
 @pytest.mark.parametrize(
@@ -160,15 +142,10 @@ def test_other_resnets(changes):
     assert all(torch.equal(grad, results[1][1][key]) for key, grad in results[0][1].items())
 
 
-@torch.no_grad()
 def test_a_pyramid_is_cut_below_its_lowest_level():
     detector = build(faster_rcnn()).eval()
     open_residuals(detector)
-    spatial = SpatialModule(detector, resnet('layer1.1'))
-    expected = detector.predict(frames(1), samples(1))
-    features = spatial.features(frames(1))
-    assert [level.shape for level in features] == [(1, 8, 16, 24)]
-    assert_same(spatial.predict(features, samples(1)), expected)
+    check_predictions(detector, resnet('layer1.1'), frames(1), samples(1), [(8, 16, 24)])
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,255 @@
+"""The contract: whatever runs a detector, and however videos are driven, results are those of single live eager frames.
+
+The reference is checked by hand here and in ``test_video_engine.py``; all other ways are compared with it.
+"""
+
+import copy
+import functools
+import math
+from collections.abc import Callable, Iterator
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+from mmdet.structures import SampleList
+
+from semidff.inference import (
+    METHODS,
+    Acceleration,
+    AdaptiveSchedule,
+    ErrorPredictor,
+    FixedSchedule,
+    SceneCutSchedule,
+    VideoEngine,
+    accelerate,
+)
+from semidff.inference.executors import Executor, RememberedDetections
+from semidff.models import VideoDetector, video_detector
+from tests.tiny import models
+from tests.tiny.videos import batch
+
+ERROR = ErrorPredictor([1.0, 0, 0, 0], math.log(0.01), max_interval=5)  # 0.01 * (1 + mean motion)
+SETTINGS = dict(
+    cuts=dict(schedule=SceneCutSchedule(4)),
+    adaptive=dict(schedule=SceneCutSchedule(AdaptiveSchedule(ERROR, tolerance=0.06))),
+    fields=dict(schedule=SceneCutSchedule(4), keep_fields=True),
+    scores=dict(schedule=SceneCutSchedule(4), smooth_scores=3),
+    boxes=dict(schedule=SceneCutSchedule(4), smooth_boxes=2),
+    both=dict(schedule=SceneCutSchedule(4), smooth_scores=3, smooth_boxes=100),
+)
+KEYS = [[0, 4, 8], [0, 4, 6, 8], [0, 4]]  # every 4 frames, and where a scene begins
+SCENES = [(0, 0, 9), (1, 0, 6), (1, 6, 8), (1, 8, 9), (2, 0, 7)]
+"""Video, first frame and end of each scene."""
+
+
+def video(number: int) -> list[dict]:
+    """A video of one scene, one with a cut at frame 6 and another size from frame 8, and one of another size."""
+    frames = [batch(number, index) for index in range(7 if number == 2 else 9)]
+    for index, data in enumerate(frames):
+        (image,) = data['inputs']
+        if number == 1 and index >= 6:
+            image = 255 - image
+        if number == 2 or (number == 1 and index >= 8):
+            image = image[:, :32, :64].contiguous()
+            data['data_samples'][0].set_metainfo(dict(ori_shape=(32, 64), img_shape=(32, 64)))
+        data['inputs'] = [image]
+    return frames
+
+
+def live(engine: VideoEngine, videos: list) -> list[SampleList]:
+    """Frames one by one, of all videos in turn."""
+    streams, found = [engine.open() for _ in videos], [[] for _ in videos]
+    for index in range(max(map(len, videos))):
+        for frames, stream, results in zip(videos, streams, found, strict=True):
+            if index < len(frames):
+                results += engine.push(frames[index], stream)
+    return [results + engine.flush(stream) for results, stream in zip(found, streams, strict=True)]
+
+
+def batched(engine: VideoEngine, videos: list) -> list[SampleList]:
+    """Streams in batches, begun one after the other: key frames of one meet other frames of the next."""
+    streams, found = [engine.open() for _ in videos], [[] for _ in videos]
+    for tick in range(12):
+        now = [n for n, frames in enumerate(videos) if 0 <= tick - n < len(frames)]
+        finished = engine.push_batch([videos[n][tick - n] for n in now], [streams[n] for n in now])
+        for n, results in zip(now, finished, strict=True):
+            found[n] += results
+    return [results + engine.flush(stream) for results, stream in zip(found, streams, strict=True)]
+
+
+def file(workers: int, chunk: int | None) -> Callable:
+    return lambda engine, videos: [list(engine.run(iter(v), workers, chunk)) for v in videos]
+
+
+WAYS = {'live': live, 'batched': batched} | {
+    f'{workers} workers, chunks of {chunk}': file(workers, chunk)
+    for workers, chunk in ((1, None), (1, 1), (2, None), (3, 3))
+}
+FILE, WORKERS = '1 workers, chunks of None', '2 workers, chunks of None'
+
+
+@functools.cache
+def detector(kind: str) -> VideoDetector:
+    return models.tiny_video_detector(kind).eval()
+
+
+@functools.cache
+def reference(kind: str, method: str, setting: str) -> list[SampleList]:
+    """Results of single frames, of one video after the other."""
+    return [
+        results
+        for number in range(3)
+        for results in live(
+            VideoEngine(detector(kind), method, **SETTINGS[setting]), [video(number)]
+        )
+    ]
+
+
+def on_gpu(model: VideoDetector, options: Acceleration) -> Executor:
+    executor = accelerate(model.to('cuda'), options)
+    executor.model.data_preprocessor._non_blocking = True  # as load_model
+    return executor
+
+
+def channels_last(model: VideoDetector) -> Executor:
+    """Not a matter of course: mmcv's RoIAlign misreads such maps."""
+    fast = accelerate(model, Acceleration(channels_last=True))
+    weights = [m.weight for m in fast.modules() if isinstance(m, torch.nn.Conv2d)]
+    assert all(weight.is_contiguous(memory_format=torch.channels_last) for weight in weights)
+    return fast
+
+
+# What makes an executor of a model; tolerance of scores, and of boxes in 100 pixels; the share of other detections: NMS
+# and limits turn over near ties.
+EXECUTORS: dict[str, tuple[Callable[[VideoDetector], Executor], float, float]] = dict(
+    eager=(lambda model: model, 1e-5, 0.04),
+    graphs=(lambda model: on_gpu(model, Acceleration()), 1e-5, 0.04),
+    channels_last=(channels_last, 1e-3, 0),
+    bf16=(lambda model: accelerate(model, Acceleration('bf16')), 0.05, 0.2),
+    fp16=(lambda model: accelerate(model, Acceleration('fp16')), 0.05, 0.2),
+    bf16_channels_last=(lambda model: accelerate(model, Acceleration('bf16', True)), 0.05, 0.3),
+)
+
+
+CAPTURES = dict(live=4, batched=5)
+"""Graphs of two sizes of key and of non-key frames; of the latter, of one frame and of two."""
+
+
+def assert_equal(found: SampleList, expected: SampleList, tolerance: float, share: float) -> None:
+    """Frames in order, with equal key frames, and equal boxes; all bits if the tolerance is 0."""
+    for name in ('frame_id', 'video_id', 'is_key_frame'):
+        assert [r.get(name) for r in found] == [r.get(name) for r in expected], name
+    some, others = ([r.pred_instances for r in results] for results in (found, expected))
+    assert {one.bboxes.device.type for one in some} == {'cpu'}
+    assert {one[key].dtype for one in some for key in ('bboxes', 'scores')} == {torch.float32}
+    limit = share * sum(map(len, others))
+    assert models.unmatched(some, others, tolerance) <= limit
+    assert models.unmatched(others, some, tolerance) <= limit
+    if not tolerance:
+        assert all(torch.equal(a.bboxes, b.bboxes) for a, b in zip(some, others, strict=True))
+    for name in ('feature_flow', 'scale_field'):
+        pairs = [(a.get(name), b.get(name)) for a, b in zip(found, expected, strict=True)]
+        assert all((a is None) == (b is None) for a, b in pairs)
+        for a, b in pairs:
+            if a is not None:
+                torch.testing.assert_close(a.cpu(), b, rtol=1e-4, atol=1e-4)
+
+
+def cases() -> Iterator[tuple[str, str, str, str, str]]:
+    every = list(METHODS.module_dict)
+    fast, flows = ('frame', 'propagate'), ('propagate', 'sff-fast')
+    yield from product(['eager'], ['retinanet'], every, WAYS, ['cuts'])
+    yield from product(['eager'], ['retinanet'], every, [WORKERS], ['scores', 'boxes', 'both'])
+    yield from product(['eager'], ['retinanet'], flows, list(WAYS)[1:], ['adaptive'])
+    yield from product(['eager'], ['rfcn', 'faster_rcnn'], fast, ['batched', WORKERS], ['cuts'])
+    yield from product(['graphs'], ['retinanet'], every, ['live', FILE], ['cuts'])
+    yield from product(['graphs'], ['rfcn', 'faster_rcnn'], fast, ['live', FILE], ['cuts'])
+    yield from product(['graphs'], ['retinanet'], fast, ['batched'], ['cuts'])
+    yield from product(['graphs'], ['retinanet'], ['propagate'], ['live'], ['adaptive', 'fields'])
+    for executor in ('channels_last', 'bf16', 'fp16'):
+        yield from product([executor], models.KINDS, ['propagate'], ['live'], ['cuts'])
+    offline = ('frame', 'centered', 'interpolate', 'sff-fast')
+    yield from product(['bf16_channels_last'], ['rfcn'], offline, ['live'], ['cuts'])
+
+
+@pytest.mark.parametrize(('executor', 'kind', 'method', 'way', 'setting'), cases())
+def test_results_are_those_of_single_frames(executor, kind, method, way, setting, request):
+    gpu = request.getfixturevalue('gpu') if executor == 'graphs' else None
+    make, tolerance, share = EXECUTORS[executor]
+    if executor == 'eager' and way == 'live':
+        tolerance = 0
+    if not tolerance or (executor == 'eager' and kind == 'retinanet'):
+        share = 0
+    engine = VideoEngine(make(copy.deepcopy(detector(kind))), method, **SETTINGS[setting])
+    flows = []
+    if setting == 'adaptive':
+        temporal = engine.method.executor.model.temporal
+        temporal.flow_network.register_forward_hook(
+            lambda _, inputs, output: flows.append(len(inputs[0]))
+        )
+    found = sum(WAYS[way](engine, [video(number) for number in range(3)]), [])
+    assert_equal(found, sum(reference(kind, method, setting), []), tolerance, share)
+    if gpu:
+        assert gpu.captures and not gpu.failed_captures
+        if (method, setting) == ('propagate', 'cuts') and way in CAPTURES:
+            assert gpu.captures == CAPTURES[way]
+    if setting == 'adaptive':
+        assert sum(flows) == sum(not result.is_key_frame for result in found)
+
+
+@pytest.mark.parametrize('method', METHODS.module_dict)
+@pytest.mark.parametrize('setting', ['cuts', 'scores', 'boxes', 'both'])
+def test_scenes_are_as_each_alone(method, setting):
+    """Key frames begin them, no results are lost, and nothing before, or of another stream, has an effect."""
+    results = reference('retinanet', method, setting)
+    assert [[r.frame_id for r in own] for own in results] == [[*range(len(own))] for own in results]
+    assert [[r.frame_id for r in own if r.is_key_frame] for own in results] == KEYS
+    for number, first, end in SCENES:
+        engine = VideoEngine(
+            detector('retinanet'), method, **{**SETTINGS[setting], 'schedule': FixedSchedule(4)}
+        )
+        ((*alone,),) = live(engine, [video(number)[first:end]])
+        assert_equal(results[number][first:end], alone, 0, 0)
+
+
+def test_adaptive_key_frames_depend_on_the_video():
+    results = reference('retinanet', 'sff-fast', 'adaptive')
+    still, cut, small = ([r.frame_id for r in own if r.is_key_frame] for own in results)
+    assert still == small == [0, 5] and cut[-2:] == [6, 8] and 0 < cut[1] < 5
+
+
+@pytest.mark.parametrize('method', METHODS.module_dict)
+@pytest.mark.parametrize('setting', ['scores', 'boxes', 'both'])
+def test_smoothing_changes_what_it_says(method, setting):
+    for name, field in dict(scores='scores', boxes='bboxes').items():
+        changed = 0
+        for pair in zip(
+            *(reference('retinanet', method, s)[0] for s in ('cuts', setting)), strict=True
+        ):
+            changed += not np.array_equal(
+                *(np.sort(s.pred_instances[field].numpy(), 0) for s in pair)
+            )
+        assert (changed > 1) == (setting in (name, 'both')), name
+
+
+@pytest.mark.parametrize('large', [False, True])
+def test_remembered_detections_are_shared_by_methods_and_schedules(large, monkeypatch):
+    if large:  # frames that are not propagated as a batch
+        monkeypatch.setattr(video_detector, '_FEW_PIXELS', 0)
+    model = copy.deepcopy(detector('retinanet'))
+    calls, remembered, found = [], RememberedDetections(model), {}
+
+    def detect(executor: Executor, method: str, first: int) -> SampleList:
+        schedule = FixedSchedule(1 if method == 'frame' else 4, first)
+        return list(VideoEngine(executor, method, schedule=schedule).run(video(0)[:7]))
+
+    model.temporal.register_forward_hook(lambda *_: calls.append(1))
+    for method in ('frame', 'coast', 'interpolate', 'propagate', 'centered', 'blend'):
+        for first in (2, 4):
+            found[method, first] = detect(remembered, method, first)
+    # first key frames 0, 4 (propagate: 5 pairs; centered: frame 3 from frame 4) and 0, 2, 6 (4 pairs, of which frame 1
+    # from 0 is known; centered: frame 5 from frame 6); blend: those of centered
+    assert len(calls) == 5 + 1 + 3 + 1
+    for (method, first), results in found.items():
+        assert_equal(results, detect(detector('retinanet'), method, first), 1e-6, 0)
