@@ -23,6 +23,7 @@ from semidff.datasets.class_names import class_names
 from semidff.datasets.video_readers import VideoError, open_video
 from semidff.evaluation.metrics import MIN_SCORE
 from semidff.inference import VideoEngine
+from semidff.inference.executors import Executor
 from semidff.inference.loading import frame_pipeline
 from semidff.utils.atomic_write import atomic_write, write_json
 from semidff.utils.checkpoint import read_checkpoint
@@ -42,8 +43,8 @@ _LONGEST = 301  # frames of a clip
 
 def validate(
     plan: Plan,
-    model: nn.Module,
-    detector: nn.Module,
+    model: Executor,
+    detector: Executor,
     out: Path,
     labels: str | Path | None = None,
     progress: Callable[[str], None] = lambda text: None,

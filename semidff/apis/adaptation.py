@@ -200,9 +200,10 @@ def _fit(plan: Plan, out: Path, device: str, labels: str | Path | None) -> None:
 def _validate(plan: Plan, out: Path, device: str, labels: str | Path | None) -> None:
     """Measure operating points, and put the recommended one into the config."""
     _say('validation on held-back frames')
-    detector = _load(out, device, 'detector.pth', 'frame').model
-    config, model = read_config(out / 'config.py'), _load(out, device).model
-    config.recommended = validate(plan, model, detector, out, labels, _say)
+    config = read_config(out / 'config.py')
+    loaded = _load(out, device), _load(out, device, 'detector.pth', 'frame')
+    executors = (inferencer.engine.method.executor for inferencer in loaded)
+    config.recommended = validate(plan, *executors, out, labels, _say)
     fitted, file = out / 'validation' / ADAPTIVE_FILE, out / ADAPTIVE_FILE
     if fitted.exists():
         with atomic_path(file) as unfinished:

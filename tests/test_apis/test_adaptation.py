@@ -272,7 +272,8 @@ def test_plan_on_a_gpu(project, tmp_path, monkeypatch, gpu):
     monkeypatch.setattr(planner, '_time_iterations', on_cpu)
     monkeypatch.setattr(SemiDFF, 'without_gradient', lambda self, objectives: [])
     plan = Plan.load(run(project, tmp_path / 'out', device='cuda', plan_only=True) / 'plan.json')
-    assert plan.device == 'cuda' and plan.semantic and len(plan.candidates) == 3
+    assert plan.device == 'cuda' and plan.networks.semantic
+    assert len(plan.networks.candidates) == 3
     assert gpu.captures >= 6 and not gpu.failed_captures
 
 
