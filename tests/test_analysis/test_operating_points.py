@@ -27,6 +27,7 @@ from semidff.analysis.operating_report import (
 )
 from semidff.evaluation import Detections
 from semidff.evaluation.metrics import agreement
+from semidff.inference import Acceleration, accelerate
 from semidff.inference.methods import boxes
 from semidff.utils.threads import torch_threads
 from tests.damaged_video import write_video

@@ -39,20 +39,20 @@ SETTINGS = dict(
     both=dict(schedule=SceneCutSchedule(4), smooth_scores=3, smooth_boxes=100),
 )
 KEYS = [[0, 4, 8], [0, 4, 6, 8], [0, 4]]  # every 4 frames, and where a scene begins
-SCENES = [(0, 0, 9), (1, 0, 6), (1, 6, 8), (1, 8, 9), (2, 0, 7)]
+SCENES = [(0, 0, 9), (1, 0, 6), (1, 6, 8), (1, 8, 10), (2, 0, 7)]
 """Video, first frame and end of each scene."""
 
 
 def video(number: int) -> list[dict]:
     """A video of one scene, one with a cut at frame 6 and another size from frame 8, and one of another size."""
-    frames = [batch(number, index) for index in range(7 if number == 2 else 9)]
+    frames = [batch(number, index) for index in range((9, 10, 7)[number])]
     for index, data in enumerate(frames):
         (image,) = data['inputs']
         if number == 1 and index >= 6:
             image = 255 - image
         if number == 2 or (number == 1 and index >= 8):
-            image = image[:, :32, :64].contiguous()
-            data['data_samples'][0].set_metainfo(dict(ori_shape=(32, 64), img_shape=(32, 64)))
+            image = image[:, :, :64].contiguous()
+            data['data_samples'][0].set_metainfo(dict(ori_shape=(64, 64), img_shape=(64, 64)))
         data['inputs'] = [image]
     return frames
 

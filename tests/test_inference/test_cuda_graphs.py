@@ -42,6 +42,12 @@ def frames(video: int = 0, count: int = 9) -> list[dict]:
     return [batch(video, index) for index in range(count)]
 
 
+def cropped(data: dict, width: int) -> dict:
+    size = dict.fromkeys(('ori_shape', 'img_shape'), (SIZE[1], width))
+    data['data_samples'][0].set_metainfo(size)
+    return dict(data, inputs=[data['inputs'][0][..., :width].contiguous()])
+
+
 def detect(model, method='propagate', data=None) -> list:
     return list(VideoEngine(model, method, key_interval=4).run(data or frames(), chunk=1))
 

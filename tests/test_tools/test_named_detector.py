@@ -103,17 +103,13 @@ def test_evaluation_and_measurements(project, tmp_path, capsys):
     call('test.py', tmp_path / 'config.py', weights, '--metrics-out', tmp_path / 'm')
     assert json.loads((tmp_path / 'm').read_text())
     write_video(tmp_path / 'in.mp4', 4, size=SIZE)
-    common = ('--device', 'cpu', '--rounds', 1)
     call(
         'analysis/speed.py',
         *(folder / 'config.py', weights, '--video', tmp_path / 'in.mp4', '--key-interval', 2),
-        *common,
+        *('--device', 'cpu', '--rounds', 1),
     )
-    call(
-        'analysis/complexity.py',
-        *(folder / 'config.py', '--size', 64, 96, '--key-intervals', 10),
-        *common,
-    )
+    size = '--size', 64, 96
+    call('analysis/complexity.py', folder / 'config.py', *size, '--key-intervals', 10)
     assert 's (DFF Eq. 7) at l = 10' in capsys.readouterr().out
 
 
