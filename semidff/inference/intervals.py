@@ -52,11 +52,13 @@ class Frame:
 
     Attributes:
         data: Its collated test batch, before the data preprocessor.
+        shape: Shape of its input (3, H, W).
         position: Distance to the key frame of its interval; 0 for the key frame.
         flow_field: Its flow field, if the schedule observed it.
     """
 
     data: dict
+    shape: tuple[int, ...]
     interval: Interval
     position: int
     flow_field: FlowField | None = None
@@ -143,7 +145,8 @@ class IntervalStream:
                 'batch_size=1 in the data loader'
             )
         sample = data['data_samples'][0]
-        size = tuple(data['inputs'][0].shape), tuple(sample.get('ori_shape', ()))
+        shape = tuple(data['inputs'][0].shape)
+        size = shape, tuple(sample.get('ori_shape', ()))
         self.index += 1
         self.distance += self.interval is not None
         if self.distance and (size != self._size or self.schedule.is_cut(self, data)):
@@ -157,7 +160,7 @@ class IntervalStream:
             if before:
                 before.after = self.interval
             self.distance = 0
-        frame = Frame(data, self.interval, self.distance)
+        frame = Frame(data, shape, self.interval, self.distance)
         self.interval.length += 1
         sample.set_metainfo({'is_key_frame': is_key})
         return frame

@@ -88,4 +88,5 @@ class PairEngine:
     def _frame(self, key: int, distance: int, data: dict) -> Frame:
         (sample,) = (sample.new() for sample in data['data_samples'])
         sample.set_metainfo({'is_key_frame': distance == 0})
-        return Frame({**data, 'data_samples': [sample]}, self._keys[key], distance)
+        shape = tuple(data['inputs'][0].shape)
+        return Frame({**data, 'data_samples': [sample]}, shape, self._keys[key], distance)

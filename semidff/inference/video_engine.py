@@ -1,6 +1,7 @@
 """Inference over videos with key frames (DFF Algorithm 1): when the intervals of a video are processed, and where."""
 
 import copy
+import math
 import threading
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -196,9 +197,9 @@ class VideoEngine:
                         with torch_threads(1) if ahead else nullcontext(), torch.no_grad():
                             observe(self.method.executor, [frame], [stream])
                     if not frame.is_key:
-                        waiting = frame.interval.waiting
-                        waiting.append(frame)
-                        if not needs_next and len(waiting) == (chunk or self._chunk_size(frame)):
+                        self.method.wait(frame)
+                        waiting = len(frame.interval.waiting)
+                        if not needs_next and waiting == (chunk or self._chunk_size(frame)):
                             pieces += detect_waiting(frame.interval)
                     elif needs_next:
                         key = detect_key(frame)
@@ -226,7 +227,7 @@ class VideoEngine:
                 frame.interval.before.release()  # ahead of the memory of the next one
         by_shape = defaultdict(list)
         for frame, stream in zip(frames, streams, strict=True):
-            by_shape[frame.data['inputs'][0].shape].append((frame, stream))
+            by_shape[frame.shape].append((frame, stream))
         for alike in by_shape.values():
             if self.schedule.observes:
                 observe(method.executor, *zip(*alike, strict=True))
@@ -236,7 +237,7 @@ class VideoEngine:
                 found |= zip(keys, method.key(keys), strict=True)
             if method.needs_next:
                 for frame in others:
-                    frame.interval.waiting.append(frame)
+                    method.wait(frame)
             elif others:
                 found |= zip(others, method.non_key(others), strict=True)
         return found
@@ -308,7 +309,7 @@ class VideoEngine:
         """Return the number of frames of one size that are processed as a batch."""
         device = next(self.model.parameters()).device.type
         pixels = _CHUNK_PIXELS.get(device, _CHUNK_PIXELS['cpu'])
-        return min(_LARGEST_CHUNK, max(1, pixels // frame.data['inputs'][0][0].numel()))
+        return min(_LARGEST_CHUNK, max(1, pixels // math.prod(frame.shape[1:])))
 
     @contextmanager
     def _pool(self, workers: int) -> Iterator[tuple[Callable[..., Future], int]]:

@@ -143,7 +143,9 @@ def assert_equal(found: SampleList, expected: SampleList, tolerance: float, shar
     some, others = ([r.pred_instances for r in results] for results in (found, expected))
     assert {one.bboxes.device.type for one in some} == {'cpu'}
     assert {one[key].dtype for one in some for key in ('bboxes', 'scores')} == {torch.float32}
-    limit = share * sum(map(len, others))
+    count = sum(map(len, others))
+    assert count > 2 * len(others)
+    limit = share * count
     assert models.unmatched(some, others, tolerance) <= limit
     assert models.unmatched(others, some, tolerance) <= limit
     if not tolerance:

@@ -48,6 +48,10 @@ class VideoMethod(ABC):
         """Detect on key frames, and note in their intervals what non-key frames need."""
         return self.executor.predict_key(*self.to_device(frames))[0]
 
+    def wait(self, frame: Frame) -> None:
+        """Keep a non-key frame until it is detected together with others of its interval."""
+        frame.interval.waiting.append(frame)
+
     def hand_on(self, interval: Interval) -> None:
         """Set the state of an interval whose key frame is detected, given that of the interval before."""
         raise NotImplementedError

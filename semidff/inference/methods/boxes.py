@@ -82,6 +82,10 @@ class Interpolate(BoxMethod):
 
     needs_next = True
 
+    def wait(self, frame: Frame) -> None:
+        frame.data = dict(data_samples=frame.data['data_samples'])  # intervals may be long
+        super().wait(frame)
+
     def non_key(self, frames: Sequence[Frame]) -> SampleList:
         for interval, own in by_interval(frames):
             found = [arrays_of(interval.detections)] * len(own)

@@ -52,6 +52,14 @@ def run(keys: dict, frames: int) -> list[InstanceData]:
     return [result.pred_instances for result in results]
 
 
+def test_frames_that_wait_keep_no_pixels():
+    engine = VideoEngine(Detections({0: ([], [], [])}), 'interpolate', schedule=KeyFramesAt([0]))
+    for index in range(3):
+        sample = DetDataSample(metainfo=dict(frame_id=index))
+        engine.push(dict(inputs=[torch.zeros(3, 8, 8)], data_samples=[sample]))
+    assert [list(frame.data) for frame in engine.stream.interval.waiting] == [['data_samples']] * 2
+
+
 def test_linear_motion_is_exact():
     start, velocity = np.array([10.0, 20.0, 40.0, 60.0]), np.array([3.0, -1.0, 3.5, -0.5])
     keys = {
