@@ -122,10 +122,10 @@ def difference(found: SampleList, expected: SampleList) -> dict[str, int]:
     own, others = [], []
     for results in zip(found, expected, strict=True):
         both = [result.pred_instances.cpu() for result in results]
-        lowest = max((one.scores.min() for one in both if len(one)), default=0) + 1e-3
+        lowest = max((one.scores.min() for one in both if len(one)), default=0) * 1.005
         for kept, one in zip((own, others), both, strict=True):
             kept.append(one[one.scores > lowest])
-    lost = models.unmatched(own, others, 0.01) + models.unmatched(others, own, 0.01)
+    lost = models.unmatched(own, others, 1e-3) + models.unmatched(others, own, 1e-3)
     return dict(boxes=sum(map(len, others)), unmatched=lost)
 
 
@@ -133,8 +133,7 @@ def check_graphs(name: str, precision: str = 'fp32') -> Rows:
     """Graphs find what eager frames find, in frames of two sizes and in chunks, and wait for nothing."""
     graphs, eager = pair(name, precision)
     height, width = size_of(name)
-    sizes = [(height, width), (height - 32, width - 32)]
-    for size, chunked in product(sizes[:1] if SIM and name != TINY else sizes, (False, True)):
+    for size, chunked in product(((height, width), (height - 32, width - 32)), (False, True)):
         frames = smooth_frames(12, *size)
         for _ in range(1 + chunked):  # chunks are captured when they occur again
             REPLAYS.clear()
@@ -236,7 +235,11 @@ def check_operators() -> Rows:
     )
     selected = 'nms or nan or without' if SIM else ''  # without gradients
     file = 'tests/test_utils/test_torchvision_operators.py'
-    with torch.device('cuda:0'), torch.backends.cudnn.flags(enabled=not SIM, allow_tf32=False):
+    with (
+        torch.device('cuda:0'),
+        torch.backends.cudnn.flags(enabled=not SIM, allow_tf32=False),
+        patch.dict(os.environ, SEMIDFF_TEST_GPU='1'),  # otherwise tests hide the GPU
+    ):
         pytest.main(['-q', '-p', 'no:cacheprovider', '--tb=line', '-k', selected, file], [plugin])
     yield dict(errors=failed)
     from mmcv.ops import nms  # after semidff
