@@ -166,4 +166,4 @@ def test_what_needs_a_flow_is_refused(residual_detector):
     model = residual_detector
     with pytest.raises(MethodError, match='ResidualModule has no feature flow to keep'):
         VideoEngine(model, keep_fields=True)
-    assert not VideoEngine(model).method.observable
+    assert not VideoEngine(model).method.has_flow
