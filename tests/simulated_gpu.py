@@ -25,6 +25,7 @@ from weakref import WeakSet, WeakValueDictionary, finalize
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
@@ -51,16 +52,15 @@ class SimulatedGPU:
     """
 
     def __init__(self) -> None:
-        self.allocated, self.capture_limit = 0, None
-        self.graphs: WeakSet[Graph] = WeakSet()
-        self.capturing: list[Graph] = []
-        self.copies: list[tuple[Tensor, Tensor]] = []  # to the host, not waited for
-        self.memory: WeakValueDictionary[int, _Memory] = WeakValueDictionary()  # by storage
+        self.allocated, self.graphs = 0, WeakSet()
+        self.capturing, self.copies = [], []  # copies to the host that are not waited for
+        self.memory = WeakValueDictionary()  # by storage
         self.reset()
 
     def reset(self) -> None:
+        """Set the counts to zero, and remove the limit."""
         self.kernels = self.replays = self.captures = self.failed_captures = 0
-        self.waits: Counter[str] = Counter()
+        self.waits, self.capture_limit = Counter(), None
 
     def wait(self, operator: str) -> None:
         self.waits[operator] += 1
@@ -109,14 +109,6 @@ class DeviceTensor(Tensor):
             copied._is_param = getattr(self, '_is_param', False)
         return memo[id(self)]
 
-    def __getitem__(self, index: Any) -> Tensor:
-        with patch.object(_THREAD, 'sends', True):  # lists, by a copy that no mode sees
-            return super().__getitem__(index)
-
-    def __setitem__(self, index: Any, value: Any) -> None:
-        with patch.object(_THREAD, 'sends', True):
-            super().__setitem__(index, value)
-
     def tolist(self) -> list:
         return self.cpu().tolist()
 
@@ -140,6 +132,17 @@ class _Mode(TorchDispatchMode):
         return _run(func, args, kwargs or {})
 
 
+class _Functions(TorchFunctionMode):
+    """Sees functions that send lists to the device, of indices or of numbers there, out of sight of other modes."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        _THREAD.indexing = func in (Tensor.__getitem__, Tensor.__setitem__)
+        if func in (torch.tensor, Tensor.new_tensor) and isinstance(args[-1], list | tuple):
+            numbers = tree_map(lambda x: x.item() if isinstance(x, DeviceTensor) else x, args[-1])
+            args = (*args[:-1], numbers)
+        return func(*args, **(kwargs or {}))
+
+
 class Stream:
     """Stream or event; operators run as they are called."""
 
@@ -156,10 +159,7 @@ class Graph:
 
     def capture_begin(self, *pool: Any, capture_error_mode: str = 'global', **_: Any) -> None:
         self.error_mode, self.invalid, self.out_of_memory = capture_error_mode, False, False
-        self.tape: list[tuple] = []
-        self.made: set[_Memory] = set()
-        self.read: dict[_Memory, Tensor] = {}
-        self.overwritten: list[tuple[Tensor, Tensor]] = []
+        self.tape, self.made, self.read, self.overwritten = [], set(), {}, []
         _THREAD.graph = self
         GPU.capturing.append(self)
 
@@ -173,7 +173,7 @@ class Graph:
             self.overwritten.append((host, host.clone()))
 
     def add(self, func: Any, args: tuple, kwargs: dict, results: list[DeviceTensor]) -> None:
-        """Add an operator with its arguments and results on the host."""
+        """Add an operator, with its arguments on the host."""
         known = self.made | self.read.keys()
         new = [result.host if result.memory not in known else None for result in results]
         self.made |= {result.memory for result in results} - self.read.keys()
@@ -210,7 +210,7 @@ class Graph:
 
 
 class _Thread(threading.local):
-    stream, graph, sends = Stream(), None, False
+    stream, graph, indexing = Stream(), None, False
 
 
 def _run(func: Any, args: tuple, kwargs: dict) -> Any:
@@ -219,7 +219,7 @@ def _run(func: Any, args: tuple, kwargs: dict) -> Any:
         with _Mode():
             return func.decompose(*args, **kwargs)
     name, target, graph = func.overloadpacket.__name__, kwargs.get('device'), _THREAD.graph
-    if name == 'lift_fresh' and _THREAD.sends and args[0].dim():
+    if name == 'lift_fresh' and _THREAD.indexing and args[0].dim():
         GPU.wait('list')
         return DeviceTensor(args[0])
     tensors = [*filter(torch.is_tensor, tree_leaves((args, kwargs)))]
@@ -327,7 +327,7 @@ def simulated_gpu() -> Iterator[SimulatedGPU]:
     run_thread = threading.Thread.run
 
     def run(thread: threading.Thread) -> None:
-        with _Mode():
+        with _Mode(), _Functions():
             run_thread(thread)
 
     torch._C._ensureCUDADeviceGuardSet()
@@ -339,10 +339,10 @@ def simulated_gpu() -> Iterator[SimulatedGPU]:
         patch.object(torch.__future__, '_swap_module_params_on_conversion', True),
         torch.backends.cudnn.flags(enabled=False),  # not on the CPU
         _Mode(),
+        _Functions(),
     ):
         GPU.reset()
         GPU.graphs.clear()
-        GPU.capture_limit = None
         _THREAD.stream = _Thread.stream
         yield GPU
 

@@ -11,6 +11,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import NamedTuple
 
 import torch
@@ -65,7 +66,9 @@ def build(config: str, split: str = SPLITS[0]) -> tuple[VideoDetector, Size]:
         return model, (96, 128)
     size = next(stock.small for stock in STOCK if stock.config == config)
     detector = build_stock(config, narrow=True)
-    fit_statistics(detector, size, 2)  # of one frame, a map of one cell has none
+    with suppress(TypeError):  # of heads without raw outputs, behind the features
+        fit_statistics(detector, size, 2)  # of one frame, a map of one cell has none
+    detector.eval()
     spread_scores(detector, size)
     return video_detector(detector, split).requires_grad_(False), size
 
