@@ -27,10 +27,10 @@ from semidff.analysis.operating_report import (
 )
 from semidff.evaluation import Detections
 from semidff.evaluation.metrics import agreement
-from semidff.inference import Acceleration, accelerate
 from semidff.inference.methods import boxes
 from semidff.utils.threads import torch_threads
 from tests.damaged_video import write_video
+from tests.detectors.graph_path import on_gpu
 from tests.tiny.videos import (
     CLASSES,
     build,
@@ -114,10 +114,11 @@ def test_clips_that_are_processed_at_once(folder, clip, model):
 
 
 def test_points_on_a_gpu(clip, model, gpu):
-    own = accelerate(copy.deepcopy(model).to('cuda'), Acceleration())
     points = [OperatingPoint(method, 3) for method in METHODS[1:]]
     points += [OperatingPoint('propagate', 3, 0.5), OperatingPoint('coast', 3, smooth_boxes=2)]
-    reports = (measure_operating_points(one, [clip], points, rounds=1) for one in (own, model))
+    reports = (
+        measure_operating_points(one, [clip], points, rounds=1) for one in (on_gpu(model), model)
+    )
     for one, other in zip(*map(metrics_of, reports), strict=True):
         assert one == pytest.approx(other, abs=1e-3)
     assert gpu.captures >= 4 and not gpu.failed_captures
