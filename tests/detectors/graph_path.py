@@ -158,5 +158,5 @@ if __name__ == '__main__':
     table = []
     for row in rows(sys.argv[1:]):
         print(*row, sep='\t', flush=True)
-        table.append(row)
+        table.append([*map(str, row)])  # zeros, too
     print(markdown_table(table))
