@@ -31,6 +31,10 @@ _CHUNK_PIXELS = dict(cpu=2**20, cuda=2**22)
 """Pixels of the network's input in a chunk. Larger chunks are not faster, and take memory."""
 
 
+_FRAMES_AHEAD = 16
+"""Frames of a file for each worker, all of which are in memory. Workers have to wait for the decoder with fewer."""
+
+
 class VideoEngine:
     """Detects on every frame of a video, or of several videos at a time.
 
@@ -185,7 +189,7 @@ class VideoEngine:
                 return [_Piece(frames, submit(self._process, frames, size, stopped))]
 
             def finished(most: int) -> Iterator[DetDataSample]:
-                while len(pieces) > most:
+                while sum(len(piece.frames) for piece in pieces) > most:
                     yield from self._take(stream, *pieces.popleft())
 
             try:
@@ -313,7 +317,7 @@ class VideoEngine:
 
     @contextmanager
     def _pool(self, workers: int) -> Iterator[tuple[Callable[..., Future], int]]:
-        """Yield a function that runs another one in a worker, and the number of pieces that run ahead of results."""
+        """Yield a function that runs another one in a worker, and the number of frames that run ahead of results."""
         with self.lock:
             for _ in range(self._made, workers if workers > 1 else 0):
                 executor = self.method.executor.independent()
@@ -328,7 +332,7 @@ class VideoEngine:
             yield _run_at_once, 0
             return
         with worker_threads(workers) as pool:
-            yield pool.submit, 2 * workers
+            yield pool.submit, _FRAMES_AHEAD * workers
 
     @contextmanager
     def _free_method(self) -> Iterator[VideoMethod]:
