@@ -110,7 +110,7 @@ def interpolated(interval: Interval, frames: Sequence[Frame]) -> list[Arrays]:
 
 
 def interpolate(before: Arrays, after: Arrays, count: int) -> Iterator[Arrays]:
-    """Yield the detections of the ``count`` non-key frames between two key frames, by descending score."""
+    """Yield the detections of the ``count`` non-key frames from one key frame to the next, by descending score."""
     rows, columns = link(before, after)
     for time in (position / (count + 1) for position in range(1, count + 1)):
         nearer, linked = (before, rows) if time <= 0.5 else (after, columns)
