@@ -136,7 +136,8 @@ class _Functions(TorchFunctionMode):
     """Sees functions that send lists to the device, of indices or of numbers there, out of sight of other modes."""
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
-        _THREAD.indexing = func in (Tensor.__getitem__, Tensor.__setitem__)
+        indexing = func in (Tensor.__getitem__, Tensor.__setitem__)
+        _THREAD.indexing = indexing and isinstance(args[0], DeviceTensor)
         if func in (torch.tensor, Tensor.new_tensor) and isinstance(args[-1], list | tuple):
             numbers = tree_map(lambda x: x.item() if isinstance(x, DeviceTensor) else x, args[-1])
             args = (*args[:-1], numbers)

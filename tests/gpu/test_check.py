@@ -7,10 +7,10 @@ import sys
 
 
 def test_first_checks(tmp_path):
-    names = 'graphs rfcn-tiny', 'failed_capture'
+    names = 'graphs rfcn-tiny', 'graphs retinanet', 'failed_capture'
     command = [sys.executable, '-m', 'tests.gpu.check', '--sim', '--only', *names]
     environment = dict(os.environ, OUT=str(tmp_path), OMP_NUM_THREADS='1')
     subprocess.run(command, env=environment, check=True, capture_output=True, timeout=900)
     rows = json.loads((tmp_path / 'rows.json').read_text())
-    assert len(rows) == 13 and not [row for row in rows if 'raised' in row]
+    assert len(rows) > 20 and not [row for row in rows if 'raised' in row]
     assert all(row['boxes'] and not row['unmatched'] for row in rows if 'boxes' in row)
