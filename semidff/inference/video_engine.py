@@ -186,7 +186,10 @@ class VideoEngine:
                 if sequential:  # in order, hence when the results before are taken
                     return [_Piece(frames, None)]
                 size = chunk or self._chunk_size(frames[0])
-                return [_Piece(frames, submit(self._process, frames, size, stopped))]
+                keys = [interval, interval.after] if needs_next and interval.after else [interval]
+                after = [key.detected for key in keys]
+                arguments = self._process, frames, size, stopped
+                return [_Piece(frames, _run_after(after, submit, *arguments))]
 
             def finished(most: int) -> Iterator[DetDataSample]:
                 while sum(len(piece.frames) for piece in pieces) > most:
@@ -268,18 +271,12 @@ class VideoEngine:
     @torch.no_grad()
     def _process(self, frames: list[Frame], size: int, stopped: threading.Event) -> SampleList:
         """Detect on a key frame, or on non-key frames of an interval, in batches of a size."""
-        is_key, interval = frames[0].is_key, frames[0].interval
-        if not is_key:
-            # Ahead of the wait for a free method, which a key frame needs to go on.
-            interval.detected.result()
-            if self.method.needs_next and interval.after:
-                interval.after.detected.result()
         results = []
         with self._free_method() as method:
             for start in range(0, len(frames), size):
                 if stopped.is_set():
                     break
-                detect = method.key if is_key else method.non_key
+                detect = method.key if frames[0].is_key else method.non_key
                 results += detect(frames[start : start + size])
         return results
 
@@ -353,6 +350,33 @@ class _Piece(NamedTuple):
 
     frames: list[Frame]
     results: Future | None
+
+
+def _run_after(
+    futures: list[Future], submit: Callable[..., Future], function: Callable, *arguments: Any
+) -> Future:
+    """Submit a function once the futures are done, so that no worker waits for another one."""
+    result = Future()
+
+    def run() -> None:
+        try:
+            result.set_result(function(*arguments))
+        except BaseException as error:
+            result.set_exception(error)
+
+    def step(done: Future | None = None) -> None:
+        if done and (done.cancelled() or done.exception()):  # of the key frame, which is taken first
+            result.cancel()
+        elif futures:
+            futures.pop(0).add_done_callback(step)
+        else:
+            try:
+                submit(run)
+            except RuntimeError:  # the pool is shut down
+                result.cancel()
+
+    step()
+    return result
 
 
 def _run_at_once(function: Callable, *arguments: Any) -> Future:
