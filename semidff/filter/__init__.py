@@ -1,0 +1,8 @@
+"""Tracks of objects in a video, from detections of any detector on any of its frames.
+
+It needs NumPy, SciPy and OpenCV alone: neither PyTorch nor mmdetection is imported.
+"""
+
+from .motion import move_boxes, picture_of
+from .tracks import FilterConstants, Reliability, Tracked, TrackFilter, combine, report
+from .video import VideoFilter, filter_coco

@@ -1,0 +1,123 @@
+"""The filter over a video: causal, or both ways with a bounded number of frames ahead."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .motion import picture_of
+from .tracks import Estimate, FilterConstants, Reliability, Tracked, TrackFilter, combine, report
+
+AHEAD = 20
+"""Least number of later frames that results of both ways depend on. More are not better."""
+
+
+class _Waiting(NamedTuple):
+    arguments: tuple  # of TrackFilter.step
+    forward: Estimate
+
+
+class VideoFilter:
+    """Tracks of the objects of one video, frame by frame.
+
+    Args:
+        num_classes: Number of classes.
+        both_ways: Whether each result depends on later frames, too: a second filter runs from ``2 · ahead`` frames
+            later backward. Results wait for these frames, whose pictures are in memory.
+        ahead: Half of that; at least the number of frames from one key frame to the next.
+        constants: See :class:`~semidff.filter.TrackFilter`.
+        reliability: See there.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        both_ways: bool = False,
+        ahead: int = AHEAD,
+        constants: FilterConstants | None = None,
+        reliability: Reliability | None = None,
+    ) -> None:
+        self.both_ways, self.ahead = both_ways, ahead
+        self._options = num_classes, constants
+        self._forward = TrackFilter(*self._options, reliability)
+        self._waiting: list[_Waiting] = []
+        self._number = -1
+
+    @property
+    def reliability(self) -> Reliability:
+        return self._forward.reliability
+
+    def push(
+        self,
+        picture: np.ndarray,
+        size: tuple[int, int],
+        detections: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None,
+        light: bool = False,
+    ) -> list[Tracked]:
+        """Take the next frame, see :meth:`TrackFilter.step`; return the results that are final, in frame order."""
+        self._number += 1
+        arguments = picture, size, detections, light, self._number
+        estimate = self._forward.step(*arguments)
+        if not self.both_ways:
+            return [report(estimate)]
+        self._waiting.append(_Waiting(arguments, estimate))
+        return self._finish(self.ahead) if len(self._waiting) == 2 * self.ahead else []
+
+    def flush(self) -> list[Tracked]:
+        """Return the results that wait for later frames."""
+        return self._finish(len(self._waiting))
+
+    def _finish(self, count: int) -> list[Tracked]:
+        """Return the results of the first waiting frames."""
+        backward = TrackFilter(*self._options, self.reliability, learn=False)
+        estimates = [backward.step(*one.arguments) for one in reversed(self._waiting)]
+        pairs = zip(self._waiting[:count], reversed(estimates))
+        found = [report(combine(one.forward, other)) for one, other in pairs]
+        del self._waiting[:count]
+        return found
+
+
+def filter_coco(
+    images: Iterable[np.ndarray], detections: Iterable[dict[str, Any]], both_ways: bool = False
+) -> Iterator[dict[str, Any]]:
+    """Filter the detections of any detector, in COCO's format of results.
+
+    Args:
+        images: The frames of a video (H, W, 3), uint8, BGR.
+        detections: ``image_id`` (number of the frame, from 0), ``category_id``, ``bbox`` (x, y, width, height) and
+            ``score``. Frames without any are frames on which the detector did not run, whose boxes are tracked.
+        both_ways: See :class:`VideoFilter`.
+
+    Yields:
+        The same for every frame, with ``track_id``.
+    """
+    frames: dict[int, list[dict]] = {}
+    for one in detections:
+        frames.setdefault(one['image_id'], []).append(one)
+    names = sorted({one['category_id'] for own in frames.values() for one in own})
+    tracks = VideoFilter(len(names), both_ways)
+
+    def arrays(own: list[dict] | None) -> tuple[np.ndarray, ...] | None:
+        if own is None:
+            return None
+        boxes = np.array([one['bbox'] for one in own], np.float64).reshape(-1, 4)
+        boxes[:, 2:] += boxes[:, :2]
+        scores = np.array([one['score'] for one in own], np.float64)
+        return boxes, scores, np.array([names.index(one['category_id']) for one in own], int)
+
+    def results() -> Iterator[Tracked]:
+        for number, image in enumerate(images):
+            own = arrays(frames.get(number))
+            yield from tracks.push(picture_of(image), image.shape[:2], own)
+        yield from tracks.flush()
+
+    for number, found in enumerate(results()):
+        for box, score, label, track in zip(*found[:4], strict=True):
+            corner, size = box[:2].tolist(), (box[2:] - box[:2]).tolist()
+            yield dict(
+                image_id=number,
+                category_id=names[label],
+                bbox=[*corner, *size],
+                score=float(score),
+                track_id=int(track),
+            )
