@@ -33,7 +33,6 @@ from semidff.inference.executors.remembered import same_boxes
 from semidff.inference.loading import frame_pipeline
 from semidff.inference.methods import method_class
 from semidff.inference.schedules import KeyFrameSchedule
-from semidff.inference.smoothing import Smoother
 from semidff.models.video_detector import VideoDetector
 from semidff.utils.logs import log_warning
 from semidff.utils.threads import default_workers, torch_threads

@@ -17,7 +17,9 @@ from mmengine.device import get_device
 
 from semidff.datasets.video_readers import Frame, FrameStream, open_any
 from semidff.datasets.video_readers.sources import READ_AHEAD, prefetch, videos_of
+from semidff.filter import picture_of
 from semidff.inference import KeyFrameSchedule, MethodError, VideoEngine, schedule_config
+from semidff.inference.filter_stage import former_filter
 from semidff.inference.loading import frame_pipeline, load_model
 from semidff.inference.methods import Propagate, method_class, methods_where
 from semidff.inference.outputs import Output, check_limits, requested_outputs
@@ -41,7 +43,8 @@ class AdaptedFolder(NamedTuple):
     key_interval: int
     schedule: dict | None  # None: fixed intervals
     scale: float  # input size relative to that of the config
-    smooth_boxes: int
+    filter: str | None
+    light_every: int
 
     @classmethod
     def read(cls, folder: Path) -> 'AdaptedFolder':
@@ -63,8 +66,9 @@ class AdaptedFolder(NamedTuple):
         schedule = None
         if method == 'adaptive':
             method, schedule = 'propagate', schedule_config(interval, str(folder / 'adaptive.json'))
-        scale, smooth = point.get('scale', 1.0), point.get('smooth_boxes', 0)
-        return cls(*map(str, files), method, interval, schedule, scale, smooth)
+        scale, light_every = point.get('scale', 1.0), point.get('light_every', 1)
+        chosen = point.get('filter') or ('both' if point.get('smooth_boxes') else None)  # as before 0.3
+        return cls(*map(str, files), method, interval, schedule, scale, chosen, light_every)
 
 
 class VideoInferencer:
@@ -96,9 +100,12 @@ class VideoInferencer:
         schedule: Key-frame schedule or its config, instead of one key frame every ``key_interval`` frames, see
             :func:`~semidff.inference.schedule_config`.
         trust: Whether to load a checkpoint that can run code.
-        smooth_scores: Number of frames over which scores are averaged, see :class:`~semidff.inference.VideoEngine`.
-        smooth_boxes: Number of later frames with which boxes are smoothed, see there; default: 0, or what a folder
+        filter: ``causal`` or ``both``: follow objects through the video, which makes results better than those of the
+            detector on every frame; see :class:`~semidff.inference.VideoEngine`. Default: None, or what a folder
             recommends.
+        light_every: Distance between the non-key frames on which ``method`` detects, see there; default: 1, or what a
+            folder recommends.
+        smooth_scores, smooth_boxes: Former names of ``filter='causal'`` and ``filter='both'``.
         workers: Number of threads that process intervals of a file or list at a time on a CPU; default: as many as
             PyTorch has, without those that decode beside the first one, 4 at most. With 1, frames are processed one
             after the other.
@@ -133,18 +140,21 @@ class VideoInferencer:
         read_ahead: int | None = None,
         schedule: KeyFrameSchedule | dict | None = None,
         trust: bool = False,
+        filter: str | None = None,
+        light_every: int | None = None,
         smooth_scores: int = 0,
         workers: int | None = None,
         decoder_threads: int = 1,
         smooth_boxes: int | None = None,
         graphs: bool | None = None,
     ) -> None:
-        scale = 1.0
+        scale, filter = 1.0, filter or former_filter(smooth_scores, smooth_boxes)
         if isinstance(model, str | Path) and Path(model).is_dir():
             folder = AdaptedFolder.read(Path(model))
             if method is key_interval is schedule is None:
-                method, key_interval, schedule, scale, recommended = folder[3:]
-                smooth_boxes = recommended if smooth_boxes is None else smooth_boxes
+                method, key_interval, schedule, scale, *recommended = folder[3:]
+                filter = filter or recommended[0]
+                light_every = recommended[1] if light_every is None else light_every
             trained = method_class(method or 'propagate').uses_temporal
             model = folder.config
             weights = weights or (folder.weights if trained else folder.detector)
@@ -174,8 +184,8 @@ class VideoInferencer:
             interval,
             schedule,
             keep_fields=bool(panels),
-            smooth_scores=smooth_scores,
-            smooth_boxes=smooth_boxes or 0,
+            filter=filter,
+            light_every=1 if light_every is None else light_every,
         )
         self.workers = workers or default_workers(decoder_threads)
         _check_panels(self.panels, method, self.engine)
@@ -309,6 +319,8 @@ class VideoInferencer:
                 ori_shape=inputs.image.shape[:2],
             )
         )
+        if self.engine.filter:
+            packed['picture'] = picture_of(inputs.image)
         if next(self.model.parameters()).is_cuda:
             packed['inputs'] = packed['inputs'].pin_memory()  # for a copy that does not block
         return pseudo_collate([packed])

@@ -7,11 +7,15 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
+import cv2
+import numpy as np
 from mmdet.structures import DetDataSample, SampleList
 from torch import Tensor
 
+from semidff.filter import picture_of
 from semidff.models.key_frame import FlowField, KeyFrame
 from semidff.models.video_detector import VideoDetector
+from semidff.utils.frame_size import frame_size
 
 from .executors import Executor
 
@@ -28,7 +32,6 @@ class Interval:
         detected: Completed when the key frame is, if it runs in another thread.
         features: Features of the key frame, for methods that propagate them.
         detections: Predictions on the key frame, for methods that repeat or move them.
-        state: What a sequential method knows after the key frame.
     """
 
     before: 'Interval | None' = None
@@ -39,7 +42,6 @@ class Interval:
     detected: Future | None = None
     features: KeyFrame | None = None
     detections: Any = None
-    state: Any = None
 
     def release(self) -> None:
         """Forget what later intervals do not need, once all frames are detected."""
@@ -54,6 +56,8 @@ class Frame:
         data: Its collated test batch, before the data preprocessor.
         shape: Shape of its input (3, H, W).
         position: Distance to the key frame of its interval; 0 for the key frame.
+        is_tracked: Whether nothing is detected on it; the filter moves the boxes of before.
+        picture: Gray picture in which boxes are moved, if the results are filtered.
         flow_field: Its flow field, if the schedule observed it.
     """
 
@@ -61,6 +65,8 @@ class Frame:
     shape: tuple[int, ...]
     interval: Interval
     position: int
+    is_tracked: bool = False
+    picture: np.ndarray | None = None
     flow_field: FlowField | None = None
 
     @property
@@ -70,6 +76,18 @@ class Frame:
     @property
     def is_key(self) -> bool:
         return self.position == 0
+
+    def take_picture(self) -> None:
+        """Set the picture: that in the data, or that of the network's input, not larger than the original."""
+        if 'picture' in self.data:
+            self.picture = self.data['picture'][0]
+            return
+        height, width = frame_size(self.sample)
+        image = self.data['inputs'][0][:, :height, :width].permute(1, 2, 0)
+        self.picture = picture_of(image.cpu().numpy().astype(np.uint8))
+        original = self.sample.ori_shape[:2]
+        if min(original) < min(self.picture.shape):
+            self.picture = cv2.resize(self.picture, original[::-1], interpolation=cv2.INTER_AREA)
 
     @property
     def begins_scene(self) -> bool:
@@ -117,6 +135,10 @@ class IntervalStream:
 
     Its size is constant, but for frames that wait for later ones.
 
+    Args:
+        light_every: Non-key frames at multiples of this distance from their key frame are light frames, on which
+            something is detected; the others are tracked. 0: all are tracked.
+
     Attributes:
         index: Index of the last frame, -1 at first.
         distance: Distance of the last frame to its key frame. While the schedule decides, both are those of the next
@@ -126,8 +148,8 @@ class IntervalStream:
         stage: State of the stage after the method.
     """
 
-    def __init__(self, schedule: KeyFrameSchedule) -> None:
-        self.schedule = schedule
+    def __init__(self, schedule: KeyFrameSchedule, light_every: int = 1) -> None:
+        self.schedule, self.light_every = schedule, light_every
         self.index, self.distance = -1, 0
         self.notes: dict[str, Any] = {}
         self.interval: Interval | None = None
@@ -160,9 +182,11 @@ class IntervalStream:
             if before:
                 before.after = self.interval
             self.distance = 0
-        frame = Frame(data, shape, self.interval, self.distance)
+        is_light = self.light_every and self.distance % self.light_every == 0
+        frame = Frame(data, shape, self.interval, self.distance, not (is_key or is_light))
         self.interval.length += 1
-        sample.set_metainfo({'is_key_frame': is_key})
+        kind = 'key' if is_key else 'tracked' if frame.is_tracked else 'light'
+        sample.set_metainfo({'is_key_frame': is_key, 'frame_kind': kind})
         return frame
 
 

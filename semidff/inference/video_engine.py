@@ -15,13 +15,16 @@ import torch
 from mmdet.structures import DetDataSample, SampleList
 from torch import nn
 
+from semidff.filter import FilterConstants
+from semidff.filter.video import AHEAD
+from semidff.utils.model_building import num_classes_of
 from semidff.utils.threads import torch_threads, worker_threads
 
 from .executors import Executor, as_executor
+from .filter_stage import FILTERS, FilterStage
 from .intervals import Frame, Interval, IntervalStream, observe
 from .methods import MethodError, Propagate, VideoMethod, method_class, methods_where
 from .schedules import KeyFrameSchedule, build_schedule
-from .smoothing import Smoother
 
 _LOCKS: WeakKeyDictionary[nn.Module, threading.RLock] = WeakKeyDictionary()
 _CREATING = threading.Lock()
@@ -35,6 +38,10 @@ _FRAMES_AHEAD = 16
 """Frames of a file for each worker, all of which are in memory. Workers have to wait for the decoder with fewer."""
 
 
+_LARGEST_AHEAD = 100
+"""Frames, as :data:`~semidff.filter.video.AHEAD`, with long or unbounded intervals. Their pictures are in memory."""
+
+
 class VideoEngine:
     """Detects on every frame of a video, or of several videos at a time.
 
@@ -44,17 +51,20 @@ class VideoEngine:
     Args:
         model: A ``VideoDetector``, any mmdet detector for methods without temporal module, or an executor of one. It is
             put into eval mode.
-        method: ``propagate`` (temporal module), ``frame`` (spatial module on every frame), ``copy``, ``coast``,
-            ``interpolate``, ``centered`` (temporal module, from the nearer key frame, offline), ``blend`` (the same,
-            with boxes averaged with interpolated ones), ``sff-fast`` or ``sff-slow`` (OpenCV's optical flow).
+        method: ``propagate`` (temporal module), ``frame`` (spatial module on every frame), ``track`` (boxes of key
+            frames, moved by sparse optical flow), ``copy``, ``small`` (spatial module at a smaller input on non-key
+            frames), ``interpolate``, ``centered`` (temporal module, from the nearer key frame, offline), ``blend`` (the
+            same, with boxes averaged with interpolated ones), ``sff-fast`` or ``sff-slow`` (OpenCV's optical flow).
         key_interval: Key-frame interval l; ``frame`` ignores it.
         schedule: Key-frame schedule or its config; None for a key frame every ``key_interval`` frames.
         keep_fields: Whether propagated results hold their ``feature_flow`` (2, h, w) and ``scale_field`` (1, h, w),
             for visualization; methods that propagate no features ignore it.
-        smooth_scores: Number of earlier frames over which the scores of an object are averaged; with offline methods
-            of later ones, too. 0 for none, see :class:`~semidff.inference.smoothing.Smoother`.
-        smooth_boxes: Number of later frames with which boxes are smoothed, beside all earlier ones; results wait for
-            them. 0 for none, a number above a video's length for the whole video, whose results are then in memory.
+        filter: ``causal``: boxes are moved by sparse optical flow on every frame, and corrected by what is detected,
+            see :class:`~semidff.filter.TrackFilter`. ``both``: the same with later frames, too, for which results
+            wait (40, or two key-frame intervals). None: results are those of the frame, unless some frames are tracked.
+        light_every: Distance between the non-key frames on which the method detects; the boxes of the others are
+            tracked, at a millisecond a frame. 1: on all; 0: on none, as with ``track``.
+        constants: Constants of the filter.
 
     Example:
         >>> engine = VideoEngine(model, 'propagate', key_interval=10)
@@ -73,17 +83,20 @@ class VideoEngine:
         key_interval: int = 10,
         schedule: KeyFrameSchedule | dict | None = None,
         keep_fields: bool = False,
-        smooth_scores: int = 0,
-        smooth_boxes: int = 0,
+        filter: str | None = None,
+        light_every: int = 1,
+        constants: FilterConstants | None = None,
     ) -> None:
-        self.smooth_scores, self.smooth_boxes = int(smooth_scores), int(smooth_boxes)
         chosen = method_class(method)
+        self.light_every = 0 if chosen.key_only else light_every
+        self.filter = filter or (None if self.light_every == 1 else 'causal')
+        self.constants = constants
+        if self.filter not in (None, *FILTERS) or self.light_every < 0:
+            raise MethodError(f'filter is {filter!r}, light_every {light_every}; choose from {FILTERS}, and 0, 1, 2, ...')
         executor = as_executor(model)
         self.model = model = executor.model.eval()
-        if (smooth_scores or smooth_boxes) and model.spatial.prediction != 'pred_instances':
-            raise MethodError(
-                f'boxes and their scores are smoothed, but this model predicts {model.spatial.prediction}'
-            )
+        if self.filter and model.spatial.prediction != 'pred_instances':
+            raise MethodError(f'the filter tracks boxes, but this model predicts {model.spatial.prediction}')
         options = {'keep_fields': keep_fields} if issubclass(chosen, Propagate) else {}
         self.method: VideoMethod = chosen(executor, **options)
         self.schedule = build_schedule(schedule or (1 if method == 'frame' else key_interval))
@@ -102,7 +115,7 @@ class VideoEngine:
 
     def open(self) -> IntervalStream:
         """Return a new stream; any number of streams can be open."""
-        return IntervalStream(self.schedule)
+        return IntervalStream(self.schedule, self.light_every)
 
     def reset(self) -> None:
         """Begin a new video in the engine's own stream; results that were not flushed are lost."""
@@ -138,7 +151,7 @@ class VideoEngine:
             raise ValueError('a stream occurs twice in a batch; push its frames one by one')
         with self.lock:
             before = [stream.interval for stream in streams]
-            new = [stream.push(data) for data, stream in zip(frames, streams, strict=True)]
+            new = [self._push(stream, data) for data, stream in zip(frames, streams, strict=True)]
             found = self._detect_live(new, streams)
             results = []
             for frame, closed, stream in zip(new, before, streams, strict=True):
@@ -171,7 +184,7 @@ class VideoEngine:
         """
         stream, stopped = self.open(), threading.Event()
         pieces: deque[_Piece] = deque()  # in frame order
-        needs_next, sequential = self.method.needs_next, self.method.sequential
+        needs_next = self.method.needs_next
         with self._pool(workers) as (submit, ahead):
 
             def detect_key(frame: Frame) -> _Piece:
@@ -183,8 +196,6 @@ class VideoEngine:
                 frames, interval.waiting = interval.waiting, []
                 if not frames:
                     return []
-                if sequential:  # in order, hence when the results before are taken
-                    return [_Piece(frames, None)]
                 size = chunk or self._chunk_size(frames[0])
                 keys = [interval, interval.after] if needs_next and interval.after else [interval]
                 after = [key.detected for key in keys]
@@ -193,20 +204,20 @@ class VideoEngine:
 
             def finished(most: int) -> Iterator[DetDataSample]:
                 while sum(len(piece.frames) for piece in pieces) > most:
-                    yield from self._take(stream, *pieces.popleft())
+                    piece = pieces.popleft()
+                    yield from self._pass_on(stream, piece.frames, piece.results.result())
 
             try:
                 for data in batches:
                     closed = stream.interval
-                    frame = stream.push(data)
+                    frame = self._push(stream, data)
                     if self.schedule.observes:
                         # The workers have the other cores.
                         with torch_threads(1) if ahead else nullcontext(), torch.no_grad():
                             observe(self.method.executor, [frame], [stream])
                     if not frame.is_key:
-                        self.method.wait(frame)
-                        waiting = len(frame.interval.waiting)
-                        if not needs_next and waiting == (chunk or self._chunk_size(frame)):
+                        self._wait(frame)
+                        if not needs_next and self._enough(frame, chunk):
                             pieces += detect_waiting(frame.interval)
                     elif needs_next:
                         key = detect_key(frame)
@@ -224,10 +235,35 @@ class VideoEngine:
             finally:
                 stopped.set()  # workers end after their current batch
 
+    def _push(self, stream: IntervalStream, data: dict) -> Frame:
+        frame = stream.push(data)
+        if self.filter:
+            frame.take_picture()
+        return frame
+
+    def _wait(self, frame: Frame) -> None:
+        """Keep a non-key frame until it is detected together with others of its interval."""
+        if frame.is_tracked:
+            frame.data = dict(data_samples=frame.data['data_samples'])
+            frame.interval.waiting.append(frame)
+        else:
+            self.method.wait(frame)
+
+    def _enough(self, frame: Frame, chunk: int | None) -> bool:
+        """Return whether the waiting frames of an interval are detected now."""
+        waiting = frame.interval.waiting
+        if len(waiting) >= (chunk or _LARGEST_CHUNK):
+            return True
+        return sum(not one.is_tracked for one in waiting) >= (chunk or self._chunk_size(frame))
+
     def _detect_live(
         self, frames: Sequence[Frame], streams: Sequence[IntervalStream]
-    ) -> dict[Frame, DetDataSample]:
-        """Detect on the next frames of streams, but for those that wait for the next key frame."""
+    ) -> dict[Frame, DetDataSample | None]:
+        """Detect on the next frames of streams, but for those that wait for the next key frame.
+
+        Returns:
+            Results by frame, None of a tracked one.
+        """
         method, found = self.method, {}
         for frame in frames:
             if frame.is_key and frame.interval.before and not method.needs_next:
@@ -244,9 +280,11 @@ class VideoEngine:
                 found |= zip(keys, method.key(keys), strict=True)
             if method.needs_next:
                 for frame in others:
-                    method.wait(frame)
-            elif others:
-                found |= zip(others, method.non_key(others), strict=True)
+                    self._wait(frame)
+                continue
+            found |= {frame: None for frame in others}
+            if light := [frame for frame in others if not frame.is_tracked]:
+                found |= zip(light, method.non_key(light), strict=True)
         return found
 
     def _close(self, interval: Interval, stream: IntervalStream) -> SampleList:
@@ -254,53 +292,60 @@ class VideoEngine:
         frames, interval.waiting = interval.waiting, []
         if not frames:
             return []
-        results, size = [], self._chunk_size(frames[0])
-        for start in range(0, len(frames), size):
-            results += self.method.non_key(frames[start : start + size])
+        results = self._in_chunks(self.method.non_key, frames, self._chunk_size(frames[0]))
         return self._pass_on(stream, frames, results)
 
-    def _take(
-        self, stream: IntervalStream, frames: list[Frame], future: Future | None
-    ) -> SampleList:
-        """Return the results of the next piece of a run."""
-        if future is not None:
-            return self._pass_on(stream, frames, future.result())
-        with self.lock, torch.no_grad():
-            return self._pass_on(stream, frames, self.method.non_key(frames))
-
     @torch.no_grad()
-    def _process(self, frames: list[Frame], size: int, stopped: threading.Event) -> SampleList:
+    def _process(
+        self, frames: list[Frame], size: int, stopped: threading.Event
+    ) -> list[DetDataSample | None]:
         """Detect on a key frame, or on non-key frames of an interval, in batches of a size."""
-        results = []
         with self._free_method() as method:
-            for start in range(0, len(frames), size):
-                if stopped.is_set():
-                    break
-                detect = method.key if frames[0].is_key else method.non_key
-                results += detect(frames[start : start + size])
-        return results
+            detect = method.key if frames[0].is_key else method.non_key
+            return self._in_chunks(detect, frames, size, stopped)
+
+    def _in_chunks(
+        self,
+        detect: Callable[[list[Frame]], SampleList],
+        frames: list[Frame],
+        size: int,
+        stopped: threading.Event | None = None,
+    ) -> list[DetDataSample | None]:
+        """Return the results of frames, None of tracked ones, detected in batches of a size."""
+        light, found = [frame for frame in frames if not frame.is_tracked], {}
+        for start in range(0, len(light), size):
+            if stopped is not None and stopped.is_set():
+                break
+            chunk = light[start : start + size]
+            found |= zip(chunk, detect(chunk), strict=True)
+        return [found.get(frame) for frame in frames]
 
     def _pass_on(
-        self, stream: IntervalStream, frames: Sequence[Frame], results: SampleList
+        self,
+        stream: IntervalStream,
+        frames: Sequence[Frame],
+        results: Sequence[DetDataSample | None],
     ) -> SampleList:
-        """Pass results on to the stage after the method, in frame order; return those that are final."""
+        """Pass results on to the filter, in frame order; return those that are final."""
         interval, finished = frames[0].interval, []
-        if self.smooth_scores or self.smooth_boxes:
+        if self.filter:
             for frame, result in zip(frames, results, strict=True):
                 if frame.begins_scene:
                     finished += self._end(stream)
-                    offline = self.method.needs_next
-                    stream.stage = Smoother(self.smooth_scores, self.smooth_boxes, offline)
-                finished += stream.stage.push([result])
+                    stream.stage = self._new_stage()
+                finished += stream.stage.push(frame, result)
         else:
-            finished = results
+            finished = list(results)
         if frames[0].is_key:
-            if self.method.sequential:
-                self.method.hand_on(interval)
             interval.before = None
         if interval is not stream.interval and frames[-1].position == interval.length - 1:
             interval.release()
         return finished
+
+    def _new_stage(self) -> FilterStage:
+        classes = max(num_classes_of(self.model.spatial.detector).values(), default=1)
+        ahead = max(AHEAD, min(self.schedule.longest, _LARGEST_AHEAD))
+        return FilterStage(classes, self.filter, ahead, self.constants)
 
     def _end(self, stream: IntervalStream) -> SampleList:
         """Return the results that the stage after the method holds back."""

@@ -34,10 +34,12 @@ SETTINGS = dict(
     cuts=dict(schedule=SceneCutSchedule(4)),
     adaptive=dict(schedule=SceneCutSchedule(AdaptiveSchedule(ERROR, tolerance=0.06))),
     fields=dict(schedule=SceneCutSchedule(4), keep_fields=True),
-    scores=dict(schedule=SceneCutSchedule(4), smooth_scores=3),
-    boxes=dict(schedule=SceneCutSchedule(4), smooth_boxes=2),
-    both=dict(schedule=SceneCutSchedule(4), smooth_scores=3, smooth_boxes=100),
+    causal=dict(schedule=SceneCutSchedule(4), filter='causal'),
+    both=dict(schedule=SceneCutSchedule(4), filter='both'),
+    light=dict(schedule=SceneCutSchedule(4), light_every=2),
+    tracked=dict(schedule=SceneCutSchedule(4), light_every=0, filter='both'),
 )
+FILTERED = 'causal', 'both', 'light', 'tracked'
 KEYS = [[0, 4, 8], [0, 4, 6, 8], [0, 4]]  # every 4 frames, and where a scene begins
 SCENES = [(0, 0, 9), (1, 0, 6), (1, 6, 8), (1, 8, 10), (2, 0, 7)]
 """Video, first frame and end of each scene."""
@@ -138,7 +140,7 @@ CAPTURES = dict(live=4, batched=5)
 
 def assert_equal(found: SampleList, expected: SampleList, tolerance: float, share: float) -> None:
     """Frames in order, with equal key frames, and equal boxes; all bits if the tolerance is 0."""
-    for name in ('frame_id', 'video_id', 'is_key_frame'):
+    for name in ('frame_id', 'video_id', 'is_key_frame', 'frame_kind'):
         assert [r.get(name) for r in found] == [r.get(name) for r in expected], name
     some, others = ([r.pred_instances for r in results] for results in (found, expected))
     assert {one.bboxes.device.type for one in some} == {'cpu'}
@@ -162,7 +164,9 @@ def cases() -> Iterator[tuple[str, str, str, str, str]]:
     every = list(METHODS.module_dict)
     fast, flows = ('frame', 'propagate'), ('propagate', 'sff-fast')
     yield from product(['eager'], ['retinanet'], every, WAYS, ['cuts'])
-    yield from product(['eager'], ['retinanet'], every, [WORKERS], ['scores', 'boxes', 'both'])
+    yield from product(['eager'], ['retinanet'], every, [WORKERS], FILTERED)
+    yield from product(['eager'], ['rfcn', 'faster_rcnn'], fast, [WORKERS], ['light'])
+    yield from product(['eager'], ['retinanet'], ['propagate', 'interpolate'], WAYS, FILTERED)
     yield from product(['eager'], ['retinanet'], flows, list(WAYS)[1:], ['adaptive'])
     yield from product(['eager'], ['rfcn', 'faster_rcnn'], fast, ['batched', WORKERS], ['cuts'])
     yield from product(['graphs'], ['retinanet'], every, ['live', FILE], ['cuts'])
@@ -183,6 +187,8 @@ def test_results_are_those_of_single_frames(executor, kind, method, way, setting
         tolerance = 0
     if not tolerance or (executor == 'eager' and kind == 'retinanet'):
         share = 0
+    if setting in FILTERED and tolerance:  # of batches: rounding turns over near ties, which later frames remember
+        share = 0.15
     engine = VideoEngine(make(copy.deepcopy(detector(kind))), method, **SETTINGS[setting])
     flows = []
     if setting == 'adaptive':
@@ -201,7 +207,7 @@ def test_results_are_those_of_single_frames(executor, kind, method, way, setting
 
 
 @pytest.mark.parametrize('method', METHODS.module_dict)
-@pytest.mark.parametrize('setting', ['cuts', 'scores', 'boxes', 'both'])
+@pytest.mark.parametrize('setting', ['cuts', *FILTERED])
 def test_scenes_are_as_each_alone(method, setting):
     """Key frames begin them, no results are lost, and nothing before, or of another stream, has an effect."""
     results = reference('retinanet', method, setting)
@@ -221,20 +227,6 @@ def test_adaptive_key_frames_depend_on_the_video():
     assert still == small == [0, 5] and cut[-2:] == [6, 8] and 0 < cut[1] < 5
 
 
-@pytest.mark.parametrize('method', METHODS.module_dict)
-@pytest.mark.parametrize('setting', ['scores', 'boxes', 'both'])
-def test_smoothing_changes_what_it_says(method, setting):
-    for name, field in dict(scores='scores', boxes='bboxes').items():
-        changed = 0
-        for pair in zip(
-            *(reference('retinanet', method, s)[0] for s in ('cuts', setting)), strict=True
-        ):
-            changed += not np.array_equal(
-                *(np.sort(s.pred_instances[field].numpy(), 0) for s in pair)
-            )
-        assert (changed > 1) == (setting in (name, 'both')), name
-
-
 @pytest.mark.parametrize('large', [False, True])
 def test_remembered_detections_are_shared_by_methods_and_schedules(large, monkeypatch):
     if large:  # frames that are not propagated as a batch
@@ -247,7 +239,7 @@ def test_remembered_detections_are_shared_by_methods_and_schedules(large, monkey
         return list(VideoEngine(executor, method, schedule=schedule).run(video(0)[:7]))
 
     model.temporal.register_forward_hook(lambda *_: calls.append(1))
-    for method in ('frame', 'coast', 'interpolate', 'propagate', 'centered', 'blend'):
+    for method in ('frame', 'small', 'track', 'interpolate', 'propagate', 'centered', 'blend'):
         for first in (2, 4):
             found[method, first] = detect(remembered, method, first)
     # first key frames 0, 4 (propagate: 5 pairs; centered: frame 3 from frame 4) and 0, 2, 6 (4 pairs, of which frame 1

@@ -14,7 +14,9 @@ from mmengine.runner import Runner, TestLoop, autocast
 from torch.utils.data import DataLoader
 
 from semidff.datasets.samplers import VideoSampler
+from semidff.filter import picture_of
 from semidff.inference import MethodError, PairEngine, VideoEngine
+from semidff.inference.filter_stage import former_filter
 from semidff.inference.methods import Propagate, method_class
 from semidff.inference.outputs import VideoOutput
 from semidff.utils.model_building import unwrapped
@@ -41,8 +43,8 @@ class VideoTestLoop(TestLoop):
             evaluates each labeled frame at every distance 0 ... l - 1 from its key frame; it does not support the
             options that follow, nor ``render``.
         schedule: Config of a key-frame schedule (``TASK_UTILS``) in place of a fixed ``key_interval``.
-        smooth_scores: Number of frames over which scores are averaged, see :class:`~semidff.inference.VideoEngine`.
-        smooth_boxes: Number of later frames with which boxes are smoothed, see there.
+        filter, light_every: See :class:`~semidff.inference.VideoEngine`.
+        smooth_scores, smooth_boxes: Former names of ``filter='causal'`` and ``filter='both'``.
     """
 
     def __init__(
@@ -56,6 +58,8 @@ class VideoTestLoop(TestLoop):
         render: dict | None = None,
         protocol: str = 'dense',
         schedule: dict | None = None,
+        filter: str | None = None,
+        light_every: int = 1,
         smooth_scores: int = 0,
         smooth_boxes: int = 0,
     ) -> None:
@@ -66,7 +70,8 @@ class VideoTestLoop(TestLoop):
         self.needs_temporal = kind.uses_temporal
         self.key_interval = key_interval
         self.schedule = schedule
-        self.smooth_scores, self.smooth_boxes = smooth_scores, smooth_boxes
+        self.filter = filter or former_filter(smooth_scores, smooth_boxes)
+        self.light_every = light_every
         self.pairs = protocol == 'pairs'
         self.render = None
         if render:
@@ -84,7 +89,7 @@ class VideoTestLoop(TestLoop):
             )
 
     def _check_pairs(self) -> None:
-        for name in ('schedule', 'smooth_scores', 'smooth_boxes', 'render'):
+        for name in ('schedule', 'filter', 'render'):
             if getattr(self, name):
                 raise MethodError(f"protocol 'pairs' has no consecutive frames; leave out {name}")
         metrics = self.evaluator.metrics
@@ -126,6 +131,8 @@ class VideoTestLoop(TestLoop):
                     engine.reset()
                     if self.renderer is not None:
                         self.renderer.start(sample.get('video_name', sample.video_id))
+                if getattr(engine, 'filter', None):  # that of VideoInferencer
+                    data['picture'] = [picture_of(imread(sample.img_path))]
                 results = results + self._run_engine(engine.push, data)
                 self.runner.call_hook(
                     'after_test_iter', batch_idx=index, data_batch=data, outputs=results
@@ -157,8 +164,8 @@ class VideoTestLoop(TestLoop):
             self.key_interval,
             self.schedule,
             keep_fields,
-            self.smooth_scores,
-            self.smooth_boxes,
+            filter=self.filter,
+            light_every=self.light_every,
         )
 
     def _num_frames(self) -> int:

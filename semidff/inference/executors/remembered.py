@@ -24,7 +24,7 @@ class RememberedDetections:
 
     def __init__(self, executor: Executor) -> None:
         self.executor, self.model = executor, executor.model
-        self._found: dict[int | tuple[int, int], InstanceData] = {}
+        self._found: dict[tuple, InstanceData] = {}
 
     def predict_key(self, inputs: Tensor, samples: SampleList) -> tuple[SampleList, '_Keys']:
         keys = _Keys()
@@ -33,7 +33,9 @@ class RememberedDetections:
             if key.index not in self._found:
                 (result,), key.frame = self.executor.predict_key(image, [sample])
                 self._found[key.index] = same_boxes(result.pred_instances)
-        return [self._repeat(sample.frame_id, sample) for sample in samples], keys
+        return [
+            self._repeat(key.index, sample) for key, sample in zip(keys, samples, strict=True)
+        ], keys
 
     def predict_non_key(
         self,
@@ -69,7 +71,7 @@ class _Key:
 
     def __init__(self, executor: Executor, inputs: Tensor, samples: SampleList) -> None:
         self.executor, self.inputs, self.samples = executor, inputs, samples
-        self.index = samples[0].frame_id
+        self.index = samples[0].frame_id, inputs.shape  # a method may detect at another input size
         self.frame: KeyFrame | None = None
 
     def computed(self) -> KeyFrame:

@@ -28,7 +28,7 @@ class VideoMethod(ABC):
 
     uses_temporal = False  # the model's own temporal module runs, so that its weights are required
     needs_next = False  # non-key frames need the next key frame (offline)
-    sequential = False  # non-key frames need hand_on() of their interval, which needs that of the interval before
+    key_only = False  # nothing is detected on non-key frames, which are tracked
     needs_boxes = False  # the method moves boxes, so that a model has to predict some
 
     def __init__(self, executor: Executor) -> None:
@@ -52,10 +52,6 @@ class VideoMethod(ABC):
         """Keep a non-key frame until it is detected together with others of its interval."""
         frame.interval.waiting.append(frame)
 
-    def hand_on(self, interval: Interval) -> None:
-        """Set the state of an interval whose key frame is detected, given that of the interval before."""
-        raise NotImplementedError
-
     @abstractmethod
     def non_key(self, frames: Sequence[Frame]) -> SampleList:
         """Detect on non-key frames."""
@@ -77,4 +73,4 @@ def methods_where(condition: Callable[[type[VideoMethod]], bool]) -> list[str]:
 
 def pairwise_methods() -> list[str]:
     """Return the names of the methods whose results depend on the frame and its key frame alone."""
-    return methods_where(lambda kind: not (kind.needs_next or kind.sequential))
+    return methods_where(lambda kind: not (kind.needs_next or kind.key_only))

@@ -2,18 +2,19 @@
 
 import copy
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 
 import numpy as np
 import torch
-from mmdet.models.task_modules.tracking import KalmanFilter
+import torch.nn.functional as F
 from mmdet.structures import SampleList
-from mmdet.structures.bbox import bbox_cxcyah_to_xyxy, bbox_overlaps, bbox_xyxy_to_cxcyah
+from mmdet.structures.bbox import bbox_overlaps
 from mmengine.structures import InstanceData
 from scipy.optimize import linear_sum_assignment
 
+from semidff.inference.executors import Executor
 from semidff.inference.intervals import Frame, Interval
+from semidff.utils.logs import log_warning
 
 from .base import METHODS, VideoMethod
 
@@ -30,10 +31,7 @@ trackers usually do, would weaken both baselines considerably.
 SCORE_WEIGHT = 0.5
 """Weight of the difference in score, which prevents links to a weak second box on the same object."""
 
-MIN_SCORE = 0.05
-"""Detections with a lower score belong to no track and do not change."""
-
-_MAX_MISSES = 1  # consecutive missed key frames after which a track is kept
+_SMALL = 0.5  # height and width of the input of *small*, relative to that of key frames
 
 
 @METHODS.register_module(name='frame')
@@ -124,125 +122,52 @@ def interpolate(before: Arrays, after: Arrays, count: int) -> Iterator[Arrays]:
         yield boxes[order], scores[order], labels[order]
 
 
-@dataclass
-class Track:
-    """Track of an object.
+@METHODS.register_module(name='track')
+class Track(VideoMethod):
+    """Detections on key frames alone, moved by sparse optical flow (:class:`~semidff.filter.TrackFilter`); no training.
 
-    Attributes:
-        mean, covariance: State of the filter after the last detection, (8,) and (8, 8): center x, y, aspect ratio,
-            height and their changes per frame.
-        detected: Last detection (4,): center x, y, aspect ratio, height.
-        index: Index among the detections of the last key frame, -1 if the object was missed there.
-        age: Frames from the last detection to the last key frame.
-        misses: Consecutive key frames without a detection.
+    All non-key frames are tracked, so that results are filtered: causally, unless both ways.
     """
 
-    mean: np.ndarray
-    covariance: np.ndarray
-    detected: np.ndarray
-    index: int
-    score: float
-    label: int
-    age: int = 0
-    misses: int = 0
+    needs_boxes = key_only = True
 
-    def moved(self, frames: int) -> np.ndarray:
-        """Return the filter's prediction (4,) for so many frames after the last key frame."""
-        return self.mean[:4] + (self.age + frames) * self.mean[4:]
-
-
-class BoxTracker:
-    """Causal tracker of detections on every l-th frame, which extrapolates them to the other frames.
-
-    The motion model is mmdet's Kalman filter (constant velocity of center, aspect ratio and height), which is tuned for
-    a detection on every frame. Therefore it is also updated with boxes interpolated between two detections of an
-    object, as OC-SORT does when an object reappears (observation-centric re-update). mmdet's own trackers (SORT,
-    ByteTrack, OC-SORT) report only confirmed tracks with high scores, which costs mAP, assume that consecutive calls
-    are consecutive frames, and need the optional package ``lap``.
-
-    A new object stands still until it is detected on a second key frame: the filter's velocity is 0 after the first
-    detection. An extrapolated box is the *detected* box, moved by the filter's prediction since then, so that the
-    filter's smoothing does not affect fresh detections. A missed object is not reported.
-    """
-
-    def __init__(self) -> None:
-        self.filter = KalmanFilter()
-        self.tracks: list[Track] = []
-        self.scores = self.labels = np.zeros(0)  # of the last key frame's detections
-        self._boxes = np.zeros((0, 4))
-
-    def update(
-        self, bboxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, elapsed: int
-    ) -> None:
-        """Update the tracks with the boxes (n, 4), xyxy, of a key frame, ``elapsed`` frames after the last one."""
-        self.scores, self.labels = scores, labels
-        sides = np.array(bboxes, dtype=np.float64).reshape(-1, 4)
-        sides[:, 2:] = np.maximum(sides[:, 2:], sides[:, :2] + 1e-3)
-        self._boxes = bbox_xyxy_to_cxcyah(torch.from_numpy(sides)).numpy()
-        strong = np.flatnonzero(scores >= MIN_SCORE)
-        for track in self.tracks:
-            track.age += elapsed
-        known = (
-            _to_xyxy(np.array([track.moved(0) for track in self.tracks]).reshape(-1, 4)),
-            np.array([track.score for track in self.tracks]),
-            np.array([track.label for track in self.tracks]),
-        )
-        rows, columns = link(known, (bboxes[strong], scores[strong], labels[strong]))
-        for track in self.tracks:
-            track.index, track.misses = -1, track.misses + 1
-        for row, index in zip(rows, strong[columns], strict=True):
-            track, found = self.tracks[row], self._boxes[index]
-            state = track.mean, track.covariance
-            for frame in range(1, track.age + 1):
-                between = track.detected + (found - track.detected) * (frame / track.age)
-                state = self.filter.update(*self.filter.predict(*state), between)
-            track.mean, track.covariance = state
-            track.detected, track.index, track.score = found, index, float(scores[index])
-            track.age = track.misses = 0
-        self.tracks = [track for track in self.tracks if track.misses <= _MAX_MISSES]
-        for index in np.setdiff1d(strong, strong[columns]):
-            found, score, label = self._boxes[index], float(scores[index]), int(labels[index])
-            self.tracks.append(Track(*self.filter.initiate(found), found, index, score, label))
-
-    def boxes(self, frames: int) -> np.ndarray:
-        """Return the boxes (n, 4), xyxy, of the last key frame's detections so many frames later."""
-        boxes = self._boxes.copy()
-        for track in self.tracks:
-            if track.index >= 0:
-                boxes[track.index] += track.moved(frames) - track.mean[:4]
-        boxes[:, 2:] = np.maximum(boxes[:, 2:], 1e-3)
-        return _to_xyxy(boxes)
-
-
-def _to_xyxy(boxes: np.ndarray) -> np.ndarray:
-    return bbox_cxcyah_to_xyxy(torch.from_numpy(boxes)).numpy()
+    def non_key(self, frames: Sequence[Frame]) -> SampleList:
+        raise NotImplementedError('non-key frames are tracked')
 
 
 @METHODS.register_module(name='coast')
-class Coast(BoxMethod):
-    """Detections on key frames, moved by a Kalman filter on non-key frames; causal.
+class Coast(Track):
+    """Former name of *track*."""
 
-    On key frames the boxes are exactly the detected ones, whatever the state of the filter. On non-key frames all
-    detections are moved and keep their scores. Boxes are clipped to the image; those outside of it are dropped.
+    def __init__(self, executor: Executor) -> None:
+        super().__init__(executor)
+        log_warning("method 'coast' is 'track' now, which is better and as fast")
+
+
+@METHODS.register_module(name='small')
+class Small(VideoMethod):
+    """The detector itself on non-key frames, at half the height and width of its input; no training.
+
+    It suits light detectors, for which propagation costs as much as detection.
     """
 
-    sequential = True
-
-    def hand_on(self, interval: Interval) -> None:
-        before = interval.before
-        interval.state = before.state if before else BoxTracker()
-        found = (interval.detections[name].numpy() for name in ('bboxes', 'scores', 'labels'))
-        interval.state.update(*found, before.length if before else 0)
-
     def non_key(self, frames: Sequence[Frame]) -> SampleList:
+        results = []
         for frame in frames:
-            tracker, sample = frame.interval.state, frame.sample
-            height, width = sample.ori_shape[:2]
-            boxes = np.clip(tracker.boxes(frame.position), 0, [width, height, width, height])
-            inside = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
-            arrays = boxes[inside], tracker.scores[inside], tracker.labels[inside]
-            sample.pred_instances = instances_like(frame.interval.detections, *arrays)
-        return [frame.sample for frame in frames]
+            image, sample = frame.data['inputs'][0], frame.sample
+            size = [max(round(side * _SMALL), 1) for side in image.shape[1:]]
+            scale = np.array(size[::-1]) / image.shape[:0:-1]
+            options = dict(size=size, mode='bilinear', antialias=True)
+            small = F.interpolate(image[None].float(), **options)[0].round().to(image.dtype)
+            shapes = {
+                name: (*(round(side * _SMALL) for side in sample.get(name)[:2]),)
+                for name in ('img_shape', 'pad_shape')
+                if name in sample
+            }
+            sample.set_metainfo({**shapes, 'scale_factor': tuple(scale * sample.scale_factor)})
+            inputs, samples = self.executor.model.preprocess([small], [sample])
+            results += self.executor.predict_key(inputs, samples)[0]
+        return results
 
 
 def instances_like(template: InstanceData, bboxes, scores, labels) -> InstanceData:

@@ -1,0 +1,104 @@
+"""The stage after the method: the filter of tracks, on the results of one stream."""
+
+from collections import deque
+
+import cv2
+import numpy as np
+import torch
+from mmdet.structures import DetDataSample, SampleList
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from semidff.filter import FilterConstants, Tracked, VideoFilter
+from semidff.utils.logs import log_warning
+
+from .intervals import Frame
+from .methods.boxes import arrays_of
+
+FILTERS = 'causal', 'both'
+"""``causal``: results depend on earlier frames alone. ``both``: on some later ones, too, for which they wait."""
+
+
+def former_filter(smooth_scores: int, smooth_boxes: int | None) -> str | None:
+    """Return the filter that replaces the smoothing of before 0.3, with a warning."""
+    if not (smooth_scores or smooth_boxes):
+        return None
+    chosen = 'both' if smooth_boxes else 'causal'
+    log_warning(f'smooth_scores and smooth_boxes are filter={chosen!r} now, which is better')
+    return chosen
+
+
+class FilterStage:
+    """Filters the results of one scene of a stream, see :class:`~semidff.filter.TrackFilter`.
+
+    Results have ``instances_id`` (identities, -1 for weak detections), and masks where the detections have some, moved
+    with their boxes. Other fields of a detector's results are left out.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        kind: str,
+        ahead: int,
+        constants: FilterConstants | None = None,
+    ) -> None:
+        self._filter = VideoFilter(num_classes, kind == 'both', ahead, constants)
+        self._samples: deque[DetDataSample] = deque()
+        self._template: InstanceData | None = None
+        self._masks: dict[int, Tensor] = {}  # by frame
+        self._count = 0
+
+    def push(self, frame: Frame, result: DetDataSample | None) -> SampleList:
+        """Take the next frame, with its result unless it is tracked; return the results that are final."""
+        found = None
+        if result is not None:
+            self._template = result.pred_instances
+            found = arrays_of(self._template)
+            if 'masks' in self._template:
+                self._masks[self._count] = self._template.masks
+        self._samples.append(frame.sample if result is None else result)
+        self._count += 1
+        size = tuple(frame.sample.ori_shape[:2])
+        return self._finished(self._filter.push(frame.picture, size, found, not frame.is_key))
+
+    def flush(self) -> SampleList:
+        """Return the results that wait for later frames."""
+        return self._finished(self._filter.flush())
+
+    def _finished(self, results: list[Tracked]) -> SampleList:
+        finished = []
+        for found in results:
+            sample = self._samples.popleft()
+            height, width = sample.ori_shape[:2]
+            boxes = np.clip(found.boxes, 0, [width, height, width, height])
+            inside = (boxes[:, 2:] > boxes[:, :2]).all(1)
+            template, kept = self._template, Tracked(*(values[inside] for values in found))
+            instances = InstanceData(
+                bboxes=template.bboxes.new_tensor(boxes[inside]).reshape(-1, 4),
+                scores=template.scores.new_tensor(kept.scores),
+                labels=template.labels.new_tensor(kept.labels),
+                instances_id=template.labels.new_tensor(kept.ids),
+            )
+            if 'masks' in template:
+                instances.masks = self._moved_masks(kept, (height, width))
+            sample.pred_instances = instances
+            finished.append(sample)
+        return finished
+
+    def _moved_masks(self, found: Tracked, size: tuple[int, int]) -> Tensor:
+        """Return the masks (n, H, W) of objects, moved with their boxes from where they were detected."""
+        masks = torch.zeros((len(found.ids), *size), dtype=torch.bool)
+        used = set(found.sources[:, 0].tolist())
+        for at, ((frame, index), old, new) in enumerate(
+            zip(found.sources.tolist(), found.source_boxes, found.boxes, strict=True)
+        ):
+            mask = self._masks[frame][index].cpu().numpy().astype(np.uint8)
+            scale = (new[2:] - new[:2]) / np.maximum(old[2:] - old[:2], 1e-6)
+            shift = new[:2] - scale * old[:2]
+            matrix = np.array([[scale[0], 0, shift[0]], [0, scale[1], shift[1]]])
+            if (old != new).any():
+                mask = cv2.warpAffine(mask, matrix, size[::-1], flags=cv2.INTER_NEAREST)
+            masks[at] = torch.from_numpy(mask).bool()
+        waiting = self._count - len(self._samples)
+        self._masks = {n: one for n, one in self._masks.items() if n in used or n >= waiting}
+        return masks
