@@ -35,7 +35,7 @@ from .videos import CLIP
 
 ADAPTIVE_FILE = 'adaptive.json'
 INTERVALS = 5, 10, 20
-SMOOTH_BOXES = 8  # more later frames change nothing
+LIGHT_EVERY = 1, 5
 _SHARE = 0.2  # of the minutes
 _LEAST, _MOST = 120, 900  # frames
 _LONGEST = 301  # frames of a clip
@@ -64,7 +64,9 @@ def validate(
     dense = [scale for scale in DENSE_SCALES if scale in plan.videos.scales]
     adaptive = out / 'validation' / ADAPTIVE_FILE
     methods = measured_methods(True, adaptive.is_file())
-    points = grid_of_points(methods, intervals, scales, smooth_boxes=(0, SMOOTH_BOXES))
+    points = grid_of_points(methods, intervals, scales)
+    filters = None, 'causal', 'both'
+    points += grid_of_points(['propagate', 'track'], intervals, [1.0], LIGHT_EVERY, filters)
     points += grid_of_points(['copy'], intervals, [1.0])  # for the gap recovery
     report = measure_operating_points(
         model,

@@ -1,17 +1,18 @@
 """Accuracy and measured time of operating points: methods, key-frame intervals and input sizes of one video detector.
 
-The alternatives to propagation are among them: the dense detector at smaller input sizes, *coast* and *interpolate*.
+The alternatives to propagation are among them: the dense detector at smaller input sizes, *track* and *interpolate*.
 
 Protocol: accuracy is that of :class:`~semidff.inference.VideoEngine` on all clips; detections that several operating
 points have in common are computed once. Then times are measured from decoding to boxes
 (:mod:`semidff.analysis.speed`): every method runs clips of :data:`TIMED_FRAMES` frames at every input size. The time of
-an operating point is (t_key + (l - 1) t_non_key) / l at its key-frame interval l, and that of the smoothing, which is
-measured alone.
+an operating point is (t_key + n t_light) / l at its key-frame interval l with n light frames, and that of the filter,
+which is measured alone. On a CPU, a tracked frame takes the time of reading it.
 """
 
+import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -27,9 +28,10 @@ from mmengine.registry import init_default_scope
 
 from semidff.evaluation import Detections, VIDEvaluator
 from semidff.evaluation.metrics import MIN_SCORE, agreement
+from semidff.filter import picture_of
 from semidff.inference import AdaptiveSchedule, ErrorPredictor, FixedSchedule, VideoEngine
 from semidff.inference.executors import Executor, RememberedDetections, as_executor
-from semidff.inference.executors.remembered import same_boxes
+from semidff.inference.intervals import Frame
 from semidff.inference.loading import frame_pipeline
 from semidff.inference.methods import method_class
 from semidff.inference.schedules import KeyFrameSchedule
@@ -45,8 +47,8 @@ from .speed import ClipTimer, clips_of, pack_with, take_turns
 ADAPTIVE = 'adaptive'
 """Method *propagate* with an adaptive schedule."""
 
-METHODS = ('frame', 'coast', 'interpolate', 'propagate', 'centered', 'blend', ADAPTIVE)
-UNTRAINED = ('frame', 'coast', 'interpolate')
+METHODS = ('frame', 'track', 'interpolate', 'propagate', 'centered', 'blend', ADAPTIVE)
+UNTRAINED = ('frame', 'track', 'interpolate')
 """Methods that need no temporal module."""
 
 TIMED_FRAMES = 10
@@ -59,20 +61,32 @@ class OperatingPoint(NamedTuple):
         method: A method of :class:`~semidff.inference.VideoEngine`, or *adaptive*.
         key_interval: Key-frame interval l; with *adaptive*, the requested average; with *frame*, 1.
         scale: Input size relative to that of the config, for height and width.
-        smooth: ``smooth_scores`` of the engine.
-        smooth_boxes: ``smooth_boxes`` of the engine.
+        light_every, filter: Those of the engine.
     """
 
     method: str
     key_interval: int = 1
     scale: float = 1.0
-    smooth: int = 0
-    smooth_boxes: int = 0
+    light_every: int = 1
+    filter: str | None = None
 
     @property
     def run_as(self) -> str:
         """The engine's method."""
         return 'propagate' if self.method == ADAPTIVE else self.method
+
+    @property
+    def unfiltered(self) -> 'OperatingPoint':
+        """The point whose detections are filtered."""
+        method = 'copy' if self.method == 'track' else self.method
+        return OperatingPoint(method, self.key_interval, self.scale)
+
+    def completed(self) -> 'OperatingPoint':
+        """Return the point with the values that its method or its tracked frames imply."""
+        interval = 1 if self.method == 'frame' else self.key_interval
+        every = dict(frame=1, track=0).get(self.method, self.light_every)
+        chosen = self.filter or (None if every == 1 else 'causal')
+        return OperatingPoint(self.method, interval, self.scale, every, chosen)
 
     @property
     def needs_temporal(self) -> bool:
@@ -89,16 +103,20 @@ def grid_of_points(
     methods: Sequence[str],
     key_intervals: Sequence[int],
     scales: Sequence[float],
-    smooth: Sequence[int] = (0,),
-    smooth_boxes: Sequence[int] = (0,),
+    light_every: Sequence[int] = (1,),
+    filters: Sequence[str | None] = (None,),
 ) -> list[OperatingPoint]:
-    """Return all combinations; the dense detector at each input size is always among them."""
-    others = [method for method in methods if method != 'frame']
-    combined = [
-        *product(['frame'], [1], scales, smooth, smooth_boxes),
-        *product(others, key_intervals, scales, smooth, smooth_boxes),
+    """Return all combinations that differ; the dense detector at each input size is always among them.
+
+    Points of other methods that have no light frames are left out: they are those of *track*.
+    """
+    combined = product(['frame', *methods], key_intervals, scales, light_every, filters)
+    points = dict.fromkeys(OperatingPoint(*one).completed() for one in combined)
+    return [
+        one
+        for one in points
+        if one.method == 'track' or one.light_every in (1, *range(2, one.key_interval))
     ]
-    return [OperatingPoint(*one) for one in combined]
 
 
 @torch.no_grad()
@@ -175,21 +193,21 @@ def measure_operating_points(
     laps, sizes = _measure_times(
         {point: executors[point] for point in found}, timed, predictor, rounds, progress
     )
-    dense = _seconds(laps, reference, 1)
+    dense = _seconds(laps, reference, 1, 0, 0)
     measured = []
     for point, several in found.items():
         metrics = [_accuracy(run.detections(), *compared) for run in several]
-        interval = sum(run.frames for run in several) / sum(run.keys for run in several)
-        smoothing = sum(run.smoothing for run in several) / (len(several) * sum(lengths))
-        seconds = _seconds(laps, point, interval, smoothing)
+        frames, keys, lights = np.sum([(run.frames, run.keys, run.lights) for run in several], 0)
+        filtering = sum(run.filtering for run in several) / (len(several) * sum(lengths))
+        seconds = _seconds(laps, point, keys / frames, lights / frames, filtering)
         measured.append(
             dict(
                 point._asdict(),
-                interval=float(interval),
+                interval=float(frames / keys),
                 milliseconds=1000 * float(np.median(seconds)),
                 speed_up=float(np.median(dense / seconds)),
                 metrics={name: float(np.mean([m[name] for m in metrics])) for name in metrics[0]},
-                causal=not (method_class(point.run_as).needs_next or point.smooth_boxes),
+                causal=not (method_class(point.run_as).needs_next or point.filter == 'both'),
             )
         )
     settings = dict(
@@ -211,9 +229,9 @@ def _supported(
     chosen = [OperatingPoint('frame')]
     for point in points:
         name, interval, scale = point[:3]
-        if name not in (*METHODS, 'copy'):
+        if name not in (names := (*METHODS, 'copy', 'small')):
             method_class(name)
-            raise ValueError(f'{name!r} is not measured; choose from {", ".join(METHODS)}, copy')
+            raise ValueError(f'{name!r} is not measured; choose from {", ".join(names)}')
         if name == ADAPTIVE and not (predictor and predictor.intervals):
             raise ValueError(
                 'adaptive needs a calibrated error predictor, made by tools/analysis/fit_adaptive.py: give its file'
@@ -225,7 +243,7 @@ def _supported(
                 f'{name}: needs key_interval >= 1 and scale > 0, got {interval}, {scale}'
             )
         if name != ADAPTIVE or predictor.intervals[0] <= interval <= predictor.intervals[-1]:
-            chosen.append(point._replace(key_interval=1) if name == 'frame' else point)
+            chosen.append(point.completed())
     return list(dict.fromkeys(chosen))
 
 
@@ -236,14 +254,15 @@ def _accuracy(
     num_frames: int,
     min_score: float,
 ) -> dict[str, float]:
+    boxes = (found.scores >= min_score).sum() / num_frames
     if evaluator is None:
         against = agreement(reference, found, num_frames, min_score)
-        return {name: against[name] for name in ('AP_50', 'AP', 'AP_75')}
+        return {name: against[name] for name in ('AP_50', 'AP', 'AP_75')} | dict(boxes=boxes)
     metrics = dict(mAP=evaluator.evaluate(found).mean(), **evaluator.coco_ap(found))
     if (reference.scores >= min_score).any():
         against = agreement(reference, found, num_frames, min_score)
         metrics |= dict(agreement_50=against['AP_50'], agreement=against['AP'])
-    return metrics
+    return metrics | dict(boxes=boxes)
 
 
 @dataclass
@@ -252,8 +271,8 @@ class _Run:
 
     Attributes:
         found: Of each clip, the number of detections of each frame, and their labels, scores and boxes.
-        frames: Number of frames; ``keys`` of them are key frames.
-        smoothing: Seconds that the smoothing of all frames took.
+        frames: Number of frames; ``keys`` of them are key frames, and ``lights`` light frames.
+        filtering: Seconds that the filter of all frames took.
     """
 
     point: OperatingPoint
@@ -261,7 +280,8 @@ class _Run:
     found: list[tuple[np.ndarray, ...]] = field(default_factory=list)
     frames: int = 0
     keys: int = 0
-    smoothing: float = 0.0
+    lights: int = 0
+    filtering: float = 0.0
 
     def detections(self) -> Detections:
         counts, *columns = map(np.concatenate, zip(*self.found, strict=True))
@@ -298,8 +318,8 @@ def _detect(
     for number, pieces in enumerate(pool_map(detect, clips, workers), start=1):
         for run, piece in zip(chain(*runs.values()), chain(*pieces), strict=True):
             run.found += piece.found
-            run.keys, run.frames = run.keys + piece.keys, run.frames + piece.frames
-            run.smoothing += piece.smoothing
+            for name in ('frames', 'keys', 'lights', 'filtering'):
+                setattr(run, name, getattr(run, name) + getattr(piece, name))
         lengths.append(len(piece.found[0][0]))
         progress(f'accuracy of {methods}: clip {number} of {len(clips)}')
     return lengths
@@ -308,10 +328,15 @@ def _detect(
 def _detect_clip(
     executor: Executor, clip: EvaluationClip, runs: Mapping[OperatingPoint, Sequence[_Run]]
 ) -> list[list[_Run]]:
-    """Return what all runs find in a clip. Points that differ in their smoothing alone share the detections."""
+    """Return what all runs find in a clip. Points that differ in light frames and filter alone share the detections."""
     pieces = {
         point: [_Run(point, run.schedule) for run in several] for point, several in runs.items()
     }
+    pictures, seconds = [], 0.0
+    for image in clip.images() if any(point.filter for point in runs) else ():
+        start = time.thread_time()
+        pictures.append(picture_of(image))
+        seconds += time.thread_time() - start
     for scale in dict.fromkeys(point.scale for point in runs):
         pipeline = frame_pipeline(executor.model.cfg, scale=scale)
         remembered = RememberedDetections(executor)
@@ -319,15 +344,27 @@ def _detect_clip(
         alike = defaultdict(list)
         for point in runs:
             if point.scale == scale:
-                alike[point._replace(smooth=0, smooth_boxes=0)].append(pieces[point])
+                alike[point.unfiltered].append(pieces[point])
         for same in chain(*(zip(*several, strict=True) for several in alike.values())):
             results = list(_results(remembered, same[0], items))
-            keys = [result.is_key_frame for result in results]
+            positions = []
+            for result in results:
+                positions.append(0 if result.is_key_frame else positions[-1] + 1)
             # The last frame of an excerpt is not counted if it begins an interval.
-            keys = keys[:-1] if clip.stop and keys[-1] and len(keys) > 1 else keys
+            counted = len(results) - bool(clip.stop and len(results) > 1 and not positions[-1])
             for run in same:
-                run.keys, run.frames = sum(keys), len(keys)
-                run.found.append(_arrays(_smoothed(run, results)))
+                every = run.point.light_every or math.inf
+                distances = [position % every for position in positions]  # to a key or light frame
+                run.frames, run.keys = counted, positions[:counted].count(0)
+                run.lights = distances[:counted].count(0) - run.keys
+                found = results
+                if run.point.filter:
+                    start = time.thread_time()  # other clips are processed meanwhile
+                    found = _filtered(
+                        remembered, run, zip(results, distances, pictures, strict=True)
+                    )
+                    run.filtering = seconds + time.thread_time() - start
+                run.found.append(_arrays(found))
     return list(pieces.values())
 
 
@@ -343,7 +380,7 @@ def _arrays(results: SampleList) -> tuple[np.ndarray, ...]:
 def _results(
     executor: RememberedDetections, run: _Run, items: Sequence[dict]
 ) -> Iterator[DetDataSample]:
-    """Yield the results of a run in the packed frames of a clip, without smoothing."""
+    """Yield the results of a run in the packed frames of a clip, without filter."""
 
     def batches() -> Iterator[dict]:
         for index, item in enumerate(items):
@@ -351,23 +388,21 @@ def _results(
             sample.set_metainfo(dict(frame_id=index))
             yield pseudo_collate([dict(item, data_samples=sample)])
 
-    yield from VideoEngine(executor, run.point.run_as, schedule=run.schedule).run(batches())
+    method = run.point.unfiltered.run_as
+    yield from VideoEngine(executor, method, schedule=run.schedule).run(batches())
 
 
-def _smoothed(run: _Run, results: SampleList) -> SampleList:
-    """Smooth the results of a clip as the engine does, and add the time that it takes to the run."""
-    point = run.point
-    if not (point.smooth or point.smooth_boxes):
-        return results
-    copies = [result.new() for result in results]
-    for result in copies:
-        result.pred_instances = same_boxes(result.pred_instances)
-    found, start = [], time.perf_counter()
-    for _, alike in groupby(copies, lambda result: result.ori_shape):
-        offline = method_class(point.run_as).needs_next
-        smoother = Smoother(point.smooth, point.smooth_boxes, offline)
-        found += smoother.push(list(alike)) + smoother.flush()
-    run.smoothing += time.perf_counter() - start
+def _filtered(executor: Executor, run: _Run, frames: Iterable[tuple]) -> SampleList:
+    """Filter results as the engine does, given with their distances, which are 0 unless tracked, and pictures."""
+    method, kind = run.point.run_as, run.point.filter
+    engine, found = VideoEngine(executor, method, schedule=run.schedule, filter=kind), []
+    for _, alike in groupby(frames, lambda frame: frame[0].ori_shape):
+        stage = engine._new_stage()
+        for result, distance, picture in alike:
+            sample, position = result.new(), int(not result.is_key_frame)
+            frame = Frame(dict(data_samples=[sample]), (), None, position, picture=picture)
+            found += stage.push(frame, None if distance else sample)
+        found += stage.flush()
     return found
 
 
@@ -378,24 +413,26 @@ def _measure_times(
     rounds: int,
     progress: Callable[[str], None],
 ) -> tuple[dict[tuple, list], dict[float, tuple[int, int]]]:
-    """Measure seconds of key frames, of non-key frames and of reading with every method at every input size.
+    """Measure seconds of frames with every method at every input size.
 
     Args:
         executors: The executor of each operating point.
         clip: Clip whose video, from its first frame on, is used, since seeking must not be timed.
 
     Returns:
-        Triples of seconds, one for each round, by method and scale, the last one of reading; height and width of the
-        network's input by scale.
+        Seconds of key, light and tracked frames and of reading, a tuple for each round, by method and scale; height and
+        width of the network's input by scale.
     """
     clip, sizes, tasks = clip._replace(start=0, stop=None), {}, {}
     first = next(clip.images())
 
     def run(timer: ClipTimer, clips: Iterator[Iterator[np.ndarray]]) -> tuple[float, ...]:
         times = timer.run(next(clips))
-        return times.work[0], times.work[1:].mean(), times.reading
+        tracked = times.work - times.seconds[:, -1] / times.workers  # a CPU reads, too
+        return times.work[0], times.work[1:].mean(), tracked.mean(), times.reading
 
-    for (method, _, scale, *_), executor in executors.items():
+    for point, executor in executors.items():
+        method, _, scale, *_ = point.unfiltered
         if (method, scale) in tasks:
             continue
         pipeline = frame_pipeline(executor.model.cfg, scale=scale)
@@ -410,13 +447,11 @@ def _measure_times(
 
 
 def _seconds(
-    laps: Mapping[tuple, list], point: OperatingPoint, interval: float, smoothing: float = 0.0
+    laps: Mapping[tuple, list], point: OperatingPoint, keys: float, lights: float, filtering: float
 ) -> np.ndarray:
-    """Return the mean seconds of a frame, (rounds,), at an average key-frame interval.
-
-    ``smoothing`` is what it takes of them.
-    """
-    key, non_key, reading = np.array(laps[point.method, point.scale]).T
+    """Return the mean seconds of a frame, (rounds,), given shares of key and light frames and the filter's seconds."""
+    key, light, tracked, reading = np.array(laps[point.unfiltered.method, point.scale]).T
     if point.method == 'frame':
-        interval = TIMED_FRAMES
-    return np.maximum((key + (interval - 1) * non_key) / interval + smoothing, reading)
+        keys, lights = 1 / TIMED_FRAMES, 1 - 1 / TIMED_FRAMES
+    seconds = keys * key + lights * light + (1 - keys - lights) * tracked + filtering
+    return np.maximum(seconds, reading)

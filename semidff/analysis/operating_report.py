@@ -1,9 +1,9 @@
 """Report on operating points: Pareto front, recommended point, table, picture.
 
-A point is a dict: ``method``, ``key_interval``, ``scale``, ``smooth`` and ``smooth_boxes`` of
-:class:`~semidff.analysis.operating_points.OperatingPoint`; ``interval``, the average key-frame interval that occurred;
-``milliseconds`` of a frame from decoding to boxes; ``speed_up`` over the dense detector at the config's input size;
-``metrics`` in 0..1, of which the first one decides; ``causal``, whether results do not wait for later frames.
+A point is a dict: the fields of :class:`~semidff.analysis.operating_points.OperatingPoint`; ``interval``, the average
+key-frame interval that occurred; ``milliseconds`` of a frame from decoding to boxes; ``speed_up`` over the dense
+detector at the config's input size; ``metrics`` in 0..1, of which the first one decides, and, among them, ``boxes`` per
+frame; ``causal``, whether results do not wait for later frames.
 """
 
 import math
@@ -75,7 +75,7 @@ def _fps(one: dict[str, Any]) -> float:
 
 def _reference(points: Sequence[dict]) -> dict:
     """The dense detector at its best input size, the smaller one of equal ones."""
-    dense = [one for one in points if one['method'] == 'frame' and not one['smooth_boxes']]
+    dense = [one for one in points if one['method'] == 'frame' and not one['filter']]
     return max(dense, key=lambda one: (_accuracy(one), -one['scale']))
 
 
@@ -84,11 +84,11 @@ def best(
 ) -> dict:
     """Return the fastest point within the loss, of all or of the causal ones.
 
-    With ``fps``, it is the most accurate point that reaches it, or the fastest one if none does. Smoothing of boxes
-    takes little time and hardly changes mAP: it is chosen where it raises COCO's AP by 0.1 points.
+    With ``fps``, it is the most accurate point that reaches it, or the fastest one if none does. A filter takes little
+    time: it is chosen where it raises COCO's AP by 0.1 points.
     """
     least = _accuracy(_reference(points)) - max_loss
-    # *copy* is measured for the gap recovery alone: *coast* costs as much.
+    # *copy* is measured for the gap recovery alone: *track* costs as much.
     points = [one for one in points if one['causal'] >= causal and one['method'] != 'copy']
     if not fps:
         points = [one for one in points if _accuracy(one) >= least]
@@ -96,7 +96,7 @@ def best(
     if fps and _fps(chosen) >= fps:
         points = [one for one in points if _fps(one) >= fps]
         chosen = max(points, key=lambda one: (_accuracy(one), _fps(one)))
-    fields = 'method', 'key_interval', 'scale', 'smooth'
+    fields = 'method', 'key_interval', 'scale', 'light_every'
     same = [one for one in points if all(one[name] == chosen[name] for name in fields)]
     return max(same, key=lambda one: (round(one['metrics'].get('AP', 0), 3), one is chosen))
 
@@ -143,9 +143,18 @@ def _gap_recovery(points: Sequence[dict], one: dict) -> float | None:
 def _name(one: dict[str, Any]) -> str:
     name = 'dense' if one['method'] == 'frame' else f'{one["method"]} at l = {one["key_interval"]}'
     name += f', input size × {one["scale"]:g}' if one['scale'] != 1 else ''
-    name += f', scores averaged over {one["smooth"]} frames' if one['smooth'] else ''
-    later = one['smooth_boxes']
-    return name + (f', boxes smoothed with {later} later frames' if later else '')
+    return name + _options(one)
+
+
+def _options(one: dict[str, Any]) -> str:
+    every, kind = one['light_every'], one['filter']
+    text = f', light frames every {every}' if every > 1 else ''
+    shown = dict(causal='causal filter', both='filter both ways')
+    return (
+        text
+        if kind is None or (one['method'], kind) == ('track', 'causal')
+        else f'{text}, {shown[kind]}'
+    )
 
 
 def _verdict(report: dict[str, Any]) -> str:
@@ -198,7 +207,8 @@ def points_table(report: dict[str, Any]) -> str:
             f'{against}'
         )
     protocol = (
-        f'{given.get("frames")} frames of {given.get("clips")} clips; metrics in per cent, by {against}; '
+        f'{given.get("frames")} frames of {given.get("clips")} clips; metrics in per cent, by {against}; boxes per '
+        'frame with that score, and those of the dense detector; '
         f'phases of the key frames: {given.get("places")}; l in brackets: average interval; times in ms per '
         f'frame of {given.get("timed")} from decoding to boxes, median of {given.get("rounds")} interleaved '
         'rounds. "Above smaller frames" is the difference to the dense detector at the input size that takes the '
@@ -215,22 +225,22 @@ def points_table(report: dict[str, Any]) -> str:
 def _main_points(report: dict[str, Any], points: Sequence[dict]) -> list[dict]:
     """Choose the detector at all input sizes, the two longest intervals at full size, and what is recommended."""
     longest = sorted({one['key_interval'] for one in points})[-2:]
-    smoothed = max(one['smooth_boxes'] for one in points)
-    boxes = dict(frame=0, copy=0, coast=0, propagate=0, interpolate=smoothed, blend=smoothed)
+    plain = 'frame', 'copy', 'small', 'propagate', 'interpolate', 'blend'
+    chosen = {*product(plain, [None]), *product(['track', 'propagate'], ['causal'])}
     recommended = report['recommended'], report['recommended_causal']
     return [
         one
         for one in points
         if one in recommended
-        or boxes.get(one['method']) == one['smooth_boxes']
-        and not one['smooth']
+        or (one['method'], one['filter']) in chosen
         and (one['method'] == 'frame' or (one['scale'] == 1 and one['key_interval'] in longest))
     ]
 
 
 def _rows(report: dict[str, Any], points: Sequence[dict]) -> list[tuple[str, ...]]:
-    names, sizes = list(points[0]['metrics']), report['settings'].get('sizes', {})
-    columns = 'method', 'l', 'input', 'ms', 'speed-up', *names
+    *names, _ = points[0]['metrics']  # boxes are last
+    sizes = report['settings'].get('sizes', {})
+    columns = 'method', 'l', 'input', 'ms', 'speed-up', *names, 'boxes / dense'
     rows = [(*columns, 'gap recovery', 'above smaller frames', 'front')]
     for one in points:
         method, interval, scale = one['method'], one['key_interval'], one['scale']
@@ -240,13 +250,13 @@ def _rows(report: dict[str, Any], points: Sequence[dict]) -> list[tuple[str, ...
         rows.append((
             ('dense' if dense else method)
             + ('' if one['causal'] else ' (offline)')
-            + (f', averaged scores ({one["smooth"]})' if one['smooth'] else '')
-            + (f', smoothed boxes ({one["smooth_boxes"]})' if one['smooth_boxes'] else ''),
+            + _options(one),
             '' if dense else f'{interval}{average}',
             ' × '.join(map(str, sizes.get(scale, (f'{scale:g}',)))),
             f'{one["milliseconds"]:.1f}',
             f'{one["speed_up"]:.2f}',
             *(f'{100 * one["metrics"][name]:.1f}' for name in names),
+            f'{one["metrics"]["boxes"]:.1f} / {report["points"][0]["metrics"]["boxes"]:.1f}',
             '' if gap is None or scale != 1 else f'{100 * gap:.0f} %',
             '' if dense or above is None else f'{100 * above:+.1f}',
             'recommended' if one is report['recommended'] else '×' if one['pareto'] else '',

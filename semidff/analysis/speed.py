@@ -27,9 +27,11 @@ from mmdet.structures import SampleList
 from mmengine.dataset import pseudo_collate
 from torch import Tensor, nn
 
+from semidff.filter import picture_of
 from semidff.inference.executors import Executor, as_executor
 from semidff.inference.intervals import IntervalStream
 from semidff.inference.methods import Propagate, method_class
+from semidff.inference.methods.boxes import Small
 from semidff.inference.schedules import KeyFrameSchedule
 from semidff.inference.video_engine import VideoEngine
 from semidff.models.key_frame import KeyFrame
@@ -146,7 +148,7 @@ class ClipTimer:
         schedule: Key-frame schedule, whose decisions are made but ignored.
         workers: Number of intervals that are processed at once; None: as many as
             :class:`~semidff.apis.VideoInferencer` does.
-        smoothing: ``smooth_scores`` and ``smooth_boxes`` of the engine.
+        filter, light_every: Those of the engine.
     """
 
     def __init__(
@@ -157,7 +159,8 @@ class ClipTimer:
         pack: Callable[[Any], dict],
         schedule: KeyFrameSchedule | None = None,
         workers: int | None = None,
-        **smoothing: int,
+        filter: str | None = None,
+        light_every: int = 1,
     ) -> None:
         self._length = max(round(key_interval), min(math.ceil(key_interval), 2))
         if schedule is not None:
@@ -168,25 +171,27 @@ class ClipTimer:
         if count > 1 and (first := executor.independent()):
             executors = [first, *(executor.independent() for _ in range(count - 1))]
         self.workers = len(executors)
-        options = method, self._length, schedule
-        self._engines = [VideoEngine(one, *options, **smoothing) for one in executors]
+        options = dict(schedule=schedule, filter=filter, light_every=light_every)
+        self._engines = [VideoEngine(one, method, self._length, **options) for one in executors]
         self._key_interval, self._pack = key_interval, pack
-        # Of these, the non-key frames are detected in chunks, or at the next key frame.
-        self._waits = issubclass(method_class(method), Propagate)
+        # Of these, non-key frames are detected in chunks or at the next key frame, or results wait for later frames.
+        self._waits = issubclass(method_class(method), Propagate | Small) or filter == 'both'
         self._device = next(model.parameters()).device
         self._own = sum(t.nbytes for t in (*model.parameters(), *model.buffers()))
 
     def run(self, frames: Iterable[Any]) -> ClipTimes:
         """Run the engine on the first l + 1 frames of a clip, or those of an iterator, whose reading is timed, too.
 
-        With methods that propagate features, in chunks, what the last frame takes more than the first one is spread
-        evenly over the l - 1 non-key frames.
+        With methods that detect on non-key frames in chunks, and a filter both ways, what the last frame takes more
+        than the first one is spread evenly over the l - 1 non-key frames.
         """
         reading, batches = [], []
         start = time.perf_counter()
         for frame in islice(frames, self._length + 1):
             read = time.perf_counter()
             batch = self._pack(frame)
+            if self._engines[0].filter:
+                batch['picture'] = [picture_of(frame)]
             reading.append([read - start, time.perf_counter() - read])
             samples = batch['data_samples']
             batches.append([dict(batch, data_samples=_fresh(samples)) for _ in self._engines])

@@ -15,6 +15,7 @@ from mmengine.config import Config
 from semidff.datasets.samplers import frames_of_videos
 from semidff.inference.acceleration import PRECISIONS, Acceleration
 from semidff.inference.executors import Executor
+from semidff.inference.filter_stage import former_filter
 from semidff.inference.loading import frame_pipeline, load_model
 from semidff.inference.methods import method_class
 from semidff.inference.schedules import build_schedule
@@ -69,6 +70,7 @@ class SpeedRow(NamedTuple):
         scale: Input size relative to that of the config, for height and width.
         precision: See :class:`~semidff.inference.Acceleration`, with ``channels_last``, ``compile`` and ``graphs``;
             default: that of the config.
+        light_every: Those of the engine, as ``filter``; default: those of the config's ``test_cfg``.
     """
 
     name: str
@@ -82,6 +84,8 @@ class SpeedRow(NamedTuple):
     channels_last: bool | None = None
     compile: bool = False
     graphs: bool | None = None
+    light_every: int | None = None
+    filter: str | None = None
 
     @property
     def options(self) -> tuple:
@@ -120,8 +124,7 @@ def measure_speed(
 ) -> dict[str, Any]:
     """Measure the speed of several detectors, methods, key-frame intervals and speed options.
 
-    Rows with the same config, checkpoint and speed options share one model. ``test_cfg.smooth_scores`` and
-    ``smooth_boxes`` of the configs are applied within a clip.
+    Rows with the same config, checkpoint and speed options share one model. Results are filtered within a clip.
 
     Args:
         rows: The rows, with different names.
@@ -193,14 +196,18 @@ def _timer(
     cfg = executor.model.cfg
     pack = pack_with(frame_pipeline(cfg, shape, row.scale))
     test = cfg.get('test_cfg') or {}
-    smoothing = {name: test.get(name, 0) for name in ('smooth_scores', 'smooth_boxes')}
+    former = test.get('smooth_scores', 0), test.get('smooth_boxes', 0)
+    options = dict(
+        filter=row.filter or test.get('filter') or former_filter(*former),
+        light_every=test.get('light_every', 1) if row.light_every is None else row.light_every,
+    )
     if row.method == 'frame':
-        return ClipTimer(executor, 'frame', min(longest, MAX_DENSE_FRAMES), pack, **smoothing)
+        return ClipTimer(executor, 'frame', min(longest, MAX_DENSE_FRAMES), pack, **options)
     schedule = test.get('schedule')
     if row.adaptive:
         schedule = dict(type='AdaptiveSchedule', file=row.adaptive, tolerance=math.inf)
     schedule = schedule and build_schedule(schedule)
-    return ClipTimer(executor, row.method, row.key_interval, pack, schedule, **smoothing)
+    return ClipTimer(executor, row.method, row.key_interval, pack, schedule, **options)
 
 
 def _on_clips(function: Callable, clips: Iterator[Iterable]) -> Callable:

@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 METHOD_COLORS = {
     'frame': 'tab:blue',
     'copy': 'tab:gray',
-    'coast': 'tab:orange',
+    'coast': 'tab:orange',  # until 0.3
+    'track': 'tab:orange',
+    'small': 'tab:cyan',
     'interpolate': 'tab:green',
     'propagate': 'tab:red',
     'centered': 'tab:purple',

@@ -4,15 +4,18 @@ import copy
 import json
 import time
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
 from mmengine.config import Config
 
+from semidff.analysis import operating_points as module
 from semidff.analysis.evaluation_clips import EvaluationClip
 from semidff.analysis.operating_points import (
     OperatingPoint,
+    grid_of_points,
     measure_operating_points,
 )
 from semidff.analysis.operating_report import (
@@ -27,6 +30,9 @@ from semidff.analysis.operating_report import (
 )
 from semidff.evaluation import Detections
 from semidff.evaluation.metrics import agreement
+from semidff.filter import picture_of
+from semidff.inference import VideoEngine
+from semidff.inference.executors import as_executor
 from semidff.inference.methods import boxes
 from semidff.utils.threads import torch_threads
 from tests.damaged_video import write_video
@@ -39,7 +45,7 @@ from tests.tiny.videos import (
     write_videos,
 )
 
-METHODS = ('frame', 'coast', 'interpolate', 'propagate', 'centered', 'blend')
+METHODS = ('frame', 'track', 'interpolate', 'propagate', 'centered', 'blend')
 
 
 @pytest.fixture(scope='module')
@@ -72,24 +78,66 @@ def test_a_clip_that_begins_later_has_the_frames_of_the_stream(folder):
     assert abs(whole[3] - whole[4]).max() > 5
 
 
-def test_points_with_smaller_input_and_smoothing(folder, clip, model):
+def test_points_that_differ():
+    points = grid_of_points(['track', 'copy'], [2, 3], [1.0], (1, 2, 0), (None, 'both'))
+    assert [' '.join(map(str, (one[0], one[1], *one[3:]))) for one in points] == [
+        'frame 1 1 None', 'frame 1 1 both', 'track 2 0 causal', 'track 2 0 both', 'track 3 0 causal', 'track 3 0 both',
+        'copy 2 1 None', 'copy 2 1 both', 'copy 3 1 None', 'copy 3 1 both', 'copy 3 2 causal', 'copy 3 2 both',
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize('kind', ['causal', 'both'])
+@pytest.mark.parametrize('method, every', [('propagate', 2), ('interpolate', 1), ('track', 0)])
+def test_filtered_points_have_the_results_of_the_engine(clip, model, tmp_path, method, every, kind):
+    """The last frames have another size."""
+    files = [str(tmp_path / f'{number}.png') for number in range(4)]
+    for file, source in zip(files, clip.files[2:6], strict=True):
+        cv2.imwrite(file, cv2.imread(source)[:, :64])
+    clip = EvaluationClip(files=(*clip.files, *files))
+    engine = VideoEngine(model, method, 3, filter=kind, light_every=every)
+    pack = module.pack_with(module.frame_pipeline(model.cfg))
+    batches = (dict(pack(image), picture=[picture_of(image)]) for image in clip.images())
+    expected = module._arrays(list(engine.run(batches, chunk=1)))
+    points = OperatingPoint(method, 3), OperatingPoint(method, 3, 1.0, every, kind)
+    runs = {point: module._runs(point, None, 1) for point in points}
+    [[plain], [run]] = module._detect_clip(as_executor(model), clip, runs)
+    assert all(map(np.array_equal, run.found[0], expected))
+    assert run.found[0][0].tolist() != plain.found[0][0].tolist() and run.filtering > 0
+    assert (run.frames, run.keys) == (11, 5)
+    assert run.lights == {'propagate': 3, 'interpolate': 6, 'track': 0}[method]
+
+
+def test_times_of_light_and_tracked_frames(clip, model, monkeypatch):
+    """Seven frames with three key frames, given the times of key, light and tracked frames and of reading."""
+    laps = dict(frame=(100, 100, 10, 20), propagate=(110, 40, 10, 20), copy=(100, 20, 10, 20))
+    given = {(method, 1.0): [np.divide(times, 1000)] for method, times in laps.items()}
+    monkeypatch.setattr(module, '_measure_times', lambda *_: (given, {}))
+    monkeypatch.setattr(time, 'thread_time', iter(range(1000)).__next__)  # a second for each block
+    points = [OperatingPoint('propagate', 3), OperatingPoint('propagate', 3, light_every=2)]
+    points += [OperatingPoint('track', 3), OperatingPoint('frame', filter='both')]
+    report = measure_operating_points(model, [clip], points, min_score=0.0)
+    filtering = 1000 * 8 / 7  # pictures and results
+    expected = [100, 490 / 7, 430 / 7 + filtering, 340 / 7 + filtering, 100 + filtering]
+    assert [one['milliseconds'] for one in report['points']] == pytest.approx(expected)
+
+
+def test_points_with_smaller_input_and_filter(folder, clip, model):
     points = [
         OperatingPoint('frame', 1, 0.5),
-        OperatingPoint('coast', 3),
-        OperatingPoint('copy', 3, 0.5, 2),
-        OperatingPoint('coast', 3, smooth_boxes=2),
-        OperatingPoint('coast', 8),  # longer than all clips
+        OperatingPoint('track', 3),
+        OperatingPoint('small', 3, 0.5),
+        OperatingPoint('track', 3, filter='both'),
+        OperatingPoint('track', 8),  # longer than all clips
     ]
     videos = [clip, folder / 'in.mp4']
     report = measure_operating_points(model, videos, points, rounds=1, phases=2, min_score=0.0)
     dense, *others = json.loads(json.dumps(report))['points']
-    assert [one['method'] for one in others] == ['frame', 'coast', 'copy', 'coast']
+    assert [one['method'] for one in others] == ['frame', 'track', 'small', 'track']
     assert [one['causal'] for one in others] == [True, True, True, False]
     assert others[1]['metrics'] != others[3]['metrics']
     assert report['settings']['sizes'] == {1.0: (64, 96), 0.5: (32, 48)}
-    assert (
-        dense['metrics'] == pytest.approx(dict(AP_50=1, AP=1, AP_75=1)) and dense['speed_up'] == 1
-    )
+    assert dense['metrics'].pop('boxes') > 0 and dense['speed_up'] == 1
+    assert dense['metrics'] == pytest.approx(dict(AP_50=1, AP=1, AP_75=1))
     assert all(one['metrics']['AP_50'] < 1 and one['milliseconds'] > 0 for one in others)
 
 
@@ -103,7 +151,7 @@ def metrics_of(report):
 
 
 def test_clips_that_are_processed_at_once(folder, clip, model):
-    points = [OperatingPoint('propagate', 3), OperatingPoint('coast', 3, smooth_boxes=2)]
+    points = [OperatingPoint('propagate', 3), OperatingPoint('track', 3, filter='both')]
     found = []
     for threads in (1, 2):
         with torch_threads(threads):
@@ -115,7 +163,7 @@ def test_clips_that_are_processed_at_once(folder, clip, model):
 
 def test_points_on_a_gpu(clip, model, gpu):
     points = [OperatingPoint(method, 3) for method in METHODS[1:]]
-    points += [OperatingPoint('propagate', 3, 0.5), OperatingPoint('coast', 3, smooth_boxes=2)]
+    points += [OperatingPoint('propagate', 3, 0.5), OperatingPoint('track', 3, filter='both')]
     reports = (
         measure_operating_points(one, [clip], points, rounds=1) for one in (on_gpu(model), model)
     )
@@ -129,12 +177,12 @@ def test_the_dense_detector_is_that_of_before_the_training(clip, model):
     before.cfg, before.dataset_meta = model.cfg, model.dataset_meta
     with torch.no_grad():
         before.spatial.detector.bbox_head.retina_reg.bias += 0.2
-    points = [OperatingPoint('coast', 3), OperatingPoint('propagate', 1)]
+    points = [OperatingPoint('track', 3), OperatingPoint('propagate', 1)]
     settings = dict(rounds=1, min_score=0.0)
     report = measure_operating_points(model, [clip], points, detector=before, **settings)
-    dense, coast, propagate = metrics_of(report)
+    dense, track, propagate = metrics_of(report)
     alone = measure_operating_points(before, [clip], points[:1], **settings)
-    assert [dense, coast] == metrics_of(alone) and dense['AP'] == 1
+    assert [dense, track] == metrics_of(alone) and dense['AP'] == 1
     image = before.spatial.detector
     image.cfg, image.dataset_meta = model.cfg, model.dataset_meta
     image.data_preprocessor = before.data_preprocessor
@@ -167,7 +215,7 @@ def test_labels(folder, model):
     report = measure_operating_points(
         nameless, (), points, labels=folder / 'val.json', rounds=1, max_loss=0.5
     )
-    names = ['mAP', 'AP', 'AP_50', 'AP_75', 'agreement_50', 'agreement']
+    names = ['mAP', 'AP', 'AP_50', 'AP_75', 'agreement_50', 'agreement', 'boxes']
     dense, *_, larger = metrics_of(report)
     assert list(dense) == names and larger['agreement'] < 1 == pytest.approx(dense['agreement'])
     assert '"agreement"' in points_table(report)
@@ -206,7 +254,7 @@ def measured(method, interval, scale, accuracy, milliseconds):
         interval=interval,
         milliseconds=milliseconds,
         speed_up=100 / milliseconds,
-        metrics=dict(mAP=accuracy, AP=accuracy),
+        metrics=dict(mAP=accuracy, AP=accuracy, boxes=accuracy + 2),
         causal=method not in ('centered', 'blend', 'interpolate'),
     )
 
@@ -230,7 +278,8 @@ def test_front_and_recommended_point(tmp_path):
     gaps = [one['gap_recovery'] for one in report['points']]
     assert gaps == [None, None, pytest.approx(0.39 / 0.4), None, 0]
     main, table = points_table(report).split('## ')
-    assert '| dense | | 1 | 100.0 | 1.00 | 90.0 | 90.0 |' in table and 'centered (offline)' in table
+    assert '| dense | | 1 | 100.0 | 1.00 | 90.0 | 90.0 | 2.9 / 2.9 |' in table
+    assert 'centered (offline)' in table
     assert '| 98 % |' in main and '| centered (offline) |' in main  # which is recommended
     small = operating_report([*DENSE, measured('propagate', 10, 0.5, 0.1, 10), COPY], 0.03)
     [row] = [line for line in points_table(small).splitlines() if line.startswith('| propagate')]
@@ -266,18 +315,21 @@ def test_the_fastest_point_that_loses_little_is_recommended():
     assert better.startswith('Use smaller frames instead: dense, input size × 0.5')
 
 
-def test_smoothed_boxes_are_recommended_where_they_are_tighter():
-    smooth = dict(ABOVE, smooth_boxes=8, milliseconds=31, causal=False)
-    smooth['metrics'] = dict(mAP=0.888, AP=0.91)
-    text = operating_report([*DENSE, ABOVE, smooth], 0.03)['verdict']
-    assert text.startswith('Use propagate at l = 10, boxes smoothed with 8 later frames: 3.3 times')
+def test_a_filter_is_recommended_where_boxes_are_tighter():
+    both = dict(ABOVE, filter='both', milliseconds=31, causal=False)
+    both['metrics'] = dict(ABOVE['metrics'], mAP=0.888, AP=0.91)
+    text = operating_report([*DENSE, ABOVE, both], 0.03)['verdict']
+    assert text.startswith('Use propagate at l = 10, filter both ways: 3.3 times')
     assert text.endswith('for live video use propagate at l = 10 (3.3 times as fast).')
-    assert best([*DENSE, ABOVE, smooth], 0.03, fps=33) is ABOVE
+    assert best([*DENSE, ABOVE, both], 0.03, fps=33) is ABOVE
     for loose in (
         0.88,
         ABOVE['metrics']['AP'] + 4e-4,
     ):  # as the report shows it, the second is equal
-        assert best([*DENSE, ABOVE, dict(smooth, metrics=dict(mAP=0.9, AP=loose))], 0.03) is ABOVE
+        assert best([*DENSE, ABOVE, dict(both, metrics=dict(mAP=0.9, AP=loose))], 0.03) is ABOVE
+    light = dict(ABOVE, light_every=5, filter='causal', milliseconds=20)
+    text = operating_report([*DENSE, ABOVE, light], 0.03)['verdict']
+    assert text.startswith('Use propagate at l = 10, light frames every 5, causal filter: 3.3')
 
 
 def test_the_most_accurate_point_with_a_frame_rate_is_recommended():

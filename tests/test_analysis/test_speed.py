@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from semidff.analysis import speed
 from semidff.analysis.speed import (
     ClipTimer,
     ClipTimes,
@@ -18,7 +19,7 @@ from semidff.analysis.speed import (
     time_parts,
 )
 from semidff.inference import AdaptiveSchedule, ErrorPredictor, SceneCutSchedule
-from semidff.inference.methods.boxes import Copy
+from semidff.inference.methods.boxes import Copy, Small
 from semidff.inference.methods.propagation import Centered
 from tests.damaged_video import write_video
 from tests.tiny.models import tiny_video_detector
@@ -90,6 +91,17 @@ def test_the_first_key_frame_is_not_counted_and_the_next_one_stands_first(model,
     assert clip.seconds[:, 0] == pytest.approx([0.3, 0], abs=0.1)
     assert clip.seconds[:, 2] == pytest.approx([0.2, 0], abs=0.15)
     assert clip.memory is None
+
+
+def test_tracked_frames_are_timed_without_detection(model, monkeypatch):
+    """Every second non-key frame; the picture is made where the frame is read."""
+    detect, picture = Small.non_key, speed.picture_of
+    slow = lambda *arguments: time.sleep(0.3) or detect(*arguments)  # noqa: E731
+    monkeypatch.setattr(Small, 'non_key', slow)
+    monkeypatch.setattr(speed, 'picture_of', lambda image: time.sleep(0.1) or picture(image))
+    timer = ClipTimer(model, 'small', 4, batch_of, workers=1, filter='both', light_every=2)
+    seconds = timer.run(FRAMES).seconds
+    assert 0.3 < seconds[:, 2].sum() < 0.6 and seconds[0, 2] < 0.3 and seconds[:, 1].min() >= 0.1
 
 
 def test_all_workers_run_a_clip_at_once(model):

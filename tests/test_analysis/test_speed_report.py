@@ -37,12 +37,12 @@ def rows(tmp_path):
 
 @pytest.fixture
 def timers(monkeypatch):
-    """What is timed, one interval at a time: model, method, schedule, l and smoothing of scores and boxes."""
+    """What is timed, one interval at a time: model, method, schedule, l, filter and light frames."""
     made, create = [], ClipTimer.__init__
 
-    def note(timer, model, method, length, *arguments, **smoothing):
-        made.append((model, method, arguments[1:], length, tuple(smoothing.values())))
-        create(timer, model, method, length, *arguments, workers=1, **smoothing)
+    def note(timer, model, method, length, *arguments, **options):
+        made.append((model, method, arguments[1:], length, tuple(options.values())))
+        create(timer, model, method, length, *arguments, workers=1, **options)
 
     monkeypatch.setattr(ClipTimer, '__init__', note)
     return made
@@ -147,11 +147,12 @@ def test_a_dense_clip_has_at_most_ten_frames_and_a_short_video_starts_over(rows,
     assert [index for _, index in clips[1]] == [*([0, 1, 2, 3] * 3), 0]
 
 
-def test_rows_with_smoothing(rows, timers):
-    both = [rows('a', 'frame', 1), rows('b', 'copy', 2)]
-    smoothing = {'test_cfg.smooth_scores': 4, 'test_cfg.smooth_boxes': 2}
-    measure_speed(both, rounds=1, cfg_options=smoothing)
-    assert [smooth for *_, smooth in timers] == [(4, 2), (4, 2)]
+def test_rows_with_filter_and_light_frames(rows, timers):
+    """Options of rows replace those of the config."""
+    both = [rows('a', 'frame', 1), rows('b', 'copy', 4, filter='causal', light_every=3)]
+    measure_speed(both, rounds=1, cfg_options={'test_cfg.filter': 'both'})
+    measure_speed(both[:1], rounds=1, cfg_options={'test_cfg.smooth_scores': 4})  # of before 0.3
+    assert [given for *_, given in timers] == [('both', 1), ('causal', 3), ('causal', 1)]
 
 
 def test_rows_with_schedules_scales_and_speed_options(rows, timers, tmp_path):
@@ -221,10 +222,12 @@ def test_figures_of_rows(monkeypatch, rows):
 def test_rows_are_parsed():
     plain = SpeedRow('DFF', 'a,1.py', 'b,1.pth', 'propagate', 10)
     assert SpeedRow.parse('DFF=a,1.py,b,1.pth,propagate,10') == plain
-    options = 'adaptive=c.json,scale=0.5,precision=bf16,channels_last=True'
-    assert SpeedRow.parse(f'DFF=a,1.py,b,1.pth,propagate,6.5,{options}') == plain._replace(
-        key_interval=6.5, adaptive='c.json', scale=0.5, precision='bf16', channels_last=True
+    options = (
+        'adaptive=c.json,scale=0.5,precision=bf16,channels_last=True,light_every=5,filter=causal'
     )
+    assert SpeedRow.parse(f"DFF=a,1.py,b,1.pth,propagate,6.5,{options}")[4:] == (
+        6.5, 'c.json', 0.5, 'bf16', True, False, None, 5, 'causal'
+    )  # fmt: skip
     with pytest.raises(ValueError, match='expected NAME=CONFIG,CHECKPOINT,METHOD,L'):
         SpeedRow.parse('x=a.py,b.pth,frame,0')
     with pytest.raises(ValueError, match='with the options adaptive, scale, precision'):

@@ -1,6 +1,6 @@
 """Compare operating points of a video detector: accuracy and time of methods, key-frame intervals and input sizes.
 
-The dense detector at smaller input sizes, coast and interpolate are measured too, and the report says whether
+The dense detector at smaller input sizes, track and interpolate are measured too, and the report says whether
 propagation is worth it. Accuracy is that on the config's test data or on --labels. With --videos, which need no labels,
 it is the agreement with the dense detector.
 """
@@ -37,10 +37,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_value('--scales', [1.0, 0.75, 0.5], "input sizes relative to the config's", 'S')
     help = 'error predictor, made by tools/analysis/fit_adaptive.py'
     parser.add_input('--adaptive', metavar='FILE', help=help)
-    help = 'average the scores of an object over N frames; 0: not'
-    parser.add_value('--smooth-scores', [0], help, 'N')
-    help = 'smooth boxes with N later frames; 0: not'
-    parser.add_value('--smooth-boxes', [0], help, 'N')
+    help = 'distances between the light frames; the frames between them are tracked'
+    parser.add_value('--light-every', [1], help, 'N')
+    help = 'filters of the results: none, causal, both'
+    parser.add_value('--filters', ['none'], help, 'FILTER')
     parser.add_value('--phases', 1, 'average accuracy over N phases of the key frames', 'N')
     parser.add_argument('--places', type=positive, help=argparse.SUPPRESS)  # its former name
     parser.add_value('--rounds', 5, 'rounds of the measurement of time')
@@ -71,15 +71,14 @@ def main(args: argparse.Namespace) -> None:
     method = 'propagate' if has_temporal else 'frame'
     model = load_model(config, args.checkpoint, args.device, method)
     detector = load_model(config, args.detector, args.device, 'frame') if args.detector else None
+    filters = [None if name == 'none' else name for name in args.filters]
     labels, images = args.labels, args.images
     if not labels and not args.videos:
         labels, images = labels_of(config)
     report = measure_operating_points(
         model,
         args.videos or (),
-        grid_of_points(
-            methods, args.key_intervals, args.scales, args.smooth_scores, args.smooth_boxes
-        ),
+        grid_of_points(methods, args.key_intervals, args.scales, args.light_every, filters),
         detector=detector,
         labels=labels,
         images=images,

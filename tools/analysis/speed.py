@@ -47,7 +47,7 @@ def parse_args() -> argparse.Namespace:
         help='in place of CONFIG, several times: METHOD as in tools/test.py, L the key-frame interval; the first row '
         'with method frame and the same speed options, or else with method frame, is the reference of the speed-ups. '
         'Options: adaptive=FILE (of tools/analysis/fit_adaptive.py; L is the average interval, such as 6.5), '
-        'scale=S (of the input size), precision, channels_last, compile, graphs',
+        'scale=S (of the input size), precision, channels_last, compile, graphs, light_every=N, filter=causal or both',
     )
     parser.add_value('--rounds', 5, 'rounds after the warm-up')
     parser.add_input(
