@@ -174,23 +174,24 @@ class ClipTimer:
         options = dict(schedule=schedule, filter=filter, light_every=light_every)
         self._engines = [VideoEngine(one, method, self._length, **options) for one in executors]
         self._key_interval, self._pack = key_interval, pack
-        # Of these, non-key frames are detected in chunks or at the next key frame, or results wait for later frames.
-        self._waits = issubclass(method_class(method), Propagate | Small) or filter == 'both'
+        # Of these, the work for non-key frames is done in chunks, or at the next key frame.
+        self._filters = self._engines[0].filter is not None
+        self._waits = self._filters or issubclass(method_class(method), Propagate | Small)
         self._device = next(model.parameters()).device
         self._own = sum(t.nbytes for t in (*model.parameters(), *model.buffers()))
 
     def run(self, frames: Iterable[Any]) -> ClipTimes:
         """Run the engine on the first l + 1 frames of a clip, or those of an iterator, whose reading is timed, too.
 
-        With methods that detect on non-key frames in chunks, and a filter both ways, what the last frame takes more
-        than the first one is spread evenly over the l - 1 non-key frames.
+        With methods that detect on non-key frames, in chunks, and with a filter, what the last frame takes more than
+        the first one is spread evenly over the l - 1 non-key frames.
         """
         reading, batches = [], []
         start = time.perf_counter()
         for frame in islice(frames, self._length + 1):
             read = time.perf_counter()
             batch = self._pack(frame)
-            if self._engines[0].filter:
+            if self._filters:
                 batch['picture'] = [picture_of(frame)]
             reading.append([read - start, time.perf_counter() - read])
             samples = batch['data_samples']
