@@ -89,6 +89,8 @@ class VideoEngine:
     ) -> None:
         chosen = method_class(method)
         self.light_every = 0 if chosen.key_only else light_every
+        if method == 'frame' and schedule is None:
+            self.light_every = 1  # every frame is a key frame
         self.filter = filter or (None if self.light_every == 1 else 'causal')
         self.constants = constants
         if self.filter not in (None, *FILTERS) or self.light_every < 0:
