@@ -56,10 +56,6 @@ def parse_args() -> argparse.Namespace:
         'input size, which are used if no option chooses key frames)',
         10,
     )
-    help = 'average the scores of an object over N earlier frames; with offline methods over N later ones, too'
-    parser.add_value('--smooth-scores', 0, help, 'N')
-    help = 'smooth boxes along the tracks of objects, with all earlier and N later frames, for which results wait'
-    parser.add_argument('--smooth-boxes', type=int, metavar='N', help=help)
     help = "precision of convolutions and matrix products (default: that of the config's test_cfg)"
     parser.add_argument('--precision', choices=PRECISIONS, help=help)
     help = "channels-last memory layout (default: the config's)"
@@ -106,9 +102,9 @@ def main(args: argparse.Namespace) -> None:
         schedule=schedule_config(
             10 if args.key_interval is None else args.key_interval, args.adaptive, args.scene_cuts
         ),
-        smooth_scores=args.smooth_scores,
+        filter=args.filter,
+        light_every=args.light_every,
         decoder_threads=args.decoder_threads,
-        smooth_boxes=args.smooth_boxes,
         graphs=False if args.no_graphs else None,
     )
     if is_archive(args.input):

@@ -223,7 +223,7 @@ def apply_test_options(cfg: Config, args: argparse.Namespace) -> None:
     cfg.load_from, cfg.resume = None, False  # mmengine would load it over the weights to test
     resolve_detector(cfg, keep_checkpoint=False)
     test = cfg.test_cfg
-    for name in ('method', 'key_interval', 'protocol'):
+    for name in ('method', 'key_interval', 'protocol', 'filter', 'light_every'):
         if getattr(args, name) is not None:
             test[name] = getattr(args, name)
     if args.adaptive or args.scene_cuts:

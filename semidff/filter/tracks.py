@@ -54,8 +54,8 @@ class FilterConstants:
 
     drift: float = 6.0
     fade: float = 0.85
-    geometry: float = 0.25
-    existence: float = 0.25
+    geometry: float = 0.12
+    existence: float = 0.12
 
 
 class Estimate(NamedTuple):
@@ -221,7 +221,7 @@ class TrackFilter:
         self._tracks = _Tracks.new(0, num_classes)
         self._picture: np.ndarray | None = None
         self._weak = Detections(np.zeros((0, 4)), np.zeros(0), np.zeros(0, int)), np.zeros((0, 2), int)
-        self._number, self._count = -1, 0
+        self._number, self._count, self._absence = -1, 0, 0.0
 
     def step(
         self,
@@ -244,6 +244,7 @@ class TrackFilter:
         if self._picture is not None and len(self._tracks):
             self._move(picture, np.array([picture.shape[1] / size[1], picture.shape[0] / size[0]]))
         self._picture = picture
+        self._absence *= self.constants.fade
         if detections is not None:
             self._correct(Detections(*detections), _LIGHT if light else _KEY)
         boxes, scores = self._estimate()
@@ -290,6 +291,7 @@ class TrackFilter:
         boxes, scores = self._estimate()
         links = link(boxes, scores, found.boxes, found.scores)
         if source == _KEY:
+            self._absence = 1.0
             if self.learn:
                 self.reliability.learn(self._tracks, links, found)
             self._merge_sources(boxes, scores)
@@ -335,6 +337,7 @@ class TrackFilter:
         new.ids[:] = self._count + np.arange(len(indices))
         self._count += len(indices)
         new.boxes[:] = found.boxes[indices, None]
+        new.evidence[:, _KEY] = self._absence  # the last key frame did not show them
         new.weights[:, source], new.evidence[:, source] = found.best[indices], 1
         new.scores[:, source] = found.scores[indices]
         new.sources[:], new.source_boxes[:] = self._sources(found.indices[indices]), new.boxes[:, 0]

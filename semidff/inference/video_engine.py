@@ -95,10 +95,10 @@ class VideoEngine:
             raise MethodError(f'filter is {filter!r}, light_every {light_every}; choose from {FILTERS}, and 0, 1, 2, ...')
         executor = as_executor(model)
         self.model = model = executor.model.eval()
-        if self.filter and model.spatial.prediction != 'pred_instances':
-            raise MethodError(f'the filter tracks boxes, but this model predicts {model.spatial.prediction}')
         options = {'keep_fields': keep_fields} if issubclass(chosen, Propagate) else {}
         self.method: VideoMethod = chosen(executor, **options)
+        if self.filter and model.spatial.prediction != 'pred_instances':
+            raise MethodError(f'the filter tracks boxes, but this model predicts {model.spatial.prediction}')
         self.schedule = build_schedule(schedule or (1 if method == 'frame' else key_interval))
         has_flow = getattr(self.method, 'has_flow', False) and not self.method.needs_next
         if self.schedule.observes and not has_flow:

@@ -63,7 +63,11 @@ def check(results, name: str) -> None:
 
 def test_a_folder_of_adapt(folder):
     """It recommends *blend* with smoothed boxes; methods without propagation use the detector's own weights."""
-    check(VideoInferencer(folder, **OPTIONS)(FRAMES), 'folder')
+    recommended = VideoInferencer(folder, **OPTIONS)
+    assert recommended.engine.filter == 'both', 'what has replaced the smoothing'
+    assert len(list(recommended(FRAMES))) == len(FRAMES)
+    interval = recommended.engine.schedule.interval
+    check(VideoInferencer(folder, method='blend', key_interval=interval, **OPTIONS)(FRAMES), 'blend')
     untrained = VideoInferencer(folder, method='interpolate', key_interval=3, **OPTIONS)
     check(untrained(FRAMES), 'detector')
 

@@ -100,8 +100,10 @@ def test_methods(model, batches, dense):
         own = model.spatial.predict(features, current['data_samples'])
     assert torch.equal(labels(found['propagate'][5]), labels(own[0]))
     assert not torch.equal(labels(found['propagate'][5]), labels(dense[5]))
-    with pytest.raises(MethodError, match=r"'coast' moves boxes.*predicts pred_sem_seg"):
-        VideoEngine(model, 'coast')
+    with pytest.raises(MethodError, match=r"'track' moves boxes.*predicts pred_sem_seg"):
+        VideoEngine(model, 'track')
+    with pytest.raises(MethodError, match='the filter tracks boxes.*pred_sem_seg'):
+        VideoEngine(model, 'copy', filter='causal')
 
 
 def test_miou_is_that_of_mmsegmentation(model, batches, dense):

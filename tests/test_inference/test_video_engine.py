@@ -10,11 +10,13 @@ import torch
 from mmdet.structures import DetDataSample
 
 from semidff.inference import METHODS, FixedSchedule, KeyFrameSchedule, MethodError, VideoEngine
+from semidff.inference.methods import methods_where
 from tests.tiny.videos import batch, build, detector_cfg
 
 FRAMES, INTERVAL = 9, 4
 OFFLINE = ('interpolate', 'centered', 'blend')
 every_method = pytest.mark.parametrize('method', list(METHODS.module_dict))
+unfiltered = pytest.mark.parametrize('method', methods_where(lambda kind: not kind.key_only))
 
 
 def walk(engine: VideoEngine, video: int = 0, frames: int = FRAMES) -> list[DetDataSample]:
@@ -61,12 +63,12 @@ def by_frame(model):
     return results
 
 
-@every_method
+@unfiltered
 def test_interval_of_one_is_frame_by_frame(model, by_frame, method):
     assert all_same(results_of(model, method, key_interval=1), by_frame)
 
 
-@every_method
+@unfiltered
 def test_key_frames_equal_frame_and_order_is_kept(model, by_frame, method):
     engine = VideoEngine(model, method, INTERVAL)
     walk(engine, video=1, frames=6)
@@ -90,7 +92,7 @@ def test_causal_methods_answer_at_once_and_offline_ones_wait(model, method):
     assert len(engine.flush()) == (1 if method in OFFLINE else 0)
 
 
-@pytest.mark.parametrize('method', ['propagate', 'copy', 'coast', 'interpolate'])
+@pytest.mark.parametrize('method', ['propagate', 'copy', 'track', 'interpolate'])
 def test_the_feature_network_runs_on_key_frames_only(model, by_frame, method):
     calls = count_calls(model.spatial.detector.backbone)
     results = results_of(model, method)
@@ -108,7 +110,7 @@ def test_propagation_comes_from_the_key_frame_not_from_the_frame_before(model):
     assert same(engine.push(batch(0, 5))[0], full[5])
 
 
-@pytest.mark.parametrize('method', ['frame', 'copy', 'coast', 'interpolate'])
+@pytest.mark.parametrize('method', ['frame', 'copy', 'small', 'interpolate'])
 def test_any_mmdet_detector_will_do(method):
     detector = build(detector_cfg())
     results = results_of(detector, method)

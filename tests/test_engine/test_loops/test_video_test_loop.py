@@ -76,7 +76,7 @@ def call_test(*argv: str | Path) -> None:
 def test_interval_one_equals_frame_for_every_method(world):
     reference = detections(world, method='frame')
     assert len(reference) > 3 * sum(LENGTHS)
-    for method in ('propagate', 'copy', 'coast', 'interpolate'):
+    for method in ('propagate', 'copy', 'interpolate'):
         assert detections(world, method=method, key_interval=1) == reference
     assert detections(world, method='propagate', key_interval=4) != reference
 

@@ -1,4 +1,4 @@
-"""Links, interpolation and tracks of boxes, against values computed by hand."""
+"""Links and interpolation of boxes, against values computed by hand."""
 
 from types import SimpleNamespace
 
@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 import torch
 from mmdet.structures import DetDataSample
-from mmdet.structures.bbox import bbox_overlaps
 from mmengine.structures import InstanceData
 from torch import nn
 
 from semidff.inference import KeyFrameSchedule, VideoEngine
-from semidff.inference.methods.boxes import BoxTracker, box_distance, interpolate, link
+from semidff.inference.methods.boxes import box_distance, interpolate, link
 
 
 class Detections:
@@ -117,69 +116,3 @@ def test_links_are_best_in_sum_and_prefer_equal_scores():
     weak_first = (boxes[[0, 0]] + [[1, 0, 1, 0], [3, 0, 3, 0]], np.array([0.1, 0.9]), labels)
     rows, columns = link((boxes[:1], scores[:1], labels[:1]), weak_first)
     assert columns.tolist() == [1]
-
-
-LABELS, SCORES = np.array([0]), np.array([0.9])
-VELOCITY = np.array([4.0, -1.0, 4.0, -1.0])
-
-
-def moving(frame: int) -> np.ndarray:
-    return np.array([[50.0, 100.0, 90.0, 160.0]]) + VELOCITY * frame
-
-
-def iou(first: np.ndarray, second: np.ndarray) -> float:
-    return float(bbox_overlaps(torch.from_numpy(first), torch.from_numpy(second), is_aligned=True))
-
-
-def track(tracker: BoxTracker, boxes: np.ndarray, scores=SCORES, labels=LABELS) -> None:
-    """Update a tracker with the boxes of a key frame, five frames after the last one."""
-    tracker.update(boxes, scores[: len(boxes)], labels[: len(boxes)], 5)
-
-
-def test_constant_velocity_is_learned():
-    """IoU with the truth at the last frame ahead of each key frame, every 5th frame being one."""
-    tracker, overlaps = BoxTracker(), []
-    for index in range(0, 25, 5):
-        track(tracker, moving(index))
-        assert np.allclose(tracker.boxes(0), moving(index))
-        overlaps.append(iou(tracker.boxes(4), moving(index + 4)))
-    assert overlaps[0] == pytest.approx(iou(moving(0), moving(4)))  # no velocity at first
-    assert overlaps[1] > 0.85 and overlaps[2] > 0.94 and min(overlaps[3:]) > 0.96
-
-
-def test_weak_detections_and_those_of_another_class_stand_still():
-    tracker = BoxTracker()
-    for start in (0, 5):
-        track(tracker, moving(start), np.array([0.01]))
-        assert np.allclose(tracker.boxes(5), moving(start))
-    track(tracker, moving(0))
-    track(tracker, moving(5), labels=np.array([1]))
-    assert np.allclose(tracker.boxes(5), moving(5))
-
-
-def test_boxes_keep_the_order_and_number_of_detections():
-    tracker = BoxTracker()
-    first = np.concatenate([moving(0), moving(0) + 200, moving(0) + 400])
-    track(tracker, first, np.array([0.9, 0.8, 0.7]), np.array([0, 0, 1]))
-    second = (first + 5 * VELOCITY)[::-1]
-    track(tracker, second, np.array([0.7, 0.8, 0.9]), np.array([1, 0, 0]))
-    boxes = tracker.boxes(1)
-    assert boxes.shape == (3, 4)
-    assert np.abs(boxes - (second + VELOCITY)).max() < 1
-
-
-def test_a_missed_object_is_remembered_but_not_reported():
-    tracker, nothing = BoxTracker(), np.zeros((0, 4))
-    for index in range(0, 15, 5):
-        boxes = nothing if index == 10 else moving(index)
-        track(tracker, boxes)
-        assert len(tracker.boxes(5)) == len(boxes)
-    track(tracker, moving(15))
-    assert np.abs(tracker.boxes(1) - moving(16)).max() < 0.5  # velocity from before the miss
-
-
-def test_degenerate_boxes_do_no_harm():
-    tracker = BoxTracker()
-    for _ in range(3):
-        track(tracker, np.array([[5.0, 5.0, 5.0, 5.0]]))
-    assert np.isfinite(tracker.boxes(1)).all()
