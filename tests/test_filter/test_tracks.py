@@ -292,6 +292,18 @@ def test_single_false_detections_fade():
     assert [len(one.ids) for one in shown][0] == 1 and shown[1].scores[0] < 0.3
 
 
+def test_what_a_light_frame_finds_counts_against_the_key_frame_before():
+    tracks, constants = TrackFilter(1), FilterConstants()
+    results([NOTHING, None], tracks=tracks)
+    [score] = report(tracks.step(STILL, SIZE, found((BOX, 0.8)), light=True)).scores
+    absence = constants.fade**2
+    assert score == pytest.approx(mean([0, 0.8], [absence, constants.existence]))
+    [score] = results([found((BOX, 0.8))], tracks=tracks)[0].scores
+    assert 0.4 < score < 0.8
+    first = TrackFilter(1)  # without any key frame
+    assert report(first.step(STILL, SIZE, found((BOX, 0.8)), light=True)).scores == [0.8]
+
+
 def test_boxes_that_leave_the_picture_end():
     tracks, step = TrackFilter(1), np.array([9.0, 0])
     box, shown = np.array([100, 40, 150, 90.0]), []
@@ -422,7 +434,7 @@ def test_light_boxes_that_are_right_get_a_high_weight(monkeypatch):
     )
     frames = [(found((BOX, 0.8)), number % 5 > 0) for number in range(100)]
     shown, tracks = run([STILL] * 100, frames)
-    assert tracks.reliability.geometry >= 0.5
+    assert tracks.reliability.geometry > FilterConstants().geometry
     poor, _ = run([STILL] * 100, [(None if light else one, False) for one, light in frames])
     errors = [
         np.mean([np.abs(one.boxes[0] - BOX).mean() for one in each[20:]]) for each in (shown, poor)
@@ -433,7 +445,9 @@ def test_light_boxes_that_are_right_get_a_high_weight(monkeypatch):
 def test_reliability_is_not_learned_if_it_shall_not_be():
     pictures, _, frames = moving(30, every=5, light=6.0)
     _, tracks = run(pictures, frames, TrackFilter(1, learn=False))
-    assert (tracks.reliability.geometry, tracks.reliability.existence) == (0.25, 0.25)
+    begin = FilterConstants()
+    assert tracks.reliability.geometry == begin.geometry
+    assert tracks.reliability.existence == begin.existence
 
 
 # Both ways
