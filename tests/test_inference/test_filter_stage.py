@@ -151,3 +151,16 @@ def test_memory_of_masks_does_not_grow():
 )
 def test_filters_in_place_of_smoothing(scores, boxes, chosen):
     assert former_filter(scores, boxes) == chosen
+
+
+@pytest.mark.xfail(
+    strict=True, raises=KeyError, reason='the last detection of an object may have no mask'
+)
+def test_some_detections_have_no_masks():
+    stage, interval = FilterStage(1, 'causal', 6), Interval()
+    stage.push(frame(0, BOXES[:1], 0, interval), sample_of(BOXES[:1]))
+    light = frame(1, BOXES[:1], 1, interval)
+    light.is_tracked = False
+    stage.push(light, sample_of(BOXES[:1], masks=False))  # as those of *interpolate*
+    [one] = stage.push(frame(2, BOXES, 0, Interval(interval)), sample_of(BOXES[1:]))
+    assert len(one.pred_instances.masks) == len(one.pred_instances) == 2
