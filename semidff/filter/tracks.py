@@ -257,8 +257,8 @@ class TrackFilter:
             tracks.weights @ self.reliability.weights[0],
             tracks.evidence @ self.reliability.weights[1],
             tracks.ids,
-            tracks.sources,
-            tracks.source_boxes,
+            tracks.sources.copy(),
+            tracks.source_boxes.copy(),
             self._weak,
         )
 

@@ -1,0 +1,467 @@
+"""The filter of tracks: its equations, computed again for one object, and what it does with objects of a video."""
+
+from itertools import permutations
+
+import numpy as np
+import pytest
+
+from semidff.filter import FilterConstants, Reliability, TrackFilter, combine, report
+from semidff.filter.tracks import link, overlaps
+from tests.tiny.pictures import picture
+
+SIZE = (128, 160)
+BOX = [40.0, 30, 80, 90]
+STILL = picture(SIZE)
+NOTHING = np.zeros((0, 4)), np.zeros(0), np.zeros(0, int)
+
+
+def found(*objects):
+    """Detections, of (box, score) or (box, score, label)."""
+    boxes = np.array([one[0] for one in objects], float).reshape(-1, 4)
+    labels = np.array([one[2] if len(one) > 2 else 0 for one in objects], int)
+    return boxes, np.array([one[1] for one in objects], float), labels
+
+
+def results(frames, classes=2, tracks=None):
+    """Results of a picture that is repeated, given the detections of each frame."""
+    tracks = tracks or TrackFilter(classes)
+    return [report(tracks.step(STILL, SIZE, one)) for one in frames]
+
+
+# One object
+
+
+def mean(values, weights):
+    return sum(v * w for v, w in zip(values, weights, strict=True)) / sum(weights)
+
+
+GEOMETRY, EXISTENCE = [0, 0.03, 0.06, 0.12, 0.25, 0.5, 1], [0.06, 0.12, 0.25, 0.5, 1]
+
+
+class OneObject:
+    """The equations of docs/filter.md for one object of one class; index 0: key frames, 1: light frames."""
+
+    def __init__(self, constants):
+        self.constants, self.boxes = constants, None
+        self.geometry, self.existence = constants.geometry, constants.existence
+        self.errors = [], []  # of each key frame, by weight
+
+    def move(self, step, spread, scale):
+        constants, box = self.constants, self.box
+        size = ((box[2] - box[0]) * (box[3] - box[1])) ** 0.5
+        self.boxes = [one + np.tile(step, 2) for one in self.boxes]
+        loss = 1 + constants.drift * (min(spread, 10 / scale) + 0.5 / scale) / size
+        self.weights = [one / loss for one in self.weights]
+        self.evidence = [one * constants.fade for one in self.evidence]
+
+    def correct(self, detection, light):
+        if self.boxes is None:
+            self.boxes, self.scores = [detection[0]] * 2, [detection[1]] * 2
+            self.weights, self.evidence = [0, 0], [0, 0]
+            self.weights[light], self.evidence[light] = detection[1], 1
+            return
+        if not light:
+            box, score = self.box, self.score  # with the weights of before
+            self.learn(detection)
+            total = self.weights[0] + self.geometry * self.weights[1]
+            evidence = self.evidence[0] + self.used_existence * self.evidence[1]
+            self.boxes, self.scores = [box] * 2, [score] * 2
+            self.weights, self.evidence = [total, 0], [evidence, 0]
+        score = 0
+        if detection:
+            box, score = detection
+            old = self.weights[light]
+            self.boxes[light] = mean([self.boxes[light], box], [old, score])
+            self.weights[light] = old + score
+        self.scores[light] = mean([self.scores[light], score], [self.evidence[light], 1])
+        self.evidence[light] += 1
+
+    def learn(self, detection):
+        boxes, scores = [], []
+        if detection and all(self.weights):
+            box = detection[0]
+            size = ((box[2] - box[0]) * (box[3] - box[1])) ** 0.5
+            for w in GEOMETRY:
+                guess = mean(self.boxes, [self.weights[0], w * self.weights[1]])
+                boxes.append(min(np.abs(guess - box).mean() / size, 0.3) ** 2)
+        if self.evidence[1]:
+            for w in EXISTENCE:
+                guess = mean(self.scores, [self.evidence[0], w * self.evidence[1]])
+                scores.append((guess - (detection[1] if detection else 0)) ** 2)
+        for which, errors in enumerate((boxes, scores)):
+            self.errors[which].append(errors)
+        self.geometry = self.best(0, GEOMETRY, self.constants.geometry)
+        self.existence = self.best(1, EXISTENCE, self.constants.existence)
+
+    def best(self, which, grid, begin):
+        past = [
+            (errors, 0.98**age) for age, errors in enumerate(reversed(self.errors[which])) if errors
+        ]
+        count = sum(weight for _, weight in past)
+        totals = [sum(e[n] * weight for e, weight in past) for n in range(len(grid))]
+        least = max(min(totals), 1e-12)
+        priors = [2 * (np.log(max(w, 0.02)) - np.log(max(begin, 0.02))) ** 2 for w in grid]
+        costs = [count * total / least + prior for total, prior in zip(totals, priors, strict=True)]
+        return grid[int(np.argmin(costs))]
+
+    @property
+    def used_existence(self):
+        return self.existence if self.geometry else 0
+
+    @property
+    def box(self):
+        weights = [self.weights[0], self.geometry * self.weights[1]]
+        return mean(self.boxes, weights) if sum(weights) else self.boxes[1]
+
+    @property
+    def score(self):
+        return mean(self.scores, [self.evidence[0], self.used_existence * self.evidence[1]])
+
+
+@pytest.mark.parametrize('scale', [1, 0.5])
+@pytest.mark.parametrize('seed', range(6))
+@pytest.mark.parametrize('constants', [FilterConstants(), FilterConstants(3.0, 0.7, 0.5, 0.12)])
+def test_equations(monkeypatch, constants, seed, scale):
+    """Steps and spreads are given; key frames, light frames and tracked ones, some without a detection."""
+    rng, given = np.random.default_rng(seed), {}
+    monkeypatch.setattr(
+        'semidff.filter.tracks.move_boxes',
+        lambda *_: (given['step'][None] * scale, given['spread']),
+    )
+    small = np.zeros((int(SIZE[0] * scale), int(SIZE[1] * scale)), np.uint8)
+    tracks, one, box = TrackFilter(1, constants), OneObject(constants), np.array(BOX)
+    learned, noise = set(), 4.0 if seed % 2 else 0.01
+    for number in range(80):
+        if number:
+            given['step'] = rng.normal(0, 0.3, 2) - (box[:2] - BOX[:2]) / 10
+            given['spread'] = np.array([rng.choice([0, 0.4, 3.0, np.inf])]) * scale
+            true = box + np.tile(given['step'], 2)
+            one.move(given['step'], given['spread'][0] / scale, scale)
+            box = true + rng.normal(0, 0.3, 4)
+        kind = 'key' if number % 8 == 0 else 'light' if number % 2 == 0 else 'tracked'
+        detection = None
+        if kind != 'tracked':
+            if number == 0 or rng.random() < 0.85:
+                wrong = rng.normal(0, noise if kind == 'light' else 0.3, 4)
+                detection = box + wrong, rng.uniform(0.5, 0.9)
+            one.correct(detection, kind == 'light')
+        arrays = None if kind == 'tracked' else found(detection) if detection else NOTHING
+        estimate = tracks.step(small, SIZE, arrays, kind == 'light')
+        assert len(estimate.boxes) == 1, number
+        assert estimate.boxes[0] == pytest.approx(one.box, abs=1e-6)
+        assert estimate.scores[0, 0, 0] == pytest.approx(one.score, abs=1e-9)
+        assert (tracks.reliability.geometry, tracks.reliability.existence) == (
+            one.geometry,
+            one.existence,
+        )
+        assert estimate.weights[0] == pytest.approx(mean_weight(one.weights, one.geometry))
+        assert estimate.evidence[0] == pytest.approx(mean_weight(one.evidence, one.used_existence))
+        learned.add((one.geometry, one.existence))
+    assert len(learned) > 1 or seed % 2 == 0  # light frames are as reliable as expected
+    assert {0, *tracks.step(small, SIZE).ids.tolist()} == {0}
+
+
+def mean_weight(values, weight):
+    return values[0] + weight * values[1]
+
+
+# Matching
+
+
+def test_boxes_are_linked_one_to_one_with_the_largest_gain():
+    rng = np.random.default_rng(0)
+    for _ in range(100):
+        counts = rng.integers(0, 5, 2)
+        boxes = [rng.uniform(0, 12, (n, 4)) + [0, 0, 40, 40] for n in counts]
+        labels = [rng.integers(0, 2, n) for n in counts]
+        scores = [np.stack([np.eye(2)[own], np.zeros((len(own), 2))], 1) for own in labels]
+        rows, columns = link(boxes[0], scores[0], boxes[1], scores[1])
+        assert len({*rows}) == len({*columns}) == len(rows)
+        iou, same = overlaps(*boxes), labels[0][:, None] == labels[1]
+        gain = np.where(iou >= np.where(same, 0.4, 0.6), iou + np.where(same, 1, 0.5), 0)
+        assert (gain[rows, columns] > 0).all()
+        tall = gain if counts[0] <= counts[1] else gain.T
+        ways = permutations(range(tall.shape[1]), tall.shape[0])
+        best = max(sum(tall[row, column] for row, column in enumerate(way)) for way in ways)
+        assert gain[rows, columns].sum() == pytest.approx(best)
+
+
+def test_iou():
+    boxes = np.array([[0, 0, 10, 10], [5, 5, 5, 5.0]])
+    others = np.array([[0, 0, 10, 10], [5, 0, 15, 10], [20, 20, 30, 30.0]])
+    assert overlaps(boxes, others) == pytest.approx(np.array([[1, 1 / 3, 0], [0, 0, 0]]))
+
+
+def test_objects_side_by_side_keep_their_identities():
+    left, right = [20, 30, 50, 80], [44, 30, 74, 80]  # IoU 0.11
+    frames = [
+        found((left, 0.9), (right, 0.6)) if n % 2 else found((right, 0.9), (left, 0.6))
+        for n in range(10)
+    ]
+    for one in results(frames)[1:]:
+        assert dict(zip(one.boxes[:, 0].round(), one.ids, strict=True)) == {20: 1, 44: 0}
+
+
+# Classes
+
+
+def test_an_object_whose_class_alternates_is_one_box_at_the_full_score():
+    for one in results([found((BOX, 0.8, number % 2)) for number in range(30)])[1:]:
+        assert one.scores == pytest.approx([0.8]) and one.boxes[0] == pytest.approx(BOX, abs=1e-6)
+        assert one.ids.tolist() == [0]
+    assert results([found((BOX, 0.8, 0)), *[found((BOX, 0.8, 1))] * 9])[-1].labels.tolist() == [1]
+
+
+def test_two_classes_at_the_same_time_are_both_reported():
+    alike = np.array(BOX) + 0.3
+    for one in results([found((BOX, 0.7, 1), (alike, 0.4, 0))] * 20):
+        assert one.scores == pytest.approx([0.7, 0.4]) and one.labels.tolist() == [1, 0]
+        assert one.boxes == pytest.approx(np.array([BOX, BOX]), abs=1e-6)
+        assert one.ids.tolist() == [0, 0]
+
+
+def test_overlapping_objects_of_different_classes_are_two():
+    person, bicycle = [40, 20, 80, 90], [38, 50, 86, 95]
+    for one in results([found((person, 0.8, 0), (bicycle, 0.7, 1))] * 10):
+        assert one.labels.tolist() == [0, 1] and one.ids.tolist() == [0, 1]
+        assert one.scores == pytest.approx([0.8, 0.7])
+
+
+def test_second_boxes_on_an_object_begin_no_track():
+    second = [46, 30, 86, 90]  # IoU 0.74
+    tracks = TrackFilter(2)
+    results([found((BOX, 0.9))] * 3, tracks=tracks)
+    for light in (True, False):
+        shown = report(tracks.step(STILL, SIZE, found((BOX, 0.9), (second, 0.5)), light))
+        assert shown.ids.tolist() == [0]
+    other = report(tracks.step(STILL, SIZE, found((BOX, 0.9), (second, 0.5, 1))))
+    assert other.ids.tolist() == [0, 1]
+
+
+# Beginning and end
+
+
+def test_a_repeated_frame_changes_nothing():
+    rng = np.random.default_rng(0)
+    corners = rng.uniform(0, 90, (12, 2))
+    boxes = np.concatenate([corners, corners + rng.uniform(20, 35, (12, 2))], 1)
+    frame = found(*zip(boxes, rng.uniform(0.02, 0.95, 12), rng.integers(0, 3, 12), strict=True))
+    first, *others = results([frame] * 100, classes=3)
+    strong = first.scores > 0.3
+    assert sorted(first.scores) == pytest.approx(sorted(frame[1])) and strong.sum() > 3
+    for one in others:
+        shown = one.scores > 0.3
+        assert one.ids[shown].tolist() == first.ids[strong].tolist()
+        assert one.boxes[shown] == pytest.approx(first.boxes[strong], abs=1e-3)
+        assert one.scores[shown] == pytest.approx(first.scores[strong])
+
+
+def test_scores_that_flicker_around_a_threshold_flicker_less():
+    rng = np.random.default_rng(0)
+    for mean_score, most in ((0.32, 0.5), (0.45, 0.1)):
+        scores = np.where(rng.random(300) < 0.9, rng.normal(mean_score, 0.1, 300), 0)
+        frames = [found((BOX, s)) if s > 0.05 else NOTHING for s in scores]
+        shown = np.array([one.scores.max(initial=0) > 0.3 for one in results(frames)])
+        given = scores > 0.3
+        before, after = ((one[1:] != one[:-1]).sum() for one in (given, shown))
+        assert before > 50 and after < most * before
+
+
+def test_identities_and_boxes_survive_five_missed_detections():
+    frames = [found((BOX, 0.8))] * 10 + [NOTHING] * 5 + [found((BOX, 0.8))] * 5
+    for one in results(frames):
+        assert one.ids.tolist() == [0] and one.scores[0] > 0.3
+        assert one.boxes[0] == pytest.approx(BOX, abs=1e-3)
+
+
+def test_objects_end_when_they_are_no_longer_detected():
+    shown = results([found((BOX, 0.8))] * 10 + [NOTHING] * 40)
+    scores = [one.scores.max(initial=0) for one in shown]
+    assert (np.diff(scores[9:]) <= 0).all()
+    assert scores[-1] == 0 and len(shown[-1].ids) == 0
+    # at the first missed key frame, after nine tracked ones
+    sparse = results([found((BOX, 0.8)), *[None] * 9, NOTHING])
+    assert [len(one.ids) for one in sparse] == [1] * 11
+    assert sparse[9].scores[0] == pytest.approx(0.8) and sparse[10].scores[0] < 0.2
+    again = results([found((BOX, 0.8)), *[NOTHING] * 40, found((BOX, 0.8))])[-1]
+    assert again.ids.tolist() == [1]  # another object
+
+
+def test_single_false_detections_fade():
+    shown = results([found((BOX, 0.6)), *[NOTHING] * 3])
+    assert [len(one.ids) for one in shown][0] == 1 and shown[1].scores[0] < 0.3
+
+
+def test_what_a_light_frame_finds_counts_against_the_key_frame_before():
+    tracks, constants = TrackFilter(1), FilterConstants()
+    results([NOTHING, None], tracks=tracks)
+    [score] = report(tracks.step(STILL, SIZE, found((BOX, 0.8)), light=True)).scores
+    absence = constants.fade**2
+    assert score == pytest.approx(mean([0, 0.8], [absence, constants.existence]))
+    [score] = results([found((BOX, 0.8))], tracks=tracks)[0].scores
+    assert 0.4 < score < 0.8
+    first = TrackFilter(1)  # without any key frame
+    assert report(first.step(STILL, SIZE, found((BOX, 0.8)), light=True)).scores == [0.8]
+
+
+def test_boxes_that_leave_the_picture_end():
+    tracks, step = TrackFilter(1), np.array([9.0, 0])
+    box, shown = np.array([100, 40, 150, 90.0]), []
+    for number in range(12):
+        moved = box + np.tile(step, 2) * number
+        detections = found((moved, 0.9)) if number == 0 else None
+        shown.append(report(tracks.step(picture(SIZE, [moved]), SIZE, detections)))
+    ends = [len(one.ids) for one in shown].index(0)
+    assert ends in (7, 8)  # its left side is beyond 160
+    assert not any(len(one.ids) for one in shown[ends:])
+
+
+def test_weak_detections_are_repeated_until_the_next_detections():
+    weak = [10.0, 10, 30, 30]
+    frames = [found((BOX, 0.8), (weak, 0.03, 1)), None, None, found((BOX, 0.8))]
+    *before, last = results(frames)
+    for one in before:
+        assert one.scores == pytest.approx([0.8, 0.03]) and one.labels.tolist() == [0, 1]
+        assert one.ids.tolist() == [0, -1] and one.boxes[1].tolist() == weak
+        assert one.sources.tolist() == [[0, 0], [0, 1]]
+        assert one.source_boxes.tolist() == [BOX, weak]
+    assert last.ids.tolist() == [0] and last.sources.tolist() == [[3, 0]]
+
+
+def test_results_are_in_descending_order_of_scores():
+    boxes = [[x, 10, x + 15, 40] for x in range(0, 150, 25)]
+    frame = found(*zip(boxes, [0.2, 0.9, 0.04, 0.5, 0.9, 0.7], strict=True))
+    [one] = results([frame])
+    assert one.scores.tolist() == [0.9, 0.9, 0.7, 0.5, 0.2, 0.04]
+    assert one.sources[:, 1].tolist() == [1, 4, 5, 3, 0, 2]
+
+
+def test_nothing_at_all():
+    for frames in ([None] * 3, [NOTHING] * 3):
+        for one in results(frames):
+            assert one.boxes.shape == (0, 4) and len(one.scores) == len(one.ids) == 0
+
+
+def test_detections_that_are_given_do_not_change():
+    frame = found((BOX, 0.8), ([10, 10, 30, 30], 0.03))
+    copies = [values.copy() for values in frame]
+    single = tuple(values.astype(t) for values, t in zip(frame, ('f4', 'f4', 'i8'), strict=True))
+    for arrays in (frame, single):
+        shown = results([arrays, None, arrays])[-1]
+        shown.boxes[:] = shown.source_boxes[:] = -1
+    assert all((a == b).all() for a, b in zip(frame, copies, strict=True))
+    assert single[0].dtype == np.float32
+
+
+# Boxes that move
+
+
+def moving(count, every, noise=0.0, light=None, seed=0):
+    """Pictures, true boxes and detections of a box that moves over a background that moves, too."""
+    rng, true = np.random.default_rng(seed), []
+    for number in range(count):
+        x, y = 30 + 40 * np.sin(number / 25) + 20, 30 + 15 * np.cos(number / 17)
+        true.append(np.array([x, y, x + 45, y + 55]))
+    pictures = [picture(SIZE, [b], (8 * np.sin(n / 9), 0)) for n, b in enumerate(true)]
+    frames = []
+    for number, box in enumerate(true):
+        if number % every == 0:
+            frames.append((found((box + rng.normal(0, noise, 4), 0.8)), False))
+        elif light is not None:
+            frames.append((found((box + rng.normal(0, light, 4), 0.7)), True))
+        else:
+            frames.append((None, False))
+    return pictures, np.array(true), frames
+
+
+def run(pictures, frames, tracks=None):
+    tracks = tracks or TrackFilter(1)
+    return [
+        report(tracks.step(*one, SIZE, *given))
+        for one, given in zip(zip(pictures), frames, strict=True)
+    ], tracks
+
+
+def iou_of(shown, true):
+    return np.array(
+        [overlaps(one.boxes, box[None]).max() for one, box in zip(shown, true, strict=True)]
+    )
+
+
+def test_boxes_follow_an_object_between_key_frames():
+    pictures, true, frames = moving(60, every=20)
+    shown, _ = run(pictures, frames)
+    assert iou_of(shown, true).min() > 0.9
+    repeated = [overlaps(true[n // 20 * 20][None], true[n][None])[0, 0] for n in range(60)]
+    assert min(repeated) < 0.6
+    assert {*np.concatenate([one.ids for one in shown]).tolist()} == {0}
+
+
+def test_noisy_boxes_of_every_frame_become_better():
+    pictures, true, frames = moving(60, every=1, noise=2.5)
+    shown, _ = run(pictures, frames)
+    given = [np.abs(frame[0][0][0] - box).mean() for frame, box in zip(frames, true, strict=True)]
+    filtered = [np.abs(one.boxes[0] - box).mean() for one, box in zip(shown, true, strict=True)]
+    assert np.mean(filtered[5:]) < 0.6 * np.mean(given[5:])
+
+
+def test_light_boxes_at_random_get_no_weight():
+    pictures, true, frames = moving(100, every=5, noise=0.3, light=6.0)
+    _, tracks = run(pictures, frames)
+    assert tracks.reliability.geometry <= 0.06
+    without, _ = run(pictures, [(one if not light else None, False) for one, light in frames])
+    learned, _ = run(pictures, frames, TrackFilter(1, reliability=tracks.reliability))
+    errors = [
+        [np.abs(one.boxes[0] - box).mean() for one, box in zip(each, true, strict=True)]
+        for each in (learned, without)
+    ]
+    assert np.mean(errors[0]) < np.mean(errors[1]) + 0.5
+    nothing = Reliability()
+    nothing.geometry = 0.0
+    shown, _ = run(pictures, frames, TrackFilter(1, reliability=nothing, learn=False))
+    for one, other in zip(shown, without, strict=True):
+        assert one.boxes == pytest.approx(other.boxes) and one.scores == pytest.approx(other.scores)
+
+
+def test_light_boxes_that_are_right_get_a_high_weight(monkeypatch):
+    rng = np.random.default_rng(0)
+    monkeypatch.setattr(
+        'semidff.filter.tracks.move_boxes',
+        lambda before, after, boxes, _: (
+            rng.normal(0, 2, (len(boxes), 2)),
+            np.full(len(boxes), 4.0),
+        ),
+    )
+    frames = [(found((BOX, 0.8)), number % 5 > 0) for number in range(100)]
+    shown, tracks = run([STILL] * 100, frames)
+    assert tracks.reliability.geometry > FilterConstants().geometry
+    poor, _ = run([STILL] * 100, [(None if light else one, False) for one, light in frames])
+    errors = [
+        np.mean([np.abs(one.boxes[0] - BOX).mean() for one in each[20:]]) for each in (shown, poor)
+    ]
+    assert errors[0] < 0.8 * errors[1]
+
+
+def test_reliability_is_not_learned_if_it_shall_not_be():
+    pictures, _, frames = moving(30, every=5, light=6.0)
+    _, tracks = run(pictures, frames, TrackFilter(1, learn=False))
+    begin = FilterConstants()
+    assert tracks.reliability.geometry == begin.geometry
+    assert tracks.reliability.existence == begin.existence
+
+
+# Both ways
+
+
+def test_combined_estimates():
+    """Linked objects are weighted by what is known of them, scores of others halved."""
+    far = [100.0, 90, 130, 120]
+    forward, backward = TrackFilter(1), TrackFilter(1)
+    for _ in range(3):
+        one = forward.step(STILL, SIZE, found((BOX, 0.8)))
+    other = backward.step(STILL, SIZE, found((np.array(BOX) + 3, 0.5), (far, 0.4)))
+    both = combine(one, other)
+    weights, evidence = [one.weights[0], other.weights[0]], [one.evidence[0], other.evidence[0]]
+    assert both.boxes[0] == pytest.approx(mean([one.boxes[0], other.boxes[0]], weights))
+    assert both.scores[:, 0, 0] == pytest.approx([mean([0.8, 0.5], evidence), 0.2])
+    assert both.boxes[1].tolist() == far
