@@ -24,10 +24,11 @@ def parse_args() -> argparse.Namespace:
     add_method_arguments(
         parser,
         'propagate: features propagated by the temporal module; frame: detector on every frame; track: boxes of key '
-        "frames moved by sparse optical flow; copy: key frame's boxes repeated; small: the detector at half the input "
-        'size on non-key frames; interpolate: boxes interpolated between key frames, offline; centered: as propagate, from the nearest key frame before or after, offline; blend: as '
-        'centered, with boxes averaged with those of interpolate, offline; sff-fast, sff-slow: features propagated by '
-        "OpenCV's optical flow (default: the config's, else propagate, and frame without temporal module)",
+        "frames moved by sparse optical flow; small: the detector at half the input size; copy: key frame's boxes "
+        'repeated; interpolate: boxes interpolated between key frames, offline; centered: as propagate, from the '
+        'nearest key frame before or after, offline; blend: as centered, with boxes averaged with those of '
+        "interpolate, offline; sff-fast, sff-slow: features propagated by OpenCV's optical flow (default: the "
+        "config's, else propagate, and frame without temporal module)",
         "the config's",
     )
     parser.add_argument(

@@ -67,7 +67,9 @@ class AdaptedFolder(NamedTuple):
         if method == 'adaptive':
             method, schedule = 'propagate', schedule_config(interval, str(folder / 'adaptive.json'))
         scale, light_every = point.get('scale', 1.0), point.get('light_every', 1)
-        chosen = point.get('filter') or ('both' if point.get('smooth_boxes') else None)  # as before 0.3
+        chosen = point.get('filter') or (
+            'both' if point.get('smooth_boxes') else None
+        )  # as before 0.3
         return cls(*map(str, files), method, interval, schedule, scale, chosen, light_every)
 
 

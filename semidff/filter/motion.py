@@ -11,7 +11,9 @@ _WINDOW, _LEVELS = 9, 3
 _STOP = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 10, 0.03)
 _LEAST = 2  # points that have to be followed
 _FURTHEST = 1.0  # pixels from a point to where it is followed forward and backward
-_LARGEST_SIDE = 720  # the shorter side of a picture, at most: larger ones cost more and are not better
+_LARGEST_SIDE = (
+    720  # the shorter side of a picture, at most: larger ones cost more and are not better
+)
 
 
 def picture_of(image: np.ndarray) -> np.ndarray:

@@ -70,6 +70,7 @@ class Estimate(NamedTuple):
         sources: (n, 2): frame and index of the last detection.
         source_boxes: (n, 4), its boxes.
         weak: Detections with low scores, and their sources.
+        began: Whether there were detections at all.
     """
 
     boxes: np.ndarray
@@ -80,6 +81,7 @@ class Estimate(NamedTuple):
     sources: np.ndarray
     source_boxes: np.ndarray
     weak: tuple[Detections, np.ndarray]
+    began: bool
 
 
 class Tracked(NamedTuple):
@@ -119,7 +121,9 @@ class Reliability:
         existence = self.existence if self.geometry else 0
         return np.array([1, self.geometry]), np.array([1, existence])
 
-    def learn(self, tracks: '_Tracks', links: tuple[np.ndarray, np.ndarray], found: '_Found') -> None:
+    def learn(
+        self, tracks: '_Tracks', links: tuple[np.ndarray, np.ndarray], found: '_Found'
+    ) -> None:
         """Compare predictions of tracks with the linked detections of a key frame."""
         rows, columns = links
         known = (tracks.weights[rows] > 0).all(1)
@@ -220,8 +224,12 @@ class TrackFilter:
         self.learn = learn
         self._tracks = _Tracks.new(0, num_classes)
         self._picture: np.ndarray | None = None
-        self._weak = Detections(np.zeros((0, 4)), np.zeros(0), np.zeros(0, int)), np.zeros((0, 2), int)
+        self._weak = (
+            Detections(np.zeros((0, 4)), np.zeros(0), np.zeros(0, int)),
+            np.zeros((0, 2), int),
+        )
         self._number, self._count, self._absence = -1, 0, 0.0
+        self._began = False  # there were detections
 
     def step(
         self,
@@ -260,6 +268,7 @@ class TrackFilter:
             tracks.sources.copy(),
             tracks.source_boxes.copy(),
             self._weak,
+            self._began,
         )
 
     def _estimate(self) -> tuple[np.ndarray, np.ndarray]:
@@ -285,8 +294,10 @@ class TrackFilter:
 
     def _correct(self, detections: Detections, source: int) -> None:
         strong = detections.scores >= MIN_SCORE
-        weak = Detections(*(values[~strong] for values in detections))
-        self._weak = weak, self._sources(np.flatnonzero(~strong))
+        if source == _KEY or self.reliability.geometry:
+            weak = Detections(*(values[~strong] for values in detections))
+            self._weak = weak, self._sources(np.flatnonzero(~strong))
+        self._began = True
         found = _objects(detections, np.flatnonzero(strong), self.num_classes)
         boxes, scores = self._estimate()
         links = link(boxes, scores, found.boxes, found.scores)
@@ -294,6 +305,7 @@ class TrackFilter:
             self._absence = 1.0
             if self.learn:
                 self.reliability.learn(self._tracks, links, found)
+                boxes, scores = self._estimate()
             self._merge_sources(boxes, scores)
         tracks, (rows, columns) = self._tracks, links
         old, new = tracks.weights[rows, source, None], found.best[columns, None]
@@ -351,7 +363,7 @@ def report(estimate: Estimate) -> Tracked:
     """Return the objects of a frame.
 
     An object has the class of most evidence, and as score that of its detections, whatever class they had, so that one
-    whose class alternates is one box. Other classes that the detector gave it at the same time follow with their scores.
+    whose class alternates is one box. Other classes that the detector gave it at the same time follow.
     """
     first, second = estimate.scores[:, 0], estimate.scores[:, 1]
     labels, (weak, weak_sources) = _classes(estimate.scores), estimate.weak
@@ -370,21 +382,34 @@ def report(estimate: Estimate) -> Tracked:
     return Tracked(*(values[order] for values in found))
 
 
-def combine(forward: Estimate, backward: Estimate) -> Estimate:
-    """Return what two filters know of a frame, one of which ran through the video backward.
+def combine(forward: Estimate, backward: Estimate, names: dict[int, int]) -> Estimate:
+    """Return what two filters know of a frame, one of which runs through the video backward.
 
     Boxes and scores of linked objects are weighted by how much is known of them. What only one filter knows appears or
     ends between two frames with detections, and its score is halved.
+
+    Args:
+        names: Identities of the forward filter for those of the backward one, on later frames; linked ones are added.
+            Objects without any have negative ones.
     """
     one, other = link(forward.boxes, forward.scores, backward.boxes, backward.scores)
+    names |= zip(backward.ids[other].tolist(), forward.ids[one].tolist(), strict=True)
+    taken = set(forward.ids.tolist())
+    ids = [names.get(name, -2 - name) for name in backward.ids.tolist()]
+    ids = [-2 - own if name in taken else name for own, name in zip(backward.ids, ids, strict=True)]
+    parts = []
+    for mine, theirs, linked in ((forward, backward, one), (backward, forward, other)):
+        lone = np.setdiff1d(np.arange(len(mine.ids)), linked)
+        part = [values[lone] for values in mine[:7]]
+        part[1] = part[1] / 2 if theirs.began else part[1]
+        parts.append(part)
+    parts[1][4] = np.array(ids, int)[np.setdiff1d(np.arange(len(ids)), other)]
     pairs = [np.stack([forward[at][one], backward[at][other]], 1) for at in range(4)]
     boxes, scores = _mean(pairs[0], pairs[2]), _mean(pairs[1], pairs[3], nothing=0.0)
-    lone = [np.setdiff1d(np.arange(len(a)), b) for a, b in zip((forward[0], backward[0]), (one, other))]
-    rest = [[values[rows] for values in each[:7]] for each, rows in zip((forward, backward), lone)]
-    for values in rest:
-        values[1] = values[1] / 2
     linked = [boxes, scores, *(values[one] for values in forward[2:7])]
-    return Estimate(*map(np.concatenate, zip(linked, *rest, strict=True)), forward.weak)
+    joined = map(np.concatenate, zip(linked, *parts, strict=True))
+    weak = forward.weak if forward.began else backward.weak
+    return Estimate(*joined, weak, forward.began or backward.began)
 
 
 def link(
@@ -423,11 +448,9 @@ def _mean(values: np.ndarray, weights: np.ndarray, nothing: float = 1.0) -> np.n
     """
     empty = weights.sum(-1) <= 0
     weights = np.stack([weights[..., 0], np.where(empty, nothing, weights[..., 1])], -1)
-    total = np.where(empty, 1.0, weights.sum(-1))
+    weights = weights / np.where(empty, 1.0, weights.sum(-1))[..., None]
     weights = weights.reshape(*weights.shape, *[1] * (values.ndim - 2))
-    mean = weights[..., 0, *[slice(None)] * (values.ndim - 2)] * values[:, 0]
-    mean = mean + weights[..., 1, *[slice(None)] * (values.ndim - 2)] * values[:, 1]
-    return mean / total.reshape(*total.shape, *[1] * (values.ndim - 2))
+    return (weights * values).sum(1 - values.ndim)
 
 
 def _objects(detections: Detections, strong: np.ndarray, classes: int) -> _Found:
@@ -443,4 +466,6 @@ def _objects(detections: Detections, strong: np.ndarray, classes: int) -> _Found
     heads, at = np.unique(owner, return_inverse=True)
     own = np.zeros((len(heads), 2, classes))
     np.maximum.at(own, (at, (owner != np.arange(len(strong))).astype(int), labels), scores)
-    return _Found(boxes[heads].astype(np.float64), own, scores[heads].astype(np.float64), strong[heads])
+    return _Found(
+        boxes[heads].astype(np.float64), own, scores[heads].astype(np.float64), strong[heads]
+    )

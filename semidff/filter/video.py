@@ -70,11 +70,13 @@ class VideoFilter:
     def _finish(self, count: int) -> list[Tracked]:
         """Return the results of the first waiting frames."""
         backward = TrackFilter(*self._options, self.reliability, learn=False)
-        estimates = [backward.step(*one.arguments) for one in reversed(self._waiting)]
-        pairs = zip(self._waiting[:count], reversed(estimates))
-        found = [report(combine(one.forward, other)) for one, other in pairs]
+        names: dict[int, int] = {}
+        found = [
+            report(combine(one.forward, backward.step(*one.arguments), names))
+            for one in reversed(self._waiting)
+        ]
         del self._waiting[:count]
-        return found
+        return found[::-1][:count]
 
 
 def filter_coco(
@@ -95,7 +97,8 @@ def filter_coco(
     for one in detections:
         frames.setdefault(one['image_id'], []).append(one)
     names = sorted({one['category_id'] for own in frames.values() for one in own})
-    tracks = VideoFilter(len(names), both_ways)
+    gaps = np.diff(sorted(frames))  # from one frame with detections to the next
+    tracks = VideoFilter(len(names), both_ways, max([AHEAD, *gaps]))
 
     def arrays(own: list[dict] | None) -> tuple[np.ndarray, ...] | None:
         if own is None:

@@ -79,7 +79,7 @@ class FilterStage:
                 labels=template.labels.new_tensor(kept.labels),
                 instances_id=template.labels.new_tensor(kept.ids),
             )
-            if 'masks' in template:
+            if self._masks:
                 instances.masks = self._moved_masks(kept, (height, width))
             sample.pred_instances = instances
             finished.append(sample)
@@ -92,6 +92,10 @@ class FilterStage:
         for at, ((frame, index), old, new) in enumerate(
             zip(found.sources.tolist(), found.source_boxes, found.boxes, strict=True)
         ):
+            if frame not in self._masks:  # the last detection has no mask
+                left, top, right, bottom = new.round().astype(int).tolist()
+                masks[at, top:bottom, left:right] = True
+                continue
             mask = self._masks[frame][index].cpu().numpy().astype(np.uint8)
             scale = (new[2:] - new[:2]) / np.maximum(old[2:] - old[:2], 1e-6)
             shift = new[:2] - scale * old[:2]

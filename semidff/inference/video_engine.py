@@ -93,14 +93,16 @@ class VideoEngine:
             self.light_every = 1  # every frame is a key frame
         self.filter = filter or (None if self.light_every == 1 else 'causal')
         self.constants = constants
-        if self.filter not in (None, *FILTERS) or self.light_every < 0:
-            raise MethodError(f'filter is {filter!r}, light_every {light_every}; choose from {FILTERS}, and 0, 1, 2, ...')
+        if self.filter not in (None, *FILTERS) or light_every < 0:
+            raise MethodError(f'{filter=}, {light_every=}: give one of {FILTERS}, and 0, 1, 2, ...')
         executor = as_executor(model)
         self.model = model = executor.model.eval()
         options = {'keep_fields': keep_fields} if issubclass(chosen, Propagate) else {}
         self.method: VideoMethod = chosen(executor, **options)
         if self.filter and model.spatial.prediction != 'pred_instances':
-            raise MethodError(f'the filter tracks boxes, but this model predicts {model.spatial.prediction}')
+            raise MethodError(
+                f'the filter tracks boxes, but this model predicts {model.spatial.prediction}'
+            )
         self.schedule = build_schedule(schedule or (1 if method == 'frame' else key_interval))
         has_flow = getattr(self.method, 'has_flow', False) and not self.method.needs_next
         if self.schedule.observes and not has_flow:
@@ -284,7 +286,7 @@ class VideoEngine:
                 for frame in others:
                     self._wait(frame)
                 continue
-            found |= {frame: None for frame in others}
+            found |= dict.fromkeys(others)
             if light := [frame for frame in others if not frame.is_tracked]:
                 found |= zip(light, method.non_key(light), strict=True)
         return found
@@ -412,7 +414,9 @@ def _run_after(
             result.set_exception(error)
 
     def step(done: Future | None = None) -> None:
-        if done and (done.cancelled() or done.exception()):  # of the key frame, which is taken first
+        if done and (
+            done.cancelled() or done.exception()
+        ):  # of the key frame, which is taken first
             result.cancel()
         elif futures:
             futures.pop(0).add_done_callback(step)

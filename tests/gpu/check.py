@@ -275,7 +275,7 @@ def inferencer(device: str, method: str) -> VideoInferencer:
 def check_operating_points() -> Rows:
     """Operating points can be measured."""
     clip = EvaluationClip(files=tuple(map(str, sorted(project().glob('v0_*.png')))))
-    points = grid_of_points(['coast', 'propagate', 'blend'], [5, 10], [1.0] if SIM else [1.0, 0.5])
+    points = grid_of_points(['track', 'propagate', 'blend'], [5, 10], [1.0] if SIM else [1.0, 0.5])
     executor = inferencer('cuda:0', 'propagate').engine.method.executor
     report = measure_operating_points(executor, [clip], points, rounds=1)
     yield dict(points=len(report['points']))

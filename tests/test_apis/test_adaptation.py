@@ -238,7 +238,7 @@ def test_the_folder_is_a_video_detector(project, adapted, tmp_path):
     assert (tmp_path / 'boxes.mp4').stat().st_size
 
 
-def test_methods_without_training_run_the_given_detector_and_smoothing_is_recommended(
+def test_methods_without_training_run_the_given_detector_and_a_filter_is_recommended(
     project, adapted, tmp_path
 ):
     given, kept = (
@@ -253,11 +253,13 @@ def test_methods_without_training_run_the_given_detector_and_smoothing_is_recomm
     config = Config.fromfile(folder / 'config.py')
     config.recommended.update(method='propagate', smooth_boxes=4)
     config.dump(folder / 'config.py')
-    for chosen, used in ((None, 4), (0, 0)):
-        inferencer = VideoInferencer(folder, device='cpu', smooth_boxes=chosen)
-        assert inferencer.engine.smooth_boxes == used
+    assert VideoInferencer(folder, device='cpu').engine.filter == 'both'
+    config.recommended.update(method='propagate', filter='causal', light_every=5)
+    config.dump(folder / 'config.py')
+    engine = VideoInferencer(folder, device='cpu').engine
+    assert (engine.filter, engine.light_every) == ('causal', 5)
     for method, expected in (
-        ('coast', given[key]),
+        ('track', given[key]),
         ('propagate', trained['state_dict'][f'spatial.detector.{key}']),
     ):
         inferencer = VideoInferencer(folder, device='cpu', method=method, show_progress=False)
@@ -306,7 +308,7 @@ def test_without_readable_training_videos_there_are_no_adaptive_key_frames(
     assert not (out / 'adaptive.json').exists()
     assert 'Adaptive key frames could not be fitted' in (out / 'report.md').read_text()
     methods = {p['method'] for p in json.loads((out / 'report.json').read_text())['points']}
-    others = {'coast', 'interpolate', 'propagate', 'centered', 'blend'}
+    others = {'track', 'interpolate', 'propagate', 'centered', 'blend'}
     assert methods == {'frame', 'copy', *others}
 
 

@@ -67,7 +67,9 @@ def test_a_folder_of_adapt(folder):
     assert recommended.engine.filter == 'both', 'what has replaced the smoothing'
     assert len(list(recommended(FRAMES))) == len(FRAMES)
     interval = recommended.engine.schedule.interval
-    check(VideoInferencer(folder, method='blend', key_interval=interval, **OPTIONS)(FRAMES), 'blend')
+    check(
+        VideoInferencer(folder, method='blend', key_interval=interval, **OPTIONS)(FRAMES), 'blend'
+    )
     untrained = VideoInferencer(folder, method='interpolate', key_interval=3, **OPTIONS)
     check(untrained(FRAMES), 'detector')
 

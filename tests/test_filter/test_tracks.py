@@ -61,8 +61,8 @@ class OneObject:
             self.weights[light], self.evidence[light] = detection[1], 1
             return
         if not light:
-            box, score = self.box, self.score  # with the weights of before
             self.learn(detection)
+            box, score = self.box, self.score
             total = self.weights[0] + self.geometry * self.weights[1]
             evidence = self.evidence[0] + self.used_existence * self.evidence[1]
             self.boxes, self.scores = [box] * 2, [score] * 2
@@ -460,7 +460,7 @@ def test_combined_estimates():
     for _ in range(3):
         one = forward.step(STILL, SIZE, found((BOX, 0.8)))
     other = backward.step(STILL, SIZE, found((np.array(BOX) + 3, 0.5), (far, 0.4)))
-    both = combine(one, other)
+    both = combine(one, other, {})
     weights, evidence = [one.weights[0], other.weights[0]], [one.evidence[0], other.evidence[0]]
     assert both.boxes[0] == pytest.approx(mean([one.boxes[0], other.boxes[0]], weights))
     assert both.scores[:, 0, 0] == pytest.approx([mean([0.8, 0.5], evidence), 0.2])

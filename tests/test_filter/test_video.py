@@ -120,7 +120,6 @@ def test_an_object_that_appears_between_key_frames_has_boxes_before_the_next_one
     assert [one.scores[0] for one in both[4:10]] == pytest.approx([key / 2] * 6, rel=0.2)
 
 
-@pytest.mark.xfail(strict=True, reason='identities of the filter that runs backward are its own')
 def test_identities_of_a_frame_are_different():
     other, both = [100.0, 80, 130, 110], []
     tracks = VideoFilter(1, both_ways=True)
@@ -136,9 +135,6 @@ def test_identities_of_a_frame_are_different():
     assert len({*np.concatenate([one.ids for one in both]).tolist()}) == 2
 
 
-@pytest.mark.xfail(
-    strict=True, reason='one of the filters knows nothing yet, so that scores are halved'
-)
 @pytest.mark.parametrize('first', [0, 4])
 def test_scores_ahead_of_the_first_detections_and_behind_the_last_ones(first):
     tracks, box = VideoFilter(1, both_ways=True), path(0)

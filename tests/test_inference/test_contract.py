@@ -9,7 +9,6 @@ import math
 from collections.abc import Callable, Iterator
 from itertools import product
 
-import numpy as np
 import pytest
 import torch
 from mmdet.structures import SampleList
@@ -187,8 +186,8 @@ def test_results_are_those_of_single_frames(executor, kind, method, way, setting
         tolerance = 0
     if not tolerance or (executor == 'eager' and kind == 'retinanet'):
         share = 0
-    if setting in FILTERED and tolerance:  # of batches: rounding turns over near ties, which later frames remember
-        share = 0.15
+    if setting in FILTERED and tolerance:
+        share = 0.15  # rounding turns over near ties, which later frames remember
     engine = VideoEngine(make(copy.deepcopy(detector(kind))), method, **SETTINGS[setting])
     flows = []
     if setting == 'adaptive':

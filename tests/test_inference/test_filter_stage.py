@@ -153,9 +153,6 @@ def test_filters_in_place_of_smoothing(scores, boxes, chosen):
     assert former_filter(scores, boxes) == chosen
 
 
-@pytest.mark.xfail(
-    strict=True, raises=KeyError, reason='the last detection of an object may have no mask'
-)
 def test_some_detections_have_no_masks():
     stage, interval = FilterStage(1, 'causal', 6), Interval()
     stage.push(frame(0, BOXES[:1], 0, interval), sample_of(BOXES[:1]))

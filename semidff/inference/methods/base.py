@@ -8,7 +8,7 @@ from mmengine.registry import Registry
 from torch import Tensor
 
 from semidff.inference.executors import Executor
-from semidff.inference.intervals import Frame, Interval, to_device
+from semidff.inference.intervals import Frame, to_device
 
 METHODS = Registry('video method', locations=['semidff.inference.methods'])
 """Methods by the name that configs and tools use."""
