@@ -12,6 +12,7 @@ from mmengine.dataset import pseudo_collate
 from torch import nn
 
 from semidff.analysis.evaluation_clips import EvaluationClip, labeled_clips
+from semidff.analysis.filter_fit import fit_filter
 from semidff.analysis.operating_points import (
     OperatingPoint,
     grid_of_points,
@@ -57,7 +58,7 @@ def validate(
         labels: COCO-VID json of videos that are evaluated in place of the held-back frames, by mAP, too.
 
     Returns:
-        The recommended operating point.
+        The recommended operating point, and the ``constants`` of the filter.
     """
     intervals = sorted({*INTERVALS, plan.networks.key_interval})
     scales = [scale for scale in SCALES if scale in plan.videos.scales]
@@ -68,6 +69,7 @@ def validate(
     filters = None, 'causal', 'both'
     points += grid_of_points(['propagate', 'track'], intervals, [1.0], LIGHT_EVERY, filters)
     points += grid_of_points(['copy'], intervals, [1.0])  # for the gap recovery
+    constants = fit_filter(detector, plan.videos.clips)
     report = measure_operating_points(
         model,
         plan.videos.clips,
@@ -77,6 +79,7 @@ def validate(
         adaptive=adaptive if adaptive.is_file() else None,
         rounds=3 if plan.minutes < 30 else 5,
         fps=plan.fps,
+        constants=constants,
         progress=progress,
     )
     plot_points(report, out / 'report.png')
@@ -89,7 +92,8 @@ def validate(
         )
     write_json(report, out / 'report.json', indent=2, nan_as_null=True)
     progress(report['verdict'])
-    return {name: report['recommended'][name] for name in OperatingPoint._fields}
+    recommended = {name: report['recommended'][name] for name in OperatingPoint._fields}
+    return dict(recommended, constants=dict(drift=constants.drift, fade=constants.fade))
 
 
 def choose_clips(

@@ -28,7 +28,7 @@ from mmengine.registry import init_default_scope
 
 from semidff.evaluation import Detections, VIDEvaluator
 from semidff.evaluation.metrics import MIN_SCORE, agreement
-from semidff.filter import picture_of
+from semidff.filter import FilterConstants, picture_of
 from semidff.inference import AdaptiveSchedule, ErrorPredictor, FixedSchedule, VideoEngine
 from semidff.inference.executors import Executor, RememberedDetections, as_executor
 from semidff.inference.intervals import Frame
@@ -133,6 +133,7 @@ def measure_operating_points(
     rounds: int = 5,
     max_loss: float | None = None,
     fps: float | None = None,
+    constants: FilterConstants | None = None,
     min_score: float = MIN_SCORE,
     max_frames: int = 300,
     progress: Callable[[str], None] = lambda text: None,
@@ -155,6 +156,7 @@ def measure_operating_points(
         phases: Number of phases of the key frames over which accuracy is averaged; not for *adaptive*.
         max_loss: Largest loss of the recommended point in the first metric, 0..1; None: 0.03 with labels, 0.1 without.
         fps: Frames per second that the recommended point has to reach, in place of ``max_loss``.
+        constants: Those of the filter.
         min_score: Lowest score of a reference box of the agreement.
         max_frames: Number of first frames of each video that are used, without labels.
         places: Former name of ``phases``.
@@ -183,7 +185,9 @@ def measure_operating_points(
     found: dict[OperatingPoint, list[_Run]] = {}
     for one in dict.fromkeys(executors.values()):
         runs = {
-            point: _runs(point, predictor, phases) for point in chosen if executors[point] is one
+            point: _runs(point, predictor, phases, constants)
+            for point in chosen
+            if executors[point] is one
         }
         lengths = _detect(one, clips, runs, progress)
         found |= {point: runs[point] for point in runs if point.key_interval <= max(lengths)}
@@ -277,6 +281,7 @@ class _Run:
 
     point: OperatingPoint
     schedule: KeyFrameSchedule
+    constants: FilterConstants | None = None
     found: list[tuple[np.ndarray, ...]] = field(default_factory=list)
     frames: int = 0
     keys: int = 0
@@ -288,13 +293,18 @@ class _Run:
         return Detections(np.repeat(np.arange(len(counts)), counts), *columns)
 
 
-def _runs(point: OperatingPoint, predictor: ErrorPredictor | None, phases: int) -> list[_Run]:
+def _runs(
+    point: OperatingPoint,
+    predictor: ErrorPredictor | None,
+    phases: int,
+    constants: FilterConstants | None = None,
+) -> list[_Run]:
     """Return a run for each phase of the key frames: the first interval is l, l - l / phases, ..."""
     interval = point.key_interval
     if point.method == ADAPTIVE:
-        return [_Run(point, AdaptiveSchedule(predictor, interval=interval))]
+        return [_Run(point, AdaptiveSchedule(predictor, interval=interval), constants)]
     firsts = sorted({interval - interval * number // phases for number in range(phases)})
-    return [_Run(point, FixedSchedule(interval, first)) for first in firsts]
+    return [_Run(point, FixedSchedule(interval, first), constants) for first in firsts]
 
 
 def _detect(
@@ -330,7 +340,8 @@ def _detect_clip(
 ) -> list[list[_Run]]:
     """Return what all runs find in a clip. Points that differ in light frames and filter alone share the detections."""
     pieces = {
-        point: [_Run(point, run.schedule) for run in several] for point, several in runs.items()
+        point: [_Run(point, run.schedule, run.constants) for run in several]
+        for point, several in runs.items()
     }
     pictures, seconds = [], 0.0
     for image in clip.images() if any(point.filter for point in runs) else ():
@@ -395,9 +406,10 @@ def _results(
 def _filtered(executor: Executor, run: _Run, frames: Iterable[tuple]) -> SampleList:
     """Filter results as the engine does, given with their distances, which are 0 unless tracked, and pictures."""
     method, kind = run.point.run_as, run.point.filter
-    engine, found = VideoEngine(executor, method, schedule=run.schedule, filter=kind), []
+    options = dict(schedule=run.schedule, filter=kind, constants=run.constants)
+    engine, found = VideoEngine(executor, method, **options), []
     for _, alike in groupby(frames, lambda frame: frame[0].ori_shape):
-        stage = engine._new_stage()
+        stage = engine.new_stage()
         for result, distance, picture in alike:
             sample, position = result.new(), int(not result.is_key_frame)
             frame = Frame(dict(data_samples=[sample]), (), None, position, picture=picture)

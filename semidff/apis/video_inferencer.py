@@ -17,7 +17,7 @@ from mmengine.device import get_device
 
 from semidff.datasets.video_readers import Frame, FrameStream, open_any
 from semidff.datasets.video_readers.sources import READ_AHEAD, prefetch, videos_of
-from semidff.filter import picture_of
+from semidff.filter import FilterConstants, picture_of
 from semidff.inference import KeyFrameSchedule, MethodError, VideoEngine, schedule_config
 from semidff.inference.filter_stage import former_filter
 from semidff.inference.loading import frame_pipeline, load_model
@@ -45,6 +45,7 @@ class AdaptedFolder(NamedTuple):
     scale: float  # input size relative to that of the config
     filter: str | None
     light_every: int
+    constants: FilterConstants  # of the filter, with all methods
 
     @classmethod
     def read(cls, folder: Path) -> 'AdaptedFolder':
@@ -67,10 +68,13 @@ class AdaptedFolder(NamedTuple):
         if method == 'adaptive':
             method, schedule = 'propagate', schedule_config(interval, str(folder / 'adaptive.json'))
         scale, light_every = point.get('scale', 1.0), point.get('light_every', 1)
+        constants = FilterConstants(**point.get('constants', {}))
         chosen = point.get('filter') or (
             'both' if point.get('smooth_boxes') else None
         )  # as before 0.3
-        return cls(*map(str, files), method, interval, schedule, scale, chosen, light_every)
+        return cls(
+            *map(str, files), method, interval, schedule, scale, chosen, light_every, constants
+        )
 
 
 class VideoInferencer:
@@ -150,9 +154,10 @@ class VideoInferencer:
         smooth_boxes: int | None = None,
         graphs: bool | None = None,
     ) -> None:
-        scale, filter = 1.0, filter or former_filter(smooth_scores, smooth_boxes)
+        scale, constants, filter = 1.0, None, filter or former_filter(smooth_scores, smooth_boxes)
         if isinstance(model, str | Path) and Path(model).is_dir():
             folder = AdaptedFolder.read(Path(model))
+            constants = folder.constants
             if method is key_interval is schedule is None:
                 method, key_interval, schedule, scale, *recommended = folder[3:]
                 filter = filter or recommended[0]
@@ -188,6 +193,7 @@ class VideoInferencer:
             keep_fields=bool(panels),
             filter=filter,
             light_every=1 if light_every is None else light_every,
+            constants=constants,
         )
         self.workers = workers or default_workers(decoder_threads)
         _check_panels(self.panels, method, self.engine)

@@ -336,7 +336,7 @@ class VideoEngine:
             for frame, result in zip(frames, results, strict=True):
                 if frame.begins_scene:
                     finished += self._end(stream)
-                    stream.stage = self._new_stage()
+                    stream.stage = self.new_stage()
                 finished += stream.stage.push(frame, result)
         else:
             finished = list(results)
@@ -346,7 +346,8 @@ class VideoEngine:
             interval.release()
         return finished
 
-    def _new_stage(self) -> FilterStage:
+    def new_stage(self) -> FilterStage:
+        """Return a filter of the results of one scene."""
         classes = max(num_classes_of(self.model.spatial.detector).values(), default=1)
         ahead = max(AHEAD, min(self.schedule.longest, _LARGEST_AHEAD))
         return FilterStage(classes, self.filter, ahead, self.constants)
