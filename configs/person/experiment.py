@@ -48,7 +48,7 @@ _video = dict(config='configs/person/two_step_person.py', method='propagate')
 rows = [
     dict(_detector, name='frame', method='frame'),
     dict(_detector, name='copy', method='copy'),
-    dict(_detector, name='coast', method='coast'),
+    dict(_detector, name='track', method='track'),
     dict(_detector, name='interpolate', method='interpolate'),
     dict(_video, name='flow', checkpoint='{flow_detector}/last.pth'),
     dict(_video, name='reg', checkpoint='{two_step}/regression.pth'),

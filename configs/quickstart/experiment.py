@@ -58,7 +58,7 @@ _video = dict(config='configs/quickstart/two_step_synthetic.py', method='propaga
 rows = [
     dict(_detector, name='frame', method='frame'),
     dict(_detector, name='copy', method='copy'),
-    dict(_detector, name='coast', method='coast'),
+    dict(_detector, name='track', method='track'),
     dict(_detector, name='interpolate', method='interpolate'),
     dict(_video, name='flow', checkpoint='{flow_detector}/last.pth'),
     dict(_video, name='reg', checkpoint='{two_step}/regression.pth'),

@@ -94,7 +94,7 @@ for _name, (_backbone, _file, _model, _others) in _detectors.items():
     _frame = dict(group=_name, config=_config, checkpoint=f'{{{_name}}}/last.pth')
     rows += [
         dict(_frame, name=f'{_name}-{method}', method=method)
-        for method in ('frame', 'copy', 'coast', 'interpolate')
+        for method in ('frame', 'copy', 'track', 'interpolate')
     ]
     _weights_of = {f'{_name}-reg': 'regression'} if _file == 'two-step' else {}
     _weights_of[_step.replace('_', '-')] = 'last'

@@ -47,7 +47,7 @@ def boxes(samples) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize(
-    'method', ['copy', 'interpolate', 'propagate', 'coast', 'centered', 'blend']
+    'method', ['copy', 'interpolate', 'propagate', 'track', 'centered', 'blend']
 )
 def test_a_changed_result_changes_no_other(files, method):
     inferencer = make(files, method=method)

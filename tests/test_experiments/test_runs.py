@@ -61,9 +61,9 @@ def test_other_test_data_make_another_group_and_frame_may_be_asked_for():
 def test_names_of_files_may_have_commas():
     for old, new in (('two.py', 'two,2.py'), ('reg.pth', 'reg,copy.pth')):
         Path(new).write_bytes(Path(old).read_bytes())
-    _, one = curve('reg=two,2.py,reg,copy.pth,coast').evaluations
+    _, one = curve('reg=two,2.py,reg,copy.pth,track').evaluations
     assert (one.row.config, one.row.checkpoint) == ('two,2.py', 'reg,copy.pth')
-    assert one.row.method == 'coast'
+    assert one.row.method == 'track'
 
 
 def test_bad_runs_are_refused():

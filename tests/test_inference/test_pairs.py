@@ -83,7 +83,7 @@ def test_a_plain_detector_can_copy():
     assert len(walk(PairEngine(detector, 'copy', 2), frames(labeled=(5,)))) == 2
 
 
-@pytest.mark.parametrize('method', ['coast', 'interpolate'])
+@pytest.mark.parametrize('method', ['track', 'interpolate'])
 def test_methods_that_need_the_frames_between_are_refused(model, method):
     with pytest.raises(MethodError, match=f"'{method}' depends on all frames since") as refused:
         PairEngine(model, method, L)

@@ -137,7 +137,7 @@ def test_two_processes_share_the_videos_with_equal_results(world, tmp_path):
     Config(test_settings(single, tmp_path / 'work')).dump(tmp_path / 'single.py')
     pairs = settings(world, protocol='pairs', key_interval=2)
     Config(pairs).dump(tmp_path / 'pairs.py')
-    options = ['--method', 'coast', '--key-interval', 3]
+    options = ['--method', 'track', '--key-interval', 3]
     calls = [
         [world / 'config.py', world / 'two.pth', *options, '--detections', tmp_path / 'three.txt',
          '--metrics-out', tmp_path / 'three.json'],
@@ -149,9 +149,9 @@ def test_two_processes_share_the_videos_with_equal_results(world, tmp_path):
     three, one, shared = (
         json.loads((tmp_path / f'{name}.json').read_text()) for name in ('three', 'one', 'pairs')
     )
-    lines = detections(world, method='coast', key_interval=3)
+    lines = detections(world, method='track', key_interval=3)
     assert (tmp_path / 'three.txt').read_text().splitlines() == lines
-    assert three['vid/mAP'] == run(world, method='coast', key_interval=3)['vid/mAP']
+    assert three['vid/mAP'] == run(world, method='track', key_interval=3)['vid/mAP']
     assert three['schedule/interval'] == 15 / 6 and one['schedule/interval'] == 4 / 2
     frames = {line.split()[0] for line in (tmp_path / 'one.txt').read_text().splitlines()}
     assert len(frames) == 4
@@ -210,7 +210,7 @@ def test_command_line_of_pairs(world):
 @pytest.mark.parametrize(
     ('argv', 'changed', 'message'),
     [
-        (['--method', 'coast'], {}, "'coast' depends on all frames"),
+        (['--method', 'track'], {}, "'track' depends on all frames"),
         (['--render', 'videos'], {}, 'leave out render'),
         ([], {'test_evaluator': [dict(type='DumpResults', out_file_path='o.pkl')]}, 'DumpResults'),
         ([], {'test_cfg': dict(type='VideoTestLoop', protocol='sparse')}, "'sparse' is unknown"),
