@@ -74,7 +74,8 @@ def video_config(**test_cfg) -> Config:
 
 
 def options(**given) -> Namespace:
-    names = 'method key_interval adaptive scene_cuts protocol render render_videos render_fps detections'
+    names = 'method key_interval adaptive scene_cuts protocol filter light_every'
+    names += ' render render_videos render_fps detections'
     return Namespace(**{**dict.fromkeys(names.split()), **given})
 
 
