@@ -1,5 +1,6 @@
 """The recursive filter: tracks of objects that move with the video and are corrected by detections."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import NamedTuple
 
@@ -223,6 +224,7 @@ class TrackFilter:
         self.reliability = reliability or Reliability(self.constants)
         self.learn = learn
         self._tracks = _Tracks.new(0, num_classes)
+        self._now = np.zeros((0, 4)), np.zeros((0, 2, num_classes))  # boxes and scores
         self._picture: np.ndarray | None = None
         self._weak = (
             Detections(np.zeros((0, 4)), np.zeros(0), np.zeros(0, int)),
@@ -255,13 +257,15 @@ class TrackFilter:
         self._absence *= self.constants.fade
         if detections is not None:
             self._correct(Detections(*detections), _LIGHT if light else _KEY)
-        boxes, scores = self._estimate()
+            self._now = self._estimate()
+        boxes, scores = self._now
         inside = (boxes[:, 2:] > 0).all(1) & (boxes[:, :2] < size[::-1]).all(1)
         chosen = inside & (scores[:, 0].sum(-1) > _ENDS)
-        tracks = self._tracks = self._tracks[chosen]
+        if not chosen.all():
+            self._tracks, self._now = self._tracks[chosen], (boxes[chosen], scores[chosen])
+        tracks = self._tracks
         return Estimate(
-            boxes[chosen],
-            scores[chosen],
+            *self._now,
             tracks.weights @ self.reliability.weights[0],
             tracks.evidence @ self.reliability.weights[1],
             tracks.ids,
@@ -271,6 +275,11 @@ class TrackFilter:
             self._began,
         )
 
+    def new_id(self) -> int:
+        """Return the next identity."""
+        self._count += 1
+        return self._count - 1
+
     def _estimate(self) -> tuple[np.ndarray, np.ndarray]:
         tracks, (geometry, existence) = self._tracks, self.reliability.weights
         return _mean(tracks.boxes, geometry * tracks.weights), _mean(
@@ -278,12 +287,14 @@ class TrackFilter:
         )
 
     def _move(self, picture: np.ndarray, scale: np.ndarray) -> None:
-        tracks, constants, boxes = self._tracks, self.constants, self._estimate()[0]
+        tracks, constants, (boxes, scores) = self._tracks, self.constants, self._now
         steps, spread = move_boxes(
             self._picture, picture, boxes * np.tile(scale, 2), tracks.velocities * scale
         )
         steps, spread = steps / scale, spread / scale.mean()
-        tracks.boxes = tracks.boxes + np.tile(steps, 2)[:, None]
+        shift = np.tile(steps, 2)
+        tracks.boxes = tracks.boxes + shift[:, None]
+        self._now = boxes + shift, scores  # both sources move and fade alike
         started = tracks.velocities.any(1)
         renewal = np.where(started, _RENEWAL, 1.0)[:, None]
         tracks.velocities = tracks.velocities + renewal * (steps - tracks.velocities)
@@ -299,7 +310,7 @@ class TrackFilter:
             self._weak = weak, self._sources(np.flatnonzero(~strong))
         self._began = True
         found = _objects(detections, np.flatnonzero(strong), self.num_classes)
-        boxes, scores = self._estimate()
+        boxes, scores = self._now
         links = link(boxes, scores, found.boxes, found.scores)
         if source == _KEY:
             self._absence = 1.0
@@ -346,8 +357,7 @@ class TrackFilter:
             duplicate = (overlaps(found.boxes[indices], boxes) >= _DUPLICATE) & same
             indices = indices[~duplicate.any(1)]
         new = _Tracks.new(len(indices), scores.shape[-1])
-        new.ids[:] = self._count + np.arange(len(indices))
-        self._count += len(indices)
+        new.ids[:] = [self.new_id() for _ in indices]
         new.boxes[:] = found.boxes[indices, None]
         new.evidence[:, _KEY] = self._absence  # the last key frame did not show them
         new.weights[:, source], new.evidence[:, source] = found.best[indices], 1
@@ -382,28 +392,32 @@ def report(estimate: Estimate) -> Tracked:
     return Tracked(*(values[order] for values in found))
 
 
-def combine(forward: Estimate, backward: Estimate, names: dict[int, int]) -> Estimate:
+def combine(
+    forward: Estimate, backward: Estimate, names: dict[int, int], new_id: Callable[[], int]
+) -> Estimate:
     """Return what two filters know of a frame, one of which runs through the video backward.
 
     Boxes and scores of linked objects are weighted by how much is known of them. What only one filter knows appears or
     ends between two frames with detections, and its score is halved.
 
     Args:
-        names: Identities of the forward filter for those of the backward one, on later frames; linked ones are added.
-            Objects without any have negative ones.
+        names: Identities for those of the backward filter, on later frames; those of this frame are added.
+        new_id: Returns an identity for an object that the forward filter does not know.
     """
     one, other = link(forward.boxes, forward.scores, backward.boxes, backward.scores)
     names |= zip(backward.ids[other].tolist(), forward.ids[one].tolist(), strict=True)
     taken = set(forward.ids.tolist())
-    ids = [names.get(name, -2 - name) for name in backward.ids.tolist()]
-    ids = [-2 - own if name in taken else name for own, name in zip(backward.ids, ids, strict=True)]
+    lone = np.setdiff1d(np.arange(len(backward.ids)), other)
+    for own in backward.ids[lone].tolist():
+        if own not in names or names[own] in taken:
+            names[own] = new_id()
     parts = []
     for mine, theirs, linked in ((forward, backward, one), (backward, forward, other)):
         lone = np.setdiff1d(np.arange(len(mine.ids)), linked)
         part = [values[lone] for values in mine[:7]]
         part[1] = part[1] / 2 if theirs.began else part[1]
         parts.append(part)
-    parts[1][4] = np.array(ids, int)[np.setdiff1d(np.arange(len(ids)), other)]
+    parts[1][4] = np.array([names[own] for own in parts[1][4].tolist()], int)
     pairs = [np.stack([forward[at][one], backward[at][other]], 1) for at in range(4)]
     boxes, scores = _mean(pairs[0], pairs[2]), _mean(pairs[1], pairs[3], nothing=0.0)
     linked = [boxes, scores, *(values[one] for values in forward[2:7])]

@@ -72,7 +72,7 @@ class VideoFilter:
         backward = TrackFilter(*self._options, self.reliability, learn=False)
         names: dict[int, int] = {}
         found = [
-            report(combine(one.forward, backward.step(*one.arguments), names))
+            report(combine(one.forward, backward.step(*one.arguments), names, self._forward.new_id))
             for one in reversed(self._waiting)
         ]
         del self._waiting[:count]
@@ -80,7 +80,10 @@ class VideoFilter:
 
 
 def filter_coco(
-    images: Iterable[np.ndarray], detections: Iterable[dict[str, Any]], both_ways: bool = False
+    images: Iterable[np.ndarray],
+    detections: Iterable[dict[str, Any]],
+    both_ways: bool = False,
+    detected: Iterable[int] = (),
 ) -> Iterator[dict[str, Any]]:
     """Filter the detections of any detector, in COCO's format of results.
 
@@ -89,11 +92,12 @@ def filter_coco(
         detections: ``image_id`` (number of the frame, from 0), ``category_id``, ``bbox`` (x, y, width, height) and
             ``score``. Frames without any are frames on which the detector did not run, whose boxes are tracked.
         both_ways: See :class:`VideoFilter`.
+        detected: Numbers of further frames on which the detector ran, and found nothing.
 
     Yields:
-        The same for every frame, with ``track_id``.
+        The same for every frame, with ``track_id``: the identity, -1 for scores below 0.05.
     """
-    frames: dict[int, list[dict]] = {}
+    frames: dict[int, list[dict]] = {number: [] for number in detected}
     for one in detections:
         frames.setdefault(one['image_id'], []).append(one)
     names = sorted({one['category_id'] for own in frames.values() for one in own})

@@ -164,10 +164,12 @@ class DetectionsOutput(Output):
             height=image.shape[0],
             timestamp=round(sample.timestamp, 6),
             is_key_frame=sample.is_key_frame,
+            frame_kind=sample.get('frame_kind', 'key'),
         )
         _append(self._images, frame, first=self._images.tell() == 0)
         masks = found.get('masks')
         encoded = [] if masks is None else encode_mask_results(masks.cpu().numpy())
+        identities = found.instances_id.tolist() if 'instances_id' in found else None
         rows = zip(*(array.tolist() for array in arrays), strict=True)
         for i, (label, score, (x1, y1, x2, y2)) in enumerate(rows):
             self._names += [f'class {n}' for n in range(len(self._names), label + 1)]
@@ -181,6 +183,8 @@ class DetectionsOutput(Output):
                 iscrowd=0,
                 score=score,
             )
+            if identities is not None and identities[i] >= 0:
+                box['instance_id'] = identities[i]
             if encoded:
                 text = dict(encoded[i], counts=encoded[i]['counts'].decode())
                 box.update(area=int(area(encoded[i])), segmentation=text)

@@ -61,7 +61,8 @@ class VideoEngine:
             for visualization; methods that propagate no features ignore it.
         filter: ``causal``: boxes are moved by sparse optical flow on every frame, and corrected by what is detected,
             see :class:`~semidff.filter.TrackFilter`. ``both``: the same with later frames, too, for which results
-            wait (40, or two key-frame intervals). None: results are those of the frame, unless some frames are tracked.
+            wait (40, or two key-frame intervals). None: results are those of the frame, unless some frames are tracked
+            (causal); ``none``: the same, also where a folder recommends a filter.
         light_every: Distance between the non-key frames on which the method detects; the boxes of the others are
             tracked, at a millisecond a frame. 1: on all; 0: on none, as with ``track``.
         constants: Constants of the filter.
@@ -92,6 +93,8 @@ class VideoEngine:
         if method == 'frame' and schedule is None:
             self.light_every = 1  # every frame is a key frame
         self.filter = filter or (None if self.light_every == 1 else 'causal')
+        if filter == 'none' and self.light_every == 1:
+            self.filter = None
         self.constants = constants
         if self.filter not in (None, *FILTERS) or light_every < 0:
             raise MethodError(f'{filter=}, {light_every=}: give one of {FILTERS}, and 0, 1, 2, ...')

@@ -159,7 +159,7 @@ def add_method_arguments(parser: ToolParser, help: str, interval: str | int) -> 
     help = 'add a key frame at each scene cut'
     parser.add_argument('--scene-cuts', action='store_const', const=True, help=help)
     help = 'follow objects through the video: with earlier frames alone, or with later ones, too, which is better'
-    parser.add_argument('--filter', choices=('causal', 'both'), help=help)
+    parser.add_argument('--filter', choices=('none', 'causal', 'both'), help=help)
     help = 'detect on every Nth non-key frame alone and track the boxes on the others; 0: on none (default: 1)'
     parser.add_argument('--light-every', type=int, metavar='N', help=help)
 

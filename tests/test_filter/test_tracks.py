@@ -454,14 +454,15 @@ def test_reliability_is_not_learned_if_it_shall_not_be():
 
 
 def test_combined_estimates():
+    one_id = iter([7]).__next__
     """Linked objects are weighted by what is known of them, scores of others halved."""
     far = [100.0, 90, 130, 120]
     forward, backward = TrackFilter(1), TrackFilter(1)
     for _ in range(3):
         one = forward.step(STILL, SIZE, found((BOX, 0.8)))
     other = backward.step(STILL, SIZE, found((np.array(BOX) + 3, 0.5), (far, 0.4)))
-    both = combine(one, other, {})
+    both = combine(one, other, {}, one_id)
     weights, evidence = [one.weights[0], other.weights[0]], [one.evidence[0], other.evidence[0]]
     assert both.boxes[0] == pytest.approx(mean([one.boxes[0], other.boxes[0]], weights))
     assert both.scores[:, 0, 0] == pytest.approx([mean([0.8, 0.5], evidence), 0.2])
-    assert both.boxes[1].tolist() == far
+    assert both.boxes[1].tolist() == far and both.ids.tolist() == [0, 7]

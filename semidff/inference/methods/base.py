@@ -37,7 +37,7 @@ class VideoMethod(ABC):
         if self.needs_boxes and prediction != 'pred_instances':
             raise MethodError(
                 f'method {type(self).__name__.lower()!r} moves boxes, but this model predicts {prediction}: '
-                'use one of frame, copy, propagate, centered, sff-fast, sff-slow'
+                'use one of frame, small, copy, propagate, centered, sff-fast, sff-slow'
             )
 
     def to_device(self, frames: Sequence[Frame]) -> tuple[Tensor, SampleList]:
